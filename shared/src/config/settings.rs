@@ -1,0 +1,182 @@
+//! Every knob, one struct per section of `config/settings.toml`. The defaults stand here and in that file.
+
+use std::net::IpAddr;
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+macro_rules! section {
+    ($(#[$doc:meta])* $name:ident { $($(#[$field_doc:meta])+ $field:ident: $type:ty = $default:expr,)+ }) => {
+        $(#[$doc])*
+        #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+        #[serde(default, deny_unknown_fields)]
+        pub struct $name {
+            $($(#[$field_doc])+ pub $field: $type,)+
+        }
+
+        impl Default for $name {
+            fn default() -> Self {
+                Self { $($field: $default,)+ }
+            }
+        }
+    };
+}
+
+section! {
+    /// Everything in `config/settings.toml`.
+    Settings {
+        /// Address that gate and connectors listen on; `host` of `servers.json` is only what clients are told.
+        bind: IpAddr = IpAddr::from([0, 0, 0, 0]),
+        /// Client connections.
+        frontend: FrontendSettings = FrontendSettings::default(),
+        /// What one session may do.
+        session: SessionSettings = SessionSettings::default(),
+        /// Rooms and what is said in them.
+        room: RoomSettings = RoomSettings::default(),
+        /// The rooms' log.
+        log: LogSettings = LogSettings::default(),
+        /// Questions between servers.
+        rpc: RpcSettings = RpcSettings::default(),
+        /// The connection to NATS.
+        nats: NatsSettings = NatsSettings::default(),
+        /// Starting and stopping.
+        lifecycle: LifecycleSettings = LifecycleSettings::default(),
+    }
+}
+
+section! {
+    /// `[frontend]`: client connections of gate and connectors.
+    FrontendSettings {
+        /// Seconds between heartbeats on a connector; 0 turns them off. A client silent for twice as long is closed.
+        heartbeat_secs: u32 = 30,
+        /// Seconds from the TCP connection to the Pomelo handshake's ack.
+        handshake_secs: u32 = 10,
+        /// Seconds from the ack to the first successful `enter`.
+        enter_secs: u32 = 30,
+        /// Client connections per server; above, new ones are answered 503.
+        max_connections: usize = 20_000,
+        /// Client connections per address and server; above, new ones are answered 429.
+        max_connections_per_address: usize = 5_000,
+        /// Whether handshakes announce the route dictionary.
+        use_dictionary: bool = true,
+        /// Other origins of web pages that may connect, as `scheme://host`, or `*` for all.
+        allowed_origins: Vec<String> = Vec::new(),
+    }
+}
+
+section! {
+    /// `[session]`: limits of one client connection.
+    SessionSettings {
+        /// Largest package body in bytes before a session entered a room.
+        max_package_before_enter: usize = 4 * 1024,
+        /// Largest package body in bytes.
+        max_package: usize = 64 * 1024,
+        /// Requests per second that a session may send, on average.
+        requests_per_sec: u32 = 50,
+        /// Requests that a session may send at once.
+        request_burst: u32 = 100,
+        /// Requests of a session that may wait for their answers.
+        max_in_flight: usize = 64,
+        /// Bytes that may wait to be written to a session; above, it is closed.
+        max_outbound_bytes: usize = 1024 * 1024,
+    }
+}
+
+section! {
+    /// `[room]`: rooms and what is said in them.
+    RoomSettings {
+        /// Members per room.
+        max_members: usize = 1_000,
+        /// Bytes of `content`, measured as JSON in the form in which it is sent to clients.
+        max_content: usize = 16 * 1024,
+        /// Words that may not be said; compared without regard to case.
+        forbidden_words: Vec<String> = Vec::new(),
+        /// What happens to a message with a forbidden word.
+        forbidden: Forbidden = Forbidden::Refuse,
+        /// Requests that may wait for a room on one connector; above, they are answered 429.
+        max_waiting: usize = 4_096,
+        /// Seconds that a connector goes on following a room after its last local member left.
+        linger_secs: u32 = 5,
+        /// Seconds after which a chat server forgets the state of a room that nobody follows; the log keeps it.
+        forget_secs: u32 = 60,
+    }
+}
+
+/// What happens to a message with a forbidden word.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Forbidden {
+    /// The sender gets an error, nobody sees the message.
+    Refuse,
+    /// Each character of the word becomes `*`.
+    Mask,
+}
+
+section! {
+    /// `[log]`: the rooms' log.
+    LogSettings {
+        /// Records kept per room; at least 512, so that a checkpoint is always among them.
+        max_records: usize = 10_000,
+        /// Bytes kept per room; at least 4 MiB, for the same reason.
+        max_room_bytes: usize = 16 * 1024 * 1024,
+        /// Bytes kept in all rooms of a log; above, new messages are refused with 507.
+        max_total_bytes: usize = 1024 * 1024 * 1024,
+        /// Hours that records are kept.
+        max_age_hours: u32 = 7 * 24,
+    }
+}
+
+section! {
+    /// `[rpc]`: questions between servers.
+    RpcSettings {
+        /// Milliseconds until a client's request is answered 503, its outcome unknown.
+        request_ms: u32 = 5_000,
+        /// Milliseconds until an unanswered question between servers is repeated.
+        repeat_ms: u32 = 1_000,
+        /// Milliseconds between heartbeats from connectors to chat servers, and from gates to connectors.
+        heartbeat_ms: u32 = 500,
+        /// Messages that may wait in a server's subscription; above, new ones are dropped and counted.
+        subscription_queue: usize = 65_536,
+    }
+}
+
+section! {
+    /// `[nats]`: the connection to NATS.
+    NatsSettings {
+        /// Start without a broker and wait for it, instead of ending with an error.
+        wait_for_broker: bool = false,
+        /// Seconds until an attempt to connect is given up.
+        connect_secs: u32 = 5,
+        /// Seconds between pings that notice a dead connection.
+        ping_secs: u32 = 2,
+        /// Longest milliseconds between attempts to reconnect; each wait is drawn at random below it.
+        reconnect_max_ms: u32 = 2_000,
+        /// Messages that may wait for the connection; above, new ones are dropped and counted.
+        publish_queue: usize = 8_192,
+    }
+}
+
+section! {
+    /// `[lifecycle]`: starting and stopping.
+    LifecycleSettings {
+        /// Seconds that a server has to finish what it accepted before it is ended.
+        grace_secs: u32 = 10,
+    }
+}
+
+impl RpcSettings {
+    /// Time until a client's request is answered 503.
+    pub fn request(&self) -> Duration {
+        Duration::from_millis(self.request_ms.into())
+    }
+
+    /// Time until an unanswered question is repeated.
+    pub fn repeat(&self) -> Duration {
+        Duration::from_millis(self.repeat_ms.into())
+    }
+
+    /// Time between heartbeats.
+    pub fn heartbeat(&self) -> Duration {
+        Duration::from_millis(self.heartbeat_ms.into())
+    }
+}

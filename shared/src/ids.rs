@@ -1,0 +1,168 @@
+//! Names of things, parsed once at the edge: an invalid one cannot be built, so subjects cannot be injected.
+
+use std::fmt;
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+use thiserror::Error;
+
+/// Longest room id or member name, in characters (Unicode scalar values).
+pub const MAX_NAME_CHARS: usize = 64;
+
+/// Longest server id, in bytes; it becomes a token of NATS subjects.
+pub const MAX_SERVER_ID_BYTES: usize = 64;
+
+/// Why a text is not an id.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
+pub enum IdError {
+    /// The text is empty.
+    #[error("is empty")]
+    Empty,
+    /// The text has more characters than the kind of id allows.
+    #[error("is longer than {0} characters")]
+    TooLong(usize),
+    /// The text has a character that the kind of id does not allow.
+    #[error("contains {0:?}, which is not allowed")]
+    BadChar(char),
+}
+
+macro_rules! id {
+    ($(#[$doc:meta])* $name:ident, $check:path) => {
+        $(#[$doc])*
+        #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+        #[serde(try_from = "String", into = "String")]
+        pub struct $name(Arc<str>);
+
+        impl $name {
+            /// Checks and keeps `text`.
+            pub fn new(text: &str) -> Result<Self, IdError> {
+                $check(text)?;
+                Ok(Self(text.into()))
+            }
+
+            /// The id as it was given.
+            pub fn as_str(&self) -> &str {
+                &self.0
+            }
+        }
+
+        impl TryFrom<String> for $name {
+            type Error = IdError;
+            fn try_from(text: String) -> Result<Self, IdError> {
+                Self::new(&text)
+            }
+        }
+
+        impl From<$name> for String {
+            fn from(id: $name) -> String {
+                id.0.as_ref().to_owned()
+            }
+        }
+
+        impl fmt::Display for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str(&self.0)
+            }
+        }
+
+        impl fmt::Debug for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                write!(f, "{:?}", &*self.0)
+            }
+        }
+    };
+}
+
+id!(
+    /// The `id` of an entry of `servers.json`, for example `chat-server-1`.
+    ///
+    /// ASCII letters, digits, `-` and `_`, at most [`MAX_SERVER_ID_BYTES`]: it is a NATS subject token as it is.
+    ServerId,
+    check_server_id
+);
+id!(
+    /// A room's name, `rid` in Pomelo's words: 1 to [`MAX_NAME_CHARS`] characters, no control characters, no `*`.
+    RoomId,
+    check_name
+);
+id!(
+    /// A member's name in a room, `username` or `uid` in Pomelo's words; the same rules as [`RoomId`].
+    Name,
+    check_name
+);
+
+fn check_server_id(text: &str) -> Result<(), IdError> {
+    if text.is_empty() {
+        return Err(IdError::Empty);
+    }
+    if text.len() > MAX_SERVER_ID_BYTES {
+        return Err(IdError::TooLong(MAX_SERVER_ID_BYTES));
+    }
+    match text.chars().find(|c| !c.is_ascii_alphanumeric() && *c != '-' && *c != '_') {
+        Some(bad) => Err(IdError::BadChar(bad)),
+        None => Ok(()),
+    }
+}
+
+fn check_name(text: &str) -> Result<(), IdError> {
+    if text.is_empty() {
+        return Err(IdError::Empty);
+    }
+    if text.chars().nth(MAX_NAME_CHARS).is_some() {
+        return Err(IdError::TooLong(MAX_NAME_CHARS));
+    }
+    // `*` addresses everybody in a room, so it cannot name one.
+    match text.chars().find(|c| c.is_control() || *c == '*') {
+        Some(bad) => Err(IdError::BadChar(bad)),
+        None => Ok(()),
+    }
+}
+
+/// One run of a server: milliseconds of its start above 16 random bits, so that a later run is higher.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct Incarnation(pub u64);
+
+impl Incarnation {
+    /// The incarnation of a server that starts at `start_ms` (Unix milliseconds).
+    pub fn new(start_ms: u64, random: u16) -> Self {
+        Self((start_ms << 16) | u64::from(random))
+    }
+}
+
+/// One client connection on one connector, unique for ever.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct SessionId {
+    /// Where the client is connected.
+    pub connector: ServerId,
+    /// Which run of that connector.
+    pub incarnation: Incarnation,
+    /// Which connection of that run.
+    pub number: u64,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_are_checked_by_characters_not_bytes() {
+        assert!(Name::new(&"😀".repeat(MAX_NAME_CHARS)).is_ok());
+        assert_eq!(Name::new(&"a".repeat(MAX_NAME_CHARS + 1)), Err(IdError::TooLong(MAX_NAME_CHARS)));
+        assert_eq!(Name::new(""), Err(IdError::Empty));
+        assert_eq!(Name::new("a*b"), Err(IdError::BadChar('*')));
+        assert_eq!(RoomId::new("a\u{7}"), Err(IdError::BadChar('\u{7}')));
+    }
+
+    #[test]
+    fn server_ids_are_subject_tokens() {
+        assert!(ServerId::new("chat-server_1").is_ok());
+        assert_eq!(ServerId::new("chat.1"), Err(IdError::BadChar('.')));
+        assert_eq!(ServerId::new("chat >"), Err(IdError::BadChar(' ')));
+    }
+
+    #[test]
+    fn later_incarnations_are_higher() {
+        assert!(Incarnation::new(1_700_000_000_001, 0) > Incarnation::new(1_700_000_000_000, u16::MAX));
+    }
+}

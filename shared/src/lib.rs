@@ -1,0 +1,17 @@
+//! What two or more roles need: names, configuration, the bus, the rooms' records, the websocket front.
+//!
+//! Reading order: [`ids`], [`config`], [`dispatcher`], [`subjects`], [`bus`], [`rpc`], [`record`], [`room`],
+//! [`frontend`], [`lifecycle`].
+
+pub mod bus;
+pub mod clock;
+pub mod config;
+pub mod dispatcher;
+pub mod frontend;
+pub mod ids;
+pub mod lifecycle;
+pub mod metrics;
+pub mod record;
+pub mod room;
+pub mod rpc;
+pub mod subjects;
