@@ -1,1 +1,213 @@
-//! To come.
+//! What a room's log holds: records of entries, their positions, and what was decided about proposals. No I/O.
+
+mod refusal;
+
+use serde::{Deserialize, Serialize};
+use thiserror::Error;
+
+use crate::ids::{Incarnation, Name, ServerId, SessionId};
+use crate::room::Checkpoint;
+
+pub use refusal::Refusal;
+
+/// Version of records; a reader refuses others.
+pub const VERSION: u8 = 1;
+
+/// Predecessors that a record links to, its `prev` among them; positions far back are then few reads away.
+pub const LINKS: usize = 16;
+
+/// Most entries in one record, so that `seq` = position x 1000 + index is unique.
+pub const MAX_ENTRIES: usize = 1_000;
+
+/// The sequence that the log gave to a record; [`Position::NONE`] stands before the first.
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct Position(pub u64);
+
+impl Position {
+    /// Before the first record.
+    pub const NONE: Self = Self(0);
+
+    /// What clients see for the entry at `index` of the record at this position.
+    pub fn seq(self, index: usize) -> u64 {
+        self.0.saturating_mul(MAX_ENTRIES as u64).saturating_add(index as u64)
+    }
+}
+
+/// One life of the log: creation time of the stream, or start of a memory log, in Unix milliseconds.
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct Epoch(pub u64);
+
+/// Entries committed together.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Record {
+    /// [`VERSION`] of the writer.
+    pub v: u8,
+    /// Position of the room's previous record.
+    pub prev: Position,
+    /// Positions of the records before `prev`, newest first; left out towards connectors.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub links: Vec<Position>,
+    /// Unix milliseconds at the owner; never less than the previous record's.
+    pub time: u64,
+    /// The chat server that appended it.
+    pub owner: ServerId,
+    /// The proposals decided here, whether or not anything came of them.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub proposals: Vec<Decided>,
+    /// What happened, in order.
+    pub entries: Vec<Entry>,
+    /// In the first record of an activation: connectors that may have missed what its author's predecessor committed.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub named: Vec<ServerId>,
+    /// The state after this record, now and then; left out towards connectors.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub checkpoint: Option<Checkpoint>,
+}
+
+/// What became of one proposal.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Decided {
+    /// Who proposed.
+    pub connector: ServerId,
+    /// Which run of it.
+    pub incarnation: Incarnation,
+    /// Which proposal of that run.
+    pub number: u64,
+    /// One outcome per item, in the items' order.
+    pub outcomes: Vec<Outcome>,
+}
+
+/// What became of one item of a proposal.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Outcome {
+    /// It is the entry at this index of the record.
+    Done(u16),
+    /// Nothing was to do: the session was in, or out, already.
+    Already,
+    /// It was refused.
+    Refused(Refusal),
+}
+
+/// One thing that happened in a room.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Entry {
+    /// An owner took the room, with nothing else to append.
+    Open,
+    /// A name came, through a session.
+    Join { name: Name, session: SessionId },
+    /// A name went.
+    Leave { name: Name, session: SessionId },
+    /// A member spoke to all.
+    Say { from: Name, content: String },
+    /// A member spoke to one other.
+    Whisper { from: Name, to: Name, content: String },
+}
+
+/// Bytes of the log that are not a record this version can read.
+#[derive(Debug, Error)]
+pub enum RecordError {
+    /// Not MessagePack of this shape.
+    #[error("the log holds bytes that are not a record: {0}")]
+    Malformed(#[from] rmp_serde::decode::Error),
+    /// Written by a version that this one does not know.
+    #[error("the log holds a record of version {0}, this program reads version {VERSION}: run the newer program")]
+    Version(u8),
+}
+
+impl Record {
+    /// The record as the log holds it.
+    pub fn encode(&self) -> Result<Vec<u8>, rmp_serde::encode::Error> {
+        rmp_serde::to_vec_named(self)
+    }
+
+    /// Reads what [`Record::encode`] wrote.
+    pub fn decode(bytes: &[u8]) -> Result<Self, RecordError> {
+        /// What every version has, so that an unknown one is named as such and not as malformed.
+        #[derive(Deserialize)]
+        struct Version {
+            v: u8,
+        }
+        let Version { v } = rmp_serde::from_slice(bytes)?;
+        if v != VERSION {
+            return Err(RecordError::Version(v));
+        }
+        Ok(rmp_serde::from_slice(bytes)?)
+    }
+
+    /// The record as connectors need it: without what only readers of the log use.
+    pub fn for_connectors(&self) -> Self {
+        Self { links: Vec::new(), checkpoint: None, ..self.clone() }
+    }
+
+    /// The predecessors, newest first, `prev` first of all.
+    pub fn predecessors(&self) -> impl Iterator<Item = Position> + '_ {
+        std::iter::once(self.prev).chain(self.links.iter().copied()).filter(|p| *p != Position::NONE)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn record() -> Record {
+        let session = SessionId {
+            connector: ServerId::new("connector-server-1").unwrap(),
+            incarnation: Incarnation(7),
+            number: 3,
+        };
+        let ann = Name::new("ann").unwrap();
+        Record {
+            v: VERSION,
+            prev: Position(4),
+            links: vec![Position(2), Position(1)],
+            time: 1_700_000_000_000,
+            owner: ServerId::new("chat-server-1").unwrap(),
+            proposals: vec![Decided {
+                connector: session.connector.clone(),
+                incarnation: session.incarnation,
+                number: 9,
+                outcomes: vec![Outcome::Done(0), Outcome::Already, Outcome::Refused(Refusal::NameTaken)],
+            }],
+            entries: vec![
+                Entry::Join { name: ann.clone(), session },
+                Entry::Say { from: ann, content: "hi 😀".to_owned() },
+            ],
+            named: Vec::new(),
+            checkpoint: None,
+        }
+    }
+
+    #[test]
+    fn a_record_survives_the_log() {
+        let record = record();
+        assert_eq!(Record::decode(&record.encode().unwrap()).unwrap(), record);
+    }
+
+    #[test]
+    fn an_unknown_version_is_named() {
+        let record = Record { v: 9, ..record() };
+        let decoded = Record::decode(&record.encode().unwrap());
+        assert!(matches!(decoded, Err(RecordError::Version(9))), "{decoded:?}");
+    }
+
+    #[test]
+    fn connectors_get_neither_links_nor_checkpoint() {
+        let sent = record().for_connectors();
+        assert!(sent.links.is_empty() && sent.checkpoint.is_none());
+        assert_eq!(sent.entries, record().entries);
+    }
+
+    #[test]
+    fn predecessors_begin_with_prev() {
+        assert_eq!(record().predecessors().collect::<Vec<_>>(), [Position(4), Position(2), Position(1)]);
+    }
+
+    #[test]
+    fn seq_rises_with_position_and_index() {
+        assert_eq!(Position(12).seq(34), 12_034);
+    }
+}

@@ -1,1 +1,133 @@
-//! To come.
+//! A room's state: what folding its records gives. Knows nothing of tasks, buses, logs or clocks.
+
+mod checkpoint;
+
+use std::collections::{BTreeMap, HashMap};
+
+use crate::ids::{Incarnation, Name, ServerId, SessionId};
+use crate::record::{Entry, Position, Record};
+
+pub use checkpoint::Checkpoint;
+
+/// Who is in a room, and what must not be done twice there.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct RoomState {
+    // Invariant: a name has one session, and a session one name; the three maps say the same.
+    members: BTreeMap<Name, SessionId>,
+    names: HashMap<SessionId, Name>,
+    per_connector: BTreeMap<ServerId, usize>,
+    proposals: BTreeMap<ServerId, LastProposal>,
+    time: u64,
+}
+
+/// The last proposal of a connector that the room's log holds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct LastProposal {
+    /// Which run of the connector.
+    pub incarnation: Incarnation,
+    /// Which proposal of that run.
+    pub number: u64,
+    /// The record that decided it.
+    pub position: Position,
+}
+
+impl LastProposal {
+    /// What orders the proposals of one connector.
+    pub fn order(&self) -> (Incarnation, u64) {
+        (self.incarnation, self.number)
+    }
+}
+
+impl RoomState {
+    /// Applies a committed record.
+    ///
+    /// Folding cannot fail: whether an entry is allowed was decided before it was appended, and every reader of the log
+    /// must come to the same state.
+    pub fn fold(&mut self, position: Position, record: &Record) {
+        for entry in &record.entries {
+            self.apply(entry);
+        }
+        self.settle(position, record);
+    }
+
+    /// Applies one entry; a record's entries are followed by [`RoomState::settle`].
+    pub fn apply(&mut self, entry: &Entry) {
+        match entry {
+            Entry::Join { name, session } => self.insert(name.clone(), session.clone()),
+            Entry::Leave { name, session } => {
+                if self.members.get(name) == Some(session) {
+                    self.remove(name);
+                }
+            }
+            Entry::Say { .. } | Entry::Whisper { .. } | Entry::Open => {}
+        }
+    }
+
+    /// Notes what a record says besides its entries: the proposals it decided, and its time.
+    pub fn settle(&mut self, position: Position, record: &Record) {
+        for decided in &record.proposals {
+            let last = LastProposal { incarnation: decided.incarnation, number: decided.number, position };
+            self.proposals.insert(decided.connector.clone(), last);
+        }
+        self.time = self.time.max(record.time);
+    }
+
+    fn insert(&mut self, name: Name, session: SessionId) {
+        self.remove(&name);
+        if let Some(old) = self.names.get(&session).cloned() {
+            self.remove(&old);
+        }
+        *self.per_connector.entry(session.connector.clone()).or_default() += 1;
+        self.names.insert(session.clone(), name.clone());
+        self.members.insert(name, session);
+    }
+
+    fn remove(&mut self, name: &Name) {
+        let Some(session) = self.members.remove(name) else { return };
+        self.names.remove(&session);
+        if let Some(count) = self.per_connector.get_mut(&session.connector) {
+            *count -= 1;
+            if *count == 0 {
+                self.per_connector.remove(&session.connector);
+            }
+        }
+    }
+
+    /// The session through which a name is in the room.
+    pub fn session_of(&self, name: &Name) -> Option<&SessionId> {
+        self.members.get(name)
+    }
+
+    /// The name that a session has in the room.
+    pub fn name_of(&self, session: &SessionId) -> Option<&Name> {
+        self.names.get(session)
+    }
+
+    /// All members, by name.
+    pub fn members(&self) -> &BTreeMap<Name, SessionId> {
+        &self.members
+    }
+
+    /// The connectors that have members here.
+    pub fn connectors(&self) -> impl Iterator<Item = &ServerId> {
+        self.per_connector.keys()
+    }
+
+    /// The last proposal of a connector.
+    pub fn last_proposal(&self, connector: &ServerId) -> Option<&LastProposal> {
+        self.proposals.get(connector)
+    }
+
+    /// Connectors that the log speaks of, as members' homes or as authors of proposals.
+    pub fn named(&self) -> impl Iterator<Item = &ServerId> {
+        self.per_connector.keys().chain(self.proposals.keys())
+    }
+
+    /// Time of the newest record; the next one is not before it.
+    pub fn time(&self) -> u64 {
+        self.time
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,1 +1,56 @@
-//! To come.
+//! Questions and answers between servers: what their bodies are, and the headers that tracing tools see.
+
+pub mod messages;
+
+use bytes::Bytes;
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use thiserror::Error;
+
+/// Version of bus messages; a reader refuses others.
+pub const VERSION: u8 = 1;
+
+/// Names of the headers that every bus message carries. The body decides; headers are for people who trace.
+pub mod header {
+    /// What is asked or told, for example `send`.
+    pub const METHOD: &str = "Method";
+    /// The room, percent-encoded.
+    pub const ROOM: &str = "Room";
+    /// Server id of the sender.
+    pub const FROM: &str = "From";
+    /// Hash of the sender's list of chat servers.
+    pub const VIEW: &str = "View";
+    /// W3C trace context of the client request that caused the message.
+    pub const TRACEPARENT: &str = "traceparent";
+}
+
+/// A body that is not a message this version can read. The sender is to blame.
+#[derive(Debug, Error)]
+pub enum RpcError {
+    /// Not MessagePack of this shape.
+    #[error("bus message cannot be read: {0}")]
+    Malformed(#[from] rmp_serde::decode::Error),
+    /// Another version.
+    #[error("bus message of version {0}, this program speaks version {VERSION}: run one version in the whole cluster")]
+    Version(u8),
+    /// Cannot be written; a defect of ours.
+    #[error("bus message cannot be written: {0}")]
+    Unwritable(#[from] rmp_serde::encode::Error),
+}
+
+/// A message's body: a MessagePack map with named fields, so that versions can add some.
+pub fn encode(message: &impl Serialize) -> Result<Bytes, RpcError> {
+    Ok(rmp_serde::to_vec_named(message)?.into())
+}
+
+/// Reads what [`encode`] wrote.
+pub fn decode<T: DeserializeOwned + Versioned>(bytes: &[u8]) -> Result<T, RpcError> {
+    let message: T = rmp_serde::from_slice(bytes)?;
+    if message.version() == VERSION { Ok(message) } else { Err(RpcError::Version(message.version())) }
+}
+
+/// Messages that say their version.
+pub trait Versioned {
+    /// The version of the writer.
+    fn version(&self) -> u8;
+}

@@ -1,0 +1,63 @@
+//! Every reason for which an owner refuses what a client asked: the code and the text the client gets.
+
+use serde::{Deserialize, Serialize};
+
+/// Why an item of a proposal was refused.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Refusal {
+    /// Another session has the name in this room.
+    NameTaken,
+    /// The room has as many members as it may.
+    RoomFull,
+    /// The session is not in the room.
+    NotMember,
+    /// A whisper's target is not in the room.
+    NoSuchMember,
+    /// `rid` of the message is not the session's room.
+    WrongRoom,
+    /// `content` is missing or not a string.
+    BadContent,
+    /// `target` is missing or not a string.
+    BadTarget,
+    /// The body is not a JSON object.
+    BadBody,
+    /// `content` is longer than allowed.
+    TooLong,
+    /// `content` has a word that may not be said.
+    Forbidden,
+}
+
+impl Refusal {
+    /// What `code` says in the client's answer: 500 where Pomelo's demo said so, HTTP's words elsewhere.
+    pub fn code(self) -> u16 {
+        match self {
+            Self::TooLong => 413,
+            Self::Forbidden => 403,
+            Self::NameTaken
+            | Self::RoomFull
+            | Self::NotMember
+            | Self::NoSuchMember
+            | Self::WrongRoom
+            | Self::BadContent
+            | Self::BadTarget
+            | Self::BadBody => 500,
+        }
+    }
+
+    /// What `reason` says in the client's answer.
+    pub fn reason(self) -> &'static str {
+        match self {
+            Self::NameTaken => "name-taken: another session has this name in the room",
+            Self::RoomFull => "room-full: the room has as many members as it may",
+            Self::NotMember => "not-in-room: enter a room first",
+            Self::NoSuchMember => "no-such-member: the target is not in the room",
+            Self::WrongRoom => "wrong-room: rid is not the room that this session entered",
+            Self::BadContent => "bad-content: content must be a string",
+            Self::BadTarget => "bad-target: target must be \"*\" or the name of a member",
+            Self::BadBody => "bad-body: the body must be a JSON object",
+            Self::TooLong => "too-long: content is longer than allowed",
+            Self::Forbidden => "forbidden: content has a word that may not be said",
+        }
+    }
+}

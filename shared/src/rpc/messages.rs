@@ -1,0 +1,176 @@
+//! The messages between connectors and chat servers, and nothing else.
+
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+
+use super::Versioned;
+use crate::ids::{Incarnation, Name, RoomId, ServerId};
+use crate::record::{Epoch, Position, Record};
+use crate::room::Checkpoint;
+
+/// From a connector to a chat server, on `chat.<server-id>`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FromConnector {
+    /// [`super::VERSION`] of the writer.
+    pub v: u8,
+    /// Who asks.
+    pub connector: ServerId,
+    /// Which run of it; a lower one than known is ignored.
+    pub incarnation: Incarnation,
+    /// What it asks.
+    pub question: Question,
+}
+
+/// What a connector asks.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Question {
+    /// Follow a room: answered with the records since the position, or the state.
+    Attach { room: RoomId, at: Place },
+    /// What clients want in a room, as one unit.
+    Propose { room: RoomId, at: Place, number: u64, items: Vec<Item> },
+    /// Follow a room no longer. Not answered.
+    Detach { room: RoomId },
+    /// Is there anybody, and which was the last message that you sent me?
+    Heartbeat,
+}
+
+/// How far a connector has read a room's log.
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Place {
+    /// The life of the log that it read.
+    pub epoch: Epoch,
+    /// The last record that it applied.
+    pub position: Position,
+}
+
+/// One thing that a client wants, or that a connector wants for it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Item {
+    /// A session enters under a name.
+    Join { session: u64, name: Name },
+    /// A session goes. `incarnation` is the connector's run that the session belongs to, perhaps an earlier one.
+    Leave { session: u64, incarnation: Incarnation },
+    /// A session speaks; `body` is the client's JSON, unread.
+    Send {
+        session: u64,
+        #[serde(with = "serde_bytes")]
+        body: Vec<u8>,
+    },
+}
+
+impl Item {
+    /// What the `Method` header says of it.
+    pub fn method(&self) -> &'static str {
+        match self {
+            Self::Join { .. } => "enter",
+            Self::Leave { .. } => "leave",
+            Self::Send { .. } => "send",
+        }
+    }
+
+    /// Roughly its bytes on the bus; never less than what it takes.
+    pub fn size(&self) -> usize {
+        match self {
+            Self::Join { name, .. } => 64 + name.as_str().len(),
+            Self::Leave { .. } => 64,
+            Self::Send { body, .. } => 64 + body.len(),
+        }
+    }
+}
+
+/// From a chat server to a connector, on `connector.<server-id>.>`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FromChat {
+    /// [`super::VERSION`] of the writer.
+    pub v: u8,
+    /// Who answers.
+    pub chat: ServerId,
+    /// Which run of it; a lower one than known is ignored.
+    pub incarnation: Incarnation,
+    /// Numbers the messages of this run to this connector, without gaps: a missing one was lost.
+    pub number: u64,
+    /// What it says.
+    pub answer: Answer,
+}
+
+/// What a chat server says.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Answer {
+    /// A committed record: the answer to a proposal in it, and news to all others.
+    Record { room: RoomId, epoch: Epoch, position: Position, record: Arc<Record> },
+    /// The answer to an attach. `asked` is what the question said.
+    Attached { room: RoomId, asked: Place, now: Place, news: News },
+    /// This server does not own the room: ask again, or elsewhere.
+    NotOwner { room: RoomId },
+    /// The owner cannot append now; the proposal stays to be repeated.
+    Unavailable { room: RoomId, because: Unavailable },
+    /// The answer to a heartbeat.
+    Alive,
+}
+
+/// What a connector gets that attaches.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum News {
+    /// The records after its position, oldest first; `more` says that there are others, to be asked for again.
+    Since { records: Vec<(Position, Arc<Record>)>, more: bool },
+    /// The state at the position that the answer names.
+    State(Box<Checkpoint>),
+}
+
+/// Why an owner cannot append.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Unavailable {
+    /// The log is as large as it may be.
+    LogFull,
+    /// The log does not answer, or not clearly.
+    LogAway,
+}
+
+impl Answer {
+    /// What the `Method` header says of it.
+    pub fn method(&self) -> &'static str {
+        match self {
+            Self::Record { .. } => "record",
+            Self::Attached { .. } => "attached",
+            Self::NotOwner { .. } => "not_owner",
+            Self::Unavailable { .. } => "unavailable",
+            Self::Alive => "alive",
+        }
+    }
+
+    /// The room that it speaks of.
+    pub fn room(&self) -> Option<&RoomId> {
+        match self {
+            Self::Record { room, .. }
+            | Self::Attached { room, .. }
+            | Self::NotOwner { room }
+            | Self::Unavailable { room, .. } => Some(room),
+            Self::Alive => None,
+        }
+    }
+}
+
+/// The answer of a connector to a gate that asks whether it takes users.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Pong {
+    /// Whether new users are welcome.
+    pub accepting: bool,
+}
+
+impl Versioned for FromConnector {
+    fn version(&self) -> u8 {
+        self.v
+    }
+}
+
+impl Versioned for FromChat {
+    fn version(&self) -> u8 {
+        self.v
+    }
+}
