@@ -1,1 +1,15 @@
-//! Placeholder.
+//! Pomelo's wire format, bytes <-> values, for servers and clients; no I/O, no tasks, no clock.
+//!
+//! A connection carries [`Package`]s. A package of the kind [`PackageKind::Data`] carries one [`Message`], whose body is
+//! JSON: [`Body`] reads what a client sent, [`to_json`] writes what a client gets. No function here panics, whatever the
+//! bytes are, and none allocates by a length that was declared but has not arrived.
+
+#![warn(clippy::indexing_slicing)]
+
+pub mod error;
+pub mod package;
+pub mod stream;
+
+pub use error::WireError;
+pub use package::{HEAD, MAX_BODY, Package, PackageKind, Packages, decode_frame};
+pub use stream::StreamDecoder;
