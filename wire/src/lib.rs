@@ -9,6 +9,7 @@
 pub mod body;
 pub mod error;
 pub mod kick;
+pub mod message;
 pub mod package;
 pub mod stream;
 pub mod text;
@@ -16,6 +17,7 @@ pub mod text;
 pub use body::Body;
 pub use error::WireError;
 pub use kick::Kick;
+pub use message::{Message, MessageKind, RouteRef};
 pub use package::{HEAD, MAX_BODY, Package, PackageKind, Packages, decode_frame};
 pub use stream::StreamDecoder;
 pub use text::{MAX_JSON_TO_CLIENT, decode_text, json_len, to_json};
