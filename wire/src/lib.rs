@@ -8,16 +8,20 @@
 
 pub mod body;
 pub mod error;
+pub mod handshake;
 pub mod kick;
 pub mod message;
 pub mod package;
+pub mod route;
 pub mod stream;
 pub mod text;
 
 pub use body::Body;
 pub use error::WireError;
+pub use handshake::{HandshakeAccept, HandshakeAnswer, HandshakeRefusal, HandshakeRequest, OfferedDictionary};
 pub use kick::Kick;
 pub use message::{Message, MessageKind, RouteRef};
 pub use package::{HEAD, MAX_BODY, Package, PackageKind, Packages, decode_frame};
+pub use route::{Dictionary, Route};
 pub use stream::StreamDecoder;
 pub use text::{MAX_JSON_TO_CLIENT, decode_text, json_len, to_json};
