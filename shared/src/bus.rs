@@ -1,1 +1,221 @@
-//! To come.
+//! The bus between servers: what holds for whoever uses it, inside one process and over NATS alike.
+//!
+//! The contract, each line a test of `tests/bus_contract`:
+//! - Messages of one publisher reach one [`Subscription`] in the order in which they were published, whatever their
+//!   subjects. Two subscriptions are two queues, without an order between them.
+//! - [`Bus::publish`] never waits. `Ok` means accepted, not delivered: what is on its way when a connection breaks
+//!   is lost. Only an answer, or [`Bus::round_trip`], is proof.
+//! - A full subscription drops the newest message and counts it in [`Metrics`]; its reader sees a gap, not an error.
+//! - A message with a reply subject that nobody wants brings a [`Message`] with `no_responders` to that subject, if
+//!   the same bus subscribes to it, and [`Bus::request`] then ends at once. A tracer on `>` wants every message, so
+//!   with one running the deadline is all there is.
+//! - While the connection is broken nothing is kept for later: publishes are refused and counted.
+//! - Every wait has a deadline, and after [`Bus::drain`] everything says [`BusError::Closed`].
+
+mod error;
+mod headers;
+mod inbox;
+mod memory;
+mod nats;
+mod pattern;
+mod subscription;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use tokio::sync::watch;
+
+pub use self::error::BusError;
+pub use self::headers::Headers;
+use self::inbox::Inbox;
+use self::memory::Memory;
+pub use self::memory::MemoryLimits;
+use self::nats::Nats;
+pub use self::subscription::Subscription;
+use crate::config::settings::NatsSettings;
+use crate::metrics::Metrics;
+
+/// A message to publish.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Outgoing {
+    /// Where to.
+    pub subject: String,
+    /// Where an answer, or the news that nobody listens, goes.
+    pub reply: Option<String>,
+    /// For who watches the bus.
+    pub headers: Headers,
+    /// The encoded body.
+    pub payload: Bytes,
+}
+
+/// A message that came.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Message {
+    /// Where it was published to.
+    pub subject: String,
+    /// Where the sender awaits an answer.
+    pub reply: Option<String>,
+    /// For who watches the bus.
+    pub headers: Headers,
+    /// The encoded body. Over NATS it is a slice of a read buffer of up to 64 KiB: who keeps it beyond the next few
+    /// messages copies it (`Bytes::copy_from_slice`), or keeps all of the buffer.
+    pub payload: Bytes,
+    /// Nobody wanted the message that named `subject` as its reply; the header `Nats-Subject` says where it went.
+    /// Everything else of this message is empty.
+    pub no_responders: bool,
+}
+
+/// The connection to the other servers.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Connection {
+    /// Whether there is one now, as far as we know.
+    pub up: bool,
+    /// Rises with every new connection: between two generations, messages may have been lost in both directions.
+    pub generation: u64,
+}
+
+/// A handle on the bus; clones speak of the same connection.
+#[derive(Debug, Clone)]
+pub struct Bus {
+    inbox: Arc<Inbox>,
+    carrier: Carrier,
+}
+
+#[derive(Debug, Clone)]
+enum Carrier {
+    Memory(Arc<Memory>),
+    Nats(Arc<Nats>),
+}
+
+impl Bus {
+    /// A bus inside this process, for all servers that get a clone of it.
+    pub fn memory(limits: MemoryLimits, metrics: Arc<Metrics>) -> Self {
+        let inbox = Inbox::new();
+        let carrier = Carrier::Memory(Memory::new(Arc::clone(&inbox), limits, metrics));
+        Self { inbox, carrier }
+    }
+
+    /// A connection to the NATS server at `url`, or to one of several, separated by commas.
+    ///
+    /// `name` is what monitoring shows: the ids of the servers that use the connection. With
+    /// `settings.wait_for_broker` this waits until there is a broker, for ever if need be; dropping the future ends
+    /// the attempt, so race it against the stop signal. Without, an unreachable broker is [`BusError::Connect`].
+    pub async fn nats(url: &str, settings: &NatsSettings, name: &str, metrics: Arc<Metrics>) -> Result<Self, BusError> {
+        let inbox = Inbox::new();
+        let carrier = Carrier::Nats(Nats::connect(url, settings, name, (Arc::clone(&inbox), metrics)).await?);
+        Ok(Self { inbox, carrier })
+    }
+
+    /// Hands a message over without ever waiting.
+    ///
+    /// Fails with [`BusError::Disconnected`] and [`BusError::QueueFull`], both counted, and with
+    /// [`BusError::TooLarge`], [`BusError::BadSubject`] and [`BusError::Closed`]. A failed message was not sent.
+    pub fn publish(&self, message: Outgoing) -> Result<(), BusError> {
+        self.check(&message)?;
+        match &self.carrier {
+            Carrier::Memory(memory) => memory.publish(message),
+            Carrier::Nats(nats) => nats.publish(message),
+        }
+    }
+
+    fn check(&self, message: &Outgoing) -> Result<(), BusError> {
+        for subject in [Some(&message.subject), message.reply.as_ref()].into_iter().flatten() {
+            check_subject(subject)?;
+        }
+        let (size, limit) = (message.headers.wire_len() + message.payload.len(), self.max_payload());
+        if size > limit { Err(BusError::TooLarge { size, limit }) } else { Ok(()) }
+    }
+
+    /// Subscribes to a subject or pattern (`*` is one token, a last `>` the rest) with room for `queue` messages.
+    ///
+    /// Confirmed: what anybody publishes to this broker after it returned arrives. Fails like [`Bus::round_trip`],
+    /// with a deadline of `nats.connect_secs`. Over NATS, 65,536 is the most that a queue takes, and a smaller one
+    /// costs a task.
+    pub async fn subscribe(&self, subject: &str, queue: usize) -> Result<Subscription, BusError> {
+        check_subject(subject)?;
+        match &self.carrier {
+            Carrier::Memory(memory) => memory.subscribe(subject, queue),
+            Carrier::Nats(nats) => {
+                let subscription = nats.subscribe(subject, queue).await?;
+                self.round_trip(nats.confirm_within()).await?;
+                Ok(subscription)
+            }
+        }
+    }
+
+    /// Asks, and waits for the first answer; `question.reply` is set by this.
+    ///
+    /// Fails with what [`Bus::publish`] fails with; with [`BusError::NoResponders`] within a round trip to the
+    /// broker; with [`BusError::Disconnected`] as soon as the connection breaks; with [`BusError::TimedOut`] at the
+    /// deadline. After the last two it is unknown whether the question was acted on.
+    pub async fn request(&self, mut question: Outgoing, deadline: Duration) -> Result<Message, BusError> {
+        let waiting = self.inbox.open();
+        question.reply = Some(waiting.subject());
+        self.publish(question)?;
+        let answer = waiting.answer(deadline).await?;
+        if answer.no_responders { Err(BusError::NoResponders) } else { Ok(answer) }
+    }
+
+    /// Sends a message to itself and waits for it.
+    ///
+    /// Then the broker has seen everything published and subscribed through this bus before. The only confirmation
+    /// that also works with a tracer on `>`; a flush is none.
+    pub async fn round_trip(&self, deadline: Duration) -> Result<(), BusError> {
+        let waiting = self.inbox.open();
+        self.publish(Outgoing { subject: waiting.subject(), ..Outgoing::default() })?;
+        waiting.answer(deadline).await.map(drop)
+    }
+
+    /// Tells of every change of the connection.
+    pub fn connection(&self) -> watch::Receiver<Connection> {
+        match &self.carrier {
+            Carrier::Memory(memory) => memory.connection(),
+            Carrier::Nats(nats) => nats.connection(),
+        }
+    }
+
+    /// Most bytes of payload and headers that a message may have, as the broker last said.
+    pub fn max_payload(&self) -> usize {
+        match &self.carrier {
+            Carrier::Memory(memory) => memory.max_payload(),
+            Carrier::Nats(nats) => nats.max_payload(),
+        }
+    }
+
+    /// Questions that wait for an answer now.
+    pub fn questions_waiting(&self) -> usize {
+        self.inbox.waiting()
+    }
+
+    /// The NATS client beneath, for JetStream; `None` inside one process.
+    pub fn nats_client(&self) -> Option<&async_nats::Client> {
+        match &self.carrier {
+            Carrier::Memory(_) => None,
+            Carrier::Nats(nats) => Some(nats.client()),
+        }
+    }
+
+    /// Takes nothing more, has the broker confirm what was accepted, ends all subscriptions and closes.
+    ///
+    /// Subscriptions still yield what came before they end. The bus is closed whatever this returns; an error says
+    /// that accepted messages may be lost. Draining again is [`BusError::Closed`].
+    pub async fn drain(&self, deadline: Duration) -> Result<(), BusError> {
+        match &self.carrier {
+            Carrier::Memory(memory) => memory.drain(),
+            Carrier::Nats(nats) => nats.drain(self.inbox.open(), deadline).await,
+        }
+    }
+
+    /// Breaks the connection of an in-process bus, or makes a new one. Does nothing over NATS: stop the server.
+    #[cfg(feature = "testing")]
+    pub fn set_up(&self, up: bool) {
+        if let Carrier::Memory(memory) = &self.carrier {
+            memory.set_up(up);
+        }
+    }
+}
+
+fn check_subject(subject: &str) -> Result<(), BusError> {
+    if pattern::is_subject(subject) { Ok(()) } else { Err(BusError::BadSubject(subject.to_owned())) }
+}

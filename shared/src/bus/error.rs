@@ -1,0 +1,61 @@
+//! What can go wrong on the bus, and whose fault it is.
+
+use thiserror::Error;
+
+/// Why the bus did not do what was asked.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+pub enum BusError {
+    /// Nobody subscribes to the subject: the peer is down or not started yet. Known at once, nothing was done.
+    #[error("nobody listens to the subject")]
+    NoResponders,
+    /// No answer in time: the peer or the way to it is slow. Whether the peer acted is unknown.
+    #[error("no answer in time")]
+    TimedOut,
+    /// The broker or the network is away. Of a publish: not sent. Of a question: whether the peer acted is unknown.
+    #[error("the connection to the broker is broken")]
+    Disconnected,
+    /// We publish faster than the broker takes. Not sent.
+    #[error("too many messages wait for the connection")]
+    QueueFull,
+    /// The caller's message is larger than the broker allows. Not sent.
+    #[error("{size} bytes are more than the {limit} that a message may have")]
+    TooLarge {
+        /// Bytes of payload and headers.
+        size: usize,
+        /// The most that the broker takes.
+        limit: usize,
+    },
+    /// The caller's subject is empty, has white space or an empty token. Not sent.
+    #[error("{0:?} is not a subject")]
+    BadSubject(String),
+    /// The bus was drained; the caller is late.
+    #[error("the bus is closed")]
+    Closed,
+    /// The operator's matter: there is no broker.
+    #[error(
+        "no NATS server at {servers} ({reason}): start one there, or have this process wait for it with \
+         nats.wait_for_broker = true (SHADDOCK_NATS__WAIT_FOR_BROKER=true)"
+    )]
+    Connect {
+        /// `host:port` of every server tried, without credentials.
+        servers: String,
+        /// What the last attempt met.
+        reason: String,
+    },
+    /// The operator's matter: there is a broker, and it does not want us.
+    #[error("the NATS server at {servers} refused us ({reason}): check user, password or token in its URL, and TLS")]
+    Refused {
+        /// `host:port` of every server tried, without credentials.
+        servers: String,
+        /// What the server said.
+        reason: String,
+    },
+    /// The operator's matter: the list of servers cannot be read. Says nothing of its text, which may hold a password.
+    #[error("entry {entry} of the list of NATS servers is not a URL like nats://host:4222 ({reason})")]
+    BadUrl {
+        /// Which entry, counted from 1.
+        entry: usize,
+        /// What is wrong with it.
+        reason: String,
+    },
+}

@@ -1,0 +1,101 @@
+//! Who waits for which answer: one reply pattern per bus, one entry per question that is still awaited.
+
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use tokio::sync::oneshot;
+
+use super::{BusError, Message};
+
+/// The questions of one bus that wait for an answer.
+///
+/// Instead of the client library's own requests, which keep 300 bytes for ever for each question that timed out or
+/// was given up, and which do not notice a broken connection.
+#[derive(Debug)]
+pub(super) struct Inbox {
+    prefix: String,
+    next: AtomicU64,
+    waiting: Mutex<HashMap<u64, oneshot::Sender<Message>>>,
+}
+
+impl Inbox {
+    /// An inbox under a name that no other has.
+    pub(super) fn new() -> Arc<Self> {
+        let prefix = format!("_INBOX.{:032x}.", rand::random::<u128>());
+        Arc::new(Self { prefix, next: AtomicU64::new(0), waiting: Mutex::default() })
+    }
+
+    /// What to subscribe to.
+    pub(super) fn pattern(&self) -> String {
+        format!("{}*", self.prefix)
+    }
+
+    /// A place for one answer; it is gone when the returned value is.
+    pub(super) fn open(self: &Arc<Self>) -> Waiting {
+        let token = self.next.fetch_add(1, Ordering::Relaxed);
+        let (sender, answer) = oneshot::channel();
+        self.lock().insert(token, sender);
+        Waiting { inbox: Arc::clone(self), token, answer }
+    }
+
+    /// Whether `subject` is one of this inbox's.
+    pub(super) fn owns(&self, subject: &str) -> bool {
+        subject.starts_with(&self.prefix)
+    }
+
+    /// Hands an answer to who waits for it. One that comes too late, or twice, is dropped.
+    pub(super) fn deliver(&self, message: Message) {
+        let token = message.subject.strip_prefix(&self.prefix).and_then(|token| token.parse().ok());
+        let waiting = token.and_then(|token: u64| self.lock().remove(&token));
+        if let Some(sender) = waiting {
+            // Who waited may have given up in this moment.
+            drop(sender.send(message));
+        }
+    }
+
+    /// Ends every wait with [`BusError::Disconnected`].
+    pub(super) fn disconnect(&self) {
+        self.lock().clear();
+    }
+
+    /// How many wait.
+    pub(super) fn waiting(&self) -> usize {
+        self.lock().len()
+    }
+
+    fn lock(&self) -> MutexGuard<'_, HashMap<u64, oneshot::Sender<Message>>> {
+        self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// One awaited answer.
+#[derive(Debug)]
+pub(super) struct Waiting {
+    inbox: Arc<Inbox>,
+    token: u64,
+    answer: oneshot::Receiver<Message>,
+}
+
+impl Waiting {
+    /// Where the answer goes.
+    pub(super) fn subject(&self) -> String {
+        format!("{}{}", self.inbox.prefix, self.token)
+    }
+
+    /// The answer, or why there is none.
+    pub(super) async fn answer(mut self, deadline: Duration) -> Result<Message, BusError> {
+        match tokio::time::timeout(deadline, &mut self.answer).await {
+            Ok(Ok(message)) => Ok(message),
+            Ok(Err(_)) => Err(BusError::Disconnected),
+            Err(_) => Err(BusError::TimedOut),
+        }
+    }
+}
+
+impl Drop for Waiting {
+    fn drop(&mut self) {
+        self.inbox.lock().remove(&self.token);
+    }
+}

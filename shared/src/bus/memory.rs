@@ -1,0 +1,164 @@
+//! The bus inside one process. Carries encoded bytes, and fails where NATS fails: it must not be the kinder one.
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+
+use bytes::Bytes;
+use tokio::sync::{mpsc, watch};
+
+use super::inbox::Inbox;
+use super::{BusError, Connection, Headers, Message, Outgoing, Subscription, pattern};
+use crate::metrics::Metrics;
+
+/// Where the in-process bus says no.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct MemoryLimits {
+    /// Most bytes of payload and headers; NATS' default unless changed.
+    pub max_payload: usize,
+}
+
+impl Default for MemoryLimits {
+    fn default() -> Self {
+        Self { max_payload: 1024 * 1024 }
+    }
+}
+
+/// The in-process bus. Publishing puts the message into every queue before it returns.
+#[derive(Debug)]
+pub(super) struct Memory {
+    // One lock, so that all subscriptions see all messages in one order.
+    state: Mutex<State>,
+    inbox: Arc<Inbox>,
+    limits: MemoryLimits,
+    metrics: Arc<Metrics>,
+    connection: watch::Sender<Connection>,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    closed: bool,
+    next_id: u64,
+    entries: Vec<Entry>,
+}
+
+#[derive(Debug)]
+struct Entry {
+    id: u64,
+    pattern: String,
+    queue: mpsc::Sender<Message>,
+}
+
+impl Memory {
+    pub(super) fn new(inbox: Arc<Inbox>, limits: MemoryLimits, metrics: Arc<Metrics>) -> Arc<Self> {
+        let connection = watch::Sender::new(Connection { up: true, generation: 1 });
+        Arc::new(Self { state: Mutex::default(), inbox, limits, metrics, connection })
+    }
+
+    pub(super) fn max_payload(&self) -> usize {
+        self.limits.max_payload
+    }
+
+    pub(super) fn connection(&self) -> watch::Receiver<Connection> {
+        self.connection.subscribe()
+    }
+
+    pub(super) fn publish(&self, message: Outgoing) -> Result<(), BusError> {
+        let state = self.lock();
+        if state.closed {
+            return Err(BusError::Closed);
+        }
+        if !self.connection.borrow().up {
+            self.metrics.bus_dropped_disconnected.add();
+            return Err(BusError::Disconnected);
+        }
+        let Outgoing { subject, reply, headers, payload } = message;
+        let message = Message { subject, reply, headers, payload, no_responders: false };
+        if !self.deliver(&state, &message)
+            && let Some(reply) = message.reply
+        {
+            self.deliver(&state, &nobody(reply, &message.subject));
+        }
+        Ok(())
+    }
+
+    /// Puts the message into every queue that wants it; whether any does.
+    fn deliver(&self, state: &State, message: &Message) -> bool {
+        let mut heard = self.inbox.owns(&message.subject);
+        if heard {
+            self.inbox.deliver(message.clone());
+        }
+        for entry in state.entries.iter().filter(|entry| pattern::matches(&entry.pattern, &message.subject)) {
+            heard = true;
+            if let Err(mpsc::error::TrySendError::Full(_)) = entry.queue.try_send(message.clone()) {
+                self.metrics.bus_dropped_subscription_full.add();
+            }
+        }
+        heard
+    }
+
+    pub(super) fn subscribe(self: &Arc<Self>, pattern: &str, queue: usize) -> Result<Subscription, BusError> {
+        let (sender, receiver) = mpsc::channel(queue.max(1));
+        let mut state = self.lock();
+        if state.closed {
+            return Err(BusError::Closed);
+        }
+        let id = state.next_id;
+        state.next_id += 1;
+        state.entries.push(Entry { id, pattern: pattern.to_owned(), queue: sender });
+        Ok(Subscription::memory(receiver, Interest { id, memory: Arc::downgrade(self) }))
+    }
+
+    /// Everything accepted is in its queue already; subscriptions end once theirs are empty.
+    pub(super) fn drain(&self) -> Result<(), BusError> {
+        let mut state = self.lock();
+        if std::mem::replace(&mut state.closed, true) {
+            return Err(BusError::Closed);
+        }
+        state.entries.clear();
+        self.connection.send_modify(|connection| connection.up = false);
+        self.inbox.disconnect();
+        Ok(())
+    }
+
+    /// Breaks the connection, or makes a new one; subscriptions survive, as they do over NATS.
+    #[cfg(feature = "testing")]
+    pub(super) fn set_up(&self, up: bool) {
+        let changed = self.connection.send_if_modified(|connection| {
+            let changed = connection.up != up;
+            connection.up = up;
+            connection.generation += u64::from(changed && up);
+            changed
+        });
+        if !changed {
+            return;
+        }
+        if up {
+            self.metrics.bus_reconnects.add();
+        }
+        self.inbox.disconnect();
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// What NATS sends to the reply subject of a message that nobody wanted.
+fn nobody(reply: String, subject: &str) -> Message {
+    let headers = Headers::new().with("Nats-Subject", subject);
+    Message { subject: reply, reply: None, headers, payload: Bytes::new(), no_responders: true }
+}
+
+/// An entry in the list of subscriptions; dropping it takes the entry out.
+#[derive(Debug)]
+pub(super) struct Interest {
+    id: u64,
+    memory: Weak<Memory>,
+}
+
+impl Drop for Interest {
+    fn drop(&mut self) {
+        if let Some(memory) = self.memory.upgrade() {
+            memory.lock().entries.retain(|entry| entry.id != self.id);
+        }
+    }
+}

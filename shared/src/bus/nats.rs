@@ -1,0 +1,205 @@
+//! The bus over NATS. Never waits without a deadline, keeps nothing for a broker that is away.
+
+mod address;
+mod connect;
+mod convert;
+mod link;
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use async_nats::client::traits::Publisher;
+use async_nats::client::{PublishError, PublishErrorKind};
+use async_nats::connection::State;
+use async_nats::{Client, Subscriber};
+use futures_util::{FutureExt, StreamExt};
+use tokio::sync::{mpsc, watch};
+use tokio::task::unconstrained;
+use tokio::time::{Instant, timeout, timeout_at};
+use tokio_util::sync::CancellationToken;
+
+use self::link::Link;
+use super::inbox::{Inbox, Waiting};
+use super::{BusError, Connection, Message, Outgoing, Subscription};
+use crate::config::settings::NatsSettings;
+use crate::lifecycle::Lifecycle;
+use crate::metrics::Metrics;
+
+/// Messages that a subscription of the client takes: its default. The client has one figure for all subscriptions,
+/// so a shorter queue needs a task that moves messages over.
+const CLIENT_QUEUE: usize = 65_536;
+
+/// One connection to a NATS server.
+#[derive(Debug)]
+pub(super) struct Nats {
+    client: Client,
+    link: Arc<Link>,
+    closed: AtomicBool,
+    // Cancelled when the client has closed and its subscriptions have ended.
+    ended: CancellationToken,
+    lifecycle: Lifecycle,
+    confirm_within: Duration,
+}
+
+impl Nats {
+    pub(super) async fn connect(
+        url: &str,
+        settings: &NatsSettings,
+        name: &str,
+        (inbox, metrics): (Arc<Inbox>, Arc<Metrics>),
+    ) -> Result<Arc<Self>, BusError> {
+        let confirm_within = Duration::from_secs(settings.connect_secs.into());
+        let link = Link::new(Arc::clone(&inbox), metrics);
+        let client = connect::connect(url, settings, name, &link).await?;
+        let (lifecycle, ended) = (Lifecycle::new(), CancellationToken::new());
+        // Built before the next wait, so that giving up here lets go of everything.
+        let nats = Arc::new(Self { client, link, closed: AtomicBool::new(false), ended, lifecycle, confirm_within });
+        let answers = nats.subscriber(&inbox.pattern()).await?;
+        nats.lifecycle.spawn(sort_answers(answers, inbox, nats.lifecycle.stopping(), nats.ended.clone()));
+        Ok(nats)
+    }
+
+    /// Hands the message to the client's connection task, or refuses.
+    ///
+    /// The client's own queue (`nats.publish_queue`) is the only one. A queue of ours with a writer task could be
+    /// emptied when the connection breaks, but costs a wake-up per message at low load, where wake-ups are all the
+    /// cost. What it would save is little: the connection task moves commands on to the socket as long as the
+    /// kernel takes them, so in the moment of a break this queue is empty unless megabytes were waiting already. What
+    /// then waits is sent after the reconnect, late. The bound counts messages, not bytes.
+    pub(super) fn publish(&self, message: Outgoing) -> Result<(), BusError> {
+        if self.closed.load(Ordering::Acquire) {
+            return Err(BusError::Closed);
+        }
+        self.hand_over(message)
+    }
+
+    fn hand_over(&self, message: Outgoing) -> Result<(), BusError> {
+        // Both: the client's state is the earlier one, and the link's is down before the inbox is emptied, so that
+        // no question is left waiting.
+        if self.client.connection_state() != State::Connected || !self.link.is_up() {
+            self.link.metrics().bus_dropped_disconnected.add();
+            return Err(BusError::Disconnected);
+        }
+        // Unconstrained: a task out of budget must not look like a full queue.
+        match unconstrained(self.client.publish_message(message.into())).now_or_never() {
+            Some(outcome) => outcome.map_err(|error| refused(&error)),
+            None => {
+                self.link.metrics().bus_dropped_publish_full.add();
+                Err(BusError::QueueFull)
+            }
+        }
+    }
+
+    pub(super) async fn subscribe(&self, pattern: &str, queue: usize) -> Result<Subscription, BusError> {
+        if self.closed.load(Ordering::Acquire) {
+            return Err(BusError::Closed);
+        }
+        let subscriber = self.subscriber(pattern).await?;
+        if queue >= CLIENT_QUEUE {
+            return Ok(Subscription::nats(subscriber));
+        }
+        let (sender, receiver) = mpsc::channel(queue.max(1));
+        self.lifecycle.spawn(relay(subscriber, sender, Arc::clone(self.link.metrics())));
+        Ok(Subscription::relayed(receiver))
+    }
+
+    async fn subscriber(&self, pattern: &str) -> Result<Subscriber, BusError> {
+        match timeout(self.confirm_within, self.client.subscribe(pattern.to_owned())).await {
+            Ok(Ok(subscriber)) => Ok(subscriber),
+            Ok(Err(_)) => Err(BusError::Closed),
+            Err(_) => Err(BusError::Disconnected),
+        }
+    }
+
+    pub(super) fn confirm_within(&self) -> Duration {
+        self.confirm_within
+    }
+
+    pub(super) fn connection(&self) -> watch::Receiver<Connection> {
+        self.link.connection()
+    }
+
+    pub(super) fn max_payload(&self) -> usize {
+        self.client.max_payload()
+    }
+
+    pub(super) fn client(&self) -> &Client {
+        &self.client
+    }
+
+    /// Ends within `within`, whatever the broker does; `barrier` is the message to ourselves.
+    pub(super) async fn drain(&self, barrier: Waiting, within: Duration) -> Result<(), BusError> {
+        if self.closed.swap(true, Ordering::AcqRel) {
+            return Err(BusError::Closed);
+        }
+        let deadline = Instant::now() + within;
+        let outcome = self.confirm_and_close(barrier, deadline).await;
+        self.link.close();
+        self.lifecycle.stop(deadline.saturating_duration_since(Instant::now())).await;
+        outcome
+    }
+
+    async fn confirm_and_close(&self, barrier: Waiting, deadline: Instant) -> Result<(), BusError> {
+        self.hand_over(Outgoing { subject: barrier.subject(), ..Outgoing::default() })?;
+        barrier.answer(deadline.saturating_duration_since(Instant::now())).await?;
+        let close = async {
+            // Fails only when the client is closed already, and then `ended` comes as well.
+            drop(self.client.drain().await);
+            self.ended.cancelled().await;
+        };
+        timeout_at(deadline, close).await.map_err(|_| BusError::TimedOut)
+    }
+}
+
+impl Drop for Nats {
+    fn drop(&mut self) {
+        self.link.close();
+        self.lifecycle.begin_stop();
+    }
+}
+
+/// What is left after [`super::Bus`] checked subject and size.
+fn refused(error: &PublishError) -> BusError {
+    match error.kind() {
+        PublishErrorKind::Send => BusError::Closed,
+        // The limit fell in this moment, with a new connection.
+        PublishErrorKind::MaxPayloadExceeded | PublishErrorKind::InvalidSubject => BusError::Disconnected,
+    }
+}
+
+/// Takes answers to who waits for them, until the connection is closed or the bus is gone.
+async fn sort_answers(
+    mut answers: Subscriber,
+    inbox: Arc<Inbox>,
+    stopping: impl Future<Output = ()>,
+    ended: CancellationToken,
+) {
+    let sort = async {
+        while let Some(answer) = answers.next().await {
+            inbox.deliver(answer.into());
+        }
+        ended.cancel();
+    };
+    // The subscriber keeps the client open, so it must not outlive the bus.
+    tokio::select! {
+        () = stopping => {}
+        () = sort => {}
+    }
+    inbox.disconnect();
+}
+
+/// Moves messages into a shorter queue, until either end is gone.
+async fn relay(mut from: Subscriber, to: mpsc::Sender<Message>, metrics: Arc<Metrics>) {
+    let moving = async {
+        while let Some(message) = from.next().await {
+            if let Err(mpsc::error::TrySendError::Full(_)) = to.try_send(message.into()) {
+                metrics.bus_dropped_subscription_full.add();
+            }
+        }
+    };
+    tokio::select! {
+        () = to.closed() => {}
+        () = moving => {}
+    }
+}

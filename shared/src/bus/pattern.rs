@@ -1,0 +1,44 @@
+//! Subjects and the patterns that they match. Knows which are well formed, not what they mean.
+
+/// Whether one may publish to `subject`: tokens between dots, none empty, no white space.
+pub(super) fn is_subject(subject: &str) -> bool {
+    subject.split('.').all(|token| !token.is_empty() && !token.contains([' ', '\t', '\r', '\n']))
+}
+
+/// Whether `pattern` covers `subject`: `*` is any one token, a last `>` any one or more.
+pub(super) fn matches(pattern: &str, subject: &str) -> bool {
+    let mut tokens = subject.split('.');
+    for wanted in pattern.split('.') {
+        match (wanted, tokens.next()) {
+            (_, None) => return false,
+            (">", Some(_)) => return true,
+            ("*", Some(_)) => {}
+            (wanted, Some(token)) if wanted == token => {}
+            _ => return false,
+        }
+    }
+    tokens.next().is_none()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn patterns_cover_what_nats_says() {
+        for (pattern, subject) in [("a.b", "a.b"), ("a.*", "a.b"), ("*.b", "a.b"), ("a.>", "a.b.c"), (">", "a")] {
+            assert!(matches(pattern, subject), "{pattern} {subject}");
+        }
+        for (pattern, subject) in [("a.b", "a"), ("a", "a.b"), ("a.*", "a.b.c"), ("a.>", "a"), ("a.b", "a.c")] {
+            assert!(!matches(pattern, subject), "{pattern} {subject}");
+        }
+    }
+
+    #[test]
+    fn subjects_have_no_empty_tokens() {
+        assert!(is_subject("chat.chat-server-1"));
+        for bad in ["", ".", "a.", ".a", "a..b", "a b", "a\n"] {
+            assert!(!is_subject(bad), "{bad:?}");
+        }
+    }
+}

@@ -1,0 +1,56 @@
+//! The receiving end of the bus: messages of one subscription in the order in which they came.
+
+use futures_util::{FutureExt, StreamExt};
+use tokio::sync::mpsc;
+use tokio::task::unconstrained;
+
+use super::Message;
+use super::memory::Interest;
+
+/// Messages of one subject or pattern. Dropping it unsubscribes.
+#[derive(Debug)]
+pub struct Subscription(Source);
+
+#[derive(Debug)]
+enum Source {
+    /// A queue that somebody fills, and what keeps the entry of the in-process bus alive.
+    Queue {
+        queue: mpsc::Receiver<Message>,
+        _interest: Option<Interest>,
+    },
+    Nats(async_nats::Subscriber),
+}
+
+impl Subscription {
+    pub(super) fn memory(queue: mpsc::Receiver<Message>, interest: Interest) -> Self {
+        Self(Source::Queue { queue, _interest: Some(interest) })
+    }
+
+    pub(super) fn relayed(queue: mpsc::Receiver<Message>) -> Self {
+        Self(Source::Queue { queue, _interest: None })
+    }
+
+    pub(super) fn nats(subscriber: async_nats::Subscriber) -> Self {
+        Self(Source::Nats(subscriber))
+    }
+
+    /// The next message; `None` when the bus is drained and everything that came before was taken.
+    ///
+    /// A broken connection is not an end: messages come again once there is a new one. What was sent in between is
+    /// lost. Can be dropped while waiting, for example in `select!`, without losing a message.
+    pub async fn next(&mut self) -> Option<Message> {
+        match &mut self.0 {
+            Source::Queue { queue, .. } => queue.recv().await,
+            Source::Nats(subscriber) => subscriber.next().await.map(Message::from),
+        }
+    }
+
+    /// The next message if one is here already.
+    pub fn try_next(&mut self) -> Option<Message> {
+        match &mut self.0 {
+            Source::Queue { queue, .. } => queue.try_recv().ok(),
+            // Unconstrained: out of budget must not look like an empty queue.
+            Source::Nats(subscriber) => unconstrained(subscriber.next()).now_or_never().flatten().map(Message::from),
+        }
+    }
+}
