@@ -15,3 +15,5 @@ pub mod record;
 pub mod room;
 pub mod rpc;
 pub mod subjects;
+#[cfg(feature = "testing")]
+pub mod testing;

@@ -1,0 +1,26 @@
+//! What tests of several crates need: a real nats-server, a connection that breaks on demand, waiting on conditions.
+//! Behind the feature `testing`, which only dev-dependencies turn on.
+
+mod nats_server;
+mod tcp_proxy;
+
+use std::time::Duration;
+
+pub use self::nats_server::NatsServer;
+pub use self::tcp_proxy::TcpProxy;
+
+/// How often [`eventually`] looks.
+const LOOK_EVERY: Duration = Duration::from_millis(5);
+
+/// Waits until `holds` returns true; panics with `what` when it has not by the deadline.
+#[expect(clippy::panic, reason = "fails the test that waits")]
+pub async fn eventually(deadline: Duration, what: &str, mut holds: impl AsyncFnMut() -> bool) {
+    let look = async {
+        while !holds().await {
+            tokio::time::sleep(LOOK_EVERY).await;
+        }
+    };
+    if tokio::time::timeout(deadline, look).await.is_err() {
+        panic!("not within {deadline:?}: {what}");
+    }
+}

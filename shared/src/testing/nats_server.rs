@@ -1,0 +1,166 @@
+//! A real nats-server as a child process: started on free ports, killed, restarted, frozen, and gone with its value.
+
+#![expect(clippy::panic, clippy::expect_used, reason = "fails the test that needs the server, saying why")]
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::time::Duration;
+
+use serde::Deserialize;
+
+use super::eventually;
+
+/// How long a start may take on a busy machine.
+const START_WITHIN: Duration = Duration::from_secs(20);
+
+/// The oldest server that the tests are meant for.
+const OLDEST: (u32, u32) = (2, 12);
+
+/// A nats-server on 127.0.0.1, killed when dropped.
+///
+/// Ports are chosen by the server at the first start and kept by [`NatsServer::restart`]; what JetStream stored
+/// survives a restart, too.
+#[derive(Debug)]
+pub struct NatsServer {
+    directory: PathBuf,
+    options: Vec<String>,
+    ports: Ports,
+    child: Option<Child>,
+}
+
+/// The file that the server writes: its URLs.
+#[derive(Debug, Default, Deserialize)]
+struct Ports {
+    nats: Vec<String>,
+    monitoring: Vec<String>,
+}
+
+impl NatsServer {
+    /// A server without JetStream.
+    pub async fn start() -> Self {
+        Self::start_with(&[]).await
+    }
+
+    /// A server with JetStream on disk.
+    pub async fn start_with_jetstream() -> Self {
+        Self::start_with(&["-js"]).await
+    }
+
+    /// A server with further options of its command line.
+    pub async fn start_with(options: &[&str]) -> Self {
+        let directory = workspace().join(format!("target/tmp/nats-{:016x}", rand::random::<u64>()));
+        fs::create_dir_all(&directory).expect("the target directory takes files");
+        let options = options.iter().map(|&option| option.to_owned()).collect();
+        let mut server = Self { directory, options, ports: Ports::default(), child: None };
+        server.run().await;
+        server
+    }
+
+    /// `nats://127.0.0.1:port`.
+    pub fn url(&self) -> &str {
+        self.ports.nats.first().expect("a started server has a port")
+    }
+
+    /// `http://127.0.0.1:port`, for `/connz` and the like.
+    pub fn monitoring_url(&self) -> &str {
+        self.ports.monitoring.first().expect("a started server has a monitoring port")
+    }
+
+    /// `127.0.0.1:port`, what a [`super::TcpProxy`] stands before.
+    pub fn address(&self) -> &str {
+        self.url().trim_start_matches("nats://")
+    }
+
+    /// Ends the server at once, as `kill -9` does. Nothing happens when it is down.
+    pub fn kill(&mut self) {
+        if let Some(mut child) = self.child.take() {
+            child.kill().expect("one's own child can be killed");
+            child.wait().expect("a killed child ends");
+        }
+    }
+
+    /// Starts the server anew on the same ports, killing it first if it runs.
+    pub async fn restart(&mut self) {
+        self.kill();
+        self.run().await;
+    }
+
+    /// Freezes the server: connections stay open, nothing is answered.
+    pub fn pause(&self) {
+        self.signal("-STOP");
+    }
+
+    /// Lets a frozen server go on.
+    pub fn resume(&self) {
+        self.signal("-CONT");
+    }
+
+    fn signal(&self, signal: &str) {
+        let id = self.child.as_ref().expect("the server runs").id();
+        let status = Command::new("kill").args([signal, &id.to_string()]).status();
+        assert!(status.is_ok_and(|status| status.success()), "kill {signal} failed");
+    }
+
+    async fn run(&mut self) {
+        let binary = binary().unwrap_or_else(|missing| panic!("{missing}"));
+        let child = self.command(&binary).spawn().expect("nats-server starts");
+        let file = self.directory.join(format!("nats-server_{}.ports", child.id()));
+        self.child = Some(child);
+        eventually(START_WITHIN, "nats-server tells its ports", async || {
+            let read = fs::read(&file).ok().and_then(|text| serde_json::from_slice(&text).ok());
+            read.map(|ports| self.ports = ports).is_some()
+        })
+        .await;
+        let address = self.address().to_owned();
+        eventually(START_WITHIN, "nats-server listens", async || {
+            tokio::net::TcpStream::connect(&address).await.is_ok()
+        })
+        .await;
+    }
+
+    fn command(&self, binary: &Path) -> Command {
+        let mut command = Command::new(binary);
+        command.args(["-a", "127.0.0.1", "-p", &port_of(&self.ports.nats), "-m", &port_of(&self.ports.monitoring)]);
+        command.arg("--ports_file_dir").arg(&self.directory).arg("-l").arg(self.directory.join("log"));
+        command.arg("-sd").arg(self.directory.join("jetstream")).args(&self.options);
+        command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+        command
+    }
+}
+
+impl Drop for NatsServer {
+    fn drop(&mut self) {
+        self.kill();
+        drop(fs::remove_dir_all(&self.directory));
+    }
+}
+
+/// The port of the first URL; -1, any free one, before the first start.
+fn port_of(urls: &[String]) -> String {
+    urls.first().and_then(|url| url.rsplit(':').next()).unwrap_or("-1").to_owned()
+}
+
+fn workspace() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("..")
+}
+
+/// The server that `make tools` fetched, else a new enough one on the path.
+fn binary() -> Result<PathBuf, &'static str> {
+    let fetched = workspace().join("target/tools/nats-server");
+    if fetched.is_file() {
+        return Ok(fetched);
+    }
+    match version_on_path() {
+        Some(version) if version >= OLDEST => Ok(PathBuf::from("nats-server")),
+        Some(_) => Err("the nats-server on the PATH is older than 2.12: run `make tools`"),
+        None => Err("there is no nats-server: run `make tools`"),
+    }
+}
+
+fn version_on_path() -> Option<(u32, u32)> {
+    let told = Command::new("nats-server").arg("--version").output().ok()?;
+    let told = String::from_utf8(told.stdout).ok()?;
+    let mut numbers = told.trim().rsplit('v').next()?.split('.').map(|number| number.parse().ok());
+    Some((numbers.next()??, numbers.next()??))
+}
