@@ -1,1 +1,150 @@
-//! To come.
+//! Every subject of the bus, and a room's name in subjects and headers. No other place spells one.
+
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_decode_str, percent_encode_byte, utf8_percent_encode};
+
+use crate::ids::{RoomId, ServerId};
+
+/// The log subjects of all rooms.
+pub const LOGS: &str = "log.*";
+
+/// What stays as it is in a token or a header; everything else becomes `%XX`.
+const ESCAPED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'_');
+
+/// Questions to a chat server.
+pub fn chat(id: &ServerId) -> String {
+    format!("chat.{id}")
+}
+
+/// The answer to a connector's question `number`.
+pub fn connector_reply(id: &ServerId, number: u64) -> String {
+    format!("connector.{id}.reply.{number}")
+}
+
+/// Records for a connector.
+pub fn connector_push(id: &ServerId) -> String {
+    format!("connector.{id}.push")
+}
+
+/// A gate's question whether a connector takes users.
+pub fn connector_ping(id: &ServerId) -> String {
+    format!("connector.{id}.ping")
+}
+
+/// Everything that a connector hears, as one subscription.
+pub fn connector_all(id: &ServerId) -> String {
+    format!("connector.{id}.>")
+}
+
+/// A room's log.
+pub fn log(room: &RoomId) -> String {
+    format!("log.{}", room_token(room))
+}
+
+/// The number of the question that is answered on `subject`; `None` if it is no subject of [`connector_reply`].
+pub fn parse_reply(subject: &str) -> Option<u64> {
+    let mut tokens = subject.strip_prefix("connector.")?.split('.');
+    let (_id, "reply", number, None) = (tokens.next()?, tokens.next()?, tokens.next()?, tokens.next()) else {
+        return None;
+    };
+    // `parse` alone would take a sign.
+    number.bytes().all(|byte| byte.is_ascii_digit()).then(|| number.parse().ok())?
+}
+
+/// A room as one token of a subject.
+///
+/// ASCII letters, digits, `-`, `_` and every code point from U+0080 up stay, everything else is percent-encoded.
+pub fn room_token(room: &RoomId) -> String {
+    let mut token = String::with_capacity(room.as_str().len());
+    for c in room.as_str().chars() {
+        match u8::try_from(c) {
+            Ok(byte) if byte.is_ascii() && !byte.is_ascii_alphanumeric() && byte != b'-' && byte != b'_' => {
+                token.push_str(percent_encode_byte(byte));
+            }
+            _ => token.push(c),
+        }
+    }
+    token
+}
+
+/// The room that [`room_token`] wrote; `None` for what it never writes.
+pub fn room_from_token(token: &str) -> Option<RoomId> {
+    decoded(token).filter(|room| room_token(room) == token)
+}
+
+/// A room as a header's value: as [`room_token`], but all ASCII, because headers are.
+pub fn room_header(room: &RoomId) -> String {
+    utf8_percent_encode(room.as_str(), ESCAPED).to_string()
+}
+
+/// The room that [`room_header`] wrote; `None` for what it never writes.
+pub fn room_from_header(value: &str) -> Option<RoomId> {
+    decoded(value).filter(|room| room_header(room) == value)
+}
+
+fn decoded(text: &str) -> Option<RoomId> {
+    RoomId::new(&percent_decode_str(text).decode_utf8().ok()?).ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn room(text: &str) -> RoomId {
+        RoomId::new(text).unwrap()
+    }
+
+    #[test]
+    fn subjects_are_those_of_the_contract() {
+        let id = ServerId::new("chat-server-1").unwrap();
+        assert_eq!(chat(&id), "chat.chat-server-1");
+        assert_eq!(connector_push(&id), "connector.chat-server-1.push");
+        assert_eq!(connector_ping(&id), "connector.chat-server-1.ping");
+        assert_eq!(connector_all(&id), "connector.chat-server-1.>");
+        assert_eq!(log(&room("a.b c")), "log.a%2Eb%20c");
+    }
+
+    #[test]
+    fn only_what_is_needed_is_encoded() {
+        assert_eq!(room_token(&room("Room-1_x")), "Room-1_x");
+        assert_eq!(room_token(&room("聊天室 100%.>")), "聊天室%20100%25%2E%3E");
+        assert_eq!(room_header(&room("é ~")), "%C3%A9%20%7E");
+    }
+
+    #[test]
+    fn only_its_own_tokens_are_decoded() {
+        for foreign in ["", "a.b", "%2e", "%41", "a b", "%", "%2A", "%C3%A9", "%FF", "a%00"] {
+            assert_eq!(room_from_token(foreign), None, "{foreign}");
+        }
+        for foreign in ["", "é", "a.b", "%2e", "%41", "%FF"] {
+            assert_eq!(room_from_header(foreign), None, "{foreign}");
+        }
+    }
+
+    #[test]
+    fn only_replies_are_replies() {
+        let id = ServerId::new("connector-server-1").unwrap();
+        assert_eq!(parse_reply(&connector_reply(&id, u64::MAX)), Some(u64::MAX));
+        assert_eq!(parse_reply(&connector_push(&id)), None);
+        for foreign in ["connector.a.reply", "connector.a.reply.", "connector.a.reply.+1", "connector.a.reply.1.2", ""]
+        {
+            assert_eq!(parse_reply(foreign), None, "{foreign}");
+        }
+        assert_eq!(parse_reply("connector.a.reply.18446744073709551616"), None);
+    }
+
+    proptest! {
+        #[test]
+        fn every_room_is_one_token_and_comes_back(text in any::<[char; 8]>(), ascii in "[ -~]{0,8}") {
+            let text: String = text.into_iter().chain(ascii.chars()).filter(|c| !c.is_control() && *c != '*').collect();
+            prop_assume!(!text.is_empty());
+            let room = room(&text);
+            let token = room_token(&room);
+            prop_assert!(!token.contains(|c: char| ".*>".contains(c) || c.is_ascii_whitespace()), "{}", token);
+            prop_assert_eq!(room_from_token(&token), Some(room.clone()));
+            let header = room_header(&room);
+            prop_assert!(header.is_ascii() && header.trim() == header, "{}", header);
+            prop_assert_eq!(room_from_header(&header), Some(room));
+        }
+    }
+}
