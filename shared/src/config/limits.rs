@@ -1,0 +1,210 @@
+//! Which values of settings make sense. Says what is out of range, not what to do about it.
+
+use std::ops::RangeInclusive;
+
+use super::settings::Settings;
+
+/// Pomelo's package length has three bytes.
+const MAX_PACKAGE: u64 = 0xff_ffff;
+/// Far above any use, far below what a queue's counter can hold.
+const MAX_QUEUE: u64 = 1 << 24;
+/// A room's state stays below 400 KiB, at up to 300 bytes per member.
+const MAX_MEMBERS: u64 = 1_300;
+/// A checkpoint comes at the latest every 256 records, and one must be among those kept.
+const MIN_RECORDS: u64 = 512;
+/// A checkpoint and the records up to the next are below this, and must be among those kept.
+const MIN_ROOM_BYTES: u64 = 4 * 1024 * 1024;
+/// JetStream counts in signed 64 bits.
+const MAX_STORED: u64 = i64::MAX.unsigned_abs();
+/// Three heartbeats fit in a lease of 10 seconds.
+const MAX_HEARTBEAT_MS: u64 = 3_000;
+const HOUR_SECS: u64 = 3_600;
+const DAY_SECS: u64 = 24 * HOUR_SECS;
+
+/// A setting that is out of range.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Broken {
+    /// Its key.
+    pub(super) key: &'static str,
+    /// Another setting that it does not go together with.
+    pub(super) other: Option<&'static str>,
+    /// Its value.
+    pub(super) found: String,
+    /// What would hold for a good value.
+    pub(super) required: String,
+}
+
+macro_rules! key {
+    ($section:ident . $field:ident) => {
+        concat!(stringify!($section), ".", stringify!($field))
+    };
+}
+
+/// Keys, their values and their ranges.
+macro_rules! ranges {
+    ($settings:ident: $($section:ident . $field:ident in $range:expr,)+) => {
+        [$((key!($section.$field), number($settings.$section.$field), $range),)+]
+    };
+}
+
+/// Pairs of keys and values of which the first may not exceed the second.
+macro_rules! ordered {
+    ($settings:ident: $($section:ident . $field:ident <= $other:ident . $most:ident,)+) => {
+        [$((
+            (key!($section.$field), number($settings.$section.$field)),
+            (key!($other.$most), number($settings.$other.$most)),
+        ),)+]
+    };
+}
+
+/// All settings that are out of range.
+pub(super) fn check(settings: &Settings) -> Vec<Broken> {
+    let alone = ranges(settings).into_iter().filter(|(_, value, range)| !range.contains(value));
+    let alone = alone.map(|(key, value, range)| Broken {
+        key,
+        other: None,
+        found: value.to_string(),
+        required: format!("from {} to {}", range.start(), range.end()),
+    });
+    let pairs = pairs(settings).into_iter().filter(|((_, value), (_, most))| value > most);
+    let pairs = pairs.map(|((key, value), (other, most))| Broken {
+        key,
+        other: Some(other),
+        found: value.to_string(),
+        required: format!("at most {other}, which is {most}"),
+    });
+    alone.chain(pairs).chain(texts(settings)).collect()
+}
+
+fn ranges(settings: &Settings) -> Vec<(&'static str, u64, RangeInclusive<u64>)> {
+    ranges! { settings:
+        frontend.heartbeat_secs in 0..=HOUR_SECS,
+        frontend.handshake_secs in 1..=HOUR_SECS,
+        frontend.enter_secs in 1..=DAY_SECS,
+        frontend.max_connections in 1..=MAX_QUEUE,
+        frontend.max_connections_per_address in 1..=MAX_QUEUE,
+        session.max_package_before_enter in 256..=MAX_PACKAGE,
+        session.max_package in 256..=MAX_PACKAGE,
+        session.requests_per_sec in 1..=1_000_000,
+        session.request_burst in 1..=1_000_000,
+        session.max_in_flight in 1..=MAX_QUEUE,
+        session.max_outbound_bytes in 1_024..=1 << 32,
+        room.max_members in 1..=MAX_MEMBERS,
+        room.max_content in 1..=MAX_PACKAGE,
+        room.max_waiting in 1..=MAX_QUEUE,
+        room.linger_secs in 0..=DAY_SECS,
+        room.forget_secs in 1..=DAY_SECS,
+        log.max_records in MIN_RECORDS..=MAX_STORED,
+        log.max_room_bytes in MIN_ROOM_BYTES..=MAX_STORED,
+        log.max_total_bytes in MIN_ROOM_BYTES..=MAX_STORED,
+        // Checkpoints of silent rooms come once a day; ten years is below what JetStream can count.
+        log.max_age_hours in 48..=10 * 365 * 24,
+        rpc.request_ms in 100..=600_000,
+        rpc.repeat_ms in 10..=600_000,
+        rpc.heartbeat_ms in 10..=MAX_HEARTBEAT_MS,
+        rpc.subscription_queue in 1..=MAX_QUEUE,
+        nats.connect_secs in 1..=HOUR_SECS,
+        nats.ping_secs in 1..=HOUR_SECS,
+        nats.reconnect_max_ms in 1..=600_000,
+        nats.publish_queue in 1..=MAX_QUEUE,
+        lifecycle.grace_secs in 1..=HOUR_SECS,
+    }
+    .into()
+}
+
+type Value = (&'static str, u64);
+
+fn pairs(settings: &Settings) -> Vec<(Value, Value)> {
+    ordered! { settings:
+        session.max_package_before_enter <= session.max_package,
+        session.max_package <= session.max_outbound_bytes,
+        room.max_content <= session.max_package,
+        log.max_room_bytes <= log.max_total_bytes,
+        rpc.repeat_ms <= rpc.request_ms,
+    }
+    .into()
+}
+
+fn texts(settings: &Settings) -> Vec<Broken> {
+    let broken = |key, found: &String, required: &str| Broken {
+        key,
+        other: None,
+        found: format!("{found:?}"),
+        required: required.to_owned(),
+    };
+    let origins = settings.frontend.allowed_origins.iter().filter(|origin| !is_origin(origin));
+    let origins = origins.map(|origin| broken("frontend.allowed_origins", origin, "scheme://host, or *"));
+    // An empty word is in everything that is said.
+    let words = settings.room.forbidden_words.iter().filter(|word| word.trim().is_empty());
+    let words = words.map(|word| broken("room.forbidden_words", word, "a word"));
+    origins.chain(words).collect()
+}
+
+fn is_origin(text: &str) -> bool {
+    let is_part = |part: &str| !part.is_empty() && !part.contains(|c: char| c == '/' || c.is_whitespace());
+    text == "*" || text.split_once("://").is_some_and(|(scheme, host)| is_part(scheme) && is_part(host))
+}
+
+fn number(value: impl TryInto<u64>) -> u64 {
+    value.try_into().unwrap_or(u64::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::Value;
+
+    fn broken(change: impl FnOnce(&mut Settings)) -> Vec<&'static str> {
+        let mut settings = Settings::default();
+        change(&mut settings);
+        check(&settings).into_iter().map(|broken| broken.key).collect()
+    }
+
+    #[test]
+    fn the_defaults_are_in_range() {
+        assert_eq!(check(&Settings::default()), []);
+    }
+
+    #[test]
+    fn every_number_has_a_range() {
+        let Value::Object(sections) = serde_json::to_value(Settings::default()).unwrap() else { panic!("no sections") };
+        let mut numbers = Vec::new();
+        for (section, fields) in sections {
+            let fields = fields.as_object().into_iter().flatten();
+            numbers.extend(fields.filter(|(_, value)| value.is_number()).map(|(name, _)| format!("{section}.{name}")));
+        }
+        let mut keys: Vec<_> = ranges(&Settings::default()).into_iter().map(|(key, ..)| key.to_owned()).collect();
+        keys.sort();
+        numbers.sort();
+        assert_eq!(keys, numbers);
+    }
+
+    #[test]
+    fn ends_of_ranges_belong_to_them() {
+        assert_eq!(broken(|settings| settings.room.max_members = 1_300), [""; 0]);
+        assert_eq!(broken(|settings| settings.room.max_members = 1_301), ["room.max_members"]);
+        assert_eq!(broken(|settings| settings.log.max_records = 512), [""; 0]);
+        assert_eq!(broken(|settings| settings.log.max_records = 511), ["log.max_records"]);
+        assert_eq!(broken(|settings| settings.log.max_room_bytes = 4 << 20), [""; 0]);
+        assert_eq!(broken(|settings| settings.log.max_room_bytes = (4 << 20) - 1), ["log.max_room_bytes"]);
+        assert_eq!(broken(|settings| settings.rpc.subscription_queue = 0), ["rpc.subscription_queue"]);
+    }
+
+    #[test]
+    fn settings_that_depend_on_each_other_go_together() {
+        let small = |settings: &mut Settings| settings.session.max_package = 4096;
+        assert_eq!(broken(small), ["room.max_content"]);
+        assert_eq!(broken(|settings| settings.rpc.request_ms = 500), ["rpc.repeat_ms"]);
+        assert_eq!(broken(|settings| settings.log.max_total_bytes = 8 << 20), ["log.max_room_bytes"]);
+    }
+
+    #[test]
+    fn texts_are_what_they_should_be() {
+        let origins = |list: &'static [&str]| {
+            broken(|settings| settings.frontend.allowed_origins = list.iter().map(|&text| text.to_owned()).collect())
+        };
+        assert_eq!(origins(&["*", "https://chat.example.org"]), [""; 0]);
+        assert_eq!(origins(&["chat.example.org", "https://a/b", "://a"]), ["frontend.allowed_origins"; 3]);
+        assert_eq!(broken(|settings| settings.room.forbidden_words = vec![" ".to_owned()]), ["room.forbidden_words"]);
+    }
+}

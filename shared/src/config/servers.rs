@@ -1,0 +1,128 @@
+//! The servers of one environment, as Pomelo's `servers.json` lists them. Values only; `servers_file` reads and checks.
+
+use std::collections::BTreeMap;
+
+use crate::ids::ServerId;
+
+/// Type of the servers that tell users which connector to use.
+pub const GATE: &str = "gate";
+/// Type of the servers that hold client connections.
+pub const CONNECTOR: &str = "connector";
+/// Type of the servers that own rooms.
+pub const CHAT: &str = "chat";
+
+/// One entry of `servers.json`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Server {
+    /// Its name, unique over all types.
+    pub id: ServerId,
+    /// Where clients and people find it; servers themselves listen on `settings.bind`.
+    pub host: String,
+    /// Port of the admin listener; a gate has none in Pomelo's files.
+    pub port: Option<u16>,
+    /// Port that clients connect to; gates and connectors have one.
+    pub client_port: Option<u16>,
+    /// Whether clients connect to it.
+    pub frontend: bool,
+}
+
+impl Server {
+    /// A server without ports.
+    pub fn new(id: ServerId, host: &str) -> Self {
+        Self { id, host: host.to_owned(), port: None, client_port: None, frontend: false }
+    }
+
+    /// Where `/healthz` and its kind are served: `port`, or, as on a gate, the port for clients.
+    pub fn admin_port(&self) -> Option<u16> {
+        self.port.or(self.client_port)
+    }
+}
+
+/// All servers of an environment, each type in the order of the file, which is the order of dispatch.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Servers {
+    by_type: BTreeMap<String, Vec<Server>>,
+}
+
+impl Servers {
+    /// These servers by their types. Nothing is checked, so tests may use port 0.
+    pub fn new(by_type: impl IntoIterator<Item = (String, Vec<Server>)>) -> Self {
+        Self { by_type: by_type.into_iter().collect() }
+    }
+
+    /// The servers of a type; none if the file has no such list.
+    pub fn of_type(&self, server_type: &str) -> &[Server] {
+        self.by_type.get(server_type).map_or(&[], Vec::as_slice)
+    }
+
+    /// The servers that tell users which connector to use.
+    pub fn gate(&self) -> &[Server] {
+        self.of_type(GATE)
+    }
+
+    /// The servers that hold client connections.
+    pub fn connector(&self) -> &[Server] {
+        self.of_type(CONNECTOR)
+    }
+
+    /// The servers that own rooms.
+    pub fn chat(&self) -> &[Server] {
+        self.of_type(CHAT)
+    }
+
+    /// Every server with its type: gates, connectors, chat servers, then the other types by name.
+    pub fn all(&self) -> impl Iterator<Item = (&str, &Server)> {
+        self.types().flat_map(|server_type| self.of_type(server_type).iter().map(move |server| (server_type, server)))
+    }
+
+    /// The types that have a list, in the order of [`Servers::all`].
+    pub fn types(&self) -> impl Iterator<Item = &str> {
+        let known = [GATE, CONNECTOR, CHAT];
+        let others = self.by_type.keys().map(String::as_str).filter(move |name| !known.contains(name));
+        known.into_iter().filter(|name| self.by_type.contains_key(*name)).chain(others)
+    }
+
+    /// The server of that id, with its type.
+    pub fn find(&self, id: &ServerId) -> Option<(&str, &Server)> {
+        self.all().find(|(_, server)| server.id == *id)
+    }
+
+    /// CRC-32, as 8 hex digits, of the chat servers' ids in their order: who has another one places rooms elsewhere.
+    pub fn view_hash(&self) -> String {
+        let mut hasher = crc32fast::Hasher::new();
+        for server in self.chat() {
+            hasher.update(server.id.as_str().as_bytes());
+            // No id has a line break, so the lists ["ab", "c"] and ["a", "bc"] differ.
+            hasher.update(b"\n");
+        }
+        format!("{:08x}", hasher.finalize())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn chats(ids: &[&str]) -> Servers {
+        let list = ids.iter().map(|id| Server::new(ServerId::new(id).unwrap(), "127.0.0.1")).collect();
+        Servers::new([(CHAT.to_owned(), list), ("area".to_owned(), Vec::new()), (GATE.to_owned(), Vec::new())])
+    }
+
+    #[test]
+    fn the_view_is_the_ids_of_chat_servers_in_order() {
+        assert_eq!(chats(&["a", "b"]).view_hash(), "18572a97");
+        assert_ne!(chats(&["a", "b"]).view_hash(), chats(&["b", "a"]).view_hash());
+        assert_ne!(chats(&["ab", "c"]).view_hash(), chats(&["a", "bc"]).view_hash());
+        let mut moved = chats(&["a", "b"]);
+        moved.by_type.entry(CHAT.to_owned()).and_modify(|list| list[0].host = "elsewhere".to_owned());
+        assert_eq!(moved.view_hash(), chats(&["a", "b"]).view_hash());
+    }
+
+    #[test]
+    fn servers_are_found_by_id() {
+        let servers = chats(&["a", "b"]);
+        assert_eq!(servers.find(&ServerId::new("b").unwrap()), Some((CHAT, &servers.chat()[1])));
+        assert_eq!(servers.find(&ServerId::new("c").unwrap()), None);
+        assert_eq!(servers.types().collect::<Vec<_>>(), [GATE, CHAT, "area"]);
+    }
+}
