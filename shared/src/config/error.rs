@@ -93,7 +93,7 @@ pub enum Fault {
     #[error("id {0}")]
     Id(IdError),
     /// Another server of the environment has the same id.
-    #[error("id is that of {other} too")]
+    #[error("id is the same as that of {other}")]
     DuplicateId {
         /// The entry that comes first.
         other: String,

@@ -64,7 +64,7 @@ pub(super) fn check(settings: &Settings) -> Vec<Broken> {
         key,
         other: None,
         found: value.to_string(),
-        required: format!("from {} to {}", range.start(), range.end()),
+        required: between(&range),
     });
     let pairs = pairs(settings).into_iter().filter(|((_, value), (_, most))| value > most);
     let pairs = pairs.map(|((key, value), (other, most))| Broken {
@@ -143,6 +143,13 @@ fn texts(settings: &Settings) -> Vec<Broken> {
 fn is_origin(text: &str) -> bool {
     let is_part = |part: &str| !part.is_empty() && !part.contains(|c: char| c == '/' || c.is_whitespace());
     text == "*" || text.split_once("://").is_some_and(|(scheme, host)| is_part(scheme) && is_part(host))
+}
+
+fn between(range: &RangeInclusive<u64>) -> String {
+    match (range.start(), range.end()) {
+        (least, &MAX_STORED) => format!("at least {least}"),
+        (least, most) => format!("from {least} to {most}"),
+    }
 }
 
 fn number(value: impl TryInto<u64>) -> u64 {
