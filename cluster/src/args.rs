@@ -1,0 +1,116 @@
+//! The command line. Options may stand before or after a subcommand.
+
+use std::path::PathBuf;
+
+use clap::{Parser, Subcommand, ValueEnum};
+use shared::config::{Config, ConfigError, Overrides};
+use shared::ids::{IdError, RoomId, ServerId};
+
+/// A chat backend: gates, connectors and chat servers of a servers.json. Without a command it runs them.
+#[derive(Debug, Parser)]
+#[command(name = "shaddock", version)]
+pub(crate) struct Args {
+    /// What all commands take.
+    #[command(flatten)]
+    pub(crate) options: Options,
+    /// What to do instead of running servers.
+    #[command(subcommand)]
+    pub(crate) command: Option<Command>,
+}
+
+/// What all commands take; what does not concern a command is ignored by it.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Options {
+    /// Environment, a key of servers.json
+    #[arg(long, global = true, value_name = "ENV", env = "SHADDOCK_ENV", default_value = "development")]
+    pub(crate) env: String,
+    /// Directory of servers.json and settings.toml
+    #[arg(long, global = true, value_name = "DIR", env = "SHADDOCK_CONFIG", default_value = "config")]
+    pub(crate) config: PathBuf,
+    /// URL of a NATS server; without it all servers run in this process and need no broker
+    #[arg(long, global = true, value_name = "URL", env = "SHADDOCK_NATS")]
+    pub(crate) nats: Option<String>,
+    /// Where the rooms' log is kept: JetStream over NATS, else in memory
+    #[arg(long, global = true, value_name = "KIND")]
+    pub(crate) log: Option<LogKind>,
+    /// Run this server alone
+    #[arg(long, global = true, value_name = "ID", value_parser = server_id)]
+    pub(crate) only: Option<ServerId>,
+    /// Change a setting, above settings.toml and environment variables; for example room.max_members=500
+    #[arg(long, global = true, value_name = "KEY=VALUE", value_parser = setting)]
+    pub(crate) set: Vec<(String, String)>,
+}
+
+/// Where the rooms' log is kept.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum LogKind {
+    /// In this process: gone when it ends.
+    Memory,
+    /// In the NATS server.
+    Jetstream,
+}
+
+/// What to do instead of running servers.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Check the configuration and print who listens where
+    Check,
+    /// Print MessagePack of stdin as JSON, for `nats sub --translate 'shaddock decode'`
+    Decode,
+    /// Print the home of rooms, its subject and their log subjects
+    Place {
+        /// Names of rooms
+        #[arg(required = true, value_name = "RID", value_parser = room_id)]
+        rooms: Vec<RoomId>,
+    },
+}
+
+impl Options {
+    /// The configuration that these options name.
+    pub(crate) fn load(&self) -> Result<Config, ConfigError> {
+        let overrides = self.set.iter().fold(Overrides::default(), |all, (key, value)| all.with(key, value));
+        Config::load(&self.config, &self.env, &overrides)
+    }
+}
+
+fn server_id(text: &str) -> Result<ServerId, IdError> {
+    ServerId::new(text)
+}
+
+fn room_id(text: &str) -> Result<RoomId, IdError> {
+    RoomId::new(text)
+}
+
+fn setting(text: &str) -> Result<(String, String), &'static str> {
+    let (key, value) = text.split_once('=').ok_or("is not KEY=VALUE")?;
+    if key.is_empty() { Err("has no key") } else { Ok((key.to_owned(), value.to_owned())) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory;
+
+    #[test]
+    fn the_definition_is_sound() {
+        Args::command().debug_assert();
+    }
+
+    #[test]
+    fn options_stand_before_or_after_the_command() {
+        for line in ["shaddock --config c --only a place x y", "shaddock place x y --only a --config c"] {
+            let args = Args::try_parse_from(line.split(' ')).unwrap();
+            assert_eq!(args.options.only, Some(ServerId::new("a").unwrap()), "{line}");
+            assert_eq!(args.options.config, PathBuf::from("c"), "{line}");
+            assert!(matches!(args.command, Some(Command::Place { rooms }) if rooms.len() == 2), "{line}");
+        }
+    }
+
+    #[test]
+    fn bad_values_are_refused() {
+        for line in ["--only a.b", "--set x", "--set =x", "--log disk", "place", "place *"] {
+            let words = std::iter::once("shaddock").chain(line.split(' '));
+            assert!(Args::try_parse_from(words).is_err(), "{line}");
+        }
+    }
+}

@@ -1,0 +1,116 @@
+//! `shaddock decode`: a message of the bus as one line of JSON. What is not MessagePack passes through unchanged.
+
+use std::fmt::{self, Write};
+use std::io::{self, Read};
+
+use rmpv::Value;
+use rmpv::decode::read_value_with_max_depth;
+use serde::de::IgnoredAny;
+
+/// Deeper than any message, far from the end of the stack.
+const MAX_DEPTH: usize = 256;
+
+/// Reads a message from stdin and prints it.
+pub(crate) fn run() -> anyhow::Result<()> {
+    let mut message = Vec::new();
+    io::stdin().lock().read_to_end(&mut message)?;
+    Ok(super::print(&translate(message))?)
+}
+
+/// The message as JSON and a line break, or the message itself.
+fn translate(message: Vec<u8>) -> Vec<u8> {
+    let mut rest = message.as_slice();
+    let Ok(value) = read_value_with_max_depth(&mut rest, MAX_DEPTH) else { return message };
+    let json = match rest {
+        [] => Json(&value).to_string(),
+        // A text's first byte alone is a number in MessagePack, but never a map or an array.
+        _ if value.is_map() || value.is_array() => {
+            format!(r#"{{"decoded":{},"trailing":{}}}"#, Json(&value), Binary(rest))
+        }
+        _ => return message,
+    };
+    format!("{json}\n").into_bytes()
+}
+
+/// MessagePack as JSON, maps in their own order.
+struct Json<'a>(&'a Value);
+
+impl fmt::Display for Json<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.0 {
+            Value::Nil => f.write_str("null"),
+            Value::Boolean(flag) => write!(f, "{flag}"),
+            Value::Integer(number) => write!(f, "{number}"),
+            Value::F32(number) => float(f, f64::from(*number)),
+            Value::F64(number) => float(f, *number),
+            Value::String(string) => match string.as_str() {
+                Some(text) => quoted(f, text),
+                None => hex(f, string.as_bytes()),
+            },
+            Value::Binary(bytes) => Binary(bytes).fmt(f),
+            Value::Array(items) => array(f, items),
+            Value::Map(fields) => map(f, fields),
+            Value::Ext(kind, bytes) => {
+                write!(f, r#"{{"ext":{kind},"bytes":"#)?;
+                hex(f, bytes)?;
+                f.write_char('}')
+            }
+        }
+    }
+}
+
+/// Bytes: JSON within, else text, else hexadecimal digits.
+struct Binary<'a>(&'a [u8]);
+
+impl fmt::Display for Binary<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match std::str::from_utf8(self.0) {
+            // Line breaks in JSON are white space: inside of strings they are escaped.
+            Ok(text) if serde_json::from_str::<IgnoredAny>(text).is_ok() => {
+                f.write_str(&text.trim().replace(['\n', '\r'], " "))
+            }
+            Ok(text) => quoted(f, text),
+            Err(_) => hex(f, self.0),
+        }
+    }
+}
+
+fn array(f: &mut fmt::Formatter<'_>, items: &[Value]) -> fmt::Result {
+    f.write_char('[')?;
+    for (index, item) in items.iter().enumerate() {
+        write!(f, "{}{}", if index == 0 { "" } else { "," }, Json(item))?;
+    }
+    f.write_char(']')
+}
+
+fn map(f: &mut fmt::Formatter<'_>, fields: &[(Value, Value)]) -> fmt::Result {
+    f.write_char('{')?;
+    for (index, (key, value)) in fields.iter().enumerate() {
+        f.write_str(if index == 0 { "" } else { "," })?;
+        match key.as_str() {
+            Some(name) => quoted(f, name)?,
+            // A key of JSON is a text.
+            None => quoted(f, &Json(key).to_string())?,
+        }
+        write!(f, ":{}", Json(value))?;
+    }
+    f.write_char('}')
+}
+
+fn float(f: &mut fmt::Formatter<'_>, number: f64) -> fmt::Result {
+    // JSON has no infinity.
+    if number.is_finite() { write!(f, "{number:?}") } else { write!(f, r#""{number}""#) }
+}
+
+fn quoted(f: &mut fmt::Formatter<'_>, text: &str) -> fmt::Result {
+    f.write_str(&serde_json::to_string(text).map_err(|_| fmt::Error)?)
+}
+
+fn hex(f: &mut fmt::Formatter<'_>, bytes: &[u8]) -> fmt::Result {
+    f.write_str("\"hex:")?;
+    bytes.iter().try_for_each(|byte| write!(f, "{byte:02x}"))?;
+    f.write_char('"')
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,104 @@
+//! What a message becomes.
+
+use rand::rngs::StdRng;
+use rand::{RngExt, SeedableRng};
+
+use super::*;
+
+fn pack(value: &Value) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    rmpv::encode::write_value(&mut bytes, value).unwrap();
+    bytes
+}
+
+fn line(value: &Value) -> String {
+    String::from_utf8(translate(pack(value))).unwrap()
+}
+
+fn map(fields: &[(&str, Value)]) -> Value {
+    Value::Map(fields.iter().map(|(name, value)| (Value::from(*name), value.clone())).collect())
+}
+
+#[test]
+fn a_message_is_one_line_in_its_own_order() {
+    let message = map(&[
+        ("v", Value::from(1)),
+        ("room", Value::from("聊天\n\"室\"")),
+        ("items", Value::Array(vec![Value::Nil, Value::from(true), Value::from(-1), Value::from(1.5)])),
+        ("a", Value::from(u64::MAX)),
+    ]);
+    let expected = r#"{"v":1,"room":"聊天\n\"室\"","items":[null,true,-1,1.5],"a":18446744073709551615}"#;
+    assert_eq!(line(&message), format!("{expected}\n"));
+}
+
+#[test]
+fn bytes_are_shown_as_what_they_hold() {
+    let message = map(&[
+        ("json", Value::from(&b" {\"content\":\n \"a\\nb\"}"[..])),
+        ("text", Value::from(&b"{oops"[..])),
+        ("bytes", Value::from(&b"\xff\x00"[..])),
+        ("none", Value::from(&b""[..])),
+        ("ext", Value::Ext(-1, vec![1, 2])),
+    ]);
+    let expected = r#"{"json":{"content":  "a\nb"},"text":"{oops","bytes":"hex:ff00","none":"","ext":{"ext":-1,"bytes":"hex:0102"}}"#;
+    assert_eq!(line(&message), format!("{expected}\n"));
+}
+
+#[test]
+fn what_json_lacks_is_still_json() {
+    let message = Value::Map(vec![
+        (Value::from(7), Value::from(f64::NAN)),
+        (Value::Nil, Value::from(f32::NEG_INFINITY)),
+        (Value::from("x"), Value::String(rmpv::decode::read_value(&mut &b"\xa1\xff"[..]).map_or("".into(), string))),
+    ]);
+    assert_eq!(line(&message), "{\"7\":\"NaN\",\"null\":\"-inf\",\"x\":\"hex:ff\"}\n");
+}
+
+fn string(value: Value) -> rmpv::Utf8String {
+    let Value::String(string) = value else { panic!("{value} is no string") };
+    string
+}
+
+#[test]
+fn what_is_not_messagepack_passes_through() {
+    for text in ["", "+OK", "{\"a\":1}", "hello", "聊天", "😀", "é"] {
+        assert_eq!(translate(text.as_bytes().to_vec()), text.as_bytes());
+    }
+    for bytes in [&b"\x82\xa1a"[..], b"\xdf\xff\xff\xff\xff", b"\xc6\xff\xff\xff\xff"] {
+        assert_eq!(translate(bytes.to_vec()), bytes);
+    }
+}
+
+#[test]
+fn what_follows_a_message_is_noted() {
+    let mut bytes = pack(&map(&[("v", Value::from(1))]));
+    bytes.extend(b"\xff\x01");
+    assert_eq!(translate(bytes), b"{\"decoded\":{\"v\":1},\"trailing\":\"hex:ff01\"}\n");
+}
+
+#[test]
+fn deep_nesting_is_no_danger() {
+    let mut deep = vec![0x91; 100];
+    deep.push(0xc0);
+    assert!(translate(deep).starts_with(b"[[[["));
+    let deeper = vec![0x91; 100_000];
+    assert_eq!(translate(deeper.clone()), deeper);
+    let mut json = vec![0xc6, 0, 3, 0x0d, 0x40];
+    json.extend(vec![b'['; 200_000]);
+    assert!(translate(json).starts_with(b"\"[[[["));
+}
+
+#[test]
+fn any_bytes_give_json_or_themselves() {
+    let mut random = StdRng::seed_from_u64(1);
+    for _ in 0..20_000 {
+        let length = random.random_range(0..40);
+        let mut bytes: Vec<u8> = (0..length).map(|_| random.random()).collect();
+        if let Some(first) = bytes.first_mut().filter(|first| **first < 0x80) {
+            // Half of the time a map or an array, which go on.
+            *first = 0x80 | (*first & 0x1f);
+        }
+        let answer = translate(bytes.clone());
+        assert!(answer == bytes || serde_json::from_slice::<IgnoredAny>(&answer).is_ok(), "{bytes:02x?}");
+    }
+}

@@ -1,0 +1,156 @@
+//! The commands that answer a question, run as a user runs them.
+
+#![expect(clippy::unwrap_used, reason = "a failing helper fails its test")]
+
+use std::fs;
+use std::io::{Read, Write};
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output, Stdio};
+
+const SERVERS: &str = r#"{
+  "development": {
+    "gate": [{"id": "gate-1", "host": "chat.example.org", "clientPort": 3014, "frontend": true}],
+    "connector": [{"id": "connector-1", "host": "127.0.0.1", "port": 4050, "clientPort": 3050, "frontend": true}],
+    "chat": [
+      {"id": "chat-1", "host": "127.0.0.1", "port": 6050},
+      {"id": "chat-2", "host": "127.0.0.1", "port": 6051},
+      {"id": "chat-3", "host": "127.0.0.1", "port": 6052}
+    ]
+  }
+}"#;
+
+fn shaddock(args: &[&str]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_shaddock"));
+    // What the developer has set does not belong here.
+    command.args(args).stdin(Stdio::null()).env_clear();
+    command
+}
+
+/// A configuration of its own for the test `name`.
+fn directory(name: &str, servers: &str, settings: &str) -> PathBuf {
+    let dir = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("tools-{name}-{}", std::process::id()));
+    fs::create_dir_all(&dir).unwrap();
+    fs::write(dir.join("servers.json"), servers).unwrap();
+    fs::write(dir.join("settings.toml"), settings).unwrap();
+    dir
+}
+
+fn run(dir: &Path, args: &[&str]) -> Output {
+    shaddock(args).arg("--config").arg(dir).output().unwrap()
+}
+
+fn stdout(output: &Output) -> &str {
+    assert!(output.status.success(), "{output:?}");
+    std::str::from_utf8(&output.stdout).unwrap()
+}
+
+/// What a refused run says.
+fn stderr(output: &Output) -> &str {
+    assert_eq!(output.status.code(), Some(1), "{output:?}");
+    assert!(output.stdout.is_empty(), "{output:?}");
+    std::str::from_utf8(&output.stderr).unwrap()
+}
+
+#[test]
+fn check_prints_who_listens_where() {
+    let dir = directory("check", SERVERS, "bind = \"10.0.0.1\"");
+    let expected = "\
+type       id           told to clients        listens on     admin
+gate       gate-1       chat.example.org:3014  10.0.0.1:3014  10.0.0.1:3014
+connector  connector-1  127.0.0.1:3050         10.0.0.1:3050  10.0.0.1:4050
+chat       chat-1       -                      -              10.0.0.1:6050
+chat       chat-2       -                      -              10.0.0.1:6051
+chat       chat-3       -                      -              10.0.0.1:6052
+
+development: 1 gate, 1 connector, 3 chat, all good
+";
+    assert_eq!(stdout(&run(&dir, &["check"])), expected);
+}
+
+#[test]
+fn check_accepts_the_configuration_of_the_repository() {
+    let dir = Path::new(env!("CARGO_MANIFEST_DIR")).join("../config");
+    for environment in ["development", "production"] {
+        assert!(stdout(&run(&dir, &["check", "--env", environment])).contains("1 gate, 3 connector, 3 chat"));
+    }
+}
+
+#[test]
+fn check_names_everything_that_is_wrong() {
+    let servers = SERVERS.replace("chat-2", "chat-1").replace("3050", "70000");
+    let dir = directory("wrong", &servers, "[session]\nmax_pakage = 1");
+    let output = run(&dir, &["check"]);
+    let text = stderr(&output);
+    for part in [
+        "servers.json",
+        r#"development.chat[1] "chat-1""#,
+        r#"development.connector[0] "connector-1": clientPort 70000"#,
+        "settings.toml",
+        "session.max_pakage",
+        "session.max_package",
+    ] {
+        assert!(text.contains(part), "{part} in {text}");
+    }
+}
+
+#[test]
+fn check_names_a_missing_file_and_a_missing_environment() {
+    let dir = directory("missing", SERVERS, "");
+    assert!(stderr(&run(&dir, &["check", "--env", "production"])).contains("development"));
+    let output = run(&dir.join("nowhere"), &["check"]);
+    assert!(stderr(&output).contains("servers.json") && stderr(&output).contains("--config"));
+}
+
+#[test]
+fn settings_come_from_the_environment_and_the_command_line() {
+    let dir = directory("layers", SERVERS, "bind = \"10.0.0.1\"");
+    let check = |variable: (&str, &str), args: &[&str]| {
+        let mut command = shaddock(&["check", "--config"]);
+        command.arg(&dir).args(args).env(variable.0, variable.1).output().unwrap()
+    };
+    assert!(stdout(&check(("SHADDOCK_BIND", "10.0.0.2"), &[])).contains("10.0.0.2:3014"));
+    let both = check(("SHADDOCK_BIND", "10.0.0.2"), &["--set", "bind=10.0.0.3"]);
+    assert!(stdout(&both).contains("10.0.0.3:3014"));
+    let unknown = check(("SHADDOCK_SESSION__MAX_PAKAGE", "5"), &[]);
+    assert!(stderr(&unknown).contains("SHADDOCK_SESSION__MAX_PAKAGE"));
+    assert!(check(("SHADDOCK_LOG", "debug"), &[]).status.success());
+    assert!(!check(("SHADDOCK_ENV", "production"), &[]).status.success());
+}
+
+#[test]
+fn place_prints_the_homes_of_rooms() {
+    let dir = directory("place", SERVERS, "");
+    let expected = "\
+room    home    subject      log subject
+lobby   chat-3  chat.chat-3  log.lobby
+room-1  chat-2  chat.chat-2  log.room-1
+a.b c   chat-1  chat.chat-1  log.a%2Eb%20c
+";
+    assert_eq!(stdout(&run(&dir, &["place", "lobby", "room-1", "a.b c"])), expected);
+    assert_eq!(run(&dir, &["place", "a*"]).status.code(), Some(2));
+}
+
+fn decode(input: &[u8]) -> Output {
+    let mut child = shaddock(&["decode"]).stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
+    child.stdin.take().unwrap().write_all(input).unwrap();
+    child.wait_with_output().unwrap()
+}
+
+#[test]
+fn decode_prints_json_and_leaves_the_rest_alone() {
+    // {"v": 1, "body": b'{"a":1}'}
+    assert_eq!(stdout(&decode(b"\x82\xa1v\x01\xa4body\xc4\x07{\"a\":1}")), "{\"v\":1,\"body\":{\"a\":1}}\n");
+    assert_eq!(stdout(&decode(b"+OK")), "+OK");
+    assert_eq!(stdout(&decode(b"")), "");
+}
+
+#[test]
+fn a_reader_that_goes_away_is_no_error() {
+    let mut child =
+        shaddock(&["decode"]).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    drop(child.stdout.take());
+    child.stdin.take().unwrap().write_all(b"\x81\xa1v\x01").unwrap();
+    let mut errors = String::new();
+    child.stderr.take().unwrap().read_to_string(&mut errors).unwrap();
+    assert!(child.wait().unwrap().success() && errors.is_empty(), "{errors}");
+}
