@@ -16,6 +16,7 @@ pub struct RoomState {
     members: BTreeMap<Name, SessionId>,
     names: HashMap<SessionId, Name>,
     per_connector: BTreeMap<ServerId, usize>,
+    name_bytes: usize,
     proposals: BTreeMap<ServerId, LastProposal>,
     time: u64,
 }
@@ -39,6 +40,16 @@ impl LastProposal {
 }
 
 impl RoomState {
+    /// The state after a record that carries a checkpoint.
+    ///
+    /// A checkpoint has what the record's entries did. Which proposals it decided, and where, the record itself says: its
+    /// position was not known when it was written.
+    pub fn after(position: Position, record: &Record) -> Option<Self> {
+        let mut state = Self::from(record.checkpoint.as_ref()?);
+        state.settle(position, record);
+        Some(state)
+    }
+
     /// Applies a committed record.
     ///
     /// Folding cannot fail: whether an entry is allowed was decided before it was appended, and every reader of the log
@@ -78,12 +89,14 @@ impl RoomState {
             self.remove(&old);
         }
         *self.per_connector.entry(session.connector.clone()).or_default() += 1;
+        self.name_bytes += name.as_str().len();
         self.names.insert(session.clone(), name.clone());
         self.members.insert(name, session);
     }
 
     fn remove(&mut self, name: &Name) {
         let Some(session) = self.members.remove(name) else { return };
+        self.name_bytes -= name.as_str().len();
         self.names.remove(&session);
         if let Some(count) = self.per_connector.get_mut(&session.connector) {
             *count -= 1;
@@ -121,6 +134,12 @@ impl RoomState {
     /// Connectors that the log speaks of, as members' homes or as authors of proposals.
     pub fn named(&self) -> impl Iterator<Item = &ServerId> {
         self.per_connector.keys().chain(self.proposals.keys())
+    }
+
+    /// Most bytes that a checkpoint of this state takes, known without making one.
+    pub fn checkpoint_size(&self) -> usize {
+        let runs = self.per_connector.len().max(1) + self.proposals.len();
+        64 + runs * 160 + self.members.len() * 24 + self.name_bytes
     }
 
     /// Time of the newest record; the next one is not before it.

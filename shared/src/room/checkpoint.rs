@@ -24,13 +24,6 @@ pub struct Checkpoint {
 impl Checkpoint {
     /// Most bytes that one member takes: a name of 64 four-byte characters, and what stands around it.
     pub const MEMBER_BYTES: usize = 300;
-
-    /// Roughly the bytes of this checkpoint in a record; never less than what it really takes.
-    pub fn size(&self) -> usize {
-        let ids = (self.runs.len() + self.proposals.len()) * 128;
-        let names: usize = self.members.iter().map(|(name, _, _)| name.as_str().len() + 24).sum();
-        64 + ids + names
-    }
 }
 
 impl From<&RoomState> for Checkpoint {
