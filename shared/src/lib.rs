@@ -11,6 +11,7 @@ pub mod frontend;
 pub mod ids;
 pub mod lifecycle;
 pub mod metrics;
+pub mod node;
 pub mod record;
 pub mod room;
 pub mod rpc;

@@ -1,11 +1,17 @@
 //! Questions and answers between servers: what their bodies are, and the headers that tracing tools see.
 
 pub mod messages;
+mod trace;
 
 use bytes::Bytes;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use thiserror::Error;
+
+use crate::bus::Headers;
+use crate::ids::{RoomId, ServerId};
+use crate::subjects;
+pub use trace::Trace;
 
 /// Version of bus messages; a reader refuses others.
 pub const VERSION: u8 = 1;
@@ -22,6 +28,36 @@ pub mod header {
     pub const VIEW: &str = "View";
     /// W3C trace context of the client request that caused the message.
     pub const TRACEPARENT: &str = "traceparent";
+}
+
+/// What the headers of a bus message say.
+#[derive(Debug, Clone, Copy)]
+pub struct Label<'a> {
+    /// What is asked or told.
+    pub method: &'a str,
+    /// The room it is about.
+    pub room: Option<&'a RoomId>,
+    /// Who sends.
+    pub from: &'a ServerId,
+    /// Hash of the sender's list of chat servers.
+    pub view: &'a str,
+    /// The client request behind it.
+    pub trace: &'a Trace,
+}
+
+impl Label<'_> {
+    /// The headers.
+    pub fn headers(&self) -> Headers {
+        let headers = Headers::new().with(header::METHOD, self.method);
+        let headers = match self.room {
+            Some(room) => headers.with(header::ROOM, subjects::room_header(room)),
+            None => headers,
+        };
+        headers
+            .with(header::FROM, self.from.as_str())
+            .with(header::VIEW, self.view)
+            .with(header::TRACEPARENT, self.trace.as_str())
+    }
 }
 
 /// A body that is not a message this version can read. The sender is to blame.

@@ -1,0 +1,31 @@
+//! What every server of a process is given when it starts.
+
+use std::sync::Arc;
+
+use crate::bus::Bus;
+use crate::config::{Servers, Settings};
+use crate::lifecycle::Lifecycle;
+use crate::metrics::Metrics;
+
+/// Configuration, bus and counters of a process. Clones are the same things; the lifecycle is a server's own.
+#[derive(Debug, Clone)]
+pub struct Node {
+    /// Who is there.
+    pub servers: Arc<Servers>,
+    /// Every knob.
+    pub settings: Arc<Settings>,
+    /// The way to the other servers.
+    pub bus: Bus,
+    /// What is counted.
+    pub metrics: Arc<Metrics>,
+    /// Owner of the server's tasks.
+    pub lifecycle: Lifecycle,
+}
+
+impl Node {
+    /// The same, for a server whose tasks start and stop by themselves.
+    #[must_use]
+    pub fn for_server(&self) -> Self {
+        Self { lifecycle: Lifecycle::new(), ..self.clone() }
+    }
+}
