@@ -1,0 +1,79 @@
+//! The rooms' log: appended with an expectation, read by position. What it promises stands here; [`memory`] keeps it.
+
+pub mod memory;
+
+use bytes::Bytes;
+use shared::ids::RoomId;
+use shared::record::{Epoch, Position};
+use thiserror::Error;
+
+/// A log of many rooms. Clones are the same log.
+///
+/// Positions rise over all rooms together, so those of one room are not gapless. Within an epoch a position never comes
+/// again, also not after everything was removed by age or by a limit.
+#[derive(Debug, Clone)]
+pub struct Log(Kind);
+
+#[derive(Debug, Clone)]
+enum Kind {
+    Memory(memory::Memory),
+}
+
+/// The last record of a room.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Tail {
+    /// The log's present life.
+    pub epoch: Epoch,
+    /// Position and bytes of the last record; none if the room has none, or has none any more.
+    pub last: Option<(Position, Bytes)>,
+}
+
+/// Why nothing, or perhaps nothing, was appended.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+pub enum AppendError {
+    /// The room's last record is not the expected one: somebody else appended. Certainly nothing was appended.
+    #[error("the room's last record is another one than expected")]
+    Refused,
+    /// The log is as large as it may be. Certainly nothing was appended.
+    #[error("the log is full: raise log.max_total_bytes, or lower log.max_age_hours or log.max_records")]
+    Full,
+    /// No clear answer: the record may have been appended, or may yet be.
+    #[error("the log gave no clear answer: {0}")]
+    Unclear(String),
+}
+
+/// A read that gave no answer; it says nothing about what is in the log.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+#[error("the log cannot be read now: {0}")]
+pub struct ReadError(pub String);
+
+impl From<memory::Memory> for Log {
+    fn from(memory: memory::Memory) -> Self {
+        Self(Kind::Memory(memory))
+    }
+}
+
+impl Log {
+    /// Appends `record` if the room's last position is `expected` ([`Position::NONE`]: the room has no record).
+    ///
+    /// Returns the record's position, which is above all that the log gave before.
+    pub async fn append(&self, room: &RoomId, expected: Position, record: Bytes) -> Result<Position, AppendError> {
+        match &self.0 {
+            Kind::Memory(memory) => memory.append(room, expected, record),
+        }
+    }
+
+    /// The last record of a room.
+    pub async fn last(&self, room: &RoomId) -> Result<Tail, ReadError> {
+        match &self.0 {
+            Kind::Memory(memory) => Ok(memory.last(room)),
+        }
+    }
+
+    /// Records by position, in the order asked; `None` for one that the log no longer has.
+    pub async fn read(&self, room: &RoomId, positions: &[Position]) -> Result<Vec<Option<Bytes>>, ReadError> {
+        match &self.0 {
+            Kind::Memory(memory) => Ok(memory.read(room, positions)),
+        }
+    }
+}

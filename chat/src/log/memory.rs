@@ -1,0 +1,172 @@
+//! A log in memory, shared by the chat servers of one process. It ends with the process.
+
+use std::collections::{HashMap, VecDeque};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use bytes::Bytes;
+use shared::clock;
+use shared::config::settings::LogSettings;
+use shared::ids::RoomId;
+use shared::record::{Epoch, Position};
+
+use super::{AppendError, Tail};
+
+/// What a record costs besides its bytes, roughly: position, time, place in the queue.
+const RECORD_OVERHEAD: usize = 64;
+
+/// Appends between two looks for records that are too old; the look costs a step per room.
+const APPENDS_PER_SWEEP: u64 = 10_000;
+
+/// Rooms' records in memory. Clones are the same log.
+#[derive(Debug, Clone)]
+pub struct Memory(Arc<Mutex<Inner>>);
+
+#[derive(Debug)]
+struct Inner {
+    epoch: Epoch,
+    limits: Limits,
+    last: Position,
+    bytes: usize,
+    appends: u64,
+    rooms: HashMap<RoomId, Records>,
+}
+
+#[derive(Debug)]
+struct Limits {
+    records: usize,
+    room_bytes: usize,
+    total_bytes: usize,
+    age_ms: u64,
+}
+
+#[derive(Debug, Default)]
+struct Records {
+    /// Oldest first.
+    records: VecDeque<Kept>,
+    bytes: usize,
+}
+
+#[derive(Debug)]
+struct Kept {
+    position: Position,
+    at_ms: u64,
+    bytes: Bytes,
+}
+
+impl Memory {
+    /// An empty log, its epoch being now.
+    pub fn new(settings: &LogSettings) -> Self {
+        Self::starting_at(clock::now_ms(), settings)
+    }
+
+    /// An empty log whose epoch is `epoch_ms`.
+    pub fn starting_at(epoch_ms: u64, settings: &LogSettings) -> Self {
+        let limits = Limits {
+            records: settings.max_records,
+            room_bytes: settings.max_room_bytes,
+            total_bytes: settings.max_total_bytes,
+            age_ms: u64::from(settings.max_age_hours) * 3_600_000,
+        };
+        Self(Arc::new(Mutex::new(Inner {
+            epoch: Epoch(epoch_ms),
+            limits,
+            last: Position::NONE,
+            bytes: 0,
+            appends: 0,
+            rooms: HashMap::new(),
+        })))
+    }
+
+    /// See [`super::Log::append`].
+    pub fn append(&self, room: &RoomId, expected: Position, record: Bytes) -> Result<Position, AppendError> {
+        self.inner().append(room, expected, record, clock::now_ms())
+    }
+
+    /// See [`super::Log::last`].
+    pub fn last(&self, room: &RoomId) -> Tail {
+        let inner = self.inner();
+        let last = inner.rooms.get(room).and_then(|r| r.records.back());
+        Tail { epoch: inner.epoch, last: last.map(|kept| (kept.position, kept.bytes.clone())) }
+    }
+
+    /// See [`super::Log::read`].
+    pub fn read(&self, room: &RoomId, positions: &[Position]) -> Vec<Option<Bytes>> {
+        let inner = self.inner();
+        let records = inner.rooms.get(room).map(|r| &r.records);
+        let find = |position: &Position| {
+            let records = records?;
+            let index = records.binary_search_by_key(position, |kept| kept.position).ok()?;
+            records.get(index).map(|kept| kept.bytes.clone())
+        };
+        positions.iter().map(find).collect()
+    }
+
+    /// Removes what is older than the limit at `now_ms`; appending does so now and then.
+    pub fn expire(&self, now_ms: u64) {
+        self.inner().expire(now_ms);
+    }
+
+    fn inner(&self) -> MutexGuard<'_, Inner> {
+        // No code panics while holding the lock, and every change under it is complete in itself.
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Inner {
+    fn append(
+        &mut self,
+        room: &RoomId,
+        expected: Position,
+        record: Bytes,
+        now_ms: u64,
+    ) -> Result<Position, AppendError> {
+        self.appends += 1;
+        if self.appends.is_multiple_of(APPENDS_PER_SWEEP) {
+            self.expire(now_ms);
+        }
+        let last = self.rooms.get(room).and_then(|r| r.records.back()).map_or(Position::NONE, |kept| kept.position);
+        if last != expected {
+            return Err(AppendError::Refused);
+        }
+        if self.bytes + cost(&record) > self.limits.total_bytes {
+            return Err(AppendError::Full);
+        }
+        self.last = Position(self.last.0 + 1);
+        self.bytes += cost(&record);
+        let records = self.rooms.entry(room.clone()).or_default();
+        records.push(Kept { position: self.last, at_ms: now_ms, bytes: record });
+        while records.records.len() > self.limits.records || records.bytes > self.limits.room_bytes {
+            self.bytes -= records.pop();
+        }
+        Ok(self.last)
+    }
+
+    fn expire(&mut self, now_ms: u64) {
+        let oldest = now_ms.saturating_sub(self.limits.age_ms);
+        let bytes = &mut self.bytes;
+        self.rooms.retain(|_, records| {
+            while records.records.front().is_some_and(|kept| kept.at_ms < oldest) {
+                *bytes -= records.pop();
+            }
+            !records.records.is_empty()
+        });
+    }
+}
+
+impl Records {
+    fn push(&mut self, kept: Kept) {
+        self.bytes += cost(&kept.bytes);
+        self.records.push_back(kept);
+    }
+
+    /// Removes the oldest record; returns what it cost.
+    fn pop(&mut self) -> usize {
+        let freed = self.records.pop_front().map_or(0, |kept| cost(&kept.bytes));
+        self.bytes -= freed;
+        freed
+    }
+}
+
+fn cost(record: &Bytes) -> usize {
+    record.len() + RECORD_OVERHEAD
+}
