@@ -1,0 +1,137 @@
+//! Deciding proposals, item by item, into the entries of the next record. Room rules only; no queue, no log.
+
+use shared::config::settings::RoomSettings;
+use shared::ids::{Incarnation, Name, RoomId, ServerId, SessionId};
+use shared::record::{Decided, Entry, MAX_ENTRIES, Outcome, Refusal};
+use shared::room::RoomState;
+use shared::rpc::messages::Item;
+
+use crate::rules::{Message, Rules, Target};
+
+/// Most bytes of entries in one record, not counting the proposal that passes it.
+const MAX_ENTRY_BYTES: usize = 128 * 1024;
+
+/// What decides about items, made from the settings once.
+#[derive(Debug, Clone)]
+pub struct Judge {
+    rules: Rules,
+    max_members: usize,
+}
+
+/// Entries decided so far, with the state as it will be when they are committed.
+#[derive(Debug)]
+pub struct Draft<'a> {
+    room: &'a RoomId,
+    judge: &'a Judge,
+    /// Runs ahead of the log by the draft's entries.
+    state: &'a mut RoomState,
+    entries: Vec<Entry>,
+    decided: Vec<Decided>,
+    bytes: usize,
+}
+
+/// Whose proposal it is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Author {
+    /// The connector.
+    pub connector: ServerId,
+    /// Which run of it.
+    pub incarnation: Incarnation,
+}
+
+impl Judge {
+    /// The rules that the settings describe.
+    pub fn new(settings: &RoomSettings) -> Self {
+        Self { rules: Rules::new(settings), max_members: settings.max_members }
+    }
+}
+
+impl<'a> Draft<'a> {
+    /// An empty draft on top of `state`, which it advances.
+    pub fn new(room: &'a RoomId, judge: &'a Judge, state: &'a mut RoomState) -> Self {
+        Self { room, judge, state, entries: Vec::new(), decided: Vec::new(), bytes: 0 }
+    }
+
+    /// Whether another proposal of this many items fits. The first always does.
+    pub fn has_room_for(&self, items: usize) -> bool {
+        // A rename makes two entries of one item.
+        self.decided.is_empty() || (self.bytes < MAX_ENTRY_BYTES && self.entries.len() + 2 * items <= MAX_ENTRIES)
+    }
+
+    /// Whether this draft already decided a proposal of the author with this number or a later one.
+    pub fn has_decided(&self, author: &Author, number: u64) -> bool {
+        let order = (author.incarnation, number);
+        self.decided.iter().any(|d| d.connector == author.connector && (d.incarnation, d.number) >= order)
+    }
+
+    /// Decides every item of a proposal.
+    pub fn decide(&mut self, author: &Author, number: u64, items: &[Item]) {
+        let outcomes = items.iter().map(|item| self.item(author, item)).collect();
+        let Author { connector, incarnation } = author.clone();
+        self.decided.push(Decided { connector, incarnation, number, outcomes });
+    }
+
+    /// The entries and what was decided.
+    pub fn finish(self) -> (Vec<Entry>, Vec<Decided>) {
+        (self.entries, self.decided)
+    }
+
+    fn item(&mut self, author: &Author, item: &Item) -> Outcome {
+        let session = |number, incarnation| SessionId { connector: author.connector.clone(), incarnation, number };
+        let outcome = match item {
+            Item::Join { session: number, name } => self.join(session(*number, author.incarnation), name),
+            Item::Leave { session: number, incarnation } => Ok(self.leave(session(*number, *incarnation))),
+            Item::Send { session: number, body } => self.send(&session(*number, author.incarnation), body),
+        };
+        outcome.unwrap_or_else(Outcome::Refused)
+    }
+
+    fn join(&mut self, session: SessionId, name: &Name) -> Result<Outcome, Refusal> {
+        let old = self.state.name_of(&session).cloned();
+        if old.as_ref() == Some(name) {
+            return Ok(Outcome::Already);
+        }
+        if self.state.session_of(name).is_some() {
+            return Err(Refusal::NameTaken);
+        }
+        if old.is_none() && self.state.members().len() >= self.judge.max_members {
+            return Err(Refusal::RoomFull);
+        }
+        // A session has one name: coming under another one is going first.
+        if let Some(old) = old {
+            self.push(Entry::Leave { name: old, session: session.clone() });
+        }
+        Ok(self.push(Entry::Join { name: name.clone(), session }))
+    }
+
+    fn leave(&mut self, session: SessionId) -> Outcome {
+        match self.state.name_of(&session).cloned() {
+            Some(name) => self.push(Entry::Leave { name, session }),
+            None => Outcome::Already,
+        }
+    }
+
+    fn send(&mut self, session: &SessionId, body: &[u8]) -> Result<Outcome, Refusal> {
+        let from = self.state.name_of(session).cloned().ok_or(Refusal::NotMember)?;
+        let Message { content, target } = self.judge.rules.read(self.room, body)?;
+        self.bytes += content.len();
+        match target {
+            Target::All => Ok(self.push(Entry::Say { from, content })),
+            Target::One(to) => {
+                let to = to.filter(|to| self.state.session_of(to).is_some()).ok_or(Refusal::NoSuchMember)?;
+                Ok(self.push(Entry::Whisper { from, to, content }))
+            }
+        }
+    }
+
+    fn push(&mut self, entry: Entry) -> Outcome {
+        self.state.apply(&entry);
+        self.bytes += 256;
+        self.entries.push(entry);
+        // The number of entries is bounded by `has_room_for` and by a proposal's bound, far below u16.
+        Outcome::Done(u16::try_from(self.entries.len() - 1).unwrap_or(u16::MAX))
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,164 @@
+//! Content rules: what may be said. Takes a client's JSON body, returns what to append or why not.
+
+use serde_json::Value;
+use shared::config::settings::{Forbidden, RoomSettings};
+use shared::ids::{Name, RoomId};
+use shared::record::Refusal;
+use wire::{Body, text};
+
+/// What a client's `send` asks for, allowed by the rules.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Message {
+    /// Text for the clients, perhaps masked.
+    pub content: String,
+    /// Whom it is for.
+    pub target: Target,
+}
+
+/// Whom a message is for.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Target {
+    /// `*`: everybody in the room.
+    All,
+    /// One member. A name that cannot be a member's is in no room either.
+    One(Option<Name>),
+}
+
+/// The rules of a chat server, made from its settings once.
+#[derive(Debug, Clone)]
+pub struct Rules {
+    max_content: usize,
+    /// In lower case, never empty strings.
+    forbidden_words: Vec<Vec<char>>,
+    forbidden: Forbidden,
+}
+
+impl Rules {
+    /// The rules that the settings describe.
+    pub fn new(settings: &RoomSettings) -> Self {
+        let words = settings.forbidden_words.iter().map(|w| w.trim()).filter(|w| !w.is_empty());
+        Self {
+            max_content: settings.max_content,
+            forbidden_words: words.map(|w| w.chars().map(fold_case).collect()).collect(),
+            forbidden: settings.forbidden,
+        }
+    }
+
+    /// Reads and checks the body of a `send` in `room`.
+    pub fn read(&self, room: &RoomId, body: &[u8]) -> Result<Message, Refusal> {
+        let body = Body::parse(body).into_members().ok_or(Refusal::BadBody)?;
+        check_room(room, body.get("rid"))?;
+        let target = read_target(body.get("target"))?;
+        let content = body.get("content").and_then(Value::as_str).ok_or(Refusal::BadContent)?;
+        if text::json_len(content) > self.max_content {
+            return Err(Refusal::TooLong);
+        }
+        Ok(Message { content: self.censor(content)?, target })
+    }
+
+    fn censor(&self, content: &str) -> Result<String, Refusal> {
+        if self.forbidden_words.is_empty() {
+            return Ok(content.to_owned());
+        }
+        let mut chars: Vec<char> = content.chars().collect();
+        let folded: Vec<char> = chars.iter().copied().map(fold_case).collect();
+        for word in &self.forbidden_words {
+            for at in occurrences(&folded, word) {
+                if self.forbidden == Forbidden::Refuse {
+                    return Err(Refusal::Forbidden);
+                }
+                for masked in chars.iter_mut().skip(at).take(word.len()) {
+                    *masked = '*';
+                }
+            }
+        }
+        Ok(chars.into_iter().collect())
+    }
+}
+
+/// Lower case, one character for one, so that positions in the folded text are positions in the text.
+fn fold_case(c: char) -> char {
+    let mut lower = c.to_lowercase();
+    match (lower.next(), lower.next()) {
+        (Some(one), None) => one,
+        _ => c,
+    }
+}
+
+fn occurrences<'a>(text: &'a [char], word: &'a [char]) -> impl Iterator<Item = usize> + 'a {
+    text.windows(word.len()).enumerate().filter(move |(_, window)| *window == word).map(|(at, _)| at)
+}
+
+/// Old clients send `rid` along; it may be missing, but not name another room.
+fn check_room(room: &RoomId, rid: Option<&Value>) -> Result<(), Refusal> {
+    match rid {
+        None | Some(Value::Null) => Ok(()),
+        Some(Value::String(rid)) if rid == room.as_str() => Ok(()),
+        Some(_) => Err(Refusal::WrongRoom),
+    }
+}
+
+fn read_target(target: Option<&Value>) -> Result<Target, Refusal> {
+    match target.and_then(Value::as_str) {
+        Some("*") => Ok(Target::All),
+        Some(name) => Ok(Target::One(Name::new(name).ok())),
+        None => Err(Refusal::BadTarget),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn rules(words: &[&str], forbidden: Forbidden) -> Rules {
+        let forbidden_words = words.iter().map(|w| (*w).to_owned()).collect();
+        Rules::new(&RoomSettings { forbidden_words, forbidden, max_content: 24, ..RoomSettings::default() })
+    }
+
+    fn read(body: &str) -> Result<Message, Refusal> {
+        rules(&["Durian"], Forbidden::Refuse).read(&RoomId::new("lobby").unwrap(), body.as_bytes())
+    }
+
+    #[test]
+    fn a_message_to_all() {
+        let message = read(r#"{"rid":"lobby","content":"hi","from":"x","target":"*"}"#).unwrap();
+        assert_eq!(message, Message { content: "hi".to_owned(), target: Target::All });
+    }
+
+    #[test]
+    fn bodies_that_say_nothing_are_refused() {
+        assert_eq!(read(""), Err(Refusal::BadTarget));
+        assert_eq!(read("{\"target\""), Err(Refusal::BadTarget));
+        assert_eq!(read("[1]"), Err(Refusal::BadBody));
+        assert_eq!(read(r#"{"target":"*"}"#), Err(Refusal::BadContent));
+        assert_eq!(read(r#"{"target":"*","content":7}"#), Err(Refusal::BadContent));
+        assert_eq!(read(r#"{"target":["*"],"content":"hi"}"#), Err(Refusal::BadTarget));
+    }
+
+    #[test]
+    fn another_room_is_refused() {
+        assert_eq!(read(r#"{"rid":"attic","content":"hi","target":"*"}"#), Err(Refusal::WrongRoom));
+        assert_eq!(read(r#"{"rid":1,"content":"hi","target":"*"}"#), Err(Refusal::WrongRoom));
+    }
+
+    #[test]
+    fn content_is_measured_as_it_is_sent() {
+        // An emoji becomes two escapes of six bytes.
+        assert!(read(r#"{"content":"😀😀","target":"*"}"#).is_ok());
+        assert_eq!(read(r#"{"content":"😀😀!","target":"*"}"#), Err(Refusal::TooLong));
+    }
+
+    #[test]
+    fn forbidden_words_are_found_in_any_case() {
+        assert_eq!(read(r#"{"content":"a dURIAn","target":"*"}"#), Err(Refusal::Forbidden));
+    }
+
+    #[test]
+    fn forbidden_words_are_masked() {
+        let masked = rules(&["durian", " "], Forbidden::Mask)
+            .read(&RoomId::new("lobby").unwrap(), r#"{"content":"Durian, ädurian","target":"bob"}"#.as_bytes())
+            .unwrap();
+        assert_eq!(masked.content, "******, ä******");
+        assert_eq!(masked.target, Target::One(Name::new("bob").ok()));
+    }
+}
