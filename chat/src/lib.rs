@@ -1,1 +1,14 @@
-//! Placeholder.
+//! A chat server: owns rooms, decides what happens in them, appends it to their log, and answers with what was committed.
+//!
+//! Reading order: [`rules`], [`decide`], [`owner`], [`rooms`] (all pure), then [`log`] and [`server`], the edge that
+//! moves their effects.
+
+pub mod decide;
+pub mod log;
+pub mod owner;
+pub mod rooms;
+pub mod rules;
+pub mod server;
+pub mod walk;
+
+pub use server::Chat;

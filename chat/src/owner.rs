@@ -1,0 +1,361 @@
+//! One room at its owner: what waits, what is in flight to the log, whom to tell. Pure: it asks for log operations and
+//! takes their results, it makes answers and leaves their sending to others.
+//!
+//! An owner is idle, reading, or active. It becomes active by appending: its first record carries the expectation that
+//! what it read is still the room's last, so from then on nobody else commits unnoticed. Any append that is not a clear
+//! yes makes it idle again, and it starts from what the log says.
+
+mod active;
+
+use std::collections::{BTreeSet, VecDeque};
+use std::sync::Arc;
+
+use bytes::Bytes;
+use shared::ids::{RoomId, ServerId};
+use shared::metrics::Metrics;
+use shared::record::{Epoch, Position, Record};
+use shared::rpc::Trace;
+use shared::rpc::messages::{Answer, Item, Place, Unavailable};
+use tracing::error;
+
+use crate::decide::{Author, Judge};
+use crate::log::{AppendError, ReadError, Tail};
+use crate::walk::{Step, Until, Walk};
+use active::{Active, Start};
+
+/// Milliseconds after which an owner tries the log again that failed.
+const RETRY_MS: u64 = 200;
+
+/// A connector that waits for an answer, and where it listens.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Asker {
+    /// The connector.
+    pub connector: ServerId,
+    /// The subject of its question's answer.
+    pub reply: String,
+    /// The client request behind its question.
+    pub trace: Trace,
+}
+
+/// An attach that waits.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Attach {
+    /// Who asks.
+    pub asker: Asker,
+    /// How far it has read.
+    pub at: Place,
+}
+
+/// A proposal that waits.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Proposal {
+    /// Who asks.
+    pub asker: Asker,
+    /// Whose it is.
+    pub author: Author,
+    /// How far the connector has read.
+    pub at: Place,
+    /// Which of the connector's run.
+    pub number: u64,
+    /// What is proposed.
+    pub items: Vec<Item>,
+}
+
+/// What an owner wants done.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Act {
+    /// Answer a question.
+    Answer(Asker, Answer),
+    /// Tell a connector that did not ask what another one's question led to.
+    Tell(ServerId, Answer, Trace),
+    /// Do this in the log and bring the result.
+    Log(LogOp),
+}
+
+/// A log operation; an owner has one in flight at most.
+#[derive(Debug, PartialEq, Eq)]
+pub enum LogOp {
+    /// Read the room's last record.
+    Last,
+    /// Read records by position.
+    Read(Vec<Position>),
+    /// Append.
+    Append { expected: Position, record: Bytes },
+}
+
+/// What came of a log operation.
+#[derive(Debug)]
+pub enum LogDone {
+    /// Of [`LogOp::Last`].
+    Last(Result<Tail, ReadError>),
+    /// Of [`LogOp::Read`], with the positions that were asked.
+    Read(Result<Vec<(Position, Option<Bytes>)>, ReadError>),
+    /// Of [`LogOp::Append`].
+    Append(Result<Position, AppendError>),
+}
+
+/// The time, as two clocks tell it.
+#[derive(Debug, Clone, Copy)]
+pub struct Now {
+    /// Milliseconds that only rise.
+    pub ticks: u64,
+    /// Unix milliseconds.
+    pub wall_ms: u64,
+}
+
+/// A room at the chat server that appends to it.
+#[derive(Debug)]
+pub struct Owner {
+    me: ServerId,
+    room: RoomId,
+    judge: Arc<Judge>,
+    metrics: Arc<Metrics>,
+    phase: Phase,
+    followers: BTreeSet<ServerId>,
+    proposals: VecDeque<Proposal>,
+    /// Attaches whose position is yet to be proven.
+    attaches: Vec<Attach>,
+    retry_at: Option<u64>,
+    used_at: u64,
+}
+
+#[derive(Debug)]
+enum Phase {
+    Idle,
+    /// Reading the last record.
+    Reading,
+    /// Reading back from the last record to a checkpoint.
+    Walking {
+        epoch: Epoch,
+        walk: Walk,
+    },
+    Active(Box<Active>),
+}
+
+impl Owner {
+    /// An idle owner of `room`.
+    pub fn new(me: ServerId, room: RoomId, judge: Arc<Judge>, metrics: Arc<Metrics>) -> Self {
+        Self {
+            me,
+            room,
+            judge,
+            metrics,
+            phase: Phase::Idle,
+            followers: BTreeSet::new(),
+            proposals: VecDeque::new(),
+            attaches: Vec::new(),
+            retry_at: None,
+            used_at: 0,
+        }
+    }
+
+    /// A connector wants to follow.
+    pub fn attach(&mut self, attach: Attach, now: Now, acts: &mut Vec<Act>) {
+        self.used_at = now.ticks;
+        self.followers.insert(attach.asker.connector.clone());
+        // A repeated question replaces the one before: its connector waits for one answer.
+        self.attaches.retain(|a| a.asker.connector != attach.asker.connector);
+        self.attaches.push(attach);
+        self.go_on(now, acts);
+    }
+
+    /// A connector proposes.
+    pub fn propose(&mut self, proposal: Proposal, now: Now, acts: &mut Vec<Act>) {
+        self.used_at = now.ticks;
+        self.followers.insert(proposal.asker.connector.clone());
+        if self.is_appending(&proposal) {
+            return;
+        }
+        let same = |p: &&mut Proposal| p.author == proposal.author && p.number == proposal.number;
+        match self.proposals.iter_mut().find(same) {
+            Some(waiting) => waiting.asker = proposal.asker,
+            None => self.proposals.push_back(proposal),
+        }
+        self.go_on(now, acts);
+    }
+
+    /// A connector follows no longer.
+    pub fn detach(&mut self, connector: &ServerId) {
+        self.followers.remove(connector);
+    }
+
+    /// Whether a connector follows.
+    pub fn is_followed_by(&self, connector: &ServerId) -> bool {
+        self.followers.contains(connector)
+    }
+
+    /// Tries again what failed, and keeps the state of a silent room from growing too old.
+    pub fn tick(&mut self, now: Now, acts: &mut Vec<Act>) {
+        if let Phase::Active(active) = &mut self.phase {
+            active.keep_fresh(now.wall_ms);
+        }
+        self.go_on(now, acts);
+    }
+
+    /// Whether nobody needs this owner: it can be dropped, the log knows all that it knew.
+    pub fn is_forgettable(&self, now: Now, forget_ms: u64) -> bool {
+        let quiet = match &self.phase {
+            Phase::Idle => true,
+            Phase::Active(active) => !active.is_busy(),
+            Phase::Reading | Phase::Walking { .. } => false,
+        };
+        let unused = self.followers.is_empty() && self.proposals.is_empty() && self.attaches.is_empty();
+        quiet && unused && now.ticks.saturating_sub(self.used_at) >= forget_ms
+    }
+
+    /// Takes the result of the log operation in flight.
+    pub fn done(&mut self, done: LogDone, now: Now, acts: &mut Vec<Act>) {
+        match (&mut self.phase, done) {
+            (Phase::Reading, LogDone::Last(Ok(tail))) => self.begin_walk(tail, now, acts),
+            (Phase::Walking { .. }, LogDone::Read(Ok(records))) => self.go_on_walking(records, now, acts),
+            (Phase::Active(active), LogDone::Append(Ok(position))) => {
+                if active.committed(position, &self.followers, acts) {
+                    active.prove(self.attaches.drain(..));
+                } else {
+                    self.end(now);
+                }
+            }
+            (Phase::Active(active), LogDone::Last(Ok(tail))) => {
+                if active.is_last(&tail) {
+                    active.proven(acts);
+                } else {
+                    self.end(now);
+                }
+            }
+            (Phase::Active(active), LogDone::Read(Ok(records))) => {
+                if let Err(error) = active.caught_up(records, acts) {
+                    self.unreadable(&error, now);
+                }
+            }
+            (_, LogDone::Append(Err(error))) => self.refused(&error, now, acts),
+            (_, LogDone::Last(Err(error)) | LogDone::Read(Err(error))) => self.away(&error, now, acts),
+            // An operation is asked for in one phase and ends in the same; this would be a defect of the caller.
+            (_, unasked) => error!(room = %self.room, ?unasked, "a log operation ended that was not asked for"),
+        }
+        self.go_on(now, acts);
+    }
+
+    fn is_appending(&self, proposal: &Proposal) -> bool {
+        matches!(&self.phase, Phase::Active(active) if active.is_appending(proposal))
+    }
+
+    fn is_wanted(&self) -> bool {
+        !self.followers.is_empty() || !self.proposals.is_empty() || !self.attaches.is_empty()
+    }
+
+    fn go_on(&mut self, now: Now, acts: &mut Vec<Act>) {
+        match &mut self.phase {
+            Phase::Idle => {
+                if self.is_wanted() && self.retry_at.is_none_or(|at| at <= now.ticks) {
+                    self.retry_at = None;
+                    self.phase = Phase::Reading;
+                    acts.push(Act::Log(LogOp::Last));
+                }
+            }
+            Phase::Reading | Phase::Walking { .. } => {}
+            Phase::Active(active) => {
+                if let Err(error) = active.go_on(&mut self.proposals, &mut self.attaches, now, acts) {
+                    self.unreadable(&error, now);
+                }
+            }
+        }
+    }
+
+    fn begin_walk(&mut self, tail: Tail, now: Now, acts: &mut Vec<Act>) {
+        let Some((position, bytes)) = tail.last else {
+            return self.activate(tail.epoch, Vec::new());
+        };
+        match Record::decode(&bytes) {
+            Ok(record) => {
+                let walk = Walk::new(Until::Checkpoint, position, Arc::new(record));
+                self.step(tail.epoch, walk, now, acts);
+            }
+            Err(error) => self.unreadable(&error, now),
+        }
+    }
+
+    fn go_on_walking(&mut self, records: Vec<(Position, Option<Bytes>)>, now: Now, acts: &mut Vec<Act>) {
+        let Phase::Walking { epoch, mut walk } = std::mem::replace(&mut self.phase, Phase::Idle) else { return };
+        match active::decode_all(records) {
+            Ok(records) => {
+                walk.feed(records);
+                self.step(epoch, walk, now, acts);
+            }
+            Err(error) => self.unreadable(&error, now),
+        }
+    }
+
+    fn step(&mut self, epoch: Epoch, walk: Walk, now: Now, acts: &mut Vec<Act>) {
+        match walk.next() {
+            Step::Read(positions) => {
+                self.phase = Phase::Walking { epoch, walk };
+                acts.push(Act::Log(LogOp::Read(positions)));
+            }
+            Step::Done(records) => self.activate(epoch, records),
+            Step::Gone => {
+                // Retention took the checkpoint while we read: what is read next begins later.
+                error!(room = %self.room, "a room's last checkpoint is gone from its log; reading again");
+                self.end(now);
+                self.retry_at = Some(now.ticks + RETRY_MS);
+            }
+        }
+    }
+
+    fn activate(&mut self, epoch: Epoch, records: Vec<(Position, Arc<Record>)>) {
+        self.metrics.activations.add();
+        self.phase = Phase::Active(Box::new(Active::new(Start {
+            me: self.me.clone(),
+            room: self.room.clone(),
+            judge: self.judge.clone(),
+            metrics: self.metrics.clone(),
+            epoch,
+            records,
+        })));
+    }
+
+    /// The activation is over; what it had in flight waits again.
+    fn end(&mut self, now: Now) {
+        if let Phase::Active(active) = std::mem::replace(&mut self.phase, Phase::Idle) {
+            let (proposals, attaches) = active.into_waiting();
+            for proposal in proposals.into_iter().rev() {
+                self.proposals.push_front(proposal);
+            }
+            self.attaches.extend(attaches);
+        }
+        self.retry_at.get_or_insert(now.ticks);
+    }
+
+    fn refused(&mut self, error: &AppendError, now: Now, acts: &mut Vec<Act>) {
+        self.metrics.appends_failed.add();
+        self.end(now);
+        match error {
+            // Somebody else appended, or our own append came through late: the log knows.
+            AppendError::Refused => {}
+            AppendError::Full => self.fail_waiting(Unavailable::LogFull, error, now, acts),
+            AppendError::Unclear(_) => self.fail_waiting(Unavailable::LogAway, error, now, acts),
+        }
+    }
+
+    fn away(&mut self, error: &ReadError, now: Now, acts: &mut Vec<Act>) {
+        self.end(now);
+        self.fail_waiting(Unavailable::LogAway, error, now, acts);
+    }
+
+    fn unreadable(&mut self, error: &dyn std::fmt::Display, now: Now) {
+        error!(room = %self.room, %error, "a room's log cannot be used; trying again");
+        self.end(now);
+        self.retry_at = Some(now.ticks + RETRY_MS);
+    }
+
+    /// Proposals are answered and dropped, their connectors repeat them; attaches go on waiting for the log.
+    fn fail_waiting(&mut self, because: Unavailable, error: &dyn std::fmt::Display, now: Now, acts: &mut Vec<Act>) {
+        tracing::warn!(room = %self.room, %error, "a room cannot be appended to; trying again");
+        self.retry_at = Some(now.ticks + RETRY_MS);
+        for proposal in self.proposals.drain(..) {
+            acts.push(Act::Answer(proposal.asker, Answer::Unavailable { room: self.room.clone(), because }));
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

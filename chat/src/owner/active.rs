@@ -1,0 +1,458 @@
+//! An activation: the room's state, one log operation in flight, and what each result lets us say.
+
+use std::collections::{BTreeSet, VecDeque};
+use std::sync::Arc;
+
+use bytes::Bytes;
+use shared::ids::{RoomId, ServerId};
+use shared::metrics::Metrics;
+use shared::record::{Entry, Epoch, LINKS, Position, Record, RecordError, VERSION};
+use shared::room::{Checkpoint, RoomState};
+use shared::rpc::messages::{Answer, News, Place};
+
+use super::{Act, Attach, LogOp, Now, Proposal};
+use crate::decide::{Draft, Judge};
+use crate::log::Tail;
+use crate::walk::{ReadRecord, Step, Until, Walk};
+
+/// Records after which there is a checkpoint in any case.
+const CHECKPOINT_RECORDS: usize = 256;
+
+/// Bytes of records after which there is a checkpoint in any case; a quarter of the smallest `log.max_room_bytes`.
+const CHECKPOINT_BYTES: usize = 1024 * 1024;
+
+/// A room with members gets a checkpoint at least this often, so that age never takes its last one.
+const CHECKPOINT_MS: u64 = 24 * 3_600_000;
+
+/// Records kept at hand for connectors that are a little behind.
+const RECENT_RECORDS: usize = 64;
+
+/// Bytes of such records.
+const RECENT_BYTES: usize = 64 * 1024;
+
+/// Most bytes of records in one answer; what is more is asked for again.
+const PAGE_BYTES: usize = 256 * 1024;
+
+/// What an activation starts from.
+pub(super) struct Start {
+    pub(super) me: ServerId,
+    pub(super) room: RoomId,
+    pub(super) judge: Arc<Judge>,
+    pub(super) metrics: Arc<Metrics>,
+    pub(super) epoch: Epoch,
+    /// From the last checkpoint, or the first record, to the last; none in a new room.
+    pub(super) records: Vec<(Position, Arc<Record>)>,
+}
+
+/// A room's state while this server appends to it.
+#[derive(Debug)]
+pub(super) struct Active {
+    me: ServerId,
+    room: RoomId,
+    judge: Arc<Judge>,
+    metrics: Arc<Metrics>,
+    epoch: Epoch,
+    /// Ahead of the log by the record in flight.
+    state: RoomState,
+    /// The room's last record.
+    position: Position,
+    /// What stands before it, newest first.
+    behind: Vec<Position>,
+    recent: Recent,
+    since: SinceCheckpoint,
+    /// Connectors that our first record names and goes to; taken when it is made.
+    unnamed: Option<Vec<ServerId>>,
+    refresh: bool,
+    /// Attaches whose position is proven, to be answered before anything else is appended.
+    proven: VecDeque<Attach>,
+    busy: Busy,
+}
+
+#[derive(Debug)]
+enum Busy {
+    No,
+    Append(Box<Appending>),
+    /// Reading the last position, for these.
+    Prove(Vec<Attach>),
+    /// Reading the records that the first proven attach lacks.
+    CatchUp(Walk),
+}
+
+#[derive(Debug)]
+struct Appending {
+    record: Record,
+    size: usize,
+    proposals: Vec<Proposal>,
+    /// Connectors with members before the record.
+    before: BTreeSet<ServerId>,
+}
+
+/// What was written since the last checkpoint.
+#[derive(Debug, Default)]
+struct SinceCheckpoint {
+    records: usize,
+    bytes: usize,
+}
+
+/// The newest records, as connectors get them.
+#[derive(Debug, Default)]
+struct Recent {
+    records: VecDeque<(Position, Arc<Record>)>,
+    bytes: usize,
+}
+
+impl Recent {
+    fn push(&mut self, position: Position, record: Arc<Record>) {
+        self.bytes += weight(&record);
+        self.records.push_back((position, record));
+        while self.records.len() > RECENT_RECORDS || self.bytes > RECENT_BYTES {
+            let Some((_, old)) = self.records.pop_front() else { return };
+            self.bytes -= weight(&old);
+        }
+    }
+
+    /// The records after `position`, if all of them are at hand.
+    fn after(&self, position: Position) -> Option<Vec<(Position, Arc<Record>)>> {
+        let first = self.records.iter().position(|(_, record)| record.prev == position)?;
+        Some(self.records.iter().skip(first).cloned().collect())
+    }
+}
+
+/// Roughly a record's bytes on the bus; never less than what it takes.
+fn weight(record: &Record) -> usize {
+    let entries = record.entries.iter().map(|entry| match entry {
+        Entry::Say { content, .. } | Entry::Whisper { content, .. } => 600 + content.len(),
+        Entry::Join { .. } | Entry::Leave { .. } | Entry::Open => 600,
+    });
+    let outcomes = record.proposals.iter().map(|decided| 128 + 32 * decided.outcomes.len());
+    256 + entries.sum::<usize>() + outcomes.sum::<usize>()
+}
+
+/// Decodes what a read brought; `None` stays for what is gone.
+pub(super) fn decode_all(records: Vec<(Position, Option<Bytes>)>) -> Result<Vec<ReadRecord>, RecordError> {
+    let decode = |(position, bytes): (Position, Option<Bytes>)| {
+        let record = bytes.map(|bytes| Record::decode(&bytes)).transpose()?;
+        Ok((position, record.map(Arc::new)))
+    };
+    records.into_iter().map(decode).collect()
+}
+
+impl Active {
+    /// Folds what was read. Nothing may be told before the first append.
+    pub(super) fn new(start: Start) -> Self {
+        let mut active = Self {
+            me: start.me,
+            room: start.room,
+            judge: start.judge,
+            metrics: start.metrics,
+            epoch: start.epoch,
+            state: RoomState::default(),
+            position: Position::NONE,
+            behind: Vec::new(),
+            recent: Recent::default(),
+            since: SinceCheckpoint::default(),
+            unnamed: None,
+            refresh: false,
+            proven: VecDeque::new(),
+            busy: Busy::No,
+        };
+        let mut named = BTreeSet::new();
+        for (position, record) in start.records {
+            active.replay(position, &record);
+            named.extend(record.named.iter().cloned());
+        }
+        named.extend(active.state.named().cloned());
+        active.unnamed = Some(named.into_iter().collect());
+        active
+    }
+
+    fn replay(&mut self, position: Position, record: &Arc<Record>) {
+        match RoomState::after(position, record) {
+            Some(state) => self.state = state,
+            None => self.state.fold(position, record),
+        }
+        let size = weight(record);
+        self.note(position, record, size);
+    }
+
+    /// Remembers a record as the room's last.
+    fn note(&mut self, position: Position, record: &Record, size: usize) {
+        self.behind = record.predecessors().take(LINKS - 1).collect();
+        self.position = position;
+        if record.checkpoint.is_some() {
+            self.since = SinceCheckpoint::default();
+        } else {
+            self.since.records += 1;
+            self.since.bytes += size;
+        }
+        self.recent.push(position, Arc::new(record.for_connectors()));
+    }
+
+    pub(super) fn is_busy(&self) -> bool {
+        !matches!(self.busy, Busy::No)
+    }
+
+    pub(super) fn is_appending(&self, proposal: &Proposal) -> bool {
+        match &self.busy {
+            Busy::Append(appending) => {
+                appending.proposals.iter().any(|p| p.author == proposal.author && p.number == proposal.number)
+            }
+            Busy::No | Busy::Prove(_) | Busy::CatchUp(_) => false,
+        }
+    }
+
+    /// What was in flight or unanswered when the activation ended.
+    pub(super) fn into_waiting(self) -> (Vec<Proposal>, Vec<Attach>) {
+        let mut attaches: Vec<Attach> = self.proven.into();
+        let proposals = match self.busy {
+            Busy::Append(appending) => appending.proposals,
+            Busy::Prove(waiting) => {
+                attaches.extend(waiting);
+                Vec::new()
+            }
+            Busy::No | Busy::CatchUp(_) => Vec::new(),
+        };
+        (proposals, attaches)
+    }
+
+    /// Asks for a checkpoint when the last record is so old that age may take it before long.
+    pub(super) fn keep_fresh(&mut self, wall_ms: u64) {
+        let old = wall_ms.saturating_sub(self.state.time()) > CHECKPOINT_MS;
+        self.refresh = old && !self.is_busy() && !self.state.members().is_empty();
+    }
+
+    /// Does what can be done now: at most one log operation is in flight afterwards.
+    pub(super) fn go_on(
+        &mut self,
+        proposals: &mut VecDeque<Proposal>,
+        attaches: &mut Vec<Attach>,
+        now: Now,
+        acts: &mut Vec<Act>,
+    ) -> Result<(), rmp_serde::encode::Error> {
+        self.answer_proven(acts);
+        if !self.is_busy() && (!proposals.is_empty() || self.unnamed.is_some() || self.refresh) {
+            self.append(proposals, attaches, now, acts)?;
+        }
+        if !self.is_busy() && !attaches.is_empty() {
+            self.busy = Busy::Prove(std::mem::take(attaches));
+            acts.push(Act::Log(LogOp::Last));
+        }
+        Ok(())
+    }
+
+    fn append(
+        &mut self,
+        proposals: &mut VecDeque<Proposal>,
+        attaches: &mut Vec<Attach>,
+        now: Now,
+        acts: &mut Vec<Act>,
+    ) -> Result<(), rmp_serde::encode::Error> {
+        let before: BTreeSet<ServerId> = self.state.connectors().cloned().collect();
+        let (mut entries, decided, taken) = self.decide(proposals, attaches, acts);
+        if decided.is_empty() && self.unnamed.is_none() && !self.refresh {
+            return Ok(());
+        }
+        if decided.is_empty() {
+            entries.push(Entry::Open);
+        }
+        let mut record = Record {
+            v: VERSION,
+            prev: self.position,
+            links: self.behind.clone(),
+            time: now.wall_ms.max(self.state.time()),
+            owner: self.me.clone(),
+            proposals: decided,
+            entries,
+            named: self.unnamed.take().unwrap_or_default(),
+            checkpoint: None,
+        };
+        self.add_checkpoint(&mut record);
+        self.refresh = false;
+        let bytes = Bytes::from(record.encode()?);
+        let size = bytes.len();
+        acts.push(Act::Log(LogOp::Append { expected: self.position, record: bytes }));
+        self.busy = Busy::Append(Box::new(Appending { record, size, proposals: taken, before }));
+        Ok(())
+    }
+
+    /// Decides what fits into one record. Repeats of what is committed become attaches: their answer brings the record.
+    fn decide(
+        &mut self,
+        proposals: &mut VecDeque<Proposal>,
+        attaches: &mut Vec<Attach>,
+        acts: &mut Vec<Act>,
+    ) -> (Vec<Entry>, Vec<shared::record::Decided>, Vec<Proposal>) {
+        let known: Vec<_> =
+            proposals.iter().map(|p| self.state.last_proposal(&p.author.connector).map(|l| l.order())).collect();
+        let mut draft = Draft::new(&self.room, &self.judge, &mut self.state);
+        let mut taken = Vec::new();
+        for last in known {
+            let Some(proposal) = proposals.pop_front() else { break };
+            let order = (proposal.author.incarnation, proposal.number);
+            if proposal.at.epoch != self.epoch {
+                acts.push(Act::Answer(proposal.asker, Answer::NotOwner { room: self.room.clone() }));
+            } else if last == Some(order) {
+                attaches.push(Attach { asker: proposal.asker, at: proposal.at });
+            } else if last > Some(order) || draft.has_decided(&proposal.author, proposal.number) {
+                // A late copy of what its connector has long had the answer to.
+            } else if draft.has_room_for(proposal.items.len()) {
+                draft.decide(&proposal.author, proposal.number, &proposal.items);
+                taken.push(proposal);
+            } else {
+                proposals.push_front(proposal);
+                break;
+            }
+        }
+        let (entries, decided) = draft.finish();
+        (entries, decided, taken)
+    }
+
+    fn add_checkpoint(&mut self, record: &mut Record) {
+        let bytes = self.since.bytes + weight(record);
+        let due = self.refresh
+            || self.since.records + 1 >= CHECKPOINT_RECORDS
+            || bytes >= CHECKPOINT_BYTES
+            || bytes >= self.state.checkpoint_size();
+        if due {
+            record.checkpoint = Some(Checkpoint::from(&self.state));
+        }
+    }
+
+    /// The record in flight is in the log: everybody concerned is told. Says whether the activation goes on.
+    pub(super) fn committed(
+        &mut self,
+        position: Position,
+        followers: &BTreeSet<ServerId>,
+        acts: &mut Vec<Act>,
+    ) -> bool {
+        let Busy::Append(appending) = std::mem::replace(&mut self.busy, Busy::No) else { return false };
+        let Appending { record, size, proposals, before } = *appending;
+        if position <= self.position {
+            self.busy = Busy::Append(Box::new(Appending { record, size, proposals, before }));
+            return false;
+        }
+        self.metrics.records_committed.add();
+        self.metrics.entries_committed.add_many(record.entries.len() as u64);
+        self.state.settle(position, &record);
+        self.note(position, &record, size);
+        let mut others = followers | &before;
+        others.extend(self.state.connectors().cloned());
+        others.extend(record.named.iter().cloned());
+        let Some((_, record)) = self.recent.records.back() else { return false };
+        let news = Answer::Record { room: self.room.clone(), epoch: self.epoch, position, record: record.clone() };
+        let trace = proposals.first().map(|p| p.asker.trace.clone()).unwrap_or_default();
+        for proposal in proposals {
+            others.remove(&proposal.asker.connector);
+            acts.push(Act::Answer(proposal.asker, news.clone()));
+        }
+        acts.extend(others.into_iter().map(|connector| Act::Tell(connector, news.clone(), trace.clone())));
+        true
+    }
+
+    /// Whether what was read is this activation's last record.
+    pub(super) fn is_last(&self, tail: &Tail) -> bool {
+        let last = tail.last.as_ref().map_or(Position::NONE, |(position, _)| *position);
+        tail.epoch == self.epoch && last == self.position
+    }
+
+    /// The position is the room's last: those who waited for the proof are answered.
+    pub(super) fn proven(&mut self, acts: &mut Vec<Act>) {
+        if let Busy::Prove(waiting) = std::mem::replace(&mut self.busy, Busy::No) {
+            self.prove(waiting.into_iter());
+        }
+        self.answer_proven(acts);
+    }
+
+    /// These waited while the position was proven by an append.
+    pub(super) fn prove(&mut self, attaches: impl Iterator<Item = Attach>) {
+        self.proven.extend(attaches);
+    }
+
+    fn answer_proven(&mut self, acts: &mut Vec<Act>) {
+        while !self.is_busy() {
+            let Some(attach) = self.proven.pop_front() else { return };
+            let Place { epoch, position } = attach.at;
+            if epoch != self.epoch || position == Position::NONE || position > self.position {
+                self.answer_state(attach, acts);
+            } else if position == self.position {
+                self.answer_records(attach, Vec::new(), acts);
+            } else if let Some(records) = self.recent.after(position) {
+                self.answer_records(attach, records, acts);
+            } else {
+                self.read_since(attach, acts);
+            }
+        }
+    }
+
+    fn read_since(&mut self, attach: Attach, acts: &mut Vec<Act>) {
+        let Some((last, record)) = self.recent.records.back() else { return self.answer_state(attach, acts) };
+        // What is at hand has no links: the walk begins at the last record as the log has it.
+        let mut first = Record::clone(record);
+        first.links = self.behind.iter().skip(1).copied().collect();
+        let walk = Walk::new(Until::After(attach.at.position), *last, Arc::new(first));
+        self.proven.push_front(attach);
+        self.step(walk, acts);
+    }
+
+    /// Takes the records that a proven attach lacked.
+    pub(super) fn caught_up(
+        &mut self,
+        records: Vec<(Position, Option<Bytes>)>,
+        acts: &mut Vec<Act>,
+    ) -> Result<(), RecordError> {
+        let Busy::CatchUp(mut walk) = std::mem::replace(&mut self.busy, Busy::No) else { return Ok(()) };
+        walk.feed(decode_all(records)?);
+        self.step(walk, acts);
+        Ok(())
+    }
+
+    fn step(&mut self, walk: Walk, acts: &mut Vec<Act>) {
+        match walk.next() {
+            Step::Read(positions) => {
+                self.busy = Busy::CatchUp(walk);
+                acts.push(Act::Log(LogOp::Read(positions)));
+            }
+            Step::Done(records) => {
+                let Some(attach) = self.proven.pop_front() else { return };
+                // The chain must begin where the connector is: else what is between was removed.
+                if records.first().is_some_and(|(_, first)| first.prev == attach.at.position) {
+                    let records = records.into_iter().map(|(p, r)| (p, Arc::new(r.for_connectors()))).collect();
+                    self.answer_records(attach, records, acts);
+                } else {
+                    self.answer_state(attach, acts);
+                }
+            }
+            Step::Gone => {
+                if let Some(attach) = self.proven.pop_front() {
+                    self.answer_state(attach, acts);
+                }
+            }
+        }
+    }
+
+    fn answer_state(&self, attach: Attach, acts: &mut Vec<Act>) {
+        let news = News::State(Box::new(Checkpoint::from(&self.state)));
+        self.answer(attach, news, acts);
+    }
+
+    fn answer_records(&self, attach: Attach, records: Vec<(Position, Arc<Record>)>, acts: &mut Vec<Act>) {
+        let mut bytes = 0;
+        let all = records.len();
+        let page: Vec<_> = records
+            .into_iter()
+            .take_while(|(_, record)| {
+                let fits = bytes < PAGE_BYTES;
+                bytes += weight(record);
+                fits
+            })
+            .collect();
+        let more = page.len() < all;
+        self.answer(attach, News::Since { records: page, more }, acts);
+    }
+
+    fn answer(&self, attach: Attach, news: News, acts: &mut Vec<Act>) {
+        let now = Place { epoch: self.epoch, position: self.position };
+        let answer = Answer::Attached { room: self.room.clone(), asked: attach.at, now, news };
+        acts.push(Act::Answer(attach.asker, answer));
+    }
+}

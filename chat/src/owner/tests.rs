@@ -1,0 +1,326 @@
+//! An owner on a log in memory whose answers come when the test says so.
+
+use shared::config::settings::{LogSettings, RoomSettings};
+use shared::ids::{Incarnation, Name};
+use shared::record::{Entry, Outcome};
+use shared::rpc::messages::News;
+
+use super::*;
+use crate::log::memory::Memory;
+
+/// An owner, its log, and what it did that is not about the log.
+struct Bench {
+    owner: Owner,
+    log: Memory,
+    operation: Option<LogOp>,
+    said: Vec<Act>,
+    now: Now,
+}
+
+fn room() -> RoomId {
+    RoomId::new("lobby").unwrap()
+}
+
+fn connector(number: u8) -> ServerId {
+    ServerId::new(&format!("connector-server-{number}")).unwrap()
+}
+
+fn asker(number: u8) -> Asker {
+    Asker { connector: connector(number), reply: format!("connector.{number}.reply.1"), trace: Trace::new() }
+}
+
+fn join(session: u64, name: &str) -> Item {
+    Item::Join { session, name: Name::new(name).unwrap() }
+}
+
+fn say(session: u64) -> Item {
+    Item::Send { session, body: br#"{"content":"hi","target":"*"}"#.to_vec() }
+}
+
+impl Bench {
+    fn new() -> Self {
+        Self::on(Memory::starting_at(1, &LogSettings::default()))
+    }
+
+    fn on(log: Memory) -> Self {
+        let judge = Arc::new(Judge::new(&RoomSettings::default()));
+        let me = ServerId::new("chat-server-1").unwrap();
+        let owner = Owner::new(me, room(), judge, Metrics::new());
+        Self { owner, log, operation: None, said: Vec::new(), now: Now { ticks: 0, wall_ms: 1_000 } }
+    }
+
+    fn take(&mut self, acts: Vec<Act>) {
+        for act in acts {
+            match act {
+                Act::Log(operation) => {
+                    assert!(self.operation.is_none(), "one operation at a time");
+                    self.operation = Some(operation);
+                }
+                said => self.said.push(said),
+            }
+        }
+    }
+
+    fn attach(&mut self, number: u8, at: Place) {
+        let mut acts = Vec::new();
+        self.owner.attach(Attach { asker: asker(number), at }, self.now, &mut acts);
+        self.take(acts);
+    }
+
+    fn propose(&mut self, who: u8, number: u64, items: Vec<Item>) {
+        let author = Author { connector: connector(who), incarnation: Incarnation(1) };
+        let at = Place { epoch: Epoch(1), position: Position::NONE };
+        let mut acts = Vec::new();
+        self.owner.propose(Proposal { asker: asker(who), author, at, number, items }, self.now, &mut acts);
+        self.take(acts);
+    }
+
+    fn done(&mut self, done: LogDone) {
+        let mut acts = Vec::new();
+        self.owner.done(done, self.now, &mut acts);
+        self.take(acts);
+    }
+
+    fn perform(&mut self, operation: LogOp) -> LogDone {
+        match operation {
+            LogOp::Last => LogDone::Last(Ok(self.log.last(&room()))),
+            LogOp::Append { expected, record } => LogDone::Append(self.log.append(&room(), expected, record)),
+            LogOp::Read(positions) => {
+                let read = self.log.read(&room(), &positions);
+                LogDone::Read(Ok(positions.into_iter().zip(read).collect()))
+            }
+        }
+    }
+
+    /// Performs log operations until none is asked for; returns how many.
+    fn run(&mut self) -> usize {
+        let mut count = 0;
+        while let Some(operation) = self.operation.take() {
+            let done = self.perform(operation);
+            self.done(done);
+            count += 1;
+        }
+        count
+    }
+
+    fn tick(&mut self, ms: u64) {
+        self.now.ticks += ms;
+        self.now.wall_ms += ms;
+        let mut acts = Vec::new();
+        self.owner.tick(self.now, &mut acts);
+        self.take(acts);
+    }
+
+    /// Records said to a connector, as answer or as news.
+    fn records_to(&self, number: u8) -> Vec<(Position, Arc<Record>)> {
+        let record = |act: &Act| match act {
+            Act::Answer(Asker { connector: to, .. }, Answer::Record { position, record, .. })
+            | Act::Tell(to, Answer::Record { position, record, .. }, _)
+                if *to == connector(number) =>
+            {
+                Some((*position, record.clone()))
+            }
+            _ => None,
+        };
+        self.said.iter().filter_map(record).collect()
+    }
+
+    /// The last answer to an attach.
+    fn news(&self) -> (Place, News) {
+        let news = |act: &Act| match act {
+            Act::Answer(_, Answer::Attached { now, news, .. }) => Some((*now, news.clone())),
+            _ => None,
+        };
+        self.said.iter().rev().find_map(news).unwrap()
+    }
+
+    fn outcomes(&self, number: u8) -> Vec<Outcome> {
+        let (_, record) = self.records_to(number).pop().unwrap();
+        record.proposals.iter().find(|d| d.connector == connector(number)).unwrap().outcomes.clone()
+    }
+}
+
+#[test]
+fn a_new_room_is_opened_before_an_attach_is_answered() {
+    let mut bench = Bench::new();
+    bench.attach(1, Place::default());
+    assert!(bench.said.is_empty());
+    assert_eq!(bench.run(), 2, "one read and one append");
+    let (now, news) = bench.news();
+    assert_eq!(now, Place { epoch: Epoch(1), position: Position(1) });
+    assert!(matches!(news, News::State(_)));
+}
+
+#[test]
+fn a_proposal_is_answered_with_its_record_and_followers_hear_it() {
+    let mut bench = Bench::new();
+    bench.attach(2, Place::default());
+    bench.run();
+    bench.propose(1, 1, vec![join(1, "ann"), say(1)]);
+    assert!(bench.records_to(1).is_empty(), "nothing is said before it is committed");
+    bench.run();
+    assert_eq!(bench.outcomes(1), [Outcome::Done(0), Outcome::Done(1)]);
+    assert_eq!(bench.records_to(2).last(), bench.records_to(1).last());
+}
+
+#[test]
+fn what_arrives_during_an_append_is_the_next_record() {
+    let mut bench = Bench::new();
+    bench.propose(1, 1, vec![join(1, "ann")]);
+    bench.run();
+    bench.propose(1, 2, vec![say(1)]);
+    bench.propose(2, 1, vec![join(1, "bob")]);
+    bench.propose(3, 1, vec![join(1, "cid")]);
+    assert_eq!(bench.run(), 2);
+    let (_, record) = bench.records_to(3).pop().unwrap();
+    assert_eq!((record.proposals.len(), record.entries.len()), (2, 2));
+}
+
+#[test]
+fn a_proposal_with_nothing_but_refusals_leaves_a_record() {
+    let mut bench = Bench::new();
+    bench.propose(1, 1, vec![say(9)]);
+    bench.run();
+    assert_eq!(bench.outcomes(1), [Outcome::Refused(shared::record::Refusal::NotMember)]);
+}
+
+#[test]
+fn a_repeat_is_answered_from_the_log_and_an_older_one_is_dropped() {
+    let mut bench = Bench::new();
+    bench.propose(1, 5, vec![join(1, "ann")]);
+    bench.run();
+    bench.said.clear();
+    bench.propose(1, 5, vec![join(1, "ann")]);
+    bench.propose(1, 4, vec![say(1)]);
+    bench.run();
+    let (_, news) = bench.news();
+    assert!(matches!(news, News::State(_)), "the connector had read nothing");
+    assert!(bench.records_to(1).is_empty());
+    assert_eq!(bench.log.last(&room()).last.unwrap().0, Position(1));
+}
+
+#[test]
+fn a_repeat_during_the_append_is_not_decided_twice() {
+    let mut bench = Bench::new();
+    bench.propose(1, 1, vec![join(1, "ann")]);
+    let read = bench.operation.take().unwrap();
+    let done = bench.perform(read);
+    bench.done(done);
+    bench.propose(1, 1, vec![join(1, "ann")]);
+    bench.run();
+    assert_eq!(bench.log.last(&room()).last.unwrap().0, Position(1));
+}
+
+#[test]
+fn another_epochs_proposal_is_not_decided() {
+    let mut bench = Bench::on(Memory::starting_at(2, &LogSettings::default()));
+    bench.propose(1, 1, vec![join(1, "ann")]);
+    bench.run();
+    assert!(matches!(&bench.said[0], Act::Answer(_, Answer::NotOwner { .. })));
+}
+
+#[test]
+fn who_is_behind_gets_the_records_between() {
+    let mut bench = Bench::new();
+    bench.propose(1, 1, vec![join(1, "ann")]);
+    bench.run();
+    for number in 2..200 {
+        bench.propose(1, number, vec![say(1)]);
+        bench.run();
+    }
+    bench.attach(2, Place { epoch: Epoch(1), position: Position(10) });
+    bench.run();
+    let (now, news) = bench.news();
+    let News::Since { records, more: false } = news else { panic!("{news:?}") };
+    assert_eq!(records.len() as u64, now.position.0 - 10);
+    assert_eq!(records[0].1.prev, Position(10));
+}
+
+#[test]
+fn an_activation_of_a_small_room_is_one_read_and_one_append() {
+    let mut first = Bench::new();
+    first.propose(1, 1, vec![join(1, "ann")]);
+    first.run();
+    for number in 2..100 {
+        first.propose(1, number, vec![say(1)]);
+        first.run();
+    }
+    let mut second = Bench::on(first.log.clone());
+    second.attach(1, Place::default());
+    let reads = second.run();
+    assert!(reads <= 3, "{reads}");
+    second.propose(1, 100, vec![say(1)]);
+    second.run();
+    assert_eq!(second.outcomes(1), [Outcome::Done(0)], "ann is still in");
+}
+
+#[test]
+fn who_was_fenced_tells_nothing_and_starts_from_the_log() {
+    let mut first = Bench::new();
+    first.propose(1, 1, vec![join(1, "ann")]);
+    first.run();
+    let mut second = Bench::on(first.log.clone());
+    second.propose(2, 1, vec![join(1, "bob")]);
+    second.run();
+    first.said.clear();
+    first.propose(1, 2, vec![join(2, "bob")]);
+    first.run();
+    assert_eq!(first.outcomes(1), [Outcome::Refused(shared::record::Refusal::NameTaken)]);
+}
+
+#[test]
+fn an_append_that_came_through_unseen_is_found_and_told() {
+    let mut bench = Bench::new();
+    bench.attach(2, Place::default());
+    bench.propose(1, 1, vec![join(1, "ann")]);
+    bench.run();
+    bench.said.clear();
+    bench.propose(1, 2, vec![say(1)]);
+    let append = bench.operation.take().unwrap();
+    bench.perform(append);
+    bench.done(LogDone::Append(Err(AppendError::Unclear("no answer".to_owned()))));
+    assert!(matches!(&bench.said[0], Act::Answer(_, Answer::Unavailable { .. })));
+    bench.tick(RETRY_MS);
+    bench.run();
+    let (_, open) = bench.records_to(2).pop().unwrap();
+    assert_eq!(open.prev, Position(2), "the chain leads to what was not told");
+    assert!(matches!(open.entries[..], [Entry::Open]));
+    bench.propose(1, 2, vec![say(1)]);
+    bench.run();
+    assert_eq!(bench.log.last(&room()).last.unwrap().0, Position(3), "the repeat was not said again");
+}
+
+#[test]
+fn a_full_log_is_said_and_the_proposal_may_be_repeated() {
+    let full = LogSettings { max_total_bytes: 0, ..LogSettings::default() };
+    let mut bench = Bench::on(Memory::starting_at(1, &full));
+    bench.propose(1, 1, vec![join(1, "ann")]);
+    bench.run();
+    let said = Answer::Unavailable { room: room(), because: Unavailable::LogFull };
+    assert!(matches!(&bench.said[0], Act::Answer(_, answer) if *answer == said));
+}
+
+#[test]
+fn a_room_that_nobody_follows_is_forgotten() {
+    let mut bench = Bench::new();
+    bench.attach(1, Place::default());
+    bench.run();
+    bench.now.ticks += 60_000;
+    assert!(!bench.owner.is_forgettable(bench.now, 60_000));
+    bench.owner.detach(&connector(1));
+    assert!(bench.owner.is_forgettable(bench.now, 60_000));
+}
+
+#[test]
+fn a_silent_room_with_members_gets_a_checkpoint_a_day() {
+    let mut bench = Bench::new();
+    bench.propose(1, 1, vec![join(1, "ann")]);
+    bench.run();
+    bench.tick(25 * 3_600_000);
+    bench.run();
+    let (position, bytes) = bench.log.last(&room()).last.unwrap();
+    assert_eq!(position, Position(2));
+    assert!(Record::decode(&bytes).unwrap().checkpoint.is_some());
+    bench.tick(1_000);
+    assert_eq!(bench.run(), 0);
+}

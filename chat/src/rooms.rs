@@ -1,0 +1,277 @@
+//! Every room of a chat server, and its links to connectors. Pure: messages and results in, sends and log operations out.
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
+
+use bytes::Bytes;
+use shared::config::Servers;
+use shared::config::settings::RoomSettings;
+use shared::dispatcher::{CHAT, Router};
+use shared::ids::{Incarnation, RoomId, ServerId};
+use shared::metrics::Metrics;
+use shared::rpc::messages::{Answer, FromChat, FromConnector, Question};
+use shared::rpc::{self, RpcError, Trace};
+use tracing::{debug, warn};
+
+use crate::decide::{Author, Judge};
+use crate::owner::{Act, Asker, Attach, LogDone, LogOp, Now, Owner, Proposal};
+
+/// Milliseconds of silence after which a connector follows nothing any more; its next message finds a number missing,
+/// and it attaches again.
+const SILENCE_MS: u64 = 30_000;
+
+/// The rooms of one chat server.
+#[derive(Debug)]
+pub struct Rooms {
+    me: ServerId,
+    incarnation: Incarnation,
+    router: Router,
+    servers: Arc<Servers>,
+    judge: Arc<Judge>,
+    metrics: Arc<Metrics>,
+    forget_ms: u64,
+    owners: HashMap<RoomId, Owner>,
+    links: BTreeMap<ServerId, Link>,
+    acts: Vec<Act>,
+    effects: Vec<Effect>,
+}
+
+/// Which chat server it is, and among whom.
+#[derive(Debug)]
+pub struct Identity {
+    /// The server.
+    pub me: ServerId,
+    /// Which run of it.
+    pub incarnation: Incarnation,
+    /// All servers, to tell whose room is whose.
+    pub servers: Arc<Servers>,
+}
+
+/// A message of a connector, as it came.
+#[derive(Debug)]
+pub struct Heard<'a> {
+    /// The encoded message.
+    pub body: &'a [u8],
+    /// Where its answer goes.
+    pub reply: Option<String>,
+    /// The client request behind it.
+    pub trace: Trace,
+}
+
+/// What is known of a connector.
+#[derive(Debug)]
+struct Link {
+    incarnation: Incarnation,
+    /// Number of the last message to it. It rises also for what could not be sent, so that the loss is noticed.
+    number: u64,
+    heard_at: u64,
+    silent: bool,
+}
+
+/// Something to do, in order.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Effect {
+    /// Send to a connector: as the answer to a question, or as news.
+    Send(Send),
+    /// Do this in the log, and bring the result to [`Rooms::done`].
+    Log { room: RoomId, op: LogOp },
+}
+
+/// A message to a connector.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Send {
+    /// Who gets it.
+    pub connector: ServerId,
+    /// The subject that its question named; none for news.
+    pub reply: Option<String>,
+    /// For the `Method` header.
+    pub method: &'static str,
+    /// For the `Room` header.
+    pub room: Option<RoomId>,
+    /// For the `traceparent` header.
+    pub trace: Trace,
+    /// The encoded message.
+    pub body: Bytes,
+}
+
+impl Rooms {
+    /// No rooms yet.
+    pub fn new(identity: Identity, settings: &RoomSettings, metrics: Arc<Metrics>) -> Self {
+        let Identity { me, incarnation, servers } = identity;
+        Self {
+            router: Router::default(),
+            servers,
+            me,
+            incarnation,
+            judge: Arc::new(Judge::new(settings)),
+            metrics,
+            forget_ms: u64::from(settings.forget_secs) * 1_000,
+            owners: HashMap::new(),
+            links: BTreeMap::new(),
+            acts: Vec::new(),
+            effects: Vec::new(),
+        }
+    }
+
+    /// Rooms held in memory.
+    pub fn len(&self) -> usize {
+        self.owners.len()
+    }
+
+    /// Whether no room is held in memory.
+    pub fn is_empty(&self) -> bool {
+        self.owners.is_empty()
+    }
+
+    /// Takes a message of a connector.
+    ///
+    /// # Errors
+    /// If the bytes are not such a message; nothing has changed then.
+    pub fn message(&mut self, heard: Heard<'_>, now: Now) -> Result<Vec<Effect>, RpcError> {
+        let FromConnector { connector, incarnation, question, .. } = rpc::decode(heard.body)?;
+        if self.hear(&connector, incarnation, now.ticks) {
+            let asker = Asker { connector, reply: heard.reply.unwrap_or_default(), trace: heard.trace };
+            self.question(asker, incarnation, question, now);
+        } else {
+            debug!(%connector, "message of an earlier run of a connector ignored");
+        }
+        Ok(self.take_effects())
+    }
+
+    fn question(&mut self, asker: Asker, incarnation: Incarnation, question: Question, now: Now) {
+        match question {
+            Question::Heartbeat => self.answer(asker, &Answer::Alive),
+            Question::Detach { room } => {
+                if let Some(owner) = self.owners.get_mut(&room) {
+                    owner.detach(&asker.connector);
+                }
+            }
+            Question::Attach { room, .. } | Question::Propose { room, .. } if !self.is_home(&room) => {
+                self.answer(asker, &Answer::NotOwner { room });
+            }
+            Question::Attach { room, at } => {
+                self.with_owner(&room, |owner, acts| owner.attach(Attach { asker, at }, now, acts));
+            }
+            Question::Propose { room, at, number, items } => {
+                let author = Author { connector: asker.connector.clone(), incarnation };
+                let proposal = Proposal { asker, author, at, number, items };
+                self.with_owner(&room, |owner, acts| owner.propose(proposal, now, acts));
+            }
+        }
+    }
+
+    fn is_home(&self, room: &RoomId) -> bool {
+        self.router.route(CHAT, room.as_str(), &self.servers).is_ok_and(|home| home.id == self.me)
+    }
+
+    /// Takes the result of a log operation.
+    pub fn done(&mut self, room: &RoomId, done: LogDone, now: Now) -> Vec<Effect> {
+        self.with_owner(room, |owner, acts| owner.done(done, now, acts));
+        self.take_effects()
+    }
+
+    /// To be called a few times a second: tries again what failed, forgets what nobody needs.
+    pub fn tick(&mut self, now: Now) -> Vec<Effect> {
+        self.forget_silent(now.ticks);
+        let forget_ms = self.forget_ms;
+        self.owners.retain(|_, owner| !owner.is_forgettable(now, forget_ms));
+        let mut acts = Vec::new();
+        let mut all = Vec::new();
+        for (room, owner) in &mut self.owners {
+            owner.tick(now, &mut acts);
+            all.extend(acts.drain(..).map(|act| (room.clone(), act)));
+        }
+        for (room, act) in all {
+            self.perform(&room, act);
+        }
+        self.take_effects()
+    }
+
+    fn take_effects(&mut self) -> Vec<Effect> {
+        std::mem::take(&mut self.effects)
+    }
+
+    /// Notes that a connector lives; false for an earlier run of it.
+    fn hear(&mut self, connector: &ServerId, incarnation: Incarnation, ticks: u64) -> bool {
+        let link = self.links.entry(connector.clone()).or_insert(Link {
+            incarnation,
+            number: 0,
+            heard_at: ticks,
+            silent: false,
+        });
+        if incarnation < link.incarnation {
+            return false;
+        }
+        link.heard_at = ticks;
+        link.silent = false;
+        if incarnation > link.incarnation {
+            link.incarnation = incarnation;
+            // The new run follows nothing yet.
+            self.owners.values_mut().for_each(|owner| owner.detach(connector));
+        }
+        true
+    }
+
+    fn forget_silent(&mut self, ticks: u64) {
+        for (connector, link) in &mut self.links {
+            if !link.silent && ticks.saturating_sub(link.heard_at) >= SILENCE_MS {
+                warn!(%connector, "nothing heard from a connector for {} s", SILENCE_MS / 1_000);
+                link.silent = true;
+                link.number += 1;
+                self.owners.values_mut().for_each(|owner| owner.detach(connector));
+            }
+        }
+    }
+
+    fn with_owner(&mut self, room: &RoomId, action: impl FnOnce(&mut Owner, &mut Vec<Act>)) {
+        let mut acts = std::mem::take(&mut self.acts);
+        let owner = self
+            .owners
+            .entry(room.clone())
+            .or_insert_with(|| Owner::new(self.me.clone(), room.clone(), self.judge.clone(), self.metrics.clone()));
+        action(owner, &mut acts);
+        for act in acts.drain(..) {
+            self.perform(room, act);
+        }
+        self.acts = acts;
+    }
+
+    fn perform(&mut self, room: &RoomId, act: Act) {
+        match act {
+            Act::Answer(asker, answer) => self.answer(asker, &answer),
+            Act::Tell(connector, answer, trace) => self.send(connector, None, trace, &answer),
+            Act::Log(op) => self.effects.push(Effect::Log { room: room.clone(), op }),
+        }
+    }
+
+    fn answer(&mut self, asker: Asker, answer: &Answer) {
+        self.send(asker.connector, Some(asker.reply), asker.trace, answer);
+    }
+
+    /// Numbers and encodes a message to a connector. One that never spoke to this run follows nothing of it, but may
+    /// have members here: its numbers begin with this message.
+    fn send(&mut self, connector: ServerId, reply: Option<String>, trace: Trace, answer: &Answer) {
+        let link = self.links.entry(connector.clone()).or_insert(Link {
+            incarnation: Incarnation(0),
+            number: 0,
+            heard_at: 0,
+            silent: true,
+        });
+        link.number += 1;
+        let message = FromChat {
+            v: rpc::VERSION,
+            chat: self.me.clone(),
+            incarnation: self.incarnation,
+            number: link.number,
+            answer: answer.clone(),
+        };
+        match rpc::encode(&message) {
+            Ok(body) => {
+                let (method, room) = (answer.method(), answer.room().cloned());
+                self.effects.push(Effect::Send(Send { connector, reply, method, room, trace, body }));
+            }
+            // The number is used: the connector notices, and reads what it missed.
+            Err(error) => warn!(%error, %connector, "a message to a connector cannot be written"),
+        }
+    }
+}

@@ -1,0 +1,169 @@
+//! Reading a room's log backwards along its links, many positions at once. Says what to read next; reads nothing itself.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use shared::record::{Position, Record};
+
+/// Most records that one walk collects; who is further behind takes the state.
+const MAX_RECORDS: usize = 2_048;
+
+/// Where a walk ends.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Until {
+    /// At the newest record that carries a checkpoint, or at the room's first.
+    Checkpoint,
+    /// At the record that follows this position.
+    After(Position),
+}
+
+/// A walk from a room's last record backwards.
+#[derive(Debug)]
+pub struct Walk {
+    until: Until,
+    have: BTreeMap<Position, Arc<Record>>,
+    gone: BTreeSet<Position>,
+}
+
+/// A position that was read, and its record; `None` if the log no longer has it.
+pub type ReadRecord = (Position, Option<Arc<Record>>);
+
+/// What a walk needs, or gives.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Step {
+    /// Read these, then feed them.
+    Read(Vec<Position>),
+    /// The records, oldest first.
+    Done(Vec<(Position, Arc<Record>)>),
+    /// A record that should be there is gone, or it is too far.
+    Gone,
+}
+
+impl Walk {
+    /// Starts at the last record.
+    pub fn new(until: Until, last: Position, record: Arc<Record>) -> Self {
+        Self { until, have: BTreeMap::from([(last, record)]), gone: BTreeSet::new() }
+    }
+
+    /// Takes what was read; `None` is a record that the log no longer has.
+    pub fn feed(&mut self, records: impl IntoIterator<Item = ReadRecord>) {
+        for (position, record) in records {
+            match record {
+                Some(record) => {
+                    self.have.insert(position, record);
+                }
+                None => {
+                    self.gone.insert(position);
+                }
+            }
+        }
+    }
+
+    /// What comes next. After [`Step::Read`] the answer must be fed, or the same step comes again.
+    pub fn next(&self) -> Step {
+        let mut chain = Vec::new();
+        let mut wanted = Vec::new();
+        let Some((&last, _)) = self.have.last_key_value() else { return Step::Gone };
+        let mut at = last;
+        while let Some(record) = self.have.get(&at) {
+            chain.push((at, record.clone()));
+            if self.ends_at(record) {
+                chain.reverse();
+                return Step::Done(chain);
+            }
+            wanted = self.missing_behind(record);
+            at = record.prev;
+        }
+        if self.gone.contains(&at) || chain.len() > MAX_RECORDS { Step::Gone } else { Step::Read(wanted) }
+    }
+
+    fn ends_at(&self, record: &Record) -> bool {
+        match self.until {
+            Until::Checkpoint => record.checkpoint.is_some() || record.prev == Position::NONE,
+            Until::After(position) => record.prev <= position,
+        }
+    }
+
+    fn missing_behind(&self, record: &Record) -> Vec<Position> {
+        let wanted = |p: &Position| match self.until {
+            Until::Checkpoint => true,
+            Until::After(position) => *p > position,
+        };
+        record.predecessors().filter(|p| wanted(p) && !self.have.contains_key(p)).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use shared::ids::ServerId;
+    use shared::record::{LINKS, VERSION};
+    use shared::room::{Checkpoint, RoomState};
+
+    use super::*;
+
+    /// Records at positions 10, 20, 30, ... each linked to its predecessors.
+    fn log(count: u64, checkpoint_at: Option<u64>) -> BTreeMap<Position, Arc<Record>> {
+        (1..=count)
+            .map(|i| {
+                let mut before = (1..i).rev().map(|p| Position(p * 10));
+                let record = Record {
+                    v: VERSION,
+                    prev: before.next().unwrap_or_default(),
+                    links: before.take(LINKS - 1).collect(),
+                    time: i,
+                    owner: ServerId::new("chat-server-1").unwrap(),
+                    proposals: Vec::new(),
+                    entries: Vec::new(),
+                    named: Vec::new(),
+                    checkpoint: (checkpoint_at == Some(i)).then(|| Checkpoint::from(&RoomState::default())),
+                };
+                (Position(i * 10), Arc::new(record))
+            })
+            .collect()
+    }
+
+    fn run(log: &BTreeMap<Position, Arc<Record>>, until: Until) -> (usize, Step) {
+        let (last, record) = log.last_key_value().unwrap();
+        let mut walk = Walk::new(until, *last, record.clone());
+        for reads in 0.. {
+            match walk.next() {
+                Step::Read(positions) => {
+                    walk.feed(positions.iter().map(|p| (*p, log.get(p).cloned())));
+                }
+                end => return (reads, end),
+            }
+        }
+        unreachable!()
+    }
+
+    fn length(step: &Step) -> usize {
+        match step {
+            Step::Done(records) => records.len(),
+            other => panic!("{other:?}"),
+        }
+    }
+
+    #[test]
+    fn fifty_records_are_four_reads_away() {
+        let (reads, end) = run(&log(60, None), Until::After(Position(100)));
+        assert_eq!((reads, length(&end)), (4, 50));
+    }
+
+    #[test]
+    fn a_checkpoint_ends_the_walk() {
+        let (reads, end) = run(&log(60, Some(55)), Until::Checkpoint);
+        assert_eq!((reads, length(&end)), (1, 6));
+    }
+
+    #[test]
+    fn a_last_record_with_a_checkpoint_needs_no_read() {
+        assert_eq!(run(&log(9, Some(9)), Until::Checkpoint).0, 0);
+    }
+
+    #[test]
+    fn what_is_gone_is_said() {
+        let mut log = log(60, None);
+        log.retain(|p, _| *p > Position(200));
+        assert_eq!(run(&log, Until::After(Position(100))).1, Step::Gone);
+    }
+}
