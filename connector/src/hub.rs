@@ -1,0 +1,435 @@
+//! Everything a connector knows: its sessions, their rooms, the chat servers. Pure: inputs in, effects out.
+
+use std::collections::{HashMap, HashSet};
+
+use bytes::Bytes;
+use shared::ids::{RoomId, ServerId};
+use shared::rpc::messages::{Answer, FromChat, FromConnector, Item, Question};
+use shared::rpc::{self, RpcError};
+use tracing::{debug, error};
+
+use crate::enter::{Enter, EnterError};
+use crate::owners::{Hearing, Owners};
+use crate::room::proposer::Ask;
+use crate::room::{Act, Common, Context, Push, Reply, Room};
+
+/// Questions to chat servers are numbered so that the room can be told from the number: this many per room, in turn.
+const TOKENS_PER_ROOM: u64 = 1 << 16;
+
+/// What clients want.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Request {
+    /// `connector.entryHandler.enter`, with its body.
+    Enter(Bytes),
+    /// `chat.chatHandler.send`, with its body.
+    Send(Bytes),
+    /// `chat.chatHandler.leave`.
+    Leave,
+}
+
+/// Something to do, in order.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Effect {
+    /// Send to a chat server; `token` numbers the question, none for what is not answered.
+    Ask { chat: ServerId, token: Option<u64>, method: String, room: Option<RoomId>, body: Bytes },
+    /// Answer a request of a session.
+    Answer { session: u64, id: u32, answer: Told },
+    /// Tell these sessions, all in this room.
+    Push { room: RoomId, to: Vec<u64>, push: Push },
+    /// The session is in a room for the first time.
+    Entered(u64),
+    /// The session's name in its room is another session's now: it must go.
+    Displaced(u64),
+}
+
+/// What a session is answered.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Told {
+    /// What came of it in the room.
+    Room(RoomId, Reply),
+    /// The body of `enter` names nobody, or no room.
+    BadEnter(EnterError),
+    /// An `enter` of the session is still waiting.
+    Entering,
+    /// The session is in no room.
+    NotInRoom,
+    /// As many requests of the session wait as may.
+    TooMany,
+    /// There is no chat server.
+    NoServer,
+}
+
+/// A client connection.
+#[derive(Debug, Default)]
+struct Session {
+    room: Option<RoomId>,
+    entering: Option<RoomId>,
+    in_flight: usize,
+}
+
+/// A connector without its edges.
+#[derive(Debug)]
+pub struct Hub {
+    common: Common,
+    owners: Owners,
+    max_in_flight: usize,
+    request_ms: u64,
+    sessions: HashMap<u64, Session>,
+    rooms: HashMap<RoomId, Entry>,
+    by_serial: HashMap<u64, RoomId>,
+    /// Rooms in which time changes something.
+    busy: HashSet<RoomId>,
+    serial: u64,
+    numbers: u64,
+    heartbeats: u64,
+}
+
+#[derive(Debug)]
+struct Entry {
+    room: Room,
+    serial: u64,
+    asked: u64,
+}
+
+/// What an input comes with.
+#[derive(Debug, Clone, Copy)]
+pub struct Now {
+    /// Milliseconds that only rise.
+    pub ticks: u64,
+    /// A random number; spreads what many rooms or connectors would do at once.
+    pub chance: u64,
+}
+
+/// Limits of sessions.
+#[derive(Debug, Clone, Copy)]
+pub struct Limits {
+    /// Requests of a session that may wait for their answers.
+    pub max_in_flight: usize,
+    /// Milliseconds until a request is answered 503.
+    pub request_ms: u64,
+}
+
+impl Hub {
+    /// No sessions, no rooms.
+    pub fn new(common: Common, owners: Owners, limits: Limits) -> Self {
+        Self {
+            common,
+            owners,
+            max_in_flight: limits.max_in_flight,
+            request_ms: limits.request_ms,
+            sessions: HashMap::new(),
+            rooms: HashMap::new(),
+            by_serial: HashMap::new(),
+            busy: HashSet::new(),
+            serial: 0,
+            numbers: 0,
+            heartbeats: 0,
+        }
+    }
+
+    /// Sessions known now.
+    pub fn sessions(&self) -> usize {
+        self.sessions.len()
+    }
+
+    /// Requests that are not answered yet.
+    pub fn requests_waiting(&self) -> usize {
+        self.sessions.values().map(|session| session.in_flight).sum()
+    }
+
+    /// Whether every room has all that the log said of it, and nothing is under way.
+    pub fn is_settled(&self) -> bool {
+        self.rooms.values().all(|entry| entry.room.is_settled())
+    }
+
+    /// A client connected.
+    pub fn open(&mut self, session: u64) {
+        self.sessions.insert(session, Session::default());
+    }
+
+    /// A client is gone.
+    pub fn close(&mut self, session: u64, now: Now) -> Vec<Effect> {
+        let mut effects = Vec::new();
+        if let Some(Session { room, entering, .. }) = self.sessions.remove(&session) {
+            for room in [room, entering].into_iter().flatten() {
+                self.in_room(&room, now, &mut effects, |room, cx| room.close(session, cx));
+            }
+        }
+        effects
+    }
+
+    /// A client asks; `id` is none for a notify.
+    pub fn request(&mut self, session: u64, id: Option<u32>, request: Request, now: Now) -> Vec<Effect> {
+        let mut effects = Vec::new();
+        let Some(known) = self.sessions.get_mut(&session) else { return effects };
+        if known.in_flight >= self.max_in_flight {
+            tell(&mut effects, session, id, Told::TooMany);
+            return effects;
+        }
+        known.in_flight += usize::from(id.is_some());
+        let ask = Ask { session, id, deadline: now.ticks + self.request_ms };
+        let done = match request {
+            Request::Enter(body) => self.enter(&body, ask, now, &mut effects),
+            Request::Send(body) => self.send(&body, ask, now, &mut effects),
+            Request::Leave => self.leave(ask, now, &mut effects),
+        };
+        if let Err(told) = done {
+            self.finish(session, id, told, &mut effects);
+        }
+        effects
+    }
+
+    fn enter(&mut self, body: &[u8], ask: Ask, now: Now, effects: &mut Vec<Effect>) -> Result<(), Told> {
+        let Enter { name, room } = Enter::read(body).map_err(Told::BadEnter)?;
+        self.owners.of(&room).map_err(|_| Told::NoServer)?;
+        let Some(session) = self.sessions.get_mut(&ask.session) else { return Ok(()) };
+        if session.entering.is_some() {
+            return Err(Told::Entering);
+        }
+        session.entering = Some(room.clone());
+        self.in_room(&room, now, effects, |room, cx| room.enter(name, ask, cx));
+        Ok(())
+    }
+
+    fn send(&mut self, body: &Bytes, ask: Ask, now: Now, effects: &mut Vec<Effect>) -> Result<(), Told> {
+        let session = self.sessions.get(&ask.session).ok_or(Told::NotInRoom)?;
+        // What comes behind an `enter` is for the room that is being entered, and is decided after it.
+        let room = session.entering.as_ref().or(session.room.as_ref()).cloned().ok_or(Told::NotInRoom)?;
+        self.in_room(&room, now, effects, |room, cx| room.send(body.to_vec(), ask, cx));
+        Ok(())
+    }
+
+    fn leave(&mut self, ask: Ask, now: Now, effects: &mut Vec<Effect>) -> Result<(), Told> {
+        let session = self.sessions.get_mut(&ask.session).ok_or(Told::NotInRoom)?;
+        if session.entering.is_some() {
+            return Err(Told::Entering);
+        }
+        let room = session.room.take().ok_or(Told::NotInRoom)?;
+        self.in_room(&room, now, effects, |room, cx| room.leave(ask, cx));
+        Ok(())
+    }
+
+    /// A message of a chat server.
+    ///
+    /// # Errors
+    /// If the bytes are not such a message; nothing has changed then.
+    pub fn message(&mut self, body: &[u8], now: Now) -> Result<Vec<Effect>, RpcError> {
+        let FromChat { chat, incarnation, number, answer, .. } = rpc::decode(body)?;
+        let mut effects = Vec::new();
+        let hearing = self.owners.hear(&chat, incarnation, number);
+        match hearing {
+            Hearing::OldRun => {
+                debug!(%chat, "message of an earlier run of a chat server ignored");
+                return Ok(effects);
+            }
+            Hearing::Gap | Hearing::NewRun => self.attach_all_of(&chat, now, &mut effects),
+            Hearing::Next | Hearing::Old => {}
+        }
+        self.answer(answer, hearing, now, &mut effects);
+        Ok(effects)
+    }
+
+    fn answer(&mut self, answer: Answer, hearing: Hearing, now: Now, effects: &mut Vec<Effect>) {
+        match answer {
+            Answer::Alive => {}
+            // The chain says whether a record is to be applied, however it comes. A room that nobody here knows has
+            // members in the log that we should have seen off: the room is opened to do so.
+            Answer::Record { room, epoch, position, record } => {
+                self.in_room(&room, now, effects, |room, cx| room.record(epoch, position, &record, cx));
+            }
+            // An answer that newer ones overtook must not be taken for the present.
+            Answer::Attached { .. } if hearing == Hearing::Old => {}
+            Answer::Attached { room, asked, now: place, news } => {
+                self.in_known_room(&room, now, effects, |room, cx| room.attached(asked, place, news, cx));
+            }
+            Answer::NotOwner { room } => self.in_known_room(&room, now, effects, Room::not_owner),
+            Answer::Unavailable { room, because } => {
+                self.in_known_room(&room, now, effects, |room, cx| room.unavailable(because, cx));
+            }
+        }
+    }
+
+    /// Nobody listens where the question with this token went.
+    pub fn no_responders(&mut self, token: u64, now: Now) -> Vec<Effect> {
+        let mut effects = Vec::new();
+        if let Some(room) = self.by_serial.get(&(token / TOKENS_PER_ROOM)).cloned() {
+            self.in_known_room(&room, now, &mut effects, Room::not_owner);
+        }
+        effects
+    }
+
+    /// What was on its way may be lost: the connection to the bus was made anew.
+    pub fn reconnected(&mut self, now: Now) -> Vec<Effect> {
+        let mut effects = Vec::new();
+        let chats: Vec<ServerId> = self.owners.chats().cloned().collect();
+        chats.iter().for_each(|chat| self.attach_all_of(chat, now, &mut effects));
+        effects
+    }
+
+    /// To be called at the interval of heartbeats: their answers tell what was lost in silent rooms.
+    pub fn heartbeat(&mut self) -> Vec<Effect> {
+        self.heartbeats = (self.heartbeats + 1) % TOKENS_PER_ROOM;
+        let chats: Vec<ServerId> = self.owners.chats().cloned().collect();
+        let beat = |chat| self.ask_effect(chat, Some(self.heartbeats), &Question::Heartbeat);
+        chats.into_iter().filter_map(beat).collect()
+    }
+
+    /// To be called some twenty times a second: deadlines and repeats.
+    pub fn tick(&mut self, now: Now) -> Vec<Effect> {
+        let mut effects = Vec::new();
+        let mut ended = Vec::new();
+        for room in self.busy.iter().cloned().collect::<Vec<_>>() {
+            let mut keep = true;
+            self.in_known_room(&room, now, &mut effects, |room, cx| keep = room.tick(cx));
+            if !keep {
+                ended.push(room);
+            }
+        }
+        for room in ended {
+            self.busy.remove(&room);
+            if let Some(entry) = self.rooms.remove(&room) {
+                self.by_serial.remove(&entry.serial);
+            }
+        }
+        effects
+    }
+
+    fn attach_all_of(&mut self, chat: &ServerId, now: Now, effects: &mut Vec<Effect>) {
+        let of_chat = |room: &&RoomId| self.owners.of(room).as_ref() == Ok(chat);
+        for room in self.rooms.keys().filter(of_chat).cloned().collect::<Vec<_>>() {
+            self.in_known_room(&room, now, effects, Room::attach_again);
+        }
+    }
+
+    fn in_room(
+        &mut self,
+        room: &RoomId,
+        now: Now,
+        effects: &mut Vec<Effect>,
+        action: impl FnOnce(&mut Room, &mut Context<'_>),
+    ) {
+        if !self.rooms.contains_key(room) {
+            // Serial 0 is for heartbeats.
+            self.serial += 1;
+            self.by_serial.insert(self.serial, room.clone());
+            let entry = Entry { room: Room::new(room.clone(), &self.common, now.ticks), serial: self.serial, asked: 0 };
+            self.rooms.insert(room.clone(), entry);
+        }
+        self.in_known_room(room, now, effects, action);
+    }
+
+    fn in_known_room(
+        &mut self,
+        id: &RoomId,
+        now: Now,
+        effects: &mut Vec<Effect>,
+        action: impl FnOnce(&mut Room, &mut Context<'_>),
+    ) {
+        let Some(entry) = self.rooms.get_mut(id) else { return };
+        let mut acts = Vec::new();
+        let mut cx = Context {
+            common: &self.common,
+            now: now.ticks,
+            jitter: now.chance % (crate::room::BACK_OFF_MS / 2),
+            numbers: &mut self.numbers,
+            acts: &mut acts,
+        };
+        action(&mut entry.room, &mut cx);
+        if entry.room.is_busy() && !self.busy.contains(id) {
+            self.busy.insert(id.clone());
+        } else if !entry.room.is_busy() {
+            self.busy.remove(id);
+        }
+        for act in acts {
+            self.perform(id, act, now, effects);
+        }
+    }
+
+    fn perform(&mut self, room: &RoomId, act: Act, now: Now, effects: &mut Vec<Effect>) {
+        match act {
+            Act::Ask(question) => self.ask(room, &question, effects),
+            Act::Answer(Ask { session, id, .. }, reply) => {
+                self.finish(session, id, Told::Room(room.clone(), reply), effects);
+            }
+            Act::Push(to, push) => effects.push(Effect::Push { room: room.clone(), to, push }),
+            Act::Entered(session) => self.entered(session, room, now, effects),
+            Act::NotEntered(number) => {
+                if let Some(session) = self.sessions.get_mut(&number) {
+                    session.entering = None;
+                }
+            }
+            Act::Displaced(session) => effects.push(Effect::Displaced(session)),
+        }
+    }
+
+    /// A session is in; the room it was in before is left.
+    fn entered(&mut self, number: u64, room: &RoomId, now: Now, effects: &mut Vec<Effect>) {
+        let Some(session) = self.sessions.get_mut(&number) else { return };
+        session.entering = None;
+        let before = session.room.replace(room.clone());
+        effects.push(Effect::Entered(number));
+        if let Some(before) = before.filter(|before| before != room) {
+            self.in_known_room(&before, now, effects, |room, cx| room.close(number, cx));
+        }
+    }
+
+    fn ask(&mut self, room: &RoomId, question: &Question, effects: &mut Vec<Effect>) {
+        let Ok(chat) = self.owners.of(room) else { return };
+        let answered = !matches!(question, Question::Detach { .. });
+        let token = self.rooms.get_mut(room).filter(|_| answered).map(|entry| {
+            entry.asked = (entry.asked + 1) % TOKENS_PER_ROOM;
+            entry.serial * TOKENS_PER_ROOM + entry.asked
+        });
+        effects.extend(self.ask_effect(chat, token, question));
+    }
+
+    fn ask_effect(&self, chat: ServerId, token: Option<u64>, question: &Question) -> Option<Effect> {
+        let (method, room) = (method(question), room_of(question).cloned());
+        let message = FromConnector {
+            v: rpc::VERSION,
+            connector: self.common.me.clone(),
+            incarnation: self.common.incarnation,
+            question: question.clone(),
+        };
+        match rpc::encode(&message) {
+            Ok(body) => Some(Effect::Ask { chat, token, method, room, body }),
+            Err(error) => {
+                error!(%error, "a question to a chat server cannot be written");
+                None
+            }
+        }
+    }
+
+    fn finish(&mut self, session: u64, id: Option<u32>, told: Told, effects: &mut Vec<Effect>) {
+        if let Some(session) = self.sessions.get_mut(&session) {
+            session.in_flight = session.in_flight.saturating_sub(usize::from(id.is_some()));
+        }
+        tell(effects, session, id, told);
+    }
+}
+
+fn tell(effects: &mut Vec<Effect>, session: u64, id: Option<u32>, answer: Told) {
+    effects.extend(id.map(|id| Effect::Answer { session, id, answer }));
+}
+
+/// What the `Method` header says of a question: what is inside a proposal, each once.
+fn method(question: &Question) -> String {
+    match question {
+        Question::Attach { .. } => "attach".to_owned(),
+        Question::Detach { .. } => "detach".to_owned(),
+        Question::Heartbeat => "heartbeat".to_owned(),
+        Question::Propose { items, .. } => {
+            let mut methods: Vec<&str> = items.iter().map(Item::method).collect();
+            methods.sort_unstable();
+            methods.dedup();
+            methods.join(",")
+        }
+    }
+}
+
+fn room_of(question: &Question) -> Option<&RoomId> {
+    match question {
+        Question::Attach { room, .. } | Question::Propose { room, .. } | Question::Detach { room } => Some(room),
+        Question::Heartbeat => None,
+    }
+}

@@ -1,0 +1,182 @@
+//! Applying a record: the only way in which clients learn what happened in a room.
+
+use shared::ids::{Incarnation, Name, SessionId};
+use shared::record::{Decided, Entry, Outcome, Position, Record, Refusal};
+use shared::rpc::messages::Item;
+
+use super::proposer::{Ask, Wanted};
+use super::{Act, Common, Context, Push, Reply, Room, When};
+
+impl Room {
+    /// Applies the record that follows the last one applied.
+    ///
+    /// What was asked is answered in the order in which it was asked, each answer behind the entry that it is about.
+    pub(super) fn apply(&mut self, position: Position, record: &Record, cx: &mut Context<'_>) {
+        let mut entries = record.entries.iter().enumerate().peekable();
+        // All that is up to here was told: what was committed before, then entry by entry.
+        let mut when = When { seq: position.seq(0).saturating_sub(1), time: record.time };
+        let mut moved = self.named_here(record, cx);
+        for (outcome, wanted) in self.outcomes(record, cx) {
+            if let Outcome::Done(index) = outcome {
+                while let Some((at, entry)) = entries.next_if(|(at, _)| *at <= usize::from(index)) {
+                    when.seq = position.seq(at);
+                    self.tell(when, entry, cx);
+                }
+            }
+            if !matches!(wanted.item, Item::Send { .. }) {
+                moved.push((wanted.session(), cx.common.incarnation));
+            }
+            self.conclude(outcome, wanted, when, cx);
+        }
+        for (at, entry) in entries {
+            self.tell(When { seq: position.seq(at), time: record.time }, entry, cx);
+        }
+        self.state.settle(position, record);
+        self.at.position = position;
+        for (session, run) in moved {
+            self.reconcile_run(session, run, cx.common);
+        }
+    }
+
+    /// What came of our proposal, if the record decided it.
+    fn outcomes(&mut self, record: &Record, cx: &Context<'_>) -> Vec<(Outcome, Wanted)> {
+        let ours = |d: &&Decided| d.connector == cx.common.me && d.incarnation == cx.common.incarnation;
+        let mut outcomes = Vec::new();
+        for decided in record.proposals.iter().filter(ours) {
+            let wanted = self.proposer.committed(decided.number).unwrap_or_default();
+            outcomes.extend(decided.outcomes.iter().copied().zip(wanted));
+        }
+        outcomes
+    }
+
+    /// Sessions of this connector, of whatever run, that come or go in the record.
+    fn named_here(&self, record: &Record, cx: &Context<'_>) -> Vec<(u64, Incarnation)> {
+        let session = |entry: &Entry| match entry {
+            Entry::Join { session, .. } | Entry::Leave { session, .. } if session.connector == cx.common.me => {
+                Some((session.number, session.incarnation))
+            }
+            _ => None,
+        };
+        record.entries.iter().filter_map(session).collect()
+    }
+
+    fn tell(&mut self, When { seq, time }: When, entry: &Entry, cx: &mut Context<'_>) {
+        self.state.apply(entry);
+        match entry {
+            Entry::Open => {}
+            Entry::Join { name, session } => self.tell_join(name, session, cx),
+            Entry::Leave { name, session } => self.tell_leave(name, session, cx),
+            Entry::Say { from, content } => {
+                let push = Push::Chat { from: from.clone(), content: content.clone(), target: None, seq, time };
+                push_to(self.hearing(None), push, cx);
+            }
+            Entry::Whisper { from, to, content } => {
+                let session = self.state.session_of(to).and_then(|session| local_number(session, cx));
+                let heard = session.filter(|number| self.locals.get(number).is_some_and(|local| local.hears));
+                let (from, content, target) = (from.clone(), content.clone(), Some(to.clone()));
+                push_to(heard.into_iter().collect(), Push::Chat { from, content, target, seq, time }, cx);
+            }
+        }
+    }
+
+    fn tell_join(&mut self, name: &Name, session: &SessionId, cx: &mut Context<'_>) {
+        let number = local_number(session, cx);
+        if let Some(local) = number.and_then(|number| self.locals.get_mut(&number)) {
+            local.name = name.clone();
+        }
+        if self.told.insert(name.clone()) {
+            push_to(self.hearing(number), Push::Add { name: name.clone() }, cx);
+        }
+    }
+
+    fn tell_leave(&mut self, name: &Name, session: &SessionId, cx: &mut Context<'_>) {
+        let number = local_number(session, cx);
+        if let Some(local) = number.and_then(|number| self.locals.get_mut(&number)) {
+            // One that wants to be here is changing its name, or comes back at once.
+            local.hears &= local.wanted;
+        }
+        if self.told.remove(name) {
+            push_to(self.hearing(number), Push::Leave { name: name.clone() }, cx);
+        }
+    }
+
+    /// Answers an item; `when` is that of the last entry told.
+    fn conclude(&mut self, outcome: Outcome, wanted: Wanted, when: When, cx: &mut Context<'_>) {
+        let number = wanted.session();
+        match (wanted.item, outcome) {
+            (Item::Join { .. }, Outcome::Refused(refusal)) => self.not_entered(number, wanted.ask, refusal, cx),
+            (Item::Join { .. }, Outcome::Done(_) | Outcome::Already) => {
+                if let Some(ask) = wanted.ask {
+                    self.entered(ask, when, cx);
+                }
+            }
+            (Item::Leave { .. }, _) => {
+                // Also if it is on its way back: the answer to that will say who is here then.
+                if let Some(local) = self.locals.get_mut(&number) {
+                    local.hears = false;
+                }
+                answer(wanted.ask, Reply::Left, cx);
+            }
+            (Item::Send { .. }, Outcome::Refused(refusal)) => {
+                // Our client is in for all it knows: the log lost it, it is on its way back, and may repeat.
+                let in_for_client = self.locals.get(&number).is_some_and(|local| local.wanted && local.hears);
+                let reply = if refusal == Refusal::NotMember && in_for_client {
+                    Reply::Unknown { enter: false, because: None }
+                } else {
+                    Reply::Refused { refusal, enter: false }
+                };
+                answer(wanted.ask, reply, cx);
+            }
+            (Item::Send { .. }, Outcome::Done(_) | Outcome::Already) => {
+                answer(wanted.ask, Reply::Sent { seq: when.seq, time: when.time }, cx);
+            }
+        }
+    }
+
+    fn not_entered(&mut self, number: u64, ask: Option<Ask>, refusal: Refusal, cx: &mut Context<'_>) {
+        let asked = ask.is_some();
+        answer(ask, Reply::Refused { refusal, enter: true }, cx);
+        if asked {
+            cx.acts.push(Act::NotEntered(number));
+        }
+        let Some(local) = self.locals.get_mut(&number) else { return };
+        if asked && local.hears {
+            // It asked for another name, and keeps the one it has.
+            return;
+        }
+        if !asked && local.wanted {
+            // It was to come back, and its name is another's now.
+            cx.acts.push(Act::Displaced(number));
+        }
+        local.wanted = false;
+        local.hears = false;
+    }
+
+    /// Is the log right about a session? One of an earlier run is always to go.
+    pub(super) fn reconcile_run(&mut self, session: u64, run: Incarnation, common: &Common) {
+        if run == common.incarnation {
+            self.reconcile(session, common);
+        } else {
+            let id = SessionId { connector: common.me.clone(), incarnation: run, number: session };
+            if self.state.name_of(&id).is_some() {
+                self.proposer.leave(session, run);
+            }
+        }
+    }
+}
+
+fn answer(ask: Option<Ask>, reply: Reply, cx: &mut Context<'_>) {
+    cx.acts.extend(ask.map(|ask| Act::Answer(ask, reply)));
+}
+
+fn push_to(sessions: Vec<u64>, push: Push, cx: &mut Context<'_>) {
+    if !sessions.is_empty() {
+        cx.acts.push(Act::Push(sessions, push));
+    }
+}
+
+/// The number of a session of this run of this connector.
+fn local_number(session: &SessionId, cx: &Context<'_>) -> Option<u64> {
+    let ours = session.connector == cx.common.me && session.incarnation == cx.common.incarnation;
+    ours.then_some(session.number)
+}

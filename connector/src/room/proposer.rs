@@ -1,0 +1,277 @@
+//! What a connector proposes to one room: what waits, and the one proposal in flight, repeated unchanged until the log
+//! holds it.
+
+use std::collections::VecDeque;
+
+use shared::ids::{Incarnation, Name};
+use shared::rpc::messages::Item;
+
+/// Most items of one proposal.
+const MAX_ITEMS: usize = 256;
+
+/// Most bytes of one proposal, not counting the item that passes it.
+const MAX_BYTES: usize = 96 * 1024;
+
+/// A client's request that waits for its item's outcome.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Ask {
+    /// Who asked.
+    pub session: u64,
+    /// The request's id; none for a notify, which is not answered.
+    pub id: Option<u32>,
+    /// When it is answered 503, in the caller's ticks.
+    pub deadline: u64,
+}
+
+/// An item, and who waits for it; nobody for what the connector itself wants.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Wanted {
+    /// What is proposed.
+    pub item: Item,
+    /// Who waits.
+    pub ask: Option<Ask>,
+}
+
+impl Wanted {
+    /// The session that it is about.
+    pub fn session(&self) -> u64 {
+        match self.item {
+            Item::Join { session, .. } | Item::Leave { session, .. } | Item::Send { session, .. } => session,
+        }
+    }
+
+    fn is_join(&self) -> bool {
+        matches!(self.item, Item::Join { .. })
+    }
+}
+
+/// The proposal in flight.
+#[derive(Debug)]
+pub struct Head {
+    /// Its number.
+    pub number: u64,
+    /// What it proposes, in order.
+    pub wanted: Vec<Wanted>,
+    /// When it is to be sent again.
+    pub repeat_at: u64,
+}
+
+/// Proposals of one connector to one room.
+#[derive(Debug)]
+pub struct Proposer {
+    queue: VecDeque<Wanted>,
+    head: Option<Head>,
+    most: usize,
+    /// This connector's run.
+    incarnation: Incarnation,
+}
+
+/// The queue is full.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Full;
+
+impl Proposer {
+    /// Nothing waits; at most `most` requests of clients may.
+    pub fn new(incarnation: Incarnation, most: usize) -> Self {
+        Self { queue: VecDeque::new(), head: None, most, incarnation }
+    }
+
+    /// Whether nothing waits and nothing is in flight.
+    pub fn is_idle(&self) -> bool {
+        self.queue.is_empty() && self.head.is_none()
+    }
+
+    /// The proposal in flight.
+    pub fn head(&self) -> Option<&Head> {
+        self.head.as_ref()
+    }
+
+    /// Queues a client's request.
+    pub fn request(&mut self, wanted: Wanted) -> Result<(), Full> {
+        if self.queue.len() >= self.most {
+            return Err(Full);
+        }
+        self.queue.push_back(wanted);
+        Ok(())
+    }
+
+    /// Queues a leave that the connector itself wants, unless the session's going is pending already.
+    ///
+    /// There is no bound to refuse it by: sessions bound it, one leave each.
+    pub fn leave(&mut self, session: u64, incarnation: Incarnation) {
+        let item = Item::Leave { session, incarnation };
+        if self.last_move(session, incarnation) != Some(&item) {
+            self.queue.push_back(Wanted { item, ask: None });
+        }
+    }
+
+    /// Queues a join that the connector itself wants, ahead of all that waits, unless the session's coming is pending.
+    pub fn rejoin(&mut self, session: u64, name: Name) {
+        if !self.has_join(session) {
+            self.queue.push_front(Wanted { item: Item::Join { session, name }, ask: None });
+        }
+    }
+
+    /// Whether the session of this run will have joined when all that is pending is decided.
+    pub fn has_join(&self, session: u64) -> bool {
+        matches!(self.last_move(session, self.incarnation), Some(Item::Join { .. }))
+    }
+
+    /// The last pending join or leave of a session of some run of this connector.
+    fn last_move(&self, session: u64, run: Incarnation) -> Option<&Item> {
+        let pending = self.queue.iter().rev().chain(self.head.iter().flat_map(|head| head.wanted.iter().rev()));
+        pending.map(|wanted| &wanted.item).find(|item| match item {
+            Item::Join { session: s, .. } => *s == session && run == self.incarnation,
+            Item::Leave { session: s, incarnation } => *s == session && run == *incarnation,
+            Item::Send { .. } => false,
+        })
+    }
+
+    /// Takes back a session's join that was not proposed yet, and says whether there was one.
+    pub fn withdraw_join(&mut self, session: u64) -> bool {
+        let waiting = self.queue.len();
+        self.queue.retain(|w| !(w.is_join() && w.session() == session));
+        self.queue.len() < waiting
+    }
+
+    /// Makes the next proposal from what waits, if none is in flight. `number` must be above all numbers given before.
+    pub fn begin(&mut self, number: u64) -> Option<&mut Head> {
+        if self.head.is_some() || self.queue.is_empty() {
+            return None;
+        }
+        let mut bytes = 0;
+        let mut wanted = Vec::new();
+        while wanted.len() < MAX_ITEMS && bytes < MAX_BYTES {
+            let Some(next) = self.queue.pop_front() else { break };
+            bytes += next.item.size();
+            wanted.push(next);
+        }
+        Some(self.head.insert(Head { number, wanted, repeat_at: 0 }))
+    }
+
+    /// When the proposal in flight is to be sent again.
+    pub fn repeat_at(&mut self, at: u64) {
+        if let Some(head) = &mut self.head {
+            head.repeat_at = at;
+        }
+    }
+
+    /// The log holds the proposal with this number, or a later one: the head is done.
+    pub fn committed(&mut self, number: u64) -> Option<Vec<Wanted>> {
+        self.head.take_if(|head| head.number <= number).map(|head| head.wanted)
+    }
+
+    /// The log in which the head might have been committed is gone: its items wait again, first of all.
+    pub fn take_head_back(&mut self) {
+        if let Some(head) = self.head.take() {
+            for wanted in head.wanted.into_iter().rev() {
+                self.queue.push_front(wanted);
+            }
+        }
+    }
+
+    /// Requests past their deadline. What was not proposed yet is taken back; what was stays, with nobody waiting for it.
+    pub fn expire(&mut self, now: u64) -> Vec<Wanted> {
+        let is_late = |w: &Wanted| w.ask.as_ref().is_some_and(|ask| ask.deadline <= now);
+        let mut expired = Vec::new();
+        for wanted in self.head.iter_mut().flat_map(|head| &mut head.wanted) {
+            if is_late(wanted) {
+                expired.push(wanted.clone());
+                wanted.ask = None;
+            }
+        }
+        if self.queue.iter().any(is_late) {
+            let (late, waiting): (Vec<_>, Vec<_>) = self.queue.drain(..).partition(is_late);
+            self.queue.extend(waiting);
+            expired.extend(late);
+        }
+        expired
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn send(session: u64, deadline: u64) -> Wanted {
+        let ask = Some(Ask { session, id: Some(1), deadline });
+        Wanted { item: Item::Send { session, body: vec![0; 1_000] }, ask }
+    }
+
+    fn proposer(requests: usize) -> Proposer {
+        let mut proposer = Proposer::new(Incarnation(1), 1_000);
+        for session in 0..requests as u64 {
+            proposer.request(send(session, 10)).unwrap();
+        }
+        proposer
+    }
+
+    #[test]
+    fn one_proposal_is_in_flight_and_the_rest_gathers() {
+        let mut proposer = proposer(1);
+        assert_eq!(proposer.begin(1).map(|h| h.wanted.len()), Some(1));
+        proposer.request(send(7, 10)).unwrap();
+        proposer.request(send(8, 10)).unwrap();
+        assert!(proposer.begin(2).is_none());
+        assert!(proposer.committed(0).is_none());
+        assert_eq!(proposer.committed(1).map(|w| w.len()), Some(1));
+        assert_eq!(proposer.begin(2).map(|h| h.wanted.len()), Some(2));
+    }
+
+    #[test]
+    fn a_proposal_is_bounded_in_bytes() {
+        let mut proposer = proposer(200);
+        let first = proposer.begin(1).map(|h| h.wanted.len()).unwrap();
+        assert!(first * 1_064 >= MAX_BYTES && first < 100, "{first}");
+    }
+
+    #[test]
+    fn a_full_queue_refuses_requests_but_no_leaves() {
+        let mut proposer = Proposer::new(Incarnation(1), 1);
+        proposer.request(send(1, 10)).unwrap();
+        assert_eq!(proposer.request(send(2, 10)), Err(Full));
+        proposer.leave(1, Incarnation(1));
+        proposer.leave(1, Incarnation(1));
+        assert_eq!(proposer.begin(1).map(|h| h.wanted.len()), Some(2));
+    }
+
+    #[test]
+    fn going_after_coming_back_is_not_the_going_before() {
+        let mut proposer = proposer(0);
+        proposer.leave(1, Incarnation(1));
+        proposer.begin(1);
+        let back = Item::Join { session: 1, name: Name::new("ann").unwrap() };
+        proposer.request(Wanted { item: back, ask: None }).unwrap();
+        assert!(proposer.has_join(1));
+        proposer.leave(1, Incarnation(1));
+        assert!(!proposer.has_join(1));
+        proposer.committed(1);
+        assert_eq!(proposer.begin(2).map(|h| h.wanted.len()), Some(2));
+    }
+
+    #[test]
+    fn what_is_late_is_taken_back_unless_it_was_proposed() {
+        let mut proposer = proposer(1);
+        proposer.begin(1);
+        proposer.request(send(5, 10)).unwrap();
+        proposer.request(send(6, 20)).unwrap();
+        let expired: Vec<u64> = proposer.expire(10).iter().map(Wanted::session).collect();
+        assert_eq!(expired, [0, 5]);
+        assert_eq!(proposer.head().unwrap().wanted.len(), 1, "the head stays as it is");
+        assert!(proposer.expire(11).is_empty(), "each is said once");
+        proposer.committed(1);
+        assert_eq!(proposer.begin(2).map(|h| h.wanted[0].session()), Some(6));
+    }
+
+    #[test]
+    fn a_head_taken_back_comes_first_and_rejoins_before_it() {
+        let mut proposer = proposer(1);
+        proposer.begin(1);
+        proposer.request(send(9, 10)).unwrap();
+        proposer.take_head_back();
+        proposer.rejoin(0, Name::new("ann").unwrap());
+        let head = proposer.begin(2).unwrap();
+        let sessions: Vec<(bool, u64)> = head.wanted.iter().map(|w| (w.is_join(), w.session())).collect();
+        assert_eq!(sessions, [(true, 0), (false, 0), (false, 9)]);
+    }
+}

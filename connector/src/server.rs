@@ -1,0 +1,289 @@
+//! The edge of a connector: one task that moves commands, bus messages and time into the [`Hub`] and its effects out.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use shared::bus::{Connection, Message, Outgoing, Subscription};
+use shared::clock;
+use shared::config::Server;
+use shared::dispatcher::Router;
+use shared::frontend::{self, KickReason, Options, Outbox, routes};
+use shared::ids::{RoomId, ServerId};
+use shared::node::Node;
+use shared::rpc::messages::Pong;
+use shared::rpc::{self, Label, Trace};
+use shared::subjects;
+use thiserror::Error;
+use tokio::net::TcpListener;
+use tokio::sync::{mpsc, watch};
+use tokio::time::{Instant, Interval, MissedTickBehavior};
+use tracing::{debug, info, warn};
+use wire::Dictionary;
+
+use crate::app::{Command, Handlers};
+use crate::deliver;
+use crate::hub::{Effect, Hub, Limits, Now};
+use crate::owners::Owners;
+use crate::room::{Common, Push};
+
+/// Commands of sessions that may wait for the hub; above, the sessions wait, each for itself.
+const COMMANDS: usize = 4_096;
+
+/// Commands taken at once.
+const BATCH: usize = 64;
+
+/// Time between two looks at deadlines.
+const TICK: Duration = Duration::from_millis(50);
+
+/// Why a connector cannot start.
+#[derive(Debug, Error)]
+pub enum StartError {
+    /// The bus does not take the subscription.
+    #[error(transparent)]
+    Bus(#[from] shared::bus::BusError),
+    /// Clients cannot connect.
+    #[error(transparent)]
+    Listen(#[from] std::io::Error),
+}
+
+/// A running connector's parts.
+pub struct Connector {
+    id: ServerId,
+    node: Node,
+    hub: Hub,
+    clients: HashMap<u64, Client>,
+    dictionary: Option<Arc<Dictionary>>,
+    ping: String,
+    view: String,
+    started: Instant,
+    stopping: bool,
+}
+
+struct Client {
+    outbox: Outbox,
+    entered: Arc<AtomicBool>,
+}
+
+impl Connector {
+    /// Starts a connector: when this returns, it takes clients from `listener` and hears chat servers.
+    ///
+    /// # Errors
+    /// If the bus does not take the subscription.
+    pub async fn start(server: &Server, node: Node, listener: TcpListener) -> Result<(), StartError> {
+        let inbox = node.bus.subscribe(&subjects::connector_all(&server.id), node.settings.rpc.subscription_queue).await?;
+        let (commands, asked) = mpsc::channel(COMMANDS);
+        let address = listener.local_addr()?;
+        let connector = Self::new(server.id.clone(), node.clone());
+        let options = Options::for_connector(&node);
+        node.lifecycle.spawn(connector.run(asked, inbox));
+        node.lifecycle.spawn(frontend::serve(listener, Handlers::new(commands), options));
+        info!(server = %server.id, %address, "connector ready");
+        Ok(())
+    }
+
+    fn new(id: ServerId, node: Node) -> Self {
+        let settings = &node.settings;
+        let common = Common {
+            me: id.clone(),
+            incarnation: clock::incarnation(),
+            repeat_ms: u64::from(settings.rpc.repeat_ms),
+            linger_ms: u64::from(settings.room.linger_secs) * 1_000,
+            max_waiting: settings.room.max_waiting,
+            metrics: node.metrics.clone(),
+        };
+        let limits = Limits {
+            max_in_flight: settings.session.max_in_flight,
+            request_ms: u64::from(settings.rpc.request_ms),
+        };
+        let owners = Owners::new(Router::default(), node.servers.clone());
+        Self {
+            hub: Hub::new(common, owners, limits),
+            clients: HashMap::new(),
+            dictionary: settings.frontend.use_dictionary.then(|| Arc::new(routes::dictionary())),
+            ping: subjects::connector_ping(&id),
+            view: node.servers.view_hash(),
+            started: Instant::now(),
+            stopping: false,
+            id,
+            node,
+        }
+    }
+
+    async fn run(mut self, mut asked: mpsc::Receiver<Command>, mut inbox: Subscription) {
+        let mut tick = interval(TICK);
+        let mut heartbeat = interval(self.node.settings.rpc.heartbeat());
+        let mut connection = self.node.bus.connection();
+        let mut generation = connection.borrow_and_update().generation;
+        let stopping = self.node.lifecycle.stopping();
+        tokio::pin!(stopping);
+        let mut batch = Vec::with_capacity(BATCH);
+        loop {
+            tokio::select! {
+                () = &mut stopping, if !self.stopping => self.stopping = true,
+                count = asked.recv_many(&mut batch, BATCH) => {
+                    if count == 0 {
+                        break;
+                    }
+                    batch.drain(..).for_each(|command| self.command(command));
+                }
+                message = inbox.next() => match message {
+                    Some(message) => self.message(&message),
+                    None => break,
+                },
+                _ = tick.tick() => {
+                    let effects = self.hub.tick(self.now());
+                    self.perform(effects);
+                    if self.stopping && self.has_finished() {
+                        break;
+                    }
+                }
+                _ = heartbeat.tick() => {
+                    let effects = self.hub.heartbeat();
+                    self.perform(effects);
+                }
+                changed = new_generation(&mut connection, generation) => {
+                    generation = changed;
+                    let effects = self.hub.reconnected(self.now());
+                    self.perform(effects);
+                }
+            }
+        }
+        info!(server = %self.id, "connector stopped");
+    }
+
+    /// Whether all that was accepted is answered, every client is seen off, and their rooms know it.
+    fn has_finished(&mut self) -> bool {
+        if self.hub.requests_waiting() > 0 {
+            return false;
+        }
+        // A plain close, no kick: clients that reconnect by themselves shall do so.
+        self.clients.values().for_each(|client| client.outbox.close());
+        self.clients.is_empty() && self.hub.is_settled()
+    }
+
+    fn now(&self) -> Now {
+        let ticks = u64::try_from(self.started.elapsed().as_millis()).unwrap_or(u64::MAX);
+        Now { ticks, chance: rand::random() }
+    }
+
+    fn command(&mut self, command: Command) {
+        let now = self.now();
+        match command {
+            Command::Open { session, outbox, entered } => {
+                self.clients.insert(session, Client { outbox, entered });
+                self.hub.open(session);
+            }
+            Command::Request { session, id, request } => {
+                let effects = self.hub.request(session, id, request, now);
+                self.perform(effects);
+            }
+            Command::Closed { session } => {
+                self.clients.remove(&session);
+                let effects = self.hub.close(session, now);
+                self.perform(effects);
+            }
+        }
+    }
+
+    fn message(&mut self, message: &Message) {
+        if message.no_responders {
+            if let Some(token) = subjects::parse_reply(&message.subject) {
+                let effects = self.hub.no_responders(token, self.now());
+                self.perform(effects);
+            }
+            return;
+        }
+        if message.subject == self.ping {
+            return self.pong(message);
+        }
+        match self.hub.message(&message.payload, self.now()) {
+            Ok(effects) => self.perform(effects),
+            Err(error) => {
+                self.node.metrics.bus_bad_messages.add();
+                let from = message.headers.get(rpc::header::FROM);
+                warn!(server = %self.id, from, %error, "a message was ignored");
+            }
+        }
+    }
+
+    /// A gate asks whether to send users here.
+    fn pong(&self, message: &Message) {
+        let Some(reply) = message.reply.clone() else { return };
+        let accepting = !self.stopping && self.clients.len() < self.node.settings.frontend.max_connections;
+        match rpc::encode(&Pong { accepting }) {
+            Ok(body) => self.publish(reply, None, ("pong", None), body),
+            Err(error) => warn!(server = %self.id, %error, "a gate could not be answered"),
+        }
+    }
+
+    fn perform(&mut self, effects: Vec<Effect>) {
+        for effect in effects {
+            match effect {
+                Effect::Ask { chat, token, method, room, body } => {
+                    let reply = token.map(|token| subjects::connector_reply(&self.id, token));
+                    self.publish(subjects::chat(&chat), reply, (&method, room.as_ref()), body);
+                }
+                Effect::Answer { session, id, answer } => self.hand(session, &deliver::answer(id, &answer)),
+                Effect::Push { room, to, push } => self.push(&room, &to, &push),
+                Effect::Entered(session) => {
+                    if let Some(client) = self.clients.get(&session) {
+                        client.entered.store(true, Ordering::Relaxed);
+                    }
+                }
+                Effect::Displaced(session) => {
+                    if let Some(client) = self.clients.get(&session) {
+                        client.outbox.kick(KickReason::NameTaken);
+                    }
+                }
+            }
+        }
+    }
+
+    fn publish(
+        &self,
+        subject: String,
+        reply: Option<String>,
+        (method, room): (&str, Option<&RoomId>),
+        payload: bytes::Bytes,
+    ) {
+        let trace = Trace::new();
+        let label = Label { method, room, from: &self.id, view: &self.view, trace: &trace };
+        debug!(%trace, method, "sent");
+        let message = Outgoing { subject, reply, headers: label.headers(), payload };
+        if let Err(error) = self.node.bus.publish(message) {
+            // Counted by the bus. Whatever is asked is repeated until it is answered.
+            debug!(server = %self.id, %error, "a message was not sent");
+        }
+    }
+
+    fn push(&self, room: &RoomId, to: &[u64], push: &Push) {
+        let framed = deliver::push(room, push, self.dictionary.as_deref());
+        to.iter().for_each(|session| self.hand(*session, &framed));
+    }
+
+    fn hand(&self, session: u64, framed: &bytes::Bytes) {
+        if let Some(client) = self.clients.get(&session)
+            && client.outbox.push(framed.clone()).is_err()
+        {
+            // The outbox closed itself, and counted it; the session's end comes as a command.
+            debug!(server = %self.id, session, "a client is closed that reads too slowly");
+        }
+    }
+}
+
+fn interval(period: Duration) -> Interval {
+    let mut interval = tokio::time::interval(period);
+    interval.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    interval
+}
+
+/// Completes when there is a connection to the bus other than the one of this generation.
+async fn new_generation(connection: &mut watch::Receiver<Connection>, generation: u64) -> u64 {
+    match connection.wait_for(|now| now.up && now.generation != generation).await {
+        Ok(now) => now.generation,
+        // The bus is gone; its subscription ends the loop.
+        Err(_) => std::future::pending().await,
+    }
+}
