@@ -1,0 +1,243 @@
+//! What must hold at the end of every run, whatever happened: the log against everything that anybody was told.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+
+use connector::hub::Told;
+use connector::room::{Push, Reply};
+use shared::ids::{Name, RoomId, SessionId};
+use shared::record::{Entry, Position, Record};
+use shared::room::RoomState;
+
+use crate::person::{Asked, Heard, Person, Visit};
+use crate::world::{ROOMS, World};
+
+/// A room's log, entry by entry.
+struct Truth {
+    entries: Vec<(u64, Entry)>,
+}
+
+impl Truth {
+    fn read(world: &World, room: &RoomId) -> Self {
+        let mut entries = Vec::new();
+        let mut at = world.log.last(room).last;
+        while let Some((position, bytes)) = at {
+            let record = Record::decode(&bytes).unwrap();
+            for (index, entry) in record.entries.iter().enumerate().rev() {
+                entries.push((position.seq(index), entry.clone()));
+            }
+            at = (record.prev != Position::NONE)
+                .then(|| (record.prev, world.log.read(room, &[record.prev]).remove(0).unwrap()));
+        }
+        entries.reverse();
+        assert!(entries.is_sorted_by_key(|(seq, _)| *seq), "the chain of {room} does not rise");
+        Self { entries }
+    }
+
+    fn members(&self, until: u64) -> BTreeMap<Name, SessionId> {
+        let mut members = BTreeMap::new();
+        for (_, entry) in self.entries.iter().filter(|(seq, _)| *seq <= until) {
+            match entry {
+                Entry::Join { name, session } => {
+                    let taken = members.insert(name.clone(), session.clone());
+                    assert_eq!(taken, None, "{name} joined twice");
+                }
+                Entry::Leave { name, session } => {
+                    assert_eq!(members.remove(name).as_ref(), Some(session), "{name} left who was not in");
+                }
+                Entry::Open | Entry::Say { .. } | Entry::Whisper { .. } => {}
+            }
+        }
+        members
+    }
+
+    fn text(entry: &Entry) -> Option<&str> {
+        match entry {
+            Entry::Say { content, .. } | Entry::Whisper { content, .. } => Some(content),
+            Entry::Open | Entry::Join { .. } | Entry::Leave { .. } => None,
+        }
+    }
+}
+
+/// Checks everything; `whole` says that the log was never lost. Returns how many messages were said.
+pub(crate) fn check(world: &World, whole: bool) -> usize {
+    let rooms: BTreeMap<RoomId, Truth> = ROOMS
+        .iter()
+        .map(|name| RoomId::new(name).unwrap())
+        .map(|room| {
+            let truth = Truth::read(world, &room);
+            (room, truth)
+        })
+        .collect();
+    said_once(&rooms);
+    for person in &world.people {
+        for visit in &person.visits {
+            answered_once(visit);
+            views_agree(visit, person, &rooms);
+            if whole {
+                acknowledged_is_said(visit, &rooms);
+                heard_all(visit, person, &rooms);
+            }
+        }
+    }
+    members_are_who_is_here(world, &rooms);
+    rooms.values().flat_map(|t| &t.entries).filter(|(_, entry)| Truth::text(entry).is_some()).count()
+}
+
+/// Each text is in the logs at most once, and each sender's texts are in the order of their sending.
+fn said_once(rooms: &BTreeMap<RoomId, Truth>) {
+    let mut seen = BTreeSet::new();
+    for truth in rooms.values() {
+        let mut last: HashMap<SessionId, u64> = HashMap::new();
+        let mut state = RoomState::default();
+        for (_, entry) in &truth.entries {
+            state.apply(entry);
+            let (Entry::Say { from, content } | Entry::Whisper { from, content, .. }) = entry else { continue };
+            let number: u64 = content.trim_start_matches("text ").parse().unwrap();
+            assert!(seen.insert(number), "{content} was said twice");
+            let sender = state.session_of(from).unwrap_or_else(|| panic!("{from} spoke without being there"));
+            // Texts are numbered as they are sent.
+            let before = last.insert(sender.clone(), number);
+            assert!(before < Some(number), "{content} of {from} came after {before:?}");
+        }
+    }
+}
+
+fn answered_once(visit: &Visit) {
+    let mut answered = BTreeSet::new();
+    for heard in &visit.heard {
+        if let Heard::Answer { id, .. } = heard {
+            assert!(answered.insert(*id), "request {id} was answered twice");
+        }
+    }
+    assert!(visit.closed || answered.len() == visit.asked.len(), "a request was not answered");
+}
+
+fn acknowledged_is_said(visit: &Visit, rooms: &BTreeMap<RoomId, Truth>) {
+    for heard in &visit.heard {
+        let Heard::Answer { id, told: Told::Room(room, Reply::Sent { seq, .. }) } = heard else { continue };
+        let (Asked::Say(text) | Asked::Whisper { text, .. }) = visit.question(*id) else {
+            panic!("{:?} was answered as a message", visit.question(*id))
+        };
+        let entry = rooms[room].entries.iter().find(|(s, _)| s == seq).map(|(_, entry)| entry);
+        assert_eq!(entry.and_then(Truth::text), Some(text.as_str()), "an acknowledged message is not in the log");
+    }
+}
+
+/// What a session was told of each room, from its entering on, is what the log says of that time.
+fn heard_all(visit: &Visit, person: &Person, rooms: &BTreeMap<RoomId, Truth>) {
+    for (room, truth) in rooms {
+        for stay in stays(visit, room) {
+            let name = Name::new(&person.name).unwrap();
+            let mut expected = expected(truth, stay.from, &name);
+            assert_eq!(stay.users, truth.members(stay.from).into_keys().collect::<Vec<_>>(), "users of {room}");
+            if stay.partial {
+                // Gone, or going: what came later was not for this session.
+                expected.truncate(stay.told.len());
+            }
+            assert_eq!(stay.told, expected, "{name} in {room} from {}", stay.from);
+        }
+    }
+}
+
+/// A session's time in a room.
+struct Stay {
+    asked: u32,
+    from: u64,
+    users: Vec<Name>,
+    told: Vec<Push>,
+    /// It ended, or was about to.
+    partial: bool,
+}
+
+fn stays(visit: &Visit, room: &RoomId) -> Vec<Stay> {
+    let mut stays: Vec<Stay> = Vec::new();
+    for heard in &visit.heard {
+        match heard {
+            Heard::Answer { id, told: Told::Room(r, Reply::Entered { users, seq, .. }) } if r == room => {
+                // Entering where one is already changes nothing.
+                if stays.last().is_none_or(|stay| stay.partial) {
+                    let (from, users, told) = (*seq, users.clone(), Vec::new());
+                    stays.push(Stay { asked: *id, from, users, told, partial: false });
+                }
+            }
+            Heard::Answer { told: Told::Room(_, Reply::Entered { .. }), .. } => {
+                stays.iter_mut().for_each(|stay| stay.partial = true);
+            }
+            // The answer may be late: who asked to enter again after asking to leave is in.
+            Heard::Answer { id, told: Told::Room(..) } if *visit.question(*id) == Asked::Leave => {
+                stays.iter_mut().filter(|stay| stay.asked < *id).for_each(|stay| stay.partial = true);
+            }
+            Heard::Push { room: r, push } if r == room => {
+                let mut push = push.clone();
+                if let Push::Chat { time, .. } = &mut push {
+                    *time = 0;
+                }
+                stays.last_mut().unwrap_or_else(|| panic!("told of {room}, which was not entered")).told.push(push);
+            }
+            Heard::Answer { .. } | Heard::Push { .. } => {}
+        }
+    }
+    if visit.closed {
+        stays.iter_mut().for_each(|stay| stay.partial = true);
+    }
+    stays
+}
+
+fn expected(truth: &Truth, from: u64, me: &Name) -> Vec<Push> {
+    let push = |(seq, entry): &(u64, Entry)| {
+        let seq = *seq;
+        match entry {
+            Entry::Say { from, content } => {
+                Some(Push::Chat { from: from.clone(), content: content.clone(), target: None, seq, time: 0 })
+            }
+            Entry::Whisper { from, to, content } if to == me => {
+                let target = Some(to.clone());
+                Some(Push::Chat { from: from.clone(), content: content.clone(), target, seq, time: 0 })
+            }
+            Entry::Join { name, .. } if name != me => Some(Push::Add { name: name.clone() }),
+            Entry::Leave { name, .. } if name != me => Some(Push::Leave { name: name.clone() }),
+            Entry::Open | Entry::Whisper { .. } | Entry::Join { .. } | Entry::Leave { .. } => None,
+        }
+    };
+    truth.entries.iter().filter(|(seq, _)| *seq > from).filter_map(push).collect()
+}
+
+/// Who came is told once, who went is told once, and at the end the session knows exactly who is here.
+fn views_agree(visit: &Visit, person: &Person, rooms: &BTreeMap<RoomId, Truth>) {
+    for (room, truth) in rooms {
+        let stays = stays(visit, room);
+        for (index, stay) in stays.iter().enumerate() {
+            let mut known: BTreeSet<Name> = stay.users.iter().cloned().collect();
+            for push in &stay.told {
+                match push {
+                    Push::Add { name } => {
+                        assert!(known.insert(name.clone()), "{name} came twice, says {}", person.name)
+                    }
+                    Push::Leave { name } => assert!(known.remove(name), "{name} went twice, says {}", person.name),
+                    Push::Chat { .. } => {}
+                }
+            }
+            if index + 1 == stays.len() && !stay.partial {
+                let here: BTreeSet<Name> = truth.members(u64::MAX).into_keys().collect();
+                assert_eq!(known, here, "who is in {room}, as {} was told", person.name);
+            }
+        }
+    }
+}
+
+/// The log's members are the open sessions that were told that they are in.
+fn members_are_who_is_here(world: &World, rooms: &BTreeMap<RoomId, Truth>) {
+    for (room, truth) in rooms {
+        let mut in_log: Vec<u64> = truth.members(u64::MAX).into_values().map(|session| session.number).collect();
+        let is_here = |visit: &&Visit| !visit.closed && stays(visit, room).last().is_some_and(|stay| !stay.partial);
+        let visits = world.people.iter().flat_map(|person| &person.visits);
+        let mut here: Vec<u64> = visits.filter(is_here).map(|visit| visit.session).collect();
+        in_log.sort_unstable();
+        here.sort_unstable();
+        if in_log != here {
+            let odd = |v: &&Visit| in_log.contains(&v.session) != here.contains(&v.session);
+            let odd: Vec<_> = world.people.iter().flat_map(|p| &p.visits).filter(odd).collect();
+            panic!("members of {room}: the log says {in_log:?}, the sessions {here:?}: {odd:#?}");
+        }
+    }
+}

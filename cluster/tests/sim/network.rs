@@ -1,0 +1,91 @@
+//! What is under way: messages, log operations, timers; and what chance does to them.
+
+use std::cmp::Reverse;
+use std::collections::BinaryHeap;
+
+use bytes::Bytes;
+use chat::owner::{LogDone, LogOp};
+use shared::ids::RoomId;
+use shared::rpc::Trace;
+
+use crate::chance::Chance;
+
+/// Something that happens at a time.
+pub(crate) enum Event {
+    ToChat {
+        chat: usize,
+        body: Bytes,
+        reply: Option<String>,
+        trace: Trace,
+    },
+    ToConnector {
+        connector: usize,
+        body: Bytes,
+    },
+    /// A log operation reaches the log. `run` is the run of the chat server that asked.
+    Log {
+        chat: usize,
+        run: u64,
+        room: RoomId,
+        op: LogOp,
+        answered: bool,
+    },
+    LogDone {
+        chat: usize,
+        run: u64,
+        room: RoomId,
+        done: LogDone,
+    },
+    Person(usize),
+    Tick,
+    Heartbeat,
+    RestartChat(usize),
+    LoseLog,
+}
+
+/// Events in the order of their times, first come first where times are equal.
+#[derive(Default)]
+pub(crate) struct Agenda {
+    heap: BinaryHeap<Reverse<(u64, u64)>>,
+    events: std::collections::HashMap<u64, Event>,
+    count: u64,
+}
+
+impl Agenda {
+    pub(crate) fn at(&mut self, time: u64, event: Event) {
+        self.count += 1;
+        self.heap.push(Reverse((time, self.count)));
+        self.events.insert(self.count, event);
+    }
+
+    pub(crate) fn next(&mut self) -> Option<(u64, Event)> {
+        let Reverse((time, number)) = self.heap.pop()?;
+        Some((time, self.events.remove(&number)?))
+    }
+}
+
+/// How bad the bus is, in cases of a thousand.
+#[derive(Clone, Copy, Default)]
+pub(crate) struct Faults {
+    pub(crate) lost: u32,
+    pub(crate) doubled: u32,
+    /// Delayed so much that later messages overtake it.
+    pub(crate) late: u32,
+    /// Appends without a clear answer.
+    pub(crate) unclear: u32,
+}
+
+impl Faults {
+    /// When copies of a message arrive, from now; none if it is lost.
+    pub(crate) fn arrivals(&self, chance: &mut Chance) -> Vec<u64> {
+        if chance.per_mille(self.lost) {
+            return Vec::new();
+        }
+        let delay = |chance: &mut Chance, late| if chance.per_mille(late) { chance.between(20, 1_500) } else { 1 };
+        let mut arrivals = vec![delay(chance, self.late)];
+        if chance.per_mille(self.doubled) {
+            arrivals.push(chance.between(1, 800));
+        }
+        arrivals
+    }
+}

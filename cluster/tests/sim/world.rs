@@ -1,0 +1,391 @@
+//! A cluster in one thread: who is there, what moves between them, and the people who use it.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use chat::log::AppendError;
+use chat::log::memory::Memory;
+use chat::owner::{LogDone, LogOp, Now};
+use chat::rooms::{Effect as ChatEffect, Heard as Question, Identity, Rooms};
+use connector::hub::{Effect, Hub, Limits, Now as HubNow, Request};
+use connector::owners::Owners;
+use connector::room::Common;
+use shared::config::settings::{LogSettings, RoomSettings};
+use shared::config::{Server, Servers};
+use shared::dispatcher::{CHAT, Router};
+use shared::ids::{Incarnation, RoomId, ServerId};
+use shared::metrics::Metrics;
+use shared::rpc::Trace;
+
+use crate::chance::Chance;
+use crate::checks;
+use crate::network::{Agenda, Event, Faults};
+use crate::person::{Asked, Heard, Person, Visit};
+
+const CONNECTORS: usize = 3;
+const CHATS: usize = 2;
+const PEOPLE: usize = 7;
+pub(crate) const ROOMS: [&str; 3] = ["lobby", "attic", "room2"];
+
+/// Milliseconds in which people do things and faults happen.
+const BUSY_MS: u64 = 12_000;
+
+/// Milliseconds after which all must be settled.
+const END_MS: u64 = BUSY_MS + 20_000;
+
+/// What is not as it should be.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Scenario {
+    Calm,
+    BadBus,
+    BadLog,
+    Restarts,
+    LostLog,
+}
+
+struct ChatNode {
+    id: ServerId,
+    rooms: Rooms,
+    run: u64,
+}
+
+struct ConnectorNode {
+    id: ServerId,
+    hub: Hub,
+    /// Whose sessions they are.
+    people: HashMap<u64, usize>,
+}
+
+pub(crate) struct World {
+    scenario: Scenario,
+    now: u64,
+    chance: Chance,
+    agenda: Agenda,
+    servers: Arc<Servers>,
+    pub(crate) log: Memory,
+    chats: Vec<ChatNode>,
+    connectors: Vec<ConnectorNode>,
+    pub(crate) people: Vec<Person>,
+    sessions: u64,
+    texts: u64,
+    pub(crate) metrics: Arc<Metrics>,
+}
+
+fn server(kind: &str, number: usize) -> Server {
+    Server::new(ServerId::new(&format!("{kind}-server-{}", number + 1)).unwrap(), "127.0.0.1")
+}
+
+impl World {
+    /// Runs a scenario to its end, and checks what everybody was told. Returns how much was said.
+    pub(crate) fn run(scenario: Scenario, seed: u64) -> usize {
+        let mut world = Self::new(scenario, seed);
+        while let Some((time, event)) = world.agenda.next() {
+            if time > END_MS {
+                break;
+            }
+            world.now = time;
+            world.happen(event);
+        }
+        for connector in &world.connectors {
+            assert!(connector.hub.is_settled(), "{} is not settled: {:#?}", connector.id, connector.hub);
+            assert_eq!(connector.hub.requests_waiting(), 0, "requests without an answer at {}", connector.id);
+        }
+        checks::check(&world, scenario != Scenario::LostLog)
+    }
+
+    fn new(scenario: Scenario, seed: u64) -> Self {
+        let servers = Arc::new(Servers::new([(CHAT.to_owned(), (0..CHATS).map(|n| server("chat", n)).collect())]));
+        let metrics = Metrics::new();
+        let mut world = Self {
+            scenario,
+            now: 0,
+            chance: Chance::new(seed),
+            agenda: Agenda::default(),
+            log: Memory::starting_at(1, &LogSettings::default()),
+            chats: Vec::new(),
+            connectors: Vec::new(),
+            people: (0..PEOPLE).map(|n| Person { name: format!("p{n}"), visits: Vec::new() }).collect(),
+            sessions: 0,
+            texts: 0,
+            servers,
+            metrics,
+        };
+        // Two people with one name: the second is refused wherever they come from.
+        world.people[PEOPLE - 1].name = world.people[0].name.clone();
+        world.chats = (0..CHATS).map(|n| world.chat(n, 1)).collect();
+        world.connectors = (0..CONNECTORS).map(|n| world.connector(n)).collect();
+        world.plan();
+        world
+    }
+
+    fn chat(&self, number: usize, run: u64) -> ChatNode {
+        let id = server("chat", number).id;
+        let identity = Identity { me: id.clone(), incarnation: Incarnation(run), servers: self.servers.clone() };
+        let rooms = Rooms::new(identity, &RoomSettings::default(), self.metrics.clone());
+        ChatNode { id, rooms, run }
+    }
+
+    fn connector(&self, number: usize) -> ConnectorNode {
+        let id = server("connector", number).id;
+        let common = Common {
+            me: id.clone(),
+            incarnation: Incarnation(1),
+            repeat_ms: 300,
+            linger_ms: 1_000,
+            max_waiting: 100,
+            metrics: self.metrics.clone(),
+        };
+        let limits = Limits { max_in_flight: 50, request_ms: 2_000 };
+        let owners = Owners::new(Router::default(), self.servers.clone());
+        ConnectorNode { id, hub: Hub::new(common, owners, limits), people: HashMap::new() }
+    }
+
+    fn plan(&mut self) {
+        for time in (0..END_MS).step_by(50) {
+            self.agenda.at(time, Event::Tick);
+        }
+        for time in (0..END_MS).step_by(500) {
+            self.agenda.at(time, Event::Heartbeat);
+        }
+        for person in 0..PEOPLE {
+            let mut time = self.chance.between(0, 500);
+            while time < BUSY_MS {
+                self.agenda.at(time, Event::Person(person));
+                time += self.chance.between(1, 600);
+            }
+        }
+        if matches!(self.scenario, Scenario::Restarts | Scenario::LostLog) {
+            for _ in 0..3 {
+                let (time, chat) = (self.chance.between(500, BUSY_MS), self.chance.index(CHATS));
+                self.agenda.at(time, Event::RestartChat(chat));
+            }
+        }
+        if self.scenario == Scenario::LostLog {
+            let time = self.chance.between(2_000, BUSY_MS);
+            self.agenda.at(time, Event::LoseLog);
+        }
+    }
+
+    /// Faults of this moment.
+    fn faults(&self) -> Faults {
+        let bad_bus = Faults { lost: 60, doubled: 60, late: 60, unclear: 0 };
+        match self.scenario {
+            _ if self.now > BUSY_MS => Faults::default(),
+            Scenario::Calm => Faults::default(),
+            Scenario::BadBus => bad_bus,
+            Scenario::BadLog => Faults { unclear: 150, ..Faults::default() },
+            Scenario::Restarts | Scenario::LostLog => Faults { unclear: 50, lost: 20, ..bad_bus },
+        }
+    }
+
+    fn happen(&mut self, event: Event) {
+        match event {
+            Event::ToChat { chat, body, reply, trace } => self.to_chat(chat, &body, reply, trace),
+            Event::ToConnector { connector, body } => {
+                let now = self.hub_now();
+                let effects = self.connectors[connector].hub.message(&body, now).unwrap();
+                self.connector_effects(connector, effects);
+            }
+            Event::Log { chat, run, room, op, answered } => self.operate(chat, run, room, op, answered),
+            Event::LogDone { chat, run, room, done } => {
+                if self.chats[chat].run == run {
+                    let now = self.chat_now();
+                    let effects = self.chats[chat].rooms.done(&room, done, now);
+                    self.chat_effects(chat, effects);
+                }
+            }
+            Event::Person(person) => self.act(person),
+            Event::Tick => self.tick(),
+            Event::Heartbeat => {
+                for connector in 0..CONNECTORS {
+                    let effects = self.connectors[connector].hub.heartbeat();
+                    self.connector_effects(connector, effects);
+                }
+            }
+            Event::RestartChat(chat) => self.chats[chat] = self.chat(chat, self.chats[chat].run + 1),
+            Event::LoseLog => {
+                // A log in memory ends with the processes that hold it.
+                self.log = Memory::starting_at(2, &LogSettings::default());
+                for chat in 0..CHATS {
+                    self.chats[chat] = self.chat(chat, self.chats[chat].run + 1);
+                }
+            }
+        }
+    }
+
+    fn hub_now(&mut self) -> HubNow {
+        HubNow { ticks: self.now, chance: self.chance.any() }
+    }
+
+    fn chat_now(&self) -> Now {
+        Now { ticks: self.now, wall_ms: 1_000_000 + self.now }
+    }
+
+    fn tick(&mut self) {
+        for connector in 0..CONNECTORS {
+            let now = self.hub_now();
+            let effects = self.connectors[connector].hub.tick(now);
+            self.connector_effects(connector, effects);
+        }
+        for chat in 0..CHATS {
+            let now = self.chat_now();
+            let effects = self.chats[chat].rooms.tick(now);
+            self.chat_effects(chat, effects);
+        }
+    }
+
+    fn to_chat(&mut self, chat: usize, body: &[u8], reply: Option<String>, trace: Trace) {
+        let now = self.chat_now();
+        let effects = self.chats[chat].rooms.message(Question { body, reply, trace }, now).unwrap();
+        self.chat_effects(chat, effects);
+    }
+
+    fn chat_effects(&mut self, chat: usize, effects: Vec<ChatEffect>) {
+        for effect in effects {
+            match effect {
+                ChatEffect::Send(send) => {
+                    let connector = self.connectors.iter().position(|c| c.id == send.connector).unwrap();
+                    for delay in self.faults().arrivals(&mut self.chance) {
+                        let body = send.body.clone();
+                        self.agenda.at(self.now + delay, Event::ToConnector { connector, body });
+                    }
+                }
+                ChatEffect::Log { room, op } => self.start_operation(chat, room, op),
+            }
+        }
+    }
+
+    fn start_operation(&mut self, chat: usize, room: RoomId, op: LogOp) {
+        let run = self.chats[chat].run;
+        let unclear = matches!(op, LogOp::Append { .. }) && self.chance.per_mille(self.faults().unclear);
+        if !unclear {
+            let delay = self.chance.between(0, 4);
+            return self.agenda.at(self.now + delay, Event::Log { chat, run, room, op, answered: true });
+        }
+        // The answer is lost, or the append is, or it comes when nobody expects it any more.
+        let done = LogDone::Append(Err(AppendError::Unclear("simulated".to_owned())));
+        self.agenda.at(self.now + 400, Event::LogDone { chat, run, room: room.clone(), done });
+        if !self.chance.per_mille(300) {
+            let delay = self.chance.between(0, 1_500);
+            self.agenda.at(self.now + delay, Event::Log { chat, run, room, op, answered: false });
+        }
+    }
+
+    fn operate(&mut self, chat: usize, run: u64, room: RoomId, op: LogOp, answered: bool) {
+        let done = match op {
+            LogOp::Last => LogDone::Last(Ok(self.log.last(&room))),
+            LogOp::Append { expected, record } => LogDone::Append(self.log.append(&room, expected, record)),
+            LogOp::Read(positions) => {
+                let read = self.log.read(&room, &positions);
+                LogDone::Read(Ok(positions.into_iter().zip(read).collect()))
+            }
+        };
+        if answered {
+            let delay = self.chance.between(0, 4);
+            self.agenda.at(self.now + delay, Event::LogDone { chat, run, room, done });
+        }
+    }
+
+    fn connector_effects(&mut self, connector: usize, effects: Vec<Effect>) {
+        for effect in effects {
+            match effect {
+                Effect::Ask { chat, token, body, .. } => {
+                    let chat = self.chats.iter().position(|c| c.id == chat).unwrap();
+                    let reply = token.map(|token| format!("connector.{connector}.reply.{token}"));
+                    let trace = Trace::new();
+                    for delay in self.faults().arrivals(&mut self.chance) {
+                        let (body, reply, trace) = (body.clone(), reply.clone(), trace.clone());
+                        self.agenda.at(self.now + delay, Event::ToChat { chat, body, reply, trace });
+                    }
+                }
+                Effect::Answer { session, id, answer } => {
+                    self.hear(connector, session, Heard::Answer { id, told: answer });
+                }
+                Effect::Push { room, to, push } => {
+                    for session in to {
+                        self.hear(connector, session, Heard::Push { room: room.clone(), push: push.clone() });
+                    }
+                }
+                Effect::Entered(_) => {}
+                Effect::Displaced(session) => {
+                    let person = self.connectors[connector].people[&session];
+                    let visit = self.people[person].visit().unwrap();
+                    visit.displaced = true;
+                    self.close(person);
+                }
+            }
+        }
+    }
+
+    fn hear(&mut self, connector: usize, session: u64, heard: Heard) {
+        let Some(person) = self.connectors[connector].people.get(&session) else { return };
+        let visits = &mut self.people[*person].visits;
+        let visit = visits.iter_mut().find(|v| v.session == session && v.connector == connector).unwrap();
+        assert!(!visit.closed, "something was told to a session that is gone");
+        visit.heard.push(heard);
+    }
+
+    fn act(&mut self, person: usize) {
+        if self.people[person].visit().is_none() {
+            return self.open(person);
+        }
+        match self.chance.between(0, 100) {
+            0..=3 => self.close(person),
+            4..=14 => self.enter(person),
+            15..=18 => self.ask(person, Asked::Leave, Request::Leave),
+            19..=30 => self.whisper(person),
+            31..=35 => (0..self.chance.between(2, 20)).for_each(|_| self.say(person)),
+            _ => self.say(person),
+        }
+    }
+
+    fn open(&mut self, person: usize) {
+        self.sessions += 1;
+        let connector = self.chance.index(CONNECTORS);
+        let session = self.sessions;
+        self.people[person].visits.push(Visit { connector, session, ..Visit::default() });
+        self.connectors[connector].people.insert(session, person);
+        self.connectors[connector].hub.open(session);
+        self.enter(person);
+    }
+
+    fn close(&mut self, person: usize) {
+        let Some(visit) = self.people[person].visit() else { return };
+        visit.closed = true;
+        let (connector, session) = (visit.connector, visit.session);
+        let now = self.hub_now();
+        let effects = self.connectors[connector].hub.close(session, now);
+        self.connectors[connector].people.remove(&session);
+        self.connector_effects(connector, effects);
+    }
+
+    fn enter(&mut self, person: usize) {
+        let room = RoomId::new(ROOMS[self.chance.index(ROOMS.len())]).unwrap();
+        let name = &self.people[person].name;
+        let body = format!(r#"{{"username":"{name}","rid":"{room}"}}"#);
+        self.ask(person, Asked::Enter(room), Request::Enter(body.into()));
+    }
+
+    fn say(&mut self, person: usize) {
+        self.texts += 1;
+        let text = format!("text {}", self.texts);
+        let body = format!(r#"{{"content":"{text}","target":"*"}}"#);
+        self.ask(person, Asked::Say(text), Request::Send(body.into()));
+    }
+
+    fn whisper(&mut self, person: usize) {
+        self.texts += 1;
+        let text = format!("text {}", self.texts);
+        let to = format!("p{}", self.chance.index(PEOPLE));
+        let body = format!(r#"{{"content":"{text}","target":"{to}"}}"#);
+        self.ask(person, Asked::Whisper { to, text }, Request::Send(body.into()));
+    }
+
+    fn ask(&mut self, person: usize, asked: Asked, request: Request) {
+        let Some(visit) = self.people[person].visit() else { return };
+        let (connector, session, id) = (visit.connector, visit.session, visit.ask(asked));
+        let now = self.hub_now();
+        let effects = self.connectors[connector].hub.request(session, Some(id), request, now);
+        self.connector_effects(connector, effects);
+    }
+}
