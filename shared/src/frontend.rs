@@ -1,1 +1,118 @@
-//! To come.
+//! What gate and connector share towards clients: accepting, websocket, Pomelo's handshake and heartbeat, limits, kicks.
+//!
+//! A role implements [`App`] and [`Session`]; [`serve`] calls them. What a session is told goes through its [`Outbox`].
+
+mod admission;
+mod bodies;
+pub mod filters;
+mod kick;
+mod listener;
+pub mod origin;
+mod outbox;
+mod protocol;
+pub mod routes;
+mod session;
+
+use std::future::Future;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use wire::Dictionary;
+
+use crate::config::settings::{FrontendSettings, SessionSettings};
+use crate::lifecycle::Lifecycle;
+use crate::metrics::Metrics;
+use crate::node::Node;
+
+pub use bodies::{ErrorBody, push, response, unknown_route};
+pub use kick::KickReason;
+pub use listener::serve;
+pub use outbox::{Outbox, OutboxClosed};
+
+/// What a server does for clients.
+pub trait App: Clone + Send + Sync + 'static {
+    /// One client's handlers.
+    type Session: Session;
+
+    /// A client completed its handshake; everything that it is to be told goes to `outbox`.
+    fn open(&self, peer: SocketAddr, outbox: Outbox) -> impl Future<Output = Self::Session> + Send;
+}
+
+/// One client's handlers.
+pub trait Session: Send + 'static {
+    /// A request (`id` is some, and never 0) or a notify.
+    ///
+    /// While this waits, nothing more is read from this client, and only from this one.
+    fn message(&mut self, id: Option<u32>, route: &str, body: Bytes) -> impl Future<Output = ()> + Send;
+
+    /// Whether the client did what it came for: before, packages must be smaller, and there is a deadline.
+    fn entered(&self) -> bool;
+
+    /// The client is gone. Called once, whatever ended the connection but for the end of the server's grace time.
+    fn closed(self) -> impl Future<Output = ()> + Send;
+}
+
+/// How a server treats clients.
+#[derive(Debug, Clone)]
+pub struct Options {
+    /// `[frontend]` of the settings.
+    pub frontend: FrontendSettings,
+    /// `[session]` of the settings.
+    pub session: SessionSettings,
+    /// Seconds between heartbeats; 0 for none.
+    pub heartbeat_secs: u32,
+    /// Announced to clients, if any.
+    pub dictionary: Option<Arc<Dictionary>>,
+    /// Hosts whose pages may connect besides the host that they connect to.
+    pub hosts: Arc<[String]>,
+    /// What is served over HTTP; none: websockets only.
+    pub http: Option<axum::Router>,
+    /// Whether sessions are closed as soon as the server stops; else the role closes each when it has been answered.
+    pub close_on_stop: bool,
+    /// Owner of the tasks.
+    pub lifecycle: Lifecycle,
+    /// What is counted.
+    pub metrics: Arc<Metrics>,
+}
+
+impl Options {
+    /// A connector's: heartbeats, no HTTP.
+    pub fn for_connector(node: &Node) -> Self {
+        let mut hosts: Vec<String> = node.servers.all().map(|(_, server)| server.host.clone()).collect();
+        hosts.sort_unstable();
+        hosts.dedup();
+        Self {
+            frontend: node.settings.frontend.clone(),
+            session: node.settings.session.clone(),
+            heartbeat_secs: node.settings.frontend.heartbeat_secs,
+            dictionary: node.settings.frontend.use_dictionary.then(|| Arc::new(routes::dictionary())),
+            hosts: hosts.into(),
+            http: None,
+            close_on_stop: false,
+            lifecycle: node.lifecycle.clone(),
+            metrics: node.metrics.clone(),
+        }
+    }
+
+    /// A gate's: no heartbeats, as Pomelo's has none; each session ends soon.
+    pub fn for_gate(node: &Node) -> Self {
+        Self { heartbeat_secs: 0, close_on_stop: true, ..Self::for_connector(node) }
+    }
+
+    /// Time from the connection to the handshake's ack.
+    pub(crate) fn handshake(&self) -> Duration {
+        Duration::from_secs(self.frontend.handshake_secs.into())
+    }
+
+    /// Time from the ack to the first `enter`.
+    pub(crate) fn enter(&self) -> Duration {
+        Duration::from_secs(self.frontend.enter_secs.into())
+    }
+
+    /// Silence after which a client is taken for dead; none without heartbeats.
+    pub(crate) fn silence(&self) -> Option<Duration> {
+        (self.heartbeat_secs > 0).then(|| Duration::from_secs(u64::from(self.heartbeat_secs) * 2))
+    }
+}

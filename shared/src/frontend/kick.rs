@@ -1,0 +1,45 @@
+//! Every reason for which a client is kicked. A kick tells the client; a plain close invites it to come back.
+
+use bytes::Bytes;
+use wire::Kick;
+
+/// Why a client is kicked.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum KickReason {
+    /// It reads too slowly: more waited for it than may.
+    Slow,
+    /// Its name in its room is another session's.
+    NameTaken,
+    /// It asked for a route that only an attacker asks for.
+    Attack,
+    /// It sends packages at many times the allowed rate.
+    Flood,
+}
+
+impl KickReason {
+    /// What the client is told.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Slow => "slow",
+            Self::NameTaken => "name-taken",
+            Self::Attack => "attack",
+            Self::Flood => "flood",
+        }
+    }
+
+    /// The kick, framed.
+    pub(super) fn package(self) -> Bytes {
+        let kick = Kick { reason: self.as_str().to_owned() };
+        kick.to_package().and_then(|package| package.encode()).unwrap_or_default()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_kick_is_what_the_original_client_parses() {
+        assert_eq!(&KickReason::Attack.package()[..], b"\x05\x00\x00\x13{\"reason\":\"attack\"}");
+    }
+}

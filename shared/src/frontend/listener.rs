@@ -1,0 +1,176 @@
+//! Accepting clients: TCP, HTTP up to the websocket, and who may come in. Each stage has a deadline.
+
+use std::convert::Infallible;
+use std::net::SocketAddr;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use axum::Router;
+use axum::extract::ws::{WebSocket, WebSocketUpgrade};
+use axum::extract::{Extension, State};
+use axum::http::{HeaderMap, Request, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use hyper::body::Incoming;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::oneshot;
+use tokio::time::{Instant, timeout_at};
+use tower::ServiceExt;
+use tracing::{debug, error, info, warn};
+
+use super::admission::Door;
+use super::{App, Options, origin, session};
+
+/// Pause after an error of accepting: mostly there are no file descriptors left, and some are freed meanwhile.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+
+/// Bytes of a websocket's read buffer. The library clears it at every read, and each connection has one.
+const READ_BUFFER: usize = 2 * 1024;
+
+/// Bytes of a websocket's write buffer at which it is written; it is flushed after each batch anyway.
+const WRITE_BUFFER: usize = 16 * 1024;
+
+/// Bytes of frame head and packages' heads that come on top of the bodies.
+const HEADS: usize = 64;
+
+/// Carries a websocket from the HTTP handler to the connection's own task.
+#[derive(Clone)]
+struct Handoff(Arc<Mutex<Option<oneshot::Sender<Box<WebSocket>>>>>);
+
+/// Takes clients until the server stops; then those that are connected go on as the role lets them.
+pub async fn serve<A: App>(listener: TcpListener, app: A, options: Options) {
+    let options = Arc::new(options);
+    let door = Door::new(&options.frontend, options.metrics.clone());
+    let router = router(&options);
+    let stopping = options.lifecycle.stopping();
+    tokio::pin!(stopping);
+    loop {
+        let accepted = tokio::select! {
+            () = &mut stopping => return,
+            accepted = listener.accept() => accepted,
+        };
+        match accepted {
+            Ok((stream, peer)) => {
+                let connection = connection(stream, peer, door.clone(), (app.clone(), router.clone(), options.clone()));
+                options.lifecycle.spawn(connection);
+            }
+            Err(error) => {
+                error!(%error, "a client could not be accepted; raise the limit of open files if it says so");
+                tokio::time::sleep(ACCEPT_PAUSE).await;
+            }
+        }
+    }
+}
+
+fn router(options: &Arc<Options>) -> Router {
+    let http = options.http.clone().unwrap_or_default();
+    // Websockets are taken on any path; a role's own HTTP paths come first where the request is no upgrade.
+    Router::new().fallback(upgrade).with_state((options.clone(), http))
+}
+
+async fn connection<A: App>(
+    stream: TcpStream,
+    peer: SocketAddr,
+    door: Door,
+    (app, router, options): (A, Router, Arc<Options>),
+) {
+    let deadline = Instant::now() + options.handshake();
+    if let Err(error) = stream.set_nodelay(true) {
+        debug!(%peer, %error, "a connection is gone before it began");
+        return;
+    }
+    let admission = door.admit(peer.ip());
+    let refused = admission.as_ref().err().copied();
+    if let Some(status) = refused {
+        options.metrics.connections_refused.add();
+        info!(%peer, %status, "a client was refused: too many connections (frontend.max_connections)");
+    }
+    let (sender, socket) = oneshot::channel();
+    // Boxed, so that what HTTP needs is freed when the websocket begins.
+    let http = Box::pin(http(stream, router, (sender, refused, options.handshake())));
+    match timeout_at(deadline, http).await {
+        Ok(()) => {}
+        Err(_) => {
+            options.metrics.sessions_closed_timeout.add();
+            debug!(%peer, "no websocket in time");
+            return;
+        }
+    }
+    if let Ok(socket) = socket.await {
+        session::run(socket, (peer, deadline), app, options).await;
+    }
+    drop(admission);
+}
+
+/// Serves one request; a websocket that comes of it goes to `sender`.
+async fn http(
+    stream: TcpStream,
+    router: Router,
+    (sender, refused, header_time): (oneshot::Sender<Box<WebSocket>>, Option<StatusCode>, Duration),
+) {
+    let handoff = Handoff(Arc::new(Mutex::new(Some(sender))));
+    let service = hyper::service::service_fn(move |mut request: Request<Incoming>| {
+        request.extensions_mut().insert(handoff.clone());
+        let router = router.clone();
+        async move {
+            match refused {
+                Some(status) => Ok::<_, Infallible>((status, "too many connections").into_response()),
+                None => router.oneshot(request).await,
+            }
+        }
+    });
+    let served = hyper::server::conn::http1::Builder::new()
+        .timer(TokioTimer::new())
+        .header_read_timeout(header_time)
+        .keep_alive(false)
+        .serve_connection(TokioIo::new(stream), service)
+        .with_upgrades()
+        .await;
+    if let Err(error) = served {
+        debug!(%error, "a client does not speak HTTP");
+    }
+}
+
+async fn upgrade(
+    State((options, http)): State<(Arc<Options>, Router)>,
+    Extension(Handoff(sender)): Extension<Handoff>,
+    headers: HeaderMap,
+    upgrade: Result<WebSocketUpgrade, axum::extract::ws::rejection::WebSocketUpgradeRejection>,
+    request: axum::extract::Request,
+) -> Response {
+    let Ok(upgrade) = upgrade else {
+        return plain(&options, http, request).await;
+    };
+    let text = |name| headers.get(name).map(|value| value.to_str().unwrap_or("?"));
+    let (page, host) = (text(header::ORIGIN), text(header::HOST));
+    if !origin::is_allowed(page, host, &options.hosts, &options.frontend.allowed_origins) {
+        options.metrics.connections_refused.add();
+        warn!(origin = page, "a page was refused; to let it in, add its origin to frontend.allowed_origins");
+        return (StatusCode::FORBIDDEN, "pages of this origin may not connect").into_response();
+    }
+    let most = 2 * options.session.max_package + HEADS;
+    upgrade
+        .read_buffer_size(READ_BUFFER)
+        .write_buffer_size(WRITE_BUFFER)
+        .max_write_buffer_size(options.session.max_outbound_bytes + most)
+        .max_message_size(most)
+        .max_frame_size(most)
+        .on_upgrade(move |socket| async move {
+            let sender = sender.lock().unwrap_or_else(PoisonError::into_inner).take();
+            // Gone if the connection ran into its deadline meanwhile: then the socket closes here.
+            drop(sender.map(|sender| sender.send(Box::new(socket))));
+        })
+}
+
+/// What is no websocket.
+async fn plain(options: &Options, http: Router, request: axum::extract::Request) -> Response {
+    if options.http.is_none() {
+        let upgrade = [(header::UPGRADE, "websocket")];
+        return (StatusCode::UPGRADE_REQUIRED, upgrade, "connect with a Pomelo client over a websocket")
+            .into_response();
+    }
+    match http.oneshot(request).await {
+        Ok(response) => response,
+        Err(never) => match never {},
+    }
+}

@@ -1,0 +1,205 @@
+//! What waits to be written to one client: framed packages, bounded in bytes. Who reads too slowly is kicked.
+
+use std::collections::VecDeque;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use bytes::{Bytes, BytesMut};
+use thiserror::Error;
+use tokio::sync::Notify;
+
+use super::KickReason;
+use crate::metrics::Metrics;
+
+/// Bytes up to which packages are put together into one websocket frame.
+const FRAME: usize = 16 * 1024;
+
+/// The way to one client. Clones are the same way. An idle one holds no buffer.
+#[derive(Debug, Clone)]
+pub struct Outbox(Arc<Inner>);
+
+#[derive(Debug)]
+struct Inner {
+    queue: Mutex<Queue>,
+    changed: Notify,
+    most: usize,
+    metrics: Arc<Metrics>,
+}
+
+#[derive(Debug, Default)]
+struct Queue {
+    packages: VecDeque<Bytes>,
+    bytes: usize,
+    closing: bool,
+}
+
+/// The client is gone, or about to be; nothing more reaches it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
+#[error("the session is closed")]
+pub struct OutboxClosed;
+
+/// What is to be written next.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Next {
+    /// A websocket frame of one or more packages.
+    Frame(Bytes),
+    /// Nothing now.
+    Nothing,
+    /// Nothing any more: close.
+    Close,
+}
+
+impl Outbox {
+    pub(super) fn new(most: usize, metrics: Arc<Metrics>) -> Self {
+        Self(Arc::new(Inner { queue: Mutex::default(), changed: Notify::new(), most, metrics }))
+    }
+
+    /// Queues framed packages.
+    ///
+    /// # Errors
+    /// If the session is closed. A push that makes more wait than may closes it, with a kick, and counts it.
+    pub fn push(&self, package: Bytes) -> Result<(), OutboxClosed> {
+        let mut queue = self.queue();
+        if queue.closing {
+            return Err(OutboxClosed);
+        }
+        if queue.bytes + package.len() > self.0.most {
+            self.0.metrics.sessions_closed_slow.add();
+            queue.replace(KickReason::Slow.package());
+            drop(queue);
+            self.0.changed.notify_one();
+            return Err(OutboxClosed);
+        }
+        let was_empty = queue.packages.is_empty();
+        queue.bytes += package.len();
+        queue.packages.push_back(package);
+        drop(queue);
+        self.0.metrics.packages_sent.add();
+        if was_empty {
+            self.0.changed.notify_one();
+        }
+        Ok(())
+    }
+
+    /// Tells the client why it must go, behind all that waits, and closes.
+    pub fn kick(&self, reason: KickReason) {
+        let mut queue = self.queue();
+        if !queue.closing {
+            queue.packages.push_back(reason.package());
+            queue.closing = true;
+        }
+        drop(queue);
+        self.0.changed.notify_one();
+    }
+
+    /// Closes when all that waits is written.
+    pub fn close(&self) {
+        self.queue().closing = true;
+        self.0.changed.notify_one();
+    }
+
+    /// Completes when [`Outbox::next`] may have something new to say.
+    pub(super) async fn changed(&self) {
+        self.0.changed.notified().await;
+    }
+
+    /// Takes what is to be written next: as many packages as one frame holds, one without copying it.
+    pub(super) fn next(&self) -> Next {
+        let mut queue = self.queue();
+        let Some(first) = queue.packages.pop_front() else {
+            return if queue.closing { Next::Close } else { Next::Nothing };
+        };
+        let mut taken = first.len();
+        let fits = |taken: usize, queue: &Queue| queue.packages.front().is_some_and(|p| taken + p.len() <= FRAME);
+        if !fits(taken, &queue) {
+            queue.took(taken);
+            return Next::Frame(first);
+        }
+        let mut frame = BytesMut::with_capacity(FRAME.min(queue.bytes.max(taken)));
+        frame.extend_from_slice(&first);
+        while fits(taken, &queue) {
+            let Some(package) = queue.packages.pop_front() else { break };
+            taken += package.len();
+            frame.extend_from_slice(&package);
+        }
+        queue.took(taken);
+        Next::Frame(frame.freeze())
+    }
+
+    fn queue(&self) -> MutexGuard<'_, Queue> {
+        // Nothing panics while holding the lock.
+        self.0.queue.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Queue {
+    /// Drops all that waits for this one last package.
+    fn replace(&mut self, last: Bytes) {
+        self.packages = VecDeque::from([last]);
+        self.bytes = 0;
+        self.closing = true;
+    }
+
+    fn took(&mut self, bytes: usize) {
+        // A kick is not counted: it goes out whatever waits.
+        self.bytes = self.bytes.saturating_sub(bytes);
+        if self.packages.is_empty() {
+            self.packages = VecDeque::new();
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn outbox() -> Outbox {
+        Outbox::new(40_000, Metrics::new())
+    }
+
+    fn package(bytes: usize) -> Bytes {
+        vec![7; bytes].into()
+    }
+
+    #[test]
+    fn what_waits_is_written_at_once() {
+        let outbox = outbox();
+        for _ in 0..10 {
+            outbox.push(package(100)).unwrap();
+        }
+        assert_eq!(outbox.next(), Next::Frame(package(1_000)));
+        assert_eq!(outbox.next(), Next::Nothing);
+    }
+
+    #[test]
+    fn one_package_is_not_copied_and_frames_are_bounded() {
+        let outbox = outbox();
+        let first = package(FRAME);
+        outbox.push(first.clone()).unwrap();
+        outbox.push(package(FRAME)).unwrap();
+        let Next::Frame(frame) = outbox.next() else { panic!() };
+        assert_eq!(frame.as_ptr(), first.as_ptr());
+        assert_eq!(frame.len(), FRAME);
+    }
+
+    #[test]
+    fn who_reads_too_slowly_is_kicked() {
+        let outbox = outbox();
+        outbox.push(package(30_000)).unwrap();
+        assert_eq!(outbox.push(package(30_000)), Err(OutboxClosed));
+        assert_eq!(outbox.next(), Next::Frame(KickReason::Slow.package()));
+        assert_eq!(outbox.next(), Next::Close);
+        assert_eq!(outbox.0.metrics.sessions_closed_slow.get(), 1);
+    }
+
+    #[test]
+    fn what_was_accepted_is_written_before_the_close() {
+        let outbox = outbox();
+        outbox.push(package(10)).unwrap();
+        outbox.kick(KickReason::NameTaken);
+        outbox.close();
+        assert_eq!(outbox.push(package(1)), Err(OutboxClosed));
+        let Next::Frame(frame) = outbox.next() else { panic!() };
+        assert!(frame.ends_with(b"\"name-taken\"}"));
+        assert_eq!(outbox.next(), Next::Close);
+    }
+}

@@ -1,0 +1,240 @@
+//! One websocket from its opening to its close: the loop that reads, writes and watches the deadlines.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::extract::ws::{CloseFrame, Message, WebSocket};
+use bytes::Bytes;
+use tokio::time::{Instant, sleep_until, timeout};
+use tracing::debug;
+use wire::{Package, WireError, decode_frame};
+
+use super::filters::Filters;
+use super::outbox::Next;
+use super::protocol::{Protocol, Reaction};
+use super::{App, ErrorBody, KickReason, Options, Outbox, Session, response};
+
+/// Time that one write may take: a client that takes nothing for so long is gone.
+const WRITE: Duration = Duration::from_secs(10);
+
+/// Time that a client has to answer a close before its connection is cut.
+const CLOSE: Duration = Duration::from_secs(2);
+
+/// Why a connection ends.
+#[derive(Debug)]
+enum End {
+    /// The client closed, or the network did.
+    Gone,
+    /// We close, without a word.
+    Close,
+    /// The client's bytes are not the protocol.
+    Bad(WireError),
+    /// The client let a deadline pass.
+    Late(&'static str),
+}
+
+struct Connection<A: App> {
+    socket: Box<WebSocket>,
+    peer: SocketAddr,
+    app: A,
+    options: Arc<Options>,
+    protocol: Protocol,
+    filters: Filters,
+    outbox: Outbox,
+    session: Option<A::Session>,
+    /// Until the handshake is complete, and from then on until the session entered.
+    deadline: Instant,
+    heard_at: Instant,
+}
+
+/// Serves a client until its connection ends.
+pub(super) async fn run<A: App>(
+    socket: Box<WebSocket>,
+    (peer, deadline): (SocketAddr, Instant),
+    app: A,
+    options: Arc<Options>,
+) {
+    let now = Instant::now();
+    let mut connection = Connection {
+        protocol: Protocol::new(options.heartbeat_secs),
+        filters: Filters::new(&options.session, now),
+        outbox: Outbox::new(options.session.max_outbound_bytes, options.metrics.clone()),
+        session: None,
+        heard_at: now,
+        socket,
+        peer,
+        app,
+        options,
+        deadline,
+    };
+    let end = connection.serve().await;
+    connection.end(&end).await;
+}
+
+impl<A: App> Connection<A> {
+    async fn serve(&mut self) -> End {
+        let lifecycle = self.options.lifecycle.clone();
+        let stopping = lifecycle.stopping();
+        tokio::pin!(stopping);
+        let mut reading = true;
+        loop {
+            let wake_at = self.next_deadline();
+            let done = tokio::select! {
+                frame = self.socket.recv(), if reading => self.receive(frame).await,
+                () = self.outbox.changed() => self.write().await,
+                () = sleep_until(wake_at) => self.check_deadlines(),
+                () = &mut stopping, if reading => {
+                    // What was accepted is still answered; then the role closes the outbox.
+                    reading = false;
+                    if self.options.close_on_stop || self.session.is_none() {
+                        self.outbox.close();
+                    }
+                    Ok(())
+                }
+            };
+            if let Err(end) = done {
+                return end;
+            }
+        }
+    }
+
+    async fn receive(&mut self, frame: Option<Result<Message, axum::Error>>) -> Result<(), End> {
+        let frame = match frame {
+            None | Some(Err(_) | Ok(Message::Close(_))) => return Err(End::Gone),
+            Some(Ok(Message::Ping(_) | Message::Pong(_))) => return Ok(()),
+            Some(Ok(Message::Binary(bytes))) => bytes,
+            Some(Ok(Message::Text(text))) => Bytes::from(text),
+        };
+        self.heard_at = Instant::now();
+        let entered = self.session.as_ref().is_some_and(Session::entered);
+        let packages = decode_frame(&frame, self.filters.max_body(entered)).map_err(End::Bad)?;
+        for package in packages {
+            self.package(package).await?;
+        }
+        Ok(())
+    }
+
+    async fn package(&mut self, package: Package) -> Result<(), End> {
+        if !self.filters.allows_package(self.heard_at) {
+            self.options.metrics.sessions_closed_bad_input.add();
+            self.outbox.kick(KickReason::Flood);
+            return Ok(());
+        }
+        let dictionary = self.options.dictionary.clone();
+        match self.protocol.receive(package, dictionary.as_deref()).map_err(End::Bad)? {
+            Reaction::Ignore => {}
+            Reaction::Send(framed) => self.send(framed).await?,
+            Reaction::Refuse(framed) => {
+                self.send(framed).await?;
+                return Err(End::Bad(WireError::Handshake("refused")));
+            }
+            Reaction::Work(first) => {
+                if let Some(first) = first {
+                    self.send(first).await?;
+                }
+                self.deadline = Instant::now() + self.options.enter();
+                self.session = Some(self.app.open(self.peer, self.outbox.clone()).await);
+            }
+            Reaction::Message { id, route, body } => self.message(id, &route, body).await,
+        }
+        Ok(())
+    }
+
+    async fn message(&mut self, id: Option<u32>, route: &str, body: Bytes) {
+        self.options.metrics.requests.add();
+        if !self.filters.allows_message(self.heard_at) {
+            self.options.metrics.requests_refused_overload.add();
+            if let Some(id) = id {
+                let reason = "rate: more requests than a session may send";
+                // A closed outbox needs no answer.
+                self.outbox.push(response(id, &ErrorBody { code: 429, error: false, reason })).ok();
+            }
+            return;
+        }
+        if let Some(session) = &mut self.session {
+            session.message(id, route, body).await;
+        }
+    }
+
+    /// Writes all that waits.
+    async fn write(&mut self) -> Result<(), End> {
+        loop {
+            match self.outbox.next() {
+                Next::Frame(frame) => self.send(frame).await?,
+                Next::Nothing => return Ok(()),
+                Next::Close => return Err(End::Close),
+            }
+        }
+    }
+
+    async fn send(&mut self, framed: Bytes) -> Result<(), End> {
+        self.options.metrics.frames_sent.add();
+        match timeout(WRITE, self.socket.send(Message::Binary(framed))).await {
+            Ok(Ok(())) => Ok(()),
+            Ok(Err(_)) => Err(End::Gone),
+            Err(_) => Err(End::Late("the client takes nothing")),
+        }
+    }
+
+    fn is_entering(&self) -> bool {
+        !self.session.as_ref().is_some_and(Session::entered)
+    }
+
+    fn silent_at(&self) -> Option<Instant> {
+        let silence = self.options.silence().filter(|_| self.protocol.is_working());
+        silence.map(|silence| self.heard_at + silence)
+    }
+
+    fn next_deadline(&self) -> Instant {
+        let far = self.heard_at + Duration::from_secs(3_600);
+        let entering = if self.is_entering() { self.deadline } else { far };
+        self.silent_at().map_or(entering, |silent| silent.min(entering))
+    }
+
+    fn check_deadlines(&self) -> Result<(), End> {
+        let now = Instant::now();
+        if self.silent_at().is_some_and(|at| at <= now) {
+            return Err(End::Late("no heartbeat"));
+        }
+        match self.is_entering() && self.deadline <= now {
+            true if self.protocol.is_working() => Err(End::Late("entered no room")),
+            true => Err(End::Late("no handshake")),
+            false => Ok(()),
+        }
+    }
+
+    async fn end(mut self, end: &End) {
+        let metrics = &self.options.metrics;
+        match end {
+            End::Gone | End::Close => {}
+            End::Bad(error) => {
+                metrics.sessions_closed_bad_input.add();
+                debug!(peer = %self.peer, %error, "closed for what is not the protocol");
+            }
+            End::Late(what) => {
+                metrics.sessions_closed_timeout.add();
+                debug!(peer = %self.peer, what, "closed at a deadline");
+            }
+        }
+        if !matches!(end, End::Gone) {
+            self.say_goodbye().await;
+        }
+        self.outbox.close();
+        if let Some(session) = self.session.take() {
+            session.closed().await;
+        }
+    }
+
+    /// Closes as Pomelo does, with code 1000, and waits a moment so that the client gets what was written before.
+    async fn say_goodbye(&mut self) {
+        let close = Message::Close(Some(CloseFrame { code: 1000, reason: "".into() }));
+        let goodbye = async {
+            if self.socket.send(close).await.is_ok() {
+                while let Some(Ok(_)) = self.socket.recv().await {}
+            }
+        };
+        // Who does not answer is cut off.
+        drop(timeout(CLOSE, goodbye).await);
+    }
+}
