@@ -159,6 +159,8 @@ impl Answer {
 /// The answer of a connector to a gate that asks whether it takes users.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Pong {
+    /// [`super::VERSION`] of the writer.
+    pub v: u8,
     /// Whether new users are welcome.
     pub accepting: bool,
 }
@@ -170,6 +172,12 @@ impl Versioned for FromConnector {
 }
 
 impl Versioned for FromChat {
+    fn version(&self) -> u8 {
+        self.v
+    }
+}
+
+impl Versioned for Pong {
     fn version(&self) -> u8 {
         self.v
     }
