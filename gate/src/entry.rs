@@ -1,0 +1,96 @@
+//! Which connector a user gets. Pure; the only place that decides it.
+
+use serde::Serialize;
+use serde_json::Value;
+use shared::config::Server;
+use shared::dispatcher;
+use shared::ids::ServerId;
+use thiserror::Error;
+use wire::Body;
+
+/// Longest `uid`, in bytes.
+const MAX_UID: usize = 256;
+
+/// Where a user is to connect.
+#[derive(Debug, PartialEq, Eq, Serialize)]
+pub struct Entry {
+    code: u16,
+    /// Host of the connector.
+    pub host: String,
+    /// Its port for clients.
+    pub port: u16,
+}
+
+/// Why there is no such place.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
+pub enum EntryError {
+    /// The request's fault: no `uid`.
+    #[error("bad-uid: uid must be a string of 1 to {MAX_UID} bytes")]
+    BadUid,
+    /// Our fault: no connector answers.
+    #[error("no-connector: no connector takes users now; try again")]
+    NoConnector,
+}
+
+/// Reads `uid` from the body of `queryEntry`.
+///
+/// # Errors
+/// If there is none that is a string of allowed length.
+pub fn read_uid(body: &[u8]) -> Result<String, EntryError> {
+    let uid = Body::parse(body).into_members().and_then(|mut members| members.remove("uid"));
+    match uid {
+        Some(Value::String(uid)) => Ok(uid),
+        _ => Err(EntryError::BadUid),
+    }
+}
+
+/// The connector of `uid`: the formula over all, unless that one is down, then over those that are not.
+///
+/// # Errors
+/// If the `uid` is empty or too long, or no connector is up.
+pub fn choose(uid: &str, connectors: &[Server], is_down: impl Fn(&ServerId) -> bool) -> Result<Entry, EntryError> {
+    if uid.is_empty() || uid.len() > MAX_UID {
+        return Err(EntryError::BadUid);
+    }
+    let first = dispatcher::candidates(uid, connectors, is_down).into_iter().next();
+    let (server, port) = first.and_then(|s| Some((s, s.client_port?))).ok_or(EntryError::NoConnector)?;
+    Ok(Entry { code: 200, host: server.host.clone(), port })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn connectors() -> Vec<Server> {
+        let server = |n: u16| {
+            let id = ServerId::new(&format!("connector-server-{n}")).unwrap();
+            Server { client_port: Some(3049 + n), ..Server::new(id, "127.0.0.1") }
+        };
+        (1..=3).map(server).collect()
+    }
+
+    #[test]
+    fn the_formula_chooses() {
+        // crc32("alice") % 3 = 2, crc32("user1") % 3 = 1.
+        assert_eq!(choose("alice", &connectors(), |_| false).unwrap().port, 3052);
+        assert_eq!(choose("user1", &connectors(), |_| false).unwrap().port, 3051);
+    }
+
+    #[test]
+    fn who_is_down_is_skipped() {
+        let down = |id: &ServerId| id.as_str() == "connector-server-3";
+        assert_ne!(choose("alice", &connectors(), down).unwrap().port, 3052);
+        assert_eq!(choose("user1", &connectors(), down).unwrap().port, 3051);
+        assert_eq!(choose("alice", &connectors(), |_| true), Err(EntryError::NoConnector));
+    }
+
+    #[test]
+    fn a_uid_is_a_string_of_some_length() {
+        assert_eq!(read_uid(br#"{"uid":"a"}"#), Ok("a".to_owned()));
+        for body in [&b""[..], b"{}", b"[]", br#"{"uid":7}"#] {
+            assert_eq!(read_uid(body), Err(EntryError::BadUid));
+        }
+        assert_eq!(choose("", &connectors(), |_| false), Err(EntryError::BadUid));
+        assert_eq!(choose(&"x".repeat(257), &connectors(), |_| false), Err(EntryError::BadUid));
+    }
+}

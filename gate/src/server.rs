@@ -1,0 +1,26 @@
+//! The edge of a gate: its listener and the task that asks connectors.
+
+use shared::config::Server;
+use shared::frontend::{self, Options};
+use shared::node::Node;
+use tokio::net::TcpListener;
+use tracing::info;
+
+use crate::app::Desk;
+use crate::http;
+use crate::prober::{self, Health};
+
+/// A gate.
+pub struct Gate;
+
+impl Gate {
+    /// Starts a gate: when this returns, its tasks run until the node's lifecycle stops.
+    pub fn start(server: Server, node: Node, listener: TcpListener) {
+        let desk = Desk { servers: node.servers.clone(), health: Health::default() };
+        let mut options = Options::for_gate(&node);
+        options.http = Some(http::router(desk.clone(), options.hosts.clone(), options.frontend.clone()));
+        info!(server = %server.id, address = ?listener.local_addr().ok(), "gate ready");
+        node.lifecycle.spawn(prober::run(server.id, node.clone(), desk.health.clone()));
+        node.lifecycle.spawn(frontend::serve(listener, desk, options));
+    }
+}
