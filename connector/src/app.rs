@@ -49,7 +49,8 @@ impl App for Handlers {
     async fn open(&self, _peer: SocketAddr, outbox: Outbox) -> Client {
         let number = self.sessions.fetch_add(1, Ordering::Relaxed);
         let entered = Arc::new(AtomicBool::new(false));
-        let client = Client { number, outbox: outbox.clone(), entered: entered.clone(), commands: self.commands.clone() };
+        let client =
+            Client { number, outbox: outbox.clone(), entered: entered.clone(), commands: self.commands.clone() };
         client.tell(Command::Open { session: number, outbox, entered }).await;
         client
     }

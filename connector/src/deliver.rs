@@ -153,8 +153,7 @@ mod tests {
 
     #[test]
     fn pushes_are_the_demos_with_more_beside() {
-        let chat =
-            Push::Chat { from: name("ann"), content: "hi 😀".to_owned(), target: None, seq: 1_000, time: 7 };
+        let chat = Push::Chat { from: name("ann"), content: "hi 😀".to_owned(), target: None, seq: 1_000, time: 7 };
         let wanted = json!({"route": "onChat", "msg": "hi 😀", "from": "ann", "target": "*", "rid": "lobby",
             "seq": 1000, "time": 7});
         assert_eq!(body(&push(&room(), &chat, None)), wanted);

@@ -72,7 +72,8 @@ impl Connector {
     /// # Errors
     /// If the bus does not take the subscription.
     pub async fn start(server: &Server, node: Node, listener: TcpListener) -> Result<(), StartError> {
-        let inbox = node.bus.subscribe(&subjects::connector_all(&server.id), node.settings.rpc.subscription_queue).await?;
+        let inbox =
+            node.bus.subscribe(&subjects::connector_all(&server.id), node.settings.rpc.subscription_queue).await?;
         let (commands, asked) = mpsc::channel(COMMANDS);
         let address = listener.local_addr()?;
         let connector = Self::new(server.id.clone(), node.clone());
@@ -93,10 +94,8 @@ impl Connector {
             max_waiting: settings.room.max_waiting,
             metrics: node.metrics.clone(),
         };
-        let limits = Limits {
-            max_in_flight: settings.session.max_in_flight,
-            request_ms: u64::from(settings.rpc.request_ms),
-        };
+        let limits =
+            Limits { max_in_flight: settings.session.max_in_flight, request_ms: u64::from(settings.rpc.request_ms) };
         let owners = Owners::new(Router::default(), node.servers.clone());
         Self {
             hub: Hub::new(common, owners, limits),
@@ -212,7 +211,7 @@ impl Connector {
     fn pong(&self, message: &Message) {
         let Some(reply) = message.reply.clone() else { return };
         let accepting = !self.stopping && self.clients.len() < self.node.settings.frontend.max_connections;
-        match rpc::encode(&Pong { accepting }) {
+        match rpc::encode(&Pong { v: rpc::VERSION, accepting }) {
             Ok(body) => self.publish(reply, None, ("pong", None), body),
             Err(error) => warn!(server = %self.id, %error, "a gate could not be answered"),
         }
@@ -281,8 +280,9 @@ fn interval(period: Duration) -> Interval {
 
 /// Completes when there is a connection to the bus other than the one of this generation.
 async fn new_generation(connection: &mut watch::Receiver<Connection>, generation: u64) -> u64 {
-    match connection.wait_for(|now| now.up && now.generation != generation).await {
-        Ok(now) => now.generation,
+    let changed = connection.wait_for(|now| now.up && now.generation != generation).await.map(|now| now.generation);
+    match changed {
+        Ok(generation) => generation,
         // The bus is gone; its subscription ends the loop.
         Err(_) => std::future::pending().await,
     }
