@@ -30,9 +30,9 @@ pub(crate) struct Options {
     /// URL of a NATS server; without it all servers run in this process and need no broker
     #[arg(long, global = true, value_name = "URL", env = "SHADDOCK_NATS")]
     pub(crate) nats: Option<String>,
-    /// Where the rooms' log is kept: JetStream over NATS, else in memory
-    #[arg(long, global = true, value_name = "KIND")]
-    pub(crate) log: Option<LogKind>,
+    /// Where the rooms' log is kept
+    #[arg(long, global = true, value_name = "KIND", default_value = "memory")]
+    pub(crate) log: LogKind,
     /// Run this server alone
     #[arg(long, global = true, value_name = "ID", value_parser = server_id)]
     pub(crate) only: Option<ServerId>,
@@ -44,10 +44,8 @@ pub(crate) struct Options {
 /// Where the rooms' log is kept.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub(crate) enum LogKind {
-    /// In this process: gone when it ends.
+    /// In the chat servers' processes: gone when they end.
     Memory,
-    /// In the NATS server.
-    Jetstream,
 }
 
 /// What to do instead of running servers.

@@ -1,7 +1,7 @@
 //! The program `shaddock`: reads what it is told, then runs servers or answers a question about them.
 
 mod args;
-mod launch;
+mod serve;
 mod tools;
 
 use clap::Parser;
@@ -11,7 +11,7 @@ use crate::args::{Args, Command};
 fn main() -> anyhow::Result<()> {
     let args = Args::parse();
     match &args.command {
-        None => launch::run(args.options.load()?, args),
+        None => serve::run(args.options),
         Some(Command::Check) => tools::check::run(&args.options.load()?),
         Some(Command::Place { rooms }) => tools::place::run(&args.options.load()?, rooms),
         Some(Command::Decode) => tools::decode::run(),

@@ -180,13 +180,23 @@ impl World {
 
     fn happen(&mut self, event: Event) {
         match event {
-            Event::ToChat { chat, body, reply, trace } => self.to_chat(chat, &body, reply, trace),
+            Event::ToChat { chat, body, reply, trace } => {
+                let now = self.chat_now();
+                let effects = self.chats[chat].rooms.message(Question { body: &body, reply, trace }, now).unwrap();
+                self.chat_effects(chat, effects);
+            }
             Event::ToConnector { connector, body } => {
                 let now = self.hub_now();
                 let effects = self.connectors[connector].hub.message(&body, now).unwrap();
                 self.connector_effects(connector, effects);
             }
-            Event::Log { chat, run, room, op, answered } => self.operate(chat, run, room, op, answered),
+            Event::Log { chat, run, room, op, answered } => {
+                let done = self.operate(&room, op);
+                if answered {
+                    let delay = self.chance.between(0, 4);
+                    self.agenda.at(self.now + delay, Event::LogDone { chat, run, room, done });
+                }
+            }
             Event::LogDone { chat, run, room, done } => {
                 if self.chats[chat].run == run {
                     let now = self.chat_now();
@@ -234,12 +244,6 @@ impl World {
         }
     }
 
-    fn to_chat(&mut self, chat: usize, body: &[u8], reply: Option<String>, trace: Trace) {
-        let now = self.chat_now();
-        let effects = self.chats[chat].rooms.message(Question { body, reply, trace }, now).unwrap();
-        self.chat_effects(chat, effects);
-    }
-
     fn chat_effects(&mut self, chat: usize, effects: Vec<ChatEffect>) {
         for effect in effects {
             match effect {
@@ -271,18 +275,14 @@ impl World {
         }
     }
 
-    fn operate(&mut self, chat: usize, run: u64, room: RoomId, op: LogOp, answered: bool) {
-        let done = match op {
-            LogOp::Last => LogDone::Last(Ok(self.log.last(&room))),
-            LogOp::Append { expected, record } => LogDone::Append(self.log.append(&room, expected, record)),
+    fn operate(&self, room: &RoomId, op: LogOp) -> LogDone {
+        match op {
+            LogOp::Last => LogDone::Last(Ok(self.log.last(room))),
+            LogOp::Append { expected, record } => LogDone::Append(self.log.append(room, expected, record)),
             LogOp::Read(positions) => {
-                let read = self.log.read(&room, &positions);
+                let read = self.log.read(room, &positions);
                 LogDone::Read(Ok(positions.into_iter().zip(read).collect()))
             }
-        };
-        if answered {
-            let delay = self.chance.between(0, 4);
-            self.agenda.at(self.now + delay, Event::LogDone { chat, run, room, done });
         }
     }
 

@@ -87,6 +87,13 @@ impl Servers {
         self.all().find(|(_, server)| server.id == *id)
     }
 
+    /// Puts a server in the place of the one with its id; nothing happens if there is none.
+    pub fn replace(&mut self, server: Server) {
+        if let Some(old) = self.by_type.values_mut().flatten().find(|old| old.id == server.id) {
+            *old = server;
+        }
+    }
+
     /// CRC-32, as 8 hex digits, of the chat servers' ids in their order: who has another one places rooms elsewhere.
     pub fn view_hash(&self) -> String {
         let mut hasher = crc32fast::Hasher::new();
