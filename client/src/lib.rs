@@ -1,1 +1,65 @@
-//! Placeholder.
+//! A client of Shaddock: find a connector through the gate, enter a room, speak, and hear what others say.
+//!
+//! ```no_run
+//! # async fn example() -> Result<(), client::ClientError> {
+//! use client::{ChatClient, Event, Options};
+//!
+//! let (chat, mut events) = ChatClient::via_gate("127.0.0.1:3014", "ann", Options::default()).await?;
+//! let entered = chat.enter("ann", "lobby").await?;
+//! assert!(entered.users.contains(&"ann".to_owned()));
+//! chat.say("hello").await?;
+//! while let Some(Event::Chat(message)) = events.next().await {
+//!     assert!(!message.msg.is_empty());
+//! }
+//! # Ok(())
+//! # }
+//! ```
+
+mod chat;
+mod connection;
+mod error;
+mod event;
+mod gate;
+
+use std::time::Duration;
+
+pub use chat::{ChatClient, Entered, Sent};
+pub use error::ClientError;
+pub use event::{Chat, Event, Events};
+pub use gate::{Address, query_entry};
+
+/// Names of the routes that clients use.
+pub mod routes {
+    /// Which connector?
+    pub const QUERY_ENTRY: &str = "gate.gateHandler.queryEntry";
+    /// Enter a room.
+    pub const ENTER: &str = "connector.entryHandler.enter";
+    /// Speak or whisper.
+    pub const SEND: &str = "chat.chatHandler.send";
+    /// Leave the room.
+    pub const LEAVE: &str = "chat.chatHandler.leave";
+}
+
+/// How a client behaves.
+#[derive(Debug, Clone)]
+pub struct Options {
+    /// Time for TCP, websocket and handshake together.
+    pub connect_timeout: Duration,
+    /// Time for the answer to a request.
+    pub request_timeout: Duration,
+    /// Events that may wait to be read. A reader that is further behind loses its connection, not single events.
+    pub event_queue: usize,
+    /// Whether heartbeats are sent; without, the server closes the connection in time. For tests.
+    pub heartbeats: bool,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self {
+            connect_timeout: Duration::from_secs(5),
+            request_timeout: Duration::from_secs(10),
+            event_queue: 16_384,
+            heartbeats: true,
+        }
+    }
+}

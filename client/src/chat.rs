@@ -1,0 +1,181 @@
+//! A connection to a connector, in the words of the chat.
+
+use std::future::Future;
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
+use tokio::sync::oneshot;
+
+use crate::connection::{Command, Connection};
+use crate::{Address, ClientError, Events, Options, query_entry, routes};
+
+/// A connection. Clones are the same one; it is closed when the last of them is gone.
+#[derive(Debug, Clone)]
+pub struct ChatClient {
+    connection: Connection,
+    request_timeout: Duration,
+}
+
+/// The answer to entering a room.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+pub struct Entered {
+    /// Names in the room, ours among them; the first ones, where there are many.
+    pub users: Vec<String>,
+    /// How many there are; 0 from servers that do not say.
+    #[serde(default)]
+    pub total: u64,
+    /// The room's log up to here is in `users`, what comes after is told.
+    #[serde(default)]
+    pub seq: u64,
+    /// Unix milliseconds.
+    #[serde(default)]
+    pub time: u64,
+}
+
+/// The answer to a message: it is committed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+pub struct Sent {
+    /// Where it stands in the room's log; 0 from servers that do not say.
+    #[serde(default)]
+    pub seq: u64,
+    /// When it was committed, in Unix milliseconds.
+    #[serde(default)]
+    pub time: u64,
+}
+
+impl ChatClient {
+    /// Connects to the server at `host:port` and completes the handshake.
+    ///
+    /// # Errors
+    /// If there is no server, it refuses, or it takes longer than `options.connect_timeout`.
+    pub async fn connect(address: &str, options: Options) -> Result<(Self, Events), ClientError> {
+        let request_timeout = options.request_timeout;
+        let (connection, events) = Connection::open(address, options).await?;
+        Ok((Self { connection, request_timeout }, events))
+    }
+
+    /// Asks the gate at `host:port` for the connector of `uid`, and connects to that.
+    ///
+    /// # Errors
+    /// As [`query_entry`] and [`ChatClient::connect`].
+    pub async fn via_gate(gate: &str, uid: &str, options: Options) -> Result<(Self, Events), ClientError> {
+        let Address { host, port } = query_entry(gate, uid, &options).await?;
+        Self::connect(&format!("{host}:{port}"), options).await
+    }
+
+    /// Enters a room under a name.
+    ///
+    /// This and all requests are queued when they are called, so their order is that of the calls, and many may wait at
+    /// once. What is awaited is the answer.
+    ///
+    /// # Errors
+    /// If the server refuses, for example because the name is taken, or does not answer.
+    pub fn enter(&self, name: &str, room: &str) -> impl Future<Output = Result<Entered, ClientError>> + use<> {
+        self.typed(routes::ENTER, &json!({ "username": name, "rid": room }))
+    }
+
+    /// Speaks to all in the room.
+    ///
+    /// # Errors
+    /// If the server refuses or does not answer. [`ClientError::Refused`] with code 503, [`ClientError::TimedOut`] and
+    /// [`ClientError::Closed`] leave open whether the message will be seen.
+    pub fn say(&self, content: &str) -> impl Future<Output = Result<Sent, ClientError>> + use<> {
+        self.whisper("*", content)
+    }
+
+    /// Speaks to one member.
+    ///
+    /// # Errors
+    /// As [`ChatClient::say`]; also if there is no such member.
+    pub fn whisper(&self, to: &str, content: &str) -> impl Future<Output = Result<Sent, ClientError>> + use<> {
+        self.typed(routes::SEND, &json!({ "content": content, "target": to }))
+    }
+
+    /// Leaves the room.
+    ///
+    /// # Errors
+    /// If the session is in no room, or the server does not answer.
+    pub fn leave(&self) -> impl Future<Output = Result<(), ClientError>> + use<> {
+        let answer = self.ask(routes::LEAVE, &json!({}));
+        async { answer.await.map(drop) }
+    }
+
+    /// Asks anything, and gives back the answer's body if its `code` is 200 or missing.
+    ///
+    /// # Errors
+    /// If the code is another one, or no answer comes.
+    pub fn ask<B: Serialize>(
+        &self,
+        route: &str,
+        body: &B,
+    ) -> impl Future<Output = Result<Value, ClientError>> + use<B> {
+        let answer = self.request(route, body);
+        async {
+            let body = answer.await?;
+            let code = body.get("code").and_then(Value::as_u64).unwrap_or(200);
+            if code == 200 {
+                return Ok(body);
+            }
+            let reason = body.get("reason").and_then(Value::as_str).unwrap_or_default().to_owned();
+            Err(ClientError::Refused { code, reason })
+        }
+    }
+
+    /// Asks anything, and gives back the answer's body whatever it says.
+    ///
+    /// # Errors
+    /// If no answer comes.
+    pub fn request<B: Serialize>(
+        &self,
+        route: &str,
+        body: &B,
+    ) -> impl Future<Output = Result<Value, ClientError>> + use<B> {
+        let (sender, answer) = oneshot::channel();
+        let queued = wire::to_json(body).map_err(ClientError::from).and_then(|body| {
+            self.connection.queue(Command::Request { route: route.to_owned(), body: body.into(), answer: sender })
+        });
+        let deadline = self.request_timeout;
+        let connection = self.connection.clone();
+        async move {
+            queued?;
+            match tokio::time::timeout(deadline, answer).await {
+                Ok(Ok(body)) => Ok(body),
+                Ok(Err(_)) => Err(connection.closed()),
+                Err(_) => Err(ClientError::TimedOut),
+            }
+        }
+    }
+
+    /// Tells the server something that is not answered.
+    ///
+    /// # Errors
+    /// If the connection is closed or takes no more now.
+    pub fn notify(&self, route: &str, body: &impl Serialize) -> Result<(), ClientError> {
+        let body = wire::to_json(body)?;
+        self.connection.queue(Command::Notify { route: route.to_owned(), body: body.into() })
+    }
+
+    /// Sends bytes as one websocket frame, whatever they are. For tests of servers.
+    ///
+    /// # Errors
+    /// If the connection is closed or takes no more now.
+    pub fn send_raw(&self, frame: impl Into<bytes::Bytes>) -> Result<(), ClientError> {
+        self.connection.queue(Command::Raw(frame.into()))
+    }
+
+    /// Closes the connection in an orderly way, without waiting for it.
+    pub fn close(&self) {
+        // A closed connection is what is wanted.
+        self.connection.queue(Command::Close).ok();
+    }
+
+    fn typed<T: for<'a> Deserialize<'a>>(
+        &self,
+        route: &str,
+        body: &Value,
+    ) -> impl Future<Output = Result<T, ClientError>> + use<T> {
+        let answer = self.ask(route, body);
+        async { serde_json::from_value(answer.await?).map_err(|error| ClientError::Answer(error.to_string())) }
+    }
+}

@@ -1,0 +1,324 @@
+//! One websocket and the task that owns it: handshake, heartbeats, requests and their answers.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use bytes::Bytes;
+use futures_util::{SinkExt, StreamExt};
+use serde_json::Value;
+use thiserror::Error;
+use tokio::net::TcpStream;
+use tokio::sync::{mpsc, oneshot};
+use tokio::task::AbortHandle;
+use tokio::time::{Instant, sleep_until, timeout};
+use tokio_tungstenite::tungstenite::protocol::WebSocketConfig;
+use tokio_tungstenite::tungstenite::{self, Message as Frame};
+use tokio_tungstenite::{MaybeTlsStream, WebSocketStream, connect_async_with_config};
+use tracing::debug;
+use wire::{
+    Dictionary, HandshakeAnswer, HandshakeRequest, Kick, Message, OfferedDictionary, Package, PackageKind, RouteRef,
+    WireError, decode_frame,
+};
+
+use crate::{ClientError, Event, Events, Options};
+
+/// Requests that may wait to be written.
+const COMMANDS: usize = 4_096;
+
+/// Bytes of the websocket's read buffer.
+const READ_BUFFER: usize = 4 * 1024;
+
+/// Time that a close may take.
+const CLOSE: Duration = Duration::from_secs(2);
+
+type Socket = WebSocketStream<MaybeTlsStream<TcpStream>>;
+
+/// What the connection's task is to do.
+#[derive(Debug)]
+pub(crate) enum Command {
+    Request { route: String, body: Bytes, answer: oneshot::Sender<Value> },
+    Notify { route: String, body: Bytes },
+    Raw(Bytes),
+    Close,
+}
+
+/// A handle on the task. The task ends with the last handle.
+#[derive(Debug, Clone)]
+pub(crate) struct Connection {
+    commands: mpsc::Sender<Command>,
+    kick: Arc<Mutex<Option<String>>>,
+    _task: Arc<OwnedTask>,
+}
+
+/// Ends the task when nobody can use it any more.
+#[derive(Debug)]
+struct OwnedTask(AbortHandle);
+
+impl Drop for OwnedTask {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
+}
+
+impl Connection {
+    /// Connects and shakes hands.
+    pub(crate) async fn open(address: &str, options: Options) -> Result<(Self, Events), ClientError> {
+        let cannot = |reason: String| ClientError::Connect { address: address.to_owned(), reason };
+        let config = WebSocketConfig::default().read_buffer_size(READ_BUFFER).write_buffer_size(READ_BUFFER);
+        let opening = async {
+            let url = format!("ws://{address}/");
+            let connected = connect_async_with_config(url, Some(config), true).await;
+            let (mut socket, _) = connected.map_err(|error| cannot(error.to_string()))?;
+            let greeting = shake_hands(&mut socket).await?;
+            Ok::<_, ClientError>((socket, greeting))
+        };
+        let (socket, greeting) =
+            timeout(options.connect_timeout, opening).await.map_err(|_| cannot("no answer in time".to_owned()))??;
+        Ok(Self::run(socket, greeting, &options))
+    }
+
+    #[expect(clippy::disallowed_methods, reason = "the one task of a connection, owned by its handles")]
+    fn run(socket: Socket, greeting: Greeting, options: &Options) -> (Self, Events) {
+        let (commands, queue) = mpsc::channel(COMMANDS);
+        let (events, received) = mpsc::channel(options.event_queue.max(1));
+        let kick = Arc::new(Mutex::new(None));
+        let line = Line {
+            socket,
+            dictionary: greeting.dictionary,
+            heartbeat: greeting.heartbeat.filter(|_| options.heartbeats),
+            beat_at: None,
+            heard_at: Instant::now(),
+            waiting: HashMap::new(),
+            next_id: 0,
+            events,
+            kick: kick.clone(),
+        };
+        let task = tokio::spawn(line.serve(queue)).abort_handle();
+        (Self { commands, kick, _task: Arc::new(OwnedTask(task)) }, Events(received))
+    }
+
+    /// Queues a command.
+    pub(crate) fn queue(&self, command: Command) -> Result<(), ClientError> {
+        self.commands.try_send(command).map_err(|error| match error {
+            mpsc::error::TrySendError::Full(_) => ClientError::Busy,
+            mpsc::error::TrySendError::Closed(_) => self.closed(),
+        })
+    }
+
+    /// What to say when the connection is closed.
+    pub(crate) fn closed(&self) -> ClientError {
+        ClientError::Closed { kick: self.kick.lock().unwrap_or_else(PoisonError::into_inner).clone() }
+    }
+}
+
+/// What the handshake said.
+struct Greeting {
+    dictionary: Option<Dictionary>,
+    heartbeat: Option<Duration>,
+}
+
+async fn shake_hands(socket: &mut Socket) -> Result<Greeting, ClientError> {
+    let request = HandshakeRequest {
+        client_type: Some("shaddock-rust".to_owned()),
+        version: Some(env!("CARGO_PKG_VERSION").to_owned()),
+        ..HandshakeRequest::default()
+    };
+    let hello = Package::new(PackageKind::Handshake, request.encode()?).encode()?;
+    let gone = |_| ClientError::Closed { kick: None };
+    socket.send(Frame::Binary(hello)).await.map_err(gone)?;
+    let answer = loop {
+        match socket.next().await {
+            Some(Ok(Frame::Binary(frame))) => break decode_frame(&frame, wire::MAX_BODY)?.next(),
+            Some(Ok(Frame::Ping(_) | Frame::Pong(_))) => {}
+            _ => return Err(ClientError::Closed { kick: None }),
+        }
+    };
+    let package = answer.filter(|p| p.kind == PackageKind::Handshake).ok_or(WireError::Handshake("expected"))?;
+    let greeting = match HandshakeAnswer::parse(&package.body)? {
+        HandshakeAnswer::Accepted { heartbeat_secs, dictionary, .. } => Greeting {
+            dictionary: match dictionary {
+                OfferedDictionary::New(dictionary) => Some(dictionary),
+                OfferedDictionary::Off | OfferedDictionary::Known => None,
+            },
+            heartbeat: (heartbeat_secs > 0).then(|| Duration::from_secs(heartbeat_secs.into())),
+        },
+        HandshakeAnswer::Refused { code } => return Err(ClientError::Handshake(code)),
+    };
+    let ack = Package::empty(PackageKind::HandshakeAck).encode()?;
+    socket.send(Frame::Binary(ack)).await.map_err(gone)?;
+    Ok(greeting)
+}
+
+/// Why the connection ends.
+#[derive(Debug, Error)]
+enum End {
+    #[error("it was closed")]
+    Closed,
+    #[error("nothing was heard for three heartbeats")]
+    Silent,
+    #[error("events are not read as fast as they come")]
+    Lagging,
+    #[error(transparent)]
+    Failed(#[from] tungstenite::Error),
+    #[error(transparent)]
+    Protocol(#[from] WireError),
+}
+
+/// The task's side.
+struct Line {
+    socket: Socket,
+    dictionary: Option<Dictionary>,
+    heartbeat: Option<Duration>,
+    /// When our next heartbeat is due.
+    beat_at: Option<Instant>,
+    heard_at: Instant,
+    waiting: HashMap<u32, oneshot::Sender<Value>>,
+    next_id: u32,
+    events: mpsc::Sender<Event>,
+    kick: Arc<Mutex<Option<String>>>,
+}
+
+impl Line {
+    async fn serve(mut self, mut commands: mpsc::Receiver<Command>) {
+        let end = loop {
+            if let Err(end) = self.step(&mut commands).await {
+                break end;
+            }
+        };
+        debug!(%end, "connection ended");
+        self.waiting.clear();
+        drop(commands);
+        if !matches!(end, End::Failed(_)) {
+            // The server may be gone already.
+            timeout(CLOSE, self.socket.close(None)).await.ok();
+        }
+        // A reader that lags sees the end of its events instead.
+        self.events.try_send(Event::Closed).ok();
+    }
+
+    async fn step(&mut self, commands: &mut mpsc::Receiver<Command>) -> Result<(), End> {
+        let wake_at = self.wake_at();
+        tokio::select! {
+            frame = self.socket.next() => match frame {
+                Some(Ok(Frame::Binary(frame))) => self.receive(&frame).await,
+                Some(Ok(Frame::Ping(_) | Frame::Pong(_) | Frame::Text(_) | Frame::Frame(_))) => Ok(()),
+                Some(Ok(Frame::Close(_))) | None => Err(End::Closed),
+                Some(Err(error)) => Err(error.into()),
+            },
+            command = commands.recv() => match command {
+                Some(command) => self.perform(command, commands).await,
+                None => Err(End::Closed),
+            },
+            () = sleep_until(wake_at) => self.beat().await,
+        }
+    }
+
+    fn wake_at(&self) -> Instant {
+        let far = self.heard_at + Duration::from_secs(3_600);
+        let silent = self.heartbeat.map(|heartbeat| self.heard_at + 3 * heartbeat);
+        [self.beat_at, silent].into_iter().flatten().min().unwrap_or(far)
+    }
+
+    async fn beat(&mut self) -> Result<(), End> {
+        let now = Instant::now();
+        if self.heartbeat.is_some_and(|heartbeat| self.heard_at + 3 * heartbeat <= now) {
+            return Err(End::Silent);
+        }
+        if self.beat_at.take_if(|at| *at <= now).is_some() {
+            let beat = Package::empty(PackageKind::Heartbeat).encode()?;
+            self.socket.send(Frame::Binary(beat)).await?;
+        }
+        Ok(())
+    }
+
+    /// Performs a command, and what waits behind it, with one write.
+    async fn perform(&mut self, first: Command, more: &mut mpsc::Receiver<Command>) -> Result<(), End> {
+        let mut next = Some(first);
+        while let Some(command) = next {
+            let frame = match command {
+                Command::Request { route, body, answer } => {
+                    // Ids begin at 1: 0 would be a notify.
+                    self.next_id = self.next_id.checked_add(1).unwrap_or(1);
+                    self.waiting.insert(self.next_id, answer);
+                    Message::Request { id: self.next_id, route: self.abbreviate(route), body }.encode_package()?
+                }
+                Command::Notify { route, body } => {
+                    Message::Notify { route: self.abbreviate(route), body }.encode_package()?
+                }
+                Command::Raw(frame) => frame,
+                Command::Close => {
+                    self.socket.flush().await?;
+                    return Err(End::Closed);
+                }
+            };
+            self.socket.feed(Frame::Binary(frame)).await?;
+            next = more.try_recv().ok();
+        }
+        // Answers that nobody awaits any more are not waited for.
+        self.waiting.retain(|_, answer| !answer.is_closed());
+        Ok(self.socket.flush().await?)
+    }
+
+    fn abbreviate(&self, route: String) -> RouteRef {
+        match &self.dictionary {
+            Some(dictionary) => dictionary.abbreviate(&route),
+            None => RouteRef::Text(route),
+        }
+    }
+
+    async fn receive(&mut self, frame: &Bytes) -> Result<(), End> {
+        self.heard_at = Instant::now();
+        for package in decode_frame(frame, wire::MAX_BODY)? {
+            match package.kind {
+                PackageKind::Heartbeat => self.beat_at = self.heartbeat.map(|heartbeat| self.heard_at + heartbeat),
+                PackageKind::Data => self.message(&package.body)?,
+                PackageKind::Kick => {
+                    let Kick { reason } = Kick::parse(&package.body)?;
+                    *self.kick.lock().unwrap_or_else(PoisonError::into_inner) = Some(reason.clone());
+                    self.tell(Event::Kicked(reason))?;
+                }
+                PackageKind::Handshake | PackageKind::HandshakeAck => {}
+            }
+        }
+        Ok(())
+    }
+
+    fn message(&mut self, body: &Bytes) -> Result<(), End> {
+        match Message::decode(body)? {
+            Message::Response { id, body } => {
+                if let Some(answer) = self.waiting.remove(&id) {
+                    // Who gave up waiting needs no answer.
+                    answer.send(json(&body)).ok();
+                }
+                Ok(())
+            }
+            Message::Push { route, body } => {
+                let route = match &route {
+                    RouteRef::Text(route) => route.clone(),
+                    code @ RouteRef::Code(_) => {
+                        let known = self.dictionary.as_ref().and_then(|dictionary| dictionary.resolve(code));
+                        known.ok_or(WireError::RouteParts)?.to_owned()
+                    }
+                };
+                self.tell(Event::of_push(route, json(&body)))
+            }
+            // Nothing that a server sends.
+            Message::Request { .. } | Message::Notify { .. } => Ok(()),
+        }
+    }
+
+    /// Hands an event over. Nothing is left out silently: a reader that lags behind loses the connection.
+    fn tell(&self, event: Event) -> Result<(), End> {
+        match self.events.try_send(event) {
+            // Nobody wants events.
+            Ok(()) | Err(mpsc::error::TrySendError::Closed(_)) => Ok(()),
+            Err(mpsc::error::TrySendError::Full(_)) => Err(End::Lagging),
+        }
+    }
+}
+
+/// A body; what is no JSON is nothing.
+fn json(body: &[u8]) -> Value {
+    serde_json::from_slice(body).unwrap_or(Value::Null)
+}

@@ -1,0 +1,77 @@
+//! What a client is told without asking.
+
+use serde::Deserialize;
+use serde_json::Value;
+use tokio::sync::mpsc;
+
+/// A message to all, or a whisper.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+pub struct Chat {
+    /// Its text.
+    pub msg: String,
+    /// Who said it.
+    pub from: String,
+    /// `*`, or our name if it is a whisper.
+    pub target: String,
+    /// The room.
+    #[serde(default)]
+    pub rid: String,
+    /// Where it stands in the room's log; 0 from servers that do not say.
+    #[serde(default)]
+    pub seq: u64,
+    /// When it was committed, in Unix milliseconds; 0 from servers that do not say.
+    #[serde(default)]
+    pub time: u64,
+}
+
+/// Something that happened.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Event {
+    /// Somebody spoke.
+    Chat(Chat),
+    /// Somebody came.
+    Add(String),
+    /// Somebody went.
+    Leave(String),
+    /// Another push.
+    Other {
+        /// Its route.
+        route: String,
+        /// Its body.
+        body: Value,
+    },
+    /// The server is about to close the connection, for this reason.
+    Kicked(String),
+    /// The connection is closed; nothing comes after this.
+    Closed,
+}
+
+impl Event {
+    /// Reads the body of a push. What does not have the form of its route is [`Event::Other`].
+    pub(crate) fn of_push(route: String, body: Value) -> Self {
+        let user = || body.get("user").and_then(Value::as_str).map(str::to_owned);
+        let known = match route.as_str() {
+            "onChat" => serde_json::from_value(body.clone()).ok().map(Self::Chat),
+            "onAdd" => user().map(Self::Add),
+            "onLeave" => user().map(Self::Leave),
+            _ => None,
+        };
+        known.unwrap_or(Self::Other { route, body })
+    }
+}
+
+/// Events in the order in which they came.
+#[derive(Debug)]
+pub struct Events(pub(crate) mpsc::Receiver<Event>);
+
+impl Events {
+    /// The next event; `None` after [`Event::Closed`], or if the connection ended because this was not read.
+    pub async fn next(&mut self) -> Option<Event> {
+        self.0.recv().await
+    }
+
+    /// The next event, if it is there already.
+    pub fn try_next(&mut self) -> Option<Event> {
+        self.0.try_recv().ok()
+    }
+}

@@ -1,0 +1,26 @@
+//! Finding a connector through a gate.
+
+use serde::Deserialize;
+use serde_json::json;
+
+use crate::{ChatClient, ClientError, Options, routes};
+
+/// Where a connector is.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+pub struct Address {
+    /// Its host.
+    pub host: String,
+    /// Its port for clients.
+    pub port: u16,
+}
+
+/// Asks the gate at `host:port` which connector `uid` is to use.
+///
+/// # Errors
+/// If the gate is not there, does not answer, or knows no connector.
+pub async fn query_entry(gate: &str, uid: &str, options: &Options) -> Result<Address, ClientError> {
+    let (connection, _events) = ChatClient::connect(gate, options.clone()).await?;
+    let answer = connection.ask(routes::QUERY_ENTRY, &json!({ "uid": uid })).await?;
+    connection.close();
+    serde_json::from_value(answer).map_err(|error| ClientError::Answer(error.to_string()))
+}

@@ -1,0 +1,130 @@
+//! A chat in a terminal: lines typed are said, what happens is printed. Works with a pipe on stdin as well.
+
+mod screen;
+
+use anyhow::{Context, bail};
+use clap::Parser;
+use client::{ChatClient, ClientError, Event, Events, Options};
+use tokio::io::{AsyncBufReadExt, BufReader, Lines, Stdin};
+
+use crate::screen::Screen;
+
+const HELP: &str =
+    "lines are said to all; /w NAME TEXT whispers, /who asks who is here, /room NAME moves, /leave, /quit";
+
+/// Chat in a terminal.
+#[derive(Debug, Parser)]
+#[command(name = "shaddock-chat", version)]
+struct Args {
+    /// Your name
+    #[arg(long)]
+    user: String,
+    /// Room to enter
+    #[arg(long, default_value = "lobby")]
+    room: String,
+    /// The gate, as host:port
+    #[arg(long, default_value = "127.0.0.1:3014")]
+    gate: String,
+}
+
+struct Terminal {
+    chat: ChatClient,
+    events: Events,
+    user: String,
+    screen: Screen,
+    /// Who is here, as far as we were told.
+    here: Vec<String>,
+}
+
+#[tokio::main(flavor = "current_thread")]
+async fn main() -> anyhow::Result<()> {
+    let Args { user, room, gate } = Args::parse();
+    let (chat, events) = ChatClient::via_gate(&gate, &user, Options::default())
+        .await
+        .with_context(|| format!("no chat at {gate}; start one with `cargo run --release`"))?;
+    let mut terminal = Terminal { chat, events, user, screen: Screen, here: Vec::new() };
+    terminal.enter(&room).await.with_context(|| format!("cannot enter {room}"))?;
+    terminal.screen.say(HELP)?;
+    terminal.run(BufReader::new(tokio::io::stdin()).lines()).await
+}
+
+impl Terminal {
+    async fn run(&mut self, mut lines: Lines<BufReader<Stdin>>) -> anyhow::Result<()> {
+        loop {
+            tokio::select! {
+                // What was told before a line was typed is printed before it.
+                biased;
+                event = self.events.next() => match event {
+                    Some(event) => self.show(event)?,
+                    None => bail!("the connection was lost; start again to come back"),
+                },
+                line = lines.next_line() => match line? {
+                    Some(line) if line.trim() == "/quit" => break,
+                    Some(line) => self.typed(line.trim()).await?,
+                    None => break,
+                },
+            }
+        }
+        // Who is in no room has none to leave.
+        self.chat.leave().await.ok();
+        self.chat.close();
+        Ok(())
+    }
+
+    async fn enter(&mut self, room: &str) -> anyhow::Result<()> {
+        let entered = self.chat.enter(&self.user, room).await?;
+        self.here = entered.users;
+        self.screen.say(&format!("* you are in {room} with {}", self.here.join(", ")))?;
+        Ok(())
+    }
+
+    async fn typed(&mut self, line: &str) -> anyhow::Result<()> {
+        let (word, rest) = line.split_once(' ').unwrap_or((line, ""));
+        let done = match word {
+            "" => Ok(()),
+            "/help" => return Ok(self.screen.say(HELP)?),
+            "/who" => return Ok(self.screen.say(&format!("* here: {}", self.here.join(", ")))?),
+            "/w" => self.whisper(rest).await,
+            "/leave" => self.chat.leave().await.map(|()| self.here.clear()),
+            "/room" => {
+                return self.enter(rest.trim()).await.or_else(|error| Ok(self.screen.say(&format!("! {error}"))?));
+            }
+            _ if word.starts_with('/') => return Ok(self.screen.say(&format!("! no such command; {HELP}"))?),
+            _ => self.chat.say(line).await.map(drop),
+        };
+        match done {
+            Ok(()) => Ok(()),
+            Err(error @ ClientError::Closed { .. }) => Err(error.into()),
+            Err(error) => Ok(self.screen.say(&format!("! {error}"))?),
+        }
+    }
+
+    async fn whisper(&mut self, rest: &str) -> Result<(), ClientError> {
+        let (to, text) = rest.split_once(' ').unwrap_or((rest, ""));
+        let sent = self.chat.whisper(to, text).await?;
+        // The server sends a whisper to its target only, unless that is the sender.
+        if to != self.user {
+            self.screen.message(sent.time, &format!("you to {to}"), text).ok();
+        }
+        Ok(())
+    }
+
+    fn show(&mut self, event: Event) -> anyhow::Result<()> {
+        match event {
+            Event::Chat(chat) if chat.target == "*" => self.screen.message(chat.time, &chat.from, &chat.msg)?,
+            Event::Chat(chat) => self.screen.message(chat.time, &format!("{} to you", chat.from), &chat.msg)?,
+            Event::Add(user) => {
+                self.screen.say(&format!("* {user} came"))?;
+                self.here.push(user);
+            }
+            Event::Leave(user) => {
+                self.screen.say(&format!("* {user} went"))?;
+                self.here.retain(|name| *name != user);
+            }
+            Event::Other { .. } => {}
+            Event::Kicked(reason) => bail!("kicked: {}", screen::plain(&reason)),
+            Event::Closed => bail!("the connection was lost; start again to come back"),
+        }
+        Ok(())
+    }
+}
