@@ -24,8 +24,10 @@ const CLOSE: Duration = Duration::from_secs(2);
 /// Why a connection ends.
 #[derive(Debug)]
 enum End {
-    /// The client closed, or the network did.
+    /// The network ended it.
     Gone,
+    /// The client closes.
+    Closed,
     /// We close, without a word.
     Close,
     /// The client's bytes are not the protocol.
@@ -101,7 +103,8 @@ impl<A: App> Connection<A> {
 
     async fn receive(&mut self, frame: Option<Result<Message, axum::Error>>) -> Result<(), End> {
         let frame = match frame {
-            None | Some(Err(_) | Ok(Message::Close(_))) => return Err(End::Gone),
+            None | Some(Err(_)) => return Err(End::Gone),
+            Some(Ok(Message::Close(_))) => return Err(End::Closed),
             Some(Ok(Message::Ping(_) | Message::Pong(_))) => return Ok(()),
             Some(Ok(Message::Binary(bytes))) => bytes,
             Some(Ok(Message::Text(text))) => Bytes::from(text),
@@ -207,7 +210,7 @@ impl<A: App> Connection<A> {
     async fn end(mut self, end: &End) {
         let metrics = &self.options.metrics;
         match end {
-            End::Gone | End::Close => {}
+            End::Gone | End::Closed | End::Close => {}
             End::Bad(error) => {
                 metrics.sessions_closed_bad_input.add();
                 debug!(peer = %self.peer, %error, "closed for what is not the protocol");
@@ -217,12 +220,13 @@ impl<A: App> Connection<A> {
                 debug!(peer = %self.peer, what, "closed at a deadline");
             }
         }
-        if !matches!(end, End::Gone) {
-            self.say_goodbye().await;
-        }
         self.outbox.close();
+        // The role need not wait for the goodbye.
         if let Some(session) = self.session.take() {
             session.closed().await;
+        }
+        if !matches!(end, End::Gone) {
+            self.say_goodbye().await;
         }
     }
 
@@ -230,9 +234,9 @@ impl<A: App> Connection<A> {
     async fn say_goodbye(&mut self) {
         let close = Message::Close(Some(CloseFrame { code: 1000, reason: "".into() }));
         let goodbye = async {
-            if self.socket.send(close).await.is_ok() {
-                while let Some(Ok(_)) = self.socket.recv().await {}
-            }
+            // Where the client closed first this fails, and reading on sends the answer to its close.
+            self.socket.send(close).await.ok();
+            while let Some(Ok(_)) = self.socket.recv().await {}
         };
         // Who does not answer is cut off.
         drop(timeout(CLOSE, goodbye).await);
