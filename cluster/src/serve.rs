@@ -23,7 +23,11 @@ pub(crate) fn run(options: Options) -> anyhow::Result<()> {
         let unset = matches!(std::error::Error::source(&error), Some(cause) if cause.is::<std::env::VarError>());
         if unset { Ok(EnvFilter::new(LOGGED)) } else { Err(error).context("SHADDOCK_LOG is not a filter") }
     })?;
-    tracing_subscriber::fmt().with_env_filter(filter).with_writer(io::stderr).with_ansi(io::stderr().is_terminal()).init();
+    tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(io::stderr)
+        .with_ansi(io::stderr().is_terminal())
+        .init();
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     runtime.block_on(serve(config, options))
 }

@@ -102,7 +102,7 @@ async fn connection<A: App>(
     drop(admission);
 }
 
-/// Serves one request; a websocket that comes of it goes to `sender`.
+/// Serves requests until one is for a websocket, which goes to `sender`.
 async fn http(
     stream: TcpStream,
     router: Router,
@@ -122,7 +122,6 @@ async fn http(
     let served = hyper::server::conn::http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(header_time)
-        .keep_alive(false)
         .serve_connection(TokioIo::new(stream), service)
         .with_upgrades()
         .await;

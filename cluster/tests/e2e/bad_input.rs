@@ -1,0 +1,269 @@
+//! Bytes that are not the protocol, while a thousand others chat and notice nothing.
+
+use std::collections::VecDeque;
+use std::time::Duration;
+
+use bytes::Bytes;
+use futures_util::{SinkExt, StreamExt};
+use serde_json::{Value, json};
+use tokio_tungstenite::tungstenite::Message as Frame;
+use tokio_tungstenite::{MaybeTlsStream, WebSocketStream};
+use wire::{Message, Package, PackageKind, RouteRef};
+
+use crate::on_both_buses;
+use crate::stage::{DEADLINE, Person, Play, Stage};
+
+/// Others, in rooms of ten.
+const OTHERS: usize = 1_000;
+
+on_both_buses! {
+    a_thousand_others_notice_nothing,
+}
+
+/// A connection, and the packages of a frame that were not looked at yet.
+struct Socket {
+    stream: WebSocketStream<MaybeTlsStream<tokio::net::TcpStream>>,
+    packages: VecDeque<Package>,
+}
+
+/// What a row of the tables leads to.
+#[derive(Debug)]
+enum Then {
+    /// The connection is closed with code 1000, without a word.
+    Closed,
+    /// A handshake package with code 500, then the close.
+    Refused,
+    /// A kick with this reason, then the close.
+    Kicked(&'static str),
+    /// Nothing: what follows is answered as ever.
+    Ignored,
+    /// An answer with this code to the request with id 7.
+    Answered(u64),
+}
+
+fn package(kind: u8, body: &[u8]) -> Vec<u8> {
+    let length = u32::try_from(body.len()).unwrap().to_be_bytes();
+    [&[kind], &length[1..], body].concat()
+}
+
+fn data(body: &[u8]) -> Vec<u8> {
+    package(4, body)
+}
+
+fn request(route: &str) -> Vec<u8> {
+    request_with(route, b"{}")
+}
+
+fn request_with(route: &str, body: &[u8]) -> Vec<u8> {
+    let route = RouteRef::Text(route.to_owned());
+    let message = Message::Request { id: 7, route, body: Bytes::copy_from_slice(body) };
+    message.encode_package().unwrap().to_vec()
+}
+
+/// Rows for a connection that said nothing yet.
+fn before_the_handshake() -> Vec<(&'static str, Vec<u8>, Then)> {
+    vec![
+        ("type 0", package(0, b""), Then::Closed),
+        ("type 6", package(6, b""), Then::Closed),
+        ("type 255", package(255, b""), Then::Closed),
+        ("a kick from a client", package(5, b"{}"), Then::Closed),
+        ("no bytes at all", Vec::new(), Then::Closed),
+        ("half a head", vec![1, 0], Then::Closed),
+        ("a cut body", vec![1, 0, 0, 9, b'{'], Then::Closed),
+        ("trailing bytes", [package(3, b""), vec![3]].concat(), Then::Closed),
+        ("16 MiB declared", vec![4, 255, 255, 255], Then::Closed),
+        ("random bytes", vec![0xde, 0xad, 0xbe, 0xef, 1, 2, 3], Then::Closed),
+        ("a handshake that is no JSON", package(1, b"{"), Then::Refused),
+        ("an empty handshake", package(1, b""), Then::Refused),
+        ("a handshake without sys", package(1, b"{\"user\":1}"), Then::Refused),
+        ("data before the handshake", data(b"\x02\x03a.b{}"), Then::Ignored),
+        ("a heartbeat before the handshake", package(3, b""), Then::Ignored),
+        ("an ack before the handshake", package(2, b""), Then::Ignored),
+    ]
+}
+
+/// Rows for a connection that is in a room.
+fn in_a_room() -> Vec<(&'static str, Vec<u8>, Then)> {
+    vec![
+        ("type 9", package(9, b""), Then::Closed),
+        ("two packages and half a one", [package(3, b""), package(3, b""), vec![4, 0]].concat(), Then::Closed),
+        ("an empty data package", data(b""), Then::Closed),
+        ("a request that ends in its id", data(&[0, 0x80]), Then::Closed),
+        ("an id of six bytes", data(&[0, 255, 255, 255, 255, 255, 1]), Then::Closed),
+        ("a route that is cut", data(&[2, 200, b'a']), Then::Closed),
+        ("a code that is cut", data(&[3, 0]), Then::Closed),
+        ("constructor", request("chat.chatHandler.constructor"), Then::Kicked("attack")),
+        ("a second handshake", package(1, b"{\"sys\":{}}"), Then::Ignored),
+        ("a heartbeat with a body", package(3, b"hello"), Then::Ignored),
+        ("a response from a client", data(b"\x04\x07{}"), Then::Ignored),
+        ("message type 5", data(b"\x0a\x07{}"), Then::Ignored),
+        ("message type 7", data(b"\x0e\x07{}"), Then::Ignored),
+        ("an unknown code", data(&[1, 7, 99, 99, b'{', b'}']), Then::Ignored),
+        ("a notify to nowhere", data(b"\x02\x07a.b.c.d{}"), Then::Ignored),
+        ("a request with id 0", data(b"\x00\x00\x05a.b.c{}"), Then::Ignored),
+        ("a push from a client", data(b"\x06\x05a.b.c{}"), Then::Ignored),
+        ("an unknown method", request("chat.chatHandler.nothing"), Then::Answered(500)),
+        ("an unknown handler", request("chat.nothing.send"), Then::Answered(500)),
+        ("an unknown server type", request("area.areaHandler.walk"), Then::Answered(500)),
+        ("two parts", request("a.b"), Then::Answered(500)),
+        ("four parts", request("a.b.c.d"), Then::Answered(500)),
+        ("no dot", request("noroute"), Then::Answered(500)),
+        ("an empty route", request(""), Then::Answered(500)),
+        ("toString", request("chat.chatHandler.toString"), Then::Answered(500)),
+        ("no body", request_with("chat.chatHandler.send", b""), Then::Answered(500)),
+        ("bad JSON", request_with("chat.chatHandler.send", b"{\"content"), Then::Answered(500)),
+        ("a number as body", request_with("chat.chatHandler.send", b"7"), Then::Answered(500)),
+        ("an array as body", request_with("chat.chatHandler.send", b"[{}]"), Then::Answered(500)),
+        ("deep nesting", request_with("chat.chatHandler.send", &[b'['; 50_000]), Then::Answered(500)),
+        ("not UTF-8", request_with("chat.chatHandler.send", &[0xff, 0xfe]), Then::Answered(500)),
+        ("the gzip bit", gzip_bit(), Then::Answered(200)),
+    ]
+}
+
+/// A plain message with the bit set that Pomelo parses and ignores.
+fn gzip_bit() -> Vec<u8> {
+    let mut package = request_with("chat.chatHandler.send", b"{\"content\":\"hi\",\"target\":\"*\"}");
+    package[4] |= 0x10;
+    package
+}
+
+async fn a_thousand_others_notice_nothing(stage: Stage) {
+    let stage = stage.with(|settings| settings.frontend.heartbeat_secs = 60);
+    let play = stage.start().await;
+    let mut others = Vec::new();
+    for number in 0..OTHERS {
+        others.push(play.person_at(0, &format!("p{number}"), &format!("room-{}", number / 10)).await);
+    }
+    for (what, bytes, then) in before_the_handshake() {
+        let socket = open(&play).await;
+        check(socket, what, bytes, then, hello()).await;
+    }
+    for (number, (what, bytes, then)) in in_a_room().into_iter().enumerate() {
+        let socket = enter(&play, number).await;
+        check(socket, what, bytes, then, Vec::new()).await;
+    }
+    all_others_hear(&mut others).await;
+    play.cluster.stop().await;
+}
+
+async fn open(play: &Play) -> Socket {
+    let (stream, _) = tokio_tungstenite::connect_async(format!("ws://{}/any/path", play.connector(0))).await.unwrap();
+    Socket { stream, packages: VecDeque::new() }
+}
+
+fn hello() -> Vec<u8> {
+    package(1, b"{\"sys\":{}}")
+}
+
+async fn send(socket: &mut Socket, bytes: Vec<u8>) {
+    // A connection that the server closes meanwhile says so when it is read.
+    socket.stream.send(Frame::Binary(bytes.into())).await.ok();
+}
+
+/// In a room of its own, with the answers read.
+async fn enter(play: &Play, number: usize) -> Socket {
+    let mut socket = open(play).await;
+    for bytes in [hello(), package(2, b"")] {
+        send(&mut socket, bytes).await;
+    }
+    let body = json!({ "username": "tester", "rid": format!("test-{number}") }).to_string();
+    send(&mut socket, request_with("connector.entryHandler.enter", body.as_bytes())).await;
+    assert_eq!(answer(&mut socket).await["code"], json!(200));
+    socket
+}
+
+/// The next package, or the code of the close.
+async fn next(socket: &mut Socket) -> Result<Package, Option<u16>> {
+    loop {
+        if let Some(package) = socket.packages.pop_front() {
+            return Ok(package);
+        }
+        match socket.stream.next().await {
+            Some(Ok(Frame::Binary(frame))) => {
+                socket.packages.extend(wire::decode_frame(&frame, wire::MAX_BODY).unwrap());
+            }
+            Some(Ok(Frame::Close(close))) => return Err(close.map(|close| close.code.into())),
+            Some(Ok(_)) => {}
+            Some(Err(_)) | None => return Err(None),
+        }
+    }
+}
+
+/// The next package of a kind; others are passed over.
+async fn next_of(socket: &mut Socket, kind: PackageKind) -> Package {
+    loop {
+        match next(socket).await {
+            Ok(package) if package.kind == kind => return package,
+            Ok(_) => {}
+            Err(code) => panic!("closed with {code:?}, wanted {kind:?}"),
+        }
+    }
+}
+
+/// The next answer.
+async fn answer(socket: &mut Socket) -> Value {
+    loop {
+        let package = next_of(socket, PackageKind::Data).await;
+        if let Message::Response { body, .. } = Message::decode(&package.body).unwrap() {
+            return serde_json::from_slice(&body).unwrap();
+        }
+    }
+}
+
+async fn closed(socket: &mut Socket, what: &str) {
+    loop {
+        match next(socket).await {
+            Ok(package) => {
+                assert_eq!(package.kind, PackageKind::Heartbeat, "{what}: told {package:?} instead of closed")
+            }
+            Err(code) => return assert_eq!(code, Some(1000), "{what}"),
+        }
+    }
+}
+
+/// Sends the bytes, and sees that what should follow does; `and_then` is what a connection that ignored them answers to.
+async fn check(socket: Socket, what: &str, bytes: Vec<u8>, then: Then, and_then: Vec<u8>) {
+    let done = tokio::time::timeout(DEADLINE, check_row(socket, what, bytes, then, and_then)).await;
+    assert!(done.is_ok(), "{what}: nothing happens");
+}
+
+async fn check_row(mut socket: Socket, what: &str, bytes: Vec<u8>, then: Then, and_then: Vec<u8>) {
+    send(&mut socket, bytes).await;
+    match then {
+        Then::Closed => closed(&mut socket, what).await,
+        Then::Refused => {
+            let package = next_of(&mut socket, PackageKind::Handshake).await;
+            assert_eq!(&package.body[..], b"{\"code\":500}", "{what}");
+            closed(&mut socket, what).await;
+        }
+        Then::Kicked(reason) => {
+            let package = next_of(&mut socket, PackageKind::Kick).await;
+            assert_eq!(wire::Kick::parse(&package.body).unwrap().reason, reason, "{what}");
+            closed(&mut socket, what).await;
+        }
+        Then::Answered(code) => {
+            let answer = answer(&mut socket).await;
+            assert_eq!(answer["code"], json!(code), "{what}: {answer}");
+        }
+        Then::Ignored if and_then.is_empty() => {
+            send(&mut socket, request_with("chat.chatHandler.send", br#"{"content":"x","target":"*"}"#)).await;
+            assert_eq!(answer(&mut socket).await["code"], json!(200), "{what}");
+        }
+        Then::Ignored => {
+            send(&mut socket, and_then).await;
+            let package = next_of(&mut socket, PackageKind::Handshake).await;
+            assert!(package.body.starts_with(b"{\"code\":200"), "{what}");
+        }
+    }
+}
+
+/// Each room's first member speaks, and all ten hear that and nothing else but who came after them.
+async fn all_others_hear(others: &mut [Person]) {
+    for room in others.chunks_mut(10) {
+        room[0].say("end").await;
+        for person in room {
+            let heard = tokio::time::timeout(Duration::from_secs(60), person.hears_until("end")).await.unwrap();
+            assert!(heard.iter().all(|event| matches!(event, client::Event::Add(_))), "{heard:?}");
+        }
+    }
+}

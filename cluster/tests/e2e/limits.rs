@@ -1,0 +1,176 @@
+//! Every limit: who passes it gets a clear answer or a clean close, and nobody else notices.
+
+use client::{ChatClient, ClientError, Event, Options, routes};
+use serde_json::json;
+use shared::config::settings::Forbidden;
+use shared::testing::eventually;
+
+use crate::on_both_buses;
+use crate::stage::{DEADLINE, Stage, code};
+
+on_both_buses! {
+    content_is_measured_as_it_is_sent,
+    forbidden_words_are_masked,
+    requests_have_a_rate,
+    rooms_have_a_most,
+    names_have_a_form,
+    packages_have_a_size,
+    who_reads_nothing_is_closed,
+    who_enters_nothing_is_closed,
+    servers_have_a_most,
+}
+
+async fn content_is_measured_as_it_is_sent(stage: Stage) {
+    let play = stage.start().await;
+    let mut ann = play.person("ann", "lobby").await;
+    // Twelve bytes each, as escapes.
+    assert_eq!(code(ann.chat.say(&"😀".repeat(16 * 1024 / 12 + 1)).await), 413);
+    let longest = "😀".repeat(16 * 1024 / 12);
+    ann.say(&longest).await;
+    assert_eq!(ann.hears_chat().await.1, longest);
+    play.cluster.stop().await;
+}
+
+async fn forbidden_words_are_masked(stage: Stage) {
+    let stage = stage.with(|settings| {
+        settings.room.forbidden_words = vec!["durian".to_owned()];
+        settings.room.forbidden = Forbidden::Mask;
+    });
+    let play = stage.start().await;
+    let mut ann = play.person("ann", "lobby").await;
+    ann.say("no Durian here").await;
+    assert_eq!(ann.hears_chat().await.1, "no ****** here");
+    play.cluster.stop().await;
+}
+
+async fn requests_have_a_rate(stage: Stage) {
+    let stage = stage.with(|settings| {
+        settings.session.requests_per_sec = 1;
+        settings.session.request_burst = 5;
+    });
+    let play = stage.start().await;
+    let ann = play.person("ann", "lobby").await;
+    let answers: Vec<_> = (0..10).map(|_| ann.chat.say("again")).collect();
+    let mut refused = 0;
+    for answer in answers {
+        match answer.await {
+            Ok(_) => {}
+            Err(ClientError::Refused { code: 429, .. }) => refused += 1,
+            other => panic!("{other:?}"),
+        }
+    }
+    assert!((5..=6).contains(&refused), "{refused} of 10 were refused");
+    play.cluster.stop().await;
+}
+
+async fn rooms_have_a_most(stage: Stage) {
+    let play = stage.with(|settings| settings.room.max_members = 2).start().await;
+    let _ann = play.person("ann", "lobby").await;
+    let bob = play.person("bob", "lobby").await;
+    let (cid, _events) = play.stranger(0).await;
+    assert_eq!(code(cid.enter("cid", "lobby").await), 500);
+    bob.chat.leave().await.unwrap();
+    cid.enter("cid", "lobby").await.unwrap();
+    play.cluster.stop().await;
+}
+
+async fn names_have_a_form(stage: Stage) {
+    let play = stage.start().await;
+    let (ann, _events) = play.stranger(0).await;
+    let long = "x".repeat(65);
+    for bad in ["", "*", "a*b", "line\nbreak", long.as_str()] {
+        assert_eq!(code(ann.enter(bad, "lobby").await), 500, "{bad:?} as a name");
+        assert_eq!(code(ann.enter("ann", bad).await), 500, "{bad:?} as a room");
+    }
+    for room in ["a.b", "> all", "100 %", "聊天室", "😀", "..", "a b"] {
+        let entered = ann.enter("ann", room).await.unwrap();
+        assert_eq!(entered.users, ["ann"], "{room}");
+        ann.say("hi").await.unwrap();
+    }
+    play.cluster.stop().await;
+}
+
+async fn packages_have_a_size(stage: Stage) {
+    let play = stage.start().await;
+    let (early, mut events) = play.stranger(0).await;
+    early.notify(routes::SEND, &json!({ "content": "x".repeat(5_000) })).unwrap();
+    assert_eq!(events.next().await, Some(Event::Closed), "more than 4 KiB before entering");
+    let mut ann = play.person("ann", "lobby").await;
+    ann.say(&"x".repeat(5_000)).await;
+    assert_eq!(ann.hears_chat().await.1.len(), 5_000);
+    ann.chat.notify(routes::SEND, &json!({ "content": "x".repeat(70_000) })).unwrap();
+    assert_eq!(ann.hears().await, Event::Closed, "more than 64 KiB");
+    assert_eq!(play.cluster.metrics().sessions_closed_bad_input.get(), 2);
+    play.cluster.stop().await;
+}
+
+async fn who_reads_nothing_is_closed(stage: Stage) {
+    let stage = stage.with(|settings| {
+        settings.session.max_outbound_bytes = 256 * 1024;
+        settings.session.requests_per_sec = 10_000;
+        settings.session.request_burst = 10_000;
+    });
+    let play = stage.start().await;
+    // A client whose events nobody takes stops reading when its queue is full: here a raw socket that never reads.
+    let deaf = deaf_member(&play.connector(0)).await;
+    let mut bob = play.person_at(0, "bob", "lobby").await;
+    let text = "x".repeat(16_000);
+    let metrics = play.cluster.metrics().clone();
+    for round in 0..2_000 {
+        bob.say(&text).await;
+        bob.hears_chat().await;
+        if metrics.sessions_closed_slow.get() > 0 {
+            break;
+        }
+        assert!(round < 1_999, "the deaf client was never closed");
+    }
+    loop {
+        if bob.hears().await == Event::Leave("deaf".to_owned()) {
+            break;
+        }
+    }
+    drop(deaf);
+    play.cluster.stop().await;
+}
+
+/// A member that never reads again.
+async fn deaf_member(
+    address: &str,
+) -> tokio_tungstenite::WebSocketStream<tokio_tungstenite::MaybeTlsStream<tokio::net::TcpStream>> {
+    use tokio_tungstenite::tungstenite::Message;
+    let (mut socket, _) = tokio_tungstenite::connect_async(format!("ws://{address}/")).await.unwrap();
+    let handshake = wire::Package::new(wire::PackageKind::Handshake, &b"{\"sys\":{}}"[..]).encode().unwrap();
+    let ack = wire::Package::empty(wire::PackageKind::HandshakeAck).encode().unwrap();
+    let route = wire::RouteRef::Text(routes::ENTER.to_owned());
+    let body = r#"{"username":"deaf","rid":"lobby"}"#.into();
+    let enter = wire::Message::Request { id: 1, route, body }.encode_package().unwrap();
+    for package in [handshake, ack, enter] {
+        futures_util::SinkExt::send(&mut socket, Message::Binary(package)).await.unwrap();
+    }
+    socket
+}
+
+async fn who_enters_nothing_is_closed(stage: Stage) {
+    let play = stage.with(|settings| settings.frontend.enter_secs = 1).start().await;
+    let (_chat, mut events) = play.stranger(0).await;
+    let mut bob = play.person("bob", "lobby").await;
+    assert_eq!(tokio::time::timeout(DEADLINE, events.next()).await.unwrap(), Some(Event::Closed));
+    bob.say("I am in").await;
+    assert_eq!(bob.hears_chat().await.1, "I am in");
+    play.cluster.stop().await;
+}
+
+async fn servers_have_a_most(stage: Stage) {
+    let play = stage.with(|settings| settings.frontend.max_connections = 2).start().await;
+    let first = play.stranger(0).await;
+    let _second = play.stranger(0).await;
+    let refused = ChatClient::connect(&play.connector(0), Options::default()).await;
+    assert!(matches!(refused, Err(ClientError::Connect { .. })), "{refused:?}");
+    first.0.close();
+    let address = play.connector(0);
+    eventually(DEADLINE, "room for another client", async || {
+        ChatClient::connect(&address, Options::default()).await.is_ok()
+    })
+    .await;
+    play.cluster.stop().await;
+}

@@ -1,0 +1,31 @@
+//! The whole cluster through the Rust client: each scenario is written once and runs on both buses.
+#![expect(clippy::unwrap_used, clippy::panic, reason = "a test")]
+
+mod anomalies;
+mod bad_input;
+mod limits;
+mod order;
+mod outages;
+mod stage;
+mod stopping;
+mod talking;
+mod tracing_on;
+
+/// Runs scenarios on the in-process bus and over a real nats-server.
+macro_rules! on_both_buses {
+    ($($scenario:ident),+ $(,)?) => {
+        mod in_process {
+            $(#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+            async fn $scenario() {
+                super::$scenario(crate::stage::Stage::in_process()).await;
+            })+
+        }
+        mod over_nats {
+            $(#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+            async fn $scenario() {
+                super::$scenario(crate::stage::Stage::over_nats()).await;
+            })+
+        }
+    };
+}
+pub(crate) use on_both_buses;

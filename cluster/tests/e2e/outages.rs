@@ -1,0 +1,142 @@
+//! Servers that are away for a while, over NATS: each server of the cluster is started alone.
+
+use client::{ChatClient, Event, Options, query_entry, routes};
+use cluster::{Cluster, Plan};
+use serde_json::json;
+use shared::config::{Config, Server, Servers, Settings};
+use shared::dispatcher::{CHAT, CONNECTOR, GATE};
+use shared::ids::ServerId;
+use shared::testing::{NatsServer, eventually};
+
+use crate::stage::{DEADLINE, Person, address, servers, settings};
+
+/// A cluster of servers that are started one by one, as processes would be.
+struct Parts {
+    nats: NatsServer,
+    servers: Servers,
+    settings: Settings,
+}
+
+impl Parts {
+    async fn new() -> Self {
+        let mut settings = settings();
+        settings.rpc.request_ms = 1_500;
+        settings.rpc.repeat_ms = 200;
+        settings.rpc.heartbeat_ms = 100;
+        Self { nats: NatsServer::start().await, servers: servers(), settings }
+    }
+
+    async fn start(&mut self, id: &str) -> Cluster {
+        let servers = self.servers.clone();
+        let config = Config { environment: "test".to_owned(), servers, settings: self.settings.clone() };
+        let only = Some(ServerId::new(id).unwrap());
+        let cluster = Cluster::start(Plan { config, nats: Some(self.nats.url().to_owned()), only }).await.unwrap();
+        // Those who start later know which ports the system picked.
+        let started: Server = cluster.servers().find(&ServerId::new(id).unwrap()).unwrap().1.clone();
+        self.servers.replace(started);
+        cluster
+    }
+
+    async fn person(&self, connector: usize, name: &str, room: &str) -> Person {
+        let address = address(&self.servers, CONNECTOR, connector);
+        let (chat, events) = ChatClient::connect(&address, Options::default()).await.unwrap();
+        let entered = chat.enter(name, room).await.unwrap();
+        Person { name: name.to_owned(), chat, events, entered }
+    }
+}
+
+/// The chat server of this room.
+fn home(servers: &Servers, room: &str) -> String {
+    shared::dispatcher::place(room, servers.chat()).unwrap().id.to_string()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_chat_server_restarts_and_nobody_is_told_that_anybody_went() {
+    let mut parts = Parts::new().await;
+    let home = home(&parts.servers, "lobby");
+    let chat = parts.start(&home).await;
+    let first = parts.start("connector-server-1").await;
+    let second = parts.start("connector-server-2").await;
+    let mut ann = parts.person(0, "ann", "lobby").await;
+    let mut bob = parts.person(1, "bob", "lobby").await;
+    assert_eq!(ann.hears().await, Event::Add("bob".to_owned()));
+    ann.say("before").await;
+    assert_eq!(bob.hears_chat().await.1, "before");
+    chat.stop().await;
+    let unknown = ann.chat.request(routes::SEND, &json!({ "content": "lost?", "target": "*" })).await.unwrap();
+    assert_eq!(unknown["code"], json!(503), "{unknown}");
+    let chat = parts.start(&home).await;
+    bob.say("after").await;
+    let mut heard = ann.hears_until("after").await;
+    // What was answered 503 may have been said after all, once.
+    heard.retain(|event| !matches!(event, Event::Chat(chat) if chat.msg == "lost?" || chat.msg == "before"));
+    assert_eq!(heard, []);
+    let cid = parts.person(0, "cid", "lobby").await;
+    assert_eq!(cid.users(), ["ann", "bob", "cid"].into());
+    assert_eq!(ann.hears().await, Event::Add("cid".to_owned()));
+    for cluster in [first, second, chat] {
+        cluster.stop().await;
+    }
+}
+
+/// Anomaly 12: with no chat server up, a client that left stayed half-open for ever.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a12_a_client_leaves_while_no_chat_server_is_there() {
+    let mut parts = Parts::new().await;
+    let home = home(&parts.servers, "lobby");
+    let chat = parts.start(&home).await;
+    let connector = parts.start("connector-server-1").await;
+    let ann = parts.person(0, "ann", "lobby").await;
+    let mut bob = parts.person(0, "bob", "lobby").await;
+    chat.stop().await;
+    ann.chat.close();
+    let metrics = connector.metrics().clone();
+    eventually(DEADLINE, "the connection to be gone", async || metrics.connections.get() == 1).await;
+    let chat = parts.start(&home).await;
+    // In the new log nobody ever was ann; that she went is told when the others are back.
+    assert_eq!(bob.hears().await, Event::Leave("ann".to_owned()));
+    assert_eq!(parts.person(0, "ann", "lobby").await.users(), ["ann", "bob"].into());
+    connector.stop().await;
+    chat.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_gate_skips_connectors_that_do_not_answer() {
+    let mut parts = Parts::new().await;
+    let first = parts.start("connector-server-1").await;
+    let third = parts.start("connector-server-3").await;
+    let gate = parts.start("gate-server-1").await;
+    let address = address(&parts.servers, GATE, 0);
+    let port = |index: usize| parts.servers.connector()[index].client_port.unwrap();
+    let entry = async |uid: &str| query_entry(&address, uid, &Options::default()).await.ok().map(|entry| entry.port);
+    // crc32("user1") % 3 = 1, a connector that was never started; crc32("alice") % 3 = 2.
+    eventually(DEADLINE, "the second to be skipped", async || entry("user1").await.is_some_and(|port| port != 0)).await;
+    assert_eq!(entry("alice").await, Some(port(2)));
+    third.stop().await;
+    eventually(DEADLINE, "the third to be skipped", async || entry("alice").await == Some(port(0))).await;
+    first.stop().await;
+    eventually(DEADLINE, "nobody to be left", async || entry("alice").await.is_none()).await;
+    gate.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_broker_that_goes_and_comes_back() {
+    let mut parts = Parts::new().await;
+    let home = home(&parts.servers, "lobby");
+    let chat = parts.start(&home).await;
+    let connector = parts.start("connector-server-1").await;
+    let ann = parts.person(0, "ann", "lobby").await;
+    let mut bob = parts.person(0, "bob", "lobby").await;
+    ann.say("before").await;
+    parts.nats.kill();
+    let unknown = ann.chat.request(routes::SEND, &json!({ "content": "meanwhile", "target": "*" })).await.unwrap();
+    assert_eq!(unknown["code"], json!(503), "{unknown}");
+    parts.nats.restart().await;
+    eventually(DEADLINE, "the room to serve again", async || ann.chat.say("again").await.is_ok()).await;
+    assert_eq!(bob.hears_chat().await.1, "before");
+    assert_eq!(bob.hears_chat().await.1, "meanwhile", "the head is never given up");
+    assert_eq!(bob.hears_chat().await.1, "again");
+    assert_eq!(parts.servers.of_type(CHAT).len(), 3);
+    connector.stop().await;
+    chat.stop().await;
+}
