@@ -486,8 +486,9 @@ impl Room {
         }
         let number = ask.session;
         let users = self.told.iter().cloned().collect();
-        cx.acts.push(Act::Answer(ask, Reply::Entered { users, seq, time }));
+        // In this order: who reads the answer may at once send what only those may who are in.
         cx.acts.push(Act::Entered(number));
+        cx.acts.push(Act::Answer(ask, Reply::Entered { users, seq, time }));
     }
 }
 
