@@ -143,6 +143,8 @@ impl Nats {
     async fn confirm_and_close(&self, barrier: Waiting, deadline: Instant) -> Result<(), BusError> {
         self.hand_over(Outgoing { subject: barrier.subject(), ..Outgoing::default() })?;
         barrier.answer(deadline.saturating_duration_since(Instant::now())).await?;
+        // The end that follows is ours, and no broken connection.
+        self.link.close();
         let close = async {
             // Fails only when the client is closed already, and then `ended` comes as well.
             drop(self.client.drain().await);
