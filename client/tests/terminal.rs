@@ -1,0 +1,122 @@
+//! The terminal chat as people use it: two of them talk through a cluster.
+#![expect(clippy::unwrap_used, clippy::panic, reason = "a test")]
+
+use std::net::{IpAddr, Ipv4Addr};
+use std::process::Stdio;
+use std::time::Duration;
+
+use cluster::{Cluster, Plan};
+use shared::config::{Config, Server, Servers, Settings};
+use shared::dispatcher::{CHAT, CONNECTOR, GATE};
+use shared::ids::ServerId;
+use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader, Lines};
+use tokio::process::{Child, ChildStdin, ChildStdout, Command};
+use tokio::time::timeout;
+
+const DEADLINE: Duration = Duration::from_secs(20);
+
+struct Terminal {
+    child: Child,
+    keyboard: Option<ChildStdin>,
+    screen: Lines<BufReader<ChildStdout>>,
+}
+
+impl Terminal {
+    fn start(gate: &str, user: &str, room: &str) -> Self {
+        let mut child = Command::new(env!("CARGO_BIN_EXE_shaddock-chat"))
+            .args(["--gate", gate, "--user", user, "--room", room])
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .kill_on_drop(true)
+            .spawn()
+            .unwrap();
+        let keyboard = child.stdin.take();
+        let screen = BufReader::new(child.stdout.take().unwrap()).lines();
+        Self { child, keyboard, screen }
+    }
+
+    async fn types(&mut self, line: &str) {
+        self.keyboard.as_mut().unwrap().write_all(format!("{line}\n").as_bytes()).await.unwrap();
+    }
+
+    /// Reads lines until one has the text; returns those before it.
+    async fn shows(&mut self, text: &str) -> Vec<String> {
+        let mut before = Vec::new();
+        loop {
+            let line = timeout(DEADLINE, self.screen.next_line()).await;
+            match line.unwrap_or_else(|_| panic!("{text:?} was not shown, only {before:?}")).unwrap() {
+                Some(line) if line.contains(text) => return before,
+                Some(line) => before.push(line),
+                None => panic!("the chat ended before it showed {text:?}: {before:?}"),
+            }
+        }
+    }
+
+    /// Ends the input; returns whether the program says that all is well, and what it complains of.
+    async fn ends(mut self) -> (bool, String) {
+        drop(self.keyboard.take());
+        let status = timeout(DEADLINE, self.child.wait()).await.unwrap().unwrap();
+        let mut complaints = String::new();
+        self.child.stderr.take().unwrap().read_to_string(&mut complaints).await.unwrap();
+        (status.success(), complaints)
+    }
+}
+
+async fn cluster() -> (Cluster, String) {
+    let server = |kind: &str| {
+        let client_port = (kind != CHAT).then_some(0);
+        let id = ServerId::new(&format!("{kind}-server-1")).unwrap();
+        (kind.to_owned(), vec![Server { client_port, ..Server::new(id, "127.0.0.1") }])
+    };
+    let servers = Servers::new([server(GATE), server(CONNECTOR), server(CHAT)]);
+    let settings = Settings { bind: IpAddr::V4(Ipv4Addr::LOCALHOST), ..Settings::default() };
+    let config = Config { environment: "test".to_owned(), servers, settings };
+    let cluster = Cluster::start(Plan { config, nats: None, only: None }).await.unwrap();
+    let gate = format!("127.0.0.1:{}", cluster.servers().gate()[0].client_port.unwrap());
+    (cluster, gate)
+}
+
+#[tokio::test]
+async fn two_terminals_talk() {
+    let (cluster, gate) = cluster().await;
+    let mut ann = Terminal::start(&gate, "ann", "lobby");
+    ann.shows("you are in lobby with ann").await;
+    let mut bob = Terminal::start(&gate, "bob", "lobby");
+    bob.shows("you are in lobby with ann, bob").await;
+    ann.shows("bob came").await;
+    ann.types("hello 😀").await;
+    ann.shows("ann: hello 😀").await;
+    bob.shows("ann: hello 😀").await;
+    bob.types("/w ann between us").await;
+    bob.shows("you to ann: between us").await;
+    ann.shows("bob to you: between us").await;
+    bob.types("/w nobody psst").await;
+    bob.shows("! refused (500): no-such-member").await;
+    bob.types("/who").await;
+    bob.shows("here: ann, bob").await;
+    bob.types("/room attic").await;
+    bob.shows("you are in attic with bob").await;
+    ann.shows("bob went").await;
+    bob.types("/leave").await;
+    bob.types("alone").await;
+    bob.shows("! refused (500): not-in-room").await;
+    assert_eq!(bob.ends().await, (true, String::new()));
+    ann.types("/quit").await;
+    assert_eq!(ann.ends().await, (true, String::new()));
+    cluster.stop().await;
+}
+
+#[tokio::test]
+async fn what_is_wrong_is_said_in_words() {
+    let (cluster, gate) = cluster().await;
+    let mut ann = Terminal::start(&gate, "ann", "lobby");
+    ann.shows("you are in lobby").await;
+    let (well, complaints) = Terminal::start(&gate, "ann", "lobby").ends().await;
+    assert!(!well && complaints.contains("name-taken"), "{complaints}");
+    cluster.stop().await;
+    let (well, complaints) = ann.ends().await;
+    assert!(!well && complaints.contains("connection was lost"), "{complaints}");
+    let (well, complaints) = Terminal::start(&gate, "ann", "lobby").ends().await;
+    assert!(!well && complaints.contains("no chat at"), "{complaints}");
+}
