@@ -4,6 +4,10 @@ use client::{ChatClient, ClientError, Event, Options, routes};
 use serde_json::json;
 use shared::config::settings::Forbidden;
 use shared::testing::eventually;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+use tokio_tungstenite::tungstenite::client::IntoClientRequest;
+use tokio_tungstenite::tungstenite::{self, Message};
 
 use crate::on_both_buses;
 use crate::stage::{DEADLINE, Stage, code};
@@ -16,7 +20,10 @@ on_both_buses! {
     names_have_a_form,
     packages_have_a_size,
     who_reads_nothing_is_closed,
+    who_says_nothing_is_closed,
     who_enters_nothing_is_closed,
+    pages_of_others_are_refused,
+    the_gate_answers_over_http,
     servers_have_a_most,
 }
 
@@ -137,7 +144,6 @@ async fn who_reads_nothing_is_closed(stage: Stage) {
 async fn deaf_member(
     address: &str,
 ) -> tokio_tungstenite::WebSocketStream<tokio_tungstenite::MaybeTlsStream<tokio::net::TcpStream>> {
-    use tokio_tungstenite::tungstenite::Message;
     let (mut socket, _) = tokio_tungstenite::connect_async(format!("ws://{address}/")).await.unwrap();
     let handshake = wire::Package::new(wire::PackageKind::Handshake, &b"{\"sys\":{}}"[..]).encode().unwrap();
     let ack = wire::Package::empty(wire::PackageKind::HandshakeAck).encode().unwrap();
@@ -172,5 +178,65 @@ async fn servers_have_a_most(stage: Stage) {
         ChatClient::connect(&address, Options::default()).await.is_ok()
     })
     .await;
+    play.cluster.stop().await;
+}
+
+/// Neither a silent TCP connection, nor a websocket without a handshake, nor half an HTTP request stays.
+async fn who_says_nothing_is_closed(stage: Stage) {
+    let play = stage.with(|settings| settings.frontend.handshake_secs = 1).start().await;
+    let address = play.connector(0);
+    for beginning in ["", "GET / HT", "GET / HTTP/1.1\r\nHost: x\r\n"] {
+        let mut silent = TcpStream::connect(&address).await.unwrap();
+        silent.write_all(beginning.as_bytes()).await.unwrap();
+        let mut rest = Vec::new();
+        let ended = tokio::time::timeout(DEADLINE, silent.read_to_end(&mut rest)).await;
+        assert!(ended.is_ok(), "still open after {beginning:?}");
+    }
+    let (mut socket, _) = tokio_tungstenite::connect_async(format!("ws://{address}/")).await.unwrap();
+    let close = tokio::time::timeout(DEADLINE, futures_util::StreamExt::next(&mut socket)).await.unwrap();
+    assert!(matches!(close, Some(Ok(Message::Close(Some(frame)))) if u16::from(frame.code) == 1000));
+    let metrics = play.cluster.metrics();
+    eventually(DEADLINE, "all to be gone", async || metrics.connections.get() == 0).await;
+    play.cluster.stop().await;
+}
+
+async fn pages_of_others_are_refused(stage: Stage) {
+    let play = stage.start().await;
+    let connect = async |origin: &str| {
+        let mut request = format!("ws://{}/", play.connector(0)).into_client_request().unwrap();
+        request.headers_mut().insert("origin", origin.parse().unwrap());
+        tokio_tungstenite::connect_async(request).await
+    };
+    assert!(connect("http://localhost:8000").await.is_ok());
+    let refused = connect("http://evil.example").await;
+    assert!(matches!(refused, Err(tungstenite::Error::Http(response)) if response.status() == 403));
+    assert_eq!(play.cluster.metrics().connections_refused.get(), 1);
+    play.cluster.stop().await;
+}
+
+/// The status line and the body of an answer to a GET.
+async fn get(address: &str, path: &str) -> (String, String) {
+    let mut stream = TcpStream::connect(address).await.unwrap();
+    let request = format!("GET {path} HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n");
+    stream.write_all(request.as_bytes()).await.unwrap();
+    let mut answer = String::new();
+    tokio::time::timeout(DEADLINE, stream.read_to_string(&mut answer)).await.unwrap().unwrap();
+    let (head, body) = answer.split_once("\r\n\r\n").unwrap();
+    (head.lines().next().unwrap().to_owned(), body.to_owned())
+}
+
+async fn the_gate_answers_over_http(stage: Stage) {
+    let play = stage.start().await;
+    let (status, body) = get(&play.gate(), "/entry?uid=alice").await;
+    let port: u16 = play.connector(2).rsplit_once(':').unwrap().1.parse().unwrap();
+    assert_eq!(status, "HTTP/1.1 200 OK");
+    let entry: serde_json::Value = serde_json::from_str(&body).unwrap();
+    assert_eq!(entry, json!({ "code": 200, "host": "127.0.0.1", "port": port }));
+    for path in ["/entry", "/entry?uid="] {
+        let (status, body) = get(&play.gate(), path).await;
+        assert_eq!(status, "HTTP/1.1 400 Bad Request");
+        assert!(body.contains("\"code\":500") && body.contains("bad-uid"), "{body}");
+    }
+    assert_eq!(get(&play.connector(0), "/").await.0, "HTTP/1.1 426 Upgrade Required");
     play.cluster.stop().await;
 }
