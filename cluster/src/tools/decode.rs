@@ -1,5 +1,6 @@
 //! `shaddock decode`: a message of the bus as one line of JSON. What is not MessagePack passes through unchanged.
 
+use std::borrow::Cow;
 use std::fmt::{self, Write};
 use std::io::{self, Read};
 
@@ -64,14 +65,22 @@ struct Binary<'a>(&'a [u8]);
 
 impl fmt::Display for Binary<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match std::str::from_utf8(self.0) {
+        match text(self.0) {
             // Line breaks in JSON are white space: inside of strings they are escaped.
-            Ok(text) if serde_json::from_str::<IgnoredAny>(text).is_ok() => {
+            Some(text) if serde_json::from_str::<IgnoredAny>(&text).is_ok() => {
                 f.write_str(&text.trim().replace(['\n', '\r'], " "))
             }
-            Ok(text) => quoted(f, text),
-            Err(_) => hex(f, self.0),
+            Some(text) => quoted(f, &text),
+            None => hex(f, self.0),
         }
+    }
+}
+
+/// Bytes as a client's text, also as old browsers' clients write emoji; `None` if they are not text.
+fn text(bytes: &[u8]) -> Option<Cow<'_, str>> {
+    match std::str::from_utf8(bytes) {
+        Ok(text) => Some(Cow::Borrowed(text)),
+        Err(_) => Some(wire::decode_text(bytes)).filter(|text| !text.contains(char::REPLACEMENT_CHARACTER)),
     }
 }
 

@@ -35,12 +35,13 @@ fn a_message_is_one_line_in_its_own_order() {
 fn bytes_are_shown_as_what_they_hold() {
     let message = map(&[
         ("json", Value::from(&b" {\"content\":\n \"a\\nb\"}"[..])),
+        ("old", Value::from(&b"{\"content\":\"\xed\xa0\xbd\xed\xb8\x80\"}"[..])),
         ("text", Value::from(&b"{oops"[..])),
         ("bytes", Value::from(&b"\xff\x00"[..])),
         ("none", Value::from(&b""[..])),
         ("ext", Value::Ext(-1, vec![1, 2])),
     ]);
-    let expected = r#"{"json":{"content":  "a\nb"},"text":"{oops","bytes":"hex:ff00","none":"","ext":{"ext":-1,"bytes":"hex:0102"}}"#;
+    let expected = r#"{"json":{"content":  "a\nb"},"old":{"content":"😀"},"text":"{oops","bytes":"hex:ff00","none":"","ext":{"ext":-1,"bytes":"hex:0102"}}"#;
     assert_eq!(line(&message), format!("{expected}\n"));
 }
 
