@@ -184,12 +184,18 @@ impl Owner {
         self.followers.contains(connector)
     }
 
-    /// Tries again what failed, and keeps the state of a silent room from growing too old.
+    /// Tries again what failed, and keeps the state of a silent room from growing too old. To be called often while
+    /// [`Owner::is_restless`], else now and then.
     pub fn tick(&mut self, now: Now, acts: &mut Vec<Act>) {
         if let Phase::Active(active) = &mut self.phase {
             active.keep_fresh(now.wall_ms);
         }
         self.go_on(now, acts);
+    }
+
+    /// Whether it waits for a time to try again.
+    pub fn is_restless(&self) -> bool {
+        self.retry_at.is_some()
     }
 
     /// Whether nobody needs this owner: it can be dropped, the log knows all that it knew.

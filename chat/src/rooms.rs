@@ -1,6 +1,6 @@
 //! Every room of a chat server, and its links to connectors. Pure: messages and results in, sends and log operations out.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -20,6 +20,9 @@ use crate::owner::{Act, Asker, Attach, LogDone, LogOp, Now, Owner, Proposal};
 /// and it attaches again.
 const SILENCE_MS: u64 = 30_000;
 
+/// Milliseconds between two looks at every room.
+const SWEEP_MS: u64 = 5_000;
+
 /// The rooms of one chat server.
 #[derive(Debug)]
 pub struct Rooms {
@@ -31,6 +34,9 @@ pub struct Rooms {
     metrics: Arc<Metrics>,
     forget_ms: u64,
     owners: HashMap<RoomId, Owner>,
+    /// Rooms that wait for a time to try again.
+    restless: BTreeSet<RoomId>,
+    swept_at: u64,
     links: BTreeMap<ServerId, Link>,
     acts: Vec<Act>,
     effects: Vec<Effect>,
@@ -107,6 +113,8 @@ impl Rooms {
             metrics,
             forget_ms: u64::from(settings.forget_secs) * 1_000,
             owners: HashMap::new(),
+            restless: BTreeSet::new(),
+            swept_at: 0,
             links: BTreeMap::new(),
             acts: Vec::new(),
             effects: Vec::new(),
@@ -170,21 +178,26 @@ impl Rooms {
         self.take_effects()
     }
 
-    /// To be called a few times a second: tries again what failed, forgets what nobody needs.
+    /// To be called a few times a second: tries again what failed, and now and then forgets what nobody needs.
     pub fn tick(&mut self, now: Now) -> Vec<Effect> {
+        if now.ticks.saturating_sub(self.swept_at) >= SWEEP_MS {
+            self.swept_at = now.ticks;
+            self.sweep(now);
+        }
+        for room in std::mem::take(&mut self.restless) {
+            self.with_owner(&room, |owner, acts| owner.tick(now, acts));
+        }
+        self.take_effects()
+    }
+
+    /// Looks at every room, so it is not done often.
+    fn sweep(&mut self, now: Now) {
         self.forget_silent(now.ticks);
         let forget_ms = self.forget_ms;
         self.owners.retain(|_, owner| !owner.is_forgettable(now, forget_ms));
-        let mut acts = Vec::new();
-        let mut all = Vec::new();
-        for (room, owner) in &mut self.owners {
-            owner.tick(now, &mut acts);
-            all.extend(acts.drain(..).map(|act| (room.clone(), act)));
+        for room in self.owners.keys().cloned().collect::<Vec<_>>() {
+            self.with_owner(&room, |owner, acts| owner.tick(now, acts));
         }
-        for (room, act) in all {
-            self.perform(&room, act);
-        }
-        self.take_effects()
     }
 
     fn take_effects(&mut self) -> Vec<Effect> {
@@ -230,6 +243,9 @@ impl Rooms {
             .entry(room.clone())
             .or_insert_with(|| Owner::new(self.me.clone(), room.clone(), self.judge.clone(), self.metrics.clone()));
         action(owner, &mut acts);
+        if owner.is_restless() {
+            self.restless.insert(room.clone());
+        }
         for act in acts.drain(..) {
             self.perform(room, act);
         }

@@ -30,8 +30,9 @@ const RECENT_RECORDS: usize = 64;
 /// Bytes of such records.
 const RECENT_BYTES: usize = 64 * 1024;
 
-/// Most bytes of records in one answer; what is more is asked for again.
-const PAGE_BYTES: usize = 256 * 1024;
+/// Bytes of records in one answer, not counting the record that passes it; what is more is asked for again. With a record's
+/// most (a draft's 128 KiB and the proposal that passes it) it stays below half of the bus's smallest usual message, 1 MiB.
+const PAGE_BYTES: usize = 128 * 1024;
 
 /// What an activation starts from.
 pub(super) struct Start {

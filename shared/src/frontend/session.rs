@@ -122,7 +122,7 @@ impl<A: App> Connection<A> {
         if !self.filters.allows_package(self.heard_at) {
             self.options.metrics.sessions_closed_bad_input.add();
             self.outbox.kick(KickReason::Flood);
-            return Ok(());
+            return self.write().await;
         }
         let dictionary = self.options.dictionary.clone();
         match self.protocol.receive(package, dictionary.as_deref()).map_err(End::Bad)? {
