@@ -91,7 +91,7 @@ pub struct Context<'a> {
     pub common: &'a Common,
     /// Milliseconds that only rise.
     pub now: u64,
-    /// Milliseconds of chance, below [`BACK_OFF_MS`] / 2 or more; spreads what would come at once.
+    /// Milliseconds of chance; spreads what would come at once.
     pub jitter: u64,
     /// The last number given to a proposal of this connector.
     pub numbers: &'a mut u64,
