@@ -1,0 +1,27 @@
+# Everything that CI runs, and what is handy besides. `make` lists the targets.
+
+.DEFAULT_GOAL := help
+.PHONY: help test tools fmt run compose-test
+
+help: ## Print this list
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  \1\t\2/p' $(MAKEFILE_LIST) | expand -t 18
+
+test: tools ## Everything that CI runs
+	cargo fmt --all --check
+	cargo clippy --quiet --workspace --all-targets -- -D warnings
+	RUSTDOCFLAGS='-D warnings' cargo doc --quiet --workspace --no-deps --document-private-items
+	cargo test --workspace
+
+tools: ## Fetch what the tests need into target/; offline once it is there
+	@command -v cargo >/dev/null || { echo 'needs cargo: install Rust, at least as new as rust-version in Cargo.toml' >&2; exit 1; }
+	@scripts/fetch-nats-server
+	@scripts/fetch-original-client
+
+fmt: ## Format the Rust code
+	cargo fmt --all
+
+run: ## Run every development server in one process, without a broker
+	cargo run --release
+
+compose-test: ## Build the image, start seven servers and NATS in containers, chat with the original client
+	@scripts/compose-test
