@@ -373,7 +373,9 @@ impl Room {
     /// Tells the sessions who came and went while the records were not seen.
     fn tell_difference(&mut self, cx: &mut Context<'_>) {
         self.settle_at = None;
-        let here: BTreeSet<Name> = self.state.members().keys().cloned().collect();
+        // Local sessions that are on their way back never went, for all that anybody here was told.
+        let back = self.locals.values().filter(|local| local.wanted && local.hears).map(|local| &local.name);
+        let here: BTreeSet<Name> = self.state.members().keys().chain(back).cloned().collect();
         let told = std::mem::replace(&mut self.told, here);
         let hearing = self.hearing(None);
         if hearing.is_empty() {

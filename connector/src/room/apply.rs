@@ -150,6 +150,11 @@ impl Room {
         }
         local.wanted = false;
         local.hears = false;
+        let name = local.name.clone();
+        // If it was on its way back, the others took it for here all the time.
+        if self.state.session_of(&name).is_none() && self.told.remove(&name) {
+            push_to(self.hearing(None), Push::Leave { name }, cx);
+        }
     }
 
     /// Is the log right about a session? One of an earlier run is always to go.
