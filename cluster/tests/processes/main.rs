@@ -1,0 +1,27 @@
+//! The program as operators run it and the original Pomelo client meet here: real processes, real sockets.
+#![expect(clippy::unwrap_used, clippy::panic, reason = "a test")]
+
+mod original;
+mod process;
+mod support;
+
+mod talking;
+
+/// Runs scenarios on one process with the bus inside, and on seven processes over a nats-server.
+macro_rules! on_both_layouts {
+    ($($scenario:ident),+ $(,)?) => {
+        mod one_process {
+            $(#[tokio::test]
+            async fn $scenario() {
+                super::$scenario(crate::support::Layout::OneProcess).await;
+            })+
+        }
+        mod seven_processes {
+            $(#[tokio::test]
+            async fn $scenario() {
+                super::$scenario(crate::support::Layout::SevenProcesses).await;
+            })+
+        }
+    };
+}
+pub(crate) use on_both_layouts;

@@ -1,0 +1,178 @@
+//! A deployment of a test's own: its configuration, its processes, and what they answer over HTTP.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::net::{Ipv4Addr, SocketAddr, TcpListener};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use serde_json::{Value, json};
+use shared::testing::{NatsServer, eventually};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+
+use crate::process::Process;
+
+/// The longest that anything here may take.
+pub(crate) const DEADLINE: Duration = Duration::from_secs(30);
+
+/// Starts of a deployment, when others take its ports in between.
+const ATTEMPTS: usize = 5;
+
+/// Who is reached where.
+pub(crate) type Address = SocketAddr;
+
+/// How the seven servers are spread over processes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Layout {
+    /// All in one, the bus inside.
+    OneProcess,
+    /// Each in its own, over a nats-server.
+    SevenProcesses,
+}
+
+/// A directory with `servers.json` and `settings.toml`; removed when dropped, unless the test fails.
+pub(crate) struct Directory {
+    pub(crate) path: PathBuf,
+    /// Where the gate, then the connectors listen.
+    pub(crate) fronts: Vec<Address>,
+}
+
+/// Servers that run.
+pub(crate) struct Deployment {
+    /// By what they run: `all`, or a server's id.
+    processes: Vec<(String, Process)>,
+    pub(crate) directory: Directory,
+    pub(crate) nats: Option<NatsServer>,
+}
+
+impl Directory {
+    /// A gate, three connectors and three chat servers, on ports that were free a moment ago.
+    pub(crate) fn new(settings: &str) -> Self {
+        let path = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("processes-{:016x}", rand::random::<u64>()));
+        fs::create_dir_all(&path).unwrap();
+        let fronts = free_ports(4);
+        fs::write(path.join("servers.json"), servers_json(&fronts).to_string()).unwrap();
+        fs::write(path.join("settings.toml"), format!("bind = \"127.0.0.1\"\n{settings}\n")).unwrap();
+        Self { path, fronts }
+    }
+}
+
+impl Drop for Directory {
+    fn drop(&mut self) {
+        if !std::thread::panicking() {
+            drop(fs::remove_dir_all(&self.path));
+        }
+    }
+}
+
+/// Ports that are free now. Held together, so that they differ.
+fn free_ports(count: usize) -> Vec<Address> {
+    let held: Vec<TcpListener> = (0..count).map(|_| TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap()).collect();
+    held.iter().map(|listener| listener.local_addr().unwrap()).collect()
+}
+
+fn servers_json(fronts: &[Address]) -> Value {
+    let front =
+        |id: String, at: &Address| json!({"id": id, "host": "127.0.0.1", "clientPort": at.port(), "frontend": true});
+    let connectors = fronts[1..].iter().enumerate().map(|(i, at)| front(format!("connector-server-{}", i + 1), at));
+    let chats = (1..=3).map(|i| json!({"id": format!("chat-server-{i}"), "host": "127.0.0.1"}));
+    json!({"development": {
+        "gate": [front("gate-server-1".to_owned(), &fronts[0])],
+        "connector": connectors.collect::<Vec<_>>(),
+        "chat": chats.collect::<Vec<_>>(),
+    }})
+}
+
+impl Layout {
+    /// Starts all servers, with the defaults but for `settings`; returns when clients can connect.
+    pub(crate) async fn start(self, settings: &str) -> Deployment {
+        for _ in 0..ATTEMPTS {
+            let nats = if self == Self::SevenProcesses { Some(NatsServer::start().await) } else { None };
+            let mut deployment = Deployment { processes: Vec::new(), directory: Directory::new(settings), nats };
+            if deployment.start().await {
+                return deployment;
+            }
+        }
+        panic!("others took the ports {ATTEMPTS} times");
+    }
+}
+
+impl Deployment {
+    /// Starts the processes; `false` if somebody else has a port now.
+    async fn start(&mut self) -> bool {
+        let groups: &[&[&str]] = match self.nats {
+            None => &[&["all"]],
+            // The gate last: it asks the connectors at once.
+            Some(_) => &[
+                &["chat-server-1", "chat-server-2", "chat-server-3"],
+                &["connector-server-1", "connector-server-2", "connector-server-3"],
+                &["gate-server-1"],
+            ],
+        };
+        for group in groups {
+            let first = self.processes.len();
+            group.iter().for_each(|name| self.launch(name));
+            for (_, process) in &mut self.processes[first..] {
+                if !process.says("ready").await {
+                    assert!(process.output().contains("the port is taken"), "{}", process.output());
+                    return false;
+                }
+            }
+        }
+        eventually(DEADLINE, "the gate names a connector", async || self.entry("somebody").await.is_some()).await;
+        true
+    }
+
+    fn launch(&mut self, name: &str) {
+        let mut args = vec!["--env".to_owned(), "development".to_owned()];
+        if let Some(nats) = &self.nats {
+            args.extend(["--only", name, "--nats", nats.url()].map(str::to_owned));
+        }
+        self.processes.push((name.to_owned(), Process::start(&self.directory.path, name, args)));
+    }
+
+    /// The process that runs this server.
+    pub(crate) fn process(&mut self, server: &str) -> &mut Process {
+        let found = self.processes.iter_mut().find(|(name, _)| name == server || name == "all");
+        &mut found.unwrap_or_else(|| panic!("no process runs {server}")).1
+    }
+
+    /// All processes, in the order in which they were started.
+    pub(crate) fn processes(&mut self) -> impl Iterator<Item = &mut Process> {
+        self.processes.iter_mut().map(|(_, process)| process)
+    }
+
+    pub(crate) fn gate(&self) -> Address {
+        self.directory.fronts[0]
+    }
+
+    /// A connector, counted from 0.
+    pub(crate) fn connector(&self, index: usize) -> Address {
+        self.directory.fronts[1 + index]
+    }
+
+    /// The connector that the gate names for this user.
+    pub(crate) async fn entry(&self, uid: &str) -> Option<Address> {
+        let answer = get(self.gate(), &format!("/entry?uid={uid}")).await?;
+        let answer: Value = serde_json::from_str(&answer).ok()?;
+        let port = answer["port"].as_u64()?;
+        self.directory.fronts.iter().find(|at| u64::from(at.port()) == port).copied()
+    }
+}
+
+/// The body of an HTTP answer; `None` if there is none.
+pub(crate) async fn get(from: Address, path: &str) -> Option<String> {
+    let mut stream = TcpStream::connect(from).await.ok()?;
+    // HTTP/1.0: the answer comes in one piece and ends with the connection.
+    let request = format!("GET {path} HTTP/1.0\r\nHost: {from}\r\nConnection: close\r\n\r\n");
+    stream.write_all(request.as_bytes()).await.ok()?;
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).await.ok()?;
+    Some(answer.split_once("\r\n\r\n")?.1.to_owned())
+}
+
+/// The names in an answer to `enter`.
+pub(crate) fn users(answer: &Value) -> BTreeSet<&str> {
+    answer["users"].as_array().unwrap().iter().map(|user| user.as_str().unwrap()).collect()
+}

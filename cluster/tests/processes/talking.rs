@@ -1,0 +1,75 @@
+//! The chat demo through the original client: bodies as `docs/protocol.md` and Pomelo's demo have them.
+
+use std::collections::BTreeSet;
+
+use serde_json::{Value, json};
+
+use crate::on_both_layouts;
+use crate::original::Original;
+use crate::support::{Layout, users};
+
+on_both_layouts!(people_talk, a_name_is_taken_once);
+
+/// A push that has these fields with these values, and maybe more.
+fn assert_push(push: &Value, route: &str, fields: Value) {
+    assert_eq!(push["route"], route, "{push}");
+    let Value::Object(fields) = fields else { panic!("{fields} is not an object") };
+    for (field, value) in fields {
+        assert_eq!(push["body"][&field], value, "{field} of {push}");
+    }
+    assert_eq!(push["body"]["route"], route, "{push}");
+}
+
+/// What everybody says and hears, up to the last one who leaves.
+async fn people_talk(layout: Layout) {
+    let deployment = layout.start("").await;
+    let gate = deployment.gate();
+    let (mut ann, answer) = Original::enter("ann", gate, "lobby").await;
+    assert_eq!(users(&answer), BTreeSet::from(["ann"]));
+    let (mut bob, answer) = Original::enter("bob", gate, "lobby").await;
+    assert_eq!(users(&answer), BTreeSet::from(["ann", "bob"]));
+    assert_push(&ann.push().await, "onAdd", json!({"user": "bob"}));
+
+    for text in ["hello", "\u{1F600} h\u{e9} \u{6587}"] {
+        for speaker in ["ann", "bob"] {
+            let said = if speaker == "ann" { &mut ann } else { &mut bob };
+            said.say(text, "*").await;
+            // The newcomer was not told of itself, and nothing came between.
+            for listener in [&mut ann, &mut bob] {
+                let expected = json!({"msg": text, "from": speaker, "target": "*"});
+                assert_push(&listener.push().await, "onChat", expected);
+            }
+        }
+    }
+
+    ann.say("between us", "bob").await;
+    assert_push(&bob.push().await, "onChat", json!({"msg": "between us", "from": "ann", "target": "bob"}));
+    ann.say("to all", "*").await;
+    // Not the whisper.
+    for listener in [&mut ann, &mut bob] {
+        assert_push(&listener.push().await, "onChat", json!({"msg": "to all", "from": "ann", "target": "*"}));
+    }
+
+    let (mut cleo, _) = Original::enter("cleo", gate, "lobby").await;
+    for listener in [&mut ann, &mut bob] {
+        assert_push(&listener.push().await, "onAdd", json!({"user": "cleo"}));
+    }
+    let left = cleo.request("chat.chatHandler.leave", json!({})).await;
+    assert_eq!(left["code"], 200, "{left}");
+    bob.order("disconnect").await;
+    assert_push(&ann.push().await, "onLeave", json!({"user": "cleo"}));
+    assert_push(&ann.push().await, "onLeave", json!({"user": "bob"}));
+}
+
+/// The second one with a name is refused as by Pomelo, and its connection stays.
+async fn a_name_is_taken_once(layout: Layout) {
+    let deployment = layout.start("").await;
+    let gate = deployment.gate();
+    let (mut ann, _) = Original::enter("ann", gate, "lobby").await;
+    let mut other = Original::start("ann").await;
+    let refused = other.try_enter(gate, "lobby").await;
+    assert_eq!((&refused["code"], &refused["error"]), (&json!(500), &json!(true)), "{refused}");
+    let entered = other.request("connector.entryHandler.enter", json!({"username": "eve", "rid": "lobby"})).await;
+    assert_eq!(users(&entered), BTreeSet::from(["ann", "eve"]));
+    assert_push(&ann.push().await, "onAdd", json!({"user": "eve"}));
+}
