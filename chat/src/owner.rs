@@ -6,6 +6,8 @@
 //! yes makes it idle again, and it starts from what the log says.
 
 mod active;
+mod attached;
+mod recent;
 
 use std::collections::{BTreeSet, VecDeque};
 use std::sync::Arc;
@@ -282,7 +284,7 @@ impl Owner {
 
     fn go_on_walking(&mut self, records: Vec<(Position, Option<Bytes>)>, now: Now, acts: &mut Vec<Act>) {
         let Phase::Walking { epoch, mut walk } = std::mem::replace(&mut self.phase, Phase::Idle) else { return };
-        match active::decode_all(records) {
+        match attached::decode_all(records) {
             Ok(records) => {
                 walk.feed(records);
                 self.step(epoch, walk, now, acts);

@@ -1,5 +1,7 @@
 //! Everything a connector knows: its sessions, their rooms, the chat servers. Pure: inputs in, effects out.
 
+mod effects;
+
 use std::collections::{HashMap, HashSet};
 
 use bytes::Bytes;
@@ -8,56 +10,15 @@ use shared::rpc::messages::{Answer, FromChat, FromConnector, Item, Question};
 use shared::rpc::{self, RpcError};
 use tracing::{debug, error};
 
-use crate::enter::{Enter, EnterError};
+use crate::enter::Enter;
 use crate::owners::{Hearing, Owners};
 use crate::room::proposer::Ask;
-use crate::room::{Act, Common, Context, Push, Reply, Room};
+use crate::room::{Act, Common, Context, Room};
+
+pub use effects::{Effect, Limits, Now, Request, Told};
 
 /// Questions to chat servers are numbered so that the room can be told from the number: this many per room, in turn.
 const TOKENS_PER_ROOM: u64 = 1 << 16;
-
-/// What clients want.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Request {
-    /// `connector.entryHandler.enter`, with its body.
-    Enter(Bytes),
-    /// `chat.chatHandler.send`, with its body.
-    Send(Bytes),
-    /// `chat.chatHandler.leave`.
-    Leave,
-}
-
-/// Something to do, in order.
-#[derive(Debug, PartialEq, Eq)]
-pub enum Effect {
-    /// Send to a chat server; `token` numbers the question, none for what is not answered.
-    Ask { chat: ServerId, token: Option<u64>, method: String, room: Option<RoomId>, body: Bytes },
-    /// Answer a request of a session.
-    Answer { session: u64, id: u32, answer: Told },
-    /// Tell these sessions, all in this room.
-    Push { room: RoomId, to: Vec<u64>, push: Push },
-    /// The session is in a room for the first time.
-    Entered(u64),
-    /// The session's name in its room is another session's now: it must go.
-    Displaced(u64),
-}
-
-/// What a session is answered.
-#[derive(Debug, PartialEq, Eq)]
-pub enum Told {
-    /// What came of it in the room.
-    Room(RoomId, Reply),
-    /// The body of `enter` names nobody, or no room.
-    BadEnter(EnterError),
-    /// An `enter` of the session is still waiting.
-    Entering,
-    /// The session is in no room.
-    NotInRoom,
-    /// As many requests of the session wait as may.
-    TooMany,
-    /// There is no chat server.
-    NoServer,
-}
 
 /// A client connection.
 #[derive(Debug, Default)]
@@ -89,24 +50,6 @@ struct Entry {
     room: Room,
     serial: u64,
     asked: u64,
-}
-
-/// What an input comes with.
-#[derive(Debug, Clone, Copy)]
-pub struct Now {
-    /// Milliseconds that only rise.
-    pub ticks: u64,
-    /// A random number; spreads what many rooms or connectors would do at once.
-    pub chance: u64,
-}
-
-/// Limits of sessions.
-#[derive(Debug, Clone, Copy)]
-pub struct Limits {
-    /// Requests of a session that may wait for their answers.
-    pub max_in_flight: usize,
-    /// Milliseconds until a request is answered 503.
-    pub request_ms: u64,
 }
 
 impl Hub {

@@ -4,6 +4,7 @@
 //! once; whatever is missing is read by attaching again. Applying is what tells clients.
 
 mod apply;
+mod attached;
 pub mod proposer;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -11,14 +12,11 @@ use std::sync::Arc;
 
 use shared::ids::{Incarnation, Name, RoomId, ServerId, SessionId};
 use shared::metrics::Metrics;
-use shared::record::{Epoch, MAX_ENTRIES, Position, Record, Refusal};
-use shared::room::{Checkpoint, RoomState};
-use shared::rpc::messages::{Item, News, Place, Question, Unavailable};
+use shared::record::{Epoch, Position, Record, Refusal};
+use shared::room::RoomState;
+use shared::rpc::messages::{Item, Place, Question, Unavailable};
 
 use proposer::{Ask, Proposer, Wanted};
-
-/// Milliseconds that members of a room whose log was lost have to come back before the others are told that they went.
-const SETTLE_MS: u64 = 2_000;
 
 /// Milliseconds until an owner that refused, or was not there, is asked again, at least; half as many more at random.
 pub(crate) const BACK_OFF_MS: u64 = 100;
@@ -224,26 +222,6 @@ impl Room {
         self.go_on(cx);
     }
 
-    /// The owner answered an attach, or a proposal that it had committed before. The answer must be newer than all that
-    /// the owner was heard to say.
-    pub fn attached(&mut self, asked: Place, now: Place, news: News, cx: &mut Context<'_>) {
-        self.trouble = None;
-        let complete = match news {
-            News::Since { records, more } => self.catch_up(asked, now, &records, cx) && !more,
-            News::State(checkpoint) => self.take_state(asked, now, &checkpoint, cx),
-        };
-        self.attach = match self.attach {
-            Attach::Asked(place, _) if place == asked && complete => Attach::Done,
-            Attach::Asked(place, _) | Attach::AskedAndAgain(place, _) if place == asked => Attach::Wanted(cx.now),
-            // Nobody asked: the owner says so to a proposal that it committed before. It is followed all the same.
-            Attach::Done if !complete => Attach::Wanted(cx.now),
-            other => other,
-        };
-        // What was in flight may have been lost with what was missing.
-        self.proposer.repeat_at(cx.now);
-        self.go_on(cx);
-    }
-
     /// Whoever was asked does not own the room now, or nobody was there.
     pub fn not_owner(&mut self, cx: &mut Context<'_>) {
         let later = cx.now + BACK_OFF_MS + cx.jitter;
@@ -364,121 +342,10 @@ impl Room {
         }
     }
 
-    fn settle(&mut self, cx: &mut Context<'_>) {
-        if self.settle_at.is_some_and(|at| at <= cx.now) {
-            self.tell_difference(cx);
-        }
-    }
-
-    /// Tells the sessions who came and went while the records were not seen.
-    fn tell_difference(&mut self, cx: &mut Context<'_>) {
-        self.settle_at = None;
-        // Local sessions that are on their way back never went, for all that anybody here was told.
-        let back = self.locals.values().filter(|local| local.wanted && local.hears).map(|local| &local.name);
-        let here: BTreeSet<Name> = self.state.members().keys().chain(back).cloned().collect();
-        let told = std::mem::replace(&mut self.told, here);
-        let hearing = self.hearing(None);
-        if hearing.is_empty() {
-            return;
-        }
-        for name in told.difference(&self.told) {
-            cx.acts.push(Act::Push(hearing.clone(), Push::Leave { name: name.clone() }));
-        }
-        for name in self.told.difference(&told) {
-            cx.acts.push(Act::Push(hearing.clone(), Push::Add { name: name.clone() }));
-        }
-    }
-
     /// Sessions that hear what happens, but for one.
     fn hearing(&self, but: Option<u64>) -> Vec<u64> {
         let hears = |(number, local): (&u64, &Local)| (local.hears && Some(*number) != but).then_some(*number);
         self.locals.iter().filter_map(hears).collect()
-    }
-
-    /// Applies the records of an answer; false if they did not lead to where the owner is.
-    fn catch_up(
-        &mut self,
-        asked: Place,
-        now: Place,
-        records: &[(Position, Arc<Record>)],
-        cx: &mut Context<'_>,
-    ) -> bool {
-        if now.epoch != self.at.epoch {
-            if asked != self.at {
-                return false;
-            }
-            // Another log: the answer has all of it.
-            cx.common.metrics.states_taken.add();
-            self.start_over(Place { epoch: now.epoch, position: Position::NONE }, RoomState::default(), cx);
-        }
-        for (position, record) in records {
-            if *position > self.at.position && record.prev == self.at.position {
-                self.apply(*position, record, cx);
-            }
-        }
-        self.at.position >= now.position
-    }
-
-    /// Takes the state instead of the records between, unless records went on meanwhile.
-    fn take_state(&mut self, asked: Place, now: Place, checkpoint: &Checkpoint, cx: &mut Context<'_>) -> bool {
-        if asked != self.at {
-            return false;
-        }
-        cx.common.metrics.states_taken.add();
-        self.start_over(now, RoomState::from(checkpoint), cx);
-        true
-    }
-
-    fn start_over(&mut self, now: Place, state: RoomState, cx: &mut Context<'_>) {
-        let lost = self.at.epoch != now.epoch && self.at.epoch != Epoch::default();
-        self.at = now;
-        self.state = state;
-        self.head_after_state(lost, cx);
-        let of_log = self.state.members().values().filter(|s| s.connector == cx.common.me).cloned().collect::<Vec<_>>();
-        for session in of_log {
-            self.reconcile_run(session.number, session.incarnation, cx.common);
-        }
-        for number in self.locals.keys().copied().collect::<Vec<_>>() {
-            self.reconcile(number, cx.common);
-        }
-        if lost {
-            self.settle_at = Some(cx.now + SETTLE_MS);
-        } else {
-            self.tell_difference(cx);
-        }
-    }
-
-    /// What the state says of the proposal in flight.
-    fn head_after_state(&mut self, lost: bool, cx: &mut Context<'_>) {
-        let last = self.state.last_proposal(&cx.common.me).filter(|last| last.incarnation == cx.common.incarnation);
-        let done = last.and_then(|last| self.proposer.committed(last.number));
-        for wanted in done.into_iter().flatten() {
-            self.answer_unseen(wanted, cx);
-        }
-        if lost {
-            self.proposer.take_head_back();
-        }
-    }
-
-    /// Answers for an item that was decided in a record that cannot be seen any more.
-    fn answer_unseen(&mut self, Wanted { item, ask }: Wanted, cx: &mut Context<'_>) {
-        let Some(ask) = ask else { return };
-        let session = session_id(cx.common, ask.session);
-        match item {
-            Item::Join { .. } if self.state.name_of(&session).is_some() => {
-                let when = When { seq: self.at.position.seq(MAX_ENTRIES - 1), time: self.state.time() };
-                self.entered(ask, when, cx);
-            }
-            Item::Join { .. } => {
-                let number = ask.session;
-                cx.acts.push(Act::Answer(ask, Reply::Unknown { enter: true, because: None }));
-                self.give_up_entering(number, cx);
-            }
-            Item::Leave { .. } if self.state.name_of(&session).is_none() => cx.acts.push(Act::Answer(ask, Reply::Left)),
-            Item::Leave { .. } | Item::Send { .. } => {
-                cx.acts.push(Act::Answer(ask, Reply::Unknown { enter: false, because: None }));
-            }
-        }
     }
 
     /// A session is in: it is told with whom.

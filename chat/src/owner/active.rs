@@ -6,14 +6,14 @@ use std::sync::Arc;
 use bytes::Bytes;
 use shared::ids::{RoomId, ServerId};
 use shared::metrics::Metrics;
-use shared::record::{Entry, Epoch, LINKS, Position, Record, RecordError, VERSION};
+use shared::record::{Entry, Epoch, LINKS, Position, Record, VERSION};
 use shared::room::{Checkpoint, RoomState};
-use shared::rpc::messages::{Answer, News, Place};
+use shared::rpc::messages::Answer;
 
+use super::recent::{Recent, weight};
 use super::{Act, Attach, LogOp, Now, Proposal};
 use crate::decide::{Draft, Judge};
-use crate::log::Tail;
-use crate::walk::{ReadRecord, Step, Until, Walk};
+use crate::walk::Walk;
 
 /// Records after which there is a checkpoint in any case.
 const CHECKPOINT_RECORDS: usize = 256;
@@ -23,16 +23,6 @@ const CHECKPOINT_BYTES: usize = 1024 * 1024;
 
 /// A room with members gets a checkpoint at least this often, so that age never takes its last one.
 const CHECKPOINT_MS: u64 = 24 * 3_600_000;
-
-/// Records kept at hand for connectors that are a little behind.
-const RECENT_RECORDS: usize = 64;
-
-/// Bytes of such records.
-const RECENT_BYTES: usize = 64 * 1024;
-
-/// Bytes of records in one answer, not counting the record that passes it; what is more is asked for again. With a record's
-/// most (a draft's 128 KiB and the proposal that passes it) it stays below half of the bus's smallest usual message, 1 MiB.
-const PAGE_BYTES: usize = 128 * 1024;
 
 /// What an activation starts from.
 pub(super) struct Start {
@@ -49,28 +39,28 @@ pub(super) struct Start {
 #[derive(Debug)]
 pub(super) struct Active {
     me: ServerId,
-    room: RoomId,
+    pub(super) room: RoomId,
     judge: Arc<Judge>,
     metrics: Arc<Metrics>,
-    epoch: Epoch,
+    pub(super) epoch: Epoch,
     /// Ahead of the log by the record in flight.
-    state: RoomState,
+    pub(super) state: RoomState,
     /// The room's last record.
-    position: Position,
+    pub(super) position: Position,
     /// What stands before it, newest first.
-    behind: Vec<Position>,
-    recent: Recent,
+    pub(super) behind: Vec<Position>,
+    pub(super) recent: Recent,
     since: SinceCheckpoint,
     /// Connectors that our first record names and goes to; taken when it is made.
     unnamed: Option<Vec<ServerId>>,
     refresh: bool,
     /// Attaches whose position is proven, to be answered before anything else is appended.
-    proven: VecDeque<Attach>,
-    busy: Busy,
+    pub(super) proven: VecDeque<Attach>,
+    pub(super) busy: Busy,
 }
 
 #[derive(Debug)]
-enum Busy {
+pub(super) enum Busy {
     No,
     Append(Box<Appending>),
     /// Reading the last position, for these.
@@ -80,7 +70,7 @@ enum Busy {
 }
 
 #[derive(Debug)]
-struct Appending {
+pub(super) struct Appending {
     record: Record,
     size: usize,
     proposals: Vec<Proposal>,
@@ -93,49 +83,6 @@ struct Appending {
 struct SinceCheckpoint {
     records: usize,
     bytes: usize,
-}
-
-/// The newest records, as connectors get them.
-#[derive(Debug, Default)]
-struct Recent {
-    records: VecDeque<(Position, Arc<Record>)>,
-    bytes: usize,
-}
-
-impl Recent {
-    fn push(&mut self, position: Position, record: Arc<Record>) {
-        self.bytes += weight(&record);
-        self.records.push_back((position, record));
-        while self.records.len() > RECENT_RECORDS || self.bytes > RECENT_BYTES {
-            let Some((_, old)) = self.records.pop_front() else { return };
-            self.bytes -= weight(&old);
-        }
-    }
-
-    /// The records after `position`, if all of them are at hand.
-    fn after(&self, position: Position) -> Option<Vec<(Position, Arc<Record>)>> {
-        let first = self.records.iter().position(|(_, record)| record.prev == position)?;
-        Some(self.records.iter().skip(first).cloned().collect())
-    }
-}
-
-/// Roughly a record's bytes on the bus; never less than what it takes.
-fn weight(record: &Record) -> usize {
-    let entries = record.entries.iter().map(|entry| match entry {
-        Entry::Say { content, .. } | Entry::Whisper { content, .. } => 600 + content.len(),
-        Entry::Join { .. } | Entry::Leave { .. } | Entry::Open => 600,
-    });
-    let outcomes = record.proposals.iter().map(|decided| 128 + 32 * decided.outcomes.len());
-    256 + entries.sum::<usize>() + outcomes.sum::<usize>()
-}
-
-/// Decodes what a read brought; `None` stays for what is gone.
-pub(super) fn decode_all(records: Vec<(Position, Option<Bytes>)>) -> Result<Vec<ReadRecord>, RecordError> {
-    let decode = |(position, bytes): (Position, Option<Bytes>)| {
-        let record = bytes.map(|bytes| Record::decode(&bytes)).transpose()?;
-        Ok((position, record.map(Arc::new)))
-    };
-    records.into_iter().map(decode).collect()
 }
 
 impl Active {
@@ -339,7 +286,7 @@ impl Active {
         let mut others = followers | &before;
         others.extend(self.state.connectors().cloned());
         others.extend(record.named.iter().cloned());
-        let Some((_, record)) = self.recent.records.back() else { return false };
+        let Some((_, record)) = self.recent.last() else { return false };
         let news = Answer::Record { room: self.room.clone(), epoch: self.epoch, position, record: record.clone() };
         let trace = proposals.first().map(|p| p.asker.trace.clone()).unwrap_or_default();
         for proposal in proposals {
@@ -348,112 +295,5 @@ impl Active {
         }
         acts.extend(others.into_iter().map(|connector| Act::Tell(connector, news.clone(), trace.clone())));
         true
-    }
-
-    /// Whether what was read is this activation's last record.
-    pub(super) fn is_last(&self, tail: &Tail) -> bool {
-        let last = tail.last.as_ref().map_or(Position::NONE, |(position, _)| *position);
-        tail.epoch == self.epoch && last == self.position
-    }
-
-    /// The position is the room's last: those who waited for the proof are answered.
-    pub(super) fn proven(&mut self, acts: &mut Vec<Act>) {
-        if let Busy::Prove(waiting) = std::mem::replace(&mut self.busy, Busy::No) {
-            self.prove(waiting.into_iter());
-        }
-        self.answer_proven(acts);
-    }
-
-    /// These waited while the position was proven by an append.
-    pub(super) fn prove(&mut self, attaches: impl Iterator<Item = Attach>) {
-        self.proven.extend(attaches);
-    }
-
-    fn answer_proven(&mut self, acts: &mut Vec<Act>) {
-        while !self.is_busy() {
-            let Some(attach) = self.proven.pop_front() else { return };
-            let Place { epoch, position } = attach.at;
-            if epoch != self.epoch || position == Position::NONE || position > self.position {
-                self.answer_state(attach, acts);
-            } else if position == self.position {
-                self.answer_records(attach, Vec::new(), acts);
-            } else if let Some(records) = self.recent.after(position) {
-                self.answer_records(attach, records, acts);
-            } else {
-                self.read_since(attach, acts);
-            }
-        }
-    }
-
-    fn read_since(&mut self, attach: Attach, acts: &mut Vec<Act>) {
-        let Some((last, record)) = self.recent.records.back() else { return self.answer_state(attach, acts) };
-        // What is at hand has no links: the walk begins at the last record as the log has it.
-        let mut first = Record::clone(record);
-        first.links = self.behind.iter().skip(1).copied().collect();
-        let walk = Walk::new(Until::After(attach.at.position), *last, Arc::new(first));
-        self.proven.push_front(attach);
-        self.step(walk, acts);
-    }
-
-    /// Takes the records that a proven attach lacked.
-    pub(super) fn caught_up(
-        &mut self,
-        records: Vec<(Position, Option<Bytes>)>,
-        acts: &mut Vec<Act>,
-    ) -> Result<(), RecordError> {
-        let Busy::CatchUp(mut walk) = std::mem::replace(&mut self.busy, Busy::No) else { return Ok(()) };
-        walk.feed(decode_all(records)?);
-        self.step(walk, acts);
-        Ok(())
-    }
-
-    fn step(&mut self, walk: Walk, acts: &mut Vec<Act>) {
-        match walk.next() {
-            Step::Read(positions) => {
-                self.busy = Busy::CatchUp(walk);
-                acts.push(Act::Log(LogOp::Read(positions)));
-            }
-            Step::Done(records) => {
-                let Some(attach) = self.proven.pop_front() else { return };
-                // The chain must begin where the connector is: else what is between was removed.
-                if records.first().is_some_and(|(_, first)| first.prev == attach.at.position) {
-                    let records = records.into_iter().map(|(p, r)| (p, Arc::new(r.for_connectors()))).collect();
-                    self.answer_records(attach, records, acts);
-                } else {
-                    self.answer_state(attach, acts);
-                }
-            }
-            Step::Gone => {
-                if let Some(attach) = self.proven.pop_front() {
-                    self.answer_state(attach, acts);
-                }
-            }
-        }
-    }
-
-    fn answer_state(&self, attach: Attach, acts: &mut Vec<Act>) {
-        let news = News::State(Box::new(Checkpoint::from(&self.state)));
-        self.answer(attach, news, acts);
-    }
-
-    fn answer_records(&self, attach: Attach, records: Vec<(Position, Arc<Record>)>, acts: &mut Vec<Act>) {
-        let mut bytes = 0;
-        let all = records.len();
-        let page: Vec<_> = records
-            .into_iter()
-            .take_while(|(_, record)| {
-                let fits = bytes < PAGE_BYTES;
-                bytes += weight(record);
-                fits
-            })
-            .collect();
-        let more = page.len() < all;
-        self.answer(attach, News::Since { records: page, more }, acts);
-    }
-
-    fn answer(&self, attach: Attach, news: News, acts: &mut Vec<Act>) {
-        let now = Place { epoch: self.epoch, position: self.position };
-        let answer = Answer::Attached { room: self.room.clone(), asked: attach.at, now, news };
-        acts.push(Act::Answer(attach.asker, answer));
     }
 }

@@ -1,0 +1,52 @@
+//! The newest records of a room at its owner, for connectors that are a little behind.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+use shared::record::{Entry, Position, Record};
+
+/// Records kept at hand for connectors that are a little behind.
+const RECENT_RECORDS: usize = 64;
+
+/// Bytes of such records.
+const RECENT_BYTES: usize = 64 * 1024;
+
+/// The newest records, as connectors get them.
+#[derive(Debug, Default)]
+pub(super) struct Recent {
+    records: VecDeque<(Position, Arc<Record>)>,
+    bytes: usize,
+}
+
+impl Recent {
+    /// Adds the newest, and lets go of the oldest that are too many.
+    pub(super) fn push(&mut self, position: Position, record: Arc<Record>) {
+        self.bytes += weight(&record);
+        self.records.push_back((position, record));
+        while self.records.len() > RECENT_RECORDS || self.bytes > RECENT_BYTES {
+            let Some((_, old)) = self.records.pop_front() else { return };
+            self.bytes -= weight(&old);
+        }
+    }
+
+    /// The newest.
+    pub(super) fn last(&self) -> Option<&(Position, Arc<Record>)> {
+        self.records.back()
+    }
+
+    /// The records after `position`, if all of them are at hand.
+    pub(super) fn after(&self, position: Position) -> Option<Vec<(Position, Arc<Record>)>> {
+        let first = self.records.iter().position(|(_, record)| record.prev == position)?;
+        Some(self.records.iter().skip(first).cloned().collect())
+    }
+}
+
+/// Roughly a record's bytes on the bus; never less than what it takes.
+pub(super) fn weight(record: &Record) -> usize {
+    let entries = record.entries.iter().map(|entry| match entry {
+        Entry::Say { content, .. } | Entry::Whisper { content, .. } => 600 + content.len(),
+        Entry::Join { .. } | Entry::Leave { .. } | Entry::Open => 600,
+    });
+    let outcomes = record.proposals.iter().map(|decided| 128 + 32 * decided.outcomes.len());
+    256 + entries.sum::<usize>() + outcomes.sum::<usize>()
+}

@@ -1,0 +1,68 @@
+//! What goes into a hub and comes out of it.
+
+use bytes::Bytes;
+use shared::ids::{RoomId, ServerId};
+
+use crate::enter::EnterError;
+use crate::room::{Push, Reply};
+
+/// What clients want.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Request {
+    /// `connector.entryHandler.enter`, with its body.
+    Enter(Bytes),
+    /// `chat.chatHandler.send`, with its body.
+    Send(Bytes),
+    /// `chat.chatHandler.leave`.
+    Leave,
+}
+
+/// Something to do, in order.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Effect {
+    /// Send to a chat server; `token` numbers the question, none for what is not answered.
+    Ask { chat: ServerId, token: Option<u64>, method: String, room: Option<RoomId>, body: Bytes },
+    /// Answer a request of a session.
+    Answer { session: u64, id: u32, answer: Told },
+    /// Tell these sessions, all in this room.
+    Push { room: RoomId, to: Vec<u64>, push: Push },
+    /// The session is in a room for the first time.
+    Entered(u64),
+    /// The session's name in its room is another session's now: it must go.
+    Displaced(u64),
+}
+
+/// What a session is answered.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Told {
+    /// What came of it in the room.
+    Room(RoomId, Reply),
+    /// The body of `enter` names nobody, or no room.
+    BadEnter(EnterError),
+    /// An `enter` of the session is still waiting.
+    Entering,
+    /// The session is in no room.
+    NotInRoom,
+    /// As many requests of the session wait as may.
+    TooMany,
+    /// There is no chat server.
+    NoServer,
+}
+
+/// What an input comes with.
+#[derive(Debug, Clone, Copy)]
+pub struct Now {
+    /// Milliseconds that only rise.
+    pub ticks: u64,
+    /// A random number; spreads what many rooms or connectors would do at once.
+    pub chance: u64,
+}
+
+/// Limits of sessions.
+#[derive(Debug, Clone, Copy)]
+pub struct Limits {
+    /// Requests of a session that may wait for their answers.
+    pub max_in_flight: usize,
+    /// Milliseconds until a request is answered 503.
+    pub request_ms: u64,
+}
