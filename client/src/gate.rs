@@ -1,5 +1,7 @@
 //! Finding a connector through a gate.
 
+use std::fmt;
+
 use serde::Deserialize;
 use serde_json::json;
 
@@ -12,6 +14,16 @@ pub struct Address {
     pub host: String,
     /// Its port for clients.
     pub port: u16,
+}
+
+impl fmt::Display for Address {
+    /// As `host:port`, an IPv6 address in brackets.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self { host, port } if host.contains(':') && !host.starts_with('[') => write!(f, "[{host}]:{port}"),
+            Self { host, port } => write!(f, "{host}:{port}"),
+        }
+    }
 }
 
 /// Asks the gate at `host:port` which connector `uid` is to use.
