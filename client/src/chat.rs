@@ -3,12 +3,14 @@
 use std::future::Future;
 use std::time::Duration;
 
+use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use tokio::sync::oneshot;
+use wire::WireError;
 
 use crate::connection::{Command, Connection};
-use crate::{Address, ClientError, Events, Options, query_entry, routes};
+use crate::{ClientError, Events, Options, query_entry, routes};
 
 /// A connection. Clones are the same one; it is closed when the last of them is gone.
 #[derive(Debug, Clone)]
@@ -60,8 +62,8 @@ impl ChatClient {
     /// # Errors
     /// As [`query_entry`] and [`ChatClient::connect`].
     pub async fn via_gate(gate: &str, uid: &str, options: Options) -> Result<(Self, Events), ClientError> {
-        let Address { host, port } = query_entry(gate, uid, &options).await?;
-        Self::connect(&format!("{host}:{port}"), options).await
+        let connector = query_entry(gate, uid, &options).await?;
+        Self::connect(&connector.to_string(), options).await
     }
 
     /// Enters a room under a name.
@@ -101,10 +103,10 @@ impl ChatClient {
         async { answer.await.map(drop) }
     }
 
-    /// Asks anything, and gives back the answer's body if its `code` is 200 or missing.
+    /// Asks anything, and gives back the answer's body if its `code` is 200, or missing without an `error`.
     ///
     /// # Errors
-    /// If the code is another one, or no answer comes.
+    /// If the code is another one, and as [`ChatClient::request`].
     pub fn ask<B: Serialize>(
         &self,
         route: &str,
@@ -113,7 +115,7 @@ impl ChatClient {
         let answer = self.request(route, body);
         async {
             let body = answer.await?;
-            let code = body.get("code").and_then(Value::as_u64).unwrap_or(200);
+            let code = code(&body)?;
             if code == 200 {
                 return Ok(body);
             }
@@ -125,22 +127,22 @@ impl ChatClient {
     /// Asks anything, and gives back the answer's body whatever it says.
     ///
     /// # Errors
-    /// If no answer comes.
+    /// If it cannot be sent, no answer comes, or the answer is no JSON object.
     pub fn request<B: Serialize>(
         &self,
         route: &str,
         body: &B,
     ) -> impl Future<Output = Result<Value, ClientError>> + use<B> {
         let (sender, answer) = oneshot::channel();
-        let queued = wire::to_json(body).map_err(ClientError::from).and_then(|body| {
-            self.connection.queue(Command::Request { route: route.to_owned(), body: body.into(), answer: sender })
-        });
+        let queued = encode(route, body)
+            .and_then(|body| self.connection.queue(Command::Request { route: route.to_owned(), body, answer: sender }));
         let deadline = self.request_timeout;
         let connection = self.connection.clone();
         async move {
             queued?;
             match tokio::time::timeout(deadline, answer).await {
-                Ok(Ok(body)) => Ok(body),
+                Ok(Ok(body)) if body.is_object() => Ok(body),
+                Ok(Ok(_)) => Err(ClientError::Answer("it is no JSON object".to_owned())),
                 Ok(Err(_)) => Err(connection.closed()),
                 Err(_) => Err(ClientError::TimedOut),
             }
@@ -150,10 +152,10 @@ impl ChatClient {
     /// Tells the server something that is not answered.
     ///
     /// # Errors
-    /// If the connection is closed or takes no more now.
+    /// If it cannot be sent, or the connection is closed or takes no more now.
     pub fn notify(&self, route: &str, body: &impl Serialize) -> Result<(), ClientError> {
-        let body = wire::to_json(body)?;
-        self.connection.queue(Command::Notify { route: route.to_owned(), body: body.into() })
+        let body = encode(route, body)?;
+        self.connection.queue(Command::Notify { route: route.to_owned(), body })
     }
 
     /// Sends bytes as one websocket frame, whatever they are. For tests of servers.
@@ -177,5 +179,32 @@ impl ChatClient {
     ) -> impl Future<Output = Result<T, ClientError>> + use<T> {
         let answer = self.ask(route, body);
         async { serde_json::from_value(answer.await?).map_err(|error| ClientError::Answer(error.to_string())) }
+    }
+}
+
+/// Longest route that can be spelled out, in bytes.
+const MAX_ROUTE: usize = 255;
+
+/// Longest body beside whatever flag, id and route, in bytes.
+const MAX_BODY: usize = wire::MAX_BODY - (1 + 5 + 1 + MAX_ROUTE);
+
+/// The body as JSON. What cannot be sent is refused here, where it is the error of one call and not of the connection.
+fn encode<B: Serialize + ?Sized>(route: &str, body: &B) -> Result<Bytes, ClientError> {
+    if route.len() > MAX_ROUTE {
+        return Err(WireError::RouteTooLong(route.len()).into());
+    }
+    let body = wire::to_json(body)?;
+    if body.len() > MAX_BODY {
+        return Err(WireError::PackageTooLong { len: body.len(), max: MAX_BODY }.into());
+    }
+    Ok(body.into())
+}
+
+/// What an answer says. Pomelo's own may have no code, or only an `error`.
+fn code(answer: &Value) -> Result<u64, ClientError> {
+    match (answer.get("code"), answer.get("error")) {
+        (Some(code), _) => code.as_u64().ok_or_else(|| ClientError::Answer(format!("its code is {code}"))),
+        (None, None | Some(Value::Null | Value::Bool(false))) => Ok(200),
+        (None, Some(_)) => Ok(500),
     }
 }

@@ -37,8 +37,8 @@ pub enum ClientError {
     /// The server refused the handshake.
     #[error("the server refused the handshake with code {0}")]
     Handshake(u64),
-    /// The server does not speak the protocol.
-    #[error("the server does not speak the protocol: {0}")]
+    /// Bytes and values do not fit the protocol: what the server sent, or, from [`WireError::RouteTooLong`] on, what was to be sent.
+    #[error("this is not the protocol: {0}")]
     Protocol(#[from] WireError),
     /// The server's answer is not what the request asks for.
     #[error("the server's answer makes no sense: {0}")]
