@@ -1,10 +1,12 @@
 //! One websocket and the task that owns it: handshake, heartbeats, requests and their answers.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
+use std::future::poll_fn;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use bytes::Bytes;
+use futures_util::stream::{SplitSink, SplitStream};
 use futures_util::{SinkExt, StreamExt};
 use serde_json::Value;
 use thiserror::Error;
@@ -81,10 +83,17 @@ impl Connection {
     #[expect(clippy::disallowed_methods, reason = "the one task of a connection, owned by its handles")]
     fn run(socket: Socket, greeting: Greeting, options: &Options) -> (Self, Events) {
         let (commands, queue) = mpsc::channel(COMMANDS);
-        let (events, received) = mpsc::channel(options.event_queue.max(1));
+        // One place more, which is kept for the end.
+        let (events, received) = mpsc::channel(options.event_queue.max(1) + 1);
         let kick = Arc::new(Mutex::new(None));
+        let (sink, stream) = socket.split();
         let line = Line {
-            socket,
+            sink,
+            stream,
+            unsent: VecDeque::new(),
+            write_by: None,
+            write_timeout: options.request_timeout,
+            closing: false,
             dictionary: greeting.dictionary,
             heartbeat: greeting.heartbeat.filter(|_| options.heartbeats),
             beat_at: None,
@@ -157,6 +166,8 @@ enum End {
     Closed,
     #[error("nothing was heard for three heartbeats")]
     Silent,
+    #[error("the server does not read")]
+    Stuck,
     #[error("events are not read as fast as they come")]
     Lagging,
     #[error(transparent)]
@@ -167,7 +178,15 @@ enum End {
 
 /// The task's side.
 struct Line {
-    socket: Socket,
+    sink: SplitSink<Socket, Frame>,
+    stream: SplitStream<Socket>,
+    /// Frames to be written. No command is taken before it is empty, so the bound is that of the commands.
+    unsent: VecDeque<Bytes>,
+    /// When everything has to be written, if anything is not.
+    write_by: Option<Instant>,
+    write_timeout: Duration,
+    /// Whether the connection ends when everything is written.
+    closing: bool,
     dictionary: Option<Dictionary>,
     heartbeat: Option<Duration>,
     /// When our next heartbeat is due.
@@ -191,49 +210,62 @@ impl Line {
         drop(commands);
         if !matches!(end, End::Failed(_)) {
             // The server may be gone already.
-            timeout(CLOSE, self.socket.close(None)).await.ok();
+            timeout(CLOSE, self.sink.close()).await.ok();
         }
-        // A reader that lags sees the end of its events instead.
+        // There is a place for it; only a reader that is gone does not get it.
         self.events.try_send(Event::Closed).ok();
     }
 
+    /// One thing that happens. Writing never keeps from reading: else both sides might wait for the other to read.
     async fn step(&mut self, commands: &mut mpsc::Receiver<Command>) -> Result<(), End> {
         let wake_at = self.wake_at();
         tokio::select! {
-            frame = self.socket.next() => match frame {
-                Some(Ok(Frame::Binary(frame))) => self.receive(&frame).await,
+            frame = self.stream.next() => match frame {
+                Some(Ok(Frame::Binary(frame))) => self.receive(&frame),
                 Some(Ok(Frame::Ping(_) | Frame::Pong(_) | Frame::Text(_) | Frame::Frame(_))) => Ok(()),
                 Some(Ok(Frame::Close(_))) | None => Err(End::Closed),
                 Some(Err(error)) => Err(error.into()),
             },
-            command = commands.recv() => match command {
-                Some(command) => self.perform(command, commands).await,
+            command = commands.recv(), if self.unsent.is_empty() && !self.closing => match command {
+                Some(command) => self.perform(command, commands),
                 None => Err(End::Closed),
             },
-            () = sleep_until(wake_at) => self.beat().await,
+            written = write(&mut self.sink, &mut self.unsent), if self.write_by.is_some() => {
+                self.write_by = None;
+                written?;
+                if self.closing { Err(End::Closed) } else { Ok(()) }
+            },
+            () = sleep_until(wake_at) => self.wake(),
         }
     }
 
     fn wake_at(&self) -> Instant {
         let far = self.heard_at + Duration::from_secs(3_600);
         let silent = self.heartbeat.map(|heartbeat| self.heard_at + 3 * heartbeat);
-        [self.beat_at, silent].into_iter().flatten().min().unwrap_or(far)
+        [self.beat_at, silent, self.write_by].into_iter().flatten().min().unwrap_or(far)
     }
 
-    async fn beat(&mut self) -> Result<(), End> {
+    fn wake(&mut self) -> Result<(), End> {
         let now = Instant::now();
+        if self.write_by.is_some_and(|by| by <= now) {
+            return Err(End::Stuck);
+        }
         if self.heartbeat.is_some_and(|heartbeat| self.heard_at + 3 * heartbeat <= now) {
             return Err(End::Silent);
         }
         if self.beat_at.take_if(|at| *at <= now).is_some() {
-            let beat = Package::empty(PackageKind::Heartbeat).encode()?;
-            self.socket.send(Frame::Binary(beat)).await?;
+            self.send(Package::empty(PackageKind::Heartbeat).encode()?);
         }
         Ok(())
     }
 
+    fn send(&mut self, frame: Bytes) {
+        self.unsent.push_back(frame);
+        self.write_by.get_or_insert_with(|| Instant::now() + self.write_timeout);
+    }
+
     /// Performs a command, and what waits behind it, with one write.
-    async fn perform(&mut self, first: Command, more: &mut mpsc::Receiver<Command>) -> Result<(), End> {
+    fn perform(&mut self, first: Command, more: &mut mpsc::Receiver<Command>) -> Result<(), End> {
         let mut next = Some(first);
         while let Some(command) = next {
             let frame = match command {
@@ -248,16 +280,17 @@ impl Line {
                 }
                 Command::Raw(frame) => frame,
                 Command::Close => {
-                    self.socket.flush().await?;
-                    return Err(End::Closed);
+                    self.closing = true;
+                    self.write_by.get_or_insert_with(|| Instant::now() + CLOSE);
+                    break;
                 }
             };
-            self.socket.feed(Frame::Binary(frame)).await?;
+            self.send(frame);
             next = more.try_recv().ok();
         }
         // Answers that nobody awaits any more are not waited for.
         self.waiting.retain(|_, answer| !answer.is_closed());
-        Ok(self.socket.flush().await?)
+        Ok(())
     }
 
     fn abbreviate(&self, route: String) -> RouteRef {
@@ -267,7 +300,7 @@ impl Line {
         }
     }
 
-    async fn receive(&mut self, frame: &Bytes) -> Result<(), End> {
+    fn receive(&mut self, frame: &Bytes) -> Result<(), End> {
         self.heard_at = Instant::now();
         for package in decode_frame(frame, wire::MAX_BODY)? {
             match package.kind {
@@ -310,12 +343,25 @@ impl Line {
 
     /// Hands an event over. Nothing is left out silently: a reader that lags behind loses the connection.
     fn tell(&self, event: Event) -> Result<(), End> {
-        match self.events.try_send(event) {
-            // Nobody wants events.
-            Ok(()) | Err(mpsc::error::TrySendError::Closed(_)) => Ok(()),
-            Err(mpsc::error::TrySendError::Full(_)) => Err(End::Lagging),
+        // The last place is for the end.
+        if self.events.capacity() <= 1 && !self.events.is_closed() {
+            return Err(End::Lagging);
+        }
+        // It fails if nobody wants events.
+        self.events.try_send(event).ok();
+        Ok(())
+    }
+}
+
+/// Writes all frames; what is left when this is dropped stays in `unsent`.
+async fn write(sink: &mut SplitSink<Socket, Frame>, unsent: &mut VecDeque<Bytes>) -> tungstenite::Result<()> {
+    while !unsent.is_empty() {
+        poll_fn(|cx| sink.poll_ready_unpin(cx)).await?;
+        if let Some(frame) = unsent.pop_front() {
+            sink.start_send_unpin(Frame::Binary(frame))?;
         }
     }
+    sink.flush().await
 }
 
 /// A body; what is no JSON is nothing.

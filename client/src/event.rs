@@ -65,7 +65,7 @@ impl Event {
 pub struct Events(pub(crate) mpsc::Receiver<Event>);
 
 impl Events {
-    /// The next event; `None` after [`Event::Closed`], or if the connection ended because this was not read.
+    /// The next event; `None` after [`Event::Closed`], or if the connection's last handle was dropped.
     pub async fn next(&mut self) -> Option<Event> {
         self.0.recv().await
     }
