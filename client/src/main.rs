@@ -2,10 +2,13 @@
 
 mod screen;
 
+use std::io::{self, Write};
+use std::process::ExitCode;
+
 use anyhow::{Context, bail};
 use clap::Parser;
 use client::{ChatClient, ClientError, Event, Events, Options};
-use tokio::io::{AsyncBufReadExt, BufReader, Lines, Stdin};
+use tokio::io::{AsyncBufReadExt, BufReader, Split, Stdin};
 
 use crate::screen::Screen;
 
@@ -36,20 +39,33 @@ struct Terminal {
     here: Vec<String>,
 }
 
-#[tokio::main(flavor = "current_thread")]
-async fn main() -> anyhow::Result<()> {
-    let Args { user, room, gate } = Args::parse();
+fn main() -> ExitCode {
+    let Err(error) = start(Args::parse()) else { return ExitCode::SUCCESS };
+    // There is no other place to complain.
+    writeln!(io::stderr().lock(), "{}", screen::plain(&format!("{error:#}"))).ok();
+    ExitCode::FAILURE
+}
+
+fn start(args: Args) -> anyhow::Result<()> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let ended = runtime.block_on(chat(args));
+    // Else this would wait for the keyboard's next line.
+    runtime.shutdown_background();
+    ended
+}
+
+async fn chat(Args { user, room, gate }: Args) -> anyhow::Result<()> {
     let (chat, events) = ChatClient::via_gate(&gate, &user, Options::default())
         .await
         .with_context(|| format!("no chat at {gate}; start one with `cargo run --release`"))?;
     let mut terminal = Terminal { chat, events, user, screen: Screen, here: Vec::new() };
     terminal.enter(&room).await.with_context(|| format!("cannot enter {room}"))?;
     terminal.screen.say(HELP)?;
-    terminal.run(BufReader::new(tokio::io::stdin()).lines()).await
+    terminal.run(BufReader::new(tokio::io::stdin()).split(b'\n')).await
 }
 
 impl Terminal {
-    async fn run(&mut self, mut lines: Lines<BufReader<Stdin>>) -> anyhow::Result<()> {
+    async fn run(&mut self, mut lines: Split<BufReader<Stdin>>) -> anyhow::Result<()> {
         loop {
             tokio::select! {
                 // What was told before a line was typed is printed before it.
@@ -58,7 +74,7 @@ impl Terminal {
                     Some(event) => self.show(event)?,
                     None => bail!("the connection was lost; start again to come back"),
                 },
-                line = lines.next_line() => match line? {
+                line = lines.next_segment() => match line?.as_deref().map(String::from_utf8_lossy) {
                     Some(line) if line.trim() == "/quit" => break,
                     Some(line) => self.typed(line.trim()).await?,
                     None => break,
@@ -67,6 +83,10 @@ impl Terminal {
         }
         // Who is in no room has none to leave.
         self.chat.leave().await.ok();
+        // What was said last may have been told only now.
+        while let Some(event) = self.events.try_next() {
+            self.show(event)?;
+        }
         self.chat.close();
         Ok(())
     }
