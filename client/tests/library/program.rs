@@ -1,0 +1,115 @@
+//! The terminal chat against a server that misbehaves, or is slow to tell.
+
+use std::process::{Output, Stdio};
+
+use serde_json::json;
+use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
+use tokio::process::{Child, ChildStdin, Command};
+
+use crate::fake::{FakeServer, Peer, chat, soon};
+
+/// A gate and a connector.
+struct House {
+    gate: FakeServer,
+    connector: FakeServer,
+}
+
+impl House {
+    async fn open() -> Self {
+        Self { gate: FakeServer::start().await, connector: FakeServer::start().await }
+    }
+
+    fn terminal(&self) -> (Child, ChildStdin) {
+        let mut child = Command::new(env!("CARGO_BIN_EXE_shaddock-chat"))
+            .args(["--gate", &self.gate.address(), "--user", "ann", "--room", "lobby"])
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .kill_on_drop(true)
+            .spawn()
+            .unwrap();
+        let keyboard = child.stdin.take().unwrap();
+        (child, keyboard)
+    }
+
+    /// Leads a terminal into the room.
+    async fn admit(&self) -> Peer {
+        let mut gate = self.gate.welcome().await;
+        let (id, ..) = gate.request().await;
+        gate.answer(id, &json!({"code": 200, "host": "127.0.0.1", "port": self.connector.port()}).to_string()).await;
+        let mut connector = self.connector.welcome().await;
+        let (id, ..) = connector.request().await;
+        connector.answer(id, &json!({"code": 200, "users": ["ann", "bob"], "total": 2}).to_string()).await;
+        connector
+    }
+}
+
+async fn ended(child: Child) -> (bool, String, String) {
+    let Output { status, stdout, stderr } = soon("the program's end", child.wait_with_output()).await.unwrap();
+    (status.success(), String::from_utf8(stdout).unwrap(), String::from_utf8(stderr).unwrap())
+}
+
+#[tokio::test]
+async fn a_lost_connection_ends_the_program_while_somebody_could_type() {
+    let house = House::open().await;
+    let (mut child, keyboard) = house.terminal();
+    let mut peer = house.admit().await;
+    let mut screen = BufReader::new(child.stdout.take().unwrap()).lines();
+    peer.push("onAdd", "{\"user\":\"cat\"}").await;
+    // Then it waits for the keyboard.
+    while !soon("cat", screen.next_line()).await.unwrap().unwrap().contains("cat came") {}
+    drop(peer);
+    let (well, _, complaints) = ended(child).await;
+    drop(keyboard);
+    assert!(!well && complaints.contains("connection was lost"), "{complaints}");
+}
+
+#[tokio::test]
+async fn what_is_piped_in_is_printed_once_although_it_is_told_late() {
+    let house = House::open().await;
+    let (child, mut keyboard) = house.terminal();
+    keyboard.write_all(b"hello\n").await.unwrap();
+    drop(keyboard);
+    let mut peer = house.admit().await;
+    let (id, ..) = peer.request().await;
+    peer.answer(id, "{\"code\":200,\"seq\":1,\"time\":60000}").await;
+    let (leave, ..) = peer.request().await;
+    peer.push("onChat", &chat(1, "ann", "hello")).await;
+    peer.answer(leave, "{\"code\":200}").await;
+    peer.gone().await;
+    let (well, printed, complaints) = ended(child).await;
+    assert!(well, "{complaints}");
+    assert_eq!(printed.matches("ann: hello").count(), 1, "{printed}");
+}
+
+#[tokio::test]
+async fn escape_sequences_do_not_reach_the_terminal() {
+    let house = House::open().await;
+    let (child, keyboard) = house.terminal();
+    let mut peer = house.admit().await;
+    peer.push("onChat", &chat(1, "bob\u{7}", "\u{1b}[2Jgone\u{9b}31m\nann: forged")).await;
+    drop(keyboard);
+    let (leave, ..) = peer.request().await;
+    peer.answer(leave, "{\"code\":200}").await;
+    let (well, printed, complaints) = ended(child).await;
+    assert!(well, "{complaints}");
+    assert!(printed.contains("[2Jgone"), "{printed}");
+    assert!(printed.chars().all(|c| !c.is_control() || c == '\n'), "{printed:?}");
+    assert!(!printed.contains("\nann: forged"), "{printed}");
+}
+
+#[tokio::test]
+async fn bytes_that_are_no_text_do_not_end_the_program() {
+    let house = House::open().await;
+    let (child, mut keyboard) = house.terminal();
+    keyboard.write_all(b"caf\xe9\r\n").await.unwrap();
+    drop(keyboard);
+    let mut peer = house.admit().await;
+    let (id, _, body) = peer.request().await;
+    assert_eq!(body["content"], "caf\u{FFFD}");
+    peer.answer(id, "{\"code\":200,\"seq\":1,\"time\":60000}").await;
+    let (leave, ..) = peer.request().await;
+    peer.answer(leave, "{\"code\":200}").await;
+    let (well, _, complaints) = ended(child).await;
+    assert!(well, "{complaints}");
+}

@@ -1,0 +1,94 @@
+//! What a server tells unasked.
+
+use client::{Event, Options};
+use serde_json::{Value, json};
+use wire::{Dictionary, RouteRef};
+
+use crate::fake::{chat, connected, connected_with, push, soon, text};
+
+#[tokio::test]
+async fn events_come_in_order_also_from_one_frame_and_by_code() {
+    let dictionary = Dictionary::new([], ["onChat", "onAdd"]);
+    let (_ann, mut events, mut peer) = connected_with(Options::default(), 0, Some(&dictionary)).await;
+    let first = push(RouteRef::Code(1), &chat(1000, "bob", "hi 😀"));
+    let second = push(text("onAdd"), "{\"route\":\"onAdd\",\"user\":\"cat\"}");
+    let third = push(RouteRef::Code(2), "{\"user\":\"dan\"}");
+    peer.send_raw([first, second, third].concat()).await;
+    peer.push("onLeave", "{\"user\":\"bob\"}").await;
+    let Some(Event::Chat(said)) = soon("a chat", events.next()).await else { panic!("no chat") };
+    assert_eq!((said.from.as_str(), said.msg.as_str(), said.seq, said.time), ("bob", "hi 😀", 1000, 60_000));
+    assert_eq!(events.next().await, Some(Event::Add("cat".to_owned())));
+    assert_eq!(events.next().await, Some(Event::Add("dan".to_owned())));
+    assert_eq!(events.next().await, Some(Event::Leave("bob".to_owned())));
+    assert_eq!(events.try_next(), None);
+}
+
+#[tokio::test]
+async fn what_is_unknown_or_unreadable_is_still_an_event() {
+    let (_ann, mut events, mut peer) = connected(Options::default()).await;
+    let cases = [
+        ("onMembers", "{\"total\":9}", json!({"total": 9})),
+        ("onChat", "{\"msg\":\"no sender\"}", json!({"msg": "no sender"})),
+        ("onAdd", "{\"user\":7}", json!({"user": 7})),
+        ("onLeave", "[]", json!([])),
+        ("onChat", "nonsense", Value::Null),
+    ];
+    for (route, sent, body) in cases {
+        peer.push(route, sent).await;
+        let route = route.to_owned();
+        assert_eq!(soon("an event", events.next()).await, Some(Event::Other { route, body }));
+    }
+}
+
+#[tokio::test]
+async fn what_came_before_an_answer_is_there_with_it() {
+    let (ann, mut events, mut peer) = connected(Options::default()).await;
+    let left = ann.leave();
+    let (id, ..) = peer.request().await;
+    peer.push("onChat", &chat(1, "bob", "bye")).await;
+    peer.answer(id, "{}").await;
+    left.await.unwrap();
+    assert!(matches!(events.try_next(), Some(Event::Chat(_))));
+}
+
+#[tokio::test]
+async fn a_reader_that_lags_loses_the_connection_and_is_told() {
+    let (ann, mut events, mut peer) = connected(Options { event_queue: 4, ..Options::default() }).await;
+    for seq in 0..4 {
+        peer.push("onChat", &chat(seq, "bob", "fits")).await;
+    }
+    let answer = ann.leave();
+    let (id, ..) = peer.request().await;
+    peer.answer(id, "{}").await;
+    answer.await.unwrap();
+    peer.push("onChat", &chat(4, "bob", "one too many")).await;
+    peer.gone().await;
+    for seq in 0..4 {
+        let event = soon("an event", events.next()).await;
+        assert!(matches!(&event, Some(Event::Chat(said)) if said.seq == seq), "{event:?}");
+    }
+    assert_eq!(soon("the end", events.next()).await, Some(Event::Closed));
+    assert_eq!(events.next().await, None);
+}
+
+#[tokio::test]
+async fn a_full_queue_has_room_for_the_end() {
+    let (_ann, mut events, mut peer) = connected(Options { event_queue: 1, ..Options::default() }).await;
+    peer.push("onAdd", "{\"user\":\"bob\"}").await;
+    drop(peer);
+    assert_eq!(soon("an event", events.next()).await, Some(Event::Add("bob".to_owned())));
+    assert_eq!(soon("the end", events.next()).await, Some(Event::Closed));
+}
+
+#[tokio::test]
+async fn who_drops_the_events_wants_none() {
+    let (ann, events, mut peer) = connected(Options { event_queue: 1, ..Options::default() }).await;
+    drop(events);
+    for seq in 0..100 {
+        peer.push("onChat", &chat(seq, "bob", "unheard")).await;
+    }
+    let answer = ann.leave();
+    let (id, ..) = peer.request().await;
+    peer.answer(id, "{}").await;
+    assert_eq!(soon("the answer", answer).await, Ok(()));
+}

@@ -1,0 +1,160 @@
+//! Requests and what becomes of them.
+
+use std::time::Duration;
+
+use client::{ClientError, Options, Sent};
+use futures_util::future::join_all;
+use serde_json::{Value, json};
+use wire::{Message, WireError};
+
+use crate::fake::{connected, soon, text};
+
+fn sent(seq: u64) -> String {
+    json!({"code": 200, "seq": seq, "time": 1}).to_string()
+}
+
+#[tokio::test]
+async fn pipelined_requests_keep_their_order_and_find_their_answers() {
+    let (ann, _events, mut peer) = connected(Options::default()).await;
+    let answers: Vec<_> = (0..20).map(|number| ann.say(&number.to_string())).collect();
+    let mut asked = Vec::new();
+    for number in 0..20 {
+        let (id, _, body) = peer.request().await;
+        assert_eq!(body, json!({"content": number.to_string(), "target": "*"}));
+        asked.push((id, number));
+    }
+    for (id, number) in asked.into_iter().rev() {
+        peer.answer(id, &sent(number)).await;
+    }
+    let seqs: Vec<u64> = soon("answers", join_all(answers)).await.into_iter().map(|sent| sent.unwrap().seq).collect();
+    assert_eq!(seqs, (0..20).collect::<Vec<_>>());
+}
+
+#[tokio::test]
+async fn many_tasks_share_a_connection() {
+    let (ann, _events, mut peer) = connected(Options::default()).await;
+    let asking = join_all((0..50).map(|number| {
+        let ann = ann.clone();
+        async move { (number, ann.request("a.b.c", &json!({ "number": number })).await.unwrap()) }
+    }));
+    let echoing = async {
+        for _ in 0..50 {
+            let (id, _, body) = peer.request().await;
+            peer.answer(id, &body.to_string()).await;
+        }
+    };
+    let (answers, ()) = tokio::join!(soon("answers", asking), echoing);
+    for (number, answer) in answers {
+        assert_eq!(answer, json!({ "number": number }));
+    }
+}
+
+#[tokio::test]
+async fn a_late_answer_is_nobodys() {
+    let (ann, _events, mut peer) =
+        connected(Options { request_timeout: Duration::from_millis(100), ..Options::default() }).await;
+    assert_eq!(ann.say("first").await, Err(ClientError::TimedOut));
+    let (late, ..) = peer.request().await;
+    let second = ann.say("second");
+    let (id, ..) = peer.request().await;
+    peer.answer(late, &sent(1)).await;
+    peer.answer(id, &sent(2)).await;
+    assert_eq!(second.await, Ok(Sent { seq: 2, time: 1 }));
+}
+
+#[tokio::test]
+async fn what_the_server_says_no_to_is_refused() {
+    let (ann, _events, mut peer) = connected(Options::default()).await;
+    let refused = |code, reason: &str| Err(ClientError::Refused { code, reason: reason.to_owned() });
+    let cases = [
+        ("{\"code\":413,\"reason\":\"too-long: 5\"}", refused(413, "too-long: 5")),
+        ("{\"code\":500,\"error\":true}", refused(500, "")),
+        // Old servers give no code.
+        ("{\"error\":true}", refused(500, "")),
+        ("{}", Ok(())),
+    ];
+    for (body, expected) in cases {
+        let left = ann.leave();
+        let (id, ..) = peer.request().await;
+        peer.answer(id, body).await;
+        assert_eq!(left.await, expected, "{body}");
+    }
+}
+
+#[tokio::test]
+async fn a_low_level_request_gives_back_every_answer() {
+    let (ann, _events, mut peer) = connected(Options::default()).await;
+    let answer = ann.request("a.b.c", &json!([1]));
+    let (id, route, body) = peer.request().await;
+    assert_eq!((route, body), (text("a.b.c"), json!([1])));
+    peer.answer(id, "{\"code\":503}").await;
+    assert_eq!(answer.await, Ok(json!({"code": 503})));
+}
+
+#[tokio::test]
+async fn an_answer_that_is_none_is_no_success() {
+    let (ann, _events, mut peer) = connected(Options::default()).await;
+    let deep = "[".repeat(100_000);
+    for garbage in ["nonsense", "{", "[]", "7", "null", deep.as_str(), "{\"code\":\"200\"}"] {
+        let left = ann.leave();
+        let (id, ..) = peer.request().await;
+        peer.answer(id, garbage).await;
+        let left = left.await;
+        assert!(matches!(left, Err(ClientError::Answer(_))), "{left:?}");
+    }
+    let said = ann.say("hi");
+    let (id, ..) = peer.request().await;
+    peer.answer(id, "{\"seq\":\"x\"}").await;
+    assert!(matches!(said.await, Err(ClientError::Answer(_))));
+}
+
+#[tokio::test]
+async fn what_cannot_be_sent_harms_nothing_else() {
+    let (ann, _events, mut peer) = connected(Options::default()).await;
+    let waiting = ann.say("before");
+    let (id, ..) = peer.request().await;
+    let long = "r".repeat(256);
+    let too_long = Err(ClientError::Protocol(WireError::RouteTooLong(256)));
+    assert_eq!(soon("the error", ann.request(&long, &json!({}))).await, too_long);
+    assert_eq!(ann.notify(&long, &json!({})).map(|()| Value::Null), too_long);
+    let no_json = std::collections::BTreeMap::from([(vec![1], 1)]);
+    let error = ann.request("a.b.c", &no_json).await.unwrap_err();
+    assert!(matches!(error, ClientError::Protocol(WireError::NoJson(_))), "{error:?}");
+    peer.answer(id, &sent(9)).await;
+    assert_eq!(waiting.await, Ok(Sent { seq: 9, time: 1 }));
+}
+
+#[tokio::test]
+async fn a_notify_is_not_answered_and_a_dropped_future_takes_nothing_back() {
+    let (ann, _events, mut peer) = connected(Options::default()).await;
+    drop(ann.say("sent all the same"));
+    ann.notify("a.b.c", &json!({"emoji": "😀"})).unwrap();
+    assert_eq!(peer.request().await.2["content"], "sent all the same");
+    let Ok(Message::Notify { route, body }) = Message::decode(&peer.package().await.body) else { panic!("no notify") };
+    assert_eq!((route, serde_json::from_slice(&body).unwrap()), (text("a.b.c"), json!({"emoji": "😀"})));
+}
+
+#[tokio::test]
+async fn both_sides_may_write_at_once() {
+    let (ann, mut events, mut peer) = connected(Options::default()).await;
+    // More than sockets buffer, so that both would wait for the other to read.
+    let large = "x".repeat(1024 * 1024);
+    let answers: Vec<_> = (0..24).map(|_| ann.say(&large)).collect();
+    let pushed = json!({ "filling": large }).to_string();
+    let reading = async {
+        for _ in 0..24 {
+            events.next().await.unwrap();
+        }
+    };
+    let serving = async {
+        for _ in 0..24 {
+            peer.push("onLarge", &pushed).await;
+        }
+        for _ in 0..24 {
+            let (id, ..) = peer.request().await;
+            peer.answer(id, &sent(1)).await;
+        }
+    };
+    let (answers, (), ()) = tokio::join!(soon("answers", join_all(answers)), soon("events", reading), serving);
+    assert!(answers.iter().all(Result::is_ok), "{answers:?}");
+}
