@@ -14,7 +14,7 @@ use hyper::body::Incoming;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::oneshot;
-use tokio::time::{Instant, timeout_at};
+use tokio::time::{Instant, timeout, timeout_at};
 use tower::ServiceExt;
 use tracing::{debug, error, info, warn};
 
@@ -23,6 +23,12 @@ use super::{App, Options, origin, session};
 
 /// Pause after an error of accepting: mostly there are no file descriptors left, and some are freed meanwhile.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+
+/// Time that a refused client has to hear so. It is not counted among those connected, so it must not stay.
+const REFUSAL: Duration = Duration::from_secs(1);
+
+/// Time to answer over HTTP what was asked when the server stops; the answers need no waiting.
+const LAST_ANSWER: Duration = Duration::from_millis(200);
 
 /// Bytes of a websocket's read buffer. The library clears it at every read, and each connection has one.
 const READ_BUFFER: usize = 2 * 1024;
@@ -74,7 +80,6 @@ async fn connection<A: App>(
     door: Door,
     (app, router, options): (A, Router, Arc<Options>),
 ) {
-    let deadline = Instant::now() + options.handshake();
     if let Err(error) = stream.set_nodelay(true) {
         debug!(%peer, %error, "a connection is gone before it began");
         return;
@@ -83,18 +88,18 @@ async fn connection<A: App>(
     let refused = admission.as_ref().err().copied();
     if let Some(status) = refused {
         options.metrics.connections_refused.add();
-        info!(%peer, %status, "a client was refused: too many connections (frontend.max_connections)");
+        info!(%peer, %status, "a client was refused: {}", limit_of(status));
     }
+    let deadline = Instant::now() + if refused.is_some() { REFUSAL } else { options.handshake() };
     let (sender, socket) = oneshot::channel();
     // Boxed, so that what HTTP needs is freed when the websocket begins.
-    let http = Box::pin(http(stream, router, (sender, refused, options.handshake())));
-    match timeout_at(deadline, http).await {
-        Ok(()) => {}
-        Err(_) => {
+    let http = Box::pin(http(stream, router, sender, refused, options.clone()));
+    if timeout_at(deadline, http).await.is_err() {
+        if refused.is_none() {
             options.metrics.sessions_closed_timeout.add();
             debug!(%peer, "no websocket in time");
-            return;
         }
+        return;
     }
     if let Ok(socket) = socket.await {
         session::run(socket, (peer, deadline), app, options).await;
@@ -102,11 +107,21 @@ async fn connection<A: App>(
     drop(admission);
 }
 
-/// Serves requests until one is for a websocket, which goes to `sender`.
+/// The setting that refuses clients with this status.
+fn limit_of(status: StatusCode) -> &'static str {
+    match status {
+        StatusCode::TOO_MANY_REQUESTS => "its address has frontend.max_connections_per_address connections",
+        _ => "there are frontend.max_connections connections",
+    }
+}
+
+/// Serves requests until one is for a websocket, which goes to `sender`, or the server stops.
 async fn http(
     stream: TcpStream,
     router: Router,
-    (sender, refused, header_time): (oneshot::Sender<Box<WebSocket>>, Option<StatusCode>, Duration),
+    sender: oneshot::Sender<Box<WebSocket>>,
+    refused: Option<StatusCode>,
+    options: Arc<Options>,
 ) {
     let handoff = Handoff(Arc::new(Mutex::new(Some(sender))));
     let service = hyper::service::service_fn(move |mut request: Request<Incoming>| {
@@ -119,12 +134,21 @@ async fn http(
             }
         }
     });
-    let served = hyper::server::conn::http1::Builder::new()
+    let connection = hyper::server::conn::http1::Builder::new()
         .timer(TokioTimer::new())
-        .header_read_timeout(header_time)
+        .header_read_timeout(options.handshake())
+        .keep_alive(refused.is_none())
         .serve_connection(TokioIo::new(stream), service)
-        .with_upgrades()
-        .await;
+        .with_upgrades();
+    tokio::pin!(connection);
+    let served = tokio::select! {
+        served = connection.as_mut() => served,
+        () = options.lifecycle.stopping() => {
+            connection.as_mut().graceful_shutdown();
+            // Who has asked nothing until now is not waited for.
+            timeout(LAST_ANSWER, connection).await.unwrap_or(Ok(()))
+        }
+    };
     if let Err(error) = served {
         debug!(%error, "a client does not speak HTTP");
     }
