@@ -7,6 +7,8 @@ use std::time::Duration;
 use axum::extract::ws::{CloseFrame, Message, WebSocket};
 use bytes::Bytes;
 use tokio::time::{Instant, sleep_until, timeout};
+use tokio_tungstenite::tungstenite::Error as SocketError;
+use tokio_tungstenite::tungstenite::error::ProtocolError;
 use tracing::debug;
 use wire::{Package, WireError, decode_frame};
 
@@ -30,10 +32,33 @@ enum End {
     Closed,
     /// We close, without a word.
     Close,
-    /// The client's bytes are not the protocol.
-    Bad(WireError),
+    /// The client's bytes are not the protocol, Pomelo's or the websocket's.
+    Bad(Box<dyn std::error::Error + Send + Sync>),
     /// The client let a deadline pass.
     Late(&'static str),
+}
+
+impl From<WireError> for End {
+    fn from(error: WireError) -> Self {
+        Self::Bad(error.into())
+    }
+}
+
+impl From<axum::Error> for End {
+    /// Whose fault it was that reading failed: a frame that is too large or malformed is the client's, all else the
+    /// network's.
+    fn from(error: axum::Error) -> Self {
+        let error = error.into_inner();
+        match error.downcast_ref() {
+            Some(SocketError::Protocol(
+                ProtocolError::ResetWithoutClosingHandshake
+                | ProtocolError::SendAfterClosing
+                | ProtocolError::ReceivedAfterClosing,
+            )) => Self::Gone,
+            Some(SocketError::Capacity(_) | SocketError::Protocol(_) | SocketError::Utf8(_)) => Self::Bad(error),
+            _ => Self::Gone,
+        }
+    }
 }
 
 struct Connection<A: App> {
@@ -103,34 +128,49 @@ impl<A: App> Connection<A> {
 
     async fn receive(&mut self, frame: Option<Result<Message, axum::Error>>) -> Result<(), End> {
         let frame = match frame {
-            None | Some(Err(_)) => return Err(End::Gone),
-            Some(Ok(Message::Close(_))) => return Err(End::Closed),
-            Some(Ok(Message::Ping(_) | Message::Pong(_))) => return Ok(()),
-            Some(Ok(Message::Binary(bytes))) => bytes,
-            Some(Ok(Message::Text(text))) => Bytes::from(text),
+            None => return Err(End::Gone),
+            Some(frame) => frame?,
         };
         self.heard_at = Instant::now();
+        let frame = match frame {
+            Message::Close(_) => return Err(End::Closed),
+            // The websocket answers these; they are a sign of life and can be a flood as packages are.
+            Message::Ping(_) | Message::Pong(_) => return self.count_in().await,
+            Message::Binary(bytes) => bytes,
+            Message::Text(text) => Bytes::from(text),
+        };
         let entered = self.session.as_ref().is_some_and(Session::entered);
-        let packages = decode_frame(&frame, self.filters.max_body(entered)).map_err(End::Bad)?;
+        let packages = decode_frame(&frame, self.filters.max_body(entered))?;
         for package in packages {
             self.package(package).await?;
         }
         Ok(())
     }
 
-    async fn package(&mut self, package: Package) -> Result<(), End> {
-        if !self.filters.allows_package(self.heard_at) {
-            self.options.metrics.sessions_closed_bad_input.add();
-            self.outbox.kick(KickReason::Flood);
-            return self.write().await;
+    /// Ends the session if this is one thing too many.
+    async fn count_in(&mut self) -> Result<(), End> {
+        if self.filters.allows_package(self.heard_at) {
+            return Ok(());
         }
+        self.options.metrics.sessions_closed_bad_input.add();
+        // Before its handshake is complete a client is told nothing.
+        if self.protocol.is_working() {
+            self.outbox.kick(KickReason::Flood);
+        } else {
+            self.outbox.close();
+        }
+        self.write().await
+    }
+
+    async fn package(&mut self, package: Package) -> Result<(), End> {
+        self.count_in().await?;
         let dictionary = self.options.dictionary.clone();
-        match self.protocol.receive(package, dictionary.as_deref()).map_err(End::Bad)? {
+        match self.protocol.receive(package, dictionary.as_deref())? {
             Reaction::Ignore => {}
             Reaction::Send(framed) => self.send(framed).await?,
             Reaction::Refuse(framed) => {
                 self.send(framed).await?;
-                return Err(End::Bad(WireError::Handshake("refused")));
+                return Err(WireError::Handshake("refused").into());
             }
             Reaction::Work(first) => {
                 if let Some(first) = first {
