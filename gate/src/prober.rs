@@ -37,6 +37,7 @@ impl Health {
             Answer::Takes => 0,
             Answer::Refuses => MISSES,
             Answer::None => misses.saturating_add(1),
+            Answer::Unknown => *misses,
         };
         before != (*misses >= MISSES)
     }
@@ -48,6 +49,8 @@ enum Answer {
     Takes,
     Refuses,
     None,
+    /// We could not ask.
+    Unknown,
 }
 
 /// Asks every connector at the interval of heartbeats, until the gate stops.
@@ -82,6 +85,8 @@ fn report(me: &ServerId, connector: &ServerId, answer: Answer) {
             info!(gate = %me, %connector, "connector takes no users: it is full, stopping, or not there")
         }
         Answer::None => warn!(gate = %me, %connector, "connector does not answer; users are sent to others"),
+        // Changes nothing, so there is nothing to report.
+        Answer::Unknown => {}
     }
 }
 
@@ -103,7 +108,7 @@ async fn ask(me: &ServerId, node: &Node, connector: &ServerId, deadline: Duratio
         // Nobody listens: it is not there, and no patience changes that.
         Err(BusError::NoResponders) => Answer::Refuses,
         // Our own connection is away: that says nothing about the connector.
-        Err(BusError::Disconnected | BusError::Closed) => Answer::Takes,
+        Err(BusError::Disconnected | BusError::Closed) => Answer::Unknown,
         Err(_) => Answer::None,
     }
 }
@@ -123,5 +128,16 @@ mod tests {
         assert!(health.note(&id, Answer::Takes));
         assert!(!health.is_down(&id));
         assert!(health.note(&id, Answer::Refuses));
+    }
+
+    #[test]
+    fn not_being_able_to_ask_changes_nothing() {
+        let health = Health::default();
+        let id = ServerId::new("connector-server-1").unwrap();
+        health.note(&id, Answer::Unknown);
+        assert!(!health.is_down(&id));
+        health.note(&id, Answer::Refuses);
+        assert!(!health.note(&id, Answer::Unknown));
+        assert!(health.is_down(&id));
     }
 }
