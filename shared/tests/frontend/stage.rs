@@ -1,0 +1,146 @@
+//! A server with a role that answers, tells everybody, and remembers what it was asked.
+
+use std::net::SocketAddr;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use bytes::Bytes;
+use serde_json::json;
+use shared::config::Settings;
+use shared::frontend::{self, App, Options, Outbox, Session, push, response, routes, unknown_route};
+use shared::lifecycle::Lifecycle;
+use shared::metrics::Metrics;
+use tokio::net::TcpListener;
+
+use crate::socket::Socket;
+
+/// The longest that anything here may take.
+pub(crate) const DEADLINE: Duration = Duration::from_secs(15);
+
+/// Answers `enter` and `send`; `send` is also pushed to everybody, as often as its body has bytes of `*`.
+#[derive(Clone, Default)]
+pub(crate) struct Role(Arc<Inside>);
+
+#[derive(Default)]
+struct Inside {
+    outboxes: Mutex<Vec<Outbox>>,
+    asked: Mutex<Vec<(Option<u32>, String)>>,
+    closed: AtomicUsize,
+}
+
+/// One client of the role.
+pub(crate) struct Client {
+    role: Role,
+    outbox: Outbox,
+    entered: bool,
+}
+
+impl Role {
+    /// The requests and notifies that came through, in their order.
+    pub(crate) fn asked(&self) -> Vec<(Option<u32>, String)> {
+        self.0.asked.lock().unwrap().clone()
+    }
+
+    /// Sessions that were opened and that were closed.
+    pub(crate) fn opened_and_closed(&self) -> (usize, usize) {
+        (self.0.outboxes.lock().unwrap().len(), self.0.closed.load(Ordering::Relaxed))
+    }
+
+    /// What waits for every session, in the order in which they were opened.
+    pub(crate) fn outboxes(&self) -> Vec<Outbox> {
+        self.0.outboxes.lock().unwrap().clone()
+    }
+}
+
+impl App for Role {
+    type Session = Client;
+
+    async fn open(&self, _peer: SocketAddr, outbox: Outbox) -> Client {
+        self.0.outboxes.lock().unwrap().push(outbox.clone());
+        Client { role: self.clone(), outbox, entered: false }
+    }
+}
+
+impl Session for Client {
+    async fn message(&mut self, id: Option<u32>, route: &str, body: Bytes) {
+        self.role.0.asked.lock().unwrap().push((id, route.to_owned()));
+        match route {
+            routes::ENTER => self.entered = true,
+            routes::SEND => {
+                let said = push(routes::ON_CHAT, &json!({ "msg": String::from_utf8_lossy(&body) }), None);
+                for outbox in self.role.outboxes() {
+                    outbox.push(said.clone()).ok();
+                }
+            }
+            other => return unknown_route(&self.outbox, id, other),
+        }
+        if let Some(id) = id {
+            self.outbox.push(response(id, &json!({ "code": 200 }))).ok();
+        }
+    }
+
+    fn entered(&self) -> bool {
+        self.entered
+    }
+
+    async fn closed(self) {
+        self.role.0.closed.fetch_add(1, Ordering::Relaxed);
+    }
+}
+
+/// A server on a port that the system picks.
+pub(crate) struct Stage {
+    pub(crate) address: SocketAddr,
+    pub(crate) role: Role,
+    pub(crate) metrics: Arc<Metrics>,
+    pub(crate) lifecycle: Lifecycle,
+}
+
+impl Stage {
+    /// With the default settings.
+    pub(crate) async fn start() -> Self {
+        Self::with(|_| {}).await
+    }
+
+    /// With other options than the defaults.
+    pub(crate) async fn with(change: impl FnOnce(&mut Options)) -> Self {
+        let (settings, role) = (Settings::default(), Role::default());
+        let mut options = Options {
+            heartbeat_secs: settings.frontend.heartbeat_secs,
+            frontend: settings.frontend,
+            session: settings.session,
+            dictionary: Some(Arc::new(routes::dictionary())),
+            hosts: Arc::new([]),
+            http: None,
+            close_on_stop: false,
+            lifecycle: Lifecycle::new(),
+            metrics: Metrics::new(),
+        };
+        change(&mut options);
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let (metrics, lifecycle) = (options.metrics.clone(), options.lifecycle.clone());
+        lifecycle.spawn(frontend::serve(listener, role.clone(), options));
+        Self { address, role, metrics, lifecycle }
+    }
+
+    /// A websocket that said nothing yet.
+    pub(crate) async fn open(&self) -> Socket {
+        Socket::connect(self.address).await
+    }
+
+    /// A client whose handshake is complete, its first heartbeat read if there are heartbeats.
+    pub(crate) async fn working(&self) -> Socket {
+        let mut socket = self.open().await;
+        socket.shake_hands().await;
+        socket
+    }
+
+    /// A client that entered.
+    pub(crate) async fn entered(&self) -> Socket {
+        let mut socket = self.working().await;
+        assert_eq!(socket.ask(1, routes::ENTER, b"{}").await["code"], json!(200));
+        socket
+    }
+}
