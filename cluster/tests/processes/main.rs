@@ -5,7 +5,12 @@ mod original;
 mod process;
 mod support;
 
+mod closing;
+mod starting;
+mod stopping;
+mod subscriptions;
 mod talking;
+mod watching;
 
 /// Runs scenarios on one process with the bus inside, and on seven processes over a nats-server.
 macro_rules! on_both_layouts {

@@ -111,6 +111,20 @@ impl Original {
         self.find(|event| event["event"] == kind).await
     }
 
+    /// The next event, without a deadline. Can be dropped while waiting, without losing one.
+    pub(crate) async fn heard(&mut self) -> Value {
+        loop {
+            let line = self.events.next_line().await.unwrap();
+            let line = line.unwrap_or_else(|| panic!("{}: the driver ended: {:?}", self.name, self.kept));
+            let event: Value = serde_json::from_str(&line).unwrap();
+            assert_ne!(event["event"], "crash", "{}: {event}", self.name);
+            // The end of the gate's connection is no news.
+            if !self.gate.as_ref().is_some_and(|gate| event["url"] == gate.as_str()) {
+                return event;
+            }
+        }
+    }
+
     /// The next event that came or comes.
     pub(crate) async fn next_event(&mut self) -> Value {
         self.find(|_| true).await
@@ -129,18 +143,9 @@ impl Original {
         }
     }
 
-    /// The next line, but for the end of the gate's connection.
     async fn next(&mut self) -> Value {
-        loop {
-            let line = tokio::time::timeout(DEADLINE, self.events.next_line()).await;
-            let line = line.unwrap_or_else(|_| panic!("{} hears nothing; before: {:?}", self.name, self.kept));
-            let line = line.unwrap().unwrap_or_else(|| panic!("{}: the driver ended: {:?}", self.name, self.kept));
-            let event: Value = serde_json::from_str(&line).unwrap();
-            assert_ne!(event["event"], "crash", "{}: {event}", self.name);
-            if !self.gate.as_ref().is_some_and(|gate| event["url"] == gate.as_str()) {
-                return event;
-            }
-        }
+        let event = tokio::time::timeout(DEADLINE, self.heard()).await;
+        event.unwrap_or_else(|_| panic!("{} hears nothing; before: {:?}", self.name, self.kept))
     }
 
     async fn tell(&mut self, command: &Value) {

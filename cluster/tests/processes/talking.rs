@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 
 use crate::on_both_layouts;
 use crate::original::Original;
-use crate::support::{Layout, users};
+use crate::support::{Address, Deployment, Layout, users};
 
 on_both_layouts!(people_talk, a_name_is_taken_once);
 
@@ -20,16 +20,14 @@ fn assert_push(push: &Value, route: &str, fields: Value) {
     assert_eq!(push["body"]["route"], route, "{push}");
 }
 
-/// What everybody says and hears, up to the last one who leaves.
 async fn people_talk(layout: Layout) {
-    let deployment = layout.start("").await;
-    let gate = deployment.gate();
-    let (mut ann, answer) = Original::enter("ann", gate, "lobby").await;
-    assert_eq!(users(&answer), BTreeSet::from(["ann"]));
-    let (mut bob, answer) = Original::enter("bob", gate, "lobby").await;
-    assert_eq!(users(&answer), BTreeSet::from(["ann", "bob"]));
-    assert_push(&ann.push().await, "onAdd", json!({"user": "bob"}));
+    conversation(&layout.start("").await).await;
+}
 
+/// What everybody says and hears in the room `lobby`: up to three people, of whom Ann stays.
+pub(crate) async fn conversation(deployment: &Deployment) {
+    let gate = deployment.gate();
+    let (mut ann, mut bob) = two_people(gate).await;
     for text in ["hello", "\u{1F600} h\u{e9} \u{6587}"] {
         for speaker in ["ann", "bob"] {
             let said = if speaker == "ann" { &mut ann } else { &mut bob };
@@ -41,17 +39,34 @@ async fn people_talk(layout: Layout) {
             }
         }
     }
+    whisper(&mut ann, &mut bob).await;
+    people_leave(gate, &mut ann, bob).await;
+}
 
+async fn two_people(gate: Address) -> (Original, Original) {
+    let (mut ann, answer) = Original::enter("ann", gate, "lobby").await;
+    assert_eq!(users(&answer), BTreeSet::from(["ann"]));
+    let (bob, answer) = Original::enter("bob", gate, "lobby").await;
+    assert_eq!(users(&answer), BTreeSet::from(["ann", "bob"]));
+    assert_push(&ann.push().await, "onAdd", json!({"user": "bob"}));
+    (ann, bob)
+}
+
+/// Only the target of a whisper gets it.
+async fn whisper(ann: &mut Original, bob: &mut Original) {
     ann.say("between us", "bob").await;
     assert_push(&bob.push().await, "onChat", json!({"msg": "between us", "from": "ann", "target": "bob"}));
     ann.say("to all", "*").await;
     // Not the whisper.
-    for listener in [&mut ann, &mut bob] {
+    for listener in [ann, bob] {
         assert_push(&listener.push().await, "onChat", json!({"msg": "to all", "from": "ann", "target": "*"}));
     }
+}
 
+/// One leaves by request, one by disconnecting.
+async fn people_leave(gate: Address, ann: &mut Original, mut bob: Original) {
     let (mut cleo, _) = Original::enter("cleo", gate, "lobby").await;
-    for listener in [&mut ann, &mut bob] {
+    for listener in [&mut *ann, &mut bob] {
         assert_push(&listener.push().await, "onAdd", json!({"user": "cleo"}));
     }
     let left = cleo.request("chat.chatHandler.leave", json!({})).await;

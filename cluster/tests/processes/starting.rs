@@ -1,0 +1,84 @@
+//! Starts that fail, or wait, as who typed the command sees them.
+
+use std::net::TcpListener;
+use std::time::Duration;
+
+use shared::testing::{NatsServer, eventually};
+
+use crate::process::Process;
+use crate::support::{DEADLINE, Directory, get};
+
+/// Somebody looks at the terminal all the while.
+const SOON: Duration = Duration::from_secs(15);
+
+const WAIT: (&str, &str) = ("SHADDOCK_NATS__WAIT_FOR_BROKER", "true");
+
+/// Starts the program, which must refuse within a short time, saying all `parts`.
+async fn assert_refused(directory: &Directory, args: &[&str], parts: &[&str]) {
+    let mut process = Process::start(&directory.path, "refused", args);
+    assert_eq!(process.ends_within(SOON).await, Some(1));
+    let output = process.output();
+    for part in parts {
+        assert!(output.contains(part), "{part:?} in {output}");
+    }
+}
+
+/// `nats://` and an address where nobody listens.
+async fn nobody() -> (NatsServer, String) {
+    let mut nats = NatsServer::start().await;
+    nats.kill();
+    let url = nats.url().to_owned();
+    (nats, url)
+}
+
+#[tokio::test]
+async fn a_taken_port_is_named() {
+    let directory = Directory::new("");
+    let gate = directory.fronts[0];
+    let _taken = TcpListener::bind(gate).unwrap();
+    let parts = ["gate-server-1", &gate.to_string(), "the port is taken", "clientPort of gate-server-1"];
+    assert_refused(&directory, &[], &parts).await;
+}
+
+#[tokio::test]
+async fn a_server_alone_must_exist() {
+    let directory = Directory::new("");
+    let args = ["--only", "chat-server-9", "--nats", "nats://127.0.0.1:4222"];
+    assert_refused(&directory, &args, &["--only chat-server-9", "development", "chat-server-3"]).await;
+}
+
+#[tokio::test]
+async fn a_server_alone_needs_nats() {
+    let directory = Directory::new("");
+    assert_refused(&directory, &["--only", "chat-server-1"], &["--only chat-server-1", "add --nats URL"]).await;
+}
+
+#[tokio::test]
+async fn a_missing_broker_is_named() {
+    let (nats, url) = nobody().await;
+    let parts = ["no NATS server at", nats.address(), "start one there", WAIT.0];
+    assert_refused(&Directory::new(""), &["--nats", &url], &parts).await;
+}
+
+#[tokio::test]
+async fn waiting_for_the_broker_can_be_ended() {
+    let (_nats, url) = nobody().await;
+    let directory = Directory::new("");
+    let mut process = Process::start_with(&directory.path, "waiting", ["--nats", &url], &[WAIT]);
+    assert!(process.says("waiting for").await);
+    process.signal("TERM").await;
+    assert_eq!(process.ends_within(SOON).await, Some(0));
+}
+
+#[tokio::test]
+async fn a_broker_that_comes_is_used() {
+    let (mut nats, url) = nobody().await;
+    let directory = Directory::new("");
+    let mut process = Process::start_with(&directory.path, "waiting", ["--nats", &url], &[WAIT]);
+    assert!(process.says("waiting for").await);
+    nats.restart().await;
+    eventually(DEADLINE, "the gate names a connector", async || {
+        get(directory.fronts[0], "/entry?uid=ann").await.is_some_and(|answer| answer.contains(r#""code":200"#))
+    })
+    .await;
+}

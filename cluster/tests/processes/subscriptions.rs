@@ -1,0 +1,54 @@
+//! What each process subscribes to, as the broker sees it: few subjects, none per room, user or question.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use serde_json::Value;
+
+use crate::original::Original;
+use crate::support::{Deployment, Layout, get};
+
+/// Subjects by the name of the connection; inboxes, which are random, all as `_INBOX.x.*`.
+async fn audit(deployment: &Deployment) -> BTreeMap<String, BTreeSet<String>> {
+    let monitoring = deployment.nats.as_ref().unwrap().monitoring_url().trim_start_matches("http://");
+    let answer = get(monitoring.parse().unwrap(), "/connz?subs=1").await.unwrap();
+    let answer: Value = serde_json::from_str(&answer).unwrap();
+    let connections = answer["connections"].as_array().unwrap().iter().map(|connection| {
+        let subjects = connection["subscriptions_list"].as_array().into_iter().flatten();
+        let subjects: Vec<String> = subjects.map(|subject| without_chance(subject.as_str().unwrap())).collect();
+        let distinct = BTreeSet::from_iter(subjects.clone());
+        assert_eq!(distinct.len(), subjects.len(), "twice: {subjects:?}");
+        (connection["name"].as_str().unwrap().to_owned(), distinct)
+    });
+    let connections: Vec<_> = connections.collect();
+    assert_eq!(connections.len(), 7, "one connection per process: {connections:?}");
+    connections.into_iter().collect()
+}
+
+fn without_chance(subject: &str) -> String {
+    let tokens: Vec<&str> = subject.split('.').collect();
+    match tokens[..] {
+        ["_INBOX", _, "*"] => "_INBOX.x.*".to_owned(),
+        _ => subject.to_owned(),
+    }
+}
+
+fn expected() -> BTreeMap<String, BTreeSet<String>> {
+    let subjects = |own: &[String]| own.iter().cloned().chain(["_INBOX.x.*".to_owned()]).collect();
+    let mut all = BTreeMap::from([("gate-server-1".to_owned(), subjects(&[]))]);
+    for number in 1..=3 {
+        let (chat, connector) = (format!("chat-server-{number}"), format!("connector-server-{number}"));
+        all.insert(chat.clone(), subjects(&[format!("chat.{chat}")]));
+        all.insert(connector.clone(), subjects(&[format!("connector.{connector}.>")]));
+    }
+    all
+}
+
+#[tokio::test]
+async fn nobody_subscribes_to_more_than_its_own() {
+    let deployment = Layout::SevenProcesses.start("").await;
+    assert_eq!(audit(&deployment).await, expected());
+    let (_ann, _) = Original::enter("ann", deployment.gate(), "lobby").await;
+    let (mut bob, _) = Original::enter("bob", deployment.gate(), "lounge").await;
+    bob.say("hello", "*").await;
+    assert_eq!(audit(&deployment).await, expected());
+}
