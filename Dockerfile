@@ -1,0 +1,29 @@
+# One image for every role: the command says which server to run.
+
+FROM rust:1-slim-bookworm AS build
+WORKDIR /build
+# The dependencies first, with empty crates of ours, which have no other target than a library: this layer stays until a
+# manifest or the lock file changes.
+COPY Cargo.toml Cargo.lock ./
+COPY wire/Cargo.toml wire/
+COPY shared/Cargo.toml shared/
+COPY gate/Cargo.toml gate/
+COPY connector/Cargo.toml connector/
+COPY chat/Cargo.toml chat/
+COPY client/Cargo.toml client/
+COPY cluster/Cargo.toml cluster/
+RUN sed -i '/^default-run/d; /^\[\[/,/^$/d' */Cargo.toml \
+    && for crate in */; do mkdir "$crate/src" && touch "$crate/src/lib.rs"; done \
+    && cargo build --release --locked --package cluster --lib
+COPY . .
+# Cargo goes by modification times: what was built from empty crates must look old.
+RUN touch */src/*.rs && cargo build --release --locked --package cluster --bin shaddock
+
+FROM debian:bookworm-slim
+RUN useradd --system --user-group --no-create-home shaddock
+COPY --from=build /build/target/release/shaddock /usr/local/bin/shaddock
+COPY config /etc/shaddock
+USER shaddock
+# Gate, connectors; admin listeners of connectors and chat servers.
+EXPOSE 3014 3050-3052 4050-4052 6050-6052
+ENTRYPOINT ["shaddock", "--config", "/etc/shaddock"]
