@@ -1,0 +1,280 @@
+//! A gate on the in-process bus, asked over the Pomelo websocket and over HTTP, with connectors that a test plays.
+
+#![expect(clippy::unwrap_used, clippy::panic, reason = "helpers of tests fail the test")]
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use bytes::Bytes;
+use futures_util::{SinkExt, StreamExt};
+use gate::Gate;
+use serde_json::{Value, json};
+use shared::bus::{Bus, MemoryLimits, Outgoing};
+use shared::config::{Server, Servers, Settings};
+use shared::dispatcher::{CONNECTOR, GATE};
+use shared::frontend::routes;
+use shared::ids::ServerId;
+use shared::lifecycle::Lifecycle;
+use shared::metrics::Metrics;
+use shared::node::Node;
+use shared::rpc::messages::Pong;
+use shared::testing::eventually;
+use shared::{rpc, subjects};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpListener, TcpStream};
+use tokio_tungstenite::tungstenite::Message as Frame;
+use tokio_tungstenite::{MaybeTlsStream, WebSocketStream, connect_async};
+use wire::{Message, Package, PackageKind, RouteRef};
+
+/// The longest that anything here may take.
+const DEADLINE: Duration = Duration::from_secs(15);
+
+/// Of `alice`: crc32 % 3 = 2.
+const HOME: u16 = 3052;
+
+/// A gate, and a node to play connectors with.
+struct Stage {
+    address: SocketAddr,
+    node: Node,
+}
+
+/// A connector that answers pings until its lifecycle is stopped.
+struct Played {
+    accepting: Arc<AtomicBool>,
+    lifecycle: Lifecycle,
+}
+
+fn server(kind: &str, number: u16) -> Server {
+    let id = ServerId::new(&format!("{kind}-server-{number}")).unwrap();
+    Server { client_port: Some(3049 + number), ..Server::new(id, "127.0.0.1") }
+}
+
+impl Stage {
+    /// A gate that asks often, in front of three connectors that are not there.
+    async fn start(change: impl FnOnce(&mut Settings)) -> Self {
+        let mut settings = Settings::default();
+        settings.rpc.heartbeat_ms = 50;
+        change(&mut settings);
+        let connectors = (1..=3).map(|number| server(CONNECTOR, number)).collect();
+        let servers = Servers::new([(GATE.to_owned(), vec![server(GATE, 1)]), (CONNECTOR.to_owned(), connectors)]);
+        let metrics = Metrics::new();
+        let bus = Bus::memory(MemoryLimits::default(), metrics.clone());
+        let (servers, settings, lifecycle) = (Arc::new(servers), Arc::new(settings), Lifecycle::new());
+        let node = Node { servers, settings, bus, metrics, lifecycle };
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        Gate::start(server(GATE, 1), node.clone(), listener);
+        Self { address, node }
+    }
+
+    /// Answers the gate's questions to this connector.
+    async fn play(&self, number: u16) -> Played {
+        let (accepting, lifecycle) = (Arc::new(AtomicBool::new(true)), Lifecycle::new());
+        let subject = subjects::connector_ping(&server(CONNECTOR, number).id);
+        let mut pings = self.node.bus.subscribe(&subject, 16).await.unwrap();
+        let (bus, says, stopping) = (self.node.bus.clone(), accepting.clone(), lifecycle.stopping());
+        lifecycle.spawn(async move {
+            tokio::pin!(stopping);
+            loop {
+                let ping = tokio::select! {
+                    () = &mut stopping => return,
+                    ping = pings.next() => ping,
+                };
+                let Some(reply) = ping.and_then(|ping| ping.reply) else { return };
+                let pong = Pong { v: rpc::VERSION, accepting: says.load(Ordering::Relaxed) };
+                let payload = rpc::encode(&pong).unwrap();
+                bus.publish(Outgoing { subject: reply, payload, ..Outgoing::default() }).ok();
+            }
+        });
+        Played { accepting, lifecycle }
+    }
+
+    async fn play_all(&self) -> [Played; 3] {
+        [self.play(1).await, self.play(2).await, self.play(3).await]
+    }
+
+    /// The status, the head and the body of an answer.
+    async fn get(&self, path: &str, origin: Option<&str>) -> (u16, String, String) {
+        let mut stream = TcpStream::connect(self.address).await.unwrap();
+        let origin = origin.map(|origin| format!("Origin: {origin}\r\n")).unwrap_or_default();
+        let request = format!("GET {path} HTTP/1.1\r\nHost: game.example\r\n{origin}Connection: close\r\n\r\n");
+        stream.write_all(request.as_bytes()).await.unwrap();
+        let mut answer = String::new();
+        tokio::time::timeout(DEADLINE, stream.read_to_string(&mut answer)).await.unwrap().unwrap();
+        let (head, body) = answer.split_once("\r\n\r\n").unwrap();
+        (head[9..12].parse().unwrap(), head.to_ascii_lowercase(), body.to_owned())
+    }
+
+    /// The port that alice is told over HTTP, or the status.
+    async fn port_of_alice(&self) -> Result<u16, u16> {
+        let (status, _, body) = self.get("/entry?uid=alice", None).await;
+        let body: Value = serde_json::from_str(&body).unwrap();
+        if status == 200 { Ok(u16::try_from(body["port"].as_u64().unwrap()).unwrap()) } else { Err(status) }
+    }
+
+    async fn until_alice_gets(&self, what: Result<u16, u16>) {
+        let what_for = format!("alice to get {what:?}");
+        eventually(DEADLINE, &what_for, async || self.port_of_alice().await == what).await;
+    }
+}
+
+/// A client over the websocket.
+struct Visitor(WebSocketStream<MaybeTlsStream<TcpStream>>);
+
+impl Visitor {
+    async fn connect(stage: &Stage) -> (Self, Value) {
+        let mut visitor = Self(connect_async(format!("ws://{}/", stage.address)).await.unwrap().0);
+        visitor.send(Package::new(PackageKind::Handshake, &b"{\"sys\":{}}"[..]).encode().unwrap()).await;
+        let answer = visitor.next().await.unwrap();
+        assert_eq!(answer.kind, PackageKind::Handshake);
+        visitor.send(Package::empty(PackageKind::HandshakeAck).encode().unwrap()).await;
+        (visitor, serde_json::from_slice(&answer.body).unwrap())
+    }
+
+    async fn send(&mut self, bytes: Bytes) {
+        self.0.send(Frame::Binary(bytes)).await.unwrap();
+    }
+
+    /// The next package; none when the gate closes.
+    async fn next(&mut self) -> Option<Package> {
+        match tokio::time::timeout(DEADLINE, self.0.next()).await.unwrap() {
+            Some(Ok(Frame::Binary(frame))) => wire::decode_frame(&frame, wire::MAX_BODY).unwrap().next(),
+            _ => None,
+        }
+    }
+
+    async fn ask(&mut self, route: &str, body: &[u8]) -> Value {
+        let (route, body) = (RouteRef::Text(route.to_owned()), Bytes::copy_from_slice(body));
+        self.send(Message::Request { id: 1, route, body }.encode_package().unwrap()).await;
+        let package = self.next().await.unwrap();
+        match Message::decode(&package.body).unwrap() {
+            Message::Response { id: 1, body } => serde_json::from_slice(&body).unwrap(),
+            other => panic!("{other:?}"),
+        }
+    }
+}
+
+#[tokio::test]
+async fn both_ways_of_asking_get_the_same() {
+    let stage = Stage::start(|_| {}).await;
+    let _connectors = stage.play_all().await;
+    stage.until_alice_gets(Ok(HOME)).await;
+    let (mut visitor, handshake) = Visitor::connect(&stage).await;
+    assert!(handshake["sys"].get("heartbeat").is_none(), "a gate has none: {handshake}");
+    let entry = json!({ "code": 200, "host": "127.0.0.1", "port": HOME });
+    assert_eq!(visitor.ask(routes::QUERY_ENTRY, br#"{"uid":"alice"}"#).await, entry);
+    let (status, _, body) = stage.get("/entry?uid=alice", None).await;
+    assert_eq!((status, serde_json::from_str::<Value>(&body).unwrap()), (200, entry));
+}
+
+#[tokio::test]
+async fn without_a_uid_the_answer_is_500() {
+    let stage = Stage::start(|_| {}).await;
+    let _connectors = stage.play_all().await;
+    stage.until_alice_gets(Ok(HOME)).await;
+    let (mut visitor, _) = Visitor::connect(&stage).await;
+    let long = json!({ "uid": "x".repeat(257) }).to_string();
+    for body in [&b""[..], b"{}", b"[1]", b"{\"uid\":7}", b"{\"uid\":\"\"}", b"{\"uid\":null}", long.as_bytes()] {
+        let answer = visitor.ask(routes::QUERY_ENTRY, body).await;
+        assert_eq!((&answer["code"], &answer["error"]), (&json!(500), &json!(true)), "{body:?}");
+    }
+    assert_eq!(visitor.ask(routes::ENTER, b"{}").await["code"], json!(500), "not a gate's route");
+    for path in ["/entry", "/entry?uid=", "/entry?name=alice"] {
+        assert_eq!(stage.get(path, None).await.0, 400, "{path}");
+    }
+}
+
+#[tokio::test]
+async fn who_does_not_answer_or_does_not_want_to_is_skipped() {
+    let stage = Stage::start(|_| {}).await;
+    let [_first, _second, home] = stage.play_all().await;
+    stage.until_alice_gets(Ok(HOME)).await;
+    home.accepting.store(false, Ordering::Relaxed);
+    // crc32("alice") % 2 = 1 over those that are left.
+    stage.until_alice_gets(Ok(3051)).await;
+    home.accepting.store(true, Ordering::Relaxed);
+    stage.until_alice_gets(Ok(HOME)).await;
+    home.lifecycle.stop(DEADLINE).await;
+    stage.until_alice_gets(Ok(3051)).await;
+    let _again = stage.play(3).await;
+    stage.until_alice_gets(Ok(HOME)).await;
+}
+
+/// A connector that hangs has a subscription, so that only time tells.
+#[tokio::test]
+async fn who_hangs_is_skipped_and_makes_nobody_else_wait() {
+    let stage = Stage::start(|_| {}).await;
+    let _others = (stage.play(1).await, stage.play(2).await);
+    let ping = subjects::connector_ping(&server(CONNECTOR, 3).id);
+    let _hangs = stage.node.bus.subscribe(&ping, 16).await.unwrap();
+    stage.until_alice_gets(Ok(3051)).await;
+}
+
+#[tokio::test]
+async fn without_connectors_nobody_is_sent_anywhere() {
+    let stage = Stage::start(|_| {}).await;
+    stage.until_alice_gets(Err(503)).await;
+    let (mut visitor, _) = Visitor::connect(&stage).await;
+    let answer = visitor.ask(routes::QUERY_ENTRY, br#"{"uid":"alice"}"#).await;
+    assert_eq!((&answer["code"], &answer["error"]), (&json!(500), &json!(true)));
+}
+
+/// Over more rounds of questions than make somebody dead or alive.
+#[tokio::test]
+async fn a_gate_without_a_bus_keeps_what_it_knows() {
+    let stage = Stage::start(|_| {}).await;
+    let _others = (stage.play(1).await, stage.play(2).await);
+    stage.until_alice_gets(Ok(3051)).await;
+    stage.node.bus.set_up(false);
+    let mut rounds = tokio::time::interval(stage.node.settings.rpc.heartbeat());
+    for _ in 0..4 {
+        rounds.tick().await;
+        assert_eq!(stage.port_of_alice().await, Ok(3051));
+    }
+}
+
+#[tokio::test]
+async fn pages_may_ask_that_may_connect() {
+    let stage =
+        Stage::start(|settings| settings.frontend.allowed_origins = vec!["https://shop.example".to_owned()]).await;
+    let _connectors = stage.play_all().await;
+    stage.until_alice_gets(Ok(HOME)).await;
+    for origin in ["https://shop.example", "http://game.example:8080"] {
+        let (status, head, _) = stage.get("/entry?uid=alice", Some(origin)).await;
+        assert_eq!(status, 200);
+        assert!(head.contains(&format!("access-control-allow-origin: {origin}\r\n")), "{head}");
+        assert!(head.contains("vary: origin"), "{head}");
+    }
+    let (status, head, _) = stage.get("/entry?uid=alice", Some("http://evil.example")).await;
+    assert_eq!(status, 403);
+    assert!(!head.contains("access-control"), "{head}");
+}
+
+#[tokio::test]
+async fn a_browser_is_told_what_this_is() {
+    let stage = Stage::start(|_| {}).await;
+    let (status, _, body) = stage.get("/", None).await;
+    assert!(status == 200 && body.contains("/entry?uid="), "{body}");
+    assert_eq!(stage.get("/nothing", None).await.0, 404);
+}
+
+#[tokio::test]
+async fn nobody_stays_at_the_gate() {
+    let stage = Stage::start(|settings| settings.frontend.enter_secs = 1).await;
+    let (mut visitor, _) = Visitor::connect(&stage).await;
+    assert_eq!(visitor.next().await, None);
+    eventually(DEADLINE, "the end", async || stage.node.metrics.connections.get() == 0).await;
+}
+
+#[tokio::test]
+async fn a_gate_stops_at_once() {
+    let stage = Stage::start(|_| {}).await;
+    let (mut visitor, _) = Visitor::connect(&stage).await;
+    let _idle = TcpStream::connect(stage.address).await.unwrap();
+    eventually(DEADLINE, "both", async || stage.node.metrics.connections.get() == 2).await;
+    stage.node.lifecycle.begin_stop();
+    assert_eq!(visitor.next().await, None);
+    assert!(stage.node.lifecycle.stop(Duration::from_secs(5)).await);
+}
