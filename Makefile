@@ -1,7 +1,7 @@
 # Everything that CI runs, and what is handy besides. `make` lists the targets.
 
 .DEFAULT_GOAL := help
-.PHONY: help test tools fmt run compose-test
+.PHONY: help test tools fmt run compose-test idle-memory
 
 help: ## Print this list
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  \1\t\2/p' $(MAKEFILE_LIST) | expand -t 18
@@ -25,3 +25,6 @@ run: ## Run every development server in one process, without a broker
 
 compose-test: ## Build the image, start seven servers and NATS in containers, chat with the original client
 	@scripts/compose-test
+
+idle-memory: ## Measure what an idle session costs a connector; fails above 16 KiB
+	@scripts/idle-memory
