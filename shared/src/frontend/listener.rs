@@ -197,3 +197,54 @@ async fn plain(options: &Options, http: Router, request: axum::extract::Request)
         Err(never) => match never {},
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use bytes::Bytes;
+
+    use super::*;
+    use crate::frontend::{Outbox, Session};
+    use crate::lifecycle::Lifecycle;
+    use crate::metrics::Metrics;
+
+    #[derive(Clone)]
+    struct Nobody;
+
+    impl App for Nobody {
+        type Session = Self;
+        async fn open(&self, _peer: SocketAddr, _outbox: Outbox) -> Self {
+            Self
+        }
+    }
+
+    impl Session for Nobody {
+        async fn message(&mut self, _id: Option<u32>, _route: &str, _body: Bytes) {}
+        fn entered(&self) -> bool {
+            true
+        }
+        async fn closed(self) {}
+    }
+
+    /// Each idle client holds this much beside its websocket's buffers: what grows here grows twenty thousand times.
+    #[tokio::test]
+    async fn a_connections_task_is_small() {
+        let options = Arc::new(Options {
+            frontend: Default::default(),
+            session: Default::default(),
+            heartbeat_secs: 30,
+            dictionary: None,
+            hosts: Arc::new([]),
+            http: None,
+            close_on_stop: false,
+            lifecycle: Lifecycle::new(),
+            metrics: Metrics::new(),
+        });
+        let door = Door::new(&options.frontend, options.metrics.clone());
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let stream = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
+        let peer = stream.peer_addr().unwrap();
+        let task = connection(stream, peer, door, (Nobody, router(&options), options));
+        let bytes = size_of_val(&task);
+        assert!(bytes < 3 * 1024, "{bytes} bytes");
+    }
+}

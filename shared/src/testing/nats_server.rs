@@ -86,9 +86,11 @@ impl NatsServer {
         self.run().await;
     }
 
-    /// Freezes the server: connections stay open, nothing is answered.
-    pub fn pause(&self) {
+    /// Freezes the server: connections stay open, nothing is answered. When this returns, all its threads stand still.
+    pub async fn pause(&self) {
         self.signal("-STOP");
+        let tasks = PathBuf::from(format!("/proc/{}/task", self.child.as_ref().expect("the server runs").id()));
+        eventually(START_WITHIN, "nats-server stands still", async || all_stopped(&tasks)).await;
     }
 
     /// Lets a frozen server go on.
@@ -134,6 +136,16 @@ impl Drop for NatsServer {
         self.kill();
         drop(fs::remove_dir_all(&self.directory));
     }
+}
+
+/// Whether every thread below a `/proc/ID/task` is stopped by a signal.
+fn all_stopped(tasks: &Path) -> bool {
+    let is_stopped = |task: PathBuf| {
+        let stat = fs::read_to_string(task.join("stat")).unwrap_or_default();
+        // The state follows the name, which stands in parentheses and may hold anything.
+        stat.rsplit_once(") ").is_some_and(|(_, rest)| rest.starts_with('T'))
+    };
+    fs::read_dir(tasks).is_ok_and(|mut tasks| tasks.all(|task| task.is_ok_and(|task| is_stopped(task.path()))))
 }
 
 /// The port of the first URL; -1, any free one, before the first start.

@@ -83,7 +83,7 @@ async fn a_new_connection_goes_on_where_the_old_one_was() {
 async fn a_frozen_broker_is_noticed_by_pings() {
     let server = NatsServer::start().await;
     let bus = connect(server.url(), &Metrics::new()).await;
-    server.pause();
+    server.pause().await;
     let begun = Instant::now();
     assert_eq!(bus.request(to("chat.a", "?"), SOON * 6).await, Err(BusError::Disconnected));
     assert!(begun.elapsed() < Duration::from_secs(6), "{:?}", begun.elapsed());
