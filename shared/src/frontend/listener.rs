@@ -245,6 +245,6 @@ mod tests {
         let peer = stream.peer_addr().unwrap();
         let task = connection(stream, peer, door, (Nobody, router(&options), options));
         let bytes = size_of_val(&task);
-        assert!(bytes < 3 * 1024, "{bytes} bytes");
+        assert!(bytes < 2 * 1024, "{bytes} bytes");
     }
 }
