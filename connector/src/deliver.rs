@@ -54,8 +54,8 @@ struct Done {
     code: u16,
 }
 
-/// A push, framed.
-pub fn push(room: &RoomId, push: &Push, dictionary: Option<&Dictionary>) -> Bytes {
+/// A push, framed; none if it cannot be sent, which is logged.
+pub fn push(room: &RoomId, push: &Push, dictionary: Option<&Dictionary>) -> Option<Bytes> {
     match push {
         Push::Chat { from, content, target, seq, time } => {
             let route = routes::ON_CHAT;
@@ -69,7 +69,7 @@ pub fn push(room: &RoomId, push: &Push, dictionary: Option<&Dictionary>) -> Byte
     }
 }
 
-fn user(route: &str, user: &Name, dictionary: Option<&Dictionary>) -> Bytes {
+fn user(route: &str, user: &Name, dictionary: Option<&Dictionary>) -> Option<Bytes> {
     frontend::push(route, &User { route, user }, dictionary)
 }
 
@@ -156,11 +156,19 @@ mod tests {
         let chat = Push::Chat { from: name("ann"), content: "hi 😀".to_owned(), target: None, seq: 1_000, time: 7 };
         let wanted = json!({"route": "onChat", "msg": "hi 😀", "from": "ann", "target": "*", "rid": "lobby",
             "seq": 1000, "time": 7});
-        assert_eq!(body(&push(&room(), &chat, None)), wanted);
+        assert_eq!(body(&push(&room(), &chat, None).unwrap()), wanted);
         let add = Push::Add { name: name("bob") };
-        assert_eq!(body(&push(&room(), &add, None)), json!({"route": "onAdd", "user": "bob"}));
+        assert_eq!(body(&push(&room(), &add, None).unwrap()), json!({"route": "onAdd", "user": "bob"}));
         let leave = Push::Leave { name: name("bob") };
-        assert_eq!(body(&push(&room(), &leave, None)), json!({"route": "onLeave", "user": "bob"}));
+        assert_eq!(body(&push(&room(), &leave, None).unwrap()), json!({"route": "onLeave", "user": "bob"}));
+    }
+
+    #[test]
+    fn the_longest_message_with_the_longest_names_can_be_sent() {
+        let longest = "😀".repeat(64);
+        let (from, target) = (name(&longest), Some(name(&longest)));
+        let chat = Push::Chat { from, content: "x".repeat(60 * 1024), target, seq: u64::MAX, time: u64::MAX };
+        assert!(push(&RoomId::new(&longest).unwrap(), &chat, None).is_some());
     }
 
     #[test]

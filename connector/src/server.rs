@@ -258,7 +258,7 @@ impl Connector {
     }
 
     fn push(&self, room: &RoomId, to: &[u64], push: &Push) {
-        let framed = deliver::push(room, push, self.dictionary.as_deref());
+        let Some(framed) = deliver::push(room, push, self.dictionary.as_deref()) else { return };
         to.iter().for_each(|session| self.hand(*session, &framed));
     }
 

@@ -4,6 +4,9 @@ use std::ops::RangeInclusive;
 
 use super::settings::Settings;
 
+/// Bytes of `content` with which a push is below 64 KiB whatever the names in it: three of 64 characters of 12 bytes each.
+const MAX_CONTENT: u64 = 60 * 1024;
+
 /// Pomelo's package length has three bytes.
 const MAX_PACKAGE: u64 = 0xff_ffff;
 /// Far above any use, far below what a queue's counter can hold.
@@ -90,7 +93,7 @@ fn ranges(settings: &Settings) -> Vec<(&'static str, u64, RangeInclusive<u64>)> 
         session.max_in_flight in 1..=MAX_QUEUE,
         session.max_outbound_bytes in 1_024..=1 << 32,
         room.max_members in 1..=MAX_MEMBERS,
-        room.max_content in 1..=MAX_PACKAGE,
+        room.max_content in 1..=MAX_CONTENT,
         room.max_waiting in 1..=MAX_QUEUE,
         room.linger_secs in 0..=DAY_SECS,
         room.forget_secs in 1..=DAY_SECS,

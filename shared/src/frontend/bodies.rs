@@ -30,17 +30,15 @@ pub fn response(id: u32, body: &impl Serialize) -> Bytes {
     })
 }
 
-/// A push, framed; its route abbreviated if there is a dictionary. Empty if the body cannot be sent, which is logged.
-pub fn push(route: &str, body: &impl Serialize, dictionary: Option<&Dictionary>) -> Bytes {
+/// A push, framed; its route abbreviated if there is a dictionary. None if the body cannot be sent, which is logged; the
+/// limits of names and content see to it that it can.
+pub fn push(route: &str, body: &impl Serialize, dictionary: Option<&Dictionary>) -> Option<Bytes> {
     let route = match dictionary {
         Some(dictionary) => dictionary.abbreviate(route),
         None => RouteRef::Text(route.to_owned()),
     };
     let framed = render(body).and_then(|body| Message::Push { route, body }.encode_package());
-    framed.unwrap_or_else(|error| {
-        error!(%error, "a push cannot be sent");
-        Bytes::new()
-    })
+    framed.inspect_err(|error| error!(%error, "a push cannot be sent")).ok()
 }
 
 fn render(body: &impl Serialize) -> Result<Bytes, WireError> {

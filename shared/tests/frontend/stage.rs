@@ -68,7 +68,7 @@ impl Session for Client {
         match route {
             routes::ENTER => self.entered = true,
             routes::SEND => {
-                let said = push(routes::ON_CHAT, &json!({ "msg": String::from_utf8_lossy(&body) }), None);
+                let said = push(routes::ON_CHAT, &json!({ "msg": String::from_utf8_lossy(&body) }), None).unwrap();
                 for outbox in self.role.outboxes() {
                     outbox.push(said.clone()).ok();
                 }
