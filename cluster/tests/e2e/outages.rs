@@ -8,7 +8,7 @@ use shared::dispatcher::{CHAT, CONNECTOR, GATE};
 use shared::ids::ServerId;
 use shared::testing::{NatsServer, eventually};
 
-use crate::stage::{DEADLINE, Person, address, servers, settings};
+use crate::stage::{DEADLINE, Person, address, code, servers, settings};
 
 /// A cluster of servers that are started one by one, as processes would be.
 struct Parts {
@@ -139,4 +139,23 @@ async fn a_broker_that_goes_and_comes_back() {
     assert_eq!(parts.servers.of_type(CHAT).len(), 3);
     connector.stop().await;
     chat.stop().await;
+}
+
+/// While a room's server is away its clients wait, each with so many requests and no more.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn requests_in_flight_are_bounded_and_always_answered() {
+    let mut parts = Parts::new().await;
+    parts.settings.session.max_in_flight = 3;
+    let home = home(&parts.servers, "lobby");
+    let chat = parts.start(&home).await;
+    let connector = parts.start("connector-server-1").await;
+    let ann = parts.person(0, "ann", "lobby").await;
+    chat.stop().await;
+    let answers: Vec<_> = (0..5).map(|number| ann.chat.say(&number.to_string())).collect();
+    let mut codes = Vec::new();
+    for answer in answers {
+        codes.push(code(answer.await));
+    }
+    assert_eq!(codes, [503, 503, 503, 429, 429]);
+    connector.stop().await;
 }
