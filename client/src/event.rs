@@ -3,6 +3,7 @@
 use serde::Deserialize;
 use serde_json::Value;
 use tokio::sync::mpsc;
+use wire::routes;
 
 /// A message to all, or a whisper.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
@@ -51,9 +52,9 @@ impl Event {
     pub(crate) fn of_push(route: String, body: Value) -> Self {
         let user = || body.get("user").and_then(Value::as_str).map(str::to_owned);
         let known = match route.as_str() {
-            "onChat" => serde_json::from_value(body.clone()).ok().map(Self::Chat),
-            "onAdd" => user().map(Self::Add),
-            "onLeave" => user().map(Self::Leave),
+            routes::ON_CHAT => serde_json::from_value(body.clone()).ok().map(Self::Chat),
+            routes::ON_ADD => user().map(Self::Add),
+            routes::ON_LEAVE => user().map(Self::Leave),
             _ => None,
         };
         known.unwrap_or(Self::Other { route, body })

@@ -27,18 +27,7 @@ pub use chat::{ChatClient, Entered, Sent};
 pub use error::ClientError;
 pub use event::{Chat, Event, Events};
 pub use gate::{Address, query_entry};
-
-/// Names of the routes that clients use.
-pub mod routes {
-    /// Which connector?
-    pub const QUERY_ENTRY: &str = "gate.gateHandler.queryEntry";
-    /// Enter a room.
-    pub const ENTER: &str = "connector.entryHandler.enter";
-    /// Speak or whisper.
-    pub const SEND: &str = "chat.chatHandler.send";
-    /// Leave the room.
-    pub const LEAVE: &str = "chat.chatHandler.leave";
-}
+pub use wire::routes;
 
 /// How a client behaves.
 #[derive(Debug, Clone)]

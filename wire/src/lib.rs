@@ -13,6 +13,7 @@ pub mod kick;
 pub mod message;
 pub mod package;
 pub mod route;
+pub mod routes;
 pub mod stream;
 pub mod text;
 

@@ -1,21 +1,7 @@
-//! Every route, by its name in Pomelo's words.
+//! The routes that servers announce and answer; their names are `wire`'s.
 
+pub use wire::routes::{ENTER, LEAVE, ON_ADD, ON_CHAT, ON_LEAVE, QUERY_ENTRY, SEND};
 use wire::{Dictionary, Route};
-
-/// Which connector?
-pub const QUERY_ENTRY: &str = "gate.gateHandler.queryEntry";
-/// Enter a room.
-pub const ENTER: &str = "connector.entryHandler.enter";
-/// Speak or whisper.
-pub const SEND: &str = "chat.chatHandler.send";
-/// Leave the room.
-pub const LEAVE: &str = "chat.chatHandler.leave";
-/// Somebody spoke.
-pub const ON_CHAT: &str = "onChat";
-/// Somebody came.
-pub const ON_ADD: &str = "onAdd";
-/// Somebody went.
-pub const ON_LEAVE: &str = "onLeave";
 
 /// The dictionary that handshakes announce, the same on every server.
 pub fn dictionary() -> Dictionary {

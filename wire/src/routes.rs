@@ -1,0 +1,16 @@
+//! Every route of the chat, by its name in Pomelo's words: the one place for servers and clients.
+
+/// Which connector?
+pub const QUERY_ENTRY: &str = "gate.gateHandler.queryEntry";
+/// Enter a room.
+pub const ENTER: &str = "connector.entryHandler.enter";
+/// Speak or whisper.
+pub const SEND: &str = "chat.chatHandler.send";
+/// Leave the room.
+pub const LEAVE: &str = "chat.chatHandler.leave";
+/// Somebody spoke.
+pub const ON_CHAT: &str = "onChat";
+/// Somebody came.
+pub const ON_ADD: &str = "onAdd";
+/// Somebody went.
+pub const ON_LEAVE: &str = "onLeave";
