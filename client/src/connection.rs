@@ -235,14 +235,13 @@ impl Line {
                 written?;
                 if self.closing { Err(End::Closed) } else { Ok(()) }
             },
-            () = sleep_until(wake_at) => self.wake(),
+            () = until(wake_at) => self.wake(),
         }
     }
 
-    fn wake_at(&self) -> Instant {
-        let far = self.heard_at + Duration::from_secs(3_600);
+    fn wake_at(&self) -> Option<Instant> {
         let silent = self.heartbeat.map(|heartbeat| self.heard_at + 3 * heartbeat);
-        [self.beat_at, silent, self.write_by].into_iter().flatten().min().unwrap_or(far)
+        [self.beat_at, silent, self.write_by].into_iter().flatten().min()
     }
 
     fn wake(&mut self) -> Result<(), End> {
@@ -367,4 +366,12 @@ async fn write(sink: &mut SplitSink<Socket, Frame>, unsent: &mut VecDeque<Bytes>
 /// A body; what is no JSON is nothing.
 fn json(body: &[u8]) -> Value {
     serde_json::from_slice(body).unwrap_or(Value::Null)
+}
+
+/// Waits until then; for ever, if there is no such time.
+async fn until(time: Option<Instant>) {
+    match time {
+        Some(time) => sleep_until(time).await,
+        None => std::future::pending().await,
+    }
 }

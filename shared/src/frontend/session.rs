@@ -110,7 +110,7 @@ impl<A: App> Connection<A> {
             let done = tokio::select! {
                 frame = self.socket.recv(), if reading => self.receive(frame).await,
                 () = self.outbox.changed() => self.write().await,
-                () = sleep_until(wake_at) => self.check_deadlines(),
+                () = until(wake_at) => self.check_deadlines(),
                 () = &mut stopping, if reading => {
                     // What was accepted is still answered; then the role closes the outbox.
                     reading = false;
@@ -229,10 +229,10 @@ impl<A: App> Connection<A> {
         silence.map(|silence| self.heard_at + silence)
     }
 
-    fn next_deadline(&self) -> Instant {
-        let far = self.heard_at + Duration::from_secs(3_600);
-        let entering = if self.is_entering() { self.deadline } else { far };
-        self.silent_at().map_or(entering, |silent| silent.min(entering))
+    /// The next time at which silence or lateness ends the connection, if any does.
+    fn next_deadline(&self) -> Option<Instant> {
+        let entering = self.is_entering().then_some(self.deadline);
+        self.silent_at().into_iter().chain(entering).min()
     }
 
     fn check_deadlines(&self) -> Result<(), End> {
@@ -280,5 +280,13 @@ impl<A: App> Connection<A> {
         };
         // Who does not answer is cut off.
         drop(timeout(CLOSE, goodbye).await);
+    }
+}
+
+/// Waits until then; for ever, if there is no such time.
+async fn until(time: Option<Instant>) {
+    match time {
+        Some(time) => sleep_until(time).await,
+        None => std::future::pending().await,
     }
 }
