@@ -181,11 +181,6 @@ impl Owner {
         self.followers.remove(connector);
     }
 
-    /// Whether a connector follows.
-    pub fn is_followed_by(&self, connector: &ServerId) -> bool {
-        self.followers.contains(connector)
-    }
-
     /// Tries again what failed, and keeps the state of a silent room from growing too old. To be called often while
     /// [`Owner::is_restless`], else now and then.
     pub fn tick(&mut self, now: Now, acts: &mut Vec<Act>) {

@@ -121,16 +121,6 @@ impl Rooms {
         }
     }
 
-    /// Rooms held in memory.
-    pub fn len(&self) -> usize {
-        self.owners.len()
-    }
-
-    /// Whether no room is held in memory.
-    pub fn is_empty(&self) -> bool {
-        self.owners.is_empty()
-    }
-
     /// Takes a message of a connector.
     ///
     /// # Errors

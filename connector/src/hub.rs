@@ -70,11 +70,6 @@ impl Hub {
         }
     }
 
-    /// Sessions known now.
-    pub fn sessions(&self) -> usize {
-        self.sessions.len()
-    }
-
     /// Requests that are not answered yet.
     pub fn requests_waiting(&self) -> usize {
         self.sessions.values().map(|session| session.in_flight).sum()

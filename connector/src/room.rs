@@ -271,11 +271,6 @@ impl Room {
         self.attach == Attach::Done && self.proposer.is_idle() && self.settle_at.is_none()
     }
 
-    /// How far the room's log was read.
-    pub fn place(&self) -> Place {
-        self.at
-    }
-
     /// Asks what is to be asked now.
     fn go_on(&mut self, cx: &mut Context<'_>) {
         let repeat_at = cx.now + cx.common.repeat_ms + cx.jitter;

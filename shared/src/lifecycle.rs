@@ -40,11 +40,6 @@ impl Lifecycle {
         self.soft.clone().cancelled_owned()
     }
 
-    /// Whether an orderly end was asked for.
-    pub fn is_stopping(&self) -> bool {
-        self.soft.is_cancelled()
-    }
-
     /// Asks all tasks to end without waiting for them.
     pub fn begin_stop(&self) {
         self.soft.cancel();

@@ -273,12 +273,11 @@ impl Active {
         followers: &BTreeSet<ServerId>,
         acts: &mut Vec<Act>,
     ) -> bool {
-        let Busy::Append(appending) = std::mem::replace(&mut self.busy, Busy::No) else { return false };
-        let Appending { record, size, proposals, before } = *appending;
         if position <= self.position {
-            self.busy = Busy::Append(Box::new(Appending { record, size, proposals, before }));
             return false;
         }
+        let Busy::Append(appending) = std::mem::replace(&mut self.busy, Busy::No) else { return false };
+        let Appending { record, size, proposals, before } = *appending;
         self.metrics.records_committed.add();
         self.metrics.entries_committed.add_many(record.entries.len() as u64);
         self.state.settle(position, &record);
