@@ -1,6 +1,6 @@
 //! What two or more roles need: names, configuration, the bus, the rooms' records, the websocket front.
 //!
-//! Reading order: [`ids`], [`config`], [`dispatcher`], [`subjects`], [`bus`], [`rpc`], [`record`], [`room`],
+//! Reading order: [`ids`], [`membership`], [`config`], [`dispatcher`], [`subjects`], [`bus`], [`rpc`], [`record`], [`room`],
 //! [`frontend`], [`lifecycle`].
 
 pub mod bus;
@@ -10,6 +10,7 @@ pub mod dispatcher;
 pub mod frontend;
 pub mod ids;
 pub mod lifecycle;
+pub mod membership;
 pub mod metrics;
 pub mod node;
 pub mod record;

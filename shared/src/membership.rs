@@ -1,0 +1,110 @@
+//! What names a membership, a name's stay in a room: a secret at the client, its digest in the log. Pure.
+
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
+
+/// Hexadecimal digits of a token.
+const TOKEN_DIGITS: usize = 32;
+
+/// The secret with which a client comes back to its membership: 128 random bits, 32 hexadecimal digits towards clients.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub struct Token(u128);
+
+impl Token {
+    /// The token of these bits, which must come from a generator that nobody can predict.
+    pub fn new(random: u128) -> Self {
+        Self(random)
+    }
+
+    /// Reads what [`Token::to_string`](ToString) wrote; `None` for everything else.
+    pub fn parse(text: &str) -> Option<Self> {
+        let is_digits = text.len() == TOKEN_DIGITS && text.bytes().all(|b| b.is_ascii_hexdigit());
+        is_digits.then(|| u128::from_str_radix(text, 16).ok())?.map(Self)
+    }
+
+    /// What names the membership in the log. The token cannot be found from it.
+    pub fn membership(&self) -> Membership {
+        Membership(first_bytes(&[b"membership", &self.0.to_be_bytes()]))
+    }
+}
+
+impl fmt::Display for Token {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:032x}", self.0)
+    }
+}
+
+/// Shows nothing of the secret: it must not stand in logs.
+impl fmt::Debug for Token {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Token of {:?}", self.membership())
+    }
+}
+
+/// A membership, as the log names it: the first 16 bytes of a SHA-256 over its [`Token`].
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct Membership(#[serde(with = "serde_bytes")] [u8; 16]);
+
+impl Membership {
+    /// What the log remembers of a message's `id`: the same for a repeat by this membership, and for nothing else.
+    pub fn message(&self, id: &str) -> MessageId {
+        MessageId(u64::from_be_bytes(first_bytes(&[b"message", &self.0, id.as_bytes()])))
+    }
+}
+
+impl fmt::Debug for Membership {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:032x}", u128::from_be_bytes(self.0))
+    }
+}
+
+/// A client's `id` of a message, within its membership: 8 bytes, so that a state with thousands of them stays small.
+///
+/// That two of the [`MAX_IDS`](crate::room::MAX_IDS) that a room remembers are the same by chance is one in 2^40.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct MessageId(u64);
+
+/// The first bytes of SHA-256 over parts of which only the last may vary in length.
+fn first_bytes<const N: usize>(parts: &[&[u8]]) -> [u8; N] {
+    let mut hash = Sha256::new();
+    parts.iter().for_each(|part| hash.update(part));
+    let digest = hash.finalize();
+    std::array::from_fn(|at| digest.get(at).copied().unwrap_or_default())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_token_comes_back_from_its_text() {
+        let token = Token::new(0xfeed);
+        assert_eq!(token.to_string().len(), TOKEN_DIGITS);
+        assert_eq!(Token::parse(&token.to_string()), Some(token));
+        for bad in ["", "feed", "+000000000000000000000000000feed", &"g".repeat(32), &"0".repeat(33)] {
+            assert_eq!(Token::parse(bad), None, "{bad}");
+        }
+    }
+
+    #[test]
+    fn debug_output_does_not_show_the_secret() {
+        let token = Token::new(0x1234_5678_9abc_def0_1234_5678_9abc_def0);
+        assert!(!format!("{token:?}").contains("9abc"));
+    }
+
+    /// Stored in logs: another release must come to the same.
+    #[test]
+    fn digests_stay_what_they_are() {
+        let membership = Token::new(1).membership();
+        assert_eq!(format!("{membership:?}"), GOLDEN_MEMBERSHIP);
+        assert_eq!(membership.message("m1"), MessageId(GOLDEN_MESSAGE));
+        assert_ne!(membership.message("m1"), Token::new(2).membership().message("m1"));
+    }
+
+    const GOLDEN_MEMBERSHIP: &str = "75fb41127ada2ee98c0e0b527cb68054";
+    const GOLDEN_MESSAGE: u64 = 0xacd0_7f32_1cc0_4f30;
+}
