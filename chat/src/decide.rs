@@ -1,9 +1,12 @@
 //! Deciding proposals, item by item, into the entries of the next record. Room rules only; no queue, no log.
 
+use std::collections::HashMap;
+
 use shared::config::settings::RoomSettings;
 use shared::ids::{Incarnation, Name, RoomId, ServerId, SessionId};
+use shared::membership::{Membership, MessageId};
 use shared::record::{Decided, Entry, MAX_ENTRIES, Outcome, Refusal};
-use shared::room::RoomState;
+use shared::room::{Member, RoomState};
 use shared::rpc::messages::Item;
 
 use crate::rules::{Message, Rules, Target};
@@ -27,6 +30,10 @@ pub struct Draft<'a> {
     state: &'a mut RoomState,
     entries: Vec<Entry>,
     decided: Vec<Decided>,
+    /// Entries of this draft that may be repeated, by their index.
+    said: HashMap<MessageId, u16>,
+    /// The time that the record will have.
+    time: u64,
     bytes: usize,
 }
 
@@ -47,9 +54,9 @@ impl Judge {
 }
 
 impl<'a> Draft<'a> {
-    /// An empty draft on top of `state`, which it advances.
-    pub fn new(room: &'a RoomId, judge: &'a Judge, state: &'a mut RoomState) -> Self {
-        Self { room, judge, state, entries: Vec::new(), decided: Vec::new(), bytes: 0 }
+    /// An empty draft on top of `state`, which it advances, for a record of this time.
+    pub fn new(room: &'a RoomId, judge: &'a Judge, state: &'a mut RoomState, time: u64) -> Self {
+        Self { room, judge, state, entries: Vec::new(), decided: Vec::new(), said: HashMap::new(), time, bytes: 0 }
     }
 
     /// Whether another proposal of this many items fits. The first always does.
@@ -79,29 +86,40 @@ impl<'a> Draft<'a> {
     fn item(&mut self, author: &Author, item: &Item) -> Outcome {
         let session = |number, incarnation| SessionId { connector: author.connector.clone(), incarnation, number };
         let outcome = match item {
-            Item::Join { session: number, name } => self.join(session(*number, author.incarnation), name),
+            Item::Join { session: number, name, membership, takes_over } => {
+                let coming = Member { session: session(*number, author.incarnation), membership: *membership };
+                self.join(coming, name, *takes_over)
+            }
             Item::Leave { session: number, incarnation } => Ok(self.leave(session(*number, *incarnation))),
             Item::Send { session: number, body } => self.send(&session(*number, author.incarnation), body),
         };
         outcome.unwrap_or_else(Outcome::Refused)
     }
 
-    fn join(&mut self, session: SessionId, name: &Name) -> Result<Outcome, Refusal> {
+    fn join(&mut self, coming: Member, name: &Name, takes_over: bool) -> Result<Outcome, Refusal> {
+        let Member { session, membership } = coming;
         let old = self.state.name_of(&session).cloned();
         if old.as_ref() == Some(name) {
             return Ok(Outcome::Already);
         }
-        if self.state.session_of(name).is_some() {
+        let there = self.state.members().get(name);
+        let from =
+            there.filter(|there| takes_over && there.membership == membership).map(|there| there.session.clone());
+        if there.is_some() && from.is_none() {
             return Err(Refusal::NameTaken);
         }
-        if old.is_none() && self.state.members().len() >= self.judge.max_members {
+        if old.is_none() && there.is_none() && self.state.members().len() >= self.judge.max_members {
             return Err(Refusal::RoomFull);
         }
         // A session has one name: coming under another one is going first.
         if let Some(old) = old {
             self.push(Entry::Leave { name: old, session: session.clone() });
         }
-        Ok(self.push(Entry::Join { name: name.clone(), session }))
+        let name = name.clone();
+        Ok(self.push(match from {
+            Some(from) => Entry::Move { name, from, to: session },
+            None => Entry::Join { name, session, membership },
+        }))
     }
 
     fn leave(&mut self, session: SessionId) -> Outcome {
@@ -113,15 +131,38 @@ impl<'a> Draft<'a> {
 
     fn send(&mut self, session: &SessionId, body: &[u8]) -> Result<Outcome, Refusal> {
         let from = self.state.name_of(session).cloned().ok_or(Refusal::NotMember)?;
-        let Message { content, target } = self.judge.rules.read(self.room, body)?;
-        self.bytes += content.len();
-        match target {
-            Target::All => Ok(self.push(Entry::Say { from, content })),
-            Target::One(to) => {
-                let to = to.filter(|to| self.state.session_of(to).is_some()).ok_or(Refusal::NoSuchMember)?;
-                Ok(self.push(Entry::Whisper { from, to, content }))
-            }
+        let membership = self.membership_of(&from).ok_or(Refusal::NotMember)?;
+        let Message { content, target, id } = self.judge.rules.read(self.room, body)?;
+        let id = id.map(|id| membership.message(&id));
+        if let Some(outcome) = id.and_then(|id| self.said_before(id)) {
+            return Ok(outcome);
         }
+        self.bytes += content.len();
+        let entry = match target {
+            Target::All => Entry::Say { from, content, id },
+            Target::One(to) => {
+                let to = to.ok_or(Refusal::NoSuchMember)?;
+                let between = [membership, self.membership_of(&to).ok_or(Refusal::NoSuchMember)?];
+                Entry::Whisper { from, to, between, content, id }
+            }
+        };
+        let outcome = self.push(entry);
+        if let (Some(id), Outcome::Done(index)) = (id, outcome) {
+            self.said.insert(id, index);
+        }
+        Ok(outcome)
+    }
+
+    fn membership_of(&self, name: &Name) -> Option<Membership> {
+        self.state.members().get(name).map(|member| member.membership)
+    }
+
+    /// What a message with this id was answered, if it was said in this draft or lately.
+    fn said_before(&self, id: MessageId) -> Option<Outcome> {
+        if let Some(index) = self.said.get(&id) {
+            return Some(Outcome::Done(*index));
+        }
+        self.state.said(id, self.time).map(|(seq, time)| Outcome::Said { seq, time })
     }
 
     fn push(&mut self, entry: Entry) -> Outcome {

@@ -22,7 +22,7 @@ use tracing::error;
 
 use crate::decide::{Author, Judge};
 use crate::log::{AppendError, ReadError, Tail};
-use crate::walk::{Step, Until, Walk};
+use crate::walk::{Step, Until, Walk, decode_all};
 use active::{Active, Start};
 
 /// Milliseconds after which an owner tries the log again that failed.
@@ -77,8 +77,9 @@ pub enum Act {
 /// A log operation; an owner has one in flight at most.
 #[derive(Debug, PartialEq, Eq)]
 pub enum LogOp {
-    /// Read the room's last record.
-    Last,
+    /// Read the room's last record. One that may not be the last any more will do unless it must be `certain`: an append
+    /// follows that is refused then.
+    Last { certain: bool },
     /// Read records by position.
     Read(Vec<Position>),
     /// Append.
@@ -118,6 +119,10 @@ pub struct Owner {
     /// Attaches whose position is yet to be proven.
     attaches: Vec<Attach>,
     retry_at: Option<u64>,
+    /// An append had no clear outcome: what is read next must be certain.
+    in_doubt: bool,
+    /// What is in flight was begun on a log that may be another one now: its result counts for nothing.
+    is_stale: bool,
     used_at: u64,
 }
 
@@ -147,6 +152,8 @@ impl Owner {
             proposals: VecDeque::new(),
             attaches: Vec::new(),
             retry_at: None,
+            in_doubt: false,
+            is_stale: false,
             used_at: 0,
         }
     }
@@ -181,13 +188,35 @@ impl Owner {
         self.followers.remove(connector);
     }
 
-    /// Tries again what failed, and keeps the state of a silent room from growing too old. To be called often while
-    /// [`Owner::is_restless`], else now and then.
+    /// Tries again what failed. To be called often while [`Owner::is_restless`].
     pub fn tick(&mut self, now: Now, acts: &mut Vec<Act>) {
+        self.go_on(now, acts);
+    }
+
+    /// Keeps the state of a silent room from growing too old, and its members from being forgotten by their connectors. To be
+    /// called now and then.
+    pub fn look_after(&mut self, now: Now, acts: &mut Vec<Act>) {
         if let Phase::Active(active) = &mut self.phase {
             active.keep_fresh(now.wall_ms);
+            active.remind(&self.followers, acts);
         }
         self.go_on(now, acts);
+    }
+
+    /// The connection to the log was made anew, or the log is another one: whatever this owner knew is to be read again.
+    pub fn start_over(&mut self, now: Now) {
+        self.followers.clear();
+        match &self.phase {
+            Phase::Idle => {}
+            Phase::Active(active) if !active.is_busy() => self.end(now),
+            Phase::Active(_) | Phase::Reading | Phase::Walking { .. } => self.is_stale = true,
+        }
+    }
+
+    /// While it is active: where it is, and its newest records as a walk backwards.
+    pub fn walk(&self, until: Until) -> Option<(Place, Walk)> {
+        let Phase::Active(active) = &self.phase else { return None };
+        Some((active.place(), active.walk(until)?))
     }
 
     /// Whether it waits for a time to try again.
@@ -208,13 +237,20 @@ impl Owner {
 
     /// Takes the result of the log operation in flight.
     pub fn done(&mut self, done: LogDone, now: Now, acts: &mut Vec<Act>) {
+        if std::mem::take(&mut self.is_stale) {
+            self.in_doubt = true;
+            self.end(now);
+            return self.go_on(now, acts);
+        }
         match (&mut self.phase, done) {
             (Phase::Reading, LogDone::Last(Ok(tail))) => self.begin_walk(tail, now, acts),
             (Phase::Walking { .. }, LogDone::Read(Ok(records))) => self.go_on_walking(records, now, acts),
             (Phase::Active(active), LogDone::Append(Ok(position))) => {
                 if active.committed(position, &self.followers, acts) {
+                    self.in_doubt = false;
                     active.prove(self.attaches.drain(..));
                 } else {
+                    self.in_doubt = true;
                     self.end(now);
                 }
             }
@@ -252,7 +288,7 @@ impl Owner {
                 if self.is_wanted() && self.retry_at.is_none_or(|at| at <= now.ticks) {
                     self.retry_at = None;
                     self.phase = Phase::Reading;
-                    acts.push(Act::Log(LogOp::Last));
+                    acts.push(Act::Log(LogOp::Last { certain: self.in_doubt }));
                 }
             }
             Phase::Reading | Phase::Walking { .. } => {}
@@ -279,7 +315,7 @@ impl Owner {
 
     fn go_on_walking(&mut self, records: Vec<(Position, Option<Bytes>)>, now: Now, acts: &mut Vec<Act>) {
         let Phase::Walking { epoch, mut walk } = std::mem::replace(&mut self.phase, Phase::Idle) else { return };
-        match attached::decode_all(records) {
+        match decode_all(records) {
             Ok(records) => {
                 walk.feed(records);
                 self.step(epoch, walk, now, acts);
@@ -330,6 +366,7 @@ impl Owner {
 
     fn refused(&mut self, error: &AppendError, now: Now, acts: &mut Vec<Act>) {
         self.metrics.appends_failed.add();
+        self.in_doubt = true;
         self.end(now);
         match error {
             // Somebody else appended, or our own append came through late: the log knows.

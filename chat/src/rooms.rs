@@ -1,6 +1,6 @@
 //! Every room of a chat server, and its links to connectors. Pure: messages and results in, sends and log operations out.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -14,11 +14,15 @@ use shared::rpc::{self, RpcError, Trace};
 use tracing::{debug, warn};
 
 use crate::decide::{Author, Judge};
+use crate::history::{self, Next, Reader};
 use crate::owner::{Act, Asker, Attach, LogDone, LogOp, Now, Owner, Proposal};
 
 /// Milliseconds of silence after which a connector follows nothing any more; its next message finds a number missing,
 /// and it attaches again.
 const SILENCE_MS: u64 = 30_000;
+
+/// Questions for messages that are answered at once; what comes above is dropped, and asked again.
+const MAX_READERS: usize = 256;
 
 /// Milliseconds between two looks at every room.
 const SWEEP_MS: u64 = 5_000;
@@ -33,11 +37,14 @@ pub struct Rooms {
     judge: Arc<Judge>,
     metrics: Arc<Metrics>,
     forget_ms: u64,
-    owners: HashMap<RoomId, Owner>,
+    // Ordered: what happens must depend on nothing but the inputs, or no run of a simulation could be repeated.
+    owners: BTreeMap<RoomId, Owner>,
     /// Rooms that wait for a time to try again.
     restless: BTreeSet<RoomId>,
     swept_at: u64,
     links: BTreeMap<ServerId, Link>,
+    readers: BTreeMap<u64, Reader>,
+    reader: u64,
     acts: Vec<Act>,
     effects: Vec<Effect>,
 }
@@ -80,7 +87,16 @@ pub enum Effect {
     /// Send to a connector: as the answer to a question, or as news.
     Send(Send),
     /// Do this in the log, and bring the result to [`Rooms::done`].
-    Log { room: RoomId, op: LogOp },
+    Log { room: RoomId, asker: LogAsker, op: LogOp },
+}
+
+/// For whom a log operation is done.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum LogAsker {
+    /// The room's owner.
+    Owner,
+    /// The question for messages with this number.
+    Reader(u64),
 }
 
 /// A message to a connector.
@@ -112,10 +128,12 @@ impl Rooms {
             judge: Arc::new(Judge::new(settings)),
             metrics,
             forget_ms: u64::from(settings.forget_secs) * 1_000,
-            owners: HashMap::new(),
+            owners: BTreeMap::new(),
             restless: BTreeSet::new(),
             swept_at: 0,
             links: BTreeMap::new(),
+            readers: BTreeMap::new(),
+            reader: 0,
             acts: Vec::new(),
             effects: Vec::new(),
         }
@@ -144,12 +162,15 @@ impl Rooms {
                     owner.detach(&asker.connector);
                 }
             }
-            Question::Attach { room, .. } | Question::Propose { room, .. } if !self.is_home(&room) => {
+            Question::Attach { room, .. } | Question::Propose { room, .. } | Question::History { room, .. }
+                if !self.is_home(&room) =>
+            {
                 self.answer(asker, &Answer::NotOwner { room });
             }
             Question::Attach { room, at } => {
                 self.with_owner(&room, |owner, acts| owner.attach(Attach { asker, at }, now, acts));
             }
+            Question::History { room, number, wanted } => self.read(Reader::new(asker, room, number, wanted)),
             Question::Propose { room, at, number, items } => {
                 let author = Author { connector: asker.connector.clone(), incarnation };
                 let proposal = Proposal { asker, author, at, number, items };
@@ -158,13 +179,71 @@ impl Rooms {
         }
     }
 
+    fn read(&mut self, mut reader: Reader) {
+        if self.readers.values().any(|other| other.is_repeated_by(&reader)) {
+            return;
+        }
+        if self.readers.len() >= MAX_READERS {
+            return self.metrics.histories_dropped.add();
+        }
+        let until = history::until(reader.span());
+        let at_hand = self.owners.get(&reader.room).and_then(|owner| owner.walk(until));
+        let next = reader.begin(at_hand);
+        self.reader += 1;
+        self.readers.insert(self.reader, reader);
+        self.go_on_reading(self.reader, next);
+    }
+
+    fn go_on_reading(&mut self, number: u64, next: Next) {
+        match next {
+            Next::Log(op) => {
+                let room = self.readers.get(&number).map(|reader| reader.room.clone());
+                self.effects.extend(room.map(|room| Effect::Log { room, asker: LogAsker::Reader(number), op }));
+            }
+            Next::Answer(answer) => {
+                if let Some(reader) = self.readers.remove(&number) {
+                    self.answer(reader.asker, &answer);
+                }
+            }
+        }
+    }
+
+    fn has_read(&mut self, number: u64, done: LogDone) {
+        match self.readers.get_mut(&number).map(|reader| reader.done(done)) {
+            Some(Ok(next)) => self.go_on_reading(number, next),
+            Some(Err(error)) => {
+                debug!(%error, "messages of a room could not be read; the connector asks again");
+                self.readers.remove(&number);
+            }
+            None => {}
+        }
+    }
+
     fn is_home(&self, room: &RoomId) -> bool {
         self.router.route(CHAT, room.as_str(), &self.servers).is_ok_and(|home| home.id == self.me)
     }
 
     /// Takes the result of a log operation.
-    pub fn done(&mut self, room: &RoomId, done: LogDone, now: Now) -> Vec<Effect> {
-        self.with_owner(room, |owner, acts| owner.done(done, now, acts));
+    pub fn done(&mut self, room: &RoomId, asker: LogAsker, done: LogDone, now: Now) -> Vec<Effect> {
+        match asker {
+            LogAsker::Owner => self.with_owner(room, |owner, acts| owner.done(done, now, acts)),
+            LogAsker::Reader(number) => self.has_read(number, done),
+        }
+        self.take_effects()
+    }
+
+    /// The connection to the log was made anew, or the log is another one: every room starts from what it says.
+    ///
+    /// A connector may have missed anything, and may have said that it follows no longer: none follows until it attaches
+    /// again, which a missing number makes it do.
+    pub fn start_over(&mut self, now: Now) -> Vec<Effect> {
+        self.links.values_mut().for_each(|link| link.number += 1);
+        for room in self.owners.keys().cloned().collect::<Vec<_>>() {
+            self.with_owner(&room, |owner, acts| {
+                owner.start_over(now);
+                owner.tick(now, acts);
+            });
+        }
         self.take_effects()
     }
 
@@ -186,7 +265,7 @@ impl Rooms {
         let forget_ms = self.forget_ms;
         self.owners.retain(|_, owner| !owner.is_forgettable(now, forget_ms));
         for room in self.owners.keys().cloned().collect::<Vec<_>>() {
-            self.with_owner(&room, |owner, acts| owner.tick(now, acts));
+            self.with_owner(&room, |owner, acts| owner.look_after(now, acts));
         }
     }
 
@@ -246,7 +325,7 @@ impl Rooms {
         match act {
             Act::Answer(asker, answer) => self.answer(asker, &answer),
             Act::Tell(connector, answer, trace) => self.send(connector, None, trace, &answer),
-            Act::Log(op) => self.effects.push(Effect::Log { room: room.clone(), op }),
+            Act::Log(op) => self.effects.push(Effect::Log { room: room.clone(), asker: LogAsker::Owner, op }),
         }
     }
 

@@ -13,7 +13,12 @@ pub struct Message {
     pub content: String,
     /// Whom it is for.
     pub target: Target,
+    /// Under which it may be repeated without being said again.
+    pub id: Option<String>,
 }
+
+/// Most characters of a message's id.
+const MAX_ID_CHARS: usize = 64;
 
 /// Whom a message is for.
 #[derive(Debug, PartialEq, Eq)]
@@ -53,7 +58,7 @@ impl Rules {
         if text::json_len(content) > self.max_content {
             return Err(Refusal::TooLong);
         }
-        Ok(Message { content: self.censor(content)?, target })
+        Ok(Message { content: self.censor(content)?, target, id: read_id(body.get("id"))? })
     }
 
     fn censor(&self, content: &str) -> Result<String, Refusal> {
@@ -106,6 +111,14 @@ fn read_target(target: Option<&Value>) -> Result<Target, Refusal> {
     }
 }
 
+fn read_id(id: Option<&Value>) -> Result<Option<String>, Refusal> {
+    match id {
+        None | Some(Value::Null) => Ok(None),
+        Some(Value::String(id)) if !id.is_empty() && id.chars().nth(MAX_ID_CHARS).is_none() => Ok(Some(id.clone())),
+        Some(_) => Err(Refusal::BadId),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -122,7 +135,18 @@ mod tests {
     #[test]
     fn a_message_to_all() {
         let message = read(r#"{"rid":"lobby","content":"hi","from":"x","target":"*"}"#).unwrap();
-        assert_eq!(message, Message { content: "hi".to_owned(), target: Target::All });
+        assert_eq!(message, Message { content: "hi".to_owned(), target: Target::All, id: None });
+    }
+
+    #[test]
+    fn an_id_is_a_short_text() {
+        let id = |id: &str| read(&format!(r#"{{"content":"hi","target":"*","id":{id}}}"#)).map(|message| message.id);
+        let longest = "😀".repeat(MAX_ID_CHARS);
+        assert_eq!(id(&format!("{longest:?}")), Ok(Some(longest.clone())));
+        assert_eq!(id("null"), Ok(None));
+        for bad in ["7", "\"\"", "[]", &format!("\"{longest}x\"")] {
+            assert_eq!(id(bad), Err(Refusal::BadId), "{bad}");
+        }
     }
 
     #[test]

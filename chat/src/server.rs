@@ -1,11 +1,12 @@
 //! The edge of a chat server: one task that moves messages and log results into [`Rooms`] and its effects out.
 
+use std::collections::VecDeque;
 use std::time::Duration;
 
 use futures_util::StreamExt;
 use futures_util::future::BoxFuture;
 use futures_util::stream::FuturesUnordered;
-use shared::bus::{BusError, Message, Outgoing, Subscription};
+use shared::bus::{self, BusError, Message, Outgoing, Subscription};
 use shared::clock;
 use shared::ids::{RoomId, ServerId};
 use shared::node::Node;
@@ -16,10 +17,13 @@ use tracing::{debug, info, warn};
 
 use crate::log::Log;
 use crate::owner::{LogDone, LogOp, Now};
-use crate::rooms::{Effect, Heard, Identity, Rooms, Send};
+use crate::rooms::{Effect, Heard, Identity, LogAsker, Rooms, Send};
 
 /// Time between two looks at what is to be tried again or forgotten.
 const TICK: Duration = Duration::from_millis(200);
+
+/// Log operations in flight; above, they wait. More would only make each take longer.
+const OPERATIONS: usize = 256;
 
 /// A running chat server's parts.
 pub struct Chat {
@@ -29,7 +33,15 @@ pub struct Chat {
     rooms: Rooms,
     view: String,
     started: Instant,
-    operations: FuturesUnordered<BoxFuture<'static, (RoomId, LogDone)>>,
+    operations: FuturesUnordered<BoxFuture<'static, (Asked, LogDone)>>,
+    /// At most one per room, and the questions for messages, which the rooms bound.
+    waiting: VecDeque<(Asked, LogOp)>,
+}
+
+/// Who asked for a log operation.
+struct Asked {
+    room: RoomId,
+    asker: LogAsker,
 }
 
 impl Chat {
@@ -46,6 +58,7 @@ impl Chat {
             view: node.servers.view_hash(),
             started: Instant::now(),
             operations: FuturesUnordered::new(),
+            waiting: VecDeque::new(),
             log,
             node: node.clone(),
             id,
@@ -58,12 +71,18 @@ impl Chat {
     async fn run(mut self, mut questions: Subscription) {
         let mut tick = tokio::time::interval(TICK);
         tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut connection = self.node.bus.connection();
+        let mut generation = connection.borrow_and_update().generation;
         let stopping = self.node.lifecycle.stopping();
         tokio::pin!(stopping);
         loop {
             tokio::select! {
                 () = &mut stopping => break,
-                Some((room, done)) = self.operations.next() => self.done(&room, done),
+                Some((asked, done)) = self.operations.next() => self.done(&asked, done),
+                made = bus::made_anew(&mut connection, generation) => {
+                    generation = made;
+                    self.start_over();
+                }
                 message = questions.next() => match message {
                     Some(message) => self.message(&message),
                     None => break,
@@ -84,7 +103,7 @@ impl Chat {
                 self.message(&message);
             }
             match self.operations.next().await {
-                Some((room, done)) => self.done(&room, done),
+                Some((asked, done)) => self.done(&asked, done),
                 None => break,
             }
         }
@@ -109,16 +128,34 @@ impl Chat {
         }
     }
 
-    fn done(&mut self, room: &RoomId, done: LogDone) {
-        let effects = self.rooms.done(room, done, self.now());
+    fn done(&mut self, Asked { room, asker }: &Asked, done: LogDone) {
+        let effects = self.rooms.done(room, *asker, done, self.now());
         self.perform(effects);
+        while self.operations.len() < OPERATIONS
+            && let Some((asked, op)) = self.waiting.pop_front()
+        {
+            self.operate(asked, op);
+        }
+    }
+
+    fn start_over(&mut self) {
+        let effects = self.rooms.start_over(self.now());
+        self.perform(effects);
+    }
+
+    fn operate(&mut self, asked: Asked, op: LogOp) {
+        if self.operations.len() < OPERATIONS {
+            self.operations.push(Box::pin(operate(self.log.clone(), asked, op)));
+        } else {
+            self.waiting.push_back((asked, op));
+        }
     }
 
     fn perform(&mut self, effects: Vec<Effect>) {
         for effect in effects {
             match effect {
                 Effect::Send(send) => self.send(send),
-                Effect::Log { room, op } => self.operations.push(Box::pin(operate(self.log.clone(), room, op))),
+                Effect::Log { room, asker, op } => self.operate(Asked { room, asker }, op),
             }
         }
     }
@@ -134,14 +171,15 @@ impl Chat {
     }
 }
 
-async fn operate(log: Log, room: RoomId, op: LogOp) -> (RoomId, LogDone) {
+async fn operate(log: Log, asked: Asked, op: LogOp) -> (Asked, LogDone) {
+    let room = &asked.room;
     let done = match op {
-        LogOp::Last => LogDone::Last(log.last(&room).await),
-        LogOp::Append { expected, record } => LogDone::Append(log.append(&room, expected, record).await),
+        LogOp::Last { certain: _ } => LogDone::Last(log.last(room).await),
+        LogOp::Append { expected, record } => LogDone::Append(log.append(room, expected, record).await),
         LogOp::Read(positions) => {
-            let read = log.read(&room, &positions).await;
+            let read = log.read(room, &positions).await;
             LogDone::Read(read.map(|records| positions.into_iter().zip(records).collect()))
         }
     };
-    (room, done)
+    (asked, done)
 }

@@ -3,7 +3,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use shared::record::{Position, Record};
+use bytes::Bytes;
+use shared::record::{Position, Record, RecordError};
 
 /// Most records that one walk collects; who is further behind takes the state.
 const MAX_RECORDS: usize = 2_048;
@@ -17,16 +18,28 @@ pub enum Until {
     After(Position),
 }
 
-/// A walk from a room's last record backwards.
+/// A walk from one of a room's records, usually the last, backwards.
 #[derive(Debug)]
 pub struct Walk {
     until: Until,
+    /// What is walked, newest first; never empty.
+    chain: Vec<(Position, Arc<Record>)>,
+    /// What was read ahead.
     have: BTreeMap<Position, Arc<Record>>,
     gone: BTreeSet<Position>,
 }
 
 /// A position that was read, and its record; `None` if the log no longer has it.
 pub type ReadRecord = (Position, Option<Arc<Record>>);
+
+/// Decodes what a read brought; `None` stays for what is gone.
+pub fn decode_all(records: Vec<(Position, Option<Bytes>)>) -> Result<Vec<ReadRecord>, RecordError> {
+    let decode = |(position, bytes): (Position, Option<Bytes>)| {
+        let record = bytes.map(|bytes| Record::decode(&bytes)).transpose()?;
+        Ok((position, record.map(Arc::new)))
+    };
+    records.into_iter().map(decode).collect()
+}
 
 /// What a walk needs, or gives.
 #[derive(Debug, PartialEq, Eq)]
@@ -40,9 +53,9 @@ pub enum Step {
 }
 
 impl Walk {
-    /// Starts at the last record.
-    pub fn new(until: Until, last: Position, record: Arc<Record>) -> Self {
-        Self { until, have: BTreeMap::from([(last, record)]), gone: BTreeSet::new() }
+    /// Starts at a record.
+    pub fn new(until: Until, at: Position, record: Arc<Record>) -> Self {
+        Self { until, chain: vec![(at, record)], have: BTreeMap::new(), gone: BTreeSet::new() }
     }
 
     /// Takes what was read; `None` is a record that the log no longer has.
@@ -57,24 +70,31 @@ impl Walk {
                 }
             }
         }
+        while let Some(prev) = self.prev()
+            && let Some(record) = self.have.remove(&prev)
+        {
+            self.chain.push((prev, record));
+        }
     }
 
     /// What comes next. After [`Step::Read`] the answer must be fed, or the same step comes again.
     pub fn next(&self) -> Step {
-        let mut chain = Vec::new();
-        let mut wanted = Vec::new();
-        let Some((&last, _)) = self.have.last_key_value() else { return Step::Gone };
-        let mut at = last;
-        while let Some(record) = self.have.get(&at) {
-            chain.push((at, record.clone()));
-            if self.ends_at(record) {
-                chain.reverse();
-                return Step::Done(chain);
-            }
-            wanted = self.missing_behind(record);
-            at = record.prev;
+        let Some(prev) = self.prev() else { return Step::Done(self.chain.iter().rev().cloned().collect()) };
+        if self.gone.contains(&prev) || self.chain.len() > MAX_RECORDS {
+            return Step::Gone;
         }
-        if self.gone.contains(&at) || chain.len() > MAX_RECORDS { Step::Gone } else { Step::Read(wanted) }
+        let tip = self.chain.last().map(|(_, record)| self.missing_behind(record));
+        tip.map_or(Step::Gone, Step::Read)
+    }
+
+    /// The records walked so far, newest first.
+    pub fn chain(&self) -> &[(Position, Arc<Record>)] {
+        &self.chain
+    }
+
+    /// The position to go on at; none at the end of the walk.
+    fn prev(&self) -> Option<Position> {
+        self.chain.last().filter(|(_, record)| !self.ends_at(record)).map(|(_, record)| record.prev)
     }
 
     fn ends_at(&self, record: &Record) -> bool {
@@ -109,6 +129,7 @@ mod tests {
                 let record = Record {
                     v: VERSION,
                     prev: before.next().unwrap_or_default(),
+                    prev_time: i - 1,
                     links: before.take(LINKS - 1).collect(),
                     time: i,
                     owner: ServerId::new("chat-server-1").unwrap(),

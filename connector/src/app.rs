@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use bytes::Bytes;
-use shared::frontend::{App, Outbox, Session, routes};
+use shared::frontend::{App, Ending, Outbox, Session, routes};
 use tokio::sync::mpsc;
 
 use crate::hub::Request;
@@ -18,7 +18,7 @@ pub(crate) enum Command {
     /// A client asks; `id` is none for a notify.
     Request { session: u64, id: Option<u32>, request: Request },
     /// A client is gone.
-    Closed { session: u64 },
+    Closed { session: u64, ending: Ending },
 }
 
 /// Makes sessions and numbers them.
@@ -71,6 +71,7 @@ impl Session for Client {
         let request = match route {
             routes::ENTER => Request::Enter(body),
             routes::SEND => Request::Send(body),
+            routes::HISTORY => Request::History(body),
             routes::LEAVE => Request::Leave,
             other => return shared::frontend::unknown_route(&self.outbox, id, other),
         };
@@ -81,7 +82,7 @@ impl Session for Client {
         self.entered.load(Ordering::Relaxed)
     }
 
-    async fn closed(self) {
-        self.tell(Command::Closed { session: self.number }).await;
+    async fn closed(self, ending: Ending) {
+        self.tell(Command::Closed { session: self.number, ending }).await;
     }
 }

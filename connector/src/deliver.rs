@@ -4,15 +4,15 @@ use bytes::Bytes;
 use serde::Serialize;
 use shared::frontend::{self, ErrorBody, routes};
 use shared::ids::{Name, RoomId};
-use shared::record::Refusal;
-use shared::rpc::messages::Unavailable;
+use shared::record::{Epoch, Refusal};
+use shared::rpc::messages::{Page, Said, Unavailable};
 use wire::Dictionary;
 
-use crate::enter::EnterError;
 use crate::hub::Told;
-use crate::room::{Push, Reply};
+use crate::room::{self, Missed, Push, Reply};
 
-/// Bytes that the names in the answer to `enter` may take; the rest of its 64 KiB is for what stands around them.
+/// Bytes that names and missed messages in the answer to `enter` may take; the rest of its 64 KiB is for what stands around
+/// them.
 const USERS_BYTES: usize = 60 * 1024;
 
 #[derive(Serialize)]
@@ -33,6 +33,15 @@ struct User<'a> {
 }
 
 #[derive(Serialize)]
+struct Gap<'a> {
+    route: &'a str,
+    rid: &'a RoomId,
+    from: u64,
+    to: u64,
+    epoch: Epoch,
+}
+
+#[derive(Serialize)]
 struct Entered<'a> {
     code: u16,
     users: &'a [Name],
@@ -40,6 +49,59 @@ struct Entered<'a> {
     rid: &'a RoomId,
     seq: u64,
     time: u64,
+    epoch: Epoch,
+    token: String,
+    #[serde(flatten)]
+    missed: Option<CameBack<'a>>,
+}
+
+/// What only those are told who come back.
+#[derive(Serialize)]
+struct CameBack<'a> {
+    missed: Vec<Message<'a>>,
+    recovered: bool,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    cursor: Option<u64>,
+}
+
+#[derive(Serialize)]
+struct History<'a> {
+    code: u16,
+    rid: &'a RoomId,
+    epoch: Epoch,
+    messages: Vec<Message<'a>>,
+    complete: bool,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    cursor: Option<u64>,
+}
+
+/// A message in an answer.
+#[derive(Serialize)]
+struct Message<'a> {
+    msg: &'a str,
+    from: &'a Name,
+    target: &'a str,
+    seq: u64,
+    time: u64,
+}
+
+impl<'a> From<&'a Said> for Message<'a> {
+    fn from(said: &'a Said) -> Self {
+        let target = target(said.to.as_ref());
+        Self { msg: &said.content, from: &said.from, target, seq: said.seq, time: said.time }
+    }
+}
+
+impl Message<'_> {
+    /// Its bytes as JSON, or a little more.
+    fn size(&self) -> usize {
+        wire::json_len(self.msg) + wire::json_len(self.from.as_str()) + wire::json_len(self.target) + 100
+    }
+}
+
+/// What `target` says: a name, or `*` for all.
+fn target(to: Option<&Name>) -> &str {
+    to.map_or("*", Name::as_str)
 }
 
 #[derive(Serialize)]
@@ -59,13 +121,17 @@ pub fn push(room: &RoomId, push: &Push, dictionary: Option<&Dictionary>) -> Opti
     match push {
         Push::Chat { from, content, target, seq, time } => {
             let route = routes::ON_CHAT;
-            let target = target.as_ref().map_or("*", Name::as_str);
+            let target = self::target(target.as_ref());
             let (seq, time) = (*seq, *time);
             let body = Chat { route, msg: content, from, target, rid: room, seq, time };
             frontend::push(route, &body, dictionary)
         }
         Push::Add { name } => user(routes::ON_ADD, name, dictionary),
         Push::Leave { name } => user(routes::ON_LEAVE, name, dictionary),
+        Push::Gap { from, to, epoch } => {
+            let body = Gap { route: routes::ON_GAP, rid: room, from: *from, to: *to, epoch: *epoch };
+            frontend::push(routes::ON_GAP, &body, dictionary)
+        }
     }
 }
 
@@ -77,7 +143,7 @@ fn user(route: &str, user: &Name, dictionary: Option<&Dictionary>) -> Option<Byt
 pub fn answer(id: u32, told: &Told) -> Bytes {
     match told {
         Told::Room(room, reply) => answer_of_room(id, room, reply),
-        Told::BadEnter(error) => bad_enter(id, error),
+        Told::Bad { error: why, enter } => error(id, 500, *enter, &why.to_string()),
         Told::Entering => error(id, 429, true, "entering: an enter of this session is still waiting"),
         Told::NotInRoom => refused(id, Refusal::NotMember, false),
         Told::TooMany => error(id, 429, false, "too-many-requests: as many requests wait as a session may have"),
@@ -87,10 +153,11 @@ pub fn answer(id: u32, told: &Told) -> Bytes {
 
 fn answer_of_room(id: u32, room: &RoomId, reply: &Reply) -> Bytes {
     match reply {
-        Reply::Entered { users, seq, time } => {
-            let page = users.get(..first_page(users)).unwrap_or(users);
-            let (total, seq, time) = (users.len(), *seq, *time);
-            frontend::response(id, &Entered { code: 200, users: page, total, rid: room, seq, time })
+        Reply::Entered(entered) => frontend::response(id, &self::entered(room, entered)),
+        Reply::History { epoch, page: Page { messages, cursor, complete } } => {
+            let messages = messages.iter().map(Message::from).collect();
+            let (epoch, complete, cursor) = (*epoch, *complete, *cursor);
+            frontend::response(id, &History { code: 200, rid: room, epoch, messages, complete, cursor })
         }
         Reply::Sent { seq, time } => frontend::response(id, &Sent { code: 200, seq: *seq, time: *time }),
         Reply::Left => frontend::response(id, &Done { code: 200 }),
@@ -99,24 +166,47 @@ fn answer_of_room(id: u32, room: &RoomId, reply: &Reply) -> Bytes {
         Reply::Unknown { enter, because: Some(Unavailable::LogFull) } => {
             error(id, 507, *enter, "log-full: the room cannot take more messages now")
         }
-        Reply::Unknown { enter, because: _ } => {
-            error(id, 503, *enter, "unknown: the room's server did not answer in time; repeat the request")
+        Reply::Unknown { enter, because: Some(Unavailable::LogAway) } => {
+            error(id, 503, *enter, "log-away: the rooms' log does not answer; repeat the request with the same id")
         }
+        Reply::Unknown { enter, because: None } => error(
+            id,
+            503,
+            *enter,
+            "unknown: the room's server did not answer in time; repeat the request with the same id",
+        ),
     }
 }
 
-/// How many names fit.
-fn first_page(users: &[Name]) -> usize {
+fn entered<'a>(room: &'a RoomId, entered: &'a room::Entered) -> Entered<'a> {
+    let room::Entered { users, seq, time, epoch, token, missed } = entered;
+    let missed = missed.as_ref().map(|Missed { messages, cursor, recovered }| CameBack {
+        missed: messages.iter().map(Message::from).collect(),
+        recovered: *recovered,
+        cursor: *cursor,
+    });
+    let taken = missed.as_ref().map_or(0, |missed| missed.missed.iter().map(Message::size).sum());
+    Entered {
+        code: 200,
+        users: users.get(..first_page(users, USERS_BYTES.saturating_sub(taken))).unwrap_or(users),
+        total: users.len(),
+        rid: room,
+        seq: *seq,
+        time: *time,
+        epoch: *epoch,
+        token: token.to_string(),
+        missed,
+    }
+}
+
+/// How many names fit into so many bytes.
+fn first_page(users: &[Name], most: usize) -> usize {
     let mut bytes = 0;
     let fits = |name: &&Name| {
         bytes += wire::json_len(name.as_str()) + 3;
-        bytes <= USERS_BYTES
+        bytes <= most
     };
     users.iter().take_while(fits).count()
-}
-
-fn bad_enter(id: u32, why: &EnterError) -> Bytes {
-    error(id, 500, true, &why.to_string())
 }
 
 fn refused(id: u32, refusal: Refusal, enter: bool) -> Bytes {
@@ -131,14 +221,15 @@ fn error(id: u32, code: u16, enter: bool, reason: &str) -> Bytes {
 #[cfg(test)]
 mod tests {
     use serde_json::{Value, json};
-    use wire::{Message, MessageKind, PackageKind};
+    use shared::membership::Token;
+    use wire::{MessageKind, PackageKind};
 
     use super::*;
 
     fn body(framed: &Bytes) -> Value {
         let package = wire::decode_frame(framed, wire::MAX_BODY).unwrap().next().unwrap();
         assert_eq!(package.kind, PackageKind::Data);
-        let message = Message::decode(&package.body).unwrap();
+        let message = wire::Message::decode(&package.body).unwrap();
         assert!(matches!(message.kind(), MessageKind::Response | MessageKind::Push));
         serde_json::from_slice(message.body()).unwrap()
     }
@@ -178,13 +269,53 @@ mod tests {
         assert_eq!((body["code"].as_u64(), body["error"].as_bool()), (Some(500), Some(true)));
     }
 
+    fn entered(users: Vec<Name>, missed: Option<Missed>) -> Told {
+        let (seq, time, epoch, token) = (u64::MAX, u64::MAX, Epoch(u64::MAX), Token::new(7));
+        Told::Room(room(), Reply::Entered(Box::new(room::Entered { users, seq, time, epoch, token, missed })))
+    }
+
+    fn many() -> Vec<Name> {
+        (0..1_000).map(|i| name(&format!("{i}{}", "😀".repeat(60)))).collect()
+    }
+
     #[test]
     fn the_answer_to_enter_stays_below_its_limit() {
-        let users: Vec<Name> = (0..1_000).map(|i| name(&format!("{i}{}", "😀".repeat(60)))).collect();
-        let framed = answer(1, &Told::Room(room(), Reply::Entered { users, seq: 1, time: 1 }));
+        let framed = answer(1, &entered(many(), None));
         assert!(framed.len() <= wire::MAX_JSON_TO_CLIENT);
         let body = body(&framed);
         assert_eq!(body["total"], 1_000);
         assert!(body["users"].as_array().unwrap().len() > 50);
+        assert_eq!(body["token"], Token::new(7).to_string());
+        assert!(body.get("missed").is_none() && body.get("recovered").is_none());
+    }
+
+    #[test]
+    fn the_answer_to_one_who_comes_back_stays_below_its_limit() {
+        let longest = name(&"😀".repeat(64));
+        let (from, to) = (longest.clone(), Some(longest));
+        let said = Said { seq: u64::MAX, time: u64::MAX, from, to, content: "x".repeat(60 * 1024) };
+        let missed = Missed { messages: vec![said], cursor: Some(u64::MAX), recovered: true };
+        let framed = answer(1, &entered(many(), Some(missed)));
+        let body = body(&framed);
+        assert_eq!((body["code"].as_u64(), body["recovered"].as_bool()), (Some(200), Some(true)));
+        assert_eq!(body["missed"][0]["msg"].as_str().map(str::len), Some(60 * 1024));
+        assert_eq!(body["total"], 1_000);
+    }
+
+    #[test]
+    fn history_has_messages_and_a_cursor_if_there_are_more() {
+        let said = Said { seq: 2_001, time: 9, from: name("ann"), to: None, content: "hi".to_owned() };
+        let page = Page { messages: vec![said], cursor: None, complete: true };
+        let told = Told::Room(room(), Reply::History { epoch: Epoch(5), page });
+        let wanted = json!({"code": 200, "rid": "lobby", "epoch": 5, "complete": true,
+            "messages": [{"msg": "hi", "from": "ann", "target": "*", "seq": 2001, "time": 9}]});
+        assert_eq!(body(&answer(1, &told)), wanted);
+    }
+
+    #[test]
+    fn a_gap_is_told_with_both_ends() {
+        let gap = Push::Gap { from: 1_999, to: 7_999, epoch: Epoch(5) };
+        let wanted = json!({"route": "onGap", "rid": "lobby", "from": 1999, "to": 7999, "epoch": 5});
+        assert_eq!(body(&push(&room(), &gap, None).unwrap()), wanted);
     }
 }

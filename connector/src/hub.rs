@@ -2,17 +2,19 @@
 
 mod effects;
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use bytes::Bytes;
+use shared::frontend::Ending;
 use shared::ids::{RoomId, ServerId};
+use shared::membership::Token;
 use shared::rpc::messages::{Answer, FromChat, FromConnector, Item, Question};
 use shared::rpc::{self, RpcError};
 use tracing::{debug, error};
 
-use crate::enter::Enter;
+use crate::bodies::{Enter, History};
 use crate::owners::{Hearing, Owners};
-use crate::room::proposer::Ask;
+use crate::room::proposer::{Ask, Entering};
 use crate::room::{Act, Common, Context, Room};
 
 pub use effects::{Effect, Limits, Now, Request, Told};
@@ -36,13 +38,17 @@ pub struct Hub {
     max_in_flight: usize,
     request_ms: u64,
     sessions: HashMap<u64, Session>,
-    rooms: HashMap<RoomId, Entry>,
+    // Ordered, as are the busy ones: what happens must depend on nothing but the inputs, or no run of a simulation could be
+    // repeated.
+    rooms: BTreeMap<RoomId, Entry>,
     by_serial: HashMap<u64, RoomId>,
     /// Rooms in which time changes something.
-    busy: HashSet<RoomId>,
+    busy: BTreeSet<RoomId>,
     serial: u64,
     numbers: u64,
     heartbeats: u64,
+    /// Clients are sent away: nobody comes back to this connector.
+    stopping: bool,
 }
 
 #[derive(Debug)]
@@ -61,12 +67,13 @@ impl Hub {
             max_in_flight: limits.max_in_flight,
             request_ms: limits.request_ms,
             sessions: HashMap::new(),
-            rooms: HashMap::new(),
+            rooms: BTreeMap::new(),
             by_serial: HashMap::new(),
-            busy: HashSet::new(),
+            busy: BTreeSet::new(),
             serial: 0,
             numbers: 0,
             heartbeats: 0,
+            stopping: false,
         }
     }
 
@@ -85,13 +92,28 @@ impl Hub {
         self.sessions.insert(session, Session::default());
     }
 
-    /// A client is gone.
-    pub fn close(&mut self, session: u64, now: Now) -> Vec<Effect> {
+    /// A client is gone. One whose connection broke stays in its room for a while.
+    pub fn close(&mut self, session: u64, ending: Ending, now: Now) -> Vec<Effect> {
         let mut effects = Vec::new();
-        if let Some(Session { room, entering, .. }) = self.sessions.remove(&session) {
-            for room in [room, entering].into_iter().flatten() {
-                self.in_room(&room, now, &mut effects, |room, cx| room.close(session, cx));
-            }
+        let Some(Session { room, entering, .. }) = self.sessions.remove(&session) else { return effects };
+        if let Some(entering) = entering.filter(|entering| room.as_ref() != Some(entering)) {
+            self.in_room(&entering, now, &mut effects, |room, cx| room.close(session, cx));
+        }
+        if let Some(room) = room {
+            let is_held = ending == Ending::Lost && !self.stopping;
+            self.in_room(&room, now, &mut effects, |room, cx| {
+                if is_held { room.hold(session, cx) } else { room.close(session, cx) }
+            });
+        }
+        effects
+    }
+
+    /// The connector is about to end: no session is kept for its client to come back here.
+    pub fn stop(&mut self, now: Now) -> Vec<Effect> {
+        self.stopping = true;
+        let mut effects = Vec::new();
+        for room in self.rooms.keys().cloned().collect::<Vec<_>>() {
+            self.in_known_room(&room, now, &mut effects, Room::release);
         }
         effects
     }
@@ -105,10 +127,11 @@ impl Hub {
             return effects;
         }
         known.in_flight += usize::from(id.is_some());
-        let ask = Ask { session, id, deadline: now.ticks + self.request_ms };
+        let ask = Ask { session, id, deadline: now.ticks + self.request_ms, entering: None };
         let done = match request {
             Request::Enter(body) => self.enter(&body, ask, now, &mut effects),
             Request::Send(body) => self.send(&body, ask, now, &mut effects),
+            Request::History(body) => self.history(&body, ask, now, &mut effects),
             Request::Leave => self.leave(ask, now, &mut effects),
         };
         if let Err(told) = done {
@@ -118,7 +141,10 @@ impl Hub {
     }
 
     fn enter(&mut self, body: &[u8], ask: Ask, now: Now, effects: &mut Vec<Effect>) -> Result<(), Told> {
-        let Enter { name, room } = Enter::read(body).map_err(Told::BadEnter)?;
+        let enter = Enter::read(body).map_err(|error| Told::Bad { error, enter: true })?;
+        let Enter { name, room, token, since } = enter;
+        let entering = Entering { token: token.unwrap_or(Token::new(now.chance)), comes_back: token.is_some(), since };
+        let ask = Ask { entering: Some(entering), ..ask };
         self.owners.of(&room).map_err(|_| Told::NoServer)?;
         let Some(session) = self.sessions.get_mut(&ask.session) else { return Ok(()) };
         if session.entering.is_some() {
@@ -134,6 +160,13 @@ impl Hub {
         // What comes behind an `enter` is for the room that is being entered, and is decided after it.
         let room = session.entering.as_ref().or(session.room.as_ref()).cloned().ok_or(Told::NotInRoom)?;
         self.in_room(&room, now, effects, |room, cx| room.send(body.to_vec(), ask, cx));
+        Ok(())
+    }
+
+    fn history(&mut self, body: &[u8], ask: Ask, now: Now, effects: &mut Vec<Effect>) -> Result<(), Told> {
+        let History { span, limit } = History::read(body).map_err(|error| Told::Bad { error, enter: false })?;
+        let room = self.sessions.get(&ask.session).and_then(|session| session.room.clone()).ok_or(Told::NotInRoom)?;
+        self.in_room(&room, now, effects, |room, cx| room.history(span, limit, ask, cx));
         Ok(())
     }
 
@@ -179,6 +212,9 @@ impl Hub {
             Answer::Attached { .. } if hearing == Hearing::Old => {}
             Answer::Attached { room, asked, now: place, news } => {
                 self.in_known_room(&room, now, effects, |room, cx| room.attached(asked, place, news, cx));
+            }
+            Answer::History { room, number, upto, page } => {
+                self.in_known_room(&room, now, effects, |room, cx| room.messages(number, upto, page, cx));
             }
             Answer::NotOwner { room } => self.in_known_room(&room, now, effects, Room::not_owner),
             Answer::Unavailable { room, because } => {
@@ -268,7 +304,7 @@ impl Hub {
         let mut cx = Context {
             common: &self.common,
             now: now.ticks,
-            jitter: now.chance % (crate::room::BACK_OFF_MS / 2),
+            jitter: jitter(now.chance),
             numbers: &mut self.numbers,
             acts: &mut acts,
         };
@@ -297,6 +333,7 @@ impl Hub {
                 }
             }
             Act::Displaced(session) => effects.push(Effect::Displaced(session)),
+            Act::MovedAway(session) => effects.push(Effect::MovedAway(session)),
         }
     }
 
@@ -346,6 +383,12 @@ impl Hub {
     }
 }
 
+/// A part of the random bits, as milliseconds.
+fn jitter(chance: u128) -> u64 {
+    let bits = u64::try_from(chance >> 64).unwrap_or_default();
+    bits % (crate::room::BACK_OFF_MS / 2)
+}
+
 fn tell(effects: &mut Vec<Effect>, session: u64, id: Option<u32>, answer: Told) {
     effects.extend(id.map(|id| Effect::Answer { session, id, answer }));
 }
@@ -354,6 +397,7 @@ fn tell(effects: &mut Vec<Effect>, session: u64, id: Option<u32>, answer: Told) 
 fn method(question: &Question) -> String {
     match question {
         Question::Attach { .. } => "attach".to_owned(),
+        Question::History { .. } => "history".to_owned(),
         Question::Detach { .. } => "detach".to_owned(),
         Question::Heartbeat => "heartbeat".to_owned(),
         Question::Propose { items, .. } => {
@@ -367,7 +411,10 @@ fn method(question: &Question) -> String {
 
 fn room_of(question: &Question) -> Option<&RoomId> {
     match question {
-        Question::Attach { room, .. } | Question::Propose { room, .. } | Question::Detach { room } => Some(room),
+        Question::Attach { room, .. }
+        | Question::Propose { room, .. }
+        | Question::Detach { room }
+        | Question::History { room, .. } => Some(room),
         Question::Heartbeat => None,
     }
 }

@@ -1,12 +1,12 @@
 //! A connector: holds client connections, proposes what clients want to the owners of their rooms, follows the rooms'
 //! records, and tells the clients.
 //!
-//! Reading order: [`enter`], [`room`], [`hub`], [`deliver`] (all pure), then `app` and `server`, the edge that moves their
+//! Reading order: [`bodies`], [`room`], [`hub`], [`deliver`] (all pure), then `app` and `server`, the edge that moves their
 //! effects.
 
 mod app;
+pub mod bodies;
 pub mod deliver;
-pub mod enter;
 pub mod hub;
 pub mod owners;
 pub mod room;

@@ -6,17 +6,22 @@
 mod apply;
 mod attached;
 pub mod proposer;
+mod reading;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use shared::ids::{Incarnation, Name, RoomId, ServerId, SessionId};
+use shared::membership::Token;
 use shared::metrics::Metrics;
 use shared::record::{Epoch, Position, Record, Refusal};
 use shared::room::RoomState;
-use shared::rpc::messages::{Item, Place, Question, Unavailable};
+use shared::rpc::messages::{Item, Page, Place, Question, Unavailable};
 
 use proposer::{Ask, Proposer, Wanted};
+use reading::Reading;
+
+pub use reading::Missed;
 
 /// Milliseconds until an owner that refused, or was not there, is asked again, at least; half as many more at random.
 pub(crate) const BACK_OFF_MS: u64 = 100;
@@ -32,6 +37,8 @@ pub struct Common {
     pub repeat_ms: u64,
     /// Milliseconds that a room is followed after its last local session left.
     pub linger_ms: u64,
+    /// Milliseconds that a session whose connection broke stays in its room, for its client to come back.
+    pub resume_ms: u64,
     /// Requests that may wait for a room.
     pub max_waiting: usize,
     /// What is counted.
@@ -47,15 +54,19 @@ pub enum Push {
     Add { name: Name },
     /// Somebody went.
     Leave { name: Name },
+    /// All up to `from` was told; what is up to `to`, a `seq` of this epoch, will not be.
+    Gap { from: u64, to: u64, epoch: Epoch },
 }
 
 /// What a client's request is answered.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Reply {
     /// The session is in the room, with these.
-    Entered { users: Vec<Name>, seq: u64, time: u64 },
+    Entered(Box<Entered>),
     /// The message is committed.
     Sent { seq: u64, time: u64 },
+    /// Messages of the room.
+    History { epoch: Epoch, page: Page },
     /// The session is in no room.
     Left,
     /// The owner refused. `enter` says whether the request was one to enter.
@@ -64,6 +75,23 @@ pub enum Reply {
     Unknown { enter: bool, because: Option<Unavailable> },
     /// Too much waits.
     Busy { enter: bool },
+}
+
+/// How a session finds its room.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Entered {
+    /// Who is here.
+    pub users: Vec<Name>,
+    /// All up to here is in `users` and `missed`; what comes later is told.
+    pub seq: u64,
+    /// When that was, in Unix milliseconds.
+    pub time: u64,
+    /// The log that `seq` is of.
+    pub epoch: Epoch,
+    /// With which the client can come back.
+    pub token: Token,
+    /// What a client missed that came back.
+    pub missed: Option<Missed>,
 }
 
 /// What a room wants done.
@@ -81,6 +109,8 @@ pub enum Act {
     NotEntered(u64),
     /// A session lost its place to another one of its name.
     Displaced(u64),
+    /// A session's client came back through another one.
+    MovedAway(u64),
 }
 
 /// What a room is asked to do with, or was told at.
@@ -114,6 +144,12 @@ pub struct Room {
     told: BTreeSet<Name>,
     settle_at: Option<u64>,
     locals: BTreeMap<u64, Local>,
+    /// Sessions whose connection broke, and until when they are kept.
+    held: BTreeMap<u64, u64>,
+    /// Sessions that the log lost, on their way back: for all that anybody here was told, they never went.
+    returning: BTreeSet<u64>,
+    readings: Vec<Reading>,
+    reading_number: u64,
     proposer: Proposer,
     attach: Attach,
     empty_since: u64,
@@ -124,6 +160,7 @@ pub struct Room {
 #[derive(Debug)]
 struct Local {
     name: Name,
+    token: Token,
     /// The session wants to be here; false while its leave is pending.
     wanted: bool,
     /// The client was told that it is here, and hears what happens.
@@ -151,6 +188,10 @@ impl Room {
             told: BTreeSet::new(),
             settle_at: None,
             locals: BTreeMap::new(),
+            held: BTreeMap::new(),
+            returning: BTreeSet::new(),
+            readings: Vec::new(),
+            reading_number: 0,
             proposer: Proposer::new(common.incarnation, common.max_waiting),
             attach: Attach::Wanted(0),
             empty_since: now,
@@ -158,17 +199,29 @@ impl Room {
         }
     }
 
-    /// A session wants to enter under a name.
+    /// A session wants to enter under a name; `ask.entering` says with which token.
     pub fn enter(&mut self, name: Name, ask: Ask, cx: &mut Context<'_>) {
-        let session = ask.session;
-        let wanted = Wanted { item: Item::Join { session, name: name.clone() }, ask: Some(ask.clone()) };
-        if self.proposer.request(wanted).is_err() {
+        let (session, Some(entering)) = (ask.session, ask.entering) else { return };
+        self.make_way(&name, entering.token, cx);
+        let (membership, takes_over) = (entering.token.membership(), entering.comes_back);
+        let item = Item::Join { session, name: name.clone(), membership, takes_over };
+        if self.proposer.request(Wanted { item, ask: Some(ask.clone()) }).is_err() {
             cx.acts.push(Act::Answer(ask, Reply::Busy { enter: true }));
             cx.acts.push(Act::NotEntered(session));
             return;
         }
-        self.locals.entry(session).or_insert(Local { name, wanted: true, hears: false }).wanted = true;
+        let local = Local { name, token: entering.token, wanted: true, hears: false };
+        self.locals.entry(session).or_insert(local).wanted = true;
         self.go_on(cx);
+    }
+
+    /// A newcomer has the name of a session that is only kept for its client to come back: that one goes.
+    fn make_way(&mut self, name: &Name, token: Token, cx: &mut Context<'_>) {
+        let in_the_way =
+            |number: &&u64| self.locals.get(number).is_some_and(|local| local.name == *name && local.token != token);
+        for number in self.held.keys().filter(in_the_way).copied().collect::<Vec<_>>() {
+            self.close(number, cx);
+        }
     }
 
     /// A session speaks; `body` is its JSON, unread.
@@ -194,8 +247,29 @@ impl Room {
         self.go_on(cx);
     }
 
+    /// A session's connection broke: it stays for a while, so that its client can come back and nobody is told.
+    pub fn hold(&mut self, session: u64, cx: &mut Context<'_>) {
+        let Some(local) = self.locals.get_mut(&session) else { return };
+        if !(local.wanted && local.hears) || cx.common.resume_ms == 0 {
+            return self.close(session, cx);
+        }
+        local.hears = false;
+        self.end_readings(session, cx);
+        self.held.insert(session, cx.now + cx.common.resume_ms);
+    }
+
+    /// No session is held any longer.
+    pub fn release(&mut self, cx: &mut Context<'_>) {
+        for session in self.held.keys().copied().collect::<Vec<_>>() {
+            self.close(session, cx);
+        }
+    }
+
     /// A session is gone, or in another room: nobody waits for an answer.
     pub fn close(&mut self, session: u64, cx: &mut Context<'_>) {
+        self.held.remove(&session);
+        self.returns_not(session, cx);
+        self.end_readings(session, cx);
         let Some(local) = self.locals.get_mut(&session) else { return };
         local.wanted = false;
         local.hears = false;
@@ -210,7 +284,7 @@ impl Room {
             if position <= self.at.position {
                 return;
             }
-            if record.prev == self.at.position {
+            if record.follows(self.at.position, self.at.time) {
                 self.apply(position, record, cx);
                 return self.go_on(cx);
             }
@@ -227,6 +301,7 @@ impl Room {
         let later = cx.now + BACK_OFF_MS + cx.jitter;
         self.attach = Attach::Wanted(later);
         self.proposer.repeat_at(later);
+        self.repeat_readings_at(later);
     }
 
     /// The owner cannot append.
@@ -248,6 +323,10 @@ impl Room {
     /// Deadlines and repeats. Returns whether the room is to be kept.
     pub fn tick(&mut self, cx: &mut Context<'_>) -> bool {
         self.expire(cx);
+        self.expire_readings(cx);
+        for session in self.held.iter().filter(|(_, until)| **until <= cx.now).map(|(s, _)| *s).collect::<Vec<_>>() {
+            self.close(session, cx);
+        }
         self.settle(cx);
         self.go_on(cx);
         if !self.locals.is_empty() || !self.proposer.is_idle() {
@@ -263,17 +342,19 @@ impl Room {
 
     /// Whether time alone changes something here.
     pub fn is_busy(&self) -> bool {
-        self.attach != Attach::Done || !self.proposer.is_idle() || self.settle_at.is_some() || self.locals.is_empty()
+        !self.is_settled() || self.locals.is_empty()
     }
 
     /// Whether nothing is asked, and nothing is to be told later.
     pub fn is_settled(&self) -> bool {
-        self.attach == Attach::Done && self.proposer.is_idle() && self.settle_at.is_none()
+        let waits = self.settle_at.is_some() || !self.held.is_empty() || !self.readings.is_empty();
+        self.attach == Attach::Done && self.proposer.is_idle() && !waits
     }
 
     /// Asks what is to be asked now.
     fn go_on(&mut self, cx: &mut Context<'_>) {
         let repeat_at = cx.now + cx.common.repeat_ms + cx.jitter;
+        self.ask_readings(repeat_at, cx);
         let room = &self.id;
         match self.attach {
             Attach::Wanted(at) | Attach::Asked(_, at) | Attach::AskedAndAgain(_, at) if at <= cx.now => {
@@ -328,7 +409,9 @@ impl Room {
         let coming = self.proposer.has_join(session);
         let wanted = self.locals.get(&session).is_some_and(|local| local.wanted);
         match self.locals.get(&session) {
-            Some(local) if wanted && !in_log && !coming => self.proposer.rejoin(session, local.name.clone()),
+            Some(local) if wanted && !in_log && !coming => {
+                self.proposer.rejoin(session, local.name.clone(), local.token.membership());
+            }
             _ if !wanted && (in_log || coming) => self.proposer.leave(session, common.incarnation),
             Some(local) if !wanted && !local.hears => {
                 self.locals.remove(&session);
@@ -343,16 +426,30 @@ impl Room {
         self.locals.iter().filter_map(hears).collect()
     }
 
-    /// A session is in: it is told with whom.
-    fn entered(&mut self, ask: Ask, When { seq, time }: When, cx: &mut Context<'_>) {
-        if let Some(local) = self.locals.get_mut(&ask.session) {
-            local.hears = local.wanted;
+    /// A session is in. One that comes back is told first what it missed.
+    fn entered(&mut self, ask: Ask, when: When, cx: &mut Context<'_>) {
+        let came_back = ask.entering.filter(|entering| entering.comes_back);
+        match came_back.map(|entering| entering.since) {
+            None => self.welcome(ask, when, None, cx),
+            Some(Some(since)) if since.epoch == self.at.epoch => self.read_missed(since.seq, ask, cx),
+            Some(_) => self.welcome(ask, when, Some(Missed::default()), cx),
         }
+    }
+
+    /// From now on a session hears what happens; it is told with whom it is here.
+    fn welcome(&mut self, ask: Ask, When { seq, time }: When, missed: Option<Missed>, cx: &mut Context<'_>) {
         let number = ask.session;
+        let Some(local) = self.locals.get_mut(&number) else {
+            cx.acts.push(Act::NotEntered(number));
+            return cx.acts.push(Act::Answer(ask, Reply::Unknown { enter: true, because: None }));
+        };
+        local.hears = local.wanted;
+        let (token, epoch) = (local.token, self.at.epoch);
         let users = self.told.iter().cloned().collect();
+        let entered = Box::new(Entered { users, seq, time, epoch, token, missed });
         // In this order: who reads the answer may at once send what only those may who are in.
         cx.acts.push(Act::Entered(number));
-        cx.acts.push(Act::Answer(ask, Reply::Entered { users, seq, time }));
+        cx.acts.push(Act::Answer(ask, Reply::Entered(entered)));
     }
 }
 

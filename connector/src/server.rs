@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use shared::bus::{Connection, Message, Outgoing, Subscription};
+use shared::bus::{self, Message, Outgoing, Subscription};
 use shared::clock;
 use shared::config::Server;
 use shared::dispatcher::Router;
@@ -17,7 +17,7 @@ use shared::rpc::{self, Label, Trace};
 use shared::subjects;
 use thiserror::Error;
 use tokio::net::TcpListener;
-use tokio::sync::{mpsc, watch};
+use tokio::sync::mpsc;
 use tokio::time::{Instant, Interval, MissedTickBehavior};
 use tracing::{debug, info, warn};
 use wire::Dictionary;
@@ -90,6 +90,7 @@ impl Connector {
             me: id.clone(),
             incarnation: clock::incarnation(),
             repeat_ms: u64::from(settings.rpc.repeat_ms),
+            resume_ms: u64::from(settings.session.resume_secs) * 1_000,
             linger_ms: u64::from(settings.room.linger_secs) * 1_000,
             max_waiting: settings.room.max_waiting,
             metrics: node.metrics.clone(),
@@ -120,7 +121,11 @@ impl Connector {
         let mut batch = Vec::with_capacity(BATCH);
         loop {
             tokio::select! {
-                () = &mut stopping, if !self.stopping => self.stopping = true,
+                () = &mut stopping, if !self.stopping => {
+                    self.stopping = true;
+                    let effects = self.hub.stop(self.now());
+                    self.perform(effects);
+                }
                 count = asked.recv_many(&mut batch, BATCH) => {
                     if count == 0 {
                         break;
@@ -142,8 +147,8 @@ impl Connector {
                     let effects = self.hub.heartbeat();
                     self.perform(effects);
                 }
-                changed = new_generation(&mut connection, generation) => {
-                    generation = changed;
+                made = bus::made_anew(&mut connection, generation) => {
+                    generation = made;
                     let effects = self.hub.reconnected(self.now());
                     self.perform(effects);
                 }
@@ -178,9 +183,9 @@ impl Connector {
                 let effects = self.hub.request(session, id, request, now);
                 self.perform(effects);
             }
-            Command::Closed { session } => {
+            Command::Closed { session, ending } => {
                 self.clients.remove(&session);
-                let effects = self.hub.close(session, now);
+                let effects = self.hub.close(session, ending, now);
                 self.perform(effects);
             }
         }
@@ -231,12 +236,15 @@ impl Connector {
                         client.entered.store(true, Ordering::Relaxed);
                     }
                 }
-                Effect::Displaced(session) => {
-                    if let Some(client) = self.clients.get(&session) {
-                        client.outbox.kick(KickReason::NameTaken);
-                    }
-                }
+                Effect::Displaced(session) => self.kick(session, KickReason::NameTaken),
+                Effect::MovedAway(session) => self.kick(session, KickReason::Resumed),
             }
+        }
+    }
+
+    fn kick(&self, session: u64, reason: KickReason) {
+        if let Some(client) = self.clients.get(&session) {
+            client.outbox.kick(reason);
         }
     }
 
@@ -276,14 +284,4 @@ fn interval(period: Duration) -> Interval {
     let mut interval = tokio::time::interval(period);
     interval.set_missed_tick_behavior(MissedTickBehavior::Delay);
     interval
-}
-
-/// Completes when there is a connection to the bus other than the one of this generation.
-async fn new_generation(connection: &mut watch::Receiver<Connection>, generation: u64) -> u64 {
-    let changed = connection.wait_for(|now| now.up && now.generation != generation).await.map(|now| now.generation);
-    match changed {
-        Ok(generation) => generation,
-        // The bus is gone; its subscription ends the loop.
-        Err(_) => std::future::pending().await,
-    }
 }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use shared::config::Servers;
-use shared::frontend::{self, App, ErrorBody, Outbox, Session, routes};
+use shared::frontend::{self, App, Ending, ErrorBody, Outbox, Session, routes};
 
 use crate::entry::{self, Entry, EntryError};
 use crate::prober::Health;
@@ -57,5 +57,5 @@ impl Session for Visitor {
         false
     }
 
-    async fn closed(self) {}
+    async fn closed(self, _ending: Ending) {}
 }

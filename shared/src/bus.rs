@@ -75,6 +75,16 @@ pub struct Connection {
     pub generation: u64,
 }
 
+/// Waits until there is a connection other than the one of this generation, and returns its generation. What was on its way
+/// in between may be lost. Never completes when the bus is gone; its subscriptions end then.
+pub async fn made_anew(connection: &mut watch::Receiver<Connection>, generation: u64) -> u64 {
+    let changed = connection.wait_for(|now| now.up && now.generation != generation).await.map(|now| now.generation);
+    match changed {
+        Ok(generation) => generation,
+        Err(_) => std::future::pending().await,
+    }
+}
+
 /// A handle on the bus; clones speak of the same connection.
 #[derive(Debug, Clone)]
 pub struct Bus {

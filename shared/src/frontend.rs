@@ -51,7 +51,16 @@ pub trait Session: Send + 'static {
     fn entered(&self) -> bool;
 
     /// The client is gone. Called once, whatever ended the connection but for the end of the server's grace time.
-    fn closed(self) -> impl Future<Output = ()> + Send;
+    fn closed(self, ending: Ending) -> impl Future<Output = ()> + Send;
+}
+
+/// How a client's connection ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Ending {
+    /// The client closed it, or was sent away.
+    Closed,
+    /// It broke, or the client was not heard of any more: it may come back.
+    Lost,
 }
 
 /// How a server treats clients.

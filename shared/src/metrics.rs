@@ -90,8 +90,13 @@ metrics! {
     appends_failed,
     /// Times a room's owner started from the log.
     activations,
+    /// Questions for messages dropped because too many were being answered; they are repeated.
+    histories_dropped,
     /// Gaps in a room's records that a connector repaired by reading.
     gaps_repaired,
     /// Times a connector took a room's state instead of the records between.
     states_taken,
+    /// Times that a connector told a room's clients of messages that it cannot tell: the room's log was lost, or has no longer
+    /// what came between.
+    gaps_told,
 }

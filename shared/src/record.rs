@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
 use crate::ids::{Incarnation, Name, ServerId, SessionId};
+use crate::membership::{Membership, MessageId};
 use crate::room::Checkpoint;
 
 pub use refusal::Refusal;
@@ -32,6 +33,16 @@ impl Position {
     pub fn seq(self, index: usize) -> u64 {
         self.0.saturating_mul(MAX_ENTRIES as u64).saturating_add(index as u64)
     }
+
+    /// The highest `seq` at this position: all of the record is up to here.
+    pub fn last_seq(self) -> u64 {
+        self.seq(MAX_ENTRIES - 1)
+    }
+
+    /// The position that a `seq` stands at.
+    pub fn of_seq(seq: u64) -> Self {
+        Self(seq / MAX_ENTRIES as u64)
+    }
 }
 
 /// One life of the log: creation time of the stream, or start of a memory log, in Unix milliseconds.
@@ -46,6 +57,8 @@ pub struct Record {
     pub v: u8,
     /// Position of the room's previous record.
     pub prev: Position,
+    /// Time of that record, 0 for none: a log that lost its end may give the position to another record.
+    pub prev_time: u64,
     /// Positions of the records before `prev`, newest first; left out towards connectors.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub links: Vec<Position>,
@@ -87,6 +100,8 @@ pub enum Outcome {
     Done(u16),
     /// Nothing was to do: the session was in, or out, already.
     Already,
+    /// The message was said before, under the same id: then it got this `seq`, at this time.
+    Said { seq: u64, time: u64 },
     /// It was refused.
     Refused(Refusal),
 }
@@ -98,13 +113,46 @@ pub enum Entry {
     /// An owner took the room, with nothing else to append.
     Open,
     /// A name came, through a session.
-    Join { name: Name, session: SessionId },
+    Join { name: Name, session: SessionId, membership: Membership },
+    /// A member goes on through another session; it never went.
+    Move { name: Name, from: SessionId, to: SessionId },
     /// A name went.
     Leave { name: Name, session: SessionId },
     /// A member spoke to all.
-    Say { from: Name, content: String },
-    /// A member spoke to one other.
-    Whisper { from: Name, to: Name, content: String },
+    Say {
+        from: Name,
+        content: String,
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        id: Option<MessageId>,
+    },
+    /// A member spoke to one other. Who reads it later must be of one of the memberships: a name may be another's by then.
+    Whisper {
+        from: Name,
+        to: Name,
+        between: [Membership; 2],
+        content: String,
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        id: Option<MessageId>,
+    },
+}
+
+impl Entry {
+    /// Under which id its sender may repeat it.
+    pub fn message_id(&self) -> Option<MessageId> {
+        match self {
+            Self::Say { id, .. } | Self::Whisper { id, .. } => *id,
+            Self::Open | Self::Join { .. } | Self::Move { .. } | Self::Leave { .. } => None,
+        }
+    }
+
+    /// The same without what only an owner needs.
+    fn for_connectors(&self) -> Self {
+        let mut entry = self.clone();
+        if let Self::Say { id, .. } | Self::Whisper { id, .. } = &mut entry {
+            *id = None;
+        }
+        entry
+    }
 }
 
 /// Bytes of the log that are not a record this version can read.
@@ -140,7 +188,23 @@ impl Record {
 
     /// The record as connectors need it: without what only readers of the log use.
     pub fn for_connectors(&self) -> Self {
-        Self { links: Vec::new(), checkpoint: None, ..self.clone() }
+        Self {
+            v: self.v,
+            prev: self.prev,
+            prev_time: self.prev_time,
+            links: Vec::new(),
+            time: self.time,
+            owner: self.owner.clone(),
+            proposals: self.proposals.clone(),
+            entries: self.entries.iter().map(Entry::for_connectors).collect(),
+            named: self.named.clone(),
+            checkpoint: None,
+        }
+    }
+
+    /// Whether it is the next after the record at this position that has this time.
+    pub fn follows(&self, position: Position, time: u64) -> bool {
+        self.prev == position && self.prev_time == time
     }
 
     /// The predecessors, newest first, `prev` first of all.
@@ -152,6 +216,7 @@ impl Record {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::membership::Token;
 
     fn record() -> Record {
         let session = SessionId {
@@ -163,6 +228,7 @@ mod tests {
         Record {
             v: VERSION,
             prev: Position(4),
+            prev_time: 1_699_999_999_000,
             links: vec![Position(2), Position(1)],
             time: 1_700_000_000_000,
             owner: ServerId::new("chat-server-1").unwrap(),
@@ -173,8 +239,12 @@ mod tests {
                 outcomes: vec![Outcome::Done(0), Outcome::Already, Outcome::Refused(Refusal::NameTaken)],
             }],
             entries: vec![
-                Entry::Join { name: ann.clone(), session },
-                Entry::Say { from: ann, content: "hi 😀".to_owned() },
+                Entry::Join { name: ann.clone(), session, membership: Token::new(1).membership() },
+                Entry::Say {
+                    from: ann,
+                    content: "hi 😀".to_owned(),
+                    id: Some(Token::new(1).membership().message("1")),
+                },
             ],
             named: Vec::new(),
             checkpoint: None,
@@ -195,10 +265,11 @@ mod tests {
     }
 
     #[test]
-    fn connectors_get_neither_links_nor_checkpoint() {
+    fn connectors_get_neither_links_nor_checkpoint_nor_ids() {
         let sent = record().for_connectors();
         assert!(sent.links.is_empty() && sent.checkpoint.is_none());
-        assert_eq!(sent.entries, record().entries);
+        assert_eq!(sent.entries[0], record().entries[0]);
+        assert_eq!(sent.entries[1].message_id(), None);
     }
 
     #[test]
@@ -209,5 +280,7 @@ mod tests {
     #[test]
     fn seq_rises_with_position_and_index() {
         assert_eq!(Position(12).seq(34), 12_034);
+        assert_eq!(Position::of_seq(12_034), Position(12));
+        assert!(Position(12).last_seq() < Position(13).seq(0));
     }
 }

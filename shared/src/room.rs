@@ -1,24 +1,38 @@
 //! A room's state: what folding its records gives. Knows nothing of tasks, buses, logs or clocks.
 
 mod checkpoint;
+mod said;
 
 use std::collections::{BTreeMap, HashMap};
 
 use crate::ids::{Incarnation, Name, ServerId, SessionId};
+use crate::membership::{Membership, MessageId};
 use crate::record::{Entry, Position, Record};
 
 pub use checkpoint::Checkpoint;
+use said::Said;
+pub use said::{ID_MS, MAX_IDS};
 
 /// Who is in a room, and what must not be done twice there.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct RoomState {
     // Invariant: a name has one session, and a session one name; the three maps say the same.
-    members: BTreeMap<Name, SessionId>,
+    members: BTreeMap<Name, Member>,
     names: HashMap<SessionId, Name>,
     per_connector: BTreeMap<ServerId, usize>,
     name_bytes: usize,
     proposals: BTreeMap<ServerId, LastProposal>,
+    said: Said,
     time: u64,
+}
+
+/// A name's stay in a room.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Member {
+    /// Through which session.
+    pub session: SessionId,
+    /// Which stay it is; the same after it moved to another session.
+    pub membership: Membership,
 }
 
 /// The last proposal of a connector that the room's log holds.
@@ -64,9 +78,17 @@ impl RoomState {
     /// Applies one entry; a record's entries are followed by [`RoomState::settle`].
     pub fn apply(&mut self, entry: &Entry) {
         match entry {
-            Entry::Join { name, session } => self.insert(name.clone(), session.clone()),
+            Entry::Join { name, session, membership } => {
+                self.insert(name.clone(), Member { session: session.clone(), membership: *membership });
+            }
+            Entry::Move { name, from, to } => {
+                if let Some(member) = self.members.get(name).filter(|member| member.session == *from) {
+                    let membership = member.membership;
+                    self.insert(name.clone(), Member { session: to.clone(), membership });
+                }
+            }
             Entry::Leave { name, session } => {
-                if self.members.get(name) == Some(session) {
+                if self.session_of(name) == Some(session) {
                     self.remove(name);
                 }
             }
@@ -74,28 +96,35 @@ impl RoomState {
         }
     }
 
-    /// Notes what a record says besides its entries: the proposals it decided, and its time.
+    /// Notes what a record says besides what its entries do to the members: the proposals it decided, the messages with
+    /// an id, and its time.
     pub fn settle(&mut self, position: Position, record: &Record) {
         for decided in &record.proposals {
             let last = LastProposal { incarnation: decided.incarnation, number: decided.number, position };
             self.proposals.insert(decided.connector.clone(), last);
         }
         self.time = self.time.max(record.time);
+        for (index, entry) in record.entries.iter().enumerate() {
+            if let Some(id) = entry.message_id() {
+                self.said.note(id, position.seq(index), record.time);
+            }
+        }
+        self.said.forget(self.time);
     }
 
-    fn insert(&mut self, name: Name, session: SessionId) {
+    fn insert(&mut self, name: Name, member: Member) {
         self.remove(&name);
-        if let Some(old) = self.names.get(&session).cloned() {
+        if let Some(old) = self.names.get(&member.session).cloned() {
             self.remove(&old);
         }
-        *self.per_connector.entry(session.connector.clone()).or_default() += 1;
+        *self.per_connector.entry(member.session.connector.clone()).or_default() += 1;
         self.name_bytes += name.as_str().len();
-        self.names.insert(session.clone(), name.clone());
-        self.members.insert(name, session);
+        self.names.insert(member.session.clone(), name.clone());
+        self.members.insert(name, member);
     }
 
     fn remove(&mut self, name: &Name) {
-        let Some(session) = self.members.remove(name) else { return };
+        let Some(Member { session, .. }) = self.members.remove(name) else { return };
         self.name_bytes -= name.as_str().len();
         self.names.remove(&session);
         if let Some(count) = self.per_connector.get_mut(&session.connector) {
@@ -108,7 +137,12 @@ impl RoomState {
 
     /// The session through which a name is in the room.
     pub fn session_of(&self, name: &Name) -> Option<&SessionId> {
-        self.members.get(name)
+        self.members.get(name).map(|member| &member.session)
+    }
+
+    /// `seq` and time of the message that was said under this id, within [`ID_MS`] of the record time `time`.
+    pub fn said(&self, id: MessageId, time: u64) -> Option<(u64, u64)> {
+        self.said.find(id).filter(|(_, said_at)| time.saturating_sub(*said_at) <= ID_MS)
     }
 
     /// The name that a session has in the room.
@@ -117,7 +151,7 @@ impl RoomState {
     }
 
     /// All members, by name.
-    pub fn members(&self) -> &BTreeMap<Name, SessionId> {
+    pub fn members(&self) -> &BTreeMap<Name, Member> {
         &self.members
     }
 
@@ -139,7 +173,7 @@ impl RoomState {
     /// Most bytes that a checkpoint of this state takes, known without making one.
     pub fn checkpoint_size(&self) -> usize {
         let runs = self.per_connector.len().max(1) + self.proposals.len();
-        64 + runs * 160 + self.members.len() * 24 + self.name_bytes
+        64 + runs * 160 + self.members.len() * 44 + self.name_bytes + self.said.iter().len() * Checkpoint::ID_BYTES
     }
 
     /// Time of the newest record; the next one is not before it.

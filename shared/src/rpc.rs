@@ -4,8 +4,8 @@ pub mod messages;
 mod trace;
 
 use bytes::Bytes;
-use serde::Serialize;
 use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
 use crate::bus::Headers;
@@ -80,13 +80,17 @@ pub fn encode(message: &impl Serialize) -> Result<Bytes, RpcError> {
 }
 
 /// Reads what [`encode`] wrote.
-pub fn decode<T: DeserializeOwned + Versioned>(bytes: &[u8]) -> Result<T, RpcError> {
-    let message: T = rmp_serde::from_slice(bytes)?;
-    if message.version() == VERSION { Ok(message) } else { Err(RpcError::Version(message.version())) }
+pub fn decode<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, RpcError> {
+    check_version(bytes)?;
+    Ok(rmp_serde::from_slice(bytes)?)
 }
 
-/// Messages that say their version.
-pub trait Versioned {
-    /// The version of the writer.
-    fn version(&self) -> u8;
+/// What every version has is read first, so that an unknown one is named as such and not as malformed.
+fn check_version(bytes: &[u8]) -> Result<(), RpcError> {
+    #[derive(Deserialize)]
+    struct Version {
+        v: u8,
+    }
+    let Version { v } = rmp_serde::from_slice(bytes)?;
+    if v == VERSION { Ok(()) } else { Err(RpcError::Version(v)) }
 }

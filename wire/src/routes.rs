@@ -8,9 +8,13 @@ pub const ENTER: &str = "connector.entryHandler.enter";
 pub const SEND: &str = "chat.chatHandler.send";
 /// Leave the room.
 pub const LEAVE: &str = "chat.chatHandler.leave";
+/// Older or newer messages of the session's room.
+pub const HISTORY: &str = "chat.chatHandler.history";
 /// Somebody spoke.
 pub const ON_CHAT: &str = "onChat";
 /// Somebody came.
 pub const ON_ADD: &str = "onAdd";
 /// Somebody went.
 pub const ON_LEAVE: &str = "onLeave";
+/// Messages that will not be told.
+pub const ON_GAP: &str = "onGap";

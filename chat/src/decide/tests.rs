@@ -1,5 +1,8 @@
 //! What the room rules allow.
 
+use shared::membership::Token;
+use shared::record::{Position, Record, VERSION};
+
 use super::*;
 
 fn author() -> Author {
@@ -7,7 +10,17 @@ fn author() -> Author {
 }
 
 fn join(session: u64, name: &str) -> Item {
-    Item::Join { session, name: Name::new(name).unwrap() }
+    let membership = Token::new(session.into()).membership();
+    Item::Join { session, name: Name::new(name).unwrap(), membership, takes_over: false }
+}
+
+/// Enters with the token of another session.
+fn resume(session: u64, of: u128, name: &str, takes_over: bool) -> Item {
+    Item::Join { session, name: Name::new(name).unwrap(), membership: Token::new(of).membership(), takes_over }
+}
+
+fn send_with_id(session: u64, id: &str) -> Item {
+    Item::Send { session, body: format!(r#"{{"content":"hi","target":"*","id":"{id}"}}"#).into_bytes() }
 }
 
 fn leave(session: u64) -> Item {
@@ -23,7 +36,7 @@ fn decide(items: &[Item]) -> (Vec<Outcome>, Vec<Entry>) {
     let judge = Judge::new(&RoomSettings { max_members: 3, ..RoomSettings::default() });
     let room = RoomId::new("lobby").unwrap();
     let mut state = RoomState::default();
-    let mut draft = Draft::new(&room, &judge, &mut state);
+    let mut draft = Draft::new(&room, &judge, &mut state, 1_000);
     draft.decide(&author(), 1, items);
     let (entries, mut decided) = draft.finish();
     (decided.remove(0).outcomes, entries)
@@ -82,8 +95,79 @@ fn a_proposal_is_decided_once_in_a_record() {
     let judge = Judge::new(&RoomSettings::default());
     let room = RoomId::new("lobby").unwrap();
     let mut state = RoomState::default();
-    let mut draft = Draft::new(&room, &judge, &mut state);
+    let mut draft = Draft::new(&room, &judge, &mut state, 1_000);
     draft.decide(&author(), 7, &[join(1, "ann")]);
     assert!(draft.has_decided(&author(), 7) && draft.has_decided(&author(), 6));
     assert!(!draft.has_decided(&author(), 8));
+}
+
+#[test]
+fn a_token_takes_the_session_over_unless_it_heals() {
+    let taken = Outcome::Refused(Refusal::NameTaken);
+    let (outcomes, entries) =
+        decide(&[join(1, "ann"), resume(2, 1, "ann", false), resume(3, 9, "ann", true), resume(4, 1, "ann", true)]);
+    assert_eq!(outcomes, [Outcome::Done(0), taken, taken, Outcome::Done(1)]);
+    assert!(matches!(&entries[1], Entry::Move { from, to, .. } if from.number == 1 && to.number == 4), "{entries:?}");
+}
+
+#[test]
+fn a_full_room_takes_back_who_is_in_it() {
+    let items = [join(1, "ann"), join(2, "bob"), join(3, "cid"), resume(4, 2, "bob", true), join(5, "dan")];
+    let (outcomes, _) = decide(&items);
+    assert_eq!(outcomes[3..], [Outcome::Done(3), Outcome::Refused(Refusal::RoomFull)]);
+}
+
+#[test]
+fn who_was_taken_over_speaks_no_more() {
+    let (outcomes, _) = decide(&[join(1, "ann"), resume(2, 1, "ann", true), send(1, "*"), leave(1), send(2, "*")]);
+    let refused = Outcome::Refused(Refusal::NotMember);
+    assert_eq!(outcomes[2..], [refused, Outcome::Already, Outcome::Done(2)]);
+}
+
+#[test]
+fn a_repeat_within_a_record_is_said_once_also_on_another_session() {
+    let items = [
+        join(1, "ann"),
+        send_with_id(1, "a"),
+        send_with_id(1, "b"),
+        send_with_id(1, "a"),
+        resume(2, 1, "ann", true),
+        send_with_id(2, "b"),
+        join(3, "bob"),
+        send_with_id(3, "a"),
+    ];
+    let (outcomes, _) = decide(&items);
+    let done = [0, 1, 2, 1, 3, 2, 4, 5].map(Outcome::Done);
+    assert_eq!(outcomes, done, "the id of another member is another id");
+}
+
+#[test]
+fn a_repeat_in_a_later_record_gets_the_first_answer_for_a_minute() {
+    let (judge, room) = (Judge::new(&RoomSettings::default()), RoomId::new("lobby").unwrap());
+    let mut state = RoomState::default();
+    let mut outcome = |time: u64, items: &[Item]| {
+        let mut draft = Draft::new(&room, &judge, &mut state, time);
+        draft.decide(&author(), 1, items);
+        let (entries, proposals) = draft.finish();
+        let outcome = *proposals[0].outcomes.last().unwrap();
+        let record = Record {
+            v: VERSION,
+            prev: Position::NONE,
+            prev_time: 0,
+            links: Vec::new(),
+            time,
+            owner: ServerId::new("chat-server-1").unwrap(),
+            proposals,
+            entries,
+            named: Vec::new(),
+            checkpoint: None,
+        };
+        state.settle(Position(time), &record);
+        outcome
+    };
+    assert_eq!(outcome(1_000, &[join(1, "ann"), send_with_id(1, "a")]), Outcome::Done(1));
+    let first = Outcome::Said { seq: 1_000_001, time: 1_000 };
+    assert_eq!(outcome(2_000, &[send_with_id(1, "a")]), first);
+    assert_eq!(outcome(61_000, &[send_with_id(1, "a")]), first);
+    assert_eq!(outcome(61_001, &[send_with_id(1, "a")]), Outcome::Done(0));
 }

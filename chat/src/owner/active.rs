@@ -8,18 +8,23 @@ use shared::ids::{RoomId, ServerId};
 use shared::metrics::Metrics;
 use shared::record::{Entry, Epoch, LINKS, Position, Record, VERSION};
 use shared::room::{Checkpoint, RoomState};
-use shared::rpc::messages::Answer;
+use shared::rpc::Trace;
+use shared::rpc::messages::{Answer, Place};
 
 use super::recent::{Recent, weight};
 use super::{Act, Attach, LogOp, Now, Proposal};
 use crate::decide::{Draft, Judge};
-use crate::walk::Walk;
+use crate::walk::{Until, Walk};
 
 /// Records after which there is a checkpoint in any case.
 const CHECKPOINT_RECORDS: usize = 256;
 
 /// Bytes of records after which there is a checkpoint in any case; a quarter of the smallest `log.max_room_bytes`.
 const CHECKPOINT_BYTES: usize = 1024 * 1024;
+
+/// Bytes of a checkpoint above which it has a record of its own: with a draft's entries it might be too much for one
+/// message of the bus.
+const LARGE_CHECKPOINT: usize = 32 * 1024;
 
 /// A room with members gets a checkpoint at least this often, so that age never takes its last one.
 const CHECKPOINT_MS: u64 = 24 * 3_600_000;
@@ -136,6 +141,17 @@ impl Active {
         self.recent.push(position, Arc::new(record.for_connectors()));
     }
 
+    /// The newest records at hand, as a walk backwards.
+    pub(super) fn walk(&self, until: Until) -> Option<Walk> {
+        let (last, record) = self.recent.last()?;
+        // What is at hand has no links: the walk begins at the last record as the log has it.
+        let mut first = Record::clone(record);
+        first.links = self.behind.iter().skip(1).copied().collect();
+        let mut walk = Walk::new(until, *last, Arc::new(first));
+        walk.feed(self.recent.iter().rev().skip(1).map(|(position, record)| (*position, Some(record.clone()))));
+        Some(walk)
+    }
+
     pub(super) fn is_busy(&self) -> bool {
         !matches!(self.busy, Busy::No)
     }
@@ -169,6 +185,20 @@ impl Active {
         self.refresh = old && !self.is_busy() && !self.state.members().is_empty();
     }
 
+    /// Tells connectors that have members here and do not follow. They missed what named them last, or the log lost that their
+    /// members went: a record is enough for them to look.
+    pub(super) fn remind(&self, followers: &BTreeSet<ServerId>, acts: &mut Vec<Act>) {
+        let Some((position, record)) = self.recent.last() else { return };
+        for connector in self.state.connectors().filter(|connector| !followers.contains(*connector)) {
+            let news = self.news(*position, record.clone());
+            acts.push(Act::Tell(connector.clone(), news, Trace::default()));
+        }
+    }
+
+    fn news(&self, position: Position, record: Arc<Record>) -> Answer {
+        Answer::Record { room: self.room.clone(), epoch: self.epoch, position, record }
+    }
+
     /// Does what can be done now: at most one log operation is in flight afterwards.
     pub(super) fn go_on(
         &mut self,
@@ -183,7 +213,7 @@ impl Active {
         }
         if !self.is_busy() && !attaches.is_empty() {
             self.busy = Busy::Prove(std::mem::take(attaches));
-            acts.push(Act::Log(LogOp::Last));
+            acts.push(Act::Log(LogOp::Last { certain: true }));
         }
         Ok(())
     }
@@ -196,8 +226,11 @@ impl Active {
         acts: &mut Vec<Act>,
     ) -> Result<(), rmp_serde::encode::Error> {
         let before: BTreeSet<ServerId> = self.state.connectors().cloned().collect();
-        let (mut entries, decided, taken) = self.decide(proposals, attaches, acts);
-        if decided.is_empty() && self.unnamed.is_none() && !self.refresh {
+        let time = now.wall_ms.max(self.state.time());
+        let alone = self.is_checkpoint_due(0) && self.state.checkpoint_size() > LARGE_CHECKPOINT;
+        let (mut entries, decided, taken) =
+            if alone { Default::default() } else { self.decide(proposals, attaches, time, acts) };
+        if decided.is_empty() && self.unnamed.is_none() && !self.refresh && !alone {
             return Ok(());
         }
         if decided.is_empty() {
@@ -206,16 +239,19 @@ impl Active {
         let mut record = Record {
             v: VERSION,
             prev: self.position,
+            prev_time: self.place().time,
             links: self.behind.clone(),
-            time: now.wall_ms.max(self.state.time()),
+            time,
             owner: self.me.clone(),
             proposals: decided,
             entries,
             named: self.unnamed.take().unwrap_or_default(),
             checkpoint: None,
         };
-        self.add_checkpoint(&mut record);
-        self.refresh = false;
+        if alone || (self.is_checkpoint_due(weight(&record)) && self.state.checkpoint_size() <= LARGE_CHECKPOINT) {
+            record.checkpoint = Some(Checkpoint::from(&self.state));
+            self.refresh = false;
+        }
         let bytes = Bytes::from(record.encode()?);
         let size = bytes.len();
         acts.push(Act::Log(LogOp::Append { expected: self.position, record: bytes }));
@@ -223,23 +259,28 @@ impl Active {
         Ok(())
     }
 
-    /// Decides what fits into one record. Repeats of what is committed become attaches: their answer brings the record.
+    /// Decides what fits into one record. Repeats of what is committed become attaches, whose answer brings the record, and
+    /// so do proposals from ahead of the log.
     fn decide(
         &mut self,
         proposals: &mut VecDeque<Proposal>,
         attaches: &mut Vec<Attach>,
+        time: u64,
         acts: &mut Vec<Act>,
     ) -> (Vec<Entry>, Vec<shared::record::Decided>, Vec<Proposal>) {
+        let now = self.place();
+        let is_ahead = |at: Place| at.position > now.position || (at.position == now.position && at.time != now.time);
         let known: Vec<_> =
             proposals.iter().map(|p| self.state.last_proposal(&p.author.connector).map(|l| l.order())).collect();
-        let mut draft = Draft::new(&self.room, &self.judge, &mut self.state);
+        let mut draft = Draft::new(&self.room, &self.judge, &mut self.state, time);
         let mut taken = Vec::new();
         for last in known {
             let Some(proposal) = proposals.pop_front() else { break };
             let order = (proposal.author.incarnation, proposal.number);
             if proposal.at.epoch != self.epoch {
                 acts.push(Act::Answer(proposal.asker, Answer::NotOwner { room: self.room.clone() }));
-            } else if last == Some(order) {
+            } else if last == Some(order) || is_ahead(proposal.at) {
+                // Committed; or its connector read further than this owner: one of them is behind, and a read says which.
                 attaches.push(Attach { asker: proposal.asker, at: proposal.at });
             } else if last > Some(order) || draft.has_decided(&proposal.author, proposal.number) {
                 // A late copy of what its connector has long had the answer to.
@@ -255,15 +296,13 @@ impl Active {
         (entries, decided, taken)
     }
 
-    fn add_checkpoint(&mut self, record: &mut Record) {
-        let bytes = self.since.bytes + weight(record);
-        let due = self.refresh
+    /// Whether the records since the last checkpoint, with one more of this weight, outweigh the next.
+    fn is_checkpoint_due(&self, weight: usize) -> bool {
+        let bytes = self.since.bytes + weight;
+        self.refresh
             || self.since.records + 1 >= CHECKPOINT_RECORDS
             || bytes >= CHECKPOINT_BYTES
-            || bytes >= self.state.checkpoint_size();
-        if due {
-            record.checkpoint = Some(Checkpoint::from(&self.state));
-        }
+            || bytes >= self.state.checkpoint_size()
     }
 
     /// The record in flight is in the log: everybody concerned is told. Says whether the activation goes on.
@@ -286,7 +325,7 @@ impl Active {
         others.extend(self.state.connectors().cloned());
         others.extend(record.named.iter().cloned());
         let Some((_, record)) = self.recent.last() else { return false };
-        let news = Answer::Record { room: self.room.clone(), epoch: self.epoch, position, record: record.clone() };
+        let news = self.news(position, record.clone());
         let trace = proposals.first().map(|p| p.asker.trace.clone()).unwrap_or_default();
         for proposal in proposals {
             others.remove(&proposal.asker.connector);

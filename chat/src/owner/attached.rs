@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use shared::record::{Position, Record, RecordError};
+use shared::record::{Epoch, Position, Record, RecordError};
 use shared::room::Checkpoint;
 use shared::rpc::messages::{Answer, News, Place};
 
@@ -11,22 +11,24 @@ use super::active::{Active, Busy};
 use super::recent::weight;
 use super::{Act, Attach, LogOp};
 use crate::log::Tail;
-use crate::walk::{ReadRecord, Step, Until, Walk};
+use crate::walk::{Step, Until, Walk, decode_all};
 
 /// Bytes of records in one answer, not counting the record that passes it; what is more is asked for again. With a record's
 /// most (a draft's 128 KiB and the proposal that passes it) it stays below half of the bus's smallest usual message, 1 MiB.
 const PAGE_BYTES: usize = 128 * 1024;
 
-/// Decodes what a read brought; `None` stays for what is gone.
-pub(super) fn decode_all(records: Vec<(Position, Option<Bytes>)>) -> Result<Vec<ReadRecord>, RecordError> {
-    let decode = |(position, bytes): (Position, Option<Bytes>)| {
-        let record = bytes.map(|bytes| Record::decode(&bytes)).transpose()?;
-        Ok((position, record.map(Arc::new)))
-    };
-    records.into_iter().map(decode).collect()
-}
-
 impl Active {
+    /// From where a connector is told: where it is, or from the first record of a log that it does not know yet.
+    fn from(&self, at: Place) -> Place {
+        if at.epoch == self.epoch { at } else { Place { epoch: self.epoch, ..Place::default() } }
+    }
+
+    /// How far the log is known: to its last record, or to nowhere in an empty one.
+    pub(super) fn place(&self) -> Place {
+        let time = if self.position == Position::NONE { 0 } else { self.state.time() };
+        Place { epoch: self.epoch, position: self.position, time }
+    }
+
     /// Whether what was read is this activation's last record.
     pub(super) fn is_last(&self, tail: &Tail) -> bool {
         let last = tail.last.as_ref().map_or(Position::NONE, |(position, _)| *position);
@@ -50,12 +52,13 @@ impl Active {
     pub(super) fn answer_proven(&mut self, acts: &mut Vec<Act>) {
         while !self.is_busy() {
             let Some(attach) = self.proven.pop_front() else { return };
-            let Place { epoch, position } = attach.at;
-            if epoch != self.epoch || position == Position::NONE || position > self.position {
-                self.answer_state(attach, acts);
-            } else if position == self.position {
+            let now = self.place();
+            let from = self.from(attach.at);
+            if from == now {
                 self.answer_records(attach, Vec::new(), acts);
-            } else if let Some(records) = self.recent.after(position) {
+            } else if attach.at.epoch == Epoch::default() || from.position >= now.position {
+                self.answer_state(attach, acts);
+            } else if let Some(records) = self.recent.after(from.position, from.time) {
                 self.answer_records(attach, records, acts);
             } else {
                 self.read_since(attach, acts);
@@ -64,11 +67,9 @@ impl Active {
     }
 
     fn read_since(&mut self, attach: Attach, acts: &mut Vec<Act>) {
-        let Some((last, record)) = self.recent.last() else { return self.answer_state(attach, acts) };
-        // What is at hand has no links: the walk begins at the last record as the log has it.
-        let mut first = Record::clone(record);
-        first.links = self.behind.iter().skip(1).copied().collect();
-        let walk = Walk::new(Until::After(attach.at.position), *last, Arc::new(first));
+        let Some(walk) = self.walk(Until::After(self.from(attach.at).position)) else {
+            return self.answer_state(attach, acts);
+        };
         self.proven.push_front(attach);
         self.step(walk, acts);
     }
@@ -94,7 +95,8 @@ impl Active {
             Step::Done(records) => {
                 let Some(attach) = self.proven.pop_front() else { return };
                 // The chain must begin where the connector is: else what is between was removed.
-                if records.first().is_some_and(|(_, first)| first.prev == attach.at.position) {
+                let from = self.from(attach.at);
+                if records.first().is_some_and(|(_, first)| first.follows(from.position, from.time)) {
                     let records = records.into_iter().map(|(p, r)| (p, Arc::new(r.for_connectors()))).collect();
                     self.answer_records(attach, records, acts);
                 } else {
@@ -110,7 +112,7 @@ impl Active {
     }
 
     fn answer_state(&self, attach: Attach, acts: &mut Vec<Act>) {
-        let news = News::State(Box::new(Checkpoint::from(&self.state)));
+        let news = News::State(Box::new(Checkpoint::from(&self.state).for_connectors()));
         self.answer(attach, news, acts);
     }
 
@@ -130,8 +132,7 @@ impl Active {
     }
 
     fn answer(&self, attach: Attach, news: News, acts: &mut Vec<Act>) {
-        let now = Place { epoch: self.epoch, position: self.position };
-        let answer = Answer::Attached { room: self.room.clone(), asked: attach.at, now, news };
+        let answer = Answer::Attached { room: self.room.clone(), asked: attach.at, now: self.place(), news };
         acts.push(Act::Answer(attach.asker, answer));
     }
 }

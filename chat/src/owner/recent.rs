@@ -34,9 +34,14 @@ impl Recent {
         self.records.back()
     }
 
-    /// The records after `position`, if all of them are at hand.
-    pub(super) fn after(&self, position: Position) -> Option<Vec<(Position, Arc<Record>)>> {
-        let first = self.records.iter().position(|(_, record)| record.prev == position)?;
+    /// All, oldest first.
+    pub(super) fn iter(&self) -> impl DoubleEndedIterator<Item = &(Position, Arc<Record>)> {
+        self.records.iter()
+    }
+
+    /// The records after the one at `position` that has this time, if all of them are at hand.
+    pub(super) fn after(&self, position: Position, time: u64) -> Option<Vec<(Position, Arc<Record>)>> {
+        let first = self.records.iter().position(|(_, record)| record.follows(position, time))?;
         Some(self.records.iter().skip(first).cloned().collect())
     }
 }
@@ -45,7 +50,7 @@ impl Recent {
 pub(super) fn weight(record: &Record) -> usize {
     let entries = record.entries.iter().map(|entry| match entry {
         Entry::Say { content, .. } | Entry::Whisper { content, .. } => 600 + content.len(),
-        Entry::Join { .. } | Entry::Leave { .. } | Entry::Open => 600,
+        Entry::Join { .. } | Entry::Move { .. } | Entry::Leave { .. } | Entry::Open => 600,
     });
     let outcomes = record.proposals.iter().map(|decided| 128 + 32 * decided.outcomes.len());
     256 + entries.sum::<usize>() + outcomes.sum::<usize>()

@@ -2,6 +2,7 @@
 
 use shared::config::settings::{LogSettings, RoomSettings};
 use shared::ids::{Incarnation, Name};
+use shared::membership::Token;
 use shared::record::{Entry, Outcome};
 use shared::rpc::messages::News;
 
@@ -30,7 +31,8 @@ fn asker(number: u8) -> Asker {
 }
 
 fn join(session: u64, name: &str) -> Item {
-    Item::Join { session, name: Name::new(name).unwrap() }
+    let membership = Token::new(session.into()).membership();
+    Item::Join { session, name: Name::new(name).unwrap(), membership, takes_over: false }
 }
 
 fn say(session: u64) -> Item {
@@ -69,7 +71,7 @@ impl Bench {
 
     fn propose(&mut self, who: u8, number: u64, items: Vec<Item>) {
         let author = Author { connector: connector(who), incarnation: Incarnation(1) };
-        let at = Place { epoch: Epoch(1), position: Position::NONE };
+        let at = Place { epoch: Epoch(1), ..Place::default() };
         let mut acts = Vec::new();
         self.owner.propose(Proposal { asker: asker(who), author, at, number, items }, self.now, &mut acts);
         self.take(acts);
@@ -83,7 +85,7 @@ impl Bench {
 
     fn perform(&mut self, operation: LogOp) -> LogDone {
         match operation {
-            LogOp::Last => LogDone::Last(Ok(self.log.last(&room()))),
+            LogOp::Last { .. } => LogDone::Last(Ok(self.log.last(&room()))),
             LogOp::Append { expected, record } => LogDone::Append(self.log.append(&room(), expected, record)),
             LogOp::Read(positions) => {
                 let read = self.log.read(&room(), &positions);
@@ -108,6 +110,13 @@ impl Bench {
         self.now.wall_ms += ms;
         let mut acts = Vec::new();
         self.owner.tick(self.now, &mut acts);
+        self.take(acts);
+    }
+
+    fn look_after(&mut self, ms: u64) {
+        self.now.wall_ms += ms;
+        let mut acts = Vec::new();
+        self.owner.look_after(self.now, &mut acts);
         self.take(acts);
     }
 
@@ -147,7 +156,7 @@ fn a_new_room_is_opened_before_an_attach_is_answered() {
     assert!(bench.said.is_empty());
     assert_eq!(bench.run(), 2, "one read and one append");
     let (now, news) = bench.news();
-    assert_eq!(now, Place { epoch: Epoch(1), position: Position(1) });
+    assert_eq!(now, Place { epoch: Epoch(1), position: Position(1), time: 1_000 });
     assert!(matches!(news, News::State(_)));
 }
 
@@ -194,7 +203,7 @@ fn a_repeat_is_answered_from_the_log_and_an_older_one_is_dropped() {
     bench.propose(1, 4, vec![say(1)]);
     bench.run();
     let (_, news) = bench.news();
-    assert!(matches!(news, News::State(_)), "the connector had read nothing");
+    assert!(matches!(news, News::Since { records, more: false } if records[0].1.proposals[0].number == 5));
     assert!(bench.records_to(1).is_empty());
     assert_eq!(bench.log.last(&room()).last.unwrap().0, Position(1));
 }
@@ -230,7 +239,7 @@ fn who_is_behind_gets_the_records_between() {
     }
     let (mut position, mut pages) = (Position(10), 0);
     loop {
-        bench.attach(2, Place { epoch: Epoch(1), position });
+        bench.attach(2, Place { epoch: Epoch(1), position, time: 1_000 });
         bench.run();
         let (now, News::Since { records, more }) = bench.news() else { panic!("a state instead of records") };
         for (at, record) in records {
@@ -325,11 +334,120 @@ fn a_silent_room_with_members_gets_a_checkpoint_a_day() {
     let mut bench = Bench::new();
     bench.propose(1, 1, vec![join(1, "ann")]);
     bench.run();
-    bench.tick(25 * 3_600_000);
+    bench.look_after(25 * 3_600_000);
     bench.run();
     let (position, bytes) = bench.log.last(&room()).last.unwrap();
     assert_eq!(position, Position(2));
     assert!(Record::decode(&bytes).unwrap().checkpoint.is_some());
-    bench.tick(1_000);
+    bench.look_after(1_000);
     assert_eq!(bench.run(), 0);
+}
+
+/// What the log keeps of a connection that was made anew, or of another log, is unknown until it is read.
+#[test]
+fn an_owner_that_starts_over_reads_before_it_says_anything() {
+    let mut bench = Bench::new();
+    bench.propose(1, 1, vec![join(1, "ann")]);
+    bench.run();
+    bench.owner.start_over(bench.now);
+    bench.propose(1, 2, vec![say(1)]);
+    assert_eq!(bench.operation, Some(LogOp::Last { certain: false }));
+    assert_eq!(bench.run(), 2, "one read and one append");
+}
+
+#[test]
+fn what_is_in_flight_when_it_starts_over_counts_for_nothing_and_is_found_in_the_log() {
+    let mut bench = Bench::new();
+    bench.propose(1, 1, vec![join(1, "ann")]);
+    bench.run();
+    bench.said.clear();
+    bench.propose(1, 2, vec![say(1)]);
+    let operation = bench.operation.take().unwrap();
+    bench.owner.start_over(bench.now);
+    let done = bench.perform(operation);
+    bench.done(done);
+    assert_eq!(bench.said, [], "the append's yes is not believed");
+    assert_eq!(bench.operation, Some(LogOp::Last { certain: true }));
+    bench.run();
+    let (_, News::Since { records, .. }) = bench.news() else { panic!("a state instead of records") };
+    let said = records.iter().filter(|(_, r)| r.entries.iter().any(|e| matches!(e, Entry::Say { .. }))).count();
+    assert_eq!(said, 1, "committed once, and not said again");
+}
+
+#[test]
+fn a_connector_that_read_further_than_the_log_goes_gets_the_state() {
+    let mut bench = Bench::new();
+    bench.propose(1, 1, vec![join(1, "ann")]);
+    bench.run();
+    let ahead = Place { epoch: Epoch(1), position: Position(9), time: 1_000 };
+    let author = Author { connector: connector(2), incarnation: Incarnation(1) };
+    let proposal = Proposal { asker: asker(2), author, at: ahead, number: 1, items: vec![join(1, "bob")] };
+    let mut acts = Vec::new();
+    bench.owner.propose(proposal, bench.now, &mut acts);
+    bench.take(acts);
+    bench.run();
+    assert!(matches!(bench.news(), (Place { position: Position(1), .. }, News::State(_))));
+    assert!(bench.records_to(2).is_empty(), "nothing was decided");
+}
+
+/// A log that lost its end gives positions to other records than before.
+#[test]
+fn a_record_of_another_time_at_the_same_position_is_another_record() {
+    let mut bench = Bench::new();
+    bench.propose(1, 1, vec![join(1, "ann")]);
+    bench.run();
+    bench.attach(2, Place { epoch: Epoch(1), position: Position(1), time: 999 });
+    bench.run();
+    assert!(matches!(bench.news().1, News::State(_)));
+    bench.propose(1, 2, vec![say(1)]);
+    bench.run();
+    bench.attach(2, Place { epoch: Epoch(1), position: Position(1), time: 999 });
+    bench.run();
+    assert!(matches!(bench.news().1, News::State(_)));
+}
+
+#[test]
+fn who_knows_another_log_is_told_this_one_from_its_first_record() {
+    let mut bench = Bench::on(Memory::starting_at(2, &LogSettings::default()));
+    bench.attach(1, Place { epoch: Epoch(1), position: Position(77), time: 5 });
+    bench.run();
+    let (now, News::Since { records, more: false }) = bench.news() else { panic!("a state instead of records") };
+    assert_eq!((now.epoch, records.len(), records[0].1.prev), (Epoch(2), 1, Position::NONE));
+}
+
+/// A checkpoint and a draft's entries together could be too much for one message of the bus.
+#[test]
+fn a_large_checkpoint_has_a_record_of_its_own() {
+    let mut bench = Bench::new();
+    for number in 1..=4 {
+        let names = (0..200).map(|i| join(number * 1_000 + i, &format!("{number}-{i}-{}", "😀".repeat(50))));
+        bench.propose(1, number, names.collect());
+        bench.run();
+    }
+    for number in 5..200 {
+        bench.propose(1, number, vec![say(1_000)]);
+        bench.run();
+    }
+    let last = bench.log.last(&room()).last.unwrap().0.0;
+    let positions: Vec<Position> = (1..=last).map(Position).collect();
+    let records = bench.log.read(&room(), &positions).into_iter().flatten();
+    let large = records
+        .map(|bytes| (bytes.len(), Record::decode(&bytes).unwrap()))
+        .filter(|(size, record)| record.checkpoint.is_some() && *size > 100_000);
+    let large: Vec<_> = large.collect();
+    assert!(!large.is_empty());
+    assert!(large.iter().all(|(_, record)| record.entries == [Entry::Open] && record.proposals.is_empty()));
+}
+
+/// A connector that missed what named it last would keep its members in the room for ever.
+#[test]
+fn a_connector_with_members_that_does_not_follow_is_reminded() {
+    let mut bench = Bench::new();
+    bench.propose(1, 1, vec![join(1, "ann")]);
+    bench.propose(2, 1, vec![join(1, "bob")]);
+    bench.run();
+    bench.owner.detach(&connector(1));
+    bench.said.clear();
+    bench.look_after(0);
+    assert_eq!((bench.records_to(1).len(), bench.records_to(2).len()), (1, 0));
 }

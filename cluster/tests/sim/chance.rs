@@ -21,7 +21,7 @@ impl Chance {
         self.0.random_range(low..high)
     }
 
-    pub(crate) fn any(&mut self) -> u64 {
+    pub(crate) fn any(&mut self) -> u128 {
         self.0.random()
     }
 

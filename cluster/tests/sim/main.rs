@@ -65,6 +65,16 @@ fn owners_that_forget() {
 }
 
 #[test]
+fn brokers_that_go_and_come_back() {
+    run(Scenario::BadBroker);
+}
+
+#[test]
+fn a_log_that_loses_its_end() {
+    run(Scenario::LostEnd);
+}
+
+#[test]
 fn a_log_that_is_lost() {
     run(Scenario::LostLog);
 }

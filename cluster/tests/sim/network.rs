@@ -5,6 +5,7 @@ use std::collections::BinaryHeap;
 
 use bytes::Bytes;
 use chat::owner::{LogDone, LogOp};
+use chat::rooms::LogAsker;
 use shared::ids::RoomId;
 use shared::rpc::Trace;
 
@@ -27,21 +28,38 @@ pub(crate) enum Event {
         chat: usize,
         run: u64,
         room: RoomId,
+        asker: LogAsker,
         op: LogOp,
+        /// The connection that it went through.
+        connection: u64,
         answered: bool,
     },
     LogDone {
         chat: usize,
         run: u64,
         room: RoomId,
+        asker: LogAsker,
         done: LogDone,
     },
     Person(usize),
     Tick,
     Heartbeat,
     RestartChat(usize),
+    /// The connector learns that a client's connection broke.
+    Lost {
+        connector: usize,
+        session: u64,
+    },
+    /// The broker goes: everybody's connection breaks.
+    BrokerGone,
+    /// A server's connection is made anew.
+    ChatUp(usize),
+    ConnectorUp(usize),
     LoseLog,
 }
+
+/// A log operation: the run that asked, the room, for whom, what.
+pub(crate) type Operation = (u64, RoomId, LogAsker, LogOp);
 
 /// Events in the order of their times, first come first where times are equal.
 #[derive(Default)]
@@ -58,9 +76,28 @@ impl Agenda {
         self.events.insert(self.count, event);
     }
 
+    /// Takes out all log operations that did not reach the log: chat server, its run, room, for whom, what.
+    pub(crate) fn take_operations(&mut self) -> Vec<(usize, Operation)> {
+        let is_operation = |event: &Event| matches!(event, Event::Log { answered: true, .. });
+        let mut numbers: Vec<u64> = self.events.iter().filter(|(_, e)| is_operation(e)).map(|(n, _)| *n).collect();
+        numbers.sort_unstable();
+        let taken = numbers.into_iter().filter_map(|number| self.events.remove(&number));
+        taken
+            .filter_map(|event| match event {
+                Event::Log { chat, run, room, asker, op, .. } => Some((chat, (run, room, asker, op))),
+                _ => None,
+            })
+            .collect()
+    }
+
     pub(crate) fn next(&mut self) -> Option<(u64, Event)> {
-        let Reverse((time, number)) = self.heap.pop()?;
-        Some((time, self.events.remove(&number)?))
+        loop {
+            let Reverse((time, number)) = self.heap.pop()?;
+            // Some were taken out.
+            if let Some(event) = self.events.remove(&number) {
+                return Some((time, event));
+            }
+        }
     }
 }
 

@@ -1,8 +1,10 @@
 //! A person at a client: what they do, and all that they were told.
 
 use connector::hub::Told;
-use connector::room::Push;
+use connector::room::{Push, Reply};
 use shared::ids::RoomId;
+use shared::membership::Token;
+use shared::record::Epoch;
 
 /// One connection of a person, from opening to closing.
 #[derive(Debug, Default)]
@@ -17,15 +19,26 @@ pub(crate) struct Visit {
     pub(crate) displaced: bool,
 }
 
-#[derive(Debug, Clone, PartialEq, Eq)]
+/// What a client knows with which it comes back to a room.
+#[derive(Debug, Clone)]
+pub(crate) struct Place {
+    pub(crate) room: RoomId,
+    pub(crate) token: Token,
+    pub(crate) epoch: Epoch,
+    pub(crate) seq: u64,
+}
+
+#[derive(Debug, Clone)]
 pub(crate) enum Asked {
-    Enter(RoomId),
+    Enter,
+    /// Enter again, from here.
+    ComeBack(Place),
     /// To all, with this text.
     Say(String),
-    Whisper {
-        to: String,
-        text: String,
-    },
+    /// The last messages of the room.
+    History,
+    /// To one, with this text.
+    Whisper(String),
     Leave,
 }
 
@@ -42,6 +55,39 @@ pub(crate) struct Person {
 }
 
 impl Person {
+    /// Where the last connection was, in the room that it entered last.
+    pub(crate) fn place(&self) -> Option<Place> {
+        let mut place: Option<Place> = None;
+        for heard in &self.visits.last()?.heard {
+            match heard {
+                Heard::Answer { told: Told::Room(room, Reply::Entered(entered)), .. } => {
+                    let (token, epoch, seq) = (entered.token, entered.epoch, entered.seq);
+                    place = Some(Place { room: room.clone(), token, epoch, seq });
+                }
+                Heard::Answer { told: Told::Room(_, Reply::Left), .. } => place = None,
+                Heard::Push { room, push: Push::Chat { seq, .. } } => {
+                    place.iter_mut().filter(|place| place.room == *room).for_each(|place| place.seq = *seq);
+                }
+                Heard::Push { room, push: Push::Gap { to, epoch, .. } } => {
+                    let here = place.iter_mut().filter(|place| place.room == *room);
+                    here.for_each(|place| (place.seq, place.epoch) = (*to, *epoch));
+                }
+                Heard::Answer { .. } | Heard::Push { .. } => {}
+            }
+        }
+        place
+    }
+
+    /// The same, if all that was asked to change it is answered.
+    pub(crate) fn settled_place(&self) -> Option<Place> {
+        let visit = self.visits.last()?;
+        let moves = |asked: &Asked| matches!(asked, Asked::Enter | Asked::ComeBack(_) | Asked::Leave);
+        let answered =
+            |id: u32| visit.heard.iter().any(|heard| matches!(heard, Heard::Answer { id: i, .. } if *i == id));
+        let settled = (1..).zip(&visit.asked).all(|(id, asked)| !moves(asked) || answered(id));
+        settled.then(|| self.place())?
+    }
+
     /// The open connection.
     pub(crate) fn visit(&mut self) -> Option<&mut Visit> {
         self.visits.last_mut().filter(|visit| !visit.closed)

@@ -1,26 +1,29 @@
 //! A cluster in one thread: who is there, what moves between them, and the people who use it.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 
-use chat::log::AppendError;
 use chat::log::memory::Memory;
+use chat::log::{AppendError, ReadError};
 use chat::owner::{LogDone, LogOp, Now};
-use chat::rooms::{Effect as ChatEffect, Heard as Question, Identity, Rooms};
+use chat::rooms::{Effect as ChatEffect, Heard as Question, Identity, LogAsker, Rooms};
 use connector::hub::{Effect, Hub, Limits, Now as HubNow, Request};
 use connector::owners::Owners;
 use connector::room::Common;
 use shared::config::settings::{LogSettings, RoomSettings};
 use shared::config::{Server, Servers};
 use shared::dispatcher::{CHAT, Router};
+use shared::frontend::Ending;
 use shared::ids::{Incarnation, RoomId, ServerId};
+use shared::membership::Token;
 use shared::metrics::Metrics;
+use shared::record::{Epoch, Position};
 use shared::rpc::Trace;
 
 use crate::chance::Chance;
 use crate::checks;
 use crate::network::{Agenda, Event, Faults};
-use crate::person::{Asked, Heard, Person, Visit};
+use crate::person::{Asked, Heard, Person, Place, Visit};
 
 const CONNECTORS: usize = 3;
 const CHATS: usize = 2;
@@ -40,6 +43,10 @@ pub(crate) enum Scenario {
     BadBus,
     BadLog,
     Restarts,
+    /// Connections to the broker that break, and are made anew at different times.
+    BadBroker,
+    /// The same, and the broker's store lost the last records.
+    LostEnd,
     LostLog,
 }
 
@@ -47,6 +54,8 @@ struct ChatNode {
     id: ServerId,
     rooms: Rooms,
     run: u64,
+    /// It has a connection to the broker.
+    up: bool,
 }
 
 struct ConnectorNode {
@@ -54,6 +63,7 @@ struct ConnectorNode {
     hub: Hub,
     /// Whose sessions they are.
     people: HashMap<u64, usize>,
+    up: bool,
 }
 
 pub(crate) struct World {
@@ -68,6 +78,10 @@ pub(crate) struct World {
     pub(crate) people: Vec<Person>,
     sessions: u64,
     texts: u64,
+    /// What was said under an id, by membership and room; it may be repeated.
+    said: Vec<(Token, RoomId, String)>,
+    pub(crate) repeated: BTreeSet<String>,
+    connection: u64,
     pub(crate) metrics: Arc<Metrics>,
 }
 
@@ -90,7 +104,7 @@ impl World {
             assert!(connector.hub.is_settled(), "{} is not settled: {:#?}", connector.id, connector.hub);
             assert_eq!(connector.hub.requests_waiting(), 0, "requests without an answer at {}", connector.id);
         }
-        checks::check(&world, scenario != Scenario::LostLog)
+        checks::check(&world, !matches!(scenario, Scenario::LostLog | Scenario::LostEnd))
     }
 
     fn new(scenario: Scenario, seed: u64) -> Self {
@@ -107,6 +121,9 @@ impl World {
             people: (0..PEOPLE).map(|n| Person { name: format!("p{n}"), visits: Vec::new() }).collect(),
             sessions: 0,
             texts: 0,
+            said: Vec::new(),
+            repeated: BTreeSet::new(),
+            connection: 1,
             servers,
             metrics,
         };
@@ -122,7 +139,7 @@ impl World {
         let id = server("chat", number).id;
         let identity = Identity { me: id.clone(), incarnation: Incarnation(run), servers: self.servers.clone() };
         let rooms = Rooms::new(identity, &RoomSettings::default(), self.metrics.clone());
-        ChatNode { id, rooms, run }
+        ChatNode { id, rooms, run, up: true }
     }
 
     fn connector(&self, number: usize) -> ConnectorNode {
@@ -132,12 +149,13 @@ impl World {
             incarnation: Incarnation(1),
             repeat_ms: 300,
             linger_ms: 1_000,
+            resume_ms: 1_500,
             max_waiting: 100,
             metrics: self.metrics.clone(),
         };
         let limits = Limits { max_in_flight: 50, request_ms: 2_000 };
         let owners = Owners::new(Router::default(), self.servers.clone());
-        ConnectorNode { id, hub: Hub::new(common, owners, limits), people: HashMap::new() }
+        ConnectorNode { id, hub: Hub::new(common, owners, limits), people: HashMap::new(), up: true }
     }
 
     fn plan(&mut self) {
@@ -160,6 +178,12 @@ impl World {
                 self.agenda.at(time, Event::RestartChat(chat));
             }
         }
+        if matches!(self.scenario, Scenario::BadBroker | Scenario::LostEnd) {
+            for _ in 0..2 {
+                let time = self.chance.between(1_000, BUSY_MS);
+                self.agenda.at(time, Event::BrokerGone);
+            }
+        }
         if self.scenario == Scenario::LostLog {
             let time = self.chance.between(2_000, BUSY_MS);
             self.agenda.at(time, Event::LoseLog);
@@ -175,11 +199,14 @@ impl World {
             Scenario::BadBus => bad_bus,
             Scenario::BadLog => Faults { unclear: 150, ..Faults::default() },
             Scenario::Restarts | Scenario::LostLog => Faults { unclear: 50, lost: 20, ..bad_bus },
+            Scenario::BadBroker | Scenario::LostEnd => Faults { unclear: 30, late: 20, ..Faults::default() },
         }
     }
 
     fn happen(&mut self, event: Event) {
         match event {
+            Event::ToChat { chat, .. } if !self.chats[chat].up => {}
+            Event::ToConnector { connector, .. } if !self.connectors[connector].up => {}
             Event::ToChat { chat, body, reply, trace } => {
                 let now = self.chat_now();
                 let effects = self.chats[chat].rooms.message(Question { body: &body, reply, trace }, now).unwrap();
@@ -190,17 +217,19 @@ impl World {
                 let effects = self.connectors[connector].hub.message(&body, now).unwrap();
                 self.connector_effects(connector, effects);
             }
-            Event::Log { chat, run, room, op, answered } => {
+            // It breaks with the connection; its outcome was told then.
+            Event::Log { connection, .. } if connection != self.connection => {}
+            Event::Log { chat, run, room, asker, op, answered, .. } => {
                 let done = self.operate(&room, op);
                 if answered {
                     let delay = self.chance.between(0, 4);
-                    self.agenda.at(self.now + delay, Event::LogDone { chat, run, room, done });
+                    self.agenda.at(self.now + delay, Event::LogDone { chat, run, room, asker, done });
                 }
             }
-            Event::LogDone { chat, run, room, done } => {
+            Event::LogDone { chat, run, room, asker, done } => {
                 if self.chats[chat].run == run {
                     let now = self.chat_now();
-                    let effects = self.chats[chat].rooms.done(&room, done, now);
+                    let effects = self.chats[chat].rooms.done(&room, asker, done, now);
                     self.chat_effects(chat, effects);
                 }
             }
@@ -213,13 +242,83 @@ impl World {
                 }
             }
             Event::RestartChat(chat) => self.chats[chat] = self.chat(chat, self.chats[chat].run + 1),
+            Event::Lost { connector, session } => {
+                let now = self.hub_now();
+                let effects = self.connectors[connector].hub.close(session, Ending::Lost, now);
+                self.connector_effects(connector, effects);
+            }
+            Event::BrokerGone => self.break_connections(),
+            Event::ChatUp(chat) => {
+                self.chats[chat].up = true;
+                let now = self.chat_now();
+                let effects = self.chats[chat].rooms.start_over(now);
+                self.chat_effects(chat, effects);
+            }
+            Event::ConnectorUp(connector) => {
+                self.connectors[connector].up = true;
+                let now = self.hub_now();
+                let effects = self.connectors[connector].hub.reconnected(now);
+                self.connector_effects(connector, effects);
+            }
             Event::LoseLog => {
-                // A log in memory ends with the processes that hold it.
+                // A log in memory ends with the processes that hold it, and with what is on its way to it.
+                self.connection += 1;
                 self.log = Memory::starting_at(2, &LogSettings::default());
                 for chat in 0..CHATS {
                     self.chats[chat] = self.chat(chat, self.chats[chat].run + 1);
                 }
             }
+        }
+    }
+
+    /// Everybody's connection breaks, with all that is on its way; servers find the broker again one by one.
+    fn break_connections(&mut self) {
+        self.connection += 1;
+        for (chat, operation) in self.agenda.take_operations() {
+            // What was asked of the log may have been done; that nobody knows.
+            let (run, room, asker, op) = operation;
+            let failed = match &op {
+                LogOp::Last { .. } => LogDone::Last(Err(ReadError("the connection broke".to_owned()))),
+                LogOp::Read(_) => LogDone::Read(Err(ReadError("the connection broke".to_owned()))),
+                LogOp::Append { .. } => LogDone::Append(Err(AppendError::Unclear("the connection broke".to_owned()))),
+            };
+            if self.chance.per_mille(500) {
+                self.operate(&room, op);
+            }
+            self.agenda.at(self.now, Event::LogDone { chat, run, room, asker, done: failed });
+        }
+        if self.scenario == Scenario::LostEnd {
+            self.lose_end();
+        }
+        for chat in 0..CHATS {
+            self.chats[chat].up = false;
+            let back = self.now + self.chance.between(1, 900);
+            self.agenda.at(back, Event::ChatUp(chat));
+        }
+        for connector in 0..CONNECTORS {
+            self.connectors[connector].up = false;
+            let back = self.now + self.chance.between(1, 900);
+            self.agenda.at(back, Event::ConnectorUp(connector));
+        }
+    }
+
+    /// The log goes on without its last records, and gives their positions again.
+    fn lose_end(&mut self) {
+        let lost = self.chance.between(0, 12);
+        let mut records: Vec<_> = ROOMS
+            .iter()
+            .map(|name| RoomId::new(name).unwrap())
+            .flat_map(|room| {
+                let records = checks::records(&self.log, &room);
+                records.into_iter().map(move |(position, bytes)| (position, room.clone(), bytes)).collect::<Vec<_>>()
+            })
+            .collect();
+        records.sort_by_key(|(position, ..)| *position);
+        let kept = records.len().saturating_sub(lost as usize);
+        self.log = Memory::starting_at(1, &LogSettings::default());
+        for (position, room, bytes) in records.drain(..kept) {
+            let last = self.log.last(&room).last.map_or(Position::NONE, |(position, _)| position);
+            assert_eq!(self.log.append(&room, last, bytes), Ok(position));
         }
     }
 
@@ -247,6 +346,7 @@ impl World {
     fn chat_effects(&mut self, chat: usize, effects: Vec<ChatEffect>) {
         for effect in effects {
             match effect {
+                ChatEffect::Send(_) if !self.chats[chat].up => {}
                 ChatEffect::Send(send) => {
                     let connector = self.connectors.iter().position(|c| c.id == send.connector).unwrap();
                     for delay in self.faults().arrivals(&mut self.chance) {
@@ -254,30 +354,41 @@ impl World {
                         self.agenda.at(self.now + delay, Event::ToConnector { connector, body });
                     }
                 }
-                ChatEffect::Log { room, op } => self.start_operation(chat, room, op),
+                ChatEffect::Log { room, asker, op } => self.start_operation(chat, room, asker, op),
             }
         }
     }
 
-    fn start_operation(&mut self, chat: usize, room: RoomId, op: LogOp) {
-        let run = self.chats[chat].run;
+    fn start_operation(&mut self, chat: usize, room: RoomId, asker: LogAsker, op: LogOp) {
+        let (run, connection) = (self.chats[chat].run, self.connection);
+        if !self.chats[chat].up {
+            let away = || ReadError("no connection".to_owned());
+            let done = match op {
+                LogOp::Last { .. } => LogDone::Last(Err(away())),
+                LogOp::Read(_) => LogDone::Read(Err(away())),
+                LogOp::Append { .. } => LogDone::Append(Err(AppendError::Unclear("no connection".to_owned()))),
+            };
+            return self.agenda.at(self.now, Event::LogDone { chat, run, room, asker, done });
+        }
         let unclear = matches!(op, LogOp::Append { .. }) && self.chance.per_mille(self.faults().unclear);
         if !unclear {
             let delay = self.chance.between(0, 4);
-            return self.agenda.at(self.now + delay, Event::Log { chat, run, room, op, answered: true });
+            return self
+                .agenda
+                .at(self.now + delay, Event::Log { chat, run, room, asker, op, connection, answered: true });
         }
         // The answer is lost, or the append is, or it comes when nobody expects it any more.
         let done = LogDone::Append(Err(AppendError::Unclear("simulated".to_owned())));
-        self.agenda.at(self.now + 400, Event::LogDone { chat, run, room: room.clone(), done });
+        self.agenda.at(self.now + 400, Event::LogDone { chat, run, room: room.clone(), asker, done });
         if !self.chance.per_mille(300) {
             let delay = self.chance.between(0, 1_500);
-            self.agenda.at(self.now + delay, Event::Log { chat, run, room, op, answered: false });
+            self.agenda.at(self.now + delay, Event::Log { chat, run, room, asker, op, connection, answered: false });
         }
     }
 
     fn operate(&self, room: &RoomId, op: LogOp) -> LogDone {
         match op {
-            LogOp::Last => LogDone::Last(Ok(self.log.last(room))),
+            LogOp::Last { .. } => LogDone::Last(Ok(self.log.last(room))),
             LogOp::Append { expected, record } => LogDone::Append(self.log.append(room, expected, record)),
             LogOp::Read(positions) => {
                 let read = self.log.read(room, &positions);
@@ -289,6 +400,7 @@ impl World {
     fn connector_effects(&mut self, connector: usize, effects: Vec<Effect>) {
         for effect in effects {
             match effect {
+                Effect::Ask { .. } if !self.connectors[connector].up => {}
                 Effect::Ask { chat, token, body, .. } => {
                     let chat = self.chats.iter().position(|c| c.id == chat).unwrap();
                     let reply = token.map(|token| format!("connector.{connector}.reply.{token}"));
@@ -307,12 +419,22 @@ impl World {
                     }
                 }
                 Effect::Entered(_) => {}
-                Effect::Displaced(session) => {
-                    let person = self.connectors[connector].people[&session];
-                    let visit = self.people[person].visit().unwrap();
-                    visit.displaced = true;
-                    self.close(person);
-                }
+                Effect::Displaced(session) | Effect::MovedAway(session) => self.kick(connector, session),
+            }
+        }
+    }
+
+    /// A session is sent away; its client may have gone without a word.
+    fn kick(&mut self, connector: usize, session: u64) {
+        match self.connectors[connector].people.get(&session).copied() {
+            Some(person) => {
+                self.people[person].visit().unwrap().displaced = true;
+                self.close(person, Ending::Closed);
+            }
+            None => {
+                let now = self.hub_now();
+                let effects = self.connectors[connector].hub.close(session, Ending::Closed, now);
+                self.connector_effects(connector, effects);
             }
         }
     }
@@ -330,8 +452,12 @@ impl World {
             return self.open(person);
         }
         match self.chance.between(0, 100) {
-            0..=3 => self.close(person),
-            4..=14 => self.enter(person),
+            0..=1 => self.close(person, Ending::Closed),
+            2 => self.close(person, Ending::Lost),
+            3 => self.vanish(person),
+            4..=5 => self.ask(person, Asked::History, Request::History("{}".into())),
+            6..=8 => self.repeat(person),
+            9..=14 => self.enter(person),
             15..=18 => self.ask(person, Asked::Leave, Request::Leave),
             19..=30 => self.whisper(person),
             31..=35 => (0..self.chance.between(2, 20)).for_each(|_| self.say(person)),
@@ -340,21 +466,42 @@ impl World {
     }
 
     fn open(&mut self, person: usize) {
+        let before = self.people[person].place();
         self.sessions += 1;
         let connector = self.chance.index(CONNECTORS);
         let session = self.sessions;
         self.people[person].visits.push(Visit { connector, session, ..Visit::default() });
         self.connectors[connector].people.insert(session, person);
         self.connectors[connector].hub.open(session);
-        self.enter(person);
+        match before {
+            Some(place) if self.chance.per_mille(800) => self.come_back(person, place),
+            _ => self.enter(person),
+        }
     }
 
-    fn close(&mut self, person: usize) {
+    fn come_back(&mut self, person: usize, place: Place) {
+        let name = &self.people[person].name;
+        let Place { room, token, epoch: Epoch(epoch), seq } = &place;
+        let body = format!(r#"{{"username":"{name}","rid":"{room}","token":"{token}","since":{seq},"epoch":{epoch}}}"#);
+        self.ask(person, Asked::ComeBack(place), Request::Enter(body.into()));
+    }
+
+    /// The client is gone, and its connector learns of it later.
+    fn vanish(&mut self, person: usize) {
+        let Some(visit) = self.people[person].visit() else { return };
+        visit.closed = true;
+        let (connector, session) = (visit.connector, visit.session);
+        self.connectors[connector].people.remove(&session);
+        let noticed = self.now + self.chance.between(0, 2_000);
+        self.agenda.at(noticed, Event::Lost { connector, session });
+    }
+
+    fn close(&mut self, person: usize, ending: Ending) {
         let Some(visit) = self.people[person].visit() else { return };
         visit.closed = true;
         let (connector, session) = (visit.connector, visit.session);
         let now = self.hub_now();
-        let effects = self.connectors[connector].hub.close(session, now);
+        let effects = self.connectors[connector].hub.close(session, ending, now);
         self.connectors[connector].people.remove(&session);
         self.connector_effects(connector, effects);
     }
@@ -363,14 +510,33 @@ impl World {
         let room = RoomId::new(ROOMS[self.chance.index(ROOMS.len())]).unwrap();
         let name = &self.people[person].name;
         let body = format!(r#"{{"username":"{name}","rid":"{room}"}}"#);
-        self.ask(person, Asked::Enter(room), Request::Enter(body.into()));
+        self.ask(person, Asked::Enter, Request::Enter(body.into()));
     }
 
     fn say(&mut self, person: usize) {
         self.texts += 1;
         let text = format!("text {}", self.texts);
-        let body = format!(r#"{{"content":"{text}","target":"*"}}"#);
+        if let Some(place) = self.people[person].settled_place() {
+            self.said.push((place.token, place.room, text.clone()));
+        }
+        self.say_text(person, text);
+    }
+
+    fn say_text(&mut self, person: usize, text: String) {
+        let body = format!(r#"{{"content":"{text}","target":"*","id":"{text}"}}"#);
         self.ask(person, Asked::Say(text), Request::Send(body.into()));
+    }
+
+    /// Says again what this membership said before, perhaps on another session, and knows the outcome of or not.
+    fn repeat(&mut self, person: usize) {
+        let Some(place) = self.people[person].settled_place() else { return };
+        let mine = |(token, room, _): &&(Token, RoomId, String)| (*token, room) == (place.token, &place.room);
+        let texts: Vec<&String> = self.said.iter().rev().filter(mine).map(|(.., text)| text).take(5).collect();
+        if !texts.is_empty() {
+            let text = texts[self.chance.index(texts.len())].clone();
+            self.repeated.insert(text.clone());
+            self.say_text(person, text);
+        }
     }
 
     fn whisper(&mut self, person: usize) {
@@ -378,7 +544,7 @@ impl World {
         let text = format!("text {}", self.texts);
         let to = format!("p{}", self.chance.index(PEOPLE));
         let body = format!(r#"{{"content":"{text}","target":"{to}"}}"#);
-        self.ask(person, Asked::Whisper { to, text }, Request::Send(body.into()));
+        self.ask(person, Asked::Whisper(text), Request::Send(body.into()));
     }
 
     fn ask(&mut self, person: usize, asked: Asked, request: Request) {

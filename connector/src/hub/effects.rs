@@ -3,7 +3,7 @@
 use bytes::Bytes;
 use shared::ids::{RoomId, ServerId};
 
-use crate::enter::EnterError;
+use crate::bodies::BodyError;
 use crate::room::{Push, Reply};
 
 /// What clients want.
@@ -13,6 +13,8 @@ pub enum Request {
     Enter(Bytes),
     /// `chat.chatHandler.send`, with its body.
     Send(Bytes),
+    /// `chat.chatHandler.history`, with its body.
+    History(Bytes),
     /// `chat.chatHandler.leave`.
     Leave,
 }
@@ -30,6 +32,8 @@ pub enum Effect {
     Entered(u64),
     /// The session's name in its room is another session's now: it must go.
     Displaced(u64),
+    /// The session's client came back through another one: this one must go.
+    MovedAway(u64),
 }
 
 /// What a session is answered.
@@ -37,8 +41,8 @@ pub enum Effect {
 pub enum Told {
     /// What came of it in the room.
     Room(RoomId, Reply),
-    /// The body of `enter` names nobody, or no room.
-    BadEnter(EnterError),
+    /// The body asks for nothing that can be done. `enter` says whether the request was one to enter.
+    Bad { error: BodyError, enter: bool },
     /// An `enter` of the session is still waiting.
     Entering,
     /// The session is in no room.
@@ -54,8 +58,9 @@ pub enum Told {
 pub struct Now {
     /// Milliseconds that only rise.
     pub ticks: u64,
-    /// A random number; spreads what many rooms or connectors would do at once.
-    pub chance: u64,
+    /// Random bits that nobody can predict, new for every input: tokens are made of them, and they spread what many rooms
+    /// or connectors would do at once.
+    pub chance: u128,
 }
 
 /// Limits of sessions.

@@ -14,7 +14,7 @@ impl Room {
     pub(super) fn apply(&mut self, position: Position, record: &Record, cx: &mut Context<'_>) {
         let mut entries = record.entries.iter().enumerate().peekable();
         // All that is up to here was told: what was committed before, then entry by entry.
-        let mut when = When { seq: position.seq(0).saturating_sub(1), time: record.time };
+        let mut when = When { seq: self.at.position.last_seq(), time: record.time };
         let mut moved = self.named_here(record, cx);
         for (outcome, wanted) in self.outcomes(record, cx) {
             if let Outcome::Done(index) = outcome {
@@ -26,13 +26,14 @@ impl Room {
             if !matches!(wanted.item, Item::Send { .. }) {
                 moved.push((wanted.session(), cx.common.incarnation));
             }
-            self.conclude(outcome, wanted, when, cx);
+            self.conclude(outcome, wanted, (position, when), cx);
         }
         for (at, entry) in entries {
             self.tell(When { seq: position.seq(at), time: record.time }, entry, cx);
         }
         self.state.settle(position, record);
         self.at.position = position;
+        self.at.time = record.time;
         for (session, run) in moved {
             self.reconcile_run(session, run, cx.common);
         }
@@ -50,27 +51,28 @@ impl Room {
     }
 
     /// Sessions of this connector, of whatever run, that come or go in the record.
-    fn named_here(&self, record: &Record, cx: &Context<'_>) -> Vec<(u64, Incarnation)> {
-        let session = |entry: &Entry| match entry {
-            Entry::Join { session, .. } | Entry::Leave { session, .. } if session.connector == cx.common.me => {
-                Some((session.number, session.incarnation))
-            }
-            _ => None,
+    fn named_here<'a>(&self, record: &'a Record, cx: &Context<'_>) -> Vec<(u64, Incarnation)> {
+        let sessions = |entry: &'a Entry| match entry {
+            Entry::Join { session, .. } | Entry::Leave { session, .. } => [Some(session), None],
+            Entry::Move { from, to, .. } => [Some(from), Some(to)],
+            Entry::Open | Entry::Say { .. } | Entry::Whisper { .. } => [None, None],
         };
-        record.entries.iter().filter_map(session).collect()
+        let named = record.entries.iter().flat_map(sessions).flatten();
+        named.filter(|s| s.connector == cx.common.me).map(|s| (s.number, s.incarnation)).collect()
     }
 
     fn tell(&mut self, When { seq, time }: When, entry: &Entry, cx: &mut Context<'_>) {
         self.state.apply(entry);
         match entry {
             Entry::Open => {}
-            Entry::Join { name, session } => self.tell_join(name, session, cx),
+            Entry::Join { name, session, .. } => self.tell_join(name, session, cx),
+            Entry::Move { name, from, to } => self.take_over(name, from, to, cx),
             Entry::Leave { name, session } => self.tell_leave(name, session, cx),
-            Entry::Say { from, content } => {
+            Entry::Say { from, content, .. } => {
                 let push = Push::Chat { from: from.clone(), content: content.clone(), target: None, seq, time };
                 push_to(self.hearing(None), push, cx);
             }
-            Entry::Whisper { from, to, content } => {
+            Entry::Whisper { from, to, content, .. } => {
                 let session = self.state.session_of(to).and_then(|session| local_number(session, cx));
                 let heard = session.filter(|number| self.locals.get(number).is_some_and(|local| local.hears));
                 let (from, content, target) = (from.clone(), content.clone(), Some(to.clone()));
@@ -81,11 +83,30 @@ impl Room {
 
     fn tell_join(&mut self, name: &Name, session: &SessionId, cx: &mut Context<'_>) {
         let number = local_number(session, cx);
-        if let Some(local) = number.and_then(|number| self.locals.get_mut(&number)) {
+        if let Some((number, local)) = number.and_then(|number| Some((number, self.locals.get_mut(&number)?))) {
             local.name = name.clone();
+            self.returning.remove(&number);
         }
         if self.told.insert(name.clone()) {
             push_to(self.hearing(number), Push::Add { name: name.clone() }, cx);
+        }
+    }
+
+    /// A member goes on through another session; nobody is told but the one that it left behind.
+    fn take_over(&mut self, name: &Name, from: &SessionId, to: &SessionId, cx: &mut Context<'_>) {
+        if let Some(local) = local_number(to, cx).and_then(|number| self.locals.get_mut(&number)) {
+            local.name = name.clone();
+        }
+        let Some(number) = local_number(from, cx) else { return };
+        self.returns_not(number, cx);
+        let is_held = self.held.remove(&number).is_some();
+        self.end_readings(number, cx);
+        if let Some(local) = self.locals.get_mut(&number) {
+            local.wanted = false;
+            local.hears = false;
+            if !is_held {
+                cx.acts.push(Act::MovedAway(number));
+            }
         }
     }
 
@@ -95,26 +116,33 @@ impl Room {
             // One that wants to be here is changing its name, or comes back at once.
             local.hears &= local.wanted;
         }
-        if self.told.remove(name) {
+        let stays = self.names_returning().any(|returning| returning == name);
+        if !stays && self.told.remove(name) {
             push_to(self.hearing(number), Push::Leave { name: name.clone() }, cx);
         }
     }
 
-    /// Answers an item; `when` is that of the last entry told.
-    fn conclude(&mut self, outcome: Outcome, wanted: Wanted, when: When, cx: &mut Context<'_>) {
+    /// Answers an item of the record at a position; `when` is that of the last entry told.
+    fn conclude(&mut self, outcome: Outcome, wanted: Wanted, (position, when): (Position, When), cx: &mut Context<'_>) {
         let number = wanted.session();
         match (wanted.item, outcome) {
             (Item::Join { .. }, Outcome::Refused(refusal)) => self.not_entered(number, wanted.ask, refusal, cx),
-            (Item::Join { .. }, Outcome::Done(_) | Outcome::Already) => {
-                if let Some(ask) = wanted.ask {
-                    self.entered(ask, when, cx);
+            (Item::Join { .. }, _) => {
+                let Some(ask) = wanted.ask else { return };
+                if let (Outcome::Done(_), Some(entering)) = (outcome, ask.entering)
+                    && let Some(local) = self.locals.get_mut(&number)
+                {
+                    local.token = entering.token;
                 }
+                self.entered(ask, when, cx);
             }
             (Item::Leave { .. }, _) => {
                 // Also if it is on its way back: the answer to that will say who is here then.
                 if let Some(local) = self.locals.get_mut(&number) {
                     local.hears = false;
                 }
+                self.end_readings(number, cx);
+                self.returns_not(number, cx);
                 answer(wanted.ask, Reply::Left, cx);
             }
             (Item::Send { .. }, Outcome::Refused(refusal)) => {
@@ -127,8 +155,13 @@ impl Room {
                 };
                 answer(wanted.ask, reply, cx);
             }
-            (Item::Send { .. }, Outcome::Done(_) | Outcome::Already) => {
-                answer(wanted.ask, Reply::Sent { seq: when.seq, time: when.time }, cx);
+            (Item::Send { .. }, Outcome::Done(index)) => {
+                answer(wanted.ask, Reply::Sent { seq: position.seq(index.into()), time: when.time }, cx);
+            }
+            (Item::Send { .. }, Outcome::Said { seq, time }) => answer(wanted.ask, Reply::Sent { seq, time }, cx),
+            // An owner that says so of a message is not of this version.
+            (Item::Send { .. }, Outcome::Already) => {
+                answer(wanted.ask, Reply::Unknown { enter: false, because: None }, cx);
             }
         }
     }
@@ -150,11 +183,7 @@ impl Room {
         }
         local.wanted = false;
         local.hears = false;
-        let name = local.name.clone();
-        // If it was on its way back, the others took it for here all the time.
-        if self.state.session_of(&name).is_none() && self.told.remove(&name) {
-            push_to(self.hearing(None), Push::Leave { name }, cx);
-        }
+        self.returns_not(number, cx);
     }
 
     /// Is the log right about a session? One of an earlier run is always to go.

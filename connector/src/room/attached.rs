@@ -4,12 +4,12 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use shared::ids::Name;
-use shared::record::{Epoch, MAX_ENTRIES, Position, Record};
-use shared::room::{Checkpoint, RoomState};
+use shared::record::{Epoch, Position, Record};
+use shared::room::{Checkpoint, Member, RoomState};
 use shared::rpc::messages::{Item, News, Place};
 
 use super::proposer::Wanted;
-use super::{Act, Attach, Context, Push, Reply, Room, When, session_id};
+use super::{Act, Attach, Context, Local, Push, Reply, Room, When, session_id};
 
 /// Milliseconds that members of a room whose log was lost have to come back before the others are told that they went.
 const SETTLE_MS: u64 = 2_000;
@@ -45,9 +45,7 @@ impl Room {
     /// Tells the sessions who came and went while the records were not seen.
     fn tell_difference(&mut self, cx: &mut Context<'_>) {
         self.settle_at = None;
-        // Local sessions that are on their way back never went, for all that anybody here was told.
-        let back = self.locals.values().filter(|local| local.wanted && local.hears).map(|local| &local.name);
-        let here: BTreeSet<Name> = self.state.members().keys().chain(back).cloned().collect();
+        let here: BTreeSet<Name> = self.state.members().keys().chain(self.names_returning()).cloned().collect();
         let told = std::mem::replace(&mut self.told, here);
         let hearing = self.hearing(None);
         if hearing.is_empty() {
@@ -75,10 +73,10 @@ impl Room {
             }
             // Another log: the answer has all of it.
             cx.common.metrics.states_taken.add();
-            self.start_over(Place { epoch: now.epoch, position: Position::NONE }, RoomState::default(), cx);
+            self.start_over(Place { epoch: now.epoch, ..Place::default() }, RoomState::default(), cx);
         }
         for (position, record) in records {
-            if *position > self.at.position && record.prev == self.at.position {
+            if *position > self.at.position && record.follows(self.at.position, self.at.time) {
                 self.apply(*position, record, cx);
             }
         }
@@ -96,21 +94,60 @@ impl Room {
     }
 
     fn start_over(&mut self, now: Place, state: RoomState, cx: &mut Context<'_>) {
-        let lost = self.at.epoch != now.epoch && self.at.epoch != Epoch::default();
+        let is_first = self.at.epoch == Epoch::default();
+        let is_another = self.at.epoch != now.epoch && !is_first;
+        if !is_first {
+            self.tell_gap(now, cx);
+        }
         self.at = now;
         self.state = state;
-        self.head_after_state(lost, cx);
-        let of_log = self.state.members().values().filter(|s| s.connector == cx.common.me).cloned().collect::<Vec<_>>();
-        for session in of_log {
+        self.head_after_state(is_another, cx);
+        let ours = |member: &&Member| member.session.connector == cx.common.me;
+        let of_log = self.state.members().values().filter(ours).map(|member| member.session.clone());
+        for session in of_log.collect::<Vec<_>>() {
             self.reconcile_run(session.number, session.incarnation, cx.common);
         }
+        let absent = self.locals.iter().filter(|(number, local)| self.is_absent(**number, local, cx)).map(|(n, _)| *n);
+        self.returning = absent.collect();
         for number in self.locals.keys().copied().collect::<Vec<_>>() {
             self.reconcile(number, cx.common);
         }
-        if lost {
+        // Who was lost with a log comes back, here and at other connectors; the others need not hear of it.
+        if is_another || !self.returning.is_empty() {
             self.settle_at = Some(cx.now + SETTLE_MS);
         } else {
             self.tell_difference(cx);
+        }
+    }
+
+    /// Whether the log lost a session that was in.
+    fn is_absent(&self, number: u64, local: &Local, cx: &Context<'_>) -> bool {
+        // Who has a join pending may enter a second time; who has none was in.
+        let known = local.hears || self.held.contains_key(&number) || self.returning.contains(&number);
+        let was_in = known || !self.proposer.has_join(number);
+        local.wanted && was_in && self.state.name_of(&session_id(cx.common, number)).is_none()
+    }
+
+    /// Names of sessions on their way back.
+    pub(super) fn names_returning(&self) -> impl Iterator<Item = &Name> {
+        self.returning.iter().filter_map(|number| self.locals.get(number)).map(|local| &local.name)
+    }
+
+    /// A session that was on its way back does not come: the others are to be told.
+    pub(super) fn returns_not(&mut self, session: u64, cx: &Context<'_>) {
+        if self.returning.remove(&session) {
+            self.settle_at.get_or_insert(cx.now + SETTLE_MS);
+        }
+    }
+
+    /// Tells the sessions that messages between what they were told and `now` will not be told.
+    fn tell_gap(&mut self, now: Place, cx: &mut Context<'_>) {
+        cx.common.metrics.gaps_told.add();
+        let to = if now.position == Position::NONE { 0 } else { now.position.last_seq() };
+        let gap = Push::Gap { from: self.at.position.last_seq(), to, epoch: now.epoch };
+        let hearing = self.hearing(None);
+        if !hearing.is_empty() {
+            cx.acts.push(Act::Push(hearing, gap));
         }
     }
 
@@ -132,7 +169,7 @@ impl Room {
         let session = session_id(cx.common, ask.session);
         match item {
             Item::Join { .. } if self.state.name_of(&session).is_some() => {
-                let when = When { seq: self.at.position.seq(MAX_ENTRIES - 1), time: self.state.time() };
+                let when = When { seq: self.at.position.last_seq(), time: self.state.time() };
                 self.entered(ask, when, cx);
             }
             Item::Join { .. } => {

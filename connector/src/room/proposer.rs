@@ -4,6 +4,8 @@
 use std::collections::VecDeque;
 
 use shared::ids::{Incarnation, Name};
+use shared::membership::{Membership, Token};
+use shared::record::Epoch;
 use shared::rpc::messages::Item;
 
 /// Most items of one proposal.
@@ -21,6 +23,28 @@ pub struct Ask {
     pub id: Option<u32>,
     /// When it is answered 503, in the caller's ticks.
     pub deadline: u64,
+    /// For a request to enter.
+    pub entering: Option<Entering>,
+}
+
+/// How a session enters.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Entering {
+    /// Names its membership: its client's, or a new one.
+    pub token: Token,
+    /// The token is its client's: if another session has the membership, it is taken over.
+    pub comes_back: bool,
+    /// Up to where its client knows the room.
+    pub since: Option<Since>,
+}
+
+/// A place in a room's log, as clients name it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Since {
+    /// Of which log.
+    pub epoch: Epoch,
+    /// Where.
+    pub seq: u64,
 }
 
 /// An item, and who waits for it; nobody for what the connector itself wants.
@@ -106,9 +130,10 @@ impl Proposer {
     }
 
     /// Queues a join that the connector itself wants, ahead of all that waits, unless the session's coming is pending.
-    pub fn rejoin(&mut self, session: u64, name: Name) {
+    pub fn rejoin(&mut self, session: u64, name: Name, membership: Membership) {
         if !self.has_join(session) {
-            self.queue.push_front(Wanted { item: Item::Join { session, name }, ask: None });
+            let item = Item::Join { session, name, membership, takes_over: false };
+            self.queue.push_front(Wanted { item, ask: None });
         }
     }
 
@@ -194,7 +219,7 @@ mod tests {
     use super::*;
 
     fn send(session: u64, deadline: u64) -> Wanted {
-        let ask = Some(Ask { session, id: Some(1), deadline });
+        let ask = Some(Ask { session, id: Some(1), deadline, entering: None });
         Wanted { item: Item::Send { session, body: vec![0; 1_000] }, ask }
     }
 
@@ -240,7 +265,8 @@ mod tests {
         let mut proposer = proposer(0);
         proposer.leave(1, Incarnation(1));
         proposer.begin(1);
-        let back = Item::Join { session: 1, name: Name::new("ann").unwrap() };
+        let name = Name::new("ann").unwrap();
+        let back = Item::Join { session: 1, name, membership: Token::new(1).membership(), takes_over: false };
         proposer.request(Wanted { item: back, ask: None }).unwrap();
         assert!(proposer.has_join(1));
         proposer.leave(1, Incarnation(1));
@@ -269,7 +295,7 @@ mod tests {
         proposer.begin(1);
         proposer.request(send(9, 10)).unwrap();
         proposer.take_head_back();
-        proposer.rejoin(0, Name::new("ann").unwrap());
+        proposer.rejoin(0, Name::new("ann").unwrap(), Token::new(1).membership());
         let head = proposer.begin(2).unwrap();
         let sessions: Vec<(bool, u64)> = head.wanted.iter().map(|w| (w.is_join(), w.session())).collect();
         assert_eq!(sessions, [(true, 0), (false, 0), (false, 9)]);

@@ -92,6 +92,7 @@ fn ranges(settings: &Settings) -> Vec<(&'static str, u64, RangeInclusive<u64>)> 
         session.request_burst in 1..=1_000_000,
         session.max_in_flight in 1..=MAX_QUEUE,
         session.max_outbound_bytes in 1_024..=1 << 32,
+        session.resume_secs in 0..=HOUR_SECS,
         room.max_members in 1..=MAX_MEMBERS,
         room.max_content in 1..=MAX_CONTENT,
         room.max_waiting in 1..=MAX_QUEUE,

@@ -79,6 +79,9 @@ section! {
         max_in_flight: usize = 64,
         /// Bytes that may wait to be written to a session; above, it is closed.
         max_outbound_bytes: usize = 1024 * 1024,
+        /// Seconds that a session stays in its room when its connection breaks, for its client to come back unnoticed; 0: it
+        /// leaves at once.
+        resume_secs: u32 = 3,
     }
 }
 

@@ -10,6 +10,8 @@ pub enum KickReason {
     Slow,
     /// Its name in its room is another session's.
     NameTaken,
+    /// Its client came back through another connection.
+    Resumed,
     /// It asked for a route that only an attacker asks for.
     Attack,
     /// It sends packages at many times the allowed rate.
@@ -22,6 +24,7 @@ impl KickReason {
         match self {
             Self::Slow => "slow",
             Self::NameTaken => "name-taken",
+            Self::Resumed => "resumed",
             Self::Attack => "attack",
             Self::Flood => "flood",
         }

@@ -203,7 +203,7 @@ mod tests {
     use bytes::Bytes;
 
     use super::*;
-    use crate::frontend::{Outbox, Session};
+    use crate::frontend::{Ending, Outbox, Session};
     use crate::lifecycle::Lifecycle;
     use crate::metrics::Metrics;
 
@@ -222,7 +222,7 @@ mod tests {
         fn entered(&self) -> bool {
             true
         }
-        async fn closed(self) {}
+        async fn closed(self, _ending: Ending) {}
     }
 
     /// Each idle client holds this much beside its websocket's buffers: what grows here grows twenty thousand times.

@@ -1,9 +1,9 @@
 //! The routes that servers announce and answer; their names are `wire`'s.
 
-pub use wire::routes::{ENTER, LEAVE, ON_ADD, ON_CHAT, ON_LEAVE, QUERY_ENTRY, SEND};
+pub use wire::routes::{ENTER, HISTORY, LEAVE, ON_ADD, ON_CHAT, ON_GAP, ON_LEAVE, QUERY_ENTRY, SEND};
 use wire::{Dictionary, Route};
 
-/// The dictionary that handshakes announce, the same on every server.
+/// The dictionary that handshakes announce, the same on every server: what is sent often. Other routes are spelled out.
 pub fn dictionary() -> Dictionary {
     Dictionary::new([QUERY_ENTRY, ENTER, SEND, LEAVE], [ON_CHAT, ON_ADD, ON_LEAVE])
 }

@@ -15,7 +15,7 @@ use wire::{Package, WireError, decode_frame};
 use super::filters::Filters;
 use super::outbox::Next;
 use super::protocol::{Protocol, Reaction};
-use super::{App, ErrorBody, KickReason, Options, Outbox, Session, response};
+use super::{App, Ending, ErrorBody, KickReason, Options, Outbox, Session, response};
 
 /// Time that one write may take: a client that takes nothing for so long is gone.
 const WRITE: Duration = Duration::from_secs(10);
@@ -36,6 +36,15 @@ enum End {
     Bad(Box<dyn std::error::Error + Send + Sync>),
     /// The client let a deadline pass.
     Late(&'static str),
+}
+
+impl End {
+    fn for_role(&self) -> Ending {
+        match self {
+            Self::Gone | Self::Late(_) => Ending::Lost,
+            Self::Closed | Self::Close | Self::Bad(_) => Ending::Closed,
+        }
+    }
 }
 
 impl From<WireError> for End {
@@ -263,7 +272,7 @@ impl<A: App> Connection<A> {
         self.outbox.close();
         // The role need not wait for the goodbye.
         if let Some(session) = self.session.take() {
-            session.closed().await;
+            session.closed(end.for_role()).await;
         }
         if !matches!(end, End::Gone) {
             self.say_goodbye().await;

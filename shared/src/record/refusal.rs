@@ -20,6 +20,8 @@ pub enum Refusal {
     BadContent,
     /// `target` is missing or not a string.
     BadTarget,
+    /// `id` is not a string of 1 to 64 characters.
+    BadId,
     /// The body is not a JSON object.
     BadBody,
     /// `content` is longer than allowed.
@@ -41,6 +43,7 @@ impl Refusal {
             | Self::WrongRoom
             | Self::BadContent
             | Self::BadTarget
+            | Self::BadId
             | Self::BadBody => 500,
         }
     }
@@ -55,6 +58,7 @@ impl Refusal {
             Self::WrongRoom => "wrong-room: rid is not the room that this session entered",
             Self::BadContent => "bad-content: content must be a string",
             Self::BadTarget => "bad-target: target must be \"*\" or the name of a member",
+            Self::BadId => "bad-id: id must be a string of 1 to 64 characters",
             Self::BadBody => "bad-body: the body must be a JSON object",
             Self::TooLong => "too-long: content is longer than allowed",
             Self::Forbidden => "forbidden: content has a word that may not be said",

@@ -3,6 +3,7 @@
 use proptest::prelude::*;
 
 use super::*;
+use crate::membership::Token;
 use crate::record::{Decided, Outcome, VERSION};
 
 fn session(number: u64) -> SessionId {
@@ -15,7 +16,16 @@ fn name(number: u8) -> Name {
 }
 
 fn join(who: u8, number: u64) -> Entry {
-    Entry::Join { name: name(who), session: session(number) }
+    Entry::Join { name: name(who), session: session(number), membership: membership(number) }
+}
+
+fn membership(number: u64) -> Membership {
+    Token::new(number.into()).membership()
+}
+
+fn say(who: u8, id: u64) -> Entry {
+    let id = Some(membership(who.into()).message(&id.to_string()));
+    Entry::Say { from: name(who), content: "hi".to_owned(), id }
 }
 
 fn leave(who: u8, number: u64) -> Entry {
@@ -32,6 +42,7 @@ fn record(prev: u64, entries: Vec<Entry>) -> Record {
     Record {
         v: VERSION,
         prev: Position(prev),
+        prev_time: prev.saturating_sub(1) * 10,
         links: Vec::new(),
         time: prev * 10,
         owner: ServerId::new("chat-server-1").unwrap(),
@@ -53,6 +64,31 @@ fn a_leave_of_another_session_changes_nothing() {
     let mut state = RoomState::default();
     fold(&mut state, &[record(0, vec![join(1, 1)]), record(1, vec![leave(1, 2)])]);
     assert_eq!(state.session_of(&name(1)), Some(&session(1)));
+}
+
+#[test]
+fn a_move_changes_the_session_and_nothing_else() {
+    let mut state = RoomState::default();
+    let moved = |from, to| Entry::Move { name: name(1), from: session(from), to: session(to) };
+    fold(&mut state, &[record(0, vec![join(1, 1), moved(2, 3)])]);
+    assert_eq!(state.session_of(&name(1)), Some(&session(1)), "a move from another session changes nothing");
+    fold(&mut state, &[record(1, vec![moved(1, 2)])]);
+    let member = state.members().get(&name(1)).unwrap();
+    assert_eq!((&member.session, member.membership), (&session(2), membership(1)));
+    assert_eq!(state.name_of(&session(1)), None);
+    assert_eq!(state.connectors().collect::<Vec<_>>(), [&session(2).connector]);
+}
+
+#[test]
+fn messages_with_an_id_are_remembered_for_a_minute_of_record_time() {
+    let mut state = RoomState::default();
+    let id = membership(1).message("9");
+    let at = |time, entries| Record { time, ..record(1, entries) };
+    state.fold(Position(2), &at(1_000, vec![Entry::Open, say(1, 9)]));
+    assert_eq!(state.said(id, 61_000), Some((2_001, 1_000)));
+    assert_eq!(state.said(id, 61_001), None);
+    state.fold(Position(3), &at(61_001, vec![]));
+    assert_eq!(Checkpoint::from(&state), Checkpoint::from(&state).for_connectors(), "it is forgotten");
 }
 
 #[test]
@@ -78,24 +114,32 @@ fn a_checkpoint_is_not_larger_than_it_says() {
     let mut state = RoomState::default();
     for number in 0..200_u64 {
         let name = Name::new(&"😀".repeat(60).replacen('😀', &number.to_string(), 1)).unwrap();
-        state.apply(&Entry::Join { name, session: session(u64::MAX - number) });
+        state.apply(&Entry::Join { name, session: session(u64::MAX - number), membership: membership(number) });
+        let said = Record { time: u64::MAX - 1, ..record(u64::MAX / 2_000, vec![say(1, number)]) };
+        state.settle(Position(u64::MAX / 2_000), &said);
     }
     let bytes = rmp_serde::to_vec_named(&Checkpoint::from(&state)).unwrap().len();
     assert!(bytes <= state.checkpoint_size(), "{bytes} > {}", state.checkpoint_size());
-    assert!(state.checkpoint_size() <= 200 * Checkpoint::MEMBER_BYTES);
+    assert!(state.checkpoint_size() <= 200 * (Checkpoint::MEMBER_BYTES + Checkpoint::ID_BYTES));
 }
 
 proptest! {
     #[test]
     fn a_checkpoint_and_the_rest_equal_all(
-        steps in proptest::collection::vec((any::<bool>(), 0_u8..6, 0_u64..8), 0..60),
+        steps in proptest::collection::vec((0_u8..3, 0_u8..6, 0_u64..8), 0..60),
         cut in 0_usize..60,
     ) {
         let records: Vec<Record> = steps
             .iter()
             .enumerate()
-            .map(|(i, (comes, who, number))| {
-                record(i as u64, vec![if *comes { join(*who, *number) } else { leave(*who, *number) }])
+            .map(|(i, (what, who, number))| {
+                let entry = match what {
+                    0 => join(*who, *number),
+                    1 => leave(*who, *number),
+                    _ => say(*who, *number),
+                };
+                // Some ids are forgotten on the way.
+                Record { time: i as u64 * 5_000, ..record(i as u64, vec![entry]) }
             })
             .collect();
         let cut = cut.min(records.len());

@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-use super::Versioned;
 use crate::ids::{Incarnation, Name, RoomId, ServerId};
+use crate::membership::Membership;
 use crate::record::{Epoch, Position, Record};
 use crate::room::Checkpoint;
 
@@ -32,6 +32,8 @@ pub enum Question {
     Propose { room: RoomId, at: Place, number: u64, items: Vec<Item> },
     /// Follow a room no longer. Not answered.
     Detach { room: RoomId },
+    /// Messages of a room, as one of its members may see them. `number` comes back with the answer.
+    History { room: RoomId, number: u64, wanted: Wanted },
     /// Is there anybody, and which was the last message that you sent me?
     Heartbeat,
 }
@@ -43,14 +45,42 @@ pub struct Place {
     pub epoch: Epoch,
     /// The last record that it applied.
     pub position: Position,
+    /// The time of that record, 0 for none: a log that lost its end may give the position to another record.
+    pub time: u64,
+}
+
+/// Which messages, and who is to see them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Wanted {
+    /// Whispers are shown to the memberships that they are between, and to nobody else.
+    pub viewer: Membership,
+    /// Which of them.
+    pub span: Span,
+    /// How many at most; bytes bound them, too.
+    pub limit: u16,
+}
+
+/// A part of a room's messages, by their `seq`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Span {
+    /// The last ones.
+    Last,
+    /// The last ones before this.
+    Before(u64),
+    /// The first ones after this.
+    After(u64),
+    /// The last ones after this, and whether all of those still exist.
+    Since(u64),
 }
 
 /// One thing that a client wants, or that a connector wants for it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Item {
-    /// A session enters under a name.
-    Join { session: u64, name: Name },
+    /// A session enters under a name. If another session has the name by the same membership, `takes_over` says
+    /// whether this one gets it: clients that come back do, healing joins do not.
+    Join { session: u64, name: Name, membership: Membership, takes_over: bool },
     /// A session goes. `incarnation` is the connector's run that the session belongs to, perhaps an earlier one.
     Leave { session: u64, incarnation: Incarnation },
     /// A session speaks; `body` is the client's JSON, unread.
@@ -74,7 +104,7 @@ impl Item {
     /// Roughly its bytes on the bus; never less than what it takes.
     pub fn size(&self) -> usize {
         match self {
-            Self::Join { name, .. } => 64 + name.as_str().len(),
+            Self::Join { name, .. } => 128 + name.as_str().len(),
             Self::Leave { .. } => 64,
             Self::Send { body, .. } => 64 + body.len(),
         }
@@ -104,6 +134,8 @@ pub enum Answer {
     Record { room: RoomId, epoch: Epoch, position: Position, record: Arc<Record> },
     /// The answer to an attach. `asked` is what the question said.
     Attached { room: RoomId, asked: Place, now: Place, news: News },
+    /// The answer to a question for messages; all up to `upto` was looked at.
+    History { room: RoomId, number: u64, upto: Place, page: Page },
     /// This server does not own the room: ask again, or elsewhere.
     NotOwner { room: RoomId },
     /// The owner cannot append now; the proposal stays to be repeated.
@@ -122,6 +154,32 @@ pub enum News {
     State(Box<Checkpoint>),
 }
 
+/// Messages of a room, oldest first.
+#[derive(Debug, Default, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Page {
+    /// The messages.
+    pub messages: Vec<Said>,
+    /// There may be more, in the direction that was asked for: beyond this `seq`.
+    pub cursor: Option<u64>,
+    /// Nothing is gone that was asked for.
+    pub complete: bool,
+}
+
+/// A message, as a page has it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Said {
+    /// Where it stands in the room's log.
+    pub seq: u64,
+    /// When it was committed, in Unix milliseconds.
+    pub time: u64,
+    /// Who said it.
+    pub from: Name,
+    /// To whom; none for all.
+    pub to: Option<Name>,
+    /// What.
+    pub content: String,
+}
+
 /// Why an owner cannot append.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -138,6 +196,7 @@ impl Answer {
         match self {
             Self::Record { .. } => "record",
             Self::Attached { .. } => "attached",
+            Self::History { .. } => "history",
             Self::NotOwner { .. } => "not_owner",
             Self::Unavailable { .. } => "unavailable",
             Self::Alive => "alive",
@@ -149,6 +208,7 @@ impl Answer {
         match self {
             Self::Record { room, .. }
             | Self::Attached { room, .. }
+            | Self::History { room, .. }
             | Self::NotOwner { room }
             | Self::Unavailable { room, .. } => Some(room),
             Self::Alive => None,
@@ -163,22 +223,4 @@ pub struct Pong {
     pub v: u8,
     /// Whether new users are welcome.
     pub accepting: bool,
-}
-
-impl Versioned for FromConnector {
-    fn version(&self) -> u8 {
-        self.v
-    }
-}
-
-impl Versioned for FromChat {
-    fn version(&self) -> u8 {
-        self.v
-    }
-}
-
-impl Versioned for Pong {
-    fn version(&self) -> u8 {
-        self.v
-    }
 }

@@ -8,7 +8,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use serde_json::json;
 use shared::config::Settings;
-use shared::frontend::{self, App, Options, Outbox, Session, push, response, routes, unknown_route};
+use shared::frontend::{self, App, Ending, Options, Outbox, Session, push, response, routes, unknown_route};
 use shared::lifecycle::Lifecycle;
 use shared::metrics::Metrics;
 use tokio::net::TcpListener;
@@ -84,7 +84,7 @@ impl Session for Client {
         self.entered
     }
 
-    async fn closed(self) {
+    async fn closed(self, _ending: Ending) {
         self.role.0.closed.fetch_add(1, Ordering::Relaxed);
     }
 }

@@ -1,0 +1,306 @@
+//! Answering a question for messages by reading a room's log backwards. Pure: it says what to read next; whether this server
+//! owns the room does not matter.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use shared::ids::RoomId;
+use shared::membership::Membership;
+use shared::record::{Entry, Position, Record};
+use shared::rpc::messages::{Answer, Page, Place, Said, Span, Wanted};
+use thiserror::Error;
+use wire::text::json_len;
+
+use crate::log::ReadError;
+use crate::owner::{Asker, LogDone, LogOp};
+use crate::walk::{Step, Until, Walk, decode_all};
+
+/// Bytes of messages in one answer, measured as JSON; one message at least is always in it.
+const PAGE_BYTES: usize = 40 * 1024;
+
+/// Roughly the JSON around a message's texts.
+const MESSAGE_BYTES: usize = 96;
+
+/// Most records that are looked at for one answer; with a cursor behind them the next question goes on.
+const MAX_SCANNED: usize = 1_024;
+
+/// A question that is being answered.
+#[derive(Debug)]
+pub struct Reader {
+    /// Who waits for the answer.
+    pub asker: Asker,
+    /// Of which room.
+    pub room: RoomId,
+    number: u64,
+    wanted: Wanted,
+    phase: Phase,
+}
+
+#[derive(Debug)]
+enum Phase {
+    /// Reading the record that a cursor names.
+    Find(Position),
+    /// Reading the room's last record.
+    Last,
+    Walking {
+        upto: Place,
+        walk: Walk,
+    },
+    /// Reading the record that must exist if nothing after it is gone.
+    Prove {
+        upto: Place,
+        page: Page,
+    },
+}
+
+/// What is to be done for a reader.
+#[derive(Debug)]
+pub enum Next {
+    /// Do this in the log, and bring the result.
+    Log(LogOp),
+    /// It has its answer.
+    Answer(Answer),
+}
+
+/// Why there is no answer; who asks will ask again.
+#[derive(Debug, Error)]
+pub enum HistoryError {
+    /// The log cannot be read now.
+    #[error(transparent)]
+    Read(#[from] ReadError),
+    /// What is in the log cannot be read by this version.
+    #[error(transparent)]
+    Record(#[from] shared::record::RecordError),
+    /// A result of something else; a defect of the caller.
+    #[error("a log operation ended that was not asked for")]
+    Unasked,
+}
+
+/// Where a walk for these messages ends.
+pub fn until(span: Span) -> Until {
+    match span {
+        Span::Last | Span::Before(_) => Until::After(Position::NONE),
+        // The record at the position itself may have more after the `seq`.
+        Span::After(seq) | Span::Since(seq) => Until::After(Position(Position::of_seq(seq).0.saturating_sub(1))),
+    }
+}
+
+impl Reader {
+    /// A question, as it came.
+    pub fn new(asker: Asker, room: RoomId, number: u64, wanted: Wanted) -> Self {
+        let phase = match wanted.span {
+            Span::Before(seq) => Phase::Find(Position::of_seq(seq)),
+            Span::Last | Span::After(_) | Span::Since(_) => Phase::Last,
+        };
+        Self { asker, room, number, wanted, phase }
+    }
+
+    /// What is asked for.
+    pub fn span(&self) -> Span {
+        self.wanted.span
+    }
+
+    /// Whether this is the same question.
+    pub fn is_repeated_by(&self, other: &Self) -> bool {
+        (&self.asker.connector, &self.room, self.number) == (&other.asker.connector, &other.room, other.number)
+    }
+
+    /// Begins; `at_hand` is what the room's owner knows, if this server is that.
+    pub fn begin(&mut self, at_hand: Option<(Place, Walk)>) -> Next {
+        match (&self.phase, at_hand) {
+            (Phase::Last, Some((upto, walk))) => self.go_on(upto, walk),
+            (Phase::Find(Position::NONE), _) => {
+                self.answer(Place::default(), Page { complete: true, ..Page::default() })
+            }
+            (Phase::Find(position), _) => Next::Log(LogOp::Read(vec![*position])),
+            (Phase::Last | Phase::Walking { .. } | Phase::Prove { .. }, _) => Next::Log(LogOp::Last { certain: false }),
+        }
+    }
+
+    /// Takes the result of the log operation that was asked for.
+    ///
+    /// # Errors
+    /// If the log, or what is in it, cannot be read: the question is dropped then.
+    pub fn done(&mut self, done: LogDone) -> Result<Next, HistoryError> {
+        match (std::mem::replace(&mut self.phase, Phase::Last), done) {
+            (Phase::Last, LogDone::Last(tail)) => {
+                let tail = tail?;
+                let Some((position, bytes)) = tail.last else {
+                    let upto = Place { epoch: tail.epoch, ..Place::default() };
+                    return Ok(self.answer(upto, Page { complete: self.is_complete_without(None), ..Page::default() }));
+                };
+                let (walk, time) = self.walk_from(position, &bytes)?;
+                Ok(self.go_on(Place { epoch: tail.epoch, position, time }, walk))
+            }
+            (Phase::Find(position), LogDone::Read(records)) => match first(records?) {
+                // Only the page's own place matters to who pages backwards.
+                Some(bytes) => Ok(self.go_on(Place::default(), self.walk_from(position, &bytes)?.0)),
+                None => Ok(Next::Log(LogOp::Last { certain: false })),
+            },
+            (Phase::Walking { upto, mut walk }, LogDone::Read(records)) => {
+                walk.feed(decode_all(records?)?);
+                Ok(self.go_on(upto, walk))
+            }
+            (Phase::Prove { upto, mut page }, LogDone::Read(records)) => {
+                page.complete = first(records?).is_some();
+                Ok(self.answer(upto, page))
+            }
+            _ => Err(HistoryError::Unasked),
+        }
+    }
+
+    /// A walk from a record, and the record's time.
+    fn walk_from(&self, position: Position, bytes: &Bytes) -> Result<(Walk, u64), HistoryError> {
+        let record = Record::decode(bytes)?;
+        let time = record.time;
+        Ok((Walk::new(until(self.wanted.span), position, Arc::new(record)), time))
+    }
+
+    fn go_on(&mut self, upto: Place, walk: Walk) -> Next {
+        match self.wanted.span {
+            Span::After(seq) => self.forwards(seq, upto, walk),
+            Span::Last | Span::Before(_) | Span::Since(_) => self.backwards(upto, walk),
+        }
+    }
+
+    /// The first messages after a `seq`: known when the walk has come back to it.
+    fn forwards(&mut self, after: u64, upto: Place, walk: Walk) -> Next {
+        let complete = match walk.next() {
+            Step::Read(positions) => {
+                self.phase = Phase::Walking { upto, walk };
+                return Next::Log(LogOp::Read(positions));
+            }
+            Step::Done(_) => true,
+            Step::Gone => self.is_complete_without(walk.chain().last()),
+        };
+        let mut page = Collector::new(&self.wanted);
+        let mut cursor = None;
+        for (position, record) in walk.chain().iter().rev() {
+            let said = said(*position, record, &self.wanted.viewer).filter(|said| said.seq > after);
+            for said in said {
+                if !page.take(said) {
+                    cursor = page.messages.last().map(|said| said.seq);
+                    return self.answer(upto, Page { messages: page.messages, cursor, complete });
+                }
+            }
+        }
+        self.answer(upto, Page { messages: page.messages, cursor, complete })
+    }
+
+    /// The last messages: known as soon as there are enough.
+    fn backwards(&mut self, upto: Place, walk: Walk) -> Next {
+        let mut page = Collector::new(&self.wanted);
+        let mut lowest = None;
+        'chain: for (position, record) in walk.chain() {
+            for said in said(*position, record, &self.wanted.viewer).rev() {
+                if self.is_within(said.seq) && !page.take(said) {
+                    lowest = page.messages.last().map(|said| said.seq);
+                    break 'chain;
+                }
+            }
+        }
+        let oldest = walk.chain().last();
+        let complete = match walk.next() {
+            _ if lowest.is_some() => false,
+            Step::Read(positions) if walk.chain().len() < MAX_SCANNED => {
+                self.phase = Phase::Walking { upto, walk };
+                return Next::Log(LogOp::Read(positions));
+            }
+            Step::Read(_) => {
+                // A cursor that leads nowhere would be asked for again and again.
+                lowest = oldest.map(|(position, _)| position.seq(0)).filter(|seq| self.is_within(*seq));
+                false
+            }
+            Step::Gone => self.is_complete_without(oldest),
+            Step::Done(_) => true,
+        };
+        page.messages.reverse();
+        self.prove(upto, Page { messages: page.messages, cursor: lowest, complete })
+    }
+
+    /// Answers, once it is known whether anything between the question's `seq` and the page is gone: retention takes the
+    /// oldest first.
+    fn prove(&mut self, upto: Place, page: Page) -> Next {
+        match (self.wanted.span, page.cursor) {
+            (Span::Since(seq), Some(_)) if Position::of_seq(seq) != Position::NONE => {
+                self.phase = Phase::Prove { upto, page };
+                Next::Log(LogOp::Read(vec![Position::of_seq(seq)]))
+            }
+            _ => self.answer(upto, page),
+        }
+    }
+
+    fn is_within(&self, seq: u64) -> bool {
+        match self.wanted.span {
+            Span::Last => true,
+            Span::Before(before) => seq < before,
+            Span::After(after) | Span::Since(after) => seq > after,
+        }
+    }
+
+    /// Whether nothing that was asked for is behind the oldest record that is left: only that one is gone that the
+    /// question's `seq` ends.
+    fn is_complete_without(&self, oldest: Option<&(Position, Arc<Record>)>) -> bool {
+        match self.wanted.span {
+            Span::Last | Span::Before(_) => false,
+            Span::After(seq) | Span::Since(seq) => {
+                let gone = oldest.map_or(Position::NONE, |(_, record)| record.prev);
+                oldest.is_some() && gone == Position::of_seq(seq) && seq == gone.last_seq()
+            }
+        }
+    }
+
+    fn answer(&self, upto: Place, page: Page) -> Next {
+        Next::Answer(Answer::History { room: self.room.clone(), number: self.number, upto, page })
+    }
+}
+
+fn first(records: Vec<(Position, Option<Bytes>)>) -> Option<Bytes> {
+    records.into_iter().next().and_then(|(_, bytes)| bytes)
+}
+
+/// Messages until there are enough.
+struct Collector {
+    messages: Vec<Said>,
+    limit: usize,
+    bytes: usize,
+}
+
+impl Collector {
+    fn new(wanted: &Wanted) -> Self {
+        Self { messages: Vec::new(), limit: usize::from(wanted.limit), bytes: 0 }
+    }
+
+    /// False if there are enough without this one.
+    fn take(&mut self, said: Said) -> bool {
+        self.bytes += MESSAGE_BYTES + json_len(&said.content) + json_len(said.from.as_str());
+        self.bytes += said.to.as_ref().map_or(1, |to| json_len(to.as_str()));
+        let fits = self.messages.len() < self.limit && (self.messages.is_empty() || self.bytes <= PAGE_BYTES);
+        if fits {
+            self.messages.push(said);
+        }
+        fits
+    }
+}
+
+/// The messages of a record that somebody may see, in order.
+fn said<'a>(
+    position: Position,
+    record: &'a Record,
+    viewer: &'a Membership,
+) -> impl DoubleEndedIterator<Item = Said> + 'a {
+    record.entries.iter().enumerate().filter_map(move |(index, entry)| {
+        let (from, to, content) = match entry {
+            Entry::Say { from, content, .. } => (from, None, content),
+            Entry::Whisper { from, to, between, content, .. } if between.contains(viewer) => (from, Some(to), content),
+            Entry::Whisper { .. } | Entry::Open | Entry::Join { .. } | Entry::Move { .. } | Entry::Leave { .. } => {
+                return None;
+            }
+        };
+        let (seq, time) = (position.seq(index), record.time);
+        Some(Said { seq, time, from: from.clone(), to: to.cloned(), content: content.clone() })
+    })
+}
+
+#[cfg(test)]
+mod tests;

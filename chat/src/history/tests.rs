@@ -1,0 +1,202 @@
+//! Pages of a log in memory, as different viewers may see them.
+
+use shared::config::settings::LogSettings;
+use shared::ids::{Name, ServerId};
+use shared::membership::Token;
+use shared::record::{Epoch, LINKS, VERSION};
+use shared::rpc::Trace;
+
+use super::*;
+use crate::log::memory::Memory;
+
+fn room() -> RoomId {
+    RoomId::new("lobby").unwrap()
+}
+
+fn member(number: u128) -> Membership {
+    Token::new(number).membership()
+}
+
+fn name(text: &str) -> Name {
+    Name::new(text).unwrap()
+}
+
+fn say(text: &str) -> Entry {
+    Entry::Say { from: name("ann"), content: text.to_owned(), id: None }
+}
+
+fn whisper(text: &str, between: [u128; 2]) -> Entry {
+    let between = between.map(member);
+    Entry::Whisper { from: name("ann"), to: name("bob"), between, content: text.to_owned(), id: None }
+}
+
+/// A log whose records stand at the positions 1, 2, 3, ...
+struct Book {
+    log: Memory,
+    records: Vec<(Position, Record)>,
+}
+
+impl Book {
+    /// Keeps so many records.
+    fn keeping(max_records: usize) -> Self {
+        Self {
+            log: Memory::starting_at(5, &LogSettings { max_records, ..LogSettings::default() }),
+            records: Vec::new(),
+        }
+    }
+
+    fn with(mut self, records: impl IntoIterator<Item = Vec<Entry>>) -> Self {
+        for entries in records {
+            let mut before = self.records.iter().rev().map(|(position, _)| *position);
+            let record = Record {
+                v: VERSION,
+                prev: before.next().unwrap_or_default(),
+                prev_time: 7,
+                links: before.take(LINKS - 1).collect(),
+                time: 7,
+                owner: ServerId::new("chat-server-1").unwrap(),
+                proposals: Vec::new(),
+                entries,
+                named: Vec::new(),
+                checkpoint: None,
+            };
+            let position = self.log.append(&room(), record.prev, record.encode().unwrap().into()).unwrap();
+            self.records.push((position, record));
+        }
+        self
+    }
+
+    /// One message per record.
+    fn of_messages(self, count: usize) -> Self {
+        self.with((1..=count).map(|number| vec![say(&number.to_string())]))
+    }
+
+    /// The answer to a question, and how many reads it took.
+    fn ask(&self, span: Span, limit: u16, viewer: u128) -> (Place, Page, usize) {
+        let asker = Asker {
+            connector: ServerId::new("connector-server-1").unwrap(),
+            reply: String::new(),
+            trace: Trace::default(),
+        };
+        let mut reader = Reader::new(asker, room(), 3, Wanted { viewer: member(viewer), span, limit });
+        let mut next = reader.begin(None);
+        for reads in 0.. {
+            let op = match next {
+                Next::Answer(Answer::History { number, upto, page, .. }) => {
+                    assert_eq!(number, 3);
+                    return (upto, page, reads);
+                }
+                Next::Answer(other) => panic!("{other:?}"),
+                Next::Log(op) => op,
+            };
+            next = reader.done(self.perform(op)).unwrap();
+        }
+        unreachable!()
+    }
+
+    fn perform(&self, op: LogOp) -> LogDone {
+        match op {
+            LogOp::Last { .. } => LogDone::Last(Ok(self.log.last(&room()))),
+            LogOp::Read(positions) => {
+                let read = self.log.read(&room(), &positions);
+                LogDone::Read(Ok(positions.into_iter().zip(read).collect()))
+            }
+            LogOp::Append { .. } => panic!("a reader appends"),
+        }
+    }
+
+    fn texts(&self, span: Span, limit: u16) -> (Vec<String>, Option<u64>, bool) {
+        let (_, page, _) = self.ask(span, limit, 1);
+        (page.messages.into_iter().map(|said| said.content).collect(), page.cursor, page.complete)
+    }
+}
+
+fn numbers(range: std::ops::RangeInclusive<usize>) -> Vec<String> {
+    range.map(|number| number.to_string()).collect()
+}
+
+#[test]
+fn the_last_messages_and_those_before_them() {
+    let book = Book::keeping(600).of_messages(120);
+    assert_eq!(book.texts(Span::Last, 50), (numbers(71..=120), Some(71_000), false));
+    assert_eq!(book.texts(Span::Before(71_000), 50), (numbers(21..=70), Some(21_000), false));
+    assert_eq!(book.texts(Span::Before(21_000), 50), (numbers(1..=20), None, true));
+    assert_eq!(book.texts(Span::Before(1_000), 50), (vec![], None, true));
+    assert_eq!(book.texts(Span::Before(7), 50), (vec![], None, true));
+}
+
+#[test]
+fn fifty_messages_are_a_few_reads_away() {
+    let (upto, _, reads) = Book::keeping(600).of_messages(120).ask(Span::Last, 50, 1);
+    assert_eq!(upto, Place { epoch: Epoch(5), position: Position(120), time: 7 });
+    assert!(reads <= 5, "{reads}");
+}
+
+#[test]
+fn the_first_messages_after_one() {
+    let book = Book::keeping(600).of_messages(120);
+    assert_eq!(book.texts(Span::After(20_000), 3), (numbers(21..=23), Some(23_000), true));
+    assert_eq!(book.texts(Span::After(118_000), 3), (numbers(119..=120), None, true));
+    assert_eq!(book.texts(Span::After(0), 2), (numbers(1..=2), Some(2_000), true));
+    assert_eq!(book.texts(Span::After(120_000), 2), (vec![], None, true));
+}
+
+#[test]
+fn messages_within_one_record_are_told_apart() {
+    let book = Book::keeping(600).with([vec![say("a"), say("b"), Entry::Open, say("c")]]);
+    let texts = |texts: &[&str]| texts.iter().map(|text| (*text).to_owned()).collect::<Vec<_>>();
+    assert_eq!(book.texts(Span::After(1_000), 9), (texts(&["b", "c"]), None, true));
+    assert_eq!(book.texts(Span::Before(1_003), 1), (texts(&["b"]), Some(1_001), false));
+    assert_eq!(book.texts(Span::Since(1_001), 9), (texts(&["c"]), None, true));
+}
+
+#[test]
+fn who_was_away_gets_the_newest_and_learns_whether_the_rest_still_exists() {
+    let book = Book::keeping(600).of_messages(120);
+    assert_eq!(book.texts(Span::Since(110_000), 50), (numbers(111..=120), None, true));
+    assert_eq!(book.texts(Span::Since(120_999), 50), (vec![], None, true));
+    assert_eq!(book.texts(Span::Since(10_999), 50), (numbers(71..=120), Some(71_000), true));
+}
+
+#[test]
+fn what_retention_took_is_said() {
+    let book = Book::keeping(50).of_messages(120);
+    assert_eq!(book.texts(Span::Since(10_999), 9), (numbers(112..=120), Some(112_000), false), "behind a cursor");
+    assert_eq!(book.texts(Span::Since(69_000), 90), (numbers(71..=120), None, false), "70 is gone");
+    assert_eq!(book.texts(Span::Since(70_000), 90), (numbers(71..=120), None, false), "more of 70 may be gone");
+    assert_eq!(book.texts(Span::Since(70_999), 90), (numbers(71..=120), None, true));
+    assert_eq!(book.texts(Span::After(10_000), 2), (numbers(71..=72), Some(72_000), false));
+    assert_eq!(book.texts(Span::Before(60_000), 9), (vec![], None, false));
+    assert_eq!(Book::keeping(50).texts(Span::Since(5_000), 9), (vec![], None, false), "a log with nothing in it");
+}
+
+#[test]
+fn whispers_are_for_the_two_memberships_only() {
+    let book = Book::keeping(50).with([vec![say("a"), whisper("b", [1, 2]), whisper("c", [2, 3])]]);
+    let texts =
+        |viewer| book.ask(Span::Last, 9, viewer).1.messages.into_iter().map(|said| said.content).collect::<String>();
+    assert_eq!([texts(1), texts(2), texts(3), texts(4)], ["ab", "abc", "ac", "a"]);
+    let (_, page, _) = book.ask(Span::Last, 9, 2);
+    assert_eq!(page.messages[1].to, Some(name("bob")));
+}
+
+#[test]
+fn pages_are_bounded_in_bytes_but_never_empty() {
+    let long = "x".repeat(PAGE_BYTES);
+    let book = Book::keeping(600).with([vec![say("1")], vec![say(&long)], vec![say("3")]]);
+    let (texts, cursor, _) = book.texts(Span::Last, 50);
+    assert_eq!((texts.len(), cursor), (1, Some(3_000)));
+    let (texts, cursor, _) = book.texts(Span::Before(3_000), 50);
+    assert_eq!((texts.len(), cursor), (1, Some(2_000)));
+    let (texts, cursor, _) = book.texts(Span::After(1_000), 50);
+    assert_eq!((texts.len(), cursor), (1, Some(2_000)));
+}
+
+#[test]
+fn a_question_ends_after_so_many_records_and_goes_on_behind_the_cursor() {
+    let comings = (0..MAX_SCANNED + 100).map(|_| vec![Entry::Open]);
+    let book = Book::keeping(3_000).with([vec![say("far")]]).with(comings);
+    let (texts, cursor, complete) = book.texts(Span::Last, 50);
+    assert_eq!((texts.len(), complete), (0, false));
+    assert_eq!(book.texts(Span::Before(cursor.unwrap()), 50), (vec!["far".to_owned()], None, true));
+}

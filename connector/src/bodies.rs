@@ -1,0 +1,155 @@
+//! Bodies of clients' requests: who wants to enter which room, which messages somebody wants to see.
+
+use serde_json::{Map, Value};
+use shared::ids::{IdError, Name, RoomId};
+use shared::membership::Token;
+use shared::record::Epoch;
+use shared::rpc::messages::Span;
+use thiserror::Error;
+use wire::Body;
+
+use crate::room::proposer::Since;
+
+/// Messages in an answer, unless the request says how many.
+const DEFAULT_LIMIT: u16 = 50;
+
+/// Most messages in an answer.
+const MAX_LIMIT: u16 = 100;
+
+/// A client's wish to enter a room.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Enter {
+    /// Under which name.
+    pub name: Name,
+    /// Which room.
+    pub room: RoomId,
+    /// The token of the membership that it comes back to.
+    pub token: Option<Token>,
+    /// Up to where it knows the room.
+    pub since: Option<Since>,
+}
+
+/// A client's wish to see messages of its room.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct History {
+    /// Which.
+    pub span: Span,
+    /// How many at most.
+    pub limit: u16,
+}
+
+/// Why a body asks for nothing that can be done. The client is to blame.
+#[derive(Debug, PartialEq, Eq, Error)]
+pub enum BodyError {
+    /// The body is not a JSON object.
+    #[error("bad-body: the body must be a JSON object")]
+    NotAnObject,
+    /// A field is missing or not a string.
+    #[error("bad-{0}: {0} must be a string")]
+    Missing(&'static str),
+    /// A field is not a name.
+    #[error("bad-{0}: {0} {1}")]
+    Bad(&'static str, IdError),
+    /// A field is not a whole number from 0 up.
+    #[error("bad-{0}: {0} must be a whole number from 0 up")]
+    NotANumber(&'static str),
+    /// The token is none that an answer to `enter` gave.
+    #[error("bad-token: token must be what an answer to enter gave")]
+    BadToken,
+    /// The limit is out of range.
+    #[error("bad-limit: limit must be from 1 to {MAX_LIMIT}")]
+    BadLimit,
+    /// Both ends are given.
+    #[error("bad-span: give before or after, not both")]
+    TwoSpans,
+}
+
+impl Enter {
+    /// Reads the body of a request.
+    pub fn read(body: &[u8]) -> Result<Self, BodyError> {
+        let body = Body::parse(body).into_members().ok_or(BodyError::NotAnObject)?;
+        let text = |field| body.get(field).and_then(Value::as_str).ok_or(BodyError::Missing(field));
+        let name = Name::new(text("username")?).map_err(|error| BodyError::Bad("username", error))?;
+        let room = RoomId::new(text("rid")?).map_err(|error| BodyError::Bad("rid", error))?;
+        let token = match body.get("token") {
+            None | Some(Value::Null) => None,
+            Some(token) => Some(token.as_str().and_then(Token::parse).ok_or(BodyError::BadToken)?),
+        };
+        let (seq, epoch) = (number(&body, "since")?, number(&body, "epoch")?);
+        let since = seq.map(|seq| Since { epoch: Epoch(epoch.unwrap_or_default()), seq });
+        Ok(Self { name, room, token, since })
+    }
+}
+
+impl History {
+    /// Reads the body of a request.
+    pub fn read(body: &[u8]) -> Result<Self, BodyError> {
+        let body = Body::parse(body).into_members().ok_or(BodyError::NotAnObject)?;
+        let span = match (number(&body, "before")?, number(&body, "after")?) {
+            (None, None) => Span::Last,
+            (Some(before), None) => Span::Before(before),
+            (None, Some(after)) => Span::After(after),
+            (Some(_), Some(_)) => return Err(BodyError::TwoSpans),
+        };
+        let limit = match number(&body, "limit")? {
+            None => DEFAULT_LIMIT,
+            Some(limit) => u16::try_from(limit).unwrap_or(u16::MAX),
+        };
+        if (1..=MAX_LIMIT).contains(&limit) { Ok(Self { span, limit }) } else { Err(BodyError::BadLimit) }
+    }
+}
+
+/// A field that may be missing.
+fn number(body: &Map<String, Value>, field: &'static str) -> Result<Option<u64>, BodyError> {
+    match body.get(field) {
+        None | Some(Value::Null) => Ok(None),
+        Some(value) => value.as_u64().map(Some).ok_or(BodyError::NotANumber(field)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_name_and_a_room() {
+        let enter = Enter::read(r#"{"username":"ann","rid":"lobby"}"#.as_bytes()).unwrap();
+        assert_eq!((enter.name.as_str(), enter.room.as_str()), ("ann", "lobby"));
+        assert_eq!((enter.token, enter.since), (None, None));
+    }
+
+    #[test]
+    fn who_comes_back_says_where_it_was() {
+        let token = Token::new(7);
+        let body = format!(r#"{{"username":"ann","rid":"lobby","token":"{token}","since":12000,"epoch":5}}"#);
+        let enter = Enter::read(body.as_bytes()).unwrap();
+        assert_eq!((enter.token, enter.since), (Some(token), Some(Since { epoch: Epoch(5), seq: 12_000 })));
+    }
+
+    #[test]
+    fn spans_of_messages() {
+        let read = |body: &str| History::read(body.as_bytes());
+        assert_eq!(read(""), Ok(History { span: Span::Last, limit: 50 }));
+        assert_eq!(read(r#"{"before":7,"limit":100}"#), Ok(History { span: Span::Before(7), limit: 100 }));
+        assert_eq!(read(r#"{"after":0,"limit":1}"#), Ok(History { span: Span::After(0), limit: 1 }));
+        assert_eq!(read(r#"{"after":0,"before":1}"#), Err(BodyError::TwoSpans));
+        assert_eq!(read(r#"{"after":-1}"#), Err(BodyError::NotANumber("after")));
+        assert_eq!(read(r#"{"before":"7"}"#), Err(BodyError::NotANumber("before")));
+        for limit in ["0", "101", "65586"] {
+            assert_eq!(read(&format!(r#"{{"limit":{limit}}}"#)), Err(BodyError::BadLimit), "{limit}");
+        }
+    }
+
+    #[test]
+    fn what_is_wrong_is_named() {
+        let error = |body: &str| Enter::read(body.as_bytes()).unwrap_err();
+        assert_eq!(error(""), BodyError::Missing("username"));
+        assert_eq!(error("[]"), BodyError::NotAnObject);
+        assert_eq!(error(r#"{"username":"ann"}"#), BodyError::Missing("rid"));
+        assert_eq!(error(r#"{"username":7,"rid":"lobby"}"#), BodyError::Missing("username"));
+        assert_eq!(error(r#"{"username":"*","rid":"lobby"}"#), BodyError::Bad("username", IdError::BadChar('*')));
+        assert_eq!(error(r#"{"username":"ann","rid":""}"#), BodyError::Bad("rid", IdError::Empty));
+        assert_eq!(error(r#"{"username":"ann","rid":"lobby","token":"x"}"#), BodyError::BadToken);
+        assert_eq!(error(r#"{"username":"ann","rid":"lobby","since":1.5}"#), BodyError::NotANumber("since"));
+    }
+}

@@ -1,0 +1,193 @@
+//! Reading a room's past for its sessions: what one missed that comes back, and history that is asked for.
+
+use shared::record::{Position, Refusal};
+use shared::rpc::messages::{Page, Place, Question, Said, Span, Wanted};
+use wire::text::json_len;
+
+use super::proposer::Ask;
+use super::{Act, Context, Reply, Room, When};
+
+/// Bytes of messages in the answer to one who comes back, measured as JSON; the rest is behind a cursor.
+const MISSED_BYTES: usize = 40 * 1024;
+
+/// Most messages in that answer.
+const MISSED_MESSAGES: u16 = 500;
+
+/// What one missed that comes back.
+#[derive(Debug, Default, Clone, PartialEq, Eq)]
+pub struct Missed {
+    /// The last messages after the `seq` that it came back with.
+    pub messages: Vec<Said>,
+    /// Where earlier ones begin, if there are some that did not fit.
+    pub cursor: Option<u64>,
+    /// Whether none is gone.
+    pub recovered: bool,
+}
+
+/// A question for messages that waits for its answer.
+#[derive(Debug)]
+pub(super) struct Reading {
+    number: u64,
+    ask: Ask,
+    wanted: Wanted,
+    repeat_at: u64,
+    /// What came so far for one who comes back; none for history.
+    missed: Option<Missed>,
+}
+
+impl Room {
+    /// A session asks for messages of the room that it is in.
+    pub fn history(&mut self, span: Span, limit: u16, ask: Ask, cx: &mut Context<'_>) {
+        let Some(local) = self.locals.get(&ask.session).filter(|local| local.hears) else {
+            let refused = Reply::Refused { refusal: Refusal::NotMember, enter: false };
+            return cx.acts.push(Act::Answer(ask, refused));
+        };
+        let wanted = Wanted { viewer: local.token.membership(), span, limit };
+        self.read(Reading { number: 0, ask, wanted, repeat_at: 0, missed: None }, cx);
+    }
+
+    /// A session is in again: it hears what goes on when it was told what it missed.
+    pub(super) fn read_missed(&mut self, since: u64, ask: Ask, cx: &mut Context<'_>) {
+        let Some(local) = self.locals.get(&ask.session) else { return };
+        let wanted = Wanted { viewer: local.token.membership(), span: Span::Since(since), limit: MISSED_MESSAGES };
+        let missed = Some(Missed { recovered: true, ..Missed::default() });
+        self.read(Reading { number: 0, ask, wanted, repeat_at: 0, missed }, cx);
+    }
+
+    fn read(&mut self, reading: Reading, cx: &mut Context<'_>) {
+        self.reading_number += 1;
+        self.readings.push(Reading { number: self.reading_number, ..reading });
+        self.go_on(cx);
+    }
+
+    /// The room's owner answered with messages.
+    pub fn messages(&mut self, number: u64, upto: Place, page: Page, cx: &mut Context<'_>) {
+        let Some(at) = self.readings.iter().position(|reading| reading.number == number) else { return };
+        let mut reading = self.readings.swap_remove(at);
+        let Some(missed) = &mut reading.missed else {
+            let epoch = self.at.epoch;
+            return cx.acts.push(Act::Answer(reading.ask, Reply::History { epoch, page }));
+        };
+        if upto.epoch != self.at.epoch {
+            return self.come_back(reading.ask, Missed::default(), cx);
+        }
+        missed.add(page, self.at.position);
+        if upto.position >= self.at.position {
+            self.come_back(reading.ask, reading.missed.unwrap_or_default(), cx);
+        } else {
+            // Records came since the owner looked; those are at its hand.
+            reading.wanted.span = Span::Since(upto.position.last_seq());
+            reading.repeat_at = 0;
+            self.read(reading, cx);
+        }
+    }
+
+    fn come_back(&mut self, ask: Ask, missed: Missed, cx: &mut Context<'_>) {
+        let when = When { seq: self.at.position.last_seq(), time: self.state.time() };
+        self.welcome(ask, when, Some(missed), cx);
+    }
+
+    /// Asks what is to be asked now.
+    pub(super) fn ask_readings(&mut self, repeat_at: u64, cx: &mut Context<'_>) {
+        for reading in self.readings.iter_mut().filter(|reading| reading.repeat_at <= cx.now) {
+            reading.repeat_at = repeat_at;
+            let (room, number, wanted) = (self.id.clone(), reading.number, reading.wanted);
+            cx.acts.push(Act::Ask(Question::History { room, number, wanted }));
+        }
+    }
+
+    /// Whoever was asked does not own the room now, or nobody was there.
+    pub(super) fn repeat_readings_at(&mut self, at: u64) {
+        self.readings.iter_mut().for_each(|reading| reading.repeat_at = at);
+    }
+
+    /// Answers those at their deadline: one who comes back is in, and is told that it may have missed something.
+    pub(super) fn expire_readings(&mut self, cx: &mut Context<'_>) {
+        if self.readings.iter().all(|reading| reading.ask.deadline > cx.now) {
+            return;
+        }
+        let (late, waiting) = self.readings.drain(..).partition(|reading: &Reading| reading.ask.deadline <= cx.now);
+        self.readings = waiting;
+        for Reading { ask, missed, .. } in late {
+            cx.common.metrics.requests_expired.add();
+            match missed {
+                Some(_) => self.come_back(ask, Missed::default(), cx),
+                None => cx.acts.push(Act::Answer(ask, Reply::Unknown { enter: false, because: self.trouble })),
+            }
+        }
+    }
+
+    /// A session is not in the room any more: what it waits for is not for it.
+    pub(super) fn end_readings(&mut self, session: u64, cx: &mut Context<'_>) {
+        while let Some(at) = self.readings.iter().position(|reading| reading.ask.session == session) {
+            let Reading { ask, missed, .. } = self.readings.swap_remove(at);
+            if missed.is_some() {
+                cx.acts.push(Act::NotEntered(session));
+            }
+            let reply = Reply::Refused { refusal: Refusal::NotMember, enter: missed.is_some() };
+            cx.acts.push(Act::Answer(ask, reply));
+        }
+    }
+}
+
+impl Missed {
+    /// Adds the messages of a page up to a position; what is after that is still to be told.
+    fn add(&mut self, page: Page, upto: Position) {
+        self.recovered &= page.complete;
+        if page.cursor.is_some() {
+            // There is more between than fits: only the newest are taken.
+            self.messages.clear();
+            self.cursor = page.cursor;
+        }
+        self.messages.extend(page.messages.into_iter().filter(|said| Position::of_seq(said.seq) <= upto));
+        let mut bytes = 0;
+        let fits = |said: &&Said| {
+            bytes += json_len(&said.content) + 2 * json_len(said.from.as_str()) + 128;
+            bytes <= MISSED_BYTES
+        };
+        let kept = self.messages.iter().rev().take_while(fits).count().max(1);
+        if kept < self.messages.len() {
+            self.messages.drain(..self.messages.len() - kept);
+            self.cursor = self.messages.first().map(|said| said.seq);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use shared::ids::Name;
+
+    use super::*;
+
+    fn page(seqs: &[u64], size: usize) -> Page {
+        let said = |seq: &u64| Said {
+            seq: *seq,
+            time: 0,
+            from: Name::new("ann").unwrap(),
+            to: None,
+            content: "x".repeat(size),
+        };
+        Page { messages: seqs.iter().map(said).collect(), cursor: None, complete: true }
+    }
+
+    fn seqs(missed: &Missed) -> Vec<u64> {
+        missed.messages.iter().map(|said| said.seq).collect()
+    }
+
+    #[test]
+    fn what_is_still_to_be_told_is_left_out() {
+        let mut missed = Missed { recovered: true, ..Missed::default() };
+        missed.add(page(&[1_000, 1_001, 2_000], 1), Position(1));
+        assert_eq!((seqs(&missed), missed.recovered), (vec![1_000, 1_001], true));
+    }
+
+    #[test]
+    fn what_does_not_fit_is_behind_the_cursor() {
+        let mut missed = Missed { recovered: true, ..Missed::default() };
+        missed.add(page(&[1_000, 2_000, 3_000], 15_000), Position(9));
+        assert_eq!((seqs(&missed), missed.cursor), (vec![2_000, 3_000], Some(2_000)));
+        missed.add(page(&[4_000], 60_000), Position(9));
+        assert_eq!((seqs(&missed), missed.cursor), (vec![4_000], Some(4_000)), "one is always there");
+        assert!(missed.recovered);
+    }
+}
