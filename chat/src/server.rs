@@ -14,7 +14,7 @@ use shared::subjects;
 use tokio::time::{Instant, MissedTickBehavior};
 use tracing::{debug, info, warn};
 
-use crate::log::Log;
+use crate::log::{Log, Sight};
 use crate::owner::{LogDone, LogOp, Now};
 use crate::rooms::{Effect, Heard, Identity, Rooms, Send};
 
@@ -136,7 +136,7 @@ impl Chat {
 
 async fn operate(log: Log, room: RoomId, op: LogOp) -> (RoomId, LogDone) {
     let done = match op {
-        LogOp::Last => LogDone::Last(log.last(&room).await),
+        LogOp::Last => LogDone::Last(log.last(&room, Sight::Certain).await),
         LogOp::Append { expected, record } => LogDone::Append(log.append(&room, expected, record).await),
         LogOp::Read(positions) => {
             let read = log.read(&room, &positions).await;
