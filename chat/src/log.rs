@@ -1,5 +1,7 @@
-//! The rooms' log: appended with an expectation, read by position. What it promises stands here; [`memory`] keeps it.
+//! The rooms' log: appended with an expectation, read by position. What it promises stands here; [`memory`] and
+//! [`jetstream`] keep it.
 
+pub mod jetstream;
 pub mod memory;
 
 use bytes::Bytes;
@@ -16,7 +18,17 @@ pub struct Log(Kind);
 
 #[derive(Debug, Clone)]
 enum Kind {
+    JetStream(jetstream::JetStream),
     Memory(memory::Memory),
+}
+
+/// How sure a look at a room's last record must be.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Sight {
+    /// A replica may answer that is behind: good enough where an append follows, which is refused then.
+    Any,
+    /// Who orders the appends answers: nothing acknowledged is missing.
+    Certain,
 }
 
 /// The last record of a room.
@@ -47,6 +59,12 @@ pub enum AppendError {
 #[error("the log cannot be read now: {0}")]
 pub struct ReadError(pub String);
 
+impl From<jetstream::JetStream> for Log {
+    fn from(jetstream: jetstream::JetStream) -> Self {
+        Self(Kind::JetStream(jetstream))
+    }
+}
+
 impl From<memory::Memory> for Log {
     fn from(memory: memory::Memory) -> Self {
         Self(Kind::Memory(memory))
@@ -59,13 +77,15 @@ impl Log {
     /// Returns the record's position, which is above all that the log gave before.
     pub async fn append(&self, room: &RoomId, expected: Position, record: Bytes) -> Result<Position, AppendError> {
         match &self.0 {
+            Kind::JetStream(jetstream) => jetstream.append(room, expected, record).await,
             Kind::Memory(memory) => memory.append(room, expected, record),
         }
     }
 
     /// The last record of a room.
-    pub async fn last(&self, room: &RoomId) -> Result<Tail, ReadError> {
+    pub async fn last(&self, room: &RoomId, sight: Sight) -> Result<Tail, ReadError> {
         match &self.0 {
+            Kind::JetStream(jetstream) => jetstream.last(room, sight).await,
             Kind::Memory(memory) => Ok(memory.last(room)),
         }
     }
@@ -73,7 +93,18 @@ impl Log {
     /// Records by position, in the order asked; `None` for one that the log no longer has.
     pub async fn read(&self, room: &RoomId, positions: &[Position]) -> Result<Vec<Option<Bytes>>, ReadError> {
         match &self.0 {
+            Kind::JetStream(jetstream) => jetstream.read(room, positions).await,
             Kind::Memory(memory) => Ok(memory.read(room, positions)),
+        }
+    }
+
+    /// Looks whether this is still the log that it was: the epoch it has now.
+    ///
+    /// Another one than before: everything known of the rooms is of a log that is gone.
+    pub async fn look(&self) -> Result<Epoch, ReadError> {
+        match &self.0 {
+            Kind::JetStream(jetstream) => jetstream.look().await,
+            Kind::Memory(memory) => Ok(memory.epoch()),
         }
     }
 }

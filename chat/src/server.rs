@@ -3,24 +3,28 @@
 use std::collections::VecDeque;
 use std::time::Duration;
 
-use futures_util::StreamExt;
 use futures_util::future::BoxFuture;
-use futures_util::stream::FuturesUnordered;
+use futures_util::stream::{self, FuturesUnordered};
+use futures_util::{Stream, StreamExt};
 use shared::bus::{self, BusError, Message, Outgoing, Subscription};
 use shared::clock;
 use shared::ids::{RoomId, ServerId};
 use shared::node::Node;
+use shared::record::Epoch;
 use shared::rpc::{Label, Trace, header};
 use shared::subjects;
 use tokio::time::{Instant, MissedTickBehavior};
 use tracing::{debug, info, warn};
 
-use crate::log::Log;
+use crate::log::{Log, ReadError, Sight};
 use crate::owner::{LogDone, LogOp, Now};
 use crate::rooms::{Effect, Heard, Identity, LogAsker, Rooms, Send};
 
 /// Time between two looks at what is to be tried again or forgotten.
 const TICK: Duration = Duration::from_millis(200);
+
+/// Time between two looks whether the log is still the same one. A new connection is a reason of its own.
+const LOOK: Duration = Duration::from_secs(3);
 
 /// Log operations in flight; above, they wait. More would only make each take longer.
 const OPERATIONS: usize = 256;
@@ -34,6 +38,8 @@ pub struct Chat {
     view: String,
     started: Instant,
     operations: FuturesUnordered<BoxFuture<'static, (Asked, LogDone)>>,
+    /// The log as it was found last.
+    epoch: Option<Epoch>,
     /// At most one per room, and the questions for messages, which the rooms bound.
     waiting: VecDeque<(Asked, LogOp)>,
 }
@@ -58,6 +64,7 @@ impl Chat {
             view: node.servers.view_hash(),
             started: Instant::now(),
             operations: FuturesUnordered::new(),
+            epoch: None,
             waiting: VecDeque::new(),
             log,
             node: node.clone(),
@@ -71,6 +78,8 @@ impl Chat {
     async fn run(mut self, mut questions: Subscription) {
         let mut tick = tokio::time::interval(TICK);
         tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let looks = looks(self.log.clone());
+        tokio::pin!(looks);
         let mut connection = self.node.bus.connection();
         let mut generation = connection.borrow_and_update().generation;
         let stopping = self.node.lifecycle.stopping();
@@ -87,6 +96,7 @@ impl Chat {
                     Some(message) => self.message(&message),
                     None => break,
                 },
+                Some(found) = looks.next() => self.found(found),
                 _ = tick.tick() => {
                     let effects = self.rooms.tick(self.now());
                     self.perform(effects);
@@ -138,6 +148,18 @@ impl Chat {
         }
     }
 
+    fn found(&mut self, log: Result<Epoch, ReadError>) {
+        match log {
+            Ok(epoch) if self.epoch.replace(epoch).is_some_and(|before| before != epoch) => {
+                warn!(server = %self.id, epoch = epoch.0, "the rooms' log is another one now; all rooms start over");
+                self.start_over();
+            }
+            Ok(_) => {}
+            // Whatever needs the log says so where it matters.
+            Err(error) => debug!(server = %self.id, %error, "the log cannot be looked at"),
+        }
+    }
+
     fn start_over(&mut self) {
         let effects = self.rooms.start_over(self.now());
         self.perform(effects);
@@ -171,10 +193,24 @@ impl Chat {
     }
 }
 
+/// What is found when looking at the log, again and again.
+fn looks(log: Log) -> impl Stream<Item = Result<Epoch, ReadError>> {
+    let mut interval = tokio::time::interval(LOOK);
+    interval.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    stream::unfold((log, interval), async |(log, mut interval)| {
+        interval.tick().await;
+        let found = log.look().await;
+        Some((found, (log, interval)))
+    })
+}
+
 async fn operate(log: Log, asked: Asked, op: LogOp) -> (Asked, LogDone) {
     let room = &asked.room;
     let done = match op {
-        LogOp::Last { certain: _ } => LogDone::Last(log.last(room).await),
+        LogOp::Last { certain } => {
+            let sight = if certain { Sight::Certain } else { Sight::Any };
+            LogDone::Last(log.last(room, sight).await)
+        }
         LogOp::Append { expected, record } => LogDone::Append(log.append(room, expected, record).await),
         LogOp::Read(positions) => {
             let read = log.read(room, &positions).await;

@@ -2,11 +2,19 @@
 #![expect(clippy::unwrap_used, reason = "helpers of a test")]
 
 use bytes::Bytes;
+use chat::log::jetstream::JetStream;
 use chat::log::memory::Memory;
-use chat::log::{AppendError, Log};
-use shared::config::settings::LogSettings;
+use chat::log::{AppendError, Log, Sight};
+use futures_util::future::join_all;
+use shared::bus::Bus;
+use shared::config::settings::{LogSettings, NatsSettings};
 use shared::ids::RoomId;
+use shared::metrics::Metrics;
 use shared::record::Position;
+use shared::testing::NatsServer;
+
+/// Appends in flight where many are made.
+const AT_ONCE: usize = 100;
 
 fn settings() -> LogSettings {
     LogSettings { max_records: 600, max_total_bytes: 8 * 1024 * 1024, ..LogSettings::default() }
@@ -24,8 +32,32 @@ async fn append(log: &Log, room: &RoomId, expected: Position, text: &str) -> Res
     log.append(room, expected, bytes(text)).await
 }
 
+/// Position and bytes of a room's last record, as whoever looks closely or not sees them.
+async fn last_of(log: &Log, name: &str) -> Option<(Position, Bytes)> {
+    let certain = log.last(&room(name), Sight::Certain).await.unwrap();
+    assert_eq!(log.last(&room(name), Sight::Any).await.unwrap(), certain);
+    certain.last
+}
+
 async fn an_empty_room_has_no_last_record(log: Log) {
-    assert_eq!(log.last(&room("lobby")).await.unwrap().last, None);
+    assert_eq!(last_of(&log, "lobby").await, None);
+    assert_eq!(log.read(&room("lobby"), &[Position::NONE, Position(1)]).await.unwrap(), [None, None]);
+}
+
+async fn its_epoch_stays(log: Log) {
+    let epoch = log.look().await.unwrap();
+    append(&log, &room("lobby"), Position::NONE, "one").await.unwrap();
+    assert_eq!(log.last(&room("lobby"), Sight::Any).await.unwrap().epoch, epoch);
+    assert_eq!(log.look().await.unwrap(), epoch);
+}
+
+async fn any_name_and_any_bytes_come_back(log: Log) {
+    for name in ["a.b c", "聊天室", "100%.>"] {
+        append(&log, &room(name), Position::NONE, "\0\r\n聊").await.unwrap();
+        assert_eq!(last_of(&log, name).await.unwrap().1, bytes("\0\r\n聊"));
+    }
+    let position = append(&log, &room("empty"), Position::NONE, "").await.unwrap();
+    assert_eq!(last_of(&log, "empty").await, Some((position, Bytes::new())));
 }
 
 async fn records_are_read_by_their_positions(log: Log) {
@@ -34,7 +66,7 @@ async fn records_are_read_by_their_positions(log: Log) {
     let other = append(&log, &attic, Position::NONE, "other").await.unwrap();
     let two = append(&log, &lobby, one, "two").await.unwrap();
     assert!(one < other && other < two, "positions rise over all rooms");
-    assert_eq!(log.last(&lobby).await.unwrap().last, Some((two, bytes("two"))));
+    assert_eq!(last_of(&log, "lobby").await, Some((two, bytes("two"))));
     let read = log.read(&lobby, &[two, other, one]).await.unwrap();
     assert_eq!(read, [Some(bytes("two")), None, Some(bytes("one"))]);
 }
@@ -60,7 +92,7 @@ async fn a_room_keeps_its_newest_records(log: Log) {
 async fn a_full_log_refuses_and_takes_from_no_other_room(log: Log) {
     let (lobby, attic) = (room("lobby"), room("attic"));
     let kept = append(&log, &attic, Position::NONE, "kept").await.unwrap();
-    let large = "x".repeat(1024 * 1024);
+    let large = "x".repeat(256 * 1024);
     let mut last = Position::NONE;
     let refused = loop {
         match append(&log, &lobby, last, &large).await {
@@ -69,15 +101,26 @@ async fn a_full_log_refuses_and_takes_from_no_other_room(log: Log) {
         }
     };
     assert_eq!(refused, AppendError::Full);
-    assert_eq!(log.last(&attic).await.unwrap().last, Some((kept, bytes("kept"))));
-    assert_eq!(log.last(&lobby).await.unwrap().last.unwrap().0, last, "nothing was appended");
+    assert_eq!(last_of(&log, "attic").await, Some((kept, bytes("kept"))));
+    assert_eq!(last_of(&log, "lobby").await.unwrap().0, last, "nothing was appended");
 }
 
 async fn ten_thousand_rooms(log: Log) {
-    for i in 0..10_000 {
-        append(&log, &room(&format!("room-{i}")), Position::NONE, "x").await.unwrap();
+    let names: Vec<String> = (0..10_000).map(|number| format!("room-{number}")).collect();
+    let mut positions = Vec::new();
+    for names in names.chunks(AT_ONCE) {
+        let appends = names.iter().map(async |name| append(&log, &room(name), Position::NONE, name).await.unwrap());
+        positions.extend(join_all(appends).await);
     }
-    assert_eq!(log.last(&room("room-77")).await.unwrap().last, Some((Position(78), bytes("x"))));
+    assert_eq!(last_of(&log, "room-77").await, Some((positions[77], bytes("room-77"))));
+}
+
+/// A log at a server of its own, which ends when it is dropped.
+async fn jetstream_log() -> (NatsServer, Log) {
+    let nats = NatsServer::start_with_jetstream().await;
+    let bus = Bus::nats(nats.url(), &NatsSettings::default(), "log", Metrics::new()).await.unwrap();
+    let log = JetStream::open(bus, &settings()).await.unwrap();
+    (nats, log.into())
 }
 
 macro_rules! contract {
@@ -88,11 +131,20 @@ macro_rules! contract {
                 super::$case(super::Memory::new(&super::settings()).into()).await;
             })+
         }
+        mod jetstream {
+            $(#[tokio::test]
+            async fn $case() {
+                let (_nats, log) = super::jetstream_log().await;
+                super::$case(log).await;
+            })+
+        }
     };
 }
 
 contract! {
     an_empty_room_has_no_last_record,
+    its_epoch_stays,
+    any_name_and_any_bytes_come_back,
     records_are_read_by_their_positions,
     a_stale_expectation_is_refused,
     a_room_keeps_its_newest_records,
@@ -106,7 +158,7 @@ async fn what_is_too_old_goes_and_its_positions_do_not_come_again() {
     let log = Log::from(memory.clone());
     let old = append(&log, &room("lobby"), Position::NONE, "old").await.unwrap();
     memory.expire(shared::clock::now_ms() + 8 * 24 * 3_600_000);
-    assert_eq!(log.last(&room("lobby")).await.unwrap().last, None);
+    assert_eq!(last_of(&log, "lobby").await, None);
     let new = append(&log, &room("lobby"), Position::NONE, "new").await.unwrap();
     assert!(new > old);
 }

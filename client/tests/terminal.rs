@@ -5,7 +5,7 @@ use std::net::{IpAddr, Ipv4Addr};
 use std::process::Stdio;
 use std::time::Duration;
 
-use cluster::{Cluster, Plan};
+use cluster::{Cluster, LogKind, Plan};
 use shared::config::{Config, Server, Servers, Settings};
 use shared::dispatcher::{CHAT, CONNECTOR, GATE};
 use shared::ids::ServerId;
@@ -72,7 +72,7 @@ async fn cluster() -> (Cluster, String) {
     let servers = Servers::new([server(GATE), server(CONNECTOR), server(CHAT)]);
     let settings = Settings { bind: IpAddr::V4(Ipv4Addr::LOCALHOST), ..Settings::default() };
     let config = Config { environment: "test".to_owned(), servers, settings };
-    let cluster = Cluster::start(Plan { config, nats: None, only: None }).await.unwrap();
+    let cluster = Cluster::start(Plan { config, nats: None, log: LogKind::Memory, only: None }).await.unwrap();
     let gate = format!("127.0.0.1:{}", cluster.servers().gate()[0].client_port.unwrap());
     (cluster, gate)
 }

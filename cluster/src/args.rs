@@ -2,7 +2,8 @@
 
 use std::path::PathBuf;
 
-use clap::{Parser, Subcommand, ValueEnum};
+use clap::{Parser, Subcommand};
+use cluster::LogKind;
 use shared::config::{Config, ConfigError, Overrides};
 use shared::ids::{IdError, RoomId, ServerId};
 
@@ -30,22 +31,15 @@ pub(crate) struct Options {
     /// URL of a NATS server; without it all servers run in this process and need no broker
     #[arg(long, global = true, value_name = "URL", env = "SHADDOCK_NATS")]
     pub(crate) nats: Option<String>,
-    /// Where the rooms' log is kept
-    #[arg(long, global = true, value_name = "KIND", default_value = "memory")]
-    pub(crate) log: LogKind,
+    /// Where the rooms' log is kept [default: jetstream with --nats, memory without]
+    #[arg(long, global = true, value_name = "KIND")]
+    pub(crate) log: Option<LogKind>,
     /// Run this server alone
     #[arg(long, global = true, value_name = "ID", value_parser = server_id)]
     pub(crate) only: Option<ServerId>,
     /// Change a setting, above settings.toml and environment variables; for example room.max_members=500
     #[arg(long, global = true, value_name = "KEY=VALUE", value_parser = setting)]
     pub(crate) set: Vec<(String, String)>,
-}
-
-/// Where the rooms' log is kept.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub(crate) enum LogKind {
-    /// In the chat servers' processes: gone when they end.
-    Memory,
 }
 
 /// What to do instead of running servers.
@@ -64,6 +58,12 @@ pub(crate) enum Command {
 }
 
 impl Options {
+    /// Where the log is kept, said or not.
+    pub(crate) fn log(&self) -> LogKind {
+        let usual = if self.nats.is_some() { LogKind::JetStream } else { LogKind::Memory };
+        self.log.unwrap_or(usual)
+    }
+
     /// The configuration that these options name.
     pub(crate) fn load(&self) -> Result<Config, ConfigError> {
         let overrides = self.set.iter().fold(Overrides::default(), |all, (key, value)| all.with(key, value));
@@ -102,6 +102,15 @@ mod tests {
             assert_eq!(args.options.config, PathBuf::from("c"), "{line}");
             assert!(matches!(args.command, Some(Command::Place { rooms }) if rooms.len() == 2), "{line}");
         }
+    }
+
+    #[test]
+    fn the_log_is_where_the_bus_is_unless_said_otherwise() {
+        let log = |line: &str| Args::try_parse_from(line.split(' ')).unwrap().options.log();
+        assert_eq!(log("shaddock"), LogKind::Memory);
+        assert_eq!(log("shaddock --nats a"), LogKind::JetStream);
+        assert_eq!(log("shaddock --nats a --log memory"), LogKind::Memory);
+        assert_eq!(log("shaddock --log jetstream"), LogKind::JetStream);
     }
 
     #[test]

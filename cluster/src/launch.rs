@@ -8,7 +8,9 @@ use std::time::Duration;
 use anyhow::{Context, bail, ensure};
 use chat::Chat;
 use chat::log::Log;
+use chat::log::jetstream::JetStream;
 use chat::log::memory::Memory;
+use clap::ValueEnum;
 use connector::Connector;
 use gate::Gate;
 use shared::bus::{Bus, MemoryLimits};
@@ -28,6 +30,16 @@ const DRAIN: Duration = Duration::from_secs(5);
 /// Bytes that a message of a room's state has besides its members.
 const STATE_OVERHEAD: usize = 64 * 1024;
 
+/// Where the rooms' log is kept.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum LogKind {
+    /// In the NATS server's JetStream, on disk: outlives every process
+    #[value(name = "jetstream")]
+    JetStream,
+    /// In the chat servers' processes: gone when they end
+    Memory,
+}
+
 /// What to start.
 #[derive(Debug, Clone)]
 pub struct Plan {
@@ -35,6 +47,8 @@ pub struct Plan {
     pub config: Config,
     /// URL of the NATS server; none for the bus inside this process.
     pub nats: Option<String>,
+    /// Where the log is kept; JetStream needs `nats`.
+    pub log: LogKind,
     /// The one server to start; none for all of them.
     pub only: Option<ServerId>,
 }
@@ -50,6 +64,14 @@ pub struct Cluster {
     chats: Vec<Lifecycle>,
 }
 
+/// What is to be started in this process.
+struct Parts {
+    log: LogKind,
+    chats: Vec<Server>,
+    connectors: Vec<Front>,
+    gates: Vec<Front>,
+}
+
 /// A server that clients connect to, with its listener.
 struct Front {
     server: Server,
@@ -60,10 +82,10 @@ impl Cluster {
     /// Starts what the plan says. When this returns, clients can connect.
     ///
     /// # Errors
-    /// If a server of the plan is not in the configuration, an address is taken, or the bus is not there. Nothing that
-    /// was started is left running then.
+    /// If a server of the plan is not in the configuration, an address is taken, or the bus or the log is not
+    /// there. Nothing that was started is left running then.
     pub async fn start(plan: Plan) -> anyhow::Result<Self> {
-        let Plan { mut config, nats, only } = plan;
+        let Plan { mut config, nats, log, only } = plan;
         check_only(&config, nats.as_deref(), only.as_ref())?;
         let wanted = |server: &Server| only.as_ref().is_none_or(|id| *id == server.id);
         let gates = listen(&mut config, GATE, wanted).await?;
@@ -90,7 +112,7 @@ impl Cluster {
             connectors: Vec::new(),
             chats: Vec::new(),
         };
-        match cluster.start_all(&node, chats, connectors, gates).await {
+        match cluster.start_all(&node, Parts { log, chats, connectors, gates }).await {
             Ok(()) => Ok(cluster),
             Err(error) => {
                 cluster.stop().await;
@@ -99,20 +121,9 @@ impl Cluster {
         }
     }
 
-    async fn start_all(
-        &mut self,
-        node: &Node,
-        chats: Vec<Server>,
-        connectors: Vec<Front>,
-        gates: Vec<Front>,
-    ) -> anyhow::Result<()> {
-        let log = Log::from(Memory::new(&node.settings.log));
-        for server in chats {
-            let node = node.for_server();
-            self.chats.push(node.lifecycle.clone());
-            let id = server.id.clone();
-            Chat::start(server.id, node, log.clone()).await.with_context(|| format!("{id} cannot start"))?;
-        }
+    async fn start_all(&mut self, node: &Node, parts: Parts) -> anyhow::Result<()> {
+        let Parts { log, chats, connectors, gates } = parts;
+        self.start_chats(node, log, chats).await?;
         for Front { server, listener } in connectors {
             let node = node.for_server();
             self.connectors.push(node.lifecycle.clone());
@@ -123,6 +134,20 @@ impl Cluster {
             let node = node.for_server();
             self.gates.push(node.lifecycle.clone());
             Gate::start(server, node, listener);
+        }
+        Ok(())
+    }
+
+    async fn start_chats(&mut self, node: &Node, log: LogKind, chats: Vec<Server>) -> anyhow::Result<()> {
+        if chats.is_empty() {
+            return Ok(());
+        }
+        let log = open_log(log, node).await?;
+        for server in chats {
+            let node = node.for_server();
+            self.chats.push(node.lifecycle.clone());
+            let id = server.id.clone();
+            Chat::start(server.id, node, log.clone()).await.with_context(|| format!("{id} cannot start"))?;
         }
         Ok(())
     }
@@ -203,6 +228,15 @@ async fn bus(nats: Option<&str>, config: &Config, name: &str, metrics: &Arc<Metr
         None => Ok(Bus::memory(MemoryLimits::default(), metrics.clone())),
         Some(url) => Ok(Bus::nats(url, &config.settings.nats, name, metrics.clone()).await?),
     }
+}
+
+/// The log of all chat servers of this process.
+async fn open_log(kind: LogKind, node: &Node) -> anyhow::Result<Log> {
+    let settings = &node.settings.log;
+    Ok(match kind {
+        LogKind::JetStream => JetStream::open(node.bus.clone(), settings).await?.into(),
+        LogKind::Memory => Memory::new(settings).into(),
+    })
 }
 
 /// No message may need more than half of what the broker takes.

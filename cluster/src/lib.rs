@@ -3,5 +3,5 @@
 pub mod launch;
 mod signals;
 
-pub use launch::{Cluster, Plan};
+pub use launch::{Cluster, LogKind, Plan};
 pub use signals::stop_asked;

@@ -8,7 +8,7 @@ use shared::config::{Config, Servers};
 use tracing::info;
 use tracing_subscriber::EnvFilter;
 
-use crate::args::{LogKind, Options};
+use crate::args::Options;
 
 /// What is logged unless `SHADDOCK_LOG` says otherwise. async-nats has an event line for each dropped message; we count.
 const LOGGED: &str = "info,async_nats=warn";
@@ -35,8 +35,8 @@ pub(crate) fn run(options: Options) -> anyhow::Result<()> {
 async fn serve(config: Config, options: Options) -> anyhow::Result<()> {
     let mut signals = stop_asked().context("signals cannot be listened for")?;
     let all = options.only.is_none();
-    let LogKind::Memory = options.log;
-    let plan = Plan { config, nats: options.nats, only: options.only };
+    let log = options.log();
+    let plan = Plan { config, nats: options.nats, log, only: options.only };
     let cluster = tokio::select! {
         // Waiting for a broker may take for ever; a signal ends it.
         () = signals.next() => return Ok(()),

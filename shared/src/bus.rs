@@ -64,6 +64,8 @@ pub struct Message {
     /// Nobody wanted the message that named `subject` as its reply; the header `Nats-Subject` says where it went.
     /// Everything else of this message is empty.
     pub no_responders: bool,
+    /// What the broker says of itself instead of an answer, a number as in HTTP; JetStream's 404 is no such record.
+    pub status: Option<u16>,
 }
 
 /// The connection to the other servers.

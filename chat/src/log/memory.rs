@@ -101,6 +101,11 @@ impl Memory {
         positions.iter().map(find).collect()
     }
 
+    /// See [`super::Log::look`].
+    pub fn epoch(&self) -> Epoch {
+        self.inner().epoch
+    }
+
     /// Removes what is older than the limit at `now_ms`; appending does so now and then.
     pub fn expire(&self, now_ms: u64) {
         self.inner().expire(now_ms);

@@ -1,12 +1,13 @@
 //! Servers that are away for a while, over NATS: each server of the cluster is started alone.
 
 use client::{ChatClient, Event, Options, query_entry, routes};
-use cluster::{Cluster, Plan};
+use cluster::{Cluster, LogKind, Plan};
 use serde_json::json;
 use shared::config::{Config, Server, Servers, Settings};
 use shared::dispatcher::{CHAT, CONNECTOR, GATE};
 use shared::ids::ServerId;
 use shared::testing::{NatsServer, eventually};
+use tokio::runtime::{Builder, Runtime};
 
 use crate::stage::{DEADLINE, Person, address, code, servers, settings};
 
@@ -15,22 +16,34 @@ struct Parts {
     nats: NatsServer,
     servers: Servers,
     settings: Settings,
+    log: LogKind,
 }
 
 impl Parts {
-    async fn new() -> Self {
+    async fn new(log: LogKind) -> Self {
         let mut settings = settings();
         settings.rpc.request_ms = 1_500;
         settings.rpc.repeat_ms = 200;
         settings.rpc.heartbeat_ms = 100;
-        Self { nats: NatsServer::start().await, servers: servers(), settings }
+        Self { nats: NatsServer::start_with_jetstream().await, servers: servers(), settings, log }
+    }
+
+    fn plan(&self, id: &str) -> Plan {
+        let servers = self.servers.clone();
+        let config = Config { environment: "test".to_owned(), servers, settings: self.settings.clone() };
+        let (nats, only) = (Some(self.nats.url().to_owned()), Some(ServerId::new(id).unwrap()));
+        Plan { config, nats, log: self.log, only }
+    }
+
+    /// A chat server in a runtime of its own; shut down, it ends as a killed process does.
+    async fn start_mortal(&self, id: &str) -> Runtime {
+        let runtime = Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
+        drop(runtime.spawn(Cluster::start(self.plan(id))).await.unwrap().unwrap());
+        runtime
     }
 
     async fn start(&mut self, id: &str) -> Cluster {
-        let servers = self.servers.clone();
-        let config = Config { environment: "test".to_owned(), servers, settings: self.settings.clone() };
-        let only = Some(ServerId::new(id).unwrap());
-        let cluster = Cluster::start(Plan { config, nats: Some(self.nats.url().to_owned()), only }).await.unwrap();
+        let cluster = Cluster::start(self.plan(id)).await.unwrap();
         // Those who start later know which ports the system picked.
         let started: Server = cluster.servers().find(&ServerId::new(id).unwrap()).unwrap().1.clone();
         self.servers.replace(started);
@@ -52,7 +65,7 @@ fn home(servers: &Servers, room: &str) -> String {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_chat_server_restarts_and_nobody_is_told_that_anybody_went() {
-    let mut parts = Parts::new().await;
+    let mut parts = Parts::new(LogKind::Memory).await;
     let home = home(&parts.servers, "lobby");
     let chat = parts.start(&home).await;
     let first = parts.start("connector-server-1").await;
@@ -79,10 +92,38 @@ async fn a_chat_server_restarts_and_nobody_is_told_that_anybody_went() {
     }
 }
 
+/// With the log in JetStream a chat server's end is nobody's matter: what was said stays, and who is there.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_chat_server_dies_and_its_log_is_still_there() {
+    let mut parts = Parts::new(LogKind::JetStream).await;
+    let home = home(&parts.servers, "lobby");
+    let chat = parts.start_mortal(&home).await;
+    let first = parts.start("connector-server-1").await;
+    let second = parts.start("connector-server-2").await;
+    let mut ann = parts.person(0, "ann", "lobby").await;
+    let mut bob = parts.person(1, "bob", "lobby").await;
+    let before = ann.say("before").await;
+    chat.shutdown_background();
+    let chat = parts.start(&home).await;
+    let after = bob.say("after").await;
+    assert!(after.seq > before.seq, "the log goes on");
+    assert_eq!(ann.hears().await, Event::Add("bob".to_owned()));
+    for person in [&mut ann, &mut bob] {
+        let [Event::Chat(heard)] = &person.hears_until("after").await[..] else { panic!("told more than was said") };
+        assert_eq!((heard.from.as_str(), heard.msg.as_str()), ("ann", "before"));
+    }
+    let cid = parts.person(1, "cid", "lobby").await;
+    assert_eq!(cid.users(), ["ann", "bob", "cid"].into());
+    assert_eq!(ann.hears().await, Event::Add("cid".to_owned()), "nobody was told that anybody went");
+    for cluster in [first, second, chat] {
+        cluster.stop().await;
+    }
+}
+
 /// Anomaly 12: with no chat server up, a client that left stayed half-open for ever.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a12_a_client_leaves_while_no_chat_server_is_there() {
-    let mut parts = Parts::new().await;
+    let mut parts = Parts::new(LogKind::Memory).await;
     let home = home(&parts.servers, "lobby");
     let chat = parts.start(&home).await;
     let connector = parts.start("connector-server-1").await;
@@ -102,7 +143,7 @@ async fn a12_a_client_leaves_while_no_chat_server_is_there() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_gate_skips_connectors_that_do_not_answer() {
-    let mut parts = Parts::new().await;
+    let mut parts = Parts::new(LogKind::JetStream).await;
     let first = parts.start("connector-server-1").await;
     let third = parts.start("connector-server-3").await;
     let gate = parts.start("gate-server-1").await;
@@ -121,7 +162,7 @@ async fn a_gate_skips_connectors_that_do_not_answer() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_broker_that_goes_and_comes_back() {
-    let mut parts = Parts::new().await;
+    let mut parts = Parts::new(LogKind::JetStream).await;
     let home = home(&parts.servers, "lobby");
     let chat = parts.start(&home).await;
     let connector = parts.start("connector-server-1").await;
@@ -144,7 +185,7 @@ async fn a_broker_that_goes_and_comes_back() {
 /// While a room's server is away its clients wait, each with so many requests and no more.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn requests_in_flight_are_bounded_and_always_answered() {
-    let mut parts = Parts::new().await;
+    let mut parts = Parts::new(LogKind::JetStream).await;
     parts.settings.session.max_in_flight = 3;
     let home = home(&parts.servers, "lobby");
     let chat = parts.start(&home).await;

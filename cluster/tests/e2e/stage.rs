@@ -5,7 +5,7 @@ use std::net::{IpAddr, Ipv4Addr};
 use std::time::Duration;
 
 use client::{ChatClient, ClientError, Entered, Event, Events, Options, Sent};
-use cluster::{Cluster, Plan};
+use cluster::{Cluster, LogKind, Plan};
 use shared::config::{Config, Server, Servers, Settings};
 use shared::dispatcher::{CHAT, CONNECTOR, GATE};
 use shared::ids::ServerId;
@@ -67,12 +67,13 @@ impl Stage {
         self
     }
 
-    /// Starts all servers.
+    /// Starts all servers; over NATS with the log in JetStream.
     pub(crate) async fn start(self) -> Play {
-        let nats = if self.over_nats { Some(NatsServer::start().await) } else { None };
+        let nats = if self.over_nats { Some(NatsServer::start_with_jetstream().await) } else { None };
         let url = nats.as_ref().map(|nats| nats.url().to_owned());
+        let log = if self.over_nats { LogKind::JetStream } else { LogKind::Memory };
         let config = Config { environment: "test".to_owned(), servers: servers(), settings: self.settings };
-        let cluster = Cluster::start(Plan { config, nats: url, only: None }).await.unwrap();
+        let cluster = Cluster::start(Plan { config, nats: url, log, only: None }).await.unwrap();
         Play { cluster, _nats: nats }
     }
 }

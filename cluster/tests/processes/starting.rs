@@ -25,7 +25,7 @@ async fn assert_refused(directory: &Directory, args: &[&str], parts: &[&str]) {
 
 /// `nats://` and an address where nobody listens.
 async fn nobody() -> (NatsServer, String) {
-    let mut nats = NatsServer::start().await;
+    let mut nats = NatsServer::start_with_jetstream().await;
     nats.kill();
     let url = nats.url().to_owned();
     (nats, url)
@@ -58,6 +58,14 @@ async fn a_missing_broker_is_named() {
     let (nats, url) = nobody().await;
     let parts = ["no NATS server at", nats.address(), "start one there", WAIT.0];
     assert_refused(&Directory::new(""), &["--nats", &url], &parts).await;
+}
+
+#[tokio::test]
+async fn the_jetstream_log_needs_nats_and_jetstream() {
+    let directory = Directory::new("");
+    assert_refused(&directory, &["--log", "jetstream"], &["add --nats URL", "--log memory"]).await;
+    let nats = NatsServer::start().await;
+    assert_refused(&directory, &["--nats", nats.url()], &["start nats-server with -js", "--log memory"]).await;
 }
 
 #[tokio::test]

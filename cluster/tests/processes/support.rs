@@ -88,7 +88,7 @@ impl Layout {
     /// Starts all servers, with the defaults but for `settings`; returns when clients can connect.
     pub(crate) async fn start(self, settings: &str) -> Deployment {
         for _ in 0..ATTEMPTS {
-            let nats = if self == Self::SevenProcesses { Some(NatsServer::start().await) } else { None };
+            let nats = if self == Self::SevenProcesses { Some(NatsServer::start_with_jetstream().await) } else { None };
             let mut deployment = Deployment { processes: Vec::new(), directory: Directory::new(settings), nats };
             if deployment.start().await {
                 return deployment;

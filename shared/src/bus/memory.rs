@@ -71,7 +71,7 @@ impl Memory {
             return Err(BusError::Disconnected);
         }
         let Outgoing { subject, reply, headers, payload } = message;
-        let message = Message { subject, reply, headers, payload, no_responders: false };
+        let message = Message { subject, reply, headers, payload, no_responders: false, status: None };
         if !self.deliver(&state, &message)
             && let Some(reply) = message.reply
         {
@@ -142,10 +142,13 @@ impl Memory {
     }
 }
 
+/// The status with which NATS says that nobody wanted a message.
+const NOBODY: u16 = 503;
+
 /// What NATS sends to the reply subject of a message that nobody wanted.
 fn nobody(reply: String, subject: &str) -> Message {
     let headers = Headers::new().with("Nats-Subject", subject);
-    Message { subject: reply, reply: None, headers, payload: Bytes::new(), no_responders: true }
+    Message { subject: reply, reply: None, headers, payload: Bytes::new(), no_responders: true, status: Some(NOBODY) }
 }
 
 /// An entry in the list of subscriptions; dropping it takes the entry out.

@@ -17,6 +17,8 @@ const MAX_MEMBERS: u64 = 1_300;
 const MIN_RECORDS: u64 = 512;
 /// A checkpoint and the records up to the next are below this, and must be among those kept.
 const MIN_ROOM_BYTES: u64 = 4 * 1024 * 1024;
+/// JetStream takes no more.
+const MAX_REPLICAS: u64 = 5;
 /// JetStream counts in signed 64 bits.
 const MAX_STORED: u64 = i64::MAX.unsigned_abs();
 /// Three heartbeats fit in a lease of 10 seconds.
@@ -103,6 +105,8 @@ fn ranges(settings: &Settings) -> Vec<(&'static str, u64, RangeInclusive<u64>)> 
         log.max_total_bytes in MIN_ROOM_BYTES..=MAX_STORED,
         // Checkpoints of silent rooms come once a day; ten years is below what JetStream can count.
         log.max_age_hours in 48..=10 * 365 * 24,
+        log.replicas in 1..=MAX_REPLICAS,
+        log.timeout_ms in 10..=600_000,
         rpc.request_ms in 100..=600_000,
         rpc.repeat_ms in 10..=600_000,
         rpc.heartbeat_ms in 10..=MAX_HEARTBEAT_MS,

@@ -120,12 +120,16 @@ section! {
     LogSettings {
         /// Records kept per room; at least 512, so that a checkpoint is always among them.
         max_records: usize = 10_000,
-        /// Bytes kept per room; at least 4 MiB, for the same reason.
+        /// Bytes kept per room; at least 4 MiB, for the same reason. Of a log in memory only.
         max_room_bytes: usize = 16 * 1024 * 1024,
         /// Bytes kept in all rooms of a log; above, new messages are refused with 507.
         max_total_bytes: usize = 1024 * 1024 * 1024,
         /// Hours that records are kept.
         max_age_hours: u32 = 7 * 24,
+        /// Servers of a NATS cluster that keep each record. Of a log in JetStream only, as is the next.
+        replicas: usize = 1,
+        /// Milliseconds after which an append without an answer counts as unclear, and a read as failed.
+        timeout_ms: u32 = 2_000,
     }
 }
 
@@ -164,6 +168,13 @@ section! {
     LifecycleSettings {
         /// Seconds that a server has to finish what it accepted before it is ended.
         grace_secs: u32 = 10,
+    }
+}
+
+impl LogSettings {
+    /// Time that the log has for an answer.
+    pub fn timeout(&self) -> Duration {
+        Duration::from_millis(self.timeout_ms.into())
     }
 }
 

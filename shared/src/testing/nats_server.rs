@@ -72,6 +72,11 @@ impl NatsServer {
         self.url().trim_start_matches("nats://")
     }
 
+    /// The process's id, which changes with a restart.
+    pub fn id(&self) -> u32 {
+        self.child.as_ref().expect("the server runs").id()
+    }
+
     /// Ends the server at once, as `kill -9` does. Nothing happens when it is down.
     pub fn kill(&mut self) {
         if let Some(mut child) = self.child.take() {
@@ -89,7 +94,7 @@ impl NatsServer {
     /// Freezes the server: connections stay open, nothing is answered. When this returns, all its threads stand still.
     pub async fn pause(&self) {
         self.signal("-STOP");
-        let tasks = PathBuf::from(format!("/proc/{}/task", self.child.as_ref().expect("the server runs").id()));
+        let tasks = PathBuf::from(format!("/proc/{}/task", self.id()));
         eventually(START_WITHIN, "nats-server stands still", async || all_stopped(&tasks)).await;
     }
 
@@ -99,8 +104,7 @@ impl NatsServer {
     }
 
     fn signal(&self, signal: &str) {
-        let id = self.child.as_ref().expect("the server runs").id();
-        let status = Command::new("kill").args([signal, &id.to_string()]).status();
+        let status = Command::new("kill").args([signal, &self.id().to_string()]).status();
         assert!(status.is_ok_and(|status| status.success()), "kill {signal} failed");
     }
 

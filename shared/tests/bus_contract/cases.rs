@@ -48,10 +48,10 @@ pub(crate) async fn a_reply_to_nobody_brings_the_news(world: &World) {
         let news = next(&mut heard).await;
         assert!(news.no_responders && news.payload.is_empty() && news.reply.is_none());
         assert_eq!(news.subject, "connector.c.reply.7");
-        assert_eq!(news.headers.get("Nats-Subject"), Some("chat.nobody"));
+        assert_eq!((news.headers.get("Nats-Subject"), news.status), (Some("chat.nobody"), Some(503)));
     }
     let push = next(&mut heard).await;
-    assert!(!push.no_responders);
+    assert!(!push.no_responders && push.status.is_none());
     assert_eq!((push.subject.as_str(), push.payload.as_ref()), ("connector.c.push", b"data".as_slice()));
 }
 

@@ -24,6 +24,7 @@ impl From<async_nats::Message> for Message {
             headers: headers.as_ref().map(from_map).unwrap_or_default(),
             payload,
             no_responders: status == Some(StatusCode::NO_RESPONDERS),
+            status: status.map(|status| status.as_u16()),
         }
     }
 }

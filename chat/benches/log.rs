@@ -1,0 +1,187 @@
+//! What the log in JetStream costs: reading a room back along its links, and activating small rooms. Starts a
+//! nats-server of its own, prints tables, and fails where a figure is worse than [`MOST_READ_MS`] or
+//! [`LEAST_ACTIVATIONS`].
+#![expect(clippy::unwrap_used, clippy::print_stdout, reason = "a program that measures, and prints what it found")]
+
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use chat::log::jetstream::JetStream;
+use chat::log::{Log, Sight};
+use chat::walk::{Step, Until, Walk, decode_all};
+use futures_util::StreamExt;
+use futures_util::stream::iter;
+use shared::bus::Bus;
+use shared::config::settings::{LogSettings, NatsSettings};
+use shared::ids::{Name, RoomId, ServerId};
+use shared::metrics::Metrics;
+use shared::record::{Entry, LINKS, Position, Record, VERSION};
+use shared::testing::NatsServer;
+use tokio::time::Instant;
+
+const ROOMS: usize = 10_000;
+const RECORDS: usize = 64;
+/// With the names and links around it, a record of about 235 bytes.
+const CONTENT: usize = 70;
+/// Records that somebody lacks who comes back.
+const MISSED: usize = 50;
+const READS: usize = 2_000;
+const FILL_IN_FLIGHT: usize = 256;
+const ACTIVATIONS_IN_FLIGHT: [usize; 4] = [1, 16, 64, 256];
+
+/// Milliseconds that half of the reads may take, with as many links as the owner makes.
+const MOST_READ_MS: f64 = 2.0;
+/// Activations per second, at [`JUDGED`] in flight.
+const LEAST_ACTIVATIONS: f64 = 3_000.0;
+const JUDGED: usize = 64;
+
+/// Linux counts the time of processes in hundredths of a second.
+const TICK: Duration = Duration::from_millis(10);
+
+/// A filled log.
+struct Filled {
+    nats: NatsServer,
+    log: Log,
+    /// Each room's positions, oldest first.
+    rooms: Vec<(RoomId, Vec<Position>)>,
+}
+
+fn main() -> ExitCode {
+    // One thread: what the log costs, without what many threads cost.
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    if runtime.block_on(measure()) { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+}
+
+/// Whether all figures are good enough.
+async fn measure() -> bool {
+    println!("{ROOMS} rooms x {RECORDS} records, JetStream on disk, one replica\n");
+    println!("last {MISSED} records of a room     p50 ms   p99 ms   CPU us: this process / nats-server");
+    let usual = Filled::with_links(LINKS).await;
+    let mut good = usual.read_back(LINKS).await <= MOST_READ_MS;
+    Filled::with_links(2 * LINKS).await.read_back(2 * LINKS).await;
+    println!("\nactivation (last, append)     per second   CPU us: this process / nats-server");
+    for sight in [Sight::Any, Sight::Certain] {
+        for in_flight in ACTIVATIONS_IN_FLIGHT {
+            let rate = usual.activate(sight, in_flight).await;
+            good &= in_flight != JUDGED || rate >= LEAST_ACTIVATIONS;
+        }
+    }
+    if !good {
+        println!(
+            "\ntoo slow: wanted are {MOST_READ_MS} ms at {LINKS} links, {LEAST_ACTIVATIONS}/s at {JUDGED} in flight"
+        );
+    }
+    good
+}
+
+impl Filled {
+    async fn with_links(links: usize) -> Self {
+        let nats = NatsServer::start_with_jetstream().await;
+        let bus = Bus::nats(nats.url(), &NatsSettings::default(), "bench", Metrics::new()).await.unwrap();
+        let log: Log = JetStream::open(bus, &LogSettings::default()).await.unwrap().into();
+        let mut rooms: Vec<_> = (0..ROOMS).map(|i| (RoomId::new(&format!("room-{i}")).unwrap(), Vec::new())).collect();
+        for _ in 0..RECORDS {
+            let appends = rooms.iter_mut().map(|(room, positions)| say(&log, room, positions, links));
+            iter(appends).buffer_unordered(FILL_IN_FLIGHT).collect::<()>().await;
+        }
+        Self { nats, log, rooms }
+    }
+
+    /// Reads the newest records of one room after the other; returns and prints the median in milliseconds.
+    async fn read_back(&self, links: usize) -> f64 {
+        let before = self.cpu();
+        let mut times = Vec::with_capacity(READS);
+        for (room, positions) in self.rooms.iter().cycle().take(READS) {
+            let asked = Instant::now();
+            assert_eq!(newest(&self.log, room, positions).await, MISSED);
+            times.push(asked.elapsed().as_secs_f64() * 1e3);
+        }
+        times.sort_by(f64::total_cmp);
+        let (p50, p99) = (times[READS / 2], times[READS * 99 / 100]);
+        println!("{links:>4} links                 {p50:>10.2} {p99:>8.2} {:>10}", self.cpu_each(before, READS));
+        p50
+    }
+
+    /// Activates one room after the other, so many at once; returns and prints how many in a second.
+    async fn activate(&self, sight: Sight, in_flight: usize) -> f64 {
+        let count = if in_flight == 1 { READS } else { 2 * ROOMS };
+        let (before, began) = (self.cpu(), Instant::now());
+        let activations = self.rooms.iter().cycle().take(count).map(|(room, _)| open(&self.log, room, sight));
+        iter(activations).buffer_unordered(in_flight).collect::<()>().await;
+        let rate = count as f64 / began.elapsed().as_secs_f64();
+        let cpu = self.cpu_each(before, count);
+        println!("{:<8} {in_flight:>4} in flight        {rate:>10.0}   {cpu}", format!("{sight:?}"));
+        rate
+    }
+
+    /// Processor time of this process and of the server.
+    fn cpu(&self) -> [Duration; 2] {
+        [processor_time("self"), processor_time(&self.nats.id().to_string())]
+    }
+
+    fn cpu_each(&self, before: [Duration; 2], count: usize) -> String {
+        let [this, nats] = self.cpu();
+        let each = |after: Duration, before: Duration| (after - before).as_secs_f64() * 1e6 / count as f64;
+        format!("{:.0} / {:.0}", each(this, before[0]), each(nats, before[1]))
+    }
+}
+
+/// Appends a message, linked as the owner links it.
+async fn say(log: &Log, room: &RoomId, positions: &mut Vec<Position>, links: usize) {
+    let entry = Entry::Say { from: Name::new("somebody").unwrap(), content: "x".repeat(CONTENT), id: None };
+    let record = record(positions.iter().rev().take(links).copied(), entry);
+    let expected = positions.last().copied().unwrap_or_default();
+    positions.push(log.append(room, expected, record).await.unwrap());
+}
+
+/// What the first record of an activation takes where the last one says everything.
+async fn open(log: &Log, room: &RoomId, sight: Sight) {
+    let (position, bytes) = log.last(room, sight).await.unwrap().last.unwrap();
+    let last = Record::decode(&bytes).unwrap();
+    let predecessors = std::iter::once(position).chain(last.predecessors()).take(LINKS);
+    log.append(room, position, record(predecessors, Entry::Open)).await.unwrap();
+}
+
+fn record(mut predecessors: impl Iterator<Item = Position>, entry: Entry) -> Bytes {
+    let record = Record {
+        v: VERSION,
+        prev: predecessors.next().unwrap_or_default(),
+        prev_time: 0,
+        links: predecessors.collect(),
+        time: shared::clock::now_ms(),
+        owner: ServerId::new("chat-server-1").unwrap(),
+        proposals: Vec::new(),
+        entries: vec![entry],
+        named: Vec::new(),
+        checkpoint: None,
+    };
+    record.encode().unwrap().into()
+}
+
+/// Reads a room's newest records along their links; how many these are.
+async fn newest(log: &Log, room: &RoomId, positions: &[Position]) -> usize {
+    let known = positions[positions.len() - MISSED - 1];
+    let (last, bytes) = log.last(room, Sight::Certain).await.unwrap().last.unwrap();
+    let mut walk = Walk::new(Until::After(known), last, Arc::new(Record::decode(&bytes).unwrap()));
+    loop {
+        match walk.next() {
+            Step::Read(wanted) => {
+                let read = log.read(room, &wanted).await.unwrap();
+                walk.feed(decode_all(wanted.into_iter().zip(read).collect()).unwrap());
+            }
+            Step::Done(records) => return records.len(),
+            Step::Gone => return 0,
+        }
+    }
+}
+
+/// What a process used so far, in user and kernel mode.
+fn processor_time(process: &str) -> Duration {
+    let stat = std::fs::read_to_string(format!("/proc/{process}/stat")).unwrap();
+    // The name, in parentheses, may hold anything; the two times are the 12th and 13th field behind it.
+    let (_, fields) = stat.rsplit_once(") ").unwrap();
+    let ticks: u32 = fields.split(' ').skip(11).take(2).map(|ticks| ticks.parse::<u32>().unwrap()).sum();
+    TICK * ticks
+}

@@ -1,0 +1,197 @@
+//! The rooms' log as one JetStream stream, asked over the bus. Rather says "unclear" than guesses.
+
+mod api;
+mod life;
+mod stream;
+
+use std::sync::Arc;
+
+use async_nats::jetstream::stream::{Config, Info};
+use bytes::Bytes;
+use futures_util::future::try_join_all;
+use shared::bus::{Bus, BusError};
+use shared::config::settings::LogSettings;
+use shared::ids::RoomId;
+use shared::record::{Epoch, Position};
+use shared::subjects;
+use tokio::sync::Mutex;
+use tokio::time::timeout;
+use tracing::{error, info};
+
+use self::api::{Api, ApiError, STREAM, Which, code};
+use self::life::{Found, Life, Lives};
+pub use self::stream::{Difference, OpenError};
+use super::{AppendError, ReadError, Sight, Tail};
+
+/// What JetStream says of a stream at its limit. The same code also stands for a disk that failed.
+const STREAM_IS_FULL: &str = "maximum bytes exceeded";
+
+/// The log of all rooms at a NATS server. Clones are the same log.
+///
+/// Its epoch is the stream's creation time. A stream that is gone is created again, empty and with another epoch.
+#[derive(Debug, Clone)]
+pub struct JetStream(Arc<Inner>);
+
+#[derive(Debug)]
+struct Inner {
+    api: Api,
+    wanted: Config,
+    lives: Lives,
+    // Who holds it looks; who waits for it mostly finds that somebody has.
+    looking: Mutex<()>,
+}
+
+impl JetStream {
+    /// Creates the stream, or checks that the one there has the settings that we want.
+    ///
+    /// # Errors
+    /// Each says what to do. A stream with other settings is refused and left as it is.
+    pub async fn open(bus: Bus, settings: &LogSettings) -> Result<Self, OpenError> {
+        let version = bus.nats_client().ok_or(OpenError::NoNats)?.server_info().version;
+        let lives = Lives::new(bus.connection());
+        let (api, wanted) = (Api::new(bus, settings.timeout()), stream::wanted(settings));
+        let (since, known) = (lives.moment(), lives.latest().highest());
+        let stream = stream::open(&api, &wanted, &version).await?;
+        info!(stream = STREAM, last = stream.state.last_sequence, "the rooms' log is open");
+        lives.found(since, found(&stream, known));
+        Ok(Self(Arc::new(Inner { api, wanted, lives, looking: Mutex::default() })))
+    }
+
+    /// See [`super::Log::append`].
+    pub async fn append(&self, room: &RoomId, expected: Position, record: Bytes) -> Result<Position, AppendError> {
+        let Inner { api, lives, .. } = &*self.0;
+        let life = lives.latest();
+        // Read before sending: what others append meanwhile must not make a good answer look low.
+        let highest = life.highest().max(expected);
+        let outcome = match api.append(subjects::log(room), expected, record).await {
+            Ok(position) if position > highest => {
+                life.saw(position);
+                return Ok(position);
+            }
+            Ok(Position(low)) => {
+                let Position(highest) = highest;
+                AppendError::Unclear(format!("it gave position {low} after {highest}: this is another stream"))
+            }
+            Err(error) => append_error(error),
+        };
+        if outcome != AppendError::Full {
+            lives.doubt();
+        }
+        Err(outcome)
+    }
+
+    /// See [`super::Log::last`].
+    pub async fn last(&self, room: &RoomId, sight: Sight) -> Result<Tail, ReadError> {
+        let life = self.certain_life().await?;
+        let (api, subject) = (&self.0.api, subjects::log(room));
+        let stored = match sight {
+            Sight::Any => api.nearest(Which::LastOf(&subject)).await,
+            Sight::Certain => api.leader(Which::LastOf(&subject)).await,
+        };
+        let stored = stored.map_err(|error| self.unreadable(&error))?;
+        let last = stored.map(|stored| (stored.position, stored.bytes));
+        life.saw(last.as_ref().map_or(Position::NONE, |(position, _)| *position));
+        Ok(Tail { epoch: life.epoch, last })
+    }
+
+    /// See [`super::Log::read`].
+    pub async fn read(&self, room: &RoomId, positions: &[Position]) -> Result<Vec<Option<Bytes>>, ReadError> {
+        let subject = subjects::log(room);
+        let reads = positions.iter().map(|&position| self.read_one(&subject, position));
+        try_join_all(reads).await.map_err(|error| self.unreadable(&error))
+    }
+
+    async fn read_one(&self, subject: &str, position: Position) -> Result<Option<Bytes>, ApiError> {
+        if position == Position::NONE {
+            return Ok(None);
+        }
+        let stored = match self.0.api.nearest(Which::At(position)).await? {
+            Some(stored) => Some(stored),
+            // A replica may be behind; only the leader can say that something is not there.
+            None => self.0.api.leader(Which::At(position)).await?,
+        };
+        Ok(stored.filter(|stored| stored.subject == subject).map(|stored| stored.bytes))
+    }
+
+    /// See [`super::Log::look`].
+    pub async fn look(&self) -> Result<Epoch, ReadError> {
+        let look = async {
+            let _looking = self.0.looking.lock().await;
+            self.look_now().await
+        };
+        Ok(self.in_time(look).await?.epoch)
+    }
+
+    /// The stream's life, looked at if there is reason to.
+    async fn certain_life(&self) -> Result<Arc<Life>, ReadError> {
+        if let Some(life) = self.0.lives.believed() {
+            return Ok(life);
+        }
+        let look = async {
+            let _looking = self.0.looking.lock().await;
+            match self.0.lives.believed() {
+                Some(life) => Ok(life),
+                None => self.look_now().await,
+            }
+        };
+        self.in_time(look).await
+    }
+
+    /// Waiting for somebody else's look counts, too.
+    async fn in_time<T>(&self, look: impl Future<Output = Result<T, ApiError>>) -> Result<T, ReadError> {
+        let outcome = timeout(self.0.api.within(), look).await;
+        outcome.unwrap_or(Err(ApiError::Bus(BusError::TimedOut))).map_err(|error| ReadError(error.to_string()))
+    }
+
+    async fn look_now(&self) -> Result<Arc<Life>, ApiError> {
+        let Inner { api, lives, .. } = &*self.0;
+        // Known before asking: what others append meanwhile must not look lost.
+        let (since, known) = (lives.moment(), lives.latest().highest());
+        let stream = match api.info().await {
+            Err(error) if error.is(code::NO_STREAM) => self.create_again().await?,
+            info => info?,
+        };
+        Ok(lives.found(since, found(&stream, known)))
+    }
+
+    async fn create_again(&self) -> Result<Info, ApiError> {
+        let Inner { api, lives, wanted, .. } = &*self.0;
+        let lost = lives.latest();
+        error!(
+            stream = STREAM,
+            epoch = lost.epoch.0,
+            last = lost.highest().0,
+            "the rooms' log is gone, and all that was said with it; an empty one is created"
+        );
+        match api.create(wanted).await {
+            Err(error) if error.is(code::STREAM_EXISTS) => api.info().await,
+            created => created,
+        }
+    }
+
+    fn unreadable(&self, error: &ApiError) -> ReadError {
+        self.0.lives.doubt();
+        ReadError(error.to_string())
+    }
+}
+
+fn append_error(error: ApiError) -> AppendError {
+    let ApiError::Refused { code, description } = &error else {
+        return AppendError::Unclear(error.to_string());
+    };
+    match *code {
+        code::WRONG_LAST | code::WRONG_LAST_CONSTANT => AppendError::Refused,
+        code::RESOURCES | code::STORAGE | code::ACCOUNT_FULL => AppendError::Full,
+        code::STORE_FAILED if description == STREAM_IS_FULL => AppendError::Full,
+        _ => AppendError::Unclear(error.to_string()),
+    }
+}
+
+fn found(stream: &Info, known: Position) -> Found {
+    let created = stream.created.unix_timestamp_nanos() / 1_000_000;
+    Found {
+        epoch: Epoch(u64::try_from(created).unwrap_or_default()),
+        last: Position(stream.state.last_sequence),
+        known,
+    }
+}

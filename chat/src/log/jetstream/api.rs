@@ -1,0 +1,293 @@
+//! Questions to JetStream over the bus and what it answers, parsed. Knows nothing of what an answer means for the log.
+
+use std::borrow::Cow;
+use std::time::Duration;
+
+use async_nats::jetstream::stream::{Config, Info};
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use bytes::Bytes;
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
+use shared::bus::{Bus, BusError, Headers, Message, Outgoing};
+use shared::record::Position;
+use thiserror::Error;
+
+/// The stream of all rooms.
+pub(super) const STREAM: &str = "ROOMS";
+
+/// The status of a direct read that found nothing.
+const NOT_THERE: u16 = 404;
+
+/// Codes of JetStream's errors, as far as it matters which one it is.
+pub(super) mod code {
+    pub(in super::super) const ACCOUNT_FULL: u64 = 10_002;
+    pub(in super::super) const NO_PEERS: u64 = 10_005;
+    pub(in super::super) const RESOURCES: u64 = 10_023;
+    pub(in super::super) const MEMORY: u64 = 10_028;
+    pub(in super::super) const NO_ACCOUNT: u64 = 10_035;
+    pub(in super::super) const NO_MESSAGE: u64 = 10_037;
+    pub(in super::super) const NOT_FOR_ACCOUNT: u64 = 10_039;
+    pub(in super::super) const STORAGE: u64 = 10_047;
+    pub(in super::super) const STREAM_EXISTS: u64 = 10_058;
+    pub(in super::super) const NO_STREAM: u64 = 10_059;
+    pub(in super::super) const OVERLAP: u64 = 10_065;
+    pub(in super::super) const WRONG_LAST: u64 = 10_071;
+    pub(in super::super) const NO_REPLICAS: u64 = 10_074;
+    pub(in super::super) const NOT_ENABLED: u64 = 10_076;
+    pub(in super::super) const STORE_FAILED: u64 = 10_077;
+    pub(in super::super) const ACCOUNT_STREAM_BYTES: u64 = 10_122;
+    /// As [`WRONG_LAST`], without saying which one is the last.
+    pub(in super::super) const WRONG_LAST_CONSTANT: u64 = 10_164;
+}
+
+/// Why a question has no good answer.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+pub(super) enum ApiError {
+    /// None came; whether the question was acted on is unknown, except after [`BusError::NoResponders`].
+    #[error("{0}")]
+    Bus(#[from] BusError),
+    /// JetStream says no.
+    #[error("JetStream says: {description} ({code})")]
+    Refused {
+        /// One of [`code`].
+        code: u64,
+        /// In its words.
+        description: String,
+    },
+    /// It cannot be read.
+    #[error("an answer of JetStream cannot be read: {0}")]
+    Garbled(String),
+}
+
+impl ApiError {
+    /// Whether JetStream refused with this code.
+    pub(super) fn is(&self, wanted: u64) -> bool {
+        matches!(self, Self::Refused { code, .. } if *code == wanted)
+    }
+}
+
+/// A message of the stream.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Stored {
+    pub(super) subject: String,
+    pub(super) position: Position,
+    pub(super) bytes: Bytes,
+}
+
+/// Which message is asked for.
+#[derive(Debug, Serialize)]
+pub(super) enum Which<'a> {
+    #[serde(rename = "seq")]
+    At(Position),
+    #[serde(rename = "last_by_subj")]
+    LastOf(&'a str),
+}
+
+/// JetStream, as it is reached over a bus. Every question ends within the deadline.
+#[derive(Debug)]
+pub(super) struct Api {
+    bus: Bus,
+    within: Duration,
+}
+
+impl Api {
+    pub(super) fn new(bus: Bus, within: Duration) -> Self {
+        Self { bus, within }
+    }
+
+    pub(super) fn within(&self) -> Duration {
+        self.within
+    }
+
+    /// The stream's settings and state.
+    pub(super) async fn info(&self) -> Result<Info, ApiError> {
+        let answer = self.ask(format!("$JS.API.STREAM.INFO.{STREAM}"), Bytes::new()).await?;
+        parse(&answer.payload)
+    }
+
+    /// Creates the stream; one that exists with the same settings is as good.
+    pub(super) async fn create(&self, config: &Config) -> Result<Info, ApiError> {
+        let answer = self.ask(format!("$JS.API.STREAM.CREATE.{STREAM}"), json(config)?).await?;
+        parse(&answer.payload)
+    }
+
+    /// Appends to a subject if `expected` is its last position; returns the position.
+    pub(super) async fn append(
+        &self,
+        subject: String,
+        expected: Position,
+        payload: Bytes,
+    ) -> Result<Position, ApiError> {
+        let headers = Headers::new().with("Nats-Expected-Last-Subject-Sequence", expected.0.to_string());
+        let question = Outgoing { subject, reply: None, headers, payload };
+        acknowledged(&self.bus.request(question, self.within).await?.payload)
+    }
+
+    /// Asks the nearest replica, which may be behind.
+    pub(super) async fn nearest(&self, which: Which<'_>) -> Result<Option<Stored>, ApiError> {
+        let direct = format!("$JS.API.DIRECT.GET.{STREAM}");
+        let answer = match which {
+            Which::LastOf(subject) => self.ask(format!("{direct}.{subject}"), Bytes::new()).await?,
+            Which::At(_) => self.ask(direct, json(&which)?).await?,
+        };
+        direct_answer(&answer)
+    }
+
+    /// Asks the stream's leader, which knows all that was acknowledged.
+    pub(super) async fn leader(&self, which: Which<'_>) -> Result<Option<Stored>, ApiError> {
+        let answer = self.ask(format!("$JS.API.STREAM.MSG.GET.{STREAM}"), json(&which)?).await?;
+        leader_answer(&answer.payload)
+    }
+
+    async fn ask(&self, subject: String, payload: Bytes) -> Result<Message, ApiError> {
+        let question = Outgoing { subject, payload, ..Outgoing::default() };
+        Ok(self.bus.request(question, self.within).await?)
+    }
+}
+
+/// The part of an answer that says no.
+#[derive(Debug, Deserialize)]
+struct Refusal {
+    #[serde(default)]
+    err_code: u64,
+    #[serde(default)]
+    description: String,
+}
+
+impl From<Refusal> for ApiError {
+    fn from(refusal: Refusal) -> Self {
+        Self::Refused { code: refusal.err_code, description: refusal.description }
+    }
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(untagged)]
+enum Answer<T> {
+    Refused { error: Refusal },
+    Granted(T),
+}
+
+#[derive(Debug, Deserialize)]
+struct Ack<'a> {
+    #[serde(borrow, default)]
+    stream: Cow<'a, str>,
+    #[serde(default)]
+    seq: u64,
+    error: Option<Refusal>,
+}
+
+#[derive(Debug, Deserialize)]
+struct Found {
+    message: FoundMessage,
+}
+
+#[derive(Debug, Deserialize)]
+struct FoundMessage {
+    subject: String,
+    seq: Position,
+    /// Base64; left out when empty.
+    #[serde(default)]
+    data: String,
+}
+
+fn json(value: &impl Serialize) -> Result<Bytes, ApiError> {
+    serde_json::to_vec(value).map(Bytes::from).map_err(|error| ApiError::Garbled(error.to_string()))
+}
+
+fn parse<T: DeserializeOwned>(payload: &[u8]) -> Result<T, ApiError> {
+    match serde_json::from_slice(payload) {
+        Ok(Answer::Granted(answer)) => Ok(answer),
+        Ok(Answer::Refused { error }) => Err(error.into()),
+        Err(error) => Err(ApiError::Garbled(error.to_string())),
+    }
+}
+
+fn acknowledged(payload: &[u8]) -> Result<Position, ApiError> {
+    let ack: Ack<'_> = serde_json::from_slice(payload).map_err(|error| ApiError::Garbled(error.to_string()))?;
+    match ack.error {
+        Some(refusal) => Err(refusal.into()),
+        None if ack.stream == STREAM && ack.seq > 0 => Ok(Position(ack.seq)),
+        None => Err(ApiError::Garbled(format!("acknowledged by stream {:?} at {}", ack.stream, ack.seq))),
+    }
+}
+
+/// The answer to a direct read: the message itself, what is about it in headers.
+fn direct_answer(answer: &Message) -> Result<Option<Stored>, ApiError> {
+    match answer.status {
+        None => {}
+        Some(NOT_THERE) => return Ok(None),
+        Some(status) => return Err(ApiError::Garbled(format!("status {status}"))),
+    }
+    let header = |name| answer.headers.get(name).ok_or_else(|| ApiError::Garbled(format!("no header {name}")));
+    let position = header("Nats-Sequence")?.parse().map(Position);
+    Ok(Some(Stored {
+        subject: header("Nats-Subject")?.to_owned(),
+        position: position.map_err(|_| ApiError::Garbled("Nats-Sequence is no number".to_owned()))?,
+        // A copy, because it is kept, and a slice keeps the whole buffer that it was read into.
+        bytes: Bytes::copy_from_slice(&answer.payload),
+    }))
+}
+
+fn leader_answer(payload: &[u8]) -> Result<Option<Stored>, ApiError> {
+    let FoundMessage { subject, seq, data } = match parse(payload) {
+        Ok(Found { message }) => message,
+        Err(error) if error.is(code::NO_MESSAGE) => return Ok(None),
+        Err(error) => return Err(error),
+    };
+    let bytes = STANDARD.decode(data).map_err(|error| ApiError::Garbled(error.to_string()))?;
+    Ok(Some(Stored { subject, position: seq, bytes: bytes.into() }))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn direct(status: Option<u16>, headers: Headers) -> Message {
+        Message {
+            subject: "_INBOX.1".to_owned(),
+            reply: None,
+            headers,
+            payload: Bytes::from_static(b"record"),
+            no_responders: false,
+            status,
+        }
+    }
+
+    #[test]
+    fn an_ack_is_a_position_of_our_stream() {
+        assert_eq!(acknowledged(br#"{"stream":"ROOMS","seq":7}"#), Ok(Position(7)));
+        for odd in [r#"{"stream":"OTHER","seq":7}"#, r#"{"stream":"ROOMS","seq":0}"#, "{}", "", "7", "[]"] {
+            assert!(matches!(acknowledged(odd.as_bytes()), Err(ApiError::Garbled(_))), "{odd}");
+        }
+    }
+
+    #[test]
+    fn an_ack_that_says_no_says_why() {
+        let no = br#"{"error":{"code":400,"err_code":10071,"description":"wrong last"},"stream":"ROOMS","seq":0}"#;
+        let error = acknowledged(no).unwrap_err();
+        assert!(error.is(code::WRONG_LAST), "{error}");
+    }
+
+    #[test]
+    fn a_direct_read_is_a_message_or_nothing_or_an_error() {
+        let headers = Headers::new().with("Nats-Sequence", "9").with("Nats-Subject", "log.a");
+        let stored =
+            Stored { subject: "log.a".to_owned(), position: Position(9), bytes: Bytes::from_static(b"record") };
+        assert_eq!(direct_answer(&direct(None, headers.clone())), Ok(Some(stored)));
+        assert_eq!(direct_answer(&direct(Some(404), Headers::new())), Ok(None));
+        assert!(direct_answer(&direct(Some(408), headers)).is_err());
+        assert!(direct_answer(&direct(None, Headers::new())).is_err());
+    }
+
+    #[test]
+    fn a_read_from_the_leader_is_a_message_or_nothing_or_an_error() {
+        let found = br#"{"message":{"subject":"log.a","seq":9,"data":"cmVjb3Jk","time":"2026-01-01T00:00:00Z"}}"#;
+        let stored =
+            Stored { subject: "log.a".to_owned(), position: Position(9), bytes: Bytes::from_static(b"record") };
+        assert_eq!(leader_answer(found), Ok(Some(stored)));
+        assert_eq!(leader_answer(br#"{"error":{"code":404,"err_code":10037,"description":"none"}}"#), Ok(None));
+        assert!(leader_answer(br#"{"error":{"code":503,"err_code":10008,"description":"wait"}}"#).is_err());
+        assert!(leader_answer(br#"{"message":{"subject":"log.a","seq":9,"data":"?"}}"#).is_err());
+    }
+}

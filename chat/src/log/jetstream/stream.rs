@@ -1,0 +1,272 @@
+//! The stream's settings: what we want, what is there, and what to do about the difference. Never changes a stream.
+
+use std::fmt;
+use std::time::Duration;
+
+use async_nats::jetstream::stream::{Config, DiscardPolicy, Info, RetentionPolicy, StorageType};
+use shared::bus::BusError;
+use shared::config::settings::LogSettings;
+use shared::subjects;
+use thiserror::Error;
+
+use super::api::{Api, ApiError, STREAM, code};
+
+/// The shortest that the server takes. Records carry no message ids, so nothing is ever found to be a duplicate.
+const DUPLICATE_WINDOW: Duration = Duration::from_millis(100);
+
+/// Why the log cannot be opened. All of it is the operator's matter, so each says what to do.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+pub enum OpenError {
+    /// The bus is the one inside this process.
+    #[error("the JetStream log needs a NATS server: add --nats URL, or use --log memory")]
+    NoNats,
+    /// The server, or our account, has no JetStream.
+    #[error(
+        "JetStream is not enabled at the NATS server: start nats-server with -js (and enable it for the account in \
+         use, if there are several), or use --log memory"
+    )]
+    NotEnabled,
+    /// There is a stream, not as the settings want it.
+    #[error("the stream {STREAM} exists with other settings, and is never changed silently: {}", list(.0))]
+    Differs(Vec<Difference>),
+    /// The server created a stream, not as it was asked to.
+    #[error(
+        "the NATS server {version} is too old, it ignores settings of the stream {STREAM}: {}; upgrade it to 2.12.7 or \
+         later",
+        list(.differences)
+    )]
+    TooOld {
+        /// The server's version.
+        version: String,
+        /// What it ignored.
+        differences: Vec<Difference>,
+    },
+    /// There is not as much space as the log may take.
+    #[error(
+        "JetStream has no {bytes} bytes for the stream {STREAM} ({reason}): lower log.max_total_bytes, or raise \
+         max_file_store in nats-server's configuration or the account's limits"
+    )]
+    NoSpace {
+        /// `log.max_total_bytes`.
+        bytes: i64,
+        /// What the server says.
+        reason: String,
+    },
+    /// There are not as many servers as replicas.
+    #[error(
+        "JetStream has no {replicas} servers for the stream {STREAM} ({reason}): lower log.replicas, or add servers to \
+         the NATS cluster"
+    )]
+    NoReplicas {
+        /// `log.replicas`.
+        replicas: usize,
+        /// What the server says.
+        reason: String,
+    },
+    /// Another stream has the rooms' subjects.
+    #[error(
+        "another stream than {STREAM} holds subjects of {} ({reason}): find it with `nats stream find --subject` and \
+         remove it, or use another account",
+        subjects::LOGS
+    )]
+    Overlap {
+        /// What the server says.
+        reason: String,
+    },
+    /// No answer; what one who may not ask gets, too.
+    #[error(
+        "JetStream gave no answer within {within_ms} ms: see that the user may publish to $JS.API.> and {} (the NATS \
+         server's log tells of violations), or raise log.timeout_ms",
+        subjects::LOGS
+    )]
+    Silent {
+        /// `log.timeout_ms`.
+        within_ms: u128,
+    },
+    /// Anything else.
+    #[error("the stream {STREAM} cannot be opened: {0}")]
+    Other(String),
+}
+
+/// A setting of the stream that is not what we want.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Difference {
+    /// Its name in the stream's configuration.
+    pub name: &'static str,
+    /// Its value.
+    pub found: String,
+    /// What our settings want.
+    pub wanted: String,
+    /// The option of `nats stream edit` that changes it; none if nothing can.
+    pub option: Option<&'static str>,
+    /// Our setting; none if there is none.
+    pub setting: Option<&'static str>,
+}
+
+impl fmt::Display for Difference {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { name, found, wanted, .. } = self;
+        write!(f, "{name} is {found}, wanted is {wanted} (")?;
+        match self.option {
+            Some(option) => write!(f, "`nats stream edit {STREAM} {option}={wanted}`")?,
+            None => write!(f, "cannot be changed: remove the stream, with all that was said, or use another account")?,
+        }
+        if let Some(setting) = self.setting {
+            write!(f, " or change {setting}")?;
+        }
+        f.write_str(")")
+    }
+}
+
+fn list(differences: &[Difference]) -> String {
+    differences.iter().map(Difference::to_string).collect::<Vec<_>>().join("; ")
+}
+
+/// The stream that the settings want.
+pub(super) fn wanted(settings: &LogSettings) -> Config {
+    Config {
+        name: STREAM.to_owned(),
+        subjects: vec![subjects::LOGS.to_owned()],
+        storage: StorageType::File,
+        retention: RetentionPolicy::Limits,
+        discard: DiscardPolicy::New,
+        max_messages_per_subject: signed(settings.max_records),
+        max_age: Duration::from_secs(u64::from(settings.max_age_hours) * 3_600),
+        max_bytes: signed(settings.max_total_bytes),
+        num_replicas: settings.replicas,
+        allow_direct: true,
+        duplicate_window: DUPLICATE_WINDOW,
+        ..Config::default()
+    }
+}
+
+/// Creates the stream, or checks the one that is there.
+pub(super) async fn open(api: &Api, wanted: &Config, version: &str) -> Result<Info, OpenError> {
+    let explain = |error| explain(error, wanted, api.within());
+    let (info, created) = match api.info().await {
+        Err(error) if error.is(code::NO_STREAM) => create(api, wanted).await.map_err(explain)?,
+        there => (there.map_err(explain)?, false),
+    };
+    let differences = differences(&info.config, wanted);
+    match (differences.is_empty(), created) {
+        (true, _) => Ok(info),
+        (false, true) => Err(OpenError::TooOld { version: version.to_owned(), differences }),
+        (false, false) => Err(OpenError::Differs(differences)),
+    }
+}
+
+/// The stream, and whether it was this that created it; another process may do so in the same moment.
+async fn create(api: &Api, wanted: &Config) -> Result<(Info, bool), ApiError> {
+    match api.create(wanted).await {
+        Err(error) if error.is(code::STREAM_EXISTS) => Ok((api.info().await?, false)),
+        created => Ok((created?, true)),
+    }
+}
+
+fn explain(error: ApiError, wanted: &Config, within: Duration) -> OpenError {
+    let (code, reason) = match error {
+        ApiError::Bus(BusError::NoResponders) => return OpenError::NotEnabled,
+        ApiError::Bus(BusError::TimedOut) => return OpenError::Silent { within_ms: within.as_millis() },
+        ApiError::Refused { code, description } => (code, description),
+        other => return OpenError::Other(other.to_string()),
+    };
+    match code {
+        code::NOT_ENABLED | code::NOT_FOR_ACCOUNT | code::NO_ACCOUNT => OpenError::NotEnabled,
+        code::RESOURCES | code::STORAGE | code::MEMORY | code::ACCOUNT_FULL | code::ACCOUNT_STREAM_BYTES => {
+            OpenError::NoSpace { bytes: wanted.max_bytes, reason }
+        }
+        code::NO_PEERS | code::NO_REPLICAS => OpenError::NoReplicas { replicas: wanted.num_replicas, reason },
+        code::OVERLAP => OpenError::Overlap { reason },
+        _ => OpenError::Other(format!("{reason} ({code})")),
+    }
+}
+
+/// Where `found` is not as `wanted`, of what the log depends on.
+fn differences(found: &Config, wanted: &Config) -> Vec<Difference> {
+    let texts = values(found).into_iter().zip(values(wanted));
+    let different = SETTINGS.iter().zip(texts).filter(|(_, (found, wanted))| found != wanted);
+    different
+        .map(|(&(name, option, setting), (found, wanted))| Difference { name, found, wanted, option, setting })
+        .collect()
+}
+
+/// Name in the configuration, option of `nats stream edit`, our setting; in the order of [`values`].
+const SETTINGS: [(&str, Option<&str>, Option<&str>); 13] = [
+    ("subjects", Some("--subjects"), None),
+    ("storage", None, None),
+    ("retention", None, None),
+    ("discard", Some("--discard"), None),
+    ("discard_new_per_subject", Some("--discard-per-subject"), None),
+    ("max_msgs_per_subject", Some("--max-msgs-per-subject"), Some("log.max_records")),
+    ("max_age", Some("--max-age"), Some("log.max_age_hours")),
+    ("max_bytes", Some("--max-bytes"), Some("log.max_total_bytes")),
+    ("max_msgs", Some("--max-msgs"), None),
+    ("max_msg_size", Some("--max-msg-size"), None),
+    ("num_replicas", Some("--replicas"), Some("log.replicas")),
+    ("allow_direct", Some("--allow-direct"), None),
+    ("no_ack", None, None),
+];
+
+fn values(config: &Config) -> [String; 13] {
+    [
+        config.subjects.join(","),
+        format!("{:?}", config.storage).to_lowercase(),
+        format!("{:?}", config.retention).to_lowercase(),
+        format!("{:?}", config.discard).to_lowercase(),
+        config.discard_new_per_subject.to_string(),
+        limit(config.max_messages_per_subject),
+        age(config.max_age),
+        limit(config.max_bytes),
+        limit(config.max_messages),
+        limit(config.max_message_size.into()),
+        config.num_replicas.to_string(),
+        config.allow_direct.to_string(),
+        config.no_ack.to_string(),
+    ]
+}
+
+/// No limit is 0 where it is asked for, and -1 where it is told.
+fn limit(value: i64) -> String {
+    if value <= 0 { "-1".to_owned() } else { value.to_string() }
+}
+
+fn age(age: Duration) -> String {
+    let secs = age.as_secs();
+    if secs.is_multiple_of(3_600) { format!("{}h", secs / 3_600) } else { format!("{}s", age.as_secs_f64()) }
+}
+
+fn signed(value: usize) -> i64 {
+    i64::try_from(value).unwrap_or(i64::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_the_server_fills_in_is_no_difference() {
+        let wanted = wanted(&LogSettings::default());
+        let echoed = Config { max_messages: -1, max_message_size: -1, max_consumers: -1, ..wanted.clone() };
+        assert_eq!(differences(&echoed, &wanted), []);
+    }
+
+    #[test]
+    fn differences_say_what_is_found_wanted_and_to_be_done() {
+        let wanted = wanted(&LogSettings::default());
+        let found = Config {
+            storage: StorageType::Memory,
+            max_age: Duration::from_millis(1_500),
+            max_messages_per_subject: 7,
+            ..wanted.clone()
+        };
+        let texts: Vec<_> = differences(&found, &wanted).iter().map(Difference::to_string).collect();
+        assert!(texts[0].starts_with("storage is memory, wanted is file (cannot be changed"), "{}", texts[0]);
+        assert_eq!(
+            texts[1],
+            "max_msgs_per_subject is 7, wanted is 10000 (`nats stream edit ROOMS --max-msgs-per-subject=10000` or \
+             change log.max_records)"
+        );
+        assert!(texts[2].starts_with("max_age is 1.5s, wanted is 168h"), "{}", texts[2]);
+        assert_eq!(texts.len(), 3);
+    }
+}

@@ -1,0 +1,228 @@
+//! What only the log in JetStream has to stand: a server that dies, freezes, loses everything, or is set up otherwise.
+#![expect(clippy::unwrap_used, reason = "helpers of a test")]
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use async_nats::jetstream::{self, stream};
+use bytes::Bytes;
+use chat::log::jetstream::{JetStream, OpenError};
+use chat::log::{AppendError, Log, Sight};
+use futures_util::future::join_all;
+use shared::bus::Bus;
+use shared::config::settings::{LogSettings, NatsSettings};
+use shared::ids::RoomId;
+use shared::metrics::Metrics;
+use shared::record::Position;
+use shared::testing::{NatsServer, eventually};
+use tokio::time::Instant;
+
+/// The longest that anything here may take.
+const DEADLINE: Duration = Duration::from_secs(20);
+
+/// A log at a server of its own, and a connection to manage its stream with.
+struct World {
+    nats: NatsServer,
+    bus: Bus,
+    log: Log,
+}
+
+impl World {
+    async fn new() -> Self {
+        Self::with(&settings()).await
+    }
+
+    async fn with(settings: &LogSettings) -> Self {
+        let nats = NatsServer::start_with_jetstream().await;
+        let bus = connect(&nats).await;
+        let log = JetStream::open(bus.clone(), settings).await.unwrap().into();
+        Self { nats, bus, log }
+    }
+
+    fn jetstream(&self) -> jetstream::Context {
+        jetstream::new(self.bus.nats_client().unwrap().clone())
+    }
+
+    async fn config(&self) -> stream::Config {
+        self.jetstream().get_stream("ROOMS").await.unwrap().cached_info().config.clone()
+    }
+
+    /// Appends to a room whose last record is at `expected`.
+    async fn append(&self, name: &str, expected: Position, text: &'static str) -> Result<Position, AppendError> {
+        self.log.append(&room(name), expected, Bytes::from_static(text.as_bytes())).await
+    }
+
+    async fn last(&self, name: &str) -> Option<(Position, Bytes)> {
+        self.log.last(&room(name), Sight::Certain).await.unwrap().last
+    }
+}
+
+fn settings() -> LogSettings {
+    LogSettings { max_total_bytes: 8 * 1024 * 1024, ..LogSettings::default() }
+}
+
+fn room(name: &str) -> RoomId {
+    RoomId::new(name).unwrap()
+}
+
+async fn connect(nats: &NatsServer) -> Bus {
+    let settings = NatsSettings { reconnect_max_ms: 20, ..NatsSettings::default() };
+    Bus::nats(nats.url(), &settings, "log", Metrics::new()).await.unwrap()
+}
+
+/// A server with this configuration file.
+async fn configured(text: &str) -> NatsServer {
+    let name = format!("nats-{:016x}.conf", rand::random::<u64>());
+    let file: PathBuf = Path::new(env!("CARGO_TARGET_TMPDIR")).join(name);
+    std::fs::write(&file, text).unwrap();
+    let nats = NatsServer::start_with(&["-js", "-c", file.to_str().unwrap()]).await;
+    std::fs::remove_file(file).unwrap();
+    nats
+}
+
+async fn refusal(nats: &NatsServer, settings: &LogSettings) -> OpenError {
+    JetStream::open(connect(nats).await, settings).await.unwrap_err()
+}
+
+#[tokio::test]
+async fn what_is_too_old_goes_and_its_positions_do_not_come_again() {
+    let world = World::new().await;
+    let old = world.append("lobby", Position::NONE, "old").await.unwrap();
+    let short = stream::Config { max_age: Duration::from_millis(200), ..world.config().await };
+    world.jetstream().update_stream(&short).await.unwrap();
+    eventually(DEADLINE, "the record to be too old", async || world.last("lobby").await.is_none()).await;
+    assert_eq!(world.log.read(&room("lobby"), &[old]).await.unwrap(), [None]);
+    assert_eq!(world.append("lobby", old, "new").await, Err(AppendError::Refused));
+    assert!(world.append("lobby", Position::NONE, "new").await.unwrap() > old);
+}
+
+#[tokio::test]
+async fn a_killed_server_keeps_all_and_the_log_goes_on() {
+    let mut world = World::new().await;
+    let epoch = world.log.look().await.unwrap();
+    let one = world.append("lobby", Position::NONE, "one").await.unwrap();
+    world.nats.kill();
+    assert!(matches!(world.append("lobby", one, "two").await, Err(AppendError::Unclear(_))));
+    assert!(world.log.last(&room("lobby"), Sight::Any).await.is_err());
+    assert!(world.log.read(&room("lobby"), &[one]).await.is_err(), "a read that fails does not say that it is gone");
+    world.nats.restart().await;
+    eventually(DEADLINE, "the log to be back", async || world.log.look().await.is_ok()).await;
+    assert_eq!(world.log.last(&room("lobby"), Sight::Any).await.unwrap().epoch, epoch);
+    assert_eq!(world.last("lobby").await, Some((one, Bytes::from_static(b"one"))));
+    assert!(world.append("lobby", one, "two").await.unwrap() > one);
+}
+
+#[tokio::test]
+async fn a_frozen_server_makes_appends_unclear_and_a_late_one_is_found() {
+    let world = World::with(&LogSettings { timeout_ms: 300, ..settings() }).await;
+    let one = world.append("lobby", Position::NONE, "one").await.unwrap();
+    world.nats.pause().await;
+    let asked = Instant::now();
+    assert!(matches!(world.append("lobby", one, "late").await, Err(AppendError::Unclear(_))));
+    let lobby = room("lobby");
+    let reads = join_all((0..50).map(|_| world.log.last(&lobby, Sight::Any))).await;
+    assert!(reads.iter().all(Result::is_err));
+    assert!(asked.elapsed() < Duration::from_secs(5), "everybody waits at the same time: {:?}", asked.elapsed());
+    world.nats.resume();
+    let late = async || world.log.last(&lobby, Sight::Certain).await.ok()?.last;
+    eventually(DEADLINE, "the late record", async || late().await.is_some_and(|(_, bytes)| bytes == "late")).await;
+    assert_eq!(world.append("lobby", one, "again").await, Err(AppendError::Refused));
+}
+
+#[tokio::test]
+async fn a_stream_that_is_gone_is_created_again_in_another_epoch() {
+    let world = World::new().await;
+    let epoch = world.log.look().await.unwrap();
+    let one = world.append("lobby", Position::NONE, "one").await.unwrap();
+    world.jetstream().delete_stream("ROOMS").await.unwrap();
+    assert!(matches!(world.append("lobby", one, "two").await, Err(AppendError::Unclear(_))));
+    let tail = world.log.last(&room("lobby"), Sight::Any).await.unwrap();
+    assert_eq!(tail.last, None);
+    assert!(tail.epoch > epoch);
+    assert_eq!(world.append("lobby", Position::NONE, "new").await, Ok(Position(1)));
+}
+
+#[tokio::test]
+async fn a_position_of_another_stream_is_not_believed() {
+    let world = World::new().await;
+    let epoch = world.log.look().await.unwrap();
+    let one = world.append("lobby", Position::NONE, "one").await.unwrap();
+    let config = world.config().await;
+    world.jetstream().delete_stream("ROOMS").await.unwrap();
+    world.jetstream().create_stream(&config).await.unwrap();
+    assert!(matches!(world.append("attic", Position::NONE, "low").await, Err(AppendError::Unclear(_))));
+    let tail = world.log.last(&room("attic"), Sight::Any).await.unwrap();
+    assert!(tail.epoch > epoch);
+    assert_eq!(tail.last, Some((one, Bytes::from_static(b"low"))), "it was appended after all");
+    assert!(world.append("attic", one, "next").await.unwrap() > one);
+}
+
+#[tokio::test]
+async fn many_may_open_the_log_at_once() {
+    let nats = NatsServer::start_with_jetstream().await;
+    let open = async |_| {
+        let log = Log::from(JetStream::open(connect(&nats).await, &settings()).await.unwrap());
+        log.look().await.unwrap()
+    };
+    let epochs = join_all((0..5).map(open)).await;
+    assert!(epochs.iter().all(|epoch| *epoch == epochs[0]), "{epochs:?}");
+}
+
+#[tokio::test]
+async fn a_stream_with_other_settings_is_refused_and_left_alone() {
+    let world = World::new().await;
+    let before = world.config().await;
+    let other = LogSettings { max_records: 600, max_age_hours: 48, ..settings() };
+    let refusal = refusal(&world.nats, &other).await;
+    let OpenError::Differs(differences) = &refusal else { panic!("{refusal}") };
+    let found: Vec<_> = differences.iter().map(|d| (d.name, d.found.as_str(), d.wanted.as_str())).collect();
+    assert_eq!(found, [("max_msgs_per_subject", "10000", "600"), ("max_age", "168h", "48h")]);
+    let text = refusal.to_string();
+    for part in ["ROOMS", "--max-msgs-per-subject=600", "log.max_records", "--max-age=48h", "log.max_age_hours"] {
+        assert!(text.contains(part), "{text}");
+    }
+    assert_eq!(world.config().await, before);
+}
+
+#[tokio::test]
+async fn a_server_without_jetstream_is_refused() {
+    let nats = NatsServer::start().await;
+    let refusal = refusal(&nats, &settings()).await;
+    assert_eq!(refusal, OpenError::NotEnabled);
+    assert!(refusal.to_string().contains("start nats-server with -js"), "{refusal}");
+}
+
+#[tokio::test]
+async fn a_log_larger_than_the_store_is_refused() {
+    let nats = configured("jetstream { max_file_store: 4MB }").await;
+    let refusal = refusal(&nats, &settings()).await;
+    assert!(matches!(refusal, OpenError::NoSpace { bytes: 8_388_608, .. }), "{refusal}");
+}
+
+#[tokio::test]
+async fn more_replicas_than_servers_are_refused() {
+    let nats = NatsServer::start_with_jetstream().await;
+    let refusal = refusal(&nats, &LogSettings { replicas: 3, ..settings() }).await;
+    assert!(matches!(refusal, OpenError::NoReplicas { replicas: 3, .. }), "{refusal}");
+}
+
+#[tokio::test]
+async fn a_user_who_may_not_use_jetstream_is_refused() {
+    let nats =
+        configured(r#"authorization { users: [{ user: u, password: p, permissions: { publish: "_INBOX.>" } }] }"#)
+            .await;
+    let url = format!("nats://u:p@{}", nats.address());
+    let bus = Bus::nats(&url, &NatsSettings::default(), "log", Metrics::new()).await.unwrap();
+    let refusal = JetStream::open(bus, &LogSettings { timeout_ms: 300, ..settings() }).await.unwrap_err();
+    assert_eq!(refusal, OpenError::Silent { within_ms: 300 });
+}
+
+#[tokio::test]
+async fn another_stream_with_our_subjects_is_refused() {
+    let nats = NatsServer::start_with_jetstream().await;
+    let bus = connect(&nats).await;
+    let other = stream::Config { name: "OTHER".to_owned(), subjects: vec!["log.>".to_owned()], ..Default::default() };
+    jetstream::new(bus.nats_client().unwrap().clone()).create_stream(&other).await.unwrap();
+    let refusal = refusal(&nats, &settings()).await;
+    assert!(matches!(refusal, OpenError::Overlap { .. }), "{refusal}");
+}
