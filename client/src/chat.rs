@@ -9,6 +9,7 @@ use serde_json::{Value, json};
 use tokio::sync::oneshot;
 use wire::WireError;
 
+use crate::body::{Entered, History, Message, Page, Resume, Sent};
 use crate::connection::{Command, Connection};
 use crate::{ClientError, Events, Options, query_entry, routes};
 
@@ -17,33 +18,6 @@ use crate::{ClientError, Events, Options, query_entry, routes};
 pub struct ChatClient {
     connection: Connection,
     request_timeout: Duration,
-}
-
-/// The answer to entering a room.
-#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
-pub struct Entered {
-    /// Names in the room, ours among them; the first ones, where there are many.
-    pub users: Vec<String>,
-    /// How many there are; 0 from servers that do not say.
-    #[serde(default)]
-    pub total: u64,
-    /// The room's log up to here is in `users`, what comes after is told.
-    #[serde(default)]
-    pub seq: u64,
-    /// Unix milliseconds.
-    #[serde(default)]
-    pub time: u64,
-}
-
-/// The answer to a message: it is committed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
-pub struct Sent {
-    /// Where it stands in the room's log; 0 from servers that do not say.
-    #[serde(default)]
-    pub seq: u64,
-    /// When it was committed, in Unix milliseconds.
-    #[serde(default)]
-    pub time: u64,
 }
 
 impl ChatClient {
@@ -77,21 +51,59 @@ impl ChatClient {
         self.typed(routes::ENTER, &json!({ "username": name, "rid": room }))
     }
 
+    /// Enters a room as the member that one was there, also while that one's connection is still open somewhere.
+    ///
+    /// Nobody is told; the older connection is kicked. Who is no member any more enters as with [`ChatClient::enter`].
+    ///
+    /// # Errors
+    /// As [`ChatClient::enter`].
+    pub fn resume(
+        &self,
+        name: &str,
+        room: &str,
+        resume: &Resume,
+    ) -> impl Future<Output = Result<Entered, ClientError>> + use<> {
+        let Resume { token, since, epoch } = resume;
+        let body = json!({ "username": name, "rid": room, "token": token, "since": since, "epoch": epoch });
+        self.typed(routes::ENTER, &body)
+    }
+
     /// Speaks to all in the room.
     ///
     /// # Errors
-    /// If the server refuses or does not answer. [`ClientError::Refused`] with code 503, [`ClientError::TimedOut`] and
-    /// [`ClientError::Closed`] leave open whether the message will be seen.
+    /// As [`ChatClient::send`].
     pub fn say(&self, content: &str) -> impl Future<Output = Result<Sent, ClientError>> + use<> {
-        self.whisper("*", content)
+        self.send(&Message::to_all(content))
     }
 
     /// Speaks to one member.
     ///
     /// # Errors
-    /// As [`ChatClient::say`]; also if there is no such member.
+    /// As [`ChatClient::send`]; also if there is no such member.
     pub fn whisper(&self, to: &str, content: &str) -> impl Future<Output = Result<Sent, ClientError>> + use<> {
-        self.typed(routes::SEND, &json!({ "content": content, "target": to }))
+        self.send(&Message::to(to, content))
+    }
+
+    /// Sends a message.
+    ///
+    /// # Errors
+    /// If the server refuses or does not answer. [`ClientError::Refused`] with code 503, [`ClientError::TimedOut`] and
+    /// [`ClientError::Closed`] leave open whether the message will be seen; with an id it can be sent again.
+    pub fn send(&self, message: &Message) -> impl Future<Output = Result<Sent, ClientError>> + use<> {
+        self.typed(routes::SEND, message)
+    }
+
+    /// Asks for up to `limit` (1 to 100) messages of the room.
+    ///
+    /// # Errors
+    /// If the session is in no room, or the server does not answer.
+    pub fn history(&self, which: History, limit: u64) -> impl Future<Output = Result<Page, ClientError>> + use<> {
+        let body = match which {
+            History::Last => json!({ "limit": limit }),
+            History::Before(seq) => json!({ "before": seq, "limit": limit }),
+            History::After(seq) => json!({ "after": seq, "limit": limit }),
+        };
+        self.typed(routes::HISTORY, &body)
     }
 
     /// Leaves the room.
@@ -172,11 +184,18 @@ impl ChatClient {
         self.connection.queue(Command::Close).ok();
     }
 
-    fn typed<T: for<'a> Deserialize<'a>>(
+    /// Drops the connection when what is queued is written, without a word to the server: what a lost network looks like.
+    /// For tests of servers.
+    pub fn cut(&self) {
+        // As with `close`.
+        self.connection.queue(Command::Cut).ok();
+    }
+
+    fn typed<T: for<'a> Deserialize<'a>, B: Serialize>(
         &self,
         route: &str,
-        body: &Value,
-    ) -> impl Future<Output = Result<T, ClientError>> + use<T> {
+        body: &B,
+    ) -> impl Future<Output = Result<T, ClientError>> + use<T, B> {
         let answer = self.ask(route, body);
         async { serde_json::from_value(answer.await?).map_err(|error| ClientError::Answer(error.to_string())) }
     }

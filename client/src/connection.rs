@@ -43,6 +43,7 @@ pub(crate) enum Command {
     Notify { route: String, body: Bytes },
     Raw(Bytes),
     Close,
+    Cut,
 }
 
 /// A handle on the task. The task ends with the last handle.
@@ -93,7 +94,7 @@ impl Connection {
             unsent: VecDeque::new(),
             write_by: None,
             write_timeout: options.request_timeout,
-            closing: false,
+            ending: None,
             dictionary: greeting.dictionary,
             heartbeat: greeting.heartbeat.filter(|_| options.heartbeats),
             beat_at: None,
@@ -164,6 +165,8 @@ async fn shake_hands(socket: &mut Socket) -> Result<Greeting, ClientError> {
 enum End {
     #[error("it was closed")]
     Closed,
+    #[error("it was to look lost")]
+    Cut,
     #[error("nothing was heard for three heartbeats")]
     Silent,
     #[error("the server does not read")]
@@ -185,8 +188,8 @@ struct Line {
     /// When everything has to be written, if anything is not.
     write_by: Option<Instant>,
     write_timeout: Duration,
-    /// Whether the connection ends when everything is written.
-    closing: bool,
+    /// How the connection ends when everything is written.
+    ending: Option<End>,
     dictionary: Option<Dictionary>,
     heartbeat: Option<Duration>,
     /// When our next heartbeat is due.
@@ -208,7 +211,7 @@ impl Line {
         debug!(%end, "connection ended");
         self.waiting.clear();
         drop(commands);
-        if !matches!(end, End::Failed(_)) {
+        if !matches!(end, End::Failed(_) | End::Cut) {
             // The server may be gone already.
             timeout(CLOSE, self.sink.close()).await.ok();
         }
@@ -226,14 +229,14 @@ impl Line {
                 Some(Ok(Frame::Close(_))) | None => Err(End::Closed),
                 Some(Err(error)) => Err(error.into()),
             },
-            command = commands.recv(), if self.unsent.is_empty() && !self.closing => match command {
+            command = commands.recv(), if self.unsent.is_empty() && self.ending.is_none() => match command {
                 Some(command) => self.perform(command, commands),
                 None => Err(End::Closed),
             },
             written = write(&mut self.sink, &mut self.unsent), if self.write_by.is_some() => {
                 self.write_by = None;
                 written?;
-                if self.closing { Err(End::Closed) } else { Ok(()) }
+                self.ending.take().map_or(Ok(()), Err)
             },
             () = until(wake_at) => self.wake(),
         }
@@ -279,8 +282,11 @@ impl Line {
                 }
                 Command::Raw(frame) => frame,
                 Command::Close => {
-                    self.closing = true;
-                    self.write_by.get_or_insert_with(|| Instant::now() + CLOSE);
+                    self.end_with(End::Closed);
+                    break;
+                }
+                Command::Cut => {
+                    self.end_with(End::Cut);
                     break;
                 }
             };
@@ -290,6 +296,11 @@ impl Line {
         // Answers that nobody awaits any more are not waited for.
         self.waiting.retain(|_, answer| !answer.is_closed());
         Ok(())
+    }
+
+    fn end_with(&mut self, end: End) {
+        self.ending = Some(end);
+        self.write_by.get_or_insert_with(|| Instant::now() + CLOSE);
     }
 
     fn abbreviate(&self, route: String) -> RouteRef {

@@ -25,6 +25,19 @@ pub struct Chat {
     pub time: u64,
 }
 
+/// Messages of the room that will not be told.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+pub struct Gap {
+    /// The room.
+    pub rid: String,
+    /// Everything up to this `seq` was told; it is one of an older epoch if `epoch` is new.
+    pub from: u64,
+    /// What is up to this `seq` may be gone for good; [`crate::History::After`] `from` gives what is not, in the same epoch.
+    pub to: u64,
+    /// The life of the log that `to` belongs to.
+    pub epoch: u64,
+}
+
 /// Something that happened.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Event {
@@ -34,6 +47,8 @@ pub enum Event {
     Add(String),
     /// Somebody went.
     Leave(String),
+    /// Messages will not be told.
+    Gap(Gap),
     /// Another push.
     Other {
         /// Its route.
@@ -55,6 +70,7 @@ impl Event {
             routes::ON_CHAT => serde_json::from_value(body.clone()).ok().map(Self::Chat),
             routes::ON_ADD => user().map(Self::Add),
             routes::ON_LEAVE => user().map(Self::Leave),
+            routes::ON_GAP => serde_json::from_value(body.clone()).ok().map(Self::Gap),
             _ => None,
         };
         known.unwrap_or(Self::Other { route, body })

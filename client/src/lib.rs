@@ -15,6 +15,7 @@
 //! # }
 //! ```
 
+mod body;
 mod chat;
 mod connection;
 mod error;
@@ -23,9 +24,10 @@ mod gate;
 
 use std::time::Duration;
 
-pub use chat::{ChatClient, Entered, Sent};
+pub use body::{Entered, History, Message, Page, Resume, Said, Sent};
+pub use chat::ChatClient;
 pub use error::ClientError;
-pub use event::{Chat, Event, Events};
+pub use event::{Chat, Event, Events, Gap};
 pub use gate::{Address, query_entry};
 pub use wire::routes;
 

@@ -141,6 +141,7 @@ impl Terminal {
                 self.screen.say(&format!("* {user} went"))?;
                 self.here.retain(|name| *name != user);
             }
+            Event::Gap(_) => self.screen.say("* messages are missing here")?,
             Event::Other { .. } => {}
             Event::Kicked(reason) => bail!("kicked: {}", screen::plain(&reason)),
             Event::Closed => bail!("the connection was lost; start again to come back"),

@@ -155,4 +155,12 @@ impl Peer {
     pub(crate) async fn gone(&mut self) {
         soon("the client's end", async { while let Some(Ok(_)) = self.socket.next().await {} }).await;
     }
+
+    /// Waits for the end of a connection that the client does not close.
+    pub(crate) async fn lost(&mut self) {
+        match soon("the connection's end", self.socket.next()).await {
+            None | Some(Err(_)) => {}
+            Some(Ok(frame)) => panic!("no end but {frame:?}"),
+        }
+    }
 }

@@ -7,3 +7,4 @@ mod handshake;
 mod program;
 mod pushes;
 mod requests;
+mod resuming;

@@ -1,0 +1,115 @@
+//! Coming back, repeating, and reading what was said meanwhile.
+
+use client::{ClientError, Entered, Event, Gap, History, Message, Options, Page, Resume, Said, Sent, routes};
+use serde_json::json;
+
+use crate::fake::{connected, soon, text};
+
+fn said(seq: u64, msg: &str) -> Said {
+    Said { msg: msg.to_owned(), from: "bob".to_owned(), target: "*".to_owned(), seq, time: 60_000 }
+}
+
+fn body(said: &Said) -> serde_json::Value {
+    json!({"msg": said.msg, "from": said.from, "target": said.target, "seq": said.seq, "time": said.time})
+}
+
+#[tokio::test]
+async fn resuming_asks_for_what_was_missed() {
+    let (ann, _events, mut peer) = connected(Options::default()).await;
+    let resume = Resume { token: "t1".to_owned(), since: 4_000, epoch: 7 };
+    let entered = ann.resume("ann", "lobby", &resume);
+    let (id, route, asked) = peer.request().await;
+    assert_eq!(route, text(routes::ENTER));
+    assert_eq!(asked, json!({"username": "ann", "rid": "lobby", "token": "t1", "since": 4_000, "epoch": 7}));
+    let missed = [said(8_000, "one 😀"), said(9_001, "two")];
+    let answer = json!({
+        "code": 200, "users": ["ann"], "total": 1, "rid": "lobby", "seq": 9_001, "time": 5, "epoch": 7, "token": "t1",
+        "missed": missed.each_ref().map(body), "recovered": true, "cursor": 8_000,
+    });
+    peer.answer(id, &answer.to_string()).await;
+    let expected = Entered {
+        users: vec!["ann".to_owned()],
+        total: 1,
+        seq: 9_001,
+        time: 5,
+        epoch: 7,
+        token: "t1".to_owned(),
+        missed: missed.into(),
+        recovered: Some(true),
+        cursor: Some(8_000),
+    };
+    assert_eq!(entered.await, Ok(expected));
+}
+
+#[tokio::test]
+async fn a_server_that_cannot_resume_is_understood() {
+    let (ann, _events, mut peer) = connected(Options::default()).await;
+    let entered = ann.enter("ann", "lobby");
+    let (id, _, asked) = peer.request().await;
+    assert_eq!(asked, json!({"username": "ann", "rid": "lobby"}));
+    peer.answer(id, "{\"users\":[\"ann\"]}").await;
+    let entered = entered.await.unwrap();
+    assert_eq!((entered.token.as_str(), entered.epoch, entered.recovered, entered.cursor), ("", 0, None, None));
+    assert_eq!(entered.missed, []);
+}
+
+#[tokio::test]
+async fn a_message_says_its_id_only_if_it_has_one() {
+    let (ann, _events, mut peer) = connected(Options::default()).await;
+    let cases = [
+        (Message::to_all("hi"), json!({"content": "hi", "target": "*"})),
+        (Message::to_all("hi").with_id("a-1"), json!({"content": "hi", "target": "*", "id": "a-1"})),
+        (Message::to("bob", "psst").with_id("a-2"), json!({"content": "psst", "target": "bob", "id": "a-2"})),
+    ];
+    for (message, expected) in cases {
+        let sent = ann.send(&message);
+        let (id, route, asked) = peer.request().await;
+        assert_eq!((route, asked), (text(routes::SEND), expected));
+        peer.answer(id, "{\"code\":200,\"seq\":3000,\"time\":1}").await;
+        assert_eq!(sent.await, Ok(Sent { seq: 3_000, time: 1 }));
+    }
+}
+
+#[tokio::test]
+async fn history_is_asked_for_in_pages() {
+    let (ann, _events, mut peer) = connected(Options::default()).await;
+    let cases = [
+        (History::Last, json!({"limit": 2})),
+        (History::Before(9_000), json!({"before": 9_000, "limit": 2})),
+        (History::After(0), json!({"after": 0, "limit": 2})),
+    ];
+    for (which, expected) in cases {
+        let page = ann.history(which, 2);
+        let (id, route, asked) = peer.request().await;
+        assert_eq!((route, asked), (text(routes::HISTORY), expected));
+        let messages = [said(1_000, "one"), said(2_000, "two")];
+        let answer = json!({
+            "code": 200, "rid": "lobby", "epoch": 7, "messages": messages.each_ref().map(body), "cursor": 2_000,
+        });
+        peer.answer(id, &answer.to_string()).await;
+        assert_eq!(page.await, Ok(Page { messages: messages.into(), epoch: 7, cursor: Some(2_000) }));
+    }
+    let last = ann.history(History::After(2_000), 2);
+    let (id, ..) = peer.request().await;
+    peer.answer(id, "{\"code\":200,\"rid\":\"lobby\",\"epoch\":7,\"messages\":[]}").await;
+    assert_eq!(last.await, Ok(Page { messages: vec![], epoch: 7, cursor: None }));
+}
+
+#[tokio::test]
+async fn a_gap_is_an_event() {
+    let (_ann, mut events, mut peer) = connected(Options::default()).await;
+    peer.push("onGap", "{\"route\":\"onGap\",\"rid\":\"lobby\",\"from\":1000,\"to\":9000,\"epoch\":7}").await;
+    let gap = Gap { rid: "lobby".to_owned(), from: 1_000, to: 9_000, epoch: 7 };
+    assert_eq!(soon("the gap", events.next()).await, Some(Event::Gap(gap)));
+}
+
+#[tokio::test]
+async fn a_cut_sends_what_is_queued_and_no_goodbye() {
+    let (ann, mut events, mut peer) = connected(Options::default()).await;
+    let unanswered = ann.say("last words");
+    ann.cut();
+    assert_eq!(peer.request().await.2["content"], "last words");
+    peer.lost().await;
+    assert_eq!(soon("the failure", unanswered).await, Err(ClientError::Closed { kick: None }));
+    assert_eq!(soon("the end", events.next()).await, Some(Event::Closed));
+}
