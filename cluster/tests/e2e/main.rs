@@ -6,6 +6,7 @@ mod bad_input;
 mod limits;
 mod order;
 mod outages;
+mod resuming;
 mod stage;
 mod stopping;
 mod talking;
