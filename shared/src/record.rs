@@ -1,5 +1,6 @@
 //! What a room's log holds: records of entries, their positions, and what was decided about proposals. No I/O.
 
+mod links;
 mod refusal;
 
 use serde::{Deserialize, Serialize};
@@ -15,7 +16,7 @@ pub use refusal::Refusal;
 pub const VERSION: u8 = 1;
 
 /// Predecessors that a record links to, its `prev` among them; positions far back are then few reads away.
-pub const LINKS: usize = 16;
+pub const LINKS: usize = 32;
 
 /// Most entries in one record, so that `seq` = position x 1000 + index is unique.
 pub const MAX_ENTRIES: usize = 1_000;
@@ -59,8 +60,9 @@ pub struct Record {
     pub prev: Position,
     /// Time of that record, 0 for none: a log that lost its end may give the position to another record.
     pub prev_time: u64,
-    /// Positions of the records before `prev`, newest first; left out towards connectors.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    /// Positions of the records before `prev`, newest first; left out towards connectors. Written as the first of them and
+    /// the differences between each two.
+    #[serde(default, skip_serializing_if = "Vec::is_empty", with = "links")]
     pub links: Vec<Position>,
     /// Unix milliseconds at the owner; never less than the previous record's.
     pub time: u64,

@@ -1,0 +1,172 @@
+//! One of each: every entry, outcome, question and answer.
+
+use std::sync::Arc;
+
+use shared::ids::{Incarnation, Name, RoomId, ServerId, SessionId};
+use shared::membership::Token;
+use shared::record::{Decided, Entry, Epoch, Outcome, Position, Record, Refusal, VERSION};
+use shared::room::{Checkpoint, RoomState};
+use shared::rpc;
+use shared::rpc::messages::{
+    Answer, FromChat, FromConnector, Item, News, Page, Place, Pong, Question, Said, Span, Unavailable, Wanted,
+};
+
+pub(crate) enum Sample {
+    Record(Record),
+    FromConnector(FromConnector),
+    FromChat(FromChat),
+    Pong(Pong),
+}
+
+impl Sample {
+    pub(crate) fn encode(&self) -> Vec<u8> {
+        match self {
+            Self::Record(record) => record.encode().unwrap(),
+            Self::FromConnector(message) => rpc::encode(message).unwrap().to_vec(),
+            Self::FromChat(message) => rpc::encode(message).unwrap().to_vec(),
+            Self::Pong(message) => rpc::encode(message).unwrap().to_vec(),
+        }
+    }
+}
+
+fn connector() -> ServerId {
+    ServerId::new("connector-server-1").unwrap()
+}
+
+fn chat() -> ServerId {
+    ServerId::new("chat-server-1").unwrap()
+}
+
+fn room() -> RoomId {
+    RoomId::new("lobby").unwrap()
+}
+
+fn name(text: &str) -> Name {
+    Name::new(text).unwrap()
+}
+
+fn session(number: u64) -> SessionId {
+    SessionId { connector: connector(), incarnation: Incarnation(111_411_200_000_007), number }
+}
+
+fn place() -> Place {
+    Place { epoch: Epoch(1_700_000_000_000), position: Position(12), time: 1_700_000_000_123 }
+}
+
+fn entries() -> Vec<Entry> {
+    let (ann, bob) = (Token::new(1).membership(), Token::new(2).membership());
+    vec![
+        Entry::Open,
+        Entry::Join { name: name("ann"), session: session(3), membership: ann },
+        Entry::Join { name: name("bob"), session: session(4), membership: bob },
+        Entry::Say { from: name("ann"), content: "hi 😀".to_owned(), id: Some(ann.message("m1")) },
+        Entry::Say { from: name("ann"), content: String::new(), id: None },
+        Entry::Whisper {
+            from: name("ann"),
+            to: name("bob"),
+            between: [ann, bob],
+            content: "psst".to_owned(),
+            id: Some(ann.message("m2")),
+        },
+        Entry::Move { name: name("ann"), from: session(3), to: session(5) },
+        Entry::Leave { name: name("bob"), session: session(4) },
+    ]
+}
+
+fn record() -> Record {
+    let outcomes = vec![
+        Outcome::Done(1),
+        Outcome::Already,
+        Outcome::Said { seq: 11_002, time: 1_700_000_000_100 },
+        Outcome::Refused(Refusal::NameTaken),
+    ];
+    Record {
+        v: VERSION,
+        prev: Position(12),
+        prev_time: 1_700_000_000_123,
+        links: vec![Position(11), Position(9), Position(2)],
+        time: 1_700_000_000_456,
+        owner: chat(),
+        proposals: vec![Decided {
+            connector: connector(),
+            incarnation: Incarnation(111_411_200_000_007),
+            number: 9,
+            outcomes,
+        }],
+        entries: entries(),
+        named: vec![connector()],
+        checkpoint: None,
+    }
+}
+
+fn checkpoint() -> Checkpoint {
+    let mut state = RoomState::default();
+    state.fold(Position(13), &record());
+    Checkpoint::from(&state)
+}
+
+fn asked(question: Question) -> Sample {
+    let incarnation = Incarnation(111_411_200_000_007);
+    Sample::FromConnector(FromConnector { v: rpc::VERSION, connector: connector(), incarnation, question })
+}
+
+fn answered(answer: Answer) -> Sample {
+    Sample::FromChat(FromChat {
+        v: rpc::VERSION,
+        chat: chat(),
+        incarnation: Incarnation(111_411_200_000_008),
+        number: 77,
+        answer,
+    })
+}
+
+fn wanted(span: Span) -> Sample {
+    let wanted = Wanted { viewer: Token::new(1).membership(), span, limit: 50 };
+    asked(Question::History { room: room(), number: 3, wanted })
+}
+
+fn questions() -> Vec<(&'static str, Sample)> {
+    let items = vec![
+        Item::Join { session: 3, name: name("ann"), membership: Token::new(1).membership(), takes_over: true },
+        Item::Leave { session: 4, incarnation: Incarnation(111_411_200_000_006) },
+        Item::Send { session: 3, body: br#"{"content":"hi","target":"*"}"#.to_vec() },
+    ];
+    vec![
+        ("attach", asked(Question::Attach { room: room(), at: place() })),
+        ("propose", asked(Question::Propose { room: room(), at: place(), number: 9, items })),
+        ("detach", asked(Question::Detach { room: room() })),
+        ("heartbeat", asked(Question::Heartbeat)),
+        ("history-last", wanted(Span::Last)),
+        ("history-before", wanted(Span::Before(12_003))),
+        ("history-after", wanted(Span::After(12_003))),
+        ("history-since", wanted(Span::Since(12_003))),
+    ]
+}
+
+fn answers() -> Vec<(&'static str, Sample)> {
+    let (position, record) = (Position(13), Arc::new(record().for_connectors()));
+    let attached = |news| answered(Answer::Attached { room: room(), asked: Place::default(), now: place(), news });
+    let said = Said { seq: 13_005, time: 9, from: name("ann"), to: Some(name("bob")), content: "psst".to_owned() };
+    let page = Page { messages: vec![said], cursor: Some(13_005), complete: true };
+    vec![
+        ("record", answered(Answer::Record { room: room(), epoch: Epoch(5), position, record: record.clone() })),
+        ("attached-since", attached(News::Since { records: vec![(position, record)], more: true })),
+        ("attached-state", attached(News::State(Box::new(checkpoint().for_connectors())))),
+        ("history", answered(Answer::History { room: room(), number: 3, upto: place(), page })),
+        ("not-owner", answered(Answer::NotOwner { room: room() })),
+        ("unavailable-full", answered(Answer::Unavailable { room: room(), because: Unavailable::LogFull })),
+        ("unavailable-away", answered(Answer::Unavailable { room: room(), because: Unavailable::LogAway })),
+        ("alive", answered(Answer::Alive)),
+    ]
+}
+
+pub(crate) fn all() -> Vec<(&'static str, Sample)> {
+    let mut all = vec![
+        ("log-record", Sample::Record(record())),
+        ("log-checkpoint", Sample::Record(Record { checkpoint: Some(checkpoint()), ..record() })),
+        ("pong", Sample::Pong(Pong { v: rpc::VERSION, accepting: true })),
+    ];
+    all.extend(questions());
+    all.extend(answers());
+    all
+}
