@@ -4,8 +4,10 @@
 mod anomalies;
 mod bad_input;
 mod limits;
+mod log;
 mod order;
 mod outages;
+mod parts;
 mod resuming;
 mod stage;
 mod stopping;

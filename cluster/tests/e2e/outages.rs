@@ -1,67 +1,13 @@
 //! Servers that are away for a while, over NATS: each server of the cluster is started alone.
 
-use client::{ChatClient, Event, Options, query_entry, routes};
-use cluster::{Cluster, LogKind, Plan};
+use client::{Event, Options, query_entry, routes};
+use cluster::LogKind;
 use serde_json::json;
-use shared::config::{Config, Server, Servers, Settings};
-use shared::dispatcher::{CHAT, CONNECTOR, GATE};
-use shared::ids::ServerId;
-use shared::testing::{NatsServer, eventually};
-use tokio::runtime::{Builder, Runtime};
+use shared::dispatcher::{CHAT, GATE};
+use shared::testing::eventually;
 
-use crate::stage::{DEADLINE, Person, address, code, servers, settings};
-
-/// A cluster of servers that are started one by one, as processes would be.
-struct Parts {
-    nats: NatsServer,
-    servers: Servers,
-    settings: Settings,
-    log: LogKind,
-}
-
-impl Parts {
-    async fn new(log: LogKind) -> Self {
-        let mut settings = settings();
-        settings.rpc.request_ms = 1_500;
-        settings.rpc.repeat_ms = 200;
-        settings.rpc.heartbeat_ms = 100;
-        Self { nats: NatsServer::start_with_jetstream().await, servers: servers(), settings, log }
-    }
-
-    fn plan(&self, id: &str) -> Plan {
-        let servers = self.servers.clone();
-        let config = Config { environment: "test".to_owned(), servers, settings: self.settings.clone() };
-        let (nats, only) = (Some(self.nats.url().to_owned()), Some(ServerId::new(id).unwrap()));
-        Plan { config, nats, log: self.log, only }
-    }
-
-    /// A chat server in a runtime of its own; shut down, it ends as a killed process does.
-    async fn start_mortal(&self, id: &str) -> Runtime {
-        let runtime = Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
-        drop(runtime.spawn(Cluster::start(self.plan(id))).await.unwrap().unwrap());
-        runtime
-    }
-
-    async fn start(&mut self, id: &str) -> Cluster {
-        let cluster = Cluster::start(self.plan(id)).await.unwrap();
-        // Those who start later know which ports the system picked.
-        let started: Server = cluster.servers().find(&ServerId::new(id).unwrap()).unwrap().1.clone();
-        self.servers.replace(started);
-        cluster
-    }
-
-    async fn person(&self, connector: usize, name: &str, room: &str) -> Person {
-        let address = address(&self.servers, CONNECTOR, connector);
-        let (chat, events) = ChatClient::connect(&address, Options::default()).await.unwrap();
-        let entered = chat.enter(name, room).await.unwrap();
-        Person { name: name.to_owned(), chat, events, entered }
-    }
-}
-
-/// The chat server of this room.
-fn home(servers: &Servers, room: &str) -> String {
-    shared::dispatcher::place(room, servers.chat()).unwrap().id.to_string()
-}
+use crate::parts::{Parts, home};
+use crate::stage::{DEADLINE, address, code};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_chat_server_restarts_and_nobody_is_told_that_anybody_went() {

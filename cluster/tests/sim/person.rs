@@ -49,6 +49,7 @@ pub(crate) enum Heard {
 }
 
 /// Somebody with a name, who connects again and again.
+#[derive(Debug)]
 pub(crate) struct Person {
     pub(crate) name: String,
     pub(crate) visits: Vec<Visit>,

@@ -78,8 +78,10 @@ pub(crate) struct World {
     pub(crate) people: Vec<Person>,
     sessions: u64,
     texts: u64,
+    /// Messages in the logs at the end.
+    pub(crate) said: usize,
     /// What was said under an id, by membership and room; it may be repeated.
-    said: Vec<(Token, RoomId, String)>,
+    repeatable: Vec<(Token, RoomId, String)>,
     pub(crate) repeated: BTreeSet<String>,
     connection: u64,
     pub(crate) metrics: Arc<Metrics>,
@@ -90,8 +92,8 @@ fn server(kind: &str, number: usize) -> Server {
 }
 
 impl World {
-    /// Runs a scenario to its end, and checks what everybody was told. Returns how much was said.
-    pub(crate) fn run(scenario: Scenario, seed: u64) -> usize {
+    /// Runs a scenario to its end, and checks what everybody was told.
+    pub(crate) fn run(scenario: Scenario, seed: u64) -> Self {
         let mut world = Self::new(scenario, seed);
         while let Some((time, event)) = world.agenda.next() {
             if time > END_MS {
@@ -104,7 +106,8 @@ impl World {
             assert!(connector.hub.is_settled(), "{} is not settled: {:#?}", connector.id, connector.hub);
             assert_eq!(connector.hub.requests_waiting(), 0, "requests without an answer at {}", connector.id);
         }
-        checks::check(&world, !matches!(scenario, Scenario::LostLog | Scenario::LostEnd))
+        world.said = checks::check(&world, !matches!(scenario, Scenario::LostLog | Scenario::LostEnd));
+        world
     }
 
     fn new(scenario: Scenario, seed: u64) -> Self {
@@ -121,7 +124,8 @@ impl World {
             people: (0..PEOPLE).map(|n| Person { name: format!("p{n}"), visits: Vec::new() }).collect(),
             sessions: 0,
             texts: 0,
-            said: Vec::new(),
+            said: 0,
+            repeatable: Vec::new(),
             repeated: BTreeSet::new(),
             connection: 1,
             servers,
@@ -517,7 +521,7 @@ impl World {
         self.texts += 1;
         let text = format!("text {}", self.texts);
         if let Some(place) = self.people[person].settled_place() {
-            self.said.push((place.token, place.room, text.clone()));
+            self.repeatable.push((place.token, place.room, text.clone()));
         }
         self.say_text(person, text);
     }
@@ -531,7 +535,7 @@ impl World {
     fn repeat(&mut self, person: usize) {
         let Some(place) = self.people[person].settled_place() else { return };
         let mine = |(token, room, _): &&(Token, RoomId, String)| (*token, room) == (place.token, &place.room);
-        let texts: Vec<&String> = self.said.iter().rev().filter(mine).map(|(.., text)| text).take(5).collect();
+        let texts: Vec<&String> = self.repeatable.iter().rev().filter(mine).map(|(.., text)| text).take(5).collect();
         if !texts.is_empty() {
             let text = texts[self.chance.index(texts.len())].clone();
             self.repeated.insert(text.clone());

@@ -1,0 +1,73 @@
+//! A cluster whose servers are started one by one over NATS, as processes would be.
+
+use client::{ChatClient, Options};
+use cluster::{Cluster, LogKind, Plan};
+use shared::config::{Config, Server, Servers, Settings};
+use shared::dispatcher::CONNECTOR;
+use shared::ids::ServerId;
+use shared::testing::{NatsServer, TcpProxy};
+use tokio::runtime::{Builder, Runtime};
+
+use crate::stage::{Person, address, servers, settings};
+
+/// A cluster of servers that are started one by one, as processes would be.
+pub(crate) struct Parts {
+    pub(crate) nats: NatsServer,
+    pub(crate) servers: Servers,
+    pub(crate) settings: Settings,
+    log: LogKind,
+}
+
+impl Parts {
+    pub(crate) async fn new(log: LogKind) -> Self {
+        let mut settings = settings();
+        settings.rpc.request_ms = 1_500;
+        settings.rpc.repeat_ms = 200;
+        settings.rpc.heartbeat_ms = 100;
+        Self { nats: NatsServer::start_with_jetstream().await, servers: servers(), settings, log }
+    }
+
+    fn plan(&self, id: &str) -> Plan {
+        let servers = self.servers.clone();
+        let config = Config { environment: "test".to_owned(), servers, settings: self.settings.clone() };
+        let (nats, only) = (Some(self.nats.url().to_owned()), Some(ServerId::new(id).unwrap()));
+        Plan { config, nats, log: self.log, only }
+    }
+
+    /// A chat server in a runtime of its own; shut down, it ends as a killed process does.
+    pub(crate) async fn start_mortal(&self, id: &str) -> Runtime {
+        let runtime = Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
+        drop(runtime.spawn(Cluster::start(self.plan(id))).await.unwrap().unwrap());
+        runtime
+    }
+
+    pub(crate) async fn start(&mut self, id: &str) -> Cluster {
+        self.start_plan(id, self.plan(id)).await
+    }
+
+    /// The same, with its way to the broker through a proxy.
+    pub(crate) async fn start_behind(&mut self, id: &str, proxy: &TcpProxy) -> Cluster {
+        let nats = Some(format!("nats://{}", proxy.address()));
+        self.start_plan(id, Plan { nats, ..self.plan(id) }).await
+    }
+
+    async fn start_plan(&mut self, id: &str, plan: Plan) -> Cluster {
+        let cluster = Cluster::start(plan).await.unwrap();
+        // Those who start later know which ports the system picked.
+        let started: Server = cluster.servers().find(&ServerId::new(id).unwrap()).unwrap().1.clone();
+        self.servers.replace(started);
+        cluster
+    }
+
+    pub(crate) async fn person(&self, connector: usize, name: &str, room: &str) -> Person {
+        let address = address(&self.servers, CONNECTOR, connector);
+        let (chat, events) = ChatClient::connect(&address, Options::default()).await.unwrap();
+        let entered = chat.enter(name, room).await.unwrap();
+        Person { name: name.to_owned(), chat, events, entered }
+    }
+}
+
+/// The chat server of this room.
+pub(crate) fn home(servers: &Servers, room: &str) -> String {
+    shared::dispatcher::place(room, servers.chat()).unwrap().id.to_string()
+}
