@@ -451,3 +451,19 @@ fn a_connector_with_members_that_does_not_follow_is_reminded() {
     bench.look_after(0);
     assert_eq!((bench.records_to(1).len(), bench.records_to(2).len()), (1, 0));
 }
+
+/// Its last record was removed while the owner was active: the expectation is 0 again, and nothing of the state is true.
+#[test]
+fn a_log_emptied_by_age_is_begun_anew() {
+    let mut bench = Bench::new();
+    bench.propose(1, 1, vec![join(1, "ann")]);
+    bench.run();
+    bench.said.clear();
+    bench.log.expire(u64::MAX);
+    bench.propose(1, 2, vec![say(1), join(1, "ann")]);
+    bench.run();
+    let (position, record) = bench.records_to(1).pop().unwrap();
+    assert!(position > Position(1) && record.prev == Position::NONE && record.prev_time == 0);
+    let not_member = Outcome::Refused(shared::record::Refusal::NotMember);
+    assert_eq!(bench.outcomes(1), [not_member, Outcome::Done(0)]);
+}

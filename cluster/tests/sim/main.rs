@@ -82,6 +82,11 @@ fn a_log_that_loses_its_end() {
 }
 
 #[test]
+fn a_log_that_is_emptied_by_age() {
+    run(Scenario::Emptied);
+}
+
+#[test]
 fn a_log_that_is_lost() {
     run(Scenario::LostLog);
 }

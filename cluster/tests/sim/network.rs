@@ -56,6 +56,8 @@ pub(crate) enum Event {
     ChatUp(usize),
     ConnectorUp(usize),
     LoseLog,
+    /// Every record is too old, and removed.
+    EmptyLog,
 }
 
 /// A log operation: the run that asked, the room, for whom, what.

@@ -47,6 +47,8 @@ pub(crate) enum Scenario {
     BadBroker,
     /// The same, and the broker's store lost the last records.
     LostEnd,
+    /// A log whose records are all removed by age, while people are there.
+    Emptied,
     LostLog,
 }
 
@@ -106,7 +108,7 @@ impl World {
             assert!(connector.hub.is_settled(), "{} is not settled: {:#?}", connector.id, connector.hub);
             assert_eq!(connector.hub.requests_waiting(), 0, "requests without an answer at {}", connector.id);
         }
-        world.said = checks::check(&world, !matches!(scenario, Scenario::LostLog | Scenario::LostEnd));
+        world.said = checks::check(&world, !matches!(scenario, Scenario::LostLog | Scenario::LostEnd | Scenario::Emptied));
         world
     }
 
@@ -188,6 +190,12 @@ impl World {
                 self.agenda.at(time, Event::BrokerGone);
             }
         }
+        if self.scenario == Scenario::Emptied {
+            for _ in 0..3 {
+                let time = self.chance.between(1_000, BUSY_MS);
+                self.agenda.at(time, Event::EmptyLog);
+            }
+        }
         if self.scenario == Scenario::LostLog {
             let time = self.chance.between(2_000, BUSY_MS);
             self.agenda.at(time, Event::LoseLog);
@@ -202,7 +210,7 @@ impl World {
             Scenario::Calm => Faults::default(),
             Scenario::BadBus => bad_bus,
             Scenario::BadLog => Faults { unclear: 150, ..Faults::default() },
-            Scenario::Restarts | Scenario::LostLog => Faults { unclear: 50, lost: 20, ..bad_bus },
+            Scenario::Restarts | Scenario::LostLog | Scenario::Emptied => Faults { unclear: 50, lost: 20, ..bad_bus },
             Scenario::BadBroker | Scenario::LostEnd => Faults { unclear: 30, late: 20, ..Faults::default() },
         }
     }
@@ -264,6 +272,7 @@ impl World {
                 let effects = self.connectors[connector].hub.reconnected(now);
                 self.connector_effects(connector, effects);
             }
+            Event::EmptyLog => self.log.expire(u64::MAX),
             Event::LoseLog => {
                 // A log in memory ends with the processes that hold it, and with what is on its way to it.
                 self.connection += 1;
