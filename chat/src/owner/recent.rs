@@ -23,7 +23,8 @@ impl Recent {
     pub(super) fn push(&mut self, position: Position, record: Arc<Record>) {
         self.bytes += weight(&record);
         self.records.push_back((position, record));
-        while self.records.len() > RECENT_RECORDS || self.bytes > RECENT_BYTES {
+        // The newest stays, however large: it says where the room is.
+        while self.records.len() > 1 && (self.records.len() > RECENT_RECORDS || self.bytes > RECENT_BYTES) {
             let Some((_, old)) = self.records.pop_front() else { return };
             self.bytes -= weight(&old);
         }

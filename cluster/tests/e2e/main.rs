@@ -3,6 +3,7 @@
 
 mod anomalies;
 mod bad_input;
+mod bursts;
 mod limits;
 mod log;
 mod order;

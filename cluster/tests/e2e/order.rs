@@ -50,7 +50,7 @@ async fn all_hear_the_same_in_one_order(stage: Stage) {
 }
 
 /// Sequence, sender and round of everything said before the end.
-async fn messages(person: &mut Person) -> Vec<(u64, String, usize)> {
+pub(crate) async fn messages(person: &mut Person) -> Vec<(u64, String, usize)> {
     let said = person.hears_until("end").await;
     let chats = said.into_iter().filter_map(|event| match event {
         Event::Chat(chat) => Some(chat),
