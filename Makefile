@@ -1,7 +1,7 @@
 # Everything that CI runs, and what is handy besides. `make` lists the targets.
 
 .DEFAULT_GOAL := help
-.PHONY: help test tools fmt run compose-test idle-memory bench-log
+.PHONY: help test tools fmt run compose-test idle-memory bench-log chaos
 
 help: ## Print this list
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  \1\t\2/p' $(MAKEFILE_LIST) | expand -t 18
@@ -31,3 +31,6 @@ idle-memory: ## Measure what an idle session costs a connector; fails above 16 K
 
 bench-log: tools ## Measure the log in JetStream; fails below 3,000 activations/s, or above 2 ms for 50 records
 	cargo bench --package chat --bench log
+
+chaos: tools ## Break things for MINUTES (30) under people who talk; prints recovery times and what was lost
+	SHADDOCK_CHAOS_MINUTES=$(or $(MINUTES),30) cargo test --release -p cluster --test chaos promises -- --nocapture

@@ -7,7 +7,8 @@ use tokio::time::{Instant, MissedTickBehavior};
 
 use crate::on_both_layouts;
 use crate::original::Original;
-use crate::support::{DEADLINE, Layout};
+use crate::process::DEADLINE;
+use crate::support::Layout;
 
 on_both_layouts!(a_forbidden_route_is_kicked, a_silent_client_is_closed);
 

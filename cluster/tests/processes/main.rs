@@ -1,7 +1,10 @@
 //! The program as operators run it and the original Pomelo client meet here: real processes, real sockets.
 #![expect(clippy::unwrap_used, clippy::panic, reason = "a test")]
 
+#[path = "../common/directory.rs"]
+mod directory;
 mod original;
+#[path = "../common/process.rs"]
 mod process;
 mod support;
 

@@ -8,7 +8,8 @@ use serde_json::{Value, json};
 use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader, Lines};
 use tokio::process::{Child, ChildStdin, ChildStdout, Command};
 
-use crate::support::{Address, DEADLINE};
+use crate::directory::Address;
+use crate::process::DEADLINE;
 
 /// One original client, gone when dropped.
 pub(crate) struct Original {

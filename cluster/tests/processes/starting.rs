@@ -5,8 +5,9 @@ use std::time::Duration;
 
 use shared::testing::{NatsServer, eventually};
 
-use crate::process::Process;
-use crate::support::{DEADLINE, Directory, get};
+use crate::directory::Directory;
+use crate::process::{DEADLINE, Process};
+use crate::support::get;
 
 /// Somebody looks at the terminal all the while.
 const SOON: Duration = Duration::from_secs(15);

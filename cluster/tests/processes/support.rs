@@ -1,26 +1,17 @@
-//! A deployment of a test's own: its configuration, its processes, and what they answer over HTTP.
+//! A deployment of a test's own: its processes, and what they answer over HTTP.
 
 use std::collections::BTreeSet;
-use std::fs;
-use std::net::{Ipv4Addr, SocketAddr, TcpListener};
-use std::path::{Path, PathBuf};
-use std::time::Duration;
 
-use serde_json::{Value, json};
+use serde_json::Value;
 use shared::testing::{NatsServer, eventually};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
-use crate::process::Process;
-
-/// The longest that anything here may take.
-pub(crate) const DEADLINE: Duration = Duration::from_secs(30);
+use crate::directory::{Address, Directory};
+use crate::process::{DEADLINE, Process};
 
 /// Starts of a deployment, when others take its ports in between.
 const ATTEMPTS: usize = 5;
-
-/// Who is reached where.
-pub(crate) type Address = SocketAddr;
 
 /// How the seven servers are spread over processes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -31,57 +22,12 @@ pub(crate) enum Layout {
     SevenProcesses,
 }
 
-/// A directory with `servers.json` and `settings.toml`; removed when dropped, unless the test fails.
-pub(crate) struct Directory {
-    pub(crate) path: PathBuf,
-    /// Where the gate, then the connectors listen.
-    pub(crate) fronts: Vec<Address>,
-}
-
 /// Servers that run.
 pub(crate) struct Deployment {
     /// By what they run: `all`, or a server's id.
     processes: Vec<(String, Process)>,
     pub(crate) directory: Directory,
     pub(crate) nats: Option<NatsServer>,
-}
-
-impl Directory {
-    /// A gate, three connectors and three chat servers, on ports that were free a moment ago.
-    pub(crate) fn new(settings: &str) -> Self {
-        let path = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("processes-{:016x}", rand::random::<u64>()));
-        fs::create_dir_all(&path).unwrap();
-        let fronts = free_ports(4);
-        fs::write(path.join("servers.json"), servers_json(&fronts).to_string()).unwrap();
-        fs::write(path.join("settings.toml"), format!("bind = \"127.0.0.1\"\n{settings}\n")).unwrap();
-        Self { path, fronts }
-    }
-}
-
-impl Drop for Directory {
-    fn drop(&mut self) {
-        if !std::thread::panicking() {
-            drop(fs::remove_dir_all(&self.path));
-        }
-    }
-}
-
-/// Ports that are free now. Held together, so that they differ.
-fn free_ports(count: usize) -> Vec<Address> {
-    let held: Vec<TcpListener> = (0..count).map(|_| TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap()).collect();
-    held.iter().map(|listener| listener.local_addr().unwrap()).collect()
-}
-
-fn servers_json(fronts: &[Address]) -> Value {
-    let front =
-        |id: String, at: &Address| json!({"id": id, "host": "127.0.0.1", "clientPort": at.port(), "frontend": true});
-    let connectors = fronts[1..].iter().enumerate().map(|(i, at)| front(format!("connector-server-{}", i + 1), at));
-    let chats = (1..=3).map(|i| json!({"id": format!("chat-server-{i}"), "host": "127.0.0.1"}));
-    json!({"development": {
-        "gate": [front("gate-server-1".to_owned(), &fronts[0])],
-        "connector": connectors.collect::<Vec<_>>(),
-        "chat": chats.collect::<Vec<_>>(),
-    }})
 }
 
 impl Layout {

@@ -4,9 +4,10 @@ use std::collections::BTreeSet;
 
 use serde_json::{Value, json};
 
+use crate::directory::Address;
 use crate::on_both_layouts;
 use crate::original::Original;
-use crate::support::{Address, Deployment, Layout, users};
+use crate::support::{Deployment, Layout, users};
 
 on_both_layouts!(people_talk, a_name_is_taken_once);
 

@@ -9,8 +9,8 @@ use shared::metrics::Metrics;
 use shared::rpc::header;
 use tokio::io::AsyncWriteExt;
 
-use crate::process::shaddock;
-use crate::support::{DEADLINE, Layout};
+use crate::process::{DEADLINE, shaddock};
+use crate::support::Layout;
 use crate::talking;
 
 /// What `shaddock decode` prints for a payload.

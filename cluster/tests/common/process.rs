@@ -9,7 +9,8 @@ use std::time::Duration;
 use shared::testing::eventually;
 use tokio::process::{Child, Command};
 
-use crate::support::DEADLINE;
+/// The longest that anything here may take.
+pub(crate) const DEADLINE: Duration = Duration::from_secs(30);
 
 /// A running `shaddock`.
 pub(crate) struct Process {

@@ -1,0 +1,128 @@
+//! A way to the broker on which a single message can be lost. Knows of NATS' protocol how messages to a client look.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use shared::lifecycle::Lifecycle;
+use shared::testing::eventually;
+use tokio::io::{self, AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
+use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
+use tokio::net::{TcpListener, TcpStream};
+
+/// While people talk, the next message is there at once.
+const DEADLINE: Duration = Duration::from_secs(20);
+
+/// How subjects end on which connectors are told records that they did not ask for.
+const LOSES: &str = ".push";
+
+/// Listens on a free port and passes on to one broker. Dropping it closes everything.
+pub(crate) struct Lossy {
+    address: String,
+    lose: Arc<AtomicBool>,
+    lifecycle: Lifecycle,
+}
+
+impl Lossy {
+    pub(crate) async fn start(broker: &str) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap().to_string();
+        let (lose, lifecycle) = (Arc::default(), Lifecycle::new());
+        lifecycle.spawn(accept(listener, broker.to_owned(), Arc::clone(&lose), lifecycle.clone()));
+        Self { address, lose, lifecycle }
+    }
+
+    pub(crate) fn address(&self) -> &str {
+        &self.address
+    }
+
+    /// Loses the next record that a chat server tells this connector unasked; returns when it is lost.
+    pub(crate) async fn lose_next(&self) {
+        self.lose.store(true, Ordering::SeqCst);
+        eventually(DEADLINE, "there is a message to be lost", async || !self.lose.load(Ordering::SeqCst)).await;
+    }
+}
+
+impl Drop for Lossy {
+    fn drop(&mut self) {
+        self.lifecycle.begin_stop();
+    }
+}
+
+async fn accept(listener: TcpListener, broker: String, lose: Arc<AtomicBool>, lifecycle: Lifecycle) {
+    let accepting = async {
+        while let Ok((near, _)) = listener.accept().await {
+            let passing = pass(near, broker.clone(), Arc::clone(&lose));
+            let stopping = lifecycle.stopping();
+            lifecycle.spawn(async {
+                tokio::select! {
+                    // An end that broke is none of ours.
+                    _ = passing => {}
+                    () = stopping => {}
+                }
+            });
+        }
+    };
+    tokio::select! {
+        () = accepting => {}
+        () = lifecycle.stopping() => {}
+    }
+}
+
+async fn pass(near: TcpStream, broker: String, lose: Arc<AtomicBool>) -> io::Result<()> {
+    let far = TcpStream::connect(broker).await?;
+    near.set_nodelay(true)?;
+    far.set_nodelay(true)?;
+    let ((mut near_in, near_out), (far_in, mut far_out)) = (near.into_split(), far.into_split());
+    tokio::select! {
+        end = io::copy(&mut near_in, &mut far_out) => end.map(drop),
+        end = messages(BufReader::with_capacity(64 * 1024, far_in), near_out, &lose) => end,
+    }
+}
+
+/// Passes on line by line, a message with its payload as one; all that was read at once is written at once.
+async fn messages(mut from: BufReader<OwnedReadHalf>, mut to: OwnedWriteHalf, lose: &AtomicBool) -> io::Result<()> {
+    let mut out = Vec::new();
+    loop {
+        let start = out.len();
+        if from.read_until(b'\n', &mut out).await? == 0 {
+            return Ok(());
+        }
+        let line = String::from_utf8_lossy(&out[start..]).into_owned();
+        if let Some((subject, payload)) = message(&line) {
+            let body = out.len();
+            out.resize(body + payload + 2, 0);
+            from.read_exact(&mut out[body..]).await?;
+            if subject.ends_with(LOSES) && lose.swap(false, Ordering::SeqCst) {
+                out.truncate(start);
+            }
+        }
+        if from.buffer().is_empty() {
+            to.write_all(&out).await?;
+            out.clear();
+        }
+    }
+}
+
+/// Subject and length of what follows a line, if the line begins a message.
+fn message(line: &str) -> Option<(&str, usize)> {
+    let mut words = line.split_ascii_whitespace();
+    let verb = words.next()?;
+    let subject = words.next()?;
+    let is_message = verb.eq_ignore_ascii_case("MSG") || verb.eq_ignore_ascii_case("HMSG");
+    is_message.then(|| words.last()?.parse().ok()).flatten().map(|payload| (subject, payload))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::message;
+
+    #[test]
+    fn messages_are_known_by_their_first_line() {
+        assert_eq!(message("MSG connector.c1.x 9 11\r\n"), Some(("connector.c1.x", 11)));
+        assert_eq!(message("HMSG connector.c1.x 9 reply 20 31\r\n"), Some(("connector.c1.x", 31)));
+        for other in ["PING\r\n", "+OK\r\n", "INFO {\"a\":1} 7\r\n", "-ERR 'x' 9\r\n"] {
+            assert_eq!(message(other), None, "{other}");
+        }
+    }
+}

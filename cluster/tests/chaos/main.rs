@@ -1,0 +1,35 @@
+//! Promises under real faults: real processes over a real broker, people who talk all the while, things that break, and a
+//! checker that compares what everybody was told.
+//!
+//! The faults come from a seed, which is printed; `SHADDOCK_CHAOS_SEED=N` repeats its faults (not the machine's timing).
+//! `SHADDOCK_CHAOS_MINUTES=N` makes the round as long.
+#![expect(clippy::unwrap_used, clippy::panic, reason = "a test")]
+
+mod board;
+mod checker;
+mod counts;
+mod crowd;
+mod diary;
+#[path = "../common/directory.rs"]
+mod directory;
+mod drafts;
+mod lossy;
+mod person;
+mod plan;
+#[path = "../common/process.rs"]
+mod process;
+mod report;
+mod round;
+mod stage;
+
+fn number(name: &str) -> Option<u64> {
+    #[expect(clippy::disallowed_methods, reason = "a knob of this test, not a setting of the program")]
+    let value = std::env::var(name).ok()?;
+    Some(value.parse().unwrap_or_else(|_| panic!("{name}={value} is not a number")))
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn promises_are_kept_while_things_break() {
+    let seed = number("SHADDOCK_CHAOS_SEED").unwrap_or_else(rand::random);
+    round::run(seed, number("SHADDOCK_CHAOS_MINUTES")).await;
+}

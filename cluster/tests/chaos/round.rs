@@ -1,0 +1,68 @@
+//! A round: acts one after the other on one stage. An act ends in a calm in which everything is checked; the next begins
+//! in new rooms with empty diaries, so a long round needs no more memory than a short one.
+
+use std::time::Duration;
+
+use tokio::time::{Instant, sleep};
+
+use crate::checker;
+use crate::crowd::{Crowd, Stuck};
+use crate::plan::{self, Kind, Step};
+use crate::report::Report;
+use crate::stage::Stage;
+
+/// Violations that are told with what happened around them.
+const STORIES: usize = 5;
+
+/// One short act, or as many long ones as begin within so many minutes. Panics at the first act that breaks a promise.
+pub(crate) async fn run(seed: u64, minutes: Option<u64>) {
+    say(&format!("SHADDOCK_CHAOS_SEED={seed}"));
+    let mut stage = Stage::start().await;
+    let mut report = Report::new(seed);
+    let until = minutes.map(|minutes| Instant::now() + Duration::from_secs(60 * minutes));
+    loop {
+        let steps = plan::act(seed, report.acts, until.is_none());
+        act(&mut stage, &steps, &mut report).await;
+        if until.is_none_or(|until| Instant::now() >= until) {
+            break;
+        }
+    }
+    say(&report.to_string());
+    stage.stop().await;
+}
+
+async fn act(stage: &mut Stage, steps: &[Step], report: &mut Report) {
+    let crowd = Crowd::gather(&stage.doors(), report.seed, report.acts, &report.counts);
+    let stuck = play(stage, &crowd, steps, report).await.err();
+    let diaries = crowd.diaries();
+    crowd.end().await;
+    report.acts += 1;
+    let violations = checker::check(&diaries);
+    violations.iter().for_each(|violation| report.violated(violation.kind));
+    if stuck.is_none() && violations.is_empty() {
+        return;
+    }
+    let stories: String = violations.iter().take(STORIES).map(|violation| violation.story(&diaries)).collect();
+    let stuck = stuck.map(|Stuck(why)| why).unwrap_or_default();
+    let logs = stage.logs().display();
+    panic!("{report}\n{} violations\n{stories}{stuck}\n{steps:#?}\nlogs are in {logs}", violations.len());
+}
+
+async fn play(stage: &mut Stage, crowd: &Crowd, steps: &[Step], report: &mut Report) -> Result<(), Stuck> {
+    crowd.recovery().await?;
+    for step in steps {
+        // People talk meanwhile.
+        sleep(Duration::from_millis(step.talk_ms)).await;
+        if step.kind == Kind::ClientsCut {
+            crowd.cut();
+        }
+        stage.breaks(step).await;
+        report.recovered(step.kind, crowd.recovery().await?);
+    }
+    crowd.calm().await
+}
+
+#[expect(clippy::print_stdout, reason = "the round's result")]
+fn say(text: &str) {
+    println!("{text}");
+}

@@ -1,0 +1,172 @@
+//! Real processes over a real broker, each with a way to it of its own that can be cut; and what breaks them.
+
+use std::path::Path;
+use std::time::Duration;
+
+use client::{ClientError, Options, query_entry};
+use rand::RngExt;
+use rand::rngs::StdRng;
+use shared::testing::{NatsServer, TcpProxy, eventually};
+use tokio::time::sleep;
+
+use crate::directory::Directory;
+use crate::lossy::Lossy;
+use crate::plan::{Kind, SERVERS, Step};
+use crate::process::{DEADLINE, Process};
+
+/// Starts of all processes, when others take their ports in between.
+const ATTEMPTS: usize = 5;
+
+/// How long the broker stands still.
+const FROZEN: Duration = Duration::from_secs(3);
+
+/// A client is told soon when its request has no answer, so that it repeats it while the fault lasts.
+const SETTINGS: &str = "[rpc]\nrequest_ms = 1500";
+
+/// Where clients come in.
+#[derive(Debug, Clone)]
+pub(crate) struct Doors {
+    gate: String,
+    connectors: Vec<String>,
+}
+
+/// One process, and its way to the broker.
+struct Server {
+    id: String,
+    process: Process,
+    /// Starts of it, this one included.
+    runs: usize,
+    way: TcpProxy,
+    lossy: Lossy,
+}
+
+pub(crate) struct Stage {
+    // Ends before the broker does.
+    servers: Vec<Server>,
+    nats: NatsServer,
+    directory: Directory,
+}
+
+impl Doors {
+    /// A connector for somebody, as the gate says or by chance.
+    pub(crate) async fn pick(&self, name: &str, chance: &mut StdRng) -> Result<String, ClientError> {
+        if chance.random_range(0..2) == 0 {
+            return Ok(self.connectors[chance.random_range(0..self.connectors.len())].clone());
+        }
+        let entry = query_entry(&self.gate, name, &self.options()).await?;
+        Ok(entry.to_string())
+    }
+
+    pub(crate) fn options(&self) -> Options {
+        let connect_timeout = Duration::from_secs(2);
+        let request_timeout = Duration::from_secs(4);
+        Options { connect_timeout, request_timeout, ..Options::default() }
+    }
+}
+
+impl Stage {
+    pub(crate) async fn start() -> Self {
+        for _ in 0..ATTEMPTS {
+            if let Some(stage) = Self::try_start().await {
+                return stage;
+            }
+        }
+        panic!("others took the ports {ATTEMPTS} times");
+    }
+
+    /// `None` if somebody else has a port now.
+    async fn try_start() -> Option<Self> {
+        let nats = NatsServer::start_with_jetstream().await;
+        let mut stage = Self { nats, directory: Directory::new(SETTINGS), servers: Vec::new() };
+        let numbered = |kind: &'static str| (1..=SERVERS).map(move |number| format!("{kind}-server-{number}"));
+        let ids = numbered("chat").chain(numbered("connector")).chain(["gate-server-1".to_owned()]);
+        for id in ids {
+            let server = stage.launch(id).await?;
+            stage.servers.push(server);
+        }
+        let doors = stage.doors();
+        eventually(DEADLINE, "the gate names a connector", async || {
+            query_entry(&doors.gate, "somebody", &doors.options()).await.is_ok()
+        })
+        .await;
+        Some(stage)
+    }
+
+    async fn launch(&self, id: String) -> Option<Server> {
+        let lossy = Lossy::start(self.nats.address()).await;
+        let way = TcpProxy::start(lossy.address()).await;
+        let mut process = self.run(&id, 1, &way);
+        if !process.says("ready").await {
+            assert!(process.output().contains("the port is taken"), "{}", process.output());
+            return None;
+        }
+        Some(Server { id, process, runs: 1, way, lossy })
+    }
+
+    fn run(&self, id: &str, run: usize, way: &TcpProxy) -> Process {
+        let url = format!("nats://{}", way.address());
+        let args = ["--env", "development", "--only", id, "--nats", &url];
+        Process::start(&self.directory.path, &format!("{id}.{run}"), args)
+    }
+
+    pub(crate) fn doors(&self) -> Doors {
+        let mut fronts = self.directory.fronts.iter().map(ToString::to_string);
+        Doors { gate: fronts.next().unwrap(), connectors: fronts.collect() }
+    }
+
+    /// Where the processes' logs are; kept when the test fails.
+    pub(crate) fn logs(&self) -> &Path {
+        &self.directory.path
+    }
+
+    /// Breaks something and makes it whole again; returns when that is done, whether or not it works again.
+    pub(crate) async fn breaks(&mut self, step: &Step) {
+        let lasts = Duration::from_millis(step.lasts_ms);
+        let chat = format!("chat-server-{}", step.server + 1);
+        let connector = format!("connector-server-{}", step.server + 1);
+        match step.kind {
+            Kind::BrokerKilled => self.nats.restart().await,
+            Kind::BrokerFrozen => {
+                self.nats.pause().await;
+                sleep(FROZEN).await;
+                self.nats.resume();
+            }
+            Kind::ChatCut => self.cut(&chat, lasts).await,
+            Kind::ConnectorCut => self.cut(&connector, lasts).await,
+            Kind::RecordLost => self.server(&connector).lossy.lose_next().await,
+            Kind::ChatKilled => self.restart(&chat).await,
+            // The clients do that themselves.
+            Kind::ClientsCut => {}
+        }
+    }
+
+    async fn cut(&self, id: &str, lasts: Duration) {
+        let server = self.server(id);
+        server.way.cut();
+        sleep(lasts).await;
+        server.way.heal();
+    }
+
+    async fn restart(&mut self, id: &str) {
+        let at = self.servers.iter().position(|server| server.id == id).unwrap();
+        let Server { process, runs, way, .. } = &self.servers[at];
+        process.signal("KILL").await;
+        let next = self.run(id, runs + 1, way);
+        let server = &mut self.servers[at];
+        let mut killed = std::mem::replace(&mut server.process, next);
+        server.runs += 1;
+        assert_eq!(killed.ends().await, None, "ended by the signal");
+    }
+
+    fn server(&self, id: &str) -> &Server {
+        self.servers.iter().find(|server| server.id == id).unwrap()
+    }
+
+    /// Stops everything in order; each process must end well.
+    pub(crate) async fn stop(mut self) {
+        for server in self.servers.iter_mut().rev() {
+            server.process.signal("TERM").await;
+            assert_eq!(server.process.ends().await, Some(0), "{}", server.id);
+        }
+    }
+}
