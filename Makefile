@@ -1,7 +1,7 @@
 # Everything that CI runs, and what is handy besides. `make` lists the targets.
 
 .DEFAULT_GOAL := help
-.PHONY: help test tools fmt run compose-test idle-memory bench-log chaos
+.PHONY: help test tools fmt run compose-test idle-memory bench-log bench-messages chaos
 
 help: ## Print this list
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  \1\t\2/p' $(MAKEFILE_LIST) | expand -t 18
@@ -34,3 +34,6 @@ bench-log: tools ## Measure the log in JetStream; fails below 3,000 activations/
 
 chaos: tools ## Break things for MINUTES (30) under people who talk; prints recovery times and what was lost
 	SHADDOCK_CHAOS_MINUTES=$(or $(MINUTES),30) cargo test --release -p cluster --test chaos promises -- --nocapture
+
+bench-messages: tools ## Measure what a message costs with the log in memory and in JetStream; judges no time
+	cargo bench --package cluster --bench messages
