@@ -108,7 +108,8 @@ impl World {
             assert!(connector.hub.is_settled(), "{} is not settled: {:#?}", connector.id, connector.hub);
             assert_eq!(connector.hub.requests_waiting(), 0, "requests without an answer at {}", connector.id);
         }
-        world.said = checks::check(&world, !matches!(scenario, Scenario::LostLog | Scenario::LostEnd | Scenario::Emptied));
+        world.said =
+            checks::check(&world, !matches!(scenario, Scenario::LostLog | Scenario::LostEnd | Scenario::Emptied));
         world
     }
 
