@@ -5,6 +5,7 @@
 
 pub mod decide;
 pub mod history;
+mod homes;
 pub mod log;
 pub mod owner;
 pub mod rooms;

@@ -98,6 +98,12 @@ impl Log {
         }
     }
 
+    /// Whether all chat servers of a cluster append to this log, so that it refuses whoever does not know its end. One in
+    /// memory is that only for the servers of its process.
+    pub fn is_shared(&self) -> bool {
+        matches!(self.0, Kind::JetStream(_))
+    }
+
     /// Looks whether this is still the log that it was: the epoch it has now.
     ///
     /// Another one than before: everything known of the rooms is of a log that is gone.

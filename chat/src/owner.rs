@@ -121,6 +121,10 @@ pub struct Owner {
     retry_at: Option<u64>,
     /// An append had no clear outcome: what is read next must be certain.
     in_doubt: bool,
+    /// The room's home is another server.
+    stands_in: bool,
+    /// It may read and append: as the room's home, or while that is down.
+    is_permitted: bool,
     /// What is in flight was begun on a log that may be another one now: its result counts for nothing.
     is_stale: bool,
     used_at: u64,
@@ -153,6 +157,8 @@ impl Owner {
             attaches: Vec::new(),
             retry_at: None,
             in_doubt: false,
+            stands_in: false,
+            is_permitted: true,
             is_stale: false,
             used_at: 0,
         }
@@ -213,6 +219,46 @@ impl Owner {
         }
     }
 
+    /// Whether it is to ask before it goes on: it stands in for the room's home, its activation ended, and somebody waits.
+    pub fn needs_permission(&self) -> bool {
+        matches!(self.phase, Phase::Idle) && !self.is_permitted && self.is_wanted()
+    }
+
+    /// Whether it stands in for the room's home now: it appends, or is about to.
+    pub fn is_at_work(&self) -> bool {
+        !matches!(self.phase, Phase::Idle)
+    }
+
+    /// The room's home is down: it is this server's until an append fails.
+    pub fn stand_in(&mut self, now: Now, acts: &mut Vec<Act>) {
+        self.stands_in = true;
+        self.is_permitted = true;
+        self.go_on(now, acts);
+    }
+
+    /// The room is another's: whoever waits or follows is sent there. What is in flight ends without consequences here.
+    pub fn give_up(&mut self, acts: &mut Vec<Act>) {
+        self.is_permitted = false;
+        let waiting = match std::mem::replace(&mut self.phase, Phase::Idle) {
+            Phase::Active(active) if !active.is_busy() => active.into_waiting(),
+            busy => {
+                self.is_stale = !matches!(busy, Phase::Idle);
+                self.phase = busy;
+                (Vec::new(), Vec::new())
+            }
+        };
+        let (proposals, attaches) = waiting;
+        let askers = proposals.into_iter().chain(self.proposals.drain(..)).map(|proposal| proposal.asker);
+        let askers = askers.chain(attaches.into_iter().chain(self.attaches.drain(..)).map(|attach| attach.asker));
+        let not_owner = Answer::NotOwner { room: self.room.clone() };
+        for asker in askers {
+            self.followers.remove(&asker.connector);
+            acts.push(Act::Answer(asker, not_owner.clone()));
+        }
+        let followers = std::mem::take(&mut self.followers);
+        acts.extend(followers.into_iter().map(|connector| Act::Tell(connector, not_owner.clone(), Trace::default())));
+    }
+
     /// While it is active: where it is, and its newest records as a walk backwards.
     pub fn walk(&self, until: Until) -> Option<(Place, Walk)> {
         let Phase::Active(active) = &self.phase else { return None };
@@ -240,6 +286,9 @@ impl Owner {
         if std::mem::take(&mut self.is_stale) {
             self.in_doubt = true;
             self.end(now);
+            if !self.is_permitted {
+                return self.give_up(acts);
+            }
             return self.go_on(now, acts);
         }
         match (&mut self.phase, done) {
@@ -285,7 +334,7 @@ impl Owner {
     fn go_on(&mut self, now: Now, acts: &mut Vec<Act>) {
         match &mut self.phase {
             Phase::Idle => {
-                if self.is_wanted() && self.retry_at.is_none_or(|at| at <= now.ticks) {
+                if self.is_permitted && self.is_wanted() && self.retry_at.is_none_or(|at| at <= now.ticks) {
                     self.retry_at = None;
                     self.phase = Phase::Reading;
                     acts.push(Act::Log(LogOp::Last { certain: self.in_doubt }));
@@ -362,6 +411,7 @@ impl Owner {
             self.attaches.extend(attaches);
         }
         self.retry_at.get_or_insert(now.ticks);
+        self.is_permitted = !self.stands_in;
     }
 
     fn refused(&mut self, error: &AppendError, now: Now, acts: &mut Vec<Act>) {

@@ -15,6 +15,7 @@ use tracing::{debug, warn};
 
 use crate::decide::{Author, Judge};
 use crate::history::{self, Next, Reader};
+use crate::homes::{Homes, Verdict};
 use crate::owner::{Act, Asker, Attach, LogDone, LogOp, Now, Owner, Proposal};
 
 /// Milliseconds of silence after which a connector follows nothing any more; its next message finds a number missing,
@@ -23,6 +24,9 @@ const SILENCE_MS: u64 = 30_000;
 
 /// Questions for messages that are answered at once; what comes above is dropped, and asked again.
 const MAX_READERS: usize = 256;
+
+/// Questions that wait for a look at a home; what comes above is dropped, and asked again.
+const MAX_WAITING: usize = 4_096;
 
 /// Milliseconds between two looks at every room.
 const SWEEP_MS: u64 = 5_000;
@@ -45,6 +49,13 @@ pub struct Rooms {
     links: BTreeMap<ServerId, Link>,
     readers: BTreeMap<u64, Reader>,
     reader: u64,
+    homes: Homes,
+    /// Rooms of others in which this server appends, or did lately.
+    stand_ins: BTreeSet<RoomId>,
+    /// Questions about rooms of others, until it is known whether their homes live.
+    waiting: Vec<(Asker, Incarnation, Question)>,
+    /// The log refuses whoever does not know its end: another server may stand in for a room's home.
+    is_fenced: bool,
     acts: Vec<Act>,
     effects: Vec<Effect>,
 }
@@ -58,6 +69,8 @@ pub struct Identity {
     pub incarnation: Incarnation,
     /// All servers, to tell whose room is whose.
     pub servers: Arc<Servers>,
+    /// All chat servers append to one log. Else each has its own, and a room waits for its home.
+    pub is_fenced: bool,
 }
 
 /// A message of a connector, as it came.
@@ -88,6 +101,8 @@ pub enum Effect {
     Send(Send),
     /// Do this in the log, and bring the result to [`Rooms::done`].
     Log { room: RoomId, asker: LogAsker, op: LogOp },
+    /// Ask whether this chat server is there, and bring the answer to [`Rooms::found`].
+    Probe(ServerId),
 }
 
 /// For whom a log operation is done.
@@ -119,7 +134,7 @@ pub struct Send {
 impl Rooms {
     /// No rooms yet.
     pub fn new(identity: Identity, settings: &RoomSettings, metrics: Arc<Metrics>) -> Self {
-        let Identity { me, incarnation, servers } = identity;
+        let Identity { me, incarnation, servers, is_fenced } = identity;
         Self {
             router: Router::default(),
             servers,
@@ -134,6 +149,10 @@ impl Rooms {
             links: BTreeMap::new(),
             readers: BTreeMap::new(),
             reader: 0,
+            homes: Homes::default(),
+            stand_ins: BTreeSet::new(),
+            waiting: Vec::new(),
+            is_fenced,
             acts: Vec::new(),
             effects: Vec::new(),
         }
@@ -145,7 +164,9 @@ impl Rooms {
     /// If the bytes are not such a message; nothing has changed then.
     pub fn message(&mut self, heard: Heard<'_>, now: Now) -> Result<Vec<Effect>, RpcError> {
         let FromConnector { connector, incarnation, question, .. } = rpc::decode(heard.body)?;
-        if self.hear(&connector, incarnation, now.ticks) {
+        if question == Question::Probe {
+            self.answer_probe(connector, heard.reply, heard.trace);
+        } else if self.hear(&connector, incarnation, now.ticks) {
             let asker = Asker { connector, reply: heard.reply.unwrap_or_default(), trace: heard.trace };
             self.question(asker, incarnation, question, now);
         } else {
@@ -155,17 +176,21 @@ impl Rooms {
     }
 
     fn question(&mut self, asker: Asker, incarnation: Incarnation, question: Question, now: Now) {
+        let is_another = question.room().is_some_and(|room| !self.may_own(room));
+        if is_another && !matches!(question, Question::Detach { .. }) {
+            self.ask_home(asker, incarnation, question, now);
+        } else {
+            self.accept(asker, incarnation, question, now);
+        }
+    }
+
+    fn accept(&mut self, asker: Asker, incarnation: Incarnation, question: Question, now: Now) {
         match question {
-            Question::Heartbeat => self.answer(asker, &Answer::Alive),
+            Question::Heartbeat | Question::Probe => self.answer(asker, &Answer::Alive),
             Question::Detach { room } => {
                 if let Some(owner) = self.owners.get_mut(&room) {
                     owner.detach(&asker.connector);
                 }
-            }
-            Question::Attach { room, .. } | Question::Propose { room, .. } | Question::History { room, .. }
-                if !self.is_home(&room) =>
-            {
-                self.answer(asker, &Answer::NotOwner { room });
             }
             Question::Attach { room, at } => {
                 self.with_owner(&room, |owner, acts| owner.attach(Attach { asker, at }, now, acts));
@@ -219,8 +244,76 @@ impl Rooms {
         }
     }
 
-    fn is_home(&self, room: &RoomId) -> bool {
-        self.router.route(CHAT, room.as_str(), &self.servers).is_ok_and(|home| home.id == self.me)
+    fn home(&self, room: &RoomId) -> Option<ServerId> {
+        self.router.route(CHAT, room.as_str(), &self.servers).ok().map(|home| home.id.clone())
+    }
+
+    /// Whether this is the room's home, or stands in for it now: the log says whether it still may.
+    fn may_own(&self, room: &RoomId) -> bool {
+        self.home(room).as_ref() == Some(&self.me) || self.owners.get(room).is_some_and(Owner::is_at_work)
+    }
+
+    /// Answers a question about a room of another server, once it is known whether that lives.
+    fn ask_home(&mut self, asker: Asker, incarnation: Incarnation, question: Question, now: Now) {
+        let Some(room) = question.room().cloned() else { return };
+        let verdict = match self.home(&room) {
+            Some(home) if self.is_fenced => self.look(&home, now),
+            _ => Verdict::Alive,
+        };
+        match verdict {
+            Verdict::Alive => self.answer(asker, &Answer::NotOwner { room }),
+            Verdict::Down => {
+                self.stand_ins.insert(room.clone());
+                self.with_owner(&room, |owner, acts| owner.stand_in(now, acts));
+                self.accept(asker, incarnation, question, now);
+            }
+            Verdict::Ask | Verdict::Wait if self.waiting.len() < MAX_WAITING => {
+                self.waiting.push((asker, incarnation, question));
+            }
+            Verdict::Ask | Verdict::Wait => {}
+        }
+    }
+
+    /// Whether a home lives; it is asked if that is not known.
+    fn look(&mut self, home: &ServerId, now: Now) -> Verdict {
+        let verdict = self.homes.look(home, now.ticks);
+        if verdict == Verdict::Ask {
+            self.effects.push(Effect::Probe(home.clone()));
+        }
+        verdict
+    }
+
+    /// A home answered [`Effect::Probe`], or did not.
+    pub fn found(&mut self, home: &ServerId, is_alive: bool, now: Now) -> Vec<Effect> {
+        self.homes.found(home, is_alive, now.ticks);
+        for (asker, incarnation, question) in std::mem::take(&mut self.waiting) {
+            self.question(asker, incarnation, question, now);
+        }
+        self.look_at_stand_ins(now);
+        self.take_effects()
+    }
+
+    /// Goes on, or lets go, in the rooms of others: for as long as their homes are down.
+    fn look_at_stand_ins(&mut self, now: Now) {
+        for room in self.stand_ins.iter().cloned().collect::<Vec<_>>() {
+            let home = self.home(&room);
+            let verdict = match &home {
+                Some(home) if *home != self.me => self.look(home, now),
+                _ => Verdict::Down,
+            };
+            match verdict {
+                Verdict::Alive => {
+                    self.stand_ins.remove(&room);
+                    self.with_owner(&room, |owner, acts| owner.give_up(acts));
+                }
+                Verdict::Down => self.with_owner(&room, |owner, acts| {
+                    if owner.needs_permission() {
+                        owner.stand_in(now, acts);
+                    }
+                }),
+                Verdict::Ask | Verdict::Wait => {}
+            }
+        }
     }
 
     /// Takes the result of a log operation.
@@ -253,6 +346,7 @@ impl Rooms {
             self.swept_at = now.ticks;
             self.sweep(now);
         }
+        self.look_at_stand_ins(now);
         for room in std::mem::take(&mut self.restless) {
             self.with_owner(&room, |owner, acts| owner.tick(now, acts));
         }
@@ -326,6 +420,20 @@ impl Rooms {
             Act::Answer(asker, answer) => self.answer(asker, &answer),
             Act::Tell(connector, answer, trace) => self.send(connector, None, trace, &answer),
             Act::Log(op) => self.effects.push(Effect::Log { room: room.clone(), asker: LogAsker::Owner, op }),
+        }
+    }
+
+    /// Who probes is no connector: nothing is numbered for it.
+    fn answer_probe(&mut self, from: ServerId, reply: Option<String>, trace: Trace) {
+        let (v, number) = (rpc::VERSION, 0);
+        let message =
+            FromChat { v, chat: self.me.clone(), incarnation: self.incarnation, number, answer: Answer::Alive };
+        match rpc::encode(&message) {
+            Ok(body) => {
+                let method = message.answer.method();
+                self.effects.push(Effect::Send(Send { connector: from, reply, method, room: None, trace, body }));
+            }
+            Err(error) => warn!(%error, "a probe cannot be answered"),
         }
     }
 

@@ -8,10 +8,11 @@ use futures_util::stream::{self, FuturesUnordered};
 use futures_util::{Stream, StreamExt};
 use shared::bus::{self, BusError, Message, Outgoing, Subscription};
 use shared::clock;
-use shared::ids::{RoomId, ServerId};
+use shared::ids::{Incarnation, RoomId, ServerId};
 use shared::node::Node;
 use shared::record::Epoch;
-use shared::rpc::{Label, Trace, header};
+use shared::rpc::messages::{FromChat, FromConnector, Question};
+use shared::rpc::{self, Label, Trace, header};
 use shared::subjects;
 use tokio::time::{Instant, MissedTickBehavior};
 use tracing::{debug, info, warn};
@@ -34,10 +35,12 @@ pub struct Chat {
     id: ServerId,
     node: Node,
     log: Log,
+    incarnation: Incarnation,
     rooms: Rooms,
     view: String,
     started: Instant,
     operations: FuturesUnordered<BoxFuture<'static, (Asked, LogDone)>>,
+    probes: FuturesUnordered<BoxFuture<'static, (ServerId, bool)>>,
     /// The log as it was found last.
     epoch: Option<Epoch>,
     /// At most one per room, and the questions for messages, which the rooms bound.
@@ -58,12 +61,20 @@ impl Chat {
     pub async fn start(id: ServerId, node: Node, log: Log) -> Result<(), BusError> {
         let subject = subjects::chat(&id);
         let questions = node.bus.subscribe(&subject, node.settings.rpc.subscription_queue).await?;
-        let identity = Identity { me: id.clone(), incarnation: clock::incarnation(), servers: node.servers.clone() };
+        let incarnation = clock::incarnation();
+        let identity = Identity {
+            me: id.clone(),
+            incarnation,
+            servers: node.servers.clone(),
+            is_fenced: log.is_shared() || node.bus.nats_client().is_none(),
+        };
         let chat = Self {
+            incarnation,
             rooms: Rooms::new(identity, &node.settings.room, node.metrics.clone()),
             view: node.servers.view_hash(),
             started: Instant::now(),
             operations: FuturesUnordered::new(),
+            probes: FuturesUnordered::new(),
             epoch: None,
             waiting: VecDeque::new(),
             log,
@@ -88,6 +99,10 @@ impl Chat {
             tokio::select! {
                 () = &mut stopping => break,
                 Some((asked, done)) = self.operations.next() => self.done(&asked, done),
+                Some((home, is_alive)) = self.probes.next() => {
+                    let effects = self.rooms.found(&home, is_alive, self.now());
+                    self.perform(effects);
+                }
                 made = bus::made_anew(&mut connection, generation) => {
                     generation = made;
                     self.start_over();
@@ -178,8 +193,24 @@ impl Chat {
             match effect {
                 Effect::Send(send) => self.send(send),
                 Effect::Log { room, asker, op } => self.operate(Asked { room, asker }, op),
+                Effect::Probe(home) => self.probe(home),
             }
         }
+    }
+
+    fn probe(&self, home: ServerId) {
+        let trace = Trace::new();
+        let label = Label { method: "probe", room: None, from: &self.id, view: &self.view, trace: &trace };
+        let (v, connector, question) = (rpc::VERSION, self.id.clone(), Question::Probe);
+        let body = FromConnector { v, connector, incarnation: self.incarnation, question };
+        let (subject, headers) = (subjects::chat(&home), label.headers());
+        let (bus, deadline) = (self.node.bus.clone(), self.node.settings.rpc.heartbeat());
+        self.probes.push(Box::pin(async move {
+            let Ok(payload) = rpc::encode(&body) else { return (home, false) };
+            let answer = bus.request(Outgoing { subject, reply: None, headers, payload }, deadline).await;
+            let is_alive = answer.is_ok_and(|answer| rpc::decode::<FromChat>(&answer.payload).is_ok());
+            (home, is_alive)
+        }));
     }
 
     fn send(&self, Send { connector, reply, method, room, trace, body }: Send) {

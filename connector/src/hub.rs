@@ -10,7 +10,7 @@ use shared::ids::{RoomId, ServerId};
 use shared::membership::Token;
 use shared::rpc::messages::{Answer, FromChat, FromConnector, Item, Question};
 use shared::rpc::{self, RpcError};
-use tracing::{debug, error};
+use tracing::{debug, error, info, warn};
 
 use crate::bodies::{Enter, History};
 use crate::owners::{Hearing, Owners};
@@ -46,7 +46,9 @@ pub struct Hub {
     busy: BTreeSet<RoomId>,
     serial: u64,
     numbers: u64,
-    heartbeats: u64,
+    /// The last heartbeats, by their tokens.
+    heartbeats: BTreeMap<u64, ServerId>,
+    heartbeat_number: u64,
     /// Clients are sent away: nobody comes back to this connector.
     stopping: bool,
 }
@@ -54,6 +56,8 @@ pub struct Hub {
 #[derive(Debug)]
 struct Entry {
     room: Room,
+    /// The chat server that is asked about it.
+    chat: ServerId,
     serial: u64,
     asked: u64,
 }
@@ -72,7 +76,8 @@ impl Hub {
             busy: BTreeSet::new(),
             serial: 0,
             numbers: 0,
-            heartbeats: 0,
+            heartbeats: BTreeMap::new(),
+            heartbeat_number: 0,
             stopping: false,
         }
     }
@@ -188,19 +193,29 @@ impl Hub {
         let FromChat { chat, incarnation, number, answer, .. } = rpc::decode(body)?;
         let mut effects = Vec::new();
         let hearing = self.owners.hear(&chat, incarnation, number);
-        match hearing {
-            Hearing::OldRun => {
-                debug!(%chat, "message of an earlier run of a chat server ignored");
-                return Ok(effects);
-            }
-            Hearing::Gap | Hearing::NewRun => self.attach_all_of(&chat, now, &mut effects),
-            Hearing::Next | Hearing::Old => {}
+        if hearing == Hearing::OldRun {
+            debug!(%chat, "message of an earlier run of a chat server ignored");
+            return Ok(effects);
         }
-        self.answer(answer, hearing, now, &mut effects);
+        if self.owners.is_alive(&chat) {
+            info!(%chat, "a chat server is back");
+            self.ask_elsewhere(now, &mut effects);
+        }
+        match hearing {
+            Hearing::Gap | Hearing::NewRun => self.attach_all_of(&chat, now, &mut effects),
+            Hearing::Next | Hearing::Old | Hearing::OldRun => {}
+        }
+        self.answer((&chat, hearing), answer, now, &mut effects);
         Ok(effects)
     }
 
-    fn answer(&mut self, answer: Answer, hearing: Hearing, now: Now, effects: &mut Vec<Effect>) {
+    fn answer(
+        &mut self,
+        (chat, hearing): (&ServerId, Hearing),
+        answer: Answer,
+        now: Now,
+        effects: &mut Vec<Effect>,
+    ) {
         match answer {
             Answer::Alive => {}
             // The chain says whether a record is to be applied, however it comes. A room that nobody here knows has
@@ -208,8 +223,9 @@ impl Hub {
             Answer::Record { room, epoch, position, record } => {
                 self.in_room(&room, now, effects, |room, cx| room.record(epoch, position, &record, cx));
             }
-            // An answer that newer ones overtook must not be taken for the present.
-            Answer::Attached { .. } if hearing == Hearing::Old => {}
+            // An answer that newer ones overtook must not be taken for the present, nor that of one who is not asked any more.
+            Answer::Attached { ref room, .. } if hearing == Hearing::Old || !self.is_asked(chat, room) => {}
+            Answer::NotOwner { ref room } if !self.is_asked(chat, room) => {}
             Answer::Attached { room, asked, now: place, news } => {
                 self.in_known_room(&room, now, effects, |room, cx| room.attached(asked, place, news, cx));
             }
@@ -226,26 +242,67 @@ impl Hub {
     /// Nobody listens where the question with this token went.
     pub fn no_responders(&mut self, token: u64, now: Now) -> Vec<Effect> {
         let mut effects = Vec::new();
-        if let Some(room) = self.by_serial.get(&(token / TOKENS_PER_ROOM)).cloned() {
+        if let Some(chat) = self.heartbeats.get(&token).cloned() {
+            if self.owners.is_deaf(&chat) {
+                self.has_fallen(now, &mut effects);
+            }
+        } else if let Some(room) = self.by_serial.get(&(token / TOKENS_PER_ROOM)).cloned() {
             self.in_known_room(&room, now, &mut effects, Room::not_owner);
         }
         effects
     }
 
+    fn has_fallen(&mut self, now: Now, effects: &mut Vec<Effect>) {
+        let down: Vec<&ServerId> = self.owners.chats().filter(|chat| self.owners.is_down(chat)).collect();
+        warn!(?down, "chat servers do not answer; their rooms are asked for at others");
+        self.ask_elsewhere(now, effects);
+    }
+
+    /// Asks about each room whoever is to be asked now.
+    fn ask_elsewhere(&mut self, now: Now, effects: &mut Vec<Effect>) {
+        let mut moved = Vec::new();
+        for (room, entry) in &mut self.rooms {
+            if let Ok(chat) = self.owners.of(room)
+                && chat != entry.chat
+            {
+                entry.chat = chat;
+                moved.push(room.clone());
+            }
+        }
+        self.common.metrics.rooms_moved.add_many(moved.len() as u64);
+        for room in moved {
+            self.in_known_room(&room, now, effects, Room::moved);
+        }
+    }
+
+    fn is_asked(&self, chat: &ServerId, room: &RoomId) -> bool {
+        self.rooms.get(room).is_some_and(|entry| entry.chat == *chat)
+    }
+
     /// What was on its way may be lost: the connection to the bus was made anew.
     pub fn reconnected(&mut self, now: Now) -> Vec<Effect> {
         let mut effects = Vec::new();
+        self.owners.was_deaf();
         let chats: Vec<ServerId> = self.owners.chats().cloned().collect();
         chats.iter().for_each(|chat| self.attach_all_of(chat, now, &mut effects));
         effects
     }
 
-    /// To be called at the interval of heartbeats: their answers tell what was lost in silent rooms.
-    pub fn heartbeat(&mut self) -> Vec<Effect> {
-        self.heartbeats = (self.heartbeats + 1) % TOKENS_PER_ROOM;
+    /// To be called at the interval of heartbeats while there is a connection to the bus: their answers tell who lives, and
+    /// what was lost in silent rooms.
+    pub fn heartbeat(&mut self, now: Now) -> Vec<Effect> {
+        let mut effects = Vec::new();
+        if self.owners.beat() {
+            self.has_fallen(now, &mut effects);
+        }
+        self.heartbeats.clear();
         let chats: Vec<ServerId> = self.owners.chats().cloned().collect();
-        let beat = |chat| self.ask_effect(chat, Some(self.heartbeats), &Question::Heartbeat);
-        chats.into_iter().filter_map(beat).collect()
+        for chat in chats {
+            self.heartbeat_number = (self.heartbeat_number + 1) % TOKENS_PER_ROOM;
+            self.heartbeats.insert(self.heartbeat_number, chat.clone());
+            effects.extend(self.ask_effect(chat, Some(self.heartbeat_number), &Question::Heartbeat));
+        }
+        effects
     }
 
     /// To be called some twenty times a second: deadlines and repeats.
@@ -269,8 +326,8 @@ impl Hub {
     }
 
     fn attach_all_of(&mut self, chat: &ServerId, now: Now, effects: &mut Vec<Effect>) {
-        let of_chat = |room: &&RoomId| self.owners.of(room).as_ref() == Ok(chat);
-        for room in self.rooms.keys().filter(of_chat).cloned().collect::<Vec<_>>() {
+        let of_chat = self.rooms.iter().filter(|(_, entry)| entry.chat == *chat).map(|(room, _)| room.clone());
+        for room in of_chat.collect::<Vec<_>>() {
             self.in_known_room(&room, now, effects, Room::attach_again);
         }
     }
@@ -283,10 +340,12 @@ impl Hub {
         action: impl FnOnce(&mut Room, &mut Context<'_>),
     ) {
         if !self.rooms.contains_key(room) {
+            let Ok(chat) = self.owners.of(room) else { return };
             // Serial 0 is for heartbeats.
             self.serial += 1;
             self.by_serial.insert(self.serial, room.clone());
-            let entry = Entry { room: Room::new(room.clone(), &self.common, now.ticks), serial: self.serial, asked: 0 };
+            let (serial, asked) = (self.serial, 0);
+            let entry = Entry { room: Room::new(room.clone(), &self.common, now.ticks), chat, serial, asked };
             self.rooms.insert(room.clone(), entry);
         }
         self.in_known_room(room, now, effects, action);
@@ -349,17 +408,16 @@ impl Hub {
     }
 
     fn ask(&mut self, room: &RoomId, question: &Question, effects: &mut Vec<Effect>) {
-        let Ok(chat) = self.owners.of(room) else { return };
+        let Some(entry) = self.rooms.get_mut(room) else { return };
+        entry.asked = (entry.asked + 1) % TOKENS_PER_ROOM;
         let answered = !matches!(question, Question::Detach { .. });
-        let token = self.rooms.get_mut(room).filter(|_| answered).map(|entry| {
-            entry.asked = (entry.asked + 1) % TOKENS_PER_ROOM;
-            entry.serial * TOKENS_PER_ROOM + entry.asked
-        });
+        let token = answered.then_some(entry.serial * TOKENS_PER_ROOM + entry.asked);
+        let chat = entry.chat.clone();
         effects.extend(self.ask_effect(chat, token, question));
     }
 
     fn ask_effect(&self, chat: ServerId, token: Option<u64>, question: &Question) -> Option<Effect> {
-        let (method, room) = (method(question), room_of(question).cloned());
+        let (method, room) = (method(question), question.room().cloned());
         let message = FromConnector {
             v: rpc::VERSION,
             connector: self.common.me.clone(),
@@ -400,21 +458,12 @@ fn method(question: &Question) -> String {
         Question::History { .. } => "history".to_owned(),
         Question::Detach { .. } => "detach".to_owned(),
         Question::Heartbeat => "heartbeat".to_owned(),
+        Question::Probe => "probe".to_owned(),
         Question::Propose { items, .. } => {
             let mut methods: Vec<&str> = items.iter().map(Item::method).collect();
             methods.sort_unstable();
             methods.dedup();
             methods.join(",")
         }
-    }
-}
-
-fn room_of(question: &Question) -> Option<&RoomId> {
-    match question {
-        Question::Attach { room, .. }
-        | Question::Propose { room, .. }
-        | Question::Detach { room }
-        | Question::History { room, .. } => Some(room),
-        Question::Heartbeat => None,
     }
 }

@@ -4,15 +4,28 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use shared::config::Servers;
-use shared::dispatcher::{CHAT, NoServer, Router};
+use shared::dispatcher::{self, CHAT, NoServer};
 use shared::ids::{Incarnation, RoomId, ServerId};
+
+/// Heartbeats without an answer after which a chat server is taken for down.
+const MISSED: u32 = 2;
 
 /// Who answers for rooms.
 #[derive(Debug)]
 pub struct Owners {
-    router: Router,
     servers: Arc<Servers>,
     heard: BTreeMap<ServerId, Heard>,
+    pulses: BTreeMap<ServerId, Pulse>,
+}
+
+/// Whether a chat server lives, as far as its answers tell.
+#[derive(Debug, Clone, Copy, Default)]
+struct Pulse {
+    /// Heartbeats in a row without an answer.
+    missed: u32,
+    /// The last heartbeat was sent, and neither answered nor counted as missed.
+    waits: bool,
+    is_down: bool,
 }
 
 /// The last message heard of a chat server.
@@ -39,13 +52,52 @@ pub enum Hearing {
 
 impl Owners {
     /// Nothing heard of anybody.
-    pub fn new(router: Router, servers: Arc<Servers>) -> Self {
-        Self { router, servers, heard: BTreeMap::new() }
+    pub fn new(servers: Arc<Servers>) -> Self {
+        Self { servers, heard: BTreeMap::new(), pulses: BTreeMap::new() }
     }
 
-    /// The chat server that owns a room.
+    /// The chat server to ask about a room: its home, or while that is down the next candidate. If all are down, the home.
     pub fn of(&self, room: &RoomId) -> Result<ServerId, NoServer> {
-        self.router.route(CHAT, room.as_str(), &self.servers).map(|server| server.id.clone())
+        let chats = self.servers.chat();
+        let candidate = dispatcher::candidates(room.as_str(), chats, |id| self.is_down(id)).into_iter().next();
+        let server = candidate.or_else(|| dispatcher::place(room.as_str(), chats));
+        server.map(|server| server.id.clone()).ok_or_else(|| NoServer { server_type: CHAT.to_owned() })
+    }
+
+    /// Whether a chat server is taken for down.
+    pub fn is_down(&self, chat: &ServerId) -> bool {
+        self.pulses.get(chat).is_some_and(|pulse| pulse.is_down)
+    }
+
+    /// To be called when heartbeats are sent to all: those of before that were not answered are missed. Returns whether a
+    /// chat server is down now that was not.
+    pub fn beat(&mut self) -> bool {
+        let mut fell = false;
+        for server in self.servers.chat() {
+            let pulse = self.pulses.entry(server.id.clone()).or_default();
+            if pulse.waits {
+                fell |= pulse.miss();
+            }
+            pulse.waits = true;
+        }
+        fell
+    }
+
+    /// A chat server does not listen, as the broker says: no proof, since a tracer listens to everything. Returns whether it
+    /// is down now and was not.
+    pub fn is_deaf(&mut self, chat: &ServerId) -> bool {
+        self.pulses.get_mut(chat).is_some_and(|pulse| std::mem::take(&mut pulse.waits) && pulse.miss())
+    }
+
+    /// A chat server was heard. Returns whether it was down.
+    pub fn is_alive(&mut self, chat: &ServerId) -> bool {
+        let pulse = self.pulses.entry(chat.clone()).or_default();
+        std::mem::take(pulse).is_down
+    }
+
+    /// Nobody could be heard for a while: what was not answered meanwhile says nothing.
+    pub fn was_deaf(&mut self) {
+        self.pulses.values_mut().for_each(|pulse| (pulse.missed, pulse.waits) = (0, false));
     }
 
     /// All chat servers.
@@ -72,5 +124,77 @@ impl Owners {
         let next = heard.number + 1 == number;
         heard.number = number;
         if next { Hearing::Next } else { Hearing::Gap }
+    }
+}
+
+impl Pulse {
+    /// Counts a heartbeat without an answer; says whether that was one too many.
+    fn miss(&mut self) -> bool {
+        self.missed += 1;
+        let falls = self.missed >= MISSED && !self.is_down;
+        self.is_down |= falls;
+        falls
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use shared::config::Server;
+
+    use super::*;
+
+    fn chat(number: usize) -> ServerId {
+        ServerId::new(&format!("chat-server-{number}")).unwrap()
+    }
+
+    fn owners() -> Owners {
+        let list = (1..=3).map(|number| Server::new(chat(number), "127.0.0.1")).collect();
+        Owners::new(Arc::new(Servers::new([(CHAT.to_owned(), list)])))
+    }
+
+    /// crc32("lobby") % 3 = 2, and % 2 = 1 of those that are left.
+    fn lobby(owners: &Owners) -> ServerId {
+        owners.of(&RoomId::new("lobby").unwrap()).unwrap()
+    }
+
+    #[test]
+    fn two_heartbeats_without_an_answer_are_down_and_an_answer_is_up() {
+        let mut owners = owners();
+        let home = lobby(&owners);
+        assert!(!owners.beat());
+        (1..=3).map(chat).filter(|id| *id != home).for_each(|id| drop(owners.is_alive(&id)));
+        assert!(!owners.beat() && lobby(&owners) == home);
+        (1..=3).map(chat).filter(|id| *id != home).for_each(|id| drop(owners.is_alive(&id)));
+        assert!(owners.beat());
+        assert_ne!(lobby(&owners), home);
+        assert!(owners.is_alive(&home));
+        assert_eq!(lobby(&owners), home);
+    }
+
+    #[test]
+    fn a_deaf_server_has_missed_its_heartbeat_at_once() {
+        let mut owners = owners();
+        owners.beat();
+        assert!(!owners.is_deaf(&chat(1)) && !owners.is_deaf(&chat(1)), "each heartbeat counts once");
+        assert!(!owners.beat() || !owners.is_down(&chat(1)));
+        assert!(owners.is_deaf(&chat(1)) && owners.is_down(&chat(1)));
+    }
+
+    #[test]
+    fn when_all_are_down_the_home_is_asked() {
+        let mut owners = owners();
+        let home = lobby(&owners);
+        (0..3).for_each(|_| drop(owners.beat()));
+        assert!((1..=3).all(|number| owners.is_down(&chat(number))));
+        assert_eq!(lobby(&owners), home);
+    }
+
+    #[test]
+    fn what_could_not_be_heard_says_nothing() {
+        let mut owners = owners();
+        owners.beat();
+        owners.beat();
+        owners.was_deaf();
+        assert!(!owners.beat() && !owners.beat() && owners.beat());
     }
 }

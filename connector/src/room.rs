@@ -304,6 +304,14 @@ impl Room {
         self.repeat_readings_at(later);
     }
 
+    /// Another chat server is to be asked from now on.
+    pub fn moved(&mut self, cx: &mut Context<'_>) {
+        self.attach = Attach::Wanted(cx.now);
+        self.proposer.repeat_at(cx.now);
+        self.repeat_readings_at(cx.now);
+        self.go_on(cx);
+    }
+
     /// The owner cannot append.
     pub fn unavailable(&mut self, because: Unavailable, cx: &mut Context<'_>) {
         self.trouble = Some(because);

@@ -8,7 +8,6 @@ use std::time::Duration;
 use shared::bus::{self, Message, Outgoing, Subscription};
 use shared::clock;
 use shared::config::Server;
-use shared::dispatcher::Router;
 use shared::frontend::{self, KickReason, Options, Outbox, routes};
 use shared::ids::{RoomId, ServerId};
 use shared::node::Node;
@@ -97,7 +96,7 @@ impl Connector {
         };
         let limits =
             Limits { max_in_flight: settings.session.max_in_flight, request_ms: u64::from(settings.rpc.request_ms) };
-        let owners = Owners::new(Router::default(), node.servers.clone());
+        let owners = Owners::new(node.servers.clone());
         Self {
             hub: Hub::new(common, owners, limits),
             clients: HashMap::new(),
@@ -143,8 +142,9 @@ impl Connector {
                         break;
                     }
                 }
-                _ = heartbeat.tick() => {
-                    let effects = self.hub.heartbeat();
+                // Who cannot speak would hear no answer, and take everybody for dead.
+                _ = heartbeat.tick(), if connection.borrow().up => {
+                    let effects = self.hub.heartbeat(self.now());
                     self.perform(effects);
                 }
                 made = bus::made_anew(&mut connection, generation) => {

@@ -92,6 +92,8 @@ metrics! {
     activations,
     /// Questions for messages dropped because too many were being answered; they are repeated.
     histories_dropped,
+    /// Rooms for which a connector asks another chat server than before.
+    rooms_moved,
     /// Gaps in a room's records that a connector repaired by reading.
     gaps_repaired,
     /// Times a connector took a room's state instead of the records between.

@@ -72,6 +72,16 @@ fn owners_that_forget() {
 }
 
 #[test]
+fn owners_that_die_and_others_stand_in() {
+    run(Scenario::Deaths);
+}
+
+#[test]
+fn owners_that_sleep_and_wake_up() {
+    run(Scenario::Sleeps);
+}
+
+#[test]
 fn brokers_that_go_and_come_back() {
     run(Scenario::BadBroker);
 }

@@ -6,7 +6,7 @@ use std::collections::BinaryHeap;
 use bytes::Bytes;
 use chat::owner::{LogDone, LogOp};
 use chat::rooms::LogAsker;
-use shared::ids::RoomId;
+use shared::ids::{RoomId, ServerId};
 use shared::rpc::Trace;
 
 use crate::chance::Chance;
@@ -45,6 +45,22 @@ pub(crate) enum Event {
     Tick,
     Heartbeat,
     RestartChat(usize),
+    /// A chat server dies, or comes back as another run.
+    ChatDies(usize),
+    /// A chat server stands still until a time; what comes for it waits.
+    ChatSleeps(usize, u64),
+    /// A chat server learns whether another is there.
+    Probed {
+        chat: usize,
+        run: u64,
+        home: ServerId,
+        is_alive: bool,
+    },
+    /// Nobody listens where a question went.
+    NoResponders {
+        connector: usize,
+        token: u64,
+    },
     /// The connector learns that a client's connection broke.
     Lost {
         connector: usize,
@@ -58,6 +74,18 @@ pub(crate) enum Event {
     LoseLog,
     /// Every record is too old, and removed.
     EmptyLog,
+}
+
+impl Event {
+    /// The chat server that it happens to.
+    pub(crate) fn chat(&self) -> Option<usize> {
+        match self {
+            Self::ToChat { chat, .. } | Self::LogDone { chat, .. } | Self::Probed { chat, .. } | Self::ChatUp(chat) => {
+                Some(*chat)
+            }
+            _ => None,
+        }
+    }
 }
 
 /// A log operation: the run that asked, the room, for whom, what.

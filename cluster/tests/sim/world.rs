@@ -12,7 +12,7 @@ use connector::owners::Owners;
 use connector::room::Common;
 use shared::config::settings::{LogSettings, RoomSettings};
 use shared::config::{Server, Servers};
-use shared::dispatcher::{CHAT, Router};
+use shared::dispatcher::CHAT;
 use shared::frontend::Ending;
 use shared::ids::{Incarnation, RoomId, ServerId};
 use shared::membership::Token;
@@ -26,7 +26,7 @@ use crate::network::{Agenda, Event, Faults};
 use crate::person::{Asked, Heard, Person, Place, Visit};
 
 const CONNECTORS: usize = 3;
-const CHATS: usize = 2;
+const CHATS: usize = 3;
 const PEOPLE: usize = 7;
 pub(crate) const ROOMS: [&str; 3] = ["lobby", "attic", "room2"];
 
@@ -43,6 +43,10 @@ pub(crate) enum Scenario {
     BadBus,
     BadLog,
     Restarts,
+    /// Chat servers that are dead for a while, and others that stand in.
+    Deaths,
+    /// Chat servers that stand still for a while, are taken for dead, and wake up in the middle of what they did.
+    Sleeps,
     /// Connections to the broker that break, and are made anew at different times.
     BadBroker,
     /// The same, and the broker's store lost the last records.
@@ -58,6 +62,8 @@ struct ChatNode {
     run: u64,
     /// It has a connection to the broker.
     up: bool,
+    is_dead: bool,
+    sleeps_until: u64,
 }
 
 struct ConnectorNode {
@@ -144,9 +150,9 @@ impl World {
 
     fn chat(&self, number: usize, run: u64) -> ChatNode {
         let id = server("chat", number).id;
-        let identity = Identity { me: id.clone(), incarnation: Incarnation(run), servers: self.servers.clone() };
+        let identity = Identity { me: id.clone(), incarnation: Incarnation(run), servers: self.servers.clone(), is_fenced: true };
         let rooms = Rooms::new(identity, &RoomSettings::default(), self.metrics.clone());
-        ChatNode { id, rooms, run, up: true }
+        ChatNode { id, rooms, run, up: true, is_dead: false, sleeps_until: 0 }
     }
 
     fn connector(&self, number: usize) -> ConnectorNode {
@@ -161,7 +167,7 @@ impl World {
             metrics: self.metrics.clone(),
         };
         let limits = Limits { max_in_flight: 50, request_ms: 2_000 };
-        let owners = Owners::new(Router::default(), self.servers.clone());
+        let owners = Owners::new(self.servers.clone());
         ConnectorNode { id, hub: Hub::new(common, owners, limits), people: HashMap::new(), up: true }
     }
 
@@ -191,6 +197,19 @@ impl World {
                 self.agenda.at(time, Event::BrokerGone);
             }
         }
+        if self.scenario == Scenario::Deaths {
+            for _ in 0..4 {
+                let (time, chat) = (self.chance.between(500, BUSY_MS), self.chance.index(CHATS));
+                self.agenda.at(time, Event::ChatDies(chat));
+            }
+        }
+        if self.scenario == Scenario::Sleeps {
+            for _ in 0..5 {
+                let (time, chat) = (self.chance.between(500, BUSY_MS), self.chance.index(CHATS));
+                let until = time + self.chance.between(200, 5_000);
+                self.agenda.at(time, Event::ChatSleeps(chat, until));
+            }
+        }
         if self.scenario == Scenario::Emptied {
             for _ in 0..3 {
                 let time = self.chance.between(1_000, BUSY_MS);
@@ -212,12 +231,34 @@ impl World {
             Scenario::BadBus => bad_bus,
             Scenario::BadLog => Faults { unclear: 150, ..Faults::default() },
             Scenario::Restarts | Scenario::LostLog | Scenario::Emptied => Faults { unclear: 50, lost: 20, ..bad_bus },
+            Scenario::Deaths | Scenario::Sleeps => Faults { unclear: 20, lost: 20, doubled: 20, late: 20 },
             Scenario::BadBroker | Scenario::LostEnd => Faults { unclear: 30, late: 20, ..Faults::default() },
         }
     }
 
     fn happen(&mut self, event: Event) {
+        if let Some(chat) = event.chat().filter(|chat| self.chats[*chat].sleeps_until > self.now) {
+            return self.agenda.at(self.chats[chat].sleeps_until, event);
+        }
         match event {
+            Event::ToChat { chat, .. } if self.chats[chat].is_dead => {}
+            Event::ChatDies(chat) => self.kill_chat(chat),
+            Event::ChatSleeps(chat, until) => {
+                let sleeps_until = &mut self.chats[chat].sleeps_until;
+                *sleeps_until = until.max(*sleeps_until);
+            }
+            Event::Probed { chat, run, home, is_alive } => {
+                if self.chats[chat].run == run {
+                    let now = self.chat_now();
+                    let effects = self.chats[chat].rooms.found(&home, is_alive, now);
+                    self.chat_effects(chat, effects);
+                }
+            }
+            Event::NoResponders { connector, token } => {
+                let now = self.hub_now();
+                let effects = self.connectors[connector].hub.no_responders(token, now);
+                self.connector_effects(connector, effects);
+            }
             Event::ToChat { chat, .. } if !self.chats[chat].up => {}
             Event::ToConnector { connector, .. } if !self.connectors[connector].up => {}
             Event::ToChat { chat, body, reply, trace } => {
@@ -250,11 +291,16 @@ impl World {
             Event::Tick => self.tick(),
             Event::Heartbeat => {
                 for connector in 0..CONNECTORS {
-                    let effects = self.connectors[connector].hub.heartbeat();
-                    self.connector_effects(connector, effects);
+                    if self.connectors[connector].up {
+                        let now = self.hub_now();
+                        let effects = self.connectors[connector].hub.heartbeat(now);
+                        self.connector_effects(connector, effects);
+                    }
                 }
             }
-            Event::RestartChat(chat) => self.chats[chat] = self.chat(chat, self.chats[chat].run + 1),
+            Event::RestartChat(chat) => {
+                self.chats[chat] = ChatNode { up: self.chats[chat].up, ..self.chat(chat, self.chats[chat].run + 1) };
+            }
             Event::Lost { connector, session } => {
                 let now = self.hub_now();
                 let effects = self.connectors[connector].hub.close(session, Ending::Lost, now);
@@ -351,10 +397,32 @@ impl World {
             self.connector_effects(connector, effects);
         }
         for chat in 0..CHATS {
+            if self.chats[chat].is_dead || self.chats[chat].sleeps_until > self.now {
+                continue;
+            }
             let now = self.chat_now();
             let effects = self.chats[chat].rooms.tick(now);
             self.chat_effects(chat, effects);
         }
+    }
+
+    /// It comes back as another run, after a while.
+    fn kill_chat(&mut self, chat: usize) {
+        if !self.chats[chat].is_dead {
+            self.chats[chat] = ChatNode { is_dead: true, ..self.chat(chat, self.chats[chat].run + 1) };
+            let back = self.now + self.chance.between(100, 6_000);
+            self.agenda.at(back, Event::RestartChat(chat));
+        }
+    }
+
+    /// Whether a chat server is there, as another one finds that asks it; a lost answer looks as if not.
+    fn probe(&mut self, chat: usize, home: ServerId) {
+        let asked = self.chats.iter().position(|c| c.id == home).unwrap();
+        let node = &self.chats[asked];
+        let lost = self.chance.per_mille(2 * self.faults().lost);
+        let is_alive = !node.is_dead && node.up && node.sleeps_until <= self.now && self.chats[chat].up && !lost;
+        let (run, delay) = (self.chats[chat].run, if is_alive { 2 } else { 500 });
+        self.agenda.at(self.now + delay, Event::Probed { chat, run, home, is_alive });
     }
 
     fn chat_effects(&mut self, chat: usize, effects: Vec<ChatEffect>) {
@@ -369,6 +437,7 @@ impl World {
                     }
                 }
                 ChatEffect::Log { room, asker, op } => self.start_operation(chat, room, asker, op),
+                ChatEffect::Probe(home) => self.probe(chat, home),
             }
         }
     }
@@ -418,6 +487,10 @@ impl World {
                 Effect::Ask { chat, token, body, .. } => {
                     let chat = self.chats.iter().position(|c| c.id == chat).unwrap();
                     let reply = token.map(|token| format!("connector.{connector}.reply.{token}"));
+                    // Not with a tracer on the bus, who listens to everything.
+                    if let Some(token) = token.filter(|_| self.chats[chat].is_dead && self.chance.per_mille(500)) {
+                        self.agenda.at(self.now + 1, Event::NoResponders { connector, token });
+                    }
                     let trace = Trace::new();
                     for delay in self.faults().arrivals(&mut self.chance) {
                         let (body, reply, trace) = (body.clone(), reply.clone(), trace.clone());

@@ -36,6 +36,21 @@ pub enum Question {
     History { room: RoomId, number: u64, wanted: Wanted },
     /// Is there anybody, and which was the last message that you sent me?
     Heartbeat,
+    /// Is there anybody? Asked by a chat server, which follows nothing and sends no numbers.
+    Probe,
+}
+
+impl Question {
+    /// The room that it is about.
+    pub fn room(&self) -> Option<&RoomId> {
+        match self {
+            Self::Attach { room, .. }
+            | Self::Propose { room, .. }
+            | Self::Detach { room }
+            | Self::History { room, .. } => Some(room),
+            Self::Heartbeat | Self::Probe => None,
+        }
+    }
 }
 
 /// How far a connector has read a room's log.
