@@ -9,10 +9,14 @@ use shared::record::{Decided, Entry, MAX_ENTRIES, Outcome, Refusal};
 use shared::room::{Member, RoomState};
 use shared::rpc::messages::Item;
 
+use crate::gone::Gone;
 use crate::rules::{Message, Rules, Target};
 
 /// Most bytes of entries in one record, not counting the proposal that passes it.
 const MAX_ENTRY_BYTES: usize = 128 * 1024;
+
+/// Most members that one record expels.
+const MAX_EXPELLED: usize = 200;
 
 /// What decides about items, made from the settings once.
 #[derive(Debug, Clone)]
@@ -34,7 +38,17 @@ pub struct Draft<'a> {
     said: HashMap<MessageId, u16>,
     /// The time that the record will have.
     time: u64,
+    gone: &'a Gone,
     bytes: usize,
+}
+
+/// When, and among whom, is decided.
+#[derive(Debug, Clone, Copy)]
+pub struct Circumstances<'a> {
+    /// The time that the record will have, in Unix milliseconds.
+    pub time: u64,
+    /// Which connectors are gone.
+    pub gone: &'a Gone,
 }
 
 /// Whose proposal it is.
@@ -54,15 +68,30 @@ impl Judge {
 }
 
 impl<'a> Draft<'a> {
-    /// An empty draft on top of `state`, which it advances, for a record of this time.
-    pub fn new(room: &'a RoomId, judge: &'a Judge, state: &'a mut RoomState, time: u64) -> Self {
-        Self { room, judge, state, entries: Vec::new(), decided: Vec::new(), said: HashMap::new(), time, bytes: 0 }
+    /// An empty draft on top of `state`, which it advances.
+    pub fn new(room: &'a RoomId, judge: &'a Judge, state: &'a mut RoomState, at: Circumstances<'a>) -> Self {
+        let Circumstances { time, gone } = at;
+        let (entries, decided, said) = (Vec::new(), Vec::new(), HashMap::new());
+        Self { room, judge, state, entries, decided, said, time, gone, bytes: 0 }
+    }
+
+    /// Members whose connectors are gone leave; as many as fit besides what is to be decided.
+    pub fn expel(&mut self) {
+        let gone = |(name, member): (&Name, &Member)| {
+            let session = &member.session;
+            let is_gone = self.gone.is_gone(&session.connector, session.incarnation);
+            is_gone.then(|| Entry::Leave { name: name.clone(), session: session.clone() })
+        };
+        let leaves: Vec<Entry> = self.state.members().iter().filter_map(gone).take(MAX_EXPELLED).collect();
+        for leave in leaves {
+            self.push(leave);
+        }
     }
 
     /// Whether another proposal of this many items fits. The first always does.
     pub fn has_room_for(&self, items: usize) -> bool {
-        // A rename makes two entries of one item.
-        self.decided.is_empty() || (self.bytes < MAX_ENTRY_BYTES && self.entries.len() + 2 * items <= MAX_ENTRIES)
+        // One item makes three entries where a session takes another name from one that is gone.
+        self.decided.is_empty() || (self.bytes < MAX_ENTRY_BYTES && self.entries.len() + 3 * items <= MAX_ENTRIES)
     }
 
     /// Whether this draft already decided a proposal of the author with this number or a later one.
@@ -102,13 +131,14 @@ impl<'a> Draft<'a> {
         if old.as_ref() == Some(name) {
             return Ok(Outcome::Already);
         }
-        let there = self.state.members().get(name);
-        let from =
-            there.filter(|there| takes_over && there.membership == membership).map(|there| there.session.clone());
-        if there.is_some() && from.is_none() {
+        let (from, rest) = match self.state.members().get(name).cloned() {
+            Some(there) if takes_over && there.membership == membership => (Some(there.session), None),
+            there => (None, there.map(|there| there.session)),
+        };
+        if rest.as_ref().is_some_and(|session| !self.gone.is_free(session)) {
             return Err(Refusal::NameTaken);
         }
-        if old.is_none() && there.is_none() && self.state.members().len() >= self.judge.max_members {
+        if old.is_none() && from.is_none() && rest.is_none() && self.state.members().len() >= self.judge.max_members {
             return Err(Refusal::RoomFull);
         }
         // A session has one name: coming under another one is going first.
@@ -116,6 +146,9 @@ impl<'a> Draft<'a> {
             self.push(Entry::Leave { name: old, session: session.clone() });
         }
         let name = name.clone();
+        if let Some(session) = rest {
+            self.push(Entry::Leave { name: name.clone(), session });
+        }
         Ok(self.push(match from {
             Some(from) => Entry::Move { name, from, to: session },
             None => Entry::Join { name, session, membership },

@@ -42,7 +42,11 @@ impl Homes {
         let known = self.homes.entry(home.clone()).or_default();
         match known.seen {
             Some((at, alive)) if ticks.saturating_sub(at) < BELIEVED_MS => {
-                if alive { Verdict::Alive } else { Verdict::Down }
+                if alive {
+                    Verdict::Alive
+                } else {
+                    Verdict::Down
+                }
             }
             _ if std::mem::replace(&mut known.is_asked, true) => Verdict::Wait,
             _ => Verdict::Ask,

@@ -4,6 +4,7 @@
 //! moves their effects.
 
 pub mod decide;
+pub mod gone;
 pub mod history;
 mod homes;
 pub mod log;

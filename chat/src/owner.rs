@@ -21,6 +21,7 @@ use shared::rpc::messages::{Answer, Item, Place, Unavailable};
 use tracing::error;
 
 use crate::decide::{Author, Judge};
+use crate::gone::Gone;
 use crate::log::{AppendError, ReadError, Tail};
 use crate::walk::{Step, Until, Walk, decode_all};
 use active::{Active, Start};
@@ -114,6 +115,7 @@ pub struct Owner {
     judge: Arc<Judge>,
     metrics: Arc<Metrics>,
     phase: Phase,
+    gone: Arc<Gone>,
     followers: BTreeSet<ServerId>,
     proposals: VecDeque<Proposal>,
     /// Attaches whose position is yet to be proven.
@@ -152,6 +154,7 @@ impl Owner {
             judge,
             metrics,
             phase: Phase::Idle,
+            gone: Arc::default(),
             followers: BTreeSet::new(),
             proposals: VecDeque::new(),
             attaches: Vec::new(),
@@ -161,6 +164,18 @@ impl Owner {
             is_permitted: true,
             is_stale: false,
             used_at: 0,
+        }
+    }
+
+    /// Which connectors are gone, from now on. What follows from it is done when something else happens, or with
+    /// [`Owner::tick`].
+    pub fn learn(&mut self, gone: &Arc<Gone>) {
+        if Arc::ptr_eq(&self.gone, gone) {
+            return;
+        }
+        self.gone = gone.clone();
+        if let Phase::Active(active) = &mut self.phase {
+            active.gone = gone.clone();
         }
     }
 
@@ -397,6 +412,7 @@ impl Owner {
             judge: self.judge.clone(),
             metrics: self.metrics.clone(),
             epoch,
+            gone: self.gone.clone(),
             records,
         })));
     }

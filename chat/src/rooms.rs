@@ -14,6 +14,7 @@ use shared::rpc::{self, RpcError, Trace};
 use tracing::{debug, warn};
 
 use crate::decide::{Author, Judge};
+use crate::gone::Gone;
 use crate::history::{self, Next, Reader};
 use crate::homes::{Homes, Verdict};
 use crate::owner::{Act, Asker, Attach, LogDone, LogOp, Now, Owner, Proposal};
@@ -41,17 +42,22 @@ pub struct Rooms {
     judge: Arc<Judge>,
     metrics: Arc<Metrics>,
     forget_ms: u64,
+    lease_secs: u32,
     // Ordered: what happens must depend on nothing but the inputs, or no run of a simulation could be repeated.
     owners: BTreeMap<RoomId, Owner>,
     /// Rooms that wait for a time to try again.
     restless: BTreeSet<RoomId>,
     swept_at: u64,
     links: BTreeMap<ServerId, Link>,
+    /// What the links say of who is gone.
+    gone: Arc<Gone>,
     readers: BTreeMap<u64, Reader>,
     reader: u64,
     homes: Homes,
     /// Rooms of others in which this server appends, or did lately.
     stand_ins: BTreeSet<RoomId>,
+    /// Owners do not all know yet what is new about connectors.
+    has_news: bool,
     /// Questions about rooms of others, until it is known whether their homes live.
     waiting: Vec<(Asker, Incarnation, Question)>,
     /// The log refuses whoever does not know its end: another server may stand in for a room's home.
@@ -92,6 +98,8 @@ struct Link {
     number: u64,
     heard_at: u64,
     silent: bool,
+    /// Seconds in which it could have been heard and was not.
+    silence: u32,
 }
 
 /// Something to do, in order.
@@ -143,14 +151,17 @@ impl Rooms {
             judge: Arc::new(Judge::new(settings)),
             metrics,
             forget_ms: u64::from(settings.forget_secs) * 1_000,
+            lease_secs: settings.lease_secs,
             owners: BTreeMap::new(),
             restless: BTreeSet::new(),
             swept_at: 0,
             links: BTreeMap::new(),
+            gone: Arc::default(),
             readers: BTreeMap::new(),
             reader: 0,
             homes: Homes::default(),
             stand_ins: BTreeSet::new(),
+            has_news: false,
             waiting: Vec::new(),
             is_fenced,
             acts: Vec::new(),
@@ -169,6 +180,7 @@ impl Rooms {
         } else if self.hear(&connector, incarnation, now.ticks) {
             let asker = Asker { connector, reply: heard.reply.unwrap_or_default(), trace: heard.trace };
             self.question(asker, incarnation, question, now);
+            self.expel(now);
         } else {
             debug!(%connector, "message of an earlier run of a connector ignored");
         }
@@ -374,18 +386,51 @@ impl Rooms {
             number: 0,
             heard_at: ticks,
             silent: false,
+            silence: 0,
         });
         if incarnation < link.incarnation {
             return false;
         }
         link.heard_at = ticks;
         link.silent = false;
-        if incarnation > link.incarnation {
+        let was_silent = std::mem::take(&mut link.silence) > 0;
+        let is_new = incarnation > link.incarnation;
+        if is_new {
             link.incarnation = incarnation;
             // The new run follows nothing yet.
             self.owners.values_mut().for_each(|owner| owner.detach(connector));
         }
+        if is_new || was_silent {
+            self.judge_connectors();
+        }
         true
+    }
+
+    fn judge_connectors(&mut self) {
+        let links = self.links.iter().map(|(connector, link)| (connector, link.incarnation, link.silence));
+        let gone = Gone::new(links, self.lease_secs);
+        if *self.gone != gone {
+            self.gone = Arc::new(gone);
+            self.has_news = true;
+        }
+    }
+
+    /// To be called once a second while this server could hear: it is connected, and a message to itself came back. A second
+    /// that took longer counts once. Connectors that are silent for too long lose their members.
+    pub fn listened(&mut self, now: Now) -> Vec<Effect> {
+        self.links.values_mut().for_each(|link| link.silence = link.silence.saturating_add(1));
+        self.judge_connectors();
+        self.expel(now);
+        self.take_effects()
+    }
+
+    /// Every room acts on what is new about connectors.
+    fn expel(&mut self, now: Now) {
+        if std::mem::take(&mut self.has_news) {
+            for room in self.owners.keys().cloned().collect::<Vec<_>>() {
+                self.with_owner(&room, |owner, acts| owner.tick(now, acts));
+            }
+        }
     }
 
     fn forget_silent(&mut self, ticks: u64) {
@@ -405,6 +450,7 @@ impl Rooms {
             .owners
             .entry(room.clone())
             .or_insert_with(|| Owner::new(self.me.clone(), room.clone(), self.judge.clone(), self.metrics.clone()));
+        owner.learn(&self.gone);
         action(owner, &mut acts);
         if owner.is_restless() {
             self.restless.insert(room.clone());
@@ -449,6 +495,7 @@ impl Rooms {
             number: 0,
             heard_at: 0,
             silent: true,
+            silence: 0,
         });
         link.number += 1;
         let message = FromChat {

@@ -6,7 +6,7 @@ use std::time::Duration;
 use futures_util::future::BoxFuture;
 use futures_util::stream::{self, FuturesUnordered};
 use futures_util::{Stream, StreamExt};
-use shared::bus::{self, BusError, Message, Outgoing, Subscription};
+use shared::bus::{self, Bus, BusError, Message, Outgoing, Subscription};
 use shared::clock;
 use shared::ids::{Incarnation, RoomId, ServerId};
 use shared::node::Node;
@@ -23,6 +23,9 @@ use crate::rooms::{Effect, Heard, Identity, LogAsker, Rooms, Send};
 
 /// Time between two looks at what is to be tried again or forgotten.
 const TICK: Duration = Duration::from_millis(200);
+
+/// Time between two checks that this server can hear at all; silence of others counts only where it can.
+const LISTEN: Duration = Duration::from_secs(1);
 
 /// Time between two looks whether the log is still the same one. A new connection is a reason of its own.
 const LOOK: Duration = Duration::from_secs(3);
@@ -91,6 +94,8 @@ impl Chat {
         tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let looks = looks(self.log.clone());
         tokio::pin!(looks);
+        let hearing = hearing(self.node.bus.clone());
+        tokio::pin!(hearing);
         let mut connection = self.node.bus.connection();
         let mut generation = connection.borrow_and_update().generation;
         let stopping = self.node.lifecycle.stopping();
@@ -112,6 +117,10 @@ impl Chat {
                     None => break,
                 },
                 Some(found) = looks.next() => self.found(found),
+                Some(()) = hearing.next() => {
+                    let effects = self.rooms.listened(self.now());
+                    self.perform(effects);
+                }
                 _ = tick.tick() => {
                     let effects = self.rooms.tick(self.now());
                     self.perform(effects);
@@ -232,6 +241,20 @@ fn looks(log: Log) -> impl Stream<Item = Result<Epoch, ReadError>> {
         interval.tick().await;
         let found = log.look().await;
         Some((found, (log, interval)))
+    })
+}
+
+/// Yields once a second, if a message to ourselves came back.
+fn hearing(bus: Bus) -> impl Stream<Item = ()> {
+    let mut interval = tokio::time::interval(LISTEN);
+    interval.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    stream::unfold((bus, interval), async |(bus, mut interval)| {
+        loop {
+            interval.tick().await;
+            if bus.round_trip(LISTEN).await.is_ok() {
+                return Some(((), (bus, interval)));
+            }
+        }
     })
 }
 

@@ -209,13 +209,7 @@ impl Hub {
         Ok(effects)
     }
 
-    fn answer(
-        &mut self,
-        (chat, hearing): (&ServerId, Hearing),
-        answer: Answer,
-        now: Now,
-        effects: &mut Vec<Effect>,
-    ) {
+    fn answer(&mut self, (chat, hearing): (&ServerId, Hearing), answer: Answer, now: Now, effects: &mut Vec<Effect>) {
         match answer {
             Answer::Alive => {}
             // The chain says whether a record is to be applied, however it comes. A room that nobody here knows has

@@ -19,7 +19,8 @@ pub struct RoomState {
     // Invariant: a name has one session, and a session one name; the three maps say the same.
     members: BTreeMap<Name, Member>,
     names: HashMap<SessionId, Name>,
-    per_connector: BTreeMap<ServerId, usize>,
+    /// Members per run of a connector.
+    runs: BTreeMap<(ServerId, Incarnation), usize>,
     name_bytes: usize,
     proposals: BTreeMap<ServerId, LastProposal>,
     said: Said,
@@ -117,7 +118,7 @@ impl RoomState {
         if let Some(old) = self.names.get(&member.session).cloned() {
             self.remove(&old);
         }
-        *self.per_connector.entry(member.session.connector.clone()).or_default() += 1;
+        *self.runs.entry(run_of(&member.session)).or_default() += 1;
         self.name_bytes += name.as_str().len();
         self.names.insert(member.session.clone(), name.clone());
         self.members.insert(name, member);
@@ -127,10 +128,11 @@ impl RoomState {
         let Some(Member { session, .. }) = self.members.remove(name) else { return };
         self.name_bytes -= name.as_str().len();
         self.names.remove(&session);
-        if let Some(count) = self.per_connector.get_mut(&session.connector) {
+        let run = run_of(&session);
+        if let Some(count) = self.runs.get_mut(&run) {
             *count -= 1;
             if *count == 0 {
-                self.per_connector.remove(&session.connector);
+                self.runs.remove(&run);
             }
         }
     }
@@ -157,7 +159,17 @@ impl RoomState {
 
     /// The connectors that have members here.
     pub fn connectors(&self) -> impl Iterator<Item = &ServerId> {
-        self.per_connector.keys()
+        let mut before = None;
+        // Runs of one connector stand together.
+        self.runs
+            .keys()
+            .map(|(connector, _)| connector)
+            .filter(move |connector| before.replace(*connector) != Some(*connector))
+    }
+
+    /// The runs of connectors that have members here.
+    pub fn runs(&self) -> impl Iterator<Item = (&ServerId, Incarnation)> {
+        self.runs.keys().map(|(connector, run)| (connector, *run))
     }
 
     /// The last proposal of a connector.
@@ -167,12 +179,12 @@ impl RoomState {
 
     /// Connectors that the log speaks of, as members' homes or as authors of proposals.
     pub fn named(&self) -> impl Iterator<Item = &ServerId> {
-        self.per_connector.keys().chain(self.proposals.keys())
+        self.connectors().chain(self.proposals.keys())
     }
 
     /// Most bytes that a checkpoint of this state takes, known without making one.
     pub fn checkpoint_size(&self) -> usize {
-        let runs = self.per_connector.len().max(1) + self.proposals.len();
+        let runs = self.runs.len().max(1) + self.proposals.len();
         64 + runs * 160 + self.members.len() * 44 + self.name_bytes + self.said.iter().len() * Checkpoint::ID_BYTES
     }
 
@@ -180,6 +192,10 @@ impl RoomState {
     pub fn time(&self) -> u64 {
         self.time
     }
+}
+
+fn run_of(session: &SessionId) -> (ServerId, Incarnation) {
+    (session.connector.clone(), session.incarnation)
 }
 
 #[cfg(test)]

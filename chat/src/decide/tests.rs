@@ -36,7 +36,8 @@ fn decide(items: &[Item]) -> (Vec<Outcome>, Vec<Entry>) {
     let judge = Judge::new(&RoomSettings { max_members: 3, ..RoomSettings::default() });
     let room = RoomId::new("lobby").unwrap();
     let mut state = RoomState::default();
-    let mut draft = Draft::new(&room, &judge, &mut state, 1_000);
+    let gone = Gone::default();
+    let mut draft = Draft::new(&room, &judge, &mut state, Circumstances { time: 1_000, gone: &gone });
     draft.decide(&author(), 1, items);
     let (entries, mut decided) = draft.finish();
     (decided.remove(0).outcomes, entries)
@@ -95,7 +96,8 @@ fn a_proposal_is_decided_once_in_a_record() {
     let judge = Judge::new(&RoomSettings::default());
     let room = RoomId::new("lobby").unwrap();
     let mut state = RoomState::default();
-    let mut draft = Draft::new(&room, &judge, &mut state, 1_000);
+    let gone = Gone::default();
+    let mut draft = Draft::new(&room, &judge, &mut state, Circumstances { time: 1_000, gone: &gone });
     draft.decide(&author(), 7, &[join(1, "ann")]);
     assert!(draft.has_decided(&author(), 7) && draft.has_decided(&author(), 6));
     assert!(!draft.has_decided(&author(), 8));
@@ -144,9 +146,9 @@ fn a_repeat_within_a_record_is_said_once_also_on_another_session() {
 #[test]
 fn a_repeat_in_a_later_record_gets_the_first_answer_for_a_minute() {
     let (judge, room) = (Judge::new(&RoomSettings::default()), RoomId::new("lobby").unwrap());
-    let mut state = RoomState::default();
+    let (mut state, gone) = (RoomState::default(), Gone::default());
     let mut outcome = |time: u64, items: &[Item]| {
-        let mut draft = Draft::new(&room, &judge, &mut state, time);
+        let mut draft = Draft::new(&room, &judge, &mut state, Circumstances { time, gone: &gone });
         draft.decide(&author(), 1, items);
         let (entries, proposals) = draft.finish();
         let outcome = *proposals[0].outcomes.last().unwrap();
@@ -170,4 +172,38 @@ fn a_repeat_in_a_later_record_gets_the_first_answer_for_a_minute() {
     assert_eq!(outcome(2_000, &[send_with_id(1, "a")]), first);
     assert_eq!(outcome(61_000, &[send_with_id(1, "a")]), first);
     assert_eq!(outcome(61_001, &[send_with_id(1, "a")]), Outcome::Done(0));
+}
+
+/// `connector-server-2` is gone, `connector-server-3` perhaps.
+#[test]
+fn who_was_on_a_connector_that_is_gone_leaves_and_names_of_a_silent_one_are_free() {
+    let (judge, room) = (Judge::new(&RoomSettings::default()), RoomId::new("lobby").unwrap());
+    let connector = |number: u64| ServerId::new(&format!("connector-server-{number}")).unwrap();
+    let mut state = RoomState::default();
+    for (number, name) in [(1, "ann"), (2, "bob"), (3, "cid")] {
+        let session = SessionId { connector: connector(number), incarnation: Incarnation(5), number };
+        let membership = Token::new(number.into()).membership();
+        state.apply(&Entry::Join { name: Name::new(name).unwrap(), session, membership });
+    }
+    let heard = [(connector(1), 0), (connector(2), 60), (connector(3), 3)];
+    let gone = Gone::new(heard.iter().map(|(id, silence)| (id, Incarnation(5), *silence)), 10);
+    let mut draft = Draft::new(&room, &judge, &mut state, Circumstances { time: 1_000, gone: &gone });
+    draft.expel();
+    draft.decide(&author(), 1, &[join(7, "ann"), join(8, "bob"), join(9, "cid")]);
+    let (entries, decided) = draft.finish();
+    let taken = Outcome::Refused(Refusal::NameTaken);
+    assert_eq!(decided[0].outcomes, [taken, Outcome::Done(1), Outcome::Done(3)]);
+    let who = |entry: &Entry| match entry {
+        Entry::Leave { name, session } => (name.to_string(), false, session.number),
+        Entry::Join { name, session, .. } => (name.to_string(), true, session.number),
+        other => panic!("{other:?}"),
+    };
+    assert_eq!(
+        entries.iter().map(who).collect::<Vec<_>>(),
+        [("bob", false, 2), ("bob", true, 8), ("cid", false, 3), ("cid", true, 9)].map(|(name, comes, number)| (
+            name.to_owned(),
+            comes,
+            number
+        ))
+    );
 }

@@ -13,7 +13,8 @@ use shared::rpc::messages::{Answer, Place};
 
 use super::recent::{Recent, weight};
 use super::{Act, Attach, LogOp, Now, Proposal};
-use crate::decide::{Draft, Judge};
+use crate::decide::{Circumstances, Draft, Judge};
+use crate::gone::Gone;
 use crate::walk::{Until, Walk};
 
 /// Records after which there is a checkpoint in any case.
@@ -36,6 +37,7 @@ pub(super) struct Start {
     pub(super) judge: Arc<Judge>,
     pub(super) metrics: Arc<Metrics>,
     pub(super) epoch: Epoch,
+    pub(super) gone: Arc<Gone>,
     /// From the last checkpoint, or the first record, to the last; none in a new room.
     pub(super) records: Vec<(Position, Arc<Record>)>,
 }
@@ -59,6 +61,8 @@ pub(super) struct Active {
     /// Connectors that our first record names and goes to; taken when it is made.
     unnamed: Option<Vec<ServerId>>,
     refresh: bool,
+    /// Which connectors are gone.
+    pub(super) gone: Arc<Gone>,
     /// Attaches whose position is proven, to be answered before anything else is appended.
     pub(super) proven: VecDeque<Attach>,
     pub(super) busy: Busy,
@@ -106,6 +110,7 @@ impl Active {
             since: SinceCheckpoint::default(),
             unnamed: None,
             refresh: false,
+            gone: start.gone,
             proven: VecDeque::new(),
             busy: Busy::No,
         };
@@ -199,6 +204,11 @@ impl Active {
         Answer::Record { room: self.room.clone(), epoch: self.epoch, position, record }
     }
 
+    /// Whether members are to leave because their connectors are gone.
+    fn has_gone(&self) -> bool {
+        self.state.runs().any(|(connector, run)| self.gone.is_gone(connector, run))
+    }
+
     /// Does what can be done now: at most one log operation is in flight afterwards.
     pub(super) fn go_on(
         &mut self,
@@ -208,7 +218,8 @@ impl Active {
         acts: &mut Vec<Act>,
     ) -> Result<(), rmp_serde::encode::Error> {
         self.answer_proven(acts);
-        if !self.is_busy() && (!proposals.is_empty() || self.unnamed.is_some() || self.refresh) {
+        let is_due = self.unnamed.is_some() || self.refresh || self.has_gone();
+        if !self.is_busy() && (!proposals.is_empty() || is_due) {
             self.append(proposals, attaches, now, acts)?;
         }
         if !self.is_busy() && !attaches.is_empty() {
@@ -230,10 +241,10 @@ impl Active {
         let alone = self.is_checkpoint_due(0) && self.state.checkpoint_size() > LARGE_CHECKPOINT;
         let (mut entries, decided, taken) =
             if alone { Default::default() } else { self.decide(proposals, attaches, time, acts) };
-        if decided.is_empty() && self.unnamed.is_none() && !self.refresh && !alone {
+        if entries.is_empty() && decided.is_empty() && self.unnamed.is_none() && !self.refresh && !alone {
             return Ok(());
         }
-        if decided.is_empty() {
+        if entries.is_empty() && decided.is_empty() {
             entries.push(Entry::Open);
         }
         let mut record = Record {
@@ -272,7 +283,12 @@ impl Active {
         let is_ahead = |at: Place| at.position > now.position || (at.position == now.position && at.time != now.time);
         let known: Vec<_> =
             proposals.iter().map(|p| self.state.last_proposal(&p.author.connector).map(|l| l.order())).collect();
-        let mut draft = Draft::new(&self.room, &self.judge, &mut self.state, time);
+        let has_gone = self.has_gone();
+        let at = Circumstances { time, gone: &self.gone };
+        let mut draft = Draft::new(&self.room, &self.judge, &mut self.state, at);
+        if has_gone {
+            draft.expel();
+        }
         let mut taken = Vec::new();
         for last in known {
             let Some(proposal) = proposals.pop_front() else { break };

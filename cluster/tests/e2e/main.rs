@@ -12,6 +12,7 @@ mod parts;
 mod resuming;
 mod stage;
 mod stopping;
+mod takeover;
 mod talking;
 mod tracing_on;
 

@@ -41,6 +41,14 @@ impl Parts {
         runtime
     }
 
+    /// The same for a server that clients connect to.
+    pub(crate) async fn start_mortal_front(&mut self, id: &str) -> Runtime {
+        let runtime = Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
+        let cluster = runtime.spawn(Cluster::start(self.plan(id))).await.unwrap().unwrap();
+        self.servers.replace(cluster.servers().find(&ServerId::new(id).unwrap()).unwrap().1.clone());
+        runtime
+    }
+
     pub(crate) async fn start(&mut self, id: &str) -> Cluster {
         self.start_plan(id, self.plan(id)).await
     }

@@ -77,6 +77,11 @@ fn owners_that_die_and_others_stand_in() {
 }
 
 #[test]
+fn connectors_that_die_with_their_clients() {
+    run(Scenario::ConnectorDeaths);
+}
+
+#[test]
 fn owners_that_sleep_and_wake_up() {
     run(Scenario::Sleeps);
 }

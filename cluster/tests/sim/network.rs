@@ -45,6 +45,14 @@ pub(crate) enum Event {
     Tick,
     Heartbeat,
     RestartChat(usize),
+    /// Chat servers find once a second that they can hear.
+    Listen,
+    /// A connector dies, with all its clients; it comes back as another run, or does not.
+    ConnectorDies {
+        connector: usize,
+        back: Option<u64>,
+    },
+    ConnectorStarts(usize),
     /// A chat server dies, or comes back as another run.
     ChatDies(usize),
     /// A chat server stands still until a time; what comes for it waits.

@@ -45,6 +45,8 @@ pub(crate) enum Scenario {
     Restarts,
     /// Chat servers that are dead for a while, and others that stand in.
     Deaths,
+    /// Connectors that die with their clients, and come back or do not.
+    ConnectorDeaths,
     /// Chat servers that stand still for a while, are taken for dead, and wake up in the middle of what they did.
     Sleeps,
     /// Connections to the broker that break, and are made anew at different times.
@@ -72,6 +74,8 @@ struct ConnectorNode {
     /// Whose sessions they are.
     people: HashMap<u64, usize>,
     up: bool,
+    run: u64,
+    is_dead: bool,
 }
 
 pub(crate) struct World {
@@ -110,7 +114,7 @@ impl World {
             world.now = time;
             world.happen(event);
         }
-        for connector in &world.connectors {
+        for connector in world.connectors.iter().filter(|connector| !connector.is_dead) {
             assert!(connector.hub.is_settled(), "{} is not settled: {:#?}", connector.id, connector.hub);
             assert_eq!(connector.hub.requests_waiting(), 0, "requests without an answer at {}", connector.id);
         }
@@ -143,23 +147,24 @@ impl World {
         // Two people with one name: the second is refused wherever they come from.
         world.people[PEOPLE - 1].name = world.people[0].name.clone();
         world.chats = (0..CHATS).map(|n| world.chat(n, 1)).collect();
-        world.connectors = (0..CONNECTORS).map(|n| world.connector(n)).collect();
+        world.connectors = (0..CONNECTORS).map(|n| world.connector(n, 1)).collect();
         world.plan();
         world
     }
 
     fn chat(&self, number: usize, run: u64) -> ChatNode {
         let id = server("chat", number).id;
-        let identity = Identity { me: id.clone(), incarnation: Incarnation(run), servers: self.servers.clone(), is_fenced: true };
+        let identity =
+            Identity { me: id.clone(), incarnation: Incarnation(run), servers: self.servers.clone(), is_fenced: true };
         let rooms = Rooms::new(identity, &RoomSettings::default(), self.metrics.clone());
         ChatNode { id, rooms, run, up: true, is_dead: false, sleeps_until: 0 }
     }
 
-    fn connector(&self, number: usize) -> ConnectorNode {
+    fn connector(&self, number: usize, run: u64) -> ConnectorNode {
         let id = server("connector", number).id;
         let common = Common {
             me: id.clone(),
-            incarnation: Incarnation(1),
+            incarnation: Incarnation(run),
             repeat_ms: 300,
             linger_ms: 1_000,
             resume_ms: 1_500,
@@ -168,7 +173,14 @@ impl World {
         };
         let limits = Limits { max_in_flight: 50, request_ms: 2_000 };
         let owners = Owners::new(self.servers.clone());
-        ConnectorNode { id, hub: Hub::new(common, owners, limits), people: HashMap::new(), up: true }
+        ConnectorNode {
+            id,
+            hub: Hub::new(common, owners, limits),
+            people: HashMap::new(),
+            up: true,
+            run,
+            is_dead: false,
+        }
     }
 
     fn plan(&mut self) {
@@ -177,6 +189,9 @@ impl World {
         }
         for time in (0..END_MS).step_by(500) {
             self.agenda.at(time, Event::Heartbeat);
+        }
+        for time in (0..END_MS).step_by(1_000) {
+            self.agenda.at(time, Event::Listen);
         }
         for person in 0..PEOPLE {
             let mut time = self.chance.between(0, 500);
@@ -201,6 +216,13 @@ impl World {
             for _ in 0..4 {
                 let (time, chat) = (self.chance.between(500, BUSY_MS), self.chance.index(CHATS));
                 self.agenda.at(time, Event::ChatDies(chat));
+            }
+        }
+        if self.scenario == Scenario::ConnectorDeaths {
+            for _ in 0..3 {
+                let (time, connector) = (self.chance.between(500, BUSY_MS), self.chance.index(CONNECTORS));
+                let back = self.chance.per_mille(700).then(|| time + self.chance.between(50, 9_000));
+                self.agenda.at(time, Event::ConnectorDies { connector, back });
             }
         }
         if self.scenario == Scenario::Sleeps {
@@ -231,7 +253,9 @@ impl World {
             Scenario::BadBus => bad_bus,
             Scenario::BadLog => Faults { unclear: 150, ..Faults::default() },
             Scenario::Restarts | Scenario::LostLog | Scenario::Emptied => Faults { unclear: 50, lost: 20, ..bad_bus },
-            Scenario::Deaths | Scenario::Sleeps => Faults { unclear: 20, lost: 20, doubled: 20, late: 20 },
+            Scenario::Deaths | Scenario::Sleeps | Scenario::ConnectorDeaths => {
+                Faults { unclear: 20, lost: 20, doubled: 20, late: 20 }
+            }
             Scenario::BadBroker | Scenario::LostEnd => Faults { unclear: 30, late: 20, ..Faults::default() },
         }
     }
@@ -254,13 +278,22 @@ impl World {
                     self.chat_effects(chat, effects);
                 }
             }
-            Event::NoResponders { connector, token } => {
+            Event::NoResponders { connector, token } if !self.connectors[connector].is_dead => {
                 let now = self.hub_now();
                 let effects = self.connectors[connector].hub.no_responders(token, now);
                 self.connector_effects(connector, effects);
             }
             Event::ToChat { chat, .. } if !self.chats[chat].up => {}
             Event::ToConnector { connector, .. } if !self.connectors[connector].up => {}
+            Event::ToConnector { connector, .. } if self.connectors[connector].is_dead => {}
+            Event::NoResponders { .. } => {}
+            Event::Lost { connector, .. } if self.connectors[connector].is_dead => {}
+            Event::ConnectorDies { connector, back } => self.kill_connector(connector, back),
+            Event::ConnectorStarts(connector) => {
+                let run = self.connectors[connector].run + 1;
+                self.connectors[connector] = self.connector(connector, run);
+            }
+            Event::Listen => self.listen(),
             Event::ToChat { chat, body, reply, trace } => {
                 let now = self.chat_now();
                 let effects = self.chats[chat].rooms.message(Question { body: &body, reply, trace }, now).unwrap();
@@ -291,7 +324,7 @@ impl World {
             Event::Tick => self.tick(),
             Event::Heartbeat => {
                 for connector in 0..CONNECTORS {
-                    if self.connectors[connector].up {
+                    if self.connectors[connector].up && !self.connectors[connector].is_dead {
                         let now = self.hub_now();
                         let effects = self.connectors[connector].hub.heartbeat(now);
                         self.connector_effects(connector, effects);
@@ -392,6 +425,9 @@ impl World {
 
     fn tick(&mut self) {
         for connector in 0..CONNECTORS {
+            if self.connectors[connector].is_dead {
+                continue;
+            }
             let now = self.hub_now();
             let effects = self.connectors[connector].hub.tick(now);
             self.connector_effects(connector, effects);
@@ -403,6 +439,33 @@ impl World {
             let now = self.chat_now();
             let effects = self.chats[chat].rooms.tick(now);
             self.chat_effects(chat, effects);
+        }
+    }
+
+    fn listen(&mut self) {
+        for chat in 0..CHATS {
+            let node = &self.chats[chat];
+            if node.up && !node.is_dead && node.sleeps_until <= self.now {
+                let now = self.chat_now();
+                let effects = self.chats[chat].rooms.listened(now);
+                self.chat_effects(chat, effects);
+            }
+        }
+    }
+
+    /// Its clients find their connections broken, and what it was about to do is not done.
+    fn kill_connector(&mut self, connector: usize, back: Option<u64>) {
+        if self.connectors[connector].is_dead || (back.is_none() && self.connectors.iter().any(|c| c.is_dead)) {
+            return;
+        }
+        self.connectors[connector].is_dead = true;
+        for person in std::mem::take(&mut self.connectors[connector].people).into_values().collect::<BTreeSet<_>>() {
+            if let Some(visit) = self.people[person].visit() {
+                visit.closed = true;
+            }
+        }
+        if let Some(back) = back {
+            self.agenda.at(back, Event::ConnectorStarts(connector));
         }
     }
 
@@ -556,6 +619,9 @@ impl World {
         let before = self.people[person].place();
         self.sessions += 1;
         let connector = self.chance.index(CONNECTORS);
+        if self.connectors[connector].is_dead {
+            return;
+        }
         let session = self.sessions;
         self.people[person].visits.push(Visit { connector, session, ..Visit::default() });
         self.connectors[connector].people.insert(session, person);

@@ -21,8 +21,8 @@ const MIN_ROOM_BYTES: u64 = 4 * 1024 * 1024;
 const MAX_REPLICAS: u64 = 5;
 /// JetStream counts in signed 64 bits.
 const MAX_STORED: u64 = i64::MAX.unsigned_abs();
-/// Three heartbeats fit in a lease of 10 seconds.
-const MAX_HEARTBEAT_MS: u64 = 3_000;
+/// Several heartbeats fit in the shortest lease.
+const MAX_HEARTBEAT_MS: u64 = 1_000;
 const HOUR_SECS: u64 = 3_600;
 const DAY_SECS: u64 = 24 * HOUR_SECS;
 
@@ -99,6 +99,7 @@ fn ranges(settings: &Settings) -> Vec<(&'static str, u64, RangeInclusive<u64>)> 
         room.max_content in 1..=MAX_CONTENT,
         room.max_waiting in 1..=MAX_QUEUE,
         room.linger_secs in 0..=DAY_SECS,
+        room.lease_secs in 3..=DAY_SECS,
         room.forget_secs in 1..=DAY_SECS,
         log.max_records in MIN_RECORDS..=MAX_STORED,
         log.max_room_bytes in MIN_ROOM_BYTES..=MAX_STORED,

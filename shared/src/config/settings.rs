@@ -100,6 +100,8 @@ section! {
         max_waiting: usize = 4_096,
         /// Seconds that a connector goes on following a room after its last local member left.
         linger_secs: u32 = 5,
+        /// Seconds of silence after which a connector is gone and its members leave.
+        lease_secs: u32 = 10,
         /// Seconds after which a chat server forgets the state of a room that nobody follows; the log keeps it.
         forget_secs: u32 = 60,
     }

@@ -136,6 +136,7 @@ fn questions() -> Vec<(&'static str, Sample)> {
         ("propose", asked(Question::Propose { room: room(), at: place(), number: 9, items })),
         ("detach", asked(Question::Detach { room: room() })),
         ("heartbeat", asked(Question::Heartbeat)),
+        ("probe", asked(Question::Probe)),
         ("history-last", wanted(Span::Last)),
         ("history-before", wanted(Span::Before(12_003))),
         ("history-after", wanted(Span::After(12_003))),
