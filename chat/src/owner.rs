@@ -251,6 +251,15 @@ impl Owner {
         self.go_on(now, acts);
     }
 
+    /// This server is the room's home from now on, or is not.
+    pub fn set_home(&mut self, is_home: bool, now: Now, acts: &mut Vec<Act>) {
+        self.stands_in = !is_home;
+        if is_home {
+            self.is_permitted = true;
+            self.go_on(now, acts);
+        }
+    }
+
     /// The room is another's: whoever waits or follows is sent there. What is in flight ends without consequences here.
     pub fn give_up(&mut self, acts: &mut Vec<Act>) {
         self.is_permitted = false;

@@ -337,6 +337,23 @@ impl Rooms {
         self.take_effects()
     }
 
+    /// There are other servers from now on. In rooms whose home is another one now this server only stands in, and lets go as
+    /// soon as that lives.
+    pub fn set_servers(&mut self, servers: Arc<Servers>, now: Now) -> Vec<Effect> {
+        self.servers = servers;
+        for room in self.owners.keys().cloned().collect::<Vec<_>>() {
+            let is_home = self.home(&room).as_ref() == Some(&self.me);
+            self.with_owner(&room, |owner, acts| owner.set_home(is_home, now, acts));
+            if is_home {
+                self.stand_ins.remove(&room);
+            } else {
+                self.stand_ins.insert(room);
+            }
+        }
+        self.look_at_stand_ins(now);
+        self.take_effects()
+    }
+
     /// The connection to the log was made anew, or the log is another one: every room starts from what it says.
     ///
     /// A connector may have missed anything, and may have said that it follows no longer: none follows until it attaches

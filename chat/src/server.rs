@@ -68,13 +68,13 @@ impl Chat {
         let identity = Identity {
             me: id.clone(),
             incarnation,
-            servers: node.servers.clone(),
+            servers: node.roster.now(),
             is_fenced: log.is_shared() || node.bus.nats_client().is_none(),
         };
         let chat = Self {
             incarnation,
             rooms: Rooms::new(identity, &node.settings.room, node.metrics.clone()),
-            view: node.servers.view_hash(),
+            view: node.roster.now().view_hash(),
             started: Instant::now(),
             operations: FuturesUnordered::new(),
             probes: FuturesUnordered::new(),
@@ -96,6 +96,7 @@ impl Chat {
         tokio::pin!(looks);
         let hearing = hearing(self.node.bus.clone());
         tokio::pin!(hearing);
+        let mut roster = self.node.roster.clone();
         let mut connection = self.node.bus.connection();
         let mut generation = connection.borrow_and_update().generation;
         let stopping = self.node.lifecycle.stopping();
@@ -106,6 +107,11 @@ impl Chat {
                 Some((asked, done)) = self.operations.next() => self.done(&asked, done),
                 Some((home, is_alive)) = self.probes.next() => {
                     let effects = self.rooms.found(&home, is_alive, self.now());
+                    self.perform(effects);
+                }
+                servers = roster.changed() => {
+                    self.view = servers.view_hash();
+                    let effects = self.rooms.set_servers(servers, self.now());
                     self.perform(effects);
                 }
                 made = bus::made_anew(&mut connection, generation) => {
@@ -152,6 +158,9 @@ impl Chat {
     fn message(&mut self, message: &Message) {
         let trace = Trace::from_header(message.headers.get(header::TRACEPARENT));
         debug!(%trace, method = message.headers.get(header::METHOD), "question");
+        if message.headers.get(header::VIEW).is_some_and(|view| view != self.view) {
+            self.node.roster.doubt();
+        }
         let heard = Heard { body: &message.payload, reply: message.reply.clone(), trace };
         match self.rooms.message(heard, self.now()) {
             Ok(effects) => self.perform(effects),

@@ -1,7 +1,6 @@
 //! Starts the servers of an environment, or one of them, and stops them in order: gates, connectors, chat servers, bus.
 
-use std::io;
-use std::net::SocketAddr;
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -14,15 +13,18 @@ use clap::ValueEnum;
 use connector::Connector;
 use gate::Gate;
 use shared::bus::{Bus, MemoryLimits};
-use shared::config::{Config, Server, Servers};
+use shared::config::{Config, Server, Servers, Settings};
 use shared::dispatcher::{CHAT, CONNECTOR, GATE};
 use shared::ids::ServerId;
 use shared::lifecycle::Lifecycle;
 use shared::metrics::Metrics;
 use shared::node::Node;
 use shared::room::Checkpoint;
-use tokio::net::TcpListener;
+use shared::roster::RosterKeeper;
+use tokio::sync::Notify;
 use tracing::{info, warn};
+
+use crate::front::Front;
 
 /// Time that the bus has to deliver what was accepted, when all servers ended.
 const DRAIN: Duration = Duration::from_secs(5);
@@ -55,28 +57,23 @@ pub struct Plan {
 
 /// Running servers.
 pub struct Cluster {
-    servers: Arc<Servers>,
-    bus: Bus,
-    metrics: Arc<Metrics>,
-    grace: Duration,
-    gates: Vec<Lifecycle>,
-    connectors: Vec<Lifecycle>,
-    chats: Vec<Lifecycle>,
+    keeper: RosterKeeper,
+    node: Node,
+    log_kind: LogKind,
+    /// Opened for the first chat server.
+    log: Option<Log>,
+    only: Option<ServerId>,
+    running: BTreeMap<ServerId, Running>,
 }
 
-/// What is to be started in this process.
-struct Parts {
-    log: LogKind,
-    chats: Vec<Server>,
-    connectors: Vec<Front>,
-    gates: Vec<Front>,
+/// A server of this process.
+struct Running {
+    kind: &'static str,
+    lifecycle: Lifecycle,
 }
 
-/// A server that clients connect to, with its listener.
-struct Front {
-    server: Server,
-    listener: TcpListener,
-}
+/// The types of servers that are ours, in the order in which they stop: whoever is asked by others stops after them.
+const STOP_ORDER: [&str; 3] = [GATE, CONNECTOR, CHAT];
 
 impl Cluster {
     /// Starts what the plan says. When this returns, clients can connect.
@@ -85,34 +82,23 @@ impl Cluster {
     /// If a server of the plan is not in the configuration, an address is taken, or the bus or the log is not
     /// there. Nothing that was started is left running then.
     pub async fn start(plan: Plan) -> anyhow::Result<Self> {
-        let Plan { mut config, nats, log, only } = plan;
+        let Plan { config, nats, log, only } = plan;
         check_only(&config, nats.as_deref(), only.as_ref())?;
-        let wanted = |server: &Server| only.as_ref().is_none_or(|id| *id == server.id);
-        let gates = listen(&mut config, GATE, wanted).await?;
-        let connectors = listen(&mut config, CONNECTOR, wanted).await?;
-        let chats: Vec<Server> = config.servers.chat().iter().filter(|server| wanted(server)).cloned().collect();
+        let Config { mut servers, settings, .. } = config;
+        let fronts = Front::listen_all(&mut servers, settings.bind, |id| only.as_ref().is_none_or(|only| only == id));
+        let fronts = fronts.await.into_iter().collect::<anyhow::Result<Vec<Front>>>()?;
         let metrics = Metrics::new();
         let name = only.as_ref().map_or("shaddock", ServerId::as_str);
-        let bus = bus(nats.as_deref(), &config, name, &metrics).await?;
-        check_payload(&config, &bus)?;
-        let grace = Duration::from_secs(config.settings.lifecycle.grace_secs.into());
-        let node = Node {
-            servers: Arc::new(config.servers),
-            settings: Arc::new(config.settings),
-            bus: bus.clone(),
-            metrics: metrics.clone(),
-            lifecycle: Lifecycle::new(),
+        let bus = bus(nats.as_deref(), &settings, name, &metrics).await?;
+        check_payload(&settings, &bus)?;
+        let (keeper, roster) = RosterKeeper::new(servers);
+        let node = Node { roster, settings: Arc::new(settings), bus, metrics, lifecycle: Lifecycle::new() };
+        let mut cluster = Self { keeper, node, log_kind: log, log: None, only, running: BTreeMap::new() };
+        let started = match cluster.start_chats().await {
+            Ok(()) => cluster.start_fronts(fronts).await,
+            failed => failed,
         };
-        let mut cluster = Self {
-            servers: node.servers.clone(),
-            bus,
-            metrics,
-            grace,
-            gates: Vec::new(),
-            connectors: Vec::new(),
-            chats: Vec::new(),
-        };
-        match cluster.start_all(&node, Parts { log, chats, connectors, gates }).await {
+        match started {
             Ok(()) => Ok(cluster),
             Err(error) => {
                 cluster.stop().await;
@@ -121,63 +107,142 @@ impl Cluster {
         }
     }
 
-    async fn start_all(&mut self, node: &Node, parts: Parts) -> anyhow::Result<()> {
-        let Parts { log, chats, connectors, gates } = parts;
-        self.start_chats(node, log, chats).await?;
-        for Front { server, listener } in connectors {
-            let node = node.for_server();
-            self.connectors.push(node.lifecycle.clone());
-            let id = server.id.clone();
+    /// Goes on with other servers: starts those of this process that are new, tells all who is there, and stops those that are
+    /// not any more. Rooms move to their new homes with their log and members.
+    ///
+    /// A process that runs a single server does not start or end it by this; without an entry it owns nothing.
+    ///
+    /// # Errors
+    /// If a new server cannot start; all else is done nevertheless.
+    pub async fn change(&mut self, mut servers: Servers) -> anyhow::Result<()> {
+        let before = self.keeper.now();
+        for (_, old) in before.all().filter(|(_, old)| self.running.contains_key(&old.id)) {
+            keep_address(&mut servers, old);
+        }
+        if servers == *before {
+            return Ok(());
+        }
+        let is_new = |id: &ServerId| self.only.is_none() && !self.running.contains_key(id);
+        let mut failed = None;
+        let mut fronts = Vec::new();
+        for front in Front::listen_all(&mut servers, self.node.settings.bind, is_new).await {
+            match front {
+                Ok(front) => fronts.push(front),
+                Err(error) => failed = failed.or(Some(error)),
+            }
+        }
+        let (count, chats) = (servers.all().count(), servers.chat().len());
+        info!(servers = count, chats, "the servers are other ones now");
+        self.keeper.replace(servers);
+        failed = self.start_chats().await.err().or(failed);
+        failed = self.start_fronts(fronts).await.err().or(failed);
+        self.stop_removed().await;
+        failed.map_or(Ok(()), Err)
+    }
+
+    async fn start_chats(&mut self) -> anyhow::Result<()> {
+        for Server { id, .. } in self.keeper.now().chat() {
+            if self.running.contains_key(id) || self.only.as_ref().is_some_and(|only| only != id) {
+                continue;
+            }
+            let log = match &self.log {
+                Some(log) => log.clone(),
+                None => self.log.insert(open_log(self.log_kind, &self.node).await?).clone(),
+            };
+            let node = self.runs(id, CHAT);
+            Chat::start(id.clone(), node, log).await.with_context(|| format!("{id} cannot start"))?;
+        }
+        Ok(())
+    }
+
+    /// Gates last: they send users to connectors at once.
+    async fn start_fronts(&mut self, fronts: Vec<Front>) -> anyhow::Result<()> {
+        let (gates, connectors): (Vec<_>, Vec<_>) = fronts.into_iter().partition(|front| front.kind == GATE);
+        for Front { server, listener, .. } in connectors {
+            let (node, id) = (self.runs(&server.id, CONNECTOR), server.id.clone());
             Connector::start(&server, node, listener).await.with_context(|| format!("{id} cannot start"))?;
         }
-        for Front { server, listener } in gates {
-            let node = node.for_server();
-            self.gates.push(node.lifecycle.clone());
+        for Front { server, listener, .. } in gates {
+            let node = self.runs(&server.id, GATE);
             Gate::start(server, node, listener);
         }
         Ok(())
     }
 
-    async fn start_chats(&mut self, node: &Node, log: LogKind, chats: Vec<Server>) -> anyhow::Result<()> {
-        if chats.is_empty() {
-            return Ok(());
+    /// Notes a server that is about to run, and gives it its node.
+    fn runs(&mut self, id: &ServerId, kind: &'static str) -> Node {
+        let node = self.node.for_server();
+        self.running.insert(id.clone(), Running { kind, lifecycle: node.lifecycle.clone() });
+        node
+    }
+
+    async fn stop_removed(&mut self) {
+        let servers = self.keeper.now();
+        let removed: Vec<ServerId> = self.running.keys().filter(|id| servers.find(id).is_none()).cloned().collect();
+        if self.only.is_some() {
+            for id in removed {
+                warn!(%id, "this server is not in servers.json any more: it owns nothing, and can be stopped");
+            }
+            return;
         }
-        let log = open_log(log, node).await?;
-        for server in chats {
-            let node = node.for_server();
-            self.chats.push(node.lifecycle.clone());
-            let id = server.id.clone();
-            Chat::start(server.id, node, log.clone()).await.with_context(|| format!("{id} cannot start"))?;
-        }
-        Ok(())
+        let removed = removed.into_iter().filter_map(|id| self.running.remove(&id)).collect();
+        stop_in_order(removed, self.grace()).await;
     }
 
     /// The servers, with the ports that were taken where the configuration says 0.
-    pub fn servers(&self) -> &Servers {
-        &self.servers
+    pub fn servers(&self) -> Arc<Servers> {
+        self.keeper.now()
+    }
+
+    /// What wakes up whoever looks at the configuration: another process seems to see other servers.
+    pub fn doubts(&self) -> Arc<Notify> {
+        self.keeper.doubts()
     }
 
     /// What is counted in this process.
     pub fn metrics(&self) -> &Arc<Metrics> {
-        &self.metrics
+        &self.node.metrics
+    }
+
+    fn grace(&self) -> Duration {
+        Duration::from_secs(self.node.settings.lifecycle.grace_secs.into())
     }
 
     /// Stops in order, each kind of server when the one before has ended. Nothing is left running afterwards.
     ///
     /// What clients were promised is kept unless a server needs more than its grace time, which is logged.
     pub async fn stop(self) {
-        for (kind, lifecycles) in [(GATE, self.gates), (CONNECTOR, self.connectors), (CHAT, self.chats)] {
-            lifecycles.iter().for_each(Lifecycle::begin_stop);
-            for lifecycle in lifecycles {
-                if !lifecycle.stop(self.grace).await {
-                    warn!(kind, "a server did not end in time: raise lifecycle.grace_secs if this was no surprise");
-                }
-            }
-        }
-        if let Err(error) = self.bus.drain(DRAIN).await {
+        let grace = self.grace();
+        stop_in_order(self.running.into_values().collect(), grace).await;
+        if let Err(error) = self.node.bus.drain(DRAIN).await {
             warn!(%error, "the bus did not deliver all that it had accepted");
         }
         info!("stopped");
+    }
+}
+
+async fn stop_in_order(servers: Vec<Running>, grace: Duration) {
+    for kind in STOP_ORDER {
+        let of_kind: Vec<&Lifecycle> = servers.iter().filter(|s| s.kind == kind).map(|s| &s.lifecycle).collect();
+        of_kind.iter().for_each(|lifecycle| lifecycle.begin_stop());
+        for lifecycle in of_kind {
+            if !lifecycle.stop(grace).await {
+                warn!(kind, "a server did not end in time: raise lifecycle.grace_secs if this was no surprise");
+            }
+        }
+    }
+}
+
+/// A running server listens where it did; another port needs a restart.
+fn keep_address(servers: &mut Servers, old: &Server) {
+    let Some((_, new)) = servers.find(&old.id) else { return };
+    let mut new = new.clone();
+    if new.client_port != old.client_port {
+        if new.client_port != Some(0) {
+            warn!(id = %old.id, "clientPort changed: restart the server for it to listen there");
+        }
+        new.client_port = old.client_port;
+        servers.replace(new);
     }
 }
 
@@ -192,41 +257,10 @@ fn check_only(config: &Config, nats: Option<&str>, only: Option<&ServerId>) -> a
     Ok(())
 }
 
-/// Binds every wanted server of a kind, and notes the ports that the system chose.
-async fn listen(config: &mut Config, kind: &str, wanted: impl Fn(&Server) -> bool) -> anyhow::Result<Vec<Front>> {
-    let mut fronts = Vec::new();
-    for mut server in config.servers.of_type(kind).to_vec() {
-        if !wanted(&server) {
-            continue;
-        }
-        let port = server.client_port.with_context(|| format!("{} has no clientPort in servers.json", server.id))?;
-        let address = SocketAddr::new(config.settings.bind, port);
-        let listener = TcpListener::bind(address).await.map_err(|error| cannot_listen(&server, address, &error))?;
-        server.client_port = Some(listener.local_addr()?.port());
-        config.servers.replace(server.clone());
-        fronts.push(Front { server, listener });
-    }
-    Ok(fronts)
-}
-
-fn cannot_listen(server: &Server, address: SocketAddr, error: &io::Error) -> anyhow::Error {
-    let id = &server.id;
-    match error.kind() {
-        io::ErrorKind::AddrInUse => anyhow::anyhow!(
-            "{id} cannot listen on {address}: the port is taken. End the program that has it, or change clientPort of \
-             {id} in servers.json"
-        ),
-        io::ErrorKind::AddrNotAvailable => anyhow::anyhow!(
-            "{id} cannot listen on {address}: this machine has no such address. Change `bind` in settings.toml"
-        ),
-        _ => anyhow::anyhow!("{id} cannot listen on {address}: {error}"),
-    }
-}
-
-async fn bus(nats: Option<&str>, config: &Config, name: &str, metrics: &Arc<Metrics>) -> anyhow::Result<Bus> {
+async fn bus(nats: Option<&str>, settings: &Settings, name: &str, metrics: &Arc<Metrics>) -> anyhow::Result<Bus> {
     match nats {
         None => Ok(Bus::memory(MemoryLimits::default(), metrics.clone())),
-        Some(url) => Ok(Bus::nats(url, &config.settings.nats, name, metrics.clone()).await?),
+        Some(url) => Ok(Bus::nats(url, &settings.nats, name, metrics.clone()).await?),
     }
 }
 
@@ -240,8 +274,8 @@ async fn open_log(kind: LogKind, node: &Node) -> anyhow::Result<Log> {
 }
 
 /// No message may need more than half of what the broker takes.
-fn check_payload(config: &Config, bus: &Bus) -> anyhow::Result<()> {
-    let members = config.settings.room.max_members;
+fn check_payload(settings: &Settings, bus: &Bus) -> anyhow::Result<()> {
+    let members = settings.room.max_members;
     let needed = members * Checkpoint::MEMBER_BYTES + STATE_OVERHEAD;
     let most = bus.max_payload() / 2;
     ensure!(

@@ -1,17 +1,22 @@
 //! Running servers until a signal asks to stop.
 
 use std::io::{self, IsTerminal, Write};
+use std::time::Duration;
 
 use anyhow::Context;
-use cluster::{Cluster, Plan, stop_asked};
+use cluster::{Cluster, Plan, ServersFile, look_asked, stop_asked};
 use shared::config::{Config, Servers};
-use tracing::info;
+use tokio::time::MissedTickBehavior;
+use tracing::{error, info};
 use tracing_subscriber::EnvFilter;
 
 use crate::args::Options;
 
 /// What is logged unless `SHADDOCK_LOG` says otherwise. async-nats has an event line for each dropped message; we count.
 const LOGGED: &str = "info,async_nats=warn";
+
+/// Time between two looks at `servers.json`.
+const LOOK: Duration = Duration::from_secs(1);
 
 /// Runs the servers that the options name.
 ///
@@ -36,22 +41,50 @@ async fn serve(config: Config, options: Options) -> anyhow::Result<()> {
     let mut signals = stop_asked().context("signals cannot be listened for")?;
     let all = options.only.is_none();
     let log = options.log();
+    let file = ServersFile::new(options.config.clone(), config.environment.clone());
     let plan = Plan { config, nats: options.nats, log, only: options.only };
-    let cluster = tokio::select! {
+    let mut cluster = tokio::select! {
         // Waiting for a broker may take for ever; a signal ends it.
         () = signals.next() => return Ok(()),
         started = Cluster::start(plan) => started?,
     };
     if all {
-        greet(cluster.servers())?;
+        greet(&cluster.servers())?;
     }
-    signals.next().await;
+    tokio::select! {
+        () = signals.next() => {}
+        ended = keep_up(&mut cluster, file) => return ended,
+    }
     info!("stopping; a second signal ends at once");
     tokio::select! {
         () = signals.next() => info!("ended at once"),
         () = cluster.stop() => {}
     }
     Ok(())
+}
+
+/// Applies changes of `servers.json` for as long as servers run. What is wrong is said, and the servers stay as they were.
+async fn keep_up(cluster: &mut Cluster, mut file: ServersFile) -> anyhow::Result<()> {
+    let mut asked = look_asked().context("signals cannot be listened for")?;
+    let doubts = cluster.doubts();
+    let mut tick = tokio::time::interval(LOOK);
+    tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    loop {
+        tokio::select! {
+            _ = tick.tick() => {}
+            _ = asked.recv() => {}
+            () = doubts.notified() => {}
+        }
+        match file.look() {
+            None => {}
+            Some(Ok(servers)) => {
+                if let Err(error) = cluster.change(servers).await {
+                    error!("a change of servers.json could not be applied in full: {error:#}");
+                }
+            }
+            Some(Err(error)) => error!("servers.json is refused, the servers stay as they were: {error}"),
+        }
+    }
 }
 
 /// Tells a newcomer where to connect.

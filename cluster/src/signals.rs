@@ -1,4 +1,4 @@
-//! The signals that ask a process to stop.
+//! The signals that ask a process to stop, or to look at its configuration.
 
 use std::io;
 
@@ -27,4 +27,12 @@ impl StopSignals {
             _ = self.int.recv() => {}
         }
     }
+}
+
+/// Listens for SIGHUP from now on: the configuration is to be looked at.
+///
+/// # Errors
+/// If the operating system does not let us listen.
+pub fn look_asked() -> io::Result<Signal> {
+    signal(SignalKind::hangup())
 }

@@ -3,8 +3,10 @@
 mod effects;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::sync::Arc;
 
 use bytes::Bytes;
+use shared::config::Servers;
 use shared::frontend::Ending;
 use shared::ids::{RoomId, ServerId};
 use shared::membership::Token;
@@ -282,6 +284,14 @@ impl Hub {
         effects
     }
 
+    /// There are other servers from now on: rooms that moved are asked for at their new homes.
+    pub fn set_servers(&mut self, servers: Arc<Servers>, now: Now) -> Vec<Effect> {
+        let mut effects = Vec::new();
+        self.owners.set_servers(servers);
+        self.ask_elsewhere(now, &mut effects);
+        effects
+    }
+
     /// To be called at the interval of heartbeats while there is a connection to the bus: their answers tell who lives, and
     /// what was lost in silent rooms.
     pub fn heartbeat(&mut self, now: Now) -> Vec<Effect> {
@@ -290,7 +300,8 @@ impl Hub {
             self.has_fallen(now, &mut effects);
         }
         self.heartbeats.clear();
-        let chats: Vec<ServerId> = self.owners.chats().cloned().collect();
+        let mut chats: Vec<ServerId> = self.owners.chats().cloned().collect();
+        chats.extend(self.owners.farewells());
         for chat in chats {
             self.heartbeat_number = (self.heartbeat_number + 1) % TOKENS_PER_ROOM;
             self.heartbeats.insert(self.heartbeat_number, chat.clone());

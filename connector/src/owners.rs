@@ -7,6 +7,10 @@ use shared::config::Servers;
 use shared::dispatcher::{self, CHAT, NoServer};
 use shared::ids::{Incarnation, RoomId, ServerId};
 
+/// Heartbeats that a chat server is still sent that is not in the list any more: it may not know that yet, and must not take
+/// this connector for silent meanwhile.
+const FAREWELLS: u32 = 60;
+
 /// Heartbeats without an answer after which a chat server is taken for down.
 const MISSED: u32 = 2;
 
@@ -16,6 +20,8 @@ pub struct Owners {
     servers: Arc<Servers>,
     heard: BTreeMap<ServerId, Heard>,
     pulses: BTreeMap<ServerId, Pulse>,
+    /// Chat servers that are not in the list any more, and the heartbeats that they are still sent.
+    retired: BTreeMap<ServerId, u32>,
 }
 
 /// Whether a chat server lives, as far as its answers tell.
@@ -53,7 +59,7 @@ pub enum Hearing {
 impl Owners {
     /// Nothing heard of anybody.
     pub fn new(servers: Arc<Servers>) -> Self {
-        Self { servers, heard: BTreeMap::new(), pulses: BTreeMap::new() }
+        Self { servers, heard: BTreeMap::new(), pulses: BTreeMap::new(), retired: BTreeMap::new() }
     }
 
     /// The chat server to ask about a room: its home, or while that is down the next candidate. If all are down, the home.
@@ -62,6 +68,15 @@ impl Owners {
         let candidate = dispatcher::candidates(room.as_str(), chats, |id| self.is_down(id)).into_iter().next();
         let server = candidate.or_else(|| dispatcher::place(room.as_str(), chats));
         server.map(|server| server.id.clone()).ok_or_else(|| NoServer { server_type: CHAT.to_owned() })
+    }
+
+    /// These are the chat servers from now on.
+    pub fn set_servers(&mut self, servers: Arc<Servers>) {
+        let is_there = |id: &ServerId| servers.chat().iter().any(|server| server.id == *id);
+        self.pulses.retain(|id, _| is_there(id));
+        self.retired.extend(self.chats().map(|id| (id.clone(), FAREWELLS)).collect::<Vec<_>>());
+        self.retired.retain(|id, _| !is_there(id));
+        self.servers = servers;
     }
 
     /// Whether a chat server is taken for down.
@@ -98,6 +113,13 @@ impl Owners {
     /// Nobody could be heard for a while: what was not answered meanwhile says nothing.
     pub fn was_deaf(&mut self) {
         self.pulses.values_mut().for_each(|pulse| (pulse.missed, pulse.waits) = (0, false));
+    }
+
+    /// Chat servers that were in the list lately; to be called when heartbeats are sent.
+    pub fn farewells(&mut self) -> Vec<ServerId> {
+        self.retired.values_mut().for_each(|beats| *beats -= 1);
+        self.retired.retain(|_, beats| *beats > 0);
+        self.retired.keys().cloned().collect()
     }
 
     /// All chat servers.

@@ -428,9 +428,10 @@ impl Room {
         }
     }
 
-    /// Sessions that hear what happens, but for one.
-    fn hearing(&self, but: Option<u64>) -> Vec<u64> {
-        let hears = |(number, local): (&u64, &Local)| (local.hears && Some(*number) != but).then_some(*number);
+    /// Sessions that hear what happens, but for those of a name: nobody is told of its own coming and going, nor of who
+    /// got its name.
+    fn hearing(&self, but: Option<&Name>) -> Vec<u64> {
+        let hears = |(number, local): (&u64, &Local)| (local.hears && Some(&local.name) != but).then_some(*number);
         self.locals.iter().filter_map(hears).collect()
     }
 

@@ -96,13 +96,13 @@ impl Connector {
         };
         let limits =
             Limits { max_in_flight: settings.session.max_in_flight, request_ms: u64::from(settings.rpc.request_ms) };
-        let owners = Owners::new(node.servers.clone());
+        let owners = Owners::new(node.roster.now());
         Self {
             hub: Hub::new(common, owners, limits),
             clients: HashMap::new(),
             dictionary: settings.frontend.use_dictionary.then(|| Arc::new(routes::dictionary())),
             ping: subjects::connector_ping(&id),
-            view: node.servers.view_hash(),
+            view: node.roster.now().view_hash(),
             started: Instant::now(),
             stopping: false,
             id,
@@ -113,6 +113,7 @@ impl Connector {
     async fn run(mut self, mut asked: mpsc::Receiver<Command>, mut inbox: Subscription) {
         let mut tick = interval(TICK);
         let mut heartbeat = interval(self.node.settings.rpc.heartbeat());
+        let mut roster = self.node.roster.clone();
         let mut connection = self.node.bus.connection();
         let mut generation = connection.borrow_and_update().generation;
         let stopping = self.node.lifecycle.stopping();
@@ -145,6 +146,11 @@ impl Connector {
                 // Who cannot speak would hear no answer, and take everybody for dead.
                 _ = heartbeat.tick(), if connection.borrow().up => {
                     let effects = self.hub.heartbeat(self.now());
+                    self.perform(effects);
+                }
+                servers = roster.changed() => {
+                    self.view = servers.view_hash();
+                    let effects = self.hub.set_servers(servers, self.now());
                     self.perform(effects);
                 }
                 made = bus::made_anew(&mut connection, generation) => {
@@ -201,6 +207,9 @@ impl Connector {
         }
         if message.subject == self.ping {
             return self.pong(message);
+        }
+        if message.headers.get(rpc::header::VIEW).is_some_and(|view| view != self.view) {
+            self.node.roster.doubt();
         }
         match self.hub.message(&message.payload, self.now()) {
             Ok(effects) => self.perform(effects),

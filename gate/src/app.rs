@@ -1,11 +1,10 @@
 //! The gate's handler over the Pomelo websocket.
 
 use std::net::SocketAddr;
-use std::sync::Arc;
 
 use bytes::Bytes;
-use shared::config::Servers;
 use shared::frontend::{self, App, Ending, ErrorBody, Outbox, Session, routes};
+use shared::roster::Roster;
 
 use crate::entry::{self, Entry, EntryError};
 use crate::prober::Health;
@@ -13,14 +12,14 @@ use crate::prober::Health;
 /// Everything that answers which connector.
 #[derive(Clone)]
 pub(crate) struct Desk {
-    pub(crate) servers: Arc<Servers>,
+    pub(crate) roster: Roster,
     pub(crate) health: Health,
 }
 
 impl Desk {
     /// The connector of a user.
     pub(crate) fn entry(&self, uid: &str) -> Result<Entry, EntryError> {
-        entry::choose(uid, self.servers.connector(), |id| self.health.is_down(id))
+        entry::choose(uid, self.roster.now().connector(), |id| self.health.is_down(id))
     }
 }
 

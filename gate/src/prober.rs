@@ -65,7 +65,7 @@ pub(crate) async fn run(me: ServerId, node: Node, health: Health) {
             () = &mut stopping => return,
             _ = tick.tick() => {}
         }
-        for server in node.servers.connector() {
+        for server in node.roster.now().connector() {
             // Each waits for itself: one that hangs must not make the others look dead.
             let (me, node, health, id) = (me.clone(), node.clone(), health.clone(), server.id.clone());
             node.lifecycle.clone().spawn(async move {
@@ -91,7 +91,7 @@ fn report(me: &ServerId, connector: &ServerId, answer: Answer) {
 }
 
 async fn ask(me: &ServerId, node: &Node, connector: &ServerId, deadline: Duration) -> Answer {
-    let (view, trace) = (node.servers.view_hash(), Trace::new());
+    let (view, trace) = (node.roster.now().view_hash(), Trace::new());
     let label = Label { method: "ping", room: None, from: me, view: &view, trace: &trace };
     let subject = subjects::connector_ping(connector);
     let question = Outgoing { subject, reply: None, headers: label.headers(), payload: Bytes::new() };

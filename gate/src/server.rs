@@ -16,7 +16,7 @@ pub struct Gate;
 impl Gate {
     /// Starts a gate: when this returns, its tasks run until the node's lifecycle stops.
     pub fn start(server: Server, node: Node, listener: TcpListener) {
-        let desk = Desk { servers: node.servers.clone(), health: Health::default() };
+        let desk = Desk { roster: node.roster.clone(), health: Health::default() };
         let mut options = Options::for_gate(&node);
         options.http = Some(http::router(desk.clone(), options.hosts.clone(), options.frontend.clone()));
         info!(server = %server.id, address = ?listener.local_addr().ok(), "gate ready");

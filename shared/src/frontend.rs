@@ -89,7 +89,7 @@ pub struct Options {
 impl Options {
     /// A connector's: heartbeats, no HTTP.
     pub fn for_connector(node: &Node) -> Self {
-        let mut hosts: Vec<String> = node.servers.all().map(|(_, server)| server.host.clone()).collect();
+        let mut hosts: Vec<String> = node.roster.now().all().map(|(_, server)| server.host.clone()).collect();
         hosts.sort_unstable();
         hosts.dedup();
         Self {

@@ -15,6 +15,7 @@ pub mod metrics;
 pub mod node;
 pub mod record;
 pub mod room;
+pub mod roster;
 pub mod rpc;
 pub mod subjects;
 #[cfg(feature = "testing")]

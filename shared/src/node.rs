@@ -3,15 +3,16 @@
 use std::sync::Arc;
 
 use crate::bus::Bus;
-use crate::config::{Servers, Settings};
+use crate::config::Settings;
 use crate::lifecycle::Lifecycle;
 use crate::metrics::Metrics;
+use crate::roster::Roster;
 
 /// Configuration, bus and counters of a process. Clones are the same things; the lifecycle is a server's own.
 #[derive(Debug, Clone)]
 pub struct Node {
     /// Who is there.
-    pub servers: Arc<Servers>,
+    pub roster: Roster,
     /// Every knob.
     pub settings: Arc<Settings>,
     /// The way to the other servers.

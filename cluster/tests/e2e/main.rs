@@ -9,6 +9,7 @@ mod log;
 mod order;
 mod outages;
 mod parts;
+mod resharding;
 mod resuming;
 mod stage;
 mod stopping;

@@ -85,11 +85,11 @@ pub(crate) fn address(servers: &Servers, kind: &str, index: usize) -> String {
 
 impl Play {
     pub(crate) fn gate(&self) -> String {
-        address(self.cluster.servers(), GATE, 0)
+        address(&self.cluster.servers(), GATE, 0)
     }
 
     pub(crate) fn connector(&self, index: usize) -> String {
-        address(self.cluster.servers(), CONNECTOR, index)
+        address(&self.cluster.servers(), CONNECTOR, index)
     }
 
     /// A connection that entered no room yet.

@@ -8,6 +8,7 @@ mod original;
 mod process;
 mod support;
 
+mod changing;
 mod closing;
 mod starting;
 mod stopping;

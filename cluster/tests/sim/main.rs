@@ -82,6 +82,11 @@ fn connectors_that_die_with_their_clients() {
 }
 
 #[test]
+fn lists_of_servers_that_change_here_before_there() {
+    run(Scenario::Changes);
+}
+
+#[test]
 fn owners_that_sleep_and_wake_up() {
     run(Scenario::Sleeps);
 }

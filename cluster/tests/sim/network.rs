@@ -2,10 +2,12 @@
 
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
+use std::sync::Arc;
 
 use bytes::Bytes;
 use chat::owner::{LogDone, LogOp};
 use chat::rooms::LogAsker;
+use shared::config::Servers;
 use shared::ids::{RoomId, ServerId};
 use shared::rpc::Trace;
 
@@ -45,6 +47,9 @@ pub(crate) enum Event {
     Tick,
     Heartbeat,
     RestartChat(usize),
+    /// A chat server, or a connector, sees another list of chat servers.
+    ChatSees(usize, Arc<Servers>),
+    ConnectorSees(usize, Arc<Servers>),
     /// Chat servers find once a second that they can hear.
     Listen,
     /// A connector dies, with all its clients; it comes back as another run, or does not.
@@ -88,9 +93,11 @@ impl Event {
     /// The chat server that it happens to.
     pub(crate) fn chat(&self) -> Option<usize> {
         match self {
-            Self::ToChat { chat, .. } | Self::LogDone { chat, .. } | Self::Probed { chat, .. } | Self::ChatUp(chat) => {
-                Some(*chat)
-            }
+            Self::ToChat { chat, .. }
+            | Self::LogDone { chat, .. }
+            | Self::Probed { chat, .. }
+            | Self::ChatUp(chat)
+            | Self::ChatSees(chat, _) => Some(*chat),
             _ => None,
         }
     }

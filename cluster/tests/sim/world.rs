@@ -45,6 +45,8 @@ pub(crate) enum Scenario {
     Restarts,
     /// Chat servers that are dead for a while, and others that stand in.
     Deaths,
+    /// Chat servers that are taken out of the list and put back in another order, seen by each server at its own moment.
+    Changes,
     /// Connectors that die with their clients, and come back or do not.
     ConnectorDeaths,
     /// Chat servers that stand still for a while, are taken for dead, and wake up in the middle of what they did.
@@ -225,6 +227,9 @@ impl World {
                 self.agenda.at(time, Event::ConnectorDies { connector, back });
             }
         }
+        if self.scenario == Scenario::Changes {
+            self.plan_changes();
+        }
         if self.scenario == Scenario::Sleeps {
             for _ in 0..5 {
                 let (time, chat) = (self.chance.between(500, BUSY_MS), self.chance.index(CHATS));
@@ -244,6 +249,31 @@ impl World {
         }
     }
 
+    /// Each server sees each change, in the order of the changes.
+    fn plan_changes(&mut self) {
+        let mut time = 1_000;
+        while time < BUSY_MS {
+            let view = self.view();
+            for chat in 0..CHATS {
+                let seen = time + self.chance.between(0, 1_200);
+                self.agenda.at(seen, Event::ChatSees(chat, view.clone()));
+            }
+            for connector in 0..CONNECTORS {
+                let seen = time + self.chance.between(0, 1_200);
+                self.agenda.at(seen, Event::ConnectorSees(connector, view.clone()));
+            }
+            time += self.chance.between(1_300, 4_000);
+        }
+    }
+
+    /// Some of the chat servers, at least one, in some order.
+    fn view(&mut self) -> Arc<Servers> {
+        let mut rest: Vec<Server> = (0..CHATS).map(|number| server("chat", number)).collect();
+        let count = 1 + self.chance.index(CHATS);
+        let list = (0..count).map(|_| rest.remove(self.chance.index(rest.len()))).collect();
+        Arc::new(Servers::new([(CHAT.to_owned(), list)]))
+    }
+
     /// Faults of this moment.
     fn faults(&self) -> Faults {
         let bad_bus = Faults { lost: 60, doubled: 60, late: 60, unclear: 0 };
@@ -253,7 +283,7 @@ impl World {
             Scenario::BadBus => bad_bus,
             Scenario::BadLog => Faults { unclear: 150, ..Faults::default() },
             Scenario::Restarts | Scenario::LostLog | Scenario::Emptied => Faults { unclear: 50, lost: 20, ..bad_bus },
-            Scenario::Deaths | Scenario::Sleeps | Scenario::ConnectorDeaths => {
+            Scenario::Deaths | Scenario::Sleeps | Scenario::ConnectorDeaths | Scenario::Changes => {
                 Faults { unclear: 20, lost: 20, doubled: 20, late: 20 }
             }
             Scenario::BadBroker | Scenario::LostEnd => Faults { unclear: 30, late: 20, ..Faults::default() },
@@ -294,6 +324,16 @@ impl World {
                 self.connectors[connector] = self.connector(connector, run);
             }
             Event::Listen => self.listen(),
+            Event::ChatSees(chat, servers) => {
+                let now = self.chat_now();
+                let effects = self.chats[chat].rooms.set_servers(servers, now);
+                self.chat_effects(chat, effects);
+            }
+            Event::ConnectorSees(connector, servers) => {
+                let now = self.hub_now();
+                let effects = self.connectors[connector].hub.set_servers(servers, now);
+                self.connector_effects(connector, effects);
+            }
             Event::ToChat { chat, body, reply, trace } => {
                 let now = self.chat_now();
                 let effects = self.chats[chat].rooms.message(Question { body: &body, reply, trace }, now).unwrap();

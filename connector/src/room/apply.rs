@@ -88,7 +88,7 @@ impl Room {
             self.returning.remove(&number);
         }
         if self.told.insert(name.clone()) {
-            push_to(self.hearing(number), Push::Add { name: name.clone() }, cx);
+            push_to(self.hearing(Some(name)), Push::Add { name: name.clone() }, cx);
         }
     }
 
@@ -118,7 +118,7 @@ impl Room {
         }
         let stays = self.names_returning().any(|returning| returning == name);
         if !stays && self.told.remove(name) {
-            push_to(self.hearing(number), Push::Leave { name: name.clone() }, cx);
+            push_to(self.hearing(Some(name)), Push::Leave { name: name.clone() }, cx);
         }
     }
 

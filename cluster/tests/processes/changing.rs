@@ -1,0 +1,51 @@
+//! `servers.json` is edited while processes run.
+
+use std::fs;
+
+use serde_json::{Value, json};
+
+use crate::directory::Directory;
+use crate::process::Process;
+use crate::support::Layout;
+
+/// Writes the file anew, with what `change` makes of the development servers.
+fn edit(directory: &Directory, change: impl FnOnce(&mut Value)) {
+    let path = directory.path.join("servers.json");
+    let mut servers: Value = serde_json::from_str(&fs::read_to_string(&path).unwrap()).unwrap();
+    change(&mut servers["development"]);
+    fs::write(path, servers.to_string()).unwrap();
+}
+
+fn add_chat(servers: &mut Value, number: usize) {
+    let list = servers["chat"].as_array_mut().unwrap();
+    list.push(json!({ "id": format!("chat-server-{number}"), "host": "127.0.0.1" }));
+}
+
+/// A new chat instance by adding a line to the configuration; a wrong file changes nothing.
+#[tokio::test]
+async fn a_chat_server_is_added_by_a_line_in_the_file() {
+    let mut deployment = Layout::OneProcess.start("").await;
+    edit(&deployment.directory, |servers| add_chat(servers, 4));
+    let path = deployment.directory.path.join("servers.json");
+    let process = deployment.process("all");
+    assert!(process.says("chat server ready server=chat-server-4").await, "{}", process.output());
+    fs::write(&path, "{").unwrap();
+    assert!(process.says("servers.json is refused, the servers stay as they were").await);
+}
+
+/// Over NATS every process sees the change by itself, and a process is started for the new entry.
+#[tokio::test]
+async fn each_process_sees_the_change() {
+    let mut deployment = Layout::SevenProcesses.start("").await;
+    edit(&deployment.directory, |servers| add_chat(servers, 4));
+    for server in ["gate-server-1", "connector-server-2", "chat-server-3"] {
+        assert!(deployment.process(server).says("the servers are other ones now").await, "{server}");
+    }
+    let nats = deployment.nats.as_ref().unwrap().url().to_owned();
+    let args = ["--only", "chat-server-4", "--nats", &nats];
+    let mut fourth = Process::start(&deployment.directory.path, "chat-server-4", args);
+    assert!(fourth.says("chat server ready").await, "{}", fourth.output());
+    edit(&deployment.directory, |servers| drop(servers["chat"].as_array_mut().unwrap().remove(0)));
+    deployment.process("chat-server-1").signal("HUP").await;
+    assert!(deployment.process("chat-server-1").says("it owns nothing, and can be stopped").await);
+}
