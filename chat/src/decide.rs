@@ -7,7 +7,7 @@ use shared::ids::{Incarnation, Name, RoomId, ServerId, SessionId};
 use shared::membership::{Membership, MessageId};
 use shared::record::{Decided, Entry, MAX_ENTRIES, Outcome, Refusal};
 use shared::room::{Member, RoomState};
-use shared::rpc::messages::Item;
+use shared::rpc::messages::{Claim, Item};
 
 use crate::gone::Gone;
 use crate::rules::{Message, Rules, Target};
@@ -23,6 +23,7 @@ const MAX_EXPELLED: usize = 200;
 pub struct Judge {
     rules: Rules,
     max_members: usize,
+    newest_wins: bool,
 }
 
 /// Entries decided so far, with the state as it will be when they are committed.
@@ -63,7 +64,7 @@ pub struct Author {
 impl Judge {
     /// The rules that the settings describe.
     pub fn new(settings: &RoomSettings) -> Self {
-        Self { rules: Rules::new(settings), max_members: settings.max_members }
+        Self { rules: Rules::new(settings), max_members: settings.max_members, newest_wins: settings.newest_wins }
     }
 }
 
@@ -115,9 +116,9 @@ impl<'a> Draft<'a> {
     fn item(&mut self, author: &Author, item: &Item) -> Outcome {
         let session = |number, incarnation| SessionId { connector: author.connector.clone(), incarnation, number };
         let outcome = match item {
-            Item::Join { session: number, name, membership, takes_over } => {
+            Item::Join { session: number, name, membership, claim } => {
                 let coming = Member { session: session(*number, author.incarnation), membership: *membership };
-                self.join(coming, name, *takes_over)
+                self.join(coming, name, *claim)
             }
             Item::Leave { session: number, incarnation } => Ok(self.leave(session(*number, *incarnation))),
             Item::Send { session: number, body } => self.send(&session(*number, author.incarnation), body),
@@ -125,17 +126,19 @@ impl<'a> Draft<'a> {
         outcome.unwrap_or_else(Outcome::Refused)
     }
 
-    fn join(&mut self, coming: Member, name: &Name, takes_over: bool) -> Result<Outcome, Refusal> {
+    fn join(&mut self, coming: Member, name: &Name, claim: Claim) -> Result<Outcome, Refusal> {
         let Member { session, membership } = coming;
         let old = self.state.name_of(&session).cloned();
         if old.as_ref() == Some(name) {
             return Ok(Outcome::Already);
         }
         let (from, rest) = match self.state.members().get(name).cloned() {
-            Some(there) if takes_over && there.membership == membership => (Some(there.session), None),
+            Some(there) if claim == Claim::Back && there.membership == membership => (Some(there.session), None),
             there => (None, there.map(|there| there.session)),
         };
-        if rest.as_ref().is_some_and(|session| !self.gone.is_free(session)) {
+        let yields =
+            |session: &SessionId| self.gone.is_free(session) || (claim != Claim::Heal && self.judge.newest_wins);
+        if rest.as_ref().is_some_and(|session| !yields(session)) {
             return Err(Refusal::NameTaken);
         }
         if old.is_none() && from.is_none() && rest.is_none() && self.state.members().len() >= self.judge.max_members {

@@ -16,7 +16,7 @@ use shared::membership::Token;
 use shared::metrics::Metrics;
 use shared::record::{Epoch, Position, Record, Refusal};
 use shared::room::RoomState;
-use shared::rpc::messages::{Item, Page, Place, Question, Unavailable};
+use shared::rpc::messages::{Claim, Item, Page, Place, Question, Unavailable};
 
 use proposer::{Ask, Proposer, Wanted};
 use reading::Reading;
@@ -203,8 +203,9 @@ impl Room {
     pub fn enter(&mut self, name: Name, ask: Ask, cx: &mut Context<'_>) {
         let (session, Some(entering)) = (ask.session, ask.entering) else { return };
         self.make_way(&name, entering.token, cx);
-        let (membership, takes_over) = (entering.token.membership(), entering.comes_back);
-        let item = Item::Join { session, name: name.clone(), membership, takes_over };
+        let claim = if entering.comes_back { Claim::Back } else { Claim::New };
+        let membership = entering.token.membership();
+        let item = Item::Join { session, name: name.clone(), membership, claim };
         if self.proposer.request(Wanted { item, ask: Some(ask.clone()) }).is_err() {
             cx.acts.push(Act::Answer(ask, Reply::Busy { enter: true }));
             cx.acts.push(Act::NotEntered(session));

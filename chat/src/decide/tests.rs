@@ -11,12 +11,12 @@ fn author() -> Author {
 
 fn join(session: u64, name: &str) -> Item {
     let membership = Token::new(session.into()).membership();
-    Item::Join { session, name: Name::new(name).unwrap(), membership, takes_over: false }
+    Item::Join { session, name: Name::new(name).unwrap(), membership, claim: Claim::New }
 }
 
 /// Enters with the token of another session.
-fn resume(session: u64, of: u128, name: &str, takes_over: bool) -> Item {
-    Item::Join { session, name: Name::new(name).unwrap(), membership: Token::new(of).membership(), takes_over }
+fn resume(session: u64, of: u128, name: &str, claim: Claim) -> Item {
+    Item::Join { session, name: Name::new(name).unwrap(), membership: Token::new(of).membership(), claim }
 }
 
 fn send_with_id(session: u64, id: &str) -> Item {
@@ -106,22 +106,27 @@ fn a_proposal_is_decided_once_in_a_record() {
 #[test]
 fn a_token_takes_the_session_over_unless_it_heals() {
     let taken = Outcome::Refused(Refusal::NameTaken);
-    let (outcomes, entries) =
-        decide(&[join(1, "ann"), resume(2, 1, "ann", false), resume(3, 9, "ann", true), resume(4, 1, "ann", true)]);
+    let (outcomes, entries) = decide(&[
+        join(1, "ann"),
+        resume(2, 1, "ann", Claim::Heal),
+        resume(3, 9, "ann", Claim::Back),
+        resume(4, 1, "ann", Claim::Back),
+    ]);
     assert_eq!(outcomes, [Outcome::Done(0), taken, taken, Outcome::Done(1)]);
     assert!(matches!(&entries[1], Entry::Move { from, to, .. } if from.number == 1 && to.number == 4), "{entries:?}");
 }
 
 #[test]
 fn a_full_room_takes_back_who_is_in_it() {
-    let items = [join(1, "ann"), join(2, "bob"), join(3, "cid"), resume(4, 2, "bob", true), join(5, "dan")];
+    let items = [join(1, "ann"), join(2, "bob"), join(3, "cid"), resume(4, 2, "bob", Claim::Back), join(5, "dan")];
     let (outcomes, _) = decide(&items);
     assert_eq!(outcomes[3..], [Outcome::Done(3), Outcome::Refused(Refusal::RoomFull)]);
 }
 
 #[test]
 fn who_was_taken_over_speaks_no_more() {
-    let (outcomes, _) = decide(&[join(1, "ann"), resume(2, 1, "ann", true), send(1, "*"), leave(1), send(2, "*")]);
+    let (outcomes, _) =
+        decide(&[join(1, "ann"), resume(2, 1, "ann", Claim::Back), send(1, "*"), leave(1), send(2, "*")]);
     let refused = Outcome::Refused(Refusal::NotMember);
     assert_eq!(outcomes[2..], [refused, Outcome::Already, Outcome::Done(2)]);
 }
@@ -133,7 +138,7 @@ fn a_repeat_within_a_record_is_said_once_also_on_another_session() {
         send_with_id(1, "a"),
         send_with_id(1, "b"),
         send_with_id(1, "a"),
-        resume(2, 1, "ann", true),
+        resume(2, 1, "ann", Claim::Back),
         send_with_id(2, "b"),
         join(3, "bob"),
         send_with_id(3, "a"),
@@ -206,4 +211,16 @@ fn who_was_on_a_connector_that_is_gone_leaves_and_names_of_a_silent_one_are_free
             number
         ))
     );
+}
+
+#[test]
+fn the_newest_wins_if_the_settings_say_so_but_never_by_healing() {
+    let judge = Judge::new(&RoomSettings { newest_wins: true, ..RoomSettings::default() });
+    let (room, gone) = (RoomId::new("lobby").unwrap(), Gone::default());
+    let mut state = RoomState::default();
+    let mut draft = Draft::new(&room, &judge, &mut state, Circumstances { time: 1_000, gone: &gone });
+    draft.decide(&author(), 1, &[join(1, "ann"), join(2, "ann"), resume(1, 1, "ann", Claim::Heal), send(1, "*")]);
+    let refused = Outcome::Refused;
+    let outcomes = [Outcome::Done(0), Outcome::Done(2), refused(Refusal::NameTaken), refused(Refusal::NotMember)];
+    assert_eq!(draft.finish().1[0].outcomes, outcomes);
 }

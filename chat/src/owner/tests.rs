@@ -4,7 +4,7 @@ use shared::config::settings::{LogSettings, RoomSettings};
 use shared::ids::{Incarnation, Name};
 use shared::membership::Token;
 use shared::record::{Entry, Outcome};
-use shared::rpc::messages::News;
+use shared::rpc::messages::{Claim, News};
 
 use super::*;
 use crate::log::memory::Memory;
@@ -32,7 +32,7 @@ fn asker(number: u8) -> Asker {
 
 fn join(session: u64, name: &str) -> Item {
     let membership = Token::new(session.into()).membership();
-    Item::Join { session, name: Name::new(name).unwrap(), membership, takes_over: false }
+    Item::Join { session, name: Name::new(name).unwrap(), membership, claim: Claim::New }
 }
 
 fn say(session: u64) -> Item {

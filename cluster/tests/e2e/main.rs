@@ -6,6 +6,7 @@ mod bad_input;
 mod bursts;
 mod limits;
 mod log;
+mod names;
 mod order;
 mod outages;
 mod parts;

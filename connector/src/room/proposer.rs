@@ -6,7 +6,7 @@ use std::collections::VecDeque;
 use shared::ids::{Incarnation, Name};
 use shared::membership::{Membership, Token};
 use shared::record::Epoch;
-use shared::rpc::messages::Item;
+use shared::rpc::messages::{Claim, Item};
 
 /// Most items of one proposal.
 const MAX_ITEMS: usize = 256;
@@ -132,7 +132,7 @@ impl Proposer {
     /// Queues a join that the connector itself wants, ahead of all that waits, unless the session's coming is pending.
     pub fn rejoin(&mut self, session: u64, name: Name, membership: Membership) {
         if !self.has_join(session) {
-            let item = Item::Join { session, name, membership, takes_over: false };
+            let item = Item::Join { session, name, membership, claim: Claim::Heal };
             self.queue.push_front(Wanted { item, ask: None });
         }
     }
@@ -266,7 +266,7 @@ mod tests {
         proposer.leave(1, Incarnation(1));
         proposer.begin(1);
         let name = Name::new("ann").unwrap();
-        let back = Item::Join { session: 1, name, membership: Token::new(1).membership(), takes_over: false };
+        let back = Item::Join { session: 1, name, membership: Token::new(1).membership(), claim: Claim::Heal };
         proposer.request(Wanted { item: back, ask: None }).unwrap();
         assert!(proposer.has_join(1));
         proposer.leave(1, Incarnation(1));

@@ -96,6 +96,8 @@ section! {
         forbidden_words: Vec<String> = Vec::new(),
         /// What happens to a message with a forbidden word.
         forbidden: Forbidden = Forbidden::Refuse,
+        /// Who enters under a name that another session has gets it, and the other is kicked; else the newcomer is refused.
+        newest_wins: bool = false,
         /// Requests that may wait for a room on one connector; above, they are answered 429.
         max_waiting: usize = 4_096,
         /// Seconds that a connector goes on following a room after its last local member left.

@@ -93,9 +93,8 @@ pub enum Span {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Item {
-    /// A session enters under a name. If another session has the name by the same membership, `takes_over` says
-    /// whether this one gets it: clients that come back do, healing joins do not.
-    Join { session: u64, name: Name, membership: Membership, takes_over: bool },
+    /// A session enters under a name; `claim` says what it may do if another session has that.
+    Join { session: u64, name: Name, membership: Membership, claim: Claim },
     /// A session goes. `incarnation` is the connector's run that the session belongs to, perhaps an earlier one.
     Leave { session: u64, incarnation: Incarnation },
     /// A session speaks; `body` is the client's JSON, unread.
@@ -104,6 +103,18 @@ pub enum Item {
         #[serde(with = "serde_bytes")]
         body: Vec<u8>,
     },
+}
+
+/// What a session that enters may do if another has its name.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Claim {
+    /// A client enters: as the settings say.
+    New,
+    /// A client comes back with its token: it takes its own membership over.
+    Back,
+    /// The connector brings back what the log lost: nothing, the name is the other's.
+    Heal,
 }
 
 impl Item {

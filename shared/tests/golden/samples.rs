@@ -8,7 +8,7 @@ use shared::record::{Decided, Entry, Epoch, Outcome, Position, Record, Refusal, 
 use shared::room::{Checkpoint, RoomState};
 use shared::rpc;
 use shared::rpc::messages::{
-    Answer, FromChat, FromConnector, Item, News, Page, Place, Pong, Question, Said, Span, Unavailable, Wanted,
+    Answer, Claim, FromChat, FromConnector, Item, News, Page, Place, Pong, Question, Said, Span, Unavailable, Wanted,
 };
 
 pub(crate) enum Sample {
@@ -127,7 +127,7 @@ fn wanted(span: Span) -> Sample {
 
 fn questions() -> Vec<(&'static str, Sample)> {
     let items = vec![
-        Item::Join { session: 3, name: name("ann"), membership: Token::new(1).membership(), takes_over: true },
+        Item::Join { session: 3, name: name("ann"), membership: Token::new(1).membership(), claim: Claim::Back },
         Item::Leave { session: 4, incarnation: Incarnation(111_411_200_000_006) },
         Item::Send { session: 3, body: br#"{"content":"hi","target":"*"}"#.to_vec() },
     ];
