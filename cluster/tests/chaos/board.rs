@@ -26,6 +26,11 @@ impl Board {
         change(self.all().entry(name.to_owned()).or_default());
     }
 
+    /// Somebody will not come back.
+    pub(crate) fn strike(&self, name: &str) {
+        self.all().remove(name);
+    }
+
     /// Those of whom this does not hold.
     pub(crate) fn except(&self, holds: impl Fn(&Standing) -> bool) -> Vec<(String, Standing)> {
         let all = self.all();

@@ -83,6 +83,13 @@ pub(crate) fn check(diaries: &[Diary]) -> Vec<Violation> {
     violations
 }
 
+/// Whether anybody still knows of one who went for good.
+pub(crate) fn are_gone_known(diaries: &[Diary]) -> bool {
+    let knows = |diary: &Diary, gone: &Diary| diary.room == gone.room && view::users(diary).contains(&gone.name);
+    let is_known = |gone| diaries.iter().any(|diary| !diary.ends_early() && knows(diary, gone));
+    diaries.iter().filter(|diary| diary.ends_early()).any(is_known)
+}
+
 /// Whether everybody's list of users is what it must be when nobody comes or goes.
 pub(crate) fn users_agree(diaries: &[Diary]) -> bool {
     diaries.iter().filter(|diary| diary.stayed).all(|diary| view::users(diary) == room::members(diaries, &diary.room))

@@ -16,6 +16,8 @@ pub(crate) struct Counts {
     pub(crate) missed: Count,
     /// Memberships taken up again.
     pub(crate) resumes: Count,
+    /// People who went with their connector, never to come back.
+    pub(crate) gone: Count,
     /// `onGap`
     pub(crate) gaps: Count,
 }

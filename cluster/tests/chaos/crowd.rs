@@ -3,6 +3,7 @@
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use shared::dispatcher::Strategy;
 use shared::lifecycle::Lifecycle;
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep};
@@ -12,9 +13,11 @@ use crate::checker;
 use crate::counts::Counts;
 use crate::diary::Diary;
 use crate::person::{Habit, Orders, Person, Setting};
+use crate::plan::SERVERS;
 use crate::stage::Doors;
 
-const ROOMS: usize = 6;
+/// Of each chat server as many as of any other.
+const ROOMS: usize = 2 * SERVERS;
 
 /// People in a room, besides the one who probes.
 const MATES: usize = 4;
@@ -25,8 +28,18 @@ const WINDOWS: [usize; 2] = [crate::drafts::WINDOW, 1];
 /// The longest that it may take until all is well again.
 const RECOVERS_WITHIN: Duration = Duration::from_secs(45);
 
+/// Time between two probes in a row: each makes everybody talk.
+const PROBE_EVERY: Duration = Duration::from_millis(500);
+
 /// How often is looked.
 const LOOK_EVERY: Duration = Duration::from_millis(5);
+
+/// The rooms of act `number`.
+fn rooms(number: u64) -> Vec<String> {
+    let is_at = |home: usize| move |room: &String| Strategy::default().index(room, SERVERS) == Some(home);
+    let at = |home| (0..).map(|index| format!("act{number}-room{index}")).filter(is_at(home)).take(ROOMS / SERVERS);
+    (0..SERVERS).flat_map(at).collect()
+}
 
 /// The people of an act.
 pub(crate) struct Crowd {
@@ -49,8 +62,7 @@ impl Crowd {
             orders: watch::Sender::new(Orders::default()),
             lifecycle: Lifecycle::new(),
         };
-        (0..ROOMS).fold(crowd, |mut crowd, index| {
-            let room = format!("act{number}-room{index}");
+        rooms(number).into_iter().enumerate().fold(crowd, |mut crowd, (index, room)| {
             let names: Vec<String> = (0..MATES).map(|mate| format!("p{}", index * MATES + mate)).collect();
             crowd.invite("probe", &room, Habit::Probes, seed, doors, counts);
             for (mate, name) in names.iter().enumerate() {
@@ -94,13 +106,36 @@ impl Crowd {
         Ok(began.elapsed())
     }
 
+    /// Probes again and again for so long; says how long the slowest took.
+    pub(crate) async fn slowest_within(&self, time: Duration) -> Result<Duration, Stuck> {
+        let until = Instant::now() + time;
+        let mut slowest = Duration::ZERO;
+        while Instant::now() < until {
+            slowest = slowest.max(self.recovery().await?);
+            sleep(PROBE_EVERY).await;
+        }
+        Ok(slowest)
+    }
+
+    /// Waits until nobody knows of those any more who went for good.
+    pub(crate) async fn forgets(&self) -> Result<(), Stuck> {
+        let forgetting = async {
+            while checker::are_gone_known(&self.diaries()) {
+                sleep(LOOK_EVERY * 20).await;
+            }
+        };
+        let done = tokio::time::timeout(RECOVERS_WITHIN, forgetting).await;
+        done.map_err(|_| Stuck(format!("people who went are known after {RECOVERS_WITHIN:?}")))
+    }
+
     /// Lets everybody come to an end, so that nothing is unknown and all know the same.
     pub(crate) async fn calm(&self) -> Result<(), Stuck> {
         self.orders.send_modify(|orders| orders.quiet = true);
         self.all("be there with nothing unknown", |standing| standing.connected && !standing.waits).await?;
         self.recovery().await?;
         for diary in &self.diaries {
-            diary.lock().unwrap().stayed = true;
+            let mut diary = diary.lock().unwrap();
+            diary.stayed = !diary.ends_early();
         }
         // Those who have just come back may still be announced; what remains wrong is for the checker to say.
         let settled = async {

@@ -38,6 +38,8 @@ pub(crate) enum Note {
     Lost(String),
     /// The room was left.
     Left,
+    /// The connection ended without our wish, and this person never comes back: the last note.
+    WentForGood,
 }
 
 /// The answer to `enter`.
@@ -69,6 +71,13 @@ pub(crate) struct Told {
     pub(crate) from: String,
     pub(crate) to: String,
     pub(crate) text: String,
+}
+
+impl Diary {
+    /// Whether this person went before the end, never to come back.
+    pub(crate) fn ends_early(&self) -> bool {
+        matches!(self.notes.last(), Some(Note::WentForGood))
+    }
 }
 
 /// What a person says as message `number`: no two messages of an act have the same text.

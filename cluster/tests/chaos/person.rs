@@ -1,6 +1,7 @@
 //! A person: keeps a connection, talks, repeats, comes back, and notes everything.
 
 mod coming;
+mod going;
 
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -95,6 +96,8 @@ enum Over {
     Lost(String),
     /// We broke the connection, and come back only after this time.
     Away(Duration),
+    /// The connection is gone, and we never come back.
+    ForGood,
     /// We left the room; the connection can be used again.
     Left,
 }
@@ -123,6 +126,7 @@ impl Person {
             match self.visit(&mut visit).await {
                 Over::Lost(why) => self.note(Note::Lost(why)),
                 Over::Away(time) => self.stay_away(time).await,
+                Over::ForGood => return self.go_for_good(),
                 Over::Left => connection = Some((visit.chat, visit.events)),
             }
             self.write(|standing| standing.connected = false);
@@ -137,7 +141,7 @@ impl Person {
                 event = visit.events.next() => match event {
                     None | Some(Event::Closed) => {
                         self.lose(visit).await;
-                        return Over::Lost("closed".to_owned());
+                        return self.was_closed();
                     }
                     Some(event) => self.hear(event),
                 },
@@ -266,69 +270,6 @@ impl Person {
         if let Some(stay) = &mut self.stay {
             stay.seen = stay.seen.max(seq);
         }
-    }
-
-    /// Whether the connection is to be lost now, and how. Some messages are on the way then.
-    fn is_cut(&mut self, visit: &Visit) -> Option<Over> {
-        let cuts = self.orders.borrow().cuts;
-        if std::mem::replace(&mut self.cuts, cuts) == cuts {
-            return None;
-        }
-        let Habit::Talks { window, mates } = self.habit.clone() else { return None };
-        self.burst(visit, window, &mates);
-        let way = self.chance.random_range(0..6);
-        match way {
-            0 | 1 => self.old = Some(visit.chat.clone()),
-            2..5 => visit.chat.cut(),
-            _ => return None,
-        }
-        Some(match way {
-            0 | 1 => Over::Lost("goes on elsewhere".to_owned()),
-            2 | 3 => Over::Lost("cut".to_owned()),
-            _ => Over::Away(Duration::from_millis(self.chance.random_range(3_000..5_000))),
-        })
-    }
-
-    /// Longer than a membership is kept.
-    async fn stay_away(&self, time: Duration) {
-        self.note(Note::Lost(format!("away for {time:?}")));
-        self.write(|standing| (standing.present, standing.connected) = (false, false));
-        sleep(time).await;
-    }
-
-    /// What was on the way is unknown, but for the answers that came.
-    async fn lose(&mut self, visit: &mut Visit) {
-        if self.old.is_some() {
-            // The old connection would go on answering; what it says from now on is not listened to.
-            visit.answers = FuturesUnordered::new();
-            self.drafts.all_unknown();
-        }
-        while let Some((draft, outcome)) = visit.answers.next().await {
-            self.answered(&draft, outcome);
-        }
-        self.write_waits();
-    }
-
-    fn wants_to_leave(&mut self) -> bool {
-        let talks = matches!(self.habit, Habit::Talks { .. });
-        talks && !self.orders.borrow().quiet && self.drafts.is_empty() && self.chance.random_range(0..60) == 0
-    }
-
-    async fn leave(&mut self, visit: &mut Visit) -> Over {
-        self.write(|standing| standing.present = false);
-        let left = visit.chat.leave().await;
-        // What came before the answer is there with it.
-        while let Some(event) = visit.events.try_next() {
-            self.hear(event);
-        }
-        self.note(Note::Left);
-        self.stay = None;
-        if let Err(error) = left {
-            visit.chat.cut();
-            return Over::Lost(format!("leaving: {error}"));
-        }
-        sleep(Duration::from_millis(self.chance.random_range(100..1_000))).await;
-        Over::Left
     }
 
     fn note(&self, note: Note) {

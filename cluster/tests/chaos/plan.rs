@@ -1,5 +1,7 @@
 //! What breaks and when: a pure function of the seed.
 
+use std::ops::Range;
+
 use rand::rngs::StdRng;
 use rand::seq::SliceRandom;
 use rand::{RngExt, SeedableRng};
@@ -7,8 +9,8 @@ use rand::{RngExt, SeedableRng};
 /// Chat servers, connectors.
 pub(crate) const SERVERS: usize = 3;
 
-/// Faults of an act that is not short; about two minutes.
-const FAULTS: usize = 20;
+/// Faults of an act that is not short; about three minutes.
+const FAULTS: usize = 24;
 
 /// What can break.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -27,10 +29,20 @@ pub(crate) enum Kind {
     ClientsCut,
     /// `kill -9` of a chat server, and an immediate start.
     ChatKilled,
+    /// `kill -9` of a chat server, and a start only after a while, when its rooms are served without it.
+    ChatDead,
+    /// A chat server stands still, and goes on as if nothing had been.
+    ChatFrozen,
+    /// `kill -9` of a connector, and an immediate start. Most of its clients come back, some too late, some never.
+    ConnectorKilled,
+    /// A connector stands still for less than its lease; every other time clients go elsewhere as it begins.
+    ConnectorFrozen,
+    /// `kill -9` of a connector, and a start only when its lease is over and those who went with it are forgotten.
+    ConnectorDead,
 }
 
 impl Kind {
-    pub(crate) const ALL: [Self; 7] = [
+    pub(crate) const ALL: [Self; 12] = [
         Self::BrokerKilled,
         Self::BrokerFrozen,
         Self::ChatCut,
@@ -38,7 +50,36 @@ impl Kind {
         Self::RecordLost,
         Self::ClientsCut,
         Self::ChatKilled,
+        Self::ChatDead,
+        Self::ChatFrozen,
+        Self::ConnectorKilled,
+        Self::ConnectorFrozen,
+        Self::ConnectorDead,
     ];
+
+    /// Whether a server stays dead until others were seen to do without it.
+    pub(crate) fn stays(self) -> bool {
+        matches!(self, Self::ChatDead | Self::ConnectorDead)
+    }
+
+    /// Whether it occurs in an act; a lease takes too long for a short one.
+    fn occurs(self, is_short: bool) -> bool {
+        !is_short || self != Self::ConnectorDead
+    }
+
+    /// How long it lasts, in milliseconds.
+    fn lasts(self, is_short: bool) -> Range<u64> {
+        match self {
+            Self::ChatDead if is_short => 2_000..2_001,
+            Self::ChatDead | Self::ConnectorDead => 3_000..8_000,
+            Self::ChatFrozen if is_short => 3_000..3_001,
+            Self::ChatFrozen => 2_000..8_000,
+            Self::ConnectorFrozen if is_short => 1_000..3_000,
+            Self::ConnectorFrozen => 1_000..5_000,
+            _ if is_short => 200..3_000,
+            _ => 200..4_000,
+        }
+    }
 }
 
 /// One thing that breaks, after people talked for a while.
@@ -48,24 +89,28 @@ pub(crate) struct Step {
     pub(crate) kind: Kind,
     /// Which of the servers of its type, where it concerns one.
     pub(crate) server: usize,
-    /// How long it lasts, where it lasts.
+    /// How long it lasts, where it lasts; at least, where it must be recovered from meanwhile.
     pub(crate) lasts_ms: u64,
+    /// Whether clients lose their connections as it begins.
+    pub(crate) cuts_clients: bool,
 }
 
-/// The faults of an act. Each kind occurs; in a short act, once.
+/// The faults of an act. Each kind occurs; in a short act once, and not those that take long.
 pub(crate) fn act(seed: u64, number: u64, is_short: bool) -> Vec<Step> {
     let mut chance = StdRng::seed_from_u64(seed ^ number.wrapping_mul(0x9e37_79b9_7f4a_7c15));
     let mut kinds = Kind::ALL.to_vec();
+    kinds.retain(|kind| kind.occurs(is_short));
     if !is_short {
         kinds.extend((Kind::ALL.len()..FAULTS).map(|_| Kind::ALL[chance.random_range(0..Kind::ALL.len())]));
     }
     kinds.shuffle(&mut chance);
-    let talk = if is_short { 500..1_500 } else { 1_000..5_000 };
+    let talk = if is_short { 300..1_000 } else { 1_000..5_000 };
     let step = |kind| Step {
         talk_ms: chance.random_range(talk.clone()),
         kind,
         server: chance.random_range(0..SERVERS),
-        lasts_ms: chance.random_range(200..4_000),
+        lasts_ms: chance.random_range(kind.lasts(is_short)),
+        cuts_clients: kind == Kind::ClientsCut || kind == Kind::ConnectorFrozen && chance.random(),
     };
     kinds.into_iter().map(step).collect()
 }
@@ -85,8 +130,10 @@ mod tests {
     fn every_kind_occurs() {
         for is_short in [true, false] {
             let steps = act(5, 0, is_short);
-            assert!(Kind::ALL.iter().all(|kind| steps.iter().any(|step| step.kind == *kind)));
-            assert_eq!(steps.len(), if is_short { Kind::ALL.len() } else { FAULTS });
+            let times = |kind: Kind| steps.iter().filter(|step| step.kind == kind).count();
+            assert!(Kind::ALL.iter().all(|kind| (times(*kind) > 0) == kind.occurs(is_short)));
+            assert!(!is_short || Kind::ALL.iter().all(|kind| times(*kind) <= 1));
+            assert!(is_short || steps.len() == FAULTS);
         }
     }
 }

@@ -9,13 +9,22 @@ use crate::checker;
 use crate::counts::Counts;
 use crate::plan::Kind;
 
+/// From when on recovery is counted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Moment {
+    /// It is broken; what is made whole at once is so again.
+    Broken,
+    /// What stayed dead is back.
+    Back,
+}
+
 /// Figures of all acts.
 pub(crate) struct Report {
     pub(crate) seed: u64,
     pub(crate) acts: u64,
     pub(crate) counts: Arc<Counts>,
     /// How long it took until all was well again.
-    recoveries: BTreeMap<Kind, Vec<Duration>>,
+    recoveries: BTreeMap<(Kind, Moment), Vec<Duration>>,
     violations: BTreeMap<checker::Kind, usize>,
 }
 
@@ -25,8 +34,8 @@ impl Report {
         Self { seed, acts: 0, counts: Arc::default(), recoveries, violations }
     }
 
-    pub(crate) fn recovered(&mut self, kind: Kind, within: Duration) {
-        self.recoveries.entry(kind).or_default().push(within);
+    pub(crate) fn recovered(&mut self, kind: Kind, since: Moment, within: Duration) {
+        self.recoveries.entry((kind, since)).or_default().push(within);
     }
 
     pub(crate) fn violated(&mut self, kind: checker::Kind) {
@@ -44,12 +53,13 @@ impl fmt::Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { seed, acts, counts, recoveries, violations } = self;
         writeln!(f, "seed {seed}, {acts} acts")?;
-        writeln!(f, "{:<14} {:>5} {:>16} {:>16}", "fault", "count", "recovery p50 ms", "recovery p99 ms")?;
-        for (kind, recoveries) in recoveries {
+        writeln!(f, "{:<15} {:>5} {:>16} {:>16}", "fault", "count", "recovery p50 ms", "recovery p99 ms")?;
+        for ((kind, since), recoveries) in recoveries {
             let mut sorted = recoveries.clone();
             sorted.sort_unstable();
             let [p50, p99] = [50, 99].map(|percent| percentile(&sorted, percent).as_millis());
-            writeln!(f, "{:<14} {:>5} {p50:>16} {p99:>16}", format!("{kind:?}"), sorted.len())?;
+            let fault = format!("{kind:?}{}", if *since == Moment::Back { ", back" } else { "" });
+            writeln!(f, "{fault:<15} {:>5} {p50:>16} {p99:>16}", sorted.len())?;
         }
         let found = |kind| violations.get(&kind).copied().unwrap_or_default();
         let totals = [
@@ -60,6 +70,7 @@ impl fmt::Display for Report {
             ("deliveries", counts.deliveries.get()),
             ("of these missed at first", counts.missed.get()),
             ("resumes", counts.resumes.get()),
+            ("gone for good", counts.gone.get()),
             ("gaps told", counts.gaps.get()),
             ("lost", found(checker::Kind::Lost) as u64),
             ("doubled", found(checker::Kind::Doubled) as u64),

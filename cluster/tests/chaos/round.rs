@@ -3,16 +3,19 @@
 
 use std::time::Duration;
 
-use tokio::time::{Instant, sleep};
+use tokio::time::{Instant, sleep, sleep_until};
 
 use crate::checker;
 use crate::crowd::{Crowd, Stuck};
-use crate::plan::{self, Kind, Step};
-use crate::report::Report;
+use crate::plan::{self, Step};
+use crate::report::{Moment, Report};
 use crate::stage::Stage;
 
 /// Violations that are told with what happened around them.
 const STORIES: usize = 5;
+
+/// Within this time after a dead server is back, its rooms go home.
+const GOES_HOME: Duration = Duration::from_secs(3);
 
 /// One short act, or as many long ones as begin within so many minutes. Panics at the first act that breaks a promise.
 pub(crate) async fn run(seed: u64, minutes: Option<u64>) {
@@ -53,11 +56,19 @@ async fn play(stage: &mut Stage, crowd: &Crowd, steps: &[Step], report: &mut Rep
     for step in steps {
         // People talk meanwhile.
         sleep(Duration::from_millis(step.talk_ms)).await;
-        if step.kind == Kind::ClientsCut {
+        if step.cuts_clients {
             crowd.cut();
         }
+        let began = Instant::now();
         stage.breaks(step).await;
-        report.recovered(step.kind, crowd.recovery().await?);
+        report.recovered(step.kind, Moment::Broken, crowd.recovery().await?);
+        if step.kind.stays() {
+            // Its rooms were served without it, or we would not be here.
+            crowd.forgets().await?;
+            sleep_until(began + Duration::from_millis(step.lasts_ms)).await;
+            stage.revive(step).await;
+            report.recovered(step.kind, Moment::Back, crowd.slowest_within(GOES_HOME).await?);
+        }
     }
     crowd.calm().await
 }

@@ -21,7 +21,8 @@ const ATTEMPTS: usize = 5;
 const FROZEN: Duration = Duration::from_secs(3);
 
 /// A client is told soon when its request has no answer, so that it repeats it while the fault lasts.
-const SETTINGS: &str = "[rpc]\nrequest_ms = 1500";
+/// A lease is short, but longer than a connector is cut or stands still.
+const SETTINGS: &str = "[rpc]\nrequest_ms = 1500\n[room]\nlease_secs = 7";
 
 /// Where clients come in.
 #[derive(Debug, Clone)]
@@ -119,7 +120,8 @@ impl Stage {
         &self.directory.path
     }
 
-    /// Breaks something and makes it whole again; returns when that is done, whether or not it works again.
+    /// Breaks something and makes it whole again; returns when that is done, whether or not it works again. A dead server
+    /// stays dead until [`Stage::revive`].
     pub(crate) async fn breaks(&mut self, step: &Step) {
         let lasts = Duration::from_millis(step.lasts_ms);
         let chat = format!("chat-server-{}", step.server + 1);
@@ -135,6 +137,11 @@ impl Stage {
             Kind::ConnectorCut => self.cut(&connector, lasts).await,
             Kind::RecordLost => self.server(&connector).lossy.lose_next().await,
             Kind::ChatKilled => self.restart(&chat).await,
+            Kind::ConnectorKilled => self.restart(&connector).await,
+            Kind::ChatDead => self.kill(&chat).await,
+            Kind::ConnectorDead => self.kill(&connector).await,
+            Kind::ChatFrozen => self.freeze(&chat, lasts).await,
+            Kind::ConnectorFrozen => self.freeze(&connector, lasts).await,
             // The clients do that themselves.
             Kind::ClientsCut => {}
         }
@@ -147,19 +154,46 @@ impl Stage {
         server.way.heal();
     }
 
+    async fn freeze(&self, id: &str, lasts: Duration) {
+        let server = self.server(id);
+        server.process.signal("STOP").await;
+        sleep(lasts).await;
+        server.process.signal("CONT").await;
+    }
+
     async fn restart(&mut self, id: &str) {
-        let at = self.servers.iter().position(|server| server.id == id).unwrap();
-        let Server { process, runs, way, .. } = &self.servers[at];
-        process.signal("KILL").await;
+        self.kill(id).await;
+        self.run_again(id);
+    }
+
+    /// Starts the server that a step left dead; returns when it says that it is ready.
+    pub(crate) async fn revive(&mut self, step: &Step) {
+        let kind = if step.kind == Kind::ConnectorDead { "connector" } else { "chat" };
+        let id = format!("{kind}-server-{}", step.server + 1);
+        self.run_again(&id);
+        assert!(self.server_mut(&id).process.says("ready").await, "{id} starts again");
+    }
+
+    async fn kill(&mut self, id: &str) {
+        let server = self.server_mut(id);
+        server.process.signal("KILL").await;
+        assert_eq!(server.process.ends().await, None, "ended by the signal");
+    }
+
+    fn run_again(&mut self, id: &str) {
+        let Server { runs, way, .. } = self.server(id);
         let next = self.run(id, runs + 1, way);
-        let server = &mut self.servers[at];
-        let mut killed = std::mem::replace(&mut server.process, next);
+        let server = self.server_mut(id);
+        server.process = next;
         server.runs += 1;
-        assert_eq!(killed.ends().await, None, "ended by the signal");
     }
 
     fn server(&self, id: &str) -> &Server {
         self.servers.iter().find(|server| server.id == id).unwrap()
+    }
+
+    fn server_mut(&mut self, id: &str) -> &mut Server {
+        self.servers.iter_mut().find(|server| server.id == id).unwrap()
     }
 
     /// Stops everything in order; each process must end well.

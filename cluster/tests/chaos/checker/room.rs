@@ -63,7 +63,12 @@ impl Log {
                         let from = diary.name.clone();
                         see(epoch, &Told { seq: *seq, text: text(&from, *number), from, to });
                     }
-                    Note::Refused { .. } | Note::Came(_) | Note::Went(_) | Note::Lost(_) | Note::Left => {}
+                    Note::Refused { .. }
+                    | Note::Came(_)
+                    | Note::Went(_)
+                    | Note::Lost(_)
+                    | Note::Left
+                    | Note::WentForGood => {}
                 }
             }
         }

@@ -1,6 +1,6 @@
 //! Histories made by hand: a good one passes, and each way to break a promise is caught.
 
-use super::{Kind, check, users_agree};
+use super::{Kind, are_gone_known, check, users_agree};
 use crate::diary::{Diary, Entered, Note, Resumed, Told, text};
 
 const EPOCH: u64 = 7;
@@ -251,6 +251,32 @@ fn users_come_and_go_once() {
     }
     let without_oneself = |_: &mut Diary, bob: &mut Diary| bob.notes[0] = entered(2_000, &["ann"]);
     assert_eq!(changed(without_oneself), [Kind::WrongUsers]);
+}
+
+/// Bob's connector dies, and he never comes back.
+#[test]
+fn who_never_comes_back_goes_once() {
+    let goes = |times: usize| {
+        changed(|ann, bob| {
+            bob.notes.truncate(2);
+            bob.notes.push(Note::WentForGood);
+            bob.stayed = !bob.ends_early();
+            ann.notes.extend(vec![Note::Went("bob".to_owned()); times]);
+        })
+    };
+    assert_eq!(goes(1), []);
+    assert_eq!(goes(0), [Kind::WrongUsers]);
+    assert_eq!(goes(2), [Kind::WrongUsers]);
+}
+
+#[test]
+fn who_went_for_good_is_known_until_told() {
+    let [mut ann, mut bob] = good();
+    assert!(!are_gone_known(&[ann.clone(), bob.clone()]));
+    bob.notes.push(Note::WentForGood);
+    assert!(are_gone_known(&[ann.clone(), bob.clone()]));
+    ann.notes.push(Note::Went("bob".to_owned()));
+    assert!(!are_gone_known(&[ann, bob]));
 }
 
 #[test]

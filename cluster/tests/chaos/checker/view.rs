@@ -88,7 +88,11 @@ impl<'a> View<'a> {
                 self.close(at);
                 self.users.clear();
             }
-            Note::Tried { .. } | Note::Acknowledged { .. } | Note::Refused { .. } | Note::Lost(_) => {}
+            Note::Tried { .. }
+            | Note::Acknowledged { .. }
+            | Note::Refused { .. }
+            | Note::Lost(_)
+            | Note::WentForGood => {}
         }
     }
 
