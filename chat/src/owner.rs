@@ -8,6 +8,7 @@
 mod active;
 mod attached;
 mod recent;
+mod standing;
 
 use std::collections::{BTreeSet, VecDeque};
 use std::sync::Arc;
@@ -222,65 +223,6 @@ impl Owner {
             active.remind(&self.followers, acts);
         }
         self.go_on(now, acts);
-    }
-
-    /// The connection to the log was made anew, or the log is another one: whatever this owner knew is to be read again.
-    pub fn start_over(&mut self, now: Now) {
-        self.followers.clear();
-        match &self.phase {
-            Phase::Idle => {}
-            Phase::Active(active) if !active.is_busy() => self.end(now),
-            Phase::Active(_) | Phase::Reading | Phase::Walking { .. } => self.is_stale = true,
-        }
-    }
-
-    /// Whether it is to ask before it goes on: it stands in for the room's home, its activation ended, and somebody waits.
-    pub fn needs_permission(&self) -> bool {
-        matches!(self.phase, Phase::Idle) && !self.is_permitted && self.is_wanted()
-    }
-
-    /// Whether it stands in for the room's home now: it appends, or is about to.
-    pub fn is_at_work(&self) -> bool {
-        !matches!(self.phase, Phase::Idle)
-    }
-
-    /// The room's home is down: it is this server's until an append fails.
-    pub fn stand_in(&mut self, now: Now, acts: &mut Vec<Act>) {
-        self.stands_in = true;
-        self.is_permitted = true;
-        self.go_on(now, acts);
-    }
-
-    /// This server is the room's home from now on, or is not.
-    pub fn set_home(&mut self, is_home: bool, now: Now, acts: &mut Vec<Act>) {
-        self.stands_in = !is_home;
-        if is_home {
-            self.is_permitted = true;
-            self.go_on(now, acts);
-        }
-    }
-
-    /// The room is another's: whoever waits or follows is sent there. What is in flight ends without consequences here.
-    pub fn give_up(&mut self, acts: &mut Vec<Act>) {
-        self.is_permitted = false;
-        let waiting = match std::mem::replace(&mut self.phase, Phase::Idle) {
-            Phase::Active(active) if !active.is_busy() => active.into_waiting(),
-            busy => {
-                self.is_stale = !matches!(busy, Phase::Idle);
-                self.phase = busy;
-                (Vec::new(), Vec::new())
-            }
-        };
-        let (proposals, attaches) = waiting;
-        let askers = proposals.into_iter().chain(self.proposals.drain(..)).map(|proposal| proposal.asker);
-        let askers = askers.chain(attaches.into_iter().chain(self.attaches.drain(..)).map(|attach| attach.asker));
-        let not_owner = Answer::NotOwner { room: self.room.clone() };
-        for asker in askers {
-            self.followers.remove(&asker.connector);
-            acts.push(Act::Answer(asker, not_owner.clone()));
-        }
-        let followers = std::mem::take(&mut self.followers);
-        acts.extend(followers.into_iter().map(|connector| Act::Tell(connector, not_owner.clone(), Trace::default())));
     }
 
     /// While it is active: where it is, and its newest records as a walk backwards.

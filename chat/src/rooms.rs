@@ -1,22 +1,26 @@
 //! Every room of a chat server, and its links to connectors. Pure: messages and results in, sends and log operations out.
 
+mod homes;
+mod links;
+mod readers;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use bytes::Bytes;
 use shared::config::Servers;
 use shared::config::settings::RoomSettings;
-use shared::dispatcher::{CHAT, Router};
+use shared::dispatcher::Router;
 use shared::ids::{Incarnation, RoomId, ServerId};
 use shared::metrics::Metrics;
-use shared::rpc::messages::{Answer, FromChat, FromConnector, Question};
+use shared::rpc::messages::{Answer, FromConnector, Question};
 use shared::rpc::{self, RpcError, Trace};
-use tracing::{debug, warn};
+use tracing::debug;
 
 use crate::decide::{Author, Judge};
 use crate::gone::Gone;
-use crate::history::{self, Next, Reader};
-use crate::homes::{Homes, Verdict};
+use crate::history::Reader;
+use crate::homes::Homes;
 use crate::owner::{Act, Asker, Attach, LogDone, LogOp, Now, Owner, Proposal};
 
 /// Milliseconds of silence after which a connector follows nothing any more; its next message finds a number missing,
@@ -216,141 +220,12 @@ impl Rooms {
         }
     }
 
-    fn read(&mut self, mut reader: Reader) {
-        if self.readers.values().any(|other| other.is_repeated_by(&reader)) {
-            return;
-        }
-        if self.readers.len() >= MAX_READERS {
-            return self.metrics.histories_dropped.add();
-        }
-        let until = history::until(reader.span());
-        let at_hand = self.owners.get(&reader.room).and_then(|owner| owner.walk(until));
-        let next = reader.begin(at_hand);
-        self.reader += 1;
-        self.readers.insert(self.reader, reader);
-        self.go_on_reading(self.reader, next);
-    }
-
-    fn go_on_reading(&mut self, number: u64, next: Next) {
-        match next {
-            Next::Log(op) => {
-                let room = self.readers.get(&number).map(|reader| reader.room.clone());
-                self.effects.extend(room.map(|room| Effect::Log { room, asker: LogAsker::Reader(number), op }));
-            }
-            Next::Answer(answer) => {
-                if let Some(reader) = self.readers.remove(&number) {
-                    self.answer(reader.asker, &answer);
-                }
-            }
-        }
-    }
-
-    fn has_read(&mut self, number: u64, done: LogDone) {
-        match self.readers.get_mut(&number).map(|reader| reader.done(done)) {
-            Some(Ok(next)) => self.go_on_reading(number, next),
-            Some(Err(error)) => {
-                debug!(%error, "messages of a room could not be read; the connector asks again");
-                self.readers.remove(&number);
-            }
-            None => {}
-        }
-    }
-
-    fn home(&self, room: &RoomId) -> Option<ServerId> {
-        self.router.route(CHAT, room.as_str(), &self.servers).ok().map(|home| home.id.clone())
-    }
-
-    /// Whether this is the room's home, or stands in for it now: the log says whether it still may.
-    fn may_own(&self, room: &RoomId) -> bool {
-        self.home(room).as_ref() == Some(&self.me) || self.owners.get(room).is_some_and(Owner::is_at_work)
-    }
-
-    /// Answers a question about a room of another server, once it is known whether that lives.
-    fn ask_home(&mut self, asker: Asker, incarnation: Incarnation, question: Question, now: Now) {
-        let Some(room) = question.room().cloned() else { return };
-        let verdict = match self.home(&room) {
-            Some(home) if self.is_fenced => self.look(&home, now),
-            _ => Verdict::Alive,
-        };
-        match verdict {
-            Verdict::Alive => self.answer(asker, &Answer::NotOwner { room }),
-            Verdict::Down => {
-                self.stand_ins.insert(room.clone());
-                self.with_owner(&room, |owner, acts| owner.stand_in(now, acts));
-                self.accept(asker, incarnation, question, now);
-            }
-            Verdict::Ask | Verdict::Wait if self.waiting.len() < MAX_WAITING => {
-                self.waiting.push((asker, incarnation, question));
-            }
-            Verdict::Ask | Verdict::Wait => {}
-        }
-    }
-
-    /// Whether a home lives; it is asked if that is not known.
-    fn look(&mut self, home: &ServerId, now: Now) -> Verdict {
-        let verdict = self.homes.look(home, now.ticks);
-        if verdict == Verdict::Ask {
-            self.effects.push(Effect::Probe(home.clone()));
-        }
-        verdict
-    }
-
-    /// A home answered [`Effect::Probe`], or did not.
-    pub fn found(&mut self, home: &ServerId, is_alive: bool, now: Now) -> Vec<Effect> {
-        self.homes.found(home, is_alive, now.ticks);
-        for (asker, incarnation, question) in std::mem::take(&mut self.waiting) {
-            self.question(asker, incarnation, question, now);
-        }
-        self.look_at_stand_ins(now);
-        self.take_effects()
-    }
-
-    /// Goes on, or lets go, in the rooms of others: for as long as their homes are down.
-    fn look_at_stand_ins(&mut self, now: Now) {
-        for room in self.stand_ins.iter().cloned().collect::<Vec<_>>() {
-            let home = self.home(&room);
-            let verdict = match &home {
-                Some(home) if *home != self.me => self.look(home, now),
-                _ => Verdict::Down,
-            };
-            match verdict {
-                Verdict::Alive => {
-                    self.stand_ins.remove(&room);
-                    self.with_owner(&room, |owner, acts| owner.give_up(acts));
-                }
-                Verdict::Down => self.with_owner(&room, |owner, acts| {
-                    if owner.needs_permission() {
-                        owner.stand_in(now, acts);
-                    }
-                }),
-                Verdict::Ask | Verdict::Wait => {}
-            }
-        }
-    }
-
     /// Takes the result of a log operation.
     pub fn done(&mut self, room: &RoomId, asker: LogAsker, done: LogDone, now: Now) -> Vec<Effect> {
         match asker {
             LogAsker::Owner => self.with_owner(room, |owner, acts| owner.done(done, now, acts)),
             LogAsker::Reader(number) => self.has_read(number, done),
         }
-        self.take_effects()
-    }
-
-    /// There are other servers from now on. In rooms whose home is another one now this server only stands in, and lets go as
-    /// soon as that lives.
-    pub fn set_servers(&mut self, servers: Arc<Servers>, now: Now) -> Vec<Effect> {
-        self.servers = servers;
-        for room in self.owners.keys().cloned().collect::<Vec<_>>() {
-            let is_home = self.home(&room).as_ref() == Some(&self.me);
-            self.with_owner(&room, |owner, acts| owner.set_home(is_home, now, acts));
-            if is_home {
-                self.stand_ins.remove(&room);
-            } else {
-                self.stand_ins.insert(room);
-            }
-        }
-        self.look_at_stand_ins(now);
         self.take_effects()
     }
 
@@ -396,71 +271,6 @@ impl Rooms {
         std::mem::take(&mut self.effects)
     }
 
-    /// Notes that a connector lives; false for an earlier run of it.
-    fn hear(&mut self, connector: &ServerId, incarnation: Incarnation, ticks: u64) -> bool {
-        let link = self.links.entry(connector.clone()).or_insert(Link {
-            incarnation,
-            number: 0,
-            heard_at: ticks,
-            silent: false,
-            silence: 0,
-        });
-        if incarnation < link.incarnation {
-            return false;
-        }
-        link.heard_at = ticks;
-        link.silent = false;
-        let was_silent = std::mem::take(&mut link.silence) > 0;
-        let is_new = incarnation > link.incarnation;
-        if is_new {
-            link.incarnation = incarnation;
-            // The new run follows nothing yet.
-            self.owners.values_mut().for_each(|owner| owner.detach(connector));
-        }
-        if is_new || was_silent {
-            self.judge_connectors();
-        }
-        true
-    }
-
-    fn judge_connectors(&mut self) {
-        let links = self.links.iter().map(|(connector, link)| (connector, link.incarnation, link.silence));
-        let gone = Gone::new(links, self.lease_secs);
-        if *self.gone != gone {
-            self.gone = Arc::new(gone);
-            self.has_news = true;
-        }
-    }
-
-    /// To be called once a second while this server could hear: it is connected, and a message to itself came back. A second
-    /// that took longer counts once. Connectors that are silent for too long lose their members.
-    pub fn listened(&mut self, now: Now) -> Vec<Effect> {
-        self.links.values_mut().for_each(|link| link.silence = link.silence.saturating_add(1));
-        self.judge_connectors();
-        self.expel(now);
-        self.take_effects()
-    }
-
-    /// Every room acts on what is new about connectors.
-    fn expel(&mut self, now: Now) {
-        if std::mem::take(&mut self.has_news) {
-            for room in self.owners.keys().cloned().collect::<Vec<_>>() {
-                self.with_owner(&room, |owner, acts| owner.tick(now, acts));
-            }
-        }
-    }
-
-    fn forget_silent(&mut self, ticks: u64) {
-        for (connector, link) in &mut self.links {
-            if !link.silent && ticks.saturating_sub(link.heard_at) >= SILENCE_MS {
-                warn!(%connector, "nothing heard from a connector for {} s", SILENCE_MS / 1_000);
-                link.silent = true;
-                link.number += 1;
-                self.owners.values_mut().for_each(|owner| owner.detach(connector));
-            }
-        }
-    }
-
     fn with_owner(&mut self, room: &RoomId, action: impl FnOnce(&mut Owner, &mut Vec<Act>)) {
         let mut acts = std::mem::take(&mut self.acts);
         let owner = self
@@ -483,52 +293,6 @@ impl Rooms {
             Act::Answer(asker, answer) => self.answer(asker, &answer),
             Act::Tell(connector, answer, trace) => self.send(connector, None, trace, &answer),
             Act::Log(op) => self.effects.push(Effect::Log { room: room.clone(), asker: LogAsker::Owner, op }),
-        }
-    }
-
-    /// Who probes is no connector: nothing is numbered for it.
-    fn answer_probe(&mut self, from: ServerId, reply: Option<String>, trace: Trace) {
-        let (v, number) = (rpc::VERSION, 0);
-        let message =
-            FromChat { v, chat: self.me.clone(), incarnation: self.incarnation, number, answer: Answer::Alive };
-        match rpc::encode(&message) {
-            Ok(body) => {
-                let method = message.answer.method();
-                self.effects.push(Effect::Send(Send { connector: from, reply, method, room: None, trace, body }));
-            }
-            Err(error) => warn!(%error, "a probe cannot be answered"),
-        }
-    }
-
-    fn answer(&mut self, asker: Asker, answer: &Answer) {
-        self.send(asker.connector, Some(asker.reply), asker.trace, answer);
-    }
-
-    /// Numbers and encodes a message to a connector. One that never spoke to this run follows nothing of it, but may
-    /// have members here: its numbers begin with this message.
-    fn send(&mut self, connector: ServerId, reply: Option<String>, trace: Trace, answer: &Answer) {
-        let link = self.links.entry(connector.clone()).or_insert(Link {
-            incarnation: Incarnation(0),
-            number: 0,
-            heard_at: 0,
-            silent: true,
-            silence: 0,
-        });
-        link.number += 1;
-        let message = FromChat {
-            v: rpc::VERSION,
-            chat: self.me.clone(),
-            incarnation: self.incarnation,
-            number: link.number,
-            answer: answer.clone(),
-        };
-        match rpc::encode(&message) {
-            Ok(body) => {
-                let (method, room) = (answer.method(), answer.room().cloned());
-                self.effects.push(Effect::Send(Send { connector, reply, method, room, trace, body }));
-            }
-            // The number is used: the connector notices, and reads what it missed.
-            Err(error) => warn!(%error, %connector, "a message to a connector cannot be written"),
         }
     }
 }

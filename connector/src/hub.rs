@@ -1,18 +1,17 @@
 //! Everything a connector knows: its sessions, their rooms, the chat servers. Pure: inputs in, effects out.
 
+mod chats;
 mod effects;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
-use std::sync::Arc;
 
 use bytes::Bytes;
-use shared::config::Servers;
 use shared::frontend::Ending;
 use shared::ids::{RoomId, ServerId};
 use shared::membership::Token;
 use shared::rpc::messages::{Answer, FromChat, FromConnector, Item, Question};
 use shared::rpc::{self, RpcError};
-use tracing::{debug, error, info, warn};
+use tracing::{debug, error, info};
 
 use crate::bodies::{Enter, History};
 use crate::owners::{Hearing, Owners};
@@ -235,81 +234,6 @@ impl Hub {
         }
     }
 
-    /// Nobody listens where the question with this token went.
-    pub fn no_responders(&mut self, token: u64, now: Now) -> Vec<Effect> {
-        let mut effects = Vec::new();
-        if let Some(chat) = self.heartbeats.get(&token).cloned() {
-            if self.owners.is_deaf(&chat) {
-                self.has_fallen(now, &mut effects);
-            }
-        } else if let Some(room) = self.by_serial.get(&(token / TOKENS_PER_ROOM)).cloned() {
-            self.in_known_room(&room, now, &mut effects, Room::not_owner);
-        }
-        effects
-    }
-
-    fn has_fallen(&mut self, now: Now, effects: &mut Vec<Effect>) {
-        let down: Vec<&ServerId> = self.owners.chats().filter(|chat| self.owners.is_down(chat)).collect();
-        warn!(?down, "chat servers do not answer; their rooms are asked for at others");
-        self.ask_elsewhere(now, effects);
-    }
-
-    /// Asks about each room whoever is to be asked now.
-    fn ask_elsewhere(&mut self, now: Now, effects: &mut Vec<Effect>) {
-        let mut moved = Vec::new();
-        for (room, entry) in &mut self.rooms {
-            if let Ok(chat) = self.owners.of(room)
-                && chat != entry.chat
-            {
-                entry.chat = chat;
-                moved.push(room.clone());
-            }
-        }
-        self.common.metrics.rooms_moved.add_many(moved.len() as u64);
-        for room in moved {
-            self.in_known_room(&room, now, effects, Room::moved);
-        }
-    }
-
-    fn is_asked(&self, chat: &ServerId, room: &RoomId) -> bool {
-        self.rooms.get(room).is_some_and(|entry| entry.chat == *chat)
-    }
-
-    /// What was on its way may be lost: the connection to the bus was made anew.
-    pub fn reconnected(&mut self, now: Now) -> Vec<Effect> {
-        let mut effects = Vec::new();
-        self.owners.was_deaf();
-        let chats: Vec<ServerId> = self.owners.chats().cloned().collect();
-        chats.iter().for_each(|chat| self.attach_all_of(chat, now, &mut effects));
-        effects
-    }
-
-    /// There are other servers from now on: rooms that moved are asked for at their new homes.
-    pub fn set_servers(&mut self, servers: Arc<Servers>, now: Now) -> Vec<Effect> {
-        let mut effects = Vec::new();
-        self.owners.set_servers(servers);
-        self.ask_elsewhere(now, &mut effects);
-        effects
-    }
-
-    /// To be called at the interval of heartbeats while there is a connection to the bus: their answers tell who lives, and
-    /// what was lost in silent rooms.
-    pub fn heartbeat(&mut self, now: Now) -> Vec<Effect> {
-        let mut effects = Vec::new();
-        if self.owners.beat() {
-            self.has_fallen(now, &mut effects);
-        }
-        self.heartbeats.clear();
-        let mut chats: Vec<ServerId> = self.owners.chats().cloned().collect();
-        chats.extend(self.owners.farewells());
-        for chat in chats {
-            self.heartbeat_number = (self.heartbeat_number + 1) % TOKENS_PER_ROOM;
-            self.heartbeats.insert(self.heartbeat_number, chat.clone());
-            effects.extend(self.ask_effect(chat, Some(self.heartbeat_number), &Question::Heartbeat));
-        }
-        effects
-    }
-
     /// To be called some twenty times a second: deadlines and repeats.
     pub fn tick(&mut self, now: Now) -> Vec<Effect> {
         let mut effects = Vec::new();
@@ -328,13 +252,6 @@ impl Hub {
             }
         }
         effects
-    }
-
-    fn attach_all_of(&mut self, chat: &ServerId, now: Now, effects: &mut Vec<Effect>) {
-        let of_chat = self.rooms.iter().filter(|(_, entry)| entry.chat == *chat).map(|(room, _)| room.clone());
-        for room in of_chat.collect::<Vec<_>>() {
-            self.in_known_room(&room, now, effects, Room::attach_again);
-        }
     }
 
     fn in_room(

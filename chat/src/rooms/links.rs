@@ -1,0 +1,125 @@
+//! Links to connectors: their runs, their silence, and the numbered messages to them.
+
+use std::sync::Arc;
+
+use shared::ids::{Incarnation, ServerId};
+use shared::rpc::messages::{Answer, FromChat};
+use shared::rpc::{self, Trace};
+use tracing::warn;
+
+use super::{Effect, Link, Rooms, SILENCE_MS, Send};
+use crate::gone::Gone;
+use crate::owner::{Asker, Now};
+
+impl Rooms {
+    /// Notes that a connector lives; false for an earlier run of it.
+    pub(super) fn hear(&mut self, connector: &ServerId, incarnation: Incarnation, ticks: u64) -> bool {
+        let link = self.links.entry(connector.clone()).or_insert(Link {
+            incarnation,
+            number: 0,
+            heard_at: ticks,
+            silent: false,
+            silence: 0,
+        });
+        if incarnation < link.incarnation {
+            return false;
+        }
+        link.heard_at = ticks;
+        link.silent = false;
+        let was_silent = std::mem::take(&mut link.silence) > 0;
+        let is_new = incarnation > link.incarnation;
+        if is_new {
+            link.incarnation = incarnation;
+            // The new run follows nothing yet.
+            self.owners.values_mut().for_each(|owner| owner.detach(connector));
+        }
+        if is_new || was_silent {
+            self.judge_connectors();
+        }
+        true
+    }
+
+    pub(super) fn judge_connectors(&mut self) {
+        let links = self.links.iter().map(|(connector, link)| (connector, link.incarnation, link.silence));
+        let gone = Gone::new(links, self.lease_secs);
+        if *self.gone != gone {
+            self.gone = Arc::new(gone);
+            self.has_news = true;
+        }
+    }
+
+    /// To be called once a second while this server could hear: it is connected, and a message to itself came back. A second
+    /// that took longer counts once. Connectors that are silent for too long lose their members.
+    pub fn listened(&mut self, now: Now) -> Vec<Effect> {
+        self.links.values_mut().for_each(|link| link.silence = link.silence.saturating_add(1));
+        self.judge_connectors();
+        self.expel(now);
+        self.take_effects()
+    }
+
+    /// Every room acts on what is new about connectors.
+    pub(super) fn expel(&mut self, now: Now) {
+        if std::mem::take(&mut self.has_news) {
+            for room in self.owners.keys().cloned().collect::<Vec<_>>() {
+                self.with_owner(&room, |owner, acts| owner.tick(now, acts));
+            }
+        }
+    }
+
+    pub(super) fn forget_silent(&mut self, ticks: u64) {
+        for (connector, link) in &mut self.links {
+            if !link.silent && ticks.saturating_sub(link.heard_at) >= SILENCE_MS {
+                warn!(%connector, "nothing heard from a connector for {} s", SILENCE_MS / 1_000);
+                link.silent = true;
+                link.number += 1;
+                self.owners.values_mut().for_each(|owner| owner.detach(connector));
+            }
+        }
+    }
+
+    /// Who probes is no connector: nothing is numbered for it.
+    pub(super) fn answer_probe(&mut self, from: ServerId, reply: Option<String>, trace: Trace) {
+        let (v, number) = (rpc::VERSION, 0);
+        let message =
+            FromChat { v, chat: self.me.clone(), incarnation: self.incarnation, number, answer: Answer::Alive };
+        match rpc::encode(&message) {
+            Ok(body) => {
+                let method = message.answer.method();
+                self.effects.push(Effect::Send(Send { connector: from, reply, method, room: None, trace, body }));
+            }
+            Err(error) => warn!(%error, "a probe cannot be answered"),
+        }
+    }
+
+    pub(super) fn answer(&mut self, asker: Asker, answer: &Answer) {
+        self.send(asker.connector, Some(asker.reply), asker.trace, answer);
+    }
+
+    /// Numbers and encodes a message to a connector. One that never spoke to this run follows nothing of it, but may
+    /// have members here: its numbers begin with this message.
+    pub(super) fn send(&mut self, connector: ServerId, reply: Option<String>, trace: Trace, answer: &Answer) {
+        let link = self.links.entry(connector.clone()).or_insert(Link {
+            incarnation: Incarnation(0),
+            number: 0,
+            heard_at: 0,
+            silent: true,
+            silence: 0,
+        });
+        link.number += 1;
+        let message = FromChat {
+            v: rpc::VERSION,
+            chat: self.me.clone(),
+            incarnation: self.incarnation,
+            number: link.number,
+            answer: answer.clone(),
+        };
+        match rpc::encode(&message) {
+            Ok(body) => {
+                let (method, room) = (answer.method(), answer.room().cloned());
+                self.effects.push(Effect::Send(Send { connector, reply, method, room, trace, body }));
+            }
+            // The number is used: the connector notices, and reads what it missed.
+            Err(error) => warn!(%error, %connector, "a message to a connector cannot be written"),
+        }
+    }
+}
