@@ -9,7 +9,6 @@ use shared::membership::Membership;
 use shared::record::{Entry, Position, Record};
 use shared::rpc::messages::{Answer, Page, Place, Said, Span, Wanted};
 use thiserror::Error;
-use wire::text::json_len;
 
 use crate::log::ReadError;
 use crate::owner::{Asker, LogDone, LogOp};
@@ -17,9 +16,6 @@ use crate::walk::{Step, Until, Walk, decode_all};
 
 /// Bytes of messages in one answer, measured as JSON; one message at least is always in it.
 const PAGE_BYTES: usize = 40 * 1024;
-
-/// Roughly the JSON around a message's texts.
-const MESSAGE_BYTES: usize = 96;
 
 /// Most records that are looked at for one answer; with a cursor behind them the next question goes on.
 const MAX_SCANNED: usize = 1_024;
@@ -273,8 +269,7 @@ impl Collector {
 
     /// False if there are enough without this one.
     fn take(&mut self, said: Said) -> bool {
-        self.bytes += MESSAGE_BYTES + json_len(&said.content) + json_len(said.from.as_str());
-        self.bytes += said.to.as_ref().map_or(1, |to| json_len(to.as_str()));
+        self.bytes += said.json_size();
         let fits = self.messages.len() < self.limit && (self.messages.is_empty() || self.bytes <= PAGE_BYTES);
         if fits {
             self.messages.push(said);

@@ -95,7 +95,7 @@ pub struct Heard<'a> {
 }
 
 /// What is known of a connector.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 struct Link {
     incarnation: Incarnation,
     /// Number of the last message to it. It rises also for what could not be sent, so that the loss is noticed.
@@ -235,12 +235,10 @@ impl Rooms {
     /// again, which a missing number makes it do.
     pub fn start_over(&mut self, now: Now) -> Vec<Effect> {
         self.links.values_mut().for_each(|link| link.number += 1);
-        for room in self.owners.keys().cloned().collect::<Vec<_>>() {
-            self.with_owner(&room, |owner, acts| {
-                owner.start_over(now);
-                owner.tick(now, acts);
-            });
-        }
+        self.with_all(|owner, acts| {
+            owner.start_over(now);
+            owner.tick(now, acts);
+        });
         self.take_effects()
     }
 
@@ -262,13 +260,17 @@ impl Rooms {
         self.forget_silent(now.ticks);
         let forget_ms = self.forget_ms;
         self.owners.retain(|_, owner| !owner.is_forgettable(now, forget_ms));
-        for room in self.owners.keys().cloned().collect::<Vec<_>>() {
-            self.with_owner(&room, |owner, acts| owner.look_after(now, acts));
-        }
+        self.with_all(|owner, acts| owner.look_after(now, acts));
     }
 
     fn take_effects(&mut self) -> Vec<Effect> {
         std::mem::take(&mut self.effects)
+    }
+
+    fn with_all(&mut self, action: impl Fn(&mut Owner, &mut Vec<Act>)) {
+        for room in self.owners.keys().cloned().collect::<Vec<_>>() {
+            self.with_owner(&room, &action);
+        }
     }
 
     fn with_owner(&mut self, room: &RoomId, action: impl FnOnce(&mut Owner, &mut Vec<Act>)) {

@@ -92,13 +92,6 @@ impl<'a> From<&'a Said> for Message<'a> {
     }
 }
 
-impl Message<'_> {
-    /// Its bytes as JSON, or a little more.
-    fn size(&self) -> usize {
-        wire::json_len(self.msg) + wire::json_len(self.from.as_str()) + wire::json_len(self.target) + 100
-    }
-}
-
 /// What `target` says: a name, or `*` for all.
 fn target(to: Option<&Name>) -> &str {
     to.map_or("*", Name::as_str)
@@ -180,12 +173,12 @@ fn answer_of_room(id: u32, room: &RoomId, reply: &Reply) -> Bytes {
 
 fn entered<'a>(room: &'a RoomId, entered: &'a room::Entered) -> Entered<'a> {
     let room::Entered { users, seq, time, epoch, token, missed } = entered;
+    let taken = missed.iter().flat_map(|missed| &missed.messages).map(Said::json_size).sum();
     let missed = missed.as_ref().map(|Missed { messages, cursor, recovered }| CameBack {
         missed: messages.iter().map(Message::from).collect(),
         recovered: *recovered,
         cursor: *cursor,
     });
-    let taken = missed.as_ref().map_or(0, |missed| missed.missed.iter().map(Message::size).sum());
     Entered {
         code: 200,
         users: users.get(..first_page(users, USERS_BYTES.saturating_sub(taken))).unwrap_or(users),

@@ -220,18 +220,20 @@ impl Room {
 
     /// Whoever was asked does not own the room now, or nobody was there.
     pub fn not_owner(&mut self, cx: &mut Context<'_>) {
-        let later = cx.now + BACK_OFF_MS + cx.jitter;
-        self.attach = Attach::Wanted(later);
-        self.proposer.repeat_at(later);
-        self.repeat_readings_at(later);
+        self.ask_again_at(cx.now + BACK_OFF_MS + cx.jitter);
     }
 
     /// Another chat server is to be asked from now on.
     pub fn moved(&mut self, cx: &mut Context<'_>) {
-        self.attach = Attach::Wanted(cx.now);
-        self.proposer.repeat_at(cx.now);
-        self.repeat_readings_at(cx.now);
+        self.ask_again_at(cx.now);
         self.go_on(cx);
+    }
+
+    /// Nothing that was asked will be answered: it is asked again at this time.
+    fn ask_again_at(&mut self, at: u64) {
+        self.attach = Attach::Wanted(at);
+        self.proposer.repeat_at(at);
+        self.repeat_readings_at(at);
     }
 
     /// The owner cannot append.

@@ -119,7 +119,7 @@ fn check_name(text: &str) -> Result<(), IdError> {
 }
 
 /// One run of a server: milliseconds of its start above 16 random bits, so that a later run is higher.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct Incarnation(pub u64);
 

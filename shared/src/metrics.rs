@@ -90,6 +90,8 @@ metrics! {
     appends_failed,
     /// Times a room's owner started from the log.
     activations,
+    /// Questions about rooms of others dropped because too many waited for a look at a home; they are repeated.
+    questions_dropped,
     /// Questions for messages dropped because too many were being answered; they are repeated.
     histories_dropped,
     /// Rooms for which a connector asks another chat server than before.

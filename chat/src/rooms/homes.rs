@@ -38,7 +38,7 @@ impl Rooms {
             Verdict::Ask | Verdict::Wait if self.waiting.len() < MAX_WAITING => {
                 self.waiting.push((asker, incarnation, question));
             }
-            Verdict::Ask | Verdict::Wait => {}
+            Verdict::Ask | Verdict::Wait => self.metrics.questions_dropped.add(),
         }
     }
 

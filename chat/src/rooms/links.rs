@@ -14,13 +14,7 @@ use crate::owner::{Asker, Now};
 impl Rooms {
     /// Notes that a connector lives; false for an earlier run of it.
     pub(super) fn hear(&mut self, connector: &ServerId, incarnation: Incarnation, ticks: u64) -> bool {
-        let link = self.links.entry(connector.clone()).or_insert(Link {
-            incarnation,
-            number: 0,
-            heard_at: ticks,
-            silent: false,
-            silence: 0,
-        });
+        let link = self.links.entry(connector.clone()).or_insert_with(|| Link { incarnation, ..Link::default() });
         if incarnation < link.incarnation {
             return false;
         }
@@ -60,9 +54,7 @@ impl Rooms {
     /// Every room acts on what is new about connectors.
     pub(super) fn expel(&mut self, now: Now) {
         if std::mem::take(&mut self.has_news) {
-            for room in self.owners.keys().cloned().collect::<Vec<_>>() {
-                self.with_owner(&room, |owner, acts| owner.tick(now, acts));
-            }
+            self.with_all(|owner, acts| owner.tick(now, acts));
         }
     }
 
@@ -79,16 +71,7 @@ impl Rooms {
 
     /// Who probes is no connector: nothing is numbered for it.
     pub(super) fn answer_probe(&mut self, from: ServerId, reply: Option<String>, trace: Trace) {
-        let (v, number) = (rpc::VERSION, 0);
-        let message =
-            FromChat { v, chat: self.me.clone(), incarnation: self.incarnation, number, answer: Answer::Alive };
-        match rpc::encode(&message) {
-            Ok(body) => {
-                let method = message.answer.method();
-                self.effects.push(Effect::Send(Send { connector: from, reply, method, room: None, trace, body }));
-            }
-            Err(error) => warn!(%error, "a probe cannot be answered"),
-        }
+        self.send_numbered(0, (from, reply, trace), &Answer::Alive);
     }
 
     pub(super) fn answer(&mut self, asker: Asker, answer: &Answer) {
@@ -98,22 +81,20 @@ impl Rooms {
     /// Numbers and encodes a message to a connector. One that never spoke to this run follows nothing of it, but may
     /// have members here: its numbers begin with this message.
     pub(super) fn send(&mut self, connector: ServerId, reply: Option<String>, trace: Trace, answer: &Answer) {
-        let link = self.links.entry(connector.clone()).or_insert(Link {
-            incarnation: Incarnation(0),
-            number: 0,
-            heard_at: 0,
-            silent: true,
-            silence: 0,
-        });
+        let link = self.links.entry(connector.clone()).or_insert_with(|| Link { silent: true, ..Link::default() });
         link.number += 1;
-        let message = FromChat {
-            v: rpc::VERSION,
-            chat: self.me.clone(),
-            incarnation: self.incarnation,
-            number: link.number,
-            answer: answer.clone(),
-        };
-        match rpc::encode(&message) {
+        let number = link.number;
+        self.send_numbered(number, (connector, reply, trace), answer);
+    }
+
+    fn send_numbered(
+        &mut self,
+        number: u64,
+        (connector, reply, trace): (ServerId, Option<String>, Trace),
+        answer: &Answer,
+    ) {
+        let (v, chat, incarnation) = (rpc::VERSION, self.me.clone(), self.incarnation);
+        match rpc::encode(&FromChat { v, chat, incarnation, number, answer: answer.clone() }) {
             Ok(body) => {
                 let (method, room) = (answer.method(), answer.room().cloned());
                 self.effects.push(Effect::Send(Send { connector, reply, method, room, trace, body }));

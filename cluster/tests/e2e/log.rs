@@ -1,7 +1,7 @@
 //! What the durable log gives clients when the broker, or the way to it, is away.
 
 use client::{ClientError, Event, History, Message};
-use cluster::LogKind;
+use cluster::{Cluster, LogKind};
 use shared::testing::{TcpProxy, eventually};
 
 use crate::parts::{Parts, home};
@@ -67,14 +67,20 @@ async fn say_all(speakers: &[Person], texts: impl IntoIterator<Item = usize>) {
     }
 }
 
-/// While the broker is away a message is answered 503 within its deadline, nobody is disconnected or declared gone, and a
-/// repeat with the same id is said once, however often it was tried.
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_broker_is_away_and_a_message_is_repeated_until_it_is_said_once() {
+/// Two connectors, and the chat server of the lobby.
+async fn lobby() -> (Parts, [Cluster; 3]) {
     let mut parts = Parts::new(LogKind::JetStream).await;
     let chat = parts.start(&home(&parts.servers, "lobby")).await;
     let first = parts.start("connector-server-1").await;
     let second = parts.start("connector-server-2").await;
+    (parts, [first, second, chat])
+}
+
+/// While the broker is away a message is answered 503 within its deadline, nobody is disconnected or declared gone, and a
+/// repeat with the same id is said once, however often it was tried.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_broker_is_away_and_a_message_is_repeated_until_it_is_said_once() {
+    let (mut parts, clusters) = lobby().await;
     let ann = parts.person(0, "ann", "lobby").await;
     let mut bob = parts.person(1, "bob", "lobby").await;
     ann.say("before").await;
@@ -92,7 +98,7 @@ async fn a_broker_is_away_and_a_message_is_repeated_until_it_is_said_once() {
     let heard = bob.hears_until("after").await;
     let [Event::Chat(heard)] = &heard[..] else { panic!("{heard:?}") };
     assert_eq!((heard.msg.as_str(), heard.seq), ("meanwhile", first_answer.seq));
-    for cluster in [first, second, chat] {
+    for cluster in clusters {
         cluster.stop().await;
     }
 }
@@ -100,10 +106,7 @@ async fn a_broker_is_away_and_a_message_is_repeated_until_it_is_said_once() {
 /// What the operator does to erase a room: its past is gone, its members stay, and each is told that there is a gap.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_room_is_erased_while_people_are_in_it() {
-    let mut parts = Parts::new(LogKind::JetStream).await;
-    let chat = parts.start(&home(&parts.servers, "lobby")).await;
-    let first = parts.start("connector-server-1").await;
-    let second = parts.start("connector-server-2").await;
+    let (parts, clusters) = lobby().await;
     let ann = parts.person(0, "ann", "lobby").await;
     let mut bob = parts.person(1, "bob", "lobby").await;
     ann.say("to be forgotten").await;
@@ -119,7 +122,7 @@ async fn a_room_is_erased_while_people_are_in_it() {
     assert!(page.messages.iter().all(|said| said.msg == "after"), "{page:?}");
     assert_eq!(parts.person(1, "cid", "lobby").await.users(), ["ann", "bob", "cid"].into());
     assert_eq!(bob.hears().await, Event::Add("cid".to_owned()), "nobody was told that anybody went");
-    for cluster in [first, second, chat] {
+    for cluster in clusters {
         cluster.stop().await;
     }
 }

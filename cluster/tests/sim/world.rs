@@ -360,12 +360,7 @@ impl World {
     fn start_operation(&mut self, chat: usize, room: RoomId, asker: LogAsker, op: LogOp) {
         let (run, connection) = (self.chats[chat].run, self.connection);
         if !self.chats[chat].up {
-            let away = || ReadError("no connection".to_owned());
-            let done = match op {
-                LogOp::Last { .. } => LogDone::Last(Err(away())),
-                LogOp::Read(_) => LogDone::Read(Err(away())),
-                LogOp::Append { .. } => LogDone::Append(Err(AppendError::Unclear("no connection".to_owned()))),
-            };
+            let done = failed(&op);
             return self.agenda.at(self.now, Event::LogDone { chat, run, room, asker, done });
         }
         let unclear = matches!(op, LogOp::Append { .. }) && self.chance.per_mille(self.faults().unclear);
@@ -376,7 +371,7 @@ impl World {
                 .at(self.now + delay, Event::Log { chat, run, room, asker, op, connection, answered: true });
         }
         // The answer is lost, or the append is, or it comes when nobody expects it any more.
-        let done = LogDone::Append(Err(AppendError::Unclear("simulated".to_owned())));
+        let done = failed(&op);
         self.agenda.at(self.now + 400, Event::LogDone { chat, run, room: room.clone(), asker, done });
         if !self.chance.per_mille(300) {
             let delay = self.chance.between(0, 1_500);
@@ -424,5 +419,15 @@ impl World {
                 Effect::Displaced(session) | Effect::MovedAway(session) => self.kick(connector, session),
             }
         }
+    }
+}
+
+/// What a log operation ends with that nobody answered.
+fn failed(op: &LogOp) -> LogDone {
+    let why = || "simulated".to_owned();
+    match op {
+        LogOp::Last { .. } => LogDone::Last(Err(ReadError(why()))),
+        LogOp::Read(_) => LogDone::Read(Err(ReadError(why()))),
+        LogOp::Append { .. } => LogDone::Append(Err(AppendError::Unclear(why()))),
     }
 }

@@ -2,7 +2,6 @@
 
 use shared::record::{Position, Refusal};
 use shared::rpc::messages::{Page, Place, Question, Said, Span, Wanted};
-use wire::text::json_len;
 
 use super::proposer::Ask;
 use super::{Act, Context, Reply, Room, When};
@@ -48,7 +47,7 @@ impl Room {
 
     /// A session is in again: it hears what goes on when it was told what it missed.
     pub(super) fn read_missed(&mut self, since: u64, ask: Ask, cx: &mut Context<'_>) {
-        let Some(local) = self.locals.get(&ask.session) else { return };
+        let Some(local) = self.locals.get(&ask.session) else { return self.come_back(ask, Missed::default(), cx) };
         let wanted = Wanted { viewer: local.token.membership(), span: Span::Since(since), limit: MISSED_MESSAGES };
         let missed = Some(Missed { recovered: true, ..Missed::default() });
         self.read(Reading { number: 0, ask, wanted, repeat_at: 0, missed }, cx);
@@ -142,7 +141,7 @@ impl Missed {
         self.messages.extend(page.messages.into_iter().filter(|said| Position::of_seq(said.seq) <= upto));
         let mut bytes = 0;
         let fits = |said: &&Said| {
-            bytes += json_len(&said.content) + 2 * json_len(said.from.as_str()) + 128;
+            bytes += said.json_size();
             bytes <= MISSED_BYTES
         };
         let kept = self.messages.iter().rev().take_while(fits).count().max(1);

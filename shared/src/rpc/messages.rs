@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
+use wire::text::json_len;
 
 use crate::ids::{Incarnation, Name, RoomId, ServerId};
 use crate::membership::Membership;
@@ -204,6 +205,14 @@ pub struct Said {
     pub to: Option<Name>,
     /// What.
     pub content: String,
+}
+
+impl Said {
+    /// Its bytes as JSON towards clients, or a little more.
+    pub fn json_size(&self) -> usize {
+        let target = self.to.as_ref().map_or("*", Name::as_str);
+        128 + json_len(&self.content) + json_len(self.from.as_str()) + json_len(target)
+    }
 }
 
 /// Why an owner cannot append.

@@ -114,15 +114,11 @@ impl World {
         for (chat, operation) in self.agenda.take_operations() {
             // What was asked of the log may have been done; that nobody knows.
             let (run, room, asker, op) = operation;
-            let failed = match &op {
-                LogOp::Last { .. } => LogDone::Last(Err(ReadError("the connection broke".to_owned()))),
-                LogOp::Read(_) => LogDone::Read(Err(ReadError("the connection broke".to_owned()))),
-                LogOp::Append { .. } => LogDone::Append(Err(AppendError::Unclear("the connection broke".to_owned()))),
-            };
+            let done = failed(&op);
             if self.chance.per_mille(500) {
                 self.operate(&room, op);
             }
-            self.agenda.at(self.now, Event::LogDone { chat, run, room, asker, done: failed });
+            self.agenda.at(self.now, Event::LogDone { chat, run, room, asker, done });
         }
         if self.scenario == Scenario::LostEnd {
             self.lose_end();
