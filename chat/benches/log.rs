@@ -156,6 +156,7 @@ fn record(mut predecessors: impl Iterator<Item = Position>, entry: Entry) -> Byt
         entries: vec![entry],
         named: Vec::new(),
         checkpoint: None,
+        part: None,
     };
     record.encode().unwrap().into()
 }

@@ -2,7 +2,8 @@
 
 use std::collections::HashMap;
 
-use shared::config::settings::RoomSettings;
+use shared::budget::Budget;
+use shared::config::Settings;
 use shared::ids::{Incarnation, Name, RoomId, ServerId, SessionId};
 use shared::membership::{Membership, MessageId};
 use shared::record::{Decided, Entry, MAX_ENTRIES, Outcome, Refusal};
@@ -12,11 +13,11 @@ use shared::rpc::messages::{Claim, Item};
 use crate::gone::Gone;
 use crate::rules::{Message, Rules, Target};
 
-/// Most bytes of entries in one record, not counting the proposal that passes it.
-const MAX_ENTRY_BYTES: usize = 128 * 1024;
+/// Records after which a small room has a checkpoint in any case, so that few are read when it is taken over.
+const CHECKPOINT_RECORDS: usize = 256;
 
-/// Most members that one record expels.
-const MAX_EXPELLED: usize = 200;
+/// Bytes of a checkpoint per record that it may come after: what a message costs does not grow with a room's members.
+const CHECKPOINT_BYTES_PER_RECORD: usize = 256;
 
 /// What decides about items, made from the settings once.
 #[derive(Debug, Clone)]
@@ -24,6 +25,8 @@ pub struct Judge {
     rules: Rules,
     max_members: usize,
     newest_wins: bool,
+    max_records: usize,
+    budget: Budget,
 }
 
 /// Entries decided so far, with the state as it will be when they are committed.
@@ -40,7 +43,9 @@ pub struct Draft<'a> {
     /// The time that the record will have.
     time: u64,
     gone: &'a Gone,
+    /// Bytes of what is decided, and of what the record has besides.
     bytes: usize,
+    carried: usize,
 }
 
 /// When, and among whom, is decided.
@@ -50,6 +55,8 @@ pub struct Circumstances<'a> {
     pub time: u64,
     /// Which connectors are gone.
     pub gone: &'a Gone,
+    /// Bytes that the record has besides what is decided.
+    pub carried: usize,
 }
 
 /// Whose proposal it is.
@@ -63,36 +70,65 @@ pub struct Author {
 
 impl Judge {
     /// The rules that the settings describe.
-    pub fn new(settings: &RoomSettings) -> Self {
-        Self { rules: Rules::new(settings), max_members: settings.max_members, newest_wins: settings.newest_wins }
+    pub fn new(settings: &Settings, budget: Budget) -> Self {
+        let Settings { room, log, .. } = settings;
+        Self {
+            rules: Rules::new(room),
+            max_members: room.max_members,
+            newest_wins: room.newest_wins,
+            max_records: log.max_records,
+            budget,
+        }
+    }
+
+    /// How large messages and records may be.
+    pub fn budget(&self) -> Budget {
+        self.budget
+    }
+
+    /// Records after which a checkpoint of this size is due in any case. The log keeps several times as many.
+    pub fn checkpoint_records(&self, size: usize) -> usize {
+        (size / CHECKPOINT_BYTES_PER_RECORD).min(self.max_records / 4).max(CHECKPOINT_RECORDS)
     }
 }
 
 impl<'a> Draft<'a> {
     /// An empty draft on top of `state`, which it advances.
     pub fn new(room: &'a RoomId, judge: &'a Judge, state: &'a mut RoomState, at: Circumstances<'a>) -> Self {
-        let Circumstances { time, gone } = at;
+        let Circumstances { time, gone, carried } = at;
         let (entries, decided, said) = (Vec::new(), Vec::new(), HashMap::new());
-        Self { room, judge, state, entries, decided, said, time, gone, bytes: 0 }
+        Self { room, judge, state, entries, decided, said, time, gone, bytes: 0, carried }
     }
 
     /// Members whose connectors are gone leave; as many as fit besides what is to be decided.
     pub fn expel(&mut self) {
-        let gone = |(name, member): (&Name, &Member)| {
-            let session = &member.session;
-            let is_gone = self.gone.is_gone(&session.connector, session.incarnation);
-            is_gone.then(|| Entry::Leave { name: name.clone(), session: session.clone() })
+        let gone = self.gone;
+        let runs = self.state.runs().filter(|(connector, run)| gone.is_gone(connector, *run));
+        let leaves = runs.flat_map(|(connector, run)| {
+            self.state.sessions_of(connector, run).map(move |(number, name)| {
+                let session = SessionId { connector: connector.clone(), incarnation: run, number };
+                Entry::Leave { name: name.clone(), session }
+            })
+        });
+        let mut bytes = 0;
+        let fits = |leave: &Entry| {
+            bytes += leave.size();
+            bytes <= self.judge.budget.expelled()
         };
-        let leaves: Vec<Entry> = self.state.members().iter().filter_map(gone).take(MAX_EXPELLED).collect();
+        let leaves: Vec<Entry> = leaves.take(MAX_ENTRIES / 2).take_while(fits).collect();
         for leave in leaves {
             self.push(leave);
         }
     }
 
-    /// Whether another proposal of this many items fits. The first always does.
-    pub fn has_room_for(&self, items: usize) -> bool {
+    /// Whether another proposal fits. In an empty draft each does.
+    pub fn has_room_for(&self, items: &[Item]) -> bool {
+        let budget = self.judge.budget;
+        let most = budget.draft().min(budget.record().saturating_sub(self.carried));
+        let size: usize = items.iter().map(Item::size).sum();
         // One item makes three entries where a session takes another name from one that is gone.
-        self.decided.is_empty() || (self.bytes < MAX_ENTRY_BYTES && self.entries.len() + 3 * items <= MAX_ENTRIES)
+        let is_countable = self.entries.len() + 3 * items.len() <= MAX_ENTRIES;
+        (self.decided.is_empty() && self.entries.is_empty()) || (self.bytes + size <= most && is_countable)
     }
 
     /// Whether this draft already decided a proposal of the author with this number or a later one.
@@ -103,7 +139,8 @@ impl<'a> Draft<'a> {
 
     /// Decides every item of a proposal.
     pub fn decide(&mut self, author: &Author, number: u64, items: &[Item]) {
-        let outcomes = items.iter().map(|item| self.item(author, item)).collect();
+        let outcomes: Vec<Outcome> = items.iter().map(|item| self.item(author, item)).collect();
+        self.bytes += outcomes.len() * Decided::OUTCOME;
         let Author { connector, incarnation } = author.clone();
         self.decided.push(Decided { connector, incarnation, number, outcomes });
     }
@@ -173,7 +210,6 @@ impl<'a> Draft<'a> {
         if let Some(outcome) = id.and_then(|id| self.said_before(id)) {
             return Ok(outcome);
         }
-        self.bytes += content.len();
         let entry = match target {
             Target::All => Entry::Say { from, content, id },
             Target::One(to) => {
@@ -203,7 +239,7 @@ impl<'a> Draft<'a> {
 
     fn push(&mut self, entry: Entry) -> Outcome {
         self.state.apply(&entry);
-        self.bytes += 256;
+        self.bytes += entry.size();
         self.entries.push(entry);
         // The number of entries is bounded by `has_room_for` and by a proposal's bound, far below u16.
         Outcome::Done(u16::try_from(self.entries.len() - 1).unwrap_or(u16::MAX))

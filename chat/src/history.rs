@@ -4,6 +4,7 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
+use shared::budget::Budget;
 use shared::ids::RoomId;
 use shared::membership::Membership;
 use shared::record::{Entry, Position, Record};
@@ -13,9 +14,6 @@ use thiserror::Error;
 use crate::log::ReadError;
 use crate::owner::{Asker, LogDone, LogOp};
 use crate::walk::{Step, Until, Walk, decode_all};
-
-/// Bytes of messages in one answer, measured as JSON; one message at least is always in it.
-const PAGE_BYTES: usize = 40 * 1024;
 
 /// Most records that are looked at for one answer; with a cursor behind them the next question goes on.
 const MAX_SCANNED: usize = 1_024;
@@ -29,6 +27,8 @@ pub struct Reader {
     pub room: RoomId,
     number: u64,
     wanted: Wanted,
+    /// Bytes of messages in the answer, measured as JSON; one message at least is always in it.
+    page_bytes: usize,
     phase: Phase,
 }
 
@@ -88,7 +88,13 @@ impl Reader {
             Span::Before(seq) => Phase::Find(Position::of_seq(seq)),
             Span::Last | Span::After(_) | Span::Since(_) => Phase::Last,
         };
-        Self { asker, room, number, wanted, phase }
+        Self { asker, room, number, wanted, page_bytes: Budget::default().history(), phase }
+    }
+
+    /// The same question, answered with at most so many bytes of messages, measured as JSON; one message always is.
+    #[must_use]
+    pub fn with_pages_of(self, page_bytes: usize) -> Self {
+        Self { page_bytes, ..self }
     }
 
     /// What is asked for.
@@ -169,7 +175,7 @@ impl Reader {
             Step::Done(_) => true,
             Step::Gone => self.is_complete_without(walk.chain().last()),
         };
-        let mut page = Collector::new(&self.wanted);
+        let mut page = Collector::new(&self.wanted, self.page_bytes);
         let mut cursor = None;
         for (position, record) in walk.chain().iter().rev() {
             let said = said(*position, record, &self.wanted.viewer).filter(|said| said.seq > after);
@@ -185,7 +191,7 @@ impl Reader {
 
     /// The last messages: known as soon as there are enough.
     fn backwards(&mut self, upto: Place, walk: Walk) -> Next {
-        let mut page = Collector::new(&self.wanted);
+        let mut page = Collector::new(&self.wanted, self.page_bytes);
         let mut lowest = None;
         'chain: for (position, record) in walk.chain() {
             for said in said(*position, record, &self.wanted.viewer).rev() {
@@ -260,17 +266,18 @@ struct Collector {
     messages: Vec<Said>,
     limit: usize,
     bytes: usize,
+    most: usize,
 }
 
 impl Collector {
-    fn new(wanted: &Wanted) -> Self {
-        Self { messages: Vec::new(), limit: usize::from(wanted.limit), bytes: 0 }
+    fn new(wanted: &Wanted, most: usize) -> Self {
+        Self { messages: Vec::new(), limit: usize::from(wanted.limit), bytes: 0, most }
     }
 
     /// False if there are enough without this one.
     fn take(&mut self, said: Said) -> bool {
         self.bytes += said.json_size();
-        let fits = self.messages.len() < self.limit && (self.messages.is_empty() || self.bytes <= PAGE_BYTES);
+        let fits = self.messages.len() < self.limit && (self.messages.is_empty() || self.bytes <= self.most);
         if fits {
             self.messages.push(said);
         }

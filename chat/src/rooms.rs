@@ -8,8 +8,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use bytes::Bytes;
-use shared::config::Servers;
-use shared::config::settings::RoomSettings;
+use shared::budget::Budget;
+use shared::config::{Servers, Settings};
 use shared::dispatcher::Router;
 use shared::ids::{Incarnation, RoomId, ServerId};
 use shared::metrics::Metrics;
@@ -145,17 +145,17 @@ pub struct Send {
 
 impl Rooms {
     /// No rooms yet.
-    pub fn new(identity: Identity, settings: &RoomSettings, metrics: Arc<Metrics>) -> Self {
+    pub fn new(identity: Identity, settings: &Settings, budget: Budget, metrics: Arc<Metrics>) -> Self {
         let Identity { me, incarnation, servers, is_fenced } = identity;
         Self {
             router: Router::default(),
             servers,
             me,
             incarnation,
-            judge: Arc::new(Judge::new(settings)),
+            judge: Arc::new(Judge::new(settings, budget)),
             metrics,
-            forget_ms: u64::from(settings.forget_secs) * 1_000,
-            lease_secs: settings.lease_secs,
+            forget_ms: u64::from(settings.room.forget_secs) * 1_000,
+            lease_secs: settings.room.lease_secs,
             owners: BTreeMap::new(),
             restless: BTreeSet::new(),
             swept_at: 0,
@@ -211,7 +211,10 @@ impl Rooms {
             Question::Attach { room, at } => {
                 self.with_owner(&room, |owner, acts| owner.attach(Attach { asker, at }, now, acts));
             }
-            Question::History { room, number, wanted } => self.read(Reader::new(asker, room, number, wanted)),
+            Question::History { room, number, wanted } => {
+                let reader = Reader::new(asker, room, number, wanted);
+                self.read(reader.with_pages_of(self.judge.budget().history()));
+            }
             Question::Propose { room, at, number, items } => {
                 let author = Author { connector: asker.connector.clone(), incarnation };
                 let proposal = Proposal { asker, author, at, number, items };

@@ -73,7 +73,7 @@ impl Chat {
         };
         let chat = Self {
             incarnation,
-            rooms: Rooms::new(identity, &node.settings.room, node.metrics.clone()),
+            rooms: Rooms::new(identity, &node.settings, node.budget(), node.metrics.clone()),
             view: node.roster.now().view_hash(),
             started: Instant::now(),
             operations: FuturesUnordered::new(),

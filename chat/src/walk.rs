@@ -4,15 +4,15 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use bytes::Bytes;
-use shared::record::{Position, Record, RecordError};
+use shared::record::{Part, Position, Record, RecordError};
 
-/// Most records that one walk collects; who is further behind takes the state.
+/// Most records that a walk to a position collects; who is further behind takes the state.
 const MAX_RECORDS: usize = 2_048;
 
 /// Where a walk ends.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Until {
-    /// At the newest record that carries a checkpoint, or at the room's first.
+    /// At the newest record that carries a checkpoint, at the first one of a checkpoint's parts, or at the room's first.
     Checkpoint,
     /// At the record that follows this position.
     After(Position),
@@ -27,6 +27,8 @@ pub struct Walk {
     /// What was read ahead.
     have: BTreeMap<Position, Arc<Record>>,
     gone: BTreeSet<Position>,
+    /// Parts of checkpoints that were walked past, by the base of each.
+    parts: BTreeMap<Position, BTreeSet<u16>>,
 }
 
 /// A position that was read, and its record; `None` if the log no longer has it.
@@ -55,7 +57,10 @@ pub enum Step {
 impl Walk {
     /// Starts at a record.
     pub fn new(until: Until, at: Position, record: Arc<Record>) -> Self {
-        Self { until, chain: vec![(at, record)], have: BTreeMap::new(), gone: BTreeSet::new() }
+        let (have, gone, parts) = (BTreeMap::new(), BTreeSet::new(), BTreeMap::new());
+        let mut walk = Self { until, chain: Vec::new(), have, gone, parts };
+        walk.push(at, record);
+        walk
     }
 
     /// Takes what was read; `None` is a record that the log no longer has.
@@ -73,14 +78,21 @@ impl Walk {
         while let Some(prev) = self.prev()
             && let Some(record) = self.have.remove(&prev)
         {
-            self.chain.push((prev, record));
+            self.push(prev, record);
         }
+    }
+
+    fn push(&mut self, position: Position, record: Arc<Record>) {
+        if let Some(part) = record.part {
+            self.parts.entry(part.base).or_default().insert(part.index);
+        }
+        self.chain.push((position, record));
     }
 
     /// What comes next. After [`Step::Read`] the answer must be fed, or the same step comes again.
     pub fn next(&self) -> Step {
         let Some(prev) = self.prev() else { return Step::Done(self.chain.iter().rev().cloned().collect()) };
-        if self.gone.contains(&prev) || self.chain.len() > MAX_RECORDS {
+        if self.gone.contains(&prev) || self.is_too_far() {
             return Step::Gone;
         }
         let tip = self.chain.last().map(|(_, record)| self.missing_behind(record));
@@ -97,10 +109,26 @@ impl Walk {
         self.chain.last().filter(|(_, record)| !self.ends_at(record)).map(|(_, record)| record.prev)
     }
 
+    /// A checkpoint is never far: that is seen to where it is written.
+    fn is_too_far(&self) -> bool {
+        self.until != Until::Checkpoint && self.chain.len() > MAX_RECORDS
+    }
+
     fn ends_at(&self, record: &Record) -> bool {
         match self.until {
-            Until::Checkpoint => record.checkpoint.is_some() || record.prev == Position::NONE,
+            Until::Checkpoint => self.has_checkpoint(record) || record.prev == Position::NONE,
             Until::After(position) => record.prev <= position,
+        }
+    }
+
+    /// Whether a record carries a checkpoint, or the first part of one whose others were walked past.
+    fn has_checkpoint(&self, record: &Record) -> bool {
+        match record.part {
+            None => record.checkpoint.is_some(),
+            Some(Part { base, index: 0, of }) => {
+                self.parts.get(&base).is_some_and(|parts| parts.len() == usize::from(of))
+            }
+            Some(_) => false,
         }
     }
 
@@ -117,7 +145,7 @@ impl Walk {
 mod tests {
     use shared::ids::ServerId;
     use shared::record::{LINKS, VERSION};
-    use shared::room::{Checkpoint, RoomState};
+    use shared::room::Checkpoint;
 
     use super::*;
 
@@ -136,7 +164,8 @@ mod tests {
                     proposals: Vec::new(),
                     entries: Vec::new(),
                     named: Vec::new(),
-                    checkpoint: (checkpoint_at == Some(i)).then(|| Checkpoint::from(&RoomState::default())),
+                    checkpoint: (checkpoint_at == Some(i)).then(Checkpoint::default),
+                    part: None,
                 };
                 (Position(i * 10), Arc::new(record))
             })
@@ -179,6 +208,24 @@ mod tests {
     #[test]
     fn a_last_record_with_a_checkpoint_needs_no_read() {
         assert_eq!(run(&log(9, Some(9)), Until::Checkpoint).0, 0);
+    }
+
+    /// Parts of a checkpoint in the records at these places, the first of the second checkpoint incomplete.
+    fn with_parts(log: &mut BTreeMap<Position, Arc<Record>>, at: std::ops::Range<u64>, of: u16) {
+        for (index, i) in (0..).zip(at.clone()) {
+            let record = Arc::make_mut(log.get_mut(&Position(i * 10)).unwrap());
+            record.checkpoint = Some(Checkpoint::default());
+            record.part = Some(Part { base: Position((at.start - 1) * 10), index, of });
+        }
+    }
+
+    #[test]
+    fn the_parts_of_a_checkpoint_end_the_walk_at_the_first() {
+        let mut log = log(60, Some(5));
+        with_parts(&mut log, 20..23, 3);
+        // Their author died.
+        with_parts(&mut log, 40..42, 3);
+        assert_eq!(length(&run(&log, Until::Checkpoint).1), 41);
     }
 
     #[test]

@@ -12,6 +12,7 @@ use chat::log::memory::Memory;
 use clap::ValueEnum;
 use connector::Connector;
 use gate::Gate;
+use shared::budget::Budget;
 use shared::bus::{Bus, MemoryLimits};
 use shared::config::{Config, Server, Servers, Settings};
 use shared::dispatcher::{CHAT, CONNECTOR, GATE};
@@ -21,6 +22,7 @@ use shared::metrics::Metrics;
 use shared::node::Node;
 use shared::room::Checkpoint;
 use shared::roster::RosterKeeper;
+use shared::rpc::messages::Item;
 use tokio::sync::Notify;
 use tracing::{info, warn};
 
@@ -29,8 +31,11 @@ use crate::front::Front;
 /// Time that the bus has to deliver what was accepted, when all servers ended.
 const DRAIN: Duration = Duration::from_secs(5);
 
-/// Bytes that a message of a room's state has besides its members.
-const STATE_OVERHEAD: usize = 64 * 1024;
+/// More connectors than anybody has; each takes some bytes of a room's state.
+const MANY_CONNECTORS: usize = 100;
+
+/// A checkpoint's parts may be as many as an eighth of the records that are kept: the last whole one is always among them.
+const PARTS_PER_RECORDS: usize = 8;
 
 /// Where the rooms' log is kept.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -273,17 +278,28 @@ async fn open_log(kind: LogKind, node: &Node) -> anyhow::Result<Log> {
     })
 }
 
-/// No message may need more than half of what the broker takes.
+/// No message may need more than half of what the broker takes. What cannot be split is bounded by settings.
 fn check_payload(settings: &Settings, bus: &Bus) -> anyhow::Result<()> {
-    let members = settings.room.max_members;
-    let needed = members * Checkpoint::MEMBER_BYTES + STATE_OVERHEAD;
-    let most = bus.max_payload() / 2;
+    let payload = bus.max_payload();
+    let Some(budget) = Budget::of_payload(payload) else {
+        bail!("the NATS server's max_payload is {payload}: raise it to {} at least", Budget::LEAST_PAYLOAD);
+    };
+    let package = settings.session.max_package;
+    let needed = package + Item::SEND_AROUND;
     ensure!(
-        needed <= most,
-        "room.max_members = {members} makes messages of up to {needed} bytes, and the NATS server's max_payload is \
-         {}: lower the setting, or raise max_payload to {}",
-        bus.max_payload(),
-        needed * 2
+        needed <= budget.record(),
+        "session.max_package = {package} makes messages of up to {needed} bytes, and the NATS server's max_payload is \
+         {payload}: lower the setting to {}, or raise max_payload to {}",
+        budget.record() - Item::SEND_AROUND,
+        Budget::payload_for(needed)
+    );
+    let (members, records) = (settings.room.max_members, settings.log.max_records);
+    let parts = budget.parts(Checkpoint::most_bytes(members, MANY_CONNECTORS));
+    ensure!(
+        parts <= records / PARTS_PER_RECORDS,
+        "room.max_members = {members} makes checkpoints of up to {parts} records, and log.max_records = {records} may not \
+         keep a whole one: raise it to {}, or lower room.max_members",
+        parts * PARTS_PER_RECORDS
     );
     Ok(())
 }

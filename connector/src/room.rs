@@ -12,6 +12,7 @@ mod sessions;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
+use shared::budget::Budget;
 use shared::ids::{Incarnation, Name, RoomId, ServerId, SessionId};
 use shared::membership::Token;
 use shared::metrics::Metrics;
@@ -19,6 +20,7 @@ use shared::record::{Epoch, Position, Record, Refusal};
 use shared::room::RoomState;
 use shared::rpc::messages::{Item, Page, Place, Question, Unavailable};
 
+use attached::Gathering;
 use proposer::{Ask, Proposer, Wanted};
 use reading::Reading;
 
@@ -42,6 +44,8 @@ pub struct Common {
     pub resume_ms: u64,
     /// Requests that may wait for a room.
     pub max_waiting: usize,
+    /// How large messages may be.
+    pub budget: Budget,
     /// What is counted.
     pub metrics: Arc<Metrics>,
 }
@@ -153,6 +157,7 @@ pub struct Room {
     reading_number: u64,
     proposer: Proposer,
     attach: Attach,
+    gathering: Option<Gathering>,
     empty_since: u64,
     trouble: Option<Unavailable>,
 }
@@ -193,8 +198,9 @@ impl Room {
             returning: BTreeSet::new(),
             readings: Vec::new(),
             reading_number: 0,
-            proposer: Proposer::new(common.incarnation, common.max_waiting),
+            proposer: Proposer::new(common.incarnation, common.max_waiting, common.budget.proposal()),
             attach: Attach::Wanted(0),
+            gathering: None,
             empty_since: now,
             trouble: None,
         }

@@ -3,6 +3,7 @@
 //! Reading order: [`ids`], [`membership`], [`config`], [`dispatcher`], [`subjects`], [`bus`], [`rpc`], [`record`], [`room`],
 //! [`frontend`], [`lifecycle`].
 
+pub mod budget;
 pub mod bus;
 pub mod clock;
 pub mod config;

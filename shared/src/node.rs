@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use crate::budget::Budget;
 use crate::bus::Bus;
 use crate::config::Settings;
 use crate::lifecycle::Lifecycle;
@@ -24,6 +25,11 @@ pub struct Node {
 }
 
 impl Node {
+    /// How large messages may be. A broker that takes too little for any is refused when the process starts.
+    pub fn budget(&self) -> Budget {
+        Budget::of_payload(self.bus.max_payload()).unwrap_or_default()
+    }
+
     /// The same, for a server whose tasks start and stop by themselves.
     #[must_use]
     pub fn for_server(&self) -> Self {

@@ -2,6 +2,7 @@
 
 mod links;
 mod refusal;
+mod size;
 
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
@@ -76,9 +77,24 @@ pub struct Record {
     /// In the first record of an activation: connectors that may have missed what its author's predecessor committed.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub named: Vec<ServerId>,
-    /// The state after this record, now and then; left out towards connectors.
+    /// The state after this record, now and then, or a part of the state at an earlier one; left out towards connectors.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub checkpoint: Option<Checkpoint>,
+    /// Which part the checkpoint is, if it is not a whole one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub part: Option<Part>,
+}
+
+/// Which part of a state that is too large for one record. Its parts follow each other, one per record, the first in the record
+/// behind `base`. Who dies on the way leaves parts that count for nothing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Part {
+    /// The last record that the state knows.
+    pub base: Position,
+    /// Counts from 0.
+    pub index: u16,
+    /// How many parts there are.
+    pub of: u16,
 }
 
 /// What became of one proposal.
@@ -201,6 +217,7 @@ impl Record {
             entries: self.entries.iter().map(Entry::for_connectors).collect(),
             named: self.named.clone(),
             checkpoint: None,
+            part: None,
         }
     }
 
@@ -250,6 +267,7 @@ mod tests {
             ],
             named: Vec::new(),
             checkpoint: None,
+            part: None,
         }
     }
 

@@ -3,7 +3,8 @@
 mod checkpoint;
 mod said;
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use crate::ids::{Incarnation, Name, ServerId, SessionId};
 use crate::membership::{Membership, MessageId};
@@ -16,11 +17,10 @@ pub use said::{ID_MS, MAX_IDS};
 /// Who is in a room, and what must not be done twice there.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct RoomState {
-    // Invariant: a name has one session, and a session one name; the three maps say the same.
+    // Invariant: a name has one session, and a session one name; both maps say the same.
     members: BTreeMap<Name, Member>,
-    names: HashMap<SessionId, Name>,
-    /// Members per run of a connector.
-    runs: BTreeMap<(ServerId, Incarnation), usize>,
+    /// Names by the runs of connectors and the numbers of their sessions; none is empty.
+    runs: BTreeMap<ServerId, BTreeMap<Incarnation, BTreeMap<u64, Name>>>,
     name_bytes: usize,
     proposals: BTreeMap<ServerId, LastProposal>,
     said: Said,
@@ -55,14 +55,26 @@ impl LastProposal {
 }
 
 impl RoomState {
-    /// The state after a record that carries a checkpoint.
+    /// The state after these records, oldest first. They begin with a whole checkpoint, with the first part of one whose other
+    /// parts are among them, or with the room's first record.
     ///
-    /// A checkpoint has what the record's entries did. Which proposals it decided, and where, the record itself says: its
+    /// A whole checkpoint has what its record's entries did. Which proposals that decided, and where, the record itself says: its
     /// position was not known when it was written.
-    pub fn after(position: Position, record: &Record) -> Option<Self> {
-        let mut state = Self::from(record.checkpoint.as_ref()?);
-        state.settle(position, record);
-        Some(state)
+    pub fn replay(records: &[(Position, Arc<Record>)]) -> Self {
+        let mut state = Self::default();
+        let base = records.first().and_then(|(_, first)| first.part).map(|part| part.base);
+        let parts = records.iter().filter(|(_, record)| base.is_some() && record.part.map(|part| part.base) == base);
+        parts.filter_map(|(_, record)| record.checkpoint.as_ref()).for_each(|part| state.add(part));
+        for (position, record) in records {
+            match &record.checkpoint {
+                Some(whole) if record.part.is_none() => {
+                    state = Self::from(whole);
+                    state.settle(*position, record);
+                }
+                _ => state.fold(*position, record),
+            }
+        }
+        state
     }
 
     /// Applies a committed record.
@@ -115,25 +127,26 @@ impl RoomState {
 
     fn insert(&mut self, name: Name, member: Member) {
         self.remove(&name);
-        if let Some(old) = self.names.get(&member.session).cloned() {
+        if let Some(old) = self.name_of(&member.session).cloned() {
             self.remove(&old);
         }
-        *self.runs.entry(run_of(&member.session)).or_default() += 1;
+        let SessionId { connector, incarnation, number } = member.session.clone();
+        self.runs.entry(connector).or_default().entry(incarnation).or_default().insert(number, name.clone());
         self.name_bytes += name.as_str().len();
-        self.names.insert(member.session.clone(), name.clone());
         self.members.insert(name, member);
     }
 
     fn remove(&mut self, name: &Name) {
         let Some(Member { session, .. }) = self.members.remove(name) else { return };
         self.name_bytes -= name.as_str().len();
-        self.names.remove(&session);
-        let run = run_of(&session);
-        if let Some(count) = self.runs.get_mut(&run) {
-            *count -= 1;
-            if *count == 0 {
-                self.runs.remove(&run);
-            }
+        let Some(runs) = self.runs.get_mut(&session.connector) else { return };
+        let Some(names) = runs.get_mut(&session.incarnation) else { return };
+        names.remove(&session.number);
+        if names.is_empty() {
+            runs.remove(&session.incarnation);
+        }
+        if runs.is_empty() {
+            self.runs.remove(&session.connector);
         }
     }
 
@@ -149,7 +162,7 @@ impl RoomState {
 
     /// The name that a session has in the room.
     pub fn name_of(&self, session: &SessionId) -> Option<&Name> {
-        self.names.get(session)
+        self.runs.get(&session.connector)?.get(&session.incarnation)?.get(&session.number)
     }
 
     /// All members, by name.
@@ -159,17 +172,18 @@ impl RoomState {
 
     /// The connectors that have members here.
     pub fn connectors(&self) -> impl Iterator<Item = &ServerId> {
-        let mut before = None;
-        // Runs of one connector stand together.
-        self.runs
-            .keys()
-            .map(|(connector, _)| connector)
-            .filter(move |connector| before.replace(*connector) != Some(*connector))
+        self.runs.keys()
     }
 
     /// The runs of connectors that have members here.
     pub fn runs(&self) -> impl Iterator<Item = (&ServerId, Incarnation)> {
-        self.runs.keys().map(|(connector, run)| (connector, *run))
+        self.runs.iter().flat_map(|(connector, runs)| runs.keys().map(move |run| (connector, *run)))
+    }
+
+    /// The sessions of a run of a connector that are here, by their numbers, and their names.
+    pub fn sessions_of(&self, connector: &ServerId, run: Incarnation) -> impl Iterator<Item = (u64, &Name)> {
+        let names = self.runs.get(connector).and_then(|runs| runs.get(&run));
+        names.into_iter().flatten().map(|(number, name)| (*number, name))
     }
 
     /// The last proposal of a connector.
@@ -182,20 +196,10 @@ impl RoomState {
         self.connectors().chain(self.proposals.keys())
     }
 
-    /// Most bytes that a checkpoint of this state takes, known without making one.
-    pub fn checkpoint_size(&self) -> usize {
-        let runs = self.runs.len().max(1) + self.proposals.len();
-        64 + runs * 160 + self.members.len() * 44 + self.name_bytes + self.said.iter().len() * Checkpoint::ID_BYTES
-    }
-
     /// Time of the newest record; the next one is not before it.
     pub fn time(&self) -> u64 {
         self.time
     }
-}
-
-fn run_of(session: &SessionId) -> (ServerId, Incarnation) {
-    (session.connector.clone(), session.incarnation)
 }
 
 #[cfg(test)]

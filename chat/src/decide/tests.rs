@@ -1,9 +1,14 @@
 //! What the room rules allow.
 
+use shared::config::settings::RoomSettings;
 use shared::membership::Token;
 use shared::record::{Position, Record, VERSION};
 
 use super::*;
+
+fn judge_of(room: RoomSettings) -> Judge {
+    Judge::new(&Settings { room, ..Settings::default() }, Budget::default())
+}
 
 fn author() -> Author {
     Author { connector: ServerId::new("connector-server-1").unwrap(), incarnation: Incarnation(5) }
@@ -33,11 +38,11 @@ fn send(session: u64, target: &str) -> Item {
 
 /// Outcomes and entries of one proposal to a room of at most three members.
 fn decide(items: &[Item]) -> (Vec<Outcome>, Vec<Entry>) {
-    let judge = Judge::new(&RoomSettings { max_members: 3, ..RoomSettings::default() });
+    let judge = judge_of(RoomSettings { max_members: 3, ..RoomSettings::default() });
     let room = RoomId::new("lobby").unwrap();
     let mut state = RoomState::default();
     let gone = Gone::default();
-    let mut draft = Draft::new(&room, &judge, &mut state, Circumstances { time: 1_000, gone: &gone });
+    let mut draft = Draft::new(&room, &judge, &mut state, Circumstances { time: 1_000, carried: 0, gone: &gone });
     draft.decide(&author(), 1, items);
     let (entries, mut decided) = draft.finish();
     (decided.remove(0).outcomes, entries)
@@ -93,11 +98,11 @@ fn a_leave_of_an_earlier_run_is_not_one_of_this_run() {
 
 #[test]
 fn a_proposal_is_decided_once_in_a_record() {
-    let judge = Judge::new(&RoomSettings::default());
+    let judge = judge_of(RoomSettings::default());
     let room = RoomId::new("lobby").unwrap();
     let mut state = RoomState::default();
     let gone = Gone::default();
-    let mut draft = Draft::new(&room, &judge, &mut state, Circumstances { time: 1_000, gone: &gone });
+    let mut draft = Draft::new(&room, &judge, &mut state, Circumstances { time: 1_000, carried: 0, gone: &gone });
     draft.decide(&author(), 7, &[join(1, "ann")]);
     assert!(draft.has_decided(&author(), 7) && draft.has_decided(&author(), 6));
     assert!(!draft.has_decided(&author(), 8));
@@ -150,10 +155,10 @@ fn a_repeat_within_a_record_is_said_once_also_on_another_session() {
 
 #[test]
 fn a_repeat_in_a_later_record_gets_the_first_answer_for_a_minute() {
-    let (judge, room) = (Judge::new(&RoomSettings::default()), RoomId::new("lobby").unwrap());
+    let (judge, room) = (judge_of(RoomSettings::default()), RoomId::new("lobby").unwrap());
     let (mut state, gone) = (RoomState::default(), Gone::default());
     let mut outcome = |time: u64, items: &[Item]| {
-        let mut draft = Draft::new(&room, &judge, &mut state, Circumstances { time, gone: &gone });
+        let mut draft = Draft::new(&room, &judge, &mut state, Circumstances { time, carried: 0, gone: &gone });
         draft.decide(&author(), 1, items);
         let (entries, proposals) = draft.finish();
         let outcome = *proposals[0].outcomes.last().unwrap();
@@ -168,6 +173,7 @@ fn a_repeat_in_a_later_record_gets_the_first_answer_for_a_minute() {
             entries,
             named: Vec::new(),
             checkpoint: None,
+            part: None,
         };
         state.settle(Position(time), &record);
         outcome
@@ -182,7 +188,7 @@ fn a_repeat_in_a_later_record_gets_the_first_answer_for_a_minute() {
 /// `connector-server-2` is gone, `connector-server-3` perhaps.
 #[test]
 fn who_was_on_a_connector_that_is_gone_leaves_and_names_of_a_silent_one_are_free() {
-    let (judge, room) = (Judge::new(&RoomSettings::default()), RoomId::new("lobby").unwrap());
+    let (judge, room) = (judge_of(RoomSettings::default()), RoomId::new("lobby").unwrap());
     let connector = |number: u64| ServerId::new(&format!("connector-server-{number}")).unwrap();
     let mut state = RoomState::default();
     for (number, name) in [(1, "ann"), (2, "bob"), (3, "cid")] {
@@ -192,7 +198,7 @@ fn who_was_on_a_connector_that_is_gone_leaves_and_names_of_a_silent_one_are_free
     }
     let heard = [(connector(1), 0), (connector(2), 60), (connector(3), 3)];
     let gone = Gone::new(heard.iter().map(|(id, silence)| (id, Incarnation(5), *silence)), 10);
-    let mut draft = Draft::new(&room, &judge, &mut state, Circumstances { time: 1_000, gone: &gone });
+    let mut draft = Draft::new(&room, &judge, &mut state, Circumstances { time: 1_000, carried: 0, gone: &gone });
     draft.expel();
     draft.decide(&author(), 1, &[join(7, "ann"), join(8, "bob"), join(9, "cid")]);
     let (entries, decided) = draft.finish();
@@ -215,10 +221,10 @@ fn who_was_on_a_connector_that_is_gone_leaves_and_names_of_a_silent_one_are_free
 
 #[test]
 fn the_newest_wins_if_the_settings_say_so_but_never_by_healing() {
-    let judge = Judge::new(&RoomSettings { newest_wins: true, ..RoomSettings::default() });
+    let judge = judge_of(RoomSettings { newest_wins: true, ..RoomSettings::default() });
     let (room, gone) = (RoomId::new("lobby").unwrap(), Gone::default());
     let mut state = RoomState::default();
-    let mut draft = Draft::new(&room, &judge, &mut state, Circumstances { time: 1_000, gone: &gone });
+    let mut draft = Draft::new(&room, &judge, &mut state, Circumstances { time: 1_000, carried: 0, gone: &gone });
     draft.decide(&author(), 1, &[join(1, "ann"), join(2, "ann"), resume(1, 1, "ann", Claim::Heal), send(1, "*")]);
     let refused = Outcome::Refused;
     let outcomes = [Outcome::Done(0), Outcome::Done(2), refused(Refusal::NameTaken), refused(Refusal::NotMember)];

@@ -59,6 +59,7 @@ impl Book {
                 entries,
                 named: Vec::new(),
                 checkpoint: None,
+                part: None,
             };
             let position = self.log.append(&room(), record.prev, record.encode().unwrap().into()).unwrap();
             self.records.push((position, record));
@@ -182,7 +183,7 @@ fn whispers_are_for_the_two_memberships_only() {
 
 #[test]
 fn pages_are_bounded_in_bytes_but_never_empty() {
-    let long = "x".repeat(PAGE_BYTES);
+    let long = "x".repeat(Budget::default().history());
     let book = Book::keeping(600).with([vec![say("1")], vec![say(&long)], vec![say("3")]]);
     let (texts, cursor, _) = book.texts(Span::Last, 50);
     assert_eq!((texts.len(), cursor), (1, Some(3_000)));

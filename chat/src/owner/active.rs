@@ -6,26 +6,16 @@ use std::sync::Arc;
 use bytes::Bytes;
 use shared::ids::{RoomId, ServerId};
 use shared::metrics::Metrics;
-use shared::record::{Entry, Epoch, LINKS, Position, Record, VERSION};
+use shared::record::{Entry, Epoch, LINKS, Part, Position, Record, VERSION};
 use shared::room::{Checkpoint, RoomState};
 use shared::rpc::Trace;
 use shared::rpc::messages::{Answer, Place};
 
-use super::recent::{Recent, weight};
+use super::recent::Recent;
 use super::{Act, Attach, LogOp, Now, Proposal};
 use crate::decide::{Circumstances, Draft, Judge};
 use crate::gone::Gone;
 use crate::walk::{Until, Walk};
-
-/// Records after which there is a checkpoint in any case.
-const CHECKPOINT_RECORDS: usize = 256;
-
-/// Bytes of records after which there is a checkpoint in any case; a quarter of the smallest `log.max_room_bytes`.
-const CHECKPOINT_BYTES: usize = 1024 * 1024;
-
-/// Bytes of a checkpoint above which it has a record of its own: with a draft's entries it might be too much for one
-/// message of the bus.
-const LARGE_CHECKPOINT: usize = 32 * 1024;
 
 /// A room with members gets a checkpoint at least this often, so that age never takes its last one.
 const CHECKPOINT_MS: u64 = 24 * 3_600_000;
@@ -47,7 +37,7 @@ pub(super) struct Start {
 pub(super) struct Active {
     me: ServerId,
     pub(super) room: RoomId,
-    judge: Arc<Judge>,
+    pub(super) judge: Arc<Judge>,
     metrics: Arc<Metrics>,
     pub(super) epoch: Epoch,
     /// Ahead of the log by the record in flight.
@@ -61,6 +51,10 @@ pub(super) struct Active {
     /// Connectors that our first record names and goes to; taken when it is made.
     unnamed: Option<Vec<ServerId>>,
     refresh: bool,
+    /// The rest of a checkpoint that is being written.
+    parts: VecDeque<(Part, Checkpoint)>,
+    /// A checkpoint did not fit beside what was decided: the next record decides nothing.
+    alone: bool,
     /// Which connectors are gone.
     pub(super) gone: Arc<Gone>,
     /// Attaches whose position is proven, to be answered before anything else is appended.
@@ -103,20 +97,22 @@ impl Active {
             judge: start.judge,
             metrics: start.metrics,
             epoch: start.epoch,
-            state: RoomState::default(),
+            state: RoomState::replay(&start.records),
             position: Position::NONE,
             behind: Vec::new(),
             recent: Recent::default(),
             since: SinceCheckpoint::default(),
             unnamed: None,
             refresh: false,
+            parts: VecDeque::new(),
+            alone: false,
             gone: start.gone,
             proven: VecDeque::new(),
             busy: Busy::No,
         };
         let mut named = BTreeSet::new();
         for (position, record) in start.records {
-            active.replay(position, &record);
+            active.note(position, &record, record.size());
             named.extend(record.named.iter().cloned());
         }
         named.extend(active.state.named().cloned());
@@ -124,20 +120,11 @@ impl Active {
         active
     }
 
-    fn replay(&mut self, position: Position, record: &Arc<Record>) {
-        match RoomState::after(position, record) {
-            Some(state) => self.state = state,
-            None => self.state.fold(position, record),
-        }
-        let size = weight(record);
-        self.note(position, record, size);
-    }
-
     /// Remembers a record as the room's last.
     fn note(&mut self, position: Position, record: &Record, size: usize) {
         self.behind = record.predecessors().take(LINKS - 1).collect();
         self.position = position;
-        if record.checkpoint.is_some() {
+        if record.checkpoint.is_some() && record.part.is_none() {
             self.since = SinceCheckpoint::default();
         } else {
             self.since.records += 1;
@@ -218,7 +205,7 @@ impl Active {
         acts: &mut Vec<Act>,
     ) -> Result<(), rmp_serde::encode::Error> {
         self.answer_proven(acts);
-        let is_due = self.unnamed.is_some() || self.refresh || self.has_gone();
+        let is_due = self.unnamed.is_some() || self.refresh || !self.parts.is_empty() || self.has_gone();
         if !self.is_busy() && (!proposals.is_empty() || is_due) {
             self.append(proposals, attaches, now, acts)?;
         }
@@ -236,15 +223,16 @@ impl Active {
         now: Now,
         acts: &mut Vec<Act>,
     ) -> Result<(), rmp_serde::encode::Error> {
+        self.begin_parts();
         let before: BTreeSet<ServerId> = self.state.connectors().cloned().collect();
         let time = now.wall_ms.max(self.state.time());
-        let alone = self.is_checkpoint_due(0) && self.state.checkpoint_size() > LARGE_CHECKPOINT;
+        let alone = std::mem::take(&mut self.alone);
         let (mut entries, decided, taken) =
             if alone { Default::default() } else { self.decide(proposals, attaches, time, acts) };
-        if entries.is_empty() && decided.is_empty() && self.unnamed.is_none() && !self.refresh && !alone {
-            return Ok(());
-        }
         if entries.is_empty() && decided.is_empty() {
+            if self.unnamed.is_none() && !self.refresh && self.parts.is_empty() && !alone {
+                return Ok(());
+            }
             entries.push(Entry::Open);
         }
         let mut record = Record {
@@ -258,16 +246,48 @@ impl Active {
             entries,
             named: self.unnamed.take().unwrap_or_default(),
             checkpoint: None,
+            part: None,
         };
-        if alone || (self.is_checkpoint_due(weight(&record)) && self.state.checkpoint_size() <= LARGE_CHECKPOINT) {
-            record.checkpoint = Some(Checkpoint::from(&self.state));
-            self.refresh = false;
-        }
+        self.put_checkpoint(&mut record);
         let bytes = Bytes::from(record.encode()?);
         let size = bytes.len();
         acts.push(Act::Log(LogOp::Append { expected: self.position, record: bytes }));
         self.busy = Busy::Append(Box::new(Appending { record, size, proposals: taken, before }));
         Ok(())
+    }
+
+    /// Takes the state as it is in the log, to be written in parts, if a checkpoint is due that is too large for one record.
+    fn begin_parts(&mut self) {
+        let budget = self.judge.budget();
+        if !self.parts.is_empty() || !self.is_checkpoint_due(0) || self.state.checkpoint_size() <= budget.checkpoint() {
+            return;
+        }
+        let parts = self.state.checkpoints(budget.part());
+        // There are far fewer parts than members, and those are bounded.
+        let (base, of) = (self.position, u16::try_from(parts.len()).unwrap_or(u16::MAX));
+        self.parts = (0..of).map(|index| Part { base, index, of }).zip(parts).collect();
+        self.since = SinceCheckpoint::default();
+        self.refresh = false;
+    }
+
+    /// Adds the next part of a checkpoint, or a whole one that is due, if there is room; else the next record has it.
+    fn put_checkpoint(&mut self, record: &mut Record) {
+        let budget = self.judge.budget();
+        let room = budget.record().saturating_sub(record.size());
+        if !self.parts.is_empty() {
+            self.alone = room < budget.part();
+            let next = if self.alone { None } else { self.parts.pop_front() };
+            (record.part, record.checkpoint) = next.unzip();
+            return;
+        }
+        let size = self.state.checkpoint_size();
+        if self.is_checkpoint_due(record.size()) && size <= budget.checkpoint() {
+            self.alone = room < size;
+            if room >= size {
+                record.checkpoint = Some(Checkpoint::from(&self.state));
+                self.refresh = false;
+            }
+        }
     }
 
     /// Decides what fits into one record. Repeats of what is committed become attaches, whose answer brings the record, and
@@ -284,7 +304,10 @@ impl Active {
         let known: Vec<_> =
             proposals.iter().map(|p| self.state.last_proposal(&p.author.connector).map(|l| l.order())).collect();
         let has_gone = self.has_gone();
-        let at = Circumstances { time, gone: &self.gone };
+        let budget = self.judge.budget();
+        let checkpoint = if self.parts.is_empty() { budget.checkpoint() } else { budget.part() };
+        let carried = checkpoint + self.unnamed.iter().flatten().map(|id| id.as_str().len() + 2).sum::<usize>();
+        let at = Circumstances { time, gone: &self.gone, carried };
         let mut draft = Draft::new(&self.room, &self.judge, &mut self.state, at);
         if has_gone {
             draft.expel();
@@ -300,7 +323,7 @@ impl Active {
                 attaches.push(Attach { asker: proposal.asker, at: proposal.at });
             } else if last > Some(order) || draft.has_decided(&proposal.author, proposal.number) {
                 // A late copy of what its connector has long had the answer to.
-            } else if draft.has_room_for(proposal.items.len()) {
+            } else if draft.has_room_for(&proposal.items) {
                 draft.decide(&proposal.author, proposal.number, &proposal.items);
                 taken.push(proposal);
             } else {
@@ -312,13 +335,12 @@ impl Active {
         (entries, decided, taken)
     }
 
-    /// Whether the records since the last checkpoint, with one more of this weight, outweigh the next.
-    fn is_checkpoint_due(&self, weight: usize) -> bool {
-        let bytes = self.since.bytes + weight;
+    /// Whether the records since the last checkpoint, with one more of this size, outweigh the next, or are too many to be read.
+    fn is_checkpoint_due(&self, size: usize) -> bool {
+        let checkpoint = self.state.checkpoint_size();
         self.refresh
-            || self.since.records + 1 >= CHECKPOINT_RECORDS
-            || bytes >= CHECKPOINT_BYTES
-            || bytes >= self.state.checkpoint_size()
+            || self.since.bytes + size >= checkpoint
+            || self.since.records + 1 >= self.judge.checkpoint_records(checkpoint)
     }
 
     /// The record in flight is in the log: everybody concerned is told. Says whether the activation goes on.

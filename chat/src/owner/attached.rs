@@ -4,18 +4,12 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use shared::record::{Epoch, Position, Record, RecordError};
-use shared::room::Checkpoint;
 use shared::rpc::messages::{Answer, News, Place};
 
 use super::active::{Active, Busy};
-use super::recent::weight;
 use super::{Act, Attach, LogOp};
 use crate::log::Tail;
 use crate::walk::{Step, Until, Walk, decode_all};
-
-/// Bytes of records in one answer, not counting the record that passes it; what is more is asked for again. With a record's
-/// most (a draft's 128 KiB and the proposal that passes it) it stays below half of the bus's smallest usual message, 1 MiB.
-const PAGE_BYTES: usize = 128 * 1024;
 
 impl Active {
     /// From where a connector is told: where it is, or from the first record of a log that it does not know yet.
@@ -112,23 +106,21 @@ impl Active {
     }
 
     fn answer_state(&self, attach: Attach, acts: &mut Vec<Act>) {
-        let news = News::State(Box::new(Checkpoint::from(&self.state).for_connectors()));
-        self.answer(attach, news, acts);
+        let parts = self.state.checkpoints_for_connectors(self.judge.budget().page());
+        // A state has far fewer parts than members, and those are bounded.
+        let of = u16::try_from(parts.len()).unwrap_or(u16::MAX);
+        for (index, part) in (0..of).zip(parts) {
+            let part = Box::new(part);
+            let news = if of == 1 { News::State(part) } else { News::StatePart { index, of, part } };
+            self.answer(attach.clone(), news, acts);
+        }
     }
 
     fn answer_records(&self, attach: Attach, records: Vec<(Position, Arc<Record>)>, acts: &mut Vec<Act>) {
-        let mut bytes = 0;
         let all = records.len();
-        let page: Vec<_> = records
-            .into_iter()
-            .take_while(|(_, record)| {
-                let fits = bytes < PAGE_BYTES;
-                bytes += weight(record);
-                fits
-            })
-            .collect();
-        let more = page.len() < all;
-        self.answer(attach, News::Since { records: page, more }, acts);
+        let page = self.judge.budget().fitting(records.iter().map(|(_, record)| &**record));
+        let records = records.into_iter().take(page).collect();
+        self.answer(attach, News::Since { records, more: page < all }, acts);
     }
 
     fn answer(&self, attach: Attach, news: News, acts: &mut Vec<Act>) {

@@ -3,7 +3,7 @@
 use std::collections::VecDeque;
 use std::sync::Arc;
 
-use shared::record::{Entry, Position, Record};
+use shared::record::{Position, Record};
 
 /// Records kept at hand for connectors that are a little behind.
 const RECENT_RECORDS: usize = 64;
@@ -21,12 +21,12 @@ pub(super) struct Recent {
 impl Recent {
     /// Adds the newest, and lets go of the oldest that are too many.
     pub(super) fn push(&mut self, position: Position, record: Arc<Record>) {
-        self.bytes += weight(&record);
+        self.bytes += record.size();
         self.records.push_back((position, record));
         // The newest stays, however large: it says where the room is.
         while self.records.len() > 1 && (self.records.len() > RECENT_RECORDS || self.bytes > RECENT_BYTES) {
             let Some((_, old)) = self.records.pop_front() else { return };
-            self.bytes -= weight(&old);
+            self.bytes -= old.size();
         }
     }
 
@@ -45,14 +45,4 @@ impl Recent {
         let first = self.records.iter().position(|(_, record)| record.follows(position, time))?;
         Some(self.records.iter().skip(first).cloned().collect())
     }
-}
-
-/// Roughly a record's bytes on the bus; never less than what it takes.
-pub(super) fn weight(record: &Record) -> usize {
-    let entries = record.entries.iter().map(|entry| match entry {
-        Entry::Say { content, .. } | Entry::Whisper { content, .. } => 600 + content.len(),
-        Entry::Join { .. } | Entry::Move { .. } | Entry::Leave { .. } | Entry::Open => 600,
-    });
-    let outcomes = record.proposals.iter().map(|decided| 128 + 32 * decided.outcomes.len());
-    256 + entries.sum::<usize>() + outcomes.sum::<usize>()
 }

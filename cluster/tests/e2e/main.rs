@@ -10,6 +10,7 @@ mod names;
 mod order;
 mod outages;
 mod parts;
+mod payload;
 mod resharding;
 mod resuming;
 mod stage;

@@ -20,11 +20,15 @@ pub(crate) struct Parts {
 
 impl Parts {
     pub(crate) async fn new(log: LogKind) -> Self {
+        Self::on(NatsServer::start_with_jetstream().await, log)
+    }
+
+    pub(crate) fn on(nats: NatsServer, log: LogKind) -> Self {
         let mut settings = settings();
         settings.rpc.request_ms = 1_500;
         settings.rpc.repeat_ms = 200;
         settings.rpc.heartbeat_ms = 100;
-        Self { nats: NatsServer::start_with_jetstream().await, servers: servers(), settings, log }
+        Self { nats, servers: servers(), settings, log }
     }
 
     fn plan(&self, id: &str) -> Plan {
@@ -51,6 +55,14 @@ impl Parts {
 
     pub(crate) async fn start(&mut self, id: &str) -> Cluster {
         self.start_plan(id, self.plan(id)).await
+    }
+
+    /// Why a server does not start.
+    pub(crate) async fn refused(&self, id: &str) -> String {
+        match Cluster::start(self.plan(id)).await {
+            Ok(_) => panic!("{id} starts"),
+            Err(error) => format!("{error:#}"),
+        }
     }
 
     /// The same, with its way to the broker through a proxy.

@@ -13,8 +13,9 @@ use chat::rooms::{Effect as ChatEffect, Heard as Question, Identity, LogAsker, R
 use connector::hub::{Effect, Hub, Limits, Now as HubNow, Request};
 use connector::owners::Owners;
 use connector::room::Common;
-use shared::config::settings::{LogSettings, RoomSettings};
-use shared::config::{Server, Servers};
+use shared::budget::Budget;
+use shared::config::settings::LogSettings;
+use shared::config::{Server, Servers, Settings};
 use shared::dispatcher::CHAT;
 use shared::frontend::Ending;
 use shared::ids::{Incarnation, RoomId, ServerId};
@@ -161,7 +162,7 @@ impl World {
         let id = server("chat", number).id;
         let identity =
             Identity { me: id.clone(), incarnation: Incarnation(run), servers: self.servers.clone(), is_fenced: true };
-        let rooms = Rooms::new(identity, &RoomSettings::default(), self.metrics.clone());
+        let rooms = Rooms::new(identity, &Settings::default(), Budget::default(), self.metrics.clone());
         ChatNode { id, rooms, run, up: true, is_dead: false, sleeps_until: 0 }
     }
 
@@ -174,6 +175,7 @@ impl World {
             linger_ms: 1_000,
             resume_ms: 1_500,
             max_waiting: 100,
+            budget: Budget::default(),
             metrics: self.metrics.clone(),
         };
         let limits = Limits { max_in_flight: 50, request_ms: 2_000 };

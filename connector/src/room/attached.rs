@@ -14,6 +14,16 @@ use super::{Act, Attach, Context, Local, Push, Reply, Room, When, session_id};
 /// Milliseconds that members of a room whose log was lost have to come back before the others are told that they went.
 const SETTLE_MS: u64 = 2_000;
 
+/// A state that comes in parts.
+#[derive(Debug)]
+pub(super) struct Gathering {
+    /// What was asked, and where the state is.
+    answer: (Place, Place),
+    /// How many came.
+    parts: u16,
+    state: RoomState,
+}
+
 impl Room {
     /// The owner answered an attach, or a proposal that it had committed before. The answer must be newer than all that
     /// the owner was heard to say.
@@ -21,7 +31,11 @@ impl Room {
         self.trouble = None;
         let complete = match news {
             News::Since { records, more } => self.catch_up(asked, now, &records, cx) && !more,
-            News::State(checkpoint) => self.take_state(asked, now, &checkpoint, cx),
+            News::State(whole) => self.take_state(asked, now, RoomState::from(&*whole), cx),
+            News::StatePart { index, of, part } => match self.gather((asked, now), index, of, &part) {
+                Some(state) => self.take_state(asked, now, state, cx),
+                None => return,
+            },
         };
         self.attach = match self.attach {
             Attach::Asked(place, _) if place == asked && complete => Attach::Done,
@@ -83,13 +97,28 @@ impl Room {
         self.at.position >= now.position
     }
 
+    /// Adds a part of a state; the whole with the last one. One without those before it is of no use: what was lost of them
+    /// makes the room attach again.
+    fn gather(&mut self, answer: (Place, Place), index: u16, of: u16, part: &Checkpoint) -> Option<RoomState> {
+        if index == 0 {
+            self.gathering = Some(Gathering { answer, parts: 0, state: RoomState::default() });
+        }
+        let gathering = self.gathering.as_mut().filter(|g| g.answer == answer && g.parts == index)?;
+        gathering.state.add(part);
+        gathering.parts += 1;
+        if gathering.parts < of {
+            return None;
+        }
+        self.gathering.take().map(|gathering| gathering.state)
+    }
+
     /// Takes the state instead of the records between, unless records went on meanwhile.
-    fn take_state(&mut self, asked: Place, now: Place, checkpoint: &Checkpoint, cx: &mut Context<'_>) -> bool {
+    fn take_state(&mut self, asked: Place, now: Place, state: RoomState, cx: &mut Context<'_>) -> bool {
         if asked != self.at {
             return false;
         }
         cx.common.metrics.states_taken.add();
-        self.start_over(now, RoomState::from(checkpoint), cx);
+        self.start_over(now, state, cx);
         true
     }
 

@@ -11,9 +11,6 @@ use shared::rpc::messages::{Claim, Item};
 /// Most items of one proposal.
 const MAX_ITEMS: usize = 256;
 
-/// Most bytes of one proposal, not counting the item that passes it.
-const MAX_BYTES: usize = 96 * 1024;
-
 /// A client's request that waits for its item's outcome.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Ask {
@@ -86,6 +83,8 @@ pub struct Proposer {
     queue: VecDeque<Wanted>,
     head: Option<Head>,
     most: usize,
+    /// Bytes of a proposal with more than one item.
+    most_bytes: usize,
     /// This connector's run.
     incarnation: Incarnation,
 }
@@ -95,9 +94,9 @@ pub struct Proposer {
 pub struct Full;
 
 impl Proposer {
-    /// Nothing waits; at most `most` requests of clients may.
-    pub fn new(incarnation: Incarnation, most: usize) -> Self {
-        Self { queue: VecDeque::new(), head: None, most, incarnation }
+    /// Nothing waits; at most `most` requests of clients may. Items go together up to so many bytes.
+    pub fn new(incarnation: Incarnation, most: usize, most_bytes: usize) -> Self {
+        Self { queue: VecDeque::new(), head: None, most, most_bytes, incarnation }
     }
 
     /// Whether nothing waits and nothing is in flight.
@@ -165,12 +164,12 @@ impl Proposer {
             return None;
         }
         let mut bytes = 0;
-        let mut wanted = Vec::new();
-        while wanted.len() < MAX_ITEMS && bytes < MAX_BYTES {
-            let Some(next) = self.queue.pop_front() else { break };
+        let fits = |next: &&Wanted| {
             bytes += next.item.size();
-            wanted.push(next);
-        }
+            bytes <= self.most_bytes
+        };
+        let count = self.queue.iter().take(MAX_ITEMS).take_while(fits).count().max(1);
+        let wanted = self.queue.drain(..count).collect();
         Some(self.head.insert(Head { number, wanted, repeat_at: 0 }))
     }
 
@@ -218,13 +217,15 @@ impl Proposer {
 mod tests {
     use super::*;
 
+    const MOST_BYTES: usize = 96 * 1024;
+
     fn send(session: u64, deadline: u64) -> Wanted {
         let ask = Some(Ask { session, id: Some(1), deadline, entering: None });
         Wanted { item: Item::Send { session, body: vec![0; 1_000] }, ask }
     }
 
     fn proposer(requests: usize) -> Proposer {
-        let mut proposer = Proposer::new(Incarnation(1), 1_000);
+        let mut proposer = Proposer::new(Incarnation(1), 1_000, MOST_BYTES);
         for session in 0..requests as u64 {
             proposer.request(send(session, 10)).unwrap();
         }
@@ -247,12 +248,13 @@ mod tests {
     fn a_proposal_is_bounded_in_bytes() {
         let mut proposer = proposer(200);
         let first = proposer.begin(1).map(|h| h.wanted.len()).unwrap();
-        assert!(first * 1_064 >= MAX_BYTES && first < 100, "{first}");
+        let size = send(0, 10).item.size();
+        assert!(first * size <= MOST_BYTES && (first + 1) * size > MOST_BYTES, "{first}");
     }
 
     #[test]
     fn a_full_queue_refuses_requests_but_no_leaves() {
-        let mut proposer = Proposer::new(Incarnation(1), 1);
+        let mut proposer = Proposer::new(Incarnation(1), 1, MOST_BYTES);
         proposer.request(send(1, 10)).unwrap();
         assert_eq!(proposer.request(send(2, 10)), Err(Full));
         proposer.leave(1, Incarnation(1));

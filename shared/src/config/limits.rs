@@ -3,6 +3,7 @@
 use std::ops::RangeInclusive;
 
 use super::settings::Settings;
+use crate::room::Checkpoint;
 
 /// Bytes of `content` with which a push is below 64 KiB whatever the names in it: three of 64 characters of 12 bytes each.
 const MAX_CONTENT: u64 = 60 * 1024;
@@ -11,12 +12,14 @@ const MAX_CONTENT: u64 = 60 * 1024;
 const MAX_PACKAGE: u64 = 0xff_ffff;
 /// Far above any use, far below what a queue's counter can hold.
 const MAX_QUEUE: u64 = 1 << 24;
-/// A room's state stays below 400 KiB, at up to 300 bytes per member.
-const MAX_MEMBERS: u64 = 1_300;
+/// A room's state stays below 7 MiB, at up to 300 bytes per member.
+const MAX_MEMBERS: u64 = 20_000;
 /// A checkpoint comes at the latest every 256 records, and one must be among those kept.
 const MIN_RECORDS: u64 = 512;
-/// A checkpoint and the records up to the next are below this, and must be among those kept.
+/// The checkpoints of a room with few members, and what is between them, are below this, and must be among those kept.
 const MIN_ROOM_BYTES: u64 = 4 * 1024 * 1024;
+/// What is kept in memory of a room besides its checkpoints.
+const BESIDES_CHECKPOINTS: usize = 2 * 1024 * 1024;
 /// JetStream takes no more.
 const MAX_REPLICAS: u64 = 5;
 /// JetStream counts in signed 64 bits.
@@ -78,7 +81,7 @@ pub(super) fn check(settings: &Settings) -> Vec<Broken> {
         found: value.to_string(),
         required: format!("at most {other}, which is {most}"),
     });
-    alone.chain(pairs).chain(texts(settings)).collect()
+    alone.chain(pairs).chain(states(settings)).chain(texts(settings)).collect()
 }
 
 fn ranges(settings: &Settings) -> Vec<(&'static str, u64, RangeInclusive<u64>)> {
@@ -132,6 +135,17 @@ fn pairs(settings: &Settings) -> Vec<(Value, Value)> {
         rpc.repeat_ms <= rpc.request_ms,
     }
     .into()
+}
+
+/// Two checkpoints and what comes between them, which is no more, must be among what is kept.
+fn states(settings: &Settings) -> Option<Broken> {
+    let bytes = 4 * Checkpoint::most_bytes(settings.room.max_members, 1) + BESIDES_CHECKPOINTS;
+    (settings.log.max_room_bytes < bytes).then(|| Broken {
+        key: "log.max_room_bytes",
+        other: Some("room.max_members"),
+        found: settings.log.max_room_bytes.to_string(),
+        required: format!("at least {bytes} for room.max_members, which is {}", settings.room.max_members),
+    })
 }
 
 fn texts(settings: &Settings) -> Vec<Broken> {
@@ -197,8 +211,9 @@ mod tests {
 
     #[test]
     fn ends_of_ranges_belong_to_them() {
-        assert_eq!(broken(|settings| settings.room.max_members = 1_300), [""; 0]);
-        assert_eq!(broken(|settings| settings.room.max_members = 1_301), ["room.max_members"]);
+        assert_eq!(broken(|settings| settings.room.max_members = 10_000), [""; 0]);
+        assert_eq!(broken(|settings| settings.room.max_members = 20_000), ["log.max_room_bytes"]);
+        assert_eq!(broken(|settings| settings.room.max_members = 20_001)[..1], ["room.max_members"]);
         assert_eq!(broken(|settings| settings.log.max_records = 512), [""; 0]);
         assert_eq!(broken(|settings| settings.log.max_records = 511), ["log.max_records"]);
         assert_eq!(broken(|settings| settings.log.max_room_bytes = 4 << 20), [""; 0]);

@@ -1,6 +1,5 @@
-//! A room's state as bytes: inside a record of the log, and towards a connector that has nothing to build on.
-
-use std::collections::BTreeMap;
+//! A room's state as bytes: inside records of the log, and towards a connector that has nothing to build on. A large one is
+//! several of them, to be added up.
 
 use serde::{Deserialize, Serialize};
 
@@ -9,8 +8,8 @@ use crate::ids::{Incarnation, Name, ServerId, SessionId};
 use crate::membership::{Membership, MessageId};
 use crate::record::Position;
 
-/// A whole state. Connectors are spelled once and members refer to them, which makes a member cost its name and a few
-/// bytes more.
+/// A state, or a part of one. Connectors are spelled once and members refer to them, which makes a member cost its name and a
+/// few bytes more.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Checkpoint {
     /// Runs of connectors that members are connected to.
@@ -25,59 +24,149 @@ pub struct Checkpoint {
     time: u64,
 }
 
+/// What stands around a checkpoint's lists.
+const AROUND: usize = 64;
+
+/// Most bytes of a run or of a proposal.
+const RUN_BYTES: usize = 160;
+
+/// Most bytes of a member besides its name.
+const MEMBER_BYTES: usize = 44;
+
+/// Most bytes of a remembered message.
+const ID_BYTES: usize = 28;
+
 impl Checkpoint {
-    /// Most bytes that one member takes: a name of 64 four-byte characters, and what stands around it.
-    pub const MEMBER_BYTES: usize = 300;
+    /// Most bytes of the state of a room with so many members and connectors, whatever their names.
+    pub fn most_bytes(members: usize, connectors: usize) -> usize {
+        let (names, ids) = (members * (MEMBER_BYTES + 256), super::MAX_IDS * ID_BYTES);
+        // Members of a connector's earlier run may still be there, too.
+        AROUND + 3 * connectors * RUN_BYTES + names + ids
+    }
+}
 
-    /// Most bytes that one remembered message takes.
-    pub const ID_BYTES: usize = 28;
+impl RoomState {
+    /// Most bytes that a checkpoint of this state takes, known without making one.
+    pub fn checkpoint_size(&self) -> usize {
+        let runs = self.runs().count().max(1) + self.proposals.len();
+        AROUND
+            + runs * RUN_BYTES
+            + self.members.len() * MEMBER_BYTES
+            + self.name_bytes
+            + self.said.iter().len() * ID_BYTES
+    }
 
-    /// The state as a connector needs it.
-    #[must_use]
-    pub fn for_connectors(mut self) -> Self {
-        self.said = Vec::new();
-        self
+    /// The state in as many checkpoints as it takes for each to have this many bytes at most, or one element.
+    pub fn checkpoints(&self, most: usize) -> Vec<Checkpoint> {
+        let mut parts = Splitter::new(self.time, most);
+        self.put_members(&mut parts);
+        for (id, seq, time) in self.said.iter() {
+            parts.room_for(ID_BYTES).said.push((*id, *seq, *time));
+        }
+        parts.finish()
+    }
+
+    /// The same as a connector needs it: without what only an owner does.
+    pub fn checkpoints_for_connectors(&self, most: usize) -> Vec<Checkpoint> {
+        let mut parts = Splitter::new(self.time, most);
+        self.put_members(&mut parts);
+        parts.finish()
+    }
+
+    fn put_members(&self, parts: &mut Splitter) {
+        for (connector, last) in &self.proposals {
+            let proposal = (connector.clone(), last.incarnation, last.number, last.position);
+            parts.room_for(RUN_BYTES).proposals.push(proposal);
+        }
+        for (connector, run) in self.runs() {
+            for (number, name) in self.sessions_of(connector, run) {
+                let Some(Member { membership, .. }) = self.members.get(name) else { continue };
+                parts.put_member((connector, run), number, name, *membership);
+            }
+        }
+    }
+
+    /// Adds what a checkpoint has to a state that is made of others, or to an empty one.
+    ///
+    /// A member that refers to no connector is left out: such a checkpoint was not written by [`RoomState::checkpoints`].
+    pub fn add(&mut self, checkpoint: &Checkpoint) {
+        self.time = self.time.max(checkpoint.time);
+        for (name, run, number, membership) in &checkpoint.members {
+            if let Some((connector, incarnation)) = checkpoint.runs.get(*run) {
+                let session = SessionId { connector: connector.clone(), incarnation: *incarnation, number: *number };
+                self.insert(name.clone(), Member { session, membership: *membership });
+            }
+        }
+        for (id, seq, time) in &checkpoint.said {
+            self.said.note(*id, *seq, *time);
+        }
+        for (connector, incarnation, number, position) in &checkpoint.proposals {
+            let last = LastProposal { incarnation: *incarnation, number: *number, position: *position };
+            self.proposals.insert(connector.clone(), last);
+        }
     }
 }
 
 impl From<&RoomState> for Checkpoint {
+    /// The whole state in one.
     fn from(state: &RoomState) -> Self {
-        let mut indexes: BTreeMap<(&ServerId, Incarnation), usize> = BTreeMap::new();
-        let mut checkpoint = Self { time: state.time, ..Self::default() };
-        for (name, Member { session, membership }) in &state.members {
-            let index = *indexes.entry((&session.connector, session.incarnation)).or_insert_with(|| {
-                checkpoint.runs.push((session.connector.clone(), session.incarnation));
-                checkpoint.runs.len() - 1
-            });
-            checkpoint.members.push((name.clone(), index, session.number, *membership));
-        }
-        checkpoint.proposals = state
-            .proposals
-            .iter()
-            .map(|(connector, last)| (connector.clone(), last.incarnation, last.number, last.position))
-            .collect();
-        checkpoint.said = state.said.iter().copied().collect();
-        checkpoint
+        state.checkpoints(usize::MAX).pop().unwrap_or_default()
     }
 }
 
 impl From<&Checkpoint> for RoomState {
-    /// A member that refers to no connector is left out: such a checkpoint was not written by [`Checkpoint::from`].
     fn from(checkpoint: &Checkpoint) -> Self {
-        let mut state = Self { time: checkpoint.time, ..Self::default() };
-        for (name, run, number, membership) in &checkpoint.members {
-            if let Some((connector, incarnation)) = checkpoint.runs.get(*run) {
-                let session = SessionId { connector: connector.clone(), incarnation: *incarnation, number: *number };
-                state.insert(name.clone(), Member { session, membership: *membership });
-            }
-        }
-        for (id, seq, time) in &checkpoint.said {
-            state.said.note(*id, *seq, *time);
-        }
-        for (connector, incarnation, number, position) in &checkpoint.proposals {
-            let last = LastProposal { incarnation: *incarnation, number: *number, position: *position };
-            state.proposals.insert(connector.clone(), last);
-        }
+        let mut state = Self::default();
+        state.add(checkpoint);
         state
+    }
+}
+
+/// Fills one checkpoint after the other.
+struct Splitter {
+    full: Vec<Checkpoint>,
+    filling: Checkpoint,
+    bytes: usize,
+    most: usize,
+}
+
+impl Splitter {
+    fn new(time: u64, most: usize) -> Self {
+        let filling = Checkpoint { time, ..Checkpoint::default() };
+        Self { full: Vec::new(), filling, bytes: AROUND, most }
+    }
+
+    /// Begins the next checkpoint if this one has no room for so much.
+    fn make_room(&mut self, size: usize) {
+        if self.bytes.saturating_add(size) > self.most && self.bytes > AROUND {
+            let next = Checkpoint { time: self.filling.time, ..Checkpoint::default() };
+            self.full.push(std::mem::replace(&mut self.filling, next));
+            self.bytes = AROUND;
+        }
+    }
+
+    /// Where the next element of this size goes.
+    fn room_for(&mut self, size: usize) -> &mut Checkpoint {
+        self.make_room(size);
+        self.bytes += size;
+        &mut self.filling
+    }
+
+    fn put_member(&mut self, run: (&ServerId, Incarnation), number: u64, name: &Name, membership: Membership) {
+        let size = MEMBER_BYTES + name.as_str().len();
+        self.make_room(size + RUN_BYTES);
+        // Members of a run stand together, so that it is the last one if it is there.
+        let runs = &mut self.filling.runs;
+        if runs.last().is_none_or(|(connector, incarnation)| (connector, *incarnation) != run) {
+            runs.push((run.0.clone(), run.1));
+            self.bytes += RUN_BYTES;
+        }
+        let index = runs.len() - 1;
+        self.room_for(size).members.push((name.clone(), index, number, membership));
+    }
+
+    fn finish(mut self) -> Vec<Checkpoint> {
+        self.full.push(self.filling);
+        self.full
     }
 }

@@ -4,7 +4,7 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::membership::Token;
-use crate::record::{Decided, Outcome, VERSION};
+use crate::record::{Decided, Outcome, Part, VERSION};
 
 fn session(number: u64) -> SessionId {
     let connector = ServerId::new(&format!("connector-server-{}", number % 3)).unwrap();
@@ -50,6 +50,7 @@ fn record(prev: u64, entries: Vec<Entry>) -> Record {
         entries,
         named: Vec::new(),
         checkpoint: None,
+        part: None,
     }
 }
 
@@ -88,7 +89,7 @@ fn messages_with_an_id_are_remembered_for_a_minute_of_record_time() {
     assert_eq!(state.said(id, 61_000), Some((2_001, 1_000)));
     assert_eq!(state.said(id, 61_001), None);
     state.fold(Position(3), &at(61_001, vec![]));
-    assert_eq!(Checkpoint::from(&state), Checkpoint::from(&state).for_connectors(), "it is forgotten");
+    assert_eq!(state.checkpoints(1_000), state.checkpoints_for_connectors(1_000), "it is forgotten");
 }
 
 #[test]
@@ -120,7 +121,45 @@ fn a_checkpoint_is_not_larger_than_it_says() {
     }
     let bytes = rmp_serde::to_vec_named(&Checkpoint::from(&state)).unwrap().len();
     assert!(bytes <= state.checkpoint_size(), "{bytes} > {}", state.checkpoint_size());
-    assert!(state.checkpoint_size() <= 200 * (Checkpoint::MEMBER_BYTES + Checkpoint::ID_BYTES));
+    assert!(state.checkpoint_size() <= Checkpoint::most_bytes(200, 3));
+    for most in [1_000, 5_000, 20_000] {
+        let parts = state.checkpoints(most);
+        assert!(parts.len() <= state.checkpoint_size() / (most - 512) + 1);
+        for part in &parts {
+            let bytes = rmp_serde::to_vec_named(part).unwrap().len();
+            assert!(bytes <= most, "{bytes} > {most}");
+        }
+        let mut sum = RoomState::default();
+        parts.iter().for_each(|part| sum.add(part));
+        assert_eq!(sum, state);
+    }
+}
+
+#[test]
+fn records_are_replayed_from_the_parts_of_a_checkpoint() {
+    let mut state = RoomState::default();
+    let joins = (0..50).map(|number| join(number, number.into())).collect();
+    fold(&mut state, &[record(0, joins)]);
+    let parts = state.checkpoints(500);
+    assert!(parts.len() > 3);
+    let of = u16::try_from(parts.len()).unwrap();
+    let mut records = Vec::new();
+    for (index, checkpoint) in (0..of).zip(parts) {
+        let mut record = record(u64::from(index) + 1, vec![leave(index as u8, index.into()), say(49, index.into())]);
+        record.checkpoint = Some(checkpoint);
+        record.part = Some(Part { base: Position(1), index, of });
+        records.push((Position(record.prev.0 + 1), Arc::new(record)));
+    }
+    // A later one whose author did not come to its end.
+    let mut last = record(u64::from(of) + 1, vec![leave(48, 48)]);
+    last.checkpoint = Some(state.checkpoints(500).remove(0));
+    last.part = Some(Part { base: Position(last.prev.0), index: 0, of });
+    records.push((Position(last.prev.0 + 1), Arc::new(last)));
+    let replayed = RoomState::replay(&records);
+    for (position, record) in &records {
+        state.fold(*position, record);
+    }
+    assert_eq!(replayed, state);
 }
 
 proptest! {

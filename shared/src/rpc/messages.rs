@@ -5,9 +5,9 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 use wire::text::json_len;
 
-use crate::ids::{Incarnation, Name, RoomId, ServerId};
+use crate::ids::{Incarnation, MAX_NAME_CHARS, MAX_SERVER_ID_BYTES, Name, RoomId, ServerId};
 use crate::membership::Membership;
-use crate::record::{Epoch, Position, Record};
+use crate::record::{Decided, Entry, Epoch, Position, Record};
 use crate::room::Checkpoint;
 
 /// From a connector to a chat server, on `chat.<server-id>`.
@@ -118,7 +118,15 @@ pub enum Claim {
     Heal,
 }
 
+/// Most bytes of a name.
+const NAME: usize = 4 * MAX_NAME_CHARS;
+/// Most bytes of a session and its keys.
+const SESSION: usize = 56 + MAX_SERVER_ID_BYTES;
+
 impl Item {
+    /// Most bytes of a message besides its content, with names of its sender and of whom it is for.
+    pub const SEND_AROUND: usize = Decided::OUTCOME + Entry::AROUND + 2 * NAME;
+
     /// What the `Method` header says of it.
     pub fn method(&self) -> &'static str {
         match self {
@@ -128,12 +136,15 @@ impl Item {
         }
     }
 
-    /// Roughly its bytes on the bus; never less than what it takes.
+    /// Most bytes that it takes on the bus, and that it may come to in a record, whichever is more.
     pub fn size(&self) -> usize {
+        // Where a session takes another name from one that is gone, two leave and it joins.
+        const JOIN: usize = 3 * (Entry::AROUND + SESSION) + NAME;
+        const LEAVE: usize = Entry::AROUND + SESSION + NAME;
         match self {
-            Self::Join { name, .. } => 128 + name.as_str().len(),
-            Self::Leave { .. } => 64,
-            Self::Send { body, .. } => 64 + body.len(),
+            Self::Join { name, .. } => Decided::OUTCOME + JOIN + 2 * name.as_str().len(),
+            Self::Leave { .. } => Decided::OUTCOME + LEAVE,
+            Self::Send { body, .. } => Self::SEND_AROUND + body.len(),
         }
     }
 }
@@ -179,6 +190,8 @@ pub enum News {
     Since { records: Vec<(Position, Arc<Record>)>, more: bool },
     /// The state at the position that the answer names.
     State(Box<Checkpoint>),
+    /// A part of it: the others, as many as `of` says, come with answers of their own, in order and one behind the other.
+    StatePart { index: u16, of: u16, part: Box<Checkpoint> },
 }
 
 /// Messages of a room, oldest first.

@@ -49,12 +49,26 @@ impl NatsServer {
 
     /// A server with further options of its command line.
     pub async fn start_with(options: &[&str]) -> Self {
+        let mut server = Self::new(options);
+        server.run().await;
+        server
+    }
+
+    /// A server with JetStream on disk and these lines in its configuration file.
+    pub async fn start_configured(lines: &str) -> Self {
+        let mut server = Self::new(&["-js"]);
+        let file = server.directory.join("nats.conf");
+        fs::write(&file, lines).expect("the target directory takes files");
+        server.options.extend(["-c".to_owned(), file.to_string_lossy().into_owned()]);
+        server.run().await;
+        server
+    }
+
+    fn new(options: &[&str]) -> Self {
         let directory = workspace().join(format!("target/tmp/nats-{:016x}", rand::random::<u64>()));
         fs::create_dir_all(&directory).expect("the target directory takes files");
         let options = options.iter().map(|&option| option.to_owned()).collect();
-        let mut server = Self { directory, options, ports: Ports::default(), child: None };
-        server.run().await;
-        server
+        Self { directory, options, ports: Ports::default(), child: None }
     }
 
     /// `nats://127.0.0.1:port`.

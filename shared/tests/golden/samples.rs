@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use shared::ids::{Incarnation, Name, RoomId, ServerId, SessionId};
 use shared::membership::Token;
-use shared::record::{Decided, Entry, Epoch, Outcome, Position, Record, Refusal, VERSION};
+use shared::record::{Decided, Entry, Epoch, Outcome, Part, Position, Record, Refusal, VERSION};
 use shared::room::{Checkpoint, RoomState};
 use shared::rpc;
 use shared::rpc::messages::{
@@ -96,13 +96,26 @@ fn record() -> Record {
         entries: entries(),
         named: vec![connector()],
         checkpoint: None,
+        part: None,
     }
 }
 
-fn checkpoint() -> Checkpoint {
+fn part() -> Part {
+    Part { base: Position(12), index: 0, of: 2 }
+}
+
+fn state() -> RoomState {
     let mut state = RoomState::default();
     state.fold(Position(13), &record());
-    Checkpoint::from(&state)
+    state
+}
+
+fn checkpoint() -> Checkpoint {
+    Checkpoint::from(&state())
+}
+
+fn for_connectors() -> Checkpoint {
+    state().checkpoints_for_connectors(usize::MAX).remove(0)
 }
 
 fn asked(question: Question) -> Sample {
@@ -152,7 +165,8 @@ fn answers() -> Vec<(&'static str, Sample)> {
     vec![
         ("record", answered(Answer::Record { room: room(), epoch: Epoch(5), position, record: record.clone() })),
         ("attached-since", attached(News::Since { records: vec![(position, record)], more: true })),
-        ("attached-state", attached(News::State(Box::new(checkpoint().for_connectors())))),
+        ("attached-state", attached(News::State(Box::new(for_connectors())))),
+        ("attached-state-part", attached(News::StatePart { index: 1, of: 2, part: Box::new(for_connectors()) })),
         ("history", answered(Answer::History { room: room(), number: 3, upto: place(), page })),
         ("not-owner", answered(Answer::NotOwner { room: room() })),
         ("unavailable-full", answered(Answer::Unavailable { room: room(), because: Unavailable::LogFull })),
@@ -165,6 +179,10 @@ pub(crate) fn all() -> Vec<(&'static str, Sample)> {
     let mut all = vec![
         ("log-record", Sample::Record(record())),
         ("log-checkpoint", Sample::Record(Record { checkpoint: Some(checkpoint()), ..record() })),
+        (
+            "log-checkpoint-part",
+            Sample::Record(Record { checkpoint: Some(checkpoint()), part: Some(part()), ..record() }),
+        ),
         ("pong", Sample::Pong(Pong { v: rpc::VERSION, accepting: true })),
     ];
     all.extend(questions());

@@ -1,0 +1,112 @@
+//! How large messages between servers may be: at most half of what the broker takes, whatever is in them. One place for the
+//! shares that each part gets.
+
+use crate::record::Record;
+
+/// Bytes of what stands around that which grows: headers with a room's name, ids of servers, links of a record.
+const AROUND: usize = 3 * 1024;
+
+/// Larger messages than a broker of the usual size allows would only make others wait.
+const MOST_PAYLOAD: usize = 1024 * 1024;
+
+/// Most bytes that one remembered message or member, with the run of its connector, adds to a part of a state.
+const LARGEST_ELEMENT: usize = 512;
+
+/// Bytes for what grows in one message. What may be larger is split, or bounded by a setting that is checked at start.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Budget(usize);
+
+impl Default for Budget {
+    /// Of a broker with its usual 1 MiB.
+    fn default() -> Self {
+        Self(MOST_PAYLOAD / 2 - AROUND)
+    }
+}
+
+impl Budget {
+    /// The smallest `max_payload` that leaves enough.
+    pub const LEAST_PAYLOAD: usize = 32 * 1024;
+
+    /// Of a broker that takes this many bytes; none below [`Budget::LEAST_PAYLOAD`].
+    pub fn of_payload(max_payload: usize) -> Option<Self> {
+        (max_payload >= Self::LEAST_PAYLOAD).then(|| Self(max_payload.min(MOST_PAYLOAD) / 2 - AROUND))
+    }
+
+    /// The `max_payload` that leaves so much for one record.
+    pub fn payload_for(record: usize) -> usize {
+        (record + AROUND) * 2
+    }
+
+    /// All entries of a record, what was decided with them, and its checkpoint, if it has one.
+    pub fn record(self) -> usize {
+        self.0
+    }
+
+    /// Entries of a record to which more are added only if they fit.
+    pub fn draft(self) -> usize {
+        self.0.min(256 * 1024)
+    }
+
+    /// What a proposal may come to in a record; one item may be more, up to [`Budget::record`].
+    pub fn proposal(self) -> usize {
+        (self.0 / 2).min(128 * 1024)
+    }
+
+    /// Members that a record sees off, besides what it decides.
+    pub fn expelled(self) -> usize {
+        self.0 / 4
+    }
+
+    /// A checkpoint that goes with whatever else a record has; a larger one is written in parts.
+    pub fn checkpoint(self) -> usize {
+        (self.0 / 4).min(32 * 1024)
+    }
+
+    /// A part of a checkpoint.
+    pub fn part(self) -> usize {
+        (self.0 / 2).min(128 * 1024)
+    }
+
+    /// Most parts of a checkpoint of so many bytes.
+    pub fn parts(self, checkpoint: usize) -> usize {
+        checkpoint.div_ceil(self.part() - LARGEST_ELEMENT).max(1)
+    }
+
+    /// Records, or a part of a state, in an answer to a connector; one record may be more, up to [`Budget::record`].
+    pub fn page(self) -> usize {
+        self.0.min(128 * 1024)
+    }
+
+    /// Messages of the past in one answer, measured as JSON; one message may be more.
+    pub fn history(self) -> usize {
+        (self.0 / 2).min(40 * 1024)
+    }
+
+    /// How many of these records go together; one always does.
+    pub fn fitting<'a>(self, records: impl Iterator<Item = &'a Record>) -> usize {
+        let mut bytes = 0;
+        let fits = |record: &&Record| {
+            bytes += record.size();
+            bytes <= self.page()
+        };
+        records.take_while(fits).count().max(1)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn shares_go_together() {
+        for payload in [Budget::LEAST_PAYLOAD, 64 * 1024, 1024 * 1024, 64 * 1024 * 1024] {
+            let budget = Budget::of_payload(payload).unwrap();
+            assert!(budget.expelled() + budget.proposal() + budget.checkpoint() <= budget.record());
+            assert!(budget.part() + budget.proposal() <= budget.record());
+            assert!(budget.draft() >= budget.proposal() && budget.part() > 4 * LARGEST_ELEMENT);
+            assert!(Budget::payload_for(budget.record()) <= payload);
+        }
+        assert_eq!(Budget::of_payload(1024 * 1024), Some(Budget::default()));
+        assert_eq!(Budget::of_payload(Budget::LEAST_PAYLOAD - 1), None);
+    }
+}

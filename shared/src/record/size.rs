@@ -1,0 +1,115 @@
+//! How many bytes things take, at most, in the log and on the bus; known without encoding them.
+
+use super::{Decided, Entry, Record};
+use crate::ids::SessionId;
+
+/// A record without anything in it.
+const EMPTY: usize = 256;
+/// A server's id in a list.
+const LISTED: usize = 2;
+/// What stands around the outcomes of one proposal.
+const DECIDED: usize = 96;
+
+impl Entry {
+    /// Most bytes of the tag and the keys of any entry, and of an id and memberships.
+    pub const AROUND: usize = 160;
+
+    /// Most bytes of this entry.
+    pub fn size(&self) -> usize {
+        let rest = match self {
+            Self::Open => 0,
+            Self::Join { name, session, .. } | Self::Leave { name, session } => name.as_str().len() + size_of(session),
+            Self::Move { name, from, to } => name.as_str().len() + size_of(from) + size_of(to),
+            Self::Say { from, content, .. } => from.as_str().len() + content.len(),
+            Self::Whisper { from, to, content, .. } => from.as_str().len() + to.as_str().len() + content.len(),
+        };
+        Self::AROUND + rest
+    }
+}
+
+impl Decided {
+    /// Most bytes that one outcome adds.
+    pub const OUTCOME: usize = 48;
+
+    fn size(&self) -> usize {
+        DECIDED + self.connector.as_str().len() + self.outcomes.len() * Self::OUTCOME
+    }
+}
+
+impl Record {
+    /// Most bytes of this record without its links and its checkpoint.
+    pub fn size(&self) -> usize {
+        let named = self.named.iter().map(|connector| connector.as_str().len() + LISTED);
+        let entries = self.entries.iter().map(Entry::size);
+        EMPTY + named.chain(entries).chain(self.proposals.iter().map(Decided::size)).sum::<usize>()
+    }
+}
+
+/// A session with its keys.
+fn size_of(session: &SessionId) -> usize {
+    56 + session.connector.as_str().len()
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::ids::{Incarnation, Name, ServerId};
+    use crate::membership::Token;
+    use crate::record::{Outcome, Position, Refusal, VERSION};
+
+    fn session(id: &str) -> SessionId {
+        let connector = ServerId::new(id).unwrap();
+        SessionId { connector, incarnation: Incarnation(u64::MAX), number: u64::MAX }
+    }
+
+    fn entries(id: &str, name: &str, content: &str) -> Vec<Entry> {
+        let (name, session) = (Name::new(name).unwrap(), session(id));
+        let membership = Token::new(7).membership();
+        let message = Some(membership.message("x"));
+        let (from, content) = (name.clone(), content.to_owned());
+        vec![
+            Entry::Open,
+            Entry::Join { name: name.clone(), session: session.clone(), membership },
+            Entry::Move { name: name.clone(), from: session.clone(), to: session.clone() },
+            Entry::Leave { name: name.clone(), session },
+            Entry::Say { from: from.clone(), content: content.clone(), id: message },
+            Entry::Whisper { from, to: name, between: [membership; 2], content, id: message },
+        ]
+    }
+
+    proptest! {
+        #[test]
+        fn nothing_is_larger_than_it_says(id in "[a-z-]{1,64}", name in "[a-z😀]{1,64}", content in ".{0,300}") {
+            let entries = entries(&id, &name, &content);
+            for entry in &entries {
+                let bytes = rmp_serde::to_vec_named(entry).unwrap().len();
+                prop_assert!(bytes <= entry.size(), "{entry:?} {bytes} > {}", entry.size());
+            }
+            let outcomes = vec![
+                Outcome::Done(u16::MAX),
+                Outcome::Already,
+                Outcome::Said { seq: u64::MAX, time: u64::MAX },
+                Outcome::Refused(Refusal::NoSuchMember),
+            ];
+            let connector = ServerId::new(&id).unwrap();
+            let decided = Decided { connector: connector.clone(), incarnation: Incarnation(u64::MAX), number: u64::MAX, outcomes };
+            let record = Record {
+                v: VERSION,
+                prev: Position(u64::MAX),
+                prev_time: u64::MAX,
+                links: Vec::new(),
+                time: u64::MAX,
+                owner: connector.clone(),
+                proposals: vec![decided.clone(), decided],
+                entries,
+                named: vec![connector; 3],
+                checkpoint: None,
+                part: None,
+            };
+            let bytes = record.encode().unwrap().len();
+            prop_assert!(bytes <= record.size(), "{bytes} > {}", record.size());
+        }
+    }
+}
