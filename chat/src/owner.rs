@@ -128,6 +128,8 @@ pub struct Owner {
     stands_in: bool,
     /// It may read and append: as the room's home, or while that is down.
     is_permitted: bool,
+    /// It hands the room over as soon as nothing is in flight.
+    is_retiring: bool,
     /// What is in flight was begun on a log that may be another one now: its result counts for nothing.
     is_stale: bool,
     used_at: u64,
@@ -163,6 +165,7 @@ impl Owner {
             in_doubt: false,
             stands_in: false,
             is_permitted: true,
+            is_retiring: false,
             is_stale: false,
             used_at: 0,
         }
@@ -298,6 +301,9 @@ impl Owner {
     }
 
     fn go_on(&mut self, now: Now, acts: &mut Vec<Act>) {
+        if self.is_retiring {
+            return self.let_go_if_idle(acts);
+        }
         match &mut self.phase {
             Phase::Idle => {
                 if self.is_permitted && self.is_wanted() && self.retry_at.is_none_or(|at| at <= now.ticks) {

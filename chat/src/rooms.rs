@@ -1,6 +1,7 @@
 //! Every room of a chat server, and its links to connectors. Pure: messages and results in, sends and log operations out.
 
 mod homes;
+mod leaving;
 mod links;
 mod readers;
 
@@ -66,6 +67,7 @@ pub struct Rooms {
     waiting: Vec<(Asker, Incarnation, Question)>,
     /// The log refuses whoever does not know its end: another server may stand in for a room's home.
     is_fenced: bool,
+    is_leaving: bool,
     acts: Vec<Act>,
     effects: Vec<Effect>,
 }
@@ -168,6 +170,7 @@ impl Rooms {
             has_news: false,
             waiting: Vec::new(),
             is_fenced,
+            is_leaving: false,
             acts: Vec::new(),
             effects: Vec::new(),
         }
@@ -192,6 +195,9 @@ impl Rooms {
     }
 
     fn question(&mut self, asker: Asker, incarnation: Incarnation, question: Question, now: Now) {
+        if self.is_leaving {
+            return self.send_elsewhere(asker, &question);
+        }
         let is_another = question.room().is_some_and(|room| !self.may_own(room));
         if is_another && !matches!(question, Question::Detach { .. }) {
             self.ask_home(asker, incarnation, question, now);

@@ -11,7 +11,7 @@ use shared::clock;
 use shared::ids::{Incarnation, RoomId, ServerId};
 use shared::node::Node;
 use shared::record::Epoch;
-use shared::rpc::messages::{FromChat, FromConnector, Question};
+use shared::rpc::messages::{Answer, FromChat, FromConnector, Question};
 use shared::rpc::{self, Label, Trace, header};
 use shared::subjects;
 use tokio::time::{Instant, MissedTickBehavior};
@@ -48,6 +48,8 @@ pub struct Chat {
     epoch: Option<Epoch>,
     /// At most one per room, and the questions for messages, which the rooms bound.
     waiting: VecDeque<(Asked, LogOp)>,
+    /// It hands its rooms over, and until when it is there for those who did not hear of it.
+    leaving: Option<Instant>,
 }
 
 /// Who asked for a log operation.
@@ -80,6 +82,7 @@ impl Chat {
             probes: FuturesUnordered::new(),
             epoch: None,
             waiting: VecDeque::new(),
+            leaving: None,
             log,
             node: node.clone(),
             id,
@@ -101,9 +104,12 @@ impl Chat {
         let mut generation = connection.borrow_and_update().generation;
         let stopping = self.node.lifecycle.stopping();
         tokio::pin!(stopping);
+        let draining = self.node.lifecycle.draining();
+        tokio::pin!(draining);
         loop {
             tokio::select! {
                 () = &mut stopping => break,
+                () = &mut draining, if self.leaving.is_none() => self.leave(),
                 Some((asked, done)) = self.operations.next() => self.done(&asked, done),
                 Some((home, is_alive)) = self.probes.next() => {
                     let effects = self.rooms.found(&home, is_alive, self.now());
@@ -130,6 +136,7 @@ impl Chat {
                 _ = tick.tick() => {
                     let effects = self.rooms.tick(self.now());
                     self.perform(effects);
+                    self.has_left();
                 }
             }
         }
@@ -193,6 +200,21 @@ impl Chat {
         }
     }
 
+    /// Hands all rooms over; whoever does not hear of it is told when it asks next.
+    fn leave(&mut self) {
+        info!(server = %self.id, "chat server hands its rooms over");
+        self.leaving = Some(Instant::now() + self.node.settings.rpc.heartbeat());
+        let effects = self.rooms.leave();
+        self.perform(effects);
+    }
+
+    fn has_left(&self) {
+        let is_over = self.leaving.is_some_and(|until| until <= Instant::now());
+        if is_over && self.rooms.has_left() && self.operations.is_empty() {
+            self.node.lifecycle.has_drained();
+        }
+    }
+
     fn start_over(&mut self) {
         let effects = self.rooms.start_over(self.now());
         self.perform(effects);
@@ -226,7 +248,9 @@ impl Chat {
         self.probes.push(Box::pin(async move {
             let Ok(payload) = rpc::encode(&body) else { return (home, false) };
             let answer = bus.request(Outgoing { subject, reply: None, headers, payload }, deadline).await;
-            let is_alive = answer.is_ok_and(|answer| rpc::decode::<FromChat>(&answer.payload).is_ok());
+            let answer = answer.ok().and_then(|answer| rpc::decode::<FromChat>(&answer.payload).ok());
+            // One that leaves is not to be waited for.
+            let is_alive = answer.is_some_and(|said| said.answer != Answer::Leaving);
             (home, is_alive)
         }));
     }

@@ -213,11 +213,26 @@ impl Cluster {
         Duration::from_secs(self.node.settings.lifecycle.grace_secs.into())
     }
 
+    /// A server that runs alone hands over to others what it does. Where all end together, there is nobody to take it.
+    async fn hand_over(&self) {
+        if self.only.is_none() {
+            return;
+        }
+        let Settings { lifecycle, session, .. } = &*self.node.settings;
+        let most = self.grace() + Duration::from_secs((lifecycle.drain_secs + session.resume_secs).into());
+        for Running { kind, lifecycle } in self.running.values().filter(|running| running.kind != GATE) {
+            if !lifecycle.drain(most).await {
+                warn!(kind, "a server did not hand over all in time: what is left is found by its absence");
+            }
+        }
+    }
+
     /// Stops in order, each kind of server when the one before has ended. Nothing is left running afterwards.
     ///
     /// What clients were promised is kept unless a server needs more than its grace time, which is logged.
     pub async fn stop(self) {
         let grace = self.grace();
+        self.hand_over().await;
         stop_in_order(self.running.into_values().collect(), grace).await;
         if let Err(error) = self.node.bus.drain(DRAIN).await {
             warn!(%error, "the bus did not deliver all that it had accepted");

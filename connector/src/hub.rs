@@ -198,7 +198,7 @@ impl Hub {
             debug!(%chat, "message of an earlier run of a chat server ignored");
             return Ok(effects);
         }
-        if self.owners.is_alive(&chat) {
+        if self.owners.is_alive(&chat, incarnation) {
             info!(%chat, "a chat server is back");
             self.ask_elsewhere(now, &mut effects);
         }
@@ -206,13 +206,17 @@ impl Hub {
             Hearing::Gap | Hearing::NewRun => self.attach_all_of(&chat, now, &mut effects),
             Hearing::Next | Hearing::Old | Hearing::OldRun => {}
         }
+        if answer == Answer::Leaving && self.owners.leaves(&chat, incarnation) {
+            info!(%chat, "a chat server is about to end; its rooms are asked for at others");
+            self.ask_elsewhere(now, &mut effects);
+        }
         self.answer((&chat, hearing), answer, now, &mut effects);
         Ok(effects)
     }
 
     fn answer(&mut self, (chat, hearing): (&ServerId, Hearing), answer: Answer, now: Now, effects: &mut Vec<Effect>) {
         match answer {
-            Answer::Alive => {}
+            Answer::Alive | Answer::Leaving => {}
             // The chain says whether a record is to be applied, however it comes. A room that nobody here knows has
             // members in the log that we should have seen off: the room is opened to do so.
             Answer::Record { room, epoch, position, record } => {

@@ -7,6 +7,7 @@
 mod app;
 pub mod bodies;
 pub mod deliver;
+mod drain;
 pub mod hub;
 pub mod owners;
 pub mod room;

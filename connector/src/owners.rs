@@ -32,6 +32,8 @@ struct Pulse {
     /// The last heartbeat was sent, and neither answered nor counted as missed.
     waits: bool,
     is_down: bool,
+    /// The run of it that said that it leaves: nothing else that this says means that it is back.
+    left: Option<Incarnation>,
 }
 
 /// The last message heard of a chat server.
@@ -104,10 +106,22 @@ impl Owners {
         self.pulses.get_mut(chat).is_some_and(|pulse| std::mem::take(&mut pulse.waits) && pulse.miss())
     }
 
-    /// A chat server was heard. Returns whether it was down.
-    pub fn is_alive(&mut self, chat: &ServerId) -> bool {
+    /// A run of a chat server was heard. Returns whether it was down and is back.
+    pub fn is_alive(&mut self, chat: &ServerId, incarnation: Incarnation) -> bool {
         let pulse = self.pulses.entry(chat.clone()).or_default();
+        if pulse.left == Some(incarnation) {
+            pulse.waits = false;
+            return false;
+        }
         std::mem::take(pulse).is_down
+    }
+
+    /// A run of a chat server is about to end. Returns whether that is new.
+    pub fn leaves(&mut self, chat: &ServerId, incarnation: Incarnation) -> bool {
+        let pulse = self.pulses.entry(chat.clone()).or_default();
+        let is_new = pulse.left.replace(incarnation) != Some(incarnation);
+        pulse.is_down = true;
+        is_new
     }
 
     /// Nobody could be heard for a while: what was not answered meanwhile says nothing.
@@ -188,12 +202,12 @@ mod tests {
         let mut owners = owners();
         let home = lobby(&owners);
         assert!(!owners.beat());
-        all_but(&home).for_each(|id| assert!(!owners.is_alive(&id)));
+        all_but(&home).for_each(|id| assert!(!owners.is_alive(&id, Incarnation(1))));
         assert!(!owners.beat() && lobby(&owners) == home);
-        all_but(&home).for_each(|id| assert!(!owners.is_alive(&id)));
+        all_but(&home).for_each(|id| assert!(!owners.is_alive(&id, Incarnation(1))));
         assert!(owners.beat());
         assert_ne!(lobby(&owners), home);
-        assert!(owners.is_alive(&home));
+        assert!(owners.is_alive(&home, Incarnation(1)));
         assert_eq!(lobby(&owners), home);
     }
 
@@ -204,6 +218,17 @@ mod tests {
         assert!(!owners.is_deaf(&chat(1)) && !owners.is_deaf(&chat(1)), "each heartbeat counts once");
         assert!(!owners.beat() || !owners.is_down(&chat(1)));
         assert!(owners.is_deaf(&chat(1)) && owners.is_down(&chat(1)));
+    }
+
+    #[test]
+    fn who_leaves_is_down_until_another_run_is_heard() {
+        let mut owners = owners();
+        let home = lobby(&owners);
+        assert!(owners.leaves(&home, Incarnation(1)) && !owners.leaves(&home, Incarnation(1)));
+        assert!(!owners.is_alive(&home, Incarnation(1)));
+        assert_ne!(lobby(&owners), home);
+        assert!(owners.is_alive(&home, Incarnation(2)));
+        assert_eq!(lobby(&owners), home);
     }
 
     #[test]

@@ -5,10 +5,11 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
+use rand::seq::IndexedRandom;
 use shared::bus::{self, Message, Outgoing, Subscription};
 use shared::clock;
 use shared::config::Server;
-use shared::frontend::{self, KickReason, Options, Outbox, routes};
+use shared::frontend::{self, Ending, KickReason, Options, Outbox, routes};
 use shared::ids::{RoomId, ServerId};
 use shared::node::Node;
 use shared::rpc::messages::Pong;
@@ -23,6 +24,7 @@ use wire::Dictionary;
 
 use crate::app::{Command, Handlers};
 use crate::deliver;
+use crate::drain::Drain;
 use crate::hub::{Effect, Hub, Limits, Now};
 use crate::owners::Owners;
 use crate::room::{Common, Push};
@@ -58,6 +60,8 @@ pub struct Connector {
     view: String,
     started: Instant,
     stopping: bool,
+    /// Its clients are sent elsewhere.
+    drain: Option<Drain>,
 }
 
 struct Client {
@@ -106,6 +110,7 @@ impl Connector {
             view: node.roster.now().view_hash(),
             started: Instant::now(),
             stopping: false,
+            drain: None,
             id,
             node,
         }
@@ -119,6 +124,9 @@ impl Connector {
         let mut generation = connection.borrow_and_update().generation;
         let stopping = self.node.lifecycle.stopping();
         tokio::pin!(stopping);
+        let draining = self.node.lifecycle.draining();
+        tokio::pin!(draining);
+        let mut drained = false;
         let mut batch = Vec::with_capacity(BATCH);
         loop {
             tokio::select! {
@@ -126,6 +134,10 @@ impl Connector {
                     self.stopping = true;
                     let effects = self.hub.stop(self.now());
                     self.perform(effects);
+                }
+                () = &mut draining, if !drained => {
+                    drained = true;
+                    self.drain();
                 }
                 count = asked.recv_many(&mut batch, BATCH) => {
                     if count == 0 {
@@ -140,6 +152,7 @@ impl Connector {
                 _ = tick.tick() => {
                     let effects = self.hub.tick(self.now());
                     self.perform(effects);
+                    self.go_on_draining();
                     if self.stopping && self.has_finished() {
                         break;
                     }
@@ -162,6 +175,35 @@ impl Connector {
             }
         }
         info!(server = %self.id, "connector stopped");
+    }
+
+    /// Sends the clients elsewhere, some at a time: gates send nobody here from now on.
+    fn drain(&mut self) {
+        let window = Duration::from_secs(self.node.settings.lifecycle.drain_secs.into());
+        if window.is_zero() {
+            return self.node.lifecycle.has_drained();
+        }
+        info!(server = %self.id, clients = self.clients.len(), ?window, "connector sends its clients elsewhere");
+        let gates_know = self.node.settings.rpc.heartbeat() * 2;
+        self.drain = Some(Drain::new(self.started.elapsed(), gates_know, window));
+    }
+
+    /// Closes as many connections as it is time for. Their sessions are kept as those whose connections broke, for the clients to
+    /// come back through other connectors unnoticed.
+    fn go_on_draining(&mut self) {
+        let Some(drain) = &mut self.drain else { return };
+        let open: Vec<u64> =
+            self.clients.iter().filter(|(_, client)| !client.outbox.is_closing()).map(|(s, _)| *s).collect();
+        let due = drain.due(self.started.elapsed(), open.len());
+        for session in open.sample(&mut rand::rng(), due) {
+            if let Some(client) = self.clients.get(session) {
+                // A plain close, no kick: clients that reconnect by themselves shall do so.
+                client.outbox.close();
+            }
+        }
+        if self.clients.is_empty() && self.hub.is_settled() {
+            self.node.lifecycle.has_drained();
+        }
     }
 
     /// Whether all that was accepted is answered, every client is seen off, and their rooms know it.
@@ -192,6 +234,7 @@ impl Connector {
             }
             Command::Closed { session, ending } => {
                 self.clients.remove(&session);
+                let ending = if self.drain.is_some() { Ending::Lost } else { ending };
                 let effects = self.hub.close(session, ending, now);
                 self.perform(effects);
             }
@@ -225,7 +268,8 @@ impl Connector {
     /// A gate asks whether to send users here.
     fn pong(&self, message: &Message) {
         let Some(reply) = message.reply.clone() else { return };
-        let accepting = !self.stopping && self.clients.len() < self.node.settings.frontend.max_connections;
+        let accepting =
+            !self.stopping && self.drain.is_none() && self.clients.len() < self.node.settings.frontend.max_connections;
         match rpc::encode(&Pong { v: rpc::VERSION, accepting }) {
             Ok(body) => self.publish(reply, None, ("pong", None), body),
             Err(error) => warn!(server = %self.id, %error, "a gate could not be answered"),

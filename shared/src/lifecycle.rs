@@ -6,13 +6,16 @@ use std::time::Duration;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-/// The tasks of one server, and the two signals that end them.
+/// The tasks of one server, and the signals that end them.
 ///
-/// `stopping` asks for an orderly end: stop taking new work, finish what is accepted. `killed` comes when the grace time
-/// is over: end at once. Clones speak of the same tasks.
+/// `draining` asks a server to hand over to others what it does, while it goes on working. `stopping` asks for an orderly end:
+/// stop taking new work, finish what is accepted. `killed` comes when the grace time is over: end at once. Clones speak of the
+/// same tasks.
 #[derive(Debug, Clone, Default)]
 pub struct Lifecycle {
     tracker: TaskTracker,
+    drain: CancellationToken,
+    drained: CancellationToken,
     soft: CancellationToken,
     hard: CancellationToken,
 }
@@ -33,6 +36,22 @@ impl Lifecycle {
                 () = task => {}
             }
         }));
+    }
+
+    /// Completes when the server is to hand over what it does to others.
+    pub fn draining(&self) -> impl Future<Output = ()> + Send + 'static {
+        self.drain.clone().cancelled_owned()
+    }
+
+    /// The server has handed over all that it did.
+    pub fn has_drained(&self) {
+        self.drained.cancel();
+    }
+
+    /// Asks the server to hand over, and waits until it has, at most so long. Returns whether it has.
+    pub async fn drain(&self, most: Duration) -> bool {
+        self.drain.cancel();
+        tokio::time::timeout(most, self.drained.cancelled()).await.is_ok()
     }
 
     /// Completes when an orderly end was asked for.

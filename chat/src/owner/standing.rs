@@ -42,6 +42,26 @@ impl Owner {
         }
     }
 
+    /// This server is about to end: what is in flight is finished, then the room is another's.
+    pub fn retire(&mut self, acts: &mut Vec<Act>) {
+        self.is_retiring = true;
+        self.stands_in = true;
+        self.is_permitted = false;
+        self.let_go_if_idle(acts);
+    }
+
+    /// Gives up, unless something is in flight.
+    pub(super) fn let_go_if_idle(&mut self, acts: &mut Vec<Act>) {
+        let is_idle = match &self.phase {
+            Phase::Idle => true,
+            Phase::Active(active) => !active.is_busy(),
+            Phase::Reading | Phase::Walking { .. } => false,
+        };
+        if is_idle {
+            self.give_up(acts);
+        }
+    }
+
     /// The room is another's: whoever waits or follows is sent there. What is in flight ends without consequences here.
     pub fn give_up(&mut self, acts: &mut Vec<Act>) {
         self.is_permitted = false;

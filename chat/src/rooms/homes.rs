@@ -63,6 +63,9 @@ impl Rooms {
 
     /// Goes on, or lets go, in the rooms of others: for as long as their homes are down.
     pub(super) fn look_at_stand_ins(&mut self, now: Now) {
+        if self.is_leaving {
+            return;
+        }
         for room in self.stand_ins.iter().cloned().collect::<Vec<_>>() {
             let home = self.home(&room);
             let verdict = match &home {

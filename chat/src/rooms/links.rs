@@ -71,7 +71,8 @@ impl Rooms {
 
     /// Who probes is no connector: nothing is numbered for it.
     pub(super) fn answer_probe(&mut self, from: ServerId, reply: Option<String>, trace: Trace) {
-        self.send_numbered(0, (from, reply, trace), &Answer::Alive);
+        let answer = if self.is_leaving { Answer::Leaving } else { Answer::Alive };
+        self.send_numbered(0, (from, reply, trace), &answer);
     }
 
     pub(super) fn answer(&mut self, asker: Asker, answer: &Answer) {

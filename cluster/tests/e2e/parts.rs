@@ -28,6 +28,7 @@ impl Parts {
         settings.rpc.request_ms = 1_500;
         settings.rpc.repeat_ms = 200;
         settings.rpc.heartbeat_ms = 100;
+        settings.lifecycle.drain_secs = 0;
         Self { nats, servers: servers(), settings, log }
     }
 

@@ -120,6 +120,7 @@ fn ranges(settings: &Settings) -> Vec<(&'static str, u64, RangeInclusive<u64>)> 
         nats.reconnect_max_ms in 1..=600_000,
         nats.publish_queue in 1..=MAX_QUEUE,
         lifecycle.grace_secs in 1..=HOUR_SECS,
+        lifecycle.drain_secs in 0..=HOUR_SECS,
     }
     .into()
 }

@@ -172,6 +172,9 @@ section! {
     LifecycleSettings {
         /// Seconds that a server has to finish what it accepted before it is ended.
         grace_secs: u32 = 10,
+        /// Seconds over which a connector that runs alone sends its clients elsewhere before it ends; 0: it ends at
+        /// once.
+        drain_secs: u32 = 5,
     }
 }
 

@@ -97,6 +97,11 @@ impl Outbox {
         self.0.changed.notify_one();
     }
 
+    /// Whether it takes nothing any more.
+    pub fn is_closing(&self) -> bool {
+        self.queue().closing
+    }
+
     /// Completes when [`Outbox::next`] may have something new to say.
     pub(super) async fn changed(&self) {
         self.0.changed.notified().await;

@@ -180,6 +180,8 @@ pub enum Answer {
     Unavailable { room: RoomId, because: Unavailable },
     /// The answer to a heartbeat.
     Alive,
+    /// The same from a server that is about to end, and what it tells without being asked: its rooms are others' from now on.
+    Leaving,
 }
 
 /// What a connector gets that attaches.
@@ -248,6 +250,7 @@ impl Answer {
             Self::NotOwner { .. } => "not_owner",
             Self::Unavailable { .. } => "unavailable",
             Self::Alive => "alive",
+            Self::Leaving => "leaving",
         }
     }
 
@@ -259,7 +262,7 @@ impl Answer {
             | Self::History { room, .. }
             | Self::NotOwner { room }
             | Self::Unavailable { room, .. } => Some(room),
-            Self::Alive => None,
+            Self::Alive | Self::Leaving => None,
         }
     }
 }

@@ -172,6 +172,7 @@ fn answers() -> Vec<(&'static str, Sample)> {
         ("unavailable-full", answered(Answer::Unavailable { room: room(), because: Unavailable::LogFull })),
         ("unavailable-away", answered(Answer::Unavailable { room: room(), because: Unavailable::LogAway })),
         ("alive", answered(Answer::Alive)),
+        ("leaving", answered(Answer::Leaving)),
     ]
 }
 
