@@ -41,11 +41,21 @@ struct Gap<'a> {
     epoch: Epoch,
 }
 
+/// How many are here.
+#[derive(Serialize)]
+struct Total<'a> {
+    route: &'a str,
+    rid: &'a RoomId,
+    total: usize,
+    names: bool,
+}
+
 #[derive(Serialize)]
 struct Entered<'a> {
     code: u16,
     users: &'a [Name],
     total: usize,
+    names: bool,
     rid: &'a RoomId,
     seq: u64,
     time: u64,
@@ -73,6 +83,18 @@ struct History<'a> {
     complete: bool,
     #[serde(skip_serializing_if = "Option::is_none")]
     cursor: Option<u64>,
+}
+
+#[derive(Serialize)]
+struct Members<'a> {
+    code: u16,
+    rid: &'a RoomId,
+    users: &'a [Name],
+    total: usize,
+    seq: u64,
+    time: u64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    cursor: Option<&'a Name>,
 }
 
 /// A message in an answer.
@@ -125,6 +147,10 @@ pub fn push(room: &RoomId, push: &Push, dictionary: Option<&Dictionary>) -> Opti
             let body = Gap { route: routes::ON_GAP, rid: room, from: *from, to: *to, epoch: *epoch };
             frontend::push(routes::ON_GAP, &body, dictionary)
         }
+        Push::Members { total, names } => {
+            let body = Total { route: routes::ON_MEMBERS, rid: room, total: *total, names: *names };
+            frontend::push(routes::ON_MEMBERS, &body, dictionary)
+        }
     }
 }
 
@@ -152,6 +178,7 @@ fn answer_of_room(id: u32, room: &RoomId, reply: &Reply) -> Bytes {
             let (epoch, complete, cursor) = (*epoch, *complete, *cursor);
             frontend::response(id, &History { code: 200, rid: room, epoch, messages, complete, cursor })
         }
+        Reply::Members(members) => frontend::response(id, &self::members(room, members)),
         Reply::Sent { seq, time } => frontend::response(id, &Sent { code: 200, seq: *seq, time: *time }),
         Reply::Left => frontend::response(id, &Done { code: 200 }),
         Reply::Refused { refusal, enter } => refused(id, *refusal, *enter),
@@ -172,7 +199,7 @@ fn answer_of_room(id: u32, room: &RoomId, reply: &Reply) -> Bytes {
 }
 
 fn entered<'a>(room: &'a RoomId, entered: &'a room::Entered) -> Entered<'a> {
-    let room::Entered { users, seq, time, epoch, token, missed } = entered;
+    let room::Entered { users, total, names, seq, time, epoch, token, missed } = entered;
     let taken = missed.iter().flat_map(|missed| &missed.messages).map(Said::json_size).sum();
     let missed = missed.as_ref().map(|Missed { messages, cursor, recovered }| CameBack {
         missed: messages.iter().map(Message::from).collect(),
@@ -181,8 +208,9 @@ fn entered<'a>(room: &'a RoomId, entered: &'a room::Entered) -> Entered<'a> {
     });
     Entered {
         code: 200,
-        users: users.get(..first_page(users, USERS_BYTES.saturating_sub(taken))).unwrap_or(users),
-        total: users.len(),
+        users: first_page(users, USERS_BYTES.saturating_sub(taken)),
+        total: *total,
+        names: *names,
         rid: room,
         seq: *seq,
         time: *time,
@@ -192,14 +220,23 @@ fn entered<'a>(room: &'a RoomId, entered: &'a room::Entered) -> Entered<'a> {
     }
 }
 
-/// How many names fit into so many bytes.
-fn first_page(users: &[Name], most: usize) -> usize {
+fn members<'a>(room: &'a RoomId, members: &'a room::Members) -> Members<'a> {
+    let room::Members { users, more, total, seq, time } = members;
+    let page = first_page(users, USERS_BYTES);
+    let more = *more || page.len() < users.len();
+    let cursor = page.last().filter(|_| more);
+    Members { code: 200, rid: room, users: page, total: *total, seq: *seq, time: *time, cursor }
+}
+
+/// The first names, as many as fit into so many bytes.
+fn first_page(users: &[Name], most: usize) -> &[Name] {
     let mut bytes = 0;
     let fits = |name: &&Name| {
         bytes += wire::json_len(name.as_str()) + 3;
         bytes <= most
     };
-    users.iter().take_while(fits).count()
+    let count = users.iter().take_while(fits).count();
+    users.get(..count).unwrap_or(users)
 }
 
 fn refused(id: u32, refusal: Refusal, enter: bool) -> Bytes {
@@ -264,7 +301,9 @@ mod tests {
 
     fn entered(users: Vec<Name>, missed: Option<Missed>) -> Told {
         let (seq, time, epoch, token) = (u64::MAX, u64::MAX, Epoch(u64::MAX), Token::new(7));
-        Told::Room(room(), Reply::Entered(Box::new(room::Entered { users, seq, time, epoch, token, missed })))
+        let (total, names) = (users.len(), true);
+        let entered = room::Entered { users, total, names, seq, time, epoch, token, missed };
+        Told::Room(room(), Reply::Entered(Box::new(entered)))
     }
 
     fn many() -> Vec<Name> {
@@ -303,6 +342,37 @@ mod tests {
         let wanted = json!({"code": 200, "rid": "lobby", "epoch": 5, "complete": true,
             "messages": [{"msg": "hi", "from": "ann", "target": "*", "seq": 2001, "time": 9}]});
         assert_eq!(body(&answer(1, &told)), wanted);
+    }
+
+    #[test]
+    fn a_page_of_members_says_where_the_next_begins() {
+        let told = |more| {
+            let users = vec![name("ann"), name("bob")];
+            Told::Room(room(), Reply::Members(room::Members { users, more, total: 9, seq: 2_999, time: 7 }))
+        };
+        let mut wanted =
+            json!({"code": 200, "rid": "lobby", "users": ["ann", "bob"], "total": 9, "seq": 2999, "time": 7});
+        assert_eq!(body(&answer(1, &told(false))), wanted);
+        wanted["cursor"] = json!("bob");
+        assert_eq!(body(&answer(1, &told(true))), wanted);
+    }
+
+    #[test]
+    fn names_that_do_not_fit_are_on_the_next_page() {
+        let members = room::Members { users: many(), more: false, total: 1_000, seq: u64::MAX, time: u64::MAX };
+        let framed = answer(1, &Told::Room(room(), Reply::Members(members)));
+        assert!(framed.len() <= wire::MAX_JSON_TO_CLIENT);
+        let body = body(&framed);
+        let users = body["users"].as_array().unwrap();
+        assert!((50..1_000).contains(&users.len()));
+        assert_eq!(Some(&body["cursor"]), users.last());
+    }
+
+    #[test]
+    fn a_total_says_whether_names_are_told() {
+        let total = Push::Members { total: 501, names: false };
+        let wanted = json!({"route": "onMembers", "rid": "lobby", "total": 501, "names": false});
+        assert_eq!(body(&push(&room(), &total, None).unwrap()), wanted);
     }
 
     #[test]

@@ -13,7 +13,7 @@ use shared::rpc::messages::{Answer, FromChat, FromConnector, Item, Question};
 use shared::rpc::{self, RpcError};
 use tracing::{debug, error, info};
 
-use crate::bodies::{Enter, History};
+use crate::bodies::{Enter, History, Members};
 use crate::owners::{Hearing, Owners};
 use crate::room::proposer::{Ask, Entering};
 use crate::room::{Act, Common, Context, Room};
@@ -138,6 +138,7 @@ impl Hub {
             Request::Enter(body) => self.enter(&body, ask, now, &mut effects),
             Request::Send(body) => self.send(&body, ask, now, &mut effects),
             Request::History(body) => self.history(&body, ask, now, &mut effects),
+            Request::Members(body) => self.members(&body, ask, now, &mut effects),
             Request::Leave => self.leave(ask, now, &mut effects),
         };
         if let Err(told) = done {
@@ -171,9 +172,20 @@ impl Hub {
 
     fn history(&mut self, body: &[u8], ask: Ask, now: Now, effects: &mut Vec<Effect>) -> Result<(), Told> {
         let History { span, limit } = History::read(body).map_err(|error| Told::Bad { error, enter: false })?;
-        let room = self.sessions.get(&ask.session).and_then(|session| session.room.clone()).ok_or(Told::NotInRoom)?;
+        let room = self.room_of(ask.session).ok_or(Told::NotInRoom)?;
         self.in_room(&room, now, effects, |room, cx| room.history(span, limit, ask, cx));
         Ok(())
+    }
+
+    fn members(&mut self, body: &[u8], ask: Ask, now: Now, effects: &mut Vec<Effect>) -> Result<(), Told> {
+        let Members { after, limit } = Members::read(body).map_err(|error| Told::Bad { error, enter: false })?;
+        let room = self.room_of(ask.session).ok_or(Told::NotInRoom)?;
+        self.in_room(&room, now, effects, |room, cx| room.members(after.as_ref(), limit.into(), ask, cx));
+        Ok(())
+    }
+
+    fn room_of(&self, session: u64) -> Option<RoomId> {
+        self.sessions.get(&session)?.room.clone()
     }
 
     fn leave(&mut self, ask: Ask, now: Now, effects: &mut Vec<Effect>) -> Result<(), Told> {

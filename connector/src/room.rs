@@ -5,6 +5,9 @@
 
 mod apply;
 mod attached;
+mod crowd;
+mod locals;
+mod members;
 pub mod proposer;
 mod reading;
 mod sessions;
@@ -19,9 +22,12 @@ use shared::record::{Epoch, Position, Record, Refusal};
 use shared::room::RoomState;
 use shared::rpc::messages::{Item, Page, Place, Question, Unavailable};
 
+use crowd::Crowd;
+use locals::Locals;
 use proposer::{Ask, Proposer, Wanted};
 use reading::Reading;
 
+pub use members::Members;
 pub use reading::Missed;
 
 /// Milliseconds until an owner that refused, or was not there, is asked again, at least; half as many more at random.
@@ -42,6 +48,8 @@ pub struct Common {
     pub resume_ms: u64,
     /// Requests that may wait for a room.
     pub max_waiting: usize,
+    /// Members of a room above which it is large: how many they are is told, and not each coming and going.
+    pub large_members: usize,
     /// What is counted.
     pub metrics: Arc<Metrics>,
 }
@@ -57,6 +65,8 @@ pub enum Push {
     Leave { name: Name },
     /// All up to `from` was told; what is up to `to`, a `seq` of this epoch, will not be.
     Gap { from: u64, to: u64, epoch: Epoch },
+    /// How many are here; `names` says whether each coming and going is told from now on.
+    Members { total: usize, names: bool },
 }
 
 /// What a client's request is answered.
@@ -68,6 +78,8 @@ pub enum Reply {
     Sent { seq: u64, time: u64 },
     /// Messages of the room.
     History { epoch: Epoch, page: Page },
+    /// Names of the room's members.
+    Members(Members),
     /// The session is in no room.
     Left,
     /// The owner refused. `enter` says whether the request was one to enter.
@@ -81,8 +93,12 @@ pub enum Reply {
 /// How a session finds its room.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Entered {
-    /// Who is here.
+    /// Who is here: the first ones, in a large room.
     pub users: Vec<Name>,
+    /// How many are here.
+    pub total: usize,
+    /// Whether each coming and going is told.
+    pub names: bool,
     /// All up to here is in `users` and `missed`; what comes later is told.
     pub seq: u64,
     /// When that was, in Unix milliseconds.
@@ -141,10 +157,10 @@ pub struct Room {
     id: RoomId,
     at: Place,
     state: RoomState,
-    /// Names that local sessions believe to be here.
-    told: BTreeSet<Name>,
+    /// Who is here for all that local sessions were told.
+    crowd: Crowd,
     settle_at: Option<u64>,
-    locals: BTreeMap<u64, Local>,
+    locals: Locals,
     /// Sessions whose connection broke, and until when they are kept.
     held: BTreeMap<u64, u64>,
     /// Sessions that the log lost, on their way back: for all that anybody here was told, they never went.
@@ -155,17 +171,6 @@ pub struct Room {
     attach: Attach,
     empty_since: u64,
     trouble: Option<Unavailable>,
-}
-
-/// A local session, as this connector wants it to be.
-#[derive(Debug)]
-struct Local {
-    name: Name,
-    token: Token,
-    /// The session wants to be here; false while its leave is pending.
-    wanted: bool,
-    /// The client was told that it is here, and hears what happens.
-    hears: bool,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -186,9 +191,9 @@ impl Room {
             id,
             at: Place::default(),
             state: RoomState::default(),
-            told: BTreeSet::new(),
+            crowd: Crowd::new(common.large_members),
             settle_at: None,
-            locals: BTreeMap::new(),
+            locals: Locals::default(),
             held: BTreeMap::new(),
             returning: BTreeSet::new(),
             readings: Vec::new(),
@@ -260,6 +265,7 @@ impl Room {
             self.close(session, cx);
         }
         self.settle(cx);
+        self.tick_crowd(cx);
         self.go_on(cx);
         if !self.locals.is_empty() || !self.proposer.is_idle() {
             self.empty_since = cx.now;
@@ -279,7 +285,8 @@ impl Room {
 
     /// Whether nothing is asked, and nothing is to be told later.
     pub fn is_settled(&self) -> bool {
-        let waits = self.settle_at.is_some() || !self.held.is_empty() || !self.readings.is_empty();
+        let told_later = self.settle_at.is_some() || self.crowd.waits();
+        let waits = told_later || !self.held.is_empty() || !self.readings.is_empty();
         self.attach == Attach::Done && self.proposer.is_idle() && !waits
     }
 
@@ -342,7 +349,7 @@ impl Room {
         let wanted = self.locals.get(&session).is_some_and(|local| local.wanted);
         match self.locals.get(&session) {
             Some(local) if wanted && !in_log && !coming => {
-                self.proposer.rejoin(session, local.name.clone(), local.token.membership());
+                self.proposer.rejoin(session, local.name().clone(), local.token.membership());
             }
             _ if !wanted && (in_log || coming) => self.proposer.leave(session, common.incarnation),
             Some(local) if !wanted && !local.hears => {
@@ -352,11 +359,9 @@ impl Room {
         }
     }
 
-    /// Sessions that hear what happens, but for those of a name: nobody is told of its own coming and going, nor of who
-    /// got its name.
-    fn hearing(&self, but: Option<&Name>) -> Vec<u64> {
-        let hears = |(number, local): (&u64, &Local)| (local.hears && Some(&local.name) != but).then_some(*number);
-        self.locals.iter().filter_map(hears).collect()
+    /// Sessions that hear what happens.
+    fn hearing(&self) -> Vec<u64> {
+        self.locals.iter().filter(|(_, local)| local.hears).map(|(number, _)| *number).collect()
     }
 
     /// A session is in. One that comes back is told first what it missed.
@@ -376,10 +381,12 @@ impl Room {
             cx.acts.push(Act::NotEntered(number));
             return cx.acts.push(Act::Answer(ask, Reply::Unknown { enter: true, because: None }));
         };
+        let (total, names) = (self.crowd.total(), self.crowd.tells_names());
         local.hears = local.wanted;
+        local.knows_names = names;
         let (token, epoch) = (local.token, self.at.epoch);
-        let users = self.told.iter().cloned().collect();
-        let entered = Box::new(Entered { users, seq, time, epoch, token, missed });
+        let (users, _) = self.crowd.page(None, cx.common.large_members);
+        let entered = Box::new(Entered { users, total, names, seq, time, epoch, token, missed });
         // In this order: who reads the answer may at once send what only those may who are in.
         cx.acts.push(Act::Entered(number));
         cx.acts.push(Act::Answer(ask, Reply::Entered(entered)));

@@ -92,6 +92,7 @@ impl Connector {
             resume_ms: u64::from(settings.session.resume_secs) * 1_000,
             linger_ms: u64::from(settings.room.linger_secs) * 1_000,
             max_waiting: settings.room.max_waiting,
+            large_members: settings.room.large_members,
             metrics: node.metrics.clone(),
         };
         let limits =

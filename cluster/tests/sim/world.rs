@@ -174,6 +174,7 @@ impl World {
             linger_ms: 1_000,
             resume_ms: 1_500,
             max_waiting: 100,
+            large_members: 500,
             metrics: self.metrics.clone(),
         };
         let limits = Limits { max_in_flight: 50, request_ms: 2_000 };

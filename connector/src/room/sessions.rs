@@ -5,7 +5,7 @@ use shared::membership::Token;
 use shared::rpc::messages::{Claim, Item};
 
 use super::proposer::{Ask, Wanted};
-use super::{Act, Context, Local, Reply, Room};
+use super::{Act, Context, Reply, Room};
 
 impl Room {
     /// A session wants to enter under a name; `ask.entering` says with which token.
@@ -20,16 +20,15 @@ impl Room {
             cx.acts.push(Act::NotEntered(session));
             return;
         }
-        let local = Local { name, token: entering.token, wanted: true, hears: false };
-        self.locals.entry(session).or_insert(local).wanted = true;
+        self.locals.want(session, name, entering.token);
         self.go_on(cx);
     }
 
     /// A newcomer has the name of a session that is only kept for its client to come back: that one goes.
     pub(super) fn make_way(&mut self, name: &Name, token: Token, cx: &mut Context<'_>) {
-        let in_the_way =
-            |number: &&u64| self.locals.get(number).is_some_and(|local| local.name == *name && local.token != token);
-        for number in self.held.keys().filter(in_the_way).copied().collect::<Vec<_>>() {
+        let named =
+            self.locals.named(name).filter(|(number, local)| local.token != token && self.held.contains_key(number));
+        for number in named.map(|(number, _)| number).collect::<Vec<_>>() {
             self.close(number, cx);
         }
     }
