@@ -87,7 +87,7 @@ impl Room {
             self.returning.remove(&number);
         }
         let news = self.crowd.insert(name, cx.now);
-        self.tell_crowd(news, cx);
+        self.tell_crowd(news, Some(name), cx);
     }
 
     /// A member goes on through another session; nobody is told but the one that it left behind.
@@ -116,7 +116,7 @@ impl Room {
         }
         if !self.is_returning(name) {
             let news = self.crowd.remove(name);
-            self.tell_crowd(news, cx);
+            self.tell_crowd(news, Some(name), cx);
         }
     }
 

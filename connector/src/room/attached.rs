@@ -49,7 +49,8 @@ impl Room {
         self.settle_at = None;
         let here: BTreeSet<Name> = self.state.members().keys().chain(self.names_returning()).cloned().collect();
         let news = self.crowd.replace(here, cx.now);
-        self.tell_crowd(news, cx);
+        // Also of itself: one that was answered while its own joining could not be seen did not find itself among the names.
+        self.tell_crowd(news, None, cx);
     }
 
     /// Applies the records of an answer; false if they did not lead to where the owner is.

@@ -5,6 +5,7 @@ use shared::record::Refusal;
 
 use super::apply::push_to;
 use super::crowd::News;
+use super::locals::Local;
 use super::proposer::Ask;
 use super::{Act, Context, Push, Reply, Room};
 
@@ -39,16 +40,21 @@ impl Room {
     /// Tells of a large room what changed since it was told last, when it is time.
     pub(super) fn tick_crowd(&mut self, cx: &mut Context<'_>) {
         let news = self.crowd.tick(cx.now);
-        self.tell_crowd(news, cx);
+        self.tell_crowd(news, None, cx);
     }
 
-    /// Tells the sessions what changed. Names are for those who know all others: nobody is told that somebody went of whom
-    /// it never heard, nor of its own coming and going.
-    pub(super) fn tell_crowd(&mut self, news: impl IntoIterator<Item = News>, cx: &mut Context<'_>) {
+    /// Tells the sessions what changed: names for those who know all others. `mover` came or went just now: nobody is told
+    /// of its own coming and going, nor of who got its name.
+    pub(super) fn tell_crowd(
+        &mut self,
+        news: impl IntoIterator<Item = News>,
+        mover: Option<&Name>,
+        cx: &mut Context<'_>,
+    ) {
         for news in news {
             match news {
-                News::Came(name) => push_to(self.knowing_names(&name), Push::Add { name }, cx),
-                News::Went(name) => push_to(self.knowing_names(&name), Push::Leave { name }, cx),
+                News::Came(name) => push_to(self.knowing_names(mover, &name), Push::Add { name }, cx),
+                News::Went(name) => push_to(self.knowing_names(mover, &name), Push::Leave { name }, cx),
                 News::Total { names } => self.tell_total(names, cx),
             }
         }
@@ -62,10 +68,11 @@ impl Room {
         }
     }
 
-    /// Sessions that are told of this name.
-    fn knowing_names(&self, but: &Name) -> Vec<u64> {
-        let knowing = self.locals.iter().filter(|(_, local)| local.hears && local.knows_names && local.name() != but);
-        knowing.map(|(number, _)| *number).collect()
+    /// Sessions that are to be told of this name.
+    fn knowing_names(&self, mover: Option<&Name>, name: &Name) -> Vec<u64> {
+        let but = mover.filter(|mover| *mover == name);
+        let told = |local: &Local| local.hears && local.knows_names && Some(local.name()) != but;
+        self.locals.iter().filter(|(_, local)| told(local)).map(|(number, _)| *number).collect()
     }
 }
 
