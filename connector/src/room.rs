@@ -25,7 +25,7 @@ use shared::rpc::messages::{Item, Page, Place, Question, Unavailable};
 use crowd::Crowd;
 use locals::Locals;
 use proposer::{Ask, Proposer, Wanted};
-use reading::Reading;
+use reading::Readings;
 
 pub use members::Members;
 pub use reading::Missed;
@@ -165,8 +165,7 @@ pub struct Room {
     held: BTreeMap<u64, u64>,
     /// Sessions that the log lost, on their way back: for all that anybody here was told, they never went.
     returning: BTreeSet<u64>,
-    readings: Vec<Reading>,
-    reading_number: u64,
+    readings: Readings,
     proposer: Proposer,
     attach: Attach,
     empty_since: u64,
@@ -196,8 +195,7 @@ impl Room {
             locals: Locals::default(),
             held: BTreeMap::new(),
             returning: BTreeSet::new(),
-            readings: Vec::new(),
-            reading_number: 0,
+            readings: Readings::default(),
             proposer: Proposer::new(common.incarnation, common.max_waiting),
             attach: Attach::Wanted(0),
             empty_since: now,
@@ -292,7 +290,7 @@ impl Room {
 
     /// Asks what is to be asked now.
     fn go_on(&mut self, cx: &mut Context<'_>) {
-        let repeat_at = cx.now + cx.common.repeat_ms + cx.jitter;
+        let repeat_at = repeat_at(cx);
         self.ask_readings(repeat_at, cx);
         let room = &self.id;
         match self.attach {
@@ -391,6 +389,11 @@ impl Room {
         cx.acts.push(Act::Entered(number));
         cx.acts.push(Act::Answer(ask, Reply::Entered(entered)));
     }
+}
+
+/// When a question that is asked now is asked again.
+fn repeat_at(cx: &Context<'_>) -> u64 {
+    cx.now + cx.common.repeat_ms + cx.jitter
 }
 
 /// The cluster-wide id of a session of this run.
