@@ -153,6 +153,9 @@ impl Crowd {
 
 #[cfg(test)]
 mod tests {
+    use proptest::collection::{btree_set, vec};
+    use proptest::prelude::*;
+
     use super::*;
 
     fn name(number: usize) -> Name {
@@ -226,5 +229,47 @@ mod tests {
         crowd.remove(&name(3));
         assert_eq!(crowd.page(Some(&name(3)), 6), (names(4..10).into_iter().collect(), false));
         assert_eq!(crowd.page(Some(&name(9)), 6), (vec![], false));
+    }
+
+    /// What happens to a crowd of at most twenty.
+    #[derive(Debug, Clone)]
+    enum Change {
+        Insert(usize),
+        Remove(usize),
+        Replace(BTreeSet<usize>),
+    }
+
+    fn changes() -> impl Strategy<Value = Vec<Change>> {
+        let one = prop_oneof![
+            8 => (0..20_usize).prop_map(Change::Insert),
+            8 => (0..20_usize).prop_map(Change::Remove),
+            1 => btree_set(0..20_usize, 0..20).prop_map(Change::Replace),
+        ];
+        vec(one, 0..200)
+    }
+
+    proptest! {
+        /// Who heard everything from the beginning knows exactly who is here whenever names are told; nobody comes twice.
+        #[test]
+        fn what_is_told_adds_up(changes in changes()) {
+            let mut crowd = Crowd::new(10);
+            let mut known = BTreeSet::new();
+            for change in changes {
+                let news = match change {
+                    Change::Insert(number) => crowd.insert(&name(number), 0),
+                    Change::Remove(number) => crowd.remove(&name(number)),
+                    Change::Replace(numbers) => crowd.replace(names(numbers), 0),
+                };
+                for news in news {
+                    match news {
+                        News::Came(name) => prop_assert!(known.insert(name)),
+                        News::Went(name) => prop_assert!(known.remove(&name)),
+                        News::Total { names } => prop_assert_eq!(names, crowd.tells_names()),
+                    }
+                }
+                prop_assert!(!crowd.tells_names() || known == crowd.here);
+                prop_assert_eq!(crowd.tells_names(), crowd.total() <= if crowd.tells_names() { 10 } else { 9 });
+            }
+        }
     }
 }
