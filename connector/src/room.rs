@@ -361,34 +361,6 @@ impl Room {
     fn hearing(&self) -> Vec<u64> {
         self.locals.iter().filter(|(_, local)| local.hears).map(|(number, _)| *number).collect()
     }
-
-    /// A session is in. One that comes back is told first what it missed.
-    fn entered(&mut self, ask: Ask, when: When, cx: &mut Context<'_>) {
-        let came_back = ask.entering.filter(|entering| entering.comes_back);
-        match came_back.map(|entering| entering.since) {
-            None => self.welcome(ask, when, None, cx),
-            Some(Some(since)) if since.epoch == self.at.epoch => self.read_missed(since.seq, ask, cx),
-            Some(_) => self.welcome(ask, when, Some(Missed::default()), cx),
-        }
-    }
-
-    /// From now on a session hears what happens; it is told with whom it is here.
-    fn welcome(&mut self, ask: Ask, When { seq, time }: When, missed: Option<Missed>, cx: &mut Context<'_>) {
-        let number = ask.session;
-        let Some(local) = self.locals.get_mut(&number) else {
-            cx.acts.push(Act::NotEntered(number));
-            return cx.acts.push(Act::Answer(ask, Reply::Unknown { enter: true, because: None }));
-        };
-        let (total, names) = (self.crowd.total(), self.crowd.tells_names());
-        local.hears = local.wanted;
-        local.knows_names = names;
-        let (token, epoch) = (local.token, self.at.epoch);
-        let (users, _) = self.crowd.page(None, cx.common.large_members);
-        let entered = Box::new(Entered { users, total, names, seq, time, epoch, token, missed });
-        // In this order: who reads the answer may at once send what only those may who are in.
-        cx.acts.push(Act::Entered(number));
-        cx.acts.push(Act::Answer(ask, Reply::Entered(entered)));
-    }
 }
 
 /// When a question that is asked now is asked again.
