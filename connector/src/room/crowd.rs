@@ -8,6 +8,9 @@ use shared::ids::Name;
 /// Milliseconds from one total that is told of a large room to the next.
 const BETWEEN_TOTALS_MS: u64 = 1_000;
 
+/// Most names that are told at once. With the longest names that is what an outbox holds; who is told more reads them.
+const MOST_AT_ONCE: usize = 1_000;
+
 /// What is to be told of a change.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum News {
@@ -15,7 +18,8 @@ pub(super) enum News {
     Came(Name),
     /// Somebody went.
     Went(Name),
-    /// There is another number of members; `names` says whether comings and goings are told from now on.
+    /// There is another number of members; `names` says whether comings and goings are told from now on, and that they
+    /// were not.
     Total { names: bool },
 }
 
@@ -118,7 +122,7 @@ impl Crowd {
                 self.large = Some(Large::new(before, now));
                 vec![News::Total { names: false }]
             }
-            None => self.difference(&before),
+            None => self.difference(&before, false),
         }
     }
 
@@ -140,14 +144,22 @@ impl Crowd {
     }
 
     fn shrunk(&mut self) -> Vec<News> {
-        let mut news = self.large.take().map(|large| self.difference(&large.named)).unwrap_or_default();
-        news.push(News::Total { names: true });
-        news
+        self.large.take().map(|large| self.difference(&large.named, true)).unwrap_or_default()
     }
 
-    fn difference(&self, before: &BTreeSet<Name>) -> Vec<News> {
+    /// What changed; `again` says that somebody is to read the names.
+    fn difference(&self, before: &BTreeSet<Name>, again: bool) -> Vec<News> {
         let went = before.difference(&self.here).cloned().map(News::Went);
-        went.chain(self.here.difference(before).cloned().map(News::Came)).collect()
+        let came = self.here.difference(before).cloned().map(News::Came);
+        let mut news: Vec<News> = went.chain(came).take(MOST_AT_ONCE + 1).collect();
+        let too_many = news.len() > MOST_AT_ONCE;
+        if too_many {
+            news.clear();
+        }
+        if again || too_many {
+            news.push(News::Total { names: true });
+        }
+        news
     }
 }
 
@@ -159,7 +171,7 @@ mod tests {
     use super::*;
 
     fn name(number: usize) -> Name {
-        Name::new(&format!("{number:02}")).unwrap()
+        Name::new(&format!("{number:04}")).unwrap()
     }
 
     fn names(numbers: impl IntoIterator<Item = usize>) -> BTreeSet<Name> {
@@ -220,6 +232,18 @@ mod tests {
             crowd.replace(names(2..4), 0),
             [News::Went(name(0)), News::Went(name(1)), News::Came(name(3)), SMALL]
         );
+    }
+
+    #[test]
+    fn more_than_can_be_told_at_once_is_to_be_read() {
+        let mut crowd = Crowd::new(5_000);
+        assert_eq!(crowd.replace(names(0..1_000), 0).len(), 1_000);
+        assert_eq!(crowd.replace(names(1_000..1_501), 0), [SMALL]);
+        assert!(crowd.tells_names());
+        crowd.replace(names(0..5_001), 0);
+        assert_eq!(crowd.replace(names(0..400), 0).len(), 501 + 400 + 1, "since names were told last");
+        crowd.replace(names(0..5_001), 0);
+        assert_eq!(crowd.replace(names(2_000..4_000), 0), [SMALL]);
     }
 
     #[test]
