@@ -21,6 +21,9 @@ pub struct Entered {
     /// How many there are; 0 from servers that do not say.
     #[serde(default)]
     pub total: u64,
+    /// Whether each coming and going is told; in a large room only how many are there.
+    #[serde(default = "yes")]
+    pub names: bool,
     /// The room's log up to here is in `users` and `missed`, what comes after is told.
     #[serde(default)]
     pub seq: u64,
@@ -42,6 +45,11 @@ pub struct Entered {
     /// Older messages did not fit into `missed`: go on with [`History::Before`] this, down to `since`.
     #[serde(default)]
     pub cursor: Option<u64>,
+}
+
+/// What servers do that know of no large rooms.
+fn yes() -> bool {
+    true
 }
 
 /// A message to be sent.
@@ -105,6 +113,22 @@ pub struct Page {
     /// There may be more: ask for what is after it, or before it, as this page was asked for.
     #[serde(default)]
     pub cursor: Option<u64>,
+}
+
+/// Names of members of the room, in the servers' order, perhaps fewer than were asked for.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+pub struct Members {
+    /// The names.
+    pub users: Vec<String>,
+    /// How many are in the room.
+    pub total: u64,
+    /// The room's log up to here is in them, what comes after is told.
+    pub seq: u64,
+    /// Unix milliseconds.
+    pub time: u64,
+    /// There are more: ask for those after it.
+    #[serde(default)]
+    pub cursor: Option<String>,
 }
 
 /// A message of the past.

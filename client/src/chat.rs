@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use tokio::sync::oneshot;
 use wire::WireError;
 
-use crate::body::{Entered, History, Message, Page, Resume, Sent};
+use crate::body::{Entered, History, Members, Message, Page, Resume, Sent};
 use crate::connection::{Command, Connection};
 use crate::{ClientError, Events, Options, query_entry, routes};
 
@@ -104,6 +104,18 @@ impl ChatClient {
             History::After(seq) => json!({ "after": seq, "limit": limit }),
         };
         self.typed(routes::HISTORY, &body)
+    }
+
+    /// Asks for up to `limit` (1 to 500) names of the room's members: the first ones, or those after a name.
+    ///
+    /// # Errors
+    /// If the session is in no room, or the server does not answer.
+    pub fn members(
+        &self,
+        after: Option<&str>,
+        limit: u64,
+    ) -> impl Future<Output = Result<Members, ClientError>> + use<> {
+        self.typed(routes::MEMBERS, &json!({ "after": after, "limit": limit }))
     }
 
     /// Leaves the room.

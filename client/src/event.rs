@@ -49,6 +49,14 @@ pub enum Event {
     Leave(String),
     /// Messages will not be told.
     Gap(Gap),
+    /// The room is large, or was.
+    Members {
+        /// How many are in it.
+        total: u64,
+        /// Whether each coming and going is told from now on. If so, who keeps a list reads it again with
+        /// [`crate::ChatClient::members`]: it may lack what happened meanwhile.
+        names: bool,
+    },
     /// Another push.
     Other {
         /// Its route.
@@ -71,9 +79,14 @@ impl Event {
             routes::ON_ADD => user().map(Self::Add),
             routes::ON_LEAVE => user().map(Self::Leave),
             routes::ON_GAP => serde_json::from_value(body.clone()).ok().map(Self::Gap),
+            routes::ON_MEMBERS => Self::members(&body),
             _ => None,
         };
         known.unwrap_or(Self::Other { route, body })
+    }
+
+    fn members(body: &Value) -> Option<Self> {
+        Some(Self::Members { total: body.get("total")?.as_u64()?, names: body.get("names")?.as_bool()? })
     }
 }
 

@@ -24,7 +24,7 @@ mod gate;
 
 use std::time::Duration;
 
-pub use body::{Entered, History, Message, Page, Resume, Said, Sent};
+pub use body::{Entered, History, Members, Message, Page, Resume, Said, Sent};
 pub use chat::ChatClient;
 pub use error::ClientError;
 pub use event::{Chat, Event, Events, Gap};

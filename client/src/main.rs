@@ -15,6 +15,9 @@ use crate::screen::Screen;
 const HELP: &str =
     "lines are said to all; /w NAME TEXT whispers, /who asks who is here, /room NAME moves, /leave, /quit";
 
+/// Names that a line shows.
+const NAMES: usize = 20;
+
 /// Chat in a terminal.
 #[derive(Debug, Parser)]
 #[command(name = "shaddock-chat", version)]
@@ -35,8 +38,6 @@ struct Terminal {
     events: Events,
     user: String,
     screen: Screen,
-    /// Who is here, as far as we were told.
-    here: Vec<String>,
 }
 
 fn main() -> ExitCode {
@@ -58,7 +59,7 @@ async fn chat(Args { user, room, gate }: Args) -> anyhow::Result<()> {
     let (chat, events) = ChatClient::via_gate(&gate, &user, Options::default())
         .await
         .with_context(|| format!("no chat at {gate}; start one with `cargo run --release`"))?;
-    let mut terminal = Terminal { chat, events, user, screen: Screen, here: Vec::new() };
+    let mut terminal = Terminal { chat, events, user, screen: Screen };
     terminal.enter(&room).await.with_context(|| format!("cannot enter {room}"))?;
     terminal.screen.say(HELP)?;
     terminal.run(BufReader::new(tokio::io::stdin()).split(b'\n')).await
@@ -93,8 +94,7 @@ impl Terminal {
 
     async fn enter(&mut self, room: &str) -> anyhow::Result<()> {
         let entered = self.chat.enter(&self.user, room).await?;
-        self.here = entered.users;
-        self.screen.say(&format!("* you are in {room} with {}", self.here.join(", ")))?;
+        self.screen.say(&format!("* you are in {room} with {}", some(&entered.users, entered.total)))?;
         Ok(())
     }
 
@@ -103,9 +103,9 @@ impl Terminal {
         let done = match word {
             "" => Ok(()),
             "/help" => return Ok(self.screen.say(HELP)?),
-            "/who" => return Ok(self.screen.say(&format!("* here: {}", self.here.join(", ")))?),
+            "/who" => self.who().await,
             "/w" => self.whisper(rest).await,
-            "/leave" => self.chat.leave().await.map(|()| self.here.clear()),
+            "/leave" => self.chat.leave().await,
             "/room" => {
                 return self.enter(rest.trim()).await.or_else(|error| Ok(self.screen.say(&format!("! {error}"))?));
             }
@@ -117,6 +117,12 @@ impl Terminal {
             Err(error @ ClientError::Closed { .. }) => Err(error.into()),
             Err(error) => Ok(self.screen.say(&format!("! {error}"))?),
         }
+    }
+
+    async fn who(&mut self) -> Result<(), ClientError> {
+        let members = self.chat.members(None, NAMES as u64).await?;
+        self.screen.say(&format!("* here: {}", some(&members.users, members.total))).ok();
+        Ok(())
     }
 
     async fn whisper(&mut self, rest: &str) -> Result<(), ClientError> {
@@ -133,14 +139,9 @@ impl Terminal {
         match event {
             Event::Chat(chat) if chat.target == "*" => self.screen.message(chat.time, &chat.from, &chat.msg)?,
             Event::Chat(chat) => self.screen.message(chat.time, &format!("{} to you", chat.from), &chat.msg)?,
-            Event::Add(user) => {
-                self.screen.say(&format!("* {user} came"))?;
-                self.here.push(user);
-            }
-            Event::Leave(user) => {
-                self.screen.say(&format!("* {user} went"))?;
-                self.here.retain(|name| *name != user);
-            }
+            Event::Add(user) => self.screen.say(&format!("* {user} came"))?,
+            Event::Leave(user) => self.screen.say(&format!("* {user} went"))?,
+            Event::Members { total, .. } => self.screen.say(&format!("* {total} are here"))?,
             Event::Gap(_) => self.screen.say("* messages are missing here")?,
             Event::Other { .. } => {}
             Event::Kicked(reason) => bail!("kicked: {}", screen::plain(&reason)),
@@ -148,4 +149,11 @@ impl Terminal {
         }
         Ok(())
     }
+}
+
+/// The first names, and how many others there are; old servers name all, and no total.
+fn some(names: &[String], total: u64) -> String {
+    let shown = &names[..names.len().min(NAMES)];
+    let more = total.max(names.len() as u64) - shown.len() as u64;
+    if more == 0 { shown.join(", ") } else { format!("{} and {more} more", shown.join(", ")) }
 }

@@ -72,6 +72,7 @@ impl Session for Client {
             routes::ENTER => Request::Enter(body),
             routes::SEND => Request::Send(body),
             routes::HISTORY => Request::History(body),
+            routes::MEMBERS => Request::Members(body),
             routes::LEAVE => Request::Leave,
             other => return shared::frontend::unknown_route(&self.outbox, id, other),
         };

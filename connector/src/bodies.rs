@@ -10,11 +10,17 @@ use wire::Body;
 
 use crate::room::proposer::Since;
 
-/// Messages in an answer, unless the request says how many.
-const DEFAULT_LIMIT: u16 = 50;
+/// How many messages an answer has.
+const MESSAGES: Limit = Limit { default: 50, most: 100 };
 
-/// Most messages in an answer.
-const MAX_LIMIT: u16 = 100;
+/// How many names an answer has.
+const NAMES: Limit = Limit { default: 100, most: 500 };
+
+/// How much of something an answer has: unless the request says how much, and at most.
+struct Limit {
+    default: u16,
+    most: u16,
+}
 
 /// A client's wish to enter a room.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -38,6 +44,15 @@ pub struct History {
     pub limit: u16,
 }
 
+/// A client's wish to see who is in its room.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Members {
+    /// Only names after this one, which need not be in the room.
+    pub after: Option<Name>,
+    /// How many at most.
+    pub limit: u16,
+}
+
 /// Why a body asks for nothing that can be done. The client is to blame.
 #[derive(Debug, PartialEq, Eq, Error)]
 pub enum BodyError {
@@ -57,8 +72,8 @@ pub enum BodyError {
     #[error("bad-token: token must be what an answer to enter gave")]
     BadToken,
     /// The limit is out of range.
-    #[error("bad-limit: limit must be from 1 to {MAX_LIMIT}")]
-    BadLimit,
+    #[error("bad-limit: limit must be from 1 to {0}")]
+    BadLimit(u16),
     /// Both ends are given.
     #[error("bad-span: give before or after, not both")]
     TwoSpans,
@@ -91,11 +106,31 @@ impl History {
             (None, Some(after)) => Span::After(after),
             (Some(_), Some(_)) => return Err(BodyError::TwoSpans),
         };
-        let limit = match number(&body, "limit")? {
-            None => DEFAULT_LIMIT,
-            Some(limit) => u16::try_from(limit).unwrap_or(u16::MAX),
+        Ok(Self { span, limit: MESSAGES.read(&body)? })
+    }
+}
+
+impl Members {
+    /// Reads the body of a request.
+    pub fn read(body: &[u8]) -> Result<Self, BodyError> {
+        let body = Body::parse(body).into_members().ok_or(BodyError::NotAnObject)?;
+        let after = match body.get("after") {
+            None | Some(Value::Null) => None,
+            Some(after) => {
+                let after = after.as_str().ok_or(BodyError::Missing("after"))?;
+                Some(Name::new(after).map_err(|error| BodyError::Bad("after", error))?)
+            }
         };
-        if (1..=MAX_LIMIT).contains(&limit) { Ok(Self { span, limit }) } else { Err(BodyError::BadLimit) }
+        Ok(Self { after, limit: NAMES.read(&body)? })
+    }
+}
+
+impl Limit {
+    /// What a request says, within bounds.
+    fn read(&self, body: &Map<String, Value>) -> Result<u16, BodyError> {
+        let Some(limit) = number(body, "limit")? else { return Ok(self.default) };
+        let limit = u16::try_from(limit).ok().filter(|limit| (1..=self.most).contains(limit));
+        limit.ok_or(BodyError::BadLimit(self.most))
     }
 }
 
@@ -136,8 +171,21 @@ mod tests {
         assert_eq!(read(r#"{"after":-1}"#), Err(BodyError::NotANumber("after")));
         assert_eq!(read(r#"{"before":"7"}"#), Err(BodyError::NotANumber("before")));
         for limit in ["0", "101", "65586"] {
-            assert_eq!(read(&format!(r#"{{"limit":{limit}}}"#)), Err(BodyError::BadLimit), "{limit}");
+            assert_eq!(read(&format!(r#"{{"limit":{limit}}}"#)), Err(BodyError::BadLimit(100)), "{limit}");
         }
+    }
+
+    #[test]
+    fn pages_of_names() {
+        let read = |body: &str| Members::read(body.as_bytes());
+        let ann = Name::new("ann").unwrap();
+        assert_eq!(read(""), Ok(Members { after: None, limit: 100 }));
+        assert_eq!(read(r#"{"after":"ann","limit":500}"#), Ok(Members { after: Some(ann), limit: 500 }));
+        assert_eq!(read(r#"{"after":null,"limit":null}"#), Ok(Members { after: None, limit: 100 }));
+        assert_eq!(read(r#"{"after":7}"#), Err(BodyError::Missing("after")));
+        assert_eq!(read(r#"{"after":""}"#), Err(BodyError::Bad("after", IdError::Empty)));
+        assert_eq!(read(r#"{"limit":501}"#), Err(BodyError::BadLimit(500)));
+        assert_eq!(read("[]"), Err(BodyError::NotAnObject));
     }
 
     #[test]

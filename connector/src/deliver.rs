@@ -41,11 +41,21 @@ struct Gap<'a> {
     epoch: Epoch,
 }
 
+/// How many are here.
+#[derive(Serialize)]
+struct Total<'a> {
+    route: &'a str,
+    rid: &'a RoomId,
+    total: usize,
+    names: bool,
+}
+
 #[derive(Serialize)]
 struct Entered<'a> {
     code: u16,
     users: &'a [Name],
     total: usize,
+    names: bool,
     rid: &'a RoomId,
     seq: u64,
     time: u64,
@@ -73,6 +83,18 @@ struct History<'a> {
     complete: bool,
     #[serde(skip_serializing_if = "Option::is_none")]
     cursor: Option<u64>,
+}
+
+#[derive(Serialize)]
+struct Members<'a> {
+    code: u16,
+    rid: &'a RoomId,
+    users: &'a [Name],
+    total: usize,
+    seq: u64,
+    time: u64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    cursor: Option<&'a Name>,
 }
 
 /// A message in an answer.
@@ -125,6 +147,10 @@ pub fn push(room: &RoomId, push: &Push, dictionary: Option<&Dictionary>) -> Opti
             let body = Gap { route: routes::ON_GAP, rid: room, from: *from, to: *to, epoch: *epoch };
             frontend::push(routes::ON_GAP, &body, dictionary)
         }
+        Push::Members { total, names } => {
+            let body = Total { route: routes::ON_MEMBERS, rid: room, total: *total, names: *names };
+            frontend::push(routes::ON_MEMBERS, &body, dictionary)
+        }
     }
 }
 
@@ -152,6 +178,7 @@ fn answer_of_room(id: u32, room: &RoomId, reply: &Reply) -> Bytes {
             let (epoch, complete, cursor) = (*epoch, *complete, *cursor);
             frontend::response(id, &History { code: 200, rid: room, epoch, messages, complete, cursor })
         }
+        Reply::Members(members) => frontend::response(id, &self::members(room, members)),
         Reply::Sent { seq, time } => frontend::response(id, &Sent { code: 200, seq: *seq, time: *time }),
         Reply::Left => frontend::response(id, &Done { code: 200 }),
         Reply::Refused { refusal, enter } => refused(id, *refusal, *enter),
@@ -172,7 +199,7 @@ fn answer_of_room(id: u32, room: &RoomId, reply: &Reply) -> Bytes {
 }
 
 fn entered<'a>(room: &'a RoomId, entered: &'a room::Entered) -> Entered<'a> {
-    let room::Entered { users, seq, time, epoch, token, missed } = entered;
+    let room::Entered { users, total, names, seq, time, epoch, token, missed } = entered;
     let taken = missed.iter().flat_map(|missed| &missed.messages).map(Said::json_size).sum();
     let missed = missed.as_ref().map(|Missed { messages, cursor, recovered }| CameBack {
         missed: messages.iter().map(Message::from).collect(),
@@ -181,8 +208,9 @@ fn entered<'a>(room: &'a RoomId, entered: &'a room::Entered) -> Entered<'a> {
     });
     Entered {
         code: 200,
-        users: users.get(..first_page(users, USERS_BYTES.saturating_sub(taken))).unwrap_or(users),
-        total: users.len(),
+        users: first_page(users, USERS_BYTES.saturating_sub(taken)),
+        total: *total,
+        names: *names,
         rid: room,
         seq: *seq,
         time: *time,
@@ -192,14 +220,23 @@ fn entered<'a>(room: &'a RoomId, entered: &'a room::Entered) -> Entered<'a> {
     }
 }
 
-/// How many names fit into so many bytes.
-fn first_page(users: &[Name], most: usize) -> usize {
+fn members<'a>(room: &'a RoomId, members: &'a room::Members) -> Members<'a> {
+    let room::Members { users, more, total, seq, time } = members;
+    let page = first_page(users, USERS_BYTES);
+    let more = *more || page.len() < users.len();
+    let cursor = page.last().filter(|_| more);
+    Members { code: 200, rid: room, users: page, total: *total, seq: *seq, time: *time, cursor }
+}
+
+/// The first names, as many as fit into so many bytes.
+fn first_page(users: &[Name], most: usize) -> &[Name] {
     let mut bytes = 0;
     let fits = |name: &&Name| {
         bytes += wire::json_len(name.as_str()) + 3;
         bytes <= most
     };
-    users.iter().take_while(fits).count()
+    let count = users.iter().take_while(fits).count();
+    users.get(..count).unwrap_or(users)
 }
 
 fn refused(id: u32, refusal: Refusal, enter: bool) -> Bytes {
@@ -212,103 +249,4 @@ fn error(id: u32, code: u16, enter: bool, reason: &str) -> Bytes {
 }
 
 #[cfg(test)]
-mod tests {
-    use serde_json::{Value, json};
-    use shared::membership::Token;
-    use wire::{MessageKind, PackageKind};
-
-    use super::*;
-
-    fn body(framed: &Bytes) -> Value {
-        let package = wire::decode_frame(framed, wire::MAX_BODY).unwrap().next().unwrap();
-        assert_eq!(package.kind, PackageKind::Data);
-        let message = wire::Message::decode(&package.body).unwrap();
-        assert!(matches!(message.kind(), MessageKind::Response | MessageKind::Push));
-        serde_json::from_slice(message.body()).unwrap()
-    }
-
-    fn room() -> RoomId {
-        RoomId::new("lobby").unwrap()
-    }
-
-    fn name(text: &str) -> Name {
-        Name::new(text).unwrap()
-    }
-
-    #[test]
-    fn pushes_are_the_demos_with_more_beside() {
-        let chat = Push::Chat { from: name("ann"), content: "hi 😀".to_owned(), target: None, seq: 1_000, time: 7 };
-        let wanted = json!({"route": "onChat", "msg": "hi 😀", "from": "ann", "target": "*", "rid": "lobby",
-            "seq": 1000, "time": 7});
-        assert_eq!(body(&push(&room(), &chat, None).unwrap()), wanted);
-        let add = Push::Add { name: name("bob") };
-        assert_eq!(body(&push(&room(), &add, None).unwrap()), json!({"route": "onAdd", "user": "bob"}));
-        let leave = Push::Leave { name: name("bob") };
-        assert_eq!(body(&push(&room(), &leave, None).unwrap()), json!({"route": "onLeave", "user": "bob"}));
-    }
-
-    #[test]
-    fn the_longest_message_with_the_longest_names_can_be_sent() {
-        let longest = "😀".repeat(64);
-        let (from, target) = (name(&longest), Some(name(&longest)));
-        let chat = Push::Chat { from, content: "x".repeat(60 * 1024), target, seq: u64::MAX, time: u64::MAX };
-        assert!(push(&RoomId::new(&longest).unwrap(), &chat, None).is_some());
-    }
-
-    #[test]
-    fn a_name_that_is_taken_is_the_demos_error() {
-        let refused = Told::Room(room(), Reply::Refused { refusal: Refusal::NameTaken, enter: true });
-        let body = body(&answer(1, &refused));
-        assert_eq!((body["code"].as_u64(), body["error"].as_bool()), (Some(500), Some(true)));
-    }
-
-    fn entered(users: Vec<Name>, missed: Option<Missed>) -> Told {
-        let (seq, time, epoch, token) = (u64::MAX, u64::MAX, Epoch(u64::MAX), Token::new(7));
-        Told::Room(room(), Reply::Entered(Box::new(room::Entered { users, seq, time, epoch, token, missed })))
-    }
-
-    fn many() -> Vec<Name> {
-        (0..1_000).map(|i| name(&format!("{i}{}", "😀".repeat(60)))).collect()
-    }
-
-    #[test]
-    fn the_answer_to_enter_stays_below_its_limit() {
-        let framed = answer(1, &entered(many(), None));
-        assert!(framed.len() <= wire::MAX_JSON_TO_CLIENT);
-        let body = body(&framed);
-        assert_eq!(body["total"], 1_000);
-        assert!(body["users"].as_array().unwrap().len() > 50);
-        assert_eq!(body["token"], Token::new(7).to_string());
-        assert!(body.get("missed").is_none() && body.get("recovered").is_none());
-    }
-
-    #[test]
-    fn the_answer_to_one_who_comes_back_stays_below_its_limit() {
-        let longest = name(&"😀".repeat(64));
-        let (from, to) = (longest.clone(), Some(longest));
-        let said = Said { seq: u64::MAX, time: u64::MAX, from, to, content: "x".repeat(60 * 1024) };
-        let missed = Missed { messages: vec![said], cursor: Some(u64::MAX), recovered: true };
-        let framed = answer(1, &entered(many(), Some(missed)));
-        let body = body(&framed);
-        assert_eq!((body["code"].as_u64(), body["recovered"].as_bool()), (Some(200), Some(true)));
-        assert_eq!(body["missed"][0]["msg"].as_str().map(str::len), Some(60 * 1024));
-        assert_eq!(body["total"], 1_000);
-    }
-
-    #[test]
-    fn history_has_messages_and_a_cursor_if_there_are_more() {
-        let said = Said { seq: 2_001, time: 9, from: name("ann"), to: None, content: "hi".to_owned() };
-        let page = Page { messages: vec![said], cursor: None, complete: true };
-        let told = Told::Room(room(), Reply::History { epoch: Epoch(5), page });
-        let wanted = json!({"code": 200, "rid": "lobby", "epoch": 5, "complete": true,
-            "messages": [{"msg": "hi", "from": "ann", "target": "*", "seq": 2001, "time": 9}]});
-        assert_eq!(body(&answer(1, &told)), wanted);
-    }
-
-    #[test]
-    fn a_gap_is_told_with_both_ends() {
-        let gap = Push::Gap { from: 1_999, to: 7_999, epoch: Epoch(5) };
-        let wanted = json!({"route": "onGap", "rid": "lobby", "from": 1999, "to": 7999, "epoch": 5});
-        assert_eq!(body(&push(&room(), &gap, None).unwrap()), wanted);
-    }
-}
+mod tests;

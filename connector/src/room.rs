@@ -5,6 +5,9 @@
 
 mod apply;
 mod attached;
+mod crowd;
+mod locals;
+mod members;
 pub mod proposer;
 mod reading;
 mod sessions;
@@ -21,9 +24,12 @@ use shared::room::RoomState;
 use shared::rpc::messages::{Item, Page, Place, Question, Unavailable};
 
 use attached::Gathering;
+use crowd::Crowd;
+use locals::Locals;
 use proposer::{Ask, Proposer, Wanted};
-use reading::Reading;
+use reading::Readings;
 
+pub use members::Members;
 pub use reading::Missed;
 
 /// Milliseconds until an owner that refused, or was not there, is asked again, at least; half as many more at random.
@@ -46,6 +52,8 @@ pub struct Common {
     pub max_waiting: usize,
     /// How large messages may be.
     pub budget: Budget,
+    /// Members of a room above which it is large: how many they are is told, and not each coming and going.
+    pub large_members: usize,
     /// What is counted.
     pub metrics: Arc<Metrics>,
 }
@@ -61,6 +69,8 @@ pub enum Push {
     Leave { name: Name },
     /// All up to `from` was told; what is up to `to`, a `seq` of this epoch, will not be.
     Gap { from: u64, to: u64, epoch: Epoch },
+    /// How many are here; `names` says whether each coming and going is told from now on.
+    Members { total: usize, names: bool },
 }
 
 /// What a client's request is answered.
@@ -72,6 +82,8 @@ pub enum Reply {
     Sent { seq: u64, time: u64 },
     /// Messages of the room.
     History { epoch: Epoch, page: Page },
+    /// Names of the room's members.
+    Members(Members),
     /// The session is in no room.
     Left,
     /// The owner refused. `enter` says whether the request was one to enter.
@@ -85,8 +97,12 @@ pub enum Reply {
 /// How a session finds its room.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Entered {
-    /// Who is here.
+    /// Who is here: the first ones, in a large room.
     pub users: Vec<Name>,
+    /// How many are here.
+    pub total: usize,
+    /// Whether each coming and going is told.
+    pub names: bool,
     /// All up to here is in `users` and `missed`; what comes later is told.
     pub seq: u64,
     /// When that was, in Unix milliseconds.
@@ -145,32 +161,20 @@ pub struct Room {
     id: RoomId,
     at: Place,
     state: RoomState,
-    /// Names that local sessions believe to be here.
-    told: BTreeSet<Name>,
+    /// Who is here for all that local sessions were told.
+    crowd: Crowd,
     settle_at: Option<u64>,
-    locals: BTreeMap<u64, Local>,
+    locals: Locals,
     /// Sessions whose connection broke, and until when they are kept.
     held: BTreeMap<u64, u64>,
     /// Sessions that the log lost, on their way back: for all that anybody here was told, they never went.
     returning: BTreeSet<u64>,
-    readings: Vec<Reading>,
-    reading_number: u64,
+    readings: Readings,
     proposer: Proposer,
     attach: Attach,
     gathering: Option<Gathering>,
     empty_since: u64,
     trouble: Option<Unavailable>,
-}
-
-/// A local session, as this connector wants it to be.
-#[derive(Debug)]
-struct Local {
-    name: Name,
-    token: Token,
-    /// The session wants to be here; false while its leave is pending.
-    wanted: bool,
-    /// The client was told that it is here, and hears what happens.
-    hears: bool,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -191,13 +195,12 @@ impl Room {
             id,
             at: Place::default(),
             state: RoomState::default(),
-            told: BTreeSet::new(),
+            crowd: Crowd::new(common.large_members),
             settle_at: None,
-            locals: BTreeMap::new(),
+            locals: Locals::default(),
             held: BTreeMap::new(),
             returning: BTreeSet::new(),
-            readings: Vec::new(),
-            reading_number: 0,
+            readings: Readings::default(),
             proposer: Proposer::new(common.incarnation, common.max_waiting, common.budget.proposal()),
             attach: Attach::Wanted(0),
             gathering: None,
@@ -266,6 +269,7 @@ impl Room {
             self.close(session, cx);
         }
         self.settle(cx);
+        self.tick_crowd(cx);
         self.go_on(cx);
         if !self.locals.is_empty() || !self.proposer.is_idle() {
             self.empty_since = cx.now;
@@ -285,13 +289,14 @@ impl Room {
 
     /// Whether nothing is asked, and nothing is to be told later.
     pub fn is_settled(&self) -> bool {
-        let waits = self.settle_at.is_some() || !self.held.is_empty() || !self.readings.is_empty();
+        let told_later = self.settle_at.is_some() || self.crowd.waits();
+        let waits = told_later || !self.held.is_empty() || !self.readings.is_empty();
         self.attach == Attach::Done && self.proposer.is_idle() && !waits
     }
 
     /// Asks what is to be asked now.
     fn go_on(&mut self, cx: &mut Context<'_>) {
-        let repeat_at = cx.now + cx.common.repeat_ms + cx.jitter;
+        let repeat_at = repeat_at(cx);
         self.ask_readings(repeat_at, cx);
         let room = &self.id;
         match self.attach {
@@ -348,7 +353,7 @@ impl Room {
         let wanted = self.locals.get(&session).is_some_and(|local| local.wanted);
         match self.locals.get(&session) {
             Some(local) if wanted && !in_log && !coming => {
-                self.proposer.rejoin(session, local.name.clone(), local.token.membership());
+                self.proposer.rejoin(session, local.name().clone(), local.token.membership());
             }
             _ if !wanted && (in_log || coming) => self.proposer.leave(session, common.incarnation),
             Some(local) if !wanted && !local.hears => {
@@ -358,38 +363,15 @@ impl Room {
         }
     }
 
-    /// Sessions that hear what happens, but for those of a name: nobody is told of its own coming and going, nor of who
-    /// got its name.
-    fn hearing(&self, but: Option<&Name>) -> Vec<u64> {
-        let hears = |(number, local): (&u64, &Local)| (local.hears && Some(&local.name) != but).then_some(*number);
-        self.locals.iter().filter_map(hears).collect()
+    /// Sessions that hear what happens.
+    fn hearing(&self) -> Vec<u64> {
+        self.locals.iter().filter(|(_, local)| local.hears).map(|(number, _)| *number).collect()
     }
+}
 
-    /// A session is in. One that comes back is told first what it missed.
-    fn entered(&mut self, ask: Ask, when: When, cx: &mut Context<'_>) {
-        let came_back = ask.entering.filter(|entering| entering.comes_back);
-        match came_back.map(|entering| entering.since) {
-            None => self.welcome(ask, when, None, cx),
-            Some(Some(since)) if since.epoch == self.at.epoch => self.read_missed(since.seq, ask, cx),
-            Some(_) => self.welcome(ask, when, Some(Missed::default()), cx),
-        }
-    }
-
-    /// From now on a session hears what happens; it is told with whom it is here.
-    fn welcome(&mut self, ask: Ask, When { seq, time }: When, missed: Option<Missed>, cx: &mut Context<'_>) {
-        let number = ask.session;
-        let Some(local) = self.locals.get_mut(&number) else {
-            cx.acts.push(Act::NotEntered(number));
-            return cx.acts.push(Act::Answer(ask, Reply::Unknown { enter: true, because: None }));
-        };
-        local.hears = local.wanted;
-        let (token, epoch) = (local.token, self.at.epoch);
-        let users = self.told.iter().cloned().collect();
-        let entered = Box::new(Entered { users, seq, time, epoch, token, missed });
-        // In this order: who reads the answer may at once send what only those may who are in.
-        cx.acts.push(Act::Entered(number));
-        cx.acts.push(Act::Answer(ask, Reply::Entered(entered)));
-    }
+/// When a question that is asked now is asked again.
+fn repeat_at(cx: &Context<'_>) -> u64 {
+    cx.now + cx.common.repeat_ms + cx.jitter
 }
 
 /// The cluster-wide id of a session of this run.

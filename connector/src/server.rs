@@ -97,6 +97,7 @@ impl Connector {
             linger_ms: u64::from(settings.room.linger_secs) * 1_000,
             max_waiting: settings.room.max_waiting,
             budget: node.budget(),
+            large_members: settings.room.large_members,
             metrics: node.metrics.clone(),
         };
         let limits =

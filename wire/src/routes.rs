@@ -10,6 +10,8 @@ pub const SEND: &str = "chat.chatHandler.send";
 pub const LEAVE: &str = "chat.chatHandler.leave";
 /// Older or newer messages of the session's room.
 pub const HISTORY: &str = "chat.chatHandler.history";
+/// Who is in the session's room.
+pub const MEMBERS: &str = "chat.chatHandler.members";
 /// Somebody spoke.
 pub const ON_CHAT: &str = "onChat";
 /// Somebody came.
@@ -18,3 +20,5 @@ pub const ON_ADD: &str = "onAdd";
 pub const ON_LEAVE: &str = "onLeave";
 /// Messages that will not be told.
 pub const ON_GAP: &str = "onGap";
+/// How many are in a large room.
+pub const ON_MEMBERS: &str = "onMembers";

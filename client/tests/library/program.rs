@@ -6,7 +6,7 @@ use serde_json::json;
 use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
 use tokio::process::{Child, ChildStdin, Command};
 
-use crate::fake::{FakeServer, Peer, chat, soon};
+use crate::fake::{FakeServer, Peer, chat, soon, text};
 
 /// A gate and a connector.
 struct House {
@@ -62,6 +62,25 @@ async fn a_lost_connection_ends_the_program_while_somebody_could_type() {
     let (well, _, complaints) = ended(child).await;
     drop(keyboard);
     assert!(!well && complaints.contains("connection was lost"), "{complaints}");
+}
+
+#[tokio::test]
+async fn of_a_large_room_some_names_are_shown() {
+    let house = House::open().await;
+    let (child, mut keyboard) = house.terminal();
+    let mut peer = house.admit().await;
+    peer.push("onMembers", &json!({"rid": "lobby", "total": 501, "names": false}).to_string()).await;
+    keyboard.write_all(b"/who\n").await.unwrap();
+    drop(keyboard);
+    let (id, route, body) = peer.request().await;
+    assert_eq!((route, &body["limit"]), (text(client::routes::MEMBERS), &json!(20)));
+    let answer = json!({"code": 200, "rid": "lobby", "users": ["ann", "bob"], "total": 501, "seq": 1, "time": 1, "cursor": "bob"});
+    peer.answer(id, &answer.to_string()).await;
+    let (leave, ..) = peer.request().await;
+    peer.answer(leave, "{\"code\":200}").await;
+    let (well, printed, complaints) = ended(child).await;
+    assert!(well, "{complaints}");
+    assert!(printed.contains("* 501 are here\n") && printed.contains("* here: ann, bob and 499 more\n"), "{printed}");
 }
 
 #[tokio::test]

@@ -24,9 +24,20 @@ async fn events_come_in_order_also_from_one_frame_and_by_code() {
 }
 
 #[tokio::test]
+async fn a_large_room_tells_how_many_are_in_it() {
+    let (_ann, mut events, mut peer) = connected(Options::default()).await;
+    for names in [false, true] {
+        let body = json!({"route": "onMembers", "rid": "lobby", "total": 501, "names": names});
+        peer.push("onMembers", &body.to_string()).await;
+        assert_eq!(soon("an event", events.next()).await, Some(Event::Members { total: 501, names }));
+    }
+}
+
+#[tokio::test]
 async fn what_is_unknown_or_unreadable_is_still_an_event() {
     let (_ann, mut events, mut peer) = connected(Options::default()).await;
     let cases = [
+        ("onWhatever", "{\"total\":9}", json!({"total": 9})),
         ("onMembers", "{\"total\":9}", json!({"total": 9})),
         ("onChat", "{\"msg\":\"no sender\"}", json!({"msg": "no sender"})),
         ("onAdd", "{\"user\":7}", json!({"user": 7})),

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use client::{ClientError, Options, Sent};
+use client::{ClientError, Members, Options, Sent, routes};
 use futures_util::future::join_all;
 use serde_json::{Value, json};
 use wire::{Message, WireError};
@@ -79,6 +79,26 @@ async fn what_the_server_says_no_to_is_refused() {
         peer.answer(id, body).await;
         assert_eq!(left.await, expected, "{body}");
     }
+}
+
+#[tokio::test]
+async fn members_are_asked_for_in_pages() {
+    let (ann, _events, mut peer) = connected(Options::default()).await;
+    let first = ann.members(None, 2);
+    let (id, route, asked) = peer.request().await;
+    assert_eq!((route, asked), (text(routes::MEMBERS), json!({"after": null, "limit": 2})));
+    let mut body =
+        json!({"code": 200, "rid": "lobby", "users": ["ann", "bob"], "total": 3, "seq": 9, "time": 1, "cursor": "bob"});
+    peer.answer(id, &body.to_string()).await;
+    let users = vec!["ann".to_owned(), "bob".to_owned()];
+    let page = Members { users, total: 3, seq: 9, time: 1, cursor: Some("bob".to_owned()) };
+    assert_eq!(first.await, Ok(page));
+    let last = ann.members(Some("bob"), 2);
+    let (id, _, asked) = peer.request().await;
+    assert_eq!(asked, json!({"after": "bob", "limit": 2}));
+    body = json!({"code": 200, "rid": "lobby", "users": ["cid"], "total": 3, "seq": 9, "time": 1});
+    peer.answer(id, &body.to_string()).await;
+    assert_eq!(last.await.map(|page| (page.users, page.cursor)), Ok((vec!["cid".to_owned()], None)));
 }
 
 #[tokio::test]

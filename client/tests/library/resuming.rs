@@ -30,6 +30,7 @@ async fn resuming_asks_for_what_was_missed() {
     let expected = Entered {
         users: vec!["ann".to_owned()],
         total: 1,
+        names: true,
         seq: 9_001,
         time: 5,
         epoch: 7,

@@ -250,7 +250,7 @@ impl Person {
                 }
             }
             Event::Kicked(reason) => self.note(Note::Lost(format!("kicked: {reason}"))),
-            Event::Other { .. } | Event::Closed => {}
+            Event::Members { .. } | Event::Other { .. } | Event::Closed => {}
         }
     }
 

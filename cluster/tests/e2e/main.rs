@@ -4,6 +4,7 @@
 mod anomalies;
 mod bad_input;
 mod bursts;
+mod crowds;
 mod draining;
 mod limits;
 mod log;

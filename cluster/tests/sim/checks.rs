@@ -279,7 +279,7 @@ fn views_agree(visit: &Visit, person: &Person, rooms: &BTreeMap<RoomId, Truth>) 
                         assert!(known.insert(name.clone()), "{name} came twice, says {}", person.name)
                     }
                     Push::Leave { name } => assert!(known.remove(name), "{name} went twice, says {}", person.name),
-                    Push::Chat { .. } | Push::Gap { .. } => {}
+                    Push::Chat { .. } | Push::Gap { .. } | Push::Members { .. } => {}
                 }
             }
             // That a log was emptied is noticed by who appends to it next.

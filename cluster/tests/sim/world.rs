@@ -176,6 +176,7 @@ impl World {
             resume_ms: 1_500,
             max_waiting: 100,
             budget: Budget::default(),
+            large_members: 500,
             metrics: self.metrics.clone(),
         };
         let limits = Limits { max_in_flight: 50, request_ms: 2_000 };

@@ -15,6 +15,8 @@ pub enum Request {
     Send(Bytes),
     /// `chat.chatHandler.history`, with its body.
     History(Bytes),
+    /// `chat.chatHandler.members`, with its body.
+    Members(Bytes),
     /// `chat.chatHandler.leave`.
     Leave,
 }

@@ -70,7 +70,7 @@ impl Room {
             Entry::Leave { name, session } => self.tell_leave(name, session, cx),
             Entry::Say { from, content, .. } => {
                 let push = Push::Chat { from: from.clone(), content: content.clone(), target: None, seq, time };
-                push_to(self.hearing(None), push, cx);
+                push_to(self.hearing(), push, cx);
             }
             Entry::Whisper { from, to, content, .. } => {
                 let session = self.state.session_of(to).and_then(|session| local_number(session, cx));
@@ -82,20 +82,18 @@ impl Room {
     }
 
     fn tell_join(&mut self, name: &Name, session: &SessionId, cx: &mut Context<'_>) {
-        let number = local_number(session, cx);
-        if let Some((number, local)) = number.and_then(|number| Some((number, self.locals.get_mut(&number)?))) {
-            local.name = name.clone();
+        if let Some(number) = local_number(session, cx) {
+            self.locals.rename(number, name);
             self.returning.remove(&number);
         }
-        if self.told.insert(name.clone()) {
-            push_to(self.hearing(Some(name)), Push::Add { name: name.clone() }, cx);
-        }
+        let news = self.crowd.insert(name, cx.now);
+        self.tell_crowd(news, Some(name), cx);
     }
 
     /// A member goes on through another session; nobody is told but the one that it left behind.
     fn take_over(&mut self, name: &Name, from: &SessionId, to: &SessionId, cx: &mut Context<'_>) {
-        if let Some(local) = local_number(to, cx).and_then(|number| self.locals.get_mut(&number)) {
-            local.name = name.clone();
+        if let Some(number) = local_number(to, cx) {
+            self.locals.rename(number, name);
         }
         let Some(number) = local_number(from, cx) else { return };
         self.returns_not(number, cx);
@@ -116,9 +114,9 @@ impl Room {
             // One that wants to be here is changing its name, or comes back at once.
             local.hears &= local.wanted;
         }
-        let stays = self.names_returning().any(|returning| returning == name);
-        if !stays && self.told.remove(name) {
-            push_to(self.hearing(Some(name)), Push::Leave { name: name.clone() }, cx);
+        if !self.is_returning(name) {
+            let news = self.crowd.remove(name);
+            self.tell_crowd(news, Some(name), cx);
         }
     }
 
@@ -203,7 +201,7 @@ fn answer(ask: Option<Ask>, reply: Reply, cx: &mut Context<'_>) {
     cx.acts.extend(ask.map(|ask| Act::Answer(ask, reply)));
 }
 
-fn push_to(sessions: Vec<u64>, push: Push, cx: &mut Context<'_>) {
+pub(super) fn push_to(sessions: Vec<u64>, push: Push, cx: &mut Context<'_>) {
     if !sessions.is_empty() {
         cx.acts.push(Act::Push(sessions, push));
     }

@@ -8,8 +8,10 @@ use shared::record::{Epoch, Position, Record};
 use shared::room::{Checkpoint, Member, RoomState};
 use shared::rpc::messages::{Item, News, Place};
 
+use super::apply::push_to;
+use super::locals::Local;
 use super::proposer::Wanted;
-use super::{Act, Attach, Context, Local, Push, Reply, Room, When, session_id};
+use super::{Act, Attach, Context, Push, Reply, Room, When, session_id};
 
 /// Milliseconds that members of a room whose log was lost have to come back before the others are told that they went.
 const SETTLE_MS: u64 = 2_000;
@@ -60,17 +62,9 @@ impl Room {
     fn tell_difference(&mut self, cx: &mut Context<'_>) {
         self.settle_at = None;
         let here: BTreeSet<Name> = self.state.members().keys().chain(self.names_returning()).cloned().collect();
-        let told = std::mem::replace(&mut self.told, here);
-        let hearing = self.hearing(None);
-        if hearing.is_empty() {
-            return;
-        }
-        for name in told.difference(&self.told) {
-            cx.acts.push(Act::Push(hearing.clone(), Push::Leave { name: name.clone() }));
-        }
-        for name in self.told.difference(&told) {
-            cx.acts.push(Act::Push(hearing.clone(), Push::Add { name: name.clone() }));
-        }
+        let news = self.crowd.replace(here, cx.now);
+        // Also of itself: one that was answered while its own joining could not be seen did not find itself among the names.
+        self.tell_crowd(news, None, cx);
     }
 
     /// Applies the records of an answer; false if they did not lead to where the owner is.
@@ -158,8 +152,13 @@ impl Room {
     }
 
     /// Names of sessions on their way back.
-    pub(super) fn names_returning(&self) -> impl Iterator<Item = &Name> {
-        self.returning.iter().filter_map(|number| self.locals.get(number)).map(|local| &local.name)
+    fn names_returning(&self) -> impl Iterator<Item = &Name> {
+        self.returning.iter().filter_map(|number| self.locals.get(number)).map(Local::name)
+    }
+
+    /// Whether a session of this name is on its way back.
+    pub(super) fn is_returning(&self, name: &Name) -> bool {
+        self.locals.named(name).any(|(number, _)| self.returning.contains(&number))
     }
 
     /// A session that was on its way back does not come: the others are to be told.
@@ -174,10 +173,7 @@ impl Room {
         cx.common.metrics.gaps_told.add();
         let to = if now.position == Position::NONE { 0 } else { now.position.last_seq() };
         let gap = Push::Gap { from: self.at.position.last_seq(), to, epoch: now.epoch };
-        let hearing = self.hearing(None);
-        if !hearing.is_empty() {
-            cx.acts.push(Act::Push(hearing, gap));
-        }
+        push_to(self.hearing(), gap, cx);
     }
 
     /// What the state says of the proposal in flight.

@@ -1,12 +1,14 @@
 //! What a connector proposes to one room: what waits, and the one proposal in flight, repeated unchanged until the log
 //! holds it.
 
-use std::collections::VecDeque;
+mod queue;
 
 use shared::ids::{Incarnation, Name};
 use shared::membership::{Membership, Token};
 use shared::record::Epoch;
 use shared::rpc::messages::{Claim, Item};
+
+use queue::{Move, Queue};
 
 /// Most items of one proposal.
 const MAX_ITEMS: usize = 256;
@@ -60,10 +62,6 @@ impl Wanted {
             Item::Join { session, .. } | Item::Leave { session, .. } | Item::Send { session, .. } => session,
         }
     }
-
-    fn is_join(&self) -> bool {
-        matches!(self.item, Item::Join { .. })
-    }
 }
 
 /// The proposal in flight.
@@ -80,7 +78,7 @@ pub struct Head {
 /// Proposals of one connector to one room.
 #[derive(Debug)]
 pub struct Proposer {
-    queue: VecDeque<Wanted>,
+    queue: Queue,
     head: Option<Head>,
     most: usize,
     /// Bytes of a proposal with more than one item.
@@ -96,7 +94,7 @@ pub struct Full;
 impl Proposer {
     /// Nothing waits; at most `most` requests of clients may. Items go together up to so many bytes.
     pub fn new(incarnation: Incarnation, most: usize, most_bytes: usize) -> Self {
-        Self { queue: VecDeque::new(), head: None, most, most_bytes, incarnation }
+        Self { queue: Queue::new(incarnation), head: None, most, most_bytes, incarnation }
     }
 
     /// Whether nothing waits and nothing is in flight.
@@ -122,8 +120,8 @@ impl Proposer {
     ///
     /// There is no bound to refuse it by: sessions bound it, one leave each.
     pub fn leave(&mut self, session: u64, incarnation: Incarnation) {
-        let item = Item::Leave { session, incarnation };
-        if self.last_move(session, incarnation) != Some(&item) {
+        if self.queue.last_move((session, incarnation)) != Some(Move::Goes) {
+            let item = Item::Leave { session, incarnation };
             self.queue.push_back(Wanted { item, ask: None });
         }
     }
@@ -138,24 +136,12 @@ impl Proposer {
 
     /// Whether the session of this run will have joined when all that is pending is decided.
     pub fn has_join(&self, session: u64) -> bool {
-        matches!(self.last_move(session, self.incarnation), Some(Item::Join { .. }))
-    }
-
-    /// The last pending join or leave of a session of some run of this connector.
-    fn last_move(&self, session: u64, run: Incarnation) -> Option<&Item> {
-        let pending = self.queue.iter().rev().chain(self.head.iter().flat_map(|head| head.wanted.iter().rev()));
-        pending.map(|wanted| &wanted.item).find(|item| match item {
-            Item::Join { session: s, .. } => *s == session && run == self.incarnation,
-            Item::Leave { session: s, incarnation } => *s == session && run == *incarnation,
-            Item::Send { .. } => false,
-        })
+        self.queue.last_move((session, self.incarnation)) == Some(Move::Comes)
     }
 
     /// Takes back a session's join that was not proposed yet, and says whether there was one.
     pub fn withdraw_join(&mut self, session: u64) -> bool {
-        let waiting = self.queue.len();
-        self.queue.retain(|w| !(w.is_join() && w.session() == session));
-        self.queue.len() < waiting
+        self.queue.withdraw_joins((session, self.incarnation))
     }
 
     /// Makes the next proposal from what waits, if none is in flight. `number` must be above all numbers given before.
@@ -164,12 +150,16 @@ impl Proposer {
             return None;
         }
         let mut bytes = 0;
-        let fits = |next: &&Wanted| {
+        let mut wanted = Vec::new();
+        while wanted.len() < MAX_ITEMS
+            && let Some(next) = self.queue.front()
+        {
             bytes += next.item.size();
-            bytes <= self.most_bytes
-        };
-        let count = self.queue.iter().take(MAX_ITEMS).take_while(fits).count().max(1);
-        let wanted = self.queue.drain(..count).collect();
+            if bytes > self.most_bytes && !wanted.is_empty() {
+                break;
+            }
+            wanted.extend(self.queue.pop_front());
+        }
         Some(self.head.insert(Head { number, wanted, repeat_at: 0 }))
     }
 
@@ -182,12 +172,15 @@ impl Proposer {
 
     /// The log holds the proposal with this number, or a later one: the head is done.
     pub fn committed(&mut self, number: u64) -> Option<Vec<Wanted>> {
-        self.head.take_if(|head| head.number <= number).map(|head| head.wanted)
+        let head = self.head.take_if(|head| head.number <= number)?;
+        self.queue.decided();
+        Some(head.wanted)
     }
 
     /// The log in which the head might have been committed is gone: its items wait again, first of all.
     pub fn take_head_back(&mut self) {
         if let Some(head) = self.head.take() {
+            self.queue.decided();
             for wanted in head.wanted.into_iter().rev() {
                 self.queue.push_front(wanted);
             }
@@ -204,11 +197,7 @@ impl Proposer {
                 wanted.ask = None;
             }
         }
-        if self.queue.iter().any(is_late) {
-            let (late, waiting): (Vec<_>, Vec<_>) = self.queue.drain(..).partition(is_late);
-            self.queue.extend(waiting);
-            expired.extend(late);
-        }
+        expired.extend(self.queue.withdraw(is_late));
         expired
     }
 }
@@ -299,7 +288,8 @@ mod tests {
         proposer.take_head_back();
         proposer.rejoin(0, Name::new("ann").unwrap(), Token::new(1).membership());
         let head = proposer.begin(2).unwrap();
-        let sessions: Vec<(bool, u64)> = head.wanted.iter().map(|w| (w.is_join(), w.session())).collect();
+        let sessions: Vec<(bool, u64)> =
+            head.wanted.iter().map(|w| (matches!(w.item, Item::Join { .. }), w.session())).collect();
         assert_eq!(sessions, [(true, 0), (false, 0), (false, 9)]);
     }
 }

@@ -1,10 +1,12 @@
 //! Reading a room's past for its sessions: what one missed that comes back, and history that is asked for.
 
+use std::collections::{BTreeMap, BTreeSet};
+
 use shared::record::{Position, Refusal};
 use shared::rpc::messages::{Page, Place, Question, Said, Span, Wanted};
 
 use super::proposer::Ask;
-use super::{Act, Context, Reply, Room, When};
+use super::{Act, Context, Reply, Room, When, repeat_at};
 
 /// Bytes of messages in the answer to one who comes back, measured as JSON; the rest is behind a cursor.
 const MISSED_BYTES: usize = 40 * 1024;
@@ -25,13 +27,56 @@ pub struct Missed {
 
 /// A question for messages that waits for its answer.
 #[derive(Debug)]
-pub(super) struct Reading {
-    number: u64,
+struct Reading {
     ask: Ask,
     wanted: Wanted,
     repeat_at: u64,
     /// What came so far for one who comes back; none for history.
     missed: Option<Missed>,
+}
+
+/// All questions that wait. After a connector died thousands of sessions may come back at once.
+#[derive(Debug, Default)]
+pub(super) struct Readings {
+    by_number: BTreeMap<u64, Reading>,
+    // Invariant: these are the sessions in `by_number`.
+    by_session: BTreeSet<(u64, u64)>,
+    /// The last number given.
+    last: u64,
+    /// None is to be asked before.
+    due: u64,
+}
+
+impl Readings {
+    pub(super) fn is_empty(&self) -> bool {
+        self.by_number.is_empty()
+    }
+
+    fn add(&mut self, reading: Reading) -> u64 {
+        self.last += 1;
+        self.due = self.due.min(reading.repeat_at);
+        self.by_session.insert((reading.ask.session, self.last));
+        self.by_number.insert(self.last, reading);
+        self.last
+    }
+
+    fn remove(&mut self, number: u64) -> Option<Reading> {
+        let reading = self.by_number.remove(&number)?;
+        self.by_session.remove(&(reading.ask.session, number));
+        Some(reading)
+    }
+
+    /// Takes one that a session waits for.
+    fn remove_of(&mut self, session: u64) -> Option<Reading> {
+        let (_, number) = *self.by_session.range((session, 0)..=(session, u64::MAX)).next()?;
+        self.remove(number)
+    }
+
+    /// Takes those at their deadline.
+    fn remove_late(&mut self, now: u64) -> Vec<Reading> {
+        let late = self.by_number.iter().filter(|(_, reading)| reading.ask.deadline <= now).map(|(number, _)| *number);
+        late.collect::<Vec<_>>().into_iter().filter_map(|number| self.remove(number)).collect()
+    }
 }
 
 impl Room {
@@ -42,7 +87,8 @@ impl Room {
             return cx.acts.push(Act::Answer(ask, refused));
         };
         let wanted = Wanted { viewer: local.token.membership(), span, limit };
-        self.read(Reading { number: 0, ask, wanted, repeat_at: 0, missed: None }, cx);
+        self.read(Reading { ask, wanted, repeat_at: 0, missed: None }, cx);
+        self.go_on(cx);
     }
 
     /// A session is in again: it hears what goes on when it was told what it missed.
@@ -50,19 +96,19 @@ impl Room {
         let Some(local) = self.locals.get(&ask.session) else { return self.come_back(ask, Missed::default(), cx) };
         let wanted = Wanted { viewer: local.token.membership(), span: Span::Since(since), limit: MISSED_MESSAGES };
         let missed = Some(Missed { recovered: true, ..Missed::default() });
-        self.read(Reading { number: 0, ask, wanted, repeat_at: 0, missed }, cx);
+        self.read(Reading { ask, wanted, repeat_at: 0, missed }, cx);
     }
 
-    fn read(&mut self, reading: Reading, cx: &mut Context<'_>) {
-        self.reading_number += 1;
-        self.readings.push(Reading { number: self.reading_number, ..reading });
-        self.go_on(cx);
+    fn read(&mut self, mut reading: Reading, cx: &mut Context<'_>) {
+        reading.repeat_at = repeat_at(cx);
+        let wanted = reading.wanted;
+        let (room, number) = (self.id.clone(), self.readings.add(reading));
+        cx.acts.push(Act::Ask(Question::History { room, number, wanted }));
     }
 
     /// The room's owner answered with messages.
     pub fn messages(&mut self, number: u64, upto: Place, page: Page, cx: &mut Context<'_>) {
-        let Some(at) = self.readings.iter().position(|reading| reading.number == number) else { return };
-        let mut reading = self.readings.swap_remove(at);
+        let Some(mut reading) = self.readings.remove(number) else { return };
         let Some(missed) = &mut reading.missed else {
             let epoch = self.at.epoch;
             return cx.acts.push(Act::Answer(reading.ask, Reply::History { epoch, page }));
@@ -76,7 +122,6 @@ impl Room {
         } else {
             // Records came since the owner looked; those are at its hand.
             reading.wanted.span = Span::Since(upto.position.last_seq());
-            reading.repeat_at = 0;
             self.read(reading, cx);
         }
     }
@@ -88,26 +133,29 @@ impl Room {
 
     /// Asks what is to be asked now.
     pub(super) fn ask_readings(&mut self, repeat_at: u64, cx: &mut Context<'_>) {
-        for reading in self.readings.iter_mut().filter(|reading| reading.repeat_at <= cx.now) {
-            reading.repeat_at = repeat_at;
-            let (room, number, wanted) = (self.id.clone(), reading.number, reading.wanted);
-            cx.acts.push(Act::Ask(Question::History { room, number, wanted }));
+        if self.readings.due > cx.now {
+            return;
+        }
+        self.readings.due = u64::MAX;
+        for (number, reading) in &mut self.readings.by_number {
+            if reading.repeat_at <= cx.now {
+                reading.repeat_at = repeat_at;
+                let (room, number, wanted) = (self.id.clone(), *number, reading.wanted);
+                cx.acts.push(Act::Ask(Question::History { room, number, wanted }));
+            }
+            self.readings.due = self.readings.due.min(reading.repeat_at);
         }
     }
 
     /// Whoever was asked does not own the room now, or nobody was there.
     pub(super) fn repeat_readings_at(&mut self, at: u64) {
-        self.readings.iter_mut().for_each(|reading| reading.repeat_at = at);
+        self.readings.by_number.values_mut().for_each(|reading| reading.repeat_at = at);
+        self.readings.due = at;
     }
 
     /// Answers those at their deadline: one who comes back is in, and is told that it may have missed something.
     pub(super) fn expire_readings(&mut self, cx: &mut Context<'_>) {
-        if self.readings.iter().all(|reading| reading.ask.deadline > cx.now) {
-            return;
-        }
-        let (late, waiting) = self.readings.drain(..).partition(|reading: &Reading| reading.ask.deadline <= cx.now);
-        self.readings = waiting;
-        for Reading { ask, missed, .. } in late {
+        for Reading { ask, missed, .. } in self.readings.remove_late(cx.now) {
             cx.common.metrics.requests_expired.add();
             match missed {
                 Some(_) => self.come_back(ask, Missed::default(), cx),
@@ -118,8 +166,7 @@ impl Room {
 
     /// A session is not in the room any more: what it waits for is not for it.
     pub(super) fn end_readings(&mut self, session: u64, cx: &mut Context<'_>) {
-        while let Some(at) = self.readings.iter().position(|reading| reading.ask.session == session) {
-            let Reading { ask, missed, .. } = self.readings.swap_remove(at);
+        while let Some(Reading { ask, missed, .. }) = self.readings.remove_of(session) {
             if missed.is_some() {
                 cx.acts.push(Act::NotEntered(session));
             }
@@ -155,6 +202,7 @@ impl Missed {
 #[cfg(test)]
 mod tests {
     use shared::ids::Name;
+    use shared::membership::Token;
 
     use super::*;
 
@@ -171,6 +219,25 @@ mod tests {
 
     fn seqs(missed: &Missed) -> Vec<u64> {
         missed.messages.iter().map(|said| said.seq).collect()
+    }
+
+    #[test]
+    fn readings_are_taken_by_number_by_session_and_by_deadline() {
+        let mut readings = Readings::default();
+        let viewer = Token::new(1).membership();
+        let mut add = |session, deadline| {
+            let ask = Ask { session, id: None, deadline, entering: None };
+            let wanted = Wanted { viewer, span: Span::Last, limit: 1 };
+            readings.add(Reading { ask, wanted, repeat_at: 0, missed: None })
+        };
+        let numbers = [(7, 10), (8, 20), (7, 30), (9, 40)].map(|(session, deadline)| add(session, deadline));
+        let session = |reading: Reading| reading.ask.session;
+        assert_eq!(readings.remove(numbers[1]).map(session), Some(8));
+        assert_eq!(readings.remove_of(8).map(session), None);
+        assert_eq!(readings.remove_late(10).into_iter().map(session).collect::<Vec<_>>(), [7]);
+        assert_eq!(readings.remove_of(7).map(|reading| reading.ask.deadline), Some(30));
+        assert_eq!(readings.remove_of(7).map(session), None);
+        assert_eq!((readings.by_number.len(), readings.by_session.len()), (1, 1));
     }
 
     #[test]

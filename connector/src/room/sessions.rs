@@ -5,7 +5,7 @@ use shared::membership::Token;
 use shared::rpc::messages::{Claim, Item};
 
 use super::proposer::{Ask, Wanted};
-use super::{Act, Context, Local, Reply, Room};
+use super::{Act, Context, Entered, Missed, Reply, Room, When};
 
 impl Room {
     /// A session wants to enter under a name; `ask.entering` says with which token.
@@ -20,16 +20,43 @@ impl Room {
             cx.acts.push(Act::NotEntered(session));
             return;
         }
-        let local = Local { name, token: entering.token, wanted: true, hears: false };
-        self.locals.entry(session).or_insert(local).wanted = true;
+        self.locals.want(session, name, entering.token);
         self.go_on(cx);
+    }
+
+    /// A session is in. One that comes back is told first what it missed.
+    pub(super) fn entered(&mut self, ask: Ask, when: When, cx: &mut Context<'_>) {
+        let came_back = ask.entering.filter(|entering| entering.comes_back);
+        match came_back.map(|entering| entering.since) {
+            None => self.welcome(ask, when, None, cx),
+            Some(Some(since)) if since.epoch == self.at.epoch => self.read_missed(since.seq, ask, cx),
+            Some(_) => self.welcome(ask, when, Some(Missed::default()), cx),
+        }
+    }
+
+    /// From now on a session hears what happens; it is told with whom it is here.
+    pub(super) fn welcome(&mut self, ask: Ask, When { seq, time }: When, missed: Option<Missed>, cx: &mut Context<'_>) {
+        let number = ask.session;
+        let Some(local) = self.locals.get_mut(&number) else {
+            cx.acts.push(Act::NotEntered(number));
+            return cx.acts.push(Act::Answer(ask, Reply::Unknown { enter: true, because: None }));
+        };
+        let (total, names) = (self.crowd.total(), self.crowd.tells_names());
+        local.hears = local.wanted;
+        local.knows_names = names;
+        let (token, epoch) = (local.token, self.at.epoch);
+        let (users, _) = self.crowd.page(None, cx.common.large_members);
+        let entered = Box::new(Entered { users, total, names, seq, time, epoch, token, missed });
+        // In this order: who reads the answer may at once send what only those may who are in.
+        cx.acts.push(Act::Entered(number));
+        cx.acts.push(Act::Answer(ask, Reply::Entered(entered)));
     }
 
     /// A newcomer has the name of a session that is only kept for its client to come back: that one goes.
     pub(super) fn make_way(&mut self, name: &Name, token: Token, cx: &mut Context<'_>) {
-        let in_the_way =
-            |number: &&u64| self.locals.get(number).is_some_and(|local| local.name == *name && local.token != token);
-        for number in self.held.keys().filter(in_the_way).copied().collect::<Vec<_>>() {
+        let named =
+            self.locals.named(name).filter(|(number, local)| local.token != token && self.held.contains_key(number));
+        for number in named.map(|(number, _)| number).collect::<Vec<_>>() {
             self.close(number, cx);
         }
     }

@@ -14,6 +14,8 @@ const MAX_PACKAGE: u64 = 0xff_ffff;
 const MAX_QUEUE: u64 = 1 << 24;
 /// A room's state stays below 7 MiB, at up to 300 bytes per member.
 const MAX_MEMBERS: u64 = 20_000;
+/// More names do not fit into an answer to `enter`, however short they are.
+const MAX_LARGE: u64 = 20_000;
 /// A checkpoint comes at the latest every 256 records, and one must be among those kept.
 const MIN_RECORDS: u64 = 512;
 /// The checkpoints of a room with few members, and what is between them, are below this, and must be among those kept.
@@ -99,6 +101,7 @@ fn ranges(settings: &Settings) -> Vec<(&'static str, u64, RangeInclusive<u64>)> 
         session.max_outbound_bytes in 1_024..=1 << 32,
         session.resume_secs in 0..=HOUR_SECS,
         room.max_members in 1..=MAX_MEMBERS,
+        room.large_members in 1..=MAX_LARGE,
         room.max_content in 1..=MAX_CONTENT,
         room.max_waiting in 1..=MAX_QUEUE,
         room.linger_secs in 0..=DAY_SECS,

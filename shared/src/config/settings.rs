@@ -90,6 +90,9 @@ section! {
     RoomSettings {
         /// Members per room.
         max_members: usize = 1_000,
+        /// Members above which a room is large: clients are told how many there are, once a second, and not each coming and
+        /// going.
+        large_members: usize = 500,
         /// Bytes of `content`, measured as JSON in the form in which it is sent to clients.
         max_content: usize = 16 * 1024,
         /// Words that may not be said; compared without regard to case.

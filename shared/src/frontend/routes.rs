@@ -1,11 +1,13 @@
 //! The routes that servers announce and answer; their names are `wire`'s.
 
-pub use wire::routes::{ENTER, HISTORY, LEAVE, ON_ADD, ON_CHAT, ON_GAP, ON_LEAVE, QUERY_ENTRY, SEND};
+pub use wire::routes::{
+    ENTER, HISTORY, LEAVE, MEMBERS, ON_ADD, ON_CHAT, ON_GAP, ON_LEAVE, ON_MEMBERS, QUERY_ENTRY, SEND,
+};
 use wire::{Dictionary, Route};
 
 /// The dictionary that handshakes announce, the same on every server: what is sent often. Other routes are spelled out.
 pub fn dictionary() -> Dictionary {
-    Dictionary::new([QUERY_ENTRY, ENTER, SEND, LEAVE], [ON_CHAT, ON_ADD, ON_LEAVE])
+    Dictionary::new([QUERY_ENTRY, ENTER, SEND, LEAVE], [ON_CHAT, ON_ADD, ON_LEAVE, ON_MEMBERS])
 }
 
 /// Whether a route is one that only an attacker asks for: Pomelo's servers kick for it.
@@ -20,8 +22,8 @@ mod tests {
     #[test]
     fn handlers_are_numbered_before_pushes() {
         let dictionary = dictionary();
-        let codes = [LEAVE, SEND, ENTER, QUERY_ENTRY, ON_CHAT, ON_ADD, ON_LEAVE].map(|r| dictionary.code(r).unwrap());
-        assert_eq!(codes, [1, 2, 3, 4, 5, 6, 7]);
+        let routes = [LEAVE, SEND, ENTER, QUERY_ENTRY, ON_CHAT, ON_ADD, ON_LEAVE, ON_MEMBERS];
+        assert_eq!(routes.map(|route| dictionary.code(route).unwrap()), [1, 2, 3, 4, 5, 6, 7, 8]);
     }
 
     #[test]

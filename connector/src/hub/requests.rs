@@ -1,0 +1,85 @@
+//! What clients ask, and which room it is for.
+
+use bytes::Bytes;
+use shared::ids::RoomId;
+use shared::membership::Token;
+
+use super::{Effect, Hub, Now, Request, Told, tell};
+use crate::bodies::{Enter, History, Members};
+use crate::room::proposer::{Ask, Entering};
+
+impl Hub {
+    /// A client asks; `id` is none for a notify.
+    pub fn request(&mut self, session: u64, id: Option<u32>, request: Request, now: Now) -> Vec<Effect> {
+        let mut effects = Vec::new();
+        let Some(known) = self.sessions.get_mut(&session) else { return effects };
+        if known.in_flight >= self.max_in_flight {
+            tell(&mut effects, session, id, Told::TooMany);
+            return effects;
+        }
+        known.in_flight += usize::from(id.is_some());
+        let ask = Ask { session, id, deadline: now.ticks + self.request_ms, entering: None };
+        let done = match request {
+            Request::Enter(body) => self.enter(&body, ask, now, &mut effects),
+            Request::Send(body) => self.send(&body, ask, now, &mut effects),
+            Request::History(body) => self.history(&body, ask, now, &mut effects),
+            Request::Members(body) => self.members(&body, ask, now, &mut effects),
+            Request::Leave => self.leave(ask, now, &mut effects),
+        };
+        if let Err(told) = done {
+            self.finish(session, id, told, &mut effects);
+        }
+        effects
+    }
+
+    fn enter(&mut self, body: &[u8], ask: Ask, now: Now, effects: &mut Vec<Effect>) -> Result<(), Told> {
+        let enter = Enter::read(body).map_err(|error| Told::Bad { error, enter: true })?;
+        let Enter { name, room, token, since } = enter;
+        let entering = Entering { token: token.unwrap_or(Token::new(now.chance)), comes_back: token.is_some(), since };
+        let ask = Ask { entering: Some(entering), ..ask };
+        self.owners.of(&room).map_err(|_| Told::NoServer)?;
+        let Some(session) = self.sessions.get_mut(&ask.session) else { return Ok(()) };
+        if session.entering.is_some() {
+            return Err(Told::Entering);
+        }
+        session.entering = Some(room.clone());
+        self.in_room(&room, now, effects, |room, cx| room.enter(name, ask, cx));
+        Ok(())
+    }
+
+    fn send(&mut self, body: &Bytes, ask: Ask, now: Now, effects: &mut Vec<Effect>) -> Result<(), Told> {
+        let session = self.sessions.get(&ask.session).ok_or(Told::NotInRoom)?;
+        // What comes behind an `enter` is for the room that is being entered, and is decided after it.
+        let room = session.entering.as_ref().or(session.room.as_ref()).cloned().ok_or(Told::NotInRoom)?;
+        self.in_room(&room, now, effects, |room, cx| room.send(body.to_vec(), ask, cx));
+        Ok(())
+    }
+
+    fn history(&mut self, body: &[u8], ask: Ask, now: Now, effects: &mut Vec<Effect>) -> Result<(), Told> {
+        let History { span, limit } = History::read(body).map_err(|error| Told::Bad { error, enter: false })?;
+        let room = self.room_of(ask.session).ok_or(Told::NotInRoom)?;
+        self.in_room(&room, now, effects, |room, cx| room.history(span, limit, ask, cx));
+        Ok(())
+    }
+
+    fn members(&mut self, body: &[u8], ask: Ask, now: Now, effects: &mut Vec<Effect>) -> Result<(), Told> {
+        let Members { after, limit } = Members::read(body).map_err(|error| Told::Bad { error, enter: false })?;
+        let room = self.room_of(ask.session).ok_or(Told::NotInRoom)?;
+        self.in_room(&room, now, effects, |room, cx| room.members(after.as_ref(), limit.into(), ask, cx));
+        Ok(())
+    }
+
+    fn room_of(&self, session: u64) -> Option<RoomId> {
+        self.sessions.get(&session)?.room.clone()
+    }
+
+    fn leave(&mut self, ask: Ask, now: Now, effects: &mut Vec<Effect>) -> Result<(), Told> {
+        let session = self.sessions.get_mut(&ask.session).ok_or(Told::NotInRoom)?;
+        if session.entering.is_some() {
+            return Err(Told::Entering);
+        }
+        let room = session.room.take().ok_or(Told::NotInRoom)?;
+        self.in_room(&room, now, effects, |room, cx| room.leave(ask, cx));
+        Ok(())
+    }
+}

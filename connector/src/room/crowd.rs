@@ -1,0 +1,299 @@
+//! Who is in a room as far as its clients are told, and in what words: each name, or of a large room how many. Speaks to nobody.
+
+use std::collections::BTreeSet;
+use std::ops::Bound;
+
+use shared::ids::Name;
+
+/// Milliseconds from one total that is told of a large room to the next.
+const BETWEEN_TOTALS_MS: u64 = 1_000;
+
+/// Most names that are told at once. With the longest names that is what an outbox holds; who is told more reads them.
+const MOST_AT_ONCE: usize = 1_000;
+
+/// What is to be told of a change.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum News {
+    /// Somebody came.
+    Came(Name),
+    /// Somebody went.
+    Went(Name),
+    /// There is another number of members; `names` says whether comings and goings are told from now on, and that they
+    /// were not.
+    Total { names: bool },
+}
+
+/// The names in a room. Small rooms tell each coming and going; one that passes a size tells totals only, until it is
+/// smaller by a tenth.
+#[derive(Debug)]
+pub(super) struct Crowd {
+    here: BTreeSet<Name>,
+    /// Most names of a small room.
+    most: usize,
+    large: Option<Large>,
+}
+
+/// What there is to know of a room while it is large.
+#[derive(Debug)]
+struct Large {
+    /// The names that were told when it became large: who heard them then is told the difference in the end.
+    named: BTreeSet<Name>,
+    /// Whether something changed since a total was told.
+    is_stale: bool,
+    /// No total is told before.
+    tell_at: u64,
+}
+
+impl Large {
+    fn new(named: BTreeSet<Name>, now: u64) -> Self {
+        Self { named, is_stale: false, tell_at: now + BETWEEN_TOTALS_MS }
+    }
+}
+
+impl Crowd {
+    /// Nobody; the room is large with more than `most` names.
+    pub(super) fn new(most: usize) -> Self {
+        Self { here: BTreeSet::new(), most, large: None }
+    }
+
+    /// How many are here.
+    pub(super) fn total(&self) -> usize {
+        self.here.len()
+    }
+
+    /// Whether each coming and going is told.
+    pub(super) fn tells_names(&self) -> bool {
+        self.large.is_none()
+    }
+
+    /// Up to `limit` names after this one, which need not be here, in order; and whether there are more.
+    pub(super) fn page(&self, after: Option<&Name>, limit: usize) -> (Vec<Name>, bool) {
+        let from = after.map_or(Bound::Unbounded, Bound::Excluded);
+        let mut names = self.here.range::<Name, _>((from, Bound::Unbounded));
+        let page = names.by_ref().take(limit).cloned().collect();
+        (page, names.next().is_some())
+    }
+
+    /// Somebody is here.
+    pub(super) fn insert(&mut self, name: &Name, now: u64) -> Vec<News> {
+        if !self.here.insert(name.clone()) {
+            return Vec::new();
+        }
+        if let Some(large) = &mut self.large {
+            large.is_stale = true;
+            return Vec::new();
+        }
+        if self.here.len() <= self.most {
+            return vec![News::Came(name.clone())];
+        }
+        let mut named = self.here.clone();
+        named.remove(name);
+        self.large = Some(Large::new(named, now));
+        vec![News::Total { names: false }]
+    }
+
+    /// Somebody is not here.
+    pub(super) fn remove(&mut self, name: &Name) -> Vec<News> {
+        if !self.here.remove(name) {
+            return Vec::new();
+        }
+        if self.large.is_none() {
+            return vec![News::Went(name.clone())];
+        }
+        if self.is_small_again() {
+            return self.shrunk();
+        }
+        self.large.iter_mut().for_each(|large| large.is_stale = true);
+        Vec::new()
+    }
+
+    /// These are here, and nobody else.
+    pub(super) fn replace(&mut self, here: BTreeSet<Name>, now: u64) -> Vec<News> {
+        let before = std::mem::replace(&mut self.here, here);
+        if self.large.is_some() && self.is_small_again() {
+            return self.shrunk();
+        }
+        match &mut self.large {
+            Some(large) => {
+                large.is_stale |= before != self.here;
+                Vec::new()
+            }
+            None if self.here.len() > self.most => {
+                self.large = Some(Large::new(before, now));
+                vec![News::Total { names: false }]
+            }
+            None => self.difference(&before, false),
+        }
+    }
+
+    /// Whether a total will be told.
+    pub(super) fn waits(&self) -> bool {
+        self.large.as_ref().is_some_and(|large| large.is_stale)
+    }
+
+    /// What is to be told because of the time.
+    pub(super) fn tick(&mut self, now: u64) -> Option<News> {
+        let large = self.large.as_mut().filter(|large| large.is_stale && large.tell_at <= now)?;
+        large.is_stale = false;
+        large.tell_at = now + BETWEEN_TOTALS_MS;
+        Some(News::Total { names: false })
+    }
+
+    fn is_small_again(&self) -> bool {
+        self.here.len() * 10 <= self.most * 9
+    }
+
+    fn shrunk(&mut self) -> Vec<News> {
+        self.large.take().map(|large| self.difference(&large.named, true)).unwrap_or_default()
+    }
+
+    /// What changed; `again` says that somebody is to read the names.
+    fn difference(&self, before: &BTreeSet<Name>, again: bool) -> Vec<News> {
+        let went = before.difference(&self.here).cloned().map(News::Went);
+        let came = self.here.difference(before).cloned().map(News::Came);
+        let mut news: Vec<News> = went.chain(came).take(MOST_AT_ONCE + 1).collect();
+        let too_many = news.len() > MOST_AT_ONCE;
+        if too_many {
+            news.clear();
+        }
+        if again || too_many {
+            news.push(News::Total { names: true });
+        }
+        news
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::collection::{btree_set, vec};
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn name(number: usize) -> Name {
+        Name::new(&format!("{number:04}")).unwrap()
+    }
+
+    fn names(numbers: impl IntoIterator<Item = usize>) -> BTreeSet<Name> {
+        numbers.into_iter().map(name).collect()
+    }
+
+    fn crowd(count: usize) -> Crowd {
+        let mut crowd = Crowd::new(10);
+        crowd.replace(names(0..count), 0);
+        crowd
+    }
+
+    const LARGE: News = News::Total { names: false };
+    const SMALL: News = News::Total { names: true };
+
+    #[test]
+    fn a_small_room_tells_names() {
+        let mut crowd = crowd(9);
+        assert_eq!(crowd.insert(&name(9), 0), [News::Came(name(9))]);
+        assert_eq!(crowd.insert(&name(9), 0), []);
+        assert_eq!(crowd.remove(&name(9)), [News::Went(name(9))]);
+        assert_eq!(crowd.remove(&name(9)), []);
+        assert_eq!(crowd.replace(names(1..10), 0), [News::Went(name(0)), News::Came(name(9))]);
+        assert!(crowd.tells_names() && !crowd.waits());
+    }
+
+    #[test]
+    fn a_large_room_tells_totals_once_a_second() {
+        let mut crowd = crowd(10);
+        assert_eq!(crowd.insert(&name(10), 5_000), [LARGE]);
+        assert!(!crowd.tells_names() && !crowd.waits() && crowd.tick(9_000).is_none());
+        assert_eq!((crowd.insert(&name(11), 5_500), crowd.remove(&name(3))), (vec![], vec![]));
+        assert!(crowd.waits());
+        assert_eq!(crowd.tick(5_999), None);
+        assert_eq!(crowd.tick(6_200), Some(LARGE));
+        assert_eq!(crowd.replace(crowd.here.clone(), 6_300), []);
+        assert!(!crowd.waits(), "nothing changed");
+        assert_eq!(crowd.replace(names(20..40), 6_300), []);
+        assert_eq!((crowd.tick(7_199), crowd.tick(7_200)), (None, Some(LARGE)));
+    }
+
+    #[test]
+    fn a_room_that_is_small_again_tells_the_difference() {
+        let mut crowd = crowd(10);
+        crowd.insert(&name(10), 0);
+        assert_eq!(crowd.remove(&name(0)), []);
+        assert!(!crowd.tells_names(), "ten are not few enough: it would be large with the next");
+        assert_eq!(crowd.remove(&name(1)), [News::Went(name(0)), News::Went(name(1)), News::Came(name(10)), SMALL]);
+        assert_eq!((crowd.tick(9_000), crowd.waits()), (None, false));
+        assert_eq!(crowd.remove(&name(2)), [News::Went(name(2))]);
+    }
+
+    #[test]
+    fn what_replaces_the_names_may_be_of_another_size() {
+        let mut crowd = crowd(3);
+        assert_eq!(crowd.replace(names(2..20), 0), [LARGE]);
+        assert_eq!(
+            crowd.replace(names(2..4), 0),
+            [News::Went(name(0)), News::Went(name(1)), News::Came(name(3)), SMALL]
+        );
+    }
+
+    #[test]
+    fn more_than_can_be_told_at_once_is_to_be_read() {
+        let mut crowd = Crowd::new(5_000);
+        assert_eq!(crowd.replace(names(0..1_000), 0).len(), 1_000);
+        assert_eq!(crowd.replace(names(1_000..1_501), 0), [SMALL]);
+        assert!(crowd.tells_names());
+        crowd.replace(names(0..5_001), 0);
+        assert_eq!(crowd.replace(names(0..400), 0).len(), 501 + 400 + 1, "since names were told last");
+        crowd.replace(names(0..5_001), 0);
+        assert_eq!(crowd.replace(names(2_000..4_000), 0), [SMALL]);
+    }
+
+    #[test]
+    fn pages_go_on_after_names_that_went() {
+        let mut crowd = crowd(10);
+        assert_eq!(crowd.page(None, 4), (names(0..4).into_iter().collect(), true));
+        crowd.remove(&name(3));
+        assert_eq!(crowd.page(Some(&name(3)), 6), (names(4..10).into_iter().collect(), false));
+        assert_eq!(crowd.page(Some(&name(9)), 6), (vec![], false));
+    }
+
+    /// What happens to a crowd of at most twenty.
+    #[derive(Debug, Clone)]
+    enum Change {
+        Insert(usize),
+        Remove(usize),
+        Replace(BTreeSet<usize>),
+    }
+
+    fn changes() -> impl Strategy<Value = Vec<Change>> {
+        let one = prop_oneof![
+            8 => (0..20_usize).prop_map(Change::Insert),
+            8 => (0..20_usize).prop_map(Change::Remove),
+            1 => btree_set(0..20_usize, 0..20).prop_map(Change::Replace),
+        ];
+        vec(one, 0..200)
+    }
+
+    proptest! {
+        /// Who heard everything from the beginning knows exactly who is here whenever names are told; nobody comes twice.
+        #[test]
+        fn what_is_told_adds_up(changes in changes()) {
+            let mut crowd = Crowd::new(10);
+            let mut known = BTreeSet::new();
+            for change in changes {
+                let news = match change {
+                    Change::Insert(number) => crowd.insert(&name(number), 0),
+                    Change::Remove(number) => crowd.remove(&name(number)),
+                    Change::Replace(numbers) => crowd.replace(names(numbers), 0),
+                };
+                for news in news {
+                    match news {
+                        News::Came(name) => prop_assert!(known.insert(name)),
+                        News::Went(name) => prop_assert!(known.remove(&name)),
+                        News::Total { names } => prop_assert_eq!(names, crowd.tells_names()),
+                    }
+                }
+                prop_assert!(!crowd.tells_names() || known == crowd.here);
+                prop_assert_eq!(crowd.tells_names(), crowd.total() <= if crowd.tells_names() { 10 } else { 9 });
+            }
+        }
+    }
+}

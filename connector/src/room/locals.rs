@@ -1,0 +1,113 @@
+//! The local sessions of a room, by number and by name.
+
+use std::collections::BTreeSet;
+use std::collections::btree_map::{BTreeMap, Iter, Keys};
+
+use shared::ids::Name;
+use shared::membership::Token;
+
+/// A local session, as this connector wants it to be.
+#[derive(Debug)]
+pub(super) struct Local {
+    name: Name,
+    pub(super) token: Token,
+    /// The session wants to be here; false while its leave is pending.
+    pub(super) wanted: bool,
+    /// The client was told that it is here, and hears what happens.
+    pub(super) hears: bool,
+    /// The client was told all names, when it came or since.
+    pub(super) knows_names: bool,
+}
+
+impl Local {
+    /// Under which name it is here, or wants to be.
+    pub(super) fn name(&self) -> &Name {
+        &self.name
+    }
+}
+
+/// Local sessions.
+#[derive(Debug, Default)]
+pub(super) struct Locals {
+    by_number: BTreeMap<u64, Local>,
+    // Invariant: these are the names in `by_number`.
+    by_name: BTreeSet<(Name, u64)>,
+}
+
+impl Locals {
+    pub(super) fn is_empty(&self) -> bool {
+        self.by_number.is_empty()
+    }
+
+    pub(super) fn get(&self, number: &u64) -> Option<&Local> {
+        self.by_number.get(number)
+    }
+
+    pub(super) fn get_mut(&mut self, number: &u64) -> Option<&mut Local> {
+        self.by_number.get_mut(number)
+    }
+
+    pub(super) fn iter(&self) -> Iter<'_, u64, Local> {
+        self.by_number.iter()
+    }
+
+    pub(super) fn keys(&self) -> Keys<'_, u64, Local> {
+        self.by_number.keys()
+    }
+
+    /// Sessions that hear what happens.
+    pub(super) fn hearing_mut(&mut self) -> impl Iterator<Item = &mut Local> {
+        self.by_number.values_mut().filter(|local| local.hears)
+    }
+
+    /// Sessions that have this name.
+    pub(super) fn named(&self, name: &Name) -> impl Iterator<Item = (u64, &Local)> {
+        let numbers =
+            self.by_name.range((name.clone(), u64::MIN)..=(name.clone(), u64::MAX)).map(|(_, number)| *number);
+        numbers.filter_map(|number| Some((number, self.by_number.get(&number)?)))
+    }
+
+    /// A session wants to be here. One that is here keeps its name and token until the log says otherwise.
+    pub(super) fn want(&mut self, number: u64, name: Name, token: Token) {
+        let local = self.by_number.entry(number).or_insert_with(|| {
+            self.by_name.insert((name.clone(), number));
+            Local { name, token, wanted: true, hears: false, knows_names: false }
+        });
+        local.wanted = true;
+    }
+
+    /// A session has this name from now on; nothing happens if there is none.
+    pub(super) fn rename(&mut self, number: u64, name: &Name) {
+        let Some(local) = self.by_number.get_mut(&number) else { return };
+        let before = std::mem::replace(&mut local.name, name.clone());
+        self.by_name.remove(&(before, number));
+        self.by_name.insert((name.clone(), number));
+    }
+
+    pub(super) fn remove(&mut self, number: &u64) {
+        if let Some(local) = self.by_number.remove(number) {
+            self.by_name.remove(&(local.name, *number));
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sessions_are_found_by_the_name_they_have_now() {
+        let [ann, bob] = ["ann", "bob"].map(|name| Name::new(name).unwrap());
+        let mut locals = Locals::default();
+        let numbers = |locals: &Locals, name| locals.named(name).map(|(number, _)| number).collect::<Vec<_>>();
+        locals.want(1, ann.clone(), Token::new(1));
+        locals.want(2, ann.clone(), Token::new(2));
+        locals.want(2, bob.clone(), Token::new(3));
+        assert_eq!((numbers(&locals, &ann), numbers(&locals, &bob)), (vec![1, 2], vec![]));
+        locals.rename(2, &bob);
+        locals.rename(3, &bob);
+        assert_eq!((numbers(&locals, &ann), numbers(&locals, &bob)), (vec![1], vec![2]));
+        locals.remove(&2);
+        assert_eq!((numbers(&locals, &bob), locals.by_name.len()), (vec![], 1));
+    }
+}

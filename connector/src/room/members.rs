@@ -1,0 +1,80 @@
+//! What a room's sessions are told of who is here: by name, or of a large room how many; and pages of names.
+
+use shared::ids::Name;
+use shared::record::Refusal;
+
+use super::apply::push_to;
+use super::crowd::News;
+use super::locals::Local;
+use super::proposer::Ask;
+use super::{Act, Context, Push, Reply, Room};
+
+/// Names of a room, in order.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Members {
+    /// Up to as many as were asked for.
+    pub users: Vec<Name>,
+    /// Whether there are more after them.
+    pub more: bool,
+    /// How many are in the room.
+    pub total: usize,
+    /// All up to here is in them.
+    pub seq: u64,
+    /// When that was, in Unix milliseconds.
+    pub time: u64,
+}
+
+impl Room {
+    /// A session asks who is in the room that it is in, up to `limit` names after `after`. It is answered at once, with what
+    /// it would know if it had been told every name.
+    pub fn members(&mut self, after: Option<&Name>, limit: usize, ask: Ask, cx: &mut Context<'_>) {
+        if !self.locals.get(&ask.session).is_some_and(|local| local.hears) {
+            let refused = Reply::Refused { refusal: Refusal::NotMember, enter: false };
+            return cx.acts.push(Act::Answer(ask, refused));
+        }
+        let (users, more) = self.crowd.page(after, limit);
+        let (total, seq, time) = (self.crowd.total(), self.at.position.last_seq(), self.state.time());
+        cx.acts.push(Act::Answer(ask, Reply::Members(Members { users, more, total, seq, time })));
+    }
+
+    /// Tells of a large room what changed since it was told last, when it is time.
+    pub(super) fn tick_crowd(&mut self, cx: &mut Context<'_>) {
+        let news = self.crowd.tick(cx.now);
+        self.tell_crowd(news, None, cx);
+    }
+
+    /// Tells the sessions what changed: names for those who know all others. `mover` came or went just now: nobody is told
+    /// of its own coming and going, nor of who got its name.
+    pub(super) fn tell_crowd(
+        &mut self,
+        news: impl IntoIterator<Item = News>,
+        mover: Option<&Name>,
+        cx: &mut Context<'_>,
+    ) {
+        for news in news {
+            match news {
+                News::Came(name) => push_to(self.knowing_names(mover, &name), Push::Add { name }, cx),
+                News::Went(name) => push_to(self.knowing_names(mover, &name), Push::Leave { name }, cx),
+                News::Total { names } => self.tell_total(names, cx),
+            }
+        }
+    }
+
+    /// Who did not know all names is to read them when it is told that names will be told.
+    fn tell_total(&mut self, names: bool, cx: &mut Context<'_>) {
+        push_to(self.hearing(), Push::Members { total: self.crowd.total(), names }, cx);
+        if names {
+            self.locals.hearing_mut().for_each(|local| local.knows_names = true);
+        }
+    }
+
+    /// Sessions that are to be told of this name.
+    fn knowing_names(&self, mover: Option<&Name>, name: &Name) -> Vec<u64> {
+        let but = mover.filter(|mover| *mover == name);
+        let told = |local: &Local| local.hears && local.knows_names && Some(local.name()) != but;
+        self.locals.iter().filter(|(_, local)| told(local)).map(|(number, _)| *number).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,281 @@
+use std::collections::BTreeMap;
+
+use shared::budget::Budget;
+use shared::ids::{Incarnation, RoomId, ServerId};
+use shared::membership::Token;
+use shared::metrics::Metrics;
+use shared::record::{Decided, Entry, Epoch, Outcome, Position, Record, VERSION};
+use shared::rpc::messages::{Item, News, Place, Question};
+
+use super::*;
+use crate::room::proposer::Entering;
+use crate::room::{Common, Entered, session_id};
+
+const EPOCH: Epoch = Epoch(1);
+
+/// A room, and an owner that agrees to everything when it is let.
+struct Stage {
+    room: Room,
+    common: Common,
+    now: u64,
+    numbers: u64,
+    position: Position,
+    /// What was asked and not decided.
+    questions: Vec<Question>,
+    /// Under which names sessions are in.
+    names: BTreeMap<u64, Name>,
+}
+
+/// What sessions were told, and answered.
+#[derive(Debug, Default)]
+struct Told {
+    pushes: Vec<(Vec<u64>, Push)>,
+    replies: Vec<(u64, Reply)>,
+}
+
+fn name(session: u64) -> Name {
+    Name::new(&format!("{session:05}")).unwrap()
+}
+
+fn ask(session: u64) -> Ask {
+    let entering = Entering { token: Token::new(session.into()), comes_back: false, since: None };
+    Ask { session, id: Some(1), deadline: u64::MAX, entering: Some(entering) }
+}
+
+fn proposal(question: Question) -> Option<(u64, Vec<Item>)> {
+    match question {
+        Question::Propose { number, items, .. } => Some((number, items)),
+        _ => None,
+    }
+}
+
+impl Stage {
+    /// A room that is followed and empty.
+    fn new(large_members: usize) -> Self {
+        let common = Common {
+            me: ServerId::new("connector-server-1").unwrap(),
+            incarnation: Incarnation(1),
+            repeat_ms: 1_000,
+            linger_ms: 0,
+            resume_ms: 0,
+            max_waiting: 20_000,
+            large_members,
+            budget: Budget::default(),
+            metrics: Metrics::new(),
+        };
+        let room = Room::new(RoomId::new("lobby").unwrap(), &common, 0);
+        let (questions, names, position) = (Vec::new(), BTreeMap::new(), Position::NONE);
+        let mut stage = Self { room, common, now: 0, numbers: 0, position, questions, names };
+        stage.act(|room, cx| {
+            room.tick(cx);
+        });
+        stage.attach(Place::default(), EPOCH);
+        stage
+    }
+
+    fn act(&mut self, action: impl FnOnce(&mut Room, &mut Context<'_>)) -> Told {
+        let mut acts = Vec::new();
+        let (common, now, numbers) = (&self.common, self.now, &mut self.numbers);
+        action(&mut self.room, &mut Context { common, now, jitter: 0, numbers, acts: &mut acts });
+        let mut told = Told::default();
+        for act in acts {
+            match act {
+                Act::Ask(question) => self.questions.push(question),
+                Act::Answer(ask, reply) => told.replies.push((ask.session, reply)),
+                Act::Push(to, push) => told.pushes.push((to, push)),
+                Act::Entered(_) | Act::NotEntered(_) | Act::Displaced(_) | Act::MovedAway(_) => {}
+            }
+        }
+        told
+    }
+
+    /// The owner answers an attach: it has a log without records.
+    fn attach(&mut self, asked: Place, epoch: Epoch) -> Told {
+        let now = Place { epoch, ..Place::default() };
+        let news = News::Since { records: Vec::new(), more: false };
+        self.act(|room, cx| room.attached(asked, now, news, cx))
+    }
+
+    fn enter(&mut self, sessions: impl IntoIterator<Item = u64>) -> Told {
+        for session in sessions {
+            self.act(|room, cx| room.enter(name(session), ask(session), cx));
+        }
+        self.serve()
+    }
+
+    fn leave(&mut self, sessions: impl IntoIterator<Item = u64>) -> Told {
+        for session in sessions {
+            self.act(|room, cx| room.leave(ask(session), cx));
+        }
+        self.serve()
+    }
+
+    fn tick_at(&mut self, now: u64) -> Told {
+        self.now = now;
+        self.act(|room, cx| {
+            room.tick(cx);
+        })
+    }
+
+    /// Decides all that is proposed, twenty proposals a second.
+    fn serve(&mut self) -> Told {
+        let mut all = Told::default();
+        while let Some((number, items)) =
+            std::mem::take(&mut self.questions).into_iter().filter_map(proposal).next_back()
+        {
+            let told = [self.commit(number, items), self.tick_at(self.now + 50)];
+            for Told { pushes, replies } in told {
+                all.pushes.extend(pushes);
+                all.replies.extend(replies);
+            }
+        }
+        all
+    }
+
+    fn commit(&mut self, number: u64, items: Vec<Item>) -> Told {
+        let entries: Vec<Entry> = items.into_iter().map(|item| self.entry(item)).collect();
+        let outcomes = (0..).take(entries.len()).map(Outcome::Done).collect();
+        let (connector, incarnation) = (self.common.me.clone(), self.common.incarnation);
+        let record = Record {
+            v: VERSION,
+            prev: self.position,
+            prev_time: self.position.0,
+            links: Vec::new(),
+            time: self.position.0 + 1,
+            owner: ServerId::new("chat-server-1").unwrap(),
+            proposals: vec![Decided { connector, incarnation, number, outcomes }],
+            entries,
+            named: Vec::new(),
+            checkpoint: None,
+            part: None,
+        };
+        self.position = Position(self.position.0 + 1);
+        let (epoch, position) = (self.room.at.epoch, self.position);
+        self.act(|room, cx| room.record(epoch, position, &record, cx))
+    }
+
+    fn entry(&mut self, item: Item) -> Entry {
+        match item {
+            Item::Join { session, name, membership, .. } => {
+                self.names.insert(session, name.clone());
+                Entry::Join { name, session: session_id(&self.common, session), membership }
+            }
+            Item::Leave { session, .. } => {
+                let name = self.names.remove(&session).unwrap();
+                Entry::Leave { name, session: session_id(&self.common, session) }
+            }
+            Item::Send { .. } => panic!("nobody speaks"),
+        }
+    }
+}
+
+fn entered(told: &Told) -> Vec<&Entered> {
+    let entered = told.replies.iter().filter_map(|(_, reply)| match reply {
+        Reply::Entered(entered) => Some(&**entered),
+        _ => None,
+    });
+    entered.collect()
+}
+
+fn large(total: usize) -> Push {
+    Push::Members { total, names: false }
+}
+
+/// Work is counted in what is told to whom: it grows with the joins, not with their square.
+#[test]
+fn ten_thousand_joins_are_linear_work() {
+    let mut stage = Stage::new(500);
+    let told = stage.enter(0..10_000);
+    let entered = entered(&told);
+    assert_eq!(entered.len(), 10_000);
+    assert!(entered.iter().all(|entered| entered.users.len() <= 500));
+    assert_eq!(entered.last().map(|last| (last.total, last.names)), Some((10_000, false)));
+    let (totals, names): (Vec<_>, Vec<_>) =
+        told.pushes.iter().partition(|(_, push)| matches!(push, Push::Members { .. }));
+    assert!(names.iter().all(|(_, push)| matches!(push, Push::Add { name } if *name < self::name(500))));
+    assert_eq!(names.len(), 499, "the first to come has nobody to tell");
+    let seconds = usize::try_from(stage.now / 1_000).unwrap();
+    assert!((2..=2 + seconds).contains(&totals.len()), "{} totals in {seconds} s", totals.len());
+    assert_eq!(totals.first().map(|(to, push)| (to.len(), push)), Some((500, &large(501))));
+    let last = stage.tick_at(stage.now + 1_000);
+    assert_eq!(last.pushes, [((0..10_000).collect(), large(10_000))]);
+    assert!(stage.room.is_settled());
+}
+
+#[test]
+fn a_total_waits_for_its_second_and_for_a_change() {
+    let mut stage = Stage::new(5);
+    stage.enter(0..6);
+    assert_eq!(stage.tick_at(9_000).pushes, []);
+    assert!(!stage.room.is_busy());
+    assert_eq!(stage.enter([6]).pushes, [((0..7).collect(), large(7))], "the last total is long ago");
+    assert_eq!(stage.enter([7]).pushes, []);
+    assert_eq!(stage.leave([6, 0]).pushes, []);
+    assert!(stage.room.is_busy());
+    assert_eq!(stage.tick_at(10_050).pushes, [(vec![1, 2, 3, 4, 5, 7], large(6))]);
+}
+
+#[test]
+fn who_knew_the_names_is_told_the_difference_and_the_others_are_to_read_them() {
+    let mut stage = Stage::new(5);
+    assert!(entered(&stage.enter(0..5)).iter().all(|entered| entered.names));
+    let told = stage.enter([5, 6]);
+    assert_eq!(told.pushes, [((0..5).collect(), large(6))]);
+    let [five, six] = entered(&told)[..] else { panic!("{told:?}") };
+    assert_eq!(((five.total, five.names), (six.total, six.names)), ((6, false), (7, false)));
+    assert_eq!(six.users, (0..5).map(name).collect::<Vec<_>>());
+    assert_eq!(stage.leave([0, 1]).pushes, []);
+    let knowing = vec![2, 3, 4];
+    let expected = [
+        (knowing.clone(), Push::Leave { name: name(0) }),
+        (knowing.clone(), Push::Leave { name: name(1) }),
+        (knowing, Push::Add { name: name(6) }),
+        (vec![2, 3, 4, 6], Push::Members { total: 4, names: true }),
+        (vec![3, 4, 6], Push::Leave { name: name(2) }),
+    ];
+    assert_eq!(stage.leave([5, 2]).pushes, expected);
+    assert_eq!(stage.enter([7]).pushes, [(vec![3, 4, 6], Push::Add { name: name(7) })]);
+}
+
+#[test]
+fn pages_are_for_members_and_add_up() {
+    let mut stage = Stage::new(5);
+    stage.enter(0..8);
+    let refused = stage.act(|room, cx| room.members(None, 5, ask(9), cx)).replies;
+    assert_eq!(refused, [(9, Reply::Refused { refusal: Refusal::NotMember, enter: false })]);
+    let mut names = Vec::new();
+    loop {
+        let after = names.last().cloned();
+        let told = stage.act(|room, cx| room.members(after.as_ref(), 3, ask(1), cx));
+        let [(1, Reply::Members(page))] = &told.replies[..] else { panic!("{told:?}") };
+        assert_eq!((page.total, page.seq), (8, stage.position.last_seq()));
+        names.extend(page.users.iter().cloned());
+        if !page.more {
+            break;
+        }
+    }
+    assert_eq!(names, (0..8).map(name).collect::<Vec<_>>());
+}
+
+/// The state that is taken instead of records is told as comings and goings are: in a large room not by names.
+#[test]
+fn another_log_is_told_in_the_words_of_the_rooms_size() {
+    let mut stage = Stage::new(5);
+    stage.enter(0..8);
+    stage.tick_at(5_000);
+    stage.act(Room::attach_again);
+    stage.position = Position::NONE;
+    stage.names.clear();
+    let gap = stage.attach(stage.room.at, Epoch(2));
+    assert!(matches!(&gap.pushes[..], [(_, Push::Gap { .. })]), "{gap:?}");
+    assert_eq!(stage.serve().pushes, []);
+    assert_eq!(stage.names.len(), 8, "all came back, and nobody was told of anything");
+    assert_eq!(stage.tick_at(9_000).pushes, []);
+    // Members of another connector, which the next log does not know.
+    stage.room.crowd.insert(&name(20), stage.now);
+    stage.act(Room::attach_again);
+    stage.position = Position::NONE;
+    stage.attach(stage.room.at, Epoch(3));
+    stage.serve();
+    assert_eq!(stage.tick_at(20_000).pushes, [((0..8).collect(), large(8))]);
+}
