@@ -48,7 +48,7 @@ impl ChatClient {
     /// # Errors
     /// If the server refuses, for example because the name is taken, or does not answer.
     pub fn enter(&self, name: &str, room: &str) -> impl Future<Output = Result<Entered, ClientError>> + use<> {
-        self.typed(routes::ENTER, &json!({ "username": name, "rid": room }))
+        self.typed(routes::ENTER, &json!({ "username": name, "rid": room, "resume": true }))
     }
 
     /// Enters a room as the member that one was there, also while that one's connection is still open somewhere.

@@ -33,6 +33,8 @@ pub struct Enter {
     pub token: Option<Token>,
     /// Up to where it knows the room.
     pub since: Option<Since>,
+    /// It will come back with its token should its connection end.
+    pub resumes: bool,
 }
 
 /// A client's wish to see messages of its room.
@@ -92,7 +94,8 @@ impl Enter {
         };
         let (seq, epoch) = (number(&body, "since")?, number(&body, "epoch")?);
         let since = seq.map(|seq| Since { epoch: Epoch(epoch.unwrap_or_default()), seq });
-        Ok(Self { name, room, token, since })
+        let resumes = token.is_some() || body.get("resume") == Some(&Value::Bool(true));
+        Ok(Self { name, room, token, since, resumes })
     }
 }
 

@@ -50,6 +50,8 @@ pub struct Hub {
     heartbeat_number: u64,
     /// Clients are sent away: nobody comes back to this connector.
     stopping: bool,
+    /// Clients are sent elsewhere: those that resume are waited for.
+    draining: bool,
 }
 
 #[derive(Debug)]
@@ -78,6 +80,7 @@ impl Hub {
             heartbeats: BTreeMap::new(),
             heartbeat_number: 0,
             stopping: false,
+            draining: false,
         }
     }
 
@@ -104,12 +107,20 @@ impl Hub {
             self.in_room(&entering, now, &mut effects, |room, cx| room.close(session, cx));
         }
         if let Some(room) = room {
-            let is_held = ending == Ending::Lost && !self.stopping;
-            self.in_room(&room, now, &mut effects, |room, cx| {
-                if is_held { room.hold(session, cx) } else { room.close(session, cx) }
-            });
+            let end = match ending {
+                _ if self.stopping => Room::close,
+                _ if self.draining => Room::send_away,
+                Ending::Lost => Room::hold,
+                Ending::Closed => Room::close,
+            };
+            self.in_room(&room, now, &mut effects, |room, cx| end(room, session, cx));
         }
         effects
+    }
+
+    /// The connector is about to end, and sends its clients elsewhere: those that resume do so unnoticed.
+    pub fn drain(&mut self) {
+        self.draining = true;
     }
 
     /// The connector is about to end: no session is kept for its client to come back here.

@@ -9,7 +9,7 @@ use rand::seq::IndexedRandom;
 use shared::bus::{self, Message, Outgoing, Subscription};
 use shared::clock;
 use shared::config::Server;
-use shared::frontend::{self, Ending, KickReason, Options, Outbox, routes};
+use shared::frontend::{self, KickReason, Options, Outbox, routes};
 use shared::ids::{RoomId, ServerId};
 use shared::node::Node;
 use shared::rpc::messages::Pong;
@@ -186,11 +186,12 @@ impl Connector {
         }
         info!(server = %self.id, clients = self.clients.len(), ?window, "connector sends its clients elsewhere");
         let gates_know = self.node.settings.rpc.heartbeat() * 2;
+        self.hub.drain();
         self.drain = Some(Drain::new(self.started.elapsed(), gates_know, window));
     }
 
-    /// Closes as many connections as it is time for. Their sessions are kept as those whose connections broke, for the clients to
-    /// come back through other connectors unnoticed.
+    /// Closes as many connections as it is time for. Sessions of clients that resume are kept for them to come back through other
+    /// connectors unnoticed.
     fn go_on_draining(&mut self) {
         let Some(drain) = &mut self.drain else { return };
         let open: Vec<u64> =
@@ -235,7 +236,6 @@ impl Connector {
             }
             Command::Closed { session, ending } => {
                 self.clients.remove(&session);
-                let ending = if self.drain.is_some() { Ending::Lost } else { ending };
                 let effects = self.hub.close(session, ending, now);
                 self.perform(effects);
             }

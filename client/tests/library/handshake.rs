@@ -37,7 +37,10 @@ async fn nothing_is_sent_before_the_answer_and_the_ack() {
         peer.send(Package::new(PackageKind::Handshake, "{\"code\":200,\"sys\":{}}")).await;
         assert_eq!(peer.package().await, Package::empty(PackageKind::HandshakeAck));
         let (id, route, body) = peer.request().await;
-        assert_eq!((route, body), (text("connector.entryHandler.enter"), json!({"username": "ann", "rid": "lobby"})));
+        assert_eq!(
+            (route, body),
+            (text("connector.entryHandler.enter"), json!({"username": "ann", "rid": "lobby", "resume": true}))
+        );
         peer.answer(id, "{\"code\":200,\"users\":[\"ann\"]}").await;
         peer
     };

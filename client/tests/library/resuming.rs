@@ -47,7 +47,7 @@ async fn a_server_that_cannot_resume_is_understood() {
     let (ann, _events, mut peer) = connected(Options::default()).await;
     let entered = ann.enter("ann", "lobby");
     let (id, _, asked) = peer.request().await;
-    assert_eq!(asked, json!({"username": "ann", "rid": "lobby"}));
+    assert_eq!(asked, json!({"username": "ann", "rid": "lobby", "resume": true}));
     peer.answer(id, "{\"users\":[\"ann\"]}").await;
     let entered = entered.await.unwrap();
     assert_eq!((entered.token.as_str(), entered.epoch, entered.recovered, entered.cursor), ("", 0, None, None));

@@ -34,8 +34,9 @@ impl Hub {
 
     fn enter(&mut self, body: &[u8], ask: Ask, now: Now, effects: &mut Vec<Effect>) -> Result<(), Told> {
         let enter = Enter::read(body).map_err(|error| Told::Bad { error, enter: true })?;
-        let Enter { name, room, token, since } = enter;
-        let entering = Entering { token: token.unwrap_or(Token::new(now.chance)), comes_back: token.is_some(), since };
+        let Enter { name, room, token, since, resumes } = enter;
+        let entering =
+            Entering { token: token.unwrap_or(Token::new(now.chance)), comes_back: token.is_some(), since, resumes };
         let ask = Ask { entering: Some(entering), ..ask };
         self.owners.of(&room).map_err(|_| Told::NoServer)?;
         let Some(session) = self.sessions.get_mut(&ask.session) else { return Ok(()) };

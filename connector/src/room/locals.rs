@@ -17,6 +17,8 @@ pub(super) struct Local {
     pub(super) hears: bool,
     /// The client was told all names, when it came or since.
     pub(super) knows_names: bool,
+    /// The client will come back with its token should its connection end.
+    pub(super) resumes: bool,
 }
 
 impl Local {
@@ -71,7 +73,7 @@ impl Locals {
     pub(super) fn want(&mut self, number: u64, name: Name, token: Token) {
         let local = self.by_number.entry(number).or_insert_with(|| {
             self.by_name.insert((name.clone(), number));
-            Local { name, token, wanted: true, hears: false, knows_names: false }
+            Local { name, token, wanted: true, hears: false, knows_names: false, resumes: false }
         });
         local.wanted = true;
     }

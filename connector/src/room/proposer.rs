@@ -35,6 +35,8 @@ pub struct Entering {
     pub comes_back: bool,
     /// Up to where its client knows the room.
     pub since: Option<Since>,
+    /// Its client will come back with the token should the connection end.
+    pub resumes: bool,
 }
 
 /// A place in a room's log, as clients name it.

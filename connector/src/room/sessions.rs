@@ -44,6 +44,7 @@ impl Room {
         let (total, names) = (self.crowd.total(), self.crowd.tells_names());
         local.hears = local.wanted;
         local.knows_names = names;
+        local.resumes = ask.entering.is_some_and(|entering| entering.resumes);
         let (token, epoch) = (local.token, self.at.epoch);
         let (users, _) = self.crowd.page(None, cx.common.large_members);
         let entered = Box::new(Entered { users, total, names, seq, time, epoch, token, missed });
@@ -93,6 +94,16 @@ impl Room {
         local.hears = false;
         self.end_readings(session, cx);
         self.held.insert(session, cx.now + cx.common.resume_ms);
+    }
+
+    /// A session's connection was closed by this connector, which is about to end. Other clients than those that resume come back
+    /// as newcomers, and must not find their names taken by themselves.
+    pub fn send_away(&mut self, session: u64, cx: &mut Context<'_>) {
+        if self.locals.get(&session).is_some_and(|local| local.resumes) {
+            self.hold(session, cx);
+        } else {
+            self.close(session, cx);
+        }
     }
 
     /// No session is held any longer.

@@ -38,7 +38,7 @@ fn name(session: u64) -> Name {
 }
 
 fn ask(session: u64) -> Ask {
-    let entering = Entering { token: Token::new(session.into()), comes_back: false, since: None };
+    let entering = Entering { token: Token::new(session.into()), comes_back: false, since: None, resumes: false };
     Ask { session, id: Some(1), deadline: u64::MAX, entering: Some(entering) }
 }
 
