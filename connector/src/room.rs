@@ -166,6 +166,15 @@ struct Local {
     wanted: bool,
     /// The client was told that it is here, and hears what happens.
     hears: bool,
+    /// The client asked to leave, and was not told since that it is here.
+    leaving: bool,
+}
+
+impl Local {
+    /// Whether its client was told that it is here, and did not ask to leave since.
+    fn is_here(&self) -> bool {
+        self.hears && !self.leaving
+    }
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -328,7 +337,7 @@ impl Room {
     fn give_up_entering(&mut self, session: u64, cx: &mut Context<'_>) {
         cx.acts.push(Act::NotEntered(session));
         if let Some(local) = self.locals.get_mut(&session)
-            && !local.hears
+            && !local.is_here()
         {
             local.wanted = false;
             self.reconcile(session, cx.common);
@@ -377,6 +386,7 @@ impl Room {
             return cx.acts.push(Act::Answer(ask, Reply::Unknown { enter: true, because: None }));
         };
         local.hears = local.wanted;
+        local.leaving = false;
         let (token, epoch) = (local.token, self.at.epoch);
         let users = self.told.iter().cloned().collect();
         let entered = Box::new(Entered { users, seq, time, epoch, token, missed });

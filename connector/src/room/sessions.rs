@@ -20,7 +20,7 @@ impl Room {
             cx.acts.push(Act::NotEntered(session));
             return;
         }
-        let local = Local { name, token: entering.token, wanted: true, hears: false };
+        let local = Local { name, token: entering.token, wanted: true, hears: false, leaving: false };
         self.locals.entry(session).or_insert(local).wanted = true;
         self.go_on(cx);
     }
@@ -45,6 +45,7 @@ impl Room {
         let item = Item::Leave { session: ask.session, incarnation: cx.common.incarnation };
         if let Some(local) = self.locals.get_mut(&ask.session) {
             local.wanted = false;
+            local.leaving = true;
         }
         self.request(item, ask, cx);
     }
