@@ -9,6 +9,7 @@
 
 mod chance;
 mod checks;
+mod interleavings;
 mod network;
 mod person;
 mod retention;
