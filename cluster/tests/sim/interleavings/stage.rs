@@ -56,6 +56,8 @@ pub(super) struct Stage {
     metrics: Arc<Metrics>,
     /// The log has no records before this one any more.
     oldest: Position,
+    /// Records that the log took.
+    appended: usize,
     /// Records that the room had when the script began.
     before: usize,
 }
@@ -106,6 +108,7 @@ impl Stage {
             losses: Vec::new(),
             metrics: Metrics::new(),
             oldest: Position::NONE,
+            appended: 0,
             before: 0,
         };
         stage.chats = (0..CHATS).map(|number| stage.chat(number, 1)).collect();
@@ -259,6 +262,7 @@ impl Stage {
     /// The room's records since Ann and Bob are in it.
     fn records(&self) -> Vec<Record> {
         let records = checks::records(&self.log, &room());
+        assert_eq!(records.len(), self.appended, "the room has one chain, and all is in it");
         let decoded = records.into_iter().rev().map(|(_, bytes)| Record::decode(&bytes).unwrap());
         decoded.skip(self.before).collect()
     }

@@ -108,10 +108,14 @@ impl Stage {
         }
     }
 
-    fn operate(&self, op: LogOp) -> LogDone {
+    fn operate(&mut self, op: LogOp) -> LogDone {
         match op {
             LogOp::Last { .. } => LogDone::Last(Ok(self.log.last(&room()))),
-            LogOp::Append { expected, record } => LogDone::Append(self.log.append(&room(), expected, record)),
+            LogOp::Append { expected, record } => {
+                let appended = self.log.append(&room(), expected, record);
+                self.appended += usize::from(appended.is_ok());
+                LogDone::Append(appended)
+            }
             LogOp::Read(positions) => {
                 let read = self.log.read(&room(), &positions);
                 let read = positions.into_iter().zip(read);
