@@ -339,7 +339,7 @@ impl Room {
     fn give_up_entering(&mut self, session: u64, cx: &mut Context<'_>) {
         cx.acts.push(Act::NotEntered(session));
         if let Some(local) = self.locals.get_mut(&session)
-            && !local.hears
+            && !local.is_here()
         {
             local.wanted = false;
             self.reconcile(session, cx.common);

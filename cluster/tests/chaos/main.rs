@@ -13,6 +13,7 @@ mod diary;
 #[path = "../common/directory.rs"]
 mod directory;
 mod drafts;
+mod list;
 mod lossy;
 mod person;
 mod plan;

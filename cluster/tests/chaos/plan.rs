@@ -10,7 +10,7 @@ use rand::{RngExt, SeedableRng};
 pub(crate) const SERVERS: usize = 3;
 
 /// Faults of an act that is not short; about three minutes.
-const FAULTS: usize = 24;
+const FAULTS: usize = 26;
 
 /// What can break.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -39,10 +39,16 @@ pub(crate) enum Kind {
     ConnectorFrozen,
     /// `kill -9` of a connector, and a start only when its lease is over and those who went with it are forgotten.
     ConnectorDead,
+    /// A connector stands still for longer than its lease, and finds its sessions gone from their rooms.
+    ConnectorForgotten,
+    /// A chat server is taken out of `servers.json`, and put back in another place.
+    ServersChanged,
+    /// A chat server is started, added to `servers.json`, taken out and stopped.
+    ChatAdded,
 }
 
 impl Kind {
-    pub(crate) const ALL: [Self; 12] = [
+    pub(crate) const ALL: [Self; 15] = [
         Self::BrokerKilled,
         Self::BrokerFrozen,
         Self::ChatCut,
@@ -55,6 +61,9 @@ impl Kind {
         Self::ConnectorKilled,
         Self::ConnectorFrozen,
         Self::ConnectorDead,
+        Self::ConnectorForgotten,
+        Self::ServersChanged,
+        Self::ChatAdded,
     ];
 
     /// Whether a server stays dead until others were seen to do without it.
@@ -62,9 +71,14 @@ impl Kind {
         matches!(self, Self::ChatDead | Self::ConnectorDead)
     }
 
-    /// Whether it occurs in an act; a lease takes too long for a short one.
+    /// Whether servers learn of it each at its own moment, after it is done.
+    pub(crate) fn is_seen_later(self) -> bool {
+        matches!(self, Self::ServersChanged | Self::ChatAdded)
+    }
+
+    /// Whether it occurs in an act; a lease, or a change and its opposite twice, take too long for a short one.
     fn occurs(self, is_short: bool) -> bool {
-        !is_short || self != Self::ConnectorDead
+        !is_short || !matches!(self, Self::ConnectorDead | Self::ConnectorForgotten | Self::ChatAdded)
     }
 
     /// How long it lasts, in milliseconds.
@@ -76,6 +90,10 @@ impl Kind {
             Self::ChatFrozen => 2_000..8_000,
             Self::ConnectorFrozen if is_short => 1_000..3_000,
             Self::ConnectorFrozen => 1_000..5_000,
+            Self::ConnectorForgotten => 9_000..12_000,
+            // Who looks once a second sees both changes.
+            Self::ServersChanged if is_short => 1_500..1_501,
+            Self::ServersChanged | Self::ChatAdded => 500..6_000,
             _ if is_short => 200..3_000,
             _ => 200..4_000,
         }

@@ -14,6 +14,9 @@ use crate::stage::Stage;
 /// Violations that are told with what happened around them.
 const STORIES: usize = 5;
 
+/// Within this time every server has looked at `servers.json`.
+const SEEN_BY_ALL: Duration = Duration::from_millis(1_500);
+
 /// Within this time after a dead server is back, its rooms go home.
 const GOES_HOME: Duration = Duration::from_secs(3);
 
@@ -61,7 +64,9 @@ async fn play(stage: &mut Stage, crowd: &Crowd, steps: &[Step], report: &mut Rep
         }
         let began = Instant::now();
         stage.breaks(step).await;
-        report.recovered(step.kind, Moment::Broken, crowd.recovery().await?);
+        let recovery =
+            if step.kind.is_seen_later() { crowd.slowest_within(SEEN_BY_ALL).await? } else { crowd.recovery().await? };
+        report.recovered(step.kind, Moment::Broken, recovery);
         if step.kind.stays() {
             // Its rooms were served without it, or we would not be here.
             crowd.forgets().await?;

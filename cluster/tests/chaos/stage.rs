@@ -10,6 +10,7 @@ use shared::testing::{NatsServer, TcpProxy, eventually};
 use tokio::time::sleep;
 
 use crate::directory::Directory;
+use crate::list::list_chats;
 use crate::lossy::Lossy;
 use crate::plan::{Kind, SERVERS, Step};
 use crate::process::{DEADLINE, Process};
@@ -23,6 +24,9 @@ const FROZEN: Duration = Duration::from_secs(3);
 /// A client is told soon when its request has no answer, so that it repeats it while the fault lasts.
 /// A lease is short, but longer than a connector is cut or stands still.
 const SETTINGS: &str = "[rpc]\nrequest_ms = 1500\n[room]\nlease_secs = 7";
+
+/// The chat server that is not always there.
+const ADDED: &str = "chat-server-4";
 
 /// Where clients come in.
 #[derive(Debug, Clone)]
@@ -46,6 +50,8 @@ pub(crate) struct Stage {
     servers: Vec<Server>,
     nats: NatsServer,
     directory: Directory,
+    /// The chat servers in the order of `servers.json`.
+    chats: Vec<String>,
 }
 
 impl Doors {
@@ -78,8 +84,9 @@ impl Stage {
     /// `None` if somebody else has a port now.
     async fn try_start() -> Option<Self> {
         let nats = NatsServer::start_with_jetstream().await;
-        let mut stage = Self { nats, directory: Directory::new(SETTINGS), servers: Vec::new() };
         let numbered = |kind: &'static str| (1..=SERVERS).map(move |number| format!("{kind}-server-{number}"));
+        let (directory, chats) = (Directory::new(SETTINGS), numbered("chat").collect());
+        let mut stage = Self { nats, directory, servers: Vec::new(), chats };
         let ids = numbered("chat").chain(numbered("connector")).chain(["gate-server-1".to_owned()]);
         for id in ids {
             let server = stage.launch(id).await?;
@@ -141,7 +148,9 @@ impl Stage {
             Kind::ChatDead => self.kill(&chat).await,
             Kind::ConnectorDead => self.kill(&connector).await,
             Kind::ChatFrozen => self.freeze(&chat, lasts).await,
-            Kind::ConnectorFrozen => self.freeze(&connector, lasts).await,
+            Kind::ConnectorFrozen | Kind::ConnectorForgotten => self.freeze(&connector, lasts).await,
+            Kind::ServersChanged => self.move_in_list(step.server, lasts).await,
+            Kind::ChatAdded => self.add_chat(lasts).await,
             // The clients do that themselves.
             Kind::ClientsCut => {}
         }
@@ -159,6 +168,28 @@ impl Stage {
         server.process.signal("STOP").await;
         sleep(lasts).await;
         server.process.signal("CONT").await;
+    }
+
+    /// Takes a chat server out of the list, and puts it back a place further on.
+    async fn move_in_list(&mut self, index: usize, absent: Duration) {
+        let moved = self.chats.remove(index);
+        list_chats(&self.directory.path, &self.chats);
+        sleep(absent).await;
+        self.chats.insert((index + 1) % SERVERS, moved);
+        list_chats(&self.directory.path, &self.chats);
+    }
+
+    /// Lets another chat server have its share of the rooms for a while.
+    async fn add_chat(&mut self, lasts: Duration) {
+        let mut chats = self.chats.clone();
+        chats.push(ADDED.to_owned());
+        list_chats(&self.directory.path, &chats);
+        let mut added = self.launch(ADDED.to_owned()).await.unwrap();
+        sleep(lasts).await;
+        list_chats(&self.directory.path, &self.chats);
+        assert!(added.process.says("it owns nothing, and can be stopped").await);
+        added.process.signal("TERM").await;
+        assert_eq!(added.process.ends().await, Some(0));
     }
 
     async fn restart(&mut self, id: &str) {

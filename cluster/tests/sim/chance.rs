@@ -1,14 +1,14 @@
 //! Chance from a seed.
 
-use rand::rngs::StdRng;
+use rand::rngs::SmallRng;
 use rand::{RngExt, SeedableRng};
 
 /// Everything that is left to chance in a run.
-pub(crate) struct Chance(StdRng);
+pub(crate) struct Chance(SmallRng);
 
 impl Chance {
     pub(crate) fn new(seed: u64) -> Self {
-        Self(StdRng::seed_from_u64(seed))
+        Self(SmallRng::seed_from_u64(seed))
     }
 
     /// True in so many of a thousand cases.

@@ -12,6 +12,7 @@ use shared::ids::{RoomId, ServerId};
 use shared::rpc::Trace;
 
 use crate::chance::Chance;
+use crate::world::Peer;
 
 /// Something that happens at a time.
 pub(crate) enum Event {
@@ -47,9 +48,11 @@ pub(crate) enum Event {
     Tick,
     Heartbeat,
     RestartChat(usize),
-    /// A chat server, or a connector, sees another list of chat servers.
-    ChatSees(usize, Arc<Servers>),
-    ConnectorSees(usize, Arc<Servers>),
+    /// The list of chat servers is another one; who starts from now on sees it.
+    Changed(Arc<Servers>),
+    /// A chat server, or a connector, looks at the list.
+    ChatLooks(usize),
+    ConnectorLooks(usize),
     /// Chat servers find once a second that they can hear.
     Listen,
     /// A connector dies, with all its clients; it comes back as another run, or does not.
@@ -84,6 +87,11 @@ pub(crate) enum Event {
     /// A server's connection is made anew.
     ChatUp(usize),
     ConnectorUp(usize),
+    /// A server has no connection to the broker until a time.
+    ChatCut(usize, u64),
+    ConnectorCut(usize, u64),
+    /// Nothing comes from a chat server to somebody, nor back, until a time.
+    Apart(usize, Peer, u64),
     LoseLog,
     /// Every record is too old, and removed.
     EmptyLog,
@@ -97,7 +105,7 @@ impl Event {
             | Self::LogDone { chat, .. }
             | Self::Probed { chat, .. }
             | Self::ChatUp(chat)
-            | Self::ChatSees(chat, _) => Some(*chat),
+            | Self::ChatLooks(chat) => Some(*chat),
             _ => None,
         }
     }

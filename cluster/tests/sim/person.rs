@@ -10,6 +10,8 @@ use shared::record::Epoch;
 #[derive(Debug, Default)]
 pub(crate) struct Visit {
     pub(crate) connector: usize,
+    /// Which run of it.
+    pub(crate) run: u64,
     pub(crate) session: u64,
     pub(crate) next_id: u32,
     /// What was asked, by request id from 1.

@@ -1,9 +1,10 @@
 //! A cluster in one thread: who is there, what moves between them, and the people who use it.
 
+mod effects;
 mod faults;
 mod people;
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
 use chat::log::memory::Memory;
@@ -25,9 +26,11 @@ use shared::record::{Epoch, Position};
 use shared::rpc::Trace;
 
 use crate::chance::Chance;
-use crate::checks;
+use crate::checks::{self, Tally};
 use crate::network::{Agenda, Event, Faults};
 use crate::person::{Asked, Heard, Person, Place, Visit};
+use crate::retention::Retention;
+use crate::scenario::Scenario;
 
 const CONNECTORS: usize = 3;
 const CHATS: usize = 3;
@@ -40,28 +43,12 @@ const BUSY_MS: u64 = 12_000;
 /// Milliseconds after which all must be settled.
 const END_MS: u64 = BUSY_MS + 20_000;
 
-/// What is not as it should be.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Scenario {
-    Calm,
-    BadBus,
-    BadLog,
-    Restarts,
-    /// Chat servers that are dead for a while, and others that stand in.
-    Deaths,
-    /// Chat servers that are taken out of the list and put back in another order, seen by each server at its own moment.
-    Changes,
-    /// Connectors that die with their clients, and come back or do not.
-    ConnectorDeaths,
-    /// Chat servers that stand still for a while, are taken for dead, and wake up in the middle of what they did.
-    Sleeps,
-    /// Connections to the broker that break, and are made anew at different times.
-    BadBroker,
-    /// The same, and the broker's store lost the last records.
-    LostEnd,
-    /// A log whose records are all removed by age, while people are there.
-    Emptied,
-    LostLog,
+/// Who hears a chat server, or does not.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Peer {
+    Connector(usize),
+    /// All other chat servers.
+    Chats,
 }
 
 struct ChatNode {
@@ -85,19 +72,24 @@ struct ConnectorNode {
 }
 
 pub(crate) struct World {
-    scenario: Scenario,
+    pub(crate) scenario: Scenario,
     now: u64,
     chance: Chance,
     agenda: Agenda,
+    /// The list as it is now; who started before may not have seen it yet.
     servers: Arc<Servers>,
     pub(crate) log: Memory,
+    /// What of the log is still given to who reads it.
+    pub(crate) retention: Retention,
+    /// Chat servers that somebody does not hear, and until when.
+    apart: BTreeMap<(usize, Peer), u64>,
     chats: Vec<ChatNode>,
     connectors: Vec<ConnectorNode>,
     pub(crate) people: Vec<Person>,
     sessions: u64,
     texts: u64,
-    /// Messages in the logs at the end.
-    pub(crate) said: usize,
+    /// What people were told, at the end.
+    pub(crate) tally: Tally,
     /// What was said under an id, by membership and room; it may be repeated.
     repeatable: Vec<(Token, RoomId, String)>,
     pub(crate) repeated: BTreeSet<String>,
@@ -124,8 +116,7 @@ impl World {
             assert!(connector.hub.is_settled(), "{} is not settled: {:#?}", connector.id, connector.hub);
             assert_eq!(connector.hub.requests_waiting(), 0, "requests without an answer at {}", connector.id);
         }
-        world.said =
-            checks::check(&world, !matches!(scenario, Scenario::LostLog | Scenario::LostEnd | Scenario::Emptied));
+        world.tally = checks::check(&world);
         world
     }
 
@@ -138,12 +129,14 @@ impl World {
             chance: Chance::new(seed),
             agenda: Agenda::default(),
             log: Memory::starting_at(1, &LogSettings::default()),
+            retention: Retention::new(scenario.records_kept()),
+            apart: BTreeMap::new(),
             chats: Vec::new(),
             connectors: Vec::new(),
             people: (0..PEOPLE).map(|n| Person { name: format!("p{n}"), visits: Vec::new() }).collect(),
             sessions: 0,
             texts: 0,
-            said: 0,
+            tally: Tally::default(),
             repeatable: Vec::new(),
             repeated: BTreeSet::new(),
             connection: 1,
@@ -191,62 +184,42 @@ impl World {
         }
     }
 
+    /// Whether the run of a connector at which somebody was is dead.
+    pub(crate) fn has_fallen(&self, visit: &Visit) -> bool {
+        let connector = &self.connectors[visit.connector];
+        connector.is_dead || connector.run > visit.run
+    }
+
+    /// Whether nobody is there to whom it could happen.
+    fn is_void(&self, event: &Event) -> bool {
+        match event {
+            Event::ToChat { chat, .. } => self.chats[*chat].is_dead || !self.chats[*chat].up,
+            Event::ToConnector { connector, .. } => {
+                self.connectors[*connector].is_dead || !self.connectors[*connector].up
+            }
+            Event::NoResponders { connector, .. }
+            | Event::Lost { connector, .. }
+            | Event::ConnectorLooks(connector)
+            | Event::ConnectorUp(connector) => self.connectors[*connector].is_dead,
+            Event::Probed { chat, run, .. } | Event::LogDone { chat, run, .. } => self.chats[*chat].run != *run,
+            // It breaks with the connection; its outcome was told then.
+            Event::Log { connection, .. } => *connection != self.connection,
+            _ => false,
+        }
+    }
+
     fn happen(&mut self, event: Event) {
         if let Some(chat) = event.chat().filter(|chat| self.chats[*chat].sleeps_until > self.now) {
             return self.agenda.at(self.chats[chat].sleeps_until, event);
         }
+        if self.is_void(&event) {
+            return;
+        }
         match event {
-            Event::ToChat { chat, .. } if self.chats[chat].is_dead => {}
-            Event::ChatDies(chat) => self.kill_chat(chat),
-            Event::ChatSleeps(chat, until) => {
-                let sleeps_until = &mut self.chats[chat].sleeps_until;
-                *sleeps_until = until.max(*sleeps_until);
-            }
-            Event::Probed { chat, run, home, is_alive } => {
-                if self.chats[chat].run == run {
-                    let now = self.chat_now();
-                    let effects = self.chats[chat].rooms.found(&home, is_alive, now);
-                    self.chat_effects(chat, effects);
-                }
-            }
-            Event::NoResponders { connector, token } if !self.connectors[connector].is_dead => {
-                let now = self.hub_now();
-                let effects = self.connectors[connector].hub.no_responders(token, now);
-                self.connector_effects(connector, effects);
-            }
-            Event::ToChat { chat, .. } if !self.chats[chat].up => {}
-            Event::ToConnector { connector, .. } if !self.connectors[connector].up => {}
-            Event::ToConnector { connector, .. } if self.connectors[connector].is_dead => {}
-            Event::NoResponders { .. } => {}
-            Event::Lost { connector, .. } if self.connectors[connector].is_dead => {}
-            Event::ConnectorDies { connector, back } => self.kill_connector(connector, back),
-            Event::ConnectorStarts(connector) => {
-                let run = self.connectors[connector].run + 1;
-                self.connectors[connector] = self.connector(connector, run);
-            }
+            Event::Person(person) => self.act(person),
+            Event::Tick => self.tick(),
+            Event::Heartbeat => self.heartbeat(),
             Event::Listen => self.listen(),
-            Event::ChatSees(chat, servers) => {
-                let now = self.chat_now();
-                let effects = self.chats[chat].rooms.set_servers(servers, now);
-                self.chat_effects(chat, effects);
-            }
-            Event::ConnectorSees(connector, servers) => {
-                let now = self.hub_now();
-                let effects = self.connectors[connector].hub.set_servers(servers, now);
-                self.connector_effects(connector, effects);
-            }
-            Event::ToChat { chat, body, reply, trace } => {
-                let now = self.chat_now();
-                let effects = self.chats[chat].rooms.message(Question { body: &body, reply, trace }, now).unwrap();
-                self.chat_effects(chat, effects);
-            }
-            Event::ToConnector { connector, body } => {
-                let now = self.hub_now();
-                let effects = self.connectors[connector].hub.message(&body, now).unwrap();
-                self.connector_effects(connector, effects);
-            }
-            // It breaks with the connection; its outcome was told then.
-            Event::Log { connection, .. } if connection != self.connection => {}
             Event::Log { chat, run, room, asker, op, answered, .. } => {
                 let done = self.operate(&room, op);
                 if answered {
@@ -254,55 +227,56 @@ impl World {
                     self.agenda.at(self.now + delay, Event::LogDone { chat, run, room, asker, done });
                 }
             }
-            Event::LogDone { chat, run, room, asker, done } => {
-                if self.chats[chat].run == run {
-                    let now = self.chat_now();
-                    let effects = self.chats[chat].rooms.done(&room, asker, done, now);
-                    self.chat_effects(chat, effects);
-                }
+            Event::ToChat { .. } | Event::LogDone { .. } | Event::Probed { .. } | Event::ChatLooks(_) => {
+                self.chat_gets(event);
             }
-            Event::Person(person) => self.act(person),
-            Event::Tick => self.tick(),
-            Event::Heartbeat => {
-                for connector in 0..CONNECTORS {
-                    if self.connectors[connector].up && !self.connectors[connector].is_dead {
-                        let now = self.hub_now();
-                        let effects = self.connectors[connector].hub.heartbeat(now);
-                        self.connector_effects(connector, effects);
-                    }
-                }
+            Event::ToConnector { .. }
+            | Event::NoResponders { .. }
+            | Event::Lost { .. }
+            | Event::ConnectorLooks(_)
+            | Event::ConnectorUp(_) => self.connector_gets(event),
+            _ => self.breaks(event),
+        }
+    }
+
+    fn chat_gets(&mut self, event: Event) {
+        let Some(chat) = event.chat() else { return };
+        let now = self.chat_now();
+        let rooms = &mut self.chats[chat].rooms;
+        let effects = match event {
+            Event::ToChat { body, reply, trace, .. } => {
+                rooms.message(Question { body: &body, reply, trace }, now).unwrap()
             }
-            Event::RestartChat(chat) => {
-                self.chats[chat] = ChatNode { up: self.chats[chat].up, ..self.chat(chat, self.chats[chat].run + 1) };
+            Event::LogDone { room, asker, done, .. } => rooms.done(&room, asker, done, now),
+            Event::Probed { home, is_alive, .. } => rooms.found(&home, is_alive, now),
+            Event::ChatLooks(_) => rooms.set_servers(self.servers.clone(), now),
+            _ => Vec::new(),
+        };
+        self.chat_effects(chat, effects);
+    }
+
+    fn connector_gets(&mut self, event: Event) {
+        let now = self.hub_now();
+        let (connector, effects) = match event {
+            Event::ToConnector { connector, body } => {
+                (connector, self.connectors[connector].hub.message(&body, now).unwrap())
+            }
+            Event::NoResponders { connector, token } => {
+                (connector, self.connectors[connector].hub.no_responders(token, now))
             }
             Event::Lost { connector, session } => {
-                let now = self.hub_now();
-                let effects = self.connectors[connector].hub.close(session, Ending::Lost, now);
-                self.connector_effects(connector, effects);
+                (connector, self.connectors[connector].hub.close(session, Ending::Lost, now))
             }
-            Event::BrokerGone => self.break_connections(),
-            Event::ChatUp(chat) => {
-                self.chats[chat].up = true;
-                let now = self.chat_now();
-                let effects = self.chats[chat].rooms.start_over(now);
-                self.chat_effects(chat, effects);
+            Event::ConnectorLooks(connector) => {
+                (connector, self.connectors[connector].hub.set_servers(self.servers.clone(), now))
             }
             Event::ConnectorUp(connector) => {
                 self.connectors[connector].up = true;
-                let now = self.hub_now();
-                let effects = self.connectors[connector].hub.reconnected(now);
-                self.connector_effects(connector, effects);
+                (connector, self.connectors[connector].hub.reconnected(now))
             }
-            Event::EmptyLog => self.log.expire(u64::MAX),
-            Event::LoseLog => {
-                // A log in memory ends with the processes that hold it, and with what is on its way to it.
-                self.connection += 1;
-                self.log = Memory::starting_at(2, &LogSettings::default());
-                for chat in 0..CHATS {
-                    self.chats[chat] = self.chat(chat, self.chats[chat].run + 1);
-                }
-            }
-        }
+            _ => return,
+        };
+        self.connector_effects(connector, effects);
     }
 
     fn hub_now(&mut self) -> HubNow {
@@ -332,6 +306,16 @@ impl World {
         }
     }
 
+    fn heartbeat(&mut self) {
+        for connector in 0..CONNECTORS {
+            if self.connectors[connector].up && !self.connectors[connector].is_dead {
+                let now = self.hub_now();
+                let effects = self.connectors[connector].hub.heartbeat(now);
+                self.connector_effects(connector, effects);
+            }
+        }
+    }
+
     fn listen(&mut self) {
         for chat in 0..CHATS {
             let node = &self.chats[chat];
@@ -341,96 +325,5 @@ impl World {
                 self.chat_effects(chat, effects);
             }
         }
-    }
-
-    fn chat_effects(&mut self, chat: usize, effects: Vec<ChatEffect>) {
-        for effect in effects {
-            match effect {
-                ChatEffect::Send(_) if !self.chats[chat].up => {}
-                ChatEffect::Send(send) => {
-                    let connector = self.connectors.iter().position(|c| c.id == send.connector).unwrap();
-                    for delay in self.faults().arrivals(&mut self.chance) {
-                        let body = send.body.clone();
-                        self.agenda.at(self.now + delay, Event::ToConnector { connector, body });
-                    }
-                }
-                ChatEffect::Log { room, asker, op } => self.start_operation(chat, room, asker, op),
-                ChatEffect::Probe(home) => self.probe(chat, home),
-            }
-        }
-    }
-
-    fn start_operation(&mut self, chat: usize, room: RoomId, asker: LogAsker, op: LogOp) {
-        let (run, connection) = (self.chats[chat].run, self.connection);
-        if !self.chats[chat].up {
-            let done = failed(&op);
-            return self.agenda.at(self.now, Event::LogDone { chat, run, room, asker, done });
-        }
-        let unclear = matches!(op, LogOp::Append { .. }) && self.chance.per_mille(self.faults().unclear);
-        if !unclear {
-            let delay = self.chance.between(0, 4);
-            return self
-                .agenda
-                .at(self.now + delay, Event::Log { chat, run, room, asker, op, connection, answered: true });
-        }
-        // The answer is lost, or the append is, or it comes when nobody expects it any more.
-        let done = failed(&op);
-        self.agenda.at(self.now + 400, Event::LogDone { chat, run, room: room.clone(), asker, done });
-        if !self.chance.per_mille(300) {
-            let delay = self.chance.between(0, 1_500);
-            self.agenda.at(self.now + delay, Event::Log { chat, run, room, asker, op, connection, answered: false });
-        }
-    }
-
-    fn operate(&self, room: &RoomId, op: LogOp) -> LogDone {
-        match op {
-            LogOp::Last { .. } => LogDone::Last(Ok(self.log.last(room))),
-            LogOp::Append { expected, record } => LogDone::Append(self.log.append(room, expected, record)),
-            LogOp::Read(positions) => {
-                let read = self.log.read(room, &positions);
-                LogDone::Read(Ok(positions.into_iter().zip(read).collect()))
-            }
-        }
-    }
-
-    fn connector_effects(&mut self, connector: usize, effects: Vec<Effect>) {
-        for effect in effects {
-            match effect {
-                Effect::Ask { .. } if !self.connectors[connector].up => {}
-                Effect::Ask { chat, token, body, .. } => {
-                    let chat = self.chats.iter().position(|c| c.id == chat).unwrap();
-                    let reply = token.map(|token| format!("connector.{connector}.reply.{token}"));
-                    // Not with a tracer on the bus, who listens to everything.
-                    if let Some(token) = token.filter(|_| self.chats[chat].is_dead && self.chance.per_mille(500)) {
-                        self.agenda.at(self.now + 1, Event::NoResponders { connector, token });
-                    }
-                    let trace = Trace::new();
-                    for delay in self.faults().arrivals(&mut self.chance) {
-                        let (body, reply, trace) = (body.clone(), reply.clone(), trace.clone());
-                        self.agenda.at(self.now + delay, Event::ToChat { chat, body, reply, trace });
-                    }
-                }
-                Effect::Answer { session, id, answer } => {
-                    self.hear(connector, session, Heard::Answer { id, told: answer });
-                }
-                Effect::Push { room, to, push } => {
-                    for session in to {
-                        self.hear(connector, session, Heard::Push { room: room.clone(), push: push.clone() });
-                    }
-                }
-                Effect::Entered(_) => {}
-                Effect::Displaced(session) | Effect::MovedAway(session) => self.kick(connector, session),
-            }
-        }
-    }
-}
-
-/// What a log operation ends with that nobody answered.
-fn failed(op: &LogOp) -> LogDone {
-    let why = || "simulated".to_owned();
-    match op {
-        LogOp::Last { .. } => LogDone::Last(Err(ReadError(why()))),
-        LogOp::Read(_) => LogDone::Read(Err(ReadError(why()))),
-        LogOp::Append { .. } => LogDone::Append(Err(AppendError::Unclear(why()))),
     }
 }

@@ -171,7 +171,7 @@ impl Room {
             cx.acts.push(Act::NotEntered(number));
         }
         let Some(local) = self.locals.get_mut(&number) else { return };
-        if asked && local.hears {
+        if asked && local.is_here() {
             // It asked for another name, and keeps the one it has.
             return;
         }

@@ -10,7 +10,7 @@ use shared::rpc::messages::{Item, News, Place};
 
 use super::apply::push_to;
 use super::locals::Local;
-use super::proposer::Wanted;
+use super::proposer::{Ask, Wanted};
 use super::{Act, Attach, Context, Push, Reply, Room, When, session_id};
 
 /// Milliseconds that members of a room whose log was lost have to come back before the others are told that they went.
@@ -124,7 +124,7 @@ impl Room {
         }
         self.at = now;
         self.state = state;
-        self.head_after_state(is_another, cx);
+        let arrived = self.head_after_state(is_another, cx);
         let ours = |member: &&Member| member.session.connector == cx.common.me;
         let of_log = self.state.members().values().filter(ours).map(|member| member.session.clone());
         for session in of_log.collect::<Vec<_>>() {
@@ -141,6 +141,20 @@ impl Room {
         } else {
             self.tell_difference(cx);
         }
+        for ask in arrived {
+            self.arrive(ask, cx);
+        }
+    }
+
+    /// A session is in by a record that cannot be seen any more: it is told with whom, itself among them, as the others are.
+    fn arrive(&mut self, ask: Ask, cx: &mut Context<'_>) {
+        let name = self.state.name_of(&session_id(cx.common, ask.session)).cloned();
+        if let Some(name) = name {
+            let news = self.crowd.insert(&name, cx.now);
+            self.tell_crowd(news, Some(&name), cx);
+        }
+        let when = When { seq: self.at.position.last_seq(), time: self.state.time() };
+        self.entered(ask, when, cx);
     }
 
     /// Whether the log lost a session that was in.
@@ -176,27 +190,23 @@ impl Room {
         push_to(self.hearing(), gap, cx);
     }
 
-    /// What the state says of the proposal in flight.
-    fn head_after_state(&mut self, lost: bool, cx: &mut Context<'_>) {
+    /// What the state says of the proposal in flight. Returns who is in by it, and is to be told so when it is known with whom.
+    fn head_after_state(&mut self, lost: bool, cx: &mut Context<'_>) -> Vec<Ask> {
         let last = self.state.last_proposal(&cx.common.me).filter(|last| last.incarnation == cx.common.incarnation);
-        let done = last.and_then(|last| self.proposer.committed(last.number));
-        for wanted in done.into_iter().flatten() {
-            self.answer_unseen(wanted, cx);
-        }
+        let done = last.and_then(|last| self.proposer.committed(last.number)).unwrap_or_default();
+        let arrived = done.into_iter().filter_map(|wanted| self.answer_unseen(wanted, cx)).collect();
         if lost {
             self.proposer.take_head_back();
         }
+        arrived
     }
 
-    /// Answers for an item that was decided in a record that cannot be seen any more.
-    fn answer_unseen(&mut self, Wanted { item, ask }: Wanted, cx: &mut Context<'_>) {
-        let Some(ask) = ask else { return };
+    /// Answers an item that was decided in a record that cannot be seen any more, unless it entered.
+    fn answer_unseen(&mut self, Wanted { item, ask }: Wanted, cx: &mut Context<'_>) -> Option<Ask> {
+        let ask = ask?;
         let session = session_id(cx.common, ask.session);
         match item {
-            Item::Join { .. } if self.state.name_of(&session).is_some() => {
-                let when = When { seq: self.at.position.last_seq(), time: self.state.time() };
-                self.entered(ask, when, cx);
-            }
+            Item::Join { .. } if self.state.name_of(&session).is_some() => return Some(ask),
             Item::Join { .. } => {
                 let number = ask.session;
                 cx.acts.push(Act::Answer(ask, Reply::Unknown { enter: true, because: None }));
@@ -207,5 +217,6 @@ impl Room {
                 cx.acts.push(Act::Answer(ask, Reply::Unknown { enter: false, because: None }));
             }
         }
+        None
     }
 }

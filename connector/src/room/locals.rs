@@ -15,6 +15,8 @@ pub(super) struct Local {
     pub(super) wanted: bool,
     /// The client was told that it is here, and hears what happens.
     pub(super) hears: bool,
+    /// The client asked to leave, and was not told since that it is here.
+    pub(super) leaving: bool,
     /// The client was told all names, when it came or since.
     pub(super) knows_names: bool,
     /// The client will come back with its token should its connection end.
@@ -22,6 +24,11 @@ pub(super) struct Local {
 }
 
 impl Local {
+    /// Whether its client was told that it is here, and did not ask to leave since.
+    pub(super) fn is_here(&self) -> bool {
+        self.hears && !self.leaving
+    }
+
     /// Under which name it is here, or wants to be.
     pub(super) fn name(&self) -> &Name {
         &self.name
@@ -73,7 +80,7 @@ impl Locals {
     pub(super) fn want(&mut self, number: u64, name: Name, token: Token) {
         let local = self.by_number.entry(number).or_insert_with(|| {
             self.by_name.insert((name.clone(), number));
-            Local { name, token, wanted: true, hears: false, knows_names: false, resumes: false }
+            Local { name, token, wanted: true, hears: false, leaving: false, knows_names: false, resumes: false }
         });
         local.wanted = true;
     }

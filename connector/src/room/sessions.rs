@@ -43,6 +43,7 @@ impl Room {
         };
         let (total, names) = (self.crowd.total(), self.crowd.tells_names());
         local.hears = local.wanted;
+        local.leaving = false;
         local.knows_names = names;
         local.resumes = ask.entering.is_some_and(|entering| entering.resumes);
         let (token, epoch) = (local.token, self.at.epoch);
@@ -73,6 +74,7 @@ impl Room {
         let item = Item::Leave { session: ask.session, incarnation: cx.common.incarnation };
         if let Some(local) = self.locals.get_mut(&ask.session) {
             local.wanted = false;
+            local.leaving = true;
         }
         self.request(item, ask, cx);
     }

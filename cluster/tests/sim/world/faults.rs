@@ -20,65 +20,116 @@ impl World {
                 time += self.chance.between(1, 600);
             }
         }
-        if matches!(self.scenario, Scenario::Restarts | Scenario::LostLog) {
-            for _ in 0..3 {
-                let (time, chat) = (self.chance.between(500, BUSY_MS), self.chance.index(CHATS));
-                self.agenda.at(time, Event::RestartChat(chat));
-            }
-        }
-        if matches!(self.scenario, Scenario::BadBroker | Scenario::LostEnd) {
-            for _ in 0..2 {
-                let time = self.chance.between(1_000, BUSY_MS);
-                self.agenda.at(time, Event::BrokerGone);
-            }
-        }
-        if self.scenario == Scenario::Deaths {
-            for _ in 0..4 {
-                let (time, chat) = (self.chance.between(500, BUSY_MS), self.chance.index(CHATS));
-                self.agenda.at(time, Event::ChatDies(chat));
-            }
-        }
-        if self.scenario == Scenario::ConnectorDeaths {
-            for _ in 0..3 {
-                let (time, connector) = (self.chance.between(500, BUSY_MS), self.chance.index(CONNECTORS));
-                let back = self.chance.per_mille(700).then(|| time + self.chance.between(50, 9_000));
-                self.agenda.at(time, Event::ConnectorDies { connector, back });
-            }
-        }
-        if self.scenario == Scenario::Changes {
+        self.plan_troubles();
+    }
+
+    fn plan_troubles(&mut self) {
+        let troubles = self.scenario.troubles();
+        self.plan_some(troubles.restarts, |world, _| Event::RestartChat(world.chance.index(CHATS)));
+        self.plan_some(troubles.deaths, |world, _| Event::ChatDies(world.chance.index(CHATS)));
+        self.plan_some(troubles.breaks, |_, _| Event::BrokerGone);
+        self.plan_some(troubles.empties, |_, _| Event::EmptyLog);
+        self.plan_some(troubles.losses, |_, _| Event::LoseLog);
+        self.plan_some(troubles.sleeps, |world, time| {
+            Event::ChatSleeps(world.chance.index(CHATS), time + world.chance.between(200, 5_000))
+        });
+        self.plan_some(troubles.connector_deaths, |world, time| {
+            let back = world.chance.per_mille(700).then(|| time + world.chance.between(50, 9_000));
+            Event::ConnectorDies { connector: world.chance.index(CONNECTORS), back }
+        });
+        self.plan_some(troubles.chat_cuts, |world, time| {
+            Event::ChatCut(world.chance.index(CHATS), time + world.chance.between(100, 5_000))
+        });
+        self.plan_some(troubles.connector_cuts, |world, time| {
+            Event::ConnectorCut(world.chance.index(CONNECTORS), time + world.chance.between(100, 5_000))
+        });
+        self.plan_some(troubles.partings, |world, time| {
+            let who = world.chance.index(CONNECTORS + 1);
+            let peer = if who < CONNECTORS { Peer::Connector(who) } else { Peer::Chats };
+            Event::Apart(world.chance.index(CHATS), peer, time + world.chance.between(500, 5_000))
+        });
+        if troubles.changes {
             self.plan_changes();
-        }
-        if self.scenario == Scenario::Sleeps {
-            for _ in 0..5 {
-                let (time, chat) = (self.chance.between(500, BUSY_MS), self.chance.index(CHATS));
-                let until = time + self.chance.between(200, 5_000);
-                self.agenda.at(time, Event::ChatSleeps(chat, until));
-            }
-        }
-        if self.scenario == Scenario::Emptied {
-            for _ in 0..3 {
-                let time = self.chance.between(1_000, BUSY_MS);
-                self.agenda.at(time, Event::EmptyLog);
-            }
-        }
-        if self.scenario == Scenario::LostLog {
-            let time = self.chance.between(2_000, BUSY_MS);
-            self.agenda.at(time, Event::LoseLog);
         }
     }
 
-    /// Each server sees each change, in the order of the changes.
+    fn plan_some(&mut self, count: usize, event: impl Fn(&mut Self, u64) -> Event) {
+        for _ in 0..count {
+            let time = self.chance.between(500, BUSY_MS);
+            let event = event(self, time);
+            self.agenda.at(time, event);
+        }
+    }
+
+    /// Something breaks, or is whole again.
+    pub(super) fn breaks(&mut self, event: Event) {
+        match event {
+            Event::ChatDies(chat) => self.kill_chat(chat),
+            Event::RestartChat(chat) => {
+                self.chats[chat] = ChatNode { up: self.chats[chat].up, ..self.chat(chat, self.chats[chat].run + 1) };
+            }
+            Event::ChatSleeps(chat, until) => {
+                let sleeps_until = &mut self.chats[chat].sleeps_until;
+                *sleeps_until = until.max(*sleeps_until);
+            }
+            Event::ChatCut(chat, until) => {
+                self.chats[chat].up = false;
+                self.agenda.at(until, Event::ChatUp(chat));
+            }
+            Event::ChatUp(chat) => {
+                self.chats[chat].up = true;
+                let now = self.chat_now();
+                let effects = self.chats[chat].rooms.start_over(now);
+                self.chat_effects(chat, effects);
+            }
+            Event::ConnectorDies { connector, back } => self.kill_connector(connector, back),
+            Event::ConnectorStarts(connector) => {
+                let run = self.connectors[connector].run + 1;
+                self.connectors[connector] = self.connector(connector, run);
+            }
+            Event::ConnectorCut(connector, until) => {
+                self.connectors[connector].up = false;
+                self.agenda.at(until, Event::ConnectorUp(connector));
+            }
+            Event::Apart(chat, peer, until) => {
+                let apart = self.apart.entry((chat, peer)).or_default();
+                *apart = until.max(*apart);
+            }
+            Event::Changed(servers) => self.servers = servers,
+            Event::BrokerGone => self.break_connections(),
+            Event::EmptyLog => self.log.expire(u64::MAX),
+            Event::LoseLog => self.lose_log(),
+            _ => {}
+        }
+    }
+
+    /// A log in memory ends with the processes that hold it, and with what is on its way to it.
+    fn lose_log(&mut self) {
+        self.connection += 1;
+        self.log = Memory::starting_at(2, &LogSettings::default());
+        for chat in 0..CHATS {
+            self.chats[chat] = self.chat(chat, self.chats[chat].run + 1);
+        }
+    }
+
+    /// Whether nothing comes from a chat server to somebody now.
+    pub(super) fn is_apart(&self, chat: usize, peer: Peer) -> bool {
+        self.apart.get(&(chat, peer)).is_some_and(|until| *until > self.now)
+    }
+
+    /// Each server sees each change, at its own moment.
     pub(super) fn plan_changes(&mut self) {
         let mut time = 1_000;
         while time < BUSY_MS {
             let view = self.view();
+            self.agenda.at(time, Event::Changed(view));
             for chat in 0..CHATS {
                 let seen = time + self.chance.between(0, 1_200);
-                self.agenda.at(seen, Event::ChatSees(chat, view.clone()));
+                self.agenda.at(seen, Event::ChatLooks(chat));
             }
             for connector in 0..CONNECTORS {
                 let seen = time + self.chance.between(0, 1_200);
-                self.agenda.at(seen, Event::ConnectorSees(connector, view.clone()));
+                self.agenda.at(seen, Event::ConnectorLooks(connector));
             }
             time += self.chance.between(1_300, 4_000);
         }
@@ -94,18 +145,7 @@ impl World {
 
     /// Faults of this moment.
     pub(super) fn faults(&self) -> Faults {
-        let bad_bus = Faults { lost: 60, doubled: 60, late: 60, unclear: 0 };
-        match self.scenario {
-            _ if self.now > BUSY_MS => Faults::default(),
-            Scenario::Calm => Faults::default(),
-            Scenario::BadBus => bad_bus,
-            Scenario::BadLog => Faults { unclear: 150, ..Faults::default() },
-            Scenario::Restarts | Scenario::LostLog | Scenario::Emptied => Faults { unclear: 50, lost: 20, ..bad_bus },
-            Scenario::Deaths | Scenario::Sleeps | Scenario::ConnectorDeaths | Scenario::Changes => {
-                Faults { unclear: 20, lost: 20, doubled: 20, late: 20 }
-            }
-            Scenario::BadBroker | Scenario::LostEnd => Faults { unclear: 30, late: 20, ..Faults::default() },
-        }
+        if self.now > BUSY_MS { Faults::default() } else { self.scenario.faults() }
     }
 
     /// Everybody's connection breaks, with all that is on its way; servers find the broker again one by one.
@@ -114,7 +154,7 @@ impl World {
         for (chat, operation) in self.agenda.take_operations() {
             // What was asked of the log may have been done; that nobody knows.
             let (run, room, asker, op) = operation;
-            let done = failed(&op);
+            let done = effects::failed(&op);
             if self.chance.per_mille(500) {
                 self.operate(&room, op);
             }
@@ -184,7 +224,7 @@ impl World {
     pub(super) fn probe(&mut self, chat: usize, home: ServerId) {
         let asked = self.chats.iter().position(|c| c.id == home).unwrap();
         let node = &self.chats[asked];
-        let lost = self.chance.per_mille(2 * self.faults().lost);
+        let lost = self.chance.per_mille(2 * self.faults().lost) || self.is_apart(asked, Peer::Chats);
         let is_alive = !node.is_dead && node.up && node.sleeps_until <= self.now && self.chats[chat].up && !lost;
         let (run, delay) = (self.chats[chat].run, if is_alive { 2 } else { 500 });
         self.agenda.at(self.now + delay, Event::Probed { chat, run, home, is_alive });

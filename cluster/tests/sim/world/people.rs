@@ -52,7 +52,8 @@ impl World {
             return;
         }
         let session = self.sessions;
-        self.people[person].visits.push(Visit { connector, session, ..Visit::default() });
+        let run = self.connectors[connector].run;
+        self.people[person].visits.push(Visit { connector, run, session, ..Visit::default() });
         self.connectors[connector].people.insert(session, person);
         self.connectors[connector].hub.open(session);
         match before {

@@ -1,0 +1,108 @@
+//! What really happened: the whole of each room's log.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+
+use bytes::Bytes;
+use chat::log::memory::Memory;
+use shared::ids::{Name, RoomId, SessionId};
+use shared::membership::Membership;
+use shared::record::{Entry, Position, Record};
+use shared::room::RoomState;
+
+use crate::world::World;
+
+/// A room's log, entry by entry.
+pub(super) struct Truth {
+    pub(super) entries: Vec<(u64, Entry)>,
+    /// The sessions that whispers were for, by the whispers' `seq`: the name may be another's by now.
+    whispers: HashMap<u64, u64>,
+}
+
+impl Truth {
+    pub(super) fn read(world: &World, room: &RoomId) -> Self {
+        let records = records(&world.log, room).into_iter().rev();
+        let records = records.map(|(position, bytes)| (position, Record::decode(&bytes).unwrap()));
+        let entries = records.flat_map(|(position, record)| {
+            let entries = record.entries.into_iter().enumerate();
+            entries.map(move |(index, entry)| (position.seq(index), entry)).collect::<Vec<_>>()
+        });
+        let entries: Vec<_> = entries.collect();
+        assert!(entries.is_sorted_by_key(|(seq, _)| *seq), "the chain of {room} does not rise");
+        let mut state = RoomState::default();
+        let mut whispers = HashMap::new();
+        for (seq, entry) in &entries {
+            state.apply(entry);
+            if let Entry::Whisper { to, .. } = entry {
+                whispers.extend(state.session_of(to).map(|session| (*seq, session.number)));
+            }
+        }
+        Self { entries, whispers }
+    }
+
+    /// Whether the whisper with this `seq` was for a session.
+    pub(super) fn is_whisper_for(&self, seq: u64, session: u64) -> bool {
+        self.whispers.get(&seq) == Some(&session)
+    }
+
+    pub(super) fn members(&self, until: u64) -> BTreeMap<Name, SessionId> {
+        let mut members = BTreeMap::new();
+        for (_, entry) in self.entries.iter().filter(|(seq, _)| *seq <= until) {
+            match entry {
+                Entry::Join { name, session, .. } => {
+                    let taken = members.insert(name.clone(), session.clone());
+                    assert_eq!(taken, None, "{name} joined twice");
+                }
+                Entry::Move { name, from, to } => {
+                    assert_eq!(
+                        members.insert(name.clone(), to.clone()).as_ref(),
+                        Some(from),
+                        "{name} moved who was not in"
+                    );
+                }
+                Entry::Leave { name, session } => {
+                    assert_eq!(members.remove(name).as_ref(), Some(session), "{name} left who was not in");
+                }
+                Entry::Open | Entry::Say { .. } | Entry::Whisper { .. } => {}
+            }
+        }
+        members
+    }
+
+    pub(super) fn names(&self, until: u64) -> BTreeSet<Name> {
+        self.members(until).into_keys().collect()
+    }
+
+    /// The text of the message that has this `seq`.
+    pub(super) fn text_at(&self, seq: u64) -> Option<&str> {
+        self.entries.iter().find(|(s, _)| *s == seq).and_then(|(_, entry)| Self::text(entry))
+    }
+
+    /// The messages between two places, those included, that a membership may see.
+    pub(super) fn visible(&self, from: u64, to: u64, viewer: Membership) -> Vec<(u64, &str)> {
+        let may_see = |entry: &Entry| match entry {
+            Entry::Whisper { between, .. } => between.contains(&viewer),
+            _ => true,
+        };
+        let between = self.entries.iter().filter(|(seq, entry)| (from..=to).contains(seq) && may_see(entry));
+        between.filter_map(|(seq, entry)| Some((*seq, Self::text(entry)?))).collect()
+    }
+
+    pub(super) fn text(entry: &Entry) -> Option<&str> {
+        match entry {
+            Entry::Say { content, .. } | Entry::Whisper { content, .. } => Some(content),
+            Entry::Open | Entry::Join { .. } | Entry::Move { .. } | Entry::Leave { .. } => None,
+        }
+    }
+}
+
+/// A room's records, newest first.
+pub(crate) fn records(log: &Memory, room: &RoomId) -> Vec<(Position, Bytes)> {
+    let mut records = Vec::new();
+    let mut at = log.last(room).last;
+    while let Some((position, bytes)) = at {
+        let prev = Record::decode(&bytes).unwrap().prev;
+        records.push((position, bytes));
+        at = (prev != Position::NONE).then(|| (prev, log.read(room, &[prev]).remove(0).unwrap()));
+    }
+    records
+}

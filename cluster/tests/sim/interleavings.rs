@@ -1,0 +1,24 @@
+//! Orders of events that rules were made for, each by name, each as a script. Nothing is left to chance: what is under way lies
+//! open on a [`stage`], and moves when the script lets it.
+
+mod fencing;
+mod leaving;
+mod parcel;
+mod stage;
+mod verdicts;
+
+/// The room of all scripts.
+const ROOM: &str = "lobby";
+
+/// Its home, and the chat server that stands in for it, of three.
+const HOME: usize = 2;
+const CANDIDATE: usize = 1;
+
+/// The connectors.
+const LEFT: usize = 0;
+const RIGHT: usize = 1;
+
+/// Who is there: Ann and Carl at the left connector, Bob at the right one.
+const ANN: u64 = 1;
+const BOB: u64 = 2;
+const CARL: u64 = 3;

@@ -1,0 +1,54 @@
+//! Coming and going whose outcomes come late, or from a record that is not seen.
+
+use super::parcel::What::{Between, Records};
+use super::stage::Stage;
+use super::{ANN, BOB, CARL, HOME, LEFT};
+
+/// Ann asks to leave and to enter again, and is told of neither what came of it: for her connector she is in no room. The room
+/// heard her asking to come back, and she still hears what goes on, since her leaving was not said.
+///
+/// Would hearing be taken for being here, Ann would stay in the room for ever, also when she is gone.
+#[test]
+fn leaving_and_entering_again_both_unknown() {
+    let mut stage = Stage::with_ann_and_bob();
+    (0..3).for_each(|chat| stage.lose(Between(chat, LEFT)));
+    stage.leave(ANN);
+    stage.enter(LEFT, ANN, "ann");
+    stage.pass(2_100);
+    assert_eq!(stage.told(ANN), ["unknown", "unknown"]);
+    (0..3).for_each(|chat| stage.find(Between(chat, LEFT)));
+    stage.pass(4_000);
+    stage.close(ANN);
+    stage.pass(4_000);
+    assert_eq!(stage.log().last().map(String::as_str), Some("-ann"));
+    assert_eq!(stage.told(BOB).last().map(String::as_str), Some("-ann"));
+    assert!(stage.is_settled());
+}
+
+/// ```text
+/// left             home                            log            candidate
+///  carl enters ───►│ append ────────────────────►3: +carl
+///        lost ✗ ◄──│
+///                  │ what Bob says ─────────────►4, 5, ...
+///                  dies                          3, 4, .. removed
+///  attach ───────────────────────────────────────────────────────►│
+///  ◄──────────────────────────────────────────────── the state ───│
+/// ```
+/// Were Carl told who is here before it is known who came and went unseen, he would not be among them, and hear of his own coming.
+#[test]
+fn entering_by_a_record_that_is_gone() {
+    let mut stage = Stage::with_ann_and_bob();
+    stage.lose(Records(HOME, LEFT));
+    stage.enter(LEFT, CARL, "carl");
+    stage.settle();
+    for number in 0..20 {
+        stage.say(BOB, &format!("{number}"));
+        stage.settle();
+    }
+    stage.kill(HOME);
+    stage.forget();
+    stage.pass(1_500);
+    assert_eq!(stage.told(ANN), ["gap", "+carl"]);
+    assert_eq!(stage.told(CARL), ["entered: ann bob carl"]);
+    assert!(stage.is_settled());
+}

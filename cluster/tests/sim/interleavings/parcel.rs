@@ -1,0 +1,91 @@
+//! What is under way on a stage, and the words by which a script picks it out.
+
+use bytes::Bytes;
+use chat::owner::{LogDone, LogOp};
+use chat::rooms::LogAsker;
+use shared::rpc;
+use shared::rpc::messages::{Answer, FromChat, FromConnector, Question};
+
+/// Something under way. Chat servers and connectors are named by their numbers.
+pub(super) enum Parcel {
+    ToChat {
+        connector: usize,
+        chat: usize,
+        token: Option<u64>,
+        body: Bytes,
+    },
+    ToConnector {
+        chat: usize,
+        connector: usize,
+        body: Bytes,
+    },
+    ToLog {
+        chat: usize,
+        run: u64,
+        asker: LogAsker,
+        op: LogOp,
+    },
+    FromLog {
+        chat: usize,
+        run: u64,
+        asker: LogAsker,
+        done: LogDone,
+    },
+    /// A chat server asks whether another is there.
+    Probe {
+        chat: usize,
+        home: usize,
+    },
+}
+
+/// Some of what may be under way.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum What {
+    /// Appends of a chat server, on their way to the log.
+    Appends(usize),
+    /// Records on their way from a chat server to a connector.
+    Records(usize, usize),
+    /// Proposals on their way from a connector to a chat server.
+    Proposals(usize, usize),
+    /// All between a chat server and a connector.
+    Between(usize, usize),
+    /// Questions of other chat servers whether one is there.
+    Probes(usize),
+}
+
+impl Parcel {
+    pub(super) fn is(&self, what: What) -> bool {
+        match (self, what) {
+            (Self::ToLog { chat, op: LogOp::Append { .. }, .. }, What::Appends(of)) => *chat == of,
+            (Self::ToConnector { chat, connector, body }, What::Records(from, to)) => {
+                (*chat, *connector) == (from, to) && matches!(answer(body), Answer::Record { .. })
+            }
+            (Self::ToChat { chat, connector, body, .. }, What::Proposals(from, to)) => {
+                (*connector, *chat) == (from, to) && matches!(question(body), Question::Propose { .. })
+            }
+            (Self::ToConnector { chat, connector, .. } | Self::ToChat { chat, connector, .. }, What::Between(a, b)) => {
+                (*chat, *connector) == (a, b)
+            }
+            (Self::Probe { home, .. }, What::Probes(of)) => *home == of,
+            _ => false,
+        }
+    }
+
+    /// The chat server that gets it.
+    pub(super) fn chat(&self) -> Option<usize> {
+        match self {
+            Self::ToChat { chat, .. } | Self::FromLog { chat, .. } => Some(*chat),
+            Self::ToConnector { .. } | Self::ToLog { .. } | Self::Probe { .. } => None,
+        }
+    }
+}
+
+fn answer(body: &[u8]) -> Answer {
+    let message: FromChat = rpc::decode(body).unwrap();
+    message.answer
+}
+
+fn question(body: &[u8]) -> Question {
+    let message: FromConnector = rpc::decode(body).unwrap();
+    message.question
+}

@@ -1,0 +1,272 @@
+//! A stage: three chat servers, two connectors, their clients and a log. A script says what moves and when.
+
+mod moving;
+
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::Arc;
+
+use chat::log::memory::Memory;
+use chat::rooms::{Identity, Rooms};
+use connector::hub::{Hub, Limits, Request};
+use connector::owners::Owners;
+use connector::room::Common;
+use shared::budget::Budget;
+use shared::config::settings::LogSettings;
+use shared::config::{Server, Servers, Settings};
+use shared::dispatcher::{self, CHAT};
+use shared::frontend::Ending;
+use shared::ids::{Incarnation, RoomId, ServerId};
+use shared::metrics::Metrics;
+use shared::record::{Position, Record};
+
+use super::parcel::{Parcel, What};
+use super::{ANN, BOB, CANDIDATE, HOME, LEFT, RIGHT, ROOM};
+use crate::checks;
+use moving::entry_text;
+
+const CHATS: usize = 3;
+const CONNECTORS: usize = 2;
+
+/// Milliseconds until a request is answered 503.
+const REQUEST_MS: u64 = 2_000;
+
+struct Chat {
+    rooms: Rooms,
+    run: u64,
+    is_dead: bool,
+    /// What came while it stands still.
+    asleep: Option<Vec<Parcel>>,
+}
+
+struct Client {
+    connector: usize,
+    asked: u32,
+    told: Vec<String>,
+}
+
+pub(super) struct Stage {
+    now: u64,
+    log: Memory,
+    chats: Vec<Chat>,
+    hubs: Vec<Hub>,
+    clients: BTreeMap<u64, Client>,
+    under_way: VecDeque<Parcel>,
+    holds: Vec<What>,
+    held: Vec<Parcel>,
+    losses: Vec<What>,
+    metrics: Arc<Metrics>,
+    /// The log has no records before this one any more.
+    oldest: Position,
+    /// Records that the log took.
+    appended: usize,
+    /// Records that the room had when the script began.
+    before: usize,
+}
+
+fn id(kind: &str, number: usize) -> ServerId {
+    ServerId::new(&format!("{kind}-server-{}", number + 1)).unwrap()
+}
+
+fn room() -> RoomId {
+    RoomId::new(ROOM).unwrap()
+}
+
+/// A list of these chat servers.
+pub(super) fn list(chats: &[usize]) -> Arc<Servers> {
+    let chats = chats.iter().map(|number| Server::new(id("chat", *number), "127.0.0.1"));
+    Arc::new(Servers::new([(CHAT.to_owned(), chats.collect())]))
+}
+
+impl Stage {
+    /// Ann is in the room at the left connector, Bob at the right one.
+    pub(super) fn with_ann_and_bob() -> Self {
+        let mut stage = Self::empty();
+        let servers = list(&[0, 1, 2]);
+        let order = dispatcher::candidates(ROOM, servers.chat(), |_| false);
+        assert_eq!((&order[0].id, &order[1].id), (&id("chat", HOME), &id("chat", CANDIDATE)));
+        stage.pass(1_000);
+        stage.enter(LEFT, ANN, "ann");
+        stage.settle();
+        stage.enter(RIGHT, BOB, "bob");
+        stage.settle();
+        assert_eq!(stage.told(ANN), ["entered: ann", "+bob"]);
+        assert_eq!(stage.told(BOB), ["entered: ann bob"]);
+        stage.clients.values_mut().for_each(|client| client.told.clear());
+        stage.before = stage.records().len();
+        stage
+    }
+
+    fn empty() -> Self {
+        let mut stage = Self {
+            now: 0,
+            log: Memory::starting_at(1, &LogSettings::default()),
+            chats: Vec::new(),
+            hubs: Vec::new(),
+            clients: BTreeMap::new(),
+            under_way: VecDeque::new(),
+            holds: Vec::new(),
+            held: Vec::new(),
+            losses: Vec::new(),
+            metrics: Metrics::new(),
+            oldest: Position::NONE,
+            appended: 0,
+            before: 0,
+        };
+        stage.chats = (0..CHATS).map(|number| stage.chat(number, 1)).collect();
+        stage.hubs = (0..CONNECTORS).map(|number| stage.hub(number)).collect();
+        stage
+    }
+
+    fn chat(&self, number: usize, run: u64) -> Chat {
+        let (me, incarnation, servers) = (id("chat", number), Incarnation(run), list(&[0, 1, 2]));
+        let identity = Identity { me, incarnation, servers, is_fenced: true };
+        let rooms = Rooms::new(identity, &Settings::default(), Budget::default(), self.metrics.clone());
+        Chat { rooms, run, is_dead: false, asleep: None }
+    }
+
+    fn hub(&self, number: usize) -> Hub {
+        let common = Common {
+            me: id("connector", number),
+            incarnation: Incarnation(1),
+            repeat_ms: 300,
+            linger_ms: 1_000,
+            resume_ms: 1_500,
+            max_waiting: 100,
+            budget: Budget::default(),
+            large_members: 500,
+            metrics: self.metrics.clone(),
+        };
+        let limits = Limits { max_in_flight: 50, request_ms: REQUEST_MS };
+        Hub::new(common, Owners::new(list(&[0, 1, 2])), limits)
+    }
+
+    /// This is not to arrive before it is released.
+    pub(super) fn hold(&mut self, what: What) {
+        self.holds.push(what);
+    }
+
+    /// What was held moves on, and nothing of it is held any more.
+    pub(super) fn release(&mut self, what: What) {
+        self.holds.retain(|held| *held != what);
+        let (released, held): (Vec<_>, Vec<_>) = self.held.drain(..).partition(|parcel| parcel.is(what));
+        self.held = held;
+        self.under_way.extend(released);
+        self.settle();
+    }
+
+    /// How much of this is held.
+    pub(super) fn holds(&self, what: What) -> usize {
+        self.held.iter().filter(|parcel| parcel.is(what)).count()
+    }
+
+    /// This is lost until it is found.
+    pub(super) fn lose(&mut self, what: What) {
+        self.losses.push(what);
+    }
+
+    pub(super) fn find(&mut self, what: What) {
+        self.losses.retain(|lost| *lost != what);
+    }
+
+    /// The log removes what it need not keep: all before the newest checkpoint.
+    pub(super) fn forget(&mut self) {
+        let mut records = checks::records(&self.log, &room()).into_iter();
+        let newest = records.find(|(_, bytes)| Record::decode(bytes).unwrap().checkpoint.is_some());
+        self.oldest = newest.unwrap().0;
+    }
+
+    /// It never does anything again; what it sent is under way.
+    pub(super) fn kill(&mut self, chat: usize) {
+        self.chats[chat].is_dead = true;
+    }
+
+    pub(super) fn sleep(&mut self, chat: usize) {
+        self.chats[chat].asleep = Some(Vec::new());
+    }
+
+    pub(super) fn wake(&mut self, chat: usize) {
+        self.under_way.extend(self.chats[chat].asleep.take().unwrap());
+        self.settle();
+    }
+
+    /// A chat server sees that the list is another.
+    pub(super) fn chat_sees(&mut self, chat: usize, chats: &[usize]) {
+        let now = self.chat_now();
+        let effects = self.chats[chat].rooms.set_servers(list(chats), now);
+        self.chat_effects(chat, effects);
+        self.settle();
+    }
+
+    pub(super) fn connector_sees(&mut self, connector: usize, chats: &[usize]) {
+        let now = self.hub_now();
+        let effects = self.hubs[connector].set_servers(list(chats), now);
+        self.hub_effects(connector, effects);
+        self.settle();
+    }
+
+    /// A client comes to a connector if it is not there, and asks to enter the room.
+    pub(super) fn enter(&mut self, connector: usize, session: u64, name: &str) {
+        if !self.clients.contains_key(&session) {
+            self.hubs[connector].open(session);
+            self.clients.insert(session, Client { connector, asked: 0, told: Vec::new() });
+        }
+        self.ask(session, Request::Enter(format!(r#"{{"username":"{name}","rid":"{ROOM}"}}"#).into()));
+    }
+
+    pub(super) fn say(&mut self, session: u64, text: &str) {
+        self.ask(session, Request::Send(format!(r#"{{"content":"{text}","target":"*"}}"#).into()));
+    }
+
+    pub(super) fn leave(&mut self, session: u64) {
+        self.ask(session, Request::Leave);
+    }
+
+    pub(super) fn close(&mut self, session: u64) {
+        let (connector, now) = (self.clients[&session].connector, self.hub_now());
+        let effects = self.hubs[connector].close(session, Ending::Closed, now);
+        self.hub_effects(connector, effects);
+    }
+
+    fn ask(&mut self, session: u64, request: Request) {
+        let now = self.hub_now();
+        let client = self.clients.get_mut(&session).unwrap();
+        client.asked += 1;
+        let (connector, id) = (client.connector, client.asked);
+        let effects = self.hubs[connector].request(session, Some(id), request, now);
+        self.hub_effects(connector, effects);
+    }
+
+    /// What a client was told since Ann and Bob are in the room.
+    pub(super) fn told(&self, session: u64) -> &[String] {
+        &self.clients[&session].told
+    }
+
+    /// What happened in the room since then.
+    pub(super) fn log(&self) -> Vec<String> {
+        let entries = self.records().into_iter().flat_map(|record| record.entries);
+        entries.filter_map(|entry| entry_text(&entry)).collect()
+    }
+
+    /// Who appended each record since then.
+    pub(super) fn appenders(&self) -> Vec<usize> {
+        let number = |owner: &ServerId| (0..CHATS).find(|number| id("chat", *number) == *owner).unwrap();
+        self.records().iter().map(|record| number(&record.owner)).collect()
+    }
+
+    pub(super) fn activations(&self) -> u64 {
+        self.metrics.activations.get()
+    }
+
+    /// Whether everybody has all, and nothing is under way.
+    pub(super) fn is_settled(&self) -> bool {
+        self.hubs.iter().all(|hub| hub.is_settled() && hub.requests_waiting() == 0) && self.held.is_empty()
+    }
+
+    /// The room's records since Ann and Bob are in it.
+    fn records(&self) -> Vec<Record> {
+        let records = checks::records(&self.log, &room());
+        assert_eq!(records.len(), self.appended, "the room has one chain, and all is in it");
+        let decoded = records.into_iter().rev().map(|(_, bytes)| Record::decode(&bytes).unwrap());
+        decoded.skip(self.before).collect()
+    }
+}

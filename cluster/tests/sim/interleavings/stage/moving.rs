@@ -1,0 +1,191 @@
+//! How things move on a stage, and in which words it is said what came of them.
+
+use chat::owner::{LogDone, LogOp, Now};
+use chat::rooms::{Effect as ChatEffect, Heard};
+use connector::hub::{Effect, Now as HubNow, Told};
+use connector::room::{Push, Reply};
+use shared::ids::ServerId;
+use shared::record::Entry;
+use shared::rpc::Trace;
+
+use super::super::parcel::{Parcel, What};
+use super::{CHATS, CONNECTORS, Stage, id, room};
+
+impl Stage {
+    /// Everything that is not held arrives, and what comes of it.
+    pub(in super::super) fn settle(&mut self) {
+        while let Some(parcel) = self.under_way.pop_front() {
+            let is = |what: &What| parcel.is(*what);
+            if self.holds.iter().any(is) {
+                self.held.push(parcel);
+            } else if !self.losses.iter().any(is) || matches!(parcel, Parcel::Probe { .. }) {
+                self.arrive(parcel);
+            }
+        }
+    }
+
+    /// Time passes; everything that is not held arrives at once.
+    pub(in super::super) fn pass(&mut self, ms: u64) {
+        for _ in 0..ms / 50 {
+            self.now += 50;
+            (0..CONNECTORS).for_each(|connector| self.tick_connector(connector));
+            (0..CHATS).for_each(|chat| self.tick_chat(chat));
+            self.settle();
+        }
+    }
+
+    fn tick_connector(&mut self, connector: usize) {
+        let now = self.hub_now();
+        let mut effects = self.hubs[connector].tick(now);
+        if self.now.is_multiple_of(500) {
+            effects.extend(self.hubs[connector].heartbeat(now));
+        }
+        self.hub_effects(connector, effects);
+    }
+
+    fn tick_chat(&mut self, chat: usize) {
+        if !self.is_awake(chat) {
+            return;
+        }
+        let now = self.chat_now();
+        let mut effects = self.chats[chat].rooms.tick(now);
+        if self.now.is_multiple_of(1_000) {
+            effects.extend(self.chats[chat].rooms.listened(now));
+        }
+        self.chat_effects(chat, effects);
+    }
+
+    fn is_awake(&self, chat: usize) -> bool {
+        !self.chats[chat].is_dead && self.chats[chat].asleep.is_none()
+    }
+
+    pub(super) fn chat_now(&self) -> Now {
+        Now { ticks: self.now, wall_ms: 1_000_000 + self.now }
+    }
+
+    pub(super) fn hub_now(&self) -> HubNow {
+        HubNow { ticks: self.now, chance: self.now.into() }
+    }
+
+    fn arrive(&mut self, parcel: Parcel) {
+        if let Some(waiting) = parcel.chat().and_then(|chat| self.chats[chat].asleep.as_mut()) {
+            return waiting.push(parcel);
+        }
+        match parcel {
+            Parcel::ToChat { connector, chat, token: Some(token), .. } if self.chats[chat].is_dead => {
+                let now = self.hub_now();
+                let effects = self.hubs[connector].no_responders(token, now);
+                self.hub_effects(connector, effects);
+            }
+            Parcel::ToChat { connector, chat, token, body } => {
+                let now = self.chat_now();
+                let reply = token.map(|token| format!("{connector}.{token}"));
+                let heard = Heard { body: &body, reply, trace: Trace::default() };
+                let effects = self.chats[chat].rooms.message(heard, now).unwrap();
+                self.chat_effects(chat, effects);
+            }
+            Parcel::ToConnector { connector, body, .. } => {
+                let now = self.hub_now();
+                let effects = self.hubs[connector].message(&body, now).unwrap();
+                self.hub_effects(connector, effects);
+            }
+            Parcel::ToLog { chat, run, asker, op } => {
+                let done = self.operate(op);
+                self.under_way.push_back(Parcel::FromLog { chat, run, asker, done });
+            }
+            Parcel::FromLog { chat, asker, done, run } if self.chats[chat].run == run => {
+                let now = self.chat_now();
+                let effects = self.chats[chat].rooms.done(&room(), asker, done, now);
+                self.chat_effects(chat, effects);
+            }
+            Parcel::FromLog { .. } => {}
+            Parcel::Probe { chat, home } => {
+                let is_alive = self.is_awake(home) && !self.losses.contains(&What::Probes(home));
+                let now = self.chat_now();
+                let effects = self.chats[chat].rooms.found(&id("chat", home), is_alive, now);
+                self.chat_effects(chat, effects);
+            }
+        }
+    }
+
+    fn operate(&mut self, op: LogOp) -> LogDone {
+        match op {
+            LogOp::Last { .. } => LogDone::Last(Ok(self.log.last(&room()))),
+            LogOp::Append { expected, record } => {
+                let appended = self.log.append(&room(), expected, record);
+                self.appended += usize::from(appended.is_ok());
+                LogDone::Append(appended)
+            }
+            LogOp::Read(positions) => {
+                let read = self.log.read(&room(), &positions);
+                let read = positions.into_iter().zip(read);
+                LogDone::Read(Ok(read.map(|(at, record)| (at, record.filter(|_| at >= self.oldest))).collect()))
+            }
+        }
+    }
+
+    pub(super) fn chat_effects(&mut self, chat: usize, effects: Vec<ChatEffect>) {
+        if self.chats[chat].is_dead {
+            return;
+        }
+        let run = self.chats[chat].run;
+        let number = |kind: &str, name: &ServerId| (0..CHATS).find(|number| id(kind, *number) == *name).unwrap();
+        self.under_way.extend(effects.into_iter().map(|effect| match effect {
+            ChatEffect::Send(send) => {
+                Parcel::ToConnector { chat, connector: number("connector", &send.connector), body: send.body }
+            }
+            ChatEffect::Log { asker, op, .. } => Parcel::ToLog { chat, run, asker, op },
+            ChatEffect::Probe(home) => Parcel::Probe { chat, home: number("chat", &home) },
+        }));
+    }
+
+    pub(super) fn hub_effects(&mut self, connector: usize, effects: Vec<Effect>) {
+        for effect in effects {
+            match effect {
+                Effect::Ask { chat, token, body, .. } => {
+                    let chat = (0..CHATS).find(|number| id("chat", *number) == chat).unwrap();
+                    self.under_way.push_back(Parcel::ToChat { connector, chat, token, body });
+                }
+                Effect::Answer { session, answer, .. } => self.tell(session, answer_text(&answer)),
+                Effect::Push { to, push, .. } => to.iter().for_each(|session| self.tell(*session, push_text(&push))),
+                Effect::Entered(_) | Effect::Displaced(_) | Effect::MovedAway(_) => {}
+            }
+        }
+    }
+
+    fn tell(&mut self, session: u64, text: String) {
+        self.clients.get_mut(&session).unwrap().told.push(text);
+    }
+}
+
+fn answer_text(answer: &Told) -> String {
+    match answer {
+        Told::Room(_, Reply::Entered(entered)) => {
+            entered.users.iter().fold("entered:".to_owned(), |text, name| format!("{text} {name}"))
+        }
+        Told::Room(_, Reply::Sent { .. }) => "sent".to_owned(),
+        Told::Room(_, Reply::Left) => "left".to_owned(),
+        Told::Room(_, Reply::Unknown { .. }) => "unknown".to_owned(),
+        other => format!("{other:?}"),
+    }
+}
+
+fn push_text(push: &Push) -> String {
+    match push {
+        Push::Chat { from, content, .. } => format!("{from}: {content}"),
+        Push::Add { name } => format!("+{name}"),
+        Push::Leave { name } => format!("-{name}"),
+        Push::Gap { .. } => "gap".to_owned(),
+        Push::Members { total, .. } => format!("{total} members"),
+    }
+}
+
+pub(super) fn entry_text(entry: &Entry) -> Option<String> {
+    match entry {
+        Entry::Open => None,
+        Entry::Join { name, .. } => Some(format!("+{name}")),
+        Entry::Leave { name, .. } => Some(format!("-{name}")),
+        Entry::Say { from, content, .. } => Some(format!("{from}: {content}")),
+        Entry::Whisper { .. } | Entry::Move { .. } => Some(format!("{entry:?}")),
+    }
+}

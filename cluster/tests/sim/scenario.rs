@@ -1,0 +1,130 @@
+//! What is not as it should be in a run: which faults, how many, how bad the bus is.
+
+use crate::network::Faults;
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Scenario {
+    Calm,
+    BadBus,
+    BadLog,
+    Restarts,
+    /// Chat servers that are dead for a while, and others that stand in.
+    Deaths,
+    /// Chat servers that are taken out of the list and put back in another order, seen by each server at its own moment.
+    Changes,
+    /// Connectors that die with their clients, and come back or do not.
+    ConnectorDeaths,
+    /// Chat servers that stand still for a while, are taken for dead, and wake up in the middle of what they did.
+    Sleeps,
+    /// Connections to the broker that break, and are made anew at different times.
+    BadBroker,
+    /// Chat servers that live and are taken for dead, by some or by all.
+    WrongVerdicts,
+    /// All of these at once.
+    Mixed,
+    /// The log keeps few records of a room, and not all are there in time to read them.
+    Retention,
+    /// Connections to the broker that break, and the broker's store lost the last records.
+    LostEnd,
+    /// A log whose records are all removed by age, while people are there.
+    Emptied,
+    LostLog,
+}
+
+/// What happens in a run, and how often.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Troubles {
+    pub(crate) restarts: usize,
+    pub(crate) deaths: usize,
+    pub(crate) sleeps: usize,
+    pub(crate) connector_deaths: usize,
+    /// A server has no connection to the broker for a while.
+    pub(crate) chat_cuts: usize,
+    pub(crate) connector_cuts: usize,
+    /// Somebody does not hear a chat server for a while, nor that one him.
+    pub(crate) partings: usize,
+    /// Everybody's connection to the broker breaks.
+    pub(crate) breaks: usize,
+    pub(crate) empties: usize,
+    pub(crate) losses: usize,
+    /// The list of servers changes all the while.
+    pub(crate) changes: bool,
+}
+
+impl Scenario {
+    pub(crate) const ALL: [Self; 15] = [
+        Self::Calm,
+        Self::BadBus,
+        Self::BadLog,
+        Self::Restarts,
+        Self::Deaths,
+        Self::Changes,
+        Self::ConnectorDeaths,
+        Self::Sleeps,
+        Self::BadBroker,
+        Self::WrongVerdicts,
+        Self::Mixed,
+        Self::Retention,
+        Self::LostEnd,
+        Self::Emptied,
+        Self::LostLog,
+    ];
+
+    pub(crate) fn troubles(self) -> Troubles {
+        let none = Troubles::default();
+        match self {
+            Self::Calm | Self::BadBus | Self::BadLog => none,
+            Self::Restarts => Troubles { restarts: 3, ..none },
+            Self::Deaths => Troubles { deaths: 4, ..none },
+            Self::Changes => Troubles { changes: true, ..none },
+            Self::ConnectorDeaths => Troubles { connector_deaths: 3, ..none },
+            Self::Sleeps => Troubles { sleeps: 5, ..none },
+            Self::BadBroker | Self::LostEnd => Troubles { breaks: 2, ..none },
+            Self::WrongVerdicts => Troubles { partings: 12, ..none },
+            Self::Mixed => Troubles {
+                restarts: 1,
+                deaths: 1,
+                sleeps: 1,
+                connector_deaths: 1,
+                chat_cuts: 1,
+                connector_cuts: 1,
+                partings: 2,
+                breaks: 1,
+                changes: true,
+                ..none
+            },
+            Self::Retention => Troubles { restarts: 5, breaks: 1, connector_cuts: 6, ..none },
+            Self::Emptied => Troubles { empties: 3, ..none },
+            Self::LostLog => Troubles { restarts: 3, losses: 1, ..none },
+        }
+    }
+
+    /// How bad the bus and the log are.
+    pub(crate) fn faults(self) -> Faults {
+        let bad_bus = Faults { lost: 60, doubled: 60, late: 60, unclear: 0 };
+        match self {
+            Self::Calm => Faults::default(),
+            Self::BadBus => bad_bus,
+            Self::BadLog => Faults { unclear: 150, ..Faults::default() },
+            Self::Restarts | Self::LostLog | Self::Emptied => Faults { unclear: 50, lost: 20, ..bad_bus },
+            Self::Deaths
+            | Self::Sleeps
+            | Self::ConnectorDeaths
+            | Self::Changes
+            | Self::WrongVerdicts
+            | Self::Mixed
+            | Self::Retention => Faults { unclear: 20, lost: 20, doubled: 20, late: 20 },
+            Self::BadBroker | Self::LostEnd => Faults { unclear: 30, late: 20, ..Faults::default() },
+        }
+    }
+
+    /// Whether the log goes on from its first record to its last; what it removes, it has given before.
+    pub(crate) fn keeps_log(self) -> bool {
+        !matches!(self, Self::LostLog | Self::LostEnd | Self::Emptied)
+    }
+
+    /// Records that the log keeps of a room.
+    pub(crate) fn records_kept(self) -> usize {
+        if self == Self::Retention { 3 } else { usize::MAX }
+    }
+}

@@ -1,0 +1,112 @@
+//! What chat servers and connectors want done, and the log that does it.
+
+use super::*;
+
+impl World {
+    pub(super) fn chat_effects(&mut self, chat: usize, effects: Vec<ChatEffect>) {
+        for effect in effects {
+            match effect {
+                ChatEffect::Send(_) if !self.chats[chat].up => {}
+                ChatEffect::Send(send) => {
+                    let connector = self.connectors.iter().position(|c| c.id == send.connector).unwrap();
+                    if self.is_apart(chat, Peer::Connector(connector)) {
+                        continue;
+                    }
+                    for delay in self.faults().arrivals(&mut self.chance) {
+                        let body = send.body.clone();
+                        self.agenda.at(self.now + delay, Event::ToConnector { connector, body });
+                    }
+                }
+                ChatEffect::Log { room, asker, op } => self.start_operation(chat, room, asker, op),
+                ChatEffect::Probe(home) => self.probe(chat, home),
+            }
+        }
+    }
+
+    pub(super) fn start_operation(&mut self, chat: usize, room: RoomId, asker: LogAsker, op: LogOp) {
+        let (run, connection) = (self.chats[chat].run, self.connection);
+        if !self.chats[chat].up {
+            let done = failed(&op);
+            return self.agenda.at(self.now, Event::LogDone { chat, run, room, asker, done });
+        }
+        let unclear = matches!(op, LogOp::Append { .. }) && self.chance.per_mille(self.faults().unclear);
+        if !unclear {
+            let delay = self.chance.between(0, 4);
+            return self
+                .agenda
+                .at(self.now + delay, Event::Log { chat, run, room, asker, op, connection, answered: true });
+        }
+        // The answer is lost, or the append is, or it comes when nobody expects it any more.
+        let done = failed(&op);
+        self.agenda.at(self.now + 400, Event::LogDone { chat, run, room: room.clone(), asker, done });
+        if !self.chance.per_mille(300) {
+            let delay = self.chance.between(0, 1_500);
+            self.agenda.at(self.now + delay, Event::Log { chat, run, room, asker, op, connection, answered: false });
+        }
+    }
+
+    pub(super) fn operate(&mut self, room: &RoomId, op: LogOp) -> LogDone {
+        match op {
+            LogOp::Last { .. } => LogDone::Last(Ok(self.log.last(room))),
+            LogOp::Append { expected, record } => {
+                let appended = self.log.append(room, expected, record.clone());
+                if let Ok(position) = appended {
+                    self.retention.appended(room, position, &record);
+                }
+                LogDone::Append(appended)
+            }
+            LogOp::Read(positions) => {
+                let read = self.log.read(room, &positions);
+                let read = positions.into_iter().zip(read);
+                let given = read.map(|(position, record)| {
+                    (position, record.filter(|_| !self.retention.has_removed(room, position)))
+                });
+                LogDone::Read(Ok(given.collect()))
+            }
+        }
+    }
+
+    pub(super) fn connector_effects(&mut self, connector: usize, effects: Vec<Effect>) {
+        for effect in effects {
+            match effect {
+                Effect::Ask { .. } if !self.connectors[connector].up => {}
+                Effect::Ask { chat, token, body, .. } => {
+                    let chat = self.chats.iter().position(|c| c.id == chat).unwrap();
+                    if self.is_apart(chat, Peer::Connector(connector)) {
+                        continue;
+                    }
+                    let reply = token.map(|token| format!("connector.{connector}.reply.{token}"));
+                    // Not with a tracer on the bus, who listens to everything.
+                    if let Some(token) = token.filter(|_| self.chats[chat].is_dead && self.chance.per_mille(500)) {
+                        self.agenda.at(self.now + 1, Event::NoResponders { connector, token });
+                    }
+                    let trace = Trace::new();
+                    for delay in self.faults().arrivals(&mut self.chance) {
+                        let (body, reply, trace) = (body.clone(), reply.clone(), trace.clone());
+                        self.agenda.at(self.now + delay, Event::ToChat { chat, body, reply, trace });
+                    }
+                }
+                Effect::Answer { session, id, answer } => {
+                    self.hear(connector, session, Heard::Answer { id, told: answer });
+                }
+                Effect::Push { room, to, push } => {
+                    for session in to {
+                        self.hear(connector, session, Heard::Push { room: room.clone(), push: push.clone() });
+                    }
+                }
+                Effect::Entered(_) => {}
+                Effect::Displaced(session) | Effect::MovedAway(session) => self.kick(connector, session),
+            }
+        }
+    }
+}
+
+/// What a log operation ends with that nobody answered.
+pub(super) fn failed(op: &LogOp) -> LogDone {
+    let why = || "simulated".to_owned();
+    match op {
+        LogOp::Last { .. } => LogDone::Last(Err(ReadError(why()))),
+        LogOp::Read(_) => LogDone::Read(Err(ReadError(why()))),
+        LogOp::Append { .. } => LogDone::Append(Err(AppendError::Unclear(why()))),
+    }
+}
