@@ -7,6 +7,7 @@ mod crowd;
 mod deployment;
 mod figures;
 mod heard;
+mod machine;
 mod process;
 mod scenes;
 mod tracer;
@@ -17,6 +18,7 @@ use std::process::ExitCode;
 use clap::Parser;
 use tokio::time::Instant;
 
+use crate::machine::Machine;
 use crate::scenes::{Scene, Setting};
 use crate::verdict::Verdict;
 
@@ -59,9 +61,9 @@ async fn show(args: &Args) -> bool {
     let mut verdict = Verdict::default();
     for scene in scenes {
         println!("\n{scene:?}{}: {}", if args.traced { ", traced" } else { "" }, scene.what());
-        let began = Instant::now();
+        let (began, machine) = (Instant::now(), Machine::now());
         scene.run(&setting, &mut verdict).await;
-        println!("  ({:.0} s)", began.elapsed().as_secs_f64());
+        println!("  {:.0} s; {}", began.elapsed().as_secs_f64(), Machine::now().usage_since(&machine));
     }
     let broken = verdict.broken();
     println!("\n{} promises broken", broken.len());

@@ -27,10 +27,11 @@ pub(super) fn run(verdict: &mut Verdict) {
         println!("  {servers:>7} {}", spreads.join(" "));
     }
     println!("\n  share of rooms that move, of the names `words`");
-    println!("  servers  one added   last removed  first removed  one dies");
+    println!("  servers  one added    doubled  last removed  first removed  one dies");
     for servers in 2..=SERVERS {
-        let [added, last, first, dies] = moves(&kinds[1].1, servers).map(|share| share * 100.0);
-        println!("  {servers:>7} {added:>8.1} % {last:>12.1} % {first:>12.1} % {dies:>7.1} %");
+        let [added, doubled, last, first, dies] = moves(&kinds[1].1, servers).map(|share| share * 100.0);
+        print!("  {servers:>7} {added:>8.1} % {doubled:>8.1} % {last:>11.1} % {first:>12.1} %");
+        println!(" {dies:>7.1} %");
     }
     verdict.promise(worst <= UNEVEN, &format!("no server has more than {UNEVEN} equal shares: {worst:.3}"));
 }
@@ -70,8 +71,9 @@ fn extremes(rooms: &[String], servers: usize) -> [f64; 2] {
     [counts.iter().min().map(share).unwrap(), counts.iter().max().map(share).unwrap()]
 }
 
-/// The share of rooms that another server serves when one is added, the last or the first is removed, or the first dies.
-fn moves(rooms: &[String], servers: usize) -> [f64; 4] {
+/// The share of rooms that another server serves when one is added, as many are added as there are, the last or the first is
+/// removed, or the first dies.
+fn moves(rooms: &[String], servers: usize) -> [f64; 5] {
     let list: Vec<_> = (0..servers).map(|n| Server::new(ServerId::new(&format!("s-{n}")).unwrap(), "host")).collect();
     let by_death = |room: &str| {
         let stands_in = candidates(room, &list, |id| *id == list[0].id)[0];
@@ -79,6 +81,7 @@ fn moves(rooms: &[String], servers: usize) -> [f64; 4] {
     };
     let after = [
         &(|room: &str| index(room, servers + 1)) as &dyn Fn(&str) -> usize,
+        &|room| index(room, 2 * servers),
         &|room| index(room, servers - 1),
         // The second is the first of those that are left.
         &|room| index(room, servers - 1) + 1,
