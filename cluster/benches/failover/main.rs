@@ -8,6 +8,7 @@ mod deployment;
 mod figures;
 mod heard;
 mod machine;
+mod owners;
 mod process;
 mod scenes;
 mod tracer;

@@ -10,14 +10,14 @@ use tokio::time::{Instant, sleep, sleep_until};
 use super::Setting;
 use crate::deployment::{Deployment, Layout};
 
-/// Each figure is the median of so many runs, on servers that were just started.
-const RUNS: usize = 3;
+/// Each ratio is the median of so many rounds, in each of which all loads of a line run, on servers that were just started.
+const ROUNDS: usize = 3;
 
 /// Messages a second, of all rooms together.
 const RATE: u32 = 200;
 const WARM_UP: Duration = Duration::from_secs(1);
-const IDLE: Duration = Duration::from_secs(3);
-const MEASURED: Duration = Duration::from_secs(8);
+const IDLE: Duration = Duration::from_secs(2);
+const MEASURED: Duration = Duration::from_secs(6);
 
 /// Sessions that enter at the same time.
 const ENTER_AT_ONCE: usize = 32;
@@ -52,47 +52,53 @@ const LOADS: [[Load; 3]; 3] = [
     ],
 ];
 
-/// Microseconds per message of connectors, chat server and nats-server, and what all use in a second without messages.
-type Cost = [f64; 4];
+/// Microseconds per message of connectors, chat server and nats-server.
+type Cost = [f64; 3];
 
 pub(super) async fn run(setting: &Setting) {
+    let rounds = setting.rounds.unwrap_or(ROUNDS);
+    println!("  CPU per message, what idles taken off; one chat server, {RATE} messages/s of {CONTENT} bytes");
     println!(
-        "  one chat server, {RATE} messages/s of {CONTENT} bytes; medians of {} runs",
-        setting.rounds.unwrap_or(RUNS)
+        "  multiples of a line's first, each within its round, as machines change their pace; medians of {rounds} rounds"
     );
-    println!("  {:<22}   CPU us per message, what idles taken off", "");
-    println!("  rooms members connectors connectors     chat     nats      sum    ratio   idle: ms per s");
+    println!("  rooms members connectors   connectors   chat   nats    sum (from to)       us");
     for line in LOADS {
-        let mut first = None;
-        for load in line {
-            let cost = load.median(setting).await;
-            let sum: f64 = cost[..3].iter().sum();
-            let ratio = sum / *first.get_or_insert(sum);
-            load.show(cost, ratio);
+        let mut costs = Vec::new();
+        for _ in 0..rounds {
+            let mut round = Vec::new();
+            for load in line {
+                round.push(load.measure(setting).await);
+            }
+            costs.push(round);
+        }
+        for (index, load) in line.iter().enumerate() {
+            load.show(&costs, index);
         }
         println!();
     }
 }
 
-impl Load {
-    fn show(self, [connectors, chat, nats, idle]: Cost, ratio: f64) {
-        print!("  {:>5} {:>7} {:>10} ", self.rooms, self.members, self.connectors);
-        println!(
-            "{connectors:>10.0} {chat:>8.0} {nats:>8.0} {:>8.0} {ratio:>8.2} {idle:>16.1}",
-            connectors + chat + nats
-        );
-    }
+fn sum(cost: Cost) -> f64 {
+    cost.iter().sum()
+}
 
-    async fn median(self, setting: &Setting) -> Cost {
-        let mut runs = Vec::new();
-        for _ in 0..setting.rounds.unwrap_or(RUNS) {
-            runs.push(self.measure(setting).await);
-        }
-        std::array::from_fn(|figure| {
-            let mut values: Vec<_> = runs.iter().map(|run| run[figure]).collect();
-            values.sort_by(f64::total_cmp);
-            values[values.len() / 2]
-        })
+fn sorted(values: impl Iterator<Item = f64>) -> Vec<f64> {
+    let mut values: Vec<_> = values.collect();
+    values.sort_by(f64::total_cmp);
+    values
+}
+
+impl Load {
+    /// What it cost in all rounds, at this index of each.
+    fn show(self, costs: &[Vec<Cost>], index: usize) {
+        let ratios = |of: &dyn Fn(Cost) -> f64| sorted(costs.iter().map(|round| of(round[index]) / sum(round[0])));
+        let median = |values: Vec<f64>| values[values.len() / 2];
+        let [connectors, chat, nats] = [0, 1, 2].map(|process| median(ratios(&|cost| cost[process])));
+        let sums = ratios(&sum);
+        let (from, to) = (sums[0], sums[sums.len() - 1]);
+        print!("  {:>5} {:>7} {:>10} ", self.rooms, self.members, self.connectors);
+        print!("{connectors:>12.2} {chat:>6.2} {nats:>6.2} {:>6.2} ({from:.2} {to:.2})", median(sums));
+        println!(" {:>8.0}", median(sorted(costs.iter().map(|round| sum(round[index])))));
     }
 
     async fn measure(self, setting: &Setting) -> Cost {
@@ -110,7 +116,7 @@ impl Load {
             let busy = (after[process] - before[process]).as_secs_f64() - idle[process] * lasted.as_secs_f64();
             busy * 1e6 / count as f64
         };
-        [per_message(0), per_message(1), per_message(2), idle.iter().sum::<f64>() * 1e3]
+        [0, 1, 2].map(per_message)
     }
 
     /// The speakers first, a room after the other.

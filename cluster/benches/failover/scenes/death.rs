@@ -11,9 +11,10 @@ use crate::configuration::chat_id;
 use crate::crowd::{Answer, Crowd};
 use crate::deployment::{Deployment, Layout};
 use crate::figures::{COLUMNS, Durations};
+use crate::owners;
 use crate::verdict::Verdict;
 
-const CHATS: usize = 3;
+const CHATS: [usize; 3] = [1, 2, 3];
 const BEFORE: Duration = Duration::from_secs(5);
 const DEAD: Duration = Duration::from_secs(15);
 const BACK: Duration = Duration::from_secs(8);
@@ -33,6 +34,8 @@ struct Death {
     killed: Instant,
     back: Instant,
     over: Instant,
+    /// The rooms' owners at the end of its death, and afterwards.
+    owners: [Vec<String>; 2],
 }
 
 pub(super) async fn run(setting: &Setting, verdict: &mut Verdict) {
@@ -44,8 +47,8 @@ pub(super) async fn run(setting: &Setting, verdict: &mut Verdict) {
     let kills = async {
         sleep(BEFORE).await;
         let mut deaths = Vec::new();
-        for chat in 1..=CHATS {
-            deaths.push(death(&mut deployment, chat).await);
+        for chat in CHATS {
+            deaths.push(death(&mut deployment, chat, &rooms).await);
         }
         goes_on.set(false);
         deaths
@@ -56,21 +59,24 @@ pub(super) async fn run(setting: &Setting, verdict: &mut Verdict) {
     for death in &deaths {
         death.show(&talk.answers, &rooms);
         death.judge(&talk.answers, &rooms, verdict);
+        death.judge_owners(&rooms, verdict);
     }
     crowd.heard().await.judge(&talk, verdict);
     deployment.end(verdict);
 }
 
-async fn death(deployment: &mut Deployment, chat: usize) -> Death {
+async fn death(deployment: &mut Deployment, chat: usize, rooms: &[String]) -> Death {
     let killed = Instant::now();
     deployment.process_mut(&chat_id(chat)).kill();
     sleep(DEAD).await;
+    let while_dead = owners::observed(deployment, rooms).await;
     deployment.run(&chat_id(chat)).await;
     let back = Instant::now();
     sleep(BACK).await;
     let over = Instant::now();
+    let afterwards = owners::observed(deployment, rooms).await;
     sleep(GAP).await;
-    Death { chat, killed, back, over }
+    Death { chat, killed, back, over, owners: [while_dead, afterwards] }
 }
 
 impl Death {
@@ -98,8 +104,17 @@ impl Death {
         verdict.promise(serve.count() == count && slowest <= SERVES_WITHIN, &what);
     }
 
+    /// Whether its rooms, and only they, were served by those that stand in for it, and went home.
+    fn judge_owners(&self, rooms: &[String], verdict: &mut Verdict) {
+        let formula = [Some(self.chat), None].map(|dead| owners::by_formula(rooms, &CHATS, dead));
+        let moved = self.owners[0].iter().zip(&self.owners[1]).filter(|(dead, back)| dead != back).count();
+        let share = 100.0 * moved as f64 / rooms.len() as f64;
+        let what = format!("others stand in for its rooms, and give them back: {moved} rooms, {share:.1} %");
+        verdict.promise(self.owners == formula, &what);
+    }
+
     fn is_its(&self, rooms: &[String], room: usize) -> bool {
-        Strategy::default().index(&rooms[room], CHATS) == Some(self.chat - 1)
+        Strategy::default().index(&rooms[room], CHATS.len()) == Some(self.chat - 1)
     }
 
     /// From the kill to the first answer to something that was due after it.

@@ -4,11 +4,6 @@ use std::cell::Cell;
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use async_nats::jetstream;
-use shared::dispatcher::Strategy;
-use shared::ids::RoomId;
-use shared::record::Record;
-use shared::subjects;
 use tokio::time::{Instant, sleep, sleep_until};
 
 use super::{EVERY, ROOMS, Setting, due_within};
@@ -16,10 +11,8 @@ use crate::configuration::chat_id;
 use crate::crowd::{Answer, Crowd};
 use crate::deployment::{Deployment, Layout};
 use crate::figures::{COLUMNS, Durations};
+use crate::owners;
 use crate::verdict::Verdict;
-
-/// The stream that holds the rooms' logs.
-const STREAM: &str = "ROOMS";
 
 /// Between an entry and its process, where the one is there before the other.
 const BETWEEN: Duration = Duration::from_secs(3);
@@ -121,14 +114,7 @@ impl Step {
 
 impl Moment {
     async fn now(deployment: &Deployment, rooms: &[String]) -> Self {
-        let bus = async_nats::connect(deployment.nats.url()).await.unwrap();
-        let stream = jetstream::new(bus).get_stream(STREAM).await.unwrap();
-        let mut owners = Vec::new();
-        for room in rooms {
-            let subject = subjects::log(&RoomId::new(room).unwrap());
-            let last = stream.get_last_raw_message_by_subject(&subject).await.unwrap();
-            owners.push(Record::decode(&last.payload).unwrap().owner.to_string());
-        }
+        let owners = owners::observed(deployment, rooms).await;
         Self { at: Instant::now(), owners }
     }
 }
@@ -144,7 +130,7 @@ struct Moves {
 
 impl Moves {
     fn new(rooms: &[String], chats: [&[usize]; 2], owners: [&[String]; 2]) -> Self {
-        let homes = chats.map(|chats| rooms.iter().map(|room| home(room, chats)).collect::<Vec<_>>());
+        let homes = chats.map(|chats| owners::by_formula(rooms, chats, None));
         let differ = |pair: [&[String]; 2]| (0..rooms.len()).filter(|room| pair[0][*room] != pair[1][*room]).collect();
         let astray = (0..rooms.len()).filter(|room| homes[1][*room] != owners[1][*room]).count();
         Self { rooms: rooms.len(), formula: differ([&homes[0], &homes[1]]), observed: differ(owners), astray }
@@ -167,8 +153,4 @@ impl Moves {
         let what = format!("{step}: the rooms that move are the formula's: {moved}, {observed} observed");
         verdict.promise(self.formula == self.observed && self.astray == 0, &what);
     }
-}
-
-fn home(room: &str, chats: &[usize]) -> String {
-    chat_id(chats[Strategy::default().index(room, chats.len()).unwrap()])
 }
