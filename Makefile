@@ -1,7 +1,7 @@
 # Everything that CI runs, and what is handy besides. `make` lists the targets.
 
 .DEFAULT_GOAL := help
-.PHONY: help test tools fmt run compose-test idle-memory bench-log bench-messages chaos
+.PHONY: help test tools fmt run compose-test idle-memory bench-log bench-messages bench-failover chaos
 
 help: ## Print this list
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  \1\t\2/p' $(MAKEFILE_LIST) | expand -t 18
@@ -40,3 +40,6 @@ chaos: tools ## Break things for MINUTES (30), a fifth of them simulated; prints
 
 bench-messages: tools ## Measure what a message costs with the log in memory and in JetStream; judges no time
 	cargo bench --package cluster --bench messages
+
+bench-failover: tools ## Show what failover and re-sharding cost; SCENES='death names' picks some; fails where a promise is broken
+	cargo bench --package cluster --bench failover -- $(SCENES)

@@ -1,0 +1,98 @@
+//! The configuration of a deployment, in a directory of its own, and how it is edited while servers run.
+
+use std::fs;
+use std::net::{Ipv4Addr, SocketAddr, TcpListener};
+use std::path::{Path, PathBuf};
+
+use serde_json::{Value, json};
+
+/// A directory with `servers.json`, `settings.toml` and the processes' output; removed when dropped, unless it is kept.
+pub(crate) struct Configuration {
+    pub(crate) path: PathBuf,
+    beside: PathBuf,
+    connectors: Vec<SocketAddr>,
+    is_kept: bool,
+}
+
+impl Configuration {
+    /// These many chat servers and connectors, on ports that are free now, and a moment later as a rule.
+    pub(crate) fn new(chats: usize, connectors: usize, settings: &str) -> Self {
+        let path = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("failover-{:016x}", rand::random::<u64>()));
+        fs::create_dir_all(&path).unwrap();
+        let beside = path.join("beside");
+        let configuration = Self { path, beside, connectors: free_ports(connectors), is_kept: false };
+        fs::write(configuration.path.join("settings.toml"), format!("bind = '127.0.0.1'\n{settings}\n")).unwrap();
+        configuration.set_chats(&(1..=chats).collect::<Vec<_>>());
+        configuration
+    }
+
+    /// `host:port` of a connector, counted from 0.
+    pub(crate) fn door(&self, connector: usize) -> String {
+        self.connectors[connector].to_string()
+    }
+
+    /// Makes these the chat servers everywhere, as an editor does: a new file takes the old one's place.
+    pub(crate) fn set_chats(&self, numbers: &[usize]) {
+        self.write(&self.path, numbers);
+        if self.beside.exists() {
+            self.write(&self.beside, numbers);
+        }
+    }
+
+    /// A directory that has other chat servers until the next [`Configuration::set_chats`]: that of a machine that is told
+    /// earlier than others.
+    pub(crate) fn beside(&self, numbers: &[usize]) -> PathBuf {
+        fs::create_dir_all(&self.beside).unwrap();
+        fs::copy(self.path.join("settings.toml"), self.beside.join("settings.toml")).unwrap();
+        self.write(&self.beside, numbers);
+        self.beside.clone()
+    }
+
+    /// Leaves the directory where it is, to be looked at.
+    pub(crate) fn keep(&mut self) {
+        self.is_kept = true;
+    }
+
+    fn write(&self, directory: &Path, chats: &[usize]) {
+        let draft = directory.join("servers.json.new");
+        fs::write(&draft, self.servers(chats).to_string()).unwrap();
+        fs::rename(draft, directory.join("servers.json")).unwrap();
+    }
+
+    /// The gate has to be there, and is not started: sessions know their connector.
+    fn servers(&self, chats: &[usize]) -> Value {
+        let front = |id: String, port| json!({"id": id, "host": "127.0.0.1", "clientPort": port, "frontend": true});
+        let connectors = self.connectors.iter().enumerate();
+        let connectors = connectors.map(|(index, at)| front(connector_id(index), at.port()));
+        let chats = chats.iter().map(|number| json!({"id": chat_id(*number), "host": "127.0.0.1"}));
+        json!({"development": {
+            "gate": [front("gate-server-1".to_owned(), 1)],
+            "connector": connectors.collect::<Vec<_>>(),
+            "chat": chats.collect::<Vec<_>>(),
+        }})
+    }
+}
+
+impl Drop for Configuration {
+    fn drop(&mut self) {
+        if !self.is_kept && !std::thread::panicking() {
+            drop(fs::remove_dir_all(&self.path));
+        }
+    }
+}
+
+/// A chat server's id; they are counted from 1.
+pub(crate) fn chat_id(number: usize) -> String {
+    format!("chat-server-{number}")
+}
+
+/// A connector's id; its index counts from 0.
+pub(crate) fn connector_id(index: usize) -> String {
+    format!("connector-server-{}", index + 1)
+}
+
+/// Held together, so that they differ.
+fn free_ports(count: usize) -> Vec<SocketAddr> {
+    let held: Vec<_> = (0..count).map(|_| TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap()).collect();
+    held.iter().map(|listener| listener.local_addr().unwrap()).collect()
+}

@@ -1,0 +1,73 @@
+//! What failover and re-sharding cost: real processes over a nats-server of their own, things that break and servers that
+//! come and go under people who talk. Prints what it found; fails where a promise of `docs/delivery.md` is broken.
+#![expect(clippy::unwrap_used, clippy::panic, clippy::print_stdout, reason = "measures, and prints what it found")]
+
+mod configuration;
+mod crowd;
+mod deployment;
+mod figures;
+mod heard;
+mod machine;
+mod owners;
+mod process;
+mod scenes;
+mod tracer;
+mod verdict;
+
+use std::process::ExitCode;
+
+use clap::Parser;
+use tokio::time::Instant;
+
+use crate::machine::Machine;
+use crate::scenes::{Scene, Setting};
+use crate::verdict::Verdict;
+
+/// Shows with real processes what failover and re-sharding cost; fails where a promise is broken.
+#[derive(Debug, Parser)]
+#[command(name = "failover")]
+struct Args {
+    /// What to show; without one, all that have promises
+    scenes: Vec<Scene>,
+    /// With somebody who listens to everything on the bus
+    #[arg(long)]
+    traced: bool,
+    /// Rounds of the scenes that have rounds, instead of all
+    #[arg(long)]
+    rounds: Option<usize>,
+    /// What cargo says to every bench
+    #[arg(long, hide = true)]
+    bench: bool,
+}
+
+fn main() -> ExitCode {
+    let args = Args::parse();
+    // One thread: people leave the other cores to the servers.
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let good = runtime.block_on(async {
+        let mut signals = cluster::stop_asked().unwrap();
+        tokio::select! {
+            // Processes end with the scene that owns them.
+            () = signals.next() => false,
+            good = show(&args) => good,
+        }
+    });
+    if good { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+}
+
+/// Whether all promises were kept.
+async fn show(args: &Args) -> bool {
+    let setting = Setting { traced: args.traced, rounds: args.rounds };
+    let scenes = if args.scenes.is_empty() { Scene::PROMISES } else { &args.scenes };
+    let mut verdict = Verdict::default();
+    for scene in scenes {
+        println!("\n{scene:?}{}: {}", if args.traced { ", traced" } else { "" }, scene.what());
+        let (began, machine) = (Instant::now(), Machine::now());
+        scene.run(&setting, &mut verdict).await;
+        println!("  {:.0} s; {}", began.elapsed().as_secs_f64(), Machine::now().usage_since(&machine));
+    }
+    let broken = verdict.broken();
+    println!("\n{} promises broken", broken.len());
+    broken.iter().for_each(|what| println!("  BROKEN {what}"));
+    broken.is_empty()
+}

@@ -1,0 +1,36 @@
+//! Who owns rooms: by the formula, and as their logs say.
+
+use async_nats::jetstream;
+use shared::config::Server;
+use shared::dispatcher;
+use shared::ids::{RoomId, ServerId};
+use shared::record::Record;
+use shared::subjects;
+
+use crate::configuration::chat_id;
+use crate::deployment::Deployment;
+
+/// The stream that holds the rooms' logs.
+const STREAM: &str = "ROOMS";
+
+/// The authors of the rooms' last records, in the rooms' order.
+pub(crate) async fn observed(deployment: &Deployment, rooms: &[String]) -> Vec<String> {
+    let bus = async_nats::connect(deployment.nats.url()).await.unwrap();
+    let stream = jetstream::new(bus).get_stream(STREAM).await.unwrap();
+    let mut owners = Vec::new();
+    for room in rooms {
+        let subject = subjects::log(&RoomId::new(room).unwrap());
+        let last = stream.get_last_raw_message_by_subject(&subject).await.unwrap();
+        owners.push(Record::decode(&last.payload).unwrap().owner.to_string());
+    }
+    owners
+}
+
+/// Who owns the rooms by the formula, with these chat servers, one of which may be dead.
+pub(crate) fn by_formula(rooms: &[String], chats: &[usize], dead: Option<usize>) -> Vec<String> {
+    let id = |number: usize| ServerId::new(&chat_id(number)).unwrap();
+    let servers: Vec<_> = chats.iter().map(|number| Server::new(id(*number), "127.0.0.1")).collect();
+    let dead = dead.map(id);
+    let owner = |room: &String| dispatcher::candidates(room, &servers, |server| Some(server) == dead.as_ref())[0];
+    rooms.iter().map(|room| owner(room).id.to_string()).collect()
+}

@@ -1,0 +1,89 @@
+//! One process of the program: its output in a file, signals for it, the processor time that it used. Killed when dropped.
+
+use std::fs::{self, File};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::time::Duration;
+
+use shared::testing::eventually;
+
+/// The longest that a start, an end, or something that a process is to say may take.
+const DEADLINE: Duration = Duration::from_secs(30);
+
+/// A running `shaddock` with one server.
+pub(crate) struct Process {
+    server: String,
+    child: Child,
+    output: PathBuf,
+}
+
+impl Process {
+    /// Starts this server with the configuration in `config`; what it says goes to a file in `logs`.
+    pub(crate) fn start(server: &str, config: &Path, logs: &Path, nats: &str) -> Self {
+        let runs = (1..).map(|run| logs.join(format!("{server}.{run}.log")));
+        let output = runs.into_iter().find(|path| !path.exists()).unwrap();
+        let mut command = Command::new(env!("CARGO_BIN_EXE_shaddock"));
+        command.env_clear().arg("--config").arg(config).args(["--only", server, "--nats", nats]);
+        command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(File::create(&output).unwrap());
+        Self { server: server.to_owned(), child: command.spawn().unwrap(), output }
+    }
+
+    /// Waits until it wrote `text`; `false` if it ended before.
+    pub(crate) async fn says(&mut self, text: &str) -> bool {
+        let mut said = false;
+        eventually(DEADLINE, &format!("{} says {text:?}", self.server), async || {
+            let ended = self.child.try_wait().unwrap().is_some();
+            said = self.said().contains(text);
+            said || ended
+        })
+        .await;
+        said
+    }
+
+    /// What it wrote so far.
+    pub(crate) fn said(&self) -> String {
+        fs::read_to_string(&self.output).unwrap()
+    }
+
+    /// Sends it a signal, for example `STOP`.
+    pub(crate) fn signal(&self, signal: &str) {
+        let status = Command::new("kill").args([format!("-{signal}"), self.child.id().to_string()]).status();
+        assert!(status.unwrap().success(), "kill -{signal} of {} failed", self.server);
+    }
+
+    /// Ends it at once, as `kill -9` does; when this returns, it is gone.
+    pub(crate) fn kill(&mut self) {
+        self.child.kill().unwrap();
+        self.child.wait().unwrap();
+    }
+
+    /// Asks it to end, and waits until it has.
+    pub(crate) async fn stop(&mut self) {
+        self.signal("TERM");
+        eventually(DEADLINE, &format!("{} ends", self.server), async || self.child.try_wait().unwrap().is_some()).await;
+    }
+
+    /// The process's id.
+    pub(crate) fn id(&self) -> u32 {
+        self.child.id()
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        // It may have ended by itself.
+        self.child.kill().ok();
+        self.child.wait().ok();
+    }
+}
+
+/// What all threads of a process used so far, in user and kernel mode.
+pub(crate) fn processor_time(process: u32) -> Duration {
+    let threads = fs::read_dir(format!("/proc/{process}/task")).unwrap();
+    let used = |thread: &Path| {
+        // A thread that has just ended is left out.
+        let stat = fs::read_to_string(thread.join("schedstat")).unwrap_or_default();
+        stat.split(' ').next().and_then(|nanoseconds| nanoseconds.parse().ok()).unwrap_or_default()
+    };
+    threads.map(|thread| Duration::from_nanos(used(&thread.unwrap().path()))).sum()
+}
