@@ -10,7 +10,7 @@ use rand::{RngExt, SeedableRng};
 pub(crate) const SERVERS: usize = 3;
 
 /// Faults of an act that is not short; about three minutes.
-const FAULTS: usize = 26;
+const FAULTS: usize = 28;
 
 /// What can break.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -31,10 +31,14 @@ pub(crate) enum Kind {
     ChatKilled,
     /// `kill -9` of a chat server, and a start only after a while, when its rooms are served without it.
     ChatDead,
+    /// A chat server is asked to end, hands its rooms over, and starts again.
+    ChatStopped,
     /// A chat server stands still, and goes on as if nothing had been.
     ChatFrozen,
     /// `kill -9` of a connector, and an immediate start. Most of its clients come back, some too late, some never.
     ConnectorKilled,
+    /// A connector is asked to end, sends its clients elsewhere, and starts again.
+    ConnectorStopped,
     /// A connector stands still for less than its lease; every other time clients go elsewhere as it begins.
     ConnectorFrozen,
     /// `kill -9` of a connector, and a start only when its lease is over and those who went with it are forgotten.
@@ -48,7 +52,7 @@ pub(crate) enum Kind {
 }
 
 impl Kind {
-    pub(crate) const ALL: [Self; 15] = [
+    pub(crate) const ALL: [Self; 17] = [
         Self::BrokerKilled,
         Self::BrokerFrozen,
         Self::ChatCut,
@@ -57,8 +61,10 @@ impl Kind {
         Self::ClientsCut,
         Self::ChatKilled,
         Self::ChatDead,
+        Self::ChatStopped,
         Self::ChatFrozen,
         Self::ConnectorKilled,
+        Self::ConnectorStopped,
         Self::ConnectorFrozen,
         Self::ConnectorDead,
         Self::ConnectorForgotten,

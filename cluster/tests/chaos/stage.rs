@@ -23,7 +23,7 @@ const FROZEN: Duration = Duration::from_secs(3);
 
 /// A client is told soon when its request has no answer, so that it repeats it while the fault lasts.
 /// A lease is short, but longer than a connector is cut or stands still.
-const SETTINGS: &str = "[rpc]\nrequest_ms = 1500\n[room]\nlease_secs = 7";
+const SETTINGS: &str = "[rpc]\nrequest_ms = 1500\n[room]\nlease_secs = 7\n[lifecycle]\ndrain_secs = 1";
 
 /// The chat server that is not always there.
 const ADDED: &str = "chat-server-4";
@@ -145,6 +145,8 @@ impl Stage {
             Kind::RecordLost => self.server(&connector).lossy.lose_next().await,
             Kind::ChatKilled => self.restart(&chat).await,
             Kind::ConnectorKilled => self.restart(&connector).await,
+            Kind::ChatStopped => self.roll(&chat).await,
+            Kind::ConnectorStopped => self.roll(&connector).await,
             Kind::ChatDead => self.kill(&chat).await,
             Kind::ConnectorDead => self.kill(&connector).await,
             Kind::ChatFrozen => self.freeze(&chat, lasts).await,
@@ -194,6 +196,14 @@ impl Stage {
 
     async fn restart(&mut self, id: &str) {
         self.kill(id).await;
+        self.run_again(id);
+    }
+
+    /// Ends a server in order, as one does for a new version, and starts it again.
+    async fn roll(&mut self, id: &str) {
+        let server = self.server_mut(id);
+        server.process.signal("TERM").await;
+        assert_eq!(server.process.ends().await, Some(0), "{id} hands over and ends");
         self.run_again(id);
     }
 
