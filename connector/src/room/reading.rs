@@ -4,7 +4,7 @@ use shared::record::{Position, Refusal};
 use shared::rpc::messages::{Page, Place, Question, Said, Span, Wanted};
 
 use super::proposer::Ask;
-use super::{Act, Context, Reply, Room, When};
+use super::{Act, BACK_OFF_MS, Context, Reply, Room, When};
 
 /// Bytes of messages in the answer to one who comes back, measured as JSON; the rest is behind a cursor.
 const MISSED_BYTES: usize = 40 * 1024;
@@ -74,9 +74,15 @@ impl Room {
         if upto.position >= self.at.position {
             self.come_back(reading.ask, reading.missed.unwrap_or_default(), cx);
         } else {
-            // Records came since the owner looked; those are at its hand.
-            reading.wanted.span = Span::Since(upto.position.last_seq());
-            reading.repeat_at = 0;
+            // Records came since the owner looked; those are at its hand, unless it is behind, and does not know that yet.
+            let upto = upto.position.last_seq();
+            let is_behind = matches!(reading.wanted.span, Span::Since(since) if upto <= since);
+            if is_behind {
+                reading.repeat_at = cx.now + BACK_OFF_MS + cx.jitter;
+            } else {
+                reading.wanted.span = Span::Since(upto);
+                reading.repeat_at = 0;
+            }
             self.read(reading, cx);
         }
     }

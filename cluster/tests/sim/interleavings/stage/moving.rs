@@ -146,22 +146,34 @@ impl Stage {
                     let chat = (0..CHATS).find(|number| id("chat", *number) == chat).unwrap();
                     self.under_way.push_back(Parcel::ToChat { connector, chat, token, body });
                 }
-                Effect::Answer { session, answer, .. } => self.tell(session, answer_text(&answer)),
-                Effect::Push { to, push, .. } => to.iter().for_each(|session| self.tell(*session, push_text(&push))),
+                Effect::Answer { session, answer, .. } => {
+                    let client = self.clients.get_mut(&session).unwrap();
+                    if let Told::Room(_, Reply::Entered(entered)) = &answer {
+                        client.place = Some((entered.token, entered.seq));
+                    }
+                    client.told.push(answer_text(&answer));
+                }
+                Effect::Push { to, push, .. } => {
+                    for session in to {
+                        let client = self.clients.get_mut(&session).unwrap();
+                        if let (Push::Chat { seq, .. }, Some(place)) = (&push, &mut client.place) {
+                            place.1 = *seq;
+                        }
+                        client.told.push(push_text(&push));
+                    }
+                }
                 Effect::Entered(_) | Effect::Displaced(_) | Effect::MovedAway(_) => {}
             }
         }
-    }
-
-    fn tell(&mut self, session: u64, text: String) {
-        self.clients.get_mut(&session).unwrap().told.push(text);
     }
 }
 
 fn answer_text(answer: &Told) -> String {
     match answer {
         Told::Room(_, Reply::Entered(entered)) => {
-            entered.users.iter().fold("entered:".to_owned(), |text, name| format!("{text} {name}"))
+            let missed = entered.missed.iter().flat_map(|missed| &missed.messages);
+            let users = entered.users.iter().fold("entered:".to_owned(), |text, name| format!("{text} {name}"));
+            missed.fold(users, |text, said| format!("{text}; {}: {}", said.from, said.content))
         }
         Told::Room(_, Reply::Sent { .. }) => "sent".to_owned(),
         Told::Room(_, Reply::Left) => "left".to_owned(),
