@@ -171,7 +171,7 @@ impl Stage {
     /// The log removes what it need not keep: all before the newest checkpoint.
     pub(super) fn forget(&mut self) {
         let mut records = checks::records(&self.log, &room()).into_iter();
-        let newest = records.find(|(_, bytes)| Record::decode(bytes).unwrap().checkpoint.is_some());
+        let newest = records.find(|(_, record)| record.checkpoint.is_some());
         self.oldest = newest.unwrap().0;
     }
 
@@ -288,7 +288,6 @@ impl Stage {
     fn records(&self) -> Vec<Record> {
         let records = checks::records(&self.log, &room());
         assert_eq!(records.len(), self.appended, "the room has one chain, and all is in it");
-        let decoded = records.into_iter().rev().map(|(_, bytes)| Record::decode(&bytes).unwrap());
-        decoded.skip(self.before).collect()
+        records.into_iter().rev().map(|(_, record)| record).skip(self.before).collect()
     }
 }

@@ -9,7 +9,7 @@ use shared::record::Entry;
 use shared::rpc::Trace;
 
 use super::super::parcel::{Parcel, What};
-use super::{CHATS, CONNECTORS, Stage, id, room};
+use super::{CHATS, CONNECTORS, Client, Stage, id, room};
 
 impl Stage {
     /// Everything that is not held arrives, and what comes of it.
@@ -146,25 +146,31 @@ impl Stage {
                     let chat = (0..CHATS).find(|number| id("chat", *number) == chat).unwrap();
                     self.under_way.push_back(Parcel::ToChat { connector, chat, token, body });
                 }
-                Effect::Answer { session, answer, .. } => {
-                    let client = self.clients.get_mut(&session).unwrap();
-                    if let Told::Room(_, Reply::Entered(entered)) = &answer {
-                        client.place = Some((entered.token, entered.seq));
-                    }
-                    client.told.push(answer_text(&answer));
-                }
-                Effect::Push { to, push, .. } => {
-                    for session in to {
-                        let client = self.clients.get_mut(&session).unwrap();
-                        if let (Push::Chat { seq, .. }, Some(place)) = (&push, &mut client.place) {
-                            place.1 = *seq;
-                        }
-                        client.told.push(push_text(&push));
-                    }
-                }
+                Effect::Answer { session, answer, .. } => self.client(session).answered(&answer),
+                Effect::Push { to, push, .. } => to.iter().for_each(|session| self.client(*session).hears(&push)),
                 Effect::Entered(_) | Effect::Displaced(_) | Effect::MovedAway(_) => {}
             }
         }
+    }
+
+    fn client(&mut self, session: u64) -> &mut Client {
+        self.clients.get_mut(&session).unwrap()
+    }
+}
+
+impl Client {
+    fn answered(&mut self, answer: &Told) {
+        if let Told::Room(_, Reply::Entered(entered)) = answer {
+            self.place = Some((entered.token, entered.seq));
+        }
+        self.told.push(answer_text(answer));
+    }
+
+    fn hears(&mut self, push: &Push) {
+        if let (Push::Chat { seq, .. }, Some((_, known))) = (push, &mut self.place) {
+            *known = *seq;
+        }
+        self.told.push(push_text(push));
     }
 }
 
