@@ -72,6 +72,7 @@ fn number(room: &str, said: u64, event: &Event) -> Result<u64, &'static str> {
         }
         Event::Add(_) => Err("onAdd"),
         Event::Leave(_) => Err("onLeave"),
+        Event::Members { .. } => Err("onMembers"),
         Event::Gap(_) => Err("onGap"),
         Event::Other { .. } => Err("other"),
         Event::Kicked(_) => Err("kicked"),

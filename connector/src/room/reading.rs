@@ -6,7 +6,7 @@ use shared::record::{Position, Refusal};
 use shared::rpc::messages::{Page, Place, Question, Said, Span, Wanted};
 
 use super::proposer::Ask;
-use super::{Act, Context, Reply, Room, When, repeat_at};
+use super::{Act, BACK_OFF_MS, Context, Reply, Room, When, repeat_at};
 
 /// Bytes of messages in the answer to one who comes back, measured as JSON; the rest is behind a cursor.
 const MISSED_BYTES: usize = 40 * 1024;
@@ -120,8 +120,14 @@ impl Room {
         if upto.position >= self.at.position {
             self.come_back(reading.ask, reading.missed.unwrap_or_default(), cx);
         } else {
-            // Records came since the owner looked; those are at its hand.
-            reading.wanted.span = Span::Since(upto.position.last_seq());
+            // Records came since the owner looked; those are at its hand, unless it is behind, and does not know that yet.
+            let upto = upto.position.last_seq();
+            if matches!(reading.wanted.span, Span::Since(since) if upto <= since) {
+                reading.repeat_at = cx.now + BACK_OFF_MS + cx.jitter;
+                self.readings.add(reading);
+                return;
+            }
+            reading.wanted.span = Span::Since(upto);
             self.read(reading, cx);
         }
     }

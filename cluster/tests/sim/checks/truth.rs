@@ -2,7 +2,6 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
-use bytes::Bytes;
 use chat::log::memory::Memory;
 use shared::ids::{Name, RoomId, SessionId};
 use shared::membership::Membership;
@@ -21,7 +20,6 @@ pub(super) struct Truth {
 impl Truth {
     pub(super) fn read(world: &World, room: &RoomId) -> Self {
         let records = records(&world.log, room).into_iter().rev();
-        let records = records.map(|(position, bytes)| (position, Record::decode(&bytes).unwrap()));
         let entries = records.flat_map(|(position, record)| {
             let entries = record.entries.into_iter().enumerate();
             entries.map(move |(index, entry)| (position.seq(index), entry)).collect::<Vec<_>>()
@@ -96,12 +94,13 @@ impl Truth {
 }
 
 /// A room's records, newest first.
-pub(crate) fn records(log: &Memory, room: &RoomId) -> Vec<(Position, Bytes)> {
+pub(crate) fn records(log: &Memory, room: &RoomId) -> Vec<(Position, Record)> {
     let mut records = Vec::new();
     let mut at = log.last(room).last;
     while let Some((position, bytes)) = at {
-        let prev = Record::decode(&bytes).unwrap().prev;
-        records.push((position, bytes));
+        let record = Record::decode(&bytes).unwrap();
+        let prev = record.prev;
+        records.push((position, record));
         at = (prev != Position::NONE).then(|| (prev, log.read(room, &[prev]).remove(0).unwrap()));
     }
     records

@@ -47,6 +47,10 @@ pub(super) enum What {
     Records(usize, usize),
     /// Proposals on their way from a connector to a chat server.
     Proposals(usize, usize),
+    /// Questions for messages of the past, on their way from a connector to a chat server.
+    Histories(usize, usize),
+    /// Readings of a chat server, on their way to the log.
+    Readings(usize),
     /// All between a chat server and a connector.
     Between(usize, usize),
     /// Questions of other chat servers whether one is there.
@@ -63,6 +67,10 @@ impl Parcel {
             (Self::ToChat { chat, connector, body, .. }, What::Proposals(from, to)) => {
                 (*connector, *chat) == (from, to) && matches!(question(body), Question::Propose { .. })
             }
+            (Self::ToChat { chat, connector, body, .. }, What::Histories(from, to)) => {
+                (*connector, *chat) == (from, to) && matches!(question(body), Question::History { .. })
+            }
+            (Self::ToLog { chat, op: LogOp::Last { .. } | LogOp::Read(_), .. }, What::Readings(of)) => *chat == of,
             (Self::ToConnector { chat, connector, .. } | Self::ToChat { chat, connector, .. }, What::Between(a, b)) => {
                 (*chat, *connector) == (a, b)
             }

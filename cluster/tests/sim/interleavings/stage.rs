@@ -16,6 +16,7 @@ use shared::config::{Server, Servers, Settings};
 use shared::dispatcher::{self, CHAT};
 use shared::frontend::Ending;
 use shared::ids::{Incarnation, RoomId, ServerId};
+use shared::membership::Token;
 use shared::metrics::Metrics;
 use shared::record::{Position, Record};
 
@@ -42,6 +43,8 @@ struct Client {
     connector: usize,
     asked: u32,
     told: Vec<String>,
+    /// With which it can come back to the room: its token, and the last `seq` that it knows.
+    place: Option<(Token, u64)>,
 }
 
 pub(super) struct Stage {
@@ -171,7 +174,7 @@ impl Stage {
     /// The log removes what it need not keep: all before the newest checkpoint.
     pub(super) fn forget(&mut self) {
         let mut records = checks::records(&self.log, &room()).into_iter();
-        let newest = records.find(|(_, bytes)| Record::decode(bytes).unwrap().checkpoint.is_some());
+        let newest = records.find(|(_, record)| record.checkpoint.is_some());
         self.oldest = newest.unwrap().0;
     }
 
@@ -206,11 +209,24 @@ impl Stage {
 
     /// A client comes to a connector if it is not there, and asks to enter the room.
     pub(super) fn enter(&mut self, connector: usize, session: u64, name: &str) {
+        self.open(connector, session);
+        self.ask(session, Request::Enter(format!(r#"{{"username":"{name}","rid":"{ROOM}"}}"#).into()));
+    }
+
+    /// A client whose connection broke comes back as another session.
+    pub(super) fn come_back(&mut self, connector: usize, before: u64, session: u64, name: &str) {
+        let (token, since) = self.clients[&before].place.unwrap();
+        self.open(connector, session);
+        let place = format!(r#""token":"{token}","since":{since},"epoch":1"#);
+        self.ask(session, Request::Enter(format!(r#"{{"username":"{name}","rid":"{ROOM}",{place}}}"#).into()));
+    }
+
+    fn open(&mut self, connector: usize, session: u64) {
         if !self.clients.contains_key(&session) {
             self.hubs[connector].open(session);
-            self.clients.insert(session, Client { connector, asked: 0, told: Vec::new() });
+            let client = Client { connector, asked: 0, told: Vec::new(), place: None };
+            self.clients.insert(session, client);
         }
-        self.ask(session, Request::Enter(format!(r#"{{"username":"{name}","rid":"{ROOM}"}}"#).into()));
     }
 
     pub(super) fn say(&mut self, session: u64, text: &str) {
@@ -222,8 +238,17 @@ impl Stage {
     }
 
     pub(super) fn close(&mut self, session: u64) {
+        self.end(session, Ending::Closed);
+    }
+
+    /// A client's connection breaks.
+    pub(super) fn lose_client(&mut self, session: u64) {
+        self.end(session, Ending::Lost);
+    }
+
+    fn end(&mut self, session: u64, ending: Ending) {
         let (connector, now) = (self.clients[&session].connector, self.hub_now());
-        let effects = self.hubs[connector].close(session, Ending::Closed, now);
+        let effects = self.hubs[connector].close(session, ending, now);
         self.hub_effects(connector, effects);
     }
 
@@ -266,7 +291,6 @@ impl Stage {
     fn records(&self) -> Vec<Record> {
         let records = checks::records(&self.log, &room());
         assert_eq!(records.len(), self.appended, "the room has one chain, and all is in it");
-        let decoded = records.into_iter().rev().map(|(_, bytes)| Record::decode(&bytes).unwrap());
-        decoded.skip(self.before).collect()
+        records.into_iter().rev().map(|(_, record)| record).skip(self.before).collect()
     }
 }

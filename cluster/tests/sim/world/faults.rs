@@ -183,15 +183,15 @@ impl World {
             .map(|name| RoomId::new(name).unwrap())
             .flat_map(|room| {
                 let records = checks::records(&self.log, &room);
-                records.into_iter().map(move |(position, bytes)| (position, room.clone(), bytes)).collect::<Vec<_>>()
+                records.into_iter().map(move |(position, record)| (position, room.clone(), record)).collect::<Vec<_>>()
             })
             .collect();
         records.sort_by_key(|(position, ..)| *position);
         let kept = records.len().saturating_sub(lost as usize);
         self.log = Memory::starting_at(1, &LogSettings::default());
-        for (position, room, bytes) in records.drain(..kept) {
+        for (position, room, record) in records.drain(..kept) {
             let last = self.log.last(&room).last.map_or(Position::NONE, |(position, _)| position);
-            assert_eq!(self.log.append(&room, last, bytes), Ok(position));
+            assert_eq!(self.log.append(&room, last, record.encode().unwrap().into()), Ok(position));
         }
     }
 

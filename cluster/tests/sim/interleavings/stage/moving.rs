@@ -9,7 +9,7 @@ use shared::record::Entry;
 use shared::rpc::Trace;
 
 use super::super::parcel::{Parcel, What};
-use super::{CHATS, CONNECTORS, Stage, id, room};
+use super::{CHATS, CONNECTORS, Client, Stage, id, room};
 
 impl Stage {
     /// Everything that is not held arrives, and what comes of it.
@@ -146,22 +146,40 @@ impl Stage {
                     let chat = (0..CHATS).find(|number| id("chat", *number) == chat).unwrap();
                     self.under_way.push_back(Parcel::ToChat { connector, chat, token, body });
                 }
-                Effect::Answer { session, answer, .. } => self.tell(session, answer_text(&answer)),
-                Effect::Push { to, push, .. } => to.iter().for_each(|session| self.tell(*session, push_text(&push))),
+                Effect::Answer { session, answer, .. } => self.client(session).answered(&answer),
+                Effect::Push { to, push, .. } => to.iter().for_each(|session| self.client(*session).hears(&push)),
                 Effect::Entered(_) | Effect::Displaced(_) | Effect::MovedAway(_) => {}
             }
         }
     }
 
-    fn tell(&mut self, session: u64, text: String) {
-        self.clients.get_mut(&session).unwrap().told.push(text);
+    fn client(&mut self, session: u64) -> &mut Client {
+        self.clients.get_mut(&session).unwrap()
+    }
+}
+
+impl Client {
+    fn answered(&mut self, answer: &Told) {
+        if let Told::Room(_, Reply::Entered(entered)) = answer {
+            self.place = Some((entered.token, entered.seq));
+        }
+        self.told.push(answer_text(answer));
+    }
+
+    fn hears(&mut self, push: &Push) {
+        if let (Push::Chat { seq, .. }, Some((_, known))) = (push, &mut self.place) {
+            *known = *seq;
+        }
+        self.told.push(push_text(push));
     }
 }
 
 fn answer_text(answer: &Told) -> String {
     match answer {
         Told::Room(_, Reply::Entered(entered)) => {
-            entered.users.iter().fold("entered:".to_owned(), |text, name| format!("{text} {name}"))
+            let missed = entered.missed.iter().flat_map(|missed| &missed.messages);
+            let users = entered.users.iter().fold("entered:".to_owned(), |text, name| format!("{text} {name}"));
+            missed.fold(users, |text, said| format!("{text}; {}: {}", said.from, said.content))
         }
         Told::Room(_, Reply::Sent { .. }) => "sent".to_owned(),
         Told::Room(_, Reply::Left) => "left".to_owned(),
