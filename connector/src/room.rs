@@ -170,13 +170,6 @@ struct Local {
     leaving: bool,
 }
 
-impl Local {
-    /// Whether its client was told that it is here, and did not ask to leave since.
-    fn is_here(&self) -> bool {
-        self.hears && !self.leaving
-    }
-}
-
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Attach {
     /// To be asked, not before this time.
@@ -381,6 +374,7 @@ impl Room {
     /// From now on a session hears what happens; it is told with whom it is here.
     fn welcome(&mut self, ask: Ask, When { seq, time }: When, missed: Option<Missed>, cx: &mut Context<'_>) {
         let number = ask.session;
+        self.tell_of(number, cx);
         let Some(local) = self.locals.get_mut(&number) else {
             cx.acts.push(Act::NotEntered(number));
             return cx.acts.push(Act::Answer(ask, Reply::Unknown { enter: true, because: None }));

@@ -5,7 +5,7 @@ use shared::record::{Decided, Entry, Outcome, Position, Record, Refusal};
 use shared::rpc::messages::Item;
 
 use super::proposer::{Ask, Wanted};
-use super::{Act, Common, Context, Push, Reply, Room, When};
+use super::{Act, Common, Context, Push, Reply, Room, When, session_id};
 
 impl Room {
     /// Applies the record that follows the last one applied.
@@ -89,6 +89,14 @@ impl Room {
         }
         if self.told.insert(name.clone()) {
             push_to(self.hearing(Some(name)), Push::Add { name: name.clone() }, cx);
+        }
+    }
+
+    /// Tells of a session that is in by a record that was not seen, while it is put off to tell who else is.
+    pub(super) fn tell_of(&mut self, session: u64, cx: &mut Context<'_>) {
+        let name = self.state.name_of(&session_id(cx.common, session)).cloned();
+        if let Some(name) = name.filter(|name| self.told.insert(name.clone())) {
+            push_to(self.hearing(Some(&name)), Push::Add { name }, cx);
         }
     }
 

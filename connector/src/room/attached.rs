@@ -118,22 +118,10 @@ impl Room {
         } else {
             self.tell_difference(cx);
         }
-        for ask in arrived {
-            self.arrive(ask, cx);
-        }
-    }
-
-    /// A session is in by a record that cannot be seen any more: it is told with whom, itself among them, as the others are.
-    fn arrive(&mut self, ask: Ask, cx: &mut Context<'_>) {
-        let name = self.state.name_of(&session_id(cx.common, ask.session)).cloned();
-        if let Some(name) = name.filter(|name| self.told.insert(name.clone())) {
-            let others = self.hearing(Some(&name));
-            if !others.is_empty() {
-                cx.acts.push(Act::Push(others, Push::Add { name }));
-            }
-        }
         let when = When { seq: self.at.position.last_seq(), time: self.state.time() };
-        self.entered(ask, when, cx);
+        for ask in arrived {
+            self.entered(ask, when, cx);
+        }
     }
 
     /// Whether the log lost a session that was in.

@@ -7,6 +7,13 @@ use shared::rpc::messages::{Claim, Item};
 use super::proposer::{Ask, Wanted};
 use super::{Act, Context, Local, Reply, Room};
 
+impl Local {
+    /// Whether its client was told that it is here, and did not ask to leave since.
+    pub(super) fn is_here(&self) -> bool {
+        self.hears && !self.leaving
+    }
+}
+
 impl Room {
     /// A session wants to enter under a name; `ask.entering` says with which token.
     pub fn enter(&mut self, name: Name, ask: Ask, cx: &mut Context<'_>) {
