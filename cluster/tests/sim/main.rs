@@ -24,7 +24,7 @@ use shared::clock;
 use world::World;
 
 /// Runs of each scenario, unless `SHADDOCK_SIM_RUNS` says otherwise.
-const RUNS: u64 = 100;
+const RUNS: u64 = 140;
 
 fn number(name: &str) -> Option<u64> {
     #[expect(clippy::disallowed_methods, reason = "a knob of this test, not a setting of the program")]

@@ -5,7 +5,7 @@ use shared::record::{Decided, Entry, Outcome, Position, Record, Refusal};
 use shared::rpc::messages::Item;
 
 use super::proposer::{Ask, Wanted};
-use super::{Act, Common, Context, Push, Reply, Room, When};
+use super::{Act, Common, Context, Push, Reply, Room, When, session_id};
 
 impl Room {
     /// Applies the record that follows the last one applied.
@@ -87,7 +87,16 @@ impl Room {
             self.returning.remove(&number);
         }
         let news = self.crowd.insert(name, cx.now);
-        self.tell_crowd(news, Some(name), cx);
+        self.tell_crowd(news, cx);
+    }
+
+    /// Tells of a session that is in by a record that was not seen, while it is put off to tell who else is.
+    pub(super) fn tell_of(&mut self, session: u64, cx: &mut Context<'_>) {
+        let name = self.state.name_of(&session_id(cx.common, session)).cloned();
+        if let Some(name) = name {
+            let news = self.crowd.insert(&name, cx.now);
+            self.tell_crowd(news, cx);
+        }
     }
 
     /// A member goes on through another session; nobody is told but the one that it left behind.
@@ -116,7 +125,7 @@ impl Room {
         }
         if !self.is_returning(name) {
             let news = self.crowd.remove(name);
-            self.tell_crowd(news, Some(name), cx);
+            self.tell_crowd(news, cx);
         }
     }
 

@@ -63,8 +63,7 @@ impl Room {
         self.settle_at = None;
         let here: BTreeSet<Name> = self.state.members().keys().chain(self.names_returning()).cloned().collect();
         let news = self.crowd.replace(here, cx.now);
-        // Also of itself: one that was answered while its own joining could not be seen did not find itself among the names.
-        self.tell_crowd(news, None, cx);
+        self.tell_crowd(news, cx);
     }
 
     /// Applies the records of an answer; false if they did not lead to where the owner is.
@@ -141,20 +140,10 @@ impl Room {
         } else {
             self.tell_difference(cx);
         }
-        for ask in arrived {
-            self.arrive(ask, cx);
-        }
-    }
-
-    /// A session is in by a record that cannot be seen any more: it is told with whom, itself among them, as the others are.
-    fn arrive(&mut self, ask: Ask, cx: &mut Context<'_>) {
-        let name = self.state.name_of(&session_id(cx.common, ask.session)).cloned();
-        if let Some(name) = name {
-            let news = self.crowd.insert(&name, cx.now);
-            self.tell_crowd(news, Some(&name), cx);
-        }
         let when = When { seq: self.at.position.last_seq(), time: self.state.time() };
-        self.entered(ask, when, cx);
+        for ask in arrived {
+            self.entered(ask, when, cx);
+        }
     }
 
     /// Whether the log lost a session that was in.

@@ -40,21 +40,16 @@ impl Room {
     /// Tells of a large room what changed since it was told last, when it is time.
     pub(super) fn tick_crowd(&mut self, cx: &mut Context<'_>) {
         let news = self.crowd.tick(cx.now);
-        self.tell_crowd(news, None, cx);
+        self.tell_crowd(news, cx);
     }
 
-    /// Tells the sessions what changed: names for those who know all others. `mover` came or went just now: nobody is told
-    /// of its own coming and going, nor of who got its name.
-    pub(super) fn tell_crowd(
-        &mut self,
-        news: impl IntoIterator<Item = News>,
-        mover: Option<&Name>,
-        cx: &mut Context<'_>,
-    ) {
+    /// Tells the sessions what changed: names for those who know all others, but nobody of its own coming and going, nor of who
+    /// got its name.
+    pub(super) fn tell_crowd(&mut self, news: impl IntoIterator<Item = News>, cx: &mut Context<'_>) {
         for news in news {
             match news {
-                News::Came(name) => push_to(self.knowing_names(mover, &name), Push::Add { name }, cx),
-                News::Went(name) => push_to(self.knowing_names(mover, &name), Push::Leave { name }, cx),
+                News::Came(name) => push_to(self.knowing_names(&name), Push::Add { name }, cx),
+                News::Went(name) => push_to(self.knowing_names(&name), Push::Leave { name }, cx),
                 News::Total { names } => self.tell_total(names, cx),
             }
         }
@@ -69,9 +64,8 @@ impl Room {
     }
 
     /// Sessions that are to be told of this name.
-    fn knowing_names(&self, mover: Option<&Name>, name: &Name) -> Vec<u64> {
-        let but = mover.filter(|mover| *mover == name);
-        let told = |local: &Local| local.hears && local.knows_names && Some(local.name()) != but;
+    fn knowing_names(&self, name: &Name) -> Vec<u64> {
+        let told = |local: &Local| local.hears && local.knows_names && local.name() != name;
         self.locals.iter().filter(|(_, local)| told(local)).map(|(number, _)| *number).collect()
     }
 }

@@ -37,6 +37,7 @@ impl Room {
     /// From now on a session hears what happens; it is told with whom it is here.
     pub(super) fn welcome(&mut self, ask: Ask, When { seq, time }: When, missed: Option<Missed>, cx: &mut Context<'_>) {
         let number = ask.session;
+        self.tell_of(number, cx);
         let Some(local) = self.locals.get_mut(&number) else {
             cx.acts.push(Act::NotEntered(number));
             return cx.acts.push(Act::Answer(ask, Reply::Unknown { enter: true, because: None }));
