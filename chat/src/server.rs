@@ -8,6 +8,7 @@ use futures_util::stream::{self, FuturesUnordered};
 use futures_util::{Stream, StreamExt};
 use shared::bus::{self, Bus, BusError, Message, Outgoing, Subscription};
 use shared::clock;
+use shared::health::{Check, Depth, Queues};
 use shared::ids::{Incarnation, RoomId, ServerId};
 use shared::node::Node;
 use shared::record::Epoch;
@@ -17,7 +18,8 @@ use shared::subjects;
 use tokio::time::{Instant, MissedTickBehavior};
 use tracing::{debug, info, warn};
 
-use crate::log::{Log, ReadError, Sight};
+use crate::log::writable::Writable;
+use crate::log::{Log, Look, ReadError, Sight};
 use crate::owner::{LogDone, LogOp, Now};
 use crate::rooms::{Effect, Heard, Identity, LogAsker, Rooms, Send};
 
@@ -32,6 +34,9 @@ const LOOK: Duration = Duration::from_secs(3);
 
 /// Log operations in flight; above, they wait. More would only make each take longer.
 const OPERATIONS: usize = 256;
+
+/// Log operations that wait because the log is too slow for what is asked.
+const MANY_OPERATIONS: usize = 4 * OPERATIONS;
 
 /// A running chat server's parts.
 pub struct Chat {
@@ -48,6 +53,8 @@ pub struct Chat {
     epoch: Option<Epoch>,
     /// At most one per room, and the questions for messages, which the rooms bound.
     waiting: VecDeque<(Asked, LogOp)>,
+    writable: Writable,
+    queues: Queues,
     /// It hands its rooms over, and until when it is there for those who did not hear of it.
     leaving: Option<Instant>,
 }
@@ -82,11 +89,14 @@ impl Chat {
             probes: FuturesUnordered::new(),
             epoch: None,
             waiting: VecDeque::new(),
+            writable: Writable::default(),
+            queues: Queues::default(),
             leaving: None,
             log,
             node: node.clone(),
             id,
         };
+        chat.node.health.set(Check::Log, chat.writable.fault());
         info!(server = %chat.id, subject, "chat server ready");
         node.lifecycle.spawn(chat.run(questions));
         Ok(())
@@ -137,6 +147,7 @@ impl Chat {
                     let effects = self.rooms.tick(self.now());
                     self.perform(effects);
                     self.has_left();
+                    self.check(questions.waiting());
                 }
             }
         }
@@ -155,6 +166,18 @@ impl Chat {
             }
         }
         info!(server = %self.id, "chat server stopped");
+    }
+
+    /// Notes whether this server is ready for work.
+    fn check(&mut self, questions: Option<usize>) {
+        let Node { health, metrics, settings, .. } = &self.node;
+        let questions = Depth::within(settings.rpc.subscription_queue, "questions", questions.unwrap_or_default());
+        let operations = Depth { of: "log operations", waiting: self.waiting.len(), mark: MANY_OPERATIONS };
+        let fault = self.queues.look(metrics.dropped_for_room(), &[questions, operations], Instant::now());
+        health.set(Check::Queues, fault);
+        health.set(Check::Log, self.writable.fault());
+        health.beat();
+        self.node.examine(&self.id);
     }
 
     fn now(&self) -> Now {
@@ -179,6 +202,9 @@ impl Chat {
     }
 
     fn done(&mut self, Asked { room, asker }: &Asked, done: LogDone) {
+        if let LogDone::Append(result) = &done {
+            self.writable.appended(result);
+        }
         let effects = self.rooms.done(room, *asker, done, self.now());
         self.perform(effects);
         while self.operations.len() < OPERATIONS
@@ -188,9 +214,10 @@ impl Chat {
         }
     }
 
-    fn found(&mut self, log: Result<Epoch, ReadError>) {
+    fn found(&mut self, log: Result<Look, ReadError>) {
+        self.writable.looked(&log);
         match log {
-            Ok(epoch) if self.epoch.replace(epoch).is_some_and(|before| before != epoch) => {
+            Ok(Look { epoch, .. }) if self.epoch.replace(epoch).is_some_and(|before| before != epoch) => {
                 warn!(server = %self.id, epoch = epoch.0, "the rooms' log is another one now; all rooms start over");
                 self.start_over();
             }
@@ -267,7 +294,7 @@ impl Chat {
 }
 
 /// What is found when looking at the log, again and again.
-fn looks(log: Log) -> impl Stream<Item = Result<Epoch, ReadError>> {
+fn looks(log: Log) -> impl Stream<Item = Result<Look, ReadError>> {
     let mut interval = tokio::time::interval(LOOK);
     interval.set_missed_tick_behavior(MissedTickBehavior::Delay);
     stream::unfold((log, interval), async |(log, mut interval)| {

@@ -10,6 +10,7 @@ use shared::bus::{self, Message, Outgoing, Subscription};
 use shared::clock;
 use shared::config::Server;
 use shared::frontend::{self, Ending, KickReason, Options, Outbox, routes};
+use shared::health::{Check, Depth, Queues};
 use shared::ids::{RoomId, ServerId};
 use shared::node::Node;
 use shared::rpc::messages::Pong;
@@ -62,6 +63,7 @@ pub struct Connector {
     stopping: bool,
     /// Its clients are sent elsewhere.
     drain: Option<Drain>,
+    queues: Queues,
 }
 
 struct Client {
@@ -112,6 +114,7 @@ impl Connector {
             started: Instant::now(),
             stopping: false,
             drain: None,
+            queues: Queues::default(),
             id,
             node,
         }
@@ -154,6 +157,7 @@ impl Connector {
                     let effects = self.hub.tick(self.now());
                     self.perform(effects);
                     self.go_on_draining();
+                    self.check(asked.len(), inbox.waiting());
                     if self.stopping && self.has_finished() {
                         break;
                     }
@@ -176,6 +180,17 @@ impl Connector {
             }
         }
         info!(server = %self.id, "connector stopped");
+    }
+
+    /// Notes whether this server is ready for work.
+    fn check(&mut self, commands: usize, messages: Option<usize>) {
+        let Node { health, metrics, settings, .. } = &self.node;
+        let commands = Depth::within(COMMANDS, "commands of clients", commands);
+        let messages = Depth::within(settings.rpc.subscription_queue, "bus messages", messages.unwrap_or_default());
+        let fault = self.queues.look(metrics.dropped_for_room(), &[commands, messages], Instant::now());
+        health.set(Check::Queues, fault);
+        health.beat();
+        self.node.examine(&self.id);
     }
 
     /// Sends the clients elsewhere, some at a time: gates send nobody here from now on.

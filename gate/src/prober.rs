@@ -65,6 +65,8 @@ pub(crate) async fn run(me: ServerId, node: Node, health: Health) {
             () = &mut stopping => return,
             _ = tick.tick() => {}
         }
+        node.health.beat();
+        node.examine(&me);
         for server in node.roster.now().connector() {
             // Each waits for itself: one that hangs must not make the others look dead.
             let (me, node, health, id) = (me.clone(), node.clone(), health.clone(), server.id.clone());

@@ -1,6 +1,6 @@
 //! A cluster whose servers are started one by one over NATS, as processes would be.
 
-use client::{ChatClient, Options};
+use client::{ChatClient, Events, Options};
 use cluster::{Cluster, LogKind, Plan};
 use shared::config::{Config, Server, Servers, Settings};
 use shared::dispatcher::CONNECTOR;
@@ -78,6 +78,12 @@ impl Parts {
         let started: Server = cluster.servers().find(&ServerId::new(id).unwrap()).unwrap().1.clone();
         self.servers.replace(started);
         cluster
+    }
+
+    /// A connection that entered no room.
+    pub(crate) async fn stranger(&self, connector: usize) -> (ChatClient, Events) {
+        let address = address(&self.servers, CONNECTOR, connector);
+        ChatClient::connect(&address, Options::default()).await.unwrap()
     }
 
     pub(crate) async fn person(&self, connector: usize, name: &str, room: &str) -> Person {
