@@ -26,6 +26,7 @@ use wire::Dictionary;
 use crate::app::{Command, Handlers};
 use crate::deliver;
 use crate::drain::Drain;
+use crate::figures::{Figures, Waiting};
 use crate::hub::{Effect, Hub, Limits, Now};
 use crate::owners::Owners;
 use crate::room::{Common, Push};
@@ -38,6 +39,9 @@ const BATCH: usize = 64;
 
 /// Time between two looks at deadlines.
 const TICK: Duration = Duration::from_millis(50);
+
+/// Time between two counts of what there is.
+const SHOW: Duration = Duration::from_secs(1);
 
 /// Why a connector cannot start.
 #[derive(Debug, Error)]
@@ -64,11 +68,15 @@ pub struct Connector {
     /// Its clients are sent elsewhere.
     drain: Option<Drain>,
     queues: Queues,
+    figures: Figures,
+    /// When the figures were shown last that take a look at every session.
+    shown: Instant,
 }
 
 struct Client {
     outbox: Outbox,
     entered: Arc<AtomicBool>,
+    waiting: Waiting,
 }
 
 impl Connector {
@@ -115,6 +123,8 @@ impl Connector {
             stopping: false,
             drain: None,
             queues: Queues::default(),
+            figures: Figures::new(&node.metrics),
+            shown: Instant::now(),
             id,
             node,
         }
@@ -185,8 +195,14 @@ impl Connector {
     /// Notes whether this server is ready for work.
     fn check(&mut self, commands: usize, messages: Option<usize>) {
         let Node { health, metrics, settings, .. } = &self.node;
+        let messages = messages.unwrap_or_default();
+        self.figures.show_queues(commands, messages);
+        if self.shown.elapsed() >= SHOW {
+            self.shown = Instant::now();
+            self.figures.show(self.hub.counts());
+        }
         let commands = Depth::within(COMMANDS, "commands of clients", commands);
-        let messages = Depth::within(settings.rpc.subscription_queue, "bus messages", messages.unwrap_or_default());
+        let messages = Depth::within(settings.rpc.subscription_queue, "bus messages", messages);
         let fault = self.queues.look(metrics.dropped_for_room(), &[commands, messages], Instant::now());
         health.set(Check::Queues, fault);
         health.beat();
@@ -241,10 +257,13 @@ impl Connector {
         let now = self.now();
         match command {
             Command::Open { session, outbox, entered } => {
-                self.clients.insert(session, Client { outbox, entered });
+                self.clients.insert(session, Client { outbox, entered, waiting: Waiting::default() });
                 self.hub.open(session);
             }
             Command::Request { session, id, request } => {
+                if let (Some(id), Some(client)) = (id, self.clients.get_mut(&session)) {
+                    client.waiting.asked(id, &request);
+                }
                 let effects = self.hub.request(session, id, request, now);
                 self.perform(effects);
             }
@@ -299,7 +318,13 @@ impl Connector {
                     let reply = token.map(|token| subjects::connector_reply(&self.id, token));
                     self.publish(subjects::chat(&chat), reply, (&method, room.as_ref()), body);
                 }
-                Effect::Answer { session, id, answer } => self.hand(session, &deliver::answer(id, &answer)),
+                Effect::Answer { session, id, answer } => {
+                    let (code, framed) = deliver::answer(id, &answer);
+                    self.hand(session, &framed);
+                    if let Some(client) = self.clients.get_mut(&session) {
+                        client.waiting.answered(id, code, &self.node.metrics);
+                    }
+                }
                 Effect::Push { room, to, push } => self.push(&room, &to, &push),
                 Effect::Entered(session) => {
                     if let Some(client) = self.clients.get(&session) {
@@ -336,8 +361,10 @@ impl Connector {
     }
 
     fn push(&self, room: &RoomId, to: &[u64], push: &Push) {
+        let began = Instant::now();
         let Some(framed) = deliver::push(room, push, self.dictionary.as_deref()) else { return };
         to.iter().for_each(|session| self.hand(*session, &framed));
+        self.node.metrics.stage_seconds.fan_out.add(began.elapsed());
     }
 
     fn hand(&self, session: u64, framed: &bytes::Bytes) {

@@ -40,7 +40,7 @@ async fn entry(State(shelf): State<Shelf>, headers: HeaderMap, Query(question): 
     let Some(page) = allowed_page(&shelf, &headers) else {
         return (StatusCode::FORBIDDEN, "pages of this origin may not ask\n").into_response();
     };
-    let mut response = match question.uid.ok_or(EntryError::BadUid).and_then(|uid| shelf.desk.entry(&uid)) {
+    let mut response = match shelf.desk.entry(question.uid.ok_or(EntryError::BadUid)) {
         Ok(entry) => Json(entry).into_response(),
         Err(error) => {
             let status = match error {

@@ -17,7 +17,7 @@ pub struct Gate;
 impl Gate {
     /// Starts a gate: when this returns, its tasks run until the node's lifecycle stops.
     pub fn start(server: Server, node: Node, listener: TcpListener) {
-        let desk = Desk { roster: node.roster.clone(), health: Health::default() };
+        let desk = Desk { roster: node.roster.clone(), health: Health::default(), metrics: node.metrics.clone() };
         let mut options = Options::for_gate(&node);
         let entry = http::router(desk.clone(), options.hosts.clone(), options.frontend.clone());
         let probes = admin::probes(server.id.clone(), node.clone());

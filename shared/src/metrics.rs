@@ -3,6 +3,7 @@
 //! What a label can say is fixed: no room, name or address ever becomes one.
 
 mod kinds;
+mod spreads;
 
 use std::sync::Arc;
 
@@ -10,6 +11,7 @@ use prometheus_client::encoding::text;
 use prometheus_client::registry::Registry;
 
 pub use self::kinds::{Count, Level, Share};
+pub use self::spreads::{Answers, Asked, Sizes, Stages, Times};
 
 use self::kinds::Figure;
 
@@ -97,6 +99,10 @@ metrics! {
     sessions_closed_timeout: Count,
     /// Client requests received.
     requests: Count,
+    /// Client requests answered, by route and class of code; those without an id are not answered.
+    requests_answered: Answers,
+    /// Client requests at connectors that wait for their answers now.
+    requests_in_flight: Level,
     /// Client requests answered with the code of an overload: rate, in flight, queue.
     requests_refused_overload: Count,
     /// Client requests answered at their deadline with their outcome unknown.
@@ -105,14 +111,37 @@ metrics! {
     frames_sent: Count,
     /// Packages handed to sessions.
     packages_sent: Count,
+    /// Packages that were written to a client together, in one frame.
+    frame_packages: Sizes,
+    /// Seconds that each stage takes: at the edge from a request to its answer, over the bus and back, in a room's server for
+    /// one question or append, in the log for one append, for the fan-out of one push at a connector.
+    stage_seconds: Stages,
+    /// Sessions in rooms now, at the connectors of this process.
+    members: Level,
+    /// Rooms that connectors follow now.
+    rooms_followed: Level,
+    /// Rooms whose state chat servers have in memory now.
+    rooms_known: Level,
+    /// Commands of clients that wait for their connector's task, of 4,096 that may.
+    queue_commands: Level,
+    /// Bus messages that wait for their server's task; always 0 over NATS where rpc.subscription_queue is 65,536 or more.
+    queue_bus_messages: Level,
+    /// Log operations that wait because 256 are in flight.
+    queue_log_operations: Level,
+    /// Bytes in the rooms' log, as a chat server of this process saw it last.
+    log_bytes: Level,
     /// Records committed to the log.
     records_committed: Count,
     /// Entries in the records committed.
     entries_committed: Count,
+    /// Entries in each record committed.
+    record_entries: Sizes,
     /// Appends that were not a clear yes.
     appends_failed: Count,
     /// Times a room's owner started from the log.
     activations: Count,
+    /// Times that a chat server began to stand in for a room's home.
+    takeovers: Count,
     /// Questions about rooms of others dropped because too many waited for a look at a home; they are repeated.
     questions_dropped: Count,
     /// Questions for messages dropped because too many were being answered; they are repeated.
@@ -137,6 +166,9 @@ mod tests {
         let metrics = Metrics::new();
         metrics.requests.add_many(3);
         metrics.connections.add();
+        metrics.requests_answered.add(Asked::of("whatever.a.client.says"), 500);
+        metrics.stage_seconds.log.add(std::time::Duration::from_millis(3));
+        metrics.record_entries.add(5);
         let text = metrics.text();
         for line in [
             "# HELP shaddock_requests Client requests received.",
@@ -144,6 +176,10 @@ mod tests {
             "shaddock_requests_total 3",
             "# TYPE shaddock_connections gauge",
             "shaddock_connections 1",
+            "shaddock_requests_answered_total{route=\"other\",outcome=\"5xx\"} 1",
+            "shaddock_stage_seconds_bucket{le=\"0.0025\",stage=\"log\"} 0",
+            "shaddock_stage_seconds_bucket{le=\"0.005\",stage=\"log\"} 1",
+            "shaddock_record_entries_bucket{le=\"8.0\"} 1",
             "# EOF",
         ] {
             assert!(text.lines().any(|written| written == line), "{line} is not in\n{text}");
@@ -156,7 +192,7 @@ mod tests {
         let page = include_str!("../../docs/operating.md");
         let rows = Metrics::described().into_iter().map(|(name, kind, meaning)| {
             let (name, kind) = match kind {
-                "Count" => (format!("{name}_total"), "counter"),
+                "Count" | "Answers" => (format!("{name}_total"), "counter"),
                 "Level" => (name, "gauge"),
                 _ => (name, "histogram"),
             };
