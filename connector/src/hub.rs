@@ -86,6 +86,11 @@ impl Hub {
         self.sessions.values().map(|session| session.in_flight).sum()
     }
 
+    /// Rooms that are followed.
+    pub fn rooms(&self) -> usize {
+        self.rooms.len()
+    }
+
     /// How much there is of what; looks at every session.
     pub fn counts(&self) -> Counts {
         let counts = Counts { rooms: self.rooms.len(), ..Counts::default() };

@@ -11,9 +11,9 @@ use shared::clock;
 use shared::config::Server;
 use shared::frontend::{self, Ending, KickReason, Options, Outbox, routes};
 use shared::health::{Check, Depth, Queues};
-use shared::ids::{RoomId, ServerId};
+use shared::ids::{Incarnation, RoomId, ServerId};
 use shared::node::Node;
-use shared::rpc::messages::Pong;
+use shared::rpc::messages::{Pong, Stats};
 use shared::rpc::{self, Label, Trace};
 use shared::subjects;
 use thiserror::Error;
@@ -62,6 +62,9 @@ pub struct Connector {
     clients: HashMap<u64, Client>,
     dictionary: Option<Arc<Dictionary>>,
     ping: String,
+    incarnation: Incarnation,
+    /// Requests of clients since the start.
+    requests: u64,
     view: String,
     started: Instant,
     stopping: bool,
@@ -99,9 +102,10 @@ impl Connector {
 
     fn new(id: ServerId, node: Node) -> Self {
         let settings = &node.settings;
+        let incarnation = clock::incarnation();
         let common = Common {
             me: id.clone(),
-            incarnation: clock::incarnation(),
+            incarnation,
             repeat_ms: u64::from(settings.rpc.repeat_ms),
             resume_ms: u64::from(settings.session.resume_secs) * 1_000,
             linger_ms: u64::from(settings.room.linger_secs) * 1_000,
@@ -118,6 +122,8 @@ impl Connector {
             clients: HashMap::new(),
             dictionary: settings.frontend.use_dictionary.then(|| Arc::new(routes::dictionary())),
             ping: subjects::connector_ping(&id),
+            incarnation,
+            requests: 0,
             view: node.roster.now().view_hash(),
             started: Instant::now(),
             stopping: false,
@@ -261,6 +267,7 @@ impl Connector {
                 self.hub.open(session);
             }
             Command::Request { session, id, request } => {
+                self.requests += 1;
                 if let (Some(id), Some(client)) = (id, self.clients.get_mut(&session)) {
                     client.waiting.asked(id, &request);
                 }
@@ -305,7 +312,15 @@ impl Connector {
         let Some(reply) = message.reply.clone() else { return };
         let accepting =
             !self.stopping && self.drain.is_none() && self.clients.len() < self.node.settings.frontend.max_connections;
-        match rpc::encode(&Pong { v: rpc::VERSION, accepting }) {
+        let stats = Stats {
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            uptime_ms: self.now().ticks,
+            connections: self.clients.len() as u64,
+            rooms: self.hub.rooms() as u64,
+            requests: self.requests,
+        };
+        let (v, incarnation, stats) = (rpc::VERSION, Some(self.incarnation), Some(stats));
+        match rpc::encode(&Pong { v, accepting, incarnation, stats }) {
             Ok(body) => self.publish(reply, None, ("pong", None), body),
             Err(error) => warn!(server = %self.id, %error, "a gate could not be answered"),
         }

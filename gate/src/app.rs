@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use shared::frontend::{self, App, Ending, ErrorBody, Outbox, Session, routes};
+use shared::ids::ServerId;
 use shared::metrics::{Asked, Metrics};
 use shared::roster::Roster;
 
@@ -14,6 +15,8 @@ use crate::prober::Health;
 /// Everything that answers which connector.
 #[derive(Clone)]
 pub(crate) struct Desk {
+    pub(crate) me: ServerId,
+    pub(crate) environment: Arc<str>,
     pub(crate) roster: Roster,
     pub(crate) health: Health,
     pub(crate) metrics: Arc<Metrics>,

@@ -17,9 +17,15 @@ pub struct Gate;
 impl Gate {
     /// Starts a gate: when this returns, its tasks run until the node's lifecycle stops.
     pub fn start(server: Server, node: Node, listener: TcpListener) {
-        let desk = Desk { roster: node.roster.clone(), health: Health::default(), metrics: node.metrics.clone() };
+        let desk = Desk {
+            me: server.id.clone(),
+            environment: node.environment.clone(),
+            roster: node.roster.clone(),
+            health: Health::default(),
+            metrics: node.metrics.clone(),
+        };
         let mut options = Options::for_gate(&node);
-        let entry = http::router(desk.clone(), options.hosts.clone(), options.frontend.clone());
+        let entry = http::router(desk.clone(), options.hosts.clone(), &node.settings);
         let probes = admin::probes(server.id.clone(), node.clone());
         options.http = Some(entry.merge(probes).merge(admin::metrics_on_loopback(node.clone())));
         info!(server = %server.id, address = ?listener.local_addr().ok(), "gate ready");

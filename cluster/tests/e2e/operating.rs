@@ -20,6 +20,7 @@ const NOTICED: Duration = Duration::from_secs(2);
 
 on_both_buses! {
     every_server_is_alive_and_ready_and_counts,
+    the_gate_says_who_is_there,
 }
 
 /// Status and body of an answer, with headers of one's own.
@@ -203,4 +204,54 @@ async fn a_taken_port_is_named() {
     for part in ["chat-server-1", &address.to_string(), "the port is taken", "change port of chat-server-1"] {
         assert!(refused.contains(part), "{part:?} in {refused}");
     }
+}
+
+/// What the gate says of a server.
+fn line(status: &str, id: &str) -> Value {
+    let status: Value = serde_json::from_str(status).unwrap();
+    let line = status["servers"].as_array().unwrap().iter().find(|line| line["id"] == id);
+    line.unwrap_or_else(|| panic!("{id} is not in {status}")).clone()
+}
+
+async fn the_gate_says_who_is_there(stage: Stage) {
+    let play = stage.with(|settings| settings.admin.token = "secret".to_owned()).start().await;
+    let _ann = play.person_at(0, "ann", "lobby").await;
+    let gate = play.cluster.servers().gate()[0].client_port.unwrap();
+    assert_eq!(get(gate, "/status").await.0, 401);
+    eventually(DEADLINE, "all to be known", async || {
+        let (status, body) = ask(gate, "/status", "Authorization: Bearer secret\r\n").await;
+        assert_eq!(status, 200);
+        let (connector, chat) = (line(&body, "connector-server-1"), line(&body, "chat-server-3"));
+        assert_eq!((&connector["state"], &chat["state"]), (&"up".into(), &"up".into()), "{body}");
+        assert_eq!(line(&body, "gate-server-1")["state"], "up");
+        connector["connections"] == 1
+            && connector["rooms"] == 1
+            && connector["version"] == env!("CARGO_PKG_VERSION")
+            && connector["uptime_ms"].as_u64() > Some(0)
+            && chat["incarnation"].as_str() > Some("1")
+    })
+    .await;
+    play.cluster.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_gate_says_who_is_away_since_when() {
+    let mut parts = Parts::new(LogKind::JetStream).await;
+    let chat = parts.start("chat-server-1").await;
+    let connector = parts.start("connector-server-1").await;
+    let gate = parts.start("gate-server-1").await;
+    let port = parts.servers.gate()[0].client_port.unwrap();
+    let status = async || get(port, "/status").await.1;
+    let state = async |id: &str| line(&status().await, id)["state"].clone();
+    eventually(DEADLINE, "the second to be away", async || state("chat-server-2").await == "away").await;
+    assert_eq!(state("chat-server-1").await, "up");
+    let before = shared::clock::now_ms();
+    chat.stop().await;
+    connector.stop().await;
+    for id in ["chat-server-1", "connector-server-1"] {
+        eventually(DEADLINE, "the first to be away", async || state(id).await == "away").await;
+        let since = line(&status().await, id)["unreachable_since_ms"].as_u64().unwrap();
+        assert!((before..=shared::clock::now_ms()).contains(&since), "{since}, after {before}");
+    }
+    gate.stop().await;
 }

@@ -160,7 +160,7 @@ section! {
         request_ms: u32 = 5_000,
         /// Milliseconds until an unanswered question between servers is repeated.
         repeat_ms: u32 = 1_000,
-        /// Milliseconds between heartbeats from connectors to chat servers, and from gates to connectors.
+        /// Milliseconds between heartbeats from connectors to chat servers, and from gates to both.
         heartbeat_ms: u32 = 500,
         /// Messages that may wait in a server's subscription; above, new ones are dropped and counted.
         subscription_queue: usize = 65_536,
