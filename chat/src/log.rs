@@ -3,6 +3,7 @@
 
 pub mod jetstream;
 pub mod memory;
+pub mod writable;
 
 use bytes::Bytes;
 use shared::ids::RoomId;
@@ -38,6 +39,15 @@ pub struct Tail {
     pub epoch: Epoch,
     /// Position and bytes of the last record; none if the room has none, or has none any more.
     pub last: Option<(Position, Bytes)>,
+}
+
+/// The log as a look found it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Look {
+    /// Its present life.
+    pub epoch: Epoch,
+    /// Bytes of all records that it keeps.
+    pub bytes: u64,
 }
 
 /// Why nothing, or perhaps nothing, was appended.
@@ -104,13 +114,13 @@ impl Log {
         matches!(self.0, Kind::JetStream(_))
     }
 
-    /// Looks whether this is still the log that it was: the epoch it has now.
+    /// Looks whether this is still the log that it was.
     ///
-    /// Another one than before: everything known of the rooms is of a log that is gone.
-    pub async fn look(&self) -> Result<Epoch, ReadError> {
+    /// Another epoch than before: everything known of the rooms is of a log that is gone.
+    pub async fn look(&self) -> Result<Look, ReadError> {
         match &self.0 {
             Kind::JetStream(jetstream) => jetstream.look().await,
-            Kind::Memory(memory) => Ok(memory.epoch()),
+            Kind::Memory(memory) => Ok(memory.look()),
         }
     }
 }

@@ -272,6 +272,11 @@ impl Rooms {
         self.with_all(|owner, acts| owner.look_after(now, acts));
     }
 
+    /// Rooms whose state is in memory.
+    pub fn count(&self) -> usize {
+        self.owners.len()
+    }
+
     fn take_effects(&mut self) -> Vec<Effect> {
         std::mem::take(&mut self.effects)
     }

@@ -1,6 +1,7 @@
 //! The edge of a chat server: one task that moves messages and log results into [`Rooms`] and its effects out.
 
 use std::collections::VecDeque;
+use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::future::BoxFuture;
@@ -8,7 +9,9 @@ use futures_util::stream::{self, FuturesUnordered};
 use futures_util::{Stream, StreamExt};
 use shared::bus::{self, Bus, BusError, Message, Outgoing, Subscription};
 use shared::clock;
+use shared::health::{Check, Depth, Queues};
 use shared::ids::{Incarnation, RoomId, ServerId};
+use shared::metrics::{Metrics, Share};
 use shared::node::Node;
 use shared::record::Epoch;
 use shared::rpc::messages::{Answer, FromChat, FromConnector, Question};
@@ -17,7 +20,8 @@ use shared::subjects;
 use tokio::time::{Instant, MissedTickBehavior};
 use tracing::{debug, info, warn};
 
-use crate::log::{Log, ReadError, Sight};
+use crate::log::writable::Writable;
+use crate::log::{Log, Look, ReadError, Sight};
 use crate::owner::{LogDone, LogOp, Now};
 use crate::rooms::{Effect, Heard, Identity, LogAsker, Rooms, Send};
 
@@ -32,6 +36,9 @@ const LOOK: Duration = Duration::from_secs(3);
 
 /// Log operations in flight; above, they wait. More would only make each take longer.
 const OPERATIONS: usize = 256;
+
+/// Log operations that wait because the log is too slow for what is asked.
+const MANY_OPERATIONS: usize = 4 * OPERATIONS;
 
 /// A running chat server's parts.
 pub struct Chat {
@@ -48,8 +55,28 @@ pub struct Chat {
     epoch: Option<Epoch>,
     /// At most one per room, and the questions for messages, which the rooms bound.
     waiting: VecDeque<(Asked, LogOp)>,
+    writable: Writable,
+    queues: Queues,
+    figures: Figures,
     /// It hands its rooms over, and until when it is there for those who did not hear of it.
     leaving: Option<Instant>,
+}
+
+/// What a chat server has of the process's levels; gone with it.
+struct Figures {
+    rooms: Share,
+    questions: Share,
+    operations: Share,
+}
+
+impl Figures {
+    fn new(metrics: &Metrics) -> Self {
+        Self {
+            rooms: metrics.rooms_known.share(),
+            questions: metrics.queue_bus_messages.share(),
+            operations: metrics.queue_log_operations.share(),
+        }
+    }
 }
 
 /// Who asked for a log operation.
@@ -82,11 +109,15 @@ impl Chat {
             probes: FuturesUnordered::new(),
             epoch: None,
             waiting: VecDeque::new(),
+            writable: Writable::default(),
+            queues: Queues::default(),
+            figures: Figures::new(&node.metrics),
             leaving: None,
             log,
             node: node.clone(),
             id,
         };
+        chat.node.health.set(Check::Log, chat.writable.fault());
         info!(server = %chat.id, subject, "chat server ready");
         node.lifecycle.spawn(chat.run(questions));
         Ok(())
@@ -97,7 +128,7 @@ impl Chat {
         tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let looks = looks(self.log.clone());
         tokio::pin!(looks);
-        let hearing = hearing(self.node.bus.clone());
+        let hearing = hearing(self.node.bus.clone(), self.node.metrics.clone());
         tokio::pin!(hearing);
         let mut roster = self.node.roster.clone();
         let mut connection = self.node.bus.connection();
@@ -137,6 +168,7 @@ impl Chat {
                     let effects = self.rooms.tick(self.now());
                     self.perform(effects);
                     self.has_left();
+                    self.check(questions.waiting());
                 }
             }
         }
@@ -157,12 +189,29 @@ impl Chat {
         info!(server = %self.id, "chat server stopped");
     }
 
+    /// Notes whether this server is ready for work.
+    fn check(&mut self, questions: Option<usize>) {
+        let Node { health, metrics, settings, .. } = &self.node;
+        let questions = questions.unwrap_or_default();
+        self.figures.rooms.set(self.rooms.count());
+        self.figures.questions.set(questions);
+        self.figures.operations.set(self.waiting.len());
+        let questions = Depth::within(settings.rpc.subscription_queue, "questions", questions);
+        let operations = Depth { of: "log operations", waiting: self.waiting.len(), mark: MANY_OPERATIONS };
+        let fault = self.queues.look(metrics.dropped_for_room(), &[questions, operations], Instant::now());
+        health.set(Check::Queues, fault);
+        health.set(Check::Log, self.writable.fault());
+        health.beat();
+        self.node.examine(&self.id);
+    }
+
     fn now(&self) -> Now {
         let ticks = u64::try_from(self.started.elapsed().as_millis()).unwrap_or(u64::MAX);
         Now { ticks, wall_ms: clock::now_ms() }
     }
 
     fn message(&mut self, message: &Message) {
+        let began = Instant::now();
         let trace = Trace::from_header(message.headers.get(header::TRACEPARENT));
         debug!(%trace, method = message.headers.get(header::METHOD), "question");
         if message.headers.get(header::VIEW).is_some_and(|view| view != self.view) {
@@ -176,11 +225,19 @@ impl Chat {
                 warn!(server = %self.id, from = message.headers.get(header::FROM), %error, "a message was ignored");
             }
         }
+        self.node.metrics.stage_seconds.room.add(began.elapsed());
     }
 
     fn done(&mut self, Asked { room, asker }: &Asked, done: LogDone) {
+        let (began, is_append) = (Instant::now(), matches!(done, LogDone::Append(_)));
+        if let LogDone::Append(result) = &done {
+            self.writable.appended(result);
+        }
         let effects = self.rooms.done(room, *asker, done, self.now());
         self.perform(effects);
+        if is_append {
+            self.node.metrics.stage_seconds.room.add(began.elapsed());
+        }
         while self.operations.len() < OPERATIONS
             && let Some((asked, op)) = self.waiting.pop_front()
         {
@@ -188,9 +245,13 @@ impl Chat {
         }
     }
 
-    fn found(&mut self, log: Result<Epoch, ReadError>) {
+    fn found(&mut self, log: Result<Look, ReadError>) {
+        self.writable.looked(&log);
+        if let Ok(Look { bytes, .. }) = log {
+            self.node.metrics.log_bytes.set(bytes);
+        }
         match log {
-            Ok(epoch) if self.epoch.replace(epoch).is_some_and(|before| before != epoch) => {
+            Ok(Look { epoch, .. }) if self.epoch.replace(epoch).is_some_and(|before| before != epoch) => {
                 warn!(server = %self.id, epoch = epoch.0, "the rooms' log is another one now; all rooms start over");
                 self.start_over();
             }
@@ -222,7 +283,7 @@ impl Chat {
 
     fn operate(&mut self, asked: Asked, op: LogOp) {
         if self.operations.len() < OPERATIONS {
-            self.operations.push(Box::pin(operate(self.log.clone(), asked, op)));
+            self.operations.push(Box::pin(operate(self.log.clone(), asked, op, self.node.metrics.clone())));
         } else {
             self.waiting.push_back((asked, op));
         }
@@ -267,7 +328,7 @@ impl Chat {
 }
 
 /// What is found when looking at the log, again and again.
-fn looks(log: Log) -> impl Stream<Item = Result<Epoch, ReadError>> {
+fn looks(log: Log) -> impl Stream<Item = Result<Look, ReadError>> {
     let mut interval = tokio::time::interval(LOOK);
     interval.set_missed_tick_behavior(MissedTickBehavior::Delay);
     stream::unfold((log, interval), async |(log, mut interval)| {
@@ -278,27 +339,34 @@ fn looks(log: Log) -> impl Stream<Item = Result<Epoch, ReadError>> {
 }
 
 /// Yields once a second, if a message to ourselves came back.
-fn hearing(bus: Bus) -> impl Stream<Item = ()> {
+fn hearing(bus: Bus, metrics: Arc<Metrics>) -> impl Stream<Item = ()> {
     let mut interval = tokio::time::interval(LISTEN);
     interval.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    stream::unfold((bus, interval), async |(bus, mut interval)| {
+    stream::unfold((bus, interval, metrics), async |(bus, mut interval, metrics)| {
         loop {
             interval.tick().await;
+            let began = Instant::now();
             if bus.round_trip(LISTEN).await.is_ok() {
-                return Some(((), (bus, interval)));
+                metrics.stage_seconds.bus.add(began.elapsed());
+                return Some(((), (bus, interval, metrics)));
             }
         }
     })
 }
 
-async fn operate(log: Log, asked: Asked, op: LogOp) -> (Asked, LogDone) {
+async fn operate(log: Log, asked: Asked, op: LogOp, metrics: Arc<Metrics>) -> (Asked, LogDone) {
     let room = &asked.room;
     let done = match op {
         LogOp::Last { certain } => {
             let sight = if certain { Sight::Certain } else { Sight::Any };
             LogDone::Last(log.last(room, sight).await)
         }
-        LogOp::Append { expected, record } => LogDone::Append(log.append(room, expected, record).await),
+        LogOp::Append { expected, record } => {
+            let began = Instant::now();
+            let done = log.append(room, expected, record).await;
+            metrics.stage_seconds.log.add(began.elapsed());
+            LogDone::Append(done)
+        }
         LogOp::Read(positions) => {
             let read = log.read(room, &positions).await;
             LogDone::Read(read.map(|records| positions.into_iter().zip(records).collect()))

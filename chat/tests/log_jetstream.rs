@@ -99,7 +99,7 @@ async fn what_is_too_old_goes_and_its_positions_do_not_come_again() {
 #[tokio::test]
 async fn a_killed_server_keeps_all_and_the_log_goes_on() {
     let mut world = World::new().await;
-    let epoch = world.log.look().await.unwrap();
+    let epoch = world.log.look().await.unwrap().epoch;
     let one = world.append("lobby", Position::NONE, "one").await.unwrap();
     world.nats.kill();
     assert!(matches!(world.append("lobby", one, "two").await, Err(AppendError::Unclear(_))));
@@ -132,7 +132,7 @@ async fn a_frozen_server_makes_appends_unclear_and_a_late_one_is_found() {
 #[tokio::test]
 async fn a_stream_that_is_gone_is_created_again_in_another_epoch() {
     let world = World::new().await;
-    let epoch = world.log.look().await.unwrap();
+    let epoch = world.log.look().await.unwrap().epoch;
     let one = world.append("lobby", Position::NONE, "one").await.unwrap();
     world.jetstream().delete_stream("ROOMS").await.unwrap();
     assert!(matches!(world.append("lobby", one, "two").await, Err(AppendError::Unclear(_))));
@@ -145,7 +145,7 @@ async fn a_stream_that_is_gone_is_created_again_in_another_epoch() {
 #[tokio::test]
 async fn a_position_of_another_stream_is_not_believed() {
     let world = World::new().await;
-    let epoch = world.log.look().await.unwrap();
+    let epoch = world.log.look().await.unwrap().epoch;
     let one = world.append("lobby", Position::NONE, "one").await.unwrap();
     let config = world.config().await;
     world.jetstream().delete_stream("ROOMS").await.unwrap();
@@ -162,7 +162,7 @@ async fn many_may_open_the_log_at_once() {
     let nats = NatsServer::start_with_jetstream().await;
     let open = async |_| {
         let log = Log::from(JetStream::open(connect(&nats).await, &settings()).await.unwrap());
-        log.look().await.unwrap()
+        log.look().await.unwrap().epoch
     };
     let epochs = join_all((0..5).map(open)).await;
     assert!(epochs.iter().all(|epoch| *epoch == epochs[0]), "{epochs:?}");

@@ -12,10 +12,12 @@ use chat::log::memory::Memory;
 use clap::ValueEnum;
 use connector::Connector;
 use gate::Gate;
+use shared::admin;
 use shared::budget::Budget;
 use shared::bus::{Bus, MemoryLimits};
 use shared::config::{Config, Server, Servers, Settings};
 use shared::dispatcher::{CHAT, CONNECTOR, GATE};
+use shared::health::Health;
 use shared::ids::ServerId;
 use shared::lifecycle::Lifecycle;
 use shared::metrics::Metrics;
@@ -26,7 +28,7 @@ use shared::rpc::messages::Item;
 use tokio::sync::Notify;
 use tracing::{info, warn};
 
-use crate::front::Front;
+use crate::listeners::{Bound, Role};
 
 /// Time that the bus has to deliver what was accepted, when all servers ended.
 const DRAIN: Duration = Duration::from_secs(5);
@@ -75,7 +77,12 @@ pub struct Cluster {
 struct Running {
     kind: &'static str,
     lifecycle: Lifecycle,
+    /// Of its admin listener, which answers for as long as there is something to say of the server.
+    admin: Lifecycle,
 }
+
+/// Time for questions of operators that are being answered when all else has ended.
+const LAST_ANSWERS: Duration = Duration::from_millis(200);
 
 /// The types of servers that are ours, in the order in which they stop: whoever is asked by others stops after them.
 const STOP_ORDER: [&str; 3] = [GATE, CONNECTOR, CHAT];
@@ -89,27 +96,25 @@ impl Cluster {
     pub async fn start(plan: Plan) -> anyhow::Result<Self> {
         let Plan { config, nats, log, only } = plan;
         check_only(&config, nats.as_deref(), only.as_ref())?;
-        let Config { mut servers, settings, .. } = config;
-        let fronts = Front::listen_all(&mut servers, settings.bind, |id| only.as_ref().is_none_or(|only| only == id));
-        let fronts = fronts.await.into_iter().collect::<anyhow::Result<Vec<Front>>>()?;
+        let Config { mut servers, settings, environment } = config;
+        let bound = Bound::listen_all(&mut servers, &settings, |id| only.as_ref().is_none_or(|only| only == id));
+        let bound = bound.await.into_iter().collect::<anyhow::Result<Vec<Bound>>>()?;
         let metrics = Metrics::new();
         let name = only.as_ref().map_or("shaddock", ServerId::as_str);
         let bus = bus(nats.as_deref(), &settings, name, &metrics).await?;
         check_payload(&settings, &bus)?;
         let (keeper, roster) = RosterKeeper::new(servers);
-        let node = Node { roster, settings: Arc::new(settings), bus, metrics, lifecycle: Lifecycle::new() };
+        let (settings, environment) = (Arc::new(settings), environment.into());
+        let (lifecycle, health) = (Lifecycle::new(), Health::default());
+        let node = Node { environment, roster, settings, bus, metrics, lifecycle, health };
         let mut cluster = Self { keeper, node, log_kind: log, log: None, only, running: BTreeMap::new() };
-        let started = match cluster.start_chats().await {
-            Ok(()) => cluster.start_fronts(fronts).await,
-            failed => failed,
-        };
-        match started {
-            Ok(()) => Ok(cluster),
-            Err(error) => {
+        for bound in in_order(bound) {
+            if let Err(error) = cluster.start_server(bound).await {
                 cluster.stop().await;
-                Err(error)
+                return Err(error);
             }
         }
+        Ok(cluster)
     }
 
     /// Goes on with other servers: starts those of this process that are new, tells all who is there, and stops those that are
@@ -129,56 +134,51 @@ impl Cluster {
         }
         let is_new = |id: &ServerId| self.only.is_none() && !self.running.contains_key(id);
         let mut failed = None;
-        let mut fronts = Vec::new();
-        for front in Front::listen_all(&mut servers, self.node.settings.bind, is_new).await {
-            match front {
-                Ok(front) => fronts.push(front),
+        let mut all = Vec::new();
+        for bound in Bound::listen_all(&mut servers, &self.node.settings, is_new).await {
+            match bound {
+                Ok(bound) => all.push(bound),
                 Err(error) => failed = failed.or(Some(error)),
             }
         }
         let (count, chats) = (servers.all().count(), servers.chat().len());
         info!(servers = count, chats, "the servers are other ones now");
         self.keeper.replace(servers);
-        failed = self.start_chats().await.err().or(failed);
-        failed = self.start_fronts(fronts).await.err().or(failed);
+        for bound in in_order(all) {
+            failed = self.start_server(bound).await.err().or(failed);
+        }
         self.stop_removed().await;
         failed.map_or(Ok(()), Err)
     }
 
-    async fn start_chats(&mut self) -> anyhow::Result<()> {
-        for Server { id, .. } in self.keeper.now().chat() {
-            if self.running.contains_key(id) || self.only.as_ref().is_some_and(|only| only != id) {
-                continue;
+    async fn start_server(&mut self, bound: Bound) -> anyhow::Result<()> {
+        let (kind, node) = (bound.kind(), self.node.for_server());
+        let Bound { server, role, admin } = bound;
+        let id = server.id.clone();
+        let running = Running { kind, lifecycle: node.lifecycle.clone(), admin: Lifecycle::new() };
+        if let Some(listener) = admin {
+            info!(server = %id, address = ?listener.local_addr().ok(), "health and metrics");
+            let router = admin::probes(id.clone(), node.clone()).merge(admin::metrics(node.clone()));
+            running.admin.spawn(admin::serve(listener, router, running.admin.clone()));
+        }
+        self.running.insert(id.clone(), running);
+        let started = match role {
+            Role::Chat => Chat::start(id.clone(), node, self.log().await?).await.map_err(anyhow::Error::from),
+            Role::Connector(listener) => Connector::start(&server, node, listener).await.map_err(anyhow::Error::from),
+            Role::Gate(listener) => {
+                Gate::start(server, node, listener);
+                Ok(())
             }
-            let log = match &self.log {
-                Some(log) => log.clone(),
-                None => self.log.insert(open_log(self.log_kind, &self.node).await?).clone(),
-            };
-            let node = self.runs(id, CHAT);
-            Chat::start(id.clone(), node, log).await.with_context(|| format!("{id} cannot start"))?;
-        }
-        Ok(())
+        };
+        started.with_context(|| format!("{id} cannot start"))
     }
 
-    /// Gates last: they send users to connectors at once.
-    async fn start_fronts(&mut self, fronts: Vec<Front>) -> anyhow::Result<()> {
-        let (gates, connectors): (Vec<_>, Vec<_>) = fronts.into_iter().partition(|front| front.kind == GATE);
-        for Front { server, listener, .. } in connectors {
-            let (node, id) = (self.runs(&server.id, CONNECTOR), server.id.clone());
-            Connector::start(&server, node, listener).await.with_context(|| format!("{id} cannot start"))?;
-        }
-        for Front { server, listener, .. } in gates {
-            let node = self.runs(&server.id, GATE);
-            Gate::start(server, node, listener);
-        }
-        Ok(())
-    }
-
-    /// Notes a server that is about to run, and gives it its node.
-    fn runs(&mut self, id: &ServerId, kind: &'static str) -> Node {
-        let node = self.node.for_server();
-        self.running.insert(id.clone(), Running { kind, lifecycle: node.lifecycle.clone() });
-        node
+    /// The log of this process's chat servers.
+    async fn log(&mut self) -> anyhow::Result<Log> {
+        Ok(match &self.log {
+            Some(log) => log.clone(),
+            None => self.log.insert(open_log(self.log_kind, &self.node).await?).clone(),
+        })
     }
 
     async fn stop_removed(&mut self) {
@@ -220,7 +220,7 @@ impl Cluster {
         }
         let Settings { lifecycle, session, .. } = &*self.node.settings;
         let most = self.grace() + Duration::from_secs((lifecycle.drain_secs + session.resume_secs).into());
-        for Running { kind, lifecycle } in self.running.values().filter(|running| running.kind != GATE) {
+        for Running { kind, lifecycle, .. } in self.running.values().filter(|running| running.kind != GATE) {
             if !lifecycle.drain(most).await {
                 warn!(kind, "a server did not hand over all in time: what is left is found by its absence");
             }
@@ -241,6 +241,12 @@ impl Cluster {
     }
 }
 
+/// The order of starting: who is asked by others comes first; gates send users to connectors at once.
+fn in_order(mut servers: Vec<Bound>) -> Vec<Bound> {
+    servers.sort_by_key(|bound| std::cmp::Reverse(STOP_ORDER.iter().position(|kind| *kind == bound.kind())));
+    servers
+}
+
 async fn stop_in_order(servers: Vec<Running>, grace: Duration) {
     for kind in STOP_ORDER {
         let of_kind: Vec<&Lifecycle> = servers.iter().filter(|s| s.kind == kind).map(|s| &s.lifecycle).collect();
@@ -251,19 +257,26 @@ async fn stop_in_order(servers: Vec<Running>, grace: Duration) {
             }
         }
     }
+    servers.iter().for_each(|server| server.admin.begin_stop());
+    for server in servers {
+        // Who asks too slowly is not waited for.
+        server.admin.stop(LAST_ANSWERS).await;
+    }
 }
 
 /// A running server listens where it did; another port needs a restart.
 fn keep_address(servers: &mut Servers, old: &Server) {
     let Some((_, new)) = servers.find(&old.id) else { return };
     let mut new = new.clone();
-    if new.client_port != old.client_port {
-        if new.client_port != Some(0) {
-            warn!(id = %old.id, "clientPort changed: restart the server for it to listen there");
+    for (field, new, old_port) in
+        [("clientPort", &mut new.client_port, old.client_port), ("port", &mut new.port, old.port)]
+    {
+        if *new != old_port && *new != Some(0) {
+            warn!(id = %old.id, "{field} changed: restart the server for it to listen there");
         }
-        new.client_port = old.client_port;
-        servers.replace(new);
+        *new = old_port;
     }
+    servers.replace(new);
 }
 
 fn check_only(config: &Config, nats: Option<&str>, only: Option<&ServerId>) -> anyhow::Result<()> {

@@ -1,7 +1,7 @@
 //! Starts and stops the servers of an environment; what the program `shaddock` and the end-to-end tests share.
 
-mod front;
 pub mod launch;
+mod listeners;
 mod signals;
 pub mod watch;
 

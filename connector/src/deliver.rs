@@ -158,8 +158,8 @@ fn user(route: &str, user: &Name, dictionary: Option<&Dictionary>) -> Option<Byt
     frontend::push(route, &User { route, user }, dictionary)
 }
 
-/// An answer, framed.
-pub fn answer(id: u32, told: &Told) -> Bytes {
+/// An answer, framed, with its code.
+pub fn answer(id: u32, told: &Told) -> (u16, Bytes) {
     match told {
         Told::Room(room, reply) => answer_of_room(id, room, reply),
         Told::Bad { error: why, enter } => error(id, 500, *enter, &why.to_string()),
@@ -170,17 +170,17 @@ pub fn answer(id: u32, told: &Told) -> Bytes {
     }
 }
 
-fn answer_of_room(id: u32, room: &RoomId, reply: &Reply) -> Bytes {
+fn answer_of_room(id: u32, room: &RoomId, reply: &Reply) -> (u16, Bytes) {
     match reply {
-        Reply::Entered(entered) => frontend::response(id, &self::entered(room, entered)),
+        Reply::Entered(entered) => good(id, &self::entered(room, entered)),
         Reply::History { epoch, page: Page { messages, cursor, complete } } => {
             let messages = messages.iter().map(Message::from).collect();
             let (epoch, complete, cursor) = (*epoch, *complete, *cursor);
-            frontend::response(id, &History { code: 200, rid: room, epoch, messages, complete, cursor })
+            good(id, &History { code: 200, rid: room, epoch, messages, complete, cursor })
         }
-        Reply::Members(members) => frontend::response(id, &self::members(room, members)),
-        Reply::Sent { seq, time } => frontend::response(id, &Sent { code: 200, seq: *seq, time: *time }),
-        Reply::Left => frontend::response(id, &Done { code: 200 }),
+        Reply::Members(members) => good(id, &self::members(room, members)),
+        Reply::Sent { seq, time } => good(id, &Sent { code: 200, seq: *seq, time: *time }),
+        Reply::Left => good(id, &Done { code: 200 }),
         Reply::Refused { refusal, enter } => refused(id, *refusal, *enter),
         Reply::Busy { enter } => error(id, 429, *enter, "room-busy: as many requests wait for the room as may"),
         Reply::Unknown { enter, because: Some(Unavailable::LogFull) } => {
@@ -239,13 +239,17 @@ fn first_page(users: &[Name], most: usize) -> &[Name] {
     users.get(..count).unwrap_or(users)
 }
 
-fn refused(id: u32, refusal: Refusal, enter: bool) -> Bytes {
+fn good(id: u32, body: &impl Serialize) -> (u16, Bytes) {
+    (200, frontend::response(id, body))
+}
+
+fn refused(id: u32, refusal: Refusal, enter: bool) -> (u16, Bytes) {
     error(id, refusal.code(), enter, refusal.reason())
 }
 
 /// An error's body. Old clients look for `error` in answers to `enter`, and for nothing else.
-fn error(id: u32, code: u16, enter: bool, reason: &str) -> Bytes {
-    frontend::response(id, &ErrorBody { code, error: enter, reason })
+fn error(id: u32, code: u16, enter: bool, reason: &str) -> (u16, Bytes) {
+    (code, frontend::response(id, &ErrorBody { code, error: enter, reason }))
 }
 
 #[cfg(test)]

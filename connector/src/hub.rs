@@ -16,7 +16,7 @@ use crate::owners::{Hearing, Owners};
 use crate::room::proposer::Ask;
 use crate::room::{Act, Common, Context, Room};
 
-pub use effects::{Effect, Limits, Now, Request, Told};
+pub use effects::{Counts, Effect, Limits, Now, Request, Told};
 
 /// Questions to chat servers are numbered so that the room can be told from the number: this many per room, in turn.
 const TOKENS_PER_ROOM: u64 = 1 << 16;
@@ -87,6 +87,21 @@ impl Hub {
     /// Requests that are not answered yet.
     pub fn requests_waiting(&self) -> usize {
         self.sessions.values().map(|session| session.in_flight).sum()
+    }
+
+    /// Rooms that are followed.
+    pub fn rooms(&self) -> usize {
+        self.rooms.len()
+    }
+
+    /// How much there is of what; looks at every session.
+    pub fn counts(&self) -> Counts {
+        let counts = Counts { rooms: self.rooms.len(), ..Counts::default() };
+        self.sessions.values().fold(counts, |Counts { rooms, members, in_flight }, session| Counts {
+            rooms,
+            members: members + usize::from(session.room.is_some()),
+            in_flight: in_flight + session.in_flight,
+        })
     }
 
     /// Whether every room has all that the log said of it, and nothing is under way.

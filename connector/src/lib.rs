@@ -8,6 +8,7 @@ mod app;
 pub mod bodies;
 pub mod deliver;
 mod drain;
+mod figures;
 pub mod hub;
 pub mod owners;
 pub mod room;

@@ -10,9 +10,10 @@ use shared::bus::{self, Message, Outgoing, Subscription};
 use shared::clock;
 use shared::config::Server;
 use shared::frontend::{self, KickReason, Options, Outbox, routes};
-use shared::ids::{RoomId, ServerId};
+use shared::health::{Check, Depth, Queues};
+use shared::ids::{Incarnation, RoomId, ServerId};
 use shared::node::Node;
-use shared::rpc::messages::Pong;
+use shared::rpc::messages::{Pong, Stats};
 use shared::rpc::{self, Label, Trace};
 use shared::subjects;
 use thiserror::Error;
@@ -25,6 +26,7 @@ use wire::Dictionary;
 use crate::app::{Command, Handlers};
 use crate::deliver;
 use crate::drain::Drain;
+use crate::figures::{Figures, Waiting};
 use crate::hub::{Effect, Hub, Limits, Now};
 use crate::owners::Owners;
 use crate::room::{Common, Push};
@@ -37,6 +39,9 @@ const BATCH: usize = 64;
 
 /// Time between two looks at deadlines.
 const TICK: Duration = Duration::from_millis(50);
+
+/// Time between two counts of what there is.
+const SHOW: Duration = Duration::from_secs(1);
 
 /// Why a connector cannot start.
 #[derive(Debug, Error)]
@@ -57,16 +62,24 @@ pub struct Connector {
     clients: HashMap<u64, Client>,
     dictionary: Option<Arc<Dictionary>>,
     ping: String,
+    incarnation: Incarnation,
+    /// Requests of clients since the start.
+    requests: u64,
     view: String,
     started: Instant,
     stopping: bool,
     /// Its clients are sent elsewhere.
     drain: Option<Drain>,
+    queues: Queues,
+    figures: Figures,
+    /// When the figures were shown last that take a look at every session.
+    shown: Instant,
 }
 
 struct Client {
     outbox: Outbox,
     entered: Arc<AtomicBool>,
+    waiting: Waiting,
 }
 
 impl Connector {
@@ -89,9 +102,10 @@ impl Connector {
 
     fn new(id: ServerId, node: Node) -> Self {
         let settings = &node.settings;
+        let incarnation = clock::incarnation();
         let common = Common {
             me: id.clone(),
-            incarnation: clock::incarnation(),
+            incarnation,
             repeat_ms: u64::from(settings.rpc.repeat_ms),
             resume_ms: u64::from(settings.session.resume_secs) * 1_000,
             linger_ms: u64::from(settings.room.linger_secs) * 1_000,
@@ -108,10 +122,15 @@ impl Connector {
             clients: HashMap::new(),
             dictionary: settings.frontend.use_dictionary.then(|| Arc::new(routes::dictionary())),
             ping: subjects::connector_ping(&id),
+            incarnation,
+            requests: 0,
             view: node.roster.now().view_hash(),
             started: Instant::now(),
             stopping: false,
             drain: None,
+            queues: Queues::default(),
+            figures: Figures::new(&node.metrics),
+            shown: Instant::now(),
             id,
             node,
         }
@@ -154,6 +173,7 @@ impl Connector {
                     let effects = self.hub.tick(self.now());
                     self.perform(effects);
                     self.go_on_draining();
+                    self.check(asked.len(), inbox.waiting());
                     if self.stopping && self.has_finished() {
                         break;
                     }
@@ -176,6 +196,23 @@ impl Connector {
             }
         }
         info!(server = %self.id, "connector stopped");
+    }
+
+    /// Notes whether this server is ready for work.
+    fn check(&mut self, commands: usize, messages: Option<usize>) {
+        let Node { health, metrics, settings, .. } = &self.node;
+        let messages = messages.unwrap_or_default();
+        self.figures.show_queues(commands, messages);
+        if self.shown.elapsed() >= SHOW {
+            self.shown = Instant::now();
+            self.figures.show(self.hub.counts());
+        }
+        let commands = Depth::within(COMMANDS, "commands of clients", commands);
+        let messages = Depth::within(settings.rpc.subscription_queue, "bus messages", messages);
+        let fault = self.queues.look(metrics.dropped_for_room(), &[commands, messages], Instant::now());
+        health.set(Check::Queues, fault);
+        health.beat();
+        self.node.examine(&self.id);
     }
 
     /// Sends the clients elsewhere, some at a time: gates send nobody here from now on.
@@ -227,10 +264,14 @@ impl Connector {
         let now = self.now();
         match command {
             Command::Open { session, outbox, entered } => {
-                self.clients.insert(session, Client { outbox, entered });
+                self.clients.insert(session, Client { outbox, entered, waiting: Waiting::default() });
                 self.hub.open(session);
             }
             Command::Request { session, id, request } => {
+                self.requests += 1;
+                if let (Some(id), Some(client)) = (id, self.clients.get_mut(&session)) {
+                    client.waiting.asked(id, &request);
+                }
                 let effects = self.hub.request(session, id, request, now);
                 self.perform(effects);
             }
@@ -271,7 +312,15 @@ impl Connector {
         let Some(reply) = message.reply.clone() else { return };
         let accepting =
             !self.stopping && self.drain.is_none() && self.clients.len() < self.node.settings.frontend.max_connections;
-        match rpc::encode(&Pong { v: rpc::VERSION, accepting }) {
+        let stats = Stats {
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            uptime_ms: self.now().ticks,
+            connections: self.clients.len() as u64,
+            rooms: self.hub.rooms() as u64,
+            requests: self.requests,
+        };
+        let (v, incarnation, stats) = (rpc::VERSION, Some(self.incarnation), Some(stats));
+        match rpc::encode(&Pong { v, accepting, incarnation, stats }) {
             Ok(body) => self.publish(reply, None, ("pong", None), body),
             Err(error) => warn!(server = %self.id, %error, "a gate could not be answered"),
         }
@@ -284,7 +333,13 @@ impl Connector {
                     let reply = token.map(|token| subjects::connector_reply(&self.id, token));
                     self.publish(subjects::chat(&chat), reply, (&method, room.as_ref()), body);
                 }
-                Effect::Answer { session, id, answer } => self.hand(session, &deliver::answer(id, &answer)),
+                Effect::Answer { session, id, answer } => {
+                    let (code, framed) = deliver::answer(id, &answer);
+                    self.hand(session, &framed);
+                    if let Some(client) = self.clients.get_mut(&session) {
+                        client.waiting.answered(id, code, &self.node.metrics);
+                    }
+                }
                 Effect::Push { room, to, push } => self.push(&room, &to, &push),
                 Effect::Entered(session) => {
                     if let Some(client) = self.clients.get(&session) {
@@ -321,8 +376,10 @@ impl Connector {
     }
 
     fn push(&self, room: &RoomId, to: &[u64], push: &Push) {
+        let began = Instant::now();
         let Some(framed) = deliver::push(room, push, self.dictionary.as_deref()) else { return };
         to.iter().for_each(|session| self.hand(*session, &framed));
+        self.node.metrics.stage_seconds.fan_out.add(began.elapsed());
     }
 
     fn hand(&self, session: u64, framed: &bytes::Bytes) {

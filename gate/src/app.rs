@@ -1,9 +1,12 @@
 //! The gate's handler over the Pomelo websocket.
 
 use std::net::SocketAddr;
+use std::sync::Arc;
 
 use bytes::Bytes;
 use shared::frontend::{self, App, Ending, ErrorBody, Outbox, Session, routes};
+use shared::ids::ServerId;
+use shared::metrics::{Asked, Metrics};
 use shared::roster::Roster;
 
 use crate::entry::{self, Entry, EntryError};
@@ -12,14 +15,21 @@ use crate::prober::Health;
 /// Everything that answers which connector.
 #[derive(Clone)]
 pub(crate) struct Desk {
+    pub(crate) me: ServerId,
+    pub(crate) environment: Arc<str>,
     pub(crate) roster: Roster,
     pub(crate) health: Health,
+    pub(crate) metrics: Arc<Metrics>,
 }
 
 impl Desk {
-    /// The connector of a user.
-    pub(crate) fn entry(&self, uid: &str) -> Result<Entry, EntryError> {
-        entry::choose(uid, self.roster.now().connector(), |id| self.health.is_down(id))
+    /// The connector of a user, whose name was read from a question.
+    pub(crate) fn entry(&self, uid: Result<String, EntryError>) -> Result<Entry, EntryError> {
+        let is_down = |id: &_| self.health.is_down(id);
+        let entry = uid.and_then(|uid| entry::choose(&uid, self.roster.now().connector(), is_down));
+        let code = if entry.is_ok() { 200 } else { 500 };
+        self.metrics.requests_answered.add(Asked::of(routes::QUERY_ENTRY), code);
+        entry
     }
 }
 
@@ -43,7 +53,7 @@ impl Session for Visitor {
             return frontend::unknown_route(&self.outbox, id, route);
         }
         let Some(id) = id else { return };
-        let answer = match entry::read_uid(&body).and_then(|uid| self.desk.entry(&uid)) {
+        let answer = match self.desk.entry(entry::read_uid(&body)) {
             Ok(entry) => frontend::response(id, &entry),
             Err(error) => frontend::response(id, &ErrorBody { code: 500, error: true, reason: &error.to_string() }),
         };

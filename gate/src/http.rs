@@ -8,11 +8,14 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use axum::{Json, Router};
 use serde::Deserialize;
+use shared::admin;
+use shared::config::Settings;
 use shared::config::settings::FrontendSettings;
 use shared::frontend::{ErrorBody, origin};
 
 use crate::app::Desk;
 use crate::entry::EntryError;
+use crate::status::{Access, Line, Status, Verdict};
 
 /// What the gate is, for somebody who opens it in a browser.
 const ABOUT: &str = "This is a Shaddock gate. Connect with a Pomelo client over a websocket, or ask GET /entry?uid=NAME \
@@ -28,19 +31,37 @@ struct Shelf {
     desk: Desk,
     hosts: Arc<[String]>,
     settings: Arc<FrontendSettings>,
+    access: Access,
 }
 
 /// The gate's HTTP paths. Pages of the same origins may ask that may open websockets.
-pub(crate) fn router(desk: Desk, hosts: Arc<[String]>, settings: FrontendSettings) -> Router {
-    let shelf = Shelf { desk, hosts, settings: Arc::new(settings) };
-    Router::new().route("/", get(|| async { ABOUT })).route("/entry", get(entry)).with_state(shelf)
+pub(crate) fn router(desk: Desk, hosts: Arc<[String]>, settings: &Settings) -> Router {
+    let access = Access::of(&desk.environment, &settings.admin);
+    let shelf = Shelf { desk, hosts, settings: Arc::new(settings.frontend.clone()), access };
+    let router = Router::new().route("/", get(|| async { ABOUT })).route("/entry", get(entry));
+    router.route("/status", get(status)).with_state(shelf)
+}
+
+/// Of no page's business: there are no headers for other origins.
+async fn status(State(Shelf { desk, access, .. }): State<Shelf>, headers: HeaderMap) -> Response {
+    match access.judge(&headers) {
+        Verdict::Hidden => StatusCode::NOT_FOUND.into_response(),
+        Verdict::WrongToken => (StatusCode::UNAUTHORIZED, [(header::WWW_AUTHENTICATE, "Bearer")]).into_response(),
+        Verdict::Shown => {
+            let (servers, known) = (desk.roster.now(), desk.health.all());
+            let line = |(kind, server)| Line::new((kind, server), known.get(&server.id), server.id == desk.me);
+            let servers = servers.all().map(line).collect();
+            let (environment, version) = (&*desk.environment, env!("CARGO_PKG_VERSION"));
+            admin::uncached(Json(Status { environment, version, servers }))
+        }
+    }
 }
 
 async fn entry(State(shelf): State<Shelf>, headers: HeaderMap, Query(question): Query<Question>) -> Response {
     let Some(page) = allowed_page(&shelf, &headers) else {
         return (StatusCode::FORBIDDEN, "pages of this origin may not ask\n").into_response();
     };
-    let mut response = match question.uid.ok_or(EntryError::BadUid).and_then(|uid| shelf.desk.entry(&uid)) {
+    let mut response = match shelf.desk.entry(question.uid.ok_or(EntryError::BadUid)) {
         Ok(entry) => Json(entry).into_response(),
         Err(error) => {
             let status = match error {

@@ -3,7 +3,9 @@
 mod app;
 pub mod entry;
 mod http;
+mod known;
 mod prober;
 mod server;
+mod status;
 
 pub use server::Gate;

@@ -1,63 +1,61 @@
-//! Which connectors take users: asked over the bus, again and again.
+//! Which servers are there, and which connectors take users: asked over the bus, again and again.
 
 use std::collections::HashMap;
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard};
 use std::time::Duration;
 
 use bytes::Bytes;
 use shared::bus::{BusError, Outgoing};
-use shared::ids::ServerId;
+use shared::clock;
+use shared::config::Servers;
+use shared::dispatcher::{CHAT, CONNECTOR};
+use shared::ids::{Incarnation, ServerId};
 use shared::node::Node;
-use shared::rpc::messages::Pong;
-use shared::rpc::{self, Label, Trace};
+use shared::rpc::messages::{self, FromChat, FromConnector, Pong, Question};
+use shared::rpc::{self, Label, RpcError, Trace};
 use shared::subjects;
-use tokio::time::MissedTickBehavior;
+use tokio::time::{Instant, MissedTickBehavior};
 use tracing::{info, warn};
 
-/// Missed answers after which a connector is skipped.
-const MISSES: u32 = 2;
+use crate::known::{Answer, Known, Said, Standing};
 
-/// What is known of the connectors. Clones know the same.
+/// What is known of the servers that are asked. Clones know the same.
 #[derive(Debug, Clone, Default)]
-pub(crate) struct Health(Arc<RwLock<HashMap<ServerId, u32>>>);
+pub(crate) struct Health(Arc<RwLock<HashMap<ServerId, Known>>>);
 
 impl Health {
     /// Whether a connector is to be skipped. One that was not asked yet is not: a gate that starts knows nothing bad.
     pub(crate) fn is_down(&self, connector: &ServerId) -> bool {
-        let misses = self.0.read().unwrap_or_else(PoisonError::into_inner);
-        misses.get(connector).is_some_and(|misses| *misses >= MISSES)
+        self.all().get(connector).is_some_and(|known| known.standing() != Standing::Up)
     }
 
-    /// Notes an answer, or how much its lack counts; says whether that changed something.
-    fn note(&self, connector: &ServerId, answer: Answer) -> bool {
+    /// Everything that is known, for as long as nobody notes anything.
+    pub(crate) fn all(&self) -> RwLockReadGuard<'_, HashMap<ServerId, Known>> {
+        self.0.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Notes an answer; returns how it is with the server now, if that is news.
+    fn note(&self, server: &ServerId, answer: Answer) -> Option<Standing> {
         let mut all = self.0.write().unwrap_or_else(PoisonError::into_inner);
-        let misses = all.entry(connector.clone()).or_default();
-        let before = *misses >= MISSES;
-        *misses = match answer {
-            Answer::Takes => 0,
-            Answer::Refuses => MISSES,
-            Answer::None => misses.saturating_add(1),
-            Answer::Unknown => *misses,
-        };
-        before != (*misses >= MISSES)
+        let known = all.entry(server.clone()).or_default();
+        let before = known.standing();
+        known.note(answer, Instant::now(), clock::now_ms());
+        Some(known.standing()).filter(|now| *now != before)
+    }
+
+    /// Forgets servers that are not there any more.
+    fn keep(&self, servers: &Servers) {
+        let mut all = self.0.write().unwrap_or_else(PoisonError::into_inner);
+        all.retain(|id, _| servers.find(id).is_some());
     }
 }
 
-/// What a connector said.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Answer {
-    Takes,
-    Refuses,
-    None,
-    /// We could not ask.
-    Unknown,
-}
-
-/// Asks every connector at the interval of heartbeats, until the gate stops.
+/// Asks every connector and chat server at the interval of heartbeats, until the gate stops.
 pub(crate) async fn run(me: ServerId, node: Node, health: Health) {
     let period = node.settings.rpc.heartbeat();
     let mut tick = tokio::time::interval(period);
     tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let asker = Asker { me: me.clone(), incarnation: clock::incarnation(), node: node.clone() };
     let stopping = node.lifecycle.stopping();
     tokio::pin!(stopping);
     loop {
@@ -65,79 +63,92 @@ pub(crate) async fn run(me: ServerId, node: Node, health: Health) {
             () = &mut stopping => return,
             _ = tick.tick() => {}
         }
-        for server in node.roster.now().connector() {
+        node.health.beat();
+        node.examine(&me);
+        let servers = node.roster.now();
+        health.keep(&servers);
+        for (kind, id) in servers.all().map(|(kind, server)| (kind, server.id.clone())) {
+            let what = match kind {
+                CONNECTOR => What::Ping,
+                CHAT => What::Probe,
+                _ => continue,
+            };
             // Each waits for itself: one that hangs must not make the others look dead.
-            let (me, node, health, id) = (me.clone(), node.clone(), health.clone(), server.id.clone());
-            node.lifecycle.clone().spawn(async move {
-                let answer = ask(&me, &node, &id, period).await;
-                if health.note(&id, answer) {
-                    report(&me, &id, answer);
+            let (asker, health) = (asker.clone(), health.clone());
+            node.lifecycle.spawn(async move {
+                let answer = asker.ask(what, &id, period).await;
+                if let Some(standing) = health.note(&id, answer) {
+                    report(&asker.me, &id, standing);
                 }
             });
         }
     }
 }
 
-fn report(me: &ServerId, connector: &ServerId, answer: Answer) {
-    match answer {
-        Answer::Takes => info!(gate = %me, %connector, "connector takes users"),
-        Answer::Refuses => {
-            info!(gate = %me, %connector, "connector takes no users: it is full, stopping, or not there")
-        }
-        Answer::None => warn!(gate = %me, %connector, "connector does not answer; users are sent to others"),
-        // Changes nothing, so there is nothing to report.
-        Answer::Unknown => {}
+fn report(gate: &ServerId, server: &ServerId, standing: Standing) {
+    match standing {
+        Standing::Up => info!(%gate, %server, "a server takes users or rooms"),
+        Standing::Closed => info!(%gate, %server, "a server takes none: it is full or about to end"),
+        Standing::Away => warn!(%gate, %server, "a server does not answer; users are sent to others"),
     }
 }
 
-async fn ask(me: &ServerId, node: &Node, connector: &ServerId, deadline: Duration) -> Answer {
-    let (view, trace) = (node.roster.now().view_hash(), Trace::new());
-    let label = Label { method: "ping", room: None, from: me, view: &view, trace: &trace };
-    let subject = subjects::connector_ping(connector);
-    let question = Outgoing { subject, reply: None, headers: label.headers(), payload: Bytes::new() };
-    match node.bus.request(question, deadline).await {
-        Ok(answer) => match rpc::decode::<Pong>(&answer.payload) {
-            Ok(Pong { accepting: true, .. }) => Answer::Takes,
-            Ok(Pong { accepting: false, .. }) => Answer::Refuses,
-            Err(error) => {
-                node.metrics.bus_bad_messages.add();
-                warn!(gate = %me, %connector, %error, "a message was ignored");
+/// What is asked.
+#[derive(Debug, Clone, Copy)]
+enum What {
+    /// Of a connector.
+    Ping,
+    /// Of a chat server.
+    Probe,
+}
+
+#[derive(Debug, Clone)]
+struct Asker {
+    me: ServerId,
+    incarnation: Incarnation,
+    node: Node,
+}
+
+impl Asker {
+    async fn ask(&self, what: What, server: &ServerId, deadline: Duration) -> Answer {
+        let (view, trace) = (self.node.roster.now().view_hash(), Trace::new());
+        let (method, subject, payload) = match what {
+            What::Ping => ("ping", subjects::connector_ping(server), Ok(Bytes::new())),
+            What::Probe => ("probe", subjects::chat(server), self.probe()),
+        };
+        let Ok(payload) = payload else { return Answer::Unknown };
+        let label = Label { method, room: None, from: &self.me, view: &view, trace: &trace };
+        let question = Outgoing { subject, reply: None, headers: label.headers(), payload };
+        match self.node.bus.request(question, deadline).await {
+            Ok(answer) => read(what, &answer.payload).unwrap_or_else(|error| {
+                self.node.metrics.bus_bad_messages.add();
+                warn!(gate = %self.me, %server, %error, "a message was ignored");
                 Answer::None
-            }
-        },
-        // Nobody listens: it is not there, and no patience changes that.
-        Err(BusError::NoResponders) => Answer::Refuses,
-        // Our own connection is away: that says nothing about the connector.
-        Err(BusError::Disconnected | BusError::Closed) => Answer::Unknown,
-        Err(_) => Answer::None,
+            }),
+            // It is not there, and no patience changes that.
+            Err(BusError::NoResponders) => Answer::Absent,
+            // Our own connection is away: that says nothing about the server.
+            Err(BusError::Disconnected | BusError::Closed) => Answer::Unknown,
+            Err(_) => Answer::None,
+        }
+    }
+
+    fn probe(&self) -> Result<Bytes, RpcError> {
+        let (v, connector, incarnation) = (rpc::VERSION, self.me.clone(), self.incarnation);
+        rpc::encode(&FromConnector { v, connector, incarnation, question: Question::Probe })
     }
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn two_misses_are_down_and_one_answer_is_up() {
-        let health = Health::default();
-        let id = ServerId::new("connector-server-1").unwrap();
-        assert!(!health.is_down(&id));
-        assert!(!health.note(&id, Answer::None));
-        assert!(health.note(&id, Answer::None));
-        assert!(health.is_down(&id));
-        assert!(health.note(&id, Answer::Takes));
-        assert!(!health.is_down(&id));
-        assert!(health.note(&id, Answer::Refuses));
-    }
-
-    #[test]
-    fn not_being_able_to_ask_changes_nothing() {
-        let health = Health::default();
-        let id = ServerId::new("connector-server-1").unwrap();
-        health.note(&id, Answer::Unknown);
-        assert!(!health.is_down(&id));
-        health.note(&id, Answer::Refuses);
-        assert!(!health.note(&id, Answer::Unknown));
-        assert!(health.is_down(&id));
-    }
+fn read(what: What, payload: &[u8]) -> Result<Answer, RpcError> {
+    let (takes, said) = match what {
+        What::Ping => {
+            let Pong { accepting, incarnation, stats, .. } = rpc::decode(payload)?;
+            (accepting, Said { incarnation, stats })
+        }
+        What::Probe => {
+            let FromChat { incarnation, answer, .. } = rpc::decode(payload)?;
+            (answer != messages::Answer::Leaving, Said { incarnation: Some(incarnation), stats: None })
+        }
+    };
+    Ok(if takes { Answer::Takes(said) } else { Answer::Refuses(said) })
 }

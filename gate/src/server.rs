@@ -1,5 +1,6 @@
 //! The edge of a gate: its listener and the task that asks connectors.
 
+use shared::admin;
 use shared::config::Server;
 use shared::frontend::{self, Options};
 use shared::node::Node;
@@ -16,9 +17,17 @@ pub struct Gate;
 impl Gate {
     /// Starts a gate: when this returns, its tasks run until the node's lifecycle stops.
     pub fn start(server: Server, node: Node, listener: TcpListener) {
-        let desk = Desk { roster: node.roster.clone(), health: Health::default() };
+        let desk = Desk {
+            me: server.id.clone(),
+            environment: node.environment.clone(),
+            roster: node.roster.clone(),
+            health: Health::default(),
+            metrics: node.metrics.clone(),
+        };
         let mut options = Options::for_gate(&node);
-        options.http = Some(http::router(desk.clone(), options.hosts.clone(), options.frontend.clone()));
+        let entry = http::router(desk.clone(), options.hosts.clone(), &node.settings);
+        let probes = admin::probes(server.id.clone(), node.clone());
+        options.http = Some(entry.merge(probes).merge(admin::metrics_on_loopback(node.clone())));
         info!(server = %server.id, address = ?listener.local_addr().ok(), "gate ready");
         node.lifecycle.spawn(prober::run(server.id, node.clone(), desk.health.clone()));
         node.lifecycle.spawn(frontend::serve(listener, desk, options));

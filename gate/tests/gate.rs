@@ -15,6 +15,7 @@ use shared::bus::{Bus, MemoryLimits, Outgoing};
 use shared::config::{Server, Servers, Settings};
 use shared::dispatcher::{CONNECTOR, GATE};
 use shared::frontend::routes;
+use shared::health::Health;
 use shared::ids::ServerId;
 use shared::lifecycle::Lifecycle;
 use shared::metrics::Metrics;
@@ -64,7 +65,8 @@ impl Stage {
         let bus = Bus::memory(MemoryLimits::default(), metrics.clone());
         let (_, roster) = RosterKeeper::new(servers);
         let (settings, lifecycle) = (Arc::new(settings), Lifecycle::new());
-        let node = Node { roster, settings, bus, metrics, lifecycle };
+        let (environment, health) = ("test".into(), Health::default());
+        let node = Node { environment, roster, settings, bus, metrics, lifecycle, health };
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         Gate::start(server(GATE, 1), node.clone(), listener);
@@ -85,7 +87,8 @@ impl Stage {
                     ping = pings.next() => ping,
                 };
                 let Some(reply) = ping.and_then(|ping| ping.reply) else { return };
-                let pong = Pong { v: rpc::VERSION, accepting: says.load(Ordering::Relaxed) };
+                let pong =
+                    Pong { v: rpc::VERSION, accepting: says.load(Ordering::Relaxed), incarnation: None, stats: None };
                 let payload = rpc::encode(&pong).unwrap();
                 bus.publish(Outgoing { subject: reply, payload, ..Outgoing::default() }).ok();
             }
@@ -279,4 +282,24 @@ async fn a_gate_stops_at_once() {
     stage.node.lifecycle.begin_stop();
     assert_eq!(visitor.next().await, None);
     assert!(stage.node.lifecycle.stop(Duration::from_secs(5)).await);
+}
+
+/// A gate has no other port in Pomelo's files.
+#[tokio::test]
+async fn a_gate_says_where_clients_connect_whether_it_is_ready() {
+    let stage = Stage::start(|_| {}).await;
+    let readiness = async || {
+        let (status, _, body) = stage.get("/readyz", None).await;
+        (status, serde_json::from_str::<Value>(&body).unwrap())
+    };
+    assert_eq!(readiness().await.0, 200);
+    assert_eq!(stage.get("/metrics", None).await.0, 200);
+    stage.node.bus.set_up(false);
+    let (status, body) = readiness().await;
+    assert_eq!((status, &body["ready"]), (503, &json!(false)));
+    assert_ne!(body["checks"]["bus"], "ok");
+    assert_eq!(stage.get("/healthz", None).await.0, 200);
+    stage.node.bus.set_up(true);
+    assert_eq!(readiness().await.0, 200);
+    stage.node.lifecycle.stop(DEADLINE).await;
 }

@@ -187,6 +187,14 @@ impl Bus {
         }
     }
 
+    /// Whether there is a connection now, as far as we know.
+    pub fn is_up(&self) -> bool {
+        match &self.carrier {
+            Carrier::Memory(memory) => memory.is_up(),
+            Carrier::Nats(nats) => nats.is_up(),
+        }
+    }
+
     /// Most bytes of payload and headers that a message may have, as the broker last said.
     pub fn max_payload(&self) -> usize {
         match &self.carrier {

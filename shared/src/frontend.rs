@@ -28,6 +28,7 @@ use crate::node::Node;
 
 pub use bodies::{ErrorBody, push, response, unknown_route};
 pub use kick::KickReason;
+pub(crate) use listener::accept;
 pub use listener::serve;
 pub use outbox::{Outbox, OutboxClosed};
 

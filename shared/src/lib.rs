@@ -1,14 +1,16 @@
 //! What two or more roles need: names, configuration, the bus, the rooms' records, the websocket front.
 //!
 //! Reading order: [`ids`], [`membership`], [`config`], [`dispatcher`], [`subjects`], [`bus`], [`rpc`], [`record`], [`room`],
-//! [`frontend`], [`lifecycle`].
+//! [`frontend`], [`lifecycle`], [`health`], [`admin`].
 
+pub mod admin;
 pub mod budget;
 pub mod bus;
 pub mod clock;
 pub mod config;
 pub mod dispatcher;
 pub mod frontend;
+pub mod health;
 pub mod ids;
 pub mod lifecycle;
 pub mod membership;

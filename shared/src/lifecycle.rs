@@ -43,6 +43,11 @@ impl Lifecycle {
         self.drain.clone().cancelled_owned()
     }
 
+    /// Whether the server is about to end: it hands over, or stops.
+    pub fn is_ending(&self) -> bool {
+        self.drain.is_cancelled() || self.soft.is_cancelled()
+    }
+
     /// The server has handed over all that it did.
     pub fn has_drained(&self) {
         self.drained.cancel();

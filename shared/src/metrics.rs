@@ -1,106 +1,205 @@
-//! What is counted. Passed along, never global, so that tests can read it.
+//! What is counted. Passed along, never global, so that tests can read it; written out in Prometheus' text format.
+//!
+//! What a label can say is fixed: no room, name or address ever becomes one.
+
+mod kinds;
+mod spreads;
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 
-/// A number that only rises, or a level that rises and falls.
-#[derive(Debug, Default)]
-pub struct Count(AtomicU64);
+use prometheus_client::encoding::text;
+use prometheus_client::registry::Registry;
 
-impl Count {
-    /// Adds one.
-    pub fn add(&self) {
-        self.add_many(1);
-    }
+pub use self::kinds::{Count, Level, Share};
+pub use self::spreads::{Answers, Asked, Sizes, Stages, Times};
 
-    /// Adds `n`.
-    pub fn add_many(&self, n: u64) {
-        self.0.fetch_add(n, Ordering::Relaxed);
-    }
+use self::kinds::Figure;
 
-    /// Takes one away; for levels only.
-    pub fn sub(&self) {
-        self.0.fetch_sub(1, Ordering::Relaxed);
-    }
-
-    /// The present value.
-    pub fn get(&self) -> u64 {
-        self.0.load(Ordering::Relaxed)
-    }
-}
+/// What every name begins with when it is written out, before an underscore.
+const PREFIX: &str = "shaddock";
 
 macro_rules! metrics {
-    ($($(#[$doc:meta])+ $field:ident),+ $(,)?) => {
-        /// Every counter of a process; shared by the servers that run in it.
-        #[derive(Debug, Default)]
+    ($($(#[doc = $doc:literal])+ $field:ident: $kind:ident,)+) => {
+        /// Every figure of a process; shared by the servers that run in it.
+        #[derive(Debug)]
         pub struct Metrics {
-            $($(#[$doc])+ pub $field: Count,)+
+            $($(#[doc = $doc])+ pub $field: $kind,)+
+            registry: Registry,
         }
 
         impl Metrics {
-            /// All counters starting at zero.
+            /// All figures at zero.
             pub fn new() -> Arc<Self> {
-                Arc::default()
+                let mut registry = Registry::with_prefix(PREFIX);
+                $(
+                    let $field = $kind::default();
+                    $field.register(&mut registry, stringify!($field), sentence(concat!($($doc),+)));
+                )+
+                Arc::new(Self { $($field,)+ registry })
             }
 
-            /// Names and present values, in the order of their declaration.
-            pub fn all(&self) -> Vec<(&'static str, u64)> {
-                vec![$((stringify!($field), self.$field.get()),)+]
+            /// Name, kind and meaning of each figure, in the order of their declaration.
+            pub fn described() -> Vec<(String, &'static str, String)> {
+                vec![$((
+                    format!("{PREFIX}_{}", stringify!($field)),
+                    stringify!($kind),
+                    format!("{}.", sentence(concat!($($doc),+))),
+                ),)+]
             }
         }
     };
 }
 
+/// A doc comment as the registry wants it: it adds the full stop.
+fn sentence(doc: &'static str) -> &'static str {
+    doc.trim().trim_end_matches('.')
+}
+
+impl Metrics {
+    /// Everything in the text format that Prometheus reads, [`CONTENT_TYPE`].
+    pub fn text(&self) -> String {
+        let mut text = String::new();
+        // Writing to a string fails only where a figure's own code does, and none of ours has any.
+        if text::encode(&mut text, &self.registry).is_err() {
+            tracing::error!("the metrics cannot be written");
+        }
+        text
+    }
+
+    /// Bus messages that were dropped because a queue was full.
+    pub fn dropped_for_room(&self) -> u64 {
+        let histories = self.questions_dropped.get() + self.histories_dropped.get();
+        self.bus_dropped_subscription_full.get() + self.bus_dropped_publish_full.get() + histories
+    }
+}
+
+/// The format of [`Metrics::text`].
+pub const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+
 metrics! {
     /// Bus messages dropped because the subscription's queue was full.
-    bus_dropped_subscription_full,
+    bus_dropped_subscription_full: Count,
     /// Bus messages not sent because the way out was full.
-    bus_dropped_publish_full,
+    bus_dropped_publish_full: Count,
     /// Bus messages not sent because the broker was away.
-    bus_dropped_disconnected,
+    bus_dropped_disconnected: Count,
     /// Times that the connection to the broker was made anew.
-    bus_reconnects,
+    bus_reconnects: Count,
     /// Bus messages that could not be understood.
-    bus_bad_messages,
+    bus_bad_messages: Count,
     /// Client connections open now.
-    connections,
+    connections: Level,
     /// Client connections refused: too many, or a foreign origin.
-    connections_refused,
+    connections_refused: Count,
     /// Sessions closed because they read too slowly.
-    sessions_closed_slow,
+    sessions_closed_slow: Count,
     /// Sessions closed for bytes that are not the protocol.
-    sessions_closed_bad_input,
+    sessions_closed_bad_input: Count,
     /// Sessions closed at a deadline: handshake, enter or heartbeat.
-    sessions_closed_timeout,
+    sessions_closed_timeout: Count,
     /// Client requests received.
-    requests,
+    requests: Count,
+    /// Client requests answered, by route and class of code; those without an id are not answered.
+    requests_answered: Answers,
+    /// Client requests at connectors that wait for their answers now.
+    requests_in_flight: Level,
     /// Client requests answered with the code of an overload: rate, in flight, queue.
-    requests_refused_overload,
+    requests_refused_overload: Count,
     /// Client requests answered at their deadline with their outcome unknown.
-    requests_expired,
+    requests_expired: Count,
     /// Frames written to clients, each perhaps of several packages.
-    frames_sent,
+    frames_sent: Count,
     /// Packages handed to sessions.
-    packages_sent,
+    packages_sent: Count,
+    /// Packages that were written to a client together, in one frame.
+    frame_packages: Sizes,
+    /// Seconds that each stage takes: at the edge from a request to its answer, over the bus and back, in a room's server for
+    /// one question or append, in the log for one append, for the fan-out of one push at a connector.
+    stage_seconds: Stages,
+    /// Sessions in rooms now, at the connectors of this process.
+    members: Level,
+    /// Rooms that connectors follow now.
+    rooms_followed: Level,
+    /// Rooms whose state chat servers have in memory now.
+    rooms_known: Level,
+    /// Commands of clients that wait for their connector's task, of 4,096 that may.
+    queue_commands: Level,
+    /// Bus messages that wait for their server's task; always 0 over NATS where rpc.subscription_queue is 65,536 or more.
+    queue_bus_messages: Level,
+    /// Log operations that wait because 256 are in flight.
+    queue_log_operations: Level,
+    /// Bytes in the rooms' log, as a chat server of this process saw it last.
+    log_bytes: Level,
     /// Records committed to the log.
-    records_committed,
+    records_committed: Count,
     /// Entries in the records committed.
-    entries_committed,
+    entries_committed: Count,
+    /// Entries in each record committed.
+    record_entries: Sizes,
     /// Appends that were not a clear yes.
-    appends_failed,
+    appends_failed: Count,
     /// Times a room's owner started from the log.
-    activations,
+    activations: Count,
+    /// Times that a chat server began to stand in for a room's home.
+    takeovers: Count,
     /// Questions about rooms of others dropped because too many waited for a look at a home; they are repeated.
-    questions_dropped,
+    questions_dropped: Count,
     /// Questions for messages dropped because too many were being answered; they are repeated.
-    histories_dropped,
+    histories_dropped: Count,
     /// Rooms for which a connector asks another chat server than before.
-    rooms_moved,
+    rooms_moved: Count,
     /// Gaps in a room's records that a connector repaired by reading.
-    gaps_repaired,
+    gaps_repaired: Count,
     /// Times a connector took a room's state instead of the records between.
-    states_taken,
+    states_taken: Count,
     /// Times that a connector told a room's clients of messages that it cannot tell: the room's log was lost, or has no longer
     /// what came between.
-    gaps_told,
+    gaps_told: Count,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn figures_are_written_with_their_meaning() {
+        let metrics = Metrics::new();
+        metrics.requests.add_many(3);
+        metrics.connections.add();
+        metrics.requests_answered.add(Asked::of("whatever.a.client.says"), 500);
+        metrics.stage_seconds.log.add(std::time::Duration::from_millis(3));
+        metrics.record_entries.add(5);
+        let text = metrics.text();
+        for line in [
+            "# HELP shaddock_requests Client requests received.",
+            "# TYPE shaddock_requests counter",
+            "shaddock_requests_total 3",
+            "# TYPE shaddock_connections gauge",
+            "shaddock_connections 1",
+            "shaddock_requests_answered_total{route=\"other\",outcome=\"5xx\"} 1",
+            "shaddock_stage_seconds_bucket{le=\"0.0025\",stage=\"log\"} 0",
+            "shaddock_stage_seconds_bucket{le=\"0.005\",stage=\"log\"} 1",
+            "shaddock_record_entries_bucket{le=\"8.0\"} 1",
+            "# EOF",
+        ] {
+            assert!(text.lines().any(|written| written == line), "{line} is not in\n{text}");
+        }
+    }
+
+    /// The list that operators read is this one.
+    #[test]
+    fn the_documentation_lists_every_figure() {
+        let page = include_str!("../../docs/operating.md");
+        let rows = Metrics::described().into_iter().map(|(name, kind, meaning)| {
+            let (name, kind) = match kind {
+                "Count" | "Answers" => (format!("{name}_total"), "counter"),
+                "Level" => (name, "gauge"),
+                _ => (name, "histogram"),
+            };
+            format!("| `{name}` | {kind} | {meaning} |")
+        });
+        let listed: Vec<&str> = page.lines().filter(|line| line.starts_with("| `shaddock_")).collect();
+        let expected: Vec<String> = rows.collect();
+        assert_eq!(listed, expected, "docs/operating.md should have\n{}", expected.join("\n"));
+    }
 }

@@ -5,13 +5,17 @@ use std::sync::Arc;
 use crate::budget::Budget;
 use crate::bus::Bus;
 use crate::config::Settings;
+use crate::health::{Check, Health, Report};
+use crate::ids::ServerId;
 use crate::lifecycle::Lifecycle;
 use crate::metrics::Metrics;
 use crate::roster::Roster;
 
-/// Configuration, bus and counters of a process. Clones are the same things; the lifecycle is a server's own.
+/// Configuration, bus and counters of a process. Clones are the same things; lifecycle and health are a server's own.
 #[derive(Debug, Clone)]
 pub struct Node {
+    /// Name of the environment, a key of `servers.json`.
+    pub environment: Arc<str>,
     /// Who is there.
     pub roster: Roster,
     /// Every knob.
@@ -22,6 +26,8 @@ pub struct Node {
     pub metrics: Arc<Metrics>,
     /// Owner of the server's tasks.
     pub lifecycle: Lifecycle,
+    /// Whether the server is ready.
+    pub health: Health,
 }
 
 impl Node {
@@ -33,6 +39,21 @@ impl Node {
     /// The same, for a server whose tasks start and stop by themselves.
     #[must_use]
     pub fn for_server(&self) -> Self {
-        Self { lifecycle: Lifecycle::new(), ..self.clone() }
+        Self { lifecycle: Lifecycle::new(), health: Health::default(), ..self.clone() }
+    }
+
+    /// Notes what shows of a server's readiness from outside its task. Done before each report, and by the task, for a fault's
+    /// beginning to be known.
+    pub fn examine(&self, id: &ServerId) {
+        let is_known = self.roster.now().find(id).is_some();
+        self.health.set(Check::Bus, (!self.bus.is_up()).then_some("the connection to the bus is away"));
+        self.health.set(Check::Staying, self.lifecycle.is_ending().then_some("the server is about to end"));
+        self.health.set(Check::View, (!is_known).then_some("servers.json has no such server any more"));
+    }
+
+    /// Whether a server is ready.
+    pub fn readiness(&self, id: &ServerId) -> Report {
+        self.examine(id);
+        self.health.report()
     }
 }

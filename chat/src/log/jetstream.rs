@@ -21,7 +21,7 @@ use tracing::{error, info};
 use self::api::{Api, ApiError, STREAM, Which, code};
 use self::life::{Found, Life, Lives};
 pub use self::stream::{Difference, OpenError};
-use super::{AppendError, ReadError, Sight, Tail};
+use super::{AppendError, Look, ReadError, Sight, Tail};
 
 /// What JetStream says of a stream at its limit. The same code also stands for a disk that failed.
 const STREAM_IS_FULL: &str = "maximum bytes exceeded";
@@ -114,12 +114,13 @@ impl JetStream {
     }
 
     /// See [`super::Log::look`].
-    pub async fn look(&self) -> Result<Epoch, ReadError> {
+    pub async fn look(&self) -> Result<Look, ReadError> {
         let look = async {
             let _looking = self.0.looking.lock().await;
             self.look_now().await
         };
-        Ok(self.in_time(look).await?.epoch)
+        let life = self.in_time(look).await?;
+        Ok(Look { epoch: life.epoch, bytes: life.bytes() })
     }
 
     /// The stream's life, looked at if there is reason to.
@@ -193,5 +194,6 @@ fn found(stream: &Info, known: Position) -> Found {
         epoch: Epoch(u64::try_from(created).unwrap_or_default()),
         last: Position(stream.state.last_sequence),
         known,
+        bytes: stream.state.bytes,
     }
 }

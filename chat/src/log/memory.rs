@@ -9,7 +9,7 @@ use shared::config::settings::LogSettings;
 use shared::ids::RoomId;
 use shared::record::{Epoch, Position};
 
-use super::{AppendError, Tail};
+use super::{AppendError, Look, Tail};
 
 /// What a record costs besides its bytes, roughly: position, time, place in the queue.
 const RECORD_OVERHEAD: usize = 64;
@@ -102,8 +102,9 @@ impl Memory {
     }
 
     /// See [`super::Log::look`].
-    pub fn epoch(&self) -> Epoch {
-        self.inner().epoch
+    pub fn look(&self) -> Look {
+        let inner = self.inner();
+        Look { epoch: inner.epoch, bytes: inner.bytes as u64 }
     }
 
     /// Removes what is older than the limit at `now_ms`; appending does so now and then.

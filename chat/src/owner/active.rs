@@ -357,6 +357,7 @@ impl Active {
         let Appending { record, size, proposals, before } = *appending;
         self.metrics.records_committed.add();
         self.metrics.entries_committed.add_many(record.entries.len() as u64);
+        self.metrics.record_entries.add(record.entries.len());
         self.state.settle(position, &record);
         self.note(position, &record, size);
         let mut others = followers | &before;

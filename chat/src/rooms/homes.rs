@@ -31,7 +31,9 @@ impl Rooms {
         match verdict {
             Verdict::Alive => self.answer(asker, &Answer::NotOwner { room }),
             Verdict::Down => {
-                self.stand_ins.insert(room.clone());
+                if self.stand_ins.insert(room.clone()) {
+                    self.metrics.takeovers.add();
+                }
                 self.with_owner(&room, |owner, acts| owner.stand_in(now, acts));
                 self.accept(asker, incarnation, question, now);
             }

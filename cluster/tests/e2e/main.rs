@@ -9,6 +9,7 @@ mod draining;
 mod limits;
 mod log;
 mod names;
+mod operating;
 mod order;
 mod outages;
 mod parts;

@@ -1,6 +1,6 @@
 //! A cluster whose servers are started one by one over NATS, as processes would be.
 
-use client::{ChatClient, Options};
+use client::{ChatClient, Events, Options};
 use cluster::{Cluster, LogKind, Plan};
 use shared::config::{Config, Server, Servers, Settings};
 use shared::dispatcher::CONNECTOR;
@@ -50,7 +50,7 @@ impl Parts {
     pub(crate) async fn start_mortal_front(&mut self, id: &str) -> Runtime {
         let runtime = Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
         let cluster = runtime.spawn(Cluster::start(self.plan(id))).await.unwrap().unwrap();
-        self.servers.replace(cluster.servers().find(&ServerId::new(id).unwrap()).unwrap().1.clone());
+        self.note(id, &cluster);
         runtime
     }
 
@@ -74,10 +74,21 @@ impl Parts {
 
     async fn start_plan(&mut self, id: &str, plan: Plan) -> Cluster {
         let cluster = Cluster::start(plan).await.unwrap();
-        // Those who start later know which ports the system picked.
-        let started: Server = cluster.servers().find(&ServerId::new(id).unwrap()).unwrap().1.clone();
-        self.servers.replace(started);
+        self.note(id, &cluster);
         cluster
+    }
+
+    /// Those who start later know which ports for clients the system picked. Nobody is told of operators' ports, so a server that
+    /// starts again gets another.
+    fn note(&mut self, id: &str, cluster: &Cluster) {
+        let started = cluster.servers().find(&ServerId::new(id).unwrap()).unwrap().1.clone();
+        self.servers.replace(Server { port: Some(0), ..started });
+    }
+
+    /// A connection that entered no room.
+    pub(crate) async fn stranger(&self, connector: usize) -> (ChatClient, Events) {
+        let address = address(&self.servers, CONNECTOR, connector);
+        ChatClient::connect(&address, Options::default()).await.unwrap()
     }
 
     pub(crate) async fn person(&self, connector: usize, name: &str, room: &str) -> Person {

@@ -38,7 +38,7 @@ pub(crate) struct Person {
 fn server(kind: &str, number: u16) -> Server {
     let id = ServerId::new(&format!("{kind}-server-{number}")).unwrap();
     let client_port = (kind != CHAT).then_some(0);
-    Server { client_port, frontend: kind != CHAT, ..Server::new(id, "127.0.0.1") }
+    Server { port: Some(0), client_port, frontend: kind != CHAT, ..Server::new(id, "127.0.0.1") }
 }
 
 /// A gate, three connectors, three chat servers.

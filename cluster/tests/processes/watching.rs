@@ -31,7 +31,7 @@ fn assert_labelled(message: &Message) {
     for name in [header::FROM, header::VIEW, header::TRACEPARENT] {
         assert!(!label(name).is_empty(), "{name} of {message:?}");
     }
-    if !["heartbeat", "alive", "ping", "pong"].contains(&label(header::METHOD)) {
+    if !["heartbeat", "alive", "ping", "pong", "probe"].contains(&label(header::METHOD)) {
         assert_eq!(label(header::ROOM), "lobby", "{message:?}");
     }
 }

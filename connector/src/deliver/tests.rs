@@ -43,7 +43,7 @@ fn the_longest_message_with_the_longest_names_can_be_sent() {
 #[test]
 fn a_name_that_is_taken_is_the_demos_error() {
     let refused = Told::Room(room(), Reply::Refused { refusal: Refusal::NameTaken, enter: true });
-    let body = body(&answer(1, &refused));
+    let body = body(&answer(1, &refused).1);
     assert_eq!((body["code"].as_u64(), body["error"].as_bool()), (Some(500), Some(true)));
 }
 
@@ -60,7 +60,7 @@ fn many() -> Vec<Name> {
 
 #[test]
 fn the_answer_to_enter_stays_below_its_limit() {
-    let framed = answer(1, &entered(many(), None));
+    let framed = answer(1, &entered(many(), None)).1;
     assert!(framed.len() <= wire::MAX_JSON_TO_CLIENT);
     let body = body(&framed);
     assert_eq!(body["total"], 1_000);
@@ -75,7 +75,7 @@ fn the_answer_to_one_who_comes_back_stays_below_its_limit() {
     let (from, to) = (longest.clone(), Some(longest));
     let said = Said { seq: u64::MAX, time: u64::MAX, from, to, content: "x".repeat(60 * 1024) };
     let missed = Missed { messages: vec![said], cursor: Some(u64::MAX), recovered: true };
-    let framed = answer(1, &entered(many(), Some(missed)));
+    let framed = answer(1, &entered(many(), Some(missed))).1;
     let body = body(&framed);
     assert_eq!((body["code"].as_u64(), body["recovered"].as_bool()), (Some(200), Some(true)));
     assert_eq!(body["missed"][0]["msg"].as_str().map(str::len), Some(60 * 1024));
@@ -89,7 +89,7 @@ fn history_has_messages_and_a_cursor_if_there_are_more() {
     let told = Told::Room(room(), Reply::History { epoch: Epoch(5), page });
     let wanted = json!({"code": 200, "rid": "lobby", "epoch": 5, "complete": true,
         "messages": [{"msg": "hi", "from": "ann", "target": "*", "seq": 2001, "time": 9}]});
-    assert_eq!(body(&answer(1, &told)), wanted);
+    assert_eq!(body(&answer(1, &told).1), wanted);
 }
 
 #[test]
@@ -99,15 +99,15 @@ fn a_page_of_members_says_where_the_next_begins() {
         Told::Room(room(), Reply::Members(room::Members { users, more, total: 9, seq: 2_999, time: 7 }))
     };
     let mut wanted = json!({"code": 200, "rid": "lobby", "users": ["ann", "bob"], "total": 9, "seq": 2999, "time": 7});
-    assert_eq!(body(&answer(1, &told(false))), wanted);
+    assert_eq!(body(&answer(1, &told(false)).1), wanted);
     wanted["cursor"] = json!("bob");
-    assert_eq!(body(&answer(1, &told(true))), wanted);
+    assert_eq!(body(&answer(1, &told(true)).1), wanted);
 }
 
 #[test]
 fn names_that_do_not_fit_are_on_the_next_page() {
     let members = room::Members { users: many(), more: false, total: 1_000, seq: u64::MAX, time: u64::MAX };
-    let framed = answer(1, &Told::Room(room(), Reply::Members(members)));
+    let framed = answer(1, &Told::Room(room(), Reply::Members(members))).1;
     assert!(framed.len() <= wire::MAX_JSON_TO_CLIENT);
     let body = body(&framed);
     let users = body["users"].as_array().unwrap();

@@ -65,6 +65,17 @@ pub struct Now {
     pub chance: u128,
 }
 
+/// How much there is of what.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Counts {
+    /// Rooms that are followed.
+    pub rooms: usize,
+    /// Sessions in rooms.
+    pub members: usize,
+    /// Requests that are not answered yet.
+    pub in_flight: usize,
+}
+
 /// Limits of sessions.
 #[derive(Debug, Clone, Copy)]
 pub struct Limits {

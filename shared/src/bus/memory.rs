@@ -61,6 +61,10 @@ impl Memory {
         self.connection.subscribe()
     }
 
+    pub(super) fn is_up(&self) -> bool {
+        self.connection.borrow().up
+    }
+
     pub(super) fn publish(&self, message: Outgoing) -> Result<(), BusError> {
         let state = self.lock();
         if state.closed {

@@ -120,6 +120,10 @@ impl Nats {
         self.link.connection()
     }
 
+    pub(super) fn is_up(&self) -> bool {
+        self.link.is_up()
+    }
+
     pub(super) fn max_payload(&self) -> usize {
         self.client.max_payload()
     }

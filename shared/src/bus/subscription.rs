@@ -45,6 +45,14 @@ impl Subscription {
         }
     }
 
+    /// How many messages wait; none where the NATS client does not tell, which is so for the longest queues.
+    pub fn waiting(&self) -> Option<usize> {
+        match &self.0 {
+            Source::Queue { queue, .. } => Some(queue.len()),
+            Source::Nats(_) => None,
+        }
+    }
+
     /// The next message if one is here already.
     pub fn try_next(&mut self) -> Option<Message> {
         match &mut self.0 {

@@ -27,6 +27,8 @@ section! {
     Settings {
         /// Address that gate and connectors listen on; `host` of `servers.json` is only what clients are told.
         bind: IpAddr = IpAddr::from([0, 0, 0, 0]),
+        /// What operators look at.
+        admin: AdminSettings = AdminSettings::default(),
         /// Client connections.
         frontend: FrontendSettings = FrontendSettings::default(),
         /// What one session may do.
@@ -41,6 +43,17 @@ section! {
         nats: NatsSettings = NatsSettings::default(),
         /// Starting and stopping.
         lifecycle: LifecycleSettings = LifecycleSettings::default(),
+    }
+}
+
+section! {
+    /// `[admin]`: health, metrics and status over HTTP.
+    AdminSettings {
+        /// Address that each server's `port` of `servers.json` is listened on; loopback only unless set otherwise.
+        bind: IpAddr = IpAddr::from([127, 0, 0, 1]),
+        /// What `/status` of a gate wants as `Authorization: Bearer`; empty: it asks for none, and in the environment `production`
+        /// there is no `/status`.
+        token: String = String::new(),
     }
 }
 
@@ -147,7 +160,7 @@ section! {
         request_ms: u32 = 5_000,
         /// Milliseconds until an unanswered question between servers is repeated.
         repeat_ms: u32 = 1_000,
-        /// Milliseconds between heartbeats from connectors to chat servers, and from gates to connectors.
+        /// Milliseconds between heartbeats from connectors to chat servers, and from gates to both.
         heartbeat_ms: u32 = 500,
         /// Messages that may wait in a server's subscription; above, new ones are dropped and counted.
         subscription_queue: usize = 65_536,

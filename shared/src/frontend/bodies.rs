@@ -6,6 +6,7 @@ use tracing::error;
 use wire::{Dictionary, MAX_JSON_TO_CLIENT, Message, RouteRef, WireError};
 
 use super::{KickReason, Outbox, routes};
+use crate::metrics::Asked;
 
 /// The body of an answer that says no.
 #[derive(Debug, Serialize)]
@@ -55,6 +56,7 @@ pub fn unknown_route(outbox: &Outbox, id: Option<u32>, route: &str) {
         return outbox.kick(KickReason::Attack);
     }
     if let Some(id) = id {
+        outbox.metrics().requests_answered.add(Asked::of(route), 500);
         let reason = "unknown-route: this server has no such route";
         // A closed outbox needs no answer.
         outbox.push(response(id, &ErrorBody { code: 500, error: false, reason })).ok();

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use axum::Router;
 use axum::extract::ws::{WebSocket, WebSocketUpgrade};
-use axum::extract::{Extension, State};
+use axum::extract::{ConnectInfo, Extension, State};
 use axum::http::{HeaderMap, Request, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use hyper::body::Incoming;
@@ -51,15 +51,20 @@ pub async fn serve<A: App>(listener: TcpListener, app: A, options: Options) {
     let stopping = options.lifecycle.stopping();
     tokio::pin!(stopping);
     loop {
-        let accepted = tokio::select! {
+        let (stream, peer) = tokio::select! {
             () = &mut stopping => return,
-            accepted = listener.accept() => accepted,
+            accepted = accept(&listener) => accepted,
         };
-        match accepted {
-            Ok((stream, peer)) => {
-                let connection = connection(stream, peer, door.clone(), (app.clone(), router.clone(), options.clone()));
-                options.lifecycle.spawn(connection);
-            }
+        let connection = connection(stream, peer, door.clone(), (app.clone(), router.clone(), options.clone()));
+        options.lifecycle.spawn(connection);
+    }
+}
+
+/// The next client, after whatever errors there are. Can be dropped while waiting without losing one.
+pub(crate) async fn accept(listener: &TcpListener) -> (TcpStream, SocketAddr) {
+    loop {
+        match listener.accept().await {
+            Ok(accepted) => return accepted,
             Err(error) => {
                 error!(%error, "a client could not be accepted; raise the limit of open files if it says so");
                 tokio::time::sleep(ACCEPT_PAUSE).await;
@@ -93,7 +98,7 @@ async fn connection<A: App>(
     let deadline = Instant::now() + if refused.is_some() { REFUSAL } else { options.handshake() };
     let (sender, socket) = oneshot::channel();
     // Boxed, so that what HTTP needs is freed when the websocket begins.
-    let http = Box::pin(http(stream, router, sender, refused, options.clone()));
+    let http = Box::pin(http((stream, peer), router, sender, refused, options.clone()));
     if timeout_at(deadline, http).await.is_err() {
         if refused.is_none() {
             options.metrics.sessions_closed_timeout.add();
@@ -117,7 +122,7 @@ fn limit_of(status: StatusCode) -> &'static str {
 
 /// Serves requests until one is for a websocket, which goes to `sender`, or the server stops.
 async fn http(
-    stream: TcpStream,
+    (stream, peer): (TcpStream, SocketAddr),
     router: Router,
     sender: oneshot::Sender<Box<WebSocket>>,
     refused: Option<StatusCode>,
@@ -126,6 +131,7 @@ async fn http(
     let handoff = Handoff(Arc::new(Mutex::new(Some(sender))));
     let service = hyper::service::service_fn(move |mut request: Request<Incoming>| {
         request.extensions_mut().insert(handoff.clone());
+        request.extensions_mut().insert(ConnectInfo(peer));
         let router = router.clone();
         async move {
             match refused {

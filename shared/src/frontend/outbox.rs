@@ -97,6 +97,10 @@ impl Outbox {
         self.0.changed.notify_one();
     }
 
+    pub(super) fn metrics(&self) -> &Metrics {
+        &self.0.metrics
+    }
+
     /// Whether it takes nothing any more.
     pub fn is_closing(&self) -> bool {
         self.queue().closing
@@ -117,16 +121,21 @@ impl Outbox {
         let fits = |taken: usize, queue: &Queue| queue.packages.front().is_some_and(|p| taken + p.len() <= FRAME);
         if !fits(taken, &queue) {
             queue.took(taken);
+            self.0.metrics.frame_packages.add(1);
             return Next::Frame(first);
         }
         let mut frame = BytesMut::with_capacity(FRAME.min(queue.bytes.max(taken)));
         frame.extend_from_slice(&first);
+        let mut count = 1;
         while fits(taken, &queue) {
             let Some(package) = queue.packages.pop_front() else { break };
+            count += 1;
             taken += package.len();
             frame.extend_from_slice(&package);
         }
         queue.took(taken);
+        drop(queue);
+        self.0.metrics.frame_packages.add(count);
         Next::Frame(frame.freeze())
     }
 

@@ -16,6 +16,7 @@ use super::filters::Filters;
 use super::outbox::Next;
 use super::protocol::{Protocol, Reaction};
 use super::{App, Ending, ErrorBody, KickReason, Options, Outbox, Session, response};
+use crate::metrics::Asked;
 
 /// Time that one write may take: a client that takes nothing for so long is gone.
 const WRITE: Duration = Duration::from_secs(10);
@@ -198,6 +199,7 @@ impl<A: App> Connection<A> {
         if !self.filters.allows_message(self.heard_at) {
             self.options.metrics.requests_refused_overload.add();
             if let Some(id) = id {
+                self.options.metrics.requests_answered.add(Asked::of(route), 429);
                 let reason = "rate: more requests than a session may send";
                 // A closed outbox needs no answer.
                 self.outbox.push(response(id, &ErrorBody { code: 429, error: false, reason })).ok();

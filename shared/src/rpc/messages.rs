@@ -268,10 +268,31 @@ impl Answer {
 }
 
 /// The answer of a connector to a gate that asks whether it takes users.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Pong {
     /// [`super::VERSION`] of the writer.
     pub v: u8,
     /// Whether new users are welcome.
     pub accepting: bool,
+    /// Which run of it answers.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub incarnation: Option<Incarnation>,
+    /// How it is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub stats: Option<Stats>,
+}
+
+/// What a server says of itself to whoever looks after it.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Stats {
+    /// Of the program.
+    pub version: String,
+    /// Milliseconds since its start.
+    pub uptime_ms: u64,
+    /// Client connections now.
+    pub connections: u64,
+    /// Rooms that it follows now.
+    pub rooms: u64,
+    /// Client requests since its start.
+    pub requests: u64,
 }

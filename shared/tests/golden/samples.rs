@@ -8,7 +8,8 @@ use shared::record::{Decided, Entry, Epoch, Outcome, Part, Position, Record, Ref
 use shared::room::{Checkpoint, RoomState};
 use shared::rpc;
 use shared::rpc::messages::{
-    Answer, Claim, FromChat, FromConnector, Item, News, Page, Place, Pong, Question, Said, Span, Unavailable, Wanted,
+    Answer, Claim, FromChat, FromConnector, Item, News, Page, Place, Pong, Question, Said, Span, Stats, Unavailable,
+    Wanted,
 };
 
 pub(crate) enum Sample {
@@ -184,9 +185,16 @@ pub(crate) fn all() -> Vec<(&'static str, Sample)> {
             "log-checkpoint-part",
             Sample::Record(Record { checkpoint: Some(checkpoint()), part: Some(part()), ..record() }),
         ),
-        ("pong", Sample::Pong(Pong { v: rpc::VERSION, accepting: true })),
+        ("pong", Sample::Pong(Pong { v: rpc::VERSION, accepting: true, incarnation: None, stats: None })),
+        ("pong-stats", Sample::Pong(pong_with_stats())),
     ];
     all.extend(questions());
     all.extend(answers());
     all
+}
+
+fn pong_with_stats() -> Pong {
+    let stats = Stats { version: "0.1.0".to_owned(), uptime_ms: 61_000, connections: 70_000, rooms: 300, requests: 5 };
+    let incarnation = Some(Incarnation::new(1_700_000_000_000, 8));
+    Pong { v: rpc::VERSION, accepting: true, incarnation, stats: Some(stats) }
 }

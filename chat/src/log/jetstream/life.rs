@@ -13,11 +13,17 @@ use tracing::error;
 pub(super) struct Life {
     pub(super) epoch: Epoch,
     highest: AtomicU64,
+    bytes: AtomicU64,
 }
 
 impl Life {
     fn new(epoch: Epoch, highest: Position) -> Self {
-        Self { epoch, highest: AtomicU64::new(highest.0) }
+        Self { epoch, highest: AtomicU64::new(highest.0), bytes: AtomicU64::new(0) }
+    }
+
+    /// Bytes that were in the stream when it was looked at last.
+    pub(super) fn bytes(&self) -> u64 {
+        self.bytes.load(Ordering::Relaxed)
     }
 
     /// The highest position that was seen in this life.
@@ -46,6 +52,8 @@ pub(super) struct Found {
     pub(super) last: Position,
     /// The highest position that was known when the look began.
     pub(super) known: Position,
+    /// Bytes in the stream.
+    pub(super) bytes: u64,
 }
 
 /// The life known now.
@@ -93,7 +101,7 @@ impl Lives {
 
     /// Takes in what a look brought that began at `since`.
     pub(super) fn found(&self, since: Moment, found: Found) -> Arc<Life> {
-        let Found { epoch, last, known } = found;
+        let Found { epoch, last, known, bytes } = found;
         let mut state = self.lock();
         let has_lost = state.life.epoch == epoch && last < known;
         if has_lost {
@@ -104,6 +112,7 @@ impl Lives {
             state.life = Arc::new(Life::new(epoch, last));
         }
         state.life.saw(last);
+        state.life.bytes.store(bytes, Ordering::Relaxed);
         state.believed_at = Some(since);
         state.life.clone()
     }
@@ -118,7 +127,7 @@ mod tests {
     use super::*;
 
     fn found(epoch: u64, last: u64) -> Found {
-        Found { epoch: Epoch(epoch), last: Position(last), known: Position::NONE }
+        Found { epoch: Epoch(epoch), last: Position(last), known: Position::NONE, bytes: 0 }
     }
 
     fn lives() -> (watch::Sender<Connection>, Lives) {

@@ -1,0 +1,70 @@
+//! A connector in figures: its parts of the process's levels, and what its clients' requests took and came to.
+
+use shared::frontend::routes;
+use shared::metrics::{Asked, Metrics, Share};
+use tokio::time::Instant;
+
+use crate::hub::{Counts, Request};
+
+/// What a connector has of the process's levels; gone with it.
+pub(crate) struct Figures {
+    rooms: Share,
+    members: Share,
+    in_flight: Share,
+    commands: Share,
+    messages: Share,
+}
+
+impl Figures {
+    pub(crate) fn new(metrics: &Metrics) -> Self {
+        Self {
+            rooms: metrics.rooms_followed.share(),
+            members: metrics.members.share(),
+            in_flight: metrics.requests_in_flight.share(),
+            commands: metrics.queue_commands.share(),
+            messages: metrics.queue_bus_messages.share(),
+        }
+    }
+
+    /// Shows what a hub has.
+    pub(crate) fn show(&mut self, Counts { rooms, members, in_flight }: Counts) {
+        self.rooms.set(rooms);
+        self.members.set(members);
+        self.in_flight.set(in_flight);
+    }
+
+    /// Shows what waits for the hub.
+    pub(crate) fn show_queues(&mut self, commands: usize, messages: usize) {
+        self.commands.set(commands);
+        self.messages.set(messages);
+    }
+}
+
+/// Requests of one client that wait for their answers: as many as a session may have in flight, and one that is one too many.
+#[derive(Debug, Default)]
+pub(crate) struct Waiting(Vec<(u32, Asked, Instant)>);
+
+impl Waiting {
+    /// A request came.
+    pub(crate) fn asked(&mut self, id: u32, request: &Request) {
+        let route = match request {
+            Request::Enter(_) => routes::ENTER,
+            Request::Send(_) => routes::SEND,
+            Request::History(_) => routes::HISTORY,
+            Request::Members(_) => routes::MEMBERS,
+            Request::Leave => routes::LEAVE,
+        };
+        self.0.push((id, Asked::of(route), Instant::now()));
+    }
+
+    /// It is answered.
+    pub(crate) fn answered(&mut self, id: u32, code: u16, metrics: &Metrics) {
+        let Some(index) = self.0.iter().position(|(waiting, ..)| *waiting == id) else { return };
+        let (_, asked, since) = self.0.swap_remove(index);
+        metrics.requests_answered.add(asked, code);
+        metrics.stage_seconds.edge.add(since.elapsed());
+        if code == 429 {
+            metrics.requests_refused_overload.add();
+        }
+    }
+}

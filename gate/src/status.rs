@@ -1,0 +1,139 @@
+//! `GET /status`: the servers as this gate sees them, for people. Says what was heard, and asks nobody.
+
+use axum::http::{HeaderMap, header};
+use serde::Serialize;
+use sha2::{Digest, Sha256};
+use shared::config::Server;
+use shared::config::settings::AdminSettings;
+use shared::rpc::messages::Stats;
+
+use crate::known::{Known, Standing};
+
+/// The environment in which strangers may reach a gate.
+const PRODUCTION: &str = "production";
+
+/// Who may see the status.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Access {
+    /// Nobody.
+    Off,
+    /// Everybody.
+    Open,
+    /// Who knows the token that has this digest.
+    Token([u8; 32]),
+}
+
+/// What comes of asking.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Verdict {
+    Shown,
+    Hidden,
+    WrongToken,
+}
+
+impl Access {
+    /// In production only with a token, elsewhere without one, too.
+    pub(crate) fn of(environment: &str, AdminSettings { token, .. }: &AdminSettings) -> Self {
+        match token.is_empty() {
+            false => Self::Token(digest(token.as_bytes())),
+            true if environment == PRODUCTION => Self::Off,
+            true => Self::Open,
+        }
+    }
+
+    /// Whether who sends these headers may see it.
+    pub(crate) fn judge(&self, headers: &HeaderMap) -> Verdict {
+        let given = headers.get(header::AUTHORIZATION).and_then(|value| value.as_bytes().strip_prefix(b"Bearer "));
+        match self {
+            Self::Off => Verdict::Hidden,
+            Self::Open => Verdict::Shown,
+            // Digests, so that how long comparing takes tells nothing of the token.
+            Self::Token(wanted) if given.is_some_and(|given| digest(given) == *wanted) => Verdict::Shown,
+            Self::Token(_) => Verdict::WrongToken,
+        }
+    }
+}
+
+fn digest(token: &[u8]) -> [u8; 32] {
+    Sha256::digest(token).into()
+}
+
+/// What `/status` says.
+#[derive(Debug, Serialize)]
+pub(crate) struct Status<'a> {
+    pub(crate) environment: &'a str,
+    pub(crate) version: &'static str,
+    pub(crate) servers: Vec<Line<'a>>,
+}
+
+/// One server.
+#[derive(Debug, Serialize)]
+pub(crate) struct Line<'a> {
+    id: &'a str,
+    #[serde(rename = "type")]
+    kind: &'a str,
+    host: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    client_port: Option<u16>,
+    /// `up`, `closed` (takes nobody), `away`; `unknown` of other gates, which nobody asks.
+    state: &'static str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    unreachable_since_ms: Option<u64>,
+    /// As text: more digits than JavaScript's numbers have.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    incarnation: Option<String>,
+    #[serde(flatten, skip_serializing_if = "Option::is_none")]
+    stats: Option<&'a Stats>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    requests_per_sec: Option<f64>,
+}
+
+impl<'a> Line<'a> {
+    /// What is known of a server; `is_me` is this gate.
+    pub(crate) fn new((kind, server): (&'a str, &'a Server), known: Option<&'a Known>, is_me: bool) -> Self {
+        let state = match known.map(Known::standing) {
+            Some(Standing::Up) => "up",
+            Some(Standing::Closed) => "closed",
+            Some(Standing::Away) => "away",
+            None if is_me => "up",
+            None => "unknown",
+        };
+        Self {
+            id: server.id.as_str(),
+            kind,
+            host: &server.host,
+            client_port: server.client_port,
+            state,
+            unreachable_since_ms: known.and_then(Known::away_since),
+            incarnation: known.and_then(|known| known.said.incarnation).map(|incarnation| incarnation.0.to_string()),
+            stats: known.and_then(|known| known.said.stats.as_ref()),
+            requests_per_sec: known.and_then(|known| known.rate),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn judge(environment: &str, token: &str, given: Option<&str>) -> Verdict {
+        let mut headers = HeaderMap::new();
+        if let Some(given) = given {
+            headers.insert(header::AUTHORIZATION, given.parse().unwrap());
+        }
+        Access::of(environment, &AdminSettings { token: token.to_owned(), ..AdminSettings::default() }).judge(&headers)
+    }
+
+    #[test]
+    fn in_production_a_token_is_needed() {
+        assert_eq!(judge("production", "", None), Verdict::Hidden);
+        assert_eq!(judge("production", "", Some("Bearer ")), Verdict::Hidden);
+        assert_eq!(judge("development", "", None), Verdict::Shown);
+        for environment in ["production", "development"] {
+            assert_eq!(judge(environment, "secret", None), Verdict::WrongToken);
+            assert_eq!(judge(environment, "secret", Some("Bearer secre")), Verdict::WrongToken);
+            assert_eq!(judge(environment, "secret", Some("secret")), Verdict::WrongToken);
+            assert_eq!(judge(environment, "secret", Some("Bearer secret")), Verdict::Shown);
+        }
+    }
+}

@@ -1,0 +1,127 @@
+//! What operators and their tools ask a server over HTTP: alive, ready, metrics. Answers until the very end of the process, and
+//! changes nothing.
+
+use std::convert::Infallible;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::extract::{ConnectInfo, State};
+use axum::http::{HeaderMap, Request, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use axum::routing::get;
+use axum::{Json, Router};
+use hyper::body::Incoming;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::Semaphore;
+use tokio::time::timeout;
+use tower::ServiceExt;
+use tracing::debug;
+
+use crate::frontend::accept;
+use crate::ids::ServerId;
+use crate::lifecycle::Lifecycle;
+use crate::metrics;
+use crate::node::Node;
+
+/// Connections at once; above, new ones wait to be accepted.
+const CONNECTIONS: usize = 32;
+
+/// Time for one question and its answer; each has a connection of its own.
+const QUESTION: Duration = Duration::from_secs(5);
+
+/// What says that somebody else asks than the peer.
+const FORWARDED: [&str; 2] = ["x-forwarded-for", "forwarded"];
+
+#[derive(Clone)]
+struct Desk {
+    id: ServerId,
+    node: Node,
+}
+
+/// `/healthz` and `/readyz` of a server: for whoever can reach it.
+pub fn probes(id: ServerId, node: Node) -> Router {
+    Router::new().route("/healthz", get(healthz)).route("/readyz", get(readyz)).with_state(Desk { id, node })
+}
+
+/// `/metrics` of a server's process.
+pub fn metrics(node: Node) -> Router {
+    Router::new().route("/metrics", get(async |State(node): State<Node>| written(&node))).with_state(node)
+}
+
+/// The same on a port that strangers reach: for peers on this machine only.
+///
+/// A request that came through a proxy is a stranger's, wherever the proxy is.
+pub fn metrics_on_loopback(node: Node) -> Router {
+    Router::new().route("/metrics", get(metrics_to_peer)).with_state(node)
+}
+
+async fn healthz() -> Response {
+    uncached(Json(serde_json::json!({ "alive": true })))
+}
+
+async fn readyz(State(Desk { id, node }): State<Desk>) -> Response {
+    let report = node.readiness(&id);
+    let status = if report.ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
+    uncached((status, Json(report)))
+}
+
+async fn metrics_to_peer(
+    State(node): State<Node>,
+    ConnectInfo(peer): ConnectInfo<SocketAddr>,
+    headers: HeaderMap,
+) -> Response {
+    let is_local = peer.ip().to_canonical().is_loopback() && !FORWARDED.iter().any(|name| headers.contains_key(*name));
+    if is_local { written(&node) } else { StatusCode::NOT_FOUND.into_response() }
+}
+
+fn written(node: &Node) -> Response {
+    uncached(([(header::CONTENT_TYPE, metrics::CONTENT_TYPE)], node.metrics.text()))
+}
+
+/// An answer that holds now and not later.
+pub fn uncached(answer: impl IntoResponse) -> Response {
+    ([(header::CACHE_CONTROL, "no-store")], answer).into_response()
+}
+
+/// Answers who connects, until the lifecycle stops.
+pub async fn serve(listener: TcpListener, router: Router, lifecycle: Lifecycle) {
+    let places = Arc::new(Semaphore::new(CONNECTIONS));
+    let stopping = lifecycle.stopping();
+    tokio::pin!(stopping);
+    loop {
+        let next = async {
+            // Never closed.
+            let place = places.clone().acquire_owned().await.ok();
+            (place, accept(&listener).await)
+        };
+        let (place, (stream, peer)) = tokio::select! {
+            () = &mut stopping => return,
+            next = next => next,
+        };
+        let router = router.clone();
+        lifecycle.spawn(async move {
+            match timeout(QUESTION, answer(stream, peer, router)).await {
+                Ok(Ok(())) => {}
+                Ok(Err(error)) => debug!(%peer, %error, "an operator does not speak HTTP"),
+                Err(_) => debug!(%peer, "an operator asks too slowly"),
+            }
+            drop(place);
+        });
+    }
+}
+
+async fn answer(stream: TcpStream, peer: SocketAddr, router: Router) -> Result<(), hyper::Error> {
+    let service = hyper::service::service_fn(move |mut request: Request<Incoming>| {
+        request.extensions_mut().insert(ConnectInfo(peer));
+        let router = router.clone();
+        async move { router.oneshot(request).await.map_err(|never: Infallible| never) }
+    });
+    hyper::server::conn::http1::Builder::new()
+        .timer(TokioTimer::new())
+        .header_read_timeout(QUESTION)
+        .keep_alive(false)
+        .serve_connection(TokioIo::new(stream), service)
+        .await
+}

@@ -1,0 +1,189 @@
+//! Whether a server is ready for work: named checks, each with what is wrong and since when. Asks nobody; servers say.
+
+use std::borrow::Cow;
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use serde::Serialize;
+use tokio::time::Instant;
+
+/// Silence of a server's task after which it is taken for stuck; each gives a sign at least once a second.
+const STUCK: Duration = Duration::from_secs(5);
+
+/// Time after a dropped message in which queues count as full.
+const AFTER_DROP: Duration = Duration::from_secs(5);
+
+/// What a server can be unready for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Check {
+    /// There is a connection to the bus.
+    Bus,
+    /// The rooms' log takes records.
+    Log,
+    /// Its queues are below their marks, and nothing was dropped lately.
+    Queues,
+    /// It is not about to end.
+    Staying,
+    /// Its task goes round.
+    Task,
+    /// It is in `servers.json`.
+    View,
+}
+
+/// The checks of one server. Clones are the same ones.
+#[derive(Debug, Clone)]
+pub struct Health(Arc<Mutex<State>>);
+
+#[derive(Debug)]
+struct State {
+    checks: BTreeMap<Check, Option<Fault>>,
+    heard_at: Instant,
+}
+
+#[derive(Debug)]
+struct Fault {
+    what: Cow<'static, str>,
+    since: Instant,
+}
+
+/// What `/readyz` says.
+#[derive(Debug, PartialEq, Eq, Serialize)]
+pub struct Report {
+    /// Whether all is well.
+    pub ready: bool,
+    /// `ok`, or what is wrong.
+    pub checks: BTreeMap<Check, String>,
+}
+
+impl Default for Health {
+    fn default() -> Self {
+        let state = State { checks: BTreeMap::new(), heard_at: Instant::now() };
+        Self(Arc::new(Mutex::new(state)))
+    }
+}
+
+impl Health {
+    /// Notes what is wrong, or that nothing is. What goes on being wrong is so since it began, whatever is said of it.
+    pub fn set(&self, check: Check, fault: Option<impl Into<Cow<'static, str>>>) {
+        let mut state = self.state();
+        let before = state.checks.get_mut(&check).and_then(Option::take);
+        let since = before.map_or_else(Instant::now, |before| before.since);
+        state.checks.insert(check, fault.map(|what| Fault { what: what.into(), since }));
+    }
+
+    /// The server's task goes round.
+    pub fn beat(&self) {
+        self.state().heard_at = Instant::now();
+    }
+
+    /// All that is known now.
+    pub fn report(&self) -> Report {
+        let (state, now) = (self.state(), Instant::now());
+        let told = |fault: &Option<Fault>| match fault {
+            Some(Fault { what, since }) => format!("{what}, for {} s", (now - *since).as_secs()),
+            None => "ok".to_owned(),
+        };
+        let mut checks: BTreeMap<Check, String> =
+            state.checks.iter().map(|(check, fault)| (*check, told(fault))).collect();
+        let silence = now - state.heard_at;
+        let is_stuck = silence > STUCK;
+        let task = if is_stuck { format!("gives no sign, for {} s", silence.as_secs()) } else { "ok".to_owned() };
+        checks.insert(Check::Task, task);
+        Report { ready: !is_stuck && state.checks.values().all(Option::is_none), checks }
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        // Nothing panics while holding the lock.
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// A server's queues, looked at again and again.
+#[derive(Debug, Default)]
+pub struct Queues {
+    dropped: u64,
+    dropped_at: Option<Instant>,
+}
+
+/// How full a queue is.
+#[derive(Debug, Clone, Copy)]
+pub struct Depth {
+    /// What waits in it.
+    pub of: &'static str,
+    /// How many wait.
+    pub waiting: usize,
+    /// How many may before the server counts as overloaded.
+    pub mark: usize,
+}
+
+impl Depth {
+    /// Of a queue that takes `bound`: the mark is at three quarters.
+    pub fn within(bound: usize, of: &'static str, waiting: usize) -> Self {
+        Self { of, waiting, mark: bound / 4 * 3 }
+    }
+}
+
+impl Queues {
+    /// What is wrong with the queues, if anything is: one is above its mark, or the count of dropped messages rose within
+    /// the last five seconds.
+    pub fn look(&mut self, dropped: u64, depths: &[Depth], now: Instant) -> Option<String> {
+        if dropped > self.dropped {
+            self.dropped_at = Some(now);
+        }
+        self.dropped = dropped;
+        if let Some(Depth { of, waiting, mark }) = depths.iter().find(|depth| depth.waiting > depth.mark) {
+            return Some(format!("{waiting} {of} wait, the mark is {mark}"));
+        }
+        let is_recent = self.dropped_at.is_some_and(|at| now - at < AFTER_DROP);
+        is_recent.then(|| "bus messages are dropped because a queue is full".to_owned())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const GOOD: Option<&str> = None;
+
+    #[tokio::test(start_paused = true)]
+    async fn a_fault_is_named_with_its_age() {
+        let health = Health::default();
+        health.set(Check::Bus, GOOD);
+        assert!(health.report().ready);
+        health.set(Check::Bus, Some("away"));
+        tokio::time::advance(Duration::from_secs(3)).await;
+        health.set(Check::Bus, Some("still away"));
+        let report = health.report();
+        assert!(!report.ready);
+        let json = serde_json::to_value(&report).unwrap();
+        assert_eq!(
+            json,
+            serde_json::json!({ "ready": false, "checks": { "bus": "still away, for 3 s", "task": "ok" } })
+        );
+        health.set(Check::Bus, GOOD);
+        health.set(Check::Bus, Some("away"));
+        assert_eq!(health.report().checks[&Check::Bus], "away, for 0 s");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_task_that_gives_no_sign_is_stuck() {
+        let health = Health::default();
+        tokio::time::advance(STUCK * 2).await;
+        assert!(!health.report().ready);
+        health.beat();
+        assert!(health.report().ready);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn queues_are_full_at_their_mark_and_after_a_drop() {
+        let (mut queues, now) = (Queues::default(), Instant::now());
+        let depth = |waiting| [Depth::within(100, "commands", waiting)];
+        assert_eq!(queues.look(0, &depth(75), now), None);
+        assert_eq!(queues.look(0, &depth(76), now).unwrap(), "76 commands wait, the mark is 75");
+        assert!(queues.look(1, &depth(0), now).is_some());
+        assert!(queues.look(1, &depth(0), now + AFTER_DROP / 2).is_some());
+        assert_eq!(queues.look(1, &depth(0), now + AFTER_DROP), None);
+    }
+}

@@ -1,0 +1,115 @@
+//! What a figure can be: a count, a level, a spread. Handles on the figures of `prometheus-client`, which writes them out;
+//! clones are the same figure, and adding to one neither allocates nor looks anything up.
+
+use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::gauge::Gauge;
+use prometheus_client::registry::Registry;
+
+/// A figure that can be written out.
+pub(super) trait Figure: Default {
+    /// Makes it known; `help` is a sentence without its full stop, which the registry adds.
+    fn register(&self, registry: &mut Registry, name: &str, help: &str);
+}
+
+/// A number that only rises. Its name is written with `_total`.
+#[derive(Debug, Clone, Default)]
+pub struct Count(pub(super) Counter);
+
+impl Count {
+    /// Adds one.
+    pub fn add(&self) {
+        self.0.inc();
+    }
+
+    /// Adds `n`.
+    pub fn add_many(&self, n: u64) {
+        self.0.inc_by(n);
+    }
+
+    /// The present value.
+    pub fn get(&self) -> u64 {
+        self.0.get()
+    }
+}
+
+impl Figure for Count {
+    fn register(&self, registry: &mut Registry, name: &str, help: &str) {
+        registry.register(name, help, self.0.clone());
+    }
+}
+
+/// A number that rises and falls.
+#[derive(Debug, Clone, Default)]
+pub struct Level(Gauge);
+
+impl Level {
+    /// Adds one.
+    pub fn add(&self) {
+        self.0.inc();
+    }
+
+    /// Takes one away.
+    pub fn sub(&self) {
+        self.0.dec();
+    }
+
+    /// Sets it; only for what a process has once. What each of its servers has is a [`Share`].
+    pub fn set(&self, value: u64) {
+        self.0.set(i64::try_from(value).unwrap_or(i64::MAX));
+    }
+
+    /// The present value.
+    pub fn get(&self) -> i64 {
+        self.0.get()
+    }
+
+    /// A part of it, zero at first.
+    pub fn share(&self) -> Share {
+        Share { level: self.clone(), part: 0 }
+    }
+}
+
+impl Figure for Level {
+    fn register(&self, registry: &mut Registry, name: &str, help: &str) {
+        registry.register(name, help, self.0.clone());
+    }
+}
+
+/// What one of several servers of a process has of a level; taken away when it is dropped.
+#[derive(Debug)]
+pub struct Share {
+    level: Level,
+    part: i64,
+}
+
+impl Share {
+    /// Sets this part.
+    pub fn set(&mut self, part: usize) {
+        let part = i64::try_from(part).unwrap_or(i64::MAX);
+        self.level.0.inc_by(part - self.part);
+        self.part = part;
+    }
+}
+
+impl Drop for Share {
+    fn drop(&mut self) {
+        self.set(0);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_level_is_the_sum_of_its_shares() {
+        let level = Level::default();
+        let (mut one, mut other) = (level.share(), level.share());
+        one.set(5);
+        other.set(3);
+        one.set(2);
+        assert_eq!(level.get(), 5);
+        drop(one);
+        assert_eq!(level.get(), 3);
+    }
+}

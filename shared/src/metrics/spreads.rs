@@ -1,0 +1,150 @@
+//! How sizes and times are spread, and what requests came to. Everything that a label can say is made when the process starts.
+
+use std::time::Duration;
+
+use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::family::Family;
+use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
+use prometheus_client::registry::Registry;
+
+use super::kinds::{Count, Figure};
+use crate::frontend::routes;
+
+/// Upper ends of what is told apart of times, in seconds.
+const TIMES: [f64; 16] =
+    [0.000_05, 0.000_1, 0.000_25, 0.000_5, 0.001, 0.002_5, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0];
+
+/// Sizes are told apart by powers of two, up to 1,024.
+const SIZES: u16 = 11;
+
+type Label = (&'static str, &'static str);
+
+fn times() -> Histogram {
+    Histogram::new(TIMES)
+}
+
+/// How often something had which size.
+#[derive(Debug, Clone)]
+pub struct Sizes(Histogram);
+
+impl Default for Sizes {
+    fn default() -> Self {
+        Self(Histogram::new(exponential_buckets(1.0, 2.0, SIZES)))
+    }
+}
+
+impl Sizes {
+    /// Adds one of this size.
+    pub fn add(&self, size: usize) {
+        self.0.observe(size as f64);
+    }
+}
+
+impl Figure for Sizes {
+    fn register(&self, registry: &mut Registry, name: &str, help: &str) {
+        registry.register(name, help, self.0.clone());
+    }
+}
+
+/// How long something took, each time.
+#[derive(Debug, Clone)]
+pub struct Times(Histogram);
+
+impl Times {
+    /// Adds one time.
+    pub fn add(&self, took: Duration) {
+        self.0.observe(took.as_secs_f64());
+    }
+}
+
+/// How long each stage of a message's life takes.
+#[derive(Debug)]
+pub struct Stages {
+    family: Family<[Label; 1], Histogram, fn() -> Histogram>,
+    /// At a connector, from a request to its answer.
+    pub edge: Times,
+    /// From a chat server over the bus to itself, measured once a second.
+    pub bus: Times,
+    /// What a chat server's task takes for one question, or for the result of one append.
+    pub room: Times,
+    /// One append.
+    pub log: Times,
+    /// At a connector, one push to all its sessions in a room.
+    pub fan_out: Times,
+}
+
+impl Default for Stages {
+    fn default() -> Self {
+        let family = Family::new_with_constructor(times as fn() -> Histogram);
+        let stage = |name| Times(family.get_or_create_owned(&[("stage", name)]));
+        let [edge, bus, room, log, fan_out] = ["edge", "bus", "room", "log", "fan_out"].map(stage);
+        Self { family, edge, bus, room, log, fan_out }
+    }
+}
+
+impl Figure for Stages {
+    fn register(&self, registry: &mut Registry, name: &str, help: &str) {
+        registry.register(name, help, self.family.clone());
+    }
+}
+
+/// Which route was asked for: those that there are, and one for all others, so that no client can add one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Asked(usize);
+
+const ROUTES: [&str; 7] = [
+    routes::QUERY_ENTRY,
+    routes::ENTER,
+    routes::SEND,
+    routes::HISTORY,
+    routes::MEMBERS,
+    routes::LEAVE,
+    // The last one is for all others.
+    "other",
+];
+
+/// Classes of codes.
+const OUTCOMES: [&str; 3] = ["2xx", "4xx", "5xx"];
+
+impl Asked {
+    /// What is asked for by this route.
+    pub fn of(route: &str) -> Self {
+        Self(ROUTES.iter().position(|known| *known == route).unwrap_or(ROUTES.len() - 1))
+    }
+}
+
+/// Requests by route and by the class of their answer's code.
+#[derive(Debug)]
+pub struct Answers {
+    family: Family<[Label; 2], Counter>,
+    table: Vec<[Count; OUTCOMES.len()]>,
+}
+
+impl Default for Answers {
+    fn default() -> Self {
+        let family = Family::<[Label; 2], Counter>::default();
+        let count = |route, outcome| Count(family.get_or_create_owned(&[("route", route), ("outcome", outcome)]));
+        let table = ROUTES.iter().map(|route| OUTCOMES.map(|outcome| count(*route, outcome))).collect();
+        Self { family, table }
+    }
+}
+
+impl Answers {
+    /// Adds a request that was answered with this code.
+    pub fn add(&self, asked: Asked, code: u16) {
+        let outcome = match code {
+            ..400 => 0,
+            400..500 => 1,
+            500.. => 2,
+        };
+        if let Some(count) = self.table.get(asked.0).and_then(|outcomes| outcomes.get(outcome)) {
+            count.add();
+        }
+    }
+}
+
+impl Figure for Answers {
+    fn register(&self, registry: &mut Registry, name: &str, help: &str) {
+        registry.register(name, help, self.family.clone());
+    }
+}
