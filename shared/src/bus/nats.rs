@@ -1,5 +1,6 @@
 //! The bus over NATS. Never waits without a deadline, keeps nothing for a broker that is away.
 
+mod access;
 mod address;
 mod connect;
 mod convert;

@@ -25,6 +25,7 @@ const OLDEST: (u32, u32) = (2, 12);
 pub struct NatsServer {
     directory: PathBuf,
     options: Vec<String>,
+    environment: Vec<(String, String)>,
     ports: Ports,
     child: Option<Child>,
 }
@@ -59,16 +60,30 @@ impl NatsServer {
         let mut server = Self::new(&["-js"]);
         let file = server.directory.join("nats.conf");
         fs::write(&file, lines).expect("the target directory takes files");
-        server.options.extend(["-c".to_owned(), file.to_string_lossy().into_owned()]);
+        server.configure(&file);
         server.run().await;
         server
+    }
+
+    /// A server with this configuration file, which may name the environment variables. Of its addresses and directories
+    /// those on the command line win, which are a test's own.
+    pub async fn start_with_file(file: &Path, environment: &[(&str, &str)]) -> Self {
+        let mut server = Self::new(&["-js"]);
+        server.configure(file);
+        server.environment = environment.iter().map(|&(name, value)| (name.to_owned(), value.to_owned())).collect();
+        server.run().await;
+        server
+    }
+
+    fn configure(&mut self, file: &Path) {
+        self.options.extend(["-c".to_owned(), file.to_string_lossy().into_owned()]);
     }
 
     fn new(options: &[&str]) -> Self {
         let directory = workspace().join(format!("target/tmp/nats-{:016x}", rand::random::<u64>()));
         fs::create_dir_all(&directory).expect("the target directory takes files");
         let options = options.iter().map(|&option| option.to_owned()).collect();
-        Self { directory, options, ports: Ports::default(), child: None }
+        Self { directory, options, environment: Vec::new(), ports: Ports::default(), child: None }
     }
 
     /// `nats://127.0.0.1:port`.
@@ -83,7 +98,7 @@ impl NatsServer {
 
     /// `127.0.0.1:port`, what a [`super::TcpProxy`] stands before.
     pub fn address(&self) -> &str {
-        self.url().trim_start_matches("nats://")
+        self.url().rsplit("//").next().unwrap_or_default()
     }
 
     /// The process's id, which changes with a restart.
@@ -144,6 +159,7 @@ impl NatsServer {
         command.args(["-a", "127.0.0.1", "-p", &port_of(&self.ports.nats), "-m", &port_of(&self.ports.monitoring)]);
         command.arg("--ports_file_dir").arg(&self.directory).arg("-l").arg(self.directory.join("log"));
         command.arg("-sd").arg(self.directory.join("jetstream")).args(&self.options);
+        command.envs(self.environment.iter().map(|(name, value)| (name, value)));
         command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
         command
     }
