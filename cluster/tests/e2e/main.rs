@@ -13,6 +13,7 @@ mod order;
 mod outages;
 mod parts;
 mod payload;
+mod permissions;
 mod resharding;
 mod resuming;
 mod stage;

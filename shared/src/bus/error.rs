@@ -55,6 +55,11 @@ pub enum BusError {
         /// What the server said.
         reason: String,
     },
+    /// The operator's matter: whoever we signed in as may not hear this.
+    #[error(
+        "the permissions of the NATS server do not let us subscribe to {0}: see who signs in, and what that user may do"
+    )]
+    Forbidden(String),
     /// The operator's matter: the settings do not say how to sign in.
     #[error(transparent)]
     SignIn(#[from] SignInError),

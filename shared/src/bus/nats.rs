@@ -113,6 +113,11 @@ impl Nats {
         }
     }
 
+    /// Fails if the broker has told that it does not let us subscribe to `pattern`.
+    pub(super) fn check_allowed(&self, pattern: &str) -> Result<(), BusError> {
+        if self.link.is_forbidden(pattern) { Err(BusError::Forbidden(pattern.to_owned())) } else { Ok(()) }
+    }
+
     pub(super) fn confirm_within(&self) -> Duration {
         self.confirm_within
     }
