@@ -9,6 +9,7 @@ mod draining;
 mod limits;
 mod log;
 mod names;
+mod nats_cluster;
 mod order;
 mod outages;
 mod parts;
