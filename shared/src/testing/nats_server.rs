@@ -146,6 +146,11 @@ impl NatsServer {
         self.signal("-CONT");
     }
 
+    /// Asks the server to send its clients elsewhere and end.
+    pub fn lame_duck(&self) {
+        self.signal("-USR2");
+    }
+
     fn signal(&self, signal: &str) {
         let status = Command::new("kill").args([signal, &self.id().to_string()]).status();
         assert!(status.is_ok_and(|status| status.success()), "kill {signal} failed");

@@ -66,7 +66,9 @@ impl Link {
             Event::Connected => self.up(),
             Event::Disconnected | Event::Closed => self.down(),
             Event::SlowConsumer(_) => self.metrics.bus_dropped_subscription_full.add(),
-            Event::LameDuckMode => tracing::warn!("the NATS server is about to shut down; we move when it closes"),
+            Event::LameDuckMode => tracing::warn!(
+                "the NATS server is a lame duck: it will close this connection, and we move to another server of the list then"
+            ),
             Event::ServerError(error) => self.error(&error.to_string()),
             Event::ClientError(error) => tracing::debug!(%error, "an attempt to connect to NATS failed"),
             Event::Draining => {}
