@@ -193,7 +193,7 @@ async fn the_server_that_leads_the_log_dies_while_people_talk() {
     let mut heard = listeners.join_all().await;
     said.sort();
     heard.sort();
-    for ((room, (seqs, longest)), (_, heard)) in said.iter().zip(&heard) {
+    for ((room, (seqs, _)), (_, heard)) in said.iter().zip(&heard) {
         let texts = (0..seqs.len() - 1).map(|number| number.to_string()).chain([LAST.to_owned()]);
         let said: Vec<_> = texts.zip(seqs.iter().copied()).collect();
         assert!(*heard == said, "room {room}: said {said:?}, heard {heard:?}");
