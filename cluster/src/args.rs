@@ -8,7 +8,8 @@ use shared::config::{Config, ConfigError, Overrides};
 use shared::ids::{IdError, RoomId, ServerId};
 
 /// A chat backend: gates, connectors and chat servers of a servers.json. Without a command it runs them.
-#[derive(Debug, Parser)]
+// No `Debug`, nor below: the URLs of NATS servers may hold a password.
+#[derive(Parser)]
 #[command(name = "shaddock", version)]
 pub(crate) struct Args {
     /// What all commands take.
@@ -20,7 +21,7 @@ pub(crate) struct Args {
 }
 
 /// What all commands take; what does not concern a command is ignored by it.
-#[derive(Debug, clap::Args)]
+#[derive(clap::Args)]
 pub(crate) struct Options {
     /// Environment, a key of servers.json
     #[arg(long, global = true, value_name = "ENV", env = "SHADDOCK_ENV", default_value = "development")]
@@ -28,8 +29,9 @@ pub(crate) struct Options {
     /// Directory of servers.json and settings.toml
     #[arg(long, global = true, value_name = "DIR", env = "SHADDOCK_CONFIG", default_value = "config")]
     pub(crate) config: PathBuf,
-    /// URL of a NATS server; without it all servers run in this process and need no broker
-    #[arg(long, global = true, value_name = "URL", env = "SHADDOCK_NATS")]
+    /// URL of a NATS server, or of several, separated by commas; without it all servers run in this process and need no broker
+    // It may hold a password, which --help must not show.
+    #[arg(long, global = true, value_name = "URL", env = "SHADDOCK_NATS", hide_env_values = true)]
     pub(crate) nats: Option<String>,
     /// Where the rooms' log is kept [default: jetstream with --nats, memory without]
     #[arg(long, global = true, value_name = "KIND")]

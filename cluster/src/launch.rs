@@ -1,6 +1,7 @@
 //! Starts the servers of an environment, or one of them, and stops them in order: gates, connectors, chat servers, bus.
 
 use std::collections::BTreeMap;
+use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -50,7 +51,7 @@ pub enum LogKind {
 }
 
 /// What to start.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub struct Plan {
     /// The configuration, checked.
     pub config: Config,
@@ -60,6 +61,15 @@ pub struct Plan {
     pub log: LogKind,
     /// The one server to start; none for all of them.
     pub only: Option<ServerId>,
+}
+
+/// Without the URLs, which may hold a password.
+impl fmt::Debug for Plan {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { config, nats: _, log, only } = self;
+        let mut plan = f.debug_struct("Plan");
+        plan.field("config", config).field("log", log).field("only", only).finish_non_exhaustive()
+    }
 }
 
 /// Running servers.

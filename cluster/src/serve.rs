@@ -7,8 +7,11 @@ use anyhow::Context;
 use cluster::{Cluster, Plan, ServersFile, look_asked, stop_asked};
 use shared::config::{Config, Servers};
 use tokio::time::MissedTickBehavior;
-use tracing::{error, info};
+use tracing::{Level, Metadata, error, info};
 use tracing_subscriber::EnvFilter;
+use tracing_subscriber::filter::filter_fn;
+use tracing_subscriber::layer::SubscriberExt;
+use tracing_subscriber::util::SubscriberInitExt;
 
 use crate::args::Options;
 
@@ -32,9 +35,17 @@ pub(crate) fn run(options: Options) -> anyhow::Result<()> {
         .with_env_filter(filter)
         .with_writer(io::stderr)
         .with_ansi(io::stderr().is_terminal())
+        .finish()
+        .with(filter_fn(shows_no_secret))
         .init();
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     runtime.block_on(serve(config, options))
+}
+
+/// The client library traces all that it writes, passwords and tokens among it. No filter of the operator's brings that
+/// back.
+fn shows_no_secret(metadata: &Metadata<'_>) -> bool {
+    *metadata.level() < Level::TRACE || !metadata.target().starts_with("async_nats")
 }
 
 async fn serve(config: Config, options: Options) -> anyhow::Result<()> {

@@ -103,20 +103,26 @@ enum Carrier {
 impl Bus {
     /// A bus inside this process, for all servers that get a clone of it.
     pub fn memory(limits: MemoryLimits, metrics: Arc<Metrics>) -> Self {
-        let inbox = Inbox::new();
+        let inbox = Inbox::new("memory");
         let carrier = Carrier::Memory(Memory::new(Arc::clone(&inbox), limits, metrics));
         Self { inbox, carrier }
     }
 
     /// A connection to the NATS server at `url`, or to one of several, separated by commas.
     ///
-    /// `name` is what monitoring shows: the ids of the servers that use the connection. With
+    /// `name` is what monitoring shows: the id of the server that uses the connection. Answers come below `_INBOX.name`, so
+    /// it is a subject's token, else [`BusError::BadSubject`]. With
     /// `settings.wait_for_broker` this waits until there is a broker, for ever if need be; dropping the future ends
     /// the attempt, so race it against the stop signal. Without, an unreachable broker is [`BusError::Connect`].
     pub async fn nats(url: &str, settings: &NatsSettings, name: &str, metrics: Arc<Metrics>) -> Result<Self, BusError> {
-        let inbox = Inbox::new();
-        let carrier = Carrier::Nats(Nats::connect(url, settings, name, (Arc::clone(&inbox), metrics)).await?);
-        Ok(Self { inbox, carrier })
+        let inbox = Inbox::new(name);
+        check_subject(&inbox.pattern())?;
+        let nats = Nats::connect(url, settings, name, (Arc::clone(&inbox), metrics)).await?;
+        let bus = Self { inbox, carrier: Carrier::Nats(Arc::clone(&nats)) };
+        // A connection that breaks in this moment comes back; one without answers is of no use.
+        drop(bus.round_trip(nats.confirm_within()).await);
+        nats.check_allowed(&bus.inbox.pattern())?;
+        Ok(bus)
     }
 
     /// Hands a message over without ever waiting.
@@ -142,7 +148,7 @@ impl Bus {
     /// Subscribes to a subject or pattern (`*` is one token, a last `>` the rest) with room for `queue` messages.
     ///
     /// Confirmed: what anybody publishes to this broker after it returned arrives. Fails like [`Bus::round_trip`],
-    /// with a deadline of `nats.connect_secs`. Over NATS, 65,536 is the most that a queue takes, and a smaller one
+    /// with a deadline of `nats.connect_secs`, and with [`BusError::Forbidden`]. Over NATS, 65,536 is the most that a queue takes, and a smaller one
     /// costs a task.
     pub async fn subscribe(&self, subject: &str, queue: usize) -> Result<Subscription, BusError> {
         check_subject(subject)?;
@@ -150,8 +156,9 @@ impl Bus {
             Carrier::Memory(memory) => memory.subscribe(subject, queue),
             Carrier::Nats(nats) => {
                 let subscription = nats.subscribe(subject, queue).await?;
-                self.round_trip(nats.confirm_within()).await?;
-                Ok(subscription)
+                let confirmed = self.round_trip(nats.confirm_within()).await;
+                nats.check_allowed(subject)?;
+                confirmed.map(|()| subscription)
             }
         }
     }

@@ -6,6 +6,7 @@ mod limits;
 pub mod servers;
 mod servers_file;
 pub mod settings;
+pub mod sign_in;
 
 use std::path::Path;
 

@@ -1,12 +1,16 @@
-//! What tests of several crates need: a real nats-server, a connection that breaks on demand, waiting on conditions.
+//! What tests of several crates need: a real nats-server, a connection that breaks on demand, files, waiting on conditions.
 //! Behind the feature `testing`, which only dev-dependencies turn on.
 
+mod certificates;
 mod nats_server;
+mod scratch;
 mod tcp_proxy;
 
 use std::time::Duration;
 
+pub use self::certificates::Certificates;
 pub use self::nats_server::NatsServer;
+pub use self::scratch::Scratch;
 pub use self::tcp_proxy::TcpProxy;
 
 /// How often [`eventually`] looks.

@@ -68,7 +68,12 @@ impl Parts {
 
     /// The same, with its way to the broker through a proxy.
     pub(crate) async fn start_behind(&mut self, id: &str, proxy: &TcpProxy) -> Cluster {
-        let nats = Some(format!("nats://{}", proxy.address()));
+        self.start_at(id, format!("nats://{}", proxy.address())).await
+    }
+
+    /// The same, with a list of brokers of its own.
+    pub(crate) async fn start_at(&mut self, id: &str, urls: String) -> Cluster {
+        let nats = Some(urls);
         self.start_plan(id, Plan { nats, ..self.plan(id) }).await
     }
 

@@ -55,6 +55,42 @@ async fn a_server_alone_needs_nats() {
 }
 
 #[tokio::test]
+async fn who_signs_in_shows_no_secret() {
+    const SECRET: &str = "pa55w0rd";
+    let nats = NatsServer::start_with(&["--user", "ann", "--pass", SECRET]).await;
+    let directory = Directory::new("");
+    let password = directory.path.join("password");
+    std::fs::write(&password, SECRET).unwrap();
+    // As much as can be asked for.
+    let log = ("SHADDOCK_LOG", "trace,async_nats=trace,async_nats::connection=trace");
+    let from_file = [("SHADDOCK_NATS__USER", "ann"), ("SHADDOCK_NATS__PASSWORD_FILE", password.to_str().unwrap()), log];
+    let (url, with_secret) = (nats.url(), format!("nats://ann:{SECRET}@{}", nats.address()));
+    for (name, variables) in [
+        ("file", [&from_file[..], &[("SHADDOCK_NATS", url)]].concat()),
+        ("url", vec![log, ("SHADDOCK_NATS", &with_secret)]),
+    ] {
+        let args = ["--only", "gate-server-1"];
+        let mut process = Process::start_with(&directory.path, name, args, &variables);
+        assert!(process.says("connected to NATS").await);
+        process.signal("TERM").await;
+        assert_eq!(process.ends().await, Some(0));
+        assert!(!process.output().contains(SECRET), "{name}");
+    }
+    let mut help = Process::start_with(&directory.path, "help", ["--help"], &[("SHADDOCK_NATS", &with_secret)]);
+    assert_eq!(help.ends().await, Some(0));
+    assert!(help.output().contains("SHADDOCK_NATS") && !help.output().contains(SECRET));
+}
+
+#[tokio::test]
+async fn a_file_that_signs_in_must_be_there() {
+    let args = ["--nats", "nats://127.0.0.1:4222", "--set", "nats.token_file=/no/such/token"];
+    assert_refused(&Directory::new(""), &args, &["nats.token_file", "/no/such/token", "cannot be read"]).await;
+    let args = ["--set", "nats.user=ann", "--set", "nats.token_file=token"];
+    let parts = ["command line: nats.token_file", "nats.user signs in", "nats.password_file", "must be given"];
+    assert_refused(&Directory::new(""), &args, &parts).await;
+}
+
+#[tokio::test]
 async fn a_missing_broker_is_named() {
     let (nats, url) = nobody().await;
     let parts = ["no NATS server at", nats.address(), "start one there", WAIT.0];

@@ -7,7 +7,7 @@ use serde_json::Value;
 use crate::original::Original;
 use crate::support::{Deployment, Layout, get};
 
-/// Subjects by the name of the connection; inboxes, which are random, all as `_INBOX.x.*`.
+/// Subjects by the name of the connection; inboxes, which are random, all as `_INBOX.name.x.*`.
 async fn audit(deployment: &Deployment) -> BTreeMap<String, BTreeSet<String>> {
     let monitoring = deployment.nats.as_ref().unwrap().monitoring_url().trim_start_matches("http://");
     let answer = get(monitoring.parse().unwrap(), "/connz?subs=1").await.unwrap();
@@ -27,18 +27,18 @@ async fn audit(deployment: &Deployment) -> BTreeMap<String, BTreeSet<String>> {
 fn without_chance(subject: &str) -> String {
     let tokens: Vec<&str> = subject.split('.').collect();
     match tokens[..] {
-        ["_INBOX", _, "*"] => "_INBOX.x.*".to_owned(),
+        ["_INBOX", owner, _, "*"] => format!("_INBOX.{owner}.x.*"),
         _ => subject.to_owned(),
     }
 }
 
 fn expected() -> BTreeMap<String, BTreeSet<String>> {
-    let subjects = |own: &[String]| own.iter().cloned().chain(["_INBOX.x.*".to_owned()]).collect();
-    let mut all = BTreeMap::from([("gate-server-1".to_owned(), subjects(&[]))]);
+    let subjects = |name: &str, own: Option<String>| own.into_iter().chain([format!("_INBOX.{name}.x.*")]).collect();
+    let mut all = BTreeMap::from([("gate-server-1".to_owned(), subjects("gate-server-1", None))]);
     for number in 1..=3 {
         let (chat, connector) = (format!("chat-server-{number}"), format!("connector-server-{number}"));
-        all.insert(chat.clone(), subjects(&[format!("chat.{chat}")]));
-        all.insert(connector.clone(), subjects(&[format!("connector.{connector}.>")]));
+        all.insert(chat.clone(), subjects(&chat, Some(format!("chat.{chat}"))));
+        all.insert(connector.clone(), subjects(&connector, Some(format!("connector.{connector}.>"))));
     }
     all
 }

@@ -2,6 +2,8 @@
 
 use thiserror::Error;
 
+use crate::config::sign_in::SignInError;
+
 /// Why the bus did not do what was asked.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 pub enum BusError {
@@ -43,13 +45,24 @@ pub enum BusError {
         reason: String,
     },
     /// The operator's matter: there is a broker, and it does not want us.
-    #[error("the NATS server at {servers} refused us ({reason}): check user, password or token in its URL, and TLS")]
+    #[error(
+        "the NATS server at {servers} refused us ({reason}): check who signs in (settings of [nats], or in the URL), and \
+         the files for TLS"
+    )]
     Refused {
         /// `host:port` of every server tried, without credentials.
         servers: String,
         /// What the server said.
         reason: String,
     },
+    /// The operator's matter: whoever we signed in as may not hear this.
+    #[error(
+        "the permissions of the NATS server do not let us subscribe to {0}: see who signs in, and what that user may do"
+    )]
+    Forbidden(String),
+    /// The operator's matter: the settings do not say how to sign in.
+    #[error(transparent)]
+    SignIn(#[from] SignInError),
     /// The operator's matter: the list of servers cannot be read. Says nothing of its text, which may hold a password.
     #[error("entry {entry} of the list of NATS servers is not a URL like nats://host:4222 ({reason})")]
     BadUrl {

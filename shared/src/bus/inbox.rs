@@ -21,9 +21,10 @@ pub(super) struct Inbox {
 }
 
 impl Inbox {
-    /// An inbox under a name that no other has.
-    pub(super) fn new() -> Arc<Self> {
-        let prefix = format!("_INBOX.{:032x}.", rand::random::<u128>());
+    /// An inbox below `_INBOX.owner`, under a name that no other has. Who may read below that can be restricted at the
+    /// broker.
+    pub(super) fn new(owner: &str) -> Arc<Self> {
+        let prefix = format!("_INBOX.{owner}.{:032x}.", rand::random::<u128>());
         Arc::new(Self { prefix, next: AtomicU64::new(0), waiting: Mutex::default() })
     }
 

@@ -1,5 +1,6 @@
 //! The bus over NATS. Never waits without a deadline, keeps nothing for a broker that is away.
 
+mod access;
 mod address;
 mod connect;
 mod convert;
@@ -110,6 +111,11 @@ impl Nats {
             Ok(Err(_)) => Err(BusError::Closed),
             Err(_) => Err(BusError::Disconnected),
         }
+    }
+
+    /// Fails if the broker has told that it does not let us subscribe to `pattern`.
+    pub(super) fn check_allowed(&self, pattern: &str) -> Result<(), BusError> {
+        if self.link.is_forbidden(pattern) { Err(BusError::Forbidden(pattern.to_owned())) } else { Ok(()) }
     }
 
     pub(super) fn confirm_within(&self) -> Duration {

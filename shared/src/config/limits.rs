@@ -3,6 +3,7 @@
 use std::ops::RangeInclusive;
 
 use super::settings::Settings;
+use super::sign_in;
 use crate::room::Checkpoint;
 
 /// Bytes of `content` with which a push is below 64 KiB whatever the names in it: three of 64 characters of 12 bytes each.
@@ -83,7 +84,12 @@ pub(super) fn check(settings: &Settings) -> Vec<Broken> {
         found: value.to_string(),
         required: format!("at most {other}, which is {most}"),
     });
-    alone.chain(pairs).chain(states(settings)).chain(texts(settings)).collect()
+    alone
+        .chain(pairs)
+        .chain(states(settings))
+        .chain(texts(settings))
+        .chain(sign_in::contradictions(&settings.nats))
+        .collect()
 }
 
 fn ranges(settings: &Settings) -> Vec<(&'static str, u64, RangeInclusive<u64>)> {

@@ -180,6 +180,22 @@ section! {
         reconnect_max_ms: u32 = 2_000,
         /// Messages that may wait for the connection; above, new ones are dropped and counted.
         publish_queue: usize = 8_192,
+        /// File with the JWT and the seed of a user, as `nsc` writes it; empty for none, as in all that follow.
+        credentials_file: String = String::new(),
+        /// Name of a user.
+        user: String = String::new(),
+        /// File with the user's password.
+        password_file: String = String::new(),
+        /// File with a token.
+        token_file: String = String::new(),
+        /// File with the certificates of the authorities that we trust, as PEM, instead of the system's.
+        tls_ca_file: String = String::new(),
+        /// File with our own certificate and those above it, as PEM.
+        tls_cert_file: String = String::new(),
+        /// File with the key of our certificate, as PEM.
+        tls_key_file: String = String::new(),
+        /// Refuse to speak without TLS. A file for TLS asks for the same.
+        tls_required: bool = false,
     }
 }
 

@@ -3,6 +3,7 @@
 #![expect(clippy::panic, clippy::expect_used, reason = "fails the test that needs the server, saying why")]
 
 use std::fs;
+use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
@@ -25,6 +26,7 @@ const OLDEST: (u32, u32) = (2, 12);
 pub struct NatsServer {
     directory: PathBuf,
     options: Vec<String>,
+    environment: Vec<(String, String)>,
     ports: Ports,
     child: Option<Child>,
 }
@@ -59,16 +61,43 @@ impl NatsServer {
         let mut server = Self::new(&["-js"]);
         let file = server.directory.join("nats.conf");
         fs::write(&file, lines).expect("the target directory takes files");
-        server.options.extend(["-c".to_owned(), file.to_string_lossy().into_owned()]);
+        server.configure(&file);
         server.run().await;
         server
+    }
+
+    /// A server with this configuration file, which may name the environment variables, and NATS_STORE_DIR for JetStream's
+    /// directory. Addresses are a test's own whatever it says.
+    pub async fn start_with_file(file: &Path, environment: &[(&str, &str)]) -> Self {
+        let mut server = Self::new(&[]);
+        server.configure(file);
+        server.environment = environment.iter().map(|&(name, value)| (name.to_owned(), value.to_owned())).collect();
+        server.run().await;
+        server
+    }
+
+    /// Servers with JetStream on disk that are one cluster. They know each other when this returns, and may still have to agree
+    /// who leads.
+    pub async fn start_cluster(count: usize) -> Vec<Self> {
+        let routes: Vec<String> = free_addresses(count).iter().map(|address| format!("nats://{address}")).collect();
+        let mut servers = Vec::new();
+        for (number, route) in routes.iter().enumerate() {
+            let (name, all) = (format!("node-{number}"), routes.join(","));
+            let options = ["-js", "-n", &name, "--cluster_name", "test", "--cluster", route, "--routes", &all];
+            servers.push(Self::start_with(&options).await);
+        }
+        servers
+    }
+
+    fn configure(&mut self, file: &Path) {
+        self.options.extend(["-c".to_owned(), file.to_string_lossy().into_owned()]);
     }
 
     fn new(options: &[&str]) -> Self {
         let directory = workspace().join(format!("target/tmp/nats-{:016x}", rand::random::<u64>()));
         fs::create_dir_all(&directory).expect("the target directory takes files");
         let options = options.iter().map(|&option| option.to_owned()).collect();
-        Self { directory, options, ports: Ports::default(), child: None }
+        Self { directory, options, environment: Vec::new(), ports: Ports::default(), child: None }
     }
 
     /// `nats://127.0.0.1:port`.
@@ -83,7 +112,7 @@ impl NatsServer {
 
     /// `127.0.0.1:port`, what a [`super::TcpProxy`] stands before.
     pub fn address(&self) -> &str {
-        self.url().trim_start_matches("nats://")
+        self.url().rsplit("//").next().unwrap_or_default()
     }
 
     /// The process's id, which changes with a restart.
@@ -117,6 +146,11 @@ impl NatsServer {
         self.signal("-CONT");
     }
 
+    /// Asks the server to send its clients elsewhere and end.
+    pub fn lame_duck(&self) {
+        self.signal("-USR2");
+    }
+
     fn signal(&self, signal: &str) {
         let status = Command::new("kill").args([signal, &self.id().to_string()]).status();
         assert!(status.is_ok_and(|status| status.success()), "kill {signal} failed");
@@ -143,7 +177,15 @@ impl NatsServer {
         let mut command = Command::new(binary);
         command.args(["-a", "127.0.0.1", "-p", &port_of(&self.ports.nats), "-m", &port_of(&self.ports.monitoring)]);
         command.arg("--ports_file_dir").arg(&self.directory).arg("-l").arg(self.directory.join("log"));
-        command.arg("-sd").arg(self.directory.join("jetstream")).args(&self.options);
+        let store = self.directory.join("jetstream");
+        if self.environment.is_empty() {
+            command.arg("-sd").arg(store);
+        } else {
+            // A file that names a directory does not go together with the option.
+            command.env("NATS_STORE_DIR", store);
+        }
+        command.args(&self.options);
+        command.envs(self.environment.iter().map(|(name, value)| (name, value)));
         command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
         command
     }
@@ -169,6 +211,13 @@ fn all_stopped(tasks: &Path) -> bool {
 /// The port of the first URL; -1, any free one, before the first start.
 fn port_of(urls: &[String]) -> String {
     urls.first().and_then(|url| url.rsplit(':').next()).unwrap_or("-1").to_owned()
+}
+
+/// Addresses that nobody listens on now; held together, so that they differ.
+fn free_addresses(count: usize) -> Vec<SocketAddr> {
+    let bind = |_| TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("loopback has free ports");
+    let held: Vec<TcpListener> = (0..count).map(bind).collect();
+    held.iter().map(|listener| listener.local_addr().expect("a listener has an address")).collect()
 }
 
 fn workspace() -> PathBuf {

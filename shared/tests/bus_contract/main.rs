@@ -6,6 +6,7 @@
 mod cases;
 mod memory_only;
 mod nats_only;
+mod signing_in;
 mod world;
 
 /// Runs every case in all four worlds. Inside one process time is paused: a wait without need would fail the test.

@@ -173,6 +173,21 @@ async fn credentials_come_from_the_url() {
     assert!(!error.to_string().contains("guess"));
 }
 
+/// A server that is to stop takes nobody any more and closes its connections one by one; each moves to the next server.
+#[tokio::test]
+async fn a_lame_duck_is_left_for_the_next_server() {
+    let server = NatsServer::start_configured("lame_duck_grace_period: \"1ms\"\nlame_duck_duration: \"30s\"").await;
+    let mut next_server = NatsServer::start().await;
+    next_server.kill();
+    let bus = connect(&format!("{},{}", server.url(), next_server.url()), &Metrics::new()).await;
+    let mut subscription = bus.subscribe("chat.a", ROOM).await.unwrap();
+    next_server.restart().await;
+    server.lame_duck();
+    wait_until(&bus, |connection| connection.up && connection.generation == 2).await;
+    bus.publish(to("chat.a", "moved")).unwrap();
+    assert_eq!(next(&mut subscription).await.payload, "moved");
+}
+
 #[tokio::test]
 async fn one_of_several_servers_is_enough() {
     let server = NatsServer::start().await;

@@ -2,33 +2,29 @@
 
 use std::fmt;
 
-use async_nats::{ConnectOptions, ServerAddr};
+use async_nats::ServerAddr;
 use percent_encoding::percent_decode_str;
 
 use crate::bus::BusError;
+use crate::config::sign_in::{Identity, Secret};
 
-/// Where the brokers are, and how to sign in.
+/// Where the brokers are, and how to sign in if that stands with it.
 pub(super) struct Addresses {
     servers: Vec<ServerAddr>,
-    credentials: Option<Credentials>,
-}
-
-enum Credentials {
-    Password(String, String),
-    Token(String),
+    identity: Option<Identity>,
 }
 
 impl Addresses {
     /// Reads URLs separated by commas; the first with `user:password@` or `token@` signs in to all of them.
     pub(super) fn parse(list: &str) -> Result<Self, BusError> {
-        let mut addresses = Self { servers: Vec::new(), credentials: None };
+        let mut addresses = Self { servers: Vec::new(), identity: None };
         for (index, entry) in list.split(',').enumerate() {
             let bad = |reason: String| BusError::BadUrl { entry: index + 1, reason };
             let server: ServerAddr = entry.trim().parse().map_err(|error: std::io::Error| bad(error.to_string()))?;
             if server.host().is_empty() {
                 return Err(bad("no host".to_owned()));
             }
-            addresses.credentials = addresses.credentials.or_else(|| credentials(&server));
+            addresses.identity = addresses.identity.or_else(|| identity(&server));
             addresses.servers.push(without_credentials(server).ok_or_else(|| bad("no host".to_owned()))?);
         }
         Ok(addresses)
@@ -38,13 +34,9 @@ impl Addresses {
         self.servers.clone()
     }
 
-    /// The options with the credentials; the client does not read them from URLs.
-    pub(super) fn sign_in(&self, options: ConnectOptions) -> ConnectOptions {
-        match &self.credentials {
-            Some(Credentials::Password(user, password)) => options.user_and_password(user.clone(), password.clone()),
-            Some(Credentials::Token(token)) => options.token(token.clone()),
-            None => options,
-        }
+    /// Who we are, taken out of the list; the client does not read it from URLs.
+    pub(super) fn identity(&self) -> Option<Identity> {
+        self.identity.clone()
     }
 }
 
@@ -56,12 +48,12 @@ impl fmt::Display for Addresses {
     }
 }
 
-fn credentials(server: &ServerAddr) -> Option<Credentials> {
+fn identity(server: &ServerAddr) -> Option<Identity> {
     let decode = |text: &str| percent_decode_str(text).decode_utf8_lossy().into_owned();
     let user = server.username().map(decode)?;
     Some(match server.password().map(decode) {
-        Some(password) => Credentials::Password(user, password),
-        None => Credentials::Token(user),
+        Some(password) => Identity::Password(user, Secret::new(password)),
+        None => Identity::Token(Secret::new(user)),
     })
 }
 
@@ -81,9 +73,10 @@ mod tests {
         let addresses = Addresses::parse("nats://us%40er:secret@a:4223, b").unwrap();
         assert_eq!(addresses.to_string(), "a:4223, b:4222");
         assert!(addresses.servers().iter().all(|server| server.username().is_none() && server.password().is_none()));
-        assert!(matches!(&addresses.credentials, Some(Credentials::Password(u, p)) if u == "us@er" && p == "secret"));
+        let secret = |text: &str| Secret::new(text.to_owned());
+        assert_eq!(addresses.identity(), Some(Identity::Password("us@er".to_owned(), secret("secret"))));
         let addresses = Addresses::parse("nats://token@a").unwrap();
-        assert!(matches!(&addresses.credentials, Some(Credentials::Token(t)) if t == "token"));
+        assert_eq!(addresses.identity(), Some(Identity::Token(secret("token"))));
     }
 
     #[test]

@@ -6,6 +6,7 @@ use std::time::Duration;
 use async_nats::{Client, ConnectError, ConnectErrorKind, ConnectOptions};
 
 use super::CLIENT_QUEUE;
+use super::access::Access;
 use super::address::Addresses;
 use super::link::Link;
 use crate::bus::BusError;
@@ -28,7 +29,8 @@ pub(super) async fn connect(
     link: &Arc<Link>,
 ) -> Result<Client, BusError> {
     let addresses = Addresses::parse(url)?;
-    let client = first_client(&addresses, settings, name, link).await?;
+    let access = Access::new(addresses.identity(), settings)?;
+    let client = first_client((&addresses, &access), settings, name, link).await?;
     // The event is on its way; without it publishes would be refused.
     let mut connection = link.connection();
     let up = connection.wait_for(|connection| connection.up);
@@ -41,7 +43,7 @@ pub(super) async fn connect(
 }
 
 async fn first_client(
-    addresses: &Addresses,
+    (addresses, access): (&Addresses, &Access),
     settings: &NatsSettings,
     name: &str,
     link: &Arc<Link>,
@@ -49,7 +51,7 @@ async fn first_client(
     let longest = Duration::from_millis(settings.reconnect_max_ms.into());
     let mut attempt = 1;
     loop {
-        let options = addresses.sign_in(options(settings, name, link));
+        let options = access.apply(options(settings, name, link))?;
         let error = match options.connect(addresses.servers()).await {
             Ok(client) => return Ok(client),
             Err(error) => error,

@@ -1,7 +1,8 @@
 //! What the client tells of its connection, turned into state, counts and log lines.
 
-use std::sync::Arc;
+use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use async_nats::Event;
 use tokio::sync::watch;
@@ -15,6 +16,8 @@ use crate::metrics::Metrics;
 pub(super) struct Link {
     connection: watch::Sender<Connection>,
     closed: AtomicBool,
+    // What the broker does not let us subscribe to. No more than we subscribe to.
+    forbidden: Mutex<BTreeSet<String>>,
     inbox: Arc<Inbox>,
     metrics: Arc<Metrics>,
 }
@@ -22,7 +25,7 @@ pub(super) struct Link {
 impl Link {
     pub(super) fn new(inbox: Arc<Inbox>, metrics: Arc<Metrics>) -> Arc<Self> {
         let connection = watch::Sender::new(Connection::default());
-        Arc::new(Self { connection, closed: AtomicBool::new(false), inbox, metrics })
+        Arc::new(Self { connection, closed: AtomicBool::new(false), forbidden: Mutex::default(), inbox, metrics })
     }
 
     pub(super) fn metrics(&self) -> &Arc<Metrics> {
@@ -39,6 +42,11 @@ impl Link {
 
     pub(super) fn is_closed(&self) -> bool {
         self.closed.load(Ordering::Acquire)
+    }
+
+    /// Whether the broker has told that it does not let us subscribe to `pattern`. Events are best effort, so is this.
+    pub(super) fn is_forbidden(&self, pattern: &str) -> bool {
+        self.forbidden.lock().unwrap_or_else(PoisonError::into_inner).contains(pattern)
     }
 
     /// Nobody uses the connection any more.
@@ -58,10 +66,19 @@ impl Link {
             Event::Connected => self.up(),
             Event::Disconnected | Event::Closed => self.down(),
             Event::SlowConsumer(_) => self.metrics.bus_dropped_subscription_full.add(),
-            Event::LameDuckMode => tracing::warn!("the NATS server is about to shut down; we move when it closes"),
-            Event::ServerError(error) => tracing::warn!(%error, "the NATS server reports an error"),
+            Event::LameDuckMode => tracing::warn!(
+                "the NATS server is a lame duck: it will close this connection, and we move to another server of the list then"
+            ),
+            Event::ServerError(error) => self.error(&error.to_string()),
             Event::ClientError(error) => tracing::debug!(%error, "an attempt to connect to NATS failed"),
             Event::Draining => {}
+        }
+    }
+
+    fn error(&self, error: &str) {
+        tracing::warn!(error, "the NATS server reports an error");
+        if let Some(pattern) = forbidden_subscription(error) {
+            self.forbidden.lock().unwrap_or_else(PoisonError::into_inner).insert(pattern.to_owned());
         }
     }
 
@@ -88,5 +105,25 @@ impl Link {
         if was_up && !self.is_closed() {
             tracing::warn!("the connection to NATS is broken; trying to make a new one");
         }
+    }
+}
+
+/// What the error forbids to subscribe to, if it does. The case of its words changed between versions of the server.
+fn forbidden_subscription(error: &str) -> Option<&str> {
+    let begin = "permissions violation for subscription to \"";
+    let at = error.to_ascii_lowercase().find(begin)?;
+    error[at + begin.len()..].split('"').next()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn forbidden_subscriptions_are_told_from_other_errors() {
+        let subscription = r#"nats: Permissions Violation for Subscription to "chat.a" using queue "q""#;
+        assert_eq!(forbidden_subscription(subscription), Some("chat.a"));
+        assert_eq!(forbidden_subscription(r#"Permissions Violation for Publish to "chat.a""#), None);
+        assert_eq!(forbidden_subscription("Slow Consumer"), None);
     }
 }

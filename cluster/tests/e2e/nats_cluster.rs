@@ -1,0 +1,212 @@
+//! Three NATS servers with three replicas of the log: the one that leads dies while people talk, and comes back.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::time::Duration;
+
+use async_nats::jetstream::{self, Context, stream};
+use client::{ClientError, Event, Message};
+use cluster::{Cluster, LogKind};
+use shared::testing::{NatsServer, eventually};
+use tokio::task::JoinSet;
+use tokio::time::Instant;
+
+use crate::parts::Parts;
+use crate::stage::{DEADLINE, Person};
+
+/// Each with somebody who talks, and somebody who listens.
+const ROOMS: usize = 4;
+
+/// The longest that a room may be without service when another server leads. Until then it is JetStream's time: a replica stands
+/// for election when it heard nothing from the leader for four to nine seconds.
+const BACK_WITHIN: Duration = Duration::from_secs(5);
+
+/// Messages that are said in each room before the death, while the server is away, and after its return.
+const MESSAGES: usize = 100;
+
+const LAST: &str = "the end";
+
+/// What the rooms' speakers have said, and whether they are to end.
+#[derive(Default)]
+struct Talk {
+    said: [AtomicUsize; ROOMS],
+    is_over: AtomicBool,
+}
+
+impl Talk {
+    /// Waits until each room has heard so many more messages.
+    async fn goes_on(&self, deadline: Duration, more: usize) {
+        let counts = || self.said.each_ref().map(|said| said.load(Ordering::Relaxed));
+        let before = counts();
+        let all = || counts().iter().zip(before).all(|(now, before)| *now >= before + more);
+        eventually(deadline, &format!("{more} messages in each room"), async || all()).await;
+    }
+}
+
+/// Says numbers, each until it is acknowledged, by the same id; returns their `seq`, and the longest wait for one.
+async fn speak(person: Person, room: usize, talk: Arc<Talk>) -> (Vec<u64>, Duration) {
+    let (mut seqs, mut longest) = (Vec::new(), Duration::ZERO);
+    loop {
+        let is_last = talk.is_over.load(Ordering::Relaxed);
+        let text = if is_last { LAST.to_owned() } else { seqs.len().to_string() };
+        let message = Message::to_all(&text).with_id(&format!("{room}-{}", seqs.len()));
+        let began = Instant::now();
+        let sent = loop {
+            match person.chat.send(&message).await {
+                Ok(sent) => break sent,
+                // Unknown: whether it is in the log, its repeat tells.
+                Err(ClientError::Refused { code: 503, .. }) => {}
+                Err(error) => panic!("{}: {error}", person.name),
+            }
+        };
+        longest = longest.max(began.elapsed());
+        seqs.push(sent.seq);
+        talk.said[room].fetch_add(1, Ordering::Relaxed);
+        if is_last {
+            return (seqs, longest);
+        }
+    }
+}
+
+/// Hears until the end; returns the texts and their `seq`.
+async fn listen(mut person: Person) -> Vec<(String, u64)> {
+    let mut heard = Vec::new();
+    loop {
+        match person.hears().await {
+            Event::Chat(chat) => {
+                let is_last = chat.msg == LAST;
+                heard.push((chat.msg, chat.seq));
+                if is_last {
+                    return heard;
+                }
+            }
+            Event::Add(_) => {}
+            other => panic!("{} hears {other:?}", person.name),
+        }
+    }
+}
+
+/// Waits until another node leads the log.
+async fn another_leads(context: &Context, dead: usize) {
+    let dead = format!("node-{dead}");
+    eventually(DEADLINE, "an election", async || {
+        let Ok(stream) = context.get_stream("ROOMS").await else { return false };
+        let group = stream.cached_info().cluster.as_ref();
+        group.and_then(|group| group.leader.as_ref()).is_some_and(|leader| *leader != dead)
+    })
+    .await;
+}
+
+async fn log(urls: &str) -> Context {
+    let urls: Vec<async_nats::ServerAddr> = urls.split(',').map(|url| url.parse().unwrap()).collect();
+    let mut context = jetstream::new(async_nats::connect(urls).await.unwrap());
+    // While there is no leader nobody answers; whoever asks often knows soon.
+    context.set_timeout(Duration::from_millis(300));
+    context
+}
+
+/// Waits until a stream of three replicas can be made, which needs a leader who knows all three.
+async fn can_replicate(context: &Context) {
+    let probe = stream::Config { name: "PROBE".to_owned(), num_replicas: 3, ..Default::default() };
+    eventually(DEADLINE, "three servers to keep a stream", async || {
+        context.get_or_create_stream(probe.clone()).await.is_ok()
+    })
+    .await;
+    context.delete_stream("PROBE").await.unwrap();
+}
+
+/// The number of the node that leads the log, once all its replicas are there and current.
+async fn leader(context: &Context) -> usize {
+    let mut found = None;
+    eventually(DEADLINE * 2, "the log to have all its replicas", async || {
+        let Ok(mut stream) = context.get_stream("ROOMS").await else { return false };
+        let Ok(info) = stream.info().await else { return false };
+        let Some(group) = &info.cluster else { return false };
+        let number = group.leader.as_deref().and_then(|name| name.strip_prefix("node-")?.parse().ok());
+        found = number.filter(|_| group.replicas.len() == 2 && group.replicas.iter().all(|r| r.current && !r.offline));
+        found.is_some()
+    })
+    .await;
+    found.unwrap()
+}
+
+/// Activations, and appends whose outcome was unclear.
+fn counts(clusters: &[Cluster]) -> (u64, u64) {
+    let metrics = clusters.iter().map(|cluster| cluster.metrics());
+    metrics.fold((0, 0), |sum, metrics| (sum.0 + metrics.activations.get(), sum.1 + metrics.appends_failed.get()))
+}
+
+#[expect(clippy::print_stdout, reason = "figures, for whoever asks with --nocapture")]
+fn tell(figures: &str) {
+    println!("{figures}");
+}
+
+async fn start(parts: &mut Parts, urls: &str) -> Vec<Cluster> {
+    let mut clusters = Vec::new();
+    for id in ["chat-server-1", "chat-server-2", "chat-server-3", "connector-server-1", "connector-server-2"] {
+        clusters.push(parts.start_at(id, urls.to_owned()).await);
+    }
+    clusters
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_server_that_leads_the_log_dies_while_people_talk() {
+    let mut nodes = NatsServer::start_cluster(3).await;
+    let urls = nodes.iter().map(NatsServer::url).collect::<Vec<_>>().join(",");
+    let context = log(&urls).await;
+    can_replicate(&context).await;
+    let mut parts = Parts::on(nodes.remove(0), LogKind::JetStream);
+    parts.settings.log.replicas = 3;
+    (parts.settings.session.requests_per_sec, parts.settings.session.request_burst) = (10_000, 10_000);
+    let clusters = start(&mut parts, &urls).await;
+
+    let talk = Arc::new(Talk::default());
+    let (mut speakers, mut listeners) = (JoinSet::new(), JoinSet::new());
+    for room in 0..ROOMS {
+        let name = format!("room-{room}");
+        let listener = parts.person(1, "listener", &name).await;
+        listeners.spawn(async move { (room, listen(listener).await) });
+        let (speaker, talk) = (parts.person(0, "speaker", &name).await, Arc::clone(&talk));
+        speakers.spawn(async move { (room, speak(speaker, room, talk).await) });
+    }
+    talk.goes_on(DEADLINE, MESSAGES).await;
+    let number = leader(&context).await;
+    let dying = if number == 0 { &mut parts.nats } else { &mut nodes[number - 1] };
+    let (before, died) = (counts(&clusters), Instant::now());
+    dying.kill();
+    another_leads(&context, number).await;
+    let elected = died.elapsed();
+    // What waited for the dead one, and one after it.
+    talk.goes_on(BACK_WITHIN, 2).await;
+    let (back, after) = (died.elapsed(), counts(&clusters));
+    let (activations, unclear) = (after.0 - before.0, after.1 - before.1);
+    assert!(activations >= ROOMS as u64, "rooms went on without looking at the log: {activations}");
+    talk.goes_on(DEADLINE, MESSAGES).await;
+    dying.restart().await;
+    let returned = Instant::now();
+    leader(&context).await;
+    let current = returned.elapsed();
+    talk.goes_on(DEADLINE, MESSAGES).await;
+    talk.is_over.store(true, Ordering::Relaxed);
+
+    let mut said = speakers.join_all().await;
+    let mut heard = listeners.join_all().await;
+    said.sort();
+    heard.sort();
+    for ((room, (seqs, _)), (_, heard)) in said.iter().zip(&heard) {
+        let texts = (0..seqs.len() - 1).map(|number| number.to_string()).chain([LAST.to_owned()]);
+        let said: Vec<_> = texts.zip(seqs.iter().copied()).collect();
+        assert!(*heard == said, "room {room}: said {said:?}, heard {heard:?}");
+        assert!(seqs.is_sorted_by(|before, after| before < after), "room {room}: {seqs:?}");
+    }
+    let messages = said.iter().map(|(_, (seqs, _))| seqs.len()).sum::<usize>();
+    let longest = said.iter().map(|(_, (_, longest))| *longest).max().unwrap_or_default();
+    tell(&format!(
+        "{messages} messages; another server led {elected:?} after the death, all rooms were back at {back:?}; {unclear} appends \
+         unclear, {activations} activations; longest wait for an acknowledgement {longest:?}; the server that returned was \
+         current after {current:?}"
+    ));
+    for cluster in clusters.into_iter().rev() {
+        cluster.stop().await;
+    }
+}

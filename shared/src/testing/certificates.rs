@@ -1,0 +1,47 @@
+//! An authority of a test's own, and certificates for 127.0.0.1 that it signs, as files.
+
+#![expect(clippy::expect_used, reason = "fails the test that needs certificates")]
+
+use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, DnType, IsCa, KeyPair};
+
+use super::Scratch;
+
+/// An authority that nobody else trusts. The files are gone with it.
+#[derive(Debug)]
+pub struct Certificates {
+    scratch: Scratch,
+    authority: CertifiedIssuer<'static, KeyPair>,
+}
+
+impl Certificates {
+    /// A new authority; its certificate is in [`Certificates::authority_file`].
+    #[expect(clippy::new_without_default, reason = "it writes files, which no default should")]
+    pub fn new() -> Self {
+        let mut params = params("authority");
+        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        let key = KeyPair::generate().expect("a key");
+        let authority = CertifiedIssuer::self_signed(params, key).expect("an authority signs itself");
+        let scratch = Scratch::new();
+        scratch.file("authority.pem", &authority.pem());
+        Self { scratch, authority }
+    }
+
+    /// The authority's certificate.
+    pub fn authority_file(&self) -> String {
+        self.scratch.of("authority.pem")
+    }
+
+    /// The files of a new certificate for 127.0.0.1, and of its key.
+    pub fn issue(&self, name: &str) -> (String, String) {
+        let key = KeyPair::generate().expect("a key");
+        let certificate = params(name).signed_by(&key, &self.authority).expect("an authority signs");
+        let certificate = self.scratch.file(&format!("{name}.pem"), &certificate.pem());
+        (certificate, self.scratch.file(&format!("{name}.key"), &key.serialize_pem()))
+    }
+}
+
+fn params(name: &str) -> CertificateParams {
+    let mut params = CertificateParams::new(["127.0.0.1".to_owned()]).expect("an address");
+    params.distinguished_name.push(DnType::CommonName, name);
+    params
+}
