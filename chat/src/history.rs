@@ -4,7 +4,6 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use shared::budget::Budget;
 use shared::ids::RoomId;
 use shared::membership::Membership;
 use shared::record::{Entry, Position, Record};
@@ -82,19 +81,13 @@ pub fn until(span: Span) -> Until {
 }
 
 impl Reader {
-    /// A question, as it came.
-    pub fn new(asker: Asker, room: RoomId, number: u64, wanted: Wanted) -> Self {
+    /// A question, as it came, to be answered with at most `page_bytes` of messages, measured as JSON; one message always is.
+    pub fn new(asker: Asker, room: RoomId, number: u64, wanted: Wanted, page_bytes: usize) -> Self {
         let phase = match wanted.span {
             Span::Before(seq) => Phase::Find(Position::of_seq(seq)),
             Span::Last | Span::After(_) | Span::Since(_) => Phase::Last,
         };
-        Self { asker, room, number, wanted, page_bytes: Budget::default().history(), phase }
-    }
-
-    /// The same question, answered with at most so many bytes of messages, measured as JSON; one message always is.
-    #[must_use]
-    pub fn with_pages_of(self, page_bytes: usize) -> Self {
-        Self { page_bytes, ..self }
+        Self { asker, room, number, wanted, page_bytes, phase }
     }
 
     /// What is asked for.

@@ -241,13 +241,7 @@ impl Owner {
 
     /// Whether nobody needs this owner: it can be dropped, the log knows all that it knew.
     pub fn is_forgettable(&self, now: Now, forget_ms: u64) -> bool {
-        let quiet = match &self.phase {
-            Phase::Idle => true,
-            Phase::Active(active) => !active.is_busy(),
-            Phase::Reading | Phase::Walking { .. } => false,
-        };
-        let unused = self.followers.is_empty() && self.proposals.is_empty() && self.attaches.is_empty();
-        quiet && unused && now.ticks.saturating_sub(self.used_at) >= forget_ms
+        self.is_quiet() && !self.is_wanted() && now.ticks.saturating_sub(self.used_at) >= forget_ms
     }
 
     /// Takes the result of the log operation in flight.
@@ -296,13 +290,22 @@ impl Owner {
         matches!(&self.phase, Phase::Active(active) if active.is_appending(proposal))
     }
 
+    /// Whether nothing is in flight.
+    fn is_quiet(&self) -> bool {
+        match &self.phase {
+            Phase::Idle => true,
+            Phase::Active(active) => !active.is_busy(),
+            Phase::Reading | Phase::Walking { .. } => false,
+        }
+    }
+
     fn is_wanted(&self) -> bool {
         !self.followers.is_empty() || !self.proposals.is_empty() || !self.attaches.is_empty()
     }
 
     fn go_on(&mut self, now: Now, acts: &mut Vec<Act>) {
         if self.is_retiring {
-            return self.let_go_if_idle(acts);
+            return self.let_go_if_quiet(acts);
         }
         match &mut self.phase {
             Phase::Idle => {

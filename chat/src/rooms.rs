@@ -218,8 +218,7 @@ impl Rooms {
                 self.with_owner(&room, |owner, acts| owner.attach(Attach { asker, at }, now, acts));
             }
             Question::History { room, number, wanted } => {
-                let reader = Reader::new(asker, room, number, wanted);
-                self.read(reader.with_pages_of(self.judge.budget().history()));
+                self.read(Reader::new(asker, room, number, wanted, self.judge.budget().history()));
             }
             Question::Propose { room, at, number, items } => {
                 let author = Author { connector: asker.connector.clone(), incarnation };

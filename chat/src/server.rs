@@ -14,7 +14,7 @@ use shared::ids::{Incarnation, RoomId, ServerId};
 use shared::metrics::{Metrics, Share};
 use shared::node::Node;
 use shared::record::Epoch;
-use shared::rpc::messages::{Answer, FromChat, FromConnector, Question};
+use shared::rpc::messages::{Answer, FromChat, FromConnector};
 use shared::rpc::{self, Label, Trace, header};
 use shared::subjects;
 use tokio::time::{Instant, MissedTickBehavior};
@@ -302,8 +302,7 @@ impl Chat {
     fn probe(&self, home: ServerId) {
         let trace = Trace::new();
         let label = Label { method: "probe", room: None, from: &self.id, view: &self.view, trace: &trace };
-        let (v, connector, question) = (rpc::VERSION, self.id.clone(), Question::Probe);
-        let body = FromConnector { v, connector, incarnation: self.incarnation, question };
+        let body = FromConnector::probe(self.id.clone(), self.incarnation);
         let (subject, headers) = (subjects::chat(&home), label.headers());
         let (bus, deadline) = (self.node.bus.clone(), self.node.settings.rpc.heartbeat());
         self.probes.push(Box::pin(async move {

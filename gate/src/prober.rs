@@ -11,7 +11,7 @@ use shared::config::Servers;
 use shared::dispatcher::{CHAT, CONNECTOR};
 use shared::ids::{Incarnation, ServerId};
 use shared::node::Node;
-use shared::rpc::messages::{self, FromChat, FromConnector, Pong, Question};
+use shared::rpc::messages::{self, FromChat, FromConnector, Pong};
 use shared::rpc::{self, Label, RpcError, Trace};
 use shared::subjects;
 use tokio::time::{Instant, MissedTickBehavior};
@@ -55,7 +55,8 @@ pub(crate) async fn run(me: ServerId, node: Node, health: Health) {
     let period = node.settings.rpc.heartbeat();
     let mut tick = tokio::time::interval(period);
     tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    let asker = Asker { me: me.clone(), incarnation: clock::incarnation(), node: node.clone() };
+    let view = node.roster.now().view_hash();
+    let mut asker = Asker { me: me.clone(), incarnation: clock::incarnation(), view, node: node.clone() };
     let stopping = node.lifecycle.stopping();
     tokio::pin!(stopping);
     loop {
@@ -67,6 +68,7 @@ pub(crate) async fn run(me: ServerId, node: Node, health: Health) {
         node.examine(&me);
         let servers = node.roster.now();
         health.keep(&servers);
+        asker.view = servers.view_hash();
         for (kind, id) in servers.all().map(|(kind, server)| (kind, server.id.clone())) {
             let what = match kind {
                 CONNECTOR => What::Ping,
@@ -106,18 +108,23 @@ enum What {
 struct Asker {
     me: ServerId,
     incarnation: Incarnation,
+    /// Hash of the list of chat servers.
+    view: String,
     node: Node,
 }
 
 impl Asker {
     async fn ask(&self, what: What, server: &ServerId, deadline: Duration) -> Answer {
-        let (view, trace) = (self.node.roster.now().view_hash(), Trace::new());
+        let trace = Trace::new();
         let (method, subject, payload) = match what {
             What::Ping => ("ping", subjects::connector_ping(server), Ok(Bytes::new())),
-            What::Probe => ("probe", subjects::chat(server), self.probe()),
+            What::Probe => {
+                let probe = FromConnector::probe(self.me.clone(), self.incarnation);
+                ("probe", subjects::chat(server), rpc::encode(&probe))
+            }
         };
         let Ok(payload) = payload else { return Answer::Unknown };
-        let label = Label { method, room: None, from: &self.me, view: &view, trace: &trace };
+        let label = Label { method, room: None, from: &self.me, view: &self.view, trace: &trace };
         let question = Outgoing { subject, reply: None, headers: label.headers(), payload };
         match self.node.bus.request(question, deadline).await {
             Ok(answer) => read(what, &answer.payload).unwrap_or_else(|error| {
@@ -131,11 +138,6 @@ impl Asker {
             Err(BusError::Disconnected | BusError::Closed) => Answer::Unknown,
             Err(_) => Answer::None,
         }
-    }
-
-    fn probe(&self) -> Result<Bytes, RpcError> {
-        let (v, connector, incarnation) = (rpc::VERSION, self.me.clone(), self.incarnation);
-        rpc::encode(&FromConnector { v, connector, incarnation, question: Question::Probe })
     }
 }
 

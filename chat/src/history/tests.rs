@@ -9,6 +9,8 @@ use shared::rpc::Trace;
 use super::*;
 use crate::log::memory::Memory;
 
+const PAGE_BYTES: usize = 40 * 1024;
+
 fn room() -> RoomId {
     RoomId::new("lobby").unwrap()
 }
@@ -79,7 +81,7 @@ impl Book {
             reply: String::new(),
             trace: Trace::default(),
         };
-        let mut reader = Reader::new(asker, room(), 3, Wanted { viewer: member(viewer), span, limit });
+        let mut reader = Reader::new(asker, room(), 3, Wanted { viewer: member(viewer), span, limit }, PAGE_BYTES);
         let mut next = reader.begin(None);
         for reads in 0.. {
             let op = match next {
@@ -183,7 +185,7 @@ fn whispers_are_for_the_two_memberships_only() {
 
 #[test]
 fn pages_are_bounded_in_bytes_but_never_empty() {
-    let long = "x".repeat(Budget::default().history());
+    let long = "x".repeat(PAGE_BYTES);
     let book = Book::keeping(600).with([vec![say("1")], vec![say(&long)], vec![say("3")]]);
     let (texts, cursor, _) = book.texts(Span::Last, 50);
     assert_eq!((texts.len(), cursor), (1, Some(3_000)));

@@ -258,8 +258,11 @@ impl Active {
 
     /// Takes the state as it is in the log, to be written in parts, if a checkpoint is due that is too large for one record.
     fn begin_parts(&mut self) {
-        let budget = self.judge.budget();
-        if !self.parts.is_empty() || !self.is_checkpoint_due(0) || self.state.checkpoint_size() <= budget.checkpoint() {
+        if !self.parts.is_empty() {
+            return;
+        }
+        let (budget, size) = (self.judge.budget(), self.state.checkpoint_size());
+        if size <= budget.checkpoint() || !self.is_checkpoint_due(size, 0) {
             return;
         }
         let parts = self.state.checkpoints(budget.part());
@@ -272,8 +275,8 @@ impl Active {
 
     /// Adds the next part of a checkpoint, or a whole one that is due, if there is room; else the next record has it.
     fn put_checkpoint(&mut self, record: &mut Record) {
-        let budget = self.judge.budget();
-        let room = budget.record().saturating_sub(record.size());
+        let (budget, written) = (self.judge.budget(), record.size());
+        let room = budget.record().saturating_sub(written);
         if !self.parts.is_empty() {
             self.alone = room < budget.part();
             let next = if self.alone { None } else { self.parts.pop_front() };
@@ -281,7 +284,7 @@ impl Active {
             return;
         }
         let size = self.state.checkpoint_size();
-        if self.is_checkpoint_due(record.size()) && size <= budget.checkpoint() {
+        if size <= budget.checkpoint() && self.is_checkpoint_due(size, written) {
             self.alone = room < size;
             if room >= size {
                 record.checkpoint = Some(Checkpoint::from(&self.state));
@@ -335,11 +338,11 @@ impl Active {
         (entries, decided, taken)
     }
 
-    /// Whether the records since the last checkpoint, with one more of this size, outweigh the next, or are too many to be read.
-    fn is_checkpoint_due(&self, size: usize) -> bool {
-        let checkpoint = self.state.checkpoint_size();
+    /// Whether the records since the last checkpoint, with one more of `written` bytes, outweigh the next, which has `checkpoint`
+    /// bytes, or are too many to be read.
+    fn is_checkpoint_due(&self, checkpoint: usize, written: usize) -> bool {
         self.refresh
-            || self.since.bytes + size >= checkpoint
+            || self.since.bytes + written >= checkpoint
             || self.since.records + 1 >= self.judge.checkpoint_records(checkpoint)
     }
 

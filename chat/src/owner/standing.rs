@@ -47,17 +47,12 @@ impl Owner {
         self.is_retiring = true;
         self.stands_in = true;
         self.is_permitted = false;
-        self.let_go_if_idle(acts);
+        self.let_go_if_quiet(acts);
     }
 
     /// Gives up, unless something is in flight.
-    pub(super) fn let_go_if_idle(&mut self, acts: &mut Vec<Act>) {
-        let is_idle = match &self.phase {
-            Phase::Idle => true,
-            Phase::Active(active) => !active.is_busy(),
-            Phase::Reading | Phase::Walking { .. } => false,
-        };
-        if is_idle {
+    pub(super) fn let_go_if_quiet(&mut self, acts: &mut Vec<Act>) {
+        if self.is_quiet() {
             self.give_up(acts);
         }
     }

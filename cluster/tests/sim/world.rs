@@ -32,6 +32,9 @@ use crate::person::{Asked, Heard, Person, Place, Visit};
 use crate::retention::Retention;
 use crate::scenario::Scenario;
 
+/// Milliseconds until a request is answered 503.
+const REQUEST_MS: u64 = 2_000;
+
 const CONNECTORS: usize = 3;
 const CHATS: usize = 3;
 const PEOPLE: usize = 7;
@@ -97,8 +100,25 @@ pub(crate) struct World {
     pub(crate) metrics: Arc<Metrics>,
 }
 
-fn server(kind: &str, number: usize) -> Server {
+pub(crate) fn server(kind: &str, number: usize) -> Server {
     Server::new(ServerId::new(&format!("{kind}-server-{}", number + 1)).unwrap(), "127.0.0.1")
+}
+
+/// A connector that nobody is connected to yet.
+pub(crate) fn hub(id: &ServerId, run: Incarnation, servers: Arc<Servers>, metrics: Arc<Metrics>) -> Hub {
+    let common = Common {
+        me: id.clone(),
+        incarnation: run,
+        repeat_ms: 300,
+        linger_ms: 1_000,
+        resume_ms: 1_500,
+        max_waiting: 100,
+        budget: Budget::default(),
+        large_members: 500,
+        metrics,
+    };
+    let limits = Limits { max_in_flight: 50, request_ms: REQUEST_MS };
+    Hub::new(common, Owners::new(servers), limits)
 }
 
 impl World {
@@ -161,27 +181,8 @@ impl World {
 
     fn connector(&self, number: usize, run: u64) -> ConnectorNode {
         let id = server("connector", number).id;
-        let common = Common {
-            me: id.clone(),
-            incarnation: Incarnation(run),
-            repeat_ms: 300,
-            linger_ms: 1_000,
-            resume_ms: 1_500,
-            max_waiting: 100,
-            budget: Budget::default(),
-            large_members: 500,
-            metrics: self.metrics.clone(),
-        };
-        let limits = Limits { max_in_flight: 50, request_ms: 2_000 };
-        let owners = Owners::new(self.servers.clone());
-        ConnectorNode {
-            id,
-            hub: Hub::new(common, owners, limits),
-            people: HashMap::new(),
-            up: true,
-            run,
-            is_dead: false,
-        }
+        let hub = hub(&id, Incarnation(run), self.servers.clone(), self.metrics.clone());
+        ConnectorNode { id, hub, people: HashMap::new(), up: true, run, is_dead: false }
     }
 
     /// Whether the run of a connector at which somebody was is dead.

@@ -14,6 +14,9 @@ impl Entry {
     /// Most bytes of the tag and the keys of any entry, and of an id and memberships.
     pub const AROUND: usize = 160;
 
+    /// Most bytes of a session besides its connector's id.
+    pub const SESSION_AROUND: usize = 56;
+
     /// Most bytes of this entry.
     pub fn size(&self) -> usize {
         let rest = match self {
@@ -47,7 +50,7 @@ impl Record {
 
 /// A session with its keys.
 fn size_of(session: &SessionId) -> usize {
-    56 + session.connector.as_str().len()
+    Entry::SESSION_AROUND + session.connector.as_str().len()
 }
 
 #[cfg(test)]

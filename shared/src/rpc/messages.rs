@@ -23,6 +23,13 @@ pub struct FromConnector {
     pub question: Question,
 }
 
+impl FromConnector {
+    /// The question of a gate or a chat server, whether a chat server is there.
+    pub fn probe(from: ServerId, incarnation: Incarnation) -> Self {
+        Self { v: super::VERSION, connector: from, incarnation, question: Question::Probe }
+    }
+}
+
 /// What a connector asks.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -37,7 +44,7 @@ pub enum Question {
     History { room: RoomId, number: u64, wanted: Wanted },
     /// Is there anybody, and which was the last message that you sent me?
     Heartbeat,
-    /// Is there anybody? Asked by a chat server, which follows nothing and sends no numbers.
+    /// Is there anybody? Asked by chat servers and gates, which follow nothing and are sent no numbers.
     Probe,
 }
 
@@ -121,7 +128,7 @@ pub enum Claim {
 /// Most bytes of a name.
 const NAME: usize = 4 * MAX_NAME_CHARS;
 /// Most bytes of a session and its keys.
-const SESSION: usize = 56 + MAX_SERVER_ID_BYTES;
+const SESSION: usize = Entry::SESSION_AROUND + MAX_SERVER_ID_BYTES;
 
 impl Item {
     /// Most bytes of a message besides its content, with names of its sender and of whom it is for.

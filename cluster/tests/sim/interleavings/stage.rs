@@ -7,12 +7,10 @@ use std::sync::Arc;
 
 use chat::log::memory::Memory;
 use chat::rooms::{Identity, Rooms};
-use connector::hub::{Hub, Limits, Request};
-use connector::owners::Owners;
-use connector::room::Common;
+use connector::hub::{Hub, Request};
 use shared::budget::Budget;
 use shared::config::settings::LogSettings;
-use shared::config::{Server, Servers, Settings};
+use shared::config::{Servers, Settings};
 use shared::dispatcher::{self, CHAT};
 use shared::frontend::Ending;
 use shared::ids::{Incarnation, RoomId, ServerId};
@@ -22,14 +20,11 @@ use shared::record::{Position, Record};
 
 use super::parcel::{Parcel, What};
 use super::{ANN, BOB, CANDIDATE, HOME, LEFT, RIGHT, ROOM};
-use crate::checks;
+use crate::{checks, world};
 use moving::entry_text;
 
 const CHATS: usize = 3;
 const CONNECTORS: usize = 2;
-
-/// Milliseconds until a request is answered 503.
-const REQUEST_MS: u64 = 2_000;
 
 struct Chat {
     rooms: Rooms,
@@ -67,7 +62,7 @@ pub(super) struct Stage {
 }
 
 fn id(kind: &str, number: usize) -> ServerId {
-    ServerId::new(&format!("{kind}-server-{}", number + 1)).unwrap()
+    world::server(kind, number).id
 }
 
 fn room() -> RoomId {
@@ -76,7 +71,7 @@ fn room() -> RoomId {
 
 /// A list of these chat servers.
 pub(super) fn list(chats: &[usize]) -> Arc<Servers> {
-    let chats = chats.iter().map(|number| Server::new(id("chat", *number), "127.0.0.1"));
+    let chats = chats.iter().map(|number| world::server("chat", *number));
     Arc::new(Servers::new([(CHAT.to_owned(), chats.collect())]))
 }
 
@@ -128,19 +123,7 @@ impl Stage {
     }
 
     fn hub(&self, number: usize) -> Hub {
-        let common = Common {
-            me: id("connector", number),
-            incarnation: Incarnation(1),
-            repeat_ms: 300,
-            linger_ms: 1_000,
-            resume_ms: 1_500,
-            max_waiting: 100,
-            budget: Budget::default(),
-            large_members: 500,
-            metrics: self.metrics.clone(),
-        };
-        let limits = Limits { max_in_flight: 50, request_ms: REQUEST_MS };
-        Hub::new(common, Owners::new(list(&[0, 1, 2])), limits)
+        world::hub(&id("connector", number), Incarnation(1), list(&[0, 1, 2]), self.metrics.clone())
     }
 
     /// This is not to arrive before it is released.
