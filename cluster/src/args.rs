@@ -57,6 +57,8 @@ pub(crate) enum Command {
         #[arg(required = true, value_name = "RID", value_parser = room_id)]
         rooms: Vec<RoomId>,
     },
+    /// Ask the servers on this machine whether they are ready, and fail if one is not; for health checks
+    Ready,
 }
 
 impl Options {

@@ -3,6 +3,7 @@
 pub(crate) mod check;
 pub(crate) mod decode;
 pub(crate) mod place;
+pub(crate) mod ready;
 mod table;
 
 use std::io::{self, ErrorKind, Write};

@@ -4,6 +4,7 @@
 
 use std::fs;
 use std::io::{Read, Write};
+use std::net::{Ipv4Addr, TcpListener, UdpSocket};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 
@@ -57,10 +58,10 @@ fn check_prints_who_listens_where() {
     let expected = "\
 type       id           told to clients        listens on     admin
 gate       gate-1       chat.example.org:3014  10.0.0.1:3014  10.0.0.1:3014
-connector  connector-1  127.0.0.1:3050         10.0.0.1:3050  10.0.0.1:4050
-chat       chat-1       -                      -              10.0.0.1:6050
-chat       chat-2       -                      -              10.0.0.1:6051
-chat       chat-3       -                      -              10.0.0.1:6052
+connector  connector-1  127.0.0.1:3050         10.0.0.1:3050  127.0.0.1:4050
+chat       chat-1       -                      -              127.0.0.1:6050
+chat       chat-2       -                      -              127.0.0.1:6051
+chat       chat-3       -                      -              127.0.0.1:6052
 
 development: 1 gate, 1 connector, 3 chat, all good
 ";
@@ -128,6 +129,72 @@ a.b c   chat-1  chat.chat-1  log.a%2Eb%20c
 ";
     assert_eq!(stdout(&run(&dir, &["place", "lobby", "room-1", "a.b c"])), expected);
     assert_eq!(run(&dir, &["place", "a*"]).status.code(), Some(2));
+}
+
+/// Listens on a port and answers every question with this.
+fn answering(status: &'static str, body: &'static str) -> u16 {
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+    let port = listener.local_addr().unwrap().port();
+    std::thread::spawn(move || {
+        for stream in listener.incoming() {
+            let mut stream = stream.unwrap();
+            let mut asked = [0; 1024];
+            let length = stream.read(&mut asked).unwrap();
+            assert!(asked[..length].starts_with(b"GET /readyz HTTP/1.1\r\n"));
+            write!(stream, "HTTP/1.1 {status}\r\nContent-Length: {}\r\n\r\n{body}", body.len()).unwrap();
+        }
+    });
+    port
+}
+
+/// A port that nobody listens on, as long as what is returned with it lives.
+fn silent() -> (u16, UdpSocket) {
+    // Taken as a UDP port, so that the system gives it to nobody who asks for any, and free as a TCP port.
+    let socket = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+    (socket.local_addr().unwrap().port(), socket)
+}
+
+#[test]
+fn ready_asks_the_servers_of_this_machine() {
+    let good = answering("200 OK", r#"{"ready":true,"checks":{"bus":"ok"}}"#);
+    let bad =
+        answering("503 Service Unavailable", r#"{"ready":false,"checks":{"bus":"is away, for 4 s","task":"ok"}}"#);
+    let other = answering("404 Not Found", "what?");
+    let (silent, _held) = silent();
+    let servers = SERVERS.replace("6050", &good.to_string()).replace("6051", &bad.to_string());
+    let servers = servers.replace("6052", &silent.to_string()).replace(r#""port": 4050, "#, "");
+    let servers = servers.replace("3014", &other.to_string());
+    let dir = directory("ready", &servers, "");
+    let all = run(&dir, &["ready"]);
+    let expected = format!(
+        "gate-1  127.0.0.1:{other} gives no answer that is one: status 404 Not Found: expected value at line 1 column 1\n\
+         chat-1  ready\n\
+         chat-2  bus: is away, for 4 s\n"
+    );
+    assert_eq!(std::str::from_utf8(&all.stdout).unwrap(), expected, "{all:?}");
+    assert_eq!((all.status.code(), std::str::from_utf8(&all.stderr).unwrap()), (Some(1), "Error: not ready: 2 of 3\n"));
+    assert_eq!(stdout(&run(&dir, &["ready", "--only", "chat-1"])), "chat-1  ready\n");
+    for (only, said) in [
+        ("chat-3", "chat-3  does not run\n"),
+        ("connector-1", "connector-1  has no port in servers.json\n"),
+        ("chat-4", ""),
+    ] {
+        let output = run(&dir, &["ready", "--only", only]);
+        assert_eq!((output.status.code(), std::str::from_utf8(&output.stdout).unwrap()), (Some(1), said), "{output:?}");
+    }
+}
+
+#[test]
+fn ready_fails_where_nobody_runs() {
+    let mut held = Vec::new();
+    let mut servers = SERVERS.to_owned();
+    for port in ["3014", "3050", "4050", "6050", "6051", "6052"] {
+        let (silent, socket) = silent();
+        held.push(socket);
+        servers = servers.replace(port, &silent.to_string());
+    }
+    let output = run(&directory("nobody", &servers, ""), &["ready"]);
+    assert!(stderr(&output).contains("no server of the environment development runs on this machine"), "{output:?}");
 }
 
 fn decode(input: &[u8]) -> Output {

@@ -7,7 +7,7 @@ use shared::testing::{NatsServer, eventually};
 
 use crate::directory::Directory;
 use crate::process::{DEADLINE, Process};
-use crate::support::get;
+use crate::support::{Layout, get};
 
 /// Somebody looks at the terminal all the while.
 const SOON: Duration = Duration::from_secs(15);
@@ -39,6 +39,14 @@ async fn a_taken_port_is_named() {
     let _taken = TcpListener::bind(gate).unwrap();
     let parts = ["gate-server-1", &gate.to_string(), "the port is taken", "clientPort of gate-server-1"];
     assert_refused(&directory, &[], &parts).await;
+}
+
+#[tokio::test]
+async fn a_health_check_finds_who_runs_here() {
+    let deployment = Layout::OneProcess.start("").await;
+    let mut asking = Process::start(&deployment.directory.path, "asking", ["ready"]);
+    assert_eq!(asking.ends_within(SOON).await, Some(0), "{}", asking.output());
+    assert_eq!(asking.output(), "gate-server-1  ready\n");
 }
 
 #[tokio::test]

@@ -1,7 +1,9 @@
 //! The servers of one environment, as Pomelo's `servers.json` lists them. Values only; `servers_file` reads and checks.
 
 use std::collections::BTreeMap;
+use std::net::SocketAddr;
 
+use super::settings::Settings;
 use crate::ids::ServerId;
 
 /// Type of the servers that tell users which connector to use.
@@ -32,9 +34,11 @@ impl Server {
         Self { id, host: host.to_owned(), port: None, client_port: None, frontend: false }
     }
 
-    /// Where `/healthz` and its kind are served: `port`, or, as on a gate, the port for clients.
-    pub fn admin_port(&self) -> Option<u16> {
-        self.port.or(self.client_port)
+    /// Where a server of this type answers `/readyz`: `port` at `admin.bind`. A gate without `port` does so among its clients.
+    pub fn admin_address(&self, server_type: &str, settings: &Settings) -> Option<SocketAddr> {
+        let own = self.port.map(|port| SocketAddr::new(settings.admin.bind, port));
+        let among_clients = self.client_port.filter(|_| server_type == GATE);
+        own.or(among_clients.map(|port| SocketAddr::new(settings.bind, port)))
     }
 }
 

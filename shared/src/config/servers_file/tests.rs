@@ -52,7 +52,7 @@ fn the_file_in_the_repository_is_pomelo_s_demo() {
         let ports: Vec<_> = servers.connector().iter().map(|server| (server.port, server.client_port)).collect();
         assert_eq!(ports, [(Some(4050), Some(3050)), (Some(4051), Some(3051)), (Some(4052), Some(3052))]);
         let gate = &servers.gate()[0];
-        assert_eq!((gate.id.as_str(), gate.admin_port(), gate.frontend), ("gate-server-1", Some(3014), true));
+        assert_eq!((gate.id.as_str(), gate.client_port, gate.frontend), ("gate-server-1", Some(3014), true));
         let chats: Vec<_> = servers.chat().iter().map(|server| server.id.as_str()).collect();
         assert_eq!(chats, ["chat-server-1", "chat-server-2", "chat-server-3"]);
     }

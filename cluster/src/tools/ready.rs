@@ -1,0 +1,130 @@
+//! `shaddock ready`: whether the servers on this machine are ready. Asks each at `/readyz` as any health check does.
+
+use std::collections::BTreeMap;
+use std::io::ErrorKind;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::time::Duration;
+
+use anyhow::Context;
+use http_body_util::{BodyExt, Empty, Limited};
+use hyper::body::Bytes;
+use hyper::client::conn::http1;
+use hyper::{Request, header};
+use hyper_util::rt::TokioIo;
+use serde::Deserialize;
+use shared::config::Config;
+use shared::ids::ServerId;
+use tokio::net::TcpStream;
+use tokio::time::timeout;
+
+use super::table::align;
+
+/// Time for one server's answer.
+const ANSWER: Duration = Duration::from_secs(3);
+
+/// Most bytes of an answer.
+const ANSWER_BYTES: usize = 64 * 1024;
+
+/// What `/readyz` says.
+#[derive(Debug, Deserialize)]
+struct Report {
+    ready: bool,
+    checks: BTreeMap<String, String>,
+}
+
+/// How it is with a server.
+enum Standing {
+    Ready,
+    /// What is wrong.
+    Unready(String),
+    /// Nobody listens.
+    Absent,
+    /// Its entry has no `port` to ask it at.
+    Silent,
+}
+
+/// Prints a line for each server that runs here. Fails if one is not ready, if `only` does not run, or if none runs.
+pub(crate) fn run(config: &Config, only: Option<&ServerId>) -> anyhow::Result<()> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let lines = runtime.block_on(ask_all(config, only))?;
+    let rows: Vec<_> =
+        lines.iter().map(|(id, fault)| [id.to_string(), fault.clone().unwrap_or("ready".into())]).collect();
+    super::print(align(&rows).as_bytes())?;
+    let unready = lines.iter().filter(|(_, fault)| fault.is_some()).count();
+    anyhow::ensure!(unready == 0, "not ready: {unready} of {}", lines.len());
+    anyhow::ensure!(!lines.is_empty(), "no server of the environment {} runs on this machine", config.environment);
+    Ok(())
+}
+
+/// The servers that were to be found here, each with what is wrong with it.
+async fn ask_all<'a>(
+    config: &'a Config,
+    only: Option<&ServerId>,
+) -> anyhow::Result<Vec<(&'a ServerId, Option<String>)>> {
+    let mut lines = Vec::new();
+    for (server_type, server) in config.servers.all().filter(|(_, server)| only.is_none_or(|only| *only == server.id)) {
+        match (standing(server.admin_address(server_type, &config.settings)).await, only) {
+            (Standing::Ready, _) => lines.push((&server.id, None)),
+            (Standing::Unready(fault), _) => lines.push((&server.id, Some(fault))),
+            (Standing::Absent, Some(_)) => lines.push((&server.id, Some("does not run".to_owned()))),
+            (Standing::Silent, Some(_)) => lines.push((&server.id, Some("has no port in servers.json".to_owned()))),
+            (Standing::Absent | Standing::Silent, None) => {}
+        }
+    }
+    if let Some(only) = only.filter(|_| lines.is_empty()) {
+        anyhow::bail!("{only} is not in servers.json, environment {}", config.environment);
+    }
+    Ok(lines)
+}
+
+async fn standing(address: Option<SocketAddr>) -> Standing {
+    let Some(address) = address.map(here) else { return Standing::Silent };
+    match timeout(ANSWER, ask(address)).await {
+        Ok(Ok(Some(Report { ready: true, .. }))) => Standing::Ready,
+        Ok(Ok(Some(report))) => Standing::Unready(faults(&report)),
+        Ok(Ok(None)) => Standing::Absent,
+        Ok(Err(error)) => Standing::Unready(format!("{address} gives no answer that is one: {error:#}")),
+        Err(_) => Standing::Unready(format!("{address} gives no answer within {} s", ANSWER.as_secs())),
+    }
+}
+
+/// Where a listener of all addresses is found from here.
+fn here(address: SocketAddr) -> SocketAddr {
+    let ip = match address.ip() {
+        IpAddr::V4(ip) if ip.is_unspecified() => Ipv4Addr::LOCALHOST.into(),
+        IpAddr::V6(ip) if ip.is_unspecified() => Ipv6Addr::LOCALHOST.into(),
+        ip => ip,
+    };
+    SocketAddr::new(ip, address.port())
+}
+
+/// The server's report; `None` if nobody listens.
+async fn ask(address: SocketAddr) -> anyhow::Result<Option<Report>> {
+    let stream = match TcpStream::connect(address).await {
+        Err(error) if error.kind() == ErrorKind::ConnectionRefused => return Ok(None),
+        stream => stream?,
+    };
+    let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await?;
+    let request = Request::get("/readyz").header(header::HOST, address.to_string()).body(Empty::<Bytes>::new())?;
+    let answer = async {
+        let answer = sender.send_request(request).await?;
+        let status = answer.status();
+        let body = Limited::new(answer.into_body(), ANSWER_BYTES).collect().await;
+        let body = body.map_err(|error| anyhow::anyhow!(error))?.to_bytes();
+        serde_json::from_slice(&body).with_context(|| format!("status {status}"))
+    };
+    tokio::pin!(connection);
+    tokio::pin!(answer);
+    // The connection must be driven while its answer is awaited; that it ends says nothing yet.
+    tokio::select! {
+        report = &mut answer => report,
+        _ = &mut connection => answer.await,
+    }
+    .map(Some)
+}
+
+/// The failing checks, `bus: the connection is away`.
+fn faults(report: &Report) -> String {
+    let failing = report.checks.iter().filter(|(_, what)| *what != "ok");
+    failing.map(|(check, what)| format!("{check}: {what}")).collect::<Vec<_>>().join("; ")
+}
