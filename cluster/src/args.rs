@@ -50,7 +50,11 @@ pub(crate) enum Command {
     /// Check the configuration and print who listens where
     Check,
     /// Print MessagePack of stdin as JSON, for `nats sub --translate 'shaddock decode'`
-    Decode,
+    Decode {
+        /// Print each of many messages as it comes: `nats sub --raw 'chat.>' | shaddock decode --stream`
+        #[arg(long)]
+        stream: bool,
+    },
     /// Print the home of rooms, its subject and their log subjects
     Place {
         /// Names of rooms

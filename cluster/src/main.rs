@@ -15,6 +15,6 @@ fn main() -> anyhow::Result<()> {
         Some(Command::Check) => tools::check::run(&args.options.load()?),
         Some(Command::Place { rooms }) => tools::place::run(&args.options.load()?, rooms),
         Some(Command::Ready) => tools::ready::run(&args.options.load()?, args.options.only.as_ref()),
-        Some(Command::Decode) => tools::decode::run(),
+        Some(Command::Decode { stream }) => tools::decode::run(*stream),
     }
 }

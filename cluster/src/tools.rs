@@ -10,8 +10,18 @@ use std::io::{self, ErrorKind, Write};
 
 /// Writes an answer; a reader that went away is no error.
 fn print(answer: &[u8]) -> io::Result<()> {
+    unless_nobody_reads(write(answer))
+}
+
+/// Writes a piece of an answer, so that it is seen at once.
+fn write(piece: &[u8]) -> io::Result<()> {
     let mut stdout = io::stdout().lock();
-    match stdout.write_all(answer).and_then(|()| stdout.flush()) {
+    stdout.write_all(piece).and_then(|()| stdout.flush())
+}
+
+/// A reader that went away has seen enough.
+fn unless_nobody_reads(outcome: io::Result<()>) -> io::Result<()> {
+    match outcome {
         Err(error) if error.kind() == ErrorKind::BrokenPipe => Ok(()),
         outcome => outcome,
     }

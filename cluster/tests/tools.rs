@@ -204,6 +204,22 @@ fn decode(input: &[u8]) -> Output {
 }
 
 #[test]
+fn decode_of_a_stream_prints_as_it_comes_and_ends_when_nobody_reads() {
+    let mut child = shaddock(&["decode", "--stream"]).stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
+    let mut stdin = child.stdin.take().unwrap();
+    let mut stdout = child.stdout.take().unwrap();
+    let mut line = [0; 8];
+    for _ in 0..2 {
+        stdin.write_all(b"\x81\xa1v\x01\n").unwrap();
+        stdout.read_exact(&mut line).unwrap();
+        assert_eq!(&line, b"{\"v\":1}\n");
+    }
+    drop(stdout);
+    stdin.write_all(b"\x81\xa1v\x01\n").unwrap();
+    assert!(child.wait().unwrap().success());
+}
+
+#[test]
 fn decode_prints_json_and_leaves_the_rest_alone() {
     // {"v": 1, "body": b'{"a":1}'}
     assert_eq!(stdout(&decode(b"\x82\xa1v\x01\xa4body\xc4\x07{\"a\":1}")), "{\"v\":1,\"body\":{\"a\":1}}\n");

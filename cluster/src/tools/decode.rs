@@ -1,5 +1,7 @@
 //! `shaddock decode`: a message of the bus as one line of JSON. What is not MessagePack passes through unchanged.
 
+mod stream;
+
 use std::borrow::Cow;
 use std::fmt::{self, Write};
 use std::io::{self, Read};
@@ -11,8 +13,11 @@ use serde::de::IgnoredAny;
 /// Deeper than any message, far from the end of the stack.
 const MAX_DEPTH: usize = 256;
 
-/// Reads a message from stdin and prints it.
-pub(crate) fn run() -> anyhow::Result<()> {
+/// Reads a message from stdin and prints it; of a stream, one after the other.
+pub(crate) fn run(is_stream: bool) -> anyhow::Result<()> {
+    if is_stream {
+        return Ok(super::unless_nobody_reads(stream::each(io::stdin().lock(), super::write))?);
+    }
     let mut message = Vec::new();
     io::stdin().lock().read_to_end(&mut message)?;
     Ok(super::print(&translate(message))?)

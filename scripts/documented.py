@@ -1,0 +1,62 @@
+"""Commands of a documentation page and the output that it shows for them: which they are, and whether a run prints the same.
+
+Numbers, ids, times and names of people may differ; a line `...` stands for any number of lines.
+"""
+
+import re
+
+BLOCK = re.compile(r"^```console\n(.*?)^```", re.M | re.S)
+# How a terminal is told of colours and places.
+CONTROL = re.compile(r"\x1b(\[[0-9;?]*[A-Za-z]|[78])")
+# Whatever differs from run to run, longest first.
+VARIES = [
+    (re.compile(r"\([0-9.]+[a-zµ]+\)"), "(#)"),
+    (re.compile(r"(chat|connector)-server-\d+"), r"\1-server-#"),
+    (re.compile(r"Container \S+?-(gate|connector|chat|nats)\b"), r"Container \1"),
+    (re.compile(r"\[([0-9, ]+)\]"), "[#]"),
+    (re.compile(r"(hex:|00-)[0-9a-f]+(-[0-9a-f]+-01)?"), r"\1#"),
+    (re.compile(r"(ann|bob)_[0-9a-f]+"), "name"),
+    (re.compile(r"\d[\d,.:]*"), "#"),
+    (re.compile(r"#( (B|KiB|MiB))"), "#"),
+    (re.compile(r" {2,}"), " "),
+]
+
+
+def steps(text):
+    """Commands with the lines that are to follow each."""
+    for block in BLOCK.findall(text):
+        command, lines = None, []
+        for line in block.splitlines():
+            if line.startswith("$ "):
+                if command:
+                    yield command, lines
+                command, lines = line[2:], []
+            else:
+                lines.append(line)
+        yield command, lines
+
+
+def shape(line):
+    """The line without what varies. JSON is told by its first keys: entries differ with what people happen to do."""
+    line = re.sub(r"^\d\d:\d\d:\d\d ", "", CONTROL.sub("", line).strip())
+    if line.startswith("{"):
+        found = re.match(r'\{"v":\d+,"(connector|chat|prev)".*?("(question|answer)":\{?"\w+"|"owner")', line)
+        return found[1] + found[2] if found else line
+    for pattern, rest in VARIES:
+        line = pattern.sub(rest, line)
+    return line
+
+
+def missing(wanted, printed):
+    """The first wanted line that is not among the printed ones, in this order and next to each other where there is no `...`;
+    None if all are."""
+    at, free = 0, True
+    for line in wanted:
+        if line == "...":
+            free = True
+            continue
+        found = next((i for i in range(at, len(printed)) if shape(printed[i]) == shape(line)), None)
+        if found is None or (found > at and not free and any(p.strip() for p in printed[at:found])):
+            return line
+        at, free = found + 1, False
+    return None
