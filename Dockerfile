@@ -26,4 +26,5 @@ COPY config /etc/shaddock
 USER shaddock
 # Gate, connectors; admin listeners of connectors and chat servers.
 EXPOSE 3014 3050-3052 4050-4052 6050-6052
-ENTRYPOINT ["shaddock", "--config", "/etc/shaddock"]
+ENV SHADDOCK_CONFIG=/etc/shaddock
+ENTRYPOINT ["shaddock"]

@@ -23,7 +23,7 @@ fmt: ## Format the Rust code
 run: ## Run every development server in one process, without a broker
 	cargo run --release
 
-compose-test: ## Build the image, start seven servers and NATS in containers, chat with the original client
+compose-test: ## Build the image, start seven servers and NATS in containers, chat, add servers, kill one, remove it all
 	@scripts/compose-test
 
 idle-memory: ## Measure what an idle session costs a connector; fails above 16 KiB
