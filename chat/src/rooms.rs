@@ -68,6 +68,8 @@ pub struct Rooms {
     /// The log refuses whoever does not know its end: another server may stand in for a room's home.
     is_fenced: bool,
     is_leaving: bool,
+    /// Records appended since this run began.
+    records: u64,
     acts: Vec<Act>,
     effects: Vec<Effect>,
 }
@@ -171,6 +173,7 @@ impl Rooms {
             waiting: Vec::new(),
             is_fenced,
             is_leaving: false,
+            records: 0,
             acts: Vec::new(),
             effects: Vec::new(),
         }
@@ -183,7 +186,7 @@ impl Rooms {
     pub fn message(&mut self, heard: Heard<'_>, now: Now) -> Result<Vec<Effect>, RpcError> {
         let FromConnector { connector, incarnation, question, .. } = rpc::decode(heard.body)?;
         if question == Question::Probe {
-            self.answer_probe(connector, heard.reply, heard.trace);
+            self.answer_probe(connector, heard.reply, heard.trace, now);
         } else if self.hear(&connector, incarnation, now.ticks) {
             let asker = Asker { connector, reply: heard.reply.unwrap_or_default(), trace: heard.trace };
             self.question(asker, incarnation, question, now);
@@ -230,6 +233,9 @@ impl Rooms {
 
     /// Takes the result of a log operation.
     pub fn done(&mut self, room: &RoomId, asker: LogAsker, done: LogDone, now: Now) -> Vec<Effect> {
+        if matches!(done, LogDone::Append(Ok(_))) {
+            self.records += 1;
+        }
         match asker {
             LogAsker::Owner => self.with_owner(room, |owner, acts| owner.done(done, now, acts)),
             LogAsker::Reader(number) => self.has_read(number, done),

@@ -13,7 +13,7 @@ use shared::frontend::{self, KickReason, Options, Outbox, routes};
 use shared::health::{Check, Depth, Queues};
 use shared::ids::{Incarnation, RoomId, ServerId};
 use shared::node::Node;
-use shared::rpc::messages::{Pong, Stats};
+use shared::rpc::messages::{ConnectorStats, Pong};
 use shared::rpc::{self, Label, Trace};
 use shared::subjects;
 use thiserror::Error;
@@ -312,7 +312,7 @@ impl Connector {
         let Some(reply) = message.reply.clone() else { return };
         let accepting =
             !self.stopping && self.drain.is_none() && self.clients.len() < self.node.settings.frontend.max_connections;
-        let stats = Stats {
+        let stats = ConnectorStats {
             version: env!("CARGO_PKG_VERSION").to_owned(),
             uptime_ms: self.now().ticks,
             connections: self.clients.len() as u64,

@@ -2,8 +2,9 @@
 
 use std::time::Duration;
 
+use serde::Serialize;
 use shared::ids::Incarnation;
-use shared::rpc::messages::Stats;
+use shared::rpc::messages::{ChatStats, ConnectorStats};
 use tokio::time::Instant;
 
 /// Missed answers after which a server is down.
@@ -34,6 +35,24 @@ pub(crate) struct Said {
     pub(crate) stats: Option<Stats>,
 }
 
+/// Its figures. One of an earlier program may give none.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(untagged)]
+pub(crate) enum Stats {
+    Connector(ConnectorStats),
+    Chat(ChatStats),
+}
+
+impl Stats {
+    /// What it did since its start: client requests of a connector, records of a chat server.
+    fn done(&self) -> u64 {
+        match self {
+            Self::Connector(stats) => stats.requests,
+            Self::Chat(stats) => stats.records,
+        }
+    }
+}
+
 /// How it is with a server.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Standing {
@@ -54,8 +73,7 @@ pub(crate) struct Known {
     missed_since: Option<u64>,
     pub(crate) said: Said,
     sample: Option<(Instant, u64)>,
-    /// Requests per second lately.
-    pub(crate) rate: Option<f64>,
+    rate: Option<f64>,
 }
 
 impl Known {
@@ -72,6 +90,16 @@ impl Known {
         self.missed_since.filter(|_| self.standing() == Standing::Away)
     }
 
+    /// Client requests per second lately; of connectors only.
+    pub(crate) fn requests_per_sec(&self) -> Option<f64> {
+        self.rate.filter(|_| matches!(self.said.stats, Some(Stats::Connector(_))))
+    }
+
+    /// Records per second lately; of chat servers only.
+    pub(crate) fn records_per_sec(&self) -> Option<f64> {
+        self.rate.filter(|_| matches!(self.said.stats, Some(Stats::Chat(_))))
+    }
+
     /// Notes an answer, or how much its lack counts.
     pub(crate) fn note(&mut self, answer: Answer, now: Instant, wall_ms: u64) {
         match answer {
@@ -86,12 +114,12 @@ impl Known {
     fn heard(&mut self, said: Said, refuses: bool, now: Instant) {
         let is_same_run = self.said.incarnation == said.incarnation;
         *self = Self { misses: 0, refuses, missed_since: None, said, sample: self.sample, rate: self.rate };
-        let Some(requests) = self.said.stats.as_ref().map(|stats| stats.requests) else { return };
+        let Some(done) = self.said.stats.as_ref().map(Stats::done) else { return };
         match self.sample.filter(|_| is_same_run) {
-            None => (self.sample, self.rate) = (Some((now, requests)), None),
+            None => (self.sample, self.rate) = (Some((now, done)), None),
             Some((at, before)) if now - at >= RATE_OVER => {
-                self.rate = Some(requests.saturating_sub(before) as f64 / (now - at).as_secs_f64());
-                self.sample = Some((now, requests));
+                self.rate = Some(done.saturating_sub(before) as f64 / (now - at).as_secs_f64());
+                self.sample = Some((now, done));
             }
             Some(_) => {}
         }
@@ -129,19 +157,28 @@ mod tests {
         assert_eq!((known.standing(), known.away_since()), (Standing::Away, Some(600)));
     }
 
+    fn requests(requests: u64) -> Stats {
+        Stats::Connector(ConnectorStats { requests, ..ConnectorStats::default() })
+    }
+
+    fn records(records: u64) -> Stats {
+        Stats::Chat(ChatStats { records, ..ChatStats::default() })
+    }
+
     #[tokio::test(start_paused = true)]
     async fn rates_are_taken_over_some_seconds_of_one_run() {
         let (mut known, now) = (Known::default(), Instant::now());
-        let mut heard = |incarnation, requests, secs| {
-            let stats = Stats { requests, ..Stats::default() };
+        let mut heard = |incarnation, stats, secs| {
             let said = Said { incarnation: Some(Incarnation(incarnation)), stats: Some(stats) };
             known.note(Answer::Takes(said), now + Duration::from_secs(secs), 0);
-            known.rate
+            (known.requests_per_sec(), known.records_per_sec())
         };
-        assert_eq!(heard(1, 100, 0), None);
-        assert_eq!(heard(1, 120, 2), None);
-        assert_eq!(heard(1, 200, 10), Some(10.0));
-        assert_eq!(heard(1, 900, 12), Some(10.0));
-        assert_eq!(heard(2, 5, 30), None, "another run counts from nothing");
+        assert_eq!(heard(1, requests(100), 0), (None, None));
+        assert_eq!(heard(1, requests(120), 2), (None, None));
+        assert_eq!(heard(1, requests(200), 10), (Some(10.0), None));
+        assert_eq!(heard(1, requests(900), 12), (Some(10.0), None));
+        assert_eq!(heard(2, requests(5), 30), (None, None), "another run counts from nothing");
+        assert_eq!(heard(3, records(10), 40), (None, None));
+        assert_eq!(heard(3, records(20), 50), (None, Some(1.0)), "a chat server is known by its records");
     }
 }

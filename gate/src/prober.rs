@@ -17,7 +17,7 @@ use shared::subjects;
 use tokio::time::{Instant, MissedTickBehavior};
 use tracing::{info, warn};
 
-use crate::known::{Answer, Known, Said, Standing};
+use crate::known::{Answer, Known, Said, Standing, Stats};
 
 /// What is known of the servers that are asked. Clones know the same.
 #[derive(Debug, Clone, Default)]
@@ -145,11 +145,12 @@ fn read(what: What, payload: &[u8]) -> Result<Answer, RpcError> {
     let (takes, said) = match what {
         What::Ping => {
             let Pong { accepting, incarnation, stats, .. } = rpc::decode(payload)?;
-            (accepting, Said { incarnation, stats })
+            (accepting, Said { incarnation, stats: stats.map(Stats::Connector) })
         }
         What::Probe => {
-            let FromChat { incarnation, answer, .. } = rpc::decode(payload)?;
-            (answer != messages::Answer::Leaving, Said { incarnation: Some(incarnation), stats: None })
+            let FromChat { incarnation, answer, stats, .. } = rpc::decode(payload)?;
+            let said = Said { incarnation: Some(incarnation), stats: stats.map(Stats::Chat) };
+            (answer != messages::Answer::Leaving, said)
         }
     };
     Ok(if takes { Answer::Takes(said) } else { Answer::Refuses(said) })

@@ -5,9 +5,8 @@ use serde::Serialize;
 use sha2::{Digest, Sha256};
 use shared::config::Server;
 use shared::config::settings::AdminSettings;
-use shared::rpc::messages::Stats;
 
-use crate::known::{Known, Standing};
+use crate::known::{Known, Standing, Stats};
 
 /// The environment in which strangers may reach a gate.
 const PRODUCTION: &str = "production";
@@ -86,6 +85,8 @@ pub(crate) struct Line<'a> {
     stats: Option<&'a Stats>,
     #[serde(skip_serializing_if = "Option::is_none")]
     requests_per_sec: Option<f64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    records_per_sec: Option<f64>,
 }
 
 impl<'a> Line<'a> {
@@ -107,7 +108,8 @@ impl<'a> Line<'a> {
             unreachable_since_ms: known.and_then(Known::away_since),
             incarnation: known.and_then(|known| known.said.incarnation).map(|incarnation| incarnation.0.to_string()),
             stats: known.and_then(|known| known.said.stats.as_ref()),
-            requests_per_sec: known.and_then(|known| known.rate),
+            requests_per_sec: known.and_then(Known::requests_per_sec),
+            records_per_sec: known.and_then(Known::records_per_sec),
         }
     }
 }

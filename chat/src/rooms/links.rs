@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use shared::ids::{Incarnation, ServerId};
-use shared::rpc::messages::{Answer, FromChat};
+use shared::rpc::messages::{Answer, ChatStats, FromChat};
 use shared::rpc::{self, Trace};
 use tracing::warn;
 
@@ -69,10 +69,17 @@ impl Rooms {
         }
     }
 
-    /// Who probes is no connector: nothing is numbered for it.
-    pub(super) fn answer_probe(&mut self, from: ServerId, reply: Option<String>, trace: Trace) {
+    /// Who probes is no connector: nothing is numbered for it. It is told how this server is.
+    pub(super) fn answer_probe(&mut self, from: ServerId, reply: Option<String>, trace: Trace, now: Now) {
         let answer = if self.is_leaving { Answer::Leaving } else { Answer::Alive };
-        self.send_numbered(0, (from, reply, trace), &answer);
+        let stats = ChatStats {
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            uptime_ms: now.ticks,
+            rooms: self.count() as u64,
+            records: self.records,
+        };
+        let said = FromChat { stats: Some(stats), ..self.said(0, answer) };
+        self.send_said((from, reply, trace), &said);
     }
 
     pub(super) fn answer(&mut self, asker: Asker, answer: &Answer) {
@@ -85,19 +92,19 @@ impl Rooms {
         let link = self.links.entry(connector.clone()).or_insert_with(|| Link { silent: true, ..Link::default() });
         link.number += 1;
         let number = link.number;
-        self.send_numbered(number, (connector, reply, trace), answer);
+        let said = self.said(number, answer.clone());
+        self.send_said((connector, reply, trace), &said);
     }
 
-    fn send_numbered(
-        &mut self,
-        number: u64,
-        (connector, reply, trace): (ServerId, Option<String>, Trace),
-        answer: &Answer,
-    ) {
+    fn said(&self, number: u64, answer: Answer) -> FromChat {
         let (v, chat, incarnation) = (rpc::VERSION, self.me.clone(), self.incarnation);
-        match rpc::encode(&FromChat { v, chat, incarnation, number, answer: answer.clone() }) {
+        FromChat { v, chat, incarnation, number, answer, stats: None }
+    }
+
+    fn send_said(&mut self, (connector, reply, trace): (ServerId, Option<String>, Trace), said: &FromChat) {
+        match rpc::encode(said) {
             Ok(body) => {
-                let (method, room) = (answer.method(), answer.room().cloned());
+                let (method, room) = (said.answer.method(), said.answer.room().cloned());
                 self.effects.push(Effect::Send(Send { connector, reply, method, room, trace, body }));
             }
             // The number is used: the connector notices, and reads what it missed.

@@ -213,6 +213,10 @@ fn line(status: &str, id: &str) -> Value {
     line.unwrap_or_else(|| panic!("{id} is not in {status}")).clone()
 }
 
+fn sum_over_chat_servers(status: &str, figure: &str) -> u64 {
+    (1..=3).filter_map(|number| line(status, &format!("chat-server-{number}"))[figure].as_u64()).sum()
+}
+
 async fn the_gate_says_who_is_there(stage: Stage) {
     let play = stage.with(|settings| settings.admin.token = "secret".to_owned()).start().await;
     let _ann = play.person_at(0, "ann", "lobby").await;
@@ -229,6 +233,10 @@ async fn the_gate_says_who_is_there(stage: Stage) {
             && connector["version"] == env!("CARGO_PKG_VERSION")
             && connector["uptime_ms"].as_u64() > Some(0)
             && chat["incarnation"].as_str() > Some("1")
+            && chat["version"] == env!("CARGO_PKG_VERSION")
+            && chat["uptime_ms"].as_u64() > Some(0)
+            && sum_over_chat_servers(&body, "rooms") == 1
+            && sum_over_chat_servers(&body, "records") >= 1
     })
     .await;
     play.cluster.stop().await;

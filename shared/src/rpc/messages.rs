@@ -169,6 +169,9 @@ pub struct FromChat {
     pub number: u64,
     /// What it says.
     pub answer: Answer,
+    /// How it is, for whoever probes.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub stats: Option<ChatStats>,
 }
 
 /// What a chat server says.
@@ -286,12 +289,12 @@ pub struct Pong {
     pub incarnation: Option<Incarnation>,
     /// How it is.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub stats: Option<Stats>,
+    pub stats: Option<ConnectorStats>,
 }
 
-/// What a server says of itself to whoever looks after it.
+/// What a connector says of itself to whoever looks after it.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Stats {
+pub struct ConnectorStats {
     /// Of the program.
     pub version: String,
     /// Milliseconds since its start.
@@ -302,4 +305,17 @@ pub struct Stats {
     pub rooms: u64,
     /// Client requests since its start.
     pub requests: u64,
+}
+
+/// What a chat server says of itself to whoever looks after it.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ChatStats {
+    /// Of the program.
+    pub version: String,
+    /// Milliseconds since its start.
+    pub uptime_ms: u64,
+    /// Rooms whose state it has in memory now.
+    pub rooms: u64,
+    /// Records that it appended since its start.
+    pub records: u64,
 }

@@ -8,8 +8,8 @@ use shared::record::{Decided, Entry, Epoch, Outcome, Part, Position, Record, Ref
 use shared::room::{Checkpoint, RoomState};
 use shared::rpc;
 use shared::rpc::messages::{
-    Answer, Claim, FromChat, FromConnector, Item, News, Page, Place, Pong, Question, Said, Span, Stats, Unavailable,
-    Wanted,
+    Answer, ChatStats, Claim, ConnectorStats, FromChat, FromConnector, Item, News, Page, Place, Pong, Question, Said,
+    Span, Unavailable, Wanted,
 };
 
 pub(crate) enum Sample {
@@ -124,14 +124,13 @@ fn asked(question: Question) -> Sample {
     Sample::FromConnector(FromConnector { v: rpc::VERSION, connector: connector(), incarnation, question })
 }
 
+fn from_chat(answer: Answer) -> FromChat {
+    let incarnation = Incarnation(111_411_200_000_008);
+    FromChat { v: rpc::VERSION, chat: chat(), incarnation, number: 77, answer, stats: None }
+}
+
 fn answered(answer: Answer) -> Sample {
-    Sample::FromChat(FromChat {
-        v: rpc::VERSION,
-        chat: chat(),
-        incarnation: Incarnation(111_411_200_000_008),
-        number: 77,
-        answer,
-    })
+    Sample::FromChat(from_chat(answer))
 }
 
 fn wanted(span: Span) -> Sample {
@@ -173,6 +172,7 @@ fn answers() -> Vec<(&'static str, Sample)> {
         ("unavailable-full", answered(Answer::Unavailable { room: room(), because: Unavailable::LogFull })),
         ("unavailable-away", answered(Answer::Unavailable { room: room(), because: Unavailable::LogAway })),
         ("alive", answered(Answer::Alive)),
+        ("alive-stats", Sample::FromChat(FromChat { stats: Some(chat_stats()), ..from_chat(Answer::Alive) })),
         ("leaving", answered(Answer::Leaving)),
     ]
 }
@@ -193,8 +193,13 @@ pub(crate) fn all() -> Vec<(&'static str, Sample)> {
     all
 }
 
+fn chat_stats() -> ChatStats {
+    ChatStats { version: "0.1.0".to_owned(), uptime_ms: 61_000, rooms: 300, records: 70_000 }
+}
+
 fn pong_with_stats() -> Pong {
-    let stats = Stats { version: "0.1.0".to_owned(), uptime_ms: 61_000, connections: 70_000, rooms: 300, requests: 5 };
+    let version = "0.1.0".to_owned();
+    let stats = ConnectorStats { version, uptime_ms: 61_000, connections: 70_000, rooms: 300, requests: 5 };
     let incarnation = Some(Incarnation::new(1_700_000_000_000, 8));
     Pong { v: rpc::VERSION, accepting: true, incarnation, stats: Some(stats) }
 }
