@@ -25,6 +25,9 @@ const DRAIN_SECS: u32 = 5;
 /// Before the first restart: what the rooms are like when nothing happens.
 const BEFORE: Duration = Duration::from_secs(5);
 
+/// After the last restart: what was due before is heard while all still listen.
+const AFTER: Duration = Duration::from_secs(1);
+
 /// Each kind's servers: who is asked by others comes first.
 const SERVERS: [Kind; 7] = [
     Kind::Chat(1),
@@ -51,6 +54,7 @@ pub(super) async fn run(setting: &Setting, verdict: &mut Verdict) {
                 steps.push(Step::take(&mut deployment, kind).await);
             }
         }
+        sleep(AFTER).await;
         goes_on.set(false);
         steps
     };
@@ -60,8 +64,8 @@ pub(super) async fn run(setting: &Setting, verdict: &mut Verdict) {
     table.show();
     asked.show(&steps);
     people.heard().judge_events(verdict);
-    let (count, first) = (failures.len(), failures.first());
-    verdict.promise(failures.is_empty(), &format!("everybody comes back within 10 s: {count} do not {first:?}"));
+    let (count, first) = (failures.len(), failures.first().map(String::as_str).unwrap_or_default());
+    verdict.promise(failures.is_empty(), &format!("everybody comes back within 10 s: {count} do not {first}"));
     table.judge(verdict);
     asked.judge(verdict);
     deployment.end(verdict);

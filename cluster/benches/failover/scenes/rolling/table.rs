@@ -20,8 +20,15 @@ const CHATS: usize = 3;
 const CAPTION: &str = "\
   moved: connections that were made anew. per second: the most attempts in any one second, and what is configured: the \
 sessions there over\n  lifecycle.drain_secs. Connections are closed in batches of 50 ms, so a second that is cut out anywhere \
-may hold one batch more.\n  p50, p99, max: ms from when a message was due to when it was heard, by each who hears it. For a chat \
-server those in its rooms, for a\n  connector those that somebody there says or hears, else all.";
+may hold one batch more; and\n  what was closed before it, where a client hears of that as late as of the latest message.\n  \
+p50, p99, max: ms from when a message was due to when it was heard, by each who hears it. For a chat server those in its\n  \
+rooms, for a connector those that somebody there says or hears, else all.";
+
+/// Time between two batches of connections that a connector closes.
+const BATCH: Duration = Duration::from_millis(50);
+
+/// The latest that a client may hear of its connection's end, for that to count as the machine's fault.
+const LATE: Duration = Duration::from_millis(250);
 
 pub(super) struct Table {
     rows: Vec<Row>,
@@ -115,11 +122,12 @@ impl Row {
 
     /// Who ends a connector is promised its rate; of others nobody is to notice anything.
     fn judge(&self, verdict: &mut Verdict) {
-        let Self { kind, what, most, rate, .. } = self;
+        let Self { kind, what, most, rate, pauses, .. } = self;
         match (kind, rate) {
             (Kind::Connector(_), Some(rate)) => {
-                // A batch, of which a part of a connection may be left from the one before.
-                let limit = rate + rate / 20.0 + 1.0;
+                let second = Duration::from_secs(1) + BATCH + pauses.max().min(LATE);
+                // Of one connection, a part was due before.
+                let limit = rate * second.as_secs_f64() + 1.0;
                 let found = format!("{what}: {most} reconnects in any second at most, {rate:.1} are configured");
                 verdict.promise(*most as f64 <= limit, &found);
             }
