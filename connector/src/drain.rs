@@ -4,30 +4,37 @@ use std::time::Duration;
 
 /// A connector's way out.
 #[derive(Debug)]
-pub(crate) struct Drain {
-    /// Those that are closed so far are those up to then.
+pub struct Drain {
+    /// Those that were due up to then are closed, but for a part of one.
     done: Duration,
+    /// That part.
+    owed: f64,
     ends: Duration,
 }
 
 impl Drain {
     /// From `now` on, after a wait, over a time.
-    pub(crate) fn new(now: Duration, wait: Duration, window: Duration) -> Self {
+    pub fn new(now: Duration, wait: Duration, window: Duration) -> Self {
         let begins = now + wait;
-        Self { done: begins, ends: begins + window }
+        Self { done: begins, owed: 0.0, ends: begins + window }
     }
 
     /// How many of so many open connections are to be closed now; all of them in the end.
-    pub(crate) fn due(&mut self, now: Duration, open: usize) -> usize {
+    ///
+    /// However often it is asked, no second has more than its share: what is less than one connection is due later.
+    pub fn due(&mut self, now: Duration, open: usize) -> usize {
         if now >= self.ends {
             return open;
         }
         let Some(past) = now.checked_sub(self.done) else { return 0 };
-        // Those that are open are spread over what is left of the time.
+        // Those that are open, but for the part that was due before, are spread over what is left of the time.
         let left = self.ends - self.done;
-        let due = past.as_secs_f64() / left.as_secs_f64() * open as f64;
+        let share = past.as_secs_f64() / left.as_secs_f64() * (open as f64 - self.owed).max(0.0);
+        let due = (self.owed + share).floor();
+        self.owed += share - due;
         self.done = now;
-        due.round() as usize
+        // As others go by themselves, there may be fewer.
+        (due as usize).min(open)
     }
 }
 
@@ -35,18 +42,35 @@ impl Drain {
 mod tests {
     use super::*;
 
+    const TICK_MS: usize = 50;
+
+    /// What is closed at each tick of a wait of one second and a window of five.
+    fn closed(mut open: usize) -> Vec<usize> {
+        let ms = |ms: usize| Duration::from_millis(ms as u64);
+        let mut drain = Drain::new(ms(0), ms(1_000), ms(5_000));
+        let mut tick = |tick| {
+            let due = drain.due(ms(tick * TICK_MS), open);
+            open -= due;
+            due
+        };
+        let closed = (0..=120).map(&mut tick).collect();
+        assert_eq!(open, 0);
+        closed
+    }
+
     #[test]
     fn connections_are_closed_evenly_and_in_the_end_all() {
-        let ms = Duration::from_millis;
-        let mut drain = Drain::new(ms(0), ms(1_000), ms(5_000));
-        let (mut open, mut most) = (1_000, 0);
-        for tick in 0..=120 {
-            let due = drain.due(ms(tick * 50), open);
-            assert!(due == 0 || tick * 50 >= 1_000);
-            most = most.max(due);
-            open -= due;
+        let closed = closed(1_000);
+        assert!(closed[..20].iter().all(|count| *count == 0), "gates are to know first");
+        let most = closed.iter().max().unwrap();
+        assert!((10..=11).contains(most), "{most} at once");
+    }
+
+    #[test]
+    fn no_second_has_more_than_its_share() {
+        for open in [1, 4, 49, 60, 149, 200, 333, 1_000, 20_000] {
+            let most = closed(open).windows(1_000 / TICK_MS).map(|second| second.iter().sum::<usize>()).max().unwrap();
+            assert!(most <= open.div_ceil(5) + 1, "{most} of {open} within a second");
         }
-        assert_eq!(open, 0);
-        assert!((10..=15).contains(&most), "{most} at once");
     }
 }

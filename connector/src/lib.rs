@@ -7,7 +7,7 @@
 mod app;
 pub mod bodies;
 pub mod deliver;
-mod drain;
+pub mod drain;
 mod figures;
 pub mod hub;
 pub mod owners;

@@ -1,16 +1,23 @@
 //! The configuration of a deployment, in a directory of its own, and how it is edited while servers run.
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::path::{Path, PathBuf};
 
 use serde_json::{Value, json};
 
+/// The gate's id.
+pub(crate) const GATE: &str = "gate-server-1";
+
 /// A directory with `servers.json`, `settings.toml` and the processes' output; removed when dropped, unless it is kept.
 pub(crate) struct Configuration {
     pub(crate) path: PathBuf,
     beside: PathBuf,
+    gate: SocketAddr,
     connectors: Vec<SocketAddr>,
+    /// Where operators ask, of the servers that are there at first.
+    desks: BTreeMap<String, SocketAddr>,
     is_kept: bool,
 }
 
@@ -20,7 +27,12 @@ impl Configuration {
         let path = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("failover-{:016x}", rand::random::<u64>()));
         fs::create_dir_all(&path).unwrap();
         let beside = path.join("beside");
-        let configuration = Self { path, beside, connectors: free_ports(connectors), is_kept: false };
+        let mut free = free_ports(1 + 2 * connectors + chats).into_iter();
+        let gate = free.next().unwrap();
+        let doors = free.by_ref().take(connectors).collect();
+        let ids = (1..=chats).map(chat_id).chain((0..connectors).map(connector_id));
+        let desks = ids.zip(free).chain([(GATE.to_owned(), gate)]).collect();
+        let configuration = Self { path, beside, gate, connectors: doors, desks, is_kept: false };
         fs::write(configuration.path.join("settings.toml"), format!("bind = '127.0.0.1'\n{settings}\n")).unwrap();
         configuration.set_chats(&(1..=chats).collect::<Vec<_>>());
         configuration
@@ -29,6 +41,16 @@ impl Configuration {
     /// `host:port` of a connector, counted from 0.
     pub(crate) fn door(&self, connector: usize) -> String {
         self.connectors[connector].to_string()
+    }
+
+    /// `host:port` of the gate, where it is started.
+    pub(crate) fn gate(&self) -> String {
+        self.gate.to_string()
+    }
+
+    /// Where operators ask a server that was there at first; a gate where clients ask it.
+    pub(crate) fn desk(&self, server: &str) -> SocketAddr {
+        self.desks[server]
     }
 
     /// Makes these the chat servers everywhere, as an editor does: a new file takes the old one's place.
@@ -59,17 +81,28 @@ impl Configuration {
         fs::rename(draft, directory.join("servers.json")).unwrap();
     }
 
-    /// The gate has to be there, and is not started: sessions know their connector.
+    /// The gate has to be there, also where it is not started since sessions know their connector.
     fn servers(&self, chats: &[usize]) -> Value {
-        let front = |id: String, port| json!({"id": id, "host": "127.0.0.1", "clientPort": port, "frontend": true});
-        let connectors = self.connectors.iter().enumerate();
-        let connectors = connectors.map(|(index, at)| front(connector_id(index), at.port()));
-        let chats = chats.iter().map(|number| json!({"id": chat_id(*number), "host": "127.0.0.1"}));
+        let gate = json!({"id": GATE, "host": "127.0.0.1", "clientPort": self.gate.port(), "frontend": true});
+        let connectors = self.connectors.iter().enumerate().map(|(index, at)| {
+            let mut entry = self.entry(&connector_id(index));
+            (entry["clientPort"], entry["frontend"]) = (at.port().into(), true.into());
+            entry
+        });
+        let chats = chats.iter().map(|number| self.entry(&chat_id(*number)));
         json!({"development": {
-            "gate": [front("gate-server-1".to_owned(), 1)],
+            "gate": [gate],
             "connector": connectors.collect::<Vec<_>>(),
             "chat": chats.collect::<Vec<_>>(),
         }})
+    }
+
+    fn entry(&self, id: &str) -> Value {
+        let mut entry = json!({"id": id, "host": "127.0.0.1"});
+        if let Some(desk) = self.desks.get(id) {
+            entry["port"] = desk.port().into();
+        }
+        entry
     }
 }
 

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use shared::testing::NatsServer;
 
-use crate::configuration::{Configuration, chat_id, connector_id};
+use crate::configuration::{Configuration, GATE, chat_id, connector_id};
 use crate::process::{Process, processor_time};
 use crate::tracer::Tracer;
 use crate::verdict::Verdict;
@@ -19,6 +19,8 @@ const ATTEMPTS: usize = 5;
 pub(crate) struct Layout {
     pub(crate) chats: usize,
     pub(crate) connectors: usize,
+    /// Whether the gate runs, too.
+    pub(crate) gate: bool,
     /// Lines of `settings.toml`.
     pub(crate) settings: String,
     /// Whether somebody listens to everything on the bus.
@@ -37,7 +39,7 @@ pub(crate) struct Deployment {
 impl Layout {
     /// Three chat servers and three connectors with the default settings.
     pub(crate) fn three(traced: bool) -> Self {
-        Self { chats: 3, connectors: 3, settings: String::new(), traced }
+        Self { chats: 3, connectors: 3, gate: false, settings: String::new(), traced }
     }
 }
 
@@ -59,6 +61,7 @@ impl Deployment {
         let configuration = Configuration::new(layout.chats, layout.connectors, &layout.settings);
         let mut deployment = Self { processes: BTreeMap::new(), tracer, nats, configuration };
         let servers = (1..=layout.chats).map(chat_id).chain((0..layout.connectors).map(connector_id));
+        let servers = servers.chain(layout.gate.then(|| GATE.to_owned()));
         for server in servers {
             deployment.run_beside(&server, &deployment.configuration.path.clone());
             if !deployment.process_mut(&server).says("ready").await {

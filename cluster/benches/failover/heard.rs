@@ -46,17 +46,33 @@ impl Heard {
         }
     }
 
+    /// The texts that each listener of a room heard: all of them in one order.
+    pub(crate) fn note_order(&mut self, room: &str, everybody: &[Vec<&str>]) {
+        let Some((first, others)) = everybody.split_first() else { return };
+        for other in others {
+            if let Some(differ) = first.iter().zip(other).find(|(one, another)| one != another) {
+                self.reordered += 1;
+                self.example.get_or_insert_with(|| format!("{room}: {} for one, {} for another", differ.0, differ.1));
+            }
+        }
+    }
+
     /// Nothing acknowledged is lost, doubled or reordered; nobody is told anything else; every connection held.
     pub(crate) fn judge(&self, talk: &Talk, verdict: &mut Verdict) {
+        self.judge_events(verdict);
+        let failures = &talk.failures;
+        let first = failures.first().map(|failure| format!(", first {failure}")).unwrap_or_default();
+        verdict.promise(failures.is_empty(), &format!("every message is acknowledged: {} not{first}", failures.len()));
+    }
+
+    /// Nothing acknowledged is lost, doubled or reordered, and nobody is told anything else.
+    pub(crate) fn judge_events(&self, verdict: &mut Verdict) {
         let Self { messages, lost, doubled, reordered, others, example } = self;
         let told = format!("{messages} messages heard: {lost} lost, {doubled} doubled, {reordered} out of order");
         verdict.promise(*messages > 0 && lost + doubled + reordered == 0, &told);
         let leaves = others.get("onLeave").copied().unwrap_or_default();
         verdict.promise(leaves == 0, &format!("nobody is told onLeave: {leaves}"));
-        verdict.promise(others.is_empty(), &format!("nor anything else, and no connection is closed: {others:?}"));
-        let failures = &talk.failures;
-        let first = failures.first().map(|failure| format!(", first {failure}")).unwrap_or_default();
-        verdict.promise(failures.is_empty(), &format!("every message is acknowledged: {} not{first}", failures.len()));
+        verdict.promise(others.is_empty(), &format!("nor anything else: {others:?}"));
         if let Some(example) = example {
             verdict.note(&format!("for example {example}"));
         }

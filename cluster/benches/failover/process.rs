@@ -57,10 +57,16 @@ impl Process {
         self.child.wait().unwrap();
     }
 
-    /// Asks it to end, and waits until it has.
+    /// Asks it to end, and waits until it has, in order.
     pub(crate) async fn stop(&mut self) {
         self.signal("TERM");
-        eventually(DEADLINE, &format!("{} ends", self.server), async || self.child.try_wait().unwrap().is_some()).await;
+        let mut status = None;
+        eventually(DEADLINE, &format!("{} ends", self.server), async || {
+            status = self.child.try_wait().unwrap();
+            status.is_some()
+        })
+        .await;
+        assert!(status.is_some_and(|status| status.success()), "{} ends in order: {}", self.server, self.said());
     }
 
     /// The process's id.

@@ -6,6 +6,7 @@ mod death;
 mod ghosts;
 mod names;
 mod resharding;
+mod rolling;
 mod spread;
 
 use std::time::Duration;
@@ -27,6 +28,7 @@ const EVERY: Duration = Duration::from_secs(2);
 pub(crate) enum Scene {
     Death,
     Resharding,
+    Rolling,
     Names,
     Ghosts,
     Blind,
@@ -46,13 +48,14 @@ pub(crate) struct Setting {
 impl Scene {
     /// The scenes in which something is promised.
     pub(crate) const PROMISES: &'static [Self] =
-        &[Self::Death, Self::Resharding, Self::Names, Self::Ghosts, Self::Blind];
+        &[Self::Death, Self::Resharding, Self::Rolling, Self::Names, Self::Ghosts, Self::Blind];
 
     /// What it shows.
     pub(crate) fn what(self) -> &'static str {
         match self {
             Self::Death => "each of three chat servers is killed, stays dead, and is started again",
             Self::Resharding => "chat servers are added and removed by editing servers.json",
+            Self::Rolling => "every process in turn is ended in order and started again, under 500 messages a second",
             Self::Names => "logins of one name race over three connectors",
             Self::Ghosts => "a connector dies with all its sessions, and comes back when its lease is over",
             Self::Blind => "the broker is frozen, then down, then a chat server is frozen, 30 s each",
@@ -66,6 +69,7 @@ impl Scene {
         match self {
             Self::Death => death::run(setting, verdict).await,
             Self::Resharding => resharding::run(setting, verdict).await,
+            Self::Rolling => rolling::run(setting, verdict).await,
             Self::Names => names::run(setting, verdict).await,
             Self::Ghosts => ghosts::run(setting, verdict).await,
             Self::Blind => blind::run(setting, verdict).await,

@@ -31,6 +31,8 @@ pub(crate) struct Tally {
     pub(crate) unrecovered: usize,
     /// Pages of history that do not begin at the beginning.
     pub(crate) incomplete: usize,
+    /// Servers that ended in order.
+    pub(crate) ended: usize,
 }
 
 impl AddAssign for Tally {
@@ -39,6 +41,7 @@ impl AddAssign for Tally {
         self.gaps += other.gaps;
         self.unrecovered += other.unrecovered;
         self.incomplete += other.incomplete;
+        self.ended += other.ended;
     }
 }
 
@@ -71,6 +74,7 @@ pub(crate) fn check(world: &World) -> Tally {
         }
     }
     members_are_who_is_here(world, &rooms, whole);
+    tally.ended = world.ended;
     tally.said = rooms.values().flat_map(|t| &t.entries).filter(|(_, entry)| Truth::text(entry).is_some()).count();
     tally
 }

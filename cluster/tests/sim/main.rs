@@ -1,6 +1,6 @@
 //! The rules of rooms under chance: connectors, chat servers and their logs as pure parts, in simulated time, with a bus
-//! that loses, delays, doubles and reorders, appends whose outcome stays unclear, and servers that die, sleep and are wrong about each
-//! other.
+//! that loses, delays, doubles and reorders, appends whose outcome stays unclear, and servers that end, die, sleep and are wrong about
+//! each other.
 //!
 //! Every run comes from a seed. A failing one is repeated with `SHADDOCK_SIM_SEED=N cargo test -p cluster --test sim`;
 //! `SHADDOCK_SIM_RUNS=N` makes more of them. `SHADDOCK_SIM_MINUTES=N` runs all scenarios from seeds that nobody tried before,
@@ -101,6 +101,12 @@ fn appends_that_stay_unclear() {
 #[test]
 fn owners_that_forget() {
     run(Scenario::Restarts);
+}
+
+#[test]
+fn servers_that_end_in_order_and_come_back() {
+    let tally = run(Scenario::RollingRestarts);
+    assert!(tally.ended > 0 || number("SHADDOCK_SIM_SEED").is_some(), "none ended: {tally:?}");
 }
 
 #[test]

@@ -48,6 +48,9 @@ pub(crate) enum Event {
     Tick,
     Heartbeat,
     RestartChat(usize),
+    /// A chat server, or a connector, is asked to end: it hands over first, and comes back as another run.
+    ChatStops(usize),
+    ConnectorStops(usize),
     /// The list of chat servers is another one; who starts from now on sees it.
     Changed(Arc<Servers>),
     /// A chat server, or a connector, looks at the list.
@@ -105,6 +108,7 @@ impl Event {
             | Self::LogDone { chat, .. }
             | Self::Probed { chat, .. }
             | Self::ChatUp(chat)
+            | Self::ChatStops(chat)
             | Self::ChatLooks(chat) => Some(*chat),
             _ => None,
         }

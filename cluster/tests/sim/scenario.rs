@@ -8,6 +8,8 @@ pub(crate) enum Scenario {
     BadBus,
     BadLog,
     Restarts,
+    /// Servers that end in order and come back, as for a new version.
+    RollingRestarts,
     /// Chat servers that are dead for a while, and others that stand in.
     Deaths,
     /// Chat servers that are taken out of the list and put back in another order, seen by each server at its own moment.
@@ -35,6 +37,9 @@ pub(crate) enum Scenario {
 #[derive(Debug, Clone, Copy, Default)]
 pub(crate) struct Troubles {
     pub(crate) restarts: usize,
+    /// Servers that end in order.
+    pub(crate) chat_stops: usize,
+    pub(crate) connector_stops: usize,
     pub(crate) deaths: usize,
     pub(crate) sleeps: usize,
     pub(crate) connector_deaths: usize,
@@ -52,11 +57,12 @@ pub(crate) struct Troubles {
 }
 
 impl Scenario {
-    pub(crate) const ALL: [Self; 15] = [
+    pub(crate) const ALL: [Self; 16] = [
         Self::Calm,
         Self::BadBus,
         Self::BadLog,
         Self::Restarts,
+        Self::RollingRestarts,
         Self::Deaths,
         Self::Changes,
         Self::ConnectorDeaths,
@@ -75,6 +81,7 @@ impl Scenario {
         match self {
             Self::Calm | Self::BadBus | Self::BadLog => none,
             Self::Restarts => Troubles { restarts: 3, ..none },
+            Self::RollingRestarts => Troubles { chat_stops: 4, connector_stops: 4, ..none },
             Self::Deaths => Troubles { deaths: 4, ..none },
             Self::Changes => Troubles { changes: true, ..none },
             Self::ConnectorDeaths => Troubles { connector_deaths: 3, ..none },
@@ -83,6 +90,8 @@ impl Scenario {
             Self::WrongVerdicts => Troubles { partings: 12, ..none },
             Self::Mixed => Troubles {
                 restarts: 1,
+                chat_stops: 1,
+                connector_stops: 1,
                 deaths: 1,
                 sleeps: 1,
                 connector_deaths: 1,
@@ -107,7 +116,8 @@ impl Scenario {
             Self::BadBus => bad_bus,
             Self::BadLog => Faults { unclear: 150, ..Faults::default() },
             Self::Restarts | Self::LostLog | Self::Emptied => Faults { unclear: 50, lost: 20, ..bad_bus },
-            Self::Deaths
+            Self::RollingRestarts
+            | Self::Deaths
             | Self::Sleeps
             | Self::ConnectorDeaths
             | Self::Changes

@@ -1,6 +1,7 @@
 //! A cluster in one thread: who is there, what moves between them, and the people who use it.
 
 mod effects;
+mod endings;
 mod faults;
 mod people;
 
@@ -11,6 +12,7 @@ use chat::log::memory::Memory;
 use chat::log::{AppendError, ReadError};
 use chat::owner::{LogDone, LogOp, Now};
 use chat::rooms::{Effect as ChatEffect, Heard as Question, Identity, LogAsker, Rooms};
+use connector::drain::Drain;
 use connector::hub::{Effect, Hub, Limits, Now as HubNow, Request};
 use connector::owners::Owners;
 use connector::room::Common;
@@ -62,6 +64,8 @@ struct ChatNode {
     up: bool,
     is_dead: bool,
     sleeps_until: u64,
+    /// Since when it hands over, to end.
+    leaves_since: Option<u64>,
 }
 
 struct ConnectorNode {
@@ -72,6 +76,17 @@ struct ConnectorNode {
     up: bool,
     run: u64,
     is_dead: bool,
+    /// Sessions whose clients are gone, which it does not know so far.
+    vanished: BTreeSet<u64>,
+    leaving: Option<Leaving>,
+}
+
+/// How far a connector is that is about to end.
+struct Leaving {
+    since: u64,
+    drain: Drain,
+    /// It has handed over, and finishes.
+    stopped: bool,
 }
 
 pub(crate) struct World {
@@ -97,6 +112,10 @@ pub(crate) struct World {
     repeatable: Vec<(Token, RoomId, String)>,
     pub(crate) repeated: BTreeSet<String>,
     connection: u64,
+    /// Runs of connectors that died, and did not end in order.
+    fallen: BTreeSet<(usize, u64)>,
+    /// Servers that ended in order.
+    pub(crate) ended: usize,
     pub(crate) metrics: Arc<Metrics>,
 }
 
@@ -160,6 +179,8 @@ impl World {
             repeatable: Vec::new(),
             repeated: BTreeSet::new(),
             connection: 1,
+            fallen: BTreeSet::new(),
+            ended: 0,
             servers,
             metrics,
         };
@@ -176,19 +197,19 @@ impl World {
         let identity =
             Identity { me: id.clone(), incarnation: Incarnation(run), servers: self.servers.clone(), is_fenced: true };
         let rooms = Rooms::new(identity, &Settings::default(), Budget::default(), self.metrics.clone());
-        ChatNode { id, rooms, run, up: true, is_dead: false, sleeps_until: 0 }
+        ChatNode { id, rooms, run, up: true, is_dead: false, sleeps_until: 0, leaves_since: None }
     }
 
     fn connector(&self, number: usize, run: u64) -> ConnectorNode {
         let id = server("connector", number).id;
         let hub = hub(&id, Incarnation(run), self.servers.clone(), self.metrics.clone());
-        ConnectorNode { id, hub, people: HashMap::new(), up: true, run, is_dead: false }
+        let (people, vanished) = (HashMap::new(), BTreeSet::new());
+        ConnectorNode { id, hub, people, up: true, run, is_dead: false, vanished, leaving: None }
     }
 
-    /// Whether the run of a connector at which somebody was is dead.
+    /// Whether the run of a connector at which somebody was died.
     pub(crate) fn has_fallen(&self, visit: &Visit) -> bool {
-        let connector = &self.connectors[visit.connector];
-        connector.is_dead || connector.run > visit.run
+        self.fallen.contains(&(visit.connector, visit.run))
     }
 
     /// Whether nobody is there to whom it could happen.
@@ -266,6 +287,7 @@ impl World {
                 (connector, self.connectors[connector].hub.no_responders(token, now))
             }
             Event::Lost { connector, session } => {
+                self.connectors[connector].vanished.remove(&session);
                 (connector, self.connectors[connector].hub.close(session, Ending::Lost, now))
             }
             Event::ConnectorLooks(connector) => {
@@ -296,6 +318,7 @@ impl World {
             let now = self.hub_now();
             let effects = self.connectors[connector].hub.tick(now);
             self.connector_effects(connector, effects);
+            self.go_on_leaving(connector);
         }
         for chat in 0..CHATS {
             if self.chats[chat].is_dead || self.chats[chat].sleeps_until > self.now {
@@ -304,6 +327,7 @@ impl World {
             let now = self.chat_now();
             let effects = self.chats[chat].rooms.tick(now);
             self.chat_effects(chat, effects);
+            self.end_if_it_has_left(chat);
         }
     }
 

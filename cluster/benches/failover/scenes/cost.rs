@@ -103,7 +103,7 @@ impl Load {
 
     async fn measure(self, setting: &Setting) -> Cost {
         let settings = "session.max_outbound_bytes = 16_777_216".to_owned();
-        let layout = Layout { chats: 1, connectors: self.connectors, settings, traced: setting.traced };
+        let layout = Layout { chats: 1, connectors: self.connectors, gate: false, settings, traced: setting.traced };
         let deployment = Deployment::start(&layout).await;
         let members = self.enter(&deployment).await;
         let speakers = &members[..self.rooms];

@@ -30,6 +30,8 @@ struct Chat {
     rooms: Rooms,
     run: u64,
     is_dead: bool,
+    /// It hands over what it has, and says so.
+    leaves: bool,
     /// What came while it stands still.
     asleep: Option<Vec<Parcel>>,
 }
@@ -119,7 +121,7 @@ impl Stage {
         let (me, incarnation, servers) = (id("chat", number), Incarnation(run), list(&[0, 1, 2]));
         let identity = Identity { me, incarnation, servers, is_fenced: true };
         let rooms = Rooms::new(identity, &Settings::default(), Budget::default(), self.metrics.clone());
-        Chat { rooms, run, is_dead: false, asleep: None }
+        Chat { rooms, run, is_dead: false, leaves: false, asleep: None }
     }
 
     fn hub(&self, number: usize) -> Hub {
@@ -164,6 +166,24 @@ impl Stage {
     /// It never does anything again; what it sent is under way.
     pub(super) fn kill(&mut self, chat: usize) {
         self.chats[chat].is_dead = true;
+    }
+
+    /// It is asked to end, and hands over what it has.
+    pub(super) fn stop(&mut self, chat: usize) {
+        self.chats[chat].leaves = true;
+        let effects = self.chats[chat].rooms.leave();
+        self.chat_effects(chat, effects);
+        self.settle();
+    }
+
+    /// Whether a chat server that was asked to end may do so.
+    pub(super) fn has_left(&self, chat: usize) -> bool {
+        self.chats[chat].rooms.has_left()
+    }
+
+    /// A connector is asked to end, and is about to send its clients elsewhere.
+    pub(super) fn drain(&mut self, connector: usize) {
+        self.hubs[connector].drain();
     }
 
     pub(super) fn sleep(&mut self, chat: usize) {

@@ -26,6 +26,8 @@ impl World {
     fn plan_troubles(&mut self) {
         let troubles = self.scenario.troubles();
         self.plan_some(troubles.restarts, |world, _| Event::RestartChat(world.chance.index(CHATS)));
+        self.plan_some(troubles.chat_stops, |world, _| Event::ChatStops(world.chance.index(CHATS)));
+        self.plan_some(troubles.connector_stops, |world, _| Event::ConnectorStops(world.chance.index(CONNECTORS)));
         self.plan_some(troubles.deaths, |world, _| Event::ChatDies(world.chance.index(CHATS)));
         self.plan_some(troubles.breaks, |_, _| Event::BrokerGone);
         self.plan_some(troubles.empties, |_, _| Event::EmptyLog);
@@ -64,6 +66,8 @@ impl World {
     /// Something breaks, or is whole again.
     pub(super) fn breaks(&mut self, event: Event) {
         match event {
+            Event::ChatStops(chat) => self.stop_chat(chat),
+            Event::ConnectorStops(connector) => self.stop_connector(connector),
             Event::ChatDies(chat) => self.kill_chat(chat),
             Event::RestartChat(chat) => {
                 self.chats[chat] = ChatNode { up: self.chats[chat].up, ..self.chat(chat, self.chats[chat].run + 1) };
@@ -201,6 +205,7 @@ impl World {
             return;
         }
         self.connectors[connector].is_dead = true;
+        self.fallen.insert((connector, self.connectors[connector].run));
         for person in std::mem::take(&mut self.connectors[connector].people).into_values().collect::<BTreeSet<_>>() {
             if let Some(visit) = self.people[person].visit() {
                 visit.closed = true;
@@ -225,8 +230,10 @@ impl World {
         let asked = self.chats.iter().position(|c| c.id == home).unwrap();
         let node = &self.chats[asked];
         let lost = self.chance.per_mille(2 * self.faults().lost) || self.is_apart(asked, Peer::Chats);
-        let is_alive = !node.is_dead && node.up && node.sleeps_until <= self.now && self.chats[chat].up && !lost;
-        let (run, delay) = (self.chats[chat].run, if is_alive { 2 } else { 500 });
+        let answers = !node.is_dead && node.up && node.sleeps_until <= self.now && self.chats[chat].up && !lost;
+        // One that leaves says so.
+        let is_alive = answers && node.leaves_since.is_none();
+        let (run, delay) = (self.chats[chat].run, if answers { 2 } else { 500 });
         self.agenda.at(self.now + delay, Event::Probed { chat, run, home, is_alive });
     }
 }

@@ -48,7 +48,7 @@ impl World {
         let before = self.people[person].place();
         self.sessions += 1;
         let connector = self.chance.index(CONNECTORS);
-        if self.connectors[connector].is_dead {
+        if self.connectors[connector].is_dead || self.is_known_to_leave(connector) {
             return;
         }
         let session = self.sessions;
@@ -75,6 +75,7 @@ impl World {
         visit.closed = true;
         let (connector, session) = (visit.connector, visit.session);
         self.connectors[connector].people.remove(&session);
+        self.connectors[connector].vanished.insert(session);
         let noticed = self.now + self.chance.between(0, 2_000);
         self.agenda.at(noticed, Event::Lost { connector, session });
     }
@@ -92,7 +93,9 @@ impl World {
     pub(super) fn enter(&mut self, person: usize) {
         let room = RoomId::new(ROOMS[self.chance.index(ROOMS.len())]).unwrap();
         let name = &self.people[person].name;
-        let body = format!(r#"{{"username":"{name}","rid":"{room}"}}"#);
+        // Some say that they come back when they are sent elsewhere.
+        let resumes = person.is_multiple_of(2);
+        let body = format!(r#"{{"username":"{name}","rid":"{room}","resume":{resumes}}}"#);
         self.ask(person, Asked::Enter, Request::Enter(body.into()));
     }
 

@@ -100,7 +100,8 @@ impl Stage {
             }
             Parcel::FromLog { .. } => {}
             Parcel::Probe { chat, home } => {
-                let is_alive = self.is_awake(home) && !self.losses.contains(&What::Probes(home));
+                let is_alive =
+                    self.is_awake(home) && !self.chats[home].leaves && !self.losses.contains(&What::Probes(home));
                 let now = self.chat_now();
                 let effects = self.chats[chat].rooms.found(&id("chat", home), is_alive, now);
                 self.chat_effects(chat, effects);
