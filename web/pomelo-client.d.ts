@@ -194,6 +194,8 @@ export interface SocketOptions {
 export class PomeloSocket {
   private constructor();
   static open(url: string, options?: SocketOptions): Promise<PomeloSocket>;
+  /** Whether it can be used: from the handshake on until it ends. */
+  readonly isOpen: boolean;
   /** Why the connection ended; never rejected. */
   readonly closed: Promise<ChatError>;
   /**

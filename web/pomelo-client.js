@@ -311,6 +311,11 @@ export class PomeloSocket {
     this.#ended.resolve(error);
   }
 
+  /** Whether it can be used: from the handshake on until it ends. */
+  get isOpen() {
+    return this.#isOpen && !this.#hasEnded;
+  }
+
   #lost() {
     return this.#isOpen
       ? new ChatError('closed', 'the connection was lost', { unknown: true })
@@ -776,6 +781,7 @@ export class Room {
   #gone() {
     clearTimeout(this.#timers.stable);
     clearTimeout(this.#timers.again);
+    this.#timers.again = undefined;
     this.#socket?.close();
     this.#socket = null;
     this.#reading = null;
@@ -1046,7 +1052,7 @@ export class Room {
 
   #speak() {
     const socket = this.#socket;
-    if (this.#state.state !== 'online' || !socket) {
+    if (this.#state.state !== 'online' || !socket?.isOpen || this.#timers.again) {
       return;
     }
     for (let draft; (draft = this.#outbox.next()); ) {
@@ -1112,8 +1118,10 @@ export class Room {
     }
     draft.error = error;
     draft.flying = false;
-    clearTimeout(this.#timers.again);
-    this.#timers.again = setTimeout(() => this.#speak(), AGAIN);
+    this.#timers.again ??= setTimeout(() => {
+      this.#timers.again = undefined;
+      this.#speak();
+    }, AGAIN);
   }
 
   #late(draft) {
