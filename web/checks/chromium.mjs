@@ -45,6 +45,7 @@ export class Browser {
     // It reads commands from the fourth file that it is given, and writes to the fifth.
     this.#child = spawn(chromium(), args, { stdio: ['ignore', 'ignore', 'ignore', 'pipe', 'pipe'] });
     this.#child.stdio[4].setEncoding('utf8').on('data', (text) => this.#read(text));
+    process.on('exit', () => rmSync(this.#profile, { recursive: true, force: true, maxRetries: 5 }));
     this.#child.on('exit', () => this.#waiting.forEach(({ reject }) => reject(new Error('the browser ended'))));
   }
 
@@ -73,7 +74,6 @@ export class Browser {
     const ended = new Promise((resolve) => this.#child.on('exit', resolve));
     this.send('Browser.close').catch(() => {});
     await ended;
-    rmSync(this.#profile, { recursive: true, force: true, maxRetries: 5 });
   }
 
   #read(text) {
