@@ -403,7 +403,8 @@ export class PomeloSocket {
   #watch() {
     clearTimeout(this.#silence);
     if (this.#beatEvery > 0) {
-      this.#silence = setTimeout(() => this.close(new ChatError('closed', 'the server fell silent', { unknown: true })), 2 * this.#beatEvery);
+      const silent = () => this.close(new ChatError('closed', 'the server fell silent', { unknown: true }));
+      this.#silence = setTimeout(silent, 2 * this.#beatEvery);
     }
   }
 
@@ -531,6 +532,107 @@ class Outbox {
   }
 }
 
+// --- What was told and who is here ------------------------------------------------------------------------------------
+
+/** Up to where a room's log was told. Pure. Stock servers give no `seq`: then everything is new. */
+class Told {
+  /** The life of the log that `seq` is of; undefined as long as none is known. */
+  epoch;
+  seq;
+  #ownWhispers = new Set();
+
+  constructor({ epoch, seq } = {}) {
+    this.epoch = epoch;
+    this.seq = epoch === undefined ? undefined : seq;
+  }
+
+  isNew(seq) {
+    return !(seq <= this.seq);
+  }
+
+  /** Everything up to here was told. */
+  upTo(seq) {
+    if (seq !== undefined && this.isNew(seq)) {
+      this.seq = seq;
+    }
+  }
+
+  /** What is told from now on is of this life of the log. */
+  goOnIn(epoch, seq) {
+    [this.epoch, this.seq] = [epoch, seq];
+    this.#ownWhispers.clear();
+  }
+
+  /** An own whisper was among what was missed; the answer to it is still to come. */
+  noteOwn(seq) {
+    this.#ownWhispers.add(seq);
+  }
+
+  /** Whether an own whisper was told before its answer came. Its `seq` does not say: others may have gone on meanwhile. */
+  hasOwn(seq) {
+    return this.#ownWhispers.has(seq);
+  }
+
+  /** No answers are still to come. */
+  forgetOwn() {
+    this.#ownWhispers.clear();
+  }
+}
+
+/** Who is in a room, as far as it is told. Pure. */
+class Crowd {
+  users = new Set();
+  total = 0;
+  names = true;
+  #reading = null;
+
+  /** All anew: what the answer to `enter` has. */
+  begin({ users = [], total = users.length, names = true }) {
+    this.users = new Set(users);
+    this.#reading = null;
+    this.count({ total, names });
+  }
+
+  count({ total, names }) {
+    [this.total, this.names] = [total, names];
+  }
+
+  /** Whether names are told, but not all are known. */
+  get isPartial() {
+    return this.names && this.total > this.users.size;
+  }
+
+  came(user) {
+    this.total += this.users.has(user) ? 0 : 1;
+    this.users.add(user);
+    this.#reading?.add(user);
+  }
+
+  went(user) {
+    this.total -= 1;
+    this.users.delete(user);
+    this.#reading?.delete(user);
+  }
+
+  /** A list in pages begins, instead of one that is not complete. Pushes between its pages are applied to it, as to a set. */
+  read() {
+    this.#reading = new Set();
+    return this.#reading;
+  }
+
+  /** A page of a list; false if another one has begun. */
+  page(reading, { users, cursor }) {
+    if (this.#reading !== reading) {
+      return false;
+    }
+    users.forEach((user) => reading.add(user));
+    if (cursor === undefined) {
+      [this.users, this.total, this.#reading] = [reading, reading.size, null];
+    }
+    return true;
+  }
+}
+
 // --- A room ----------------------------------------------------------------------------------------------------------
 
 const DEFAULTS = Object.freeze({
@@ -572,12 +674,6 @@ export function connect(options) {
 
 /** A member's stay in a room, over as many connections as it takes. Comes from {@link connect}. */
 export class Room {
-  /** The names that are known to be in the room: all if `names`, else some. @type {Set<string>} */
-  users = new Set();
-  /** How many are in the room. */
-  total = 0;
-  /** Whether each coming and going is told; in a large room only how many are there. */
-  names = true;
   #options;
   #gate;
   #state = { state: 'connecting', attempt: 0, delay: 0, error: null };
@@ -585,13 +681,11 @@ export class Room {
   #outbox = new Outbox(WINDOW);
   #ids = { prefix: randomHex(4), last: 0 };
   #token;
-  #epoch;
-  #seen;
+  #told;
+  #crowd = new Crowd();
   #resumable = false;
   #socket = null;
   #held = null;
-  #ownTold = new Set();
-  #reading = null;
   #abort = new AbortController();
   #begun = settler();
   #online = settler();
@@ -623,8 +717,7 @@ export class Room {
     this.#gate = gateUrl(gate);
     // Chosen here, so that also the first try to enter can be repeated.
     this.#token = session?.token ?? randomHex(16);
-    this.#epoch = session?.epoch;
-    this.#seen = session?.seq;
+    this.#told = new Told(session);
   }
 
   /** Our name. */
@@ -644,7 +737,22 @@ export class Room {
 
   /** What a later {@link connect} needs to take this stay up again, with all that was missed. The token is a secret. */
   get session() {
-    return { token: this.#token, seq: this.#seen, epoch: this.#epoch };
+    return { token: this.#token, seq: this.#told.seq, epoch: this.#told.epoch };
+  }
+
+  /** The names that are known to be in the room: all if `names`, else some. @returns {Set<string>} */
+  get users() {
+    return this.#crowd.users;
+  }
+
+  /** How many are in the room. */
+  get total() {
+    return this.#crowd.total;
+  }
+
+  /** Whether each coming and going is told; in a large room only how many are there. */
+  get names() {
+    return this.#crowd.names;
   }
 
   /**
@@ -784,7 +892,6 @@ export class Room {
     this.#timers.again = undefined;
     this.#socket?.close();
     this.#socket = null;
-    this.#reading = null;
     this.#outbox.allUnknown();
     if (this.#state.state === 'online') {
       this.#online = settler();
@@ -847,8 +954,8 @@ export class Room {
   /** Enters, or enters again to be told what is missing; what is pushed meanwhile waits for what was missed before it. */
   async #enter(socket) {
     this.#held ??= [];
-    const since = this.#epoch === undefined ? undefined : this.#seen;
-    const body = { username: this.user, rid: this.room, token: this.#token, since, epoch: this.#epoch };
+    const { seq: since, epoch } = this.#told;
+    const body = { username: this.user, rid: this.room, token: this.#token, since, epoch };
     const timeout = this.#options.requestTimeout;
     const answer = succeeded(await socket.request(ROUTES.ENTER, body, { timeout }));
     const missed = since === undefined ? null : await this.#readMissed(socket, answer, since);
@@ -878,7 +985,7 @@ export class Room {
     const pages = [missed];
     let whole = recovered;
     // Nothing at all: there may not have been the time to read it.
-    let before = cursor ?? (!recovered && missed.length === 0 && epoch === this.#epoch ? seq + 1 : undefined);
+    let before = cursor ?? (!recovered && missed.length === 0 && epoch === this.#told.epoch ? seq + 1 : undefined);
     while (before > since) {
       const page = succeeded(await socket.request(ROUTES.HISTORY, { before, limit: HISTORY_PAGE }));
       if (page.epoch !== epoch) {
@@ -901,28 +1008,26 @@ export class Room {
   }
 
   #catchUp({ epoch, seq }, missed, since) {
-    const isOther = epoch !== this.#epoch;
-    this.#epoch = epoch;
+    const told = this.#told;
     if (missed && !missed.whole) {
       this.#emit('gap', { from: since, to: seq, epoch });
     }
-    if (isOther) {
-      this.#seen = undefined;
-      this.#ownTold.clear();
+    if (epoch !== told.epoch) {
+      told.goOnIn(epoch);
     }
     for (const message of missed?.messages ?? []) {
       if (this.#isOwnWhisper(message)) {
-        this.#ownTold.add(message.seq);
+        told.noteOwn(message.seq);
       }
       this.#tell(message);
     }
-    this.#saw(seq);
+    told.upTo(seq);
   }
 
-  #welcome({ users = [], total = users.length, names = true }) {
-    this.users = new Set(users);
-    this.#count(total, names);
-    if (names && total > users.length) {
+  #welcome(answer) {
+    this.#crowd.begin(answer);
+    this.#showCrowd();
+    if (this.#crowd.isPartial) {
       this.#readUsers();
     }
   }
@@ -942,7 +1047,7 @@ export class Room {
       case 'onLeave':
         return this.#went(body.user);
       case 'onMembers':
-        return this.#crowd(body);
+        return this.#counted(body);
       case 'onGap':
         return this.#gap(body);
       default:
@@ -957,65 +1062,55 @@ export class Room {
     this.#held.push([route, body]);
   }
 
-  /** Tells a message, unless it was told before. Stock servers give no `seq`. */
+  /** Tells a message, unless it was told before. */
   #tell({ msg, from, target, seq, time }) {
-    if (seq <= this.#seen) {
-      return;
-    }
-    this.#saw(seq);
-    this.#emit('chat', { msg, from, target, seq, time, epoch: this.#epoch });
-  }
-
-  #saw(seq) {
-    if (seq !== undefined && !(seq <= this.#seen)) {
-      this.#seen = seq;
+    const told = this.#told;
+    if (told.isNew(seq)) {
+      told.upTo(seq);
+      this.#emit('chat', { msg, from, target, seq, time, epoch: told.epoch });
     }
   }
 
   #came(user) {
-    this.users.add(user);
-    this.#reading?.add(user);
+    this.#crowd.came(user);
     this.#emit('add', { user });
-    this.#count(this.users.size, true);
+    this.#showCrowd();
   }
 
   #went(user) {
-    this.users.delete(user);
-    this.#reading?.delete(user);
+    this.#crowd.went(user);
     this.#emit('leave', { user });
-    this.#count(this.users.size, true);
+    this.#showCrowd();
   }
 
-  #crowd({ total, names }) {
-    this.#count(total, names);
-    if (names) {
+  #counted(counts) {
+    this.#crowd.count(counts);
+    this.#showCrowd();
+    if (counts.names) {
       this.#readUsers();
     }
   }
 
-  #count(total, names) {
-    [this.total, this.names] = [total, names];
-    this.#emit('users', { users: this.users, total, names });
+  #showCrowd() {
+    const { users, total, names } = this.#crowd;
+    this.#emit('users', { users, total, names });
   }
 
-  /** Reads all names. Pushes are applied to what is read so far, as to a set. */
   async #readUsers() {
     const socket = this.#socket;
-    const reading = this.#reading = new Set();
+    const reading = this.#crowd.read();
     let after;
     const onAnswer = (answer) => {
-      const { users, cursor } = succeeded(answer);
-      users.forEach((user) => reading.add(user));
-      after = cursor;
-      if (this.#reading === reading && cursor === undefined) {
-        [this.users, this.#reading] = [reading, null];
-        this.#count(reading.size, true);
+      const isOurs = this.#crowd.page(reading, succeeded(answer));
+      after = isOurs ? answer.cursor : undefined;
+      if (isOurs && after === undefined) {
+        this.#showCrowd();
       }
     };
     try {
       do {
         await socket.request(ROUTES.MEMBERS, { after, limit: MEMBERS_PAGE }, { onAnswer });
-      } while (after !== undefined && this.#reading === reading);
+      } while (after !== undefined);
     } catch (error) {
       socket.close(error);
     }
@@ -1023,11 +1118,10 @@ export class Room {
 
   /** Messages were passed over: entering again tells those that still exist. Those of another life of the log do not. */
   #gap({ from, to, epoch }) {
-    if (epoch !== this.#epoch) {
-      [this.#epoch, this.#seen] = [epoch, to];
-      this.#ownTold.clear();
+    if (epoch !== this.#told.epoch) {
+      this.#told.goOnIn(epoch, to);
       this.#emit('gap', { from, to, epoch });
-    } else if (!(to <= this.#seen)) {
+    } else if (this.#told.isNew(to)) {
       const socket = this.#socket;
       this.#enter(socket).catch((error) => socket.close(error));
     }
@@ -1091,7 +1185,7 @@ export class Room {
       this.#tellOwn(whisper);
     }
     if (this.#outbox.size === 0) {
-      this.#ownTold.clear();
+      this.#told.forgetOwn();
     }
     clearTimeout(draft.timer);
     draft.resolve({ seq, time });
@@ -1103,9 +1197,10 @@ export class Room {
   }
 
   #tellOwn(whisper) {
-    if (!this.#ownTold.has(whisper.seq)) {
-      this.#saw(whisper.seq);
-      this.#emit('chat', { ...whisper, epoch: this.#epoch });
+    const told = this.#told;
+    if (!told.hasOwn(whisper.seq)) {
+      told.upTo(whisper.seq);
+      this.#emit('chat', { ...whisper, epoch: told.epoch });
     }
   }
 

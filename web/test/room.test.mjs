@@ -369,6 +369,10 @@ test('a list in pages is right when people come and go meanwhile', async (t) => 
   assert.deepEqual([[...room.users].sort(), room.total], [['abe', 'ann', 'cid'], 3]);
   cluster.line.push('onMembers', { rid: 'lobby', total: 700, names: false });
   assert.deepEqual([room.total, room.names, told.users.at(-1).total], [700, false, 700]);
+  cluster.answers[ROUTES.MEMBERS] = () => ({ code: 200, users: ['ann', 'eve'], total: 2 });
+  cluster.line.push('onMembers', { rid: 'lobby', total: 2, names: true });
+  await settle();
+  assert.deepEqual([[...room.users], room.total, room.names], [['ann', 'eve'], 2, true]);
 });
 
 test('a stock server gives no seq and knows no repeats', async (t) => {
