@@ -128,14 +128,13 @@ class Visit {
     room.on('gap', () => this.#note('gap', 'Some messages here are gone for good.'));
     room.on('users', () => this.#people.show(room));
     room.on('state', (state) => this.#showState(state));
-    room.on('close', ({ error }) => this.#end(error));
     const on = (target, event, handler) => target.addEventListener(event, handler, { signal: this.#over.signal });
     on(page.say, 'submit', (event) => this.#submit(event));
     on(page.text, 'keydown', (event) => this.#key(event));
     on(page['whisper-off'], 'click', () => this.#aim('*'));
     on(page.scroller, 'scroll', () => this.#scrolled());
     on(page.newest, 'click', () => this.#toNewest());
-    on(page.leave, 'click', () => room.close());
+    on(page.leave, 'click', () => this.#depart());
     on(page.copy, 'click', () => this.#copy());
     on(page['banner-button'], 'click', () => this.#retry());
     on(window, 'online', () => room.reconnect());
@@ -315,23 +314,22 @@ class Visit {
   #retry() {
     if (this.#room.state.state === 'closed') {
       const { user, room, session } = this.#room;
-      this.#leave();
+      this.#end();
       knock(user, room, { token: session.token });
     } else {
       this.#room.reconnect();
     }
   }
 
-  /** Left on purpose: to the door. Else the page stays as it is, and says why. */
-  #end(error) {
-    if (error.code === 'closed') {
-      sessionStorage.removeItem(STAY);
-      this.#leave();
-      openDoor();
-    }
+  /** On purpose. A room that ended by itself is still there to be read. */
+  #depart() {
+    sessionStorage.removeItem(STAY);
+    this.#end();
+    openDoor();
   }
 
-  #leave() {
+  #end() {
+    this.#room.close();
     clearInterval(this.#countdown);
     this.#over.abort();
     this.#people.end();

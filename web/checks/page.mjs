@@ -130,6 +130,20 @@ for (let page = 0; !(await texts(ann)).includes(heard[0]); page += 1) {
 }
 assert.deepEqual(await texts(ann), [...heard, ...Array.from({ length: MANY }, (_, number) => `basket ${number + 1}`)]);
 
+// The same stay in another window: the first one says so, and can take it back.
+const other = await browsers[0].open(`http://${gate}/icon.svg`, DESK);
+const stay = await ann.evaluate(`sessionStorage.getItem('shaddock-stay')`);
+await other.evaluate(`sessionStorage.setItem('shaddock-stay', ${JSON.stringify(stay)})`);
+await other.go(`http://${gate}/?room=${ROOM}`);
+await other.until(isOnline);
+await ann.until(`document.querySelector('#banner-text').textContent.includes('another window')`);
+await picture(ann, 'resumed-desk');
+await ann.click('#banner-button');
+await ann.until(isOnline);
+await other.until(`document.querySelector('#banner-text').textContent.includes('another window')`);
+await other.click('#leave');
+await other.until(`!document.querySelector('#door').hidden`);
+
 // A name is taken once: who comes under it is told so, at the door.
 const eve = await browsers[1].open(`http://${gate}/?room=${ROOM}`, DESK);
 await eve.evaluate(`document.querySelector('#user').value = ''`);
@@ -142,7 +156,7 @@ await picture(eve, 'refusal-desk');
 await bob.click('#leave');
 await bob.until(`!document.querySelector('#door').hidden`);
 await ann.until(`document.querySelector('#count').textContent === '1'`);
-for (const tab of [ann, bob, eve]) {
+for (const tab of [ann, bob, other, eve]) {
   // The browser itself says that the connector is not there; the page says nothing.
   const own = tab.trouble.filter((line) => !line.includes('WebSocket connection to'));
   assert.deepEqual(own, []);
