@@ -16,6 +16,8 @@ tools: ## Fetch what the tests need into target/; offline once it is there
 	@command -v cargo >/dev/null || { echo 'needs cargo: install Rust, at least as new as rust-version in Cargo.toml' >&2; exit 1; }
 	@scripts/fetch-nats-server
 	@scripts/fetch-original-client
+	@scripts/fetch-typescript
+	@scripts/fetch-chromium
 
 fmt: ## Format the Rust code
 	cargo fmt --all

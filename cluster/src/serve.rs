@@ -107,6 +107,7 @@ fn greet(servers: &Servers) -> io::Result<()> {
     let (chats, connectors) = (servers.chat().len(), connectors.join(", "));
     let mut out = io::stdout().lock();
     writeln!(out, "Shaddock runs: gate ws://{gate}, connectors {connectors}, {chats} chat servers.")?;
+    writeln!(out, "  In a browser:     http://{gate}/")?;
     writeln!(out, "  Which connector?  curl 'http://{gate}/entry?uid=ann'")?;
     writeln!(out, "  Chat:             cargo run -p client -- --gate {gate} --room lobby --user ann")?;
     writeln!(out, "  Stop:             Ctrl-C")?;

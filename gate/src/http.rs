@@ -15,9 +15,10 @@ use shared::frontend::{ErrorBody, origin};
 
 use crate::app::Desk;
 use crate::entry::EntryError;
+use crate::page;
 use crate::status::{Access, Line, Status, Verdict};
 
-/// What the gate is, for somebody who opens it in a browser.
+/// What the gate is, for somebody who opens it in a browser, where there is no page.
 const ABOUT: &str = "This is a Shaddock gate. Connect with a Pomelo client over a websocket, or ask GET /entry?uid=NAME \
                      which connector to use.\n";
 
@@ -38,8 +39,9 @@ struct Shelf {
 pub(crate) fn router(desk: Desk, hosts: Arc<[String]>, settings: &Settings) -> Router {
     let access = Access::of(&desk.environment, &settings.admin);
     let shelf = Shelf { desk, hosts, settings: Arc::new(settings.frontend.clone()), access };
-    let router = Router::new().route("/", get(|| async { ABOUT })).route("/entry", get(entry));
-    router.route("/status", get(status)).with_state(shelf)
+    let front =
+        if settings.gate.demo_page { page::router() } else { Router::new().route("/", get(|| async { ABOUT })) };
+    front.route("/entry", get(entry)).route("/status", get(status)).with_state(shelf)
 }
 
 /// Of no page's business: there are no headers for other origins.

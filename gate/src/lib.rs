@@ -4,6 +4,7 @@ mod app;
 pub mod entry;
 mod http;
 mod known;
+mod page;
 mod prober;
 mod server;
 mod status;

@@ -257,9 +257,30 @@ async fn pages_may_ask_that_may_connect() {
     assert!(!head.contains("access-control"), "{head}");
 }
 
+/// Whatever the page loads is there, and nothing on it may come from elsewhere.
 #[tokio::test]
-async fn a_browser_is_told_what_this_is() {
+async fn a_browser_gets_the_page() {
     let stage = Stage::start(|_| {}).await;
+    let (status, head, page) = stage.get("/", None).await;
+    assert_eq!(status, 200);
+    assert!(head.contains("content-type: text/html; charset=utf-8"), "{head}");
+    let attributes = page.split(['"', ' ']).zip(page.split(['"', ' ']).skip(1));
+    let loads: Vec<&str> =
+        attributes.filter(|(name, _)| ["src=", "href="].contains(name)).map(|(_, path)| path).collect();
+    assert!(loads.contains(&"chat.js"), "{loads:?}");
+    let scripts = ["pomelo-client.js", "people.js", "timeline.js"];
+    for path in loads.into_iter().chain(scripts) {
+        let (status, head, _) = stage.get(&format!("/{path}"), None).await;
+        assert_eq!(status, 200, "{path}");
+        for header in ["content-security-policy: default-src 'none'; ", "x-content-type-options: nosniff", "etag: \""] {
+            assert!(head.contains(header), "{header} of {path}: {head}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn without_the_page_a_browser_is_told_what_this_is() {
+    let stage = Stage::start(|settings| settings.gate.demo_page = false).await;
     let (status, _, body) = stage.get("/", None).await;
     assert!(status == 200 && body.contains("/entry?uid="), "{body}");
     assert_eq!(stage.get("/nothing", None).await.0, 404);

@@ -1,4 +1,5 @@
-//! The program as operators run it and the original Pomelo client meet here: real processes, real sockets.
+//! The program as operators run it, the original Pomelo client, our own in JavaScript and its page meet here: real processes,
+//! real sockets.
 #![expect(clippy::unwrap_used, clippy::panic, reason = "a test")]
 
 #[path = "../common/directory.rs"]
@@ -6,6 +7,7 @@ mod directory;
 mod original;
 #[path = "../common/process.rs"]
 mod process;
+mod script;
 mod support;
 
 mod changing;
@@ -15,6 +17,7 @@ mod stopping;
 mod subscriptions;
 mod talking;
 mod watching;
+mod web;
 
 /// Runs scenarios on one process with the bus inside, and on seven processes over a nats-server.
 macro_rules! on_both_layouts {

@@ -78,6 +78,13 @@ impl Deployment {
         self.processes.push((name.to_owned(), Process::start(&self.directory.path, name, args)));
     }
 
+    /// Starts the process of a server that ended; returns when it is ready.
+    pub(crate) async fn restart(&mut self, server: &str) {
+        self.processes.retain(|(name, _)| name != server);
+        self.launch(server);
+        assert!(self.process(server).says("ready").await, "{}", self.process(server).output());
+    }
+
     /// The process that runs this server.
     pub(crate) fn process(&mut self, server: &str) -> &mut Process {
         let found = self.processes.iter_mut().find(|(name, _)| name == server || name == "all");

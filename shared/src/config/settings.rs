@@ -31,6 +31,8 @@ section! {
         admin: AdminSettings = AdminSettings::default(),
         /// Client connections.
         frontend: FrontendSettings = FrontendSettings::default(),
+        /// What only gates do.
+        gate: GateSettings = GateSettings::default(),
         /// What one session may do.
         session: SessionSettings = SessionSettings::default(),
         /// Rooms and what is said in them.
@@ -74,6 +76,14 @@ section! {
         use_dictionary: bool = true,
         /// Other origins of web pages that may connect, as `scheme://host`, or `*` for all.
         allowed_origins: Vec<String> = Vec::new(),
+    }
+}
+
+section! {
+    /// `[gate]`: what only gates do.
+    GateSettings {
+        /// Whether a browser that opens the gate gets the demo page. It does nothing that another client could not.
+        demo_page: bool = true,
     }
 }
 

@@ -1,0 +1,38 @@
+//! What is in `web/`: the JavaScript client, and the page in a real browser.
+
+use std::path::Path;
+use std::time::Duration;
+
+use tokio::process::Command;
+
+use crate::script::play;
+use crate::support::Layout;
+
+const DEADLINE: Duration = Duration::from_secs(120);
+
+/// The tests that need no cluster.
+#[tokio::test]
+async fn the_module_passes_its_own_tests() {
+    let web = Path::new(env!("CARGO_MANIFEST_DIR")).join("../web");
+    let mut node = Command::new("node");
+    let tests = node.arg("--test").current_dir(web).kill_on_drop(true).output();
+    let outcome = tokio::time::timeout(DEADLINE, tests).await.unwrap();
+    let outcome = outcome.unwrap_or_else(|error| panic!("node: {error}: install node >= 20"));
+    assert!(outcome.status.success(), "{}", String::from_utf8_lossy(&outcome.stdout));
+}
+
+/// While connectors and the room's owner are killed.
+#[tokio::test]
+async fn each_message_is_told_once_and_in_order() {
+    let mut deployment = Layout::SevenProcesses.start("").await;
+    play(&mut deployment, "cluster.mjs", &[]).await;
+}
+
+/// Two browsers, one of which loses its connector. Screenshots stay in `target/tmp/page`.
+#[tokio::test]
+async fn people_talk_on_the_page() {
+    let screenshots = Path::new(env!("CARGO_TARGET_TMPDIR")).join("page");
+    std::fs::create_dir_all(&screenshots).unwrap();
+    let mut deployment = Layout::SevenProcesses.start("").await;
+    play(&mut deployment, "page.mjs", &[screenshots.to_str().unwrap()]).await;
+}

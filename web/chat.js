@@ -1,0 +1,355 @@
+/**
+ * The demo page: the door, and a room once somebody entered. Everything about connections is the client's business.
+ */
+
+import { connect } from './pomelo-client.js';
+import { People } from './people.js';
+import { element, messageParts, Timeline } from './timeline.js';
+
+const HISTORY_PAGE = 50;
+/** Pixels from an edge that count as being at it. */
+const NEAR = 90;
+const LOOPBACK = /^(localhost|127\.|\[?::1\]?$)/;
+/** This tab's stay, so that reloading the page goes on with it. */
+const STAY = 'shaddock-stay';
+const NAME = 'shaddock-name';
+
+const page = Object.fromEntries([...document.querySelectorAll('[id]')].map((found) => [found.id, found]));
+
+/** What refusals mean, in the words of a page. */
+const WORDS = {
+  'name-taken': 'Somebody in this room has that name. Choose another one.',
+  'room-full': 'This room is full.',
+  forbidden: 'It has a word that may not be said here.',
+  'too-long': 'It is too long.',
+  rate: 'That was too fast. Wait a moment.',
+  'no-such-member': 'This person is not here any more.',
+  connect: 'The server cannot be reached.',
+  timeout: 'There was no answer in time.',
+  closed: 'The room was left.',
+  resumed: 'This conversation goes on in another window.',
+};
+
+function words(error) {
+  return WORDS[error.reason] ?? WORDS[error.code] ?? error.message;
+}
+
+/** The door */
+
+function openDoor(refusal = '') {
+  const { user = localStorage.getItem(NAME) ?? '', room } = stay() ?? {};
+  page.chat.hidden = true;
+  page.door.hidden = false;
+  page.user.value ||= user;
+  page.room.value = new URLSearchParams(location.search).get('room') ?? room ?? page.room.value;
+  refuse(refusal);
+  document.title = 'Shaddock';
+  (page.user.value && !refusal ? page.room : page.user).focus();
+}
+
+function refuse(text) {
+  page.refusal.textContent = text;
+  page.refusal.hidden = text === '';
+}
+
+function stay() {
+  return JSON.parse(sessionStorage.getItem(STAY));
+}
+
+async function knock(user, rid, session) {
+  page['enter-button'].disabled = true;
+  refuse('');
+  try {
+    const room = await connect({ gate: location.origin, user, room: rid, session, address });
+    localStorage.setItem(NAME, user);
+    sessionStorage.setItem(STAY, JSON.stringify({ user, room: rid, token: room.session.token }));
+    new Visit(room);
+  } catch (error) {
+    openDoor(words(error));
+  } finally {
+    page['enter-button'].disabled = false;
+  }
+}
+
+/** A connector beside this page, when the cluster calls itself by a name that only its own machine understands. */
+function address({ host, port }) {
+  const isElsewhere = LOOPBACK.test(host) && !LOOPBACK.test(location.hostname);
+  const name = isElsewhere ? location.hostname : host;
+  const scheme = location.protocol === 'https:' ? 'wss' : 'ws';
+  return `${scheme}://${name.includes(':') && !name.startsWith('[') ? `[${name}]` : name}:${port}/`;
+}
+
+/** A room */
+
+class Visit {
+  #room;
+  #timeline;
+  #people;
+  #target = '*';
+  /** Where older messages go on; null at the beginning, undefined while they are read. */
+  #cursor;
+  #unseen = 0;
+  #countdown;
+  /** Takes all listeners of this visit off. */
+  #over = new AbortController();
+
+  constructor(room) {
+    this.#room = room;
+    const onName = (name) => this.#aim(name);
+    this.#timeline = new Timeline(page.messages, { user: room.user, onName });
+    this.#people = new People(page, { user: room.user, onName });
+    this.#open();
+    this.#listen();
+    this.#readOlder();
+  }
+
+  #open() {
+    const { room: rid } = this.#room;
+    page.door.hidden = true;
+    page.chat.hidden = false;
+    page.title.textContent = rid;
+    page.pending.replaceChildren();
+    page.newest.hidden = true;
+    const link = new URL(location.pathname, location.href);
+    link.searchParams.set('room', rid);
+    history.replaceState(null, '', link);
+    page.link.href = page['link-narrow'].href = link.href;
+    page.copy.hidden = !navigator.clipboard;
+    this.#aim('*');
+    this.#people.show(this.#room);
+    this.#showState(this.#room.state);
+  }
+
+  #listen() {
+    const room = this.#room;
+    room.on('chat', (message) => this.#tell(message));
+    room.on('add', ({ user }) => this.#note('news', `${user} came`));
+    room.on('leave', ({ user }) => this.#note('news', `${user} went`));
+    room.on('gap', () => this.#note('gap', 'Some messages here are gone for good.'));
+    room.on('users', () => this.#people.show(room));
+    room.on('state', (state) => this.#showState(state));
+    const on = (target, event, handler) => target.addEventListener(event, handler, { signal: this.#over.signal });
+    on(page.say, 'submit', (event) => this.#submit(event));
+    on(page.text, 'keydown', (event) => this.#key(event));
+    on(page['whisper-off'], 'click', () => this.#aim('*'));
+    on(page.scroller, 'scroll', () => this.#scrolled());
+    on(page.newest, 'click', () => this.#toNewest());
+    on(page.leave, 'click', () => this.#depart());
+    on(page.copy, 'click', () => this.#copy());
+    on(page['banner-button'], 'click', () => this.#retry());
+    on(window, 'online', () => room.reconnect());
+    on(document, 'visibilitychange', () => this.#looked());
+  }
+
+  // Hearing
+
+  #tell(message) {
+    const follows = this.#isAtEnd();
+    if (!this.#timeline.add(message)) {
+      return;
+    }
+    const isOwn = message.from === this.#room.user;
+    if (!isOwn) {
+      const how = message.target === '*' ? '' : ' whispers';
+      page.announcer.textContent = `${message.from}${how}: ${message.msg}`;
+      this.#unseen += document.hidden ? 1 : 0;
+      this.#showTitle();
+    }
+    this.#keepEnd(follows || isOwn);
+  }
+
+  #note(className, text) {
+    const follows = this.#isAtEnd();
+    this.#timeline.note(className, text, this.#room.session);
+    this.#keepEnd(follows);
+  }
+
+  #isAtEnd() {
+    const { scrollHeight, scrollTop, clientHeight } = page.scroller;
+    return scrollHeight - scrollTop - clientHeight < NEAR;
+  }
+
+  #keepEnd(follows) {
+    if (follows) {
+      this.#toNewest();
+    } else {
+      page.newest.hidden = false;
+    }
+  }
+
+  #toNewest() {
+    if (this.#timeline.trim()) {
+      this.#cursor = this.#timeline.oldest.seq;
+      page.older.textContent = '';
+    }
+    page.scroller.scrollTop = page.scroller.scrollHeight;
+    page.newest.hidden = true;
+  }
+
+  #scrolled() {
+    if (this.#isAtEnd()) {
+      page.newest.hidden = true;
+    }
+    if (page.scroller.scrollTop < NEAR && this.#cursor) {
+      this.#readOlder(this.#cursor);
+    }
+  }
+
+  /** Older messages, above those that are there; what is read stays where it is on the screen. */
+  async #readOlder(before) {
+    this.#cursor = undefined;
+    page.older.textContent = 'Reading what was said before …';
+    try {
+      const { messages, epoch, cursor, complete } = await this.#room.history({ before, limit: HISTORY_PAGE });
+      const { scrollHeight, scrollTop } = page.scroller;
+      messages.forEach((message) => this.#timeline.add({ ...message, epoch }));
+      page.older.textContent = cursor ? '' : complete ? 'The room begins here.' : 'What was said before is gone.';
+      this.#cursor = cursor ?? null;
+      page.scroller.scrollTop = before ? scrollTop + page.scroller.scrollHeight - scrollHeight : page.scroller.scrollHeight;
+    } catch (error) {
+      page.older.textContent = `What was said before could not be read: ${words(error)}`;
+      this.#cursor = before ?? null;
+    }
+  }
+
+  #looked() {
+    if (!document.hidden) {
+      this.#unseen = 0;
+      this.#room.reconnect();
+    }
+    this.#showTitle();
+  }
+
+  #showTitle() {
+    document.title = `${this.#unseen > 0 ? `(${this.#unseen}) ` : ''}${this.#room.room} · Shaddock`;
+  }
+
+  // Speaking
+
+  /** To whom is spoken from now on: `*` for all. */
+  #aim(target) {
+    this.#target = target;
+    const isWhisper = target !== '*';
+    page.whisper.hidden = !isWhisper;
+    page['whisper-name'].textContent = isWhisper ? target : '';
+    page.say.classList.toggle('whispering', isWhisper);
+    page.text.placeholder = isWhisper ? `Whisper to ${target}` : `Say something in ${this.#room.room}`;
+    page.send.textContent = isWhisper ? 'Whisper' : 'Send';
+    this.#people.close();
+    page.text.focus();
+  }
+
+  #key(event) {
+    if (event.key === 'Enter' && !event.shiftKey && !event.isComposing) {
+      this.#submit(event);
+    } else if (event.key === 'Escape') {
+      this.#aim('*');
+    }
+  }
+
+  #submit(event) {
+    event.preventDefault();
+    const text = page.text.value.trim();
+    if (text !== '') {
+      page.text.value = '';
+      this.#send(this.#target, text);
+    }
+    page.text.focus();
+  }
+
+  /** Shows a message below the others until it is said, or why it is not. */
+  async #send(target, msg) {
+    const made = element('li', 'message own');
+    made.classList.toggle('whispered', target !== '*');
+    const fate = element('p', 'fate', 'sending …');
+    made.append(...messageParts({ from: this.#room.user, target, msg }, { user: this.#room.user }), fate);
+    page.pending.append(made);
+    this.#toNewest();
+    try {
+      await (target === '*' ? this.#room.say(msg) : this.#room.whisper(target, msg));
+      made.remove();
+    } catch (error) {
+      this.#failed(made, fate, error, () => this.#send(target, msg));
+    }
+  }
+
+  #failed(made, fate, error, again) {
+    made.classList.add('failed');
+    fate.textContent = `${error.unknown ? 'Perhaps not said' : 'Not said'}: ${words(error)}`;
+    fate.setAttribute('role', 'alert');
+    for (const [label, then] of [['Try again', again], ['Discard', () => {}]]) {
+      const button = element('button', '', label);
+      button.type = 'button';
+      button.addEventListener('click', () => {
+        made.remove();
+        then();
+      });
+      fate.append(button);
+    }
+  }
+
+  // The connection
+
+  #showState({ state, delay, error }) {
+    page.connection.dataset.state = state;
+    page['connection-text'].textContent = state;
+    clearInterval(this.#countdown);
+    if (state === 'reconnecting') {
+      this.#count(performance.now() + delay);
+      this.#countdown = setInterval(() => this.#count(performance.now() + (delay -= 1_000)), 1_000);
+    }
+    page['banner-button'].textContent = state === 'closed' ? 'Come back here' : 'Try now';
+    if (state === 'closed') {
+      page['banner-text'].textContent = words(error);
+    }
+    page.banner.hidden = state === 'online';
+  }
+
+  #count(at) {
+    const seconds = Math.ceil((at - performance.now()) / 1_000);
+    const when = seconds > 0 ? `trying again in ${seconds} s` : 'trying again';
+    page['banner-text'].textContent = `Connection lost, ${when}. What you write is sent then.`;
+  }
+
+  #retry() {
+    if (this.#room.state.state === 'closed') {
+      const { user, room, session } = this.#room;
+      this.#end();
+      knock(user, room, { token: session.token });
+    } else {
+      this.#room.reconnect();
+    }
+  }
+
+  /** On purpose. A room that ended by itself is still there to be read. */
+  #depart() {
+    sessionStorage.removeItem(STAY);
+    this.#end();
+    openDoor();
+  }
+
+  #end() {
+    this.#room.close();
+    clearInterval(this.#countdown);
+    this.#over.abort();
+    this.#people.end();
+  }
+
+  async #copy() {
+    await navigator.clipboard.writeText(page.link.href);
+    page.copy.textContent = 'Copied';
+    setTimeout(() => (page.copy.textContent = 'Copy link'), 2_000);
+  }
+}
+
+page.enter.addEventListener('submit', (event) => {
+  event.preventDefault();
+  knock(page.user.value.trim(), page.room.value.trim());
+});
+
+openDoor();
+const here = stay();
+const wanted = new URLSearchParams(location.search).get('room');
+if (here && (wanted ?? here.room) === here.room) {
+  knock(here.user, here.room, { token: here.token });
+}

@@ -1,0 +1,243 @@
+/** A client of Shaddock, and of other servers of Pomelo's chat. */
+
+/** Routes, in Pomelo's words. */
+export const ROUTES: Readonly<Record<'QUERY_ENTRY' | 'ENTER' | 'SEND' | 'HISTORY' | 'MEMBERS', string>>;
+
+/** Why something did not happen. */
+export class ChatError extends Error {
+  constructor(code: string, message?: string, more?: { status?: number; unknown?: boolean; reason?: string });
+  readonly name: 'ChatError';
+  /**
+   * A stable word: the server's (`name-taken`, `forbidden`, `too-long`, `rate`, `no-such-member`, ...; `refused` from servers
+   * that give none), or ours: `timeout`, `closed`, `kicked`, `busy` (too much waits to be said), `connect` (nobody there),
+   * `protocol` (no Pomelo server, or one that is not understood), `unknown` (the stay ended before the answer),
+   * `bad-options`.
+   */
+  readonly code: string;
+  /** The `code` of the server's answer; 0 if there was none. */
+  readonly status: number;
+  /** It may have happened all the same, or happen yet. */
+  readonly unknown: boolean;
+  /** Why the server kicked us; else empty. */
+  readonly reason: string;
+}
+
+/** A message to all, or a whisper. */
+export interface ChatMessage {
+  msg: string;
+  from: string;
+  /** `*`, or to whom it was whispered. */
+  target: string;
+  /** Rises within a room and an epoch, and is not gapless. Stock Pomelo servers give none of these three. */
+  seq?: number;
+  /** When it was said, in Unix milliseconds. */
+  time?: number;
+  /** The life of the room's log that `seq` is of. */
+  epoch?: number;
+}
+
+/** Messages of the past, ascending. */
+export interface HistoryPage {
+  messages: Omit<Required<ChatMessage>, 'epoch'>[];
+  epoch: number;
+  /** Whether nothing between them and the `seq` that was asked for is gone. */
+  complete: boolean;
+  /** There may be more: ask for them with this in the place of `before`, or of `after`. */
+  cursor?: number;
+}
+
+/** Names in the room, in the server's order. */
+export interface MembersPage {
+  users: string[];
+  total: number;
+  seq: number;
+  time: number;
+  /** There are more: ask for them with this as `after`. */
+  cursor?: string;
+}
+
+/** Where a message stands in the room's log; nothing from stock Pomelo servers. */
+export interface Sent {
+  seq?: number;
+  time?: number;
+}
+
+/** Names a stay in a room, so that it can be taken up again. */
+export interface Session {
+  /** A secret. */
+  token: string;
+  /** What was told up to here is not told again. */
+  seq?: number;
+  epoch?: number;
+}
+
+export interface RoomState {
+  state: 'connecting' | 'online' | 'reconnecting' | 'closed';
+  /** How often it was tried in vain. */
+  attempt: number;
+  /** Milliseconds from this event to the next try. */
+  delay: number;
+  /** What went wrong last. */
+  error: Error | null;
+}
+
+export interface RoomEvents {
+  /** A message; each once, in order. Own ones too, whispers among them. */
+  chat: ChatMessage;
+  /** Somebody else came. */
+  add: { user: string };
+  /** Somebody else went. */
+  leave: { user: string };
+  /** Who is here changed: what `room.users`, `room.total` and `room.names` say now. */
+  users: { users: Set<string>; total: number; names: boolean };
+  /** Messages between `from` (of an older epoch, if `epoch` is new) and `to` will not be told, or not all. */
+  gap: { from?: number; to?: number; epoch?: number };
+  /** The connection: lost, tried again, there. */
+  state: RoomState;
+  /** The server is about to close the connection. After `slow` the client comes back, else `close` follows. */
+  kick: { reason: string };
+  /** The end: nothing comes after it. `error.code` is `closed` if it was wanted. */
+  close: { error: Error };
+  /** A push of another kind. */
+  push: { route: string; body: Record<string, unknown> };
+}
+
+export interface ConnectOptions {
+  /** A gate's URL: `ws:`, `wss:`, or as its page's; or `host:port`. Its connectors are asked for with or without TLS as it is. */
+  gate: string;
+  /** Our name: 1 to 64 characters, no control characters, no `*`. */
+  user: string;
+  /** The room's: likewise. */
+  room: string;
+  /** A stay to be taken up again: what `room.session` said. With `seq` and `epoch` what was missed is told. */
+  session?: Session;
+  /** Milliseconds for being in the room; 15,000 unless given. */
+  connectTimeout?: number;
+  /** Milliseconds for the answer to a request; 10,000 unless given. A connection that takes longer is given up. */
+  requestTimeout?: number;
+  /** Milliseconds for saying something, with all repeats; 40,000 unless given. Servers know repeats for 60,000. */
+  sendTimeout?: number;
+  /** The first wait before coming back is random below twice this, each further one below twice the one before; 500. */
+  minDelay?: number;
+  /** No wait is longer; 10,000 milliseconds unless given. */
+  maxDelay?: number;
+  /** Messages that may wait to be said; above, `busy`. 256 unless given. */
+  maxUnsent?: number;
+  /** Where a connector is that the gate names; as the gate says, unless given. */
+  address?: (entry: { host: string; port: number }, gate: string) => string;
+  /** For places without one of their own. */
+  WebSocket?: typeof WebSocket;
+}
+
+/**
+ * Enters a room, through a gate, and stays there until it is closed or refused.
+ *
+ * Rejected with what the server refuses, or after `connectTimeout` with the last thing that went wrong. Handlers that are
+ * added at once when it is fulfilled miss nothing.
+ */
+export function connect(options: ConnectOptions): Promise<Room>;
+
+/** A member's stay in a room, over as many connections as it takes. */
+export class Room {
+  private constructor();
+  readonly user: string;
+  readonly room: string;
+  readonly state: RoomState;
+  /** What a later `connect` needs to take this stay up again. */
+  readonly session: Session;
+  /** The names that are known to be in the room: all if `names`, else some. */
+  readonly users: Set<string>;
+  /** How many are in the room. */
+  readonly total: number;
+  /** Whether each coming and going is told; in a large room only how many are there. */
+  readonly names: boolean;
+
+  /** Calls `handler` for each event of this name, in order; what is returned takes it off again. */
+  on<E extends keyof RoomEvents>(event: E, handler: (event: RoomEvents[E]) => void): () => void;
+
+  /**
+   * Says something to all. Fulfilled when it is in the room's log; rejected with what the server refuses, or at the
+   * deadline. Messages are said once and in the order of the calls, over lost connections too. After `error.unknown` it may
+   * have been said all the same.
+   */
+  say(text: string, options?: { timeout?: number }): Promise<Sent>;
+
+  /** Says something to one member, as `say`. It comes as a `chat` event here, too. */
+  whisper(name: string, text: string, options?: { timeout?: number }): Promise<Sent>;
+
+  /** The last messages, those before a `seq`, or the first ones after one; up to `limit`, of 1 to 100. */
+  history(which?: { before?: number; after?: number; limit?: number }): Promise<HistoryPage>;
+
+  /** The first names, or those after one; up to `limit`, of 1 to 500. */
+  members(which?: { after?: string; limit?: number }): Promise<MembersPage>;
+
+  /** Asks the connector anything that may be asked twice. */
+  request(route: string, body: object, options?: { timeout?: number }): Promise<Record<string, unknown>>;
+
+  /** Tries to come back now, not only when it is time. */
+  reconnect(): void;
+
+  /** Leaves the room and ends everything; what waits is rejected with `closed`. */
+  close(): void;
+}
+
+/** One connection, for other uses of Pomelo's protocol. */
+export interface SocketOptions {
+  /** Milliseconds for connecting and shaking hands; 5,000 unless given. */
+  timeout?: number;
+  WebSocket?: typeof WebSocket;
+  signal?: AbortSignal;
+  onPush?: (route: string, body: Record<string, unknown>) => void;
+  onKick?: (reason: string) => void;
+}
+
+export class PomeloSocket {
+  private constructor();
+  static open(url: string, options?: SocketOptions): Promise<PomeloSocket>;
+  /** Whether it can be used: from the handshake on until it ends. */
+  readonly isOpen: boolean;
+  /** Why the connection ended; never rejected. */
+  readonly closed: Promise<ChatError>;
+  /**
+   * The answer's body, whatever it says. `onAnswer` gets it before anything behind it is looked at; the promise is then of
+   * what it returns.
+   */
+  request<T = Record<string, unknown>>(
+    route: string,
+    body: object,
+    options?: { timeout?: number; onAnswer?: (body: Record<string, unknown>) => T },
+  ): Promise<T>;
+  notify(route: string, body: object): void;
+  close(error?: ChatError): void;
+}
+
+/** Asks a gate which connector `uid` is to use. */
+export function queryEntry(gate: string, uid: string, options?: SocketOptions): Promise<{ host: string; port: number }>;
+
+/** What a package is. */
+export const PackageType: Readonly<Record<'HANDSHAKE' | 'HANDSHAKE_ACK' | 'HEARTBEAT' | 'DATA' | 'KICK', number>>;
+
+/** What a message, the body of a data package, is. */
+export const MessageType: Readonly<Record<'REQUEST' | 'NOTIFY' | 'RESPONSE' | 'PUSH', number>>;
+
+export interface Package {
+  type: number;
+  body: Uint8Array;
+}
+
+/** A `route` that is a number is a code of the dictionary. */
+export interface Message {
+  type: number;
+  id?: number;
+  route?: string | number;
+  body?: Uint8Array;
+}
+
+export function encodePackage(type: number, body?: Uint8Array): Uint8Array;
+export function encodeMessage(message: Message): Uint8Array;
+export function decodeMessage(bytes: Uint8Array): Required<Message>;
+
+/** Takes packages out of bytes, however those are cut. */
+export class PackageReader {
+  read(bytes: Uint8Array): Package[];
+}

@@ -1,0 +1,421 @@
+// A room over a fake cluster: what is told, said and repeated when connections break. Time is the test's.
+
+import assert from 'node:assert/strict';
+import test from 'node:test';
+
+import { connect, ROUTES } from '../pomelo-client.js';
+import { FakeCluster, holdTime, pass, push, response, settle } from './fake.mjs';
+
+/** A room on a cluster of its own, and everything that it tells. */
+async function enter(t, change = () => {}, options = {}) {
+  holdTime(t);
+  const cluster = new FakeCluster();
+  change(cluster);
+  const connecting = connect({ gate: 'gate:3014', user: 'ann', room: 'lobby', WebSocket: cluster.WebSocket, ...options });
+  connecting.catch(() => {});
+  await settle();
+  const told = { chat: [], add: [], leave: [], users: [], gap: [], state: [], kick: [], close: [] };
+  const listen = (room) => Object.entries(told).forEach(([name, list]) => room.on(name, (event) => list.push(event)));
+  connecting.then(listen, () => {});
+  await pass(0);
+  t.after(() => connecting.then((room) => room.close(), () => {}));
+  return { cluster, connecting, told, room: await Promise.race([connecting.catch(() => null), settle()]) };
+}
+
+const seqs = (told) => told.chat.map(({ seq }) => seq);
+const sent = (cluster) => cluster.bodies(ROUTES.SEND).map(({ content }) => content);
+const said = (seq) => ({ code: 200, seq, time: seq });
+
+/** The outcome of a promise that is settled, else undefined. */
+async function outcome(promise) {
+  return Promise.race([promise.then((value) => ({ value }), (error) => ({ error })), settle()]);
+}
+
+test('enters through the gate, with codes for routes', async (t) => {
+  const { cluster, room } = await enter(t);
+  assert.deepEqual(cluster.lines.map(({ url }) => url), ['ws://gate:3014/', 'ws://10.0.0.7:3050/']);
+  assert.equal(cluster.lines[0].isOpen, false);
+  assert.deepEqual(cluster.asked.map(({ route, isCode }) => [route, isCode]), [[ROUTES.QUERY_ENTRY, false], [ROUTES.ENTER, true]]);
+  const [{ token, ...enter_ }] = cluster.bodies(ROUTES.ENTER);
+  assert.deepEqual(enter_, { username: 'ann', rid: 'lobby' });
+  assert.match(token, /^[0-9a-f]{32}$/);
+  assert.deepEqual(room.session, { token, seq: 1000, epoch: 7 });
+  assert.equal(room.state.state, 'online');
+});
+
+test('what comes in one frame with the answer to enter is told to handlers that are added then', async (t) => {
+  const { told } = await enter(t, (cluster) => {
+    const { [ROUTES.ENTER]: answer } = cluster.answers;
+    cluster.answers[ROUTES.ENTER] = (body, { id, line }) =>
+      line.frame(response(id, answer(body)), push('onChat', { msg: 'x', from: 'bob', target: '*', seq: 2000 }), push('onAdd', { user: 'bob' }));
+  });
+  assert.deepEqual(seqs(told), [2000]);
+  assert.deepEqual(told.add, [{ user: 'bob' }]);
+});
+
+test('comes back through the gate and is told each message once', async (t) => {
+  const { cluster, told, room } = await enter(t);
+  cluster.line.chat(2000);
+  cluster.answers[ROUTES.ENTER] = ({ token }, { id, line }) => {
+    line.chat(5000);
+    const missed = [2000, 3000, 4000].map((seq) => ({ msg: 'x', from: 'bob', target: '*', seq, time: 1 }));
+    line.answer(id, { code: 200, users: ['ann', 'bob'], seq: 4999, epoch: 7, token, missed, recovered: true });
+    line.chat(6000);
+  };
+  cluster.line.break();
+  await pass(0);
+  assert.equal(room.state.state, 'reconnecting');
+  await pass(room.state.delay);
+  assert.deepEqual(seqs(told), [2000, 3000, 4000, 5000, 6000]);
+  assert.equal(cluster.lines.length, 4);
+  const [first, second] = cluster.bodies(ROUTES.ENTER);
+  assert.deepEqual(second, { username: 'ann', rid: 'lobby', token: first.token, since: 2000, epoch: 7 });
+  assert.deepEqual(told.gap, []);
+  assert.deepEqual([...room.users], ['ann', 'bob']);
+});
+
+test('what did not fit into the answer is read page by page', async (t) => {
+  const { cluster, told, room } = await enter(t);
+  const page = (...seqs) => seqs.map((seq) => ({ msg: 'x', from: 'bob', target: '*', seq, time: 1 }));
+  cluster.answers[ROUTES.ENTER] = ({ token }) => ({ code: 200, users: [], seq: 9000, epoch: 7, token, missed: page(8000), recovered: true, cursor: 8000 });
+  cluster.answers[ROUTES.HISTORY] = ({ before }, { line }) => {
+    line.chat(20_000 - before);
+    return { code: 200, epoch: 7, messages: before === 8000 ? page(5000, 6000) : page(1000, 3000), complete: true, cursor: before - 3000 };
+  };
+  cluster.line.break();
+  await pass(0);
+  await pass(room.state.delay);
+  assert.deepEqual(seqs(told), [3000, 5000, 6000, 8000, 12_000, 15_000]);
+  assert.deepEqual(cluster.bodies(ROUTES.HISTORY).map(({ before }) => before), [8000, 5000]);
+});
+
+test('messages that are gone, and other lives of the log, are a gap', async (t) => {
+  const { cluster, told, room } = await enter(t);
+  const entered = ({ token }) => ({ code: 200, users: [], seq: 2000, epoch: 8, token, missed: [], recovered: false });
+  cluster.answers[ROUTES.ENTER] = entered;
+  cluster.line.break();
+  await pass(0);
+  await pass(room.state.delay);
+  assert.deepEqual(told.gap, [{ from: 1000, to: 2000, epoch: 8 }]);
+  cluster.line.push('onGap', { rid: 'lobby', from: 2000, to: 500, epoch: 9 });
+  cluster.line.chat(600);
+  assert.deepEqual([told.gap.length, seqs(told), room.session.epoch], [2, [600], 9]);
+});
+
+test('a gap in the same log is filled by entering again, on the same connection', async (t) => {
+  const { cluster, told } = await enter(t);
+  cluster.answers[ROUTES.ENTER] = ({ token, since }) => {
+    const missed = [{ msg: 'x', from: 'bob', target: '*', seq: since + 500, time: 1 }];
+    return { code: 200, users: ['ann'], seq: 3000, epoch: 7, token, missed, recovered: true };
+  };
+  cluster.line.frame(push('onGap', { rid: 'lobby', from: 1000, to: 2000, epoch: 7 }), push('onChat', { msg: 'y', from: 'bob', target: '*', seq: 4000 }));
+  await settle();
+  assert.deepEqual([seqs(told), told.gap, cluster.lines.length], [[1500, 4000], [], 2]);
+});
+
+test('an answer without anything that was missed is read again before it is called a gap', async (t) => {
+  const { cluster, told, room } = await enter(t);
+  cluster.answers[ROUTES.ENTER] = ({ token }) => ({ code: 200, users: [], seq: 3999, epoch: 7, token, missed: [], recovered: false });
+  cluster.answers[ROUTES.HISTORY] = ({ before }) => {
+    assert.equal(before, 4000);
+    const messages = [500, 3000].map((seq) => ({ msg: 'x', from: 'bob', target: '*', seq, time: 1 }));
+    return { code: 200, epoch: 7, messages, complete: false, cursor: 500 };
+  };
+  cluster.line.break();
+  await pass(0);
+  await pass(room.state.delay);
+  assert.deepEqual([seqs(told), told.gap], [[3000], []]);
+});
+
+test('what was not answered is said again with its id, oldest first, each alone, before anything new', async (t) => {
+  const { cluster, room } = await enter(t);
+  const outcomes = ['a', 'b', 'c'].map((text) => room.say(text));
+  await settle();
+  assert.deepEqual(sent(cluster), ['a', 'b', 'c'], 'at once');
+  cluster.line.answer(cluster.asked.find(({ body }) => body.content === 'b').id, said(2000));
+  cluster.line.break();
+  outcomes.push(room.say('d'));
+  await pass(0);
+  await pass(room.state.delay);
+  const pending = () => cluster.asked.at(-1);
+  assert.deepEqual(sent(cluster).slice(3), ['a']);
+  cluster.line.answer(pending().id, said(3000));
+  await settle();
+  assert.deepEqual(sent(cluster).slice(3), ['a', 'c']);
+  cluster.line.answer(pending().id, said(4000));
+  await settle();
+  cluster.line.answer(pending().id, said(5000));
+  assert.deepEqual(await Promise.all(outcomes), [3000, 2000, 4000, 5000].map((seq) => ({ seq, time: seq })));
+  const ids = cluster.bodies(ROUTES.SEND).map(({ id }) => id);
+  assert.deepEqual([ids[3], ids[4], new Set(ids).size], [ids[0], ids[2], 4]);
+});
+
+test('an unknown outcome is tried again, a refusal is one', async (t) => {
+  const { cluster, room } = await enter(t);
+  const answers = [{ code: 503, reason: 'unknown: x' }, { code: 429, reason: 'rate: x' }, said(2000), { code: 403, reason: 'forbidden: x' }, { code: 429, reason: 'rate: x' }];
+  cluster.answers[ROUTES.SEND] = () => answers.shift();
+  const first = room.say('a');
+  for (let round = 0; round < 3; round += 1) {
+    await pass(300);
+  }
+  assert.deepEqual(await first, { seq: 2000, time: 2000 });
+  await assert.rejects(room.say('b'), { name: 'ChatError', code: 'forbidden', status: 403, unknown: false });
+  await assert.rejects(room.say('c'), { code: 'rate', status: 429, unknown: false });
+});
+
+test('at most sixteen messages are on the way', async (t) => {
+  const { cluster, room } = await enter(t);
+  Array.from({ length: 20 }, (_, number) => room.say(`${number}`).catch(() => {}));
+  await settle();
+  assert.equal(sent(cluster).length, 16);
+  cluster.line.answer(cluster.asked.at(-1).id, said(2000));
+  await settle();
+  assert.equal(sent(cluster).length, 17);
+});
+
+test('a message has a deadline, and tells what is known then', async (t) => {
+  const { cluster, room } = await enter(t, undefined, { sendTimeout: 5_000 });
+  const tried = room.say('a');
+  await settle();
+  cluster.isDown = true;
+  cluster.line.break();
+  const waits = room.say('b');
+  await pass(5_000);
+  await assert.rejects(tried, { code: 'timeout', unknown: true });
+  await assert.rejects(waits, { code: 'timeout', unknown: false });
+});
+
+test('too much is refused here', async (t) => {
+  const { cluster, room } = await enter(t, undefined, { maxUnsent: 2 });
+  await assert.rejects(room.say('x'.repeat(100_000)), { code: 'too-long' });
+  const [one, two] = [room.say('1'), room.say('2')];
+  await assert.rejects(room.say('3'), { code: 'busy', unknown: false });
+  room.close();
+  await assert.rejects(one, { code: 'closed', unknown: true });
+  await assert.rejects(two, { code: 'closed' });
+  await assert.rejects(room.say('4'), { code: 'closed', unknown: false });
+  await assert.rejects(room.history(), { code: 'closed' });
+  assert.equal(cluster.line.isOpen, false);
+});
+
+test('own whispers are told once, whatever becomes of their answers', async (t) => {
+  const { cluster, told, room } = await enter(t);
+  room.whisper('bob', 'a');
+  await settle();
+  cluster.line.answer(cluster.asked.at(-1).id, said(2000));
+  assert.deepEqual(told.chat, [{ msg: 'a', from: 'ann', target: 'bob', seq: 2000, time: 2000, epoch: 7 }]);
+  const lost = room.whisper('bob', 'b');
+  await settle();
+  const missed = [{ msg: 'b', from: 'ann', target: 'bob', seq: 3000, time: 3000 }];
+  cluster.answers[ROUTES.ENTER] = ({ token }) => ({ code: 200, users: [], seq: 3500, epoch: 7, token, missed, recovered: true });
+  cluster.answers[ROUTES.SEND] = () => said(3000);
+  cluster.line.break();
+  await pass(0);
+  await pass(room.state.delay);
+  assert.equal((await lost).seq, 3000);
+  assert.deepEqual(seqs(told), [2000, 3000]);
+  // One to oneself is told by the server.
+  cluster.answers[ROUTES.SEND] = () => said(4000);
+  await room.whisper('ann', 'c');
+  assert.deepEqual(seqs(told), [2000, 3000]);
+  // One whose first answer said that nothing is known, while others went on.
+  cluster.answers[ROUTES.SEND] = () => ({ code: 503, reason: 'unknown: x' });
+  const late = room.whisper('bob', 'd');
+  await settle();
+  cluster.line.chat(6000);
+  cluster.answers[ROUTES.SEND] = () => said(5000);
+  await pass(300);
+  await late;
+  assert.deepEqual(seqs(told), [2000, 3000, 6000, 5000]);
+});
+
+test('the first try to enter is repeated as the same member', async (t) => {
+  const { cluster, connecting } = await enter(t, (cluster) => {
+    const { [ROUTES.ENTER]: answer } = cluster.answers;
+    cluster.answers[ROUTES.ENTER] = (body, { line }) => {
+      cluster.answers[ROUTES.ENTER] = answer;
+      line.break();
+    };
+  });
+  await pass(1_000);
+  await pass(0);
+  assert.equal((await connecting).state.state, 'online');
+  const [first, second] = cluster.bodies(ROUTES.ENTER);
+  assert.deepEqual(second, first);
+});
+
+test('waits grow, are random below what they grew to, and end when the network is there', async (t) => {
+  const { cluster, told, room } = await enter(t, undefined, { minDelay: 500, maxDelay: 4_000 });
+  cluster.isDown = true;
+  cluster.line.break();
+  await pass(0);
+  for (let round = 0; round < 4; round += 1) {
+    await pass(room.state.delay);
+  }
+  assert.deepEqual(told.state.slice(1).map(({ state, attempt, delay }) => [state, attempt, delay]), [
+    ['reconnecting', 1, 500],
+    ['reconnecting', 2, 1_000],
+    ['reconnecting', 3, 2_000],
+    ['reconnecting', 4, 2_000],
+    ['reconnecting', 5, 2_000],
+  ]);
+  assert.equal(told.state.at(-1).error.code, 'connect');
+  cluster.isDown = false;
+  room.reconnect();
+  await settle();
+  assert.equal(room.state.state, 'online');
+});
+
+test('what cannot get better ends it', async (t) => {
+  for (const [code, reason, expected] of [
+    [500, 'name-taken: ann is here', { code: 'name-taken', status: 500 }],
+    [500, undefined, { code: 'refused', status: 500 }],
+  ]) {
+    const cluster = new FakeCluster();
+    cluster.answers[ROUTES.ENTER] = () => ({ code, error: true, reason });
+    await assert.rejects(connect({ gate: 'gate', user: 'ann', room: 'lobby', WebSocket: cluster.WebSocket }), expected);
+    assert.equal(cluster.line.isOpen, false);
+  }
+  const protobuf = new FakeCluster();
+  protobuf.handshake.sys.useProto = true;
+  await assert.rejects(connect({ gate: 'gate', user: 'ann', room: 'lobby', WebSocket: protobuf.WebSocket }), { code: 'protocol' });
+  await assert.rejects(connect({ gate: '', user: 'ann', room: 'lobby' }), { code: 'bad-options' });
+  await assert.rejects(connect({ gate: 'ftp://x:y', user: 'ann', room: 'lobby' }), { code: 'bad-options' });
+});
+
+test('who cannot be reached in time is given up, with what went wrong', async (t) => {
+  const { connecting } = await enter(t, (cluster) => (cluster.isDown = true), { connectTimeout: 3_000 });
+  for (let round = 0; round < 4; round += 1) {
+    await pass(1_000);
+  }
+  assert.equal((await outcome(connecting)).error.code, 'connect');
+});
+
+test('a gate without connectors is asked again', async (t) => {
+  const { cluster, connecting } = await enter(t, (cluster) => {
+    const { [ROUTES.QUERY_ENTRY]: answer } = cluster.answers;
+    cluster.answers[ROUTES.QUERY_ENTRY] = () => {
+      cluster.answers[ROUTES.QUERY_ENTRY] = answer;
+      return { code: 500 };
+    };
+  });
+  await pass(1_000);
+  await pass(0);
+  assert.equal((await connecting).state.state, 'online');
+  assert.equal(cluster.lines.length, 3);
+});
+
+test('a kick is the end, unless we were too slow', async (t) => {
+  const { cluster, told, room } = await enter(t);
+  cluster.line.kick('slow');
+  await pass(0);
+  assert.deepEqual([room.state.state, told.kick], ['reconnecting', [{ reason: 'slow' }]]);
+  await pass(room.state.delay);
+  assert.equal(room.state.state, 'online');
+  cluster.line.kick('resumed');
+  await settle();
+  assert.deepEqual([room.state.state, told.close.length, told.close[0].error.reason], ['closed', 1, 'resumed']);
+});
+
+test('heartbeats are sent, and a server that falls silent is left', async (t) => {
+  const { cluster, room } = await enter(t);
+  cluster.line.beat();
+  await pass(30_000);
+  assert.equal(cluster.line.beats, 1);
+  cluster.line.beat();
+  await pass(30_000);
+  assert.deepEqual([cluster.line.beats, room.state.state], [2, 'online']);
+  await pass(30_000);
+  assert.equal(room.state.state, 'reconnecting');
+});
+
+test('a connection that answers no message is left', async (t) => {
+  const { cluster, room } = await enter(t);
+  const outcome_ = room.say('a');
+  await pass(10_000);
+  assert.equal(room.state.state, 'reconnecting');
+  cluster.answers[ROUTES.SEND] = () => said(2000);
+  await pass(room.state.delay);
+  assert.equal((await outcome_).seq, 2000);
+});
+
+test('questions go on over another connection', async (t) => {
+  const { cluster, room } = await enter(t);
+  const page = room.history({ limit: 2 });
+  await settle();
+  cluster.answers[ROUTES.HISTORY] = () => ({ code: 200, epoch: 7, messages: [], complete: true });
+  cluster.line.break();
+  await pass(0);
+  await pass(room.state.delay);
+  assert.deepEqual((await page).messages, []);
+  assert.deepEqual(cluster.bodies(ROUTES.HISTORY), [{ limit: 2 }, { limit: 2 }]);
+  const unanswered = assert.rejects(room.request('chat.chatHandler.other', {}, { timeout: 1_000 }), { code: 'timeout' });
+  await pass(1_000);
+  await unanswered;
+});
+
+test('a list in pages is right when people come and go meanwhile', async (t) => {
+  const { cluster, told, room } = await enter(t, (cluster) => {
+    cluster.answers[ROUTES.ENTER] = ({ token }) => ({ code: 200, users: ['ann', 'bob'], total: 5, names: true, seq: 1, epoch: 7, token });
+    cluster.answers[ROUTES.MEMBERS] = ({ after }, { id, line }) => {
+      if (after === undefined) {
+        // In one frame: the answer, and who goes behind it.
+        line.frame(response(id, { code: 200, users: ['ann', 'bob'], total: 5, cursor: 'bob' }), push('onLeave', { user: 'bob' }), push('onAdd', { user: 'abe' }));
+      } else {
+        line.frame(response(id, { code: 200, users: ['cid', 'dan'], total: 5 }), push('onLeave', { user: 'dan' }));
+      }
+    };
+  });
+  assert.deepEqual([[...room.users].sort(), room.total], [['abe', 'ann', 'cid'], 3]);
+  cluster.line.push('onMembers', { rid: 'lobby', total: 700, names: false });
+  assert.deepEqual([room.total, room.names, told.users.at(-1).total], [700, false, 700]);
+  cluster.answers[ROUTES.MEMBERS] = () => ({ code: 200, users: ['ann', 'eve'], total: 2 });
+  cluster.line.push('onMembers', { rid: 'lobby', total: 2, names: true });
+  await settle();
+  assert.deepEqual([[...room.users], room.total, room.names], [['ann', 'eve'], 2, true]);
+});
+
+test('a stock server gives no seq and knows no repeats', async (t) => {
+  const { cluster, told, room } = await enter(t, (cluster) => {
+    cluster.answers[ROUTES.ENTER] = () => ({ users: ['ann', 'bob'] });
+    cluster.answers[ROUTES.SEND] = () => ({});
+  });
+  cluster.line.push('onChat', { msg: 'hi', from: 'bob', target: '*' });
+  cluster.line.push('onChat', { msg: 'hi', from: 'bob', target: '*' });
+  assert.deepEqual(await room.whisper('bob', 'psst'), { seq: undefined, time: undefined });
+  assert.deepEqual(told.chat.map(({ msg }) => msg), ['hi', 'hi', 'psst']);
+  cluster.answers[ROUTES.SEND] = () => undefined;
+  const lost = room.say('is it?');
+  await settle();
+  cluster.line.break();
+  const waits = room.say('new');
+  await pass(0);
+  cluster.answers[ROUTES.SEND] = () => ({});
+  await pass(room.state.delay);
+  await assert.rejects(lost, { code: 'unknown', unknown: true });
+  await waits;
+  assert.deepEqual(sent(cluster), ['psst', 'is it?', 'new']);
+});
+
+test('a stay is taken up by another program', async (t) => {
+  const session = { token: 'f'.repeat(32), seq: 500, epoch: 7 };
+  const missed = [{ msg: 'x', from: 'bob', target: '*', seq: 700, time: 1 }];
+  const { cluster, told } = await enter(t, (cluster) => {
+    cluster.answers[ROUTES.ENTER] = ({ token }) => ({ code: 200, users: [], seq: 1000, epoch: 7, token, missed, recovered: true });
+  }, { session });
+  assert.deepEqual(cluster.bodies(ROUTES.ENTER), [{ username: 'ann', rid: 'lobby', token: session.token, since: 500, epoch: 7 }]);
+  assert.deepEqual(seqs(told), [700]);
+});
+
+test('a handler that throws disturbs nobody else', async (t) => {
+  const { cluster, told, room } = await enter(t);
+  const thrown = t.mock.method(globalThis, 'queueMicrotask', () => {});
+  room.on('chat', () => {
+    throw new Error('of the handler');
+  });
+  const off = room.on('chat', () => assert.fail('is off'));
+  off();
+  cluster.line.chat(2000);
+  assert.throws(thrown.mock.calls[0].arguments[0], { message: 'of the handler' });
+  assert.deepEqual([seqs(told), thrown.mock.callCount()], [[2000], 1]);
+});

@@ -1,0 +1,132 @@
+/**
+ * The list of messages: each once, in the room's order, as text. It owns the elements below `#messages` and knows no
+ * connection.
+ */
+
+/** Elements that are kept; older ones can be read again. */
+const MOST = 1_000;
+const TOGETHER_MS = 5 * 60_000;
+
+/** An element with a class and a text. Nothing is ever taken for HTML. */
+export function element(tag, className = '', text = '') {
+  const made = document.createElement(tag);
+  made.className = className;
+  made.textContent = text;
+  return made;
+}
+
+/** A colour for a name: the same one wherever it stands. */
+export function tint(made, name) {
+  let hash = 7;
+  for (const unit of name) {
+    hash = (hash * 31 + unit.codePointAt(0)) % 3_600;
+  }
+  made.style.setProperty('--hue', String(hash / 10));
+  return made;
+}
+
+/** The inside of a message: who, when, what. */
+export function messageParts({ from, target, msg, time }, { user, onName }) {
+  const head = element('div', 'head');
+  const name = tint(element('button', 'name', from === user ? 'You' : from), from);
+  name.type = 'button';
+  name.disabled = from === user;
+  name.title = from === user ? '' : `Whisper to ${from}`;
+  name.addEventListener('click', () => onName(from));
+  head.append(name);
+  if (target !== '*') {
+    head.append(element('span', 'aside', from === user ? `whisper to ${target}` : 'whispers to you'));
+  }
+  if (time) {
+    head.append(clock(time));
+  }
+  return [head, element('div', 'body', msg)];
+}
+
+function clock(time) {
+  const at = new Date(time);
+  const isToday = at.toDateString() === new Date().toDateString();
+  const day = isToday ? {} : { month: 'short', day: 'numeric' };
+  const made = element('time', '', at.toLocaleString([], { ...day, hour: '2-digit', minute: '2-digit' }));
+  made.dateTime = at.toISOString();
+  made.title = at.toLocaleString();
+  return made;
+}
+
+export class Timeline {
+  #list;
+  #options;
+  /** `{ epoch, seq, element, message? }`, in the order of the elements. */
+  #items = [];
+
+  /** `options`: our name as `user`, and what is done when a name is chosen, `onName`. */
+  constructor(list, options) {
+    this.#list = list;
+    this.#options = options;
+    list.replaceChildren();
+  }
+
+  /** The oldest message. */
+  get oldest() {
+    return this.#items.find(({ message }) => message)?.message;
+  }
+
+  /** Adds a message where it belongs; false if it is there. */
+  add(message) {
+    const { epoch = 0, seq = Infinity } = message;
+    let at = this.#items.length;
+    while (at > 0 && isAfter(this.#items[at - 1], epoch, seq)) {
+      at -= 1;
+    }
+    const before = this.#items[at - 1];
+    if (before?.message && before.epoch === epoch && before.seq === seq && seq !== Infinity) {
+      return false;
+    }
+    const made = element('li', 'message');
+    made.dataset.seq = String(seq);
+    made.classList.toggle('own', message.from === this.#options.user);
+    made.classList.toggle('whispered', message.target !== '*');
+    made.append(...messageParts(message, this.#options));
+    this.#insert(at, { epoch, seq, element: made, message });
+    return true;
+  }
+
+  /** Adds a line about the room at the end: somebody came, messages are missing. */
+  note(className, text, { epoch = 0, seq = Infinity } = {}) {
+    this.#insert(this.#items.length, { epoch, seq, element: element('li', className, text) });
+  }
+
+  /** Forgets the oldest, if there are too many; whether it did. */
+  trim() {
+    const tooMany = this.#items.length - MOST;
+    if (tooMany < MOST / 10) {
+      return false;
+    }
+    this.#items.splice(0, tooMany).forEach(({ element: gone }) => gone.remove());
+    this.#relate(0);
+    return true;
+  }
+
+  #insert(at, item) {
+    this.#list.insertBefore(item.element, this.#items[at]?.element ?? null);
+    this.#items.splice(at, 0, item);
+    this.#relate(at);
+    this.#relate(at + 1);
+  }
+
+  /** Whether a message goes on what stands above it, and needs no head of its own. */
+  #relate(at) {
+    const item = this.#items[at];
+    if (!item?.message) {
+      return;
+    }
+    const above = this.#items[at - 1]?.message;
+    const { message } = item;
+    const isSame = above && above.from === message.from && above.target === message.target && message.time - above.time < TOGETHER_MS;
+    item.element.classList.toggle('same', Boolean(isSame));
+  }
+}
+
+function isAfter(item, epoch, seq) {
+  return item.epoch > epoch || (item.epoch === epoch && item.seq > seq);
+}
