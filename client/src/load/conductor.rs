@@ -200,7 +200,7 @@ impl<S: FnMut(&Glance)> Conductor<'_, S> {
         });
         report.unsent = offered.saturating_sub(tally.sent);
         report.load_cpu_secs = own_after - own;
-        let counts = [tally.deliveries, tally.acknowledged];
+        let counts = [tally.deliveries, tally.acknowledged, 0];
         report.cpu = self.processes.figures([&times, &after], counts, self.logins);
         Ok(())
     }
@@ -229,7 +229,7 @@ impl<S: FnMut(&Glance)> Conductor<'_, S> {
         report.count(&tally, secs);
         report.count_logins(&tally, secs);
         report.load_cpu_secs = own_after - own;
-        report.cpu = self.processes.figures([&times, &after], [0, tally.logins], 0);
+        report.cpu = self.processes.figures([&times, &after], [0, 0, tally.logins], 0);
         Ok(vec![report])
     }
 

@@ -20,6 +20,8 @@ pub struct ProcessFigures {
     pub us_per_delivery: Option<f64>,
     /// Processor microseconds per acknowledged message.
     pub us_per_message: Option<f64>,
+    /// Processor microseconds per login, where logins are what is measured.
+    pub us_per_login: Option<f64>,
     /// Resident memory at the end.
     pub rss_bytes: Option<u64>,
     /// The same, shared pages divided by who shares them.
@@ -50,15 +52,16 @@ impl Processes {
         self.0.iter().map(|process| processor_secs(&process.pid.to_string())).collect()
     }
 
-    /// What they used since and until then, for so many deliveries and messages, and the memory that they have now.
-    pub(super) fn figures(&self, times: [&[f64]; 2], counts: [u64; 2], sessions: u64) -> Vec<ProcessFigures> {
+    /// What they used between these times, for so many deliveries, messages and logins, and the memory that they have now
+    /// for so many sessions.
+    pub(super) fn figures(&self, times: [&[f64]; 2], counts: [u64; 3], sessions: u64) -> Vec<ProcessFigures> {
         let used = times[0].iter().zip(times[1]).map(|(before, after)| (after - before).max(0.0));
         self.0.iter().zip(used).map(|(process, secs)| process.figures(secs, counts, sessions)).collect()
     }
 }
 
 impl Process {
-    fn figures(&self, secs: f64, [deliveries, messages]: [u64; 2], sessions: u64) -> ProcessFigures {
+    fn figures(&self, secs: f64, [deliveries, messages, logins]: [u64; 3], sessions: u64) -> ProcessFigures {
         let micros_per = |count: u64| (count > 0).then(|| secs * 1e6 / count as f64);
         let rss_bytes = memory(self.pid, "Rss:");
         let grown = rss_bytes.zip(self.rss_before).map(|(now, before)| now as i64 - before as i64);
@@ -68,6 +71,7 @@ impl Process {
             secs,
             us_per_delivery: micros_per(deliveries),
             us_per_message: micros_per(messages),
+            us_per_login: micros_per(logins),
             rss_bytes,
             pss_bytes: memory(self.pid, "Pss:"),
             rss_per_session: grown.filter(|_| sessions > 0).map(|grown| grown / sessions as i64),
@@ -134,7 +138,7 @@ mod tests {
     #[test]
     fn who_is_not_there_uses_nothing() {
         let processes = Processes::of(&[u32::MAX]);
-        let figures = processes.figures([&processes.times(), &processes.times()], [10, 0], 5);
+        let figures = processes.figures([&processes.times(), &processes.times()], [10, 0, 0], 5);
         assert_eq!((figures[0].secs, figures[0].us_per_delivery, figures[0].rss_bytes), (0.0, Some(0.0), None));
         assert_eq!(figures[0].us_per_message, None);
     }

@@ -1,6 +1,6 @@
 //! A bar that says what goes on; nothing where nobody looks.
 
-use std::time::Duration;
+use std::io::{self, IsTerminal};
 
 use client::load::{Glance, Part, Plan};
 use indicatif::{ProgressBar, ProgressStyle};
@@ -16,12 +16,11 @@ pub(crate) struct Progress {
 
 impl Progress {
     pub(crate) fn new(plan: &Plan) -> Self {
-        let bar = ProgressBar::new(WHOLE);
+        let bar = if io::stderr().is_terminal() { ProgressBar::new(WHOLE) } else { ProgressBar::hidden() };
         // The template is a constant; where it is wrong the bar is a plainer one.
         if let Ok(style) = ProgressStyle::with_template("{elapsed_precise} [{bar:30}] {msg}") {
             bar.set_style(style.progress_chars("=> "));
         }
-        bar.enable_steady_tick(Duration::from_secs(1));
         Self { bar, users: plan.users }
     }
 
