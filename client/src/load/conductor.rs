@@ -15,7 +15,7 @@ use super::lost::lost;
 use super::pacer::Pacer;
 use super::person::Witness;
 use super::plan::{Pace, Plan, PlanError};
-use super::process::{Processes, own_secs};
+use super::process::{Processes, own_secs, rounded};
 use super::report::{Logins, Report, StepReport};
 use super::schedule::Schedule;
 use super::session::{attend, come_and_go};
@@ -199,7 +199,7 @@ impl<S: FnMut(&Glance)> Conductor<'_, S> {
             schedule.turns_before(measured.end).saturating_sub(schedule.turns_before(measured.start))
         });
         report.unsent = offered.saturating_sub(tally.sent);
-        report.load_cpu_secs = own_after - own;
+        report.load_cpu_secs = rounded(own_after - own);
         let counts = [tally.deliveries, tally.acknowledged, 0];
         report.cpu = self.processes.figures([&times, &after], counts, self.logins);
         Ok(())
@@ -228,7 +228,7 @@ impl<S: FnMut(&Glance)> Conductor<'_, S> {
         let mut report = Logins { tally: Tally::default(), secs }.report(&self.stage.plan);
         report.count(&tally, secs);
         report.count_logins(&tally, secs);
-        report.load_cpu_secs = own_after - own;
+        report.load_cpu_secs = rounded(own_after - own);
         report.cpu = self.processes.figures([&times, &after], [0, 0, tally.logins], 0);
         Ok(vec![report])
     }

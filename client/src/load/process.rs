@@ -62,13 +62,13 @@ impl Processes {
 
 impl Process {
     fn figures(&self, secs: f64, [deliveries, messages, logins]: [u64; 3], sessions: u64) -> ProcessFigures {
-        let micros_per = |count: u64| (count > 0).then(|| secs * 1e6 / count as f64);
+        let micros_per = |count: u64| (count > 0).then(|| rounded(secs * 1e6 / count as f64));
         let rss_bytes = memory(self.pid, "Rss:");
         let grown = rss_bytes.zip(self.rss_before).map(|(now, before)| now as i64 - before as i64);
         ProcessFigures {
             pid: self.pid,
             name: self.name.clone(),
-            secs,
+            secs: rounded(secs),
             us_per_delivery: micros_per(deliveries),
             us_per_message: micros_per(messages),
             us_per_login: micros_per(logins),
@@ -77,6 +77,11 @@ impl Process {
             rss_per_session: grown.filter(|_| sessions > 0).map(|grown| grown / sessions as i64),
         }
     }
+}
+
+/// Rounded to thousandths: more digits say nothing.
+pub(super) fn rounded(value: f64) -> f64 {
+    (value * 1e3).round() / 1e3
 }
 
 /// What this process used until now.

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use serde::Serialize;
 
 use super::plan::Plan;
-use super::process::ProcessFigures;
+use super::process::{ProcessFigures, rounded};
 use super::tally::{Tally, Times};
 
 /// What a run found, step by step.
@@ -117,7 +117,7 @@ impl Milliseconds {
 
 /// What is counted per second, of counts in this time.
 pub(super) fn per_sec(count: u64, secs: f64) -> f64 {
-    if secs > 0.0 { count as f64 / secs } else { 0.0 }
+    if secs > 0.0 { rounded(count as f64 / secs) } else { 0.0 }
 }
 
 /// What was found when all had logged in, and nothing was measured yet.
@@ -166,7 +166,7 @@ impl Logins {
 impl StepReport {
     /// Takes in what was counted in so many seconds.
     pub(super) fn count(&mut self, tally: &Tally, secs: f64) {
-        self.secs = secs;
+        self.secs = rounded(secs);
         self.sent = tally.sent;
         self.acknowledged = tally.acknowledged;
         self.refused = tally.refused.clone();
