@@ -2,7 +2,7 @@
 
 use std::io::{self, IsTerminal};
 
-use client::load::{Glance, Part, Plan};
+use client::load::{Glance, Pace, Part, Plan};
 use indicatif::{ProgressBar, ProgressStyle};
 
 /// Ticks of a whole bar.
@@ -12,6 +12,7 @@ const WHOLE: u64 = 1_000;
 pub(crate) struct Progress {
     bar: ProgressBar,
     users: u32,
+    storm: bool,
 }
 
 impl Progress {
@@ -21,7 +22,7 @@ impl Progress {
         if let Ok(style) = ProgressStyle::with_template("{elapsed_precise} [{bar:30}] {msg}") {
             bar.set_style(style.progress_chars("=> "));
         }
-        Self { bar, users: plan.users }
+        Self { bar, users: plan.users, storm: plan.pace == Pace::Storm }
     }
 
     pub(crate) fn show(&mut self, glance: &Glance) {
@@ -29,7 +30,8 @@ impl Progress {
         let what = match glance.part {
             Part::Entering => format!("logging in: {logins} of {}", self.users),
             Part::WarmingUp => format!("step {step}, warming up"),
-            Part::Measuring => format!("step {step}, measuring: {heard} heard, {wrong} wrong, {logins} logins"),
+            Part::Measuring if self.storm => format!("measuring: {logins} logins"),
+            Part::Measuring => format!("step {step}, measuring: {heard} heard, {wrong} wrong"),
             Part::Draining => format!("step {step}, waiting for what is under way: {heard} heard"),
         };
         self.bar.set_position((glance.done * WHOLE as f64) as u64);
