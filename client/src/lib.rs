@@ -21,6 +21,7 @@ mod connection;
 mod error;
 mod event;
 mod gate;
+pub mod load;
 
 use std::time::Duration;
 

@@ -1,0 +1,242 @@
+//! What a run found. Pure.
+
+use std::collections::BTreeMap;
+
+use serde::Serialize;
+
+use super::plan::Plan;
+use super::process::{ProcessFigures, rounded};
+use super::tally::{Tally, Times};
+
+/// What a run found, step by step.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Report {
+    /// In the order in which they were measured; the last one may have been cut short.
+    pub steps: Vec<StepReport>,
+}
+
+/// Quantiles of times, in milliseconds.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
+pub struct Milliseconds {
+    /// Half of all took no longer.
+    pub p50: f64,
+    /// 9 of 10.
+    pub p90: f64,
+    /// 99 of 100.
+    pub p99: f64,
+    /// 999 of 1,000.
+    pub p999: f64,
+    /// The longest.
+    pub max: f64,
+}
+
+/// What one step found. Counts are of the time that was measured, or of messages that were due in it.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct StepReport {
+    /// Users who were in their rooms.
+    pub users: u64,
+    /// Rooms that they were spread over.
+    pub rooms: u32,
+    /// How many of them send.
+    pub senders: u32,
+    /// Bytes of a message's text.
+    pub payload: usize,
+    /// Messages per second that were asked for, in an open loop.
+    pub rate: Option<f64>,
+    /// How long was measured.
+    pub secs: f64,
+    /// Messages that were due and sent.
+    pub sent: u64,
+    /// Messages that were due and not sent: the sender waited for answers, or for the server to read.
+    pub unsent: u64,
+    /// Acknowledgements that came.
+    pub acknowledged: u64,
+    /// Other answers that came, by their code.
+    pub refused: BTreeMap<u16, u64>,
+    /// Messages of which nobody knows whether they were said.
+    pub unknown: u64,
+    /// How often a message was sent again.
+    pub repeated: u64,
+    /// Messages that came, each at each who heard it.
+    pub deliveries: u64,
+    /// Of them, per second.
+    pub deliveries_per_sec: f64,
+    /// Acknowledged and not heard, for each who was there and did not hear it; also of what was due before it was measured.
+    pub lost: u64,
+    /// Heard twice.
+    pub doubled: u64,
+    /// Heard behind a later one.
+    pub reordered: u64,
+    /// Heard in another room.
+    pub misplaced: u64,
+    /// Sessions that ended before all was over, by the reason.
+    pub closed: BTreeMap<String, u64>,
+    /// From when a message was due to each delivery of it.
+    pub latency_ms: Milliseconds,
+    /// From when a message was due to its acknowledgement.
+    pub ack_ms: Milliseconds,
+    /// Logins, by way of the gate.
+    pub logins: u64,
+    /// Of them, per second.
+    pub logins_per_sec: f64,
+    /// Logins that failed, by the reason.
+    pub denied: BTreeMap<String, u64>,
+    /// From the first connection of a login until the room is entered.
+    pub login_ms: Milliseconds,
+    /// The processes that were named.
+    pub cpu: Vec<ProcessFigures>,
+    /// Processor seconds of the load generator itself.
+    pub load_cpu_secs: f64,
+}
+
+impl Report {
+    /// Whether every acknowledged message was heard by all, once, in order, and in its room only.
+    pub fn is_clean(&self) -> bool {
+        self.steps.iter().all(StepReport::is_clean)
+    }
+}
+
+impl StepReport {
+    /// As [`Report::is_clean`], for this step.
+    pub fn is_clean(&self) -> bool {
+        self.lost + self.doubled + self.reordered + self.misplaced == 0
+    }
+}
+
+impl Milliseconds {
+    pub(super) fn of(times: &Times) -> Self {
+        Self {
+            p50: times.quantile_ms(0.5),
+            p90: times.quantile_ms(0.9),
+            p99: times.quantile_ms(0.99),
+            p999: times.quantile_ms(0.999),
+            max: times.max_ms(),
+        }
+    }
+}
+
+/// What is counted per second, of counts in this time.
+pub(super) fn per_sec(count: u64, secs: f64) -> f64 {
+    if secs > 0.0 { rounded(count as f64 / secs) } else { 0.0 }
+}
+
+/// What was found when all had logged in, and nothing was measured yet.
+#[derive(Debug)]
+pub(super) struct Logins {
+    pub(super) tally: Tally,
+    pub(super) secs: f64,
+}
+
+impl Logins {
+    /// Begins a step's report with what does not change.
+    pub(super) fn report(&self, plan: &Plan) -> StepReport {
+        let none = Milliseconds::of(&Times::default());
+        StepReport {
+            users: self.tally.logins,
+            rooms: plan.rooms,
+            senders: plan.all_senders(),
+            payload: plan.payload,
+            rate: None,
+            secs: 0.0,
+            sent: 0,
+            unsent: 0,
+            acknowledged: 0,
+            refused: BTreeMap::new(),
+            unknown: 0,
+            repeated: 0,
+            deliveries: 0,
+            deliveries_per_sec: 0.0,
+            lost: 0,
+            doubled: 0,
+            reordered: 0,
+            misplaced: 0,
+            closed: self.tally.closed.clone(),
+            latency_ms: none,
+            ack_ms: none,
+            logins: self.tally.logins,
+            logins_per_sec: per_sec(self.tally.logins, self.secs),
+            denied: self.tally.denied.clone(),
+            login_ms: Milliseconds::of(&self.tally.login),
+            cpu: Vec::new(),
+            load_cpu_secs: 0.0,
+        }
+    }
+}
+
+impl StepReport {
+    /// Takes in what was counted in so many seconds.
+    pub(super) fn count(&mut self, tally: &Tally, secs: f64) {
+        self.secs = rounded(secs);
+        self.sent = tally.sent;
+        self.acknowledged = tally.acknowledged;
+        self.refused = tally.refused.clone();
+        self.unknown = tally.unknown;
+        self.repeated = tally.repeated;
+        self.deliveries = tally.deliveries;
+        self.deliveries_per_sec = per_sec(tally.deliveries, secs);
+        (self.doubled, self.reordered, self.misplaced) = (tally.doubled, tally.reordered, tally.misplaced);
+        self.closed = tally.closed.clone();
+        (self.latency_ms, self.ack_ms) = (Milliseconds::of(&tally.latency), Milliseconds::of(&tally.ack));
+    }
+
+    /// Takes in what was counted after all was measured.
+    pub(super) fn add_rest(&mut self, rest: &Tally) {
+        self.unknown += rest.unknown;
+        self.doubled += rest.doubled;
+        self.reordered += rest.reordered;
+        self.misplaced += rest.misplaced;
+        for (reason, count) in &rest.closed {
+            *self.closed.entry(reason.clone()).or_default() += count;
+        }
+    }
+
+    /// Takes in logins that were what was measured.
+    pub(super) fn count_logins(&mut self, tally: &Tally, secs: f64) {
+        self.logins = tally.logins;
+        self.logins_per_sec = per_sec(tally.logins, secs);
+        self.denied = tally.denied.clone();
+        self.login_ms = Milliseconds::of(&tally.login);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn report() -> StepReport {
+        let tally = Tally { window: 0..u64::MAX, logins: 4, ..Tally::default() };
+        let mut report = Logins { tally: tally.clone(), secs: 2.0 }.report(&Plan::default());
+        let mut counted = Tally { sent: 10, ..tally };
+        counted.refuse(429, 1);
+        counted.delivered(0, 1_500_000);
+        report.count(&counted, 0.5);
+        report
+    }
+
+    #[test]
+    fn it_is_read_as_json() {
+        let json = serde_json::to_value(report()).unwrap();
+        assert_eq!((&json["users"], &json["sent"], &json["refused"]["429"]), (&4.into(), &10.into(), &1.into()));
+        assert_eq!((&json["deliveries_per_sec"], &json["logins_per_sec"]), (&2.0.into(), &2.0.into()));
+        assert_eq!((&json["latency_ms"]["p999"], &json["ack_ms"]["max"]), (&1.5.into(), &0.0.into()));
+        assert_eq!((&json["rate"], &json["cpu"]), (&serde_json::Value::Null, &serde_json::json!([])));
+    }
+
+    #[test]
+    fn a_time_of_nothing_has_no_rates() {
+        assert_eq!(per_sec(5, 0.0), 0.0);
+    }
+
+    #[test]
+    fn anything_wrong_is_not_clean() {
+        assert!(Report { steps: vec![report()] }.is_clean());
+        for wrong in [
+            StepReport { lost: 1, ..report() },
+            StepReport { doubled: 1, ..report() },
+            StepReport { reordered: 1, ..report() },
+            StepReport { misplaced: 1, ..report() },
+        ] {
+            assert!(!Report { steps: vec![report(), wrong] }.is_clean());
+        }
+    }
+}

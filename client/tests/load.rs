@@ -1,0 +1,222 @@
+//! The load generator against a cluster, as a library and as a program.
+#![expect(clippy::unwrap_used, reason = "a test")]
+
+use std::net::{IpAddr, Ipv4Addr};
+use std::process::{Output, Stdio};
+use std::time::Duration;
+
+use bytes::Bytes;
+use client::load::{
+    Broken, Dialect, Framing, Glance, Heard, LoadError, Named, Out, Pace, Part, Plan, Report, Shaddock, Table, run,
+};
+use cluster::{Cluster, LogKind};
+use serde_json::Value;
+use shared::config::{Config, Server, Servers, Settings};
+use shared::dispatcher::{CHAT, CONNECTOR, GATE};
+use shared::ids::ServerId;
+use tokio::process::{Child, Command};
+use tokio::time::timeout;
+use tokio_util::sync::CancellationToken;
+
+const DEADLINE: Duration = Duration::from_secs(20);
+const MEASURED: Duration = Duration::from_millis(500);
+
+async fn cluster() -> (Cluster, String) {
+    cluster_with(Settings::default()).await
+}
+
+async fn cluster_with(settings: Settings) -> (Cluster, String) {
+    let server = |kind: &str| {
+        let client_port = (kind != CHAT).then_some(0);
+        let id = ServerId::new(&format!("{kind}-server-1")).unwrap();
+        (kind.to_owned(), vec![Server { client_port, ..Server::new(id, "127.0.0.1") }])
+    };
+    let servers = Servers::new([server(GATE), server(CONNECTOR), server(CHAT)]);
+    let settings = Settings { bind: IpAddr::V4(Ipv4Addr::LOCALHOST), ..settings };
+    let config = Config { environment: "test".to_owned(), servers, settings };
+    let plan = cluster::Plan { config, nats: None, log: LogKind::Memory, only: None };
+    let cluster = Cluster::start(plan).await.unwrap();
+    let gate = format!("127.0.0.1:{}", cluster.servers().gate()[0].client_port.unwrap());
+    (cluster, gate)
+}
+
+/// 20 users in 4 rooms, two senders in each.
+fn plan(gate: &str, pace: Pace) -> Plan {
+    let times = Plan { warm_up: Duration::from_millis(100), measured: MEASURED, ..Plan::default() };
+    Plan { gate: gate.to_owned(), users: 20, rooms: 4, senders: 2, pace, ..times }
+}
+
+async fn measure(plan: &Plan) -> Result<Report, LoadError> {
+    measure_with(plan, Shaddock::new).await
+}
+
+async fn measure_with<D, F>(plan: &Plan, dialect: F) -> Result<Report, LoadError>
+where
+    D: Dialect,
+    F: Fn(Named) -> D + Clone + Send + Sync + 'static,
+{
+    timeout(DEADLINE, run(plan, dialect, &CancellationToken::new(), &mut |_| ())).await.unwrap()
+}
+
+/// Stops when enough was measured.
+async fn measure_until(plan: &Plan, enough: impl Fn(&Glance) -> bool) -> Report {
+    let stop = CancellationToken::new();
+    let mut look = |glance: &Glance| {
+        if glance.part == Part::Measuring && enough(glance) {
+            stop.cancel();
+        }
+    };
+    timeout(DEADLINE, run(plan, Shaddock::new, &stop, &mut look)).await.unwrap().unwrap()
+}
+
+#[tokio::test]
+async fn rates_are_measured_in_turn_and_every_member_hears_every_message() {
+    let (cluster, gate) = cluster().await;
+    let report = measure(&plan(&gate, Pace::Open(vec![80.0, 160.0]))).await.unwrap();
+    cluster.stop().await;
+    assert!(report.is_clean(), "{report:?}");
+    assert_eq!(report.steps.len(), 2);
+    for (step, sent) in report.steps.iter().zip([40, 80]) {
+        assert_eq!((step.users, step.senders, step.logins), (20, 8, 20), "{step:?}");
+        assert_eq!((step.sent + step.unsent, step.unknown), (sent, 0), "{step:?}");
+        assert!(step.latency_ms.p50 > 0.0 && step.ack_ms.max > 0.0, "{step:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_closed_loop_keeps_so_many_in_flight_and_repeats_are_no_doubles() {
+    // What is refused is neither lost nor repeated.
+    let mut settings = Settings::default();
+    (settings.session.requests_per_sec, settings.session.request_burst) = (5, 2);
+    let (cluster, gate) = cluster_with(settings).await;
+    let closed = Plan { repeat: true, warm_up: Duration::ZERO, ..plan(&gate, Pace::Closed(4)) };
+    let report = measure(&closed).await.unwrap();
+    cluster.stop().await;
+    assert!(report.is_clean(), "{report:?}");
+    let [step] = &report.steps[..] else { unreachable!("{report:?}") };
+    assert!(step.refused.contains_key(&429), "{step:?}");
+    let shown = Table(&report).to_string();
+    assert!(shown.contains("refused: 429") && shown.contains("nothing was lost"), "{shown}");
+}
+
+/// One whose ears do not work: the second message is lost on it, and the third comes twice.
+struct Faulty {
+    sound: Shaddock,
+    heard: u32,
+}
+
+impl Dialect for Faulty {
+    const FRAMING: Framing = Shaddock::FRAMING;
+
+    fn opened(&mut self, out: &mut Out) -> Result<(), Broken> {
+        self.sound.opened(out)
+    }
+
+    fn hear(&mut self, frame: &Bytes, out: &mut Out, heard: &mut impl FnMut(Heard<'_>)) -> Result<(), Broken> {
+        let count = &mut self.heard;
+        self.sound.hear(frame, out, &mut |what| {
+            *count += u32::from(matches!(what, Heard::Said { .. }));
+            let times = match (&what, *count) {
+                (Heard::Said { .. }, 2) => 0,
+                (Heard::Said { .. }, 3) => 2,
+                _ => 1,
+            };
+            (0..times).for_each(|_| heard(what.clone()));
+        })
+    }
+
+    fn say(&mut self, number: u32, content: &[u8], out: &mut Out) -> Result<(), Broken> {
+        self.sound.say(number, content, out)
+    }
+
+    fn leave(&mut self, out: &mut Out) -> Result<(), Broken> {
+        self.sound.leave(out)
+    }
+}
+
+#[tokio::test]
+async fn what_each_listener_lost_or_heard_twice_is_counted() {
+    let (cluster, gate) = cluster().await;
+    let plan = plan(&gate, Pace::Open(vec![80.0]));
+    let faulty = |named| Faulty { sound: Shaddock::new(named), heard: 0 };
+    let report = measure_with(&plan, faulty).await.unwrap();
+    cluster.stop().await;
+    assert!(!report.is_clean());
+    let step = &report.steps[0];
+    assert_eq!((step.lost, step.doubled, step.reordered), (20, 20, 0), "{step:?}");
+}
+
+#[tokio::test]
+async fn logins_are_measured_by_who_comes_and_goes() {
+    let (cluster, gate) = cluster().await;
+    let plan = Plan { measured: 100 * DEADLINE, ..plan(&gate, Pace::Storm) };
+    let report = measure_until(&plan, |glance| glance.logins > 20).await;
+    cluster.stop().await;
+    let [step] = &report.steps[..] else { unreachable!("{report:?}") };
+    assert!(step.logins > 20 && step.denied.is_empty() && step.closed.is_empty(), "{step:?}");
+    assert!(step.login_ms.p50 > 0.0 && step.logins_per_sec > 0.0, "{step:?}");
+}
+
+#[tokio::test]
+async fn who_is_stopped_reports_what_was_measured_until_then() {
+    let (cluster, gate) = cluster().await;
+    let plan = Plan { measured: 100 * DEADLINE, ..plan(&gate, Pace::Open(vec![100.0])) };
+    let report = measure_until(&plan, |glance| glance.heard > 0).await;
+    cluster.stop().await;
+    assert!(report.is_clean() && report.steps[0].secs < DEADLINE.as_secs_f64(), "{report:?}");
+}
+
+#[tokio::test]
+async fn servers_that_are_not_there_are_no_measurement() {
+    let (cluster, gate) = cluster().await;
+    cluster.stop().await;
+    let failed = measure(&plan(&gate, Pace::Idle)).await;
+    assert!(matches!(failed, Err(LoadError::Nobody(_))), "{failed:?}");
+}
+
+fn program(gate: &str, args: &[&str]) -> Child {
+    Command::new(env!("CARGO_BIN_EXE_shaddock-load"))
+        .args(["--gate", gate, "--users", "8", "--rooms", "2", "--rate", "40", "--warm-up", "0"])
+        .args(args)
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .kill_on_drop(true)
+        .spawn()
+        .unwrap()
+}
+
+async fn ended(child: Child) -> (Option<i32>, String) {
+    let Output { status, stdout, stderr } = timeout(DEADLINE, child.wait_with_output()).await.unwrap().unwrap();
+    assert_eq!(String::from_utf8(stderr).unwrap(), "", "no bar where no terminal is");
+    (status.code(), String::from_utf8(stdout).unwrap())
+}
+
+#[tokio::test]
+async fn the_program_prints_json() {
+    let (cluster, gate) = cluster().await;
+    let pid = std::process::id().to_string();
+    let (code, printed) = ended(program(&gate, &["--secs", "0.5", "--json", "--pid", &pid])).await;
+    cluster.stop().await;
+    assert_eq!(code, Some(0), "{printed}");
+    let step: Value = serde_json::from_str(&printed).unwrap();
+    assert_eq!((&step["users"], &step["sent"], &step["lost"]), (&8.into(), &20.into(), &0.into()), "{step}");
+    assert!(step["latency_ms"]["p99"].as_f64().unwrap() > 0.0, "{step}");
+    assert!(step["cpu"][0]["rss_bytes"].as_u64().unwrap() > 0, "{step}");
+}
+
+#[tokio::test]
+async fn ctrl_c_ends_the_program_with_its_table() {
+    let (cluster, gate) = cluster().await;
+    let child = program(&gate, &["--secs", "10000"]);
+    // It hears the signal once it runs: when its users are in their rooms.
+    let mut watcher = client::ChatClient::via_gate(&gate, "watcher", client::Options::default()).await.unwrap();
+    watcher.0.enter("watcher", "load-room-0").await.unwrap();
+    while !matches!(timeout(DEADLINE, watcher.1.next()).await.unwrap(), Some(client::Event::Chat(_))) {}
+    let signal = Command::new("kill").args(["-INT", &child.id().unwrap().to_string()]).status().await.unwrap();
+    assert!(signal.success());
+    let (code, printed) = ended(child).await;
+    cluster.stop().await;
+    assert_eq!(code, Some(0), "{printed}");
+    assert!(printed.contains("8 users in 2 rooms") && printed.contains("nothing was lost"), "{printed}");
+}
