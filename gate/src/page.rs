@@ -17,7 +17,7 @@ const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; c
 const SCRIPT: &str = "text/javascript; charset=utf-8";
 
 /// Path, type and text of each file.
-const FILES: [(&str, &str, &str); 7] = [
+const FILES: [(&str, &str, &str); 8] = [
     ("/", "text/html; charset=utf-8", include_str!("../../web/index.html")),
     ("/chat.css", "text/css; charset=utf-8", include_str!("../../web/chat.css")),
     ("/chat.js", SCRIPT, include_str!("../../web/chat.js")),
@@ -25,6 +25,8 @@ const FILES: [(&str, &str, &str); 7] = [
     ("/timeline.js", SCRIPT, include_str!("../../web/timeline.js")),
     ("/pomelo-client.js", SCRIPT, include_str!("../../web/pomelo-client.js")),
     ("/icon.svg", "image/svg+xml", include_str!("../../web/icon.svg")),
+    // Browsers ask for it where a document names no icon, and complain if there is none.
+    ("/favicon.ico", "image/svg+xml", include_str!("../../web/icon.svg")),
 ];
 
 /// The page at `/`, and what it loads. Browsers ask each time whether a file is still what they have.

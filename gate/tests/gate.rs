@@ -268,8 +268,8 @@ async fn a_browser_gets_the_page() {
     let loads: Vec<&str> =
         attributes.filter(|(name, _)| ["src=", "href="].contains(name)).map(|(_, path)| path).collect();
     assert!(loads.contains(&"chat.js"), "{loads:?}");
-    let scripts = ["pomelo-client.js", "people.js", "timeline.js"];
-    for path in loads.into_iter().chain(scripts) {
+    let others = ["pomelo-client.js", "people.js", "timeline.js", "favicon.ico"];
+    for path in loads.into_iter().chain(others) {
         let (status, head, _) = stage.get(&format!("/{path}"), None).await;
         assert_eq!(status, 200, "{path}");
         for header in ["content-security-policy: default-src 'none'; ", "x-content-type-options: nosniff", "etag: \""] {
