@@ -22,9 +22,8 @@ use shared::metrics::Metrics;
 use shared::node::Node;
 use shared::roster::RosterKeeper;
 use shared::rpc::messages::Pong;
-use shared::testing::eventually;
+use shared::testing::{HttpAnswer, eventually, http_get};
 use shared::{rpc, subjects};
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio_tungstenite::tungstenite::Message as Frame;
 use tokio_tungstenite::{MaybeTlsStream, WebSocketStream, connect_async};
@@ -102,14 +101,10 @@ impl Stage {
 
     /// The status, the head and the body of an answer.
     async fn get(&self, path: &str, origin: Option<&str>) -> (u16, String, String) {
-        let mut stream = TcpStream::connect(self.address).await.unwrap();
-        let origin = origin.map(|origin| format!("Origin: {origin}\r\n")).unwrap_or_default();
-        let request = format!("GET {path} HTTP/1.1\r\nHost: game.example\r\n{origin}Connection: close\r\n\r\n");
-        stream.write_all(request.as_bytes()).await.unwrap();
-        let mut answer = String::new();
-        tokio::time::timeout(DEADLINE, stream.read_to_string(&mut answer)).await.unwrap().unwrap();
-        let (head, body) = answer.split_once("\r\n\r\n").unwrap();
-        (head[9..12].parse().unwrap(), head.to_ascii_lowercase(), body.to_owned())
+        let origin = origin.map(|origin| format!("Origin: {origin}"));
+        let headers: Vec<&str> = ["Host: game.example"].into_iter().chain(origin.as_deref()).collect();
+        let HttpAnswer { status, head, body } = http_get(self.address, path, &headers).await.unwrap();
+        (status, head.to_ascii_lowercase(), body)
     }
 
     /// The port that alice is told over HTTP, or the status.

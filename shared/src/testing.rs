@@ -2,6 +2,7 @@
 //! Behind the feature `testing`, which only dev-dependencies turn on.
 
 mod certificates;
+mod http;
 mod nats_server;
 mod scratch;
 mod tcp_proxy;
@@ -9,6 +10,7 @@ mod tcp_proxy;
 use std::time::Duration;
 
 pub use self::certificates::Certificates;
+pub use self::http::{HttpAnswer, http_get};
 pub use self::nats_server::NatsServer;
 pub use self::scratch::Scratch;
 pub use self::tcp_proxy::TcpProxy;

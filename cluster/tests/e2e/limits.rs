@@ -3,7 +3,7 @@
 use client::{ChatClient, ClientError, Event, Options, routes};
 use serde_json::json;
 use shared::config::settings::Forbidden;
-use shared::testing::eventually;
+use shared::testing::{HttpAnswer, eventually, http_get};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio_tungstenite::tungstenite::client::IntoClientRequest;
@@ -216,13 +216,8 @@ async fn pages_of_others_are_refused(stage: Stage) {
 
 /// The status line and the body of an answer to a GET.
 async fn get(address: &str, path: &str) -> (String, String) {
-    let mut stream = TcpStream::connect(address).await.unwrap();
-    let request = format!("GET {path} HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n");
-    stream.write_all(request.as_bytes()).await.unwrap();
-    let mut answer = String::new();
-    tokio::time::timeout(DEADLINE, stream.read_to_string(&mut answer)).await.unwrap().unwrap();
-    let (head, body) = answer.split_once("\r\n\r\n").unwrap();
-    (head.lines().next().unwrap().to_owned(), body.to_owned())
+    let HttpAnswer { head, body, .. } = http_get(address, path, &[&format!("Host: {address}")]).await.unwrap();
+    (head.lines().next().unwrap().to_owned(), body)
 }
 
 async fn the_gate_answers_over_http(stage: Stage) {

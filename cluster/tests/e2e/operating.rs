@@ -6,8 +6,7 @@ use cluster::{Cluster, LogKind};
 use serde_json::Value;
 use shared::config::Servers;
 use shared::ids::ServerId;
-use shared::testing::{TcpProxy, eventually};
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use shared::testing::{TcpProxy, eventually, http_get};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::time::{Duration, Instant};
 
@@ -24,18 +23,14 @@ on_both_buses! {
 }
 
 /// Status and body of an answer, with headers of one's own.
-async fn ask(port: u16, path: &str, headers: &str) -> (u16, String) {
-    let mut stream = TcpStream::connect((Ipv4Addr::LOCALHOST, port)).await.unwrap();
-    let request = format!("GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n{headers}\r\n");
-    stream.write_all(request.as_bytes()).await.unwrap();
-    let mut answer = String::new();
-    tokio::time::timeout(DEADLINE, stream.read_to_string(&mut answer)).await.unwrap().unwrap();
-    let (head, body) = answer.split_once("\r\n\r\n").unwrap();
-    (head[9..12].parse().unwrap(), body.to_owned())
+async fn ask(port: u16, path: &str, headers: &[&str]) -> (u16, String) {
+    let headers = [&["Host: localhost"], headers].concat();
+    let answer = http_get((Ipv4Addr::LOCALHOST, port), path, &headers).await.unwrap();
+    (answer.status, answer.body)
 }
 
 async fn get(port: u16, path: &str) -> (u16, String) {
-    ask(port, path, "").await
+    ask(port, path, &[]).await
 }
 
 /// What `/readyz` says.
@@ -111,7 +106,7 @@ async fn every_server_is_alive_and_ready_and_counts(stage: Stage) {
     }
     assert!(left.is_empty(), "not shown: {left:#?}");
     // What comes through a proxy on this machine comes from elsewhere.
-    assert_eq!(ask(gate, "/metrics", "X-Forwarded-For: 192.0.2.1\r\n").await.0, 404);
+    assert_eq!(ask(gate, "/metrics", &["X-Forwarded-For: 192.0.2.1"]).await.0, 404);
     play.cluster.stop().await;
     assert!(TcpStream::connect((Ipv4Addr::LOCALHOST, servers.chat()[0].port.unwrap())).await.is_err());
 }
@@ -223,7 +218,7 @@ async fn the_gate_says_who_is_there(stage: Stage) {
     let gate = play.cluster.servers().gate()[0].client_port.unwrap();
     assert_eq!(get(gate, "/status").await.0, 401);
     eventually(DEADLINE, "all to be known", async || {
-        let (status, body) = ask(gate, "/status", "Authorization: Bearer secret\r\n").await;
+        let (status, body) = ask(gate, "/status", &["Authorization: Bearer secret"]).await;
         assert_eq!(status, 200);
         let (connector, chat) = (line(&body, "connector-server-1"), line(&body, "chat-server-3"));
         assert_eq!((&connector["state"], &chat["state"]), (&"up".into(), &"up".into()), "{body}");
