@@ -9,9 +9,12 @@ use serde_json::{Value, json};
 use tokio::sync::oneshot;
 use wire::WireError;
 
-use crate::body::{Entered, History, Members, Message, Page, Resume, Sent};
+use crate::body::{Entered, History, Members, Message, Page, Resume, Said, Sent};
 use crate::connection::{Command, Connection};
 use crate::{ClientError, Events, Options, query_entry, routes};
+
+/// Messages that are asked for at once where many are wanted: as many as may be.
+const HISTORY_PAGE: u64 = 100;
 
 /// A connection. Clones are the same one; it is closed when the last of them is gone.
 #[derive(Debug, Clone)]
@@ -104,6 +107,27 @@ impl ChatClient {
             History::After(seq) => json!({ "after": seq, "limit": limit }),
         };
         self.typed(routes::HISTORY, &body)
+    }
+
+    /// All that was missed since `since`, ascending: takes what the answer to [`ChatClient::resume`] has of it, and reads what did
+    /// not fit.
+    ///
+    /// # Errors
+    /// As [`ChatClient::history`]; [`ClientError::Answer`] if the log is another one by now: come back again.
+    pub async fn missed(&self, entered: &mut Entered, since: u64) -> Result<Vec<Said>, ClientError> {
+        let mut missed = std::mem::take(&mut entered.missed);
+        let mut cursor = entered.cursor;
+        while let Some(before) = cursor.filter(|cursor| *cursor > since) {
+            let mut page = self.history(History::Before(before), HISTORY_PAGE).await?;
+            if page.epoch != entered.epoch {
+                return Err(ClientError::Answer("another epoch than a moment ago".to_owned()));
+            }
+            let is_last = page.messages.first().is_some_and(|first| first.seq <= since);
+            page.messages.retain(|said| said.seq > since);
+            missed.splice(0..0, page.messages);
+            cursor = page.cursor.filter(|_| !is_last);
+        }
+        Ok(missed)
     }
 
     /// Asks for up to `limit` (1 to 500) names of the room's members: the first ones, or those after a name.

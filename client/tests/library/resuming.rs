@@ -43,6 +43,44 @@ async fn resuming_asks_for_what_was_missed() {
 }
 
 #[tokio::test]
+async fn what_did_not_fit_is_read_page_by_page() {
+    let (ann, _events, mut peer) = connected(Options::default()).await;
+    let answer = json!({
+        "code": 200, "users": ["ann"], "epoch": 7, "missed": [body(&said(9_000, "four"))], "recovered": true, "cursor": 9_000,
+    });
+    let mut entered: Entered = serde_json::from_value(answer).unwrap();
+    let pages = [
+        (9_000, 7_000, vec![said(7_000, "two"), said(8_000, "three")]),
+        (7_000, 5_000, vec![said(5_000, "known"), said(6_000, "one")]),
+    ];
+    let serve = async {
+        for (before, cursor, messages) in pages {
+            let (id, _, asked) = peer.request().await;
+            assert_eq!(asked["before"], before);
+            let messages: Vec<_> = messages.iter().map(body).collect();
+            peer.answer(id, &json!({"code": 200, "epoch": 7, "messages": messages, "cursor": cursor}).to_string())
+                .await;
+        }
+    };
+    let (missed, ()) = tokio::join!(ann.missed(&mut entered, 5_000), serve);
+    let texts: Vec<_> = missed.unwrap().into_iter().map(|said| said.msg).collect();
+    assert_eq!(texts, ["one", "two", "three", "four"]);
+    assert_eq!(entered.missed, []);
+}
+
+#[tokio::test]
+async fn a_page_of_another_log_is_no_page() {
+    let (ann, _events, mut peer) = connected(Options::default()).await;
+    let mut entered: Entered = serde_json::from_value(json!({"users": [], "epoch": 7, "cursor": 9_000})).unwrap();
+    let serve = async {
+        let (id, ..) = peer.request().await;
+        peer.answer(id, r#"{"code":200,"epoch":8,"messages":[]}"#).await;
+    };
+    let (missed, ()) = tokio::join!(ann.missed(&mut entered, 0), serve);
+    assert!(matches!(missed, Err(ClientError::Answer(_))), "{missed:?}");
+}
+
+#[tokio::test]
 async fn a_server_that_cannot_resume_is_understood() {
     let (ann, _events, mut peer) = connected(Options::default()).await;
     let entered = ann.enter("ann", "lobby");

@@ -1,13 +1,10 @@
 //! Coming to the room: finding a connector, entering or resuming, reading what was missed.
 
-use client::{ChatClient, ClientError, Entered, Events, History, Resume, Said};
+use client::{ChatClient, ClientError, Entered, Events, Resume, Said};
 use futures_util::stream::FuturesUnordered;
 
 use super::{Person, Stay, Visit};
 use crate::diary::{self, Note, Resumed, Told};
-
-/// Messages of a page of history.
-const PAGE: u64 = 100;
 
 impl Person {
     /// One attempt to be in the room; what did not work completely leaves no trace, neither here nor in the diary.
@@ -34,18 +31,7 @@ impl Person {
         };
         let resume = Resume { token, since: seen, epoch };
         let mut entered = chat.resume(&self.name, &self.room, &resume).await?;
-        let mut missed = std::mem::take(&mut entered.missed);
-        let mut cursor = entered.cursor;
-        while let Some(before) = cursor.filter(|cursor| *cursor > seen) {
-            let mut page = chat.history(History::Before(before), PAGE).await?;
-            if page.epoch != entered.epoch {
-                return Err(ClientError::Answer("another epoch than a moment ago".to_owned()));
-            }
-            let is_last = page.messages.first().is_some_and(|first| first.seq <= seen);
-            page.messages.retain(|said| said.seq > seen);
-            missed.splice(0..0, page.messages);
-            cursor = page.cursor.filter(|_| !is_last);
-        }
+        let missed = chat.missed(&mut entered, seen).await?;
         Ok((entered, missed))
     }
 

@@ -5,7 +5,7 @@ use std::cell::Cell;
 use std::future::pending;
 use std::time::Duration;
 
-use client::{Chat, ChatClient, ClientError, Entered, Event, Events, History, Message, Options, Resume, Said, Sent};
+use client::{Chat, ChatClient, ClientError, Entered, Event, Events, Message, Options, Resume, Said, Sent};
 use futures_util::future::BoxFuture;
 use tokio::time::{Instant, sleep, sleep_until, timeout_at};
 
@@ -14,9 +14,6 @@ const AGAIN: Duration = Duration::from_millis(100);
 
 /// The longest that coming back may take.
 const BACK_WITHIN: Duration = Duration::from_secs(10);
-
-/// Messages of a page of history.
-const PAGE: u64 = 100;
 
 /// When somebody's messages are due.
 #[derive(Debug, Clone, Copy)]
@@ -209,7 +206,7 @@ impl Person {
         self.attempts.push(Instant::now());
         let (chat, events) = ChatClient::connect(&address, Options::default()).await?;
         let mut entered = chat.resume(&self.name, &self.room, &self.stay).await?;
-        let missed = self.missed(&chat, &mut entered).await?;
+        let missed = chat.missed(&mut entered, self.stay.since).await?;
         for Said { msg, from, target, seq, time } in missed {
             self.hear(Event::Chat(Chat { msg, from, target, seq, time, rid: self.room.clone() }));
         }
@@ -218,19 +215,6 @@ impl Person {
         (self.chat, self.events) = (chat, events);
         self.visits.push((Instant::now(), address));
         Ok(())
-    }
-
-    /// What was said meanwhile, also what the answer did not hold.
-    async fn missed(&self, chat: &ChatClient, entered: &mut Entered) -> Result<Vec<Said>, ClientError> {
-        let mut missed = std::mem::take(&mut entered.missed);
-        let mut cursor = entered.cursor;
-        while let Some(before) = cursor.filter(|cursor| *cursor > self.stay.since) {
-            let mut page = chat.history(History::Before(before), PAGE).await?;
-            page.messages.retain(|said| said.seq > self.stay.since);
-            cursor = page.cursor.filter(|_| !page.messages.is_empty());
-            missed.splice(0..0, page.messages);
-        }
-        Ok(missed)
     }
 }
 
