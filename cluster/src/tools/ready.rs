@@ -37,10 +37,8 @@ enum Standing {
     Ready,
     /// What is wrong.
     Unready(String),
-    /// Nobody listens.
-    Absent,
-    /// Its entry has no `port` to ask it at.
-    Silent,
+    /// It is not found here, for this reason.
+    Absent(&'static str),
 }
 
 /// Prints a line for each server that runs here. Fails if one is not ready, if `only` does not run, or if none runs.
@@ -63,13 +61,14 @@ async fn ask_all<'a>(
 ) -> anyhow::Result<Vec<(&'a ServerId, Option<String>)>> {
     let mut lines = Vec::new();
     for (server_type, server) in config.servers.all().filter(|(_, server)| only.is_none_or(|only| *only == server.id)) {
-        match (standing(server.admin_address(server_type, &config.settings)).await, only) {
-            (Standing::Ready, _) => lines.push((&server.id, None)),
-            (Standing::Unready(fault), _) => lines.push((&server.id, Some(fault))),
-            (Standing::Absent, Some(_)) => lines.push((&server.id, Some("does not run".to_owned()))),
-            (Standing::Silent, Some(_)) => lines.push((&server.id, Some("has no port in servers.json".to_owned()))),
-            (Standing::Absent | Standing::Silent, None) => {}
-        }
+        let fault = match standing(server.admin_address(server_type, &config.settings)).await {
+            Standing::Ready => None,
+            Standing::Unready(fault) => Some(fault),
+            // Of all servers, others run elsewhere.
+            Standing::Absent(_) if only.is_none() => continue,
+            Standing::Absent(why) => Some(why.to_owned()),
+        };
+        lines.push((&server.id, fault));
     }
     if let Some(only) = only.filter(|_| lines.is_empty()) {
         anyhow::bail!("{only} is not in servers.json, environment {}", config.environment);
@@ -78,11 +77,11 @@ async fn ask_all<'a>(
 }
 
 async fn standing(address: Option<SocketAddr>) -> Standing {
-    let Some(address) = address.map(here) else { return Standing::Silent };
+    let Some(address) = address.map(here) else { return Standing::Absent("has no port in servers.json") };
     match timeout(ANSWER, ask(address)).await {
         Ok(Ok(Some(Report { ready: true, .. }))) => Standing::Ready,
         Ok(Ok(Some(report))) => Standing::Unready(faults(&report)),
-        Ok(Ok(None)) => Standing::Absent,
+        Ok(Ok(None)) => Standing::Absent("does not run"),
         Ok(Err(error)) => Standing::Unready(format!("{address} gives no answer that is one: {error:#}")),
         Err(_) => Standing::Unready(format!("{address} gives no answer within {} s", ANSWER.as_secs())),
     }
