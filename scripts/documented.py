@@ -4,6 +4,7 @@ Numbers, ids, times and names of people may differ; a line `...` stands for any 
 """
 
 import re
+import subprocess
 
 BLOCK = re.compile(r"^```console\n(.*?)^```", re.M | re.S)
 # How a terminal is told of colours and places.
@@ -34,6 +35,16 @@ def steps(text):
             else:
                 lines.append(line)
         yield command, lines
+
+
+def run(command, directory, within_secs):
+    """Exit code and lines that a command prints in the time that it has; the code is None if that was not enough."""
+    pipes = {"stdin": subprocess.DEVNULL, "capture_output": True, "encoding": "utf-8", "errors": "replace"}
+    try:
+        done = subprocess.run(["bash", "-c", command], cwd=directory, timeout=within_secs, check=False, **pipes)
+        return done.returncode, (done.stderr + done.stdout).splitlines()
+    except subprocess.TimeoutExpired as late:
+        return None, [f"no end within {within_secs} s", *(late.stdout or b"").decode(errors="replace").splitlines()]
 
 
 def shape(line):
