@@ -2,7 +2,7 @@
  * The demo page: the door, and a room once somebody entered. Everything about connections is the client's business.
  */
 
-import { connect } from './pomelo-client.js';
+import { connect, connectorUrl } from './pomelo-client.js';
 import { People } from './people.js';
 import { element, messageParts, Timeline } from './timeline.js';
 
@@ -72,11 +72,9 @@ async function knock(user, rid, session) {
 }
 
 /** A connector beside this page, when the cluster calls itself by a name that only its own machine understands. */
-function address({ host, port }) {
+function address({ host, port }, gate) {
   const isElsewhere = LOOPBACK.test(host) && !LOOPBACK.test(location.hostname);
-  const name = isElsewhere ? location.hostname : host;
-  const scheme = location.protocol === 'https:' ? 'wss' : 'ws';
-  return `${scheme}://${name.includes(':') && !name.startsWith('[') ? `[${name}]` : name}:${port}/`;
+  return connectorUrl({ host: isElsewhere ? location.hostname : host, port }, gate);
 }
 
 /** A room */

@@ -214,6 +214,9 @@ export class PomeloSocket {
 /** Asks a gate which connector `uid` is to use. */
 export function queryEntry(gate: string, uid: string, options?: SocketOptions): Promise<{ host: string; port: number }>;
 
+/** Where a connector is, beside a gate at `ws://` or `wss://`: what `address` does if it is not given. */
+export function connectorUrl(entry: { host: string; port: number }, gate: string): string;
+
 /** What a package is. */
 export const PackageType: Readonly<Record<'HANDSHAKE' | 'HANDSHAKE_ACK' | 'HEARTBEAT' | 'DATA' | 'KICK', number>>;
 

@@ -1251,7 +1251,7 @@ function gateUrl(gate) {
 }
 
 /** Where a connector is: beside its gate, as far as TLS goes. */
-function connectorUrl({ host, port }, gate) {
+export function connectorUrl({ host, port }, gate) {
   return `${new URL(gate).protocol}//${host.includes(':') && !host.startsWith('[') ? `[${host}]` : host}:${port}/`;
 }
 
