@@ -36,10 +36,10 @@ mod table;
 mod tally;
 mod voice;
 
-pub use conductor::{Glance, LoadError, Part, run};
+pub use conductor::{Glance, LoadError, Part, run, run_stepwise};
 pub use dialect::{Broken, Dialect, Heard, Named};
 pub use framing::{Framing, Out};
-pub use plan::{Pace, Plan, PlanError};
+pub use plan::{Load, Pace, Plan, PlanError};
 pub use process::ProcessFigures;
 pub use report::{Milliseconds, Report, StepReport};
 pub use schedule::Schedule;

@@ -7,7 +7,8 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use client::load::{
-    Broken, Dialect, Framing, Glance, Heard, LoadError, Named, Out, Pace, Part, Plan, Report, Shaddock, Table, run,
+    Broken, Dialect, Framing, Glance, Heard, Load, LoadError, Named, Out, Pace, Part, Plan, Report, Shaddock,
+    StepReport, Table, run, run_stepwise,
 };
 use cluster::{Cluster, LogKind};
 use serde_json::Value;
@@ -81,6 +82,27 @@ async fn rates_are_measured_in_turn_and_every_member_hears_every_message() {
         assert_eq!((step.sent + step.unsent, step.unknown), (sent, 0), "{step:?}");
         assert!(step.latency_ms.p50 > 0.0 && step.ack_ms.max > 0.0, "{step:?}");
     }
+}
+
+#[tokio::test]
+async fn each_load_may_depend_on_what_was_measured_until_then() {
+    let (cluster, gate) = cluster().await;
+    let mut next = |done: &[StepReport]| match done {
+        [] => Some(Load::Closed(2)),
+        [closed] => Some(Load::Open(0.1 * closed.acknowledged as f64 / closed.secs)),
+        [_, _] => Some(Load::Silence),
+        _ => None,
+    };
+    let (plan, stop) = (plan(&gate, Pace::Idle), CancellationToken::new());
+    let mut show = |_: &_| ();
+    let run = run_stepwise(&plan, Shaddock::new, &stop, &mut show, &mut next);
+    let report = timeout(DEADLINE, run).await.unwrap().unwrap();
+    cluster.stop().await;
+    assert!(report.is_clean(), "{report:?}");
+    let [closed, open, silent] = &report.steps[..] else { panic!("{report:?}") };
+    assert!(closed.rate.is_none() && closed.sent > 0 && open.rate.is_some(), "{report:?}");
+    assert!(open.sent > 0 && open.sent + open.unsent < closed.sent, "{report:?}");
+    assert_eq!((silent.sent, silent.deliveries), (0, 0), "{silent:?}");
 }
 
 #[tokio::test]

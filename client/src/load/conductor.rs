@@ -14,7 +14,7 @@ use super::dialect::{Dialect, Named};
 use super::lost::lost;
 use super::pacer::Pacer;
 use super::person::Witness;
-use super::plan::{Pace, Plan, PlanError};
+use super::plan::{Load, Pace, Plan, PlanError};
 use super::process::{Processes, own_secs, rounded};
 use super::report::{Logins, Report, StepReport};
 use super::schedule::Schedule;
@@ -91,6 +91,27 @@ where
     D: Dialect,
     F: Fn(Named) -> D + Clone + Send + Sync + 'static,
 {
+    let mut loads = plan.pace.loads().into_iter();
+    run_stepwise(plan, dialect, stop, show, &mut |_| loads.next()).await
+}
+
+/// As [`run`], but the same users are given one load after the other, and `next` says which, from what was measured until
+/// then; it ends when that is `None`. What was lost is known only at the end. The plan's pace matters only where it is [`Pace::Storm`],
+/// which has no steps.
+///
+/// # Errors
+/// As [`run`].
+pub async fn run_stepwise<D, F>(
+    plan: &Plan,
+    dialect: F,
+    stop: &CancellationToken,
+    show: &mut impl FnMut(&Glance),
+    next: &mut impl FnMut(&[StepReport]) -> Option<Load>,
+) -> Result<Report, LoadError>
+where
+    D: Dialect,
+    F: Fn(Named) -> D + Clone + Send + Sync + 'static,
+{
     plan.check()?;
     let stage = Arc::new(Stage::new(plan, rand::random()));
     let processes = Processes::of(&plan.pids);
@@ -105,7 +126,7 @@ where
             sessions.spawn(attend(stage, user, dialect));
         }
     }
-    let steps = if storm { conductor.measure_logins().await } else { conductor.measure().await };
+    let steps = if storm { conductor.measure_logins().await } else { conductor.measure(next).await };
     conductor.stage.end();
     let witnesses = gather(sessions).await;
     conductor.conclude(steps?, &witnesses)
@@ -132,28 +153,23 @@ struct Conductor<'a, S> {
 }
 
 impl<S: FnMut(&Glance)> Conductor<'_, S> {
-    /// Waits until all are there, and measures rate by rate.
-    async fn measure(&mut self) -> Result<Vec<StepReport>, LoadError> {
+    /// Waits until all are there, and measures load by load.
+    async fn measure(
+        &mut self,
+        next: &mut impl FnMut(&[StepReport]) -> Option<Load>,
+    ) -> Result<Vec<StepReport>, LoadError> {
         let logins = self.enter().await?;
         self.logins = logins.tally.logins;
         let mut reports = Vec::new();
-        for (number, rate) in (1..).zip(self.rates()) {
+        while let Some(load) = next(&reports) {
             let mut report = logins.report(&self.stage.plan);
-            self.step(number, rate, &mut report).await?;
+            self.step(reports.len() as u32 + 1, load, &mut report).await?;
             reports.push(report);
             if self.stop.is_cancelled() {
                 break;
             }
         }
         Ok(reports)
-    }
-
-    /// One rate after the other; without an open loop there is one step, without a rate.
-    fn rates(&self) -> Vec<Option<f64>> {
-        match &self.stage.plan.pace {
-            Pace::Open(rates) => rates.iter().copied().map(Some).collect(),
-            Pace::Closed(_) | Pace::Idle | Pace::Storm => vec![None],
-        }
     }
 
     async fn enter(&mut self) -> Result<Logins, LoadError> {
@@ -174,14 +190,15 @@ impl<S: FnMut(&Glance)> Conductor<'_, S> {
         Ok(Logins { tally, secs })
     }
 
-    /// Measures one rate.
-    async fn step(&mut self, number: u32, rate: Option<f64>, report: &mut StepReport) -> Result<(), LoadError> {
+    /// Measures one load.
+    async fn step(&mut self, number: u32, load: Load, report: &mut StepReport) -> Result<(), LoadError> {
         let begins = self.stage.now();
         let from = begins + self.stage.plan.warm_up.as_nanos() as u64;
         let until = from + self.stage.plan.measured.as_nanos() as u64;
         self.stage.renew(&(from..until));
+        let rate = load.rate();
         let schedule = rate.map(|rate| Schedule { begins, rate, senders: self.stage.plan.all_senders() });
-        let tempo = self.tempo(schedule);
+        let tempo = self.tempo(load, schedule);
         self.stage.set_step(Step { number, tempo });
         let pacer = schedule.map(|schedule| Pacer::start(self.stage.clone(), schedule)).transpose()?;
         self.wait(number, Part::WarmingUp, begins..from).await;
@@ -205,11 +222,10 @@ impl<S: FnMut(&Glance)> Conductor<'_, S> {
         Ok(())
     }
 
-    fn tempo(&self, schedule: Option<Schedule>) -> Tempo {
-        let plan = &self.stage.plan;
-        match (schedule, &plan.pace) {
-            (Some(schedule), _) => Tempo::Open { schedule, in_flight: plan.in_flight },
-            (None, Pace::Closed(in_flight)) => Tempo::Closed { in_flight: *in_flight },
+    fn tempo(&self, load: Load, schedule: Option<Schedule>) -> Tempo {
+        match (schedule, load) {
+            (Some(schedule), _) => Tempo::Open { schedule, in_flight: self.stage.plan.in_flight },
+            (None, Load::Closed(in_flight)) => Tempo::Closed { in_flight },
             (None, _) => Tempo::Quiet,
         }
     }

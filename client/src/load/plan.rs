@@ -20,6 +20,17 @@ pub enum Pace {
     Storm,
 }
 
+/// How messages are sent in one step of a run.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum Load {
+    /// As [`Pace::Open`], at one rate, which is above 0.
+    Open(f64),
+    /// As [`Pace::Closed`].
+    Closed(u32),
+    /// Nobody says anything.
+    Silence,
+}
+
 /// A run. Users are spread evenly over rooms; the first ones of each room send.
 #[derive(Debug, Clone)]
 pub struct Plan {
@@ -98,6 +109,28 @@ pub enum PlanError {
     /// A stamp does not fit.
     #[error("a message has at least {STAMP_BYTES} bytes")]
     Payload,
+}
+
+impl Pace {
+    /// One load after the other.
+    pub(super) fn loads(&self) -> Vec<Load> {
+        match self {
+            Self::Open(rates) => rates.iter().copied().map(Load::Open).collect(),
+            Self::Closed(in_flight) => vec![Load::Closed(*in_flight)],
+            Self::Idle => vec![Load::Silence],
+            Self::Storm => Vec::new(),
+        }
+    }
+}
+
+impl Load {
+    /// Messages a second in an open loop.
+    pub(super) fn rate(self) -> Option<f64> {
+        match self {
+            Self::Open(rate) => Some(rate),
+            Self::Closed(_) | Self::Silence => None,
+        }
+    }
 }
 
 impl Plan {
