@@ -86,7 +86,8 @@ impl Deployment {
     }
 
     fn run_beside(&mut self, server: &str, configuration: &Path) {
-        let process = Process::start(server, configuration, &self.configuration.path, self.nats.url());
+        let options = ["--only", server, "--nats", self.nats.url()];
+        let process = Process::start(server, configuration, &self.configuration.path, &options);
         self.processes.insert(server.to_owned(), process);
     }
 

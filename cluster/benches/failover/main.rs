@@ -2,14 +2,17 @@
 //! come and go under people who talk. Prints what it found; fails where a promise of `docs/delivery.md` is broken.
 #![expect(clippy::unwrap_used, clippy::panic, clippy::print_stdout, reason = "measures, and prints what it found")]
 
+#[path = "../common/configuration.rs"]
 mod configuration;
 mod crowd;
 mod deployment;
 mod desk;
 mod figures;
 mod heard;
+#[path = "../common/machine.rs"]
 mod machine;
 mod owners;
+#[path = "../common/process.rs"]
 mod process;
 mod scenes;
 mod tracer;

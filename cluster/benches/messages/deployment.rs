@@ -1,29 +1,23 @@
 //! A connector, a chat server and a nats-server as processes, and the processor time that each used. What is started
 //! here ends with its value.
 
-use std::fs::{self, File};
+use std::fs;
 use std::net::{Ipv4Addr, TcpListener};
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
 use serde_json::{Value, json};
-use shared::testing::{NatsServer, eventually};
+use shared::testing::NatsServer;
 
+use crate::process::{Process, processor_time};
 use crate::senders::MAX_IN_FLIGHT;
 
 const ENVIRONMENT: &str = "bench";
 const CHAT: &str = "chat-server-1";
 const CONNECTOR: &str = "connector-server-1";
 
-/// The longest that a start may take.
-const START_WITHIN: Duration = Duration::from_secs(20);
-
 /// Starts, when others take the port in between.
 const ATTEMPTS: usize = 5;
-
-/// Linux counts the time of processes in hundredths of a second.
-const TICK: Duration = Duration::from_millis(10);
 
 /// Servers that run, ended from first to last when dropped.
 pub(crate) struct Deployment {
@@ -38,12 +32,6 @@ struct Directory {
     path: PathBuf,
     /// Where the connector listens.
     connector: String,
-}
-
-/// A running `shaddock`, killed when dropped.
-struct Process {
-    child: Child,
-    output: PathBuf,
 }
 
 impl Deployment {
@@ -62,11 +50,14 @@ impl Deployment {
         // With JetStream for both: what differs is who uses it.
         let nats = NatsServer::start_with_jetstream().await;
         let directory = Directory::new();
-        let start = |server| Process::start(&directory.path, server, &["--nats", nats.url(), "--log", log]);
+        let start = |server| {
+            let options = ["--env", ENVIRONMENT, "--only", server, "--nats", nats.url(), "--log", log];
+            Process::start(server, &directory.path, &directory.path, &options)
+        };
         let mut chat = start(CHAT);
-        assert!(chat.is_ready().await, "{}", chat.said());
+        assert!(chat.says("ready").await, "{}", chat.said());
         let mut connector = start(CONNECTOR);
-        if !connector.is_ready().await {
+        if !connector.says("ready").await {
             assert!(connector.said().contains("the port is taken"), "{}", connector.said());
             return None;
         }
@@ -80,7 +71,7 @@ impl Deployment {
 
     /// What connector, chat server and nats-server used so far, in user and kernel mode.
     pub(crate) fn processor_times(&self) -> [Duration; 3] {
-        [self.connector.child.id(), self.chat.child.id(), self.nats.id()].map(processor_time)
+        [self.connector.id(), self.chat.id(), self.nats.id()].map(processor_time)
     }
 
     /// What the processes wrote.
@@ -126,49 +117,4 @@ fn settings() -> String {
          session.max_in_flight = {MAX_IN_FLIGHT}\n\
          session.max_outbound_bytes = 16_777_216\n"
     )
-}
-
-impl Process {
-    /// Starts this server alone; what it says goes to a file in the directory.
-    fn start(directory: &Path, server: &str, args: &[&str]) -> Self {
-        let output = directory.join(format!("{server}.log"));
-        let file = File::create(&output).unwrap();
-        let mut command = Command::new(env!("CARGO_BIN_EXE_shaddock"));
-        command.env_clear().arg("--config").arg(directory).args(["--env", ENVIRONMENT, "--only", server]).args(args);
-        command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(file);
-        Self { child: command.spawn().unwrap(), output }
-    }
-
-    /// Waits until it is ready; `false` if it ended before.
-    async fn is_ready(&mut self) -> bool {
-        let mut ready = false;
-        eventually(START_WITHIN, "a server is ready", async || {
-            let ended = self.child.try_wait().unwrap().is_some();
-            ready = self.said().contains("ready");
-            ready || ended
-        })
-        .await;
-        ready
-    }
-
-    fn said(&self) -> String {
-        fs::read_to_string(&self.output).unwrap()
-    }
-}
-
-impl Drop for Process {
-    fn drop(&mut self) {
-        // It may have ended by itself.
-        self.child.kill().ok();
-        self.child.wait().ok();
-    }
-}
-
-/// What a process used so far, in user and kernel mode.
-fn processor_time(process: u32) -> Duration {
-    let stat = fs::read_to_string(format!("/proc/{process}/stat")).unwrap();
-    // The name, in parentheses, may hold anything; the two times are the 12th and 13th field behind it.
-    let (_, fields) = stat.rsplit_once(") ").unwrap();
-    let ticks: u32 = fields.split(' ').skip(11).take(2).map(|ticks| ticks.parse::<u32>().unwrap()).sum();
-    TICK * ticks
 }

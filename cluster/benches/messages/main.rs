@@ -5,6 +5,9 @@
 
 mod deployment;
 mod figures;
+#[path = "../common/process.rs"]
+#[expect(dead_code, reason = "nothing is killed here, nor ended in order")]
+mod process;
 mod senders;
 
 use std::process::ExitCode;

@@ -10,28 +10,29 @@ use shared::testing::eventually;
 /// The longest that a start, an end, or something that a process is to say may take.
 const DEADLINE: Duration = Duration::from_secs(30);
 
-/// A running `shaddock` with one server.
+/// A running `shaddock`.
 pub(crate) struct Process {
-    server: String,
+    name: String,
     child: Child,
     output: PathBuf,
 }
 
 impl Process {
-    /// Starts this server with the configuration in `config`; what it says goes to a file in `logs`.
-    pub(crate) fn start(server: &str, config: &Path, logs: &Path, nats: &str) -> Self {
-        let runs = (1..).map(|run| logs.join(format!("{server}.{run}.log")));
-        let output = runs.into_iter().find(|path| !path.exists()).unwrap();
+    /// Starts the program with the configuration in `config` and these options; what it says goes to a file in `logs` that is
+    /// called after `name`.
+    pub(crate) fn start(name: &str, config: &Path, logs: &Path, options: &[&str]) -> Self {
         let mut command = Command::new(env!("CARGO_BIN_EXE_shaddock"));
-        command.env_clear().arg("--config").arg(config).args(["--only", server, "--nats", nats]);
+        command.env_clear().arg("--config").arg(config).args(options);
+        let runs = (1..).map(|run| logs.join(format!("{name}.{run}.log")));
+        let output = runs.into_iter().find(|path| !path.exists()).unwrap();
         command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(File::create(&output).unwrap());
-        Self { server: server.to_owned(), child: command.spawn().unwrap(), output }
+        Self { name: name.to_owned(), child: command.spawn().unwrap(), output }
     }
 
     /// Waits until it wrote `text`; `false` if it ended before.
     pub(crate) async fn says(&mut self, text: &str) -> bool {
         let mut said = false;
-        eventually(DEADLINE, &format!("{} says {text:?}", self.server), async || {
+        eventually(DEADLINE, &format!("{} says {text:?}", self.name), async || {
             let ended = self.child.try_wait().unwrap().is_some();
             said = self.said().contains(text);
             said || ended
@@ -48,7 +49,7 @@ impl Process {
     /// Sends it a signal, for example `STOP`.
     pub(crate) fn signal(&self, signal: &str) {
         let status = Command::new("kill").args([format!("-{signal}"), self.child.id().to_string()]).status();
-        assert!(status.unwrap().success(), "kill -{signal} of {} failed", self.server);
+        assert!(status.unwrap().success(), "kill -{signal} of {} failed", self.name);
     }
 
     /// Ends it at once, as `kill -9` does; when this returns, it is gone.
@@ -61,12 +62,12 @@ impl Process {
     pub(crate) async fn stop(&mut self) {
         self.signal("TERM");
         let mut status = None;
-        eventually(DEADLINE, &format!("{} ends", self.server), async || {
+        eventually(DEADLINE, &format!("{} ends", self.name), async || {
             status = self.child.try_wait().unwrap();
             status.is_some()
         })
         .await;
-        assert!(status.is_some_and(|status| status.success()), "{} ends in order: {}", self.server, self.said());
+        assert!(status.is_some_and(|status| status.success()), "{} ends in order: {}", self.name, self.said());
     }
 
     /// The process's id.

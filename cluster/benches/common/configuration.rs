@@ -24,7 +24,7 @@ pub(crate) struct Configuration {
 impl Configuration {
     /// These many chat servers and connectors, on ports that are free now, and a moment later as a rule.
     pub(crate) fn new(chats: usize, connectors: usize, settings: &str) -> Self {
-        let path = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("failover-{:016x}", rand::random::<u64>()));
+        let path = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("servers-{:016x}", rand::random::<u64>()));
         fs::create_dir_all(&path).unwrap();
         let beside = path.join("beside");
         let mut free = free_ports(1 + 2 * connectors + chats).into_iter();
