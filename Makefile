@@ -1,7 +1,7 @@
 # Everything that CI runs, and what is handy besides. `make` lists the targets.
 
 .DEFAULT_GOAL := help
-.PHONY: help test tools fmt run compose-test idle-memory bench-log bench-messages bench-failover chaos
+.PHONY: help test tools fmt run compose-test idle-memory bench bench-log bench-messages bench-failover chaos
 
 help: ## Print this list
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  \1\t\2/p' $(MAKEFILE_LIST) | expand -t 18
@@ -30,6 +30,10 @@ compose-test: ## Build the image, start seven servers and NATS in containers, ch
 
 idle-memory: ## Measure what an idle session costs a connector; fails above 16 KiB
 	@scripts/idle-memory
+
+bench: tools ## Measure load beside Socket.IO and bare sockets, and write docs/bench; SCENES='fan-out storm' measures some and writes nothing
+	@scripts/fetch-socket.io
+	ulimit -n "$$(ulimit -H -n)" && cargo bench --package cluster --bench load -- $(SCENES)
 
 bench-log: tools ## Measure the log in JetStream; fails below 3,000 activations/s, or above 2 ms for 50 records
 	cargo bench --package chat --bench log
