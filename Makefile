@@ -28,7 +28,7 @@ run: ## Run every development server in one process, without a broker
 compose-test: ## Build the image, start seven servers and NATS in containers, chat, add servers, kill one, remove it all
 	@scripts/compose-test
 
-idle-memory: ## Measure what an idle session costs a connector; fails above 16 KiB
+idle-memory: ## Measure what an idle session costs a connector; fails above 10 KiB
 	@scripts/idle-memory
 
 bench: tools ## Measure load beside Socket.IO and bare sockets, and write docs/bench; SCENES='fan-out storm' measures some and writes nothing

@@ -30,6 +30,8 @@ impl Lifecycle {
     #[expect(clippy::disallowed_methods, reason = "the one place that spawns")]
     pub fn spawn(&self, task: impl Future<Output = ()> + Send + 'static) {
         let hard = self.hard.clone();
+        // Boxed: a block that holds a future and awaits it has room for it twice.
+        let task = Box::pin(task);
         tokio::spawn(self.tracker.track_future(async move {
             tokio::select! {
                 () = hard.cancelled_owned() => {}

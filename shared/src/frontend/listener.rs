@@ -5,9 +5,9 @@ use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use axum::Router;
+use axum::body::Body;
 use axum::extract::ws::{WebSocket, WebSocketUpgrade};
-use axum::extract::{ConnectInfo, Extension, State};
+use axum::extract::{ConnectInfo, FromRequestParts};
 use axum::http::{HeaderMap, Request, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use hyper::body::Incoming;
@@ -31,7 +31,7 @@ const REFUSAL: Duration = Duration::from_secs(1);
 const LAST_ANSWER: Duration = Duration::from_millis(200);
 
 /// Bytes of a websocket's read buffer. The library clears it at every read, and each connection has one.
-const READ_BUFFER: usize = 2 * 1024;
+const READ_BUFFER: usize = 1024;
 
 /// Bytes of a websocket's write buffer at which it is written; it is flushed after each batch anyway.
 const WRITE_BUFFER: usize = 16 * 1024;
@@ -40,14 +40,12 @@ const WRITE_BUFFER: usize = 16 * 1024;
 const HEADS: usize = 64;
 
 /// Carries a websocket from the HTTP handler to the connection's own task.
-#[derive(Clone)]
-struct Handoff(Arc<Mutex<Option<oneshot::Sender<Box<WebSocket>>>>>);
+type Handoff = Arc<Mutex<Option<oneshot::Sender<Box<WebSocket>>>>>;
 
 /// Takes clients until the server stops; then those that are connected go on as the role lets them.
 pub async fn serve<A: App>(listener: TcpListener, app: A, options: Options) {
     let options = Arc::new(options);
     let door = Door::new(&options.frontend, options.metrics.clone());
-    let router = router(&options);
     let stopping = options.lifecycle.stopping();
     tokio::pin!(stopping);
     loop {
@@ -55,7 +53,7 @@ pub async fn serve<A: App>(listener: TcpListener, app: A, options: Options) {
             () = &mut stopping => return,
             accepted = accept(&listener) => accepted,
         };
-        let connection = connection(stream, peer, door.clone(), (app.clone(), router.clone(), options.clone()));
+        let connection = connection(stream, peer, door.clone(), (app.clone(), options.clone()));
         options.lifecycle.spawn(connection);
     }
 }
@@ -73,18 +71,7 @@ pub(crate) async fn accept(listener: &TcpListener) -> (TcpStream, SocketAddr) {
     }
 }
 
-fn router(options: &Arc<Options>) -> Router {
-    let http = options.http.clone().unwrap_or_default();
-    // Websockets are taken on any path; a role's own HTTP paths come first where the request is no upgrade.
-    Router::new().fallback(upgrade).with_state((options.clone(), http))
-}
-
-async fn connection<A: App>(
-    stream: TcpStream,
-    peer: SocketAddr,
-    door: Door,
-    (app, router, options): (A, Router, Arc<Options>),
-) {
+async fn connection<A: App>(stream: TcpStream, peer: SocketAddr, door: Door, (app, options): (A, Arc<Options>)) {
     if let Err(error) = stream.set_nodelay(true) {
         debug!(%peer, %error, "a connection is gone before it began");
         return;
@@ -98,7 +85,7 @@ async fn connection<A: App>(
     let deadline = Instant::now() + if refused.is_some() { REFUSAL } else { options.handshake() };
     let (sender, socket) = oneshot::channel();
     // Boxed, so that what HTTP needs is freed when the websocket begins.
-    let http = Box::pin(http((stream, peer), router, sender, refused, options.clone()));
+    let http = Box::pin(http((stream, peer), sender, refused, options.clone()));
     if timeout_at(deadline, http).await.is_err() {
         if refused.is_none() {
             options.metrics.sessions_closed_timeout.add();
@@ -123,21 +110,19 @@ fn limit_of(status: StatusCode) -> &'static str {
 /// Serves requests until one is for a websocket, which goes to `sender`, or the server stops.
 async fn http(
     (stream, peer): (TcpStream, SocketAddr),
-    router: Router,
     sender: oneshot::Sender<Box<WebSocket>>,
     refused: Option<StatusCode>,
     options: Arc<Options>,
 ) {
-    let handoff = Handoff(Arc::new(Mutex::new(Some(sender))));
-    let service = hyper::service::service_fn(move |mut request: Request<Incoming>| {
-        request.extensions_mut().insert(handoff.clone());
-        request.extensions_mut().insert(ConnectInfo(peer));
-        let router = router.clone();
+    let handoff: Handoff = Arc::new(Mutex::new(Some(sender)));
+    let asked = options.clone();
+    let service = hyper::service::service_fn(move |request: Request<Incoming>| {
+        let (handoff, options) = (handoff.clone(), asked.clone());
         async move {
-            match refused {
-                Some(status) => Ok::<_, Infallible>((status, "too many connections").into_response()),
-                None => router.oneshot(request).await,
-            }
+            Ok::<_, Infallible>(match refused {
+                Some(status) => (status, "too many connections").into_response(),
+                None => answer(request, peer, &options, handoff).await,
+            })
         }
     });
     let connection = hyper::server::conn::http1::Builder::new()
@@ -160,16 +145,19 @@ async fn http(
     }
 }
 
-async fn upgrade(
-    State((options, http)): State<(Arc<Options>, Router)>,
-    Extension(Handoff(sender)): Extension<Handoff>,
-    headers: HeaderMap,
-    upgrade: Result<WebSocketUpgrade, axum::extract::ws::rejection::WebSocketUpgradeRejection>,
-    request: axum::extract::Request,
-) -> Response {
-    let Ok(upgrade) = upgrade else {
-        return plain(&options, http, request).await;
-    };
+/// Websockets are taken on any path; a role's own HTTP paths come first where the request is no upgrade.
+async fn answer(request: Request<Incoming>, peer: SocketAddr, options: &Options, handoff: Handoff) -> Response {
+    let (mut parts, body) = request.into_parts();
+    match WebSocketUpgrade::from_request_parts(&mut parts, &()).await {
+        Ok(upgrade) => self::upgrade(upgrade, &parts.headers, options, handoff),
+        Err(_) => {
+            parts.extensions.insert(ConnectInfo(peer));
+            plain(options, Request::from_parts(parts, Body::new(body))).await
+        }
+    }
+}
+
+fn upgrade(upgrade: WebSocketUpgrade, headers: &HeaderMap, options: &Options, handoff: Handoff) -> Response {
     let text = |name| headers.get(name).map(|value| value.to_str().unwrap_or("?"));
     let (page, host) = (text(header::ORIGIN), text(header::HOST));
     if !origin::is_allowed(page, host, &options.hosts, &options.frontend.allowed_origins) {
@@ -185,20 +173,20 @@ async fn upgrade(
         .max_message_size(most)
         .max_frame_size(most)
         .on_upgrade(move |socket| async move {
-            let sender = sender.lock().unwrap_or_else(PoisonError::into_inner).take();
+            let sender = handoff.lock().unwrap_or_else(PoisonError::into_inner).take();
             // Gone if the connection ran into its deadline meanwhile: then the socket closes here.
             drop(sender.map(|sender| sender.send(Box::new(socket))));
         })
 }
 
 /// What is no websocket.
-async fn plain(options: &Options, http: Router, request: axum::extract::Request) -> Response {
-    if options.http.is_none() {
+async fn plain(options: &Options, request: axum::extract::Request) -> Response {
+    let Some(http) = &options.http else {
         let upgrade = [(header::UPGRADE, "websocket")];
         return (StatusCode::UPGRADE_REQUIRED, upgrade, "connect with a Pomelo client over a websocket")
             .into_response();
-    }
-    match http.oneshot(request).await {
+    };
+    match http.clone().oneshot(request).await {
         Ok(response) => response,
         Err(never) => match never {},
     }
@@ -249,7 +237,7 @@ mod tests {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let stream = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
         let peer = stream.peer_addr().unwrap();
-        let task = connection(stream, peer, door, (Nobody, router(&options), options));
+        let task = connection(stream, peer, door, (Nobody, options));
         let bytes = size_of_val(&task);
         assert!(bytes < 2 * 1024, "{bytes} bytes");
     }
