@@ -23,3 +23,4 @@ pub mod rpc;
 pub mod subjects;
 #[cfg(feature = "testing")]
 pub mod testing;
+mod version;

@@ -10,6 +10,7 @@ use thiserror::Error;
 use crate::ids::{Incarnation, Name, ServerId, SessionId};
 use crate::membership::{Membership, MessageId};
 use crate::room::Checkpoint;
+use crate::version;
 
 pub use refusal::Refusal;
 
@@ -187,21 +188,15 @@ pub enum RecordError {
 impl Record {
     /// The record as the log holds it.
     pub fn encode(&self) -> Result<Vec<u8>, rmp_serde::encode::Error> {
-        rmp_serde::to_vec_named(self)
+        version::encode(self)
     }
 
     /// Reads what [`Record::encode`] wrote.
     pub fn decode(bytes: &[u8]) -> Result<Self, RecordError> {
-        /// What every version has, so that an unknown one is named as such and not as malformed.
-        #[derive(Deserialize)]
-        struct Version {
-            v: u8,
+        match version::of(bytes)? {
+            VERSION => Ok(rmp_serde::from_slice(bytes)?),
+            other => Err(RecordError::Version(other)),
         }
-        let Version { v } = rmp_serde::from_slice(bytes)?;
-        if v != VERSION {
-            return Err(RecordError::Version(v));
-        }
-        Ok(rmp_serde::from_slice(bytes)?)
     }
 
     /// The record as connectors need it: without what only readers of the log use.

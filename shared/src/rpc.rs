@@ -4,13 +4,14 @@ pub mod messages;
 mod trace;
 
 use bytes::Bytes;
+use serde::Serialize;
 use serde::de::DeserializeOwned;
-use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
 use crate::bus::Headers;
 use crate::ids::{RoomId, ServerId};
 use crate::subjects;
+use crate::version;
 pub use trace::Trace;
 
 /// Version of bus messages; a reader refuses others.
@@ -76,21 +77,13 @@ pub enum RpcError {
 
 /// A message's body: a MessagePack map with named fields, so that versions can add some.
 pub fn encode(message: &impl Serialize) -> Result<Bytes, RpcError> {
-    Ok(rmp_serde::to_vec_named(message)?.into())
+    Ok(version::encode(message)?.into())
 }
 
 /// Reads what [`encode`] wrote.
 pub fn decode<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, RpcError> {
-    check_version(bytes)?;
-    Ok(rmp_serde::from_slice(bytes)?)
-}
-
-/// What every version has is read first, so that an unknown one is named as such and not as malformed.
-fn check_version(bytes: &[u8]) -> Result<(), RpcError> {
-    #[derive(Deserialize)]
-    struct Version {
-        v: u8,
+    match version::of(bytes)? {
+        VERSION => Ok(rmp_serde::from_slice(bytes)?),
+        other => Err(RpcError::Version(other)),
     }
-    let Version { v } = rmp_serde::from_slice(bytes)?;
-    if v == VERSION { Ok(()) } else { Err(RpcError::Version(v)) }
 }

@@ -61,7 +61,7 @@ impl Headers {
 }
 
 fn one_line(value: String) -> String {
-    let clean = !value.contains(['\r', '\n']) && value.trim().len() == value.len();
+    let clean = !value.bytes().any(|byte| matches!(byte, b'\r' | b'\n')) && value.trim().len() == value.len();
     if clean { value } else { value.replace(['\r', '\n'], " ").trim().to_owned() }
 }
 

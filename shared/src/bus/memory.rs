@@ -76,27 +76,37 @@ impl Memory {
         }
         let Outgoing { subject, reply, headers, payload } = message;
         let message = Message { subject, reply, headers, payload, no_responders: false, status: None };
-        if !self.deliver(&state, &message)
-            && let Some(reply) = message.reply
-        {
-            self.deliver(&state, &nobody(reply, &message.subject));
+        if let Err(Message { subject, reply: Some(reply), .. }) = self.deliver(&state, message) {
+            // Who asked may be gone as well.
+            self.deliver(&state, nobody(reply, &subject)).ok();
         }
         Ok(())
     }
 
-    /// Puts the message into every queue that wants it; whether any does.
-    fn deliver(&self, state: &State, message: &Message) -> bool {
-        let mut heard = self.inbox.owns(&message.subject);
-        if heard {
-            self.inbox.deliver(message.clone());
-        }
-        for entry in state.entries.iter().filter(|entry| pattern::matches(&entry.pattern, &message.subject)) {
-            heard = true;
-            if let Err(mpsc::error::TrySendError::Full(_)) = entry.queue.try_send(message.clone()) {
-                self.metrics.bus_dropped_subscription_full.add();
+    /// Puts the message into every queue that wants it; gives it back if none does.
+    fn deliver(&self, state: &State, message: Message) -> Result<(), Message> {
+        let wants = |entry: &&Entry| pattern::matches(&entry.pattern, &message.subject);
+        let queues: Vec<_> = state.entries.iter().filter(wants).map(|entry| &entry.queue).collect();
+        let is_answer = self.inbox.owns(&message.subject);
+        // One copy less than there are takers: mostly there is one.
+        match queues.split_last() {
+            None if is_answer => self.inbox.deliver(message),
+            None => return Err(message),
+            Some((last, others)) => {
+                if is_answer {
+                    self.inbox.deliver(message.clone());
+                }
+                others.iter().for_each(|queue| self.enqueue(queue, message.clone()));
+                self.enqueue(last, message);
             }
         }
-        heard
+        Ok(())
+    }
+
+    fn enqueue(&self, queue: &mpsc::Sender<Message>, message: Message) {
+        if let Err(mpsc::error::TrySendError::Full(_)) = queue.try_send(message) {
+            self.metrics.bus_dropped_subscription_full.add();
+        }
     }
 
     pub(super) fn subscribe(self: &Arc<Self>, pattern: &str, queue: usize) -> Result<Subscription, BusError> {

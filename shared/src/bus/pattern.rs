@@ -2,11 +2,20 @@
 
 /// Whether one may publish to `subject`: tokens between dots, none empty, no white space.
 pub(super) fn is_subject(subject: &str) -> bool {
-    subject.split('.').all(|token| !token.is_empty() && !token.contains([' ', '\t', '\r', '\n']))
+    let is_space = |byte| matches!(byte, b' ' | b'\t' | b'\r' | b'\n');
+    subject.bytes().all(|byte| !is_space(byte)) && subject.split('.').all(|token| !token.is_empty())
 }
 
 /// Whether `pattern` covers `subject`: `*` is any one token, a last `>` any one or more.
 pub(super) fn matches(pattern: &str, subject: &str) -> bool {
+    // Most patterns have no wildcard, and most of the others differ early.
+    let literal = pattern.bytes().take_while(|byte| !matches!(byte, b'*' | b'>')).count();
+    if !subject.as_bytes().starts_with(&pattern.as_bytes()[..literal]) {
+        return false;
+    }
+    if literal == pattern.len() {
+        return literal == subject.len();
+    }
     let mut tokens = subject.split('.');
     for wanted in pattern.split('.') {
         match (wanted, tokens.next()) {
