@@ -8,6 +8,7 @@ mod app;
 pub mod bodies;
 pub mod deliver;
 pub mod drain;
+mod fanout;
 mod figures;
 pub mod hub;
 pub mod owners;

@@ -123,7 +123,7 @@ pub enum Act {
     /// Answer a request.
     Answer(Ask, Reply),
     /// Tell these sessions.
-    Push(Vec<u64>, Push),
+    Push(Arc<[u64]>, Push),
     /// A session that asked to enter is in.
     Entered(u64),
     /// A session that asked to enter is not in.
@@ -361,11 +361,6 @@ impl Room {
             }
             _ => {}
         }
-    }
-
-    /// Sessions that hear what happens.
-    fn hearing(&self) -> Vec<u64> {
-        self.locals.iter().filter(|(_, local)| local.hears).map(|(number, _)| *number).collect()
     }
 }
 

@@ -1,35 +1,36 @@
 //! The edge of a connector: one task that moves commands, bus messages and time into the [`Hub`] and its effects out.
 
+mod perform;
+
 use std::collections::HashMap;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
 use rand::seq::IndexedRandom;
-use shared::bus::{self, Message, Outgoing, Subscription};
+use shared::bus::{self, Message, Subscription};
 use shared::clock;
 use shared::config::Server;
-use shared::frontend::{self, KickReason, Options, Outbox, routes};
+use shared::frontend::{self, Options, Outbox, routes};
 use shared::health::{Check, Depth, Queues};
-use shared::ids::{Incarnation, RoomId, ServerId};
+use shared::ids::{Incarnation, ServerId};
 use shared::node::Node;
+use shared::rpc;
 use shared::rpc::messages::{ConnectorStats, Pong};
-use shared::rpc::{self, Label, Trace};
 use shared::subjects;
 use thiserror::Error;
 use tokio::net::TcpListener;
 use tokio::sync::mpsc;
 use tokio::time::{Instant, Interval, MissedTickBehavior};
-use tracing::{debug, info, warn};
+use tracing::{info, warn};
 use wire::Dictionary;
 
 use crate::app::{Command, Handlers};
-use crate::deliver;
 use crate::drain::Drain;
 use crate::figures::{Figures, Waiting};
-use crate::hub::{Effect, Hub, Limits, Now};
+use crate::hub::{Hub, Limits, Now};
 use crate::owners::Owners;
-use crate::room::{Common, Push};
+use crate::room::Common;
 
 /// Commands of sessions that may wait for the hub; above, the sessions wait, each for itself.
 const COMMANDS: usize = 4_096;
@@ -323,71 +324,6 @@ impl Connector {
         match rpc::encode(&Pong { v, accepting, incarnation, stats }) {
             Ok(body) => self.publish(reply, None, ("pong", None), body),
             Err(error) => warn!(server = %self.id, %error, "a gate could not be answered"),
-        }
-    }
-
-    fn perform(&mut self, effects: Vec<Effect>) {
-        for effect in effects {
-            match effect {
-                Effect::Ask { chat, token, method, room, body } => {
-                    let reply = token.map(|token| subjects::connector_reply(&self.id, token));
-                    self.publish(subjects::chat(&chat), reply, (&method, room.as_ref()), body);
-                }
-                Effect::Answer { session, id, answer } => {
-                    let (code, framed) = deliver::answer(id, &answer);
-                    self.hand(session, &framed);
-                    if let Some(client) = self.clients.get_mut(&session) {
-                        client.waiting.answered(id, code, &self.node.metrics);
-                    }
-                }
-                Effect::Push { room, to, push } => self.push(&room, &to, &push),
-                Effect::Entered(session) => {
-                    if let Some(client) = self.clients.get(&session) {
-                        client.entered.store(true, Ordering::Relaxed);
-                    }
-                }
-                Effect::Displaced(session) => self.kick(session, KickReason::NameTaken),
-                Effect::MovedAway(session) => self.kick(session, KickReason::Resumed),
-            }
-        }
-    }
-
-    fn kick(&self, session: u64, reason: KickReason) {
-        if let Some(client) = self.clients.get(&session) {
-            client.outbox.kick(reason);
-        }
-    }
-
-    fn publish(
-        &self,
-        subject: String,
-        reply: Option<String>,
-        (method, room): (&str, Option<&RoomId>),
-        payload: bytes::Bytes,
-    ) {
-        let trace = Trace::new();
-        let label = Label { method, room, from: &self.id, view: &self.view, trace: &trace };
-        debug!(%trace, method, "sent");
-        let message = Outgoing { subject, reply, headers: label.headers(), payload };
-        if let Err(error) = self.node.bus.publish(message) {
-            // Counted by the bus. Whatever is asked is repeated until it is answered.
-            debug!(server = %self.id, %error, "a message was not sent");
-        }
-    }
-
-    fn push(&self, room: &RoomId, to: &[u64], push: &Push) {
-        let began = Instant::now();
-        let Some(framed) = deliver::push(room, push, self.dictionary.as_deref()) else { return };
-        to.iter().for_each(|session| self.hand(*session, &framed));
-        self.node.metrics.stage_seconds.fan_out.add(began.elapsed());
-    }
-
-    fn hand(&self, session: u64, framed: &bytes::Bytes) {
-        if let Some(client) = self.clients.get(&session)
-            && client.outbox.push(framed.clone()).is_err()
-        {
-            // The outbox closed itself, and counted it; the session's end comes as a command.
-            debug!(server = %self.id, session, "a client is closed that reads too slowly");
         }
     }
 }

@@ -1,5 +1,7 @@
 //! What goes into a hub and comes out of it.
 
+use std::sync::Arc;
+
 use bytes::Bytes;
 use shared::ids::{RoomId, ServerId};
 
@@ -29,7 +31,7 @@ pub enum Effect {
     /// Answer a request of a session.
     Answer { session: u64, id: u32, answer: Told },
     /// Tell these sessions, all in this room.
-    Push { room: RoomId, to: Vec<u64>, push: Push },
+    Push { room: RoomId, to: Arc<[u64]>, push: Push },
     /// The session is in a room for the first time.
     Entered(u64),
     /// The session's name in its room is another session's now: it must go.

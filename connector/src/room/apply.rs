@@ -1,5 +1,7 @@
 //! Applying a record: the only way in which clients learn what happened in a room.
 
+use std::sync::Arc;
+
 use shared::ids::{Incarnation, Name, SessionId};
 use shared::record::{Decided, Entry, Outcome, Position, Record, Refusal};
 use shared::rpc::messages::Item;
@@ -70,7 +72,7 @@ impl Room {
             Entry::Leave { name, session } => self.tell_leave(name, session, cx),
             Entry::Say { from, content, .. } => {
                 let push = Push::Chat { from: from.clone(), content: content.clone(), target: None, seq, time };
-                push_to(self.hearing(), push, cx);
+                push_to(self.locals.audience(), push, cx);
             }
             Entry::Whisper { from, to, content, .. } => {
                 let session = self.state.session_of(to).and_then(|session| local_number(session, cx));
@@ -210,7 +212,7 @@ fn answer(ask: Option<Ask>, reply: Reply, cx: &mut Context<'_>) {
     cx.acts.extend(ask.map(|ask| Act::Answer(ask, reply)));
 }
 
-pub(super) fn push_to(sessions: Vec<u64>, push: Push, cx: &mut Context<'_>) {
+pub(super) fn push_to(sessions: Arc<[u64]>, push: Push, cx: &mut Context<'_>) {
     if !sessions.is_empty() {
         cx.acts.push(Act::Push(sessions, push));
     }

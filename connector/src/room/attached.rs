@@ -176,7 +176,7 @@ impl Room {
         cx.common.metrics.gaps_told.add();
         let to = if now.position == Position::NONE { 0 } else { now.position.last_seq() };
         let gap = Push::Gap { from: self.at.position.last_seq(), to, epoch: now.epoch };
-        push_to(self.hearing(), gap, cx);
+        push_to(self.locals.audience(), gap, cx);
     }
 
     /// What the state says of the proposal in flight. Returns who is in by it, and is to be told so when it is known with whom.

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::collections::btree_map::{BTreeMap, Iter, Keys};
+use std::sync::Arc;
 
 use shared::ids::Name;
 use shared::membership::Token;
@@ -41,6 +42,8 @@ pub(super) struct Locals {
     by_number: BTreeMap<u64, Local>,
     // Invariant: these are the names in `by_number`.
     by_name: BTreeSet<(Name, u64)>,
+    /// Sessions that hear, until one of them may have changed: made once for many messages.
+    audience: Option<Arc<[u64]>>,
 }
 
 impl Locals {
@@ -53,6 +56,7 @@ impl Locals {
     }
 
     pub(super) fn get_mut(&mut self, number: &u64) -> Option<&mut Local> {
+        self.audience = None;
         self.by_number.get_mut(number)
     }
 
@@ -64,8 +68,15 @@ impl Locals {
         self.by_number.keys()
     }
 
+    /// Numbers of the sessions that hear what happens.
+    pub(super) fn audience(&mut self) -> Arc<[u64]> {
+        let hearing = || self.by_number.iter().filter(|(_, local)| local.hears).map(|(number, _)| *number).collect();
+        self.audience.get_or_insert_with(hearing).clone()
+    }
+
     /// Sessions that hear what happens.
     pub(super) fn hearing_mut(&mut self) -> impl Iterator<Item = &mut Local> {
+        self.audience = None;
         self.by_number.values_mut().filter(|local| local.hears)
     }
 
@@ -78,6 +89,7 @@ impl Locals {
 
     /// A session wants to be here. One that is here keeps its name and token until the log says otherwise.
     pub(super) fn want(&mut self, number: u64, name: Name, token: Token) {
+        self.audience = None;
         let local = self.by_number.entry(number).or_insert_with(|| {
             self.by_name.insert((name.clone(), number));
             Local { name, token, wanted: true, hears: false, leaving: false, knows_names: false, resumes: false }
@@ -94,6 +106,7 @@ impl Locals {
     }
 
     pub(super) fn remove(&mut self, number: &u64) {
+        self.audience = None;
         if let Some(local) = self.by_number.remove(number) {
             self.by_name.remove(&(local.name, *number));
         }
@@ -103,6 +116,23 @@ impl Locals {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_audience_is_who_hears_now() {
+        let mut locals = Locals::default();
+        let name = Name::new("ann").unwrap();
+        (1..=2).for_each(|number| locals.want(number, name.clone(), Token::new(1)));
+        assert!(locals.audience().is_empty());
+        locals.get_mut(&2).unwrap().hears = true;
+        assert_eq!(*locals.audience(), [2]);
+        assert!(Arc::ptr_eq(&locals.audience(), &locals.audience()));
+        locals.get_mut(&1).unwrap().hears = true;
+        assert_eq!(*locals.audience(), [1, 2]);
+        locals.remove(&2);
+        assert_eq!(*locals.audience(), [1]);
+        locals.hearing_mut().for_each(|local| local.hears = false);
+        assert!(locals.audience().is_empty());
+    }
 
     #[test]
     fn sessions_are_found_by_the_name_they_have_now() {

@@ -1,5 +1,7 @@
 //! What a room's sessions are told of who is here: by name, or of a large room how many; and pages of names.
 
+use std::sync::Arc;
+
 use shared::ids::Name;
 use shared::record::Refusal;
 
@@ -57,14 +59,14 @@ impl Room {
 
     /// Who did not know all names is to read them when it is told that names will be told.
     fn tell_total(&mut self, names: bool, cx: &mut Context<'_>) {
-        push_to(self.hearing(), Push::Members { total: self.crowd.total(), names }, cx);
+        push_to(self.locals.audience(), Push::Members { total: self.crowd.total(), names }, cx);
         if names {
             self.locals.hearing_mut().for_each(|local| local.knows_names = true);
         }
     }
 
     /// Sessions that are to be told of this name.
-    fn knowing_names(&self, name: &Name) -> Vec<u64> {
+    fn knowing_names(&self, name: &Name) -> Arc<[u64]> {
         let told = |local: &Local| local.hears && local.knows_names && local.name() != name;
         self.locals.iter().filter(|(_, local)| told(local)).map(|(number, _)| *number).collect()
     }

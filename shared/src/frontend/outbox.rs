@@ -13,7 +13,10 @@ use crate::metrics::Metrics;
 /// Bytes up to which packages are put together into one websocket frame.
 const FRAME: usize = 16 * 1024;
 
-/// The way to one client. Clones are the same way. An idle one holds no buffer.
+/// Pieces for which an idle way keeps room: few bytes, and no allocation for each message in a quiet room.
+const KEPT: usize = 4;
+
+/// The way to one client. Clones are the same way. An idle one holds next to nothing.
 #[derive(Debug, Clone)]
 pub struct Outbox(Arc<Inner>);
 
@@ -27,9 +30,16 @@ struct Inner {
 
 #[derive(Debug, Default)]
 struct Queue {
-    packages: VecDeque<Bytes>,
+    pieces: VecDeque<Piece>,
     bytes: usize,
     closing: bool,
+}
+
+/// Framed packages that were queued together.
+#[derive(Debug)]
+struct Piece {
+    packages: Bytes,
+    count: usize,
 }
 
 /// The client is gone, or about to be; nothing more reaches it.
@@ -53,27 +63,35 @@ impl Outbox {
         Self(Arc::new(Inner { queue: Mutex::default(), changed: Notify::new(), most, metrics }))
     }
 
-    /// Queues framed packages.
+    /// Queues a framed package.
+    ///
+    /// # Errors
+    /// As [`Self::push_all`].
+    pub fn push(&self, package: Bytes) -> Result<(), OutboxClosed> {
+        self.push_all(package, 1)
+    }
+
+    /// Queues so many framed packages in one piece.
     ///
     /// # Errors
     /// If the session is closed. A push that makes more wait than may closes it, with a kick, and counts it.
-    pub fn push(&self, package: Bytes) -> Result<(), OutboxClosed> {
+    pub fn push_all(&self, packages: Bytes, count: usize) -> Result<(), OutboxClosed> {
         let mut queue = self.queue();
         if queue.closing {
             return Err(OutboxClosed);
         }
-        if queue.bytes + package.len() > self.0.most {
+        if queue.bytes + packages.len() > self.0.most {
             self.0.metrics.sessions_closed_slow.add();
             queue.replace(KickReason::Slow.package());
             drop(queue);
             self.0.changed.notify_one();
             return Err(OutboxClosed);
         }
-        let was_empty = queue.packages.is_empty();
-        queue.bytes += package.len();
-        queue.packages.push_back(package);
+        let was_empty = queue.pieces.is_empty();
+        queue.bytes += packages.len();
+        queue.pieces.push_back(Piece { packages, count });
         drop(queue);
-        self.0.metrics.packages_sent.add();
+        self.0.metrics.packages_sent.add_many(count as u64);
         if was_empty {
             self.0.changed.notify_one();
         }
@@ -84,7 +102,7 @@ impl Outbox {
     pub fn kick(&self, reason: KickReason) {
         let mut queue = self.queue();
         if !queue.closing {
-            queue.packages.push_back(reason.package());
+            queue.pieces.push_back(Piece { packages: reason.package(), count: 1 });
             queue.closing = true;
         }
         drop(queue);
@@ -111,32 +129,31 @@ impl Outbox {
         self.0.changed.notified().await;
     }
 
-    /// Takes what is to be written next: as many packages as one frame holds, one without copying it.
+    /// Takes what is to be written next: as many packages as one frame holds, what was queued in one piece without copying it.
     pub(super) fn next(&self) -> Next {
         let mut queue = self.queue();
-        let Some(first) = queue.packages.pop_front() else {
+        let Some(Piece { packages: first, mut count }) = queue.pieces.pop_front() else {
             return if queue.closing { Next::Close } else { Next::Nothing };
         };
         let mut taken = first.len();
-        let fits = |taken: usize, queue: &Queue| queue.packages.front().is_some_and(|p| taken + p.len() <= FRAME);
-        if !fits(taken, &queue) {
-            queue.took(taken);
-            self.0.metrics.frame_packages.add(1);
-            return Next::Frame(first);
-        }
-        let mut frame = BytesMut::with_capacity(FRAME.min(queue.bytes.max(taken)));
-        frame.extend_from_slice(&first);
-        let mut count = 1;
-        while fits(taken, &queue) {
-            let Some(package) = queue.packages.pop_front() else { break };
-            count += 1;
-            taken += package.len();
-            frame.extend_from_slice(&package);
-        }
+        let frame = if queue.fits(taken) {
+            let mut frame = BytesMut::with_capacity(FRAME.min(queue.bytes.max(taken)));
+            frame.extend_from_slice(&first);
+            while queue.fits(taken)
+                && let Some(piece) = queue.pieces.pop_front()
+            {
+                count += piece.count;
+                taken += piece.packages.len();
+                frame.extend_from_slice(&piece.packages);
+            }
+            frame.freeze()
+        } else {
+            first
+        };
         queue.took(taken);
         drop(queue);
         self.0.metrics.frame_packages.add(count);
-        Next::Frame(frame.freeze())
+        Next::Frame(frame)
     }
 
     fn queue(&self) -> MutexGuard<'_, Queue> {
@@ -148,16 +165,21 @@ impl Outbox {
 impl Queue {
     /// Drops all that waits for this one last package.
     fn replace(&mut self, last: Bytes) {
-        self.packages = VecDeque::from([last]);
+        self.pieces = VecDeque::from([Piece { packages: last, count: 1 }]);
         self.bytes = 0;
         self.closing = true;
+    }
+
+    /// Whether the next piece fits into a frame that has so many bytes.
+    fn fits(&self, taken: usize) -> bool {
+        self.pieces.front().is_some_and(|piece| taken + piece.packages.len() <= FRAME)
     }
 
     fn took(&mut self, bytes: usize) {
         // A kick is not counted: it goes out whatever waits.
         self.bytes = self.bytes.saturating_sub(bytes);
-        if self.packages.is_empty() {
-            self.packages = VecDeque::new();
+        if self.pieces.is_empty() && self.pieces.capacity() > KEPT {
+            self.pieces = VecDeque::new();
         }
     }
 }

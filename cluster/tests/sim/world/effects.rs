@@ -90,7 +90,7 @@ impl World {
                     self.hear(connector, session, Heard::Answer { id, told: answer });
                 }
                 Effect::Push { room, to, push } => {
-                    for session in to {
+                    for &session in to.iter() {
                         self.hear(connector, session, Heard::Push { room: room.clone(), push: push.clone() });
                     }
                 }

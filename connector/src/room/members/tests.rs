@@ -82,7 +82,7 @@ impl Stage {
             match act {
                 Act::Ask(question) => self.questions.push(question),
                 Act::Answer(ask, reply) => told.replies.push((ask.session, reply)),
-                Act::Push(to, push) => told.pushes.push((to, push)),
+                Act::Push(to, push) => told.pushes.push((to.to_vec(), push)),
                 Act::Entered(_) | Act::NotEntered(_) | Act::Displaced(_) | Act::MovedAway(_) => {}
             }
         }

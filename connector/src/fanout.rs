@@ -1,0 +1,102 @@
+//! Pushes of one room on their way to its sessions: what all of them hear is handed to each in one piece. Pure.
+
+use std::sync::Arc;
+
+use bytes::{Bytes, BytesMut};
+
+/// Bytes up to which pushes go together: as much as is put into one websocket frame.
+const PIECE: usize = 16 * 1024;
+
+/// Framed pushes for the same sessions, and answers that are to come behind them.
+#[derive(Debug, Default)]
+pub(crate) struct Fanout {
+    to: Arc<[u64]>,
+    pushes: Vec<Bytes>,
+    bytes: usize,
+    answers: Vec<(u64, Bytes)>,
+}
+
+/// What is to be handed over, in this order: the pushes to each session, then each answer to its own.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Handed {
+    pub(crate) to: Arc<[u64]>,
+    /// Framed packages, one behind the other.
+    pub(crate) pushes: Bytes,
+    pub(crate) count: usize,
+    pub(crate) answers: Vec<(u64, Bytes)>,
+}
+
+impl Fanout {
+    /// Whether a push for these sessions can go together with what is here, in order.
+    pub(crate) fn takes(&self, to: &Arc<[u64]>, push: &Bytes) -> bool {
+        self.pushes.is_empty() || (self.bytes + push.len() <= PIECE && (Arc::ptr_eq(&self.to, to) || self.to == *to))
+    }
+
+    /// Adds a push that it takes.
+    pub(crate) fn push(&mut self, to: Arc<[u64]>, push: Bytes) {
+        self.to = to;
+        self.bytes += push.len();
+        self.pushes.push(push);
+    }
+
+    /// Adds an answer that may as well come behind pushes of what happened after it.
+    pub(crate) fn answer(&mut self, session: u64, answer: Bytes) {
+        self.answers.push((session, answer));
+    }
+
+    /// Takes all that is here.
+    pub(crate) fn take(&mut self) -> Handed {
+        let count = self.pushes.len();
+        let pushes = match self.pushes.pop() {
+            Some(only) if count == 1 => only,
+            last => {
+                let mut together = BytesMut::with_capacity(self.bytes);
+                self.pushes.drain(..).chain(last).for_each(|push| together.extend_from_slice(&push));
+                together.freeze()
+            }
+        };
+        self.bytes = 0;
+        Handed { to: std::mem::take(&mut self.to), pushes, count, answers: std::mem::take(&mut self.answers) }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn to(sessions: &[u64]) -> Arc<[u64]> {
+        sessions.into()
+    }
+
+    #[test]
+    fn what_the_same_sessions_hear_goes_together_and_answers_behind_it() {
+        let mut fanout = Fanout::default();
+        for (session, push) in [(1, "a"), (2, "b"), (1, "c")] {
+            let push = Bytes::from(push);
+            assert!(fanout.takes(&to(&[1, 2]), &push));
+            fanout.push(to(&[1, 2]), push);
+            fanout.answer(session, "sent".into());
+        }
+        let answers = [1, 2, 1].map(|session| (session, Bytes::from("sent"))).to_vec();
+        assert_eq!(fanout.take(), Handed { to: to(&[1, 2]), pushes: "abc".into(), count: 3, answers });
+        assert_eq!(fanout.take(), Handed { to: to(&[]), pushes: Bytes::new(), count: 0, answers: Vec::new() });
+    }
+
+    #[test]
+    fn one_push_is_not_copied() {
+        let mut fanout = Fanout::default();
+        let push = Bytes::from(vec![7; 100]);
+        fanout.push(to(&[1]), push.clone());
+        assert_eq!(fanout.take().pushes.as_ptr(), push.as_ptr());
+    }
+
+    #[test]
+    fn others_and_what_is_too_much_go_apart() {
+        let mut fanout = Fanout::default();
+        fanout.push(to(&[1, 2]), "a".into());
+        assert!(!fanout.takes(&to(&[1]), &"b".into()));
+        assert!(!fanout.takes(&to(&[1, 2]), &vec![7; PIECE].into()));
+        fanout.take();
+        assert!(fanout.takes(&to(&[1]), &vec![7; 2 * PIECE].into()));
+    }
+}

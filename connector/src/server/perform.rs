@@ -1,0 +1,107 @@
+//! A hub's effects, carried out.
+
+use std::sync::atomic::Ordering;
+
+use bytes::Bytes;
+use shared::bus::Outgoing;
+use shared::frontend::KickReason;
+use shared::ids::RoomId;
+use shared::rpc::{Label, Trace};
+use shared::subjects;
+use tokio::time::Instant;
+use tracing::debug;
+
+use super::Connector;
+use crate::deliver;
+use crate::fanout::{Fanout, Handed};
+use crate::hub::{Effect, Told};
+use crate::room::Reply;
+
+impl Connector {
+    pub(super) fn perform(&mut self, effects: Vec<Effect>) {
+        let mut fanout = Fanout::default();
+        for effect in effects {
+            match effect {
+                Effect::Push { room, to, push } => {
+                    let Some(framed) = deliver::push(&room, &push, self.dictionary.as_deref()) else { continue };
+                    if !fanout.takes(&to, &framed) {
+                        self.hand_out(fanout.take());
+                    }
+                    fanout.push(to, framed);
+                }
+                Effect::Answer { session, id, answer } => {
+                    let (code, framed) = deliver::answer(id, &answer);
+                    if matches!(answer, Told::Room(_, Reply::Sent { .. })) {
+                        fanout.answer(session, framed);
+                    } else {
+                        // How the room is at this moment: it must not come behind what happened later.
+                        self.hand_out(fanout.take());
+                        self.hand(session, &framed, 1);
+                    }
+                    if let Some(client) = self.clients.get_mut(&session) {
+                        client.waiting.answered(id, code, &self.node.metrics);
+                    }
+                }
+                Effect::Ask { chat, token, method, room, body } => {
+                    let reply = token.map(|token| subjects::connector_reply(&self.id, token));
+                    self.publish(subjects::chat(&chat), reply, (&method, room.as_ref()), body);
+                }
+                Effect::Entered(session) => {
+                    if let Some(client) = self.clients.get(&session) {
+                        client.entered.store(true, Ordering::Relaxed);
+                    }
+                }
+                Effect::Displaced(session) => {
+                    self.hand_out(fanout.take());
+                    self.kick(session, KickReason::NameTaken);
+                }
+                Effect::MovedAway(session) => {
+                    self.hand_out(fanout.take());
+                    self.kick(session, KickReason::Resumed);
+                }
+            }
+        }
+        self.hand_out(fanout.take());
+    }
+
+    fn kick(&self, session: u64, reason: KickReason) {
+        if let Some(client) = self.clients.get(&session) {
+            client.outbox.kick(reason);
+        }
+    }
+
+    pub(super) fn publish(
+        &self,
+        subject: String,
+        reply: Option<String>,
+        (method, room): (&str, Option<&RoomId>),
+        payload: Bytes,
+    ) {
+        let trace = Trace::new();
+        let label = Label { method, room, from: &self.id, view: &self.view, trace: &trace };
+        debug!(%trace, method, "sent");
+        let message = Outgoing { subject, reply, headers: label.headers(), payload };
+        if let Err(error) = self.node.bus.publish(message) {
+            // Counted by the bus. Whatever is asked is repeated until it is answered.
+            debug!(server = %self.id, %error, "a message was not sent");
+        }
+    }
+
+    fn hand_out(&self, Handed { to, pushes, count, answers }: Handed) {
+        if count > 0 {
+            let began = Instant::now();
+            to.iter().for_each(|session| self.hand(*session, &pushes, count));
+            self.node.metrics.stage_seconds.fan_out.add(began.elapsed());
+        }
+        answers.iter().for_each(|(session, answer)| self.hand(*session, answer, 1));
+    }
+
+    fn hand(&self, session: u64, packages: &Bytes, count: usize) {
+        if let Some(client) = self.clients.get(&session)
+            && client.outbox.push_all(packages.clone(), count).is_err()
+        {
+            // The outbox closed itself, and counted it; the session's end comes as a command.
+            debug!(server = %self.id, session, "a client is closed that reads too slowly");
+        }
+    }
+}
