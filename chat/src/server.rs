@@ -1,12 +1,13 @@
 //! The edge of a chat server: one task that moves messages and log results into [`Rooms`] and its effects out.
 
 use std::collections::VecDeque;
+use std::iter;
 use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::future::BoxFuture;
 use futures_util::stream::{self, FuturesUnordered};
-use futures_util::{Stream, StreamExt};
+use futures_util::{FutureExt, Stream, StreamExt};
 use shared::bus::{self, Bus, BusError, Message, Outgoing, Subscription};
 use shared::clock;
 use shared::health::{Check, Depth, Queues};
@@ -33,6 +34,9 @@ const LISTEN: Duration = Duration::from_secs(1);
 
 /// Time between two looks whether the log is still the same one. A new connection is a reason of its own.
 const LOOK: Duration = Duration::from_secs(3);
+
+/// Questions taken at once, at most: their records are appended together.
+const QUESTIONS: usize = 256;
 
 /// Log operations in flight; above, they wait. More would only make each take longer.
 const OPERATIONS: usize = 256;
@@ -141,7 +145,14 @@ impl Chat {
             tokio::select! {
                 () = &mut stopping => break,
                 () = &mut draining, if self.leaving.is_none() => self.leave(),
-                Some((asked, done)) = self.operations.next() => self.done(&asked, done),
+                Some((asked, done)) = self.operations.next() => {
+                    self.done(&asked, done);
+                    // What else is done by now: answers that are sent together are read together.
+                    for _ in 0..OPERATIONS {
+                        let Some((asked, done)) = self.operations.next().now_or_never().flatten() else { break };
+                        self.done(&asked, done);
+                    }
+                }
                 Some((home, is_alive)) = self.probes.next() => {
                     let effects = self.rooms.found(&home, is_alive, self.now());
                     self.perform(effects);
@@ -155,10 +166,13 @@ impl Chat {
                     generation = made;
                     self.start_over();
                 }
-                message = questions.next() => match message {
-                    Some(message) => self.message(&message),
-                    None => break,
-                },
+                message = questions.next() => {
+                    let Some(message) = message else { break };
+                    self.message(&message);
+                    for message in iter::from_fn(|| questions.try_next()).take(QUESTIONS) {
+                        self.message(&message);
+                    }
+                }
                 Some(found) = looks.next() => self.found(found),
                 Some(()) = hearing.next() => {
                     let effects = self.rooms.listened(self.now());

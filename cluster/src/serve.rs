@@ -1,12 +1,14 @@
 //! Running servers until a signal asks to stop.
 
 use std::io::{self, IsTerminal, Write};
+use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use anyhow::Context;
 use cluster::{Cluster, Plan, ServersFile, look_asked, stop_asked};
 use shared::config::{Config, Servers};
-use tokio::time::MissedTickBehavior;
+use tokio::runtime::{Builder, Runtime};
+use tokio::time::{Instant, MissedTickBehavior};
 use tracing::{Level, Metadata, error, info};
 use tracing_subscriber::EnvFilter;
 use tracing_subscriber::filter::filter_fn;
@@ -14,6 +16,7 @@ use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
 
 use crate::args::Options;
+use crate::rest::Rest;
 
 /// What is logged unless `SHADDOCK_LOG` says otherwise. async-nats has an event line for each dropped message; we count.
 const LOGGED: &str = "info,async_nats=warn";
@@ -38,8 +41,29 @@ pub(crate) fn run(options: Options) -> anyhow::Result<()> {
         .finish()
         .with(filter_fn(shows_no_secret))
         .init();
-    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
-    runtime.block_on(serve(config, options))
+    let rest = if options.nats.is_none() { config.settings.rpc.rest() } else { Duration::ZERO };
+    runtime(rest)?.block_on(serve(config, options))
+}
+
+/// Threads as many as there are processors, or as `TOKIO_WORKER_THREADS` says. When they look for work often, they rest so long
+/// between two looks.
+fn runtime(gap: Duration) -> io::Result<Runtime> {
+    let mut builder = Builder::new_multi_thread();
+    if !gap.is_zero() {
+        let rest = Mutex::new(Rest::new(gap, Instant::now()));
+        builder.on_thread_park(move || pause(&rest));
+    }
+    builder.enable_all().build()
+}
+
+#[expect(clippy::disallowed_methods, reason = "the thread has nothing else to do")]
+fn pause(rest: &Mutex<Rest>) {
+    let now = Instant::now();
+    // Nothing panics while holding the lock.
+    let until = rest.lock().unwrap_or_else(PoisonError::into_inner).until(now);
+    if let Some(until) = until {
+        std::thread::sleep(until - now);
+    }
 }
 
 /// The client library traces all that it writes, passwords and tokens among it. No filter of the operator's brings that

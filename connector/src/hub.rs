@@ -52,6 +52,8 @@ pub struct Hub {
     stopping: bool,
     /// Clients are sent elsewhere: those that resume are waited for.
     draining: bool,
+    /// Rooms that have something to propose, while it is gathered.
+    gathered: Option<BTreeSet<RoomId>>,
 }
 
 #[derive(Debug)]
@@ -81,6 +83,7 @@ impl Hub {
             heartbeat_number: 0,
             stopping: false,
             draining: false,
+            gathered: None,
         }
     }
 
@@ -144,6 +147,20 @@ impl Hub {
         let mut effects = Vec::new();
         for room in self.rooms.keys().cloned().collect::<Vec<_>>() {
             self.in_known_room(&room, now, &mut effects, Room::release);
+        }
+        effects
+    }
+
+    /// What the next requests propose is gathered, so that what is for one room is proposed together.
+    pub fn gather(&mut self) {
+        self.gathered.get_or_insert_default();
+    }
+
+    /// Proposes what was gathered, and gathers no more.
+    pub fn propose(&mut self, now: Now) -> Vec<Effect> {
+        let mut effects = Vec::new();
+        for room in self.gathered.take().unwrap_or_default() {
+            self.in_known_room(&room, now, &mut effects, Room::go_on);
         }
         effects
     }
@@ -254,8 +271,15 @@ impl Hub {
             jitter: jitter(now.chance),
             numbers: &mut self.numbers,
             acts: &mut acts,
+            gathers: self.gathered.is_some(),
         };
         action(&mut entry.room, &mut cx);
+        if let Some(gathered) = &mut self.gathered
+            && entry.room.has_to_propose()
+            && !gathered.contains(id)
+        {
+            gathered.insert(id.clone());
+        }
         if entry.room.is_busy() && !self.busy.contains(id) {
             self.busy.insert(id.clone());
         } else if !entry.room.is_busy() {

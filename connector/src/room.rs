@@ -146,6 +146,8 @@ pub struct Context<'a> {
     pub numbers: &'a mut u64,
     /// What is to be done.
     pub acts: &'a mut Vec<Act>,
+    /// Nothing new is proposed now: more is to come.
+    pub gathers: bool,
 }
 
 /// Where something stands in the room's log.
@@ -294,8 +296,13 @@ impl Room {
         self.attach == Attach::Done && self.proposer.is_idle() && !waits
     }
 
+    /// Whether it would propose something, were nothing gathered.
+    pub fn has_to_propose(&self) -> bool {
+        self.attach == Attach::Done && self.proposer.waits()
+    }
+
     /// Asks what is to be asked now.
-    fn go_on(&mut self, cx: &mut Context<'_>) {
+    pub fn go_on(&mut self, cx: &mut Context<'_>) {
         let repeat_at = repeat_at(cx);
         self.ask_readings(repeat_at, cx);
         let room = &self.id;
@@ -310,7 +317,7 @@ impl Room {
     }
 
     fn propose(&mut self, repeat_at: u64, cx: &mut Context<'_>) {
-        if self.proposer.begin(*cx.numbers + 1).is_some() {
+        if !cx.gathers && self.proposer.begin(*cx.numbers + 1).is_some() {
             *cx.numbers += 1;
         }
         let Some(head) = self.proposer.head().filter(|head| head.repeat_at <= cx.now) else { return };

@@ -3,6 +3,7 @@
 mod perform;
 
 use std::collections::HashMap;
+use std::iter;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::time::Duration;
@@ -15,13 +16,14 @@ use shared::frontend::{self, Options, Outbox, routes};
 use shared::health::{Check, Depth, Queues};
 use shared::ids::{Incarnation, ServerId};
 use shared::node::Node;
+use shared::pace::Pace;
 use shared::rpc;
 use shared::rpc::messages::{ConnectorStats, Pong};
 use shared::subjects;
 use thiserror::Error;
 use tokio::net::TcpListener;
 use tokio::sync::mpsc;
-use tokio::time::{Instant, Interval, MissedTickBehavior};
+use tokio::time::{Instant, Interval, MissedTickBehavior, sleep_until};
 use tracing::{info, warn};
 use wire::Dictionary;
 
@@ -35,8 +37,11 @@ use crate::room::Common;
 /// Commands of sessions that may wait for the hub; above, the sessions wait, each for itself.
 const COMMANDS: usize = 4_096;
 
-/// Commands taken at once.
-const BATCH: usize = 64;
+/// Commands taken at once; when there are more, they are not held back for others to come.
+const BATCH: usize = 1_024;
+
+/// Bus messages taken at once, at most: what they tell clients goes out together.
+const MESSAGES: usize = 256;
 
 /// Time between two looks at deadlines.
 const TICK: Duration = Duration::from_millis(50);
@@ -148,7 +153,11 @@ impl Connector {
         let draining = self.node.lifecycle.draining();
         tokio::pin!(draining);
         let mut drained = false;
-        let mut batch = Vec::with_capacity(BATCH);
+        let mut batch = Vec::new();
+        let mut pace = Pace::new(self.gather(), Instant::now());
+        let held = sleep_until(Instant::now());
+        tokio::pin!(held);
+        let mut is_held = false;
         loop {
             tokio::select! {
                 () = &mut stopping, if !self.stopping => {
@@ -160,16 +169,26 @@ impl Connector {
                     drained = true;
                     self.drain();
                 }
-                count = asked.recv_many(&mut batch, BATCH) => {
+                count = asked.recv_many(&mut batch, BATCH), if !is_held => {
                     if count == 0 {
                         break;
                     }
-                    batch.drain(..).for_each(|command| self.command(command));
+                    self.commands(batch.drain(..));
+                    let now = Instant::now();
+                    pace.sent(now);
+                    if let Some(until) = pace.held_until(now).filter(|_| count < BATCH) {
+                        held.as_mut().reset(until);
+                        is_held = true;
+                    }
                 }
-                message = inbox.next() => match message {
-                    Some(message) => self.message(&message),
-                    None => break,
-                },
+                () = &mut held, if is_held => is_held = false,
+                message = inbox.next() => {
+                    let Some(message) = message else { break };
+                    self.message(&message);
+                    for message in iter::from_fn(|| inbox.try_next()).take(MESSAGES) {
+                        self.message(&message);
+                    }
+                }
                 _ = tick.tick() => {
                     let effects = self.hub.tick(self.now());
                     self.perform(effects);
@@ -197,6 +216,12 @@ impl Connector {
             }
         }
         info!(server = %self.id, "connector stopped");
+    }
+
+    /// Time between two looks at commands when there are many. Without a broker threads rest instead, which saves more; over
+    /// one, rests of all processes on a message's way would add up.
+    fn gather(&self) -> Duration {
+        if self.node.bus.nats_client().is_some() { self.node.settings.rpc.gather() } else { Duration::ZERO }
     }
 
     /// Notes whether this server is ready for work.
@@ -259,6 +284,14 @@ impl Connector {
     fn now(&self) -> Now {
         let ticks = u64::try_from(self.started.elapsed().as_millis()).unwrap_or(u64::MAX);
         Now { ticks, chance: rand::random() }
+    }
+
+    /// What commands propose to one room goes out together.
+    fn commands(&mut self, commands: impl Iterator<Item = Command>) {
+        self.hub.gather();
+        commands.for_each(|command| self.command(command));
+        let effects = self.hub.propose(self.now());
+        self.perform(effects);
     }
 
     fn command(&mut self, command: Command) {

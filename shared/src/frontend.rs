@@ -121,6 +121,11 @@ impl Options {
         Duration::from_secs(self.frontend.enter_secs.into())
     }
 
+    /// Time between two writes to a client to whom much is written.
+    pub(crate) fn write_gap(&self) -> Duration {
+        Duration::from_millis(self.frontend.write_gap_ms.into())
+    }
+
     /// Silence after which a client is taken for dead; none without heartbeats.
     pub(crate) fn silence(&self) -> Option<Duration> {
         (self.heartbeat_secs > 0).then(|| Duration::from_secs(u64::from(self.heartbeat_secs) * 2))

@@ -16,6 +16,7 @@ pub mod lifecycle;
 pub mod membership;
 pub mod metrics;
 pub mod node;
+pub mod pace;
 pub mod record;
 pub mod room;
 pub mod roster;

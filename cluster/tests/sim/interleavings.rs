@@ -2,6 +2,7 @@
 //! open on a [`stage`], and moves when the script lets it.
 
 mod fencing;
+mod gathering;
 mod handing_over;
 mod leaving;
 mod parcel;

@@ -238,7 +238,7 @@ impl World {
             return;
         }
         match event {
-            Event::Person(person) => self.act(person),
+            Event::Person(person) => self.act_at_once(person),
             Event::Tick => self.tick(),
             Event::Heartbeat => self.heartbeat(),
             Event::Listen => self.listen(),

@@ -104,6 +104,11 @@ impl Proposer {
         self.queue.is_empty() && self.head.is_none()
     }
 
+    /// Whether something waits that can be proposed now.
+    pub fn waits(&self) -> bool {
+        self.head.is_none() && !self.queue.is_empty()
+    }
+
     /// The proposal in flight.
     pub fn head(&self) -> Option<&Head> {
         self.head.as_ref()
@@ -148,7 +153,7 @@ impl Proposer {
 
     /// Makes the next proposal from what waits, if none is in flight. `number` must be above all numbers given before.
     pub fn begin(&mut self, number: u64) -> Option<&mut Head> {
-        if self.head.is_some() || self.queue.is_empty() {
+        if !self.waits() {
             return None;
         }
         let mut bytes = 0;

@@ -72,6 +72,9 @@ section! {
         max_connections: usize = 20_000,
         /// Client connections per address and server; above, new ones are answered 429.
         max_connections_per_address: usize = 5_000,
+        /// Milliseconds between two writes to a client to whom much is written, so that what comes meanwhile goes out in one; 0:
+        /// nothing is held back. Who is written to more rarely never waits.
+        write_gap_ms: u32 = 2,
         /// Whether handshakes announce the route dictionary.
         use_dictionary: bool = true,
         /// Other origins of web pages that may connect, as `scheme://host`, or `*` for all.
@@ -170,6 +173,13 @@ section! {
         request_ms: u32 = 5_000,
         /// Milliseconds until an unanswered question between servers is repeated.
         repeat_ms: u32 = 1_000,
+        /// Milliseconds between two looks of a connector at what clients ask when they ask much, so that it is proposed, decided
+        /// and told together; 0: nothing is held back. While little is asked nothing waits. Only over NATS; else see `rest_us`.
+        gather_ms: u32 = 3,
+        /// Microseconds between two looks for work when there are many, so that what comes meanwhile is done together; 0: each
+        /// thing is done when it comes. While there is little nothing waits. Only without NATS: over it, the rests of all servers on
+        /// a message's way would add up.
+        rest_us: u32 = 3_500,
         /// Milliseconds between heartbeats from connectors to chat servers, and from gates to both.
         heartbeat_ms: u32 = 500,
         /// Messages that may wait in a server's subscription; above, new ones are dropped and counted.
@@ -236,6 +246,16 @@ impl RpcSettings {
     /// Time until an unanswered question is repeated.
     pub fn repeat(&self) -> Duration {
         Duration::from_millis(self.repeat_ms.into())
+    }
+
+    /// Time between two looks at what clients ask when they ask much.
+    pub fn gather(&self) -> Duration {
+        Duration::from_millis(self.gather_ms.into())
+    }
+
+    /// Time between two looks for work when there are many.
+    pub fn rest(&self) -> Duration {
+        Duration::from_micros(self.rest_us.into())
     }
 
     /// Time between heartbeats.

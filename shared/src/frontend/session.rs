@@ -1,12 +1,13 @@
 //! One websocket from its opening to its close: the loop that reads, writes and watches the deadlines.
 
 use std::net::SocketAddr;
+use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
 use axum::extract::ws::{CloseFrame, Message, WebSocket};
 use bytes::Bytes;
-use tokio::time::{Instant, sleep_until, timeout};
+use tokio::time::{Instant, Sleep, sleep_until, timeout};
 use tokio_tungstenite::tungstenite::Error as SocketError;
 use tokio_tungstenite::tungstenite::error::ProtocolError;
 use tracing::debug;
@@ -17,6 +18,7 @@ use super::outbox::Next;
 use super::protocol::{Protocol, Reaction};
 use super::{App, Ending, ErrorBody, KickReason, Options, Outbox, Session, response};
 use crate::metrics::Asked;
+use crate::pace::Pace;
 
 /// Time that one write may take: a client that takes nothing for so long is gone.
 const WRITE: Duration = Duration::from_secs(10);
@@ -79,6 +81,9 @@ struct Connection<A: App> {
     protocol: Protocol,
     filters: Filters,
     outbox: Outbox,
+    pace: Pace,
+    /// Until when what waits is held, for more to go out with it.
+    held_until: Option<Instant>,
     session: Option<A::Session>,
     /// Until the handshake is complete, and from then on until the session entered.
     deadline: Instant,
@@ -97,6 +102,8 @@ pub(super) async fn run<A: App>(
         protocol: Protocol::new(options.heartbeat_secs),
         filters: Filters::new(&options.session, now),
         outbox: Outbox::new(options.session.max_outbound_bytes, options.metrics.clone()),
+        pace: Pace::new(options.write_gap(), now),
+        held_until: None,
         session: None,
         heard_at: now,
         socket,
@@ -114,13 +121,17 @@ impl<A: App> Connection<A> {
         let lifecycle = self.options.lifecycle.clone();
         let stopping = lifecycle.stopping();
         tokio::pin!(stopping);
+        // One timer, set anew only where it would be late: deadlines move with every frame that comes, and mostly away.
+        let alarm = sleep_until(self.deadline);
+        tokio::pin!(alarm);
         let mut reading = true;
         loop {
-            let wake_at = self.next_deadline();
+            let wake_at = self.wake_at();
+            set(alarm.as_mut(), wake_at);
             let done = tokio::select! {
                 frame = self.socket.recv(), if reading => self.receive(frame).await,
-                () = self.outbox.changed() => self.write().await,
-                () = until(wake_at) => self.check_deadlines(),
+                () = self.outbox.changed(), if self.held_until.is_none() => self.write_or_hold().await,
+                () = &mut alarm, if wake_at.is_some() => self.wake().await,
                 () = &mut stopping, if reading => {
                     // What was accepted is still answered; then the role closes the outbox.
                     reading = false;
@@ -211,8 +222,19 @@ impl<A: App> Connection<A> {
         }
     }
 
+    /// Something waits: it is written now, or held for a moment if much was written lately. Closing is held as well.
+    async fn write_or_hold(&mut self) -> Result<(), End> {
+        self.held_until = self.pace.held_until(Instant::now());
+        match self.held_until {
+            Some(_) => Ok(()),
+            None => self.write().await,
+        }
+    }
+
     /// Writes all that waits.
     async fn write(&mut self) -> Result<(), End> {
+        self.held_until = None;
+        self.pace.sent(Instant::now());
         loop {
             match self.outbox.next() {
                 Next::Frame(frame) => self.send(frame).await?,
@@ -240,10 +262,18 @@ impl<A: App> Connection<A> {
         silence.map(|silence| self.heard_at + silence)
     }
 
-    /// The next time at which silence or lateness ends the connection, if any does.
-    fn next_deadline(&self) -> Option<Instant> {
+    /// When there is something to do whatever comes: what is held is due, or silence or lateness end the connection.
+    fn wake_at(&self) -> Option<Instant> {
         let entering = self.is_entering().then_some(self.deadline);
-        self.silent_at().into_iter().chain(entering).min()
+        [self.held_until, self.silent_at(), entering].into_iter().flatten().min()
+    }
+
+    async fn wake(&mut self) -> Result<(), End> {
+        self.check_deadlines()?;
+        match self.held_until {
+            Some(until) if until <= Instant::now() => self.write().await,
+            _ => Ok(()),
+        }
     }
 
     fn check_deadlines(&self) -> Result<(), End> {
@@ -258,7 +288,7 @@ impl<A: App> Connection<A> {
         }
     }
 
-    async fn end(mut self, end: &End) {
+    async fn end(&mut self, end: &End) {
         let metrics = &self.options.metrics;
         match end {
             End::Gone | End::Closed | End::Close => {}
@@ -294,10 +324,11 @@ impl<A: App> Connection<A> {
     }
 }
 
-/// Waits until then; for ever, if there is no such time.
-async fn until(time: Option<Instant>) {
-    match time {
-        Some(time) => sleep_until(time).await,
-        None => std::future::pending().await,
+/// Makes the timer fire at this time or earlier. One that is early costs a look at what is due; to set it costs more.
+fn set(timer: Pin<&mut Sleep>, time: Option<Instant>) {
+    if let Some(time) = time
+        && (time < timer.deadline() || timer.is_elapsed())
+    {
+        timer.reset(time);
     }
 }

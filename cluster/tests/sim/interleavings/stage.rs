@@ -264,6 +264,17 @@ impl Stage {
         self.hub_effects(connector, effects);
     }
 
+    /// A connector takes several requests before it proposes anything.
+    pub(super) fn gather(&mut self, connector: usize) {
+        self.hubs[connector].gather();
+    }
+
+    pub(super) fn propose(&mut self, connector: usize) {
+        let now = self.hub_now();
+        let effects = self.hubs[connector].propose(now);
+        self.hub_effects(connector, effects);
+    }
+
     /// What a client was told since Ann and Bob are in the room.
     pub(super) fn told(&self, session: u64) -> &[String] {
         &self.clients[&session].told

@@ -44,6 +44,17 @@ impl World {
         }
     }
 
+    /// All that a person does at a time is taken by its connector at a time, as the edge of a connector takes requests.
+    pub(super) fn act_at_once(&mut self, person: usize) {
+        self.connectors.iter_mut().for_each(|connector| connector.hub.gather());
+        self.act(person);
+        for connector in 0..self.connectors.len() {
+            let now = self.hub_now();
+            let effects = self.connectors[connector].hub.propose(now);
+            self.connector_effects(connector, effects);
+        }
+    }
+
     pub(super) fn open(&mut self, person: usize) {
         let before = self.people[person].place();
         self.sessions += 1;

@@ -76,7 +76,7 @@ impl Stage {
     fn act(&mut self, action: impl FnOnce(&mut Room, &mut Context<'_>)) -> Told {
         let mut acts = Vec::new();
         let (common, now, numbers) = (&self.common, self.now, &mut self.numbers);
-        action(&mut self.room, &mut Context { common, now, jitter: 0, numbers, acts: &mut acts });
+        action(&mut self.room, &mut Context { common, now, jitter: 0, numbers, acts: &mut acts, gathers: false });
         let mut told = Told::default();
         for act in acts {
             match act {
