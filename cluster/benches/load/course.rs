@@ -44,7 +44,7 @@ pub(crate) const ROOMS: Shape = Shape::new(500, 4);
 pub(crate) const ROOMS_COMPARED: f64 = 2_000.0;
 
 /// Users who come and go, each to a room of its own, so that nobody is told of others.
-pub(crate) const STORM: Shape = Shape::new(64, 1);
+pub(crate) const STORM: Shape = Shape::new(256, 1);
 
 /// Users who do nothing.
 pub(crate) const IDLE: Shape = Shape::new(2_500, 4);
