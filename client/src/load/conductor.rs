@@ -100,7 +100,7 @@ where
 /// which has no steps.
 ///
 /// # Errors
-/// As [`run`].
+/// As [`run`], and if a load makes no sense.
 pub async fn run_stepwise<D, F>(
     plan: &Plan,
     dialect: F,
@@ -162,6 +162,7 @@ impl<S: FnMut(&Glance)> Conductor<'_, S> {
         self.logins = logins.tally.logins;
         let mut reports = Vec::new();
         while let Some(load) = next(&reports) {
+            load.check()?;
             let mut report = logins.report(&self.stage.plan);
             self.step(reports.len() as u32 + 1, load, &mut report).await?;
             reports.push(report);

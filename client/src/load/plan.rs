@@ -133,6 +133,20 @@ impl Load {
     }
 }
 
+impl Load {
+    /// Whether it makes sense.
+    ///
+    /// # Errors
+    /// If it does not.
+    pub(super) fn check(self) -> Result<(), PlanError> {
+        match self {
+            Self::Open(rate) if !(rate.is_finite() && rate > 0.0) => Err(PlanError::Rate),
+            Self::Closed(0) => Err(PlanError::InFlight),
+            Self::Open(_) | Self::Closed(_) | Self::Silence => Ok(()),
+        }
+    }
+}
+
 impl Plan {
     /// Whether it makes sense.
     ///
@@ -207,5 +221,9 @@ mod tests {
         assert_eq!(checked(|plan| plan.pace = Pace::Open(vec![1.0, 0.0])), Err(PlanError::Rate));
         assert_eq!(checked(|plan| plan.pace = Pace::Closed(0)), Err(PlanError::InFlight));
         assert_eq!(checked(|plan| plan.payload = STAMP_BYTES - 1), Err(PlanError::Payload));
+        for rate in [0.0, -1.0, f64::NAN, f64::INFINITY] {
+            assert_eq!(Load::Open(rate).check(), Err(PlanError::Rate));
+        }
+        assert_eq!((Load::Closed(0).check(), Load::Silence.check()), (Err(PlanError::InFlight), Ok(())));
     }
 }
