@@ -13,6 +13,8 @@ pub(crate) struct Fanout {
     to: Arc<[u64]>,
     pushes: Vec<Bytes>,
     bytes: usize,
+    /// The `seq` of what was said last, if all who hear it are in `to`.
+    said: Option<u64>,
     answers: Vec<(u64, Bytes)>,
 }
 
@@ -32,14 +34,21 @@ impl Fanout {
         self.pushes.is_empty() || (self.bytes + push.len() <= PIECE && (Arc::ptr_eq(&self.to, to) || self.to == *to))
     }
 
-    /// Adds a push that it takes.
-    pub(crate) fn push(&mut self, to: Arc<[u64]>, push: Bytes) {
+    /// Adds a push that it takes; `said` is the `seq` of a message for all.
+    pub(crate) fn push(&mut self, to: Arc<[u64]>, push: Bytes, said: Option<u64>) {
         self.to = to;
+        self.said = said;
         self.bytes += push.len();
         self.pushes.push(push);
     }
 
-    /// Adds an answer that may as well come behind pushes of what happened after it.
+    /// Whether the answer to a message may as well come behind what happened after it: who said it heard it itself, in its place.
+    /// A whisper is not told to who whispered: there the answer is what says where it stands.
+    pub(crate) fn takes_answer(&self, seq: u64) -> bool {
+        self.said == Some(seq)
+    }
+
+    /// Adds an answer that it takes.
     pub(crate) fn answer(&mut self, session: u64, answer: Bytes) {
         self.answers.push((session, answer));
     }
@@ -56,6 +65,7 @@ impl Fanout {
             }
         };
         self.bytes = 0;
+        self.said = None;
         Handed { to: std::mem::take(&mut self.to), pushes, count, answers: std::mem::take(&mut self.answers) }
     }
 }
@@ -71,10 +81,11 @@ mod tests {
     #[test]
     fn what_the_same_sessions_hear_goes_together_and_answers_behind_it() {
         let mut fanout = Fanout::default();
-        for (session, push) in [(1, "a"), (2, "b"), (1, "c")] {
+        for (seq, session, push) in [(7, 1, "a"), (8, 2, "b"), (9, 1, "c")] {
             let push = Bytes::from(push);
             assert!(fanout.takes(&to(&[1, 2]), &push));
-            fanout.push(to(&[1, 2]), push);
+            fanout.push(to(&[1, 2]), push, Some(seq));
+            assert!(fanout.takes_answer(seq));
             fanout.answer(session, "sent".into());
         }
         let answers = [1, 2, 1].map(|session| (session, Bytes::from("sent"))).to_vec();
@@ -83,17 +94,29 @@ mod tests {
     }
 
     #[test]
+    fn an_answer_to_what_its_session_did_not_hear_keeps_its_place() {
+        let mut fanout = Fanout::default();
+        assert!(!fanout.takes_answer(7), "a whisper to somebody elsewhere");
+        fanout.push(to(&[1, 2]), "a".into(), Some(6));
+        assert!(!fanout.takes_answer(7), "a whisper behind what all heard");
+        fanout.take();
+        assert!(!fanout.takes_answer(6), "what was handed over");
+        fanout.push(to(&[2]), "b".into(), None);
+        assert!(!fanout.takes_answer(7), "a whisper to somebody here");
+    }
+
+    #[test]
     fn one_push_is_not_copied() {
         let mut fanout = Fanout::default();
         let push = Bytes::from(vec![7; 100]);
-        fanout.push(to(&[1]), push.clone());
+        fanout.push(to(&[1]), push.clone(), None);
         assert_eq!(fanout.take().pushes.as_ptr(), push.as_ptr());
     }
 
     #[test]
     fn others_and_what_is_too_much_go_apart() {
         let mut fanout = Fanout::default();
-        fanout.push(to(&[1, 2]), "a".into());
+        fanout.push(to(&[1, 2]), "a".into(), None);
         assert!(!fanout.takes(&to(&[1]), &"b".into()));
         assert!(!fanout.takes(&to(&[1, 2]), &vec![7; PIECE].into()));
         fanout.take();

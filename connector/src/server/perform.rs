@@ -15,7 +15,7 @@ use super::Connector;
 use crate::deliver;
 use crate::fanout::{Fanout, Handed};
 use crate::hub::{Effect, Told};
-use crate::room::Reply;
+use crate::room::{Push, Reply};
 
 impl Connector {
     pub(super) fn perform(&mut self, effects: Vec<Effect>) {
@@ -27,14 +27,14 @@ impl Connector {
                     if !fanout.takes(&to, &framed) {
                         self.hand_out(fanout.take());
                     }
-                    fanout.push(to, framed);
+                    fanout.push(to, framed, said_to_all(&push));
                 }
                 Effect::Answer { session, id, answer } => {
                     let (code, framed) = deliver::answer(id, &answer);
-                    if matches!(answer, Told::Room(_, Reply::Sent { .. })) {
+                    if matches!(answer, Told::Room(_, Reply::Sent { seq, .. }) if fanout.takes_answer(seq)) {
                         fanout.answer(session, framed);
                     } else {
-                        // How the room is at this moment: it must not come behind what happened later.
+                        // It says how the room is at this moment: it must not come behind what happened later.
                         self.hand_out(fanout.take());
                         self.hand(session, &framed, 1);
                     }
@@ -103,5 +103,13 @@ impl Connector {
             // The outbox closed itself, and counted it; the session's end comes as a command.
             debug!(server = %self.id, session, "a client is closed that reads too slowly");
         }
+    }
+}
+
+/// Where a message stands that all in the room hear.
+fn said_to_all(push: &Push) -> Option<u64> {
+    match push {
+        Push::Chat { target: None, seq, .. } => Some(*seq),
+        _ => None,
     }
 }

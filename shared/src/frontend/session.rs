@@ -234,13 +234,17 @@ impl<A: App> Connection<A> {
     /// Writes all that waits.
     async fn write(&mut self) -> Result<(), End> {
         self.held_until = None;
-        self.pace.sent(Instant::now());
+        let mut next = self.outbox.next();
+        if matches!(next, Next::Frame(_)) {
+            self.pace.sent(Instant::now());
+        }
         loop {
-            match self.outbox.next() {
+            match next {
                 Next::Frame(frame) => self.send(frame).await?,
                 Next::Nothing => return Ok(()),
                 Next::Close => return Err(End::Close),
             }
+            next = self.outbox.next();
         }
     }
 

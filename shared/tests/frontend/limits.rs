@@ -136,3 +136,27 @@ async fn who_reads_nothing_is_closed_and_the_others_hear_all() {
     drop(deaf);
     eventually(DEADLINE, "the end of the deaf", async || stage.role.opened_and_closed() == (2, 1)).await;
 }
+
+/// A quiet client is written to at once. One to whom much is written gets it in order, in fewer frames than there are packages, and what
+/// waits goes out before the close.
+#[tokio::test]
+async fn writes_are_held_where_there_are_many() {
+    const PACKAGES: u64 = 60;
+    let stage = Stage::with(|options| options.frontend.write_gap_ms = 100).await;
+    let mut socket = stage.entered().await;
+    let outbox = stage.role.outboxes().remove(0);
+    let before = stage.metrics.frames_sent.get();
+    for number in 0..PACKAGES {
+        outbox.push(package(4, &number.to_be_bytes()).into()).unwrap();
+        // Its own task writes what may be written.
+        for _ in 0..10 {
+            tokio::task::yield_now().await;
+        }
+    }
+    outbox.close();
+    let (packages, code) = socket.until_closed().await;
+    let numbers: Vec<u64> = packages.iter().map(|p| u64::from_be_bytes(p.body[..].try_into().unwrap())).collect();
+    assert_eq!((numbers, code), ((0..PACKAGES).collect(), Some(1000)));
+    let frames = stage.metrics.frames_sent.get() - before;
+    assert!((2..PACKAGES / 2).contains(&frames), "{frames} frames");
+}
