@@ -219,7 +219,7 @@ fn tables_are_of_what_was_measured() {
     let text = table::tables(&results);
     assert!(text.starts_with("## Logins, 256 at once\n\n| system    | logins/s | CPU us per login |"), "{text}");
     assert!(text.contains("| Socket.IO | 100      | 100              | chat 25.0, connector 75.0 |"), "{text}");
-    assert!(text.ends_with("64 x 1, Socket.IO, storm: 3 logins denied\n"), "{text}");
+    assert!(text.ends_with("256 x 1, Socket.IO, storm: 3 logins denied\n"), "{text}");
     results.rows = vec![row(IDLE, System::OneProcess, Step::Idle, [0.0, 0.0])];
     assert!(table::tables(&results).contains("| one process | 10       | 4.00            | 128        |"));
     assert_eq!(table::ratio_table(&ratios(&results)), "");
