@@ -10,7 +10,7 @@ use shared::testing::eventually;
 /// The longest that a start, an end, or something that a process is to say may take.
 const DEADLINE: Duration = Duration::from_secs(30);
 
-/// A running `shaddock`.
+/// A running program, mostly `shaddock`.
 pub(crate) struct Process {
     name: String,
     child: Child,
@@ -23,6 +23,11 @@ impl Process {
     pub(crate) fn start(name: &str, config: &Path, logs: &Path, options: &[&str]) -> Self {
         let mut command = Command::new(env!("CARGO_BIN_EXE_shaddock"));
         command.env_clear().arg("--config").arg(config).args(options);
+        Self::spawn(name, command, logs)
+    }
+
+    /// Starts any program; what it says on stderr goes to a file in `logs` that is called after `name`.
+    pub(crate) fn spawn(name: &str, mut command: Command, logs: &Path) -> Self {
         let runs = (1..).map(|run| logs.join(format!("{name}.{run}.log")));
         let output = runs.into_iter().find(|path| !path.exists()).unwrap();
         command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(File::create(&output).unwrap());

@@ -8,6 +8,7 @@ use std::thread::available_parallelism;
 
 use serde::Serialize;
 use serde_json::Value;
+use shared::testing::NatsServer;
 
 use crate::course::IDLE;
 use crate::peer::packages;
@@ -31,14 +32,12 @@ pub(crate) struct Host {
 impl Host {
     /// This one.
     pub(crate) fn this() -> Self {
-        let tools = Path::new(env!("CARGO_MANIFEST_DIR")).join("../target/tools/nats-server");
-        let nats = if tools.is_file() { tools } else { "nats-server".into() };
         Self {
             processor: after(&read("/proc/cpuinfo"), "model name").unwrap_or("unknown").to_owned(),
             processors: available_parallelism().map_or(1, usize::from),
             memory_gib: memory(&read("/proc/meminfo")).unwrap_or_default(),
             linux: read("/proc/sys/kernel/osrelease").trim().to_owned(),
-            nats_server: said(&nats, &["--version"]),
+            nats_server: said(&NatsServer::binary(), &["--version"]),
             node: said(Path::new("node"), &["--version"]),
             socket_io: version().unwrap_or_default(),
             rustc: said(Path::new("rustc"), &["--version"]),

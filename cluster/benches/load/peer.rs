@@ -1,17 +1,16 @@
 //! How a session speaks to the peer, Socket.IO 4 in text frames without polling, and the peer's process.
 
-use std::fs::{self, File};
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
-use std::time::Duration;
+use std::process::Command;
 
 use bytes::Bytes;
 use client::load::{Broken, Dialect, Framing, Heard, Named, Out};
 use serde_json::json;
-use shared::testing::eventually;
 
-/// The longest that its start may take.
-const START_WITHIN: Duration = Duration::from_secs(20);
+use crate::process::Process;
+
+/// What it says before its port when it is ready.
+const LISTENS: &str = "listens on ";
 
 /// Numbers of acknowledgements: Socket.IO counts them per session.
 const ENTER: u32 = 0;
@@ -85,27 +84,23 @@ fn answered(answer: &[u8]) -> Result<Heard<'static>, Broken> {
     })
 }
 
-/// The peer, as a process; killed when dropped.
+/// The peer, as a process.
 pub(crate) struct Peer {
-    child: Child,
+    process: Process,
     port: u16,
 }
 
 impl Peer {
     /// Starts it; what it says goes to a file in `logs`.
     pub(crate) async fn start(logs: &Path) -> Self {
-        let output = logs.join("socket.io.log");
         let mut command = Command::new("node");
         command.arg(bench().join("peer/server.mjs")).arg(packages()).env("NODE_ENV", "production");
-        let (out, errors) = (File::create(&output).unwrap(), File::create(logs.join("socket.io.errors")).unwrap());
-        let child = command.stdin(Stdio::null()).stdout(out).stderr(errors).spawn().unwrap();
-        let mut peer = Self { child, port: 0 };
-        eventually(START_WITHIN, "Socket.IO tells its port", async || {
-            let said = fs::read_to_string(&output).unwrap();
-            said.strip_suffix('\n').is_some_and(|port| port.parse().map(|port| peer.port = port).is_ok())
-        })
-        .await;
-        peer
+        let mut process = Process::spawn("socket.io", command, logs);
+        let listens = process.says(LISTENS).await;
+        let said = process.said();
+        let port = said.lines().find_map(|line| line.strip_prefix(LISTENS)?.parse().ok());
+        let port = port.filter(|_| listens).unwrap_or_else(|| panic!("Socket.IO does not listen: {said}"));
+        Self { process, port }
     }
 
     /// `host:port`.
@@ -115,15 +110,7 @@ impl Peer {
 
     /// The process's id.
     pub(crate) fn id(&self) -> u32 {
-        self.child.id()
-    }
-}
-
-impl Drop for Peer {
-    fn drop(&mut self) {
-        // It may have ended by itself.
-        self.child.kill().ok();
-        self.child.wait().ok();
+        self.process.id()
     }
 }
 

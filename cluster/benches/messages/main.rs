@@ -3,6 +3,9 @@
 //! messages of a busy room are not appended together; judges no time.
 #![expect(clippy::unwrap_used, clippy::panic, clippy::print_stdout, reason = "measures, and prints what it found")]
 
+#[path = "../common/configuration.rs"]
+#[expect(dead_code, reason = "nothing changes here while servers run")]
+mod configuration;
 mod deployment;
 mod figures;
 #[path = "../common/process.rs"]
@@ -128,7 +131,7 @@ impl Scenario {
     }
 
     async fn measure(&self, deployment: &Deployment) -> Result<Figures, ClientError> {
-        let senders = Senders::enter(deployment.connector(), self.rooms, self.senders_per_room).await?;
+        let senders = Senders::enter(&deployment.connector(), self.rooms, self.senders_per_room).await?;
         senders.send(&self.load, WARM_UP).await?;
         let (before, began) = (deployment.processor_times(), Instant::now());
         let answers = senders.send(&self.load, MEASURED).await?;

@@ -156,9 +156,16 @@ impl NatsServer {
         assert!(status.is_ok_and(|status| status.success()), "kill {signal} failed");
     }
 
+    /// The program that is started: the one that `make tools` fetched, else a new enough one on the path.
+    ///
+    /// # Panics
+    /// If there is none.
+    pub fn binary() -> PathBuf {
+        binary().unwrap_or_else(|missing| panic!("{missing}"))
+    }
+
     async fn run(&mut self) {
-        let binary = binary().unwrap_or_else(|missing| panic!("{missing}"));
-        let child = self.command(&binary).spawn().expect("nats-server starts");
+        let child = self.command(&Self::binary()).spawn().expect("nats-server starts");
         let file = self.directory.join(format!("nats-server_{}.ports", child.id()));
         self.child = Some(child);
         eventually(START_WITHIN, "nats-server tells its ports", async || {
@@ -224,7 +231,6 @@ fn workspace() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("..")
 }
 
-/// The server that `make tools` fetched, else a new enough one on the path.
 fn binary() -> Result<PathBuf, &'static str> {
     let fetched = workspace().join("target/tools/nats-server");
     if fetched.is_file() {

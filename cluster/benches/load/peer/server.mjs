@@ -1,5 +1,5 @@
 // What Shaddock is compared with: rooms of Socket.IO 4 as its documentation makes them, in one process with its adapter in memory.
-// Prints its port. The argument is a directory below whose node_modules Socket.IO is.
+// Says its port on stderr, as Shaddock does. The argument is a directory below whose node_modules Socket.IO is.
 import { createServer } from 'node:http';
 import { createRequire } from 'node:module';
 
@@ -25,4 +25,4 @@ io.on('connection', (socket) => {
   });
 });
 
-http.listen(0, '127.0.0.1', () => console.log(http.address().port));
+http.listen(0, '127.0.0.1', () => console.error(`listens on ${http.address().port}`));
