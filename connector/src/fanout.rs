@@ -3,9 +3,7 @@
 use std::sync::Arc;
 
 use bytes::{Bytes, BytesMut};
-
-/// Bytes up to which pushes go together: as much as is put into one websocket frame.
-const PIECE: usize = 16 * 1024;
+use shared::frontend::FRAME;
 
 /// Framed pushes for the same sessions, and answers that are to come behind them.
 #[derive(Debug, Default)]
@@ -31,7 +29,7 @@ pub(crate) struct Handed {
 impl Fanout {
     /// Whether a push for these sessions can go together with what is here, in order.
     pub(crate) fn takes(&self, to: &Arc<[u64]>, push: &Bytes) -> bool {
-        self.pushes.is_empty() || (self.bytes + push.len() <= PIECE && (Arc::ptr_eq(&self.to, to) || self.to == *to))
+        self.pushes.is_empty() || (self.bytes + push.len() <= FRAME && (Arc::ptr_eq(&self.to, to) || self.to == *to))
     }
 
     /// Adds a push that it takes; `said` is the `seq` of a message for all.
@@ -118,8 +116,8 @@ mod tests {
         let mut fanout = Fanout::default();
         fanout.push(to(&[1, 2]), "a".into(), None);
         assert!(!fanout.takes(&to(&[1]), &"b".into()));
-        assert!(!fanout.takes(&to(&[1, 2]), &vec![7; PIECE].into()));
+        assert!(!fanout.takes(&to(&[1, 2]), &vec![7; FRAME].into()));
         fanout.take();
-        assert!(fanout.takes(&to(&[1]), &vec![7; 2 * PIECE].into()));
+        assert!(fanout.takes(&to(&[1]), &vec![7; 2 * FRAME].into()));
     }
 }

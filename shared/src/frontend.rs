@@ -30,7 +30,7 @@ pub use bodies::{ErrorBody, push, response, unknown_route};
 pub use kick::KickReason;
 pub(crate) use listener::accept;
 pub use listener::serve;
-pub use outbox::{Outbox, OutboxClosed};
+pub use outbox::{FRAME, Outbox, OutboxClosed};
 
 /// What a server does for clients.
 pub trait App: Clone + Send + Sync + 'static {

@@ -123,6 +123,11 @@ impl Pace {
     }
 }
 
+/// Whether something can happen so often per second.
+fn is_rate(rate: f64) -> bool {
+    rate.is_finite() && rate > 0.0
+}
+
 impl Load {
     /// Messages a second in an open loop.
     pub(super) fn rate(self) -> Option<f64> {
@@ -131,16 +136,14 @@ impl Load {
             Self::Closed(_) | Self::Silence => None,
         }
     }
-}
 
-impl Load {
     /// Whether it makes sense.
     ///
     /// # Errors
     /// If it does not.
     pub(super) fn check(self) -> Result<(), PlanError> {
         match self {
-            Self::Open(rate) if !(rate.is_finite() && rate > 0.0) => Err(PlanError::Rate),
+            Self::Open(rate) if !is_rate(rate) => Err(PlanError::Rate),
             Self::Closed(0) => Err(PlanError::InFlight),
             Self::Open(_) | Self::Closed(_) | Self::Silence => Ok(()),
         }
@@ -153,16 +156,15 @@ impl Plan {
     /// # Errors
     /// If it does not.
     pub fn check(&self) -> Result<(), PlanError> {
-        let positive = |rate: &f64| rate.is_finite() && *rate > 0.0;
         let (paced, in_flight) = match &self.pace {
-            Pace::Open(rates) => (!rates.is_empty() && rates.iter().all(positive), self.in_flight),
+            Pace::Open(rates) => (!rates.is_empty() && rates.iter().copied().all(is_rate), self.in_flight),
             Pace::Closed(in_flight) => (true, *in_flight),
             Pace::Idle | Pace::Storm => (true, 1),
         };
         match () {
             () if self.users == 0 || self.rooms == 0 || self.senders == 0 => Err(PlanError::Nobody),
             () if self.rooms > self.users => Err(PlanError::EmptyRooms),
-            () if !paced || !positive(&self.connect_rate) => Err(PlanError::Rate),
+            () if !paced || !is_rate(self.connect_rate) => Err(PlanError::Rate),
             () if in_flight == 0 || self.connecting == 0 => Err(PlanError::InFlight),
             () if self.payload < STAMP_BYTES => Err(PlanError::Payload),
             () => Ok(()),

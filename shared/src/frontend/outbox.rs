@@ -11,7 +11,7 @@ use super::KickReason;
 use crate::metrics::Metrics;
 
 /// Bytes up to which packages are put together into one websocket frame.
-const FRAME: usize = 16 * 1024;
+pub const FRAME: usize = 16 * 1024;
 
 /// Pieces for which an idle way keeps room: few bytes, and no allocation for each message in a quiet room.
 const KEPT: usize = 4;
