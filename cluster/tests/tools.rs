@@ -20,6 +20,13 @@ const SERVERS: &str = r#"{
   }
 }"#;
 
+/// [`SERVERS`] with other ports. In two turns: a new port may have the digits of one that is still to be replaced.
+fn with_ports<const N: usize>(ports: [(&str, u16); N]) -> String {
+    let mark = |port: &str| format!("<{port}>");
+    let marked = ports.iter().fold(SERVERS.to_owned(), |servers, (old, _)| servers.replace(old, &mark(old)));
+    ports.iter().fold(marked, |servers, (old, new)| servers.replace(&mark(old), &new.to_string()))
+}
+
 fn shaddock(args: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_shaddock"));
     // What the developer has set does not belong here.
@@ -161,9 +168,8 @@ fn ready_asks_the_servers_of_this_machine() {
         answering("503 Service Unavailable", r#"{"ready":false,"checks":{"bus":"is away, for 4 s","task":"ok"}}"#);
     let other = answering("404 Not Found", "what?");
     let (silent, _held) = silent();
-    let servers = SERVERS.replace("6050", &good.to_string()).replace("6051", &bad.to_string());
-    let servers = servers.replace("6052", &silent.to_string()).replace(r#""port": 4050, "#, "");
-    let servers = servers.replace("3014", &other.to_string());
+    let servers = with_ports([("6050", good), ("6051", bad), ("6052", silent), ("3014", other)]);
+    let servers = servers.replace(r#""port": 4050, "#, "");
     let dir = directory("ready", &servers, "");
     let all = run(&dir, &["ready"]);
     let expected = format!(
@@ -185,14 +191,16 @@ fn ready_asks_the_servers_of_this_machine() {
 }
 
 #[test]
+fn ports_are_replaced_that_have_the_digits_of_others() {
+    let servers = with_ports([("6050", 36051), ("6051", 60520), ("6052", 1)]);
+    let wanted = SERVERS.replace(": 6052}", ": 1}").replace(": 6051}", ": 60520}").replace(": 6050}", ": 36051}");
+    assert_eq!(servers, wanted);
+}
+
+#[test]
 fn ready_fails_where_nobody_runs() {
-    let mut held = Vec::new();
-    let mut servers = SERVERS.to_owned();
-    for port in ["3014", "3050", "4050", "6050", "6051", "6052"] {
-        let (silent, socket) = silent();
-        held.push(socket);
-        servers = servers.replace(port, &silent.to_string());
-    }
+    let held = ["3014", "3050", "4050", "6050", "6051", "6052"].map(|port| (port, silent()));
+    let servers = with_ports(held.each_ref().map(|(port, (silent, _))| (*port, *silent)));
     let output = run(&directory("nobody", &servers, ""), &["ready"]);
     assert!(stderr(&output).contains("no server of the environment development runs on this machine"), "{output:?}");
 }
