@@ -41,7 +41,7 @@ bench-log: tools ## Measure the log in JetStream; fails below 3,000 activations/
 chaos: minutes := $(or $(MINUTES),30)
 chaos: simulated := $(shell expr \( $(minutes) + 4 \) / 5)
 chaos: tools ## Break things for MINUTES (30), a fifth of them simulated; prints recovery times and what was lost
-	SHADDOCK_SIM_MINUTES=$(simulated) cargo test --release -p cluster --test sim nobody_tried -- --nocapture
+	SHADDOCK_SIM_MINUTES=$(simulated) cargo test --release -p cluster --test sim simulate -- --exact --nocapture
 	SHADDOCK_CHAOS_MINUTES=$(shell expr $(minutes) - $(simulated)) cargo test --release -p cluster --test chaos promises -- --nocapture
 
 bench-messages: tools ## Measure what a message costs with the log in memory and in JetStream; judges no time

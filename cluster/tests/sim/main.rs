@@ -2,9 +2,9 @@
 //! that loses, delays, doubles and reorders, appends whose outcome stays unclear, and servers that end, die, sleep and are wrong about
 //! each other.
 //!
-//! Every run comes from a seed. A failing one is repeated with `SHADDOCK_SIM_SEED=N cargo test -p cluster --test sim`;
-//! `SHADDOCK_SIM_RUNS=N` makes more of them. `SHADDOCK_SIM_MINUTES=N` runs all scenarios from seeds that nobody tried before,
-//! for so long.
+//! Every run comes from a seed. `make simulate SEEDS=N FROM=M` runs N seeds of every scenario from M
+//! on, `SCENARIO=S,T` those of some scenarios; its last line has the number of violations. `make
+//! test` keeps a small share, and `make chaos` runs seeds from a random one on.
 #![expect(clippy::unwrap_used, clippy::panic, reason = "a test")]
 
 mod chance;
@@ -14,66 +14,38 @@ mod network;
 mod person;
 mod retention;
 mod scenario;
+mod sweep;
 mod world;
-
-use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use checks::Tally;
 use scenario::Scenario;
-use shared::clock;
+use sweep::{Sweep, say};
 use world::World;
 
-/// Runs of each scenario, unless `SHADDOCK_SIM_RUNS` says otherwise.
-const RUNS: u64 = 140;
+/// Seeds of each scenario that `make test` runs.
+const SEEDS: u64 = 140;
 
-fn number(name: &str) -> Option<u64> {
-    #[expect(clippy::disallowed_methods, reason = "a knob of this test, not a setting of the program")]
-    let value = std::env::var(name).ok()?;
-    Some(value.parse().unwrap_or_else(|_| panic!("{name}={value} is not a number")))
-}
-
-/// Runs a scenario from many seeds; the first that fails is named.
+/// Runs the seeds of a scenario that `make test` keeps.
 fn run(scenario: Scenario) -> Tally {
-    let seeds = match number("SHADDOCK_SIM_SEED") {
-        Some(seed) => seed..seed + 1,
-        None => 0..number("SHADDOCK_SIM_RUNS").unwrap_or(RUNS),
-    };
-    let mut tally = Tally::default();
-    seeds.for_each(|seed| tally += run_once(scenario, seed));
-    assert!(tally.said > 0, "nobody said anything");
-    tally
+    let report = Sweep { scenarios: vec![scenario], seeds: 0..SEEDS, until: None }.run(1);
+    assert!(report.is_clean(), "{report}");
+    assert!(report.tally.said > 0, "no message was sent");
+    report.tally
 }
 
-fn run_once(scenario: Scenario, seed: u64) -> Tally {
-    let outcome = catch_unwind(AssertUnwindSafe(|| World::run(scenario, seed)));
-    outcome.map(|world| world.tally).unwrap_or_else(|panic| {
-        let text = panic.downcast_ref::<String>().map_or("no text", String::as_str);
-        panic!("{scenario:?} fails with SHADDOCK_SIM_SEED={seed}: {text}")
-    })
-}
-
-/// New seeds, each for all scenarios; the first that fails is named. For so many minutes, or one seed.
+/// Runs the sweep that `make simulate` or `make chaos` asks for; in `make test` one random seed of
+/// every scenario.
 #[test]
-fn seeds_that_nobody_tried() {
-    let until = clock::now_ms() + number("SHADDOCK_SIM_MINUTES").unwrap_or_default() * 60_000;
-    let first: u64 = rand::random_range(1 << 32..1 << 48);
-    say(&format!("seeds from {first} on"));
-    let mut tried = 0;
-    loop {
-        Scenario::ALL.iter().for_each(|scenario| {
-            run_once(*scenario, first + tried);
-        });
-        tried += 1;
-        if clock::now_ms() >= until {
-            break;
-        }
+fn simulate() {
+    let sweep = Sweep::from_environment().unwrap_or_else(|refusal| panic!("{refusal}"));
+    let report = sweep.run_on_all_cores();
+    // The sums are the last line: libtest would write its own below. `--exact` is the sign that no
+    // other test of this process ends with it.
+    if std::env::args().any(|argument| argument == "--exact") {
+        say(&report.to_string());
+        std::process::exit(i32::from(!report.is_clean()));
     }
-    say(&format!("{tried} seeds from {first} on, in {} scenarios each", Scenario::ALL.len()));
-}
-
-#[expect(clippy::print_stdout, reason = "the result")]
-fn say(text: &str) {
-    println!("{text}");
+    assert!(report.is_clean(), "{report}");
 }
 
 /// Everything that anybody was told depends on the seed alone: else a failing run could not be looked at.
@@ -106,7 +78,7 @@ fn owners_that_forget() {
 #[test]
 fn servers_that_end_in_order_and_come_back() {
     let tally = run(Scenario::RollingRestarts);
-    assert!(tally.ended > 0 || number("SHADDOCK_SIM_SEED").is_some(), "none ended: {tally:?}");
+    assert!(tally.ended > 0, "none ended: {tally:?}");
 }
 
 #[test]
@@ -149,7 +121,7 @@ fn all_of_it_at_once() {
 fn a_log_that_keeps_few_records() {
     let tally = run(Scenario::Retention);
     let is_told = tally.gaps > 0 && tally.unrecovered > 0 && tally.incomplete > 0;
-    assert!(is_told || number("SHADDOCK_SIM_SEED").is_some(), "nothing was ever gone: {tally:?}");
+    assert!(is_told, "nothing was ever gone: {tally:?}");
 }
 
 #[test]

@@ -1,0 +1,123 @@
+//! Runs many seeds of scenarios on several threads, and collects the runs that break a rule.
+
+mod options;
+mod report;
+
+use std::cell::RefCell;
+use std::fmt;
+use std::iter;
+use std::ops::Range;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Once;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::mpsc;
+use std::thread;
+
+use shared::clock;
+
+use crate::checks::Tally;
+use crate::scenario::Scenario;
+use crate::world::World;
+use report::{Report, Violation};
+
+pub(crate) use report::say;
+
+/// Finished runs that wait for the thread that counts them.
+const QUEUE: usize = 1_024;
+
+/// Each seed of a range in each scenario of a list.
+pub(crate) struct Sweep {
+    pub(crate) scenarios: Vec<Scenario>,
+    pub(crate) seeds: Range<u64>,
+    /// Milliseconds of [`clock::now_ms`] after which no run starts.
+    pub(crate) until: Option<u64>,
+}
+
+impl Sweep {
+    /// Runs all of it on so many threads.
+    pub(crate) fn run(&self, threads: usize) -> Report {
+        record_panics();
+        let next = AtomicU64::new(0);
+        let (finished, results) = mpsc::sync_channel(QUEUE);
+        thread::scope(|scope| {
+            for _ in 0..threads {
+                let runs = iter::from_fn(|| self.take(&next));
+                let finished = finished.clone();
+                scope.spawn(move || {
+                    runs.for_each(|(scenario, seed)| finished.send((scenario, run_once(scenario, seed))).unwrap());
+                });
+            }
+            drop(finished);
+            let mut report = Report::new(&self.scenarios, self.total());
+            results.iter().for_each(|(scenario, result)| report.add(scenario, result));
+            report.finish();
+            report
+        })
+    }
+
+    /// Prints the seeds, and runs all of it on all cores.
+    pub(crate) fn run_on_all_cores(&self) -> Report {
+        say(&self.to_string());
+        self.run(thread::available_parallelism().unwrap().get())
+    }
+
+    /// Takes the next run. Every scenario gets a seed before any gets the next one, so that a sweep
+    /// that its time ends has run each scenario equally often.
+    fn take(&self, next: &AtomicU64) -> Option<(Scenario, u64)> {
+        let number = next.fetch_add(1, Ordering::Relaxed);
+        let count = self.scenarios.len() as u64;
+        let seed = self.seeds.start.checked_add(number / count)?;
+        let is_over = self.until.is_some_and(|until| number >= count && clock::now_ms() >= until);
+        (seed < self.seeds.end && !is_over).then(|| (self.scenarios[(number % count) as usize], seed))
+    }
+
+    /// Number of runs; none if the time ends them.
+    fn total(&self) -> Option<u64> {
+        let seeds = self.seeds.end - self.seeds.start;
+        self.until.is_none().then(|| seeds.saturating_mul(self.scenarios.len() as u64))
+    }
+}
+
+/// Names the seeds, so that each run can be repeated.
+impl fmt::Display for Sweep {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let seeds = match self.until {
+            Some(_) => format!("seeds from {} on", self.seeds.start),
+            None => format!("seeds {} to {}", self.seeds.start, self.seeds.end - 1),
+        };
+        write!(f, "{seeds} of {:?}", self.scenarios)
+    }
+}
+
+fn run_once(scenario: Scenario, seed: u64) -> Result<Tally, Violation> {
+    PANIC_PLACE.set(Some(String::new()));
+    let result = catch_unwind(AssertUnwindSafe(|| World::run(scenario, seed).tally));
+    let place = PANIC_PLACE.take().unwrap_or_default();
+    result.map_err(|panic| {
+        let text = panic.downcast_ref::<String>().map(String::as_str);
+        let text = text.or_else(|| panic.downcast_ref::<&str>().copied()).unwrap_or("a panic without a text");
+        Violation::new(scenario, seed, text, place)
+    })
+}
+
+thread_local! {
+    /// `Some` while a run is under way on this thread: file and line of its panic.
+    static PANIC_PLACE: RefCell<Option<String>> = const { RefCell::new(None) };
+}
+
+/// Keeps the place of a panic in a run, and prints no text for it; other panics are printed as before.
+fn record_panics() {
+    static HOOK: Once = Once::new();
+    HOOK.call_once(|| {
+        let print = std::panic::take_hook();
+        std::panic::set_hook(Box::new(move |panic| {
+            let is_in_run = PANIC_PLACE.with_borrow_mut(|kept| {
+                let place = panic.location().map(|at| format!("{}:{}", at.file(), at.line()));
+                kept.as_mut().map(|kept| *kept = place.unwrap_or_default()).is_some()
+            });
+            if !is_in_run {
+                print(panic);
+            }
+        }));
+    });
+}
