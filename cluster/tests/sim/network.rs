@@ -115,6 +115,9 @@ impl Event {
     }
 }
 
+/// Most events of a run, fifty times as many as a usual one has: a run that has more never ends.
+const MAX_EVENTS: u64 = 200_000;
+
 /// A log operation: the run that asked, the room, for whom, what.
 pub(crate) type Operation = (u64, RoomId, LogAsker, LogOp);
 
@@ -129,6 +132,7 @@ pub(crate) struct Agenda {
 impl Agenda {
     pub(crate) fn at(&mut self, time: u64, event: Event) {
         self.count += 1;
+        assert!(self.count <= MAX_EVENTS, "the run does not end: {MAX_EVENTS} events by {time} ms");
         self.heap.push(Reverse((time, self.count)));
         self.events.insert(self.count, event);
     }
