@@ -1,7 +1,7 @@
 # Everything that CI runs, and what is handy besides. `make` lists the targets.
 
 .DEFAULT_GOAL := help
-.PHONY: help test tools fmt run compose-test idle-memory bench bench-log bench-messages bench-failover chaos
+.PHONY: help test tools fmt run compose-test idle-memory bench bench-log bench-messages bench-failover chaos simulate
 
 help: ## Print this list
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  \1\t\2/p' $(MAKEFILE_LIST) | expand -t 18
@@ -38,10 +38,15 @@ bench: tools ## Measure load beside Socket.IO and bare sockets, and write docs/b
 bench-log: tools ## Measure the log in JetStream; fails below 3,000 activations/s, or above 2 ms for 50 records
 	cargo bench --package chat --bench log
 
+sim := cargo test --quiet --profile simulate -p cluster --test sim -- --exact simulate --nocapture
+
+simulate: ## Run SEEDS (1000) seeds from FROM (0) on of every scenario, or SCENARIO=S; fails with a violation
+	@SHADDOCK_SIM_SEEDS=$(or $(SEEDS),1000) SHADDOCK_SIM_FROM=$(or $(FROM),0) SHADDOCK_SIM_SCENARIO='$(SCENARIO)' $(sim)
+
 chaos: minutes := $(or $(MINUTES),30)
 chaos: simulated := $(shell expr \( $(minutes) + 4 \) / 5)
 chaos: tools ## Break things for MINUTES (30), a fifth of them simulated; prints recovery times and what was lost
-	SHADDOCK_SIM_MINUTES=$(simulated) cargo test --release -p cluster --test sim simulate -- --exact --nocapture
+	SHADDOCK_SIM_MINUTES=$(simulated) $(sim)
 	SHADDOCK_CHAOS_MINUTES=$(shell expr $(minutes) - $(simulated)) cargo test --release -p cluster --test chaos promises -- --nocapture
 
 bench-messages: tools ## Measure what a message costs with the log in memory and in JetStream; judges no time
