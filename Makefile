@@ -40,8 +40,9 @@ bench-log: tools ## Measure the log in JetStream; fails below 3,000 activations/
 
 sim := cargo test --quiet --profile simulate -p cluster --test sim -- --exact simulate --nocapture
 
-simulate: ## Run SEEDS (1000) seeds from FROM (0) on of every scenario, or SCENARIO=S; fails with a violation
-	@SHADDOCK_SIM_SEEDS=$(or $(SEEDS),1000) SHADDOCK_SIM_FROM=$(or $(FROM),0) SHADDOCK_SIM_SCENARIO='$(SCENARIO)' $(sim)
+simulate: ## Run SEEDS (1000) seeds from FROM (0) on of every scenario, or SCENARIO=S; TRACE=1 prints all that happens
+	@SHADDOCK_SIM_SEEDS=$(or $(SEEDS),1000) SHADDOCK_SIM_FROM=$(or $(FROM),0) SHADDOCK_SIM_SCENARIO='$(SCENARIO)' \
+		SHADDOCK_SIM_TRACE=$(TRACE) $(sim)
 
 chaos: minutes := $(or $(MINUTES),30)
 chaos: simulated := $(shell expr \( $(minutes) + 4 \) / 5)

@@ -3,7 +3,8 @@
 //! each other.
 //!
 //! Every run comes from a seed. `make simulate SEEDS=N FROM=M` runs N seeds of every scenario from M
-//! on, `SCENARIO=S,T` those of some scenarios; its last line has the number of violations. `make
+//! on, `SCENARIO=S,T` those of some scenarios; its last line has the number of violations. `TRACE=1`
+//! prints each message, log operation, fault and delivery of the runs, one after the other. `make
 //! test` keeps a small share, and `make chaos` runs seeds from a random one on.
 #![expect(clippy::unwrap_used, clippy::panic, reason = "a test")]
 
@@ -15,11 +16,13 @@ mod person;
 mod retention;
 mod scenario;
 mod sweep;
+mod trace;
 mod world;
 
 use checks::Tally;
 use scenario::Scenario;
 use sweep::{Sweep, say};
+use trace::RunTrace;
 use world::World;
 
 /// Seeds of each scenario that `make test` runs.
@@ -27,7 +30,7 @@ const SEEDS: u64 = 140;
 
 /// Runs the seeds of a scenario that `make test` keeps.
 fn run(scenario: Scenario) -> Tally {
-    let report = Sweep { scenarios: vec![scenario], seeds: 0..SEEDS, until: None }.run(1);
+    let report = Sweep { scenarios: vec![scenario], seeds: 0..SEEDS, until: None, trace: RunTrace::Off }.run(1);
     assert!(report.is_clean(), "{report}");
     assert!(report.tally.said > 0, "no message was sent");
     report.tally
@@ -51,7 +54,7 @@ fn simulate() {
 /// Everything that anybody was told depends on the seed alone: else a failing run could not be looked at.
 #[test]
 fn a_run_is_repeated_from_its_seed() {
-    let told = || format!("{:?}", World::run(Scenario::LostEnd, 7).people);
+    let told = || format!("{:?}", World::run(Scenario::LostEnd, 7, RunTrace::Off).people);
     assert_eq!(told(), told());
 }
 

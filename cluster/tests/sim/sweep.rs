@@ -3,6 +3,7 @@
 mod options;
 mod report;
 
+use std::any::Any;
 use std::cell::RefCell;
 use std::fmt;
 use std::iter;
@@ -17,6 +18,7 @@ use shared::clock;
 
 use crate::checks::Tally;
 use crate::scenario::Scenario;
+use crate::trace::RunTrace;
 use crate::world::World;
 use report::{Report, Violation};
 
@@ -31,6 +33,7 @@ pub(crate) struct Sweep {
     pub(crate) seeds: Range<u64>,
     /// Milliseconds of [`clock::now_ms`] after which no run starts.
     pub(crate) until: Option<u64>,
+    pub(crate) trace: RunTrace,
 }
 
 impl Sweep {
@@ -41,11 +44,9 @@ impl Sweep {
         let (finished, results) = mpsc::sync_channel(QUEUE);
         thread::scope(|scope| {
             for _ in 0..threads {
-                let runs = iter::from_fn(|| self.take(&next));
+                let runs = iter::from_fn(|| self.take(&next)).map(|(scenario, seed)| self.run_once(scenario, seed));
                 let finished = finished.clone();
-                scope.spawn(move || {
-                    runs.for_each(|(scenario, seed)| finished.send((scenario, run_once(scenario, seed))).unwrap());
-                });
+                scope.spawn(move || runs.for_each(|run| finished.send(run).unwrap()));
             }
             drop(finished);
             let mut report = Report::new(&self.scenarios, self.total());
@@ -55,10 +56,12 @@ impl Sweep {
         })
     }
 
-    /// Prints the seeds, and runs all of it on all cores.
+    /// Prints the seeds, and runs all of it on all cores; with a trace on one, so that the lines of
+    /// two runs do not mix.
     pub(crate) fn run_on_all_cores(&self) -> Report {
         say(&self.to_string());
-        self.run(thread::available_parallelism().unwrap().get())
+        let is_traced = self.trace == RunTrace::On;
+        self.run(if is_traced { 1 } else { thread::available_parallelism().unwrap().get() })
     }
 
     /// Takes the next run. Every scenario gets a seed before any gets the next one, so that a sweep
@@ -69,6 +72,19 @@ impl Sweep {
         let seed = self.seeds.start.checked_add(number / count)?;
         let is_over = self.until.is_some_and(|until| number >= count && clock::now_ms() >= until);
         (seed < self.seeds.end && !is_over).then(|| (self.scenarios[(number % count) as usize], seed))
+    }
+
+    fn run_once(&self, scenario: Scenario, seed: u64) -> (Scenario, Result<Tally, Violation>) {
+        self.trace.line(0, "run", format_args!("{scenario:?} seed {seed}"));
+        PANIC_PLACE.set(Some(String::new()));
+        let result = catch_unwind(AssertUnwindSafe(|| World::run(scenario, seed, self.trace).tally));
+        let place = PANIC_PLACE.take().unwrap_or_default();
+        let violation = |panic: Box<dyn Any + Send>| {
+            let text = panic.downcast_ref::<String>().map(String::as_str);
+            let text = text.or_else(|| panic.downcast_ref::<&str>().copied()).unwrap_or("a panic without a text");
+            Violation::new(scenario, seed, text, place)
+        };
+        (scenario, result.map_err(violation))
     }
 
     /// Number of runs; none if the time ends them.
@@ -87,17 +103,6 @@ impl fmt::Display for Sweep {
         };
         write!(f, "{seeds} of {:?}", self.scenarios)
     }
-}
-
-fn run_once(scenario: Scenario, seed: u64) -> Result<Tally, Violation> {
-    PANIC_PLACE.set(Some(String::new()));
-    let result = catch_unwind(AssertUnwindSafe(|| World::run(scenario, seed).tally));
-    let place = PANIC_PLACE.take().unwrap_or_default();
-    result.map_err(|panic| {
-        let text = panic.downcast_ref::<String>().map(String::as_str);
-        let text = text.or_else(|| panic.downcast_ref::<&str>().copied()).unwrap_or("a panic without a text");
-        Violation::new(scenario, seed, text, place)
-    })
 }
 
 thread_local! {

@@ -33,6 +33,7 @@ use crate::network::{Agenda, Event, Faults};
 use crate::person::{Asked, Heard, Person, Place, Visit};
 use crate::retention::Retention;
 use crate::scenario::Scenario;
+use crate::trace::{self, RunTrace};
 
 /// Milliseconds until a request is answered 503.
 const REQUEST_MS: u64 = 2_000;
@@ -91,6 +92,7 @@ struct Leaving {
 
 pub(crate) struct World {
     pub(crate) scenario: Scenario,
+    trace: RunTrace,
     now: u64,
     chance: Chance,
     agenda: Agenda,
@@ -142,8 +144,8 @@ pub(crate) fn hub(id: &ServerId, run: Incarnation, servers: Arc<Servers>, metric
 
 impl World {
     /// Runs a scenario to its end, and checks what everybody was told.
-    pub(crate) fn run(scenario: Scenario, seed: u64) -> Self {
-        let mut world = Self::new(scenario, seed);
+    pub(crate) fn run(scenario: Scenario, seed: u64, trace: RunTrace) -> Self {
+        let mut world = Self::new(scenario, seed, trace);
         while let Some((time, event)) = world.agenda.next() {
             if time > END_MS {
                 break;
@@ -159,11 +161,12 @@ impl World {
         world
     }
 
-    fn new(scenario: Scenario, seed: u64) -> Self {
+    fn new(scenario: Scenario, seed: u64, trace: RunTrace) -> Self {
         let servers = Arc::new(Servers::new([(CHAT.to_owned(), (0..CHATS).map(|n| server("chat", n)).collect())]));
         let metrics = Metrics::new();
         let mut world = Self {
             scenario,
+            trace,
             now: 0,
             chance: Chance::new(seed),
             agenda: Agenda::default(),
@@ -234,7 +237,9 @@ impl World {
         if let Some(chat) = event.chat().filter(|chat| self.chats[*chat].sleeps_until > self.now) {
             return self.agenda.at(self.chats[chat].sleeps_until, event);
         }
-        if self.is_void(&event) {
+        let is_void = self.is_void(&event);
+        self.trace.event(self.now, &event, is_void);
+        if is_void {
             return;
         }
         match event {

@@ -6,10 +6,11 @@ use shared::clock;
 
 use super::Sweep;
 use crate::scenario::Scenario;
+use crate::trace::RunTrace;
 
 impl Sweep {
-    /// Reads `SHADDOCK_SIM_SEEDS`, `SHADDOCK_SIM_FROM`, `SHADDOCK_SIM_MINUTES` and
-    /// `SHADDOCK_SIM_SCENARIO`. Without them it is one random seed of every scenario, and with
+    /// Reads `SHADDOCK_SIM_SEEDS`, `SHADDOCK_SIM_FROM`, `SHADDOCK_SIM_MINUTES`,
+    /// `SHADDOCK_SIM_SCENARIO` and `SHADDOCK_SIM_TRACE`. Without them it is one random seed of every scenario, and with
     /// minutes as many as they allow. The error names the value that is refused.
     pub(crate) fn from_environment() -> Result<Self, String> {
         let minutes: Option<u64> = number("MINUTES")?;
@@ -20,6 +21,7 @@ impl Sweep {
             scenarios: scenarios(variable("SCENARIO").as_deref())?,
             seeds: from..to,
             until: minutes.map(|minutes| clock::now_ms() + minutes * 60_000),
+            trace: if number::<u8>("TRACE")?.is_some_and(|trace| trace > 0) { RunTrace::On } else { RunTrace::Off },
         })
     }
 }

@@ -1,18 +1,26 @@
 //! What chat servers and connectors want done, and the log that does it.
 
 use super::*;
+use crate::trace::{Fate, Hop, LogFate};
 
 impl World {
     pub(super) fn chat_effects(&mut self, chat: usize, effects: Vec<ChatEffect>) {
         for effect in effects {
             match effect {
-                ChatEffect::Send(_) if !self.chats[chat].up => {}
                 ChatEffect::Send(send) => {
                     let connector = self.connectors.iter().position(|c| c.id == send.connector).unwrap();
-                    if self.is_apart(chat, Peer::Connector(connector)) {
+                    let hop = Hop::ToConnector { chat, connector };
+                    if !self.chats[chat].up {
+                        self.trace.sent(self.now, hop, Fate::Disconnected, &send.body);
                         continue;
                     }
-                    for delay in self.faults().arrivals(&mut self.chance) {
+                    if self.is_apart(chat, Peer::Connector(connector)) {
+                        self.trace.sent(self.now, hop, Fate::Partitioned, &send.body);
+                        continue;
+                    }
+                    let arrivals = self.faults().arrivals(&mut self.chance);
+                    self.trace.sent(self.now, hop, Fate::Arrives(&arrivals), &send.body);
+                    for delay in arrivals {
                         let body = send.body.clone();
                         self.agenda.at(self.now + delay, Event::ToConnector { connector, body });
                     }
@@ -25,13 +33,19 @@ impl World {
 
     pub(super) fn start_operation(&mut self, chat: usize, room: RoomId, asker: LogAsker, op: LogOp) {
         let (run, connection) = (self.chats[chat].run, self.connection);
+        let trace = |fate, op: &LogOp| {
+            let (asker, op) = (trace::Asking(asker), trace::Operation(op));
+            self.trace.line(self.now, "log", format_args!("S{}r{run} {room} {asker}: {op}, {fate}", chat + 1));
+        };
         if !self.chats[chat].up {
+            trace(LogFate::Disconnected, &op);
             let done = failed(&op);
             return self.agenda.at(self.now, Event::LogDone { chat, run, room, asker, done });
         }
         let unclear = matches!(op, LogOp::Append { .. }) && self.chance.per_mille(self.faults().unclear);
         if !unclear {
             let delay = self.chance.between(0, 4);
+            trace(LogFate::Answered(delay), &op);
             return self
                 .agenda
                 .at(self.now + delay, Event::Log { chat, run, room, asker, op, connection, answered: true });
@@ -39,13 +53,22 @@ impl World {
         // The answer is lost, or the append is, or it comes when nobody expects it any more.
         let done = failed(&op);
         self.agenda.at(self.now + 400, Event::LogDone { chat, run, room: room.clone(), asker, done });
-        if !self.chance.per_mille(300) {
-            let delay = self.chance.between(0, 1_500);
-            self.agenda.at(self.now + delay, Event::Log { chat, run, room, asker, op, connection, answered: false });
+        if self.chance.per_mille(300) {
+            return trace(LogFate::Lost, &op);
         }
+        let delay = self.chance.between(0, 1_500);
+        trace(LogFate::Unanswered(delay), &op);
+        self.agenda.at(self.now + delay, Event::Log { chat, run, room, asker, op, connection, answered: false });
     }
 
     pub(super) fn operate(&mut self, room: &RoomId, op: LogOp) -> LogDone {
+        let traced = self.trace.text(|| trace::Operation(&op).to_string());
+        let done = self.operate_untraced(room, op);
+        self.trace.line(self.now, "log", format_args!("{room}: {traced} => {}", trace::Done(&done)));
+        done
+    }
+
+    fn operate_untraced(&mut self, room: &RoomId, op: LogOp) -> LogDone {
         match op {
             LogOp::Last { .. } => LogDone::Last(Ok(self.log.last(room))),
             LogOp::Append { expected, record } => {
@@ -69,10 +92,15 @@ impl World {
     pub(super) fn connector_effects(&mut self, connector: usize, effects: Vec<Effect>) {
         for effect in effects {
             match effect {
-                Effect::Ask { .. } if !self.connectors[connector].up => {}
                 Effect::Ask { chat, token, body, .. } => {
                     let chat = self.chats.iter().position(|c| c.id == chat).unwrap();
+                    let hop = Hop::ToChat { connector, chat };
+                    if !self.connectors[connector].up {
+                        self.trace.sent(self.now, hop, Fate::Disconnected, &body);
+                        continue;
+                    }
                     if self.is_apart(chat, Peer::Connector(connector)) {
+                        self.trace.sent(self.now, hop, Fate::Partitioned, &body);
                         continue;
                     }
                     let reply = token.map(|token| format!("connector.{connector}.reply.{token}"));
@@ -81,7 +109,9 @@ impl World {
                         self.agenda.at(self.now + 1, Event::NoResponders { connector, token });
                     }
                     let trace = Trace::new();
-                    for delay in self.faults().arrivals(&mut self.chance) {
+                    let arrivals = self.faults().arrivals(&mut self.chance);
+                    self.trace.sent(self.now, hop, Fate::Arrives(&arrivals), &body);
+                    for delay in arrivals {
                         let (body, reply, trace) = (body.clone(), reply.clone(), trace.clone());
                         self.agenda.at(self.now + delay, Event::ToChat { chat, body, reply, trace });
                     }
@@ -95,7 +125,8 @@ impl World {
                     }
                 }
                 Effect::Entered(_) => {}
-                Effect::Displaced(session) | Effect::MovedAway(session) => self.kick(connector, session),
+                Effect::Displaced(session) => self.kick(connector, session, "displaced"),
+                Effect::MovedAway(session) => self.kick(connector, session, "moved away"),
             }
         }
     }

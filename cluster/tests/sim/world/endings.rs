@@ -32,6 +32,7 @@ impl World {
             return;
         }
         self.ended += 1;
+        self.trace.line(self.now, "fault", format_args!("S{} has handed over and ends", chat + 1));
         self.chats[chat] = ChatNode { is_dead: true, up: node.up, ..self.chat(chat, node.run + 1) };
         let back = self.now + self.chance.between(50, 3_000);
         self.agenda.at(back, Event::RestartChat(chat));
@@ -75,6 +76,7 @@ impl World {
         if node.vanished.is_empty() && node.hub.is_settled() {
             self.ended += 1;
             node.is_dead = true;
+            self.trace.line(self.now, "fault", format_args!("C{} has handed over and ends", connector + 1));
             let back = self.now + self.chance.between(50, 3_000);
             self.agenda.at(back, Event::ConnectorStarts(connector));
         }

@@ -192,6 +192,10 @@ impl World {
             .collect();
         records.sort_by_key(|(position, ..)| *position);
         let kept = records.len().saturating_sub(lost as usize);
+        for (position, room, record) in records.iter().skip(kept) {
+            let record = trace::Shown(record);
+            self.trace.line(self.now, "fault", format_args!("the log loses {room} {} {record}", position.0));
+        }
         self.log = Memory::starting_at(1, &LogSettings::default());
         for (position, room, record) in records.drain(..kept) {
             let last = self.log.last(&room).last.map_or(Position::NONE, |(position, _)| position);

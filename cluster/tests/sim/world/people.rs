@@ -1,10 +1,13 @@
 //! What people do, and what they are told.
 
+use std::fmt;
+
 use super::*;
 
 impl World {
     /// A session is sent away; its client may have gone without a word.
-    pub(super) fn kick(&mut self, connector: usize, session: u64) {
+    pub(super) fn kick(&mut self, connector: usize, session: u64, why: &str) {
+        self.trace.line(self.now, "kick", format_args!("s{session}@C{} {why}", connector + 1));
         match self.connectors[connector].people.get(&session).copied() {
             Some(person) => {
                 self.people[person].visit().unwrap().displaced = true;
@@ -20,10 +23,18 @@ impl World {
 
     pub(super) fn hear(&mut self, connector: usize, session: u64, heard: Heard) {
         let Some(person) = self.connectors[connector].people.get(&session) else { return };
+        let (name, delivered) = (&self.people[*person].name, trace::Delivered(&heard));
+        self.trace.line(self.now, "deliver", format_args!("{name} s{session}@C{} {delivered}", connector + 1));
         let visits = &mut self.people[*person].visits;
         let visit = visits.iter_mut().find(|v| v.session == session && v.connector == connector).unwrap();
         assert!(!visit.closed, "something was told to a session that is gone");
         visit.heard.push(heard);
+    }
+
+    /// Prints what a client does in its session.
+    fn trace_client(&self, person: usize, (connector, session): (usize, u64), does: fmt::Arguments<'_>) {
+        let name = &self.people[person].name;
+        self.trace.line(self.now, "client", format_args!("{name} s{session}@C{} {does}", connector + 1));
     }
 
     pub(super) fn act(&mut self, person: usize) {
@@ -67,6 +78,7 @@ impl World {
         self.people[person].visits.push(Visit { connector, run, session, ..Visit::default() });
         self.connectors[connector].people.insert(session, person);
         self.connectors[connector].hub.open(session);
+        self.trace_client(person, (connector, session), format_args!("connects"));
         match before {
             Some(place) if self.chance.per_mille(800) => self.come_back(person, place),
             _ => self.enter(person),
@@ -85,6 +97,7 @@ impl World {
         let Some(visit) = self.people[person].visit() else { return };
         visit.closed = true;
         let (connector, session) = (visit.connector, visit.session);
+        self.trace_client(person, (connector, session), format_args!("is gone without a close"));
         self.connectors[connector].people.remove(&session);
         self.connectors[connector].vanished.insert(session);
         let noticed = self.now + self.chance.between(0, 2_000);
@@ -95,6 +108,7 @@ impl World {
         let Some(visit) = self.people[person].visit() else { return };
         visit.closed = true;
         let (connector, session) = (visit.connector, visit.session);
+        self.trace_client(person, (connector, session), format_args!("is closed: {ending:?}"));
         let now = self.hub_now();
         let effects = self.connectors[connector].hub.close(session, ending, now);
         self.connectors[connector].people.remove(&session);
@@ -147,6 +161,7 @@ impl World {
     pub(super) fn ask(&mut self, person: usize, asked: Asked, request: Request) {
         let Some(visit) = self.people[person].visit() else { return };
         let (connector, session, id) = (visit.connector, visit.session, visit.ask(asked));
+        self.trace_client(person, (connector, session), format_args!("request {id} {}", trace::Requested(&request)));
         let now = self.hub_now();
         let effects = self.connectors[connector].hub.request(session, Some(id), request, now);
         self.connector_effects(connector, effects);

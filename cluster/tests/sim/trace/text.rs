@@ -1,0 +1,302 @@
+//! Messages, records, log operations and deliveries to clients as short texts.
+
+use std::fmt;
+
+use chat::owner::{LogDone, LogOp};
+use chat::rooms::LogAsker;
+use connector::hub::{Request, Told};
+use connector::room::{Push, Reply};
+use shared::ids::{Name, ServerId, SessionId};
+use shared::membership::Membership;
+use shared::record::{Decided, Entry, Outcome, Position, Record};
+use shared::room::{Checkpoint, RoomState};
+use shared::rpc;
+use shared::rpc::messages::{Answer, FromChat, FromConnector, Item, News, Place, Question};
+
+use super::Hop;
+use crate::person::Heard;
+
+/// A message, decoded as what its hop says that it is.
+pub(crate) struct Message<'a> {
+    pub(crate) hop: Hop,
+    pub(crate) body: &'a [u8],
+}
+
+pub(crate) struct Operation<'a>(pub(crate) &'a LogOp);
+
+pub(crate) struct Done<'a>(pub(crate) &'a LogDone);
+
+pub(crate) struct Asking(pub(crate) LogAsker);
+
+pub(crate) struct Requested<'a>(pub(crate) &'a Request);
+
+pub(crate) struct Shown<'a>(pub(crate) &'a Record);
+
+/// A push or an answer to a client.
+pub(crate) struct Delivered<'a>(pub(crate) &'a Heard);
+
+impl fmt::Display for Message<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let text = match self.hop {
+            Hop::ToChat { .. } => rpc::decode(self.body).map(|message| from_connector(&message)),
+            Hop::ToConnector { .. } => rpc::decode(self.body).map(|message| from_chat(&message)),
+        };
+        f.write_str(&text.unwrap_or_else(|error| format!("{} bytes: {error}", self.body.len())))
+    }
+}
+
+impl fmt::Display for Operation<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.0 {
+            LogOp::Last { certain: true } => f.write_str("last, certain"),
+            LogOp::Last { certain: false } => f.write_str("last"),
+            LogOp::Read(wanted) => write!(f, "read {}", list(wanted, |position| position.0.to_string())),
+            LogOp::Append { expected, record } => write!(f, "append after {} {}", expected.0, encoded(record)),
+        }
+    }
+}
+
+impl fmt::Display for Done<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.0 {
+            LogDone::Last(Ok(tail)) => {
+                let last = tail.last.as_ref().map_or(Position::NONE, |(position, _)| *position);
+                write!(f, "epoch {} last {}", tail.epoch.0, last.0)
+            }
+            LogDone::Read(Ok(records)) => {
+                let found = |(position, record): &(Position, Option<_>)| match record {
+                    Some(_) => position.0.to_string(),
+                    None => format!("{} (removed)", position.0),
+                };
+                write!(f, "read {}", list(records, found))
+            }
+            LogDone::Append(Ok(position)) => write!(f, "appended {}", position.0),
+            LogDone::Last(Err(error)) | LogDone::Read(Err(error)) => write!(f, "failed: {error}"),
+            LogDone::Append(Err(error)) => write!(f, "not appended: {error}"),
+        }
+    }
+}
+
+impl fmt::Display for Asking {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.0 {
+            LogAsker::Owner => f.write_str("for the owner"),
+            LogAsker::Reader(number) => write!(f, "for reader {number}"),
+        }
+    }
+}
+
+impl fmt::Display for Requested<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.0 {
+            Request::Enter(body) => write!(f, "enter {}", content(body)),
+            Request::Send(body) => write!(f, "send {}", content(body)),
+            Request::History(body) => write!(f, "history {}", content(body)),
+            Request::Members(body) => write!(f, "members {}", content(body)),
+            Request::Leave => f.write_str("leave"),
+        }
+    }
+}
+
+impl fmt::Display for Shown<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&record(self.0))
+    }
+}
+
+impl fmt::Display for Delivered<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.0 {
+            Heard::Answer { id, told: Told::Room(room, reply) } => {
+                write!(f, "answer {id} {room}: {}", reply_text(reply))
+            }
+            Heard::Answer { id, told } => write!(f, "answer {id} {told:?}"),
+            Heard::Push { room, push } => write!(f, "push {room}: {}", push_text(push)),
+        }
+    }
+}
+
+fn list<T>(items: &[T], text: impl Fn(&T) -> String) -> String {
+    format!("[{}]", items.iter().map(text).collect::<Vec<_>>().join(" "))
+}
+
+/// `C1` for `connector-server-1`, `S1` for `chat-server-1`.
+pub(super) fn short(id: &ServerId) -> String {
+    id.as_str().replace("connector-server-", "C").replace("chat-server-", "S")
+}
+
+fn session(id: &SessionId) -> String {
+    format!("s{}@{}r{}", id.number, short(&id.connector), id.incarnation.0)
+}
+
+/// The first digits tell memberships apart.
+fn membership(membership: &Membership) -> String {
+    format!("m{}", format!("{membership:?}").chars().take(4).collect::<String>())
+}
+
+fn names(names: &[Name]) -> String {
+    list(names, Name::to_string)
+}
+
+fn place(place: &Place) -> String {
+    format!("{}:{}/{}", place.epoch.0, place.position.0, place.time)
+}
+
+fn content(json: &[u8]) -> String {
+    String::from_utf8_lossy(json).into_owned()
+}
+
+fn item(item: &Item) -> String {
+    match item {
+        Item::Join { session, name, membership: m, claim } => {
+            format!("join s{session} {name} {} {claim:?}", membership(m))
+        }
+        Item::Leave { session, incarnation } => format!("leave s{session} r{}", incarnation.0),
+        Item::Send { session, body } => format!("send s{session} {}", content(body)),
+    }
+}
+
+fn from_connector(message: &FromConnector) -> String {
+    let text = match &message.question {
+        Question::Attach { room, at } => format!("attach {room} at {}", place(at)),
+        Question::Propose { room, at, number, items } => {
+            format!("propose {room} #{number} at {} {}", place(at), list(items, item))
+        }
+        Question::Detach { room } => format!("detach {room}"),
+        Question::History { room, number, wanted } => {
+            format!(
+                "history {room} #{number} {:?} limit {} for {}",
+                wanted.span,
+                wanted.limit,
+                membership(&wanted.viewer)
+            )
+        }
+        Question::Heartbeat => "heartbeat".to_owned(),
+        Question::Probe => "probe".to_owned(),
+    };
+    format!("{}r{} {text}", short(&message.connector), message.incarnation.0)
+}
+
+fn from_chat(message: &FromChat) -> String {
+    let text = match &message.answer {
+        Answer::Record { room, epoch, position, record: r } => {
+            format!("record {room} {}:{} {}", epoch.0, position.0, record(r))
+        }
+        Answer::Attached { room, asked, now, news: n } => {
+            format!("attached {room} asked {} now {} {}", place(asked), place(now), news(n))
+        }
+        Answer::History { room, number, upto, page } => {
+            let (count, complete) = (page.messages.len(), page.complete);
+            format!("history {room} #{number} up to {} messages {count} complete {complete}", place(upto))
+        }
+        Answer::NotOwner { room } => format!("not-owner {room}"),
+        Answer::Unavailable { room, because } => format!("unavailable {room} {because:?}"),
+        Answer::Alive => "alive".to_owned(),
+        Answer::Leaving => "leaving".to_owned(),
+    };
+    format!("{}r{} n{} {text}", short(&message.chat), message.incarnation.0, message.number)
+}
+
+fn news(news: &News) -> String {
+    match news {
+        News::Since { records, more } => {
+            let records = list(records, |(position, r)| format!("{} {}", position.0, record(r)));
+            format!("since {records}{}", if *more { " and more" } else { "" })
+        }
+        News::State(checkpoint) => format!("state {}", state(checkpoint)),
+        News::StatePart { index, of, part } => format!("part {index} of {of} of the state {}", state(part)),
+    }
+}
+
+/// Members, and the last proposal of each connector.
+fn state(checkpoint: &Checkpoint) -> String {
+    let state = RoomState::from(checkpoint);
+    let members =
+        state.members().iter().map(|(name, m)| format!("{name} {} {}", session(&m.session), membership(&m.membership)));
+    let named: std::collections::BTreeSet<&ServerId> = state.named().collect();
+    let proposals = named.into_iter().filter_map(|connector| {
+        let last = state.last_proposal(connector)?;
+        Some(format!("{}r{}#{}", short(connector), last.incarnation.0, last.number))
+    });
+    let (members, proposals): (Vec<_>, Vec<_>) = (members.collect(), proposals.collect());
+    format!("members [{}] proposals [{}]", members.join(", "), proposals.join(" "))
+}
+
+fn encoded(bytes: &[u8]) -> String {
+    Record::decode(bytes).map_or_else(|error| format!("{} bytes: {error}", bytes.len()), |r| record(&r))
+}
+
+/// A record: its author, the outcomes of the proposals that it decides, and its entries.
+fn record(record: &Record) -> String {
+    let (prev, time) = (format!("{}/{}", record.prev.0, record.prev_time), record.time);
+    let mut text = format!("{{by {} prev {prev} time {time}", short(&record.owner));
+    if !record.proposals.is_empty() {
+        text += &format!(" decided {}", list(&record.proposals, decided));
+    }
+    text += &format!(" entries {}", list(&record.entries, entry));
+    if !record.named.is_empty() {
+        text += &format!(" named {}", list(&record.named, short));
+    }
+    if record.checkpoint.is_some() {
+        text += " checkpoint";
+    }
+    if let Some(part) = &record.part {
+        text += &format!(" part {} of {}", part.index, part.of);
+    }
+    text + "}"
+}
+
+fn decided(decided: &Decided) -> String {
+    let outcome = |outcome: &Outcome| match outcome {
+        Outcome::Done(index) => format!("entry {index}"),
+        Outcome::Already => "already".to_owned(),
+        Outcome::Said { seq, .. } => format!("duplicate of {seq}"),
+        Outcome::Refused(refusal) => format!("refused {refusal:?}"),
+    };
+    let outcomes: Vec<_> = decided.outcomes.iter().map(outcome).collect();
+    format!("{}r{}#{}: {};", short(&decided.connector), decided.incarnation.0, decided.number, outcomes.join(", "))
+}
+
+fn entry(entry: &Entry) -> String {
+    match entry {
+        Entry::Open => "open".to_owned(),
+        Entry::Join { name, session: s, membership: m } => format!("join({name} {} {})", session(s), membership(m)),
+        Entry::Move { name, from, to } => format!("move({name} {} to {})", session(from), session(to)),
+        Entry::Leave { name, session: s } => format!("leave({name} {})", session(s)),
+        Entry::Say { from, content, .. } => format!("message({from} {content:?})"),
+        Entry::Whisper { from, to, content, .. } => format!("whisper({from} to {to} {content:?})"),
+    }
+}
+
+fn reply_text(reply: &Reply) -> String {
+    match reply {
+        Reply::Entered(entered) => {
+            let missed = entered.missed.as_ref().map(|missed| {
+                let (count, recovered) = (missed.messages.len(), missed.recovered);
+                format!(" missed {count} cursor {:?} recovered {recovered}", missed.cursor)
+            });
+            let (users, of, epoch) = (names(&entered.users), membership(&entered.token.membership()), entered.epoch.0);
+            format!("entered {of} epoch {epoch} seq {} with {users}{}", entered.seq, missed.unwrap_or_default())
+        }
+        Reply::Sent { seq, .. } => format!("sent as {seq}"),
+        Reply::History { page, .. } => {
+            format!("history, {} messages, cursor {:?}, complete {}", page.messages.len(), page.cursor, page.complete)
+        }
+        Reply::Members(members) => format!("members {}", names(&members.users)),
+        Reply::Left => "left".to_owned(),
+        Reply::Refused { refusal, .. } => format!("refused {refusal:?}"),
+        Reply::Unknown { because, .. } => format!("outcome unknown {because:?}"),
+        Reply::Busy { .. } => "busy".to_owned(),
+    }
+}
+
+fn push_text(push: &Push) -> String {
+    match push {
+        Push::Chat { from, content, target: None, seq, .. } => format!("message {seq} {from} {content:?}"),
+        Push::Chat { from, content, target: Some(to), seq, .. } => format!("whisper {seq} {from} to {to} {content:?}"),
+        Push::Add { name } => format!("add {name}"),
+        Push::Leave { name } => format!("leave {name}"),
+        Push::Gap { from, to, epoch } => format!("gap {from} to {to} of epoch {}", epoch.0),
+        Push::Members { total, names } => format!("members {total} names {names}"),
+    }
+}
