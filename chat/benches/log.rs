@@ -17,7 +17,7 @@ use shared::bus::Bus;
 use shared::config::settings::{LogSettings, NatsSettings};
 use shared::ids::{Name, RoomId, ServerId};
 use shared::metrics::Metrics;
-use shared::record::{Entry, LINKS, Position, Record, VERSION};
+use shared::record::{Entry, LINKS, Position, Record, RecordId, VERSION};
 use shared::testing::NatsServer;
 use tokio::time::Instant;
 
@@ -148,7 +148,8 @@ fn record(mut predecessors: impl Iterator<Item = Position>, entry: Entry) -> Byt
     let record = Record {
         v: VERSION,
         prev: predecessors.next().unwrap_or_default(),
-        prev_time: 0,
+        prev_id: RecordId::NONE,
+        id: RecordId::NONE,
         links: predecessors.collect(),
         time: shared::clock::now_ms(),
         owner: ServerId::new("chat-server-1").unwrap(),

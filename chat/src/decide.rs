@@ -6,10 +6,11 @@ use shared::budget::Budget;
 use shared::config::Settings;
 use shared::ids::{Incarnation, Name, RoomId, ServerId, SessionId};
 use shared::membership::{Membership, MessageId};
-use shared::record::{Decided, Entry, MAX_ENTRIES, Outcome, Refusal};
+use shared::record::{Decided, Entry, MAX_ENTRIES, Outcome, RecordId, Refusal};
 use shared::room::{Member, RoomState};
 use shared::rpc::messages::{Claim, Item};
 
+use crate::entrances::{Entrances, entered};
 use crate::gone::Gone;
 use crate::rules::{Message, Rules, Target};
 
@@ -43,6 +44,7 @@ pub struct Draft<'a> {
     /// The time that the record will have.
     time: u64,
     gone: &'a Gone,
+    entrances: &'a Entrances,
     /// Bytes of what is decided, and of what the record has besides.
     bytes: usize,
     carried: usize,
@@ -55,6 +57,8 @@ pub struct Circumstances<'a> {
     pub time: u64,
     /// Which connectors are gone.
     pub gone: &'a Gone,
+    /// The joins of the room's newest records.
+    pub entrances: &'a Entrances,
     /// Bytes that the record has besides what is decided.
     pub carried: usize,
 }
@@ -95,9 +99,9 @@ impl Judge {
 impl<'a> Draft<'a> {
     /// An empty draft on top of `state`, which it advances.
     pub fn new(room: &'a RoomId, judge: &'a Judge, state: &'a mut RoomState, at: Circumstances<'a>) -> Self {
-        let Circumstances { time, gone, carried } = at;
+        let Circumstances { time, gone, entrances, carried } = at;
         let (entries, decided, said) = (Vec::new(), Vec::new(), HashMap::new());
-        Self { room, judge, state, entries, decided, said, time, gone, bytes: 0, carried }
+        Self { room, judge, state, entries, decided, said, time, gone, entrances, bytes: 0, carried }
     }
 
     /// Members whose connectors are gone leave; as many as fit besides what is to be decided.
@@ -153,12 +157,17 @@ impl<'a> Draft<'a> {
     fn item(&mut self, author: &Author, item: &Item) -> Outcome {
         let session = |number, incarnation| SessionId { connector: author.connector.clone(), incarnation, number };
         let outcome = match item {
-            Item::Join { session: number, name, membership, claim } => {
+            Item::Join { session: number, name, membership, claim, seen } => {
+                if seen.is_some_and(|seen| self.is_overtaken(*membership, seen)) {
+                    return Outcome::Overtaken;
+                }
                 let coming = Member { session: session(*number, author.incarnation), membership: *membership };
                 self.join(coming, name, *claim)
             }
             Item::Leave { session: number, incarnation } => Ok(self.leave(session(*number, *incarnation))),
-            Item::Send { session: number, body } => self.send(&session(*number, author.incarnation), body),
+            Item::Send { session: number, membership, body } => {
+                self.send(&session(*number, author.incarnation), *membership, body)
+            }
         };
         outcome.unwrap_or_else(Outcome::Refused)
     }
@@ -166,10 +175,12 @@ impl<'a> Draft<'a> {
     fn join(&mut self, coming: Member, name: &Name, claim: Claim) -> Result<Outcome, Refusal> {
         let Member { session, membership } = coming;
         let old = self.state.name_of(&session).cloned();
-        if old.as_ref() == Some(name) {
+        if old.as_ref() == Some(name) && self.membership_of(name) == Some(membership) {
             return Ok(Outcome::Already);
         }
         let (from, rest) = match self.state.members().get(name).cloned() {
+            // It is in by an older stay, whose end the log lost: `old` leaves.
+            Some(there) if there.session == session => (None, None),
             Some(there) if claim == Claim::Back && there.membership == membership => (Some(there.session), None),
             there => (None, there.map(|there| there.session)),
         };
@@ -190,7 +201,7 @@ impl<'a> Draft<'a> {
             self.push(Entry::Leave { name: name.clone(), session });
         }
         Ok(self.push(match from {
-            Some(from) => Entry::Move { name, from, to: session },
+            Some(from) => Entry::Move { name, from, to: session, membership },
             None => Entry::Join { name, session, membership },
         }))
     }
@@ -202,9 +213,16 @@ impl<'a> Draft<'a> {
         }
     }
 
-    fn send(&mut self, session: &SessionId, body: &[u8]) -> Result<Outcome, Refusal> {
+    /// Returns true if a session entered the stay behind a record, in the log or in this draft, or may have.
+    fn is_overtaken(&self, stay: Membership, seen: RecordId) -> bool {
+        self.entrances.may_hold(stay, seen) || self.entries.iter().filter_map(entered).any(|entered| entered == stay)
+    }
+
+    fn send(&mut self, session: &SessionId, membership: Membership, body: &[u8]) -> Result<Outcome, Refusal> {
         let from = self.state.name_of(session).cloned().ok_or(Refusal::NotMember)?;
-        let membership = self.membership_of(&from).ok_or(Refusal::NotMember)?;
+        if self.membership_of(&from) != Some(membership) {
+            return Err(Refusal::NotMember);
+        }
         let Message { content, target, id } = self.judge.rules.read(self.room, body)?;
         let id = id.map(|id| membership.message(&id));
         if let Some(outcome) = id.and_then(|id| self.said_before(id)) {

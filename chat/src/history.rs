@@ -6,7 +6,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use shared::ids::RoomId;
 use shared::membership::Membership;
-use shared::record::{Entry, Position, Record};
+use shared::record::{Entry, Position, Record, RecordId};
 use shared::rpc::messages::{Answer, Page, Place, Said, Span, Wanted};
 use thiserror::Error;
 
@@ -124,8 +124,8 @@ impl Reader {
                     let upto = Place { epoch: tail.epoch, ..Place::default() };
                     return Ok(self.answer(upto, Page { complete: self.is_complete_without(None), ..Page::default() }));
                 };
-                let (walk, time) = self.walk_from(position, &bytes)?;
-                Ok(self.go_on(Place { epoch: tail.epoch, position, time }, walk))
+                let (walk, id) = self.walk_from(position, &bytes)?;
+                Ok(self.go_on(Place { epoch: tail.epoch, position, id }, walk))
             }
             (Phase::Find(position), LogDone::Read(records)) => match first(records?) {
                 // Only the page's own place matters to who pages backwards.
@@ -144,11 +144,11 @@ impl Reader {
         }
     }
 
-    /// A walk from a record, and the record's time.
-    fn walk_from(&self, position: Position, bytes: &Bytes) -> Result<(Walk, u64), HistoryError> {
+    /// A walk from a record, and the record's id.
+    fn walk_from(&self, position: Position, bytes: &Bytes) -> Result<(Walk, RecordId), HistoryError> {
         let record = Record::decode(bytes)?;
-        let time = record.time;
-        Ok((Walk::new(until(self.wanted.span), position, Arc::new(record)), time))
+        let id = record.id;
+        Ok((Walk::new(until(self.wanted.span), position, Arc::new(record)), id))
     }
 
     fn go_on(&mut self, upto: Place, walk: Walk) -> Next {

@@ -1,9 +1,10 @@
 //! A chat server: owns rooms, decides what happens in them, appends it to their log, and answers with what was committed.
 //!
-//! Reading order: [`rules`], [`decide`], [`owner`], [`history`], [`rooms`] (all pure), then [`log`] and [`server`], the edge that
+//! Reading order: [`rules`], [`entrances`], [`decide`], [`owner`], [`history`], [`rooms`] (all pure), then [`log`] and [`server`], the edge that
 //! moves their effects.
 
 pub mod decide;
+pub mod entrances;
 pub mod gone;
 pub mod history;
 mod homes;

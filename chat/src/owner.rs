@@ -16,7 +16,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use shared::ids::{RoomId, ServerId};
 use shared::metrics::Metrics;
-use shared::record::{Epoch, Position, Record};
+use shared::record::{Epoch, Position, Record, RecordIds};
 use shared::rpc::Trace;
 use shared::rpc::messages::{Answer, Item, Place, Unavailable};
 use tracing::error;
@@ -25,7 +25,7 @@ use crate::decide::{Author, Judge};
 use crate::gone::Gone;
 use crate::log::{AppendError, ReadError, Tail};
 use crate::walk::{Step, Until, Walk, decode_all};
-use active::{Active, Start};
+use active::{Active, Kept, Start};
 
 /// Milliseconds after which an owner tries the log again that failed.
 const RETRY_MS: u64 = 200;
@@ -115,7 +115,10 @@ pub struct Owner {
     room: RoomId,
     judge: Arc<Judge>,
     metrics: Arc<Metrics>,
+    ids: RecordIds,
     phase: Phase,
+    /// What the last activation knew, until the log was read again.
+    kept: Option<Kept>,
     gone: Arc<Gone>,
     followers: BTreeSet<ServerId>,
     proposals: VecDeque<Proposal>,
@@ -149,14 +152,16 @@ enum Phase {
 }
 
 impl Owner {
-    /// An idle owner of `room`.
-    pub fn new(me: ServerId, room: RoomId, judge: Arc<Judge>, metrics: Arc<Metrics>) -> Self {
+    /// An idle owner of `room`; `ids` are for the records that it appends.
+    pub fn new(me: ServerId, room: RoomId, ids: RecordIds, judge: Arc<Judge>, metrics: Arc<Metrics>) -> Self {
         Self {
             me,
             room,
             judge,
             metrics,
+            ids,
             phase: Phase::Idle,
+            kept: None,
             gone: Arc::default(),
             followers: BTreeSet::new(),
             proposals: VecDeque::new(),
@@ -317,7 +322,8 @@ impl Owner {
             }
             Phase::Reading | Phase::Walking { .. } => {}
             Phase::Active(active) => {
-                if let Err(error) = active.go_on(&mut self.proposals, &mut self.attaches, now, acts) {
+                let waiting = (&mut self.proposals, &mut self.attaches);
+                if let Err(error) = active.go_on(waiting, &mut self.ids, now, acts) {
                     self.unreadable(&error, now);
                 }
             }
@@ -366,6 +372,8 @@ impl Owner {
 
     fn activate(&mut self, epoch: Epoch, records: Vec<(Position, Arc<Record>)>) {
         self.metrics.activations.add();
+        // A log that holds a record of the room says what its state is; an empty one of the same epoch was erased.
+        let kept = self.kept.take().filter(|kept| records.is_empty() && kept.is_of(epoch));
         self.phase = Phase::Active(Box::new(Active::new(Start {
             me: self.me.clone(),
             room: self.room.clone(),
@@ -374,17 +382,19 @@ impl Owner {
             epoch,
             gone: self.gone.clone(),
             records,
+            kept,
         })));
     }
 
     /// The activation is over; what it had in flight waits again.
     fn end(&mut self, now: Now) {
         if let Phase::Active(active) = std::mem::replace(&mut self.phase, Phase::Idle) {
-            let (proposals, attaches) = active.into_waiting();
+            let (proposals, attaches, kept) = active.into_waiting();
             for proposal in proposals.into_iter().rev() {
                 self.proposals.push_front(proposal);
             }
             self.attaches.extend(attaches);
+            self.kept = kept;
         }
         self.retry_at.get_or_insert(now.ticks);
         self.is_permitted = !self.stands_in;

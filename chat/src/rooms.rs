@@ -14,6 +14,7 @@ use shared::config::{Servers, Settings};
 use shared::dispatcher::Router;
 use shared::ids::{Incarnation, RoomId, ServerId};
 use shared::metrics::Metrics;
+use shared::record::RecordIds;
 use shared::rpc::messages::{Answer, FromConnector, Question};
 use shared::rpc::{self, RpcError, Trace};
 use tracing::debug;
@@ -50,6 +51,8 @@ pub struct Rooms {
     lease_secs: u32,
     // Ordered: what happens must depend on nothing but the inputs, or no run of a simulation could be repeated.
     owners: BTreeMap<RoomId, Owner>,
+    /// Owners that were made in this run.
+    owners_made: u64,
     /// Rooms that wait for a time to try again.
     restless: BTreeSet<RoomId>,
     swept_at: u64,
@@ -161,6 +164,7 @@ impl Rooms {
             forget_ms: u64::from(settings.room.forget_secs) * 1_000,
             lease_secs: settings.room.lease_secs,
             owners: BTreeMap::new(),
+            owners_made: 0,
             restless: BTreeSet::new(),
             swept_at: 0,
             links: BTreeMap::new(),
@@ -294,10 +298,11 @@ impl Rooms {
 
     fn with_owner(&mut self, room: &RoomId, action: impl FnOnce(&mut Owner, &mut Vec<Act>)) {
         let mut acts = std::mem::take(&mut self.acts);
-        let owner = self
-            .owners
-            .entry(room.clone())
-            .or_insert_with(|| Owner::new(self.me.clone(), room.clone(), self.judge.clone(), self.metrics.clone()));
+        let owner = self.owners.entry(room.clone()).or_insert_with(|| {
+            self.owners_made += 1;
+            let ids = RecordIds::new(&self.me, self.incarnation, self.owners_made);
+            Owner::new(self.me.clone(), room.clone(), ids, self.judge.clone(), self.metrics.clone())
+        });
         owner.learn(&self.gone);
         action(owner, &mut acts);
         if owner.is_restless() {

@@ -144,7 +144,7 @@ impl Walk {
 #[cfg(test)]
 mod tests {
     use shared::ids::ServerId;
-    use shared::record::{LINKS, VERSION};
+    use shared::record::{LINKS, RecordId, VERSION};
     use shared::room::Checkpoint;
 
     use super::*;
@@ -157,7 +157,8 @@ mod tests {
                 let record = Record {
                     v: VERSION,
                     prev: before.next().unwrap_or_default(),
-                    prev_time: i - 1,
+                    prev_id: RecordId(i - 1),
+                    id: RecordId(i),
                     links: before.take(LINKS - 1).collect(),
                     time: i,
                     owner: ServerId::new("chat-server-1").unwrap(),

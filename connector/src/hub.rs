@@ -182,7 +182,7 @@ impl Hub {
             self.ask_elsewhere(now, &mut effects);
         }
         match hearing {
-            Hearing::Gap | Hearing::NewRun => self.attach_all_of(&chat, now, &mut effects),
+            Hearing::Gap | Hearing::NewRun => self.attach_all(now, &mut effects),
             Hearing::Next | Hearing::Old | Hearing::OldRun => {}
         }
         if answer == Answer::Leaving && self.owners.leaves(&chat, incarnation) {
@@ -305,6 +305,7 @@ impl Hub {
             }
             Act::Displaced(session) => effects.push(Effect::Displaced(session)),
             Act::MovedAway(session) => effects.push(Effect::MovedAway(session)),
+            Act::Lost(session) => effects.push(Effect::Lost(session)),
         }
     }
 

@@ -12,7 +12,7 @@ pub mod proposer;
 mod reading;
 mod sessions;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use shared::budget::Budget;
@@ -132,6 +132,8 @@ pub enum Act {
     Displaced(u64),
     /// A session's client came back through another one.
     MovedAway(u64),
+    /// The log lost a session's stay.
+    Lost(u64),
 }
 
 /// What a room is asked to do with, or was told at.
@@ -142,7 +144,7 @@ pub struct Context<'a> {
     pub now: u64,
     /// Milliseconds of chance; spreads what would come at once.
     pub jitter: u64,
-    /// The last number given to a proposal of this connector.
+    /// The last number given to a proposal or a history question of this connector.
     pub numbers: &'a mut u64,
     /// What is to be done.
     pub acts: &'a mut Vec<Act>,
@@ -165,12 +167,9 @@ pub struct Room {
     state: RoomState,
     /// Who is here for all that local sessions were told.
     crowd: Crowd,
-    settle_at: Option<u64>,
     locals: Locals,
     /// Sessions whose connection broke, and until when they are kept.
     held: BTreeMap<u64, u64>,
-    /// Sessions that the log lost, on their way back: for all that anybody here was told, they never went.
-    returning: BTreeSet<u64>,
     readings: Readings,
     proposer: Proposer,
     attach: Attach,
@@ -198,10 +197,8 @@ impl Room {
             at: Place::default(),
             state: RoomState::default(),
             crowd: Crowd::new(common.large_members),
-            settle_at: None,
             locals: Locals::default(),
             held: BTreeMap::new(),
-            returning: BTreeSet::new(),
             readings: Readings::default(),
             proposer: Proposer::new(common.incarnation, common.max_waiting, common.budget.proposal()),
             attach: Attach::Wanted(0),
@@ -217,7 +214,7 @@ impl Room {
             if position <= self.at.position {
                 return;
             }
-            if record.follows(self.at.position, self.at.time) {
+            if record.follows(self.at.position, self.at.id) {
                 self.apply(position, record, cx);
                 return self.go_on(cx);
             }
@@ -270,10 +267,11 @@ impl Room {
         for session in self.held.iter().filter(|(_, until)| **until <= cx.now).map(|(s, _)| *s).collect::<Vec<_>>() {
             self.close(session, cx);
         }
-        self.settle(cx);
         self.tick_crowd(cx);
         self.go_on(cx);
-        if !self.locals.is_empty() || !self.proposer.is_idle() {
+        // An attach without an answer may arrive after the detach, and the owner would count this connector as a follower.
+        let attaches = self.attach != Attach::Done;
+        if !self.locals.is_empty() || !self.proposer.is_idle() || attaches {
             self.empty_since = cx.now;
             return true;
         }
@@ -291,8 +289,7 @@ impl Room {
 
     /// Whether nothing is asked, and nothing is to be told later.
     pub fn is_settled(&self) -> bool {
-        let told_later = self.settle_at.is_some() || self.crowd.waits();
-        let waits = told_later || !self.held.is_empty() || !self.readings.is_empty();
+        let waits = self.crowd.waits() || !self.held.is_empty() || !self.readings.is_empty();
         self.attach == Attach::Done && self.proposer.is_idle() && !waits
     }
 
@@ -317,7 +314,7 @@ impl Room {
     }
 
     fn propose(&mut self, repeat_at: u64, cx: &mut Context<'_>) {
-        if !cx.gathers && self.proposer.begin(*cx.numbers + 1).is_some() {
+        if !cx.gathers && self.proposer.begin(*cx.numbers + 1, self.at.id).is_some() {
             *cx.numbers += 1;
         }
         let Some(head) = self.proposer.head().filter(|head| head.repeat_at <= cx.now) else { return };
@@ -345,12 +342,12 @@ impl Room {
     /// The client was told that its entering is unknown: unless it is here already, it is not to be.
     fn give_up_entering(&mut self, session: u64, cx: &mut Context<'_>) {
         cx.acts.push(Act::NotEntered(session));
-        if let Some(local) = self.locals.get_mut(&session)
-            && !local.is_here()
-        {
-            local.wanted = false;
-            self.reconcile(session, cx.common);
+        if let Some(local) = self.locals.get_mut(&session) {
+            local.wanted = local.is_here();
+            local.entering = None;
         }
+        // Also one that is here: the join that was taken back may have covered that the log has seen it leave.
+        self.reconcile(session, cx.common);
     }
 
     /// Proposes the difference between what the log says of an own session and what is wanted of it.
@@ -360,7 +357,7 @@ impl Room {
         let wanted = self.locals.get(&session).is_some_and(|local| local.wanted);
         match self.locals.get(&session) {
             Some(local) if wanted && !in_log && !coming => {
-                self.proposer.rejoin(session, local.name().clone(), local.token.membership());
+                self.proposer.rejoin(session, local.name().clone(), local.token.membership(), self.at.id);
             }
             _ if !wanted && (in_log || coming) => self.proposer.leave(session, common.incarnation),
             Some(local) if !wanted && !local.hears => {

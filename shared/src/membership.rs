@@ -44,7 +44,7 @@ impl fmt::Debug for Token {
 }
 
 /// A membership, as the log names it: the first 16 bytes of a SHA-256 over its [`Token`].
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[derive(Default, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct Membership(#[serde(with = "serde_bytes")] [u8; 16]);
 
@@ -69,7 +69,7 @@ impl fmt::Debug for Membership {
 pub struct MessageId(u64);
 
 /// The first bytes of SHA-256 over parts of which only the last may vary in length.
-fn first_bytes<const N: usize>(parts: &[&[u8]]) -> [u8; N] {
+pub(crate) fn first_bytes<const N: usize>(parts: &[&[u8]]) -> [u8; N] {
     let mut hash = Sha256::new();
     parts.iter().for_each(|part| hash.update(part));
     let digest = hash.finalize();

@@ -155,6 +155,8 @@ metrics! {
     /// Times that a connector told a room's clients of messages that it cannot tell: the room's log was lost, or has no longer
     /// what came between.
     gaps_told: Count,
+    /// Sessions that were closed plainly because the room's log lost their stay, or because another session entered it first.
+    stays_lost: Count,
 }
 
 #[cfg(test)]

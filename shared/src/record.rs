@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
 use crate::ids::{Incarnation, Name, ServerId, SessionId};
-use crate::membership::{Membership, MessageId};
+use crate::membership::{Membership, MessageId, first_bytes};
 use crate::room::Checkpoint;
 use crate::version;
 
@@ -48,6 +48,41 @@ impl Position {
     }
 }
 
+/// Identifies one append. A log that lost its end gives a position twice, but never to the same id.
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct RecordId(pub u64);
+
+impl RecordId {
+    /// No record: the predecessor of a room's first one.
+    pub const NONE: Self = Self(0);
+}
+
+/// Gives ids to the records that one owner of one room appends.
+#[derive(Debug)]
+pub struct RecordIds {
+    next: u64,
+}
+
+impl RecordIds {
+    /// Ids for an owner at this run of a chat server. `serial` is another one for each owner of that run, so no two owners
+    /// give the same id: the ids begin at the first bytes of a SHA-256, and count from there.
+    pub fn new(chat: &ServerId, incarnation: Incarnation, serial: u64) -> Self {
+        let parts: [&[u8]; 4] =
+            [b"record", &incarnation.0.to_be_bytes(), &serial.to_be_bytes(), chat.as_str().as_bytes()];
+        Self { next: u64::from_be_bytes(first_bytes(&parts)) }
+    }
+
+    /// Returns an id that was not given before.
+    pub fn take(&mut self) -> RecordId {
+        self.next = self.next.wrapping_add(1);
+        if self.next == RecordId::NONE.0 {
+            self.next = 1;
+        }
+        RecordId(self.next)
+    }
+}
+
 /// One life of the log: creation time of the stream, or start of a memory log, in Unix milliseconds.
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(transparent)]
@@ -60,8 +95,12 @@ pub struct Record {
     pub v: u8,
     /// Position of the room's previous record.
     pub prev: Position,
-    /// Time of that record, 0 for none: a log that lost its end may give the position to another record.
-    pub prev_time: u64,
+    /// Id of that record, [`RecordId::NONE`] for none: a log that lost its end may give the position to another record.
+    #[serde(default)]
+    pub prev_id: RecordId,
+    /// Id of this record.
+    #[serde(default)]
+    pub id: RecordId,
     /// Positions of the records before `prev`, newest first; left out towards connectors. Written as the first of them and
     /// the differences between each two.
     #[serde(default, skip_serializing_if = "Vec::is_empty", with = "links")]
@@ -119,6 +158,9 @@ pub enum Outcome {
     Done(u16),
     /// Nothing was to do: the session was in, or out, already.
     Already,
+    /// A join that may come too late: another session may have entered the stay behind the record that the join names. Its
+    /// connector reads on, and asks again unless it finds that this is so.
+    Overtaken,
     /// The message was said before, under the same id: then it got this `seq`, at this time.
     Said { seq: u64, time: u64 },
     /// It was refused.
@@ -134,7 +176,13 @@ pub enum Entry {
     /// A name came, through a session.
     Join { name: Name, session: SessionId, membership: Membership },
     /// A member goes on through another session; it never went.
-    Move { name: Name, from: SessionId, to: SessionId },
+    Move {
+        name: Name,
+        from: SessionId,
+        to: SessionId,
+        #[serde(default)]
+        membership: Membership,
+    },
     /// A name went.
     Leave { name: Name, session: SessionId },
     /// A member spoke to all.
@@ -204,7 +252,8 @@ impl Record {
         Self {
             v: self.v,
             prev: self.prev,
-            prev_time: self.prev_time,
+            prev_id: self.prev_id,
+            id: self.id,
             links: Vec::new(),
             time: self.time,
             owner: self.owner.clone(),
@@ -216,9 +265,9 @@ impl Record {
         }
     }
 
-    /// Whether it is the next after the record at this position that has this time.
-    pub fn follows(&self, position: Position, time: u64) -> bool {
-        self.prev == position && self.prev_time == time
+    /// Returns true if it is the next one after the record that has this id at this position.
+    pub fn follows(&self, position: Position, id: RecordId) -> bool {
+        self.prev == position && self.prev_id == id
     }
 
     /// The predecessors, newest first, `prev` first of all.
@@ -242,7 +291,8 @@ mod tests {
         Record {
             v: VERSION,
             prev: Position(4),
-            prev_time: 1_699_999_999_000,
+            prev_id: RecordId(8),
+            id: RecordId(9),
             links: vec![Position(2), Position(1)],
             time: 1_700_000_000_000,
             owner: ServerId::new("chat-server-1").unwrap(),

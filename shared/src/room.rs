@@ -94,7 +94,7 @@ impl RoomState {
             Entry::Join { name, session, membership } => {
                 self.insert(name.clone(), Member { session: session.clone(), membership: *membership });
             }
-            Entry::Move { name, from, to } => {
+            Entry::Move { name, from, to, .. } => {
                 if let Some(member) = self.members.get(name).filter(|member| member.session == *from) {
                     let membership = member.membership;
                     self.insert(name.clone(), Member { session: to.clone(), membership });
@@ -123,6 +123,11 @@ impl RoomState {
             }
         }
         self.said.forget(self.time);
+    }
+
+    /// The same state without the messages that it remembers by their ids.
+    pub fn without_messages(self) -> Self {
+        Self { said: Said::default(), ..self }
     }
 
     fn insert(&mut self, name: Name, member: Member) {

@@ -14,18 +14,33 @@ fn author() -> Author {
     Author { connector: ServerId::new("connector-server-1").unwrap(), incarnation: Incarnation(5) }
 }
 
+/// The stay of a session that entered without a token.
+fn stay(session: u64) -> Membership {
+    Token::new(session.into()).membership()
+}
+
 fn join(session: u64, name: &str) -> Item {
-    let membership = Token::new(session.into()).membership();
-    Item::Join { session, name: Name::new(name).unwrap(), membership, claim: Claim::New }
+    let membership = stay(session);
+    Item::Join { session, name: Name::new(name).unwrap(), membership, claim: Claim::New, seen: None }
 }
 
 /// Enters with the token of another session.
 fn resume(session: u64, of: u128, name: &str, claim: Claim) -> Item {
-    Item::Join { session, name: Name::new(name).unwrap(), membership: Token::new(of).membership(), claim }
+    let membership = Token::new(of).membership();
+    Item::Join { session, name: Name::new(name).unwrap(), membership, claim, seen: None }
 }
 
 fn send_with_id(session: u64, id: &str) -> Item {
-    Item::Send { session, body: format!(r#"{{"content":"hi","target":"*","id":"{id}"}}"#).into_bytes() }
+    let body = format!(r#"{{"content":"hi","target":"*","id":"{id}"}}"#).into_bytes();
+    Item::Send { session, membership: stay(session), body }
+}
+
+/// The message, sent under the stay of another session.
+fn under(of: u64, mut message: Item) -> Item {
+    if let Item::Send { membership, .. } = &mut message {
+        *membership = stay(of);
+    }
+    message
 }
 
 fn leave(session: u64) -> Item {
@@ -33,7 +48,8 @@ fn leave(session: u64) -> Item {
 }
 
 fn send(session: u64, target: &str) -> Item {
-    Item::Send { session, body: format!(r#"{{"content":"hi","target":"{target}"}}"#).into_bytes() }
+    let body = format!(r#"{{"content":"hi","target":"{target}"}}"#).into_bytes();
+    Item::Send { session, membership: stay(session), body }
 }
 
 /// Outcomes and entries of one proposal to a room of at most three members.
@@ -41,8 +57,13 @@ fn decide(items: &[Item]) -> (Vec<Outcome>, Vec<Entry>) {
     let judge = judge_of(RoomSettings { max_members: 3, ..RoomSettings::default() });
     let room = RoomId::new("lobby").unwrap();
     let mut state = RoomState::default();
-    let gone = Gone::default();
-    let mut draft = Draft::new(&room, &judge, &mut state, Circumstances { time: 1_000, carried: 0, gone: &gone });
+    let (gone, entrances) = (Gone::default(), Entrances::since(RecordId::NONE));
+    let mut draft = Draft::new(
+        &room,
+        &judge,
+        &mut state,
+        Circumstances { time: 1_000, carried: 0, gone: &gone, entrances: &entrances },
+    );
     draft.decide(&author(), 1, items);
     let (entries, mut decided) = draft.finish();
     (decided.remove(0).outcomes, entries)
@@ -101,8 +122,13 @@ fn a_proposal_is_decided_once_in_a_record() {
     let judge = judge_of(RoomSettings::default());
     let room = RoomId::new("lobby").unwrap();
     let mut state = RoomState::default();
-    let gone = Gone::default();
-    let mut draft = Draft::new(&room, &judge, &mut state, Circumstances { time: 1_000, carried: 0, gone: &gone });
+    let (gone, entrances) = (Gone::default(), Entrances::since(RecordId::NONE));
+    let mut draft = Draft::new(
+        &room,
+        &judge,
+        &mut state,
+        Circumstances { time: 1_000, carried: 0, gone: &gone, entrances: &entrances },
+    );
     draft.decide(&author(), 7, &[join(1, "ann")]);
     assert!(draft.has_decided(&author(), 7) && draft.has_decided(&author(), 6));
     assert!(!draft.has_decided(&author(), 8));
@@ -131,7 +157,7 @@ fn a_full_room_takes_back_who_is_in_it() {
 #[test]
 fn who_was_taken_over_speaks_no_more() {
     let (outcomes, _) =
-        decide(&[join(1, "ann"), resume(2, 1, "ann", Claim::Back), send(1, "*"), leave(1), send(2, "*")]);
+        decide(&[join(1, "ann"), resume(2, 1, "ann", Claim::Back), send(1, "*"), leave(1), under(1, send(2, "*"))]);
     let refused = Outcome::Refused(Refusal::NotMember);
     assert_eq!(outcomes[2..], [refused, Outcome::Already, Outcome::Done(2)]);
 }
@@ -144,7 +170,7 @@ fn a_repeat_within_a_record_is_said_once_also_on_another_session() {
         send_with_id(1, "b"),
         send_with_id(1, "a"),
         resume(2, 1, "ann", Claim::Back),
-        send_with_id(2, "b"),
+        under(1, send_with_id(2, "b")),
         join(3, "bob"),
         send_with_id(3, "a"),
     ];
@@ -157,15 +183,22 @@ fn a_repeat_within_a_record_is_said_once_also_on_another_session() {
 fn a_repeat_in_a_later_record_gets_the_first_answer_for_a_minute() {
     let (judge, room) = (judge_of(RoomSettings::default()), RoomId::new("lobby").unwrap());
     let (mut state, gone) = (RoomState::default(), Gone::default());
+    let entrances = Entrances::since(RecordId::NONE);
     let mut outcome = |time: u64, items: &[Item]| {
-        let mut draft = Draft::new(&room, &judge, &mut state, Circumstances { time, carried: 0, gone: &gone });
+        let mut draft = Draft::new(
+            &room,
+            &judge,
+            &mut state,
+            Circumstances { time, carried: 0, gone: &gone, entrances: &entrances },
+        );
         draft.decide(&author(), 1, items);
         let (entries, proposals) = draft.finish();
         let outcome = *proposals[0].outcomes.last().unwrap();
         let record = Record {
             v: VERSION,
             prev: Position::NONE,
-            prev_time: 0,
+            prev_id: RecordId::NONE,
+            id: RecordId(time),
             links: Vec::new(),
             time,
             owner: ServerId::new("chat-server-1").unwrap(),
@@ -198,7 +231,13 @@ fn who_was_on_a_connector_that_is_gone_leaves_and_names_of_a_silent_one_are_free
     }
     let heard = [(connector(1), 0), (connector(2), 60), (connector(3), 3)];
     let gone = Gone::new(heard.iter().map(|(id, silence)| (id, Incarnation(5), *silence)), 10);
-    let mut draft = Draft::new(&room, &judge, &mut state, Circumstances { time: 1_000, carried: 0, gone: &gone });
+    let entrances = Entrances::since(RecordId::NONE);
+    let mut draft = Draft::new(
+        &room,
+        &judge,
+        &mut state,
+        Circumstances { time: 1_000, carried: 0, gone: &gone, entrances: &entrances },
+    );
     draft.expel();
     draft.decide(&author(), 1, &[join(7, "ann"), join(8, "bob"), join(9, "cid")]);
     let (entries, decided) = draft.finish();
@@ -223,10 +262,70 @@ fn who_was_on_a_connector_that_is_gone_leaves_and_names_of_a_silent_one_are_free
 fn the_newest_wins_if_the_settings_say_so_but_never_by_healing() {
     let judge = judge_of(RoomSettings { newest_wins: true, ..RoomSettings::default() });
     let (room, gone) = (RoomId::new("lobby").unwrap(), Gone::default());
+    let entrances = Entrances::since(RecordId::NONE);
     let mut state = RoomState::default();
-    let mut draft = Draft::new(&room, &judge, &mut state, Circumstances { time: 1_000, carried: 0, gone: &gone });
+    let mut draft = Draft::new(
+        &room,
+        &judge,
+        &mut state,
+        Circumstances { time: 1_000, carried: 0, gone: &gone, entrances: &entrances },
+    );
     draft.decide(&author(), 1, &[join(1, "ann"), join(2, "ann"), resume(1, 1, "ann", Claim::Heal), send(1, "*")]);
     let refused = Outcome::Refused;
     let outcomes = [Outcome::Done(0), Outcome::Done(2), refused(Refusal::NameTaken), refused(Refusal::NotMember)];
     assert_eq!(draft.finish().1[0].outcomes, outcomes);
+}
+
+/// Items of one proposal in a room whose last record is 7: behind record 5, a session entered the first stay.
+fn decide_behind_an_entrance(state: &mut RoomState, items: &[Item]) -> Vec<Outcome> {
+    let (judge, room) = (judge_of(RoomSettings::default()), RoomId::new("lobby").unwrap());
+    let (gone, mut entrances) = (Gone::default(), Entrances::since(RecordId(5)));
+    let session = SessionId { connector: author().connector, incarnation: Incarnation(5), number: 9 };
+    let name = Name::new("ann").unwrap();
+    for (id, entry) in [(6, Entry::Join { name, session, membership: stay(1) }), (7, Entry::Open)] {
+        entrances.note(&Record {
+            v: VERSION,
+            prev: Position::NONE,
+            prev_id: RecordId(id - 1),
+            id: RecordId(id),
+            links: Vec::new(),
+            time: 0,
+            owner: ServerId::new("chat-server-1").unwrap(),
+            proposals: Vec::new(),
+            entries: vec![entry],
+            named: Vec::new(),
+            checkpoint: None,
+            part: None,
+        });
+    }
+    let at = Circumstances { time: 1_000, carried: 0, gone: &gone, entrances: &entrances };
+    let mut draft = Draft::new(&room, &judge, state, at);
+    draft.decide(&author(), 1, items);
+    draft.finish().1.remove(0).outcomes
+}
+
+fn join_seen(session: u64, of: u128, seen: u64) -> Item {
+    let (name, membership) = (Name::new("ann").unwrap(), Token::new(of).membership());
+    Item::Join { session, name, membership, claim: Claim::Heal, seen: Some(RecordId(seen)) }
+}
+
+#[test]
+fn a_join_is_overtaken_by_an_entrance_behind_the_record_that_it_names() {
+    let outcome = |item| decide_behind_an_entrance(&mut RoomState::default(), &[item]).remove(0);
+    assert_eq!(outcome(join_seen(1, 1, 5)), Outcome::Overtaken);
+    assert_eq!(outcome(join_seen(1, 1, 6)), Outcome::Done(0), "that entrance was seen");
+    assert_eq!(outcome(join_seen(1, 2, 5)), Outcome::Done(0), "it was of another stay");
+    assert_eq!(outcome(join_seen(1, 2, 4)), Outcome::Overtaken, "nothing is known of what came before");
+    let in_one_draft = [join_seen(1, 2, 7), leave(1), join_seen(2, 2, 7)];
+    let outcomes = decide_behind_an_entrance(&mut RoomState::default(), &in_one_draft);
+    assert_eq!(outcomes, [Outcome::Done(0), Outcome::Done(1), Outcome::Overtaken]);
+}
+
+/// The log lost that the session left and entered again: it is in by its stay of before.
+#[test]
+fn a_session_that_is_in_by_an_older_stay_enters_the_new_one() {
+    let (outcomes, entries) = decide(&[join(1, "ann"), resume(1, 7, "ann", Claim::New), send(1, "*")]);
+    assert_eq!(outcomes[..2], [Outcome::Done(0), Outcome::Done(2)]);
+    assert!(matches!(&entries[1], Entry::Leave { .. }) && matches!(&entries[2], Entry::Join { .. }));
+    assert_eq!(outcomes[2], Outcome::Refused(Refusal::NotMember), "it was sent under the stay of before");
 }

@@ -53,7 +53,8 @@ impl Book {
             let record = Record {
                 v: VERSION,
                 prev: before.next().unwrap_or_default(),
-                prev_time: 7,
+                prev_id: RecordId(7),
+                id: RecordId(7),
                 links: before.take(LINKS - 1).collect(),
                 time: 7,
                 owner: ServerId::new("chat-server-1").unwrap(),
@@ -131,7 +132,7 @@ fn the_last_messages_and_those_before_them() {
 #[test]
 fn fifty_messages_are_a_few_reads_away() {
     let (upto, _, reads) = Book::keeping(600).of_messages(120).ask(Span::Last, 50, 1);
-    assert_eq!(upto, Place { epoch: Epoch(5), position: Position(120), time: 7 });
+    assert_eq!(upto, Place { epoch: Epoch(5), position: Position(120), id: RecordId(7) });
     assert!(reads <= 5, "{reads}");
 }
 

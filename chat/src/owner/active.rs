@@ -6,7 +6,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use shared::ids::{RoomId, ServerId};
 use shared::metrics::Metrics;
-use shared::record::{Entry, Epoch, LINKS, Part, Position, Record, VERSION};
+use shared::record::{Entry, Epoch, LINKS, Part, Position, Record, RecordId, RecordIds, VERSION};
 use shared::room::{Checkpoint, RoomState};
 use shared::rpc::Trace;
 use shared::rpc::messages::{Answer, Place};
@@ -14,6 +14,7 @@ use shared::rpc::messages::{Answer, Place};
 use super::recent::Recent;
 use super::{Act, Attach, LogOp, Now, Proposal};
 use crate::decide::{Circumstances, Draft, Judge};
+use crate::entrances::Entrances;
 use crate::gone::Gone;
 use crate::walk::{Until, Walk};
 
@@ -30,6 +31,23 @@ pub(super) struct Start {
     pub(super) gone: Arc<Gone>,
     /// From the last checkpoint, or the first record, to the last; none in a new room.
     pub(super) records: Vec<(Position, Arc<Record>)>,
+    /// The room as it was before its log was erased.
+    pub(super) kept: Option<Kept>,
+}
+
+/// A room's state without a log: its members stay where the log lost all of the room's records, by hand or by age.
+#[derive(Debug)]
+pub(super) struct Kept {
+    epoch: Epoch,
+    id: RecordId,
+    state: RoomState,
+    entrances: Entrances,
+}
+
+impl Kept {
+    pub(super) fn is_of(&self, epoch: Epoch) -> bool {
+        self.epoch == epoch
+    }
 }
 
 /// A room's state while this server appends to it.
@@ -44,6 +62,10 @@ pub(super) struct Active {
     pub(super) state: RoomState,
     /// The room's last record.
     pub(super) position: Position,
+    /// Its id. In an erased log that of the last record that was there, so the next one follows nothing that a connector
+    /// knows, and all of them take the state.
+    pub(super) id: RecordId,
+    entrances: Entrances,
     /// What stands before it, newest first.
     pub(super) behind: Vec<Position>,
     pub(super) recent: Recent,
@@ -91,6 +113,7 @@ struct SinceCheckpoint {
 impl Active {
     /// Folds what was read. Nothing may be told before the first append.
     pub(super) fn new(start: Start) -> Self {
+        let first = start.records.first();
         let mut active = Self {
             me: start.me,
             room: start.room,
@@ -99,6 +122,8 @@ impl Active {
             epoch: start.epoch,
             state: RoomState::replay(&start.records),
             position: Position::NONE,
+            id: RecordId::NONE,
+            entrances: Entrances::since(first.map_or(RecordId::NONE, |(_, record)| record.prev_id)),
             behind: Vec::new(),
             recent: Recent::default(),
             since: SinceCheckpoint::default(),
@@ -115,6 +140,11 @@ impl Active {
             active.note(position, &record, record.size());
             named.extend(record.named.iter().cloned());
         }
+        if let Some(Kept { id, state, entrances, .. }) = start.kept {
+            // Messages that were sent with an id are forgotten: their positions may be given again.
+            (active.id, active.state, active.entrances) = (id, state.without_messages(), entrances);
+            active.refresh = true;
+        }
         named.extend(active.state.named().cloned());
         active.unnamed = Some(named.into_iter().collect());
         active
@@ -123,7 +153,8 @@ impl Active {
     /// Remembers a record as the room's last.
     fn note(&mut self, position: Position, record: &Record, size: usize) {
         self.behind = record.predecessors().take(LINKS - 1).collect();
-        self.position = position;
+        (self.position, self.id) = (position, record.id);
+        self.entrances.note(record);
         if record.checkpoint.is_some() && record.part.is_none() {
             self.since = SinceCheckpoint::default();
         } else {
@@ -157,8 +188,10 @@ impl Active {
         }
     }
 
-    /// What was in flight or unanswered when the activation ended.
-    pub(super) fn into_waiting(self) -> (Vec<Proposal>, Vec<Attach>) {
+    /// Ends the activation: what was in flight or unanswered, and what it knew of a room that was not empty.
+    pub(super) fn into_waiting(self) -> (Vec<Proposal>, Vec<Attach>, Option<Kept>) {
+        let kept = Kept { epoch: self.epoch, id: self.id, state: self.state, entrances: self.entrances };
+        let kept = Some(kept).filter(|kept| kept.id != RecordId::NONE);
         let mut attaches: Vec<Attach> = self.proven.into();
         let proposals = match self.busy {
             Busy::Append(appending) => appending.proposals,
@@ -168,7 +201,7 @@ impl Active {
             }
             Busy::No | Busy::CatchUp(_) => Vec::new(),
         };
-        (proposals, attaches)
+        (proposals, attaches, kept)
     }
 
     /// Asks for a checkpoint when the last record is so old that age may take it before long.
@@ -199,15 +232,15 @@ impl Active {
     /// Does what can be done now: at most one log operation is in flight afterwards.
     pub(super) fn go_on(
         &mut self,
-        proposals: &mut VecDeque<Proposal>,
-        attaches: &mut Vec<Attach>,
+        (proposals, attaches): (&mut VecDeque<Proposal>, &mut Vec<Attach>),
+        ids: &mut RecordIds,
         now: Now,
         acts: &mut Vec<Act>,
     ) -> Result<(), rmp_serde::encode::Error> {
         self.answer_proven(acts);
         let is_due = self.unnamed.is_some() || self.refresh || !self.parts.is_empty() || self.has_gone();
         if !self.is_busy() && (!proposals.is_empty() || is_due) {
-            self.append(proposals, attaches, now, acts)?;
+            self.append((proposals, &mut *attaches), ids, now, acts)?;
         }
         if !self.is_busy() && !attaches.is_empty() {
             self.busy = Busy::Prove(std::mem::take(attaches));
@@ -218,8 +251,8 @@ impl Active {
 
     fn append(
         &mut self,
-        proposals: &mut VecDeque<Proposal>,
-        attaches: &mut Vec<Attach>,
+        (proposals, attaches): (&mut VecDeque<Proposal>, &mut Vec<Attach>),
+        ids: &mut RecordIds,
         now: Now,
         acts: &mut Vec<Act>,
     ) -> Result<(), rmp_serde::encode::Error> {
@@ -238,7 +271,8 @@ impl Active {
         let mut record = Record {
             v: VERSION,
             prev: self.position,
-            prev_time: self.place().time,
+            prev_id: self.id,
+            id: ids.take(),
             links: self.behind.clone(),
             time,
             owner: self.me.clone(),
@@ -303,14 +337,14 @@ impl Active {
         acts: &mut Vec<Act>,
     ) -> (Vec<Entry>, Vec<shared::record::Decided>, Vec<Proposal>) {
         let now = self.place();
-        let is_ahead = |at: Place| at.position > now.position || (at.position == now.position && at.time != now.time);
+        let is_ahead = |at: Place| at.position > now.position || (at.position == now.position && at.id != now.id);
         let known: Vec<_> =
             proposals.iter().map(|p| self.state.last_proposal(&p.author.connector).map(|l| l.order())).collect();
         let has_gone = self.has_gone();
         let budget = self.judge.budget();
         let checkpoint = if self.parts.is_empty() { budget.checkpoint() } else { budget.part() };
         let carried = checkpoint + self.unnamed.iter().flatten().map(|id| id.as_str().len() + 2).sum::<usize>();
-        let at = Circumstances { time, gone: &self.gone, carried };
+        let at = Circumstances { time, gone: &self.gone, entrances: &self.entrances, carried };
         let mut draft = Draft::new(&self.room, &self.judge, &mut self.state, at);
         if has_gone {
             draft.expel();

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use shared::record::{Epoch, Position, Record, RecordError};
+use shared::record::{Position, Record, RecordError};
 use shared::rpc::messages::{Answer, News, Place};
 
 use super::active::{Active, Busy};
@@ -12,15 +12,9 @@ use crate::log::Tail;
 use crate::walk::{Step, Until, Walk, decode_all};
 
 impl Active {
-    /// From where a connector is told: where it is, or from the first record of a log that it does not know yet.
-    fn from(&self, at: Place) -> Place {
-        if at.epoch == self.epoch { at } else { Place { epoch: self.epoch, ..Place::default() } }
-    }
-
     /// How far the log is known: to its last record, or to nowhere in an empty one.
     pub(super) fn place(&self) -> Place {
-        let time = if self.position == Position::NONE { 0 } else { self.state.time() };
-        Place { epoch: self.epoch, position: self.position, time }
+        Place { epoch: self.epoch, position: self.position, id: self.id }
     }
 
     /// Whether what was read is this activation's last record.
@@ -47,12 +41,12 @@ impl Active {
         while !self.is_busy() {
             let Some(attach) = self.proven.pop_front() else { return };
             let now = self.place();
-            let from = self.from(attach.at);
+            let from = attach.at;
             if from == now {
                 self.answer_records(attach, Vec::new(), acts);
-            } else if attach.at.epoch == Epoch::default() || from.position >= now.position {
+            } else if from.epoch != self.epoch || from.position >= now.position {
                 self.answer_state(attach, acts);
-            } else if let Some(records) = self.recent.after(from.position, from.time) {
+            } else if let Some(records) = self.recent.after(from.position, from.id) {
                 self.answer_records(attach, records, acts);
             } else {
                 self.read_since(attach, acts);
@@ -61,7 +55,7 @@ impl Active {
     }
 
     fn read_since(&mut self, attach: Attach, acts: &mut Vec<Act>) {
-        let Some(walk) = self.walk(Until::After(self.from(attach.at).position)) else {
+        let Some(walk) = self.walk(Until::After(attach.at.position)) else {
             return self.answer_state(attach, acts);
         };
         self.proven.push_front(attach);
@@ -89,8 +83,8 @@ impl Active {
             Step::Done(records) => {
                 let Some(attach) = self.proven.pop_front() else { return };
                 // The chain must begin where the connector is: else what is between was removed.
-                let from = self.from(attach.at);
-                if records.first().is_some_and(|(_, first)| first.follows(from.position, from.time)) {
+                let from = attach.at;
+                if records.first().is_some_and(|(_, first)| first.follows(from.position, from.id)) {
                     let records = records.into_iter().map(|(p, r)| (p, Arc::new(r.for_connectors()))).collect();
                     self.answer_records(attach, records, acts);
                 } else {

@@ -3,7 +3,7 @@
 use std::collections::VecDeque;
 use std::sync::Arc;
 
-use shared::record::{Position, Record};
+use shared::record::{Position, Record, RecordId};
 
 /// Records kept at hand for connectors that are a little behind.
 const RECENT_RECORDS: usize = 64;
@@ -40,9 +40,9 @@ impl Recent {
         self.records.iter()
     }
 
-    /// The records after the one at `position` that has this time, if all of them are at hand.
-    pub(super) fn after(&self, position: Position, time: u64) -> Option<Vec<(Position, Arc<Record>)>> {
-        let first = self.records.iter().position(|(_, record)| record.follows(position, time))?;
+    /// The records after the one at `position` that has this id, if all of them are at hand.
+    pub(super) fn after(&self, position: Position, id: RecordId) -> Option<Vec<(Position, Arc<Record>)>> {
+        let first = self.records.iter().position(|(_, record)| record.follows(position, id))?;
         Some(self.records.iter().skip(first).cloned().collect())
     }
 }

@@ -60,8 +60,12 @@ impl Owner {
     /// The room is another's: whoever waits or follows is sent there. What is in flight ends without consequences here.
     pub fn give_up(&mut self, acts: &mut Vec<Act>) {
         self.is_permitted = false;
+        self.kept = None;
         let waiting = match std::mem::replace(&mut self.phase, Phase::Idle) {
-            Phase::Active(active) if !active.is_busy() => active.into_waiting(),
+            Phase::Active(active) if !active.is_busy() => {
+                let (proposals, attaches, _) = active.into_waiting();
+                (proposals, attaches)
+            }
             busy => {
                 self.is_stale = !matches!(busy, Phase::Idle);
                 self.phase = busy;

@@ -5,7 +5,7 @@ use shared::config::Settings;
 use shared::config::settings::LogSettings;
 use shared::ids::{Incarnation, Name};
 use shared::membership::Token;
-use shared::record::{Entry, Outcome};
+use shared::record::{Entry, Outcome, RecordId};
 use shared::rpc::messages::{Claim, News};
 
 use super::*;
@@ -20,6 +20,8 @@ struct Bench {
     operation: Option<LogOp>,
     said: Vec<Act>,
     now: Now,
+    /// The place that connectors propose from.
+    at: Place,
 }
 
 fn room() -> RoomId {
@@ -36,11 +38,12 @@ fn asker(number: u8) -> Asker {
 
 fn join(session: u64, name: &str) -> Item {
     let membership = Token::new(session.into()).membership();
-    Item::Join { session, name: Name::new(name).unwrap(), membership, claim: Claim::New }
+    Item::Join { session, name: Name::new(name).unwrap(), membership, claim: Claim::New, seen: None }
 }
 
 fn say(session: u64) -> Item {
-    Item::Send { session, body: br#"{"content":"hi","target":"*"}"#.to_vec() }
+    let membership = Token::new(session.into()).membership();
+    Item::Send { session, membership, body: br#"{"content":"hi","target":"*"}"#.to_vec() }
 }
 
 impl Bench {
@@ -55,8 +58,10 @@ impl Bench {
     fn with(log: Memory, settings: &Settings, budget: Budget) -> Self {
         let judge = Arc::new(Judge::new(settings, budget));
         let me = ServerId::new("chat-server-1").unwrap();
-        let owner = Owner::new(me, room(), judge, Metrics::new());
-        Self { owner, log, operation: None, said: Vec::new(), now: Now { ticks: 0, wall_ms: 1_000 } }
+        let at = Place { epoch: Epoch(1), ..Place::default() };
+        let ids = RecordIds::new(&me, Incarnation(1), 1);
+        let owner = Owner::new(me, room(), ids, judge, Metrics::new());
+        Self { owner, log, operation: None, said: Vec::new(), now: Now { ticks: 0, wall_ms: 1_000 }, at }
     }
 
     fn take(&mut self, acts: Vec<Act>) {
@@ -79,7 +84,7 @@ impl Bench {
 
     fn propose(&mut self, who: u8, number: u64, items: Vec<Item>) {
         let author = Author { connector: connector(who), incarnation: Incarnation(1) };
-        let at = Place { epoch: Epoch(1), ..Place::default() };
+        let at = self.at;
         let mut acts = Vec::new();
         self.owner.propose(Proposal { asker: asker(who), author, at, number, items }, self.now, &mut acts);
         self.take(acts);
@@ -100,6 +105,12 @@ impl Bench {
                 LogDone::Read(Ok(positions.into_iter().zip(read).collect()))
             }
         }
+    }
+
+    /// The id of the room's record at a position.
+    fn id_at(&self, position: Position) -> RecordId {
+        let record = self.log.read(&room(), &[position]).remove(0);
+        Record::decode(&record.unwrap()).unwrap().id
     }
 
     /// Performs log operations until none is asked for; returns how many.
@@ -171,7 +182,7 @@ fn a_new_room_is_opened_before_an_attach_is_answered() {
     assert!(bench.said.is_empty());
     assert_eq!(bench.run(), 2, "one read and one append");
     let (now, news) = bench.news();
-    assert_eq!(now, Place { epoch: Epoch(1), position: Position(1), time: 1_000 });
+    assert_eq!(now, Place { epoch: Epoch(1), position: Position(1), id: bench.id_at(Position(1)) });
     assert!(matches!(news, News::State(_)));
 }
 
@@ -254,7 +265,8 @@ fn who_is_behind_gets_the_records_between() {
     }
     let (mut position, mut pages) = (Position(10), 0);
     loop {
-        bench.attach(2, Place { epoch: Epoch(1), position, time: 1_000 });
+        let id = bench.id_at(position);
+        bench.attach(2, Place { epoch: Epoch(1), position, id });
         bench.run();
         let (now, News::Since { records, more }) = bench.news() else { panic!("a state instead of records") };
         for (at, record) in records {
@@ -394,7 +406,7 @@ fn a_connector_that_read_further_than_the_log_goes_gets_the_state() {
     let mut bench = Bench::new();
     bench.propose(1, 1, vec![join(1, "ann")]);
     bench.run();
-    let ahead = Place { epoch: Epoch(1), position: Position(9), time: 1_000 };
+    let ahead = Place { epoch: Epoch(1), position: Position(9), id: RecordId(9) };
     let author = Author { connector: connector(2), incarnation: Incarnation(1) };
     let proposal = Proposal { asker: asker(2), author, at: ahead, number: 1, items: vec![join(1, "bob")] };
     let mut acts = Vec::new();
@@ -407,27 +419,27 @@ fn a_connector_that_read_further_than_the_log_goes_gets_the_state() {
 
 /// A log that lost its end gives positions to other records than before.
 #[test]
-fn a_record_of_another_time_at_the_same_position_is_another_record() {
+fn a_record_of_another_id_at_the_same_position_is_another_record() {
     let mut bench = Bench::new();
     bench.propose(1, 1, vec![join(1, "ann")]);
     bench.run();
-    bench.attach(2, Place { epoch: Epoch(1), position: Position(1), time: 999 });
+    bench.attach(2, Place { epoch: Epoch(1), position: Position(1), id: RecordId(999) });
     bench.run();
     assert!(matches!(bench.news().1, News::State(_)));
     bench.propose(1, 2, vec![say(1)]);
     bench.run();
-    bench.attach(2, Place { epoch: Epoch(1), position: Position(1), time: 999 });
+    bench.attach(2, Place { epoch: Epoch(1), position: Position(1), id: RecordId(999) });
     bench.run();
     assert!(matches!(bench.news().1, News::State(_)));
 }
 
 #[test]
-fn who_knows_another_log_is_told_this_one_from_its_first_record() {
+fn a_connector_that_read_another_log_gets_the_state() {
     let mut bench = Bench::on(Memory::starting_at(2, &LogSettings::default()));
-    bench.attach(1, Place { epoch: Epoch(1), position: Position(77), time: 5 });
+    bench.attach(1, Place { epoch: Epoch(1), position: Position(77), id: RecordId(5) });
     bench.run();
-    let (now, News::Since { records, more: false }) = bench.news() else { panic!("a state instead of records") };
-    assert_eq!((now.epoch, records.len(), records[0].1.prev), (Epoch(2), 1, Position::NONE));
+    let (now, News::State(_)) = bench.news() else { panic!("records instead of the state") };
+    assert_eq!((now.epoch, now.position), (Epoch(2), Position(1)));
 }
 
 /// A connector that missed what named it last would keep its members in the room for ever.
@@ -443,18 +455,27 @@ fn a_connector_with_members_that_does_not_follow_is_reminded() {
     assert_eq!((bench.records_to(1).len(), bench.records_to(2).len()), (1, 0));
 }
 
-/// Its last record was removed while the owner was active: the expectation is 0 again, and nothing of the state is true.
+/// Its last record was removed while the owner was active: the expectation is 0 again. Members stay, and the first record carries
+/// them; messages are forgotten, since their positions may be given again.
 #[test]
-fn a_log_emptied_by_age_is_begun_anew() {
+fn an_erased_log_goes_on_with_the_members() {
     let mut bench = Bench::new();
     bench.propose(1, 1, vec![join(1, "ann")]);
     bench.run();
+    let before = bench.id_at(Position(1));
     bench.said.clear();
     bench.log.expire(u64::MAX);
+    bench.at = Place { epoch: Epoch(1), position: Position(1), id: before };
     bench.propose(1, 2, vec![say(1), join(1, "ann")]);
     bench.run();
-    let (position, record) = bench.records_to(1).pop().unwrap();
-    assert!(position > Position(1) && record.prev == Position::NONE && record.prev_time == 0);
-    let not_member = Outcome::Refused(shared::record::Refusal::NotMember);
-    assert_eq!(bench.outcomes(1), [not_member, Outcome::Done(0)]);
+    let (position, first) = bench.records_to(1).pop().unwrap();
+    assert!(position > Position(1) && first.prev == Position::NONE);
+    assert_eq!(first.prev_id, before, "it follows nothing in this log, so connectors take the state");
+    assert!(first.proposals.is_empty() && matches!(bench.news(), (_, News::State(_))), "its connector was ahead");
+    let first = Record::decode(&bench.log.read(&room(), &[position]).remove(0).unwrap()).unwrap();
+    assert_eq!(shared::room::RoomState::from(&first.checkpoint.unwrap()).members().len(), 1);
+    bench.at = Place { epoch: Epoch(1), position, id: first.id };
+    bench.propose(1, 2, vec![say(1), join(1, "ann")]);
+    bench.run();
+    assert_eq!(bench.outcomes(1), [Outcome::Done(0), Outcome::Already]);
 }

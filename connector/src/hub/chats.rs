@@ -55,8 +55,7 @@ impl Hub {
     pub fn reconnected(&mut self, now: Now) -> Vec<Effect> {
         let mut effects = Vec::new();
         self.owners.was_deaf();
-        let chats: Vec<ServerId> = self.owners.chats().cloned().collect();
-        chats.iter().for_each(|chat| self.attach_all_of(chat, now, &mut effects));
+        self.attach_all(now, &mut effects);
         effects
     }
 
@@ -86,9 +85,10 @@ impl Hub {
         effects
     }
 
-    pub(super) fn attach_all_of(&mut self, chat: &ServerId, now: Now, effects: &mut Vec<Effect>) {
-        let of_chat = self.rooms.iter().filter(|(_, entry)| entry.chat == *chat).map(|(room, _)| room.clone());
-        for room in of_chat.collect::<Vec<_>>() {
+    /// Reads every room from where it is, because a message of a chat server was lost. It may have been about any room: that server
+    /// may have taken over rooms whose homes live, and which this connector asks the homes about.
+    pub(super) fn attach_all(&mut self, now: Now, effects: &mut Vec<Effect>) {
+        for room in self.rooms.keys().cloned().collect::<Vec<_>>() {
             self.in_known_room(&room, now, effects, Room::attach_again);
         }
     }

@@ -38,6 +38,8 @@ pub enum Effect {
     Displaced(u64),
     /// The session's client came back through another one: this one must go.
     MovedAway(u64),
+    /// The log lost the session's stay: its connection is closed plainly, and its client comes back as after a restart.
+    Lost(u64),
 }
 
 /// What a session is answered.

@@ -3,11 +3,13 @@
 use std::sync::Arc;
 
 use shared::ids::{Incarnation, Name, SessionId};
-use shared::record::{Decided, Entry, Outcome, Position, Record, Refusal};
+use shared::membership::Membership;
+use shared::record::{Decided, Entry, Outcome, Position, Record, RecordId, Refusal};
 use shared::rpc::messages::Item;
 
+use super::locals::Local;
 use super::proposer::{Ask, Wanted};
-use super::{Act, Common, Context, Push, Reply, Room, When, session_id};
+use super::{Act, Common, Context, Push, Reply, Room, When};
 
 impl Room {
     /// Applies the record that follows the last one applied.
@@ -28,14 +30,14 @@ impl Room {
             if !matches!(wanted.item, Item::Send { .. }) {
                 moved.push((wanted.session(), cx.common.incarnation));
             }
-            self.conclude(outcome, wanted, (position, when), cx);
+            self.conclude(outcome, wanted, (position, record.id, when), cx);
         }
         for (at, entry) in entries {
             self.tell(When { seq: position.seq(at), time: record.time }, entry, cx);
         }
         self.state.settle(position, record);
         self.at.position = position;
-        self.at.time = record.time;
+        self.at.id = record.id;
         for (session, run) in moved {
             self.reconcile_run(session, run, cx.common);
         }
@@ -67,8 +69,9 @@ impl Room {
         self.state.apply(entry);
         match entry {
             Entry::Open => {}
-            Entry::Join { name, session, .. } => self.tell_join(name, session, cx),
-            Entry::Move { name, from, to } => self.take_over(name, from, to, cx),
+            Entry::Join { name, session, membership } => self.tell_join(name, session, *membership, cx),
+            // Nobody is told but the session that is left behind.
+            Entry::Move { name, to, membership, .. } => self.enters(name, to, *membership, cx),
             Entry::Leave { name, session } => self.tell_leave(name, session, cx),
             Entry::Say { from, content, .. } => {
                 let push = Push::Chat { from: from.clone(), content: content.clone(), target: None, seq, time };
@@ -83,39 +86,31 @@ impl Room {
         }
     }
 
-    fn tell_join(&mut self, name: &Name, session: &SessionId, cx: &mut Context<'_>) {
-        if let Some(number) = local_number(session, cx) {
-            self.locals.rename(number, name);
-            self.returning.remove(&number);
-        }
+    fn tell_join(&mut self, name: &Name, session: &SessionId, stay: Membership, cx: &mut Context<'_>) {
+        self.enters(name, session, stay, cx);
         let news = self.crowd.insert(name, cx.now);
         self.tell_crowd(news, cx);
     }
 
-    /// Tells of a session that is in by a record that was not seen, while it is put off to tell who else is.
-    pub(super) fn tell_of(&mut self, session: u64, cx: &mut Context<'_>) {
-        let name = self.state.name_of(&session_id(cx.common, session)).cloned();
-        if let Some(name) = name {
-            let news = self.crowd.insert(&name, cx.now);
-            self.tell_crowd(news, cx);
-        }
-    }
-
-    /// A member goes on through another session; nobody is told but the one that it left behind.
-    fn take_over(&mut self, name: &Name, from: &SessionId, to: &SessionId, cx: &mut Context<'_>) {
-        if let Some(number) = local_number(to, cx) {
+    /// A session enters a stay. All local sessions that had it are left behind, and those that are about to enter it are
+    /// overtaken: their clients asked before this one came in, and come back if they still want to.
+    fn enters(&mut self, name: &Name, session: &SessionId, stay: Membership, cx: &mut Context<'_>) {
+        let number = local_number(session, cx);
+        if let Some(number) = number {
             self.locals.rename(number, name);
-        }
-        let Some(number) = local_number(from, cx) else { return };
-        self.returns_not(number, cx);
-        let is_held = self.held.remove(&number).is_some();
-        self.end_readings(number, cx);
-        if let Some(local) = self.locals.get_mut(&number) {
-            local.wanted = false;
-            local.hears = false;
-            if !is_held {
-                cx.acts.push(Act::MovedAway(number));
+            if let Some(local) = self.locals.get_mut(&number) {
+                local.entered(stay);
             }
+        }
+        let is_other = |(other, local): &(u64, &Local)| Some(*other) != number && local.wanted;
+        let others = self.locals.named(name).filter(is_other);
+        let ends = others.filter_map(|(other, local)| {
+            let had_it = local.token.membership() == stay && self.was_in(other, local);
+            let asked = local.stay() == stay;
+            if had_it { Some((other, Act::MovedAway(other))) } else { asked.then_some((other, Act::Lost(other))) }
+        });
+        for (other, end) in ends.collect::<Vec<_>>() {
+            self.end_session(other, end, cx);
         }
     }
 
@@ -125,37 +120,45 @@ impl Room {
             // One that wants to be here is changing its name, or comes back at once.
             local.hears &= local.wanted;
         }
-        if !self.is_returning(name) {
-            let news = self.crowd.remove(name);
-            self.tell_crowd(news, cx);
-        }
+        let news = self.crowd.remove(name);
+        self.tell_crowd(news, cx);
     }
 
     /// Answers an item of the record at a position; `when` is that of the last entry told.
-    fn conclude(&mut self, outcome: Outcome, wanted: Wanted, (position, when): (Position, When), cx: &mut Context<'_>) {
+    fn conclude(
+        &mut self,
+        outcome: Outcome,
+        wanted: Wanted,
+        (position, id, when): (Position, RecordId, When),
+        cx: &mut Context<'_>,
+    ) {
         let number = wanted.session();
-        match (wanted.item, outcome) {
-            (Item::Join { .. }, Outcome::Refused(refusal)) => self.not_entered(number, wanted.ask, refusal, cx),
-            (Item::Join { .. }, _) => {
-                let Some(ask) = wanted.ask else { return };
-                if let (Outcome::Done(_), Some(entering)) = (outcome, ask.entering)
-                    && let Some(local) = self.locals.get_mut(&number)
-                {
-                    local.token = entering.token;
+        match (&wanted.item, outcome) {
+            (Item::Join { membership, .. }, Outcome::Refused(refusal)) => {
+                if let Some(local) = self.locals.get_mut(&number) {
+                    local.entering.take_if(|token| token.membership() == *membership);
                 }
-                self.entered(ask, when, cx);
+                self.not_entered(number, wanted.ask, refusal, cx);
+            }
+            (Item::Join { .. }, Outcome::Overtaken) => self.overtaken(wanted, id, cx),
+            (Item::Join { membership, .. }, _) => {
+                if let Some(local) = self.locals.get_mut(&number) {
+                    local.entered(*membership);
+                }
+                if let Some(ask) = wanted.ask {
+                    self.entered(ask, when, cx);
+                }
             }
             (Item::Leave { .. }, _) => {
-                // Also if it is on its way back: the answer to that will say who is here then.
+                // Also if it entered again meanwhile: the answer to that will say who is here then.
                 if let Some(local) = self.locals.get_mut(&number) {
                     local.hears = false;
                 }
                 self.end_readings(number, cx);
-                self.returns_not(number, cx);
                 answer(wanted.ask, Reply::Left, cx);
             }
             (Item::Send { .. }, Outcome::Refused(refusal)) => {
-                // Our client is in for all it knows: the log lost it, it is on its way back, and may repeat.
+                // The client is in for all it knows: the log has seen it leave, it is on its way back, and may repeat.
                 let in_for_client = self.locals.get(&number).is_some_and(|local| local.wanted && local.hears);
                 let reply = if refusal == Refusal::NotMember && in_for_client {
                     Reply::Unknown { enter: false, because: None }
@@ -169,10 +172,25 @@ impl Room {
             }
             (Item::Send { .. }, Outcome::Said { seq, time }) => answer(wanted.ask, Reply::Sent { seq, time }, cx),
             // An owner that says so of a message is not of this version.
-            (Item::Send { .. }, Outcome::Already) => {
+            (Item::Send { .. }, Outcome::Already | Outcome::Overtaken) => {
                 answer(wanted.ask, Reply::Unknown { enter: false, because: None }, cx);
             }
         }
+    }
+
+    /// Another session may have entered the stay behind the record that a join named. If one did, an entry up to the end of this
+    /// record ends the session; if none did, it asks again from here. A join of the connector's own is not asked for again: the
+    /// session is reconciled behind the record.
+    fn overtaken(&mut self, wanted: Wanted, here: RecordId, cx: &mut Context<'_>) {
+        let number = wanted.session();
+        if wanted.ask.is_none() {
+            return;
+        }
+        if self.locals.get(&number).is_some_and(|local| local.wanted) {
+            return self.proposer.join_again(wanted, here);
+        }
+        answer(wanted.ask, Reply::Unknown { enter: true, because: None }, cx);
+        cx.acts.push(Act::NotEntered(number));
     }
 
     fn not_entered(&mut self, number: u64, ask: Option<Ask>, refusal: Refusal, cx: &mut Context<'_>) {
@@ -192,7 +210,6 @@ impl Room {
         }
         local.wanted = false;
         local.hears = false;
-        self.returns_not(number, cx);
     }
 
     /// Is the log right about a session? One of an earlier run is always to go.

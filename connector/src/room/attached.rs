@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use shared::ids::Name;
+use shared::membership::Membership;
 use shared::record::{Epoch, Position, Record};
 use shared::room::{Checkpoint, Member, RoomState};
 use shared::rpc::messages::{Item, News, Place};
@@ -12,9 +13,6 @@ use super::apply::push_to;
 use super::locals::Local;
 use super::proposer::{Ask, Wanted};
 use super::{Act, Attach, Context, Push, Reply, Room, When, session_id};
-
-/// Milliseconds that members of a room whose log was lost have to come back before the others are told that they went.
-const SETTLE_MS: u64 = 2_000;
 
 /// A state that comes in parts.
 #[derive(Debug)]
@@ -32,7 +30,7 @@ impl Room {
     pub fn attached(&mut self, asked: Place, now: Place, news: News, cx: &mut Context<'_>) {
         self.trouble = None;
         let complete = match news {
-            News::Since { records, more } => self.catch_up(asked, now, &records, cx) && !more,
+            News::Since { records, more } => self.catch_up(now, &records, cx) && !more,
             News::State(whole) => self.take_state(asked, now, RoomState::from(&*whole), cx),
             News::StatePart { index, of, part } => match self.gather((asked, now), index, of, &part) {
                 Some(state) => self.take_state(asked, now, state, cx),
@@ -51,39 +49,20 @@ impl Room {
         self.go_on(cx);
     }
 
-    /// Tells, when it is time, who did not come back after a log was lost.
-    pub(super) fn settle(&mut self, cx: &mut Context<'_>) {
-        if self.settle_at.is_some_and(|at| at <= cx.now) {
-            self.tell_difference(cx);
-        }
-    }
-
     /// Tells the sessions who came and went while the records were not seen.
     fn tell_difference(&mut self, cx: &mut Context<'_>) {
-        self.settle_at = None;
-        let here: BTreeSet<Name> = self.state.members().keys().chain(self.names_returning()).cloned().collect();
+        let here: BTreeSet<Name> = self.state.members().keys().cloned().collect();
         let news = self.crowd.replace(here, cx.now);
         self.tell_crowd(news, cx);
     }
 
     /// Applies the records of an answer; false if they did not lead to where the owner is.
-    fn catch_up(
-        &mut self,
-        asked: Place,
-        now: Place,
-        records: &[(Position, Arc<Record>)],
-        cx: &mut Context<'_>,
-    ) -> bool {
+    fn catch_up(&mut self, now: Place, records: &[(Position, Arc<Record>)], cx: &mut Context<'_>) -> bool {
         if now.epoch != self.at.epoch {
-            if asked != self.at {
-                return false;
-            }
-            // Another log: the answer has all of it.
-            cx.common.metrics.states_taken.add();
-            self.start_over(Place { epoch: now.epoch, ..Place::default() }, RoomState::default(), cx);
+            return false;
         }
         for (position, record) in records {
-            if *position > self.at.position && record.follows(self.at.position, self.at.time) {
+            if *position > self.at.position && record.follows(self.at.position, self.at.id) {
                 self.apply(*position, record, cx);
             }
         }
@@ -115,60 +94,68 @@ impl Room {
         true
     }
 
+    /// Goes on from a state: sessions that it does not have by their stays end, and none is brought back.
     fn start_over(&mut self, now: Place, state: RoomState, cx: &mut Context<'_>) {
-        let is_first = self.at.epoch == Epoch::default();
-        let is_another = self.at.epoch != now.epoch && !is_first;
-        if !is_first {
+        if self.at.epoch != Epoch::default() {
             self.tell_gap(now, cx);
         }
         self.at = now;
         self.state = state;
-        let arrived = self.head_after_state(is_another, cx);
+        let arrived = self.head_after_state(cx);
+        self.end_absent(cx);
         let ours = |member: &&Member| member.session.connector == cx.common.me;
         let of_log = self.state.members().values().filter(ours).map(|member| member.session.clone());
         for session in of_log.collect::<Vec<_>>() {
             self.reconcile_run(session.number, session.incarnation, cx.common);
         }
-        let absent = self.locals.iter().filter(|(number, local)| self.is_absent(**number, local, cx)).map(|(n, _)| *n);
-        self.returning = absent.collect();
         for number in self.locals.keys().copied().collect::<Vec<_>>() {
             self.reconcile(number, cx.common);
         }
-        // Who was lost with a log comes back, here and at other connectors; the others need not hear of it.
-        if is_another || !self.returning.is_empty() {
-            self.settle_at = Some(cx.now + SETTLE_MS);
-        } else {
-            self.tell_difference(cx);
-        }
+        self.tell_difference(cx);
         let when = When { seq: self.at.position.last_seq(), time: self.state.time() };
         for ask in arrived {
             self.entered(ask, when, cx);
         }
     }
 
-    /// Whether the log lost a session that was in.
-    fn is_absent(&self, number: u64, local: &Local, cx: &Context<'_>) -> bool {
-        // Who has a join pending may enter a second time; who has none was in.
-        let known = local.hears || self.held.contains_key(&number) || self.returning.contains(&number);
-        let was_in = known || !self.proposer.has_join(number);
-        local.wanted && was_in && self.state.name_of(&session_id(cx.common, number)).is_none()
-    }
-
-    /// Names of sessions on their way back.
-    fn names_returning(&self) -> impl Iterator<Item = &Name> {
-        self.returning.iter().filter_map(|number| self.locals.get(number)).map(Local::name)
-    }
-
-    /// Whether a session of this name is on its way back.
-    pub(super) fn is_returning(&self, name: &Name) -> bool {
-        self.locals.named(name).any(|(number, _)| self.returning.contains(&number))
-    }
-
-    /// A session that was on its way back does not come: the others are to be told.
-    pub(super) fn returns_not(&mut self, session: u64, cx: &Context<'_>) {
-        if self.returning.remove(&session) {
-            self.settle_at.get_or_insert(cx.now + SETTLE_MS);
+    /// Ends the sessions that were in and that the state does not have by their stays: the log lost the stay, or it went on
+    /// through another session.
+    fn end_absent(&mut self, cx: &mut Context<'_>) {
+        let mut ends = Vec::new();
+        for (number, local) in self.locals.iter().filter(|(number, local)| local.wanted && self.was_in(**number, local))
+        {
+            let stay = local.token.membership();
+            let session = session_id(cx.common, *number);
+            if self.state.name_of(&session).and_then(|name| self.stay_of(name)) != Some(stay) {
+                let is_elsewhere = self.stay_of(local.name()) == Some(stay);
+                ends.push((*number, if is_elsewhere { Act::MovedAway(*number) } else { Act::Lost(*number) }));
+            }
         }
+        ends.into_iter().for_each(|(number, end)| self.end_session(number, end, cx));
+    }
+
+    fn stay_of(&self, name: &Name) -> Option<Membership> {
+        self.state.members().get(name).map(|member| member.membership)
+    }
+
+    /// Returns true if a session was in for all that its client knows. One with a join pending may enter a second time; one
+    /// without was in.
+    pub(super) fn was_in(&self, number: u64, local: &Local) -> bool {
+        local.hears || self.held.contains_key(&number) || !self.proposer.has_join(number)
+    }
+
+    /// A session is its client's no more: it is sent away, unless its connection broke before.
+    pub(super) fn end_session(&mut self, number: u64, end: Act, cx: &mut Context<'_>) {
+        let is_held = self.held.remove(&number).is_some();
+        self.end_readings(number, cx);
+        self.proposer.withdraw_join(number);
+        let Some(local) = self.locals.get_mut(&number) else { return };
+        local.wanted = false;
+        local.hears = false;
+        if !is_held {
+            cx.acts.push(end);
+        }
+        self.reconcile(number, cx.common);
     }
 
     /// Tells the sessions that messages between what they were told and `now` will not be told.
@@ -180,14 +167,10 @@ impl Room {
     }
 
     /// What the state says of the proposal in flight. Returns who is in by it, and is to be told so when it is known with whom.
-    fn head_after_state(&mut self, lost: bool, cx: &mut Context<'_>) -> Vec<Ask> {
+    fn head_after_state(&mut self, cx: &mut Context<'_>) -> Vec<Ask> {
         let last = self.state.last_proposal(&cx.common.me).filter(|last| last.incarnation == cx.common.incarnation);
         let done = last.and_then(|last| self.proposer.committed(last.number)).unwrap_or_default();
-        let arrived = done.into_iter().filter_map(|wanted| self.answer_unseen(wanted, cx)).collect();
-        if lost {
-            self.proposer.take_head_back();
-        }
-        arrived
+        done.into_iter().filter_map(|wanted| self.answer_unseen(wanted, cx)).collect()
     }
 
     /// Answers an item that was decided in a record that cannot be seen any more, unless it entered.
@@ -195,7 +178,14 @@ impl Room {
         let ask = ask?;
         let session = session_id(cx.common, ask.session);
         match item {
-            Item::Join { .. } if self.state.name_of(&session).is_some() => return Some(ask),
+            Item::Join { membership, .. }
+                if self.state.name_of(&session).and_then(|name| self.stay_of(name)) == Some(membership) =>
+            {
+                if let Some(local) = self.locals.get_mut(&ask.session) {
+                    local.entered(membership);
+                }
+                return Some(ask);
+            }
             Item::Join { .. } => {
                 let number = ask.session;
                 cx.acts.push(Act::Answer(ask, Reply::Unknown { enter: true, because: None }));

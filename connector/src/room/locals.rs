@@ -5,13 +5,16 @@ use std::collections::btree_map::{BTreeMap, Iter, Keys};
 use std::sync::Arc;
 
 use shared::ids::Name;
-use shared::membership::Token;
+use shared::membership::{Membership, Token};
 
 /// A local session, as this connector wants it to be.
 #[derive(Debug)]
 pub(super) struct Local {
     name: Name,
+    /// Names the stay that its client was told of.
     pub(super) token: Token,
+    /// Names the stay that it asks to enter, while that is pending.
+    pub(super) entering: Option<Token>,
     /// The session wants to be here; false while its leave is pending.
     pub(super) wanted: bool,
     /// The client was told that it is here, and hears what happens.
@@ -25,6 +28,18 @@ pub(super) struct Local {
 }
 
 impl Local {
+    /// The stay under which it speaks: the one that it enters, as what it says is decided behind that.
+    pub(super) fn stay(&self) -> Membership {
+        self.entering.unwrap_or(self.token).membership()
+    }
+
+    /// It is in by this stay: that is the one which its client can come back to.
+    pub(super) fn entered(&mut self, stay: Membership) {
+        if let Some(token) = self.entering.take_if(|token| token.membership() == stay) {
+            self.token = token;
+        }
+    }
+
     /// Whether its client was told that it is here, and did not ask to leave since.
     pub(super) fn is_here(&self) -> bool {
         self.hears && !self.leaving
@@ -92,9 +107,19 @@ impl Locals {
         self.audience = None;
         let local = self.by_number.entry(number).or_insert_with(|| {
             self.by_name.insert((name.clone(), number));
-            Local { name, token, wanted: true, hears: false, leaving: false, knows_names: false, resumes: false }
+            Local {
+                name,
+                token,
+                entering: None,
+                wanted: true,
+                hears: false,
+                leaving: false,
+                knows_names: false,
+                resumes: false,
+            }
         });
         local.wanted = true;
+        local.entering = Some(token);
     }
 
     /// A session has this name from now on; nothing happens if there is none.

@@ -5,7 +5,7 @@ mod queue;
 
 use shared::ids::{Incarnation, Name};
 use shared::membership::{Membership, Token};
-use shared::record::Epoch;
+use shared::record::{Epoch, RecordId};
 use shared::rpc::messages::{Claim, Item};
 
 use queue::{Move, Queue};
@@ -134,9 +134,10 @@ impl Proposer {
     }
 
     /// Queues a join that the connector itself wants, ahead of all that waits, unless the session's coming is pending.
-    pub fn rejoin(&mut self, session: u64, name: Name, membership: Membership) {
+    /// `seen` is the last record that was applied.
+    pub fn rejoin(&mut self, session: u64, name: Name, membership: Membership, seen: RecordId) {
         if !self.has_join(session) {
-            let item = Item::Join { session, name, membership, claim: Claim::Heal };
+            let item = Item::Join { session, name, membership, claim: Claim::Heal, seen: Some(seen) };
             self.queue.push_front(Wanted { item, ask: None });
         }
     }
@@ -151,8 +152,18 @@ impl Proposer {
         self.queue.withdraw_joins((session, self.incarnation))
     }
 
-    /// Makes the next proposal from what waits, if none is in flight. `number` must be above all numbers given before.
-    pub fn begin(&mut self, number: u64) -> Option<&mut Head> {
+    /// Queues a join again that was overtaken for all that its owner knew, ahead of all that waits: its connector has read on
+    /// to the record `seen`, and knows better.
+    pub fn join_again(&mut self, mut wanted: Wanted, at: RecordId) {
+        if let Item::Join { seen, .. } = &mut wanted.item {
+            *seen = Some(at);
+        }
+        self.queue.push_front(wanted);
+    }
+
+    /// Makes the next proposal from what waits, if none is in flight. `number` must be above all numbers given before. Clients
+    /// that come back, and asked to before the room was read, do so from the record `at`.
+    pub fn begin(&mut self, number: u64, at: RecordId) -> Option<&mut Head> {
         if !self.waits() {
             return None;
         }
@@ -166,6 +177,11 @@ impl Proposer {
                 break;
             }
             wanted.extend(self.queue.pop_front());
+        }
+        for Wanted { item, .. } in &mut wanted {
+            if let Item::Join { claim: Claim::Back, seen, .. } = item {
+                seen.get_or_insert(at);
+            }
         }
         Some(self.head.insert(Head { number, wanted, repeat_at: 0 }))
     }
@@ -182,16 +198,6 @@ impl Proposer {
         let head = self.head.take_if(|head| head.number <= number)?;
         self.queue.decided();
         Some(head.wanted)
-    }
-
-    /// The log in which the head might have been committed is gone: its items wait again, first of all.
-    pub fn take_head_back(&mut self) {
-        if let Some(head) = self.head.take() {
-            self.queue.decided();
-            for wanted in head.wanted.into_iter().rev() {
-                self.queue.push_front(wanted);
-            }
-        }
     }
 
     /// Requests past their deadline. What was not proposed yet is taken back; what was stays, with nobody waiting for it.
@@ -217,7 +223,7 @@ mod tests {
 
     fn send(session: u64, deadline: u64) -> Wanted {
         let ask = Some(Ask { session, id: Some(1), deadline, entering: None });
-        Wanted { item: Item::Send { session, body: vec![0; 1_000] }, ask }
+        Wanted { item: Item::Send { session, membership: Token::new(1).membership(), body: vec![0; 1_000] }, ask }
     }
 
     fn proposer(requests: usize) -> Proposer {
@@ -231,19 +237,19 @@ mod tests {
     #[test]
     fn one_proposal_is_in_flight_and_the_rest_gathers() {
         let mut proposer = proposer(1);
-        assert_eq!(proposer.begin(1).map(|h| h.wanted.len()), Some(1));
+        assert_eq!(proposer.begin(1, RecordId::NONE).map(|h| h.wanted.len()), Some(1));
         proposer.request(send(7, 10)).unwrap();
         proposer.request(send(8, 10)).unwrap();
-        assert!(proposer.begin(2).is_none());
+        assert!(proposer.begin(2, RecordId::NONE).is_none());
         assert!(proposer.committed(0).is_none());
         assert_eq!(proposer.committed(1).map(|w| w.len()), Some(1));
-        assert_eq!(proposer.begin(2).map(|h| h.wanted.len()), Some(2));
+        assert_eq!(proposer.begin(2, RecordId::NONE).map(|h| h.wanted.len()), Some(2));
     }
 
     #[test]
     fn a_proposal_is_bounded_in_bytes() {
         let mut proposer = proposer(200);
-        let first = proposer.begin(1).map(|h| h.wanted.len()).unwrap();
+        let first = proposer.begin(1, RecordId::NONE).map(|h| h.wanted.len()).unwrap();
         let size = send(0, 10).item.size();
         assert!(first * size <= MOST_BYTES && (first + 1) * size > MOST_BYTES, "{first}");
     }
@@ -255,28 +261,29 @@ mod tests {
         assert_eq!(proposer.request(send(2, 10)), Err(Full));
         proposer.leave(1, Incarnation(1));
         proposer.leave(1, Incarnation(1));
-        assert_eq!(proposer.begin(1).map(|h| h.wanted.len()), Some(2));
+        assert_eq!(proposer.begin(1, RecordId::NONE).map(|h| h.wanted.len()), Some(2));
     }
 
     #[test]
     fn going_after_coming_back_is_not_the_going_before() {
         let mut proposer = proposer(0);
         proposer.leave(1, Incarnation(1));
-        proposer.begin(1);
+        proposer.begin(1, RecordId::NONE);
         let name = Name::new("ann").unwrap();
-        let back = Item::Join { session: 1, name, membership: Token::new(1).membership(), claim: Claim::Heal };
+        let back =
+            Item::Join { session: 1, name, membership: Token::new(1).membership(), claim: Claim::Heal, seen: None };
         proposer.request(Wanted { item: back, ask: None }).unwrap();
         assert!(proposer.has_join(1));
         proposer.leave(1, Incarnation(1));
         assert!(!proposer.has_join(1));
         proposer.committed(1);
-        assert_eq!(proposer.begin(2).map(|h| h.wanted.len()), Some(2));
+        assert_eq!(proposer.begin(2, RecordId::NONE).map(|h| h.wanted.len()), Some(2));
     }
 
     #[test]
     fn what_is_late_is_taken_back_unless_it_was_proposed() {
         let mut proposer = proposer(1);
-        proposer.begin(1);
+        proposer.begin(1, RecordId::NONE);
         proposer.request(send(5, 10)).unwrap();
         proposer.request(send(6, 20)).unwrap();
         let expired: Vec<u64> = proposer.expire(10).iter().map(Wanted::session).collect();
@@ -284,19 +291,26 @@ mod tests {
         assert_eq!(proposer.head().unwrap().wanted.len(), 1, "the head stays as it is");
         assert!(proposer.expire(11).is_empty(), "each is said once");
         proposer.committed(1);
-        assert_eq!(proposer.begin(2).map(|h| h.wanted[0].session()), Some(6));
+        assert_eq!(proposer.begin(2, RecordId::NONE).map(|h| h.wanted[0].session()), Some(6));
     }
 
     #[test]
-    fn a_head_taken_back_comes_first_and_rejoins_before_it() {
-        let mut proposer = proposer(1);
-        proposer.begin(1);
-        proposer.request(send(9, 10)).unwrap();
-        proposer.take_head_back();
-        proposer.rejoin(0, Name::new("ann").unwrap(), Token::new(1).membership());
-        let head = proposer.begin(2).unwrap();
-        let sessions: Vec<(bool, u64)> =
-            head.wanted.iter().map(|w| (matches!(w.item, Item::Join { .. }), w.session())).collect();
-        assert_eq!(sessions, [(true, 0), (false, 0), (false, 9)]);
+    fn a_client_that_comes_back_names_the_record_from_which_it_is_proposed() {
+        let mut proposer = proposer(0);
+        let join = |session, claim, seen| {
+            let (name, membership) = (Name::new("ann").unwrap(), Token::new(1).membership());
+            Wanted { item: Item::Join { session, name, membership, claim, seen }, ask: None }
+        };
+        proposer.request(join(1, Claim::New, None)).unwrap();
+        proposer.request(join(2, Claim::Back, None)).unwrap();
+        proposer.request(join(3, Claim::Back, Some(RecordId(7)))).unwrap();
+        proposer.join_again(join(4, Claim::Back, Some(RecordId(7))), RecordId(8));
+        let seen = |wanted: &Wanted| match wanted.item {
+            Item::Join { seen, .. } => seen,
+            _ => None,
+        };
+        let head = proposer.begin(1, RecordId(9)).unwrap();
+        let seen: Vec<_> = head.wanted.iter().map(|wanted| (wanted.session(), seen(wanted))).collect();
+        assert_eq!(seen, [(4, Some(RecordId(8))), (1, None), (2, Some(RecordId(9))), (3, Some(RecordId(7)))]);
     }
 }

@@ -41,8 +41,6 @@ pub(super) struct Readings {
     by_number: BTreeMap<u64, Reading>,
     // Invariant: these are the sessions in `by_number`.
     by_session: BTreeSet<(u64, u64)>,
-    /// The last number given.
-    last: u64,
     /// None is to be asked before.
     due: u64,
 }
@@ -52,12 +50,10 @@ impl Readings {
         self.by_number.is_empty()
     }
 
-    fn add(&mut self, reading: Reading) -> u64 {
-        self.last += 1;
+    fn add(&mut self, number: u64, reading: Reading) {
         self.due = self.due.min(reading.repeat_at);
-        self.by_session.insert((reading.ask.session, self.last));
-        self.by_number.insert(self.last, reading);
-        self.last
+        self.by_session.insert((reading.ask.session, number));
+        self.by_number.insert(number, reading);
     }
 
     fn remove(&mut self, number: u64) -> Option<Reading> {
@@ -102,7 +98,11 @@ impl Room {
     fn read(&mut self, mut reading: Reading, cx: &mut Context<'_>) {
         reading.repeat_at = repeat_at(cx);
         let wanted = reading.wanted;
-        let (room, number) = (self.id.clone(), self.readings.add(reading));
+        // The numbers are those of the connector, and not of the room: it may be forgotten and followed again, and a late
+        // answer to the question of its former life must not be taken for that of another one.
+        *cx.numbers += 1;
+        let (room, number) = (self.id.clone(), *cx.numbers);
+        self.readings.add(number, reading);
         cx.acts.push(Act::Ask(Question::History { room, number, wanted }));
     }
 
@@ -124,7 +124,7 @@ impl Room {
             let upto = upto.position.last_seq();
             if matches!(reading.wanted.span, Span::Since(since) if upto <= since) {
                 reading.repeat_at = cx.now + BACK_OFF_MS + cx.jitter;
-                self.readings.add(reading);
+                self.readings.add(number, reading);
                 return;
             }
             reading.wanted.span = Span::Since(upto);
@@ -234,7 +234,9 @@ mod tests {
         let mut add = |session, deadline| {
             let ask = Ask { session, id: None, deadline, entering: None };
             let wanted = Wanted { viewer, span: Span::Last, limit: 1 };
-            readings.add(Reading { ask, wanted, repeat_at: 0, missed: None })
+            let number = deadline;
+            readings.add(number, Reading { ask, wanted, repeat_at: 0, missed: None });
+            number
         };
         let numbers = [(7, 10), (8, 20), (7, 30), (9, 40)].map(|(session, deadline)| add(session, deadline));
         let session = |reading: Reading| reading.ask.session;

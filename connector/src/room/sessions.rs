@@ -2,6 +2,7 @@
 
 use shared::ids::Name;
 use shared::membership::Token;
+use shared::record::{Epoch, Refusal};
 use shared::rpc::messages::{Claim, Item};
 
 use super::proposer::{Ask, Wanted};
@@ -9,12 +10,19 @@ use super::{Act, Context, Entered, Missed, Reply, Room, When};
 
 impl Room {
     /// A session wants to enter under a name; `ask.entering` says with which token.
-    pub fn enter(&mut self, name: Name, ask: Ask, cx: &mut Context<'_>) {
-        let (session, Some(entering)) = (ask.session, ask.entering) else { return };
+    pub fn enter(&mut self, name: Name, mut ask: Ask, cx: &mut Context<'_>) {
+        let (session, Some(entering)) = (ask.session, &mut ask.entering) else { return };
+        // Without a token, a session that is here enters its own stay again.
+        let own = self.locals.get(&session).filter(|local| local.is_here() && !entering.comes_back);
+        entering.token = own.map_or(entering.token, |local| local.token);
+        // A room that was not read yet says only when it proposes what it had read.
+        let is_old_stay = own.is_some() || entering.comes_back;
+        let seen = Some(self.at.id).filter(|_| is_old_stay && self.at.epoch != Epoch::default());
+        let entering = *entering;
         self.make_way(&name, entering.token, cx);
         let claim = if entering.comes_back { Claim::Back } else { Claim::New };
         let membership = entering.token.membership();
-        let item = Item::Join { session, name: name.clone(), membership, claim };
+        let item = Item::Join { session, name: name.clone(), membership, claim, seen };
         if self.proposer.request(Wanted { item, ask: Some(ask.clone()) }).is_err() {
             cx.acts.push(Act::Answer(ask, Reply::Busy { enter: true }));
             cx.acts.push(Act::NotEntered(session));
@@ -37,7 +45,6 @@ impl Room {
     /// From now on a session hears what happens; it is told with whom it is here.
     pub(super) fn welcome(&mut self, ask: Ask, When { seq, time }: When, missed: Option<Missed>, cx: &mut Context<'_>) {
         let number = ask.session;
-        self.tell_of(number, cx);
         let Some(local) = self.locals.get_mut(&number) else {
             cx.acts.push(Act::NotEntered(number));
             return cx.acts.push(Act::Answer(ask, Reply::Unknown { enter: true, because: None }));
@@ -66,7 +73,11 @@ impl Room {
 
     /// A session speaks; `body` is its JSON, unread.
     pub fn send(&mut self, body: Vec<u8>, ask: Ask, cx: &mut Context<'_>) {
-        let item = Item::Send { session: ask.session, body };
+        let Some(local) = self.locals.get(&ask.session) else {
+            let refused = Reply::Refused { refusal: Refusal::NotMember, enter: false };
+            return cx.acts.push(Act::Answer(ask, refused));
+        };
+        let item = Item::Send { session: ask.session, membership: local.stay(), body };
         self.request(item, ask, cx);
     }
 
@@ -119,7 +130,6 @@ impl Room {
     /// A session is gone, or in another room: nobody waits for an answer.
     pub fn close(&mut self, session: u64, cx: &mut Context<'_>) {
         self.held.remove(&session);
-        self.returns_not(session, cx);
         self.end_readings(session, cx);
         let Some(local) = self.locals.get_mut(&session) else { return };
         local.wanted = false;

@@ -59,6 +59,14 @@ impl Connector {
                     self.hand_out(fanout.take());
                     self.kick(session, KickReason::Resumed);
                 }
+                Effect::Lost(session) => {
+                    self.hand_out(fanout.take());
+                    // A plain close, no kick: clients that reconnect by themselves shall do so.
+                    if let Some(client) = self.clients.get(&session) {
+                        self.node.metrics.stays_lost.add();
+                        client.outbox.close();
+                    }
+                }
             }
         }
         self.hand_out(fanout.take());

@@ -22,7 +22,7 @@ impl Entry {
         let rest = match self {
             Self::Open => 0,
             Self::Join { name, session, .. } | Self::Leave { name, session } => name.as_str().len() + size_of(session),
-            Self::Move { name, from, to } => name.as_str().len() + size_of(from) + size_of(to),
+            Self::Move { name, from, to, .. } => name.as_str().len() + size_of(from) + size_of(to),
             Self::Say { from, content, .. } => from.as_str().len() + content.len(),
             Self::Whisper { from, to, content, .. } => from.as_str().len() + to.as_str().len() + content.len(),
         };
@@ -60,7 +60,7 @@ mod tests {
     use super::*;
     use crate::ids::{Incarnation, Name, ServerId};
     use crate::membership::Token;
-    use crate::record::{Outcome, Position, Refusal, VERSION};
+    use crate::record::{Outcome, Position, RecordId, Refusal, VERSION};
 
     fn session(id: &str) -> SessionId {
         let connector = ServerId::new(id).unwrap();
@@ -75,7 +75,7 @@ mod tests {
         vec![
             Entry::Open,
             Entry::Join { name: name.clone(), session: session.clone(), membership },
-            Entry::Move { name: name.clone(), from: session.clone(), to: session.clone() },
+            Entry::Move { name: name.clone(), from: session.clone(), to: session.clone(), membership },
             Entry::Leave { name: name.clone(), session },
             Entry::Say { from: from.clone(), content: content.clone(), id: message },
             Entry::Whisper { from, to: name, between: [membership; 2], content, id: message },
@@ -101,7 +101,8 @@ mod tests {
             let record = Record {
                 v: VERSION,
                 prev: Position(u64::MAX),
-                prev_time: u64::MAX,
+                prev_id: RecordId(u64::MAX),
+                id: RecordId(u64::MAX),
                 links: Vec::new(),
                 time: u64::MAX,
                 owner: connector.clone(),

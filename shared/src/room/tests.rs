@@ -4,7 +4,7 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::membership::Token;
-use crate::record::{Decided, Outcome, Part, VERSION};
+use crate::record::{Decided, Outcome, Part, RecordId, VERSION};
 
 fn session(number: u64) -> SessionId {
     let connector = ServerId::new(&format!("connector-server-{}", number % 3)).unwrap();
@@ -42,7 +42,8 @@ fn record(prev: u64, entries: Vec<Entry>) -> Record {
     Record {
         v: VERSION,
         prev: Position(prev),
-        prev_time: prev.saturating_sub(1) * 10,
+        prev_id: RecordId(prev),
+        id: RecordId(prev + 1),
         links: Vec::new(),
         time: prev * 10,
         owner: ServerId::new("chat-server-1").unwrap(),
@@ -70,7 +71,8 @@ fn a_leave_of_another_session_changes_nothing() {
 #[test]
 fn a_move_changes_the_session_and_nothing_else() {
     let mut state = RoomState::default();
-    let moved = |from, to| Entry::Move { name: name(1), from: session(from), to: session(to) };
+    let moved =
+        |from, to| Entry::Move { name: name(1), from: session(from), to: session(to), membership: membership(1) };
     fold(&mut state, &[record(0, vec![join(1, 1), moved(2, 3)])]);
     assert_eq!(state.session_of(&name(1)), Some(&session(1)), "a move from another session changes nothing");
     fold(&mut state, &[record(1, vec![moved(1, 2)])]);

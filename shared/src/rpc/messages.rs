@@ -7,7 +7,7 @@ use wire::text::json_len;
 
 use crate::ids::{Incarnation, MAX_NAME_CHARS, MAX_SERVER_ID_BYTES, Name, RoomId, ServerId};
 use crate::membership::Membership;
-use crate::record::{Decided, Entry, Epoch, Position, Record};
+use crate::record::{Decided, Entry, Epoch, Position, Record, RecordId};
 use crate::room::Checkpoint;
 
 /// From a connector to a chat server, on `chat.<server-id>`.
@@ -68,8 +68,8 @@ pub struct Place {
     pub epoch: Epoch,
     /// The last record that it applied.
     pub position: Position,
-    /// The time of that record, 0 for none: a log that lost its end may give the position to another record.
-    pub time: u64,
+    /// The id of that record: a log that lost its end may give the position to another one.
+    pub id: RecordId,
 }
 
 /// Which messages, and who is to see them.
@@ -101,13 +101,23 @@ pub enum Span {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Item {
-    /// A session enters under a name; `claim` says what it may do if another session has that.
-    Join { session: u64, name: Name, membership: Membership, claim: Claim },
+    /// A session enters under a name; `claim` says what it may do if another session has that. A join of a stay that another
+    /// session may have names, as `seen`, the last record that its connector had applied when the session asked.
+    Join {
+        session: u64,
+        name: Name,
+        membership: Membership,
+        claim: Claim,
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        seen: Option<RecordId>,
+    },
     /// A session goes. `incarnation` is the connector's run that the session belongs to, perhaps an earlier one.
     Leave { session: u64, incarnation: Incarnation },
-    /// A session speaks; `body` is the client's JSON, unread.
+    /// A session speaks; `body` is the client's JSON, unread. It is refused if the session is in by another stay than the one
+    /// that its client knows: a repeat under that one would not be recognised.
     Send {
         session: u64,
+        membership: Membership,
         #[serde(with = "serde_bytes")]
         body: Vec<u8>,
     },
@@ -121,7 +131,7 @@ pub enum Claim {
     New,
     /// A client comes back with its token: it takes its own membership over.
     Back,
-    /// The connector brings back what the log lost: nothing, the name is the other's.
+    /// The connector brings a session back that the log has seen leave: nothing, the name is the other's.
     Heal,
 }
 

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use shared::ids::{Incarnation, Name, RoomId, ServerId, SessionId};
 use shared::membership::Token;
-use shared::record::{Decided, Entry, Epoch, Outcome, Part, Position, Record, Refusal, VERSION};
+use shared::record::{Decided, Entry, Epoch, Outcome, Part, Position, Record, RecordId, Refusal, VERSION};
 use shared::room::{Checkpoint, RoomState};
 use shared::rpc;
 use shared::rpc::messages::{
@@ -51,7 +51,7 @@ fn session(number: u64) -> SessionId {
 }
 
 fn place() -> Place {
-    Place { epoch: Epoch(1_700_000_000_000), position: Position(12), time: 1_700_000_000_123 }
+    Place { epoch: Epoch(1_700_000_000_000), position: Position(12), id: RecordId(12_121_212_121_212_121_212) }
 }
 
 fn entries() -> Vec<Entry> {
@@ -69,7 +69,7 @@ fn entries() -> Vec<Entry> {
             content: "psst".to_owned(),
             id: Some(ann.message("m2")),
         },
-        Entry::Move { name: name("ann"), from: session(3), to: session(5) },
+        Entry::Move { name: name("ann"), from: session(3), to: session(5), membership: ann },
         Entry::Leave { name: name("bob"), session: session(4) },
     ]
 }
@@ -78,13 +78,15 @@ fn record() -> Record {
     let outcomes = vec![
         Outcome::Done(1),
         Outcome::Already,
+        Outcome::Overtaken,
         Outcome::Said { seq: 11_002, time: 1_700_000_000_100 },
         Outcome::Refused(Refusal::NameTaken),
     ];
     Record {
         v: VERSION,
         prev: Position(12),
-        prev_time: 1_700_000_000_123,
+        prev_id: RecordId(12_121_212_121_212_121_212),
+        id: RecordId(13),
         links: vec![Position(11), Position(9), Position(2)],
         time: 1_700_000_000_456,
         owner: chat(),
@@ -140,9 +142,19 @@ fn wanted(span: Span) -> Sample {
 
 fn questions() -> Vec<(&'static str, Sample)> {
     let items = vec![
-        Item::Join { session: 3, name: name("ann"), membership: Token::new(1).membership(), claim: Claim::Back },
+        Item::Join {
+            session: 3,
+            name: name("ann"),
+            membership: Token::new(1).membership(),
+            claim: Claim::Back,
+            seen: Some(RecordId(13)),
+        },
         Item::Leave { session: 4, incarnation: Incarnation(111_411_200_000_006) },
-        Item::Send { session: 3, body: br#"{"content":"hi","target":"*"}"#.to_vec() },
+        Item::Send {
+            session: 3,
+            membership: Token::new(1).membership(),
+            body: br#"{"content":"hi","target":"*"}"#.to_vec(),
+        },
     ];
     vec![
         ("attach", asked(Question::Attach { room: room(), at: place() })),

@@ -70,11 +70,13 @@ fn nothing_is_more_than_half_of_what_the_broker_takes() {
     for text in texts.iter().cycle().take(300) {
         number += 1;
         let body = format!(r#"{{"content":"{}","target":"*"}}"#, "x".repeat(*text)).into_bytes();
-        bench.propose(1, number, vec![Item::Send { session: 7, body }]);
+        bench.propose(1, number, vec![Item::Send { session: 7, membership: Token::new(7).membership(), body }]);
         bench.run();
     }
     for number in 0..40 {
-        bench.attach(2, Place { epoch: Epoch(1), position: Position(number * 7), time: 1_000 });
+        let position = Position(number * 7);
+        let id = if number == 0 { RecordId::NONE } else { bench.id_at(position) };
+        bench.attach(2, Place { epoch: Epoch(1), position, id });
         bench.run();
     }
     bench.attach(2, Place::default());

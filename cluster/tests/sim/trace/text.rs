@@ -8,7 +8,7 @@ use connector::hub::{Request, Told};
 use connector::room::{Push, Reply};
 use shared::ids::{Name, ServerId, SessionId};
 use shared::membership::Membership;
-use shared::record::{Decided, Entry, Outcome, Position, Record};
+use shared::record::{Decided, Entry, Outcome, Position, Record, RecordId};
 use shared::room::{Checkpoint, RoomState};
 use shared::rpc;
 use shared::rpc::messages::{Answer, FromChat, FromConnector, Item, News, Place, Question};
@@ -139,7 +139,7 @@ fn names(names: &[Name]) -> String {
 }
 
 fn place(place: &Place) -> String {
-    format!("{}:{}/{}", place.epoch.0, place.position.0, place.time)
+    format!("{}:{}/{}", place.epoch.0, place.position.0, id(place.id))
 }
 
 fn content(json: &[u8]) -> String {
@@ -148,11 +148,11 @@ fn content(json: &[u8]) -> String {
 
 fn item(item: &Item) -> String {
     match item {
-        Item::Join { session, name, membership: m, claim } => {
+        Item::Join { session, name, membership: m, claim, .. } => {
             format!("join s{session} {name} {} {claim:?}", membership(m))
         }
         Item::Leave { session, incarnation } => format!("leave s{session} r{}", incarnation.0),
-        Item::Send { session, body } => format!("send s{session} {}", content(body)),
+        Item::Send { session, body, .. } => format!("send s{session} {}", content(body)),
     }
 }
 
@@ -228,8 +228,8 @@ fn encoded(bytes: &[u8]) -> String {
 
 /// A record: its author, the outcomes of the proposals that it decides, and its entries.
 fn record(record: &Record) -> String {
-    let (prev, time) = (format!("{}/{}", record.prev.0, record.prev_time), record.time);
-    let mut text = format!("{{by {} prev {prev} time {time}", short(&record.owner));
+    let (prev, time) = (format!("{}/{}", record.prev.0, id(record.prev_id)), record.time);
+    let mut text = format!("{{by {} id {} prev {prev} time {time}", short(&record.owner), id(record.id));
     if !record.proposals.is_empty() {
         text += &format!(" decided {}", list(&record.proposals, decided));
     }
@@ -250,6 +250,7 @@ fn decided(decided: &Decided) -> String {
     let outcome = |outcome: &Outcome| match outcome {
         Outcome::Done(index) => format!("entry {index}"),
         Outcome::Already => "already".to_owned(),
+        Outcome::Overtaken => "overtaken".to_owned(),
         Outcome::Said { seq, .. } => format!("duplicate of {seq}"),
         Outcome::Refused(refusal) => format!("refused {refusal:?}"),
     };
@@ -261,7 +262,7 @@ fn entry(entry: &Entry) -> String {
     match entry {
         Entry::Open => "open".to_owned(),
         Entry::Join { name, session: s, membership: m } => format!("join({name} {} {})", session(s), membership(m)),
-        Entry::Move { name, from, to } => format!("move({name} {} to {})", session(from), session(to)),
+        Entry::Move { name, from, to, .. } => format!("move({name} {} to {})", session(from), session(to)),
         Entry::Leave { name, session: s } => format!("leave({name} {})", session(s)),
         Entry::Say { from, content, .. } => format!("message({from} {content:?})"),
         Entry::Whisper { from, to, content, .. } => format!("whisper({from} to {to} {content:?})"),
@@ -299,4 +300,11 @@ fn push_text(push: &Push) -> String {
         Push::Gap { from, to, epoch } => format!("gap {from} to {to} of epoch {}", epoch.0),
         Push::Members { total, names } => format!("members {total} names {names}"),
     }
+}
+
+/// The last digits of a record's id, which tell it from others of a run.
+fn id(id: RecordId) -> String {
+    let text = format!("{id:?}");
+    let digits: String = text.chars().filter(char::is_ascii_digit).collect();
+    digits[digits.len().saturating_sub(5)..].to_owned()
 }

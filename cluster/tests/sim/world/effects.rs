@@ -127,6 +127,7 @@ impl World {
                 Effect::Entered(_) => {}
                 Effect::Displaced(session) => self.kick(connector, session, "displaced"),
                 Effect::MovedAway(session) => self.kick(connector, session, "moved away"),
+                Effect::Lost(session) => self.kick(connector, session, "closed"),
             }
         }
     }

@@ -1,10 +1,11 @@
 use std::collections::BTreeMap;
 
 use shared::budget::Budget;
-use shared::ids::{Incarnation, RoomId, ServerId};
+use shared::ids::{Incarnation, RoomId, ServerId, SessionId};
 use shared::membership::Token;
 use shared::metrics::Metrics;
-use shared::record::{Decided, Entry, Epoch, Outcome, Position, Record, VERSION};
+use shared::record::{Decided, Entry, Epoch, Outcome, Position, Record, RecordId, VERSION};
+use shared::room::RoomState;
 use shared::rpc::messages::{Item, News, Place, Question};
 
 use super::*;
@@ -31,6 +32,7 @@ struct Stage {
 struct Told {
     pushes: Vec<(Vec<u64>, Push)>,
     replies: Vec<(u64, Reply)>,
+    lost: Vec<u64>,
 }
 
 fn name(session: u64) -> Name {
@@ -69,7 +71,7 @@ impl Stage {
         stage.act(|room, cx| {
             room.tick(cx);
         });
-        stage.attach(Place::default(), EPOCH);
+        stage.attach(Place::default(), EPOCH, &RoomState::default());
         stage
     }
 
@@ -84,15 +86,16 @@ impl Stage {
                 Act::Answer(ask, reply) => told.replies.push((ask.session, reply)),
                 Act::Push(to, push) => told.pushes.push((to.to_vec(), push)),
                 Act::Entered(_) | Act::NotEntered(_) | Act::Displaced(_) | Act::MovedAway(_) => {}
+                Act::Lost(session) => told.lost.push(session),
             }
         }
         told
     }
 
-    /// The owner answers an attach: it has a log without records.
-    fn attach(&mut self, asked: Place, epoch: Epoch) -> Told {
+    /// The owner answers an attach with a state, of a log without records.
+    fn attach(&mut self, asked: Place, epoch: Epoch, state: &RoomState) -> Told {
         let now = Place { epoch, ..Place::default() };
-        let news = News::Since { records: Vec::new(), more: false };
+        let news = News::State(Box::new(state.into()));
         self.act(|room, cx| room.attached(asked, now, news, cx))
     }
 
@@ -124,7 +127,7 @@ impl Stage {
             std::mem::take(&mut self.questions).into_iter().filter_map(proposal).next_back()
         {
             let told = [self.commit(number, items), self.tick_at(self.now + 50)];
-            for Told { pushes, replies } in told {
+            for Told { pushes, replies, .. } in told {
                 all.pushes.extend(pushes);
                 all.replies.extend(replies);
             }
@@ -139,7 +142,8 @@ impl Stage {
         let record = Record {
             v: VERSION,
             prev: self.position,
-            prev_time: self.position.0,
+            prev_id: RecordId(self.position.0),
+            id: RecordId(self.position.0 + 1),
             links: Vec::new(),
             time: self.position.0 + 1,
             owner: ServerId::new("chat-server-1").unwrap(),
@@ -257,25 +261,32 @@ fn pages_are_for_members_and_add_up() {
     assert_eq!(names, (0..8).map(name).collect::<Vec<_>>());
 }
 
-/// The state that is taken instead of records is told as comings and goings are: in a large room not by names.
+/// The difference between a state and what was told is told as comings and goings are: in a large room not by names.
 #[test]
-fn another_log_is_told_in_the_words_of_the_rooms_size() {
+fn a_state_is_told_in_the_words_of_the_rooms_size() {
     let mut stage = Stage::new(5);
     stage.enter(0..8);
     stage.tick_at(5_000);
+    let without = stage.room.state.clone();
+    let mut with = without.clone();
+    let other = SessionId { connector: ServerId::new("connector-server-2").unwrap(), ..session_id(&stage.common, 20) };
+    with.apply(&Entry::Join { name: name(20), session: other, membership: Token::new(20).membership() });
+    for (epoch, now, state, total) in [(2, 9_000, &with, 9), (3, 20_000, &without, 8)] {
+        stage.act(Room::attach_again);
+        let told = stage.attach(stage.room.at, Epoch(epoch), state);
+        assert!(matches!(&told.pushes[..], [(_, Push::Gap { .. })]) && told.lost.is_empty(), "{told:?}");
+        assert_eq!(stage.tick_at(now).pushes, [((0..8).collect(), large(total))]);
+    }
+}
+
+#[test]
+fn sessions_that_a_state_does_not_have_are_closed() {
+    let mut stage = Stage::new(5);
+    stage.enter(0..3);
+    let mut state = stage.room.state.clone();
+    state.apply(&Entry::Leave { name: name(1), session: session_id(&stage.common, 1) });
     stage.act(Room::attach_again);
-    stage.position = Position::NONE;
-    stage.names.clear();
-    let gap = stage.attach(stage.room.at, Epoch(2));
-    assert!(matches!(&gap.pushes[..], [(_, Push::Gap { .. })]), "{gap:?}");
-    assert_eq!(stage.serve().pushes, []);
-    assert_eq!(stage.names.len(), 8, "all came back, and nobody was told of anything");
-    assert_eq!(stage.tick_at(9_000).pushes, []);
-    // Members of another connector, which the next log does not know.
-    stage.room.crowd.insert(&name(20), stage.now);
-    stage.act(Room::attach_again);
-    stage.position = Position::NONE;
-    stage.attach(stage.room.at, Epoch(3));
-    stage.serve();
-    assert_eq!(stage.tick_at(20_000).pushes, [((0..8).collect(), large(8))]);
+    let told = stage.attach(stage.room.at, Epoch(2), &state);
+    assert_eq!(told.lost, [1]);
+    assert_eq!(told.pushes.last(), Some(&(vec![0, 2], Push::Leave { name: name(1) })));
 }

@@ -134,7 +134,7 @@ mod tests {
 
     fn join(session: u64) -> Wanted {
         let (name, membership) = (Name::new("ann").unwrap(), Token::new(1).membership());
-        Wanted { item: Item::Join { session, name, membership, claim: Claim::New }, ask: None }
+        Wanted { item: Item::Join { session, name, membership, claim: Claim::New, seen: None }, ask: None }
     }
 
     #[test]

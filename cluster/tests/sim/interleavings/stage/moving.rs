@@ -60,7 +60,7 @@ impl Stage {
     }
 
     pub(super) fn chat_now(&self) -> Now {
-        Now { ticks: self.now, wall_ms: 1_000_000 + self.now }
+        Now { ticks: self.now, wall_ms: 1_000_000 + self.now - self.clocks_behind }
     }
 
     pub(super) fn hub_now(&self) -> HubNow {
@@ -149,9 +149,18 @@ impl Stage {
                 }
                 Effect::Answer { session, answer, .. } => self.client(session).answered(&answer),
                 Effect::Push { to, push, .. } => to.iter().for_each(|session| self.client(*session).hears(&push)),
-                Effect::Entered(_) | Effect::Displaced(_) | Effect::MovedAway(_) => {}
+                Effect::Displaced(session) => self.send_away(session, "displaced"),
+                Effect::MovedAway(session) => self.send_away(session, "moved away"),
+                Effect::Lost(session) => self.send_away(session, "closed"),
+                Effect::Entered(_) => {}
             }
         }
+    }
+
+    /// The connection of a session is closed by its connector.
+    fn send_away(&mut self, session: u64, why: &str) {
+        self.client(session).told.push(why.to_owned());
+        self.close(session);
     }
 
     fn client(&mut self, session: u64) -> &mut Client {

@@ -1,0 +1,108 @@
+//! The stays that sessions entered in a room's newest records. Pure.
+//!
+//! A session must not enter a stay that went on through another session since it asked: what it sent early would stand behind
+//! what that one sent late.
+
+use std::collections::VecDeque;
+
+use shared::membership::Membership;
+use shared::record::{Entry, Record, RecordId};
+
+/// Records whose entrances are kept. A join from further back is asked for again, with a newer record.
+const RECORDS: usize = 256;
+
+/// The stays entered in the newest records, oldest record first.
+#[derive(Debug)]
+pub struct Entrances {
+    records: VecDeque<(RecordId, Vec<Membership>)>,
+}
+
+impl Entrances {
+    /// Nothing was entered behind this record.
+    pub fn since(record: RecordId) -> Self {
+        Self { records: VecDeque::from([(record, Vec::new())]) }
+    }
+
+    /// Adds the entrances of the room's next record.
+    pub fn note(&mut self, record: &Record) {
+        self.records.push_back((record.id, record.entries.iter().filter_map(entered).collect()));
+        if self.records.len() > RECORDS {
+            self.records.pop_front();
+        }
+    }
+
+    /// Returns true if a session entered the stay behind the record `seen`, or may have: the record is not among the newest
+    /// ones, or is one that the log lost.
+    pub fn may_hold(&self, stay: Membership, seen: RecordId) -> bool {
+        match self.records.iter().rposition(|(id, _)| *id == seen) {
+            Some(at) => self.records.iter().skip(at + 1).any(|(_, stays)| stays.contains(&stay)),
+            None => true,
+        }
+    }
+}
+
+/// The stay that a session entered by this entry.
+pub fn entered(entry: &Entry) -> Option<Membership> {
+    match entry {
+        Entry::Join { membership, .. } | Entry::Move { membership, .. } => Some(*membership),
+        Entry::Open | Entry::Leave { .. } | Entry::Say { .. } | Entry::Whisper { .. } => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use shared::ids::{Incarnation, Name, ServerId, SessionId};
+    use shared::membership::Token;
+    use shared::record::{Position, RecordIds, VERSION};
+
+    use super::*;
+
+    fn stay(number: usize) -> Membership {
+        Token::new(number as u128).membership()
+    }
+
+    /// Records of which each lets the next session enter a stay of its own.
+    fn records(count: usize) -> Vec<Record> {
+        let chat = ServerId::new("chat-server-1").unwrap();
+        let mut ids = RecordIds::new(&chat, Incarnation(1), 1);
+        let mut record = |number: usize| {
+            let session = SessionId { connector: chat.clone(), incarnation: Incarnation(1), number: number as u64 };
+            let name = Name::new("ann").unwrap();
+            Record {
+                v: VERSION,
+                prev: Position::NONE,
+                prev_id: RecordId::NONE,
+                id: ids.take(),
+                links: Vec::new(),
+                time: 0,
+                owner: chat.clone(),
+                proposals: Vec::new(),
+                entries: vec![Entry::Join { name, session, membership: stay(number) }],
+                named: Vec::new(),
+                checkpoint: None,
+                part: None,
+            }
+        };
+        (0..count).map(&mut record).collect()
+    }
+
+    #[test]
+    fn entrances_behind_a_record_are_known() {
+        let records = records(3);
+        let mut entrances = Entrances::since(RecordId::NONE);
+        records.iter().for_each(|record| entrances.note(record));
+        let held = |seen| [0, 1, 2].map(|number| entrances.may_hold(stay(number), seen));
+        assert_eq!(held(RecordId::NONE), [true, true, true]);
+        assert_eq!(held(records[0].id), [false, true, true]);
+        assert_eq!(held(records[2].id), [false, false, false]);
+    }
+
+    #[test]
+    fn everything_may_have_been_entered_behind_a_record_that_is_not_known() {
+        let records = records(RECORDS + 1);
+        let mut entrances = Entrances::since(RecordId::NONE);
+        records.iter().for_each(|record| entrances.note(record));
+        assert!(entrances.may_hold(stay(RECORDS + 7), records[0].id), "it is too far back");
+        assert!(!entrances.may_hold(stay(RECORDS + 7), records[1].id));
+    }
+}
