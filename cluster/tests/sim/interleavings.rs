@@ -5,6 +5,7 @@ mod fencing;
 mod gathering;
 mod handing_over;
 mod leaving;
+mod losing;
 mod parcel;
 mod stage;
 mod verdicts;

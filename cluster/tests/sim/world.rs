@@ -113,6 +113,8 @@ pub(crate) struct World {
     /// What was said under an id, by membership and room; it may be repeated.
     repeatable: Vec<(Token, RoomId, String)>,
     pub(crate) repeated: BTreeSet<String>,
+    /// Records whose appends had no answer: no server knows of them until it reads the log.
+    pub(crate) unanswered: BTreeSet<Position>,
     connection: u64,
     /// Runs of connectors that died, and did not end in order.
     fallen: BTreeSet<(usize, u64)>,
@@ -181,6 +183,7 @@ impl World {
             tally: Tally::default(),
             repeatable: Vec::new(),
             repeated: BTreeSet::new(),
+            unanswered: BTreeSet::new(),
             connection: 1,
             fallen: BTreeSet::new(),
             ended: 0,
@@ -249,6 +252,9 @@ impl World {
             Event::Listen => self.listen(),
             Event::Log { chat, run, room, asker, op, answered, .. } => {
                 let done = self.operate(&room, op);
+                if let (false, LogDone::Append(Ok(position))) = (answered, &done) {
+                    self.unanswered.insert(*position);
+                }
                 if answered {
                     let delay = self.chance.between(0, 4);
                     self.agenda.at(self.now + delay, Event::LogDone { chat, run, room, asker, done });

@@ -42,10 +42,8 @@ impl Hearing<'_> {
         for stay in stays(self.visit, self.room) {
             let mut expected = self.expected(&stay);
             let mut told = stay.told.clone();
-            if self.is_passed_over(&stay) {
-                expected = without_moves(&expected, 0);
-                told = without_moves(&told, 0);
-            } else if let Some(gap) = stay.told.iter().position(|push| matches!(push, Push::Gap { .. })) {
+            self.knows_who_is_here(&stay);
+            if let Some(gap) = stay.told.iter().position(|push| matches!(push, Push::Gap { .. })) {
                 expected = without_moves(&expected, gap);
                 told = without_moves(&told, gap);
             }
@@ -60,15 +58,74 @@ impl Hearing<'_> {
         tally
     }
 
-    /// Whether a session came in when the others had passed over something, and were not told yet who came and went meanwhile:
-    /// then it is told with them. Else it is told who is here.
-    fn is_passed_over(&self, stay: &Stay) -> bool {
+    /// A session that came in was told of all members, itself among them.
+    fn knows_who_is_here(&self, stay: &Stay) {
         assert!(stay.users.iter().any(|name| name.as_str() == self.me), "{} is not told that it is in", self.me);
         let users: Vec<Name> = self.truth.members(stay.from).into_keys().collect();
-        let is_right = stay.users == users;
-        let may_be = self.retention.has_removed(self.room, Position(1));
-        assert!(is_right || may_be, "{:?} are in {}, not {users:?}", stay.users, self.room);
-        !is_right
+        assert!(stay.users == users, "{:?} are in {}, not {users:?}", stay.users, self.room);
+    }
+
+    /// Where the log lost records: what a session was told never goes backwards, and what a session that is still here was told
+    /// behind the last announced gap is what the log says. Comings and goings are left out: they are told as a difference, and
+    /// [`Hearing::views_agree`] looks at the result.
+    pub(super) fn heard_since_gaps(&self) {
+        let stays = stays(self.visit, self.room);
+        for stay in &stays {
+            self.never_goes_back(stay);
+        }
+        let Some(stay) = stays.last().filter(|stay| !stay.partial && !self.truth.is_erased) else { return };
+        let gap = stay.told.iter().rposition(|push| matches!(push, Push::Gap { .. }));
+        let from = match gap.and_then(|at| stay.told.get(at)) {
+            Some(Push::Gap { to, .. }) => *to,
+            _ => stay.from,
+        };
+        let told = without_moves(&stay.told[gap.map_or(0, |at| at + 1)..], 0);
+        self.are_same(&told, &without_moves(&self.happened(from, u64::MAX), 0));
+        self.acknowledged_since_gaps();
+    }
+
+    fn never_goes_back(&self, stay: &Stay) {
+        let mut told_to = stay.from;
+        for push in &stay.told {
+            match push {
+                Push::Chat { seq, .. } => {
+                    assert!(*seq > told_to, "{} in {} was told {seq} after {told_to}", self.me, self.room);
+                    told_to = *seq;
+                }
+                Push::Gap { from, to, .. } => {
+                    assert!(*from >= told_to, "{} in {}: a gap from {from} after {told_to}", self.me, self.room);
+                    told_to = *to;
+                }
+                Push::Add { .. } | Push::Leave { .. } | Push::Members { .. } => {}
+            }
+        }
+    }
+
+    /// What the session was told is committed, in this room and behind the last announced gap, is in the log.
+    fn acknowledged_since_gaps(&self) {
+        let heard = &self.visit.heard;
+        let begins = |heard: &Heard| match heard {
+            Heard::Push { room, push: Push::Gap { .. } } => room == self.room,
+            Heard::Answer { told: Told::Room(room, Reply::Entered(_)), .. } => room == self.room,
+            _ => false,
+        };
+        let begin = heard.iter().rposition(begins).unwrap_or(0);
+        let lost_up_to = heard.iter().filter_map(|heard| match heard {
+            Heard::Push { room, push: Push::Gap { to, .. } } if room == self.room => Some(*to),
+            _ => None,
+        });
+        // A repeat is answered as the first, also where that was erased.
+        let first = self.truth.positions.first().map_or(0, |position| position.seq(0));
+        let lost_up_to = lost_up_to.max().unwrap_or(0).max(first.saturating_sub(1));
+        for heard in &heard[begin..] {
+            if let Heard::Answer { id, told: Told::Room(room, Reply::Sent { seq, .. }) } = heard
+                && let Asked::Say(text) | Asked::Whisper(text) = self.visit.question(*id)
+                && room == self.room
+                && *seq > lost_up_to
+            {
+                assert_eq!(self.truth.text_at(*seq), Some(text.as_str()), "{} was told that it is sent", self.me);
+            }
+        }
     }
 
     fn are_same(&self, told: &[Push], expected: &[Push]) {
@@ -95,9 +152,10 @@ impl Hearing<'_> {
         expected
     }
 
-    /// Asserts that who was told that something is gone behind a place could not be told all of it.
+    /// Asserts that a session which was told of a gap could not be told all of it. A record without entries counts: its reader
+    /// would have to have it to know that.
     fn is_gone_after(&self, seq: u64) {
-        let next = self.truth.entries.iter().map(|(s, _)| *s).find(|s| *s > seq).map(Position::of_seq);
+        let next = self.truth.positions.iter().copied().find(|position| position.last_seq() > seq);
         let is_gone = next.is_some_and(|next| self.retention.has_removed(self.room, next));
         assert!(is_gone, "nothing of {} is gone behind {seq}", self.room);
     }
@@ -157,11 +215,15 @@ impl Hearing<'_> {
         let told: Vec<_> = missed.messages.iter().map(|said| (said.seq, said.content.as_str())).collect();
         let from = match told.first() {
             _ if missed.recovered => missed.cursor.unwrap_or(place.seq + 1),
-            // What is still there, without a hole.
             Some((first, _)) => *first,
             None => return false,
         };
-        let expected = self.truth.visible(from, entered.seq, place.token.membership());
+        let mut expected = self.truth.visible(from, entered.seq, place.token.membership());
+        if !missed.recovered {
+            // What is still there: pages are read one after the other, and records may be removed between two of them.
+            let is_gone = |seq: u64| self.retention.has_removed(self.room, Position::of_seq(seq));
+            expected.retain(|(seq, text)| told.contains(&(*seq, *text)) || !is_gone(*seq));
+        }
         assert_eq!(told, expected, "missed in {} since {}", self.room, place.seq);
         missed.recovered
     }
@@ -179,8 +241,7 @@ impl Hearing<'_> {
         let stays = stays(self.visit, self.room);
         for (index, stay) in stays.iter().enumerate() {
             let known = stay.known(self.me);
-            // That a log was emptied is noticed by who appends to it next.
-            if index + 1 == stays.len() && !stay.partial && !self.truth.entries.is_empty() {
+            if index + 1 == stays.len() && !stay.partial && !self.truth.is_erased {
                 assert_eq!(known, self.truth.names(u64::MAX), "who is in {}, as {} was told", self.room, self.me);
             }
         }

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use chat::log::memory::Memory;
 use shared::ids::{Name, RoomId, SessionId};
 use shared::membership::Membership;
-use shared::record::{Entry, Position, Record};
+use shared::record::{Entry, Position, Record, RecordId};
 use shared::room::RoomState;
 
 use crate::world::World;
@@ -13,28 +13,44 @@ use crate::world::World;
 /// A room's log, entry by entry.
 pub(super) struct Truth {
     pub(super) entries: Vec<(u64, Entry)>,
+    /// Positions of all records, also of those without entries.
+    pub(super) positions: Vec<Position>,
+    /// The log was erased, and no server knows of a record since: the next event in the room is noticed, and the erasure with it.
+    pub(super) is_erased: bool,
+    /// The members that an erased room went on with, and the last `seq` of its first record, which carries them.
+    pub(super) initial: (u64, RoomState),
     /// The sessions that whispers were for, by the whispers' `seq`: the name may be another's by now.
     whispers: HashMap<u64, u64>,
 }
 
 impl Truth {
     pub(super) fn read(world: &World, room: &RoomId) -> Self {
-        let records = records(&world.log, room).into_iter().rev();
-        let entries = records.flat_map(|(position, record)| {
+        let records: Vec<_> = records(&world.log, room).into_iter().rev().collect();
+        let positions: Vec<_> = records.iter().map(|(position, _)| *position).collect();
+        let is_erased = positions.iter().all(|position| world.unanswered.contains(position));
+        let initial = match records.first() {
+            Some((position, first)) if first.prev == Position::NONE && first.prev_id != RecordId::NONE => {
+                (position.last_seq(), RoomState::from(first.checkpoint.as_ref().unwrap()))
+            }
+            _ => (0, RoomState::default()),
+        };
+        let entries = records.into_iter().flat_map(|(position, record)| {
             let entries = record.entries.into_iter().enumerate();
             entries.map(move |(index, entry)| (position.seq(index), entry)).collect::<Vec<_>>()
         });
         let entries: Vec<_> = entries.collect();
         assert!(entries.is_sorted_by_key(|(seq, _)| *seq), "the chain of {room} does not rise");
-        let mut state = RoomState::default();
+        let (begin, mut state) = initial.clone();
         let mut whispers = HashMap::new();
         for (seq, entry) in &entries {
-            state.apply(entry);
+            if *seq > begin {
+                state.apply(entry);
+            }
             if let Entry::Whisper { to, .. } = entry {
                 whispers.extend(state.session_of(to).map(|session| (*seq, session.number)));
             }
         }
-        Self { entries, whispers }
+        Self { entries, positions, is_erased, initial, whispers }
     }
 
     /// Whether the whisper with this `seq` was for a session.
@@ -43,14 +59,16 @@ impl Truth {
     }
 
     pub(super) fn members(&self, until: u64) -> BTreeMap<Name, SessionId> {
-        let mut members = BTreeMap::new();
-        for (_, entry) in self.entries.iter().filter(|(seq, _)| *seq <= until) {
+        let (begin, state) = &self.initial;
+        let initial = state.members().iter().map(|(name, member)| (name.clone(), member.session.clone()));
+        let mut members: BTreeMap<Name, SessionId> = initial.collect();
+        for (_, entry) in self.entries.iter().filter(|(seq, _)| *seq <= until && seq > begin) {
             match entry {
                 Entry::Join { name, session, .. } => {
                     let taken = members.insert(name.clone(), session.clone());
                     assert_eq!(taken, None, "{name} joined twice");
                 }
-                Entry::Move { name, from, to } => {
+                Entry::Move { name, from, to, .. } => {
                     assert_eq!(
                         members.insert(name.clone(), to.clone()).as_ref(),
                         Some(from),

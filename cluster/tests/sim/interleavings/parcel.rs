@@ -47,6 +47,8 @@ pub(super) enum What {
     Records(usize, usize),
     /// Proposals on their way from a connector to a chat server.
     Proposals(usize, usize),
+    /// Detaches on their way from a connector to a chat server.
+    Detaches(usize, usize),
     /// Questions for messages of the past, on their way from a connector to a chat server.
     Histories(usize, usize),
     /// Readings of a chat server, on their way to the log.
@@ -66,6 +68,9 @@ impl Parcel {
             }
             (Self::ToChat { chat, connector, body, .. }, What::Proposals(from, to)) => {
                 (*connector, *chat) == (from, to) && matches!(question(body), Question::Propose { .. })
+            }
+            (Self::ToChat { chat, connector, body, .. }, What::Detaches(from, to)) => {
+                (*connector, *chat) == (from, to) && matches!(question(body), Question::Detach { .. })
             }
             (Self::ToChat { chat, connector, body, .. }, What::Histories(from, to)) => {
                 (*connector, *chat) == (from, to) && matches!(question(body), Question::History { .. })

@@ -46,6 +46,8 @@ struct Client {
 
 pub(super) struct Stage {
     now: u64,
+    /// Milliseconds that the clocks of the chat servers are behind.
+    clocks_behind: u64,
     log: Memory,
     chats: Vec<Chat>,
     hubs: Vec<Hub>,
@@ -99,6 +101,7 @@ impl Stage {
     fn empty() -> Self {
         let mut stage = Self {
             now: 0,
+            clocks_behind: 0,
             log: Memory::starting_at(1, &LogSettings::default()),
             chats: Vec::new(),
             hubs: Vec::new(),
@@ -161,6 +164,43 @@ impl Stage {
         let mut records = checks::records(&self.log, &room()).into_iter();
         let newest = records.find(|(_, record)| record.checkpoint.is_some());
         self.oldest = newest.unwrap().0;
+    }
+
+    /// The log loses its newest records, as in a power cut, and all connections to it are made anew.
+    pub(super) fn lose_end(&mut self, lost: usize) {
+        let records = checks::records(&self.log, &room()).split_off(lost);
+        self.log = Memory::starting_at(1, &LogSettings::default());
+        (self.appended, self.before) = (records.len(), self.before.min(records.len()));
+        for (position, record) in records.into_iter().rev() {
+            let last = self.log.last(&room()).last.map_or(Position::NONE, |(position, _)| position);
+            assert_eq!(self.log.append(&room(), last, record.encode().unwrap().into()), Ok(position));
+        }
+        self.reconnect();
+    }
+
+    /// All records of the room are removed, by age or by hand.
+    pub(super) fn erase(&mut self) {
+        self.log.expire(u64::MAX);
+        (self.appended, self.before) = (0, 0);
+    }
+
+    /// The clocks of the chat servers are set back.
+    pub(super) fn set_clocks_back(&mut self, ms: u64) {
+        self.clocks_behind = ms;
+    }
+
+    /// All connections to the broker are made anew.
+    fn reconnect(&mut self) {
+        for chat in 0..CHATS {
+            let now = self.chat_now();
+            let effects = self.chats[chat].rooms.start_over(now);
+            self.chat_effects(chat, effects);
+        }
+        for connector in 0..CONNECTORS {
+            let now = self.hub_now();
+            let effects = self.hubs[connector].reconnected(now);
+            self.hub_effects(connector, effects);
+        }
     }
 
     /// It never does anything again; what it sent is under way.

@@ -110,6 +110,7 @@ impl World {
     /// A log in memory ends with the processes that hold it, and with what is on its way to it.
     fn lose_log(&mut self) {
         self.connection += 1;
+        self.unanswered.clear();
         self.log = Memory::starting_at(2, &LogSettings::default());
         for chat in 0..CHATS {
             self.chats[chat] = self.chat(chat, self.chats[chat].run + 1);
@@ -159,8 +160,10 @@ impl World {
             // What was asked of the log may have been done; that nobody knows.
             let (run, room, asker, op) = operation;
             let done = effects::failed(&op);
-            if self.chance.per_mille(500) {
-                self.operate(&room, op);
+            if self.chance.per_mille(500)
+                && let LogDone::Append(Ok(position)) = self.operate(&room, op)
+            {
+                self.unanswered.insert(position);
             }
             self.agenda.at(self.now, Event::LogDone { chat, run, room, asker, done });
         }
