@@ -119,6 +119,21 @@ fn all_of_it_at_once() {
     run(Scenario::Mixed);
 }
 
+#[test]
+fn a_log_that_is_slow_or_full() {
+    run(Scenario::SlowLog);
+}
+
+#[test]
+fn links_that_carry_messages_one_way() {
+    run(Scenario::Asymmetry);
+}
+
+#[test]
+fn every_fault_that_leaves_the_log_whole() {
+    run(Scenario::Everything);
+}
+
 /// What is gone is told as gone: to connectors that are behind, to clients that come back, to those who ask for the past.
 #[test]
 fn a_log_that_keeps_few_records() {

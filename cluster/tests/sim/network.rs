@@ -12,7 +12,7 @@ use shared::ids::{RoomId, ServerId};
 use shared::rpc::Trace;
 
 use crate::chance::Chance;
-use crate::world::Peer;
+use crate::world::{Node, Peer};
 
 /// Something that happens at a time.
 pub(crate) enum Event {
@@ -95,6 +95,12 @@ pub(crate) enum Event {
     ConnectorCut(usize, u64),
     /// Nothing comes from a chat server to somebody, nor back, until a time.
     Apart(usize, Peer, u64),
+    /// Nothing passes from the first to the second until a time.
+    OneWay(Node, Node, u64),
+    /// Appends are slow until a time.
+    SlowLog(u64),
+    /// The log takes no appends until a time.
+    FullLog(u64),
     LoseLog,
     /// Every record is too old, and removed.
     EmptyLog,

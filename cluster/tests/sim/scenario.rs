@@ -24,6 +24,12 @@ pub(crate) enum Scenario {
     WrongVerdicts,
     /// All of these at once.
     Mixed,
+    /// Appends that take up to three seconds and then come at once, and a log that is full for a while.
+    SlowLog,
+    /// Links that carry messages in one direction only.
+    Asymmetry,
+    /// `Mixed`, and the faults of all scenarios whose log keeps its records.
+    Everything,
     /// The log keeps few records of a room, and not all are there in time to read them.
     Retention,
     /// Connections to the broker that break, and the broker's store lost the last records.
@@ -50,6 +56,12 @@ pub(crate) struct Troubles {
     pub(crate) partings: usize,
     /// Everybody's connection to the broker breaks.
     pub(crate) breaks: usize,
+    /// Nothing passes from one node to another for a while.
+    pub(crate) one_ways: usize,
+    /// Appends are slow for a while.
+    pub(crate) slow_logs: usize,
+    /// The log is full for a while.
+    pub(crate) full_logs: usize,
     pub(crate) empties: usize,
     pub(crate) losses: usize,
     /// The list of servers changes all the while.
@@ -57,7 +69,7 @@ pub(crate) struct Troubles {
 }
 
 impl Scenario {
-    pub(crate) const ALL: [Self; 16] = [
+    pub(crate) const ALL: [Self; 19] = [
         Self::Calm,
         Self::BadBus,
         Self::BadLog,
@@ -70,6 +82,9 @@ impl Scenario {
         Self::BadBroker,
         Self::WrongVerdicts,
         Self::Mixed,
+        Self::SlowLog,
+        Self::Asymmetry,
+        Self::Everything,
         Self::Retention,
         Self::LostEnd,
         Self::Emptied,
@@ -88,6 +103,11 @@ impl Scenario {
             Self::Sleeps => Troubles { sleeps: 5, ..none },
             Self::BadBroker | Self::LostEnd => Troubles { breaks: 2, ..none },
             Self::WrongVerdicts => Troubles { partings: 12, ..none },
+            Self::SlowLog => Troubles { slow_logs: 2, full_logs: 2, deaths: 1, connector_cuts: 1, ..none },
+            Self::Asymmetry => Troubles { one_ways: 8, ..none },
+            Self::Everything => {
+                Troubles { one_ways: 2, slow_logs: 1, full_logs: 1, sleeps: 2, ..Self::Mixed.troubles() }
+            }
             Self::Mixed => Troubles {
                 restarts: 1,
                 chat_stops: 1,
@@ -123,6 +143,9 @@ impl Scenario {
             | Self::Changes
             | Self::WrongVerdicts
             | Self::Mixed
+            | Self::SlowLog
+            | Self::Asymmetry
+            | Self::Everything
             | Self::Retention => Faults { unclear: 20, lost: 20, doubled: 20, late: 20 },
             Self::BadBroker | Self::LostEnd => Faults { unclear: 30, late: 20, ..Faults::default() },
         }

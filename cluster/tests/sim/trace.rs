@@ -180,6 +180,11 @@ fn fault_text(event: &Event) -> Option<String> {
         Event::Apart(chat, Peer::Chats, until) => {
             format!("S{} and the other chat servers are partitioned until {until}", chat + 1)
         }
+        Event::OneWay(from, to, until) => {
+            format!("nothing passes from {from:?} to {to:?} until {until}, counted from 0")
+        }
+        Event::SlowLog(until) => format!("the log is slow until {until}"),
+        Event::FullLog(until) => format!("the log is full until {until}"),
         Event::LoseLog => "the log is lost, all chat servers start as new runs".to_owned(),
         Event::EmptyLog => "all records of the log are removed by age".to_owned(),
         _ => return None,

@@ -3,6 +3,7 @@
 mod effects;
 mod endings;
 mod faults;
+mod partial;
 mod people;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
@@ -34,6 +35,9 @@ use crate::person::{Asked, Heard, Person, Place, Visit};
 use crate::retention::Retention;
 use crate::scenario::Scenario;
 use crate::trace::{self, RunTrace};
+
+pub(crate) use partial::Node;
+use partial::Partial;
 
 /// Milliseconds until a request is answered 503.
 const REQUEST_MS: u64 = 2_000;
@@ -103,6 +107,7 @@ pub(crate) struct World {
     pub(crate) retention: Retention,
     /// Chat servers that somebody does not hear, and until when.
     apart: BTreeMap<(usize, Peer), u64>,
+    partial: Partial,
     chats: Vec<ChatNode>,
     connectors: Vec<ConnectorNode>,
     pub(crate) people: Vec<Person>,
@@ -175,6 +180,7 @@ impl World {
             log: Memory::starting_at(1, &LogSettings::default()),
             retention: Retention::new(scenario.records_kept()),
             apart: BTreeMap::new(),
+            partial: Partial::default(),
             chats: Vec::new(),
             connectors: Vec::new(),
             people: (0..PEOPLE).map(|n| Person { name: format!("p{n}"), visits: Vec::new() }).collect(),
@@ -355,7 +361,9 @@ impl World {
     fn listen(&mut self) {
         for chat in 0..CHATS {
             let node = &self.chats[chat];
-            if node.up && !node.is_dead && node.sleeps_until <= self.now {
+            // A message to itself comes back.
+            let hears = !self.is_blocked(Node::Chat(chat), Node::Chat(chat));
+            if hears && node.up && !node.is_dead && node.sleeps_until <= self.now {
                 let now = self.chat_now();
                 let effects = self.chats[chat].rooms.listened(now);
                 self.chat_effects(chat, effects);

@@ -14,7 +14,8 @@ impl World {
                         self.trace.sent(self.now, hop, Fate::Disconnected, &send.body);
                         continue;
                     }
-                    if self.is_apart(chat, Peer::Connector(connector)) {
+                    let is_blocked = self.is_blocked(Node::Chat(chat), Node::Connector(connector));
+                    if is_blocked || self.is_apart(chat, Peer::Connector(connector)) {
                         self.trace.sent(self.now, hop, Fate::Partitioned, &send.body);
                         continue;
                     }
@@ -33,32 +34,38 @@ impl World {
 
     pub(super) fn start_operation(&mut self, chat: usize, room: RoomId, asker: LogAsker, op: LogOp) {
         let (run, connection) = (self.chats[chat].run, self.connection);
-        let trace = |fate, op: &LogOp| {
-            let (asker, op) = (trace::Asking(asker), trace::Operation(op));
-            self.trace.line(self.now, "log", format_args!("S{}r{run} {room} {asker}: {op}, {fate}", chat + 1));
+        let fate = self.log_fate(chat, &op);
+        let texts = (trace::Asking(asker), trace::Operation(&op));
+        self.trace.line(self.now, "log", format_args!("S{}r{run} {room} {}: {}, {fate}", chat + 1, texts.0, texts.1));
+        let gives_up_after = match fate {
+            LogFate::Answered(_) => None,
+            LogFate::Disconnected => Some(0),
+            LogFate::Unanswered(_) | LogFate::Lost => Some(self.gives_up_after()),
         };
+        if let Some(after) = gives_up_after {
+            let (room, done) = (room.clone(), failed(&op));
+            self.agenda.at(self.now + after, Event::LogDone { chat, run, room, asker, done });
+        }
+        let (delay, answered) = match fate {
+            LogFate::Answered(delay) => (delay, true),
+            LogFate::Unanswered(delay) => (delay, false),
+            LogFate::Disconnected | LogFate::Lost => return,
+        };
+        self.agenda.at(self.now + delay, Event::Log { chat, run, room, asker, op, connection, answered });
+    }
+
+    /// The answer is lost, or the append is, or it comes when the chat server does not wait for it any more.
+    fn log_fate(&mut self, chat: usize, op: &LogOp) -> LogFate {
         if !self.chats[chat].up {
-            trace(LogFate::Disconnected, &op);
-            let done = failed(&op);
-            return self.agenda.at(self.now, Event::LogDone { chat, run, room, asker, done });
+            return LogFate::Disconnected;
         }
-        let unclear = matches!(op, LogOp::Append { .. }) && self.chance.per_mille(self.faults().unclear);
-        if !unclear {
-            let delay = self.chance.between(0, 4);
-            trace(LogFate::Answered(delay), &op);
-            return self
-                .agenda
-                .at(self.now + delay, Event::Log { chat, run, room, asker, op, connection, answered: true });
+        if let Some(fate) = self.partial_fate(chat, op) {
+            return fate;
         }
-        // The answer is lost, or the append is, or it comes when nobody expects it any more.
-        let done = failed(&op);
-        self.agenda.at(self.now + 400, Event::LogDone { chat, run, room: room.clone(), asker, done });
-        if self.chance.per_mille(300) {
-            return trace(LogFate::Lost, &op);
+        if !matches!(op, LogOp::Append { .. }) || !self.chance.per_mille(self.faults().unclear) {
+            return LogFate::Answered(self.chance.between(0, 4));
         }
-        let delay = self.chance.between(0, 1_500);
-        trace(LogFate::Unanswered(delay), &op);
-        self.agenda.at(self.now + delay, Event::Log { chat, run, room, asker, op, connection, answered: false });
+        if self.chance.per_mille(300) { LogFate::Lost } else { LogFate::Unanswered(self.chance.between(0, 1_500)) }
     }
 
     pub(super) fn operate(&mut self, room: &RoomId, op: LogOp) -> LogDone {
@@ -71,6 +78,7 @@ impl World {
     fn operate_untraced(&mut self, room: &RoomId, op: LogOp) -> LogDone {
         match op {
             LogOp::Last { .. } => LogDone::Last(Ok(self.log.last(room))),
+            LogOp::Append { .. } if self.is_full() => LogDone::Append(Err(AppendError::Full)),
             LogOp::Append { expected, record } => {
                 let appended = self.log.append(room, expected, record.clone());
                 if let Ok(position) = appended {
@@ -99,7 +107,8 @@ impl World {
                         self.trace.sent(self.now, hop, Fate::Disconnected, &body);
                         continue;
                     }
-                    if self.is_apart(chat, Peer::Connector(connector)) {
+                    let is_blocked = self.is_blocked(Node::Connector(connector), Node::Chat(chat));
+                    if is_blocked || self.is_apart(chat, Peer::Connector(connector)) {
                         self.trace.sent(self.now, hop, Fate::Partitioned, &body);
                         continue;
                     }

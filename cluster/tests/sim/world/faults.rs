@@ -50,12 +50,13 @@ impl World {
             let peer = if who < CONNECTORS { Peer::Connector(who) } else { Peer::Chats };
             Event::Apart(world.chance.index(CHATS), peer, time + world.chance.between(500, 5_000))
         });
+        self.plan_partial();
         if troubles.changes {
             self.plan_changes();
         }
     }
 
-    fn plan_some(&mut self, count: usize, event: impl Fn(&mut Self, u64) -> Event) {
+    pub(super) fn plan_some(&mut self, count: usize, event: impl Fn(&mut Self, u64) -> Event) {
         for _ in 0..count {
             let time = self.chance.between(500, BUSY_MS);
             let event = event(self, time);
@@ -99,6 +100,9 @@ impl World {
                 let apart = self.apart.entry((chat, peer)).or_default();
                 *apart = until.max(*apart);
             }
+            Event::OneWay(from, to, until) => self.block(from, to, until),
+            Event::SlowLog(until) => self.slow_log(until),
+            Event::FullLog(until) => self.fill_log(until),
             Event::Changed(servers) => self.servers = servers,
             Event::BrokerGone => self.break_connections(),
             Event::EmptyLog => self.log.expire(u64::MAX),
@@ -236,7 +240,9 @@ impl World {
     pub(super) fn probe(&mut self, chat: usize, home: ServerId) {
         let asked = self.chats.iter().position(|c| c.id == home).unwrap();
         let node = &self.chats[asked];
-        let lost = self.chance.per_mille(2 * self.faults().lost) || self.is_apart(asked, Peer::Chats);
+        let (here, there) = (Node::Chat(chat), Node::Chat(asked));
+        let is_cut = self.is_apart(asked, Peer::Chats) || self.is_blocked(here, there) || self.is_blocked(there, here);
+        let lost = self.chance.per_mille(2 * self.faults().lost) || is_cut;
         let answers = !node.is_dead && node.up && node.sleeps_until <= self.now && self.chats[chat].up && !lost;
         // One that leaves says so.
         let is_alive = answers && node.leaves_since.is_none();
