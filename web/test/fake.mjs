@@ -4,6 +4,7 @@
 import { mock } from 'node:test';
 
 import {
+  connect,
   decodeMessage,
   encodeMessage,
   encodePackage,
@@ -26,6 +27,8 @@ export class FakeCluster {
   asked = [];
   /** Connections to these are refused. */
   isDown = false;
+  /** Connections to these are neither made nor refused. */
+  isDead = false;
   handshake = { code: 200, sys: { heartbeat: 30, dict: DICT } };
   answers = {
     [ROUTES.QUERY_ENTRY]: () => ({ code: 200, host: '10.0.0.7', port: 3050 }),
@@ -59,6 +62,7 @@ export class FakeCluster {
 /** One connection, as both ends see it. */
 class Line {
   isOpen = false;
+  isClosed = false;
   beats = 0;
   #reader = new PackageReader();
 
@@ -66,7 +70,11 @@ class Line {
     this.cluster = cluster;
     this.url = url;
     cluster.lines.push(this);
+    const { isDead } = cluster;
     queueMicrotask(() => {
+      if (isDead || this.isClosed) {
+        return;
+      }
       if (cluster.isDown) {
         this.onerror?.();
       } else {
@@ -86,6 +94,7 @@ class Line {
 
   close() {
     this.isOpen = false;
+    this.isClosed = true;
   }
 
   // The server's end.
@@ -175,4 +184,22 @@ export function holdTime(t) {
   mock.timers.enable({ apis: ['setTimeout'] });
   t.mock.method(Math, 'random', () => 0.5);
   t.after(() => mock.timers.reset());
+}
+
+/** A room on a cluster of its own, and everything that it tells. */
+export async function enter(t, change = () => {}, options = {}) {
+  holdTime(t);
+  const cluster = new FakeCluster();
+  change(cluster);
+  const { onEntered, ...rest } = options;
+  const connecting = connect({ gate: 'gate:3014', user: 'ann', room: 'lobby', WebSocket: cluster.WebSocket, ...rest });
+  connecting.catch(() => {});
+  await settle();
+  const told = { chat: [], add: [], leave: [], users: [], gap: [], state: [], kick: [], close: [] };
+  const listen = (room) => Object.entries(told).forEach(([name, list]) => room.on(name, (event) => list.push(event)));
+  connecting.then(listen, () => {});
+  connecting.then(onEntered, () => {});
+  await pass(0);
+  t.after(() => connecting.then((room) => room.close(), () => {}));
+  return { cluster, connecting, told, room: await Promise.race([connecting.catch(() => null), settle()]) };
 }

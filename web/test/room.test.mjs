@@ -4,23 +4,7 @@ import assert from 'node:assert/strict';
 import test from 'node:test';
 
 import { connect, ROUTES } from '../pomelo-client.js';
-import { FakeCluster, holdTime, pass, push, response, settle } from './fake.mjs';
-
-/** A room on a cluster of its own, and everything that it tells. */
-async function enter(t, change = () => {}, options = {}) {
-  holdTime(t);
-  const cluster = new FakeCluster();
-  change(cluster);
-  const connecting = connect({ gate: 'gate:3014', user: 'ann', room: 'lobby', WebSocket: cluster.WebSocket, ...options });
-  connecting.catch(() => {});
-  await settle();
-  const told = { chat: [], add: [], leave: [], users: [], gap: [], state: [], kick: [], close: [] };
-  const listen = (room) => Object.entries(told).forEach(([name, list]) => room.on(name, (event) => list.push(event)));
-  connecting.then(listen, () => {});
-  await pass(0);
-  t.after(() => connecting.then((room) => room.close(), () => {}));
-  return { cluster, connecting, told, room: await Promise.race([connecting.catch(() => null), settle()]) };
-}
+import { enter, FakeCluster, pass, push, response, settle } from './fake.mjs';
 
 const seqs = (told) => told.chat.map(({ seq }) => seq);
 const sent = (cluster) => cluster.bodies(ROUTES.SEND).map(({ content }) => content);
