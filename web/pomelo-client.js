@@ -27,9 +27,10 @@ export const ROUTES = Object.freeze({
 /**
  * Why something did not happen.
  *
- * `code` is a stable word: the server's (`name-taken`, `forbidden`, `too-long`, `rate`, `no-such-member`, ...; `refused`
- * from servers that give none), or ours: `timeout`, `closed`, `kicked`, `busy` (too much waits to be said), `connect`
- * (nobody there), `protocol` (no Pomelo server, or one that we do not understand), `bad-options`.
+ * `code` is a stable word: the server's (`name-taken`, `forbidden`, `too-long`, `rate`,
+ * `no-such-member`, ...; `refused` from servers that give none), or ours: `timeout`, `closed`,
+ * `kicked`, `busy` (too many messages wait), `connect` (no server there), `protocol` (no Pomelo
+ * server, or one that we do not understand), `bad-options`, `bad-body` (not JSON).
  */
 export class ChatError extends Error {
   /**
@@ -189,6 +190,23 @@ function readRoute(bytes, start) {
 
 const toJson = (value) => encoder.encode(JSON.stringify(value));
 
+/**
+ * A request's body as bytes. Throws `bad-body` for a value that has no JSON (BigInts, cycles),
+ * `too-long` for a large one.
+ */
+function encodeBody(body) {
+  let json;
+  try {
+    json = toJson(body);
+  } catch (error) {
+    throw new ChatError('bad-body', `the body has no JSON: ${error.message}`);
+  }
+  if (json.length > MAX_SENT) {
+    throw new ChatError('too-long', `${json.length} bytes are too much`, { status: 413 });
+  }
+  return json;
+}
+
 /** A JSON object. What is none is an empty one: an empty body is what stock servers send when theirs fails. */
 function fromJson(bytes) {
   try {
@@ -197,6 +215,62 @@ function fromJson(bytes) {
   } catch {
     return {};
   }
+}
+
+// --- Timers and promises ---------------------------------------------------------------------------------------------
+
+/** The longest time that `setTimeout` takes; above, it would fire at once. */
+const LONGEST = 0x7fffffff;
+
+const startTimer = (delay, then) => setTimeout(then, Math.min(delay, LONGEST));
+
+/** The timers of one owner, by name. They end with it: none starts afterwards. */
+class Timers {
+  #started = new Map();
+  #hasEnded = false;
+
+  /** Starts a timer, in the place of the one of this name. */
+  start(name, delay, then) {
+    this.stop(name);
+    if (this.#hasEnded) {
+      return;
+    }
+    const fire = () => {
+      this.#started.delete(name);
+      then();
+    };
+    this.#started.set(name, startTimer(delay, fire));
+  }
+
+  has(name) {
+    return this.#started.has(name);
+  }
+
+  stop(name) {
+    clearTimeout(this.#started.get(name));
+    this.#started.delete(name);
+  }
+
+  end() {
+    this.#hasEnded = true;
+    [...this.#started.keys()].forEach((name) => this.stop(name));
+  }
+}
+
+/**
+ * Marks a promise as handled: a rejection that no caller awaits is dropped, instead of ending a
+ * node program.
+ */
+function handled(promise) {
+  promise.catch(() => {});
+  return promise;
+}
+
+/** A promise with its ends, marked as handled. */
+function settler() {
+  let ends;
+  const promise = new Promise((resolve, reject) => (ends = { resolve, reject }));
+  return { promise: handled(promise), ...ends };
 }
 
 // --- One connection --------------------------------------------------------------------------------------------------
@@ -220,8 +294,7 @@ export class PomeloSocket {
   #waiting = new Map();
   #lastId = 0;
   #beatEvery = 0;
-  #beat;
-  #silence;
+  #timers = new Timers();
   #isOpen = false;
   #opened = settler();
   #ended = settler();
@@ -231,28 +304,26 @@ export class PomeloSocket {
    * Connects and shakes hands.
    *
    * @param {string} url
-   * @param {{ timeout?: number, WebSocket?: typeof WebSocket, signal?: AbortSignal,
+   * @param {{ timeout?: number, WebSocket?: Function, signal?: AbortSignal,
    *           onPush?: (route: string, body: object) => void, onKick?: (reason: string) => void }} [options] times are
    *   in milliseconds
    * @returns {Promise<PomeloSocket>} rejected with `connect`, `timeout`, `protocol`, `bad-options`, or `closed` if aborted
    */
   static async open(url, options = {}) {
     const socket = new PomeloSocket(url, options);
-    const timer = setTimeout(() => socket.close(new ChatError('timeout', `no answer from ${url}`)), options.timeout ?? 5_000);
-    try {
-      await socket.#opened.promise;
-      return socket;
-    } finally {
-      clearTimeout(timer);
-    }
+    const late = () => socket.close(new ChatError('timeout', `no answer from ${url}`));
+    socket.#timers.start('open', options.timeout ?? 5_000, late);
+    await socket.#opened.promise;
+    return socket;
   }
 
   /** @private */
   constructor(url, options) {
-    this.#url = url;
+    // Browsers refuse a websocket's URL with a fragment.
+    this.#url = String(url).split('#', 1)[0];
     this.#options = options;
     this.closed = this.#ended.promise;
-    this.#websocket = newWebSocket(options.WebSocket ?? globalThis.WebSocket, url);
+    this.#websocket = newWebSocket(options.WebSocket ?? globalThis.WebSocket, this.#url);
     this.#websocket.binaryType = 'arraybuffer';
     this.#websocket.onopen = () => this.#greet();
     this.#websocket.onmessage = ({ data }) => this.#receive(data);
@@ -279,11 +350,11 @@ export class PomeloSocket {
     const { promise, resolve, reject } = settler();
     const id = this.#lastId = (this.#lastId % MAX_ID) + 1;
     const expire = () => this.#forget(id)?.reject(new ChatError('timeout', `no answer to ${route}`, { unknown: true }));
-    this.#waiting.set(id, { resolve, reject, onAnswer, timer: setTimeout(expire, timeout) });
+    this.#waiting.set(id, { resolve, reject, onAnswer, timer: startTimer(timeout, expire) });
     try {
       this.#tell({ type: MessageType.REQUEST, id, route }, body);
     } catch (error) {
-      this.#forget(id).reject(error);
+      this.#forget(id)?.reject(error);
     }
     return promise;
   }
@@ -291,6 +362,7 @@ export class PomeloSocket {
   /** Tells the server something that is not answered. Throws if it cannot be sent. */
   notify(route, body) {
     this.#tell({ type: MessageType.NOTIFY, route }, body);
+    this.#requireLife();
   }
 
   /** Ends the connection at once; what waits is rejected with `error`. */
@@ -299,11 +371,17 @@ export class PomeloSocket {
       return;
     }
     this.#hasEnded = true;
-    clearTimeout(this.#beat);
-    clearTimeout(this.#silence);
-    // A websocket may take long to close when its network is gone. Nobody waits for it, or hears of it.
-    Object.assign(this.#websocket, { onopen: null, onmessage: null, onclose: null, onerror: null });
-    this.#websocket.close();
+    this.#timers.end();
+    // A websocket may take long to close when its network is gone; its events are ignored from here
+    // on. A handler for errors stays: the package ws emits one when a websocket is closed while it
+    // connects, and node ends a program for an error without a handler.
+    Object.assign(this.#websocket, { onopen: null, onmessage: null, onclose: null, onerror: () => {} });
+    try {
+      this.#websocket.close();
+    } catch {
+      // Implementations may refuse to close a websocket that is not open yet. It is given up all
+      // the same.
+    }
     for (const id of [...this.#waiting.keys()]) {
       this.#forget(id).reject(error);
     }
@@ -326,18 +404,24 @@ export class PomeloSocket {
     this.#write(encodePackage(PackageType.HANDSHAKE, toJson({ sys: { type: 'js-module', version: '0.1.0' } })));
   }
 
+  /** Throws if the connection has ended. A websocket that refuses the bytes ends it. */
   #write(bytes) {
+    this.#requireLife();
+    try {
+      this.#websocket.send(bytes);
+    } catch (error) {
+      this.close(new ChatError('closed', `cannot send: ${error.message}`, { unknown: true }));
+    }
+  }
+
+  #requireLife() {
     if (this.#hasEnded) {
       throw new ChatError('closed', 'the connection is closed');
     }
-    this.#websocket.send(bytes);
   }
 
   #tell(message, body) {
-    const json = toJson(body);
-    if (json.length > MAX_SENT) {
-      throw new ChatError('too-long', `${json.length} bytes are too much`, { status: 413 });
-    }
+    const json = body instanceof Uint8Array ? body : encodeBody(body);
     const route = this.#codes[message.route] ?? message.route;
     this.#write(encodePackage(PackageType.DATA, encodeMessage({ ...message, route, body: json })));
   }
@@ -352,7 +436,8 @@ export class PomeloSocket {
   #receive(data) {
     try {
       this.#watch();
-      for (const { type, body } of this.#reader.read(new Uint8Array(data))) {
+      const bytes = typeof data === 'string' ? encoder.encode(data) : new Uint8Array(data);
+      for (const { type, body } of this.#reader.read(bytes)) {
         this.#package(type, body);
       }
     } catch (error) {
@@ -388,23 +473,22 @@ export class PomeloSocket {
     this.#isOpen = true;
     this.#schedule();
     this.#watch();
+    this.#timers.stop('open');
     this.#opened.resolve();
   }
 
-  /** The next heartbeat of ours. */
+  /** Schedules our next heartbeat. */
   #schedule() {
-    clearTimeout(this.#beat);
     if (this.#beatEvery > 0) {
-      this.#beat = setTimeout(() => this.#write(encodePackage(PackageType.HEARTBEAT)), this.#beatEvery);
+      this.#timers.start('beat', this.#beatEvery, () => this.#write(encodePackage(PackageType.HEARTBEAT)));
     }
   }
 
-  /** The server answers each heartbeat at once: after two without a word it is gone. */
+  /** The server answers each heartbeat at once: after two intervals of silence it is gone. */
   #watch() {
-    clearTimeout(this.#silence);
     if (this.#beatEvery > 0) {
       const silent = () => this.close(new ChatError('closed', 'the server fell silent', { unknown: true }));
-      this.#silence = setTimeout(silent, 2 * this.#beatEvery);
+      this.#timers.start('silence', 2 * this.#beatEvery, silent);
     }
   }
 
@@ -443,14 +527,6 @@ function newWebSocket(Socket, url) {
   } catch (error) {
     throw new ChatError('bad-options', `${url}: ${error.message}`);
   }
-}
-
-/** A promise with its ends. That nobody looks at it is no error. */
-function settler() {
-  let ends;
-  const promise = new Promise((resolve, reject) => (ends = { resolve, reject }));
-  promise.catch(() => {});
-  return { promise, ...ends };
 }
 
 /**
