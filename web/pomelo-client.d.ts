@@ -123,6 +123,12 @@ export interface ConnectOptions {
   maxDelay?: number;
   /** Messages that may wait to be said; above, `busy`. 256 unless given. */
   maxUnsent?: number;
+  /**
+   * Pushes that may wait while the client enters and reads what it missed; 4,096 unless given.
+   * Above, the connection is replaced. After the second time in a row the older part of what was
+   * missed is a `gap`.
+   */
+  maxHeld?: number;
   /** Where a connector is that the gate names; as the gate says, unless given. */
   address?: (entry: { host: string; port: number }, gate: string) => string;
   /** For places without one of their own. */

@@ -555,8 +555,9 @@ export async function queryEntry(gate, uid, options = {}) {
 /**
  * Messages whose outcome is not known yet, in the order in which they are to be said. Pure: it says what to send next.
  *
- * After an outcome that stayed unknown nothing new is sent. When nothing is on the way any more, the unknown ones are sent
- * again, oldest first, each alone. So nothing that is said later can come before what was sent again.
+ * After an outcome that stayed unknown nothing new is sent. When nothing is in flight any more, the
+ * unknown ones are sent again, oldest first, each alone. So nothing that is said later can come
+ * before what was sent again.
  */
 class Outbox {
   #drafts = [];
@@ -571,40 +572,31 @@ class Outbox {
   }
 
   add(draft) {
-    this.#drafts.push(Object.assign(draft, { tries: 0, flying: false }));
+    this.#drafts.push(Object.assign(draft, { tries: 0 }));
   }
 
-  /** The next message to be sent now, noted as sent; undefined if there is none, or it has to wait. */
-  next() {
-    const flying = this.#drafts.filter((draft) => draft.flying);
-    const isUnclear = this.#drafts.some((draft) => draft.tries > 0 && !draft.flying) || flying.some(({ tries }) => tries > 1);
-    if (flying.length >= (isUnclear ? 1 : this.#window)) {
+  /**
+   * Returns the next message to send now; undefined if there is none, or it has to wait.
+   *
+   * @param {Set<object>} inFlight the messages that were sent on this connection and are not
+   *   answered
+   */
+  next(inFlight) {
+    const isUnclear = this.#drafts.some((draft) => draft.tries > (inFlight.has(draft) ? 1 : 0));
+    if (inFlight.size >= (isUnclear ? 1 : this.#window)) {
       return undefined;
     }
-    const draft = this.#drafts.find((draft) => !draft.flying);
-    if (draft) {
-      draft.flying = true;
-      draft.tries += 1;
-    }
-    return draft;
+    return this.#drafts.find((draft) => !inFlight.has(draft));
   }
 
-  /** Takes a message out; false if it is not there any more. */
+  /** Takes a message out, if it is there. */
   remove(draft) {
-    const at = this.#drafts.indexOf(draft);
-    return at >= 0 && this.#drafts.splice(at, 1).length > 0;
+    this.#drafts = this.#drafts.filter((other) => other !== draft);
   }
 
-  /** The connection is gone, and with it every answer that has not come. */
-  allUnknown() {
-    this.#drafts.forEach((draft) => (draft.flying = false));
-  }
-
-  /** Takes out all that were sent, or all. */
-  removeAll(onlySent) {
-    const removed = this.#drafts.filter(({ tries }) => !onlySent || tries > 0);
-    removed.forEach((draft) => this.remove(draft));
-    return removed;
+  /** Returns all messages, or those that were sent. */
+  list(onlySent) {
+    return this.#drafts.filter(({ tries }) => !onlySent || tries > 0);
   }
 }
 
@@ -648,11 +640,6 @@ class Told {
   hasOwn(seq) {
     return this.#ownWhispers.has(seq);
   }
-
-  /** No answers are still to come. */
-  forgetOwn() {
-    this.#ownWhispers.clear();
-  }
 }
 
 /** Who is in a room, as far as it is told. Pure. */
@@ -660,13 +647,16 @@ class Crowd {
   users = new Set();
   total = 0;
   names = true;
-  #reading = null;
 
   /** All anew: what the answer to `enter` has. */
   begin({ users = [], total = users.length, names = true }) {
-    this.users = new Set(users);
-    this.#reading = null;
+    this.replace(new Set(users));
     this.count({ total, names });
+  }
+
+  /** All names, read in pages. */
+  replace(users) {
+    [this.users, this.total] = [users, users.size];
   }
 
   count({ total, names }) {
@@ -678,34 +668,16 @@ class Crowd {
     return this.names && this.total > this.users.size;
   }
 
+  // While names are not told, `total` is what the server counted last: names that come all the same
+  // are a correction of the list, and are in that count.
   came(user) {
-    this.total += this.users.has(user) ? 0 : 1;
+    this.total += this.names && !this.users.has(user) ? 1 : 0;
     this.users.add(user);
-    this.#reading?.add(user);
   }
 
   went(user) {
-    this.total -= 1;
-    this.users.delete(user);
-    this.#reading?.delete(user);
-  }
-
-  /** A list in pages begins, instead of one that is not complete. Pushes between its pages are applied to it, as to a set. */
-  read() {
-    this.#reading = new Set();
-    return this.#reading;
-  }
-
-  /** A page of a list; false if another one has begun. */
-  page(reading, { users, cursor }) {
-    if (this.#reading !== reading) {
-      return false;
-    }
-    users.forEach((user) => reading.add(user));
-    if (cursor === undefined) {
-      [this.users, this.total, this.#reading] = [reading, reading.size, null];
-    }
-    return true;
+    const isCounted = this.users.delete(user) || this.isPartial;
+    this.total -= this.names && isCounted ? 1 : 0;
   }
 }
 
@@ -719,12 +691,11 @@ const DEFAULTS = Object.freeze({
   minDelay: 500,
   maxDelay: 10_000,
   maxUnsent: 256,
+  maxHeld: 4_096,
 });
 
-/** Messages on the way at once; servers take 64, beside other requests. */
+/** Messages in flight at once; servers take 64, beside other requests. */
 const WINDOW = 16;
-/** Pushes that wait while the client enters; above, it starts over. */
-const MAX_HELD = 4_096;
 /** Time between tries of a message whose outcome stayed unknown. */
 const AGAIN = 300;
 /** A connection that held for so long was a good one. */
@@ -736,6 +707,509 @@ const MEMBERS_PAGE = 500;
 const PASSING = new Set([429, 503, 507]);
 /** Words that say nothing about the next try to enter. */
 const PASSING_CODES = new Set(['no-connector', 'not-in-room']);
+
+/** A delivery that the server does not push: an own whisper, known by the answer to it. */
+const OWN_WHISPER = Symbol('own whisper');
+
+/** Pushes that say the same as an answer to `enter` that comes after them. */
+const ANSWERED = new Set(['onAdd', 'onLeave', 'onMembers', 'onGap']);
+
+/**
+ * A member's stay, without its connections: the part that outlives them.
+ *
+ * Invariant: nothing in here depends on one connection. That part is an {@link Attempt}'s, and ends
+ * with it.
+ */
+class Stay {
+  outbox = new Outbox(WINDOW);
+  crowd = new Crowd();
+  /** True once the client was in the room. */
+  hasBegun = false;
+  /** Connections in a row that were given up because too many pushes waited. */
+  overflows = 0;
+
+  constructor({ user, room, session }) {
+    this.user = user;
+    this.room = room;
+    // Chosen here, so that also the first try to enter can be repeated.
+    this.token = session?.token ?? randomHex(16);
+    this.told = new Told(session);
+  }
+}
+
+/**
+ * One attempt to be in the room: from the request to the gate to the end of the connection. It ends
+ * once, and with it everything that belongs to a connection: sockets, timers, pushes that wait,
+ * requests, reads of pages.
+ *
+ * After its end it emits nothing and changes nothing in the {@link Stay}: each step behind an
+ * `await` or a handler checks that.
+ */
+class Attempt {
+  #stay;
+  #options;
+  #room;
+  #socket = null;
+  #abort = new AbortController();
+  #timers = new Timers();
+  /**
+   * Pushes in the order in which they came, while the client enters; null if they are delivered at
+   * once.
+   */
+  #held = [];
+  /**
+   * The life of the log that the connection is at: ahead of what was told while pushes are held.
+   */
+  #epoch;
+  #inFlight = new Set();
+  /** The names that were read so far, while pages of them are read. */
+  #reading = null;
+  #isOnline = false;
+  #hasEnded = false;
+
+  /**
+   * @param {Stay} stay
+   * @param {object} options of {@link connect}, with `gate` as a URL
+   * @param {{ emit: Function, onBegun: Function, onOnline: Function, onStable: Function, onEnd:
+   *   Function, settle: Function, settleQuery: Function }} room
+   */
+  constructor(stay, options, room) {
+    this.#stay = stay;
+    this.#options = options;
+    this.#room = room;
+    this.#epoch = stay.told.epoch;
+  }
+
+  async start() {
+    try {
+      await this.#connect();
+      await this.#enter();
+      this.#goOnline();
+    } catch (error) {
+      this.end(error);
+    }
+  }
+
+  /** Ends it, and tells the room why, unless it has ended. */
+  end(error) {
+    if (this.#hasEnded) {
+      return;
+    }
+    this.#hasEnded = true;
+    this.#timers.end();
+    this.#held = [];
+    this.#inFlight.clear();
+    this.#reading = null;
+    this.#socket?.close(error);
+    this.#abort.abort(error);
+    this.#room.onEnd(error);
+  }
+
+  /** Throws if it has ended: for the steps behind an `await`. */
+  #check() {
+    if (this.#hasEnded) {
+      throw new ChatError('closed', 'the attempt has ended');
+    }
+  }
+
+  async #connect() {
+    const { WebSocket, requestTimeout: timeout, address, gate } = this.#options;
+    const options = { WebSocket, timeout, signal: this.#abort.signal };
+    const entry = await queryEntry(gate, this.#stay.user, options);
+    this.#check();
+    const onPush = (route, body) => this.#receive(route, body);
+    const onKick = (reason) => this.#emit('kick', { reason });
+    const socket = await PomeloSocket.open(address(entry, gate), { ...options, onPush, onKick });
+    this.#check();
+    this.#socket = socket;
+    socket.closed.then((error) => this.end(error));
+  }
+
+  async #request(route, body, onAnswer) {
+    const answer = await this.#socket.request(route, body, { timeout: this.#options.requestTimeout, onAnswer });
+    this.#check();
+    return succeeded(answer);
+  }
+
+  #goOnline() {
+    this.#check();
+    this.#isOnline = true;
+    this.#timers.start('stable', STABLE, () => this.#room.onStable());
+    this.#room.onOnline();
+    this.speak();
+  }
+
+  #emit(name, event) {
+    if (!this.#hasEnded) {
+      this.#room.emit(name, event);
+    }
+  }
+
+  // Entering
+
+  /** Enters, or enters again to be told what is missing; what is pushed meanwhile waits for what was missed before it. */
+  async #enter() {
+    this.#held ??= [];
+    this.#reading = null;
+    const { user, room, token, told } = this.#stay;
+    const { seq: since, epoch } = told;
+    const onAnswer = (answer) => this.#entered(answer, since);
+    const answer = await this.#request(ROUTES.ENTER, { username: user, rid: room, token, since, epoch }, onAnswer);
+    const missed = since === undefined ? null : await this.#readMissed(answer, { since, epoch });
+    await this.#begin();
+    this.#catchUp(answer, missed, since);
+    this.#welcome(answer);
+    const held = this.#held;
+    this.#held = null;
+    this.#stay.overflows = 0;
+    held.forEach((push) => this.#hear(...push));
+  }
+
+  /** Takes what is true as soon as the answer is there, before anything behind it is looked at. */
+  #entered(answer, since) {
+    const { seq, epoch, token, recovered } = succeeded(answer);
+    if (seq !== undefined) {
+      // The answer has what was pushed before it: who is in the room, which life of the log this
+      // is, and all messages up to its `seq`. One that says less than is known comes from a log
+      // that lost its end.
+      const isLost = seq < since && !recovered;
+      this.#held = this.#held.filter(([route, push]) => (route === 'onChat' ? push.seq > seq && !isLost : !ANSWERED.has(route)));
+    }
+    this.#epoch = epoch;
+    if (since === undefined && epoch !== undefined) {
+      this.#stay.told.goOnIn(epoch, seq);
+    }
+    this.#room.onToken(token);
+    return answer;
+  }
+
+  /** Gives the caller of {@link connect} the time to add handlers. */
+  async #begin() {
+    if (!this.#stay.hasBegun) {
+      this.#stay.hasBegun = true;
+      this.#room.onBegun();
+      await new Promise((resolve) => this.#timers.start('begin', 0, resolve));
+    }
+    this.#check();
+  }
+
+  /**
+   * Reads the messages since, which the answer has, or pages behind it; `whole` if none of them is
+   * gone.
+   */
+  async #readMissed({ missed = [], recovered = false, cursor, epoch, seq }, asked) {
+    const isSame = epoch === asked.epoch;
+    // Positions of another life of the log cannot be compared: there, everything that the server
+    // offers was missed.
+    const since = isSame ? asked.since : -1;
+    // Nothing at all: there may not have been the time to read it.
+    const before = cursor ?? (!recovered && missed.length === 0 && isSame ? seq + 1 : undefined);
+    if (!(before > since)) {
+      return { messages: missed, whole: recovered };
+    }
+    if (this.#stay.overflows > 1) {
+      // The room is faster than this reading: it would go on without end. Older messages are in the
+      // history.
+      return { messages: missed, whole: false };
+    }
+    const { messages, isReached } = await this.#readBack(before, since, epoch);
+    // If all were there when the client entered, the log may still have lost some of them while
+    // pages were read.
+    const whole = isSame && (isReached || (recovered && (await this.#readPage({ after: since, limit: 1 }, epoch)).complete));
+    return { messages: [...messages, ...missed], whole };
+  }
+
+  /**
+   * Reads pages of messages until `since`. `isReached`: they go back to there, or to the beginning
+   * of the room.
+   */
+  async #readBack(before, since, epoch) {
+    const pages = [];
+    let isReached = false;
+    while (before > since) {
+      const page = await this.#readPage({ before, limit: HISTORY_PAGE }, epoch);
+      if (page.cursor >= before) {
+        throw new ChatError('protocol', 'pages of the history do not go back');
+      }
+      pages.unshift(page.messages.filter((message) => message.seq > since));
+      before = page.messages[0]?.seq <= since ? since : page.cursor;
+      isReached = before <= since || (before === undefined && page.complete);
+    }
+    return { messages: pages.flat(), isReached };
+  }
+
+  async #readPage(which, epoch) {
+    const page = await this.#request(ROUTES.HISTORY, which);
+    if (page.epoch !== epoch) {
+      throw new ChatError('closed', 'the log is another one than a moment ago');
+    }
+    if (!Array.isArray(page.messages)) {
+      throw new ChatError('protocol', 'a page of the history has no messages');
+    }
+    return page;
+  }
+
+  #catchUp({ epoch, seq }, missed, since) {
+    const { told } = this.#stay;
+    const isGap = missed !== null && !missed.whole;
+    if (isGap) {
+      this.#emit('gap', { from: since, to: seq, epoch });
+      this.#check();
+    }
+    // A log that lost its end goes on below what was told.
+    if (epoch !== told.epoch || (isGap && seq < since)) {
+      told.goOnIn(epoch);
+    }
+    for (const message of missed?.messages ?? []) {
+      this.#check();
+      if (this.#isOwnWhisper(message)) {
+        told.noteOwn(message.seq);
+      }
+      this.#tell(message);
+    }
+    this.#check();
+    told.upTo(seq);
+  }
+
+  #welcome(answer) {
+    const { crowd } = this.#stay;
+    crowd.begin(answer);
+    this.#showCrowd();
+    if (crowd.isPartial) {
+      this.#readUsers();
+    }
+  }
+
+  // Hearing
+
+  /** Takes a push, or what is delivered as one, in the order of the connection. */
+  #receive(route, body) {
+    if (route === 'onGap') {
+      this.#epoch = body.epoch;
+    }
+    this.#hear(route, body, this.#epoch);
+  }
+
+  /** Delivers a push, or holds it; `epoch` is the life of the log that it came in. */
+  #hear(route, body, epoch) {
+    if (this.#hasEnded) {
+      return;
+    }
+    if (this.#held) {
+      this.#hold(route, body, epoch);
+      return;
+    }
+    switch (route) {
+      case 'onChat':
+        return this.#hearChat(body, epoch);
+      case OWN_WHISPER:
+        return this.#tellOwn(body, epoch);
+      case 'onAdd':
+        return this.#came(body.user);
+      case 'onLeave':
+        return this.#went(body.user);
+      case 'onMembers':
+        return this.#counted(body);
+      case 'onGap':
+        return this.#gap(body);
+      default:
+        return this.#emit('push', { route, body });
+    }
+  }
+
+  #hold(route, body, epoch) {
+    if (this.#held.length >= this.#options.maxHeld) {
+      this.#stay.overflows += 1;
+      this.end(new ChatError('closed', 'too much was said meanwhile'));
+    } else {
+      this.#held.push([route, body, epoch]);
+    }
+  }
+
+  /**
+   * One of another life of the log is behind the gap that was told: its `seq` would be taken for
+   * one of this life.
+   */
+  #hearChat(message, epoch) {
+    if (epoch === undefined || epoch === this.#stay.told.epoch) {
+      this.#tell(message);
+    }
+  }
+
+  /** Tells a message, unless it was told before. */
+  #tell({ msg, from, target, seq, time }) {
+    const { told } = this.#stay;
+    if (told.isNew(seq)) {
+      told.upTo(seq);
+      this.#emit('chat', { msg, from, target, seq, time, epoch: told.epoch });
+    }
+  }
+
+  #tellOwn(whisper, epoch) {
+    const { told } = this.#stay;
+    const isCurrent = epoch === told.epoch;
+    if (isCurrent && told.hasOwn(whisper.seq)) {
+      return;
+    }
+    if (isCurrent) {
+      told.upTo(whisper.seq);
+    }
+    this.#emit('chat', { ...whisper, epoch });
+  }
+
+  /** The server pushes no whispers of ours to others; they are among what was missed. */
+  #isOwnWhisper({ from, target }) {
+    const { user } = this.#stay;
+    return from === user && target !== '*' && target !== user;
+  }
+
+  #came(user) {
+    this.#stay.crowd.came(user);
+    this.#reading?.add(user);
+    this.#emit('add', { user });
+    this.#showCrowd();
+  }
+
+  #went(user) {
+    this.#stay.crowd.went(user);
+    this.#reading?.delete(user);
+    this.#emit('leave', { user });
+    this.#showCrowd();
+  }
+
+  #counted(counts) {
+    this.#reading = null;
+    this.#stay.crowd.count(counts);
+    this.#showCrowd();
+    if (counts.names) {
+      this.#readUsers();
+    }
+  }
+
+  #showCrowd() {
+    const { users, total, names } = this.#stay.crowd;
+    this.#emit('users', { users, total, names });
+  }
+
+  /**
+   * Reads all names in pages. Pushes between the pages are applied to what was read, as to a set.
+   */
+  async #readUsers() {
+    if (this.#hasEnded) {
+      return;
+    }
+    const reading = (this.#reading = new Set());
+    let after;
+    const onAnswer = (answer) => {
+      const { users, cursor } = succeeded(answer);
+      const isOurs = this.#reading === reading;
+      if (isOurs && (!Array.isArray(users) || (cursor !== undefined && cursor === after))) {
+        throw new ChatError('protocol', 'pages of the names do not go on');
+      }
+      after = isOurs ? cursor : undefined;
+      if (isOurs) {
+        users.forEach((user) => reading.add(user));
+      }
+      if (isOurs && after === undefined) {
+        this.#reading = null;
+        this.#stay.crowd.replace(reading);
+        this.#showCrowd();
+      }
+      return answer;
+    };
+    try {
+      do {
+        await this.#request(ROUTES.MEMBERS, { after, limit: MEMBERS_PAGE }, onAnswer);
+      } while (after !== undefined);
+    } catch (error) {
+      this.end(error);
+    }
+  }
+
+  /** Messages were passed over: entering again tells those that still exist. Those of another life of the log do not. */
+  #gap({ from, to, epoch }) {
+    const { told } = this.#stay;
+    if (epoch !== told.epoch) {
+      told.goOnIn(epoch, to);
+      this.#emit('gap', { from, to, epoch });
+    } else if (told.isNew(to)) {
+      this.#enter().catch((error) => this.end(error));
+    }
+  }
+
+  // Speaking
+
+  /** Sends what is to be said, as far as it may be sent now. */
+  speak() {
+    if (!this.#isOnline || !this.#socket.isOpen || this.#timers.has('again')) {
+      return;
+    }
+    for (let draft; (draft = this.#stay.outbox.next(this.#inFlight)); ) {
+      this.#send(draft);
+    }
+  }
+
+  #send(draft) {
+    draft.tries += 1;
+    this.#inFlight.add(draft);
+    const isRepeat = draft.tries > 1;
+    const onAnswer = (answer) => this.#answered(draft, isRepeat, answer);
+    const { requestTimeout: timeout } = this.#options;
+    // Servers answer in time, or are not there. All other errors come with the end of the
+    // connection.
+    this.#socket.request(ROUTES.SEND, draft.body, { timeout, onAnswer }).catch((error) => this.end(error));
+  }
+
+  #answered(draft, isRepeat, answer) {
+    this.#inFlight.delete(draft);
+    try {
+      const { seq, time } = succeeded(answer);
+      this.#said(draft, { seq, time });
+    } catch (error) {
+      this.#refused(draft, isRepeat, error);
+    }
+    this.speak();
+  }
+
+  #said(draft, { seq, time }) {
+    // Settled first: a handler that says something must not find it among what is to be sent.
+    this.#room.settle(draft, null, { seq, time });
+    const whisper = { msg: String(draft.content), from: this.#stay.user, target: draft.target, seq, time };
+    if (this.#isOwnWhisper(whisper)) {
+      this.#receive(OWN_WHISPER, whisper);
+    }
+  }
+
+  /** Of a repeat, an overload says nothing about the tries before; another refusal leaves nothing to wait for. */
+  #refused(draft, isRepeat, error) {
+    const isUnknown = error.unknown || (error.status === 429 && isRepeat);
+    if (!isUnknown) {
+      this.#room.settle(draft, error);
+      return;
+    }
+    draft.error = error;
+    if (!this.#timers.has('again')) {
+      this.#timers.start('again', AGAIN, () => this.speak());
+    }
+  }
+
+  // Asking
+
+  /**
+   * Asks what the application asks; what is not answered before the end of the connection is asked
+   * on the next one.
+   */
+  ask(query) {
+    if (!this.#isOnline) {
+      return;
+    }
+    const { route, body, timeout } = query;
+    this.#socket.request(route, body, { timeout }).then(
+      (answer) => this.#room.settleQuery(query, answer),
+      () => {},
+    );
+  }
+}
 
 /**
  * Enters a room, through a gate, and stays there until it is closed or refused. See the declarations for all options.
@@ -751,59 +1225,53 @@ export function connect(options) {
 /** A member's stay in a room, over as many connections as it takes. Comes from {@link connect}. */
 export class Room {
   #options;
-  #gate;
+  #stay;
   #state = { state: 'connecting', attempt: 0, delay: 0, error: null };
   #handlers = new Map();
-  #outbox = new Outbox(WINDOW);
   #ids = { prefix: randomHex(4), last: 0 };
-  #token;
-  #told;
-  #crowd = new Crowd();
-  #resumable = false;
-  #socket = null;
-  #held = null;
-  #abort = new AbortController();
+  /** Requests of the application that are not answered yet. */
+  #queries = new Set();
   #begun = settler();
-  #online = settler();
-  #wake = () => {};
-  #timers = {};
+  #timers = new Timers();
+  /** @type {Attempt | null} null between attempts, and at the end */
+  #attempt = null;
+  /** Attempts that ended since the last good connection. */
+  #failures = 0;
+  #isSilent = false;
 
   /** @private */
   static async connect(options) {
     const room = new Room(options);
     const { connectTimeout } = room.#options;
     const late = () => room.#finish(room.#state.error ?? new ChatError('timeout', `not in the room after ${connectTimeout} ms`));
-    const timer = setTimeout(late, connectTimeout);
-    room.#run();
-    try {
-      await room.#begun.promise;
-      return room;
-    } finally {
-      clearTimeout(timer);
-    }
+    room.#timers.start('connect', connectTimeout, late);
+    room.#start();
+    await room.#begun.promise;
+    return room;
   }
 
   /** @private */
   constructor(options) {
-    this.#options = { ...DEFAULTS, address: connectorUrl, ...options };
-    const { gate, user, room, session } = this.#options;
+    const all = { ...DEFAULTS, address: connectorUrl, ...options };
+    const { gate, user, room, address } = all;
     if (![gate, user, room].every((text) => typeof text === 'string' && text !== '')) {
       throw new ChatError('bad-options', 'gate, user and room must be strings');
     }
-    this.#gate = gateUrl(gate);
-    // Chosen here, so that also the first try to enter can be repeated.
-    this.#token = session?.token ?? randomHex(16);
-    this.#told = new Told(session);
+    if (typeof address !== 'function') {
+      throw new ChatError('bad-options', 'address must be a function');
+    }
+    this.#options = { ...all, gate: gateUrl(gate) };
+    this.#stay = new Stay(all);
   }
 
   /** Our name. */
   get user() {
-    return this.#options.user;
+    return this.#stay.user;
   }
 
   /** The room's name. */
   get room() {
-    return this.#options.room;
+    return this.#stay.room;
   }
 
   /** `connecting`, `online`, `reconnecting` or `closed`; with how often it was tried since, when the next try is, and why. */
@@ -813,22 +1281,23 @@ export class Room {
 
   /** What a later {@link connect} needs to take this stay up again, with all that was missed. The token is a secret. */
   get session() {
-    return { token: this.#token, seq: this.#told.seq, epoch: this.#told.epoch };
+    const { token, told } = this.#stay;
+    return { token, seq: told.seq, epoch: told.epoch };
   }
 
   /** The names that are known to be in the room: all if `names`, else some. @returns {Set<string>} */
   get users() {
-    return this.#crowd.users;
+    return this.#stay.crowd.users;
   }
 
   /** How many are in the room. */
   get total() {
-    return this.#crowd.total;
+    return this.#stay.crowd.total;
   }
 
   /** Whether each coming and going is told; in a large room only how many are there. */
   get names() {
-    return this.#crowd.names;
+    return this.#stay.crowd.names;
   }
 
   /**
@@ -877,41 +1346,34 @@ export class Room {
    *
    * @returns {Promise<object>} the answer's body; rejected with what the server refuses, or after `timeout`
    */
-  async request(route, body, { timeout = this.#options.requestTimeout } = {}) {
-    let isLate = false;
-    const { promise: late, reject } = settler();
-    const timer = setTimeout(() => {
-      isLate = true;
-      reject(new ChatError('timeout', `no answer to ${route}`));
-    }, timeout);
-    try {
-      while (!isLate) {
-        const asking = this.#online.promise.then((socket) => socket.request(route, body, { timeout }));
-        const answer = await Promise.race([asking, late]).catch((error) => this.#unlessLost(error));
-        if (answer) {
-          return succeeded(answer);
-        }
-      }
-      return await late;
-    } finally {
-      clearTimeout(timer);
+  request(route, body, { timeout = this.#options.requestTimeout } = {}) {
+    if (this.#isOver) {
+      return refusal('closed', 'the room was closed');
     }
+    const query = { route, timeout, ...settler() };
+    try {
+      query.body = encodeBody(body);
+      encodeMessage({ type: MessageType.NOTIFY, route });
+    } catch (error) {
+      return handled(Promise.reject(error));
+    }
+    this.#queries.add(query);
+    const late = new ChatError('timeout', `no answer to ${route}`);
+    query.timer = startTimer(timeout, () => this.#settleQuery(query, late));
+    this.#attempt?.ask(query);
+    return query.promise;
   }
 
   /** Tries to come back now, not only when it is time: for a network that is there again. */
   reconnect() {
-    this.#wake();
+    if (!this.#attempt && !this.#isOver) {
+      this.#start();
+    }
   }
 
   /** Leaves the room and ends everything; what waits is rejected with `closed`. */
   close() {
     this.#finish(new ChatError('closed', 'the room was closed'));
-  }
-
-  #unlessLost(error) {
-    if (error.code !== 'closed' || this.#isOver) {
-      throw error;
-    }
   }
 
   get #isOver() {
@@ -920,58 +1382,46 @@ export class Room {
 
   // Connections
 
-  async #run() {
-    for (let attempt = 1; !this.#isOver; attempt += 1) {
-      const error = await this.#visit(() => (attempt = 0));
-      if (!this.#isOver && this.#isFinal(error)) {
-        this.#finish(error);
-      }
-      if (!this.#isOver) {
-        const delay = Math.random() * Math.min(this.#options.maxDelay, this.#options.minDelay * 2 ** attempt);
-        this.#become(this.#resumable ? 'reconnecting' : 'connecting', { attempt, delay, error });
-        await this.#pause(delay);
-      }
-    }
+  #start() {
+    this.#timers.stop('pause');
+    this.#attempt = new Attempt(this.#stay, this.#options, {
+      emit: (name, event) => this.#emit(name, event),
+      onToken: (token) => this.#takeToken(token),
+      onBegun: () => this.#begin(),
+      onOnline: () => this.#goOnline(),
+      onStable: () => (this.#failures = 0),
+      onEnd: (error) => this.#goOn(error),
+      settle: (draft, error, sent) => this.#settle(draft, error, sent),
+      settleQuery: (query, answer) => this.#settleQuery(query, answer),
+    });
+    this.#attempt.start();
   }
 
-  /** One connection from its beginning to its end; returns why it ended. */
-  async #visit(onStable) {
-    try {
-      const socket = await this.#come();
-      this.#timers.stable = setTimeout(onStable, STABLE);
-      return await socket.closed;
-    } catch (error) {
-      return error;
-    } finally {
-      this.#gone();
-    }
+  #begin() {
+    this.#timers.stop('connect');
+    this.#begun.resolve();
   }
 
-  async #come() {
-    const { WebSocket, requestTimeout: timeout, address, user } = this.#options;
-    const options = { WebSocket, timeout, signal: this.#abort.signal };
-    const entry = await queryEntry(this.#gate, user, options);
-    const onPush = (route, body) => this.#hear(route, body);
-    const onKick = (reason) => this.#emit('kick', { reason });
-    const socket = await PomeloSocket.open(address(entry, this.#gate), { ...options, onPush, onKick });
-    this.#socket = socket;
-    await this.#enter(socket);
+  #goOnline() {
     this.#become('online', {});
-    this.#online.resolve(socket);
-    this.#speak();
-    return socket;
+    this.#queries.forEach((query) => this.#attempt?.ask(query));
   }
 
-  #gone() {
-    clearTimeout(this.#timers.stable);
-    clearTimeout(this.#timers.again);
-    this.#timers.again = undefined;
-    this.#socket?.close();
-    this.#socket = null;
-    this.#outbox.allUnknown();
-    if (this.#state.state === 'online') {
-      this.#online = settler();
+  /** An attempt has ended: schedules the next one, unless there is to be none. */
+  #goOn(error) {
+    this.#attempt = null;
+    if (this.#isOver) {
+      return;
     }
+    if (this.#isFinal(error)) {
+      this.#finish(error);
+      return;
+    }
+    const { minDelay, maxDelay } = this.#options;
+    const attempt = (this.#failures += 1);
+    const delay = Math.random() * Math.min(maxDelay, minDelay * 2 ** attempt);
+    this.#timers.start('pause', delay, () => this.#start());
+    this.#become(this.#stay.hasBegun ? 'reconnecting' : 'connecting', { attempt, delay, error });
   }
 
   #isFinal(error) {
@@ -982,30 +1432,24 @@ export class Room {
       return error.reason !== 'slow';
     }
     if (error.code === 'protocol') {
-      return !this.#resumable;
+      return !this.#stay.hasBegun;
     }
     return error.status !== 0 && !PASSING.has(error.status) && !PASSING_CODES.has(error.code);
-  }
-
-  #pause(delay) {
-    return new Promise((resolve) => {
-      this.#wake = resolve;
-      this.#timers.pause = setTimeout(resolve, delay);
-    }).finally(() => clearTimeout(this.#timers.pause));
   }
 
   #finish(error) {
     if (this.#isOver) {
       return;
     }
-    this.#become('closed', { error });
-    this.#abort.abort();
-    this.#socket?.close(error);
-    this.#wake();
+    this.#state = { state: 'closed', attempt: 0, delay: 0, error };
+    this.#timers.end();
+    this.#attempt?.end(error);
     this.#begun.reject(error);
-    this.#online.reject(error);
+    this.#queries.forEach((query) => this.#settleQuery(query, error));
     this.#abandon(false, error);
+    this.#emit('state', this.#state);
     this.#emit('close', { error });
+    this.#isSilent = true;
   }
 
   #become(state, { attempt = 0, delay = 0, error = null }) {
@@ -1014,305 +1458,100 @@ export class Room {
   }
 
   #emit(name, event) {
-    for (const handler of [...(this.#handlers.get(name) ?? [])]) {
-      try {
-        handler(event);
-      } catch (error) {
-        queueMicrotask(() => {
-          throw error;
-        });
+    const handlers = this.#handlers.get(name) ?? new Set();
+    for (const handler of [...handlers]) {
+      // A handler before may have closed the room, or taken this one off.
+      if (!this.#isSilent && handlers.has(handler)) {
+        this.#call(handler, event);
       }
     }
   }
 
-  // Entering
-
-  /** Enters, or enters again to be told what is missing; what is pushed meanwhile waits for what was missed before it. */
-  async #enter(socket) {
-    this.#held ??= [];
-    const { seq: since, epoch } = this.#told;
-    const body = { username: this.user, rid: this.room, token: this.#token, since, epoch };
-    const timeout = this.#options.requestTimeout;
-    const answer = succeeded(await socket.request(ROUTES.ENTER, body, { timeout }));
-    const missed = since === undefined ? null : await this.#readMissed(socket, answer, since);
-    await this.#begin();
-    if (socket !== this.#socket) {
-      return;
+  #call(handler, event) {
+    try {
+      handler(event);
+    } catch (error) {
+      queueMicrotask(() => {
+        throw error;
+      });
     }
-    this.#goOn(answer);
-    this.#catchUp(answer, missed, since);
-    this.#welcome(answer);
-    const held = this.#held;
-    this.#held = null;
-    held.forEach(([route, push]) => this.#hear(route, push));
   }
 
-  /** Gives who called {@link connect} the time to add handlers. */
-  async #begin() {
-    if (!this.#resumable) {
-      this.#begun.resolve();
-      await new Promise((resolve) => (this.#timers.begin = setTimeout(resolve, 0)));
-    }
-    this.#resumable = true;
-  }
-
-  /** What the answer has of the messages since, and what is behind it; `whole` if none of them is gone. */
-  async #readMissed(socket, { missed = [], recovered = false, cursor, epoch, seq }, since) {
-    const pages = [missed];
-    let whole = recovered;
-    // Nothing at all: there may not have been the time to read it.
-    let before = cursor ?? (!recovered && missed.length === 0 && epoch === this.#told.epoch ? seq + 1 : undefined);
-    while (before > since) {
-      const page = succeeded(await socket.request(ROUTES.HISTORY, { before, limit: HISTORY_PAGE }));
-      if (page.epoch !== epoch) {
-        throw new ChatError('closed', 'the log is another one than a moment ago');
-      }
-      pages.unshift(page.messages.filter((message) => message.seq > since));
-      const reached = page.messages[0]?.seq <= since;
-      whole ||= reached || (page.cursor === undefined && page.complete);
-      before = reached ? undefined : page.cursor;
-    }
-    return { messages: pages.flat(), whole };
-  }
-
-  /** Whether messages that were sent before can be sent again: only to a server that knows whose they are. */
-  #goOn({ token }) {
-    if (token !== this.#token) {
+  /**
+   * Abandons the messages that were sent, if the server does not know whose they are: no repeat of
+   * them is safe.
+   */
+  #takeToken(token) {
+    if (token !== this.#stay.token) {
       this.#abandon(true, new ChatError('unknown', 'the stay in the room ended', { unknown: true }));
     }
-    this.#token = token ?? this.#token;
-  }
-
-  #catchUp({ epoch, seq }, missed, since) {
-    const told = this.#told;
-    if (missed && !missed.whole) {
-      this.#emit('gap', { from: since, to: seq, epoch });
-    }
-    if (epoch !== told.epoch) {
-      told.goOnIn(epoch);
-    }
-    for (const message of missed?.messages ?? []) {
-      if (this.#isOwnWhisper(message)) {
-        told.noteOwn(message.seq);
-      }
-      this.#tell(message);
-    }
-    told.upTo(seq);
-  }
-
-  #welcome(answer) {
-    this.#crowd.begin(answer);
-    this.#showCrowd();
-    if (this.#crowd.isPartial) {
-      this.#readUsers();
-    }
-  }
-
-  // Hearing
-
-  #hear(route, body) {
-    if (this.#held) {
-      this.#hold(route, body);
-      return;
-    }
-    switch (route) {
-      case 'onChat':
-        return this.#tell(body);
-      case 'onAdd':
-        return this.#came(body.user);
-      case 'onLeave':
-        return this.#went(body.user);
-      case 'onMembers':
-        return this.#counted(body);
-      case 'onGap':
-        return this.#gap(body);
-      default:
-        return this.#emit('push', { route, body });
-    }
-  }
-
-  #hold(route, body) {
-    if (this.#held.length >= MAX_HELD) {
-      this.#socket.close(new ChatError('closed', 'too much was said meanwhile'));
-    }
-    this.#held.push([route, body]);
-  }
-
-  /** Tells a message, unless it was told before. */
-  #tell({ msg, from, target, seq, time }) {
-    const told = this.#told;
-    if (told.isNew(seq)) {
-      told.upTo(seq);
-      this.#emit('chat', { msg, from, target, seq, time, epoch: told.epoch });
-    }
-  }
-
-  #came(user) {
-    this.#crowd.came(user);
-    this.#emit('add', { user });
-    this.#showCrowd();
-  }
-
-  #went(user) {
-    this.#crowd.went(user);
-    this.#emit('leave', { user });
-    this.#showCrowd();
-  }
-
-  #counted(counts) {
-    this.#crowd.count(counts);
-    this.#showCrowd();
-    if (counts.names) {
-      this.#readUsers();
-    }
-  }
-
-  #showCrowd() {
-    const { users, total, names } = this.#crowd;
-    this.#emit('users', { users, total, names });
-  }
-
-  async #readUsers() {
-    const socket = this.#socket;
-    const reading = this.#crowd.read();
-    let after;
-    const onAnswer = (answer) => {
-      const isOurs = this.#crowd.page(reading, succeeded(answer));
-      after = isOurs ? answer.cursor : undefined;
-      if (isOurs && after === undefined) {
-        this.#showCrowd();
-      }
-    };
-    try {
-      do {
-        await socket.request(ROUTES.MEMBERS, { after, limit: MEMBERS_PAGE }, { onAnswer });
-      } while (after !== undefined);
-    } catch (error) {
-      socket.close(error);
-    }
-  }
-
-  /** Messages were passed over: entering again tells those that still exist. Those of another life of the log do not. */
-  #gap({ from, to, epoch }) {
-    if (epoch !== this.#told.epoch) {
-      this.#told.goOnIn(epoch, to);
-      this.#emit('gap', { from, to, epoch });
-    } else if (this.#told.isNew(to)) {
-      const socket = this.#socket;
-      this.#enter(socket).catch((error) => socket.close(error));
-    }
+    this.#stay.token = token ?? this.#stay.token;
   }
 
   // Speaking
 
   #send(target, content, { timeout = this.#options.sendTimeout } = {}) {
-    const draft = { target, content, id: `${this.#ids.prefix}-${(this.#ids.last += 1)}`, ...settler() };
-    const reject = (...error) => Promise.reject(new ChatError(...error));
+    const { outbox } = this.#stay;
+    const { maxUnsent } = this.#options;
     if (this.#isOver) {
-      return reject('closed', 'the room was closed');
+      return refusal('closed', 'the room was closed');
     }
-    if (this.#outbox.size >= this.#options.maxUnsent) {
-      return reject('busy', `${this.#outbox.size} messages wait to be said`);
+    if (outbox.size >= maxUnsent) {
+      return refusal('busy', `${outbox.size} messages wait to be said`);
     }
-    draft.timer = setTimeout(() => this.#late(draft), timeout);
-    this.#outbox.add(draft);
-    this.#speak();
+    const draft = { target, content, ...settler() };
+    try {
+      draft.body = encodeBody({ target, content, id: `${this.#ids.prefix}-${(this.#ids.last += 1)}` });
+    } catch (error) {
+      return handled(Promise.reject(error));
+    }
+    draft.timer = startTimer(timeout, () => this.#late(draft));
+    outbox.add(draft);
+    this.#attempt?.speak();
     return draft.promise;
-  }
-
-  #speak() {
-    const socket = this.#socket;
-    if (this.#state.state !== 'online' || !socket?.isOpen || this.#timers.again) {
-      return;
-    }
-    for (let draft; (draft = this.#outbox.next()); ) {
-      const { target, content, id } = draft;
-      const onAnswer = this.#answerTo(draft);
-      socket.request(ROUTES.SEND, { target, content, id }, { timeout: this.#options.requestTimeout, onAnswer }).catch((error) => {
-        // Servers answer in time, or are not there.
-        if (error.code === 'timeout') {
-          socket.close(error);
-        } else if (error.code === 'too-long') {
-          this.#settle(draft, error);
-        }
-      });
-    }
-  }
-
-  #answerTo(draft) {
-    const { tries } = draft;
-    return (answer) => {
-      if (draft.tries !== tries || !draft.flying) {
-        return;
-      }
-      try {
-        const { seq, time } = succeeded(answer);
-        this.#said(draft, { seq, time });
-      } catch (error) {
-        this.#refused(draft, error);
-      }
-      this.#speak();
-    };
-  }
-
-  #said(draft, { seq, time }) {
-    const whisper = { msg: draft.content, from: this.user, target: draft.target, seq, time };
-    if (this.#outbox.remove(draft) && this.#isOwnWhisper(whisper)) {
-      this.#tellOwn(whisper);
-    }
-    if (this.#outbox.size === 0) {
-      this.#told.forgetOwn();
-    }
-    clearTimeout(draft.timer);
-    draft.resolve({ seq, time });
-  }
-
-  /** Nobody tells us what we whisper to others, but among what was missed. */
-  #isOwnWhisper({ from, target }) {
-    return from === this.user && target !== '*' && target !== this.user;
-  }
-
-  #tellOwn(whisper) {
-    const told = this.#told;
-    if (!told.hasOwn(whisper.seq)) {
-      told.upTo(whisper.seq);
-      this.#emit('chat', { ...whisper, epoch: told.epoch });
-    }
-  }
-
-  /** Of a repeat, an overload says nothing about the tries before; another refusal leaves nothing to wait for. */
-  #refused(draft, error) {
-    const isUnknown = error.unknown || (error.status === 429 && draft.tries > 1);
-    if (!isUnknown) {
-      this.#settle(draft, error);
-      return;
-    }
-    draft.error = error;
-    draft.flying = false;
-    this.#timers.again ??= setTimeout(() => {
-      this.#timers.again = undefined;
-      this.#speak();
-    }, AGAIN);
   }
 
   #late(draft) {
     const message = draft.error?.message ?? 'no answer in time';
     const { code, status } = draft.error ?? { code: 'timeout', status: 0 };
     this.#settle(draft, new ChatError(code, message, { status, unknown: draft.tries > 0 }));
-    this.#speak();
+    this.#attempt?.speak();
   }
 
-  #settle(draft, error) {
-    this.#outbox.remove(draft);
+  /** Settles a message, rejected with `error` unless that is null. */
+  #settle(draft, error, sent) {
+    this.#stay.outbox.remove(draft);
     clearTimeout(draft.timer);
-    draft.reject(error);
+    if (error) {
+      draft.reject(error);
+    } else {
+      draft.resolve(sent);
+    }
+  }
+
+  #settleQuery(query, answer) {
+    this.#queries.delete(query);
+    clearTimeout(query.timer);
+    try {
+      if (answer instanceof Error) {
+        throw answer;
+      }
+      query.resolve(succeeded(answer));
+    } catch (error) {
+      query.reject(error);
+    }
   }
 
   #abandon(onlySent, { code, message, status, reason }) {
-    for (const draft of this.#outbox.removeAll(onlySent)) {
+    for (const draft of this.#stay.outbox.list(onlySent)) {
       this.#settle(draft, new ChatError(code, message, { status, reason, unknown: draft.tries > 0 }));
     }
   }
+}
+
+/** A promise that is rejected already. */
+function refusal(code, message) {
+  return Promise.reject(new ChatError(code, message));
 }
 
 /** The URL of a gate, which may be written as that of its page, or as `host:port`. */

@@ -1,0 +1,197 @@
+// The end of a connection: what ends with it, and what the application may do at any moment. Time
+// is the test's.
+
+import assert from 'node:assert/strict';
+import test, { mock } from 'node:test';
+
+import { ROUTES } from '../pomelo-client.js';
+import { enter, pass, push, response, settle } from './fake.mjs';
+
+const message = (seq) => ({ msg: `m${seq}`, from: 'bob', target: '*', seq, time: 1 });
+const entered = (more) => ({ token }) => ({ code: 200, users: ['ann'], seq: 9000, epoch: 7, token, missed: [], recovered: true, ...more });
+const seqs = (told) => told.chat.map(({ seq }) => seq);
+
+/** Breaks the connection, and lets the next one be made. */
+async function comeBack({ cluster, room }) {
+  cluster.line.break();
+  await pass(0);
+  await pass(room.state.delay);
+}
+
+test('pushes that waited end with their connection', async (t) => {
+  const { cluster, told, room } = await enter(t);
+  cluster.answers[ROUTES.ENTER] = entered({ missed: [message(8000)], cursor: 8000 });
+  cluster.answers[ROUTES.HISTORY] = (body, { line }) => {
+    line.push('onAdd', { user: 'carol' });
+    line.chat(9500);
+  };
+  await comeBack({ cluster, room });
+  cluster.answers[ROUTES.ENTER] = entered({ seq: 9600, missed: [message(8000), message(9500)] });
+  await comeBack({ cluster, room });
+  assert.deepEqual([room.state.state, [...room.users], room.total, told.add], ['online', ['ann'], 1, []]);
+  assert.deepEqual(seqs(told), [8000, 9500]);
+});
+
+test('too many pushes that wait lead to one other connection, after a wait', async (t) => {
+  const { cluster, told, room } = await enter(t);
+  cluster.answers[ROUTES.ENTER] = entered({ missed: [message(8000)], cursor: 8000 });
+  cluster.answers[ROUTES.HISTORY] = (body, { line }) => {
+    cluster.answers[ROUTES.HISTORY] = (body, { line }) => {
+      line.chat(15_001);
+      return { code: 200, epoch: 7, messages: [message(900), message(7000)], complete: true };
+    };
+    for (let seq = 10_000; seq < 15_000; seq += 1) {
+      line.chat(seq);
+    }
+  };
+  await comeBack({ cluster, room });
+  assert.equal(room.state.state, 'reconnecting');
+  assert.ok(room.state.delay > 0);
+  cluster.answers[ROUTES.ENTER] = entered({ seq: 15_000, missed: [message(14_999)], cursor: 14_999 });
+  await pass(room.state.delay);
+  await pass(20_000);
+  assert.deepEqual([room.state.state, cluster.lines.length, seqs(told)], ['online', 6, [7000, 14_999, 15_001]]);
+});
+
+test('a room that is faster than the reading of what was missed is entered with a gap', async (t) => {
+  const { cluster, told, room } = await enter(t, undefined, { maxHeld: 10 });
+  cluster.answers[ROUTES.ENTER] = entered({ missed: [message(8000)], cursor: 8000 });
+  cluster.answers[ROUTES.HISTORY] = (body, { line }) => Array.from({ length: 11 }, (_, number) => line.chat(10_000 + number)).at(11);
+  await comeBack({ cluster, room });
+  await pass(room.state.delay);
+  assert.equal(room.state.state, 'reconnecting');
+  await pass(room.state.delay);
+  assert.deepEqual([room.state.state, seqs(told), told.gap], ['online', [8000], [{ from: 1000, to: 9000, epoch: 7 }]]);
+});
+
+test('what was pushed before the answer to enter is in that answer', async (t) => {
+  const { cluster, told, room } = await enter(t);
+  cluster.answers[ROUTES.ENTER] = (body, { id, line }) => {
+    line.push('onMembers', { rid: 'lobby', total: 700, names: false });
+    line.push('onLeave', { user: 'eve' });
+    line.push('onGap', { rid: 'lobby', from: 2000, to: 100, epoch: 8 });
+    line.chat(300);
+    line.frame(response(id, entered({ users: ['ann', 'bob'], total: 900, names: false, seq: 40, epoch: 9, recovered: false })(body)), push('onChat', message(50)));
+  };
+  cluster.line.push('onGap', { rid: 'lobby', from: 1000, to: 2000, epoch: 7 });
+  cluster.line.chat(3000);
+  await settle();
+  assert.deepEqual([room.total, room.names, told.leave], [900, false, []]);
+  assert.deepEqual([told.gap, seqs(told)], [[{ from: 1000, to: 40, epoch: 9 }], [50]]);
+  assert.deepEqual([room.session.seq, room.session.epoch], [50, 9]);
+});
+
+test('after a log that lost records all is as the server has it', async (t) => {
+  for (const epoch of [8, 7]) {
+    await t.test(epoch === 8 ? 'another life of the log' : 'the same one, which ends earlier', async (t) => {
+      const { cluster, told, room } = await enter(t);
+      cluster.line.push('onAdd', { user: 'bob' });
+      cluster.line.chat(50_000);
+      cluster.answers[ROUTES.ENTER] = entered({ users: ['ann', 'cid'], total: 2, names: true, seq: 20, epoch, recovered: false });
+      await comeBack({ cluster, room });
+      assert.deepEqual([[...room.users], room.total, told.leave], [['ann', 'cid'], 2, []]);
+      cluster.line.chat(21);
+      cluster.line.chat(35);
+      assert.deepEqual([seqs(told), told.gap], [[50_000, 21, 35], [{ from: 50_000, to: 20, epoch }]]);
+      assert.deepEqual([room.session.seq, room.session.epoch], [35, epoch]);
+    });
+  }
+});
+
+test('messages that were lost while pages were read are a gap', async (t) => {
+  const { cluster, told, room } = await enter(t);
+  cluster.answers[ROUTES.ENTER] = entered({ missed: [message(8000)], cursor: 8000 });
+  cluster.answers[ROUTES.HISTORY] = ({ after }) => {
+    const messages = after === undefined ? [message(7000)] : [];
+    return { code: 200, epoch: 7, messages, complete: false };
+  };
+  await comeBack({ cluster, room });
+  assert.deepEqual([seqs(told), told.gap], [[7000, 8000], [{ from: 1000, to: 9000, epoch: 7 }]]);
+});
+
+test('pages that make no sense end the connection, and only that', async (t) => {
+  const { cluster, room } = await enter(t);
+  cluster.answers[ROUTES.ENTER] = entered({ cursor: 8000 });
+  for (const page of [{ messages: [], complete: true, cursor: 8000 }, {}]) {
+    cluster.answers[ROUTES.HISTORY] = () => ({ code: 200, epoch: 7, ...page });
+    await comeBack({ cluster, room });
+    assert.deepEqual([room.state.state, room.state.error.code], ['reconnecting', 'protocol']);
+  }
+  assert.equal(cluster.bodies(ROUTES.HISTORY).length, 2);
+  cluster.answers[ROUTES.ENTER] = entered({ total: 5 });
+  for (const page of [{ users: ['ann'], cursor: 'ann' }, {}]) {
+    cluster.answers[ROUTES.MEMBERS] = () => ({ code: 200, ...page });
+    await pass(room.state.delay);
+    assert.deepEqual([room.state.state, room.state.error.code], ['reconnecting', 'protocol']);
+  }
+});
+
+test('an own whisper does not pass over what waits', async (t) => {
+  const { cluster, told, room } = await enter(t);
+  const whispered = room.whisper('bob', 'psst');
+  await settle();
+  const { id } = cluster.asked.at(-1);
+  cluster.answers[ROUTES.ENTER] = () => undefined;
+  cluster.line.push('onGap', { rid: 'lobby', from: 1000, to: 2000, epoch: 7 });
+  await settle();
+  cluster.line.chat(3000);
+  cluster.line.answer(id, { code: 200, seq: 4000, time: 1 });
+  assert.equal((await whispered).seq, 4000);
+  assert.deepEqual(seqs(told), []);
+  cluster.line.answer(cluster.asked.at(-1).id, entered({ seq: 2500, missed: [message(1500)] })({}));
+  await settle();
+  assert.deepEqual(seqs(told), [1500, 3000, 4000]);
+});
+
+test('a handler that says something finds no message that was just said among what is to be sent', async (t) => {
+  const { cluster, room } = await enter(t);
+  cluster.answers[ROUTES.SEND] = ({ content }) => ({ code: 200, seq: content === 'psst' ? 2000 : 3000, time: 1 });
+  room.on('chat', ({ msg }) => msg === 'psst' && room.say('more'));
+  await room.whisper('bob', 'psst');
+  await settle();
+  assert.deepEqual(cluster.bodies(ROUTES.SEND).map(({ content }) => content), ['psst', 'more']);
+});
+
+// Closing
+
+test('a room that is closed at once stays closed', async (t) => {
+  const { cluster, told, connecting } = await enter(t, undefined, { onEntered: (room) => room.close() });
+  await pass(60_000);
+  const room = await connecting;
+  assert.equal(room.state.state, 'closed');
+  assert.deepEqual(told.state.map(({ state }) => state), ['closed']);
+  assert.deepEqual([told.close.length, cluster.lines.length, cluster.line.isOpen], [1, 2, false]);
+});
+
+test('a room is closed for good, at each moment of coming back', async (t) => {
+  for (let moment = 0; moment < 60; moment += 1) {
+    await t.test(`after ${moment} steps`, async (t) => {
+      const { cluster, told, room } = await enter(t);
+      cluster.answers[ROUTES.ENTER] = entered({ missed: [message(8000)], cursor: 8000 });
+      cluster.answers[ROUTES.HISTORY] = () => ({ code: 200, epoch: 7, messages: [message(900)], complete: true });
+      cluster.line.break();
+      await settle();
+      mock.timers.tick(room.state.delay);
+      for (let step = 0; step < moment; step += 1) {
+        await null;
+      }
+      room.close();
+      const heard = JSON.stringify(told);
+      await pass(60_000);
+      assert.equal(JSON.stringify(told), heard, 'nothing comes after close');
+      assert.ok(cluster.lines.every(({ isOpen }) => !isOpen), 'no connection is left');
+      assert.deepEqual([room.state.state, told.close.length], ['closed', 1]);
+      await assert.rejects(room.say('x'), { code: 'closed' });
+    });
+  }
+});
+
+test('a handler that closes the room gets nothing more, nor do others', async (t) => {
+  const { cluster, told, room } = await enter(t);
+  const late = [];
+  room.on('chat', () => room.close());
+  room.on('chat', ({ seq }) => late.push(seq));
+  cluster.line.frame(push('onChat', message(2000)), push('onChat', message(3000)));
+  await pass(60_000);
+  assert.deepEqual([seqs(told), late, room.session.seq], [[2000], [], 2000]);
+});
