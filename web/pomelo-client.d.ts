@@ -180,7 +180,10 @@ export class Room {
   /** Asks the connector anything that may be asked twice. */
   request(route: string, body: object, options?: { timeout?: number }): Promise<Record<string, unknown>>;
 
-  /** Tries to come back now, not only when it is time. */
+  /**
+   * Makes sure of the connection now, for a network that may be another one: does not wait for the
+   * next try, and replaces a connection that shows no sign of life within about two seconds.
+   */
   reconnect(): void;
 
   /** Leaves the room and ends everything; what waits is rejected with `closed`. */
@@ -195,6 +198,8 @@ export interface SocketOptions {
   signal?: AbortSignal;
   onPush?: (route: string, body: Record<string, unknown>) => void;
   onKick?: (reason: string) => void;
+  /** Bytes came: a sign of life. */
+  onReceive?: () => void;
 }
 
 export class PomeloSocket {
@@ -214,6 +219,11 @@ export class PomeloSocket {
     options?: { timeout?: number; onAnswer?: (body: Record<string, unknown>) => T },
   ): Promise<T>;
   notify(route: string, body: object): void;
+  /**
+   * Sends a heartbeat, which is answered at once; false if the connection is not open, or has no
+   * heartbeats.
+   */
+  sendHeartbeat(): boolean;
   close(error?: ChatError): void;
 }
 

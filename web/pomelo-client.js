@@ -305,8 +305,8 @@ export class PomeloSocket {
    *
    * @param {string} url
    * @param {{ timeout?: number, WebSocket?: Function, signal?: AbortSignal,
-   *           onPush?: (route: string, body: object) => void, onKick?: (reason: string) => void }} [options] times are
-   *   in milliseconds
+   *           onPush?: (route: string, body: object) => void, onKick?: (reason: string) => void,
+   *           onReceive?: () => void }} [options] times are in milliseconds
    * @returns {Promise<PomeloSocket>} rejected with `connect`, `timeout`, `protocol`, `bad-options`, or `closed` if aborted
    */
   static async open(url, options = {}) {
@@ -363,6 +363,20 @@ export class PomeloSocket {
   notify(route, body) {
     this.#tell({ type: MessageType.NOTIFY, route }, body);
     this.#requireLife();
+  }
+
+  /**
+   * Sends a heartbeat, which the server answers at once.
+   *
+   * @returns {boolean} false if the connection is not open, or the server did not agree on
+   *   heartbeats
+   */
+  sendHeartbeat() {
+    const isAgreed = this.isOpen && this.#beatEvery > 0;
+    if (isAgreed) {
+      this.#write(encodePackage(PackageType.HEARTBEAT));
+    }
+    return isAgreed;
   }
 
   /** Ends the connection at once; what waits is rejected with `error`. */
@@ -436,6 +450,7 @@ export class PomeloSocket {
   #receive(data) {
     try {
       this.#watch();
+      this.#options.onReceive?.();
       const bytes = typeof data === 'string' ? encoder.encode(data) : new Uint8Array(data);
       for (const { type, body } of this.#reader.read(bytes)) {
         this.#package(type, body);
@@ -480,7 +495,7 @@ export class PomeloSocket {
   /** Schedules our next heartbeat. */
   #schedule() {
     if (this.#beatEvery > 0) {
-      this.#timers.start('beat', this.#beatEvery, () => this.#write(encodePackage(PackageType.HEARTBEAT)));
+      this.#timers.start('beat', this.#beatEvery, () => this.sendHeartbeat());
     }
   }
 
@@ -700,6 +715,8 @@ const WINDOW = 16;
 const AGAIN = 300;
 /** A connection that held for so long was a good one. */
 const STABLE = 5_000;
+/** Time for a sign of life from a connection that the application doubts. */
+const PROBE = 1_500;
 const HISTORY_PAGE = 100;
 const MEMBERS_PAGE = 500;
 
@@ -790,8 +807,8 @@ class Attempt {
     }
   }
 
-  /** Ends it, and tells the room why, unless it has ended. */
-  end(error) {
+  /** Ends it, and tells the room why, unless it has ended. `isProbed`: a probe was not answered. */
+  end(error, isProbed = false) {
     if (this.#hasEnded) {
       return;
     }
@@ -802,7 +819,23 @@ class Attempt {
     this.#reading = null;
     this.#socket?.close(error);
     this.#abort.abort(error);
-    this.#room.onEnd(error);
+    this.#room.onEnd(error, isProbed);
+  }
+
+  /**
+   * Requires a sign of life within `time`, and ends it otherwise. While it is awaited, further
+   * calls change nothing.
+   */
+  probe(time) {
+    if (this.#timers.has('probe')) {
+      return;
+    }
+    const error = new ChatError('timeout', `no sign of life within ${time} ms`, { unknown: true });
+    this.#timers.start('probe', time, () => this.end(error, true));
+    if (this.#socket?.isOpen && !this.#socket.sendHeartbeat()) {
+      // Servers without heartbeats answer requests, if only with an error.
+      this.#socket.request(ROUTES.MEMBERS, { limit: 1 });
+    }
   }
 
   /** Throws if it has ended: for the steps behind an `await`. */
@@ -814,7 +847,8 @@ class Attempt {
 
   async #connect() {
     const { WebSocket, requestTimeout: timeout, address, gate } = this.#options;
-    const options = { WebSocket, timeout, signal: this.#abort.signal };
+    const onReceive = () => this.#timers.stop('probe');
+    const options = { WebSocket, timeout, signal: this.#abort.signal, onReceive };
     const entry = await queryEntry(gate, this.#stay.user, options);
     this.#check();
     const onPush = (route, body) => this.#receive(route, body);
@@ -1237,6 +1271,8 @@ export class Room {
   #attempt = null;
   /** Attempts that ended since the last good connection. */
   #failures = 0;
+  /** Attempts in a row that ended because they showed no sign of life in time. */
+  #probed = 0;
   #isSilent = false;
 
   /** @private */
@@ -1364,9 +1400,17 @@ export class Room {
     return query.promise;
   }
 
-  /** Tries to come back now, not only when it is time: for a network that is there again. */
+  /**
+   * Makes sure of the connection now: for a network that is there again. Does not wait for the time
+   * of the next try; a connection that seems to be there, or is being made, is replaced unless it
+   * shows a sign of life soon.
+   */
   reconnect() {
-    if (!this.#attempt && !this.#isOver) {
+    if (this.#attempt) {
+      // A network may be too slow for this, call after call: then there is more time for each
+      // attempt.
+      this.#attempt.probe(PROBE * (this.#probed + 1));
+    } else if (!this.#isOver) {
       this.#start();
     }
   }
@@ -1390,7 +1434,7 @@ export class Room {
       onBegun: () => this.#begin(),
       onOnline: () => this.#goOnline(),
       onStable: () => (this.#failures = 0),
-      onEnd: (error) => this.#goOn(error),
+      onEnd: (error, isProbed) => this.#goOn(error, isProbed),
       settle: (draft, error, sent) => this.#settle(draft, error, sent),
       settleQuery: (query, answer) => this.#settleQuery(query, answer),
     });
@@ -1403,12 +1447,13 @@ export class Room {
   }
 
   #goOnline() {
+    this.#probed = 0;
     this.#become('online', {});
     this.#queries.forEach((query) => this.#attempt?.ask(query));
   }
 
   /** An attempt has ended: schedules the next one, unless there is to be none. */
-  #goOn(error) {
+  #goOn(error, isProbed) {
     this.#attempt = null;
     if (this.#isOver) {
       return;
@@ -1419,9 +1464,14 @@ export class Room {
     }
     const { minDelay, maxDelay } = this.#options;
     const attempt = (this.#failures += 1);
-    const delay = Math.random() * Math.min(maxDelay, minDelay * 2 ** attempt);
+    this.#probed += isProbed ? 1 : 0;
+    // The application asked for a connection that works, and waited for the probe.
+    const delay = isProbed ? 0 : Math.random() * Math.min(maxDelay, minDelay * 2 ** attempt);
     this.#timers.start('pause', delay, () => this.#start());
     this.#become(this.#stay.hasBegun ? 'reconnecting' : 'connecting', { attempt, delay, error });
+    if (isProbed && !this.#attempt && !this.#isOver) {
+      this.#start();
+    }
   }
 
   #isFinal(error) {

@@ -195,3 +195,54 @@ test('a handler that closes the room gets nothing more, nor do others', async (t
   await pass(60_000);
   assert.deepEqual([seqs(told), late, room.session.seq], [[2000], [], 2000]);
 });
+
+// Reconnecting on demand
+
+test('a dead link is replaced soon after it is asked for', async (t) => {
+  const { cluster, room } = await enter(t);
+  room.reconnect();
+  room.reconnect();
+  assert.equal((await settle(), cluster.line.beats), 1);
+  await pass(2_000);
+  assert.deepEqual([room.state.state, cluster.lines.length], ['online', 4]);
+  assert.equal(cluster.lines[1].isOpen, false);
+});
+
+test('a link with a sign of life stays', async (t) => {
+  const { cluster, room } = await enter(t);
+  for (const sign of [() => cluster.line.beat(), () => cluster.line.chat(2000)]) {
+    room.reconnect();
+    await pass(1_000);
+    sign();
+    await pass(10_000);
+  }
+  assert.deepEqual([room.state.state, cluster.lines.length], ['online', 2]);
+});
+
+test('a server without heartbeats is asked something', async (t) => {
+  const { cluster, room } = await enter(t, (cluster) => (cluster.handshake = { code: 200, sys: {} }));
+  cluster.answers[ROUTES.MEMBERS] = () => ({ code: 500 });
+  room.reconnect();
+  await pass(10_000);
+  assert.equal(cluster.lines.length, 2);
+  cluster.answers[ROUTES.MEMBERS] = () => undefined;
+  room.reconnect();
+  await pass(2_000);
+  assert.deepEqual([room.state.state, cluster.lines.length], ['online', 4]);
+});
+
+test('a connection that cannot be made is replaced, with more time each time', async (t) => {
+  const { cluster, room } = await enter(t);
+  cluster.isDead = true;
+  await comeBack({ cluster, room });
+  assert.deepEqual([room.state.state, cluster.lines.length], ['reconnecting', 3]);
+  room.reconnect();
+  await pass(1_500);
+  assert.equal(cluster.lines.length, 4);
+  room.reconnect();
+  await pass(1_500);
+  assert.equal(cluster.lines.length, 4);
+  cluster.isDead = false;
+  await pass(1_500);
+  assert.equal(room.state.state, 'online');
+});
