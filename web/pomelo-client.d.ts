@@ -8,10 +8,11 @@ export class ChatError extends Error {
   constructor(code: string, message?: string, more?: { status?: number; unknown?: boolean; reason?: string });
   readonly name: 'ChatError';
   /**
-   * A stable word: the server's (`name-taken`, `forbidden`, `too-long`, `rate`, `no-such-member`, ...; `refused` from servers
-   * that give none), or ours: `timeout`, `closed`, `kicked`, `busy` (too much waits to be said), `connect` (nobody there),
-   * `protocol` (no Pomelo server, or one that is not understood), `unknown` (the stay ended before the answer),
-   * `bad-options`.
+   * A stable word: the server's (`name-taken`, `forbidden`, `too-long`, `rate`, `no-such-member`,
+   * ...; `refused` from servers that give none), or ours: `timeout`, `closed`, `kicked`, `busy`
+   * (too many messages wait), `connect` (no server there), `protocol` (no Pomelo server, or one
+   * that is not understood), `unknown` (the stay ended before the answer), `bad-options`,
+   * `bad-target` (a whisper to no name), `bad-body` (what has no JSON).
    */
   readonly code: string;
   /** The `code` of the server's answer; 0 if there was none. */
@@ -102,8 +103,27 @@ export interface RoomEvents {
   push: { route: string; body: Record<string, unknown> };
 }
 
+/**
+ * The part of a WebSocket that is used: of browsers', of node's, of the package `ws`, and of others
+ * like them.
+ */
+export interface WebSocketLike {
+  binaryType: string;
+  onopen: ((event: any) => void) | null;
+  onmessage: ((event: any) => void) | null;
+  onclose: ((event: any) => void) | null;
+  onerror: ((event: any) => void) | null;
+  send(data: Uint8Array): void;
+  close(): void;
+}
+
+export type WebSocketConstructor = new (url: string) => WebSocketLike;
+
 export interface ConnectOptions {
-  /** A gate's URL: `ws:`, `wss:`, or as its page's; or `host:port`. Its connectors are asked for with or without TLS as it is. */
+  /**
+   * A gate's URL: `ws:`, `wss:`, or as its page's (a fragment is dropped); or `host:port`. Its
+   * connectors are asked for with or without TLS as it is.
+   */
   gate: string;
   /** Our name: 1 to 64 characters, no control characters, no `*`. */
   user: string;
@@ -132,7 +152,7 @@ export interface ConnectOptions {
   /** Where a connector is that the gate names; as the gate says, unless given. */
   address?: (entry: { host: string; port: number }, gate: string) => string;
   /** For places without one of their own. */
-  WebSocket?: typeof WebSocket;
+  WebSocket?: WebSocketConstructor;
 }
 
 /**
@@ -162,13 +182,17 @@ export class Room {
   on<E extends keyof RoomEvents>(event: E, handler: (event: RoomEvents[E]) => void): () => void;
 
   /**
-   * Says something to all. Fulfilled when it is in the room's log; rejected with what the server refuses, or at the
-   * deadline. Messages are said once and in the order of the calls, over lost connections too. After `error.unknown` it may
-   * have been said all the same.
+   * Says something to all. Fulfilled when it is in the room's log; rejected with what the server
+   * refuses, or at the deadline; at once if it has no JSON (`bad-body`), is too long or too many
+   * wait. Messages are said once and in the order of the calls, over lost connections too. After
+   * `error.unknown` it may have been said all the same.
    */
   say(text: string, options?: { timeout?: number }): Promise<Sent>;
 
-  /** Says something to one member, as `say`. It comes as a `chat` event here, too. */
+  /**
+   * Says something to one member, as `say`; `bad-target` if `name` is none, as `*`. It comes as a
+   * `chat` event here, too.
+   */
   whisper(name: string, text: string, options?: { timeout?: number }): Promise<Sent>;
 
   /** The last messages, those before a `seq`, or the first ones after one; up to `limit`, of 1 to 100. */
@@ -194,7 +218,7 @@ export class Room {
 export interface SocketOptions {
   /** Milliseconds for connecting and shaking hands; 5,000 unless given. */
   timeout?: number;
-  WebSocket?: typeof WebSocket;
+  WebSocket?: WebSocketConstructor;
   signal?: AbortSignal;
   onPush?: (route: string, body: Record<string, unknown>) => void;
   onKick?: (reason: string) => void;

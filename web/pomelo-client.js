@@ -30,7 +30,7 @@ export const ROUTES = Object.freeze({
  * `code` is a stable word: the server's (`name-taken`, `forbidden`, `too-long`, `rate`,
  * `no-such-member`, ...; `refused` from servers that give none), or ours: `timeout`, `closed`,
  * `kicked`, `busy` (too many messages wait), `connect` (no server there), `protocol` (no Pomelo
- * server, or one that we do not understand), `bad-options`, `bad-body` (not JSON).
+ * server, or one that we do not understand), `bad-options`, `bad-target`, `bad-body` (not JSON).
  */
 export class ChatError extends Error {
   /**
@@ -1364,6 +1364,11 @@ export class Room {
    * @returns {Promise<{ seq?: number, time?: number }>}
    */
   whisper(name, text, options) {
+    // To the server, `*` means all members. No name has one, in none of the forms that Unicode
+    // holds for the same.
+    if (typeof name !== 'string' || name === '' || name.normalize('NFKC').includes('*')) {
+      return refusal('bad-target', 'a whisper needs the name of a member');
+    }
     return this.#send(name, text, options);
   }
 
@@ -1609,6 +1614,7 @@ function gateUrl(gate) {
   try {
     const url = new URL(gate.includes('://') ? gate : `ws://${gate}`);
     url.protocol = url.protocol.replace('http', 'ws');
+    url.hash = '';
     return url.href;
   } catch (error) {
     throw new ChatError('bad-options', `gate: ${error.message}`);

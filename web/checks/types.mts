@@ -1,6 +1,33 @@
 // What a program with types may write; checked, and never run.
 
-import { ChatError, connect, type ChatMessage, type Room, type RoomState } from '../pomelo-client.js';
+import { ChatError, connect, PomeloSocket, queryEntry, type ChatMessage, type Room, type RoomState } from '../pomelo-client.js';
+
+/**
+ * As the declarations of the package `ws` have it, in what matters here: events of its own, and
+ * more ways to call.
+ */
+declare class WsPackage {
+  constructor(address: string | URL, options?: { perMessageDeflate?: boolean });
+  constructor(address: string | URL, protocols?: string | string[], options?: { perMessageDeflate?: boolean });
+  binaryType: 'nodebuffer' | 'arraybuffer' | 'fragments';
+  onopen: ((event: { type: string; target: WsPackage }) => void) | null;
+  onerror: ((event: { error: any; message: string; type: string; target: WsPackage }) => void) | null;
+  onclose: ((event: { wasClean: boolean; code: number; reason: string; target: WsPackage }) => void) | null;
+  onmessage: ((event: { data: string | ArrayBuffer | Uint8Array[]; type: string; target: WsPackage }) => void) | null;
+  send(data: string | number | DataView | ArrayBufferView | Uint8Array | ArrayBuffer, callback?: (error?: Error) => void): void;
+  send(data: string | ArrayBufferView, options: { binary?: boolean }, callback?: (error?: Error) => void): void;
+  close(code?: number, data?: string | Uint8Array): void;
+}
+
+export async function elsewhere(): Promise<void> {
+  await connect({ gate: 'gate:3014', user: 'ann', room: 'lobby', WebSocket: WsPackage });
+  await connect({ gate: 'gate:3014', user: 'ann', room: 'lobby', WebSocket });
+  const { host, port } = await queryEntry('ws://gate:3014', 'ann', { WebSocket: WsPackage });
+  const socket = await PomeloSocket.open(`ws://${host}:${port}`, { WebSocket: WsPackage, onReceive: () => {} });
+  socket.sendHeartbeat();
+  // @ts-expect-error: no websocket.
+  await connect({ gate: 'gate:3014', user: 'ann', room: 'lobby', WebSocket: Map });
+}
 
 export async function chat(): Promise<void> {
   const room: Room = await connect({ gate: 'wss://chat.example', user: 'ann', room: 'lobby', sendTimeout: 5_000 });

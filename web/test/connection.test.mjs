@@ -4,8 +4,8 @@
 import assert from 'node:assert/strict';
 import test, { mock } from 'node:test';
 
-import { ROUTES } from '../pomelo-client.js';
-import { enter, pass, push, response, settle } from './fake.mjs';
+import { connect, ROUTES } from '../pomelo-client.js';
+import { enter, FakeCluster, pass, push, response, settle } from './fake.mjs';
 
 const message = (seq) => ({ msg: `m${seq}`, from: 'bob', target: '*', seq, time: 1 });
 const entered = (more) => ({ token }) => ({ code: 200, users: ['ann'], seq: 9000, epoch: 7, token, missed: [], recovered: true, ...more });
@@ -245,4 +245,51 @@ test('a connection that cannot be made is replaced, with more time each time', a
   cluster.isDead = false;
   await pass(1_500);
   assert.equal(room.state.state, 'online');
+});
+
+// Mistakes of the application
+
+test('a whisper is for a name', async (t) => {
+  const { cluster, room } = await enter(t);
+  for (const name of ['*', '', undefined, null, 7, ['*'], '\uff0a', '\ufe61', 'b*b']) {
+    await assert.rejects(room.whisper(name, 'psst'), { name: 'ChatError', code: 'bad-target', unknown: false });
+  }
+  await settle();
+  assert.deepEqual(cluster.bodies(ROUTES.SEND), []);
+});
+
+test('the fragment of a gate or a connector is dropped', async (t) => {
+  for (const gate of ['http://gate:3014/#people', 'gate:3014#x', 'ws://gate:3014/#/a#b']) {
+    const cluster = new FakeCluster();
+    const address = () => 'ws://10.0.0.7:3050/#y';
+    const room = await connect({ gate, user: 'ann', room: 'lobby', WebSocket: cluster.WebSocket, address });
+    room.close();
+    assert.deepEqual(cluster.lines.map(({ url }) => url), ['ws://gate:3014/', 'ws://10.0.0.7:3050/'], gate);
+  }
+});
+
+test('what has no JSON is refused at once', async (t) => {
+  const { cluster, room } = await enter(t);
+  const circle = {};
+  circle.circle = circle;
+  const throws = {
+    toJSON() {
+      throw new Error('no');
+    },
+  };
+  cluster.isDown = true;
+  for (const isOnline of [true, false]) {
+    for (const body of [10n, circle, { deep: [10n] }, throws]) {
+      await assert.rejects(room.say(body), { name: 'ChatError', code: 'bad-body', unknown: false });
+      await assert.rejects(room.whisper('bob', body), { code: 'bad-body' });
+      await assert.rejects(room.request('chat.chatHandler.other', { body }), { code: 'bad-body' });
+    }
+    await assert.rejects(room.history({ before: 10n }), { code: 'bad-body' });
+    await assert.rejects(room.say('x'.repeat(100_000)), { code: 'too-long' });
+    await assert.rejects(room.request('r'.repeat(300), {}), { code: 'too-long' });
+    assert.equal(room.state.state, isOnline ? 'online' : 'reconnecting');
+    cluster.line.break();
+    await settle();
+  }
+  assert.deepEqual(cluster.bodies(ROUTES.SEND), []);
 });
