@@ -163,7 +163,12 @@ export interface ConnectOptions {
  */
 export function connect(options: ConnectOptions): Promise<Room>;
 
-/** A member's stay in a room, over as many connections as it takes. */
+/**
+ * A member's stay in a room, over as many connections as it takes.
+ *
+ * The promises of its methods may be left alone: a rejection that is not awaited is dropped, and
+ * ends no node process.
+ */
 export class Room {
   private constructor();
   readonly user: string;
@@ -178,7 +183,12 @@ export class Room {
   /** Whether each coming and going is told; in a large room only how many are there. */
   readonly names: boolean;
 
-  /** Calls `handler` for each event of this name, in order; what is returned takes it off again. */
+  /**
+   * Calls `handler` for each event of this name, in order; what is returned takes it off again. An
+   * error that a handler throws, or that its promise is rejected with, is reported once: by
+   * `reportError` where that exists, as in browsers, else on the console. Other handlers, and the
+   * room, go on. Throws `bad-options` if `handler` is no function.
+   */
   on<E extends keyof RoomEvents>(event: E, handler: (event: RoomEvents[E]) => void): () => void;
 
   /**

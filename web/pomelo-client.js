@@ -273,6 +273,33 @@ function settler() {
   return { promise: handled(promise), ...ends };
 }
 
+/**
+ * Reports an error of a callback as browsers report uncaught ones; on the console where that does
+ * not exist.
+ */
+function reportThrown(error) {
+  if (typeof globalThis.reportError === 'function') {
+    globalThis.reportError(error);
+  } else {
+    console.error(error);
+  }
+}
+
+/**
+ * Calls a callback of the application. Reports the error that it throws, or that its promise is
+ * rejected with.
+ */
+function callBack(callback, ...values) {
+  try {
+    const returned = callback(...values);
+    if (typeof returned?.then === 'function') {
+      returned.then(undefined, reportThrown);
+    }
+  } catch (error) {
+    reportThrown(error);
+  }
+}
+
 // --- One connection --------------------------------------------------------------------------------------------------
 
 /** Largest body that is sent: servers close connections that send 64 KiB. */
@@ -515,7 +542,7 @@ export class PomeloSocket {
       if (name === undefined) {
         throw new ChatError('protocol', `no route has the code ${route}`);
       }
-      this.#options.onPush?.(name, fromJson(body));
+      this.#call(this.#options.onPush, name, fromJson(body));
     }
   }
 
@@ -528,8 +555,14 @@ export class PomeloSocket {
   }
 
   #kicked(reason) {
-    this.#options.onKick?.(reason);
+    this.#call(this.#options.onKick, reason);
     this.close(new ChatError('kicked', `kicked: ${reason}`, { reason, unknown: true }));
+  }
+
+  #call(callback, ...values) {
+    if (callback) {
+      callBack(callback, ...values);
+    }
   }
 }
 
@@ -1337,13 +1370,19 @@ export class Room {
   }
 
   /**
-   * Calls `handler` for each event of this name, in order. What handlers throw is reported, and disturbs nobody else.
+   * Calls `handler` for each event of this name, in order. An error that a handler throws, or that
+   * its promise is rejected with, is reported once: by `reportError` where that exists (browsers),
+   * else on the console. Other handlers, and the room, go on.
    *
    * @param {string} event
    * @param {(event: object) => void} handler
    * @returns {() => void} takes the handler off again
+   * @throws {ChatError} `bad-options` if the handler is no function
    */
   on(event, handler) {
+    if (typeof handler !== 'function') {
+      throw new ChatError('bad-options', `the handler of ${String(event)} must be a function`);
+    }
     const handlers = this.#handlers.get(event) ?? new Set();
     this.#handlers.set(event, handlers.add(handler));
     return () => handlers.delete(handler);
@@ -1355,8 +1394,9 @@ export class Room {
   }
 
   /**
-   * Says something to one member. Fulfilled when it is in the room's log; rejected with what the server refuses, or at the
-   * deadline. `error.unknown` tells whether it may be there all the same.
+   * Says something to one member. Fulfilled when it is in the room's log; rejected with what the
+   * server refuses, or at the deadline. `error.unknown` tells whether it may be there all the same.
+   * A rejection that no caller awaits is dropped.
    *
    * @param {string} name
    * @param {string} text
@@ -1385,7 +1425,8 @@ export class Room {
   /**
    * Asks the connector anything that may be asked twice, on the next connection if this one breaks.
    *
-   * @returns {Promise<object>} the answer's body; rejected with what the server refuses, or after `timeout`
+   * @returns {Promise<object>} the answer's body; rejected with what the server refuses, or after
+   *   `timeout`. A rejection that no caller awaits is dropped.
    */
   request(route, body, { timeout = this.#options.requestTimeout } = {}) {
     if (this.#isOver) {
@@ -1517,18 +1558,8 @@ export class Room {
     for (const handler of [...handlers]) {
       // A handler before may have closed the room, or taken this one off.
       if (!this.#isSilent && handlers.has(handler)) {
-        this.#call(handler, event);
+        callBack(handler, event);
       }
-    }
-  }
-
-  #call(handler, event) {
-    try {
-      handler(event);
-    } catch (error) {
-      queueMicrotask(() => {
-        throw error;
-      });
     }
   }
 
@@ -1606,7 +1637,7 @@ export class Room {
 
 /** A promise that is rejected already. */
 function refusal(code, message) {
-  return Promise.reject(new ChatError(code, message));
+  return handled(Promise.reject(new ChatError(code, message)));
 }
 
 /** The URL of a gate, which may be written as that of its page, or as `host:port`. */

@@ -249,6 +249,39 @@ test('a connection that cannot be made is replaced, with more time each time', a
 
 // Mistakes of the application
 
+test('what handlers throw is reported once, and disturbs no other', async (t) => {
+  const { cluster, told, room } = await enter(t);
+  const reports = t.mock.method(console, 'error', () => {});
+  const error = new Error('of the handler');
+  room.on('chat', () => {
+    throw error;
+  });
+  room.on('chat', async () => {
+    throw error;
+  });
+  const off = room.on('chat', () => assert.fail('is off'));
+  off();
+  cluster.line.chat(2000);
+  await settle();
+  assert.deepEqual([seqs(told), reports.mock.calls.map(({ arguments: [reported] }) => reported)], [[2000], [error, error]]);
+  const where = [];
+  globalThis.reportError = (reported) => where.push(reported);
+  t.after(() => delete globalThis.reportError);
+  cluster.line.chat(3000);
+  await settle();
+  assert.deepEqual([seqs(told), where, reports.mock.callCount()], [[2000, 3000], [error, error], 2]);
+});
+
+test('what is no function is refused when it is given', async (t) => {
+  const { cluster, room } = await enter(t);
+  for (const handler of [undefined, null, 'chat', {}]) {
+    assert.throws(() => room.on('chat', handler), { name: 'ChatError', code: 'bad-options' });
+  }
+  const { WebSocket } = cluster;
+  await assert.rejects(connect({ gate: 'gate', user: 'ann', room: 'lobby', WebSocket, address: 'x' }), { code: 'bad-options' });
+  await assert.rejects(connect({ gate: 'gate', user: 'ann', room: 'lobby', WebSocket: 'x' }), { code: 'bad-options' });
+});
+
 test('a whisper is for a name', async (t) => {
   const { cluster, room } = await enter(t);
   for (const name of ['*', '', undefined, null, 7, ['*'], '\uff0a', '\ufe61', 'b*b']) {

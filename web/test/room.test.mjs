@@ -390,16 +390,3 @@ test('a stay is taken up by another program', async (t) => {
   assert.deepEqual(cluster.bodies(ROUTES.ENTER), [{ username: 'ann', rid: 'lobby', token: session.token, since: 500, epoch: 7 }]);
   assert.deepEqual(seqs(told), [700]);
 });
-
-test('a handler that throws disturbs nobody else', async (t) => {
-  const { cluster, told, room } = await enter(t);
-  const thrown = t.mock.method(globalThis, 'queueMicrotask', () => {});
-  room.on('chat', () => {
-    throw new Error('of the handler');
-  });
-  const off = room.on('chat', () => assert.fail('is off'));
-  off();
-  cluster.line.chat(2000);
-  assert.throws(thrown.mock.calls[0].arguments[0], { message: 'of the handler' });
-  assert.deepEqual([seqs(told), thrown.mock.callCount()], [[2000], 1]);
-});

@@ -1,11 +1,13 @@
-// The client on the package `ws`, over real sockets.
+// The client on the package `ws`, over real sockets, and programs that it must not end.
 
 import assert from 'node:assert/strict';
+import { execFile } from 'node:child_process';
 import { once } from 'node:events';
 import { createServer } from 'node:http';
 import { createRequire } from 'node:module';
 import test from 'node:test';
 import { fileURLToPath } from 'node:url';
+import { promisify } from 'node:util';
 
 import { connect, decodeMessage, encodeMessage, encodePackage, MessageType, PackageReader, PackageType, ROUTES } from '../pomelo-client.js';
 
@@ -131,4 +133,38 @@ test('connections that are refused or broken are no errors', async (t) => {
   }
   room.close();
   await assert.rejects(connect({ ...options, gate: '127.0.0.1:1', connectTimeout: 50 }), { code: 'connect' });
+});
+
+test('mistakes of an application do not end its process', async () => {
+  const program = `
+    import { connect, ROUTES } from './pomelo-client.js';
+    import { FakeCluster, settle } from './test/fake.mjs';
+    const cluster = new FakeCluster();
+    cluster.answers[ROUTES.SEND] = () => ({ code: 403, reason: 'forbidden: x' });
+    const room = await connect({ gate: 'gate', user: 'ann', room: 'lobby', WebSocket: cluster.WebSocket, maxUnsent: 1 });
+    const heard = [];
+    room.on('chat', () => { throw new Error('thrown by a handler'); });
+    room.on('chat', async () => { throw new Error('rejected by a handler'); });
+    room.on('chat', ({ seq }) => heard.push(seq));
+    await new Promise((resolve) => room.on('state', resolve));
+    room.say('refused by the server');
+    room.say('busy');
+    room.say(10n);
+    room.whisper('*', 'to all');
+    room.history({ before: 10n });
+    room.members();
+    cluster.line.chat(2000);
+    await settle();
+    room.close();
+    room.say('closed');
+    room.request('a.b.c', {});
+    await settle();
+    console.log(JSON.stringify(heard));
+  `;
+  const cwd = fileURLToPath(new URL('..', import.meta.url));
+  const { stdout, stderr } = await promisify(execFile)(process.execPath, ['--input-type=module', '--eval', program], { cwd });
+  assert.equal(stdout.trim(), '[2000]');
+  for (const reported of ['thrown by a handler', 'rejected by a handler']) {
+    assert.equal(stderr.split(`Error: ${reported}`).length, 2, `${reported}: ${stderr}`);
+  }
 });
