@@ -8,7 +8,8 @@ use tokio::process::Command;
 use crate::script::play;
 use crate::support::Layout;
 
-const DEADLINE: Duration = Duration::from_secs(120);
+/// The random runs of `web/test/property.test.mjs` take 20 s of processor time, beside other tests.
+const DEADLINE: Duration = Duration::from_secs(300);
 
 /// The tests that need no cluster.
 #[tokio::test]
