@@ -123,7 +123,7 @@ class Visit {
     room.on('chat', (message) => this.#tell(message));
     room.on('add', ({ user }) => this.#note('news', `${user} came`));
     room.on('leave', ({ user }) => this.#note('news', `${user} went`));
-    room.on('gap', () => this.#note('gap', 'Some messages here are gone for good.'));
+    room.on('gap', () => this.#note('gap', 'Some messages are missing here.'));
     room.on('users', () => this.#people.show(room));
     room.on('state', (state) => this.#showState(state));
     const on = (target, event, handler) => target.addEventListener(event, handler, { signal: this.#over.signal });
