@@ -4,6 +4,7 @@
 //! [`frontend`], [`lifecycle`], [`health`], [`admin`].
 
 pub mod admin;
+pub mod backoff;
 pub mod budget;
 pub mod bus;
 pub mod clock;
@@ -13,6 +14,7 @@ pub mod frontend;
 pub mod health;
 pub mod ids;
 pub mod lifecycle;
+pub mod log_limit;
 pub mod membership;
 pub mod metrics;
 pub mod node;
