@@ -2,10 +2,12 @@
 
 mod chats;
 mod effects;
+pub mod pacing;
 mod requests;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
+use shared::backoff;
 use shared::frontend::Ending;
 use shared::ids::{RoomId, ServerId};
 use shared::rpc::messages::{Answer, FromChat, FromConnector, Item, Question};
@@ -15,6 +17,8 @@ use tracing::{debug, error, info};
 use crate::owners::{Hearing, Owners};
 use crate::room::proposer::Ask;
 use crate::room::{Act, Common, Context, Room};
+
+use pacing::Attaches;
 
 pub use effects::{Counts, Effect, Limits, Now, Request, Told};
 
@@ -54,6 +58,7 @@ pub struct Hub {
     draining: bool,
     /// Rooms that have something to propose, while it is gathered.
     gathered: Option<BTreeSet<RoomId>>,
+    attaches: Attaches,
 }
 
 #[derive(Debug)]
@@ -84,6 +89,7 @@ impl Hub {
             stopping: false,
             draining: false,
             gathered: None,
+            attaches: Attaches::new(limits.attaches_per_tick),
         }
     }
 
@@ -221,9 +227,13 @@ impl Hub {
     pub fn tick(&mut self, now: Now) -> Vec<Effect> {
         let mut effects = Vec::new();
         let mut ended = Vec::new();
-        for room in self.busy.iter().cloned().collect::<Vec<_>>() {
+        let first = self.attaches.begin_tick();
+        let (before, from): (Vec<RoomId>, Vec<RoomId>) =
+            self.busy.iter().cloned().partition(|room| first.as_ref().is_some_and(|first| room < first));
+        for room in from.into_iter().chain(before) {
             let mut keep = true;
             self.in_known_room(&room, now, &mut effects, |room, cx| keep = room.tick(cx));
+            self.attaches.has_ticked(&room);
             if !keep {
                 ended.push(room);
             }
@@ -265,12 +275,14 @@ impl Hub {
     ) {
         let Some(entry) = self.rooms.get_mut(id) else { return };
         let mut acts = Vec::new();
+        let chance = u64::try_from(now.chance >> 64).unwrap_or_default();
         let mut cx = Context {
             common: &self.common,
             now: now.ticks,
-            jitter: jitter(now.chance),
+            chance: backoff::draw(chance, entry.serial),
             numbers: &mut self.numbers,
             acts: &mut acts,
+            attaches: &mut self.attaches,
             gathers: self.gathered.is_some(),
         };
         action(&mut entry.room, &mut cx);
@@ -354,12 +366,6 @@ impl Hub {
     }
 }
 
-/// A part of the random bits, as milliseconds.
-fn jitter(chance: u128) -> u64 {
-    let bits = u64::try_from(chance >> 64).unwrap_or_default();
-    bits % (crate::room::BACK_OFF_MS / 2)
-}
-
 fn tell(effects: &mut Vec<Effect>, session: u64, id: Option<u32>, answer: Told) {
     effects.extend(id.map(|id| Effect::Answer { session, id, answer }));
 }
@@ -380,3 +386,6 @@ fn method(question: &Question) -> String {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

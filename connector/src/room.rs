@@ -15,6 +15,7 @@ mod sessions;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use shared::backoff::{Backoff, Policy};
 use shared::budget::Budget;
 use shared::ids::{Incarnation, Name, RoomId, ServerId, SessionId};
 use shared::membership::Token;
@@ -23,6 +24,7 @@ use shared::record::{Epoch, Position, Record, Refusal};
 use shared::room::RoomState;
 use shared::rpc::messages::{Item, Page, Place, Question, Unavailable};
 
+use crate::hub::pacing::Attaches;
 use attached::Gathering;
 use crowd::Crowd;
 use locals::Locals;
@@ -32,8 +34,11 @@ use reading::Readings;
 pub use members::Members;
 pub use reading::Missed;
 
-/// Milliseconds until an owner that refused, or was not there, is asked again, at least; half as many more at random.
-pub(crate) const BACK_OFF_MS: u64 = 100;
+/// Milliseconds until an owner is asked again that refused, cannot append, or is not there.
+const RETRY: Policy = Policy { first_ms: 100, longest_ms: LONGEST_MS };
+
+/// Longest delay of retries and repeats without its jitter, in milliseconds; with it just below two seconds.
+const LONGEST_MS: u64 = 1_300;
 
 /// What all rooms of a connector have in common.
 #[derive(Debug)]
@@ -142,14 +147,16 @@ pub struct Context<'a> {
     pub common: &'a Common,
     /// Milliseconds that only rise.
     pub now: u64,
-    /// Milliseconds of chance; spreads what would come at once.
-    pub jitter: u64,
+    /// Random bits of the room's own; they spread what many rooms would do at once.
+    pub chance: u64,
     /// The last number given to a proposal or a history question of this connector.
     pub numbers: &'a mut u64,
     /// What is to be done.
     pub acts: &'a mut Vec<Act>,
     /// Nothing new is proposed now: more is to come.
     pub gathers: bool,
+    /// Attaches that all rooms together may ask now.
+    pub attaches: &'a mut Attaches,
 }
 
 /// Where something stands in the room's log.
@@ -176,6 +183,10 @@ pub struct Room {
     gathering: Option<Gathering>,
     empty_since: u64,
     trouble: Option<Unavailable>,
+    /// Refusals of the owner, or of the broker for it, since it did something for this room.
+    backoff: Backoff,
+    /// Repeats of what was not answered since then.
+    repeats: u32,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -205,6 +216,8 @@ impl Room {
             gathering: None,
             empty_since: now,
             trouble: None,
+            backoff: Backoff::default(),
+            repeats: 0,
         }
     }
 
@@ -215,6 +228,7 @@ impl Room {
                 return;
             }
             if record.follows(self.at.position, self.at.id) {
+                self.has_answered();
                 self.apply(position, record, cx);
                 return self.go_on(cx);
             }
@@ -228,13 +242,22 @@ impl Room {
 
     /// Whoever was asked does not own the room now, or nobody was there.
     pub fn not_owner(&mut self, cx: &mut Context<'_>) {
-        self.ask_again_at(cx.now + BACK_OFF_MS + cx.jitter);
+        self.repeats = 0;
+        let at = self.backoff.fail(RETRY, cx.now, cx.chance);
+        self.ask_again_at(at);
     }
 
     /// Another chat server is to be asked from now on.
     pub fn moved(&mut self, cx: &mut Context<'_>) {
+        self.has_answered();
         self.ask_again_at(cx.now);
         self.go_on(cx);
+    }
+
+    /// The owner did something for this room: what fails next is the first failure.
+    fn has_answered(&mut self) {
+        self.backoff.reset();
+        self.repeats = 0;
     }
 
     /// Nothing that was asked will be answered: it is asked again at this time.
@@ -247,7 +270,7 @@ impl Room {
     /// The owner cannot append.
     pub fn unavailable(&mut self, because: Unavailable, cx: &mut Context<'_>) {
         self.trouble = Some(because);
-        self.proposer.repeat_at(cx.now + BACK_OFF_MS + cx.jitter);
+        self.proposer.repeat_at(self.backoff.fail(RETRY, cx.now, cx.chance));
     }
 
     /// Something that the owner sent was lost, or the owner is another run: read from where we are.
@@ -300,17 +323,34 @@ impl Room {
 
     /// Asks what is to be asked now.
     pub fn go_on(&mut self, cx: &mut Context<'_>) {
-        let repeat_at = repeat_at(cx);
+        let repeat_at = self.repeat_at(cx);
         self.ask_readings(repeat_at, cx);
-        let room = &self.id;
         match self.attach {
-            Attach::Wanted(at) | Attach::Asked(_, at) | Attach::AskedAndAgain(_, at) if at <= cx.now => {
-                self.attach = Attach::Asked(self.at, repeat_at);
-                cx.acts.push(Act::Ask(Question::Attach { room: room.clone(), at: self.at }));
+            Attach::Wanted(at) => {
+                self.ask_to_attach(at, repeat_at, cx);
             }
-            Attach::Wanted(_) | Attach::Asked(..) | Attach::AskedAndAgain(..) => {}
+            Attach::Asked(_, at) | Attach::AskedAndAgain(_, at) => {
+                self.repeats += u32::from(self.ask_to_attach(at, repeat_at, cx));
+            }
             Attach::Done => self.propose(repeat_at, cx),
         }
+    }
+
+    /// Asks to attach if it is time, and if this room may do so now: many do not all at once.
+    fn ask_to_attach(&mut self, at: u64, repeat_at: u64, cx: &mut Context<'_>) -> bool {
+        let is_waited_for = self.proposer.has_clients() || !self.readings.is_empty();
+        if at > cx.now || !cx.attaches.take(is_waited_for) {
+            return false;
+        }
+        self.attach = Attach::Asked(self.at, repeat_at);
+        cx.acts.push(Act::Ask(Question::Attach { room: self.id.clone(), at: self.at }));
+        true
+    }
+
+    /// When a question that is asked now is asked again.
+    fn repeat_at(&self, cx: &Context<'_>) -> u64 {
+        let policy = Policy { first_ms: cx.common.repeat_ms, longest_ms: LONGEST_MS };
+        cx.now + policy.delay(self.repeats, cx.chance)
     }
 
     fn propose(&mut self, repeat_at: u64, cx: &mut Context<'_>) {
@@ -319,6 +359,8 @@ impl Room {
         }
         let Some(head) = self.proposer.head().filter(|head| head.repeat_at <= cx.now) else { return };
         let items = head.wanted.iter().map(|w| w.item.clone()).collect();
+        // One that was never asked is none to be repeated.
+        self.repeats += u32::from(head.repeat_at > 0);
         let (room, at, number) = (self.id.clone(), self.at, head.number);
         cx.acts.push(Act::Ask(Question::Propose { room, at, number, items }));
         self.proposer.repeat_at(repeat_at);
@@ -366,11 +408,6 @@ impl Room {
             _ => {}
         }
     }
-}
-
-/// When a question that is asked now is asked again.
-fn repeat_at(cx: &Context<'_>) -> u64 {
-    cx.now + cx.common.repeat_ms + cx.jitter
 }
 
 /// The cluster-wide id of a session of this run.

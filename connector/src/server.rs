@@ -46,6 +46,12 @@ const MESSAGES: usize = 256;
 /// Time between two looks at deadlines.
 const TICK: Duration = Duration::from_millis(50);
 
+/// Attaches per tick are this part of `nats.publish_queue`, so that they never fill it.
+const ATTACH_SHARE: usize = 16;
+
+/// Attaches per tick at least.
+const LEAST_ATTACHES: usize = 16;
+
 /// Time between two counts of what there is.
 const SHOW: Duration = Duration::from_secs(1);
 
@@ -120,8 +126,11 @@ impl Connector {
             large_members: settings.room.large_members,
             metrics: node.metrics.clone(),
         };
-        let limits =
-            Limits { max_in_flight: settings.session.max_in_flight, request_ms: u64::from(settings.rpc.request_ms) };
+        let limits = Limits {
+            max_in_flight: settings.session.max_in_flight,
+            request_ms: u64::from(settings.rpc.request_ms),
+            attaches_per_tick: (settings.nats.publish_queue / ATTACH_SHARE).max(LEAST_ATTACHES),
+        };
         let owners = Owners::new(node.roster.now());
         Self {
             hub: Hub::new(common, owners, limits),

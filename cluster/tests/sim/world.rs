@@ -145,7 +145,7 @@ pub(crate) fn hub(id: &ServerId, run: Incarnation, servers: Arc<Servers>, metric
         large_members: 500,
         metrics,
     };
-    let limits = Limits { max_in_flight: 50, request_ms: REQUEST_MS };
+    let limits = Limits { max_in_flight: 50, request_ms: REQUEST_MS, attaches_per_tick: 100 };
     Hub::new(common, Owners::new(servers), limits)
 }
 

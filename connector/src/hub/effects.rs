@@ -64,8 +64,8 @@ pub enum Told {
 pub struct Now {
     /// Milliseconds that only rise.
     pub ticks: u64,
-    /// Random bits that nobody can predict, new for every input: tokens are made of them, and they spread what many rooms
-    /// or connectors would do at once.
+    /// Random bits that nobody can predict, new for every input: tokens are made of them, and each room draws from them, to
+    /// spread what many rooms or connectors would do at once.
     pub chance: u128,
 }
 
@@ -87,4 +87,6 @@ pub struct Limits {
     pub max_in_flight: usize,
     /// Milliseconds until a request is answered 503.
     pub request_ms: u64,
+    /// Rooms that may be attached per tick.
+    pub attaches_per_tick: usize,
 }

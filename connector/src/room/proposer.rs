@@ -109,6 +109,12 @@ impl Proposer {
         self.head.is_none() && !self.queue.is_empty()
     }
 
+    /// Whether a client waits for something here.
+    pub fn has_clients(&self) -> bool {
+        let in_flight = self.head.iter().flat_map(|head| &head.wanted);
+        in_flight.chain(self.queue.iter()).any(|wanted| wanted.ask.is_some())
+    }
+
     /// The proposal in flight.
     pub fn head(&self) -> Option<&Head> {
         self.head.as_ref()

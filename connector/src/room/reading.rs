@@ -6,7 +6,7 @@ use shared::record::{Position, Refusal};
 use shared::rpc::messages::{Page, Place, Question, Said, Span, Wanted};
 
 use super::proposer::Ask;
-use super::{Act, BACK_OFF_MS, Context, Reply, Room, When, repeat_at};
+use super::{Act, Context, RETRY, Reply, Room, When};
 
 /// Bytes of messages in the answer to one who comes back, measured as JSON; the rest is behind a cursor.
 const MISSED_BYTES: usize = 40 * 1024;
@@ -96,7 +96,7 @@ impl Room {
     }
 
     fn read(&mut self, mut reading: Reading, cx: &mut Context<'_>) {
-        reading.repeat_at = repeat_at(cx);
+        reading.repeat_at = self.repeat_at(cx);
         let wanted = reading.wanted;
         // The numbers are those of the connector, and not of the room: it may be forgotten and followed again, and a late
         // answer to the question of its former life must not be taken for that of another one.
@@ -123,7 +123,7 @@ impl Room {
             // Records came since the owner looked; those are at its hand, unless it is behind, and does not know that yet.
             let upto = upto.position.last_seq();
             if matches!(reading.wanted.span, Span::Since(since) if upto <= since) {
-                reading.repeat_at = cx.now + BACK_OFF_MS + cx.jitter;
+                reading.repeat_at = cx.now + RETRY.delay(0, cx.chance);
                 self.readings.add(number, reading);
                 return;
             }

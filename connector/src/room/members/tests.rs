@@ -9,6 +9,7 @@ use shared::room::RoomState;
 use shared::rpc::messages::{Item, News, Place, Question};
 
 use super::*;
+use crate::hub::pacing::Attaches;
 use crate::room::proposer::Entering;
 use crate::room::{Common, Entered, session_id};
 
@@ -78,7 +79,9 @@ impl Stage {
     fn act(&mut self, action: impl FnOnce(&mut Room, &mut Context<'_>)) -> Told {
         let mut acts = Vec::new();
         let (common, now, numbers) = (&self.common, self.now, &mut self.numbers);
-        action(&mut self.room, &mut Context { common, now, jitter: 0, numbers, acts: &mut acts, gathers: false });
+        let (acts_of, attaches) = (&mut acts, &mut Attaches::new(usize::MAX));
+        let (chance, gathers) = (0, false);
+        action(&mut self.room, &mut Context { common, now, chance, numbers, acts: acts_of, gathers, attaches });
         let mut told = Told::default();
         for act in acts {
             match act {

@@ -61,6 +61,11 @@ impl Queue {
         self.waiting.insert(place, wanted);
     }
 
+    /// All that waits, in order.
+    pub(super) fn iter(&self) -> impl Iterator<Item = &Wanted> {
+        self.waiting.values()
+    }
+
     /// What is first.
     pub(super) fn front(&self) -> Option<&Wanted> {
         self.waiting.first_key_value().map(|(_, wanted)| wanted)

@@ -1,0 +1,73 @@
+//! The rate at which a connector attaches its rooms. After a reconnect, or when a chat server is down, all of them attach
+//! again: at once they would overrun the way out to the broker, be dropped together, and be repeated together.
+
+use shared::ids::RoomId;
+
+/// Of the attaches of a tick, one in so many is for rooms that a client waits for.
+const RESERVED: usize = 4;
+
+/// Attaches that may be asked until the next tick.
+#[derive(Debug)]
+pub struct Attaches {
+    per_tick: usize,
+    left: usize,
+    has_refused: bool,
+    /// The first room that was refused in the last tick: the next tick begins with it, so that each has its turn.
+    turn: Option<RoomId>,
+}
+
+impl Attaches {
+    /// So many per tick.
+    pub fn new(per_tick: usize) -> Self {
+        Self { per_tick, left: per_tick, has_refused: false, turn: None }
+    }
+
+    /// Takes one, if there is one left; for a room that no client waits for, some are left in reserve.
+    pub fn take(&mut self, is_waited_for: bool) -> bool {
+        let reserve = if is_waited_for { 0 } else { self.per_tick / RESERVED };
+        let may = self.left > reserve;
+        self.left -= usize::from(may);
+        self.has_refused |= !may;
+        may
+    }
+
+    /// A tick begins. Returns the room to begin with.
+    pub(super) fn begin_tick(&mut self) -> Option<RoomId> {
+        self.left = self.per_tick;
+        self.has_refused = false;
+        self.turn.take()
+    }
+
+    /// A room did all that it could in this tick.
+    pub(super) fn has_ticked(&mut self, room: &RoomId) {
+        if std::mem::take(&mut self.has_refused) && self.turn.is_none() {
+            self.turn = Some(room.clone());
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn rooms_without_clients_leave_a_reserve() {
+        let mut attaches = Attaches::new(8);
+        assert_eq!((0..10).filter(|_| attaches.take(false)).count(), 6);
+        assert_eq!((0..10).filter(|_| attaches.take(true)).count(), 2);
+        attaches.begin_tick();
+        assert!(attaches.take(false));
+    }
+
+    #[test]
+    fn the_first_room_refused_has_the_next_turn() {
+        let [first, second, third] = ["a", "b", "c"].map(|room| RoomId::new(room).unwrap());
+        let mut attaches = Attaches::new(1);
+        for room in [&first, &second, &third] {
+            attaches.take(true);
+            attaches.has_ticked(room);
+        }
+        assert_eq!(attaches.begin_tick(), Some(second));
+        assert_eq!(attaches.begin_tick(), None);
+    }
+}

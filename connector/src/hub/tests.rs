@@ -1,0 +1,247 @@
+//! Many rooms at one connector, and an owner that agrees to everything or to nothing.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use bytes::Bytes;
+use shared::backoff;
+use shared::budget::Budget;
+use shared::config::{Server, Servers};
+use shared::dispatcher::CHAT;
+use shared::ids::{Incarnation, RoomId, ServerId};
+use shared::metrics::Metrics;
+use shared::record::Epoch;
+use shared::rpc;
+use shared::rpc::messages::{Answer, FromChat, FromConnector, News, Place, Question};
+
+use super::*;
+
+/// Milliseconds between two ticks.
+const TICK_MS: u64 = 50;
+
+/// Attaches per tick.
+const ATTACHES: usize = 512;
+
+fn chat() -> ServerId {
+    ServerId::new("chat-server-1").unwrap()
+}
+
+fn room(number: usize) -> RoomId {
+    RoomId::new(&format!("room-{number}")).unwrap()
+}
+
+/// A connector whose rooms all have one chat server.
+struct Stage {
+    hub: Hub,
+    now: u64,
+    inputs: u64,
+    /// Messages of the chat server so far.
+    said: u64,
+}
+
+impl Stage {
+    /// A connector without rooms.
+    fn new() -> Self {
+        let servers = Servers::new([(CHAT.to_owned(), vec![Server::new(chat(), "127.0.0.1")])]);
+        let common = Common {
+            me: ServerId::new("connector-server-1").unwrap(),
+            incarnation: Incarnation(1),
+            repeat_ms: 1_000,
+            linger_ms: 5_000,
+            resume_ms: 0,
+            max_waiting: 100,
+            budget: Budget::default(),
+            large_members: 500,
+            metrics: Metrics::new(),
+        };
+        let limits = Limits { max_in_flight: 50, request_ms: 60_000, attaches_per_tick: ATTACHES };
+        Self { hub: Hub::new(common, Owners::new(Arc::new(servers)), limits), now: 0, inputs: 0, said: 0 }
+    }
+
+    /// A client connects and asks to enter a room.
+    fn enter(&mut self, session: u64, room: &RoomId) -> Vec<Effect> {
+        self.hub.open(session);
+        let body = format!(r#"{{"username":"ann","rid":"{}"}}"#, room.as_str());
+        let now = self.now();
+        self.hub.request(session, Some(1), Request::Enter(body.into()), now)
+    }
+
+    fn now(&mut self) -> Now {
+        self.inputs += 1;
+        let chance = u128::from(backoff::draw(1, self.inputs)) << 64;
+        Now { ticks: self.now, chance }
+    }
+
+    fn tick(&mut self) -> Vec<Effect> {
+        self.now += TICK_MS;
+        let now = self.now();
+        self.hub.tick(now)
+    }
+
+    /// Rooms that these effects attach.
+    fn attached(effects: &[Effect]) -> Vec<(RoomId, Place)> {
+        let attach = |effect: &Effect| match effect {
+            Effect::Ask { body, .. } => match rpc::decode::<FromConnector>(body).unwrap().question {
+                Question::Attach { room, at } => Some((room, at)),
+                _ => None,
+            },
+            _ => None,
+        };
+        effects.iter().filter_map(attach).collect()
+    }
+
+    fn hear(&mut self, answer: Answer) -> Vec<Effect> {
+        self.said += 1;
+        let (v, incarnation, number) = (rpc::VERSION, Incarnation(1), self.said);
+        let body: Bytes = rpc::encode(&FromChat { v, chat: chat(), incarnation, number, answer, stats: None }).unwrap();
+        let now = self.now();
+        self.hub.message(&body, now).unwrap()
+    }
+
+    /// The chat server answers attaches: its log has no records.
+    fn agree(&mut self, attaches: Vec<(RoomId, Place)>) -> Vec<Effect> {
+        let mut effects = Vec::new();
+        for (room, asked) in attaches {
+            let now = Place { epoch: Epoch(1), ..Place::default() };
+            let is_known = asked.epoch == now.epoch;
+            let news =
+                if is_known { News::Since { records: Vec::new(), more: false } } else { News::State(Box::default()) };
+            effects.extend(self.hear(Answer::Attached { room, asked, now, news }));
+        }
+        effects
+    }
+
+    fn refuse(&mut self, attaches: Vec<(RoomId, Place)>) {
+        for (room, _) in attaches {
+            self.hear(Answer::NotOwner { room });
+        }
+    }
+}
+
+/// A connector with so many rooms, all of them attached; their clients wait for their joins.
+fn followed(rooms: usize) -> Stage {
+    let mut stage = Stage::new();
+    for number in 0..rooms {
+        let attaches = Stage::attached(&stage.enter(number as u64, &room(number)));
+        stage.agree(attaches);
+        if number % ATTACHES == ATTACHES - 1 {
+            stage.tick();
+        }
+    }
+    stage.tick();
+    stage
+}
+
+#[test]
+fn attaches_after_a_reconnect_are_spread_over_a_time_that_grows_with_the_rooms() {
+    const ROOMS: usize = 20_000;
+    let mut stage = followed(ROOMS);
+    let now = stage.now();
+    let mut effects = stage.hub.reconnected(now);
+    let (mut attached, mut ticks) = (BTreeSet::new(), 0);
+    loop {
+        let attaches = Stage::attached(&effects);
+        assert!(attaches.len() <= ATTACHES, "{} attaches in one tick", attaches.len());
+        attached.extend(attaches.iter().map(|(room, _)| room.clone()));
+        let more = stage.agree(attaches);
+        assert!(Stage::attached(&more).is_empty(), "an answer brings no attach of another room");
+        if attached.len() == ROOMS {
+            break;
+        }
+        effects = stage.tick();
+        ticks += 1;
+        assert!(ticks <= 2 * ROOMS / ATTACHES, "{} rooms after {ticks} ticks", attached.len());
+    }
+    assert!(ticks >= ROOMS / ATTACHES - 1, "{ticks}");
+}
+
+#[test]
+fn a_room_among_few_is_attached_at_once() {
+    let mut stage = followed(20);
+    let now = stage.now();
+    let effects = stage.hub.reconnected(now);
+    assert_eq!(Stage::attached(&effects).len(), 20);
+}
+
+/// While thousands of silent rooms attach again, a client that enters another one does not wait for all of them.
+#[test]
+fn a_room_that_a_client_waits_for_comes_first() {
+    let mut stage = followed(5_000);
+    // All that clients asked is answered at its deadline: nothing waits in these rooms.
+    stage.now += 120_000;
+    stage.tick();
+    let now = stage.now();
+    stage.hub.reconnected(now);
+    let effects = stage.enter(9_999, &RoomId::new("zoo").unwrap());
+    assert_eq!(Stage::attached(&effects).len(), 1);
+}
+
+/// The times at which each room is asked for, of a chat server that does not own it.
+fn tries(stage: &mut Stage, lasting_ms: u64) -> BTreeMap<RoomId, Vec<u64>> {
+    let mut tries: BTreeMap<RoomId, Vec<u64>> = BTreeMap::new();
+    let now = stage.now();
+    let mut effects = stage.hub.reconnected(now);
+    let end = stage.now + lasting_ms;
+    while stage.now < end {
+        let attaches = Stage::attached(&effects);
+        for (room, _) in &attaches {
+            tries.entry(room.clone()).or_default().push(stage.now);
+        }
+        stage.refuse(attaches);
+        effects = stage.tick();
+    }
+    tries
+}
+
+/// Repeats come out of one tick for all rooms, with the same random bits: each room draws its own from them.
+#[test]
+fn rooms_that_are_not_answered_are_not_repeated_together() {
+    let mut stage = followed(300);
+    let now = stage.now();
+    let mut effects = stage.hub.reconnected(now);
+    let mut last: BTreeMap<RoomId, u64> = BTreeMap::new();
+    while stage.now < 20_000 {
+        last.extend(Stage::attached(&effects).into_iter().map(|(room, _)| (room, stage.now)));
+        effects = stage.tick();
+    }
+    let times: BTreeSet<u64> = last.into_values().collect();
+    assert!(times.len() > 10, "300 rooms were asked for last at {times:?}");
+}
+
+#[test]
+fn rooms_that_are_refused_back_off_each_with_jitter_of_its_own() {
+    let mut stage = followed(300);
+    let tries = tries(&mut stage, 20_000);
+    let mut last = BTreeSet::new();
+    for times in tries.values() {
+        let gaps: Vec<u64> = times.windows(2).map(|pair| pair[1] - pair[0]).collect();
+        assert!(gaps[0] <= 100 + 50 + TICK_MS, "the first retry is soon: {gaps:?}");
+        assert!(gaps.iter().all(|gap| *gap <= 2_000 + TICK_MS), "{gaps:?}");
+        assert!(gaps[5..].iter().all(|gap| *gap >= 1_000), "delays grow: {gaps:?}");
+        last.insert(times[times.len() - 1]);
+    }
+    assert!(last.len() > 15, "rooms are asked for at {} different times", last.len());
+}
+
+#[test]
+fn rooms_that_are_never_answered_are_all_asked_for_in_turn() {
+    let mut stage = followed(20_000);
+    let now = stage.now();
+    let mut effects = stage.hub.reconnected(now);
+    let mut asked = BTreeSet::new();
+    for tick in 0.. {
+        asked.extend(Stage::attached(&effects).into_iter().map(|(room, _)| room));
+        if asked.len() == 20_000 {
+            break;
+        }
+        assert!(tick < 200, "{} rooms were asked for", asked.len());
+        effects = stage.tick();
+    }
+}
+
+/// What many rooms draw from one input is repeatable, or no run of a simulation were.
+#[test]
+fn the_same_inputs_have_the_same_effects() {
+    let run = || tries(&mut followed(50), 5_000);
+    assert_eq!(run(), run());
+}
