@@ -9,26 +9,26 @@ mod active;
 mod attached;
 mod recent;
 mod standing;
+mod trying;
 
 use std::collections::{BTreeSet, VecDeque};
 use std::sync::Arc;
 
 use bytes::Bytes;
+use shared::backoff::Backoff;
 use shared::ids::{RoomId, ServerId};
+use shared::log_limit::LogLimit;
 use shared::metrics::Metrics;
 use shared::record::{Epoch, Position, Record, RecordIds};
 use shared::rpc::Trace;
-use shared::rpc::messages::{Answer, Item, Place, Unavailable};
-use tracing::error;
+use shared::rpc::messages::{Answer, Item, Place};
+use tracing::{debug, error};
 
 use crate::decide::{Author, Judge};
 use crate::gone::Gone;
 use crate::log::{AppendError, ReadError, Tail};
 use crate::walk::{Step, Until, Walk, decode_all};
 use active::{Active, Kept, Start};
-
-/// Milliseconds after which an owner tries the log again that failed.
-const RETRY_MS: u64 = 200;
 
 /// A connector that waits for an answer, and where it listens.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -125,6 +125,10 @@ pub struct Owner {
     /// Attaches whose position is yet to be proven.
     attaches: Vec<Attach>,
     retry_at: Option<u64>,
+    /// Failures of the log since it did something for this room.
+    backoff: Backoff,
+    /// Random bits of the room's own.
+    seed: u64,
     /// An append had no clear outcome: what is read next must be certain.
     in_doubt: bool,
     /// The room's home is another server.
@@ -154,6 +158,7 @@ enum Phase {
 impl Owner {
     /// An idle owner of `room`; `ids` are for the records that it appends.
     pub fn new(me: ServerId, room: RoomId, ids: RecordIds, judge: Arc<Judge>, metrics: Arc<Metrics>) -> Self {
+        let seed = trying::seed(room.as_str());
         Self {
             me,
             room,
@@ -167,6 +172,8 @@ impl Owner {
             proposals: VecDeque::new(),
             attaches: Vec::new(),
             retry_at: None,
+            backoff: Backoff::default(),
+            seed,
             in_doubt: false,
             stands_in: false,
             is_permitted: true,
@@ -265,6 +272,7 @@ impl Owner {
             (Phase::Active(active), LogDone::Append(Ok(position))) => {
                 if active.committed(position, &self.followers, acts) {
                     self.in_doubt = false;
+                    self.backoff.reset();
                     active.prove(self.attaches.drain(..));
                 } else {
                     self.in_doubt = true;
@@ -273,6 +281,7 @@ impl Owner {
             }
             (Phase::Active(active), LogDone::Last(Ok(tail))) => {
                 if active.is_last(&tail) {
+                    self.backoff.reset();
                     active.proven(acts);
                 } else {
                     self.end(now);
@@ -286,7 +295,13 @@ impl Owner {
             (_, LogDone::Append(Err(error))) => self.refused(&error, now, acts),
             (_, LogDone::Last(Err(error)) | LogDone::Read(Err(error))) => self.away(&error, now, acts),
             // An operation is asked for in one phase and ends in the same; this would be a defect of the caller.
-            (_, unasked) => error!(room = %self.room, ?unasked, "a log operation ended that was not asked for"),
+            (_, unasked) => {
+                static UNASKED: LogLimit = LogLimit::new();
+                debug!(room = %self.room, ?unasked, "unasked log operation");
+                if let Some(suppressed) = UNASKED.pass() {
+                    error!(suppressed, "a log operation ended that was not asked for (level debug names the room)");
+                }
+            }
         }
         self.go_on(now, acts);
     }
@@ -361,12 +376,7 @@ impl Owner {
                 acts.push(Act::Log(LogOp::Read(positions)));
             }
             Step::Done(records) => self.activate(epoch, records),
-            Step::Gone => {
-                // Retention took the checkpoint while we read: what is read next begins later.
-                error!(room = %self.room, "a room's last checkpoint is gone from its log; reading again");
-                self.end(now);
-                self.retry_at = Some(now.ticks + RETRY_MS);
-            }
+            Step::Gone => self.checkpoint_gone(now),
         }
     }
 
@@ -398,38 +408,6 @@ impl Owner {
         }
         self.retry_at.get_or_insert(now.ticks);
         self.is_permitted = !self.stands_in;
-    }
-
-    fn refused(&mut self, error: &AppendError, now: Now, acts: &mut Vec<Act>) {
-        self.metrics.appends_failed.add();
-        self.in_doubt = true;
-        self.end(now);
-        match error {
-            // Somebody else appended, or our own append came through late: the log knows.
-            AppendError::Refused => {}
-            AppendError::Full => self.fail_waiting(Unavailable::LogFull, error, now, acts),
-            AppendError::Unclear(_) => self.fail_waiting(Unavailable::LogAway, error, now, acts),
-        }
-    }
-
-    fn away(&mut self, error: &ReadError, now: Now, acts: &mut Vec<Act>) {
-        self.end(now);
-        self.fail_waiting(Unavailable::LogAway, error, now, acts);
-    }
-
-    fn unreadable(&mut self, error: &dyn std::fmt::Display, now: Now) {
-        error!(room = %self.room, %error, "a room's log cannot be used; trying again");
-        self.end(now);
-        self.retry_at = Some(now.ticks + RETRY_MS);
-    }
-
-    /// Proposals are answered and dropped, their connectors repeat them; attaches go on waiting for the log.
-    fn fail_waiting(&mut self, because: Unavailable, error: &dyn std::fmt::Display, now: Now, acts: &mut Vec<Act>) {
-        tracing::warn!(room = %self.room, %error, "a room cannot be appended to; trying again");
-        self.retry_at = Some(now.ticks + RETRY_MS);
-        for proposal in self.proposals.drain(..) {
-            acts.push(Act::Answer(proposal.asker, Answer::Unavailable { room: self.room.clone(), because }));
-        }
     }
 }
 

@@ -9,6 +9,9 @@ impl Owner {
     /// The connection to the log was made anew, or the log is another one: whatever this owner knew is to be read again.
     pub fn start_over(&mut self, now: Now) {
         self.followers.clear();
+        // A backoff from the old connection, or the old log, says nothing of the new one.
+        self.backoff.reset();
+        self.retry_at = self.retry_at.map(|at| at.min(now.ticks));
         match &self.phase {
             Phase::Idle => {}
             Phase::Active(active) if !active.is_busy() => self.end(now),

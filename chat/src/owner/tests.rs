@@ -6,11 +6,12 @@ use shared::config::settings::LogSettings;
 use shared::ids::{Incarnation, Name};
 use shared::membership::Token;
 use shared::record::{Entry, Outcome, RecordId};
-use shared::rpc::messages::{Claim, News};
+use shared::rpc::messages::{Claim, News, Unavailable};
 
 use super::*;
 use crate::log::memory::Memory;
 
+mod failing;
 mod large;
 
 /// An owner, its log, and what it did that is not about the log.
@@ -325,7 +326,7 @@ fn an_append_that_came_through_unseen_is_found_and_told() {
     bench.perform(append);
     bench.done(LogDone::Append(Err(AppendError::Unclear("no answer".to_owned()))));
     assert!(matches!(&bench.said[0], Act::Answer(_, Answer::Unavailable { .. })));
-    bench.tick(RETRY_MS);
+    bench.tick(250);
     bench.run();
     let (_, open) = bench.records_to(2).pop().unwrap();
     assert_eq!(open.prev, Position(2), "the chain leads to what was not told");

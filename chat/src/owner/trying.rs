@@ -1,0 +1,87 @@
+//! What an owner does when the log fails: it says so, and tries again after a backoff.
+
+use std::fmt::Display;
+
+use shared::backoff::{self, Policy};
+use shared::log_limit::LogLimit;
+use shared::rpc::messages::{Answer, Unavailable};
+use tracing::{debug, error, warn};
+
+use super::{Act, Now, Owner};
+use crate::log::{AppendError, ReadError};
+
+/// Milliseconds until the log is tried again that failed; at most just below two seconds with the jitter.
+const RETRY: Policy = Policy { first_ms: 200, longest_ms: 1_300 };
+
+/// Random bits of a room's own, the same ones in every run.
+pub(super) fn seed(room: &str) -> u64 {
+    room.bytes().fold(0, |seed, byte| backoff::draw(seed, byte.into()))
+}
+
+impl Owner {
+    pub(super) fn refused(&mut self, error: &AppendError, now: Now, acts: &mut Vec<Act>) {
+        self.metrics.appends_failed.add();
+        self.in_doubt = true;
+        self.end(now);
+        match error {
+            // Somebody else appended, or our own append came through late: the log knows.
+            AppendError::Refused => {}
+            AppendError::Full => self.fail_waiting(Unavailable::LogFull, error, now, acts),
+            AppendError::Unclear(_) => self.fail_waiting(Unavailable::LogAway, error, now, acts),
+        }
+    }
+
+    pub(super) fn away(&mut self, error: &ReadError, now: Now, acts: &mut Vec<Act>) {
+        self.end(now);
+        self.fail_waiting(Unavailable::LogAway, error, now, acts);
+    }
+
+    /// The log has what this version cannot use.
+    pub(super) fn unreadable(&mut self, error: &dyn Display, now: Now) {
+        static UNREADABLE: LogLimit = LogLimit::new();
+        debug!(room = %self.room, %error, "room log unusable");
+        if let Some(suppressed) = UNREADABLE.pass() {
+            error!(%error, suppressed, "a room's log cannot be used, retrying (level debug names the room)");
+        }
+        self.end(now);
+        self.try_again(now);
+    }
+
+    /// Retention took the last checkpoint while it was looked for: what is read next begins later.
+    pub(super) fn checkpoint_gone(&mut self, now: Now) {
+        static GONE: LogLimit = LogLimit::new();
+        debug!(room = %self.room, "last checkpoint evicted");
+        if let Some(suppressed) = GONE.pass() {
+            error!(
+                suppressed,
+                "a room's last checkpoint was evicted from its log, reading again (level debug names the room)"
+            );
+        }
+        self.end(now);
+        self.try_again(now);
+    }
+
+    /// Proposals are answered and dropped, their connectors repeat them; attaches go on waiting for the log.
+    fn fail_waiting(&mut self, because: Unavailable, error: &dyn Display, now: Now, acts: &mut Vec<Act>) {
+        static FULL: LogLimit = LogLimit::new();
+        static AWAY: LogLimit = LogLimit::new();
+        let limit = match because {
+            Unavailable::LogFull => &FULL,
+            Unavailable::LogAway => &AWAY,
+        };
+        debug!(room = %self.room, %error, "log operation failed");
+        if let Some(suppressed) = limit.pass() {
+            warn!(%error, suppressed, "a room cannot be appended to, retrying (level debug names the room)");
+        }
+        self.try_again(now);
+        for proposal in self.proposals.drain(..) {
+            acts.push(Act::Answer(proposal.asker, Answer::Unavailable { room: self.room.clone(), because }));
+        }
+    }
+
+    fn try_again(&mut self, now: Now) {
+        // A chat server has no chance among its inputs. The room and the time are enough for rooms to differ.
+        let chance = backoff::draw(now.ticks, self.seed);
+        self.retry_at = Some(self.backoff.fail(RETRY, now.ticks, chance));
+    }
+}
