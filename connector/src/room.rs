@@ -34,8 +34,14 @@ use reading::Readings;
 pub use members::Members;
 pub use reading::Missed;
 
-/// Milliseconds until an owner is asked again that refused, cannot append, or is not there.
+/// Milliseconds until an owner is asked again that cannot append.
 const RETRY: Policy = Policy { first_ms: 100, longest_ms: LONGEST_MS };
+
+/// Milliseconds until a room is asked for again of a server that does not own it, or that is not there.
+///
+/// That passes within a second or so, when lists of servers or verdicts agree again, and clients wait for it; a longer delay would
+/// be added to it. All rooms together are bounded by [`Attaches`].
+const SEARCH: Policy = Policy { first_ms: 100, longest_ms: 400 };
 
 /// Longest delay of retries and repeats without its jitter, in milliseconds; with it just below two seconds.
 const LONGEST_MS: u64 = 1_300;
@@ -243,7 +249,7 @@ impl Room {
     /// Whoever was asked does not own the room now, or nobody was there.
     pub fn not_owner(&mut self, cx: &mut Context<'_>) {
         self.repeats = 0;
-        let at = self.backoff.fail(RETRY, cx.now, cx.chance);
+        let at = self.backoff.fail(SEARCH, cx.now, cx.chance);
         self.ask_again_at(at);
     }
 

@@ -216,11 +216,11 @@ fn rooms_that_are_refused_back_off_each_with_jitter_of_its_own() {
     for times in tries.values() {
         let gaps: Vec<u64> = times.windows(2).map(|pair| pair[1] - pair[0]).collect();
         assert!(gaps[0] <= 100 + 50 + TICK_MS, "the first retry is soon: {gaps:?}");
-        assert!(gaps.iter().all(|gap| *gap <= 2_000 + TICK_MS), "{gaps:?}");
-        assert!(gaps[5..].iter().all(|gap| *gap >= 1_000), "delays grow: {gaps:?}");
+        assert!(gaps.iter().all(|gap| *gap <= 600 + TICK_MS), "{gaps:?}");
+        assert!(gaps[2..].iter().all(|gap| *gap >= 400), "delays grow: {gaps:?}");
         last.insert(times[times.len() - 1]);
     }
-    assert!(last.len() > 15, "rooms are asked for at {} different times", last.len());
+    assert!(last.len() > 8, "rooms are asked for at {} different times", last.len());
 }
 
 #[test]
