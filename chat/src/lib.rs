@@ -9,6 +9,7 @@ pub mod gone;
 pub mod history;
 mod homes;
 pub mod log;
+mod operations;
 pub mod owner;
 pub mod rooms;
 pub mod rules;

@@ -1,6 +1,5 @@
 //! The edge of a chat server: one task that moves messages and log results into [`Rooms`] and its effects out.
 
-use std::collections::VecDeque;
 use std::iter;
 use std::sync::Arc;
 use std::time::Duration;
@@ -23,6 +22,7 @@ use tracing::{debug, info, warn};
 
 use crate::log::writable::Writable;
 use crate::log::{Log, Look, ReadError, Sight};
+use crate::operations::{IN_FLIGHT, Operations, questions};
 use crate::owner::{LogDone, LogOp, Now};
 use crate::rooms::{Effect, Heard, Identity, LogAsker, Rooms, Send};
 
@@ -38,11 +38,8 @@ const LOOK: Duration = Duration::from_secs(3);
 /// Questions taken at once, at most: their records are appended together.
 const QUESTIONS: usize = 256;
 
-/// Log operations in flight; above, they wait. More would only make each take longer.
-const OPERATIONS: usize = 256;
-
 /// Log operations that wait because the log is too slow for what is asked.
-const MANY_OPERATIONS: usize = 4 * OPERATIONS;
+const MANY_OPERATIONS: usize = 4 * IN_FLIGHT;
 
 /// A running chat server's parts.
 pub struct Chat {
@@ -53,12 +50,11 @@ pub struct Chat {
     rooms: Rooms,
     view: String,
     started: Instant,
-    operations: FuturesUnordered<BoxFuture<'static, (Asked, LogDone)>>,
+    running: FuturesUnordered<BoxFuture<'static, (Asked, LogDone)>>,
+    operations: Operations<(RoomId, LogAsker)>,
     probes: FuturesUnordered<BoxFuture<'static, (ServerId, bool)>>,
     /// The log as it was found last.
     epoch: Option<Epoch>,
-    /// At most one per room, and the questions for messages, which the rooms bound.
-    waiting: VecDeque<(Asked, LogOp)>,
     writable: Writable,
     queues: Queues,
     figures: Figures,
@@ -87,6 +83,7 @@ impl Figures {
 struct Asked {
     room: RoomId,
     asker: LogAsker,
+    questions: usize,
 }
 
 impl Chat {
@@ -109,10 +106,10 @@ impl Chat {
             rooms: Rooms::new(identity, &node.settings, node.budget(), node.metrics.clone()),
             view: node.roster.now().view_hash(),
             started: Instant::now(),
-            operations: FuturesUnordered::new(),
+            running: FuturesUnordered::new(),
+            operations: Operations::default(),
             probes: FuturesUnordered::new(),
             epoch: None,
-            waiting: VecDeque::new(),
             writable: Writable::default(),
             queues: Queues::default(),
             figures: Figures::new(&node.metrics),
@@ -145,11 +142,11 @@ impl Chat {
             tokio::select! {
                 () = &mut stopping => break,
                 () = &mut draining, if self.leaving.is_none() => self.leave(),
-                Some((asked, done)) = self.operations.next() => {
+                Some((asked, done)) = self.running.next() => {
                     self.done(&asked, done);
                     // What else is done by now: answers that are sent together are read together.
-                    for _ in 0..OPERATIONS {
-                        let Some((asked, done)) = self.operations.next().now_or_never().flatten() else { break };
+                    for _ in 0..IN_FLIGHT {
+                        let Some((asked, done)) = self.running.next().now_or_never().flatten() else { break };
                         self.done(&asked, done);
                     }
                 }
@@ -195,7 +192,7 @@ impl Chat {
             while let Some(message) = questions.try_next() {
                 self.message(&message);
             }
-            match self.operations.next().await {
+            match self.running.next().await {
                 Some((asked, done)) => self.done(&asked, done),
                 None => break,
             }
@@ -209,9 +206,9 @@ impl Chat {
         let questions = questions.unwrap_or_default();
         self.figures.rooms.set(self.rooms.count());
         self.figures.questions.set(questions);
-        self.figures.operations.set(self.waiting.len());
+        self.figures.operations.set(self.operations.waiting());
         let questions = Depth::within(settings.rpc.subscription_queue, "questions", questions);
-        let operations = Depth { of: "log operations", waiting: self.waiting.len(), mark: MANY_OPERATIONS };
+        let operations = Depth { of: "log operations", waiting: self.operations.waiting(), mark: MANY_OPERATIONS };
         let fault = self.queues.look(metrics.dropped_for_room(), &[questions, operations], Instant::now());
         health.set(Check::Queues, fault);
         health.set(Check::Log, self.writable.fault());
@@ -242,7 +239,7 @@ impl Chat {
         self.node.metrics.stage_seconds.room.add(began.elapsed());
     }
 
-    fn done(&mut self, Asked { room, asker }: &Asked, done: LogDone) {
+    fn done(&mut self, Asked { room, asker, questions }: &Asked, done: LogDone) {
         let (began, is_append) = (Instant::now(), matches!(done, LogDone::Append(_)));
         if let LogDone::Append(result) = &done {
             self.writable.appended(result);
@@ -252,11 +249,8 @@ impl Chat {
         if is_append {
             self.node.metrics.stage_seconds.room.add(began.elapsed());
         }
-        while self.operations.len() < OPERATIONS
-            && let Some((asked, op)) = self.waiting.pop_front()
-        {
-            self.operate(asked, op);
-        }
+        self.operations.end(*questions);
+        self.operate();
     }
 
     fn found(&mut self, log: Result<Look, ReadError>) {
@@ -285,7 +279,7 @@ impl Chat {
 
     fn has_left(&self) {
         let is_over = self.leaving.is_some_and(|until| until <= Instant::now());
-        if is_over && self.rooms.has_left() && self.operations.is_empty() {
+        if is_over && self.rooms.has_left() && self.running.is_empty() {
             self.node.lifecycle.has_drained();
         }
     }
@@ -295,11 +289,11 @@ impl Chat {
         self.perform(effects);
     }
 
-    fn operate(&mut self, asked: Asked, op: LogOp) {
-        if self.operations.len() < OPERATIONS {
-            self.operations.push(Box::pin(operate(self.log.clone(), asked, op, self.node.metrics.clone())));
-        } else {
-            self.waiting.push_back((asked, op));
+    /// Begins as many of the operations that wait as may be in flight.
+    fn operate(&mut self) {
+        while let Some(((room, asker), op)) = self.operations.begin() {
+            let asked = Asked { room, asker, questions: questions(&op) };
+            self.running.push(Box::pin(operate(self.log.clone(), asked, op, self.node.metrics.clone())));
         }
     }
 
@@ -307,7 +301,10 @@ impl Chat {
         for effect in effects {
             match effect {
                 Effect::Send(send) => self.send(send),
-                Effect::Log { room, asker, op } => self.operate(Asked { room, asker }, op),
+                Effect::Log { room, asker, op } => {
+                    self.operations.add((room, asker), op);
+                    self.operate();
+                }
                 Effect::Probe(home) => self.probe(home),
             }
         }
