@@ -14,7 +14,6 @@ use clap::ValueEnum;
 use connector::Connector;
 use gate::Gate;
 use shared::admin;
-use shared::budget::Budget;
 use shared::bus::{Bus, MemoryLimits};
 use shared::config::{Config, Server, Servers, Settings};
 use shared::dispatcher::{CHAT, CONNECTOR, GATE};
@@ -23,9 +22,8 @@ use shared::ids::ServerId;
 use shared::lifecycle::Lifecycle;
 use shared::metrics::Metrics;
 use shared::node::Node;
-use shared::room::Checkpoint;
+use shared::payload::{self, PayloadWatch};
 use shared::roster::RosterKeeper;
-use shared::rpc::messages::Item;
 use tokio::sync::Notify;
 use tracing::{info, warn};
 
@@ -33,12 +31,6 @@ use crate::listeners::{Bound, Role};
 
 /// Time that the bus has to deliver what was accepted, when all servers ended.
 const DRAIN: Duration = Duration::from_secs(5);
-
-/// More connectors than anybody has; each takes some bytes of a room's state.
-const MANY_CONNECTORS: usize = 100;
-
-/// A checkpoint's parts may be as many as an eighth of the records that are kept: the last whole one is always among them.
-const PARTS_PER_RECORDS: usize = 8;
 
 /// Where the rooms' log is kept.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -112,11 +104,12 @@ impl Cluster {
         let metrics = Metrics::new();
         let name = only.as_ref().map_or("shaddock", ServerId::as_str);
         let bus = bus(nats.as_deref(), &settings, name, &metrics).await?;
-        check_payload(&settings, &bus)?;
+        payload::check(&settings, bus.max_payload())?;
         let (keeper, roster) = RosterKeeper::new(servers);
         let (settings, environment) = (Arc::new(settings), environment.into());
         let (lifecycle, health) = (Lifecycle::new(), Health::default());
-        let node = Node { environment, roster, settings, bus, metrics, lifecycle, health };
+        let payload = PayloadWatch::default();
+        let node = Node { environment, roster, settings, bus, metrics, payload, lifecycle, health };
         let mut cluster = Self { keeper, node, log_kind: log, log: None, only, running: BTreeMap::new() };
         for bound in in_order(bound) {
             if let Err(error) = cluster.start_server(bound).await {
@@ -314,30 +307,4 @@ async fn open_log(kind: LogKind, node: &Node) -> anyhow::Result<Log> {
         LogKind::JetStream => JetStream::open(node.bus.clone(), settings).await?.into(),
         LogKind::Memory => Memory::new(settings).into(),
     })
-}
-
-/// No message may need more than half of what the broker takes. What cannot be split is bounded by settings.
-fn check_payload(settings: &Settings, bus: &Bus) -> anyhow::Result<()> {
-    let payload = bus.max_payload();
-    let Some(budget) = Budget::of_payload(payload) else {
-        bail!("the NATS server's max_payload is {payload}: raise it to {} at least", Budget::LEAST_PAYLOAD);
-    };
-    let package = settings.session.max_package;
-    let needed = package + Item::SEND_AROUND;
-    ensure!(
-        needed <= budget.record(),
-        "session.max_package = {package} makes messages of up to {needed} bytes, and the NATS server's max_payload is \
-         {payload}: lower the setting to {}, or raise max_payload to {}",
-        budget.record() - Item::SEND_AROUND,
-        Budget::payload_for(needed)
-    );
-    let (members, records) = (settings.room.max_members, settings.log.max_records);
-    let parts = budget.parts(Checkpoint::most_bytes(members, MANY_CONNECTORS));
-    ensure!(
-        parts <= records / PARTS_PER_RECORDS,
-        "room.max_members = {members} makes checkpoints of up to {parts} records, and log.max_records = {records} may not \
-         keep a whole one: raise it to {}, or lower room.max_members",
-        parts * PARTS_PER_RECORDS
-    );
-    Ok(())
 }

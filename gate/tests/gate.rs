@@ -20,6 +20,7 @@ use shared::ids::ServerId;
 use shared::lifecycle::Lifecycle;
 use shared::metrics::Metrics;
 use shared::node::Node;
+use shared::payload::PayloadWatch;
 use shared::roster::RosterKeeper;
 use shared::rpc::messages::Pong;
 use shared::testing::{HttpAnswer, eventually, http_get};
@@ -65,7 +66,8 @@ impl Stage {
         let (_, roster) = RosterKeeper::new(servers);
         let (settings, lifecycle) = (Arc::new(settings), Lifecycle::new());
         let (environment, health) = ("test".into(), Health::default());
-        let node = Node { environment, roster, settings, bus, metrics, lifecycle, health };
+        let payload = PayloadWatch::default();
+        let node = Node { environment, roster, settings, bus, metrics, payload, lifecycle, health };
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         Gate::start(server(GATE, 1), node.clone(), listener);

@@ -29,7 +29,18 @@ impl Budget {
 
     /// Of a broker that takes this many bytes; none below [`Budget::LEAST_PAYLOAD`].
     pub fn of_payload(max_payload: usize) -> Option<Self> {
-        (max_payload >= Self::LEAST_PAYLOAD).then(|| Self(max_payload.min(MOST_PAYLOAD) / 2 - AROUND))
+        (max_payload >= Self::LEAST_PAYLOAD).then(|| Self::of_running(max_payload))
+    }
+
+    /// Of a broker that takes this many bytes now. Below [`Budget::LEAST_PAYLOAD`], where servers are not ready, it is that of
+    /// the least: small messages still go through.
+    pub fn of_running(max_payload: usize) -> Self {
+        Self(max_payload.clamp(Self::LEAST_PAYLOAD, MOST_PAYLOAD) / 2 - AROUND)
+    }
+
+    /// That of the smallest broker: what fits it fits all.
+    pub fn least() -> Self {
+        Self::of_running(Self::LEAST_PAYLOAD)
     }
 
     /// The `max_payload` that leaves so much for one record.
@@ -108,5 +119,6 @@ mod tests {
         }
         assert_eq!(Budget::of_payload(1024 * 1024), Some(Budget::default()));
         assert_eq!(Budget::of_payload(Budget::LEAST_PAYLOAD - 1), None);
+        assert_eq!(Budget::of_running(1), Budget::least());
     }
 }

@@ -22,6 +22,8 @@ pub enum Check {
     Bus,
     /// The rooms' log takes records.
     Log,
+    /// The broker takes messages as large as the settings allow.
+    Payload,
     /// Its queues are below their marks, and nothing was dropped lately.
     Queues,
     /// It is not about to end.

@@ -19,6 +19,7 @@ pub mod membership;
 pub mod metrics;
 pub mod node;
 pub mod pace;
+pub mod payload;
 pub mod record;
 pub mod room;
 pub mod roster;

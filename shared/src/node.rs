@@ -9,6 +9,7 @@ use crate::health::{Check, Health, Report};
 use crate::ids::ServerId;
 use crate::lifecycle::Lifecycle;
 use crate::metrics::Metrics;
+use crate::payload::PayloadWatch;
 use crate::roster::Roster;
 
 /// Configuration, bus and counters of a process. Clones are the same things; lifecycle and health are a server's own.
@@ -24,6 +25,8 @@ pub struct Node {
     pub bus: Bus,
     /// What is counted.
     pub metrics: Arc<Metrics>,
+    /// What the broker takes, and whether the settings fit that.
+    pub payload: PayloadWatch,
     /// Owner of the server's tasks.
     pub lifecycle: Lifecycle,
     /// Whether the server is ready.
@@ -31,9 +34,10 @@ pub struct Node {
 }
 
 impl Node {
-    /// How large messages may be. A broker that takes too little for any is refused when the process starts.
+    /// How large messages may be now. A broker that takes too little for any is refused when the process starts; it may fall
+    /// later.
     pub fn budget(&self) -> Budget {
-        Budget::of_payload(self.bus.max_payload()).unwrap_or_default()
+        Budget::of_running(self.bus.max_payload())
     }
 
     /// The same, for a server whose tasks start and stop by themselves.
@@ -48,6 +52,7 @@ impl Node {
         let is_known = self.roster.now().find(id).is_some();
         self.health.set(Check::Bus, (!self.bus.is_up()).then_some("the connection to the bus is away"));
         self.health.set(Check::Staying, self.lifecycle.is_ending().then_some("the server is about to end"));
+        self.health.set(Check::Payload, self.payload.look(&self.settings, self.bus.max_payload()));
         self.health.set(Check::View, (!is_known).then_some("servers.json has no such server any more"));
     }
 

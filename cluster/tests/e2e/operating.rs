@@ -85,7 +85,7 @@ async fn every_server_is_alive_and_ready_and_counts(stage: Stage) {
         assert_eq!((status, &body["ready"], &body["checks"]["bus"]), (200, &true.into(), &"ok".into()), "{body}");
     }
     let chat = readiness(servers.chat()[0].port.unwrap()).await.1;
-    for check in ["bus", "log", "queues", "staying", "task", "view"] {
+    for check in ["bus", "log", "payload", "queues", "staying", "task", "view"] {
         assert_eq!(chat["checks"][check], "ok", "{chat}");
     }
     let mut ann = play.person_at(0, "ann", "lobby").await;
