@@ -85,6 +85,11 @@ impl Judge {
         }
     }
 
+    /// The same rules with another budget.
+    pub fn with_budget(&self, budget: Budget) -> Self {
+        Self { budget, ..self.clone() }
+    }
+
     /// How large messages and records may be.
     pub fn budget(&self) -> Budget {
         self.budget

@@ -4,10 +4,11 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
+use shared::budget::Budget;
 use shared::ids::RoomId;
 use shared::membership::Membership;
 use shared::record::{Entry, Position, Record, RecordId};
-use shared::rpc::messages::{Answer, Page, Place, Said, Span, Wanted};
+use shared::rpc::messages::{Answer, Item, Page, Place, Said, Span, Wanted};
 use thiserror::Error;
 
 use crate::log::ReadError;
@@ -26,8 +27,8 @@ pub struct Reader {
     pub room: RoomId,
     number: u64,
     wanted: Wanted,
-    /// Bytes of messages in the answer, measured as JSON; one message at least is always in it.
-    page_bytes: usize,
+    /// Bounds the messages in the answer.
+    budget: Budget,
     phase: Phase,
 }
 
@@ -81,13 +82,13 @@ pub fn until(span: Span) -> Until {
 }
 
 impl Reader {
-    /// A question, as it came, to be answered with at most `page_bytes` of messages, measured as JSON; one message always is.
-    pub fn new(asker: Asker, room: RoomId, number: u64, wanted: Wanted, page_bytes: usize) -> Self {
+    /// A question, as it came, to be answered within the budget of a page; one message always is.
+    pub fn new(asker: Asker, room: RoomId, number: u64, wanted: Wanted, budget: Budget) -> Self {
         let phase = match wanted.span {
             Span::Before(seq) => Phase::Find(Position::of_seq(seq)),
             Span::Last | Span::After(_) | Span::Since(_) => Phase::Last,
         };
-        Self { asker, room, number, wanted, page_bytes, phase }
+        Self { asker, room, number, wanted, budget, phase }
     }
 
     /// What is asked for.
@@ -168,23 +169,23 @@ impl Reader {
             Step::Done(_) => true,
             Step::Gone => self.is_complete_without(walk.chain().last()),
         };
-        let mut page = Collector::new(&self.wanted, self.page_bytes);
+        let mut page = Collector::new(&self.wanted, self.budget);
         let mut cursor = None;
         for (position, record) in walk.chain().iter().rev() {
             let said = said(*position, record, &self.wanted.viewer).filter(|said| said.seq > after);
             for said in said {
                 if !page.take(said) {
                     cursor = page.messages.last().map(|said| said.seq);
-                    return self.answer(upto, Page { messages: page.messages, cursor, complete });
+                    return self.answer(upto, page.into_page(cursor, complete));
                 }
             }
         }
-        self.answer(upto, Page { messages: page.messages, cursor, complete })
+        self.answer(upto, page.into_page(cursor, complete))
     }
 
     /// The last messages: known as soon as there are enough.
     fn backwards(&mut self, upto: Place, walk: Walk) -> Next {
-        let mut page = Collector::new(&self.wanted, self.page_bytes);
+        let mut page = Collector::new(&self.wanted, self.budget);
         let mut lowest = None;
         'chain: for (position, record) in walk.chain() {
             for said in said(*position, record, &self.wanted.viewer).rev() {
@@ -210,7 +211,7 @@ impl Reader {
             Step::Done(_) => true,
         };
         page.messages.reverse();
-        self.prove(upto, Page { messages: page.messages, cursor: lowest, complete })
+        self.prove(upto, page.into_page(lowest, complete))
     }
 
     /// Answers, once it is known whether anything between the question's `seq` and the page is gone: retention takes the
@@ -259,22 +260,33 @@ struct Collector {
     messages: Vec<Said>,
     limit: usize,
     bytes: usize,
-    most: usize,
+    budget: Budget,
+    /// One was left out that no answer can hold: it was said when the broker took more.
+    has_left_out: bool,
 }
 
 impl Collector {
-    fn new(wanted: &Wanted, most: usize) -> Self {
-        Self { messages: Vec::new(), limit: usize::from(wanted.limit), bytes: 0, most }
+    fn new(wanted: &Wanted, budget: Budget) -> Self {
+        Self { messages: Vec::new(), limit: usize::from(wanted.limit), bytes: 0, budget, has_left_out: false }
     }
 
     /// False if there are enough without this one.
     fn take(&mut self, said: Said) -> bool {
+        if Item::SEND_AROUND + said.content.len() > self.budget.record() {
+            self.has_left_out = true;
+            return true;
+        }
         self.bytes += said.json_size();
-        let fits = self.messages.len() < self.limit && (self.messages.is_empty() || self.bytes <= self.most);
+        let fits =
+            self.messages.len() < self.limit && (self.messages.is_empty() || self.bytes <= self.budget.history());
         if fits {
             self.messages.push(said);
         }
         fits
+    }
+
+    fn into_page(self, cursor: Option<u64>, complete: bool) -> Page {
+        Page { messages: self.messages, cursor, complete: complete && !self.has_left_out }
     }
 }
 

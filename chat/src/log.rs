@@ -59,6 +59,12 @@ pub enum AppendError {
     /// The log is as large as it may be. Certainly nothing was appended.
     #[error("the log is full: raise log.max_total_bytes, or lower log.max_age_hours or log.max_records")]
     Full,
+    /// The broker takes no record of this size. Certainly nothing was appended.
+    #[error("the broker takes no record of {bytes} bytes")]
+    TooLarge {
+        /// Of the record.
+        bytes: usize,
+    },
     /// No clear answer: the record may have been appended, or may yet be.
     #[error("the log gave no clear answer: {0}")]
     Unclear(String),

@@ -65,6 +65,13 @@ pub struct Proposal {
     pub items: Vec<Item>,
 }
 
+impl Proposal {
+    /// Most bytes that it may come to in a record.
+    fn size(&self) -> usize {
+        self.items.iter().map(Item::size).sum()
+    }
+}
+
 /// What an owner wants done.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Act {
@@ -192,6 +199,17 @@ impl Owner {
         self.gone = gone.clone();
         if let Phase::Active(active) = &mut self.phase {
             active.gone = gone.clone();
+        }
+    }
+
+    /// The rules from now on.
+    pub fn judge_with(&mut self, judge: &Arc<Judge>) {
+        if Arc::ptr_eq(&self.judge, judge) {
+            return;
+        }
+        self.judge = judge.clone();
+        if let Phase::Active(active) = &mut self.phase {
+            active.judge = judge.clone();
         }
     }
 

@@ -183,6 +183,13 @@ impl Rooms {
         }
     }
 
+    /// The broker takes messages of this size from now on. A record in flight that is too large fails, and is decided anew.
+    pub fn set_budget(&mut self, budget: Budget) {
+        if self.judge.budget() != budget {
+            self.judge = Arc::new(self.judge.with_budget(budget));
+        }
+    }
+
     /// Takes a message of a connector.
     ///
     /// # Errors
@@ -225,7 +232,7 @@ impl Rooms {
                 self.with_owner(&room, |owner, acts| owner.attach(Attach { asker, at }, now, acts));
             }
             Question::History { room, number, wanted } => {
-                self.read(Reader::new(asker, room, number, wanted, self.judge.budget().history()));
+                self.read(Reader::new(asker, room, number, wanted, self.judge.budget()));
             }
             Question::Propose { room, at, number, items } => {
                 let author = Author { connector: asker.connector.clone(), incarnation };
@@ -304,6 +311,7 @@ impl Rooms {
             Owner::new(self.me.clone(), room.clone(), ids, self.judge.clone(), self.metrics.clone())
         });
         owner.learn(&self.gone);
+        owner.judge_with(&self.judge);
         action(owner, &mut acts);
         if owner.is_restless() {
             self.restless.insert(room.clone());

@@ -139,6 +139,7 @@ impl Chat {
         let draining = self.node.lifecycle.draining();
         tokio::pin!(draining);
         loop {
+            self.rooms.set_budget(self.node.budget());
             tokio::select! {
                 () = &mut stopping => break,
                 () = &mut draining, if self.leaving.is_none() => self.leave(),

@@ -36,6 +36,7 @@ fn whisper(text: &str, between: [u128; 2]) -> Entry {
 struct Book {
     log: Memory,
     records: Vec<(Position, Record)>,
+    budget: Budget,
 }
 
 impl Book {
@@ -44,6 +45,7 @@ impl Book {
         Self {
             log: Memory::starting_at(5, &LogSettings { max_records, ..LogSettings::default() }),
             records: Vec::new(),
+            budget: Budget::default(),
         }
     }
 
@@ -82,7 +84,7 @@ impl Book {
             reply: String::new(),
             trace: Trace::default(),
         };
-        let mut reader = Reader::new(asker, room(), 3, Wanted { viewer: member(viewer), span, limit }, PAGE_BYTES);
+        let mut reader = Reader::new(asker, room(), 3, Wanted { viewer: member(viewer), span, limit }, self.budget);
         let mut next = reader.begin(None);
         for reads in 0.. {
             let op = match next {
@@ -194,6 +196,18 @@ fn pages_are_bounded_in_bytes_but_never_empty() {
     assert_eq!((texts.len(), cursor), (1, Some(2_000)));
     let (texts, cursor, _) = book.texts(Span::After(1_000), 50);
     assert_eq!((texts.len(), cursor), (1, Some(2_000)));
+}
+
+/// Nothing would be answered, again and again, if it were in the page.
+#[test]
+fn what_the_broker_took_once_and_takes_no_more_is_left_out() {
+    let long = "x".repeat(Budget::least().record());
+    let mut book = Book::keeping(600).with([vec![say("1")], vec![say(&long)], vec![say("3")]]);
+    book.budget = Budget::least();
+    let rest = ["1", "3"].map(str::to_owned).to_vec();
+    assert_eq!(book.texts(Span::After(0), 50), (rest.clone(), None, false));
+    assert_eq!(book.texts(Span::Since(1_000), 50), (rest[1..].to_vec(), None, false), "it is told that one is gone");
+    assert_eq!(book.texts(Span::Last, 50), (rest, None, false));
 }
 
 #[test]

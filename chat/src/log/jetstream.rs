@@ -63,6 +63,7 @@ impl JetStream {
         let life = lives.latest();
         // Read before sending: what others append meanwhile must not make a good answer look low.
         let highest = life.highest().max(expected);
+        let bytes = record.len();
         let outcome = match api.append(subjects::log(room), expected, record).await {
             Ok(position) if position > highest => {
                 life.saw(position);
@@ -72,9 +73,9 @@ impl JetStream {
                 let Position(highest) = highest;
                 AppendError::Unclear(format!("it gave position {low} after {highest}: this is another stream"))
             }
-            Err(error) => append_error(error),
+            Err(error) => append_error(error, bytes),
         };
-        if outcome != AppendError::Full {
+        if !matches!(outcome, AppendError::Full | AppendError::TooLarge { .. }) {
             lives.doubt();
         }
         Err(outcome)
@@ -176,12 +177,16 @@ impl JetStream {
     }
 }
 
-fn append_error(error: ApiError) -> AppendError {
+fn append_error(error: ApiError, bytes: usize) -> AppendError {
+    if matches!(error, ApiError::Bus(BusError::TooLarge { .. })) {
+        return AppendError::TooLarge { bytes };
+    }
     let ApiError::Refused { code, description } = &error else {
         return AppendError::Unclear(error.to_string());
     };
     match *code {
         code::WRONG_LAST | code::WRONG_LAST_CONSTANT => AppendError::Refused,
+        code::TOO_LARGE => AppendError::TooLarge { bytes },
         code::RESOURCES | code::STORAGE | code::ACCOUNT_FULL => AppendError::Full,
         code::STORE_FAILED if description == STREAM_IS_FULL => AppendError::Full,
         _ => AppendError::Unclear(error.to_string()),

@@ -27,6 +27,8 @@ impl Writable {
             Err(AppendError::Refused) => *self = Self::Yes,
             Err(AppendError::Full) if matches!(self, Self::Full(_)) => {}
             Err(AppendError::Full) => *self = Self::Full(None),
+            // It says nothing of records that fit.
+            Err(AppendError::TooLarge { .. }) => {}
             Err(AppendError::Unclear(reason)) => *self = Self::No(reason.clone()),
         }
     }

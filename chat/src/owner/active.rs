@@ -9,7 +9,7 @@ use shared::metrics::Metrics;
 use shared::record::{Entry, Epoch, LINKS, Part, Position, Record, RecordId, RecordIds, VERSION};
 use shared::room::{Checkpoint, RoomState};
 use shared::rpc::Trace;
-use shared::rpc::messages::{Answer, Place};
+use shared::rpc::messages::{Answer, Place, Unavailable};
 
 use super::recent::Recent;
 use super::{Act, Attach, LogOp, Now, Proposal};
@@ -75,6 +75,8 @@ pub(super) struct Active {
     refresh: bool,
     /// The rest of a checkpoint that is being written.
     parts: VecDeque<(Part, Checkpoint)>,
+    /// Bytes of a part of it.
+    part: usize,
     /// A checkpoint did not fit beside what was decided: the next record decides nothing.
     alone: bool,
     /// Which connectors are gone.
@@ -130,6 +132,7 @@ impl Active {
             unnamed: None,
             refresh: false,
             parts: VecDeque::new(),
+            part: 0,
             alone: false,
             gone: start.gone,
             proven: VecDeque::new(),
@@ -292,14 +295,15 @@ impl Active {
 
     /// Takes the state as it is in the log, to be written in parts, if a checkpoint is due that is too large for one record.
     fn begin_parts(&mut self) {
-        if !self.parts.is_empty() {
-            return;
-        }
         let (budget, size) = (self.judge.budget(), self.state.checkpoint_size());
-        if size <= budget.checkpoint() || !self.is_checkpoint_due(size, 0) {
+        // Parts that do not fit any more are cut anew; those that are in the log count for nothing without the others.
+        let is_begun = !self.parts.is_empty();
+        let is_due = if is_begun { self.part > budget.part() } else { self.is_checkpoint_due(size, 0) };
+        if !is_due || (size <= budget.checkpoint() && !is_begun) {
             return;
         }
-        let parts = self.state.checkpoints(budget.part());
+        self.part = budget.part();
+        let parts = self.state.checkpoints(self.part);
         // There are far fewer parts than members, and those are bounded.
         let (base, of) = (self.position, u16::try_from(parts.len()).unwrap_or(u16::MAX));
         self.parts = (0..of).map(|index| Part { base, index, of }).zip(parts).collect();
@@ -360,6 +364,10 @@ impl Active {
                 attaches.push(Attach { asker: proposal.asker, at: proposal.at });
             } else if last > Some(order) || draft.has_decided(&proposal.author, proposal.number) {
                 // A late copy of what its connector has long had the answer to.
+            } else if proposal.size() > budget.record() {
+                // Its connector's broker takes more than ours. It proposes less when it hears that this cannot be appended.
+                let because = Unavailable::LogAway;
+                acts.push(Act::Answer(proposal.asker, Answer::Unavailable { room: self.room.clone(), because }));
             } else if draft.has_room_for(&proposal.items) {
                 draft.decide(&proposal.author, proposal.number, &proposal.items);
                 taken.push(proposal);

@@ -111,8 +111,13 @@ impl Active {
     }
 
     fn answer_records(&self, attach: Attach, records: Vec<(Position, Arc<Record>)>, acts: &mut Vec<Act>) {
+        let budget = self.judge.budget();
+        if records.first().is_some_and(|(_, record)| record.size() > budget.record()) {
+            // It was appended when the broker took more; no message can carry it to a connector now.
+            return self.answer_state(attach, acts);
+        }
         let all = records.len();
-        let page = self.judge.budget().fitting(records.iter().map(|(_, record)| &**record));
+        let page = budget.fitting(records.iter().map(|(_, record)| &**record));
         let records = records.into_iter().take(page).collect();
         self.answer(attach, News::Since { records, more: page < all }, acts);
     }

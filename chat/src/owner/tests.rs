@@ -13,6 +13,7 @@ use crate::log::memory::Memory;
 
 mod failing;
 mod large;
+mod shrinking;
 
 /// An owner, its log, and what it did that is not about the log.
 struct Bench {

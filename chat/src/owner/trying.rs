@@ -27,7 +27,9 @@ impl Owner {
             // Somebody else appended, or our own append came through late: the log knows.
             AppendError::Refused => {}
             AppendError::Full => self.fail_waiting(Unavailable::LogFull, error, now, acts),
-            AppendError::Unclear(_) => self.fail_waiting(Unavailable::LogAway, error, now, acts),
+            AppendError::TooLarge { .. } | AppendError::Unclear(_) => {
+                self.fail_waiting(Unavailable::LogAway, error, now, acts)
+            }
         }
     }
 

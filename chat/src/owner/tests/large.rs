@@ -131,6 +131,29 @@ fn a_large_room_is_activated_from_the_parts_of_its_checkpoint() {
     assert!(ended > 1 && begun > ended, "{begun} begun, {ended} ended");
 }
 
+/// The parts that are left were cut for a broker that took more.
+#[test]
+fn a_checkpoint_in_parts_is_begun_anew_when_its_parts_do_not_fit_any_more() {
+    let room = RoomSettings { max_members: 20_000, ..RoomSettings::default() };
+    let settings = Settings { room, ..Settings::default() };
+    let mut bench = bench(1024 * 1024);
+    fill(&mut bench, 8_000, 100);
+    let before = positions(&bench).len();
+    bench.look_after(25 * 3_600_000);
+    bench.run_some(1);
+    bench.owner.judge_with(&Arc::new(Judge::new(&settings, Budget::of_payload(SMALL).unwrap())));
+    bench.run();
+    let written: Vec<_> =
+        records(&bench).split_off(before).into_iter().map(|(size, record)| (size, record.part.unwrap())).collect();
+    // The first was there, the second in flight.
+    let (old, new) = written.split_at(2);
+    assert_eq!(old.iter().map(|(_, part)| part.index).collect::<Vec<_>>(), [0, 1]);
+    assert!(new.iter().zip(0..).all(|((_, part), index)| part.index == index && usize::from(part.of) == new.len()));
+    assert!(new.iter().all(|(size, _)| size + HEADERS <= SMALL / 2));
+    let mut heir = bench_on(bench.log.clone(), SMALL);
+    assert_eq!(told(&mut heir).members().len(), 8_000);
+}
+
 /// Bytes that a message adds to the log, checkpoints included.
 fn cost_of_message(members: u64) -> usize {
     const MESSAGES: u64 = 5_000;
