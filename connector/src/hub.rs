@@ -8,6 +8,7 @@ mod requests;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use shared::backoff;
+use shared::budget::Budget;
 use shared::frontend::Ending;
 use shared::ids::{RoomId, ServerId};
 use shared::rpc::messages::{Answer, FromChat, FromConnector, Item, Question};
@@ -91,6 +92,11 @@ impl Hub {
             gathered: None,
             attaches: Attaches::new(limits.attaches_per_tick),
         }
+    }
+
+    /// The broker takes messages of another size. What is too large now is found when it would be sent.
+    pub fn set_budget(&mut self, budget: Budget) {
+        self.common.budget = budget;
     }
 
     /// Requests that are not answered yet.

@@ -61,7 +61,7 @@ pub struct Common {
     pub resume_ms: u64,
     /// Requests that may wait for a room.
     pub max_waiting: usize,
-    /// How large messages may be.
+    /// How large messages may be now.
     pub budget: Budget,
     /// Members of a room above which it is large: how many they are is told, and not each coming and going.
     pub large_members: usize,
@@ -217,7 +217,7 @@ impl Room {
             locals: Locals::default(),
             held: BTreeMap::new(),
             readings: Readings::default(),
-            proposer: Proposer::new(common.incarnation, common.max_waiting, common.budget.proposal()),
+            proposer: Proposer::new(common.incarnation, common.max_waiting),
             attach: Attach::Wanted(0),
             gathering: None,
             empty_since: now,
@@ -276,6 +276,9 @@ impl Room {
     /// The owner cannot append.
     pub fn unavailable(&mut self, because: Unavailable, cx: &mut Context<'_>) {
         self.trouble = Some(because);
+        if because == Unavailable::LogAway {
+            self.proposer.cut();
+        }
         self.proposer.repeat_at(self.backoff.fail(RETRY, cx.now, cx.chance));
     }
 
@@ -360,14 +363,18 @@ impl Room {
     }
 
     fn propose(&mut self, repeat_at: u64, cx: &mut Context<'_>) {
-        if !cx.gathers && self.proposer.begin(*cx.numbers + 1, self.at.id).is_some() {
-            *cx.numbers += 1;
+        while let Some(wanted) = self.proposer.take_oversize(cx.common.budget) {
+            let refused = Reply::Refused { refusal: Refusal::TooLong, enter: false };
+            cx.acts.extend(wanted.ask.map(|ask| Act::Answer(ask, refused)));
         }
+        let number = *cx.numbers + 1;
+        let has_begun = !cx.gathers && self.proposer.begin(number, self.at.id, cx.common.budget).is_some();
+        let is_given = has_begun || self.proposer.fence(number, cx.common.budget);
+        *cx.numbers += u64::from(is_given);
         let Some(head) = self.proposer.head().filter(|head| head.repeat_at <= cx.now) else { return };
-        let items = head.wanted.iter().map(|w| w.item.clone()).collect();
         // One that was never asked is none to be repeated.
         self.repeats += u32::from(head.repeat_at > 0);
-        let (room, at, number) = (self.id.clone(), self.at, head.number);
+        let (room, at, (number, items)) = (self.id.clone(), self.at, head.proposal());
         cx.acts.push(Act::Ask(Question::Propose { room, at, number, items }));
         self.proposer.repeat_at(repeat_at);
     }

@@ -168,6 +168,7 @@ impl Connector {
         tokio::pin!(held);
         let mut is_held = false;
         loop {
+            self.hub.set_budget(self.node.budget());
             tokio::select! {
                 () = &mut stopping, if !self.stopping => {
                     self.stopping = true;

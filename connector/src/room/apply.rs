@@ -48,7 +48,7 @@ impl Room {
         let ours = |d: &&Decided| d.connector == cx.common.me && d.incarnation == cx.common.incarnation;
         let mut outcomes = Vec::new();
         for decided in record.proposals.iter().filter(ours) {
-            let wanted = self.proposer.committed(decided.number).unwrap_or_default();
+            let wanted = self.proposer.decided(decided.number).unwrap_or_default();
             outcomes.extend(decided.outcomes.iter().copied().zip(wanted));
         }
         outcomes

@@ -3,6 +3,7 @@
 
 mod queue;
 
+use shared::budget::Budget;
 use shared::ids::{Incarnation, Name};
 use shared::membership::{Membership, Token};
 use shared::record::{Epoch, RecordId};
@@ -75,6 +76,20 @@ pub struct Head {
     pub wanted: Vec<Wanted>,
     /// When it is to be sent again.
     pub repeat_at: u64,
+    /// Bytes of what it proposes.
+    bytes: usize,
+    /// The number of an empty proposal that is sent instead, because this one is too large now.
+    fence: Option<u64>,
+}
+
+impl Head {
+    /// The number and the items to send.
+    pub fn proposal(&self) -> (u64, Vec<Item>) {
+        match self.fence {
+            Some(fence) => (fence, Vec::new()),
+            None => (self.number, self.wanted.iter().map(|wanted| wanted.item.clone()).collect()),
+        }
+    }
 }
 
 /// Proposals of one connector to one room.
@@ -83,8 +98,8 @@ pub struct Proposer {
     queue: Queue,
     head: Option<Head>,
     most: usize,
-    /// Bytes of a proposal with more than one item.
-    most_bytes: usize,
+    /// Items, first of all that wait, that the owner could not append together: they are cut to what every broker takes.
+    cut: usize,
     /// This connector's run.
     incarnation: Incarnation,
 }
@@ -94,9 +109,9 @@ pub struct Proposer {
 pub struct Full;
 
 impl Proposer {
-    /// Nothing waits; at most `most` requests of clients may. Items go together up to so many bytes.
-    pub fn new(incarnation: Incarnation, most: usize, most_bytes: usize) -> Self {
-        Self { queue: Queue::new(incarnation), head: None, most, most_bytes, incarnation }
+    /// Nothing waits; at most `most` requests of clients may.
+    pub fn new(incarnation: Incarnation, most: usize) -> Self {
+        Self { queue: Queue::new(incarnation), head: None, most, cut: 0, incarnation }
     }
 
     /// Whether nothing waits and nothing is in flight.
@@ -169,19 +184,21 @@ impl Proposer {
 
     /// Makes the next proposal from what waits, if none is in flight. `number` must be above all numbers given before. Clients
     /// that come back, and asked to before the room was read, do so from the record `at`.
-    pub fn begin(&mut self, number: u64, at: RecordId) -> Option<&mut Head> {
+    pub fn begin(&mut self, number: u64, at: RecordId, budget: Budget) -> Option<&mut Head> {
         if !self.waits() {
             return None;
         }
+        let most_bytes = self.most_bytes(budget);
         let mut bytes = 0;
         let mut wanted = Vec::new();
         while wanted.len() < MAX_ITEMS
             && let Some(next) = self.queue.front()
         {
-            bytes += next.item.size();
-            if bytes > self.most_bytes && !wanted.is_empty() {
+            let size = next.item.size();
+            if bytes + size > most_bytes && !wanted.is_empty() {
                 break;
             }
+            bytes += size;
             wanted.extend(self.queue.pop_front());
         }
         for Wanted { item, .. } in &mut wanted {
@@ -189,7 +206,44 @@ impl Proposer {
                 seen.get_or_insert(at);
             }
         }
-        Some(self.head.insert(Head { number, wanted, repeat_at: 0 }))
+        self.cut = self.cut.saturating_sub(wanted.len());
+        Some(self.head.insert(Head { number, wanted, repeat_at: 0, bytes, fence: None }))
+    }
+
+    /// Bytes of a proposal with more than one item.
+    fn most_bytes(&self, budget: Budget) -> usize {
+        if self.cut > 0 { Budget::least().proposal() } else { budget.proposal() }
+    }
+
+    /// Gives the head up if it is larger than a proposal may be now: an empty proposal with this number goes instead, which
+    /// must be above all numbers given before. Returns whether it did.
+    ///
+    /// A copy of the head may be at the owner, so its items must not be proposed under another number as long as it may be
+    /// committed: they would be said twice. Once the log holds a higher number, the owner refuses it for ever.
+    pub fn fence(&mut self, number: u64, budget: Budget) -> bool {
+        let most_bytes = self.most_bytes(budget);
+        let is_too_large = |head: &&mut Head| {
+            let most_bytes = if head.wanted.len() > 1 { most_bytes } else { budget.record() };
+            head.fence.is_none() && head.bytes > most_bytes
+        };
+        match self.head.as_mut().filter(is_too_large) {
+            Some(head) => (head.fence, head.repeat_at) = (Some(number), 0),
+            None => return false,
+        }
+        true
+    }
+
+    /// The owner cannot append the head. Its broker may take less than ours: what every broker takes is proposed instead.
+    pub fn cut(&mut self) {
+        if let Some(head) = self.head.as_ref().filter(|head| head.bytes > Budget::least().proposal()) {
+            self.cut = head.wanted.len();
+        }
+    }
+
+    /// Takes what is first if it cannot be proposed: it is larger than any record may be now.
+    pub fn take_oversize(&mut self, budget: Budget) -> Option<Wanted> {
+        self.queue.front().filter(|wanted| wanted.item.size() > budget.record())?;
+        self.queue.pop_front()
     }
 
     /// When the proposal in flight is to be sent again.
@@ -199,11 +253,35 @@ impl Proposer {
         }
     }
 
+    /// A record decided the proposal with this number, and all records before it were seen: the head is done, or a higher
+    /// number was committed instead. Then it never will be, and its items wait again.
+    pub fn decided(&mut self, number: u64) -> Option<Vec<Wanted>> {
+        if self.head.as_ref().is_some_and(|head| head.fence == Some(number)) {
+            self.take_head_back();
+            return None;
+        }
+        self.committed(number)
+    }
+
     /// The log holds the proposal with this number, or a later one: the head is done.
     pub fn committed(&mut self, number: u64) -> Option<Vec<Wanted>> {
         let head = self.head.take_if(|head| head.number <= number)?;
         self.queue.decided();
+        if head.bytes > Budget::least().proposal() {
+            // Its own items are done, and no others are to be cut.
+            self.cut = 0;
+        }
         Some(head.wanted)
+    }
+
+    /// The head cannot be committed any more: its items wait again, first of all.
+    fn take_head_back(&mut self) {
+        if let Some(head) = self.head.take() {
+            self.queue.decided();
+            for wanted in head.wanted.into_iter().rev() {
+                self.queue.push_front(wanted);
+            }
+        }
     }
 
     /// Requests past their deadline. What was not proposed yet is taken back; what was stays, with nobody waiting for it.
@@ -222,101 +300,4 @@ impl Proposer {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    const MOST_BYTES: usize = 96 * 1024;
-
-    fn send(session: u64, deadline: u64) -> Wanted {
-        let ask = Some(Ask { session, id: Some(1), deadline, entering: None });
-        Wanted { item: Item::Send { session, membership: Token::new(1).membership(), body: vec![0; 1_000] }, ask }
-    }
-
-    fn proposer(requests: usize) -> Proposer {
-        let mut proposer = Proposer::new(Incarnation(1), 1_000, MOST_BYTES);
-        for session in 0..requests as u64 {
-            proposer.request(send(session, 10)).unwrap();
-        }
-        proposer
-    }
-
-    #[test]
-    fn one_proposal_is_in_flight_and_the_rest_gathers() {
-        let mut proposer = proposer(1);
-        assert_eq!(proposer.begin(1, RecordId::NONE).map(|h| h.wanted.len()), Some(1));
-        proposer.request(send(7, 10)).unwrap();
-        proposer.request(send(8, 10)).unwrap();
-        assert!(proposer.begin(2, RecordId::NONE).is_none());
-        assert!(proposer.committed(0).is_none());
-        assert_eq!(proposer.committed(1).map(|w| w.len()), Some(1));
-        assert_eq!(proposer.begin(2, RecordId::NONE).map(|h| h.wanted.len()), Some(2));
-    }
-
-    #[test]
-    fn a_proposal_is_bounded_in_bytes() {
-        let mut proposer = proposer(200);
-        let first = proposer.begin(1, RecordId::NONE).map(|h| h.wanted.len()).unwrap();
-        let size = send(0, 10).item.size();
-        assert!(first * size <= MOST_BYTES && (first + 1) * size > MOST_BYTES, "{first}");
-    }
-
-    #[test]
-    fn a_full_queue_refuses_requests_but_no_leaves() {
-        let mut proposer = Proposer::new(Incarnation(1), 1, MOST_BYTES);
-        proposer.request(send(1, 10)).unwrap();
-        assert_eq!(proposer.request(send(2, 10)), Err(Full));
-        proposer.leave(1, Incarnation(1));
-        proposer.leave(1, Incarnation(1));
-        assert_eq!(proposer.begin(1, RecordId::NONE).map(|h| h.wanted.len()), Some(2));
-    }
-
-    #[test]
-    fn going_after_coming_back_is_not_the_going_before() {
-        let mut proposer = proposer(0);
-        proposer.leave(1, Incarnation(1));
-        proposer.begin(1, RecordId::NONE);
-        let name = Name::new("ann").unwrap();
-        let back =
-            Item::Join { session: 1, name, membership: Token::new(1).membership(), claim: Claim::Heal, seen: None };
-        proposer.request(Wanted { item: back, ask: None }).unwrap();
-        assert!(proposer.has_join(1));
-        proposer.leave(1, Incarnation(1));
-        assert!(!proposer.has_join(1));
-        proposer.committed(1);
-        assert_eq!(proposer.begin(2, RecordId::NONE).map(|h| h.wanted.len()), Some(2));
-    }
-
-    #[test]
-    fn what_is_late_is_taken_back_unless_it_was_proposed() {
-        let mut proposer = proposer(1);
-        proposer.begin(1, RecordId::NONE);
-        proposer.request(send(5, 10)).unwrap();
-        proposer.request(send(6, 20)).unwrap();
-        let expired: Vec<u64> = proposer.expire(10).iter().map(Wanted::session).collect();
-        assert_eq!(expired, [0, 5]);
-        assert_eq!(proposer.head().unwrap().wanted.len(), 1, "the head stays as it is");
-        assert!(proposer.expire(11).is_empty(), "each is said once");
-        proposer.committed(1);
-        assert_eq!(proposer.begin(2, RecordId::NONE).map(|h| h.wanted[0].session()), Some(6));
-    }
-
-    #[test]
-    fn a_client_that_comes_back_names_the_record_from_which_it_is_proposed() {
-        let mut proposer = proposer(0);
-        let join = |session, claim, seen| {
-            let (name, membership) = (Name::new("ann").unwrap(), Token::new(1).membership());
-            Wanted { item: Item::Join { session, name, membership, claim, seen }, ask: None }
-        };
-        proposer.request(join(1, Claim::New, None)).unwrap();
-        proposer.request(join(2, Claim::Back, None)).unwrap();
-        proposer.request(join(3, Claim::Back, Some(RecordId(7)))).unwrap();
-        proposer.join_again(join(4, Claim::Back, Some(RecordId(7))), RecordId(8));
-        let seen = |wanted: &Wanted| match wanted.item {
-            Item::Join { seen, .. } => seen,
-            _ => None,
-        };
-        let head = proposer.begin(1, RecordId(9)).unwrap();
-        let seen: Vec<_> = head.wanted.iter().map(|wanted| (wanted.session(), seen(wanted))).collect();
-        assert_eq!(seen, [(4, Some(RecordId(8))), (1, None), (2, Some(RecordId(9))), (3, Some(RecordId(7)))]);
-    }
-}
+mod tests;

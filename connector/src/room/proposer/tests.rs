@@ -1,0 +1,171 @@
+//! What waits, what is in flight, and what is too large.
+
+use super::*;
+
+fn send(session: u64, deadline: u64) -> Wanted {
+    let ask = Some(Ask { session, id: Some(1), deadline, entering: None });
+    Wanted { item: Item::Send { session, membership: Token::new(1).membership(), body: vec![0; 1_000] }, ask }
+}
+
+fn proposer(requests: usize) -> Proposer {
+    let mut proposer = Proposer::new(Incarnation(1), 1_000);
+    for session in 0..requests as u64 {
+        proposer.request(send(session, 10)).unwrap();
+    }
+    proposer
+}
+
+#[test]
+fn one_proposal_is_in_flight_and_the_rest_gathers() {
+    let mut proposer = proposer(1);
+    assert_eq!(proposer.begin(1, RecordId::NONE, Budget::default()).map(|h| h.wanted.len()), Some(1));
+    proposer.request(send(7, 10)).unwrap();
+    proposer.request(send(8, 10)).unwrap();
+    assert!(proposer.begin(2, RecordId::NONE, Budget::default()).is_none());
+    assert!(proposer.committed(0).is_none());
+    assert_eq!(proposer.committed(1).map(|w| w.len()), Some(1));
+    assert_eq!(proposer.begin(2, RecordId::NONE, Budget::default()).map(|h| h.wanted.len()), Some(2));
+}
+
+#[test]
+fn a_proposal_is_bounded_in_bytes() {
+    let mut proposer = proposer(200);
+    let first = proposer.begin(1, RecordId::NONE, Budget::default()).map(|h| h.wanted.len()).unwrap();
+    let (size, most) = (send(0, 10).item.size(), Budget::default().proposal());
+    assert!(first * size <= most && (first + 1) * size > most, "{first}");
+}
+
+#[test]
+fn a_full_queue_refuses_requests_but_no_leaves() {
+    let mut proposer = Proposer::new(Incarnation(1), 1);
+    proposer.request(send(1, 10)).unwrap();
+    assert_eq!(proposer.request(send(2, 10)), Err(Full));
+    proposer.leave(1, Incarnation(1));
+    proposer.leave(1, Incarnation(1));
+    assert_eq!(proposer.begin(1, RecordId::NONE, Budget::default()).map(|h| h.wanted.len()), Some(2));
+}
+
+#[test]
+fn going_after_coming_back_is_not_the_going_before() {
+    let mut proposer = proposer(0);
+    proposer.leave(1, Incarnation(1));
+    proposer.begin(1, RecordId::NONE, Budget::default());
+    let name = Name::new("ann").unwrap();
+    let back = Item::Join { session: 1, name, membership: Token::new(1).membership(), claim: Claim::Heal, seen: None };
+    proposer.request(Wanted { item: back, ask: None }).unwrap();
+    assert!(proposer.has_join(1));
+    proposer.leave(1, Incarnation(1));
+    assert!(!proposer.has_join(1));
+    proposer.committed(1);
+    assert_eq!(proposer.begin(2, RecordId::NONE, Budget::default()).map(|h| h.wanted.len()), Some(2));
+}
+
+#[test]
+fn what_is_late_is_taken_back_unless_it_was_proposed() {
+    let mut proposer = proposer(1);
+    proposer.begin(1, RecordId::NONE, Budget::default());
+    proposer.request(send(5, 10)).unwrap();
+    proposer.request(send(6, 20)).unwrap();
+    let expired: Vec<u64> = proposer.expire(10).iter().map(Wanted::session).collect();
+    assert_eq!(expired, [0, 5]);
+    assert_eq!(proposer.head().unwrap().wanted.len(), 1, "the head stays as it is");
+    assert!(proposer.expire(11).is_empty(), "each is said once");
+    proposer.committed(1);
+    assert_eq!(proposer.begin(2, RecordId::NONE, Budget::default()).map(|h| h.wanted[0].session()), Some(6));
+}
+
+#[test]
+fn a_client_that_comes_back_names_the_record_from_which_it_is_proposed() {
+    let mut proposer = proposer(0);
+    let join = |session, claim, seen| {
+        let (name, membership) = (Name::new("ann").unwrap(), Token::new(1).membership());
+        Wanted { item: Item::Join { session, name, membership, claim, seen }, ask: None }
+    };
+    proposer.request(join(1, Claim::New, None)).unwrap();
+    proposer.request(join(2, Claim::Back, None)).unwrap();
+    proposer.request(join(3, Claim::Back, Some(RecordId(7)))).unwrap();
+    proposer.join_again(join(4, Claim::Back, Some(RecordId(7))), RecordId(8));
+    let seen = |wanted: &Wanted| match wanted.item {
+        Item::Join { seen, .. } => seen,
+        _ => None,
+    };
+    let head = proposer.begin(1, RecordId(9), Budget::default()).unwrap();
+    let seen: Vec<_> = head.wanted.iter().map(|wanted| (wanted.session(), seen(wanted))).collect();
+    assert_eq!(seen, [(4, Some(RecordId(8))), (1, None), (2, Some(RecordId(9))), (3, Some(RecordId(7)))]);
+}
+
+/// Proposes until nothing waits, each committed; returns the sessions of each proposal.
+fn drain(proposer: &mut Proposer, from: u64, budget: Budget) -> Vec<Vec<u64>> {
+    let mut proposals = Vec::new();
+    for number in from.. {
+        let Some(head) = proposer.begin(number, RecordId::NONE, budget) else { break };
+        assert!(head.wanted.len() == 1 || head.bytes <= budget.proposal());
+        proposals.push(head.wanted.iter().map(Wanted::session).collect());
+        assert!(proposer.decided(number).is_some());
+    }
+    proposals
+}
+
+#[test]
+fn what_is_too_large_now_is_given_up_and_cut_when_it_cannot_be_committed_any_more() {
+    let mut proposer = proposer(20);
+    proposer.begin(1, RecordId::NONE, Budget::default());
+    assert!(!proposer.fence(2, Budget::default()), "it fits");
+    assert!(proposer.fence(2, Budget::least()) && !proposer.fence(3, Budget::least()), "once");
+    assert_eq!(proposer.head().unwrap().proposal(), (2, Vec::new()));
+    proposer.request(send(20, 10)).unwrap();
+    assert!(proposer.begin(3, RecordId::NONE, Budget::least()).is_none(), "nothing overtakes what may be committed");
+    assert_eq!(proposer.decided(2), None);
+    let proposals = drain(&mut proposer, 3, Budget::least());
+    assert!(proposals.len() > 1);
+    assert_eq!(proposals.concat(), (0..=20).collect::<Vec<_>>(), "all of it, in order");
+}
+
+#[test]
+fn what_was_given_up_and_is_committed_all_the_same_is_not_proposed_again() {
+    let mut proposer = proposer(20);
+    proposer.begin(1, RecordId::NONE, Budget::default());
+    proposer.fence(2, Budget::least());
+    assert_eq!(proposer.decided(1).map(|wanted| wanted.len()), Some(20));
+    assert_eq!(proposer.decided(2), None);
+    assert!(proposer.is_idle());
+}
+
+/// Records were not seen: whether it is among them is unknown, and it must not be proposed again.
+#[test]
+fn what_was_given_up_is_done_with_a_state_that_has_a_higher_number() {
+    let mut proposer = proposer(20);
+    proposer.begin(1, RecordId::NONE, Budget::default());
+    proposer.fence(2, Budget::least());
+    assert_eq!(proposer.committed(2).map(|wanted| wanted.len()), Some(20));
+    assert!(proposer.is_idle());
+}
+
+#[test]
+fn an_owner_that_cannot_append_is_proposed_less_until_all_is_said() {
+    let mut proposer = proposer(20);
+    proposer.begin(1, RecordId::NONE, Budget::default());
+    proposer.cut();
+    assert!(proposer.fence(2, Budget::default()));
+    proposer.decided(2);
+    let head = proposer.begin(3, RecordId::NONE, Budget::default()).unwrap();
+    assert!(head.wanted.len() < 10, "{}", head.wanted.len());
+    proposer.decided(3);
+    let proposals = drain(&mut proposer, 4, Budget::default());
+    assert!(proposals.len() > 1);
+    for session in 0..20 {
+        proposer.request(send(session, 10)).unwrap();
+    }
+    assert_eq!(drain(&mut proposer, 20, Budget::default()).len(), 1, "then as much as before");
+}
+
+#[test]
+fn a_request_that_no_record_can_hold_is_taken_out() {
+    let mut proposer = proposer(0);
+    let size = Budget::least().record();
+    let item = Item::Send { session: 7, membership: Token::new(7).membership(), body: vec![0; size] };
+    proposer.request(Wanted { item, ask: None }).unwrap();
+    assert_eq!(proposer.take_oversize(Budget::default()), None);
+    assert_eq!(proposer.take_oversize(Budget::least()).map(|wanted| wanted.session()), Some(7));
+    assert!(proposer.is_idle());
+}
