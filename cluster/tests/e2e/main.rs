@@ -15,6 +15,7 @@ mod order;
 mod outages;
 mod parts;
 mod payload;
+mod payload_falls;
 mod permissions;
 mod resharding;
 mod resuming;

@@ -15,6 +15,9 @@ use super::eventually;
 /// How long a start may take on a busy machine.
 const START_WITHIN: Duration = Duration::from_secs(20);
 
+/// The configuration of a server that has one of its own.
+const CONFIGURATION: &str = "nats.conf";
+
 /// The oldest server that the tests are meant for.
 const OLDEST: (u32, u32) = (2, 12);
 
@@ -59,7 +62,7 @@ impl NatsServer {
     /// A server with JetStream on disk and these lines in its configuration file.
     pub async fn start_configured(lines: &str) -> Self {
         let mut server = Self::new(&["-js"]);
-        let file = server.directory.join("nats.conf");
+        let file = server.directory.join(CONFIGURATION);
         fs::write(&file, lines).expect("the target directory takes files");
         server.configure(&file);
         server.run().await;
@@ -144,6 +147,20 @@ impl NatsServer {
     /// Lets a frozen server go on.
     pub fn resume(&self) {
         self.signal("-CONT");
+    }
+
+    /// Gives a server of [`NatsServer::start_configured`] other lines while it runs. When this returns, they hold.
+    pub async fn reconfigure(&self, lines: &str) {
+        let before = self.reloads();
+        fs::write(self.directory.join(CONFIGURATION), lines).expect("the target directory takes files");
+        self.signal("-HUP");
+        eventually(START_WITHIN, "nats-server reloads its configuration", async || self.reloads() > before).await;
+    }
+
+    /// Times that the server says that it read its configuration again.
+    fn reloads(&self) -> usize {
+        let log = fs::read_to_string(self.directory.join("log")).unwrap_or_default();
+        log.matches("Reloaded server configuration").count()
     }
 
     /// Asks the server to send its clients elsewhere and end.
