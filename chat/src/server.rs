@@ -11,6 +11,7 @@ use shared::bus::{self, Bus, BusError, Message, Outgoing, Subscription};
 use shared::clock;
 use shared::health::{Check, Depth, Queues};
 use shared::ids::{Incarnation, RoomId, ServerId};
+use shared::log_limit::LogLimit;
 use shared::metrics::{Metrics, Share};
 use shared::node::Node;
 use shared::record::Epoch;
@@ -234,7 +235,11 @@ impl Chat {
             Ok(effects) => self.perform(effects),
             Err(error) => {
                 self.node.metrics.bus_bad_messages.add();
-                warn!(server = %self.id, from = message.headers.get(header::FROM), %error, "a message was ignored");
+                static IGNORED: LogLimit = LogLimit::new();
+                if let Some(suppressed) = IGNORED.pass() {
+                    let from = message.headers.get(header::FROM);
+                    warn!(server = %self.id, from, %error, suppressed, "a message was ignored");
+                }
             }
         }
         self.node.metrics.stage_seconds.room.add(began.elapsed());

@@ -11,6 +11,7 @@ use shared::backoff;
 use shared::budget::Budget;
 use shared::frontend::Ending;
 use shared::ids::{RoomId, ServerId};
+use shared::log_limit::LogLimit;
 use shared::rpc::messages::{Answer, FromChat, FromConnector, Item, Question};
 use shared::rpc::{self, RpcError};
 use tracing::{debug, error, info};
@@ -358,7 +359,10 @@ impl Hub {
         match rpc::encode(&message) {
             Ok(body) => Some(Effect::Ask { chat, token, method, room, body }),
             Err(error) => {
-                error!(%error, "a question to a chat server cannot be written");
+                static UNWRITABLE: LogLimit = LogLimit::new();
+                if let Some(suppressed) = UNWRITABLE.pass() {
+                    error!(%error, suppressed, "a question to a chat server cannot be written");
+                }
                 None
             }
         }

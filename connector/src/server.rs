@@ -15,6 +15,7 @@ use shared::config::Server;
 use shared::frontend::{self, Options, Outbox, routes};
 use shared::health::{Check, Depth, Queues};
 use shared::ids::{Incarnation, ServerId};
+use shared::log_limit::LogLimit;
 use shared::node::Node;
 use shared::pace::Pace;
 use shared::rpc;
@@ -345,8 +346,11 @@ impl Connector {
             Ok(effects) => self.perform(effects),
             Err(error) => {
                 self.node.metrics.bus_bad_messages.add();
-                let from = message.headers.get(rpc::header::FROM);
-                warn!(server = %self.id, from, %error, "a message was ignored");
+                static IGNORED: LogLimit = LogLimit::new();
+                if let Some(suppressed) = IGNORED.pass() {
+                    let from = message.headers.get(rpc::header::FROM);
+                    warn!(server = %self.id, from, %error, suppressed, "a message was ignored");
+                }
             }
         }
     }
@@ -366,7 +370,12 @@ impl Connector {
         let (v, incarnation, stats) = (rpc::VERSION, Some(self.incarnation), Some(stats));
         match rpc::encode(&Pong { v, accepting, incarnation, stats }) {
             Ok(body) => self.publish(reply, None, ("pong", None), body),
-            Err(error) => warn!(server = %self.id, %error, "a gate could not be answered"),
+            Err(error) => {
+                static UNANSWERED: LogLimit = LogLimit::new();
+                if let Some(suppressed) = UNANSWERED.pass() {
+                    warn!(server = %self.id, %error, suppressed, "a gate could not be answered");
+                }
+            }
         }
     }
 }

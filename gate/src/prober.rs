@@ -10,6 +10,7 @@ use shared::clock;
 use shared::config::Servers;
 use shared::dispatcher::{CHAT, CONNECTOR};
 use shared::ids::{Incarnation, ServerId};
+use shared::log_limit::LogLimit;
 use shared::node::Node;
 use shared::rpc::messages::{self, FromChat, FromConnector, Pong};
 use shared::rpc::{self, Label, RpcError, Trace};
@@ -129,7 +130,10 @@ impl Asker {
         match self.node.bus.request(question, deadline).await {
             Ok(answer) => read(what, &answer.payload).unwrap_or_else(|error| {
                 self.node.metrics.bus_bad_messages.add();
-                warn!(gate = %self.me, %server, %error, "a message was ignored");
+                static IGNORED: LogLimit = LogLimit::new();
+                if let Some(suppressed) = IGNORED.pass() {
+                    warn!(gate = %self.me, %server, %error, suppressed, "a message was ignored");
+                }
                 Answer::None
             }),
             // It is not there, and no patience changes that.

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use shared::ids::{Incarnation, ServerId};
+use shared::log_limit::LogLimit;
 use shared::rpc::messages::{Answer, ChatStats, FromChat};
 use shared::rpc::{self, Trace};
 use tracing::warn;
@@ -108,7 +109,12 @@ impl Rooms {
                 self.effects.push(Effect::Send(Send { connector, reply, method, room, trace, body }));
             }
             // The number is used: the connector notices, and reads what it missed.
-            Err(error) => warn!(%error, %connector, "a message to a connector cannot be written"),
+            Err(error) => {
+                static UNWRITABLE: LogLimit = LogLimit::new();
+                if let Some(suppressed) = UNWRITABLE.pass() {
+                    warn!(%error, %connector, suppressed, "a message to a connector cannot be written");
+                }
+            }
         }
     }
 }

@@ -6,6 +6,7 @@ use tracing::error;
 use wire::{Dictionary, MAX_JSON_TO_CLIENT, Message, RouteRef, WireError};
 
 use super::{KickReason, Outbox, routes};
+use crate::log_limit::LogLimit;
 use crate::metrics::Asked;
 
 /// The body of an answer that says no.
@@ -24,7 +25,10 @@ pub struct ErrorBody<'a> {
 pub fn response(id: u32, body: &impl Serialize) -> Bytes {
     let framed = render(body).and_then(|body| Message::Response { id, body }.encode_package());
     framed.unwrap_or_else(|error| {
-        error!(%error, "an answer cannot be sent");
+        static ANSWERS: LogLimit = LogLimit::new();
+        if let Some(suppressed) = ANSWERS.pass() {
+            error!(%error, suppressed, "an answer cannot be sent");
+        }
         let body = Bytes::from_static(br#"{"code":500,"reason":"too-large: the answer cannot be sent"}"#);
         // A fixed small body always fits.
         Message::Response { id, body }.encode_package().unwrap_or_default()
@@ -39,7 +43,13 @@ pub fn push(route: &str, body: &impl Serialize, dictionary: Option<&Dictionary>)
         None => RouteRef::Text(route.to_owned()),
     };
     let framed = render(body).and_then(|body| Message::Push { route, body }.encode_package());
-    framed.inspect_err(|error| error!(%error, "a push cannot be sent")).ok()
+    let log = |error: &WireError| {
+        static PUSHES: LogLimit = LogLimit::new();
+        if let Some(suppressed) = PUSHES.pass() {
+            error!(%error, suppressed, "a push cannot be sent");
+        }
+    };
+    framed.inspect_err(log).ok()
 }
 
 fn render(body: &impl Serialize) -> Result<Bytes, WireError> {

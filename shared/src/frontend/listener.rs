@@ -20,6 +20,7 @@ use tracing::{debug, error, info, warn};
 
 use super::admission::Door;
 use super::{App, Options, origin, session};
+use crate::log_limit::LogLimit;
 
 /// Pause after an error of accepting: mostly there are no file descriptors left, and some are freed meanwhile.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
@@ -64,7 +65,10 @@ pub(crate) async fn accept(listener: &TcpListener) -> (TcpStream, SocketAddr) {
         match listener.accept().await {
             Ok(accepted) => return accepted,
             Err(error) => {
-                error!(%error, "a client could not be accepted; raise the limit of open files if it says so");
+                static UNACCEPTED: LogLimit = LogLimit::new();
+                if let Some(suppressed) = UNACCEPTED.pass() {
+                    error!(%error, suppressed, "a client could not be accepted; raise the limit of open files if it says so");
+                }
                 tokio::time::sleep(ACCEPT_PAUSE).await;
             }
         }
@@ -80,7 +84,11 @@ async fn connection<A: App>(stream: TcpStream, peer: SocketAddr, door: Door, (ap
     let refused = admission.as_ref().err().copied();
     if let Some(status) = refused {
         options.metrics.connections_refused.add();
-        info!(%peer, %status, "a client was refused: {}", limit_of(status));
+        static REFUSED: LogLimit = LogLimit::new();
+        debug!(%peer, %status, "client refused");
+        if let Some(suppressed) = REFUSED.pass() {
+            info!(%peer, %status, suppressed, "a client was refused: {}", limit_of(status));
+        }
     }
     let deadline = Instant::now() + if refused.is_some() { REFUSAL } else { options.handshake() };
     let (sender, socket) = oneshot::channel();
@@ -162,7 +170,14 @@ fn upgrade(upgrade: WebSocketUpgrade, headers: &HeaderMap, options: &Options, ha
     let (page, host) = (text(header::ORIGIN), text(header::HOST));
     if !origin::is_allowed(page, host, &options.hosts, &options.frontend.allowed_origins) {
         options.metrics.connections_refused.add();
-        warn!(origin = page, "a page was refused; to let it in, add its origin to frontend.allowed_origins");
+        static FOREIGN: LogLimit = LogLimit::new();
+        debug!(origin = page, "page refused");
+        if let Some(suppressed) = FOREIGN.pass() {
+            warn!(
+                origin = page,
+                suppressed, "a page was refused; to let it in, add its origin to frontend.allowed_origins"
+            );
+        }
         return (StatusCode::FORBIDDEN, "pages of this origin may not connect").into_response();
     }
     let most = 2 * options.session.max_package + HEADS;

@@ -9,6 +9,7 @@ use tokio::sync::watch;
 
 use crate::bus::Connection;
 use crate::bus::inbox::Inbox;
+use crate::log_limit::LogLimit;
 use crate::metrics::Metrics;
 
 /// The state of one connection. Holds nothing of the client, which holds this.
@@ -76,7 +77,11 @@ impl Link {
     }
 
     fn error(&self, error: &str) {
-        tracing::warn!(error, "the NATS server reports an error");
+        static REPORTED: LogLimit = LogLimit::new();
+        tracing::debug!(error, "error of the NATS server");
+        if let Some(suppressed) = REPORTED.pass() {
+            tracing::warn!(error, suppressed, "the NATS server reports an error");
+        }
         if let Some(pattern) = forbidden_subscription(error) {
             self.forbidden.lock().unwrap_or_else(PoisonError::into_inner).insert(pattern.to_owned());
         }
