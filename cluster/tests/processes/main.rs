@@ -12,6 +12,7 @@ mod support;
 
 mod changing;
 mod closing;
+mod logging;
 mod starting;
 mod stopping;
 mod subscriptions;
