@@ -293,6 +293,8 @@ impl Hub {
             gathers: self.gathered.is_some(),
         };
         action(&mut entry.room, &mut cx);
+        #[cfg(debug_assertions)]
+        entry.room.assert_sound(&self.common);
         if let Some(gathered) = &mut self.gathered
             && entry.room.has_to_propose()
             && !gathered.contains(id)

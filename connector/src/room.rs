@@ -46,6 +46,10 @@ const SEARCH: Policy = Policy { first_ms: 100, longest_ms: 400 };
 /// Longest delay of retries and repeats without its jitter, in milliseconds; with it just below two seconds.
 const LONGEST_MS: u64 = 1_300;
 
+/// Milliseconds that a room without sessions waits for the answer to its attach. Should the attach arrive after the detach, the
+/// owner would count this connector as a follower. While no owner answers, rooms that clients tried to enter must not pile up.
+const ATTACHES_MS: u64 = 30_000;
+
 /// What all rooms of a connector have in common.
 #[derive(Debug)]
 pub struct Common {
@@ -301,13 +305,12 @@ impl Room {
         }
         self.tick_crowd(cx);
         self.go_on(cx);
-        // An attach without an answer may arrive after the detach, and the owner would count this connector as a follower.
-        let attaches = self.attach != Attach::Done;
-        if !self.locals.is_empty() || !self.proposer.is_idle() || attaches {
+        if !self.locals.is_empty() || !self.proposer.is_idle() {
             self.empty_since = cx.now;
             return true;
         }
-        if cx.now.saturating_sub(self.empty_since) < cx.common.linger_ms {
+        let stays = if self.attach == Attach::Done { cx.common.linger_ms } else { ATTACHES_MS };
+        if cx.now.saturating_sub(self.empty_since) < stays {
             return true;
         }
         cx.acts.push(Act::Ask(Question::Detach { room: self.id.clone() }));
@@ -397,8 +400,9 @@ impl Room {
     /// The client was told that its entering is unknown: unless it is here already, it is not to be.
     fn give_up_entering(&mut self, session: u64, cx: &mut Context<'_>) {
         cx.acts.push(Act::NotEntered(session));
+        let is_kept = self.is_kept(session);
         if let Some(local) = self.locals.get_mut(&session) {
-            local.wanted = local.is_here();
+            local.wanted = is_kept;
             local.entering = None;
         }
         // Also one that is here: the join that was taken back may have covered that the log has seen it leave.

@@ -199,17 +199,15 @@ impl Room {
         if asked {
             cx.acts.push(Act::NotEntered(number));
         }
-        let Some(local) = self.locals.get_mut(&number) else { return };
-        if asked && local.is_here() {
-            // It asked for another name, and keeps the one it has.
+        // It asked for another name, and keeps the one it has.
+        if asked && self.is_kept(number) {
             return;
         }
-        if !asked && local.wanted {
+        let was_wanted = self.locals.get(&number).is_some_and(|local| local.wanted);
+        if !self.unwant(number, cx) && !asked && was_wanted {
             // It was to come back, and its name is another's now.
             cx.acts.push(Act::Displaced(number));
         }
-        local.wanted = false;
-        local.hears = false;
     }
 
     /// Is the log right about a session? One of an earlier run is always to go.

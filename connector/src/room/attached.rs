@@ -135,7 +135,7 @@ impl Room {
         ends.into_iter().for_each(|(number, end)| self.end_session(number, end, cx));
     }
 
-    fn stay_of(&self, name: &Name) -> Option<Membership> {
+    pub(super) fn stay_of(&self, name: &Name) -> Option<Membership> {
         self.state.members().get(name).map(|member| member.membership)
     }
 
@@ -147,13 +147,7 @@ impl Room {
 
     /// A session is its client's no more: it is sent away, unless its connection broke before.
     pub(super) fn end_session(&mut self, number: u64, end: Act, cx: &mut Context<'_>) {
-        let is_held = self.held.remove(&number).is_some();
-        self.end_readings(number, cx);
-        self.proposer.withdraw_join(number);
-        let Some(local) = self.locals.get_mut(&number) else { return };
-        local.wanted = false;
-        local.hears = false;
-        if !is_held {
+        if !self.unwant(number, cx) {
             cx.acts.push(end);
         }
         self.reconcile(number, cx.common);

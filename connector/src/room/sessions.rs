@@ -5,10 +5,34 @@ use shared::membership::Token;
 use shared::record::{Epoch, Refusal};
 use shared::rpc::messages::{Claim, Item};
 
+use super::locals::Local;
 use super::proposer::{Ask, Wanted};
 use super::{Act, Context, Entered, Missed, Reply, Room, When};
+#[cfg(debug_assertions)]
+use super::{Common, session_id};
+
+/// Rooms with more sessions are not looked at: in a debug build that would cost more than the work itself.
+#[cfg(debug_assertions)]
+const ASSERTED: usize = 32;
 
 impl Room {
+    /// Asserts what holds of local sessions behind every input: a session whose client was told that it is here is in the state by a
+    /// stay that the client can come back to, unless its joining is under way; a held one hears nothing.
+    #[cfg(debug_assertions)]
+    pub(crate) fn assert_sound(&self, common: &Common) {
+        for (number, local) in self.locals.iter().take(ASSERTED) {
+            assert!(!local.hears || local.wanted || local.leaving, "{number} hears and is not wanted: {local:?}");
+            let stay = self.state.name_of(&session_id(common, *number)).and_then(|name| self.stay_of(name));
+            let is_in = stay.is_some_and(|stay| stay == local.token.membership() || stay == local.stay());
+            let is_coming = self.proposer.has_join(*number);
+            assert!(!(local.wanted && local.hears) || is_in || is_coming, "{number} hears and is not in: {local:?}");
+        }
+        for number in self.held.keys().take(ASSERTED) {
+            let is_kept = self.locals.get(number).is_some_and(|local| local.wanted && !local.hears);
+            assert!(is_kept, "{number} is held: {:?}", self.locals.get(number));
+        }
+    }
+
     /// A session wants to enter under a name; `ask.entering` says with which token.
     pub fn enter(&mut self, name: Name, mut ask: Ask, cx: &mut Context<'_>) {
         let (session, Some(entering)) = (ask.session, &mut ask.entering) else { return };
@@ -50,7 +74,8 @@ impl Room {
             return cx.acts.push(Act::Answer(ask, Reply::Unknown { enter: true, because: None }));
         };
         let (total, names) = (self.crowd.total(), self.crowd.tells_names());
-        local.hears = local.wanted;
+        // The connection may have broken meanwhile.
+        local.hears = local.wanted && !self.held.contains_key(&number);
         local.leaving = false;
         local.knows_names = names;
         local.resumes = ask.entering.is_some_and(|entering| entering.resumes);
@@ -129,13 +154,24 @@ impl Room {
 
     /// A session is gone, or in another room: nobody waits for an answer.
     pub fn close(&mut self, session: u64, cx: &mut Context<'_>) {
-        self.held.remove(&session);
-        self.end_readings(session, cx);
-        let Some(local) = self.locals.get_mut(&session) else { return };
-        local.wanted = false;
-        local.hears = false;
-        self.proposer.withdraw_join(session);
+        self.unwant(session, cx);
         self.reconcile(session, cx.common);
         self.go_on(cx);
+    }
+
+    /// A session is not to be here any more. Returns true if it was held.
+    pub(super) fn unwant(&mut self, session: u64, cx: &mut Context<'_>) -> bool {
+        self.end_readings(session, cx);
+        self.proposer.withdraw_join(session);
+        if let Some(local) = self.locals.get_mut(&session) {
+            local.wanted = false;
+            local.hears = false;
+        }
+        self.held.remove(&session).is_some()
+    }
+
+    /// Returns true if a session is here for all that its client knows, its connection broken or not.
+    pub(super) fn is_kept(&self, session: u64) -> bool {
+        self.locals.get(&session).is_some_and(Local::is_here) || self.held.contains_key(&session)
     }
 }
