@@ -130,6 +130,11 @@ fn links_that_carry_messages_one_way() {
 }
 
 #[test]
+fn a_broker_whose_max_payload_changes() {
+    run(Scenario::MaxPayload);
+}
+
+#[test]
 fn every_fault_that_leaves_the_log_whole() {
     run(Scenario::Everything);
 }

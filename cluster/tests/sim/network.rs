@@ -101,6 +101,10 @@ pub(crate) enum Event {
     SlowLog(u64),
     /// The log takes no appends until a time.
     FullLog(u64),
+    /// The broker takes messages of this size from now on.
+    MaxPayload(usize),
+    ChatLearnsPayload(usize),
+    ConnectorLearnsPayload(usize),
     LoseLog,
     /// Every record is too old, and removed.
     EmptyLog,

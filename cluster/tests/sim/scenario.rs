@@ -28,6 +28,8 @@ pub(crate) enum Scenario {
     SlowLog,
     /// Links that carry messages in one direction only.
     Asymmetry,
+    /// A broker whose `max_payload` falls and rises, and large requests.
+    MaxPayload,
     /// `Mixed`, and the faults of all scenarios whose log keeps its records.
     Everything,
     /// The log keeps few records of a room, and not all are there in time to read them.
@@ -62,6 +64,8 @@ pub(crate) struct Troubles {
     pub(crate) slow_logs: usize,
     /// The log is full for a while.
     pub(crate) full_logs: usize,
+    /// The broker takes smaller messages, or larger ones again.
+    pub(crate) payloads: usize,
     pub(crate) empties: usize,
     pub(crate) losses: usize,
     /// The list of servers changes all the while.
@@ -69,7 +73,7 @@ pub(crate) struct Troubles {
 }
 
 impl Scenario {
-    pub(crate) const ALL: [Self; 19] = [
+    pub(crate) const ALL: [Self; 20] = [
         Self::Calm,
         Self::BadBus,
         Self::BadLog,
@@ -84,6 +88,7 @@ impl Scenario {
         Self::Mixed,
         Self::SlowLog,
         Self::Asymmetry,
+        Self::MaxPayload,
         Self::Everything,
         Self::Retention,
         Self::LostEnd,
@@ -104,6 +109,7 @@ impl Scenario {
             Self::BadBroker | Self::LostEnd => Troubles { breaks: 2, ..none },
             Self::WrongVerdicts => Troubles { partings: 12, ..none },
             Self::SlowLog => Troubles { slow_logs: 2, full_logs: 2, deaths: 1, connector_cuts: 1, ..none },
+            Self::MaxPayload => Troubles { payloads: 12, deaths: 1, connector_cuts: 2, partings: 2, ..none },
             Self::Asymmetry => Troubles { one_ways: 8, ..none },
             Self::Everything => {
                 Troubles { one_ways: 2, slow_logs: 1, full_logs: 1, sleeps: 2, ..Self::Mixed.troubles() }
@@ -135,6 +141,8 @@ impl Scenario {
             Self::Calm => Faults::default(),
             Self::BadBus => bad_bus,
             Self::BadLog => Faults { unclear: 150, ..Faults::default() },
+            // Large proposals are to be under way for long.
+            Self::MaxPayload => Faults { unclear: 200, late: 200, ..bad_bus },
             Self::Restarts | Self::LostLog | Self::Emptied => Faults { unclear: 50, lost: 20, ..bad_bus },
             Self::RollingRestarts
             | Self::Deaths

@@ -184,6 +184,9 @@ fn fault_text(event: &Event) -> Option<String> {
             format!("nothing passes from {from:?} to {to:?} until {until}, counted from 0")
         }
         Event::SlowLog(until) => format!("the log is slow until {until}"),
+        Event::MaxPayload(bytes) => format!("the broker takes messages of {bytes} bytes"),
+        Event::ChatLearnsPayload(chat) => format!("S{} learns what the broker takes", chat + 1),
+        Event::ConnectorLearnsPayload(connector) => format!("C{} learns what the broker takes", connector + 1),
         Event::FullLog(until) => format!("the log is full until {until}"),
         Event::LoseLog => "the log is lost, all chat servers start as new runs".to_owned(),
         Event::EmptyLog => "all records of the log are removed by age".to_owned(),

@@ -208,13 +208,14 @@ impl World {
         let id = server("chat", number).id;
         let identity =
             Identity { me: id.clone(), incarnation: Incarnation(run), servers: self.servers.clone(), is_fenced: true };
-        let rooms = Rooms::new(identity, &Settings::default(), Budget::default(), self.metrics.clone());
+        let rooms = Rooms::new(identity, &Settings::default(), self.budget(), self.metrics.clone());
         ChatNode { id, rooms, run, up: true, is_dead: false, sleeps_until: 0, leaves_since: None }
     }
 
     fn connector(&self, number: usize, run: u64) -> ConnectorNode {
         let id = server("connector", number).id;
-        let hub = hub(&id, Incarnation(run), self.servers.clone(), self.metrics.clone());
+        let mut hub = hub(&id, Incarnation(run), self.servers.clone(), self.metrics.clone());
+        hub.set_budget(self.budget());
         let (people, vanished) = (HashMap::new(), BTreeSet::new());
         ConnectorNode { id, hub, people, up: true, run, is_dead: false, vanished, leaving: None }
     }

@@ -10,7 +10,7 @@ impl World {
                 ChatEffect::Send(send) => {
                     let connector = self.connectors.iter().position(|c| c.id == send.connector).unwrap();
                     let hop = Hop::ToConnector { chat, connector };
-                    if !self.chats[chat].up {
+                    if !self.chats[chat].up || self.is_too_large(&send.body) {
                         self.trace.sent(self.now, hop, Fate::Disconnected, &send.body);
                         continue;
                     }
@@ -78,6 +78,10 @@ impl World {
     fn operate_untraced(&mut self, room: &RoomId, op: LogOp) -> LogDone {
         match op {
             LogOp::Last { .. } => LogDone::Last(Ok(self.log.last(room))),
+            LogOp::Append { ref record, .. } if self.is_too_large(record) => {
+                let bytes = record.len();
+                LogDone::Append(Err(AppendError::TooLarge { bytes }))
+            }
             LogOp::Append { .. } if self.is_full() => LogDone::Append(Err(AppendError::Full)),
             LogOp::Append { expected, record } => {
                 let appended = self.log.append(room, expected, record.clone());
@@ -103,7 +107,7 @@ impl World {
                 Effect::Ask { chat, token, body, .. } => {
                     let chat = self.chats.iter().position(|c| c.id == chat).unwrap();
                     let hop = Hop::ToChat { connector, chat };
-                    if !self.connectors[connector].up {
+                    if !self.connectors[connector].up || self.is_too_large(&body) {
                         self.trace.sent(self.now, hop, Fate::Disconnected, &body);
                         continue;
                     }

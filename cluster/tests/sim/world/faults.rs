@@ -103,6 +103,15 @@ impl World {
             Event::OneWay(from, to, until) => self.block(from, to, until),
             Event::SlowLog(until) => self.slow_log(until),
             Event::FullLog(until) => self.fill_log(until),
+            Event::MaxPayload(max_payload) => self.set_max_payload(max_payload),
+            Event::ChatLearnsPayload(chat) => {
+                let budget = self.budget();
+                self.chats[chat].rooms.set_budget(budget);
+            }
+            Event::ConnectorLearnsPayload(connector) => {
+                let budget = self.budget();
+                self.connectors[connector].hub.set_budget(budget);
+            }
             Event::Changed(servers) => self.servers = servers,
             Event::BrokerGone => self.break_connections(),
             Event::EmptyLog => self.log.expire(u64::MAX),

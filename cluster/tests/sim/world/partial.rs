@@ -1,10 +1,14 @@
-//! Faults that are not clear cut: links that carry messages in one direction only, and a log that is slow or full.
+//! Faults that are not clear cut: links that carry messages in one direction only, a log that is slow or full, and a broker whose
+//! `max_payload` changes.
 
 use super::*;
 use crate::trace::LogFate;
 
 /// Milliseconds after which a chat server gives an append up, as `log.timeout_ms` says.
 const APPEND_TIMEOUT_MS: u64 = 2_000;
+
+/// The broker's limit before it falls.
+const LARGE_PAYLOAD: usize = 1024 * 1024;
 
 /// An end of a one-way link.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -21,6 +25,8 @@ pub(super) struct Partial {
     blocked: BTreeMap<(Node, Node), u64>,
     slow_until: u64,
     full_until: u64,
+    /// Bytes that the broker takes in one message, where it changes.
+    max_payload: Option<usize>,
 }
 
 impl World {
@@ -43,6 +49,44 @@ impl World {
         });
         self.plan_some(troubles.slow_logs, |world, time| Event::SlowLog(time + world.chance.between(1_000, 6_000)));
         self.plan_some(troubles.full_logs, |world, time| Event::FullLog(time + world.chance.between(200, 3_000)));
+        self.plan_payloads(troubles.payloads);
+    }
+
+    /// Each server learns of each change at its own moment.
+    fn plan_payloads(&mut self, count: usize) {
+        for number in 0..count {
+            let time = self.chance.between(500, BUSY_MS);
+            let max_payload = if number.is_multiple_of(2) { Budget::LEAST_PAYLOAD } else { LARGE_PAYLOAD };
+            self.agenda.at(time, Event::MaxPayload(max_payload));
+            for chat in 0..CHATS {
+                let learns = time + self.chance.between(0, 1_500);
+                self.agenda.at(learns, Event::ChatLearnsPayload(chat));
+            }
+            for connector in 0..CONNECTORS {
+                let learns = time + self.chance.between(0, 1_500);
+                self.agenda.at(learns, Event::ConnectorLearnsPayload(connector));
+            }
+        }
+    }
+
+    pub(super) fn set_max_payload(&mut self, max_payload: usize) {
+        self.partial.max_payload = Some(max_payload);
+    }
+
+    /// Sizes that a server makes messages for when it learns of the broker's limit.
+    pub(super) fn budget(&self) -> Budget {
+        self.partial.max_payload.map_or_else(Budget::default, Budget::of_running)
+    }
+
+    /// Returns true if the broker refuses a message for its size.
+    pub(super) fn is_too_large(&self, body: &[u8]) -> bool {
+        self.partial.max_payload.is_some_and(|max_payload| body.len() > max_payload)
+    }
+
+    /// Something that makes a message large where the broker's limit changes, and that nobody reads.
+    pub(super) fn padding(&mut self) -> String {
+        let bytes = if self.scenario.troubles().payloads > 0 { self.chance.between(0, 8_000) } else { 0 };
+        if bytes == 0 { String::new() } else { format!(r#","padding":"{}""#, "x".repeat(bytes as usize)) }
     }
 
     pub(super) fn block(&mut self, from: Node, to: Node, until: u64) {

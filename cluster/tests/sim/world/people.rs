@@ -134,7 +134,8 @@ impl World {
     }
 
     pub(super) fn say_text(&mut self, person: usize, text: String) {
-        let body = format!(r#"{{"content":"{text}","target":"*","id":"{text}"}}"#);
+        let padding = self.padding();
+        let body = format!(r#"{{"content":"{text}","target":"*","id":"{text}"{padding}}}"#);
         self.ask(person, Asked::Say(text), Request::Send(body.into()));
     }
 
