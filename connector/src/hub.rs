@@ -208,7 +208,7 @@ impl Hub {
 
     fn answer(&mut self, (chat, hearing): (&ServerId, Hearing), answer: Answer, now: Now, effects: &mut Vec<Effect>) {
         match answer {
-            Answer::Alive | Answer::Leaving => {}
+            Answer::Alive | Answer::Leaving | Answer::Stale(_) => {}
             // The chain says whether a record is to be applied, however it comes. A room that nobody here knows has
             // members in the log that we should have seen off: the room is opened to do so.
             Answer::Record { room, epoch, position, record } => {
@@ -356,6 +356,8 @@ impl Hub {
             v: rpc::VERSION,
             connector: self.common.me.clone(),
             incarnation: self.common.incarnation,
+            continues: Vec::new(),
+            known: None,
             question: question.clone(),
         };
         match rpc::encode(&message) {

@@ -118,15 +118,44 @@ fn check_name(text: &str) -> Result<(), IdError> {
     }
 }
 
-/// One run of a server: milliseconds of its start above 16 random bits, so that a later run is higher.
+/// One run of a server: milliseconds of its start above 16 random bits, so that a later run is
+/// higher where the clock is right. A server that learns of a higher one of its own goes on as the
+/// next above that.
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct Incarnation(pub u64);
 
+/// Start of the year 2100 in Unix milliseconds. Incarnations from later on come from wrong clocks
+/// or wrong senders.
+const YEAR_2100_MS: u64 = 4_102_444_800_000;
+
+/// Latest start of a server; a clock that is further ahead counts as this. Far enough below the
+/// year 2100 for all the incarnations that servers go on as, each one above another.
+const LATEST_START_MS: u64 = YEAR_2100_MS - 366 * 24 * 3_600_000;
+
+/// Bits of a start that are added where a process goes on above a known incarnation; fewer than
+/// [`PLAUSIBLE_STEPS`] allows.
+const MOST_ABOVE: u64 = (1 << 15) - 1;
+
+/// Distance above a known incarnation up to which one from after the year 2100 is plausible.
+const PLAUSIBLE_STEPS: u64 = 1 << 16;
+
 impl Incarnation {
     /// The incarnation of a server that starts at `start_ms` (Unix milliseconds).
     pub fn new(start_ms: u64, random: u16) -> Self {
-        Self((start_ms << 16) | u64::from(random))
+        Self((start_ms.min(LATEST_START_MS) << 16) | u64::from(random))
+    }
+
+    /// The incarnation that a process continues as which started as `start` and learns of this one.
+    /// Two such processes differ: the distance has bits of the random part of `start`.
+    pub fn above(self, start: Self) -> Self {
+        Self(self.0.saturating_add(1 + (start.0 & MOST_ABOVE)))
+    }
+
+    /// Returns false for one that is to be refused by a server that knows `known`. Compares no
+    /// clock, since that may be wrong.
+    pub fn is_plausible(self, known: Self) -> bool {
+        self.0 < YEAR_2100_MS << 16 || self.0 <= known.0.saturating_add(PLAUSIBLE_STEPS)
     }
 }
 
@@ -164,5 +193,17 @@ mod tests {
     #[test]
     fn later_incarnations_are_higher() {
         assert!(Incarnation::new(1_700_000_000_001, 0) > Incarnation::new(1_700_000_000_000, u16::MAX));
+    }
+
+    #[test]
+    fn incarnations_of_the_far_future_are_refused_unless_they_are_close_to_a_known_one() {
+        let unknown = Incarnation::default();
+        let own = Incarnation::new(u64::MAX >> 16, u16::MAX);
+        assert!(own.is_plausible(unknown), "a server whose clock is wrong starts with a plausible one");
+        let far = Incarnation(YEAR_2100_MS << 16);
+        assert!(!far.is_plausible(unknown) && !far.is_plausible(own));
+        assert!(far.is_plausible(Incarnation(far.0 - PLAUSIBLE_STEPS)));
+        assert!(!far.is_plausible(Incarnation(far.0 - PLAUSIBLE_STEPS - 1)));
+        assert!(!Incarnation(u64::MAX).is_plausible(own) && Incarnation(u64::MAX).is_plausible(Incarnation(u64::MAX)));
     }
 }

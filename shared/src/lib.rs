@@ -14,6 +14,7 @@ pub mod frontend;
 pub mod health;
 pub mod ids;
 pub mod lifecycle;
+pub mod lineage;
 pub mod log_limit;
 pub mod membership;
 pub mod metrics;

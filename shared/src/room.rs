@@ -155,6 +155,25 @@ impl RoomState {
         }
     }
 
+    /// Names a run of a connector otherwise: it is the same process, whose numbers of sessions are unique over both.
+    pub fn rename_run(&mut self, connector: &ServerId, from: Incarnation, to: Incarnation) {
+        if let Some(last) = self.proposals.get_mut(connector).filter(|last| last.incarnation == from) {
+            last.incarnation = to;
+        }
+        let Some(runs) = self.runs.get_mut(connector) else { return };
+        let Some(names) = runs.remove(&from) else { return };
+        for name in names.values() {
+            self.members.get_mut(name).into_iter().for_each(|member| member.session.incarnation = to);
+        }
+        runs.entry(to).or_default().extend(names);
+    }
+
+    /// The highest run of a connector that the log speaks of.
+    pub fn latest_run(&self, connector: &ServerId) -> Option<Incarnation> {
+        let of_members = self.runs.get(connector).and_then(|runs| runs.keys().next_back()).copied();
+        of_members.max(self.proposals.get(connector).map(|last| last.incarnation))
+    }
+
     /// The session through which a name is in the room.
     pub fn session_of(&self, name: &Name) -> Option<&SessionId> {
         self.members.get(name).map(|member| &member.session)

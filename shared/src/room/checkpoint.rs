@@ -37,6 +37,12 @@ const MEMBER_BYTES: usize = 44;
 const ID_BYTES: usize = 28;
 
 impl Checkpoint {
+    /// Every run of a connector that it names.
+    pub(crate) fn runs_mut(&mut self) -> impl Iterator<Item = (&ServerId, &mut Incarnation)> {
+        let runs = self.runs.iter_mut().map(|(connector, run)| (&*connector, run));
+        runs.chain(self.proposals.iter_mut().map(|(connector, run, ..)| (&*connector, run)))
+    }
+
     /// Most bytes of the state of a room with so many members and connectors, whatever their names.
     pub fn most_bytes(members: usize, connectors: usize) -> usize {
         let (names, ids) = (members * (MEMBER_BYTES + 256), super::MAX_IDS * ID_BYTES);

@@ -17,8 +17,15 @@ pub struct FromConnector {
     pub v: u8,
     /// Who asks.
     pub connector: ServerId,
-    /// Which run of it; a lower one than known is ignored.
+    /// Which run of it; a lower one than known is answered [`Answer::Stale`].
     pub incarnation: Incarnation,
+    /// Lower incarnations that the same process had before, oldest first: their sessions are its
+    /// sessions.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub continues: Vec<Incarnation>,
+    /// In a heartbeat: the highest incarnation of the chat server that the connector knows.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub known: Option<Known>,
     /// What it asks.
     pub question: Question,
 }
@@ -26,8 +33,19 @@ pub struct FromConnector {
 impl FromConnector {
     /// The question of a gate or a chat server, whether a chat server is there.
     pub fn probe(from: ServerId, incarnation: Incarnation) -> Self {
-        Self { v: super::VERSION, connector: from, incarnation, question: Question::Probe }
+        let (continues, known) = (Vec::new(), None);
+        Self { v: super::VERSION, connector: from, incarnation, continues, known, question: Question::Probe }
     }
+}
+
+/// The highest incarnation of a server that another one knows.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Known {
+    /// The incarnation.
+    pub incarnation: Incarnation,
+    /// That run was received from lately, so a lower one that was accepted before is the older of
+    /// two processes with one id.
+    pub live: bool,
 }
 
 /// What a connector asks.
@@ -173,7 +191,7 @@ pub struct FromChat {
     pub v: u8,
     /// Who answers.
     pub chat: ServerId,
-    /// Which run of it; a lower one than known is ignored.
+    /// Which run of it; a lower one than known is ignored, and told in heartbeats.
     pub incarnation: Incarnation,
     /// Numbers the messages of this run to this connector, without gaps: a missing one was lost.
     pub number: u64,
@@ -202,6 +220,9 @@ pub enum Answer {
     Alive,
     /// The same from a server that is about to end, and what it tells without being asked: its rooms are others' from now on.
     Leaving,
+    /// A higher incarnation of the connector is known: nothing came of the question. Uses up no
+    /// number.
+    Stale(Known),
 }
 
 /// What a connector gets that attaches.
@@ -271,6 +292,7 @@ impl Answer {
             Self::Unavailable { .. } => "unavailable",
             Self::Alive => "alive",
             Self::Leaving => "leaving",
+            Self::Stale(_) => "stale",
         }
     }
 
@@ -282,7 +304,7 @@ impl Answer {
             | Self::History { room, .. }
             | Self::NotOwner { room }
             | Self::Unavailable { room, .. } => Some(room),
-            Self::Alive | Self::Leaving => None,
+            Self::Alive | Self::Leaving | Self::Stale(_) => None,
         }
     }
 }

@@ -8,8 +8,8 @@ use shared::record::{Decided, Entry, Epoch, Outcome, Part, Position, Record, Rec
 use shared::room::{Checkpoint, RoomState};
 use shared::rpc;
 use shared::rpc::messages::{
-    Answer, ChatStats, Claim, ConnectorStats, FromChat, FromConnector, Item, News, Page, Place, Pong, Question, Said,
-    Span, Unavailable, Wanted,
+    Answer, ChatStats, Claim, ConnectorStats, FromChat, FromConnector, Item, Known, News, Page, Place, Pong, Question,
+    Said, Span, Unavailable, Wanted,
 };
 
 pub(crate) enum Sample {
@@ -121,9 +121,21 @@ fn for_connectors() -> Checkpoint {
     state().checkpoints_for_connectors(usize::MAX).remove(0)
 }
 
-fn asked(question: Question) -> Sample {
+fn from_connector(question: Question) -> FromConnector {
     let incarnation = Incarnation(111_411_200_000_007);
-    Sample::FromConnector(FromConnector { v: rpc::VERSION, connector: connector(), incarnation, question })
+    let (v, continues, known) = (rpc::VERSION, Vec::new(), None);
+    FromConnector { v, connector: connector(), incarnation, continues, known, question }
+}
+
+fn asked(question: Question) -> Sample {
+    Sample::FromConnector(from_connector(question))
+}
+
+/// A heartbeat with all that it can say.
+fn full_heartbeat() -> FromConnector {
+    let known = Some(Known { incarnation: Incarnation(111_411_200_000_009), live: true });
+    let continues = vec![Incarnation(111_411_200_000_005)];
+    FromConnector { continues, known, ..from_connector(Question::Heartbeat) }
 }
 
 fn from_chat(answer: Answer) -> FromChat {
@@ -161,6 +173,7 @@ fn questions() -> Vec<(&'static str, Sample)> {
         ("propose", asked(Question::Propose { room: room(), at: place(), number: 9, items })),
         ("detach", asked(Question::Detach { room: room() })),
         ("heartbeat", asked(Question::Heartbeat)),
+        ("heartbeat-known", Sample::FromConnector(full_heartbeat())),
         ("probe", asked(Question::Probe)),
         ("history-last", wanted(Span::Last)),
         ("history-before", wanted(Span::Before(12_003))),
@@ -186,6 +199,7 @@ fn answers() -> Vec<(&'static str, Sample)> {
         ("alive", answered(Answer::Alive)),
         ("alive-stats", Sample::FromChat(FromChat { stats: Some(chat_stats()), ..from_chat(Answer::Alive) })),
         ("leaving", answered(Answer::Leaving)),
+        ("stale", answered(Answer::Stale(Known { incarnation: Incarnation(111_411_200_000_009), live: false }))),
     ]
 }
 
