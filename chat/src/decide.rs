@@ -11,7 +11,7 @@ use shared::room::{Member, RoomState};
 use shared::rpc::messages::{Claim, Item};
 
 use crate::entrances::{Entrances, entered};
-use crate::gone::Gone;
+use crate::gone::{Fate, Gone};
 use crate::rules::{Message, Rules, Target};
 
 /// Records after which a small room has a checkpoint in any case, so that few are read when it is taken over.
@@ -72,6 +72,13 @@ pub struct Author {
     pub incarnation: Incarnation,
 }
 
+impl Author {
+    /// Names its connector's latest run if that continues this one: the proposal is one of that.
+    pub fn unify(&mut self, gone: &Gone) {
+        self.incarnation = gone.present(&self.connector, self.incarnation);
+    }
+}
+
 impl Judge {
     /// The rules that the settings describe.
     pub fn new(settings: &Settings, budget: Budget) -> Self {
@@ -109,24 +116,34 @@ impl<'a> Draft<'a> {
         Self { room, judge, state, entries, decided, said, time, gone, entrances, bytes: 0, carried }
     }
 
-    /// Members whose connectors are gone leave; as many as fit besides what is to be decided.
+    /// Members whose connectors are gone leave, those of a run that its connector continues move; as many as fit besides what is
+    /// to be decided.
     pub fn expel(&mut self) {
         let gone = self.gone;
-        let runs = self.state.runs().filter(|(connector, run)| gone.is_gone(connector, *run));
-        let leaves = runs.flat_map(|(connector, run)| {
-            self.state.sessions_of(connector, run).map(move |(number, name)| {
+        let runs = self.state.runs().filter_map(|(connector, run)| Some((connector, run, gone.fate(connector, run)?)));
+        let here = &*self;
+        let entries = runs.flat_map(|(connector, run, fate)| {
+            here.state.sessions_of(connector, run).filter_map(move |(number, name)| {
                 let session = SessionId { connector: connector.clone(), incarnation: run, number };
-                Entry::Leave { name: name.clone(), session }
+                let membership = here.membership_of(name)?;
+                let name = name.clone();
+                Some(match fate {
+                    Fate::Leave => Entry::Leave { name, session },
+                    Fate::Move(run) => {
+                        let to = SessionId { incarnation: run, ..session.clone() };
+                        Entry::Move { name, from: session, to, membership }
+                    }
+                })
             })
         });
         let mut bytes = 0;
-        let fits = |leave: &Entry| {
-            bytes += leave.size();
+        let fits = |entry: &Entry| {
+            bytes += entry.size();
             bytes <= self.judge.budget.expelled()
         };
-        let leaves: Vec<Entry> = leaves.take(MAX_ENTRIES / 2).take_while(fits).collect();
-        for leave in leaves {
-            self.push(leave);
+        let entries: Vec<Entry> = entries.take(MAX_ENTRIES / 2).take_while(fits).collect();
+        for entry in entries {
+            self.push(entry);
         }
     }
 
@@ -169,23 +186,39 @@ impl<'a> Draft<'a> {
                 let coming = Member { session: session(*number, author.incarnation), membership: *membership };
                 self.join(coming, name, *claim)
             }
-            Item::Leave { session: number, incarnation } => Ok(self.leave(session(*number, *incarnation))),
+            Item::Leave { session: number, incarnation } => {
+                let session = self.as_member(session(*number, *incarnation));
+                Ok(self.leave(session))
+            }
             Item::Send { session: number, membership, body } => {
-                self.send(&session(*number, author.incarnation), *membership, body)
+                let session = self.as_member(session(*number, author.incarnation));
+                self.send(&session, *membership, body)
             }
         };
         outcome.unwrap_or_else(Outcome::Refused)
     }
 
+    /// A session as the room has it: it may still be in by a run that its connector continues, if not all could move at once.
+    fn as_member(&self, session: SessionId) -> SessionId {
+        let session = SessionId { incarnation: self.gone.unify(&session), ..session };
+        if self.state.name_of(&session).is_some() {
+            return session;
+        }
+        let continued = self.gone.continued(&session.connector).iter();
+        let mut earlier = continued.map(|run| SessionId { incarnation: *run, ..session.clone() });
+        earlier.find(|earlier| self.state.name_of(earlier).is_some()).unwrap_or(session)
+    }
+
     fn join(&mut self, coming: Member, name: &Name, claim: Claim) -> Result<Outcome, Refusal> {
         let Member { session, membership } = coming;
-        let old = self.state.name_of(&session).cloned();
+        let before = self.as_member(session.clone());
+        let old = self.state.name_of(&before).cloned();
         if old.as_ref() == Some(name) && self.membership_of(name) == Some(membership) {
             return Ok(Outcome::Already);
         }
         let (from, rest) = match self.state.members().get(name).cloned() {
             // It is in by an older stay, whose end the log lost: `old` leaves.
-            Some(there) if there.session == session => (None, None),
+            Some(there) if there.session == before => (None, None),
             Some(there) if claim == Claim::Back && there.membership == membership => (Some(there.session), None),
             there => (None, there.map(|there| there.session)),
         };
@@ -199,7 +232,7 @@ impl<'a> Draft<'a> {
         }
         // A session has one name: coming under another one is going first.
         if let Some(old) = old {
-            self.push(Entry::Leave { name: old, session: session.clone() });
+            self.push(Entry::Leave { name: old, session: before });
         }
         let name = name.clone();
         if let Some(session) = rest {

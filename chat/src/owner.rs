@@ -8,6 +8,7 @@
 mod active;
 mod attached;
 mod recent;
+mod stale;
 mod standing;
 mod trying;
 
@@ -16,7 +17,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use shared::backoff::Backoff;
-use shared::ids::{RoomId, ServerId};
+use shared::ids::{Incarnation, RoomId, ServerId};
 use shared::log_limit::LogLimit;
 use shared::metrics::Metrics;
 use shared::record::{Epoch, Position, Record, RecordIds};
@@ -46,6 +47,8 @@ pub struct Asker {
 pub struct Attach {
     /// Who asks.
     pub asker: Asker,
+    /// Which run of the connector.
+    pub incarnation: Incarnation,
     /// How far it has read.
     pub at: Place,
 }
@@ -197,8 +200,9 @@ impl Owner {
             return;
         }
         self.gone = gone.clone();
+        self.proposals.iter_mut().for_each(|proposal| proposal.author.unify(gone));
         if let Phase::Active(active) = &mut self.phase {
-            active.gone = gone.clone();
+            active.learn(gone);
         }
     }
 
@@ -224,8 +228,9 @@ impl Owner {
     }
 
     /// A connector proposes.
-    pub fn propose(&mut self, proposal: Proposal, now: Now, acts: &mut Vec<Act>) {
+    pub fn propose(&mut self, mut proposal: Proposal, now: Now, acts: &mut Vec<Act>) {
         self.used_at = now.ticks;
+        proposal.author.unify(&self.gone);
         self.followers.insert(proposal.asker.connector.clone());
         if self.is_appending(&proposal) {
             return;
@@ -354,12 +359,17 @@ impl Owner {
                 }
             }
             Phase::Reading | Phase::Walking { .. } => {}
-            Phase::Active(active) => {
-                let waiting = (&mut self.proposals, &mut self.attaches);
-                if let Err(error) = active.go_on(waiting, &mut self.ids, now, acts) {
-                    self.unreadable(&error, now);
-                }
-            }
+            Phase::Active(_) => self.go_on_appending(now, acts),
+        }
+    }
+
+    fn go_on_appending(&mut self, now: Now, acts: &mut Vec<Act>) {
+        self.refuse_stale(acts);
+        let waiting = (&mut self.proposals, &mut self.attaches);
+        if let Phase::Active(active) = &mut self.phase
+            && let Err(error) = active.go_on(waiting, &mut self.ids, now, acts)
+        {
+            self.unreadable(&error, now);
         }
     }
 

@@ -1,11 +1,12 @@
 //! Every room of a chat server, and its links to connectors. Pure: messages and results in, sends and log operations out.
 
 mod homes;
+mod incarnations;
 mod leaving;
 mod links;
 mod readers;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -13,17 +14,18 @@ use shared::budget::Budget;
 use shared::config::{Servers, Settings};
 use shared::dispatcher::Router;
 use shared::ids::{Incarnation, RoomId, ServerId};
+use shared::lineage::Lineage;
 use shared::metrics::Metrics;
 use shared::record::RecordIds;
 use shared::rpc::messages::{Answer, FromConnector, Question};
 use shared::rpc::{self, RpcError, Trace};
-use tracing::debug;
 
 use crate::decide::{Author, Judge};
 use crate::gone::Gone;
 use crate::history::Reader;
 use crate::homes::Homes;
 use crate::owner::{Act, Asker, Attach, LogDone, LogOp, Now, Owner, Proposal};
+use incarnations::Sender;
 
 /// Milliseconds of silence after which a connector follows nothing any more; its next message finds a number missing,
 /// and it attaches again.
@@ -42,6 +44,8 @@ const SWEEP_MS: u64 = 5_000;
 #[derive(Debug)]
 pub struct Rooms {
     me: ServerId,
+    /// The incarnation that it started with, and the one that it has.
+    start: Incarnation,
     incarnation: Incarnation,
     router: Router,
     servers: Arc<Servers>,
@@ -104,10 +108,16 @@ pub struct Heard<'a> {
 /// What is known of a connector.
 #[derive(Debug, Default)]
 struct Link {
-    incarnation: Incarnation,
+    runs: Lineage,
+    /// Earlier runs that were accepted, and are not continued by the present one.
+    former: VecDeque<Incarnation>,
+    /// A heartbeat of the present run named this server's incarnation.
+    accepts_us: bool,
     /// Number of the last message to it. It rises also for what could not be sent, so that the loss is noticed.
     number: u64,
     heard_at: u64,
+    /// Ticks of the message before that of the present run; none for its first one.
+    heard_before: Option<u64>,
     silent: bool,
     /// Seconds in which it could have been heard and was not.
     silence: u32,
@@ -158,6 +168,7 @@ impl Rooms {
             router: Router::default(),
             servers,
             me,
+            start: incarnation,
             incarnation,
             judge: Arc::new(Judge::new(settings, budget)),
             metrics,
@@ -195,15 +206,20 @@ impl Rooms {
     /// # Errors
     /// If the bytes are not such a message; nothing has changed then.
     pub fn message(&mut self, heard: Heard<'_>, now: Now) -> Result<Vec<Effect>, RpcError> {
-        let FromConnector { connector, incarnation, question, .. } = rpc::decode(heard.body)?;
+        let FromConnector { connector, incarnation, continues, known, question, .. } = rpc::decode(heard.body)?;
         if question == Question::Probe {
             self.answer_probe(connector, heard.reply, heard.trace, now);
-        } else if self.hear(&connector, incarnation, now.ticks) {
-            let asker = Asker { connector, reply: heard.reply.unwrap_or_default(), trace: heard.trace };
-            self.question(asker, incarnation, question, now);
-            self.expel(now);
-        } else {
-            debug!(%connector, "message of an earlier run of a connector ignored");
+            return Ok(self.take_effects());
+        }
+        match self.hear(&connector, Lineage::said(incarnation, continues), now.ticks) {
+            Sender::Accepted => {
+                known.into_iter().for_each(|known| self.hear_of_itself(&connector, known));
+                let asker = Asker { connector, reply: heard.reply.unwrap_or_default(), trace: heard.trace };
+                self.question(asker, incarnation, question, now);
+                self.expel(now);
+            }
+            Sender::Stale(known) => self.answer_stale((connector, heard.reply, heard.trace), known),
+            Sender::Implausible => self.refuse(&connector, incarnation),
         }
         Ok(self.take_effects())
     }
@@ -229,7 +245,7 @@ impl Rooms {
                 }
             }
             Question::Attach { room, at } => {
-                self.with_owner(&room, |owner, acts| owner.attach(Attach { asker, at }, now, acts));
+                self.with_owner(&room, |owner, acts| owner.attach(Attach { asker, incarnation, at }, now, acts));
             }
             Question::History { room, number, wanted } => {
                 self.read(Reader::new(asker, room, number, wanted, self.judge.budget()));

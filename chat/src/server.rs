@@ -10,7 +10,7 @@ use futures_util::{FutureExt, Stream, StreamExt};
 use shared::bus::{self, Bus, BusError, Message, Outgoing, Subscription};
 use shared::clock;
 use shared::health::{Check, Depth, Queues};
-use shared::ids::{Incarnation, RoomId, ServerId};
+use shared::ids::{RoomId, ServerId};
 use shared::log_limit::LogLimit;
 use shared::metrics::{Metrics, Share};
 use shared::node::Node;
@@ -47,7 +47,6 @@ pub struct Chat {
     id: ServerId,
     node: Node,
     log: Log,
-    incarnation: Incarnation,
     rooms: Rooms,
     view: String,
     started: Instant,
@@ -95,15 +94,13 @@ impl Chat {
     pub async fn start(id: ServerId, node: Node, log: Log) -> Result<(), BusError> {
         let subject = subjects::chat(&id);
         let questions = node.bus.subscribe(&subject, node.settings.rpc.subscription_queue).await?;
-        let incarnation = clock::incarnation();
         let identity = Identity {
             me: id.clone(),
-            incarnation,
+            incarnation: clock::incarnation(),
             servers: node.roster.now(),
             is_fenced: log.is_shared() || node.bus.nats_client().is_none(),
         };
         let chat = Self {
-            incarnation,
             rooms: Rooms::new(identity, &node.settings, node.budget(), node.metrics.clone()),
             view: node.roster.now().view_hash(),
             started: Instant::now(),
@@ -319,7 +316,7 @@ impl Chat {
     fn probe(&self, home: ServerId) {
         let trace = Trace::new();
         let label = Label { method: "probe", room: None, from: &self.id, view: &self.view, trace: &trace };
-        let body = FromConnector::probe(self.id.clone(), self.incarnation);
+        let body = FromConnector::probe(self.id.clone(), self.rooms.incarnation());
         let (subject, headers) = (subjects::chat(&home), label.headers());
         let (bus, deadline) = (self.node.bus.clone(), self.node.settings.rpc.heartbeat());
         self.probes.push(Box::pin(async move {

@@ -87,6 +87,8 @@ metrics! {
     bus_reconnects: Count,
     /// Bus messages that could not be understood.
     bus_bad_messages: Count,
+    /// Bus messages refused because of an incarnation or a number that cannot be.
+    bus_implausible: Count,
     /// Client connections open now.
     connections: Level,
     /// Client connections refused: too many, or a foreign origin.

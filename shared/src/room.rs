@@ -47,13 +47,6 @@ pub struct LastProposal {
     pub position: Position,
 }
 
-impl LastProposal {
-    /// What orders the proposals of one connector.
-    pub fn order(&self) -> (Incarnation, u64) {
-        (self.incarnation, self.number)
-    }
-}
-
 impl RoomState {
     /// The state after these records, oldest first. They begin with a whole checkpoint, with the first part of one whose other
     /// parts are among them, or with the room's first record.

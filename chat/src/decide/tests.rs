@@ -1,6 +1,7 @@
 //! What the room rules allow.
 
 use shared::config::settings::RoomSettings;
+use shared::lineage::Lineage;
 use shared::membership::Token;
 use shared::record::{Position, Record, VERSION};
 
@@ -230,7 +231,8 @@ fn who_was_on_a_connector_that_is_gone_leaves_and_names_of_a_silent_one_are_free
         state.apply(&Entry::Join { name: Name::new(name).unwrap(), session, membership });
     }
     let heard = [(connector(1), 0), (connector(2), 60), (connector(3), 3)];
-    let gone = Gone::new(heard.iter().map(|(id, silence)| (id, Incarnation(5), *silence)), 10);
+    let latest = Lineage::new(Incarnation(5));
+    let gone = Gone::new(heard.iter().map(|(id, silence)| (id, &latest, *silence)), 10);
     let entrances = Entrances::since(RecordId::NONE);
     let mut draft = Draft::new(
         &room,
@@ -256,6 +258,55 @@ fn who_was_on_a_connector_that_is_gone_leaves_and_names_of_a_silent_one_are_free
             number
         ))
     );
+}
+
+/// The connector had incarnation 5, and goes on above 8, which another process had.
+#[test]
+fn sessions_of_a_continued_run_move_and_are_members_before_they_did() {
+    let (judge, room) = (judge_of(RoomSettings::default()), RoomId::new("lobby").unwrap());
+    let Author { connector, .. } = author();
+    let session = |run, number| SessionId { connector: connector.clone(), incarnation: Incarnation(run), number };
+    let mut state = RoomState::default();
+    for (number, run) in (0..601).map(|number| (number, 5)).chain([(700, 8)]) {
+        let name = Name::new(&format!("user{number}")).unwrap();
+        let membership = Token::new(number.into()).membership();
+        state.apply(&Entry::Join { name, session: session(run, number), membership });
+    }
+    let mut latest = Lineage::new(Incarnation(5));
+    latest.go_on_above(Incarnation(8));
+    let gone = Gone::new([(&connector, &latest, 0)].into_iter(), 10);
+    let entrances = Entrances::since(RecordId::NONE);
+    let at = Circumstances { time: 1_000, carried: 0, gone: &gone, entrances: &entrances };
+    let mut draft = Draft::new(&room, &judge, &mut state, at);
+    draft.expel();
+    let author = Author { connector: connector.clone(), incarnation: latest.present() };
+    // The first moved; the last did not yet, and speaks, enters again, enters under another name, and leaves.
+    let gone_before = Item::Leave { session: 597, incarnation: Incarnation(5) };
+    let leaves = Item::Leave { session: 599, incarnation: latest.present() };
+    let items =
+        [send(0, "*"), send(600, "*"), join(600, "user600"), join(598, "other"), gone_before, leaves, send(700, "*")];
+    draft.decide(&author, 1, &items);
+    let (entries, decided) = draft.finish();
+    let moved =
+        Entry::Move { name: Name::new("user0").unwrap(), from: session(5, 0), to: session(14, 0), membership: stay(0) };
+    assert_eq!(entries[0], moved);
+    let first = entries.iter().filter(|entry| matches!(entry, Entry::Move { .. })).count();
+    assert!((300..=MAX_ENTRIES / 2).contains(&first), "{first}: as many as fit");
+    use Outcome::{Already, Done, Refused};
+    let done = |entry: usize| Done(u16::try_from(first + entry).unwrap());
+    let expected = [done(0), done(1), Already, done(3), done(4), done(5), Refused(Refusal::NotMember)];
+    assert_eq!(decided[0].outcomes, expected);
+    let left = |name: &str, number| Entry::Leave { name: Name::new(name).unwrap(), session: session(5, number) };
+    assert_eq!(entries[first + 2], left("user598", 598));
+    assert_eq!(entries[first + 4..], [left("user597", 597), left("user599", 599)]);
+    // The rest follows; members of the process that had the higher incarnation are gone.
+    let mut draft = Draft::new(&room, &judge, &mut state, at);
+    draft.expel();
+    assert_eq!(
+        draft.finish().0.last(),
+        Some(&Entry::Leave { name: Name::new("user700").unwrap(), session: session(8, 700) })
+    );
+    assert_eq!(state.runs().map(|(_, run)| run.0).collect::<Vec<_>>(), [14]);
 }
 
 #[test]

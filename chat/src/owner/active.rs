@@ -4,7 +4,7 @@ use std::collections::{BTreeSet, VecDeque};
 use std::sync::Arc;
 
 use bytes::Bytes;
-use shared::ids::{RoomId, ServerId};
+use shared::ids::{Incarnation, RoomId, ServerId};
 use shared::metrics::Metrics;
 use shared::record::{Entry, Epoch, LINKS, Part, Position, Record, RecordId, RecordIds, VERSION};
 use shared::room::{Checkpoint, RoomState};
@@ -80,7 +80,7 @@ pub(super) struct Active {
     /// A checkpoint did not fit beside what was decided: the next record decides nothing.
     alone: bool,
     /// Which connectors are gone.
-    pub(super) gone: Arc<Gone>,
+    gone: Arc<Gone>,
     /// Attaches whose position is proven, to be answered before anything else is appended.
     pub(super) proven: VecDeque<Attach>,
     pub(super) busy: Busy,
@@ -178,6 +178,14 @@ impl Active {
         Some(walk)
     }
 
+    /// Which connectors are gone, from now on, and which runs their latest ones continue.
+    pub(super) fn learn(&mut self, gone: &Arc<Gone>) {
+        self.gone = gone.clone();
+        if let Busy::Append(appending) = &mut self.busy {
+            appending.proposals.iter_mut().for_each(|proposal| proposal.author.unify(gone));
+        }
+    }
+
     pub(super) fn is_busy(&self) -> bool {
         !matches!(self.busy, Busy::No)
     }
@@ -227,9 +235,9 @@ impl Active {
         Answer::Record { room: self.room.clone(), epoch: self.epoch, position, record }
     }
 
-    /// Whether members are to leave because their connectors are gone.
+    /// Whether members are to leave because their connectors are gone, or to move because those go on as another run.
     fn has_gone(&self) -> bool {
-        self.state.runs().any(|(connector, run)| self.gone.is_gone(connector, run))
+        self.state.runs().any(|(connector, run)| self.gone.fate(connector, run).is_some())
     }
 
     /// Does what can be done now: at most one log operation is in flight afterwards.
@@ -331,6 +339,12 @@ impl Active {
         }
     }
 
+    /// What orders the last proposal of a connector among those that it makes now: one of a run that it continues is its own.
+    fn last_order(&self, connector: &ServerId) -> Option<(Incarnation, u64)> {
+        let last = self.state.last_proposal(connector)?;
+        Some((self.gone.present(connector, last.incarnation), last.number))
+    }
+
     /// Decides what fits into one record. Repeats of what is committed become attaches, whose answer brings the record, and
     /// so do proposals from ahead of the log.
     fn decide(
@@ -342,8 +356,7 @@ impl Active {
     ) -> (Vec<Entry>, Vec<shared::record::Decided>, Vec<Proposal>) {
         let now = self.place();
         let is_ahead = |at: Place| at.position > now.position || (at.position == now.position && at.id != now.id);
-        let known: Vec<_> =
-            proposals.iter().map(|p| self.state.last_proposal(&p.author.connector).map(|l| l.order())).collect();
+        let known: Vec<_> = proposals.iter().map(|p| self.last_order(&p.author.connector)).collect();
         let has_gone = self.has_gone();
         let budget = self.judge.budget();
         let checkpoint = if self.parts.is_empty() { budget.checkpoint() } else { budget.part() };
@@ -361,7 +374,8 @@ impl Active {
                 acts.push(Act::Answer(proposal.asker, Answer::NotOwner { room: self.room.clone() }));
             } else if last == Some(order) || is_ahead(proposal.at) {
                 // Committed; or its connector read further than this owner: one of them is behind, and a read says which.
-                attaches.push(Attach { asker: proposal.asker, at: proposal.at });
+                let incarnation = proposal.author.incarnation;
+                attaches.push(Attach { asker: proposal.asker, incarnation, at: proposal.at });
             } else if last > Some(order) || draft.has_decided(&proposal.author, proposal.number) {
                 // A late copy of what its connector has long had the answer to.
             } else if proposal.size() > budget.record() {

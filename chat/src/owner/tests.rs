@@ -6,12 +6,14 @@ use shared::config::settings::LogSettings;
 use shared::ids::{Incarnation, Name};
 use shared::membership::Token;
 use shared::record::{Entry, Outcome, RecordId};
+use shared::room::RoomState;
 use shared::rpc::messages::{Claim, News, Unavailable};
 
 use super::*;
 use crate::log::memory::Memory;
 
 mod failing;
+mod incarnations;
 mod large;
 mod shrinking;
 
@@ -24,6 +26,8 @@ struct Bench {
     now: Now,
     /// The place that connectors propose from.
     at: Place,
+    /// The run of connectors that ask.
+    run: Incarnation,
 }
 
 fn room() -> RoomId {
@@ -63,7 +67,8 @@ impl Bench {
         let at = Place { epoch: Epoch(1), ..Place::default() };
         let ids = RecordIds::new(&me, Incarnation(1), 1);
         let owner = Owner::new(me, room(), ids, judge, Metrics::new());
-        Self { owner, log, operation: None, said: Vec::new(), now: Now { ticks: 0, wall_ms: 1_000 }, at }
+        let now = Now { ticks: 0, wall_ms: 1_000 };
+        Self { owner, log, operation: None, said: Vec::new(), now, at, run: Incarnation(1) }
     }
 
     fn take(&mut self, acts: Vec<Act>) {
@@ -80,12 +85,12 @@ impl Bench {
 
     fn attach(&mut self, number: u8, at: Place) {
         let mut acts = Vec::new();
-        self.owner.attach(Attach { asker: asker(number), at }, self.now, &mut acts);
+        self.owner.attach(Attach { asker: asker(number), incarnation: self.run, at }, self.now, &mut acts);
         self.take(acts);
     }
 
     fn propose(&mut self, who: u8, number: u64, items: Vec<Item>) {
-        let author = Author { connector: connector(who), incarnation: Incarnation(1) };
+        let author = Author { connector: connector(who), incarnation: self.run };
         let at = self.at;
         let mut acts = Vec::new();
         self.owner.propose(Proposal { asker: asker(who), author, at, number, items }, self.now, &mut acts);

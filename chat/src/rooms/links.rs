@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use shared::ids::{Incarnation, ServerId};
+use shared::ids::ServerId;
 use shared::log_limit::LogLimit;
 use shared::rpc::messages::{Answer, ChatStats, FromChat};
 use shared::rpc::{self, Trace};
@@ -13,29 +13,8 @@ use crate::gone::Gone;
 use crate::owner::{Asker, Now};
 
 impl Rooms {
-    /// Notes that a connector lives; false for an earlier run of it.
-    pub(super) fn hear(&mut self, connector: &ServerId, incarnation: Incarnation, ticks: u64) -> bool {
-        let link = self.links.entry(connector.clone()).or_insert_with(|| Link { incarnation, ..Link::default() });
-        if incarnation < link.incarnation {
-            return false;
-        }
-        link.heard_at = ticks;
-        link.silent = false;
-        let was_silent = std::mem::take(&mut link.silence) > 0;
-        let is_new = incarnation > link.incarnation;
-        if is_new {
-            link.incarnation = incarnation;
-            // The new run follows nothing yet.
-            self.owners.values_mut().for_each(|owner| owner.detach(connector));
-        }
-        if is_new || was_silent {
-            self.judge_connectors();
-        }
-        true
-    }
-
     pub(super) fn judge_connectors(&mut self) {
-        let links = self.links.iter().map(|(connector, link)| (connector, link.incarnation, link.silence));
+        let links = self.links.iter().map(|(connector, link)| (connector, &link.runs, link.silence));
         let gone = Gone::new(links, self.lease_secs);
         if *self.gone != gone {
             self.gone = Arc::new(gone);
@@ -84,6 +63,9 @@ impl Rooms {
     }
 
     pub(super) fn answer(&mut self, asker: Asker, answer: &Answer) {
+        if let Answer::Stale(known) = answer {
+            return self.answer_stale((asker.connector, Some(asker.reply), asker.trace), *known);
+        }
         self.send(asker.connector, Some(asker.reply), asker.trace, answer);
     }
 
@@ -97,12 +79,12 @@ impl Rooms {
         self.send_said((connector, reply, trace), &said);
     }
 
-    fn said(&self, number: u64, answer: Answer) -> FromChat {
+    pub(super) fn said(&self, number: u64, answer: Answer) -> FromChat {
         let (v, chat, incarnation) = (rpc::VERSION, self.me.clone(), self.incarnation);
         FromChat { v, chat, incarnation, number, answer, stats: None }
     }
 
-    fn send_said(&mut self, (connector, reply, trace): (ServerId, Option<String>, Trace), said: &FromChat) {
+    pub(super) fn send_said(&mut self, (connector, reply, trace): (ServerId, Option<String>, Trace), said: &FromChat) {
         match rpc::encode(said) {
             Ok(body) => {
                 let (method, room) = (said.answer.method(), said.answer.room().cloned());
