@@ -2,6 +2,7 @@
 
 mod chats;
 mod effects;
+mod incarnations;
 pub mod pacing;
 mod requests;
 
@@ -11,8 +12,9 @@ use shared::backoff;
 use shared::budget::Budget;
 use shared::frontend::Ending;
 use shared::ids::{RoomId, ServerId};
+use shared::lineage::Lineage;
 use shared::log_limit::LogLimit;
-use shared::rpc::messages::{Answer, FromChat, FromConnector, Item, Question};
+use shared::rpc::messages::{Answer, FromChat, FromConnector, Item, Known, Question};
 use shared::rpc::{self, RpcError};
 use tracing::{debug, error, info};
 
@@ -51,6 +53,8 @@ pub struct Hub {
     busy: BTreeSet<RoomId>,
     serial: u64,
     numbers: u64,
+    /// The runs of this process.
+    lineage: Lineage,
     /// The last heartbeats, by their tokens.
     heartbeats: BTreeMap<u64, ServerId>,
     heartbeat_number: u64,
@@ -76,6 +80,7 @@ impl Hub {
     /// No sessions, no rooms.
     pub fn new(common: Common, owners: Owners, limits: Limits) -> Self {
         Self {
+            lineage: Lineage::new(common.incarnation),
             common,
             owners,
             max_in_flight: limits.max_in_flight,
@@ -183,20 +188,34 @@ impl Hub {
     /// # Errors
     /// If the bytes are not such a message; nothing has changed then.
     pub fn message(&mut self, body: &[u8], now: Now) -> Result<Vec<Effect>, RpcError> {
-        let FromChat { chat, incarnation, number, answer, .. } = rpc::decode(body)?;
+        let FromChat { chat, incarnation, number, mut answer, .. } = rpc::decode(body)?;
         let mut effects = Vec::new();
-        let hearing = self.owners.hear(&chat, incarnation, number);
-        if hearing == Hearing::OldRun {
-            debug!(%chat, "message of an earlier run of a chat server ignored");
+        if let Answer::Stale(known) = answer {
+            self.is_stale((&chat, incarnation), known, now, &mut effects);
             return Ok(effects);
         }
-        if self.owners.is_alive(&chat, incarnation) {
-            info!(%chat, "a chat server is back");
-            self.ask_elsewhere(now, &mut effects);
+        let hearing = self.owners.hear(&chat, incarnation, number, now.ticks);
+        match hearing {
+            Hearing::OldRun => {
+                debug!(%chat, "message of an earlier run of a chat server ignored");
+                return Ok(effects);
+            }
+            Hearing::Implausible | Hearing::Far => {
+                self.refuse(&chat, (incarnation, number));
+                if hearing == Hearing::Far {
+                    self.attach_all(now, &mut effects);
+                }
+                return Ok(effects);
+            }
+            Hearing::Next | Hearing::Old | Hearing::Gap | Hearing::NewRun => {}
+        }
+        self.is_there(&chat, incarnation, now, &mut effects);
+        if !self.lineage.earlier().is_empty() {
+            self.lineage.unify_answer(&self.common.me, &mut answer);
         }
         match hearing {
             Hearing::Gap | Hearing::NewRun => self.attach_all(now, &mut effects),
-            Hearing::Next | Hearing::Old | Hearing::OldRun => {}
+            _ => {}
         }
         if answer == Answer::Leaving && self.owners.leaves(&chat, incarnation) {
             info!(%chat, "a chat server is about to end; its rooms are asked for at others");
@@ -347,17 +366,23 @@ impl Hub {
         let answered = !matches!(question, Question::Detach { .. });
         let token = answered.then_some(entry.serial * TOKENS_PER_ROOM + entry.asked);
         let chat = entry.chat.clone();
-        effects.extend(self.ask_effect(chat, token, question));
+        effects.extend(self.ask_effect(chat, token, None, question));
     }
 
-    fn ask_effect(&self, chat: ServerId, token: Option<u64>, question: &Question) -> Option<Effect> {
+    fn ask_effect(
+        &self,
+        chat: ServerId,
+        token: Option<u64>,
+        known: Option<Known>,
+        question: &Question,
+    ) -> Option<Effect> {
         let (method, room) = (method(question), question.room().cloned());
         let message = FromConnector {
             v: rpc::VERSION,
             connector: self.common.me.clone(),
             incarnation: self.common.incarnation,
-            continues: Vec::new(),
-            known: None,
+            continues: self.lineage.earlier().to_vec(),
+            known,
             question: question.clone(),
         };
         match rpc::encode(&message) {

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use shared::config::Servers;
 use shared::dispatcher::{self, CHAT, NoServer};
 use shared::ids::{Incarnation, RoomId, ServerId};
+use shared::rpc::messages::Known;
 
 /// Heartbeats that a chat server is still sent that is not in the list any more: it may not know that yet, and must not take
 /// this connector for silent meanwhile.
@@ -13,6 +14,9 @@ const FAREWELLS: u32 = 60;
 
 /// Heartbeats without an answer after which a chat server is taken for down.
 const MISSED: u32 = 2;
+
+/// Distance from the last number up to which a number is taken as it comes.
+const FAR: u64 = 1 << 20;
 
 /// Who answers for rooms.
 #[derive(Debug)]
@@ -22,6 +26,8 @@ pub struct Owners {
     pulses: BTreeMap<ServerId, Pulse>,
     /// Chat servers that are not in the list any more, and the heartbeats that they are still sent.
     retired: BTreeMap<ServerId, u32>,
+    /// Milliseconds for which a run counts as live that was heard.
+    lease_ms: u64,
 }
 
 /// Whether a chat server lives, as far as its answers tell.
@@ -41,6 +47,18 @@ struct Pulse {
 struct Heard {
     incarnation: Incarnation,
     number: u64,
+    /// Ticks of the last message, and of the one before it in this run.
+    at: u64,
+    before: Option<u64>,
+    /// A number too far from the last one, which was not taken: the next one says whether it was
+    /// right.
+    far: Option<u64>,
+}
+
+impl Heard {
+    fn new(incarnation: Incarnation, number: u64, at: u64) -> Self {
+        Self { incarnation, number, at, before: None, far: None }
+    }
 }
 
 /// What a message's number says.
@@ -56,12 +74,16 @@ pub enum Hearing {
     NewRun,
     /// It is of an earlier run: not to be believed.
     OldRun,
+    /// Its number cannot be: it is not to be believed, but if it was right, much was lost.
+    Far,
+    /// Its incarnation cannot be.
+    Implausible,
 }
 
 impl Owners {
-    /// Nothing heard of anybody.
-    pub fn new(servers: Arc<Servers>) -> Self {
-        Self { servers, heard: BTreeMap::new(), pulses: BTreeMap::new(), retired: BTreeMap::new() }
+    /// No message received so far; `lease_ms` is `room.lease_secs`.
+    pub fn new(servers: Arc<Servers>, lease_ms: u64) -> Self {
+        Self { servers, heard: BTreeMap::new(), pulses: BTreeMap::new(), retired: BTreeMap::new(), lease_ms }
     }
 
     /// The chat server to ask about a room: its home, or while that is down the next candidate. If all are down, the home.
@@ -141,24 +163,55 @@ impl Owners {
         self.servers.chat().iter().map(|server| &server.id)
     }
 
-    /// Notes a message's number, and says what it means.
-    pub fn hear(&mut self, chat: &ServerId, incarnation: Incarnation, number: u64) -> Hearing {
+    /// Notes a message's number, and says what it means. `ticks` are milliseconds that only rise.
+    pub fn hear(&mut self, chat: &ServerId, incarnation: Incarnation, number: u64, ticks: u64) -> Hearing {
+        let known = self.heard.get(chat).map(|heard| heard.incarnation).unwrap_or_default();
+        if !incarnation.is_plausible(known) {
+            return Hearing::Implausible;
+        }
         let Some(heard) = self.heard.get_mut(chat) else {
-            self.heard.insert(chat.clone(), Heard { incarnation, number });
+            self.heard.insert(chat.clone(), Heard::new(incarnation, number, ticks));
             return Hearing::Next;
         };
         if incarnation < heard.incarnation {
             return Hearing::OldRun;
         }
         if incarnation > heard.incarnation {
-            *heard = Heard { incarnation, number };
+            *heard = Heard::new(incarnation, number, ticks);
             return Hearing::NewRun;
         }
-        if number <= heard.number {
+        heard.before = Some(std::mem::replace(&mut heard.at, ticks));
+        heard.count(number)
+    }
+
+    /// Returns true if a later run of the chat server is known.
+    pub fn is_old(&self, chat: &ServerId, incarnation: Incarnation) -> bool {
+        self.heard.get(chat).is_some_and(|heard| incarnation < heard.incarnation)
+    }
+
+    /// The highest incarnation of a chat server that was heard, and whether it was heard twice
+    /// lately.
+    pub fn known(&self, chat: &ServerId, ticks: u64) -> Option<Known> {
+        let heard = self.heard.get(chat)?;
+        let live = heard.before.is_some_and(|before| ticks.saturating_sub(before) < self.lease_ms);
+        Some(Known { incarnation: heard.incarnation, live })
+    }
+}
+
+impl Heard {
+    /// Takes a number, unless it is too far from the last one, and the next one does not say that
+    /// it was right: then what one stray message said would outlive it.
+    fn count(&mut self, number: u64) -> Hearing {
+        if number.abs_diff(self.number) > FAR {
+            let is_right = self.far.replace(number).is_some_and(|far| number > far && number - far <= FAR);
+            if !is_right {
+                return Hearing::Far;
+            }
+        } else if number <= self.number {
             return Hearing::Old;
         }
-        let next = heard.number + 1 == number;
-        heard.number = number;
+        let next = self.number + 1 == number;
+        (self.number, self.far) = (number, None);
         if next { Hearing::Next } else { Hearing::Gap }
     }
 }
@@ -185,7 +238,7 @@ mod tests {
 
     fn owners() -> Owners {
         let list = (1..=3).map(|number| Server::new(chat(number), "127.0.0.1")).collect();
-        Owners::new(Arc::new(Servers::new([(CHAT.to_owned(), list)])))
+        Owners::new(Arc::new(Servers::new([(CHAT.to_owned(), list)])), 10_000)
     }
 
     fn all_but(one: &ServerId) -> impl Iterator<Item = ServerId> {
@@ -247,5 +300,58 @@ mod tests {
         owners.beat();
         owners.was_deaf();
         assert!(!owners.beat() && !owners.beat() && owners.beat());
+    }
+
+    fn hear(owners: &mut Owners, run: u64, number: u64) -> Hearing {
+        owners.hear(&chat(1), Incarnation(run), number, 0)
+    }
+
+    #[test]
+    fn a_stray_number_does_not_outlive_its_message() {
+        let mut owners = owners();
+        let stray = 5 + (1 << 40);
+        assert_eq!([5, stray, stray, 6, 7].map(|number| hear(&mut owners, 1, number)), {
+            use Hearing::{Far, Next};
+            [Next, Far, Far, Next, Next]
+        });
+        assert_eq!([stray + 1, 8].map(|number| hear(&mut owners, 1, number)), [Hearing::Far, Hearing::Next]);
+        // The first message was the stray one: the right numbers are far below.
+        let mut owners = super::tests::owners();
+        assert_eq!([stray, 5, 6, 7].map(|number| hear(&mut owners, 1, number)), {
+            use Hearing::{Far, Gap, Next};
+            [Next, Far, Gap, Next]
+        });
+    }
+
+    #[test]
+    fn numbers_that_really_jumped_are_taken_when_two_say_so() {
+        let mut owners = owners();
+        let far = FAR + 6;
+        let heard = [5, far, far + 2, far + 3, far + 3].map(|number| hear(&mut owners, 1, number));
+        assert_eq!(heard, [Hearing::Next, Hearing::Far, Hearing::Gap, Hearing::Next, Hearing::Old]);
+        assert_eq!(hear(&mut owners, 1, far + 3 + FAR), Hearing::Gap, "not too far");
+    }
+
+    #[test]
+    fn incarnations_that_cannot_be_are_not_known_afterwards() {
+        let mut owners = owners();
+        assert_eq!(hear(&mut owners, u64::MAX, 1), Hearing::Implausible);
+        assert_eq!(owners.known(&chat(1), 0), None);
+        assert_eq!([hear(&mut owners, 7, 1), hear(&mut owners, u64::MAX, 2)], [Hearing::Next, Hearing::Implausible]);
+        assert_eq!(hear(&mut owners, 7, 2), Hearing::Next);
+    }
+
+    #[test]
+    fn a_run_is_live_that_was_heard_twice_within_the_lease() {
+        let mut owners = owners();
+        let known =
+            |owners: &Owners, ticks| owners.known(&chat(1), ticks).map(|known| (known.incarnation.0, known.live));
+        owners.hear(&chat(1), Incarnation(7), 1, 1_000);
+        assert_eq!(known(&owners, 1_000), Some((7, false)));
+        owners.hear(&chat(1), Incarnation(7), 2, 1_500);
+        assert_eq!([10_999, 11_000].map(|ticks| known(&owners, ticks)), [Some((7, true)), Some((7, false))]);
+        owners.hear(&chat(1), Incarnation(8), 2, 1_600);
+        assert_eq!(known(&owners, 1_600), Some((8, false)));
+        assert!(owners.is_old(&chat(1), Incarnation(7)) && !owners.is_old(&chat(1), Incarnation(8)));
     }
 }

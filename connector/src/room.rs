@@ -18,6 +18,7 @@ use std::sync::Arc;
 use shared::backoff::{Backoff, Policy};
 use shared::budget::Budget;
 use shared::ids::{Incarnation, Name, RoomId, ServerId, SessionId};
+use shared::lineage::Lineage;
 use shared::membership::Token;
 use shared::metrics::Metrics;
 use shared::record::{Epoch, Position, Record, Refusal};
@@ -293,6 +294,24 @@ impl Room {
             Attach::Asked(place, at) => Attach::AskedAndAgain(place, at),
             other => other,
         };
+        self.go_on(cx);
+    }
+
+    /// The connector goes on as another run: the same sessions and proposals, under its name. What
+    /// is asked is asked again at once.
+    pub fn go_on_as(&mut self, lineage: &Lineage, cx: &mut Context<'_>) {
+        lineage.unify_state(&cx.common.me, &mut self.state);
+        if let Some(gathering) = &mut self.gathering {
+            gathering.unify(lineage, &cx.common.me);
+        }
+        self.proposer.go_on_as(lineage);
+        self.repeats = 0;
+        match &mut self.attach {
+            Attach::Wanted(at) | Attach::Asked(_, at) | Attach::AskedAndAgain(_, at) => *at = cx.now,
+            Attach::Done => {}
+        }
+        self.proposer.repeat_at(cx.now);
+        self.repeat_readings_at(cx.now);
         self.go_on(cx);
     }
 

@@ -14,7 +14,7 @@ use shared::clock;
 use shared::config::Server;
 use shared::frontend::{self, Options, Outbox, routes};
 use shared::health::{Check, Depth, Queues};
-use shared::ids::{Incarnation, ServerId};
+use shared::ids::ServerId;
 use shared::log_limit::LogLimit;
 use shared::node::Node;
 use shared::pace::Pace;
@@ -75,7 +75,6 @@ pub struct Connector {
     clients: HashMap<u64, Client>,
     dictionary: Option<Arc<Dictionary>>,
     ping: String,
-    incarnation: Incarnation,
     /// Requests of clients since the start.
     requests: u64,
     view: String,
@@ -115,10 +114,9 @@ impl Connector {
 
     fn new(id: ServerId, node: Node) -> Self {
         let settings = &node.settings;
-        let incarnation = clock::incarnation();
         let common = Common {
             me: id.clone(),
-            incarnation,
+            incarnation: clock::incarnation(),
             repeat_ms: u64::from(settings.rpc.repeat_ms),
             resume_ms: u64::from(settings.session.resume_secs) * 1_000,
             linger_ms: u64::from(settings.room.linger_secs) * 1_000,
@@ -132,13 +130,12 @@ impl Connector {
             request_ms: u64::from(settings.rpc.request_ms),
             attaches_per_tick: (settings.nats.publish_queue / ATTACH_SHARE).max(LEAST_ATTACHES),
         };
-        let owners = Owners::new(node.roster.now());
+        let owners = Owners::new(node.roster.now(), u64::from(settings.room.lease_secs) * 1_000);
         Self {
             hub: Hub::new(common, owners, limits),
             clients: HashMap::new(),
             dictionary: settings.frontend.use_dictionary.then(|| Arc::new(routes::dictionary())),
             ping: subjects::connector_ping(&id),
-            incarnation,
             requests: 0,
             view: node.roster.now().view_hash(),
             started: Instant::now(),
@@ -367,7 +364,7 @@ impl Connector {
             rooms: self.hub.rooms() as u64,
             requests: self.requests,
         };
-        let (v, incarnation, stats) = (rpc::VERSION, Some(self.incarnation), Some(stats));
+        let (v, incarnation, stats) = (rpc::VERSION, Some(self.hub.incarnation()), Some(stats));
         match rpc::encode(&Pong { v, accepting, incarnation, stats }) {
             Ok(body) => self.publish(reply, None, ("pong", None), body),
             Err(error) => {

@@ -146,7 +146,7 @@ pub(crate) fn hub(id: &ServerId, run: Incarnation, servers: Arc<Servers>, metric
         metrics,
     };
     let limits = Limits { max_in_flight: 50, request_ms: REQUEST_MS, attaches_per_tick: 100 };
-    Hub::new(common, Owners::new(servers), limits)
+    Hub::new(common, Owners::new(servers, 10_000), limits)
 }
 
 impl World {

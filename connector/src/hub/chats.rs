@@ -3,9 +3,9 @@
 use std::sync::Arc;
 
 use shared::config::Servers;
-use shared::ids::{RoomId, ServerId};
+use shared::ids::{Incarnation, RoomId, ServerId};
 use shared::rpc::messages::Question;
-use tracing::warn;
+use tracing::{info, warn};
 
 use super::{Effect, Hub, Now, TOKENS_PER_ROOM};
 use crate::room::Room;
@@ -28,6 +28,14 @@ impl Hub {
         let down: Vec<&ServerId> = self.owners.chats().filter(|chat| self.owners.is_down(chat)).collect();
         warn!(?down, "chat servers do not answer; their rooms are asked for at others");
         self.ask_elsewhere(now, effects);
+    }
+
+    /// A run of a chat server was heard.
+    pub(super) fn is_there(&mut self, chat: &ServerId, run: Incarnation, now: Now, effects: &mut Vec<Effect>) {
+        if self.owners.is_alive(chat, run) {
+            info!(%chat, "a chat server is back");
+            self.ask_elsewhere(now, effects);
+        }
     }
 
     /// Asks about each room whoever is to be asked now.
@@ -80,7 +88,8 @@ impl Hub {
         for chat in chats {
             self.heartbeat_number = (self.heartbeat_number + 1) % TOKENS_PER_ROOM;
             self.heartbeats.insert(self.heartbeat_number, chat.clone());
-            effects.extend(self.ask_effect(chat, Some(self.heartbeat_number), &Question::Heartbeat));
+            let known = self.owners.known(&chat, now.ticks);
+            effects.extend(self.ask_effect(chat, Some(self.heartbeat_number), known, &Question::Heartbeat));
         }
         effects
     }

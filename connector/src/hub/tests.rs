@@ -55,7 +55,7 @@ impl Stage {
             metrics: Metrics::new(),
         };
         let limits = Limits { max_in_flight: 50, request_ms: 60_000, attaches_per_tick: ATTACHES };
-        Self { hub: Hub::new(common, Owners::new(Arc::new(servers)), limits), now: 0, inputs: 0, said: 0 }
+        Self { hub: Hub::new(common, Owners::new(Arc::new(servers), 10_000), limits), now: 0, inputs: 0, said: 0 }
     }
 
     /// A client connects and asks to enter a room.

@@ -70,6 +70,8 @@ impl Room {
         match entry {
             Entry::Open => {}
             Entry::Join { name, session, membership } => self.tell_join(name, session, *membership, cx),
+            // Of one session that is another run's now: nothing that it or others are told changes.
+            Entry::Move { from, to, .. } if from == to => {}
             // Nobody is told but the session that is left behind.
             Entry::Move { name, to, membership, .. } => self.enters(name, to, *membership, cx),
             Entry::Leave { name, session } => self.tell_leave(name, session, cx),

@@ -3,7 +3,8 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use shared::ids::Name;
+use shared::ids::{Name, ServerId};
+use shared::lineage::Lineage;
 use shared::membership::Membership;
 use shared::record::{Epoch, Position, Record};
 use shared::room::{Checkpoint, Member, RoomState};
@@ -22,6 +23,13 @@ pub(super) struct Gathering {
     /// How many came.
     parts: u16,
     state: RoomState,
+}
+
+impl Gathering {
+    /// Names the connector's present run where it names one that this continues.
+    pub(super) fn unify(&mut self, lineage: &Lineage, me: &ServerId) {
+        lineage.unify_state(me, &mut self.state);
+    }
 }
 
 impl Room {

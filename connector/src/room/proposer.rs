@@ -5,6 +5,7 @@ mod queue;
 
 use shared::budget::Budget;
 use shared::ids::{Incarnation, Name};
+use shared::lineage::Lineage;
 use shared::membership::{Membership, Token};
 use shared::record::{Epoch, RecordId};
 use shared::rpc::messages::{Claim, Item};
@@ -112,6 +113,14 @@ impl Proposer {
     /// Nothing waits; at most `most` requests of clients may.
     pub fn new(incarnation: Incarnation, most: usize) -> Self {
         Self { queue: Queue::new(incarnation), head: None, most, cut: 0, incarnation }
+    }
+
+    /// The connector goes on as another run: what waits and what is in flight is that run's.
+    pub fn go_on_as(&mut self, lineage: &Lineage) {
+        self.incarnation = lineage.present();
+        let in_flight = self.head.iter_mut().flat_map(|head| &mut head.wanted);
+        in_flight.for_each(|wanted| queue::unify(lineage, wanted));
+        self.queue.go_on_as(lineage);
     }
 
     /// Whether nothing waits and nothing is in flight.

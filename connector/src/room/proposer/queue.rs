@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use shared::ids::Incarnation;
+use shared::lineage::Lineage;
 use shared::rpc::messages::Item;
 
 use super::Wanted;
@@ -34,6 +35,16 @@ impl Queue {
     /// Nothing waits.
     pub(super) fn new(incarnation: Incarnation) -> Self {
         Self { incarnation, waiting: BTreeMap::new(), moves: BTreeMap::new(), taken: BTreeMap::new() }
+    }
+
+    /// The connector goes on as another run: its sessions are that run's.
+    pub(super) fn go_on_as(&mut self, lineage: &Lineage) {
+        self.incarnation = lineage.present();
+        self.waiting.values_mut().for_each(|wanted| unify(lineage, wanted));
+        let present = |(session, run): Mover| (session, lineage.unify(run));
+        self.taken = std::mem::take(&mut self.taken).into_iter().map(|(mover, what)| (present(mover), what)).collect();
+        let moves = std::mem::take(&mut self.moves).into_iter();
+        self.moves = moves.map(|((mover, place), what)| ((present(mover), place), what)).collect();
     }
 
     pub(super) fn is_empty(&self) -> bool {
@@ -123,6 +134,13 @@ impl Queue {
     }
 }
 
+/// Names the connector's present run where an item names one that this continues.
+pub(super) fn unify(lineage: &Lineage, wanted: &mut Wanted) {
+    if let Item::Leave { incarnation, .. } = &mut wanted.item {
+        *incarnation = lineage.unify(*incarnation);
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use shared::ids::Name;
@@ -168,5 +186,23 @@ mod tests {
         assert!(queue.withdraw_joins((1, RUN)) && !queue.withdraw_joins((1, RUN)));
         queue.decided();
         assert_eq!((queue.last_move((1, RUN)), queue.last_move((1, Incarnation(1)))), (None, Some(Move::Goes)));
+    }
+
+    #[test]
+    fn what_waits_goes_on_as_another_run() {
+        let mut queue = Queue::new(RUN);
+        queue.push_back(leave(1, RUN));
+        queue.push_back(leave(1, Incarnation(1)));
+        queue.push_back(join(2));
+        queue.pop_front();
+        let mut lineage = Lineage::new(RUN);
+        lineage.go_on_above(Incarnation(6));
+        queue.go_on_as(&lineage);
+        let goes = |queue: &Queue, session, run| queue.last_move((session, Incarnation(run)));
+        assert_eq!([9, 1, 2].map(|run| goes(&queue, 1, run)), [Some(Move::Goes), Some(Move::Goes), None]);
+        assert_eq!(goes(&queue, 2, 9), Some(Move::Comes));
+        let earlier = queue.pop_front().map(|wanted| wanted.item);
+        assert_eq!(earlier, Some(leave(1, Incarnation(1)).item), "of an earlier process");
+        assert!(queue.withdraw_joins((2, lineage.present())));
     }
 }
