@@ -10,7 +10,8 @@ use connector::hub::Told;
 use connector::room::Reply;
 use shared::ids::RoomId;
 use shared::membership::Membership;
-use shared::record::Entry;
+use shared::record::{Entry, Position};
+use shared::room::ID_MS;
 
 use crate::person::{Asked, Heard, Visit};
 use crate::world::{ROOMS, World};
@@ -80,11 +81,14 @@ pub(crate) fn check(world: &World) -> Tally {
     tally
 }
 
-/// Each text is in the logs at most once, and each membership's texts are in the order of their sending. A repeat may be
-/// the first that comes through, later than what was sent after it.
+/// Each text is in the logs at most once, and each membership's texts are in the order of their
+/// sending. A repeat may be the first that comes through, later than what was sent after it. It is
+/// sent again if the room's time went on by more than ids are remembered for.
 fn said_once(world: &World, rooms: &BTreeMap<RoomId, Truth>) {
-    let mut seen = BTreeSet::new();
-    for truth in rooms.values() {
+    let mut seen = HashMap::new();
+    for (room, truth) in rooms {
+        let times: HashMap<Position, u64> =
+            records(&world.log, room).into_iter().map(|(position, record)| (position, record.time)).collect();
         let mut last: HashMap<Membership, u64> = HashMap::new();
         let (begin, mut state) = truth.initial.clone();
         for (seq, entry) in &truth.entries {
@@ -93,7 +97,10 @@ fn said_once(world: &World, rooms: &BTreeMap<RoomId, Truth>) {
             }
             let (Entry::Say { from, content, .. } | Entry::Whisper { from, content, .. }) = entry else { continue };
             let number: u64 = content.trim_start_matches("text ").parse().unwrap();
-            assert!(seen.insert(number), "{content} was said twice");
+            let time = times[&Position::of_seq(*seq)];
+            let before: Option<u64> = seen.insert(number, time);
+            let is_forgotten = |before| world.repeated.contains(content) && time > before + ID_MS;
+            assert!(before.is_none_or(is_forgotten), "{content} was said twice");
             let sender = state.members().get(from).unwrap_or_else(|| panic!("{from} spoke without being there"));
             if world.repeated.contains(content) {
                 continue;

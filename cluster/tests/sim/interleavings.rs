@@ -1,6 +1,7 @@
 //! Orders of events that rules were made for, each by name, each as a script. Nothing is left to chance: what is under way lies
 //! open on a [`stage`], and moves when the script lets it.
 
+mod clocks;
 mod fencing;
 mod gathering;
 mod handing_over;

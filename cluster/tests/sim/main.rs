@@ -158,6 +158,11 @@ fn a_log_that_is_emptied_by_age() {
 }
 
 #[test]
+fn wall_clocks_that_are_wrong() {
+    run(Scenario::Clocks);
+}
+
+#[test]
 fn a_log_that_is_lost() {
     run(Scenario::LostLog);
 }

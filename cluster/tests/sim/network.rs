@@ -12,7 +12,7 @@ use shared::ids::{RoomId, ServerId};
 use shared::rpc::Trace;
 
 use crate::chance::Chance;
-use crate::world::{Node, Peer};
+use crate::world::{Machine, Node, Peer};
 
 /// Something that happens at a time.
 pub(crate) enum Event {
@@ -105,6 +105,8 @@ pub(crate) enum Event {
     MaxPayload(usize),
     ChatLearnsPayload(usize),
     ConnectorLearnsPayload(usize),
+    /// The wall clock of a server's machine jumps by so many milliseconds.
+    ClockJumps(Machine, i64),
     LoseLog,
     /// Every record is too old, and removed.
     EmptyLog,

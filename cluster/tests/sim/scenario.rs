@@ -39,6 +39,9 @@ pub(crate) enum Scenario {
     /// A log whose records are all removed by age, while people are there.
     Emptied,
     LostLog,
+    /// Wall clocks of single servers that drift, and jump by seconds to days, both ways, beside
+    /// servers that end, die and start.
+    Clocks,
 }
 
 /// What happens in a run, and how often.
@@ -68,12 +71,14 @@ pub(crate) struct Troubles {
     pub(crate) payloads: usize,
     pub(crate) empties: usize,
     pub(crate) losses: usize,
+    /// The wall clock of a server's machine jumps.
+    pub(crate) clock_jumps: usize,
     /// The list of servers changes all the while.
     pub(crate) changes: bool,
 }
 
 impl Scenario {
-    pub(crate) const ALL: [Self; 20] = [
+    pub(crate) const ALL: [Self; 21] = [
         Self::Calm,
         Self::BadBus,
         Self::BadLog,
@@ -94,6 +99,7 @@ impl Scenario {
         Self::LostEnd,
         Self::Emptied,
         Self::LostLog,
+        Self::Clocks,
     ];
 
     pub(crate) fn troubles(self) -> Troubles {
@@ -131,6 +137,15 @@ impl Scenario {
             Self::Retention => Troubles { restarts: 5, breaks: 1, connector_cuts: 6, ..none },
             Self::Emptied => Troubles { empties: 3, ..none },
             Self::LostLog => Troubles { restarts: 3, losses: 1, ..none },
+            Self::Clocks => Troubles {
+                clock_jumps: 16,
+                restarts: 3,
+                chat_stops: 1,
+                connector_stops: 2,
+                deaths: 1,
+                connector_deaths: 3,
+                ..none
+            },
         }
     }
 
@@ -154,6 +169,7 @@ impl Scenario {
             | Self::SlowLog
             | Self::Asymmetry
             | Self::Everything
+            | Self::Clocks
             | Self::Retention => Faults { unclear: 20, lost: 20, doubled: 20, late: 20 },
             Self::BadBroker | Self::LostEnd => Faults { unclear: 30, late: 20, ..Faults::default() },
         }
@@ -162,6 +178,12 @@ impl Scenario {
     /// Whether the log goes on from its first record to its last; what it removes, it has given before.
     pub(crate) fn keeps_log(self) -> bool {
         !matches!(self, Self::LostLog | Self::LostEnd | Self::Emptied)
+    }
+
+    /// Returns true if wall clocks are wrong, and incarnations are made from them; else a run's
+    /// number is its incarnation.
+    pub(crate) fn has_wrong_clocks(self) -> bool {
+        self == Self::Clocks
     }
 
     /// Records that the log keeps of a room.

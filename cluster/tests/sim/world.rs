@@ -1,5 +1,6 @@
 //! A cluster in one thread: who is there, what moves between them, and the people who use it.
 
+mod clocks;
 mod effects;
 mod endings;
 mod faults;
@@ -35,6 +36,7 @@ use crate::person::{Asked, Heard, Person, Place, Visit};
 use crate::retention::Retention;
 use crate::scenario::Scenario;
 use crate::trace::{self, RunTrace};
+use clocks::WallClock;
 
 pub(crate) use partial::Node;
 use partial::Partial;
@@ -59,6 +61,13 @@ pub(crate) enum Peer {
     Connector(usize),
     /// All other chat servers.
     Chats,
+}
+
+/// A server's machine, whose wall clock outlives the server's runs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Machine {
+    Chat(usize),
+    Connector(usize),
 }
 
 struct ChatNode {
@@ -103,6 +112,7 @@ pub(crate) struct World {
     /// The list as it is now; who started before may not have seen it yet.
     servers: Arc<Servers>,
     pub(crate) log: Memory,
+    clocks: BTreeMap<Machine, WallClock>,
     /// What of the log is still given to who reads it.
     pub(crate) retention: Retention,
     /// Chat servers that somebody does not hear, and until when.
@@ -178,6 +188,7 @@ impl World {
             chance: Chance::new(seed),
             agenda: Agenda::default(),
             log: Memory::starting_at(1, &LogSettings::default()),
+            clocks: BTreeMap::new(),
             retention: Retention::new(scenario.records_kept()),
             apart: BTreeMap::new(),
             partial: Partial::default(),
@@ -206,15 +217,20 @@ impl World {
 
     fn chat(&self, number: usize, run: u64) -> ChatNode {
         let id = server("chat", number).id;
-        let identity =
-            Identity { me: id.clone(), incarnation: Incarnation(run), servers: self.servers.clone(), is_fenced: true };
+        let identity = Identity {
+            me: id.clone(),
+            incarnation: self.incarnation(Machine::Chat(number), run),
+            servers: self.servers.clone(),
+            is_fenced: true,
+        };
         let rooms = Rooms::new(identity, &Settings::default(), self.budget(), self.metrics.clone());
         ChatNode { id, rooms, run, up: true, is_dead: false, sleeps_until: 0, leaves_since: None }
     }
 
     fn connector(&self, number: usize, run: u64) -> ConnectorNode {
         let id = server("connector", number).id;
-        let mut hub = hub(&id, Incarnation(run), self.servers.clone(), self.metrics.clone());
+        let mut hub =
+            hub(&id, self.incarnation(Machine::Connector(number), run), self.servers.clone(), self.metrics.clone());
         hub.set_budget(self.budget());
         let (people, vanished) = (HashMap::new(), BTreeSet::new());
         ConnectorNode { id, hub, people, up: true, run, is_dead: false, vanished, leaving: None }
@@ -281,7 +297,7 @@ impl World {
 
     fn chat_gets(&mut self, event: Event) {
         let Some(chat) = event.chat() else { return };
-        let now = self.chat_now();
+        let now = self.chat_now(chat);
         let rooms = &mut self.chats[chat].rooms;
         let effects = match event {
             Event::ToChat { body, reply, trace, .. } => {
@@ -324,8 +340,8 @@ impl World {
         HubNow { ticks: self.now, chance: self.chance.any() }
     }
 
-    fn chat_now(&self) -> Now {
-        Now { ticks: self.now, wall_ms: 1_000_000 + self.now }
+    fn chat_now(&self, chat: usize) -> Now {
+        Now { ticks: self.now, wall_ms: self.wall_ms(Machine::Chat(chat)) }
     }
 
     fn tick(&mut self) {
@@ -342,7 +358,7 @@ impl World {
             if self.chats[chat].is_dead || self.chats[chat].sleeps_until > self.now {
                 continue;
             }
-            let now = self.chat_now();
+            let now = self.chat_now(chat);
             let effects = self.chats[chat].rooms.tick(now);
             self.chat_effects(chat, effects);
             self.end_if_it_has_left(chat);
@@ -365,7 +381,7 @@ impl World {
             // A message to itself comes back.
             let hears = !self.is_blocked(Node::Chat(chat), Node::Chat(chat));
             if hears && node.up && !node.is_dead && node.sleeps_until <= self.now {
-                let now = self.chat_now();
+                let now = self.chat_now(chat);
                 let effects = self.chats[chat].rooms.listened(now);
                 self.chat_effects(chat, effects);
             }

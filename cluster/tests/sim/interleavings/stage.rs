@@ -1,6 +1,7 @@
 //! A stage: three chat servers, two connectors, their clients and a log. A script says what moves and when.
 
 mod moving;
+mod restarting;
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
@@ -17,6 +18,7 @@ use shared::ids::{Incarnation, RoomId, ServerId};
 use shared::membership::Token;
 use shared::metrics::Metrics;
 use shared::record::{Position, Record};
+use shared::room::RoomState;
 
 use super::parcel::{Parcel, What};
 use super::{ANN, BOB, CANDIDATE, HOME, LEFT, RIGHT, ROOM};
@@ -25,6 +27,9 @@ use moving::entry_text;
 
 const CHATS: usize = 3;
 const CONNECTORS: usize = 2;
+
+/// The incarnation of all servers in the beginning.
+const FIRST: Incarnation = Incarnation(100);
 
 struct Chat {
     rooms: Rooms,
@@ -115,20 +120,20 @@ impl Stage {
             appended: 0,
             before: 0,
         };
-        stage.chats = (0..CHATS).map(|number| stage.chat(number, 1)).collect();
-        stage.hubs = (0..CONNECTORS).map(|number| stage.hub(number)).collect();
+        stage.chats = (0..CHATS).map(|number| stage.chat(number, 1, FIRST)).collect();
+        stage.hubs = (0..CONNECTORS).map(|number| stage.hub(number, FIRST)).collect();
         stage
     }
 
-    fn chat(&self, number: usize, run: u64) -> Chat {
-        let (me, incarnation, servers) = (id("chat", number), Incarnation(run), list(&[0, 1, 2]));
+    fn chat(&self, number: usize, run: u64, incarnation: Incarnation) -> Chat {
+        let (me, servers) = (id("chat", number), list(&[0, 1, 2]));
         let identity = Identity { me, incarnation, servers, is_fenced: true };
         let rooms = Rooms::new(identity, &Settings::default(), Budget::default(), self.metrics.clone());
         Chat { rooms, run, is_dead: false, leaves: false, asleep: None }
     }
 
-    fn hub(&self, number: usize) -> Hub {
-        world::hub(&id("connector", number), Incarnation(1), list(&[0, 1, 2]), self.metrics.clone())
+    fn hub(&self, number: usize, incarnation: Incarnation) -> Hub {
+        world::hub(&id("connector", number), incarnation, list(&[0, 1, 2]), self.metrics.clone())
     }
 
     /// This is not to arrive before it is released.
@@ -142,6 +147,14 @@ impl Stage {
         let (released, held): (Vec<_>, Vec<_>) = self.held.drain(..).partition(|parcel| parcel.is(what));
         self.held = held;
         self.under_way.extend(released);
+        self.settle();
+    }
+
+    /// The last of what was held moves on; the others stay, and new ones are not held.
+    pub(super) fn release_newest(&mut self, what: What) {
+        self.holds.retain(|held| *held != what);
+        let newest = self.held.iter().rposition(|parcel| parcel.is(what)).unwrap();
+        self.under_way.extend(Some(self.held.remove(newest)));
         self.settle();
     }
 
@@ -339,6 +352,13 @@ impl Stage {
     /// Whether everybody has all, and nothing is under way.
     pub(super) fn is_settled(&self) -> bool {
         self.hubs.iter().all(|hub| hub.is_settled() && hub.requests_waiting() == 0) && self.held.is_empty()
+    }
+
+    /// The room as its whole log has it.
+    fn state(&self) -> RoomState {
+        let mut state = RoomState::default();
+        checks::records(&self.log, &room()).iter().rev().for_each(|(position, record)| state.fold(*position, record));
+        state
     }
 
     /// The room's records since Ann and Bob are in it.

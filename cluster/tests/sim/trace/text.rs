@@ -11,7 +11,7 @@ use shared::membership::Membership;
 use shared::record::{Decided, Entry, Outcome, Position, Record, RecordId};
 use shared::room::{Checkpoint, RoomState};
 use shared::rpc;
-use shared::rpc::messages::{Answer, FromChat, FromConnector, Item, News, Place, Question};
+use shared::rpc::messages::{Answer, FromChat, FromConnector, Item, Known, News, Place, Question};
 
 use super::Hop;
 use crate::person::Heard;
@@ -171,10 +171,15 @@ fn from_connector(message: &FromConnector) -> String {
                 membership(&wanted.viewer)
             )
         }
-        Question::Heartbeat => "heartbeat".to_owned(),
+        Question::Heartbeat => format!("heartbeat{}", message.known.map(known).unwrap_or_default()),
         Question::Probe => "probe".to_owned(),
     };
-    format!("{}r{} {text}", short(&message.connector), message.incarnation.0)
+    let continues: String = message.continues.iter().map(|run| format!(" continues r{}", run.0)).collect();
+    format!("{}r{}{continues} {text}", short(&message.connector), message.incarnation.0)
+}
+
+fn known(known: Known) -> String {
+    format!(" knows r{}{}", known.incarnation.0, if known.live { " live" } else { "" })
 }
 
 fn from_chat(message: &FromChat) -> String {
@@ -193,6 +198,7 @@ fn from_chat(message: &FromChat) -> String {
         Answer::Unavailable { room, because } => format!("unavailable {room} {because:?}"),
         Answer::Alive => "alive".to_owned(),
         Answer::Leaving => "leaving".to_owned(),
+        Answer::Stale(stale) => format!("stale,{}", known(*stale)),
     };
     format!("{}r{} n{} {text}", short(&message.chat), message.incarnation.0, message.number)
 }

@@ -51,6 +51,9 @@ impl World {
             Event::Apart(world.chance.index(CHATS), peer, time + world.chance.between(500, 5_000))
         });
         self.plan_partial();
+        if troubles.clock_jumps > 0 {
+            self.plan_clocks(troubles.clock_jumps);
+        }
         if troubles.changes {
             self.plan_changes();
         }
@@ -83,7 +86,7 @@ impl World {
             }
             Event::ChatUp(chat) => {
                 self.chats[chat].up = true;
-                let now = self.chat_now();
+                let now = self.chat_now(chat);
                 let effects = self.chats[chat].rooms.start_over(now);
                 self.chat_effects(chat, effects);
             }
@@ -114,6 +117,7 @@ impl World {
             }
             Event::Changed(servers) => self.servers = servers,
             Event::BrokerGone => self.break_connections(),
+            Event::ClockJumps(machine, by) => self.clocks.entry(machine).or_default().jump(by),
             Event::EmptyLog => self.log.expire(u64::MAX),
             Event::LoseLog => self.lose_log(),
             _ => {}
