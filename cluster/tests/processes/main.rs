@@ -9,8 +9,11 @@ mod original;
 mod process;
 mod script;
 mod support;
+#[path = "../common/wall_clock.rs"]
+mod wall_clock;
 
 mod changing;
+mod clocks;
 mod closing;
 mod logging;
 mod starting;

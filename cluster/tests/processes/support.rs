@@ -1,6 +1,6 @@
 //! A deployment of a test's own: its processes, and what they answer over HTTP.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::Value;
 use shared::testing::{NatsServer, eventually};
@@ -9,6 +9,7 @@ use tokio::net::TcpStream;
 
 use crate::directory::{Address, Directory};
 use crate::process::{DEADLINE, Process};
+use crate::wall_clock::WallClock;
 
 /// Starts of a deployment, when others take its ports in between.
 const ATTEMPTS: usize = 5;
@@ -22,20 +23,53 @@ pub(crate) enum Layout {
     SevenProcesses,
 }
 
+/// The servers of a deployment; the gate last: it asks the connectors at once.
+pub(crate) const SEVEN: [&str; 7] = [
+    "chat-server-1",
+    "chat-server-2",
+    "chat-server-3",
+    "connector-server-1",
+    "connector-server-2",
+    "connector-server-3",
+    "gate-server-1",
+];
+
 /// Servers that run.
 pub(crate) struct Deployment {
     /// By what they run: `all`, or a server's id.
     processes: Vec<(String, Process)>,
     pub(crate) directory: Directory,
     pub(crate) nats: Option<NatsServer>,
+    /// By server; empty where all processes show the machine's time.
+    clocks: BTreeMap<String, WallClock>,
 }
 
 impl Layout {
     /// Starts all servers, with the defaults but for `settings`; returns when clients can connect.
     pub(crate) async fn start(self, settings: &str) -> Deployment {
+        self.start_with(settings, |_| BTreeMap::new()).await
+    }
+
+    /// The same; the wall clock of each process is this many milliseconds ahead, and can be set.
+    pub(crate) async fn start_with_clocks(self, settings: &str, ahead_ms: i64) -> Deployment {
+        let clock = |directory: &Directory, server: &str| {
+            let clock = WallClock::new(&directory.path, server);
+            clock.set(ahead_ms);
+            (server.to_owned(), clock)
+        };
+        self.start_with(settings, |directory| SEVEN.iter().map(|server| clock(directory, server)).collect()).await
+    }
+
+    async fn start_with(
+        self,
+        settings: &str,
+        clocks: impl Fn(&Directory) -> BTreeMap<String, WallClock>,
+    ) -> Deployment {
         for _ in 0..ATTEMPTS {
             let nats = if self == Self::SevenProcesses { Some(NatsServer::start_with_jetstream().await) } else { None };
-            let mut deployment = Deployment { processes: Vec::new(), directory: Directory::new(settings), nats };
+            let directory = Directory::new(settings);
+            let clocks = clocks(&directory);
+            let mut deployment = Deployment { processes: Vec::new(), directory, nats, clocks };
             if deployment.start().await {
                 return deployment;
             }
@@ -49,12 +83,7 @@ impl Deployment {
     async fn start(&mut self) -> bool {
         let groups: &[&[&str]] = match self.nats {
             None => &[&["all"]],
-            // The gate last: it asks the connectors at once.
-            Some(_) => &[
-                &["chat-server-1", "chat-server-2", "chat-server-3"],
-                &["connector-server-1", "connector-server-2", "connector-server-3"],
-                &["gate-server-1"],
-            ],
+            Some(_) => &[&SEVEN[..3], &SEVEN[3..6], &SEVEN[6..]],
         };
         for group in groups {
             let first = self.processes.len();
@@ -75,7 +104,14 @@ impl Deployment {
         if let Some(nats) = &self.nats {
             args.extend(["--only", name, "--nats", nats.url()].map(str::to_owned));
         }
-        self.processes.push((name.to_owned(), Process::start(&self.directory.path, name, args)));
+        let environment = self.clocks.get(name).map(WallClock::environment);
+        let environment = environment.iter().flatten().copied().collect::<Vec<_>>();
+        self.processes.push((name.to_owned(), Process::start_with(&self.directory.path, name, args, &environment)));
+    }
+
+    /// The wall clock of a server's processes.
+    pub(crate) fn clock(&self, server: &str) -> &WallClock {
+        &self.clocks[server]
     }
 
     /// Starts the process of a server that ended; returns when it is ready.

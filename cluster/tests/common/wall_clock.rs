@@ -1,0 +1,51 @@
+//! Wall clocks of single processes that are wrong: a library that is preloaded into a server, made
+//! with the machine's C compiler.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::sync::OnceLock;
+
+/// The wall clock of one server's processes, right at first.
+#[derive(Debug, Clone)]
+pub(crate) struct WallClock {
+    file: PathBuf,
+}
+
+impl WallClock {
+    /// Keeps its error in a file in `directory`.
+    pub(crate) fn new(directory: &Path, server: &str) -> Self {
+        let clock = Self { file: directory.join(format!("{server}.clock")) };
+        clock.set(0);
+        clock
+    }
+
+    /// Shows this many milliseconds more than the machine's from now on, also to processes that
+    /// run.
+    pub(crate) fn set(&self, ahead_ms: i64) {
+        let written = self.file.with_extension("new");
+        fs::write(&written, ahead_ms.to_string()).unwrap();
+        fs::rename(written, &self.file).unwrap();
+    }
+
+    /// Makes a process show it.
+    pub(crate) fn environment(&self) -> [(&'static str, &str); 2] {
+        [("LD_PRELOAD", library()), ("CLOCK_FILE", self.file.to_str().unwrap())]
+    }
+}
+
+/// The library, made once per test program.
+fn library() -> &'static str {
+    static LIBRARY: OnceLock<String> = OnceLock::new();
+    LIBRARY.get_or_init(|| {
+        let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/common/clock.c");
+        let library = Path::new(env!("CARGO_TARGET_TMPDIR")).join("clock.so");
+        // Other test programs may make it at the same time, or use it.
+        let made = library.with_extension(std::process::id().to_string());
+        let output = Command::new("cc").args(["-shared", "-fPIC", "-O1", "-o"]).arg(&made).arg(&source).output();
+        let output = output.unwrap_or_else(|error| panic!("cc: {error}: install a C compiler, for example gcc"));
+        assert!(output.status.success(), "{}: {}", source.display(), String::from_utf8_lossy(&output.stderr));
+        fs::rename(made, &library).unwrap();
+        library.to_str().unwrap().to_owned()
+    })
+}
