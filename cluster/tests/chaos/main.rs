@@ -22,6 +22,8 @@ mod process;
 mod report;
 mod round;
 mod stage;
+#[path = "../common/wall_clock.rs"]
+mod wall_clock;
 
 fn number(name: &str) -> Option<u64> {
     #[expect(clippy::disallowed_methods, reason = "a knob of this test, not a setting of the program")]

@@ -49,10 +49,15 @@ pub(crate) enum Kind {
     ServersChanged,
     /// A chat server is started, added to `servers.json`, taken out and stopped.
     ChatAdded,
+    /// The wall clock of a chat server jumps, by seconds to a day, then that of its next run, which
+    /// starts at once.
+    ChatClock,
+    /// The same of a connector, which ends in order and starts again.
+    ConnectorClock,
 }
 
 impl Kind {
-    pub(crate) const ALL: [Self; 17] = [
+    pub(crate) const ALL: [Self; 19] = [
         Self::BrokerKilled,
         Self::BrokerFrozen,
         Self::ChatCut,
@@ -70,6 +75,8 @@ impl Kind {
         Self::ConnectorForgotten,
         Self::ServersChanged,
         Self::ChatAdded,
+        Self::ChatClock,
+        Self::ConnectorClock,
     ];
 
     /// Whether a server stays dead until others were seen to do without it.
@@ -117,6 +124,14 @@ pub(crate) struct Step {
     pub(crate) lasts_ms: u64,
     /// Whether clients lose their connections as it begins.
     pub(crate) cuts_clients: bool,
+    /// Milliseconds by which a wall clock is ahead from now on, and in the next run.
+    pub(crate) ahead_ms: [i64; 2],
+}
+
+/// The error of a wall clock: seconds, minutes, hours, or a day, ahead or behind.
+fn ahead_ms(chance: &mut StdRng) -> i64 {
+    let most = [10_000, 600_000, 8 * 3_600_000, 24 * 3_600_000][chance.random_range(0..4)];
+    chance.random_range(-most..=most)
 }
 
 /// The faults of an act. Each kind occurs; in a short act once, and not those that take long.
@@ -130,6 +145,7 @@ pub(crate) fn act(seed: u64, number: u64, is_short: bool) -> Vec<Step> {
     kinds.shuffle(&mut chance);
     let talk = if is_short { 300..1_000 } else { 1_000..5_000 };
     let step = |kind| Step {
+        ahead_ms: [ahead_ms(&mut chance), ahead_ms(&mut chance)],
         talk_ms: chance.random_range(talk.clone()),
         kind,
         server: chance.random_range(0..SERVERS),

@@ -14,6 +14,7 @@ use crate::list::list_chats;
 use crate::lossy::Lossy;
 use crate::plan::{Kind, SERVERS, Step};
 use crate::process::{DEADLINE, Process};
+use crate::wall_clock::WallClock;
 
 /// Starts of all processes, when others take their ports in between.
 const ATTEMPTS: usize = 5;
@@ -43,6 +44,7 @@ struct Server {
     runs: usize,
     way: TcpProxy,
     lossy: Lossy,
+    clock: WallClock,
 }
 
 pub(crate) struct Stage {
@@ -103,18 +105,19 @@ impl Stage {
     async fn launch(&self, id: String) -> Option<Server> {
         let lossy = Lossy::start(self.nats.address()).await;
         let way = TcpProxy::start(lossy.address()).await;
-        let mut process = self.run(&id, 1, &way);
+        let clock = WallClock::new(&self.directory.path, &id);
+        let mut process = self.run(&id, 1, &way, &clock);
         if !process.says("ready").await {
             assert!(process.output().contains("the port is taken"), "{}", process.output());
             return None;
         }
-        Some(Server { id, process, runs: 1, way, lossy })
+        Some(Server { id, process, runs: 1, way, lossy, clock })
     }
 
-    fn run(&self, id: &str, run: usize, way: &TcpProxy) -> Process {
+    fn run(&self, id: &str, run: usize, way: &TcpProxy, clock: &WallClock) -> Process {
         let url = format!("nats://{}", way.address());
         let args = ["--env", "development", "--only", id, "--nats", &url];
-        Process::start(&self.directory.path, &format!("{id}.{run}"), args)
+        Process::start(&self.directory.path, &format!("{id}.{run}"), args, &clock.environment())
     }
 
     pub(crate) fn doors(&self) -> Doors {
@@ -153,6 +156,8 @@ impl Stage {
             Kind::ConnectorFrozen | Kind::ConnectorForgotten => self.freeze(&connector, lasts).await,
             Kind::ServersChanged => self.move_in_list(step.server, lasts).await,
             Kind::ChatAdded => self.add_chat(lasts).await,
+            Kind::ChatClock => self.set_clocks(&chat, step).await,
+            Kind::ConnectorClock => self.set_clocks(&connector, step).await,
             // The clients do that themselves.
             Kind::ClientsCut => {}
         }
@@ -215,6 +220,16 @@ impl Stage {
         assert!(self.server_mut(&id).process.says("ready").await, "{id} starts again");
     }
 
+    /// Sets a server's clock while it runs, and again before its next run, which comes after a
+    /// while. A clock that is behind its last run's stays so.
+    async fn set_clocks(&mut self, id: &str, step: &Step) {
+        let [now, next] = step.ahead_ms;
+        self.server(id).clock.set(now);
+        sleep(Duration::from_millis(step.lasts_ms)).await;
+        self.server(id).clock.set(next);
+        self.roll(id).await;
+    }
+
     async fn kill(&mut self, id: &str) {
         let server = self.server_mut(id);
         server.process.signal("KILL").await;
@@ -222,8 +237,8 @@ impl Stage {
     }
 
     fn run_again(&mut self, id: &str) {
-        let Server { runs, way, .. } = self.server(id);
-        let next = self.run(id, runs + 1, way);
+        let Server { runs, way, clock, .. } = self.server(id);
+        let next = self.run(id, runs + 1, way, clock);
         let server = self.server_mut(id);
         server.process = next;
         server.runs += 1;

@@ -27,13 +27,9 @@ pub(crate) fn shaddock() -> Command {
 }
 
 impl Process {
-    /// Starts the program; its output goes to a file in `directory` that is called after `name`.
-    pub(crate) fn start<S: AsRef<OsStr>>(directory: &Path, name: &str, args: impl IntoIterator<Item = S>) -> Self {
-        Self::start_with(directory, name, args, &[])
-    }
-
-    /// The same, with environment variables.
-    pub(crate) fn start_with<S: AsRef<OsStr>>(
+    /// Starts the program with environment variables; its output goes to a file in `directory` that
+    /// is called after `name`.
+    pub(crate) fn start<S: AsRef<OsStr>>(
         directory: &Path,
         name: &str,
         args: impl IntoIterator<Item = S>,

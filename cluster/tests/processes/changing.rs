@@ -43,7 +43,7 @@ async fn each_process_sees_the_change() {
     }
     let nats = deployment.nats.as_ref().unwrap().url().to_owned();
     let args = ["--only", "chat-server-4", "--nats", &nats];
-    let mut fourth = Process::start(&deployment.directory.path, "chat-server-4", args);
+    let mut fourth = Process::start(&deployment.directory.path, "chat-server-4", args, &[]);
     assert!(fourth.says("chat server ready").await, "{}", fourth.output());
     edit(&deployment.directory, |servers| drop(servers["chat"].as_array_mut().unwrap().remove(0)));
     deployment.process("chat-server-1").signal("HUP").await;

@@ -57,7 +57,7 @@ impl Member {
             let event = tokio::time::timeout(DEADLINE, self.events.next()).await;
             match event.unwrap_or_else(|_| panic!("{} hears nothing", self.name)) {
                 Some(Event::Chat(chat)) => return (chat.from, chat.msg),
-                Some(Event::Closed { .. }) | None => panic!("the connection of {} ended", self.name),
+                Some(Event::Closed) | None => panic!("the connection of {} ended", self.name),
                 Some(_) => {}
             }
         }

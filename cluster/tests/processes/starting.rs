@@ -16,7 +16,7 @@ const WAIT: (&str, &str) = ("SHADDOCK_NATS__WAIT_FOR_BROKER", "true");
 
 /// Starts the program, which must refuse within a short time, saying all `parts`.
 async fn assert_refused(directory: &Directory, args: &[&str], parts: &[&str]) {
-    let mut process = Process::start(&directory.path, "refused", args);
+    let mut process = Process::start(&directory.path, "refused", args, &[]);
     assert_eq!(process.ends_within(SOON).await, Some(1));
     let output = process.output();
     for part in parts {
@@ -44,7 +44,7 @@ async fn a_taken_port_is_named() {
 #[tokio::test]
 async fn a_health_check_finds_who_runs_here() {
     let deployment = Layout::OneProcess.start("").await;
-    let mut asking = Process::start(&deployment.directory.path, "asking", ["ready"]);
+    let mut asking = Process::start(&deployment.directory.path, "asking", ["ready"], &[]);
     assert_eq!(asking.ends_within(SOON).await, Some(0), "{}", asking.output());
     assert_eq!(asking.output(), "gate-server-1  ready\n");
 }
@@ -78,13 +78,13 @@ async fn who_signs_in_shows_no_secret() {
         ("url", vec![log, ("SHADDOCK_NATS", &with_secret)]),
     ] {
         let args = ["--only", "gate-server-1"];
-        let mut process = Process::start_with(&directory.path, name, args, &variables);
+        let mut process = Process::start(&directory.path, name, args, &variables);
         assert!(process.says("connected to NATS").await);
         process.signal("TERM").await;
         assert_eq!(process.ends().await, Some(0));
         assert!(!process.output().contains(SECRET), "{name}");
     }
-    let mut help = Process::start_with(&directory.path, "help", ["--help"], &[("SHADDOCK_NATS", &with_secret)]);
+    let mut help = Process::start(&directory.path, "help", ["--help"], &[("SHADDOCK_NATS", &with_secret)]);
     assert_eq!(help.ends().await, Some(0));
     assert!(help.output().contains("SHADDOCK_NATS") && !help.output().contains(SECRET));
 }
@@ -117,7 +117,7 @@ async fn the_jetstream_log_needs_nats_and_jetstream() {
 async fn waiting_for_the_broker_can_be_ended() {
     let (_nats, url) = nobody().await;
     let directory = Directory::new("");
-    let mut process = Process::start_with(&directory.path, "waiting", ["--nats", &url], &[WAIT]);
+    let mut process = Process::start(&directory.path, "waiting", ["--nats", &url], &[WAIT]);
     assert!(process.says("waiting for").await);
     process.signal("TERM").await;
     assert_eq!(process.ends_within(SOON).await, Some(0));
@@ -127,7 +127,7 @@ async fn waiting_for_the_broker_can_be_ended() {
 async fn a_broker_that_comes_is_used() {
     let (mut nats, url) = nobody().await;
     let directory = Directory::new("");
-    let mut process = Process::start_with(&directory.path, "waiting", ["--nats", &url], &[WAIT]);
+    let mut process = Process::start(&directory.path, "waiting", ["--nats", &url], &[WAIT]);
     assert!(process.says("waiting for").await);
     nats.restart().await;
     eventually(DEADLINE, "the gate names a connector", async || {

@@ -106,7 +106,7 @@ impl Deployment {
         }
         let environment = self.clocks.get(name).map(WallClock::environment);
         let environment = environment.iter().flatten().copied().collect::<Vec<_>>();
-        self.processes.push((name.to_owned(), Process::start_with(&self.directory.path, name, args, &environment)));
+        self.processes.push((name.to_owned(), Process::start(&self.directory.path, name, args, &environment)));
     }
 
     /// The wall clock of a server's processes.
