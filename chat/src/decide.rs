@@ -12,6 +12,7 @@ use shared::rpc::messages::{Claim, Item};
 
 use crate::entrances::{Entrances, entered};
 use crate::gone::{Fate, Gone};
+use crate::owner::late_ids::LateIds;
 use crate::rules::{Message, Rules, Target};
 
 /// Records after which a small room has a checkpoint in any case, so that few are read when it is taken over.
@@ -45,6 +46,7 @@ pub struct Draft<'a> {
     time: u64,
     gone: &'a Gone,
     entrances: &'a Entrances,
+    late: Option<&'a LateIds>,
     /// Bytes of what is decided, and of what the record has besides.
     bytes: usize,
     carried: usize,
@@ -59,6 +61,8 @@ pub struct Circumstances<'a> {
     pub gone: &'a Gone,
     /// The joins of the room's newest records.
     pub entrances: &'a Entrances,
+    /// Ids that the room's time passed over at once.
+    pub(crate) late: Option<&'a LateIds>,
     /// Bytes that the record has besides what is decided.
     pub carried: usize,
 }
@@ -111,13 +115,13 @@ impl Judge {
 impl<'a> Draft<'a> {
     /// An empty draft on top of `state`, which it advances.
     pub fn new(room: &'a RoomId, judge: &'a Judge, state: &'a mut RoomState, at: Circumstances<'a>) -> Self {
-        let Circumstances { time, gone, entrances, carried } = at;
+        let Circumstances { time, gone, entrances, late, carried } = at;
         let (entries, decided, said) = (Vec::new(), Vec::new(), HashMap::new());
-        Self { room, judge, state, entries, decided, said, time, gone, entrances, bytes: 0, carried }
+        Self { room, judge, state, entries, decided, said, time, gone, entrances, late, bytes: 0, carried }
     }
 
-    /// Members whose connectors are gone leave, those of a run that its connector continues move; as many as fit besides what is
-    /// to be decided.
+    /// Members whose connectors are gone leave, those of a run that its connector continues move;
+    /// as many as fit besides what is to be decided.
     pub fn expel(&mut self) {
         let gone = self.gone;
         let runs = self.state.runs().filter_map(|(connector, run)| Some((connector, run, gone.fate(connector, run)?)));
@@ -198,7 +202,8 @@ impl<'a> Draft<'a> {
         outcome.unwrap_or_else(Outcome::Refused)
     }
 
-    /// A session as the room has it: it may still be in by a run that its connector continues, if not all could move at once.
+    /// A session as the room has it: it may still be in by a run that its connector continues, if
+    /// not all could move at once.
     fn as_member(&self, session: SessionId) -> SessionId {
         let session = SessionId { incarnation: self.gone.unify(&session), ..session };
         if self.state.name_of(&session).is_some() {
@@ -290,7 +295,8 @@ impl<'a> Draft<'a> {
         if let Some(index) = self.said.get(&id) {
             return Some(Outcome::Done(*index));
         }
-        self.state.said(id, self.time).map(|(seq, time)| Outcome::Said { seq, time })
+        let late = || self.late.and_then(|late| late.find(id));
+        self.state.said(id, self.time).or_else(late).map(|(seq, time)| Outcome::Said { seq, time })
     }
 
     fn push(&mut self, entry: Entry) -> Outcome {

@@ -7,6 +7,7 @@
 
 mod active;
 mod attached;
+pub(crate) mod late_ids;
 mod recent;
 mod stale;
 mod standing;
@@ -257,7 +258,7 @@ impl Owner {
     /// called now and then.
     pub fn look_after(&mut self, now: Now, acts: &mut Vec<Act>) {
         if let Phase::Active(active) = &mut self.phase {
-            active.keep_fresh(now.wall_ms);
+            active.keep_fresh(now);
             active.remind(&self.followers, acts);
         }
         self.go_on(now, acts);

@@ -83,7 +83,8 @@ impl RecordIds {
     }
 }
 
-/// One life of the log: creation time of the stream, or start of a memory log, in Unix milliseconds.
+/// One life of the log: creation time of the stream, or roughly the start of a memory log, in Unix
+/// milliseconds. Compared for equality alone.
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct Epoch(pub u64);

@@ -148,7 +148,8 @@ impl RoomState {
         }
     }
 
-    /// Names a run of a connector otherwise: it is the same process, whose numbers of sessions are unique over both.
+    /// Names a run of a connector otherwise: it is the same process, whose numbers of sessions are
+    /// unique over both.
     pub fn rename_run(&mut self, connector: &ServerId, from: Incarnation, to: Incarnation) {
         if let Some(last) = self.proposals.get_mut(connector).filter(|last| last.incarnation == from) {
             last.incarnation = to;
@@ -175,6 +176,11 @@ impl RoomState {
     /// `seq` and time of the message that was said under this id, within [`ID_MS`] of the record time `time`.
     pub fn said(&self, id: MessageId, time: u64) -> Option<(u64, u64)> {
         self.said.find(id).filter(|(_, said_at)| time.saturating_sub(*said_at) <= ID_MS)
+    }
+
+    /// Id, `seq` and time of every message that is remembered, oldest first.
+    pub fn ids(&self) -> impl Iterator<Item = &(MessageId, u64, u64)> {
+        self.said.iter()
     }
 
     /// The name that a session has in the room.

@@ -63,7 +63,7 @@ fn decide(items: &[Item]) -> (Vec<Outcome>, Vec<Entry>) {
         &room,
         &judge,
         &mut state,
-        Circumstances { time: 1_000, carried: 0, gone: &gone, entrances: &entrances },
+        Circumstances { time: 1_000, carried: 0, gone: &gone, entrances: &entrances, late: None },
     );
     draft.decide(&author(), 1, items);
     let (entries, mut decided) = draft.finish();
@@ -128,7 +128,7 @@ fn a_proposal_is_decided_once_in_a_record() {
         &room,
         &judge,
         &mut state,
-        Circumstances { time: 1_000, carried: 0, gone: &gone, entrances: &entrances },
+        Circumstances { time: 1_000, carried: 0, gone: &gone, entrances: &entrances, late: None },
     );
     draft.decide(&author(), 7, &[join(1, "ann")]);
     assert!(draft.has_decided(&author(), 7) && draft.has_decided(&author(), 6));
@@ -190,7 +190,7 @@ fn a_repeat_in_a_later_record_gets_the_first_answer_for_a_minute() {
             &room,
             &judge,
             &mut state,
-            Circumstances { time, carried: 0, gone: &gone, entrances: &entrances },
+            Circumstances { time, carried: 0, gone: &gone, entrances: &entrances, late: None },
         );
         draft.decide(&author(), 1, items);
         let (entries, proposals) = draft.finish();
@@ -238,7 +238,7 @@ fn who_was_on_a_connector_that_is_gone_leaves_and_names_of_a_silent_one_are_free
         &room,
         &judge,
         &mut state,
-        Circumstances { time: 1_000, carried: 0, gone: &gone, entrances: &entrances },
+        Circumstances { time: 1_000, carried: 0, gone: &gone, entrances: &entrances, late: None },
     );
     draft.expel();
     draft.decide(&author(), 1, &[join(7, "ann"), join(8, "bob"), join(9, "cid")]);
@@ -276,11 +276,12 @@ fn sessions_of_a_continued_run_move_and_are_members_before_they_did() {
     latest.go_on_above(Incarnation(8));
     let gone = Gone::new([(&connector, &latest, 0)].into_iter(), 10);
     let entrances = Entrances::since(RecordId::NONE);
-    let at = Circumstances { time: 1_000, carried: 0, gone: &gone, entrances: &entrances };
+    let at = Circumstances { time: 1_000, carried: 0, gone: &gone, entrances: &entrances, late: None };
     let mut draft = Draft::new(&room, &judge, &mut state, at);
     draft.expel();
     let author = Author { connector: connector.clone(), incarnation: latest.present() };
-    // The first moved; the last did not yet, and speaks, enters again, enters under another name, and leaves.
+    // The first moved; the last did not yet, and speaks, enters again, enters under another name,
+    // and leaves.
     let gone_before = Item::Leave { session: 597, incarnation: Incarnation(5) };
     let leaves = Item::Leave { session: 599, incarnation: latest.present() };
     let items =
@@ -319,7 +320,7 @@ fn the_newest_wins_if_the_settings_say_so_but_never_by_healing() {
         &room,
         &judge,
         &mut state,
-        Circumstances { time: 1_000, carried: 0, gone: &gone, entrances: &entrances },
+        Circumstances { time: 1_000, carried: 0, gone: &gone, entrances: &entrances, late: None },
     );
     draft.decide(&author(), 1, &[join(1, "ann"), join(2, "ann"), resume(1, 1, "ann", Claim::Heal), send(1, "*")]);
     let refused = Outcome::Refused;
@@ -349,7 +350,7 @@ fn decide_behind_an_entrance(state: &mut RoomState, items: &[Item]) -> Vec<Outco
             part: None,
         });
     }
-    let at = Circumstances { time: 1_000, carried: 0, gone: &gone, entrances: &entrances };
+    let at = Circumstances { time: 1_000, carried: 0, gone: &gone, entrances: &entrances, late: None };
     let mut draft = Draft::new(&room, &judge, state, at);
     draft.decide(&author(), 1, items);
     draft.finish().1.remove(0).outcomes

@@ -8,6 +8,7 @@ use shared::clock;
 use shared::config::settings::LogSettings;
 use shared::ids::RoomId;
 use shared::record::{Epoch, Position};
+use tokio::time::Instant;
 
 use super::{AppendError, Look, Tail};
 
@@ -25,6 +26,8 @@ pub struct Memory(Arc<Mutex<Inner>>);
 struct Inner {
     epoch: Epoch,
     limits: Limits,
+    /// Ages are measured from here: the wall clock may be set.
+    started: Instant,
     last: Position,
     bytes: usize,
     appends: u64,
@@ -54,9 +57,9 @@ struct Kept {
 }
 
 impl Memory {
-    /// An empty log, its epoch being now.
+    /// An empty log with an epoch that no other has.
     pub fn new(settings: &LogSettings) -> Self {
-        Self::starting_at(clock::now_ms(), settings)
+        Self::starting_at(clock::new_epoch_ms(), settings)
     }
 
     /// An empty log whose epoch is `epoch_ms`.
@@ -70,6 +73,7 @@ impl Memory {
         Self(Arc::new(Mutex::new(Inner {
             epoch: Epoch(epoch_ms),
             limits,
+            started: Instant::now(),
             last: Position::NONE,
             bytes: 0,
             appends: 0,
@@ -79,7 +83,9 @@ impl Memory {
 
     /// See [`super::Log::append`].
     pub fn append(&self, room: &RoomId, expected: Position, record: Bytes) -> Result<Position, AppendError> {
-        self.inner().append(room, expected, record, clock::now_ms())
+        let mut inner = self.inner();
+        let now_ms = inner.age_ms();
+        inner.append(room, expected, record, now_ms)
     }
 
     /// See [`super::Log::last`].
@@ -107,9 +113,10 @@ impl Memory {
         Look { epoch: inner.epoch, bytes: inner.bytes as u64 }
     }
 
-    /// Removes what is older than the limit at `now_ms`; appending does so now and then.
-    pub fn expire(&self, now_ms: u64) {
-        self.inner().expire(now_ms);
+    /// Removes what is older than the limit when the log is `age_ms` old; appending does so now and
+    /// then.
+    pub fn expire(&self, age_ms: u64) {
+        self.inner().expire(age_ms);
     }
 
     fn inner(&self) -> MutexGuard<'_, Inner> {
@@ -119,6 +126,11 @@ impl Memory {
 }
 
 impl Inner {
+    /// Milliseconds since the log began.
+    fn age_ms(&self) -> u64 {
+        u64::try_from(self.started.elapsed().as_millis()).unwrap_or(u64::MAX)
+    }
+
     fn append(
         &mut self,
         room: &RoomId,

@@ -11,6 +11,7 @@ use shared::room::{Checkpoint, RoomState};
 use shared::rpc::Trace;
 use shared::rpc::messages::{Answer, Place, Unavailable};
 
+use super::late_ids::LateIds;
 use super::recent::Recent;
 use super::{Act, Attach, LogOp, Now, Proposal};
 use crate::decide::{Circumstances, Draft, Judge};
@@ -73,6 +74,9 @@ pub(super) struct Active {
     /// Connectors that our first record names and goes to; taken when it is made.
     unnamed: Option<Vec<ServerId>>,
     refresh: bool,
+    late: LateIds,
+    /// Ticks of the last append. An activation begins with one.
+    appended_at: u64,
     /// The rest of a checkpoint that is being written.
     parts: VecDeque<(Part, Checkpoint)>,
     /// Bytes of a part of it.
@@ -131,6 +135,8 @@ impl Active {
             since: SinceCheckpoint::default(),
             unnamed: None,
             refresh: false,
+            late: LateIds::default(),
+            appended_at: 0,
             parts: VecDeque::new(),
             part: 0,
             alone: false,
@@ -216,8 +222,11 @@ impl Active {
     }
 
     /// Asks for a checkpoint when the last record is so old that age may take it before long.
-    pub(super) fn keep_fresh(&mut self, wall_ms: u64) {
-        let old = wall_ms.saturating_sub(self.state.time()) > CHECKPOINT_MS;
+    ///
+    /// Its own ticks count as well: a record's time is ahead of a clock that was set back since.
+    pub(super) fn keep_fresh(&mut self, now: Now) {
+        let age = |now: u64, then: u64| now.saturating_sub(then) > CHECKPOINT_MS;
+        let old = age(now.wall_ms, self.state.time()) || age(now.ticks, self.appended_at);
         self.refresh = old && !self.is_busy() && !self.state.members().is_empty();
     }
 
@@ -235,7 +244,8 @@ impl Active {
         Answer::Record { room: self.room.clone(), epoch: self.epoch, position, record }
     }
 
-    /// Whether members are to leave because their connectors are gone, or to move because those go on as another run.
+    /// Returns true if members are to leave because their connectors are gone, or to move because
+    /// those continue as another run.
     fn has_gone(&self) -> bool {
         self.state.runs().any(|(connector, run)| self.gone.fate(connector, run).is_some())
     }
@@ -270,6 +280,7 @@ impl Active {
         self.begin_parts();
         let before: BTreeSet<ServerId> = self.state.connectors().cloned().collect();
         let time = now.wall_ms.max(self.state.time());
+        self.late.keep(&self.state, time, now.ticks);
         let alone = std::mem::take(&mut self.alone);
         let (mut entries, decided, taken) =
             if alone { Default::default() } else { self.decide(proposals, attaches, time, acts) };
@@ -294,6 +305,7 @@ impl Active {
             part: None,
         };
         self.put_checkpoint(&mut record);
+        self.appended_at = now.ticks;
         let bytes = Bytes::from(record.encode()?);
         let size = bytes.len();
         acts.push(Act::Log(LogOp::Append { expected: self.position, record: bytes }));
@@ -339,7 +351,8 @@ impl Active {
         }
     }
 
-    /// What orders the last proposal of a connector among those that it makes now: one of a run that it continues is its own.
+    /// The order of a connector's last proposal among those of its present run, which includes the
+    /// runs that this continues.
     fn last_order(&self, connector: &ServerId) -> Option<(Incarnation, u64)> {
         let last = self.state.last_proposal(connector)?;
         Some((self.gone.present(connector, last.incarnation), last.number))
@@ -361,7 +374,8 @@ impl Active {
         let budget = self.judge.budget();
         let checkpoint = if self.parts.is_empty() { budget.checkpoint() } else { budget.part() };
         let carried = checkpoint + self.unnamed.iter().flatten().map(|id| id.as_str().len() + 2).sum::<usize>();
-        let at = Circumstances { time, gone: &self.gone, entrances: &self.entrances, carried };
+        let late = Some(&self.late);
+        let at = Circumstances { time, gone: &self.gone, entrances: &self.entrances, late, carried };
         let mut draft = Draft::new(&self.room, &self.judge, &mut self.state, at);
         if has_gone {
             draft.expel();

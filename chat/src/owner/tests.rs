@@ -12,6 +12,7 @@ use shared::rpc::messages::{Claim, News, Unavailable};
 use super::*;
 use crate::log::memory::Memory;
 
+mod clocks;
 mod failing;
 mod incarnations;
 mod large;
