@@ -40,6 +40,7 @@ pub struct Draft<'a> {
     state: &'a mut RoomState,
     entries: Vec<Entry>,
     decided: Vec<Decided>,
+    undo: Undo,
     /// Entries of this draft that may be repeated, by their index.
     said: HashMap<MessageId, u16>,
     /// The time that the record will have.
@@ -65,6 +66,23 @@ pub struct Circumstances<'a> {
     pub(crate) late: Option<&'a LateIds>,
     /// Bytes that the record has besides what is decided.
     pub carried: usize,
+}
+
+/// Who had the names that a draft's entries change, in order.
+#[derive(Debug, Default)]
+pub struct Undo(Vec<(Name, Option<Member>)>);
+
+impl Undo {
+    fn note(&mut self, state: &RoomState, entry: &Entry) {
+        if let Entry::Join { name, .. } | Entry::Move { name, .. } | Entry::Leave { name, .. } = entry {
+            self.0.push((name.clone(), state.members().get(name).cloned()));
+        }
+    }
+
+    /// Takes the entries back.
+    pub fn apply(self, state: &mut RoomState) {
+        self.0.into_iter().rev().for_each(|(name, member)| state.put_back(name, member));
+    }
 }
 
 /// Whose proposal it is.
@@ -116,8 +134,8 @@ impl<'a> Draft<'a> {
     /// An empty draft on top of `state`, which it advances.
     pub fn new(room: &'a RoomId, judge: &'a Judge, state: &'a mut RoomState, at: Circumstances<'a>) -> Self {
         let Circumstances { time, gone, entrances, late, carried } = at;
-        let (entries, decided, said) = (Vec::new(), Vec::new(), HashMap::new());
-        Self { room, judge, state, entries, decided, said, time, gone, entrances, late, bytes: 0, carried }
+        let (entries, decided, undo, said) = (Vec::new(), Vec::new(), Undo::default(), HashMap::new());
+        Self { room, judge, state, entries, decided, undo, said, time, gone, entrances, late, bytes: 0, carried }
     }
 
     /// Members whose connectors are gone leave, those of a run that its connector continues move;
@@ -173,6 +191,11 @@ impl<'a> Draft<'a> {
         self.bytes += outcomes.len() * Decided::OUTCOME;
         let Author { connector, incarnation } = author.clone();
         self.decided.push(Decided { connector, incarnation, number, outcomes });
+    }
+
+    /// How the state becomes again what the log has, should the draft not be committed.
+    pub fn take_undo(&mut self) -> Undo {
+        std::mem::take(&mut self.undo)
     }
 
     /// The entries and what was decided.
@@ -300,6 +323,7 @@ impl<'a> Draft<'a> {
     }
 
     fn push(&mut self, entry: Entry) -> Outcome {
+        self.undo.note(self.state, &entry);
         self.state.apply(&entry);
         self.bytes += entry.size();
         self.entries.push(entry);

@@ -266,9 +266,16 @@ impl Record {
         }
     }
 
-    /// Returns true if it is the next one after the record that has this id at this position.
+    /// Returns true if it is the next one after the record that has this id at this position, or had it before the room's log
+    /// was erased.
     pub fn follows(&self, position: Position, id: RecordId) -> bool {
-        self.prev == position && self.prev_id == id
+        self.prev_id == id && (self.prev == position || self.is_behind_erasure())
+    }
+
+    /// Returns true if it is the first record of a log that was erased while the room had an owner: it goes on from the state
+    /// behind the last record that was there.
+    pub fn is_behind_erasure(&self) -> bool {
+        self.prev == Position::NONE && self.prev_id != RecordId::NONE
     }
 
     /// The predecessors, newest first, `prev` first of all.

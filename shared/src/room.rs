@@ -123,6 +123,14 @@ impl RoomState {
         Self { said: Said::default(), ..self }
     }
 
+    /// Sets who has a name, as before an entry that is taken back.
+    pub fn put_back(&mut self, name: Name, member: Option<Member>) {
+        match member {
+            Some(member) => self.insert(name, member),
+            None => self.remove(&name),
+        }
+    }
+
     fn insert(&mut self, name: Name, member: Member) {
         self.remove(&name);
         if let Some(old) = self.name_of(&member.session).cloned() {

@@ -14,7 +14,7 @@ use shared::rpc::messages::{Answer, Place, Unavailable};
 use super::late_ids::LateIds;
 use super::recent::Recent;
 use super::{Act, Attach, LogOp, Now, Proposal};
-use crate::decide::{Circumstances, Draft, Judge};
+use crate::decide::{Circumstances, Draft, Judge, Undo};
 use crate::entrances::Entrances;
 use crate::gone::Gone;
 use crate::walk::{Until, Walk};
@@ -61,10 +61,12 @@ pub(super) struct Active {
     pub(super) epoch: Epoch,
     /// Ahead of the log by the record in flight.
     pub(super) state: RoomState,
+    /// How the state becomes again what the log has.
+    undo: Undo,
     /// The room's last record.
     pub(super) position: Position,
-    /// Its id. In an erased log that of the last record that was there, so the next one follows nothing that a connector
-    /// knows, and all of them take the state.
+    /// Its id. In an erased log that of the last record that was there: connectors that had it go on behind a gap, and the others
+    /// take the state.
     pub(super) id: RecordId,
     entrances: Entrances,
     /// What stands before it, newest first.
@@ -127,6 +129,7 @@ impl Active {
             metrics: start.metrics,
             epoch: start.epoch,
             state: RoomState::replay(&start.records),
+            undo: Undo::default(),
             position: Position::NONE,
             id: RecordId::NONE,
             entrances: Entrances::since(first.map_or(RecordId::NONE, |(_, record)| record.prev_id)),
@@ -206,7 +209,10 @@ impl Active {
     }
 
     /// Ends the activation: what was in flight or unanswered, and what it knew of a room that was not empty.
-    pub(super) fn into_waiting(self) -> (Vec<Proposal>, Vec<Attach>, Option<Kept>) {
+    pub(super) fn into_waiting(mut self) -> (Vec<Proposal>, Vec<Attach>, Option<Kept>) {
+        if matches!(self.busy, Busy::Append(_)) {
+            std::mem::take(&mut self.undo).apply(&mut self.state);
+        }
         let kept = Kept { epoch: self.epoch, id: self.id, state: self.state, entrances: self.entrances };
         let kept = Some(kept).filter(|kept| kept.id != RecordId::NONE);
         let mut attaches: Vec<Attach> = self.proven.into();
@@ -282,6 +288,7 @@ impl Active {
         let time = now.wall_ms.max(self.state.time());
         self.late.keep(&self.state, time, now.ticks);
         let alone = std::mem::take(&mut self.alone);
+        self.undo = Undo::default();
         let (mut entries, decided, taken) =
             if alone { Default::default() } else { self.decide(proposals, attaches, time, acts) };
         if entries.is_empty() && decided.is_empty() {
@@ -368,7 +375,8 @@ impl Active {
         acts: &mut Vec<Act>,
     ) -> (Vec<Entry>, Vec<shared::record::Decided>, Vec<Proposal>) {
         let now = self.place();
-        let is_ahead = |at: Place| at.position > now.position || (at.position == now.position && at.id != now.id);
+        // At the last record's id a connector knows all, also where the log was erased since.
+        let is_ahead = |at: Place| at.position >= now.position && at.id != now.id;
         let known: Vec<_> = proposals.iter().map(|p| self.last_order(&p.author.connector)).collect();
         let has_gone = self.has_gone();
         let budget = self.judge.budget();
@@ -404,7 +412,9 @@ impl Active {
                 break;
             }
         }
+        let undo = draft.take_undo();
         let (entries, decided) = draft.finish();
+        self.undo = undo;
         (entries, decided, taken)
     }
 

@@ -101,7 +101,11 @@ fn said_once(world: &World, rooms: &BTreeMap<RoomId, Truth>) {
             let before: Option<u64> = seen.insert(number, time);
             let is_forgotten = |before| world.repeated.contains(content) && time > before + ID_MS;
             assert!(before.is_none_or(is_forgotten), "{content} was said twice");
-            let sender = state.members().get(from).unwrap_or_else(|| panic!("{from} spoke without being there"));
+            let Some(sender) = state.members().get(from) else {
+                // The checkpoint of an erased log has no member who left in that first record.
+                assert!(*seq <= begin, "{from} spoke without being there");
+                continue;
+            };
             if world.repeated.contains(content) {
                 continue;
             }

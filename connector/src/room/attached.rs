@@ -162,7 +162,7 @@ impl Room {
     }
 
     /// Tells the sessions that messages between what they were told and `now` will not be told.
-    fn tell_gap(&mut self, now: Place, cx: &mut Context<'_>) {
+    pub(super) fn tell_gap(&mut self, now: Place, cx: &mut Context<'_>) {
         cx.common.metrics.gaps_told.add();
         let to = if now.position == Position::NONE { 0 } else { now.position.last_seq() };
         let gap = Push::Gap { from: self.at.position.last_seq(), to, epoch: now.epoch };
