@@ -7,6 +7,7 @@ mod gathering;
 mod handing_over;
 mod leaving;
 mod losing;
+mod overtaken;
 mod parcel;
 mod stage;
 mod verdicts;

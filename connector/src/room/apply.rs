@@ -186,18 +186,23 @@ impl Room {
     }
 
     /// Another session may have entered the stay behind the record that a join named. If one did, an entry up to the end of this
-    /// record ends the session; if none did, it asks again from here. A join of the connector's own is not asked for again: the
-    /// session is reconciled behind the record.
+    /// record ends the session; if none did, it asks again from here. Where a state was taken instead of records, that cannot be
+    /// known: the session ends. A join of the connector's own is not asked for again: the session is reconciled behind the record.
     fn overtaken(&mut self, wanted: Wanted, here: RecordId, cx: &mut Context<'_>) {
         let number = wanted.session();
         if wanted.ask.is_none() {
             return;
         }
-        if self.locals.get(&number).is_some_and(|local| local.wanted) {
-            return self.proposer.join_again(wanted, here);
-        }
+        let local = self.locals.get(&number).filter(|local| local.wanted);
+        let ends = match local {
+            Some(local) if !local.is_behind_state => return self.proposer.join_again(wanted, here),
+            local => local.is_some(),
+        };
         answer(wanted.ask, Reply::Unknown { enter: true, because: None }, cx);
         cx.acts.push(Act::NotEntered(number));
+        if ends {
+            self.end_session(number, Act::Lost(number), cx);
+        }
     }
 
     fn not_entered(&mut self, number: u64, ask: Option<Ask>, refusal: Refusal, cx: &mut Context<'_>) {

@@ -107,6 +107,7 @@ impl Room {
     fn start_over(&mut self, now: Place, state: RoomState, cx: &mut Context<'_>) {
         if self.at.epoch != Epoch::default() {
             self.tell_gap(now, cx);
+            self.locals.all_behind_state();
         }
         self.at = now;
         self.state = state;

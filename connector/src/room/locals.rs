@@ -15,6 +15,8 @@ pub(super) struct Local {
     pub(super) token: Token,
     /// Names the stay that it asks to enter, while that is pending.
     pub(super) entering: Option<Token>,
+    /// A state was taken since it asked to enter: another session may have entered the stay in records that were not seen.
+    pub(super) is_behind_state: bool,
     /// The session wants to be here; false while its leave is pending.
     pub(super) wanted: bool,
     /// The client was told that it is here, and hears what happens.
@@ -95,6 +97,11 @@ impl Locals {
         self.by_number.values_mut().filter(|local| local.hears)
     }
 
+    /// A state was taken: who asked to enter did so before it.
+    pub(super) fn all_behind_state(&mut self) {
+        self.by_number.values_mut().for_each(|local| local.is_behind_state = true);
+    }
+
     /// Sessions that have this name.
     pub(super) fn named(&self, name: &Name) -> impl Iterator<Item = (u64, &Local)> {
         let numbers =
@@ -111,6 +118,7 @@ impl Locals {
                 name,
                 token,
                 entering: None,
+                is_behind_state: false,
                 wanted: true,
                 hears: false,
                 leaving: false,
@@ -120,6 +128,7 @@ impl Locals {
         });
         local.wanted = true;
         local.entering = Some(token);
+        local.is_behind_state = false;
     }
 
     /// A session has this name from now on; nothing happens if there is none.
