@@ -90,7 +90,7 @@ impl From<memory::Memory> for Log {
 impl Log {
     /// Appends `record` if the room's last position is `expected` ([`Position::NONE`]: the room has no record).
     ///
-    /// Returns the record's position, which is above all that the log gave before.
+    /// Returns the record's position, which is above `expected` and above all that the log gave before.
     pub async fn append(&self, room: &RoomId, expected: Position, record: Bytes) -> Result<Position, AppendError> {
         match &self.0 {
             Kind::JetStream(jetstream) => jetstream.append(room, expected, record).await,

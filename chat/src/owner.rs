@@ -294,14 +294,10 @@ impl Owner {
             (Phase::Reading, LogDone::Last(Ok(tail))) => self.begin_walk(tail, now, acts),
             (Phase::Walking { .. }, LogDone::Read(Ok(records))) => self.go_on_walking(records, now, acts),
             (Phase::Active(active), LogDone::Append(Ok(position))) => {
-                if active.committed(position, &self.followers, acts) {
-                    self.in_doubt = false;
-                    self.backoff.reset();
-                    active.prove(self.attaches.drain(..));
-                } else {
-                    self.in_doubt = true;
-                    self.end(now);
-                }
+                active.committed(position, &self.followers, acts);
+                self.in_doubt = false;
+                self.backoff.reset();
+                active.prove(self.attaches.drain(..));
             }
             (Phase::Active(active), LogDone::Last(Ok(tail))) => {
                 if active.is_last(&tail) {

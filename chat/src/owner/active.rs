@@ -426,17 +426,9 @@ impl Active {
             || self.since.records + 1 >= self.judge.checkpoint_records(checkpoint)
     }
 
-    /// The record in flight is in the log: everybody concerned is told. Says whether the activation goes on.
-    pub(super) fn committed(
-        &mut self,
-        position: Position,
-        followers: &BTreeSet<ServerId>,
-        acts: &mut Vec<Act>,
-    ) -> bool {
-        if position <= self.position {
-            return false;
-        }
-        let Busy::Append(appending) = std::mem::replace(&mut self.busy, Busy::No) else { return false };
+    /// The record in flight is in the log: everybody concerned is told.
+    pub(super) fn committed(&mut self, position: Position, followers: &BTreeSet<ServerId>, acts: &mut Vec<Act>) {
+        let Busy::Append(appending) = std::mem::replace(&mut self.busy, Busy::No) else { return };
         let Appending { record, size, proposals, before } = *appending;
         self.metrics.records_committed.add();
         self.metrics.entries_committed.add_many(record.entries.len() as u64);
@@ -446,7 +438,7 @@ impl Active {
         let mut others = followers | &before;
         others.extend(self.state.connectors().cloned());
         others.extend(record.named.iter().cloned());
-        let Some((_, record)) = self.recent.last() else { return false };
+        let Some((_, record)) = self.recent.last() else { return };
         let news = self.news(position, record.clone());
         let trace = proposals.first().map(|p| p.asker.trace.clone()).unwrap_or_default();
         for proposal in proposals {
@@ -454,6 +446,5 @@ impl Active {
             acts.push(Act::Answer(proposal.asker, news.clone()));
         }
         acts.extend(others.into_iter().map(|connector| Act::Tell(connector, news.clone(), trace.clone())));
-        true
     }
 }
