@@ -30,7 +30,8 @@ const SEEDS: u64 = 140;
 
 /// Runs the seeds of a scenario that `make test` keeps.
 fn run(scenario: Scenario) -> Tally {
-    let report = Sweep { scenarios: vec![scenario], seeds: 0..SEEDS, until: None, trace: RunTrace::Off }.run(1);
+    let (scenarios, seeds) = (vec![scenario], 0..SEEDS);
+    let report = Sweep { scenarios, seeds, until: None, ends_at_first: false, trace: RunTrace::Off }.run(1);
     assert!(report.is_clean(), "{report}");
     assert!(report.tally.said > 0, "no message was sent");
     report.tally

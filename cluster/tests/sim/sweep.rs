@@ -10,7 +10,7 @@ use std::iter;
 use std::ops::Range;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Once;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::mpsc;
 use std::thread;
 
@@ -33,6 +33,8 @@ pub(crate) struct Sweep {
     pub(crate) seeds: Range<u64>,
     /// Milliseconds of [`clock::now_ms`] after which no run starts.
     pub(crate) until: Option<u64>,
+    /// No run starts after a violation was found.
+    pub(crate) ends_at_first: bool,
     pub(crate) trace: RunTrace,
 }
 
@@ -40,11 +42,16 @@ impl Sweep {
     /// Runs all of it on so many threads.
     pub(crate) fn run(&self, threads: usize) -> Report {
         record_panics();
-        let next = AtomicU64::new(0);
+        let (next, is_over) = (AtomicU64::new(0), AtomicBool::new(false));
         let (finished, results) = mpsc::sync_channel(QUEUE);
         thread::scope(|scope| {
             for _ in 0..threads {
-                let runs = iter::from_fn(|| self.take(&next)).map(|(scenario, seed)| self.run_once(scenario, seed));
+                // Looked at before a run is taken: each run before the violation ends, so the first one is always the same.
+                let take = || (!is_over.load(Ordering::Relaxed)).then(|| self.take(&next)).flatten();
+                let runs = iter::from_fn(take).map(|(scenario, seed)| self.run_once(scenario, seed));
+                let runs = runs.inspect(|run| {
+                    is_over.fetch_or(self.ends_at_first && run.1.is_err(), Ordering::Relaxed);
+                });
                 let finished = finished.clone();
                 scope.spawn(move || runs.for_each(|run| finished.send(run).unwrap()));
             }

@@ -10,7 +10,7 @@ use crate::trace::RunTrace;
 
 impl Sweep {
     /// Reads `SHADDOCK_SIM_SEEDS`, `SHADDOCK_SIM_FROM`, `SHADDOCK_SIM_MINUTES`,
-    /// `SHADDOCK_SIM_SCENARIO` and `SHADDOCK_SIM_TRACE`. Without them it is one random seed of every scenario, and with
+    /// `SHADDOCK_SIM_SCENARIO`, `SHADDOCK_SIM_FIRST` and `SHADDOCK_SIM_TRACE`. Without them it is one random seed of every scenario, and with
     /// minutes as many as they allow. The error names the value that is refused.
     pub(crate) fn from_environment() -> Result<Self, String> {
         let minutes: Option<u64> = number("MINUTES")?;
@@ -21,7 +21,8 @@ impl Sweep {
             scenarios: scenarios(variable("SCENARIO").as_deref())?,
             seeds: from..to,
             until: minutes.map(|minutes| clock::now_ms() + minutes * 60_000),
-            trace: if number::<u8>("TRACE")?.is_some_and(|trace| trace > 0) { RunTrace::On } else { RunTrace::Off },
+            ends_at_first: is_set("FIRST")?,
+            trace: if is_set("TRACE")? { RunTrace::On } else { RunTrace::Off },
         })
     }
 }
@@ -35,6 +36,11 @@ fn scenarios(list: Option<&str>) -> Result<Vec<Scenario>, String> {
         .map(str::trim)
         .map(|name| found(name).ok_or_else(|| format!("there is no scenario {name:?}, only {}", names())))
         .collect()
+}
+
+/// Returns true if a variable is a number above 0.
+fn is_set(name: &str) -> Result<bool, String> {
+    Ok(number::<u8>(name)?.is_some_and(|number| number > 0))
 }
 
 fn number<N: FromStr>(name: &str) -> Result<Option<N>, String> {
