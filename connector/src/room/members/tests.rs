@@ -293,3 +293,25 @@ fn sessions_that_a_state_does_not_have_are_closed() {
     assert_eq!(told.lost, [1]);
     assert_eq!(told.pushes.last(), Some(&(vec![0, 2], Push::Leave { name: name(1) })));
 }
+
+#[test]
+fn a_state_of_which_a_part_was_lost_is_not_taken() {
+    let mut stage = Stage::new(10);
+    let mut state = RoomState::default();
+    for number in 0..3 {
+        let session =
+            SessionId { connector: ServerId::new("connector-server-2").unwrap(), incarnation: Incarnation(1), number };
+        state.apply(&Entry::Join { name: name(number), session, membership: Token::new(number.into()).membership() });
+    }
+    let asked = Place { epoch: EPOCH, ..Place::default() };
+    let now = Place { position: Position(9), id: RecordId(9), ..asked };
+    let parts = state.checkpoints_for_connectors(1);
+    let mut take = |lost: Option<u16>| {
+        for (index, part) in (0..).zip(&parts).filter(|(index, _)| Some(*index) != lost) {
+            let news = News::StatePart { index, of: parts.len() as u16, part: Box::new(part.clone()) };
+            stage.act(|room, cx| room.attached(asked, now, news, cx));
+        }
+        stage.room.state.members().len()
+    };
+    assert_eq!([take(Some(0)), take(Some(1)), take(Some(parts.len() as u16 - 1)), take(None)], [0, 0, 0, 3]);
+}
