@@ -435,8 +435,8 @@ impl Active {
         self.metrics.record_entries.add(record.entries.len());
         self.state.settle(position, &record);
         self.note(position, &record, size);
+        // A connector that has its first member by the record proposed it, and is answered.
         let mut others = followers | &before;
-        others.extend(self.state.connectors().cloned());
         others.extend(record.named.iter().cloned());
         let Some((_, record)) = self.recent.last() else { return };
         let news = self.news(position, record.clone());
