@@ -7,9 +7,12 @@ mod gathering;
 mod handing_over;
 mod leaving;
 mod losing;
+mod lost_logs;
 mod overtaken;
 mod parcel;
+mod silence;
 mod stage;
+mod stale;
 mod verdicts;
 
 /// The room of all scripts.

@@ -1,14 +1,103 @@
 //! Clients that come back twice: which session enters the stay, and which is ended.
 
-use super::parcel::What::{Proposals, Records};
+use super::parcel::What::{Proposals, Readings, Records};
 use super::stage::Stage;
-use super::{ANN, CARL, HOME, LEFT, RIGHT};
+use super::{ANN, BOB, CARL, HOME, LEFT, RIGHT};
 
 /// Ann when she comes back through another session.
 const BACK: u64 = 5;
 
 /// Ann when she comes back through a third one.
 const LATER: u64 = 6;
+
+/// ```text
+/// left                 home               right
+///  ann comes back ────►│ reading          │
+///                      │◄── ann comes back │
+///                      │ one record: which of them?
+/// ```
+/// Both are decided in one record, and neither saw the other. If the owner did not look at what it is about to append, the
+/// second one would take over what the first one has just entered.
+#[test]
+fn two_that_come_back_in_one_record() {
+    let mut stage = Stage::with_ann_and_bob();
+    stage.lose_client(ANN);
+    stage.restart_chat(HOME, 2);
+    stage.hold(Readings(HOME));
+    stage.come_back(LEFT, ANN, BACK, "ann");
+    stage.settle();
+    stage.come_back(RIGHT, ANN, LATER, "ann");
+    stage.settle();
+    stage.release(Readings(HOME));
+    stage.pass(2_000);
+    assert_eq!(stage.told(BACK), ["entered: ann bob"]);
+    assert_eq!(stage.told(LATER).last().map(String::as_str), Some("closed"));
+    assert!(stage.is_settled());
+}
+
+/// Her first attempt is under way while the second one succeeds, and reaches a server that has read no further back than to the
+/// last message: it does not know what was entered before, and must not take that for nothing.
+#[test]
+fn coming_back_is_overtaken_at_an_heir() {
+    let mut stage = Stage::with_ann_and_bob();
+    stage.lose_client(ANN);
+    stage.hold(Proposals(RIGHT, HOME));
+    stage.come_back(RIGHT, ANN, BACK, "ann");
+    stage.settle();
+    stage.come_back(LEFT, ANN, LATER, "ann");
+    stage.settle();
+    for text in ["one", "two"] {
+        stage.say(LATER, text);
+        stage.settle();
+    }
+    stage.kill(HOME);
+    stage.pass(3_000);
+    assert_eq!(stage.told(LATER).last().map(String::as_str), Some("sent"), "{:?}", stage.told(LATER));
+    assert_eq!(stage.log().last().map(String::as_str), Some("ann: two"));
+}
+
+/// ```text
+/// right            home            candidate           log
+///  ann comes back ─ ─ ─ (under way)                    4: zero
+///                  dies            │ reads ───────────►4
+///  ann comes back, behind 3 ──────►│ what was behind 3?
+///  ann comes back, behind 4 ──────►│
+/// ```
+/// The candidate does not know, so that the join counts as overtaken. No entrance is in what the right connector reads: it asks again,
+/// and Ann does not notice.
+#[test]
+fn coming_back_while_the_home_dies() {
+    let mut stage = Stage::with_ann_and_bob();
+    stage.lose_client(ANN);
+    stage.hold(Proposals(RIGHT, HOME));
+    stage.come_back(RIGHT, ANN, BACK, "ann");
+    stage.settle();
+    stage.enter(LEFT, CARL, "carl");
+    stage.settle();
+    stage.say(CARL, "zero");
+    stage.settle();
+    stage.kill(HOME);
+    stage.pass(1_900);
+    assert_eq!(stage.told(BACK), ["entered: ann bob carl; carl: zero"]);
+    assert_eq!(stage.told(BOB), ["+carl", "carl: zero"]);
+}
+
+/// A token is of one stay: with another one's, a name that is taken stays taken.
+#[test]
+fn coming_back_with_the_token_of_another_stay() {
+    let mut stage = Stage::with_ann_and_bob();
+    // Tokens are made of the time.
+    stage.pass(50);
+    stage.enter(RIGHT, CARL, "carl");
+    stage.settle();
+    stage.leave(CARL);
+    stage.settle();
+    stage.come_back(RIGHT, CARL, BACK, "ann");
+    stage.pass(500);
+    assert_eq!(stage.told(BACK), ["refused: NameTaken"]);
+    assert_eq!(stage.told(ANN), ["+carl", "-carl"]);
+    assert!(stage.is_settled());
+}
 
 /// ```text
 /// left          home                               right

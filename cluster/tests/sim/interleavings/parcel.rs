@@ -47,10 +47,16 @@ pub(super) enum What {
     Records(usize, usize),
     /// Proposals on their way from a connector to a chat server.
     Proposals(usize, usize),
+    /// Attaches on their way from a connector to a chat server.
+    Attaches(usize, usize),
+    /// Answers to attaches, on their way from a chat server to a connector.
+    Attached(usize, usize),
     /// Detaches on their way from a connector to a chat server.
     Detaches(usize, usize),
     /// Questions for messages of the past, on their way from a connector to a chat server.
     Histories(usize, usize),
+    /// Messages of the past, on their way from a chat server to a connector.
+    Pages(usize, usize),
     /// Readings of a chat server, on their way to the log.
     Readings(usize),
     /// All between a chat server and a connector.
@@ -69,11 +75,20 @@ impl Parcel {
             (Self::ToChat { chat, connector, body, .. }, What::Proposals(from, to)) => {
                 (*connector, *chat) == (from, to) && matches!(question(body), Question::Propose { .. })
             }
+            (Self::ToChat { chat, connector, body, .. }, What::Attaches(from, to)) => {
+                (*connector, *chat) == (from, to) && matches!(question(body), Question::Attach { .. })
+            }
+            (Self::ToConnector { chat, connector, body }, What::Attached(from, to)) => {
+                (*chat, *connector) == (from, to) && matches!(answer(body), Answer::Attached { .. })
+            }
             (Self::ToChat { chat, connector, body, .. }, What::Detaches(from, to)) => {
                 (*connector, *chat) == (from, to) && matches!(question(body), Question::Detach { .. })
             }
             (Self::ToChat { chat, connector, body, .. }, What::Histories(from, to)) => {
                 (*connector, *chat) == (from, to) && matches!(question(body), Question::History { .. })
+            }
+            (Self::ToConnector { chat, connector, body }, What::Pages(from, to)) => {
+                (*chat, *connector) == (from, to) && matches!(answer(body), Answer::History { .. })
             }
             (Self::ToLog { chat, op: LogOp::Last { .. } | LogOp::Read(_), .. }, What::Readings(of)) => *chat == of,
             (Self::ToConnector { chat, connector, .. } | Self::ToChat { chat, connector, .. }, What::Between(a, b)) => {

@@ -1,11 +1,13 @@
 //! A stage: three chat servers, two connectors, their clients and a log. A script says what moves and when.
 
+mod log;
 mod moving;
 mod restarting;
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
+use chat::log::Tail;
 use chat::log::memory::Memory;
 use chat::rooms::{Identity, Rooms};
 use connector::hub::{Hub, Request};
@@ -54,6 +56,10 @@ pub(super) struct Stage {
     /// Milliseconds that the clocks of the chat servers are behind.
     clocks_behind: u64,
     log: Memory,
+    /// The room's end as a replica of the log has it that is behind; none if all replicas have all.
+    replica: Option<Tail>,
+    /// No server has a connection to the broker.
+    is_cut: bool,
     chats: Vec<Chat>,
     hubs: Vec<Hub>,
     clients: BTreeMap<u64, Client>,
@@ -108,6 +114,8 @@ impl Stage {
             now: 0,
             clocks_behind: 0,
             log: Memory::starting_at(1, &LogSettings::default()),
+            replica: None,
+            is_cut: false,
             chats: Vec::new(),
             hubs: Vec::new(),
             clients: BTreeMap::new(),
@@ -172,48 +180,36 @@ impl Stage {
         self.losses.retain(|lost| *lost != what);
     }
 
-    /// The log removes what it need not keep: all before the newest checkpoint.
-    pub(super) fn forget(&mut self) {
-        let mut records = checks::records(&self.log, &room()).into_iter();
-        let newest = records.find(|(_, record)| record.checkpoint.is_some());
-        self.oldest = newest.unwrap().0;
-    }
-
-    /// The log loses its newest records, as in a power cut, and all connections to it are made anew.
-    pub(super) fn lose_end(&mut self, lost: usize) {
-        let records = checks::records(&self.log, &room()).split_off(lost);
-        self.log = Memory::starting_at(1, &LogSettings::default());
-        (self.appended, self.before) = (records.len(), self.before.min(records.len()));
-        for (position, record) in records.into_iter().rev() {
-            let last = self.log.last(&room()).last.map_or(Position::NONE, |(position, _)| position);
-            assert_eq!(self.log.append(&room(), last, record.encode().unwrap().into()), Ok(position));
-        }
-        self.reconnect();
-    }
-
-    /// All records of the room are removed, by age or by hand.
-    pub(super) fn erase(&mut self) {
-        self.log.expire(u64::MAX);
-        (self.appended, self.before) = (0, 0);
-    }
-
     /// The clocks of the chat servers are set back.
     pub(super) fn set_clocks_back(&mut self, ms: u64) {
         self.clocks_behind = ms;
     }
 
+    /// The broker is away: no server has a connection, and nothing arrives.
+    pub(super) fn cut(&mut self) {
+        self.is_cut = true;
+    }
+
     /// All connections to the broker are made anew.
-    fn reconnect(&mut self) {
-        for chat in 0..CHATS {
-            let now = self.chat_now();
-            let effects = self.chats[chat].rooms.start_over(now);
-            self.chat_effects(chat, effects);
-        }
+    pub(super) fn reconnect(&mut self) {
+        self.is_cut = false;
+        self.reconnect_chats();
         for connector in 0..CONNECTORS {
             let now = self.hub_now();
             let effects = self.hubs[connector].reconnected(now);
             self.hub_effects(connector, effects);
         }
+    }
+
+    fn reconnect_chats(&mut self) {
+        (0..CHATS).for_each(|chat| self.reconnect_chat(chat));
+    }
+
+    /// The connection of a chat server is made anew.
+    pub(super) fn reconnect_chat(&mut self, chat: usize) {
+        let now = self.chat_now();
+        let effects = self.chats[chat].rooms.start_over(now);
+        self.chat_effects(chat, effects);
     }
 
     /// It never does anything again; what it sent is under way.
@@ -289,6 +285,14 @@ impl Stage {
         self.ask(session, Request::Send(format!(r#"{{"content":"{text}","target":"*"}}"#).into()));
     }
 
+    pub(super) fn say_with_id(&mut self, session: u64, text: &str, id: &str) {
+        self.ask(session, Request::Send(format!(r#"{{"content":"{text}","target":"*","id":"{id}"}}"#).into()));
+    }
+
+    pub(super) fn whisper(&mut self, session: u64, to: &str, text: &str) {
+        self.ask(session, Request::Send(format!(r#"{{"content":"{text}","target":"{to}"}}"#).into()));
+    }
+
     pub(super) fn leave(&mut self, session: u64) {
         self.ask(session, Request::Leave);
     }
@@ -337,6 +341,11 @@ impl Stage {
     pub(super) fn log(&self) -> Vec<String> {
         let entries = self.records().into_iter().flat_map(|record| record.entries);
         entries.filter_map(|entry| entry_text(&entry)).collect()
+    }
+
+    /// Time of each record since then.
+    pub(super) fn times(&self) -> Vec<u64> {
+        self.records().iter().map(|record| record.time).collect()
     }
 
     /// Who appended each record since then.

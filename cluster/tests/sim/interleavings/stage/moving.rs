@@ -11,11 +11,20 @@ use shared::rpc::Trace;
 use super::super::parcel::{Parcel, What};
 use super::{CHATS, CONNECTORS, Client, Stage, id, room};
 
+/// Most parcels that move in one moment, a hundred times as many as in a usual one.
+const MAX_MOVED: usize = 10_000;
+
 impl Stage {
     /// Everything that is not held arrives, and what comes of it.
     pub(in super::super) fn settle(&mut self) {
+        let mut moved = 0;
         while let Some(parcel) = self.under_way.pop_front() {
+            moved += 1;
+            assert!(moved < MAX_MOVED, "messages go round and round: {moved} in one moment");
             let is = |what: &What| parcel.is(*what);
+            if self.is_cut {
+                continue;
+            }
             if self.holds.iter().any(is) {
                 self.held.push(parcel);
             } else if !self.losses.iter().any(is) || matches!(parcel, Parcel::Probe { .. }) {
@@ -37,7 +46,7 @@ impl Stage {
     fn tick_connector(&mut self, connector: usize) {
         let now = self.hub_now();
         let mut effects = self.hubs[connector].tick(now);
-        if self.now.is_multiple_of(500) {
+        if self.now.is_multiple_of(500) && !self.is_cut {
             effects.extend(self.hubs[connector].heartbeat(now));
         }
         self.hub_effects(connector, effects);
@@ -49,7 +58,7 @@ impl Stage {
         }
         let now = self.chat_now();
         let mut effects = self.chats[chat].rooms.tick(now);
-        if self.now.is_multiple_of(1_000) {
+        if self.now.is_multiple_of(1_000) && !self.is_cut {
             effects.extend(self.chats[chat].rooms.listened(now));
         }
         self.chat_effects(chat, effects);
@@ -111,7 +120,10 @@ impl Stage {
 
     fn operate(&mut self, op: LogOp) -> LogDone {
         match op {
-            LogOp::Last { .. } => LogDone::Last(Ok(self.log.last(&room()))),
+            LogOp::Last { certain } => {
+                let replica = self.replica.clone().filter(|_| !certain);
+                LogDone::Last(Ok(replica.unwrap_or_else(|| self.log.last(&room()))))
+            }
             LogOp::Append { expected, record } => {
                 let appended = self.log.append(&room(), expected, record);
                 self.appended += usize::from(appended.is_ok());
@@ -194,6 +206,7 @@ fn answer_text(answer: &Told) -> String {
         Told::Room(_, Reply::Sent { .. }) => "sent".to_owned(),
         Told::Room(_, Reply::Left) => "left".to_owned(),
         Told::Room(_, Reply::Unknown { .. }) => "unknown".to_owned(),
+        Told::Room(_, Reply::Refused { refusal, .. }) => format!("refused: {refusal:?}"),
         other => format!("{other:?}"),
     }
 }
