@@ -24,6 +24,7 @@ max_room_bytes = 4194304
 max_total_bytes = 4194304
 ";
 
+#[expect(clippy::disallowed_methods, reason = "the task ends with its connection")]
 async fn entered(address: &str, room: &str) -> ChatClient {
     let (chat, mut events) = ChatClient::connect(address, Options::default()).await.unwrap();
     chat.enter("ann", room).await.unwrap();
