@@ -56,8 +56,13 @@ function clock(time) {
 export class Timeline {
   #list;
   #options;
-  /** `{ epoch, seq, element, message? }`, in the order of the elements. */
+  /** `{ epoch, seq, element, message? }`, in the order of the elements; `epoch` is an index. */
   #items = [];
+  /**
+   * Epochs in the order in which the page learned of them. Their numbers give no order: the server's
+   * clock may have been set back between two logs.
+   */
+  #epochs = [0];
 
   /** `options`: our name as `user`, and what is done when a name is chosen, `onName`. */
   constructor(list, options) {
@@ -73,7 +78,8 @@ export class Timeline {
 
   /** Adds a message where it belongs; false if it is there. */
   add(message) {
-    const { epoch = 0, seq = Infinity } = message;
+    const { seq = Infinity } = message;
+    const epoch = this.#rank(message.epoch);
     let at = this.#items.length;
     while (at > 0 && isAfter(this.#items[at - 1], epoch, seq)) {
       at -= 1;
@@ -93,7 +99,7 @@ export class Timeline {
 
   /** Adds a line about the room at the end: somebody came, messages are missing. */
   note(className, text, { epoch = 0, seq = Infinity } = {}) {
-    this.#insert(this.#items.length, { epoch, seq, element: element('li', className, text) });
+    this.#insert(this.#items.length, { epoch: this.#rank(epoch), seq, element: element('li', className, text) });
   }
 
   /** Forgets the oldest, if there are too many; whether it did. */
@@ -105,6 +111,11 @@ export class Timeline {
     this.#items.splice(0, tooMany).forEach(({ element: gone }) => gone.remove());
     this.#relate(0);
     return true;
+  }
+
+  #rank(epoch = 0) {
+    const at = this.#epochs.indexOf(epoch);
+    return at < 0 ? this.#epochs.push(epoch) - 1 : at;
   }
 
   #insert(at, item) {

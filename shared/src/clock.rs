@@ -11,17 +11,29 @@ pub fn now_ms() -> u64 {
     u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
 }
 
-/// The bits of the epoch of a log in memory that are random.
-const EPOCH_CHANCE: u64 = (1 << 20) - 1;
+/// Epochs of logs in memory per millisecond.
+const EPOCHS_PER_MS: u64 = 1_024;
 
-/// The epoch of a log in memory that begins now: Unix milliseconds, the lower 20 bits of which (a
-/// quarter of an hour) are random, so that a log has another epoch than one before although the
-/// clock was set back to the same moment.
-pub fn new_epoch_ms() -> u64 {
-    (now_ms() & !EPOCH_CHANCE) | rand::random_range(0..=EPOCH_CHANCE)
+/// The epoch of a log in memory that begins now. It is above those of all logs that began before
+/// where the clock is right, and differs from theirs by chance where the clock was set back to the
+/// same millisecond. Browsers read it as a number, so it must stay below 2^53: it does until 2248.
+pub fn new_epoch() -> u64 {
+    now_ms().saturating_mul(EPOCHS_PER_MS).saturating_add(rand::random_range(0..EPOCHS_PER_MS))
 }
 
 /// The incarnation of a server that starts now.
 pub fn incarnation() -> Incarnation {
     Incarnation::new(now_ms(), rand::random())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn epochs_rise_and_are_numbers_that_browsers_read() {
+        let (before, epoch) = (now_ms() * EPOCHS_PER_MS, new_epoch());
+        let after = (now_ms() + 1) * EPOCHS_PER_MS;
+        assert!((before..after).contains(&epoch) && after < 1 << 53, "{before} {epoch} {after}");
+    }
 }

@@ -83,8 +83,8 @@ impl RecordIds {
     }
 }
 
-/// One life of the log: creation time of the stream, or roughly the start of a memory log, in Unix
-/// milliseconds. Compared for equality alone.
+/// One life of the log: creation time of the stream in Unix milliseconds, or a number made from the
+/// start of a memory log. Compared for equality alone, since a clock may have been set back.
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct Epoch(pub u64);

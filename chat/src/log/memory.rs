@@ -59,11 +59,11 @@ struct Kept {
 impl Memory {
     /// An empty log with an epoch that no other has.
     pub fn new(settings: &LogSettings) -> Self {
-        Self::starting_at(clock::new_epoch_ms(), settings)
+        Self::starting_at(clock::new_epoch(), settings)
     }
 
-    /// An empty log whose epoch is `epoch_ms`.
-    pub fn starting_at(epoch_ms: u64, settings: &LogSettings) -> Self {
+    /// An empty log of this epoch.
+    pub fn starting_at(epoch: u64, settings: &LogSettings) -> Self {
         let limits = Limits {
             records: settings.max_records,
             room_bytes: settings.max_room_bytes,
@@ -71,7 +71,7 @@ impl Memory {
             age_ms: u64::from(settings.max_age_hours) * 3_600_000,
         };
         Self(Arc::new(Mutex::new(Inner {
-            epoch: Epoch(epoch_ms),
+            epoch: Epoch(epoch),
             limits,
             started: Instant::now(),
             last: Position::NONE,
