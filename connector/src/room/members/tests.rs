@@ -305,7 +305,8 @@ fn a_state_of_which_a_part_was_lost_is_not_taken() {
     }
     let asked = Place { epoch: EPOCH, ..Place::default() };
     let now = Place { position: Position(9), id: RecordId(9), ..asked };
-    let parts = state.checkpoints_for_connectors(1);
+    let parts = state.checkpoints_for_connectors(300);
+    assert_eq!(parts.len(), 3, "one member each");
     let mut take = |lost: Option<u16>| {
         for (index, part) in (0..).zip(&parts).filter(|(index, _)| Some(*index) != lost) {
             let news = News::StatePart { index, of: parts.len() as u16, part: Box::new(part.clone()) };
