@@ -37,8 +37,9 @@ fn entering_again_expires_while_the_log_is_erased() {
 
 /// ```text
 /// left                    home                    log
+///  ann: one ─ ─ ─ ✗
 ///  ✗ hears nothing        │ ann is silent ───────►4: -ann
-///  ann: one, ann enters again (wait)
+///  ann enters again (waits behind "one")
 ///  hears: -ann ◄──────────│
 ///  proposals are lost; entering expires
 /// ```
@@ -47,11 +48,12 @@ fn entering_again_expires_while_the_log_is_erased() {
 #[test]
 fn entering_again_expires_while_the_log_has_seen_her_leave() {
     let mut stage = Stage::with_ann_and_bob();
+    stage.lose(Proposals(LEFT, HOME));
+    stage.say(ANN, "one");
+    stage.settle();
     stage.lose(Between(HOME, LEFT));
     stage.pass(12_000);
     assert_eq!(stage.log(), ["-ann"]);
-    stage.lose(Proposals(LEFT, HOME));
-    stage.say(ANN, "one");
     stage.enter(LEFT, ANN, "ann");
     stage.find(Between(HOME, LEFT));
     stage.pass(2_500);

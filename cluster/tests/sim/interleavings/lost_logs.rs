@@ -1,6 +1,6 @@
 //! Logs that are another one, or lost records: what owners and connectors still have of the log before.
 
-use super::parcel::What::{Appends, Between, Probes, Proposals, Records};
+use super::parcel::What::{Appends, Attaches, Between, Probes, Proposals, Records};
 use super::stage::Stage;
 use super::{ANN, BOB, CANDIDATE, CARL, HOME, LEFT, RIGHT};
 
@@ -195,6 +195,31 @@ fn a_lost_leave_of_a_connector_that_follows_no_longer() {
     stage.find(Records(HOME, RIGHT));
     assert_eq!(stage.told(ANN), ["-bob", "gap", "+bob"]);
     stage.pass(6_000);
+    assert_eq!(stage.told(ANN), ["-bob", "gap", "+bob", "-bob"]);
+    assert!(stage.is_settled());
+}
+
+/// ```text
+/// right             home
+///  ◄──────── left ──│                      -bob is lost
+///  attach ─ ─ ─ ─ ┐ │
+///  nobody is here ┊ │ its record ─ ─ ✗
+///                 └►│ follows, for all that the home knows
+/// ```
+/// Bob is a member again, whom the right connector must make leave. If it dropped the room while its attach is under way, the home
+/// would take it for one that follows, and not remind it.
+#[test]
+fn a_lost_leave_while_an_attach_is_under_way() {
+    let mut stage = Stage::with_ann_and_bob();
+    stage.leave(BOB);
+    stage.settle();
+    stage.hold(Attaches(RIGHT, HOME));
+    stage.lose(Records(HOME, RIGHT));
+    stage.lose_end(1);
+    stage.pass(2_500);
+    stage.release(Attaches(RIGHT, HOME));
+    stage.find(Records(HOME, RIGHT));
+    stage.pass(8_000);
     assert_eq!(stage.told(ANN), ["-bob", "gap", "+bob", "-bob"]);
     assert!(stage.is_settled());
 }

@@ -97,7 +97,7 @@ fn an_answer_of_a_server_that_is_asked_no_longer() {
     stage.find(Probes(HOME));
     stage.pass(1_000);
     stage.say(ANN, "one");
-    stage.pass(1_000);
+    stage.pass(3_000);
     assert_eq!((stage.log(), stage.appenders().last()), (vec!["ann: one".to_owned()], Some(&HOME)));
     stage.release(Between(CANDIDATE, RIGHT));
     stage.find(Attaches(RIGHT, HOME));
