@@ -1,7 +1,7 @@
 # Everything that CI runs, and what is handy besides. `make` lists the targets.
 
 .DEFAULT_GOAL := help
-.PHONY: help test tools fmt run compose-test idle-memory bench bench-log bench-messages bench-failover chaos simulate
+.PHONY: help test tools fmt run compose-test idle-memory bench bench-log bench-messages bench-failover chaos simulate defects
 
 help: ## Print this list
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  \1\t\2/p' $(MAKEFILE_LIST) | expand -t 18
@@ -43,6 +43,9 @@ sim := cargo test --quiet --profile simulate -p cluster --test sim -- --exact si
 simulate: ## Run SEEDS (1000) seeds from FROM (0) on of every scenario, or SCENARIO=S; TRACE=1 prints all that happens
 	@SHADDOCK_SIM_SEEDS=$(or $(SEEDS),1000) SHADDOCK_SIM_FROM=$(or $(FROM),0) SHADDOCK_SIM_SCENARIO='$(SCENARIO)' \
 		SHADDOCK_SIM_TRACE=$(TRACE) $(sim)
+
+defects: ## Break one rule of the protocol at a time (NAMES='a b'), and show what notices; SEEDS=5000 where 140 find nothing
+	@SEEDS=$(SEEDS) scripts/defects $(NAMES)
 
 chaos: minutes := $(or $(MINUTES),30)
 chaos: simulated := $(shell expr \( $(minutes) + 4 \) / 5)
