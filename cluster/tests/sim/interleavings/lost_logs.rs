@@ -64,6 +64,35 @@ fn proposed_from_a_record_that_the_log_lost() {
 }
 
 /// ```text
+/// left            home             log
+///                                  4: zero is lost
+///  ◄───── 4: one ─│ ◄── bob ──────►4: one
+///  attach ─ ─ ─   │
+///  ◄───── 5: two ─│ ◄── bob ──────►5: two, behind one
+/// ```
+/// The left connector has read 4, which was "zero". If "two" followed each record at 4, Ann would be told neither "one" nor that
+/// something is missing.
+#[test]
+fn a_record_that_follows_another_one_at_the_position() {
+    let mut stage = Stage::with_ann_and_bob();
+    stage.say(ANN, "zero");
+    stage.settle();
+    stage.hold(Attaches(LEFT, HOME));
+    stage.lose_end_unnoticed(1);
+    for text in ["one", "two"] {
+        stage.say(BOB, text);
+        stage.settle();
+    }
+    assert_eq!(stage.log(), ["bob: one", "bob: two"]);
+    stage.release(Attaches(LEFT, HOME));
+    stage.pass(1_000);
+    stage.say(BOB, "three");
+    stage.settle();
+    assert_eq!(stage.told(ANN), ["ann: zero", "sent", "gap", "bob: three"]);
+    assert!(stage.is_settled());
+}
+
+/// ```text
 /// left                 home      candidate      log
 ///  carl enters, one ─ ─ ─ ┐ (late)
 ///          again ───────────────►│ ────────────►+carl, carl: one
