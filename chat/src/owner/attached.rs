@@ -84,7 +84,10 @@ impl Active {
                 let Some(attach) = self.proven.pop_front() else { return };
                 // The chain must begin where the connector is: else what is between was removed.
                 let from = attach.at;
-                if records.first().is_some_and(|(_, first)| first.follows(from.position, from.id)) {
+                let goes_on = |(at, first): &(Position, Arc<Record>)| {
+                    *at > from.position && first.follows(from.position, from.id)
+                };
+                if records.first().is_some_and(goes_on) {
                     let records = records.into_iter().map(|(p, r)| (p, Arc::new(r.for_connectors()))).collect();
                     self.answer_records(attach, records, acts);
                 } else {

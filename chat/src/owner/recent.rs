@@ -42,7 +42,7 @@ impl Recent {
 
     /// The records after the one at `position` that has this id, if all of them are at hand.
     pub(super) fn after(&self, position: Position, id: RecordId) -> Option<Vec<(Position, Arc<Record>)>> {
-        let first = self.records.iter().position(|(_, record)| record.follows(position, id))?;
+        let first = self.records.iter().position(|(at, record)| *at > position && record.follows(position, id))?;
         Some(self.records.iter().skip(first).cloned().collect())
     }
 }

@@ -463,6 +463,32 @@ fn a_connector_with_members_that_does_not_follow_is_reminded() {
     assert_eq!((bench.records_to(1).len(), bench.records_to(2).len()), (1, 0));
 }
 
+/// A log that lost all of the room gives its positions again: the first record stands below where a connector is, which would
+/// never apply it.
+#[test]
+fn a_connector_above_the_first_record_of_an_erased_log_gets_the_state() {
+    let mut bench = Bench::new();
+    bench.propose(1, 1, vec![join(1, "ann")]);
+    bench.run();
+    for number in 2..6 {
+        bench.propose(1, number, vec![say(1)]);
+        bench.run();
+    }
+    let last = Place { epoch: Epoch(1), position: Position(5), id: bench.id_at(Position(5)) };
+    bench.log = Memory::starting_at(1, &LogSettings::default());
+    bench.at = last;
+    for number in 6..16 {
+        bench.propose(1, number, vec![say(1)]);
+        bench.run();
+        let (position, _) = bench.records_to(1).pop().unwrap();
+        bench.at = Place { position, id: bench.id_at(position), ..last };
+    }
+    assert!(bench.at.position > last.position);
+    bench.attach(2, last);
+    bench.run();
+    assert!(matches!(bench.news().1, News::State(_)), "{:?}", bench.news());
+}
+
 /// Its last record was removed while the owner was active: the expectation is 0 again. Members stay, and the first record carries
 /// them; messages are forgotten, since their positions may be given again.
 #[test]
