@@ -189,8 +189,8 @@ fn time_never_falls() {
 ///                   │ alive ────────────────────────►│ a number is missing
 ///                   │ ◄────────────────────── attach │
 /// ```
-/// What came of the append counts for nothing, and no connector asks again that knows of it. If the home used up no number when it
-/// started over, Bob would not hear "one".
+/// The result of the append counts for nothing, so the home reads the log, which holds "one" already. If the home decided the
+/// repeated proposal again, "one" would be sent twice.
 #[test]
 fn an_append_under_way_when_the_home_reconnects() {
     let mut stage = Stage::with_ann_and_bob();
