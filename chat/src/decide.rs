@@ -147,7 +147,7 @@ impl<'a> Draft<'a> {
         let entries = runs.flat_map(|(connector, run, fate)| {
             here.state.sessions_of(connector, run).filter_map(move |(number, name)| {
                 let session = SessionId { connector: connector.clone(), incarnation: run, number };
-                let membership = here.membership_of(name)?;
+                let membership = here.state.stay_of(name)?;
                 let name = name.clone();
                 Some(match fate {
                     Fate::Leave => Entry::Leave { name, session },
@@ -241,7 +241,7 @@ impl<'a> Draft<'a> {
         let Member { session, membership } = coming;
         let before = self.as_member(session.clone());
         let old = self.state.name_of(&before).cloned();
-        if old.as_ref() == Some(name) && self.membership_of(name) == Some(membership) {
+        if old.as_ref() == Some(name) && self.state.stay_of(name) == Some(membership) {
             return Ok(Outcome::Already);
         }
         let (from, rest) = match self.state.members().get(name).cloned() {
@@ -286,7 +286,7 @@ impl<'a> Draft<'a> {
 
     fn send(&mut self, session: &SessionId, membership: Membership, body: &[u8]) -> Result<Outcome, Refusal> {
         let from = self.state.name_of(session).cloned().ok_or(Refusal::NotMember)?;
-        if self.membership_of(&from) != Some(membership) {
+        if self.state.stay_of(&from) != Some(membership) {
             return Err(Refusal::NotMember);
         }
         let Message { content, target, id } = self.judge.rules.read(self.room, body)?;
@@ -298,7 +298,7 @@ impl<'a> Draft<'a> {
             Target::All => Entry::Say { from, content, id },
             Target::One(to) => {
                 let to = to.ok_or(Refusal::NoSuchMember)?;
-                let between = [membership, self.membership_of(&to).ok_or(Refusal::NoSuchMember)?];
+                let between = [membership, self.state.stay_of(&to).ok_or(Refusal::NoSuchMember)?];
                 Entry::Whisper { from, to, between, content, id }
             }
         };
@@ -307,10 +307,6 @@ impl<'a> Draft<'a> {
             self.said.insert(id, index);
         }
         Ok(outcome)
-    }
-
-    fn membership_of(&self, name: &Name) -> Option<Membership> {
-        self.state.members().get(name).map(|member| member.membership)
     }
 
     /// What a message with this id was answered, if it was said in this draft or lately.

@@ -191,6 +191,16 @@ impl RoomState {
         self.said.iter()
     }
 
+    /// The stay of a name.
+    pub fn stay_of(&self, name: &Name) -> Option<Membership> {
+        self.members.get(name).map(|member| member.membership)
+    }
+
+    /// The stay by which a session is in the room.
+    pub fn stay_of_session(&self, session: &SessionId) -> Option<Membership> {
+        self.stay_of(self.name_of(session)?)
+    }
+
     /// The name that a session has in the room.
     pub fn name_of(&self, session: &SessionId) -> Option<&Name> {
         self.runs.get(&session.connector)?.get(&session.incarnation)?.get(&session.number)

@@ -5,7 +5,6 @@ use std::sync::Arc;
 
 use shared::ids::{Name, ServerId};
 use shared::lineage::Lineage;
-use shared::membership::Membership;
 use shared::record::{Epoch, Position, Record};
 use shared::room::{Checkpoint, Member, RoomState};
 use shared::rpc::messages::{Item, News, Place};
@@ -136,16 +135,12 @@ impl Room {
         {
             let stay = local.token.membership();
             let session = session_id(cx.common, *number);
-            if self.state.name_of(&session).and_then(|name| self.stay_of(name)) != Some(stay) {
-                let is_elsewhere = self.stay_of(local.name()) == Some(stay);
+            if self.state.stay_of_session(&session) != Some(stay) {
+                let is_elsewhere = self.state.stay_of(local.name()) == Some(stay);
                 ends.push((*number, if is_elsewhere { Act::MovedAway(*number) } else { Act::Lost(*number) }));
             }
         }
         ends.into_iter().for_each(|(number, end)| self.end_session(number, end, cx));
-    }
-
-    pub(super) fn stay_of(&self, name: &Name) -> Option<Membership> {
-        self.state.members().get(name).map(|member| member.membership)
     }
 
     /// Returns true if a session was in for all that its client knows. One with a join pending may enter a second time; one
@@ -182,9 +177,7 @@ impl Room {
         let ask = ask?;
         let session = session_id(cx.common, ask.session);
         match item {
-            Item::Join { membership, .. }
-                if self.state.name_of(&session).and_then(|name| self.stay_of(name)) == Some(membership) =>
-            {
+            Item::Join { membership, .. } if self.state.stay_of_session(&session) == Some(membership) => {
                 if let Some(local) = self.locals.get_mut(&ask.session) {
                     local.entered(membership);
                 }
