@@ -47,7 +47,7 @@ pub struct Draft<'a> {
     time: u64,
     gone: &'a Gone,
     entrances: &'a Entrances,
-    late: Option<&'a LateIds>,
+    late: &'a LateIds,
     /// Bytes of what is decided, and of what the record has besides.
     bytes: usize,
     carried: usize,
@@ -63,7 +63,7 @@ pub struct Circumstances<'a> {
     /// The joins of the room's newest records.
     pub entrances: &'a Entrances,
     /// Ids that the room's time passed over at once.
-    pub(crate) late: Option<&'a LateIds>,
+    pub(crate) late: &'a LateIds,
     /// Bytes that the record has besides what is decided.
     pub carried: usize,
 }
@@ -314,8 +314,7 @@ impl<'a> Draft<'a> {
         if let Some(index) = self.said.get(&id) {
             return Some(Outcome::Done(*index));
         }
-        let late = || self.late.and_then(|late| late.find(id));
-        self.state.said(id, self.time).or_else(late).map(|(seq, time)| Outcome::Said { seq, time })
+        self.state.said(id, self.time).or_else(|| self.late.find(id)).map(|(seq, time)| Outcome::Said { seq, time })
     }
 
     fn push(&mut self, entry: Entry) -> Outcome {

@@ -53,18 +53,33 @@ fn send(session: u64, target: &str) -> Item {
     Item::Send { session, membership: stay(session), body }
 }
 
+/// What is decided among: no connector is gone, and no session entered lately, unless a test says so.
+struct Around {
+    gone: Gone,
+    entrances: Entrances,
+    late: LateIds,
+}
+
+impl Default for Around {
+    fn default() -> Self {
+        let (gone, late) = (Gone::default(), LateIds::default());
+        Self { gone, entrances: Entrances::since(RecordId::NONE), late }
+    }
+}
+
+impl Around {
+    fn at(&self, time: u64) -> Circumstances<'_> {
+        Circumstances { time, gone: &self.gone, entrances: &self.entrances, late: &self.late, carried: 0 }
+    }
+}
+
 /// Outcomes and entries of one proposal to a room of at most three members.
 fn decide(items: &[Item]) -> (Vec<Outcome>, Vec<Entry>) {
     let judge = judge_of(RoomSettings { max_members: 3, ..RoomSettings::default() });
     let room = RoomId::new("lobby").unwrap();
     let mut state = RoomState::default();
-    let (gone, entrances) = (Gone::default(), Entrances::since(RecordId::NONE));
-    let mut draft = Draft::new(
-        &room,
-        &judge,
-        &mut state,
-        Circumstances { time: 1_000, carried: 0, gone: &gone, entrances: &entrances, late: None },
-    );
+    let around = Around::default();
+    let mut draft = Draft::new(&room, &judge, &mut state, around.at(1_000));
     draft.decide(&author(), 1, items);
     let (entries, mut decided) = draft.finish();
     (decided.remove(0).outcomes, entries)
@@ -123,13 +138,8 @@ fn a_proposal_is_decided_once_in_a_record() {
     let judge = judge_of(RoomSettings::default());
     let room = RoomId::new("lobby").unwrap();
     let mut state = RoomState::default();
-    let (gone, entrances) = (Gone::default(), Entrances::since(RecordId::NONE));
-    let mut draft = Draft::new(
-        &room,
-        &judge,
-        &mut state,
-        Circumstances { time: 1_000, carried: 0, gone: &gone, entrances: &entrances, late: None },
-    );
+    let around = Around::default();
+    let mut draft = Draft::new(&room, &judge, &mut state, around.at(1_000));
     draft.decide(&author(), 7, &[join(1, "ann")]);
     assert!(draft.has_decided(&author(), 7) && draft.has_decided(&author(), 6));
     assert!(!draft.has_decided(&author(), 8));
@@ -183,15 +193,9 @@ fn a_repeat_within_a_record_is_said_once_also_on_another_session() {
 #[test]
 fn a_repeat_in_a_later_record_gets_the_first_answer_for_a_minute() {
     let (judge, room) = (judge_of(RoomSettings::default()), RoomId::new("lobby").unwrap());
-    let (mut state, gone) = (RoomState::default(), Gone::default());
-    let entrances = Entrances::since(RecordId::NONE);
+    let (mut state, around) = (RoomState::default(), Around::default());
     let mut outcome = |time: u64, items: &[Item]| {
-        let mut draft = Draft::new(
-            &room,
-            &judge,
-            &mut state,
-            Circumstances { time, carried: 0, gone: &gone, entrances: &entrances, late: None },
-        );
+        let mut draft = Draft::new(&room, &judge, &mut state, around.at(time));
         draft.decide(&author(), 1, items);
         let (entries, proposals) = draft.finish();
         let outcome = *proposals[0].outcomes.last().unwrap();
@@ -233,13 +237,8 @@ fn who_was_on_a_connector_that_is_gone_leaves_and_names_of_a_silent_one_are_free
     let heard = [(connector(1), 0), (connector(2), 60), (connector(3), 3)];
     let latest = Lineage::new(Incarnation(5));
     let gone = Gone::new(heard.iter().map(|(id, silence)| (id, &latest, *silence)), 10);
-    let entrances = Entrances::since(RecordId::NONE);
-    let mut draft = Draft::new(
-        &room,
-        &judge,
-        &mut state,
-        Circumstances { time: 1_000, carried: 0, gone: &gone, entrances: &entrances, late: None },
-    );
+    let around = Around { gone, ..Around::default() };
+    let mut draft = Draft::new(&room, &judge, &mut state, around.at(1_000));
     draft.expel();
     draft.decide(&author(), 1, &[join(7, "ann"), join(8, "bob"), join(9, "cid")]);
     let (entries, decided) = draft.finish();
@@ -275,8 +274,8 @@ fn sessions_of_a_continued_run_move_and_are_members_before_they_did() {
     let mut latest = Lineage::new(Incarnation(5));
     latest.go_on_above(Incarnation(8));
     let gone = Gone::new([(&connector, &latest, 0)].into_iter(), 10);
-    let entrances = Entrances::since(RecordId::NONE);
-    let at = Circumstances { time: 1_000, carried: 0, gone: &gone, entrances: &entrances, late: None };
+    let around = Around { gone, ..Around::default() };
+    let at = around.at(1_000);
     let mut draft = Draft::new(&room, &judge, &mut state, at);
     draft.expel();
     let author = Author { connector: connector.clone(), incarnation: latest.present() };
@@ -313,15 +312,9 @@ fn sessions_of_a_continued_run_move_and_are_members_before_they_did() {
 #[test]
 fn the_newest_wins_if_the_settings_say_so_but_never_by_healing() {
     let judge = judge_of(RoomSettings { newest_wins: true, ..RoomSettings::default() });
-    let (room, gone) = (RoomId::new("lobby").unwrap(), Gone::default());
-    let entrances = Entrances::since(RecordId::NONE);
+    let (room, around) = (RoomId::new("lobby").unwrap(), Around::default());
     let mut state = RoomState::default();
-    let mut draft = Draft::new(
-        &room,
-        &judge,
-        &mut state,
-        Circumstances { time: 1_000, carried: 0, gone: &gone, entrances: &entrances, late: None },
-    );
+    let mut draft = Draft::new(&room, &judge, &mut state, around.at(1_000));
     draft.decide(&author(), 1, &[join(1, "ann"), join(2, "ann"), resume(1, 1, "ann", Claim::Heal), send(1, "*")]);
     let refused = Outcome::Refused;
     let outcomes = [Outcome::Done(0), Outcome::Done(2), refused(Refusal::NameTaken), refused(Refusal::NotMember)];
@@ -331,11 +324,11 @@ fn the_newest_wins_if_the_settings_say_so_but_never_by_healing() {
 /// Items of one proposal in a room whose last record is 7: behind record 5, a session entered the first stay.
 fn decide_behind_an_entrance(state: &mut RoomState, items: &[Item]) -> Vec<Outcome> {
     let (judge, room) = (judge_of(RoomSettings::default()), RoomId::new("lobby").unwrap());
-    let (gone, mut entrances) = (Gone::default(), Entrances::since(RecordId(5)));
+    let mut around = Around { entrances: Entrances::since(RecordId(5)), ..Around::default() };
     let session = SessionId { connector: author().connector, incarnation: Incarnation(5), number: 9 };
     let name = Name::new("ann").unwrap();
     for (id, entry) in [(6, Entry::Join { name, session, membership: stay(1) }), (7, Entry::Open)] {
-        entrances.note(&Record {
+        around.entrances.note(&Record {
             v: VERSION,
             prev: Position::NONE,
             prev_id: RecordId(id - 1),
@@ -350,7 +343,7 @@ fn decide_behind_an_entrance(state: &mut RoomState, items: &[Item]) -> Vec<Outco
             part: None,
         });
     }
-    let at = Circumstances { time: 1_000, carried: 0, gone: &gone, entrances: &entrances, late: None };
+    let at = around.at(1_000);
     let mut draft = Draft::new(&room, &judge, state, at);
     draft.decide(&author(), 1, items);
     draft.finish().1.remove(0).outcomes

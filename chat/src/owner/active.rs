@@ -6,7 +6,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use shared::ids::{Incarnation, RoomId, ServerId};
 use shared::metrics::Metrics;
-use shared::record::{Entry, Epoch, LINKS, Part, Position, Record, RecordId, RecordIds, VERSION};
+use shared::record::{Decided, Entry, Epoch, LINKS, Part, Position, Record, RecordId, RecordIds, VERSION};
 use shared::room::{Checkpoint, RoomState};
 use shared::rpc::Trace;
 use shared::rpc::messages::{Answer, Place, Unavailable};
@@ -61,8 +61,6 @@ pub(super) struct Active {
     pub(super) epoch: Epoch,
     /// Ahead of the log by the record in flight.
     pub(super) state: RoomState,
-    /// How the state becomes again what the log has.
-    undo: Undo,
     /// The room's last record.
     pub(super) position: Position,
     /// Its id. In an erased log that of the last record that was there: connectors that had it go on behind a gap, and the others
@@ -109,6 +107,17 @@ pub(super) struct Appending {
     proposals: Vec<Proposal>,
     /// Connectors with members before the record.
     before: BTreeSet<ServerId>,
+    /// How the state becomes again what the log has.
+    undo: Undo,
+}
+
+/// What was decided for a record.
+#[derive(Debug, Default)]
+struct Decision {
+    entries: Vec<Entry>,
+    decided: Vec<Decided>,
+    taken: Vec<Proposal>,
+    undo: Undo,
 }
 
 /// What was written since the last checkpoint.
@@ -129,7 +138,6 @@ impl Active {
             metrics: start.metrics,
             epoch: start.epoch,
             state: RoomState::replay(&start.records),
-            undo: Undo::default(),
             position: Position::NONE,
             id: RecordId::NONE,
             entrances: Entrances::since(first.map_or(RecordId::NONE, |(_, record)| record.prev_id)),
@@ -210,21 +218,20 @@ impl Active {
 
     /// Ends the activation: what was in flight or unanswered, and what it knew of a room that was not empty.
     pub(super) fn into_waiting(mut self) -> (Vec<Proposal>, Vec<Attach>, Option<Kept>) {
-        if matches!(self.busy, Busy::Append(_)) {
-            std::mem::take(&mut self.undo).apply(&mut self.state);
-        }
-        let kept = Kept { epoch: self.epoch, id: self.id, state: self.state, entrances: self.entrances };
-        let kept = Some(kept).filter(|kept| kept.id != RecordId::NONE);
         let mut attaches: Vec<Attach> = self.proven.into();
         let proposals = match self.busy {
-            Busy::Append(appending) => appending.proposals,
+            Busy::Append(appending) => {
+                appending.undo.apply(&mut self.state);
+                appending.proposals
+            }
             Busy::Prove(waiting) => {
                 attaches.extend(waiting);
                 Vec::new()
             }
             Busy::No | Busy::CatchUp(_) => Vec::new(),
         };
-        (proposals, attaches, kept)
+        let kept = Kept { epoch: self.epoch, id: self.id, state: self.state, entrances: self.entrances };
+        (proposals, attaches, Some(kept).filter(|kept| kept.id != RecordId::NONE))
     }
 
     /// Asks for a checkpoint when the last record is so old that age may take it before long.
@@ -288,9 +295,8 @@ impl Active {
         let time = now.wall_ms.max(self.state.time());
         self.late.keep(&self.state, time, now.ticks);
         let alone = std::mem::take(&mut self.alone);
-        self.undo = Undo::default();
-        let (mut entries, decided, taken) =
-            if alone { Default::default() } else { self.decide(proposals, attaches, time, acts) };
+        let Decision { mut entries, decided, taken, undo } =
+            if alone { Decision::default() } else { self.decide(proposals, attaches, time, acts) };
         if entries.is_empty() && decided.is_empty() {
             if self.unnamed.is_none() && !self.refresh && self.parts.is_empty() && !alone {
                 return Ok(());
@@ -316,7 +322,7 @@ impl Active {
         let bytes = Bytes::from(record.encode()?);
         let size = bytes.len();
         acts.push(Act::Log(LogOp::Append { expected: self.position, record: bytes }));
-        self.busy = Busy::Append(Box::new(Appending { record, size, proposals: taken, before }));
+        self.busy = Busy::Append(Box::new(Appending { record, size, proposals: taken, before, undo }));
         Ok(())
     }
 
@@ -373,7 +379,7 @@ impl Active {
         attaches: &mut Vec<Attach>,
         time: u64,
         acts: &mut Vec<Act>,
-    ) -> (Vec<Entry>, Vec<shared::record::Decided>, Vec<Proposal>) {
+    ) -> Decision {
         let now = self.place();
         // At the last record's id a connector knows all, also where the log was erased since.
         let is_ahead = |at: Place| at.position >= now.position && at.id != now.id;
@@ -382,8 +388,7 @@ impl Active {
         let budget = self.judge.budget();
         let checkpoint = if self.parts.is_empty() { budget.checkpoint() } else { budget.part() };
         let carried = checkpoint + self.unnamed.iter().flatten().map(|id| id.as_str().len() + 2).sum::<usize>();
-        let late = Some(&self.late);
-        let at = Circumstances { time, gone: &self.gone, entrances: &self.entrances, late, carried };
+        let at = Circumstances { time, gone: &self.gone, entrances: &self.entrances, late: &self.late, carried };
         let mut draft = Draft::new(&self.room, &self.judge, &mut self.state, at);
         if has_gone {
             draft.expel();
@@ -414,8 +419,7 @@ impl Active {
         }
         let undo = draft.take_undo();
         let (entries, decided) = draft.finish();
-        self.undo = undo;
-        (entries, decided, taken)
+        Decision { entries, decided, taken, undo }
     }
 
     /// Whether the records since the last checkpoint, with one more of `written` bytes, outweigh the next, which has `checkpoint`
@@ -429,7 +433,7 @@ impl Active {
     /// The record in flight is in the log: everybody concerned is told.
     pub(super) fn committed(&mut self, position: Position, followers: &BTreeSet<ServerId>, acts: &mut Vec<Act>) {
         let Busy::Append(appending) = std::mem::replace(&mut self.busy, Busy::No) else { return };
-        let Appending { record, size, proposals, before } = *appending;
+        let Appending { record, size, proposals, before, .. } = *appending;
         self.metrics.records_committed.add();
         self.metrics.entries_committed.add_many(record.entries.len() as u64);
         self.metrics.record_entries.add(record.entries.len());
