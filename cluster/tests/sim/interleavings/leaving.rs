@@ -41,12 +41,7 @@ fn entering_by_a_record_that_is_gone() {
     stage.lose(Records(HOME, LEFT));
     stage.enter(LEFT, CARL, "carl");
     stage.settle();
-    for number in 0..20 {
-        stage.say(BOB, &format!("{number}"));
-        stage.settle();
-    }
-    stage.kill(HOME);
-    stage.forget();
+    stage.outlive_records(BOB);
     stage.pass(1_500);
     assert_eq!(stage.told(ANN), ["gap", "+carl"]);
     assert_eq!(stage.told(CARL), ["entered: ann bob carl"]);

@@ -168,12 +168,7 @@ fn coming_back_elsewhere_in_records_that_are_gone() {
     stage.lose(Between(HOME, LEFT));
     stage.come_back(RIGHT, ANN, BACK, "ann");
     stage.settle();
-    for number in 0..20 {
-        stage.say(BOB, &format!("{number}"));
-        stage.settle();
-    }
-    stage.kill(HOME);
-    stage.forget();
+    stage.outlive_records(BOB);
     stage.find(Between(HOME, LEFT));
     stage.hold(Proposals(LEFT, CANDIDATE));
     stage.pass(2_000);
@@ -260,12 +255,7 @@ fn leaving_and_entering_again_by_a_record_that_is_gone() {
     stage.enter(LEFT, ANN, "ann");
     stage.propose(LEFT);
     stage.settle();
-    for number in 0..20 {
-        stage.say(BOB, &format!("{number}"));
-        stage.settle();
-    }
-    stage.kill(HOME);
-    stage.forget();
+    stage.outlive_records(BOB);
     stage.pass(1_500);
     assert_eq!(stage.told(ANN).last().map(String::as_str), Some("entered: ann bob"));
     stage.lose_client(ANN);
@@ -381,61 +371,5 @@ fn a_state_without_a_session_ends_it() {
     stage.say(BACK, "one");
     stage.pass(500);
     assert_eq!(stage.told(BACK).last().map(String::as_str), Some("sent"));
-    assert!(stage.is_settled());
-}
-
-/// ```text
-/// left                                home                 right
-///  ann enters again, one (under way) ─ ─ ┐
-///                                        ┊ ◄── ann comes back ─│
-///                                        ┊ ◄── two, she leaves ─│
-///                                        └►│
-/// ```
-/// Her entering again is of the stay that she came back to. If it were decided like any join, she would be here when she has
-/// gone, and "one" would stand behind "two".
-#[test]
-fn entering_again_is_overtaken_by_coming_back() {
-    let mut stage = Stage::with_ann_and_bob();
-    stage.hold(Proposals(LEFT, HOME));
-    stage.gather(LEFT);
-    stage.enter(LEFT, ANN, "ann");
-    stage.say(ANN, "one");
-    stage.propose(LEFT);
-    stage.settle();
-    stage.come_back(RIGHT, ANN, BACK, "ann");
-    stage.say(BACK, "two");
-    stage.settle();
-    stage.leave(BACK);
-    stage.settle();
-    stage.release(Proposals(LEFT, HOME));
-    stage.pass(3_000);
-    let log = stage.log();
-    assert!(log.ends_with(&["ann: two".to_owned(), "-ann".to_owned()]), "{log:?}");
-    assert!(stage.told(ANN).contains(&"moved away".to_owned()), "{:?}", stage.told(ANN));
-    assert!(stage.is_settled());
-}
-
-/// The same where her first attempt to come back is under way while the second one succeeds: the first session is closed plainly, and
-/// the second one, which her client made later, stays.
-#[test]
-fn coming_back_is_overtaken_by_coming_back_elsewhere() {
-    const LATER: u64 = 6;
-    let mut stage = Stage::with_ann_and_bob();
-    stage.enter(RIGHT, CARL, "carl");
-    stage.settle();
-    stage.lose_client(ANN);
-    stage.hold(Proposals(RIGHT, HOME));
-    stage.come_back(RIGHT, ANN, BACK, "ann");
-    stage.say(BACK, "one");
-    stage.settle();
-    stage.come_back(LEFT, ANN, LATER, "ann");
-    stage.say(LATER, "two");
-    stage.settle();
-    assert_eq!(stage.told(LATER), ["entered: ann bob carl", "ann: two", "sent"]);
-    stage.release(Proposals(RIGHT, HOME));
-    stage.pass(3_000);
-    assert_eq!(stage.log().last().map(String::as_str), Some("ann: two"));
-    assert!(stage.told(BACK).contains(&"closed".to_owned()), "{:?}", stage.told(BACK));
-    assert_eq!(stage.told(LATER).last().map(String::as_str), Some("sent"), "{:?}", stage.told(LATER));
     assert!(stage.is_settled());
 }

@@ -4,15 +4,26 @@ use chat::log::memory::Memory;
 use shared::config::settings::LogSettings;
 use shared::record::Position;
 
-use super::{Stage, room};
+use super::{HOME, Stage, room};
 use crate::checks;
 
 impl Stage {
     /// The log removes what it need not keep: all before the newest checkpoint.
-    pub(in super::super) fn forget(&mut self) {
+    fn forget(&mut self) {
         let mut records = checks::records(&self.log, &room()).into_iter();
         let newest = records.find(|(_, record)| record.checkpoint.is_some());
         self.oldest = newest.unwrap().0;
+    }
+
+    /// A session talks until the room has a newer checkpoint. Then the home dies, and with it all that it had at hand, and the log
+    /// removes what it need not keep: connectors that missed records are given the state.
+    pub(in super::super) fn outlive_records(&mut self, session: u64) {
+        for number in 0..20 {
+            self.say(session, &format!("{number}"));
+            self.settle();
+        }
+        self.kill(HOME);
+        self.forget();
     }
 
     /// The log loses its newest records, as in a power cut, and all connections to it are made anew.
