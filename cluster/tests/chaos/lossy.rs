@@ -5,13 +5,15 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use shared::lifecycle::Lifecycle;
-use shared::testing::eventually;
 use tokio::io::{self, AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::net::{TcpListener, TcpStream};
+use tokio::time::{Instant, sleep};
 
-/// While people talk, the next message is there at once.
-const DEADLINE: Duration = Duration::from_secs(20);
+/// While clients of a connector listen, it receives the next record at once.
+const NEXT_RECORD: Duration = Duration::from_secs(2);
+
+const POLL: Duration = Duration::from_millis(5);
 
 /// How subjects end on which connectors are told records that they did not ask for.
 const LOSES: &str = ".push";
@@ -36,10 +38,15 @@ impl Lossy {
         &self.address
     }
 
-    /// Loses the next record that a chat server tells this connector unasked; returns when it is lost.
-    pub(crate) async fn lose_next(&self) {
+    /// Drops the next record that a chat server publishes to this connector unasked. Returns false if none came in time:
+    /// the connector has no clients.
+    pub(crate) async fn lose_next(&self) -> bool {
         self.lose.store(true, Ordering::SeqCst);
-        eventually(DEADLINE, "there is a message to be lost", async || !self.lose.load(Ordering::SeqCst)).await;
+        let until = Instant::now() + NEXT_RECORD;
+        while self.lose.load(Ordering::SeqCst) && Instant::now() < until {
+            sleep(POLL).await;
+        }
+        !self.lose.swap(false, Ordering::SeqCst)
     }
 }
 

@@ -145,7 +145,7 @@ impl Stage {
             }
             Kind::ChatCut => self.cut(&chat, lasts).await,
             Kind::ConnectorCut => self.cut(&connector, lasts).await,
-            Kind::RecordLost => self.server(&connector).lossy.lose_next().await,
+            Kind::RecordLost => self.lose_record(step.server).await,
             Kind::ChatKilled => self.restart(&chat).await,
             Kind::ConnectorKilled => self.restart(&connector).await,
             Kind::ChatStopped => self.roll(&chat).await,
@@ -161,6 +161,17 @@ impl Stage {
             // The clients do that themselves.
             Kind::ClientsCut => {}
         }
+    }
+
+    /// Drops a record on its way to a connector: to the one of this index, or to the next one that has clients. A connector
+    /// that was stopped has none until some come back.
+    async fn lose_record(&self, first: usize) {
+        for server in (first..first + SERVERS).map(|index| index % SERVERS) {
+            if self.server(&format!("connector-server-{}", server + 1)).lossy.lose_next().await {
+                return;
+            }
+        }
+        panic!("no connector has clients: no record could be lost");
     }
 
     async fn cut(&self, id: &str, lasts: Duration) {
