@@ -10,6 +10,7 @@
 //!   the same bus subscribes to it, and [`Bus::request`] then ends at once. A tracer on `>` wants every message, so
 //!   with one running the deadline is all there is.
 //! - While the connection is broken nothing is kept for later: publishes are refused and counted.
+//! - `nats.prefix` shows to no caller: subjects, replies and patterns are without it, also those of messages that come.
 //! - Every wait has a deadline, and after [`Bus::drain`] everything says [`BusError::Closed`].
 
 mod error;
@@ -18,6 +19,7 @@ mod inbox;
 mod memory;
 mod nats;
 mod pattern;
+mod prefix;
 mod subscription;
 
 use std::sync::Arc;
@@ -32,6 +34,7 @@ use self::inbox::Inbox;
 use self::memory::Memory;
 pub use self::memory::MemoryLimits;
 use self::nats::Nats;
+pub use self::prefix::SubjectPrefix;
 pub use self::subscription::Subscription;
 use crate::config::settings::NatsSettings;
 use crate::metrics::Metrics;
@@ -220,6 +223,14 @@ impl Bus {
         match &self.carrier {
             Carrier::Memory(_) => None,
             Carrier::Nats(nats) => Some(nats.client()),
+        }
+    }
+
+    /// The prefix that all subjects have at the broker; none inside one process.
+    pub fn prefix(&self) -> SubjectPrefix {
+        match &self.carrier {
+            Carrier::Memory(_) => SubjectPrefix::default(),
+            Carrier::Nats(nats) => nats.prefix().clone(),
         }
     }
 

@@ -10,19 +10,21 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
+use async_nats::Client;
 use async_nats::client::traits::Publisher;
 use async_nats::client::{PublishError, PublishErrorKind};
 use async_nats::connection::State;
-use async_nats::{Client, Subscriber};
-use futures_util::{FutureExt, StreamExt};
+use futures_util::FutureExt;
 use tokio::sync::{mpsc, watch};
 use tokio::task::unconstrained;
 use tokio::time::{Instant, timeout, timeout_at};
 use tokio_util::sync::CancellationToken;
 
+pub(super) use self::convert::Messages;
+use self::convert::outbound;
 use self::link::Link;
 use super::inbox::{Inbox, Waiting};
-use super::{BusError, Connection, Message, Outgoing, Subscription};
+use super::{BusError, Connection, Message, Outgoing, SubjectPrefix, Subscription};
 use crate::config::settings::NatsSettings;
 use crate::lifecycle::Lifecycle;
 use crate::metrics::Metrics;
@@ -35,6 +37,7 @@ const CLIENT_QUEUE: usize = 65_536;
 #[derive(Debug)]
 pub(super) struct Nats {
     client: Client,
+    prefix: SubjectPrefix,
     link: Arc<Link>,
     closed: AtomicBool,
     // Cancelled when the client has closed and its subscriptions have ended.
@@ -54,9 +57,10 @@ impl Nats {
         let link = Link::new(Arc::clone(&inbox), metrics);
         let client = connect::connect(url, settings, name, &link).await?;
         let (lifecycle, ended) = (Lifecycle::new(), CancellationToken::new());
+        let (prefix, closed) = (SubjectPrefix::new(&settings.prefix), AtomicBool::new(false));
         // Built before the next wait, so that giving up here lets go of everything.
-        let nats = Arc::new(Self { client, link, closed: AtomicBool::new(false), ended, lifecycle, confirm_within });
-        let answers = nats.subscriber(&inbox.pattern()).await?;
+        let nats = Arc::new(Self { client, prefix, link, closed, ended, lifecycle, confirm_within });
+        let answers = nats.messages(&inbox.pattern()).await?;
         nats.lifecycle.spawn(sort_answers(answers, inbox, nats.lifecycle.stopping(), nats.ended.clone()));
         Ok(nats)
     }
@@ -83,7 +87,7 @@ impl Nats {
             return Err(BusError::Disconnected);
         }
         // Unconstrained: a task out of budget must not look like a full queue.
-        match unconstrained(self.client.publish_message(message.into())).now_or_never() {
+        match unconstrained(self.client.publish_message(outbound(message, &self.prefix))).now_or_never() {
             Some(outcome) => outcome.map_err(|error| refused(&error)),
             None => {
                 self.link.metrics().bus_dropped_publish_full.add();
@@ -96,18 +100,19 @@ impl Nats {
         if self.closed.load(Ordering::Acquire) {
             return Err(BusError::Closed);
         }
-        let subscriber = self.subscriber(pattern).await?;
+        let messages = self.messages(pattern).await?;
         if queue >= CLIENT_QUEUE {
-            return Ok(Subscription::nats(subscriber));
+            return Ok(Subscription::nats(messages));
         }
         let (sender, receiver) = mpsc::channel(queue.max(1));
-        self.lifecycle.spawn(relay(subscriber, sender, Arc::clone(self.link.metrics())));
+        self.lifecycle.spawn(relay(messages, sender, Arc::clone(self.link.metrics())));
         Ok(Subscription::relayed(receiver))
     }
 
-    async fn subscriber(&self, pattern: &str) -> Result<Subscriber, BusError> {
-        match timeout(self.confirm_within, self.client.subscribe(pattern.to_owned())).await {
-            Ok(Ok(subscriber)) => Ok(subscriber),
+    async fn messages(&self, pattern: &str) -> Result<Messages, BusError> {
+        let pattern = self.prefix.apply(pattern).into_owned();
+        match timeout(self.confirm_within, self.client.subscribe(pattern)).await {
+            Ok(Ok(subscriber)) => Ok(Messages::new(subscriber, self.prefix.clone())),
             Ok(Err(_)) => Err(BusError::Closed),
             Err(_) => Err(BusError::Disconnected),
         }
@@ -115,7 +120,12 @@ impl Nats {
 
     /// Fails if the broker has told that it does not let us subscribe to `pattern`.
     pub(super) fn check_allowed(&self, pattern: &str) -> Result<(), BusError> {
-        if self.link.is_forbidden(pattern) { Err(BusError::Forbidden(pattern.to_owned())) } else { Ok(()) }
+        let pattern = self.prefix.apply(pattern);
+        if self.link.is_forbidden(&pattern) { Err(BusError::Forbidden(pattern.into_owned())) } else { Ok(()) }
+    }
+
+    pub(super) fn prefix(&self) -> &SubjectPrefix {
+        &self.prefix
     }
 
     pub(super) fn confirm_within(&self) -> Duration {
@@ -182,14 +192,14 @@ fn refused(error: &PublishError) -> BusError {
 
 /// Takes answers to who waits for them, until the connection is closed or the bus is gone.
 async fn sort_answers(
-    mut answers: Subscriber,
+    mut answers: Messages,
     inbox: Arc<Inbox>,
     stopping: impl Future<Output = ()>,
     ended: CancellationToken,
 ) {
     let sort = async {
         while let Some(answer) = answers.next().await {
-            inbox.deliver(answer.into());
+            inbox.deliver(answer);
         }
         ended.cancel();
     };
@@ -202,10 +212,10 @@ async fn sort_answers(
 }
 
 /// Moves messages into a shorter queue, until either end is gone.
-async fn relay(mut from: Subscriber, to: mpsc::Sender<Message>, metrics: Arc<Metrics>) {
+async fn relay(mut from: Messages, to: mpsc::Sender<Message>, metrics: Arc<Metrics>) {
     let moving = async {
         while let Some(message) = from.next().await {
-            if let Err(mpsc::error::TrySendError::Full(_)) = to.try_send(message.into()) {
+            if let Err(mpsc::error::TrySendError::Full(_)) = to.try_send(message) {
                 metrics.bus_dropped_subscription_full.add();
             }
         }

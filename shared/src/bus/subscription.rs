@@ -1,11 +1,12 @@
 //! The receiving end of the bus: messages of one subscription in the order in which they came.
 
-use futures_util::{FutureExt, StreamExt};
+use futures_util::FutureExt;
 use tokio::sync::mpsc;
 use tokio::task::unconstrained;
 
 use super::Message;
 use super::memory::Interest;
+use super::nats::Messages;
 
 /// Messages of one subject or pattern. Dropping it unsubscribes.
 #[derive(Debug)]
@@ -18,7 +19,7 @@ enum Source {
         queue: mpsc::Receiver<Message>,
         _interest: Option<Interest>,
     },
-    Nats(async_nats::Subscriber),
+    Nats(Messages),
 }
 
 impl Subscription {
@@ -30,8 +31,8 @@ impl Subscription {
         Self(Source::Queue { queue, _interest: None })
     }
 
-    pub(super) fn nats(subscriber: async_nats::Subscriber) -> Self {
-        Self(Source::Nats(subscriber))
+    pub(super) fn nats(messages: Messages) -> Self {
+        Self(Source::Nats(messages))
     }
 
     /// The next message; `None` when the bus is drained and everything that came before was taken.
@@ -41,7 +42,7 @@ impl Subscription {
     pub async fn next(&mut self) -> Option<Message> {
         match &mut self.0 {
             Source::Queue { queue, .. } => queue.recv().await,
-            Source::Nats(subscriber) => subscriber.next().await.map(Message::from),
+            Source::Nats(messages) => messages.next().await,
         }
     }
 
@@ -58,7 +59,7 @@ impl Subscription {
         match &mut self.0 {
             Source::Queue { queue, .. } => queue.try_recv().ok(),
             // Unconstrained: out of budget must not look like an empty queue.
-            Source::Nats(subscriber) => unconstrained(subscriber.next()).now_or_never().flatten().map(Message::from),
+            Source::Nats(messages) => unconstrained(messages.next()).now_or_never().flatten(),
         }
     }
 }

@@ -4,6 +4,7 @@ use std::ops::RangeInclusive;
 
 use super::settings::Settings;
 use super::sign_in;
+use crate::bus::SubjectPrefix;
 use crate::room::Checkpoint;
 
 /// Bytes of `content` with which a push is below 64 KiB whatever the names in it: three of 64 characters of 12 bytes each.
@@ -173,7 +174,16 @@ fn texts(settings: &Settings) -> Vec<Broken> {
     // An empty word is in everything that is said.
     let words = settings.room.forbidden_words.iter().filter(|word| word.trim().is_empty());
     let words = words.map(|word| broken("room.forbidden_words", word, "a word"));
-    origins.chain(words).collect()
+    let prefix = Some(&settings.nats.prefix).filter(|prefix| !SubjectPrefix::is_valid(prefix));
+    let prefix = prefix.map(|prefix| broken("nats.prefix", prefix, &prefix_form()));
+    origins.chain(words).chain(prefix).collect()
+}
+
+fn prefix_form() -> String {
+    let (most, own) = (SubjectPrefix::MOST, SubjectPrefix::OWN.join(", "));
+    format!(
+        "one token of ASCII letters, digits, - and _ that begins with a letter or digit, at most {most} characters, and none of {own}"
+    )
 }
 
 fn is_origin(text: &str) -> bool {
@@ -250,5 +260,7 @@ mod tests {
         assert_eq!(origins(&["*", "https://chat.example.org"]), [""; 0]);
         assert_eq!(origins(&["chat.example.org", "https://a/b", "://a"]), ["frontend.allowed_origins"; 3]);
         assert_eq!(broken(|settings| settings.room.forbidden_words = vec![" ".to_owned()]), ["room.forbidden_words"]);
+        assert_eq!(broken(|settings| settings.nats.prefix = "staging".to_owned()), [""; 0]);
+        assert_eq!(broken(|settings| settings.nats.prefix = "a.b".to_owned()), ["nats.prefix"]);
     }
 }

@@ -190,6 +190,9 @@ section! {
 section! {
     /// `[nats]`: the connection to NATS.
     NatsSettings {
+        /// First token of every subject, for several clusters on one NATS server; empty for none.
+        /// Without NATS it is ignored, as all of this section.
+        prefix: String = String::new(),
         /// Start without a broker and wait for it, instead of ending with an error.
         wait_for_broker: bool = false,
         /// Seconds until an attempt to connect is given up.

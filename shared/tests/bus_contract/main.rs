@@ -1,15 +1,17 @@
 //! The contract of the bus: the same cases inside one process and over a real NATS server, each also with a tracer
-//! on `>`; then what only a broker can do to us.
+//! on `>`, and with `nats.prefix`; then what only a broker can do to us.
 
 #![expect(clippy::unwrap_used, clippy::expect_used, reason = "helpers of tests fail the test")]
 
 mod cases;
 mod memory_only;
 mod nats_only;
+mod prefix;
 mod signing_in;
 mod world;
 
-/// Runs every case in all four worlds. Inside one process time is paused: a wait without need would fail the test.
+/// Runs every case in all five worlds. Inside one process time is paused: a wait without need would
+/// fail the test.
 macro_rules! contract {
     ($($case:ident),+ $(,)?) => {
         mod memory {
@@ -27,13 +29,19 @@ macro_rules! contract {
         mod nats {
             $(#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
             async fn $case() {
-                crate::cases::$case(&crate::world::World::nats(false).await).await;
+                crate::cases::$case(&crate::world::World::nats("", false).await).await;
+            })+
+        }
+        mod nats_with_prefix {
+            $(#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+            async fn $case() {
+                crate::cases::$case(&crate::world::World::nats("staging", false).await).await;
             })+
         }
         mod nats_traced {
             $(#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
             async fn $case() {
-                crate::cases::$case(&crate::world::World::nats(true).await).await;
+                crate::cases::$case(&crate::world::World::nats("", true).await).await;
             })+
         }
     };

@@ -27,7 +27,7 @@ pub(crate) struct World {
 
 enum Broker {
     Memory(Bus),
-    Nats(NatsServer),
+    Nats { server: NatsServer, prefix: String },
 }
 
 impl World {
@@ -37,9 +37,9 @@ impl World {
         Self { broker: Broker::Memory(bus), metrics, tracer: None }.traced(traced).await
     }
 
-    pub(crate) async fn nats(traced: bool) -> Self {
-        let server = NatsServer::start().await;
-        Self { broker: Broker::Nats(server), metrics: Metrics::new(), tracer: None }.traced(traced).await
+    pub(crate) async fn nats(prefix: &str, traced: bool) -> Self {
+        let broker = Broker::Nats { server: NatsServer::start().await, prefix: prefix.to_owned() };
+        Self { broker, metrics: Metrics::new(), tracer: None }.traced(traced).await
     }
 
     async fn traced(mut self, traced: bool) -> Self {
@@ -59,8 +59,9 @@ impl World {
     async fn connect(&self, metrics: Arc<Metrics>) -> Bus {
         match &self.broker {
             Broker::Memory(bus) => bus.clone(),
-            Broker::Nats(server) => {
-                Bus::nats(server.url(), &NatsSettings::default(), "contract", metrics).await.unwrap()
+            Broker::Nats { server, prefix } => {
+                let settings = NatsSettings { prefix: prefix.clone(), ..NatsSettings::default() };
+                Bus::nats(server.url(), &settings, "contract", metrics).await.unwrap()
             }
         }
     }
