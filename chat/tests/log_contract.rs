@@ -116,9 +116,10 @@ async fn ten_thousand_rooms(log: Log) {
 }
 
 /// A log at a server of its own, which ends when it is dropped.
-async fn jetstream_log() -> (NatsServer, Log) {
+async fn jetstream_log(prefix: &str) -> (NatsServer, Log) {
     let nats = NatsServer::start_with_jetstream().await;
-    let bus = Bus::nats(nats.url(), &NatsSettings::default(), "log", Metrics::new()).await.unwrap();
+    let with_prefix = NatsSettings { prefix: prefix.to_owned(), ..NatsSettings::default() };
+    let bus = Bus::nats(nats.url(), &with_prefix, "log", Metrics::new()).await.unwrap();
     let log = JetStream::open(bus, &settings()).await.unwrap();
     (nats, log.into())
 }
@@ -134,7 +135,14 @@ macro_rules! contract {
         mod jetstream {
             $(#[tokio::test]
             async fn $case() {
-                let (_nats, log) = super::jetstream_log().await;
+                let (_nats, log) = super::jetstream_log("").await;
+                super::$case(log).await;
+            })+
+        }
+        mod jetstream_with_prefix {
+            $(#[tokio::test]
+            async fn $case() {
+                let (_nats, log) = super::jetstream_log("staging").await;
                 super::$case(log).await;
             })+
         }

@@ -174,7 +174,7 @@ async fn a_stream_with_other_settings_is_refused_and_left_alone() {
     let before = world.config().await;
     let other = LogSettings { max_records: 600, max_age_hours: 48, ..settings() };
     let refusal = refusal(&world.nats, &other).await;
-    let OpenError::Differs(differences) = &refusal else { panic!("{refusal}") };
+    let OpenError::Differs { differences, .. } = &refusal else { panic!("{refusal}") };
     let found: Vec<_> = differences.iter().map(|d| (d.name, d.found.as_str(), d.wanted.as_str())).collect();
     assert_eq!(found, [("max_msgs_per_subject", "10000", "600"), ("max_age", "168h", "48h")]);
     let text = refusal.to_string();
@@ -214,7 +214,7 @@ async fn a_user_who_may_not_use_jetstream_is_refused() {
     let url = format!("nats://u:p@{}", nats.address());
     let bus = Bus::nats(&url, &NatsSettings::default(), "log", Metrics::new()).await.unwrap();
     let refusal = JetStream::open(bus, &LogSettings { timeout_ms: 300, ..settings() }).await.unwrap_err();
-    assert_eq!(refusal, OpenError::Silent { within_ms: 300 });
+    assert!(matches!(refusal, OpenError::Silent { within_ms: 300, .. }), "{refusal}");
 }
 
 #[tokio::test]

@@ -18,7 +18,7 @@ use tokio::sync::Mutex;
 use tokio::time::timeout;
 use tracing::{error, info};
 
-use self::api::{Api, ApiError, STREAM, Which, code};
+use self::api::{Api, ApiError, Which, code};
 use self::life::{Found, Life, Lives};
 pub use self::stream::{Difference, OpenError};
 use super::{AppendError, Look, ReadError, Sight, Tail};
@@ -49,10 +49,11 @@ impl JetStream {
     pub async fn open(bus: Bus, settings: &LogSettings) -> Result<Self, OpenError> {
         let version = bus.nats_client().ok_or(OpenError::NoNats)?.server_info().version;
         let lives = Lives::new(bus.connection());
-        let (api, wanted) = (Api::new(bus, settings.timeout()), stream::wanted(settings));
+        let api = Api::new(bus, settings.timeout());
+        let wanted = stream::wanted(&api, settings);
         let (since, known) = (lives.moment(), lives.latest().highest());
         let stream = stream::open(&api, &wanted, &version).await?;
-        info!(stream = STREAM, last = stream.state.last_sequence, "the rooms' log is open");
+        info!(stream = api.stream(), last = stream.state.last_sequence, "the rooms' log is open");
         lives.found(since, found(&stream, known));
         Ok(Self(Arc::new(Inner { api, wanted, lives, looking: Mutex::default() })))
     }
@@ -160,7 +161,7 @@ impl JetStream {
         let Inner { api, lives, wanted, .. } = &*self.0;
         let lost = lives.latest();
         error!(
-            stream = STREAM,
+            stream = api.stream(),
             epoch = lost.epoch.0,
             last = lost.highest().0,
             "the rooms' log is gone, and all that was said with it; an empty one is created"

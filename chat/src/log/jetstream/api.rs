@@ -1,4 +1,7 @@
 //! Questions to JetStream over the bus and what it answers, parsed. Knows nothing of what an answer means for the log.
+//!
+//! Callers know subjects without `nats.prefix`. JetStream knows them with it, so it is applied here
+//! wherever a subject is in a body or a part of another subject; the bus does so with all others.
 
 use std::borrow::Cow;
 use std::time::Duration;
@@ -9,12 +12,13 @@ use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
-use shared::bus::{Bus, BusError, Headers, Message, Outgoing};
+use shared::bus::{Bus, BusError, Headers, Message, Outgoing, SubjectPrefix};
 use shared::record::Position;
+use shared::subjects;
 use thiserror::Error;
 
-/// The stream of all rooms.
-pub(super) const STREAM: &str = "ROOMS";
+/// The stream of all rooms, without a prefix.
+const STREAM: &str = "ROOMS";
 
 /// The status of a direct read that found nothing.
 const NOT_THERE: u16 = 404;
@@ -23,7 +27,10 @@ const NOT_THERE: u16 = 404;
 pub(super) mod code {
     pub(in super::super) const ACCOUNT_FULL: u64 = 10_002;
     pub(in super::super) const NO_PEERS: u64 = 10_005;
+    pub(in super::super) const NO_LEADER: u64 = 10_008;
+    pub(in super::super) const NOT_LEADER: u64 = 10_009;
     pub(in super::super) const RESOURCES: u64 = 10_023;
+    pub(in super::super) const MAX_STREAMS: u64 = 10_027;
     pub(in super::super) const MEMORY: u64 = 10_028;
     pub(in super::super) const NO_ACCOUNT: u64 = 10_035;
     pub(in super::super) const NO_MESSAGE: u64 = 10_037;
@@ -90,12 +97,26 @@ pub(super) enum Which<'a> {
 #[derive(Debug)]
 pub(super) struct Api {
     bus: Bus,
+    prefix: SubjectPrefix,
+    stream: String,
     within: Duration,
 }
 
 impl Api {
     pub(super) fn new(bus: Bus, within: Duration) -> Self {
-        Self { bus, within }
+        let prefix = bus.prefix();
+        let stream = prefix.stream(STREAM);
+        Self { bus, prefix, stream, within }
+    }
+
+    /// The name of the stream of all rooms.
+    pub(super) fn stream(&self) -> &str {
+        &self.stream
+    }
+
+    /// The log subjects of all rooms, as JetStream knows them.
+    pub(super) fn logs(&self) -> String {
+        self.prefix.apply(subjects::LOGS).into_owned()
     }
 
     pub(super) fn within(&self) -> Duration {
@@ -104,13 +125,13 @@ impl Api {
 
     /// The stream's settings and state.
     pub(super) async fn info(&self) -> Result<Info, ApiError> {
-        let answer = self.ask(format!("$JS.API.STREAM.INFO.{STREAM}"), Bytes::new()).await?;
+        let answer = self.ask(format!("$JS.API.STREAM.INFO.{}", self.stream), Bytes::new()).await?;
         parse(&answer.payload)
     }
 
     /// Creates the stream; one that exists with the same settings is as good.
     pub(super) async fn create(&self, config: &Config) -> Result<Info, ApiError> {
-        let answer = self.ask(format!("$JS.API.STREAM.CREATE.{STREAM}"), json(config)?).await?;
+        let answer = self.ask(format!("$JS.API.STREAM.CREATE.{}", self.stream), json(config)?).await?;
         parse(&answer.payload)
     }
 
@@ -123,23 +144,37 @@ impl Api {
     ) -> Result<Position, ApiError> {
         let headers = Headers::new().with("Nats-Expected-Last-Subject-Sequence", expected.0.to_string());
         let question = Outgoing { subject, reply: None, headers, payload };
-        acknowledged(&self.bus.request(question, self.within).await?.payload)
+        acknowledged(&self.bus.request(question, self.within).await?.payload, &self.stream)
     }
 
     /// Asks the nearest replica, which may be behind.
     pub(super) async fn nearest(&self, which: Which<'_>) -> Result<Option<Stored>, ApiError> {
-        let direct = format!("$JS.API.DIRECT.GET.{STREAM}");
+        let direct = format!("$JS.API.DIRECT.GET.{}", self.stream);
         let answer = match which {
-            Which::LastOf(subject) => self.ask(format!("{direct}.{subject}"), Bytes::new()).await?,
+            Which::LastOf(subject) => {
+                self.ask(format!("{direct}.{}", self.prefix.apply(subject)), Bytes::new()).await?
+            }
             Which::At(_) => self.ask(direct, json(&which)?).await?,
         };
-        direct_answer(&answer)
+        Ok(direct_answer(&answer)?.map(|stored| self.without_prefix(stored)))
     }
 
     /// Asks the stream's leader, which knows all that was acknowledged.
     pub(super) async fn leader(&self, which: Which<'_>) -> Result<Option<Stored>, ApiError> {
-        let answer = self.ask(format!("$JS.API.STREAM.MSG.GET.{STREAM}"), json(&which)?).await?;
-        leader_answer(&answer.payload)
+        let question = match which {
+            Which::LastOf(subject) => json(&Which::LastOf(&self.prefix.apply(subject)))?,
+            Which::At(_) => json(&which)?,
+        };
+        let answer = self.ask(format!("$JS.API.STREAM.MSG.GET.{}", self.stream), question).await?;
+        Ok(leader_answer(&answer.payload)?.map(|stored| self.without_prefix(stored)))
+    }
+
+    fn without_prefix(&self, stored: Stored) -> Stored {
+        match self.prefix.remove(&stored.subject).map(str::to_owned) {
+            Some(subject) => Stored { subject, ..stored },
+            // A record of another subject than those of the stream; it is none of any room.
+            None => stored,
+        }
     }
 
     async fn ask(&self, subject: String, payload: Bytes) -> Result<Message, ApiError> {
@@ -205,11 +240,11 @@ fn parse<T: DeserializeOwned>(payload: &[u8]) -> Result<T, ApiError> {
     }
 }
 
-fn acknowledged(payload: &[u8]) -> Result<Position, ApiError> {
+fn acknowledged(payload: &[u8], stream: &str) -> Result<Position, ApiError> {
     let ack: Ack<'_> = serde_json::from_slice(payload).map_err(|error| ApiError::Garbled(error.to_string()))?;
     match ack.error {
         Some(refusal) => Err(refusal.into()),
-        None if ack.stream == STREAM && ack.seq > 0 => Ok(Position(ack.seq)),
+        None if ack.stream == stream && ack.seq > 0 => Ok(Position(ack.seq)),
         None => Err(ApiError::Garbled(format!("acknowledged by stream {:?} at {}", ack.stream, ack.seq))),
     }
 }
@@ -258,16 +293,16 @@ mod tests {
 
     #[test]
     fn an_ack_is_a_position_of_our_stream() {
-        assert_eq!(acknowledged(br#"{"stream":"ROOMS","seq":7}"#), Ok(Position(7)));
+        assert_eq!(acknowledged(br#"{"stream":"ROOMS","seq":7}"#, "ROOMS"), Ok(Position(7)));
         for odd in [r#"{"stream":"OTHER","seq":7}"#, r#"{"stream":"ROOMS","seq":0}"#, "{}", "", "7", "[]"] {
-            assert!(matches!(acknowledged(odd.as_bytes()), Err(ApiError::Garbled(_))), "{odd}");
+            assert!(matches!(acknowledged(odd.as_bytes(), "ROOMS"), Err(ApiError::Garbled(_))), "{odd}");
         }
     }
 
     #[test]
     fn an_ack_that_says_no_says_why() {
         let no = br#"{"error":{"code":400,"err_code":10071,"description":"wrong last"},"stream":"ROOMS","seq":0}"#;
-        let error = acknowledged(no).unwrap_err();
+        let error = acknowledged(no, "ROOMS").unwrap_err();
         assert!(error.is(code::WRONG_LAST), "{error}");
     }
 

@@ -1,15 +1,13 @@
 //! The stream's settings: what we want, what is there, and what to do about the difference. Never changes a stream.
 
-use std::fmt;
 use std::time::Duration;
 
 use async_nats::jetstream::stream::{Config, DiscardPolicy, Info, RetentionPolicy, StorageType};
 use shared::bus::BusError;
 use shared::config::settings::LogSettings;
-use shared::subjects;
 use thiserror::Error;
 
-use super::api::{Api, ApiError, STREAM, code};
+use super::api::{Api, ApiError, code};
 
 /// The shortest that the server takes. Records carry no message ids, so nothing is ever found to be a duplicate.
 const DUPLICATE_WINDOW: Duration = Duration::from_millis(100);
@@ -27,65 +25,108 @@ pub enum OpenError {
     )]
     NotEnabled,
     /// There is a stream, not as the settings want it.
-    #[error("the stream {STREAM} exists with other settings, and is never changed silently: {}", list(.0))]
-    Differs(Vec<Difference>),
+    #[error(
+        "the stream {stream} exists with other settings, and is never changed silently: {}",
+        list(stream, differences)
+    )]
+    Differs {
+        /// Its name.
+        stream: String,
+        /// Each setting that is not as wanted.
+        differences: Vec<Difference>,
+    },
     /// The server created a stream, not as it was asked to.
     #[error(
-        "the NATS server {version} is too old, it ignores settings of the stream {STREAM}: {}; upgrade it to 2.12.7 or \
+        "the NATS server {version} is too old, it ignores settings of the stream {stream}: {}; upgrade it to 2.12.7 or \
          later",
-        list(.differences)
+        list(stream, differences)
     )]
     TooOld {
         /// The server's version.
         version: String,
-        /// What it ignored.
+        /// The stream's name.
+        stream: String,
+        /// Each setting that it ignored.
         differences: Vec<Difference>,
     },
     /// There is not as much space as the log may take.
     #[error(
-        "JetStream has no {bytes} bytes for the stream {STREAM} ({reason}): lower log.max_total_bytes, or raise \
+        "JetStream has no {bytes} bytes for the stream {stream} ({reason}): lower log.max_total_bytes, or raise \
          max_file_store in nats-server's configuration or the account's limits"
     )]
     NoSpace {
         /// `log.max_total_bytes`.
         bytes: i64,
-        /// What the server says.
+        /// The stream's name.
+        stream: String,
+        /// The server's words.
         reason: String,
     },
     /// There are not as many servers as replicas.
     #[error(
-        "JetStream has no {replicas} servers for the stream {STREAM} ({reason}): lower log.replicas, or add servers to \
+        "JetStream has no {replicas} servers for the stream {stream} ({reason}): lower log.replicas, or add servers to \
          the NATS cluster"
     )]
     NoReplicas {
         /// `log.replicas`.
         replicas: usize,
-        /// What the server says.
+        /// The stream's name.
+        stream: String,
+        /// The server's words.
+        reason: String,
+    },
+    /// The account has as many streams as it may have.
+    #[error(
+        "the account may have no further stream, and {stream} is not among those that it has ({reason}): raise the \
+         account's max_streams, or remove a stream (`nats stream ls` shows all)"
+    )]
+    TooManyStreams {
+        /// The stream's name.
+        stream: String,
+        /// The server's words.
         reason: String,
     },
     /// Another stream has the rooms' subjects.
     #[error(
-        "another stream than {STREAM} holds subjects of {} ({reason}): find it with `nats stream find --subject` and \
-         remove it, or use another account",
-        subjects::LOGS
+        "another stream than {stream} holds subjects of {subjects} ({reason}): find it with `nats stream find --subject` \
+         and remove it, use another account, or another nats.prefix"
     )]
     Overlap {
-        /// What the server says.
+        /// The stream's name.
+        stream: String,
+        /// The subjects that the stream is to hold.
+        subjects: String,
+        /// The server's words.
+        reason: String,
+    },
+    /// JetStream has no leader.
+    #[error(
+        "JetStream at the NATS server is not available ({reason}): in a cluster a majority of its servers must be there \
+         and know each other; then start this again"
+    )]
+    NoLeader {
+        /// The server's words.
         reason: String,
     },
     /// No answer; what one who may not ask gets, too.
     #[error(
-        "JetStream gave no answer within {within_ms} ms: see that the user may publish to $JS.API.> and {} (the NATS \
-         server's log tells of violations), or raise log.timeout_ms",
-        subjects::LOGS
+        "JetStream gave no answer within {within_ms} ms: see that the user may publish to $JS.API.> and {subjects} (the NATS \
+         server's log tells of violations) and that a majority of a NATS cluster is there, or raise log.timeout_ms"
     )]
     Silent {
         /// `log.timeout_ms`.
         within_ms: u128,
+        /// The rooms' log subjects.
+        subjects: String,
     },
     /// Anything else.
-    #[error("the stream {STREAM} cannot be opened: {0}")]
-    Other(String),
+    #[error("the stream {stream} cannot be opened: {reason}")]
+    Other {
+        /// The stream's name.
+        stream: String,
+        /// The server's words.
+        reason: String,
+    },
 }
 
 /// A setting of the stream that is not what we want.
@@ -103,30 +144,33 @@ pub struct Difference {
     pub setting: Option<&'static str>,
 }
 
-impl fmt::Display for Difference {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { name, found, wanted, .. } = self;
-        write!(f, "{name} is {found}, wanted is {wanted} (")?;
-        match self.option {
-            Some(option) => write!(f, "`nats stream edit {STREAM} {option}={wanted}`")?,
-            None => write!(f, "cannot be changed: remove the stream, with all that was said, or use another account")?,
-        }
-        if let Some(setting) = self.setting {
-            write!(f, " or change {setting}")?;
-        }
-        f.write_str(")")
+impl Difference {
+    /// Says what is there in the stream of this name, what is wanted, and the command that helps.
+    fn describe(&self, stream: &str) -> String {
+        let Self { name, found, wanted, option, setting } = self;
+        let command = match option {
+            Some(option) => format!("`nats stream edit {stream} {option}={wanted}`"),
+            None => format!(
+                "cannot be changed: remove the stream, with all that was said (`nats stream rm {stream}`), or use another \
+                 account or nats.prefix"
+            ),
+        };
+        let setting = setting.map(|setting| format!(" or change {setting}")).unwrap_or_default();
+        format!("{name} is {found}, wanted is {wanted} ({command}{setting})")
     }
 }
 
-fn list(differences: &[Difference]) -> String {
-    differences.iter().map(Difference::to_string).collect::<Vec<_>>().join("; ")
+fn list(stream: &str, differences: &[Difference]) -> String {
+    differences.iter().map(|difference| difference.describe(stream)).collect::<Vec<_>>().join("; ")
 }
 
 /// The stream that the settings want.
-pub(super) fn wanted(settings: &LogSettings) -> Config {
+pub(super) fn wanted(api: &Api, settings: &LogSettings) -> Config {
+    Config { name: api.stream().to_owned(), subjects: vec![api.logs()], ..limits(settings) }
+}
+
+fn limits(settings: &LogSettings) -> Config {
     Config {
-        name: STREAM.to_owned(),
-        subjects: vec![subjects::LOGS.to_owned()],
         storage: StorageType::File,
         retention: RetentionPolicy::Limits,
         discard: DiscardPolicy::New,
@@ -150,8 +194,11 @@ pub(super) async fn open(api: &Api, wanted: &Config, version: &str) -> Result<In
     let differences = differences(&info.config, wanted);
     match (differences.is_empty(), created) {
         (true, _) => Ok(info),
-        (false, true) => Err(OpenError::TooOld { version: version.to_owned(), differences }),
-        (false, false) => Err(OpenError::Differs(differences)),
+        (false, true) => {
+            let stream = wanted.name.clone();
+            Err(OpenError::TooOld { version: version.to_owned(), stream, differences })
+        }
+        (false, false) => Err(OpenError::Differs { stream: wanted.name.clone(), differences }),
     }
 }
 
@@ -164,20 +211,23 @@ async fn create(api: &Api, wanted: &Config) -> Result<(Info, bool), ApiError> {
 }
 
 fn explain(error: ApiError, wanted: &Config, within: Duration) -> OpenError {
+    let (stream, subjects) = (wanted.name.clone(), wanted.subjects.join(", "));
     let (code, reason) = match error {
         ApiError::Bus(BusError::NoResponders) => return OpenError::NotEnabled,
-        ApiError::Bus(BusError::TimedOut) => return OpenError::Silent { within_ms: within.as_millis() },
+        ApiError::Bus(BusError::TimedOut) => return OpenError::Silent { within_ms: within.as_millis(), subjects },
         ApiError::Refused { code, description } => (code, description),
-        other => return OpenError::Other(other.to_string()),
+        other => return OpenError::Other { stream, reason: other.to_string() },
     };
     match code {
         code::NOT_ENABLED | code::NOT_FOR_ACCOUNT | code::NO_ACCOUNT => OpenError::NotEnabled,
         code::RESOURCES | code::STORAGE | code::MEMORY | code::ACCOUNT_FULL | code::ACCOUNT_STREAM_BYTES => {
-            OpenError::NoSpace { bytes: wanted.max_bytes, reason }
+            OpenError::NoSpace { bytes: wanted.max_bytes, stream, reason }
         }
-        code::NO_PEERS | code::NO_REPLICAS => OpenError::NoReplicas { replicas: wanted.num_replicas, reason },
-        code::OVERLAP => OpenError::Overlap { reason },
-        _ => OpenError::Other(format!("{reason} ({code})")),
+        code::NO_PEERS | code::NO_REPLICAS => OpenError::NoReplicas { replicas: wanted.num_replicas, stream, reason },
+        code::MAX_STREAMS => OpenError::TooManyStreams { stream, reason },
+        code::NO_LEADER | code::NOT_LEADER => OpenError::NoLeader { reason },
+        code::OVERLAP => OpenError::Overlap { stream, subjects, reason },
+        _ => OpenError::Other { stream, reason: format!("{reason} ({code})") },
     }
 }
 
@@ -191,8 +241,8 @@ fn differences(found: &Config, wanted: &Config) -> Vec<Difference> {
 }
 
 /// Name in the configuration, option of `nats stream edit`, our setting; in the order of [`values`].
-const SETTINGS: [(&str, Option<&str>, Option<&str>); 13] = [
-    ("subjects", Some("--subjects"), None),
+const SETTINGS: [(&str, Option<&str>, Option<&str>); 20] = [
+    ("subjects", Some("--subjects"), Some("nats.prefix")),
     ("storage", None, None),
     ("retention", None, None),
     ("discard", Some("--discard"), None),
@@ -205,9 +255,17 @@ const SETTINGS: [(&str, Option<&str>, Option<&str>); 13] = [
     ("num_replicas", Some("--replicas"), Some("log.replicas")),
     ("allow_direct", Some("--allow-direct"), None),
     ("no_ack", None, None),
+    // Each of these would keep records away, change them, or add some that are none.
+    ("sealed", None, None),
+    ("mirror", None, None),
+    ("sources", None, None),
+    ("subject_transform", None, None),
+    ("persist_mode", None, None),
+    ("allow_msg_counter", None, None),
+    ("subject_delete_marker_ttl", Some("--subject-del-markers-ttl"), None),
 ];
 
-fn values(config: &Config) -> [String; 13] {
+fn values(config: &Config) -> [String; 20] {
     [
         config.subjects.join(","),
         format!("{:?}", config.storage).to_lowercase(),
@@ -222,7 +280,19 @@ fn values(config: &Config) -> [String; 13] {
         config.num_replicas.to_string(),
         config.allow_direct.to_string(),
         config.no_ack.to_string(),
+        config.sealed.to_string(),
+        or_none(config.mirror.iter().map(|mirror| mirror.name.as_str())),
+        or_none(config.sources.iter().flatten().map(|source| source.name.as_str())),
+        or_none(config.subject_transform.iter().map(|transform| transform.destination.as_str())),
+        format!("{:?}", config.persist_mode.unwrap_or_default()).to_lowercase(),
+        config.allow_message_counter.to_string(),
+        age(config.subject_delete_marker_ttl.unwrap_or_default()),
     ]
+}
+
+fn or_none<'a>(names: impl Iterator<Item = &'a str>) -> String {
+    let names: Vec<&str> = names.collect();
+    if names.is_empty() { "none".to_owned() } else { names.join(",") }
 }
 
 /// No limit is 0 where it is asked for, and -1 where it is told.
@@ -245,25 +315,26 @@ mod tests {
 
     #[test]
     fn what_the_server_fills_in_is_no_difference() {
-        let wanted = wanted(&LogSettings::default());
+        let wanted = limits(&LogSettings::default());
         let echoed = Config { max_messages: -1, max_message_size: -1, max_consumers: -1, ..wanted.clone() };
         assert_eq!(differences(&echoed, &wanted), []);
     }
 
     #[test]
     fn differences_say_what_is_found_wanted_and_to_be_done() {
-        let wanted = wanted(&LogSettings::default());
+        let wanted = limits(&LogSettings::default());
         let found = Config {
             storage: StorageType::Memory,
             max_age: Duration::from_millis(1_500),
             max_messages_per_subject: 7,
             ..wanted.clone()
         };
-        let texts: Vec<_> = differences(&found, &wanted).iter().map(Difference::to_string).collect();
+        let texts: Vec<_> =
+            differences(&found, &wanted).iter().map(|difference| difference.describe("STAGING_ROOMS")).collect();
         assert!(texts[0].starts_with("storage is memory, wanted is file (cannot be changed"), "{}", texts[0]);
         assert_eq!(
             texts[1],
-            "max_msgs_per_subject is 7, wanted is 10000 (`nats stream edit ROOMS --max-msgs-per-subject=10000` or \
+            "max_msgs_per_subject is 7, wanted is 10000 (`nats stream edit STAGING_ROOMS --max-msgs-per-subject=10000` or \
              change log.max_records)"
         );
         assert!(texts[2].starts_with("max_age is 1.5s, wanted is 168h"), "{}", texts[2]);
