@@ -136,6 +136,22 @@ a.b c   chat-1  chat.chat-1  log.a%2Eb%20c
 ";
     assert_eq!(stdout(&run(&dir, &["place", "lobby", "room-1", "a.b c"])), expected);
     assert_eq!(run(&dir, &["place", "a*"]).status.code(), Some(2));
+    let expected = "\
+room   home    subject              log subject
+lobby  chat-3  staging.chat.chat-3  staging.log.lobby
+";
+    assert_eq!(stdout(&run(&dir, &["place", "lobby", "--set", "nats.prefix=staging"])), expected);
+}
+
+#[test]
+fn a_prefix_that_is_no_token_is_refused() {
+    let dir = directory("prefix", SERVERS, "[nats]\nprefix = \"a.b\"");
+    let output = run(&dir, &["check"]);
+    let text = stderr(&output);
+    for part in ["settings.toml", "nats.prefix", "\"a.b\"", "one token of ASCII letters", "at most 32", "leave it out"]
+    {
+        assert!(text.contains(part), "{part} in {text}");
+    }
 }
 
 /// Listens on a port and answers every question with this.

@@ -1,6 +1,8 @@
-//! `shaddock place`: which chat server is a room's home, and the subjects to trace.
+//! `shaddock place`: which chat server is a room's home, and the subjects to trace, as NATS knows
+//! them.
 
 use anyhow::Context;
+use shared::bus::SubjectPrefix;
 use shared::config::Config;
 use shared::dispatcher::{CHAT, Router};
 use shared::ids::RoomId;
@@ -10,11 +12,15 @@ use super::table::align;
 
 /// Prints a line per room.
 pub(crate) fn run(config: &Config, rooms: &[RoomId]) -> anyhow::Result<()> {
+    let prefix = SubjectPrefix::new(&config.settings.nats.prefix);
+    let subject = |subject: String| prefix.apply(&subject).into_owned();
     let head = ["room", "home", "subject", "log subject"].map(str::to_owned);
     let mut rows = vec![head];
     for room in rooms {
         let home = Router::default().route(CHAT, room.as_str(), &config.servers).context("no room has a home")?;
-        rows.push([room.to_string(), home.id.to_string(), subjects::chat(&home.id), subjects::log(room)]);
+        let subjects = [subjects::chat(&home.id), subjects::log(room)].map(subject);
+        let [chat, log] = subjects;
+        rows.push([room.to_string(), home.id.to_string(), chat, log]);
     }
     Ok(super::print(align(&rows).as_bytes())?)
 }

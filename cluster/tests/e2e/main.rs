@@ -17,6 +17,7 @@ mod parts;
 mod payload;
 mod payload_falls;
 mod permissions;
+mod prefix;
 mod resharding;
 mod resuming;
 mod stage;

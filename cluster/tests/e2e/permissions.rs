@@ -28,14 +28,19 @@ const USERS: [(&str, &str); 9] = [
 ];
 
 /// A broker with the file of the repository, and what is needed to sign in to it.
-struct Protected {
-    parts: Parts,
+pub(crate) struct Protected {
+    pub(crate) parts: Parts,
     certificates: Certificates,
     scratch: Scratch,
 }
 
 impl Protected {
     async fn new() -> Self {
+        Self::with(&Path::new(env!("CARGO_MANIFEST_DIR")).join("../config/nats/production.conf")).await
+    }
+
+    /// The same with a file made of it.
+    pub(crate) async fn with(file: &Path) -> Self {
         let (certificates, scratch) = (Certificates::new(), Scratch::new());
         let (certificate, key) = certificates.issue("nats");
         let authority = certificates.authority_file();
@@ -43,13 +48,12 @@ impl Protected {
         let mut environment: Vec<_> = passwords.iter().map(|(name, value)| (*name, value.as_str())).collect();
         environment.extend([("NATS_SERVER_NAME", "nats-1"), ("NATS_TLS_CA", &*authority)]);
         environment.extend([("NATS_TLS_CERT", &*certificate), ("NATS_TLS_KEY", &*key)]);
-        let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("../config/nats/production.conf");
-        let nats = NatsServer::start_with_file(&file, &environment).await;
+        let nats = NatsServer::start_with_file(file, &environment).await;
         Self { parts: Parts::on(nats, LogKind::JetStream), certificates, scratch }
     }
 
     /// The settings with which this server signs in.
-    fn settings_of(&self, user: &str) -> NatsSettings {
+    pub(crate) fn settings_of(&self, user: &str) -> NatsSettings {
         NatsSettings {
             user: user.to_owned(),
             password_file: self.scratch.file(user, &password(user)),
@@ -64,7 +68,7 @@ impl Protected {
     }
 
     /// Somebody who has this user's password, and what the broker refuses to them.
-    async fn thief(&self, user: &str) -> Thief {
+    pub(crate) async fn thief(&self, user: &str) -> Thief {
         let (sender, refusals) = mpsc::channel(64);
         let options = ConnectOptions::with_user_and_password(user.to_owned(), password(user))
             .add_root_certificates(self.certificates.authority_file().into())
@@ -82,21 +86,21 @@ fn password(user: &str) -> String {
     format!("password-of-{user}")
 }
 
-struct Thief {
+pub(crate) struct Thief {
     user: String,
     client: Client,
     refusals: mpsc::Receiver<String>,
 }
 
 impl Thief {
-    async fn may_not_publish(&mut self, subjects: &[&str]) {
+    pub(crate) async fn may_not_publish(&mut self, subjects: &[&str]) {
         for subject in subjects {
             self.client.publish((*subject).to_owned(), "x".into()).await.unwrap();
             self.is_refused("Publish", subject).await;
         }
     }
 
-    async fn may_not_subscribe(&mut self, subjects: &[&str]) {
+    pub(crate) async fn may_not_subscribe(&mut self, subjects: &[&str]) {
         for subject in subjects {
             let _subscription = self.client.subscribe((*subject).to_owned()).await.unwrap();
             self.is_refused("Subscription", subject).await;
