@@ -205,6 +205,8 @@ section! {
         publish_queue: usize = 8_192,
         /// File with the JWT and the seed of a user, as `nsc` writes it; empty for none, as in all that follow.
         credentials_file: String = String::new(),
+        /// File with the seed of a user's NKey, as `nk -gen user` writes it.
+        nkey_file: String = String::new(),
         /// Name of a user.
         user: String = String::new(),
         /// File with the user's password.
@@ -219,6 +221,8 @@ section! {
         tls_key_file: String = String::new(),
         /// Refuse to speak without TLS. A file for TLS asks for the same.
         tls_required: bool = false,
+        /// Speak TLS from the first byte, for a broker with `handshake_first`.
+        tls_first: bool = false,
     }
 }
 

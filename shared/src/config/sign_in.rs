@@ -40,6 +40,8 @@ pub enum Identity {
     Password(String, Secret),
     /// A token.
     Token(Secret),
+    /// The seed of a user's NKey.
+    Nkey(Secret),
 }
 
 /// Files for TLS, and whether there must be TLS. The broker may ask for it in any case.
@@ -51,6 +53,8 @@ pub struct Tls {
     pub certificate: Option<(PathBuf, PathBuf)>,
     /// Never speak without.
     pub is_required: bool,
+    /// From the first byte.
+    pub is_first: bool,
 }
 
 /// Everything about signing in that the settings say.
@@ -108,8 +112,21 @@ const CERTIFICATE: &str = "-----BEGIN CERTIFICATE-----";
 /// Ends the first line of every kind of key in PEM.
 const KEY: &str = "PRIVATE KEY-----";
 
+/// Characters of the text of an NKey's seed.
+const SEED: usize = 58;
+/// Begins the seed of a user's NKey.
+const USER_SEED: &str = "SU";
+
 /// A setting's name, and what it says.
 type Setting<'a> = (&'static str, &'a str);
+
+impl SignInError {
+    /// That the file of `nats.nkey_file` holds no seed.
+    pub(crate) fn unfit_seed(path: &str) -> Self {
+        let wanted = "the seed of a user's NKey (SU...), as `nk -gen user` writes it";
+        Self::Unfit { setting: "nats.nkey_file", path: path.to_owned(), wanted }
+    }
+}
 
 impl SignIn {
     /// Reads the files that the settings name; paths are relative to the working directory.
@@ -141,9 +158,10 @@ fn broken((key, value): Setting<'_>, other: &'static str, required: String) -> B
     Broken { key, other: Some(other), found: format!("{value:?}"), required }
 }
 
-fn ways(settings: &NatsSettings) -> [Setting<'_>; 3] {
+fn ways(settings: &NatsSettings) -> [Setting<'_>; 4] {
     [
         ("nats.credentials_file", &settings.credentials_file),
+        ("nats.nkey_file", &settings.nkey_file),
         ("nats.user", &settings.user),
         ("nats.token_file", &settings.token_file),
     ]
@@ -161,6 +179,10 @@ fn identity(settings: &NatsSettings) -> Result<Option<Identity>, SignInError> {
     if let Some(text) = text("nats.credentials_file", &settings.credentials_file)? {
         return Ok(Some(Identity::Credentials(text)));
     }
+    if let Some(text) = read(("nats.nkey_file", &settings.nkey_file))? {
+        let seed = seed(&text).ok_or_else(|| SignInError::unfit_seed(&settings.nkey_file))?;
+        return Ok(Some(Identity::Nkey(Secret::new(seed.to_owned()))));
+    }
     if let Some(password) = text("nats.password_file", &settings.password_file)? {
         return Ok(Some(Identity::Password(settings.user.clone(), password)));
     }
@@ -173,8 +195,18 @@ fn tls(settings: &NatsSettings) -> Result<Tls, SignInError> {
     let certificate = pem(("nats.tls_cert_file", &settings.tls_cert_file), CERTIFICATE, "a certificate in PEM")?;
     let key = pem(("nats.tls_key_file", &settings.tls_key_file), KEY, "a private key in PEM")?;
     let certificate = certificate.zip(key);
-    let is_required = settings.tls_required || authorities.is_some() || certificate.is_some();
-    Ok(Tls { authorities, certificate, is_required })
+    let is_first = settings.tls_first;
+    let is_required = settings.tls_required || is_first || authorities.is_some() || certificate.is_some();
+    Ok(Tls { authorities, certificate, is_required, is_first })
+}
+
+/// The seed in the text of a file, which may have lines around it, as in a credentials file.
+fn seed(text: &str) -> Option<&str> {
+    let is_seed = |line: &&str| {
+        let is_base32 = line.bytes().all(|byte| byte.is_ascii_uppercase() || matches!(byte, b'2'..=b'7'));
+        line.len() == SEED && line.starts_with(USER_SEED) && is_base32
+    };
+    text.lines().map(str::trim).find(is_seed)
 }
 
 fn pem(setting: Setting<'_>, label: &str, wanted: &'static str) -> Result<Option<PathBuf>, SignInError> {
@@ -224,6 +256,8 @@ mod tests {
             (nats.credentials_file, nats.user, nats.password_file) = (given(), given(), given());
         };
         assert_eq!(broken(all), ["nats.user"]);
+        let nkey = |nats: &mut NatsSettings| (nats.nkey_file, nats.token_file) = (given(), given());
+        assert_eq!(broken(nkey), ["nats.token_file"]);
     }
 
     #[test]
@@ -251,6 +285,17 @@ mod tests {
         assert!(!unfit.to_string().contains("s3cret"));
     }
 
+    #[test]
+    fn a_seed_is_found_among_other_lines() {
+        let good = "SUANQDPB2RUOE4ETUA26CNX7FUKE5ZZKFCQIIW63OX225F2CO7UEXTM7ZY";
+        let decorated = format!("-----BEGIN USER NKEY SEED-----\n{good}\n------END USER NKEY SEED------\n");
+        assert_eq!((seed(good), seed(&decorated)), (Some(good), Some(good)));
+        // The key of an account, a public key, a part.
+        for bad in [good.replacen("SU", "SA", 1), good.replacen("SU", "UU", 1), good[..57].to_owned(), String::new()] {
+            assert_eq!(seed(&bad), None, "{bad}");
+        }
+    }
+
     /// Whoever names an authority must not be talked into speaking without TLS.
     #[test]
     fn a_file_for_tls_asks_for_tls() {
@@ -258,6 +303,8 @@ mod tests {
         let tls_ca_file = scratch.file("ca.pem", "-----BEGIN CERTIFICATE-----");
         let read = SignIn::read(&NatsSettings { tls_ca_file, ..NatsSettings::default() }).unwrap();
         assert!(read.tls.is_required);
+        let first = SignIn::read(&NatsSettings { tls_first: true, ..NatsSettings::default() }).unwrap().tls;
+        assert!(first.is_required && first.is_first);
         assert!(!SignIn::read(&NatsSettings::default()).unwrap().tls.is_required);
     }
 }

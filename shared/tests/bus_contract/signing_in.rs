@@ -1,4 +1,5 @@
-//! Every way to sign in, and TLS, against real servers: who is let in, who is not, and that no secret is told.
+//! Every way to sign in, against real servers: who is let in, who is not, and that no secret is
+//! told.
 
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
@@ -8,24 +9,24 @@ use shared::bus::{Bus, BusError};
 use shared::config::settings::NatsSettings;
 use shared::config::sign_in::SignInError;
 use shared::metrics::Metrics;
-use shared::testing::{Certificates, NatsServer, Scratch};
+use shared::testing::{NatsServer, Scratch, eventually};
 
 use crate::world::SOON;
 
 const SECRET: &str = "pa55 w0rd";
 
-fn settings(change: impl FnOnce(&mut NatsSettings)) -> NatsSettings {
+pub(crate) fn settings(change: impl FnOnce(&mut NatsSettings)) -> NatsSettings {
     let mut settings = NatsSettings { connect_secs: 2, ..NatsSettings::default() };
     change(&mut settings);
     settings
 }
 
-async fn is_let_in(url: &str, settings: &NatsSettings) {
+pub(crate) async fn is_let_in(url: &str, settings: &NatsSettings) {
     let bus = Bus::nats(url, settings, "test", Metrics::new()).await.unwrap();
     bus.round_trip(SOON).await.unwrap();
 }
 
-async fn refusal(url: &str, settings: &NatsSettings) -> BusError {
+pub(crate) async fn refusal(url: &str, settings: &NatsSettings) -> BusError {
     let error = Bus::nats(url, settings, "test", Metrics::new()).await.expect_err("one is let in");
     assert!(!format!("{error} {error:?}").contains(SECRET), "{error:?}");
     error
@@ -56,28 +57,88 @@ async fn a_token_comes_from_a_file_and_not_also_from_a_url() {
 
 #[tokio::test]
 async fn a_credentials_file_proves_who_we_are() {
-    let (operator, account, user) = (KeyPair::new_operator(), KeyPair::new_account(), KeyPair::new_user());
-    let unlimited = json!({"subs": -1, "data": -1, "payload": -1, "conn": -1, "leaf": -1, "wildcards": true});
-    let lines = format!(
-        "operator: {}\nresolver: MEMORY\nresolver_preload: {{ {}: {} }}",
-        jwt(&operator, &operator, json!({"type": "operator", "version": 2})),
-        account.public_key(),
-        jwt(&operator, &account, json!({"type": "account", "version": 2, "limits": unlimited})),
-    );
-    let (scratch, claims) =
-        (Scratch::new(), json!({"type": "user", "version": 2, "subs": -1, "data": -1, "payload": -1}));
-    let conf = scratch.file("nats.conf", &lines);
-    let server = NatsServer::start_with(&["-c", &conf]).await;
-    let with = |file: String| settings(|nats| nats.credentials_file = file);
-
-    let good = scratch.file("good.creds", &credentials(&jwt(&account, &user, claims.clone()), &user));
-    is_let_in(server.url(), &with(good)).await;
-    let stranger = KeyPair::new_account();
-    let bad = scratch.file("bad.creds", &credentials(&jwt(&stranger, &user, claims), &user));
-    let refused = refusal(server.url(), &with(bad)).await;
+    let world = Operator::start(&[]).await;
+    let good = world.credentials_file("good.creds", &world.account, &[]);
+    is_let_in(world.server.url(), &with_credentials(good)).await;
+    let bad = world.credentials_file("bad.creds", &KeyPair::new_account(), &[]);
+    let refused = refusal(world.server.url(), &with_credentials(bad)).await;
     assert!(matches!(refused, BusError::Refused { .. }), "{refused}");
-    let unfit = refusal(server.url(), &with(scratch.file("no.creds", SECRET))).await;
+    let unfit = refusal(world.server.url(), &with_credentials(world.scratch.file("no.creds", SECRET))).await;
     assert!(matches!(unfit, BusError::SignIn(SignInError::Unfit { setting: "nats.credentials_file", .. })), "{unfit}");
+}
+
+#[tokio::test]
+async fn an_nkey_comes_from_a_file() {
+    let (user, stranger, scratch) = (KeyPair::new_user(), KeyPair::new_user(), Scratch::new());
+    let lines = format!("authorization {{ users: [{{ nkey: {} }}] }}", user.public_key());
+    let server = NatsServer::start_configured(&lines).await;
+    let with = |file: String| settings(|nats| nats.nkey_file = file);
+    is_let_in(server.url(), &with(scratch.file("good", &format!("{}\n", user.seed().unwrap())))).await;
+    let refused = refusal(server.url(), &with(scratch.file("other", &stranger.seed().unwrap()))).await;
+    assert!(matches!(refused, BusError::Refused { .. }), "{refused}");
+    // A typing error, which only the checksum shows.
+    let seed = user.seed().unwrap();
+    let wrong = if seed.ends_with('A') { 'B' } else { 'A' };
+    for unfit in [format!("{}{wrong}", &seed[..57]), SECRET.to_owned(), KeyPair::new_account().seed().unwrap()] {
+        let refused = refusal(server.url(), &with(scratch.file("unfit", &unfit))).await;
+        let is_named = matches!(refused, BusError::SignIn(SignInError::Unfit { setting: "nats.nkey_file", .. }));
+        assert!(is_named && !refused.to_string().contains(&unfit), "{refused}");
+    }
+}
+
+/// A user that the server does not let in for a while, because its configuration was changed and
+/// corrected.
+#[tokio::test]
+async fn a_user_that_is_let_in_again_has_service_again() {
+    let user = |password: &str| format!("authorization {{ users: [{{ user: ann, password: \"{password}\" }}] }}");
+    let (server, scratch) = (NatsServer::start_configured(&user(SECRET)).await, Scratch::new());
+    let settings = settings(|nats| {
+        (nats.user, nats.password_file) = ("ann".to_owned(), scratch.file("password", SECRET));
+        nats.reconnect_max_ms = 50;
+    });
+    let bus = Bus::nats(server.url(), &settings, "test", Metrics::new()).await.unwrap();
+    server.reconfigure(&user("another")).await;
+    eventually(SOON, "the connection to end", async || !bus.is_up()).await;
+    assert_eq!(bus.round_trip(SOON).await, Err(BusError::Disconnected));
+    server.reconfigure(&user(SECRET)).await;
+    eventually(SOON, "the connection to come back", async || bus.is_up()).await;
+    bus.round_trip(SOON).await.unwrap();
+}
+
+pub(crate) fn with_credentials(file: String) -> NatsSettings {
+    settings(|nats| nats.credentials_file = file)
+}
+
+/// A server in operator mode with one account, and the keys to make users of it.
+pub(crate) struct Operator {
+    pub(crate) server: NatsServer,
+    pub(crate) account: KeyPair,
+    pub(crate) scratch: Scratch,
+}
+
+impl Operator {
+    /// The account may have what these limits say, and anything else.
+    pub(crate) async fn start(limits: &[(&str, i64)]) -> Self {
+        let (operator, account, scratch) = (KeyPair::new_operator(), KeyPair::new_account(), Scratch::new());
+        let mut all = json!({"subs": -1, "data": -1, "payload": -1, "conn": -1, "leaf": -1, "wildcards": true});
+        limits.iter().for_each(|(name, most)| all[*name] = json!(most));
+        let lines = format!(
+            "operator: {}\nresolver: MEMORY\nresolver_preload: {{ {}: {} }}",
+            jwt(&operator, &operator, json!({"type": "operator", "version": 2})),
+            account.public_key(),
+            jwt(&operator, &account, json!({"type": "account", "version": 2, "limits": all})),
+        );
+        let server = NatsServer::start_with(&["-c", &scratch.file("nats.conf", &lines)]).await;
+        Self { server, account, scratch }
+    }
+
+    /// The file of a new user with these limits, signed by `account`.
+    pub(crate) fn credentials_file(&self, name: &str, account: &KeyPair, limits: &[(&str, i64)]) -> String {
+        let user = KeyPair::new_user();
+        let mut claims = json!({"type": "user", "version": 2, "subs": -1, "data": -1, "payload": -1});
+        limits.iter().for_each(|(name, most)| claims[*name] = json!(most));
+        self.scratch.file(name, &credentials(&jwt(account, &user, claims), &user))
+    }
 }
 
 /// A JWT as NATS has them, signed by `issuer`.
@@ -97,43 +158,4 @@ fn credentials(jwt: &str, user: &KeyPair) -> String {
          ------END USER NKEY SEED------\n",
         user.seed().unwrap()
     )
-}
-
-async fn with_tls(certificates: &Certificates, more: &[&str]) -> NatsServer {
-    let (certificate, key) = certificates.issue("server");
-    let options = ["--tls", "--tlscert", &certificate, "--tlskey", &key, "--tlscacert", &certificates.authority_file()];
-    NatsServer::start_with(&[&options, more].concat()).await
-}
-
-#[tokio::test]
-async fn a_server_is_known_by_its_authority() {
-    let (ours, other) = (Certificates::new(), Certificates::new());
-    let server = with_tls(&ours, &[]).await;
-    is_let_in(server.url(), &settings(|nats| nats.tls_ca_file = ours.authority_file())).await;
-    refusal(server.url(), &settings(|nats| nats.tls_ca_file = other.authority_file())).await;
-    refusal(server.url(), &settings(|_| {})).await;
-}
-
-#[tokio::test]
-async fn we_are_known_by_our_certificate() {
-    let (ours, other) = (Certificates::new(), Certificates::new());
-    let server = with_tls(&ours, &["--tlsverify"]).await;
-    let with = |(certificate, key)| {
-        settings(|nats| {
-            nats.tls_ca_file = ours.authority_file();
-            (nats.tls_cert_file, nats.tls_key_file) = (certificate, key);
-        })
-    };
-    is_let_in(server.url(), &with(ours.issue("us"))).await;
-    refusal(server.url(), &with(other.issue("us"))).await;
-    refusal(server.url(), &with((String::new(), String::new()))).await;
-}
-
-/// Whoever stands between us and the broker must not get the password by claiming that there is no TLS.
-#[tokio::test]
-async fn where_tls_is_required_nothing_is_said_without() {
-    let server = NatsServer::start().await;
-    refusal(server.url(), &settings(|nats| nats.tls_required = true)).await;
-    refusal(server.url(), &settings(|nats| nats.tls_ca_file = Certificates::new().authority_file())).await;
-    is_let_in(server.url(), &settings(|_| {})).await;
 }

@@ -12,6 +12,7 @@ pub(super) struct Access {
     identity: Option<Identity>,
     tls: Tls,
     credentials_file: String,
+    nkey_file: String,
 }
 
 impl Access {
@@ -22,7 +23,8 @@ impl Access {
             (Some(_), Some(other)) => return Err(SignInError::Twice { setting: setting_of(&other) }.into()),
             (of_urls, of_settings) => of_urls.or(of_settings),
         };
-        Ok(Self { identity, tls, credentials_file: settings.credentials_file.clone() })
+        let (credentials_file, nkey_file) = (settings.credentials_file.clone(), settings.nkey_file.clone());
+        Ok(Self { identity, tls, credentials_file, nkey_file })
     }
 
     /// The options with all this. The client keeps them for its later connections, and reads files for TLS at each.
@@ -38,6 +40,7 @@ impl Access {
             }
             Some(Identity::Token(token)) => options.token(token.reveal().to_owned()),
             Some(Identity::Credentials(text)) => self.prove(options, text)?,
+            Some(Identity::Nkey(seed)) => options.nkey(seed.reveal().to_owned()),
         })
     }
 
@@ -59,13 +62,22 @@ impl Access {
         if let Some((certificate, key)) = &self.tls.certificate {
             options = options.add_client_certificate(certificate.clone(), key.clone());
         }
+        if self.tls.is_first {
+            options = options.tls_first();
+        }
         options.require_tls(self.tls.is_required)
+    }
+
+    /// The library looks at a seed when it signs with it: what is wrong with the one that we have.
+    pub(super) fn unfit(&self) -> Option<SignInError> {
+        matches!(self.identity, Some(Identity::Nkey(_))).then(|| SignInError::unfit_seed(&self.nkey_file))
     }
 }
 
 fn setting_of(identity: &Identity) -> &'static str {
     match identity {
         Identity::Credentials(_) => "nats.credentials_file",
+        Identity::Nkey(_) => "nats.nkey_file",
         Identity::Password(..) => "nats.user",
         Identity::Token(_) => "nats.token_file",
     }

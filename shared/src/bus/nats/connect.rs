@@ -56,6 +56,9 @@ async fn first_client(
             Ok(client) => return Ok(client),
             Err(error) => error,
         };
+        if let Some(unfit) = access.unfit().filter(|_| error.kind() == ConnectErrorKind::Authentication) {
+            return Err(unfit.into());
+        }
         if !is_absence(&error) {
             return Err(BusError::Refused { servers: addresses.to_string(), reason: error.to_string() });
         }
