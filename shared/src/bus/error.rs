@@ -55,6 +55,27 @@ pub enum BusError {
         /// What the server said.
         reason: String,
     },
+    /// The operator's matter: there is a broker, and it takes no further connection.
+    #[error(
+        "the NATS server at {servers} is full ({reason}): raise its max_connections or the limit of the account, or end other \
+         clients"
+    )]
+    Full {
+        /// `host:port` of every server tried, without credentials.
+        servers: String,
+        /// The server's words.
+        reason: String,
+    },
+    /// The operator's matter: the two ends do not agree on TLS.
+    #[error("TLS with the NATS server at {servers} fails ({reason}): {remedy}")]
+    Tls {
+        /// `host:port` of every server tried, without credentials.
+        servers: String,
+        /// The words of the end that gave up.
+        reason: String,
+        /// The setting to look at.
+        remedy: &'static str,
+    },
     /// The operator's matter: whoever we signed in as may not hear this.
     #[error(
         "the permissions of the NATS server do not let us subscribe to {0}: see who signs in, and what that user may do"

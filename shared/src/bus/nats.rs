@@ -4,6 +4,7 @@ mod access;
 mod address;
 mod connect;
 mod convert;
+mod failure;
 mod link;
 
 use std::sync::Arc;

@@ -2,7 +2,7 @@
 
 #![expect(clippy::expect_used, reason = "fails the test that needs certificates")]
 
-use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, DnType, IsCa, KeyPair};
+use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, DnType, IsCa, KeyPair, date_time_ymd};
 
 use super::Scratch;
 
@@ -33,8 +33,26 @@ impl Certificates {
 
     /// The files of a new certificate for 127.0.0.1, and of its key.
     pub fn issue(&self, name: &str) -> (String, String) {
+        self.sign(name, &params(name))
+    }
+
+    /// The same for a host of another name.
+    pub fn issue_to(&self, name: &str, host: &str) -> (String, String) {
+        let mut params = CertificateParams::new([host.to_owned()]).expect("a host");
+        params.distinguished_name.push(DnType::CommonName, name);
+        self.sign(name, &params)
+    }
+
+    /// The same with a time that is over.
+    pub fn issue_expired(&self, name: &str) -> (String, String) {
+        let mut params = params(name);
+        (params.not_before, params.not_after) = (date_time_ymd(2001, 1, 1), date_time_ymd(2002, 1, 1));
+        self.sign(name, &params)
+    }
+
+    fn sign(&self, name: &str, params: &CertificateParams) -> (String, String) {
         let key = KeyPair::generate().expect("a key");
-        let certificate = params(name).signed_by(&key, &self.authority).expect("an authority signs");
+        let certificate = params.signed_by(&key, &self.authority).expect("an authority signs");
         let certificate = self.scratch.file(&format!("{name}.pem"), &certificate.pem());
         (certificate, self.scratch.file(&format!("{name}.key"), &key.serialize_pem()))
     }

@@ -8,6 +8,7 @@ mod memory_only;
 mod nats_only;
 mod prefix;
 mod signing_in;
+mod tls;
 mod world;
 
 /// Runs every case in all five worlds. Inside one process time is paused: a wait without need would

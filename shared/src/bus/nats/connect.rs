@@ -3,11 +3,12 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use async_nats::{Client, ConnectError, ConnectErrorKind, ConnectOptions};
+use async_nats::{Client, ConnectErrorKind, ConnectOptions};
 
 use super::CLIENT_QUEUE;
 use super::access::Access;
 use super::address::Addresses;
+use super::failure;
 use super::link::Link;
 use crate::bus::BusError;
 use crate::config::settings::NatsSettings;
@@ -36,7 +37,8 @@ pub(super) async fn connect(
     let up = connection.wait_for(|connection| connection.up);
     let within = Duration::from_secs(settings.connect_secs.into());
     if !matches!(tokio::time::timeout(within, up).await, Ok(Ok(_))) {
-        return Err(unreachable_at(&addresses, "the connection broke at once"));
+        let (servers, reason) = (addresses.to_string(), "the connection broke at once".to_owned());
+        return Err(BusError::Connect { servers, reason });
     }
     warn_if_old(&client.server_info().version);
     Ok(client)
@@ -59,15 +61,13 @@ async fn first_client(
         if let Some(unfit) = access.unfit().filter(|_| error.kind() == ConnectErrorKind::Authentication) {
             return Err(unfit.into());
         }
-        if !is_absence(&error) {
-            return Err(BusError::Refused { servers: addresses.to_string(), reason: error.to_string() });
-        }
-        if !settings.wait_for_broker {
-            return Err(unreachable_at(addresses, &error.to_string()));
+        let error = failure::explain(&error, addresses.to_string());
+        if !settings.wait_for_broker || !failure::may_pass(&error) {
+            return Err(error);
         }
         // At 1, 2, 4, 8, ... attempts: enough to find it in the log, not enough to fill it.
         if usize::is_power_of_two(attempt) {
-            tracing::warn!(servers = %addresses, %error, attempt, "waiting for a NATS server (nats.wait_for_broker)");
+            tracing::warn!(%error, attempt, "waiting for a NATS server (nats.wait_for_broker)");
         }
         attempt += 1;
         tokio::time::sleep(delay(attempt, longest)).await;
@@ -95,14 +95,6 @@ fn delay(attempt: usize, longest: Duration) -> Duration {
     let doublings = u32::try_from(attempt.saturating_sub(1)).unwrap_or(u32::MAX).min(16);
     let bound = FIRST_DELAY.saturating_mul(1 << doublings).min(longest);
     bound.mul_f64(rand::random::<f64>())
-}
-
-fn is_absence(error: &ConnectError) -> bool {
-    matches!(error.kind(), ConnectErrorKind::Dns | ConnectErrorKind::TimedOut | ConnectErrorKind::Io)
-}
-
-fn unreachable_at(addresses: &Addresses, reason: &str) -> BusError {
-    BusError::Connect { servers: addresses.to_string(), reason: reason.to_owned() }
 }
 
 fn warn_if_old(version: &str) {
