@@ -113,7 +113,9 @@ impl Cluster {
         let mut cluster = Self { keeper, node, log_kind: log, log: None, only, running: BTreeMap::new() };
         for bound in in_order(bound) {
             if let Err(error) = cluster.start_server(bound).await {
-                cluster.stop().await;
+                // It took over nothing that it could hand over, and the operator waits for the
+                // error.
+                cluster.end().await;
                 return Err(error);
             }
         }
@@ -234,8 +236,12 @@ impl Cluster {
     ///
     /// What clients were promised is kept unless a server needs more than its grace time, which is logged.
     pub async fn stop(self) {
-        let grace = self.grace();
         self.hand_over().await;
+        self.end().await;
+    }
+
+    async fn end(self) {
+        let grace = self.grace();
         stop_in_order(self.running.into_values().collect(), grace).await;
         if let Err(error) = self.node.bus.drain(DRAIN).await {
             warn!(%error, "the bus did not deliver all that it had accepted");
