@@ -105,6 +105,7 @@ impl Cluster {
         let name = only.as_ref().map_or("shaddock", ServerId::as_str);
         let bus = bus(nats.as_deref(), &settings, name, &metrics).await?;
         payload::check(&settings, bus.max_payload())?;
+        payload::prove(&bus, Duration::from_secs(settings.nats.connect_secs.into())).await?;
         let (keeper, roster) = RosterKeeper::new(servers);
         let (settings, environment) = (Arc::new(settings), environment.into());
         let (lifecycle, health) = (Lifecycle::new(), Health::default());

@@ -35,7 +35,12 @@ impl Budget {
     /// Of a broker that takes this many bytes now. Below [`Budget::LEAST_PAYLOAD`], where servers are not ready, it is that of
     /// the least: small messages still go through.
     pub fn of_running(max_payload: usize) -> Self {
-        Self(max_payload.clamp(Self::LEAST_PAYLOAD, MOST_PAYLOAD) / 2 - AROUND)
+        Self(Self::largest_message(max_payload) - AROUND)
+    }
+
+    /// Bytes of the largest message to a broker that takes this many.
+    pub fn largest_message(max_payload: usize) -> usize {
+        max_payload.clamp(Self::LEAST_PAYLOAD, MOST_PAYLOAD) / 2
     }
 
     /// That of the smallest broker: what fits it fits all.

@@ -184,8 +184,13 @@ impl Bus {
     /// Then the broker has seen everything published and subscribed through this bus before. The only confirmation
     /// that also works with a tracer on `>`; a flush is none.
     pub async fn round_trip(&self, deadline: Duration) -> Result<(), BusError> {
+        self.round_trip_of(Bytes::new(), deadline).await
+    }
+
+    /// The same with a body, which shows whether the broker takes messages of this size from us.
+    pub async fn round_trip_of(&self, payload: Bytes, deadline: Duration) -> Result<(), BusError> {
         let waiting = self.inbox.open();
-        self.publish(Outgoing { subject: waiting.subject(), ..Outgoing::default() })?;
+        self.publish(Outgoing { subject: waiting.subject(), payload, ..Outgoing::default() })?;
         waiting.answer(deadline).await.map(drop)
     }
 
@@ -202,6 +207,15 @@ impl Bus {
         match &self.carrier {
             Carrier::Memory(memory) => memory.is_up(),
             Carrier::Nats(nats) => nats.is_up(),
+        }
+    }
+
+    /// A subscription that the broker refuses, if one is known: what goes there does not arrive.
+    /// Best effort.
+    pub fn fault(&self) -> Option<BusError> {
+        match &self.carrier {
+            Carrier::Memory(_) => None,
+            Carrier::Nats(nats) => nats.fault(),
         }
     }
 

@@ -50,7 +50,8 @@ impl Node {
     /// beginning to be known.
     pub fn examine(&self, id: &ServerId) {
         let is_known = self.roster.now().find(id).is_some();
-        self.health.set(Check::Bus, (!self.bus.is_up()).then_some("the connection to the bus is away"));
+        let away = (!self.bus.is_up()).then(|| "the connection to the bus is away".to_owned());
+        self.health.set(Check::Bus, away.or_else(|| self.bus.fault().map(|fault| fault.to_string())));
         self.health.set(Check::Staying, self.lifecycle.is_ending().then_some("the server is about to end"));
         self.health.set(Check::Payload, self.payload.look(&self.settings, self.bus.max_payload()));
         self.health.set(Check::View, (!is_known).then_some("servers.json has no such server any more"));

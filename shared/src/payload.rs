@@ -2,11 +2,15 @@
 //! be changed and the next connection may lead to another broker.
 
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
+use bytes::Bytes;
 use thiserror::Error;
+use tokio::time::timeout;
 use tracing::{error, info};
 
 use crate::budget::Budget;
+use crate::bus::{Bus, BusError};
 use crate::config::Settings;
 use crate::room::Checkpoint;
 use crate::rpc::messages::Item;
@@ -58,6 +62,17 @@ pub enum PayloadError {
         /// `log.max_records`.
         records: usize,
     },
+    /// We may send less than the broker takes of others.
+    #[error(
+        "the NATS server's max_payload is {payload}, but it closes the connection at a message of {size} bytes: the account or \
+         the user may send less; raise that limit to {payload}, or remove it"
+    )]
+    Account {
+        /// Bytes of the largest message that servers send.
+        size: usize,
+        /// The broker's `max_payload`.
+        payload: usize,
+    },
 }
 
 /// Checks that no message needs more than half of what the broker takes. What cannot be split is bounded by settings.
@@ -78,6 +93,30 @@ pub fn check(settings: &Settings, payload: usize) -> Result<(), PayloadError> {
         return Err(PayloadError::Checkpoint { members, parts, payload, records });
     }
     Ok(())
+}
+
+/// Sends the largest message to ourselves: an account or a user may have a limit of its own, of
+/// which the broker tells only by closing the connection. A broker that is slow or away in this
+/// moment is no reason not to start.
+///
+/// # Errors
+/// If the connection broke twice when the message was sent.
+pub async fn prove(bus: &Bus, within: Duration) -> Result<(), PayloadError> {
+    if bus.nats_client().is_none() {
+        return Ok(());
+    }
+    let payload = bus.max_payload();
+    let size = Budget::largest_message(payload);
+    let body = Bytes::from(vec![0; size]);
+    for _ in 0..2 {
+        let mut connection = bus.connection();
+        let up = async { connection.wait_for(|connection| connection.up).await.is_ok() };
+        let is_up = timeout(within, up).await.unwrap_or(false);
+        if !is_up || bus.round_trip_of(body.clone(), within).await != Err(BusError::Disconnected) {
+            return Ok(());
+        }
+    }
+    Err(PayloadError::Account { size, payload })
 }
 
 /// The broker's limit as a process saw it last. Clones are the same one, so that a change is one log line.

@@ -10,6 +10,7 @@ mod limits;
 mod log;
 mod names;
 mod nats_cluster;
+mod nats_limits;
 mod operating;
 mod order;
 mod outages;

@@ -76,6 +76,13 @@ pub enum BusError {
         /// The setting to look at.
         remedy: &'static str,
     },
+    /// The operator's matter: the broker refuses to subscribe to more, and does not say to which
+    /// subject.
+    #[error(
+        "the NATS server refuses a subscription, because there are as many as there may be: raise its max_subscriptions or \
+         the limit of the account; a server needs two"
+    )]
+    TooManySubscriptions,
     /// The operator's matter: whoever we signed in as may not hear this.
     #[error(
         "the permissions of the NATS server do not let us subscribe to {0}: see who signs in, and what that user may do"

@@ -119,10 +119,18 @@ impl Nats {
         }
     }
 
-    /// Fails if the broker has told that it does not let us subscribe to `pattern`.
+    /// Fails if the broker has told that it does not let us subscribe to `pattern`, or to more than
+    /// we do.
     pub(super) fn check_allowed(&self, pattern: &str) -> Result<(), BusError> {
         let pattern = self.prefix.apply(pattern);
-        if self.link.is_forbidden(&pattern) { Err(BusError::Forbidden(pattern.into_owned())) } else { Ok(()) }
+        if self.link.is_forbidden(&pattern) {
+            return Err(BusError::Forbidden(pattern.into_owned()));
+        }
+        if self.link.is_short() { Err(BusError::TooManySubscriptions) } else { Ok(()) }
+    }
+
+    pub(super) fn fault(&self) -> Option<BusError> {
+        self.link.fault()
     }
 
     pub(super) fn prefix(&self) -> &SubjectPrefix {

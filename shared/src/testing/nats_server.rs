@@ -137,6 +137,14 @@ impl NatsServer {
         self.run().await;
     }
 
+    /// Starts the server anew with other lines in its configuration file, killing it first if it
+    /// runs.
+    pub async fn restart_configured(&mut self, lines: &str) {
+        self.kill();
+        fs::write(self.directory.join(CONFIGURATION), lines).expect("the target directory takes files");
+        self.run().await;
+    }
+
     /// Freezes the server: connections stay open, nothing is answered. When this returns, all its threads stand still.
     pub async fn pause(&self) {
         self.signal("-STOP");

@@ -4,6 +4,7 @@
 #![expect(clippy::unwrap_used, clippy::expect_used, reason = "helpers of tests fail the test")]
 
 mod cases;
+mod limits;
 mod memory_only;
 mod nats_only;
 mod prefix;

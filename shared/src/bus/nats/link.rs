@@ -7,8 +7,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 use async_nats::Event;
 use tokio::sync::watch;
 
-use crate::bus::Connection;
 use crate::bus::inbox::Inbox;
+use crate::bus::{BusError, Connection};
 use crate::log_limit::LogLimit;
 use crate::metrics::Metrics;
 
@@ -19,6 +19,8 @@ pub(super) struct Link {
     closed: AtomicBool,
     // What the broker does not let us subscribe to. No more than we subscribe to.
     forbidden: Mutex<BTreeSet<String>>,
+    // The broker let us subscribe to less than we asked for, and did not say to what.
+    is_short: AtomicBool,
     inbox: Arc<Inbox>,
     metrics: Arc<Metrics>,
 }
@@ -26,7 +28,8 @@ pub(super) struct Link {
 impl Link {
     pub(super) fn new(inbox: Arc<Inbox>, metrics: Arc<Metrics>) -> Arc<Self> {
         let connection = watch::Sender::new(Connection::default());
-        Arc::new(Self { connection, closed: AtomicBool::new(false), forbidden: Mutex::default(), inbox, metrics })
+        let (closed, is_short) = (AtomicBool::new(false), AtomicBool::new(false));
+        Arc::new(Self { connection, closed, forbidden: Mutex::default(), is_short, inbox, metrics })
     }
 
     pub(super) fn metrics(&self) -> &Arc<Metrics> {
@@ -50,6 +53,18 @@ impl Link {
         self.forbidden.lock().unwrap_or_else(PoisonError::into_inner).contains(pattern)
     }
 
+    /// Returns true if the broker refused a subscription because there are as many as there may be.
+    /// Best effort, too.
+    pub(super) fn is_short(&self) -> bool {
+        self.is_short.load(Ordering::Acquire)
+    }
+
+    /// The subscriptions that the broker refuses on this connection, if any are known.
+    pub(super) fn fault(&self) -> Option<BusError> {
+        let forbidden = self.forbidden.lock().unwrap_or_else(PoisonError::into_inner).first().cloned();
+        forbidden.map(BusError::Forbidden).or_else(|| self.is_short().then_some(BusError::TooManySubscriptions))
+    }
+
     /// Nobody uses the connection any more.
     pub(super) fn close(&self) {
         self.closed.store(true, Ordering::Release);
@@ -71,19 +86,32 @@ impl Link {
                 "the NATS server is a lame duck: it will close this connection, and we move to another server of the list then"
             ),
             Event::ServerError(error) => self.error(&error.to_string()),
-            Event::ClientError(error) => tracing::debug!(%error, "an attempt to connect to NATS failed"),
+            Event::ClientError(error) => attempt_failed(&error.to_string()),
             Event::Draining => {}
         }
     }
 
     fn error(&self, error: &str) {
         static REPORTED: LogLimit = LogLimit::new();
+        static TOO_LARGE: LogLimit = LogLimit::new();
         tracing::debug!(error, "error of the NATS server");
         if let Some(suppressed) = REPORTED.pass() {
             tracing::warn!(error, suppressed, "the NATS server reports an error");
         }
         if let Some(pattern) = forbidden_subscription(error) {
             self.forbidden.lock().unwrap_or_else(PoisonError::into_inner).insert(pattern.to_owned());
+        }
+        let error = error.to_ascii_lowercase();
+        if error.contains("maximum subscriptions exceeded") {
+            self.is_short.store(true, Ordering::Release);
+        }
+        let too_large = error.contains("maximum payload violation").then(|| TOO_LARGE.pass()).flatten();
+        if let Some(suppressed) = too_large {
+            tracing::error!(
+                suppressed,
+                "the NATS server closed the connection because of a message that is too large: if this comes again, the account or \
+                 the user may send less than the server's max_payload; raise that limit"
+            );
         }
     }
 
@@ -92,6 +120,10 @@ impl Link {
             return;
         }
         self.inbox.disconnect();
+        // The library subscribes again to everything, and the broker says again what it does not
+        // take.
+        self.forbidden.lock().unwrap_or_else(PoisonError::into_inner).clear();
+        self.is_short.store(false, Ordering::Release);
         self.connection.send_modify(|connection| {
             connection.up = true;
             connection.generation += 1;
@@ -110,6 +142,13 @@ impl Link {
         if was_up && !self.is_closed() {
             tracing::warn!("the connection to NATS is broken; trying to make a new one");
         }
+    }
+}
+
+fn attempt_failed(error: &str) {
+    static REPORTED: LogLimit = LogLimit::new();
+    if let Some(suppressed) = REPORTED.pass() {
+        tracing::warn!(error, suppressed, "an attempt to connect to NATS failed");
     }
 }
 
