@@ -1,4 +1,5 @@
-//! Three NATS servers with three replicas of the log: the one that leads dies while people talk, and comes back.
+//! Three NATS servers with three replicas of the log, while people talk: the one that leads dies
+//! and comes back, and each is restarted in turn.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -8,11 +9,15 @@ use async_nats::jetstream::{self, Context, stream};
 use client::{ClientError, Event, Message};
 use cluster::{Cluster, LogKind};
 use shared::testing::{NatsServer, eventually};
+use tokio::sync::Mutex;
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 
 use crate::parts::Parts;
 use crate::stage::{DEADLINE, Person};
+
+/// Held by the test that runs. Six servers that write to one disk would make each other slow.
+static THREE_SERVERS: Mutex<()> = Mutex::const_new(());
 
 /// Each with somebody who talks, and somebody who listens.
 const ROOMS: usize = 4;
@@ -20,6 +25,11 @@ const ROOMS: usize = 4;
 /// The longest that a room may be without service when another server leads. Until then it is JetStream's time: a replica stands
 /// for election when it heard nothing from the leader for four to nine seconds.
 const BACK_WITHIN: Duration = Duration::from_secs(5);
+
+/// The slowest send while servers are restarted in order. A lame duck hands over what it leads, so
+/// that there is no election to wait for; what is left is a reconnect, and a repeat of what was on
+/// its way.
+const SLOWEST: Duration = Duration::from_secs(5);
 
 /// Messages that are said in each room before the death, while the server is away, and after its return.
 const MESSAGES: usize = 100;
@@ -86,6 +96,46 @@ async fn listen(mut person: Person) -> Vec<(String, u64)> {
     }
 }
 
+/// A speaker and a listener in each room.
+struct Conversation {
+    talk: Arc<Talk>,
+    speakers: JoinSet<(usize, (Vec<u64>, Duration))>,
+    listeners: JoinSet<(usize, Vec<(String, u64)>)>,
+}
+
+impl Conversation {
+    async fn start(parts: &Parts) -> Self {
+        let talk = Arc::new(Talk::default());
+        let (mut speakers, mut listeners) = (JoinSet::new(), JoinSet::new());
+        for room in 0..ROOMS {
+            let name = format!("room-{room}");
+            let listener = parts.person(1, "listener", &name).await;
+            listeners.spawn(async move { (room, listen(listener).await) });
+            let (speaker, talk) = (parts.person(0, "speaker", &name).await, Arc::clone(&talk));
+            speakers.spawn(async move { (room, speak(speaker, room, talk).await) });
+        }
+        Self { talk, speakers, listeners }
+    }
+
+    /// Ends it; everything that was acknowledged was heard once and in order. Returns how many
+    /// messages there were, and the longest wait for an acknowledgement.
+    async fn end(self) -> (usize, Duration) {
+        self.talk.is_over.store(true, Ordering::Relaxed);
+        let mut said = self.speakers.join_all().await;
+        let mut heard = self.listeners.join_all().await;
+        said.sort();
+        heard.sort();
+        for ((room, (seqs, _)), (_, heard)) in said.iter().zip(&heard) {
+            let texts = (0..seqs.len() - 1).map(|number| number.to_string()).chain([LAST.to_owned()]);
+            let said: Vec<_> = texts.zip(seqs.iter().copied()).collect();
+            assert!(*heard == said, "room {room}: said {said:?}, heard {heard:?}");
+            assert!(seqs.is_sorted_by(|before, after| before < after), "room {room}: {seqs:?}");
+        }
+        let messages = said.iter().map(|(_, (seqs, _))| seqs.len()).sum();
+        (messages, said.iter().map(|(_, (_, longest))| *longest).max().unwrap_or_default())
+    }
+}
+
 /// Waits until another node leads the log.
 async fn another_leads(context: &Context, dead: usize) {
     let dead = format!("node-{dead}");
@@ -149,9 +199,8 @@ async fn start(parts: &mut Parts, urls: &str) -> Vec<Cluster> {
     clusters
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn the_server_that_leads_the_log_dies_while_people_talk() {
-    let mut nodes = NatsServer::start_cluster(3).await;
+/// A cluster of Shaddock on three NATS servers, of which the first is the parts'.
+async fn three_servers(mut nodes: Vec<NatsServer>) -> (Parts, Vec<NatsServer>, Context, Vec<Cluster>) {
     let urls = nodes.iter().map(NatsServer::url).collect::<Vec<_>>().join(",");
     let context = log(&urls).await;
     can_replicate(&context).await;
@@ -159,16 +208,52 @@ async fn the_server_that_leads_the_log_dies_while_people_talk() {
     parts.settings.log.replicas = 3;
     (parts.settings.session.requests_per_sec, parts.settings.session.request_burst) = (10_000, 10_000);
     let clusters = start(&mut parts, &urls).await;
+    (parts, nodes, context, clusters)
+}
 
-    let talk = Arc::new(Talk::default());
-    let (mut speakers, mut listeners) = (JoinSet::new(), JoinSet::new());
-    for room in 0..ROOMS {
-        let name = format!("room-{room}");
-        let listener = parts.person(1, "listener", &name).await;
-        listeners.spawn(async move { (room, listen(listener).await) });
-        let (speaker, talk) = (parts.person(0, "speaker", &name).await, Arc::clone(&talk));
-        speakers.spawn(async move { (room, speak(speaker, room, talk).await) });
+/// Lame ducks send their clients away at once and one by one, as fast as NATS does.
+const LAME_DUCK: &str = "lame_duck_grace_period: \"1ms\"\nlame_duck_duration: \"30s\"";
+
+/// Each NATS server is restarted in turn, as for an update of NATS: its clients are sent elsewhere,
+/// it ends, comes back, and has the whole log before the next one goes.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn each_server_is_restarted_in_turn_while_people_talk() {
+    let _alone = THREE_SERVERS.lock().await;
+    let nodes = NatsServer::start_cluster_configured(3, LAME_DUCK).await;
+    let (mut parts, mut nodes, context, clusters) = three_servers(nodes).await;
+    let conversation = Conversation::start(&parts).await;
+    conversation.talk.goes_on(DEADLINE, MESSAGES).await;
+    let (before, began) = (counts(&clusters), Instant::now());
+    for node in std::iter::once(&mut parts.nats).chain(&mut nodes) {
+        node.lame_duck();
+        node.ended().await;
+        conversation.talk.goes_on(BACK_WITHIN, 2).await;
+        node.restart().await;
+        leader(&context).await;
     }
+    conversation.talk.goes_on(DEADLINE, MESSAGES).await;
+    let (after, took) = (counts(&clusters), began.elapsed());
+    let moved: u64 = clusters.iter().map(|cluster| cluster.metrics().bus_reconnects.get()).sum();
+    let (messages, slowest) = conversation.end().await;
+    tell(&format!(
+        "three servers restarted in {took:?}: {messages} messages, none lost, doubled or out of order; slowest send {slowest:?}; \
+         {moved} connections moved, {} appends unclear, {} activations",
+        after.1 - before.1,
+        after.0 - before.0
+    ));
+    assert!(moved >= clusters.len() as u64, "each connection was closed once at least: {moved}");
+    assert!(slowest < SLOWEST, "{slowest:?}");
+    for cluster in clusters.into_iter().rev() {
+        cluster.stop().await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_server_that_leads_the_log_dies_while_people_talk() {
+    let _alone = THREE_SERVERS.lock().await;
+    let (mut parts, mut nodes, context, clusters) = three_servers(NatsServer::start_cluster(3).await).await;
+    let conversation = Conversation::start(&parts).await;
+    let talk = &conversation.talk;
     talk.goes_on(DEADLINE, MESSAGES).await;
     let number = leader(&context).await;
     let dying = if number == 0 { &mut parts.nats } else { &mut nodes[number - 1] };
@@ -187,20 +272,7 @@ async fn the_server_that_leads_the_log_dies_while_people_talk() {
     leader(&context).await;
     let current = returned.elapsed();
     talk.goes_on(DEADLINE, MESSAGES).await;
-    talk.is_over.store(true, Ordering::Relaxed);
-
-    let mut said = speakers.join_all().await;
-    let mut heard = listeners.join_all().await;
-    said.sort();
-    heard.sort();
-    for ((room, (seqs, _)), (_, heard)) in said.iter().zip(&heard) {
-        let texts = (0..seqs.len() - 1).map(|number| number.to_string()).chain([LAST.to_owned()]);
-        let said: Vec<_> = texts.zip(seqs.iter().copied()).collect();
-        assert!(*heard == said, "room {room}: said {said:?}, heard {heard:?}");
-        assert!(seqs.is_sorted_by(|before, after| before < after), "room {room}: {seqs:?}");
-    }
-    let messages = said.iter().map(|(_, (seqs, _))| seqs.len()).sum::<usize>();
-    let longest = said.iter().map(|(_, (_, longest))| *longest).max().unwrap_or_default();
+    let (messages, longest) = conversation.end().await;
     tell(&format!(
         "{messages} messages; another server led {elected:?} after the death, all rooms were back at {back:?}; {unclear} appends \
          unclear, {activations} activations; longest wait for an acknowledgement {longest:?}; the server that returned was \

@@ -15,6 +15,9 @@ use super::eventually;
 /// How long a start may take on a busy machine.
 const START_WITHIN: Duration = Duration::from_secs(20);
 
+/// Time in which a lame duck with a few clients ends.
+const END_WITHIN: Duration = Duration::from_secs(60);
+
 /// The configuration of a server that has one of its own.
 const CONFIGURATION: &str = "nats.conf";
 
@@ -62,9 +65,7 @@ impl NatsServer {
     /// A server with JetStream on disk and these lines in its configuration file.
     pub async fn start_configured(lines: &str) -> Self {
         let mut server = Self::new(&["-js"]);
-        let file = server.directory.join(CONFIGURATION);
-        fs::write(&file, lines).expect("the target directory takes files");
-        server.configure(&file);
+        server.write_configuration(lines);
         server.run().await;
         server
     }
@@ -82,14 +83,32 @@ impl NatsServer {
     /// Servers with JetStream on disk that are one cluster. They know each other when this returns, and may still have to agree
     /// who leads.
     pub async fn start_cluster(count: usize) -> Vec<Self> {
+        Self::start_all(count, None).await
+    }
+
+    /// The same, each with these lines in its configuration file.
+    pub async fn start_cluster_configured(count: usize, lines: &str) -> Vec<Self> {
+        Self::start_all(count, Some(lines)).await
+    }
+
+    async fn start_all(count: usize, lines: Option<&str>) -> Vec<Self> {
         let routes: Vec<String> = free_addresses(count).iter().map(|address| format!("nats://{address}")).collect();
         let mut servers = Vec::new();
         for (number, route) in routes.iter().enumerate() {
             let (name, all) = (format!("node-{number}"), routes.join(","));
             let options = ["-js", "-n", &name, "--cluster_name", "test", "--cluster", route, "--routes", &all];
-            servers.push(Self::start_with(&options).await);
+            let mut server = Self::new(&options);
+            lines.into_iter().for_each(|lines| server.write_configuration(lines));
+            server.run().await;
+            servers.push(server);
         }
         servers
+    }
+
+    fn write_configuration(&mut self, lines: &str) {
+        let file = self.directory.join(CONFIGURATION);
+        fs::write(&file, lines).expect("the target directory takes files");
+        self.configure(&file);
     }
 
     fn configure(&mut self, file: &Path) {
@@ -174,6 +193,16 @@ impl NatsServer {
     /// Asks the server to send its clients elsewhere and end.
     pub fn lame_duck(&self) {
         self.signal("-USR2");
+    }
+
+    /// Waits until a server that was asked to end has ended.
+    pub async fn ended(&mut self) {
+        let child = &mut self.child;
+        eventually(END_WITHIN, "nats-server ends", async || {
+            child.as_mut().is_none_or(|child| child.try_wait().is_ok_and(|status| status.is_some()))
+        })
+        .await;
+        self.child = None;
     }
 
     fn signal(&self, signal: &str) {
