@@ -32,13 +32,17 @@ pub enum Sight {
     Certain,
 }
 
-/// The last record of a room.
+/// The last message of a room's log, or the last one below a position. It need not be a record: any
+/// program that may publish on the broker can write there.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Tail {
     /// The log's present life.
     pub epoch: Epoch,
-    /// Position and bytes of the last record; none if the room has none, or has none any more.
+    /// Position and bytes of the message; none if the room has none, or has none any more.
     pub last: Option<(Position, Bytes)>,
+    /// The room's last position as the author of the message expected it, and the log confirmed;
+    /// none if it was published without an expectation.
+    pub expected: Option<Position>,
 }
 
 /// The log as a look found it.
@@ -98,7 +102,7 @@ impl Log {
         }
     }
 
-    /// The last record of a room.
+    /// The last message of a room.
     pub async fn last(&self, room: &RoomId, sight: Sight) -> Result<Tail, ReadError> {
         match &self.0 {
             Kind::JetStream(jetstream) => jetstream.last(room, sight).await,
@@ -106,7 +110,16 @@ impl Log {
         }
     }
 
-    /// Records by position, in the order asked; `None` for one that the log no longer has.
+    /// The room's last message below a position. Nothing acknowledged is missing.
+    pub async fn before(&self, room: &RoomId, position: Position) -> Result<Tail, ReadError> {
+        match &self.0 {
+            Kind::JetStream(jetstream) => jetstream.before(room, position).await,
+            Kind::Memory(memory) => Ok(memory.before(room, position)),
+        }
+    }
+
+    /// Records by position, in the order asked; `None` for one that the log no longer has, or that
+    /// is another room's.
     pub async fn read(&self, room: &RoomId, positions: &[Position]) -> Result<Vec<Option<Bytes>>, ReadError> {
         match &self.0 {
             Kind::JetStream(jetstream) => jetstream.read(room, positions).await,

@@ -1,16 +1,18 @@
 //! What every log promises, as cases that run on each implementation.
 #![expect(clippy::unwrap_used, reason = "helpers of a test")]
 
+use async_nats::jetstream as nats_jetstream;
 use bytes::Bytes;
 use chat::log::jetstream::JetStream;
 use chat::log::memory::Memory;
 use chat::log::{AppendError, Log, Sight};
 use futures_util::future::join_all;
-use shared::bus::Bus;
+use shared::bus::{Bus, SubjectPrefix};
 use shared::config::settings::{LogSettings, NatsSettings};
 use shared::ids::RoomId;
 use shared::metrics::Metrics;
 use shared::record::Position;
+use shared::subjects;
 use shared::testing::NatsServer;
 
 /// Appends in flight where many are made.
@@ -115,13 +117,101 @@ async fn ten_thousand_rooms(log: Log) {
     assert_eq!(last_of(&log, "room-77").await, Some((positions[77], bytes("room-77"))));
 }
 
+/// Another program that may write into the log, and an operator.
+enum Stranger {
+    Memory(Memory),
+    Nats(async_nats::Client, SubjectPrefix),
+}
+
+impl Stranger {
+    async fn publish(&self, room: &RoomId, text: &str) {
+        match self {
+            Self::Memory(memory) => {
+                memory.publish(room, bytes(text)).unwrap();
+            }
+            Self::Nats(nats, prefix) => {
+                let subject = prefix.apply(&subjects::log(room)).into_owned();
+                let acked = nats_jetstream::new(nats.clone()).publish(subject, bytes(text)).await.unwrap();
+                acked.await.unwrap();
+            }
+        }
+    }
+
+    async fn remove(&self, room: &RoomId, position: Position) {
+        match self {
+            Self::Memory(memory) => memory.damage(room, position, None),
+            Self::Nats(nats, prefix) => {
+                let stream = nats_jetstream::new(nats.clone()).get_stream(prefix.stream("ROOMS")).await.unwrap();
+                stream.delete_message(position.0).await.unwrap();
+            }
+        }
+    }
+}
+
+/// The last message of the lobby, and what its author expected.
+async fn last_and_expected(log: &Log) -> (Position, Option<Position>) {
+    let certain = log.last(&room("lobby"), Sight::Certain).await.unwrap();
+    assert_eq!(log.last(&room("lobby"), Sight::Any).await.unwrap(), certain);
+    (certain.last.unwrap().0, certain.expected)
+}
+
+async fn what_was_expected_is_remembered(log: Log, stranger: Stranger) {
+    let lobby = room("lobby");
+    let one = append(&log, &lobby, Position::NONE, "one").await.unwrap();
+    assert_eq!(last_and_expected(&log).await, (one, Some(Position::NONE)));
+    let two = append(&log, &lobby, one, "two").await.unwrap();
+    assert_eq!(last_and_expected(&log).await, (two, Some(one)));
+    stranger.publish(&lobby, "poison").await;
+    let (poison, expected) = last_and_expected(&log).await;
+    assert!(poison > two && expected.is_none());
+}
+
+async fn an_append_goes_behind_what_a_stranger_wrote(log: Log, stranger: Stranger) {
+    let lobby = room("lobby");
+    let one = append(&log, &lobby, Position::NONE, "one").await.unwrap();
+    stranger.publish(&lobby, "poison").await;
+    assert_eq!(append(&log, &lobby, one, "two").await, Err(AppendError::Refused));
+    let (poison, _) = last_and_expected(&log).await;
+    let two = append(&log, &lobby, poison, "two").await.unwrap();
+    assert_eq!(last_and_expected(&log).await, (two, Some(poison)));
+}
+
+async fn before(log: &Log, position: Position) -> Option<(Position, Bytes, Option<Position>)> {
+    let tail = log.before(&room("lobby"), position).await.unwrap();
+    assert_eq!(tail.epoch, log.look().await.unwrap().epoch);
+    tail.last.map(|(position, bytes)| (position, bytes, tail.expected))
+}
+
+async fn the_last_message_below_a_position_is_found(log: Log, stranger: Stranger) {
+    let (lobby, attic) = (room("lobby"), room("attic"));
+    assert_eq!(before(&log, Position(u64::MAX >> 1)).await, None);
+    let one = append(&log, &lobby, Position::NONE, "one").await.unwrap();
+    let mut other = append(&log, &attic, Position::NONE, "other").await.unwrap();
+    let two = append(&log, &lobby, one, "two").await.unwrap();
+    for _ in 0..50 {
+        other = append(&log, &attic, other, "other").await.unwrap();
+    }
+    stranger.publish(&lobby, "poison").await;
+    let (poison, _) = last_and_expected(&log).await;
+    assert_eq!(before(&log, poison).await, Some((two, bytes("two"), Some(one))));
+    assert_eq!(before(&log, Position(poison.0 + 7)).await, Some((poison, bytes("poison"), None)));
+    assert_eq!(before(&log, two).await, Some((one, bytes("one"), Some(Position::NONE))));
+    for position in [Position::NONE, Position(1), one] {
+        assert_eq!(before(&log, position).await, None, "{position:?}");
+    }
+    stranger.remove(&lobby, two).await;
+    assert_eq!(before(&log, poison).await, Some((one, bytes("one"), Some(Position::NONE))));
+    assert_eq!(log.read(&lobby, &[two]).await.unwrap(), [None]);
+}
+
 /// A log at a server of its own, which ends when it is dropped.
-async fn jetstream_log(prefix: &str) -> (NatsServer, Log) {
+async fn jetstream_log(prefix: &str) -> (NatsServer, Log, Stranger) {
     let nats = NatsServer::start_with_jetstream().await;
     let with_prefix = NatsSettings { prefix: prefix.to_owned(), ..NatsSettings::default() };
     let bus = Bus::nats(nats.url(), &with_prefix, "log", Metrics::new()).await.unwrap();
+    let stranger = Stranger::Nats(bus.nats_client().unwrap().clone(), bus.prefix());
     let log = JetStream::open(bus, &settings()).await.unwrap();
-    (nats, log.into())
+    (nats, log.into(), stranger)
 }
 
 macro_rules! contract {
@@ -135,18 +225,51 @@ macro_rules! contract {
         mod jetstream {
             $(#[tokio::test]
             async fn $case() {
-                let (_nats, log) = super::jetstream_log("").await;
+                let (_nats, log, _) = super::jetstream_log("").await;
                 super::$case(log).await;
             })+
         }
         mod jetstream_with_prefix {
             $(#[tokio::test]
             async fn $case() {
-                let (_nats, log) = super::jetstream_log("staging").await;
+                let (_nats, log, _) = super::jetstream_log("staging").await;
                 super::$case(log).await;
             })+
         }
     };
+}
+
+/// The same with a stranger.
+macro_rules! contract_with_strangers {
+    ($($case:ident),+ $(,)?) => {
+        mod memory_with_strangers {
+            $(#[tokio::test]
+            async fn $case() {
+                let memory = super::Memory::new(&super::settings());
+                super::$case(memory.clone().into(), super::Stranger::Memory(memory)).await;
+            })+
+        }
+        mod jetstream_with_strangers {
+            $(#[tokio::test]
+            async fn $case() {
+                let (_nats, log, stranger) = super::jetstream_log("").await;
+                super::$case(log, stranger).await;
+            })+
+        }
+        mod jetstream_with_prefix_and_strangers {
+            $(#[tokio::test]
+            async fn $case() {
+                let (_nats, log, stranger) = super::jetstream_log("staging").await;
+                super::$case(log, stranger).await;
+            })+
+        }
+    };
+}
+
+contract_with_strangers! {
+    what_was_expected_is_remembered,
+    an_append_goes_behind_what_a_stranger_wrote,
+    the_last_message_below_a_position_is_found,
 }
 
 contract! {

@@ -15,6 +15,7 @@ use shared::ids::RoomId;
 use shared::metrics::Metrics;
 use shared::record::Position;
 use shared::testing::{NatsServer, eventually};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::time::Instant;
 
 /// The longest that anything here may take.
@@ -155,6 +156,55 @@ async fn a_position_of_another_stream_is_not_believed() {
     assert!(tail.epoch > epoch);
     assert_eq!(tail.last, Some((one, Bytes::from_static(b"low"))), "it was appended after all");
     assert!(world.append("attic", one, "next").await.unwrap() > one);
+}
+
+/// A stranger's message may name the headers by which the broker says what it is, and the status of
+/// an answer.
+#[tokio::test]
+async fn headers_of_a_stored_message_are_not_believed() {
+    let world = World::new().await;
+    let one = world.append("lobby", Position::NONE, "one").await.unwrap();
+    let nats = world.bus.nats_client().unwrap();
+    let mut headers = async_nats::HeaderMap::new();
+    headers.append("Nats-Sequence", "99");
+    headers.append("Nats-Subject", "log.attic");
+    headers.append("Nats-Stream", "OTHER");
+    nats.publish_with_headers("log.lobby", headers, "poison".into()).await.unwrap();
+    nats.flush().await.unwrap();
+    let poison = Position(one.0 + 1);
+    eventually(DEADLINE, "the message", async || world.last("lobby").await.is_some_and(|(at, _)| at == poison)).await;
+    assert_is_last(&world, poison).await;
+    for (number, status) in (2..).zip(["404 Message Not Found", "408 Bad Request", "503", "500 x"]) {
+        let header = format!("NATS/1.0 {status}\r\n\r\n");
+        let publish = format!("HPUB log.lobby {} {}\r\n{header}poison\r\n", header.len(), header.len() + 6);
+        raw(&world.nats, &format!("CONNECT {{\"verbose\":false,\"headers\":true}}\r\n{publish}PING\r\n")).await;
+        let poison = Position(one.0 + number);
+        let is_there = async || world.last("lobby").await.is_some_and(|(at, _)| at == poison);
+        eventually(DEADLINE, "the message", is_there).await;
+        assert_is_last(&world, poison).await;
+        let before = world.log.before(&room("lobby"), poison).await.unwrap().last.unwrap().0;
+        assert_eq!(before, Position(poison.0 - 1), "{status}");
+    }
+}
+
+async fn assert_is_last(world: &World, poison: Position) {
+    let lobby = room("lobby");
+    let any = world.log.last(&lobby, Sight::Any).await.unwrap();
+    // That nothing is there leads to an append, which is refused, and then to a certain read.
+    assert!(any.last.is_none_or(|(position, bytes)| position == poison && bytes == "poison"));
+    assert_eq!(world.last("lobby").await, Some((poison, Bytes::from_static(b"poison"))));
+    assert_eq!(world.log.read(&lobby, &[poison]).await.unwrap(), [Some(Bytes::from_static(b"poison"))]);
+    assert_eq!(world.log.read(&room("attic"), &[poison]).await.unwrap(), [None]);
+}
+
+/// Says something to the server as a client without a library can, and waits until it was taken.
+async fn raw(nats: &NatsServer, text: &str) {
+    let mut stream = tokio::net::TcpStream::connect(nats.address()).await.unwrap();
+    stream.write_all(text.as_bytes()).await.unwrap();
+    let mut answer = Vec::new();
+    while !answer.ends_with(b"PONG\r\n") {
+        assert!(stream.read_buf(&mut answer).await.unwrap() > 0, "{}", String::from_utf8_lossy(&answer));
+    }
 }
 
 #[tokio::test]

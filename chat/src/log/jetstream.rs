@@ -9,7 +9,7 @@ use std::sync::Arc;
 use async_nats::jetstream::stream::{Config, Info};
 use bytes::Bytes;
 use futures_util::future::try_join_all;
-use shared::bus::{Bus, BusError};
+use shared::bus::{Bus, BusError, SubjectPrefix};
 use shared::config::settings::LogSettings;
 use shared::ids::RoomId;
 use shared::record::{Epoch, Position};
@@ -18,13 +18,23 @@ use tokio::sync::Mutex;
 use tokio::time::timeout;
 use tracing::{error, info};
 
-use self::api::{Api, ApiError, Which, code};
+use self::api::{Api, ApiError, Stored, Which, code};
 use self::life::{Found, Life, Lives};
 pub use self::stream::{Difference, OpenError};
 use super::{AppendError, Look, ReadError, Sight, Tail};
 
 /// What JetStream says of a stream at its limit. The same code also stands for a disk that failed.
 const STREAM_IS_FULL: &str = "maximum bytes exceeded";
+
+/// The name of the stream of all rooms below a prefix.
+pub fn stream_name(prefix: &SubjectPrefix) -> String {
+    prefix.stream(api::STREAM)
+}
+
+/// The command by which an operator removes the message at a position of a stream.
+pub fn removal(stream: &str, position: Position) -> String {
+    format!("nats stream rmm {stream} {} --force", position.0)
+}
 
 /// The log of all rooms at a NATS server. Clones are the same log.
 ///
@@ -85,15 +95,60 @@ impl JetStream {
     /// See [`super::Log::last`].
     pub async fn last(&self, room: &RoomId, sight: Sight) -> Result<Tail, ReadError> {
         let life = self.certain_life().await?;
-        let (api, subject) = (&self.0.api, subjects::log(room));
+        let subject = subjects::log(room);
+        let which = Which::LastOf { last_by_subj: &subject };
         let stored = match sight {
-            Sight::Any => api.nearest(Which::LastOf(&subject)).await,
-            Sight::Certain => api.leader(Which::LastOf(&subject)).await,
+            Sight::Any => self.nearest(which).await,
+            Sight::Certain => self.0.api.leader(which).await,
         };
         let stored = stored.map_err(|error| self.unreadable(&error))?;
-        let last = stored.map(|stored| (stored.position, stored.bytes));
-        life.saw(last.as_ref().map_or(Position::NONE, |(position, _)| *position));
-        Ok(Tail { epoch: life.epoch, last })
+        life.saw(stored.as_ref().map_or(Position::NONE, |stored| stored.position));
+        Ok(tail(&life, stored))
+    }
+
+    /// See [`super::Log::before`].
+    pub async fn before(&self, room: &RoomId, position: Position) -> Result<Tail, ReadError> {
+        let life = self.certain_life().await?;
+        let stored = self.last_below(&subjects::log(room), position).await;
+        let stored = stored.map_err(|error| self.unreadable(&error))?;
+        Ok(tail(&life, stored))
+    }
+
+    /// The nearest replica alone answers where the last one is, and it may be behind, or not be
+    /// able to; so the leader is asked what comes behind it. That is one question if nothing does,
+    /// and a binary search otherwise.
+    async fn last_below(&self, subject: &str, position: Position) -> Result<Option<Stored>, ApiError> {
+        let api = &self.0.api;
+        // Up to 0 would be up to the stream's last.
+        let Some(up_to_seq) = position.0.checked_sub(1).filter(|up_to| *up_to > 0).map(Position) else {
+            return Ok(None);
+        };
+        let mut last = match api.nearest(Which::LastUpTo { multi_last: [subject], up_to_seq }).await {
+            Err(ApiError::Garbled(_) | ApiError::Bus(BusError::NoResponders)) => None,
+            answer => answer?,
+        };
+        let (mut low, mut high) = (last.as_ref().map_or(1, |stored| stored.position.0 + 1), position.0);
+        let mut seq = low;
+        while low < high {
+            match api.leader(Which::NextOf { next_by_subj: subject, seq: Position(seq) }).await? {
+                Some(next) if next.position < position => {
+                    low = next.position.0 + 1;
+                    last = Some(next);
+                }
+                _ => high = seq,
+            }
+            seq = low + high.saturating_sub(low) / 2;
+        }
+        Ok(last)
+    }
+
+    /// The answer of the nearest replica. A stored message may have headers that make it unreadable
+    /// in an answer of this kind; the leader's are of another one.
+    async fn nearest(&self, which: Which<'_>) -> Result<Option<Stored>, ApiError> {
+        match self.0.api.nearest(which).await {
+            Err(ApiError::Garbled(_) | ApiError::Bus(BusError::NoResponders)) => self.0.api.leader(which).await,
+            answer => answer,
+        }
     }
 
     /// See [`super::Log::read`].
@@ -107,12 +162,14 @@ impl JetStream {
         if position == Position::NONE {
             return Ok(None);
         }
-        let stored = match self.0.api.nearest(Which::At(position)).await? {
+        let which = Which::At { seq: position };
+        let stored = match self.nearest(which).await? {
             Some(stored) => Some(stored),
             // A replica may be behind; only the leader can say that something is not there.
-            None => self.0.api.leader(Which::At(position)).await?,
+            None => self.0.api.leader(which).await?,
         };
-        Ok(stored.filter(|stored| stored.subject == subject).map(|stored| stored.bytes))
+        let is_it = |stored: &Stored| stored.subject == subject && stored.position == position;
+        Ok(stored.filter(is_it).map(|stored| stored.bytes))
     }
 
     /// See [`super::Log::look`].
@@ -176,6 +233,11 @@ impl JetStream {
         self.0.lives.doubt();
         ReadError(error.to_string())
     }
+}
+
+fn tail(life: &Life, stored: Option<Stored>) -> Tail {
+    let expected = stored.as_ref().and_then(|stored| stored.expected);
+    Tail { epoch: life.epoch, last: stored.map(|stored| (stored.position, stored.bytes)), expected }
 }
 
 fn append_error(error: ApiError, bytes: usize) -> AppendError {

@@ -52,6 +52,8 @@ struct Records {
 #[derive(Debug)]
 struct Kept {
     position: Position,
+    /// With which it was appended; none if it was published without one.
+    expected: Option<Position>,
     at_ms: u64,
     bytes: Bytes,
 }
@@ -85,14 +87,54 @@ impl Memory {
     pub fn append(&self, room: &RoomId, expected: Position, record: Bytes) -> Result<Position, AppendError> {
         let mut inner = self.inner();
         let now_ms = inner.age_ms();
-        inner.append(room, expected, record, now_ms)
+        inner.append(room, Some(expected), record, now_ms)
+    }
+
+    /// Adds a message without an expectation, as any program that may publish on a broker can.
+    ///
+    /// # Errors
+    /// If the log is full.
+    pub fn publish(&self, room: &RoomId, message: Bytes) -> Result<Position, AppendError> {
+        let mut inner = self.inner();
+        let now_ms = inner.age_ms();
+        inner.append(room, None, message, now_ms)
+    }
+
+    /// Removes a message, as an operator can do, or puts other bytes in its place, as a bad disk
+    /// does.
+    pub fn damage(&self, room: &RoomId, position: Position, bytes: Option<Bytes>) {
+        let inner = &mut *self.inner();
+        let Some(records) = inner.rooms.get_mut(room) else { return };
+        let before = records.bytes;
+        records.records.retain_mut(|kept| {
+            let damaged = kept.position == position;
+            if let (true, Some(bytes)) = (damaged, &bytes) {
+                kept.bytes = bytes.clone();
+            }
+            !damaged || bytes.is_some()
+        });
+        records.bytes = records.records.iter().map(|kept| cost(&kept.bytes)).sum();
+        inner.bytes = inner.bytes - before + records.bytes;
     }
 
     /// See [`super::Log::last`].
     pub fn last(&self, room: &RoomId) -> Tail {
+        self.before(room, Position(u64::MAX))
+    }
+
+    /// See [`super::Log::before`].
+    pub fn before(&self, room: &RoomId, position: Position) -> Tail {
         let inner = self.inner();
-        let last = inner.rooms.get(room).and_then(|r| r.records.back());
-        Tail { epoch: inner.epoch, last: last.map(|kept| (kept.position, kept.bytes.clone())) }
+        let records = inner.rooms.get(room).map(|r| &r.records);
+        let last = records.and_then(|records| {
+            let count = records.partition_point(|kept| kept.position < position);
+            records.get(count.checked_sub(1)?)
+        });
+        Tail {
+            epoch: inner.epoch,
+            last: last.map(|kept| (kept.position, kept.bytes.clone())),
+            expected: last.and_then(|kept| kept.expected),
+        }
     }
 
     /// See [`super::Log::read`].
@@ -134,7 +176,7 @@ impl Inner {
     fn append(
         &mut self,
         room: &RoomId,
-        expected: Position,
+        expected: Option<Position>,
         record: Bytes,
         now_ms: u64,
     ) -> Result<Position, AppendError> {
@@ -143,7 +185,7 @@ impl Inner {
             self.expire(now_ms);
         }
         let last = self.rooms.get(room).and_then(|r| r.records.back()).map_or(Position::NONE, |kept| kept.position);
-        if last != expected {
+        if expected.is_some_and(|expected| expected != last) {
             return Err(AppendError::Refused);
         }
         if self.bytes + cost(&record) > self.limits.total_bytes {
@@ -152,7 +194,7 @@ impl Inner {
         self.last = Position(self.last.0 + 1);
         self.bytes += cost(&record);
         let records = self.rooms.entry(room.clone()).or_default();
-        records.push(Kept { position: self.last, at_ms: now_ms, bytes: record });
+        records.push(Kept { position: self.last, expected, at_ms: now_ms, bytes: record });
         while records.records.len() > self.limits.records || records.bytes > self.limits.room_bytes {
             self.bytes -= records.pop();
         }

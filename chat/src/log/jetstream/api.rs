@@ -18,7 +18,10 @@ use shared::subjects;
 use thiserror::Error;
 
 /// The stream of all rooms, without a prefix.
-const STREAM: &str = "ROOMS";
+pub(super) const STREAM: &str = "ROOMS";
+
+/// The header by which an append names the position that it expects; the stream keeps it.
+const EXPECTED: &str = "Nats-Expected-Last-Subject-Sequence";
 
 /// The status of a direct read that found nothing.
 const NOT_THERE: u16 = 404;
@@ -77,20 +80,57 @@ impl ApiError {
 }
 
 /// A message of the stream.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Stored {
     pub(super) subject: String,
     pub(super) position: Position,
+    /// The position of the subject's last message as its author expected it.
+    pub(super) expected: Option<Position>,
     pub(super) bytes: Bytes,
 }
 
 /// Which message is asked for.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Clone, Copy, Serialize)]
+#[serde(untagged)]
 pub(super) enum Which<'a> {
-    #[serde(rename = "seq")]
-    At(Position),
-    #[serde(rename = "last_by_subj")]
-    LastOf(&'a str),
+    At {
+        seq: Position,
+    },
+    LastOf {
+        last_by_subj: &'a str,
+    },
+    /// The first one at this position or above. Only the leader is asked for it.
+    NextOf {
+        next_by_subj: &'a str,
+        seq: Position,
+    },
+    /// The last one up to this position. Only the nearest replica answers it.
+    LastUpTo {
+        multi_last: [&'a str; 1],
+        up_to_seq: Position,
+    },
+}
+
+impl<'s> Which<'s> {
+    /// The subject that it names; empty for none.
+    fn subject(self) -> &'s str {
+        match self {
+            Self::At { .. } => "",
+            Self::LastOf { last_by_subj } => last_by_subj,
+            Self::NextOf { next_by_subj, .. } => next_by_subj,
+            Self::LastUpTo { multi_last: [subject], .. } => subject,
+        }
+    }
+
+    /// The same about another subject, if it names one.
+    fn with_subject(self, subject: &str) -> Which<'_> {
+        match self {
+            Self::At { seq } => Which::At { seq },
+            Self::LastOf { .. } => Which::LastOf { last_by_subj: subject },
+            Self::NextOf { seq, .. } => Which::NextOf { next_by_subj: subject, seq },
+            Self::LastUpTo { up_to_seq, .. } => Which::LastUpTo { multi_last: [subject], up_to_seq },
+        }
+    }
 }
 
 /// JetStream, as it is reached over a bus. Every question ends within the deadline.
@@ -142,7 +182,7 @@ impl Api {
         expected: Position,
         payload: Bytes,
     ) -> Result<Position, ApiError> {
-        let headers = Headers::new().with("Nats-Expected-Last-Subject-Sequence", expected.0.to_string());
+        let headers = Headers::new().with(EXPECTED, expected.0.to_string());
         let question = Outgoing { subject, reply: None, headers, payload };
         acknowledged(&self.bus.request(question, self.within).await?.payload, &self.stream)
     }
@@ -150,23 +190,25 @@ impl Api {
     /// Asks the nearest replica, which may be behind.
     pub(super) async fn nearest(&self, which: Which<'_>) -> Result<Option<Stored>, ApiError> {
         let direct = format!("$JS.API.DIRECT.GET.{}", self.stream);
-        let answer = match which {
-            Which::LastOf(subject) => {
-                self.ask(format!("{direct}.{}", self.prefix.apply(subject)), Bytes::new()).await?
-            }
-            Which::At(_) => self.ask(direct, json(&which)?).await?,
+        let subject = self.prefixed(which);
+        let answer = match which.with_subject(&subject) {
+            Which::LastOf { last_by_subj } => self.ask(format!("{direct}.{last_by_subj}"), Bytes::new()).await?,
+            which => self.ask(direct, json(&which)?).await?,
         };
         Ok(direct_answer(&answer)?.map(|stored| self.without_prefix(stored)))
     }
 
     /// Asks the stream's leader, which knows all that was acknowledged.
     pub(super) async fn leader(&self, which: Which<'_>) -> Result<Option<Stored>, ApiError> {
-        let question = match which {
-            Which::LastOf(subject) => json(&Which::LastOf(&self.prefix.apply(subject)))?,
-            Which::At(_) => json(&which)?,
-        };
+        let subject = self.prefixed(which);
+        let question = json(&which.with_subject(&subject))?;
         let answer = self.ask(format!("$JS.API.STREAM.MSG.GET.{}", self.stream), question).await?;
         Ok(leader_answer(&answer.payload)?.map(|stored| self.without_prefix(stored)))
+    }
+
+    /// The subject that is asked about, as JetStream knows it.
+    fn prefixed<'s>(&self, which: Which<'s>) -> Cow<'s, str> {
+        self.prefix.apply(which.subject())
     }
 
     fn without_prefix(&self, stored: Stored) -> Stored {
@@ -226,6 +268,9 @@ struct FoundMessage {
     /// Base64; left out when empty.
     #[serde(default)]
     data: String,
+    /// Base64 of the headers as they are on the wire; left out when there are none.
+    #[serde(default)]
+    hdrs: String,
 }
 
 fn json(value: &impl Serialize) -> Result<Bytes, ApiError> {
@@ -261,19 +306,31 @@ fn direct_answer(answer: &Message) -> Result<Option<Stored>, ApiError> {
     Ok(Some(Stored {
         subject: header("Nats-Subject")?.to_owned(),
         position: position.map_err(|_| ApiError::Garbled("Nats-Sequence is no number".to_owned()))?,
+        expected: answer.headers.get(EXPECTED).and_then(position_of),
         // A copy, because it is kept, and a slice keeps the whole buffer that it was read into.
         bytes: Bytes::copy_from_slice(&answer.payload),
     }))
 }
 
 fn leader_answer(payload: &[u8]) -> Result<Option<Stored>, ApiError> {
-    let FoundMessage { subject, seq, data } = match parse(payload) {
+    let FoundMessage { subject, seq, data, hdrs } = match parse(payload) {
         Ok(Found { message }) => message,
         Err(error) if error.is(code::NO_MESSAGE) => return Ok(None),
         Err(error) => return Err(error),
     };
-    let bytes = STANDARD.decode(data).map_err(|error| ApiError::Garbled(error.to_string()))?;
-    Ok(Some(Stored { subject, position: seq, bytes: bytes.into() }))
+    let decoded = |text| STANDARD.decode(text).map_err(|error| ApiError::Garbled(error.to_string()));
+    let (bytes, headers) = (decoded(data)?, decoded(hdrs)?);
+    Ok(Some(Stored { subject, position: seq, expected: expected(&headers), bytes: bytes.into() }))
+}
+
+/// The position that an append expected, by the headers that the stream keeps of it.
+fn expected(headers: &[u8]) -> Option<Position> {
+    let headers = std::str::from_utf8(headers).ok()?;
+    headers.lines().find_map(|line| position_of(line.strip_prefix(EXPECTED)?.strip_prefix(':')?))
+}
+
+fn position_of(text: &str) -> Option<Position> {
+    text.trim().parse().ok().map(Position)
 }
 
 #[cfg(test)]
@@ -309,9 +366,16 @@ mod tests {
     #[test]
     fn a_direct_read_is_a_message_or_nothing_or_an_error() {
         let headers = Headers::new().with("Nats-Sequence", "9").with("Nats-Subject", "log.a");
-        let stored =
-            Stored { subject: "log.a".to_owned(), position: Position(9), bytes: Bytes::from_static(b"record") };
-        assert_eq!(direct_answer(&direct(None, headers.clone())), Ok(Some(stored)));
+        let stored = Stored {
+            subject: "log.a".to_owned(),
+            position: Position(9),
+            expected: None,
+            bytes: Bytes::from_static(b"record"),
+        };
+        assert_eq!(direct_answer(&direct(None, headers.clone())), Ok(Some(stored.clone())));
+        let appended = headers.clone().with(EXPECTED, "7");
+        let expected = Some(Position(7));
+        assert_eq!(direct_answer(&direct(None, appended)), Ok(Some(Stored { expected, ..stored })));
         assert_eq!(direct_answer(&direct(Some(404), Headers::new())), Ok(None));
         assert!(direct_answer(&direct(Some(408), headers)).is_err());
         assert!(direct_answer(&direct(None, Headers::new())).is_err());
@@ -320,9 +384,19 @@ mod tests {
     #[test]
     fn a_read_from_the_leader_is_a_message_or_nothing_or_an_error() {
         let found = br#"{"message":{"subject":"log.a","seq":9,"data":"cmVjb3Jk","time":"2026-01-01T00:00:00Z"}}"#;
-        let stored =
-            Stored { subject: "log.a".to_owned(), position: Position(9), bytes: Bytes::from_static(b"record") };
-        assert_eq!(leader_answer(found), Ok(Some(stored)));
+        let stored = Stored {
+            subject: "log.a".to_owned(),
+            position: Position(9),
+            expected: None,
+            bytes: Bytes::from_static(b"record"),
+        };
+        assert_eq!(leader_answer(found), Ok(Some(stored.clone())));
+        let headers = STANDARD.encode("NATS/1.0\r\nA: 1\r\nNats-Expected-Last-Subject-Sequence: 7\r\n\r\n");
+        let appended = format!(
+            r#"{{"message":{{"subject":"log.a","seq":9,"hdrs":"{headers}","data":"cmVjb3Jk","time":"2026-01-01T00:00:00Z"}}}}"#
+        );
+        let expected = Some(Position(7));
+        assert_eq!(leader_answer(appended.as_bytes()), Ok(Some(Stored { expected, ..stored })));
         assert_eq!(leader_answer(br#"{"error":{"code":404,"err_code":10037,"description":"none"}}"#), Ok(None));
         assert!(leader_answer(br#"{"error":{"code":503,"err_code":10008,"description":"wait"}}"#).is_err());
         assert!(leader_answer(br#"{"message":{"subject":"log.a","seq":9,"data":"?"}}"#).is_err());

@@ -81,7 +81,9 @@ fn from_map(map: &HeaderMap) -> Headers {
     let mut headers = Headers::new();
     for (name, values) in map.iter() {
         let name: &str = name.as_ref();
-        if let Some(value) = values.first() {
+        // The broker adds its own behind those of a stored message, whose author may have named the
+        // same.
+        if let Some(value) = values.last() {
             headers.insert(name.to_owned(), value.as_str());
         }
     }
