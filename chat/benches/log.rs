@@ -171,7 +171,7 @@ async fn newest(log: &Log, room: &RoomId, positions: &[Position]) -> usize {
         match walk.next() {
             Step::Read(wanted) => {
                 let read = log.read(room, &wanted).await.unwrap();
-                walk.feed(decode_all(wanted.into_iter().zip(read).collect()).unwrap());
+                walk.feed(decode_all(wanted.into_iter().zip(read).collect()).0);
             }
             Step::Done(records) => return records.len(),
             Step::Gone => return 0,

@@ -1,8 +1,10 @@
 //! Deciding proposals, item by item, into the entries of the next record. Room rules only; no queue, no log.
 
 use std::collections::HashMap;
+use std::sync::Arc;
 
 use shared::budget::Budget;
+use shared::bus::SubjectPrefix;
 use shared::config::Settings;
 use shared::ids::{Incarnation, Name, RoomId, ServerId, SessionId};
 use shared::membership::{Membership, MessageId};
@@ -12,6 +14,7 @@ use shared::rpc::messages::{Claim, Item};
 
 use crate::entrances::{Entrances, entered};
 use crate::gone::{Fate, Gone};
+use crate::log::jetstream;
 use crate::owner::late_ids::LateIds;
 use crate::rules::{Message, Rules, Target};
 
@@ -28,6 +31,8 @@ pub struct Judge {
     max_members: usize,
     newest_wins: bool,
     max_records: usize,
+    /// Name of the stream of all rooms, for the commands in log lines.
+    stream: Arc<str>,
     budget: Budget,
 }
 
@@ -104,12 +109,13 @@ impl Author {
 impl Judge {
     /// The rules that the settings describe.
     pub fn new(settings: &Settings, budget: Budget) -> Self {
-        let Settings { room, log, .. } = settings;
+        let Settings { room, log, nats, .. } = settings;
         Self {
             rules: Rules::new(room),
             max_members: room.max_members,
             newest_wins: room.newest_wins,
             max_records: log.max_records,
+            stream: jetstream::stream_name(&SubjectPrefix::new(&nats.prefix)).into(),
             budget,
         }
     }
@@ -117,6 +123,11 @@ impl Judge {
     /// The same rules with another budget.
     pub fn with_budget(&self, budget: Budget) -> Self {
         Self { budget, ..self.clone() }
+    }
+
+    /// Name of the stream of all rooms.
+    pub fn stream(&self) -> &str {
+        &self.stream
     }
 
     /// How large messages and records may be.

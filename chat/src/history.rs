@@ -3,16 +3,16 @@
 
 use std::sync::Arc;
 
-use bytes::Bytes;
 use shared::budget::Budget;
 use shared::ids::RoomId;
 use shared::membership::Membership;
-use shared::record::{Entry, Position, Record, RecordId};
+use shared::record::{Entry, Position, Record};
 use shared::rpc::messages::{Answer, Item, Page, Place, Said, Span, Wanted};
 use thiserror::Error;
 
-use crate::log::ReadError;
+use crate::log::{ReadError, Tail};
 use crate::owner::{Asker, LogDone, LogOp};
+use crate::tail::{Search, TailSearch};
 use crate::walk::{Step, Until, Walk, decode_all};
 
 /// Most records that are looked at for one answer; with a cursor behind them the next question goes on.
@@ -36,16 +36,18 @@ pub struct Reader {
 enum Phase {
     /// Reading the record that a cursor names.
     Find(Position),
-    /// Reading the room's last record.
-    Last,
+    /// Looking for the room's last record.
+    Last(TailSearch),
     Walking {
         upto: Place,
         walk: Walk,
     },
-    /// Reading the record that must exist if nothing after it is gone.
+    /// Reading the record that must exist if nothing after it is gone, and no record was passed
+    /// over.
     Prove {
         upto: Place,
         page: Page,
+        is_whole: bool,
     },
 }
 
@@ -64,9 +66,12 @@ pub enum HistoryError {
     /// The log cannot be read now.
     #[error(transparent)]
     Read(#[from] ReadError),
-    /// What is in the log cannot be read by this version.
-    #[error(transparent)]
-    Record(#[from] shared::record::RecordError),
+    /// The log ends with too much that is no record of the room.
+    #[error("the log ends with too many messages that are no records of the room")]
+    Unusable,
+    /// The log is another one than it was.
+    #[error("the log is another one than a moment ago")]
+    Moved,
     /// A result of something else; a defect of the caller.
     #[error("a log operation ended that was not asked for")]
     Unasked,
@@ -86,7 +91,7 @@ impl Reader {
     pub fn new(asker: Asker, room: RoomId, number: u64, wanted: Wanted, budget: Budget) -> Self {
         let phase = match wanted.span {
             Span::Before(seq) => Phase::Find(Position::of_seq(seq)),
-            Span::Last | Span::After(_) | Span::Since(_) => Phase::Last,
+            Span::Last | Span::After(_) | Span::Since(_) => Phase::Last(TailSearch::default()),
         };
         Self { asker, room, number, wanted, budget, phase }
     }
@@ -104,12 +109,14 @@ impl Reader {
     /// Begins; `at_hand` is what the room's owner knows, if this server is that.
     pub fn begin(&mut self, at_hand: Option<(Place, Walk)>) -> Next {
         match (&self.phase, at_hand) {
-            (Phase::Last, Some((upto, walk))) => self.go_on(upto, walk),
+            (Phase::Last(_), Some((upto, walk))) => self.go_on(upto, walk),
             (Phase::Find(Position::NONE), _) => {
                 self.answer(Place::default(), Page { complete: true, ..Page::default() })
             }
             (Phase::Find(position), _) => Next::Log(LogOp::Read(vec![*position])),
-            (Phase::Last | Phase::Walking { .. } | Phase::Prove { .. }, _) => Next::Log(LogOp::Last { certain: false }),
+            (Phase::Last(_) | Phase::Walking { .. } | Phase::Prove { .. }, _) => {
+                Next::Log(LogOp::Last { certain: false })
+            }
         }
     }
 
@@ -118,38 +125,49 @@ impl Reader {
     /// # Errors
     /// If the log, or what is in it, cannot be read: the question is dropped then.
     pub fn done(&mut self, done: LogDone) -> Result<Next, HistoryError> {
-        match (std::mem::replace(&mut self.phase, Phase::Last), done) {
-            (Phase::Last, LogDone::Last(tail)) => {
-                let tail = tail?;
-                let Some((position, bytes)) = tail.last else {
-                    let upto = Place { epoch: tail.epoch, ..Place::default() };
-                    return Ok(self.answer(upto, Page { complete: self.is_complete_without(None), ..Page::default() }));
-                };
-                let (walk, id) = self.walk_from(position, &bytes)?;
-                Ok(self.go_on(Place { epoch: tail.epoch, position, id }, walk))
+        match (std::mem::replace(&mut self.phase, Phase::Last(TailSearch::default())), done) {
+            (Phase::Last(search), LogDone::Last(tail)) => self.search(search, tail?),
+            (Phase::Find(position), LogDone::Read(records)) => {
+                let record = decode_all(records?).0.into_iter().find_map(|(_, record)| record);
+                Ok(match record {
+                    // Only the page's own place matters to who pages backwards.
+                    Some(record) => self.go_on(Place::default(), self.walk_from(position, record)),
+                    None => Next::Log(LogOp::Last { certain: false }),
+                })
             }
-            (Phase::Find(position), LogDone::Read(records)) => match first(records?) {
-                // Only the page's own place matters to who pages backwards.
-                Some(bytes) => Ok(self.go_on(Place::default(), self.walk_from(position, &bytes)?.0)),
-                None => Ok(Next::Log(LogOp::Last { certain: false })),
-            },
             (Phase::Walking { upto, mut walk }, LogDone::Read(records)) => {
-                walk.feed(decode_all(records?)?);
+                walk.feed(decode_all(records?).0);
                 Ok(self.go_on(upto, walk))
             }
-            (Phase::Prove { upto, mut page }, LogDone::Read(records)) => {
-                page.complete = first(records?).is_some();
+            (Phase::Prove { upto, mut page, is_whole }, LogDone::Read(records)) => {
+                page.complete = is_whole && records?.iter().any(|(_, bytes)| bytes.is_some());
                 Ok(self.answer(upto, page))
             }
             _ => Err(HistoryError::Unasked),
         }
     }
 
-    /// A walk from a record, and the record's id.
-    fn walk_from(&self, position: Position, bytes: &Bytes) -> Result<(Walk, RecordId), HistoryError> {
-        let record = Record::decode(bytes)?;
-        let id = record.id;
-        Ok((Walk::new(until(self.wanted.span), position, Arc::new(record)), id))
+    fn search(&mut self, mut search: TailSearch, tail: Tail) -> Result<Next, HistoryError> {
+        let end = match search.feed(tail) {
+            Search::Found(end) => end,
+            Search::Before(position) => {
+                self.phase = Phase::Last(search);
+                return Ok(Next::Log(LogOp::Before(position)));
+            }
+            Search::TooMany(_) => return Err(HistoryError::Unusable),
+            Search::Moved => return Err(HistoryError::Moved),
+        };
+        let upto = Place { epoch: end.epoch, ..Place::default() };
+        Ok(match end.last {
+            Some((position, record)) => {
+                self.go_on(Place { position, id: record.id, ..upto }, self.walk_from(position, record))
+            }
+            None => self.answer(upto, Page { complete: self.is_complete_without(None), ..Page::default() }),
+        })
+    }
+
+    fn walk_from(&self, position: Position, record: Arc<Record>) -> Walk {
+        Walk::new(until(self.wanted.span), position, record)
     }
 
     fn go_on(&mut self, upto: Place, walk: Walk) -> Next {
@@ -166,8 +184,8 @@ impl Reader {
                 self.phase = Phase::Walking { upto, walk };
                 return Next::Log(LogOp::Read(positions));
             }
-            Step::Done(_) => true,
-            Step::Gone => self.is_complete_without(walk.chain().last()),
+            Step::Done(_) => walk.is_whole(),
+            Step::Gone => self.is_complete_without(Some(&walk)),
         };
         let mut page = Collector::new(&self.wanted, self.budget);
         let mut cursor = None;
@@ -195,6 +213,7 @@ impl Reader {
                 }
             }
         }
+        let is_whole = walk.is_whole();
         let oldest = walk.chain().last();
         let complete = match walk.next() {
             _ if lowest.is_some() => false,
@@ -207,19 +226,19 @@ impl Reader {
                 lowest = oldest.map(|(position, _)| position.seq(0)).filter(|seq| self.is_within(*seq));
                 false
             }
-            Step::Gone => self.is_complete_without(oldest),
-            Step::Done(_) => true,
+            Step::Gone => self.is_complete_without(Some(&walk)),
+            Step::Done(_) => is_whole,
         };
         page.messages.reverse();
-        self.prove(upto, page.into_page(lowest, complete))
+        self.prove(upto, page.into_page(lowest, complete), is_whole)
     }
 
     /// Answers, once it is known whether anything between the question's `seq` and the page is gone: retention takes the
     /// oldest first.
-    fn prove(&mut self, upto: Place, page: Page) -> Next {
+    fn prove(&mut self, upto: Place, page: Page, is_whole: bool) -> Next {
         match (self.wanted.span, page.cursor) {
             (Span::Since(seq), Some(_)) if Position::of_seq(seq) != Position::NONE => {
-                self.phase = Phase::Prove { upto, page };
+                self.phase = Phase::Prove { upto, page, is_whole };
                 Next::Log(LogOp::Read(vec![Position::of_seq(seq)]))
             }
             _ => self.answer(upto, page),
@@ -236,23 +255,20 @@ impl Reader {
 
     /// Whether nothing that was asked for is behind the oldest record that is left: only that one is gone that the
     /// question's `seq` ends.
-    fn is_complete_without(&self, oldest: Option<&(Position, Arc<Record>)>) -> bool {
-        match self.wanted.span {
-            Span::Last | Span::Before(_) => false,
-            Span::After(seq) | Span::Since(seq) => {
-                let gone = oldest.map_or(Position::NONE, |(_, record)| record.prev);
-                oldest.is_some() && gone == Position::of_seq(seq) && seq == gone.last_seq()
+    fn is_complete_without(&self, walk: Option<&Walk>) -> bool {
+        match (self.wanted.span, walk) {
+            (Span::After(seq) | Span::Since(seq), Some(walk)) => {
+                let gone = walk.chain().last().map_or(Position::NONE, |(_, oldest)| oldest.prev);
+                let is_only_one = walk.passed().all(|position| position == gone);
+                is_only_one && gone == Position::of_seq(seq) && seq == gone.last_seq()
             }
+            _ => false,
         }
     }
 
     fn answer(&self, upto: Place, page: Page) -> Next {
         Next::Answer(Answer::History { room: self.room.clone(), number: self.number, upto, page })
     }
-}
-
-fn first(records: Vec<(Position, Option<Bytes>)>) -> Option<Bytes> {
-    records.into_iter().next().and_then(|(_, bytes)| bytes)
 }
 
 /// Messages until there are enough.

@@ -3,6 +3,7 @@
 //! Reading order: [`rules`], [`entrances`], [`decide`], [`owner`], [`history`], [`rooms`] (all pure), then [`log`] and [`server`], the edge that
 //! moves their effects.
 
+pub mod bad_records;
 pub mod decide;
 pub mod entrances;
 pub mod gone;
@@ -14,6 +15,7 @@ pub mod owner;
 pub mod rooms;
 pub mod rules;
 pub mod server;
+pub mod tail;
 pub mod walk;
 
 pub use server::Chat;

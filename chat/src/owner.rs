@@ -11,6 +11,7 @@ pub(crate) mod late_ids;
 mod recent;
 mod stale;
 mod standing;
+mod starting;
 mod trying;
 
 use std::collections::{BTreeSet, VecDeque};
@@ -21,16 +22,18 @@ use shared::backoff::Backoff;
 use shared::ids::{Incarnation, RoomId, ServerId};
 use shared::log_limit::LogLimit;
 use shared::metrics::Metrics;
-use shared::record::{Epoch, Position, Record, RecordIds};
+use shared::record::{Epoch, Position, RecordIds};
 use shared::rpc::Trace;
 use shared::rpc::messages::{Answer, Item, Place};
 use tracing::{debug, error};
 
+use crate::bad_records::BadRecord;
 use crate::decide::{Author, Judge};
 use crate::gone::Gone;
 use crate::log::{AppendError, ReadError, Tail};
-use crate::walk::{Step, Until, Walk, decode_all};
-use active::{Active, Kept, Start};
+use crate::tail::TailSearch;
+use crate::walk::{Until, Walk};
+use active::{Active, Kept};
 
 /// A connector that waits for an answer, and where it listens.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -90,9 +93,11 @@ pub enum Act {
 /// A log operation; an owner has one in flight at most.
 #[derive(Debug, PartialEq, Eq)]
 pub enum LogOp {
-    /// Read the room's last record. One that may not be the last any more will do unless it must be `certain`: an append
-    /// follows that is refused then.
+    /// Read the room's last message. One that may not be the last any more will do unless it must
+    /// be `certain`: an append follows that is refused then.
     Last { certain: bool },
+    /// Read the room's last message below a position.
+    Before(Position),
     /// Read records by position.
     Read(Vec<Position>),
     /// Append.
@@ -102,7 +107,7 @@ pub enum LogOp {
 /// What came of a log operation.
 #[derive(Debug)]
 pub enum LogDone {
-    /// Of [`LogOp::Last`].
+    /// Of [`LogOp::Last`] and [`LogOp::Before`].
     Last(Result<Tail, ReadError>),
     /// Of [`LogOp::Read`], with the positions that were asked.
     Read(Result<Vec<(Position, Option<Bytes>)>, ReadError>),
@@ -142,6 +147,11 @@ pub struct Owner {
     seed: u64,
     /// An append had no clear outcome: what is read next must be certain.
     in_doubt: bool,
+    /// The log's end at which records were found to be missing: they are, if that is found once
+    /// more.
+    incomplete_at: Option<Position>,
+    /// The last reading found nothing that could be used.
+    is_unusable: bool,
     /// The room's home is another server.
     stands_in: bool,
     /// It may read and append: as the room's home, or while that is down.
@@ -156,12 +166,15 @@ pub struct Owner {
 #[derive(Debug)]
 enum Phase {
     Idle,
-    /// Reading the last record.
-    Reading,
+    /// Looking for the last record.
+    Reading(TailSearch),
     /// Reading back from the last record to a checkpoint.
     Walking {
         epoch: Epoch,
+        /// The last message of the log.
+        end: Position,
         walk: Walk,
+        bad: Vec<(Position, BadRecord)>,
     },
     Active(Box<Active>),
 }
@@ -186,6 +199,8 @@ impl Owner {
             backoff: Backoff::default(),
             seed,
             in_doubt: false,
+            incomplete_at: None,
+            is_unusable: false,
             stands_in: false,
             is_permitted: true,
             is_retiring: false,
@@ -275,6 +290,12 @@ impl Owner {
         self.retry_at.is_some()
     }
 
+    /// Returns true if the room waits, and its log cannot be used until an operator removes what is
+    /// wrong.
+    pub fn is_unusable(&self) -> bool {
+        self.is_unusable && self.is_wanted()
+    }
+
     /// Whether nobody needs this owner: it can be dropped, the log knows all that it knew.
     pub fn is_forgettable(&self, now: Now, forget_ms: u64) -> bool {
         self.is_quiet() && !self.is_wanted() && now.ticks.saturating_sub(self.used_at) >= forget_ms
@@ -291,7 +312,7 @@ impl Owner {
             return self.go_on(now, acts);
         }
         match (&mut self.phase, done) {
-            (Phase::Reading, LogDone::Last(Ok(tail))) => self.begin_walk(tail, now, acts),
+            (Phase::Reading(_), LogDone::Last(Ok(tail))) => self.search(tail, now, acts),
             (Phase::Walking { .. }, LogDone::Read(Ok(records))) => self.go_on_walking(records, now, acts),
             (Phase::Active(active), LogDone::Append(Ok(position))) => {
                 active.committed(position, &self.followers, acts);
@@ -307,11 +328,7 @@ impl Owner {
                     self.end(now);
                 }
             }
-            (Phase::Active(active), LogDone::Read(Ok(records))) => {
-                if let Err(error) = active.caught_up(records, acts) {
-                    self.unreadable(&error, now);
-                }
-            }
+            (Phase::Active(active), LogDone::Read(Ok(records))) => active.caught_up(records, acts),
             (_, LogDone::Append(Err(error))) => self.refused(&error, now, acts),
             (_, LogDone::Last(Err(error)) | LogDone::Read(Err(error))) => self.away(&error, now, acts),
             // An operation is asked for in one phase and ends in the same; this would be a defect of the caller.
@@ -335,7 +352,7 @@ impl Owner {
         match &self.phase {
             Phase::Idle => true,
             Phase::Active(active) => !active.is_busy(),
-            Phase::Reading | Phase::Walking { .. } => false,
+            Phase::Reading(_) | Phase::Walking { .. } => false,
         }
     }
 
@@ -351,11 +368,11 @@ impl Owner {
             Phase::Idle => {
                 if self.is_permitted && self.is_wanted() && self.retry_at.is_none_or(|at| at <= now.ticks) {
                     self.retry_at = None;
-                    self.phase = Phase::Reading;
+                    self.phase = Phase::Reading(TailSearch::default());
                     acts.push(Act::Log(LogOp::Last { certain: self.in_doubt }));
                 }
             }
-            Phase::Reading | Phase::Walking { .. } => {}
+            Phase::Reading(_) | Phase::Walking { .. } => {}
             Phase::Active(_) => self.go_on_appending(now, acts),
         }
     }
@@ -368,57 +385,6 @@ impl Owner {
         {
             self.unreadable(&error, now);
         }
-    }
-
-    fn begin_walk(&mut self, tail: Tail, now: Now, acts: &mut Vec<Act>) {
-        let Some((position, bytes)) = tail.last else {
-            return self.activate(tail.epoch, Vec::new());
-        };
-        match Record::decode(&bytes) {
-            Ok(record) => {
-                let walk = Walk::new(Until::Checkpoint, position, Arc::new(record));
-                self.step(tail.epoch, walk, now, acts);
-            }
-            Err(error) => self.unreadable(&error, now),
-        }
-    }
-
-    fn go_on_walking(&mut self, records: Vec<(Position, Option<Bytes>)>, now: Now, acts: &mut Vec<Act>) {
-        let Phase::Walking { epoch, mut walk } = std::mem::replace(&mut self.phase, Phase::Idle) else { return };
-        match decode_all(records) {
-            Ok(records) => {
-                walk.feed(records);
-                self.step(epoch, walk, now, acts);
-            }
-            Err(error) => self.unreadable(&error, now),
-        }
-    }
-
-    fn step(&mut self, epoch: Epoch, walk: Walk, now: Now, acts: &mut Vec<Act>) {
-        match walk.next() {
-            Step::Read(positions) => {
-                self.phase = Phase::Walking { epoch, walk };
-                acts.push(Act::Log(LogOp::Read(positions)));
-            }
-            Step::Done(records) => self.activate(epoch, records),
-            Step::Gone => self.checkpoint_gone(now),
-        }
-    }
-
-    fn activate(&mut self, epoch: Epoch, records: Vec<(Position, Arc<Record>)>) {
-        self.metrics.activations.add();
-        // A log that holds a record of the room says what its state is; an empty one of the same epoch was erased.
-        let kept = self.kept.take().filter(|kept| records.is_empty() && kept.is_of(epoch));
-        self.phase = Phase::Active(Box::new(Active::new(Start {
-            me: self.me.clone(),
-            room: self.room.clone(),
-            judge: self.judge.clone(),
-            metrics: self.metrics.clone(),
-            epoch,
-            gone: self.gone.clone(),
-            records,
-            kept,
-        })));
     }
 
     /// The activation is over; what it had in flight waits again.

@@ -59,6 +59,8 @@ pub struct Rooms {
     owners_made: u64,
     /// Rooms that wait for a time to try again.
     restless: BTreeSet<RoomId>,
+    /// Rooms that wait, and whose log cannot be used.
+    unusable: BTreeSet<RoomId>,
     swept_at: u64,
     links: BTreeMap<ServerId, Link>,
     /// What the links say of who is gone.
@@ -177,6 +179,7 @@ impl Rooms {
             owners: BTreeMap::new(),
             owners_made: 0,
             restless: BTreeSet::new(),
+            unusable: BTreeSet::new(),
             swept_at: 0,
             links: BTreeMap::new(),
             gone: Arc::default(),
@@ -301,12 +304,18 @@ impl Rooms {
         self.forget_silent(now.ticks);
         let forget_ms = self.forget_ms;
         self.owners.retain(|_, owner| !owner.is_forgettable(now, forget_ms));
+        self.unusable.retain(|room| self.owners.contains_key(room));
         self.with_all(|owner, acts| owner.look_after(now, acts));
     }
 
     /// Rooms whose state is in memory.
     pub fn count(&self) -> usize {
         self.owners.len()
+    }
+
+    /// Rooms that wait, and whose log cannot be used.
+    pub fn unusable(&self) -> usize {
+        self.unusable.len()
     }
 
     fn take_effects(&mut self) -> Vec<Effect> {
@@ -331,6 +340,11 @@ impl Rooms {
         action(owner, &mut acts);
         if owner.is_restless() {
             self.restless.insert(room.clone());
+        }
+        if owner.is_unusable() {
+            self.unusable.insert(room.clone());
+        } else {
+            self.unusable.remove(room);
         }
         for act in acts.drain(..) {
             self.perform(room, act);

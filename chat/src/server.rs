@@ -210,7 +210,7 @@ impl Chat {
         let operations = Depth { of: "log operations", waiting: self.operations.waiting(), mark: MANY_OPERATIONS };
         let fault = self.queues.look(metrics.dropped_for_room(), &[questions, operations], Instant::now());
         health.set(Check::Queues, fault);
-        health.set(Check::Log, self.writable.fault());
+        health.set(Check::Log, self.writable.fault().or_else(|| unusable(self.rooms.unusable())));
         health.beat();
         self.node.examine(&self.id);
     }
@@ -340,6 +340,13 @@ impl Chat {
     }
 }
 
+/// The fault of a server with rooms that wait and whose log cannot be used.
+fn unusable(rooms: usize) -> Option<String> {
+    let fault =
+        || format!("{rooms} rooms cannot be used: their logs end with messages that are no records (docs/recovery.md)");
+    (rooms > 0).then(fault)
+}
+
 /// What is found when looking at the log, again and again.
 fn looks(log: Log) -> impl Stream<Item = Result<Look, ReadError>> {
     let mut interval = tokio::time::interval(LOOK);
@@ -374,6 +381,7 @@ async fn operate(log: Log, asked: Asked, op: LogOp, metrics: Arc<Metrics>) -> (A
             let sight = if certain { Sight::Certain } else { Sight::Any };
             LogDone::Last(log.last(room, sight).await)
         }
+        LogOp::Before(position) => LogDone::Last(log.before(room, position).await),
         LogOp::Append { expected, record } => {
             let began = Instant::now();
             let done = log.append(room, expected, record).await;

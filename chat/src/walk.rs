@@ -1,13 +1,22 @@
 //! Reading a room's log backwards along its links, many positions at once. Says what to read next; reads nothing itself.
+//!
+//! Each step leads to a lower position, so a walk ends. It passes over records that are gone or bad
+//! where a link leads past them, and tells which.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use bytes::Bytes;
-use shared::record::{Part, Position, Record, RecordError};
+use shared::record::{Part, Position, Record};
+
+use crate::bad_records::{self, BadRecord};
 
 /// Most records that a walk to a position collects; who is further behind takes the state.
 const MAX_RECORDS: usize = 2_048;
+
+/// Most records that a walk to a checkpoint collects. A checkpoint is never that far: that is seen
+/// to where it is written.
+const MAX_TO_CHECKPOINT: usize = 65_536;
 
 /// Where a walk ends.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -24,9 +33,12 @@ pub struct Walk {
     until: Until,
     /// What is walked, newest first; never empty.
     chain: Vec<(Position, Arc<Record>)>,
-    /// What was read ahead.
+    /// Records that were read ahead; all of them are below the chain.
     have: BTreeMap<Position, Arc<Record>>,
-    gone: BTreeSet<Position>,
+    /// Positions at which there is no record of the room.
+    missing: BTreeSet<Position>,
+    /// Those of them that a record in the chain names as its predecessor.
+    passed: Vec<Position>,
     /// Parts of checkpoints that were walked past, by the base of each.
     parts: BTreeMap<Position, BTreeSet<u16>>,
 }
@@ -34,13 +46,22 @@ pub struct Walk {
 /// A position that was read, and its record; `None` if the log no longer has it.
 pub type ReadRecord = (Position, Option<Arc<Record>>);
 
-/// Decodes what a read brought; `None` stays for what is gone.
-pub fn decode_all(records: Vec<(Position, Option<Bytes>)>) -> Result<Vec<ReadRecord>, RecordError> {
+/// Decodes the messages of a read. A bad one counts as missing (`None`); the second value has the
+/// reasons.
+pub fn decode_all(records: Vec<(Position, Option<Bytes>)>) -> (Vec<ReadRecord>, Vec<(Position, BadRecord)>) {
+    let mut bad = Vec::new();
     let decode = |(position, bytes): (Position, Option<Bytes>)| {
-        let record = bytes.map(|bytes| Record::decode(&bytes)).transpose()?;
-        Ok((position, record.map(Arc::new)))
+        let record = bytes.and_then(|bytes| match bad_records::read(position, &bytes) {
+            Ok(record) => Some(Arc::new(record)),
+            Err(reason) => {
+                bad.push((position, reason));
+                None
+            }
+        });
+        (position, record)
     };
-    records.into_iter().map(decode).collect()
+    let records = records.into_iter().map(decode).collect();
+    (records, bad)
 }
 
 /// What a walk needs, or gives.
@@ -50,15 +71,22 @@ pub enum Step {
     Read(Vec<Position>),
     /// The records, oldest first.
     Done(Vec<(Position, Arc<Record>)>),
-    /// A record that should be there is gone, or it is too far.
+    /// Nothing leads further back to where the walk is to end, or it is too far.
     Gone,
+}
+
+/// Where a walk goes on.
+enum Way {
+    End,
+    On(Position),
+    Nowhere,
 }
 
 impl Walk {
     /// Starts at a record.
     pub fn new(until: Until, at: Position, record: Arc<Record>) -> Self {
-        let (have, gone, parts) = (BTreeMap::new(), BTreeSet::new(), BTreeMap::new());
-        let mut walk = Self { until, chain: Vec::new(), have, gone, parts };
+        let (have, missing, parts) = (BTreeMap::new(), BTreeSet::new(), BTreeMap::new());
+        let mut walk = Self { until, chain: Vec::new(), have, missing, passed: Vec::new(), parts };
         walk.push(at, record);
         walk
     }
@@ -71,32 +99,39 @@ impl Walk {
                     self.have.insert(position, record);
                 }
                 None => {
-                    self.gone.insert(position);
+                    self.missing.insert(position);
                 }
             }
         }
-        while let Some(prev) = self.prev()
-            && let Some(record) = self.have.remove(&prev)
+        while let Way::On(next) = self.way()
+            && let Some(record) = self.have.remove(&next)
         {
-            self.push(prev, record);
+            self.push(next, record);
         }
     }
 
     fn push(&mut self, position: Position, record: Arc<Record>) {
+        if let Some((_, newer)) = self.chain.last().filter(|(_, newer)| newer.prev != position) {
+            self.passed.push(newer.prev);
+        }
         if let Some(part) = record.part {
             self.parts.entry(part.base).or_default().insert(part.index);
         }
         self.chain.push((position, record));
+        drop(self.have.split_off(&position));
+        drop(self.missing.split_off(&position));
     }
 
     /// What comes next. After [`Step::Read`] the answer must be fed, or the same step comes again.
     pub fn next(&self) -> Step {
-        let Some(prev) = self.prev() else { return Step::Done(self.chain.iter().rev().cloned().collect()) };
-        if self.gone.contains(&prev) || self.is_too_far() {
-            return Step::Gone;
+        match (self.way(), self.chain.last()) {
+            (Way::End, _) => Step::Done(self.records()),
+            (Way::On(_), Some((at, tip))) if !self.is_too_far() => {
+                let is_known = |p: &Position| self.have.contains_key(p) || self.missing.contains(p);
+                Step::Read(self.behind(*at, tip).filter(|p| !is_known(p)).collect())
+            }
+            (Way::On(_) | Way::Nowhere, _) => Step::Gone,
         }
-        let tip = self.chain.last().map(|(_, record)| self.missing_behind(record));
-        tip.map_or(Step::Gone, Step::Read)
     }
 
     /// The records walked so far, newest first.
@@ -104,14 +139,36 @@ impl Walk {
         &self.chain
     }
 
-    /// The position to go on at; none at the end of the walk.
-    fn prev(&self) -> Option<Position> {
-        self.chain.last().filter(|(_, record)| !self.ends_at(record)).map(|(_, record)| record.prev)
+    /// The same, oldest first.
+    pub fn records(&self) -> Vec<(Position, Arc<Record>)> {
+        self.chain.iter().rev().cloned().collect()
     }
 
-    /// A checkpoint is never far: that is seen to where it is written.
+    /// Positions of records that were passed over: records in the chain follow them, and they are
+    /// gone or bad.
+    pub fn passed(&self) -> impl Iterator<Item = Position> + '_ {
+        let is_passed = |tip: &Record| !self.ends_at(tip) && self.missing.contains(&tip.prev);
+        let tip = self.chain.last().filter(|(_, tip)| is_passed(tip)).map(|(_, tip)| tip.prev);
+        self.passed.iter().copied().chain(tip)
+    }
+
+    /// Returns true if no record was passed over.
+    pub fn is_whole(&self) -> bool {
+        self.passed().next().is_none()
+    }
+
+    /// The newest predecessor of the last record that may be there.
+    fn way(&self) -> Way {
+        let Some((at, tip)) = self.chain.last().filter(|(_, tip)| !self.ends_at(tip)) else { return Way::End };
+        let next = self.behind(*at, tip).filter(|p| !self.missing.contains(p)).max();
+        next.map_or(Way::Nowhere, Way::On)
+    }
+
     fn is_too_far(&self) -> bool {
-        self.until != Until::Checkpoint && self.chain.len() > MAX_RECORDS
+        match self.until {
+            Until::Checkpoint => self.chain.len() > MAX_TO_CHECKPOINT,
+            Until::After(_) => self.chain.len() > MAX_RECORDS,
+        }
     }
 
     fn ends_at(&self, record: &Record) -> bool {
@@ -132,12 +189,14 @@ impl Walk {
         }
     }
 
-    fn missing_behind(&self, record: &Record) -> Vec<Position> {
-        let wanted = |p: &Position| match self.until {
-            Until::Checkpoint => true,
-            Until::After(position) => *p > position,
+    /// Where a record leads, as far as the walk is to go. Nothing at hand leads forward, or a walk
+    /// might not end.
+    fn behind<'a>(&'a self, at: Position, record: &'a Record) -> impl Iterator<Item = Position> + 'a {
+        let end = match self.until {
+            Until::Checkpoint => Position::NONE,
+            Until::After(end) => end,
         };
-        record.predecessors().filter(|p| wanted(p) && !self.have.contains_key(p)).collect()
+        record.predecessors().filter(move |p| *p > end && *p < at)
     }
 }
 
@@ -234,5 +293,60 @@ mod tests {
         let mut log = log(60, None);
         log.retain(|p, _| *p > Position(200));
         assert_eq!(run(&log, Until::After(Position(100))).1, Step::Gone);
+    }
+
+    fn walked(log: &BTreeMap<Position, Arc<Record>>, until: Until) -> (Vec<u64>, Vec<u64>, bool) {
+        let (last, record) = log.last_key_value().unwrap();
+        let mut walk = Walk::new(until, *last, record.clone());
+        let is_done = loop {
+            match walk.next() {
+                Step::Read(positions) => walk.feed(positions.iter().map(|p| (*p, log.get(p).cloned()))),
+                end => break end != Step::Gone,
+            }
+        };
+        let chain = walk.chain().iter().map(|(position, _)| position.0).collect();
+        (chain, walk.passed().map(|position| position.0).collect(), is_done)
+    }
+
+    #[test]
+    fn what_is_missing_is_passed_over_along_the_links() {
+        let mut log = log(9, Some(3));
+        [50, 60, 80].iter().for_each(|p| drop(log.remove(&Position(*p))));
+        assert_eq!(walked(&log, Until::Checkpoint), (vec![90, 70, 40, 30], vec![80, 60], true));
+        assert_eq!(walked(&log, Until::After(Position(40))), (vec![90, 70], vec![80, 60], false));
+        assert_eq!(walked(&log, Until::After(Position(60))), (vec![90, 70], vec![80], true));
+    }
+
+    #[test]
+    fn a_walk_that_nothing_leads_past_has_what_it_found() {
+        let mut log = log(9, None);
+        log.retain(|p, _| *p > Position(60));
+        assert_eq!(walked(&log, Until::Checkpoint), (vec![90, 80, 70], vec![60], false));
+        assert_eq!(walked(&log, Until::After(Position(60))), (vec![90, 80, 70], vec![], true));
+    }
+
+    /// All that is read is below what was walked, so that forged links cannot lead in circles.
+    #[test]
+    fn a_walk_keeps_nothing_above_its_end() {
+        let (last, record) = log(9, None).pop_last().unwrap();
+        let mut walk = Walk::new(Until::Checkpoint, last, record);
+        walk.feed(log(9, None).into_iter().map(|(position, record)| (position, Some(record))));
+        assert_eq!((walk.have.len(), walk.missing.len()), (0, 0));
+        assert_eq!(walk.chain().len(), 9);
+    }
+
+    #[test]
+    fn bad_bytes_are_named_and_missing() {
+        let good = log(1, None).pop_last().unwrap().1.encode().unwrap();
+        let (read, bad) = decode_all(vec![
+            (Position(30), Some(Bytes::from_static(b"garbage"))),
+            (Position(20), None),
+            (Position(10), Some(good.into())),
+        ]);
+        assert_eq!(
+            read.iter().map(|(p, record)| (p.0, record.is_some())).collect::<Vec<_>>(),
+            [(30, false), (20, false), (10, true)]
+        );
+        assert!(matches!(bad[..], [(Position(30), BadRecord::Undecodable(_))]), "{bad:?}");
     }
 }

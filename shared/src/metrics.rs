@@ -138,6 +138,13 @@ metrics! {
     entries_committed: Count,
     /// Entries in each record committed.
     record_entries: Sizes,
+    /// Messages in rooms' logs that were passed over because they are no records of their rooms,
+    /// each time that a room's owner started.
+    records_bad: Count,
+    /// Records that should have been in rooms' logs and were not when a room's owner started.
+    records_missing: Count,
+    /// Records whose time was more than a day ahead of the clock of a room's owner that started.
+    records_from_future: Count,
     /// Appends that were not a clear yes.
     appends_failed: Count,
     /// Times a room's owner started from the log.

@@ -3,7 +3,7 @@
 use shared::config::settings::LogSettings;
 use shared::ids::{Name, ServerId};
 use shared::membership::Token;
-use shared::record::{Epoch, LINKS, VERSION};
+use shared::record::{Epoch, LINKS, RecordId, VERSION};
 use shared::rpc::Trace;
 
 use super::*;
@@ -103,6 +103,7 @@ impl Book {
     fn perform(&self, op: LogOp) -> LogDone {
         match op {
             LogOp::Last { .. } => LogDone::Last(Ok(self.log.last(&room()))),
+            LogOp::Before(position) => LogDone::Last(Ok(self.log.before(&room(), position))),
             LogOp::Read(positions) => {
                 let read = self.log.read(&room(), &positions);
                 LogDone::Read(Ok(positions.into_iter().zip(read).collect()))
@@ -217,4 +218,43 @@ fn a_question_ends_after_so_many_records_and_goes_on_behind_the_cursor() {
     let (texts, cursor, complete) = book.texts(Span::Last, 50);
     assert_eq!((texts.len(), complete), (0, false));
     assert_eq!(book.texts(Span::Before(cursor.unwrap()), 50), (vec!["far".to_owned()], None, true));
+}
+
+/// The records before it can be read, and the reader is told that one is missing.
+#[test]
+fn a_bad_record_costs_itself() {
+    let book = Book::keeping(600).of_messages(120);
+    let garbage = || Some(bytes::Bytes::from_static(b"garbage"));
+    book.log.damage(&room(), Position(100), garbage());
+    book.log.damage(&room(), Position(90), None);
+    let rest = || numbers(81..=120).into_iter().filter(|text| text != "100" && text != "90").collect::<Vec<_>>();
+    assert_eq!(book.texts(Span::Last, 38), (rest(), Some(81_000), false));
+    assert_eq!(book.texts(Span::Since(80_999), 90), (rest(), None, false));
+    assert_eq!(book.texts(Span::Since(10_999), 38), (rest(), Some(81_000), false), "although 10 is there");
+    assert_eq!(book.texts(Span::After(98_000), 2), (vec!["99".to_owned(), "101".to_owned()], Some(101_000), false));
+    assert_eq!(book.texts(Span::Since(100_999), 90), (numbers(101..=120), None, true));
+    assert_eq!(book.texts(Span::Before(100_000), 2), (numbers(98..=99), Some(98_000), false), "a bad cursor");
+}
+
+#[test]
+fn what_stands_behind_the_last_record_is_passed_over() {
+    let book = Book::keeping(600).of_messages(3);
+    for _ in 0..3 {
+        book.log.publish(&room(), bytes::Bytes::from_static(b"garbage")).unwrap();
+    }
+    assert_eq!(book.texts(Span::Last, 9), (numbers(1..=3), None, true));
+    assert_eq!(book.ask(Span::Last, 9, 1).0.position, Position(3));
+    (0..300).for_each(|_| drop(book.log.publish(&room(), bytes::Bytes::from_static(b"garbage"))));
+    let asker = Asker {
+        connector: ServerId::new("connector-server-1").unwrap(),
+        reply: String::new(),
+        trace: Trace::default(),
+    };
+    let wanted = Wanted { viewer: member(1), span: Span::Last, limit: 9 };
+    let mut reader = Reader::new(asker, room(), 3, wanted, book.budget);
+    let mut next = Ok(reader.begin(None));
+    while let Ok(Next::Log(op)) = next {
+        next = reader.done(book.perform(op));
+    }
+    assert!(matches!(next, Err(HistoryError::Unusable)), "{next:?}");
 }

@@ -30,13 +30,18 @@ pub(super) struct Start {
     pub(super) metrics: Arc<Metrics>,
     pub(super) epoch: Epoch,
     pub(super) gone: Arc<Gone>,
+    /// The last message of the log: it may be behind the last record.
+    pub(super) end: Position,
     /// From the last checkpoint, or the first record, to the last; none in a new room.
     pub(super) records: Vec<(Position, Arc<Record>)>,
-    /// The room as it was before its log was erased.
+    /// None of them is missing.
+    pub(super) is_whole: bool,
+    /// The room as it was before its log was erased, or before records of it went missing.
     pub(super) kept: Option<Kept>,
 }
 
-/// A room's state without a log: its members stay where the log lost all of the room's records, by hand or by age.
+/// A room's state without a log: its members stay where the log lost all of the room's records, by
+/// hand or by age, or some of them.
 #[derive(Debug)]
 pub(super) struct Kept {
     epoch: Epoch,
@@ -48,6 +53,11 @@ pub(super) struct Kept {
 impl Kept {
     pub(super) fn is_of(&self, epoch: Epoch) -> bool {
         self.epoch == epoch
+    }
+
+    /// Returns true if it is the state behind this record.
+    pub(super) fn is_at(&self, record: RecordId) -> bool {
+        self.id == record
     }
 }
 
@@ -63,6 +73,12 @@ pub(super) struct Active {
     pub(super) state: RoomState,
     /// The room's last record.
     pub(super) position: Position,
+    /// The log's last message for the room, which an append expects: the same, or one behind it
+    /// that is no record.
+    pub(super) end: Position,
+    /// Records are missing before the last one: connectors that have it must not go on from there,
+    /// but take the state.
+    is_behind_loss: bool,
     /// Its id. In an erased log that of the last record that was there: connectors that had it go on behind a gap, and the others
     /// take the state.
     pub(super) id: RecordId,
@@ -139,6 +155,8 @@ impl Active {
             epoch: start.epoch,
             state: RoomState::replay(&start.records),
             position: Position::NONE,
+            end: Position::NONE,
+            is_behind_loss: !start.is_whole,
             id: RecordId::NONE,
             entrances: Entrances::since(first.map_or(RecordId::NONE, |(_, record)| record.prev_id)),
             behind: Vec::new(),
@@ -157,13 +175,24 @@ impl Active {
         };
         let mut named = BTreeSet::new();
         for (position, record) in start.records {
+            if record.prev != active.position {
+                // Stays may have been entered in what is missing before it, and connectors that
+                // have that get the state.
+                active.entrances = Entrances::since(record.prev_id);
+                active.recent = Recent::default();
+            }
             active.note(position, &record, record.size());
             named.extend(record.named.iter().cloned());
         }
+        active.end = start.end;
+        active.refresh = active.is_behind_loss;
         if let Some(Kept { id, state, entrances, .. }) = start.kept {
-            // Messages that were sent with an id are forgotten: their positions may be given again.
-            (active.id, active.state, active.entrances) = (id, state.without_messages(), entrances);
-            active.refresh = true;
+            // In an erased log messages that were sent with an id are forgotten: their positions
+            // may be given again.
+            let is_erased = active.position == Position::NONE;
+            active.state = if is_erased { state.without_messages() } else { state };
+            (active.id, active.entrances) = (id, entrances);
+            (active.refresh, active.is_behind_loss) = (true, false);
         }
         named.extend(active.state.named().cloned());
         active.unnamed = Some(named.into_iter().collect());
@@ -173,7 +202,7 @@ impl Active {
     /// Remembers a record as the room's last.
     fn note(&mut self, position: Position, record: &Record, size: usize) {
         self.behind = record.predecessors().take(LINKS - 1).collect();
-        (self.position, self.id) = (position, record.id);
+        (self.position, self.end, self.id) = (position, position, record.id);
         self.entrances.note(record);
         if record.checkpoint.is_some() && record.part.is_none() {
             self.since = SinceCheckpoint::default();
@@ -306,7 +335,7 @@ impl Active {
         let mut record = Record {
             v: VERSION,
             prev: self.position,
-            prev_id: self.id,
+            prev_id: if std::mem::take(&mut self.is_behind_loss) { RecordId::NONE } else { self.id },
             id: ids.take(),
             links: self.behind.clone(),
             time,
@@ -321,7 +350,7 @@ impl Active {
         self.appended_at = now.ticks;
         let bytes = Bytes::from(record.encode()?);
         let size = bytes.len();
-        acts.push(Act::Log(LogOp::Append { expected: self.position, record: bytes }));
+        acts.push(Act::Log(LogOp::Append { expected: self.end, record: bytes }));
         self.busy = Busy::Append(Box::new(Appending { record, size, proposals: taken, before, undo }));
         Ok(())
     }

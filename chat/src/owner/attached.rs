@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use shared::record::{Position, Record, RecordError};
+use shared::record::{Position, Record};
 use shared::rpc::messages::{Answer, News, Place};
 
 use super::active::{Active, Busy};
@@ -17,10 +17,10 @@ impl Active {
         Place { epoch: self.epoch, position: self.position, id: self.id }
     }
 
-    /// Whether what was read is this activation's last record.
+    /// Returns true if a tail ends with the last message that this activation knows.
     pub(super) fn is_last(&self, tail: &Tail) -> bool {
         let last = tail.last.as_ref().map_or(Position::NONE, |(position, _)| *position);
-        tail.epoch == self.epoch && last == self.position
+        tail.epoch == self.epoch && last == self.end
     }
 
     /// The position is the room's last: those who waited for the proof are answered.
@@ -63,18 +63,15 @@ impl Active {
     }
 
     /// Takes the records that a proven attach lacked.
-    pub(super) fn caught_up(
-        &mut self,
-        records: Vec<(Position, Option<Bytes>)>,
-        acts: &mut Vec<Act>,
-    ) -> Result<(), RecordError> {
-        let Busy::CatchUp(mut walk) = std::mem::replace(&mut self.busy, Busy::No) else { return Ok(()) };
-        walk.feed(decode_all(records)?);
+    pub(super) fn caught_up(&mut self, records: Vec<(Position, Option<Bytes>)>, acts: &mut Vec<Act>) {
+        let Busy::CatchUp(mut walk) = std::mem::replace(&mut self.busy, Busy::No) else { return };
+        // What is bad is as if it were gone.
+        walk.feed(decode_all(records).0);
         self.step(walk, acts);
-        Ok(())
     }
 
     fn step(&mut self, walk: Walk, acts: &mut Vec<Act>) {
+        let is_whole = walk.is_whole();
         match walk.next() {
             Step::Read(positions) => {
                 self.busy = Busy::CatchUp(walk);
@@ -87,8 +84,8 @@ impl Active {
                 let goes_on = |(at, first): &(Position, Arc<Record>)| {
                     *at > from.position && first.follows(from.position, from.id)
                 };
-                if records.first().is_some_and(goes_on) {
-                    let records = records.into_iter().map(|(p, r)| (p, Arc::new(r.for_connectors()))).collect();
+                if is_whole && records.first().is_some_and(goes_on) {
+                    let records = records.into_iter().map(|(p, r)| (p, Arc::new(self.as_told(&r)))).collect();
                     self.answer_records(attach, records, acts);
                 } else {
                     self.answer_state(attach, acts);
@@ -100,6 +97,13 @@ impl Active {
                 }
             }
         }
+    }
+
+    /// A record of the log as connectors get it. One whose time is from the future has none that is
+    /// ahead of the room.
+    fn as_told(&self, record: &Record) -> Record {
+        let told = record.for_connectors();
+        Record { time: told.time.min(self.state.time()), ..told }
     }
 
     fn answer_state(&self, attach: Attach, acts: &mut Vec<Act>) {

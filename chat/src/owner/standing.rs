@@ -15,7 +15,7 @@ impl Owner {
         match &self.phase {
             Phase::Idle => {}
             Phase::Active(active) if !active.is_busy() => self.end(now),
-            Phase::Active(_) | Phase::Reading | Phase::Walking { .. } => self.is_stale = true,
+            Phase::Active(_) | Phase::Reading(_) | Phase::Walking { .. } => self.is_stale = true,
         }
     }
 

@@ -5,7 +5,7 @@ use shared::config::Settings;
 use shared::config::settings::LogSettings;
 use shared::ids::{Incarnation, Name};
 use shared::membership::Token;
-use shared::record::{Entry, Outcome, RecordId};
+use shared::record::{Entry, Outcome, Record, RecordId, VERSION};
 use shared::room::RoomState;
 use shared::rpc::messages::{Claim, News, Unavailable};
 
@@ -16,6 +16,7 @@ mod clocks;
 mod failing;
 mod incarnations;
 mod large;
+mod poison;
 mod shrinking;
 
 /// An owner, its log, and what it did that is not about the log.
@@ -107,6 +108,7 @@ impl Bench {
     fn perform(&mut self, operation: LogOp) -> LogDone {
         match operation {
             LogOp::Last { .. } => LogDone::Last(Ok(self.log.last(&room()))),
+            LogOp::Before(position) => LogDone::Last(Ok(self.log.before(&room(), position))),
             LogOp::Append { expected, record } => LogDone::Append(self.log.append(&room(), expected, record)),
             LogOp::Read(positions) => {
                 let read = self.log.read(&room(), &positions);

@@ -49,14 +49,15 @@ impl Owner {
         self.try_again(now);
     }
 
-    /// Retention took the last checkpoint while it was looked for: what is read next begins later.
+    /// Retention took the last checkpoint while it was looked for, and what is read next begins
+    /// later; or records are missing, which the next reading shows.
     pub(super) fn checkpoint_gone(&mut self, now: Now) {
         static GONE: LogLimit = LogLimit::new();
-        debug!(room = %self.room, "last checkpoint evicted");
+        debug!(room = %self.room, "records evicted or missing");
         if let Some(suppressed) = GONE.pass() {
-            error!(
+            warn!(
                 suppressed,
-                "a room's last checkpoint was evicted from its log, reading again (level debug names the room)"
+                "records of a room were evicted from its log, or are missing, reading again (level debug names the room)"
             );
         }
         self.end(now);
@@ -64,7 +65,7 @@ impl Owner {
     }
 
     /// Proposals are answered and dropped, their connectors repeat them; attaches go on waiting for the log.
-    fn fail_waiting(&mut self, because: Unavailable, error: &dyn Display, now: Now, acts: &mut Vec<Act>) {
+    pub(super) fn fail_waiting(&mut self, because: Unavailable, error: &dyn Display, now: Now, acts: &mut Vec<Act>) {
         static FULL: LogLimit = LogLimit::new();
         static AWAY: LogLimit = LogLimit::new();
         let limit = match because {

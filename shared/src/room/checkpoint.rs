@@ -43,6 +43,11 @@ impl Checkpoint {
         runs.chain(self.proposals.iter_mut().map(|(connector, run, ..)| (&*connector, run)))
     }
 
+    /// Time of the newest record that the state knows.
+    pub fn time(&self) -> u64 {
+        self.time
+    }
+
     /// Most bytes of the state of a room with so many members and connectors, whatever their names.
     pub fn most_bytes(members: usize, connectors: usize) -> usize {
         let (names, ids) = (members * (MEMBER_BYTES + 256), super::MAX_IDS * ID_BYTES);

@@ -16,7 +16,7 @@ fn owner_of(room: &str) -> Bench {
 
 fn fail(bench: &mut Bench) {
     let failed = match bench.operation.take().unwrap() {
-        LogOp::Last { .. } => LogDone::Last(Err(ReadError("away".to_owned()))),
+        LogOp::Last { .. } | LogOp::Before(_) => LogDone::Last(Err(ReadError("away".to_owned()))),
         LogOp::Read(_) => LogDone::Read(Err(ReadError("away".to_owned()))),
         LogOp::Append { .. } => LogDone::Append(Err(AppendError::Full)),
     };

@@ -1,0 +1,169 @@
+//! Starts an owner from the log: looks for the room's last record, and reads back from there to a
+//! checkpoint.
+//!
+//! Messages that are no records are passed over. Where records are missing, the room goes on from
+//! what is left.
+
+use std::fmt::Display;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use shared::log_limit::LogLimit;
+use shared::record::{Epoch, Position, Record};
+use shared::rpc::messages::Unavailable;
+use tracing::{debug, error, warn};
+
+use super::active::{Active, Kept, Start};
+use super::{Act, LogOp, Now, Owner, Phase};
+use crate::bad_records::{BadRecord, cap_times};
+use crate::log::{ReadError, Tail, jetstream};
+use crate::tail::{End, MAX_MESSAGES, Search};
+use crate::walk::{Step, Until, Walk, decode_all};
+
+/// A room's log as far as it was read.
+struct Read {
+    epoch: Epoch,
+    /// The log's last message.
+    end: Position,
+    /// From the last checkpoint that could be found, oldest first.
+    records: Vec<(Position, Arc<Record>)>,
+    /// Records that should be among them and are not.
+    missing: Vec<Position>,
+    /// None is missing.
+    is_whole: bool,
+}
+
+impl Owner {
+    /// Takes the last message, or one before it.
+    pub(super) fn search(&mut self, tail: Tail, now: Now, acts: &mut Vec<Act>) {
+        let Phase::Reading(search) = &mut self.phase else { return };
+        match search.feed(tail) {
+            Search::Before(position) => acts.push(Act::Log(LogOp::Before(position))),
+            Search::Found(end) => self.begin_walk(end, now, acts),
+            Search::TooMany(last) => self.unusable(last, now, acts),
+            Search::Moved => self.away(&ReadError("it is another one than a moment ago".to_owned()), now, acts),
+        }
+    }
+
+    fn begin_walk(&mut self, End { epoch, end, last, bad }: End, now: Now, acts: &mut Vec<Act>) {
+        self.is_unusable = false;
+        let Some((position, record)) = last else {
+            self.pass_over(&bad);
+            let read = Read { epoch, end, records: Vec::new(), missing: Vec::new(), is_whole: true };
+            return self.activate(read, now);
+        };
+        let walk = Walk::new(Until::Checkpoint, position, record);
+        self.phase = Phase::Walking { epoch, end, walk, bad };
+        self.go_on_walking(Vec::new(), now, acts);
+    }
+
+    pub(super) fn go_on_walking(&mut self, records: Vec<(Position, Option<Bytes>)>, now: Now, acts: &mut Vec<Act>) {
+        let Phase::Walking { epoch, end, mut walk, mut bad } = std::mem::replace(&mut self.phase, Phase::Idle) else {
+            return;
+        };
+        let (records, more) = decode_all(records);
+        bad.extend(more);
+        walk.feed(records);
+        let leads_back = match walk.next() {
+            Step::Read(positions) => {
+                self.phase = Phase::Walking { epoch, end, walk, bad };
+                return acts.push(Act::Log(LogOp::Read(positions)));
+            }
+            Step::Done(_) => true,
+            Step::Gone => false,
+        };
+        let missing: Vec<_> = walk.passed().collect();
+        let are_bad = missing.iter().all(|position| bad.iter().any(|(at, _)| at == position));
+        // Retention may have taken what was read for: then there is a newer record, and what it
+        // needs is there.
+        let is_certain = (leads_back && are_bad) || self.incomplete_at == Some(end);
+        if !is_certain {
+            self.incomplete_at = Some(end);
+            return self.checkpoint_gone(now);
+        }
+        self.pass_over(&bad);
+        let is_whole = leads_back && missing.is_empty();
+        self.activate(Read { epoch, end, records: walk.records(), missing, is_whole }, now);
+    }
+
+    fn activate(&mut self, read: Read, now: Now) {
+        let Read { epoch, end, mut records, missing, is_whole } = read;
+        self.metrics.activations.add();
+        self.incomplete_at = None;
+        if !is_whole {
+            self.go_on_without(&missing);
+        }
+        for position in cap_times(&mut records, now.wall_ms) {
+            self.note_future(position);
+        }
+        // A log that holds the room's records says what its state is; an empty one of the same
+        // epoch was erased. Where some are missing, the state behind the last one may be known.
+        let last = records.last().map(|(_, last)| last.id);
+        let is_needed = |kept: &Kept| kept.is_of(epoch) && last.is_none_or(|last| !is_whole && kept.is_at(last));
+        let kept = self.kept.take().filter(is_needed);
+        self.phase = Phase::Active(Box::new(Active::new(Start {
+            me: self.me.clone(),
+            room: self.room.clone(),
+            judge: self.judge.clone(),
+            metrics: self.metrics.clone(),
+            epoch,
+            gone: self.gone.clone(),
+            end,
+            records,
+            is_whole,
+            kept,
+        })));
+    }
+
+    /// Says which messages of the log are no records. The next reading begins behind them.
+    fn pass_over(&self, bad: &[(Position, BadRecord)]) {
+        static BAD: LogLimit = LogLimit::new();
+        for (position, reason) in bad {
+            self.metrics.records_bad.add();
+            self.note(&BAD, *position, reason, "a room's log has a message that is no record of it, passed over");
+        }
+    }
+
+    fn note(&self, limit: &LogLimit, position: Position, reason: &dyn Display, message: &'static str) {
+        let (room, at) = (&self.room, position.0);
+        debug!(%room, position = at, %reason, "{message}");
+        if let Some(suppressed) = limit.pass() {
+            let remove = jetstream::removal(self.judge.stream(), position);
+            error!(%room, position = at, %reason, remove, suppressed, "{message}");
+        }
+    }
+
+    fn unusable(&mut self, last: Position, now: Now, acts: &mut Vec<Act>) {
+        static UNUSABLE: LogLimit = LogLimit::new();
+        self.metrics.records_bad.add();
+        let reason = format!("more than {MAX_MESSAGES} messages behind the last record, this one is the last");
+        self.note(&UNUSABLE, last, &reason, "a room cannot be used: its log ends with messages that are no records");
+        self.is_unusable = true;
+        self.end(now);
+        self.fail_waiting(Unavailable::LogAway, &reason, now, acts);
+    }
+
+    fn go_on_without(&self, missing: &[Position]) {
+        static MISSING: LogLimit = LogLimit::new();
+        self.metrics.records_missing.add_many(missing.len() as u64);
+        let (room, newest) = (&self.room, missing.first().map(|position| position.0));
+        debug!(%room, ?missing, "records missing");
+        if let Some(suppressed) = MISSING.pass() {
+            let count = missing.len();
+            error!(%room, newest, count, suppressed, "a room's log lacks records, the room goes on from what is left");
+        }
+    }
+
+    fn note_future(&self, position: Position) {
+        static FUTURE: LogLimit = LogLimit::new();
+        self.metrics.records_from_future.add();
+        let (room, position) = (&self.room, position.0);
+        debug!(%room, position, "record from the future");
+        if let Some(suppressed) = FUTURE.pass() {
+            warn!(
+                %room, position, suppressed,
+                "a record is more than a day ahead of this server's clock, the room's time does not follow it"
+            );
+        }
+    }
+}
