@@ -14,6 +14,7 @@ use shared::record::{Entry, Position};
 use shared::room::ID_MS;
 
 use crate::person::{Asked, Heard, Visit};
+use crate::poison::FUTURE_MS;
 use crate::world::{ROOMS, World};
 use heard::{Hearing, stays};
 use truth::Truth;
@@ -76,6 +77,7 @@ pub(crate) fn check(world: &World) -> Tally {
         }
     }
     members_are_who_is_here(world, &rooms, whole);
+    times_are_of_clocks(world);
     tally.ended = world.ended;
     tally.said = rooms.values().flat_map(|t| &t.entries).filter(|(_, entry)| Truth::text(entry).is_some()).count();
     tally
@@ -87,8 +89,10 @@ pub(crate) fn check(world: &World) -> Tally {
 fn said_once(world: &World, rooms: &BTreeMap<RoomId, Truth>) {
     let mut seen = HashMap::new();
     for (room, truth) in rooms {
-        let times: HashMap<Position, u64> =
-            records(&world.log, room).into_iter().map(|(position, record)| (position, record.time)).collect();
+        let times: HashMap<Position, u64> = records(&world.log, room, &world.poison)
+            .into_iter()
+            .map(|(position, record)| (position, record.time))
+            .collect();
         let mut last: HashMap<Membership, u64> = HashMap::new();
         let (begin, mut state) = truth.initial.clone();
         for (seq, entry) in &truth.entries {
@@ -112,6 +116,16 @@ fn said_once(world: &World, rooms: &BTreeMap<RoomId, Truth>) {
             // Texts are numbered as they are sent.
             let before = last.insert(sender.membership, number);
             assert!(before < Some(number), "{content} of {from} came after {before:?}");
+        }
+    }
+}
+
+/// No record has the time of one that came from the future.
+fn times_are_of_clocks(world: &World) {
+    for room in ROOMS.iter().map(|name| RoomId::new(name).unwrap()) {
+        for (position, record) in records(&world.log, &room, &world.poison) {
+            let is_from_future = world.future.contains(&position);
+            assert!(record.time < FUTURE_MS || is_from_future, "{room} {position:?} is of {}", record.time);
         }
     }
 }

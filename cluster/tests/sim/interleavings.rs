@@ -10,6 +10,7 @@ mod losing;
 mod lost_logs;
 mod overtaken;
 mod parcel;
+mod poison;
 mod silence;
 mod stage;
 mod stale;

@@ -13,6 +13,7 @@ mod checks;
 mod interleavings;
 mod network;
 mod person;
+mod poison;
 mod retention;
 mod scenario;
 mod sweep;
@@ -161,6 +162,11 @@ fn a_log_that_is_emptied_by_age() {
 #[test]
 fn wall_clocks_that_are_wrong() {
     run(Scenario::Clocks);
+}
+
+#[test]
+fn a_log_that_others_write_into() {
+    run(Scenario::Poison);
 }
 
 #[test]

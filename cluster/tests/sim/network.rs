@@ -12,6 +12,7 @@ use shared::ids::{RoomId, ServerId};
 use shared::rpc::Trace;
 
 use crate::chance::Chance;
+use crate::poison::Poison;
 use crate::world::{Machine, Node, Peer};
 
 /// Something that happens at a time.
@@ -107,6 +108,8 @@ pub(crate) enum Event {
     ConnectorLearnsPayload(usize),
     /// The wall clock of a server's machine jumps by so many milliseconds.
     ClockJumps(Machine, i64),
+    /// Another program writes into the log of the room with this number.
+    Poisoned(usize, Poison),
     LoseLog,
     /// Every record is too old, and removed.
     EmptyLog,

@@ -39,6 +39,9 @@ pub(crate) enum Scenario {
     /// A log whose records are all removed by age, while people are there.
     Emptied,
     LostLog,
+    /// Another program writes into the rooms' logs: what is no record, copies, records of other
+    /// rooms and from the future.
+    Poison,
     /// Wall clocks of single servers that drift, and jump by seconds to days, both ways, beside
     /// servers that end, die and start.
     Clocks,
@@ -73,12 +76,14 @@ pub(crate) struct Troubles {
     pub(crate) losses: usize,
     /// The wall clock of a server's machine jumps.
     pub(crate) clock_jumps: usize,
+    /// Another program writes into a room's log.
+    pub(crate) poisons: usize,
     /// The list of servers changes all the while.
     pub(crate) changes: bool,
 }
 
 impl Scenario {
-    pub(crate) const ALL: [Self; 21] = [
+    pub(crate) const ALL: [Self; 22] = [
         Self::Calm,
         Self::BadBus,
         Self::BadLog,
@@ -100,6 +105,7 @@ impl Scenario {
         Self::Emptied,
         Self::LostLog,
         Self::Clocks,
+        Self::Poison,
     ];
 
     pub(crate) fn troubles(self) -> Troubles {
@@ -123,6 +129,7 @@ impl Scenario {
                 full_logs: 1,
                 payloads: 3,
                 clock_jumps: 6,
+                poisons: 6,
                 ..Self::Mixed.troubles()
             },
             Self::Mixed => Troubles {
@@ -142,6 +149,16 @@ impl Scenario {
             Self::Retention => Troubles { restarts: 5, breaks: 1, connector_cuts: 6, ..none },
             Self::Emptied => Troubles { empties: 3, ..none },
             Self::LostLog => Troubles { restarts: 3, losses: 1, ..none },
+            Self::Poison => Troubles {
+                poisons: 16,
+                restarts: 2,
+                chat_stops: 1,
+                deaths: 2,
+                breaks: 1,
+                chat_cuts: 1,
+                connector_cuts: 1,
+                ..none
+            },
             Self::Clocks => Troubles {
                 clock_jumps: 16,
                 restarts: 3,
@@ -175,6 +192,7 @@ impl Scenario {
             | Self::Asymmetry
             | Self::Everything
             | Self::Clocks
+            | Self::Poison
             | Self::Retention => Faults { unclear: 20, lost: 20, doubled: 20, late: 20 },
             Self::BadBroker | Self::LostEnd => Faults { unclear: 30, late: 20, ..Faults::default() },
         }

@@ -189,6 +189,8 @@ fn fault_text(event: &Event) -> Option<String> {
         Event::ConnectorLearnsPayload(connector) => format!("C{} learns what the broker takes", connector + 1),
         Event::FullLog(until) => format!("the log is full until {until}"),
         Event::ClockJumps(machine, by) => format!("the clock of {machine} jumps by {by} ms"),
+        // The fault itself prints a line, with the position.
+        Event::Poisoned(..) => return None,
         Event::LoseLog => "the log is lost, all chat servers start as new runs".to_owned(),
         Event::EmptyLog => "all records of the log are removed by age".to_owned(),
         _ => return None,

@@ -128,6 +128,10 @@ pub(crate) struct World {
     /// What was said under an id, by membership and room; it may be repeated.
     repeatable: Vec<(Token, RoomId, String)>,
     pub(crate) repeated: BTreeSet<String>,
+    /// Positions of messages that are no records.
+    pub(crate) poison: BTreeSet<Position>,
+    /// Positions of records that come from the future.
+    pub(crate) future: BTreeSet<Position>,
     /// Records whose appends had no answer: no server knows of them until it reads the log.
     pub(crate) unanswered: BTreeSet<Position>,
     connection: u64,
@@ -200,6 +204,8 @@ impl World {
             tally: Tally::default(),
             repeatable: Vec::new(),
             repeated: BTreeSet::new(),
+            poison: BTreeSet::new(),
+            future: BTreeSet::new(),
             unanswered: BTreeSet::new(),
             connection: 1,
             fallen: BTreeSet::new(),

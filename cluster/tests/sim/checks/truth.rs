@@ -25,7 +25,7 @@ pub(super) struct Truth {
 
 impl Truth {
     pub(super) fn read(world: &World, room: &RoomId) -> Self {
-        let records: Vec<_> = records(&world.log, room).into_iter().rev().collect();
+        let records: Vec<_> = records(&world.log, room, &world.poison).into_iter().rev().collect();
         let positions: Vec<_> = records.iter().map(|(position, _)| *position).collect();
         let is_erased = positions.iter().all(|position| world.unanswered.contains(position));
         let initial = match records.first() {
@@ -111,15 +111,26 @@ impl Truth {
     }
 }
 
-/// A room's records, newest first.
-pub(crate) fn records(log: &Memory, room: &RoomId) -> Vec<(Position, Record)> {
+/// A room's records, newest first. At the positions in `bad` there is none.
+pub(crate) fn records(log: &Memory, room: &RoomId, bad: &BTreeSet<Position>) -> Vec<(Position, Record)> {
+    let last_before = |mut position: Position| loop {
+        let (last, bytes) = log.before(room, position).last?;
+        if !bad.contains(&last) {
+            return Some((last, bytes));
+        }
+        position = last;
+    };
     let mut records = Vec::new();
-    let mut at = log.last(room).last;
+    let mut at = last_before(Position(u64::MAX));
     while let Some((position, bytes)) = at {
         let record = Record::decode(&bytes).unwrap();
         let prev = record.prev;
         records.push((position, record));
-        at = (prev != Position::NONE).then(|| (prev, log.read(room, &[prev]).remove(0).unwrap()));
+        at = match prev {
+            Position::NONE => None,
+            prev if bad.contains(&prev) => last_before(prev),
+            prev => Some((prev, log.read(room, &[prev]).remove(0).unwrap())),
+        };
     }
     records
 }

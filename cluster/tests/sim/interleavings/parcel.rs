@@ -90,7 +90,10 @@ impl Parcel {
             (Self::ToConnector { chat, connector, body }, What::Pages(from, to)) => {
                 (*chat, *connector) == (from, to) && matches!(answer(body), Answer::History { .. })
             }
-            (Self::ToLog { chat, op: LogOp::Last { .. } | LogOp::Read(_), .. }, What::Readings(of)) => *chat == of,
+            (
+                Self::ToLog { chat, op: LogOp::Last { .. } | LogOp::Before(_) | LogOp::Read(_), .. },
+                What::Readings(of),
+            ) => *chat == of,
             (Self::ToConnector { chat, connector, .. } | Self::ToChat { chat, connector, .. }, What::Between(a, b)) => {
                 (*chat, *connector) == (a, b)
             }

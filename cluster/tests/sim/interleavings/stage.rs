@@ -4,7 +4,7 @@ mod log;
 mod moving;
 mod restarting;
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 
 use chat::log::Tail;
@@ -70,6 +70,8 @@ pub(super) struct Stage {
     metrics: Arc<Metrics>,
     /// The log has no records before this one any more.
     oldest: Position,
+    /// Positions of messages of the room's log that are no records, or no longer.
+    bad: BTreeSet<Position>,
     /// Records that the log took.
     appended: usize,
     /// Records that the room had when the script began.
@@ -125,6 +127,7 @@ impl Stage {
             losses: Vec::new(),
             metrics: Metrics::new(),
             oldest: Position::NONE,
+            bad: BTreeSet::new(),
             appended: 0,
             before: 0,
         };
@@ -366,13 +369,16 @@ impl Stage {
     /// The room as its whole log has it.
     fn state(&self) -> RoomState {
         let mut state = RoomState::default();
-        checks::records(&self.log, &room()).iter().rev().for_each(|(position, record)| state.fold(*position, record));
+        checks::records(&self.log, &room(), &self.bad)
+            .iter()
+            .rev()
+            .for_each(|(position, record)| state.fold(*position, record));
         state
     }
 
     /// The room's records since Ann and Bob are in it.
     fn records(&self) -> Vec<Record> {
-        let records = checks::records(&self.log, &room());
+        let records = checks::records(&self.log, &room(), &self.bad);
         assert_eq!(records.len(), self.appended, "the room has one chain, and all is in it");
         records.into_iter().rev().map(|(_, record)| record).skip(self.before).collect()
     }

@@ -50,6 +50,7 @@ impl fmt::Display for Operation<'_> {
         match self.0 {
             LogOp::Last { certain: true } => f.write_str("last, certain"),
             LogOp::Last { certain: false } => f.write_str("last"),
+            LogOp::Before(position) => write!(f, "last before {}", position.0),
             LogOp::Read(wanted) => write!(f, "read {}", list(wanted, |position| position.0.to_string())),
             LogOp::Append { expected, record } => write!(f, "append after {} {}", expected.0, encoded(record)),
         }

@@ -78,6 +78,7 @@ impl World {
     fn operate_untraced(&mut self, room: &RoomId, op: LogOp) -> LogDone {
         match op {
             LogOp::Last { .. } => LogDone::Last(Ok(self.log.last(room))),
+            LogOp::Before(position) => LogDone::Last(Ok(self.log.before(room, position))),
             LogOp::Append { ref record, .. } if self.is_too_large(record) => {
                 let bytes = record.len();
                 LogDone::Append(Err(AppendError::TooLarge { bytes }))
@@ -150,7 +151,7 @@ impl World {
 pub(super) fn failed(op: &LogOp) -> LogDone {
     let why = || "simulated".to_owned();
     match op {
-        LogOp::Last { .. } => LogDone::Last(Err(ReadError(why()))),
+        LogOp::Last { .. } | LogOp::Before(_) => LogDone::Last(Err(ReadError(why()))),
         LogOp::Read(_) => LogDone::Read(Err(ReadError(why()))),
         LogOp::Append { .. } => LogDone::Append(Err(AppendError::Unclear(why()))),
     }

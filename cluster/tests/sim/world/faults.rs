@@ -1,6 +1,7 @@
 //! What breaks in a run, and when.
 
 use super::*;
+use crate::poison::{self, Poison};
 
 impl World {
     pub(super) fn plan(&mut self) {
@@ -49,6 +50,10 @@ impl World {
             let who = world.chance.index(CONNECTORS + 1);
             let peer = if who < CONNECTORS { Peer::Connector(who) } else { Peer::Chats };
             Event::Apart(world.chance.index(CHATS), peer, time + world.chance.between(500, 5_000))
+        });
+        self.plan_some(troubles.poisons, |world, _| {
+            let kind = world.chance.index(Poison::ALL.len());
+            Event::Poisoned(world.chance.index(ROOMS.len()), Poison::ALL[kind])
         });
         self.plan_partial();
         if troubles.clock_jumps > 0 {
@@ -119,6 +124,7 @@ impl World {
             Event::BrokerGone => self.break_connections(),
             Event::ClockJumps(machine, by) => self.clocks.entry(machine).or_default().jump(by),
             Event::EmptyLog => self.log.expire(u64::MAX),
+            Event::Poisoned(room, poison) => self.poison(room, poison),
             Event::LoseLog => self.lose_log(),
             _ => {}
         }
@@ -132,6 +138,21 @@ impl World {
         for chat in 0..CHATS {
             self.chats[chat] = self.chat(chat, self.chats[chat].run + 1);
         }
+    }
+
+    /// Another program writes into a room's log.
+    fn poison(&mut self, room: usize, poison: Poison) {
+        let (room, number) = (RoomId::new(ROOMS[room]).unwrap(), self.chance.between(0, u64::MAX));
+        let rooms = poison::Rooms { log: &self.log, names: &ROOMS, bad: &self.poison };
+        let (position, is_record) = poison.publish(&rooms, &room, number);
+        if is_record {
+            self.future.insert(position);
+            // No server knows of it so far.
+            self.unanswered.insert(position);
+        } else {
+            self.poison.insert(position);
+        }
+        self.trace.line(self.now, "fault", format_args!("{room} {} is {poison:?}", position.0));
     }
 
     /// Whether nothing comes from a chat server to somebody now.
@@ -206,7 +227,7 @@ impl World {
             .iter()
             .map(|name| RoomId::new(name).unwrap())
             .flat_map(|room| {
-                let records = checks::records(&self.log, &room);
+                let records = checks::records(&self.log, &room, &self.poison);
                 records.into_iter().map(move |(position, record)| (position, room.clone(), record)).collect::<Vec<_>>()
             })
             .collect();

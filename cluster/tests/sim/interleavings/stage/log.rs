@@ -1,16 +1,22 @@
 //! What becomes of the log on a stage.
 
+use bytes::Bytes;
 use chat::log::memory::Memory;
 use shared::config::settings::LogSettings;
-use shared::record::Position;
+use shared::ids::RoomId;
+use shared::record::{Position, Record, RecordId};
 
-use super::{HOME, Stage, room};
+use super::{HOME, ROOM, Stage, room};
 use crate::checks;
+use crate::poison::{Poison, Rooms};
+
+/// Another room than that of the scripts.
+const ATTIC: &str = "attic";
 
 impl Stage {
     /// The log removes what it need not keep: all before the newest checkpoint.
     fn forget(&mut self) {
-        let mut records = checks::records(&self.log, &room()).into_iter();
+        let mut records = checks::records(&self.log, &room(), &self.bad).into_iter();
         let newest = records.find(|(_, record)| record.checkpoint.is_some());
         self.oldest = newest.unwrap().0;
     }
@@ -51,7 +57,7 @@ impl Stage {
     }
 
     fn truncate(&mut self, lost: usize) {
-        let mut records = checks::records(&self.log, &room());
+        let mut records = checks::records(&self.log, &room(), &self.bad);
         let records = records.split_off(lost.min(records.len()));
         self.log = Memory::starting_at(1, &LogSettings::default());
         (self.appended, self.before) = (records.len(), self.before.min(records.len()));
@@ -59,6 +65,36 @@ impl Stage {
             let last = self.log.last(&room()).last.map_or(Position::NONE, |(position, _)| position);
             assert_eq!(self.log.append(&room(), last, record.encode().unwrap().into()), Ok(position));
         }
+    }
+
+    /// Another program writes into the room's log.
+    pub(in super::super) fn poison(&mut self, poison: Poison) {
+        let rooms = Rooms { log: &self.log, names: &[ROOM, ATTIC], bad: &self.bad };
+        let (position, is_record) = poison.publish(&rooms, &room(), self.now);
+        if is_record {
+            self.appended += 1;
+        } else {
+            self.bad.insert(position);
+        }
+    }
+
+    /// Another room has two records.
+    pub(in super::super) fn furnish_attic(&mut self) {
+        let (_, record) = checks::records(&self.log, &room(), &self.bad).remove(0);
+        let attic = RoomId::new(ATTIC).unwrap();
+        let first = Record { prev: Position::NONE, prev_id: RecordId::NONE, ..record };
+        let append = |record: &Record| self.log.append(&attic, record.prev, record.encode().unwrap().into()).unwrap();
+        let prev = append(&first);
+        append(&Record { prev, prev_id: first.id, id: RecordId(5), ..first });
+    }
+
+    /// The bytes of one of the room's newest records become garbage, or an operator removes it.
+    pub(in super::super) fn damage(&mut self, from_the_last: usize, is_removed: bool) {
+        let (position, _) = checks::records(&self.log, &room(), &self.bad)[from_the_last];
+        let garbage = (!is_removed).then(|| Bytes::from_static(b"garbage"));
+        self.log.damage(&room(), position, garbage);
+        self.bad.insert(position);
+        self.appended -= 1;
     }
 
     /// All records of the room are removed, by age or by hand.

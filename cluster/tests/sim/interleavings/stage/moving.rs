@@ -124,6 +124,7 @@ impl Stage {
                 let replica = self.replica.clone().filter(|_| !certain);
                 LogDone::Last(Ok(replica.unwrap_or_else(|| self.log.last(&room()))))
             }
+            LogOp::Before(position) => LogDone::Last(Ok(self.log.before(&room(), position))),
             LogOp::Append { expected, record } => {
                 let appended = self.log.append(&room(), expected, record);
                 self.appended += usize::from(appended.is_ok());
