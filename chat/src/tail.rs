@@ -37,7 +37,7 @@ pub struct End {
     pub end: Position,
     /// The last record; none if the room has none.
     pub last: Option<(Position, Arc<Record>)>,
-    /// Messages that are no records, oldest first.
+    /// Messages behind it, oldest first, which are no records.
     pub bad: Vec<(Position, BadRecord)>,
 }
 
@@ -91,7 +91,11 @@ impl TailSearch {
         let (mut last, mut bad) = (base, Vec::new());
         for (position, record) in self.doubtful.drain(..).rev() {
             match record {
-                Ok(record) if is_next(&record, last.as_ref()) => last = Some((position, record)),
+                Ok(record) if is_next(&record, last.as_ref()) => {
+                    last = Some((position, record));
+                    // Its owner passed over them before.
+                    bad.clear();
+                }
                 Ok(_) => bad.push((position, BadRecord::NotNext)),
                 Err(reason) => bad.push((position, reason)),
             }
@@ -145,7 +149,7 @@ mod tests {
         unreachable!()
     }
 
-    /// Positions of the last message and of the last record, and those that are passed over.
+    /// Positions of the last message and of the last record, and of what is behind that.
     fn end(log: &[Message]) -> (u64, Option<u64>, Vec<u64>) {
         match search(log).0 {
             Search::Found(End { end, last, bad, .. }) => {
@@ -200,7 +204,7 @@ mod tests {
     #[test]
     fn a_record_that_goes_on_behind_what_is_passed_over_is_the_last() {
         let behind = (40, record(20, 2, 3).encode().unwrap(), Some(30));
-        assert_eq!(end(&with([published(30, *b"x"), behind.clone()])), (40, Some(40), vec![30]));
+        assert_eq!(end(&with([published(30, *b"x"), behind.clone()])), (40, Some(40), vec![]));
         let next = appended(50, 40, [3, 4]);
         let log = with([published(30, *b"x"), behind, next]);
         assert_eq!((end(&log), search(&log).1), ((50, Some(50), vec![]), 1));
