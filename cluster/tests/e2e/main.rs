@@ -18,6 +18,7 @@ mod parts;
 mod payload;
 mod payload_falls;
 mod permissions;
+mod poison;
 mod prefix;
 mod resharding;
 mod resuming;

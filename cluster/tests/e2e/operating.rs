@@ -34,7 +34,7 @@ async fn get(port: u16, path: &str) -> (u16, String) {
 }
 
 /// What `/readyz` says.
-async fn readiness(port: u16) -> (u16, Value) {
+pub(crate) async fn readiness(port: u16) -> (u16, Value) {
     let (status, body) = get(port, "/readyz").await;
     (status, serde_json::from_str(&body).unwrap())
 }
@@ -44,7 +44,7 @@ async fn until_ready(port: u16) {
 }
 
 /// Where a server's operators ask.
-fn port(servers: &Servers, id: &str) -> u16 {
+pub(crate) fn port(servers: &Servers, id: &str) -> u16 {
     servers.find(&ServerId::new(id).unwrap()).unwrap().1.port.unwrap()
 }
 
