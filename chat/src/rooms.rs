@@ -229,7 +229,7 @@ impl Rooms {
 
     fn question(&mut self, asker: Asker, incarnation: Incarnation, question: Question, now: Now) {
         if self.is_leaving {
-            return self.send_elsewhere(asker, &question);
+            return self.send_elsewhere(asker, &question, now);
         }
         let is_another = question.room().is_some_and(|room| !self.may_own(room));
         if is_another && !matches!(question, Question::Detach { .. }) {
@@ -241,7 +241,7 @@ impl Rooms {
 
     fn accept(&mut self, asker: Asker, incarnation: Incarnation, question: Question, now: Now) {
         match question {
-            Question::Heartbeat | Question::Probe => self.answer(asker, &Answer::Alive),
+            Question::Heartbeat | Question::Probe => self.answer_heartbeat(asker, Answer::Alive, now),
             Question::Detach { room } => {
                 if let Some(owner) = self.owners.get_mut(&room) {
                     owner.detach(&asker.connector);

@@ -188,7 +188,7 @@ impl Hub {
     /// # Errors
     /// If the bytes are not such a message; nothing has changed then.
     pub fn message(&mut self, body: &[u8], now: Now) -> Result<Vec<Effect>, RpcError> {
-        let FromChat { chat, incarnation, number, mut answer, .. } = rpc::decode(body)?;
+        let FromChat { chat, incarnation, number, mut answer, stats, .. } = rpc::decode(body)?;
         let mut effects = Vec::new();
         if let Answer::Stale(known) = answer {
             self.is_stale((&chat, incarnation), known, now, &mut effects);
@@ -210,6 +210,8 @@ impl Hub {
             Hearing::Next | Hearing::Old | Hearing::Gap | Hearing::NewRun => {}
         }
         self.is_there(&chat, incarnation, now, &mut effects);
+        // Late ones are older than those that are known.
+        stats.filter(|_| hearing != Hearing::Old).into_iter().for_each(|stats| self.owners.note_stats(&chat, stats));
         if !self.lineage.earlier().is_empty() {
             self.lineage.unify_answer(&self.common.me, &mut answer);
         }

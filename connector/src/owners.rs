@@ -1,12 +1,14 @@
 //! The chat servers as a connector sees them: which one answers for a room, and whether all that it said was heard.
 
+mod report;
+
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use shared::config::Servers;
 use shared::dispatcher::{self, CHAT, NoServer};
 use shared::ids::{Incarnation, RoomId, ServerId};
-use shared::rpc::messages::Known;
+use shared::rpc::messages::{ChatStats, Known};
 
 /// Heartbeats that a chat server is still sent that is not in the list any more: it may not know that yet, and must not take
 /// this connector for silent meanwhile.
@@ -43,7 +45,7 @@ struct Pulse {
 }
 
 /// The last message heard of a chat server.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 struct Heard {
     incarnation: Incarnation,
     number: u64,
@@ -53,11 +55,13 @@ struct Heard {
     /// A number too far from the last one, which was not taken: the next one says whether it was
     /// right.
     far: Option<u64>,
+    /// Figures of this run, for gates.
+    stats: Option<ChatStats>,
 }
 
 impl Heard {
     fn new(incarnation: Incarnation, number: u64, at: u64) -> Self {
-        Self { incarnation, number, at, before: None, far: None }
+        Self { incarnation, number, at, before: None, far: None, stats: None }
     }
 }
 
@@ -132,7 +136,7 @@ impl Owners {
     pub fn is_alive(&mut self, chat: &ServerId, incarnation: Incarnation) -> bool {
         let pulse = self.pulses.entry(chat.clone()).or_default();
         if pulse.left == Some(incarnation) {
-            pulse.waits = false;
+            (pulse.missed, pulse.waits) = (0, false);
             return false;
         }
         std::mem::take(pulse).is_down

@@ -352,7 +352,7 @@ impl Connector {
         }
     }
 
-    /// A gate asks whether to send users here.
+    /// A gate asks whether to send users here, and how chat servers are.
     fn pong(&self, message: &Message) {
         let Some(reply) = message.reply.clone() else { return };
         let accepting =
@@ -365,7 +365,7 @@ impl Connector {
             requests: self.requests,
         };
         let (v, incarnation, stats) = (rpc::VERSION, Some(self.hub.incarnation()), Some(stats));
-        match rpc::encode(&Pong { v, accepting, incarnation, stats }) {
+        match rpc::encode(&Pong { v, accepting, incarnation, stats, chats: self.hub.reports() }) {
             Ok(body) => self.publish(reply, None, ("pong", None), body),
             Err(error) => {
                 static UNANSWERED: LogLimit = LogLimit::new();

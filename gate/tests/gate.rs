@@ -88,8 +88,8 @@ impl Stage {
                     ping = pings.next() => ping,
                 };
                 let Some(reply) = ping.and_then(|ping| ping.reply) else { return };
-                let pong =
-                    Pong { v: rpc::VERSION, accepting: says.load(Ordering::Relaxed), incarnation: None, stats: None };
+                let (v, accepting) = (rpc::VERSION, says.load(Ordering::Relaxed));
+                let pong = Pong { v, accepting, incarnation: None, stats: None, chats: Vec::new() };
                 let payload = rpc::encode(&pong).unwrap();
                 bus.publish(Outgoing { subject: reply, payload, ..Outgoing::default() }).ok();
             }

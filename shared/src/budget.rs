@@ -2,6 +2,7 @@
 //! shares that each part gets.
 
 use crate::record::Record;
+use crate::rpc::report::ChatReport;
 
 /// Bytes of what stands around that which grows: headers with a room's name, ids of servers, links of a record.
 const AROUND: usize = 3 * 1024;
@@ -93,6 +94,11 @@ impl Budget {
         self.0.min(128 * 1024)
     }
 
+    /// Chat servers in an answer to a gate.
+    pub fn reports(self) -> usize {
+        self.page() / ChatReport::MOST_BYTES
+    }
+
     /// Messages of the past in one answer, measured as JSON; one message may be more.
     pub fn history(self) -> usize {
         (self.0 / 2).min(40 * 1024)
@@ -125,5 +131,6 @@ mod tests {
         assert_eq!(Budget::of_payload(1024 * 1024), Some(Budget::default()));
         assert_eq!(Budget::of_payload(Budget::LEAST_PAYLOAD - 1), None);
         assert_eq!(Budget::of_running(1), Budget::least());
+        assert_eq!((Budget::least().reports(), Budget::default().reports()), (52, 512));
     }
 }

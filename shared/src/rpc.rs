@@ -1,6 +1,7 @@
 //! Questions and answers between servers: what their bodies are, and the headers that tracing tools see.
 
 pub mod messages;
+pub mod report;
 mod trace;
 
 use bytes::Bytes;

@@ -4,7 +4,7 @@ use shared::rpc::Trace;
 use shared::rpc::messages::{Answer, Question};
 
 use super::{Effect, Rooms};
-use crate::owner::{Asker, Owner};
+use crate::owner::{Asker, Now, Owner};
 
 impl Rooms {
     /// Hands all rooms over. Connectors ask elsewhere as soon as they hear of it, and the next candidates are told when they ask.
@@ -20,12 +20,12 @@ impl Rooms {
     }
 
     /// Answers a question that comes nevertheless.
-    pub(super) fn send_elsewhere(&mut self, asker: Asker, question: &Question) {
+    pub(super) fn send_elsewhere(&mut self, asker: Asker, question: &Question, now: Now) {
         match question.room().cloned() {
             // That is what is done anyway.
             Some(_) if matches!(question, Question::Detach { .. }) => {}
             Some(room) => self.answer(asker, &Answer::NotOwner { room }),
-            None => self.answer(asker, &Answer::Leaving),
+            None => self.answer_heartbeat(asker, Answer::Leaving, now),
         }
     }
 

@@ -52,14 +52,24 @@ impl Rooms {
     /// Who probes is no connector: nothing is numbered for it. It is told how this server is.
     pub(super) fn answer_probe(&mut self, from: ServerId, reply: Option<String>, trace: Trace, now: Now) {
         let answer = if self.is_leaving { Answer::Leaving } else { Answer::Alive };
-        let stats = ChatStats {
+        let said = FromChat { stats: Some(self.stats(now)), ..self.said(0, answer) };
+        self.send_said((from, reply, trace), &said);
+    }
+
+    /// Answers a connector, with the figures that it reports to gates.
+    pub(super) fn answer_heartbeat(&mut self, asker: Asker, answer: Answer, now: Now) {
+        let number = self.next_number(&asker.connector);
+        let said = FromChat { stats: Some(self.stats(now)), ..self.said(number, answer) };
+        self.send_said((asker.connector, Some(asker.reply), asker.trace), &said);
+    }
+
+    fn stats(&self, now: Now) -> ChatStats {
+        ChatStats {
             version: env!("CARGO_PKG_VERSION").to_owned(),
             uptime_ms: now.ticks,
             rooms: self.count() as u64,
             records: self.records,
-        };
-        let said = FromChat { stats: Some(stats), ..self.said(0, answer) };
-        self.send_said((from, reply, trace), &said);
+        }
     }
 
     pub(super) fn answer(&mut self, asker: Asker, answer: &Answer) {
@@ -69,14 +79,19 @@ impl Rooms {
         self.send(asker.connector, Some(asker.reply), asker.trace, answer);
     }
 
-    /// Numbers and encodes a message to a connector. One that never spoke to this run follows nothing of it, but may
-    /// have members here: its numbers begin with this message.
+    /// Numbers and encodes a message to a connector.
     pub(super) fn send(&mut self, connector: ServerId, reply: Option<String>, trace: Trace, answer: &Answer) {
-        let link = self.links.entry(connector.clone()).or_insert_with(|| Link { silent: true, ..Link::default() });
-        link.number += 1;
-        let number = link.number;
+        let number = self.next_number(&connector);
         let said = self.said(number, answer.clone());
         self.send_said((connector, reply, trace), &said);
+    }
+
+    /// Numbers a message to a connector. One that never spoke to this run follows nothing of it, but
+    /// may have members here: its numbers begin with this message.
+    fn next_number(&mut self, connector: &ServerId) -> u64 {
+        let link = self.links.entry(connector.clone()).or_insert_with(|| Link { silent: true, ..Link::default() });
+        link.number += 1;
+        link.number
     }
 
     pub(super) fn said(&self, number: u64, answer: Answer) -> FromChat {

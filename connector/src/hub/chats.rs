@@ -5,6 +5,7 @@ use std::sync::Arc;
 use shared::config::Servers;
 use shared::ids::{Incarnation, RoomId, ServerId};
 use shared::rpc::messages::Question;
+use shared::rpc::report::ChatReport;
 use tracing::{info, warn};
 
 use super::{Effect, Hub, Now, TOKENS_PER_ROOM};
@@ -92,6 +93,11 @@ impl Hub {
             effects.extend(self.ask_effect(chat, Some(self.heartbeat_number), known, &Question::Heartbeat));
         }
         effects
+    }
+
+    /// Chat servers as heartbeats find them, for gates; as many as one message holds.
+    pub fn reports(&self) -> Vec<ChatReport> {
+        self.owners.reports(self.common.budget.reports())
     }
 
     /// Reads every room from where it is, because a message of a chat server was lost. It may have been about any room: that server

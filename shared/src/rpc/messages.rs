@@ -9,6 +9,7 @@ use crate::ids::{Incarnation, MAX_NAME_CHARS, MAX_SERVER_ID_BYTES, Name, RoomId,
 use crate::membership::Membership;
 use crate::record::{Decided, Entry, Epoch, Position, Record, RecordId};
 use crate::room::Checkpoint;
+use crate::rpc::report::ChatReport;
 
 /// From a connector to a chat server, on `chat.<server-id>`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -31,7 +32,7 @@ pub struct FromConnector {
 }
 
 impl FromConnector {
-    /// The question of a gate or a chat server, whether a chat server is there.
+    /// The question of a chat server, whether another one is there.
     pub fn probe(from: ServerId, incarnation: Incarnation) -> Self {
         let (continues, known) = (Vec::new(), None);
         Self { v: super::VERSION, connector: from, incarnation, continues, known, question: Question::Probe }
@@ -62,7 +63,8 @@ pub enum Question {
     History { room: RoomId, number: u64, wanted: Wanted },
     /// Is there anybody, and which was the last message that you sent me?
     Heartbeat,
-    /// Is there anybody? Asked by chat servers and gates, which follow nothing and are sent no numbers.
+    /// Asks whether the server is there. Sent by chat servers, which follow nothing and are sent no
+    /// numbers.
     Probe,
 }
 
@@ -197,7 +199,7 @@ pub struct FromChat {
     pub number: u64,
     /// What it says.
     pub answer: Answer,
-    /// How it is, for whoever probes.
+    /// Figures of the chat server, in answers to heartbeats and probes.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub stats: Option<ChatStats>,
 }
@@ -322,6 +324,10 @@ pub struct Pong {
     /// How it is.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub stats: Option<ConnectorStats>,
+    /// Chat servers as it sees them, those left out that it knows nothing of. Empty from an earlier
+    /// program.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub chats: Vec<ChatReport>,
 }
 
 /// What a connector says of itself to whoever looks after it.

@@ -11,6 +11,7 @@ use shared::rpc::messages::{
     Answer, ChatStats, Claim, ConnectorStats, FromChat, FromConnector, Item, Known, News, Page, Place, Pong, Question,
     Said, Span, Unavailable, Wanted,
 };
+use shared::rpc::report::{ChatReport, Liveness};
 
 pub(crate) enum Sample {
     Record(Record),
@@ -211,8 +212,9 @@ pub(crate) fn all() -> Vec<(&'static str, Sample)> {
             "log-checkpoint-part",
             Sample::Record(Record { checkpoint: Some(checkpoint()), part: Some(part()), ..record() }),
         ),
-        ("pong", Sample::Pong(Pong { v: rpc::VERSION, accepting: true, incarnation: None, stats: None })),
+        ("pong", Sample::Pong(pong())),
         ("pong-stats", Sample::Pong(pong_with_stats())),
+        ("pong-chats", Sample::Pong(Pong { chats: reports(), ..pong() })),
     ];
     all.extend(questions());
     all.extend(answers());
@@ -223,9 +225,23 @@ fn chat_stats() -> ChatStats {
     ChatStats { version: "0.1.0".to_owned(), uptime_ms: 61_000, rooms: 300, records: 70_000 }
 }
 
+fn pong() -> Pong {
+    Pong { v: rpc::VERSION, accepting: true, incarnation: None, stats: None, chats: Vec::new() }
+}
+
+fn reports() -> Vec<ChatReport> {
+    let report = |number: u64, liveness| ChatReport {
+        chat: ServerId::new(&format!("chat-server-{number}")).unwrap(),
+        liveness,
+        incarnation: Some(Incarnation(number)).filter(|_| liveness != Liveness::Down),
+        stats: Some(chat_stats()).filter(|_| liveness == Liveness::Up),
+    };
+    vec![report(1, Liveness::Up), report(2, Liveness::Leaving), report(3, Liveness::Down)]
+}
+
 fn pong_with_stats() -> Pong {
     let version = "0.1.0".to_owned();
     let stats = ConnectorStats { version, uptime_ms: 61_000, connections: 70_000, rooms: 300, requests: 5 };
     let incarnation = Some(Incarnation::new(1_700_000_000_000, 8));
-    Pong { v: rpc::VERSION, accepting: true, incarnation, stats: Some(stats) }
+    Pong { incarnation, stats: Some(stats), ..pong() }
 }
