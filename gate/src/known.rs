@@ -1,17 +1,15 @@
 //! What is known of one server from its answers, and from their lack. Pure: times are arguments.
 
-use std::time::Duration;
-
 use serde::Serialize;
 use shared::ids::Incarnation;
 use shared::rpc::messages::{ChatStats, ConnectorStats};
-use tokio::time::Instant;
+use shared::rpc::report::ChatReport;
 
 /// Missed answers after which a server is down.
 const MISSES: u32 = 2;
 
-/// Time over which a rate is taken, at least.
-const RATE_OVER: Duration = Duration::from_secs(5);
+/// Milliseconds of a server's uptime over which a rate is taken, at least.
+const RATE_OVER_MS: u64 = 5_000;
 
 /// What a server said.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -33,6 +31,8 @@ pub(crate) enum Answer {
 pub(crate) struct Said {
     pub(crate) incarnation: Option<Incarnation>,
     pub(crate) stats: Option<Stats>,
+    /// Of a connector: chat servers as it sees them.
+    pub(crate) reports: Vec<ChatReport>,
 }
 
 /// Its figures. One of an earlier program may give none.
@@ -49,6 +49,13 @@ impl Stats {
         match self {
             Self::Connector(stats) => stats.requests,
             Self::Chat(stats) => stats.records,
+        }
+    }
+
+    fn uptime_ms(&self) -> u64 {
+        match self {
+            Self::Connector(stats) => stats.uptime_ms,
+            Self::Chat(stats) => stats.uptime_ms,
         }
     }
 }
@@ -72,7 +79,9 @@ pub(crate) struct Known {
     /// When it was missed first, in Unix milliseconds; none while it answers.
     missed_since: Option<u64>,
     pub(crate) said: Said,
-    sample: Option<(Instant, u64)>,
+    /// Uptime, and what was done up to there. The gate's own time would not do: figures of chat
+    /// servers are under way for different times.
+    sample: Option<(u64, u64)>,
     rate: Option<f64>,
 }
 
@@ -90,6 +99,11 @@ impl Known {
         self.missed_since.filter(|_| self.standing() == Standing::Away)
     }
 
+    /// Chat servers as this one sees them; none of one that is away, whose word is old.
+    pub(crate) fn reports(&self) -> &[ChatReport] {
+        if self.standing() == Standing::Away { &[] } else { &self.said.reports }
+    }
+
     /// Client requests per second lately; of connectors only.
     pub(crate) fn requests_per_sec(&self) -> Option<f64> {
         self.rate.filter(|_| matches!(self.said.stats, Some(Stats::Connector(_))))
@@ -101,24 +115,24 @@ impl Known {
     }
 
     /// Notes an answer, or how much its lack counts.
-    pub(crate) fn note(&mut self, answer: Answer, now: Instant, wall_ms: u64) {
+    pub(crate) fn note(&mut self, answer: Answer, wall_ms: u64) {
         match answer {
-            Answer::Takes(said) => self.heard(said, false, now),
-            Answer::Refuses(said) => self.heard(said, true, now),
+            Answer::Takes(said) => self.heard(said, false),
+            Answer::Refuses(said) => self.heard(said, true),
             Answer::Absent => self.missed(MISSES, wall_ms),
             Answer::None => self.missed(self.misses.saturating_add(1), wall_ms),
             Answer::Unknown => {}
         }
     }
 
-    fn heard(&mut self, said: Said, refuses: bool, now: Instant) {
+    fn heard(&mut self, said: Said, refuses: bool) {
         let is_same_run = self.said.incarnation == said.incarnation;
         *self = Self { misses: 0, refuses, missed_since: None, said, sample: self.sample, rate: self.rate };
-        let Some(done) = self.said.stats.as_ref().map(Stats::done) else { return };
+        let Some((now, done)) = self.said.stats.as_ref().map(|stats| (stats.uptime_ms(), stats.done())) else { return };
         match self.sample.filter(|_| is_same_run) {
             None => (self.sample, self.rate) = (Some((now, done)), None),
-            Some((at, before)) if now - at >= RATE_OVER => {
-                self.rate = Some(done.saturating_sub(before) as f64 / (now - at).as_secs_f64());
+            Some((at, before)) if now.saturating_sub(at) >= RATE_OVER_MS => {
+                self.rate = Some(done.saturating_sub(before) as f64 * 1_000.0 / (now - at) as f64);
                 self.sample = Some((now, done));
             }
             Some(_) => {}
@@ -139,46 +153,47 @@ mod tests {
         Answer::Takes(Said::default())
     }
 
-    #[tokio::test(start_paused = true)]
-    async fn two_misses_are_away_and_one_answer_is_up() {
-        let (mut known, now) = (Known::default(), Instant::now());
+    #[test]
+    fn two_misses_are_away_and_one_answer_is_up() {
+        let mut known = Known::default();
         assert_eq!(known.standing(), Standing::Up, "nothing bad is known");
-        known.note(Answer::None, now, 100);
+        known.note(Answer::None, 100);
         assert_eq!((known.standing(), known.away_since()), (Standing::Up, None));
-        known.note(Answer::None, now, 200);
+        known.note(Answer::None, 200);
         assert_eq!((known.standing(), known.away_since()), (Standing::Away, Some(100)));
-        known.note(Answer::Unknown, now, 300);
+        known.note(Answer::Unknown, 300);
         assert_eq!((known.standing(), known.away_since()), (Standing::Away, Some(100)), "we could not ask");
-        known.note(takes(), now, 400);
+        known.note(takes(), 400);
         assert_eq!((known.standing(), known.away_since()), (Standing::Up, None));
-        known.note(Answer::Refuses(Said::default()), now, 500);
+        known.note(Answer::Refuses(Said::default()), 500);
         assert_eq!((known.standing(), known.away_since()), (Standing::Closed, None));
-        known.note(Answer::Absent, now, 600);
+        known.note(Answer::Absent, 600);
         assert_eq!((known.standing(), known.away_since()), (Standing::Away, Some(600)));
     }
 
-    fn requests(requests: u64) -> Stats {
-        Stats::Connector(ConnectorStats { requests, ..ConnectorStats::default() })
+    fn requests(requests: u64, secs: u64) -> Stats {
+        Stats::Connector(ConnectorStats { requests, uptime_ms: secs * 1_000, ..ConnectorStats::default() })
     }
 
-    fn records(records: u64) -> Stats {
-        Stats::Chat(ChatStats { records, ..ChatStats::default() })
+    fn records(records: u64, secs: u64) -> Stats {
+        Stats::Chat(ChatStats { records, uptime_ms: secs * 1_000, ..ChatStats::default() })
     }
 
-    #[tokio::test(start_paused = true)]
-    async fn rates_are_taken_over_some_seconds_of_one_run() {
-        let (mut known, now) = (Known::default(), Instant::now());
-        let mut heard = |incarnation, stats, secs| {
-            let said = Said { incarnation: Some(Incarnation(incarnation)), stats: Some(stats) };
-            known.note(Answer::Takes(said), now + Duration::from_secs(secs), 0);
+    #[test]
+    fn rates_are_taken_over_some_seconds_of_one_run() {
+        let mut known = Known::default();
+        let mut heard = |incarnation, stats| {
+            let said = Said { incarnation: Some(Incarnation(incarnation)), stats: Some(stats), ..Said::default() };
+            known.note(Answer::Takes(said), 0);
             (known.requests_per_sec(), known.records_per_sec())
         };
-        assert_eq!(heard(1, requests(100), 0), (None, None));
-        assert_eq!(heard(1, requests(120), 2), (None, None));
-        assert_eq!(heard(1, requests(200), 10), (Some(10.0), None));
-        assert_eq!(heard(1, requests(900), 12), (Some(10.0), None));
-        assert_eq!(heard(2, requests(5), 30), (None, None), "another run counts from nothing");
-        assert_eq!(heard(3, records(10), 40), (None, None));
-        assert_eq!(heard(3, records(20), 50), (None, Some(1.0)), "a chat server is known by its records");
+        assert_eq!(heard(1, requests(100, 50)), (None, None));
+        assert_eq!(heard(1, requests(120, 52)), (None, None));
+        assert_eq!(heard(1, requests(200, 60)), (Some(10.0), None));
+        assert_eq!(heard(1, requests(900, 62)), (Some(10.0), None));
+        assert_eq!(heard(1, requests(900, 10)), (Some(10.0), None), "older figures change nothing");
+        assert_eq!(heard(2, requests(5, 1)), (None, None), "another run counts from nothing");
+        assert_eq!(heard(3, records(10, 1)), (None, None));
+        assert_eq!(heard(3, records(20, 11)), (None, Some(1.0)), "a chat server is known by its records");
     }
 }

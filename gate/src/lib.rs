@@ -6,6 +6,7 @@ mod http;
 mod known;
 mod page;
 mod prober;
+mod reports;
 mod server;
 mod status;
 

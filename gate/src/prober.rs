@@ -1,26 +1,27 @@
-//! Which servers are there, and which connectors take users: asked over the bus, again and again.
+//! Which servers are there, and which connectors take users: connectors are asked over the bus,
+//! again and again, and say how chat servers are.
 
 use std::collections::HashMap;
-use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard};
+use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 use std::time::Duration;
 
 use bytes::Bytes;
 use shared::bus::{BusError, Outgoing};
 use shared::clock;
 use shared::config::Servers;
-use shared::dispatcher::{CHAT, CONNECTOR};
-use shared::ids::{Incarnation, ServerId};
+use shared::ids::ServerId;
 use shared::log_limit::LogLimit;
 use shared::node::Node;
-use shared::rpc::messages::{self, FromChat, FromConnector, Pong};
+use shared::rpc::messages::Pong;
 use shared::rpc::{self, Label, RpcError, Trace};
 use shared::subjects;
-use tokio::time::{Instant, MissedTickBehavior};
+use tokio::time::MissedTickBehavior;
 use tracing::{info, warn};
 
 use crate::known::{Answer, Known, Said, Standing, Stats};
+use crate::reports;
 
-/// What is known of the servers that are asked. Clones know the same.
+/// What is known of connectors and chat servers. Clones know the same.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Health(Arc<RwLock<HashMap<ServerId, Known>>>);
 
@@ -37,27 +38,44 @@ impl Health {
 
     /// Notes an answer; returns how it is with the server now, if that is news.
     fn note(&self, server: &ServerId, answer: Answer) -> Option<Standing> {
-        let mut all = self.0.write().unwrap_or_else(PoisonError::into_inner);
+        let mut all = self.write();
         let known = all.entry(server.clone()).or_default();
         let before = known.standing();
-        known.note(answer, Instant::now(), clock::now_ms());
+        known.note(answer, clock::now_ms());
         Some(known.standing()).filter(|now| *now != before)
+    }
+
+    /// Notes what connectors reported of chat servers; returns those of which that is news. Those
+    /// that no connector reports are unknown.
+    fn note_reports(&self, servers: &Servers) -> Vec<(ServerId, Standing)> {
+        let verdicts = reports::verdicts(servers, &self.all());
+        let note = |(chat, verdict): (ServerId, Option<Answer>)| match verdict {
+            Some(answer) => self.note(&chat, answer).map(|standing| (chat, standing)),
+            None => {
+                self.write().remove(&chat);
+                None
+            }
+        };
+        verdicts.into_iter().filter_map(note).collect()
     }
 
     /// Forgets servers that are not there any more.
     fn keep(&self, servers: &Servers) {
-        let mut all = self.0.write().unwrap_or_else(PoisonError::into_inner);
-        all.retain(|id, _| servers.find(id).is_some());
+        self.write().retain(|id, _| servers.find(id).is_some());
+    }
+
+    fn write(&self) -> RwLockWriteGuard<'_, HashMap<ServerId, Known>> {
+        self.0.write().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-/// Asks every connector and chat server at the interval of heartbeats, until the gate stops.
+/// Asks every connector at the interval of heartbeats, until the gate stops.
 pub(crate) async fn run(me: ServerId, node: Node, health: Health) {
     let period = node.settings.rpc.heartbeat();
     let mut tick = tokio::time::interval(period);
     tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let view = node.roster.now().view_hash();
-    let mut asker = Asker { me: me.clone(), incarnation: clock::incarnation(), view, node: node.clone() };
+    let mut asker = Asker { me: me.clone(), view, node: node.clone() };
     let stopping = node.lifecycle.stopping();
     tokio::pin!(stopping);
     loop {
@@ -70,16 +88,14 @@ pub(crate) async fn run(me: ServerId, node: Node, health: Health) {
         let servers = node.roster.now();
         health.keep(&servers);
         asker.view = servers.view_hash();
-        for (kind, id) in servers.all().map(|(kind, server)| (kind, server.id.clone())) {
-            let what = match kind {
-                CONNECTOR => What::Ping,
-                CHAT => What::Probe,
-                _ => continue,
-            };
+        for (chat, standing) in health.note_reports(&servers) {
+            report(&me, &chat, standing);
+        }
+        for id in servers.connector().iter().map(|server| server.id.clone()) {
             // Each waits for itself: one that hangs must not make the others look dead.
             let (asker, health) = (asker.clone(), health.clone());
             node.lifecycle.spawn(async move {
-                let answer = asker.ask(what, &id, period).await;
+                let answer = asker.ask(&id, period).await;
                 if let Some(standing) = health.note(&id, answer) {
                     report(&asker.me, &id, standing);
                 }
@@ -96,39 +112,21 @@ fn report(gate: &ServerId, server: &ServerId, standing: Standing) {
     }
 }
 
-/// What is asked.
-#[derive(Debug, Clone, Copy)]
-enum What {
-    /// Of a connector.
-    Ping,
-    /// Of a chat server.
-    Probe,
-}
-
 #[derive(Debug, Clone)]
 struct Asker {
     me: ServerId,
-    incarnation: Incarnation,
     /// Hash of the list of chat servers.
     view: String,
     node: Node,
 }
 
 impl Asker {
-    async fn ask(&self, what: What, server: &ServerId, deadline: Duration) -> Answer {
-        let trace = Trace::new();
-        let (method, subject, payload) = match what {
-            What::Ping => ("ping", subjects::connector_ping(server), Ok(Bytes::new())),
-            What::Probe => {
-                let probe = FromConnector::probe(self.me.clone(), self.incarnation);
-                ("probe", subjects::chat(server), rpc::encode(&probe))
-            }
-        };
-        let Ok(payload) = payload else { return Answer::Unknown };
-        let label = Label { method, room: None, from: &self.me, view: &self.view, trace: &trace };
-        let question = Outgoing { subject, reply: None, headers: label.headers(), payload };
+    async fn ask(&self, server: &ServerId, deadline: Duration) -> Answer {
+        let (trace, subject) = (Trace::new(), subjects::connector_ping(server));
+        let label = Label { method: "ping", room: None, from: &self.me, view: &self.view, trace: &trace };
+        let question = Outgoing { subject, reply: None, headers: label.headers(), payload: Bytes::new() };
         match self.node.bus.request(question, deadline).await {
-            Ok(answer) => read(what, &answer.payload).unwrap_or_else(|error| {
+            Ok(answer) => read(&answer.payload).unwrap_or_else(|error| {
                 self.node.metrics.bus_bad_messages.add();
                 static IGNORED: LogLimit = LogLimit::new();
                 if let Some(suppressed) = IGNORED.pass() {
@@ -145,17 +143,8 @@ impl Asker {
     }
 }
 
-fn read(what: What, payload: &[u8]) -> Result<Answer, RpcError> {
-    let (takes, said) = match what {
-        What::Ping => {
-            let Pong { accepting, incarnation, stats, .. } = rpc::decode(payload)?;
-            (accepting, Said { incarnation, stats: stats.map(Stats::Connector) })
-        }
-        What::Probe => {
-            let FromChat { incarnation, answer, stats, .. } = rpc::decode(payload)?;
-            let said = Said { incarnation: Some(incarnation), stats: stats.map(Stats::Chat) };
-            (answer != messages::Answer::Leaving, said)
-        }
-    };
-    Ok(if takes { Answer::Takes(said) } else { Answer::Refuses(said) })
+fn read(payload: &[u8]) -> Result<Answer, RpcError> {
+    let Pong { accepting, incarnation, stats, chats, .. } = rpc::decode(payload)?;
+    let said = Said { incarnation, stats: stats.map(Stats::Connector), reports: chats };
+    Ok(if accepting { Answer::Takes(said) } else { Answer::Refuses(said) })
 }

@@ -74,7 +74,8 @@ pub(crate) struct Line<'a> {
     host: &'a str,
     #[serde(skip_serializing_if = "Option::is_none")]
     client_port: Option<u16>,
-    /// `up`, `closed` (takes nobody), `away`; `unknown` of other gates, which nobody asks.
+    /// `up`, `closed` (takes nobody), `away`; `unknown` of other gates, and of chat servers that no
+    /// connector reports.
     state: &'static str,
     #[serde(skip_serializing_if = "Option::is_none")]
     unreachable_since_ms: Option<u64>,

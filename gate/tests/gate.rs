@@ -3,8 +3,8 @@
 #![expect(clippy::unwrap_used, clippy::panic, reason = "helpers of tests fail the test")]
 
 use std::net::SocketAddr;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -13,7 +13,7 @@ use gate::Gate;
 use serde_json::{Value, json};
 use shared::bus::{Bus, MemoryLimits, Outgoing};
 use shared::config::{Server, Servers, Settings};
-use shared::dispatcher::{CONNECTOR, GATE};
+use shared::dispatcher::{CHAT, CONNECTOR, GATE};
 use shared::frontend::routes;
 use shared::health::Health;
 use shared::ids::ServerId;
@@ -23,6 +23,7 @@ use shared::node::Node;
 use shared::payload::PayloadWatch;
 use shared::roster::RosterKeeper;
 use shared::rpc::messages::Pong;
+use shared::rpc::report::{ChatReport, Liveness};
 use shared::testing::{HttpAnswer, eventually, http_get};
 use shared::{rpc, subjects};
 use tokio::net::{TcpListener, TcpStream};
@@ -45,7 +46,16 @@ struct Stage {
 /// A connector that answers pings until its lifecycle is stopped.
 struct Played {
     accepting: Arc<AtomicBool>,
+    reports: Arc<Mutex<Vec<ChatReport>>>,
     lifecycle: Lifecycle,
+}
+
+impl Played {
+    /// Reports this of the first chat server from now on.
+    fn reports(&self, liveness: Liveness) {
+        let chat = server(CHAT, 1).id;
+        *self.reports.lock().unwrap() = vec![ChatReport { chat, liveness, incarnation: None, stats: None }];
+    }
 }
 
 fn server(kind: &str, number: u16) -> Server {
@@ -60,7 +70,9 @@ impl Stage {
         settings.rpc.heartbeat_ms = 50;
         change(&mut settings);
         let connectors = (1..=3).map(|number| server(CONNECTOR, number)).collect();
-        let servers = Servers::new([(GATE.to_owned(), vec![server(GATE, 1)]), (CONNECTOR.to_owned(), connectors)]);
+        let list = |kind: &str, servers| (kind.to_owned(), servers);
+        let (gates, chats) = (vec![server(GATE, 1)], vec![server(CHAT, 1)]);
+        let servers = Servers::new([list(GATE, gates), list(CONNECTOR, connectors), list(CHAT, chats)]);
         let metrics = Metrics::new();
         let bus = Bus::memory(MemoryLimits::default(), metrics.clone());
         let (_, roster) = RosterKeeper::new(servers);
@@ -80,6 +92,8 @@ impl Stage {
         let subject = subjects::connector_ping(&server(CONNECTOR, number).id);
         let mut pings = self.node.bus.subscribe(&subject, 16).await.unwrap();
         let (bus, says, stopping) = (self.node.bus.clone(), accepting.clone(), lifecycle.stopping());
+        let reports = Arc::new(Mutex::new(Vec::new()));
+        let reported = reports.clone();
         lifecycle.spawn(async move {
             tokio::pin!(stopping);
             loop {
@@ -88,13 +102,14 @@ impl Stage {
                     ping = pings.next() => ping,
                 };
                 let Some(reply) = ping.and_then(|ping| ping.reply) else { return };
-                let (v, accepting) = (rpc::VERSION, says.load(Ordering::Relaxed));
-                let pong = Pong { v, accepting, incarnation: None, stats: None, chats: Vec::new() };
+                let (v, accepting, chats) =
+                    (rpc::VERSION, says.load(Ordering::Relaxed), reported.lock().unwrap().clone());
+                let pong = Pong { v, accepting, incarnation: None, stats: None, chats };
                 let payload = rpc::encode(&pong).unwrap();
                 bus.publish(Outgoing { subject: reply, payload, ..Outgoing::default() }).ok();
             }
         });
-        Played { accepting, lifecycle }
+        Played { accepting, reports, lifecycle }
     }
 
     async fn play_all(&self) -> [Played; 3] {
@@ -114,6 +129,18 @@ impl Stage {
         let (status, _, body) = self.get("/entry?uid=alice", None).await;
         let body: Value = serde_json::from_str(&body).unwrap();
         if status == 200 { Ok(u16::try_from(body["port"].as_u64().unwrap()).unwrap()) } else { Err(status) }
+    }
+
+    /// The state of the first chat server in `/status`.
+    async fn chat_state(&self) -> String {
+        let status: Value = serde_json::from_str(&self.get("/status", None).await.2).unwrap();
+        let chat = status["servers"].as_array().unwrap().iter().find(|line| line["type"] == CHAT).unwrap().clone();
+        chat["state"].as_str().unwrap().to_owned()
+    }
+
+    async fn until_chat_is(&self, state: &str) {
+        let what = format!("the chat server to be {state}");
+        eventually(DEADLINE, &what, async || self.chat_state().await == state).await;
     }
 
     async fn until_alice_gets(&self, what: Result<u16, u16>) {
@@ -235,6 +262,28 @@ async fn a_gate_without_a_bus_keeps_what_it_knows() {
         rounds.tick().await;
         assert_eq!(stage.port_of_alice().await, Ok(3051));
     }
+}
+
+/// A gate has no permission to ask them.
+#[tokio::test]
+async fn chat_servers_are_as_connectors_report_them_and_are_asked_nothing() {
+    let stage = Stage::start(|_| {}).await;
+    let mut asked = stage.node.bus.subscribe(&subjects::chat(&server(CHAT, 1).id), 16).await.unwrap();
+    let [first, second, third] = stage.play_all().await;
+    stage.until_alice_gets(Ok(HOME)).await;
+    assert_eq!(stage.chat_state().await, "unknown", "connectors of an earlier program report nothing");
+    first.reports(Liveness::Down);
+    stage.until_chat_is("away").await;
+    second.reports(Liveness::Up);
+    stage.until_chat_is("up").await;
+    second.reports(Liveness::Leaving);
+    stage.until_chat_is("closed").await;
+    second.lifecycle.stop(DEADLINE).await;
+    stage.until_chat_is("away").await;
+    first.lifecycle.stop(DEADLINE).await;
+    third.lifecycle.stop(DEADLINE).await;
+    stage.until_chat_is("unknown").await;
+    assert_eq!(asked.try_next(), None);
 }
 
 #[tokio::test]

@@ -9,8 +9,10 @@ use cluster::LogKind;
 use shared::config::settings::NatsSettings;
 use shared::dispatcher::GATE;
 use shared::testing::{Certificates, NatsServer, Scratch, eventually};
+use tokio::runtime::Runtime;
 use tokio::sync::mpsc;
 
+use crate::operating::status;
 use crate::parts::{Parts, home};
 use crate::stage::{DEADLINE, address};
 
@@ -65,6 +67,18 @@ impl Protected {
     async fn start(&mut self, id: &str) -> cluster::Cluster {
         self.parts.settings.nats = self.settings_of(id);
         self.parts.start(id).await
+    }
+
+    /// A chat server that ends as a killed process does when it is shut down.
+    async fn start_mortal(&mut self, id: &str) -> Runtime {
+        self.parts.settings.nats = self.settings_of(id);
+        self.parts.start_mortal(id).await
+    }
+
+    /// Waits until the gate says this of a server.
+    async fn until_state(&self, id: &str, state: &str) {
+        let what = format!("{id} to be {state}");
+        eventually(DEADLINE, &what, async || status(&self.parts.servers, id).await["state"] == state).await;
     }
 
     /// Somebody who has this user's password, and what the broker refuses to them.
@@ -124,7 +138,9 @@ impl Thief {
 async fn a_cluster_needs_no_more_than_the_example_allows() {
     let mut world = Protected::new().await;
     let mut clusters = Vec::new();
-    for chat in ["chat-server-1", "chat-server-2", "chat-server-3"] {
+    let lobby = home(&world.parts.servers, "lobby");
+    let mortal = world.start_mortal(&lobby).await;
+    for chat in ["chat-server-1", "chat-server-2", "chat-server-3"].into_iter().filter(|chat| *chat != lobby) {
         clusters.push(world.start(chat).await);
     }
     for connector in ["connector-server-1", "connector-server-2", "connector-server-3"] {
@@ -142,19 +158,24 @@ async fn a_cluster_needs_no_more_than_the_example_allows() {
     let gate = address(&world.parts.servers, GATE, 0);
     assert_ne!(query_entry(&gate, "ann", &Options::default()).await.unwrap().port, 0);
 
-    // The home goes, so another stands in, which asks the home whether it lives.
-    let lobby = home(&world.parts.servers, "lobby");
-    let at = ["chat-server-1", "chat-server-2", "chat-server-3"].iter().position(|&id| id == lobby).unwrap();
-    clusters.remove(at).stop().await;
+    for (user, _) in &USERS[2..] {
+        world.until_state(user, "up").await;
+    }
+
+    // The home is killed, so another stands in, which asks the home whether it lives.
+    mortal.shutdown_background();
+    world.until_state(&lobby, "away").await;
     eventually(DEADLINE, "the room to be served elsewhere", async || ann.chat.say("again").await.is_ok()).await;
     assert_eq!(bob.hears_chat().await.1, "again");
-    clusters.insert(at, world.start(&lobby).await);
+    clusters.insert(0, world.start(&lobby).await);
+    world.until_state(&lobby, "up").await;
     eventually(DEADLINE, "the room to be served at home", async || ann.chat.say("at home").await.is_ok()).await;
     assert_eq!(bob.hears_chat().await.1, "at home");
     for cluster in clusters.into_iter().rev() {
         assert_eq!(cluster.metrics().bus_bad_messages.get(), 0);
         cluster.stop().await;
     }
+    assert_eq!(world.parts.nats.violations(), [""; 0]);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -180,7 +180,7 @@ section! {
         /// thing is done when it comes. While there is little nothing waits. Only without NATS: over it, the rests of all servers on
         /// a message's way would add up.
         rest_us: u32 = 3_500,
-        /// Milliseconds between heartbeats from connectors to chat servers, and from gates to both.
+        /// Milliseconds between heartbeats from connectors to chat servers, and from gates to connectors.
         heartbeat_ms: u32 = 500,
         /// Messages that may wait in a server's subscription; above, new ones are dropped and counted.
         subscription_queue: usize = 65_536,

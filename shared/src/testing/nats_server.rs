@@ -186,8 +186,17 @@ impl NatsServer {
 
     /// Times that the server says that it read its configuration again.
     fn reloads(&self) -> usize {
-        let log = fs::read_to_string(self.directory.join("log")).unwrap_or_default();
-        log.matches("Reloaded server configuration").count()
+        self.log().matches("Reloaded server configuration").count()
+    }
+
+    /// Everything that the server has logged.
+    pub fn log(&self) -> String {
+        fs::read_to_string(self.directory.join("log")).unwrap_or_default()
+    }
+
+    /// Lines of the log that tell of a client that did what it may not do.
+    pub fn violations(&self) -> Vec<String> {
+        self.log().lines().filter(|line| line.contains("Violation")).map(str::to_owned).collect()
     }
 
     /// Asks the server to send its clients elsewhere and end.
