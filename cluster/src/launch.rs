@@ -303,7 +303,7 @@ fn check_only(config: &Config, nats: Option<&str>, only: Option<&ServerId>) -> a
 async fn bus(nats: Option<&str>, settings: &Settings, name: &str, metrics: &Arc<Metrics>) -> anyhow::Result<Bus> {
     match nats {
         None => Ok(Bus::memory(MemoryLimits::default(), metrics.clone())),
-        Some(url) => Ok(Bus::nats(url, &settings.nats, name, metrics.clone()).await?),
+        Some(url) => Ok(Bus::nats(url, &settings.nats.for_server(name), name, metrics.clone()).await?),
     }
 }
 

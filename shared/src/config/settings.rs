@@ -207,7 +207,8 @@ section! {
         credentials_file: String = String::new(),
         /// File with the seed of a user's NKey, as `nk -gen user` writes it.
         nkey_file: String = String::new(),
-        /// Name of a user.
+        /// Name of a user. Here and in the files, those of authorities apart, `{id}` stands for the
+        /// server's id.
         user: String = String::new(),
         /// File with the user's password.
         password_file: String = String::new(),

@@ -107,6 +107,28 @@ pub enum SignInError {
     },
 }
 
+/// In the user's name and in files' names: the id of the server that signs in.
+const ID: &str = "{id}";
+
+impl NatsSettings {
+    /// Returns the settings with this server's id in the place of `{id}`. So all servers of a
+    /// deployment can have the same settings, and each signs in as itself.
+    #[must_use]
+    pub fn for_server(&self, id: &str) -> Self {
+        let named = |text: &String| text.replace(ID, id);
+        Self {
+            credentials_file: named(&self.credentials_file),
+            nkey_file: named(&self.nkey_file),
+            user: named(&self.user),
+            password_file: named(&self.password_file),
+            token_file: named(&self.token_file),
+            tls_cert_file: named(&self.tls_cert_file),
+            tls_key_file: named(&self.tls_key_file),
+            ..self.clone()
+        }
+    }
+}
+
 /// Begins a certificate in PEM.
 const CERTIFICATE: &str = "-----BEGIN CERTIFICATE-----";
 /// Ends the first line of every kind of key in PEM.
@@ -294,6 +316,15 @@ mod tests {
         for bad in [good.replacen("SU", "SA", 1), good.replacen("SU", "UU", 1), good[..57].to_owned(), String::new()] {
             assert_eq!(seed(&bad), None, "{bad}");
         }
+    }
+
+    #[test]
+    fn servers_with_the_same_settings_sign_in_as_themselves() {
+        let password_file = "/secrets/{id}".to_owned();
+        let settings = NatsSettings { user: "{id}".to_owned(), password_file, ..NatsSettings::default() };
+        let of_server = settings.for_server("chat-server-1");
+        assert_eq!((&*of_server.user, &*of_server.password_file), ("chat-server-1", "/secrets/chat-server-1"));
+        assert_eq!(NatsSettings::default().for_server("chat-server-1"), NatsSettings::default());
     }
 
     /// Whoever names an authority must not be talked into speaking without TLS.
