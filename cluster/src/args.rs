@@ -63,6 +63,15 @@ pub(crate) enum Command {
     },
     /// Ask the servers on this machine whether they are ready, and fail if one is not; for health checks
     Ready,
+    /// Write passwords and NATS users for the servers of the environment, those that are missing, and have NATS reload them
+    Setup {
+        /// Directory with all of it
+        #[arg(value_name = "DIR")]
+        directory: PathBuf,
+        /// Print the options with which this user signs in (`tracer`, `operator`, or a server), and write nothing
+        #[arg(value_name = "USER", value_parser = server_id)]
+        user: Option<ServerId>,
+    },
 }
 
 impl Options {
@@ -123,7 +132,7 @@ mod tests {
 
     #[test]
     fn bad_values_are_refused() {
-        for line in ["--only a.b", "--set x", "--set =x", "--log disk", "place", "place *"] {
+        for line in ["--only a.b", "--set x", "--set =x", "--log disk", "place", "place *", "setup", "setup d ../x"] {
             let words = std::iter::once("shaddock").chain(line.split(' '));
             assert!(Args::try_parse_from(words).is_err(), "{line}");
         }

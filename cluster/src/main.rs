@@ -16,6 +16,8 @@ fn main() -> anyhow::Result<()> {
         Some(Command::Check) => tools::check::run(&args.options.load()?),
         Some(Command::Place { rooms }) => tools::place::run(&args.options.load()?, rooms),
         Some(Command::Ready) => tools::ready::run(&args.options.load()?, args.options.only.as_ref()),
+        Some(Command::Setup { directory, user: None }) => tools::setup::run(&args.options, directory),
+        Some(Command::Setup { directory, user: Some(user) }) => tools::setup::sign_in::run(directory, user),
         Some(Command::Decode { stream }) => tools::decode::run(*stream),
     }
 }

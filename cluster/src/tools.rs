@@ -4,6 +4,7 @@ pub(crate) mod check;
 pub(crate) mod decode;
 pub(crate) mod place;
 pub(crate) mod ready;
+pub(crate) mod setup;
 mod table;
 
 use std::io::{self, ErrorKind, Write};

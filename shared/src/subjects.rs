@@ -1,5 +1,7 @@
 //! Every subject of the bus, and a room's name in subjects and headers. No other place spells one.
 
+pub mod permissions;
+
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_decode_str, percent_encode_byte, utf8_percent_encode};
 
 use crate::ids::{RoomId, ServerId};
@@ -38,6 +40,11 @@ pub fn connector_all(id: &ServerId) -> String {
 /// A room's log.
 pub fn log(room: &RoomId) -> String {
     format!("log.{}", room_token(room))
+}
+
+/// The request to a NATS server, by its own id, to read its configuration again.
+pub fn broker_reload(broker: &str) -> String {
+    format!("$SYS.REQ.SERVER.{broker}.RELOAD")
 }
 
 /// The number of the question that is answered on `subject`; `None` if it is no subject of [`connector_reply`].

@@ -1,0 +1,61 @@
+//! `shaddock setup`: passwords, and the broker's users, for every server of `servers.json`.
+//!
+//! ```text
+//! DIR/passwords/ID       the password of a server; all that servers are given
+//! DIR/nats/users.conf    users and their permissions, included by the broker's configuration
+//! DIR/nats/NAME          the passwords of users that are no servers
+//! ```
+//!
+//! Passwords that are there stay, so it is run again whenever `servers.json` has changed.
+
+mod files;
+mod reload;
+pub(crate) mod sign_in;
+mod users;
+
+use std::path::{Path, PathBuf};
+
+use anyhow::ensure;
+
+use crate::args::Options;
+use users::{Rights, User};
+
+/// The broker's users in the directory.
+const USERS: &str = "nats/users.conf";
+
+/// Writes what is missing, and has the broker that the options name read it.
+pub(crate) fn run(options: &Options, directory: &Path) -> anyhow::Result<()> {
+    let config = options.load()?;
+    let users = users::of(&config.servers);
+    let names: Vec<&str> = users.iter().map(|user| user.name.as_str()).collect();
+    for (index, name) in names.iter().enumerate() {
+        ensure!(
+            !names[..index].contains(name),
+            "a server must not be called {name}: NATS has another user of that name"
+        );
+    }
+    let mut passwords = Vec::new();
+    let mut new = Vec::new();
+    for user in &users {
+        let (password, is_new) = files::password(&path(directory, user))?;
+        passwords.push(password);
+        new.extend(is_new.then_some(user.name.as_str()));
+    }
+    let text = users::render(users.iter().zip(&passwords));
+    files::replace(&directory.join(USERS), &text)?;
+    let broker = match &options.nats {
+        None => "NATS is to reload its configuration".to_owned(),
+        Some(url) => reload::run(url, &config.settings.nats, &directory.join("nats").join(users::SYS))?,
+    };
+    let new = if new.is_empty() { "none of them new".to_owned() } else { format!("new: {}", new.join(", ")) };
+    Ok(super::print(format!("{} users, {new}; {broker}\n", users.len()).as_bytes())?)
+}
+
+/// The file of a user's password.
+fn path(directory: &Path, user: &User) -> PathBuf {
+    let part = if matches!(user.rights, Rights::Server(_)) { "passwords" } else { "nats" };
+    directory.join(part).join(&user.name)
+}
+
+#[cfg(test)]
+mod tests;

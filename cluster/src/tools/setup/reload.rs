@@ -1,0 +1,60 @@
+//! Has a running broker read its configuration again, asked by its administrator over the bus: no
+//! signal, so it may run in another container.
+
+use std::path::Path;
+use std::time::Duration;
+
+use anyhow::{Context, bail};
+use serde_json::Value;
+use shared::bus::{Bus, BusError, Outgoing};
+use shared::config::settings::NatsSettings;
+use shared::metrics::Metrics;
+use shared::subjects;
+
+use super::users::SYS;
+
+/// Seconds for connecting.
+const CONNECT_SECS: u32 = 2;
+
+/// Time for an answer.
+const ANSWER: Duration = Duration::from_secs(10);
+
+/// Asks the broker, and says what came of it. One that does not run reads its configuration when it starts.
+pub(super) fn run(url: &str, settings: &NatsSettings, password: &Path) -> anyhow::Result<String> {
+    let settings = NatsSettings {
+        user: SYS.to_owned(),
+        password_file: password.to_string_lossy().into_owned(),
+        credentials_file: String::new(),
+        token_file: String::new(),
+        wait_for_broker: false,
+        connect_secs: CONNECT_SECS,
+        ..settings.clone()
+    };
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    runtime.block_on(ask(url, &settings))
+}
+
+async fn ask(url: &str, settings: &NatsSettings) -> anyhow::Result<String> {
+    let bus = match Bus::nats(url, settings, "setup", Metrics::new()).await {
+        Err(BusError::Connect { servers, .. }) => return Ok(format!("NATS does not run yet at {servers}")),
+        Err(error @ BusError::Refused { .. }) => {
+            return Err(error).context("NATS has other users than those of this directory: restart it with these");
+        }
+        bus => bus?,
+    };
+    let broker = bus.nats_client().map(|client| client.server_info().server_id).unwrap_or_default();
+    let question = Outgoing { subject: subjects::broker_reload(&broker), ..Outgoing::default() };
+    let answer = bus.request(question, ANSWER).await;
+    // What matters was said, or was not.
+    drop(bus.drain(ANSWER).await);
+    let answer = match answer {
+        // A broker without users takes everybody, and tells nobody of itself.
+        Err(BusError::NoResponders) => return Ok("NATS runs without users: restart it".to_owned()),
+        answer => answer.context("NATS does not answer the request to reload its configuration")?,
+    };
+    let answer: Value = serde_json::from_slice(&answer.payload).context("NATS answers what is no JSON")?;
+    match answer.get("error") {
+        Some(error) => bail!("NATS cannot reload its configuration: {error}"),
+        None => Ok("NATS has reloaded them".to_owned()),
+    }
+}

@@ -1,0 +1,78 @@
+//! The broker's users for the servers of an environment, and for people. Pure.
+
+use serde_json::{Value, json};
+use shared::config::Servers;
+use shared::subjects::permissions::Permissions;
+
+/// Administers the broker; not in the account of the servers.
+pub(super) const SYS: &str = "sys";
+/// May do everything in the account of the servers: streams, backups.
+const OPERATOR: &str = "operator";
+/// Hears everything there, and publishes nothing.
+const TRACER: &str = "tracer";
+
+/// Seconds in which a server must have answered.
+const ANSWER_WITHIN: &str = "10s";
+
+/// A user of the broker.
+#[derive(Debug)]
+pub(super) struct User {
+    pub(super) name: String,
+    pub(super) rights: Rights,
+}
+
+/// A user's rights.
+#[derive(Debug)]
+pub(super) enum Rights {
+    /// Those of the broker's administrator.
+    System,
+    /// Everything in the account of the servers.
+    Everything,
+    /// Subscribing to everything there.
+    Watching,
+    /// Those of a server.
+    Server(Permissions),
+}
+
+/// The users of an environment: people, then servers.
+pub(super) fn of(servers: &Servers) -> Vec<User> {
+    let people = [(SYS, Rights::System), (OPERATOR, Rights::Everything), (TRACER, Rights::Watching)];
+    let people = people.map(|(name, rights)| User { name: name.to_owned(), rights });
+    let of_servers = servers.all().filter_map(|(server_type, server)| {
+        let permissions = Permissions::of(server_type, &server.id, servers)?;
+        Some(User { name: server.id.to_string(), rights: Rights::Server(permissions) })
+    });
+    people.into_iter().chain(of_servers).collect()
+}
+
+/// The part of the broker's configuration that says who they are. The broker reads JSON where a
+/// value is expected.
+pub(super) fn render<'a>(users: impl Iterator<Item = (&'a User, &'a String)>) -> String {
+    let (mut system, mut chat) = (Vec::new(), Vec::new());
+    for (user, password) in users {
+        let list = if matches!(user.rights, Rights::System) { &mut system } else { &mut chat };
+        list.push(entry(user, password));
+    }
+    let accounts = json!({
+        "SYS": { "users": system },
+        "CHAT": { "jetstream": { "max_streams": 1 }, "users": chat },
+    });
+    format!(
+        "# Written by `shaddock setup`, and written anew whenever that is run.\nsystem_account: SYS\naccounts: {accounts:#}\n"
+    )
+}
+
+fn entry(User { name, rights }: &User, password: &str) -> Value {
+    let permissions = match rights {
+        Rights::System | Rights::Everything => return json!({ "user": name, "password": password }),
+        Rights::Watching => json!({ "publish": { "deny": [">"] }, "subscribe": [">"] }),
+        Rights::Server(Permissions { publish, subscribe, answers: false }) => {
+            json!({ "publish": publish, "subscribe": subscribe })
+        }
+        Rights::Server(Permissions { publish, subscribe, answers: true }) => {
+            let answers = json!({ "max": 1, "expires": ANSWER_WITHIN });
+            json!({ "publish": publish, "subscribe": subscribe, "allow_responses": answers })
+        }
+    };
+    json!({ "user": name, "password": password, "permissions": permissions })
+}
