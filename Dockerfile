@@ -1,6 +1,6 @@
 # One image for every role: the command says which server to run.
 
-FROM rust:1-slim-bookworm AS build
+FROM rust:1.95.0-slim-bookworm AS build
 WORKDIR /build
 # The dependencies first, with empty crates of ours, which have no other target than a library: this layer stays until a
 # manifest or the lock file changes.
@@ -19,8 +19,10 @@ COPY . .
 # Cargo goes by modification times: what was built from empty crates must look old.
 RUN touch */src/*.rs && cargo build --release --locked --package cluster --bin shaddock
 
-FROM debian:bookworm-slim
-RUN useradd --system --user-group --no-create-home shaddock
+FROM debian:12.12-slim
+# Below /secrets volumes are mounted, which take over owner and mode: `setup` of docker-compose.yml writes there.
+RUN useradd --system --user-group --no-create-home shaddock \
+    && install --directory --owner=shaddock --group=root --mode=0750 /secrets /secrets/passwords /secrets/nats
 COPY --from=build /build/target/release/shaddock /usr/local/bin/shaddock
 COPY config /etc/shaddock
 USER shaddock

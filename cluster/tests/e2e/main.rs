@@ -22,6 +22,7 @@ mod poison;
 mod prefix;
 mod resharding;
 mod resuming;
+mod setting_up;
 mod stage;
 mod stopping;
 mod takeover;
