@@ -127,7 +127,8 @@ fn the_page_has_each_command_in_both_forms() {
         assert!(subjects.iter().any(|known| known == subject), "{subject} is not in {subjects:?}");
     }
     assert!(subjects.iter().all(|subject| [LOOK, REMOVE, ERASE].contains(&subject.as_str())), "{subjects:?}");
-    for command in [&*chat::log::jetstream::removal(Position(7)), "nats stream purge ROOMS --subject log.lobby --force"]
+    for command in
+        [&*chat::log::jetstream::removal("ROOMS", Position(7)), "nats stream purge ROOMS --subject log.lobby --force"]
     {
         assert!(PAGE.lines().any(|line| line == command), "{command}");
     }
