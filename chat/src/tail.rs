@@ -180,9 +180,9 @@ mod tests {
     fn what_is_no_record_is_passed_over() {
         let newer = record(20, 2, 3);
         let newer = shared::record::Record { v: 9, ..newer }.encode().unwrap();
-        let selfish = record(30, 2, 3).encode().unwrap();
+        let self_link = record(30, 2, 3).encode().unwrap();
         let forward = record(99, 2, 3).encode().unwrap();
-        for bytes in [b"garbage".to_vec(), Vec::new(), newer, selfish, forward] {
+        for bytes in [b"garbage".to_vec(), Vec::new(), newer, self_link, forward] {
             let log = with([published(30, bytes.clone()), published(40, bytes)]);
             assert_eq!(end(&log), (40, Some(20), vec![30, 40]));
         }

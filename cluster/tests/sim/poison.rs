@@ -21,7 +21,7 @@ pub(crate) enum Poison {
     /// Of a version that no program here knows.
     Newer,
     /// Its predecessor is itself.
-    Selfish,
+    SelfLink,
     /// Its predecessor is still to come.
     Forward,
     /// A record that the room has already.
@@ -34,7 +34,7 @@ pub(crate) enum Poison {
 
 impl Poison {
     pub(crate) const ALL: [Self; 7] =
-        [Self::Garbage, Self::Newer, Self::Selfish, Self::Forward, Self::Copy, Self::OtherRoom, Self::Future];
+        [Self::Garbage, Self::Newer, Self::SelfLink, Self::Forward, Self::Copy, Self::OtherRoom, Self::Future];
 
     /// A message of this kind for a room. In one that has no record yet there is only garbage.
     ///
@@ -59,7 +59,7 @@ impl Poison {
         let record = match self {
             Self::Garbage => return Bytes::from_static(b"garbage"),
             Self::Newer => Record { v: VERSION + 1, ..next },
-            Self::Selfish => Record { prev: at, ..next },
+            Self::SelfLink => Record { prev: at, ..next },
             Self::Forward => Record { prev: Position(at.0 + 3), ..next },
             Self::Copy => pick(&records),
             Self::OtherRoom => match rooms.others(room) {

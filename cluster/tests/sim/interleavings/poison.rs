@@ -7,7 +7,7 @@ use crate::poison::{FUTURE_MS, Poison};
 
 /// All that cost only themselves.
 const BAD: [Poison; 6] =
-    [Poison::Garbage, Poison::Newer, Poison::Selfish, Poison::Forward, Poison::Copy, Poison::OtherRoom];
+    [Poison::Garbage, Poison::Newer, Poison::SelfLink, Poison::Forward, Poison::Copy, Poison::OtherRoom];
 
 /// ```text
 /// left       home                 log
@@ -23,7 +23,7 @@ const BAD: [Poison; 6] =
 fn poison_behind_the_last_record() {
     for poison in BAD {
         let mut stage = Stage::with_ann_and_bob();
-        stage.furnish_attic();
+        stage.fill_other_room();
         stage.say(ANN, "one");
         stage.settle();
         stage.poison(poison);
@@ -46,7 +46,7 @@ fn poison_behind_the_last_record() {
 fn poison_and_the_owner_dies() {
     for poison in BAD {
         let mut stage = Stage::with_ann_and_bob();
-        stage.furnish_attic();
+        stage.fill_other_room();
         stage.hold(Appends(HOME));
         stage.say(ANN, "one");
         stage.settle();
@@ -80,7 +80,7 @@ fn poison_while_the_owner_reads() {
     stage.hold(Appends(HOME));
     stage.say(ANN, "one");
     stage.settle();
-    for poison in [Poison::Selfish, Poison::Garbage, Poison::Copy] {
+    for poison in [Poison::SelfLink, Poison::Garbage, Poison::Copy] {
         stage.poison(poison);
         stage.release(Appends(HOME));
         stage.hold(Readings(HOME));

@@ -79,7 +79,7 @@ impl Stage {
     }
 
     /// Another room has two records.
-    pub(in super::super) fn furnish_attic(&mut self) {
+    pub(in super::super) fn fill_other_room(&mut self) {
         let (_, record) = checks::records(&self.log, &room(), &self.bad).remove(0);
         let attic = RoomId::new(ATTIC).unwrap();
         let first = Record { prev: Position::NONE, prev_id: RecordId::NONE, ..record };
