@@ -15,7 +15,6 @@ use shared::rpc::messages::{Claim, Item};
 use crate::entrances::{Entrances, entered};
 use crate::gone::{Fate, Gone};
 use crate::log::jetstream;
-use crate::owner::late_ids::LateIds;
 use crate::rules::{Message, Rules, Target};
 
 /// Records after which a small room has a checkpoint in any case, so that few are read when it is taken over.
@@ -48,11 +47,8 @@ pub struct Draft<'a> {
     undo: Undo,
     /// Entries of this draft that may be repeated, by their index.
     said: HashMap<MessageId, u16>,
-    /// The time that the record will have.
-    time: u64,
     gone: &'a Gone,
     entrances: &'a Entrances,
-    late: &'a LateIds,
     /// Bytes of what is decided, and of what the record has besides.
     bytes: usize,
     carried: usize,
@@ -61,14 +57,10 @@ pub struct Draft<'a> {
 /// When, and among whom, is decided.
 #[derive(Debug, Clone, Copy)]
 pub struct Circumstances<'a> {
-    /// The time that the record will have, in Unix milliseconds.
-    pub time: u64,
     /// Which connectors are gone.
     pub gone: &'a Gone,
     /// The joins of the room's newest records.
     pub entrances: &'a Entrances,
-    /// Ids that the room's time passed over at once.
-    pub(crate) late: &'a LateIds,
     /// Bytes that the record has besides what is decided.
     pub carried: usize,
 }
@@ -144,9 +136,9 @@ impl Judge {
 impl<'a> Draft<'a> {
     /// An empty draft on top of `state`, which it advances.
     pub fn new(room: &'a RoomId, judge: &'a Judge, state: &'a mut RoomState, at: Circumstances<'a>) -> Self {
-        let Circumstances { time, gone, entrances, late, carried } = at;
+        let Circumstances { gone, entrances, carried } = at;
         let (entries, decided, undo, said) = (Vec::new(), Vec::new(), Undo::default(), HashMap::new());
-        Self { room, judge, state, entries, decided, undo, said, time, gone, entrances, late, bytes: 0, carried }
+        Self { room, judge, state, entries, decided, undo, said, gone, entrances, bytes: 0, carried }
     }
 
     /// Members whose connectors are gone leave, those of a run that its connector continues move;
@@ -325,7 +317,7 @@ impl<'a> Draft<'a> {
         if let Some(index) = self.said.get(&id) {
             return Some(Outcome::Done(*index));
         }
-        self.state.said(id, self.time).or_else(|| self.late.find(id)).map(|(seq, time)| Outcome::Said { seq, time })
+        self.state.said(id).map(|(seq, time)| Outcome::Said { seq, time })
     }
 
     fn push(&mut self, entry: Entry) -> Outcome {

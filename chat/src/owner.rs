@@ -7,7 +7,6 @@
 
 mod active;
 mod attached;
-pub(crate) mod late_ids;
 mod recent;
 mod stale;
 mod standing;

@@ -11,8 +11,8 @@ use crate::membership::{Membership, MessageId};
 use crate::record::{Entry, Position, Record};
 
 pub use checkpoint::Checkpoint;
+pub use said::MAX_IDS;
 use said::Said;
-pub use said::{ID_MS, MAX_IDS};
 
 /// Who is in a room, and what must not be done twice there.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -115,7 +115,6 @@ impl RoomState {
                 self.said.note(id, position.seq(index), record.time);
             }
         }
-        self.said.forget(self.time);
     }
 
     /// The same state without the messages that it remembers by their ids.
@@ -181,14 +180,9 @@ impl RoomState {
         self.members.get(name).map(|member| &member.session)
     }
 
-    /// `seq` and time of the message that was said under this id, within [`ID_MS`] of the record time `time`.
-    pub fn said(&self, id: MessageId, time: u64) -> Option<(u64, u64)> {
-        self.said.find(id).filter(|(_, said_at)| time.saturating_sub(*said_at) <= ID_MS)
-    }
-
-    /// Id, `seq` and time of every message that is remembered, oldest first.
-    pub fn ids(&self) -> impl Iterator<Item = &(MessageId, u64, u64)> {
-        self.said.iter()
+    /// `seq` and time of the message that was sent with this id, if it is remembered.
+    pub fn said(&self, id: MessageId) -> Option<(u64, u64)> {
+        self.said.find(id)
     }
 
     /// The stay of a name.

@@ -11,7 +11,6 @@ use shared::room::{Checkpoint, RoomState};
 use shared::rpc::Trace;
 use shared::rpc::messages::{Answer, Place, Unavailable};
 
-use super::late_ids::LateIds;
 use super::recent::Recent;
 use super::{Act, Attach, LogOp, Now, Proposal};
 use crate::decide::{Circumstances, Draft, Judge, Undo};
@@ -90,7 +89,6 @@ pub(super) struct Active {
     /// Connectors that our first record names and goes to; taken when it is made.
     unnamed: Option<Vec<ServerId>>,
     refresh: bool,
-    late: LateIds,
     /// Ticks of the last append. An activation begins with one.
     appended_at: u64,
     /// The rest of a checkpoint that is being written.
@@ -164,7 +162,6 @@ impl Active {
             since: SinceCheckpoint::default(),
             unnamed: None,
             refresh: false,
-            late: LateIds::default(),
             appended_at: 0,
             parts: VecDeque::new(),
             part: 0,
@@ -322,10 +319,9 @@ impl Active {
         self.begin_parts();
         let before: BTreeSet<ServerId> = self.state.connectors().cloned().collect();
         let time = now.wall_ms.max(self.state.time());
-        self.late.keep(&self.state, time, now.ticks);
         let alone = std::mem::take(&mut self.alone);
         let Decision { mut entries, decided, taken, undo } =
-            if alone { Decision::default() } else { self.decide(proposals, attaches, time, acts) };
+            if alone { Decision::default() } else { self.decide(proposals, attaches, acts) };
         if entries.is_empty() && decided.is_empty() {
             if self.unnamed.is_none() && !self.refresh && self.parts.is_empty() && !alone {
                 return Ok(());
@@ -406,7 +402,6 @@ impl Active {
         &mut self,
         proposals: &mut VecDeque<Proposal>,
         attaches: &mut Vec<Attach>,
-        time: u64,
         acts: &mut Vec<Act>,
     ) -> Decision {
         let now = self.place();
@@ -417,7 +412,7 @@ impl Active {
         let budget = self.judge.budget();
         let checkpoint = if self.parts.is_empty() { budget.checkpoint() } else { budget.part() };
         let carried = checkpoint + self.unnamed.iter().flatten().map(|id| id.as_str().len() + 2).sum::<usize>();
-        let at = Circumstances { time, gone: &self.gone, entrances: &self.entrances, late: &self.late, carried };
+        let at = Circumstances { gone: &self.gone, entrances: &self.entrances, carried };
         let mut draft = Draft::new(&self.room, &self.judge, &mut self.state, at);
         if has_gone {
             draft.expel();

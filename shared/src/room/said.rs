@@ -1,20 +1,29 @@
-//! Which messages with an id were said lately, so that a repeat is answered and not said again.
+//! Messages that were sent with an id lately: a repeat is answered, and not sent again.
+//!
+//! The age of an id is counted from the times of the messages behind it, and each step counts one
+//! second at most. So no clock that is set forward, and no owner with another clock, makes a room
+//! forget: a leap of any length costs a second.
 
 use std::collections::{HashMap, VecDeque};
 
 use crate::membership::MessageId;
 
-/// Milliseconds of record time for which an id is remembered.
-pub const ID_MS: u64 = 60_000;
+/// Milliseconds for which an id is remembered, at least.
+const ID_MS: u64 = 60_000;
 
 /// Most ids that a room remembers; with more within [`ID_MS`], the oldest are forgotten sooner.
 pub const MAX_IDS: usize = 4_096;
+
+/// Most milliseconds that one message ages those before it.
+const MAX_STEP_MS: u64 = 1_000;
 
 /// Messages that came with an id, oldest first.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(super) struct Said {
     order: VecDeque<(MessageId, u64, u64)>,
     seqs: HashMap<MessageId, (u64, u64)>,
+    /// Age of the oldest one.
+    age: u64,
 }
 
 impl Said {
@@ -23,23 +32,22 @@ impl Said {
         self.seqs.get(&id).copied()
     }
 
-    /// Notes a message; times never fall.
+    /// Notes a message, and forgets those that are too old then, or too many.
     pub(super) fn note(&mut self, id: MessageId, seq: u64, time: u64) {
+        self.age += self.order.back().map_or(0, |(.., before)| step(*before, time));
         self.order.push_back((id, seq, time));
         self.seqs.insert(id, (seq, time));
+        while self.age > ID_MS || self.order.len() > MAX_IDS {
+            self.forget_oldest();
+        }
     }
 
-    /// Forgets what is too old at `time`, or too much.
-    pub(super) fn forget(&mut self, time: u64) {
-        while let Some((id, seq, said_at)) = self.order.front().copied() {
-            if time.saturating_sub(said_at) <= ID_MS && self.order.len() <= MAX_IDS {
-                return;
-            }
-            self.order.pop_front();
-            // An id that was said again when it was forgotten stands further back.
-            if self.seqs.get(&id).is_some_and(|(last, _)| *last == seq) {
-                self.seqs.remove(&id);
-            }
+    fn forget_oldest(&mut self) {
+        let Some((id, seq, time)) = self.order.pop_front() else { return };
+        self.age -= self.order.front().map_or(self.age, |(.., next)| step(time, *next));
+        // An id that was sent again when it was forgotten stands further back.
+        if self.seqs.get(&id).is_some_and(|(last, _)| *last == seq) {
+            self.seqs.remove(&id);
         }
     }
 
@@ -47,6 +55,11 @@ impl Said {
     pub(super) fn iter(&self) -> impl ExactSizeIterator<Item = &(MessageId, u64, u64)> {
         self.order.iter()
     }
+}
+
+/// Milliseconds from one message to the next, as far as they count.
+fn step(before: u64, time: u64) -> u64 {
+    time.saturating_sub(before).min(MAX_STEP_MS)
 }
 
 #[cfg(test)]
@@ -58,21 +71,40 @@ mod tests {
         Token::new(7).membership().message(&number.to_string())
     }
 
-    #[test]
-    fn ids_are_forgotten_after_a_minute() {
+    fn with_times(times: impl IntoIterator<Item = u64>) -> Said {
         let mut said = Said::default();
-        said.note(id(1), 1_000, 5);
-        said.forget(5 + ID_MS);
-        assert_eq!(said.find(id(1)), Some((1_000, 5)));
-        said.forget(6 + ID_MS);
-        assert_eq!(said, Said::default());
+        times.into_iter().enumerate().for_each(|(number, time)| said.note(id(number), number as u64, time));
+        said
+    }
+
+    #[test]
+    fn ids_are_remembered_for_a_minute() {
+        let said = with_times((0..).map(|number| 5 + number * 500).take(121));
+        assert_eq!(said.find(id(0)), Some((0, 5)));
+        let said = with_times((0..).map(|number| 5 + number * 500).take(122));
+        assert_eq!((said.find(id(0)), said.find(id(1))), (None, Some((1, 505))));
+    }
+
+    #[test]
+    fn a_leap_costs_a_second() {
+        const DAY: u64 = 86_400_000;
+        let leaps = (0..).map(|number| number * DAY);
+        assert_eq!(with_times(leaps.clone().take(61)).find(id(0)), Some((0, 0)));
+        assert_eq!(with_times(leaps.take(62)).find(id(0)), None);
+    }
+
+    #[test]
+    fn those_that_are_left_have_the_age_of_a_list_of_their_own() {
+        let times: Vec<_> = (0..400).map(|number| number * 700 + (number % 7) * 90).collect();
+        let said = with_times(times);
+        let mut again = Said::default();
+        said.iter().for_each(|(id, seq, time)| again.note(*id, *seq, *time));
+        assert_eq!(said, again);
     }
 
     #[test]
     fn there_is_a_most() {
-        let mut said = Said::default();
-        (0..=MAX_IDS).for_each(|number| said.note(id(number), number as u64, 0));
-        said.forget(0);
+        let said = with_times(std::iter::repeat_n(0, MAX_IDS + 1));
         assert_eq!((said.find(id(0)), said.find(id(1))), (None, Some((1, 0))));
     }
 }

@@ -83,15 +83,17 @@ fn a_move_changes_the_session_and_nothing_else() {
 }
 
 #[test]
-fn messages_with_an_id_are_remembered_for_a_minute_of_record_time() {
+fn messages_with_an_id_are_remembered_whatever_the_clocks_of_owners_say() {
     let mut state = RoomState::default();
-    let id = membership(1).message("9");
+    let id = |number: u64| membership(1).message(&number.to_string());
     let at = |time, entries| Record { time, ..record(1, entries) };
     state.fold(Position(2), &at(1_000, vec![Entry::Open, say(1, 9)]));
-    assert_eq!(state.said(id, 61_000), Some((2_001, 1_000)));
-    assert_eq!(state.said(id, 61_001), None);
-    state.fold(Position(3), &at(61_001, vec![]));
-    assert_eq!(state.checkpoints(1_000), state.checkpoints_for_connectors(1_000), "it is forgotten");
+    assert_eq!(state.said(id(9)), Some((2_001, 1_000)));
+    // Another owner, whose clock is a day ahead, and the next one.
+    state.fold(Position(3), &at(86_400_000, vec![say(1, 10)]));
+    let mut taken_over = RoomState::from(&Checkpoint::from(&state));
+    taken_over.fold(Position(4), &at(86_400_000, vec![]));
+    assert_eq!((taken_over.said(id(9)), taken_over.said(id(10))), (Some((2_001, 1_000)), Some((3_000, 86_400_000))));
 }
 
 #[test]

@@ -20,7 +20,7 @@ impl Bench {
     }
 
     /// Another chat server on the same log.
-    fn heir(&self) -> Self {
+    pub(super) fn heir(&self) -> Self {
         let mut heir = Self { now: self.now, ..Self::on(self.log.clone()) };
         let me = ServerId::new("chat-server-2").unwrap();
         let ids = RecordIds::new(&me, Incarnation(1), 1);
@@ -329,10 +329,8 @@ fn a_record_from_the_future_is_applied_and_moves_no_time() {
     heir.at = bench.at;
     assert_eq!(heir.say_once_more(11, "a"), Outcome::Said { seq: said_at, time: said });
     assert_eq!(heir.last().1.time, bench.now.wall_ms);
-    heir.tick(61_000);
+    heir.tick(1_000);
     heir.say_once_more(12, "c");
-    heir.tick(61_000);
-    assert!(matches!(heir.say_once_more(13, "b"), Outcome::Done(_)), "ids are forgotten in time");
     assert_eq!(heir.last().1.time, heir.now.wall_ms);
     // Connectors are told of no time that others are ahead of.
     heir.attach(2, Place { epoch: Epoch(1), position: Position(1), id: bench.id_at(Position(1)) });
