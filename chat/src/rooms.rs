@@ -5,6 +5,7 @@ mod incarnations;
 mod leaving;
 mod links;
 mod readers;
+mod senders;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
@@ -19,6 +20,7 @@ use shared::metrics::Metrics;
 use shared::record::RecordIds;
 use shared::rpc::messages::{Answer, FromConnector, Question};
 use shared::rpc::{self, RpcError, Trace};
+use shared::senders::Senders;
 
 use crate::decide::{Author, Judge};
 use crate::gone::Gone;
@@ -49,6 +51,7 @@ pub struct Rooms {
     incarnation: Incarnation,
     router: Router,
     servers: Arc<Servers>,
+    senders: Senders,
     judge: Arc<Judge>,
     metrics: Arc<Metrics>,
     forget_ms: u64,
@@ -134,6 +137,8 @@ pub enum Effect {
     Log { room: RoomId, asker: LogAsker, op: LogOp },
     /// Ask whether this chat server is there, and bring the answer to [`Rooms::found`].
     Probe(ServerId),
+    /// Look at `servers.json`: a server spoke that it did not have.
+    Doubt,
 }
 
 /// For whom a log operation is done.
@@ -150,7 +155,7 @@ pub enum LogAsker {
 pub struct Send {
     /// Who gets it.
     pub connector: ServerId,
-    /// The subject that its question named; none for news.
+    /// The subject that its question named, one of its own; none for news.
     pub reply: Option<String>,
     /// For the `Method` header.
     pub method: &'static str,
@@ -166,8 +171,10 @@ impl Rooms {
     /// No rooms yet.
     pub fn new(identity: Identity, settings: &Settings, budget: Budget, metrics: Arc<Metrics>) -> Self {
         let Identity { me, incarnation, servers, is_fenced } = identity;
+        let lease_secs = settings.room.lease_secs;
         Self {
             router: Router::default(),
+            senders: Senders::new(&servers, u64::from(lease_secs) * 1_000),
             servers,
             me,
             start: incarnation,
@@ -175,7 +182,7 @@ impl Rooms {
             judge: Arc::new(Judge::new(settings, budget)),
             metrics,
             forget_ms: u64::from(settings.room.forget_secs) * 1_000,
-            lease_secs: settings.room.lease_secs,
+            lease_secs,
             owners: BTreeMap::new(),
             owners_made: 0,
             restless: BTreeSet::new(),
@@ -209,7 +216,11 @@ impl Rooms {
     /// # Errors
     /// If the bytes are not such a message; nothing has changed then.
     pub fn message(&mut self, heard: Heard<'_>, now: Now) -> Result<Vec<Effect>, RpcError> {
-        let FromConnector { connector, incarnation, continues, known, question, .. } = rpc::decode(heard.body)?;
+        let message: FromConnector = rpc::decode(heard.body)?;
+        if !self.admits(&message, heard.reply.as_deref(), now.ticks) {
+            return Ok(self.take_effects());
+        }
+        let FromConnector { connector, incarnation, continues, known, question, .. } = message;
         if question == Question::Probe {
             self.answer_probe(connector, heard.reply, heard.trace, now);
             return Ok(self.take_effects());

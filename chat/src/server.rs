@@ -309,6 +309,7 @@ impl Chat {
                     self.operate();
                 }
                 Effect::Probe(home) => self.probe(home),
+                Effect::Doubt => self.node.roster.doubt(),
             }
         }
     }
@@ -324,7 +325,7 @@ impl Chat {
             let answer = bus.request(Outgoing { subject, reply: None, headers, payload }, deadline).await;
             let answer = answer.ok().and_then(|answer| rpc::decode::<FromChat>(&answer.payload).ok());
             // One that leaves is not to be waited for.
-            let is_alive = answer.is_some_and(|said| said.answer != Answer::Leaving);
+            let is_alive = answer.is_some_and(|said| said.chat == home && said.answer != Answer::Leaving);
             (home, is_alive)
         }));
     }

@@ -24,6 +24,7 @@ use shared::metrics::Metrics;
 use shared::node::Node;
 use shared::payload::{self, PayloadWatch};
 use shared::roster::RosterKeeper;
+use shared::subjects;
 use tokio::sync::Notify;
 use tracing::{info, warn};
 
@@ -102,7 +103,7 @@ impl Cluster {
         let bound = Bound::listen_all(&mut servers, &settings, |id| only.as_ref().is_none_or(|only| only == id));
         let bound = bound.await.into_iter().collect::<anyhow::Result<Vec<Bound>>>()?;
         let metrics = Metrics::new();
-        let name = only.as_ref().map_or("shaddock", ServerId::as_str);
+        let name = only.as_ref().map_or(subjects::PROCESS, ServerId::as_str);
         let bus = bus(nats.as_deref(), &settings, name, &metrics).await?;
         payload::check(&settings, bus.max_payload())?;
         payload::prove(&bus, Duration::from_secs(settings.nats.connect_secs.into())).await?;

@@ -5,6 +5,7 @@ mod effects;
 mod incarnations;
 pub mod pacing;
 mod requests;
+mod senders;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
@@ -190,6 +191,9 @@ impl Hub {
     pub fn message(&mut self, body: &[u8], now: Now) -> Result<Vec<Effect>, RpcError> {
         let FromChat { chat, incarnation, number, mut answer, stats, .. } = rpc::decode(body)?;
         let mut effects = Vec::new();
+        if !self.is_of_chat_server(&chat, &answer, now, &mut effects) {
+            return Ok(effects);
+        }
         if let Answer::Stale(known) = answer {
             self.is_stale((&chat, incarnation), known, now, &mut effects);
             return Ok(effects);

@@ -9,6 +9,7 @@ use shared::config::Servers;
 use shared::dispatcher::{self, CHAT, NoServer};
 use shared::ids::{Incarnation, RoomId, ServerId};
 use shared::rpc::messages::{ChatStats, Known};
+use shared::senders::Senders;
 
 /// Heartbeats that a chat server is still sent that is not in the list any more: it may not know that yet, and must not take
 /// this connector for silent meanwhile.
@@ -24,6 +25,7 @@ const FAR: u64 = 1 << 20;
 #[derive(Debug)]
 pub struct Owners {
     servers: Arc<Servers>,
+    senders: Senders,
     heard: BTreeMap<ServerId, Heard>,
     pulses: BTreeMap<ServerId, Pulse>,
     /// Chat servers that are not in the list any more, and the heartbeats that they are still sent.
@@ -87,7 +89,8 @@ pub enum Hearing {
 impl Owners {
     /// No message received so far; `lease_ms` is `room.lease_secs`.
     pub fn new(servers: Arc<Servers>, lease_ms: u64) -> Self {
-        Self { servers, heard: BTreeMap::new(), pulses: BTreeMap::new(), retired: BTreeMap::new(), lease_ms }
+        let senders = Senders::new(&servers, lease_ms);
+        Self { servers, senders, heard: BTreeMap::new(), pulses: BTreeMap::new(), retired: BTreeMap::new(), lease_ms }
     }
 
     /// The chat server to ask about a room: its home, or while that is down the next candidate. If all are down, the home.
@@ -99,12 +102,18 @@ impl Owners {
     }
 
     /// These are the chat servers from now on.
-    pub fn set_servers(&mut self, servers: Arc<Servers>) {
+    pub fn set_servers(&mut self, servers: Arc<Servers>, ticks: u64) {
+        self.senders.set_servers(&servers, ticks);
         let is_there = |id: &ServerId| servers.chat().iter().any(|server| server.id == *id);
         self.pulses.retain(|id, _| is_there(id));
         self.retired.extend(self.chats().map(|id| (id.clone(), FAREWELLS)).collect::<Vec<_>>());
         self.retired.retain(|id, _| !is_there(id));
         self.servers = servers;
+    }
+
+    /// The servers that messages are taken from.
+    pub(crate) fn senders(&mut self) -> &mut Senders {
+        &mut self.senders
     }
 
     /// Whether a chat server is taken for down.

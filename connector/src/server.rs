@@ -353,13 +353,14 @@ impl Connector {
     }
 
     /// A gate asks whether to send users here, and how chat servers are.
-    fn pong(&self, message: &Message) {
-        let Some(reply) = message.reply.clone() else { return };
-        let accepting =
-            !self.stopping && self.drain.is_none() && self.clients.len() < self.node.settings.frontend.max_connections;
+    fn pong(&mut self, message: &Message) {
+        let now = self.now();
+        let Some(reply) = message.reply.clone().filter(|reply| self.hub.may_answer_ping(reply, now)) else { return };
+        let takes_clients = !self.stopping && self.drain.is_none() && !self.has_rival;
+        let accepting = takes_clients && self.clients.len() < self.node.settings.frontend.max_connections;
         let stats = ConnectorStats {
             version: env!("CARGO_PKG_VERSION").to_owned(),
-            uptime_ms: self.now().ticks,
+            uptime_ms: now.ticks,
             connections: self.clients.len() as u64,
             rooms: self.hub.rooms() as u64,
             requests: self.requests,

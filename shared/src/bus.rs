@@ -38,6 +38,7 @@ pub use self::prefix::SubjectPrefix;
 pub use self::subscription::Subscription;
 use crate::config::settings::NatsSettings;
 use crate::metrics::Metrics;
+use crate::subjects;
 
 /// A message to publish.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -106,7 +107,7 @@ enum Carrier {
 impl Bus {
     /// A bus inside this process, for all servers that get a clone of it.
     pub fn memory(limits: MemoryLimits, metrics: Arc<Metrics>) -> Self {
-        let inbox = Inbox::new("memory");
+        let inbox = Inbox::new(subjects::PROCESS);
         let carrier = Carrier::Memory(Memory::new(Arc::clone(&inbox), limits, metrics));
         Self { inbox, carrier }
     }

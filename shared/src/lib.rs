@@ -25,6 +25,7 @@ pub mod record;
 pub mod room;
 pub mod roster;
 pub mod rpc;
+pub mod senders;
 pub mod subjects;
 #[cfg(feature = "testing")]
 pub mod testing;

@@ -11,7 +11,7 @@ use prometheus_client::encoding::text;
 use prometheus_client::registry::Registry;
 
 pub use self::kinds::{Count, Level, Share};
-pub use self::spreads::{Answers, Asked, Sizes, Stages, Times};
+pub use self::spreads::{Answers, Asked, Refusals, Sizes, Stages, Times};
 
 use self::kinds::Figure;
 
@@ -89,6 +89,9 @@ metrics! {
     bus_bad_messages: Count,
     /// Bus messages refused because of an incarnation or a number that cannot be.
     bus_implausible: Count,
+    /// Bus messages refused: their sender is not in servers.json, or no server of the type that may send them; their answer would
+    /// go to a subject that is not their sender's; they ask for messages on behalf of a member that is not their sender's.
+    bus_refused: Refusals,
     /// Client connections open now.
     connections: Level,
     /// Client connections refused: too many, or a foreign origin.
@@ -203,7 +206,7 @@ mod tests {
         let page = include_str!("../../docs/operating.md");
         let rows = Metrics::described().into_iter().map(|(name, kind, meaning)| {
             let (name, kind) = match kind {
-                "Count" | "Answers" => (format!("{name}_total"), "counter"),
+                "Count" | "Answers" | "Refusals" => (format!("{name}_total"), "counter"),
                 "Level" => (name, "gauge"),
                 _ => (name, "histogram"),
             };

@@ -9,6 +9,12 @@ use crate::ids::{RoomId, ServerId};
 /// The log subjects of all rooms.
 pub const LOGS: &str = "log.*";
 
+/// Name of a process that runs all servers of an environment: they await answers on one inbox.
+pub const PROCESS: &str = "shaddock";
+
+/// Subjects on which a process awaits answers to requests begin with this.
+const INBOX: &str = "_INBOX.";
+
 /// What stays as it is in a token or a header; everything else becomes `%XX`.
 const ESCAPED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'_');
 
@@ -47,14 +53,43 @@ pub fn broker_reload(broker: &str) -> String {
     format!("$SYS.REQ.SERVER.{broker}.RELOAD")
 }
 
+/// Subjects on which a process awaits answers begin with this; `name` is the id of its server, or
+/// [`PROCESS`].
+pub fn inbox(name: &str) -> String {
+    format!("{INBOX}{name}.")
+}
+
+/// The name of the process that awaits an answer on `subject`; `None` if that is below no [`inbox`].
+pub fn inbox_name(subject: &str) -> Option<&str> {
+    let (name, rest) = subject.strip_prefix(INBOX)?.split_once('.')?;
+    let is_plain = rest.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'.');
+    (is_plain && !rest.is_empty()).then_some(name)
+}
+
+/// Returns true if a server may await an answer on `subject`: below its own [`inbox`], or below that
+/// of a process that runs all servers.
+pub fn is_inbox_of(id: &ServerId, subject: &str) -> bool {
+    inbox_name(subject).is_some_and(|name| name == id.as_str() || name == PROCESS)
+}
+
+/// Returns true if a connector awaits the answer to one of its questions on `subject`.
+pub fn is_reply_of(id: &ServerId, subject: &str) -> bool {
+    reply(subject).is_some_and(|(connector, _)| connector == id.as_str())
+}
+
 /// The number of the question that is answered on `subject`; `None` if it is no subject of [`connector_reply`].
 pub fn parse_reply(subject: &str) -> Option<u64> {
+    reply(subject).map(|(_, number)| number)
+}
+
+fn reply(subject: &str) -> Option<(&str, u64)> {
     let mut tokens = subject.strip_prefix("connector.")?.split('.');
-    let (_id, "reply", number, None) = (tokens.next()?, tokens.next()?, tokens.next()?, tokens.next()) else {
+    let (id, "reply", number, None) = (tokens.next()?, tokens.next()?, tokens.next()?, tokens.next()) else {
         return None;
     };
     // `parse` alone would take a sign.
-    number.bytes().all(|byte| byte.is_ascii_digit()).then(|| number.parse().ok())?
+    let number = number.bytes().all(|byte| byte.is_ascii_digit()).then(|| number.parse().ok())??;
+    Some((id, number))
 }
 
 /// A room as one token of a subject.
@@ -138,6 +173,22 @@ mod tests {
             assert_eq!(parse_reply(foreign), None, "{foreign}");
         }
         assert_eq!(parse_reply("connector.a.reply.18446744073709551616"), None);
+    }
+
+    #[test]
+    fn an_answer_goes_to_a_subject_of_its_asker_alone() {
+        let [id, other] = ["gate-server-1", "gate-server-2"].map(|text| ServerId::new(text).unwrap());
+        assert!(is_reply_of(&id, &connector_reply(&id, 7)) && !is_reply_of(&other, &connector_reply(&id, 7)));
+        for own in [inbox(id.as_str()), inbox(PROCESS)] {
+            assert!(is_inbox_of(&id, &format!("{own}0123456789abcdef.17")), "{own}");
+        }
+        let inbox = inbox(id.as_str());
+        for foreign in
+            [&inbox, &format!("{inbox}>"), &format!("{inbox}*.1"), "_INBOX.gate-server-2.a.1", "_INBOX.a", "log.a"]
+        {
+            assert!(!is_inbox_of(&id, foreign), "{foreign}");
+            assert!(!is_reply_of(&id, foreign), "{foreign}");
+        }
     }
 
     proptest! {

@@ -92,6 +92,7 @@ impl Rooms {
     /// There are other servers from now on. In rooms whose home is another one now this server only stands in, and lets go as
     /// soon as that lives.
     pub fn set_servers(&mut self, servers: Arc<Servers>, now: Now) -> Vec<Effect> {
+        self.senders.set_servers(&servers, now.ticks);
         self.servers = servers;
         for room in self.owners.keys().cloned().collect::<Vec<_>>() {
             let is_home = self.home(&room).as_ref() == Some(&self.me);

@@ -21,7 +21,7 @@ use connector::room::Common;
 use shared::budget::Budget;
 use shared::config::settings::LogSettings;
 use shared::config::{Server, Servers, Settings};
-use shared::dispatcher::CHAT;
+use shared::dispatcher::{CHAT, CONNECTOR, GATE};
 use shared::frontend::Ending;
 use shared::ids::{Incarnation, RoomId, ServerId};
 use shared::membership::Token;
@@ -146,6 +146,15 @@ pub(crate) fn server(kind: &str, number: usize) -> Server {
     Server::new(ServerId::new(&format!("{kind}-server-{}", number + 1)).unwrap(), "127.0.0.1")
 }
 
+/// A list of these chat servers, of all connectors and of a gate.
+pub(crate) fn list(chats: Vec<Server>) -> Arc<Servers> {
+    let connectors = (0..CONNECTORS).map(|n| server("connector", n)).collect();
+    let gates = vec![server("gate", 0)];
+    Arc::new(Servers::new(
+        [(CHAT, chats), (CONNECTOR, connectors), (GATE, gates)].map(|(kind, servers)| (kind.to_owned(), servers)),
+    ))
+}
+
 /// A connector that nobody is connected to yet.
 pub(crate) fn hub(id: &ServerId, run: Incarnation, servers: Arc<Servers>, metrics: Arc<Metrics>) -> Hub {
     let common = Common {
@@ -183,7 +192,7 @@ impl World {
     }
 
     fn new(scenario: Scenario, seed: u64, trace: RunTrace) -> Self {
-        let servers = Arc::new(Servers::new([(CHAT.to_owned(), (0..CHATS).map(|n| server("chat", n)).collect())]));
+        let servers = list((0..CHATS).map(|n| server("chat", n)).collect());
         let metrics = Metrics::new();
         let mut world = Self {
             scenario,

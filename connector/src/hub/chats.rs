@@ -71,7 +71,7 @@ impl Hub {
     /// There are other servers from now on: rooms that moved are asked for at their new homes.
     pub fn set_servers(&mut self, servers: Arc<Servers>, now: Now) -> Vec<Effect> {
         let mut effects = Vec::new();
-        self.owners.set_servers(servers);
+        self.owners.set_servers(servers, now.ticks);
         self.ask_elsewhere(now, &mut effects);
         effects
     }

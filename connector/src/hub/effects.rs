@@ -40,6 +40,8 @@ pub enum Effect {
     MovedAway(u64),
     /// The log lost the session's stay: its connection is closed plainly, and its client comes back as after a restart.
     Lost(u64),
+    /// Look at `servers.json`: a server spoke that it did not have.
+    Doubt,
 }
 
 /// What a session is answered.

@@ -10,11 +10,13 @@ use shared::config::{Server, Servers};
 use shared::dispatcher::CHAT;
 use shared::ids::{Incarnation, RoomId, ServerId};
 use shared::metrics::Metrics;
-use shared::record::Epoch;
+use shared::record::{Entry, Epoch, Position, Record, RecordId, VERSION};
 use shared::rpc;
 use shared::rpc::messages::{Answer, FromChat, FromConnector, News, Place, Question};
 
 use super::*;
+
+mod senders;
 
 /// Milliseconds between two ticks.
 const TICK_MS: u64 = 50;

@@ -59,6 +59,7 @@ impl Connector {
                     self.hand_out(fanout.take());
                     self.kick(session, KickReason::Resumed);
                 }
+                Effect::Doubt => self.node.roster.doubt(),
                 Effect::Lost(session) => {
                     self.hand_out(fanout.take());
                     // A plain close, no kick: clients that reconnect by themselves shall do so.

@@ -8,6 +8,7 @@ use std::time::Duration;
 use tokio::sync::oneshot;
 
 use super::{BusError, Message};
+use crate::subjects;
 
 /// The questions of one bus that wait for an answer.
 ///
@@ -24,7 +25,7 @@ impl Inbox {
     /// An inbox below `_INBOX.owner`, under a name that no other has. Who may read below that can be restricted at the
     /// broker.
     pub(super) fn new(owner: &str) -> Arc<Self> {
-        let prefix = format!("_INBOX.{owner}.{:032x}.", rand::random::<u128>());
+        let prefix = format!("{}{:032x}.", subjects::inbox(owner), rand::random::<u128>());
         Arc::new(Self { prefix, next: AtomicU64::new(0), waiting: Mutex::default() })
     }
 

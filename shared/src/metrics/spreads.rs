@@ -1,4 +1,4 @@
-//! How sizes and times are spread, and what requests came to. Everything that a label can say is made when the process starts.
+//! How sizes and times are spread, what requests came to, and why bus messages were refused. Everything that a label can say is made when the process starts.
 
 use std::time::Duration;
 
@@ -144,6 +144,33 @@ impl Answers {
 }
 
 impl Figure for Answers {
+    fn register(&self, registry: &mut Registry, name: &str, help: &str) {
+        registry.register(name, help, self.family.clone());
+    }
+}
+
+/// Bus messages that were refused, by the reason.
+#[derive(Debug)]
+pub struct Refusals {
+    family: Family<[Label; 1], Counter>,
+    /// The sender is a stranger, or no server of the type that may send such a message.
+    pub sender: Count,
+    /// The answer would go to a subject that is not the sender's.
+    pub reply: Count,
+    /// Messages are asked for on behalf of a member that is not the sender's.
+    pub viewer: Count,
+}
+
+impl Default for Refusals {
+    fn default() -> Self {
+        let family = Family::<[Label; 1], Counter>::default();
+        let count = |reason| Count(family.get_or_create_owned(&[("reason", reason)]));
+        let [sender, reply, viewer] = ["sender", "reply", "viewer"].map(count);
+        Self { family, sender, reply, viewer }
+    }
+}
+
+impl Figure for Refusals {
     fn register(&self, registry: &mut Registry, name: &str, help: &str) {
         registry.register(name, help, self.family.clone());
     }

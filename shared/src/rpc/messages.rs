@@ -5,11 +5,13 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 use wire::text::json_len;
 
+use crate::dispatcher::{CHAT, CONNECTOR, GATE};
 use crate::ids::{Incarnation, MAX_NAME_CHARS, MAX_SERVER_ID_BYTES, Name, RoomId, ServerId};
 use crate::membership::Membership;
 use crate::record::{Decided, Entry, Epoch, Position, Record, RecordId};
 use crate::room::Checkpoint;
 use crate::rpc::report::ChatReport;
+use crate::subjects;
 
 /// From a connector to a chat server, on `chat.<server-id>`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -69,6 +71,28 @@ pub enum Question {
 }
 
 impl Question {
+    /// Returns true if servers of this type, a key of `servers.json`, may ask it.
+    pub fn is_asked_by(&self, kind: &str) -> bool {
+        match self {
+            Self::Attach { .. }
+            | Self::Propose { .. }
+            | Self::Detach { .. }
+            | Self::History { .. }
+            | Self::Heartbeat => kind == CONNECTOR,
+            Self::Probe => kind == CHAT || kind == GATE,
+        }
+    }
+
+    /// Returns true if its sender may await the answer on `reply`: on a subject of its own.
+    pub fn is_answered_at(&self, sender: &ServerId, reply: Option<&str>) -> bool {
+        match (self, reply) {
+            (Self::Detach { .. }, None) => true,
+            (_, None) => false,
+            (Self::Probe, Some(reply)) => subjects::is_inbox_of(sender, reply),
+            (_, Some(reply)) => subjects::is_reply_of(sender, reply),
+        }
+    }
+
     /// The room that it is about.
     pub fn room(&self) -> Option<&RoomId> {
         match self {

@@ -14,7 +14,7 @@ use connector::hub::{Hub, Request};
 use shared::budget::Budget;
 use shared::config::settings::LogSettings;
 use shared::config::{Servers, Settings};
-use shared::dispatcher::{self, CHAT};
+use shared::dispatcher;
 use shared::frontend::Ending;
 use shared::ids::{Incarnation, RoomId, ServerId};
 use shared::membership::Token;

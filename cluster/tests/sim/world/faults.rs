@@ -182,8 +182,7 @@ impl World {
     pub(super) fn view(&mut self) -> Arc<Servers> {
         let mut rest: Vec<Server> = (0..CHATS).map(|number| server("chat", number)).collect();
         let count = 1 + self.chance.index(CHATS);
-        let list = (0..count).map(|_| rest.remove(self.chance.index(rest.len()))).collect();
-        Arc::new(Servers::new([(CHAT.to_owned(), list)]))
+        list((0..count).map(|_| rest.remove(self.chance.index(rest.len()))).collect())
     }
 
     /// Faults of this moment.

@@ -7,6 +7,7 @@ use connector::room::{Push, Reply};
 use shared::ids::ServerId;
 use shared::record::Entry;
 use shared::rpc::Trace;
+use shared::subjects;
 
 use super::super::parcel::{Parcel, What};
 use super::{CHATS, CONNECTORS, Client, Stage, id, room};
@@ -88,7 +89,7 @@ impl Stage {
             }
             Parcel::ToChat { connector, chat, token, body } => {
                 let now = self.chat_now();
-                let reply = token.map(|token| format!("{connector}.{token}"));
+                let reply = token.map(|token| subjects::connector_reply(&id("connector", connector), token));
                 let heard = Heard { body: &body, reply, trace: Trace::default() };
                 let effects = self.chats[chat].rooms.message(heard, now).unwrap();
                 self.chat_effects(chat, effects);
@@ -144,12 +145,13 @@ impl Stage {
         }
         let run = self.chats[chat].run;
         let number = |kind: &str, name: &ServerId| (0..CHATS).find(|number| id(kind, *number) == *name).unwrap();
-        self.under_way.extend(effects.into_iter().map(|effect| match effect {
+        self.under_way.extend(effects.into_iter().filter_map(|effect| match effect {
             ChatEffect::Send(send) => {
-                Parcel::ToConnector { chat, connector: number("connector", &send.connector), body: send.body }
+                Some(Parcel::ToConnector { chat, connector: number("connector", &send.connector), body: send.body })
             }
-            ChatEffect::Log { asker, op, .. } => Parcel::ToLog { chat, run, asker, op },
-            ChatEffect::Probe(home) => Parcel::Probe { chat, home: number("chat", &home) },
+            ChatEffect::Log { asker, op, .. } => Some(Parcel::ToLog { chat, run, asker, op }),
+            ChatEffect::Probe(home) => Some(Parcel::Probe { chat, home: number("chat", &home) }),
+            ChatEffect::Doubt => None,
         }));
     }
 
@@ -165,7 +167,7 @@ impl Stage {
                 Effect::Displaced(session) => self.send_away(session, "displaced"),
                 Effect::MovedAway(session) => self.send_away(session, "moved away"),
                 Effect::Lost(session) => self.send_away(session, "closed"),
-                Effect::Entered(_) => {}
+                Effect::Entered(_) | Effect::Doubt => {}
             }
         }
     }

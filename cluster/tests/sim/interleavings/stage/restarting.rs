@@ -31,7 +31,7 @@ impl Stage {
             question: Question::Heartbeat,
         };
         let body = rpc::encode(&heartbeat).unwrap();
-        self.under_way.push_back(Parcel::ToChat { connector, chat, token: None, body });
+        self.under_way.push_back(Parcel::ToChat { connector, chat, token: Some(0), body });
         self.settle();
     }
 

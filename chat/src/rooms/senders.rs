@@ -1,0 +1,39 @@
+//! Messages that are taken: of servers that are listed as ones that may send them, and that await
+//! their answers on subjects of their own.
+
+use shared::log_limit::LogLimit;
+use shared::rpc::messages::FromConnector;
+use tracing::warn;
+
+use super::{Effect, Rooms};
+
+impl Rooms {
+    /// Returns true if a message is to be taken. One that is not is counted, and leaves nothing
+    /// behind. A server that was just added to `servers.json` repeats what it asks, and is known by
+    /// then.
+    pub(super) fn admits(&mut self, message: &FromConnector, reply: Option<&str>, ticks: u64) -> bool {
+        let FromConnector { connector: sender, question, .. } = message;
+        if !self.senders.hear(sender, ticks).is_some_and(|kind| question.is_asked_by(kind)) {
+            self.metrics.bus_refused.sender.add();
+            if self.senders.is_doubt_due(ticks) {
+                self.effects.push(Effect::Doubt);
+            }
+            static STRANGERS: LogLimit = LogLimit::new();
+            if let Some(suppressed) = STRANGERS.pass() {
+                let what = "a message was refused: servers.json has no such server that may send it";
+                warn!(server = %self.me, %sender, suppressed, "{what}");
+            }
+            return false;
+        }
+        if !question.is_answered_at(sender, reply) {
+            self.metrics.bus_refused.reply.add();
+            static REPLIES: LogLimit = LogLimit::new();
+            if let Some(suppressed) = REPLIES.pass() {
+                let what = "a message was refused: its answer would go to a subject that is not its sender's";
+                warn!(server = %self.me, %sender, reply, suppressed, "{what}");
+            }
+            return false;
+        }
+        true
+    }
+}

@@ -1,0 +1,90 @@
+//! Messages of chat servers, and pings of gates, that are not listed.
+
+use shared::dispatcher::GATE;
+
+use super::*;
+
+fn list(chats: &[&str]) -> Arc<Servers> {
+    let servers = |ids: &[&str]| ids.iter().map(|id| Server::new(ServerId::new(id).unwrap(), "127.0.0.1")).collect();
+    Arc::new(Servers::new([(CHAT.to_owned(), servers(chats)), (GATE.to_owned(), servers(&["gate-server-1"]))]))
+}
+
+impl Stage {
+    fn set_servers(&mut self, chats: &[&str]) {
+        let now = self.now();
+        self.hub.set_servers(list(chats), now);
+    }
+
+    /// A chat server speaks.
+    fn hear_of(&mut self, chat: &str, answer: Answer) -> Vec<Effect> {
+        let (v, chat, incarnation) = (rpc::VERSION, ServerId::new(chat).unwrap(), Incarnation(1));
+        let said = FromChat { v, chat, incarnation, number: 1, answer, stats: None };
+        let (body, now) = (rpc::encode(&said).unwrap(), self.now());
+        self.hub.message(&body, now).unwrap()
+    }
+}
+
+#[test]
+fn a_ping_is_answered_on_the_inbox_of_a_listed_gate_alone() {
+    let mut stage = Stage::new();
+    stage.set_servers(&["chat-server-1"]);
+    let mut may = |reply: &str| {
+        let now = stage.now();
+        stage.hub.may_answer_ping(reply, now)
+    };
+    assert!(may("_INBOX.gate-server-1.0a1b.7") && may("_INBOX.shaddock.0a1b.7"));
+    for reply in [
+        "log.lobby",
+        "_INBOX.gate-server-2.0a1b.7",
+        "_INBOX.chat-server-1.0a1b.7",
+        "_INBOX.gate-server-1.>",
+        "_INBOX.x",
+    ] {
+        assert!(!may(reply), "{reply}");
+    }
+    assert_eq!(stage.hub.common.metrics.bus_refused.reply.get(), 5);
+}
+
+#[test]
+fn a_stranger_asks_for_a_look_at_the_list_and_leaves_nothing_behind() {
+    let mut stage = Stage::new();
+    for _ in 0..3 {
+        for answer in [Answer::Leaving, Answer::Alive, Answer::NotOwner { room: room(1) }] {
+            let effects = stage.hear_of("chat-server-9", answer);
+            assert!(effects.iter().all(|effect| *effect == Effect::Doubt), "{effects:?}");
+        }
+    }
+    assert_eq!(stage.hub.common.metrics.bus_refused.sender.get(), 9);
+    let id = ServerId::new("chat-server-9").unwrap();
+    assert!(!stage.hub.owners.is_down(&id) && stage.hub.owners.known(&id, 0).is_none());
+    stage.set_servers(&["chat-server-1", "chat-server-9"]);
+    assert!(stage.hear_of("chat-server-9", Answer::Alive).is_empty());
+    assert!(stage.hub.owners.known(&id, 0).is_some());
+}
+
+/// It may be of a server that was just added, and is missing then.
+#[test]
+fn a_record_of_a_stranger_is_read_from_the_rooms_owner() {
+    let mut stage = followed(2);
+    let record = Record {
+        v: VERSION,
+        prev: Position::NONE,
+        prev_id: RecordId::NONE,
+        id: RecordId(1),
+        links: Vec::new(),
+        time: 1,
+        owner: ServerId::new("chat-server-9").unwrap(),
+        proposals: Vec::new(),
+        entries: vec![Entry::Open],
+        named: Vec::new(),
+        checkpoint: None,
+        part: None,
+    };
+    for (number, attached) in [(0, 1), (7, 0)] {
+        let (epoch, position, record) = (Epoch(1), Position(1), Arc::new(record.clone()));
+        let effects = stage.hear_of("chat-server-9", Answer::Record { room: room(number), epoch, position, record });
+        assert_eq!(Stage::attached(&effects).len(), attached, "{effects:?}");
+        assert!(!effects.iter().any(|effect| matches!(effect, Effect::Push { .. })));
+    }
+    assert_eq!(stage.hub.rooms(), 2);
+}
