@@ -11,7 +11,7 @@ use shared::rpc::messages::{Answer, Item, Page, Place, Said, Span, Wanted};
 use thiserror::Error;
 
 use crate::log::{ReadError, Tail};
-use crate::owner::{Asker, LogDone, LogOp};
+use crate::owner::{Asker, LogDone, LogOp, Viewing};
 use crate::tail::{Search, TailSearch};
 use crate::walk::{Step, Until, Walk, decode_all};
 
@@ -87,8 +87,9 @@ pub fn until(span: Span) -> Until {
 }
 
 impl Reader {
-    /// A question, as it came, to be answered within the budget of a page; one message always is.
-    pub fn new(asker: Asker, room: RoomId, number: u64, wanted: Wanted, budget: Budget) -> Self {
+    /// A question whose viewer may see what it asks for, to be answered within the budget of a page; one message always is.
+    pub fn new(room: RoomId, viewing: Viewing, budget: Budget) -> Self {
+        let Viewing { asker, number, wanted, .. } = viewing;
         let phase = match wanted.span {
             Span::Before(seq) => Phase::Find(Position::of_seq(seq)),
             Span::Last | Span::After(_) | Span::Since(_) => Phase::Last(TailSearch::default()),

@@ -12,6 +12,7 @@ mod stale;
 mod standing;
 mod starting;
 mod trying;
+pub(crate) mod viewing;
 
 use std::collections::{BTreeSet, VecDeque};
 use std::sync::Arc;
@@ -33,6 +34,7 @@ use crate::log::{AppendError, ReadError, Tail};
 use crate::tail::TailSearch;
 use crate::walk::{Until, Walk};
 use active::{Active, Kept};
+pub use viewing::Viewing;
 
 /// A connector that waits for an answer, and where it listens.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -87,6 +89,8 @@ pub enum Act {
     Tell(ServerId, Answer, Trace),
     /// Do this in the log and bring the result.
     Log(LogOp),
+    /// Read the messages that this asks for: its viewer may see them.
+    Read(Viewing),
 }
 
 /// A log operation; an owner has one in flight at most.
@@ -139,6 +143,8 @@ pub struct Owner {
     proposals: VecDeque<Proposal>,
     /// Attaches whose position is yet to be proven.
     attaches: Vec<Attach>,
+    /// Questions for messages, until it is known who is in the room.
+    viewings: Vec<Viewing>,
     retry_at: Option<u64>,
     /// Failures of the log since it did something for this room.
     backoff: Backoff,
@@ -194,6 +200,7 @@ impl Owner {
             followers: BTreeSet::new(),
             proposals: VecDeque::new(),
             attaches: Vec::new(),
+            viewings: Vec::new(),
             retry_at: None,
             backoff: Backoff::default(),
             seed,
@@ -302,6 +309,7 @@ impl Owner {
 
     /// Takes the result of the log operation in flight.
     pub fn done(&mut self, done: LogDone, now: Now, acts: &mut Vec<Act>) {
+        let mut is_proven = false;
         if std::mem::take(&mut self.is_stale) {
             self.in_doubt = true;
             self.end(now);
@@ -318,11 +326,13 @@ impl Owner {
                 self.in_doubt = false;
                 self.backoff.reset();
                 active.prove(self.attaches.drain(..));
+                is_proven = true;
             }
             (Phase::Active(active), LogDone::Last(Ok(tail))) => {
                 if active.is_last(&tail) {
                     self.backoff.reset();
                     active.proven(acts);
+                    is_proven = true;
                 } else {
                     self.end(now);
                 }
@@ -338,6 +348,9 @@ impl Owner {
                     error!(suppressed, "a log operation ended that was not asked for (level debug names the room)");
                 }
             }
+        }
+        if is_proven {
+            self.decide_viewings(acts);
         }
         self.go_on(now, acts);
     }
@@ -356,7 +369,8 @@ impl Owner {
     }
 
     fn is_wanted(&self) -> bool {
-        !self.followers.is_empty() || !self.proposals.is_empty() || !self.attaches.is_empty()
+        let is_asked = !self.proposals.is_empty() || !self.attaches.is_empty() || !self.viewings.is_empty();
+        is_asked || !self.followers.is_empty()
     }
 
     fn go_on(&mut self, now: Now, acts: &mut Vec<Act>) {
@@ -378,7 +392,7 @@ impl Owner {
 
     fn go_on_appending(&mut self, now: Now, acts: &mut Vec<Act>) {
         self.refuse_stale(acts);
-        let waiting = (&mut self.proposals, &mut self.attaches);
+        let waiting = (&mut self.proposals, &mut self.attaches, !self.viewings.is_empty());
         if let Phase::Active(active) = &mut self.phase
             && let Err(error) = active.go_on(waiting, &mut self.ids, now, acts)
         {

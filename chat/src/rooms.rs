@@ -26,7 +26,7 @@ use crate::decide::{Author, Judge};
 use crate::gone::Gone;
 use crate::history::Reader;
 use crate::homes::Homes;
-use crate::owner::{Act, Asker, Attach, LogDone, LogOp, Now, Owner, Proposal};
+use crate::owner::{Act, Asker, Attach, LogDone, LogOp, Now, Owner, Proposal, Viewing};
 use incarnations::Sender;
 
 /// Milliseconds of silence after which a connector follows nothing any more; its next message finds a number missing,
@@ -261,8 +261,9 @@ impl Rooms {
             Question::Attach { room, at } => {
                 self.with_owner(&room, |owner, acts| owner.attach(Attach { asker, incarnation, at }, now, acts));
             }
-            Question::History { room, number, wanted } => {
-                self.read(Reader::new(asker, room, number, wanted, self.judge.budget()));
+            Question::History { room, number, session, wanted } => {
+                let viewing = Viewing { asker, incarnation, number, session, wanted };
+                self.with_owner(&room, |owner, acts| owner.view(viewing, now, acts));
             }
             Question::Propose { room, at, number, items } => {
                 let author = Author { connector: asker.connector.clone(), incarnation };
@@ -367,6 +368,7 @@ impl Rooms {
         match act {
             Act::Answer(asker, answer) => self.answer(asker, &answer),
             Act::Tell(connector, answer, trace) => self.send(connector, None, trace, &answer),
+            Act::Read(viewing) => self.read(Reader::new(room.clone(), viewing, self.judge.budget())),
             Act::Log(op) => self.effects.push(Effect::Log { room: room.clone(), asker: LogAsker::Owner, op }),
         }
     }

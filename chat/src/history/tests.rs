@@ -1,7 +1,7 @@
 //! Pages of a log in memory, as different viewers may see them.
 
 use shared::config::settings::LogSettings;
-use shared::ids::{Name, ServerId};
+use shared::ids::{Incarnation, Name, ServerId};
 use shared::membership::Token;
 use shared::record::{Epoch, LINKS, RecordId, VERSION};
 use shared::rpc::Trace;
@@ -84,7 +84,9 @@ impl Book {
             reply: String::new(),
             trace: Trace::default(),
         };
-        let mut reader = Reader::new(asker, room(), 3, Wanted { viewer: member(viewer), span, limit }, self.budget);
+        let wanted = Wanted { viewer: member(viewer), span, limit };
+        let viewing = Viewing { asker, incarnation: Incarnation(1), number: 3, session: None, wanted };
+        let mut reader = Reader::new(room(), viewing, self.budget);
         let mut next = reader.begin(None);
         for reads in 0.. {
             let op = match next {

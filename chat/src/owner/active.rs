@@ -98,7 +98,7 @@ pub(super) struct Active {
     /// A checkpoint did not fit beside what was decided: the next record decides nothing.
     alone: bool,
     /// Which connectors are gone.
-    gone: Arc<Gone>,
+    pub(super) gone: Arc<Gone>,
     /// Attaches whose position is proven, to be answered before anything else is appended.
     pub(super) proven: VecDeque<Attach>,
     pub(super) busy: Busy,
@@ -292,7 +292,7 @@ impl Active {
     /// Does what can be done now: at most one log operation is in flight afterwards.
     pub(super) fn go_on(
         &mut self,
-        (proposals, attaches): (&mut VecDeque<Proposal>, &mut Vec<Attach>),
+        (proposals, attaches, has_viewings): (&mut VecDeque<Proposal>, &mut Vec<Attach>, bool),
         ids: &mut RecordIds,
         now: Now,
         acts: &mut Vec<Act>,
@@ -302,7 +302,7 @@ impl Active {
         if !self.is_busy() && (!proposals.is_empty() || is_due) {
             self.append((proposals, &mut *attaches), ids, now, acts)?;
         }
-        if !self.is_busy() && !attaches.is_empty() {
+        if !self.is_busy() && (!attaches.is_empty() || has_viewings) {
             self.busy = Busy::Prove(std::mem::take(attaches));
             acts.push(Act::Log(LogOp::Last { certain: true }));
         }

@@ -78,6 +78,7 @@ impl Owner {
         let (proposals, attaches) = waiting;
         let askers = proposals.into_iter().chain(self.proposals.drain(..)).map(|proposal| proposal.asker);
         let askers = askers.chain(attaches.into_iter().chain(self.attaches.drain(..)).map(|attach| attach.asker));
+        let askers = askers.chain(self.viewings.drain(..).map(|viewing| viewing.asker));
         let not_owner = Answer::NotOwner { room: self.room.clone() };
         for asker in askers {
             self.followers.remove(&asker.connector);

@@ -97,13 +97,13 @@ impl Room {
 
     fn read(&mut self, mut reading: Reading, cx: &mut Context<'_>) {
         reading.repeat_at = self.repeat_at(cx);
-        let wanted = reading.wanted;
+        let (session, wanted) = (Some(reading.ask.session), reading.wanted);
         // The numbers are those of the connector, and not of the room: it may be forgotten and followed again, and a late
         // answer to the question of its former life must not be taken for that of another one.
         *cx.numbers += 1;
         let (room, number) = (self.id.clone(), *cx.numbers);
         self.readings.add(number, reading);
-        cx.acts.push(Act::Ask(Question::History { room, number, wanted }));
+        cx.acts.push(Act::Ask(Question::History { room, number, session, wanted }));
     }
 
     /// The room's owner answered with messages.
@@ -132,6 +132,8 @@ impl Room {
         }
     }
 
+    /// A session that was told what it missed is in, unless the log has seen it leave meanwhile: then
+    /// its client enters again.
     fn come_back(&mut self, ask: Ask, missed: Missed, cx: &mut Context<'_>) {
         let when = When { seq: self.at.position.last_seq(), time: self.state.time() };
         self.welcome(ask, when, Some(missed), cx);
@@ -146,8 +148,8 @@ impl Room {
         for (number, reading) in &mut self.readings.by_number {
             if reading.repeat_at <= cx.now {
                 reading.repeat_at = repeat_at;
-                let (room, number, wanted) = (self.id.clone(), *number, reading.wanted);
-                cx.acts.push(Act::Ask(Question::History { room, number, wanted }));
+                let (room, number, session) = (self.id.clone(), *number, Some(reading.ask.session));
+                cx.acts.push(Act::Ask(Question::History { room, number, session, wanted: reading.wanted }));
             }
             self.readings.due = self.readings.due.min(reading.repeat_at);
         }

@@ -61,8 +61,15 @@ pub enum Question {
     Propose { room: RoomId, at: Place, number: u64, items: Vec<Item> },
     /// Follow a room no longer. Not answered.
     Detach { room: RoomId },
-    /// Messages of a room, as one of its members may see them. `number` comes back with the answer.
-    History { room: RoomId, number: u64, wanted: Wanted },
+    /// Messages of a room, as one of its members may see them, who is in by this session of the
+    /// connector. `number` comes back with the answer.
+    History {
+        room: RoomId,
+        number: u64,
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        session: Option<u64>,
+        wanted: Wanted,
+    },
     /// Is there anybody, and which was the last message that you sent me?
     Heartbeat,
     /// Asks whether the server is there. Sent by chat servers, which follow nothing and are sent no

@@ -150,7 +150,12 @@ fn answered(answer: Answer) -> Sample {
 
 fn wanted(span: Span) -> Sample {
     let wanted = Wanted { viewer: Token::new(1).membership(), span, limit: 50 };
-    asked(Question::History { room: room(), number: 3, wanted })
+    asked(Question::History { room: room(), number: 3, session: None, wanted })
+}
+
+fn wanted_by_a_session() -> Sample {
+    let wanted = Wanted { viewer: Token::new(1).membership(), span: Span::Last, limit: 50 };
+    asked(Question::History { room: room(), number: 3, session: Some(3), wanted })
 }
 
 fn questions() -> Vec<(&'static str, Sample)> {
@@ -180,6 +185,7 @@ fn questions() -> Vec<(&'static str, Sample)> {
         ("history-before", wanted(Span::Before(12_003))),
         ("history-after", wanted(Span::After(12_003))),
         ("history-since", wanted(Span::Since(12_003))),
+        ("history-session", wanted_by_a_session()),
     ]
 }
 

@@ -164,7 +164,7 @@ fn from_connector(message: &FromConnector) -> String {
             format!("propose {room} #{number} at {} {}", place(at), list(items, item))
         }
         Question::Detach { room } => format!("detach {room}"),
-        Question::History { room, number, wanted } => {
+        Question::History { room, number, wanted, .. } => {
             format!(
                 "history {room} #{number} {:?} limit {} for {}",
                 wanted.span,
