@@ -391,6 +391,7 @@ impl Owner {
     }
 
     fn go_on_appending(&mut self, now: Now, acts: &mut Vec<Act>) {
+        self.refuse_implausible();
         self.refuse_stale(acts);
         let waiting = (&mut self.proposals, &mut self.attaches, !self.viewings.is_empty());
         if let Phase::Active(active) = &mut self.phase

@@ -389,7 +389,7 @@ impl Room {
             let refused = Reply::Refused { refusal: Refusal::TooLong, enter: false };
             cx.acts.extend(wanted.ask.map(|ask| Act::Answer(ask, refused)));
         }
-        let number = *cx.numbers + 1;
+        let number = self.proposer.next_number(*cx.numbers);
         let has_begun = !cx.gathers && self.proposer.begin(number, self.at.id, cx.common.budget).is_some();
         let is_given = has_begun || self.proposer.fence(number, cx.common.budget);
         *cx.numbers += u64::from(is_given);

@@ -1,10 +1,12 @@
 //! Connectors whose incarnation is below one of theirs that the room's log names: their clocks were
-//! set back between two runs.
+//! set back between two runs. Also proposals with numbers that cannot be.
 
 use shared::ids::{Incarnation, ServerId};
-use shared::rpc::messages::{Answer, Known};
+use shared::log_limit::LogLimit;
+use shared::rpc::messages::{Answer, Known, is_plausible_number};
+use tracing::warn;
 
-use super::{Act, Asker, Owner, Phase};
+use super::{Act, Asker, Author, Owner, Phase, Proposal};
 
 impl Owner {
     /// Answers what waits of such connectors: each goes on above what the log knows, and asks
@@ -22,5 +24,25 @@ impl Owner {
         };
         self.attaches.retain(|a| !is_stale(&a.asker, &a.asker.connector, a.incarnation));
         self.proposals.retain(|p| !is_stale(&p.asker, &p.author.connector, p.author.incarnation));
+    }
+
+    /// Drops proposals whose numbers cannot be. In the log, one would make all later ones of its
+    /// connector look like late copies.
+    pub(super) fn refuse_implausible(&mut self) {
+        let Phase::Active(active) = &self.phase else { return };
+        let (gone, state, metrics) = (&self.gone, &active.state, &self.metrics);
+        self.proposals.retain(|Proposal { author: Author { connector, incarnation }, number, .. }| {
+            let last = state.last_proposal(connector);
+            let last = last.filter(|last| gone.present(connector, last.incarnation) == *incarnation);
+            let is_plausible = is_plausible_number(*number, last.map_or(0, |last| last.number));
+            if !is_plausible {
+                metrics.bus_implausible.add();
+                static IMPLAUSIBLE: LogLimit = LogLimit::new();
+                if let Some(suppressed) = IMPLAUSIBLE.pass() {
+                    warn!(%connector, number, suppressed, "a proposal with a number that cannot be was ignored");
+                }
+            }
+            is_plausible
+        });
     }
 }

@@ -18,6 +18,7 @@ mod incarnations;
 mod large;
 mod poison;
 mod shrinking;
+mod viewing;
 
 /// An owner, its log, and what it did that is not about the log.
 struct Bench {

@@ -8,7 +8,7 @@ use shared::ids::{Incarnation, Name};
 use shared::lineage::Lineage;
 use shared::membership::{Membership, Token};
 use shared::record::{Epoch, RecordId};
-use shared::rpc::messages::{Claim, Item};
+use shared::rpc::messages::{Claim, Item, is_plausible_number};
 
 use queue::{Move, Queue};
 
@@ -103,6 +103,8 @@ pub struct Proposer {
     cut: usize,
     /// This connector's run.
     incarnation: Incarnation,
+    /// The highest number that was given here, or that the log has of this run.
+    floor: u64,
 }
 
 /// The queue is full.
@@ -112,7 +114,7 @@ pub struct Full;
 impl Proposer {
     /// Nothing waits; at most `most` requests of clients may.
     pub fn new(incarnation: Incarnation, most: usize) -> Self {
-        Self { queue: Queue::new(incarnation), head: None, most, cut: 0, incarnation }
+        Self { queue: Queue::new(incarnation), head: None, most, cut: 0, incarnation, floor: 0 }
     }
 
     /// The connector goes on as another run: what waits and what is in flight is that run's.
@@ -191,6 +193,22 @@ impl Proposer {
         self.queue.push_front(wanted);
     }
 
+    /// A number above all given before, of which `last` was the last one of the connector, and above
+    /// what the log has: a proposal that was made in this connector's name must not make its own look
+    /// like old ones.
+    pub fn next_number(&self, last: u64) -> u64 {
+        last.max(self.floor).saturating_add(1)
+    }
+
+    /// The log has this number of this run. One that cannot be is passed over.
+    fn note_number(&mut self, number: u64) -> bool {
+        let is_plausible = is_plausible_number(number, self.floor);
+        if is_plausible {
+            self.floor = self.floor.max(number);
+        }
+        is_plausible
+    }
+
     /// Makes the next proposal from what waits, if none is in flight. `number` must be above all numbers given before. Clients
     /// that come back, and asked to before the room was read, do so from the record `at`.
     pub fn begin(&mut self, number: u64, at: RecordId, budget: Budget) -> Option<&mut Head> {
@@ -216,6 +234,7 @@ impl Proposer {
             }
         }
         self.cut = self.cut.saturating_sub(wanted.len());
+        self.floor = self.floor.max(number);
         Some(self.head.insert(Head { number, wanted, repeat_at: 0, bytes, fence: None }))
     }
 
@@ -239,6 +258,7 @@ impl Proposer {
             Some(head) => (head.fence, head.repeat_at) = (Some(number), 0),
             None => return false,
         }
+        self.floor = self.floor.max(number);
         true
     }
 
@@ -263,17 +283,34 @@ impl Proposer {
     }
 
     /// A record decided the proposal with this number, and all records before it were seen: the head is done, or a higher
-    /// number was committed instead. Then it never will be, and its items wait again.
+    /// number was committed instead, its fence or one that was given by another process in this connector's name. Then it
+    /// never will be, and its items wait again.
     pub fn decided(&mut self, number: u64) -> Option<Vec<Wanted>> {
-        if self.head.as_ref().is_some_and(|head| head.fence == Some(number)) {
+        if !self.note_number(number) {
+            return None;
+        }
+        if self.head.as_ref().is_some_and(|head| head.number < number) {
             self.take_head_back();
             return None;
         }
         self.committed(number)
     }
 
+    /// Returns true if the log has another proposal under the number of the head: of another process,
+    /// in this connector's name. The owner takes the head for a copy of that, so its items wait again.
+    pub fn is_usurped(&mut self, number: u64, outcomes: usize) -> bool {
+        let is_usurped = self.head.as_ref().is_some_and(|head| head.number == number && head.wanted.len() != outcomes);
+        if is_usurped {
+            self.take_head_back();
+        }
+        is_usurped
+    }
+
     /// The log holds the proposal with this number, or a later one: the head is done.
     pub fn committed(&mut self, number: u64) -> Option<Vec<Wanted>> {
+        if !self.note_number(number) {
+            return None;
+        }
         let head = self.head.take_if(|head| head.number <= number)?;
         self.queue.decided();
         if head.bytes > Budget::least().proposal() {

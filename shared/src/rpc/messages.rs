@@ -41,6 +41,19 @@ impl FromConnector {
     }
 }
 
+/// Numbers of proposals above this come from wrong senders, unless they are close to a known one: no
+/// connector counts so far.
+const MOST_NUMBER: u64 = 1 << 62;
+
+/// Distance above a known number of a proposal up to which a number above [`MOST_NUMBER`] is plausible.
+const PLAUSIBLE_NUMBERS: u64 = 1 << 20;
+
+/// Returns false for a number of a proposal that a server refuses which knows that its connector had
+/// `last`: stored, it would make all later ones look like old ones.
+pub fn is_plausible_number(number: u64, last: u64) -> bool {
+    number <= MOST_NUMBER || number <= last.saturating_add(PLAUSIBLE_NUMBERS)
+}
+
 /// The highest incarnation of a server that another one knows.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Known {

@@ -169,3 +169,19 @@ fn a_request_that_no_record_can_hold_is_taken_out() {
     assert_eq!(proposer.take_oversize(Budget::least()).map(|wanted| wanted.session()), Some(7));
     assert!(proposer.is_idle());
 }
+
+/// A proposal that another process made in this connector's name must not end what clients wait for,
+/// nor make the next proposals look like old ones.
+#[test]
+fn a_number_that_was_never_given_costs_no_request() {
+    let mut proposer = proposer(1);
+    proposer.begin(proposer.next_number(0), RecordId::NONE, Budget::default());
+    assert_eq!(proposer.decided(1 << 40), None);
+    assert_eq!(proposer.next_number(1), (1 << 40) + 1);
+    proposer.begin(proposer.next_number(1), RecordId::NONE, Budget::default());
+    assert!(proposer.is_usurped((1 << 40) + 1, 0), "the same number, with other items");
+    proposer.begin(proposer.next_number(2), RecordId::NONE, Budget::default());
+    assert_eq!(proposer.decided(u64::MAX), None, "it cannot be, and is passed over");
+    assert_eq!(proposer.head().map(|head| head.number), Some((1 << 40) + 2));
+    assert_eq!(proposer.decided((1 << 40) + 2).map(|wanted| wanted.len()), Some(1));
+}
