@@ -15,7 +15,7 @@ use shared::frontend::Ending;
 use shared::ids::{RoomId, ServerId};
 use shared::lineage::Lineage;
 use shared::log_limit::LogLimit;
-use shared::rpc::messages::{Answer, FromChat, FromConnector, Item, Known, Question};
+use shared::rpc::messages::{Answer, FromChat, FromConnector, Item, Known, Place, Question};
 use shared::rpc::{self, RpcError};
 use tracing::{debug, error, info};
 
@@ -211,16 +211,18 @@ impl Hub {
                 }
                 return Ok(effects);
             }
-            Hearing::Next | Hearing::Old | Hearing::Gap | Hearing::NewRun => {}
+            Hearing::Next | Hearing::Old | Hearing::Gap | Hearing::NewRun | Hearing::Reset => {}
         }
-        self.is_there(&chat, incarnation, now, &mut effects);
+        // A late copy may be from before it said that it leaves.
+        let stays = answer == Answer::Alive && hearing.is_newest();
+        self.is_there((&chat, incarnation), stays, now, &mut effects);
         // Late ones are older than those that are known.
-        stats.filter(|_| hearing != Hearing::Old).into_iter().for_each(|stats| self.owners.note_stats(&chat, stats));
+        stats.filter(|_| hearing.is_newest()).into_iter().for_each(|stats| self.owners.note_stats(&chat, stats));
         if !self.lineage.earlier().is_empty() {
             self.lineage.unify_answer(&self.common.me, &mut answer);
         }
         match hearing {
-            Hearing::Gap | Hearing::NewRun => self.attach_all(now, &mut effects),
+            Hearing::Gap | Hearing::NewRun | Hearing::Reset => self.attach_all(now, &mut effects),
             _ => {}
         }
         if answer == Answer::Leaving && self.owners.leaves(&chat, incarnation) {
@@ -237,10 +239,16 @@ impl Hub {
             // The chain says whether a record is to be applied, however it comes. A room that nobody here knows has
             // members in the log that we should have seen off: the room is opened to do so.
             Answer::Record { room, epoch, position, record } => {
-                self.in_room(&room, now, effects, |room, cx| room.record(epoch, position, &record, cx));
+                let place = Place { epoch, position, id: record.id };
+                self.in_room(&room, now, effects, |room, cx| {
+                    room.record(epoch, position, &record, cx);
+                    if hearing.is_newest() {
+                        room.owner_is_at(place, cx);
+                    }
+                });
             }
             // An answer that newer ones overtook must not be taken for the present, nor that of one who is not asked any more.
-            Answer::Attached { ref room, .. } if hearing == Hearing::Old || !self.is_asked(chat, room) => {}
+            Answer::Attached { ref room, .. } if !hearing.is_newest() || !self.is_asked(chat, room) => {}
             Answer::NotOwner { ref room } if !self.is_asked(chat, room) => {}
             Answer::Attached { room, asked, now: place, news } => {
                 self.in_known_room(&room, now, effects, |room, cx| room.attached(asked, place, news, cx));

@@ -21,6 +21,11 @@ const MISSED: u32 = 2;
 /// Distance from the last number up to which a number is taken as it comes.
 const FAR: u64 = 1 << 20;
 
+/// Numbers that rise in a row and are far from the last one, or behind it, until that is taken for the
+/// wrong one.
+const FAR_IN_A_ROW: u32 = 2;
+const OLD_IN_A_ROW: u32 = 3;
+
 /// Who answers for rooms.
 #[derive(Debug)]
 pub struct Owners {
@@ -42,7 +47,7 @@ struct Pulse {
     /// The last heartbeat was sent, and neither answered nor counted as missed.
     waits: bool,
     is_down: bool,
-    /// The run of it that said that it leaves: nothing else that this says means that it is back.
+    /// The run of it that said that it leaves: it is back when it says that it stays.
     left: Option<Incarnation>,
 }
 
@@ -54,16 +59,16 @@ struct Heard {
     /// Ticks of the last message, and of the one before it in this run.
     at: u64,
     before: Option<u64>,
-    /// A number too far from the last one, which was not taken: the next one says whether it was
-    /// right.
-    far: Option<u64>,
+    /// The last of the numbers that were not taken, too far from the last one or behind it, and how
+    /// many rose in a row: the next ones say which was right.
+    odd: Option<(u64, u32)>,
     /// Figures of this run, for gates.
     stats: Option<ChatStats>,
 }
 
 impl Heard {
     fn new(incarnation: Incarnation, number: u64, at: u64) -> Self {
-        Self { incarnation, number, at, before: None, far: None, stats: None }
+        Self { incarnation, number, at, before: None, odd: None, stats: None }
     }
 }
 
@@ -82,8 +87,17 @@ pub enum Hearing {
     OldRun,
     /// Its number cannot be: it is not to be believed, but if it was right, much was lost.
     Far,
+    /// Numbers go on rising behind the last one, which was wrong: much may be lost.
+    Reset,
     /// Its incarnation cannot be.
     Implausible,
+}
+
+impl Hearing {
+    /// Returns true if nothing that its sender said later was heard.
+    pub(crate) fn is_newest(self) -> bool {
+        matches!(self, Self::Next | Self::Gap | Self::NewRun)
+    }
 }
 
 impl Owners {
@@ -141,10 +155,11 @@ impl Owners {
         self.pulses.get_mut(chat).is_some_and(|pulse| std::mem::take(&mut pulse.waits) && pulse.miss())
     }
 
-    /// A run of a chat server was heard. Returns whether it was down and is back.
-    pub fn is_alive(&mut self, chat: &ServerId, incarnation: Incarnation) -> bool {
+    /// A run of a chat server was heard; `stays` if it says that it does not leave, and said nothing
+    /// since. Returns whether it was down and is back.
+    pub fn is_alive(&mut self, chat: &ServerId, incarnation: Incarnation, stays: bool) -> bool {
         let pulse = self.pulses.entry(chat.clone()).or_default();
-        if pulse.left == Some(incarnation) {
+        if pulse.left == Some(incarnation) && !stays {
             (pulse.missed, pulse.waits) = (0, false);
             return false;
         }
@@ -197,6 +212,11 @@ impl Owners {
         heard.count(number)
     }
 
+    /// Returns false for a run of a chat server that cannot be.
+    pub(crate) fn is_plausible(&self, chat: &ServerId, incarnation: Incarnation) -> bool {
+        incarnation.is_plausible(self.heard.get(chat).map(|heard| heard.incarnation).unwrap_or_default())
+    }
+
     /// Returns true if a later run of the chat server is known.
     pub fn is_old(&self, chat: &ServerId, incarnation: Incarnation) -> bool {
         self.heard.get(chat).is_some_and(|heard| incarnation < heard.incarnation)
@@ -212,20 +232,32 @@ impl Owners {
 }
 
 impl Heard {
-    /// Takes a number, unless it is too far from the last one, and the next one does not say that
-    /// it was right: then what one stray message said would outlive it.
+    /// Takes a number, unless it is too far from the last one or behind it. If such numbers go on
+    /// rising, the last one was wrong: what a stray message said would outlive it.
     fn count(&mut self, number: u64) -> Hearing {
-        if number.abs_diff(self.number) > FAR {
-            let is_right = self.far.replace(number).is_some_and(|far| number > far && number - far <= FAR);
-            if !is_right {
-                return Hearing::Far;
-            }
-        } else if number <= self.number {
-            return Hearing::Old;
+        let is_far = number.abs_diff(self.number) > FAR;
+        if number <= self.number || is_far {
+            return self.count_odd(number, is_far);
         }
         let next = self.number + 1 == number;
-        (self.number, self.far) = (number, None);
+        (self.number, self.odd) = (number, None);
         if next { Hearing::Next } else { Hearing::Gap }
+    }
+
+    fn count_odd(&mut self, number: u64, is_far: bool) -> Hearing {
+        let before = self.odd.filter(|(last, _)| number > *last && number - last <= FAR);
+        let in_a_row = before.map_or(1, |(_, count)| count + 1);
+        self.odd = Some((number, in_a_row));
+        let (enough, odd, right) = if is_far {
+            (FAR_IN_A_ROW, Hearing::Far, Hearing::Gap)
+        } else {
+            (OLD_IN_A_ROW, Hearing::Old, Hearing::Reset)
+        };
+        if in_a_row < enough {
+            return odd;
+        }
+        (self.number, self.odd) = (number, None);
+        right
     }
 }
 
@@ -268,12 +300,12 @@ mod tests {
         let mut owners = owners();
         let home = lobby(&owners);
         assert!(!owners.beat());
-        all_but(&home).for_each(|id| assert!(!owners.is_alive(&id, Incarnation(1))));
+        all_but(&home).for_each(|id| assert!(!owners.is_alive(&id, Incarnation(1), false)));
         assert!(!owners.beat() && lobby(&owners) == home);
-        all_but(&home).for_each(|id| assert!(!owners.is_alive(&id, Incarnation(1))));
+        all_but(&home).for_each(|id| assert!(!owners.is_alive(&id, Incarnation(1), false)));
         assert!(owners.beat());
         assert_ne!(lobby(&owners), home);
-        assert!(owners.is_alive(&home, Incarnation(1)));
+        assert!(owners.is_alive(&home, Incarnation(1), false));
         assert_eq!(lobby(&owners), home);
     }
 
@@ -291,9 +323,20 @@ mod tests {
         let mut owners = owners();
         let home = lobby(&owners);
         assert!(owners.leaves(&home, Incarnation(1)) && !owners.leaves(&home, Incarnation(1)));
-        assert!(!owners.is_alive(&home, Incarnation(1)));
+        assert!(!owners.is_alive(&home, Incarnation(1), false));
         assert_ne!(lobby(&owners), home);
-        assert!(owners.is_alive(&home, Incarnation(2)));
+        assert!(owners.is_alive(&home, Incarnation(2), false));
+        assert_eq!(lobby(&owners), home);
+    }
+
+    /// One stray word that it leaves must not outlive what the server itself says.
+    #[test]
+    fn who_says_that_it_stays_is_back() {
+        let mut owners = owners();
+        let home = lobby(&owners);
+        owners.leaves(&home, Incarnation(1));
+        assert!(!owners.is_alive(&home, Incarnation(1), false), "a record that was under way");
+        assert!(owners.is_alive(&home, Incarnation(1), true));
         assert_eq!(lobby(&owners), home);
     }
 
@@ -343,6 +386,17 @@ mod tests {
         let heard = [5, far, far + 2, far + 3, far + 3].map(|number| hear(&mut owners, 1, number));
         assert_eq!(heard, [Hearing::Next, Hearing::Far, Hearing::Gap, Hearing::Next, Hearing::Old]);
         assert_eq!(hear(&mut owners, 1, far + 3 + FAR), Hearing::Gap, "not too far");
+    }
+
+    /// One that is not too far is taken: what comes behind it shows that it was wrong.
+    #[test]
+    fn a_stray_number_that_is_near_does_not_outlive_its_message() {
+        use Hearing::{Gap, Next, Old, Reset};
+        let mut owners = owners();
+        let heard = [5, 5 + FAR, 6, 7, 8, 9].map(|number| hear(&mut owners, 1, number));
+        assert_eq!(heard, [Next, Gap, Old, Old, Reset, Next]);
+        let heard = [7, 6, 8, 10, 4, 5, 11].map(|number| hear(&mut owners, 1, number));
+        assert_eq!(heard, [Old, Old, Old, Next, Old, Old, Next], "late copies");
     }
 
     #[test]

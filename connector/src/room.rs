@@ -251,6 +251,16 @@ impl Room {
         self.go_on(cx);
     }
 
+    /// The newest record of a chat server is here. If what was applied goes further, or another way,
+    /// the log does not have it, or another server appended since: its owner says which.
+    pub fn owner_is_at(&mut self, place: Place, cx: &mut Context<'_>) {
+        let is_behind = place.epoch == self.at.epoch && place.position <= self.at.position && place != self.at;
+        if is_behind && self.attach == Attach::Done {
+            self.attach = Attach::Wanted(cx.now);
+            self.go_on(cx);
+        }
+    }
+
     /// Whoever was asked does not own the room now, or nobody was there.
     pub fn not_owner(&mut self, cx: &mut Context<'_>) {
         self.repeats = 0;

@@ -31,9 +31,15 @@ impl Hub {
         self.ask_elsewhere(now, effects);
     }
 
-    /// A run of a chat server was heard.
-    pub(super) fn is_there(&mut self, chat: &ServerId, run: Incarnation, now: Now, effects: &mut Vec<Effect>) {
-        if self.owners.is_alive(chat, run) {
+    /// A run of a chat server was heard; `stays` if it says that it does not leave.
+    pub(super) fn is_there(
+        &mut self,
+        (chat, run): (&ServerId, Incarnation),
+        stays: bool,
+        now: Now,
+        effects: &mut Vec<Effect>,
+    ) {
+        if self.owners.is_alive(chat, run, stays) {
             info!(%chat, "a chat server is back");
             self.ask_elsewhere(now, effects);
         }

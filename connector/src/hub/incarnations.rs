@@ -23,8 +23,14 @@ impl Hub {
         now: Now,
         effects: &mut Vec<Effect>,
     ) {
-        if self.owners.is_old(chat, run) {
-            return;
+        // Also a chat server of which a later run is known may be right about this connector: if stray
+        // messages made each know a later run of the other, neither heard the other otherwise.
+        let is_old = self.owners.is_old(chat, run);
+        if !self.owners.is_plausible(chat, run) {
+            return self.refuse(chat, (run, 0));
+        }
+        if !is_old {
+            self.is_there((chat, run), false, now, effects);
         }
         self.is_there(chat, run, now, effects);
         let (mine, later) = (self.common.incarnation, known.incarnation);

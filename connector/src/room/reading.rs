@@ -6,7 +6,7 @@ use shared::record::{Position, Refusal};
 use shared::rpc::messages::{Page, Place, Question, Said, Span, Wanted};
 
 use super::proposer::Ask;
-use super::{Act, Context, RETRY, Reply, Room, When};
+use super::{Act, Context, RETRY, Reply, Room, When, session_id};
 
 /// Bytes of messages in the answer to one who comes back, measured as JSON; the rest is behind a cursor.
 const MISSED_BYTES: usize = 40 * 1024;
@@ -135,6 +135,12 @@ impl Room {
     /// A session that was told what it missed is in, unless the log has seen it leave meanwhile: then
     /// its client enters again.
     fn come_back(&mut self, ask: Ask, missed: Missed, cx: &mut Context<'_>) {
+        let stay = self.state.stay_of_session(&session_id(cx.common, ask.session));
+        let number = ask.session;
+        if stay.is_none() || stay != self.locals.get(&number).map(|local| local.token.membership()) {
+            cx.acts.push(Act::Answer(ask, Reply::Unknown { enter: true, because: None }));
+            return self.give_up_entering(number, cx);
+        }
         let when = When { seq: self.at.position.last_seq(), time: self.state.time() };
         self.welcome(ask, when, Some(missed), cx);
     }
