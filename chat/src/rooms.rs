@@ -5,6 +5,7 @@ mod incarnations;
 mod leaving;
 mod links;
 mod readers;
+mod rival;
 mod senders;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
@@ -28,6 +29,7 @@ use crate::history::Reader;
 use crate::homes::Homes;
 use crate::owner::{Act, Asker, Attach, LogDone, LogOp, Now, Owner, Proposal, Viewing};
 use incarnations::Sender;
+use rival::Claim;
 
 /// Milliseconds of silence after which a connector follows nothing any more; its next message finds a number missing,
 /// and it attaches again.
@@ -80,6 +82,8 @@ pub struct Rooms {
     /// The log refuses whoever does not know its end: another server may stand in for a room's home.
     is_fenced: bool,
     is_leaving: bool,
+    /// Another process with this server's id started later: this one is silent.
+    yields: bool,
     /// Records appended since this run began.
     records: u64,
     acts: Vec<Act>,
@@ -118,6 +122,8 @@ struct Link {
     former: VecDeque<Incarnation>,
     /// A heartbeat of the present run named this server's incarnation.
     accepts_us: bool,
+    /// The word of its heartbeats on a later run of this server.
+    claim: Option<Claim>,
     /// Number of the last message to it. It rises also for what could not be sent, so that the loss is noticed.
     number: u64,
     heard_at: u64,
@@ -198,6 +204,7 @@ impl Rooms {
             waiting: Vec::new(),
             is_fenced,
             is_leaving: false,
+            yields: false,
             records: 0,
             acts: Vec::new(),
             effects: Vec::new(),
@@ -227,18 +234,23 @@ impl Rooms {
         }
         match self.hear(&connector, Lineage::said(incarnation, continues), now.ticks) {
             Sender::Accepted => {
-                known.into_iter().for_each(|known| self.hear_of_itself(&connector, known));
+                known.into_iter().for_each(|known| self.hear_of_itself(&connector, known, now.ticks));
                 let asker = Asker { connector, reply: heard.reply.unwrap_or_default(), trace: heard.trace };
                 self.question(asker, incarnation, question, now);
                 self.expel(now);
             }
             Sender::Stale(known) => self.answer_stale((connector, heard.reply, heard.trace), known),
+            Sender::Unclear => {}
             Sender::Implausible => self.refuse(&connector, incarnation),
         }
         Ok(self.take_effects())
     }
 
     fn question(&mut self, asker: Asker, incarnation: Incarnation, question: Question, now: Now) {
+        if self.yields {
+            // The other process answers.
+            return;
+        }
         if self.is_leaving {
             return self.send_elsewhere(asker, &question, now);
         }
@@ -304,6 +316,7 @@ impl Rooms {
             self.swept_at = now.ticks;
             self.sweep(now);
         }
+        self.look_for_rivals(now);
         self.look_at_stand_ins(now);
         for room in std::mem::take(&mut self.restless) {
             self.with_owner(&room, |owner, acts| owner.tick(now, acts));
@@ -331,7 +344,11 @@ impl Rooms {
     }
 
     fn take_effects(&mut self) -> Vec<Effect> {
-        std::mem::take(&mut self.effects)
+        let mut effects = std::mem::take(&mut self.effects);
+        if self.yields {
+            effects.retain(|effect| !matches!(effect, Effect::Send(_)));
+        }
+        effects
     }
 
     fn with_all(&mut self, action: impl Fn(&mut Owner, &mut Vec<Act>)) {

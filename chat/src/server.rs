@@ -9,7 +9,7 @@ use futures_util::stream::{self, FuturesUnordered};
 use futures_util::{FutureExt, Stream, StreamExt};
 use shared::bus::{self, Bus, BusError, Message, Outgoing, Subscription};
 use shared::clock;
-use shared::health::{Check, Depth, Queues};
+use shared::health::{Check, Depth, NOT_ALONE, Queues};
 use shared::ids::{RoomId, ServerId};
 use shared::log_limit::LogLimit;
 use shared::metrics::{Metrics, Share};
@@ -211,6 +211,7 @@ impl Chat {
         let fault = self.queues.look(metrics.dropped_for_room(), &[questions, operations], Instant::now());
         health.set(Check::Queues, fault);
         health.set(Check::Log, self.writable.fault().or_else(|| unusable(self.rooms.unusable())));
+        health.set(Check::Identity, self.rooms.yields().then_some(NOT_ALONE));
         health.beat();
         self.node.examine(&self.id);
     }

@@ -23,6 +23,7 @@ use crate::owners::{Hearing, Owners};
 use crate::room::proposer::Ask;
 use crate::room::{Act, Common, Context, Room};
 
+use incarnations::Rival;
 use pacing::Attaches;
 
 pub use effects::{Counts, Effect, Limits, Now, Request, Told};
@@ -56,6 +57,8 @@ pub struct Hub {
     numbers: u64,
     /// The runs of this process.
     lineage: Lineage,
+    /// The word of chat servers on a later process with this connector's id.
+    rival: Option<Rival>,
     /// The last heartbeats, by their tokens.
     heartbeats: BTreeMap<u64, ServerId>,
     heartbeat_number: u64,
@@ -82,6 +85,7 @@ impl Hub {
     pub fn new(common: Common, owners: Owners, limits: Limits) -> Self {
         Self {
             lineage: Lineage::new(common.incarnation),
+            rival: None,
             common,
             owners,
             max_in_flight: limits.max_in_flight,

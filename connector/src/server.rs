@@ -13,7 +13,7 @@ use shared::bus::{self, Message, Subscription};
 use shared::clock;
 use shared::config::Server;
 use shared::frontend::{self, Options, Outbox, routes};
-use shared::health::{Check, Depth, Queues};
+use shared::health::{Check, Depth, NOT_ALONE, Queues};
 use shared::ids::ServerId;
 use shared::log_limit::LogLimit;
 use shared::node::Node;
@@ -82,6 +82,8 @@ pub struct Connector {
     stopping: bool,
     /// Its clients are sent elsewhere.
     drain: Option<Drain>,
+    /// A later process has this server's id: clients are sent to that one.
+    has_rival: bool,
     queues: Queues,
     figures: Figures,
     /// When the figures were shown last that take a look at every session.
@@ -141,6 +143,7 @@ impl Connector {
             started: Instant::now(),
             stopping: false,
             drain: None,
+            has_rival: false,
             queues: Queues::default(),
             figures: Figures::new(&node.metrics),
             shown: Instant::now(),
@@ -201,6 +204,7 @@ impl Connector {
                     let effects = self.hub.tick(self.now());
                     self.perform(effects);
                     self.go_on_draining();
+                    self.look_for_rivals();
                     self.check(asked.len(), inbox.waiting());
                     if self.stopping && self.has_finished() {
                         break;
@@ -245,6 +249,7 @@ impl Connector {
         let messages = Depth::within(settings.rpc.subscription_queue, "bus messages", messages);
         let fault = self.queues.look(metrics.dropped_for_room(), &[commands, messages], Instant::now());
         health.set(Check::Queues, fault);
+        health.set(Check::Identity, self.has_rival.then_some(NOT_ALONE));
         health.beat();
         self.node.examine(&self.id);
     }
@@ -276,6 +281,19 @@ impl Connector {
         }
         if self.clients.is_empty() && self.hub.is_settled() {
             self.node.lifecycle.has_drained();
+        }
+    }
+
+    /// While a later process has this server's id, no question of this one is answered: its clients
+    /// are closed, and come back through a gate.
+    fn look_for_rivals(&mut self) {
+        let has_rival = self.hub.has_rival(self.now().ticks);
+        if std::mem::replace(&mut self.has_rival, has_rival) && !has_rival {
+            info!(server = %self.id, "the other process with this server's id is gone, going on");
+        }
+        if has_rival {
+            // A plain close, no kick: clients that reconnect by themselves shall do so.
+            self.clients.values().for_each(|client| client.outbox.close());
         }
     }
 

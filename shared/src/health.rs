@@ -20,6 +20,8 @@ const AFTER_DROP: Duration = Duration::from_secs(5);
 pub enum Check {
     /// There is a connection to the bus.
     Bus,
+    /// No other process has its id.
+    Identity,
     /// The rooms' log takes records.
     Log,
     /// The broker takes messages as large as the settings allow.
@@ -33,6 +35,9 @@ pub enum Check {
     /// It is in `servers.json`.
     View,
 }
+
+/// The fault of [`Check::Identity`], with its remedy.
+pub const NOT_ALONE: &str = "another process with this server's id started later: end one of them, or give it an entry of its own in servers.json";
 
 /// The checks of one server. Clones are the same ones.
 #[derive(Debug, Clone)]

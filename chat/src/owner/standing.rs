@@ -53,6 +53,11 @@ impl Owner {
         self.let_go_if_quiet(acts);
     }
 
+    /// This server does not end after all: the room may be its own again.
+    pub fn stay(&mut self) {
+        self.is_retiring = false;
+    }
+
     /// Gives up, unless something is in flight.
     pub(super) fn let_go_if_quiet(&mut self, acts: &mut Vec<Act>) {
         if self.is_quiet() {

@@ -65,7 +65,7 @@ impl Rooms {
 
     /// Goes on, or lets go, in the rooms of others: for as long as their homes are down.
     pub(super) fn look_at_stand_ins(&mut self, now: Now) {
-        if self.is_leaving {
+        if self.is_leaving || self.yields {
             return;
         }
         for room in self.stand_ins.iter().cloned().collect::<Vec<_>>() {
@@ -94,6 +94,12 @@ impl Rooms {
     pub fn set_servers(&mut self, servers: Arc<Servers>, now: Now) -> Vec<Effect> {
         self.senders.set_servers(&servers, now.ticks);
         self.servers = servers;
+        self.judge_homes(now);
+        self.take_effects()
+    }
+
+    /// Decides anew in which rooms this server only stands in for their home.
+    pub(super) fn judge_homes(&mut self, now: Now) {
         for room in self.owners.keys().cloned().collect::<Vec<_>>() {
             let is_home = self.home(&room).as_ref() == Some(&self.me);
             self.with_owner(&room, |owner, acts| owner.set_home(is_home, now, acts));
@@ -104,6 +110,5 @@ impl Rooms {
             }
         }
         self.look_at_stand_ins(now);
-        self.take_effects()
     }
 }

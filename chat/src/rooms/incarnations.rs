@@ -7,8 +7,9 @@ use shared::lineage::Lineage;
 use shared::log_limit::LogLimit;
 use shared::rpc::Trace;
 use shared::rpc::messages::{Answer, Known};
-use tracing::{debug, error, info, warn};
+use tracing::{debug, info, warn};
 
+use super::rival::{CERTAIN_MS, Claim};
 use super::{Link, Rooms};
 
 /// Earlier runs of a connector that are remembered as accepted.
@@ -21,6 +22,8 @@ pub(super) enum Sender {
     Accepted,
     /// An earlier one, or one that does not know that it is too low.
     Stale(Known),
+    /// An earlier one; it is not known so far whether the later one lives.
+    Unclear,
     /// One that cannot be.
     Implausible,
 }
@@ -43,7 +46,13 @@ impl Rooms {
             // lately that was heard.
             let lease_ms = u64::from(self.lease_secs) * 1_000;
             let is_recent = |before: u64| ticks.saturating_sub(before) < lease_ms;
-            let live = link.former.contains(&runs.present()) && link.heard_before.is_some_and(is_recent);
+            let was_accepted = link.former.contains(&runs.present());
+            // A later process that lives is heard again soon. Were the earlier one told before that it
+            // is dead, each of the two would go on above the other.
+            if was_accepted && link.heard_before.is_none() && ticks.saturating_sub(link.heard_at) < CERTAIN_MS {
+                return Sender::Unclear;
+            }
+            let live = was_accepted && link.heard_before.is_some_and(is_recent);
             return Sender::Stale(Known { incarnation: known, live });
         }
         link.silent = false;
@@ -64,26 +73,29 @@ impl Rooms {
     }
 
     /// A connector says which incarnation of this server it knows.
-    pub(super) fn hear_of_itself(&mut self, connector: &ServerId, known: Known) {
+    pub(super) fn hear_of_itself(&mut self, connector: &ServerId, known: Known, ticks: u64) {
+        let (mine, yields) = (self.incarnation, self.yields);
         let Some(link) = self.links.get_mut(connector) else { return };
-        if known.incarnation <= self.incarnation {
-            link.accepts_us |= known.incarnation == self.incarnation;
+        let before = link.claim.take();
+        if known.incarnation <= mine {
+            link.accepts_us |= known.incarnation == mine;
             return;
         }
-        let accepts_us = link.accepts_us;
-        if !known.incarnation.is_plausible(self.incarnation) {
+        if !known.incarnation.is_plausible(mine) {
             return self.refuse(connector, known.incarnation);
         }
-        if accepts_us && known.live {
-            static OLDER: LogLimit = LogLimit::new();
-            if let Some(suppressed) = OLDER.pass() {
-                let (server, mine, later) = (&self.me, self.incarnation.0, known.incarnation.0);
-                error!(%server, mine, later, suppressed, "another process has this server's id, and started later: end one");
-            }
+        if known.live && (link.accepts_us || yields) {
+            link.claim = Some(Claim::live(before, ticks));
             return;
         }
-        // One that is about to end needs no new name.
-        if !self.is_leaving {
+        let claim = Claim::dead(before, ticks);
+        if link.accepts_us && !claim.is_certain(ticks) {
+            // The later process may have spoken once so far.
+            link.claim = Some(claim);
+            return;
+        }
+        // One that is about to end needs no new name, and one that yields has none to go on above.
+        if !self.is_leaving && !self.is_rival_named(ticks) {
             let (before, known) = (self.incarnation.0, known.incarnation);
             info!(server = %self.me, %connector, before, known = known.0, "a later incarnation is known, going on above it");
             self.incarnation = known.above(self.start);
@@ -117,7 +129,7 @@ impl Link {
     fn begin(&mut self, runs: Lineage) -> bool {
         let is_same = runs.continues(self.runs.present());
         if !is_same {
-            self.accepts_us = false;
+            (self.accepts_us, self.claim) = (false, None);
             self.former.push_back(self.runs.present());
             self.former.drain(..self.former.len().saturating_sub(MAX_FORMER));
             // One that had another incarnation before may follow, and takes a missing number for a

@@ -9,7 +9,47 @@ use tracing::{error, info, warn};
 use super::{Effect, Hub, Now};
 use crate::room::Room;
 
+/// Milliseconds for which chat servers say that a later process lives before this connector believes
+/// it: one stray message is not enough.
+const CERTAIN_MS: u64 = 1_200;
+
+/// Milliseconds after which a word of a later process counts no more: all questions to a chat server
+/// that knows of one are answered so, and there is one each second at least.
+const RECENT_MS: u64 = 3_000;
+
+/// Chat servers say that a later process with this connector's id lives: since when, and until when so
+/// far.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Rival {
+    since: u64,
+    seen: u64,
+}
+
+impl Rival {
+    fn is_recent(self, ticks: u64) -> bool {
+        ticks.saturating_sub(self.seen) < RECENT_MS
+    }
+
+    fn is_certain(self, ticks: u64) -> bool {
+        self.is_recent(ticks) && self.seen.saturating_sub(self.since) >= CERTAIN_MS
+    }
+}
+
 impl Hub {
+    /// Returns true while a later process has this connector's id: what it asks is not answered, and
+    /// its clients are better off elsewhere. It goes on when that process is gone.
+    pub fn has_rival(&self, ticks: u64) -> bool {
+        let is_certain = self.rival.is_some_and(|rival| rival.is_certain(ticks));
+        if is_certain {
+            static OLDER: LogLimit = LogLimit::new();
+            if let Some(suppressed) = OLDER.pass() {
+                let (server, mine) = (&self.common.me, self.common.incarnation.0);
+                error!(%server, mine, suppressed, "another process has this server's id, and started later: end one");
+            }
+        }
+        is_certain
+    }
+
     /// This run, as others are to know it.
     pub fn incarnation(&self) -> Incarnation {
         self.common.incarnation
@@ -32,7 +72,6 @@ impl Hub {
         if !is_old {
             self.is_there((chat, run), false, now, effects);
         }
-        self.is_there(chat, run, now, effects);
         let (mine, later) = (self.common.incarnation, known.incarnation);
         if later <= mine {
             // To what was asked before it went on.
@@ -41,14 +80,19 @@ impl Hub {
         if !later.is_plausible(mine) {
             return self.refuse(chat, (later, 0));
         }
-        if known.live {
-            static OLDER: LogLimit = LogLimit::new();
-            if let Some(suppressed) = OLDER.pass() {
-                let (server, mine, later) = (&self.common.me, mine.0, later.0);
-                error!(%server, mine, later, suppressed, "another process has this server's id, and started later: end one");
-            }
+        if known.live && is_old {
             return;
         }
+        if known.live {
+            let since = self.rival.filter(|rival| rival.is_recent(now.ticks)).map_or(now.ticks, |rival| rival.since);
+            self.rival = Some(Rival { since, seen: now.ticks });
+            return;
+        }
+        if self.rival.is_some_and(|rival| rival.is_recent(now.ticks)) {
+            // Another chat server has heard it.
+            return;
+        }
+        self.rival = None;
         self.lineage.go_on_above(later);
         self.common.incarnation = self.lineage.present();
         info!(server = %self.common.me, %chat, before = mine.0, known = later.0, "a later incarnation is known, going on above it");

@@ -1,7 +1,7 @@
 //! Servers whose incarnations are lower than those that others know: their wall clocks were set
 //! back between two runs. All servers start with incarnation 100.
 
-use super::parcel::What::{Appends, Proposals, Records};
+use super::parcel::What::{Appends, Between, Proposals, Records};
 use super::stage::Stage;
 use super::{ANN, BOB, CANDIDATE, HOME, LEFT, RIGHT};
 
@@ -153,7 +153,7 @@ fn a_late_copy_of_a_proposal_under_the_old_run() {
     stage.settle();
     assert_eq!(stage.holds(Proposals(LEFT, HOME)), 1);
     stage.know_a_later_run(CANDIDATE, LEFT, 200);
-    stage.pass(600);
+    stage.pass(1_600);
     assert_eq!(stage.incarnation_of_connector(LEFT), 301);
     stage.release_newest(Proposals(LEFT, HOME));
     stage.pass(600);
@@ -173,11 +173,15 @@ fn a_late_copy_of_a_proposal_under_the_old_run() {
 #[test]
 fn an_heir_that_knows_of_the_new_run_first() {
     let mut stage = Stage::with_ann_and_bob();
+    stage.know_a_later_run(CANDIDATE, LEFT, 200);
+    stage.pass(1_400);
     stage.say(ANN, "one");
     [LEFT, RIGHT].into_iter().for_each(|connector| stage.lose(Records(HOME, connector)));
     stage.settle();
+    stage.lose(Between(HOME, LEFT));
+    stage.pass(200);
+    assert_eq!(stage.incarnation_of_connector(LEFT), 301);
     stage.kill(HOME);
-    stage.know_a_later_run(CANDIDATE, LEFT, 200);
     stage.pass(3_000);
     assert_eq!(stage.told(ANN), ["ann: one", "sent"]);
     assert_eq!(stage.told(BOB), ["ann: one"]);

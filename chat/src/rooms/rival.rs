@@ -1,0 +1,114 @@
+//! Another process with this server's id. Both hear all that is sent to it, and only the later one,
+//! whose incarnation is the higher one, is believed. So the older one is silent: it would only have
+//! the appends of the other refused.
+
+use shared::ids::ServerId;
+use shared::log_limit::LogLimit;
+use tracing::{error, info};
+
+use super::{Link, Rooms};
+use crate::owner::{Now, Owner};
+
+/// Milliseconds for which something is said of a later run before it is believed: a process that
+/// lives is heard twice in that time, and one stray message is not enough.
+pub(super) const CERTAIN_MS: u64 = 1_200;
+
+/// The word of a connector on a later run of this server, since a time in ticks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Claim {
+    /// It lives: the connector heard it twice lately.
+    Live(u64),
+    /// It does not, or was heard once.
+    Dead(u64),
+}
+
+impl Claim {
+    /// The connector says that the later run lives; `before` is its claim so far.
+    pub(super) fn live(before: Option<Self>, ticks: u64) -> Self {
+        match before {
+            Some(Self::Live(since)) => Self::Live(since),
+            Some(Self::Dead(_)) | None => Self::Live(ticks),
+        }
+    }
+
+    /// The connector says that the later run does not live.
+    pub(super) fn dead(before: Option<Self>, ticks: u64) -> Self {
+        match before {
+            Some(Self::Dead(since)) => Self::Dead(since),
+            Some(Self::Live(_)) | None => Self::Dead(ticks),
+        }
+    }
+
+    /// Returns true if the connector has said so for long enough.
+    pub(super) fn is_certain(self, ticks: u64) -> bool {
+        let (Self::Live(since) | Self::Dead(since)) = self;
+        ticks.saturating_sub(since) >= CERTAIN_MS
+    }
+}
+
+impl Rooms {
+    /// Returns true if this server is silent because a later process has its id.
+    pub fn yields(&self) -> bool {
+        self.yields
+    }
+
+    /// Is silent when a later process has this server's id, and goes on when that one is gone.
+    pub(super) fn look_for_rivals(&mut self, now: Now) {
+        let has_rival = self.has_rival(now.ticks) && !self.is_leaving;
+        if has_rival {
+            static OLDER: LogLimit = LogLimit::new();
+            if let Some(suppressed) = OLDER.pass() {
+                let (server, mine) = (&self.me, self.incarnation.0);
+                error!(%server, mine, suppressed, "another process has this server's id, and started later: end one");
+            }
+        }
+        match (self.yields, has_rival) {
+            (false, true) => self.yield_rooms(),
+            (true, false) => self.take_rooms_back(now),
+            _ => {}
+        }
+    }
+
+    /// All connectors that accepted this server and were heard lately say that the later process
+    /// lives. So one connector that is wrong silences no server, nor do two messages.
+    fn has_rival(&self, ticks: u64) -> bool {
+        if self.yields {
+            return self.is_rival_named(ticks);
+        }
+        let mut claims = self.recent(ticks).filter(|link| link.accepts_us).map(|link| link.claim).peekable();
+        let is_certain =
+            |claim: Option<Claim>| matches!(claim, Some(claim @ Claim::Live(_)) if claim.is_certain(ticks));
+        claims.peek().is_some() && claims.all(is_certain)
+    }
+
+    /// Returns true if a connector says that the later process lives.
+    pub(super) fn is_rival_named(&self, ticks: u64) -> bool {
+        self.recent(ticks).any(|link| matches!(link.claim, Some(Claim::Live(_))))
+    }
+
+    /// Links to connectors that were heard within the lease.
+    fn recent(&self, ticks: u64) -> impl Iterator<Item = &Link> {
+        let lease_ms = u64::from(self.lease_secs) * 1_000;
+        let is_recent = move |link: &&Link| !link.silent && ticks.saturating_sub(link.heard_at) < lease_ms;
+        self.links.values().filter(is_recent)
+    }
+
+    /// Finishes what is in flight, and does nothing else.
+    fn yield_rooms(&mut self) {
+        self.yields = true;
+        self.stand_ins.clear();
+        self.waiting.clear();
+        self.readers.clear();
+        self.with_all(Owner::retire);
+    }
+
+    /// The later process is gone. Connectors attach again: they find a number missing.
+    fn take_rooms_back(&mut self, now: Now) {
+        let server: &ServerId = &self.me;
+        info!(%server, "the other process with this server's id is gone, going on");
+        self.yields = false;
+        self.links.values_mut().for_each(|link| link.number += 1);
+        self.owners.values_mut().for_each(Owner::stay);
+        self.judge_homes(now);
+    }
+}
