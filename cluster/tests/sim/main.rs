@@ -170,6 +170,11 @@ fn a_log_that_others_write_into() {
 }
 
 #[test]
+fn strangers_and_messages_that_cannot_be_right() {
+    run(Scenario::Strangers);
+}
+
+#[test]
 fn a_log_that_is_lost() {
     run(Scenario::LostLog);
 }

@@ -106,6 +106,11 @@ pub(crate) enum Event {
     MaxPayload(usize),
     ChatLearnsPayload(usize),
     ConnectorLearnsPayload(usize),
+    /// A message that cannot be right comes from somewhere.
+    Stray,
+    /// A second process with the id of a server starts, and ends at a time.
+    Twin(Machine, u64),
+    TwinEnds(Machine),
     /// The wall clock of a server's machine jumps by so many milliseconds.
     ClockJumps(Machine, i64),
     /// Another program writes into the log of the room with this number.

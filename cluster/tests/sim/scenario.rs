@@ -45,6 +45,8 @@ pub(crate) enum Scenario {
     /// Wall clocks of single servers that drift, and jump by seconds to days, both ways, beside
     /// servers that end, die and start.
     Clocks,
+    /// Messages of strangers, and ones that cannot be right; second processes with the ids of others.
+    Strangers,
 }
 
 /// What happens in a run, and how often.
@@ -78,6 +80,10 @@ pub(crate) struct Troubles {
     pub(crate) clock_jumps: usize,
     /// Another program writes into a room's log.
     pub(crate) poisons: usize,
+    /// A message that cannot be right comes from somewhere.
+    pub(crate) strays: usize,
+    /// A second process with the id of another is there for a while.
+    pub(crate) twins: usize,
     /// The list of servers changes all the while.
     pub(crate) changes: bool,
 }
@@ -106,6 +112,7 @@ impl Scenario {
         Self::LostLog,
         Self::Clocks,
         Self::Poison,
+        Self::Strangers,
     ];
 
     pub(crate) fn troubles(self) -> Troubles {
@@ -130,6 +137,8 @@ impl Scenario {
                 payloads: 3,
                 clock_jumps: 6,
                 poisons: 6,
+                strays: 8,
+                twins: 1,
                 ..Self::Mixed.troubles()
             },
             Self::Mixed => Troubles {
@@ -159,6 +168,7 @@ impl Scenario {
                 connector_cuts: 1,
                 ..none
             },
+            Self::Strangers => Troubles { strays: 60, twins: 2, restarts: 1, deaths: 1, connector_deaths: 1, ..none },
             Self::Clocks => Troubles {
                 clock_jumps: 16,
                 restarts: 3,
@@ -193,6 +203,7 @@ impl Scenario {
             | Self::Everything
             | Self::Clocks
             | Self::Poison
+            | Self::Strangers
             | Self::Retention => Faults { unclear: 20, lost: 20, doubled: 20, late: 20 },
             Self::BadBroker | Self::LostEnd => Faults { unclear: 30, late: 20, ..Faults::default() },
         }
@@ -203,10 +214,10 @@ impl Scenario {
         !matches!(self, Self::LostLog | Self::LostEnd | Self::Emptied)
     }
 
-    /// Returns true if wall clocks are wrong, and incarnations are made from them; else a run's
-    /// number is its incarnation.
-    pub(crate) fn has_wrong_clocks(self) -> bool {
-        self.troubles().clock_jumps > 0
+    /// Returns true if incarnations are made from wall clocks; else a run's number is its incarnation.
+    pub(crate) fn starts_by_clock(self) -> bool {
+        let Troubles { clock_jumps, twins, .. } = self.troubles();
+        clock_jumps + twins > 0
     }
 
     /// Records that the log keeps of a room.

@@ -188,6 +188,8 @@ fn fault_text(event: &Event) -> Option<String> {
         Event::ChatLearnsPayload(chat) => format!("S{} learns what the broker takes", chat + 1),
         Event::ConnectorLearnsPayload(connector) => format!("C{} learns what the broker takes", connector + 1),
         Event::FullLog(until) => format!("the log is full until {until}"),
+        Event::Twin(machine, until) => format!("a second process with the id of {machine} starts, until {until}"),
+        Event::TwinEnds(machine) => format!("{machine} ends, a second process"),
         Event::ClockJumps(machine, by) => format!("the clock of {machine} jumps by {by} ms"),
         // The fault itself prints a line, with the position.
         Event::Poisoned(..) => return None,

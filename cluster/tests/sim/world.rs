@@ -6,6 +6,7 @@ mod endings;
 mod faults;
 mod partial;
 mod people;
+mod strangers;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
@@ -360,16 +361,17 @@ impl World {
     }
 
     fn tick(&mut self) {
-        for connector in 0..CONNECTORS {
+        for connector in 0..self.connectors.len() {
             if self.connectors[connector].is_dead {
                 continue;
             }
             let now = self.hub_now();
             let effects = self.connectors[connector].hub.tick(now);
             self.connector_effects(connector, effects);
+            self.close_if_it_has_a_rival(connector);
             self.go_on_leaving(connector);
         }
-        for chat in 0..CHATS {
+        for chat in 0..self.chats.len() {
             if self.chats[chat].is_dead || self.chats[chat].sleeps_until > self.now {
                 continue;
             }
@@ -381,7 +383,7 @@ impl World {
     }
 
     fn heartbeat(&mut self) {
-        for connector in 0..CONNECTORS {
+        for connector in 0..self.connectors.len() {
             if self.connectors[connector].up && !self.connectors[connector].is_dead {
                 let now = self.hub_now();
                 let effects = self.connectors[connector].hub.heartbeat(now);
@@ -391,7 +393,7 @@ impl World {
     }
 
     fn listen(&mut self) {
-        for chat in 0..CHATS {
+        for chat in 0..self.chats.len() {
             let node = &self.chats[chat];
             // A message to itself comes back.
             let hears = !self.is_blocked(Node::Chat(chat), Node::Chat(chat));

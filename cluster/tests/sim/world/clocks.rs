@@ -36,14 +36,14 @@ impl WallClock {
 impl World {
     /// The time that a machine's wall clock shows, in Unix milliseconds.
     pub(super) fn wall_ms(&self, machine: Machine) -> u64 {
-        let begin = if self.scenario.has_wrong_clocks() { BEGIN_OF_WRONG_MS } else { BEGIN_MS };
+        let begin = if self.scenario.starts_by_clock() { BEGIN_OF_WRONG_MS } else { BEGIN_MS };
         let true_ms = begin + self.now;
         self.clocks.get(&machine).map_or(true_ms, |clock| clock.show(true_ms, self.now))
     }
 
     /// The incarnation of a server that starts now.
     pub(super) fn incarnation(&self, machine: Machine, run: u64) -> Incarnation {
-        if self.scenario.has_wrong_clocks() {
+        if self.scenario.starts_by_clock() {
             Incarnation::new(self.wall_ms(machine), u16::try_from(run).unwrap())
         } else {
             Incarnation(run)

@@ -1,5 +1,8 @@
 //! What chat servers and connectors want done, and the log that does it.
 
+use bytes::Bytes;
+use shared::subjects;
+
 use super::*;
 use crate::trace::{Fate, Hop, LogFate};
 
@@ -8,27 +11,59 @@ impl World {
         for effect in effects {
             match effect {
                 ChatEffect::Send(send) => {
-                    let connector = self.connectors.iter().position(|c| c.id == send.connector).unwrap();
-                    let hop = Hop::ToConnector { chat, connector };
-                    if !self.chats[chat].up || self.is_too_large(&send.body) {
-                        self.trace.sent(self.now, hop, Fate::Disconnected, &send.body);
-                        continue;
-                    }
-                    let is_blocked = self.is_blocked(Node::Chat(chat), Node::Connector(connector));
-                    if is_blocked || self.is_apart(chat, Peer::Connector(connector)) {
-                        self.trace.sent(self.now, hop, Fate::Partitioned, &send.body);
-                        continue;
-                    }
-                    let arrivals = self.faults().arrivals(&mut self.chance);
-                    self.trace.sent(self.now, hop, Fate::Arrives(&arrivals), &send.body);
-                    for delay in arrivals {
-                        let body = send.body.clone();
-                        self.agenda.at(self.now + delay, Event::ToConnector { connector, body });
+                    self.check_answer(&send);
+                    let nodes = self.connectors.iter().enumerate().filter(|(_, node)| node.id == send.connector);
+                    for connector in nodes.map(|(number, _)| number).collect::<Vec<_>>() {
+                        self.send_to_connector(chat, connector, &send.body);
                     }
                 }
                 ChatEffect::Log { room, asker, op } => self.start_operation(chat, room, asker, op),
                 ChatEffect::Probe(home) => self.probe(chat, home),
+                // Each server looks at the list at its own moment.
+                ChatEffect::Doubt => {}
             }
+        }
+    }
+
+    fn send_to_connector(&mut self, chat: usize, connector: usize, body: &Bytes) {
+        let hop = Hop::ToConnector { chat, connector };
+        if !self.chats[chat].up || self.is_too_large(body) {
+            return self.trace.sent(self.now, hop, Fate::Disconnected, body);
+        }
+        let is_blocked = self.is_blocked(Node::Chat(chat), Node::Connector(connector));
+        if is_blocked || self.is_apart(chat, Peer::Connector(connector)) {
+            return self.trace.sent(self.now, hop, Fate::Partitioned, body);
+        }
+        let arrivals = self.faults().arrivals(&mut self.chance);
+        self.trace.sent(self.now, hop, Fate::Arrives(&arrivals), body);
+        for delay in arrivals {
+            let body = body.clone();
+            self.agenda.at(self.now + delay, Event::ToConnector { connector, body });
+        }
+    }
+
+    fn send_to_chat(&mut self, connector: usize, chat: usize, token: Option<u64>, body: &Bytes) {
+        let hop = Hop::ToChat { connector, chat };
+        if !self.connectors[connector].up || self.is_too_large(body) {
+            return self.trace.sent(self.now, hop, Fate::Disconnected, body);
+        }
+        let is_blocked = self.is_blocked(Node::Connector(connector), Node::Chat(chat));
+        if is_blocked || self.is_apart(chat, Peer::Connector(connector)) {
+            return self.trace.sent(self.now, hop, Fate::Partitioned, body);
+        }
+        let reply = token.map(|token| subjects::connector_reply(&self.connectors[connector].id, token));
+        // Not with a tracer on the bus, who listens to everything.
+        let id = &self.chats[chat].id;
+        let is_there = self.chats.iter().any(|other| other.id == *id && !other.is_dead);
+        if let Some(token) = token.filter(|_| !is_there && self.chance.per_mille(500)) {
+            self.agenda.at(self.now + 1, Event::NoResponders { connector, token });
+        }
+        let trace = Trace::new();
+        let arrivals = self.faults().arrivals(&mut self.chance);
+        self.trace.sent(self.now, hop, Fate::Arrives(&arrivals), body);
+        for delay in arrivals {
+            let (body, reply, trace) = (body.clone(), reply.clone(), trace.clone());
+            self.agenda.at(self.now + delay, Event::ToChat { chat, body, reply, trace });
         }
     }
 
@@ -105,29 +140,10 @@ impl World {
     pub(super) fn connector_effects(&mut self, connector: usize, effects: Vec<Effect>) {
         for effect in effects {
             match effect {
-                Effect::Ask { chat, token, body, .. } => {
-                    let chat = self.chats.iter().position(|c| c.id == chat).unwrap();
-                    let hop = Hop::ToChat { connector, chat };
-                    if !self.connectors[connector].up || self.is_too_large(&body) {
-                        self.trace.sent(self.now, hop, Fate::Disconnected, &body);
-                        continue;
-                    }
-                    let is_blocked = self.is_blocked(Node::Connector(connector), Node::Chat(chat));
-                    if is_blocked || self.is_apart(chat, Peer::Connector(connector)) {
-                        self.trace.sent(self.now, hop, Fate::Partitioned, &body);
-                        continue;
-                    }
-                    let reply = token.map(|token| format!("connector.{connector}.reply.{token}"));
-                    // Not with a tracer on the bus, who listens to everything.
-                    if let Some(token) = token.filter(|_| self.chats[chat].is_dead && self.chance.per_mille(500)) {
-                        self.agenda.at(self.now + 1, Event::NoResponders { connector, token });
-                    }
-                    let trace = Trace::new();
-                    let arrivals = self.faults().arrivals(&mut self.chance);
-                    self.trace.sent(self.now, hop, Fate::Arrives(&arrivals), &body);
-                    for delay in arrivals {
-                        let (body, reply, trace) = (body.clone(), reply.clone(), trace.clone());
-                        self.agenda.at(self.now + delay, Event::ToChat { chat, body, reply, trace });
+                Effect::Ask { chat: id, token, body, .. } => {
+                    let nodes = self.chats.iter().enumerate().filter(|(_, node)| node.id == id);
+                    for chat in nodes.map(|(number, _)| number).collect::<Vec<_>>() {
+                        self.send_to_chat(connector, chat, token, &body);
                     }
                 }
                 Effect::Answer { session, id, answer } => {
@@ -138,7 +154,7 @@ impl World {
                         self.hear(connector, session, Heard::Push { room: room.clone(), push: push.clone() });
                     }
                 }
-                Effect::Entered(_) => {}
+                Effect::Entered(_) | Effect::Doubt => {}
                 Effect::Displaced(session) => self.kick(connector, session, "displaced"),
                 Effect::MovedAway(session) => self.kick(connector, session, "moved away"),
                 Effect::Lost(session) => self.kick(connector, session, "closed"),

@@ -82,7 +82,7 @@ impl World {
         }
     }
 
-    fn send_some_elsewhere(&mut self, connector: usize, count: usize) {
+    pub(super) fn send_some_elsewhere(&mut self, connector: usize, count: usize) {
         let mut sessions: Vec<_> = self.connectors[connector].people.iter().map(|(s, person)| (*s, *person)).collect();
         sessions.sort_unstable();
         for _ in 0..count {

@@ -56,6 +56,7 @@ impl World {
             Event::Poisoned(world.chance.index(ROOMS.len()), Poison::ALL[kind])
         });
         self.plan_partial();
+        self.plan_strangers();
         if troubles.clock_jumps > 0 {
             self.plan_clocks(troubles.clock_jumps);
         }
@@ -122,6 +123,9 @@ impl World {
             }
             Event::Changed(servers) => self.servers = servers,
             Event::BrokerGone => self.break_connections(),
+            Event::Stray => self.stray(),
+            Event::Twin(machine, until) => self.start_twin(machine, until),
+            Event::TwinEnds(machine) => self.end_twin(machine),
             Event::ClockJumps(machine, by) => self.clocks.entry(machine).or_default().jump(by),
             Event::EmptyLog => self.log.expire(u64::MAX),
             Event::Poisoned(room, poison) => self.poison(room, poison),
@@ -245,7 +249,9 @@ impl World {
 
     /// Its clients find their connections broken, and what it was about to do is not done.
     pub(super) fn kill_connector(&mut self, connector: usize, back: Option<u64>) {
-        if self.connectors[connector].is_dead || (back.is_none() && self.connectors.iter().any(|c| c.is_dead)) {
+        if self.connectors[connector].is_dead
+            || (back.is_none() && self.connectors.iter().take(CONNECTORS).any(|c| c.is_dead))
+        {
             return;
         }
         self.connectors[connector].is_dead = true;
@@ -272,13 +278,17 @@ impl World {
     /// Whether a chat server is there, as another one finds that asks it; a lost answer looks as if not.
     pub(super) fn probe(&mut self, chat: usize, home: ServerId) {
         let asked = self.chats.iter().position(|c| c.id == home).unwrap();
-        let node = &self.chats[asked];
         let (here, there) = (Node::Chat(chat), Node::Chat(asked));
         let is_cut = self.is_apart(asked, Peer::Chats) || self.is_blocked(here, there) || self.is_blocked(there, here);
         let lost = self.chance.per_mille(2 * self.faults().lost) || is_cut;
-        let answers = !node.is_dead && node.up && node.sleeps_until <= self.now && self.chats[chat].up && !lost;
+        // Of two processes with one id the older one is silent before long.
+        let nodes = self.nodes_of_chat(asked).into_iter().map(|number| &self.chats[number]);
+        let mut nodes =
+            nodes.filter(|node| !node.is_dead && node.up && node.sleeps_until <= self.now && !node.rooms.yields());
+        let answering = nodes.next().filter(|_| self.chats[chat].up && !lost);
+        let answers = answering.is_some();
         // One that leaves says so.
-        let is_alive = answers && node.leaves_since.is_none();
+        let is_alive = answering.is_some_and(|node| node.leaves_since.is_none());
         let (run, delay) = (self.chats[chat].run, if answers { 2 } else { 500 });
         self.agenda.at(self.now + delay, Event::Probed { chat, run, home, is_alive });
     }

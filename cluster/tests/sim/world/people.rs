@@ -70,7 +70,8 @@ impl World {
         let before = self.people[person].place();
         self.sessions += 1;
         let connector = self.chance.index(CONNECTORS);
-        if self.connectors[connector].is_dead || self.is_known_to_leave(connector) {
+        let has_rival = self.connectors[connector].hub.has_rival(self.now);
+        if self.connectors[connector].is_dead || self.is_known_to_leave(connector) || has_rival {
             return;
         }
         let session = self.sessions;

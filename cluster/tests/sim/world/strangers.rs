@@ -1,0 +1,242 @@
+//! Messages of servers that are not listed, or that cannot be right; and second processes with the
+//! ids of others. A message that a listed server could have sent says nothing here that only that
+//! server may say: who speaks in its name is told by a signature alone.
+
+use bytes::Bytes;
+use chat::rooms::Send;
+use shared::ids::Name;
+use shared::record::{Entry, Record, RecordId, VERSION};
+use shared::rpc;
+use shared::rpc::messages::{
+    Answer, Claim, FromChat, FromConnector, Item, Known, News, Page, Place, Question, Span, Unavailable, Wanted,
+};
+use shared::subjects;
+
+use super::*;
+
+/// Questions for messages with numbers from here on are strays: none may be answered.
+const STRAY_NUMBER: u64 = 1 << 50;
+
+impl World {
+    pub(super) fn plan_strangers(&mut self) {
+        let troubles = self.scenario.troubles();
+        self.plan_some(troubles.strays, |_, _| Event::Stray);
+        self.plan_some(troubles.twins, |world, time| {
+            let number = world.chance.index(CHATS + CONNECTORS);
+            let machine = if number < CHATS { Machine::Chat(number) } else { Machine::Connector(number - CHATS) };
+            Event::Twin(machine, (time + world.chance.between(300, 5_000)).min(BUSY_MS))
+        });
+    }
+
+    pub(super) fn stray(&mut self) {
+        if self.chance.per_mille(500) { self.stray_to_chat() } else { self.stray_to_connector() }
+    }
+
+    /// A sender, and its run: a stranger, a server of another kind, or this one with its run or
+    /// another. Also says if the run is the present one or may be a later one.
+    fn sender(&mut self, (kind, other): (&str, &str), (me, run): (&ServerId, Incarnation)) -> (ServerId, Incarnation) {
+        match self.chance.index(7) {
+            0 => (server(kind, 8).id, run),
+            1 => (server(other, self.chance.index(3)).id, run),
+            2 => (me.clone(), Incarnation(u64::MAX - self.chance.between(0, 1 << 17))),
+            3 => (me.clone(), self.later(run)),
+            4 => (me.clone(), Incarnation(self.chance.between(0, run.0.max(1)))),
+            _ => (me.clone(), run),
+        }
+    }
+
+    /// A later run, or one that cannot be.
+    fn later(&mut self, run: Incarnation) -> Incarnation {
+        Incarnation(run.0 + (self.chance.between(1, 1 << 30) << 16))
+    }
+
+    fn known(&mut self, run: Incarnation) -> Known {
+        let incarnation = if self.chance.per_mille(500) { self.later(run) } else { Incarnation(u64::MAX) };
+        Known { incarnation, live: self.chance.per_mille(500) }
+    }
+
+    /// A place in a room's log, or behind its end, or in another log.
+    fn stray_place(&mut self) -> Place {
+        let epoch = Epoch([1, 1, 1, u64::MAX][self.chance.index(4)]);
+        let position = Position([0, 1, 7, u64::MAX / 1_000, u64::MAX][self.chance.index(5)]);
+        Place { epoch, position, id: RecordId(self.chance.between(0, 3)) }
+    }
+
+    fn stray_number(&mut self) -> u64 {
+        let near = self.chance.between(1, 300);
+        [near, near << 12, near << 32, (1 << 62) + near, u64::MAX][self.chance.index(5)]
+    }
+
+    fn stray_room(&mut self) -> RoomId {
+        RoomId::new(ROOMS[self.chance.index(ROOMS.len())]).unwrap()
+    }
+
+    fn stray_to_chat(&mut self) {
+        let (chat, connector) = (self.chance.index(CHATS), self.chance.index(CONNECTORS));
+        let (me, run) = (self.connectors[connector].id.clone(), self.connectors[connector].hub.incarnation());
+        let (sender, incarnation) = self.sender(("connector", "chat"), (&me, run));
+        let question = self.stray_question(sender == me);
+        let chat_run = self.chats[chat].rooms.incarnation();
+        let known = self.chance.per_mille(300).then(|| self.known(chat_run));
+        let own = subjects::connector_reply(&sender, u64::MAX);
+        let reply = match self.chance.index(6) {
+            0 => Some("log.lobby".to_owned()),
+            1 => Some(subjects::connector_reply(&server("connector", (connector + 1) % CONNECTORS).id, 7)),
+            2 => Some(subjects::connector_push(&me)),
+            3 => None,
+            _ => {
+                Some(if question == Question::Probe { format!("{}a.1", subjects::inbox(sender.as_str())) } else { own })
+            }
+        };
+        let message =
+            FromConnector { v: rpc::VERSION, connector: sender, incarnation, continues: vec![], known, question };
+        let body: Bytes = rpc::encode(&message).unwrap();
+        for number in self.nodes_of_chat(chat) {
+            let (body, reply, trace) = (body.clone(), reply.clone(), Trace::new());
+            self.agenda.at(self.now, Event::ToChat { chat: number, body, reply, trace });
+        }
+    }
+
+    /// Of a listed connector only what does not speak for its users.
+    fn stray_question(&mut self, is_listed: bool) -> Question {
+        let (room, at, number) = (self.stray_room(), self.stray_place(), self.stray_number());
+        match self.chance.index(7) {
+            0 => Question::Attach { room, at },
+            1 | 2 if is_listed => Question::Propose { room, at, number, items: Vec::new() },
+            1 | 2 => {
+                let (name, membership) = (Name::new("stranger").unwrap(), Token::new(self.chance.any()).membership());
+                let join = Item::Join { session: 1, name, membership, claim: Claim::New, seen: None };
+                Question::Propose { room, at, number, items: vec![join] }
+            }
+            3 => Question::Detach { room },
+            4 => {
+                let viewer = self.people[self.chance.index(PEOPLE)].place().map(|place| place.token.membership());
+                let wanted = Wanted { viewer: viewer.unwrap_or_default(), span: Span::Last, limit: 100 };
+                // No client has such a session.
+                let session = Some(u64::MAX - number);
+                Question::History { room, number: STRAY_NUMBER + (number % STRAY_NUMBER), session, wanted }
+            }
+            5 => Question::Probe,
+            _ => Question::Heartbeat,
+        }
+    }
+
+    fn stray_to_connector(&mut self) {
+        let (chat, connector) = (self.chance.index(CHATS), self.chance.index(CONNECTORS));
+        let (me, run) = (self.chats[chat].id.clone(), self.chats[chat].rooms.incarnation());
+        let (sender, incarnation) = self.sender(("chat", "connector"), (&me, run));
+        let answer = self.stray_answer(sender == me, connector);
+        let number = self.stray_number();
+        let message = FromChat { v: rpc::VERSION, chat: sender, incarnation, number, answer, stats: None };
+        let body: Bytes = rpc::encode(&message).unwrap();
+        let id = self.connectors[connector].id.clone();
+        for number in 0..self.connectors.len() {
+            if self.connectors[number].id == id {
+                self.agenda.at(self.now, Event::ToConnector { connector: number, body: body.clone() });
+            }
+        }
+    }
+
+    /// Of a listed chat server nothing that its room's log would have to say.
+    fn stray_answer(&mut self, is_listed: bool, connector: usize) -> Answer {
+        let (room, place, number) = (self.stray_room(), self.stray_place(), self.stray_number());
+        let run = self.connectors[connector].hub.incarnation();
+        match self.chance.index(8) {
+            0 => Answer::Alive,
+            1 => Answer::Leaving,
+            2 => Answer::NotOwner { room },
+            3 => Answer::Unavailable { room, because: Unavailable::LogFull },
+            4 => Answer::Stale(self.known(run)),
+            5 => Answer::History { room, number: STRAY_NUMBER + number % 1_000, upto: place, page: Page::default() },
+            6 if !is_listed => {
+                let news = News::State(Box::default());
+                Answer::Attached { room, asked: Place::default(), now: place, news }
+            }
+            _ => {
+                let record = Arc::new(stray_record(place.position));
+                Answer::Record { room, epoch: place.epoch, position: place.position, record }
+            }
+        }
+    }
+
+    /// The processes that have the id of a chat server.
+    pub(super) fn nodes_of_chat(&self, chat: usize) -> Vec<usize> {
+        (0..self.chats.len()).filter(|number| self.chats[*number].id == self.chats[chat].id).collect()
+    }
+
+    /// An answer goes to a subject of its asker, and stray questions for messages have none.
+    pub(super) fn check_answer(&self, send: &Send) {
+        let Send { connector: asker, reply, method, .. } = send;
+        let is_own = |reply: &String| subjects::is_reply_of(asker, reply) || subjects::is_inbox_of(asker, reply);
+        assert!(reply.as_ref().is_none_or(is_own), "{method} is answered to {reply:?} instead of {asker}");
+        let is_known = ["connector-server-", "chat-server-", "gate-server-"].iter().any(|kind| {
+            asker.as_str().strip_prefix(kind).and_then(|number| number.parse().ok()).is_some_and(|n: usize| n <= 3)
+        });
+        assert!(is_known, "{asker} is a stranger, and is sent {method}");
+        if *method == "history" {
+            let said: FromChat = rpc::decode(&send.body).unwrap();
+            let is_stray = matches!(said.answer, Answer::History { number, .. } if number >= STRAY_NUMBER);
+            assert!(!is_stray, "a stray question of {asker} for messages is answered");
+        }
+    }
+
+    /// A second process with the id of a server starts: by its clock, and it has no clients.
+    pub(super) fn start_twin(&mut self, machine: Machine, until: u64) {
+        // Its run is none that the first process will have.
+        let (twin, run) = match machine {
+            Machine::Chat(chat) => (Machine::Chat(self.chats.len()), self.chats[chat].run + 1_000),
+            Machine::Connector(connector) => {
+                (Machine::Connector(self.connectors.len()), self.connectors[connector].run + 1_000)
+            }
+        };
+        match machine {
+            Machine::Chat(chat) => {
+                let node = self.chat(chat, run);
+                self.chats.push(node);
+            }
+            Machine::Connector(connector) => {
+                let node = self.connector(connector, run);
+                self.connectors.push(node);
+            }
+        }
+        self.agenda.at(until, Event::TwinEnds(twin));
+    }
+
+    /// It dies, with all that is on its way to it.
+    pub(super) fn end_twin(&mut self, machine: Machine) {
+        match machine {
+            Machine::Chat(chat) => {
+                self.chats[chat].is_dead = true;
+                self.chats[chat].run += 1;
+            }
+            Machine::Connector(connector) => self.connectors[connector].is_dead = true,
+        }
+    }
+
+    /// A connector whose id a later process has closes its clients.
+    pub(super) fn close_if_it_has_a_rival(&mut self, connector: usize) {
+        let node = &self.connectors[connector];
+        if node.hub.has_rival(self.now) {
+            let count = node.people.len();
+            self.send_some_elsewhere(connector, count);
+        }
+    }
+}
+
+/// A record that follows none.
+fn stray_record(position: Position) -> Record {
+    Record {
+        v: VERSION,
+        prev: Position(position.0 / 2),
+        prev_id: RecordId(1),
+        id: RecordId(2),
+        links: Vec::new(),
+        time: u64::MAX,
+        owner: server("chat", 0).id,
+        proposals: Vec::new(),
+        entries: vec![Entry::Open],
+        named: Vec::new(),
+        checkpoint: None,
+        part: None,
+    }
+}
