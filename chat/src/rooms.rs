@@ -333,6 +333,11 @@ impl Rooms {
         self.with_all(|owner, acts| owner.look_after(now, acts));
     }
 
+    /// Connectors that are known, those that were silent for long among them.
+    pub fn connectors(&self) -> usize {
+        self.links.len()
+    }
+
     /// Rooms whose state is in memory.
     pub fn count(&self) -> usize {
         self.owners.len()

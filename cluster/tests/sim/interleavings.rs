@@ -14,6 +14,7 @@ mod poison;
 mod silence;
 mod stage;
 mod stale;
+mod strangers;
 mod verdicts;
 
 /// The room of all scripts.

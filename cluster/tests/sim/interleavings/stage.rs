@@ -3,6 +3,7 @@
 mod log;
 mod moving;
 mod restarting;
+mod straying;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
@@ -31,7 +32,7 @@ const CHATS: usize = 3;
 const CONNECTORS: usize = 2;
 
 /// The incarnation of all servers in the beginning.
-const FIRST: Incarnation = Incarnation(100);
+pub(super) const FIRST: Incarnation = Incarnation(100);
 
 struct Chat {
     rooms: Rooms,
@@ -82,14 +83,13 @@ fn id(kind: &str, number: usize) -> ServerId {
     world::server(kind, number).id
 }
 
-fn room() -> RoomId {
+pub(super) fn room() -> RoomId {
     RoomId::new(ROOM).unwrap()
 }
 
 /// A list of these chat servers.
 pub(super) fn list(chats: &[usize]) -> Arc<Servers> {
-    let chats = chats.iter().map(|number| world::server("chat", *number));
-    Arc::new(Servers::new([(CHAT.to_owned(), chats.collect())]))
+    world::list(chats.iter().map(|number| world::server("chat", *number)).collect())
 }
 
 impl Stage {
