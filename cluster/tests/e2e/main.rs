@@ -25,6 +25,7 @@ mod resuming;
 mod setting_up;
 mod stage;
 mod stopping;
+mod strangers;
 mod takeover;
 mod talking;
 mod tracing_on;

@@ -37,7 +37,7 @@ pub(crate) struct Protected {
 }
 
 impl Protected {
-    async fn new() -> Self {
+    pub(crate) async fn new() -> Self {
         Self::with(&Path::new(env!("CARGO_MANIFEST_DIR")).join("../config/nats/production.conf")).await
     }
 
@@ -64,7 +64,7 @@ impl Protected {
         }
     }
 
-    async fn start(&mut self, id: &str) -> cluster::Cluster {
+    pub(crate) async fn start(&mut self, id: &str) -> cluster::Cluster {
         self.parts.settings.nats = self.settings_of(id);
         self.parts.start(id).await
     }
@@ -102,7 +102,7 @@ fn password(user: &str) -> String {
 
 pub(crate) struct Thief {
     user: String,
-    client: Client,
+    pub(crate) client: Client,
     refusals: mpsc::Receiver<String>,
 }
 
