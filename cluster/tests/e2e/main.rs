@@ -29,6 +29,7 @@ mod strangers;
 mod takeover;
 mod talking;
 mod tracing_on;
+mod twins;
 
 /// Runs scenarios on the in-process bus and over a real nats-server.
 macro_rules! on_both_buses {
