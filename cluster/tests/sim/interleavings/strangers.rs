@@ -61,7 +61,8 @@ fn one_record_that_the_log_does_not_have() {
         let (place, record) = stage.next_record(ahead);
         let answer =
             Answer::Record { room: super::stage::room(), epoch: place.epoch, position: place.position, record };
-        stage.stray_to_connector((HOME, FIRST), RIGHT, 1 << 8, answer);
+        // With this number the connector attaches for no other reason.
+        stage.stray_to_connector((HOME, FIRST), RIGHT, 0, answer);
         stage.pass(2_000);
         stage.say(ANN, "one");
         stage.pass(2_000);
@@ -188,4 +189,52 @@ fn a_connector_and_a_chat_server_that_know_a_later_run_of_each_other() {
     stage.pass(6_000);
     assert!(stage.incarnation_of_connector(LEFT) > 300 && stage.incarnation_of_chat(HOME) > 200);
     talk(&mut stage, "one");
+}
+
+/// ```text
+/// left       all chat servers         another process, run 200
+///  100 ──────►│◄───────────────────────── heartbeats │
+///             │ stale, it lives ─► left               ends
+///  301 ──────►│
+/// ```
+/// Were the left connector told at once that run 200 is dead, it would go on above that, and the other
+/// process above the left connector.
+#[test]
+fn a_second_process_with_the_id_of_a_connector() {
+    let mut stage = Stage::with_ann_and_bob();
+    for _ in 0..8 {
+        (0..3).for_each(|chat| {
+            stage.stray_to_chat(("connector", LEFT), Incarnation(200), chat, Question::Heartbeat);
+        });
+        stage.pass(500);
+    }
+    assert!(stage.has_rival(LEFT) && stage.incarnation_of_connector(LEFT) == FIRST.0);
+    stage.pass(15_000);
+    assert!(!stage.has_rival(LEFT) && stage.incarnation_of_connector(LEFT) > 200);
+    stage.say(BOB, "one");
+    stage.pass(2_000);
+    assert_eq!(stage.told(ANN).last().map(String::as_str), Some("bob: one"));
+    assert!(stage.is_settled());
+}
+
+/// The connectors hear the later process alone; what the home appended would only have that one's
+/// appends refused.
+#[test]
+fn a_second_process_with_the_id_of_a_chat_server() {
+    let mut stage = Stage::with_ann_and_bob();
+    for number in 1..12 {
+        for connector in [LEFT, RIGHT] {
+            stage.stray_to_connector((HOME, Incarnation(200)), connector, number, Answer::Alive);
+        }
+        stage.pass(500);
+    }
+    assert!(stage.yields(HOME) && stage.incarnation_of_chat(HOME) == FIRST.0);
+    let before = stage.appenders().len();
+    stage.say(ANN, "to the other one");
+    stage.pass(500);
+    assert_eq!(stage.appenders().len(), before);
+    stage.pass(16_000);
+    assert!(!stage.yields(HOME) && stage.incarnation_of_chat(HOME) > 200);
+    talk(&mut stage, "one");
+    assert_eq!(stage.appenders().last(), Some(&HOME));
 }
