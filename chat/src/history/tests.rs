@@ -253,7 +253,8 @@ fn what_stands_behind_the_last_record_is_passed_over() {
         trace: Trace::default(),
     };
     let wanted = Wanted { viewer: member(1), span: Span::Last, limit: 9 };
-    let mut reader = Reader::new(asker, room(), 3, wanted, book.budget);
+    let viewing = Viewing { asker, incarnation: Incarnation(1), number: 3, session: None, wanted };
+    let mut reader = Reader::new(room(), viewing, book.budget);
     let mut next = Ok(reader.begin(None));
     while let Ok(Next::Log(op)) = next {
         next = reader.done(book.perform(op));

@@ -89,7 +89,7 @@ pub(crate) struct Troubles {
 }
 
 impl Scenario {
-    pub(crate) const ALL: [Self; 22] = [
+    pub(crate) const ALL: [Self; 23] = [
         Self::Calm,
         Self::BadBus,
         Self::BadLog,

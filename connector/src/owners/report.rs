@@ -55,7 +55,7 @@ mod tests {
 
     fn hear(owners: &mut Owners, number: usize, run: Incarnation) {
         owners.hear(&chat(number), run, 1, 0);
-        owners.is_alive(&chat(number), run);
+        owners.is_alive(&chat(number), run, false);
     }
 
     fn liveness(owners: &Owners, number: usize) -> Option<Liveness> {

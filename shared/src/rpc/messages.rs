@@ -5,7 +5,7 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 use wire::text::json_len;
 
-use crate::dispatcher::{CHAT, CONNECTOR, GATE};
+use crate::dispatcher::{CHAT, CONNECTOR};
 use crate::ids::{Incarnation, MAX_NAME_CHARS, MAX_SERVER_ID_BYTES, Name, RoomId, ServerId};
 use crate::membership::Membership;
 use crate::record::{Decided, Entry, Epoch, Position, Record, RecordId};
@@ -99,7 +99,7 @@ impl Question {
             | Self::Detach { .. }
             | Self::History { .. }
             | Self::Heartbeat => kind == CONNECTOR,
-            Self::Probe => kind == CHAT || kind == GATE,
+            Self::Probe => kind == CHAT,
         }
     }
 

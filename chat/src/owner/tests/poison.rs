@@ -7,7 +7,7 @@ const FAR_MS: u64 = 50 * 365 * 24 * 3_600_000;
 
 impl Bench {
     /// Ann is in the room, and said so much.
-    fn with_ann(says: u64) -> Self {
+    pub(super) fn with_ann(says: u64) -> Self {
         let mut bench = Self::new();
         bench.propose(1, 1, vec![join(1, "ann")]);
         bench.run();

@@ -22,19 +22,11 @@ impl Bench {
         self.said.retain(|act| !matches!(act, Act::Read(_)));
         (before - self.said.len(), self.owner.metrics.bus_refused.viewer.get())
     }
-
-    /// A room with one member, at connector 1.
-    fn with_ann() -> Self {
-        let mut bench = Self::new();
-        bench.propose(1, 1, vec![join(1, "ann")]);
-        bench.run();
-        bench
-    }
 }
 
 #[test]
 fn a_member_is_shown_messages_at_once() {
-    let mut bench = Bench::with_ann();
+    let mut bench = Bench::with_ann(0);
     bench.view(1, Some(1), 1);
     assert_eq!(bench.views(), (1, 0));
     bench.view(1, None, 1);
@@ -45,7 +37,7 @@ fn a_member_is_shown_messages_at_once() {
 #[test]
 fn a_member_of_another_connector_is_shown_to_none() {
     for (session, member) in [(Some(1), 1), (None, 1), (Some(2), 2), (None, 2)] {
-        let mut bench = Bench::with_ann();
+        let mut bench = Bench::with_ann(0);
         bench.view(2, session, member);
         bench.view(2, session, member);
         assert_eq!(bench.views(), (0, 0));
@@ -56,7 +48,7 @@ fn a_member_of_another_connector_is_shown_to_none() {
 
 #[test]
 fn a_session_is_shown_what_its_own_stay_may_see() {
-    let mut bench = Bench::with_ann();
+    let mut bench = Bench::with_ann(0);
     bench.propose(1, 2, vec![join(2, "bob")]);
     bench.run();
     bench.view(1, Some(2), 1);
@@ -83,7 +75,7 @@ fn an_owner_that_is_behind_reads_before_it_says_no() {
 
 #[test]
 fn a_room_that_was_not_read_is_read() {
-    let mut bench = Bench::on(Bench::with_ann().log);
+    let mut bench = Bench::on(Bench::with_ann(0).log);
     bench.view(1, Some(1), 1);
     assert!(bench.run() > 0);
     assert_eq!(bench.views(), (1, 0));
@@ -91,7 +83,7 @@ fn a_room_that_was_not_read_is_read() {
 
 #[test]
 fn members_of_a_continued_run_are_its_connectors() {
-    let mut bench = Bench::with_ann();
+    let mut bench = Bench::with_ann(0);
     let mut lineage = Lineage::new(Incarnation(1));
     lineage.go_on_above(Incarnation(5));
     bench.run = lineage.present();
@@ -103,7 +95,7 @@ fn members_of_a_continued_run_are_its_connectors() {
 /// Such a number in the log would make all later proposals look like copies of earlier ones.
 #[test]
 fn a_number_that_cannot_be_is_not_stored() {
-    let mut bench = Bench::with_ann();
+    let mut bench = Bench::with_ann(0);
     for number in [u64::MAX, (1 << 62) + 1] {
         bench.propose(1, number, vec![say(1)]);
     }

@@ -75,7 +75,7 @@ impl Stage {
 
     /// A record that follows the room's last one, so many places ahead, and where it would be.
     pub(in super::super) fn next_record(&self, ahead: u64) -> (Place, Arc<Record>) {
-        let (last, before) = checks::records(&self.log, &super::room()).remove(0);
+        let (last, before) = checks::records(&self.log, &super::room(), &self.bad).remove(0);
         let record = Record {
             v: VERSION,
             prev: last,
