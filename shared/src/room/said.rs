@@ -11,7 +11,7 @@ use crate::membership::MessageId;
 /// Milliseconds for which an id is remembered, at least.
 const ID_MS: u64 = 60_000;
 
-/// Most ids that a room remembers; with more within [`ID_MS`], the oldest are forgotten sooner.
+/// Most ids that a room remembers; with more within a minute, the oldest are forgotten sooner.
 pub const MAX_IDS: usize = 4_096;
 
 /// Most milliseconds that one message ages those before it.
