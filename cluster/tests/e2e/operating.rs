@@ -39,7 +39,7 @@ pub(crate) async fn readiness(port: u16) -> (u16, Value) {
     (status, serde_json::from_str(&body).unwrap())
 }
 
-async fn until_ready(port: u16) {
+pub(crate) async fn until_ready(port: u16) {
     eventually(DEADLINE, "the server to be ready", async || readiness(port).await.0 == 200).await;
 }
 

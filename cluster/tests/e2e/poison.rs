@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use shared::record::{Entry, Position, Record, RecordId, VERSION};
 use shared::testing::eventually;
 
-use crate::operating::{port, readiness};
+use crate::operating::{port, readiness, until_ready};
 use crate::parts::{Parts, home};
 use crate::stage::{DEADLINE, Person};
 
@@ -159,7 +159,7 @@ async fn a_message_that_is_no_record_costs_itself() {
     let home = world.home.as_ref().unwrap();
     assert_eq!(home.metrics().records_bad.get(), count);
     let port = port(&home.servers(), &world.home_id());
-    assert_eq!(readiness(port).await.0, 200);
+    until_ready(port).await;
     // Another run of the chat server starts from a log that ends with poison.
     bad.push(world.publish("garbage").await);
     world.home.take().unwrap().stop().await;
