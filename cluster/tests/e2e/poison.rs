@@ -229,7 +229,7 @@ async fn too_much_poison_is_removed_as_the_page_says() {
     eventually(DEADLINE, "the room to serve", async || world.ann.chat.say("after").await.is_ok()).await;
     let heard = world.bob.hears_until("after").await;
     assert!(heard.iter().all(|event| matches!(event, Event::Chat(_))), "{heard:?}");
-    eventually(DEADLINE, "the server to be ready", async || readiness(port).await.0 == 200).await;
+    until_ready(port).await;
     world.stop().await;
 }
 

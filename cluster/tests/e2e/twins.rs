@@ -4,9 +4,9 @@ use client::{ChatClient, Event, Options};
 use cluster::{Cluster, LogKind};
 use shared::config::Server;
 use shared::dispatcher::CONNECTOR;
-use shared::ids::ServerId;
-use shared::testing::{eventually, http_get};
+use shared::testing::eventually;
 
+use crate::operating::{port, readiness};
 use crate::parts::{Parts, home};
 use crate::stage::{DEADLINE, address};
 
@@ -21,10 +21,9 @@ async fn parts() -> Parts {
 
 /// Returns true if a server is unready because another process has its id.
 async fn has_noticed(cluster: &Cluster, id: &str) -> bool {
-    let servers = cluster.servers();
-    let port = servers.find(&ServerId::new(id).unwrap()).unwrap().1.port.unwrap();
-    let report = http_get(("127.0.0.1", port), "/readyz", &[]).await.unwrap();
-    report.status == 503 && report.body.contains(r#""identity":"another process with this server's id started later"#)
+    let (status, report) = readiness(port(&cluster.servers(), id)).await;
+    let identity = report["checks"]["identity"].as_str().unwrap();
+    status == 503 && identity.starts_with("another process with this server's id started later")
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
