@@ -1,10 +1,16 @@
 //! Two processes with one id: the older one notices, and gives way until the other is gone.
 
+use std::collections::BTreeSet;
+
 use client::{ChatClient, Event, Options};
 use cluster::{Cluster, LogKind};
+use futures_util::StreamExt;
 use shared::config::Server;
 use shared::dispatcher::CONNECTOR;
+use shared::rpc;
+use shared::rpc::messages::FromConnector;
 use shared::testing::eventually;
+use tokio::time::timeout;
 
 use crate::operating::{port, readiness};
 use crate::parts::{Parts, home};
@@ -24,6 +30,22 @@ async fn has_noticed(cluster: &Cluster, id: &str) -> bool {
     let (status, report) = readiness(port(&cluster.servers(), id)).await;
     let identity = report["checks"]["identity"].as_str().unwrap();
     status == 503 && identity.starts_with("another process with this server's id started later")
+}
+
+/// Waits until heartbeats of so many connectors name a run of this chat server. One that was not
+/// accepted everywhere would go on above a later process, instead of being the older one.
+async fn until_accepted(parts: &Parts, chat: &str, connectors: usize) {
+    let client = async_nats::connect(parts.nats.url()).await.unwrap();
+    let mut questions = client.subscribe(format!("chat.{chat}")).await.unwrap();
+    let mut named = BTreeSet::new();
+    let naming = async {
+        while named.len() < connectors {
+            let message = questions.next().await.unwrap();
+            let asked: FromConnector = rpc::decode(&message.payload).unwrap();
+            named.extend(asked.known.map(|_| asked.connector));
+        }
+    };
+    timeout(DEADLINE, naming).await.unwrap();
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -72,6 +94,7 @@ async fn the_older_of_two_chat_servers_is_silent_until_the_other_is_gone() {
     }
     let (ann, mut bob) = (parts.person(0, "ann", ROOM).await, parts.person(1, "bob", ROOM).await);
     ann.say("before").await;
+    until_accepted(&parts, &home, 2).await;
     let at = CHATS.iter().position(|&id| id == home).unwrap();
     let activations = |clusters: &[cluster::Cluster]| clusters[at].metrics().activations.get();
     let newer = parts.start_mortal(&home).await;
