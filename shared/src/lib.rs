@@ -1,6 +1,6 @@
 //! What two or more roles need: names, configuration, the bus, the rooms' records, the websocket front.
 //!
-//! Reading order: [`ids`], [`membership`], [`config`], [`dispatcher`], [`subjects`], [`bus`], [`rpc`], [`record`], [`room`],
+//! Reading order: [`ids`], [`membership`], [`config`], [`dispatcher`], [`subjects`], [`bus`], [`rpc`], [`signing`], [`record`], [`room`],
 //! [`frontend`], [`lifecycle`], [`health`], [`admin`].
 
 pub mod admin;
@@ -26,6 +26,7 @@ pub mod room;
 pub mod roster;
 pub mod rpc;
 pub mod senders;
+pub mod signing;
 pub mod subjects;
 #[cfg(feature = "testing")]
 pub mod testing;

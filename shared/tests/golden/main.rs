@@ -6,6 +6,7 @@
 #![expect(clippy::unwrap_used, reason = "a test")]
 
 mod samples;
+mod signatures;
 
 use std::collections::BTreeMap;
 
