@@ -5,10 +5,12 @@
 //! public key: a server that verifies cannot sign for another one, and no secret leaves its server. Within one process
 //! without a broker there are no signatures.
 
+mod files;
 mod key;
 mod keyring;
 mod signature;
 
+pub use files::{KeyFileError, KeyFiles, Written};
 pub use key::{KeyError, PublicKey, Seed};
 pub use keyring::Keyring;
 pub use signature::{PairKey, Signed};

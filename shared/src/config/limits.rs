@@ -2,7 +2,7 @@
 
 use std::ops::RangeInclusive;
 
-use super::settings::Settings;
+use super::settings::{Settings, Signatures};
 use super::sign_in;
 use crate::bus::SubjectPrefix;
 use crate::room::Checkpoint;
@@ -89,6 +89,7 @@ pub(super) fn check(settings: &Settings) -> Vec<Broken> {
         .chain(pairs)
         .chain(states(settings))
         .chain(texts(settings))
+        .chain(keys(settings))
         .chain(sign_in::contradictions(&settings.nats))
         .collect()
 }
@@ -186,6 +187,17 @@ fn prefix_form() -> String {
     )
 }
 
+/// A server that signs needs a key.
+fn keys(settings: &Settings) -> Option<Broken> {
+    let is_missing = settings.rpc.signatures != Signatures::Off && settings.rpc.key_dir.is_empty();
+    is_missing.then(|| Broken {
+        key: "rpc.key_dir",
+        other: Some("rpc.signatures"),
+        found: "empty".to_owned(),
+        required: "a directory that `shaddock keys DIR` wrote, because rpc.signatures is not \"off\"".to_owned(),
+    })
+}
+
 fn is_origin(text: &str) -> bool {
     let is_part = |part: &str| !part.is_empty() && !part.contains(|c: char| c == '/' || c.is_whitespace());
     text == "*" || text.split_once("://").is_some_and(|(scheme, host)| is_part(scheme) && is_part(host))
@@ -250,6 +262,17 @@ mod tests {
         assert_eq!(broken(small), ["room.max_content"]);
         assert_eq!(broken(|settings| settings.rpc.request_ms = 500), ["rpc.repeat_ms"]);
         assert_eq!(broken(|settings| settings.log.max_total_bytes = 8 << 20), ["log.max_room_bytes"]);
+    }
+
+    #[test]
+    fn a_server_that_signs_needs_a_key() {
+        let sign = |settings: &mut Settings| settings.rpc.signatures = Signatures::Accept;
+        assert_eq!(broken(sign), ["rpc.key_dir"]);
+        let with_key = |settings: &mut Settings| {
+            sign(settings);
+            settings.rpc.key_dir = "keys".to_owned();
+        };
+        assert_eq!(broken(with_key), [""; 0]);
     }
 
     #[test]

@@ -184,7 +184,25 @@ section! {
         heartbeat_ms: u32 = 500,
         /// Messages that may wait in a server's subscription; above, new ones are dropped and counted.
         subscription_queue: usize = 65_536,
+        /// Signing of messages between servers. Only over NATS.
+        signatures: Signatures = Signatures::Off,
+        /// Directory with `ID.seed`, the secret key of each server that runs in this process.
+        key_dir: String = String::new(),
+        /// File with the public keys of all servers; empty: `keys.json` in `key_dir`.
+        keys_file: String = String::new(),
     }
+}
+
+/// Signing of messages between servers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Signatures {
+    /// Not at all.
+    Off,
+    /// Signed; of those that come signed ones are verified, and unsigned ones taken: to switch over a cluster that runs.
+    Accept,
+    /// Signed; unsigned ones are dropped.
+    Require,
 }
 
 section! {
