@@ -18,10 +18,11 @@ use shared::dispatcher::Router;
 use shared::ids::{Incarnation, RoomId, ServerId};
 use shared::lineage::Lineage;
 use shared::metrics::Metrics;
-use shared::record::RecordIds;
+use shared::record::{RecordIds, SharedRecord};
 use shared::rpc::messages::{Answer, FromConnector, Question};
 use shared::rpc::{self, RpcError, Trace};
 use shared::senders::Senders;
+use tracing::debug;
 
 use crate::decide::{Author, Judge};
 use crate::gone::Gone;
@@ -110,6 +111,9 @@ pub struct Heard<'a> {
     pub body: &'a [u8],
     /// Where its answer goes.
     pub reply: Option<String>,
+    /// A signature proves its sender, and thereby its count. Without one it is taken as it comes: a forged count must not keep its sender's own
+    /// messages out.
+    pub is_proven: bool,
     /// The client request behind it.
     pub trace: Trace,
 }
@@ -120,6 +124,9 @@ struct Link {
     runs: Lineage,
     /// Earlier runs that were accepted, and are not continued by the present one.
     former: VecDeque<Incarnation>,
+    /// The highest counts of the present run's signed messages, and of its signed heartbeats.
+    counted: u64,
+    beaten: u64,
     /// A heartbeat of the present run named this server's incarnation.
     accepts_us: bool,
     /// The word of its heartbeats on a later run of this server.
@@ -171,6 +178,8 @@ pub struct Send {
     pub trace: Trace,
     /// The encoded message.
     pub body: Bytes,
+    /// The record that it ends with, for its signature.
+    pub record: Option<SharedRecord>,
 }
 
 impl Rooms {
@@ -227,17 +236,21 @@ impl Rooms {
         if !self.admits(&message, heard.reply.as_deref(), now.ticks) {
             return Ok(self.take_effects());
         }
-        let FromConnector { connector, incarnation, continues, known, question, .. } = message;
+        let FromConnector { connector, incarnation, continues, count, known, question, .. } = message;
         if question == Question::Probe {
             self.answer_probe(connector, heard.reply, heard.trace, now);
             return Ok(self.take_effects());
         }
-        match self.hear(&connector, Lineage::said(incarnation, continues), now.ticks) {
+        let count = heard.is_proven.then_some(count);
+        match self.hear(&connector, Lineage::said(incarnation, continues), (count, &question), now.ticks) {
             Sender::Accepted => {
                 known.into_iter().for_each(|known| self.hear_of_itself(&connector, known, now.ticks));
                 let asker = Asker { connector, reply: heard.reply.unwrap_or_default(), trace: heard.trace };
                 self.question(asker, incarnation, question, now);
                 self.expel(now);
+            }
+            Sender::Repeated => {
+                debug!(%connector, ?count, "a copy of a connector's message, or one that was overtaken, was ignored")
             }
             Sender::Stale(known) => self.answer_stale((connector, heard.reply, heard.trace), known),
             Sender::Unclear => {}

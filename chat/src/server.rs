@@ -17,6 +17,7 @@ use shared::node::Node;
 use shared::record::Epoch;
 use shared::rpc::messages::{Answer, FromChat, FromConnector};
 use shared::rpc::{self, Label, Trace, header};
+use shared::signing::{Admission, Sender, Signer};
 use shared::subjects;
 use tokio::time::{Instant, MissedTickBehavior};
 use tracing::{debug, info, warn};
@@ -48,6 +49,7 @@ pub struct Chat {
     node: Node,
     log: Log,
     rooms: Rooms,
+    signer: Signer,
     view: String,
     started: Instant,
     running: FuturesUnordered<BoxFuture<'static, (Asked, LogDone)>>,
@@ -102,6 +104,7 @@ impl Chat {
         };
         let chat = Self {
             rooms: Rooms::new(identity, &node.settings, node.budget(), node.metrics.clone()),
+            signer: Signer::new(&id, &node),
             view: node.roster.now().view_hash(),
             started: Instant::now(),
             running: FuturesUnordered::new(),
@@ -222,13 +225,18 @@ impl Chat {
     }
 
     fn message(&mut self, message: &Message) {
+        let admission = self.signer.admit(Sender::Connector, message);
+        if admission == Admission::Dropped {
+            return;
+        }
         let began = Instant::now();
         let trace = Trace::from_header(message.headers.get(header::TRACEPARENT));
         debug!(%trace, method = message.headers.get(header::METHOD), "question");
         if message.headers.get(header::VIEW).is_some_and(|view| view != self.view) {
             self.node.roster.doubt();
         }
-        let heard = Heard { body: &message.payload, reply: message.reply.clone(), trace };
+        let is_proven = admission == Admission::Signed;
+        let heard = Heard { body: &message.payload, reply: message.reply.clone(), is_proven, trace };
         match self.rooms.message(heard, self.now()) {
             Ok(effects) => self.perform(effects),
             Err(error) => {
@@ -321,20 +329,28 @@ impl Chat {
         let body = FromConnector::probe(self.id.clone(), self.rooms.incarnation());
         let (subject, headers) = (subjects::chat(&home), label.headers());
         let (bus, deadline) = (self.node.bus.clone(), self.node.settings.rpc.heartbeat());
+        let signer = self.signer.clone();
         self.probes.push(Box::pin(async move {
             let Ok(payload) = rpc::encode(&body) else { return (home, false) };
-            let answer = bus.request(Outgoing { subject, reply: None, headers, payload }, deadline).await;
-            let answer = answer.ok().and_then(|answer| rpc::decode::<FromChat>(&answer.payload).ok());
+            let question = |reply| {
+                let mut question = Outgoing { subject, reply: Some(reply), headers, payload };
+                signer.sign(&home, &mut question, None);
+                question
+            };
+            let answer = bus.request_with(question, deadline).await.ok();
+            let answer = answer.filter(|answer| signer.admit(Sender::Chat, answer) != Admission::Dropped);
+            let answer = answer.and_then(|answer| rpc::decode::<FromChat>(&answer.payload).ok());
             // One that leaves is not to be waited for.
             let is_alive = answer.is_some_and(|said| said.chat == home && said.answer != Answer::Leaving);
             (home, is_alive)
         }));
     }
 
-    fn send(&self, Send { connector, reply, method, room, trace, body }: Send) {
+    fn send(&self, Send { connector, reply, method, room, trace, body, record }: Send) {
         let label = Label { method, room: room.as_ref(), from: &self.id, view: &self.view, trace: &trace };
         let subject = reply.unwrap_or_else(|| subjects::connector_push(&connector));
-        let message = Outgoing { subject, reply: None, headers: label.headers(), payload: body };
+        let mut message = Outgoing { subject, reply: None, headers: label.headers(), payload: body };
+        self.signer.sign(&connector, &mut message, record.as_ref());
         if let Err(error) = self.node.bus.publish(message) {
             // Counted by the bus; the connector finds its number missing and reads what it missed.
             debug!(server = %self.id, %connector, %error, "a message to a connector was not sent");

@@ -24,10 +24,12 @@ use shared::metrics::Metrics;
 use shared::node::Node;
 use shared::payload::{self, PayloadWatch};
 use shared::roster::RosterKeeper;
+use shared::signing::{KeyFileError, SigningKeeper};
 use shared::subjects;
 use tokio::sync::Notify;
 use tracing::{info, warn};
 
+use crate::keys;
 use crate::listeners::{Bound, Role};
 
 /// Time that the bus has to deliver what was accepted, when all servers ended.
@@ -68,6 +70,7 @@ impl fmt::Debug for Plan {
 /// Running servers.
 pub struct Cluster {
     keeper: RosterKeeper,
+    signing: SigningKeeper,
     node: Node,
     log_kind: LogKind,
     /// Opened for the first chat server.
@@ -100,6 +103,8 @@ impl Cluster {
         let Plan { config, nats, log, only } = plan;
         check_only(&config, nats.as_deref(), only.as_ref())?;
         let Config { mut servers, settings, environment } = config;
+        let own = keys::own(&servers, only.as_ref());
+        let (signing_keeper, signing) = keys::start(&environment, &settings.rpc, nats.is_some(), &own)?;
         let bound = Bound::listen_all(&mut servers, &settings, |id| only.as_ref().is_none_or(|only| only == id));
         let bound = bound.await.into_iter().collect::<anyhow::Result<Vec<Bound>>>()?;
         let metrics = Metrics::new();
@@ -111,8 +116,9 @@ impl Cluster {
         let (settings, environment) = (Arc::new(settings), environment.into());
         let (lifecycle, health) = (Lifecycle::new(), Health::default());
         let payload = PayloadWatch::default();
-        let node = Node { environment, roster, settings, bus, metrics, payload, lifecycle, health };
-        let mut cluster = Self { keeper, node, log_kind: log, log: None, only, running: BTreeMap::new() };
+        let node = Node { environment, roster, settings, bus, signing, metrics, payload, lifecycle, health };
+        let (signing, running) = (signing_keeper, BTreeMap::new());
+        let mut cluster = Self { keeper, signing, node, log_kind: log, log: None, only, running };
         for bound in in_order(bound) {
             if let Err(error) = cluster.start_server(bound).await {
                 // It took over nothing that it could hand over, and the operator waits for the
@@ -139,8 +145,8 @@ impl Cluster {
         if servers == *before {
             return Ok(());
         }
+        let mut failed = self.look_at_keys_of(&servers).and_then(Result::err).map(anyhow::Error::from);
         let is_new = |id: &ServerId| self.only.is_none() && !self.running.contains_key(id);
-        let mut failed = None;
         let mut all = Vec::new();
         for bound in Bound::listen_all(&mut servers, &self.node.settings, is_new).await {
             match bound {
@@ -158,8 +164,29 @@ impl Cluster {
         failed.map_or(Ok(()), Err)
     }
 
+    /// Goes on with other keys, if their files changed since the last look.
+    ///
+    /// # Errors
+    /// If they cannot be used; the keys of before stay.
+    pub fn look_at_keys(&mut self) -> Option<Result<(), KeyFileError>> {
+        self.look_at_keys_of(&self.keeper.now())
+    }
+
+    fn look_at_keys_of(&mut self, servers: &Servers) -> Option<Result<(), KeyFileError>> {
+        let looked = self.signing.look(&keys::own(servers, self.only.as_ref()));
+        if let Some(Ok(())) = looked {
+            info!("the keys of servers are other ones now");
+        }
+        looked
+    }
+
     async fn start_server(&mut self, bound: Bound) -> anyhow::Result<()> {
         let (kind, node) = (bound.kind(), self.node.for_server());
+        let id = &bound.server.id;
+        ensure!(
+            node.signing.is_ready_for(id),
+            "{id} cannot start: there is no key of it in rpc.key_dir; run `shaddock keys DIR`"
+        );
         let Bound { server, role, admin } = bound;
         let id = server.id.clone();
         let running = Running { kind, lifecycle: node.lifecycle.clone(), admin: Lifecycle::new() };

@@ -1,5 +1,6 @@
 //! Starts and stops the servers of an environment; what the program `shaddock` and the end-to-end tests share.
 
+pub mod keys;
 pub mod launch;
 mod listeners;
 mod signals;

@@ -24,6 +24,9 @@ const LOGGED: &str = "info,async_nats=warn";
 /// Time between two looks at `servers.json`.
 const LOOK: Duration = Duration::from_secs(1);
 
+/// Time between two looks at least: doubts come with messages, as many as others send.
+const PAUSE: Duration = Duration::from_millis(100);
+
 /// Runs the servers that the options name.
 ///
 /// # Errors
@@ -98,7 +101,7 @@ async fn serve(config: Config, options: Options) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Applies changes of `servers.json` for as long as servers run. What is wrong is said, and the servers stay as they were.
+/// Applies changes of `servers.json` and of keys for as long as servers run. What is wrong is said, and the servers stay as they were.
 async fn keep_up(cluster: &mut Cluster, mut file: ServersFile) -> anyhow::Result<()> {
     let mut asked = look_asked().context("signals cannot be listened for")?;
     let doubts = cluster.doubts();
@@ -110,6 +113,10 @@ async fn keep_up(cluster: &mut Cluster, mut file: ServersFile) -> anyhow::Result
             _ = asked.recv() => {}
             () = doubts.notified() => {}
         }
+        // Keys first: a new server needs its own before it starts.
+        if let Some(Err(error)) = cluster.look_at_keys() {
+            error!("keys are refused, those of before stay: {error}");
+        }
         match file.look() {
             None => {}
             Some(Ok(servers)) => {
@@ -119,6 +126,7 @@ async fn keep_up(cluster: &mut Cluster, mut file: ServersFile) -> anyhow::Result
             }
             Some(Err(error)) => error!("servers.json is refused, the servers stay as they were: {error}"),
         }
+        tokio::time::sleep(PAUSE).await;
     }
 }
 

@@ -55,6 +55,8 @@ pub struct Hub {
     busy: BTreeSet<RoomId>,
     serial: u64,
     numbers: u64,
+    /// Messages to chat servers so far.
+    count: u64,
     /// The runs of this process.
     lineage: Lineage,
     /// The word of chat servers on a later process with this connector's id.
@@ -96,6 +98,7 @@ impl Hub {
             busy: BTreeSet::new(),
             serial: 0,
             numbers: 0,
+            count: 0,
             heartbeats: BTreeMap::new(),
             heartbeat_number: 0,
             stopping: false,
@@ -188,11 +191,11 @@ impl Hub {
         effects
     }
 
-    /// A message of a chat server.
+    /// A message of a chat server, which may be proven to be its own, by a signature.
     ///
     /// # Errors
     /// If the bytes are not such a message; nothing has changed then.
-    pub fn message(&mut self, body: &[u8], now: Now) -> Result<Vec<Effect>, RpcError> {
+    pub fn message(&mut self, body: &[u8], is_proven: bool, now: Now) -> Result<Vec<Effect>, RpcError> {
         let FromChat { chat, incarnation, number, mut answer, stats, .. } = rpc::decode(body)?;
         let mut effects = Vec::new();
         if !self.is_of_chat_server(&chat, &answer, now, &mut effects) {
@@ -202,7 +205,7 @@ impl Hub {
             self.is_stale((&chat, incarnation), known, now, &mut effects);
             return Ok(effects);
         }
-        let hearing = self.owners.hear(&chat, incarnation, number, now.ticks);
+        let hearing = self.owners.hear(&chat, incarnation, (number, is_proven), now.ticks);
         match hearing {
             Hearing::OldRun => {
                 debug!(%chat, "message of an earlier run of a chat server ignored");
@@ -217,9 +220,13 @@ impl Hub {
             }
             Hearing::Next | Hearing::Old | Hearing::Gap | Hearing::NewRun | Hearing::Reset => {}
         }
-        // A late copy may be from before it said that it leaves.
-        let stays = answer == Answer::Alive && hearing.is_newest();
-        self.is_there((&chat, incarnation), stays, now, &mut effects);
+        // A copy of an old message, or one that came late, says nothing of the present: it may be from
+        // before its sender said that it leaves.
+        let is_present = hearing != Hearing::Old;
+        if is_present {
+            let stays = answer == Answer::Alive && hearing.is_newest();
+            self.is_there((&chat, incarnation), stays, now, &mut effects);
+        }
         // Late ones are older than those that are known.
         stats.filter(|_| hearing.is_newest()).into_iter().for_each(|stats| self.owners.note_stats(&chat, stats));
         if !self.lineage.earlier().is_empty() {
@@ -229,7 +236,7 @@ impl Hub {
             Hearing::Gap | Hearing::NewRun | Hearing::Reset => self.attach_all(now, &mut effects),
             _ => {}
         }
-        if answer == Answer::Leaving && self.owners.leaves(&chat, incarnation) {
+        if is_present && answer == Answer::Leaving && self.owners.leaves(&chat, incarnation) {
             info!(%chat, "a chat server is about to end; its rooms are asked for at others");
             self.ask_elsewhere(now, &mut effects);
         }
@@ -254,6 +261,8 @@ impl Hub {
             // An answer that newer ones overtook must not be taken for the present, nor that of one who is not asked any more.
             Answer::Attached { ref room, .. } if !hearing.is_newest() || !self.is_asked(chat, room) => {}
             Answer::NotOwner { ref room } if !self.is_asked(chat, room) => {}
+            Answer::History { .. } | Answer::NotOwner { .. } | Answer::Unavailable { .. }
+                if hearing == Hearing::Old => {}
             Answer::Attached { room, asked, now: place, news } => {
                 self.in_known_room(&room, now, effects, |room, cx| room.attached(asked, place, news, cx));
             }
@@ -388,18 +397,20 @@ impl Hub {
     }
 
     fn ask_effect(
-        &self,
+        &mut self,
         chat: ServerId,
         token: Option<u64>,
         known: Option<Known>,
         question: &Question,
     ) -> Option<Effect> {
         let (method, room) = (method(question), question.room().cloned());
+        self.count += 1;
         let message = FromConnector {
             v: rpc::VERSION,
             connector: self.common.me.clone(),
             incarnation: self.common.incarnation,
             continues: self.lineage.earlier().to_vec(),
+            count: self.count,
             known,
             question: question.clone(),
         };

@@ -62,13 +62,16 @@ struct Heard {
     /// The last of the numbers that were not taken, too far from the last one or behind it, and how
     /// many rose in a row: the next ones say which was right.
     odd: Option<(u64, u32)>,
+    /// The message with the last number was proven to be its sender's: what is not above it is a copy,
+    /// or came late.
+    is_proven: bool,
     /// Figures of this run, for gates.
     stats: Option<ChatStats>,
 }
 
 impl Heard {
-    fn new(incarnation: Incarnation, number: u64, at: u64) -> Self {
-        Self { incarnation, number, at, before: None, odd: None, stats: None }
+    fn new(incarnation: Incarnation, (number, is_proven): (u64, bool), at: u64) -> Self {
+        Self { incarnation, number, at, before: None, odd: None, is_proven, stats: None }
     }
 }
 
@@ -191,25 +194,36 @@ impl Owners {
         self.servers.chat().iter().map(|server| &server.id)
     }
 
-    /// Notes a message's number, and says what it means. `ticks` are milliseconds that only rise.
-    pub fn hear(&mut self, chat: &ServerId, incarnation: Incarnation, number: u64, ticks: u64) -> Hearing {
+    /// Notes the number of a message, and returns what it means. The message may be proven to be its
+    /// sender's, by a signature. `ticks` are milliseconds that only rise.
+    pub fn hear(
+        &mut self,
+        chat: &ServerId,
+        incarnation: Incarnation,
+        (number, is_proven): (u64, bool),
+        ticks: u64,
+    ) -> Hearing {
         let known = self.heard.get(chat).map(|heard| heard.incarnation).unwrap_or_default();
         if !incarnation.is_plausible(known) {
             return Hearing::Implausible;
         }
         let Some(heard) = self.heard.get_mut(chat) else {
-            self.heard.insert(chat.clone(), Heard::new(incarnation, number, ticks));
+            self.heard.insert(chat.clone(), Heard::new(incarnation, (number, is_proven), ticks));
             return Hearing::Next;
         };
         if incarnation < heard.incarnation {
             return Hearing::OldRun;
         }
         if incarnation > heard.incarnation {
-            *heard = Heard::new(incarnation, number, ticks);
+            *heard = Heard::new(incarnation, (number, is_proven), ticks);
             return Hearing::NewRun;
         }
-        heard.before = Some(std::mem::replace(&mut heard.at, ticks));
-        heard.count(number)
+        let hearing = heard.count(number, is_proven);
+        // A copy of an old message is no sign of life.
+        if matches!(hearing, Hearing::Next | Hearing::Gap | Hearing::Reset) {
+            heard.before = Some(std::mem::replace(&mut heard.at, ticks));
+        }
+        hearing
     }
 
     /// Returns false for a run of a chat server that cannot be.
@@ -233,18 +247,22 @@ impl Owners {
 
 impl Heard {
     /// Takes a number, unless it is too far from the last one or behind it. If such numbers go on
-    /// rising, the last one was wrong: what a stray message said would outlive it.
-    fn count(&mut self, number: u64) -> Hearing {
+    /// rising, the last one was wrong: what a stray message said would outlive it. A proven number is
+    /// right, so nothing below it is more than a copy.
+    fn count(&mut self, number: u64, is_proven: bool) -> Hearing {
+        if self.is_proven && number <= self.number {
+            return Hearing::Old;
+        }
         let is_far = number.abs_diff(self.number) > FAR;
         if number <= self.number || is_far {
-            return self.count_odd(number, is_far);
+            return self.count_odd((number, is_proven), is_far);
         }
         let next = self.number + 1 == number;
-        (self.number, self.odd) = (number, None);
+        (self.number, self.odd, self.is_proven) = (number, None, is_proven);
         if next { Hearing::Next } else { Hearing::Gap }
     }
 
-    fn count_odd(&mut self, number: u64, is_far: bool) -> Hearing {
+    fn count_odd(&mut self, (number, is_proven): (u64, bool), is_far: bool) -> Hearing {
         let before = self.odd.filter(|(last, _)| number > *last && number - last <= FAR);
         let in_a_row = before.map_or(1, |(_, count)| count + 1);
         self.odd = Some((number, in_a_row));
@@ -256,7 +274,7 @@ impl Heard {
         if in_a_row < enough {
             return odd;
         }
-        (self.number, self.odd) = (number, None);
+        (self.number, self.odd, self.is_proven) = (number, None, is_proven);
         right
     }
 }
@@ -359,7 +377,7 @@ mod tests {
     }
 
     fn hear(owners: &mut Owners, run: u64, number: u64) -> Hearing {
-        owners.hear(&chat(1), Incarnation(run), number, 0)
+        owners.hear(&chat(1), Incarnation(run), (number, false), 0)
     }
 
     #[test]
@@ -399,6 +417,28 @@ mod tests {
         assert_eq!(heard, [Old, Old, Old, Next, Old, Old, Next], "late copies");
     }
 
+    /// Copies of signed messages may be of any age, come in any order, and go on for ever.
+    #[test]
+    fn nothing_below_a_proven_number_is_believed() {
+        use Hearing::{Gap, Next, Old, Reset};
+        let hear = |owners: &mut Owners, number, is_proven, ticks| {
+            owners.hear(&chat(1), Incarnation(1), (number, is_proven), ticks)
+        };
+        let mut owners = owners();
+        let last = 5 + 3 * FAR;
+        assert_eq!(hear(&mut owners, last, true, 0), Next);
+        for is_proven in [true, false] {
+            let heard = [1, 2, 3, 4, FAR, FAR + 1, FAR + 2, last - 3, last - 2, last - 1, last];
+            assert!(heard.iter().all(|number| hear(&mut owners, *number, is_proven, 1_000) == Old));
+        }
+        assert_eq!(owners.known(&chat(1), 1_000).map(|known| known.live), Some(false), "copies are no sign of life");
+        assert_eq!(hear(&mut owners, last + 1, true, 1_500), Next);
+        // While messages are taken that are not proven, one of them may have been a stray one.
+        let heard =
+            [last + 9, last + 2, last + 3, last + 4, last + 3].map(|n| hear(&mut owners, n, n < last + 9, 2_000));
+        assert_eq!(heard, [Gap, Old, Old, Reset, Old]);
+    }
+
     #[test]
     fn incarnations_that_cannot_be_are_not_known_afterwards() {
         let mut owners = owners();
@@ -413,11 +453,11 @@ mod tests {
         let mut owners = owners();
         let known =
             |owners: &Owners, ticks| owners.known(&chat(1), ticks).map(|known| (known.incarnation.0, known.live));
-        owners.hear(&chat(1), Incarnation(7), 1, 1_000);
+        owners.hear(&chat(1), Incarnation(7), (1, false), 1_000);
         assert_eq!(known(&owners, 1_000), Some((7, false)));
-        owners.hear(&chat(1), Incarnation(7), 2, 1_500);
+        owners.hear(&chat(1), Incarnation(7), (2, false), 1_500);
         assert_eq!([10_999, 11_000].map(|ticks| known(&owners, ticks)), [Some((7, true)), Some((7, false))]);
-        owners.hear(&chat(1), Incarnation(8), 2, 1_600);
+        owners.hear(&chat(1), Incarnation(8), (2, false), 1_600);
         assert_eq!(known(&owners, 1_600), Some((8, false)));
         assert!(owners.is_old(&chat(1), Incarnation(7)) && !owners.is_old(&chat(1), Incarnation(8)));
     }

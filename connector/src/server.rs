@@ -18,8 +18,9 @@ use shared::ids::ServerId;
 use shared::log_limit::LogLimit;
 use shared::node::Node;
 use shared::pace::Pace;
-use shared::rpc;
-use shared::rpc::messages::{ConnectorStats, Pong};
+use shared::rpc::messages::{ConnectorStats, Ping, Pong};
+use shared::rpc::{self, RpcError};
+use shared::signing::{Admission, Sender, Signer};
 use shared::subjects;
 use thiserror::Error;
 use tokio::net::TcpListener;
@@ -71,6 +72,7 @@ pub enum StartError {
 pub struct Connector {
     id: ServerId,
     node: Node,
+    signer: Signer,
     hub: Hub,
     clients: HashMap<u64, Client>,
     dictionary: Option<Arc<Dictionary>>,
@@ -134,6 +136,7 @@ impl Connector {
         };
         let owners = Owners::new(node.roster.now(), u64::from(settings.room.lease_secs) * 1_000);
         Self {
+            signer: Signer::new(&id, &node),
             hub: Hub::new(common, owners, limits),
             clients: HashMap::new(),
             dictionary: settings.frontend.use_dictionary.then(|| Arc::new(routes::dictionary())),
@@ -351,29 +354,41 @@ impl Connector {
             }
             return;
         }
-        if message.subject == self.ping {
+        let sender = if message.subject == self.ping { Sender::Gate } else { Sender::Chat };
+        let admission = self.signer.admit(sender, message);
+        if admission == Admission::Dropped {
+            return;
+        }
+        if sender == Sender::Gate {
             return self.pong(message);
         }
         if message.headers.get(rpc::header::VIEW).is_some_and(|view| view != self.view) {
             self.node.roster.doubt();
         }
-        match self.hub.message(&message.payload, self.now()) {
+        match self.hub.message(&message.payload, admission == Admission::Signed, self.now()) {
             Ok(effects) => self.perform(effects),
-            Err(error) => {
-                self.node.metrics.bus_bad_messages.add();
-                static IGNORED: LogLimit = LogLimit::new();
-                if let Some(suppressed) = IGNORED.pass() {
-                    let from = message.headers.get(rpc::header::FROM);
-                    warn!(server = %self.id, from, %error, suppressed, "a message was ignored");
-                }
-            }
+            Err(error) => self.ignored(message, &error),
+        }
+    }
+
+    fn ignored(&self, message: &Message, error: &RpcError) {
+        self.node.metrics.bus_bad_messages.add();
+        static IGNORED: LogLimit = LogLimit::new();
+        if let Some(suppressed) = IGNORED.pass() {
+            let from = message.headers.get(rpc::header::FROM);
+            warn!(server = %self.id, from, %error, suppressed, "a message was ignored");
         }
     }
 
     /// A gate asks whether to send users here, and how chat servers are.
     fn pong(&mut self, message: &Message) {
         let now = self.now();
-        let Some(reply) = message.reply.clone().filter(|reply| self.hub.may_answer_ping(reply, now)) else { return };
+        let gate = match rpc::decode(&message.payload) {
+            Ok(Ping { gate, .. }) => gate,
+            Err(error) => return self.ignored(message, &error),
+        };
+        let reply = message.reply.clone().filter(|reply| self.hub.may_answer_ping(&gate, reply, now));
+        let Some(reply) = reply else { return };
         let takes_clients = !self.stopping && self.drain.is_none() && !self.has_rival;
         let accepting = takes_clients && self.clients.len() < self.node.settings.frontend.max_connections;
         let stats = ConnectorStats {
@@ -383,9 +398,10 @@ impl Connector {
             rooms: self.hub.rooms() as u64,
             requests: self.requests,
         };
-        let (v, incarnation, stats) = (rpc::VERSION, Some(self.hub.incarnation()), Some(stats));
-        match rpc::encode(&Pong { v, accepting, incarnation, stats, chats: self.hub.reports() }) {
-            Ok(body) => self.publish(reply, None, ("pong", None), body),
+        let (connector, incarnation, chats) = (self.id.clone(), Some(self.hub.incarnation()), self.hub.reports());
+        let pong = Pong { v: rpc::VERSION, connector, accepting, incarnation, stats: Some(stats), chats };
+        match rpc::encode(&pong) {
+            Ok(body) => self.publish(&gate, (reply, None), ("pong", None), body),
             Err(error) => {
                 static UNANSWERED: LogLimit = LogLimit::new();
                 if let Some(suppressed) = UNANSWERED.pass() {

@@ -5,15 +5,15 @@ use std::collections::HashMap;
 use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 use std::time::Duration;
 
-use bytes::Bytes;
 use shared::bus::{BusError, Outgoing};
 use shared::clock;
 use shared::config::Servers;
 use shared::ids::ServerId;
 use shared::log_limit::LogLimit;
 use shared::node::Node;
-use shared::rpc::messages::Pong;
+use shared::rpc::messages::{Ping, Pong};
 use shared::rpc::{self, Label, RpcError, Trace};
+use shared::signing::{Admission, Sender, Signer};
 use shared::subjects;
 use tokio::time::MissedTickBehavior;
 use tracing::{info, warn};
@@ -75,7 +75,8 @@ pub(crate) async fn run(me: ServerId, node: Node, health: Health) {
     let mut tick = tokio::time::interval(period);
     tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let view = node.roster.now().view_hash();
-    let mut asker = Asker { me: me.clone(), view, node: node.clone() };
+    let signer = Signer::new(&me, &node);
+    let mut asker = Asker { me: me.clone(), view, signer, node: node.clone() };
     let stopping = node.lifecycle.stopping();
     tokio::pin!(stopping);
     loop {
@@ -117,16 +118,23 @@ struct Asker {
     me: ServerId,
     /// Hash of the list of chat servers.
     view: String,
+    signer: Signer,
     node: Node,
 }
 
 impl Asker {
     async fn ask(&self, server: &ServerId, deadline: Duration) -> Answer {
         let (trace, subject) = (Trace::new(), subjects::connector_ping(server));
+        let Ok(payload) = rpc::encode(&Ping { v: rpc::VERSION, gate: self.me.clone() }) else { return Answer::Unknown };
         let label = Label { method: "ping", room: None, from: &self.me, view: &self.view, trace: &trace };
-        let question = Outgoing { subject, reply: None, headers: label.headers(), payload: Bytes::new() };
-        match self.node.bus.request(question, deadline).await {
-            Ok(answer) => read(&answer.payload).unwrap_or_else(|error| {
+        let question = |reply| {
+            let mut question = Outgoing { subject, reply: Some(reply), headers: label.headers(), payload };
+            self.signer.sign(server, &mut question, None);
+            question
+        };
+        match self.node.bus.request_with(question, deadline).await {
+            Ok(answer) if self.signer.admit(Sender::Connector, &answer) == Admission::Dropped => Answer::None,
+            Ok(answer) => read(server, &answer.payload).unwrap_or_else(|error| {
                 self.node.metrics.bus_bad_messages.add();
                 static IGNORED: LogLimit = LogLimit::new();
                 if let Some(suppressed) = IGNORED.pass() {
@@ -143,8 +151,12 @@ impl Asker {
     }
 }
 
-fn read(payload: &[u8]) -> Result<Answer, RpcError> {
-    let Pong { accepting, incarnation, stats, chats, .. } = rpc::decode(payload)?;
+/// Reads a connector's answer. An answer of another server is none.
+fn read(server: &ServerId, payload: &[u8]) -> Result<Answer, RpcError> {
+    let Pong { connector, accepting, incarnation, stats, chats, .. } = rpc::decode(payload)?;
+    if connector != *server {
+        return Ok(Answer::None);
+    }
     let said = Said { incarnation, stats: stats.map(Stats::Connector), reports: chats };
     Ok(if accepting { Answer::Takes(said) } else { Answer::Refuses(said) })
 }

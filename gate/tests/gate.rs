@@ -24,6 +24,7 @@ use shared::payload::PayloadWatch;
 use shared::roster::RosterKeeper;
 use shared::rpc::messages::Pong;
 use shared::rpc::report::{ChatReport, Liveness};
+use shared::signing::Signing;
 use shared::testing::{HttpAnswer, eventually, http_get};
 use shared::{rpc, subjects};
 use tokio::net::{TcpListener, TcpStream};
@@ -79,7 +80,8 @@ impl Stage {
         let (settings, lifecycle) = (Arc::new(settings), Lifecycle::new());
         let (environment, health) = ("test".into(), Health::default());
         let payload = PayloadWatch::default();
-        let node = Node { environment, roster, settings, bus, metrics, payload, lifecycle, health };
+        let signing = Signing::off();
+        let node = Node { environment, roster, settings, bus, signing, metrics, payload, lifecycle, health };
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         Gate::start(server(GATE, 1), node.clone(), listener);
@@ -89,7 +91,8 @@ impl Stage {
     /// Answers the gate's questions to this connector.
     async fn play(&self, number: u16) -> Played {
         let (accepting, lifecycle) = (Arc::new(AtomicBool::new(true)), Lifecycle::new());
-        let subject = subjects::connector_ping(&server(CONNECTOR, number).id);
+        let connector = server(CONNECTOR, number).id;
+        let subject = subjects::connector_ping(&connector);
         let mut pings = self.node.bus.subscribe(&subject, 16).await.unwrap();
         let (bus, says, stopping) = (self.node.bus.clone(), accepting.clone(), lifecycle.stopping());
         let reports = Arc::new(Mutex::new(Vec::new()));
@@ -102,9 +105,9 @@ impl Stage {
                     ping = pings.next() => ping,
                 };
                 let Some(reply) = ping.and_then(|ping| ping.reply) else { return };
-                let (v, accepting, chats) =
-                    (rpc::VERSION, says.load(Ordering::Relaxed), reported.lock().unwrap().clone());
-                let pong = Pong { v, accepting, incarnation: None, stats: None, chats };
+                let (connector, accepting) = (connector.clone(), says.load(Ordering::Relaxed));
+                let chats = reported.lock().unwrap().clone();
+                let pong = Pong { v: rpc::VERSION, connector, accepting, incarnation: None, stats: None, chats };
                 let payload = rpc::encode(&pong).unwrap();
                 bus.publish(Outgoing { subject: reply, payload, ..Outgoing::default() }).ok();
             }

@@ -172,10 +172,18 @@ impl Bus {
     /// Fails with what [`Bus::publish`] fails with; with [`BusError::NoResponders`] within a round trip to the
     /// broker; with [`BusError::Disconnected`] as soon as the connection breaks; with [`BusError::TimedOut`] at the
     /// deadline. After the last two it is unknown whether the question was acted on.
-    pub async fn request(&self, mut question: Outgoing, deadline: Duration) -> Result<Message, BusError> {
+    pub async fn request(&self, question: Outgoing, deadline: Duration) -> Result<Message, BusError> {
+        self.request_with(|reply| Outgoing { reply: Some(reply), ..question }, deadline).await
+    }
+
+    /// The same with a question that is made when it is known where its answer goes, for example to be signed.
+    pub async fn request_with(
+        &self,
+        make: impl FnOnce(String) -> Outgoing,
+        deadline: Duration,
+    ) -> Result<Message, BusError> {
         let waiting = self.inbox.open();
-        question.reply = Some(waiting.subject());
-        self.publish(question)?;
+        self.publish(make(waiting.subject()))?;
         let answer = waiting.answer(deadline).await?;
         if answer.no_responders { Err(BusError::NoResponders) } else { Ok(answer) }
     }

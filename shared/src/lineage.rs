@@ -66,9 +66,9 @@ impl Lineage {
     /// continues.
     pub fn unify_answer(&self, me: &ServerId, answer: &mut Answer) {
         match answer {
-            Answer::Record { record, .. } => self.unify_record(me, record),
+            Answer::Record { record, .. } => record.change(|record| self.unify_record(me, record)),
             Answer::Attached { news: News::Since { records, .. }, .. } => {
-                records.iter_mut().for_each(|(_, record)| self.unify_record(me, record));
+                records.iter_mut().for_each(|(_, record)| self.unify_record(me, Arc::make_mut(record)));
             }
             Answer::Attached { news: News::State(part) | News::StatePart { part, .. }, .. } => {
                 self.unify_checkpoint(me, part);
@@ -91,8 +91,7 @@ impl Lineage {
         checkpoint.runs_mut().filter(|(connector, _)| *connector == me).for_each(|(_, run)| *run = self.unify(*run));
     }
 
-    fn unify_record(&self, me: &ServerId, record: &mut Arc<Record>) {
-        let record = Arc::make_mut(record);
+    fn unify_record(&self, me: &ServerId, record: &mut Record) {
         for decided in record.proposals.iter_mut().filter(|decided| decided.connector == *me) {
             decided.incarnation = self.unify(decided.incarnation);
         }
@@ -218,7 +217,7 @@ mod tests {
         assert_eq!((last(&state, 1), last(&state, 2)), (Some(11), Some(3)));
 
         let (room, place) = (RoomId::new("lobby").unwrap(), Place::default());
-        let record = Arc::new(record(entries()));
+        let record = Arc::new(record(entries())).into();
         let mut answer = Answer::Record { room: room.clone(), epoch: Epoch(1), position: Position(1), record };
         lineage.unify_answer(&me, &mut answer);
         let Answer::Record { record, .. } = &answer else { unreachable!() };

@@ -92,6 +92,10 @@ metrics! {
     /// Bus messages refused: their sender is not in servers.json, or no server of the type that may send them; their answer would
     /// go to a subject that is not their sender's; they ask for messages on behalf of a member that is not their sender's.
     bus_refused: Refusals,
+    /// Bus messages dropped because rpc.signatures wants a signature and they had none, or a wrong one.
+    rpc_unsigned: Count,
+    /// Bus messages without a signature that rpc.signatures = "accept" let through.
+    rpc_unsigned_accepted: Count,
     /// Client connections open now.
     connections: Level,
     /// Client connections refused: too many, or a foreign origin.

@@ -11,6 +11,7 @@ use crate::lifecycle::Lifecycle;
 use crate::metrics::Metrics;
 use crate::payload::PayloadWatch;
 use crate::roster::Roster;
+use crate::signing::Signing;
 
 /// Configuration, bus and counters of a process. Clones are the same things; lifecycle and health are a server's own.
 #[derive(Debug, Clone)]
@@ -23,6 +24,8 @@ pub struct Node {
     pub settings: Arc<Settings>,
     /// The way to the other servers.
     pub bus: Bus,
+    /// Signing of messages between servers.
+    pub signing: Signing,
     /// What is counted.
     pub metrics: Arc<Metrics>,
     /// What the broker takes, and whether the settings fit that.

@@ -2,6 +2,7 @@
 
 mod links;
 mod refusal;
+mod shared;
 mod size;
 
 use serde::{Deserialize, Serialize};
@@ -13,6 +14,7 @@ use crate::room::Checkpoint;
 use crate::version;
 
 pub use refusal::Refusal;
+pub use shared::SharedRecord;
 
 /// Version of records; a reader refuses others.
 pub const VERSION: u8 = 1;

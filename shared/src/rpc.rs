@@ -1,5 +1,6 @@
 //! Questions and answers between servers: what their bodies are, and the headers that tracing tools see.
 
+mod envelope;
 pub mod messages;
 pub mod report;
 mod trace;
@@ -13,12 +14,13 @@ use crate::bus::Headers;
 use crate::ids::{RoomId, ServerId};
 use crate::subjects;
 use crate::version;
+pub use envelope::{record_at, sender};
 pub use trace::Trace;
 
 /// Version of bus messages; a reader refuses others.
-pub const VERSION: u8 = 1;
+pub const VERSION: u8 = 2;
 
-/// Names of the headers that every bus message carries. The body decides; headers are for people who trace.
+/// Names of the headers of bus messages. The body decides; headers are for people who trace, but for the signature.
 pub mod header {
     /// What is asked or told, for example `send`.
     pub const METHOD: &str = "Method";
@@ -30,6 +32,8 @@ pub mod header {
     pub const VIEW: &str = "View";
     /// W3C trace context of the client request that caused the message.
     pub const TRACEPARENT: &str = "traceparent";
+    /// Proof of the sender that the body names; see [`crate::signing`].
+    pub const SIGNATURE: &str = "Signature";
 }
 
 /// What the headers of a bus message say.

@@ -9,8 +9,10 @@ mod files;
 mod key;
 mod keyring;
 mod signature;
+mod signer;
 
 pub use files::{KeyFileError, KeyFiles, Written};
 pub use key::{KeyError, PublicKey, Seed};
 pub use keyring::Keyring;
 pub use signature::{PairKey, Signed};
+pub use signer::{Admission, Sender, Signer, Signing, SigningKeeper};

@@ -273,14 +273,14 @@ impl Active {
     /// members went: a record is enough for them to look.
     pub(super) fn remind(&self, followers: &BTreeSet<ServerId>, acts: &mut Vec<Act>) {
         let Some((position, record)) = self.recent.last() else { return };
+        let news = self.news(*position, record.clone());
         for connector in self.state.connectors().filter(|connector| !followers.contains(*connector)) {
-            let news = self.news(*position, record.clone());
-            acts.push(Act::Tell(connector.clone(), news, Trace::default()));
+            acts.push(Act::Tell(connector.clone(), news.clone(), Trace::default()));
         }
     }
 
     fn news(&self, position: Position, record: Arc<Record>) -> Answer {
-        Answer::Record { room: self.room.clone(), epoch: self.epoch, position, record }
+        Answer::Record { room: self.room.clone(), epoch: self.epoch, position, record: record.into() }
     }
 
     /// Returns true if members are to leave because their connectors are gone, or to move because

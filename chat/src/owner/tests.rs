@@ -164,7 +164,7 @@ impl Bench {
             | Act::Tell(to, Answer::Record { position, record, .. }, _)
                 if *to == connector(number) =>
             {
-                Some((*position, record.clone()))
+                Some((*position, Arc::new(Record::clone(record))))
             }
             _ => None,
         };

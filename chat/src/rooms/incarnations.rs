@@ -6,7 +6,7 @@ use shared::ids::{Incarnation, ServerId};
 use shared::lineage::Lineage;
 use shared::log_limit::LogLimit;
 use shared::rpc::Trace;
-use shared::rpc::messages::{Answer, Known};
+use shared::rpc::messages::{Answer, Known, Question};
 use tracing::{debug, info, warn};
 
 use super::rival::{CERTAIN_MS, Claim};
@@ -20,6 +20,8 @@ const MAX_FORMER: usize = 8;
 pub(super) enum Sender {
     /// The latest run of its connector.
     Accepted,
+    /// It says nothing new: it came before, or newer ones overtook it.
+    Repeated,
     /// An earlier one, or one that does not know that it is too low.
     Stale(Known),
     /// An earlier one; it is not known so far whether the later one lives.
@@ -34,8 +36,14 @@ impl Rooms {
         self.incarnation
     }
 
-    /// Notes that a run of a connector lives.
-    pub(super) fn hear(&mut self, connector: &ServerId, runs: Lineage, ticks: u64) -> Sender {
+    /// Notes that a run of a connector lives, unless a copy of an old message says so.
+    pub(super) fn hear(
+        &mut self,
+        connector: &ServerId,
+        runs: Lineage,
+        (count, question): (Option<u64>, &Question),
+        ticks: u64,
+    ) -> Sender {
         let known = self.links.get(connector).map(|link| link.runs.present()).unwrap_or_default();
         if !runs.present().is_plausible(known) {
             return Sender::Implausible;
@@ -55,9 +63,15 @@ impl Rooms {
             let live = was_accepted && link.heard_before.is_some_and(is_recent);
             return Sender::Stale(Known { incarnation: known, live });
         }
+        let is_new = runs.present() > known;
+        if count.is_some_and(|count| !link.takes(count, question, is_new)) {
+            // Proposals, attaches and questions for messages do no harm twice. What is not repeated by its sender, or says
+            // that it lives, must not be repeated by others.
+            let does_no_harm = !matches!(question, Question::Heartbeat | Question::Detach { .. });
+            return if does_no_harm { Sender::Accepted } else { Sender::Repeated };
+        }
         link.silent = false;
         let was_silent = std::mem::take(&mut link.silence) > 0;
-        let is_new = runs.present() > known;
         if !is_new {
             link.heard_before = Some(link.heard_at);
         } else if link.begin(runs) {
@@ -124,6 +138,24 @@ impl Rooms {
 }
 
 impl Link {
+    /// Counts a message. Returns true if it says something of its sender's present: it comes in its order, or is the first of
+    /// its run.
+    ///
+    /// Heartbeats are compared with heartbeats alone: one that another message overtook is still to be answered.
+    fn takes(&mut self, count: u64, question: &Question, is_first: bool) -> bool {
+        if is_first {
+            (self.counted, self.beaten) = (0, 0);
+        }
+        let is_latest = count > self.counted;
+        self.counted = self.counted.max(count);
+        if *question != Question::Heartbeat {
+            return is_latest || is_first;
+        }
+        let is_later = count > self.beaten;
+        self.beaten = self.beaten.max(count);
+        is_later || is_first
+    }
+
     /// A later run is heard. Returns whether it follows nothing so far: it is another process than
     /// the one before.
     fn begin(&mut self, runs: Lineage) -> bool {

@@ -96,14 +96,15 @@ impl Rooms {
 
     pub(super) fn said(&self, number: u64, answer: Answer) -> FromChat {
         let (v, chat, incarnation) = (rpc::VERSION, self.me.clone(), self.incarnation);
-        FromChat { v, chat, incarnation, number, answer, stats: None }
+        FromChat { v, chat, incarnation, number, stats: None, answer }
     }
 
     pub(super) fn send_said(&mut self, (connector, reply, trace): (ServerId, Option<String>, Trace), said: &FromChat) {
         match rpc::encode(said) {
             Ok(body) => {
                 let (method, room) = (said.answer.method(), said.answer.room().cloned());
-                self.effects.push(Effect::Send(Send { connector, reply, method, room, trace, body }));
+                let record = said.answer.record().cloned();
+                self.effects.push(Effect::Send(Send { connector, reply, method, room, trace, body, record }));
             }
             // The number is used: the connector notices, and reads what it missed.
             Err(error) => {

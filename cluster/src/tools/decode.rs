@@ -26,7 +26,8 @@ pub(crate) fn run(is_stream: bool) -> anyhow::Result<()> {
 /// The message as JSON and a line break, or the message itself.
 fn translate(message: Vec<u8>) -> Vec<u8> {
     let mut rest = message.as_slice();
-    let Ok(value) = read_value_with_max_depth(&mut rest, MAX_DEPTH) else { return message };
+    let Ok(mut value) = read_value_with_max_depth(&mut rest, MAX_DEPTH) else { return message };
+    open_record(&mut value);
     let json = match rest {
         [] => Json(&value).to_string(),
         // A text's first byte alone is a number in MessagePack, but never a map or an array.
@@ -36,6 +37,23 @@ fn translate(message: Vec<u8>) -> Vec<u8> {
         _ => return message,
     };
     format!("{json}\n").into_bytes()
+}
+
+/// Puts the record of a chat server's message in the place of its bytes.
+fn open_record(message: &mut Value) {
+    let mut value = message;
+    for field in ["answer", "record", "record"] {
+        let Value::Map(fields) = value else { return };
+        let Some((_, inner)) = fields.iter_mut().find(|(name, _)| name.as_str() == Some(field)) else { return };
+        value = inner;
+    }
+    let Value::Binary(bytes) = &*value else { return };
+    let mut rest = bytes.as_slice();
+    if let Ok(record) = read_value_with_max_depth(&mut rest, MAX_DEPTH)
+        && rest.is_empty()
+    {
+        *value = record;
+    }
 }
 
 /// MessagePack as JSON, maps in their own order.

@@ -2,6 +2,7 @@
 //! broker without sign-in. Speaking as another connector with the same rights is left out: a
 //! signature alone tells who speaks.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use async_nats::{Client, Subscriber};
@@ -12,7 +13,7 @@ use shared::membership::{Membership, Token};
 use shared::metrics::Metrics;
 use shared::record::{Entry, Epoch, Position, Record, RecordId, VERSION};
 use shared::rpc;
-use shared::rpc::messages::{Answer, FromChat, FromConnector, Known, Place, Question, Span, Wanted};
+use shared::rpc::messages::{Answer, FromChat, FromConnector, Known, Ping, Place, Question, Span, Wanted};
 use shared::subjects;
 use shared::testing::eventually;
 
@@ -38,7 +39,7 @@ fn room() -> RoomId {
 
 fn message(connector: &str, incarnation: u64, question: Question) -> FromConnector {
     let (v, connector, incarnation) = (rpc::VERSION, id(connector), Incarnation(incarnation));
-    FromConnector { v, connector, incarnation, continues: Vec::new(), known: None, question }
+    FromConnector { v, connector, incarnation, continues: Vec::new(), count: 0, known: None, question }
 }
 
 fn history(number: u64, viewer: Membership, session: Option<u64>) -> Question {
@@ -136,7 +137,8 @@ async fn answers_go_to_no_log() {
     let gate = world.thief("gate-server-1").await;
     for connector in [OTHER, "connector-server-3"] {
         let ping = subjects::connector_ping(&id(connector));
-        gate.client.publish_with_reply(ping, log.clone(), "".into()).await.unwrap();
+        let body = rpc::encode(&Ping { v: rpc::VERSION, gate: id("gate-server-1") }).unwrap();
+        gate.client.publish_with_reply(ping, log.clone(), body).await.unwrap();
     }
     gate.client.flush().await.unwrap();
     talk(&mut innocent.members, "after").await;
@@ -223,7 +225,7 @@ fn answers() -> Vec<Answer> {
         Answer::NotOwner { room: room() },
         known(false),
         known(true),
-        Answer::Record { room: room(), epoch, position, record: record().into() },
+        Answer::Record { room: room(), epoch, position, record: Arc::new(record()).into() },
     ]
 }
 
@@ -253,7 +255,7 @@ async fn no_stray_message_outlives_itself() {
         for (at, answer) in answers().into_iter().enumerate() {
             for (connector, number) in [(STOLEN, u64::MAX), (STOLEN, 1 << 19), (OTHER, u64::MAX), (OTHER, 1 << 19)] {
                 let (v, chat, answer) = (rpc::VERSION, id(chat), answer.clone());
-                let said = FromChat { v, chat, incarnation, number, answer, stats: None };
+                let said = FromChat { v, chat, incarnation, number, stats: None, answer };
                 let push = subjects::connector_push(&id(connector));
                 stray.publish(push, rpc::encode(&said).unwrap()).await.unwrap();
             }

@@ -11,6 +11,7 @@ mod lost_logs;
 mod overtaken;
 mod parcel;
 mod poison;
+mod replays;
 mod silence;
 mod stage;
 mod stale;

@@ -314,10 +314,11 @@ impl World {
     fn chat_gets(&mut self, event: Event) {
         let Some(chat) = event.chat() else { return };
         let now = self.chat_now(chat);
+        let is_proven = self.signs();
         let rooms = &mut self.chats[chat].rooms;
         let effects = match event {
             Event::ToChat { body, reply, trace, .. } => {
-                rooms.message(Question { body: &body, reply, trace }, now).unwrap()
+                rooms.message(Question { body: &body, reply, is_proven, trace }, now).unwrap()
             }
             Event::LogDone { room, asker, done, .. } => rooms.done(&room, asker, done, now),
             Event::Probed { home, is_alive, .. } => rooms.found(&home, is_alive, now),
@@ -331,7 +332,8 @@ impl World {
         let now = self.hub_now();
         let (connector, effects) = match event {
             Event::ToConnector { connector, body } => {
-                (connector, self.connectors[connector].hub.message(&body, now).unwrap())
+                let is_proven = self.signs();
+                (connector, self.connectors[connector].hub.message(&body, is_proven, now).unwrap())
             }
             Event::NoResponders { connector, token } => {
                 (connector, self.connectors[connector].hub.no_responders(token, now))

@@ -69,9 +69,6 @@ impl Hub {
         if !self.owners.is_plausible(chat, run) {
             return self.refuse(chat, (run, 0));
         }
-        if !is_old {
-            self.is_there((chat, run), false, now, effects);
-        }
         let (mine, later) = (self.common.incarnation, known.incarnation);
         if later <= mine {
             // To what was asked before it went on.

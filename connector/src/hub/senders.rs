@@ -38,21 +38,25 @@ impl Hub {
         false
     }
 
-    /// Returns true if a ping may be answered on this subject: below the inbox of a gate that is
-    /// listed, or of a process that runs all servers.
-    pub fn may_answer_ping(&mut self, reply: &str, now: Now) -> bool {
-        let name = subjects::inbox_name(reply);
-        let is_gate = |id: ServerId| self.owners.senders().hear(&id, now.ticks) == Some(GATE);
-        let may = match name {
-            Some(subjects::PROCESS) => true,
-            name => name.and_then(|name| ServerId::new(name).ok()).is_some_and(is_gate),
-        };
+    /// Returns true if the ping of this gate may be answered on this subject: the gate is listed, and
+    /// the subject is below its inbox, or below that of a process that runs all servers.
+    pub fn may_answer_ping(&mut self, gate: &ServerId, reply: &str, now: Now) -> bool {
+        let server = &self.common.me;
+        if self.owners.senders().hear(gate, now.ticks) != Some(GATE) {
+            self.common.metrics.bus_refused.sender.add();
+            static GATES: LogLimit = LogLimit::new();
+            if let Some(suppressed) = GATES.pass() {
+                warn!(%server, sender = %gate, suppressed, "a ping was refused: servers.json has no such gate");
+            }
+            return false;
+        }
+        let may = subjects::is_inbox_of(gate, reply);
         if !may {
             self.common.metrics.bus_refused.reply.add();
             static REPLIES: LogLimit = LogLimit::new();
             if let Some(suppressed) = REPLIES.pass() {
-                let server = &self.common.me;
-                warn!(%server, reply, suppressed, "a ping was refused: its answer would go to no gate's inbox");
+                let what = "a ping was refused: its answer would go to no inbox of its gate";
+                warn!(%server, sender = %gate, reply, suppressed, "{what}");
             }
         }
         may

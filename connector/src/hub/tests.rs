@@ -95,9 +95,9 @@ impl Stage {
     fn hear(&mut self, answer: Answer) -> Vec<Effect> {
         self.said += 1;
         let (v, incarnation, number) = (rpc::VERSION, Incarnation(1), self.said);
-        let body: Bytes = rpc::encode(&FromChat { v, chat: chat(), incarnation, number, answer, stats: None }).unwrap();
+        let body: Bytes = rpc::encode(&FromChat { v, chat: chat(), incarnation, number, stats: None, answer }).unwrap();
         let now = self.now();
-        self.hub.message(&body, now).unwrap()
+        self.hub.message(&body, false, now).unwrap()
     }
 
     /// The chat server answers attaches: its log has no records.

@@ -54,7 +54,7 @@ mod tests {
     }
 
     fn hear(owners: &mut Owners, number: usize, run: Incarnation) {
-        owners.hear(&chat(number), run, 1, 0);
+        owners.hear(&chat(number), run, (1, false), 0);
         owners.is_alive(&chat(number), run, false);
     }
 

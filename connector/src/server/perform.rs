@@ -5,7 +5,7 @@ use std::sync::atomic::Ordering;
 use bytes::Bytes;
 use shared::bus::Outgoing;
 use shared::frontend::KickReason;
-use shared::ids::RoomId;
+use shared::ids::{RoomId, ServerId};
 use shared::rpc::{Label, Trace};
 use shared::subjects;
 use tokio::time::Instant;
@@ -44,7 +44,7 @@ impl Connector {
                 }
                 Effect::Ask { chat, token, method, room, body } => {
                     let reply = token.map(|token| subjects::connector_reply(&self.id, token));
-                    self.publish(subjects::chat(&chat), reply, (&method, room.as_ref()), body);
+                    self.publish(&chat, (subjects::chat(&chat), reply), (&method, room.as_ref()), body);
                 }
                 Effect::Entered(session) => {
                     if let Some(client) = self.clients.get(&session) {
@@ -81,15 +81,16 @@ impl Connector {
 
     pub(super) fn publish(
         &self,
-        subject: String,
-        reply: Option<String>,
+        to: &ServerId,
+        (subject, reply): (String, Option<String>),
         (method, room): (&str, Option<&RoomId>),
         payload: Bytes,
     ) {
         let trace = Trace::new();
         let label = Label { method, room, from: &self.id, view: &self.view, trace: &trace };
         debug!(%trace, method, "sent");
-        let message = Outgoing { subject, reply, headers: label.headers(), payload };
+        let mut message = Outgoing { subject, reply, headers: label.headers(), payload };
+        self.signer.sign(to, &mut message, None);
         if let Err(error) = self.node.bus.publish(message) {
             // Counted by the bus. Whatever is asked is repeated until it is answered.
             debug!(server = %self.id, %error, "a message was not sent");

@@ -8,7 +8,7 @@ use wire::text::json_len;
 use crate::dispatcher::{CHAT, CONNECTOR};
 use crate::ids::{Incarnation, MAX_NAME_CHARS, MAX_SERVER_ID_BYTES, Name, RoomId, ServerId};
 use crate::membership::Membership;
-use crate::record::{Decided, Entry, Epoch, Position, Record, RecordId};
+use crate::record::{Decided, Entry, Epoch, Position, Record, RecordId, SharedRecord};
 use crate::room::Checkpoint;
 use crate::rpc::report::ChatReport;
 use crate::subjects;
@@ -26,6 +26,9 @@ pub struct FromConnector {
     /// sessions.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub continues: Vec<Incarnation>,
+    /// Counts the messages of this run, from 1 on: one that is not above those that came before is a
+    /// copy, or was overtaken, and says nothing of its sender's present. 0 of those who only probe.
+    pub count: u64,
     /// In a heartbeat: the highest incarnation of the chat server that the connector knows.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub known: Option<Known>,
@@ -36,8 +39,8 @@ pub struct FromConnector {
 impl FromConnector {
     /// The question of a chat server, whether another one is there.
     pub fn probe(from: ServerId, incarnation: Incarnation) -> Self {
-        let (continues, known) = (Vec::new(), None);
-        Self { v: super::VERSION, connector: from, incarnation, continues, known, question: Question::Probe }
+        let (v, question) = (super::VERSION, Question::Probe);
+        Self { v, connector: from, incarnation, continues: Vec::new(), count: 0, known: None, question }
     }
 }
 
@@ -241,11 +244,11 @@ pub struct FromChat {
     pub incarnation: Incarnation,
     /// Numbers the messages of this run to this connector, without gaps: a missing one was lost.
     pub number: u64,
-    /// What it says.
-    pub answer: Answer,
     /// Figures of the chat server, in answers to heartbeats and probes.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub stats: Option<ChatStats>,
+    /// The answer. Last, so that a record in it ends the message and is hashed apart from the rest.
+    pub answer: Answer,
 }
 
 /// What a chat server says.
@@ -253,7 +256,7 @@ pub struct FromChat {
 #[serde(rename_all = "snake_case")]
 pub enum Answer {
     /// A committed record: the answer to a proposal in it, and news to all others.
-    Record { room: RoomId, epoch: Epoch, position: Position, record: Arc<Record> },
+    Record { room: RoomId, epoch: Epoch, position: Position, record: SharedRecord },
     /// The answer to an attach. `asked` is what the question said.
     Attached { room: RoomId, asked: Place, now: Place, news: News },
     /// The answer to a question for messages; all up to `upto` was looked at.
@@ -353,6 +356,23 @@ impl Answer {
             Self::Alive | Self::Leaving | Self::Stale(_) => None,
         }
     }
+
+    /// The record that ends the message.
+    pub fn record(&self) -> Option<&SharedRecord> {
+        match self {
+            Self::Record { record, .. } => Some(record),
+            _ => None,
+        }
+    }
+}
+
+/// The question of a gate to a connector, whether it takes users; on `connector.<server-id>.ping`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Ping {
+    /// [`super::VERSION`] of the writer.
+    pub v: u8,
+    /// The gate.
+    pub gate: ServerId,
 }
 
 /// The answer of a connector to a gate that asks whether it takes users.
@@ -360,6 +380,8 @@ impl Answer {
 pub struct Pong {
     /// [`super::VERSION`] of the writer.
     pub v: u8,
+    /// The connector.
+    pub connector: ServerId,
     /// Whether new users are welcome.
     pub accepting: bool,
     /// Which run of it answers.

@@ -8,8 +8,8 @@ use shared::record::{Decided, Entry, Epoch, Outcome, Part, Position, Record, Rec
 use shared::room::{Checkpoint, RoomState};
 use shared::rpc;
 use shared::rpc::messages::{
-    Answer, ChatStats, Claim, ConnectorStats, FromChat, FromConnector, Item, Known, News, Page, Place, Pong, Question,
-    Said, Span, Unavailable, Wanted,
+    Answer, ChatStats, Claim, ConnectorStats, FromChat, FromConnector, Item, Known, News, Page, Ping, Place, Pong,
+    Question, Said, Span, Unavailable, Wanted,
 };
 use shared::rpc::report::{ChatReport, Liveness};
 
@@ -17,6 +17,7 @@ pub(crate) enum Sample {
     Record(Record),
     FromConnector(FromConnector),
     FromChat(FromChat),
+    Ping(Ping),
     Pong(Pong),
 }
 
@@ -26,6 +27,7 @@ impl Sample {
             Self::Record(record) => record.encode().unwrap(),
             Self::FromConnector(message) => rpc::encode(message).unwrap().to_vec(),
             Self::FromChat(message) => rpc::encode(message).unwrap().to_vec(),
+            Self::Ping(message) => rpc::encode(message).unwrap().to_vec(),
             Self::Pong(message) => rpc::encode(message).unwrap().to_vec(),
         }
     }
@@ -33,6 +35,10 @@ impl Sample {
 
 fn connector() -> ServerId {
     ServerId::new("connector-server-1").unwrap()
+}
+
+fn gate() -> ServerId {
+    ServerId::new("gate-server-1").unwrap()
 }
 
 fn chat() -> ServerId {
@@ -125,7 +131,7 @@ fn for_connectors() -> Checkpoint {
 fn from_connector(question: Question) -> FromConnector {
     let incarnation = Incarnation(111_411_200_000_007);
     let (v, continues, known) = (rpc::VERSION, Vec::new(), None);
-    FromConnector { v, connector: connector(), incarnation, continues, known, question }
+    FromConnector { v, connector: connector(), incarnation, continues, count: 300, known, question }
 }
 
 fn asked(question: Question) -> Sample {
@@ -141,7 +147,7 @@ fn full_heartbeat() -> FromConnector {
 
 fn from_chat(answer: Answer) -> FromChat {
     let incarnation = Incarnation(111_411_200_000_008);
-    FromChat { v: rpc::VERSION, chat: chat(), incarnation, number: 77, answer, stats: None }
+    FromChat { v: rpc::VERSION, chat: chat(), incarnation, number: 77, stats: None, answer }
 }
 
 fn answered(answer: Answer) -> Sample {
@@ -195,7 +201,7 @@ fn answers() -> Vec<(&'static str, Sample)> {
     let said = Said { seq: 13_005, time: 9, from: name("ann"), to: Some(name("bob")), content: "psst".to_owned() };
     let page = Page { messages: vec![said], cursor: Some(13_005), complete: true };
     vec![
-        ("record", answered(Answer::Record { room: room(), epoch: Epoch(5), position, record: record.clone() })),
+        ("record", answered(Answer::Record { room: room(), epoch: Epoch(5), position, record: record.clone().into() })),
         ("attached-since", attached(News::Since { records: vec![(position, record)], more: true })),
         ("attached-state", attached(News::State(Box::new(for_connectors())))),
         ("attached-state-part", attached(News::StatePart { index: 1, of: 2, part: Box::new(for_connectors()) })),
@@ -218,6 +224,7 @@ pub(crate) fn all() -> Vec<(&'static str, Sample)> {
             "log-checkpoint-part",
             Sample::Record(Record { checkpoint: Some(checkpoint()), part: Some(part()), ..record() }),
         ),
+        ("ping", Sample::Ping(Ping { v: rpc::VERSION, gate: gate() })),
         ("pong", Sample::Pong(pong())),
         ("pong-stats", Sample::Pong(pong_with_stats())),
         ("pong-chats", Sample::Pong(Pong { chats: reports(), ..pong() })),
@@ -232,7 +239,8 @@ fn chat_stats() -> ChatStats {
 }
 
 fn pong() -> Pong {
-    Pong { v: rpc::VERSION, accepting: true, incarnation: None, stats: None, chats: Vec::new() }
+    let (v, connector, chats) = (rpc::VERSION, connector(), Vec::new());
+    Pong { v, connector, accepting: true, incarnation: None, stats: None, chats }
 }
 
 fn reports() -> Vec<ChatReport> {

@@ -88,8 +88,14 @@ fn nothing_is_more_than_half_of_what_the_broker_takes() {
     for act in &bench.said {
         let (Act::Answer(_, answer) | Act::Tell(_, answer, _)) = act else { panic!("{act:?}") };
         let (chat, answer) = (chat.clone(), answer.clone());
-        let message =
-            FromChat { v: 1, chat, incarnation: Incarnation(u64::MAX), number: u64::MAX, answer, stats: None };
+        let message = FromChat {
+            v: rpc::VERSION,
+            chat,
+            incarnation: Incarnation(u64::MAX),
+            number: u64::MAX,
+            answer,
+            stats: None,
+        };
         let size = rpc::encode(&message).unwrap().len();
         assert!(size + HEADERS <= SMALL / 2, "{size}");
     }

@@ -5,7 +5,7 @@ use std::io::{self, BufRead, Read};
 use rmpv::Value;
 use rmpv::decode::read_value_with_max_depth;
 
-use super::{Json, MAX_DEPTH};
+use super::{Json, MAX_DEPTH, open_record};
 
 /// First bytes of MessagePack's maps and arrays, which all our messages are, and no text is.
 const MESSAGE: [std::ops::RangeInclusive<u8>; 2] = [0x80..=0x9f, 0xdc..=0xdf];
@@ -33,7 +33,9 @@ pub(super) fn each(mut input: impl BufRead, mut line: impl FnMut(&[u8]) -> io::R
 }
 
 fn message(input: &mut impl Read) -> Option<Value> {
-    read_value_with_max_depth(input, MAX_DEPTH).ok()
+    let mut value = read_value_with_max_depth(input, MAX_DEPTH).ok()?;
+    open_record(&mut value);
+    Some(value)
 }
 
 fn rest_of_line(input: &mut impl BufRead) -> io::Result<Vec<u8>> {

@@ -61,6 +61,18 @@ fn string(value: Value) -> rmpv::Utf8String {
 }
 
 #[test]
+fn a_record_is_shown_as_what_it_holds() {
+    let inner = map(&[("v", Value::from(1)), ("entries", Value::Array(vec!["open".into()]))]);
+    let message = |record: Value| {
+        let record = map(&[("room", "a".into()), ("record", record)]);
+        line(&map(&[("v", Value::from(2)), ("answer", map(&[("record", record)]))]))
+    };
+    let expected = r#"{"v":2,"answer":{"record":{"room":"a","record":{"v":1,"entries":["open"]}}}}"#;
+    assert_eq!(message(Value::from(pack(&inner))), format!("{expected}\n"));
+    assert!(message(Value::from([pack(&inner), vec![0]].concat())).contains(r#""record":"hex:82"#), "no record");
+}
+
+#[test]
 fn what_is_not_messagepack_passes_through() {
     for text in ["", "+OK", "{\"a\":1}", "hello", "聊天", "😀", "é"] {
         assert_eq!(translate(text.as_bytes().to_vec()), text.as_bytes());

@@ -63,6 +63,12 @@ pub(super) enum What {
     Between(usize, usize),
     /// Questions of other chat servers whether one is there.
     Probes(usize),
+    /// Heartbeats on their way from a connector to a chat server.
+    Heartbeats(usize, usize),
+    /// Answers to heartbeats, on their way from a chat server to a connector.
+    Alives(usize, usize),
+    /// Words on their way from a chat server to a connector that it does not own the room.
+    NotOwners(usize, usize),
 }
 
 impl Parcel {
@@ -98,6 +104,41 @@ impl Parcel {
                 (*chat, *connector) == (a, b)
             }
             (Self::Probe { home, .. }, What::Probes(of)) => *home == of,
+            (Self::ToChat { chat, connector, body, .. }, What::Heartbeats(from, to)) => {
+                (*connector, *chat) == (from, to) && question(body) == Question::Heartbeat
+            }
+            (Self::ToConnector { chat, connector, body }, What::Alives(from, to)) => {
+                (*chat, *connector) == (from, to) && answer(body) == Answer::Alive
+            }
+            (Self::ToConnector { chat, connector, body }, What::NotOwners(from, to)) => {
+                (*chat, *connector) == (from, to) && matches!(answer(body), Answer::NotOwner { .. })
+            }
+            _ => false,
+        }
+    }
+
+    /// A copy of a message of the bus.
+    pub(super) fn copy(&self) -> Option<Self> {
+        match self {
+            Self::ToChat { connector, chat, token, body } => {
+                Some(Self::ToChat { connector: *connector, chat: *chat, token: *token, body: body.clone() })
+            }
+            Self::ToConnector { chat, connector, body } => {
+                Some(Self::ToConnector { chat: *chat, connector: *connector, body: body.clone() })
+            }
+            Self::ToLog { .. } | Self::FromLog { .. } | Self::Probe { .. } => None,
+        }
+    }
+
+    /// Returns true if both are the same message, to the same server.
+    pub(super) fn is_same(&self, other: &Self) -> bool {
+        match (self, other) {
+            (Self::ToChat { body, chat, .. }, Self::ToChat { body: other, chat: to, .. }) => {
+                (body, chat) == (other, to)
+            }
+            (Self::ToConnector { body, connector, .. }, Self::ToConnector { body: other, connector: to, .. }) => {
+                (body, connector) == (other, to)
+            }
             _ => false,
         }
     }

@@ -1,5 +1,6 @@
 //! A stage: three chat servers, two connectors, their clients and a log. A script says what moves and when.
 
+mod copying;
 mod log;
 mod moving;
 mod restarting;
@@ -26,6 +27,7 @@ use shared::room::RoomState;
 use super::parcel::{Parcel, What};
 use super::{ANN, BOB, CANDIDATE, HOME, LEFT, RIGHT, ROOM};
 use crate::{checks, world};
+use copying::Copies;
 use moving::entry_text;
 
 const CHATS: usize = 3;
@@ -63,11 +65,16 @@ pub(super) struct Stage {
     is_cut: bool,
     chats: Vec<Chat>,
     hubs: Vec<Hub>,
+    /// Connectors that never do anything again.
+    dead_hubs: BTreeSet<usize>,
     clients: BTreeMap<u64, Client>,
     under_way: VecDeque<Parcel>,
     holds: Vec<What>,
     held: Vec<Parcel>,
     losses: Vec<What>,
+    copies: Copies,
+    /// Messages are signed, as far as the stage has no stray ones.
+    signs: bool,
     metrics: Arc<Metrics>,
     /// The log has no records before this one any more.
     oldest: Position,
@@ -120,11 +127,14 @@ impl Stage {
             is_cut: false,
             chats: Vec::new(),
             hubs: Vec::new(),
+            dead_hubs: BTreeSet::new(),
             clients: BTreeMap::new(),
             under_way: VecDeque::new(),
             holds: Vec::new(),
             held: Vec::new(),
             losses: Vec::new(),
+            copies: Copies::default(),
+            signs: true,
             metrics: Metrics::new(),
             oldest: Position::NONE,
             bad: BTreeSet::new(),
@@ -218,6 +228,10 @@ impl Stage {
     /// It never does anything again; what it sent is under way.
     pub(super) fn kill(&mut self, chat: usize) {
         self.chats[chat].is_dead = true;
+    }
+
+    pub(super) fn kill_connector(&mut self, connector: usize) {
+        self.dead_hubs.insert(connector);
     }
 
     /// It is asked to end, and hands over what it has.

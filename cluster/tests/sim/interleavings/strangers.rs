@@ -59,8 +59,12 @@ fn one_record_that_the_log_does_not_have() {
     for ahead in [1, 1_000, u64::MAX / 2_000] {
         let mut stage = Stage::with_ann_and_bob();
         let (place, record) = stage.next_record(ahead);
-        let answer =
-            Answer::Record { room: super::stage::room(), epoch: place.epoch, position: place.position, record };
+        let answer = Answer::Record {
+            room: super::stage::room(),
+            epoch: place.epoch,
+            position: place.position,
+            record: record.into(),
+        };
         // With this number the connector attaches for no other reason.
         stage.stray_to_connector((HOME, FIRST), RIGHT, 0, answer);
         stage.pass(2_000);
@@ -123,8 +127,12 @@ fn messages_of_senders_that_may_not_send_them() {
         let run = if chat == HOME { maximal } else { FIRST };
         stage.stray_to_connector((chat, run), RIGHT, 1, Answer::Leaving);
         let (place, record) = stage.next_record(1);
-        let answer =
-            Answer::Record { room: super::stage::room(), epoch: place.epoch, position: place.position, record };
+        let answer = Answer::Record {
+            room: super::stage::room(),
+            epoch: place.epoch,
+            position: place.position,
+            record: record.into(),
+        };
         stage.stray_to_connector((chat, run), RIGHT, 2, answer);
         let known = Known { incarnation: maximal, live: true };
         stage.stray_to_connector((chat, run), RIGHT, 0, Answer::Stale(known));

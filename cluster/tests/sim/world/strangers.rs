@@ -18,6 +18,11 @@ use super::*;
 const STRAY_NUMBER: u64 = 1 << 50;
 
 impl World {
+    /// Messages are signed, where no stray ones come.
+    pub(super) fn signs(&self) -> bool {
+        self.scenario.troubles().strays == 0
+    }
+
     pub(super) fn plan_strangers(&mut self) {
         let troubles = self.scenario.troubles();
         self.plan_some(troubles.strays, |_, _| Event::Stray);
@@ -88,8 +93,8 @@ impl World {
                 Some(if question == Question::Probe { format!("{}a.1", subjects::inbox(sender.as_str())) } else { own })
             }
         };
-        let message =
-            FromConnector { v: rpc::VERSION, connector: sender, incarnation, continues: vec![], known, question };
+        let (v, connector, continues, count) = (rpc::VERSION, sender, Vec::new(), self.stray_number());
+        let message = FromConnector { v, connector, incarnation, continues, count, known, question };
         let body: Bytes = rpc::encode(&message).unwrap();
         for number in self.nodes_of_chat(chat) {
             let (body, reply, trace) = (body.clone(), reply.clone(), Trace::new());
@@ -127,7 +132,7 @@ impl World {
         let (sender, incarnation) = self.sender(("chat", "connector"), (&me, run));
         let answer = self.stray_answer(sender == me, connector);
         let number = self.stray_number();
-        let message = FromChat { v: rpc::VERSION, chat: sender, incarnation, number, answer, stats: None };
+        let message = FromChat { v: rpc::VERSION, chat: sender, incarnation, number, stats: None, answer };
         let body: Bytes = rpc::encode(&message).unwrap();
         let id = self.connectors[connector].id.clone();
         for number in 0..self.connectors.len() {
@@ -154,7 +159,7 @@ impl World {
             }
             _ => {
                 let record = Arc::new(stray_record(place.position));
-                Answer::Record { room, epoch: place.epoch, position: place.position, record }
+                Answer::Record { room, epoch: place.epoch, position: place.position, record: record.into() }
             }
         }
     }

@@ -18,9 +18,9 @@ impl Stage {
     /// A chat server speaks.
     fn hear_of(&mut self, chat: &str, answer: Answer) -> Vec<Effect> {
         let (v, chat, incarnation) = (rpc::VERSION, ServerId::new(chat).unwrap(), Incarnation(1));
-        let said = FromChat { v, chat, incarnation, number: 1, answer, stats: None };
+        let said = FromChat { v, chat, incarnation, number: 1, stats: None, answer };
         let (body, now) = (rpc::encode(&said).unwrap(), self.now());
-        self.hub.message(&body, now).unwrap()
+        self.hub.message(&body, false, now).unwrap()
     }
 }
 
@@ -28,11 +28,12 @@ impl Stage {
 fn a_ping_is_answered_on_the_inbox_of_a_listed_gate_alone() {
     let mut stage = Stage::new();
     stage.set_servers(&["chat-server-1"]);
-    let mut may = |reply: &str| {
+    let mut may = |gate: &str, reply: &str| {
         let now = stage.now();
-        stage.hub.may_answer_ping(reply, now)
+        stage.hub.may_answer_ping(&ServerId::new(gate).unwrap(), reply, now)
     };
-    assert!(may("_INBOX.gate-server-1.0a1b.7") && may("_INBOX.shaddock.0a1b.7"));
+    let own = "_INBOX.gate-server-1.0a1b.7";
+    assert!(may("gate-server-1", own) && may("gate-server-1", "_INBOX.shaddock.0a1b.7"));
     for reply in [
         "log.lobby",
         "_INBOX.gate-server-2.0a1b.7",
@@ -40,9 +41,15 @@ fn a_ping_is_answered_on_the_inbox_of_a_listed_gate_alone() {
         "_INBOX.gate-server-1.>",
         "_INBOX.x",
     ] {
-        assert!(!may(reply), "{reply}");
+        assert!(!may("gate-server-1", reply), "{reply}");
+    }
+    for stranger in ["gate-server-2", "chat-server-1"] {
+        for reply in [own, "_INBOX.shaddock.0a1b.7", &format!("_INBOX.{stranger}.0a1b.7")] {
+            assert!(!may(stranger, reply), "{stranger} {reply}");
+        }
     }
     assert_eq!(stage.hub.common.metrics.bus_refused.reply.get(), 5);
+    assert_eq!(stage.hub.common.metrics.bus_refused.sender.get(), 6);
 }
 
 #[test]
@@ -82,7 +89,8 @@ fn a_record_of_a_stranger_is_read_from_the_rooms_owner() {
     };
     for (number, attached) in [(0, 1), (7, 0)] {
         let (epoch, position, record) = (Epoch(1), Position(1), Arc::new(record.clone()));
-        let effects = stage.hear_of("chat-server-9", Answer::Record { room: room(number), epoch, position, record });
+        let effects = stage
+            .hear_of("chat-server-9", Answer::Record { room: room(number), epoch, position, record: record.into() });
         assert_eq!(Stage::attached(&effects).len(), attached, "{effects:?}");
         assert!(!effects.iter().any(|effect| matches!(effect, Effect::Push { .. })));
     }

@@ -23,6 +23,7 @@ impl Stage {
             moved += 1;
             assert!(moved < MAX_MOVED, "messages go round and round: {moved} in one moment");
             let is = |what: &What| parcel.is(*what);
+            self.copies.take(&parcel);
             if self.is_cut {
                 continue;
             }
@@ -45,6 +46,9 @@ impl Stage {
     }
 
     fn tick_connector(&mut self, connector: usize) {
+        if self.dead_hubs.contains(&connector) {
+            return;
+        }
         let now = self.hub_now();
         let mut effects = self.hubs[connector].tick(now);
         if self.now.is_multiple_of(500) && !self.is_cut {
@@ -90,13 +94,14 @@ impl Stage {
             Parcel::ToChat { connector, chat, token, body } => {
                 let now = self.chat_now();
                 let reply = token.map(|token| subjects::connector_reply(&id("connector", connector), token));
-                let heard = Heard { body: &body, reply, trace: Trace::default() };
+                let heard = Heard { body: &body, reply, is_proven: self.signs, trace: Trace::default() };
                 let effects = self.chats[chat].rooms.message(heard, now).unwrap();
                 self.chat_effects(chat, effects);
             }
+            Parcel::ToConnector { connector, .. } if self.dead_hubs.contains(&connector) => {}
             Parcel::ToConnector { connector, body, .. } => {
                 let now = self.hub_now();
-                let effects = self.hubs[connector].message(&body, now).unwrap();
+                let effects = self.hubs[connector].message(&body, self.signs, now).unwrap();
                 self.hub_effects(connector, effects);
             }
             Parcel::ToLog { chat, run, asker, op } => {

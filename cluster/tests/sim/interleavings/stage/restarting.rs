@@ -27,6 +27,7 @@ impl Stage {
             connector: id("connector", connector),
             incarnation: Incarnation(incarnation),
             continues: Vec::new(),
+            count: 1,
             known: None,
             question: Question::Heartbeat,
         };

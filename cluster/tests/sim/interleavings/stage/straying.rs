@@ -33,7 +33,15 @@ impl Stage {
         self.stray(
             chat,
             reply,
-            FromConnector { v: rpc::VERSION, connector, incarnation, continues: Vec::new(), known: None, question },
+            FromConnector {
+                v: rpc::VERSION,
+                connector,
+                incarnation,
+                continues: Vec::new(),
+                count: 0,
+                known: None,
+                question,
+            },
         );
     }
 
@@ -47,13 +55,15 @@ impl Stage {
         let connector = id("connector", connector);
         let (reply, known) = (Some(subjects::connector_reply(&connector, 7)), Some(known));
         let (continues, question) = (Vec::new(), Question::Heartbeat);
-        self.stray(chat, reply, FromConnector { v: rpc::VERSION, connector, incarnation, continues, known, question });
+        let (v, count) = (rpc::VERSION, 0);
+        self.stray(chat, reply, FromConnector { v, connector, incarnation, continues, count, known, question });
     }
 
     fn stray(&mut self, chat: usize, reply: Option<String>, message: FromConnector) {
         let body = rpc::encode(&message).unwrap();
         let now = self.chat_now();
-        let heard = Heard { body: &body, reply, trace: Trace::default() };
+        self.signs = false;
+        let heard = Heard { body: &body, reply, is_proven: false, trace: Trace::default() };
         let effects = self.chats[chat].rooms.message(heard, now).unwrap();
         self.chat_effects(chat, effects);
         self.settle();
@@ -67,8 +77,9 @@ impl Stage {
         number: u64,
         answer: Answer,
     ) {
-        let said = FromChat { v: rpc::VERSION, chat: id("chat", chat), incarnation, number, answer, stats: None };
+        let said = FromChat { v: rpc::VERSION, chat: id("chat", chat), incarnation, number, stats: None, answer };
         let body = rpc::encode(&said).unwrap();
+        self.signs = false;
         self.under_way.push_back(Parcel::ToConnector { chat, connector, body });
         self.settle();
     }

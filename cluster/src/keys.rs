@@ -1,0 +1,45 @@
+//! Keys of a process: the servers that need some, and the mode that they start in.
+
+use std::collections::BTreeSet;
+
+use shared::config::Servers;
+use shared::config::settings::{RpcSettings, Signatures};
+use shared::dispatcher::{CHAT, CONNECTOR, GATE};
+use shared::ids::ServerId;
+use shared::signing::{KeyFileError, Signing, SigningKeeper};
+use tracing::{info, warn};
+
+/// The environment that other users of a network are taken to reach.
+const PRODUCTION: &str = "production";
+
+/// The servers that this process runs, or starts when they are new in the list.
+pub fn own(servers: &Servers, only: Option<&ServerId>) -> BTreeSet<ServerId> {
+    let ours = [GATE, CONNECTOR, CHAT].into_iter().flat_map(|kind| servers.of_type(kind));
+    let ours = ours.map(|server| &server.id).filter(|id| only.is_none_or(|only| only == *id));
+    ours.cloned().collect()
+}
+
+/// Reads the keys that the settings want.
+///
+/// Without a broker there is nothing to sign: no other process can publish on the bus of this one. So one `settings.toml` is good
+/// for a cluster and for a developer's single process.
+pub(crate) fn start(
+    environment: &str,
+    settings: &RpcSettings,
+    over_nats: bool,
+    own: &BTreeSet<ServerId>,
+) -> Result<(SigningKeeper, Signing), KeyFileError> {
+    match settings.signatures {
+        Signatures::Off if over_nats && environment == PRODUCTION => {
+            warn!(
+                "rpc.signatures is \"off\": every user of the NATS server who may publish to chat.* can speak as any server (docs/nats.md)"
+            );
+        }
+        Signatures::Accept | Signatures::Require if !over_nats => {
+            info!("rpc.signatures has no effect without NATS: all servers are in this process");
+            return Ok(SigningKeeper::off());
+        }
+        Signatures::Off | Signatures::Accept | Signatures::Require => {}
+    }
+    SigningKeeper::start(settings, own)
+}
