@@ -55,6 +55,12 @@ pub(crate) enum Command {
         #[arg(long)]
         stream: bool,
     },
+    /// Write what is missing of the servers' keys: ID.seed for each, and keys.json with the public keys of all
+    Keys {
+        /// Directory of the keys; what is there stays
+        #[arg(value_name = "DIR")]
+        directory: PathBuf,
+    },
     /// Print the home of rooms, its subject and their log subjects
     Place {
         /// Names of rooms

@@ -14,6 +14,9 @@ fn main() -> anyhow::Result<()> {
     match &args.command {
         None => serve::run(args.options),
         Some(Command::Check) => tools::check::run(&args.options.load()?),
+        Some(Command::Keys { directory }) => {
+            tools::keys::run(&args.options.load()?, args.options.only.as_ref(), directory)
+        }
         Some(Command::Place { rooms }) => tools::place::run(&args.options.load()?, rooms),
         Some(Command::Ready) => tools::ready::run(&args.options.load()?, args.options.only.as_ref()),
         Some(Command::Setup { directory, user: None }) => tools::setup::run(&args.options, directory),

@@ -2,6 +2,7 @@
 
 pub(crate) mod check;
 pub(crate) mod decode;
+pub(crate) mod keys;
 pub(crate) mod place;
 pub(crate) mod ready;
 pub(crate) mod setup;

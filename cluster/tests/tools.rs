@@ -221,6 +221,32 @@ fn ready_fails_where_nobody_runs() {
     assert!(stderr(&output).contains("no server of the environment development runs on this machine"), "{output:?}");
 }
 
+#[test]
+fn keys_are_written_once_and_secret() {
+    let dir = directory("keys", SERVERS, "");
+    let keys = dir.join(format!("keys-{}", std::process::id()));
+    let here = keys.to_str().unwrap();
+    let first = run(&dir, &["keys", here, "--only", "chat-1"]);
+    let expected = format!(
+        "wrote {here}/chat-1.seed: secret, for the process of chat-1 alone\n\
+         wrote {here}/keys.json: public keys of chat-1, for all processes\n"
+    );
+    assert_eq!(stdout(&first), expected);
+    let seed = fs::read_to_string(keys.join("chat-1.seed")).unwrap();
+    assert!(seed.starts_with("SX") && !stdout(&first).contains(seed.trim()));
+    let second = run(&dir, &["keys", here]);
+    assert_eq!(stdout(&second).lines().filter(|line| line.ends_with("alone")).count(), 4);
+    assert!(stdout(&second).contains("public keys of chat-2, chat-3, connector-1, gate-1, for all processes"));
+    assert_eq!(fs::read_to_string(keys.join("chat-1.seed")).unwrap(), seed);
+    assert_eq!(stdout(&run(&dir, &["keys", here])), format!("{here}/keys.json has them all\n"));
+    fs::remove_file(keys.join("chat-2.seed")).unwrap();
+    assert!(stdout(&run(&dir, &["keys", here])).contains("has a key of chat-2"));
+    assert!(stderr(&run(&dir, &["keys", here, "--only", "chat-9"])).contains("chat-9 is not in servers.json"));
+    let all: serde_json::Value = serde_json::from_str(&fs::read_to_string(keys.join("keys.json")).unwrap()).unwrap();
+    assert_eq!(all.as_object().unwrap().len(), 5);
+    fs::remove_dir_all(keys).unwrap();
+}
+
 fn decode(input: &[u8]) -> Output {
     let mut child = shaddock(&["decode"]).stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
     child.stdin.take().unwrap().write_all(input).unwrap();
