@@ -21,6 +21,7 @@ mod plan;
 mod process;
 mod report;
 mod round;
+mod signing;
 mod stage;
 #[path = "../common/wall_clock.rs"]
 mod wall_clock;
@@ -35,4 +36,9 @@ fn number(name: &str) -> Option<u64> {
 async fn promises_are_kept_while_things_break() {
     let seed = number("SHADDOCK_CHAOS_SEED").unwrap_or_else(rand::random);
     round::run(seed, number("SHADDOCK_CHAOS_MINUTES")).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn signatures_are_switched_on_without_losing_a_message() {
+    signing::run(number("SHADDOCK_CHAOS_SEED").unwrap_or_else(rand::random)).await;
 }

@@ -1,5 +1,7 @@
 //! Real processes over a real broker, each with a way to it of its own that can be cut; and what breaks them.
 
+mod keys;
+
 use std::path::Path;
 use std::time::Duration;
 

@@ -16,6 +16,7 @@ mod changing;
 mod clocks;
 mod closing;
 mod logging;
+mod signing;
 mod starting;
 mod stopping;
 mod subscriptions;

@@ -15,7 +15,7 @@ const SOON: Duration = Duration::from_secs(15);
 const WAIT: (&str, &str) = ("SHADDOCK_NATS__WAIT_FOR_BROKER", "true");
 
 /// Starts the program, which must refuse within a short time, saying all `parts`.
-async fn assert_refused(directory: &Directory, args: &[&str], parts: &[&str]) {
+pub(crate) async fn assert_refused(directory: &Directory, args: &[&str], parts: &[&str]) {
     let mut process = Process::start(&directory.path, "refused", args, &[]);
     assert_eq!(process.ends_within(SOON).await, Some(1));
     let output = process.output();
