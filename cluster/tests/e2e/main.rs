@@ -2,6 +2,7 @@
 #![expect(clippy::unwrap_used, clippy::panic, reason = "a test")]
 
 mod anomalies;
+mod attacks;
 mod bad_input;
 mod bursts;
 mod crowds;

@@ -33,7 +33,7 @@ const USERS: [(&str, &str); 9] = [
 pub(crate) struct Protected {
     pub(crate) parts: Parts,
     certificates: Certificates,
-    scratch: Scratch,
+    pub(crate) scratch: Scratch,
 }
 
 impl Protected {
@@ -79,6 +79,13 @@ impl Protected {
     async fn until_state(&self, id: &str, state: &str) {
         let what = format!("{id} to be {state}");
         eventually(DEADLINE, &what, async || status(&self.parts.servers, id).await["state"] == state).await;
+    }
+
+    /// A connection of this user.
+    pub(crate) async fn client(&self, user: &str) -> Client {
+        let options = ConnectOptions::with_user_and_password(user.to_owned(), password(user));
+        let options = options.add_root_certificates(self.certificates.authority_file().into());
+        options.connect(self.parts.nats.url()).await.unwrap()
     }
 
     /// Somebody who has this user's password, and what the broker refuses to them.

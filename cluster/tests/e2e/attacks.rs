@@ -1,0 +1,247 @@
+//! Attacks with one connector's password and key file on a cluster that requires signatures, under `config/nats/production.conf`:
+//! innocent users notice nothing, and the counter rises.
+
+use std::collections::BTreeSet;
+
+use async_nats::{Client, HeaderMap, Subscriber};
+use client::Event;
+use cluster::Cluster;
+use futures_util::StreamExt;
+use shared::config::settings::Signatures;
+use shared::ids::{Incarnation, RoomId, ServerId};
+use shared::record::{Epoch, Position, RecordId};
+use shared::rpc::messages::{FromConnector, Item, Known, Place, Question};
+use shared::rpc::{self, header};
+use shared::signing::{KeyFiles, PublicKey, Seed, Signed};
+use shared::testing::eventually;
+
+use crate::permissions::Protected;
+use crate::stage::{DEADLINE, Person};
+
+const CHATS: [&str; 3] = ["chat-server-1", "chat-server-2", "chat-server-3"];
+
+/// The server whose password and key the attacker has, and the one that it speaks as.
+const STOLEN: &str = "connector-server-1";
+const VICTIM: &str = "connector-server-2";
+
+fn id(text: &str) -> ServerId {
+    ServerId::new(text).unwrap()
+}
+
+/// A cluster under attack, with the users of two connectors in one room.
+struct Attacked {
+    world: Protected,
+    files: KeyFiles,
+    clusters: Vec<Cluster>,
+    ann: Person,
+    bob: Person,
+    said: usize,
+}
+
+impl Attacked {
+    async fn new(signatures: Signatures) -> Self {
+        let mut world = Protected::new().await;
+        let directory = world.scratch.path().join("keys");
+        let files = KeyFiles::within(&directory);
+        let connectors = ["connector-server-1", "connector-server-2", "connector-server-3"];
+        let all: Vec<ServerId> =
+            [&CHATS[..], &connectors[..], &["gate-server-1"]].concat().into_iter().map(id).collect();
+        files.write_missing(&all).unwrap();
+        world.parts.settings.rpc.signatures = signatures;
+        world.parts.settings.room.linger_secs = 0;
+        world.parts.settings.rpc.key_dir = directory.to_str().unwrap().to_owned();
+        let mut clusters = Vec::new();
+        for server in all {
+            clusters.push(world.start(server.as_str()).await);
+        }
+        let mut ann = world.parts.person(1, "ann", "lobby").await;
+        let bob = world.parts.person(2, "bob", "lobby").await;
+        assert_eq!(ann.hears().await, Event::Add("bob".to_owned()));
+        Self { world, files, clusters, ann, bob, said: 0 }
+    }
+
+    /// Both say something and hear it once, and nothing else happens in between.
+    async fn talk(&mut self) {
+        for _ in 0..5 {
+            self.said += 1;
+            let text = self.said.to_string();
+            let (speaker, listener) = if self.said.is_multiple_of(2) {
+                (&mut self.ann, &mut self.bob)
+            } else {
+                (&mut self.bob, &mut self.ann)
+            };
+            speaker.say(&text).await;
+            for person in [speaker, listener] {
+                let event = person.hears().await;
+                assert!(
+                    matches!(&event, Event::Chat(chat) if chat.msg == text),
+                    "{}: {event:?}, not {text}",
+                    person.name
+                );
+            }
+        }
+    }
+
+    fn unsigned(&self) -> u64 {
+        self.clusters.iter().map(|cluster| cluster.metrics().rpc_unsigned.get()).sum()
+    }
+
+    async fn attacker(&self) -> Attacker {
+        let seed = std::fs::read_to_string(self.files.seed(&id(STOLEN))).unwrap();
+        let keys = std::fs::read_to_string(self.files.keys()).unwrap();
+        let seed = Seed::parse(seed.trim()).unwrap();
+        Attacker { client: self.world.client(STOLEN).await, seed, keys: serde_json::from_str(&keys).unwrap() }
+    }
+
+    async fn end(self) {
+        for cluster in self.clusters.into_iter().rev() {
+            cluster.stop().await;
+        }
+    }
+}
+
+/// The signature of a forged message.
+#[derive(Debug, Clone, Copy)]
+enum Signing {
+    None,
+    Nonsense,
+    /// With the stolen key, and the ids of the victim.
+    Stolen,
+}
+
+struct Attacker {
+    client: Client,
+    seed: Seed,
+    keys: serde_json::Value,
+}
+
+impl Attacker {
+    /// Publishes a message in the victim's name, with the answer to go to the victim or to a place of harm.
+    async fn publish(&self, chat: &str, reply: &str, message: &FromConnector, signing: Signing) {
+        let payload = rpc::encode(message).unwrap();
+        let (subject, mut headers) = (format!("chat.{chat}"), HeaderMap::new());
+        headers.insert("From", VICTIM);
+        let signature = match signing {
+            Signing::None => None,
+            Signing::Nonsense => Some(format!("v1={}", "ab".repeat(32))),
+            Signing::Stolen => {
+                let key = PublicKey::parse(self.keys[chat].as_str().unwrap()).unwrap();
+                let signed = Signed::new(&message.connector, (&subject, Some(reply)), &payload, None);
+                Some(self.seed.pair(&message.connector, &id(chat), &key).sign(&signed))
+            }
+        };
+        if let Some(signature) = signature {
+            headers.insert(header::SIGNATURE, signature.as_str());
+        }
+        self.client.publish_with_reply_and_headers(subject, reply.to_owned(), headers, payload).await.unwrap();
+    }
+
+    /// All that would do harm if it were believed.
+    async fn attack(&self, signing: Signing, epoch: u64) -> u64 {
+        let room = RoomId::new("lobby").unwrap();
+        let at = Place { epoch: Epoch(epoch), position: Position(1), id: RecordId(1) };
+        let leaves = (1..=4).map(|session| Item::Leave { session, incarnation: Incarnation(0) }).collect();
+        let questions = [
+            // The victim's runs from now on are too low.
+            (Question::Heartbeat, Incarnation(u64::MAX >> 16)),
+            (Question::Propose { room: room.clone(), at, number: 1 << 40, items: leaves }, Incarnation(u64::MAX >> 16)),
+            (Question::Detach { room }, Incarnation(0)),
+            (Question::Probe, Incarnation(0)),
+        ];
+        let mut count = 0;
+        for chat in CHATS {
+            for (question, incarnation) in &questions {
+                let known = Some(Known { incarnation: Incarnation(u64::MAX >> 16), live: false });
+                let message = FromConnector {
+                    v: rpc::VERSION,
+                    connector: id(VICTIM),
+                    incarnation: *incarnation,
+                    continues: Vec::new(),
+                    count: u64::MAX,
+                    known,
+                    question: question.clone(),
+                };
+                self.publish(chat, "log.lobby", &message, signing).await;
+                count += 1;
+            }
+        }
+        self.client.flush().await.unwrap();
+        count
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn nothing_is_believed_that_another_server_did_not_sign() {
+    let mut attacked = Attacked::new(Signatures::Require).await;
+    let attacker = attacked.attacker().await;
+    attacked.talk().await;
+    let epoch = attacked.ann.entered.epoch;
+    for signing in [Signing::None, Signing::Nonsense, Signing::Stolen] {
+        let before = attacked.unsigned();
+        let tried = attacker.attack(signing, epoch).await;
+        let what = format!("{tried} messages are dropped and counted: {signing:?}");
+        eventually(DEADLINE, &what, async || attacked.unsigned() == before + tried).await;
+        attacked.talk().await;
+    }
+    attacked.end().await;
+}
+
+/// The attacker reads along, as the operator can, and publishes copies of what the victim said.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn copies_of_old_messages_change_nothing() {
+    let mut attacked = Attacked::new(Signatures::Require).await;
+    let operator = attacked.world.client("operator").await;
+    let mut questions = operator.subscribe("chat.>").await.unwrap();
+    operator.flush().await.unwrap();
+    let attacker = attacked.attacker().await;
+    attacked.talk().await;
+    // Bob's connector follows no longer, and follows again.
+    attacked.bob.chat.leave().await.unwrap();
+    assert_eq!(attacked.ann.hears().await, Event::Leave("bob".to_owned()));
+    let mut copies = Vec::new();
+    collect(&mut questions, &mut copies, |copies| copies.last().is_some_and(|copy| method(copy) == "detach")).await;
+    attacked.bob = attacked.world.parts.person(2, "bob", "lobby").await;
+    assert_eq!(attacked.ann.hears().await, Event::Add("bob".to_owned()));
+    attacked.talk().await;
+
+    let until = copies.len() + 100;
+    collect(&mut questions, &mut copies, |copies| copies.len() >= until).await;
+    let methods: BTreeSet<String> = copies.iter().map(method).collect();
+    for method in ["attach", "detach", "heartbeat", "send", "enter", "leave"] {
+        assert!(methods.contains(method), "{methods:?}");
+    }
+    let before = attacked.unsigned();
+    for _ in 0..3 {
+        for copy in &copies {
+            let (subject, headers, payload) =
+                (copy.subject.clone(), copy.headers.clone().unwrap(), copy.payload.clone());
+            match copy.reply.clone() {
+                Some(reply) => attacker.client.publish_with_reply_and_headers(subject, reply, headers, payload).await,
+                None => attacker.client.publish_with_headers(subject, headers, payload).await,
+            }
+            .unwrap();
+        }
+        attacker.client.flush().await.unwrap();
+        attacked.talk().await;
+    }
+    assert_eq!(attacked.unsigned(), before, "copies are signed");
+    attacked.end().await;
+}
+
+/// Takes messages until there are enough.
+async fn collect(
+    from: &mut Subscriber,
+    all: &mut Vec<async_nats::Message>,
+    are_enough: impl Fn(&[async_nats::Message]) -> bool,
+) {
+    let taking = async {
+        while !are_enough(all) {
+            all.push(from.next().await.unwrap());
+        }
+    };
+    tokio::time::timeout(DEADLINE, taking).await.unwrap();
+}
+
+fn method(message: &async_nats::Message) -> String {
+    message.headers.as_ref().and_then(|headers| headers.get("Method")).map(ToString::to_string).unwrap_or_default()
+}
