@@ -53,7 +53,7 @@ chaos: tools ## Break things for MINUTES (30), a fifth of them simulated; prints
 	SHADDOCK_SIM_MINUTES=$(simulated) $(sim)
 	SHADDOCK_CHAOS_MINUTES=$(shell expr $(minutes) - $(simulated)) cargo test --release -p cluster --test chaos promises -- --nocapture
 
-bench-messages: tools ## Measure what a message costs with the log in memory and in JetStream; judges no time
+bench-messages: tools ## Measure what a message costs with the log in memory, in JetStream, and signed; judges no time
 	cargo bench --package cluster --bench messages
 
 bench-failover: tools ## Show what failover and re-sharding cost; SCENES='death names' picks some; fails where a promise is broken

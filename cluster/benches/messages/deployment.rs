@@ -3,8 +3,11 @@
 
 use std::time::Duration;
 
+use shared::ids::ServerId;
+use shared::signing::KeyFiles;
 use shared::testing::NatsServer;
 
+use crate::Setup;
 use crate::configuration::{Configuration, chat_id, connector_id};
 use crate::process::{Process, processor_time};
 use crate::senders::MAX_IN_FLIGHT;
@@ -21,10 +24,10 @@ pub(crate) struct Deployment {
 }
 
 impl Deployment {
-    /// Starts all servers, with the log there.
-    pub(crate) async fn start(log: &str) -> Self {
+    /// Starts all servers.
+    pub(crate) async fn start(setup: Setup) -> Self {
         for _ in 0..ATTEMPTS {
-            if let Some(deployment) = Self::try_start(log).await {
+            if let Some(deployment) = Self::try_start(setup).await {
                 return deployment;
             }
         }
@@ -32,12 +35,21 @@ impl Deployment {
     }
 
     /// `None` if somebody else has the connector's port now.
-    async fn try_start(log: &str) -> Option<Self> {
+    async fn try_start(setup: Setup) -> Option<Self> {
         // With JetStream for both: what differs is who uses it.
         let nats = NatsServer::start_with_jetstream().await;
         let configuration = Configuration::new(1, 1, &settings());
         let path = &configuration.path;
-        let start = |id: &str| Process::start(id, path, path, &["--only", id, "--nats", nats.url(), "--log", log]);
+        let keys = path.join("keys");
+        let ids = [chat_id(1), connector_id(0)].map(|id| ServerId::new(&id).unwrap());
+        KeyFiles::within(&keys).write_missing(&ids).unwrap();
+        let key_dir = format!("rpc.key_dir={}", keys.display());
+        let signatures = if setup.signatures { "rpc.signatures=require" } else { "rpc.signatures=off" };
+        let signing = ["--set", key_dir.as_str(), "--set", signatures];
+        let start = |id: &str| {
+            let args = [&["--only", id, "--nats", nats.url(), "--log", setup.log][..], &signing].concat();
+            Process::start(id, path, path, &args)
+        };
         let mut chat = start(&chat_id(1));
         assert!(chat.says("ready").await, "{}", chat.said());
         let mut connector = start(&connector_id(0));

@@ -1,5 +1,5 @@
-//! What a message costs with the log in memory, and with the log in JetStream: the same senders against both in turn,
-//! the program's processes over a nats-server of their own. Fails where a message is not acknowledged, and where the
+//! The cost of a message with the log in memory, with the log in JetStream, and with signatures besides: the same senders against
+//! each in turn, the program's processes over a nats-server of their own. Fails where a message is not acknowledged, and where the
 //! messages of a busy room are not appended together; judges no time.
 #![expect(clippy::unwrap_used, clippy::panic, clippy::print_stdout, reason = "measures, and prints what it found")]
 
@@ -29,8 +29,20 @@ const RUNS: usize = 3;
 const WARM_UP: Duration = Duration::from_millis(500);
 const MEASURED: Duration = Duration::from_secs(5);
 
-/// Where the log is, as the program is told; the second is compared to the first.
-const LOGS: [&str; 2] = ["memory", "jetstream"];
+/// Configurations of the servers. Each but the first is compared to the one before it.
+const SETUPS: [Setup; 3] = [
+    Setup { name: "memory", log: "memory", signatures: false },
+    Setup { name: "jetstream", log: "jetstream", signatures: false },
+    Setup { name: "signed", log: "jetstream", signatures: true },
+];
+
+/// The log that the program is told, and signing of messages between servers.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Setup {
+    name: &'static str,
+    pub(crate) log: &'static str,
+    pub(crate) signatures: bool,
+}
 
 /// Senders in rooms. Nobody else listens, so that pushes cost as little as they can; each sender still gets what its room
 /// says, so with twenty in a room most of an answer's time is theirs for reading what comes before it.
@@ -99,20 +111,21 @@ async fn measure() -> bool {
 }
 
 impl Scenario {
-    /// Runs on both logs in turn, and prints what was found; whether messages were batched if they have to be.
+    /// Runs on each setup in turn, and prints what was found; whether messages were batched if they have to be.
     async fn compare(&self) -> Result<bool, ClientError> {
-        let mut runs = [Vec::new(), Vec::new()];
+        let mut runs = SETUPS.map(|_| Vec::new());
         for run in 0..RUNS {
             // Each is first in its turn, should the machine change its pace.
-            for log in [run % 2, 1 - run % 2] {
-                runs[log].push(self.run(LOGS[log]).await?);
+            for setup in (0..SETUPS.len()).map(|index| (run + index) % SETUPS.len()) {
+                runs[setup].push(self.run(SETUPS[setup]).await?);
             }
         }
-        for (log, runs) in LOGS.iter().zip(&runs) {
-            println!("{:<36} {log:<10} {}", self.name, Figures::median(runs));
+        for (setup, runs) in SETUPS.iter().zip(&runs) {
+            println!("{:<36} {:<10} {}", self.name, setup.name, Figures::median(runs));
         }
-        let [memory, jetstream] = &runs;
-        println!("{:<36} jetstream : memory, pair by pair = {}\n", "", figures::ratio(jetstream, memory));
+        let [memory, jetstream, signed] = &runs;
+        println!("{:<36} jetstream : memory, pair by pair = {}", "", figures::ratio(jetstream, memory));
+        println!("{:<36} signed : jetstream, pair by pair = {}\n", "", figures::ratio(signed, jetstream));
         let batched = Figures::median(jetstream).messages_per_record() > 1.0;
         if self.batches && !batched {
             println!("messages were appended one by one: more than one per record was expected");
@@ -121,8 +134,8 @@ impl Scenario {
     }
 
     /// One run on servers of its own.
-    async fn run(&self, log: &str) -> Result<Figures, ClientError> {
-        let deployment = Deployment::start(log).await;
+    async fn run(&self, setup: Setup) -> Result<Figures, ClientError> {
+        let deployment = Deployment::start(setup).await;
         let figures = self.measure(&deployment).await;
         if figures.is_err() {
             println!("{}", deployment.output());
