@@ -22,7 +22,7 @@ RUN touch */src/*.rs && cargo build --release --locked --package cluster --bin s
 FROM debian:12.12-slim
 # Below /secrets volumes are mounted, which take over owner and mode: `setup` of docker-compose.yml writes there.
 RUN useradd --system --user-group --no-create-home shaddock \
-    && install --directory --owner=shaddock --group=root --mode=0750 /secrets /secrets/passwords /secrets/nats
+    && install --directory --owner=shaddock --group=root --mode=0750 /secrets /secrets/passwords /secrets/keys /secrets/nats
 COPY --from=build /build/target/release/shaddock /usr/local/bin/shaddock
 COPY config /etc/shaddock
 USER shaddock

@@ -69,7 +69,7 @@ pub(crate) enum Command {
     },
     /// Ask the servers on this machine whether they are ready, and fail if one is not; for health checks
     Ready,
-    /// Write passwords and NATS users for the servers of the environment, those that are missing, and have NATS reload them
+    /// Write passwords, keys and NATS users for the servers of the environment, those that are missing; have NATS reload the users
     Setup {
         /// Directory with all of it
         #[arg(value_name = "DIR")]

@@ -1,12 +1,14 @@
-//! `shaddock setup`: passwords, and the broker's users, for every server of `servers.json`.
+//! `shaddock setup`: passwords, keys, and the broker's users, for every server of `servers.json`.
 //!
 //! ```text
-//! DIR/passwords/ID       the password of a server; all that servers are given
+//! DIR/passwords/ID       the password of a server
+//! DIR/keys               seeds and public keys of servers, as `shaddock keys` writes them
 //! DIR/nats/users.conf    users and their permissions, included by the broker's configuration
 //! DIR/nats/NAME          the passwords of users that are no servers
 //! ```
 //!
-//! Passwords that are there stay, so it is run again whenever `servers.json` has changed.
+//! Servers are given passwords and keys, not what the broker is given. All that is there stays, so setup is run again whenever
+//! `servers.json` has changed.
 
 mod files;
 mod reload;
@@ -15,7 +17,10 @@ mod users;
 
 use std::path::{Path, PathBuf};
 
-use anyhow::ensure;
+use anyhow::{bail, ensure};
+use shared::config::Servers;
+use shared::ids::ServerId;
+use shared::signing::{KeyFiles, Written};
 
 use crate::args::Options;
 use users::{Rights, User};
@@ -43,12 +48,30 @@ pub(crate) fn run(options: &Options, directory: &Path) -> anyhow::Result<()> {
     }
     let text = users::render(users.iter().zip(&passwords));
     files::replace(&directory.join(USERS), &text)?;
+    // Before the broker lets a new server in, others must know its key.
+    let keys = keys(&directory.join("keys"), &config.servers)?;
     let broker = match &options.nats {
         None => "NATS is to reload its configuration".to_owned(),
         Some(url) => reload::run(url, &config.settings.nats, &directory.join("nats").join(users::SYS))?,
     };
-    let new = if new.is_empty() { "none of them new".to_owned() } else { format!("new: {}", new.join(", ")) };
-    Ok(super::print(format!("{} users, {new}; {broker}\n", users.len()).as_bytes())?)
+    Ok(super::print(format!("{} users, {}; {keys}; {broker}\n", users.len(), list(new)).as_bytes())?)
+}
+
+/// Writes the missing keys of all servers, and says which.
+fn keys(directory: &Path, servers: &Servers) -> anyhow::Result<String> {
+    let servers: Vec<ServerId> = cluster::keys::own(servers, None).into_iter().collect();
+    let files = KeyFiles::within(directory);
+    let Written { keys, elsewhere, .. } = files.write_missing(&servers)?;
+    if let Some(id) = elsewhere.first() {
+        let (keys, seed) = (files.keys().display(), files.seed(id));
+        bail!("{keys} has a key of {id}, but {} is gone: put it back, or remove the entry", seed.display());
+    }
+    Ok(format!("{} keys, {}", servers.len(), list(keys.iter().map(ServerId::as_str).collect())))
+}
+
+/// The new ones among them.
+fn list(new: Vec<&str>) -> String {
+    if new.is_empty() { "none of them new".to_owned() } else { format!("new: {}", new.join(", ")) }
 }
 
 /// The file of a user's password.

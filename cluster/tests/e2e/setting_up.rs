@@ -1,5 +1,6 @@
 //! A cluster under `config/nats/compose.conf` with the users that `shaddock setup` writes, as in docker-compose.yml.
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -8,12 +9,14 @@ use cluster::{Cluster, LogKind};
 use futures_util::StreamExt;
 use shared::bus::{Bus, Outgoing};
 use shared::clock;
-use shared::config::settings::NatsSettings;
+use shared::config::settings::{NatsSettings, Signatures};
 use shared::config::{Server, Servers};
 use shared::dispatcher::CHAT;
 use shared::ids::ServerId;
 use shared::metrics::Metrics;
+use shared::rpc::header;
 use shared::rpc::messages::{FromChat, FromConnector};
+use shared::signing::{KeyFiles, PublicKey, Seed, Signed};
 use shared::testing::{NatsServer, Scratch, eventually};
 use shared::{rpc, subjects};
 use tokio::process::Command;
@@ -73,6 +76,30 @@ impl Directories {
         fs::write(path, servers.to_string()).unwrap();
     }
 
+    /// All the chat servers answer one that asks whether they live, though they signed in before it had a user.
+    async fn answered_as(&self, id: &str, parts: &Parts) {
+        let files = KeyFiles::within(&self.secrets().join("keys"));
+        let seed = Seed::parse(fs::read_to_string(files.seed(&ServerId::new(id).unwrap())).unwrap().trim()).unwrap();
+        let keys: BTreeMap<String, String> = serde_json::from_str(&fs::read_to_string(files.keys()).unwrap()).unwrap();
+        let id = ServerId::new(id).unwrap();
+        let settings = parts.settings.nats.for_server(id.as_str());
+        let bus = Bus::nats(parts.nats.url(), &settings, id.as_str(), Metrics::new()).await.unwrap();
+        for chat in &parts.servers.chat()[..3] {
+            let payload = rpc::encode(&FromConnector::probe(id.clone(), clock::incarnation())).unwrap();
+            let pair = seed.pair(&id, &chat.id, &PublicKey::parse(&keys[chat.id.as_str()]).unwrap());
+            let probe = |reply: String| {
+                let subject = subjects::chat(&chat.id);
+                let signature = pair.sign(&Signed::new(&id, (&subject, Some(&reply)), &payload, None));
+                let mut probe = Outgoing { subject, payload, reply: Some(reply), ..Outgoing::default() };
+                probe.headers.insert(header::SIGNATURE, signature);
+                probe
+            };
+            let answer = bus.request_with(probe, DEADLINE).await.unwrap();
+            assert_eq!(rpc::decode::<FromChat>(&answer.payload).unwrap().chat, chat.id);
+        }
+        bus.drain(DEADLINE).await.unwrap();
+    }
+
     async fn nats(&self) -> NatsServer {
         // Names a variable so that the store's directory comes as one, too.
         NatsServer::start_with_file(&self.scratch.path().join("nats/compose.conf"), &[("UNUSED", "")]).await
@@ -126,6 +153,8 @@ async fn a_cluster_runs_as_compose_sets_it_up_and_grows_while_people_talk() {
     let mut parts = Parts::on(nats, LogKind::JetStream);
     let password_file = directories.secrets().join("passwords/{id}").to_string_lossy().into_owned();
     parts.settings.nats = NatsSettings { user: "{id}".to_owned(), password_file, ..NatsSettings::default() };
+    parts.settings.rpc.signatures = Signatures::Require;
+    parts.settings.rpc.key_dir = directories.secrets().join("keys").to_string_lossy().into_owned();
     let mut clusters = start_all(&mut parts, &SERVERS).await;
     let ann = parts.person(0, "ann", "lobby").await;
     let mut bob = parts.person(1, "bob", "lobby").await;
@@ -138,14 +167,15 @@ async fn a_cluster_runs_as_compose_sets_it_up_and_grows_while_people_talk() {
     // The recipe: an entry, and one command.
     directories.add_chat_server("chat-server-4");
     let second = directories.set_up(&["--nats", &url]).await;
-    assert_eq!(second, "11 users, new: chat-server-4; NATS has reloaded them\n");
+    assert_eq!(second, "11 users, new: chat-server-4; 8 keys, new: chat-server-4; NATS has reloaded them\n");
     let third = directories.set_up(&["--nats", &url]).await;
-    assert_eq!(third, "11 users, none of them new; NATS has reloaded them\n");
+    assert_eq!(third, "11 users, none of them new; 8 keys, none of them new; NATS has reloaded them\n");
     parts.servers = with_chat_server(&parts.servers, "chat-server-4");
     for cluster in &mut clusters {
+        cluster.look_at_keys().unwrap().unwrap();
         cluster.change(parts.servers.clone()).await.unwrap();
     }
-    answered_as("chat-server-4", &parts).await;
+    directories.answered_as("chat-server-4", &parts).await;
     clusters.push(parts.start("chat-server-4").await);
     assert_eq!(home(&parts.servers, "lobby"), "chat-server-4");
     let fourth = clusters[7].metrics().clone();
@@ -159,20 +189,6 @@ async fn a_cluster_runs_as_compose_sets_it_up_and_grows_while_people_talk() {
         cluster.stop().await;
     }
     assert_eq!(parts.nats.violations(), [""; 0]);
-}
-
-/// All the chat servers answer one that asks whether they live, though they signed in before it had a user.
-async fn answered_as(id: &str, parts: &Parts) {
-    let id = ServerId::new(id).unwrap();
-    let settings = parts.settings.nats.for_server(id.as_str());
-    let bus = Bus::nats(parts.nats.url(), &settings, id.as_str(), Metrics::new()).await.unwrap();
-    for chat in &parts.servers.chat()[..3] {
-        let payload = rpc::encode(&FromConnector::probe(id.clone(), clock::incarnation())).unwrap();
-        let probe = Outgoing { subject: subjects::chat(&chat.id), payload, ..Outgoing::default() };
-        let answer = bus.request(probe, DEADLINE).await.unwrap();
-        assert_eq!(rpc::decode::<FromChat>(&answer.payload).unwrap().chat, chat.id);
-    }
-    bus.drain(DEADLINE).await.unwrap();
 }
 
 fn with_chat_server(servers: &Servers, id: &str) -> Servers {

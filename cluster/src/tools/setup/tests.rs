@@ -131,6 +131,10 @@ const ONE_OF_EACH: &str = r#"{"test": {
     "chat": [{"id": "chat-1", "host": "a"}]
 }}"#;
 
+fn public(keys: &str) -> BTreeMap<String, String> {
+    serde_json::from_str(keys).unwrap()
+}
+
 #[test]
 fn what_is_there_is_kept_and_what_is_missing_is_added() {
     let (options, config) = options(ONE_OF_EACH);
@@ -143,6 +147,7 @@ fn what_is_there_is_kept_and_what_is_missing_is_added() {
     assert_ne!(first, file("passwords/gate-1"));
     assert!(users.contains(first.trim()) && users.contains(file("nats/tracer").trim()));
     assert!(!directory.join("passwords/tracer").exists(), "servers get no other passwords");
+    let (seed, keys) = (file("keys/chat-1.seed"), file("keys/keys.json"));
 
     config.file(
         "servers.json",
@@ -152,6 +157,10 @@ fn what_is_there_is_kept_and_what_is_missing_is_added() {
     assert_eq!(file("passwords/chat-1"), first);
     assert!(file(USERS).contains(file("passwords/chat-2").trim()));
     assert!(file(USERS).contains("_INBOX.chat-2.>"));
+    assert_eq!(file("keys/chat-1.seed"), seed);
+    let (keys, more) = (public(&keys), public(&file("keys/keys.json")));
+    assert_eq!((keys.len(), more.len()), (3, 4));
+    assert!(keys.iter().all(|(id, key)| more[id] == *key));
 
     config.file("servers.json", ONE_OF_EACH);
     run(&options, &directory).unwrap();
@@ -172,13 +181,15 @@ fn secrets_are_read_by_few_and_nothing_else_is_left() {
     };
     let modes = |of: &[(&str, u32)]| of.iter().map(|(name, mode)| ((*name).to_owned(), *mode)).collect();
     assert_eq!(files("passwords"), modes(&[("chat-1", 0o600), ("connector-1", 0o600), ("gate-1", 0o600)]));
+    let seeds = ["chat-1.seed", "connector-1.seed", "gate-1.seed"].map(|seed| (seed, 0o600));
+    assert_eq!(files("keys"), modes(&[&seeds[..], &[("keys.json", 0o644)]].concat()));
     let nats = [("operator", 0o600), ("sys", 0o600), ("tracer", 0o600), ("users.conf", 0o640)];
     assert_eq!(files("nats"), modes(&nats));
     assert_eq!(mode(&scratch.path().join("nats")) & 0o007, 0);
 }
 
 #[test]
-fn names_of_other_users_and_empty_files_are_refused() {
+fn names_of_other_users_empty_files_and_lost_seeds_are_refused() {
     let (with_tracer, _config) = options(&ONE_OF_EACH.replace("chat-1", "tracer"));
     let scratch = Scratch::new();
     let refused = run(&with_tracer, scratch.path()).unwrap_err().to_string();
@@ -190,4 +201,9 @@ fn names_of_other_users_and_empty_files_are_refused() {
     std::fs::write(scratch.path().join("passwords/chat-1"), "\n").unwrap();
     let refused = format!("{:#}", run(&options, scratch.path()).unwrap_err());
     assert!(refused.contains("passwords/chat-1 is empty"), "{refused}");
+    std::fs::remove_file(scratch.path().join("passwords/chat-1")).unwrap();
+
+    std::fs::remove_file(scratch.path().join("keys/chat-1.seed")).unwrap();
+    let refused = run(&options, scratch.path()).unwrap_err().to_string();
+    assert!(refused.contains("keys/chat-1.seed is gone: put it back"), "{refused}");
 }
