@@ -18,28 +18,28 @@ use shared::testing::eventually;
 use crate::permissions::Protected;
 use crate::stage::{DEADLINE, Person};
 
-const CHATS: [&str; 3] = ["chat-server-1", "chat-server-2", "chat-server-3"];
+pub(crate) const CHATS: [&str; 3] = ["chat-server-1", "chat-server-2", "chat-server-3"];
 
 /// The server whose password and key the attacker has, and the one that it speaks as.
-const STOLEN: &str = "connector-server-1";
-const VICTIM: &str = "connector-server-2";
+pub(crate) const STOLEN: &str = "connector-server-1";
+pub(crate) const VICTIM: &str = "connector-server-2";
 
-fn id(text: &str) -> ServerId {
+pub(crate) fn id(text: &str) -> ServerId {
     ServerId::new(text).unwrap()
 }
 
 /// A cluster under attack, with the users of two connectors in one room.
-struct Attacked {
-    world: Protected,
+pub(crate) struct Attacked {
+    pub(crate) world: Protected,
     files: KeyFiles,
-    clusters: Vec<Cluster>,
-    ann: Person,
-    bob: Person,
+    pub(crate) clusters: Vec<Cluster>,
+    pub(crate) ann: Person,
+    pub(crate) bob: Person,
     said: usize,
 }
 
 impl Attacked {
-    async fn new(signatures: Signatures) -> Self {
+    pub(crate) async fn new(signatures: Signatures) -> Self {
         let mut world = Protected::new().await;
         let directory = world.scratch.path().join("keys");
         let files = KeyFiles::within(&directory);
@@ -61,7 +61,7 @@ impl Attacked {
     }
 
     /// Both say something and hear it once, and nothing else happens in between.
-    async fn talk(&mut self) {
+    pub(crate) async fn talk(&mut self) {
         for _ in 0..5 {
             self.said += 1;
             let text = self.said.to_string();
@@ -86,14 +86,14 @@ impl Attacked {
         self.clusters.iter().map(|cluster| cluster.metrics().rpc_unsigned.get()).sum()
     }
 
-    async fn attacker(&self) -> Attacker {
+    pub(crate) async fn attacker(&self) -> Attacker {
         let seed = std::fs::read_to_string(self.files.seed(&id(STOLEN))).unwrap();
         let keys = std::fs::read_to_string(self.files.keys()).unwrap();
         let seed = Seed::parse(seed.trim()).unwrap();
         Attacker { client: self.world.client(STOLEN).await, seed, keys: serde_json::from_str(&keys).unwrap() }
     }
 
-    async fn end(self) {
+    pub(crate) async fn end(self) {
         for cluster in self.clusters.into_iter().rev() {
             cluster.stop().await;
         }
@@ -109,10 +109,10 @@ enum Signing {
     Stolen,
 }
 
-struct Attacker {
-    client: Client,
-    seed: Seed,
-    keys: serde_json::Value,
+pub(crate) struct Attacker {
+    pub(crate) client: Client,
+    pub(crate) seed: Seed,
+    pub(crate) keys: serde_json::Value,
 }
 
 impl Attacker {

@@ -2,6 +2,7 @@
 #![expect(clippy::unwrap_used, clippy::panic, reason = "a test")]
 
 mod anomalies;
+mod attack_table;
 mod attacks;
 mod bad_input;
 mod bursts;
