@@ -1,5 +1,5 @@
 //! Promises under real faults: real processes over a real broker, people who talk all the while, things that break, and a
-//! checker that compares what everybody was told.
+//! checker that compares what everybody was told. All messages between servers must be signed.
 //!
 //! The faults come from a seed, which is printed; `SHADDOCK_CHAOS_SEED=N` repeats its faults (not the machine's timing).
 //! `SHADDOCK_CHAOS_MINUTES=N` makes the round as long.

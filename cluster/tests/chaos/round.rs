@@ -23,7 +23,7 @@ const GOES_HOME: Duration = Duration::from_secs(3);
 /// One short act, or as many long ones as begin within so many minutes. Panics at the first act that breaks a promise.
 pub(crate) async fn run(seed: u64, minutes: Option<u64>) {
     say(&format!("SHADDOCK_CHAOS_SEED={seed}"));
-    let mut stage = Stage::start().await;
+    let mut stage = Stage::start_signed().await;
     let mut report = Report::new(seed);
     let until = minutes.map(|minutes| Instant::now() + Duration::from_secs(60 * minutes));
     loop {

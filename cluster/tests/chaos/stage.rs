@@ -56,6 +56,8 @@ pub(crate) struct Stage {
     directory: Directory,
     /// The chat servers in the order of `servers.json`.
     chats: Vec<String>,
+    /// Messages between servers must be signed, from the start on.
+    is_signed: bool,
 }
 
 impl Doors {
@@ -76,9 +78,19 @@ impl Doors {
 }
 
 impl Stage {
+    /// Starts servers that do not sign.
     pub(crate) async fn start() -> Self {
+        Self::start_with(false).await
+    }
+
+    /// Starts servers that take signed messages only.
+    pub(crate) async fn start_signed() -> Self {
+        Self::start_with(true).await
+    }
+
+    async fn start_with(is_signed: bool) -> Self {
         for _ in 0..ATTEMPTS {
-            if let Some(stage) = Self::try_start().await {
+            if let Some(stage) = Self::try_start(is_signed).await {
                 return stage;
             }
         }
@@ -86,11 +98,15 @@ impl Stage {
     }
 
     /// `None` if somebody else has a port now.
-    async fn try_start() -> Option<Self> {
+    async fn try_start(is_signed: bool) -> Option<Self> {
         let nats = NatsServer::start_with_jetstream().await;
         let numbered = |kind: &'static str| (1..=SERVERS).map(move |number| format!("{kind}-server-{number}"));
         let (directory, chats) = (Directory::new(SETTINGS), numbered("chat").collect());
-        let mut stage = Self { nats, directory, servers: Vec::new(), chats };
+        let mut stage = Self { nats, directory, servers: Vec::new(), chats, is_signed };
+        if is_signed {
+            stage.write_keys().await;
+            stage.set_signatures("require");
+        }
         let ids = numbered("chat").chain(numbered("connector")).chain(["gate-server-1".to_owned()]);
         for id in ids {
             let server = stage.launch(id).await?;
@@ -204,6 +220,9 @@ impl Stage {
         let mut chats = self.chats.clone();
         chats.push(ADDED.to_owned());
         list_chats(&self.directory.path, &chats);
+        if self.is_signed {
+            self.write_keys().await;
+        }
         let mut added = self.launch(ADDED.to_owned()).await.unwrap();
         sleep(lasts).await;
         list_chats(&self.directory.path, &self.chats);
