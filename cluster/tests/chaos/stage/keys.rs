@@ -78,7 +78,8 @@ impl Stage {
     async fn run_keys(&self, args: &[&str], keys: PathBuf) {
         let mut command: Command = shaddock();
         command.arg("--config").arg(&self.directory.path).args(args).arg("keys").arg(keys);
-        assert!(command.status().await.unwrap().success());
+        let output = command.output().await.unwrap();
+        assert!(output.status.success(), "{output:?}");
     }
 
     /// Writes a server's entry of the public keys' file; returns when all processes have read it.
