@@ -362,6 +362,12 @@ impl Room {
         self.attach == Attach::Done && self.proposer.waits()
     }
 
+    /// The methods of the items that wait to be proposed.
+    #[cfg(test)]
+    pub fn queued(&self) -> Vec<&'static str> {
+        self.proposer.queued()
+    }
+
     /// Asks what is to be asked now.
     pub fn go_on(&mut self, cx: &mut Context<'_>) {
         let repeat_at = self.repeat_at(cx);

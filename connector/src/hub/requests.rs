@@ -79,8 +79,12 @@ impl Hub {
         if session.entering.is_some() {
             return Err(Told::Entering);
         }
-        let room = session.room.take().ok_or(Told::NotInRoom)?;
-        self.in_room(&room, now, effects, |room, cx| room.leave(ask, cx));
+        let room = session.room.clone().ok_or(Told::NotInRoom)?;
+        let (number, mut leaves) = (ask.session, false);
+        self.in_room(&room, now, effects, |room, cx| leaves = room.leave(ask, cx));
+        if let Some(session) = self.sessions.get_mut(&number).filter(|_| leaves) {
+            session.room = None;
+        }
         Ok(())
     }
 }

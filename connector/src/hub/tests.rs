@@ -8,7 +8,7 @@ use shared::backoff;
 use shared::budget::Budget;
 use shared::config::{Server, Servers};
 use shared::dispatcher::CHAT;
-use shared::ids::{Incarnation, RoomId, ServerId};
+use shared::ids::{Incarnation, Name, RoomId, ServerId, SessionId};
 use shared::metrics::Metrics;
 use shared::record::{Entry, Epoch, Position, Record, RecordId, VERSION};
 use shared::rpc;
@@ -16,6 +16,7 @@ use shared::rpc::messages::{Answer, FromChat, FromConnector, News, Place, Questi
 
 use super::*;
 
+mod requests;
 mod senders;
 
 /// Milliseconds between two ticks.
@@ -44,8 +45,11 @@ struct Stage {
 impl Stage {
     /// A connector without rooms.
     fn new() -> Self {
-        let servers = Servers::new([(CHAT.to_owned(), vec![Server::new(chat(), "127.0.0.1")])]);
-        let common = Common {
+        Self::with(Self::common())
+    }
+
+    fn common() -> Common {
+        Common {
             me: ServerId::new("connector-server-1").unwrap(),
             incarnation: Incarnation(1),
             repeat_ms: 1_000,
@@ -55,7 +59,11 @@ impl Stage {
             budget: Budget::default(),
             large_members: 500,
             metrics: Metrics::new(),
-        };
+        }
+    }
+
+    fn with(common: Common) -> Self {
+        let servers = Servers::new([(CHAT.to_owned(), vec![Server::new(chat(), "127.0.0.1")])]);
         let limits = Limits { max_in_flight: 50, request_ms: 60_000, attaches_per_tick: ATTACHES };
         Self { hub: Hub::new(common, Owners::new(Arc::new(servers), 10_000), limits), now: 0, inputs: 0, said: 0 }
     }

@@ -107,10 +107,6 @@ pub struct Proposer {
     floor: u64,
 }
 
-/// The queue is full.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Full;
-
 impl Proposer {
     /// Nothing waits; at most `most` requests of clients may.
     pub fn new(incarnation: Incarnation, most: usize) -> Self {
@@ -146,13 +142,21 @@ impl Proposer {
         self.head.as_ref()
     }
 
-    /// Queues a client's request.
-    pub fn request(&mut self, wanted: Wanted) -> Result<(), Full> {
-        if self.queue.len() >= self.most {
-            return Err(Full);
-        }
+    /// Returns true if as many requests wait as may. To be asked before anything is changed for a
+    /// client's request.
+    pub fn is_full(&self) -> bool {
+        self.queue.len() >= self.most
+    }
+
+    /// The methods of the items that wait.
+    #[cfg(test)]
+    pub fn queued(&self) -> Vec<&'static str> {
+        self.queue.iter().map(|wanted| wanted.item.method()).collect()
+    }
+
+    /// Queues a client's request, for which there is room.
+    pub fn request(&mut self, wanted: Wanted) {
         self.queue.push_back(wanted);
-        Ok(())
     }
 
     /// Queues a leave that the connector itself wants, unless the session's going is pending already.

@@ -36,6 +36,12 @@ impl Room {
     /// A session wants to enter under a name; `ask.entering` says with which token.
     pub fn enter(&mut self, name: Name, mut ask: Ask, cx: &mut Context<'_>) {
         let (session, Some(entering)) = (ask.session, &mut ask.entering) else { return };
+        // First of all: a client that is answered 429 may rely on it that nothing was done, no
+        // other session sent away for it.
+        if self.proposer.is_full() {
+            cx.acts.push(Act::Answer(ask, Reply::Busy { enter: true }));
+            return cx.acts.push(Act::NotEntered(session));
+        }
         // Without a token, a session that is here enters its own stay again.
         let own = self.locals.get(&session).filter(|local| local.is_here() && !entering.comes_back);
         entering.token = own.map_or(entering.token, |local| local.token);
@@ -47,11 +53,7 @@ impl Room {
         let claim = if entering.comes_back { Claim::Back } else { Claim::New };
         let membership = entering.token.membership();
         let item = Item::Join { session, name: name.clone(), membership, claim, seen };
-        if self.proposer.request(Wanted { item, ask: Some(ask.clone()) }).is_err() {
-            cx.acts.push(Act::Answer(ask, Reply::Busy { enter: true }));
-            cx.acts.push(Act::NotEntered(session));
-            return;
-        }
+        self.proposer.request(Wanted { item, ask: Some(ask) });
         self.locals.want(session, name, entering.token);
         self.go_on(cx);
     }
@@ -103,24 +105,29 @@ impl Room {
             return cx.acts.push(Act::Answer(ask, refused));
         };
         let item = Item::Send { session: ask.session, membership: local.stay(), body };
+        if self.proposer.is_full() {
+            return cx.acts.push(Act::Answer(ask, Reply::Busy { enter: false }));
+        }
         self.request(item, ask, cx);
     }
 
-    /// A session asks to leave.
-    pub fn leave(&mut self, ask: Ask, cx: &mut Context<'_>) {
+    /// A session asks to leave. Returns false if too much waits: then it is in the room as before.
+    pub fn leave(&mut self, ask: Ask, cx: &mut Context<'_>) -> bool {
+        if self.proposer.is_full() {
+            cx.acts.push(Act::Answer(ask, Reply::Busy { enter: false }));
+            return false;
+        }
         let item = Item::Leave { session: ask.session, incarnation: cx.common.incarnation };
         if let Some(local) = self.locals.get_mut(&ask.session) {
             local.wanted = false;
             local.leaving = true;
         }
         self.request(item, ask, cx);
+        true
     }
 
-    pub(super) fn request(&mut self, item: Item, ask: Ask, cx: &mut Context<'_>) {
-        if self.proposer.request(Wanted { item, ask: Some(ask.clone()) }).is_err() {
-            self.reconcile(ask.session, cx.common);
-            cx.acts.push(Act::Answer(ask, Reply::Busy { enter: false }));
-        }
+    fn request(&mut self, item: Item, ask: Ask, cx: &mut Context<'_>) {
+        self.proposer.request(Wanted { item, ask: Some(ask) });
         self.go_on(cx);
     }
 

@@ -111,7 +111,7 @@ impl Stage {
 
     fn leave(&mut self, sessions: impl IntoIterator<Item = u64>) -> Told {
         for session in sessions {
-            self.act(|room, cx| room.leave(ask(session), cx));
+            self.act(|room, cx| assert!(room.leave(ask(session), cx)));
         }
         self.serve()
     }
