@@ -428,7 +428,7 @@ impl Hub {
 
     fn finish(&mut self, session: u64, id: Option<u32>, told: Told, effects: &mut Vec<Effect>) {
         if let Some(session) = self.sessions.get_mut(&session) {
-            session.in_flight = session.in_flight.saturating_sub(usize::from(id.is_some()));
+            session.in_flight = session.in_flight.saturating_sub(1);
         }
         tell(effects, session, id, told);
     }

@@ -23,6 +23,16 @@ pub enum Request {
     Leave,
 }
 
+impl Request {
+    /// Returns true if nothing but its answer comes of it: as a notify it asks for nothing.
+    pub fn only_reads(&self) -> bool {
+        match self {
+            Self::History(_) | Self::Members(_) => true,
+            Self::Enter(_) | Self::Send(_) | Self::Leave => false,
+        }
+    }
+}
+
 /// Something to do, in order.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Effect {

@@ -13,11 +13,15 @@ impl Hub {
     pub fn request(&mut self, session: u64, id: Option<u32>, request: Request, now: Now) -> Vec<Effect> {
         let mut effects = Vec::new();
         let Some(known) = self.sessions.get_mut(&session) else { return effects };
+        if id.is_none() && request.only_reads() {
+            return effects;
+        }
         if known.in_flight >= self.max_in_flight {
             tell(&mut effects, session, id, Told::TooMany);
             return effects;
         }
-        known.in_flight += usize::from(id.is_some());
+        // A notify counts, too: it waits in the same queues.
+        known.in_flight += 1;
         let ask = Ask { session, id, deadline: now.ticks + self.request_ms, entering: None };
         let done = match request {
             Request::Enter(body) => self.enter(&body, ask, now, &mut effects),

@@ -156,3 +156,31 @@ fn an_enter_that_is_refused_because_the_queue_is_full_sends_no_session_away() {
     assert!(matches!(answers(&refused)[..], [(3, 1, Told::Room(_, Reply::Busy { enter: true }))]), "{refused:?}");
     assert_eq!(play.stage.hub.rooms[&lobby].room.queued(), ["send"], "the kept session does not leave");
 }
+
+#[test]
+fn a_notify_that_only_reads_costs_nothing() {
+    let mut play = Play::new(100);
+    play.member(1, "ann", &room(0));
+    for request in [Request::History(Bytes::new()), Request::Members(Bytes::new()), Request::History("[".into())] {
+        assert_eq!(play.request(1, None, request), []);
+    }
+    assert_eq!(play.stage.hub.requests_waiting(), 0);
+    // Behind an `enter`, too, where it would wait.
+    play.enter(1, 2, "ann", &room(1));
+    assert_eq!(play.request(1, None, Request::History(Bytes::new())), []);
+    assert_eq!(play.stage.hub.requests_waiting(), 1);
+}
+
+#[test]
+fn notifies_count_as_requests_that_wait() {
+    let mut play = Play::new(1_000);
+    let lobby = room(0);
+    play.member(1, "ann", &lobby);
+    for _ in 0..200 {
+        play.request(1, None, send());
+    }
+    // The limit is that of the stage; one is in flight.
+    assert_eq!(play.stage.hub.rooms[&lobby].room.queued().len(), 49);
+    let refused = play.request(1, Some(9), send());
+    assert_eq!(answers(&refused), [(1, 9, &Told::TooMany)]);
+}
