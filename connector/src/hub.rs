@@ -25,6 +25,7 @@ use crate::room::{Act, Common, Context, Room};
 
 use incarnations::Rival;
 use pacing::Attaches;
+use requests::Read;
 
 pub use effects::{Counts, Effect, Limits, Now, Request, Told};
 
@@ -37,6 +38,8 @@ struct Session {
     room: Option<RoomId>,
     entering: Option<RoomId>,
     in_flight: usize,
+    /// Requests for the room that is being entered, which can be answered only behind that.
+    behind_enter: Vec<(Ask, Read)>,
 }
 
 /// A connector without its edges.
@@ -352,8 +355,17 @@ impl Hub {
         } else if !entry.room.is_busy() {
             self.busy.remove(id);
         }
+        let is_conclusion = |act: &Act| match act {
+            Act::Entered(session) | Act::NotEntered(session) => Some(*session),
+            _ => None,
+        };
+        let concluded: Vec<u64> = acts.iter().filter_map(is_conclusion).collect();
         for act in acts {
             self.perform(id, act, now, effects);
+        }
+        // Last, so that clients are answered in the order in which they asked.
+        for session in concluded {
+            self.read_behind_enter(session, id, now, effects);
         }
     }
 

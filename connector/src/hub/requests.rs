@@ -8,6 +8,13 @@ use super::{Effect, Hub, Now, Request, Told, tell};
 use crate::bodies::{Enter, History, Members};
 use crate::room::proposer::{Ask, Entering};
 
+/// A request for what is in a room.
+#[derive(Debug)]
+pub(super) enum Read {
+    History(History),
+    Members(Members),
+}
+
 impl Hub {
     /// A client asks; `id` is none for a notify.
     pub fn request(&mut self, session: u64, id: Option<u32>, request: Request, now: Now) -> Vec<Effect> {
@@ -26,8 +33,14 @@ impl Hub {
         let done = match request {
             Request::Enter(body) => self.enter(&body, ask, now, &mut effects),
             Request::Send(body) => self.send(&body, ask, now, &mut effects),
-            Request::History(body) => self.history(&body, ask, now, &mut effects),
-            Request::Members(body) => self.members(&body, ask, now, &mut effects),
+            Request::History(body) => match History::read(&body) {
+                Ok(history) => self.read(Read::History(history), ask, now, &mut effects),
+                Err(error) => Err(Told::Bad { error, enter: false }),
+            },
+            Request::Members(body) => match Members::read(&body) {
+                Ok(members) => self.read(Read::Members(members), ask, now, &mut effects),
+                Err(error) => Err(Told::Bad { error, enter: false }),
+            },
             Request::Leave => self.leave(ask, now, &mut effects),
         };
         if let Err(told) = done {
@@ -60,22 +73,33 @@ impl Hub {
         Ok(())
     }
 
-    fn history(&mut self, body: &[u8], ask: Ask, now: Now, effects: &mut Vec<Effect>) -> Result<(), Told> {
-        let History { span, limit } = History::read(body).map_err(|error| Told::Bad { error, enter: false })?;
-        let room = self.room_of(ask.session).ok_or(Told::NotInRoom)?;
-        self.in_room(&room, now, effects, |room, cx| room.history(span, limit, ask, cx));
+    /// Answers a request for what is in the session's room; behind an `enter` that waits, when that
+    /// is decided.
+    fn read(&mut self, read: Read, ask: Ask, now: Now, effects: &mut Vec<Effect>) -> Result<(), Told> {
+        let session = self.sessions.get_mut(&ask.session).ok_or(Told::NotInRoom)?;
+        if session.entering.is_some() {
+            session.behind_enter.push((ask, read));
+            return Ok(());
+        }
+        let room = session.room.clone().ok_or(Told::NotInRoom)?;
+        self.in_room(&room, now, effects, |room, cx| match read {
+            Read::History(History { span, limit }) => room.history(span, limit, ask, cx),
+            Read::Members(Members { after, limit }) => room.members(after.as_ref(), limit.into(), ask, cx),
+        });
         Ok(())
     }
 
-    fn members(&mut self, body: &[u8], ask: Ask, now: Now, effects: &mut Vec<Effect>) -> Result<(), Told> {
-        let Members { after, limit } = Members::read(body).map_err(|error| Told::Bad { error, enter: false })?;
-        let room = self.room_of(ask.session).ok_or(Told::NotInRoom)?;
-        self.in_room(&room, now, effects, |room, cx| room.members(after.as_ref(), limit.into(), ask, cx));
-        Ok(())
-    }
-
-    fn room_of(&self, session: u64) -> Option<RoomId> {
-        self.sessions.get(&session)?.room.clone()
+    /// A session entered a room, or did not: what it asked for behind that concerns this room only.
+    pub(super) fn read_behind_enter(&mut self, number: u64, room: &RoomId, now: Now, effects: &mut Vec<Effect>) {
+        let Some(session) = self.sessions.get_mut(&number).filter(|session| session.entering.is_none()) else { return };
+        let is_in = session.room.as_ref() == Some(room);
+        for (ask, read) in std::mem::take(&mut session.behind_enter) {
+            let id = ask.id;
+            let done = if is_in { self.read(read, ask, now, effects) } else { Err(Told::NotInRoom) };
+            if let Err(told) = done {
+                self.finish(number, id, told, effects);
+            }
+        }
     }
 
     fn leave(&mut self, ask: Ask, now: Now, effects: &mut Vec<Effect>) -> Result<(), Told> {

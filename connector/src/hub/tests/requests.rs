@@ -184,3 +184,40 @@ fn notifies_count_as_requests_that_wait() {
     let refused = play.request(1, Some(9), send());
     assert_eq!(answers(&refused), [(1, 9, &Told::TooMany)]);
 }
+
+#[test]
+fn history_and_members_behind_an_enter_concern_the_room_that_is_entered() {
+    let mut play = Play::new(100);
+    let [lobby, zoo] = [room(0), room(1)];
+    play.member(1, "ann", &lobby);
+    let entering = play.enter(1, 2, "ann", &zoo);
+    assert_eq!(play.request(1, Some(3), Request::History(Bytes::new())), []);
+    assert_eq!(play.request(1, Some(4), Request::Members(Bytes::new())), []);
+    let told = play.serve(entering);
+    let [(1, 2, Told::Room(_, Reply::Entered(_))), (1, 4, Told::Room(of, Reply::Members(_))), (1, 3, history)] =
+        answers(&told)[..]
+    else {
+        panic!("{told:?}")
+    };
+    assert_eq!(of, &zoo);
+    assert!(matches!(history, Told::Room(of, Reply::History { .. }) if *of == zoo), "{history:?}");
+    assert_eq!(play.stage.hub.requests_waiting(), 0);
+}
+
+/// The former room is not read instead.
+#[test]
+fn history_behind_an_enter_that_is_not_done_is_refused() {
+    let mut play = Play::new(100);
+    play.member(1, "ann", &room(0));
+    play.enter(1, 2, "ann", &room(1));
+    assert_eq!(play.request(1, Some(3), Request::History(Bytes::new())), []);
+    // Nothing is answered until the deadline of the `enter`, which comes first.
+    play.stage.now += 120_000;
+    let told = play.stage.tick();
+    let unknown = Reply::Unknown { enter: true, because: None };
+    assert_eq!(answers(&told), [(1, 2, &Told::Room(room(1), unknown)), (1, 3, &Told::NotInRoom)]);
+    assert!(histories(&told).is_empty());
+    assert_eq!(play.stage.hub.requests_waiting(), 0);
+    let asked = play.request(1, Some(4), Request::History(Bytes::new()));
+    assert_eq!(histories(&asked), [room(0)]);
+}
