@@ -41,33 +41,23 @@ pub(crate) struct Client {
     outbox: Outbox,
     entered: Arc<AtomicBool>,
     commands: mpsc::Sender<Command>,
+    /// The hub has not taken it yet.
+    waiting: Option<Command>,
 }
 
 impl App for Handlers {
     type Session = Client;
 
-    async fn open(&self, _peer: SocketAddr, outbox: Outbox) -> Client {
+    fn open(&self, _peer: SocketAddr, outbox: Outbox) -> Client {
         let number = self.sessions.fetch_add(1, Ordering::Relaxed);
         let entered = Arc::new(AtomicBool::new(false));
-        let client =
-            Client { number, outbox: outbox.clone(), entered: entered.clone(), commands: self.commands.clone() };
-        client.tell(Command::Open { session: number, outbox, entered }).await;
-        client
-    }
-}
-
-impl Client {
-    /// Waits while the hub is busy: that is the back-pressure towards this client.
-    async fn tell(&self, command: Command) {
-        if self.commands.send(command).await.is_err() {
-            // The hub ended: so does every session.
-            self.outbox.close();
-        }
+        let waiting = Some(Command::Open { session: number, outbox: outbox.clone(), entered: entered.clone() });
+        Client { number, outbox, entered, commands: self.commands.clone(), waiting }
     }
 }
 
 impl Session for Client {
-    async fn message(&mut self, id: Option<u32>, route: &str, body: Bytes) {
+    fn message(&mut self, id: Option<u32>, route: &str, body: Bytes) {
         let request = match route {
             routes::ENTER => Request::Enter(body),
             routes::SEND => Request::Send(body),
@@ -76,14 +66,34 @@ impl Session for Client {
             routes::LEAVE => Request::Leave,
             other => return shared::frontend::unknown_route(&self.outbox, id, other),
         };
-        self.tell(Command::Request { session: self.number, id, request }).await;
+        self.waiting = Some(Command::Request { session: self.number, id, request });
+    }
+
+    async fn taken(&mut self) {
+        if self.waiting.is_none() {
+            return;
+        }
+        match self.commands.reserve().await {
+            Ok(permit) => {
+                if let Some(command) = self.waiting.take() {
+                    permit.send(command);
+                }
+            }
+            Err(_) => {
+                // The hub ended: so does every session.
+                self.waiting = None;
+                self.outbox.close();
+            }
+        }
     }
 
     fn entered(&self) -> bool {
         self.entered.load(Ordering::Relaxed)
     }
 
-    async fn closed(self, ending: Ending) {
-        self.tell(Command::Closed { session: self.number, ending }).await;
+    async fn closed(mut self, ending: Ending) {
+        self.taken().await;
+        self.waiting = Some(Command::Closed { session: self.number, ending });
+        self.taken().await;
     }
 }

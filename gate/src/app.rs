@@ -42,13 +42,13 @@ pub(crate) struct Visitor {
 impl App for Desk {
     type Session = Visitor;
 
-    async fn open(&self, _peer: SocketAddr, outbox: Outbox) -> Visitor {
+    fn open(&self, _peer: SocketAddr, outbox: Outbox) -> Visitor {
         Visitor { desk: self.clone(), outbox }
     }
 }
 
 impl Session for Visitor {
-    async fn message(&mut self, id: Option<u32>, route: &str, body: Bytes) {
+    fn message(&mut self, id: Option<u32>, route: &str, body: Bytes) {
         if route != routes::QUERY_ENTRY {
             return frontend::unknown_route(&self.outbox, id, route);
         }
@@ -60,6 +60,9 @@ impl Session for Visitor {
         // A closed outbox needs no answer.
         self.outbox.push(answer).ok();
     }
+
+    /// At once: the gate answers from what it knows.
+    async fn taken(&mut self) {}
 
     /// Never: a client asks the gate once and goes, so its session ends at the deadline for entering.
     fn entered(&self) -> bool {

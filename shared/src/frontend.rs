@@ -38,15 +38,21 @@ pub trait App: Clone + Send + Sync + 'static {
     type Session: Session;
 
     /// A client completed its handshake; everything that it is to be told goes to `outbox`.
-    fn open(&self, peer: SocketAddr, outbox: Outbox) -> impl Future<Output = Self::Session> + Send;
+    fn open(&self, peer: SocketAddr, outbox: Outbox) -> Self::Session;
 }
 
 /// One client's handlers.
 pub trait Session: Send + 'static {
-    /// A request (`id` is some, and never 0) or a notify.
+    /// A request (`id` is some, and never 0) or a notify. Called only when all that was given before is
+    /// taken.
+    fn message(&mut self, id: Option<u32>, route: &str, body: Bytes);
+
+    /// Completes when the role has taken what the session was given, its opening included. If it is
+    /// dropped while it waits, nothing is lost.
     ///
-    /// While this waits, nothing more is read from this client, and only from this one.
-    fn message(&mut self, id: Option<u32>, route: &str, body: Bytes) -> impl Future<Output = ()> + Send;
+    /// Backpressure: while this waits, nothing more is read from this client, and only from this one.
+    /// Writing to it, and its deadlines, go on.
+    fn taken(&mut self) -> impl Future<Output = ()> + Send;
 
     /// Whether the client did what it came for: before, packages must be smaller, and there is a deadline.
     fn entered(&self) -> bool;

@@ -221,13 +221,14 @@ mod tests {
 
     impl App for Nobody {
         type Session = Self;
-        async fn open(&self, _peer: SocketAddr, _outbox: Outbox) -> Self {
+        fn open(&self, _peer: SocketAddr, _outbox: Outbox) -> Self {
             Self
         }
     }
 
     impl Session for Nobody {
-        async fn message(&mut self, _id: Option<u32>, _route: &str, _body: Bytes) {}
+        fn message(&mut self, _id: Option<u32>, _route: &str, _body: Bytes) {}
+        async fn taken(&mut self) {}
         fn entered(&self) -> bool {
             true
         }

@@ -1,17 +1,21 @@
-//! One websocket from its opening to its close: the loop that reads, writes and watches the deadlines.
+//! One websocket from its opening to its close: the loop that reads, writes and watches the
+//! deadlines. None of the three waits for another one, nor for the role.
 
+use std::future::{pending, poll_fn};
 use std::net::SocketAddr;
 use std::pin::Pin;
 use std::sync::Arc;
+use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 use axum::extract::ws::{CloseFrame, Message, WebSocket};
 use bytes::Bytes;
+use futures_util::{FutureExt, SinkExt, StreamExt};
 use tokio::time::{Instant, Sleep, sleep_until, timeout};
 use tokio_tungstenite::tungstenite::Error as SocketError;
 use tokio_tungstenite::tungstenite::error::ProtocolError;
 use tracing::debug;
-use wire::{Package, WireError, decode_frame};
+use wire::{Package, Packages, WireError, decode_frame};
 
 use super::filters::Filters;
 use super::outbox::Next;
@@ -84,10 +88,25 @@ struct Connection<A: App> {
     pace: Pace,
     /// Until when what waits is held, for more to go out with it.
     held_until: Option<Instant>,
+    /// Until when the client must have taken what is being written.
+    write_by: Option<Instant>,
     session: Option<A::Session>,
+    /// The role has not taken yet what the session was given.
+    is_handing_over: bool,
+    /// Packages of the last frame that come after that.
+    packages: Option<Packages>,
+    /// Frames are read; not any more when the server stops, or the connection is about to be
+    /// closed.
+    is_reading: bool,
     /// Until the handshake is complete, and from then on until the session entered.
     deadline: Instant,
     heard_at: Instant,
+}
+
+/// A transfer that the socket completed.
+enum Done {
+    Read(Option<Result<Message, axum::Error>>),
+    Written(Result<(), axum::Error>),
 }
 
 /// Serves a client until its connection ends.
@@ -104,7 +123,11 @@ pub(super) async fn run<A: App>(
         outbox: Outbox::new(options.session.max_outbound_bytes, options.metrics.clone()),
         pace: Pace::new(options.write_gap(), now),
         held_until: None,
+        write_by: None,
         session: None,
+        is_handing_over: false,
+        packages: None,
+        is_reading: true,
         heard_at: now,
         socket,
         peer,
@@ -121,20 +144,27 @@ impl<A: App> Connection<A> {
         let lifecycle = self.options.lifecycle.clone();
         let stopping = lifecycle.stopping();
         tokio::pin!(stopping);
+        let mut is_stopping = false;
         // One timer, set anew only where it would be late: deadlines move with every frame that comes, and mostly away.
         let alarm = sleep_until(self.deadline);
         tokio::pin!(alarm);
-        let mut reading = true;
         loop {
             let wake_at = self.wake_at();
             set(alarm.as_mut(), wake_at);
+            let (reads, writes) = (self.is_reading && !self.is_handing_over, self.write_by.is_some());
             let done = tokio::select! {
-                frame = self.socket.recv(), if reading => self.receive(frame).await,
-                () = self.outbox.changed(), if self.held_until.is_none() => self.write_or_hold().await,
-                () = &mut alarm, if wake_at.is_some() => self.wake().await,
-                () = &mut stopping, if reading => {
+                done = transfer(&mut self.socket, reads, writes), if reads || writes => match done {
+                    Done::Read(frame) => self.receive(frame),
+                    Done::Written(Ok(())) => self.write_on(),
+                    Done::Written(Err(_)) => Err(End::Gone),
+                },
+                () = taken(&mut self.session), if self.is_handing_over => self.go_on(),
+                () = self.outbox.changed(), if self.held_until.is_none() && !writes => self.write_or_hold(),
+                () = &mut alarm, if wake_at.is_some() => self.wake(),
+                () = &mut stopping, if !is_stopping => {
                     // What was accepted is still answered; then the role closes the outbox.
-                    reading = false;
+                    is_stopping = true;
+                    self.is_reading = false;
                     if self.options.close_on_stop || self.session.is_none() {
                         self.outbox.close();
                     }
@@ -147,7 +177,7 @@ impl<A: App> Connection<A> {
         }
     }
 
-    async fn receive(&mut self, frame: Option<Result<Message, axum::Error>>) -> Result<(), End> {
+    fn receive(&mut self, frame: Option<Result<Message, axum::Error>>) -> Result<(), End> {
         let frame = match frame {
             None => return Err(End::Gone),
             Some(frame) => frame?,
@@ -156,91 +186,148 @@ impl<A: App> Connection<A> {
         let frame = match frame {
             Message::Close(_) => return Err(End::Closed),
             // The websocket answers these; they are a sign of life and can be a flood as packages are.
-            Message::Ping(_) | Message::Pong(_) => return self.count_in().await,
+            Message::Ping(_) | Message::Pong(_) => {
+                self.count_in();
+                return Ok(());
+            }
             Message::Binary(bytes) => bytes,
             Message::Text(text) => Bytes::from(text),
         };
         let entered = self.session.as_ref().is_some_and(Session::entered);
-        let packages = decode_frame(&frame, self.filters.max_body(entered))?;
-        for package in packages {
-            self.package(package).await?;
+        self.packages = Some(decode_frame(&frame, self.filters.max_body(entered))?);
+        self.receive_packages()
+    }
+
+    /// The role took what the session was given: what came behind that is next, then another frame.
+    fn go_on(&mut self) -> Result<(), End> {
+        self.is_handing_over = false;
+        // Nothing was read meanwhile: the client is not to blame for the silence.
+        self.heard_at = Instant::now();
+        self.receive_packages()
+    }
+
+    fn receive_packages(&mut self) -> Result<(), End> {
+        while !self.is_handing_over
+            && let Some(packages) = &mut self.packages
+        {
+            match packages.next() {
+                Some(package) => self.package(package)?,
+                // An empty one would keep the buffer that the frame was read into.
+                None => self.packages = None,
+            }
         }
         Ok(())
     }
 
-    /// Ends the session if this is one thing too many.
-    async fn count_in(&mut self) -> Result<(), End> {
-        if self.filters.allows_package(self.heard_at) {
-            return Ok(());
+    /// Counts one thing that the client sent, and ends the session if it is one too many.
+    fn count_in(&mut self) -> bool {
+        let is_allowed = self.filters.allows_package(self.heard_at);
+        if !is_allowed {
+            self.options.metrics.sessions_closed_bad_input.add();
+            // Before its handshake is complete a client is told nothing.
+            if self.protocol.is_working() {
+                self.outbox.kick(KickReason::Flood);
+            } else {
+                self.outbox.close();
+            }
+            self.stop_reading();
         }
-        self.options.metrics.sessions_closed_bad_input.add();
-        // Before its handshake is complete a client is told nothing.
-        if self.protocol.is_working() {
-            self.outbox.kick(KickReason::Flood);
-        } else {
-            self.outbox.close();
-        }
-        self.write().await
+        is_allowed
     }
 
-    async fn package(&mut self, package: Package) -> Result<(), End> {
-        self.count_in().await?;
+    /// The connection is about to be closed: what the client sends is not looked at any more.
+    fn stop_reading(&mut self) {
+        self.is_reading = false;
+        self.packages = None;
+    }
+
+    fn package(&mut self, package: Package) -> Result<(), End> {
+        if !self.count_in() {
+            return Ok(());
+        }
         let dictionary = self.options.dictionary.clone();
         match self.protocol.receive(package, dictionary.as_deref())? {
             Reaction::Ignore => {}
-            Reaction::Send(framed) => self.send(framed).await?,
+            Reaction::Send(framed) => self.send(framed),
             Reaction::Refuse(framed) => {
-                self.send(framed).await?;
-                return Err(WireError::Handshake("refused").into());
+                self.options.metrics.sessions_closed_bad_input.add();
+                debug!(peer = %self.peer, "a handshake was refused");
+                self.send(framed);
+                self.outbox.close();
+                self.stop_reading();
             }
             Reaction::Work(first) => {
-                if let Some(first) = first {
-                    self.send(first).await?;
-                }
+                first.into_iter().for_each(|first| self.send(first));
                 self.deadline = Instant::now() + self.options.enter();
-                self.session = Some(self.app.open(self.peer, self.outbox.clone()).await);
+                self.session = Some(self.app.open(self.peer, self.outbox.clone()));
+                self.hand_over();
             }
-            Reaction::Message { id, route, body } => self.message(id, &route, body).await,
+            Reaction::Message { id, route, body } => self.message(id, &route, body),
         }
         Ok(())
     }
 
-    async fn message(&mut self, id: Option<u32>, route: &str, body: Bytes) {
+    fn send(&self, framed: Bytes) {
+        // A closed outbox needs no answer.
+        self.outbox.push(framed).ok();
+    }
+
+    fn message(&mut self, id: Option<u32>, route: &str, body: Bytes) {
         self.options.metrics.requests.add();
         if !self.filters.allows_message(self.heard_at) {
             self.options.metrics.requests_refused_overload.add();
             if let Some(id) = id {
                 self.options.metrics.requests_answered.add(Asked::of(route), 429);
                 let reason = "rate: more requests than a session may send";
-                // A closed outbox needs no answer.
-                self.outbox.push(response(id, &ErrorBody { code: 429, error: false, reason })).ok();
+                self.send(response(id, &ErrorBody { code: 429, error: false, reason }));
             }
             return;
         }
         if let Some(session) = &mut self.session {
-            session.message(id, route, body).await;
+            session.message(id, route, body);
+            self.hand_over();
         }
+    }
+
+    /// The session was given something: mostly the role takes it at once.
+    fn hand_over(&mut self) {
+        self.is_handing_over = taken(&mut self.session).now_or_never().is_none();
     }
 
     /// Something waits: it is written now, or held for a moment if much was written lately. Closing is held as well.
-    async fn write_or_hold(&mut self) -> Result<(), End> {
+    fn write_or_hold(&mut self) -> Result<(), End> {
         self.held_until = self.pace.held_until(Instant::now());
         match self.held_until {
             Some(_) => Ok(()),
-            None => self.write().await,
+            None => self.write(),
         }
     }
 
-    /// Writes all that waits.
-    async fn write(&mut self) -> Result<(), End> {
+    /// Writes what waits, as much as the client takes at once.
+    fn write(&mut self) -> Result<(), End> {
         self.held_until = None;
-        let mut next = self.outbox.next();
+        let next = self.outbox.next();
         if matches!(next, Next::Frame(_)) {
             self.pace.sent(Instant::now());
         }
+        self.write_all(next)
+    }
+
+    /// A frame is written: the next ones are.
+    fn write_on(&mut self) -> Result<(), End> {
+        self.write_by = None;
+        let next = self.outbox.next();
+        self.write_all(next)
+    }
+
+    fn write_all(&mut self, mut next: Next) -> Result<(), End> {
         loop {
             match next {
-                Next::Frame(frame) => self.send(frame).await?,
+                Next::Frame(frame) => {
+                    if !self.try_write(frame)? {
+                        return Ok(());
+                    }
+                }
                 Next::Nothing => return Ok(()),
                 Next::Close => return Err(End::Close),
             }
@@ -248,12 +335,19 @@ impl<A: App> Connection<A> {
         }
     }
 
-    async fn send(&mut self, framed: Bytes) -> Result<(), End> {
+    /// Writes a frame, the one before it being written. Returns false if it takes longer.
+    fn try_write(&mut self, frame: Bytes) -> Result<bool, End> {
         self.options.metrics.frames_sent.add();
-        match timeout(WRITE, self.socket.send(Message::Binary(framed))).await {
-            Ok(Ok(())) => Ok(()),
-            Ok(Err(_)) => Err(End::Gone),
-            Err(_) => Err(End::Late("the client takes nothing")),
+        self.socket.start_send_unpin(Message::Binary(frame)).map_err(|_| End::Gone)?;
+        // No task is to be woken: if it is not done, the loop polls again.
+        let mut context = Context::from_waker(Waker::noop());
+        match self.socket.poll_flush_unpin(&mut context) {
+            Poll::Ready(Ok(())) => Ok(true),
+            Poll::Ready(Err(_)) => Err(End::Gone),
+            Poll::Pending => {
+                self.write_by = Some(Instant::now() + WRITE);
+                Ok(false)
+            }
         }
     }
 
@@ -262,26 +356,31 @@ impl<A: App> Connection<A> {
     }
 
     fn silent_at(&self) -> Option<Instant> {
-        let silence = self.options.silence().filter(|_| self.protocol.is_working());
+        let is_heard = self.protocol.is_working() && !self.is_handing_over;
+        let silence = self.options.silence().filter(|_| is_heard);
         silence.map(|silence| self.heard_at + silence)
     }
 
-    /// When there is something to do whatever comes: what is held is due, or silence or lateness end the connection.
+    /// When there is something to do without input: what is held is due, or silence or lateness end
+    /// the connection.
     fn wake_at(&self) -> Option<Instant> {
         let entering = self.is_entering().then_some(self.deadline);
-        [self.held_until, self.silent_at(), entering].into_iter().flatten().min()
+        [self.held_until, self.write_by, self.silent_at(), entering].into_iter().flatten().min()
     }
 
-    async fn wake(&mut self) -> Result<(), End> {
+    fn wake(&mut self) -> Result<(), End> {
         self.check_deadlines()?;
         match self.held_until {
-            Some(until) if until <= Instant::now() => self.write().await,
+            Some(until) if until <= Instant::now() => self.write(),
             _ => Ok(()),
         }
     }
 
     fn check_deadlines(&self) -> Result<(), End> {
         let now = Instant::now();
+        if self.write_by.is_some_and(|by| by <= now) {
+            return Err(End::Late("the client takes nothing"));
+        }
         if self.silent_at().is_some_and(|at| at <= now) {
             return Err(End::Late("no heartbeat"));
         }
@@ -306,25 +405,51 @@ impl<A: App> Connection<A> {
             }
         }
         self.outbox.close();
-        // The role need not wait for the goodbye.
-        if let Some(session) = self.session.take() {
-            session.closed(end.for_role()).await;
-        }
-        if !matches!(end, End::Gone) {
-            self.say_goodbye().await;
-        }
-    }
-
-    /// Closes as Pomelo does, with code 1000, and waits a moment so that the client gets what was written before.
-    async fn say_goodbye(&mut self) {
-        let close = Message::Close(Some(CloseFrame { code: 1000, reason: "".into() }));
-        let goodbye = async {
-            // Where the client closed first this fails, and reading on sends the answer to its close.
-            self.socket.send(close).await.ok();
-            while let Some(Ok(_)) = self.socket.recv().await {}
+        // Neither waits for the other one: the role may be busy, and the client far away.
+        let session = self.session.take();
+        let closed = async {
+            if let Some(session) = session {
+                session.closed(end.for_role()).await;
+            }
         };
-        // Who does not answer is cut off.
-        drop(timeout(CLOSE, goodbye).await);
+        let goodbye = async {
+            if !matches!(end, End::Gone) {
+                say_goodbye(&mut self.socket).await;
+            }
+        };
+        tokio::join!(closed, goodbye);
+    }
+}
+
+/// Closes as Pomelo does, with code 1000, and waits a moment so that the client gets what was
+/// written before.
+async fn say_goodbye(socket: &mut WebSocket) {
+    let close = Message::Close(Some(CloseFrame { code: 1000, reason: "".into() }));
+    let goodbye = async {
+        // Where the client closed first this fails, and reading on sends the answer to its close.
+        socket.send(close).await.ok();
+        while let Some(Ok(_)) = socket.recv().await {}
+    };
+    // Who does not answer is cut off.
+    drop(timeout(CLOSE, goodbye).await);
+}
+
+/// Reads a frame, or writes what was given to the socket, whichever is done first.
+async fn transfer(socket: &mut WebSocket, reads: bool, writes: bool) -> Done {
+    poll_fn(|cx| {
+        if writes && let Poll::Ready(done) = socket.poll_flush_unpin(cx) {
+            return Poll::Ready(Done::Written(done));
+        }
+        if reads { socket.poll_next_unpin(cx).map(Done::Read) } else { Poll::Pending }
+    })
+    .await
+}
+
+/// Completes when the role took what the session was given.
+async fn taken<S: Session>(session: &mut Option<S>) {
+    match session {
+        Some(session) => session.taken().await,
+        None => pending().await,
     }
 }
 

@@ -3,6 +3,7 @@
 #![expect(clippy::unwrap_used, clippy::panic, reason = "helpers of tests fail the test")]
 
 mod bad_input;
+mod busy;
 mod door;
 mod heartbeat;
 mod limits;

@@ -12,6 +12,7 @@ use shared::frontend::{self, App, Ending, Options, Outbox, Session, push, respon
 use shared::lifecycle::Lifecycle;
 use shared::metrics::Metrics;
 use tokio::net::TcpListener;
+use tokio::sync::watch;
 
 use crate::socket::Socket;
 
@@ -27,6 +28,8 @@ struct Inside {
     outboxes: Mutex<Vec<Outbox>>,
     asked: Mutex<Vec<(Option<u32>, String)>>,
     closed: AtomicUsize,
+    /// The role takes nothing while this is true.
+    busy: watch::Sender<bool>,
 }
 
 /// One client of the role.
@@ -47,6 +50,11 @@ impl Role {
         (self.0.outboxes.lock().unwrap().len(), self.0.closed.load(Ordering::Relaxed))
     }
 
+    /// From now on it takes nothing, or does again: sessions wait.
+    pub(crate) fn set_busy(&self, busy: bool) {
+        self.0.busy.send_replace(busy);
+    }
+
     /// What waits for every session, in the order in which they were opened.
     pub(crate) fn outboxes(&self) -> Vec<Outbox> {
         self.0.outboxes.lock().unwrap().clone()
@@ -56,14 +64,14 @@ impl Role {
 impl App for Role {
     type Session = Client;
 
-    async fn open(&self, _peer: SocketAddr, outbox: Outbox) -> Client {
+    fn open(&self, _peer: SocketAddr, outbox: Outbox) -> Client {
         self.0.outboxes.lock().unwrap().push(outbox.clone());
         Client { role: self.clone(), outbox, entered: false }
     }
 }
 
 impl Session for Client {
-    async fn message(&mut self, id: Option<u32>, route: &str, body: Bytes) {
+    fn message(&mut self, id: Option<u32>, route: &str, body: Bytes) {
         self.role.0.asked.lock().unwrap().push((id, route.to_owned()));
         match route {
             routes::ENTER => self.entered = true,
@@ -78,6 +86,11 @@ impl Session for Client {
         if let Some(id) = id {
             self.outbox.push(response(id, &json!({ "code": 200 }))).ok();
         }
+    }
+
+    async fn taken(&mut self) {
+        let mut busy = self.role.0.busy.subscribe();
+        busy.wait_for(|busy| !busy).await.unwrap();
     }
 
     fn entered(&self) -> bool {
