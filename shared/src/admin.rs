@@ -6,20 +6,21 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use axum::body::Body;
 use axum::extract::{ConnectInfo, State};
 use axum::http::{HeaderMap, Request, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use axum::{Json, Router};
 use hyper::body::Incoming;
-use hyper_util::rt::{TokioIo, TokioTimer};
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::TcpListener;
 use tokio::sync::Semaphore;
-use tokio::time::timeout;
+use tokio::time::Instant;
 use tower::ServiceExt;
 use tracing::debug;
 
 use crate::frontend::accept;
+use crate::frontend::http::{self, End, Progress, Times};
 use crate::ids::ServerId;
 use crate::lifecycle::Lifecycle;
 use crate::metrics;
@@ -28,8 +29,11 @@ use crate::node::Node;
 /// Connections at once; above, new ones wait to be accepted.
 const CONNECTIONS: usize = 32;
 
-/// Time for one question and its answer; each has a connection of its own.
+/// Time for one question, and for each part of its answer.
 const QUESTION: Duration = Duration::from_secs(5);
+
+/// Time between two questions on one connection: Prometheus asks every quarter of a minute, and every minute at most.
+const KEEP_ALIVE: Duration = Duration::from_secs(75);
 
 /// What says that somebody else asks than the peer.
 const FORWARDED: [&str; 2] = ["x-forwarded-for", "forwarded"];
@@ -100,28 +104,25 @@ pub async fn serve(listener: TcpListener, router: Router, lifecycle: Lifecycle) 
             () = &mut stopping => return,
             next = next => next,
         };
-        let router = router.clone();
+        // When many are open, idle ones must not keep others out.
+        let keep_alive = (places.available_permits() >= CONNECTIONS / 2).then_some(KEEP_ALIVE);
+        let (router, ends) = (router.clone(), lifecycle.stopping());
         lifecycle.spawn(async move {
-            match timeout(QUESTION, answer(stream, peer, router)).await {
-                Ok(Ok(())) => {}
-                Ok(Err(error)) => debug!(%peer, %error, "an operator does not speak HTTP"),
-                Err(_) => debug!(%peer, "an operator asks too slowly"),
+            let answer = move |request| answer(request, peer, router.clone());
+            let of = (Progress::new(Instant::now()), Times { head: QUESTION, keep_alive });
+            match http::serve(stream, of, answer, ends).await {
+                End::Served(Ok(())) => {}
+                End::Served(Err(error)) => debug!(%peer, %error, "an operator does not speak HTTP"),
+                End::Late => debug!(%peer, "an operator asks too slowly"),
             }
             drop(place);
         });
     }
 }
 
-async fn answer(stream: TcpStream, peer: SocketAddr, router: Router) -> Result<(), hyper::Error> {
-    let service = hyper::service::service_fn(move |mut request: Request<Incoming>| {
-        request.extensions_mut().insert(ConnectInfo(peer));
-        let router = router.clone();
-        async move { router.oneshot(request).await.map_err(|never: Infallible| never) }
-    });
-    hyper::server::conn::http1::Builder::new()
-        .timer(TokioTimer::new())
-        .header_read_timeout(QUESTION)
-        .keep_alive(false)
-        .serve_connection(TokioIo::new(stream), service)
-        .await
+async fn answer(request: Request<Incoming>, peer: SocketAddr, router: Router) -> Response {
+    let (mut parts, body) = request.into_parts();
+    parts.extensions.insert(ConnectInfo(peer));
+    let answered = router.oneshot(Request::from_parts(parts, Body::new(body))).await;
+    answered.unwrap_or_else(|never: Infallible| match never {})
 }

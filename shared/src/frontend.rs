@@ -5,6 +5,7 @@
 mod admission;
 mod bodies;
 pub mod filters;
+pub(crate) mod http;
 mod kick;
 mod listener;
 pub mod origin;
@@ -43,15 +44,15 @@ pub trait App: Clone + Send + Sync + 'static {
 
 /// One client's handlers.
 pub trait Session: Send + 'static {
-    /// A request (`id` is some, and never 0) or a notify. Called only when all that was given before is
-    /// taken.
+    /// A request (`id` is some, and never 0) or a notify. Called only when all that was given
+    /// before is taken.
     fn message(&mut self, id: Option<u32>, route: &str, body: Bytes);
 
     /// Completes when the role has taken what the session was given, its opening included. If it is
     /// dropped while it waits, nothing is lost.
     ///
-    /// Backpressure: while this waits, nothing more is read from this client, and only from this one.
-    /// Writing to it, and its deadlines, go on.
+    /// Backpressure: while this waits, nothing more is read from this client, and only from this
+    /// one. Writing to it, and its deadlines, go on.
     fn taken(&mut self) -> impl Future<Output = ()> + Send;
 
     /// Whether the client did what it came for: before, packages must be smaller, and there is a deadline.
@@ -120,6 +121,11 @@ impl Options {
     /// Time from the connection to the handshake's ack.
     pub(crate) fn handshake(&self) -> Duration {
         Duration::from_secs(self.frontend.handshake_secs.into())
+    }
+
+    /// Time between two HTTP requests on one connection.
+    pub(crate) fn keep_alive(&self) -> Duration {
+        Duration::from_secs(self.frontend.keep_alive_secs.into())
     }
 
     /// Time from the ack to the first `enter`.

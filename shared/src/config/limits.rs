@@ -98,6 +98,7 @@ fn ranges(settings: &Settings) -> Vec<(&'static str, u64, RangeInclusive<u64>)> 
     ranges! { settings:
         frontend.heartbeat_secs in 0..=HOUR_SECS,
         frontend.handshake_secs in 1..=HOUR_SECS,
+        frontend.keep_alive_secs in 1..=HOUR_SECS,
         frontend.enter_secs in 1..=DAY_SECS,
         frontend.write_gap_ms in 0..=100,
         frontend.max_connections in 1..=MAX_QUEUE,

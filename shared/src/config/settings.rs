@@ -66,6 +66,9 @@ section! {
         heartbeat_secs: u32 = 30,
         /// Seconds from the TCP connection to the Pomelo handshake's ack.
         handshake_secs: u32 = 10,
+        /// Seconds that an HTTP connection may be idle between two requests. A load balancer must
+        /// close it earlier, so this is more than the usual 60 s.
+        keep_alive_secs: u32 = 75,
         /// Seconds from the ack to the first successful `enter`.
         enter_secs: u32 = 30,
         /// Client connections per server; above, new ones are answered 503.

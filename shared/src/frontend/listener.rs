@@ -1,6 +1,5 @@
 //! Accepting clients: TCP, HTTP up to the websocket, and who may come in. Each stage has a deadline.
 
-use std::convert::Infallible;
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -11,14 +10,14 @@ use axum::extract::{ConnectInfo, FromRequestParts};
 use axum::http::{HeaderMap, Request, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use hyper::body::Incoming;
-use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::oneshot;
-use tokio::time::{Instant, timeout, timeout_at};
+use tokio::time::Instant;
 use tower::ServiceExt;
 use tracing::{debug, error, info, warn};
 
 use super::admission::Door;
+use super::http::{self, End, Progress, Times};
 use super::{App, Options, origin, session};
 use crate::log_limit::LogLimit;
 
@@ -27,9 +26,6 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
 /// Time that a refused client has to hear so. It is not counted among those connected, so it must not stay.
 const REFUSAL: Duration = Duration::from_secs(1);
-
-/// Time to answer over HTTP what was asked when the server stops; the answers need no waiting.
-const LAST_ANSWER: Duration = Duration::from_millis(200);
 
 /// Bytes of a websocket's read buffer. The library clears it at every read, and each connection has one.
 const READ_BUFFER: usize = 1024;
@@ -90,18 +86,25 @@ async fn connection<A: App>(stream: TcpStream, peer: SocketAddr, door: Door, (ap
             info!(%peer, %status, suppressed, "a client was refused: {}", limit_of(status));
         }
     }
-    let deadline = Instant::now() + if refused.is_some() { REFUSAL } else { options.handshake() };
     let (sender, socket) = oneshot::channel();
+    let progress = Progress::new(Instant::now());
     // Boxed, so that what HTTP needs is freed when the websocket begins.
-    let http = Box::pin(http((stream, peer), sender, refused, options.clone()));
-    if timeout_at(deadline, http).await.is_err() {
-        if refused.is_none() {
-            options.metrics.sessions_closed_timeout.add();
-            debug!(%peer, "no websocket in time");
+    let http = Box::pin(http((stream, peer), sender, refused, (progress.clone(), options.clone())));
+    match http.await {
+        End::Late => {
+            if refused.is_none() {
+                options.metrics.sessions_closed_timeout.add();
+                debug!(%peer, "no websocket in time");
+            }
+            return;
         }
-        return;
+        End::Served(Err(error)) => debug!(%error, "a client does not speak HTTP"),
+        End::Served(Ok(())) => {}
     }
     if let Ok(socket) = socket.await {
+        progress.upgraded();
+        let deadline = progress.asked_at() + options.handshake();
+        drop(progress);
         session::run(socket, (peer, deadline), app, options).await;
     }
     drop(admission);
@@ -120,37 +123,24 @@ async fn http(
     (stream, peer): (TcpStream, SocketAddr),
     sender: oneshot::Sender<Box<WebSocket>>,
     refused: Option<StatusCode>,
-    options: Arc<Options>,
-) {
+    (progress, options): (Progress, Arc<Options>),
+) -> End {
     let handoff: Handoff = Arc::new(Mutex::new(Some(sender)));
-    let asked = options.clone();
-    let service = hyper::service::service_fn(move |request: Request<Incoming>| {
-        let (handoff, options) = (handoff.clone(), asked.clone());
+    let times = match refused {
+        Some(_) => Times { head: REFUSAL, keep_alive: None },
+        None => Times { head: options.handshake(), keep_alive: Some(options.keep_alive()) },
+    };
+    let stopping = options.lifecycle.stopping();
+    let answer = move |request| {
+        let (handoff, options) = (handoff.clone(), options.clone());
         async move {
-            Ok::<_, Infallible>(match refused {
+            match refused {
                 Some(status) => (status, "too many connections").into_response(),
                 None => answer(request, peer, &options, handoff).await,
-            })
-        }
-    });
-    let connection = hyper::server::conn::http1::Builder::new()
-        .timer(TokioTimer::new())
-        .header_read_timeout(options.handshake())
-        .keep_alive(refused.is_none())
-        .serve_connection(TokioIo::new(stream), service)
-        .with_upgrades();
-    tokio::pin!(connection);
-    let served = tokio::select! {
-        served = connection.as_mut() => served,
-        () = options.lifecycle.stopping() => {
-            connection.as_mut().graceful_shutdown();
-            // Who has asked nothing until now is not waited for.
-            timeout(LAST_ANSWER, connection).await.unwrap_or(Ok(()))
+            }
         }
     };
-    if let Err(error) = served {
-        debug!(%error, "a client does not speak HTTP");
-    }
+    http::serve(stream, (progress, times), answer, stopping).await
 }
 
 /// Websockets are taken on any path; a role's own HTTP paths come first where the request is no upgrade.

@@ -6,6 +6,7 @@ mod bad_input;
 mod busy;
 mod door;
 mod heartbeat;
+mod keep_alive;
 mod limits;
 mod socket;
 mod stage;

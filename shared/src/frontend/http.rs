@@ -1,0 +1,277 @@
+//! One HTTP connection that is kept alive, with limits for idle time between requests and for each
+//! part of a request. It is never closed in the middle of a request that makes progress.
+
+use std::convert::Infallible;
+use std::future::poll_fn;
+use std::io;
+use std::pin::Pin;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use axum::body::Body;
+use axum::http::Request;
+use axum::response::Response;
+use hyper::body::{Bytes, Frame, Incoming, SizeHint};
+use hyper_util::rt::TokioIo;
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::net::TcpStream;
+use tokio::time::{Instant, sleep_until};
+
+/// Time to answer what was asked when the server stops; the answers need no waiting.
+const LAST_ANSWER: Duration = Duration::from_millis(200);
+
+/// Time limits of the parts of a connection.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Times {
+    /// The head of a request; and silence while it is answered.
+    pub(crate) head: Duration,
+    /// Silence between two requests; none: the connection is closed behind its first answer.
+    pub(crate) keep_alive: Option<Duration>,
+}
+
+/// The end of a connection.
+#[derive(Debug)]
+pub(crate) enum End {
+    /// In order, or because the client is gone.
+    Served(Result<(), hyper::Error>),
+    /// The client took too long for a request or its answer.
+    Late,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Phase {
+    /// No request is under way.
+    Idle,
+    /// The head of a request comes in.
+    Head,
+    /// A request is answered.
+    Answering,
+    /// The connection is no HTTP any more.
+    Upgraded,
+}
+
+/// Where a connection is, as its stream and its requests see it.
+#[derive(Debug, Clone)]
+pub(crate) struct Progress(Arc<Mutex<State>>);
+
+#[derive(Debug)]
+struct State {
+    phase: Phase,
+    /// The time at which the phase began, or bytes moved that it waits for.
+    since: Instant,
+    /// The time at which the head of the last request began.
+    asked: Instant,
+}
+
+impl Progress {
+    /// A connection that was made now: the client is expected to ask.
+    pub(crate) fn new(now: Instant) -> Self {
+        Self(Arc::new(Mutex::new(State { phase: Phase::Head, since: now, asked: now })))
+    }
+
+    /// The time at which the head of the last request began; of the first one when the connection
+    /// was made.
+    pub(crate) fn asked_at(&self) -> Instant {
+        self.state().asked
+    }
+
+    /// The connection is no HTTP any more.
+    pub(crate) fn upgraded(&self) {
+        self.state().phase = Phase::Upgraded;
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        // Nothing panics while holding the lock.
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Bytes moved. Returns false if that is of no interest any more.
+    fn moved(&self, is_read: bool) -> bool {
+        let mut state = self.state();
+        match state.phase {
+            Phase::Idle if is_read => (state.phase, state.since) = (Phase::Head, Instant::now()),
+            Phase::Idle | Phase::Answering => state.since = Instant::now(),
+            // Its deadline is for all of it.
+            Phase::Head => {}
+            Phase::Upgraded => return false,
+        }
+        true
+    }
+
+    /// The head of a request is complete. Answered when the returned value is dropped.
+    fn begin(&self) -> Answering {
+        let mut state = self.state();
+        state.asked = state.since;
+        (state.phase, state.since) = (Phase::Answering, Instant::now());
+        Answering(self.clone())
+    }
+
+    /// The time at which this has taken too long.
+    fn due(&self, times: Times) -> Option<Instant> {
+        let state = self.state();
+        match state.phase {
+            Phase::Idle => Some(state.since + times.keep_alive.unwrap_or(times.head)),
+            Phase::Head | Phase::Answering => Some(state.since + times.head),
+            Phase::Upgraded => None,
+        }
+    }
+
+    fn is_idle(&self) -> bool {
+        self.state().phase == Phase::Idle
+    }
+
+    fn touch(&self) {
+        self.state().since = Instant::now();
+    }
+}
+
+/// A request that is answered.
+struct Answering(Progress);
+
+impl Drop for Answering {
+    fn drop(&mut self) {
+        let mut state = self.0.state();
+        if state.phase == Phase::Answering {
+            (state.phase, state.since) = (Phase::Idle, Instant::now());
+        }
+    }
+}
+
+/// Serves requests until the client closes, is silent for too long, or the server stops.
+pub(crate) async fn serve<F>(
+    stream: TcpStream,
+    (progress, times): (Progress, Times),
+    answer: impl Fn(Request<Incoming>) -> F,
+    stopping: impl Future<Output = ()>,
+) -> End
+where
+    F: Future<Output = Response>,
+{
+    let asked = progress.clone();
+    let service = hyper::service::service_fn(move |request: Request<Incoming>| {
+        let answering = asked.begin();
+        let answer = answer(request);
+        async move {
+            let of = Some(answering);
+            Ok::<_, Infallible>(answer.await.map(|body| Body::new(Watched { inner: body, of })))
+        }
+    });
+    let stream = Watched { inner: stream, of: Some(progress.clone()) };
+    let connection = hyper::server::conn::http1::Builder::new()
+        .header_read_timeout(None)
+        .keep_alive(times.keep_alive.is_some())
+        .serve_connection(TokioIo::new(stream), service)
+        .with_upgrades();
+    tokio::pin!(connection, stopping);
+    let alarm = sleep_until(progress.asked_at() + times.head);
+    tokio::pin!(alarm);
+    // Set when no other request is taken: then the connection ends at this time, whatever it does.
+    let mut ends = None;
+    let mut is_idle_over = false;
+    poll_fn(|cx| {
+        loop {
+            if let Poll::Ready(served) = connection.as_mut().poll(cx) {
+                return Poll::Ready(End::Served(served));
+            }
+            if ends.is_none() && stopping.as_mut().poll(cx).is_ready() {
+                // A client that has sent no request until now is not waited for.
+                ends = Some(Instant::now() + LAST_ANSWER);
+                connection.as_mut().graceful_shutdown();
+                continue;
+            }
+            let Some(due) = ends.or_else(|| progress.due(times)) else { return Poll::Pending };
+            if alarm.deadline() != due {
+                alarm.as_mut().reset(due);
+            }
+            if alarm.as_mut().poll(cx).is_pending() {
+                return Poll::Pending;
+            }
+            if ends.is_some() {
+                return Poll::Ready(End::Served(Ok(())));
+            }
+            if is_idle_over || !progress.is_idle() {
+                return Poll::Ready(End::Late);
+            }
+            // What was asked meanwhile, and what is still being written, is finished.
+            is_idle_over = true;
+            progress.touch();
+            connection.as_mut().graceful_shutdown();
+        }
+    })
+    .await
+}
+
+/// A stream or a body whose progress is noted.
+struct Watched<T, O> {
+    inner: T,
+    of: Option<O>,
+}
+
+impl Watched<TcpStream, Progress> {
+    fn moved(&mut self, is_read: bool) {
+        self.of.take_if(|progress| !progress.moved(is_read));
+    }
+}
+
+impl AsyncRead for Watched<TcpStream, Progress> {
+    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        let before = buffer.filled().len();
+        let read = Pin::new(&mut self.inner).poll_read(cx, buffer);
+        if buffer.filled().len() > before {
+            self.moved(true);
+        }
+        read
+    }
+}
+
+impl AsyncWrite for Watched<TcpStream, Progress> {
+    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        let written = Pin::new(&mut self.inner).poll_write(cx, bytes);
+        if written.is_ready() {
+            self.moved(false);
+        }
+        written
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.inner).poll_flush(cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.inner).poll_shutdown(cx)
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buffers: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        let written = Pin::new(&mut self.inner).poll_write_vectored(cx, buffers);
+        if written.is_ready() {
+            self.moved(false);
+        }
+        written
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.inner.is_write_vectored()
+    }
+}
+
+impl hyper::body::Body for Watched<Body, Answering> {
+    type Data = Bytes;
+    type Error = axum::Error;
+
+    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, axum::Error>>> {
+        Pin::new(&mut self.inner).poll_frame(cx)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.inner.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.inner.size_hint()
+    }
+}
