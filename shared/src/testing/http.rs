@@ -20,10 +20,15 @@ pub struct HttpAnswer {
 
 /// Asks for a path over a connection of its own, with these lines of headers beside `Connection`; `None` if there is no answer.
 pub async fn http_get(address: impl ToSocketAddrs, path: &str, headers: &[&str]) -> Option<HttpAnswer> {
+    http_ask(address, "GET", path, headers).await
+}
+
+/// The same with another method.
+pub async fn http_ask(address: impl ToSocketAddrs, method: &str, path: &str, headers: &[&str]) -> Option<HttpAnswer> {
     let headers: String = headers.iter().map(|header| format!("{header}\r\n")).collect();
     let asked = async {
         let mut stream = TcpStream::connect(address).await.ok()?;
-        let request = format!("GET {path} HTTP/1.1\r\nConnection: close\r\n{headers}\r\n");
+        let request = format!("{method} {path} HTTP/1.1\r\nConnection: close\r\n{headers}\r\n");
         stream.write_all(request.as_bytes()).await.ok()?;
         let mut answer = String::new();
         stream.read_to_string(&mut answer).await.ok()?;

@@ -1,0 +1,81 @@
+//! `/entry` as pages and proxies ask: preflights, parameters that are none, upgrades that lost a header.
+
+use serde_json::{Value, json};
+use shared::testing::http_ask;
+
+use crate::{HOME, Stage};
+
+const SHOP: &str = "https://shop.example";
+
+/// A gate that the shop's pages may ask.
+async fn stage() -> Stage {
+    Stage::start(|settings| settings.frontend.allowed_origins = vec![SHOP.to_owned()]).await
+}
+
+impl Stage {
+    /// The status, the head in small letters, and the body.
+    async fn ask(&self, method: &str, path: &str, headers: &[&str]) -> (u16, String, String) {
+        let headers = [&["Host: game.example"], headers].concat();
+        let answer = http_ask(self.address, method, path, &headers).await.unwrap();
+        (answer.status, answer.head.to_ascii_lowercase(), answer.body)
+    }
+}
+
+#[tokio::test]
+async fn a_preflight_of_an_allowed_page_is_answered() {
+    let stage = stage().await;
+    let origin = format!("Origin: {SHOP}");
+    let asks = ["Access-Control-Request-Method: GET", "Access-Control-Request-Headers: x-requested-with,content-type"];
+    let (status, head, body) = stage.ask("OPTIONS", "/entry", &[&origin, asks[0], asks[1]]).await;
+    assert_eq!((status, body.as_str()), (204, ""), "{head}");
+    for header in [
+        "access-control-allow-origin: https://shop.example\r\n",
+        "access-control-allow-methods: get, head, options\r\n",
+        "access-control-allow-headers: x-requested-with,content-type\r\n",
+        "access-control-max-age: ",
+        "vary: origin",
+    ] {
+        assert!(head.contains(header), "{header} in {head}");
+    }
+    let (status, head, _) = stage.ask("OPTIONS", "/entry", &["Origin: http://evil.example", asks[0]]).await;
+    assert_eq!(status, 403);
+    assert!(!head.contains("access-control"), "{head}");
+    let (status, head, _) = stage.ask("OPTIONS", "/entry", &[]).await;
+    assert_eq!(status, 204);
+    assert!(head.contains("allow: get, head, options") && !head.contains("access-control"), "{head}");
+}
+
+#[tokio::test]
+async fn every_refusal_is_the_documented_json() {
+    let stage = stage().await;
+    let origin = format!("Origin: {SHOP}");
+    for (method, path, status, reason) in [
+        ("GET", "/entry", 400, "bad-uid: "),
+        ("GET", "/entry?uid=a&uid=b", 400, "bad-uid: "),
+        ("GET", "/entry?uid=a&uid", 400, "bad-uid: "),
+        ("GET", "/entry?uid=", 400, "bad-uid: "),
+        ("GET", "/entry?UID=a", 400, "bad-uid: "),
+        ("POST", "/entry?uid=a", 405, "bad-method: "),
+        ("DELETE", "/entry?uid=a", 405, "bad-method: "),
+    ] {
+        let (found, head, body) = stage.ask(method, path, &[&origin]).await;
+        assert_eq!(found, status, "{method} {path}: {body}");
+        assert!(head.contains("access-control-allow-origin: https://shop.example\r\n"), "{method} {path}: {head}");
+        assert!(head.contains("content-type: application/json"), "{method} {path}: {head}");
+        let body: Value = serde_json::from_str(&body).unwrap();
+        assert_eq!((&body["code"], &body["error"]), (&json!(500), &json!(true)), "{method} {path}");
+        assert!(body["reason"].as_str().unwrap().starts_with(reason), "{method} {path}: {body}");
+    }
+    let (status, _, body) = stage.ask("GET", "/entry?uid=a", &["Origin: http://evil.example"]).await;
+    assert_eq!(status, 403);
+    assert!(serde_json::from_str::<Value>(&body).unwrap()["reason"].as_str().unwrap().starts_with("bad-origin: "));
+}
+
+#[tokio::test]
+async fn other_parameters_are_ignored() {
+    let stage = stage().await;
+    let _connectors = stage.play_all().await;
+    stage.until_alice_gets(Ok(HOME)).await;
+    let (status, _, body) = stage.ask("GET", "/entry?x=1&x=2&uid=alice&y", &[]).await;
+    assert_eq!((status, serde_json::from_str::<Value>(&body).unwrap()["port"].as_u64()), (200, Some(HOME.into())));
+}
