@@ -79,3 +79,32 @@ async fn other_parameters_are_ignored() {
     let (status, _, body) = stage.ask("GET", "/entry?x=1&x=2&uid=alice&y", &[]).await;
     assert_eq!((status, serde_json::from_str::<Value>(&body).unwrap()["port"].as_u64()), (200, Some(HOME.into())));
 }
+
+/// Proxies do not pass on `Upgrade` and `Connection` unless they are told to.
+#[tokio::test]
+async fn an_upgrade_that_lost_a_header_is_no_page() {
+    let stage = stage().await;
+    let (key, version) = ("Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==", "Sec-WebSocket-Version: 13");
+    let (connection, upgrade) = ("Connection: upgrade", "Upgrade: websocket");
+    for headers in [
+        &[key, version][..],
+        &[key, version, connection],
+        &[key, version, upgrade],
+        &[upgrade, connection, version],
+        &[upgrade, connection, key],
+        &[upgrade, connection, key, "Sec-WebSocket-Version: 8"],
+        &[upgrade],
+    ] {
+        for path in ["/", "/entry?uid=a", "/any/path"] {
+            let (status, head, body) = stage.ask("GET", path, headers).await;
+            assert_eq!(status, 426, "{headers:?} {path}: {body}");
+            for header in ["upgrade: websocket\r\n", "sec-websocket-version: 13\r\n"] {
+                assert!(head.contains(header), "{head}");
+            }
+        }
+    }
+    // These are none.
+    for headers in [&[connection][..], &["Upgrade: h2c", "Connection: upgrade, http2-settings", "HTTP2-Settings: "]] {
+        assert_eq!(stage.ask("GET", "/", headers).await.0, 200, "{headers:?}");
+    }
+}

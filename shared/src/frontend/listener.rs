@@ -148,11 +148,33 @@ async fn answer(request: Request<Incoming>, peer: SocketAddr, options: &Options,
     let (mut parts, body) = request.into_parts();
     match WebSocketUpgrade::from_request_parts(&mut parts, &()).await {
         Ok(upgrade) => self::upgrade(upgrade, &parts.headers, options, handoff),
+        Err(rejection) if asks_for_websocket(&parts.headers) => {
+            static INCOMPLETE: LogLimit = LogLimit::new();
+            if let Some(suppressed) = INCOMPLETE.pass() {
+                let what =
+                    "a websocket was refused; if a proxy is before this server, it must pass on Upgrade and Connection";
+                warn!(%peer, %rejection, suppressed, "{what}");
+            }
+            upgrade_required(&format!("no websocket: {rejection}; does a proxy drop Upgrade or Connection?"))
+        }
         Err(_) => {
             parts.extensions.insert(ConnectInfo(peer));
             plain(options, Request::from_parts(parts, Body::new(body))).await
         }
     }
+}
+
+/// Returns true if a client wants a websocket, though its request may have lost some headers on the
+/// way. `Connection: upgrade` alone says nothing: some proxies add it to every request.
+fn asks_for_websocket(headers: &HeaderMap) -> bool {
+    let upgrade = headers.get(header::UPGRADE).is_some_and(|to| to.as_bytes().eq_ignore_ascii_case(b"websocket"));
+    upgrade || headers.contains_key(header::SEC_WEBSOCKET_KEY) || headers.contains_key(header::SEC_WEBSOCKET_VERSION)
+}
+
+fn upgrade_required(why: &str) -> Response {
+    let upgrade =
+        [(header::CONNECTION, "upgrade"), (header::UPGRADE, "websocket"), (header::SEC_WEBSOCKET_VERSION, "13")];
+    (StatusCode::UPGRADE_REQUIRED, upgrade, why.to_owned()).into_response()
 }
 
 fn upgrade(upgrade: WebSocketUpgrade, headers: &HeaderMap, options: &Options, handoff: Handoff) -> Response {
@@ -187,9 +209,7 @@ fn upgrade(upgrade: WebSocketUpgrade, headers: &HeaderMap, options: &Options, ha
 /// What is no websocket.
 async fn plain(options: &Options, request: axum::extract::Request) -> Response {
     let Some(http) = &options.http else {
-        let upgrade = [(header::UPGRADE, "websocket")];
-        return (StatusCode::UPGRADE_REQUIRED, upgrade, "connect with a Pomelo client over a websocket")
-            .into_response();
+        return upgrade_required("connect with a Pomelo client over a websocket");
     };
     match http.clone().oneshot(request).await {
         Ok(response) => response,
