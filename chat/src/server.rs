@@ -225,6 +225,9 @@ impl Chat {
     }
 
     fn message(&mut self, message: &Message) {
+        if rpc::is_json(&message.payload) {
+            return ignored(&self.id, message, &RpcError::Json, &self.node.metrics);
+        }
         let admission = self.signer.admit(Sender::Connector, message);
         if admission == Admission::Dropped {
             return;
@@ -239,14 +242,7 @@ impl Chat {
         let heard = Heard { body: &message.payload, reply: message.reply.clone(), is_proven, trace };
         match self.rooms.message(heard, self.now()) {
             Ok(effects) => self.perform(effects),
-            Err(error) => {
-                self.node.metrics.bus_bad_messages.add();
-                static IGNORED: LogLimit = LogLimit::new();
-                if let Some(suppressed) = IGNORED.pass() {
-                    let from = message.headers.get(header::FROM);
-                    warn!(server = %self.id, from, %error, suppressed, "a message was ignored");
-                }
-            }
+            Err(error) => ignored(&self.id, message, &error, &self.node.metrics),
         }
         self.node.metrics.stage_seconds.room.add(began.elapsed());
     }
@@ -329,7 +325,8 @@ impl Chat {
         let body = FromConnector::probe(self.id.clone(), self.rooms.incarnation());
         let (subject, headers) = (subjects::chat(&home), label.headers());
         let (bus, deadline) = (self.node.bus.clone(), self.node.settings.rpc.heartbeat());
-        let signer = self.signer.clone();
+        let (signer, verifier) = (self.signer.clone(), self.signer.clone());
+        let (me, metrics) = (self.id.clone(), self.node.metrics.clone());
         self.probes.push(Box::pin(async move {
             let Ok(payload) = rpc::encode(&body) else { return (home, false) };
             let question = |reply| {
@@ -337,11 +334,16 @@ impl Chat {
                 signer.sign(&home, &mut question, None);
                 question
             };
-            let answer = bus.request_with(question, deadline).await.ok();
-            let answer = answer.filter(|answer| signer.admit(Sender::Chat, answer) != Admission::Dropped);
+            let asked = home.clone();
+            let accepts = move |answer: &Message| {
+                let said = rpc::decode::<FromChat>(&answer.payload);
+                let said = said.inspect_err(|error| ignored(&me, answer, error, &metrics));
+                said.is_ok_and(|said| said.chat == asked) && verifier.admit(Sender::Chat, answer) != Admission::Dropped
+            };
+            let answer = bus.request_for(question, accepts, deadline).await.ok();
             let answer = answer.and_then(|answer| rpc::decode::<FromChat>(&answer.payload).ok());
             // One that leaves is not to be waited for.
-            let is_alive = answer.is_some_and(|said| said.chat == home && said.answer != Answer::Leaving);
+            let is_alive = answer.is_some_and(|said| said.answer != Answer::Leaving);
             (home, is_alive)
         }));
     }
@@ -355,6 +357,15 @@ impl Chat {
             // Counted by the bus; the connector finds its number missing and reads what it missed.
             debug!(server = %self.id, %connector, %error, "a message to a connector was not sent");
         }
+    }
+}
+
+fn ignored(server: &ServerId, message: &Message, error: &RpcError, metrics: &Metrics) {
+    metrics.bus_bad_messages.add();
+    static IGNORED: LogLimit = LogLimit::new();
+    if let Some(suppressed) = IGNORED.pass() {
+        let from = message.headers.get(header::FROM);
+        warn!(%server, from, %error, suppressed, "a message was ignored");
     }
 }
 

@@ -354,6 +354,10 @@ impl Connector {
             }
             return;
         }
+        // What is none of ours is no message without a signature.
+        if rpc::is_json(&message.payload) {
+            return self.ignored(message, &RpcError::Json);
+        }
         let sender = if message.subject == self.ping { Sender::Gate } else { Sender::Chat };
         let admission = self.signer.admit(sender, message);
         if admission == Admission::Dropped {

@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 use std::time::Duration;
 
-use shared::bus::{BusError, Outgoing};
+use shared::bus::{BusError, Message, Outgoing};
 use shared::clock;
 use shared::config::Servers;
 use shared::ids::ServerId;
@@ -132,16 +132,10 @@ impl Asker {
             self.signer.sign(server, &mut question, None);
             question
         };
-        match self.node.bus.request_with(question, deadline).await {
-            Ok(answer) if self.signer.admit(Sender::Connector, &answer) == Admission::Dropped => Answer::None,
-            Ok(answer) => read(server, &answer.payload).unwrap_or_else(|error| {
-                self.node.metrics.bus_bad_messages.add();
-                static IGNORED: LogLimit = LogLimit::new();
-                if let Some(suppressed) = IGNORED.pass() {
-                    warn!(gate = %self.me, %server, %error, suppressed, "a message was ignored");
-                }
-                Answer::None
-            }),
+        let (asker, asked) = (self.clone(), server.clone());
+        let accepts = move |answer: &Message| asker.is_pong_of(&asked, answer);
+        match self.node.bus.request_for(question, accepts, deadline).await {
+            Ok(answer) => read(&answer.payload).unwrap_or(Answer::None),
             // It is not there, and no patience changes that.
             Err(BusError::NoResponders) => Answer::Absent,
             // Our own connection is away: that says nothing about the server.
@@ -149,14 +143,26 @@ impl Asker {
             Err(_) => Answer::None,
         }
     }
+
+    /// Returns true if this is an answer of the connector that was asked. One of something else is
+    /// counted, and the connector's awaited.
+    fn is_pong_of(&self, server: &ServerId, answer: &Message) -> bool {
+        // First: what is none of ours is no message without a signature.
+        let pong = rpc::decode::<Pong>(&answer.payload).inspect_err(|error| {
+            self.node.metrics.bus_bad_messages.add();
+            static IGNORED: LogLimit = LogLimit::new();
+            if let Some(suppressed) = IGNORED.pass() {
+                warn!(gate = %self.me, %server, %error, suppressed, "a message was ignored");
+            }
+        });
+        pong.is_ok_and(|pong| pong.connector == *server)
+            && self.signer.admit(Sender::Connector, answer) != Admission::Dropped
+    }
 }
 
-/// Reads a connector's answer. An answer of another server is none.
-fn read(server: &ServerId, payload: &[u8]) -> Result<Answer, RpcError> {
-    let Pong { connector, accepting, incarnation, stats, chats, .. } = rpc::decode(payload)?;
-    if connector != *server {
-        return Ok(Answer::None);
-    }
+/// Reads a connector's answer.
+fn read(payload: &[u8]) -> Result<Answer, RpcError> {
+    let Pong { accepting, incarnation, stats, chats, .. } = rpc::decode(payload)?;
     let said = Said { incarnation, stats: stats.map(Stats::Connector), reports: chats };
     Ok(if accepting { Answer::Takes(said) } else { Answer::Refuses(said) })
 }

@@ -9,6 +9,7 @@
 //! - A message with a reply subject that nobody wants brings a [`Message`] with `no_responders` to that subject, if
 //!   the same bus subscribes to it, and [`Bus::request`] then ends at once. A tracer on `>` wants every message, so
 //!   with one running the deadline is all there is.
+//! - [`Bus::request_for`] passes answers over that are not accepted, and waits on.
 //! - While the connection is broken nothing is kept for later: publishes are refused and counted.
 //! - `nats.prefix` shows to no caller: subjects, replies and patterns are without it, also those of messages that come.
 //! - Every wait has a deadline, and after [`Bus::drain`] everything says [`BusError::Closed`].
@@ -30,7 +31,7 @@ use tokio::sync::watch;
 
 pub use self::error::BusError;
 pub use self::headers::Headers;
-use self::inbox::Inbox;
+use self::inbox::{Inbox, Waiting};
 use self::memory::Memory;
 pub use self::memory::MemoryLimits;
 use self::nats::Nats;
@@ -182,7 +183,27 @@ impl Bus {
         make: impl FnOnce(String) -> Outgoing,
         deadline: Duration,
     ) -> Result<Message, BusError> {
-        let waiting = self.inbox.open();
+        self.ask(self.inbox.open(), make, deadline).await
+    }
+
+    /// The same, for the first answer that is accepted. Something else on the broker may answer,
+    /// too, or instead: a JetStream stream does so to each message that it keeps. Such an answer is
+    /// passed over, and the real one awaited. `accepts` must be quick, and not use the bus.
+    pub async fn request_for(
+        &self,
+        make: impl FnOnce(String) -> Outgoing,
+        accepts: impl Fn(&Message) -> bool + Send + Sync + 'static,
+        deadline: Duration,
+    ) -> Result<Message, BusError> {
+        self.ask(self.inbox.open_for(Some(Arc::new(accepts))), make, deadline).await
+    }
+
+    async fn ask(
+        &self,
+        waiting: Waiting,
+        make: impl FnOnce(String) -> Outgoing,
+        deadline: Duration,
+    ) -> Result<Message, BusError> {
         self.publish(make(waiting.subject()))?;
         let answer = waiting.answer(deadline).await?;
         if answer.no_responders { Err(BusError::NoResponders) } else { Ok(answer) }

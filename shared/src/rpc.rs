@@ -72,6 +72,12 @@ pub enum RpcError {
     /// Not MessagePack of this shape.
     #[error("bus message cannot be read: {0}")]
     Malformed(#[from] rmp_serde::decode::Error),
+    /// JSON, which no server sends.
+    #[error(
+        "JSON, as JetStream answers when a stream keeps these subjects: delete the stream; docs/tracing.md has ways to \
+         watch that change nothing"
+    )]
+    Json,
     /// Another version.
     #[error("bus message of version {0}, this program speaks version {VERSION}: run one version in the whole cluster")]
     Version(u8),
@@ -85,8 +91,16 @@ pub fn encode(message: &impl Serialize) -> Result<Bytes, RpcError> {
     Ok(version::encode(message)?.into())
 }
 
+/// Returns true for a body that is none of ours: in MessagePack a map begins otherwise.
+pub fn is_json(bytes: &[u8]) -> bool {
+    bytes.first() == Some(&b'{')
+}
+
 /// Reads what [`encode`] wrote.
 pub fn decode<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, RpcError> {
+    if is_json(bytes) {
+        return Err(RpcError::Json);
+    }
     match version::of(bytes)? {
         VERSION => Ok(rmp_serde::from_slice(bytes)?),
         other => Err(RpcError::Version(other)),

@@ -8,6 +8,7 @@ mod bad_input;
 mod bursts;
 mod crowds;
 mod draining;
+mod keeping;
 mod limits;
 mod log;
 mod names;

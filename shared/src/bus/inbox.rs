@@ -1,6 +1,7 @@
 //! Who waits for which answer: one reply pattern per bus, one entry per question that is still awaited.
 
 use std::collections::HashMap;
+use std::fmt;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -18,7 +19,23 @@ use crate::subjects;
 pub(super) struct Inbox {
     prefix: String,
     next: AtomicU64,
-    waiting: Mutex<HashMap<u64, oneshot::Sender<Message>>>,
+    waiting: Mutex<HashMap<u64, Entry>>,
+}
+
+/// Which messages answer a question. Called where messages are sorted: it must be quick, and not
+/// use the bus.
+pub(super) type Accepts = Arc<dyn Fn(&Message) -> bool + Send + Sync>;
+
+struct Entry {
+    sender: oneshot::Sender<Message>,
+    /// Any message does if there is none.
+    accepts: Option<Accepts>,
+}
+
+impl fmt::Debug for Entry {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Entry").finish_non_exhaustive()
+    }
 }
 
 impl Inbox {
@@ -36,9 +53,14 @@ impl Inbox {
 
     /// A place for one answer; it is gone when the returned value is.
     pub(super) fn open(self: &Arc<Self>) -> Waiting {
+        self.open_for(None)
+    }
+
+    /// The same for an answer that is accepted; others are passed over, and the place stays.
+    pub(super) fn open_for(self: &Arc<Self>, accepts: Option<Accepts>) -> Waiting {
         let token = self.next.fetch_add(1, Ordering::Relaxed);
         let (sender, answer) = oneshot::channel();
-        self.lock().insert(token, sender);
+        self.lock().insert(token, Entry { sender, accepts });
         Waiting { inbox: Arc::clone(self), token, answer }
     }
 
@@ -50,8 +72,14 @@ impl Inbox {
     /// Hands an answer to who waits for it. One that comes too late, or twice, is dropped.
     pub(super) fn deliver(&self, message: Message) {
         let token = message.subject.strip_prefix(&self.prefix).and_then(|token| token.parse().ok());
-        let waiting = token.and_then(|token: u64| self.lock().remove(&token));
-        if let Some(sender) = waiting {
+        let Some(token): Option<u64> = token else { return };
+        // Asked without the lock: others sort and ask meanwhile.
+        let accepts = self.lock().get(&token).and_then(|entry| entry.accepts.clone());
+        if !message.no_responders && accepts.is_some_and(|accepts| !accepts(&message)) {
+            return;
+        }
+        let waiting = self.lock().remove(&token);
+        if let Some(Entry { sender, .. }) = waiting {
             // Who waited may have given up in this moment.
             drop(sender.send(message));
         }
@@ -67,7 +95,7 @@ impl Inbox {
         self.lock().len()
     }
 
-    fn lock(&self) -> MutexGuard<'_, HashMap<u64, oneshot::Sender<Message>>> {
+    fn lock(&self) -> MutexGuard<'_, HashMap<u64, Entry>> {
         self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

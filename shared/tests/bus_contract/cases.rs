@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use shared::bus::{BusError, Headers, Outgoing};
+use shared::bus::{BusError, Headers, Message, Outgoing};
 use shared::testing::eventually;
 use tokio::time::Instant;
 
@@ -17,6 +17,36 @@ pub(crate) async fn a_question_is_answered(world: &World) {
         assert!(!answer.no_responders);
     }
     assert_eq!(asker.questions_waiting(), 0);
+}
+
+/// As JetStream does to what it keeps: it is faster, and answers everything.
+pub(crate) async fn an_answer_that_is_not_accepted_is_passed_over(world: &World) {
+    let (asker, other, server) = (world.bus().await, world.bus().await, world.bus().await);
+    let mut kept = other.subscribe("chat.>", ROOM).await.unwrap();
+    let mut asked = server.subscribe("chat.a", ROOM).await.unwrap();
+    let answering = async {
+        for n in 0..20 {
+            let (first, question) = (next(&mut kept).await.reply.unwrap(), next(&mut asked).await);
+            for _ in 0..3 {
+                other.publish(to(&first, "{}")).unwrap();
+            }
+            // Both publishers have been heard before the real answer goes out.
+            other.round_trip(SOON).await.unwrap();
+            server.publish(to(&question.reply.unwrap(), numbered(n))).unwrap();
+        }
+    };
+    let asking = async {
+        for n in 0..20 {
+            let make = |reply| Outgoing { reply: Some(reply), ..to("chat.a", "?") };
+            let accepts = |answer: &Message| answer.payload.as_ref() != b"{}";
+            let answer = asker.request_for(make, accepts, SOON).await.unwrap();
+            assert_eq!(number(&answer), n);
+        }
+    };
+    tokio::join!(answering, asking);
+    assert_eq!(asker.questions_waiting(), 0);
+    let gone = asker.request_for(|reply| Outgoing { reply: Some(reply), ..to("room.a", "?") }, |_| false, SHORT).await;
+    assert_eq!(gone, Err(world.nobody()));
 }
 
 pub(crate) async fn nobody_there_is_known_at_once(world: &World) {

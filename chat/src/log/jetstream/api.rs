@@ -183,8 +183,11 @@ impl Api {
         payload: Bytes,
     ) -> Result<Position, ApiError> {
         let headers = Headers::new().with(EXPECTED, expected.0.to_string());
-        let question = Outgoing { subject, reply: None, headers, payload };
-        acknowledged(&self.bus.request(question, self.within).await?.payload, &self.stream)
+        let question = |reply| Outgoing { subject, reply: Some(reply), headers, payload };
+        let stream = self.stream.clone();
+        let accepts = move |answer: &Message| is_of_stream(&answer.payload, &stream);
+        let answer = self.bus.request_for(question, accepts, self.within).await?;
+        acknowledged(&answer.payload, &self.stream)
     }
 
     /// Asks the nearest replica, which may be behind.
@@ -294,6 +297,13 @@ fn acknowledged(payload: &[u8], stream: &str) -> Result<Position, ApiError> {
     }
 }
 
+/// Returns true for an answer of this stream; another one may keep the same messages in another
+/// account, or a program answer them.
+fn is_of_stream(payload: &[u8], stream: &str) -> bool {
+    let ack = serde_json::from_slice::<Ack<'_>>(payload);
+    ack.is_ok_and(|ack| ack.stream == stream || (ack.stream.is_empty() && ack.error.is_some()))
+}
+
 /// The answer to a direct read: the message itself, what is about it in headers.
 fn direct_answer(answer: &Message) -> Result<Option<Stored>, ApiError> {
     match answer.status {
@@ -353,6 +363,17 @@ mod tests {
         assert_eq!(acknowledged(br#"{"stream":"ROOMS","seq":7}"#, "ROOMS"), Ok(Position(7)));
         for odd in [r#"{"stream":"OTHER","seq":7}"#, r#"{"stream":"ROOMS","seq":0}"#, "{}", "", "7", "[]"] {
             assert!(matches!(acknowledged(odd.as_bytes(), "ROOMS"), Err(ApiError::Garbled(_))), "{odd}");
+        }
+    }
+
+    #[test]
+    fn answers_of_others_are_passed_over() {
+        for ours in [r#"{"stream":"ROOMS","seq":7}"#, r#"{"error":{"code":503,"err_code":10008},"stream":"","seq":0}"#]
+        {
+            assert!(is_of_stream(ours.as_bytes(), "ROOMS"), "{ours}");
+        }
+        for other in [r#"{"stream":"OTHER","seq":7}"#, "{}", "", "7", "{\"stream\":\"OTHER\",\"error\":{}}", "\u{80}"] {
+            assert!(!is_of_stream(other.as_bytes(), "ROOMS"), "{other}");
         }
     }
 
