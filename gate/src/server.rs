@@ -10,6 +10,7 @@ use tracing::info;
 use crate::app::Desk;
 use crate::http;
 use crate::prober::{self, Health};
+use crate::status::PRODUCTION;
 
 /// A gate.
 pub struct Gate;
@@ -27,7 +28,13 @@ impl Gate {
         let mut options = Options::for_gate(&node);
         let entry = http::router(desk.clone(), options.hosts.clone(), &node.settings);
         let probes = admin::probes(server.id.clone(), node.clone());
-        options.http = Some(entry.merge(probes).merge(admin::metrics_on_loopback(node.clone())));
+        let mut http = entry.merge(probes);
+        // A proxy on this machine is a local peer, and not every proxy adds X-Forwarded-For: where
+        // strangers may come, metrics are on the operators' port alone.
+        if &*node.environment != PRODUCTION {
+            http = http.merge(admin::metrics_on_loopback(node.clone()));
+        }
+        options.http = Some(http);
         info!(server = %server.id, address = ?listener.local_addr().ok(), "gate ready");
         node.lifecycle.spawn(prober::run(server.id, node.clone(), desk.health.clone()));
         node.lifecycle.spawn(frontend::serve(listener, desk, options));

@@ -9,7 +9,7 @@ use shared::config::settings::AdminSettings;
 use crate::known::{Known, Standing, Stats};
 
 /// The environment in which strangers may reach a gate.
-const PRODUCTION: &str = "production";
+pub(crate) const PRODUCTION: &str = "production";
 
 /// Who may see the status.
 #[derive(Debug, Clone, PartialEq, Eq)]

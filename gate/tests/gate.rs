@@ -70,6 +70,11 @@ fn server(kind: &str, number: u16) -> Server {
 impl Stage {
     /// A gate that asks often, in front of three connectors that are not there.
     async fn start(change: impl FnOnce(&mut Settings)) -> Self {
+        Self::start_in("test", change).await
+    }
+
+    /// The same in an environment.
+    async fn start_in(environment: &str, change: impl FnOnce(&mut Settings)) -> Self {
         let mut settings = Settings::default();
         settings.rpc.heartbeat_ms = 50;
         change(&mut settings);
@@ -81,7 +86,7 @@ impl Stage {
         let bus = Bus::memory(MemoryLimits::default(), metrics.clone());
         let (_, roster) = RosterKeeper::new(servers);
         let (settings, lifecycle) = (Arc::new(settings), Lifecycle::new());
-        let (environment, health) = ("test".into(), Health::default());
+        let (environment, health) = (environment.into(), Health::default());
         let payload = PayloadWatch::default();
         let signing = Signing::off();
         let node = Node { environment, roster, settings, bus, signing, metrics, payload, lifecycle, health };

@@ -1,4 +1,5 @@
-//! `/entry` as pages and proxies ask: preflights, parameters that are none, upgrades that lost a header.
+//! `/entry` as pages and proxies ask: preflights, parameters that are none, upgrades that lost a
+//! header.
 
 use serde_json::{Value, json};
 use shared::testing::http_ask;
@@ -107,4 +108,20 @@ async fn an_upgrade_that_lost_a_header_is_no_page() {
     for headers in [&[connection][..], &["Upgrade: h2c", "Connection: upgrade, http2-settings", "HTTP2-Settings: "]] {
         assert_eq!(stage.ask("GET", "/", headers).await.0, 200, "{headers:?}");
     }
+}
+
+/// A proxy on the same machine is a local peer, and nginx adds no `X-Forwarded-For` unless it is
+/// configured to.
+#[tokio::test]
+async fn in_production_clients_and_proxies_get_no_metrics() {
+    let stage = Stage::start_in("production", |_| {}).await;
+    for headers in [&[][..], &["X-Forwarded-For: 192.0.2.1"], &["X-Real-IP: 192.0.2.1"]] {
+        for path in ["/metrics", "/metrics?x", "//metrics", "/metrics/"] {
+            assert_eq!(stage.ask("GET", path, headers).await.0, 404, "{path} {headers:?}");
+        }
+    }
+    for path in ["/healthz", "/readyz"] {
+        assert_eq!(stage.ask("GET", path, &[]).await.0, 200, "{path}");
+    }
+    assert_eq!(Stage::start(|_| {}).await.ask("GET", "/metrics", &[]).await.0, 200);
 }
