@@ -85,6 +85,10 @@ metrics! {
     bus_dropped_disconnected: Count,
     /// Times that the connection to the broker was made anew.
     bus_reconnects: Count,
+    /// Unix time in seconds at which the credentials in nats.credentials_file expire; 0 for never, or without such a file.
+    nats_credentials_expire: Level,
+    /// 1 while the credentials in nats.credentials_file expire within a day, or within a quarter of their life if that is less; else 0.
+    nats_credentials_expiring: Level,
     /// Bus messages that could not be understood.
     bus_bad_messages: Count,
     /// Bus messages refused because of an incarnation or a number that cannot be.

@@ -6,6 +6,7 @@ mod connect;
 mod convert;
 mod failure;
 mod link;
+mod proof;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -18,14 +19,16 @@ use async_nats::connection::State;
 use futures_util::FutureExt;
 use tokio::sync::{mpsc, watch};
 use tokio::task::unconstrained;
-use tokio::time::{Instant, timeout, timeout_at};
+use tokio::time::{Instant, MissedTickBehavior, timeout, timeout_at};
 use tokio_util::sync::CancellationToken;
 
 pub(super) use self::convert::Messages;
 use self::convert::outbound;
 use self::link::Link;
+use self::proof::Proofs;
 use super::inbox::{Inbox, Waiting};
 use super::{BusError, Connection, Message, Outgoing, SubjectPrefix, Subscription};
+use crate::clock;
 use crate::config::settings::NatsSettings;
 use crate::lifecycle::Lifecycle;
 use crate::metrics::Metrics;
@@ -33,6 +36,12 @@ use crate::metrics::Metrics;
 /// Messages that a subscription of the client takes: its default. The client has one figure for all subscriptions,
 /// so a shorter queue needs a task that moves messages over.
 const CLIENT_QUEUE: usize = 65_536;
+
+/// Time between two looks at when the credentials end.
+const LOOK: Duration = Duration::from_secs(10);
+
+/// Time between two warnings that they do.
+const WARN_AGAIN: Duration = Duration::from_secs(60 * 60);
 
 /// One connection to a NATS server.
 #[derive(Debug)]
@@ -56,13 +65,16 @@ impl Nats {
     ) -> Result<Arc<Self>, BusError> {
         let confirm_within = Duration::from_secs(settings.connect_secs.into());
         let link = Link::new(Arc::clone(&inbox), metrics);
-        let client = connect::connect(url, settings, name, &link).await?;
+        let (client, proofs) = connect::connect(url, settings, name, &link).await?;
         let (lifecycle, ended) = (Lifecycle::new(), CancellationToken::new());
         let (prefix, closed) = (SubjectPrefix::new(&settings.prefix), AtomicBool::new(false));
         // Built before the next wait, so that giving up here lets go of everything.
         let nats = Arc::new(Self { client, prefix, link, closed, ended, lifecycle, confirm_within });
         let answers = nats.messages(&inbox.pattern()).await?;
         nats.lifecycle.spawn(sort_answers(answers, inbox, nats.lifecycle.stopping(), nats.ended.clone()));
+        if let Some(proofs) = proofs {
+            nats.lifecycle.spawn(watch_expiry(proofs, Arc::clone(nats.link.metrics()), nats.lifecycle.stopping()));
+        }
         Ok(nats)
     }
 
@@ -196,6 +208,38 @@ fn refused(error: &PublishError) -> BusError {
         PublishErrorKind::Send => BusError::Closed,
         // The limit fell in this moment, with a new connection.
         PublishErrorKind::MaxPayloadExceeded | PublishErrorKind::InvalidSubject => BusError::Disconnected,
+    }
+}
+
+/// Shows when the credentials end, and says so in time, until the bus is gone.
+async fn watch_expiry(proofs: Arc<Proofs>, metrics: Arc<Metrics>, stopping: impl Future<Output = ()>) {
+    let mut look = tokio::time::interval(LOOK);
+    look.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let mut warn_at = Instant::now();
+    tokio::pin!(stopping);
+    loop {
+        tokio::select! {
+            () = &mut stopping => return,
+            _ = look.tick() => {}
+        }
+        let (now, expiry) = (clock::now_ms() / 1_000, proofs.expiry());
+        metrics.nats_credentials_expire.set(expiry.map_or(0, |expiry| expiry.at));
+        let ending = expiry.filter(|expiry| expiry.is_soon(now));
+        metrics.nats_credentials_expiring.set(ending.is_some().into());
+        let Some(expiry) = ending else {
+            warn_at = Instant::now();
+            continue;
+        };
+        if warn_at > Instant::now() {
+            continue;
+        }
+        warn_at = Instant::now() + WARN_AGAIN;
+        let left_secs = expiry.at.saturating_sub(now);
+        if expiry.is_over(now) {
+            tracing::error!("the credentials in nats.credentials_file have expired: replace the file, it is read at each sign-in");
+        } else {
+            tracing::warn!(left_secs, "the credentials in nats.credentials_file expire soon: replace the file");
+        }
     }
 }
 

@@ -143,6 +143,12 @@ const USER_SEED: &str = "SU";
 type Setting<'a> = (&'static str, &'a str);
 
 impl SignInError {
+    /// That the file of `nats.credentials_file` does not prove anything.
+    pub(crate) fn unfit_credentials(path: &str) -> Self {
+        let wanted = "the JWT and the seed of a user, as nsc writes them";
+        Self::Unfit { setting: "nats.credentials_file", path: path.to_owned(), wanted }
+    }
+
     /// That the file of `nats.nkey_file` holds no seed.
     pub(crate) fn unfit_seed(path: &str) -> Self {
         let wanted = "the seed of a user's NKey (SU...), as `nk -gen user` writes it";
@@ -222,8 +228,9 @@ fn tls(settings: &NatsSettings) -> Result<Tls, SignInError> {
     Ok(Tls { authorities, certificate, is_required, is_first })
 }
 
-/// The seed in the text of a file, which may have lines around it, as in a credentials file.
-fn seed(text: &str) -> Option<&str> {
+/// The seed of a user in the text of a file, which may have lines around it, as in a credentials
+/// file.
+pub(crate) fn seed(text: &str) -> Option<&str> {
     let is_seed = |line: &&str| {
         let is_base32 = line.bytes().all(|byte| byte.is_ascii_uppercase() || matches!(byte, b'2'..=b'7'));
         line.len() == SEED && line.starts_with(USER_SEED) && is_base32

@@ -6,6 +6,7 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use nkeys::KeyPair;
 use serde_json::{Value, json};
 use shared::bus::{Bus, BusError};
+use shared::clock;
 use shared::config::settings::NatsSettings;
 use shared::config::sign_in::SignInError;
 use shared::metrics::Metrics;
@@ -65,6 +66,56 @@ async fn a_credentials_file_proves_who_we_are() {
     assert!(matches!(refused, BusError::Refused { .. }), "{refused}");
     let unfit = refusal(world.server.url(), &with_credentials(world.scratch.file("no.creds", SECRET))).await;
     assert!(matches!(unfit, BusError::SignIn(SignInError::Unfit { setting: "nats.credentials_file", .. })), "{unfit}");
+}
+
+/// The broker ends the connection when the credentials that it was made with expire.
+#[tokio::test]
+async fn credentials_that_expire_are_read_again() {
+    let world = Operator::start(&[]).await;
+    let file = world.ending_file("user.creds", 3);
+    let metrics = Metrics::new();
+    let settings = NatsSettings { reconnect_max_ms: 50, ..with_credentials(file) };
+    let bus = Bus::nats(world.server.url(), &settings, "test", metrics.clone()).await.unwrap();
+    let first = bus.connection().borrow().generation;
+    eventually(SOON, "the end to be shown", async || metrics.nats_credentials_expiring.get() == 1).await;
+    assert!(metrics.nats_credentials_expire.get() > 0);
+    world.ending_file("user.creds", 10 * 24 * 60 * 60);
+    eventually(SOON, "another connection", async || {
+        let now = *bus.connection().borrow();
+        now.up && now.generation > first
+    })
+    .await;
+    bus.round_trip(SOON).await.unwrap();
+    eventually(SOON * 3, "the other end to be shown", async || metrics.nats_credentials_expiring.get() == 0).await;
+    // A file that is being replaced: what was read before is as good.
+    world.scratch.file("user.creds", "half a file");
+    let first = bus.connection().borrow().generation;
+    let mut server = world.server;
+    server.restart().await;
+    eventually(SOON, "a third connection", async || {
+        let now = *bus.connection().borrow();
+        now.up && now.generation > first
+    })
+    .await;
+    bus.round_trip(SOON).await.unwrap();
+}
+
+/// A password that is changed at the broker and in its file.
+#[tokio::test]
+async fn every_file_is_read_at_each_sign_in() {
+    let user = |password: &str| format!("authorization {{ users: [{{ user: ann, password: \"{password}\" }}] }}");
+    let (server, scratch) = (NatsServer::start_configured(&user(SECRET)).await, Scratch::new());
+    let settings = settings(|nats| {
+        (nats.user, nats.password_file) = ("ann".to_owned(), scratch.file("password", SECRET));
+        nats.reconnect_max_ms = 50;
+    });
+    let bus = Bus::nats(server.url(), &settings, "test", Metrics::new()).await.unwrap();
+    scratch.file("password", "another");
+    bus.round_trip(SOON).await.unwrap();
+    server.reconfigure(&user("another")).await;
+    let again = async || bus.connection().borrow().generation > 1 && bus.is_up();
+    eventually(SOON, "the connection to come back", again).await;
+    bus.round_trip(SOON).await.unwrap();
 }
 
 #[tokio::test]
@@ -139,14 +190,30 @@ impl Operator {
         limits.iter().for_each(|(name, most)| claims[*name] = json!(most));
         self.scratch.file(name, &credentials(&jwt(account, &user, claims), &user))
     }
+
+    /// The file of a new user that ends in so many seconds.
+    fn ending_file(&self, name: &str, secs: u64) -> String {
+        let user = KeyPair::new_user();
+        let claims = json!({"type": "user", "version": 2, "subs": -1, "data": -1, "payload": -1});
+        let jwt = ending_jwt(&self.account, &user, claims, Some(clock::now_ms() / 1_000 + secs));
+        self.scratch.file(name, &credentials(&jwt, &user))
+    }
 }
 
 /// A JWT as NATS has them, signed by `issuer`.
 fn jwt(issuer: &KeyPair, subject: &KeyPair, nats: Value) -> String {
+    ending_jwt(issuer, subject, nats, None)
+}
+
+/// The same; it ends at this Unix time in seconds.
+fn ending_jwt(issuer: &KeyPair, subject: &KeyPair, nats: Value, exp: Option<u64>) -> String {
     let part = |value: &Value| URL_SAFE_NO_PAD.encode(value.to_string());
-    let claims = json!({
+    let mut claims = json!({
         "jti": "test", "iat": 1, "iss": issuer.public_key(), "sub": subject.public_key(), "name": "test", "nats": nats,
     });
+    if let Some(exp) = exp {
+        claims["exp"] = json!(exp);
+    }
     let text = format!("{}.{}", part(&json!({"typ": "JWT", "alg": "ed25519-nkey"})), part(&claims));
     let signature = URL_SAFE_NO_PAD.encode(issuer.sign(text.as_bytes()).unwrap());
     format!("{text}.{signature}")

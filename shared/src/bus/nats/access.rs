@@ -1,58 +1,49 @@
 //! How a connection signs in and what it trusts: from the settings, or the URLs. Refuses both at once.
 
-use async_nats::ConnectOptions;
+use std::sync::Arc;
 
+use async_nats::{AuthError, ConnectOptions};
+
+use super::proof::Proofs;
 use crate::bus::BusError;
 use crate::config::settings::NatsSettings;
-use crate::config::sign_in::{Identity, Secret, SignIn, SignInError, Tls};
+use crate::config::sign_in::{Identity, SignIn, SignInError, Tls};
 
 /// One way in, for all servers of the list and for as long as the connection is wanted.
 #[derive(Debug)]
 pub(super) struct Access {
-    identity: Option<Identity>,
+    proofs: Option<Arc<Proofs>>,
     tls: Tls,
-    credentials_file: String,
-    nkey_file: String,
 }
 
 impl Access {
     /// What the settings say, or with nothing in them `of_urls`.
     pub(super) fn new(of_urls: Option<Identity>, settings: &NatsSettings) -> Result<Self, BusError> {
         let SignIn { identity, tls } = SignIn::read(settings)?;
-        let identity = match (of_urls, identity) {
+        let (identity, is_fixed) = match (of_urls, identity) {
             (Some(_), Some(other)) => return Err(SignInError::Twice { setting: setting_of(&other) }.into()),
-            (of_urls, of_settings) => of_urls.or(of_settings),
+            (Some(of_urls), None) => (Some(of_urls), true),
+            (None, of_settings) => (of_settings, false),
         };
-        let (credentials_file, nkey_file) = (settings.credentials_file.clone(), settings.nkey_file.clone());
-        Ok(Self { identity, tls, credentials_file, nkey_file })
+        let proofs = identity.map(|identity| Proofs::new(identity, settings, is_fixed)).transpose()?;
+        Ok(Self { proofs: proofs.map(Arc::new), tls })
     }
 
-    /// The options with all this. The client keeps them for its later connections, and reads files for TLS at each.
-    pub(super) fn apply(&self, options: ConnectOptions) -> Result<ConnectOptions, BusError> {
-        Ok(self.sign_in(self.protect(options))?)
+    /// The options with all this. The client keeps them for its later connections: it reads files
+    /// for TLS at each, and asks for a proof of who we are.
+    pub(super) fn options(&self) -> ConnectOptions {
+        let options = match self.proofs.clone() {
+            None => ConnectOptions::new(),
+            Some(proofs) => ConnectOptions::with_auth_callback(move |nonce| {
+                std::future::ready(proofs.prove(&nonce).map_err(AuthError::new))
+            }),
+        };
+        self.protect(options)
     }
 
-    fn sign_in(&self, options: ConnectOptions) -> Result<ConnectOptions, SignInError> {
-        Ok(match &self.identity {
-            None => options,
-            Some(Identity::Password(user, password)) => {
-                options.user_and_password(user.clone(), password.reveal().to_owned())
-            }
-            Some(Identity::Token(token)) => options.token(token.reveal().to_owned()),
-            Some(Identity::Credentials(text)) => self.prove(options, text)?,
-            Some(Identity::Nkey(seed)) => options.nkey(seed.reveal().to_owned()),
-        })
-    }
-
-    fn prove(&self, options: ConnectOptions, text: &Secret) -> Result<ConnectOptions, SignInError> {
-        // The library wants the last line to end.
-        let options = options.credentials(&format!("{}\n", text.reveal()));
-        // What it says of a bad text might quote it.
-        options.map_err(|_| SignInError::Unfit {
-            setting: "nats.credentials_file",
-            path: self.credentials_file.clone(),
-            wanted: "the JWT and the seed of a user, as nsc writes them",
-        })
+    /// Where proofs come from, if there are any.
+    pub(super) fn proofs(&self) -> Option<Arc<Proofs>> {
+        self.proofs.clone()
     }
 
     fn protect(&self, mut options: ConnectOptions) -> ConnectOptions {
@@ -66,11 +57,6 @@ impl Access {
             options = options.tls_first();
         }
         options.require_tls(self.tls.is_required)
-    }
-
-    /// The library looks at a seed when it signs with it: what is wrong with the one that we have.
-    pub(super) fn unfit(&self) -> Option<SignInError> {
-        matches!(self.identity, Some(Identity::Nkey(_))).then(|| SignInError::unfit_seed(&self.nkey_file))
     }
 }
 

@@ -3,13 +3,14 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use async_nats::{Client, ConnectErrorKind, ConnectOptions};
+use async_nats::{Client, ConnectOptions};
 
 use super::CLIENT_QUEUE;
 use super::access::Access;
 use super::address::Addresses;
 use super::failure;
 use super::link::Link;
+use super::proof::Proofs;
 use crate::bus::BusError;
 use crate::config::settings::NatsSettings;
 
@@ -28,7 +29,7 @@ pub(super) async fn connect(
     settings: &NatsSettings,
     name: &str,
     link: &Arc<Link>,
-) -> Result<Client, BusError> {
+) -> Result<(Client, Option<Arc<Proofs>>), BusError> {
     let addresses = Addresses::parse(url)?;
     let access = Access::new(addresses.identity(), settings)?;
     let client = first_client((&addresses, &access), settings, name, link).await?;
@@ -41,7 +42,7 @@ pub(super) async fn connect(
         return Err(BusError::Connect { servers, reason });
     }
     warn_if_old(&client.server_info().version);
-    Ok(client)
+    Ok((client, access.proofs()))
 }
 
 async fn first_client(
@@ -53,14 +54,11 @@ async fn first_client(
     let longest = Duration::from_millis(settings.reconnect_max_ms.into());
     let mut attempt = 1;
     loop {
-        let options = access.apply(options(settings, name, link))?;
+        let options = options(access.options(), settings, name, link);
         let error = match options.connect(addresses.servers()).await {
             Ok(client) => return Ok(client),
             Err(error) => error,
         };
-        if let Some(unfit) = access.unfit().filter(|_| error.kind() == ConnectErrorKind::Authentication) {
-            return Err(unfit.into());
-        }
         let error = failure::explain(&error, addresses.to_string());
         if !settings.wait_for_broker || !failure::may_pass(&error) {
             return Err(error);
@@ -74,10 +72,10 @@ async fn first_client(
     }
 }
 
-fn options(settings: &NatsSettings, name: &str, link: &Arc<Link>) -> ConnectOptions {
+fn options(access: ConnectOptions, settings: &NatsSettings, name: &str, link: &Arc<Link>) -> ConnectOptions {
     let (events, knocking) = (Arc::clone(link), Arc::clone(link));
     let longest = Duration::from_millis(settings.reconnect_max_ms.into());
-    ConnectOptions::new()
+    access
         .name(name)
         .connection_timeout(Duration::from_secs(settings.connect_secs.into()))
         .ping_interval(Duration::from_secs(settings.ping_secs.into()))
