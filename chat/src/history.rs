@@ -6,7 +6,7 @@ use std::sync::Arc;
 use shared::budget::Budget;
 use shared::ids::RoomId;
 use shared::membership::Membership;
-use shared::record::{Entry, Position, Record};
+use shared::record::{Entry, Epoch, Position, Record};
 use shared::rpc::messages::{Answer, Item, Page, Place, Said, Span, Wanted};
 use thiserror::Error;
 
@@ -30,10 +30,17 @@ pub struct Reader {
     /// Bounds the messages in the answer.
     budget: Budget,
     phase: Phase,
+    /// The life of the log that the answer is from: that of its first record that was read, or at
+    /// hand.
+    epoch: Option<Epoch>,
+    /// Records were read from the log: it may be another one since.
+    has_read: bool,
 }
 
 #[derive(Debug)]
 enum Phase {
+    /// Looking at the log's life, before anything is read.
+    Begin,
     /// Reading the record that a cursor names.
     Find(Position),
     /// Looking for the room's last record.
@@ -48,6 +55,11 @@ enum Phase {
         upto: Place,
         page: Page,
         is_whole: bool,
+    },
+    /// Looking whether all that was read is from the same life of the log.
+    Confirm {
+        upto: Place,
+        page: Page,
     },
 }
 
@@ -94,7 +106,7 @@ impl Reader {
             Span::Before(seq) => Phase::Find(Position::of_seq(seq)),
             Span::Last | Span::After(_) | Span::Since(_) => Phase::Last(TailSearch::default()),
         };
-        Self { asker, room, number, wanted, budget, phase }
+        Self { asker, room, number, wanted, budget, phase, epoch: None, has_read: false }
     }
 
     /// What is asked for.
@@ -109,16 +121,29 @@ impl Reader {
 
     /// Begins; `at_hand` is what the room's owner knows, if this server is that.
     pub fn begin(&mut self, at_hand: Option<(Place, Walk)>) -> Next {
+        self.epoch = at_hand.as_ref().map(|(place, _)| place.epoch);
         match (&self.phase, at_hand) {
             (Phase::Last(_), Some((upto, walk))) => self.go_on(upto, walk),
             (Phase::Find(Position::NONE), _) => {
                 self.answer(Place::default(), Page { complete: true, ..Page::default() })
             }
-            (Phase::Find(position), _) => Next::Log(LogOp::Read(vec![*position])),
-            (Phase::Last(_) | Phase::Walking { .. } | Phase::Prove { .. }, _) => {
-                Next::Log(LogOp::Last { certain: false })
+            (Phase::Find(position), Some(_)) => self.find(*position),
+            (Phase::Find(_), None) => {
+                self.phase = Phase::Begin;
+                Next::Log(LogOp::Epoch)
             }
+            _ => Next::Log(LogOp::Last { certain: false }),
         }
+    }
+
+    fn find(&mut self, position: Position) -> Next {
+        self.phase = Phase::Find(position);
+        self.read(vec![position])
+    }
+
+    fn read(&mut self, positions: Vec<Position>) -> Next {
+        self.has_read = true;
+        Next::Log(LogOp::Read(positions))
     }
 
     /// Takes the result of the log operation that was asked for.
@@ -127,6 +152,20 @@ impl Reader {
     /// If the log, or what is in it, cannot be read: the question is dropped then.
     pub fn done(&mut self, done: LogDone) -> Result<Next, HistoryError> {
         match (std::mem::replace(&mut self.phase, Phase::Last(TailSearch::default())), done) {
+            (Phase::Begin, LogDone::Epoch(epoch)) => {
+                self.epoch = Some(epoch?);
+                match self.wanted.span {
+                    Span::Before(seq) => Ok(self.find(Position::of_seq(seq))),
+                    Span::Last | Span::After(_) | Span::Since(_) => Err(HistoryError::Unasked),
+                }
+            }
+            (Phase::Confirm { upto, page }, LogDone::Epoch(epoch)) => {
+                if Some(epoch?) != self.epoch {
+                    return Err(HistoryError::Moved);
+                }
+                self.has_read = false;
+                Ok(self.answer(upto, page))
+            }
             (Phase::Last(search), LogDone::Last(tail)) => self.search(search, tail?),
             (Phase::Find(position), LogDone::Read(records)) => {
                 let record = decode_all(records?).0.into_iter().find_map(|(_, record)| record);
@@ -158,6 +197,11 @@ impl Reader {
             Search::TooMany(_) => return Err(HistoryError::Unusable),
             Search::Moved => return Err(HistoryError::Moved),
         };
+        // The search has read, too, what may be of another log than what is at hand.
+        if *self.epoch.get_or_insert(end.epoch) != end.epoch {
+            return Err(HistoryError::Moved);
+        }
+        self.has_read = true;
         let upto = Place { epoch: end.epoch, ..Place::default() };
         Ok(match end.last {
             Some((position, record)) => {
@@ -183,19 +227,19 @@ impl Reader {
         let complete = match walk.next() {
             Step::Read(positions) => {
                 self.phase = Phase::Walking { upto, walk };
-                return Next::Log(LogOp::Read(positions));
+                return self.read(positions);
             }
             Step::Done(_) => walk.is_whole(),
             Step::Gone => self.is_complete_without(Some(&walk)),
         };
         let mut page = Collector::new(&self.wanted, self.budget);
         let mut cursor = None;
-        for (position, record) in walk.chain().iter().rev() {
+        'chain: for (position, record) in walk.chain().iter().rev() {
             let said = said(*position, record, &self.wanted.viewer).filter(|said| said.seq > after);
             for said in said {
                 if !page.take(said) {
                     cursor = page.messages.last().map(|said| said.seq);
-                    return self.answer(upto, page.into_page(cursor, complete));
+                    break 'chain;
                 }
             }
         }
@@ -220,7 +264,7 @@ impl Reader {
             _ if lowest.is_some() => false,
             Step::Read(positions) if walk.chain().len() < MAX_SCANNED => {
                 self.phase = Phase::Walking { upto, walk };
-                return Next::Log(LogOp::Read(positions));
+                return self.read(positions);
             }
             Step::Read(_) => {
                 // A cursor that leads nowhere would be asked for again and again.
@@ -240,7 +284,7 @@ impl Reader {
         match (self.wanted.span, page.cursor) {
             (Span::Since(seq), Some(_)) if Position::of_seq(seq) != Position::NONE => {
                 self.phase = Phase::Prove { upto, page, is_whole };
-                Next::Log(LogOp::Read(vec![Position::of_seq(seq)]))
+                self.read(vec![Position::of_seq(seq)])
             }
             _ => self.answer(upto, page),
         }
@@ -267,7 +311,14 @@ impl Reader {
         }
     }
 
-    fn answer(&self, upto: Place, page: Page) -> Next {
+    fn answer(&mut self, upto: Place, page: Page) -> Next {
+        if self.has_read {
+            self.phase = Phase::Confirm { upto, page };
+            return Next::Log(LogOp::Epoch);
+        }
+        // The position matters only to a session that comes back; the epoch says from which log the
+        // page is.
+        let upto = Place { epoch: self.epoch.unwrap_or(upto.epoch), ..upto };
         Next::Answer(Answer::History { room: self.room.clone(), number: self.number, upto, page })
     }
 }

@@ -133,6 +133,14 @@ impl Log {
         matches!(self.0, Kind::JetStream(_))
     }
 
+    /// The present life of the log, looked at after this was called. Many callers share a look.
+    pub async fn epoch(&self) -> Result<Epoch, ReadError> {
+        match &self.0 {
+            Kind::JetStream(jetstream) => jetstream.epoch().await,
+            Kind::Memory(memory) => Ok(memory.look().epoch),
+        }
+    }
+
     /// Looks whether this is still the log that it was.
     ///
     /// Another epoch than before: everything known of the rooms is of a log that is gone.

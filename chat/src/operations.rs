@@ -25,7 +25,7 @@ impl<T> Default for Operations<T> {
 /// What an operation asks of the log: one question per record that it reads.
 pub(crate) fn questions(op: &LogOp) -> usize {
     match op {
-        LogOp::Last { .. } | LogOp::Before(_) | LogOp::Append { .. } => 1,
+        LogOp::Last { .. } | LogOp::Before(_) | LogOp::Append { .. } | LogOp::Epoch => 1,
         LogOp::Read(positions) => positions.len().max(1),
     }
 }

@@ -105,6 +105,8 @@ pub enum LogOp {
     Read(Vec<Position>),
     /// Append.
     Append { expected: Position, record: Bytes },
+    /// Look which life of the log this is.
+    Epoch,
 }
 
 /// What came of a log operation.
@@ -116,6 +118,8 @@ pub enum LogDone {
     Read(Result<Vec<(Position, Option<Bytes>)>, ReadError>),
     /// Of [`LogOp::Append`].
     Append(Result<Position, AppendError>),
+    /// Of [`LogOp::Epoch`].
+    Epoch(Result<Epoch, ReadError>),
 }
 
 /// The time, as two clocks tell it.

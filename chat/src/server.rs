@@ -16,7 +16,7 @@ use shared::metrics::{Metrics, Share};
 use shared::node::Node;
 use shared::record::Epoch;
 use shared::rpc::messages::{Answer, FromChat, FromConnector};
-use shared::rpc::{self, Label, Trace, header};
+use shared::rpc::{self, Label, RpcError, Trace, header};
 use shared::signing::{Admission, Sender, Signer};
 use shared::subjects;
 use tokio::time::{Instant, MissedTickBehavior};
@@ -421,6 +421,7 @@ async fn operate(log: Log, asked: Asked, op: LogOp, metrics: Arc<Metrics>) -> (A
             let read = log.read(room, &positions).await;
             LogDone::Read(read.map(|records| positions.into_iter().zip(records).collect()))
         }
+        LogOp::Epoch => LogDone::Epoch(log.epoch().await),
     };
     (asked, done)
 }

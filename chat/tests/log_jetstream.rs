@@ -143,6 +143,23 @@ async fn a_stream_that_is_gone_is_created_again_in_another_epoch() {
     assert_eq!(world.append("lobby", Position::NONE, "new").await, Ok(Position(1)));
 }
 
+/// A stream that was deleted and created again is noticed by a look alone.
+#[tokio::test]
+async fn a_look_that_is_asked_for_is_one_of_now() {
+    let world = World::new().await;
+    let epoch = world.log.epoch().await.unwrap();
+    let config = world.config().await;
+    world.jetstream().delete_stream("ROOMS").await.unwrap();
+    world.jetstream().create_stream(&config).await.unwrap();
+    assert_eq!(world.log.last(&room("lobby"), Sight::Any).await.unwrap().epoch, epoch, "it is not noticed");
+    let looks = join_all((0..50).map(|_| world.log.epoch())).await;
+    let now = looks[0].clone().unwrap();
+    assert!(now > epoch && looks.iter().all(|look| *look == Ok(now)), "{looks:?}");
+    world.nats.pause().await;
+    assert!(world.log.epoch().await.is_err(), "what was found before is not of now");
+    world.nats.resume();
+}
+
 #[tokio::test]
 async fn a_position_of_another_stream_is_not_believed() {
     let world = World::new().await;

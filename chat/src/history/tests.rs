@@ -87,8 +87,8 @@ impl Book {
         let wanted = Wanted { viewer: member(viewer), span, limit };
         let viewing = Viewing { asker, incarnation: Incarnation(1), number: 3, session: None, wanted };
         let mut reader = Reader::new(room(), viewing, self.budget);
-        let mut next = reader.begin(None);
-        for reads in 0.. {
+        let (mut next, mut reads) = (reader.begin(None), 0);
+        loop {
             let op = match next {
                 Next::Answer(Answer::History { number, upto, page, .. }) => {
                     assert_eq!(number, 3);
@@ -97,9 +97,9 @@ impl Book {
                 Next::Answer(other) => panic!("{other:?}"),
                 Next::Log(op) => op,
             };
+            reads += usize::from(!matches!(op, LogOp::Epoch));
             next = reader.done(self.perform(op)).unwrap();
         }
-        unreachable!()
     }
 
     fn perform(&self, op: LogOp) -> LogDone {
@@ -110,6 +110,7 @@ impl Book {
                 let read = self.log.read(&room(), &positions);
                 LogDone::Read(Ok(positions.into_iter().zip(read).collect()))
             }
+            LogOp::Epoch => LogDone::Epoch(Ok(self.log.look().epoch)),
             LogOp::Append { .. } => panic!("a reader appends"),
         }
     }
@@ -260,4 +261,54 @@ fn what_stands_behind_the_last_record_is_passed_over() {
         next = reader.done(book.perform(op));
     }
     assert!(matches!(next, Err(HistoryError::Unusable)), "{next:?}");
+}
+
+/// Positions are given again in another log: a page that mixes them, or has the epoch of another
+/// one, would be taken for what it is not.
+#[test]
+fn a_page_is_from_the_log_that_its_epoch_names() {
+    let of_text = |epoch: u64, text: &str| {
+        let log = Memory::starting_at(epoch, &LogSettings::default());
+        let book = Book { log, records: Vec::new(), budget: Budget::default() };
+        book.with((0..200).map(|_| vec![say(text)]))
+    };
+    let (old, new) = (of_text(5, "old"), of_text(6, "new"));
+    let (mut pages, mut moved) = (0, 0);
+    for span in [Span::Last, Span::Before(150_000), Span::After(20_000), Span::Since(20_000), Span::Since(199_000)] {
+        // The log becomes another one behind so many operations.
+        for (replaced_after, is_at_hand) in (0..12).flat_map(|after| [(after, true), (after, false)]) {
+            let asker = Asker {
+                connector: ServerId::new("connector-server-1").unwrap(),
+                reply: String::new(),
+                trace: Trace::default(),
+            };
+            let wanted = Wanted { viewer: member(1), span, limit: 100 };
+            let viewing = Viewing { asker, incarnation: Incarnation(1), number: 3, session: None, wanted };
+            let mut reader = Reader::new(room(), viewing, Budget::default());
+            let (position, record) = old.records.last().unwrap();
+            let place = Place { epoch: Epoch(5), position: *position, id: record.id };
+            let walk = Walk::new(until(span), *position, Arc::new(record.clone()));
+            let mut next = reader.begin(is_at_hand.then_some((place, walk)));
+            let mut operations = 0;
+            loop {
+                let book = if operations < replaced_after { &old } else { &new };
+                operations += 1;
+                next = match next {
+                    Next::Log(op) => match reader.done(book.perform(op)) {
+                        Ok(next) => next,
+                        Err(HistoryError::Moved) => break moved += 1,
+                        Err(error) => panic!("{error}"),
+                    },
+                    Next::Answer(Answer::History { upto, page, .. }) => {
+                        let text = ["new", "old"][usize::from(upto.epoch == Epoch(5))];
+                        let is_of_it = page.messages.iter().all(|said| said.content == text);
+                        assert!(is_of_it && !page.messages.is_empty(), "{span:?} {upto:?} {page:?}");
+                        break pages += 1;
+                    }
+                    Next::Answer(other) => panic!("{other:?}"),
+                };
+            }
+        }
+    }
+    assert!(pages > 20 && moved > 20, "{pages} {moved}");
 }

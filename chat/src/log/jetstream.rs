@@ -5,6 +5,7 @@ mod life;
 mod stream;
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use async_nats::jetstream::stream::{Config, Info};
 use bytes::Bytes;
@@ -49,6 +50,9 @@ struct Inner {
     lives: Lives,
     // Who holds it looks; who waits for it mostly finds that somebody has.
     looking: Mutex<()>,
+    // Looks that began, and the last of them that ended well.
+    looks: AtomicU64,
+    looked: AtomicU64,
 }
 
 impl JetStream {
@@ -65,7 +69,8 @@ impl JetStream {
         let stream = stream::open(&api, &wanted, &version).await?;
         info!(stream = api.stream(), last = stream.state.last_sequence, "the rooms' log is open");
         lives.found(since, found(&stream, known));
-        Ok(Self(Arc::new(Inner { api, wanted, lives, looking: Mutex::default() })))
+        let (looks, looked, looking) = (AtomicU64::default(), AtomicU64::default(), Mutex::default());
+        Ok(Self(Arc::new(Inner { api, wanted, lives, looks, looked, looking })))
     }
 
     /// See [`super::Log::append`].
@@ -182,6 +187,18 @@ impl JetStream {
         Ok(Look { epoch: life.epoch, bytes: life.bytes() })
     }
 
+    /// See [`super::Log::epoch`].
+    pub async fn epoch(&self) -> Result<Epoch, ReadError> {
+        let begun = self.0.looks.load(Ordering::Acquire);
+        let look = async {
+            let _looking = self.0.looking.lock().await;
+            // One that began later than this call is as good.
+            let is_recent = self.0.looked.load(Ordering::Acquire) > begun;
+            if is_recent { Ok(self.0.lives.latest()) } else { self.look_now().await }
+        };
+        Ok(self.in_time(look).await?.epoch)
+    }
+
     /// The stream's life, looked at if there is reason to.
     async fn certain_life(&self) -> Result<Arc<Life>, ReadError> {
         if let Some(life) = self.0.lives.believed() {
@@ -204,14 +221,17 @@ impl JetStream {
     }
 
     async fn look_now(&self) -> Result<Arc<Life>, ApiError> {
-        let Inner { api, lives, .. } = &*self.0;
+        let Inner { api, lives, looks, looked, .. } = &*self.0;
+        let number = looks.fetch_add(1, Ordering::AcqRel) + 1;
         // Known before asking: what others append meanwhile must not look lost.
         let (since, known) = (lives.moment(), lives.latest().highest());
         let stream = match api.info().await {
             Err(error) if error.is(code::NO_STREAM) => self.create_again().await?,
             info => info?,
         };
-        Ok(lives.found(since, found(&stream, known)))
+        let life = lives.found(since, found(&stream, known));
+        looked.store(number, Ordering::Release);
+        Ok(life)
     }
 
     async fn create_again(&self) -> Result<Info, ApiError> {

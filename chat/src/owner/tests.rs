@@ -115,6 +115,7 @@ impl Bench {
                 let read = self.log.read(&room(), &positions);
                 LogDone::Read(Ok(positions.into_iter().zip(read).collect()))
             }
+            LogOp::Epoch => LogDone::Epoch(Ok(self.log.look().epoch)),
         }
     }
 

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use shared::record::{Position, Refusal};
+use shared::record::{Epoch, Position, Refusal};
 use shared::rpc::messages::{Page, Place, Question, Said, Span, Wanted};
 
 use super::proposer::Ask;
@@ -110,7 +110,9 @@ impl Room {
     pub fn messages(&mut self, number: u64, upto: Place, page: Page, cx: &mut Context<'_>) {
         let Some(mut reading) = self.readings.remove(number) else { return };
         let Some(missed) = &mut reading.missed else {
-            let epoch = self.at.epoch;
+            // The log may be another one since this room was read: the page says which one it is
+            // from. One of an earlier build does not.
+            let epoch = if upto.epoch == Epoch::default() { self.at.epoch } else { upto.epoch };
             return cx.acts.push(Act::Answer(reading.ask, Reply::History { epoch, page }));
         };
         if upto.epoch != self.at.epoch {

@@ -37,10 +37,10 @@ use crate::metrics::Metrics;
 /// so a shorter queue needs a task that moves messages over.
 const CLIENT_QUEUE: usize = 65_536;
 
-/// Time between two looks at when the credentials end.
+/// Time between two looks at the end of the credentials.
 const LOOK: Duration = Duration::from_secs(10);
 
-/// Time between two warnings that they do.
+/// Time between two warnings of it.
 const WARN_AGAIN: Duration = Duration::from_secs(60 * 60);
 
 /// One connection to a NATS server.
@@ -211,7 +211,7 @@ fn refused(error: &PublishError) -> BusError {
     }
 }
 
-/// Shows when the credentials end, and says so in time, until the bus is gone.
+/// Shows the end of the credentials as a gauge and warns before it, until the bus is gone.
 async fn watch_expiry(proofs: Arc<Proofs>, metrics: Arc<Metrics>, stopping: impl Future<Output = ()>) {
     let mut look = tokio::time::interval(LOOK);
     look.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -236,7 +236,9 @@ async fn watch_expiry(proofs: Arc<Proofs>, metrics: Arc<Metrics>, stopping: impl
         warn_at = Instant::now() + WARN_AGAIN;
         let left_secs = expiry.at.saturating_sub(now);
         if expiry.is_over(now) {
-            tracing::error!("the credentials in nats.credentials_file have expired: replace the file, it is read at each sign-in");
+            tracing::error!(
+                "the credentials in nats.credentials_file have expired: replace the file, it is read at each sign-in"
+            );
         } else {
             tracing::warn!(left_secs, "the credentials in nats.credentials_file expire soon: replace the file");
         }

@@ -19,6 +19,7 @@ fn fail(bench: &mut Bench) {
         LogOp::Last { .. } | LogOp::Before(_) => LogDone::Last(Err(ReadError("away".to_owned()))),
         LogOp::Read(_) => LogDone::Read(Err(ReadError("away".to_owned()))),
         LogOp::Append { .. } => LogDone::Append(Err(AppendError::Full)),
+        LogOp::Epoch => LogDone::Epoch(Err(ReadError("away".to_owned()))),
     };
     bench.done(failed);
 }

@@ -97,7 +97,7 @@ impl Parcel {
                 (*chat, *connector) == (from, to) && matches!(answer(body), Answer::History { .. })
             }
             (
-                Self::ToLog { chat, op: LogOp::Last { .. } | LogOp::Before(_) | LogOp::Read(_), .. },
+                Self::ToLog { chat, op: LogOp::Last { .. } | LogOp::Before(_) | LogOp::Read(_) | LogOp::Epoch, .. },
                 What::Readings(of),
             ) => *chat == of,
             (Self::ToConnector { chat, connector, .. } | Self::ToChat { chat, connector, .. }, What::Between(a, b)) => {

@@ -51,6 +51,7 @@ impl fmt::Display for Operation<'_> {
             LogOp::Last { certain: true } => f.write_str("last, certain"),
             LogOp::Last { certain: false } => f.write_str("last"),
             LogOp::Before(position) => write!(f, "last before {}", position.0),
+            LogOp::Epoch => f.write_str("epoch"),
             LogOp::Read(wanted) => write!(f, "read {}", list(wanted, |position| position.0.to_string())),
             LogOp::Append { expected, record } => write!(f, "append after {} {}", expected.0, encoded(record)),
         }
@@ -72,7 +73,10 @@ impl fmt::Display for Done<'_> {
                 write!(f, "read {}", list(records, found))
             }
             LogDone::Append(Ok(position)) => write!(f, "appended {}", position.0),
-            LogDone::Last(Err(error)) | LogDone::Read(Err(error)) => write!(f, "failed: {error}"),
+            LogDone::Epoch(Ok(epoch)) => write!(f, "epoch {}", epoch.0),
+            LogDone::Last(Err(error)) | LogDone::Read(Err(error)) | LogDone::Epoch(Err(error)) => {
+                write!(f, "failed: {error}")
+            }
             LogDone::Append(Err(error)) => write!(f, "not appended: {error}"),
         }
     }

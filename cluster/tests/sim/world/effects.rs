@@ -134,6 +134,7 @@ impl World {
                 });
                 LogDone::Read(Ok(given.collect()))
             }
+            LogOp::Epoch => LogDone::Epoch(Ok(self.log.look().epoch)),
         }
     }
 
@@ -169,6 +170,7 @@ pub(super) fn failed(op: &LogOp) -> LogDone {
     match op {
         LogOp::Last { .. } | LogOp::Before(_) => LogDone::Last(Err(ReadError(why()))),
         LogOp::Read(_) => LogDone::Read(Err(ReadError(why()))),
+        LogOp::Epoch => LogDone::Epoch(Err(ReadError(why()))),
         LogOp::Append { .. } => LogDone::Append(Err(AppendError::Unclear(why()))),
     }
 }

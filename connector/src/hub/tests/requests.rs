@@ -1,4 +1,5 @@
-//! Requests that clients send without waiting, and those that are refused: what is done, and what is not.
+//! Requests that clients send without waiting, and those that are refused: what is done, and what
+//! is not.
 
 use shared::record::{Decided, Outcome};
 use shared::rpc::messages::{Page, Wanted};
@@ -11,13 +12,15 @@ struct Play {
     stage: Stage,
     /// The last position of each room's log.
     logs: BTreeMap<RoomId, u64>,
+    /// The log that messages of the past are read from.
+    epoch: Epoch,
 }
 
 impl Play {
     /// At most `waiting` requests may wait for a room.
     fn new(waiting: usize) -> Self {
         let common = Common { max_waiting: waiting, resume_ms: 60_000, ..Stage::common() };
-        Self { stage: Stage::with(common), logs: BTreeMap::new() }
+        Self { stage: Stage::with(common), logs: BTreeMap::new(), epoch: Epoch(1) }
     }
 
     fn request(&mut self, session: u64, id: Option<u32>, request: Request) -> Vec<Effect> {
@@ -79,7 +82,7 @@ impl Play {
                 self.stage.hear(Answer::Record { room, epoch: Epoch(1), position, record: Arc::new(record).into() })
             }
             Question::History { room, number, .. } => {
-                let upto = Place { epoch: Epoch(1), ..Place::default() };
+                let upto = Place { epoch: self.epoch, ..Place::default() };
                 let page = Page { messages: Vec::new(), cursor: None, complete: true };
                 self.stage.hear(Answer::History { room, number, upto, page })
             }
@@ -220,4 +223,16 @@ fn history_behind_an_enter_that_is_not_done_is_refused() {
     assert_eq!(play.stage.hub.requests_waiting(), 0);
     let asked = play.request(1, Some(4), Request::History(Bytes::new()));
     assert_eq!(histories(&asked), [room(0)]);
+}
+
+/// The chat server knows already that the log is another one, this connector does not.
+#[test]
+fn a_page_has_the_epoch_of_the_log_that_it_is_from() {
+    let mut play = Play::new(100);
+    play.member(1, "ann", &room(0));
+    play.epoch = Epoch(7);
+    let asked = play.request(1, Some(2), Request::History(Bytes::new()));
+    let told = play.serve(asked);
+    let [(1, 2, Told::Room(_, Reply::History { epoch, .. }))] = answers(&told)[..] else { panic!("{told:?}") };
+    assert_eq!(*epoch, Epoch(7));
 }

@@ -141,6 +141,7 @@ impl Stage {
                 let read = positions.into_iter().zip(read);
                 LogDone::Read(Ok(read.map(|(at, record)| (at, record.filter(|_| at >= self.oldest))).collect()))
             }
+            LogOp::Epoch => LogDone::Epoch(Ok(self.log.look().epoch)),
         }
     }
 
