@@ -18,6 +18,7 @@ tools: ## Fetch what the tests need into target/; offline once it is there
 	@scripts/fetch-original-client
 	@scripts/fetch-typescript
 	@scripts/fetch-chromium
+	@scripts/fetch-promtool
 
 fmt: ## Format the Rust code
 	cargo fmt --all

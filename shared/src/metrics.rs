@@ -83,6 +83,8 @@ metrics! {
     bus_dropped_publish_full: Count,
     /// Bus messages not sent because the broker was away.
     bus_dropped_disconnected: Count,
+    /// 1 while there is a connection to the bus, else 0. In one process without a broker always 1.
+    bus_connected: Level,
     /// Times that the connection to the broker was made anew.
     bus_reconnects: Count,
     /// Unix time in seconds at which the credentials in nats.credentials_file expire; 0 for never, or without such a file.

@@ -2,7 +2,7 @@
 //! here, and takes whatever word it does not know for a figure.
 
 /// What is no figure.
-const OPERATORS: [&str; 3] = ["and", "or", "unless"];
+const OPERATORS: [&str; 4] = ["and", "or", "unless", "offset"];
 
 /// What an expression asks for.
 #[derive(Debug, Default, PartialEq, Eq)]

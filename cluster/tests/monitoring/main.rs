@@ -1,9 +1,11 @@
-//! What watches a deployment (`monitoring`) asks for what there is: figures, labels, servers, limits. Neither Prometheus nor
-//! Grafana runs here.
+//! The files of `monitoring` ask for figures, labels, servers and limits that exist, and alerts
+//! fire at their events alone. Neither Prometheus nor Grafana runs here, but Prometheus' own
+//! promtool.
 #![expect(clippy::unwrap_used, clippy::panic, reason = "a test")]
 
 mod expression;
 mod files;
+mod promtool;
 
 use std::collections::{BTreeMap, BTreeSet};
 

@@ -50,6 +50,7 @@ struct Entry {
 impl Memory {
     pub(super) fn new(inbox: Arc<Inbox>, limits: MemoryLimits, metrics: Arc<Metrics>) -> Arc<Self> {
         let connection = watch::Sender::new(Connection { up: true, generation: 1 });
+        metrics.bus_connected.set(1);
         Arc::new(Self { state: Mutex::default(), inbox, limits, metrics, connection })
     }
 
@@ -129,6 +130,7 @@ impl Memory {
         }
         state.entries.clear();
         self.connection.send_modify(|connection| connection.up = false);
+        self.metrics.bus_connected.set(0);
         self.inbox.disconnect();
         Ok(())
     }
@@ -145,6 +147,7 @@ impl Memory {
         if !changed {
             return;
         }
+        self.metrics.bus_connected.set(up.into());
         if up {
             self.metrics.bus_reconnects.add();
         }

@@ -54,6 +54,21 @@ async fn a_dead_broker_fails_everything_at_once() {
 }
 
 #[tokio::test]
+async fn the_gauge_says_whether_there_is_a_connection() {
+    let mut server = NatsServer::start().await;
+    let metrics = Metrics::new();
+    let bus = connect(server.url(), &metrics).await;
+    assert_eq!(metrics.bus_connected.get(), 1);
+    server.kill();
+    // Nobody publishes anything: no count rises.
+    eventually(SOON, "the end of the connection", async || metrics.bus_connected.get() == 0).await;
+    server.restart().await;
+    eventually(SOON, "another connection", async || metrics.bus_connected.get() == 1).await;
+    assert_eq!(metrics.bus_dropped_disconnected.get(), 0);
+    bus.drain(SOON).await.unwrap();
+}
+
+#[tokio::test]
 async fn a_new_connection_goes_on_where_the_old_one_was() {
     let mut server = NatsServer::start().await;
     let metrics = Metrics::new();

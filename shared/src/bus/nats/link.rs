@@ -128,6 +128,7 @@ impl Link {
             connection.up = true;
             connection.generation += 1;
         });
+        self.metrics.bus_connected.set(1);
         let generation = self.connection.borrow().generation;
         if generation > 1 {
             self.metrics.bus_reconnects.add();
@@ -138,6 +139,7 @@ impl Link {
     // First the state, then the inbox: a question that is not in the inbox yet then sees the state.
     fn down(&self) {
         let was_up = self.connection.send_if_modified(|connection| std::mem::take(&mut connection.up));
+        self.metrics.bus_connected.set(0);
         self.inbox.disconnect();
         if was_up && !self.is_closed() {
             tracing::warn!("the connection to NATS is broken; trying to make a new one");
