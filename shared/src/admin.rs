@@ -23,7 +23,7 @@ use crate::frontend::accept;
 use crate::frontend::http::{self, End, Progress, Times};
 use crate::ids::ServerId;
 use crate::lifecycle::Lifecycle;
-use crate::metrics;
+use crate::metrics::Format;
 use crate::node::Node;
 
 /// Connections at once; above, new ones wait to be accepted.
@@ -32,7 +32,8 @@ const CONNECTIONS: usize = 32;
 /// Time for one question, and for each part of its answer.
 const QUESTION: Duration = Duration::from_secs(5);
 
-/// Time between two questions on one connection: Prometheus asks every quarter of a minute, and every minute at most.
+/// Time between two questions on one connection: Prometheus asks every quarter of a minute, and
+/// every minute at most.
 const KEEP_ALIVE: Duration = Duration::from_secs(75);
 
 /// What says that somebody else asks than the peer.
@@ -51,7 +52,8 @@ pub fn probes(id: ServerId, node: Node) -> Router {
 
 /// `/metrics` of a server's process.
 pub fn metrics(node: Node) -> Router {
-    Router::new().route("/metrics", get(async |State(node): State<Node>| written(&node))).with_state(node)
+    let written = async |State(node): State<Node>, headers: HeaderMap| written(&node, &headers);
+    Router::new().route("/metrics", get(written)).with_state(node)
 }
 
 /// The same on a port that strangers reach: for peers on this machine only.
@@ -77,11 +79,15 @@ async fn metrics_to_peer(
     headers: HeaderMap,
 ) -> Response {
     let is_local = peer.ip().to_canonical().is_loopback() && !FORWARDED.iter().any(|name| headers.contains_key(*name));
-    if is_local { written(&node) } else { StatusCode::NOT_FOUND.into_response() }
+    if is_local { written(&node, &headers) } else { StatusCode::NOT_FOUND.into_response() }
 }
 
-fn written(node: &Node) -> Response {
-    uncached(([(header::CONTENT_TYPE, metrics::CONTENT_TYPE)], node.metrics.text()))
+fn written(node: &Node, headers: &HeaderMap) -> Response {
+    // One that is no text asks for nothing that there is.
+    let accept = headers.get_all(header::ACCEPT).into_iter().map(|accept| accept.to_str().unwrap_or_default());
+    let format = Format::accepted(accept);
+    let answer = [(header::CONTENT_TYPE, format.content_type()), (header::VARY, "Accept")];
+    uncached((answer, node.metrics.written(format)))
 }
 
 /// An answer that holds now and not later.

@@ -2,6 +2,7 @@
 //!
 //! What a label can say is fixed: no room, name or address ever becomes one.
 
+mod format;
 mod kinds;
 mod spreads;
 
@@ -10,6 +11,7 @@ use std::sync::Arc;
 use prometheus_client::encoding::text;
 use prometheus_client::registry::Registry;
 
+pub use self::format::Format;
 pub use self::kinds::{Count, Level, Share};
 pub use self::spreads::{Answers, Asked, Refusals, Sizes, Stages, Times};
 
@@ -56,7 +58,15 @@ fn sentence(doc: &'static str) -> &'static str {
 }
 
 impl Metrics {
-    /// Everything in the text format that Prometheus reads, [`CONTENT_TYPE`].
+    /// Everything in a format that Prometheus reads.
+    pub fn written(&self, format: Format) -> String {
+        match format {
+            Format::OpenMetrics => self.text(),
+            Format::Plain => format::plain(&self.text()),
+        }
+    }
+
+    /// Everything as OpenMetrics.
     pub fn text(&self) -> String {
         let mut text = String::new();
         // Writing to a string fails only where a figure's own code does, and none of ours has any.
@@ -73,9 +83,6 @@ impl Metrics {
     }
 }
 
-/// The format of [`Metrics::text`].
-pub const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
-
 metrics! {
     /// Bus messages dropped because the subscription's queue was full.
     bus_dropped_subscription_full: Count,
@@ -87,9 +94,11 @@ metrics! {
     bus_connected: Level,
     /// Times that the connection to the broker was made anew.
     bus_reconnects: Count,
-    /// Unix time in seconds at which the credentials in nats.credentials_file expire; 0 for never, or without such a file.
+    /// Unix time in seconds at which the credentials in nats.credentials_file expire; 0 for never,
+    /// or without such a file.
     nats_credentials_expire: Level,
-    /// 1 while the credentials in nats.credentials_file expire within a day, or within a quarter of their life if that is less; else 0.
+    /// 1 while the credentials in nats.credentials_file expire within a day, or within a quarter of
+    /// their life if that is less; else 0.
     nats_credentials_expiring: Level,
     /// Bus messages that could not be understood.
     bus_bad_messages: Count,

@@ -96,6 +96,21 @@ async fn every_server_is_alive_and_ready_and_counts(stage: Stage) {
         assert_eq!(status, 200);
         assert!(text.contains("\nshaddock_requests_total 2\n"), "{text}");
     }
+    for port in [servers.connector()[0].port.unwrap(), gate] {
+        for (accept, kind) in [
+            ("text/plain;version=0.0.4", "text/plain; version=0.0.4"),
+            ("application/openmetrics-text;version=1.0.0", "application/openmetrics-text; version=1.0.0"),
+        ] {
+            let headers = ["Host: localhost", &format!("Accept: {accept}")];
+            let answer = http_get((Ipv4Addr::LOCALHOST, port), "/metrics", &headers).await.unwrap();
+            assert!(answer.head.contains(kind), "{accept}: {}", answer.head);
+            let is_open = answer.body.ends_with("# EOF\n");
+            assert_eq!(is_open, kind.contains("openmetrics"), "{accept}");
+            let described =
+                if is_open { "# TYPE shaddock_requests counter" } else { "# TYPE shaddock_requests_total counter" };
+            assert!(answer.body.lines().any(|line| line == described), "{accept}");
+        }
+    }
     let mut left = Vec::new();
     let begun = Instant::now();
     while begun.elapsed() < DEADLINE {
