@@ -15,6 +15,7 @@ mod wall_clock;
 mod changing;
 mod clocks;
 mod closing;
+mod fronts;
 mod logging;
 mod signing;
 mod starting;
