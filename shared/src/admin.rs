@@ -86,6 +86,7 @@ fn written(node: &Node, headers: &HeaderMap) -> Response {
     // One that is no text asks for nothing that there is.
     let accept = headers.get_all(header::ACCEPT).into_iter().map(|accept| accept.to_str().unwrap_or_default());
     let format = Format::accepted(accept);
+    node.metrics.check_failing.show(&node.health.report());
     let answer = [(header::CONTENT_TYPE, format.content_type()), (header::VARY, "Accept")];
     uncached((answer, node.metrics.written(format)))
 }

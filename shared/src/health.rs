@@ -36,6 +36,20 @@ pub enum Check {
     View,
 }
 
+impl Check {
+    /// Those that each server may have.
+    pub const ALL: [Self; 8] =
+        [Self::Bus, Self::Identity, Self::Log, Self::Payload, Self::Queues, Self::Staying, Self::Task, Self::View];
+
+    /// Its name, as in `/readyz`.
+    pub fn label(self) -> String {
+        format!("{self:?}").to_lowercase()
+    }
+}
+
+/// What is said of a check that does not fail.
+const GOOD: &str = "ok";
+
 /// The fault of [`Check::Identity`], with its remedy.
 pub const NOT_ALONE: &str = "another process with this server's id started later: end one of them, or give it an entry of its own in servers.json";
 
@@ -64,6 +78,13 @@ pub struct Report {
     pub checks: BTreeMap<Check, String>,
 }
 
+impl Report {
+    /// Returns true if a check fails.
+    pub fn fails(&self, check: Check) -> bool {
+        self.checks.get(&check).is_some_and(|told| told != GOOD)
+    }
+}
+
 impl Default for Health {
     fn default() -> Self {
         let state = State { checks: BTreeMap::new(), heard_at: Instant::now() };
@@ -90,13 +111,13 @@ impl Health {
         let (state, now) = (self.state(), Instant::now());
         let told = |fault: &Option<Fault>| match fault {
             Some(Fault { what, since }) => format!("{what}, for {} s", (now - *since).as_secs()),
-            None => "ok".to_owned(),
+            None => GOOD.to_owned(),
         };
         let mut checks: BTreeMap<Check, String> =
             state.checks.iter().map(|(check, fault)| (*check, told(fault))).collect();
         let silence = now - state.heard_at;
         let is_stuck = silence > STUCK;
-        let task = if is_stuck { format!("gives no sign, for {} s", silence.as_secs()) } else { "ok".to_owned() };
+        let task = if is_stuck { format!("gives no sign, for {} s", silence.as_secs()) } else { GOOD.to_owned() };
         checks.insert(Check::Task, task);
         Report { ready: !is_stuck && state.checks.values().all(Option::is_none), checks }
     }
@@ -152,12 +173,12 @@ impl Queues {
 mod tests {
     use super::*;
 
-    const GOOD: Option<&str> = None;
+    const NO_FAULT: Option<&str> = None;
 
     #[tokio::test(start_paused = true)]
     async fn a_fault_is_named_with_its_age() {
         let health = Health::default();
-        health.set(Check::Bus, GOOD);
+        health.set(Check::Bus, NO_FAULT);
         assert!(health.report().ready);
         health.set(Check::Bus, Some("away"));
         tokio::time::advance(Duration::from_secs(3)).await;
@@ -169,7 +190,8 @@ mod tests {
             json,
             serde_json::json!({ "ready": false, "checks": { "bus": "still away, for 3 s", "task": "ok" } })
         );
-        health.set(Check::Bus, GOOD);
+        assert_eq!((report.fails(Check::Bus), report.fails(Check::Task)), (true, false));
+        health.set(Check::Bus, NO_FAULT);
         health.set(Check::Bus, Some("away"));
         assert_eq!(health.report().checks[&Check::Bus], "away, for 0 s");
     }
@@ -192,5 +214,12 @@ mod tests {
         assert!(queues.look(1, &depth(0), now).is_some());
         assert!(queues.look(1, &depth(0), now + AFTER_DROP / 2).is_some());
         assert_eq!(queues.look(1, &depth(0), now + AFTER_DROP), None);
+    }
+
+    #[test]
+    fn labels_are_the_names_in_the_report() {
+        for check in Check::ALL {
+            assert_eq!(serde_json::json!(check), check.label());
+        }
     }
 }

@@ -13,7 +13,7 @@ use prometheus_client::registry::Registry;
 
 pub use self::format::Format;
 pub use self::kinds::{Count, Level, Share};
-pub use self::spreads::{Answers, Asked, Refusals, Sizes, Stages, Times};
+pub use self::spreads::{Answers, Asked, Checks, Refusals, Sizes, Stages, Times};
 
 use self::kinds::Figure;
 
@@ -100,6 +100,8 @@ metrics! {
     /// 1 while the credentials in nats.credentials_file expire within a day, or within a quarter of
     /// their life if that is less; else 0.
     nats_credentials_expiring: Level,
+    /// 1 while this check of /readyz fails at the server that is asked, else 0.
+    check_failing: Checks,
     /// Bus messages that could not be understood.
     bus_bad_messages: Count,
     /// Bus messages refused because of an incarnation or a number that cannot be.
@@ -226,7 +228,7 @@ mod tests {
         let rows = Metrics::described().into_iter().map(|(name, kind, meaning)| {
             let (name, kind) = match kind {
                 "Count" | "Answers" | "Refusals" => (format!("{name}_total"), "counter"),
-                "Level" => (name, "gauge"),
+                "Level" | "Checks" => (name, "gauge"),
                 _ => (name, "histogram"),
             };
             format!("| `{name}` | {kind} | {meaning} |")

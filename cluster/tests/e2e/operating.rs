@@ -149,13 +149,23 @@ async fn a_bus_that_is_cut_off_is_named() {
         })
         .await;
         assert_eq!(get(port, "/healthz").await.0, 200);
+        assert_shown(port, &[r#"shaddock_check_failing{check="bus"} 1"#, "shaddock_bus_connected 0"]).await;
     }
     proxy.heal();
     for &port in &ports {
         until_ready(port).await;
+        assert_shown(port, &[r#"shaddock_check_failing{check="bus"} 0"#, "shaddock_bus_connected 1"]).await;
     }
     for cluster in clusters.into_iter().rev() {
         cluster.stop().await;
+    }
+}
+
+/// Asserts that `/metrics` has these lines.
+async fn assert_shown(port: u16, lines: &[&str]) {
+    let text = get(port, "/metrics").await.1;
+    for line in lines {
+        assert!(text.lines().any(|shown| shown == *line), "{line} is not in\n{text}");
     }
 }
 
@@ -166,6 +176,7 @@ async fn until_fails(port: u16, check: &str) {
         status == 503 && body["checks"][check] != "ok"
     })
     .await;
+    assert_shown(port, &[&format!(r#"shaddock_check_failing{{check="{check}"}} 1"#)]).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

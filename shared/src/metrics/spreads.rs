@@ -4,11 +4,13 @@ use std::time::Duration;
 
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
+use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
 use prometheus_client::registry::Registry;
 
 use super::kinds::{Count, Figure};
 use crate::frontend::routes;
+use crate::health::{Check, Report};
 
 /// Upper ends of what is told apart of times, in seconds.
 const TIMES: [f64; 16] =
@@ -173,5 +175,35 @@ impl Default for Refusals {
 impl Figure for Refusals {
     fn register(&self, registry: &mut Registry, name: &str, help: &str) {
         registry.register(name, help, self.family.clone());
+    }
+}
+
+/// The checks of a server's readiness that fail.
+#[derive(Debug)]
+pub struct Checks(Family<[(&'static str, String); 1], Gauge>);
+
+impl Default for Checks {
+    fn default() -> Self {
+        let checks = Self(Family::default());
+        // Prometheus is to find them also at a server without faults.
+        Check::ALL.into_iter().for_each(|check| checks.set(check, false));
+        checks
+    }
+}
+
+impl Checks {
+    /// Shows the checks of a report.
+    pub fn show(&self, report: &Report) {
+        report.checks.keys().for_each(|check| self.set(*check, report.fails(*check)));
+    }
+
+    fn set(&self, check: Check, fails: bool) {
+        self.0.get_or_create_owned(&[("check", check.label())]).set(fails.into());
+    }
+}
+
+impl Figure for Checks {
+    fn register(&self, registry: &mut Registry, name: &str, help: &str) {
+        registry.register(name, help, self.0.clone());
     }
 }
