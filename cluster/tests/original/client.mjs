@@ -1,6 +1,7 @@
 // Drives one original Pomelo client by JSON lines: a command per line of stdin, an event per line of stdout.
 //
-//   node client.mjs PACKAGES       PACKAGES: the directory that scripts/fetch-original-client fills
+//   node client.mjs PACKAGES [PROTOS]   PACKAGES: the directory that scripts/fetch-original-client fills
+//                                       PROTOS: protobuf schemas in the browser's localStorage, as JSON
 //
 // The first event is {"event":"ready","emoji":"eda0bdedb880"}. Commands, and the events that answer them:
 //
@@ -53,7 +54,11 @@ process.on('uncaughtException', (error) => {
   process.exit(1);
 });
 
-const { pomelo, heartbeats, emoji } = loadOriginal(process.argv[2] ?? 'target/original-client', report);
+const { pomelo, heartbeats, emoji } = loadOriginal(
+  process.argv[2] ?? 'target/original-client',
+  report,
+  process.argv[3],
+);
 
 const COMMANDS = {
   async connect({ host, port }) {

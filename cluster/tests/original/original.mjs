@@ -19,11 +19,12 @@ const EMOJI_BYTES = 'eda0bdedb880';
  *
  * `report(event, value)` is called for everything that the client emits: pushes by their route, and `onKick`, `close`,
  * `disconnect`, `io-error`, `error`, `reconnect`, `heartbeat timeout`. Setting `heartbeats.out` or `heartbeats.in` to
- * false loses the heartbeats of that direction between the client and its socket.
+ * false loses the heartbeats of that direction between the client and its socket. With `protos`, a JSON text, it has
+ * these protobuf schemas of an earlier visit to a Pomelo server, and decodes every push that is in them as protobuf.
  *
  * Throws if the client would encode text in another way than in a browser.
  */
-export function loadOriginal(packages, report) {
+export function loadOriginal(packages, report, protos) {
   const modules = resolve(packages, 'node_modules');
   const { WebSocket } = createRequire(`${modules}/`)('ws');
   const heartbeats = { in: true, out: true };
@@ -38,6 +39,19 @@ export function loadOriginal(packages, report) {
     clearTimeout,
   });
   context.window = context;
+  if (protos !== undefined) {
+    const storage = new Map([['protos', protos]]);
+    context.localStorage = {
+      getItem: (key) => storage.get(key) ?? null,
+      setItem: (key, value) => storage.set(key, value),
+    };
+    context.protobuf = {
+      init() {},
+      decodeStr(route) {
+        throw new Error(`${route} is not protobuf`);
+      },
+    };
+  }
   for (const script of SCRIPTS) {
     vm.runInContext(readFileSync(`${modules}/${script}`, 'utf8'), context, { filename: script });
   }

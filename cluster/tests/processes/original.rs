@@ -27,11 +27,25 @@ pub(crate) struct Original {
 impl Original {
     /// A client that is not connected. `name` is for messages, and for [`Original::enter`].
     pub(crate) async fn start(name: &str) -> Self {
+        Self::start_with(name, None).await
+    }
+
+    /// The same client in a browser that visited a Pomelo server, whose protobuf schemas are `protos`.
+    pub(crate) async fn start_with_protos(name: &str, protos: &Value) -> Self {
+        Self::start_with(name, Some(protos)).await
+    }
+
+    async fn start_with(name: &str, protos: Option<&Value>) -> Self {
         let packages = Path::new(env!("CARGO_MANIFEST_DIR")).join("../target/original-client");
         assert!(packages.join("pins").is_file(), "the original client is not there: run `make tools`");
         let driver = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/original/client.mjs");
         let mut node = Command::new("node");
-        node.arg(driver).arg(packages).stdin(Stdio::piped()).stdout(Stdio::piped()).kill_on_drop(true);
+        node.arg(driver)
+            .arg(packages)
+            .args(protos.map(Value::to_string))
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .kill_on_drop(true);
         let mut child = node.spawn().unwrap_or_else(|error| panic!("node: {error}: install node >= 20"));
         let commands = child.stdin.take().unwrap();
         let events = BufReader::new(child.stdout.take().unwrap()).lines();

@@ -1,4 +1,5 @@
-//! What a server answers a handshake: heartbeat and dictionary, or a refusal. Speaks no protobuf.
+//! What a server answers a handshake: heartbeat and dictionary, or a refusal. Speaks no protobuf; replaces the schemas
+//! that a client has from another server.
 
 use bytes::Bytes;
 use serde::Serialize;
@@ -13,6 +14,9 @@ use crate::text::to_json;
 /// Code of an answer that accepts.
 const OK: u64 = 200;
 
+/// Version of the empty protobuf schemas that replace those of another server.
+const EMPTY_PROTOS: &str = "none";
+
 /// A server's answer to a client that it accepts, to be encoded.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct HandshakeAccept<'a> {
@@ -25,7 +29,8 @@ pub struct HandshakeAccept<'a> {
 }
 
 impl HandshakeAccept<'_> {
-    /// The body of the answer to `request`: code 200. The dictionary is left out if the client still has it.
+    /// The body of the answer to `request`: code 200. The dictionary is left out if the client still has it. A client
+    /// that has protobuf schemas gets empty ones.
     ///
     /// # Errors
     /// None in practice: every part has a JSON form.
@@ -38,9 +43,17 @@ impl HandshakeAccept<'_> {
             code_to_route: unknown.map(Dictionary::code_to_route),
             dict_version: unknown.map(Dictionary::version),
             use_dict: self.dictionary.map(|_| true),
+            protos: has_schemas(request).then_some(Protos::EMPTY),
+            use_proto: request.proto_version.as_ref().map(|_| true),
         };
         to_json(&Accepted { code: OK, sys, user: self.user }).map(Bytes::from)
     }
+}
+
+// Browsers keep the schemas of a Pomelo server in `localStorage` and decode the routes in them as protobuf before any
+// answer. Our bodies are JSON: without the reset such a client throws at each of them.
+fn has_schemas(request: &HandshakeRequest) -> bool {
+    request.proto_version.as_deref().is_some_and(|version| version != EMPTY_PROTOS)
 }
 
 #[derive(Serialize)]
@@ -67,6 +80,26 @@ struct Sys<'a, R, C> {
     dict_version: Option<&'a str>,
     #[serde(skip_serializing_if = "Option::is_none")]
     use_dict: Option<bool>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    protos: Option<Protos>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    use_proto: Option<bool>,
+}
+
+/// Protobuf schemas of pushes and answers (`server`) and of requests (`client`), by route.
+#[derive(Serialize)]
+struct Protos {
+    server: NoSchemas,
+    client: NoSchemas,
+    version: &'static str,
+}
+
+/// Serialized as `{}`.
+#[derive(Serialize)]
+struct NoSchemas {}
+
+impl Protos {
+    const EMPTY: Self = Self { server: NoSchemas {}, client: NoSchemas {}, version: EMPTY_PROTOS };
 }
 
 /// A server's answer to a client that it does not accept; it closes the connection afterwards.
@@ -195,6 +228,23 @@ mod tests {
         let request = HandshakeRequest::default();
         assert_eq!(accept.encode(&request).unwrap(), "{\"code\":200,\"sys\":{}}");
         assert_eq!(answer(accept, &request), accepted(0, OfferedDictionary::Off));
+    }
+
+    #[test]
+    fn schemas_of_another_server_are_replaced_once() {
+        let accept = HandshakeAccept::default();
+        let answer = |version: &str| {
+            let body = format!("{{\"sys\":{{\"protoVersion\":{version}}}}}");
+            accept.encode(&HandshakeRequest::parse(body.as_bytes()).unwrap()).unwrap()
+        };
+        let reset = r#"{"code":200,"sys":{"protos":{"server":{},"client":{},"version":"none"},"useProto":true}}"#;
+        for old in ["\"3rHk1gmWXbQfVvAp6aWk2A==\"", "7", "1.5", "\"7\""] {
+            assert_eq!(answer(old), reset, "{old}");
+        }
+        assert_eq!(answer("\"none\""), r#"{"code":200,"sys":{"useProto":true}}"#);
+        for none in ["0", "0.0", "\"\"", "null", "-1", "{}"] {
+            assert_eq!(answer(none), r#"{"code":200,"sys":{}}"#, "{none}");
+        }
     }
 
     #[test]

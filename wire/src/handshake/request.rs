@@ -17,7 +17,7 @@ pub struct HandshakeRequest {
     pub version: Option<String>,
     /// The version of the dictionary that the client still has.
     pub dict_version: Option<String>,
-    /// The version of the protobuf schemas that the client still has.
+    /// The version of the protobuf schemas that the client still has: a text, or a number above 0.
     pub proto_version: Option<String>,
     /// The application's own part.
     pub user: Option<Value>,
@@ -41,7 +41,7 @@ impl HandshakeRequest {
             client_type: take_text(&mut sys, "type"),
             version: take_text(&mut sys, "version"),
             dict_version: take_text(&mut sys, "dictVersion"),
-            proto_version: take_text(&mut sys, "protoVersion"),
+            proto_version: take_version(&mut sys, "protoVersion"),
             user: members.remove("user"),
         })
     }
@@ -64,6 +64,15 @@ impl HandshakeRequest {
 fn take_text(members: &mut Map<String, Value>, name: &str) -> Option<String> {
     match members.remove(name) {
         Some(Value::String(text)) => Some(text),
+        _ => None,
+    }
+}
+
+/// A version, as Pomelo's two protobuf components write it: a digest or a number. Nothing and 0 are no version.
+fn take_version(members: &mut Map<String, Value>, name: &str) -> Option<String> {
+    match members.remove(name) {
+        Some(Value::String(text)) if !text.is_empty() => Some(text),
+        Some(Value::Number(number)) if number.as_f64().is_some_and(|number| number > 0.0) => Some(number.to_string()),
         _ => None,
     }
 }
