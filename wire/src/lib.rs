@@ -16,6 +16,7 @@ pub mod route;
 pub mod routes;
 pub mod stream;
 pub mod text;
+pub mod value;
 
 pub use body::Body;
 pub use error::WireError;
