@@ -30,4 +30,5 @@ pub mod signing;
 pub mod subjects;
 #[cfg(feature = "testing")]
 pub mod testing;
+pub mod text_file;
 mod version;

@@ -1,14 +1,14 @@
 //! How to sign in to NATS: the files that the settings name, read and checked. Refuses two ways at once, shows no secret.
 
 use std::fmt;
-use std::fs;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use thiserror::Error;
 
 use super::limits::Broken;
 use super::settings::NatsSettings;
 
+use crate::text_file;
 /// A text that must not be seen: its `Debug` says nothing, and it has no `Display`.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Secret(String);
@@ -251,7 +251,7 @@ fn read((setting, path): Setting<'_>) -> Result<Option<String>, SignInError> {
     if path.is_empty() {
         return Ok(None);
     }
-    let text = fs::read_to_string(path).map_err(|error| SignInError::Unreadable {
+    let text = text_file::read(Path::new(path)).map_err(|error| SignInError::Unreadable {
         setting,
         path: path.to_owned(),
         reason: error.to_string(),

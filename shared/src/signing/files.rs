@@ -15,6 +15,7 @@ use super::key::{KeyError, PublicKey, Seed};
 use super::keyring::Keyring;
 use crate::config::settings::RpcSettings;
 use crate::ids::ServerId;
+use crate::text_file::{self, TextError};
 
 /// The public keys' file, where `rpc.keys_file` says no other.
 const KEYS: &str = "keys.json";
@@ -41,8 +42,8 @@ pub enum KeyFileError {
     Unreadable {
         /// The file.
         path: PathBuf,
-        /// The system's reason.
-        reason: io::Error,
+        /// What it is instead, or the system's reason.
+        reason: TextError,
     },
     /// A file or directory cannot be written.
     #[error("{path} cannot be written ({reason}): give a directory that this user may write to", path = path.display())]
@@ -175,18 +176,18 @@ impl KeyFiles {
     fn read_seed(&self, id: &ServerId) -> Result<Seed, KeyFileError> {
         let path = self.seed(id);
         let unreadable = |reason| KeyFileError::Unreadable { path: path.clone(), reason };
-        let mode = fs::metadata(&path).map_err(unreadable)?.permissions().mode() & 0o777;
+        let metadata = fs::metadata(&path).map_err(|error| unreadable(error.into()))?;
+        let mode = metadata.permissions().mode() & 0o777;
         if mode & OTHERS != 0 {
             return Err(KeyFileError::Open { path, mode });
         }
-        let text = fs::read_to_string(&path).map_err(unreadable)?;
+        let text = text_file::read(&path).map_err(unreadable)?;
         Seed::parse(text.trim()).map_err(|reason| KeyFileError::Seed { path, reason })
     }
 
     fn read_keys(&self) -> Result<BTreeMap<ServerId, Vec<PublicKey>>, KeyFileError> {
         let path = &self.keys;
-        let text =
-            fs::read_to_string(path).map_err(|reason| KeyFileError::Unreadable { path: path.clone(), reason })?;
+        let text = text_file::read(path).map_err(|reason| KeyFileError::Unreadable { path: path.clone(), reason })?;
         let entries: BTreeMap<String, Value> = serde_json::from_str(&text)
             .map_err(|error| KeyFileError::Syntax { path: path.clone(), reason: error.to_string() })?;
         let parsed = entries.into_iter().map(|(entry, value)| match parse(&entry, &value) {
