@@ -3,14 +3,15 @@
 
 use std::path::PathBuf;
 
-use shared::config::{ConfigError, Servers};
+use shared::config::{ConfigError, Servers, ServersText};
 
 /// The file, and what it held when it was looked at last.
 #[derive(Debug)]
 pub struct ServersFile {
     directory: PathBuf,
     environment: String,
-    seen: Option<Vec<u8>>,
+    /// What it held, or why it had no text.
+    seen: Option<Result<ServersText, String>>,
 }
 
 impl ServersFile {
@@ -21,13 +22,13 @@ impl ServersFile {
 
     /// The servers, if the file changed since the last look. A file that is wrong is told once.
     pub fn look(&mut self) -> Option<Result<Servers, ConfigError>> {
-        // A file that cannot be read is one more content: the next that can be read is another.
-        let content = std::fs::read(self.directory.join("servers.json")).ok();
-        if content == self.seen {
+        let read = ServersText::read(&self.directory, &self.environment);
+        let now = read.as_ref().map(Clone::clone).map_err(ToString::to_string);
+        if self.seen.as_ref() == Some(&now) {
             return None;
         }
-        self.seen = content;
-        Some(Servers::load(&self.directory, &self.environment))
+        self.seen = Some(now);
+        Some(read.and_then(|text| text.servers(&self.environment)))
     }
 }
 
@@ -59,6 +60,14 @@ mod tests {
         assert_eq!(file.look().unwrap().unwrap().chat().len(), 2);
         fs::remove_file(&path).unwrap();
         assert!(file.look().unwrap().is_err());
+        fs::create_dir(&path).unwrap();
+        assert!(file.look().unwrap().unwrap_err().to_string().contains("it is a directory"));
+        assert!(file.look().is_none());
+        fs::remove_dir(&path).unwrap();
+        assert!(file.look().unwrap().is_err());
+        fs::create_dir(directory.join("production")).unwrap();
+        fs::write(directory.join("production/servers.json"), chats(&["x", "y", "z"])).unwrap();
+        assert_eq!(file.look().unwrap().unwrap().chat().len(), 3);
         fs::remove_dir_all(&directory).unwrap();
     }
 }

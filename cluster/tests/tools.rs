@@ -76,6 +76,21 @@ development: 1 gate, 1 connector, 3 chat, all good
 }
 
 #[test]
+fn check_names_what_a_file_is_instead() {
+    let dir = directory("instead", SERVERS, "");
+    let path = dir.join("servers.json");
+    fs::write(&path, format!("\u{feff}{SERVERS}")).unwrap();
+    fs::write(dir.join("settings.toml"), "\u{feff}bind = \"127.0.0.1\"").unwrap();
+    assert!(stdout(&run(&dir, &["check"])).contains("127.0.0.1:3014"));
+    let utf16: Vec<u8> = SERVERS.encode_utf16().flat_map(u16::to_le_bytes).collect();
+    fs::write(&path, utf16).unwrap();
+    assert!(stderr(&run(&dir, &["check"])).contains("servers.json cannot be read: it is UTF-16: save it as UTF-8"));
+    fs::remove_file(&path).unwrap();
+    fs::create_dir(&path).unwrap();
+    assert!(stderr(&run(&dir, &["check"])).contains("servers.json cannot be read: it is a directory"));
+}
+
+#[test]
 fn check_accepts_the_configuration_of_the_repository() {
     let dir = Path::new(env!("CARGO_MANIFEST_DIR")).join("../config");
     for environment in ["development", "production"] {

@@ -13,12 +13,13 @@ use std::path::Path;
 pub use error::{ConfigError, Fault, Problem};
 pub use layers::Overrides;
 pub use servers::{Server, Servers};
+pub use servers_file::ServersText;
 pub use settings::Settings;
 
 /// All that a process is told from outside.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Config {
-    /// Name of the environment, a key of `servers.json`.
+    /// Name of the environment: a key of `servers.json`, or the directory that holds it.
     pub environment: String,
     /// The servers of that environment.
     pub servers: Servers,

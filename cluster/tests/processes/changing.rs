@@ -49,3 +49,17 @@ async fn each_process_sees_the_change() {
     deployment.process("chat-server-1").signal("HUP").await;
     assert!(deployment.process("chat-server-1").says("it owns nothing, and can be stopped").await);
 }
+
+/// The cause is logged, not where to look for the file.
+#[tokio::test]
+async fn what_the_file_became_is_logged() {
+    let mut deployment = Layout::OneProcess.start("").await;
+    let path = deployment.directory.path.join("servers.json");
+    let text = fs::read_to_string(&path).unwrap();
+    let process = deployment.process("all");
+    fs::write(&path, text.encode_utf16().flat_map(u16::to_be_bytes).collect::<Vec<u8>>()).unwrap();
+    assert!(process.says("it is UTF-16: save it as UTF-8").await);
+    fs::remove_file(&path).unwrap();
+    fs::create_dir(&path).unwrap();
+    assert!(process.says("it is a directory: put the file there").await);
+}

@@ -1,23 +1,34 @@
 //! What is wrong with a configuration: which file, which entry, what to do about it.
 
 use std::fmt;
-use std::io;
 use std::path::{Path, PathBuf};
 
 use thiserror::Error;
 
 use crate::ids::IdError;
+use crate::text_file::TextError;
 
 /// Why a configuration cannot be used. Whoever wrote it is to blame.
 #[derive(Debug, Error)]
 pub enum ConfigError {
     /// A file cannot be read.
-    #[error("{path} cannot be read: give the directory that holds it with --config DIR", path = path.display())]
+    #[error("{path} cannot be read: {cause}", path = path.display())]
     Read {
         /// The file.
         path: PathBuf,
-        /// What the system says.
-        source: io::Error,
+        /// What it is instead, or what the system says, and what to do about it.
+        cause: TextError,
+    },
+    /// There is no list of servers.
+    #[error(
+        "there is no {path} and no {below}: give the directory that holds one of them with --config DIR",
+        path = path.display(), below = below.display()
+    )]
+    NoServersFile {
+        /// The file of all environments.
+        path: PathBuf,
+        /// The file of this environment.
+        below: PathBuf,
     },
     /// A file is not of its format; the reason tells the line.
     #[error("{path} cannot be parsed: {reason}; correct it there", path = path.display())]
@@ -81,14 +92,27 @@ pub enum Fault {
     /// Not a port that can be listened on.
     #[error("{field} {found} is not a port")]
     Port {
-        /// `port` or `clientPort`.
+        /// `port`, `clientPort` or `pubPort`.
         field: &'static str,
+        /// What it is, as JSON.
+        found: String,
+        /// It ends in `++`, which is for entries with `clusterCount`.
+        is_rising: bool,
+    },
+    /// Not a number of servers.
+    #[error("clusterCount {found} is not a number of servers")]
+    ClusterCount {
         /// What it is, as JSON.
         found: String,
     },
     /// Not the name of a host.
-    #[error("host {0:?} is not a host name or an address")]
-    Host(String),
+    #[error("{field} {found:?} is not a host name or an address")]
+    Host {
+        /// `host`, `clientHost` or `pubHost`.
+        field: &'static str,
+        /// What it is.
+        found: String,
+    },
     /// Not an id.
     #[error("id {0}")]
     Id(IdError),
@@ -135,11 +159,15 @@ impl Fault {
             Self::Missing("clientPort") => "give the port that clients connect to".to_owned(),
             Self::Missing(field) => format!("add {field:?}"),
             Self::Kind { expected, .. } => format!("write {expected}"),
+            Self::Port { is_rising: true, .. } => "add clusterCount, or write a number from 1 to 65535".to_owned(),
             Self::Port { .. } => "write a number from 1 to 65535".to_owned(),
-            Self::Host(_) => "write the name or address alone, without scheme, port or path".to_owned(),
+            Self::ClusterCount { .. } => "write a number from 1 to 1000".to_owned(),
+            Self::Host { .. } => "write the name or address alone, without scheme, port or path".to_owned(),
             Self::Id(_) => "use ASCII letters, digits, - and _, at most 64".to_owned(),
             Self::DuplicateId { .. } => "give each server of an environment its own id, whatever its type".to_owned(),
-            Self::DuplicateAddress { .. } => "give each listener on a host its own port".to_owned(),
+            Self::DuplicateAddress { .. } => {
+                "give each listener on a host its own port; with clusterCount, let it end in ++".to_owned()
+            }
             Self::NoServers => "list at least one".to_owned(),
             Self::Unknown { nearest } => format!("the nearest one is {nearest:?}; settings.toml lists all"),
             Self::Type(_) => "write it as settings.toml does".to_owned(),
@@ -149,11 +177,6 @@ impl Fault {
 }
 
 impl ConfigError {
-    /// That a file cannot be read.
-    pub(super) fn read(path: &Path, source: io::Error) -> Self {
-        Self::Read { path: path.to_owned(), source }
-    }
-
     /// That a file cannot be parsed.
     pub(super) fn syntax(path: &Path, reason: impl fmt::Display) -> Self {
         Self::Syntax { path: path.to_owned(), reason: reason.to_string() }

@@ -1,7 +1,5 @@
 //! The settings' layers: defaults < `settings.toml` < environment variables < command line. Unknown names are refused.
 
-use std::fs;
-use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
 use figment::providers::{Env, Format, Serialized, Toml};
@@ -12,6 +10,7 @@ use figment::{Error, Figment, Profile, Provider};
 use super::error::{ConfigError, Fault, Problem};
 use super::limits;
 use super::settings::Settings;
+use crate::text_file::{self, TextError};
 
 /// Names below `SHADDOCK_` that are not settings: the command line's and the tracing filter.
 const NOT_SETTINGS: [&str; 4] = ["env", "config", "nats", "log"];
@@ -33,9 +32,9 @@ impl Settings {
     /// Reads the layers, `DIR/settings.toml` among them if it exists, and checks the outcome.
     pub fn load(dir: &Path, overrides: &Overrides) -> Result<Self, ConfigError> {
         let path = dir.join("settings.toml");
-        let text = match fs::read_to_string(&path) {
-            Err(error) if error.kind() == ErrorKind::NotFound => String::new(),
-            text => text.map_err(|error| ConfigError::read(&path, error))?,
+        let text = match text_file::read(&path) {
+            Err(TextError::Missing) => String::new(),
+            text => text.map_err(|cause| ConfigError::Read { path: path.clone(), cause })?,
         };
         let variables = Env::prefixed("SHADDOCK_").ignore(&NOT_SETTINGS).split("__");
         let layers = vec![

@@ -1,5 +1,6 @@
 //! The servers of one environment, as Pomelo's `servers.json` lists them. Values only; `servers_file` reads and checks.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 
@@ -18,12 +19,16 @@ pub const CHAT: &str = "chat";
 pub struct Server {
     /// Its name, unique over all types.
     pub id: ServerId,
-    /// Where clients and people find it; servers themselves listen on `settings.bind`.
+    /// The machine that it runs on, an IPv6 address without brackets; it listens on `settings.bind`.
     pub host: String,
     /// Port of the admin listener; a gate has none in Pomelo's files.
     pub port: Option<u16>,
     /// Port that clients connect to; gates and connectors have one.
     pub client_port: Option<u16>,
+    /// What clients are told instead of `host`: `pubHost`, or else `clientHost`.
+    pub public_host: Option<String>,
+    /// What clients are told instead of `client_port`: `pubPort`, where a router maps one to the other.
+    pub public_port: Option<u16>,
     /// Whether clients connect to it.
     pub frontend: bool,
 }
@@ -31,7 +36,18 @@ pub struct Server {
 impl Server {
     /// A server without ports.
     pub fn new(id: ServerId, host: &str) -> Self {
-        Self { id, host: host.to_owned(), port: None, client_port: None, frontend: false }
+        let host = host.to_owned();
+        Self { id, host, port: None, client_port: None, public_host: None, public_port: None, frontend: false }
+    }
+
+    /// The host that clients are told, as it stands in a URL: an IPv6 address in brackets.
+    pub fn told_host(&self) -> Cow<'_, str> {
+        in_url(self.public_host.as_ref().unwrap_or(&self.host))
+    }
+
+    /// The port that clients are told.
+    pub fn told_port(&self) -> Option<u16> {
+        self.public_port.or(self.client_port)
     }
 
     /// Where a server of this type answers `/readyz`: `port` at `admin.bind`. A gate without `port` does so among its clients.
@@ -40,6 +56,11 @@ impl Server {
         let among_clients = self.client_port.filter(|_| server_type == GATE);
         own.or(among_clients.map(|port| SocketAddr::new(settings.bind, port)))
     }
+}
+
+/// Returns a host as it stands in a URL: an IPv6 address in brackets.
+pub(crate) fn in_url(host: &str) -> Cow<'_, str> {
+    if host.contains(':') { Cow::Owned(format!("[{host}]")) } else { Cow::Borrowed(host) }
 }
 
 /// All servers of an environment, each type in the order of the file, which is the order of dispatch.
