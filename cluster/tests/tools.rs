@@ -76,6 +76,21 @@ development: 1 gate, 1 connector, 3 chat, all good
 }
 
 #[test]
+fn check_reads_each_form_of_pomelo() {
+    let forms = Path::new(env!("CARGO_MANIFEST_DIR")).join("../shared/tests/pomelo");
+    for (form, environment, counts) in [
+        ("chat", "development", "1 gate, 3 connector, 3 chat"),
+        ("game", "production", "1 gate, 2 connector, 1 chat, 3 area"),
+        ("cluster", "production", "1 gate, 3 connector, 3 chat"),
+        ("plain", "development", "1 gate, 1 connector, 1 chat"),
+        ("directories", "production", "1 gate, 1 connector, 1 chat"),
+    ] {
+        let output = run(&forms.join(form), &["check", "--env", environment]);
+        assert!(stdout(&output).contains(counts), "{form}: {}", stdout(&output));
+    }
+}
+
+#[test]
 fn check_names_what_a_file_is_instead() {
     let dir = directory("instead", SERVERS, "");
     let path = dir.join("servers.json");

@@ -1,5 +1,7 @@
 //! What `servers.json` may hold, and what is refused.
 
+mod templates;
+
 use serde_json::json;
 
 use super::*;
