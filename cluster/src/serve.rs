@@ -133,7 +133,7 @@ async fn keep_up(cluster: &mut Cluster, mut file: ServersFile) -> anyhow::Result
 /// Tells a newcomer where to connect.
 fn greet(servers: &Servers) -> io::Result<()> {
     let address =
-        |server: &shared::config::Server| format!("{}:{}", server.host, server.client_port.unwrap_or_default());
+        |server: &shared::config::Server| format!("{}:{}", server.told_host(), server.told_port().unwrap_or_default());
     let gate = servers.gate().first().map(address).unwrap_or_default();
     let connectors: Vec<String> = servers.connector().iter().map(address).collect();
     let (chats, connectors) = (servers.chat().len(), connectors.join(", "));

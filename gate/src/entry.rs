@@ -15,7 +15,7 @@ const MAX_UID: usize = 256;
 #[derive(Debug, PartialEq, Eq, Serialize)]
 pub struct Entry {
     code: u16,
-    /// Host of the connector.
+    /// Host of the connector, as it stands in a URL.
     pub host: String,
     /// Its port for clients.
     pub port: u16,
@@ -53,8 +53,8 @@ pub fn choose(uid: &str, connectors: &[Server], is_down: impl Fn(&ServerId) -> b
         return Err(EntryError::BadUid);
     }
     let first = dispatcher::candidates(uid, connectors, is_down).into_iter().next();
-    let (server, port) = first.and_then(|s| Some((s, s.client_port?))).ok_or(EntryError::NoConnector)?;
-    Ok(Entry { code: 200, host: server.host.clone(), port })
+    let (server, port) = first.and_then(|s| Some((s, s.told_port()?))).ok_or(EntryError::NoConnector)?;
+    Ok(Entry { code: 200, host: server.told_host().into_owned(), port })
 }
 
 #[cfg(test)]
@@ -67,6 +67,18 @@ mod tests {
             Server { client_port: Some(3049 + n), ..Server::new(id, "127.0.0.1") }
         };
         (1..=3).map(server).collect()
+    }
+
+    #[test]
+    fn clients_are_told_where_the_connector_is_for_them() {
+        let told = |public_host: &str, public_port: Option<u16>| {
+            let mut server = connectors().remove(0);
+            (server.public_host, server.public_port) = (Some(public_host.to_owned()), public_port);
+            let entry = choose("ann", &[server], |_| false).unwrap();
+            (entry.host, entry.port)
+        };
+        assert_eq!(told("chat.example.org", Some(443)), ("chat.example.org".to_owned(), 443));
+        assert_eq!(told("2001:db8::1", None), ("[2001:db8::1]".to_owned(), 3050));
     }
 
     #[test]

@@ -1,9 +1,13 @@
 //! What Pomelo's own clients, browsers and files bring with them.
 
-use serde_json::json;
+use std::fs;
 
+use serde_json::{Value, json};
+
+use crate::directory::Directory;
 use crate::original::Original;
-use crate::support::Layout;
+use crate::process::Process;
+use crate::support::{Layout, get};
 
 /// The schemas are those of Pomelo's chat demo with protobuf, kept in `localStorage` by an earlier visit.
 #[tokio::test]
@@ -17,4 +21,29 @@ async fn a_browser_with_schemas_of_another_server_reads_our_messages() {
     ann.say("hello", "*").await;
     let push = ann.push().await;
     assert_eq!((push["route"].as_str(), push["body"]["msg"].as_str()), (Some("onChat"), Some("hello")), "{push}");
+}
+
+/// `clusterCount`, `++`, ports as texts and `pubHost`, without environments.
+#[tokio::test]
+async fn a_cluster_of_pomelo_is_started() {
+    let directory = Directory::new("");
+    let ports: Vec<u16> = directory.fronts.iter().map(|front| front.port()).collect();
+    let connector = json!({
+        "host": "127.0.0.1", "clientPort": format!("{}++", ports[1]), "frontend": "true", "clusterCount": "1",
+        "pubHost": "play.example.org", "pubPort": "443",
+    });
+    let gate = json!({"id": "gate-server-1", "host": "127.0.0.1", "clientPort": ports[0].to_string()});
+    let servers = json!({
+        "gate": [gate],
+        "connector": [connector],
+        "chat": [{"host": "127.0.0.1", "clusterCount": 2}],
+    });
+    fs::write(directory.path.join("servers.json"), servers.to_string()).unwrap();
+    let mut process = Process::start::<&str>(&directory.path, "all", [], &[]);
+    assert!(process.says("Shaddock runs").await, "{}", process.output());
+    for id in ["cluster-server-connector-0", "cluster-server-chat-0", "cluster-server-chat-1"] {
+        assert!(process.output().contains(id), "{id} in {}", process.output());
+    }
+    let entry: Value = serde_json::from_str(&get(directory.fronts[0], "/entry?uid=ann").await.unwrap()).unwrap();
+    assert_eq!(entry, json!({"code": 200, "host": "play.example.org", "port": 443}));
 }
