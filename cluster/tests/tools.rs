@@ -70,9 +70,31 @@ chat       chat-1       -                      -              127.0.0.1:6050
 chat       chat-2       -                      -              127.0.0.1:6051
 chat       chat-3       -                      -              127.0.0.1:6052
 
-development: 1 gate, 1 connector, 3 chat, all good
+warning: connector-1 listens on 10.0.0.1, and clients are told 127.0.0.1: change bind, or its host in servers.json, \
+unless a proxy leads there
+development: 1 gate, 1 connector, 3 chat, 1 warning
 ";
     assert_eq!(stdout(&run(&dir, &["check"])), expected);
+}
+
+#[test]
+fn check_prints_what_clients_are_told() {
+    let gate = r#""host": "[::1]", "clientPort": 3014"#;
+    let connector =
+        r#""host": "10.0.0.5", "clientHost": "in.example.org", "pubHost": "play.example.org", "pubPort": 443"#;
+    let servers = SERVERS.replace(r#""host": "chat.example.org", "clientPort": 3014"#, gate);
+    let servers = servers.replace(r#""host": "127.0.0.1", "port": 4050"#, &format!(r#"{connector}, "port": "4050""#));
+    let text = run(&directory("told", &servers, "bind = \"::\""), &["check"]);
+    for part in [
+        "gate       gate-1       [::1]:3014            [::]:3014   [::]:3014",
+        "connector  connector-1  play.example.org:443  [::]:3050   127.0.0.1:4050",
+        "all good",
+    ] {
+        assert!(stdout(&text).contains(part), "{part} in {}", stdout(&text));
+    }
+    let text = run(&directory("told-v4", &servers, ""), &["check"]);
+    let warning = "warning: gate-1 listens on 0.0.0.0, and clients are told ::1";
+    assert!(stdout(&text).contains(warning) && stdout(&text).ends_with("1 warning\n"), "{}", stdout(&text));
 }
 
 #[test]

@@ -6,6 +6,7 @@ use async_nats::ServerAddr;
 use percent_encoding::percent_decode_str;
 
 use crate::bus::BusError;
+use crate::config::servers::in_url;
 use crate::config::sign_in::{Identity, Secret};
 
 /// Where the brokers are, and how to sign in if that stands with it.
@@ -43,7 +44,8 @@ impl Addresses {
 /// `host:port` of each server.
 impl fmt::Display for Addresses {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let names: Vec<_> = self.servers.iter().map(|server| format!("{}:{}", server.host(), server.port())).collect();
+        let names: Vec<_> =
+            self.servers.iter().map(|server| format!("{}:{}", in_url(server.host()), server.port())).collect();
         f.write_str(&names.join(", "))
     }
 }
