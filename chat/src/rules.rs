@@ -1,10 +1,12 @@
 //! Content rules: what may be said. Takes a client's JSON body, returns what to append or why not.
 
+use std::borrow::Cow;
+
 use serde_json::Value;
 use shared::config::settings::{Forbidden, RoomSettings};
 use shared::ids::{Name, RoomId};
 use shared::record::Refusal;
-use wire::{Body, text};
+use wire::{Body, text, value};
 
 /// What a client's `send` asks for, allowed by the rules.
 #[derive(Debug, PartialEq, Eq)]
@@ -54,11 +56,11 @@ impl Rules {
         let body = Body::parse(body).into_members().ok_or(Refusal::BadBody)?;
         check_room(room, body.get("rid"))?;
         let target = read_target(body.get("target"))?;
-        let content = body.get("content").and_then(Value::as_str).ok_or(Refusal::BadContent)?;
-        if text::json_len(content) > self.max_content {
+        let content = body.get("content").and_then(value::scalar_text).ok_or(Refusal::BadContent)?;
+        if text::json_len(&content) > self.max_content {
             return Err(Refusal::TooLong);
         }
-        Ok(Message { content: self.censor(content)?, target, id: read_id(body.get("id"))? })
+        Ok(Message { content: self.censor(&content)?, target, id: read_id(body.get("id"))? })
     }
 
     fn censor(&self, content: &str) -> Result<String, Refusal> {
@@ -98,13 +100,13 @@ fn occurrences<'a>(text: &'a [char], word: &'a [char]) -> impl Iterator<Item = u
 fn check_room(room: &RoomId, rid: Option<&Value>) -> Result<(), Refusal> {
     match rid {
         None | Some(Value::Null) => Ok(()),
-        Some(Value::String(rid)) if rid == room.as_str() => Ok(()),
+        Some(rid) if value::text(rid).is_some_and(|rid| rid == room.as_str()) => Ok(()),
         Some(_) => Err(Refusal::WrongRoom),
     }
 }
 
 fn read_target(target: Option<&Value>) -> Result<Target, Refusal> {
-    match target.and_then(Value::as_str) {
+    match target.and_then(value::text).as_deref() {
         Some("*") => Ok(Target::All),
         Some(name) => Ok(Target::One(Name::new(name).ok())),
         None => Err(Refusal::BadTarget),
@@ -112,11 +114,9 @@ fn read_target(target: Option<&Value>) -> Result<Target, Refusal> {
 }
 
 fn read_id(id: Option<&Value>) -> Result<Option<String>, Refusal> {
-    match id {
-        None | Some(Value::Null) => Ok(None),
-        Some(Value::String(id)) if !id.is_empty() && id.chars().nth(MAX_ID_CHARS).is_none() => Ok(Some(id.clone())),
-        Some(_) => Err(Refusal::BadId),
-    }
+    let Some(id) = id.filter(|id| !id.is_null()) else { return Ok(None) };
+    let is_id = |id: &Cow<'_, str>| !id.is_empty() && id.chars().nth(MAX_ID_CHARS).is_none();
+    value::text(id).filter(is_id).map(|id| Some(id.into_owned())).ok_or(Refusal::BadId)
 }
 
 #[cfg(test)]
@@ -144,7 +144,8 @@ mod tests {
         let longest = "😀".repeat(MAX_ID_CHARS);
         assert_eq!(id(&format!("{longest:?}")), Ok(Some(longest.clone())));
         assert_eq!(id("null"), Ok(None));
-        for bad in ["7", "\"\"", "[]", &format!("\"{longest}x\"")] {
+        assert_eq!(id("7"), Ok(Some("7".to_owned())));
+        for bad in ["1.5", "true", "\"\"", "[]", &format!("\"{longest}x\"")] {
             assert_eq!(id(bad), Err(Refusal::BadId), "{bad}");
         }
     }
@@ -155,8 +156,27 @@ mod tests {
         assert_eq!(read("{\"target\""), Err(Refusal::BadTarget));
         assert_eq!(read("[1]"), Err(Refusal::BadBody));
         assert_eq!(read(r#"{"target":"*"}"#), Err(Refusal::BadContent));
-        assert_eq!(read(r#"{"target":"*","content":7}"#), Err(Refusal::BadContent));
+        for content in ["null", "{}", r#"{"text":"hi"}"#, r#"["hi"]"#] {
+            assert_eq!(
+                read(&format!(r#"{{"target":"*","content":{content}}}"#)),
+                Err(Refusal::BadContent),
+                "{content}"
+            );
+        }
+        assert_eq!(read(r#"{"target":"*","content":1e400}"#), Err(Refusal::BadBody));
         assert_eq!(read(r#"{"target":["*"],"content":"hi"}"#), Err(Refusal::BadTarget));
+    }
+
+    #[test]
+    fn numbers_and_booleans_are_their_texts() {
+        for (content, text) in [("7", "7"), ("7.0", "7"), ("-1.5", "-1.5"), ("true", "true"), ("false", "false")] {
+            let message = read(&format!(r#"{{"content":{content},"target":1001,"rid":"lobby"}}"#)).unwrap();
+            assert_eq!(message.content, text);
+            assert_eq!(message.target, Target::One(Name::new("1001").ok()));
+        }
+        let numbered =
+            rules(&[], Forbidden::Refuse).read(&RoomId::new("1").unwrap(), br#"{"rid":1,"content":"hi","target":"*"}"#);
+        assert!(numbered.is_ok(), "{numbered:?}");
     }
 
     #[test]

@@ -6,7 +6,7 @@ use shared::membership::Token;
 use shared::record::Epoch;
 use shared::rpc::messages::Span;
 use thiserror::Error;
-use wire::Body;
+use wire::{Body, value};
 
 use crate::room::proposer::Since;
 
@@ -59,10 +59,10 @@ pub struct Members {
 #[derive(Debug, PartialEq, Eq, Error)]
 pub enum BodyError {
     /// The body is not a JSON object.
-    #[error("bad-body: the body must be a JSON object")]
+    #[error("bad-body: the body must be a JSON object, with numbers that a double holds")]
     NotAnObject,
-    /// A field is missing or not a string.
-    #[error("bad-{0}: {0} must be a string")]
+    /// A field is missing, or neither a string nor a whole number.
+    #[error("bad-{0}: {0} must be a string or a whole number")]
     Missing(&'static str),
     /// A field is not a name.
     #[error("bad-{0}: {0} {1}")]
@@ -85,9 +85,9 @@ impl Enter {
     /// Reads the body of a request.
     pub fn read(body: &[u8]) -> Result<Self, BodyError> {
         let body = Body::parse(body).into_members().ok_or(BodyError::NotAnObject)?;
-        let text = |field| body.get(field).and_then(Value::as_str).ok_or(BodyError::Missing(field));
-        let name = Name::new(text("username")?).map_err(|error| BodyError::Bad("username", error))?;
-        let room = RoomId::new(text("rid")?).map_err(|error| BodyError::Bad("rid", error))?;
+        let text = |field| body.get(field).and_then(value::text).ok_or(BodyError::Missing(field));
+        let name = Name::new(&text("username")?).map_err(|error| BodyError::Bad("username", error))?;
+        let room = RoomId::new(&text("rid")?).map_err(|error| BodyError::Bad("rid", error))?;
         let token = match body.get("token") {
             None | Some(Value::Null) => None,
             Some(token) => Some(token.as_str().and_then(Token::parse).ok_or(BodyError::BadToken)?),
@@ -120,8 +120,8 @@ impl Members {
         let after = match body.get("after") {
             None | Some(Value::Null) => None,
             Some(after) => {
-                let after = after.as_str().ok_or(BodyError::Missing("after"))?;
-                Some(Name::new(after).map_err(|error| BodyError::Bad("after", error))?)
+                let after = value::text(after).ok_or(BodyError::Missing("after"))?;
+                Some(Name::new(&after).map_err(|error| BodyError::Bad("after", error))?)
             }
         };
         Ok(Self { after, limit: NAMES.read(&body)? })
@@ -141,7 +141,7 @@ impl Limit {
 fn number(body: &Map<String, Value>, field: &'static str) -> Result<Option<u64>, BodyError> {
     match body.get(field) {
         None | Some(Value::Null) => Ok(None),
-        Some(value) => value.as_u64().map(Some).ok_or(BodyError::NotANumber(field)),
+        Some(value) => value::whole(value).map(Some).ok_or(BodyError::NotANumber(field)),
     }
 }
 
@@ -157,11 +157,19 @@ mod tests {
     }
 
     #[test]
+    fn whole_numbers_are_names_and_rooms() {
+        let enter = Enter::read(br#"{"username":1001,"rid":1.0}"#).unwrap();
+        assert_eq!((enter.name.as_str(), enter.room.as_str()), ("1001", "1"));
+    }
+
+    #[test]
     fn who_comes_back_says_where_it_was() {
         let token = Token::new(7);
         let body = format!(r#"{{"username":"ann","rid":"lobby","token":"{token}","since":12000,"epoch":5}}"#);
         let enter = Enter::read(body.as_bytes()).unwrap();
         assert_eq!((enter.token, enter.since), (Some(token), Some(Since { epoch: Epoch(5), seq: 12_000 })));
+        let enter = Enter::read(br#"{"username":"ann","rid":"a","since":2000.0,"epoch":1795874817241.0}"#).unwrap();
+        assert_eq!(enter.since, Some(Since { epoch: Epoch(1_795_874_817_241), seq: 2_000 }));
     }
 
     #[test]
@@ -173,6 +181,11 @@ mod tests {
         assert_eq!(read(r#"{"after":0,"before":1}"#), Err(BodyError::TwoSpans));
         assert_eq!(read(r#"{"after":-1}"#), Err(BodyError::NotANumber("after")));
         assert_eq!(read(r#"{"before":"7"}"#), Err(BodyError::NotANumber("before")));
+        let floats = History { span: Span::Before(999_000), limit: 2 };
+        assert_eq!(read(r#"{"before":999000.0,"limit":2.0}"#), Ok(floats));
+        assert_eq!(read(r#"{"after":1.5}"#), Err(BodyError::NotANumber("after")));
+        assert_eq!(read(r#"{"before":1e400}"#), Err(BodyError::NotAnObject));
+        assert_eq!(read(r#"{"limit":1e300}"#), Err(BodyError::NotANumber("limit")));
         for limit in ["0", "101", "65586"] {
             assert_eq!(read(&format!(r#"{{"limit":{limit}}}"#)), Err(BodyError::BadLimit(100)), "{limit}");
         }
@@ -185,7 +198,9 @@ mod tests {
         assert_eq!(read(""), Ok(Members { after: None, limit: 100 }));
         assert_eq!(read(r#"{"after":"ann","limit":500}"#), Ok(Members { after: Some(ann), limit: 500 }));
         assert_eq!(read(r#"{"after":null,"limit":null}"#), Ok(Members { after: None, limit: 100 }));
-        assert_eq!(read(r#"{"after":7}"#), Err(BodyError::Missing("after")));
+        let seven = Name::new("7").unwrap();
+        assert_eq!(read(r#"{"after":7,"limit":2.0}"#), Ok(Members { after: Some(seven), limit: 2 }));
+        assert_eq!(read(r#"{"after":[7]}"#), Err(BodyError::Missing("after")));
         assert_eq!(read(r#"{"after":""}"#), Err(BodyError::Bad("after", IdError::Empty)));
         assert_eq!(read(r#"{"limit":501}"#), Err(BodyError::BadLimit(500)));
         assert_eq!(read("[]"), Err(BodyError::NotAnObject));
@@ -197,7 +212,8 @@ mod tests {
         assert_eq!(error(""), BodyError::Missing("username"));
         assert_eq!(error("[]"), BodyError::NotAnObject);
         assert_eq!(error(r#"{"username":"ann"}"#), BodyError::Missing("rid"));
-        assert_eq!(error(r#"{"username":7,"rid":"lobby"}"#), BodyError::Missing("username"));
+        assert_eq!(error(r#"{"username":1.5,"rid":"lobby"}"#), BodyError::Missing("username"));
+        assert_eq!(error(r#"{"username":"ann","rid":true}"#), BodyError::Missing("rid"));
         assert_eq!(error(r#"{"username":"*","rid":"lobby"}"#), BodyError::Bad("username", IdError::BadChar('*')));
         assert_eq!(error(r#"{"username":"ann","rid":""}"#), BodyError::Bad("rid", IdError::Empty));
         assert_eq!(error(r#"{"username":"ann","rid":"lobby","token":"x"}"#), BodyError::BadToken);

@@ -1,12 +1,13 @@
 //! Which connector a user gets. Pure; the only place that decides it.
 
+use std::borrow::Cow;
+
 use serde::Serialize;
-use serde_json::Value;
 use shared::config::Server;
 use shared::dispatcher;
 use shared::ids::ServerId;
 use thiserror::Error;
-use wire::Body;
+use wire::{Body, value};
 
 /// Longest `uid`, in bytes.
 const MAX_UID: usize = 256;
@@ -25,7 +26,7 @@ pub struct Entry {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
 pub enum EntryError {
     /// The request's fault: no `uid`.
-    #[error("bad-uid: uid must be a string of 1 to {MAX_UID} bytes")]
+    #[error("bad-uid: uid must be a string of 1 to {MAX_UID} bytes, or a whole number")]
     BadUid,
     /// Our fault: no connector answers.
     #[error("no-connector: no connector takes users now; try again")]
@@ -35,13 +36,10 @@ pub enum EntryError {
 /// Reads `uid` from the body of `queryEntry`.
 ///
 /// # Errors
-/// If there is none that is a string of allowed length.
+/// If there is none that is a string or a whole number, which stands for its digits.
 pub fn read_uid(body: &[u8]) -> Result<String, EntryError> {
     let uid = Body::parse(body).into_members().and_then(|mut members| members.remove("uid"));
-    match uid {
-        Some(Value::String(uid)) => Ok(uid),
-        _ => Err(EntryError::BadUid),
-    }
+    uid.as_ref().and_then(value::text).map(Cow::into_owned).ok_or(EntryError::BadUid)
 }
 
 /// The connector of `uid`: the formula over all, unless that one is down, then over those that are not.
@@ -99,7 +97,9 @@ mod tests {
     #[test]
     fn a_uid_is_a_string_of_some_length() {
         assert_eq!(read_uid(br#"{"uid":"a"}"#), Ok("a".to_owned()));
-        for body in [&b""[..], b"{}", b"[]", br#"{"uid":7}"#] {
+        assert_eq!(read_uid(br#"{"uid":1001}"#), Ok("1001".to_owned()));
+        assert_eq!(read_uid(br#"{"uid":1001.0}"#), Ok("1001".to_owned()));
+        for body in [&b""[..], b"{}", b"[]", br#"{"uid":1.5}"#, br#"{"uid":true}"#, br#"{"uid":["a"]}"#] {
             assert_eq!(read_uid(body), Err(EntryError::BadUid));
         }
         assert_eq!(choose("", &connectors(), |_| false), Err(EntryError::BadUid));

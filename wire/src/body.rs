@@ -11,7 +11,8 @@ pub enum Body {
     Object(Map<String, Value>),
     /// Empty, not JSON, or nested deeper than is read (127 levels). Pomelo's servers go on with `{}`.
     Invalid,
-    /// JSON, but an array, a number or another thing without members. To be answered with code 500.
+    /// JSON, but an array, a number or another thing without members, or with a number that no double holds. To be
+    /// answered with code 500.
     NotAnObject,
 }
 
@@ -19,9 +20,9 @@ impl Body {
     /// Reads a body as [`decode_text`] does. A `\u` escape of a surrogate without its partner means U+FFFD.
     pub fn parse(bytes: &[u8]) -> Self {
         match parse_json(bytes) {
-            Some(Value::Object(members)) => Self::Object(members),
-            Some(_) => Self::NotAnObject,
-            None => Self::Invalid,
+            Ok(Value::Object(members)) => Self::Object(members),
+            Ok(_) | Err(Unread::Number) => Self::NotAnObject,
+            Err(Unread::Text) => Self::Invalid,
         }
     }
 
@@ -35,11 +36,26 @@ impl Body {
     }
 }
 
-/// Reads JSON from the other side, `None` if it is none.
-pub(crate) fn parse_json(bytes: &[u8]) -> Option<Value> {
+/// Reason why a body is not read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Unread {
+    /// A number is beyond what a double holds: it must not be read as absent, as members of an unreadable body are.
+    Number,
+    /// It is no JSON.
+    Text,
+}
+
+/// Reads JSON from the other side.
+pub(crate) fn parse_json(bytes: &[u8]) -> Result<Value, Unread> {
     let text = decode_text(bytes);
     // Browsers escape half an emoji, which a cut text may end in; the parser refuses what JavaScript's accepts.
-    serde_json::from_str(&text).or_else(|_| serde_json::from_str(&mend_escapes(&text))).ok()
+    let parsed = serde_json::from_str(&text).or_else(|_| serde_json::from_str(&mend_escapes(&text)));
+    // The parser tells its kinds of errors apart by their text alone.
+    let unread = |error: serde_json::Error| match error.to_string().starts_with("number out of range") {
+        true => Unread::Number,
+        false => Unread::Text,
+    };
+    parsed.map_err(unread)
 }
 
 /// `text` with each `\u` escape of a lone surrogate replaced by that of U+FFFD.
@@ -93,7 +109,7 @@ mod tests {
             assert_eq!(Body::parse(invalid), Body::Invalid);
             assert_eq!(members(invalid), json!({}));
         }
-        for other in [&b"1"[..], b"[{}]", b"null", b"\"text\"", b"true"] {
+        for other in [&b"1"[..], b"{\"a\":1e400}", b"{\"a\":[-1E+999]}", b"[{}]", b"null", b"\"text\"", b"true"] {
             assert_eq!(Body::parse(other), Body::NotAnObject);
         }
     }

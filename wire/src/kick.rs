@@ -29,7 +29,7 @@ impl Kick {
     /// # Errors
     /// [`WireError::Kick`]; the connection is over all the same.
     pub fn parse(body: &[u8]) -> Result<Self, WireError> {
-        let mut body = parse_json(body).ok_or(WireError::Kick)?;
+        let mut body = parse_json(body).map_err(|_| WireError::Kick)?;
         match body.get_mut("reason").map(Value::take) {
             Some(Value::String(reason)) => Ok(Self { reason }),
             _ => Err(WireError::Kick),

@@ -102,7 +102,7 @@ async fn a6_send_without_content(stage: Stage) {
     let mut ann = play.person("ann", "lobby").await;
     let bodies = [
         json!({ "target": "*" }),
-        json!({ "content": 7, "target": "*" }),
+        json!({ "content": { "text": "x" }, "target": "*" }),
         json!({ "content": null, "target": "*" }),
         json!({ "content": "x" }),
         json!({ "content": "x", "target": 7 }),

@@ -23,6 +23,29 @@ async fn a_browser_with_schemas_of_another_server_reads_our_messages() {
     assert_eq!((push["route"].as_str(), push["body"]["msg"].as_str()), (Some("onChat"), Some("hello")), "{push}");
 }
 
+/// Uids of most user tables are numbers, and so are rooms of games.
+#[tokio::test]
+async fn numbers_are_users_rooms_and_contents() {
+    let deployment = Layout::OneProcess.start("").await;
+    let mut ann = Original::start("ann").await;
+    ann.connect(deployment.gate()).await;
+    let entry = ann.request("gate.gateHandler.queryEntry", json!({"uid": 1001})).await;
+    assert_eq!(entry["code"], 200, "{entry}");
+    assert_eq!(get(deployment.gate(), "/entry?uid=1001").await, Some(entry.to_string()), "the same connector");
+    let mut ann = Original::start("ann").await;
+    ann.connect(deployment.connector(0)).await;
+    let entered = ann.request("connector.entryHandler.enter", json!({"username": 1001, "rid": 1})).await;
+    assert_eq!((&entered["users"], &entered["rid"]), (&json!(["1001"]), &json!("1")), "{entered}");
+    for (content, text) in [(json!(7), "7"), (json!(1.5), "1.5"), (json!(true), "true")] {
+        let message = json!({"content": content, "target": "*", "rid": 1});
+        assert_eq!(ann.request("chat.chatHandler.send", message).await["code"], 200, "{text}");
+        assert_eq!(ann.push().await["body"]["msg"], text);
+    }
+    let refused = ann.request("chat.chatHandler.send", json!({"content": {"text": "hi"}, "target": "*"})).await;
+    let reason = refused["reason"].as_str().unwrap_or_default();
+    assert!(refused["code"] == 500 && reason.starts_with("bad-content") && reason.contains("object"), "{refused}");
+}
+
 /// `clusterCount`, `++`, ports as texts and `pubHost`, without environments.
 #[tokio::test]
 async fn a_cluster_of_pomelo_is_started() {

@@ -16,11 +16,11 @@ pub enum Refusal {
     NoSuchMember,
     /// `rid` of the message is not the session's room.
     WrongRoom,
-    /// `content` is missing or not a string.
+    /// `content` is missing, an object or a list.
     BadContent,
-    /// `target` is missing or not a string.
+    /// `target` is missing, or neither a string nor a whole number.
     BadTarget,
-    /// `id` is not a string of 1 to 64 characters.
+    /// `id` is neither a string of 1 to 64 characters nor a whole number.
     BadId,
     /// The body is not a JSON object.
     BadBody,
@@ -56,10 +56,12 @@ impl Refusal {
             Self::NotMember => "not-in-room: enter a room first",
             Self::NoSuchMember => "no-such-member: the target is not in the room",
             Self::WrongRoom => "wrong-room: rid is not the room that this session entered",
-            Self::BadContent => "bad-content: content must be a string",
+            Self::BadContent => {
+                "bad-content: content must be a string, a number or a boolean; send an object or a list as its JSON text"
+            }
             Self::BadTarget => "bad-target: target must be \"*\" or the name of a member",
-            Self::BadId => "bad-id: id must be a string of 1 to 64 characters",
-            Self::BadBody => "bad-body: the body must be a JSON object",
+            Self::BadId => "bad-id: id must be a string of 1 to 64 characters, or a whole number",
+            Self::BadBody => "bad-body: the body must be a JSON object, with numbers that a double holds",
             Self::TooLong => "too-long: content is longer than allowed",
             Self::Forbidden => "forbidden: content has a word that may not be said",
         }
