@@ -79,6 +79,18 @@ async fn pages_of_others_are_refused() {
     assert_eq!(stage.metrics.connections_refused.get(), 2);
 }
 
+/// Pomelo's websocket library accepted the first one. Browsers fail a connection that accepts none.
+#[tokio::test]
+async fn the_first_subprotocol_that_is_offered_is_accepted() {
+    let stage = Stage::with(|_| {}).await;
+    for (offered, accepted) in [("pomelo", "pomelo"), ("a.b, pomelo", "a.b"), (" , x,y", "x")] {
+        let mut request = format!("ws://{}/", stage.address).into_client_request().unwrap();
+        request.headers_mut().insert("sec-websocket-protocol", offered.parse().unwrap());
+        let (_socket, response) = connect_async(request).await.unwrap();
+        assert_eq!(response.headers().get("sec-websocket-protocol").unwrap(), accepted, "{offered}");
+    }
+}
+
 #[tokio::test]
 async fn plain_http_is_told_what_to_use() {
     let stage = Stage::start().await;
