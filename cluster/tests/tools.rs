@@ -127,6 +127,46 @@ fn check_names_what_a_file_is_instead() {
     assert!(stderr(&run(&dir, &["check"])).contains("servers.json cannot be read: it is a directory"));
 }
 
+/// Runs `check` with variables of the environment.
+fn check_with(dir: &Path, variables: &[(&str, &str)]) -> Output {
+    let mut command = shaddock(&["check", "--config"]);
+    command.arg(dir).envs(variables.iter().copied()).output().unwrap()
+}
+
+/// Kubernetes defines these in every pod beside a service that is called `shaddock`, `shaddock-nats` or `shaddock-gate`.
+#[test]
+fn variables_of_services_are_no_settings() {
+    let dir = directory("services", SERVERS, "");
+    for service in ["SHADDOCK", "SHADDOCK_NATS", "SHADDOCK_GATE"] {
+        let suffixes =
+            ["PORT", "SERVICE_HOST", "SERVICE_PORT", "SERVICE_PORT_WS", "PORT_3014_TCP", "PORT_3014_TCP_ADDR"];
+        let names: Vec<String> = suffixes.iter().map(|suffix| format!("{service}_{suffix}")).collect();
+        let variables: Vec<_> = names.iter().map(|name| (name.as_str(), "tcp://10.96.12.7:3014")).collect();
+        assert!(check_with(&dir, &variables).status.success(), "{service}");
+    }
+    let slip = check_with(&dir, &[("SHADDOCK_ADMIN_TOKEN", "s3cret")]);
+    assert!(stderr(&slip).contains("admin.token") && !stderr(&slip).contains("s3cret"), "{slip:?}");
+}
+
+#[test]
+fn secrets_are_any_text_and_shown_nowhere() {
+    let dir = directory("secrets", SERVERS, "");
+    for token in ["20240612", "true", "+5", "1.50", "[x]", "{y}", "\"z\""] {
+        assert!(check_with(&dir, &[("SHADDOCK_ADMIN__TOKEN", token)]).status.success(), "{token}");
+        let set = run(&dir, &["check", "--set", &format!("admin.token={token}")]);
+        assert!(set.status.success(), "{token}");
+    }
+    let file = ("SHADDOCK_NATS__PASSWORD_FILE", "/run/secrets/1001");
+    assert!(check_with(&dir, &[("SHADDOCK_NATS__USER", "1001"), file]).status.success());
+    for settings in
+        ["[admin]\ntoken = 20240612", "admin = 20240612", "[admin]\ntoken = 20240612x", "[admin]\ntoken \"20240612\""]
+    {
+        let dir = directory("secret-file", SERVERS, settings);
+        let output = run(&dir, &["check"]);
+        assert!(stderr(&output).contains("settings.toml") && !stderr(&output).contains("20240612"), "{output:?}");
+    }
+}
+
 #[test]
 fn check_accepts_the_configuration_of_the_repository() {
     let dir = Path::new(env!("CARGO_MANIFEST_DIR")).join("../config");

@@ -33,8 +33,8 @@ pub(crate) enum Verdict {
 impl Access {
     /// In production only with a token, elsewhere without one, too.
     pub(crate) fn of(environment: &str, AdminSettings { token, .. }: &AdminSettings) -> Self {
-        match token.is_empty() {
-            false => Self::Token(digest(token.as_bytes())),
+        match token.reveal().is_empty() {
+            false => Self::Token(digest(token.reveal().as_bytes())),
             true if environment == PRODUCTION => Self::Off,
             true => Self::Open,
         }
@@ -117,6 +117,8 @@ impl<'a> Line<'a> {
 
 #[cfg(test)]
 mod tests {
+    use shared::config::sign_in::Secret;
+
     use super::*;
 
     fn judge(environment: &str, token: &str, given: Option<&str>) -> Verdict {
@@ -124,7 +126,8 @@ mod tests {
         if let Some(given) = given {
             headers.insert(header::AUTHORIZATION, given.parse().unwrap());
         }
-        Access::of(environment, &AdminSettings { token: token.to_owned(), ..AdminSettings::default() }).judge(&headers)
+        Access::of(environment, &AdminSettings { token: Secret::new(token.to_owned()), ..AdminSettings::default() })
+            .judge(&headers)
     }
 
     #[test]

@@ -5,6 +5,7 @@ use std::net::{Ipv4Addr, SocketAddr};
 use cluster::{Cluster, LogKind};
 use serde_json::Value;
 use shared::config::Servers;
+use shared::config::sign_in::Secret;
 use shared::ids::ServerId;
 use shared::testing::{TcpProxy, eventually, http_get};
 use tokio::net::{TcpListener, TcpStream};
@@ -244,7 +245,7 @@ fn sum_over_chat_servers(status: &str, figure: &str) -> u64 {
 }
 
 async fn the_gate_says_who_is_there(stage: Stage) {
-    let play = stage.with(|settings| settings.admin.token = "secret".to_owned()).start().await;
+    let play = stage.with(|settings| settings.admin.token = Secret::new("secret".to_owned())).start().await;
     let _ann = play.person_at(0, "ann", "lobby").await;
     let gate = play.cluster.servers().gate()[0].client_port.unwrap();
     assert_eq!(get(gate, "/status").await.0, 401);

@@ -1,9 +1,11 @@
 //! The settings' layers: defaults < `settings.toml` < environment variables < command line. Unknown names are refused.
 
+mod environment;
+
 use std::path::{Path, PathBuf};
 
-use figment::providers::{Env, Format, Serialized, Toml};
-use figment::util::nest;
+use figment::error::Kind;
+use figment::providers::{Format, Serialized, Toml};
 use figment::value::{Dict, Value};
 use figment::{Error, Figment, Profile, Provider};
 
@@ -12,8 +14,8 @@ use super::limits;
 use super::settings::Settings;
 use crate::text_file::{self, TextError};
 
-/// Names below `SHADDOCK_` that are not settings: the command line's and the tracing filter.
-const NOT_SETTINGS: [&str; 4] = ["env", "config", "nats", "log"];
+/// Settings whose values are shown by no message.
+const SECRETS: [&str; 1] = ["admin.token"];
 
 /// Settings given on the command line, above all other layers.
 #[derive(Debug, Clone, Default)]
@@ -36,11 +38,12 @@ impl Settings {
             Err(TextError::Missing) => String::new(),
             text => text.map_err(|cause| ConfigError::Read { path: path.clone(), cause })?,
         };
-        let variables = Env::prefixed("SHADDOCK_").ignore(&NOT_SETTINGS).split("__");
+        let defaults = defaults();
+        let variables = environment::settings(std::env::vars_os(), &defaults, &keys(&defaults, ""));
         let layers = vec![
-            Layer { values: dict(&path, &Toml::string(&text))?, source: Source::File(path.clone()) },
-            Layer { values: dict(&path, &variables)?, source: Source::Environment },
-            Layer { values: overridden(overrides), source: Source::CommandLine },
+            Layer { values: dict(&path, &Toml::string(&text))?, source: Source::File(path) },
+            Layer { values: variables, source: Source::Environment },
+            Layer { values: overridden(overrides, &defaults), source: Source::CommandLine },
         ];
         merge(layers)
     }
@@ -79,21 +82,27 @@ impl Layer {
 }
 
 fn dict(path: &Path, provider: &impl Provider) -> Result<Dict, ConfigError> {
-    let mut profiles = provider.data().map_err(|error| ConfigError::syntax(path, error.kind))?;
+    let mut profiles = provider.data().map_err(|error| ConfigError::syntax(path, without_lines(&error.kind)))?;
     Ok(profiles.remove(&Profile::Default).unwrap_or_default())
 }
 
-fn overridden(overrides: &Overrides) -> Dict {
-    let mut figment = Figment::new();
-    for (key, value) in &overrides.0 {
-        let Ok(value) = value.parse::<Value>();
-        figment = figment.merge(Serialized::defaults(nest(key, value)));
-    }
-    figment.extract().unwrap_or_default()
+/// The parser's message without the lines of the file, which may hold a secret.
+fn without_lines(error: &Kind) -> String {
+    let message = error.to_string();
+    let is_quoted = |line: &str| line.trim_start_matches(|c: char| c.is_ascii_digit() || c == ' ').starts_with('|');
+    message.lines().filter(|line| !is_quoted(line)).collect::<Vec<_>>().join(": ")
+}
+
+fn defaults() -> Dict {
+    Value::serialize(Settings::default()).ok().and_then(Value::into_dict).unwrap_or_default()
+}
+
+fn overridden(overrides: &Overrides, defaults: &Dict) -> Dict {
+    environment::nested(overrides.0.iter().map(|(key, text)| (key.as_str(), text.as_str())), defaults)
 }
 
 fn merge(mut layers: Vec<Layer>) -> Result<Settings, ConfigError> {
-    let defaults = Value::serialize(Settings::default()).ok().and_then(Value::into_dict).unwrap_or_default();
+    let defaults = defaults();
     let names: Vec<String> = keys(&defaults, "").into_iter().chain(defaults.keys().cloned()).collect();
     let mut problems = Vec::new();
     let mut figment = Figment::from(Serialized::defaults(Settings::default()));
@@ -121,7 +130,13 @@ fn merge(mut layers: Vec<Layer>) -> Result<Settings, ConfigError> {
 
 fn type_problem(layers: &[Layer], error: &Error) -> Problem {
     let key = error.path.join(".");
-    blame(layers, &key, None).problem(&key, Fault::Type(error.kind.to_string()))
+    let is_secret = SECRETS.iter().any(|secret| *secret == key || secret.starts_with(&format!("{key}.")));
+    let fault = match &error.kind {
+        Kind::InvalidType(_, wanted) | Kind::InvalidValue(_, wanted) if is_secret => format!("is not {wanted}"),
+        _ if is_secret => "is of another type".to_owned(),
+        kind => kind.to_string(),
+    };
+    blame(layers, &key, None).problem(&key, Fault::Type(fault))
 }
 
 /// The layer that decided `key`, or else `other`, with which it does not go together.

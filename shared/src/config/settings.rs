@@ -5,6 +5,8 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use super::sign_in::Secret;
+
 macro_rules! section {
     ($(#[$doc:meta])* $name:ident { $($(#[$field_doc:meta])+ $field:ident: $type:ty = $default:expr,)+ }) => {
         $(#[$doc])*
@@ -55,7 +57,7 @@ section! {
         bind: IpAddr = IpAddr::from([127, 0, 0, 1]),
         /// What `/status` of a gate wants as `Authorization: Bearer`; empty: it asks for none, and in the environment `production`
         /// there is no `/status`.
-        token: String = String::new(),
+        token: Secret = Secret::default(),
     }
 }
 

@@ -3,14 +3,17 @@
 use std::fmt;
 use std::path::{Path, PathBuf};
 
+use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
 use super::limits::Broken;
 use super::settings::NatsSettings;
-
 use crate::text_file;
+
 /// A text that must not be seen: its `Debug` says nothing, and it has no `Display`.
-#[derive(Clone, PartialEq, Eq)]
+// Serialized as it is, because the layers of settings are merged in that form.
+#[derive(Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(transparent)]
 pub struct Secret(String);
 
 impl Secret {

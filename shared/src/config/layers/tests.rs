@@ -32,7 +32,7 @@ fn later_layers_win() {
     let layers = vec![
         file("[rpc]\nrequest_ms = 1000\nrepeat_ms = 900\nheartbeat_ms = 100"),
         layer(Source::Environment, "rpc.request_ms = 2000\nrpc.repeat_ms = 800"),
-        Layer { source: Source::CommandLine, values: overridden(&overrides) },
+        Layer { source: Source::CommandLine, values: overridden(&overrides, &defaults()) },
     ];
     let settings = merge(layers).unwrap();
     let rpc = &settings.rpc;
@@ -90,4 +90,24 @@ fn a_value_out_of_range_is_refused_where_it_stands() {
 fn a_syntax_error_tells_its_line() {
     let error = dict(Path::new("settings.toml"), &Toml::string("[rpc]\nrequest_ms = \n")).unwrap_err();
     assert!(matches!(&error, ConfigError::Syntax { reason, .. } if reason.contains("line 2")), "{error}");
+}
+
+#[test]
+fn no_message_shows_a_secret() {
+    for (toml, entry) in [
+        ("admin.token = 20240612", "admin.token"),
+        ("admin = 20240612", "admin"),
+        ("admin.token = [20240612]", "admin.token"),
+    ] {
+        let problem = &problems(vec![file(toml)])[0];
+        assert_eq!(problem.entry, entry);
+        assert!(!problem.to_string().contains("20240612"), "{problem}");
+    }
+    for toml in ["[admin]\ntoken = s3cret word", "[admin]\ntoken = \"s3cret", "[admin]\ntoken \"s3cret\""] {
+        let error = dict(Path::new("settings.toml"), &Toml::string(toml)).unwrap_err().to_string();
+        assert!(error.contains("line 2") && !error.contains("s3cret"), "{error}");
+    }
+    let mut settings = Settings::default();
+    settings.admin.token = crate::config::sign_in::Secret::new("s3cret".to_owned());
+    assert!(!format!("{settings:?}").contains("s3cret"));
 }
