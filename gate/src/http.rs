@@ -30,15 +30,14 @@ const PREFLIGHT_AGE: &str = "600";
 #[derive(Clone)]
 struct Shelf {
     desk: Desk,
-    hosts: Arc<[String]>,
     settings: Arc<FrontendSettings>,
     access: Access,
 }
 
 /// The gate's HTTP paths. Pages of the same origins may ask that may open websockets.
-pub(crate) fn router(desk: Desk, hosts: Arc<[String]>, settings: &Settings) -> Router {
+pub(crate) fn router(desk: Desk, settings: &Settings) -> Router {
     let access = Access::of(&desk.environment, &settings.admin);
-    let shelf = Shelf { desk, hosts, settings: Arc::new(settings.frontend.clone()), access };
+    let shelf = Shelf { desk, settings: Arc::new(settings.frontend.clone()), access };
     let front =
         if settings.gate.demo_page { page::router() } else { Router::new().route("/", get(|| async { ABOUT })) };
     front.route("/entry", any(entry)).route("/status", get(status)).with_state(shelf)
@@ -115,6 +114,6 @@ fn preflight(headers: &HeaderMap) -> Response {
 fn allowed_page(shelf: &Shelf, headers: &HeaderMap) -> Option<Option<HeaderValue>> {
     let text = |name| headers.get(name).map(|value: &HeaderValue| value.to_str().unwrap_or("?"));
     let (page, host) = (text(header::ORIGIN), text(header::HOST));
-    origin::is_allowed(page, host, &shelf.hosts, &shelf.settings.allowed_origins)
+    origin::is_allowed(page, host, &shelf.desk.roster.now(), &shelf.settings.allowed_origins)
         .then(|| headers.get(header::ORIGIN).cloned())
 }

@@ -26,7 +26,7 @@ impl Gate {
             metrics: node.metrics.clone(),
         };
         let mut options = Options::for_gate(&node);
-        let entry = http::router(desk.clone(), options.hosts.clone(), &node.settings);
+        let entry = http::router(desk.clone(), &node.settings);
         let probes = admin::probes(server.id.clone(), node.clone());
         let mut http = entry.merge(probes);
         // A proxy on this machine is a local peer, and not every proxy adds X-Forwarded-For: where

@@ -26,6 +26,7 @@ use crate::config::settings::{FrontendSettings, SessionSettings};
 use crate::lifecycle::Lifecycle;
 use crate::metrics::Metrics;
 use crate::node::Node;
+use crate::roster::Roster;
 
 pub use bodies::{ErrorBody, push, response, unknown_route};
 pub use kick::KickReason;
@@ -82,8 +83,8 @@ pub struct Options {
     pub heartbeat_secs: u32,
     /// Announced to clients, if any.
     pub dictionary: Option<Arc<Dictionary>>,
-    /// Hosts whose pages may connect besides the host that they connect to.
-    pub hosts: Arc<[String]>,
+    /// The servers, whose hosts' pages may connect besides those of the host that they connect to.
+    pub roster: Roster,
     /// What is served over HTTP; none: websockets only.
     pub http: Option<axum::Router>,
     /// Whether sessions are closed as soon as the server stops; else the role closes each when it has been answered.
@@ -97,15 +98,12 @@ pub struct Options {
 impl Options {
     /// A connector's: heartbeats, no HTTP.
     pub fn for_connector(node: &Node) -> Self {
-        let mut hosts: Vec<String> = node.roster.now().all().map(|(_, server)| server.host.clone()).collect();
-        hosts.sort_unstable();
-        hosts.dedup();
         Self {
             frontend: node.settings.frontend.clone(),
             session: node.settings.session.clone(),
             heartbeat_secs: node.settings.frontend.heartbeat_secs,
             dictionary: node.settings.frontend.use_dictionary.then(|| Arc::new(routes::dictionary())),
-            hosts: hosts.into(),
+            roster: node.roster.clone(),
             http: None,
             close_on_stop: false,
             lifecycle: node.lifecycle.clone(),

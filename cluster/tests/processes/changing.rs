@@ -3,9 +3,12 @@
 use std::fs;
 
 use serde_json::{Value, json};
+use shared::testing::eventually;
+use tokio_tungstenite::connect_async;
+use tokio_tungstenite::tungstenite::client::IntoClientRequest;
 
 use crate::directory::Directory;
-use crate::process::Process;
+use crate::process::{DEADLINE, Process};
 use crate::support::Layout;
 
 /// Writes the file anew, with what `change` makes of the development servers.
@@ -48,6 +51,28 @@ async fn each_process_sees_the_change() {
     edit(&deployment.directory, |servers| drop(servers["chat"].as_array_mut().unwrap().remove(0)));
     deployment.process("chat-server-1").signal("HUP").await;
     assert!(deployment.process("chat-server-1").says("it owns nothing, and can be stopped").await);
+}
+
+/// A page of this origin may connect to the connector.
+async fn lets_in(connector: crate::directory::Address, origin: &str) -> bool {
+    let mut request = format!("ws://{connector}/").into_client_request().unwrap();
+    request.headers_mut().insert("origin", origin.parse().unwrap());
+    connect_async(request).await.is_ok()
+}
+
+#[tokio::test]
+async fn pages_of_a_new_host_are_let_in_by_running_connectors() {
+    let deployment = Layout::OneProcess.start("").await;
+    let connector = deployment.connector(0);
+    assert!(!lets_in(connector, "https://new.example.org").await);
+    edit(&deployment.directory, |servers| {
+        let list = servers["chat"].as_array_mut().unwrap();
+        list.push(json!({"id": "chat-server-4", "host": "new.example.org", "clientHost": "play.example.org"}));
+    });
+    for origin in ["https://new.example.org", "https://play.example.org"] {
+        eventually(DEADLINE, origin, async || lets_in(connector, origin).await).await;
+    }
+    assert!(!lets_in(connector, "https://other.example.org").await);
 }
 
 /// The cause is logged, not where to look for the file.

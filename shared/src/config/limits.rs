@@ -5,6 +5,7 @@ use std::ops::RangeInclusive;
 use super::settings::{Settings, Signatures};
 use super::sign_in;
 use crate::bus::SubjectPrefix;
+use crate::frontend::origin;
 use crate::room::Checkpoint;
 
 /// Bytes of `content` with which a push is below 64 KiB whatever the names in it: three of 64 characters of 12 bytes each.
@@ -32,6 +33,9 @@ const MAX_STORED: u64 = i64::MAX.unsigned_abs();
 const MAX_HEARTBEAT_MS: u64 = 1_000;
 const HOUR_SECS: u64 = 3_600;
 const DAY_SECS: u64 = 24 * HOUR_SECS;
+
+/// What an entry of `frontend.allowed_origins` may be.
+const ORIGIN: &str = "scheme://host in ASCII without a path, scheme://*.domain, file://, null, or *";
 
 /// A setting that is out of range.
 #[derive(Debug, PartialEq, Eq)]
@@ -171,8 +175,8 @@ fn texts(settings: &Settings) -> Vec<Broken> {
         found: format!("{found:?}"),
         required: required.to_owned(),
     };
-    let origins = settings.frontend.allowed_origins.iter().filter(|origin| !is_origin(origin));
-    let origins = origins.map(|origin| broken("frontend.allowed_origins", origin, "scheme://host, or *"));
+    let origins = settings.frontend.allowed_origins.iter().filter(|text| !origin::is_entry(text));
+    let origins = origins.map(|origin| broken("frontend.allowed_origins", origin, ORIGIN));
     // An empty word is in everything that is said.
     let words = settings.room.forbidden_words.iter().filter(|word| word.trim().is_empty());
     let words = words.map(|word| broken("room.forbidden_words", word, "a word"));
@@ -197,11 +201,6 @@ fn keys(settings: &Settings) -> Option<Broken> {
         found: "empty".to_owned(),
         required: "a directory that `shaddock keys DIR` wrote, because rpc.signatures is not \"off\"".to_owned(),
     })
-}
-
-fn is_origin(text: &str) -> bool {
-    let is_part = |part: &str| !part.is_empty() && !part.contains(|c: char| c == '/' || c.is_whitespace());
-    text == "*" || text.split_once("://").is_some_and(|(scheme, host)| is_part(scheme) && is_part(host))
 }
 
 fn between(range: &RangeInclusive<u64>) -> String {

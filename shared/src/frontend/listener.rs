@@ -180,7 +180,7 @@ fn upgrade_required(why: &str) -> Response {
 fn upgrade(upgrade: WebSocketUpgrade, headers: &HeaderMap, options: &Options, handoff: Handoff) -> Response {
     let text = |name| headers.get(name).map(|value| value.to_str().unwrap_or("?"));
     let (page, host) = (text(header::ORIGIN), text(header::HOST));
-    if !origin::is_allowed(page, host, &options.hosts, &options.frontend.allowed_origins) {
+    if !origin::is_allowed(page, host, &options.roster.now(), &options.frontend.allowed_origins) {
         options.metrics.connections_refused.add();
         static FOREIGN: LogLimit = LogLimit::new();
         debug!(origin = page, "page refused");
@@ -227,9 +227,11 @@ mod tests {
     use bytes::Bytes;
 
     use super::*;
+    use crate::config::Servers;
     use crate::frontend::{Ending, Outbox, Session};
     use crate::lifecycle::Lifecycle;
     use crate::metrics::Metrics;
+    use crate::roster::RosterKeeper;
 
     #[derive(Clone)]
     struct Nobody;
@@ -258,7 +260,7 @@ mod tests {
             session: Default::default(),
             heartbeat_secs: 30,
             dictionary: None,
-            hosts: Arc::new([]),
+            roster: RosterKeeper::new(Servers::default()).1,
             http: None,
             close_on_stop: false,
             lifecycle: Lifecycle::new(),

@@ -79,6 +79,22 @@ async fn pages_of_others_are_refused() {
     assert_eq!(stage.metrics.connections_refused.get(), 2);
 }
 
+#[tokio::test]
+async fn pages_of_web_views_and_below_a_domain_are_let_in_where_they_are_listed() {
+    let listed = ["null", "file://", "https://*.shop.example"].map(str::to_owned);
+    let stage = Stage::with(|options| options.frontend.allowed_origins = listed.to_vec()).await;
+    for (origin, status) in [
+        ("null", 101),
+        ("file://", 101),
+        ("https://a.shop.example", 101),
+        ("https://shop.example", 403),
+        ("http://a.shop.example", 403),
+        ("app://null", 403),
+    ] {
+        assert_eq!(status_of(&stage, Some(origin)).await, status, "{origin}");
+    }
+}
+
 /// Pomelo's websocket library accepted the first one. Browsers fail a connection that accepts none.
 #[tokio::test]
 async fn the_first_subprotocol_that_is_offered_is_accepted() {

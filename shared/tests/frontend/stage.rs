@@ -7,10 +7,11 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use serde_json::json;
-use shared::config::Settings;
+use shared::config::{Servers, Settings};
 use shared::frontend::{self, App, Ending, Options, Outbox, Session, push, response, routes, unknown_route};
 use shared::lifecycle::Lifecycle;
 use shared::metrics::Metrics;
+use shared::roster::RosterKeeper;
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 
@@ -124,7 +125,7 @@ impl Stage {
             frontend: settings.frontend,
             session: settings.session,
             dictionary: Some(Arc::new(routes::dictionary())),
-            hosts: Arc::new([]),
+            roster: RosterKeeper::new(Servers::default()).1,
             http: None,
             close_on_stop: false,
             lifecycle: Lifecycle::new(),
