@@ -1,6 +1,7 @@
 //! The program `shaddock`: reads what it is told, then runs servers or answers a question about them.
 
 mod args;
+mod log_filter;
 mod rest;
 mod serve;
 mod tools;

@@ -10,16 +10,13 @@ use shared::config::{Config, Servers};
 use tokio::runtime::{Builder, Runtime};
 use tokio::time::{Instant, MissedTickBehavior};
 use tracing::{Level, Metadata, error, info};
-use tracing_subscriber::EnvFilter;
 use tracing_subscriber::filter::filter_fn;
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
 
 use crate::args::Options;
+use crate::log_filter;
 use crate::rest::Rest;
-
-/// What is logged unless `SHADDOCK_LOG` says otherwise. async-nats has an event line for each dropped message; we count.
-const LOGGED: &str = "info,async_nats=warn";
 
 /// Time between two looks at `servers.json`.
 const LOOK: Duration = Duration::from_secs(1);
@@ -33,10 +30,7 @@ const PAUSE: Duration = Duration::from_millis(100);
 /// If the configuration is wrong, or the servers cannot start.
 pub(crate) fn run(options: Options) -> anyhow::Result<()> {
     let config = options.load()?;
-    let filter = EnvFilter::try_from_env("SHADDOCK_LOG").or_else(|error| {
-        let unset = matches!(std::error::Error::source(&error), Some(cause) if cause.is::<std::env::VarError>());
-        if unset { Ok(EnvFilter::new(LOGGED)) } else { Err(error).context("SHADDOCK_LOG is not a filter") }
-    })?;
+    let filter = log_filter::read(std::env::var_os("SHADDOCK_LOG").as_deref())?;
     tracing_subscriber::fmt()
         .with_env_filter(filter)
         .with_writer(io::stderr)

@@ -135,3 +135,14 @@ async fn a_broker_that_comes_is_used() {
     })
     .await;
 }
+
+/// Such a filter would hide every line, errors included.
+#[tokio::test]
+async fn a_filter_of_the_log_must_be_one() {
+    let directory = Directory::new("");
+    for filter in ["verbose", "info,conector=debug", "connector=verbose"] {
+        let mut process = Process::start::<&str>(&directory.path, "refused", [], &[("SHADDOCK_LOG", filter)]);
+        assert_eq!(process.ends_within(SOON).await, Some(1), "{filter}");
+        assert!(process.output().contains("SHADDOCK_LOG is not a filter"), "{}", process.output());
+    }
+}

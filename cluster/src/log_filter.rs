@@ -1,0 +1,136 @@
+//! The filter of the log. Refuses words that would filter everything out: a level that does not exist is a target for the
+//! library that reads filters, and not one line comes from it.
+
+use std::ffi::OsStr;
+
+use anyhow::{Context, bail};
+use tracing_subscriber::EnvFilter;
+
+/// What is logged unless `SHADDOCK_LOG` says otherwise. async-nats has an event line for each dropped message; we count.
+const LOGGED: &str = "info,async_nats=warn";
+
+/// What a directive without a target may be.
+const LEVELS: [&str; 6] = ["off", "error", "warn", "info", "debug", "trace"];
+
+/// Stands for all of [`OURS`] in a filter.
+const PROGRAM: &str = "shaddock";
+
+/// Our crates.
+const OURS: [&str; 7] = [PROGRAM, "chat", "cluster", "connector", "gate", "shared", "wire"];
+
+/// Crates of others that log.
+const OTHERS: [&str; 10] =
+    ["async_nats", "axum", "h2", "hyper", "hyper_util", "rustls", "tokio", "tower", "tungstenite", "tokio_tungstenite"];
+
+/// Reads the filter that `SHADDOCK_LOG` is; the usual one if it is not set or empty.
+///
+/// # Errors
+/// If it is no filter, or has a directive for what does not exist.
+pub(crate) fn read(variable: Option<&OsStr>) -> anyhow::Result<EnvFilter> {
+    let text = match variable {
+        None => LOGGED,
+        Some(text) => text.to_str().context("SHADDOCK_LOG is not a filter: it is not UTF-8")?.trim(),
+    };
+    let text = if text.is_empty() { LOGGED } else { text };
+    // Fields of spans may have commas; filters with them are left to the library.
+    if text.contains('[') {
+        return parse(text);
+    }
+    let directives: Vec<&str> = text.split(',').map(str::trim).collect();
+    if let Some(unknown) = directives.iter().find(|directive| !is_level(directive) && !is_part(directive)) {
+        bail!(
+            "SHADDOCK_LOG is not a filter: {unknown:?} is no level and no part of this program. Write a level ({}), or \
+             levels of parts behind one: info,connector=debug. Parts: {}, {}",
+            LEVELS.join(", "),
+            OURS.join(", "),
+            OTHERS.join(", ")
+        );
+    }
+    // Errors of the parts that are not named stay, unless a level says otherwise.
+    let rest = (!directives.iter().any(|directive| is_level(directive))).then(|| "error".to_owned());
+    parse(&rest.into_iter().chain(directives.into_iter().map(expanded)).collect::<Vec<_>>().join(","))
+}
+
+fn parse(text: &str) -> anyhow::Result<EnvFilter> {
+    EnvFilter::try_new(text).context("SHADDOCK_LOG is not a filter")
+}
+
+/// Levels may be numbers, as the library takes them.
+fn is_level(directive: &str) -> bool {
+    LEVELS.iter().any(|level| level.eq_ignore_ascii_case(directive))
+        || matches!(directive, "0" | "1" | "2" | "3" | "4" | "5")
+}
+
+/// Returns true for a part of the program, with a level or alone.
+fn is_part(directive: &str) -> bool {
+    let target = directive.split_once('=').map_or(directive, |(target, _)| target);
+    let is_in = |part: &&str| target.strip_prefix(*part).is_some_and(|rest| rest.is_empty() || rest.starts_with("::"));
+    OURS.iter().chain(&OTHERS).any(is_in)
+}
+
+/// The directive for all of our crates where it names the program.
+fn expanded(directive: &str) -> String {
+    match directive.strip_prefix(PROGRAM).filter(|rest| rest.is_empty() || rest.starts_with('=')) {
+        Some(level) => OURS.map(|part| format!("{part}{level}")).join(","),
+        None => directive.to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(text: &str) -> Result<String, String> {
+        super::read(Some(OsStr::new(text))).map(|filter| filter.to_string()).map_err(|error| format!("{error:#}"))
+    }
+
+    #[test]
+    fn levels_and_parts_are_filters() {
+        for good in [
+            "info",
+            "DEBUG",
+            "off",
+            "5",
+            "info,async_nats=warn",
+            "info, connector=debug",
+            "warn,shared::bus::nats=trace",
+            "chat",
+            "info,[connection{peer=x}]=debug",
+        ] {
+            assert!(read(good).is_ok(), "{good}: {:?}", read(good));
+        }
+        for usual in ["", "  "] {
+            assert_eq!(read(usual), read(LOGGED));
+        }
+        assert_eq!(super::read(None).unwrap().to_string(), read(LOGGED).unwrap());
+    }
+
+    #[test]
+    fn a_filter_that_names_parts_keeps_the_errors_of_others() {
+        assert_eq!(read("connector=debug"), read("error,connector=debug"));
+        assert_eq!(read("off,connector=debug").unwrap().matches("error").count(), 0);
+        let all = read("shaddock=debug").unwrap();
+        for part in OURS {
+            assert!(all.contains(&format!("{part}=debug")), "{part} in {all}");
+        }
+    }
+
+    #[test]
+    fn what_would_log_nothing_is_refused() {
+        for (bad, part) in [
+            ("verbose", "verbose"),
+            ("warning", "warning"),
+            ("info,conector=debug", "conector"),
+            ("info;debug", "info;debug"),
+            ("all", "all"),
+            ("7", "7"),
+            ("info,,", "\"\""),
+            ("connectors", "connectors"),
+            ("error warn", "error warn"),
+            ("connector=verbose", "SHADDOCK_LOG"),
+        ] {
+            let error = read(bad).unwrap_err();
+            assert!(error.starts_with("SHADDOCK_LOG is not a filter") && error.contains(part), "{bad}: {error}");
+        }
+    }
+}
