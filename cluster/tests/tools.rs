@@ -168,6 +168,16 @@ fn secrets_are_any_text_and_shown_nowhere() {
 }
 
 #[test]
+fn errors_have_no_backtrace() {
+    let dir = directory("backtrace", "{", "");
+    let output = check_with(&dir, &[("RUST_BACKTRACE", "full"), ("RUST_LIB_BACKTRACE", "1")]);
+    let text = stderr(&output);
+    assert!(
+        text.starts_with("Error: ") && text.contains("line 1") && !text.contains("stack") && text.lines().count() == 1
+    );
+}
+
+#[test]
 fn check_accepts_the_configuration_of_the_repository() {
     let dir = Path::new(env!("CARGO_MANIFEST_DIR")).join("../config");
     for environment in ["development", "production"] {
