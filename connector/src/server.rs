@@ -77,6 +77,8 @@ pub struct Connector {
     clients: HashMap<u64, Client>,
     dictionary: Option<Arc<Dictionary>>,
     ping: String,
+    /// Where clients connect, whatever `servers.json` says by now.
+    client_port: u16,
     /// Requests of clients since the start.
     requests: u64,
     view: String,
@@ -108,7 +110,7 @@ impl Connector {
             node.bus.subscribe(&subjects::connector_all(&server.id), node.settings.rpc.subscription_queue).await?;
         let (commands, asked) = mpsc::channel(COMMANDS);
         let address = listener.local_addr()?;
-        let connector = Self::new(server.id.clone(), node.clone());
+        let connector = Self::new(server.id.clone(), address.port(), node.clone());
         let options = Options::for_connector(&node);
         node.lifecycle.spawn(connector.run(asked, inbox));
         node.lifecycle.spawn(frontend::serve(listener, Handlers::new(commands), options));
@@ -116,7 +118,7 @@ impl Connector {
         Ok(())
     }
 
-    fn new(id: ServerId, node: Node) -> Self {
+    fn new(id: ServerId, client_port: u16, node: Node) -> Self {
         let settings = &node.settings;
         let common = Common {
             me: id.clone(),
@@ -141,6 +143,7 @@ impl Connector {
             clients: HashMap::new(),
             dictionary: settings.frontend.use_dictionary.then(|| Arc::new(routes::dictionary())),
             ping: subjects::connector_ping(&id),
+            client_port,
             requests: 0,
             view: node.roster.now().view_hash(),
             started: Instant::now(),
@@ -403,7 +406,8 @@ impl Connector {
             requests: self.requests,
         };
         let (connector, incarnation, chats) = (self.id.clone(), Some(self.hub.incarnation()), self.hub.reports());
-        let pong = Pong { v: rpc::VERSION, connector, accepting, incarnation, stats: Some(stats), chats };
+        let (v, stats, client_port) = (rpc::VERSION, Some(stats), Some(self.client_port));
+        let pong = Pong { v, connector, accepting, incarnation, stats, chats, client_port };
         match rpc::encode(&pong) {
             Ok(body) => self.publish(&gate, (reply, None), ("pong", None), body),
             Err(error) => {

@@ -26,7 +26,8 @@ impl Desk {
     /// The connector of a user, whose name was read from a question.
     pub(crate) fn entry(&self, uid: Result<String, EntryError>) -> Result<Entry, EntryError> {
         let is_down = |id: &_| self.health.is_down(id);
-        let entry = uid.and_then(|uid| entry::choose(&uid, self.roster.now().connector(), is_down));
+        let listens = |id: &_| self.health.client_port(id);
+        let entry = uid.and_then(|uid| entry::choose(&uid, self.roster.now().connector(), is_down, listens));
         let code = if entry.is_ok() { 200 } else { 500 };
         self.metrics.requests_answered.add(Asked::of(routes::QUERY_ENTRY), code);
         entry

@@ -42,16 +42,23 @@ pub fn read_uid(body: &[u8]) -> Result<String, EntryError> {
     uid.as_ref().and_then(value::text).map(Cow::into_owned).ok_or(EntryError::BadUid)
 }
 
-/// The connector of `uid`: the formula over all, unless that one is down, then over those that are not.
+/// The connector of `uid`: the formula over all, unless that one is down, then over those that are not. `listens` is the
+/// port that a connector said it listens on: that of the file may have been edited since its start.
 ///
 /// # Errors
 /// If the `uid` is empty or too long, or no connector is up.
-pub fn choose(uid: &str, connectors: &[Server], is_down: impl Fn(&ServerId) -> bool) -> Result<Entry, EntryError> {
+pub fn choose(
+    uid: &str,
+    connectors: &[Server],
+    is_down: impl Fn(&ServerId) -> bool,
+    listens: impl Fn(&ServerId) -> Option<u16>,
+) -> Result<Entry, EntryError> {
     if uid.is_empty() || uid.len() > MAX_UID {
         return Err(EntryError::BadUid);
     }
     let first = dispatcher::candidates(uid, connectors, is_down).into_iter().next();
-    let (server, port) = first.and_then(|s| Some((s, s.told_port()?))).ok_or(EntryError::NoConnector)?;
+    let port = |server: &Server| server.public_port.or_else(|| listens(&server.id)).or(server.client_port);
+    let (server, port) = first.and_then(|s| Some((s, port(s)?))).ok_or(EntryError::NoConnector)?;
     Ok(Entry { code: 200, host: server.told_host().into_owned(), port })
 }
 
@@ -67,16 +74,21 @@ mod tests {
         (1..=3).map(server).collect()
     }
 
+    fn choose(uid: &str, connectors: &[Server], is_down: impl Fn(&ServerId) -> bool) -> Result<Entry, EntryError> {
+        super::choose(uid, connectors, is_down, |_| None)
+    }
+
     #[test]
     fn clients_are_told_where_the_connector_is_for_them() {
-        let told = |public_host: &str, public_port: Option<u16>| {
+        let told = |public_host: &str, public_port: Option<u16>, listens: Option<u16>| {
             let mut server = connectors().remove(0);
             (server.public_host, server.public_port) = (Some(public_host.to_owned()), public_port);
-            let entry = choose("ann", &[server], |_| false).unwrap();
+            let entry = super::choose("ann", &[server], |_| false, |_| listens).unwrap();
             (entry.host, entry.port)
         };
-        assert_eq!(told("chat.example.org", Some(443)), ("chat.example.org".to_owned(), 443));
-        assert_eq!(told("2001:db8::1", None), ("[2001:db8::1]".to_owned(), 3050));
+        assert_eq!(told("chat.example.org", Some(443), Some(3050)), ("chat.example.org".to_owned(), 443));
+        assert_eq!(told("2001:db8::1", None, None), ("[2001:db8::1]".to_owned(), 3050));
+        assert_eq!(told("h", None, Some(3999)), ("h".to_owned(), 3999), "it listens where it said");
     }
 
     #[test]

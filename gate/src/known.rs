@@ -31,6 +31,8 @@ pub(crate) enum Answer {
 pub(crate) struct Said {
     pub(crate) incarnation: Option<Incarnation>,
     pub(crate) stats: Option<Stats>,
+    /// Of a connector: the port that it listens on for clients.
+    pub(crate) client_port: Option<u16>,
     /// Of a connector: chat servers as it sees them.
     pub(crate) reports: Vec<ChatReport>,
 }

@@ -31,6 +31,11 @@ impl Health {
         self.all().get(connector).is_some_and(|known| known.standing() != Standing::Up)
     }
 
+    /// The port that a connector said it listens on for clients.
+    pub(crate) fn client_port(&self, connector: &ServerId) -> Option<u16> {
+        self.all().get(connector).and_then(|known| known.said.client_port)
+    }
+
     /// Everything that is known, for as long as nobody notes anything.
     pub(crate) fn all(&self) -> RwLockReadGuard<'_, HashMap<ServerId, Known>> {
         self.0.read().unwrap_or_else(PoisonError::into_inner)
@@ -162,7 +167,7 @@ impl Asker {
 
 /// Reads a connector's answer.
 fn read(payload: &[u8]) -> Result<Answer, RpcError> {
-    let Pong { accepting, incarnation, stats, chats, .. } = rpc::decode(payload)?;
-    let said = Said { incarnation, stats: stats.map(Stats::Connector), reports: chats };
+    let Pong { accepting, incarnation, stats, chats, client_port, .. } = rpc::decode(payload)?;
+    let said = Said { incarnation, stats: stats.map(Stats::Connector), client_port, reports: chats };
     Ok(if accepting { Answer::Takes(said) } else { Answer::Refuses(said) })
 }

@@ -32,7 +32,7 @@ fn merge(reports: Vec<&ChatReport>) -> Option<Answer> {
     };
     let decisive = reports.into_iter().max_by_key(order)?;
     let stats = decisive.stats.clone().filter(ChatStats::fits_report).map(Stats::Chat);
-    let said = Said { incarnation: decisive.incarnation, stats, reports: Vec::new() };
+    let said = Said { incarnation: decisive.incarnation, stats, ..Said::default() };
     Some(match decisive.liveness {
         Liveness::Up => Answer::Takes(said),
         Liveness::Leaving => Answer::Refuses(said),

@@ -104,7 +104,7 @@ impl<'a> Line<'a> {
             id: server.id.as_str(),
             kind,
             host: &server.host,
-            client_port: server.client_port,
+            client_port: known.and_then(|known| known.said.client_port).or(server.client_port),
             state,
             unreachable_since_ms: known.and_then(Known::away_since),
             incarnation: known.and_then(|known| known.said.incarnation).map(|incarnation| incarnation.0.to_string()),

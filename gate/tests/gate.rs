@@ -115,7 +115,15 @@ impl Stage {
                 let Some(reply) = ping.and_then(|ping| ping.reply) else { return };
                 let (connector, accepting) = (connector.clone(), says.load(Ordering::Relaxed));
                 let chats = reported.lock().unwrap().clone();
-                let pong = Pong { v: rpc::VERSION, connector, accepting, incarnation: None, stats: None, chats };
+                let pong = Pong {
+                    v: rpc::VERSION,
+                    connector,
+                    accepting,
+                    incarnation: None,
+                    stats: None,
+                    chats,
+                    client_port: None,
+                };
                 let payload = rpc::encode(&pong).unwrap();
                 bus.publish(Outgoing { subject: reply, payload, ..Outgoing::default() }).ok();
             }

@@ -53,6 +53,20 @@ async fn each_process_sees_the_change() {
     assert!(deployment.process("chat-server-1").says("it owns nothing, and can be stopped").await);
 }
 
+/// A running server listens where it did, so users are sent there, whatever the file says.
+#[tokio::test]
+async fn users_are_sent_where_connectors_listen() {
+    let mut deployment = Layout::SevenProcesses.start("").await;
+    let before = deployment.entry("ann").await.unwrap();
+    edit(&deployment.directory, |servers| {
+        for (port, connector) in (1..).zip(servers["connector"].as_array_mut().unwrap()) {
+            connector["clientPort"] = json!(port);
+        }
+    });
+    assert!(deployment.process("gate-server-1").says("the servers are other ones now").await);
+    assert_eq!(deployment.entry("ann").await, Some(before));
+}
+
 /// A page of this origin may connect to the connector.
 async fn lets_in(connector: crate::directory::Address, origin: &str) -> bool {
     let mut request = format!("ws://{connector}/").into_client_request().unwrap();

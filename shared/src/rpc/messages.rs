@@ -394,6 +394,9 @@ pub struct Pong {
     /// program.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub chats: Vec<ChatReport>,
+    /// The port that it listens on for clients, whatever `servers.json` says by now.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub client_port: Option<u16>,
 }
 
 /// What a connector says of itself to whoever looks after it.

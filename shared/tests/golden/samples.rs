@@ -228,6 +228,7 @@ pub(crate) fn all() -> Vec<(&'static str, Sample)> {
         ("pong", Sample::Pong(pong())),
         ("pong-stats", Sample::Pong(pong_with_stats())),
         ("pong-chats", Sample::Pong(Pong { chats: reports(), ..pong() })),
+        ("pong-port", Sample::Pong(Pong { client_port: Some(3050), ..pong() })),
     ];
     all.extend(questions());
     all.extend(answers());
@@ -240,7 +241,7 @@ fn chat_stats() -> ChatStats {
 
 fn pong() -> Pong {
     let (v, connector, chats) = (rpc::VERSION, connector(), Vec::new());
-    Pong { v, connector, accepting: true, incarnation: None, stats: None, chats }
+    Pong { v, connector, accepting: true, incarnation: None, stats: None, chats, client_port: None }
 }
 
 fn reports() -> Vec<ChatReport> {
