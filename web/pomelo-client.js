@@ -333,7 +333,8 @@ export class PomeloSocket {
    * @param {string} url
    * @param {{ timeout?: number, WebSocket?: Function, signal?: AbortSignal,
    *           onPush?: (route: string, body: object) => void, onKick?: (reason: string) => void,
-   *           onReceive?: () => void }} [options] times are in milliseconds
+   *           onReceive?: () => void }} [options] times are in milliseconds; what callbacks throw is reported, as by
+   *   {@link Room.on}
    * @returns {Promise<PomeloSocket>} rejected with `connect`, `timeout`, `protocol`, `bad-options`, or `closed` if aborted
    */
   static async open(url, options = {}) {
@@ -346,6 +347,7 @@ export class PomeloSocket {
 
   /** @private */
   constructor(url, options) {
+    requireFunctions(options, ['onPush', 'onKick', 'onReceive']);
     // Browsers refuse a websocket's URL with a fragment.
     this.#url = String(url).split('#', 1)[0];
     this.#options = options;
@@ -477,7 +479,7 @@ export class PomeloSocket {
   #receive(data) {
     try {
       this.#watch();
-      this.#options.onReceive?.();
+      this.#call(this.#options.onReceive);
       const bytes = typeof data === 'string' ? encoder.encode(data) : new Uint8Array(data);
       for (const { type, body } of this.#reader.read(bytes)) {
         this.#package(type, body);
@@ -563,6 +565,13 @@ export class PomeloSocket {
     if (callback) {
       callBack(callback, ...values);
     }
+  }
+}
+
+function requireFunctions(options, names) {
+  const wrong = names.find((name) => options[name] !== undefined && typeof options[name] !== 'function');
+  if (wrong !== undefined) {
+    throw new ChatError('bad-options', `${wrong} must be a function`);
   }
 }
 
@@ -1321,13 +1330,17 @@ export class Room {
 
   /** @private */
   constructor(options) {
-    const all = { ...DEFAULTS, address: connectorUrl, ...options };
-    const { gate, user, room, address } = all;
+    // What is undefined was not given.
+    const given = Object.entries(options).filter(([, value]) => value !== undefined);
+    const all = { ...DEFAULTS, address: connectorUrl, ...Object.fromEntries(given) };
+    const { gate, user, room } = all;
     if (![gate, user, room].every((text) => typeof text === 'string' && text !== '')) {
       throw new ChatError('bad-options', 'gate, user and room must be strings');
     }
-    if (typeof address !== 'function') {
-      throw new ChatError('bad-options', 'address must be a function');
+    requireFunctions(all, ['address']);
+    const wrong = Object.keys(DEFAULTS).find((name) => !(typeof all[name] === 'number' && all[name] >= 0));
+    if (wrong !== undefined) {
+      throw new ChatError('bad-options', `${wrong} must be a number, and not below 0`);
     }
     this.#options = { ...all, gate: gateUrl(gate) };
     this.#stay = new Stay(all);

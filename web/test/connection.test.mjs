@@ -4,7 +4,7 @@
 import assert from 'node:assert/strict';
 import test, { mock } from 'node:test';
 
-import { connect, ROUTES } from '../pomelo-client.js';
+import { connect, PomeloSocket, ROUTES } from '../pomelo-client.js';
 import { enter, FakeCluster, pass, push, response, settle } from './fake.mjs';
 
 const message = (seq) => ({ msg: `m${seq}`, from: 'bob', target: '*', seq, time: 1 });
@@ -280,6 +280,41 @@ test('what is no function is refused when it is given', async (t) => {
   const { WebSocket } = cluster;
   await assert.rejects(connect({ gate: 'gate', user: 'ann', room: 'lobby', WebSocket, address: 'x' }), { code: 'bad-options' });
   await assert.rejects(connect({ gate: 'gate', user: 'ann', room: 'lobby', WebSocket: 'x' }), { code: 'bad-options' });
+  for (const name of ['onPush', 'onKick', 'onReceive']) {
+    await assert.rejects(PomeloSocket.open('ws://gate', { WebSocket, [name]: 'x' }), { code: 'bad-options' });
+  }
+});
+
+test('what is no number is refused when it is given, and undefined is not given', async (t) => {
+  const { WebSocket } = new FakeCluster();
+  const names = ['connectTimeout', 'requestTimeout', 'sendTimeout', 'minDelay', 'maxDelay', 'maxUnsent', 'maxHeld'];
+  for (const name of names) {
+    for (const value of [NaN, -1, '10', null, {}]) {
+      const given = connect({ gate: 'gate', user: 'ann', room: 'lobby', WebSocket, [name]: value });
+      await assert.rejects(given, { code: 'bad-options' }, `${name}: ${value}`);
+    }
+  }
+  const unset = Object.fromEntries([...names, 'address', 'session'].map((name) => [name, undefined]));
+  const { room } = await enter(t, undefined, unset);
+  assert.equal(room.state.state, 'online');
+});
+
+test('what callbacks of a connection throw is reported, and does not end it', async (t) => {
+  const reports = t.mock.method(console, 'error', () => {});
+  const cluster = new FakeCluster();
+  const onReceive = () => {
+    throw new Error('of onReceive');
+  };
+  const onPush = async () => {
+    throw new Error('of onPush');
+  };
+  const socket = await PomeloSocket.open('ws://gate', { WebSocket: cluster.WebSocket, onReceive, onPush });
+  cluster.line.chat(2000);
+  await settle();
+  assert.ok(socket.isOpen);
+  const messages = reports.mock.calls.map(({ arguments: [{ message }] }) => message);
+  assert.deepEqual(messages, ['of onReceive', 'of onReceive', 'of onPush']);
+  socket.close();
 });
 
 test('a whisper is for a name', async (t) => {
