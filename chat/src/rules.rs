@@ -1,5 +1,7 @@
 //! Content rules: what may be said. Takes a client's JSON body, returns what to append or why not.
 
+mod forbidden_words;
+
 use std::borrow::Cow;
 
 use serde_json::Value;
@@ -7,6 +9,8 @@ use shared::config::settings::{Forbidden, RoomSettings};
 use shared::ids::{Name, RoomId};
 use shared::record::Refusal;
 use wire::{Body, text, value};
+
+use self::forbidden_words::ForbiddenWords;
 
 /// What a client's `send` asks for, allowed by the rules.
 #[derive(Debug, PartialEq, Eq)]
@@ -35,18 +39,16 @@ pub enum Target {
 #[derive(Debug, Clone)]
 pub struct Rules {
     max_content: usize,
-    /// In lower case, never empty strings.
-    forbidden_words: Vec<Vec<char>>,
+    forbidden_words: ForbiddenWords,
     forbidden: Forbidden,
 }
 
 impl Rules {
     /// The rules that the settings describe.
     pub fn new(settings: &RoomSettings) -> Self {
-        let words = settings.forbidden_words.iter().map(|w| w.trim()).filter(|w| !w.is_empty());
         Self {
             max_content: settings.max_content,
-            forbidden_words: words.map(|w| w.chars().map(fold_case).collect()).collect(),
+            forbidden_words: ForbiddenWords::new(settings.forbidden_words.iter().map(String::as_str)),
             forbidden: settings.forbidden,
         }
     }
@@ -64,36 +66,12 @@ impl Rules {
     }
 
     fn censor(&self, content: &str) -> Result<String, Refusal> {
-        if self.forbidden_words.is_empty() {
-            return Ok(content.to_owned());
+        match self.forbidden {
+            Forbidden::Mask => Ok(self.forbidden_words.mask(content)),
+            Forbidden::Refuse if self.forbidden_words.occur_in(content) => Err(Refusal::Forbidden),
+            Forbidden::Refuse => Ok(content.to_owned()),
         }
-        let mut chars: Vec<char> = content.chars().collect();
-        let folded: Vec<char> = chars.iter().copied().map(fold_case).collect();
-        for word in &self.forbidden_words {
-            for at in occurrences(&folded, word) {
-                if self.forbidden == Forbidden::Refuse {
-                    return Err(Refusal::Forbidden);
-                }
-                for masked in chars.iter_mut().skip(at).take(word.len()) {
-                    *masked = '*';
-                }
-            }
-        }
-        Ok(chars.into_iter().collect())
     }
-}
-
-/// Lower case, one character for one, so that positions in the folded text are positions in the text.
-fn fold_case(c: char) -> char {
-    let mut lower = c.to_lowercase();
-    match (lower.next(), lower.next()) {
-        (Some(one), None) => one,
-        _ => c,
-    }
-}
-
-fn occurrences<'a>(text: &'a [char], word: &'a [char]) -> impl Iterator<Item = usize> + 'a {
-    text.windows(word.len()).enumerate().filter(move |(_, window)| *window == word).map(|(at, _)| at)
 }
 
 /// Old clients send `rid` along; it may be missing, but not name another room.

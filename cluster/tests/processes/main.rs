@@ -23,6 +23,7 @@ mod starting;
 mod stopping;
 mod subscriptions;
 mod talking;
+mod texts;
 mod watching;
 mod web;
 
