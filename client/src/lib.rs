@@ -31,6 +31,7 @@ pub use error::ClientError;
 pub use event::{Chat, Event, Events, Gap};
 pub use gate::{Address, query_entry};
 pub use wire::routes;
+pub use wire::text::without_display_controls;
 
 /// How a client behaves.
 #[derive(Debug, Clone)]

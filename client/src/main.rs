@@ -7,7 +7,7 @@ use std::process::ExitCode;
 
 use anyhow::{Context, bail};
 use clap::Parser;
-use client::{ChatClient, ClientError, Event, Events, Options};
+use client::{ChatClient, ClientError, Event, Events, Options, without_display_controls};
 use tokio::io::{AsyncBufReadExt, BufReader, Split, Stdin};
 
 use crate::screen::Screen;
@@ -43,7 +43,7 @@ struct Terminal {
 fn main() -> ExitCode {
     let Err(error) = start(Args::parse()) else { return ExitCode::SUCCESS };
     // There is no other place to complain.
-    writeln!(io::stderr().lock(), "{}", screen::plain(&format!("{error:#}"))).ok();
+    writeln!(io::stderr().lock(), "{}", without_display_controls(&format!("{error:#}"))).ok();
     ExitCode::FAILURE
 }
 
@@ -144,7 +144,7 @@ impl Terminal {
             Event::Members { total, .. } => self.screen.say(&format!("* {total} are here"))?,
             Event::Gap(_) => self.screen.say("* messages are missing here")?,
             Event::Other { .. } => {}
-            Event::Kicked(reason) => bail!("kicked: {}", screen::plain(&reason)),
+            Event::Kicked(reason) => bail!("kicked: {}", without_display_controls(&reason)),
             Event::Closed => bail!("the connection was lost; start again to come back"),
         }
         Ok(())

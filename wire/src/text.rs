@@ -118,9 +118,55 @@ fn split_at_astral(text: &str) -> Option<(&str, char, &str)> {
     Some((plain, character, characters.as_str()))
 }
 
+/// Returns true for a character that acts on a display instead of being shown: a control, a line or
+/// paragraph separator, or a format character (Unicode 17, category Cf), which reorders, joins or
+/// hides what is around it.
+pub fn is_display_control(c: char) -> bool {
+    // A list, and no dependency: it is one of a program for terminals, and grows once in some years.
+    c.is_control()
+        || matches!(c, '\u{2028}' | '\u{2029}')
+        || matches!(c, '\u{ad}' | '\u{600}'..='\u{605}' | '\u{61c}' | '\u{6dd}' | '\u{70f}' | '\u{890}'..='\u{891}')
+        || matches!(c, '\u{8e2}' | '\u{180e}' | '\u{200b}'..='\u{200f}' | '\u{202a}'..='\u{202e}')
+        || matches!(c, '\u{2060}'..='\u{2064}' | '\u{2066}'..='\u{206f}' | '\u{feff}' | '\u{fff9}'..='\u{fffb}')
+        || matches!(c, '\u{110bd}' | '\u{110cd}' | '\u{13430}'..='\u{1343f}' | '\u{1bca0}'..='\u{1bca3}')
+        || matches!(c, '\u{1d173}'..='\u{1d17a}' | '\u{e0001}' | '\u{e0020}'..='\u{e007f}')
+}
+
+/// Returns the text with such characters as `\u{202e}`.
+pub fn without_display_controls(text: &str) -> Cow<'_, str> {
+    if !text.contains(is_display_control) {
+        return Cow::Borrowed(text);
+    }
+    let mut shown = String::with_capacity(text.len());
+    for c in text.chars() {
+        if is_display_control(c) { shown.extend(c.escape_unicode()) } else { shown.push(c) }
+    }
+    Cow::Owned(shown)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_acts_on_a_display_is_escaped() {
+        for c in "\u{1b}\u{9b}\n\u{7f}\u{202e}\u{2066}\u{200b}\u{200d}\u{200f}\u{2028}\u{feff}\u{ad}\u{e0041}".chars() {
+            let shown = format!("a\\u{{{:x}}}b", u32::from(c));
+            assert_eq!(without_display_controls(&format!("a{c}b")), shown);
+        }
+        for text in ["", "ann: hällo 你好 שלום مرحبا", "e\u{301} 😀 ❤\u{fe0f}\u{3000}\u{a0}"] {
+            assert!(matches!(without_display_controls(text), Cow::Borrowed(shown) if shown == text), "{text:?}");
+        }
+    }
+
+    /// The standard library knows of each character whether it is printed; not why.
+    #[test]
+    fn nothing_that_is_printed_is_escaped() {
+        for c in ('\0'..=char::MAX).filter(|c| is_display_control(*c)) {
+            // Of a text's first character, marks are escaped, too.
+            assert!(format!("a{c}").escape_debug().to_string().starts_with("a\\"), "{:x}", u32::from(c));
+        }
+    }
 
     #[test]
     fn surrogate_pairs_fuse() {

@@ -3,6 +3,8 @@
 use std::collections::BTreeMap;
 use std::fmt;
 
+use wire::text::without_display_controls;
+
 use super::process::ProcessFigures;
 use super::report::{Milliseconds, Report, StepReport};
 
@@ -78,7 +80,7 @@ fn counts<K: fmt::Display>(what: &str, counts: &BTreeMap<K, u64>, f: &mut fmt::F
         return Ok(());
     }
     let counts: Vec<_> = counts.iter().map(|(key, count)| format!("{key} ({count})")).collect();
-    writeln!(f, "{what}: {}", counts.join(", "))
+    writeln!(f, "{what}: {}", without_display_controls(&counts.join(", ")))
 }
 
 fn processes(steps: &[StepReport], f: &mut fmt::Formatter<'_>) -> fmt::Result {

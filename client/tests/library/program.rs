@@ -2,9 +2,12 @@
 
 use std::process::{Output, Stdio};
 
+use bytes::Bytes;
 use serde_json::json;
 use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
 use tokio::process::{Child, ChildStdin, Command};
+
+use wire::{Package, PackageKind};
 
 use crate::fake::{FakeServer, Peer, chat, soon, text};
 
@@ -115,6 +118,41 @@ async fn escape_sequences_do_not_reach_the_terminal() {
     assert!(printed.contains("[2Jgone"), "{printed}");
     assert!(printed.chars().all(|c| !c.is_control() || c == '\n'), "{printed:?}");
     assert!(!printed.contains("\nann: forged"), "{printed}");
+}
+
+/// U+202E shows what is behind it from right to left, up to the end of the line.
+#[tokio::test]
+async fn format_characters_are_shown_escaped() {
+    let hidden = ["\u{202e}", "\u{2066}", "\u{200b}", "\u{200d}", "\u{2028}", "\u{feff}", "\u{ad}", "\u{e0041}"];
+    let shown: String = hidden.iter().map(|c| c.escape_unicode().to_string()).collect();
+    let house = House::open().await;
+    let (child, keyboard) = house.terminal();
+    let mut peer = house.admit().await;
+    peer.push("onChat", &chat(1, "bob\u{202e}", &format!("שלום {} e\u{301} 😀", hidden.concat()))).await;
+    peer.push("onAdd", "{\"user\":\"cat\u{2067}\"}").await;
+    peer.push("onLeave", "{\"user\":\"cat\u{200e}\"}").await;
+    drop(keyboard);
+    let (leave, ..) = peer.request().await;
+    peer.answer(leave, "{\"code\":200}").await;
+    let (well, printed, complaints) = ended(child).await;
+    assert!(well, "{complaints}");
+    assert!(printed.contains(&format!("bob\\u{{202e}}: שלום {shown} e\u{301} 😀\n")), "{printed}");
+    assert!(printed.contains("* cat\\u{2067} came\n* cat\\u{200e} went\n"), "{printed}");
+}
+
+#[tokio::test]
+async fn format_characters_of_refusals_are_shown_escaped() {
+    let house = House::open().await;
+    let (child, mut keyboard) = house.terminal();
+    keyboard.write_all(b"hello\n").await.unwrap();
+    let mut peer = house.admit().await;
+    let (id, ..) = peer.request().await;
+    peer.answer(id, "{\"code\":500,\"reason\":\"no \u{202e}reason\"}").await;
+    peer.send(Package::new(PackageKind::Kick, Bytes::from_static("{\"reason\":\"\u{202e}away\"}".as_bytes()))).await;
+    let (well, printed, complaints) = ended(child).await;
+    drop(keyboard);
+    assert!(!well && complaints.contains("kicked: \\u{202e}away"), "{complaints}");
+    assert!(printed.contains("no \\u{202e}reason"), "{printed}");
 }
 
 #[tokio::test]

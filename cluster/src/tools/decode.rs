@@ -9,6 +9,7 @@ use std::io::{self, Read};
 use rmpv::Value;
 use rmpv::decode::read_value_with_max_depth;
 use serde::de::IgnoredAny;
+use wire::text::is_display_control;
 
 /// Deeper than any message, far from the end of the stack.
 const MAX_DEPTH: usize = 256;
@@ -36,7 +37,21 @@ fn translate(message: Vec<u8>) -> Vec<u8> {
         }
         _ => return message,
     };
-    format!("{json}\n").into_bytes()
+    format!("{}\n", printable(&json)).into_bytes()
+}
+
+/// The same JSON; what would act on the operator's terminal is escaped. It stands inside strings, but
+/// for white space of ASCII.
+fn printable(json: &str) -> String {
+    let mut printable = String::with_capacity(json.len());
+    for c in json.chars() {
+        if c >= '\u{7f}' && is_display_control(c) {
+            printable.extend(c.encode_utf16(&mut [0; 2]).iter().map(|unit| format!("\\u{unit:04x}")));
+        } else {
+            printable.push(c);
+        }
+    }
+    printable
 }
 
 /// Puts the record of a chat server's message in the place of its bytes.

@@ -8,6 +8,7 @@ use std::process::ExitCode;
 
 use clap::Parser;
 use client::load::{LoadError, Plan, Report, Shaddock, Table, run};
+use client::without_display_controls;
 use tokio_util::sync::CancellationToken;
 
 use crate::args::Args;
@@ -25,7 +26,7 @@ fn main() -> ExitCode {
         Ok(_) => ExitCode::from(WRONG),
         Err(error) => {
             // There is no other place to complain.
-            writeln!(io::stderr().lock(), "{error:#}").ok();
+            writeln!(io::stderr().lock(), "{}", without_display_controls(&format!("{error:#}"))).ok();
             ExitCode::from(FAILED)
         }
     }

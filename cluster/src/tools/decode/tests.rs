@@ -46,6 +46,16 @@ fn bytes_are_shown_as_what_they_hold() {
 }
 
 #[test]
+fn what_acts_on_a_terminal_is_escaped() {
+    let text = "\u{202e}\u{7f}\u{9b}\u{e0041}\u{1b}é";
+    let escaped = r#"\u202e\u007f\u009b\udb40\udc41\u001bé"#;
+    let body = serde_json::to_string(text).unwrap();
+    let shown = line(&map(&[("\u{200b}", Value::from(text)), ("json", Value::from(body.as_bytes()))]));
+    assert_eq!(shown, format!("{{\"\\u200b\":\"{escaped}\",\"json\":\"{escaped}\"}}\n"));
+    assert_eq!(serde_json::from_str::<serde_json::Value>(&shown).unwrap()["json"], text);
+}
+
+#[test]
 fn what_json_lacks_is_still_json() {
     let message = Value::Map(vec![
         (Value::from(7), Value::from(f64::NAN)),
