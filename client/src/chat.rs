@@ -21,6 +21,7 @@ const HISTORY_PAGE: u64 = 100;
 pub struct ChatClient {
     connection: Connection,
     request_timeout: Duration,
+    max_body: usize,
 }
 
 impl ChatClient {
@@ -29,9 +30,9 @@ impl ChatClient {
     /// # Errors
     /// If there is no server, it refuses, or it takes longer than `options.connect_timeout`.
     pub async fn connect(address: &str, options: Options) -> Result<(Self, Events), ClientError> {
-        let request_timeout = options.request_timeout;
+        let Options { request_timeout, max_body, .. } = options;
         let (connection, events) = Connection::open(address, options).await?;
-        Ok((Self { connection, request_timeout }, events))
+        Ok((Self { connection, request_timeout, max_body: max_body.min(MAX_BODY) }, events))
     }
 
     /// Asks the gate at `host:port` for the connector of `uid`, and connects to that.
@@ -182,7 +183,8 @@ impl ChatClient {
         body: &B,
     ) -> impl Future<Output = Result<Value, ClientError>> + use<B> {
         let (sender, answer) = oneshot::channel();
-        let queued = encode(route, body)
+        let queued = self
+            .encode(route, body)
             .and_then(|body| self.connection.queue(Command::Request { route: route.to_owned(), body, answer: sender }));
         let deadline = self.request_timeout;
         let connection = self.connection.clone();
@@ -202,7 +204,7 @@ impl ChatClient {
     /// # Errors
     /// If it cannot be sent, or the connection is closed or takes no more now.
     pub fn notify(&self, route: &str, body: &impl Serialize) -> Result<(), ClientError> {
-        let body = encode(route, body)?;
+        let body = self.encode(route, body)?;
         self.connection.queue(Command::Notify { route: route.to_owned(), body })
     }
 
@@ -227,6 +229,22 @@ impl ChatClient {
         self.connection.queue(Command::Cut).ok();
     }
 
+    /// The body as JSON. What cannot be sent is refused here, where it is the error of one call and not of the connection.
+    fn encode<B: Serialize + ?Sized>(&self, route: &str, body: &B) -> Result<Bytes, ClientError> {
+        if route.len() > MAX_ROUTE {
+            return Err(WireError::RouteTooLong(route.len()).into());
+        }
+        let body = wire::to_json(body)?;
+        let max = match route {
+            routes::ENTER | routes::QUERY_ENTRY => self.max_body.min(MAX_BODY_BEFORE_ENTER),
+            _ => self.max_body,
+        };
+        if body.len() > max {
+            return Err(ClientError::TooLong { len: body.len(), max });
+        }
+        Ok(body.into())
+    }
+
     fn typed<T: for<'a> Deserialize<'a>, B: Serialize>(
         &self,
         route: &str,
@@ -240,20 +258,14 @@ impl ChatClient {
 /// Longest route that can be spelled out, in bytes.
 const MAX_ROUTE: usize = 255;
 
-/// Longest body beside whatever flag, id and route, in bytes.
-const MAX_BODY: usize = wire::MAX_BODY - (1 + 5 + 1 + MAX_ROUTE);
+/// Flag, id and route of a request.
+const MAX_HEAD: usize = 1 + 5 + 1 + MAX_ROUTE;
 
-/// The body as JSON. What cannot be sent is refused here, where it is the error of one call and not of the connection.
-fn encode<B: Serialize + ?Sized>(route: &str, body: &B) -> Result<Bytes, ClientError> {
-    if route.len() > MAX_ROUTE {
-        return Err(WireError::RouteTooLong(route.len()).into());
-    }
-    let body = wire::to_json(body)?;
-    if body.len() > MAX_BODY {
-        return Err(WireError::PackageTooLong { len: body.len(), max: MAX_BODY }.into());
-    }
-    Ok(body.into())
-}
+/// Longest body that a package can hold, in bytes.
+const MAX_BODY: usize = wire::MAX_BODY - MAX_HEAD;
+
+/// Longest body of a request that needs no room: servers close connections that send packages of 4 KiB before.
+const MAX_BODY_BEFORE_ENTER: usize = 4 * 1024 - MAX_HEAD;
 
 /// What an answer says. Pomelo's own may have no code, or only an `error`.
 fn code(answer: &Value) -> Result<u64, ClientError> {

@@ -26,6 +26,14 @@ pub enum ClientError {
     /// More is asked than the connection takes.
     #[error("too many requests wait to be sent")]
     Busy,
+    /// A request's body is longer than servers take. Nothing was sent.
+    #[error("too-long: {len} bytes, of at most {max}")]
+    TooLong {
+        /// Bytes of the body as JSON.
+        len: usize,
+        /// The most that may be sent: [`crate::Options::max_body`], and less where a room is entered.
+        max: usize,
+    },
     /// There is no server, or none that speaks websocket.
     #[error("cannot connect to {address}: {reason}")]
     Connect {

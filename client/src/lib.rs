@@ -42,6 +42,8 @@ pub struct Options {
     pub request_timeout: Duration,
     /// Events that may wait to be read. A reader that is further behind loses its connection, not single events.
     pub event_queue: usize,
+    /// Bytes of a request's body as JSON; a longer one is refused here, since servers close connections that send it.
+    pub max_body: usize,
     /// Whether heartbeats are sent; without, the server closes the connection in time. For tests.
     pub heartbeats: bool,
 }
@@ -52,6 +54,8 @@ impl Default for Options {
             connect_timeout: Duration::from_secs(5),
             request_timeout: Duration::from_secs(10),
             event_queue: 16_384,
+            // Servers take packages of 64 KiB, with a head of up to 262 bytes.
+            max_body: 60 * 1024,
             heartbeats: true,
         }
     }

@@ -18,6 +18,9 @@ const HELP: &str =
 /// Names that a line shows.
 const NAMES: usize = 20;
 
+/// Characters that are shown of what was refused.
+const START: usize = 60;
+
 /// Chat in a terminal.
 #[derive(Debug, Parser)]
 #[command(name = "shaddock-chat", version)]
@@ -56,11 +59,14 @@ fn start(args: Args) -> anyhow::Result<()> {
 }
 
 async fn chat(Args { user, room, gate }: Args) -> anyhow::Result<()> {
-    let (chat, events) = ChatClient::via_gate(&gate, &user, Options::default())
-        .await
-        .with_context(|| format!("no chat at {gate}; start one with `cargo run --release`"))?;
+    let found = ChatClient::via_gate(&gate, &user, Options::default()).await;
+    let (chat, events) = found.map_err(|error| {
+        let is_away = matches!(error, ClientError::Connect { .. });
+        let remedy = if is_away { "; start one with `cargo run --release`" } else { "" };
+        anyhow::Error::from(error).context(format!("no chat at {gate}{remedy}"))
+    })?;
     let mut terminal = Terminal { chat, events, user, screen: Screen };
-    terminal.enter(&room).await.with_context(|| format!("cannot enter {room}"))?;
+    terminal.enter(&room).await.with_context(|| format!("cannot enter {}", start_of(&room)))?;
     terminal.screen.say(HELP)?;
     terminal.run(BufReader::new(tokio::io::stdin()).split(b'\n')).await
 }
@@ -149,6 +155,12 @@ impl Terminal {
         }
         Ok(())
     }
+}
+
+/// The first characters of a text that may be long.
+fn start_of(line: &str) -> &str {
+    let end = line.char_indices().nth(START).map_or(line.len(), |(at, _)| at);
+    line.split_at(end).0
 }
 
 /// The first names, and how many others there are; old servers name all, and no total.

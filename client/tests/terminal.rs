@@ -120,3 +120,29 @@ async fn what_is_wrong_is_said_in_words() {
     let (well, complaints) = Terminal::start(&gate, "ann", "lobby").ends().await;
     assert!(!well && complaints.contains("no chat at"), "{complaints}");
 }
+
+/// Servers close connections that send a package of 64 KiB, or of 4 KiB before a room is entered.
+#[tokio::test]
+async fn lines_that_are_too_long_are_refused_and_the_next_ones_are_said() {
+    let (cluster, gate) = cluster().await;
+    let mut bob = Terminal::start(&gate, "bob", "lobby");
+    bob.shows("you are in lobby").await;
+    let mut ann = Terminal::start(&gate, "ann", "lobby");
+    ann.shows("you are in lobby").await;
+    let long = "x".repeat(100_000);
+    for line in
+        [long.clone(), format!("/w bob {long}"), format!("/room {long}"), "x".repeat(20_000), "😀".repeat(8_000)]
+    {
+        ann.types(&line).await;
+        ann.shows("too-long").await;
+    }
+    ann.types("still here").await;
+    bob.shows("ann: still here").await;
+    ann.ends().await;
+    bob.ends().await;
+    for (user, room) in [("cat", long.as_str()), (long.as_str(), "lobby")] {
+        let (well, complaints) = Terminal::start(&gate, user, room).ends().await;
+        assert!(!well && complaints.contains("too-long"), "{complaints}");
+    }
+    cluster.stop().await;
+}

@@ -95,7 +95,8 @@ async fn a_server_that_stops_its_heartbeats_is_given_up() {
 
 #[tokio::test]
 async fn a_server_that_stops_reading_is_given_up() {
-    let options = Options { request_timeout: Duration::from_millis(300), ..Options::default() };
+    let timeout = Duration::from_millis(300);
+    let options = Options { request_timeout: timeout, max_body: usize::MAX, ..Options::default() };
     let (ann, mut events, _peer) = connected(options).await;
     // More than sockets buffer.
     let answers: Vec<_> = (0..16).map(|_| ann.say(&"x".repeat(1024 * 1024))).collect();

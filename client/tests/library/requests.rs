@@ -156,7 +156,7 @@ async fn a_notify_is_not_answered_and_a_dropped_future_takes_nothing_back() {
 
 #[tokio::test]
 async fn both_sides_may_write_at_once() {
-    let (ann, mut events, mut peer) = connected(Options::default()).await;
+    let (ann, mut events, mut peer) = connected(Options { max_body: usize::MAX, ..Options::default() }).await;
     // More than sockets buffer, so that both would wait for the other to read.
     let large = "x".repeat(1024 * 1024);
     let answers: Vec<_> = (0..24).map(|_| ann.say(&large)).collect();

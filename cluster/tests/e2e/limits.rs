@@ -105,7 +105,10 @@ async fn packages_have_a_size(stage: Stage) {
     let mut ann = play.person("ann", "lobby").await;
     ann.say(&"x".repeat(5_000)).await;
     assert_eq!(ann.hears_chat().await.1.len(), 5_000);
-    ann.chat.notify(routes::SEND, &json!({ "content": "x".repeat(70_000) })).unwrap();
+    // The client library sends no such package.
+    let body = json!({ "content": "x".repeat(70_000), "target": "*" }).to_string();
+    let package = wire::Message::Notify { route: wire::RouteRef::Text(routes::SEND.to_owned()), body: body.into() };
+    ann.chat.send_raw(package.encode_package().unwrap()).unwrap();
     assert_eq!(ann.hears().await, Event::Closed, "more than 64 KiB");
     assert_eq!(play.cluster.metrics().sessions_closed_bad_input.get(), 2);
     play.cluster.stop().await;
