@@ -25,7 +25,7 @@ pub struct ChatClient {
 }
 
 impl ChatClient {
-    /// Connects to the server at `host:port` and completes the handshake.
+    /// Connects to the server at `host:port`, or a URL as [`Address`](crate::Address) reads it, and completes the handshake.
     ///
     /// # Errors
     /// If there is no server, it refuses, or it takes longer than `options.connect_timeout`.
@@ -35,7 +35,7 @@ impl ChatClient {
         Ok((Self { connection, request_timeout, max_body: max_body.min(MAX_BODY) }, events))
     }
 
-    /// Asks the gate at `host:port` for the connector of `uid`, and connects to that.
+    /// Asks the gate, written likewise, for the connector of `uid`, and connects to that.
     ///
     /// # Errors
     /// As [`query_entry`] and [`ChatClient::connect`].

@@ -23,7 +23,7 @@ use wire::{
     WireError, decode_frame,
 };
 
-use crate::{ClientError, Event, Events, Options};
+use crate::{Address, ClientError, Event, Events, Options};
 
 /// Requests that may wait to be written.
 const COMMANDS: usize = 4_096;
@@ -69,8 +69,8 @@ impl Connection {
     pub(crate) async fn open(address: &str, options: Options) -> Result<(Self, Events), ClientError> {
         let cannot = |reason: String| ClientError::Connect { address: address.to_owned(), reason };
         let config = WebSocketConfig::default().read_buffer_size(READ_BUFFER).write_buffer_size(READ_BUFFER);
+        let url = format!("ws://{}/", address.parse::<Address>()?);
         let opening = async {
-            let url = format!("ws://{address}/");
             let connected = connect_async_with_config(url, Some(config), true).await;
             let (mut socket, _) = connected.map_err(|error| cannot(error.to_string()))?;
             let greeting = shake_hands(&mut socket).await?;

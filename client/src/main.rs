@@ -2,12 +2,12 @@
 
 mod screen;
 
-use std::io::{self, Write};
+use std::io::{self, IsTerminal, Write};
 use std::process::ExitCode;
 
-use anyhow::{Context, bail};
+use anyhow::{Context, anyhow, bail};
 use clap::Parser;
-use client::{ChatClient, ClientError, Event, Events, Options, without_display_controls};
+use client::{Address, ChatClient, ClientError, Event, Events, Options, without_display_controls};
 use tokio::io::{AsyncBufReadExt, BufReader, Split, Stdin};
 
 use crate::screen::Screen;
@@ -31,9 +31,9 @@ struct Args {
     /// Room to enter
     #[arg(long, default_value = "lobby")]
     room: String,
-    /// The gate, as host:port
+    /// The gate, as host:port or ws://host:port
     #[arg(long, default_value = "127.0.0.1:3014")]
-    gate: String,
+    gate: Address,
 }
 
 struct Terminal {
@@ -41,16 +41,33 @@ struct Terminal {
     events: Events,
     user: String,
     screen: Screen,
+    input: Input,
+}
+
+/// What came from stdin.
+struct Input {
+    /// No keyboard: the lines stand in a file, or come from a program.
+    is_piped: bool,
+    lines: u64,
+    /// The numbers of the lines that were refused.
+    refused: Vec<u64>,
 }
 
 fn main() -> ExitCode {
-    let Err(error) = start(Args::parse()) else { return ExitCode::SUCCESS };
+    let error = match start(Args::parse()) {
+        Ok(Input { is_piped: true, lines, refused }) if !refused.is_empty() => {
+            let numbers: Vec<_> = refused.iter().map(u64::to_string).collect();
+            anyhow!("{} of {lines} lines were refused: {}", refused.len(), numbers.join(", "))
+        }
+        Ok(_) => return ExitCode::SUCCESS,
+        Err(error) => error,
+    };
     // There is no other place to complain.
     writeln!(io::stderr().lock(), "{}", without_display_controls(&format!("{error:#}"))).ok();
     ExitCode::FAILURE
 }
 
-fn start(args: Args) -> anyhow::Result<()> {
+fn start(args: Args) -> anyhow::Result<Input> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let ended = runtime.block_on(chat(args));
     // Else this would wait for the keyboard's next line.
@@ -58,17 +75,25 @@ fn start(args: Args) -> anyhow::Result<()> {
     ended
 }
 
-async fn chat(Args { user, room, gate }: Args) -> anyhow::Result<()> {
+async fn chat(Args { user, room, gate }: Args) -> anyhow::Result<Input> {
+    let gate = gate.to_string();
     let found = ChatClient::via_gate(&gate, &user, Options::default()).await;
     let (chat, events) = found.map_err(|error| {
         let is_away = matches!(error, ClientError::Connect { .. });
         let remedy = if is_away { "; start one with `cargo run --release`" } else { "" };
         anyhow::Error::from(error).context(format!("no chat at {gate}{remedy}"))
     })?;
-    let mut terminal = Terminal { chat, events, user, screen: Screen };
+    let input = Input { is_piped: !io::stdin().is_terminal(), lines: 0, refused: Vec::new() };
+    let mut terminal = Terminal { chat, events, user, screen: Screen, input };
     terminal.enter(&room).await.with_context(|| format!("cannot enter {}", start_of(&room)))?;
     terminal.screen.say(HELP)?;
-    terminal.run(BufReader::new(tokio::io::stdin()).split(b'\n')).await
+    let ended = terminal.run(BufReader::new(tokio::io::stdin()).split(b'\n')).await;
+    let Terminal { input, .. } = terminal;
+    match ended {
+        Ok(()) => Ok(input),
+        Err(error) if input.is_piped => Err(error.context(format!("ended at line {} of the input", input.lines))),
+        Err(error) => Err(error),
+    }
 }
 
 impl Terminal {
@@ -105,38 +130,46 @@ impl Terminal {
     }
 
     async fn typed(&mut self, line: &str) -> anyhow::Result<()> {
-        let (word, rest) = line.split_once(' ').unwrap_or((line, ""));
-        let done = match word {
-            "" => Ok(()),
-            "/help" => return Ok(self.screen.say(HELP)?),
-            "/who" => self.who().await,
-            "/w" => self.whisper(rest).await,
-            "/leave" => self.chat.leave().await,
-            "/room" => {
-                return self.enter(rest.trim()).await.or_else(|error| Ok(self.screen.say(&format!("! {error}"))?));
+        self.input.lines += 1;
+        let Err(error) = self.perform(line).await else { return Ok(()) };
+        let is_end = matches!(error.downcast_ref(), Some(ClientError::Closed { .. })) || error.is::<io::Error>();
+        let number = self.input.lines;
+        match (is_end, self.input.is_piped) {
+            (true, _) => Err(error),
+            (false, true) => {
+                self.input.refused.push(number);
+                // A person sees the line above; of a file, it has to be said which one it is.
+                Ok(self.screen.say(&format!("! {error}; line {number}: {}", start_of(line)))?)
             }
-            _ if word.starts_with('/') => return Ok(self.screen.say(&format!("! no such command; {HELP}"))?),
-            _ => self.chat.say(line).await.map(drop),
-        };
-        match done {
-            Ok(()) => Ok(()),
-            Err(error @ ClientError::Closed { .. }) => Err(error.into()),
-            Err(error) => Ok(self.screen.say(&format!("! {error}"))?),
+            (false, false) => Ok(self.screen.say(&format!("! {error}"))?),
         }
     }
 
-    async fn who(&mut self) -> Result<(), ClientError> {
-        let members = self.chat.members(None, NAMES as u64).await?;
-        self.screen.say(&format!("* here: {}", some(&members.users, members.total))).ok();
-        Ok(())
+    async fn perform(&mut self, line: &str) -> anyhow::Result<()> {
+        let (word, rest) = line.split_once(' ').unwrap_or((line, ""));
+        match word {
+            "" => Ok(()),
+            "/help" => Ok(self.screen.say(HELP)?),
+            "/who" => self.who().await,
+            "/w" => self.whisper(rest).await,
+            "/leave" => Ok(self.chat.leave().await?),
+            "/room" => self.enter(rest.trim()).await,
+            _ if word.starts_with('/') => bail!("no such command; {HELP}"),
+            _ => Ok(self.chat.say(line).await.map(drop)?),
+        }
     }
 
-    async fn whisper(&mut self, rest: &str) -> Result<(), ClientError> {
+    async fn who(&mut self) -> anyhow::Result<()> {
+        let members = self.chat.members(None, NAMES as u64).await?;
+        Ok(self.screen.say(&format!("* here: {}", some(&members.users, members.total)))?)
+    }
+
+    async fn whisper(&mut self, rest: &str) -> anyhow::Result<()> {
         let (to, text) = rest.split_once(' ').unwrap_or((rest, ""));
         let sent = self.chat.whisper(to, text).await?;
         // The server sends a whisper to its target only, unless that is the sender.
         if to != self.user {
-            self.screen.message(sent.time, &format!("you to {to}"), text).ok();
+            self.screen.message(sent.time, &format!("you to {to}"), text)?;
         }
         Ok(())
     }

@@ -64,13 +64,17 @@ impl Terminal {
 }
 
 async fn cluster() -> (Cluster, String) {
+    cluster_with(Settings::default()).await
+}
+
+async fn cluster_with(settings: Settings) -> (Cluster, String) {
     let server = |kind: &str| {
         let client_port = (kind != CHAT).then_some(0);
         let id = ServerId::new(&format!("{kind}-server-1")).unwrap();
         (kind.to_owned(), vec![Server { client_port, ..Server::new(id, "127.0.0.1") }])
     };
     let servers = Servers::new([server(GATE), server(CONNECTOR), server(CHAT)]);
-    let settings = Settings { bind: IpAddr::V4(Ipv4Addr::LOCALHOST), ..Settings::default() };
+    let settings = Settings { bind: IpAddr::V4(Ipv4Addr::LOCALHOST), ..settings };
     let config = Config { environment: "test".to_owned(), servers, settings };
     let cluster = Cluster::start(Plan { config, nats: None, log: LogKind::Memory, only: None }).await.unwrap();
     let gate = format!("127.0.0.1:{}", cluster.servers().gate()[0].client_port.unwrap());
@@ -101,7 +105,8 @@ async fn two_terminals_talk() {
     bob.types("/leave").await;
     bob.types("alone").await;
     bob.shows("! refused (500): not-in-room").await;
-    assert_eq!(bob.ends().await, (true, String::new()));
+    let refused = "2 of 6 lines were refused: 2, 6\n".to_owned();
+    assert_eq!(bob.ends().await, (false, refused), "input from a pipe has to be said whole");
     ann.types("/quit").await;
     assert_eq!(ann.ends().await, (true, String::new()));
     cluster.stop().await;
@@ -144,5 +149,44 @@ async fn lines_that_are_too_long_are_refused_and_the_next_ones_are_said() {
         let (well, complaints) = Terminal::start(&gate, user, room).ends().await;
         assert!(!well && complaints.contains("too-long"), "{complaints}");
     }
+    cluster.stop().await;
+}
+
+#[tokio::test]
+async fn each_piped_line_that_was_refused_is_named() {
+    let mut settings = Settings::default();
+    (settings.session.requests_per_sec, settings.session.request_burst) = (1_000_000, 1_000_000);
+    settings.room.forbidden_words = vec!["durian".to_owned()];
+    let (cluster, gate) = cluster_with(settings).await;
+    let mut bob = Terminal::start(&gate, "bob", "lobby");
+    bob.shows("you are in lobby").await;
+    let mut ann = Terminal::start(&gate, "ann", "lobby");
+    let refused = [7, 150, 300];
+    for number in 1..=300 {
+        let word = if refused.contains(&number) { "durian" } else { "apple" };
+        ann.types(&format!("{word} {number}")).await;
+    }
+    for number in refused {
+        ann.shows(&format!("; line {number}: durian {number}")).await;
+    }
+    let named = "3 of 300 lines were refused: 7, 150, 300\n".to_owned();
+    assert_eq!(ann.ends().await, (false, named));
+    let before = bob.shows("apple 299").await;
+    assert_eq!(before.iter().filter(|line| line.contains("ann: apple ")).count(), 296);
+    cluster.stop().await;
+}
+
+/// As the servers' greeting has it, and as a browser shows the page.
+#[tokio::test]
+async fn the_gate_may_be_written_as_a_url() {
+    let (cluster, gate) = cluster().await;
+    for url in [format!("ws://{gate}"), format!("ws://{gate}/"), format!("http://{gate}/?room=lobby#x")] {
+        let mut ann = Terminal::start(&url, "ann", "lobby");
+        ann.shows("you are in lobby").await;
+        ann.types("/leave").await;
+        assert_eq!(ann.ends().await, (true, String::new()), "{url}");
+    }
+    let (well, complaints) = Terminal::start(&format!("wss://{gate}"), "ann", "lobby").ends().await;
+    assert!(!well && complaints.contains("no TLS"), "{complaints}");
     cluster.stop().await;
 }

@@ -170,3 +170,18 @@ async fn bytes_that_are_no_text_do_not_end_the_program() {
     let (well, _, complaints) = ended(child).await;
     assert!(well, "{complaints}");
 }
+
+#[tokio::test]
+async fn the_line_at_which_the_connection_ended_is_named() {
+    let house = House::open().await;
+    let (child, mut keyboard) = house.terminal();
+    keyboard.write_all(b"one\ntwo\nthree\n").await.unwrap();
+    drop(keyboard);
+    let mut peer = house.admit().await;
+    let (id, ..) = peer.request().await;
+    peer.answer(id, "{\"code\":200,\"seq\":1,\"time\":60000}").await;
+    peer.request().await;
+    drop(peer);
+    let (well, _, complaints) = ended(child).await;
+    assert!(!well && complaints.contains("line 2"), "{complaints}");
+}

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use clap::{ArgGroup, Parser};
+use client::Address;
 use client::load::{Pace, Plan};
 
 const NOTES: &str = "\
@@ -21,9 +22,9 @@ docs/load.md says what the figures mean.";
 #[command(name = "shaddock-load", version, after_help = NOTES)]
 #[command(group = ArgGroup::new("pace").args(["rate", "closed", "ramp", "idle", "storm"]))]
 pub(crate) struct Args {
-    /// The gate, as host:port
+    /// The gate, as host:port or ws://host:port
     #[arg(long, default_value = "127.0.0.1:3014")]
-    gate: String,
+    gate: Address,
     /// Users
     #[arg(long, default_value_t = 100)]
     users: u32,
@@ -93,7 +94,7 @@ struct Ramp(Vec<f64>);
 impl Args {
     pub(crate) fn plan(&self) -> Plan {
         Plan {
-            gate: self.gate.clone(),
+            gate: self.gate.to_string(),
             users: self.users,
             rooms: self.rooms,
             senders: self.senders.unwrap_or(u32::MAX),
@@ -166,6 +167,13 @@ mod tests {
         assert_eq!(pace(&["--idle"]), Some(Pace::Idle));
         assert_eq!(pace(&["--storm"]), Some(Pace::Storm));
         assert_eq!(pace(&["--storm", "--rate", "5"]), None);
+    }
+
+    #[test]
+    fn the_gate_may_be_a_url() {
+        let args = Args::try_parse_from(["shaddock-load", "--gate", "ws://127.0.0.1:3014/"]).unwrap();
+        assert_eq!(args.plan().gate, "127.0.0.1:3014");
+        assert!(Args::try_parse_from(["shaddock-load", "--gate", "wss://127.0.0.1:3014"]).is_err());
     }
 
     #[test]
