@@ -31,13 +31,10 @@ const PAUSE: Duration = Duration::from_millis(100);
 pub(crate) fn run(options: Options) -> anyhow::Result<()> {
     let config = options.load()?;
     let filter = log_filter::read(std::env::var_os("SHADDOCK_LOG").as_deref())?;
-    tracing_subscriber::fmt()
-        .with_env_filter(filter)
-        .with_writer(io::stderr)
-        .with_ansi(io::stderr().is_terminal())
-        .finish()
-        .with(filter_fn(shows_no_secret))
-        .init();
+    let lines = tracing_subscriber::fmt().with_env_filter(filter).with_writer(io::stderr);
+    // Its own choice of colours obeys NO_COLOR, but does not look for a terminal.
+    let lines = if io::stderr().is_terminal() { lines } else { lines.with_ansi(false) };
+    lines.finish().with(filter_fn(shows_no_secret)).init();
     let rest = if options.nats.is_none() { config.settings.rpc.rest() } else { Duration::ZERO };
     runtime(rest)?.block_on(serve(config, options))
 }

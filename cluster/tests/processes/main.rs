@@ -23,6 +23,7 @@ mod starting;
 mod stopping;
 mod subscriptions;
 mod talking;
+mod terminals;
 mod texts;
 mod watching;
 mod web;
