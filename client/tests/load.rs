@@ -200,8 +200,13 @@ async fn servers_that_are_not_there_are_no_measurement() {
 }
 
 fn program(gate: &str, args: &[&str]) -> Child {
+    paced(gate, &["--rate", "40"], args)
+}
+
+fn paced(gate: &str, pace: &[&str], args: &[&str]) -> Child {
     Command::new(env!("CARGO_BIN_EXE_shaddock-load"))
-        .args(["--gate", gate, "--users", "8", "--rooms", "2", "--rate", "40", "--warm-up", "0"])
+        .args(["--gate", gate, "--users", "8", "--rooms", "2", "--warm-up", "0"])
+        .args(pace)
         .args(args)
         .stdin(Stdio::null())
         .stdout(Stdio::piped())
@@ -212,9 +217,22 @@ fn program(gate: &str, args: &[&str]) -> Child {
 }
 
 async fn ended(child: Child) -> (Option<i32>, String) {
+    let (code, stdout, stderr) = ended_with_errors(child).await;
+    assert_eq!(stderr, "", "no bar where no terminal is");
+    (code, stdout)
+}
+
+async fn ended_with_errors(child: Child) -> (Option<i32>, String, String) {
     let Output { status, stdout, stderr } = timeout(DEADLINE, child.wait_with_output()).await.unwrap().unwrap();
-    assert_eq!(String::from_utf8(stderr).unwrap(), "", "no bar where no terminal is");
-    (status.code(), String::from_utf8(stdout).unwrap())
+    (status.code(), String::from_utf8(stdout).unwrap(), String::from_utf8(stderr).unwrap())
+}
+
+/// What the program says and prints when nothing was measured.
+async fn failed(child: Child) -> (String, String) {
+    let (code, stdout, stderr) = ended_with_errors(child).await;
+    assert_eq!(code, Some(2), "{stdout}{stderr}");
+    assert!(!stdout.contains("nothing was lost"), "{stdout}");
+    (stderr, stdout)
 }
 
 #[tokio::test]
@@ -244,4 +262,83 @@ async fn ctrl_c_ends_the_program_with_its_table() {
     cluster.stop().await;
     assert_eq!(code, Some(0), "{printed}");
     assert!(printed.contains("8 users in 2 rooms") && printed.contains("nothing was lost"), "{printed}");
+}
+
+#[tokio::test]
+async fn plans_that_measure_nothing_are_refused() {
+    let (cluster, gate) = cluster().await;
+    for (args, reason) in [
+        (&["--secs", "0"][..], "measured has to be above 0"),
+        (&["--secs", "0", "--json"], "measured has to be above 0"),
+        (&["--secs", "1", "--pid", "4294967295"], "no process 4294967295"),
+    ] {
+        let (said, printed) = failed(program(&gate, args)).await;
+        assert!(said.contains(reason) && printed.is_empty(), "{said}{printed}");
+    }
+    cluster.stop().await;
+}
+
+#[tokio::test]
+async fn messages_that_are_all_refused_are_no_measurement() {
+    let mut settings = Settings::default();
+    settings.room.max_content = 64;
+    let (cluster, gate) = cluster_with(settings).await;
+    let (said, printed) = failed(program(&gate, &["--secs", "0.5"])).await;
+    assert!(said.contains("no message was acknowledged: 413 ("), "{said}");
+    assert!(printed.contains("NOT MEASURED: at 40/s: no message was acknowledged"), "{printed}");
+    let (said, printed) = failed(program(&gate, &["--secs", "0.5", "--json"])).await;
+    let step: Value = serde_json::from_str(&printed).unwrap();
+    assert!(step["unmeasured"].as_str().unwrap().contains("no message was acknowledged"), "{said}{step}");
+    cluster.stop().await;
+}
+
+#[tokio::test]
+async fn a_load_without_messages_is_no_measurement() {
+    let (cluster, gate) = cluster().await;
+    // One in a hundred seconds; a first one, if there is one, is due before it is measured.
+    let report = measure(&plan(&gate, Pace::Open(vec![0.01]))).await.unwrap();
+    assert_eq!(report.unmeasured().as_deref(), Some("at 0/s: no message was sent"), "{report:?}");
+    cluster.stop().await;
+}
+
+#[tokio::test]
+async fn sessions_that_the_server_closed_are_no_measurement() {
+    for pace in [&["--rate", "40"][..], &["--idle"]] {
+        let (cluster, gate) = cluster().await;
+        let child = paced(&gate, pace, &["--secs", "10000"]);
+        let (watcher, _events) =
+            client::ChatClient::via_gate(&gate, "watcher", client::Options::default()).await.unwrap();
+        watcher.enter("watcher", "load-room-0").await.unwrap();
+        eventually_inside(&watcher, 5).await;
+        cluster.stop().await;
+        let signal = Command::new("kill").args(["-INT", &child.id().unwrap().to_string()]).status().await.unwrap();
+        assert!(signal.success());
+        let (said, printed) = failed(child).await;
+        assert!(said.contains("8 of 8 sessions ended early: "), "{said}{printed}");
+    }
+}
+
+/// Waits until so many are in the watcher's room: what is more than the watcher logged in.
+async fn eventually_inside(watcher: &client::ChatClient, total: u64) {
+    shared::testing::eventually(DEADLINE, "users are in their room", async || {
+        watcher.members(None, 1).await.unwrap().total == total
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_watched_process_that_ends_is_no_measurement() {
+    let (cluster, gate) = cluster().await;
+    let mut server = Command::new("sleep").arg("10000").kill_on_drop(true).spawn().unwrap();
+    let child = program(&gate, &["--secs", "10000", "--pid", &server.id().unwrap().to_string()]);
+    let (watcher, _events) = client::ChatClient::via_gate(&gate, "watcher", client::Options::default()).await.unwrap();
+    watcher.enter("watcher", "load-room-0").await.unwrap();
+    eventually_inside(&watcher, 5).await;
+    let id = server.id().unwrap();
+    server.kill().await.unwrap();
+    let signal = Command::new("kill").args(["-INT", &child.id().unwrap().to_string()]).status().await.unwrap();
+    assert!(signal.success());
+    let (said, _) = failed(child).await;
+    assert!(said.contains(&format!("the process {id} ended")), "{said}");
+    cluster.stop().await;
 }

@@ -68,6 +68,7 @@ fn report(rate: Option<f64>, messages: u64, members: u64, secs: [f64; 2]) -> Ste
         login_ms: times,
         cpu: secs.map(process).to_vec(),
         load_cpu_secs: 0.5,
+        unmeasured: None,
     }
 }
 

@@ -16,7 +16,7 @@ use super::pacer::Pacer;
 use super::person::Witness;
 use super::plan::{Load, Pace, Plan, PlanError};
 use super::process::{Processes, own_secs, rounded};
-use super::report::{Logins, Report, StepReport};
+use super::report::{Expected, Logins, Report, StepReport};
 use super::schedule::Schedule;
 use super::session::{attend, come_and_go};
 use super::stage::Stage;
@@ -41,6 +41,9 @@ pub enum LoadError {
     /// Nobody could log in.
     #[error("nobody could log in: {0}")]
     Nobody(String),
+    /// A process that is to be watched is not there, or this is not Linux.
+    #[error("there is no process {0} whose time and memory could be measured")]
+    Process(u32),
     /// The system gives no thread.
     #[error("no thread to keep time: {0}")]
     Thread(#[from] io::Error),
@@ -80,7 +83,7 @@ pub struct Glance {
 /// session's way to speak. Ten times a second `show` is told what goes on.
 ///
 /// # Errors
-/// If the plan makes no sense, or nobody could log in.
+/// If the plan makes no sense, a process that it names is not there, or nobody could log in.
 pub async fn run<D, F>(
     plan: &Plan,
     dialect: F,
@@ -115,6 +118,9 @@ where
     plan.check()?;
     let stage = Arc::new(Stage::new(plan, rand::random()));
     let processes = Processes::of(&plan.pids);
+    if let Some(pid) = processes.ended().first() {
+        return Err(LoadError::Process(*pid));
+    }
     let mut conductor = Conductor { stage, processes, stop, show, logins: 0 };
     let mut sessions = JoinSet::new();
     let storm = plan.pace == Pace::Storm;
@@ -220,6 +226,8 @@ impl<S: FnMut(&Glance)> Conductor<'_, S> {
         report.load_cpu_secs = rounded(own_after - own);
         let counts = [tally.deliveries, tally.acknowledged, 0];
         report.cpu = self.processes.figures([&times, &after], counts, self.logins);
+        let expected = if matches!(load, Load::Silence) { Expected::Silence } else { Expected::Messages };
+        report.judge(expected, &self.processes.ended());
         Ok(())
     }
 
@@ -247,6 +255,7 @@ impl<S: FnMut(&Glance)> Conductor<'_, S> {
         report.count_logins(&tally, secs);
         report.load_cpu_secs = rounded(own_after - own);
         report.cpu = self.processes.figures([&times, &after], [0, 0, tally.logins], 0);
+        report.judge(Expected::Logins, &self.processes.ended());
         Ok(vec![report])
     }
 

@@ -106,6 +106,9 @@ pub enum PlanError {
     /// Nothing may be in flight.
     #[error("messages in flight and logins under way have to be at least 1")]
     InFlight,
+    /// No time is measured.
+    #[error("the time that is measured has to be above 0")]
+    NoTime,
     /// A stamp does not fit.
     #[error("a message has at least {STAMP_BYTES} bytes")]
     Payload,
@@ -166,6 +169,7 @@ impl Plan {
             () if self.rooms > self.users => Err(PlanError::EmptyRooms),
             () if !paced || !is_rate(self.connect_rate) => Err(PlanError::Rate),
             () if in_flight == 0 || self.connecting == 0 => Err(PlanError::InFlight),
+            () if self.measured.is_zero() => Err(PlanError::NoTime),
             () if self.payload < STAMP_BYTES => Err(PlanError::Payload),
             () => Ok(()),
         }
@@ -222,6 +226,7 @@ mod tests {
         assert_eq!(checked(|plan| plan.rooms = 101), Err(PlanError::EmptyRooms));
         assert_eq!(checked(|plan| plan.pace = Pace::Open(vec![1.0, 0.0])), Err(PlanError::Rate));
         assert_eq!(checked(|plan| plan.pace = Pace::Closed(0)), Err(PlanError::InFlight));
+        assert_eq!(checked(|plan| plan.measured = Duration::ZERO), Err(PlanError::NoTime));
         assert_eq!(checked(|plan| plan.payload = STAMP_BYTES - 1), Err(PlanError::Payload));
         for rate in [0.0, -1.0, f64::NAN, f64::INFINITY] {
             assert_eq!(Load::Open(rate).check(), Err(PlanError::Rate));

@@ -47,6 +47,11 @@ impl Processes {
         Self(pids.iter().map(process).collect())
     }
 
+    /// The processes that are not there, or are no more than an entry that waits for its parent.
+    pub(super) fn ended(&self) -> Vec<u32> {
+        self.0.iter().map(|process| process.pid).filter(|pid| !runs(&read(&pid.to_string(), "stat"))).collect()
+    }
+
     /// Processor seconds until now, by process.
     pub(super) fn times(&self) -> Vec<f64> {
         self.0.iter().map(|process| processor_secs(&process.pid.to_string())).collect()
@@ -105,6 +110,11 @@ fn ticks(stat: &str) -> Option<u64> {
     Some(times.next()?? + times.next()??)
 }
 
+/// Returns true unless it is a zombie, or there is nothing. The state stands behind the name.
+fn runs(stat: &str) -> bool {
+    stat.rsplit_once(") ").is_some_and(|(_, fields)| !fields.starts_with(['Z', 'X']))
+}
+
 /// A line of the memory's summary, in bytes.
 fn memory(pid: u32, line: &str) -> Option<u64> {
     field(&read(&pid.to_string(), "smaps_rollup"), line)
@@ -131,6 +141,15 @@ mod tests {
         let stat = "17 (a) b (c) S 1 17 17 0 -1 4194560 1 2 3 4 250 50 7 8 20 0 3 0 99 1 2";
         assert_eq!(ticks(stat), Some(300));
         assert_eq!(ticks(""), None);
+    }
+
+    #[test]
+    fn a_process_that_ended_does_not_run() {
+        assert!(runs("17 (a) Z) S 1 17"));
+        for ended in ["", "17 (a) Z 1 17", "17 (a) X 1 17"] {
+            assert!(!runs(ended), "{ended}");
+        }
+        assert_eq!(Processes::of(&[u32::MAX, std::process::id()]).ended(), [u32::MAX]);
     }
 
     #[test]

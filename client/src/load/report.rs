@@ -1,6 +1,7 @@
 //! What a run found. Pure.
 
 use std::collections::BTreeMap;
+use std::fmt;
 
 use serde::Serialize;
 
@@ -87,6 +88,8 @@ pub struct StepReport {
     pub cpu: Vec<ProcessFigures>,
     /// Processor seconds of the load generator itself.
     pub load_cpu_secs: f64,
+    /// Why this is no measurement of what was asked for; nothing if it is one.
+    pub unmeasured: Option<String>,
 }
 
 impl Report {
@@ -94,13 +97,76 @@ impl Report {
     pub fn is_clean(&self) -> bool {
         self.steps.iter().all(StepReport::is_clean)
     }
+
+    /// Returns why it is no measurement of what was asked for, of the first step of which that is so.
+    pub fn unmeasured(&self) -> Option<String> {
+        let of = |step: &StepReport| {
+            let reason = step.unmeasured.as_ref()?;
+            Some(step.rate.map_or(reason.clone(), |rate| format!("at {rate:.0}/s: {reason}")))
+        };
+        if self.steps.is_empty() { Some(STOPPED.to_owned()) } else { self.steps.iter().find_map(of) }
+    }
 }
+
+/// Why there may be nothing.
+const STOPPED: &str = "it was stopped before anything was measured";
 
 impl StepReport {
     /// As [`Report::is_clean`], for this step.
     pub fn is_clean(&self) -> bool {
         self.lost + self.doubled + self.reordered + self.misplaced == 0
     }
+
+    /// Notes why it is no measurement, unless something else was noted before. `ended`: processes that
+    /// were to be watched and are not there any more.
+    ///
+    /// A clean report says that all was heard that should have been. That is also true of nothing.
+    pub(super) fn judge(&mut self, expected: Expected, ended: &[u32]) {
+        let stopped = (self.secs <= 0.0).then(|| STOPPED.to_owned());
+        let dead = || ended.first().map(|pid| format!("the process {pid} ended"));
+        let reason = match expected {
+            // Some logins may fail: how many is what is measured.
+            Expected::Logins if self.logins > 0 => None,
+            Expected::Logins => Some(format!("no login succeeded{}", reasons(&self.denied))),
+            Expected::Silence => self.absent(),
+            Expected::Messages => self.absent().or_else(|| self.silent()),
+        };
+        self.unmeasured = self.unmeasured.take().or(stopped).or_else(dead).or(reason);
+    }
+
+    /// Returns why no message went all the way.
+    fn silent(&self) -> Option<String> {
+        match () {
+            () if self.sent == 0 => Some("no message was sent".to_owned()),
+            () if self.acknowledged == 0 => Some(format!("no message was acknowledged{}", reasons(&self.refused))),
+            () if self.deliveries == 0 => Some("no message was delivered".to_owned()),
+            () => None,
+        }
+    }
+
+    /// Returns why not all users were there until the end.
+    fn absent(&self) -> Option<String> {
+        let count = |reasons: &BTreeMap<String, u64>| reasons.values().sum::<u64>();
+        match (count(&self.closed), count(&self.denied)) {
+            (0, 0) => None,
+            (0, denied) => Some(format!("{denied} users could not log in{}", reasons(&self.denied))),
+            (closed, _) => Some(format!("{closed} of {} sessions ended early{}", self.users, reasons(&self.closed))),
+        }
+    }
+}
+
+/// The counts of reasons, behind a text.
+fn reasons<K: fmt::Display>(counts: &BTreeMap<K, u64>) -> String {
+    let counts: Vec<_> = counts.iter().map(|(reason, count)| format!("{reason} ({count})")).collect();
+    if counts.is_empty() { String::new() } else { format!(": {}", counts.join(", ")) }
+}
+
+/// The load of a step, as far as its report is judged by it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Expected {
+    Messages,
+    Silence,
+    Logins,
 }
 
 impl Milliseconds {
@@ -159,6 +225,7 @@ impl Logins {
             login_ms: Milliseconds::of(&self.tally.login),
             cpu: Vec::new(),
             load_cpu_secs: 0.0,
+            unmeasured: None,
         }
     }
 }
@@ -238,5 +305,53 @@ mod tests {
         ] {
             assert!(!Report { steps: vec![report(), wrong] }.is_clean());
         }
+    }
+
+    #[test]
+    fn what_measured_nothing_says_why() {
+        let reason = |expected, change: fn(&mut StepReport)| {
+            let mut report = StepReport { acknowledged: 3, ..report() };
+            report.refused.clear();
+            change(&mut report);
+            report.judge(expected, &[]);
+            report.unmeasured
+        };
+        for (expected, change, word) in [
+            (Expected::Messages, (|step| step.secs = 0.0) as fn(&mut StepReport), "stopped"),
+            (Expected::Silence, |step| step.secs = 0.0, "stopped"),
+            (Expected::Messages, |step| step.sent = 0, "no message was sent"),
+            (Expected::Messages, |step| (step.acknowledged, step.refused) = (0, BTreeMap::from([(429, 9)])), "429 (9)"),
+            (Expected::Messages, |step| step.deliveries = 0, "no message was delivered"),
+            (Expected::Logins, |step| step.logins = 0, "no login"),
+            (
+                Expected::Messages,
+                |step| step.closed = BTreeMap::from([("gone".to_owned(), 2)]),
+                "2 of 4 sessions ended early: gone (2)",
+            ),
+            (
+                Expected::Silence,
+                |step| step.denied = BTreeMap::from([("full".to_owned(), 1)]),
+                "1 users could not log in: full (1)",
+            ),
+        ] {
+            let reason = reason(expected, change).unwrap_or_default();
+            assert!(reason.contains(word), "{reason} has no {word}");
+        }
+        for expected in [Expected::Messages, Expected::Silence, Expected::Logins] {
+            assert_eq!(reason(expected, |_| ()), None);
+        }
+        assert_eq!(reason(Expected::Silence, |step| (step.sent, step.deliveries) = (0, 0)), None);
+        assert_eq!(reason(Expected::Logins, |step| step.closed = BTreeMap::from([("gone".to_owned(), 2)])), None);
+    }
+
+    #[test]
+    fn the_first_reason_is_kept() {
+        let mut step = report();
+        step.judge(Expected::Messages, &[7]);
+        step.sent = 0;
+        step.judge(Expected::Messages, &[]);
+        assert_eq!(step.unmeasured.as_deref(), Some("the process 7 ended"));
+        assert_eq!(Report { steps: vec![report(), step] }.unmeasured().as_deref(), Some("the process 7 ended"));
+        assert!(Report { steps: Vec::new() }.unmeasured().is_some());
     }
 }

@@ -26,6 +26,9 @@ impl fmt::Display for Table<'_> {
         steps.iter().try_for_each(|step| notes(step, f))?;
         processes(steps, f)?;
         if self.0.is_clean() {
+            if let Some(reason) = self.0.unmeasured() {
+                return writeln!(f, "NOT MEASURED: {}", without_display_controls(&reason));
+            }
             return writeln!(f, "nothing was lost, doubled or out of order");
         }
         let sum = |of: fn(&StepReport) -> u64| steps.iter().map(of).sum::<u64>();
@@ -160,8 +163,10 @@ mod tests {
         let busy = |step: &mut StepReport| {
             (step.sent, step.unknown, step.rate) = (10, 1, Some(30.0));
             step.refused.insert(429, 7);
+            step.unmeasured = Some("it failed".to_owned());
         };
         let shown = Table(&Report { steps: vec![step(busy)] }).to_string();
+        assert!(shown.ends_with("NOT MEASURED: at 30/s: it failed\n"), "{shown}");
         assert!(shown.contains("at 30/s: 1 messages have an unknown outcome\nat 30/s: refused: 429 (7)\n"), "{shown}");
     }
 }

@@ -14,7 +14,8 @@ for many users from one address with
 and for more than 1,000 in a room with --set room.max_members=20000. Both sides need open files (`ulimit -n`), one per
 user. One address has about 28,000 ports to connect from: with --sources 4 there are four, 127.0.0.1 to 127.0.0.4.
 
-Exit code 1: something was lost, doubled or out of order. 2: nothing could be measured.
+Exit code 1: something was lost, doubled or out of order. 2: nothing, or not what was asked for, was measured, for the
+reason on stderr.
 docs/load.md says what the figures mean.";
 
 /// Puts load on a Shaddock cluster, checks that every message arrives once and in order, and measures how long it takes.

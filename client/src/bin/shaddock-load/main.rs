@@ -16,20 +16,22 @@ use crate::progress::Progress;
 
 /// Something was lost, doubled or out of order.
 const WRONG: u8 = 1;
-/// Nothing could be measured.
+/// Nothing, or not what was asked for, was measured.
 const FAILED: u8 = 2;
 
 fn main() -> ExitCode {
     let args = Args::parse();
-    match measure(&args).and_then(|report| print(&report, args.json)) {
-        Ok(clean) if clean => ExitCode::SUCCESS,
-        Ok(_) => ExitCode::from(WRONG),
-        Err(error) => {
-            // There is no other place to complain.
-            writeln!(io::stderr().lock(), "{}", without_display_controls(&format!("{error:#}"))).ok();
-            ExitCode::from(FAILED)
-        }
-    }
+    let failed = match measure(&args).and_then(|report| print(&report, args.json).map(|()| report)) {
+        Ok(report) if !report.is_clean() => return ExitCode::from(WRONG),
+        Ok(report) => match report.unmeasured() {
+            None => return ExitCode::SUCCESS,
+            Some(reason) => format!("not measured: {reason}"),
+        },
+        Err(error) => format!("{error:#}"),
+    };
+    // There is no other place to complain.
+    writeln!(io::stderr().lock(), "{}", without_display_controls(&failed)).ok();
+    ExitCode::from(FAILED)
 }
 
 fn measure(args: &Args) -> anyhow::Result<Report> {
@@ -58,8 +60,8 @@ async fn until_interrupted(plan: &Plan) -> Result<Report, LoadError> {
     report
 }
 
-/// Prints the report; returns whether all was right.
-fn print(report: &Report, json: bool) -> anyhow::Result<bool> {
+/// Prints the report.
+fn print(report: &Report, json: bool) -> anyhow::Result<()> {
     let mut out = io::stdout().lock();
     if json {
         for step in &report.steps {
@@ -68,5 +70,5 @@ fn print(report: &Report, json: bool) -> anyhow::Result<bool> {
     } else {
         write!(out, "{}", Table(report))?;
     }
-    Ok(report.is_clean())
+    Ok(())
 }
