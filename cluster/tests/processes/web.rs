@@ -37,3 +37,25 @@ async fn people_talk_on_the_page() {
     let mut deployment = Layout::SevenProcesses.start("").await;
     play(&mut deployment, "page.mjs", &[screenshots.to_str().unwrap()]).await;
 }
+
+/// A case of `web/checks/cases.mjs`, on one process.
+macro_rules! cases {
+    ($($test:ident: $case:literal),+ $(,)?) => {
+        $(#[tokio::test]
+        async fn $test() {
+            let mut deployment = Layout::OneProcess.start("").await;
+            play(&mut deployment, "cases.mjs", &[$case]).await;
+        })+
+    };
+}
+
+cases! {
+    held_pushes_end_with_their_connection: "held-pushes-end-with-their-connection",
+    too_many_held_pushes_cost_one_connection: "too-many-held-pushes-cost-one-connection",
+    no_event_of_a_given_up_socket_is_uncaught: "no-event-of-a-given-up-socket-is-uncaught",
+    a_room_is_closed_for_good: "closed-for-good",
+    a_dead_link_is_replaced_at_once: "a-dead-link-is-replaced-at-once",
+    mistakes_of_an_application_do_not_end_its_process: "mistakes-do-not-end-the-process",
+    a_whisper_is_for_one: "a-whisper-is-for-one",
+    a_body_without_json_is_refused_at_once: "a-body-without-json-is-refused-at-once",
+}
