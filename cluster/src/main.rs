@@ -2,6 +2,7 @@
 
 mod args;
 mod log_filter;
+mod output;
 mod rest;
 mod serve;
 mod tools;
@@ -11,22 +12,24 @@ use std::process::ExitCode;
 
 use clap::Parser;
 
-use crate::args::{Args, Command};
+use crate::args::{Args, Command, Options};
 
 fn main() -> ExitCode {
-    match run(Args::parse()) {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            // Without the backtrace that `RUST_BACKTRACE` adds where `main` returns the error: it says nothing to an
-            // operator. There is no other place to say why when stderr is gone.
-            writeln!(io::stderr(), "{}", failure(&error)).ok();
-            ExitCode::FAILURE
-        }
-    }
+    let args = Args::parse();
+    let ended = match &args.command {
+        None => serve::run(args.options).map_err(anyhow::Error::from),
+        Some(command) => answer(command, &args.options).map(|()| ExitCode::SUCCESS),
+    };
+    ended.unwrap_or_else(|error| {
+        // Without the backtrace that `RUST_BACKTRACE` adds where `main` returns the error: it says nothing to an
+        // operator. There is no other place to say why when stderr is gone.
+        writeln!(io::stderr(), "{}", failure(&error)).ok();
+        ExitCode::FAILURE
+    })
 }
 
 /// The message of an error, and those of its causes that it does not say itself.
-fn failure(error: &anyhow::Error) -> String {
+pub(crate) fn failure(error: &anyhow::Error) -> String {
     let mut text = format!("Error: {error}");
     for cause in error.chain().skip(1).map(ToString::to_string) {
         if !text.contains(&cause) {
@@ -36,17 +39,14 @@ fn failure(error: &anyhow::Error) -> String {
     text
 }
 
-fn run(args: Args) -> anyhow::Result<()> {
-    match &args.command {
-        None => serve::run(args.options),
-        Some(Command::Check) => tools::check::run(&args.options.load()?),
-        Some(Command::Keys { directory }) => {
-            tools::keys::run(&args.options.load()?, args.options.only.as_ref(), directory)
-        }
-        Some(Command::Place { rooms }) => tools::place::run(&args.options.load()?, rooms),
-        Some(Command::Ready) => tools::ready::run(&args.options.load()?, args.options.only.as_ref()),
-        Some(Command::Setup { directory, user: None }) => tools::setup::run(&args.options, directory),
-        Some(Command::Setup { directory, user: Some(user) }) => tools::setup::sign_in::run(directory, user),
-        Some(Command::Decode { stream }) => tools::decode::run(*stream),
+fn answer(command: &Command, options: &Options) -> anyhow::Result<()> {
+    match command {
+        Command::Check => tools::check::run(&options.load()?),
+        Command::Keys { directory } => tools::keys::run(&options.load()?, options.only.as_ref(), directory),
+        Command::Place { rooms } => tools::place::run(&options.load()?, rooms),
+        Command::Ready => tools::ready::run(&options.load()?, options.only.as_ref()),
+        Command::Setup { directory, user: None } => tools::setup::run(options, directory),
+        Command::Setup { directory, user: Some(user) } => tools::setup::sign_in::run(directory, user),
+        Command::Decode { stream } => tools::decode::run(*stream),
     }
 }

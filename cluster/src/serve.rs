@@ -1,6 +1,9 @@
 //! Running servers until a signal asks to stop.
 
-use std::io::{self, IsTerminal, Write};
+use std::convert::Infallible;
+use std::fmt::{self, Write};
+use std::io::{self, IsTerminal};
+use std::process::ExitCode;
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
@@ -8,14 +11,16 @@ use anyhow::Context;
 use cluster::{Cluster, Plan, ServersFile, look_asked, stop_asked};
 use shared::config::{Config, Servers};
 use tokio::runtime::{Builder, Runtime};
+use tokio::signal::unix::Signal;
 use tokio::time::{Instant, MissedTickBehavior};
-use tracing::{Level, Metadata, error, info};
+use tracing::{Level, Metadata, error, info, warn};
 use tracing_subscriber::filter::filter_fn;
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
 
 use crate::args::Options;
 use crate::log_filter;
+use crate::output::Output;
 use crate::rest::Rest;
 
 /// Time between two looks at `servers.json`.
@@ -24,19 +29,39 @@ const LOOK: Duration = Duration::from_secs(1);
 /// Time between two looks at least: doubts come with messages, as many as others send.
 const PAUSE: Duration = Duration::from_millis(100);
 
-/// Runs the servers that the options name.
+/// Runs the servers that the options name, until they are to stop. An error is written to stderr.
 ///
 /// # Errors
-/// If the configuration is wrong, or the servers cannot start.
-pub(crate) fn run(options: Options) -> anyhow::Result<()> {
+/// If stderr cannot be used at all.
+pub(crate) fn run(options: Options) -> io::Result<ExitCode> {
+    let stderr = Output::to("stderr", io::stderr())?;
+    let ended = run_with(options, &stderr);
+    if let Err(error) = &ended {
+        stderr.push(format!("{}\n", crate::failure(error)).into_bytes());
+    }
+    stderr.flush();
+    Ok(if ended.is_ok() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+fn run_with(options: Options, stderr: &Output) -> anyhow::Result<()> {
     let config = options.load()?;
+    log_to(stderr)?;
+    let rest = if options.nats.is_none() { config.settings.rpc.rest() } else { Duration::ZERO };
+    let runtime = runtime(rest)?;
+    let ended = runtime.block_on(serve(config, options));
+    // Threads that wait for something, as for a name server, are not waited for.
+    runtime.shutdown_background();
+    ended
+}
+
+fn log_to(stderr: &Output) -> anyhow::Result<()> {
     let filter = log_filter::read(std::env::var_os("SHADDOCK_LOG").as_deref())?;
-    let lines = tracing_subscriber::fmt().with_env_filter(filter).with_writer(io::stderr);
+    // Else an event that cannot be formatted is printed to stderr, which panics if that fails.
+    let lines = tracing_subscriber::fmt().with_env_filter(filter).with_writer(stderr.clone()).log_internal_errors(false);
     // Its own choice of colours obeys NO_COLOR, but does not look for a terminal.
     let lines = if io::stderr().is_terminal() { lines } else { lines.with_ansi(false) };
     lines.finish().with(filter_fn(shows_no_secret)).init();
-    let rest = if options.nats.is_none() { config.settings.rpc.rest() } else { Duration::ZERO };
-    runtime(rest)?.block_on(serve(config, options))
+    Ok(())
 }
 
 /// Threads as many as there are processors, or as `TOKIO_WORKER_THREADS` says. When they look for work often, they rest so long
@@ -68,6 +93,7 @@ fn shows_no_secret(metadata: &Metadata<'_>) -> bool {
 
 async fn serve(config: Config, options: Options) -> anyhow::Result<()> {
     let mut signals = stop_asked().context("signals cannot be listened for")?;
+    let looks = look_asked().context("signals cannot be listened for")?;
     let all = options.only.is_none();
     let log = options.log();
     let file = ServersFile::new(options.config.clone(), config.environment.clone());
@@ -77,12 +103,12 @@ async fn serve(config: Config, options: Options) -> anyhow::Result<()> {
         () = signals.next() => return Ok(()),
         started = Cluster::start(plan) => started?,
     };
-    if all {
-        greet(&cluster.servers())?;
+    if all && let Err(error) = greet(&cluster.servers()) {
+        warn!("the greeting cannot be written: {error:#}");
     }
     tokio::select! {
         () = signals.next() => {}
-        ended = keep_up(&mut cluster, file) => return ended,
+        never = keep_up(&mut cluster, file, looks) => match never {},
     }
     info!("stopping; a second signal ends at once");
     tokio::select! {
@@ -93,8 +119,7 @@ async fn serve(config: Config, options: Options) -> anyhow::Result<()> {
 }
 
 /// Applies changes of `servers.json` and of keys for as long as servers run. What is wrong is said, and the servers stay as they were.
-async fn keep_up(cluster: &mut Cluster, mut file: ServersFile) -> anyhow::Result<()> {
-    let mut asked = look_asked().context("signals cannot be listened for")?;
+async fn keep_up(cluster: &mut Cluster, mut file: ServersFile, mut asked: Signal) -> Infallible {
     let doubts = cluster.doubts();
     let mut tick = tokio::time::interval(LOOK);
     tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -122,17 +147,22 @@ async fn keep_up(cluster: &mut Cluster, mut file: ServersFile) -> anyhow::Result
 }
 
 /// Tells a newcomer where to connect.
-fn greet(servers: &Servers) -> io::Result<()> {
+fn greet(servers: &Servers) -> anyhow::Result<()> {
     let address =
         |server: &shared::config::Server| format!("{}:{}", server.told_host(), server.told_port().unwrap_or_default());
     let gate = servers.gate().first().map(address).unwrap_or_default();
     let connectors: Vec<String> = servers.connector().iter().map(address).collect();
     let (chats, connectors) = (servers.chat().len(), connectors.join(", "));
-    let mut out = io::stdout().lock();
+    Output::to("stdout", io::stdout())?.push(greeting(&gate, &connectors, chats)?.into_bytes());
+    Ok(())
+}
+
+fn greeting(gate: &str, connectors: &str, chats: usize) -> Result<String, fmt::Error> {
+    let mut out = String::new();
     writeln!(out, "Shaddock runs: gate ws://{gate}, connectors {connectors}, {chats} chat servers.")?;
     writeln!(out, "  In a browser:     http://{gate}/")?;
     writeln!(out, "  Which connector?  curl 'http://{gate}/entry?uid=ann'")?;
     writeln!(out, "  Chat:             cargo run -p client -- --gate {gate} --room lobby --user ann")?;
     writeln!(out, "  Stop:             Ctrl-C")?;
-    out.flush()
+    Ok(out)
 }

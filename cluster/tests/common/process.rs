@@ -35,11 +35,23 @@ impl Process {
         args: impl IntoIterator<Item = S>,
         environment: &[(&str, &str)],
     ) -> Self {
+        let output = File::create(directory.join(format!("{name}.log"))).unwrap();
+        let outputs = (output.try_clone().unwrap().into(), output.into());
+        Self::start_with_outputs(directory, name, args, environment, outputs)
+    }
+
+    /// The same with a stdout and a stderr of the test's own; what goes there is not kept.
+    pub(crate) fn start_with_outputs<S: AsRef<OsStr>>(
+        directory: &Path,
+        name: &str,
+        args: impl IntoIterator<Item = S>,
+        environment: &[(&str, &str)],
+        (stdout, stderr): (Stdio, Stdio),
+    ) -> Self {
         let log = directory.join(format!("{name}.log"));
-        let output = File::create(&log).unwrap();
         let mut command = shaddock();
         command.arg("--config").arg(directory).args(args).envs(environment.iter().copied());
-        let child = command.stdout(output.try_clone().unwrap()).stderr(output).spawn().unwrap();
+        let child = command.stdout(stdout).stderr(stderr).spawn().unwrap();
         Self { name: name.to_owned(), child, log }
     }
 

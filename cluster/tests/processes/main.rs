@@ -17,6 +17,7 @@ mod clocks;
 mod closing;
 mod fronts;
 mod logging;
+mod outputs;
 mod pomelo;
 mod signing;
 mod starting;

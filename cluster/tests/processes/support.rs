@@ -109,6 +109,14 @@ impl Deployment {
         self.processes.push((name.to_owned(), Process::start(&self.directory.path, name, args, &environment)));
     }
 
+    /// Waits until the gate is ready: it has heard of connectors.
+    pub(crate) async fn until_ready(&self) {
+        eventually(DEADLINE, "the gate is ready", async || {
+            get(self.gate(), "/readyz").await.is_some_and(|answer| answer.contains(r#""ready":true"#))
+        })
+        .await;
+    }
+
     /// The wall clock of a server's processes.
     pub(crate) fn clock(&self, server: &str) -> &WallClock {
         &self.clocks[server]

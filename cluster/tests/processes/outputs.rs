@@ -1,0 +1,134 @@
+//! Readers of stdout and stderr that are gone, stand still, or have no space: servers and tools go
+//! on as if all had been read.
+
+use std::fs::File;
+use std::io::{PipeReader, Write, pipe};
+use std::net::TcpListener;
+use std::process::Stdio;
+use std::time::Duration;
+
+use client::{ChatClient, Options};
+use shared::testing::{NatsServer, eventually};
+
+use crate::directory::Directory;
+use crate::process::{DEADLINE, Process};
+use crate::support::{Layout, get};
+
+/// Far below the time that servers have for their work.
+const SOON: Duration = Duration::from_secs(15);
+
+/// As many lines as there can be.
+const ALL: (&str, &str) = ("SHADDOCK_LOG", "trace");
+
+/// Bytes that a pipe holds at least.
+const PIPE: usize = 64 * 1024;
+
+/// A disk without space.
+fn full() -> Stdio {
+    File::options().write(true).open("/dev/full").unwrap().into()
+}
+
+/// A pipe whose reader is gone.
+fn gone() -> Stdio {
+    pipe().unwrap().1.into()
+}
+
+/// A full pipe whose reader reads no byte.
+fn stalled() -> (PipeReader, Stdio) {
+    let (reader, mut writer) = pipe().unwrap();
+    writer.write_all(&vec![b'x'; PIPE]).unwrap();
+    (reader, writer.into())
+}
+
+async fn is_reachable(directory: &Directory) {
+    eventually(DEADLINE, "the gate names a connector", async || {
+        get(directory.fronts[0], "/entry?uid=ann").await.is_some_and(|answer| answer.contains(r#""code":200"#))
+    })
+    .await;
+}
+
+async fn talk(directory: &Directory, name: &str) {
+    let address = directory.fronts[1].to_string();
+    let said = async || {
+        let (chat, _events) = ChatClient::connect(&address, Options::default()).await.ok()?;
+        chat.enter(name, "lobby").await.ok()?;
+        chat.say("hello").await.ok()
+    };
+    eventually(DEADLINE, "a message is said", async || said().await.is_some()).await;
+}
+
+/// Serves, finds NATS again, and stops in order.
+async fn serves_with(name: &str, outputs: (Stdio, Stdio)) {
+    let mut nats = NatsServer::start_with_jetstream().await;
+    let directory = Directory::new("");
+    let url = nats.url().to_owned();
+    let mut process = Process::start_with_outputs(&directory.path, name, ["--nats", &url], &[ALL], outputs);
+    is_reachable(&directory).await;
+    talk(&directory, "ann").await;
+    nats.restart().await;
+    talk(&directory, "bob").await;
+    process.signal("HUP").await;
+    process.signal("TERM").await;
+    assert_eq!(process.ends_within(SOON).await, Some(0), "{name}");
+}
+
+#[tokio::test]
+async fn servers_go_on_when_the_readers_are_gone() {
+    serves_with("gone", (gone(), gone())).await;
+}
+
+#[tokio::test]
+async fn servers_go_on_when_the_disk_is_full() {
+    serves_with("full", (full(), full())).await;
+}
+
+#[tokio::test]
+async fn servers_go_on_when_the_readers_stand_still() {
+    let ((_out, stdout), (_err, stderr)) = (stalled(), stalled());
+    serves_with("stalled", (stdout, stderr)).await;
+}
+
+/// A start that fails ends with its status, even if the reason cannot be written.
+#[tokio::test]
+async fn a_failed_start_ends_whatever_happens_to_its_message() {
+    let directory = Directory::new("");
+    let _taken = TcpListener::bind(directory.fronts[0]).unwrap();
+    let (_reader, stderr) = stalled();
+    for (name, stderr) in [("gone", gone()), ("full", full()), ("stalled", stderr)] {
+        let none = [] as [&str; 0];
+        let mut process = Process::start_with_outputs(&directory.path, name, none, &[], (Stdio::null(), stderr));
+        assert_eq!(process.ends_within(SOON).await, Some(1), "{name}");
+    }
+}
+
+/// The status is the answer of a health check, whether its text is read or not.
+#[tokio::test]
+async fn a_health_check_answers_by_its_status() {
+    let deployment = Layout::OneProcess.start("").await;
+    deployment.until_ready().await;
+    let path = &deployment.directory.path;
+    for (name, stdout) in [("gone", gone()), ("full", full())] {
+        let mut asking = Process::start_with_outputs(path, name, ["ready"], &[], (stdout, Stdio::null()));
+        assert_eq!(asking.ends_within(SOON).await, Some(0), "{name}");
+        let args = ["ready", "--only", "chat-server-1"];
+        let mut asking = Process::start_with_outputs(path, name, args, &[], (gone(), full()));
+        assert_eq!(asking.ends_within(SOON).await, Some(1), "{name}");
+    }
+}
+
+/// Other tools have an answer to give: it is an error if the answer is lost, and none if its reader
+/// has seen enough.
+#[tokio::test]
+async fn tools_fail_plainly_when_their_answer_is_lost() {
+    let directory = Directory::new("");
+    for args in [&["check"][..], &["place", "lobby"], &["--help"]] {
+        for (name, stdout, status) in [("gone", gone(), 0), ("full", full(), 1)] {
+            let outputs = (stdout, full());
+            let mut tool = Process::start_with_outputs(&directory.path, name, args, &[], outputs);
+            let code = tool.ends_within(SOON).await;
+            // clap gives help whether it is read or not.
+            let status = if args[0] == "--help" { 0 } else { status };
+            assert_eq!(code, Some(status), "{args:?} {name}");
+        }
+    }
+}
