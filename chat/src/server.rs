@@ -9,6 +9,7 @@ use futures_util::stream::{self, FuturesUnordered};
 use futures_util::{FutureExt, Stream, StreamExt};
 use shared::bus::{self, Bus, BusError, Message, Outgoing, Subscription};
 use shared::clock;
+use shared::fault;
 use shared::health::{Check, Depth, NOT_ALONE, Queues};
 use shared::ids::{RoomId, ServerId};
 use shared::log_limit::LogLimit;
@@ -121,7 +122,7 @@ impl Chat {
         };
         chat.node.health.set(Check::Log, chat.writable.fault());
         info!(server = %chat.id, subject, "chat server ready");
-        node.lifecycle.spawn(chat.run(questions));
+        node.lifecycle.spawn_main(chat.run(questions));
         Ok(())
     }
 
@@ -232,6 +233,7 @@ impl Chat {
         if admission == Admission::Dropped {
             return;
         }
+        fault::point(self.id.as_str(), &message.payload);
         let began = Instant::now();
         let trace = Trace::from_header(message.headers.get(header::TRACEPARENT));
         debug!(%trace, method = message.headers.get(header::METHOD), "question");

@@ -189,7 +189,7 @@ impl Cluster {
         );
         let Bound { server, role, admin } = bound;
         let id = server.id.clone();
-        let running = Running { kind, lifecycle: node.lifecycle.clone(), admin: Lifecycle::new() };
+        let running = Running { kind, lifecycle: node.lifecycle.clone(), admin: node.lifecycle.sibling() };
         if let Some(listener) = admin {
             info!(server = %id, address = ?listener.local_addr().ok(), "health and metrics");
             let router = admin::probes(id.clone(), node.clone()).merge(admin::metrics(node.clone()));
@@ -243,6 +243,17 @@ impl Cluster {
         &self.node.metrics
     }
 
+    /// Completes when a task of a server, or of the bus, failed: clients are not served any more, and the process is to stop.
+    pub fn failed(&self) -> impl Future<Output = ()> + Send + use<> {
+        let (failed, bus) = (self.node.lifecycle.failed(), self.node.bus.clone());
+        async move {
+            tokio::select! {
+                () = failed => {}
+                () = bus.failed() => {}
+            }
+        }
+    }
+
     fn grace(&self) -> Duration {
         Duration::from_secs(self.node.settings.lifecycle.grace_secs.into())
     }
@@ -254,7 +265,8 @@ impl Cluster {
         }
         let Settings { lifecycle, session, .. } = &*self.node.settings;
         let most = self.grace() + Duration::from_secs((lifecycle.drain_secs + session.resume_secs).into());
-        for Running { kind, lifecycle, .. } in self.running.values().filter(|running| running.kind != GATE) {
+        let can = |running: &&Running| running.kind != GATE && !running.lifecycle.is_broken();
+        for Running { kind, lifecycle, .. } in self.running.values().filter(can) {
             if !lifecycle.drain(most).await {
                 warn!(kind, "a server did not hand over all in time: what is left is found by its absence");
             }

@@ -1,18 +1,23 @@
 //! Running servers until a signal asks to stop.
 
+use std::any::Any;
+use std::backtrace::{Backtrace, BacktraceStatus};
 use std::convert::Infallible;
 use std::fmt::{self, Write};
 use std::io::{self, IsTerminal};
+use std::panic::{AssertUnwindSafe, PanicHookInfo};
 use std::process::ExitCode;
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
-use anyhow::Context;
+use anyhow::{Context, ensure};
 use cluster::{Cluster, Plan, ServersFile, look_asked, stop_asked};
+use futures_util::FutureExt;
 use shared::config::{Config, Servers};
 use tokio::runtime::{Builder, Runtime};
 use tokio::signal::unix::Signal;
 use tokio::time::{Instant, MissedTickBehavior};
+use tracing::field::display;
 use tracing::{Level, Metadata, error, info, warn};
 use tracing_subscriber::filter::filter_fn;
 use tracing_subscriber::layer::SubscriberExt;
@@ -46,6 +51,7 @@ pub(crate) fn run(options: Options) -> io::Result<ExitCode> {
 fn run_with(options: Options, stderr: &Output) -> anyhow::Result<()> {
     let config = options.load()?;
     log_to(stderr)?;
+    std::panic::set_hook(Box::new(log_panic));
     let rest = if options.nats.is_none() { config.settings.rpc.rest() } else { Duration::ZERO };
     let runtime = runtime(rest)?;
     let ended = runtime.block_on(serve(config, options));
@@ -62,6 +68,19 @@ fn log_to(stderr: &Output) -> anyhow::Result<()> {
     let lines = if io::stderr().is_terminal() { lines } else { lines.with_ansi(false) };
     lines.finish().with(filter_fn(shows_no_secret)).init();
     Ok(())
+}
+
+/// A panic is a line as any other; the default would wait for the reader of stderr.
+fn log_panic(panic: &PanicHookInfo<'_>) {
+    let backtrace = Backtrace::capture();
+    let backtrace = (backtrace.status() == BacktraceStatus::Captured).then(|| display(backtrace));
+    let location = panic.location().map(display);
+    error!(location, backtrace, "a task panicked: {}", message(panic.payload()));
+}
+
+fn message(payload: &(dyn Any + Send)) -> &str {
+    let text = payload.downcast_ref::<&str>().copied();
+    text.or_else(|| payload.downcast_ref::<String>().map(String::as_str)).unwrap_or("without a message")
 }
 
 /// Threads as many as there are processors, or as `TOKIO_WORKER_THREADS` says. When they look for work often, they rest so long
@@ -106,15 +125,23 @@ async fn serve(config: Config, options: Options) -> anyhow::Result<()> {
     if all && let Err(error) = greet(&cluster.servers()) {
         warn!("the greeting cannot be written: {error:#}");
     }
-    tokio::select! {
-        () = signals.next() => {}
-        never = keep_up(&mut cluster, file, looks) => match never {},
+    let failed = cluster.failed();
+    let has_failed = tokio::select! {
+        () = signals.next() => false,
+        () = failed => true,
+        // This task is as much the server's own as others.
+        _ = AssertUnwindSafe(keep_up(&mut cluster, file, looks)).catch_unwind() => true,
+    };
+    if has_failed {
+        error!("a task that servers need has failed: the process ends, its supervisor is to start it again");
+    } else {
+        info!("stopping; a second signal ends at once");
     }
-    info!("stopping; a second signal ends at once");
     tokio::select! {
         () = signals.next() => info!("ended at once"),
         () = cluster.stop() => {}
     }
+    ensure!(!has_failed, "a task that servers need has failed; the log has the reason");
     Ok(())
 }
 

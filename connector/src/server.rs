@@ -12,6 +12,7 @@ use rand::seq::IndexedRandom;
 use shared::bus::{self, Message, Subscription};
 use shared::clock;
 use shared::config::Server;
+use shared::fault;
 use shared::frontend::{self, Options, Outbox, routes};
 use shared::health::{Check, Depth, NOT_ALONE, Queues};
 use shared::ids::ServerId;
@@ -32,7 +33,7 @@ use wire::Dictionary;
 use crate::app::{Command, Handlers};
 use crate::drain::Drain;
 use crate::figures::{Figures, Waiting};
-use crate::hub::{Hub, Limits, Now};
+use crate::hub::{Hub, Limits, Now, Request};
 use crate::owners::Owners;
 use crate::room::Common;
 
@@ -112,8 +113,8 @@ impl Connector {
         let address = listener.local_addr()?;
         let connector = Self::new(server.id.clone(), address.port(), node.clone());
         let options = Options::for_connector(&node);
-        node.lifecycle.spawn(connector.run(asked, inbox));
-        node.lifecycle.spawn(frontend::serve(listener, Handlers::new(commands), options));
+        node.lifecycle.spawn_main(connector.run(asked, inbox));
+        node.lifecycle.spawn_main(frontend::serve(listener, Handlers::new(commands), options));
         info!(server = %server.id, %address, "connector ready");
         Ok(())
     }
@@ -335,6 +336,9 @@ impl Connector {
             }
             Command::Request { session, id, request } => {
                 self.requests += 1;
+                if let Request::Enter(body) = &request {
+                    fault::point(self.id.as_str(), body);
+                }
                 if let (Some(id), Some(client)) = (id, self.clients.get_mut(&session)) {
                     client.waiting.asked(id, &request);
                 }

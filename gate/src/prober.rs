@@ -8,6 +8,7 @@ use std::time::Duration;
 use shared::bus::{BusError, Message, Outgoing};
 use shared::clock;
 use shared::config::Servers;
+use shared::fault;
 use shared::ids::ServerId;
 use shared::log_limit::LogLimit;
 use shared::node::Node;
@@ -129,6 +130,7 @@ struct Asker {
 
 impl Asker {
     async fn ask(&self, server: &ServerId, deadline: Duration) -> Answer {
+        fault::point(self.me.as_str(), server.as_str().as_bytes());
         let (trace, subject) = (Trace::new(), subjects::connector_ping(server));
         let Ok(payload) = rpc::encode(&Ping { v: rpc::VERSION, gate: self.me.clone() }) else { return Answer::Unknown };
         let label = Label { method: "ping", room: None, from: &self.me, view: &self.view, trace: &trace };

@@ -36,7 +36,7 @@ impl Gate {
         }
         options.http = Some(http);
         info!(server = %server.id, address = ?listener.local_addr().ok(), "gate ready");
-        node.lifecycle.spawn(prober::run(server.id, node.clone(), desk.health.clone()));
-        node.lifecycle.spawn(frontend::serve(listener, desk, options));
+        node.lifecycle.spawn_main(prober::run(server.id, node.clone(), desk.health.clone()));
+        node.lifecycle.spawn_main(frontend::serve(listener, desk, options));
     }
 }

@@ -63,8 +63,10 @@ pub fn metrics_on_loopback(node: Node) -> Router {
     Router::new().route("/metrics", get(metrics_to_peer)).with_state(node)
 }
 
-async fn healthz() -> Response {
-    uncached(Json(serde_json::json!({ "alive": true })))
+async fn healthz(State(Desk { node, .. }): State<Desk>) -> Response {
+    let alive = !node.lifecycle.has_failed();
+    let status = if alive { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
+    uncached((status, Json(serde_json::json!({ "alive": alive }))))
 }
 
 async fn readyz(State(Desk { id, node }): State<Desk>) -> Response {
@@ -114,7 +116,7 @@ pub async fn serve(listener: TcpListener, router: Router, lifecycle: Lifecycle) 
         // When many are open, idle ones must not keep others out.
         let keep_alive = (places.available_permits() >= CONNECTIONS / 2).then_some(KEEP_ALIVE);
         let (router, ends) = (router.clone(), lifecycle.stopping());
-        lifecycle.spawn(async move {
+        lifecycle.spawn_session(async move {
             let answer = move |request| answer(request, peer, router.clone());
             let of = (Progress::new(Instant::now()), Times { head: QUESTION, keep_alive });
             match http::serve(stream, of, answer, ends).await {

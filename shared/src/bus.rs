@@ -130,6 +130,14 @@ impl Bus {
         Ok(bus)
     }
 
+    /// Completes when a task of the bus panicked: messages may be lost without end.
+    pub async fn failed(&self) {
+        match &self.carrier {
+            Carrier::Memory(_) => std::future::pending().await,
+            Carrier::Nats(nats) => nats.failed().await,
+        }
+    }
+
     /// Hands a message over without ever waiting.
     ///
     /// Fails with [`BusError::Disconnected`] and [`BusError::QueueFull`], both counted, and with

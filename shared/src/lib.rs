@@ -10,6 +10,7 @@ pub mod bus;
 pub mod clock;
 pub mod config;
 pub mod dispatcher;
+pub mod fault;
 pub mod frontend;
 pub mod health;
 pub mod ids;

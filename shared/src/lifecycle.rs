@@ -1,16 +1,20 @@
-//! Starting and stopping: every task has an owner, and after `stop` none is left.
+//! Starting and stopping: every task has an owner, and after `stop` none is left. A panic in a
+//! server's own task, or its early end, is a failure of the process; one in a session's task is not.
 
 use std::future::Future;
+use std::panic::AssertUnwindSafe;
 use std::time::Duration;
 
+use futures_util::FutureExt;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 /// The tasks of one server, and the signals that end them.
 ///
 /// `draining` asks a server to hand over to others what it does, while it goes on working. `stopping` asks for an orderly end:
-/// stop taking new work, finish what is accepted. `killed` comes when the grace time is over: end at once. Clones speak of the
-/// same tasks.
+/// stop taking new work, finish what is accepted. `killed` comes when the grace time is over: end at once. `failed` is of all
+/// servers of a process: a server without one of its tasks serves no client, so the process is to end. Clones speak of the same
+/// tasks.
 #[derive(Debug, Clone, Default)]
 pub struct Lifecycle {
     tracker: TaskTracker,
@@ -18,6 +22,10 @@ pub struct Lifecycle {
     drained: CancellationToken,
     soft: CancellationToken,
     hard: CancellationToken,
+    /// One of these tasks failed.
+    broken: CancellationToken,
+    /// One of the tasks of the process failed.
+    failed: CancellationToken,
 }
 
 impl Lifecycle {
@@ -26,9 +34,37 @@ impl Lifecycle {
         Self::default()
     }
 
-    /// Runs `task` as one of this lifecycle's tasks; it is dropped when the lifecycle is killed.
-    #[expect(clippy::disallowed_methods, reason = "the one place that spawns")]
+    /// A lifecycle without tasks, of another server of the same process.
+    #[must_use]
+    pub fn sibling(&self) -> Self {
+        Self { failed: self.failed.clone(), ..Self::default() }
+    }
+
+    /// Runs `task` as one of this lifecycle's tasks; it is dropped when the lifecycle is killed. If it panics, the process has
+    /// failed.
     pub fn spawn(&self, task: impl Future<Output = ()> + Send + 'static) {
+        let lifecycle = self.clone();
+        self.spawn_session(async move {
+            if AssertUnwindSafe(task).catch_unwind().await.is_err() {
+                lifecycle.fail();
+            }
+        });
+    }
+
+    /// The same for a task that the server cannot be without: the process has failed as well if it ends before it is asked to.
+    pub fn spawn_main(&self, task: impl Future<Output = ()> + Send + 'static) {
+        let lifecycle = self.clone();
+        self.spawn(async move {
+            task.await;
+            if !lifecycle.soft.is_cancelled() {
+                lifecycle.fail();
+            }
+        });
+    }
+
+    /// Runs a task that serves a single client or request. A panic ends that task and nothing else.
+    #[expect(clippy::disallowed_methods, reason = "the one place that spawns")]
+    pub fn spawn_session(&self, task: impl Future<Output = ()> + Send + 'static) {
         let hard = self.hard.clone();
         // Boxed: a block that holds a future and awaits it has room for it twice.
         let task = Box::pin(task);
@@ -40,14 +76,34 @@ impl Lifecycle {
         }));
     }
 
+    fn fail(&self) {
+        self.broken.cancel();
+        self.failed.cancel();
+    }
+
+    /// Completes when a task of this process failed.
+    pub fn failed(&self) -> impl Future<Output = ()> + Send + use<> {
+        self.failed.clone().cancelled_owned()
+    }
+
+    /// Returns true if a task of this process failed.
+    pub fn has_failed(&self) -> bool {
+        self.failed.is_cancelled()
+    }
+
+    /// Returns true if one of these tasks failed: there is no orderly end without it.
+    pub fn is_broken(&self) -> bool {
+        self.broken.is_cancelled()
+    }
+
     /// Completes when the server is to hand over what it does to others.
     pub fn draining(&self) -> impl Future<Output = ()> + Send + 'static {
         self.drain.clone().cancelled_owned()
     }
 
-    /// Whether the server is about to end: it hands over, or stops.
+    /// Whether the server is about to end: it hands over, or stops, or the process failed.
     pub fn is_ending(&self) -> bool {
-        self.drain.is_cancelled() || self.soft.is_cancelled()
+        self.drain.is_cancelled() || self.soft.is_cancelled() || self.has_failed()
     }
 
     /// The server has handed over all that it did.
@@ -74,8 +130,10 @@ impl Lifecycle {
 
     /// Asks all tasks to end, waits up to `grace`, then drops what is left.
     ///
-    /// Returns whether all ended by themselves. Afterwards none is left.
+    /// Returns whether all ended by themselves. Afterwards none is left. Without a task that failed the others cannot end in
+    /// order, so they are dropped at once.
     pub async fn stop(&self, grace: Duration) -> bool {
+        let grace = if self.is_broken() { Duration::ZERO } else { grace };
         self.begin_stop();
         let orderly = tokio::time::timeout(grace, self.tracker.wait()).await.is_ok();
         self.hard.cancel();
@@ -104,5 +162,55 @@ mod tests {
         let lifecycle = Lifecycle::new();
         lifecycle.spawn(std::future::pending());
         assert!(!lifecycle.stop(Duration::from_secs(2)).await);
+    }
+
+    /// A lifecycle and another one of its process.
+    fn two() -> (Lifecycle, Lifecycle) {
+        let lifecycle = Lifecycle::new();
+        (lifecycle.clone(), lifecycle.sibling())
+    }
+
+    #[expect(clippy::panic, reason = "the panic is what is tested")]
+    async fn panics() {
+        panic!("on purpose");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_panic_in_a_task_fails_the_process() {
+        let (one, other) = two();
+        other.spawn(std::future::pending());
+        one.spawn(std::future::pending());
+        assert!(!one.has_failed() && !other.is_ending());
+        one.spawn(panics());
+        other.failed().await;
+        assert!(one.is_broken() && !other.is_broken());
+        assert!(one.is_ending() && other.is_ending());
+        // What is left of its server is not waited for.
+        let began = tokio::time::Instant::now();
+        assert!(!one.stop(Duration::from_secs(60)).await);
+        assert!(began.elapsed() < Duration::from_secs(1));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn the_early_end_of_a_main_task_fails_the_process() {
+        let (one, other) = two();
+        one.spawn(async {});
+        let stopping = one.stopping();
+        one.spawn_main(stopping);
+        assert!(one.stop(Duration::from_secs(1)).await);
+        assert!(!one.has_failed());
+        other.spawn_main(async {});
+        one.failed().await;
+        let third = one.sibling();
+        third.spawn_main(panics());
+        third.broken.cancelled().await;
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_panic_in_a_sessions_task_ends_that_task_only() {
+        let lifecycle = Lifecycle::new();
+        lifecycle.spawn_session(panics());
+        assert!(lifecycle.stop(Duration::from_secs(60)).await);
+        assert!(!lifecycle.has_failed());
     }
 }

@@ -46,7 +46,7 @@ impl Node {
     /// The same, for a server whose tasks start and stop by themselves.
     #[must_use]
     pub fn for_server(&self) -> Self {
-        Self { lifecycle: Lifecycle::new(), health: Health::default(), ..self.clone() }
+        Self { lifecycle: self.lifecycle.sibling(), health: Health::default(), ..self.clone() }
     }
 
     /// Notes what shows of a server's readiness from outside its task. Done before each report, and by the task, for a fault's

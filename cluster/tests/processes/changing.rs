@@ -12,7 +12,7 @@ use crate::process::{DEADLINE, Process};
 use crate::support::Layout;
 
 /// Writes the file anew, with what `change` makes of the development servers.
-fn edit(directory: &Directory, change: impl FnOnce(&mut Value)) {
+pub(crate) fn edit(directory: &Directory, change: impl FnOnce(&mut Value)) {
     let path = directory.path.join("servers.json");
     let mut servers: Value = serde_json::from_str(&fs::read_to_string(&path).unwrap()).unwrap();
     change(&mut servers["development"]);

@@ -18,6 +18,7 @@ mod closing;
 mod fronts;
 mod logging;
 mod outputs;
+mod panics;
 mod pomelo;
 mod signing;
 mod starting;

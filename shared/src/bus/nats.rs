@@ -145,6 +145,11 @@ impl Nats {
         self.link.fault()
     }
 
+    /// Completes when a task of the connection failed.
+    pub(super) async fn failed(&self) {
+        self.lifecycle.failed().await;
+    }
+
     pub(super) fn prefix(&self) -> &SubjectPrefix {
         &self.prefix
     }

@@ -51,7 +51,7 @@ pub async fn serve<A: App>(listener: TcpListener, app: A, options: Options) {
             accepted = accept(&listener) => accepted,
         };
         let connection = connection(stream, peer, door.clone(), (app.clone(), options.clone()));
-        options.lifecycle.spawn(connection);
+        options.lifecycle.spawn_session(connection);
     }
 }
 

@@ -3,6 +3,7 @@
 
 use std::future::{pending, poll_fn};
 use std::net::SocketAddr;
+use std::panic::AssertUnwindSafe;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
@@ -21,6 +22,7 @@ use super::filters::Filters;
 use super::outbox::Next;
 use super::protocol::{Protocol, Reaction};
 use super::{App, Ending, ErrorBody, KickReason, Options, Outbox, Session, response};
+use crate::fault;
 use crate::metrics::Asked;
 use crate::pace::Pace;
 
@@ -43,13 +45,15 @@ enum End {
     Bad(Box<dyn std::error::Error + Send + Sync>),
     /// The client let a deadline pass.
     Late(&'static str),
+    /// This task panicked.
+    Panicked,
 }
 
 impl End {
     fn for_role(&self) -> Ending {
         match self {
             Self::Gone | Self::Late(_) => Ending::Lost,
-            Self::Closed | Self::Close | Self::Bad(_) => Ending::Closed,
+            Self::Closed | Self::Close | Self::Bad(_) | Self::Panicked => Ending::Closed,
         }
     }
 }
@@ -135,8 +139,10 @@ pub(super) async fn run<A: App>(
         options,
         deadline,
     };
-    let end = connection.serve().await;
-    connection.end(&end).await;
+    // A panic costs this client its connection. The role hears of the end as of any other, so no
+    // member stays behind.
+    let served = AssertUnwindSafe(connection.serve()).catch_unwind().await;
+    connection.end(&served.unwrap_or(End::Panicked)).await;
 }
 
 impl<A: App> Connection<A> {
@@ -274,6 +280,7 @@ impl<A: App> Connection<A> {
 
     fn message(&mut self, id: Option<u32>, route: &str, body: Bytes) {
         self.options.metrics.requests.add();
+        fault::point("session", &body);
         if !self.filters.allows_message(self.heard_at) {
             self.options.metrics.requests_refused_overload.add();
             if let Some(id) = id {
@@ -394,7 +401,7 @@ impl<A: App> Connection<A> {
     async fn end(&mut self, end: &End) {
         let metrics = &self.options.metrics;
         match end {
-            End::Gone | End::Closed | End::Close => {}
+            End::Gone | End::Closed | End::Close | End::Panicked => {}
             End::Bad(error) => {
                 metrics.sessions_closed_bad_input.add();
                 debug!(peer = %self.peer, %error, "closed for what is not the protocol");
