@@ -1,5 +1,7 @@
 //! Starts the servers of an environment, or one of them, and stops them in order: gates, connectors, chat servers, bus.
 
+mod missing;
+
 use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
@@ -29,6 +31,7 @@ use shared::subjects;
 use tokio::sync::Notify;
 use tracing::{info, warn};
 
+use self::missing::Missing;
 use crate::keys;
 use crate::listeners::{Bound, Role};
 
@@ -77,6 +80,7 @@ pub struct Cluster {
     log: Option<Log>,
     only: Option<ServerId>,
     running: BTreeMap<ServerId, Running>,
+    missing: Missing,
 }
 
 /// A server of this process.
@@ -118,7 +122,8 @@ impl Cluster {
         let payload = PayloadWatch::default();
         let node = Node { environment, roster, settings, bus, signing, metrics, payload, lifecycle, health };
         let (signing, running) = (signing_keeper, BTreeMap::new());
-        let mut cluster = Self { keeper, signing, node, log_kind: log, log: None, only, running };
+        let mut cluster =
+            Self { keeper, signing, node, log_kind: log, log: None, only, running, missing: Missing::default() };
         for bound in in_order(bound) {
             if let Err(error) = cluster.start_server(bound).await {
                 // It took over nothing that it could hand over, and the operator waits for the
@@ -136,7 +141,7 @@ impl Cluster {
     /// A process that runs a single server does not start or end it by this; without an entry it owns nothing.
     ///
     /// # Errors
-    /// If a new server cannot start; all else is done nevertheless.
+    /// If a new server cannot start; all else is done nevertheless, and [`Self::try_missing`] tries it again.
     pub async fn change(&mut self, mut servers: Servers) -> anyhow::Result<()> {
         let before = self.keeper.now();
         for (_, old) in before.all().filter(|(_, old)| self.running.contains_key(&old.id)) {
@@ -145,23 +150,33 @@ impl Cluster {
         if servers == *before {
             return Ok(());
         }
-        let mut failed = self.look_at_keys_of(&servers).and_then(Result::err).map(anyhow::Error::from);
-        let is_new = |id: &ServerId| self.only.is_none() && !self.running.contains_key(id);
-        let mut all = Vec::new();
-        for bound in Bound::listen_all(&mut servers, &self.node.settings, is_new).await {
-            match bound {
-                Ok(bound) => all.push(bound),
-                Err(error) => failed = failed.or(Some(error)),
-            }
-        }
+        // Each of them has a new chance.
+        self.missing = Missing::default();
+        let mut errors: Vec<_> =
+            self.look_at_keys_of(&servers).and_then(Result::err).map(anyhow::Error::from).into_iter().collect();
+        let new: Vec<ServerId> = keys::own(&servers, self.only.as_ref()).into_iter().collect();
+        let new: Vec<ServerId> = new.into_iter().filter(|id| !self.running.contains_key(id)).collect();
+        // Those that cannot listen may want a port of a server that is removed below.
+        let bound = Bound::listen_all(&mut servers, &self.node.settings, |id| new.contains(id)).await;
         let (count, chats) = (servers.all().count(), servers.chat().len());
         info!(servers = count, chats, "the servers are other ones now");
         self.keeper.replace(servers);
-        for bound in in_order(all) {
-            failed = self.start_server(bound).await.err().or(failed);
+        for bound in in_order(bound.into_iter().flatten().collect()) {
+            let id = bound.server.id.clone();
+            if let Err(error) = self.start_or_remove(bound).await {
+                self.missing.failed(&id);
+                errors.push(error);
+            }
         }
         self.stop_removed().await;
-        failed.map_or(Ok(()), Err)
+        for id in new {
+            if !self.running.contains_key(&id) && !self.missing.has(&id) {
+                errors.extend(self.start_late(&id).await.err());
+            }
+        }
+        let texts: Vec<String> = errors.iter().map(|error| format!("{error:#}")).collect();
+        ensure!(texts.is_empty(), "{}", texts.join("; "));
+        Ok(())
     }
 
     /// Goes on with other keys, if their files changed since the last look.

@@ -169,6 +169,7 @@ async fn keep_up(cluster: &mut Cluster, mut file: ServersFile, mut asked: Signal
             }
             Some(Err(error)) => error!("servers.json is refused, the servers stay as they were: {error}"),
         }
+        cluster.try_missing().await;
         tokio::time::sleep(PAUSE).await;
     }
 }

@@ -1,13 +1,15 @@
 //! `servers.json` is edited while processes run.
 
 use std::fs;
+use std::net::TcpListener;
 
+use client::{ChatClient, Options};
 use serde_json::{Value, json};
 use shared::testing::eventually;
 use tokio_tungstenite::connect_async;
 use tokio_tungstenite::tungstenite::client::IntoClientRequest;
 
-use crate::directory::Directory;
+use crate::directory::{Address, Directory};
 use crate::process::{DEADLINE, Process};
 use crate::support::Layout;
 
@@ -68,7 +70,7 @@ async fn users_are_sent_where_connectors_listen() {
 }
 
 /// A page of this origin may connect to the connector.
-async fn lets_in(connector: crate::directory::Address, origin: &str) -> bool {
+async fn lets_in(connector: Address, origin: &str) -> bool {
     let mut request = format!("ws://{connector}/").into_client_request().unwrap();
     request.headers_mut().insert("origin", origin.parse().unwrap());
     connect_async(request).await.is_ok()
@@ -101,4 +103,66 @@ async fn what_the_file_became_is_logged() {
     fs::remove_file(&path).unwrap();
     fs::create_dir(&path).unwrap();
     assert!(process.says("it is a directory: put the file there").await);
+}
+
+/// Somebody can enter a room there.
+async fn until_served(address: Address) {
+    let served = async || {
+        let (chat, _events) = ChatClient::connect(&address.to_string(), Options::default()).await.ok()?;
+        chat.enter("ann", "lobby").await.ok()
+    };
+    eventually(DEADLINE, "a connector serves", async || served().await.is_some()).await;
+}
+
+fn connector(id: &str, at: Address) -> Value {
+    json!({ "id": id, "host": "127.0.0.1", "clientPort": at.port(), "frontend": true })
+}
+
+/// The port is free later, without another edit. Until then it is an error line now and then, and
+/// all else is served.
+#[tokio::test]
+async fn a_server_whose_port_was_taken_is_tried_again() {
+    let mut deployment = Layout::OneProcess.start("").await;
+    let taken = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = taken.local_addr().unwrap();
+    edit(&deployment.directory, |servers| {
+        servers["connector"].as_array_mut().unwrap().push(connector("connector-server-4", address));
+        add_chat(servers, 4);
+    });
+    let process = deployment.process("all");
+    assert!(process.says("the port is taken").await, "{}", process.output());
+    assert!(process.says("a server still cannot start, it is tried again").await, "{}", process.output());
+    assert!(process.says("chat server ready server=chat-server-4").await, "{}", process.output());
+    until_served(deployment.connector(0)).await;
+    drop(taken);
+    until_served(address).await;
+    let process = deployment.process("all");
+    assert!(process.says("a server that could not start runs now server=connector-server-4").await);
+    let lines = process.output().lines().filter(|line| line.contains("ERROR")).count();
+    assert!(lines <= 4, "{}", process.output());
+    process.signal("TERM").await;
+    assert_eq!(process.ends().await, Some(0));
+}
+
+/// The new name listens where the old one did.
+#[tokio::test]
+async fn a_server_is_renamed_and_keeps_its_port() {
+    let mut deployment = Layout::OneProcess.start("").await;
+    let (first, gate) = (deployment.connector(0), deployment.gate());
+    until_served(first).await;
+    edit(&deployment.directory, |servers| {
+        servers["connector"][0] = connector("connector-server-9", first);
+        servers["gate"][0] =
+            json!({ "id": "gate-server-9", "host": "127.0.0.1", "clientPort": gate.port(), "frontend": true });
+        servers["chat"][0]["id"] = json!("chat-server-9");
+    });
+    for line in ["connector ready server=connector-server-9", "gate ready server=gate-server-9", "server=chat-server-9"]
+    {
+        let process = deployment.process("all");
+        assert!(process.says(line).await, "{line} in {}", process.output());
+    }
+    until_served(first).await;
+    eventually(DEADLINE, "the gate names a connector", async || deployment.entry("ann").await.is_some()).await;
+    let output = deployment.process("all").output();
+    assert!(!output.contains("the port is taken"), "{output}");
 }
