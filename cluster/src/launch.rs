@@ -14,6 +14,8 @@ use chat::log::jetstream::JetStream;
 use chat::log::memory::Memory;
 use clap::ValueEnum;
 use connector::Connector;
+use futures_util::FutureExt;
+use futures_util::future::join_all;
 use gate::Gate;
 use shared::admin;
 use shared::bus::{Bus, MemoryLimits};
@@ -113,9 +115,13 @@ impl Cluster {
         let bound = bound.await.into_iter().collect::<anyhow::Result<Vec<Bound>>>()?;
         let metrics = Metrics::new();
         let name = only.as_ref().map_or(subjects::PROCESS, ServerId::as_str);
-        let bus = bus(nats.as_deref(), &settings, name, &metrics).await?;
-        payload::check(&settings, bus.max_payload())?;
-        payload::prove(&bus, Duration::from_secs(settings.nats.connect_secs.into())).await?;
+        let connecting = async {
+            let bus = bus(nats.as_deref(), &settings, name, &metrics).await?;
+            payload::check(&settings, bus.max_payload())?;
+            payload::prove(&bus, Duration::from_secs(settings.nats.connect_secs.into())).await?;
+            anyhow::Ok(bus)
+        };
+        let bus = while_alive(&bound, connecting).await?;
         let (keeper, roster) = RosterKeeper::new(servers);
         let (settings, environment) = (Arc::new(settings), environment.into());
         let (lifecycle, health) = (Lifecycle::new(), Health::default());
@@ -208,7 +214,8 @@ impl Cluster {
         if let Some(listener) = admin {
             info!(server = %id, address = ?listener.local_addr().ok(), "health and metrics");
             let router = admin::probes(id.clone(), node.clone()).merge(admin::metrics(node.clone()));
-            running.admin.spawn(admin::serve(listener, router, running.admin.clone()));
+            let lifecycle = running.admin.clone();
+            running.admin.spawn_main(async move { admin::serve(&listener, router, lifecycle).await });
         }
         self.running.insert(id.clone(), running);
         let started = match role {
@@ -310,6 +317,20 @@ impl Cluster {
 fn in_order(mut servers: Vec<Bound>) -> Vec<Bound> {
     servers.sort_by_key(|bound| std::cmp::Reverse(STOP_ORDER.iter().position(|kind| *kind == bound.kind())));
     servers
+}
+
+/// Answers health checks of servers until they can be started: a supervisor must not end a process
+/// because its broker is away.
+async fn while_alive<T>(bound: &[Bound], connecting: impl Future<Output = T>) -> T {
+    let probing = Lifecycle::new();
+    let answer = |listener| admin::serve(listener, admin::probes_without_bus(), probing.clone());
+    let answers = join_all(bound.iter().flat_map(Bound::probed).map(answer));
+    let connected = tokio::select! {
+        connected = connecting => connected,
+        never = answers.then(|_| std::future::pending()) => never,
+    };
+    probing.stop(LAST_ANSWERS).await;
+    connected
 }
 
 async fn stop_in_order(servers: Vec<Running>, grace: Duration) {

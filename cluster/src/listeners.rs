@@ -73,6 +73,12 @@ impl Bound {
         Ok(Self { server, role, admin })
     }
 
+    /// The listeners at which its health is asked for.
+    pub(crate) fn probed(&self) -> impl Iterator<Item = &TcpListener> {
+        let gate = if let Role::Gate(listener) = &self.role { Some(listener) } else { None };
+        self.admin.iter().chain(gate)
+    }
+
     /// The server's type.
     pub(crate) fn kind(&self) -> &'static str {
         match self.role {

@@ -21,6 +21,7 @@ use tracing::debug;
 
 use crate::frontend::accept;
 use crate::frontend::http::{self, End, Progress, Times};
+use crate::health::{Check, Health, Report};
 use crate::ids::ServerId;
 use crate::lifecycle::Lifecycle;
 use crate::metrics::Format;
@@ -50,6 +51,20 @@ pub fn probes(id: ServerId, node: Node) -> Router {
     Router::new().route("/healthz", get(healthz)).route("/readyz", get(readyz)).with_state(Desk { id, node })
 }
 
+/// The same while its process waits for the first connection to the bus: alive, and not ready. All
+/// other questions are answered 503.
+pub fn probes_without_bus() -> Router {
+    let health = Health::default();
+    health.set(Check::Bus, Some("there was no connection to NATS yet"));
+    let readyz = async move || {
+        health.beat();
+        told(health.report())
+    };
+    let healthz = async || uncached(Json(serde_json::json!({ "alive": true })));
+    let otherwise = async || uncached((StatusCode::SERVICE_UNAVAILABLE, "there was no connection to NATS yet"));
+    Router::new().route("/healthz", get(healthz)).route("/readyz", get(readyz)).fallback(otherwise)
+}
+
 /// `/metrics` of a server's process.
 pub fn metrics(node: Node) -> Router {
     let written = async |State(node): State<Node>, headers: HeaderMap| written(&node, &headers);
@@ -70,7 +85,10 @@ async fn healthz(State(Desk { node, .. }): State<Desk>) -> Response {
 }
 
 async fn readyz(State(Desk { id, node }): State<Desk>) -> Response {
-    let report = node.readiness(&id);
+    told(node.readiness(&id))
+}
+
+fn told(report: Report) -> Response {
     let status = if report.ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
     uncached((status, Json(report)))
 }
@@ -99,7 +117,7 @@ pub fn uncached(answer: impl IntoResponse) -> Response {
 }
 
 /// Answers who connects, until the lifecycle stops.
-pub async fn serve(listener: TcpListener, router: Router, lifecycle: Lifecycle) {
+pub async fn serve(listener: &TcpListener, router: Router, lifecycle: Lifecycle) {
     let places = Arc::new(Semaphore::new(CONNECTIONS));
     let stopping = lifecycle.stopping();
     tokio::pin!(stopping);
@@ -107,7 +125,7 @@ pub async fn serve(listener: TcpListener, router: Router, lifecycle: Lifecycle) 
         let next = async {
             // Never closed.
             let place = places.clone().acquire_owned().await.ok();
-            (place, accept(&listener).await)
+            (place, accept(listener).await)
         };
         let (place, (stream, peer)) = tokio::select! {
             () = &mut stopping => return,

@@ -3,9 +3,11 @@
 use std::net::TcpListener;
 use std::time::Duration;
 
-use shared::testing::{NatsServer, eventually};
+use serde_json::json;
+use shared::testing::{NatsServer, eventually, http_get};
 
-use crate::directory::Directory;
+use crate::changing::edit;
+use crate::directory::{Address, Directory};
 use crate::process::{DEADLINE, Process};
 use crate::support::{Layout, get};
 
@@ -44,6 +46,7 @@ async fn a_taken_port_is_named() {
 #[tokio::test]
 async fn a_health_check_finds_who_runs_here() {
     let deployment = Layout::OneProcess.start("").await;
+    deployment.until_ready().await;
     let mut asking = Process::start(&deployment.directory.path, "asking", ["ready"], &[]);
     assert_eq!(asking.ends_within(SOON).await, Some(0), "{}", asking.output());
     assert_eq!(asking.output(), "gate-server-1  ready\n");
@@ -145,4 +148,40 @@ async fn a_filter_of_the_log_must_be_one() {
         assert_eq!(process.ends_within(SOON).await, Some(1), "{filter}");
         assert!(process.output().contains("SHADDOCK_LOG is not a filter"), "{}", process.output());
     }
+}
+
+/// An address that is free now.
+fn free_address() -> Address {
+    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap()
+}
+
+async fn status(at: Address, path: &str) -> u16 {
+    http_get(at, path, &["Host: localhost"]).await.map_or(0, |answer| answer.status)
+}
+
+/// A liveness probe finds the process well; only readiness waits, as `shaddock ready` does.
+#[tokio::test]
+async fn health_answers_while_the_broker_is_awaited() {
+    let (mut nats, url) = nobody().await;
+    let directory = Directory::new("");
+    let (gate, chat) = (directory.fronts[0], free_address());
+    edit(&directory, |servers| servers["chat"][0]["port"] = json!(chat.port()));
+    let mut process = Process::start(&directory.path, "waiting", ["--nats", &url], &[WAIT]);
+    assert!(process.says("waiting for").await);
+    for at in [gate, chat] {
+        for (path, expected) in [("/healthz", 200), ("/readyz", 503), ("/entry?uid=ann", 503)] {
+            assert_eq!(status(at, path).await, expected, "{path} of {at}");
+        }
+    }
+    let mut asking = Process::start(&directory.path, "asking", ["ready"], &[]);
+    assert_eq!(asking.ends_within(SOON).await, Some(1));
+    let said = asking.output();
+    assert!(said.contains("gate-server-1  bus: ") && said.contains("chat-server-1  bus: "), "{said}");
+    nats.restart().await;
+    for at in [gate, chat] {
+        eventually(DEADLINE, "it is ready", async || status(at, "/readyz").await == 200).await;
+        assert_eq!(status(at, "/healthz").await, 200);
+    }
+    process.signal("TERM").await;
+    assert_eq!(process.ends().await, Some(0));
 }
