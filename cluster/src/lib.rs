@@ -7,5 +7,5 @@ mod signals;
 pub mod watch;
 
 pub use launch::{Cluster, LogKind, Plan};
-pub use signals::{look_asked, stop_asked};
+pub use signals::{ignore_others, look_asked, stop_asked};
 pub use watch::ServersFile;

@@ -11,7 +11,7 @@ use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use anyhow::{Context, ensure};
-use cluster::{Cluster, Plan, ServersFile, look_asked, stop_asked};
+use cluster::{Cluster, Plan, ServersFile, ignore_others, look_asked, stop_asked};
 use futures_util::FutureExt;
 use shared::config::{Config, Servers};
 use tokio::runtime::{Builder, Runtime};
@@ -113,6 +113,7 @@ fn shows_no_secret(metadata: &Metadata<'_>) -> bool {
 async fn serve(config: Config, options: Options) -> anyhow::Result<()> {
     let mut signals = stop_asked().context("signals cannot be listened for")?;
     let looks = look_asked().context("signals cannot be listened for")?;
+    ignore_others().context("signals cannot be ignored")?;
     let all = options.only.is_none();
     let log = options.log();
     let file = ServersFile::new(options.config.clone(), config.environment.clone());

@@ -1,22 +1,51 @@
-//! The signals that ask a process to stop, or to look at its configuration.
+//! The signals that ask a process to stop, or to look at its configuration; all others that would
+//! end it without a hand-over are ignored.
 
 use std::io;
 
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
-/// Listens for SIGTERM and SIGINT from now on.
+/// Sent by tools that rotate logs, by profilers, timers and habit. Some have names on Linux only;
+/// the numbers are those of its common architectures.
+#[cfg(target_os = "linux")]
+const IGNORED: [std::ops::RangeInclusive<i32>; 7] = [
+    10..=10, // SIGUSR1
+    12..=12, // SIGUSR2
+    14..=14, // SIGALRM
+    16..=16, // SIGSTKFLT
+    25..=27, // SIGXFSZ (a log file at its limit), SIGVTALRM, SIGPROF
+    29..=30, // SIGIO, SIGPWR
+    FIRST_REAL_TIME..=64,
+];
+
+/// Those below are used by the C library.
+#[cfg(target_os = "linux")]
+const FIRST_REAL_TIME: i32 = if cfg!(target_env = "musl") { 35 } else { 34 };
+
+/// SIGALRM, SIGXFSZ to SIGPROF, SIGUSR1 and SIGUSR2 of BSD and macOS.
+#[cfg(not(target_os = "linux"))]
+const IGNORED: [std::ops::RangeInclusive<i32>; 3] = [14..=14, 25..=27, 30..=31];
+
+/// Number of SIGXCPU everywhere: the process is about to be killed for its use of the processor.
+const XCPU: i32 = 24;
+
+/// Listens for SIGTERM, SIGINT, SIGQUIT and SIGXCPU from now on.
 ///
 /// # Errors
 /// If the operating system does not let us listen.
 pub fn stop_asked() -> io::Result<StopSignals> {
-    Ok(StopSignals { term: signal(SignalKind::terminate())?, int: signal(SignalKind::interrupt())? })
+    let kinds = [SignalKind::terminate(), SignalKind::interrupt(), SignalKind::quit(), SignalKind::from_raw(XCPU)];
+    let [term, int, quit, xcpu] = kinds.map(signal);
+    Ok(StopSignals { term: term?, int: int?, quit: quit?, xcpu: xcpu? })
 }
 
-/// SIGTERM and SIGINT as they come.
+/// The signals that ask to stop, as they come.
 #[derive(Debug)]
 pub struct StopSignals {
     term: Signal,
     int: Signal,
+    quit: Signal,
+    xcpu: Signal,
 }
 
 impl StopSignals {
@@ -25,6 +54,8 @@ impl StopSignals {
         tokio::select! {
             _ = self.term.recv() => {}
             _ = self.int.recv() => {}
+            _ = self.quit.recv() => {}
+            _ = self.xcpu.recv() => {}
         }
     }
 }
@@ -35,4 +66,16 @@ impl StopSignals {
 /// If the operating system does not let us listen.
 pub fn look_asked() -> io::Result<Signal> {
     signal(SignalKind::hangup())
+}
+
+/// Makes this process ignore all other signals that would end it, but for those of a crash.
+///
+/// # Errors
+/// If the operating system does not let us.
+pub fn ignore_others() -> io::Result<()> {
+    for number in IGNORED.into_iter().flatten() {
+        // Listened for and dropped: the runtime's handler stays, and does nothing.
+        drop(signal(SignalKind::from_raw(number))?);
+    }
+    Ok(())
 }

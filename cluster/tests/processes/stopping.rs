@@ -3,9 +3,11 @@
 use std::time::Duration;
 
 use serde_json::json;
+use shared::testing::NatsServer;
 
 use crate::on_both_layouts;
 use crate::original::Original;
+use crate::process::Process;
 use crate::support::{Deployment, Layout};
 
 on_both_layouts!(what_was_accepted_is_answered);
@@ -70,6 +72,51 @@ async fn what_was_accepted_is_answered(layout: Layout) {
     }
     assert_eq!(asker.event("close").await["code"], 1000);
     assert_eq!(deployment.process("gate-server-1").ends().await, Some(0));
+}
+
+/// Signals that timers, log rotation, profilers and shells send, by number: real-time ones, too.
+const HARMLESS: [&str; 12] =
+    ["USR1", "USR2", "ALRM", "VTALRM", "PROF", "IO", "PWR", "STKFLT", "XFSZ", "HUP", "36", "64"];
+
+/// None of them ends a server, not even while it waits for its broker or stops.
+#[tokio::test]
+async fn other_signals_are_ignored() {
+    let mut deployment = Layout::OneProcess.start("").await;
+    let (mut ann, _) = Original::enter("ann", deployment.gate(), "lobby").await;
+    for signal in HARMLESS {
+        deployment.process("all").signal(signal).await;
+    }
+    accepted(&mut ann).await;
+    let process = deployment.process("all");
+    process.signal("QUIT").await;
+    assert!(process.says("stopping; a second signal ends at once").await);
+    assert_eq!(ann.event("close").await["code"], 1000);
+    assert_eq!(process.ends().await, Some(0));
+
+    let mut nats = NatsServer::start().await;
+    nats.kill();
+    let args = ["--nats", nats.url()];
+    let waits = [("SHADDOCK_NATS__WAIT_FOR_BROKER", "true")];
+    let mut waiting = Process::start(&deployment.directory.path, "waiting", args, &waits);
+    assert!(waiting.says("waiting for").await);
+    for signal in HARMLESS {
+        waiting.signal(signal).await;
+    }
+    waiting.signal("QUIT").await;
+    assert_eq!(waiting.ends().await, Some(0));
+}
+
+/// As the service managers that send it mean it.
+#[tokio::test]
+async fn sigquit_hands_over_as_sigterm_does() {
+    let mut deployment = Layout::SevenProcesses.start("").await;
+    for (server, signal) in [("connector-server-1", "QUIT"), ("chat-server-1", "XCPU")] {
+        let process = deployment.process(server);
+        process.signal(signal).await;
+        assert_eq!(process.ends().await, Some(0));
+    }
+    assert!(deployment.process("chat-server-1").output().contains("hands its rooms over"));
+    assert!(deployment.process("connector-server-1").output().contains("sends its clients elsewhere"));
 }
 
 /// Orchestrators tell all at once; nobody waits for who is gone already.
