@@ -13,6 +13,7 @@ use std::time::Duration;
 use anyhow::{Context, ensure};
 use cluster::{Cluster, Plan, ServersFile, ignore_others, look_asked, stop_asked};
 use futures_util::FutureExt;
+use shared::config::settings::LogFormat;
 use shared::config::{Config, Servers};
 use tokio::runtime::{Builder, Runtime};
 use tokio::signal::unix::Signal;
@@ -40,17 +41,21 @@ const PAUSE: Duration = Duration::from_millis(100);
 /// If stderr cannot be used at all.
 pub(crate) fn run(options: Options) -> io::Result<ExitCode> {
     let stderr = Output::to("stderr", io::stderr())?;
-    let ended = run_with(options, &stderr);
-    if let Err(error) = &ended {
-        stderr.push(format!("{}\n", crate::failure(error)).into_bytes());
+    let mut format = LogFormat::Text;
+    let ended = run_with(options, &stderr, &mut format);
+    match (&ended, format) {
+        (Ok(()), _) => {}
+        (Err(error), LogFormat::Text) => stderr.push(format!("{}\n", crate::failure(error)).into_bytes()),
+        (Err(error), LogFormat::Json) => error!("{error:#}"),
     }
     stderr.flush();
     Ok(if ended.is_ok() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
-fn run_with(options: Options, stderr: &Output) -> anyhow::Result<()> {
+fn run_with(options: Options, stderr: &Output, format: &mut LogFormat) -> anyhow::Result<()> {
     let config = options.load()?;
-    log_to(stderr)?;
+    log_to(stderr, config.settings.log.format)?;
+    *format = config.settings.log.format;
     std::panic::set_hook(Box::new(log_panic));
     let rest = if options.nats.is_none() { config.settings.rpc.rest() } else { Duration::ZERO };
     let runtime = runtime(rest)?;
@@ -60,13 +65,19 @@ fn run_with(options: Options, stderr: &Output) -> anyhow::Result<()> {
     ended
 }
 
-fn log_to(stderr: &Output) -> anyhow::Result<()> {
+fn log_to(stderr: &Output, format: LogFormat) -> anyhow::Result<()> {
     let filter = log_filter::read(std::env::var_os("SHADDOCK_LOG").as_deref())?;
     // Else an event that cannot be formatted is printed to stderr, which panics if that fails.
     let lines = tracing_subscriber::fmt().with_env_filter(filter).with_writer(stderr.clone()).log_internal_errors(false);
     // Its own choice of colours obeys NO_COLOR, but does not look for a terminal.
     let lines = if io::stderr().is_terminal() { lines } else { lines.with_ansi(false) };
-    lines.finish().with(filter_fn(shows_no_secret)).init();
+    match format {
+        LogFormat::Text => lines.finish().with(filter_fn(shows_no_secret)).init(),
+        LogFormat::Json => {
+            let lines = lines.with_ansi(false).json().flatten_event(true);
+            lines.with_current_span(false).with_span_list(false).finish().with(filter_fn(shows_no_secret)).init();
+        }
+    }
     Ok(())
 }
 
@@ -114,7 +125,7 @@ async fn serve(config: Config, options: Options) -> anyhow::Result<()> {
     let mut signals = stop_asked().context("signals cannot be listened for")?;
     let looks = look_asked().context("signals cannot be listened for")?;
     ignore_others().context("signals cannot be ignored")?;
-    let all = options.only.is_none();
+    let (all, format) = (options.only.is_none(), config.settings.log.format);
     let log = options.log();
     let file = ServersFile::new(options.config.clone(), config.environment.clone());
     let plan = Plan { config, nats: options.nats, log, only: options.only };
@@ -123,7 +134,7 @@ async fn serve(config: Config, options: Options) -> anyhow::Result<()> {
         () = signals.next() => return Ok(()),
         started = Cluster::start(plan) => started?,
     };
-    if all && let Err(error) = greet(&cluster.servers()) {
+    if all && let Err(error) = greet(&cluster.servers(), format) {
         warn!("the greeting cannot be written: {error:#}");
     }
     let failed = cluster.failed();
@@ -175,14 +186,19 @@ async fn keep_up(cluster: &mut Cluster, mut file: ServersFile, mut asked: Signal
     }
 }
 
-/// Tells a newcomer where to connect.
-fn greet(servers: &Servers) -> anyhow::Result<()> {
+/// Tells a newcomer where to connect. Where stdout and stderr go to one file of JSON, that stays one.
+fn greet(servers: &Servers, format: LogFormat) -> anyhow::Result<()> {
     let address =
         |server: &shared::config::Server| format!("{}:{}", server.told_host(), server.told_port().unwrap_or_default());
     let gate = servers.gate().first().map(address).unwrap_or_default();
     let connectors: Vec<String> = servers.connector().iter().map(address).collect();
     let (chats, connectors) = (servers.chat().len(), connectors.join(", "));
-    Output::to("stdout", io::stdout())?.push(greeting(&gate, &connectors, chats)?.into_bytes());
+    match format {
+        LogFormat::Json => info!(gate, connectors, chats, "Shaddock runs"),
+        LogFormat::Text => {
+            Output::to("stdout", io::stdout())?.push(greeting(&gate, &connectors, chats)?.into_bytes());
+        }
+    }
     Ok(())
 }
 

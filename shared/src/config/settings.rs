@@ -154,8 +154,10 @@ pub enum Forbidden {
 }
 
 section! {
-    /// `[log]`: the rooms' log.
+    /// `[log]`: the rooms' log, and the form of what servers log on stderr.
     LogSettings {
+        /// Form of the lines that servers log on stderr.
+        format: LogFormat = LogFormat::Text,
         /// Records kept per room; at least 512, so that a checkpoint is always among them.
         max_records: usize = 10_000,
         /// Bytes kept per room; at least 4 MiB, for the same reason. Of a log in memory only.
@@ -169,6 +171,16 @@ section! {
         /// Milliseconds after which an append without an answer counts as unclear, and a read as failed.
         timeout_ms: u32 = 2_000,
     }
+}
+
+/// Form of the lines that servers log on stderr.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum LogFormat {
+    /// For people.
+    Text,
+    /// For machines: a JSON object per line, with the same fields.
+    Json,
 }
 
 section! {
