@@ -102,6 +102,15 @@ impl Log {
         }
     }
 
+    /// Appends a message of so many bytes that belongs to no room, to see whether the log takes records of that size. No room's
+    /// log is touched.
+    pub async fn prove(&self, bytes: usize) -> Result<Position, AppendError> {
+        match &self.0 {
+            Kind::JetStream(jetstream) => jetstream.prove(bytes).await,
+            Kind::Memory(memory) => memory.prove(bytes),
+        }
+    }
+
     /// The last message of a room.
     pub async fn last(&self, room: &RoomId, sight: Sight) -> Result<Tail, ReadError> {
         match &self.0 {

@@ -15,7 +15,7 @@ use shared::ids::{RoomId, ServerId};
 use shared::log_limit::LogLimit;
 use shared::metrics::{Metrics, Share};
 use shared::node::Node;
-use shared::record::Epoch;
+use shared::record::{Epoch, Position};
 use shared::rpc::messages::{Answer, FromChat, FromConnector};
 use shared::rpc::{self, Label, RpcError, Trace, header};
 use shared::signing::{Admission, Sender, Signer};
@@ -24,7 +24,7 @@ use tokio::time::{Instant, MissedTickBehavior};
 use tracing::{debug, info, warn};
 
 use crate::log::writable::Writable;
-use crate::log::{Log, Look, ReadError, Sight};
+use crate::log::{AppendError, Log, Look, ReadError, Sight};
 use crate::operations::{IN_FLIGHT, Operations, questions};
 use crate::owner::{LogDone, LogOp, Now};
 use crate::rooms::{Effect, Heard, Identity, LogAsker, Rooms, Send};
@@ -59,6 +59,8 @@ pub struct Chat {
     /// The log as it was found last.
     epoch: Option<Epoch>,
     writable: Writable,
+    /// An append that is to show that the log takes records again; one at most, with its bytes.
+    proofs: FuturesUnordered<BoxFuture<'static, (usize, Result<Position, AppendError>)>>,
     queues: Queues,
     figures: Figures,
     /// It hands its rooms over, and until when it is there for those who did not hear of it.
@@ -87,6 +89,8 @@ struct Asked {
     room: RoomId,
     asker: LogAsker,
     questions: usize,
+    /// Of the record that is appended.
+    bytes: usize,
 }
 
 impl Chat {
@@ -113,6 +117,7 @@ impl Chat {
             probes: FuturesUnordered::new(),
             epoch: None,
             writable: Writable::default(),
+            proofs: FuturesUnordered::new(),
             queues: Queues::default(),
             figures: Figures::new(&node.metrics),
             leaving: None,
@@ -174,6 +179,7 @@ impl Chat {
                     }
                 }
                 Some(found) = looks.next() => self.found(found),
+                Some((bytes, proof)) = self.proofs.next() => self.writable.appended(&proof, bytes, Instant::now()),
                 Some(()) = hearing.next() => {
                     let effects = self.rooms.listened(self.now());
                     self.perform(effects);
@@ -182,6 +188,7 @@ impl Chat {
                     let effects = self.rooms.tick(self.now());
                     self.perform(effects);
                     self.has_left();
+                    self.prove();
                     self.check(questions.waiting());
                 }
             }
@@ -220,6 +227,15 @@ impl Chat {
         self.node.examine(&self.id);
     }
 
+    /// Appends a message of no room if the log failed and no room tries it. A later process that has
+    /// this server's id does so itself.
+    fn prove(&mut self) {
+        let bytes = self.writable.wants_proof(Instant::now());
+        let Some(bytes) = bytes.filter(|_| self.proofs.is_empty() && !self.rooms.yields()) else { return };
+        let log = self.log.clone();
+        self.proofs.push(Box::pin(async move { (bytes, log.prove(bytes).await) }));
+    }
+
     fn now(&self) -> Now {
         let ticks = u64::try_from(self.started.elapsed().as_millis()).unwrap_or(u64::MAX);
         Now { ticks, wall_ms: clock::now_ms() }
@@ -249,10 +265,10 @@ impl Chat {
         self.node.metrics.stage_seconds.room.add(began.elapsed());
     }
 
-    fn done(&mut self, Asked { room, asker, questions }: &Asked, done: LogDone) {
+    fn done(&mut self, Asked { room, asker, questions, bytes }: &Asked, done: LogDone) {
         let (began, is_append) = (Instant::now(), matches!(done, LogDone::Append(_)));
         if let LogDone::Append(result) = &done {
-            self.writable.appended(result);
+            self.writable.appended(result, *bytes, Instant::now());
         }
         let effects = self.rooms.done(room, *asker, done, self.now());
         self.perform(effects);
@@ -302,7 +318,8 @@ impl Chat {
     /// Begins as many of the operations that wait as may be in flight.
     fn operate(&mut self) {
         while let Some(((room, asker), op)) = self.operations.begin() {
-            let asked = Asked { room, asker, questions: questions(&op) };
+            let bytes = if let LogOp::Append { record, .. } = &op { record.len() } else { 0 };
+            let asked = Asked { room, asker, questions: questions(&op), bytes };
             self.running.push(Box::pin(operate(self.log.clone(), asked, op, self.node.metrics.clone())));
         }
     }

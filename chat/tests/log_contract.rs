@@ -107,6 +107,22 @@ async fn a_full_log_refuses_and_takes_from_no_other_room(log: Log) {
     assert_eq!(last_of(&log, "lobby").await.unwrap().0, last, "nothing was appended");
 }
 
+/// A message of no room shows whether there is room for one of that size.
+async fn a_proof_tells_whether_there_is_space(log: Log) {
+    let lobby = room("lobby");
+    let one = append(&log, &lobby, Position::NONE, "one").await.unwrap();
+    let proof = log.prove(100).await.unwrap();
+    assert!(proof > one);
+    let mut last = append(&log, &lobby, one, "two").await.unwrap();
+    assert!(last > proof);
+    let large = "x".repeat(256 * 1024);
+    while let Ok(position) = append(&log, &lobby, last, &large).await {
+        last = position;
+    }
+    assert_eq!(log.prove(large.len()).await, Err(AppendError::Full));
+    assert_eq!(last_of(&log, "lobby").await.unwrap().0, last);
+}
+
 async fn ten_thousand_rooms(log: Log) {
     let names: Vec<String> = (0..10_000).map(|number| format!("room-{number}")).collect();
     let mut positions = Vec::new();
@@ -280,6 +296,7 @@ contract! {
     a_stale_expectation_is_refused,
     a_room_keeps_its_newest_records,
     a_full_log_refuses_and_takes_from_no_other_room,
+    a_proof_tells_whether_there_is_space,
     ten_thousand_rooms,
 }
 

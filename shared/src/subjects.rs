@@ -9,6 +9,10 @@ use crate::ids::{RoomId, ServerId};
 /// The log subjects of all rooms.
 pub const LOGS: &str = "log.*";
 
+/// Messages by which chat servers see whether the log takes records; the log of no room, since
+/// [`room_token`] writes no `$`.
+pub const LOG_PROOF: &str = "log.$proof";
+
 /// Name of a process that runs all servers of an environment: they await answers on one inbox.
 pub const PROCESS: &str = "shaddock";
 

@@ -75,12 +75,26 @@ impl JetStream {
 
     /// See [`super::Log::append`].
     pub async fn append(&self, room: &RoomId, expected: Position, record: Bytes) -> Result<Position, AppendError> {
+        self.publish(subjects::log(room), Some(expected), record).await
+    }
+
+    /// See [`super::Log::prove`]. The message goes as all others.
+    pub async fn prove(&self, bytes: usize) -> Result<Position, AppendError> {
+        self.publish(subjects::LOG_PROOF.to_owned(), None, vec![0; bytes].into()).await
+    }
+
+    async fn publish(
+        &self,
+        subject: String,
+        expected: Option<Position>,
+        record: Bytes,
+    ) -> Result<Position, AppendError> {
         let Inner { api, lives, .. } = &*self.0;
         let life = lives.latest();
         // Read before sending: what others append meanwhile must not make a good answer look low.
-        let highest = life.highest().max(expected);
+        let highest = life.highest().max(expected.unwrap_or(Position::NONE));
         let bytes = record.len();
-        let outcome = match api.append(subjects::log(room), expected, record).await {
+        let outcome = match api.append(subject, expected, record).await {
             Ok(position) if position > highest => {
                 life.saw(position);
                 return Ok(position);

@@ -90,6 +90,18 @@ impl Memory {
         inner.append(room, Some(expected), record, now_ms)
     }
 
+    /// See [`super::Log::prove`]. The message itself is not kept.
+    pub fn prove(&self, bytes: usize) -> Result<Position, AppendError> {
+        let mut inner = self.inner();
+        let now_ms = inner.age_ms();
+        inner.expire(now_ms);
+        if inner.bytes + bytes + RECORD_OVERHEAD > inner.limits.total_bytes {
+            return Err(AppendError::Full);
+        }
+        inner.last = Position(inner.last.0 + 1);
+        Ok(inner.last)
+    }
+
     /// Adds a message without an expectation, as any program that may publish on a broker can.
     ///
     /// # Errors

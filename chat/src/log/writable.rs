@@ -1,55 +1,66 @@
-//! Whether the log takes records, judged by what came of using it. Pure: asks nobody.
+//! The log's condition, judged by what came of using it. Pure: asks no log.
+
+use std::time::Duration;
 
 use shared::record::Position;
+use tokio::time::Instant;
 
 use super::{AppendError, Look, ReadError};
 
-/// What is known of it.
-#[derive(Debug, Default, PartialEq, Eq)]
-pub enum Writable {
-    /// Nothing yet.
-    #[default]
-    Unknown,
-    /// It answers.
-    Yes,
-    /// It gave no clear answer.
-    No(String),
-    /// It is as large as it may be; how large, once a look told.
-    Full(Option<u64>),
+/// Time without any append after one that failed. A silent room would leave the log failed for
+/// ever, so the server appends something by itself then.
+const SILENCE: Duration = Duration::from_secs(3);
+
+/// What is known of the log.
+#[derive(Debug, Default)]
+pub struct Writable {
+    /// The outcome of the last look; none before the first.
+    looked: Option<Result<(), ReadError>>,
+    /// The appends that failed since the last one that was committed.
+    failed: Option<Failed>,
+}
+
+#[derive(Debug)]
+struct Failed {
+    error: AppendError,
+    /// Of the record of the last failure.
+    bytes: usize,
+    tried_at: Instant,
 }
 
 impl Writable {
-    /// Takes in the result of an append. One that is refused for its expectation is an answer as good as another.
-    pub fn appended(&mut self, result: &Result<Position, AppendError>) {
+    /// Takes in the result of appending a record of so many bytes. An append that is refused for its
+    /// expectation, or because the broker takes no message of its size, says nothing of others.
+    pub fn appended(&mut self, result: &Result<Position, AppendError>, bytes: usize, now: Instant) {
         match result {
-            Ok(_) => *self = Self::Yes,
-            Err(AppendError::Refused) if matches!(self, Self::Full(_)) => {}
-            Err(AppendError::Refused) => *self = Self::Yes,
-            Err(AppendError::Full) if matches!(self, Self::Full(_)) => {}
-            Err(AppendError::Full) => *self = Self::Full(None),
-            // It says nothing of records that fit.
-            Err(AppendError::TooLarge { .. }) => {}
-            Err(AppendError::Unclear(reason)) => *self = Self::No(reason.clone()),
+            Ok(_) => self.failed = None,
+            Err(AppendError::Refused | AppendError::TooLarge { .. }) => return,
+            Err(error) => self.failed = Some(Failed { error: error.clone(), bytes, tried_at: now }),
+        }
+        if result.is_ok() {
+            self.looked = Some(Ok(()));
         }
     }
 
-    /// Takes in the result of a look. A full log takes records again when there is less in it.
+    /// Takes in the result of a look. A log that can be looked at need not take records.
     pub fn looked(&mut self, result: &Result<Look, ReadError>) {
-        match (result, &*self) {
-            (Err(ReadError(reason)), _) => *self = Self::No(reason.clone()),
-            (Ok(look), Self::Full(None)) => *self = Self::Full(Some(look.bytes)),
-            (Ok(look), Self::Full(Some(bytes))) if look.bytes >= *bytes => {}
-            (Ok(_), _) => *self = Self::Yes,
-        }
+        self.looked = Some(result.as_ref().map(|_| ()).map_err(Clone::clone));
     }
 
-    /// What is wrong, if anything is.
+    /// Returns the bytes of a record that is to be appended to see that the log takes records again;
+    /// none where rooms see to that.
+    pub fn wants_proof(&self, now: Instant) -> Option<usize> {
+        let silent = |failed: &&Failed| now.saturating_duration_since(failed.tried_at) >= SILENCE;
+        self.failed.as_ref().filter(silent).map(|failed| failed.bytes)
+    }
+
+    /// The fault, if there is one.
     pub fn fault(&self) -> Option<String> {
-        match self {
-            Self::Unknown => Some("the log has not been looked at yet".to_owned()),
-            Self::Yes => None,
-            Self::No(reason) => Some(format!("the log gives no clear answer: {reason}")),
-            Self::Full(_) => Some(AppendError::Full.to_string()),
+        match (&self.failed, &self.looked) {
+            (Some(failed), _) => Some(failed.error.to_string()),
+            (None, Some(Ok(()))) => None,
+            (None, Some(Err(error))) => Some(error.to_string()),
+            (None, None) => Some("the log has not been looked at yet".to_owned()),
         }
     }
 }
@@ -60,39 +71,65 @@ mod tests {
 
     use super::*;
 
-    fn look(bytes: u64) -> Result<Look, ReadError> {
-        Ok(Look { epoch: Epoch(1), bytes })
+    const BYTES: usize = 500;
+
+    fn good() -> Result<Look, ReadError> {
+        Ok(Look { epoch: Epoch(1), bytes: 7 })
     }
 
-    #[test]
-    fn a_log_is_writable_when_it_answers() {
+    fn unclear() -> Result<Position, AppendError> {
+        Err(AppendError::Unclear("late".to_owned()))
+    }
+
+    fn append(log: &mut Writable, result: Result<Position, AppendError>) {
+        log.appended(&result, BYTES, Instant::now());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_log_is_good_when_it_can_be_looked_at() {
         let mut log = Writable::default();
         assert!(log.fault().is_some());
-        log.looked(&look(7));
+        log.looked(&good());
         assert_eq!(log.fault(), None);
         log.looked(&Err(ReadError("away".to_owned())));
         assert!(log.fault().unwrap().contains("away"));
-        log.appended(&Err(AppendError::Refused));
-        assert_eq!(log.fault(), None);
-        log.appended(&Err(AppendError::Unclear("late".to_owned())));
-        assert!(log.fault().unwrap().contains("late"));
-        log.appended(&Ok(Position(3)));
+        log.looked(&good());
         assert_eq!(log.fault(), None);
     }
 
-    #[test]
-    fn a_full_log_is_so_until_less_is_in_it() {
-        let mut log = Writable::default();
-        log.appended(&Err(AppendError::Full));
-        for result in [look(100), look(100), look(101)] {
-            log.looked(&result);
-            log.appended(&Err(AppendError::Refused));
-            assert!(log.fault().unwrap().contains("log.max_total_bytes"));
+    #[tokio::test(start_paused = true)]
+    async fn a_log_that_failed_is_so_until_it_commits() {
+        for (failure, text) in [(unclear(), "late"), (Err(AppendError::Full), "log.max_total_bytes")] {
+            let mut log = Writable::default();
+            log.looked(&good());
+            append(&mut log, failure);
+            for _ in 0..10 {
+                log.looked(&good());
+                append(&mut log, Err(AppendError::Refused));
+                append(&mut log, Err(AppendError::TooLarge { bytes: 1 << 20 }));
+                assert!(log.fault().unwrap().contains(text));
+            }
+            append(&mut log, Ok(Position(3)));
+            assert_eq!(log.fault(), None);
         }
-        log.looked(&look(99));
-        assert_eq!(log.fault(), None);
-        log.appended(&Err(AppendError::Full));
-        log.appended(&Ok(Position(3)));
-        assert_eq!(log.fault(), None);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_log_that_failed_is_tried_when_no_room_does() {
+        let mut log = Writable::default();
+        log.looked(&good());
+        assert_eq!(log.wants_proof(Instant::now()), None);
+        append(&mut log, unclear());
+        tokio::time::advance(SILENCE / 2).await;
+        append(&mut log, unclear());
+        tokio::time::advance(SILENCE / 2).await;
+        assert_eq!(log.wants_proof(Instant::now()), None, "rooms try");
+        tokio::time::advance(SILENCE / 2).await;
+        assert_eq!(log.wants_proof(Instant::now()), Some(BYTES));
+        append(&mut log, unclear());
+        assert_eq!(log.wants_proof(Instant::now()), None);
+        tokio::time::advance(SILENCE).await;
+        append(&mut log, Ok(Position(3)));
+        assert_eq!(log.wants_proof(Instant::now()), None);
     }
 }

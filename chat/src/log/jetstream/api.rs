@@ -175,14 +175,17 @@ impl Api {
         parse(&answer.payload)
     }
 
-    /// Appends to a subject if `expected` is its last position; returns the position.
+    /// Appends to a subject if `expected`, where it is given, is its last position; returns the position.
     pub(super) async fn append(
         &self,
         subject: String,
-        expected: Position,
+        expected: Option<Position>,
         payload: Bytes,
     ) -> Result<Position, ApiError> {
-        let headers = Headers::new().with(EXPECTED, expected.0.to_string());
+        let headers = match expected {
+            Some(expected) => Headers::new().with(EXPECTED, expected.0.to_string()),
+            None => Headers::new(),
+        };
         let question = |reply| Outgoing { subject, reply: Some(reply), headers, payload };
         let stream = self.stream.clone();
         let accepts = move |answer: &Message| is_of_stream(&answer.payload, &stream);
