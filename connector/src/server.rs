@@ -14,7 +14,7 @@ use shared::clock;
 use shared::config::Server;
 use shared::fault;
 use shared::frontend::{self, Options, Outbox, routes};
-use shared::health::{Check, Depth, NOT_ALONE, Queues};
+use shared::health::{Check, Depth, NO_CHAT_SERVER, NOT_ALONE, Queues};
 use shared::ids::ServerId;
 use shared::log_limit::LogLimit;
 use shared::node::Node;
@@ -111,6 +111,7 @@ impl Connector {
             node.bus.subscribe(&subjects::connector_all(&server.id), node.settings.rpc.subscription_queue).await?;
         let (commands, asked) = mpsc::channel(COMMANDS);
         let address = listener.local_addr()?;
+        node.health.set(Check::Peers, Some(NO_CHAT_SERVER));
         let connector = Self::new(server.id.clone(), address.port(), node.clone());
         let options = Options::for_connector(&node);
         node.lifecycle.spawn_main(connector.run(asked, inbox));
@@ -257,6 +258,10 @@ impl Connector {
         let fault = self.queues.look(metrics.dropped_for_room(), &[commands, messages], Instant::now());
         health.set(Check::Queues, fault);
         health.set(Check::Identity, self.has_rival.then_some(NOT_ALONE));
+        if self.hub.has_heard_chats() {
+            // For good: chat servers that go later are stood in for.
+            health.set(Check::Peers, None::<&str>);
+        }
         health.beat();
         self.node.examine(&self.id);
     }

@@ -9,6 +9,7 @@ use shared::bus::{BusError, Message, Outgoing};
 use shared::clock;
 use shared::config::Servers;
 use shared::fault;
+use shared::health::Check;
 use shared::ids::ServerId;
 use shared::log_limit::LogLimit;
 use shared::node::Node;
@@ -103,6 +104,10 @@ pub(crate) async fn run(me: ServerId, node: Node, health: Health) {
             let (asker, health) = (asker.clone(), health.clone());
             node.lifecycle.spawn(async move {
                 let answer = asker.ask(&id, period).await;
+                if matches!(answer, Answer::Takes(_) | Answer::Refuses(_)) {
+                    // For good: that connectors go later is shown by `/status`.
+                    asker.node.health.set(Check::Peers, None::<&str>);
+                }
                 if let Some(standing) = health.note(&id, answer) {
                     report(&asker.me, &id, standing);
                 }

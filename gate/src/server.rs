@@ -3,6 +3,7 @@
 use shared::admin;
 use shared::config::Server;
 use shared::frontend::{self, Options};
+use shared::health::{Check, NO_CONNECTOR};
 use shared::node::Node;
 use tokio::net::TcpListener;
 use tracing::info;
@@ -25,6 +26,7 @@ impl Gate {
             health: Health::default(),
             metrics: node.metrics.clone(),
         };
+        node.health.set(Check::Peers, Some(NO_CONNECTOR));
         let mut options = Options::for_gate(&node);
         let entry = http::router(desk.clone(), &node.settings);
         let probes = admin::probes(server.id.clone(), node.clone());

@@ -374,11 +374,12 @@ async fn a_gate_stops_at_once() {
 #[tokio::test]
 async fn a_gate_says_where_clients_connect_whether_it_is_ready() {
     let stage = Stage::start(|_| {}).await;
+    let _connectors = stage.play_all().await;
     let readiness = async || {
         let (status, _, body) = stage.get("/readyz", None).await;
         (status, serde_json::from_str::<Value>(&body).unwrap())
     };
-    assert_eq!(readiness().await.0, 200);
+    eventually(DEADLINE, "the gate to have heard connectors", async || readiness().await.0 == 200).await;
     assert_eq!(stage.get("/metrics", None).await.0, 200);
     stage.node.bus.set_up(false);
     let (status, body) = readiness().await;

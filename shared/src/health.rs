@@ -26,6 +26,8 @@ pub enum Check {
     Log,
     /// The broker takes messages as large as the settings allow.
     Payload,
+    /// It has heard of the servers that it needs.
+    Peers,
     /// Its queues are below their marks, and nothing was dropped lately.
     Queues,
     /// It is not about to end.
@@ -52,6 +54,12 @@ const GOOD: &str = "ok";
 
 /// The fault of [`Check::Identity`], with its remedy.
 pub const NOT_ALONE: &str = "another process with this server's id started later: end one of them, or give it an entry of its own in servers.json";
+
+/// The fault of [`Check::Peers`] of a connector.
+pub const NO_CHAT_SERVER: &str = "no chat server has answered yet: chat servers must run, on the same NATS, in the same account, with the same nats.prefix and keys";
+
+/// The fault of [`Check::Peers`] of a gate.
+pub const NO_CONNECTOR: &str = "no connector has answered yet: connectors must run, on the same NATS, in the same account, with the same nats.prefix and keys";
 
 /// The checks of one server. Clones are the same ones.
 #[derive(Debug, Clone)]

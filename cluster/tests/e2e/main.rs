@@ -23,6 +23,7 @@ mod payload_falls;
 mod permissions;
 mod poison;
 mod prefix;
+mod readiness;
 mod resharding;
 mod resuming;
 mod setting_up;

@@ -11,6 +11,7 @@ use shared::testing::{NatsServer, eventually, http_get};
 use tokio::time::{Duration, Instant};
 
 use crate::parts::{Parts, home};
+use crate::readiness::assert_named;
 use crate::stage::{DEADLINE, code};
 
 /// Time in which a server that cannot start must say so.
@@ -96,6 +97,7 @@ async fn a_server_that_may_not_subscribe_again_is_not_ready() {
     eventually(DEADLINE, "the connector to be ready", async || bus().await == "ok").await;
     parts.nats.restart_configured("max_subscriptions: 1").await;
     eventually(DEADLINE, "the limit to be named", async || bus().await.contains("max_subscriptions")).await;
+    assert_named(&connector, "connector-server-1", "bus").await;
     parts.nats.restart_configured("max_subscriptions: 10").await;
     eventually(DEADLINE, "the connector to be ready again", async || bus().await == "ok").await;
     connector.stop().await;

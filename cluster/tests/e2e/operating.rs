@@ -13,6 +13,7 @@ use tokio::time::{Duration, Instant};
 
 use crate::on_both_buses;
 use crate::parts::{Parts, home};
+use crate::readiness::assert_named;
 use crate::stage::{DEADLINE, Stage};
 
 /// The longest that a broken connection to the bus may go unnoticed.
@@ -30,7 +31,7 @@ async fn ask(port: u16, path: &str, headers: &[&str]) -> (u16, String) {
     (answer.status, answer.body)
 }
 
-async fn get(port: u16, path: &str) -> (u16, String) {
+pub(crate) async fn get(port: u16, path: &str) -> (u16, String) {
     ask(port, path, &[]).await
 }
 
@@ -152,6 +153,9 @@ async fn a_bus_that_is_cut_off_is_named() {
         assert_eq!(get(port, "/healthz").await.0, 200);
         assert_shown(port, &[r#"shaddock_check_failing{check="bus"} 1"#, "shaddock_bus_connected 0"]).await;
     }
+    for (cluster, id) in clusters.iter().zip(&ids) {
+        assert_named(cluster, id, "bus").await;
+    }
     proxy.heal();
     for &port in &ports {
         until_ready(port).await;
@@ -184,6 +188,7 @@ async fn until_fails(port: u16, check: &str) {
 async fn a_server_that_is_about_to_end_is_alive_and_not_ready() {
     let mut parts = Parts::new(LogKind::JetStream).await;
     parts.settings.lifecycle.drain_secs = 2;
+    let chat = parts.start("chat-server-1").await;
     let connector = parts.start("connector-server-1").await;
     let port = port(&connector.servers(), "connector-server-1");
     until_ready(port).await;
@@ -194,6 +199,7 @@ async fn a_server_that_is_about_to_end_is_alive_and_not_ready() {
     };
     tokio::join!(connector.stop(), watch);
     drop(person);
+    chat.stop().await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

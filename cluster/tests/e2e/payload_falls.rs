@@ -10,6 +10,7 @@ use shared::ids::ServerId;
 use shared::testing::{NatsServer, eventually, http_get};
 
 use crate::parts::Parts;
+use crate::readiness::assert_named;
 use crate::stage::{DEADLINE, Person};
 
 const USUAL: &str = "max_payload: 1MB";
@@ -124,6 +125,7 @@ async fn settings_that_do_not_fit_any_more_are_named_until_they_do() {
         })
         .await;
     }
+    assert_named(&servers[0], CHATS[0], "payload").await;
     // What fits is said all the same; what cannot is refused, at once and clearly.
     let fits = async || ann.chat.say("short").await.is_ok();
     eventually(DEADLINE, "what is short is said", fits).await;

@@ -10,6 +10,7 @@ use shared::testing::eventually;
 
 use crate::operating::{port, readiness, until_ready};
 use crate::parts::{Parts, home};
+use crate::readiness::assert_named;
 use crate::stage::{DEADLINE, Person};
 
 const PAGE: &str = include_str!("../../../docs/recovery.md");
@@ -220,6 +221,7 @@ async fn too_much_poison_is_removed_as_the_page_says() {
         status == 503 && report["checks"]["log"].as_str().is_some_and(|log| log.contains("docs/recovery.md"))
     };
     eventually(DEADLINE, "the server to say so", is_unready).await;
+    assert_named(home, &world.home_id(), "log").await;
     for _ in 0..100 {
         // The page looks at a position first, and then at the last.
         let looked = world.run(LOOK, None).await;

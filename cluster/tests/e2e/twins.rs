@@ -14,6 +14,7 @@ use tokio::time::timeout;
 
 use crate::operating::{port, readiness};
 use crate::parts::{Parts, home};
+use crate::readiness::assert_named;
 use crate::stage::{DEADLINE, address};
 
 const CHATS: [&str; 3] = ["chat-server-1", "chat-server-2", "chat-server-3"];
@@ -65,6 +66,7 @@ async fn the_older_of_two_connectors_closes_its_clients_until_the_other_is_gone(
     while ann.hears().await != Event::Closed {}
     let notices = async || has_noticed(&clusters[3], "connector-server-1").await;
     eventually(DEADLINE, "the older one to be unready", notices).await;
+    assert_named(&clusters[3], "connector-server-1", "identity").await;
     // Those who come are sent away as well; the other one serves.
     let (chat, _events) = ChatClient::connect(&older, Options::default()).await.unwrap();
     assert!(chat.enter("ann", ROOM).await.is_err());
@@ -100,6 +102,7 @@ async fn the_older_of_two_chat_servers_is_silent_until_the_other_is_gone() {
     let newer = parts.start_mortal(&home).await;
     let notices = async || has_noticed(&clusters[at], &home).await;
     eventually(DEADLINE, "the older one to notice", notices).await;
+    assert_named(&clusters[at], &home, "identity").await;
     let talks = async || ann.chat.say("both are there").await.is_ok();
     eventually(DEADLINE, "the newer one to serve", talks).await;
     // From then on the older one reads and appends no more.

@@ -106,6 +106,11 @@ impl Hub {
         self.owners.reports(self.common.budget.reports())
     }
 
+    /// Returns true if a chat server was heard.
+    pub fn has_heard_chats(&self) -> bool {
+        self.owners.has_heard_any()
+    }
+
     /// Reads every room from where it is, because a message of a chat server was lost. It may have been about any room: that server
     /// may have taken over rooms whose homes live, and which this connector asks the homes about.
     pub(super) fn attach_all(&mut self, now: Now, effects: &mut Vec<Effect>) {

@@ -20,6 +20,11 @@ impl Owners {
         self.chats().filter_map(|chat| self.report(chat)).take(most).collect()
     }
 
+    /// Returns true if a chat server was heard.
+    pub fn has_heard_any(&self) -> bool {
+        !self.heard.is_empty()
+    }
+
     fn report(&self, chat: &ServerId) -> Option<ChatReport> {
         let heard = self.heard.get(chat);
         let liveness = match self.pulses.get(chat) {
@@ -67,7 +72,9 @@ mod tests {
         let mut owners = owners();
         owners.beat();
         assert_eq!(owners.reports(3), []);
+        assert!(!owners.has_heard_any());
         hear(&mut owners, 2, RUN);
+        assert!(owners.has_heard_any());
         let heard = ChatReport { chat: chat(2), liveness: Liveness::Up, incarnation: Some(RUN), stats: None };
         assert_eq!(owners.reports(3), [heard]);
         owners.beat();
