@@ -68,7 +68,8 @@ fn run_with(options: Options, stderr: &Output, format: &mut LogFormat) -> anyhow
 fn log_to(stderr: &Output, format: LogFormat) -> anyhow::Result<()> {
     let filter = log_filter::read(std::env::var_os("SHADDOCK_LOG").as_deref())?;
     // Else an event that cannot be formatted is printed to stderr, which panics if that fails.
-    let lines = tracing_subscriber::fmt().with_env_filter(filter).with_writer(stderr.clone()).log_internal_errors(false);
+    let lines =
+        tracing_subscriber::fmt().with_env_filter(filter).with_writer(stderr.clone()).log_internal_errors(false);
     // Its own choice of colours obeys NO_COLOR, but does not look for a terminal.
     let lines = if io::stderr().is_terminal() { lines } else { lines.with_ansi(false) };
     match format {

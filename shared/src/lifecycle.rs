@@ -170,7 +170,6 @@ mod tests {
         (lifecycle.clone(), lifecycle.sibling())
     }
 
-    #[expect(clippy::panic, reason = "the panic is what is tested")]
     async fn panics() {
         panic!("on purpose");
     }

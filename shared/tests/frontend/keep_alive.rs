@@ -119,7 +119,8 @@ async fn a_large_answer_is_read_as_slowly_as_it_goes_on() {
 async fn operators_may_keep_connections_while_there_are_few() {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let (address, lifecycle) = (listener.local_addr().unwrap(), Lifecycle::new());
-    lifecycle.spawn(admin::serve(listener, router(), lifecycle.clone()));
+    let served = lifecycle.clone();
+    lifecycle.spawn(async move { admin::serve(&listener, router(), served).await });
     let mut kept = Vec::new();
     for _ in 0..100 {
         let mut stream = TcpStream::connect(address).await.unwrap();
