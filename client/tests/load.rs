@@ -314,7 +314,8 @@ async fn sessions_that_the_server_closed_are_no_measurement() {
         let signal = Command::new("kill").args(["-INT", &child.id().unwrap().to_string()]).status().await.unwrap();
         assert!(signal.success());
         let (said, printed) = failed(child).await;
-        assert!(said.contains("8 of 8 sessions ended early: "), "{said}{printed}");
+        // Of the other room some may not have been in.
+        assert!(said.contains(" sessions ended early: closed by the server"), "{said}{printed}");
     }
 }
 
