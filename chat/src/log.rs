@@ -102,8 +102,8 @@ impl Log {
         }
     }
 
-    /// Appends a message of so many bytes that belongs to no room, to see whether the log takes records of that size. No room's
-    /// log is touched.
+    /// Appends a message of so many bytes that belongs to no room, to see whether the log takes
+    /// records of that size. No room's log is touched.
     pub async fn prove(&self, bytes: usize) -> Result<Position, AppendError> {
         match &self.0 {
             Kind::JetStream(jetstream) => jetstream.prove(bytes).await,

@@ -147,7 +147,8 @@ impl Cluster {
     /// A process that runs a single server does not start or end it by this; without an entry it owns nothing.
     ///
     /// # Errors
-    /// If a new server cannot start; all else is done nevertheless, and [`Self::try_missing`] tries it again.
+    /// If a new server cannot start; all else is done nevertheless, and [`Self::try_missing`] tries it
+    /// again.
     pub async fn change(&mut self, mut servers: Servers) -> anyhow::Result<()> {
         let before = self.keeper.now();
         for (_, old) in before.all().filter(|(_, old)| self.running.contains_key(&old.id)) {
@@ -265,7 +266,8 @@ impl Cluster {
         &self.node.metrics
     }
 
-    /// Completes when a task of a server, or of the bus, failed: clients are not served any more, and the process is to stop.
+    /// Completes when a task of a server, or of the bus, failed: clients are not served any more, and
+    /// the process is to stop.
     pub fn failed(&self) -> impl Future<Output = ()> + Send + use<> {
         let (failed, bus) = (self.node.lifecycle.failed(), self.node.bus.clone());
         async move {

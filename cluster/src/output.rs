@@ -54,7 +54,7 @@ impl Output {
     /// As [`Self::start`], or if there are no file descriptors left.
     pub(crate) fn to(name: &str, stream: impl AsFd) -> io::Result<Self> {
         // Without the lock of the stream: a thread that waits for a reader would hold it, and stop
-        // whoever else writes to that stream.
+        // all other writers to that stream.
         Self::start(name, File::from(stream.as_fd().try_clone_to_owned()?))
     }
 

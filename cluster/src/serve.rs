@@ -187,7 +187,8 @@ async fn keep_up(cluster: &mut Cluster, mut file: ServersFile, mut asked: Signal
     }
 }
 
-/// Tells a newcomer where to connect. Where stdout and stderr go to one file of JSON, that stays one.
+/// Tells a newcomer where to connect. Where stdout and stderr go to one file of JSON, that stays
+/// one.
 fn greet(servers: &Servers, format: LogFormat) -> anyhow::Result<()> {
     let address =
         |server: &shared::config::Server| format!("{}:{}", server.told_host(), server.told_port().unwrap_or_default());

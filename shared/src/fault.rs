@@ -1,5 +1,5 @@
-//! Panics on purpose, for tests of what a panic leaves behind. In debug builds only: nothing that is
-//! sent to a release makes it panic here.
+//! Panics on purpose, for tests of what a panic leaves behind. In debug builds only: nothing that
+//! is sent to a release makes it panic here.
 
 /// Panics in a debug build if `bytes` contain `panic-in-` and then `here`: a kind of task, or the id
 /// of a server.

@@ -1,5 +1,6 @@
 //! Starting and stopping: every task has an owner, and after `stop` none is left. A panic in a
-//! server's own task, or its early end, is a failure of the process; one in a session's task is not.
+//! server's own task, or its early end, is a failure of the process; one in a session's task is
+//! not.
 
 use std::future::Future;
 use std::panic::AssertUnwindSafe;
@@ -40,8 +41,8 @@ impl Lifecycle {
         Self { failed: self.failed.clone(), ..Self::default() }
     }
 
-    /// Runs `task` as one of this lifecycle's tasks; it is dropped when the lifecycle is killed. If it panics, the process has
-    /// failed.
+    /// Runs `task` as one of this lifecycle's tasks; it is dropped when the lifecycle is killed. If it
+    /// panics, the process has failed.
     pub fn spawn(&self, task: impl Future<Output = ()> + Send + 'static) {
         let lifecycle = self.clone();
         self.spawn_session(async move {
@@ -51,7 +52,8 @@ impl Lifecycle {
         });
     }
 
-    /// The same for a task that the server cannot be without: the process has failed as well if it ends before it is asked to.
+    /// The same for a task that the server cannot be without: the process has failed as well if it
+    /// ends before it is asked to.
     pub fn spawn_main(&self, task: impl Future<Output = ()> + Send + 'static) {
         let lifecycle = self.clone();
         self.spawn(async move {
@@ -130,8 +132,8 @@ impl Lifecycle {
 
     /// Asks all tasks to end, waits up to `grace`, then drops what is left.
     ///
-    /// Returns whether all ended by themselves. Afterwards none is left. Without a task that failed the others cannot end in
-    /// order, so they are dropped at once.
+    /// Returns whether all ended by themselves. Afterwards none is left. Without a task that failed
+    /// the others cannot end in order, so they are dropped at once.
     pub async fn stop(&self, grace: Duration) -> bool {
         let grace = if self.is_broken() { Duration::ZERO } else { grace };
         self.begin_stop();

@@ -11,7 +11,7 @@ use super::{AppendError, Look, ReadError};
 /// ever, so the server appends something by itself then.
 const SILENCE: Duration = Duration::from_secs(3);
 
-/// What is known of the log.
+/// Condition of the log, as far as it is known.
 #[derive(Debug, Default)]
 pub struct Writable {
     /// The outcome of the last look; none before the first.

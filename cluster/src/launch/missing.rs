@@ -1,5 +1,5 @@
-//! Servers that this process is to run and could not start after `servers.json` changed: tried again
-//! with backoff, since ports and brokers come back.
+//! Servers that this process is to run and could not start after `servers.json` changed: tried
+//! again with backoff, since ports and brokers come back.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -56,7 +56,8 @@ impl Missing {
 }
 
 impl Cluster {
-    /// Tries those servers again that could not start, as far as it is time for. Failures are logged, at a bounded rate.
+    /// Tries those servers again that could not start, as far as it is time for. Failures are logged,
+    /// at a bounded rate.
     pub async fn try_missing(&mut self) {
         let wanted = keys::own(&self.keeper.now(), self.only.as_ref());
         self.missing.servers.retain(|id, _| wanted.contains(id));

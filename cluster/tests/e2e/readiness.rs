@@ -43,7 +43,7 @@ fn servers_json(cluster: &Cluster) -> String {
     json!({ "test": types.collect::<Map<_, _>>() }).to_string()
 }
 
-/// Whether `shaddock ready` says that a server is ready, and all that it says.
+/// The verdict of `shaddock ready` on a server, and its output.
 async fn ready(cluster: &Cluster, id: &str) -> (bool, String) {
     let directory = Scratch::new();
     directory.file("servers.json", &servers_json(cluster));
@@ -70,7 +70,7 @@ pub(crate) async fn assert_ready(cluster: &Cluster, id: &str) {
 }
 
 /// The log refuses every record, or gives no answer to any, while it can be looked at; from the
-/// first on the server is not ready until one is committed, though nobody speaks any more.
+/// first on the server is not ready until one is committed, though no client speaks any more.
 async fn is_unready_until_a_commit(good: &str, bad: &str) {
     let mut parts = Parts::on(NatsServer::start_configured(good).await, LogKind::JetStream);
     parts.settings.log.max_total_bytes = 32 * 1024 * 1024;
@@ -92,7 +92,7 @@ async fn is_unready_until_a_commit(good: &str, bad: &str) {
     while began.elapsed() < WHILE {
         assert_ne!(log().await, "ok", "after {looks} looks in {:?}", began.elapsed());
         looks += 1;
-        // Half of the time nobody speaks.
+        // Half of the time no client speaks.
         if began.elapsed() < WHILE / 2 {
             drop(ann.chat.send(&message).await);
         }

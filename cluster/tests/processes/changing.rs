@@ -105,7 +105,7 @@ async fn what_the_file_became_is_logged() {
     assert!(process.says("it is a directory: put the file there").await);
 }
 
-/// Somebody can enter a room there.
+/// Waits until a client can enter a room there.
 async fn until_served(address: Address) {
     let served = async || {
         let (chat, _events) = ChatClient::connect(&address.to_string(), Options::default()).await.ok()?;

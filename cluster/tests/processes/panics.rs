@@ -13,7 +13,7 @@ use crate::changing::edit;
 use crate::process::DEADLINE;
 use crate::support::{Deployment, Layout, SEVEN, get};
 
-/// Whether the program has fault points.
+/// The program has fault points.
 const FAULTS: bool = cfg!(debug_assertions);
 
 /// Members stay for a moment only, so that those that are not closed are noticed.
@@ -23,7 +23,7 @@ async fn connect(deployment: &Deployment, connector: usize) -> (ChatClient, Even
     ChatClient::connect(&deployment.connector(connector).to_string(), Options::default()).await.unwrap()
 }
 
-/// Somebody who listens in a room until something is said there.
+/// A member of a room.
 async fn member(deployment: &Deployment, connector: usize, name: &str, room: &str) -> (ChatClient, Events) {
     let (chat, events) = connect(deployment, connector).await;
     chat.enter(name, room).await.unwrap();

@@ -175,7 +175,8 @@ impl Api {
         parse(&answer.payload)
     }
 
-    /// Appends to a subject if `expected`, where it is given, is its last position; returns the position.
+    /// Appends to a subject if `expected`, where it is given, is its last position; returns the
+    /// position.
     pub(super) async fn append(
         &self,
         subject: String,
