@@ -21,8 +21,8 @@ fn main() -> ExitCode {
         Some(command) => answer(command, &args.options).map(|()| ExitCode::SUCCESS),
     };
     ended.unwrap_or_else(|error| {
-        // Without the backtrace that `RUST_BACKTRACE` adds where `main` returns the error: it says nothing to an
-        // operator. There is no other place to say why when stderr is gone.
+        // Without the backtrace that `RUST_BACKTRACE` adds where `main` returns the error: it says
+        // nothing to an operator. There is no other place to say why when stderr is gone.
         writeln!(io::stderr(), "{}", failure(&error)).ok();
         ExitCode::FAILURE
     })

@@ -10,7 +10,7 @@ use shared::config::{ConfigError, Servers, ServersText};
 pub struct ServersFile {
     directory: PathBuf,
     environment: String,
-    /// What it held, or why it had no text.
+    /// Its text at the last look, or the reason why it had none.
     seen: Option<Result<ServersText, String>>,
 }
 

@@ -133,7 +133,8 @@ fn check_with(dir: &Path, variables: &[(&str, &str)]) -> Output {
     command.arg(dir).envs(variables.iter().copied()).output().unwrap()
 }
 
-/// Kubernetes defines these in every pod beside a service that is called `shaddock`, `shaddock-nats` or `shaddock-gate`.
+/// Kubernetes defines these in every pod beside a service that is called `shaddock`,
+/// `shaddock-nats` or `shaddock-gate`.
 #[test]
 fn variables_of_services_are_no_settings() {
     let dir = directory("services", SERVERS, "");

@@ -78,7 +78,7 @@ pub struct Connector {
     clients: HashMap<u64, Client>,
     dictionary: Option<Arc<Dictionary>>,
     ping: String,
-    /// Where clients connect, whatever `servers.json` says by now.
+    /// Port that it listens on for clients; `servers.json` may have been edited since.
     client_port: u16,
     /// Requests of clients since the start.
     requests: u64,

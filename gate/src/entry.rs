@@ -42,8 +42,9 @@ pub fn read_uid(body: &[u8]) -> Result<String, EntryError> {
     uid.as_ref().and_then(value::text).map(Cow::into_owned).ok_or(EntryError::BadUid)
 }
 
-/// The connector of `uid`: the formula over all, unless that one is down, then over those that are not. `listens` is the
-/// port that a connector said it listens on: that of the file may have been edited since its start.
+/// The connector of `uid`: the formula over all, unless that one is down, then over those that are
+/// not. `listens` is the port that a connector said it listens on: that of the file may have been
+/// edited since its start.
 ///
 /// # Errors
 /// If the `uid` is empty or too long, or no connector is up.

@@ -1,4 +1,5 @@
-//! Reads the text of files that operators write. Refuses what is no UTF-8, and says what it is instead.
+//! Reads the text of files that operators write. Refuses what is no UTF-8, and says what it is
+//! instead.
 
 use std::fs;
 use std::io::{self, ErrorKind};
@@ -9,7 +10,7 @@ use thiserror::Error;
 /// Mark that editors put before UTF-8.
 const BYTE_ORDER_MARK: char = '\u{feff}';
 
-/// Reason why a file has no text. Whoever put it there is to blame.
+/// Reason why a file has no text. The operator is to blame.
 #[derive(Debug, Error)]
 pub enum TextError {
     /// No such file.

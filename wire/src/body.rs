@@ -11,8 +11,8 @@ pub enum Body {
     Object(Map<String, Value>),
     /// Empty, not JSON, or nested deeper than is read (127 levels). Pomelo's servers go on with `{}`.
     Invalid,
-    /// JSON, but an array, a number or another thing without members, or with a number that no double holds. To be
-    /// answered with code 500.
+    /// JSON, but an array, a number or another thing without members, or with a number that no
+    /// double holds. To be answered with code 500.
     NotAnObject,
 }
 
@@ -39,7 +39,8 @@ impl Body {
 /// Reason why a body is not read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Unread {
-    /// A number is beyond what a double holds: it must not be read as absent, as members of an unreadable body are.
+    /// A number is beyond what a double holds: it must not be read as absent, as members of an
+    /// unreadable body are.
     Number,
     /// It is no JSON.
     Text,

@@ -1,10 +1,12 @@
-//! Values as clients and libraries of many languages write them: whole numbers with a fraction of 0, numbers for texts.
+//! Values as clients and libraries of many languages write them: whole numbers with a fraction of
+//! 0, numbers for texts.
 
 use std::borrow::Cow;
 
 use serde_json::{Number, Value};
 
-/// Above these, doubles skip whole numbers; where JavaScript keeps an id in one, its digits are right up to here.
+/// Above these, doubles skip whole numbers; where JavaScript keeps an id in one, its digits are
+/// right up to here.
 const MOST_EXACT: f64 = 9_007_199_254_740_992.0;
 
 /// The first whole number that a `u64` cannot hold.

@@ -1,4 +1,5 @@
-//! `shaddock check`: who listens where, once the configuration was found good, and which clients cannot get there.
+//! `shaddock check`: who listens where, once the configuration was found good, and which clients
+//! cannot get there.
 
 use std::net::{IpAddr, SocketAddr};
 
@@ -38,7 +39,8 @@ fn row(server_type: &str, server: &Server, settings: &Settings) -> [String; 5] {
     ]
 }
 
-/// Returns what keeps clients of a server from it: the address that they are told is none that it listens on.
+/// Returns what keeps clients of a server from it: the address that they are told is none that it
+/// listens on.
 fn warning(server: &Server, bind: IpAddr) -> Option<String> {
     server.client_port?;
     let told = server.public_host.as_ref().unwrap_or(&server.host);
@@ -48,7 +50,8 @@ fn warning(server: &Server, bind: IpAddr) -> Option<String> {
         IpAddr::V6(any) if any.is_unspecified() => true,
         _ if bind.is_ipv4() != address.is_ipv4() => false,
         _ if address.is_loopback() => bind.is_unspecified() || bind == address,
-        // A public address is that of a proxy or a router, which may be all that the server is to be reached by.
+        // A public address is that of a proxy or a router, which may be all that the server is to
+        // be reached by.
         _ if bind.is_loopback() => server.public_host.is_some(),
         // Of two addresses the server may have either: `bind` is another one on each machine.
         _ => true,

@@ -55,7 +55,7 @@ async fn each_process_sees_the_change() {
     assert!(deployment.process("chat-server-1").says("it owns nothing, and can be stopped").await);
 }
 
-/// A running server listens where it did, so users are sent there, whatever the file says.
+/// A running server listens where it did, so users are sent there after an edit, too.
 #[tokio::test]
 async fn users_are_sent_where_connectors_listen() {
     let mut deployment = Layout::SevenProcesses.start("").await;

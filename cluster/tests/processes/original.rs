@@ -30,7 +30,8 @@ impl Original {
         Self::start_with(name, None).await
     }
 
-    /// The same client in a browser that visited a Pomelo server, whose protobuf schemas are `protos`.
+    /// The same client in a browser that visited a Pomelo server, whose protobuf schemas are
+    /// `protos`.
     pub(crate) async fn start_with_protos(name: &str, protos: &Value) -> Self {
         Self::start_with(name, Some(protos)).await
     }

@@ -1,4 +1,4 @@
-//! What Pomelo's own clients, browsers and files bring with them.
+//! Pomelo's own clients, files and browsers that visited its servers.
 
 use std::fs;
 
@@ -9,7 +9,8 @@ use crate::original::Original;
 use crate::process::Process;
 use crate::support::{Layout, get};
 
-/// The schemas are those of Pomelo's chat demo with protobuf, kept in `localStorage` by an earlier visit.
+/// The schemas are those of Pomelo's chat demo with protobuf, kept in `localStorage` by an earlier
+/// visit.
 #[tokio::test]
 async fn a_browser_with_schemas_of_another_server_reads_our_messages() {
     let deployment = Layout::OneProcess.start("").await;

@@ -16,7 +16,7 @@ pub enum ConfigError {
     Read {
         /// The file.
         path: PathBuf,
-        /// What it is instead, or what the system says, and what to do about it.
+        /// The reason, with its remedy.
         cause: TextError,
     },
     /// There is no list of servers.
@@ -102,7 +102,7 @@ pub enum Fault {
     /// Not a number of servers.
     #[error("clusterCount {found} is not a number of servers")]
     ClusterCount {
-        /// What it is, as JSON.
+        /// The value, as JSON.
         found: String,
     },
     /// Not the name of a host.
@@ -110,7 +110,7 @@ pub enum Fault {
     Host {
         /// `host`, `clientHost` or `pubHost`.
         field: &'static str,
-        /// What it is.
+        /// The value.
         found: String,
     },
     /// Not an id.

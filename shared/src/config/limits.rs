@@ -34,7 +34,7 @@ const MAX_HEARTBEAT_MS: u64 = 1_000;
 const HOUR_SECS: u64 = 3_600;
 const DAY_SECS: u64 = 24 * HOUR_SECS;
 
-/// What an entry of `frontend.allowed_origins` may be.
+/// Forms of an entry of `frontend.allowed_origins`.
 const ORIGIN: &str = "scheme://host in ASCII without a path, scheme://*.domain, file://, null, or *";
 
 /// A setting that is out of range.

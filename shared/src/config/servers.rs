@@ -19,15 +19,16 @@ pub const CHAT: &str = "chat";
 pub struct Server {
     /// Its name, unique over all types.
     pub id: ServerId,
-    /// The machine that it runs on, an IPv6 address without brackets; it listens on `settings.bind`.
+    /// The machine that it runs on, an IPv6 address without brackets; it listens on
+    /// `settings.bind`.
     pub host: String,
     /// Port of the admin listener; a gate has none in Pomelo's files.
     pub port: Option<u16>,
     /// Port that clients connect to; gates and connectors have one.
     pub client_port: Option<u16>,
-    /// What clients are told instead of `host`: `pubHost`, or else `clientHost`.
+    /// Told to clients instead of `host`: `pubHost`, or else `clientHost`.
     pub public_host: Option<String>,
-    /// What clients are told instead of `client_port`: `pubPort`, where a router maps one to the other.
+    /// Told to clients instead of `client_port`: `pubPort`, where a router maps one to the other.
     pub public_port: Option<u16>,
     /// Whether clients connect to it.
     pub frontend: bool,

@@ -20,8 +20,8 @@ pub use source::ServersText;
 const NEEDED: [&str; 3] = [GATE, CONNECTOR, CHAT];
 
 impl Servers {
-    /// Reads and checks the servers of `environment` in `DIR/servers.json` or, where that does not exist,
-    /// `DIR/ENV/servers.json`.
+    /// Reads and checks the servers of `environment` in `DIR/servers.json` or, where that does not
+    /// exist, `DIR/ENV/servers.json`.
     ///
     /// # Errors
     /// If there is no such file or environment, or what it says cannot run.

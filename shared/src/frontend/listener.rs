@@ -193,8 +193,8 @@ fn upgrade(upgrade: WebSocketUpgrade, headers: &HeaderMap, options: &Options, ha
         return (StatusCode::FORBIDDEN, "pages of this origin may not connect").into_response();
     }
     let most = 2 * options.session.max_package + HEADS;
-    // Pomelo's websocket library accepted the first subprotocol, whatever it was. Browsers fail a connection on which
-    // none of those that they offered is accepted.
+    // Pomelo's websocket library accepted the first subprotocol of any name. Browsers fail a
+    // connection on which none of those that they offered is accepted.
     let offered = text(header::SEC_WEBSOCKET_PROTOCOL).unwrap_or_default();
     let first = offered.split(',').map(str::trim).find(|protocol| !protocol.is_empty());
     let upgrade = upgrade.protocols(first.map(str::to_owned));

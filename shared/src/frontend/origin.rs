@@ -15,8 +15,8 @@ const WILDCARD: &str = "*.";
 
 /// Whether a page of `origin` may connect to the server that it calls `host` (the `Host` header).
 ///
-/// Pages of the servers' own hosts may; `allowed` are others, each an [entry](is_entry). Ports are ignored; loopback
-/// names are one host.
+/// Pages of the servers' own hosts may; `allowed` are others, each an [entry](is_entry). Ports are
+/// ignored; loopback names are one host.
 pub fn is_allowed(origin: Option<&str>, host: Option<&str>, servers: &Servers, allowed: &[String]) -> bool {
     let Some(origin) = origin else { return true };
     if allowed.iter().any(|entry| matches(entry, origin)) {
@@ -29,8 +29,8 @@ pub fn is_allowed(origin: Option<&str>, host: Option<&str>, servers: &Servers, a
     host.is_some_and(same) || servers.all().any(|(_, server)| is_ours(server.public_host.as_deref(), &server.host))
 }
 
-/// Returns true for an entry of `frontend.allowed_origins` that a page can match: `scheme://host`, `scheme://*.domain`,
-/// `scheme://` where origins have no host, `null`, or `*` for all pages.
+/// Returns true for an entry of `frontend.allowed_origins` that a page can match: `scheme://host`,
+/// `scheme://*.domain`, `scheme://` where origins have no host, `null`, or `*` for all pages.
 pub fn is_entry(text: &str) -> bool {
     if text == "*" || text == OPAQUE {
         return true;
@@ -115,7 +115,7 @@ mod tests {
         is_allowed(Some(origin), Some(host), &servers, &["https://shop.example".to_owned()])
     }
 
-    /// Whether this entry of the list alone lets a page of this origin in.
+    /// Returns true if this entry of the list alone lets a page of this origin in.
     fn lets_in(entry: &str, origin: &str) -> bool {
         is_entry(entry) && is_allowed(Some(origin), Some("game.example"), &Servers::default(), &[entry.to_owned()])
     }

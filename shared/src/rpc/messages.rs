@@ -394,7 +394,7 @@ pub struct Pong {
     /// program.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub chats: Vec<ChatReport>,
-    /// The port that it listens on for clients, whatever `servers.json` says by now.
+    /// The port that it listens on for clients; `servers.json` may have been edited since.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub client_port: Option<u16>,
 }

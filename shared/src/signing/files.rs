@@ -42,7 +42,7 @@ pub enum KeyFileError {
     Unreadable {
         /// The file.
         path: PathBuf,
-        /// What it is instead, or the system's reason.
+        /// The reason, with its remedy.
         reason: TextError,
     },
     /// A file or directory cannot be written.

@@ -1,5 +1,5 @@
-//! What a server answers a handshake: heartbeat and dictionary, or a refusal. Speaks no protobuf; replaces the schemas
-//! that a client has from another server.
+//! A server's answer to a handshake: heartbeat and dictionary, or a refusal. Speaks no protobuf;
+//! replaces the schemas that a client has from another server.
 
 use bytes::Bytes;
 use serde::Serialize;
@@ -29,8 +29,8 @@ pub struct HandshakeAccept<'a> {
 }
 
 impl HandshakeAccept<'_> {
-    /// The body of the answer to `request`: code 200. The dictionary is left out if the client still has it. A client
-    /// that has protobuf schemas gets empty ones.
+    /// The body of the answer to `request`: code 200. The dictionary is left out if the client
+    /// still has it. A client that has protobuf schemas gets empty ones.
     ///
     /// # Errors
     /// None in practice: every part has a JSON form.
@@ -50,8 +50,9 @@ impl HandshakeAccept<'_> {
     }
 }
 
-// Browsers keep the schemas of a Pomelo server in `localStorage` and decode the routes in them as protobuf before any
-// answer. Our bodies are JSON: without the reset such a client throws at each of them.
+// Browsers keep the schemas of a Pomelo server in `localStorage` and decode the routes in them as
+// protobuf before any answer. Our bodies are JSON: without the reset such a client throws at each
+// of them.
 fn has_schemas(request: &HandshakeRequest) -> bool {
     request.proto_version.as_deref().is_some_and(|version| version != EMPTY_PROTOS)
 }

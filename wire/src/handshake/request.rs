@@ -68,7 +68,8 @@ fn take_text(members: &mut Map<String, Value>, name: &str) -> Option<String> {
     }
 }
 
-/// A version, as Pomelo's two protobuf components write it: a digest or a number. Nothing and 0 are no version.
+/// A version, as Pomelo's two protobuf components write it: a digest or a number. Nothing and 0 are
+/// no version.
 fn take_version(members: &mut Map<String, Value>, name: &str) -> Option<String> {
     match members.remove(name) {
         Some(Value::String(text)) if !text.is_empty() => Some(text),

@@ -1,5 +1,5 @@
-//! Settings that are texts outside: environment variables, and values of the command line. A setting's default says how its
-//! text is read; a text setting takes any text.
+//! Settings that are texts outside: environment variables, and values of the command line. A
+//! setting's default says how its text is read; a text setting takes any text.
 
 use std::ffi::OsString;
 
@@ -21,9 +21,10 @@ const NOT_SETTINGS: [&str; 4] = ["env", "config", "nats", "log"];
 
 /// Returns the settings among the environment variables, `section.name`.
 ///
-/// Orchestrators define variables for each service, and those of a service called `shaddock` begin like ours
-/// (`SHADDOCK_PORT`, `SHADDOCK_SERVICE_HOST`). So a variable is ours if it has a known section and two underscores, or the
-/// name of a setting without section. What is almost that is a slip, and is kept to be refused; all else is ignored.
+/// Orchestrators define variables for each service, and those of a service called `shaddock` begin
+/// like ours (`SHADDOCK_PORT`, `SHADDOCK_SERVICE_HOST`). So a variable is ours if it has a known
+/// section and two underscores, or the name of a setting without section. What is almost that is a
+/// slip, and is kept to be refused; all else is ignored.
 pub(super) fn settings(
     variables: impl IntoIterator<Item = (OsString, OsString)>,
     defaults: &Dict,

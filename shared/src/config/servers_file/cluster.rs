@@ -28,8 +28,8 @@ pub(super) fn count(fields: &Fields) -> Result<Option<u64>, String> {
     count.filter(|count| (1..=MOST).contains(count)).map(Some).ok_or_else(|| value.to_string())
 }
 
-/// Returns the fields of `count` servers. Their ids are counted on from `first` over all entries of their type, whatever
-/// `id` the entry has; each number that ends in `++` rises with them.
+/// Returns the fields of `count` servers. Their ids are counted on from `first` over all entries of
+/// their type; an `id` of the entry has no effect. Each number that ends in `++` rises with them.
 pub(super) fn expand(fields: &Fields, server_type: &str, first: u64, count: u64) -> Vec<Fields> {
     let server = |index: u64| {
         let mut server: Fields = fields.iter().map(|(name, value)| (name.clone(), risen(value, index))).collect();

@@ -1,4 +1,5 @@
-//! The fields of an entry of `servers.json`, in each form that Pomelo reads: numbers and flags may be texts.
+//! The fields of an entry of `servers.json`, in each form that Pomelo reads: numbers and flags may
+//! be texts.
 
 use std::net::IpAddr;
 

@@ -1,5 +1,5 @@
-//! The file of an environment and its lists: `servers.json` with or without environments, or one below a directory
-//! for each environment, as Pomelo looks for them.
+//! The file of an environment and its lists: `servers.json` with or without environments, or one
+//! below a directory for each environment, as Pomelo looks for them.
 
 use std::path::{Path, PathBuf};
 
@@ -22,7 +22,7 @@ pub struct ServersText {
 /// The servers' lists of an environment, by their type.
 #[derive(Debug)]
 pub(super) struct Lists {
-    /// What entries are named by: `production.`, or nothing in a file without environments.
+    /// Begins the names of entries: `production.`, or nothing in a file without environments.
     pub(super) prefix: String,
     pub(super) by_type: Map<String, Value>,
 }
@@ -53,7 +53,8 @@ impl ServersText {
         Self { path: PathBuf::from(path), text: text.to_owned() }
     }
 
-    /// The lists of an environment: those below its name, or else all of a file without environments.
+    /// The lists of an environment: those below its name, or else all of a file without
+    /// environments.
     pub(super) fn lists(&self, environment: &str) -> Result<Lists, ConfigError> {
         let file: Value = serde_json::from_str(&self.text).map_err(|error| ConfigError::syntax(&self.path, error))?;
         let Value::Object(mut file) = file else {
