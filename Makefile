@@ -1,7 +1,7 @@
 # Everything that CI runs, and what is handy besides. `make` lists the targets.
 
 .DEFAULT_GOAL := help
-.PHONY: help test tools fmt run compose-test idle-memory bench bench-log bench-messages bench-failover chaos simulate defects
+.PHONY: help test tools fmt run compose-test idle-memory bench bench-log bench-messages bench-failover chaos simulate defects cases
 
 help: ## Print this list
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  \1\t\2/p' $(MAKEFILE_LIST) | expand -t 18
@@ -53,6 +53,9 @@ chaos: simulated := $(shell expr \( $(minutes) + 4 \) / 5)
 chaos: tools ## Break things for MINUTES (30), a fifth of them simulated; prints recovery times and what was lost
 	SHADDOCK_SIM_MINUTES=$(simulated) $(sim)
 	SHADDOCK_CHAOS_MINUTES=$(shell expr $(minutes) - $(simulated)) cargo test --release -p cluster --test chaos promises -- --nocapture
+
+cases: tools ## Try inputs that once failed on the release build, all or CASES='A2 B'; prints a line for each
+	@scripts/try-cases $(CASES)
 
 bench-messages: tools ## Measure what a message costs with the log in memory, in JetStream, and signed; judges no time
 	cargo bench --package cluster --bench messages

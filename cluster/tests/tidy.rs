@@ -82,3 +82,39 @@ fn files_begin_with_what_they_own() {
         assert!(text.starts_with("//! "), "{} does not say what it is for", path.display());
     }
 }
+
+/// Every Rust file of a package.
+fn files_of(directory: &Path, found: &mut Vec<PathBuf>) {
+    for path in std::fs::read_dir(directory).unwrap().map(|entry| entry.unwrap().path()) {
+        if path.is_dir() {
+            files_of(&path, found);
+        } else if path.extension().is_some_and(|extension| extension == "rs") {
+            found.push(path);
+        }
+    }
+}
+
+/// `scripts/try-cases` runs them: a test that was renamed must not be left out.
+#[test]
+fn the_tests_of_cases_are_there() {
+    let mut texts = BTreeMap::new();
+    let mut cases = 0;
+    for table in std::fs::read_dir(root().join("cluster/tests/cases")).unwrap().map(|entry| entry.unwrap().path()) {
+        for row in std::fs::read_to_string(&table).unwrap().lines() {
+            let [id, package, _, test, text] = row.split('\t').collect::<Vec<_>>()[..] else {
+                panic!("{}: {row:?} has not five columns", table.display());
+            };
+            assert!(!text.is_empty(), "{id}: says nothing");
+            let code = texts.entry(package.to_owned()).or_insert_with(|| {
+                let mut files = Vec::new();
+                files_of(&root().join(package), &mut files);
+                files.iter().map(|file| std::fs::read_to_string(file).unwrap()).collect::<String>()
+            });
+            let name = test.rsplit("::").next().unwrap();
+            // Some are made by macros, from their names.
+            assert!(code.contains(name), "{id}: {package} has no test {test}");
+            cases += 1;
+        }
+    }
+    assert!(cases > 100);
+}
