@@ -49,6 +49,8 @@ impl Attacked {
         files.write_missing(&all).unwrap();
         world.parts.settings.rpc.signatures = signatures;
         world.parts.settings.room.linger_secs = 0;
+        // The table asks as fast as it is answered.
+        world.parts.settings.session.requests_per_sec = 1_000;
         world.parts.settings.rpc.key_dir = directory.to_str().unwrap().to_owned();
         let mut clusters = Vec::new();
         for server in all {
