@@ -6,15 +6,15 @@
 //! in rising order. A sender that waits for each message before it sends the next is thereby held to its exact order;
 //! one that pipelines may find a repeated message behind those that were on the way with it.
 
+mod listener;
 mod room;
 #[cfg(test)]
 mod tests;
-mod view;
 
 use std::collections::BTreeMap;
 use std::fmt;
 
-use crate::diary::Diary;
+use crate::history::Diary;
 
 /// Notes shown before and after a violation.
 const AROUND: (usize, usize) = (12, 4);
@@ -85,12 +85,15 @@ pub(crate) fn check(diaries: &[Diary]) -> Vec<Violation> {
 
 /// Whether anybody still knows of one who went for good.
 pub(crate) fn are_gone_known(diaries: &[Diary]) -> bool {
-    let knows = |diary: &Diary, gone: &Diary| diary.room == gone.room && view::users(diary).contains(&gone.name);
+    let knows = |diary: &Diary, gone: &Diary| diary.room == gone.room && listener::users(diary).contains(&gone.name);
     let is_known = |gone| diaries.iter().any(|diary| !diary.ends_early() && knows(diary, gone));
     diaries.iter().filter(|diary| diary.ends_early()).any(is_known)
 }
 
 /// Whether everybody's list of users is what it must be when nobody comes or goes.
 pub(crate) fn users_agree(diaries: &[Diary]) -> bool {
-    diaries.iter().filter(|diary| diary.stayed).all(|diary| view::users(diary) == room::members(diaries, &diary.room))
+    diaries
+        .iter()
+        .filter(|diary| diary.stayed)
+        .all(|diary| listener::users(diary) == room::members(diaries, &diary.room))
 }

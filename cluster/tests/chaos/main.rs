@@ -5,24 +5,24 @@
 //! `SHADDOCK_CHAOS_MINUTES=N` makes the round as long.
 #![expect(clippy::unwrap_used, clippy::panic, reason = "a test")]
 
-mod board;
+mod chaos_cluster;
 mod checker;
+#[path = "../common/configuration.rs"]
+mod configuration;
 mod counts;
-mod crowd;
-mod diary;
-#[path = "../common/directory.rs"]
-mod directory;
-mod drafts;
-mod list;
-mod lossy;
-mod person;
+mod history;
+mod lossy_proxy;
+mod pending;
 mod plan;
 #[path = "../common/process.rs"]
 mod process;
 mod report;
 mod round;
-mod signing;
-mod stage;
+mod servers_file;
+mod signatures;
+mod user;
+mod user_status;
+mod users;
 #[path = "../common/wall_clock.rs"]
 mod wall_clock;
 
@@ -40,5 +40,5 @@ async fn promises_are_kept_while_things_break() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn signatures_are_switched_on_without_losing_a_message() {
-    signing::run(number("SHADDOCK_CHAOS_SEED").unwrap_or_else(rand::random)).await;
+    signatures::run(number("SHADDOCK_CHAOS_SEED").unwrap_or_else(rand::random)).await;
 }

@@ -5,11 +5,11 @@ use std::time::Duration;
 
 use tokio::time::{Instant, sleep, sleep_until};
 
+use crate::chaos_cluster::Stage;
 use crate::checker;
-use crate::crowd::{Crowd, Stuck};
 use crate::plan::{self, Step};
 use crate::report::{Moment, Report};
-use crate::stage::Stage;
+use crate::users::{Crowd, Stuck};
 
 /// Violations that are told with what happened around them.
 const STORIES: usize = 5;

@@ -4,7 +4,7 @@ use client::{Event, routes};
 use serde_json::json;
 
 use crate::on_both_buses;
-use crate::stage::{Stage, code};
+use crate::test_cluster::{Stage, code};
 
 on_both_buses! {
     a1_whisper_to_nobody,

@@ -18,7 +18,7 @@ use shared::subjects;
 use shared::testing::eventually;
 
 use crate::attacks::{Attacked, Attacker, CHATS, STOLEN, VICTIM, id};
-use crate::stage::DEADLINE;
+use crate::test_cluster::DEADLINE;
 
 const ROOM: &str = "lobby";
 

@@ -16,7 +16,7 @@ use shared::signing::{KeyFiles, PublicKey, Seed, Signed};
 use shared::testing::eventually;
 
 use crate::permissions::Protected;
-use crate::stage::{DEADLINE, Person};
+use crate::test_cluster::{DEADLINE, Person};
 
 pub(crate) const CHATS: [&str; 3] = ["chat-server-1", "chat-server-2", "chat-server-3"];
 

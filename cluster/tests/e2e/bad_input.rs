@@ -11,7 +11,7 @@ use tokio_tungstenite::{MaybeTlsStream, WebSocketStream};
 use wire::{Message, Package, PackageKind, RouteRef};
 
 use crate::on_both_buses;
-use crate::stage::{DEADLINE, Person, Play, Stage};
+use crate::test_cluster::{DEADLINE, Person, Play, Stage};
 
 /// Others, in rooms of ten.
 const OTHERS: usize = 1_000;

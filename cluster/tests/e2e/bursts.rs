@@ -3,7 +3,7 @@
 use futures_util::future::join_all;
 
 use crate::order::messages;
-use crate::stage::{Person, Stage};
+use crate::test_cluster::{Person, Stage};
 
 /// Who speaks.
 const SENDERS: usize = 20;

@@ -10,7 +10,7 @@ use tokio_tungstenite::tungstenite::client::IntoClientRequest;
 use tokio_tungstenite::tungstenite::{self, Message};
 
 use crate::on_both_buses;
-use crate::stage::{DEADLINE, Stage, code};
+use crate::test_cluster::{DEADLINE, Stage, code};
 
 on_both_buses! {
     content_is_measured_as_it_is_sent,

@@ -4,8 +4,8 @@ use client::{ClientError, Event, History, Message};
 use cluster::{Cluster, LogKind};
 use shared::testing::{TcpProxy, eventually};
 
-use crate::parts::{Parts, home};
-use crate::stage::{DEADLINE, Person};
+use crate::split_cluster::{Parts, home};
+use crate::test_cluster::{DEADLINE, Person};
 
 /// Rooms, and listeners in each: enough that a connector has a thousand members to repair for.
 const ROOMS: usize = 10;

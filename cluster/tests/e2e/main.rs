@@ -6,34 +6,34 @@ mod attack_table;
 mod attacks;
 mod bad_input;
 mod bursts;
-mod crowds;
-mod draining;
-mod keeping;
+mod bus_tracer;
+mod compose_setup;
+mod conversation;
+mod drain;
+mod duplicate_ids;
+mod kept_messages;
+mod large_rooms;
 mod limits;
 mod log;
-mod names;
+mod max_payload;
+mod max_payload_changes;
+mod name_races;
 mod nats_cluster;
 mod nats_limits;
-mod operating;
+mod operations;
 mod order;
 mod outages;
-mod parts;
-mod payload;
-mod payload_falls;
 mod permissions;
 mod poison;
 mod prefix;
 mod readiness;
-mod resharding;
-mod resuming;
-mod setting_up;
-mod stage;
-mod stopping;
-mod strangers;
+mod reshard;
+mod resume;
+mod shutdown;
+mod split_cluster;
+mod stray_messages;
 mod takeover;
-mod talking;
-mod tracing_on;
-mod twins;
+mod test_cluster;
 
 /// Runs scenarios on the in-process bus and over a real nats-server.
 macro_rules! on_both_buses {
@@ -41,13 +41,13 @@ macro_rules! on_both_buses {
         mod in_process {
             $(#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
             async fn $scenario() {
-                super::$scenario(crate::stage::Stage::in_process()).await;
+                super::$scenario(crate::test_cluster::Stage::in_process()).await;
             })+
         }
         mod over_nats {
             $(#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
             async fn $scenario() {
-                super::$scenario(crate::stage::Stage::over_nats()).await;
+                super::$scenario(crate::test_cluster::Stage::over_nats()).await;
             })+
         }
     };

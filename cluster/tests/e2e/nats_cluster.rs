@@ -13,8 +13,8 @@ use tokio::sync::Mutex;
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 
-use crate::parts::Parts;
-use crate::stage::{DEADLINE, Person};
+use crate::split_cluster::Parts;
+use crate::test_cluster::{DEADLINE, Person};
 
 /// Held by the test that runs. Six servers that write to one disk would make each other slow.
 static THREE_SERVERS: Mutex<()> = Mutex::const_new(());

@@ -10,9 +10,9 @@ use shared::ids::ServerId;
 use shared::testing::{NatsServer, eventually, http_get};
 use tokio::time::{Duration, Instant};
 
-use crate::parts::{Parts, home};
 use crate::readiness::assert_named;
-use crate::stage::{DEADLINE, code};
+use crate::split_cluster::{Parts, home};
+use crate::test_cluster::{DEADLINE, code};
 
 /// Time in which a server that cannot start must say so.
 const SOON: Duration = Duration::from_secs(10);

@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use client::Event;
 
 use crate::on_both_buses;
-use crate::stage::{Person, Stage};
+use crate::test_cluster::{Person, Stage};
 
 /// Messages that each sender has on the way at once.
 const BURST: usize = 20;

@@ -6,8 +6,8 @@ use serde_json::json;
 use shared::dispatcher::{CHAT, GATE};
 use shared::testing::eventually;
 
-use crate::parts::{Parts, home};
-use crate::stage::{DEADLINE, Person, address, code};
+use crate::split_cluster::{Parts, home};
+use crate::test_cluster::{DEADLINE, Person, address, code};
 
 /// A log in memory ends with its chat server. Sessions of its rooms are closed plainly, as when a server stops, and come back with
 /// their tokens.

@@ -12,9 +12,9 @@ use shared::testing::{Certificates, NatsServer, Scratch, eventually};
 use tokio::runtime::Runtime;
 use tokio::sync::mpsc;
 
-use crate::operating::status;
-use crate::parts::{Parts, home};
-use crate::stage::{DEADLINE, address};
+use crate::operations::status;
+use crate::split_cluster::{Parts, home};
+use crate::test_cluster::{DEADLINE, address};
 
 /// Everybody who has a password in the file, with the variable that it stands for.
 const USERS: [(&str, &str); 9] = [

@@ -8,10 +8,10 @@ use serde_json::{Value, json};
 use shared::record::{Entry, Position, Record, RecordId, VERSION};
 use shared::testing::eventually;
 
-use crate::operating::{port, readiness, until_ready};
-use crate::parts::{Parts, home};
+use crate::operations::{port, readiness, until_ready};
 use crate::readiness::assert_named;
-use crate::stage::{DEADLINE, Person};
+use crate::split_cluster::{Parts, home};
+use crate::test_cluster::{DEADLINE, Person};
 
 const PAGE: &str = include_str!("../../../docs/recovery.md");
 

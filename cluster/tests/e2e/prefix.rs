@@ -13,7 +13,7 @@ use shared::config::Config;
 use shared::testing::{NatsServer, Scratch, eventually};
 
 use crate::permissions::Protected;
-use crate::stage::{DEADLINE, Play, Stage, servers, settings};
+use crate::test_cluster::{DEADLINE, Play, Stage, servers, settings};
 
 /// A cluster whose servers are called like those of any other.
 async fn cluster(nats: &NatsServer, prefix: &str) -> Play {

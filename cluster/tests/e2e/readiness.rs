@@ -10,9 +10,9 @@ use shared::testing::{NatsServer, Scratch, eventually};
 use tokio::process::Command;
 use tokio::time::{Duration, Instant, sleep};
 
-use crate::operating::{get, port, readiness, until_ready};
-use crate::parts::{Parts, home};
-use crate::stage::{DEADLINE, Stage};
+use crate::operations::{get, port, readiness, until_ready};
+use crate::split_cluster::{Parts, home};
+use crate::test_cluster::{DEADLINE, Stage};
 
 /// Time for which a state is looked at that must not change: longer than between two looks at the
 /// log, and than until a server tries it by itself.

@@ -6,8 +6,8 @@ use shared::config::Server;
 use shared::dispatcher::CONNECTOR;
 use shared::testing::eventually;
 
-use crate::parts::{Parts, home};
-use crate::stage::{DEADLINE, Person, address};
+use crate::split_cluster::{Parts, home};
+use crate::test_cluster::{DEADLINE, Person, address};
 
 const CHATS: [&str; 3] = ["chat-server-1", "chat-server-2", "chat-server-3"];
 

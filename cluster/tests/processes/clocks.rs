@@ -9,8 +9,8 @@ use shared::dispatcher;
 use shared::ids::ServerId;
 use tokio::time::Instant;
 
+use crate::deployment::{Deployment, Layout, SEVEN};
 use crate::process::DEADLINE;
-use crate::support::{Deployment, Layout, SEVEN};
 
 const SECOND: i64 = 1_000;
 const HOUR: i64 = 3_600 * SECOND;

@@ -2,32 +2,32 @@
 //! real sockets.
 #![expect(clippy::unwrap_used, clippy::panic, reason = "a test")]
 
-#[path = "../common/directory.rs"]
-mod directory;
-mod original;
+#[path = "../common/configuration.rs"]
+mod configuration;
+mod deployment;
+mod original_client;
 #[path = "../common/process.rs"]
 mod process;
 mod script;
-mod support;
 #[path = "../common/wall_clock.rs"]
 mod wall_clock;
 
-mod changing;
+mod bus_watch;
 mod clocks;
-mod closing;
-mod fronts;
-mod logging;
+mod connection_close;
+mod conversation;
+mod forbidden_words;
+mod front_ends;
+mod log_lines;
 mod outputs;
 mod panics;
 mod pomelo;
-mod signing;
-mod starting;
-mod stopping;
+mod servers_file;
+mod shutdown;
+mod signatures;
+mod startup;
 mod subscriptions;
-mod talking;
 mod terminals;
-mod texts;
-mod watching;
 mod web;
 
 /// Runs scenarios on one process with the bus inside, and on seven processes over a nats-server.
@@ -36,13 +36,13 @@ macro_rules! on_both_layouts {
         mod one_process {
             $(#[tokio::test]
             async fn $scenario() {
-                super::$scenario(crate::support::Layout::OneProcess).await;
+                super::$scenario(crate::deployment::Layout::OneProcess).await;
             })+
         }
         mod seven_processes {
             $(#[tokio::test]
             async fn $scenario() {
-                super::$scenario(crate::support::Layout::SevenProcesses).await;
+                super::$scenario(crate::deployment::Layout::SevenProcesses).await;
             })+
         }
     };

@@ -10,9 +10,9 @@ use std::time::Duration;
 use client::{ChatClient, Options};
 use shared::testing::{NatsServer, eventually};
 
-use crate::directory::Directory;
+use crate::configuration::Directory;
+use crate::deployment::{Layout, get};
 use crate::process::{DEADLINE, Process};
-use crate::support::{Layout, get};
 
 /// Far below the time that servers have for their work.
 const SOON: Duration = Duration::from_secs(15);

@@ -9,9 +9,9 @@ use shared::dispatcher;
 use shared::ids::ServerId;
 use shared::testing::eventually;
 
-use crate::changing::edit;
+use crate::deployment::{Deployment, Layout, SEVEN, get};
 use crate::process::DEADLINE;
-use crate::support::{Deployment, Layout, SEVEN, get};
+use crate::servers_file::edit;
 
 /// The program has fault points.
 const FAULTS: bool = cfg!(debug_assertions);

@@ -4,10 +4,10 @@ use std::fs;
 
 use serde_json::{Value, json};
 
-use crate::directory::Directory;
-use crate::original::Original;
+use crate::configuration::Directory;
+use crate::deployment::{Layout, get};
+use crate::original_client::Original;
 use crate::process::Process;
-use crate::support::{Layout, get};
 
 /// The schemas are those of Pomelo's chat demo with protobuf, kept in `localStorage` by an earlier
 /// visit.

@@ -12,7 +12,7 @@ use shared::ids::ServerId;
 use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
 use tokio::process::Command;
 
-use crate::support::Deployment;
+use crate::deployment::Deployment;
 
 /// The longest that a program may take: it starts browsers, and waits for others to be missed.
 const DEADLINE: Duration = Duration::from_secs(120);

@@ -4,8 +4,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::Value;
 
-use crate::original::Original;
-use crate::support::{Deployment, Layout, get};
+use crate::deployment::{Deployment, Layout, get};
+use crate::original_client::Original;
 
 /// Subjects by the name of the connection; inboxes, which are random, all as `_INBOX.name.x.*`.
 async fn audit(deployment: &Deployment) -> BTreeMap<String, BTreeSet<String>> {

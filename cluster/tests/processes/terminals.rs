@@ -4,7 +4,7 @@ use std::process::Stdio;
 
 use tokio::process::Command;
 
-use crate::directory::Directory;
+use crate::configuration::Directory;
 use crate::process::DEADLINE;
 
 /// Runs a program on a terminal of its own until it has written "ready"; stops it, and prints what it wrote.

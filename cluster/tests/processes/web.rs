@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use tokio::process::Command;
 
+use crate::deployment::Layout;
 use crate::script::play;
-use crate::support::Layout;
 
 /// The random runs of `web/test/property.test.mjs` take 20 s of processor time, beside other tests.
 const DEADLINE: Duration = Duration::from_secs(300);

@@ -1,6 +1,6 @@
 //! What must hold at the end of every run, whatever happened: the log against everything that anybody was told.
 
-mod heard;
+mod session_check;
 mod truth;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
@@ -12,10 +12,10 @@ use shared::ids::RoomId;
 use shared::membership::Membership;
 use shared::record::Entry;
 
-use crate::person::{Asked, Heard, Visit};
 use crate::poison::FUTURE_MS;
+use crate::user::{Asked, Heard, Visit};
 use crate::world::{ROOMS, World};
-use heard::{Hearing, stays};
+use session_check::{Hearing, stays};
 use truth::Truth;
 
 pub(crate) use truth::records;

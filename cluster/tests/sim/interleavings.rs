@@ -1,22 +1,22 @@
 //! Orders of events that rules were made for, each by name, each as a script. Nothing is left to chance: what is under way lies
-//! open on a [`stage`], and moves when the script lets it.
+//! open on a [`scripted_cluster`], and moves when the script lets it.
 
+mod batching;
 mod clocks;
+mod failure_detection;
 mod fencing;
-mod gathering;
-mod handing_over;
-mod leaving;
-mod losing;
-mod lost_logs;
-mod overtaken;
-mod parcel;
+mod handover;
+mod leave;
+mod lost_records;
+mod lost_sessions;
+mod overtaking_resumes;
 mod poison;
 mod replays;
+mod scripted_cluster;
 mod silence;
-mod stage;
-mod stale;
-mod strangers;
-mod verdicts;
+mod stale_messages;
+mod stray_messages;
+mod transit;
 
 /// The room of all scripts.
 const ROOM: &str = "lobby";

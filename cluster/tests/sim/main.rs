@@ -12,12 +12,12 @@ mod chance;
 mod checks;
 mod interleavings;
 mod network;
-mod person;
 mod poison;
 mod retention;
 mod scenario;
 mod sweep;
 mod trace;
+mod user;
 mod world;
 
 use checks::Tally;

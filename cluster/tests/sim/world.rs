@@ -2,11 +2,11 @@
 
 mod clocks;
 mod effects;
-mod endings;
 mod faults;
-mod partial;
-mod people;
-mod strangers;
+mod partial_faults;
+mod shutdown;
+mod stray_messages;
+mod user_actions;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
@@ -33,14 +33,14 @@ use shared::rpc::Trace;
 use crate::chance::Chance;
 use crate::checks::{self, Tally};
 use crate::network::{Agenda, Event, Faults};
-use crate::person::{Asked, Heard, Person, Place, Visit};
 use crate::retention::Retention;
 use crate::scenario::Scenario;
 use crate::trace::{self, RunTrace};
+use crate::user::{Asked, Heard, Person, Place, Visit};
 use clocks::WallClock;
 
-pub(crate) use partial::Node;
-use partial::Partial;
+pub(crate) use partial_faults::Node;
+use partial_faults::Partial;
 
 /// Milliseconds until a request is answered 503.
 const REQUEST_MS: u64 = 2_000;

@@ -2,9 +2,9 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
-use super::view::View;
+use super::listener::View;
 use super::{Kind, Violation};
-use crate::diary::{Diary, Note, Told, text};
+use crate::history::{Diary, Note, Told, text};
 
 /// Where a message stands: seqs of different epochs cannot be compared.
 pub(super) type Place = (u64, u64);

@@ -1,7 +1,7 @@
 //! Histories made by hand: a good one passes, and each way to break a promise is caught.
 
 use super::{Kind, are_gone_known, check, users_agree};
-use crate::diary::{Diary, Entered, Note, Resumed, Told, text};
+use crate::history::{Diary, Entered, Note, Resumed, Told, text};
 
 const EPOCH: u64 = 7;
 

@@ -1,8 +1,8 @@
 //! Servers whose incarnations are lower than those that others know: their wall clocks were set
 //! back between two runs. All servers start with incarnation 100.
 
-use super::parcel::What::{Appends, Between, Proposals, Records};
-use super::stage::Stage;
+use super::scripted_cluster::Stage;
+use super::transit::What::{Appends, Between, Proposals, Records};
 use super::{ANN, BOB, CANDIDATE, HOME, LEFT, RIGHT};
 
 /// Sessions of Ann and Bob after a restart.

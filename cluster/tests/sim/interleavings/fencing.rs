@@ -1,7 +1,7 @@
 //! Two chat servers that append to one room: the log has one chain, and whoever is refused reads again.
 
-use super::parcel::What::{Appends, Between, Probes, Proposals, Records};
-use super::stage::Stage;
+use super::scripted_cluster::Stage;
+use super::transit::What::{Appends, Between, Probes, Proposals, Records};
 use super::{ANN, BOB, CANDIDATE, CARL, HOME, LEFT, RIGHT};
 
 /// ```text

@@ -1,7 +1,7 @@
 //! A room's log with messages that no chat server wrote, and without records that one wrote.
 
-use super::parcel::What::{Appends, Proposals, Readings, Records};
-use super::stage::Stage;
+use super::scripted_cluster::Stage;
+use super::transit::What::{Appends, Proposals, Readings, Records};
 use super::{ANN, BOB, CANDIDATE, CARL, HOME, LEFT, RIGHT};
 use crate::poison::{FUTURE_MS, Poison};
 

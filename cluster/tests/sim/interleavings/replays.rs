@@ -1,8 +1,8 @@
 //! Copies of old messages that an attacker publishes again. Their signatures are right, so counts, numbers and incarnations must make
 //! them harmless.
 
-use super::parcel::What::{Alives, Detaches, Heartbeats, NotOwners, Proposals, Records};
-use super::stage::Stage;
+use super::scripted_cluster::Stage;
+use super::transit::What::{Alives, Detaches, Heartbeats, NotOwners, Proposals, Records};
 use super::{ANN, BOB, CANDIDATE, CARL, HOME, LEFT, RIGHT};
 
 /// The right connector is dead, and an attacker repeats its heartbeats. If they counted, Bob would stay for as long as that.

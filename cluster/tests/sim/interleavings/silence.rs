@@ -1,7 +1,7 @@
 //! Connectors that are silent, or seem to be.
 
-use super::parcel::What::Between;
-use super::stage::Stage;
+use super::scripted_cluster::Stage;
+use super::transit::What::Between;
 use super::{ANN, BOB, RIGHT};
 
 /// ```text

@@ -14,7 +14,7 @@ use shared::rpc;
 use shared::rpc::messages::{Answer, FromChat, FromConnector, Item, Known, News, Place, Question};
 
 use super::Hop;
-use crate::person::Heard;
+use crate::user::Heard;
 
 /// A message, decoded as what its hop says that it is.
 pub(crate) struct Message<'a> {

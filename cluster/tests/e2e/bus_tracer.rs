@@ -1,0 +1,38 @@
+//! Somebody watches all of the bus: then "no responders" never comes, and nothing may hang on it.
+
+use std::collections::BTreeSet;
+
+use shared::bus::Bus;
+use shared::config::settings::NatsSettings;
+use shared::metrics::Metrics;
+use shared::rpc::header;
+
+use crate::test_cluster::{DEADLINE, Stage};
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_tracer_changes_nothing() {
+    let play = Stage::over_nats().start().await;
+    let url = play._nats.as_ref().unwrap().url().to_owned();
+    let tracer = Bus::nats(&url, &NatsSettings::default(), "tracer", Metrics::new()).await.unwrap();
+    let mut seen = tracer.subscribe(">", 65_536).await.unwrap();
+    let mut ann = play.person("ann", "聊天室").await;
+    let bob = play.person("bob", "聊天室").await;
+    bob.say("hello").await;
+    assert_eq!(ann.hears_chat().await.1, "hello");
+    let mut wanted: BTreeSet<&str> =
+        ["attach", "attached", "enter", "send", "record", "heartbeat", "alive", "ping", "pong"].into();
+    while !wanted.is_empty() {
+        let message = tokio::time::timeout(DEADLINE, seen.next()).await;
+        let message = message.unwrap_or_else(|_| panic!("{wanted:?} were not seen")).unwrap();
+        let method = message.headers.get(header::METHOD).map(str::to_owned);
+        if method.is_none() && ["_INBOX.", "$JS.", "log."].iter().any(|kind| message.subject.starts_with(kind)) {
+            // The bus asks itself whether it is heard, or JetStream for a room's records.
+            continue;
+        }
+        for name in [header::METHOD, header::FROM, header::VIEW, header::TRACEPARENT] {
+            assert!(message.headers.get(name).is_some(), "{name} is missing on {}", message.subject);
+        }
+        wanted.remove(method.unwrap().as_str());
+    }
+    play.cluster.stop().await;
+}

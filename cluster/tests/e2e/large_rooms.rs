@@ -1,0 +1,102 @@
+//! Large rooms: how many are there is told instead of who comes and goes, and names are read in pages.
+
+use client::Event;
+
+use crate::on_both_buses;
+use crate::test_cluster::{Person, Stage, code};
+
+on_both_buses! {
+    a_large_room_tells_totals_until_it_is_small_again,
+    names_are_read_in_pages,
+    pages_are_for_members,
+}
+
+const NAMES: [&str; 8] = ["ann", "bob", "cid", "dan", "eve", "fay", "gus", "hal"];
+
+fn large() -> impl FnOnce(&mut shared::config::Settings) {
+    |settings| settings.room.large_members = 5
+}
+
+/// What a person is told up to a total, totals before it left out.
+async fn hears_total(person: &mut Person, wanted: (u64, bool)) -> Vec<Event> {
+    let mut before = Vec::new();
+    loop {
+        match person.hears().await {
+            Event::Members { total, names } if (total, names) == wanted => return before,
+            Event::Members { names: false, .. } => {}
+            other => before.push(other),
+        }
+    }
+}
+
+/// Names in pages of three.
+async fn read_all(person: &Person) -> Vec<String> {
+    let mut names: Vec<String> = Vec::new();
+    let mut after = None;
+    loop {
+        let page = person.chat.members(after.as_deref(), 3).await.unwrap();
+        assert!(page.users.len() <= 3 && page.seq > 0 && page.time > 0, "{page:?}");
+        names.extend(page.users);
+        if page.cursor.is_none() {
+            assert_eq!(page.total, names.len() as u64);
+            return names;
+        }
+        after = page.cursor;
+    }
+}
+
+async fn a_large_room_tells_totals_until_it_is_small_again(stage: Stage) {
+    let play = stage.with(large()).start().await;
+    let mut people = Vec::new();
+    for (index, name) in NAMES.into_iter().enumerate() {
+        people.push(play.person_at(index % 3, name, "lobby").await);
+    }
+    let [mut ann, _bob, _cid, dan, eve, fay, mut gus, hal] = <[Person; 8]>::try_from(people).ok().unwrap();
+    assert!(eve.entered.names && !fay.entered.names);
+    let first = &gus.entered;
+    assert_eq!((&first.users[..], first.total, first.names), (&NAMES.map(str::to_owned)[..5], 7, false));
+    let came = |name: &str| Event::Add(name.to_owned());
+    let went = |name: &str| Event::Leave(name.to_owned());
+    assert_eq!(hears_total(&mut ann, (6, false)).await, ["bob", "cid", "dan", "eve"].map(came));
+    assert_eq!(hears_total(&mut ann, (8, false)).await, []);
+    assert_eq!(hears_total(&mut gus, (8, false)).await, []);
+    for person in [dan, eve, fay, hal] {
+        person.chat.leave().await.unwrap();
+    }
+    assert_eq!(hears_total(&mut ann, (4, true)).await, [went("dan"), went("eve"), came("gus")]);
+    assert_eq!(hears_total(&mut gus, (4, true)).await, [], "who came to a large room reads who is there");
+    assert_eq!(read_all(&gus).await, ["ann", "bob", "cid", "gus"]);
+    let ivy = play.person_at(0, "ivy", "lobby").await;
+    assert_eq!((ann.hears().await, gus.hears().await), (came("ivy"), came("ivy")));
+    assert!(ivy.entered.names);
+    play.cluster.stop().await;
+}
+
+async fn names_are_read_in_pages(stage: Stage) {
+    let play = stage.with(large()).start().await;
+    let mut people = Vec::new();
+    for (index, name) in NAMES.into_iter().enumerate() {
+        people.push(play.person_at(index % 3, name, "lobby").await);
+        let here = &NAMES[..=index];
+        // Whoever is in reads at least itself and all before, through whatever connector.
+        assert_eq!(read_all(&people[index]).await, here);
+    }
+    // A name that is not there has a place all the same.
+    let page = people[7].chat.members(Some("dora"), 2).await.unwrap();
+    assert_eq!((page.users, page.cursor.as_deref()), (vec!["eve".to_owned(), "fay".to_owned()], Some("fay")));
+    play.cluster.stop().await;
+}
+
+async fn pages_are_for_members(stage: Stage) {
+    let play = stage.start().await;
+    let (stranger, _events) = play.stranger(0).await;
+    assert_eq!(code(stranger.members(None, 10).await), 500);
+    let ann = play.person_at(0, "ann", "lobby").await;
+    for (after, limit) in [(None, 0), (None, 501), (Some("*"), 10)] {
+        assert_eq!(code(ann.chat.members(after, limit).await), 500, "{after:?} {limit}");
+    }
+    assert_eq!(ann.chat.members(None, 500).await.unwrap().users, ["ann"]);
+    ann.chat.leave().await.unwrap();
+    assert_eq!(code(ann.chat.members(None, 10).await), 500);
+    play.cluster.stop().await;
+}

@@ -1,0 +1,148 @@
+//! Servers that are added and removed while people talk: rooms move with their log and members, and nobody notices.
+
+use std::time::Duration;
+
+use client::{ClientError, Event, History, Message};
+use shared::config::{Server, Servers};
+use shared::dispatcher::{self, CHAT, CONNECTOR, GATE};
+use shared::ids::ServerId;
+use shared::testing::eventually;
+
+use crate::on_both_buses;
+use crate::split_cluster::Parts;
+use crate::test_cluster::{DEADLINE, Person, Play, Stage};
+
+on_both_buses! {
+    rooms_move_when_a_chat_server_is_added_and_removed,
+    a_connector_that_is_added_takes_clients,
+}
+
+/// Rooms that people talk in.
+const ROOMS: usize = 12;
+
+fn room(number: usize) -> String {
+    format!("room-{number}")
+}
+
+/// The same servers with these chat servers.
+fn with_chats(servers: &Servers, chats: &[usize]) -> Servers {
+    let chat = |number: &usize| Server::new(ServerId::new(&format!("chat-server-{number}")).unwrap(), "127.0.0.1");
+    Servers::new([
+        (GATE.to_owned(), servers.gate().to_vec()),
+        (CONNECTOR.to_owned(), servers.connector().to_vec()),
+        (CHAT.to_owned(), chats.iter().map(chat).collect()),
+    ])
+}
+
+/// Rooms that have another home in one list than in the other.
+fn moved(one: &Servers, other: &Servers) -> usize {
+    let home = |servers: &Servers, room: &str| dispatcher::place(room, servers.chat()).unwrap().id.clone();
+    (0..ROOMS).map(room).filter(|room| home(one, room) != home(other, room)).count()
+}
+
+/// Two in each room, at different connectors.
+async fn people(play: &Play) -> Vec<[Person; 2]> {
+    let mut people = Vec::new();
+    for number in 0..ROOMS {
+        let ann = play.person_at(number % 3, "ann", &room(number)).await;
+        let mut bob = play.person_at((number + 1) % 3, "bob", &room(number)).await;
+        ann.say("hello").await;
+        bob.hears_until("hello").await;
+        people.push([ann, bob]);
+    }
+    people
+}
+
+/// Each says something until it is said, once; the other hears that and nothing else.
+async fn all_talk(people: &mut [[Person; 2]], text: &str) {
+    for [ann, bob] in people {
+        let message = Message::to_all(text).with_id(text);
+        let said = async || match ann.chat.send(&message).await {
+            Ok(_) => true,
+            Err(ClientError::Refused { code: 503, .. }) => false,
+            Err(error) => panic!("{error}"),
+        };
+        eventually(DEADLINE, "the message to be said", said).await;
+        let heard = bob.hears_until(text).await;
+        assert_eq!(heard, [], "{} in {text}", bob.name);
+    }
+}
+
+async fn rooms_move_when_a_chat_server_is_added_and_removed(stage: Stage) {
+    let mut play = stage.start().await;
+    let mut people = people(&play).await;
+    let three = Servers::clone(&play.cluster.servers());
+    let mut expected = 0;
+    let mut before = three.clone();
+    for (step, chats) in [&[1, 2, 3, 4][..], &[2, 3, 4], &[2, 4, 3], &[1, 2, 3]].into_iter().enumerate() {
+        let after = with_chats(&three, chats);
+        play.cluster.change(after.clone()).await.unwrap();
+        all_talk(&mut people, &format!("step {step}")).await;
+        // Each room is at two connectors.
+        expected += 2 * moved(&before, &after) as u64;
+        before = after;
+    }
+    assert_eq!(play.cluster.metrics().rooms_moved.get(), expected, "no other room moved");
+    let page = people[0][1].chat.history(History::Last, 100).await.unwrap();
+    let texts: Vec<_> = page.messages.iter().map(|said| said.msg.as_str()).collect();
+    assert_eq!(texts, ["hello", "step 0", "step 1", "step 2", "step 3"], "the log moved along");
+    play.cluster.stop().await;
+}
+
+async fn a_connector_that_is_added_takes_clients(stage: Stage) {
+    let mut play = stage.start().await;
+    let mut bob = play.person_at(0, "bob", "lobby").await;
+    let mut servers = Servers::clone(&play.cluster.servers());
+    let fourth = Server::new(ServerId::new("connector-server-4").unwrap(), "127.0.0.1");
+    let mut connectors = servers.connector().to_vec();
+    connectors.push(Server { client_port: Some(0), frontend: true, ..fourth });
+    servers = Servers::new([
+        (GATE.to_owned(), servers.gate().to_vec()),
+        (CONNECTOR.to_owned(), connectors),
+        (CHAT.to_owned(), servers.chat().to_vec()),
+    ]);
+    play.cluster.change(servers).await.unwrap();
+    let ann = play.person_at(3, "ann", "lobby").await;
+    assert_eq!(bob.hears().await, Event::Add("ann".to_owned()));
+    ann.say("from the fourth").await;
+    assert_eq!(bob.hears_chat().await.1, "from the fourth");
+    play.cluster.stop().await;
+}
+
+/// Processes see a change at different moments; until all do, rooms may be asked for at servers that say no.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn processes_that_see_a_change_at_different_moments_come_together() {
+    let mut parts = Parts::new(cluster::LogKind::JetStream).await;
+    let mut clusters = Vec::new();
+    for id in ["chat-server-1", "chat-server-2", "chat-server-3", "connector-server-1", "connector-server-2"] {
+        clusters.push(parts.start(id).await);
+    }
+    let three = parts.servers.clone();
+    let four = with_chats(&three, &[1, 2, 3, 4]);
+    let mut people = Vec::new();
+    for number in 0..ROOMS {
+        let ann = parts.person(0, "ann", &room(number)).await;
+        let mut bob = parts.person(1, "bob", &room(number)).await;
+        ann.say("hello").await;
+        bob.hears_until("hello").await;
+        people.push([ann, bob]);
+    }
+    parts.servers = four.clone();
+    clusters.push(parts.start("chat-server-4").await);
+    // One connector first, then the chat servers, the other connector last; and back in the opposite order.
+    for (view, order) in [(&four, [3, 0, 1, 2, 4]), (&three, [4, 2, 1, 0, 3])] {
+        let text = format!("while there are {}", view.chat().len());
+        let change = async {
+            for cluster in order {
+                clusters[cluster].change(view.clone()).await.unwrap();
+                // Each looks at the file at its own moment.
+                tokio::time::sleep(Duration::from_millis(150)).await;
+            }
+        };
+        tokio::join!(change, all_talk(&mut people, &text));
+        all_talk(&mut people, &format!("after {text}")).await;
+    }
+    for cluster in clusters {
+        cluster.stop().await;
+    }
+}

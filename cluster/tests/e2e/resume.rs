@@ -1,0 +1,239 @@
+//! Clients that come back, messages that are repeated, and what is read of a room's past.
+
+use client::{ChatClient, ClientError, Event, Events, History, Message, Options, Resume, Said};
+use serde_json::json;
+use shared::testing::eventually;
+
+use crate::on_both_buses;
+use crate::test_cluster::{DEADLINE, Person, Play, Stage, code};
+
+on_both_buses! {
+    who_comes_back_is_told_what_was_missed_and_nobody_else_is_told_anything,
+    an_open_session_is_taken_over_and_kicked,
+    who_does_not_come_back_goes_and_may_still_read_what_was_missed,
+    a_newcomer_gets_the_name_of_a_broken_connection_at_once,
+    an_orderly_close_is_told_at_once,
+    a_wrong_token_is_none,
+    a_repeated_message_is_said_once,
+    the_past_of_a_room_in_pages,
+    whispers_are_read_by_their_two_only,
+    much_is_missed_in_pages,
+}
+
+fn place(person: &Person, since: u64) -> Resume {
+    Resume { token: person.entered.token.clone(), since, epoch: person.entered.epoch }
+}
+
+fn texts(messages: &[Said]) -> Vec<&str> {
+    messages.iter().map(|said| said.msg.as_str()).collect()
+}
+
+/// Takes a person's membership up through another connection.
+async fn come_back(play: &Play, connector: usize, person: &Person, since: u64) -> Person {
+    let (chat, events) = play.stranger(connector).await;
+    let entered = chat.resume(&person.name, "lobby", &place(person, since)).await.unwrap();
+    Person { name: person.name.clone(), chat, events, entered }
+}
+
+async fn who_comes_back_is_told_what_was_missed_and_nobody_else_is_told_anything(stage: Stage) {
+    let play = stage.start().await;
+    let ann = play.person_at(0, "ann", "lobby").await;
+    let mut bob = play.person_at(1, "bob", "lobby").await;
+    let since = bob.say("seen").await.seq;
+    ann.chat.cut();
+    bob.say("one").await;
+    bob.say("two").await;
+    let mut back = come_back(&play, 2, &ann, since).await;
+    assert_eq!(texts(&back.entered.missed), ["one", "two"]);
+    assert_eq!((back.entered.recovered, back.entered.cursor), (Some(true), None));
+    assert_eq!((&back.entered.token, back.entered.epoch), (&ann.entered.token, ann.entered.epoch));
+    assert_eq!(back.users(), ["ann", "bob"].into());
+    bob.say("three").await;
+    assert_eq!(back.hears_until("three").await, []);
+    let heard = bob.hears_until("three").await;
+    assert!(heard.iter().all(|event| matches!(event, Event::Chat(_))), "{heard:?}");
+    back.say("four").await;
+    assert_eq!(bob.hears_chat().await, ("ann".to_owned(), "four".to_owned()));
+    play.cluster.stop().await;
+}
+
+async fn an_open_session_is_taken_over_and_kicked(stage: Stage) {
+    let play = stage.start().await;
+    let mut ann = play.person_at(0, "ann", "lobby").await;
+    let bob = play.person_at(1, "bob", "lobby").await;
+    for connector in [0, 1] {
+        let back = come_back(&play, connector, &ann, ann.entered.seq).await;
+        while !matches!(ann.hears().await, Event::Kicked(reason) if reason == "resumed") {}
+        ann = back;
+    }
+    // What an older connection is told last is its kick: it neither leaves nor comes for anybody.
+    assert_eq!(play.person_at(2, "cid", "lobby").await.users(), ["ann", "bob", "cid"].into());
+    let mut bob = bob;
+    assert_eq!(bob.hears().await, Event::Add("cid".to_owned()));
+    play.cluster.stop().await;
+}
+
+async fn who_does_not_come_back_goes_and_may_still_read_what_was_missed(stage: Stage) {
+    let play = stage.with(|settings| settings.session.resume_secs = 1).start().await;
+    let ann = play.person_at(0, "ann", "lobby").await;
+    let mut bob = play.person_at(1, "bob", "lobby").await;
+    ann.chat.cut();
+    assert_eq!(bob.hears().await, Event::Leave("ann".to_owned()));
+    bob.say("alone").await;
+    let back = come_back(&play, 0, &ann, bob.entered.seq).await;
+    assert_eq!(texts(&back.entered.missed), ["alone"]);
+    assert_eq!(back.entered.token, ann.entered.token);
+    assert_eq!(bob.hears_chat().await.1, "alone");
+    assert_eq!(bob.hears().await, Event::Add("ann".to_owned()));
+    play.cluster.stop().await;
+}
+
+async fn a_newcomer_gets_the_name_of_a_broken_connection_at_once(stage: Stage) {
+    let play = stage.with(|settings| settings.session.resume_secs = 3_600).start().await;
+    let ann = play.person_at(0, "ann", "lobby").await;
+    let mut bob = play.person_at(1, "bob", "lobby").await;
+    ann.chat.cut();
+    let metrics = play.cluster.metrics().clone();
+    eventually(DEADLINE, "the connection to be gone", async || metrics.connections.get() == 1).await;
+    let newcomer = play.person_at(0, "ann", "lobby").await;
+    assert_ne!(newcomer.entered.token, ann.entered.token);
+    assert_eq!(bob.hears().await, Event::Leave("ann".to_owned()));
+    assert_eq!(bob.hears().await, Event::Add("ann".to_owned()));
+    play.cluster.stop().await;
+}
+
+async fn an_orderly_close_is_told_at_once(stage: Stage) {
+    let play = stage.with(|settings| settings.session.resume_secs = 3_600).start().await;
+    let ann = play.person_at(0, "ann", "lobby").await;
+    let mut bob = play.person_at(1, "bob", "lobby").await;
+    ann.chat.close();
+    assert_eq!(bob.hears().await, Event::Leave("ann".to_owned()));
+    play.cluster.stop().await;
+}
+
+async fn a_wrong_token_is_none(stage: Stage) {
+    let play = stage.start().await;
+    let ann = play.person_at(0, "ann", "lobby").await;
+    let (eve, _events): (ChatClient, Events) =
+        ChatClient::connect(&play.connector(1), Options::default()).await.unwrap();
+    let forged = Resume { token: "0".repeat(32), since: 0, epoch: ann.entered.epoch };
+    let Err(ClientError::Refused { code: 500, reason }) = eve.resume("ann", "lobby", &forged).await else {
+        panic!("a forged token was taken")
+    };
+    assert!(reason.starts_with("name-taken"), "{reason}");
+    let garbled = Resume { token: "ann".to_owned(), ..forged };
+    let refused = eve.resume("ann", "lobby", &garbled).await;
+    assert!(matches!(refused, Err(ClientError::Refused { code: 500, reason }) if reason.starts_with("bad-token")));
+    ann.say("still here").await;
+    play.cluster.stop().await;
+}
+
+async fn a_repeated_message_is_said_once(stage: Stage) {
+    let play = stage.start().await;
+    let ann = play.person_at(0, "ann", "lobby").await;
+    let mut bob = play.person_at(1, "bob", "lobby").await;
+    let message = Message::to_all("once").with_id("m1");
+    let (first, second) = (ann.chat.send(&message), ann.chat.send(&message));
+    let (first, second) = (first.await.unwrap(), second.await.unwrap());
+    assert_eq!(first, second);
+    let back = come_back(&play, 2, &ann, first.seq).await;
+    assert_eq!(back.chat.send(&message).await.unwrap(), first, "on another connection");
+    // The id of another member is another id.
+    let other = bob.chat.send(&Message::to_all("other").with_id("m1")).await.unwrap();
+    assert_ne!(other.seq, first.seq);
+    back.say("end").await;
+    let heard = bob.hears_until("end").await;
+    let heard: Vec<_> =
+        heard.iter().filter_map(|e| if let Event::Chat(chat) = e { Some(chat.msg.as_str()) } else { None }).collect();
+    assert_eq!(heard, ["once", "other"]);
+    assert_eq!(code(back.chat.send(&Message::to_all("x").with_id("")).await), 500);
+    play.cluster.stop().await;
+}
+
+async fn the_past_of_a_room_in_pages(stage: Stage) {
+    let play = stage.start().await;
+    let ann = play.person_at(0, "ann", "lobby").await;
+    let sent: Vec<_> = (0..120).map(|number| ann.chat.say(&number.to_string())).collect();
+    let mut seqs = Vec::new();
+    for (number, sent) in sent.into_iter().enumerate() {
+        match sent.await {
+            Ok(sent) => seqs.push((number.to_string(), sent.seq)),
+            Err(ClientError::Refused { code: 429, .. }) => {}
+            Err(error) => panic!("{error}"),
+        }
+    }
+    let (stranger, _events) = play.stranger(1).await;
+    assert_eq!(code(stranger.history(History::Last, 10).await), 500, "only for members");
+    let bob = play.person_at(1, "bob", "lobby").await;
+    let last = bob.chat.history(History::Last, 100).await.unwrap();
+    assert_eq!(last.epoch, bob.entered.epoch);
+    let mut backwards = last.messages;
+    let mut cursor = last.cursor;
+    while let Some(before) = cursor {
+        let page = bob.chat.history(History::Before(before), 7).await.unwrap();
+        assert!(page.messages.iter().all(|said| said.seq < before));
+        backwards.splice(0..0, page.messages);
+        cursor = page.cursor;
+    }
+    let all = |messages: &[Said]| messages.iter().map(|said| (said.msg.clone(), said.seq)).collect::<Vec<_>>();
+    assert_eq!(all(&backwards), seqs);
+    let mut forwards = Vec::new();
+    let mut cursor = Some(0);
+    while let Some(after) = cursor {
+        let page = bob.chat.history(History::After(after), 9).await.unwrap();
+        forwards.extend(page.messages);
+        cursor = page.cursor;
+    }
+    assert_eq!(all(&forwards), seqs);
+    for (field, body) in [("limit", json!({"limit": 0})), ("span", json!({"before": 1, "after": 1}))] {
+        let refused = bob.chat.request(client::routes::HISTORY, &body).await.unwrap();
+        assert_eq!(refused["code"], json!(500), "{field}");
+    }
+    play.cluster.stop().await;
+}
+
+async fn whispers_are_read_by_their_two_only(stage: Stage) {
+    let play = stage.start().await;
+    let ann = play.person_at(0, "ann", "lobby").await;
+    let bob = play.person_at(1, "bob", "lobby").await;
+    let cid = play.person_at(2, "cid", "lobby").await;
+    ann.chat.whisper("bob", "secret").await.unwrap();
+    ann.say("open").await;
+    for (person, expected) in [(&ann, &["secret", "open"][..]), (&bob, &["secret", "open"]), (&cid, &["open"])] {
+        let page = person.chat.history(History::Last, 10).await.unwrap();
+        assert_eq!(texts(&page.messages), expected, "{}", person.name);
+    }
+    // Another one by that name is another one.
+    bob.chat.leave().await.unwrap();
+    let other = play.person_at(2, "bob", "lobby").await;
+    assert_eq!(texts(&other.chat.history(History::Last, 10).await.unwrap().messages), ["open"]);
+    let back = come_back(&play, 1, &cid, cid.entered.seq).await;
+    assert_eq!(texts(&back.entered.missed), ["open"]);
+    play.cluster.stop().await;
+}
+
+/// More than fits into an answer of 64 KB is behind its cursor.
+async fn much_is_missed_in_pages(stage: Stage) {
+    let play = stage.start().await;
+    let ann = play.person_at(0, "ann", "lobby").await;
+    let bob = play.person_at(1, "bob", "lobby").await;
+    ann.chat.cut();
+    let mut said = Vec::new();
+    for number in 0..30 {
+        let text = format!("{number} {}", "ü".repeat(1_000));
+        bob.say(&text).await;
+        said.push(text);
+    }
+    let back = come_back(&play, 0, &ann, bob.entered.seq).await;
+    assert_eq!(back.entered.recovered, Some(true));
+    let mut missed = back.entered.missed.clone();
+    let mut cursor = back.entered.cursor;
+    assert!(cursor.is_some() && !missed.is_empty());
+    while let Some(before) = cursor {
+        let page = back.chat.history(History::Before(before), 100).await.unwrap();
+        missed.splice(0..0, page.messages.into_iter().filter(|said| said.seq > bob.entered.seq));
+        cursor = page.cursor.filter(|cursor| *cursor > bob.entered.seq);
+    }
+    assert_eq!(texts(&missed), said);
+    play.cluster.stop().await;
+}

@@ -1,0 +1,47 @@
+//! An orderly stop: what was accepted is answered, what was answered was told, and nothing is left.
+
+use client::{ClientError, Event};
+
+use crate::on_both_buses;
+use crate::test_cluster::Stage;
+
+on_both_buses! {
+    a_stop_loses_no_accepted_request,
+}
+
+async fn a_stop_loses_no_accepted_request(stage: Stage) {
+    let stage = stage.with(|settings| {
+        settings.session.max_in_flight = 1_000;
+        settings.session.request_burst = 1_000;
+    });
+    let play = stage.start().await;
+    let mut ann = play.person_at(0, "ann", "lobby").await;
+    let answers: Vec<_> = (0..500).map(|number| ann.chat.say(&number.to_string())).collect();
+    // Some are on their way, some are not even sent: the stop comes between.
+    assert_eq!(ann.hears_chat().await.1, "0");
+    let metrics = play.cluster.metrics().clone();
+    play.cluster.stop().await;
+    let mut acknowledged = 1;
+    for answer in answers.into_iter().skip(1) {
+        match answer.await {
+            Ok(_) => acknowledged += 1,
+            Err(ClientError::Closed { kick: None }) => {}
+            other => panic!("{other:?}"),
+        }
+    }
+    let mut heard = 1;
+    loop {
+        match ann.hears().await {
+            Event::Chat(chat) => {
+                assert_eq!(chat.msg, heard.to_string());
+                heard += 1;
+            }
+            Event::Closed => break,
+            other => panic!("{other:?}"),
+        }
+    }
+    assert_eq!(acknowledged, heard, "what was answered was told, and the other way round");
+    // The first request was to enter.
+    assert_eq!(acknowledged, metrics.requests.get() - 1, "every request that was accepted was answered");
+    assert_eq!(metrics.connections.get(), 0);
+}

@@ -1,0 +1,274 @@
+//! Attacks with one connector's or one gate's password beside innocent users, and stray messages on a
+//! broker without sign-in. Speaking as another connector with the same rights is left out: a
+//! signature alone tells who speaks.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_nats::{Client, Subscriber};
+use cluster::{Cluster, LogKind};
+use futures_util::StreamExt;
+use shared::ids::{Incarnation, RoomId, ServerId};
+use shared::membership::{Membership, Token};
+use shared::metrics::Metrics;
+use shared::record::{Entry, Epoch, Position, Record, RecordId, VERSION};
+use shared::rpc;
+use shared::rpc::messages::{Answer, FromChat, FromConnector, Known, Ping, Place, Question, Span, Wanted};
+use shared::subjects;
+use shared::testing::eventually;
+
+use crate::permissions::Protected;
+use crate::split_cluster::{Parts, home};
+use crate::test_cluster::{DEADLINE, Person};
+
+const ROOM: &str = "lobby";
+
+/// The connector whose password is stolen, and that of innocent users.
+const STOLEN: &str = "connector-server-1";
+const OTHER: &str = "connector-server-2";
+
+const CHATS: [&str; 3] = ["chat-server-1", "chat-server-2", "chat-server-3"];
+
+fn id(text: &str) -> ServerId {
+    ServerId::new(text).unwrap()
+}
+
+fn room() -> RoomId {
+    RoomId::new(ROOM).unwrap()
+}
+
+fn message(connector: &str, incarnation: u64, question: Question) -> FromConnector {
+    let (v, connector, incarnation) = (rpc::VERSION, id(connector), Incarnation(incarnation));
+    FromConnector { v, connector, incarnation, continues: Vec::new(), count: 0, known: None, question }
+}
+
+fn history(number: u64, viewer: Membership, session: Option<u64>) -> Question {
+    let wanted = Wanted { viewer, span: Span::Last, limit: 100 };
+    Question::History { room: room(), number, session, wanted }
+}
+
+fn proposal(number: u64, at: Place) -> Question {
+    Question::Propose { room: room(), at, number, items: Vec::new() }
+}
+
+/// A place that no log has.
+fn nowhere() -> Place {
+    Place { epoch: Epoch(u64::MAX), position: Position(u64::MAX), id: RecordId(u64::MAX) }
+}
+
+/// Sends this to all chat servers, with an answer wanted there.
+async fn ask_all(client: &Client, message: &FromConnector, reply: &str) {
+    for chat in CHATS {
+        let body = rpc::encode(message).unwrap();
+        client.publish_with_reply(subjects::chat(&id(chat)), reply.to_owned(), body).await.unwrap();
+    }
+    client.flush().await.unwrap();
+}
+
+/// Ann and Bob talk: each message is acknowledged, and heard by both.
+async fn talk(members: &mut [Person; 2], what: &str) {
+    for speaker in 0..2 {
+        let text = format!("{what}, {speaker}");
+        members[speaker].say(&text).await;
+        for member in &mut *members {
+            assert_eq!(member.hears_chat().await.1, text, "{}", member.name);
+        }
+    }
+}
+
+/// Three chat servers, and two connectors with Ann and Bob in a room.
+struct Innocent {
+    clusters: Vec<Cluster>,
+    members: [Person; 2],
+}
+
+impl Innocent {
+    async fn new(world: &mut Protected) -> Self {
+        let mut clusters = Vec::new();
+        for server in CHATS.into_iter().chain([OTHER, "connector-server-3"]) {
+            clusters.push(world.start(server).await);
+        }
+        let members = [world.parts.person(1, "ann", ROOM).await, world.parts.person(2, "bob", ROOM).await];
+        let mut innocent = Self { clusters, members };
+        talk(&mut innocent.members, "before").await;
+        innocent
+    }
+
+    /// Waits until the servers have refused so many messages, as a counter says.
+    async fn have_refused(&self, count: impl Fn(&Metrics) -> u64, expected: u64) {
+        let refused = || self.clusters.iter().map(|cluster| count(cluster.metrics())).sum::<u64>();
+        eventually(DEADLINE, "the messages to be refused", async || refused() >= expected).await;
+        assert_eq!(refused(), expected);
+    }
+
+    async fn stop(self) {
+        for cluster in self.clusters.into_iter().rev() {
+            cluster.stop().await;
+        }
+    }
+}
+
+/// All that comes to a subscription until nothing came for a while.
+async fn drain(subscription: &mut Subscriber) -> Vec<FromChat> {
+    let mut all = Vec::new();
+    while let Ok(Some(message)) = tokio::time::timeout(Duration::from_secs(1), subscription.next()).await {
+        all.extend(rpc::decode::<FromChat>(&message.payload).ok());
+    }
+    all
+}
+
+/// G1. Before, a chat server wrote its answer into the room's log, and the room was dead.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn answers_go_to_no_log() {
+    let mut world = Protected::new().await;
+    let mut innocent = Innocent::new(&mut world).await;
+    let thief = world.thief(STOLEN).await;
+    let log = subjects::log(&room());
+    let questions = [
+        Question::Attach { room: room(), at: Place::default() },
+        Question::Heartbeat,
+        history(1, Membership::default(), None),
+        proposal(1, nowhere()),
+        Question::Probe,
+    ];
+    for question in questions {
+        ask_all(&thief.client, &message(STOLEN, 1, question), &log).await;
+    }
+    let gate = world.thief("gate-server-1").await;
+    for connector in [OTHER, "connector-server-3"] {
+        let ping = subjects::connector_ping(&id(connector));
+        let body = rpc::encode(&Ping { v: rpc::VERSION, gate: id("gate-server-1") }).unwrap();
+        gate.client.publish_with_reply(ping, log.clone(), body).await.unwrap();
+    }
+    gate.client.flush().await.unwrap();
+    talk(&mut innocent.members, "after").await;
+    world.parts.person(1, "carl", ROOM).await;
+    innocent.have_refused(|metrics| metrics.bus_refused.reply.get(), 4 * 3 + 2).await;
+    // A connector does not probe.
+    innocent.have_refused(|metrics| metrics.bus_refused.sender.get(), 3).await;
+    innocent.stop().await;
+}
+
+/// G2, G5. Before, connector-server-2 was answered 503 until all chat servers were restarted, and by
+/// the proposal even after that.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_connector_cannot_be_disabled_by_another() {
+    let mut world = Protected::new().await;
+    let mut innocent = Innocent::new(&mut world).await;
+    let thief = world.thief(STOLEN).await;
+    let reply = |connector: &str| subjects::connector_reply(&id(connector), 1);
+    for question in [Question::Heartbeat, proposal(u64::MAX, nowhere()), proposal(1, Place::default())] {
+        for incarnation in [u64::MAX, u64::MAX - (1 << 20)] {
+            ask_all(&thief.client, &message(OTHER, incarnation, question.clone()), &reply(OTHER)).await;
+        }
+        for stranger in ["connector-server-9", "chat-server-1", "gate-server-1"] {
+            ask_all(&thief.client, &message(stranger, 1 << 40, question.clone()), &reply(stranger)).await;
+        }
+    }
+    talk(&mut innocent.members, "after").await;
+    innocent.have_refused(|metrics| metrics.bus_implausible.get(), 3 * 2 * 3).await;
+    innocent.have_refused(|metrics| metrics.bus_refused.sender.get(), 3 * 3 * 3).await;
+    innocent.stop().await;
+}
+
+/// G3. Before, a whisper of users elsewhere was in the answer.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn whispers_of_users_elsewhere_are_not_shown() {
+    let mut world = Protected::new().await;
+    let mut innocent = Innocent::new(&mut world).await;
+    innocent.members[0].chat.whisper("bob", "secret").await.unwrap();
+    let token = Token::parse(&innocent.members[0].entered.token).unwrap();
+    let thief = world.thief(STOLEN).await;
+    let mut answers = thief.client.subscribe(subjects::connector_all(&id(STOLEN))).await.unwrap();
+    let reply = subjects::connector_reply(&id(STOLEN), 1);
+    for (number, session) in [None, Some(0), Some(1), Some(2)].into_iter().enumerate() {
+        let question = history(number as u64, token.membership(), session);
+        ask_all(&thief.client, &message(STOLEN, 1 << 40, question), &reply).await;
+    }
+    let answers = drain(&mut answers).await;
+    let is_page = |said: &FromChat| matches!(said.answer, Answer::History { .. });
+    assert!(!answers.iter().any(is_page), "{answers:?}");
+    // By the room's home alone, each once.
+    innocent.have_refused(|metrics| metrics.bus_refused.viewer.get(), 4).await;
+    innocent.members[1].hears_until("secret").await;
+    while innocent.members[0].events.try_next().is_some() {}
+    let own = innocent.members[0].chat.history(client::History::Last, 100).await.unwrap();
+    assert!(own.messages.iter().any(|said| said.msg == "secret"), "it is hers");
+    innocent.stop().await;
+}
+
+/// A record that follows none.
+fn record() -> Record {
+    Record {
+        v: VERSION,
+        prev: Position(u64::MAX),
+        prev_id: RecordId(1),
+        id: RecordId(2),
+        links: Vec::new(),
+        time: u64::MAX,
+        owner: id("chat-server-1"),
+        proposals: Vec::new(),
+        entries: vec![Entry::Open],
+        named: Vec::new(),
+        checkpoint: None,
+        part: None,
+    }
+}
+
+/// Messages of a chat server to a connector, with values as high as they go.
+fn answers() -> Vec<Answer> {
+    let known = |live| Answer::Stale(Known { incarnation: Incarnation(u64::MAX), live });
+    let (epoch, position) = (Epoch(u64::MAX), Position(u64::MAX));
+    vec![
+        Answer::Alive,
+        Answer::Leaving,
+        Answer::NotOwner { room: room() },
+        known(false),
+        known(true),
+        Answer::Record { room: room(), epoch, position, record: Arc::new(record()).into() },
+    ]
+}
+
+/// G5, on a broker that takes all messages from all clients. Before, `leaving` alone made all answer 503
+/// until a restart.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn no_stray_message_outlives_itself() {
+    let mut parts = Parts::new(LogKind::JetStream).await;
+    let mut clusters = Vec::new();
+    for server in CHATS.into_iter().chain([STOLEN, OTHER]) {
+        clusters.push(parts.start(server).await);
+    }
+    let mut members = [parts.person(0, "ann", ROOM).await, parts.person(1, "bob", ROOM).await];
+    talk(&mut members, "before").await;
+    let stray = async_nats::connect(parts.nats.url()).await.unwrap();
+    // The runs of servers are there for all to read.
+    let mut pushes = stray.subscribe("connector.*.reply.*").await.unwrap();
+    let home = home(&parts.servers, ROOM);
+    let run = loop {
+        let message = pushes.next().await.unwrap();
+        let said: FromChat = rpc::decode(&message.payload).unwrap();
+        if said.chat.as_str() == home {
+            break said.incarnation;
+        }
+    };
+    for (chat, incarnation) in [("chat-server-9", run), (STOLEN, run), (&*home, Incarnation(u64::MAX)), (&*home, run)] {
+        for (at, answer) in answers().into_iter().enumerate() {
+            for (connector, number) in [(STOLEN, u64::MAX), (STOLEN, 1 << 19), (OTHER, u64::MAX), (OTHER, 1 << 19)] {
+                let (v, chat, answer) = (rpc::VERSION, id(chat), answer.clone());
+                let said = FromChat { v, chat, incarnation, number, stats: None, answer };
+                let push = subjects::connector_push(&id(connector));
+                stray.publish(push, rpc::encode(&said).unwrap()).await.unwrap();
+            }
+            stray.flush().await.unwrap();
+            let before = tokio::time::Instant::now();
+            while members[0].chat.say("is it well").await.is_err() {
+                assert!(before.elapsed() < Duration::from_secs(15), "{chat} {incarnation:?}: answer {at}");
+            }
+            assert_eq!(members[1].hears_chat().await.1, "is it well");
+            while members[0].events.try_next().is_some() {}
+        }
+    }
+    for cluster in clusters.into_iter().rev() {
+        cluster.stop().await;
+    }
+}

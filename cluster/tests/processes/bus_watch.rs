@@ -1,0 +1,75 @@
+//! Watching the bus as the README says: what people do is readable there, and being watched changes nothing.
+
+use std::process::Stdio;
+
+use serde_json::{Value, json};
+use shared::bus::{Bus, Message, Subscription};
+use shared::config::settings::NatsSettings;
+use shared::metrics::Metrics;
+use shared::rpc::header;
+use tokio::io::AsyncWriteExt;
+
+use crate::conversation;
+use crate::deployment::Layout;
+use crate::process::{DEADLINE, shaddock};
+
+/// What `shaddock decode` prints for a payload.
+async fn decode(payload: &[u8]) -> Value {
+    let mut command = shaddock();
+    let mut child = command.arg("decode").stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
+    let mut stdin = child.stdin.take().unwrap();
+    stdin.write_all(payload).await.unwrap();
+    drop(stdin);
+    let output = tokio::time::timeout(DEADLINE, child.wait_with_output()).await.unwrap().unwrap();
+    assert!(output.status.success(), "{output:?}");
+    serde_json::from_slice(&output.stdout).unwrap_or_else(|error| panic!("{error}: {output:?}"))
+}
+
+/// Every message says what it is; those about a room name it.
+fn assert_labelled(message: &Message) {
+    let label = |name| message.headers.get(name).unwrap_or_else(|| panic!("no {name}: {message:?}"));
+    for name in [header::FROM, header::VIEW, header::TRACEPARENT] {
+        assert!(!label(name).is_empty(), "{name} of {message:?}");
+    }
+    if !["heartbeat", "alive", "ping", "pong", "probe"].contains(&label(header::METHOD)) {
+        assert_eq!(label(header::ROOM), "lobby", "{message:?}");
+    }
+}
+
+/// The next message with this method whose decoded text has all `parts`.
+async fn seen(watched: &mut Subscription, method: &str, parts: &[&str]) -> Value {
+    let search = async {
+        loop {
+            let message = watched.next().await.unwrap();
+            assert_labelled(&message);
+            if message.headers.get(header::METHOD) == Some(method) {
+                let decoded = decode(&message.payload).await;
+                let text = decoded.to_string();
+                if parts.iter().all(|part| text.contains(part)) {
+                    return decoded;
+                }
+            }
+        }
+    };
+    tokio::time::timeout(DEADLINE, search).await.unwrap_or_else(|_| panic!("no {method} with {parts:?}"))
+}
+
+#[tokio::test]
+async fn what_people_do_can_be_watched() {
+    let deployment = Layout::SevenProcesses.start("").await;
+    let url = deployment.nats.as_ref().unwrap().url();
+    let bus = Bus::nats(url, &NatsSettings::default(), "watcher", Metrics::new()).await.unwrap();
+    let mut questions = bus.subscribe("chat.>", 65_536).await.unwrap();
+    let mut answers = bus.subscribe("connector.>", 65_536).await.unwrap();
+
+    conversation::conversation(&deployment).await;
+
+    let entered = seen(&mut questions, "enter", &["ann"]).await;
+    assert_eq!(entered["question"]["propose"]["items"][0]["join"]["name"], "ann", "{entered}");
+    let said = seen(&mut questions, "send", &["hello"]).await;
+    let body = &said["question"]["propose"]["items"][0]["send"]["body"];
+    assert_eq!(*body, json!({"content": "hello", "target": "*", "from": "ann"}), "{said}");
+    seen(&mut answers, "record", &["ann"]).await;
+    seen(&mut answers, "record", &["ann", "hello"]).await;
+    bus.drain(DEADLINE).await.unwrap();
+}

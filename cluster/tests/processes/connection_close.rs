@@ -1,0 +1,67 @@
+//! Ends of a connection that the original client tells apart: kicked, fallen silent, or the server fell silent.
+
+use std::time::Duration;
+
+use serde_json::json;
+use tokio::time::{Instant, MissedTickBehavior};
+
+use crate::deployment::Layout;
+use crate::on_both_layouts;
+use crate::original_client::Original;
+use crate::process::DEADLINE;
+
+on_both_layouts!(a_forbidden_route_is_kicked, a_silent_client_is_closed);
+
+const HEARTBEAT_EVERY_SECOND: &str = "[frontend]\nheartbeat_secs = 1";
+
+/// A machine with more work than cores may be late by this.
+const SLACK: Duration = Duration::from_secs(4);
+
+/// A route of Pomelo's that once ran code of the server.
+async fn a_forbidden_route_is_kicked(layout: Layout) {
+    let deployment = layout.start("").await;
+    let (mut ann, _) = Original::enter("ann", deployment.gate(), "lobby").await;
+    let (mut eve, _) = Original::enter("eve", deployment.gate(), "lobby").await;
+    assert_eq!(ann.push().await["body"]["user"], "eve");
+    eve.ask("chat.chatHandler.constructor", json!({})).await;
+    assert_eq!(eve.next_event().await, json!({"event": "onKick", "body": {"reason": "attack"}}));
+    assert_eq!(eve.event("close").await["code"], 1000);
+    assert_eq!(ann.push().await["route"], "onLeave");
+}
+
+/// Closed after two heartbeats that did not come; one that only sends heartbeats stays.
+async fn a_silent_client_is_closed(layout: Layout) {
+    let deployment = layout.start(HEARTBEAT_EVERY_SECOND).await;
+    let (mut ann, _) = Original::enter("ann", deployment.gate(), "lobby").await;
+    let (mut bob, _) = Original::enter("bob", deployment.gate(), "lobby").await;
+    assert_eq!(ann.push().await["body"]["user"], "bob");
+    let muted = Instant::now();
+    bob.order("mute-heartbeat").await;
+    let close = bob.next_event().await;
+    assert_eq!((&close["event"], &close["code"]), (&json!("close"), &json!(1000)), "{close}");
+    assert!(muted.elapsed() < 2 * Duration::from_secs(1) + SLACK, "after {:?}", muted.elapsed());
+    // Ann said nothing else since before Bob came.
+    assert_eq!(ann.next_event().await["route"], "onLeave");
+    ann.say("still here", "*").await;
+}
+
+/// The server's heartbeats are announced and come: a client that gets none notices.
+#[tokio::test]
+async fn a_client_notices_lost_heartbeats() {
+    let deployment = Layout::OneProcess.start(HEARTBEAT_EVERY_SECOND).await;
+    let (mut ann, _) = Original::enter("ann", deployment.gate(), "lobby").await;
+    ann.order("deafen-heartbeat").await;
+    let mut alive = tokio::time::interval(Duration::from_millis(250));
+    alive.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let noticed = async {
+        loop {
+            // Signs of life that are not answered: the server shall not be the first to give up.
+            tokio::select! {
+                event = ann.heard() => break event,
+                _ = alive.tick() => ann.notify("chat.chatHandler.nothing").await,
+            }
+        }
+    };
+    let event = tokio::time::timeout(DEADLINE, noticed).await.unwrap();
+    assert_eq!(event, json!({"event": "heartbeat timeout"}));
+}

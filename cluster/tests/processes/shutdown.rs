@@ -1,0 +1,150 @@
+//! SIGTERM: what was accepted is answered, clients are closed plainly, and the exit code is 0.
+
+use std::time::Duration;
+
+use serde_json::json;
+use shared::testing::NatsServer;
+
+use crate::deployment::{Deployment, Layout};
+use crate::on_both_layouts;
+use crate::original_client::Original;
+use crate::process::Process;
+
+on_both_layouts!(what_was_accepted_is_answered);
+
+/// Enough for a busy machine, far below the time that the servers have for their work.
+const AT_ONCE: Duration = Duration::from_secs(10);
+
+/// Chat servers that do not answer for a while shall not be given up on.
+const PATIENT: &str = "[rpc]\nrequest_ms = 25000\n[lifecycle]\ngrace_secs = 28";
+
+const CHAT_SERVERS: [&str; 3] = ["chat-server-1", "chat-server-2", "chat-server-3"];
+
+/// Returns when the connector has read everything that this client asked before: it answers unknown routes itself.
+async fn accepted(client: &mut Original) {
+    let answer = client.request("connector.entryHandler.nothing", json!({})).await;
+    assert_eq!(answer["code"], 500, "{answer}");
+}
+
+/// The process of the connector that the gate names for `uid`.
+async fn connector_of(deployment: &Deployment, uid: &str) -> String {
+    let at = deployment.entry(uid).await.unwrap();
+    let number = (0..3).find(|&index| deployment.connector(index) == at).unwrap() + 1;
+    format!("connector-server-{number}")
+}
+
+async fn signal_chats(deployment: &mut Deployment, signal: &str) {
+    for chat in CHAT_SERVERS {
+        deployment.process(chat).signal(signal).await;
+    }
+}
+
+/// Over NATS the chat servers stand still meanwhile, so that the requests are open when the connector is told to stop.
+async fn what_was_accepted_is_answered(layout: Layout) {
+    let mut deployment = layout.start(PATIENT).await;
+    let connector = connector_of(&deployment, "ann").await;
+    let (mut ann, _) = Original::enter("ann", deployment.gate(), "lobby").await;
+    let mut asker = Original::start("asker").await;
+    asker.connect(deployment.gate()).await;
+    let frozen = layout == Layout::SevenProcesses;
+    if frozen {
+        signal_chats(&mut deployment, "STOP").await;
+    }
+    let mut asked = Vec::new();
+    for number in 0..20 {
+        let message = json!({"content": format!("message {number}"), "target": "*"});
+        asked.push(ann.ask("chat.chatHandler.send", message).await);
+    }
+    accepted(&mut ann).await;
+    deployment.process(&connector).signal("TERM").await;
+    assert!(deployment.process(&connector).says("stopping").await);
+    if frozen {
+        signal_chats(&mut deployment, "CONT").await;
+    }
+    for request in asked {
+        let answer = ann.answer(request).await;
+        assert_eq!(answer["code"], 200, "{answer}");
+    }
+    assert_eq!(ann.event("close").await["code"], 1000);
+    assert_eq!(deployment.process(&connector).ends().await, Some(0));
+    if frozen {
+        deployment.process("gate-server-1").signal("TERM").await;
+    }
+    assert_eq!(asker.event("close").await["code"], 1000);
+    assert_eq!(deployment.process("gate-server-1").ends().await, Some(0));
+}
+
+/// Signals that timers, log rotation, profilers and shells send, by number: real-time ones, too.
+const HARMLESS: [&str; 12] =
+    ["USR1", "USR2", "ALRM", "VTALRM", "PROF", "IO", "PWR", "STKFLT", "XFSZ", "HUP", "36", "64"];
+
+/// None of them ends a server, not even while it waits for its broker or stops.
+#[tokio::test]
+async fn other_signals_are_ignored() {
+    let mut deployment = Layout::OneProcess.start("").await;
+    let (mut ann, _) = Original::enter("ann", deployment.gate(), "lobby").await;
+    for signal in HARMLESS {
+        deployment.process("all").signal(signal).await;
+    }
+    accepted(&mut ann).await;
+    let process = deployment.process("all");
+    process.signal("QUIT").await;
+    assert!(process.says("stopping; a second signal ends at once").await);
+    assert_eq!(ann.event("close").await["code"], 1000);
+    assert_eq!(process.ends().await, Some(0));
+
+    let mut nats = NatsServer::start().await;
+    nats.kill();
+    let args = ["--nats", nats.url()];
+    let waits = [("SHADDOCK_NATS__WAIT_FOR_BROKER", "true")];
+    let mut waiting = Process::start(&deployment.directory.path, "waiting", args, &waits);
+    assert!(waiting.says("waiting for").await);
+    for signal in HARMLESS {
+        waiting.signal(signal).await;
+    }
+    waiting.signal("QUIT").await;
+    assert_eq!(waiting.ends().await, Some(0));
+}
+
+/// As the service managers that send it mean it.
+#[tokio::test]
+async fn sigquit_hands_over_as_sigterm_does() {
+    let mut deployment = Layout::SevenProcesses.start("").await;
+    for (server, signal) in [("connector-server-1", "QUIT"), ("chat-server-1", "XCPU")] {
+        let process = deployment.process(server);
+        process.signal(signal).await;
+        assert_eq!(process.ends().await, Some(0));
+    }
+    assert!(deployment.process("chat-server-1").output().contains("hands its rooms over"));
+    assert!(deployment.process("connector-server-1").output().contains("sends its clients elsewhere"));
+}
+
+/// Orchestrators tell all at once; nobody waits for who is gone already.
+#[tokio::test]
+async fn seven_processes_stop_together() {
+    let mut deployment = Layout::SevenProcesses.start("").await;
+    let (mut ann, _) = Original::enter("ann", deployment.gate(), "lobby").await;
+    for process in deployment.processes() {
+        process.signal("TERM").await;
+    }
+    assert_eq!(ann.event("close").await["code"], 1000);
+    for process in deployment.processes() {
+        assert_eq!(process.ends().await, Some(0));
+    }
+}
+
+#[tokio::test]
+async fn a_second_signal_ends_at_once() {
+    let mut deployment = Layout::SevenProcesses.start(PATIENT).await;
+    let connector = connector_of(&deployment, "ann").await;
+    let (mut ann, _) = Original::enter("ann", deployment.gate(), "lobby").await;
+    signal_chats(&mut deployment, "STOP").await;
+    ann.ask("chat.chatHandler.send", json!({"content": "is never answered", "target": "*"})).await;
+    accepted(&mut ann).await;
+    let process = deployment.process(&connector);
+    process.signal("TERM").await;
+    assert!(process.says("a second signal ends at once").await);
+    process.signal("TERM").await;
+    assert_eq!(process.ends_within(AT_ONCE).await, Some(0));
+    assert!(process.output().contains("ended at once"));
+}

@@ -1,0 +1,187 @@
+//! Starts that fail, or wait, as who typed the command sees them.
+
+use std::net::TcpListener;
+use std::time::Duration;
+
+use serde_json::json;
+use shared::testing::{NatsServer, eventually, http_get};
+
+use crate::configuration::{Address, Directory};
+use crate::deployment::{Layout, get};
+use crate::process::{DEADLINE, Process};
+use crate::servers_file::edit;
+
+/// Somebody looks at the terminal all the while.
+const SOON: Duration = Duration::from_secs(15);
+
+const WAIT: (&str, &str) = ("SHADDOCK_NATS__WAIT_FOR_BROKER", "true");
+
+/// Starts the program, which must refuse within a short time, saying all `parts`.
+pub(crate) async fn assert_refused(directory: &Directory, args: &[&str], parts: &[&str]) {
+    let mut process = Process::start(&directory.path, "refused", args, &[]);
+    assert_eq!(process.ends_within(SOON).await, Some(1));
+    let output = process.output();
+    for part in parts {
+        assert!(output.contains(part), "{part:?} in {output}");
+    }
+}
+
+/// `nats://` and an address where nobody listens.
+async fn nobody() -> (NatsServer, String) {
+    let mut nats = NatsServer::start_with_jetstream().await;
+    nats.kill();
+    let url = nats.url().to_owned();
+    (nats, url)
+}
+
+#[tokio::test]
+async fn a_taken_port_is_named() {
+    let directory = Directory::new("");
+    let gate = directory.fronts[0];
+    let _taken = TcpListener::bind(gate).unwrap();
+    let parts = ["gate-server-1", &gate.to_string(), "the port is taken", "clientPort of gate-server-1"];
+    assert_refused(&directory, &[], &parts).await;
+}
+
+#[tokio::test]
+async fn a_health_check_finds_who_runs_here() {
+    let deployment = Layout::OneProcess.start("").await;
+    deployment.until_ready().await;
+    let mut asking = Process::start(&deployment.directory.path, "asking", ["ready"], &[]);
+    assert_eq!(asking.ends_within(SOON).await, Some(0), "{}", asking.output());
+    assert_eq!(asking.output(), "gate-server-1  ready\n");
+}
+
+#[tokio::test]
+async fn a_server_alone_must_exist() {
+    let directory = Directory::new("");
+    let args = ["--only", "chat-server-9", "--nats", "nats://127.0.0.1:4222"];
+    assert_refused(&directory, &args, &["--only chat-server-9", "development", "chat-server-3"]).await;
+}
+
+#[tokio::test]
+async fn a_server_alone_needs_nats() {
+    let directory = Directory::new("");
+    assert_refused(&directory, &["--only", "chat-server-1"], &["--only chat-server-1", "add --nats URL"]).await;
+}
+
+#[tokio::test]
+async fn who_signs_in_shows_no_secret() {
+    const SECRET: &str = "pa55w0rd";
+    let nats = NatsServer::start_with(&["--user", "ann", "--pass", SECRET]).await;
+    let directory = Directory::new("");
+    let password = directory.path.join("password");
+    std::fs::write(&password, SECRET).unwrap();
+    // As much as can be asked for.
+    let log = ("SHADDOCK_LOG", "trace,async_nats=trace,async_nats::connection=trace");
+    let from_file = [("SHADDOCK_NATS__USER", "ann"), ("SHADDOCK_NATS__PASSWORD_FILE", password.to_str().unwrap()), log];
+    let (url, with_secret) = (nats.url(), format!("nats://ann:{SECRET}@{}", nats.address()));
+    for (name, variables) in [
+        ("file", [&from_file[..], &[("SHADDOCK_NATS", url)]].concat()),
+        ("url", vec![log, ("SHADDOCK_NATS", &with_secret)]),
+    ] {
+        let args = ["--only", "gate-server-1"];
+        let mut process = Process::start(&directory.path, name, args, &variables);
+        assert!(process.says("connected to NATS").await);
+        process.signal("TERM").await;
+        assert_eq!(process.ends().await, Some(0));
+        assert!(!process.output().contains(SECRET), "{name}");
+    }
+    let mut help = Process::start(&directory.path, "help", ["--help"], &[("SHADDOCK_NATS", &with_secret)]);
+    assert_eq!(help.ends().await, Some(0));
+    assert!(help.output().contains("SHADDOCK_NATS") && !help.output().contains(SECRET));
+}
+
+#[tokio::test]
+async fn a_file_that_signs_in_must_be_there() {
+    let args = ["--nats", "nats://127.0.0.1:4222", "--set", "nats.token_file=/no/such/token"];
+    assert_refused(&Directory::new(""), &args, &["nats.token_file", "/no/such/token", "cannot be read"]).await;
+    let args = ["--set", "nats.user=ann", "--set", "nats.token_file=token"];
+    let parts = ["command line: nats.token_file", "nats.user signs in", "nats.password_file", "must be given"];
+    assert_refused(&Directory::new(""), &args, &parts).await;
+}
+
+#[tokio::test]
+async fn a_missing_broker_is_named() {
+    let (nats, url) = nobody().await;
+    let parts = ["no NATS server at", nats.address(), "start one there", WAIT.0];
+    assert_refused(&Directory::new(""), &["--nats", &url], &parts).await;
+}
+
+#[tokio::test]
+async fn the_jetstream_log_needs_nats_and_jetstream() {
+    let directory = Directory::new("");
+    assert_refused(&directory, &["--log", "jetstream"], &["add --nats URL", "--log memory"]).await;
+    let nats = NatsServer::start().await;
+    assert_refused(&directory, &["--nats", nats.url()], &["start nats-server with -js", "--log memory"]).await;
+}
+
+#[tokio::test]
+async fn waiting_for_the_broker_can_be_ended() {
+    let (_nats, url) = nobody().await;
+    let directory = Directory::new("");
+    let mut process = Process::start(&directory.path, "waiting", ["--nats", &url], &[WAIT]);
+    assert!(process.says("waiting for").await);
+    process.signal("TERM").await;
+    assert_eq!(process.ends_within(SOON).await, Some(0));
+}
+
+#[tokio::test]
+async fn a_broker_that_comes_is_used() {
+    let (mut nats, url) = nobody().await;
+    let directory = Directory::new("");
+    let mut process = Process::start(&directory.path, "waiting", ["--nats", &url], &[WAIT]);
+    assert!(process.says("waiting for").await);
+    nats.restart().await;
+    eventually(DEADLINE, "the gate names a connector", async || {
+        get(directory.fronts[0], "/entry?uid=ann").await.is_some_and(|answer| answer.contains(r#""code":200"#))
+    })
+    .await;
+}
+
+/// Such a filter would hide every line, errors included.
+#[tokio::test]
+async fn a_filter_of_the_log_must_be_one() {
+    let directory = Directory::new("");
+    for filter in ["verbose", "info,conector=debug", "connector=verbose"] {
+        let mut process = Process::start::<&str>(&directory.path, "refused", [], &[("SHADDOCK_LOG", filter)]);
+        assert_eq!(process.ends_within(SOON).await, Some(1), "{filter}");
+        assert!(process.output().contains("SHADDOCK_LOG is not a filter"), "{}", process.output());
+    }
+}
+
+/// An address that is free now.
+fn free_address() -> Address {
+    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap()
+}
+
+async fn status(at: Address, path: &str) -> u16 {
+    http_get(at, path, &["Host: localhost"]).await.map_or(0, |answer| answer.status)
+}
+
+/// A liveness probe finds the process well; only readiness waits, as `shaddock ready` does.
+#[tokio::test]
+async fn health_answers_while_the_broker_is_awaited() {
+    let (mut nats, url) = nobody().await;
+    let directory = Directory::new("");
+    let (gate, chat) = (directory.fronts[0], free_address());
+    edit(&directory, |servers| servers["chat"][0]["port"] = json!(chat.port()));
+    let mut process = Process::start(&directory.path, "waiting", ["--nats", &url], &[WAIT]);
+    assert!(process.says("waiting for").await);
+    for at in [gate, chat] {
+        for (path, expected) in [("/healthz", 200), ("/readyz", 503), ("/entry?uid=ann", 503)] {
+            assert_eq!(status(at, path).await, expected, "{path} of {at}");
+        }
+    }
+    let mut asking = Process::start(&directory.path, "asking", ["ready"], &[]);
+    assert_eq!(asking.ends_within(SOON).await, Some(1));
+    let said = asking.output();
+    assert!(said.contains("gate-server-1  bus: ") && said.contains("chat-server-1  bus: "), "{said}");
+    nats.restart().await;
+    for at in [gate, chat] {
+        eventually(DEADLINE, "it is ready", async || status(at, "/readyz").await == 200).await;
+        assert_eq!(status(at, "/healthz").await, 200);
+    }
+    process.signal("TERM").await;
+    assert_eq!(process.ends().await, Some(0));
+}

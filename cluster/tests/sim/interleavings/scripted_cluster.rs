@@ -1,0 +1,399 @@
+//! A stage: three chat servers, two connectors, their clients and a log. A script says what moves and when.
+
+mod delivery;
+mod log;
+mod replay;
+mod restart;
+mod stray;
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::sync::Arc;
+
+use chat::log::Tail;
+use chat::log::memory::Memory;
+use chat::rooms::{Identity, Rooms};
+use connector::hub::{Hub, Request};
+use shared::budget::Budget;
+use shared::config::settings::LogSettings;
+use shared::config::{Servers, Settings};
+use shared::dispatcher;
+use shared::frontend::Ending;
+use shared::ids::{Incarnation, RoomId, ServerId};
+use shared::membership::Token;
+use shared::metrics::Metrics;
+use shared::record::{Position, Record};
+use shared::room::RoomState;
+
+use super::transit::{Parcel, What};
+use super::{ANN, BOB, CANDIDATE, HOME, LEFT, RIGHT, ROOM};
+use crate::{checks, world};
+use delivery::entry_text;
+use replay::Copies;
+
+const CHATS: usize = 3;
+const CONNECTORS: usize = 2;
+
+/// The incarnation of all servers in the beginning.
+pub(super) const FIRST: Incarnation = Incarnation(100);
+
+struct Chat {
+    rooms: Rooms,
+    run: u64,
+    is_dead: bool,
+    /// It hands over what it has, and says so.
+    leaves: bool,
+    /// What came while it stands still.
+    asleep: Option<Vec<Parcel>>,
+}
+
+struct Client {
+    connector: usize,
+    asked: u32,
+    told: Vec<String>,
+    /// With which it can come back to the room: its token, and the last `seq` that it knows.
+    place: Option<(Token, u64)>,
+}
+
+pub(super) struct Stage {
+    now: u64,
+    /// Milliseconds that the clocks of the chat servers are behind.
+    clocks_behind: u64,
+    log: Memory,
+    /// The room's end as a replica of the log has it that is behind; none if all replicas have all.
+    replica: Option<Tail>,
+    /// No server has a connection to the broker.
+    is_cut: bool,
+    chats: Vec<Chat>,
+    hubs: Vec<Hub>,
+    /// Connectors that never do anything again.
+    dead_hubs: BTreeSet<usize>,
+    clients: BTreeMap<u64, Client>,
+    under_way: VecDeque<Parcel>,
+    holds: Vec<What>,
+    held: Vec<Parcel>,
+    losses: Vec<What>,
+    copies: Copies,
+    /// Messages are signed, as far as the stage has no stray ones.
+    signs: bool,
+    metrics: Arc<Metrics>,
+    /// The log has no records before this one any more.
+    oldest: Position,
+    /// Positions of messages of the room's log that are no records, or no longer.
+    bad: BTreeSet<Position>,
+    /// Records that the log took.
+    appended: usize,
+    /// Records that the room had when the script began.
+    before: usize,
+}
+
+fn id(kind: &str, number: usize) -> ServerId {
+    world::server(kind, number).id
+}
+
+pub(super) fn room() -> RoomId {
+    RoomId::new(ROOM).unwrap()
+}
+
+/// A list of these chat servers.
+pub(super) fn list(chats: &[usize]) -> Arc<Servers> {
+    world::list(chats.iter().map(|number| world::server("chat", *number)).collect())
+}
+
+impl Stage {
+    /// Ann is in the room at the left connector, Bob at the right one.
+    pub(super) fn with_ann_and_bob() -> Self {
+        let mut stage = Self::empty();
+        let servers = list(&[0, 1, 2]);
+        let order = dispatcher::candidates(ROOM, servers.chat(), |_| false);
+        assert_eq!((&order[0].id, &order[1].id), (&id("chat", HOME), &id("chat", CANDIDATE)));
+        stage.pass(1_000);
+        stage.enter(LEFT, ANN, "ann");
+        stage.settle();
+        stage.enter(RIGHT, BOB, "bob");
+        stage.settle();
+        assert_eq!(stage.told(ANN), ["entered: ann", "+bob"]);
+        assert_eq!(stage.told(BOB), ["entered: ann bob"]);
+        stage.clients.values_mut().for_each(|client| client.told.clear());
+        stage.before = stage.records().len();
+        stage
+    }
+
+    fn empty() -> Self {
+        let mut stage = Self {
+            now: 0,
+            clocks_behind: 0,
+            log: Memory::starting_at(1, &LogSettings::default()),
+            replica: None,
+            is_cut: false,
+            chats: Vec::new(),
+            hubs: Vec::new(),
+            dead_hubs: BTreeSet::new(),
+            clients: BTreeMap::new(),
+            under_way: VecDeque::new(),
+            holds: Vec::new(),
+            held: Vec::new(),
+            losses: Vec::new(),
+            copies: Copies::default(),
+            signs: true,
+            metrics: Metrics::new(),
+            oldest: Position::NONE,
+            bad: BTreeSet::new(),
+            appended: 0,
+            before: 0,
+        };
+        stage.chats = (0..CHATS).map(|number| stage.chat(number, 1, FIRST)).collect();
+        stage.hubs = (0..CONNECTORS).map(|number| stage.hub(number, FIRST)).collect();
+        stage
+    }
+
+    fn chat(&self, number: usize, run: u64, incarnation: Incarnation) -> Chat {
+        let (me, servers) = (id("chat", number), list(&[0, 1, 2]));
+        let identity = Identity { me, incarnation, servers, is_fenced: true };
+        let rooms = Rooms::new(identity, &Settings::default(), Budget::default(), self.metrics.clone());
+        Chat { rooms, run, is_dead: false, leaves: false, asleep: None }
+    }
+
+    fn hub(&self, number: usize, incarnation: Incarnation) -> Hub {
+        world::hub(&id("connector", number), incarnation, list(&[0, 1, 2]), self.metrics.clone())
+    }
+
+    /// This is not to arrive before it is released.
+    pub(super) fn hold(&mut self, what: What) {
+        self.holds.push(what);
+    }
+
+    /// What was held moves on, and nothing of it is held any more.
+    pub(super) fn release(&mut self, what: What) {
+        self.holds.retain(|held| *held != what);
+        let (released, held): (Vec<_>, Vec<_>) = self.held.drain(..).partition(|parcel| parcel.is(what));
+        self.held = held;
+        self.under_way.extend(released);
+        self.settle();
+    }
+
+    /// The last of what was held moves on; the others stay, and new ones are not held.
+    pub(super) fn release_newest(&mut self, what: What) {
+        self.holds.retain(|held| *held != what);
+        let newest = self.held.iter().rposition(|parcel| parcel.is(what)).unwrap();
+        self.under_way.extend(Some(self.held.remove(newest)));
+        self.settle();
+    }
+
+    /// How much of this is held.
+    pub(super) fn holds(&self, what: What) -> usize {
+        self.held.iter().filter(|parcel| parcel.is(what)).count()
+    }
+
+    /// This is lost until it is found.
+    pub(super) fn lose(&mut self, what: What) {
+        self.losses.push(what);
+    }
+
+    pub(super) fn find(&mut self, what: What) {
+        self.losses.retain(|lost| *lost != what);
+    }
+
+    /// The clocks of the chat servers are set back.
+    pub(super) fn set_clocks_back(&mut self, ms: u64) {
+        self.clocks_behind = ms;
+    }
+
+    /// The broker is away: no server has a connection, and nothing arrives.
+    pub(super) fn cut(&mut self) {
+        self.is_cut = true;
+    }
+
+    /// All connections to the broker are made anew.
+    pub(super) fn reconnect(&mut self) {
+        self.is_cut = false;
+        self.reconnect_chats();
+        for connector in 0..CONNECTORS {
+            let now = self.hub_now();
+            let effects = self.hubs[connector].reconnected(now);
+            self.hub_effects(connector, effects);
+        }
+    }
+
+    fn reconnect_chats(&mut self) {
+        (0..CHATS).for_each(|chat| self.reconnect_chat(chat));
+    }
+
+    /// The connection of a chat server is made anew.
+    pub(super) fn reconnect_chat(&mut self, chat: usize) {
+        let now = self.chat_now();
+        let effects = self.chats[chat].rooms.start_over(now);
+        self.chat_effects(chat, effects);
+    }
+
+    /// It never does anything again; what it sent is under way.
+    pub(super) fn kill(&mut self, chat: usize) {
+        self.chats[chat].is_dead = true;
+    }
+
+    pub(super) fn kill_connector(&mut self, connector: usize) {
+        self.dead_hubs.insert(connector);
+    }
+
+    /// It is asked to end, and hands over what it has.
+    pub(super) fn stop(&mut self, chat: usize) {
+        self.chats[chat].leaves = true;
+        let effects = self.chats[chat].rooms.leave();
+        self.chat_effects(chat, effects);
+        self.settle();
+    }
+
+    /// Whether a chat server that was asked to end may do so.
+    pub(super) fn has_left(&self, chat: usize) -> bool {
+        self.chats[chat].rooms.has_left()
+    }
+
+    /// A connector is asked to end, and is about to send its clients elsewhere.
+    pub(super) fn drain(&mut self, connector: usize) {
+        self.hubs[connector].drain();
+    }
+
+    pub(super) fn sleep(&mut self, chat: usize) {
+        self.chats[chat].asleep = Some(Vec::new());
+    }
+
+    pub(super) fn wake(&mut self, chat: usize) {
+        self.under_way.extend(self.chats[chat].asleep.take().unwrap());
+        self.settle();
+    }
+
+    /// A chat server sees that the list is another.
+    pub(super) fn chat_sees(&mut self, chat: usize, chats: &[usize]) {
+        let now = self.chat_now();
+        let effects = self.chats[chat].rooms.set_servers(list(chats), now);
+        self.chat_effects(chat, effects);
+        self.settle();
+    }
+
+    pub(super) fn connector_sees(&mut self, connector: usize, chats: &[usize]) {
+        let now = self.hub_now();
+        let effects = self.hubs[connector].set_servers(list(chats), now);
+        self.hub_effects(connector, effects);
+        self.settle();
+    }
+
+    /// A client comes to a connector if it is not there, and asks to enter the room.
+    pub(super) fn enter(&mut self, connector: usize, session: u64, name: &str) {
+        self.open(connector, session);
+        self.ask(session, Request::Enter(format!(r#"{{"username":"{name}","rid":"{ROOM}"}}"#).into()));
+    }
+
+    /// A client whose connection broke comes back as another session.
+    pub(super) fn come_back(&mut self, connector: usize, before: u64, session: u64, name: &str) {
+        let (token, since) = self.clients[&before].place.unwrap();
+        self.open(connector, session);
+        let place = format!(r#""token":"{token}","since":{since},"epoch":1"#);
+        self.ask(session, Request::Enter(format!(r#"{{"username":"{name}","rid":"{ROOM}",{place}}}"#).into()));
+    }
+
+    fn open(&mut self, connector: usize, session: u64) {
+        if !self.clients.contains_key(&session) {
+            self.hubs[connector].open(session);
+            let client = Client { connector, asked: 0, told: Vec::new(), place: None };
+            self.clients.insert(session, client);
+        }
+    }
+
+    pub(super) fn say(&mut self, session: u64, text: &str) {
+        self.ask(session, Request::Send(format!(r#"{{"content":"{text}","target":"*"}}"#).into()));
+    }
+
+    pub(super) fn say_with_id(&mut self, session: u64, text: &str, id: &str) {
+        self.ask(session, Request::Send(format!(r#"{{"content":"{text}","target":"*","id":"{id}"}}"#).into()));
+    }
+
+    pub(super) fn whisper(&mut self, session: u64, to: &str, text: &str) {
+        self.ask(session, Request::Send(format!(r#"{{"content":"{text}","target":"{to}"}}"#).into()));
+    }
+
+    pub(super) fn leave(&mut self, session: u64) {
+        self.ask(session, Request::Leave);
+    }
+
+    pub(super) fn close(&mut self, session: u64) {
+        self.end(session, Ending::Closed);
+    }
+
+    /// A client's connection breaks.
+    pub(super) fn lose_client(&mut self, session: u64) {
+        self.end(session, Ending::Lost);
+    }
+
+    fn end(&mut self, session: u64, ending: Ending) {
+        let (connector, now) = (self.clients[&session].connector, self.hub_now());
+        let effects = self.hubs[connector].close(session, ending, now);
+        self.hub_effects(connector, effects);
+    }
+
+    fn ask(&mut self, session: u64, request: Request) {
+        let now = self.hub_now();
+        let client = self.clients.get_mut(&session).unwrap();
+        client.asked += 1;
+        let (connector, id) = (client.connector, client.asked);
+        let effects = self.hubs[connector].request(session, Some(id), request, now);
+        self.hub_effects(connector, effects);
+    }
+
+    /// A connector takes several requests before it proposes anything.
+    pub(super) fn gather(&mut self, connector: usize) {
+        self.hubs[connector].gather();
+    }
+
+    pub(super) fn propose(&mut self, connector: usize) {
+        let now = self.hub_now();
+        let effects = self.hubs[connector].propose(now);
+        self.hub_effects(connector, effects);
+    }
+
+    /// What a client was told since Ann and Bob are in the room.
+    pub(super) fn told(&self, session: u64) -> &[String] {
+        &self.clients[&session].told
+    }
+
+    /// What happened in the room since then.
+    pub(super) fn log(&self) -> Vec<String> {
+        let entries = self.records().into_iter().flat_map(|record| record.entries);
+        entries.filter_map(|entry| entry_text(&entry)).collect()
+    }
+
+    /// Time of each record since then.
+    pub(super) fn times(&self) -> Vec<u64> {
+        self.records().iter().map(|record| record.time).collect()
+    }
+
+    /// Who appended each record since then.
+    pub(super) fn appenders(&self) -> Vec<usize> {
+        let number = |owner: &ServerId| (0..CHATS).find(|number| id("chat", *number) == *owner).unwrap();
+        self.records().iter().map(|record| number(&record.owner)).collect()
+    }
+
+    pub(super) fn activations(&self) -> u64 {
+        self.metrics.activations.get()
+    }
+
+    /// Whether everybody has all, and nothing is under way.
+    pub(super) fn is_settled(&self) -> bool {
+        self.hubs.iter().all(|hub| hub.is_settled() && hub.requests_waiting() == 0) && self.held.is_empty()
+    }
+
+    /// The room as its whole log has it.
+    fn state(&self) -> RoomState {
+        let mut state = RoomState::default();
+        checks::records(&self.log, &room(), &self.bad)
+            .iter()
+            .rev()
+            .for_each(|(position, record)| state.fold(*position, record));
+        state
+    }
+
+    /// The room's records since Ann and Bob are in it.
+    fn records(&self) -> Vec<Record> {
+        let records = checks::records(&self.log, &room(), &self.bad);
+        assert_eq!(records.len(), self.appended, "the room has one chain, and all is in it");
+        records.into_iter().rev().map(|(_, record)| record).skip(self.before).collect()
+    }
+}

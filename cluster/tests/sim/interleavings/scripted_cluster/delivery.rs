@@ -1,0 +1,241 @@
+//! How things move on a stage, and in which words it is said what came of them.
+
+use chat::owner::{LogDone, LogOp, Now};
+use chat::rooms::{Effect as ChatEffect, Heard};
+use connector::hub::{Effect, Now as HubNow, Told};
+use connector::room::{Push, Reply};
+use shared::ids::ServerId;
+use shared::record::Entry;
+use shared::rpc::Trace;
+use shared::subjects;
+
+use super::super::transit::{Parcel, What};
+use super::{CHATS, CONNECTORS, Client, Stage, id, room};
+
+/// Most parcels that move in one moment, a hundred times as many as in a usual one.
+const MAX_MOVED: usize = 10_000;
+
+impl Stage {
+    /// Everything that is not held arrives, and what comes of it.
+    pub(in super::super) fn settle(&mut self) {
+        let mut moved = 0;
+        while let Some(parcel) = self.under_way.pop_front() {
+            moved += 1;
+            assert!(moved < MAX_MOVED, "messages go round and round: {moved} in one moment");
+            let is = |what: &What| parcel.is(*what);
+            self.copies.take(&parcel);
+            if self.is_cut {
+                continue;
+            }
+            if self.holds.iter().any(is) {
+                self.held.push(parcel);
+            } else if !self.losses.iter().any(is) || matches!(parcel, Parcel::Probe { .. }) {
+                self.arrive(parcel);
+            }
+        }
+    }
+
+    /// Time passes; everything that is not held arrives at once.
+    pub(in super::super) fn pass(&mut self, ms: u64) {
+        for _ in 0..ms / 50 {
+            self.now += 50;
+            (0..CONNECTORS).for_each(|connector| self.tick_connector(connector));
+            (0..CHATS).for_each(|chat| self.tick_chat(chat));
+            self.settle();
+        }
+    }
+
+    fn tick_connector(&mut self, connector: usize) {
+        if self.dead_hubs.contains(&connector) {
+            return;
+        }
+        let now = self.hub_now();
+        let mut effects = self.hubs[connector].tick(now);
+        if self.now.is_multiple_of(500) && !self.is_cut {
+            effects.extend(self.hubs[connector].heartbeat(now));
+        }
+        self.hub_effects(connector, effects);
+    }
+
+    fn tick_chat(&mut self, chat: usize) {
+        if !self.is_awake(chat) {
+            return;
+        }
+        let now = self.chat_now();
+        let mut effects = self.chats[chat].rooms.tick(now);
+        if self.now.is_multiple_of(1_000) && !self.is_cut {
+            effects.extend(self.chats[chat].rooms.listened(now));
+        }
+        self.chat_effects(chat, effects);
+    }
+
+    fn is_awake(&self, chat: usize) -> bool {
+        !self.chats[chat].is_dead && self.chats[chat].asleep.is_none()
+    }
+
+    pub(super) fn chat_now(&self) -> Now {
+        Now { ticks: self.now, wall_ms: 1_000_000 + self.now - self.clocks_behind }
+    }
+
+    pub(super) fn hub_now(&self) -> HubNow {
+        HubNow { ticks: self.now, chance: self.now.into() }
+    }
+
+    fn arrive(&mut self, parcel: Parcel) {
+        if let Some(waiting) = parcel.chat().and_then(|chat| self.chats[chat].asleep.as_mut()) {
+            return waiting.push(parcel);
+        }
+        match parcel {
+            Parcel::ToChat { connector, chat, token: Some(token), .. } if self.chats[chat].is_dead => {
+                let now = self.hub_now();
+                let effects = self.hubs[connector].no_responders(token, now);
+                self.hub_effects(connector, effects);
+            }
+            Parcel::ToChat { connector, chat, token, body } => {
+                let now = self.chat_now();
+                let reply = token.map(|token| subjects::connector_reply(&id("connector", connector), token));
+                let heard = Heard { body: &body, reply, is_proven: self.signs, trace: Trace::default() };
+                let effects = self.chats[chat].rooms.message(heard, now).unwrap();
+                self.chat_effects(chat, effects);
+            }
+            Parcel::ToConnector { connector, .. } if self.dead_hubs.contains(&connector) => {}
+            Parcel::ToConnector { connector, body, .. } => {
+                let now = self.hub_now();
+                let effects = self.hubs[connector].message(&body, self.signs, now).unwrap();
+                self.hub_effects(connector, effects);
+            }
+            Parcel::ToLog { chat, run, asker, op } => {
+                let done = self.operate(op);
+                self.under_way.push_back(Parcel::FromLog { chat, run, asker, done });
+            }
+            Parcel::FromLog { chat, asker, done, run } if self.chats[chat].run == run => {
+                let now = self.chat_now();
+                let effects = self.chats[chat].rooms.done(&room(), asker, done, now);
+                self.chat_effects(chat, effects);
+            }
+            Parcel::FromLog { .. } => {}
+            Parcel::Probe { chat, home } => {
+                let is_alive =
+                    self.is_awake(home) && !self.chats[home].leaves && !self.losses.contains(&What::Probes(home));
+                let now = self.chat_now();
+                let effects = self.chats[chat].rooms.found(&id("chat", home), is_alive, now);
+                self.chat_effects(chat, effects);
+            }
+        }
+    }
+
+    fn operate(&mut self, op: LogOp) -> LogDone {
+        match op {
+            LogOp::Last { certain } => {
+                let replica = self.replica.clone().filter(|_| !certain);
+                LogDone::Last(Ok(replica.unwrap_or_else(|| self.log.last(&room()))))
+            }
+            LogOp::Before(position) => LogDone::Last(Ok(self.log.before(&room(), position))),
+            LogOp::Append { expected, record } => {
+                let appended = self.log.append(&room(), expected, record);
+                self.appended += usize::from(appended.is_ok());
+                LogDone::Append(appended)
+            }
+            LogOp::Read(positions) => {
+                let read = self.log.read(&room(), &positions);
+                let read = positions.into_iter().zip(read);
+                LogDone::Read(Ok(read.map(|(at, record)| (at, record.filter(|_| at >= self.oldest))).collect()))
+            }
+            LogOp::Epoch => LogDone::Epoch(Ok(self.log.look().epoch)),
+        }
+    }
+
+    pub(super) fn chat_effects(&mut self, chat: usize, effects: Vec<ChatEffect>) {
+        if self.chats[chat].is_dead {
+            return;
+        }
+        let run = self.chats[chat].run;
+        let number = |kind: &str, name: &ServerId| (0..CHATS).find(|number| id(kind, *number) == *name).unwrap();
+        self.under_way.extend(effects.into_iter().filter_map(|effect| match effect {
+            ChatEffect::Send(send) => {
+                Some(Parcel::ToConnector { chat, connector: number("connector", &send.connector), body: send.body })
+            }
+            ChatEffect::Log { asker, op, .. } => Some(Parcel::ToLog { chat, run, asker, op }),
+            ChatEffect::Probe(home) => Some(Parcel::Probe { chat, home: number("chat", &home) }),
+            ChatEffect::Doubt => None,
+        }));
+    }
+
+    pub(super) fn hub_effects(&mut self, connector: usize, effects: Vec<Effect>) {
+        for effect in effects {
+            match effect {
+                Effect::Ask { chat, token, body, .. } => {
+                    let chat = (0..CHATS).find(|number| id("chat", *number) == chat).unwrap();
+                    self.under_way.push_back(Parcel::ToChat { connector, chat, token, body });
+                }
+                Effect::Answer { session, answer, .. } => self.client(session).answered(&answer),
+                Effect::Push { to, push, .. } => to.iter().for_each(|session| self.client(*session).hears(&push)),
+                Effect::Displaced(session) => self.send_away(session, "displaced"),
+                Effect::MovedAway(session) => self.send_away(session, "moved away"),
+                Effect::Lost(session) => self.send_away(session, "closed"),
+                Effect::Entered(_) | Effect::Doubt => {}
+            }
+        }
+    }
+
+    /// The connection of a session is closed by its connector.
+    fn send_away(&mut self, session: u64, why: &str) {
+        self.client(session).told.push(why.to_owned());
+        self.close(session);
+    }
+
+    fn client(&mut self, session: u64) -> &mut Client {
+        self.clients.get_mut(&session).unwrap()
+    }
+}
+
+impl Client {
+    fn answered(&mut self, answer: &Told) {
+        if let Told::Room(_, Reply::Entered(entered)) = answer {
+            self.place = Some((entered.token, entered.seq));
+        }
+        self.told.push(answer_text(answer));
+    }
+
+    fn hears(&mut self, push: &Push) {
+        if let (Push::Chat { seq, .. }, Some((_, known))) = (push, &mut self.place) {
+            *known = *seq;
+        }
+        self.told.push(push_text(push));
+    }
+}
+
+fn answer_text(answer: &Told) -> String {
+    match answer {
+        Told::Room(_, Reply::Entered(entered)) => {
+            let missed = entered.missed.iter().flat_map(|missed| &missed.messages);
+            let users = entered.users.iter().fold("entered:".to_owned(), |text, name| format!("{text} {name}"));
+            missed.fold(users, |text, said| format!("{text}; {}: {}", said.from, said.content))
+        }
+        Told::Room(_, Reply::Sent { .. }) => "sent".to_owned(),
+        Told::Room(_, Reply::Left) => "left".to_owned(),
+        Told::Room(_, Reply::Unknown { .. }) => "unknown".to_owned(),
+        Told::Room(_, Reply::Refused { refusal, .. }) => format!("refused: {refusal:?}"),
+        other => format!("{other:?}"),
+    }
+}
+
+fn push_text(push: &Push) -> String {
+    match push {
+        Push::Chat { from, content, .. } => format!("{from}: {content}"),
+        Push::Add { name } => format!("+{name}"),
+        Push::Leave { name } => format!("-{name}"),
+        Push::Gap { .. } => "gap".to_owned(),
+        Push::Members { total, .. } => format!("{total} members"),
+    }
+}
+
+pub(super) fn entry_text(entry: &Entry) -> Option<String> {
+    match entry {
+        Entry::Open => None,
+        Entry::Join { name, .. } => Some(format!("+{name}")),
+        Entry::Leave { name, .. } => Some(format!("-{name}")),
+        Entry::Say { from, content, .. } => Some(format!("{from}: {content}")),
+        Entry::Whisper { .. } | Entry::Move { .. } => Some(format!("{entry:?}")),
+    }
+}

@@ -1,0 +1,131 @@
+//! Messages that none of the servers sent, and what these show of them.
+
+use std::sync::Arc;
+
+use shared::ids::Incarnation;
+use shared::membership::Membership;
+use shared::record::{Entry, Position, Record, RecordId, VERSION};
+use shared::rpc;
+use shared::rpc::Trace;
+use shared::rpc::messages::{Answer, FromChat, FromConnector, Known, Place, Question};
+use shared::subjects;
+
+use super::super::transit::Parcel;
+use super::{Stage, id};
+use crate::checks;
+use chat::rooms::Heard;
+
+impl Stage {
+    /// A chat server gets a message in the name of a server of this kind and number.
+    pub(in super::super) fn stray_to_chat(
+        &mut self,
+        (kind, number): (&str, usize),
+        incarnation: Incarnation,
+        chat: usize,
+        question: Question,
+    ) {
+        let connector = id(kind, number);
+        let reply = match question {
+            Question::Detach { .. } => None,
+            Question::Probe => Some(format!("{}a.1", subjects::inbox(connector.as_str()))),
+            _ => Some(subjects::connector_reply(&connector, 7)),
+        };
+        self.stray(
+            chat,
+            reply,
+            FromConnector {
+                v: rpc::VERSION,
+                connector,
+                incarnation,
+                continues: Vec::new(),
+                count: 0,
+                known: None,
+                question,
+            },
+        );
+    }
+
+    /// A chat server hears from a connector what that knows of its runs.
+    pub(in super::super) fn stray_heartbeat(
+        &mut self,
+        (connector, incarnation): (usize, Incarnation),
+        chat: usize,
+        known: Known,
+    ) {
+        let connector = id("connector", connector);
+        let (reply, known) = (Some(subjects::connector_reply(&connector, 7)), Some(known));
+        let (continues, question) = (Vec::new(), Question::Heartbeat);
+        let (v, count) = (rpc::VERSION, 0);
+        self.stray(chat, reply, FromConnector { v, connector, incarnation, continues, count, known, question });
+    }
+
+    fn stray(&mut self, chat: usize, reply: Option<String>, message: FromConnector) {
+        let body = rpc::encode(&message).unwrap();
+        let now = self.chat_now();
+        self.signs = false;
+        let heard = Heard { body: &body, reply, is_proven: false, trace: Trace::default() };
+        let effects = self.chats[chat].rooms.message(heard, now).unwrap();
+        self.chat_effects(chat, effects);
+        self.settle();
+    }
+
+    /// A connector gets a message in the name of a chat server.
+    pub(in super::super) fn stray_to_connector(
+        &mut self,
+        (chat, incarnation): (usize, Incarnation),
+        connector: usize,
+        number: u64,
+        answer: Answer,
+    ) {
+        let said = FromChat { v: rpc::VERSION, chat: id("chat", chat), incarnation, number, stats: None, answer };
+        let body = rpc::encode(&said).unwrap();
+        self.signs = false;
+        self.under_way.push_back(Parcel::ToConnector { chat, connector, body });
+        self.settle();
+    }
+
+    /// A record that follows the room's last one, so many places ahead, and where it would be.
+    pub(in super::super) fn next_record(&self, ahead: u64) -> (Place, Arc<Record>) {
+        let (last, before) = checks::records(&self.log, &super::room(), &self.bad).remove(0);
+        let record = Record {
+            v: VERSION,
+            prev: last,
+            prev_id: before.id,
+            id: RecordId(7),
+            links: Vec::new(),
+            time: before.time,
+            owner: before.owner.clone(),
+            proposals: Vec::new(),
+            entries: vec![Entry::Open],
+            named: Vec::new(),
+            checkpoint: None,
+            part: None,
+        };
+        let place =
+            Place { epoch: self.log.last(&super::room()).epoch, position: Position(last.0 + ahead), id: record.id };
+        (place, Arc::new(record))
+    }
+
+    /// Messages that were refused for their senders, and those with what cannot be.
+    pub(in super::super) fn refused(&self) -> (u64, u64) {
+        (self.metrics.bus_refused.sender.get(), self.metrics.bus_implausible.get())
+    }
+
+    /// Connectors that each chat server knows.
+    pub(in super::super) fn links(&self) -> Vec<usize> {
+        self.chats.iter().map(|chat| chat.rooms.connectors()).collect()
+    }
+
+    pub(in super::super) fn yields(&self, chat: usize) -> bool {
+        self.chats[chat].rooms.yields()
+    }
+
+    pub(in super::super) fn has_rival(&self, connector: usize) -> bool {
+        self.hubs[connector].has_rival(self.now)
+    }
+
+    /// The stay of a client.
+    pub(in super::super) fn stay(&self, session: u64) -> Membership {
+        self.clients[&session].place.unwrap().0.membership()
+    }
+}
