@@ -13,9 +13,9 @@ use shared::membership::Membership;
 use shared::record::Entry;
 
 use crate::poison::FUTURE_MS;
-use crate::user::{Asked, Heard, Visit};
+use crate::user::{ClientConnection, ClientRequest, Received};
 use crate::world::{ROOMS, World};
-use session_check::{Hearing, stays};
+use session_check::{SessionCheck, stays};
 use truth::Truth;
 
 pub(crate) use truth::records;
@@ -24,7 +24,7 @@ pub(crate) use truth::records;
 #[derive(Debug, Clone, Copy, Default)]
 pub(crate) struct Tally {
     /// Messages in the logs.
-    pub(crate) said: usize,
+    pub(crate) messages: usize,
     /// Sessions that were told to pass over something.
     pub(crate) gaps: usize,
     /// Sessions that came back, and were told that they may have missed something.
@@ -37,7 +37,7 @@ pub(crate) struct Tally {
 
 impl AddAssign for Tally {
     fn add_assign(&mut self, other: Self) {
-        self.said += other.said;
+        self.messages += other.messages;
         self.gaps += other.gaps;
         self.unrecovered += other.unrecovered;
         self.incomplete += other.incomplete;
@@ -57,34 +57,35 @@ pub(crate) fn check(world: &World) -> Tally {
         .collect();
     let whole = world.scenario.keeps_log();
     let mut tally = Tally::default();
-    said_once(world, &rooms);
-    for person in &world.people {
-        for visit in &person.visits {
-            answered_once(visit);
+    check_sent_once(world, &rooms);
+    for user in &world.users {
+        for connection in &user.connections {
+            check_answered_once(connection);
             for (room, truth) in &rooms {
-                let hearing = Hearing { visit, room, truth, me: &person.name, retention: &world.retention };
-                hearing.views_agree();
+                let session_check =
+                    SessionCheck { connection, room, truth, me: &user.name, retention: &world.retention };
+                session_check.check_presence();
                 if whole {
-                    tally += hearing.heard_all();
+                    tally += session_check.check_all();
                 } else {
-                    hearing.heard_since_gaps();
+                    session_check.check_since_gaps();
                 }
             }
             if whole {
-                acknowledged_is_said(visit, &rooms);
+                check_acknowledged(connection, &rooms);
             }
         }
     }
-    members_are_who_is_here(world, &rooms, whole);
-    times_are_of_clocks(world);
+    check_members(world, &rooms, whole);
+    check_times(world);
     tally.ended = world.ended;
-    tally.said = rooms.values().flat_map(|t| &t.entries).filter(|(_, entry)| Truth::text(entry).is_some()).count();
+    tally.messages = rooms.values().flat_map(|t| &t.entries).filter(|(_, entry)| Truth::text(entry).is_some()).count();
     tally
 }
 
 /// Each text is in the logs at most once, and each membership's texts are in the order of their
 /// sending. A repeat may be the first that comes through, later than what was sent after it.
-fn said_once(world: &World, rooms: &BTreeMap<RoomId, Truth>) {
+fn check_sent_once(world: &World, rooms: &BTreeMap<RoomId, Truth>) {
     let mut seen = HashSet::new();
     for truth in rooms.values() {
         let mut last: HashMap<Membership, u64> = HashMap::new();
@@ -112,7 +113,7 @@ fn said_once(world: &World, rooms: &BTreeMap<RoomId, Truth>) {
 }
 
 /// No record has the time of one that came from the future.
-fn times_are_of_clocks(world: &World) {
+fn check_times(world: &World) {
     for room in ROOMS.iter().map(|name| RoomId::new(name).unwrap()) {
         for (position, record) in records(&world.log, &room, &world.poison) {
             let is_from_future = world.future.contains(&position);
@@ -121,21 +122,21 @@ fn times_are_of_clocks(world: &World) {
     }
 }
 
-fn answered_once(visit: &Visit) {
+fn check_answered_once(connection: &ClientConnection) {
     let mut answered = BTreeSet::new();
-    for heard in &visit.heard {
-        if let Heard::Answer { id, .. } = heard {
+    for received in &connection.received {
+        if let Received::Answer { id, .. } = received {
             assert!(answered.insert(*id), "request {id} was answered twice");
         }
     }
-    assert!(visit.closed || answered.len() == visit.asked.len(), "a request was not answered");
+    assert!(connection.closed || answered.len() == connection.asked.len(), "a request was not answered");
 }
 
-fn acknowledged_is_said(visit: &Visit, rooms: &BTreeMap<RoomId, Truth>) {
-    for heard in &visit.heard {
-        let Heard::Answer { id, told: Told::Room(room, Reply::Sent { seq, .. }) } = heard else { continue };
-        let (Asked::Say(text) | Asked::Whisper(text)) = visit.question(*id) else {
-            panic!("{:?} was answered as a message", visit.question(*id))
+fn check_acknowledged(connection: &ClientConnection, rooms: &BTreeMap<RoomId, Truth>) {
+    for received in &connection.received {
+        let Received::Answer { id, response: Told::Room(room, Reply::Sent { seq, .. }) } = received else { continue };
+        let (ClientRequest::Send(text) | ClientRequest::Whisper(text)) = connection.request(*id) else {
+            panic!("{:?} was answered as a message", connection.request(*id))
         };
         assert_eq!(rooms[room].text_at(*seq), Some(text.as_str()), "an acknowledged message is not in the log");
     }
@@ -143,15 +144,17 @@ fn acknowledged_is_said(visit: &Visit, rooms: &BTreeMap<RoomId, Truth>) {
 
 /// The log's members are the open sessions that were told that they are in. In a room that nobody is in now, that the log lost
 /// a leave, or that a connector died and its room's owner after it, is only corrected when somebody comes.
-fn members_are_who_is_here(world: &World, rooms: &BTreeMap<RoomId, Truth>, whole: bool) {
-    let visits = || world.people.iter().flat_map(|person| &person.visits);
+fn check_members(world: &World, rooms: &BTreeMap<RoomId, Truth>, whole: bool) {
+    let connections = || world.users.iter().flat_map(|user| &user.connections);
     for (room, truth) in rooms {
         let in_log: BTreeSet<u64> = truth.members(u64::MAX).into_values().map(|session| session.number).collect();
-        let is_here = |visit: &&Visit| !visit.closed && stays(visit, room).last().is_some_and(|stay| !stay.partial);
-        let here: BTreeSet<u64> = visits().filter(is_here).map(|visit| visit.session).collect();
-        let fell = |visit: &Visit| here.is_empty() && world.has_fallen(visit);
-        let is_odd = |v: &&Visit| in_log.contains(&v.session) != here.contains(&v.session) && !fell(v);
-        let odd: Vec<_> = visits().filter(is_odd).collect();
+        let is_here = |connection: &&ClientConnection| {
+            !connection.closed && stays(connection, room).last().is_some_and(|stay| !stay.partial)
+        };
+        let here: BTreeSet<u64> = connections().filter(is_here).map(|connection| connection.session).collect();
+        let fell = |connection: &ClientConnection| here.is_empty() && world.is_of_dead_run(connection);
+        let is_odd = |v: &&ClientConnection| in_log.contains(&v.session) != here.contains(&v.session) && !fell(v);
+        let odd: Vec<_> = connections().filter(is_odd).collect();
         let is_corrected = whole || !(here.is_empty() || truth.is_erased);
         assert!(
             odd.is_empty() || !is_corrected,

@@ -22,7 +22,7 @@ mod world;
 
 use checks::Tally;
 use scenario::Scenario;
-use sweep::{Sweep, say};
+use sweep::{Sweep, print_line};
 use trace::RunTrace;
 use world::World;
 
@@ -34,7 +34,7 @@ fn run(scenario: Scenario) -> Tally {
     let (scenarios, seeds) = (vec![scenario], 0..SEEDS);
     let report = Sweep { scenarios, seeds, until: None, ends_at_first: false, trace: RunTrace::Off }.run(1);
     assert!(report.is_clean(), "{report}");
-    assert!(report.tally.said > 0, "no message was sent");
+    assert!(report.tally.messages > 0, "no message was sent");
     report.tally
 }
 
@@ -47,7 +47,7 @@ fn simulate() {
     // The sums are the last line: libtest would write its own below. `--exact` is the sign that no
     // other test of this process ends with it.
     if std::env::args().any(|argument| argument == "--exact") {
-        say(&report.to_string());
+        print_line(&report.to_string());
         std::process::exit(i32::from(!report.is_clean()));
     }
     assert!(report.is_clean(), "{report}");
@@ -56,8 +56,8 @@ fn simulate() {
 /// Everything that anybody was told depends on the seed alone: else a failing run could not be looked at.
 #[test]
 fn a_run_is_repeated_from_its_seed() {
-    let told = || format!("{:?}", World::run(Scenario::LostEnd, 7, RunTrace::Off).people);
-    assert_eq!(told(), told());
+    let observed = || format!("{:?}", World::run(Scenario::LostEnd, 7, RunTrace::Off).users);
+    assert_eq!(observed(), observed());
 }
 
 #[test]

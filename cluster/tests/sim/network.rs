@@ -45,7 +45,7 @@ pub(crate) enum Event {
         asker: LogAsker,
         done: LogDone,
     },
-    Person(usize),
+    UserActs(usize),
     Tick,
     Heartbeat,
     RestartChat(usize),
@@ -95,7 +95,7 @@ pub(crate) enum Event {
     ChatCut(usize, u64),
     ConnectorCut(usize, u64),
     /// Nothing comes from a chat server to somebody, nor back, until a time.
-    Apart(usize, Peer, u64),
+    Partition(usize, Peer, u64),
     /// Nothing passes from the first to the second until a time.
     OneWay(Node, Node, u64),
     /// Appends are slow until a time.
@@ -109,8 +109,8 @@ pub(crate) enum Event {
     /// A message that cannot be right comes from somewhere.
     Stray,
     /// A second process with the id of a server starts, and ends at a time.
-    Twin(Machine, u64),
-    TwinEnds(Machine),
+    Duplicate(Machine, u64),
+    DuplicateEnds(Machine),
     /// The wall clock of a server's machine jumps by so many milliseconds.
     ClockJumps(Machine, i64),
     /// Another program writes into the log of the room with this number.

@@ -63,7 +63,7 @@ pub(crate) struct Troubles {
     pub(crate) chat_cuts: usize,
     pub(crate) connector_cuts: usize,
     /// Somebody does not hear a chat server for a while, nor that one him.
-    pub(crate) partings: usize,
+    pub(crate) partitions: usize,
     /// Everybody's connection to the broker breaks.
     pub(crate) breaks: usize,
     /// Nothing passes from one node to another for a while.
@@ -83,7 +83,7 @@ pub(crate) struct Troubles {
     /// A message that cannot be right comes from somewhere.
     pub(crate) strays: usize,
     /// A second process with the id of another is there for a while.
-    pub(crate) twins: usize,
+    pub(crate) duplicates: usize,
     /// The list of servers changes all the while.
     pub(crate) changes: bool,
 }
@@ -126,9 +126,9 @@ impl Scenario {
             Self::ConnectorDeaths => Troubles { connector_deaths: 3, ..none },
             Self::Sleeps => Troubles { sleeps: 5, ..none },
             Self::BadBroker | Self::LostEnd => Troubles { breaks: 2, ..none },
-            Self::WrongVerdicts => Troubles { partings: 12, ..none },
+            Self::WrongVerdicts => Troubles { partitions: 12, ..none },
             Self::SlowLog => Troubles { slow_logs: 2, full_logs: 2, deaths: 1, connector_cuts: 1, ..none },
-            Self::MaxPayload => Troubles { payloads: 12, deaths: 1, connector_cuts: 2, partings: 2, ..none },
+            Self::MaxPayload => Troubles { payloads: 12, deaths: 1, connector_cuts: 2, partitions: 2, ..none },
             Self::Asymmetry => Troubles { one_ways: 8, ..none },
             Self::Everything => Troubles {
                 one_ways: 2,
@@ -138,7 +138,7 @@ impl Scenario {
                 clock_jumps: 6,
                 poisons: 6,
                 strays: 8,
-                twins: 1,
+                duplicates: 1,
                 ..Self::Mixed.troubles()
             },
             Self::Mixed => Troubles {
@@ -150,7 +150,7 @@ impl Scenario {
                 connector_deaths: 1,
                 chat_cuts: 1,
                 connector_cuts: 1,
-                partings: 2,
+                partitions: 2,
                 breaks: 1,
                 changes: true,
                 ..none
@@ -168,7 +168,9 @@ impl Scenario {
                 connector_cuts: 1,
                 ..none
             },
-            Self::Strangers => Troubles { strays: 60, twins: 2, restarts: 1, deaths: 1, connector_deaths: 1, ..none },
+            Self::Strangers => {
+                Troubles { strays: 60, duplicates: 2, restarts: 1, deaths: 1, connector_deaths: 1, ..none }
+            }
             Self::Clocks => Troubles {
                 clock_jumps: 16,
                 restarts: 3,
@@ -216,8 +218,8 @@ impl Scenario {
 
     /// Returns true if incarnations are made from wall clocks; else a run's number is its incarnation.
     pub(crate) fn starts_by_clock(self) -> bool {
-        let Troubles { clock_jumps, twins, .. } = self.troubles();
-        clock_jumps + twins > 0
+        let Troubles { clock_jumps, duplicates, .. } = self.troubles();
+        clock_jumps + duplicates > 0
     }
 
     /// Records that the log keeps of a room.

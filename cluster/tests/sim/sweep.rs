@@ -22,7 +22,7 @@ use crate::trace::RunTrace;
 use crate::world::World;
 use report::{Report, Violation};
 
-pub(crate) use report::say;
+pub(crate) use report::print_line;
 
 /// Finished runs that wait for the thread that counts them.
 const QUEUE: usize = 1_024;
@@ -66,7 +66,7 @@ impl Sweep {
     /// Prints the seeds, and runs all of it on all cores; with a trace on one, so that the lines of
     /// two runs do not mix.
     pub(crate) fn run_on_all_cores(&self) -> Report {
-        say(&self.to_string());
+        print_line(&self.to_string());
         let is_traced = self.trace == RunTrace::On;
         self.run(if is_traced { 1 } else { thread::available_parallelism().unwrap().get() })
     }

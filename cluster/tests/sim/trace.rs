@@ -126,7 +126,7 @@ fn event_text(event: &Event, is_void: bool) -> Option<(&'static str, String)> {
     let (chat, connector) =
         (|chat: &usize| format!("S{}", chat + 1), |connector: &usize| format!("C{}", connector + 1));
     Some(match event {
-        Event::Tick | Event::Heartbeat | Event::Listen | Event::Person(_) => return None,
+        Event::Tick | Event::Heartbeat | Event::Listen | Event::UserActs(_) => return None,
         Event::ToChat { chat: to, body, .. } => {
             let hop = Hop::ToChat { connector: 0, chat: *to };
             ("receive", format!("{} <- {}", chat(to), Message { hop, body }))
@@ -174,10 +174,10 @@ fn fault_text(event: &Event) -> Option<String> {
         Event::ConnectorUp(connector) => format!("C{} is connected again", connector + 1),
         Event::ChatCut(chat, until) => format!("S{} is disconnected until {until}", chat + 1),
         Event::ConnectorCut(connector, until) => format!("C{} is disconnected until {until}", connector + 1),
-        Event::Apart(chat, Peer::Connector(connector), until) => {
+        Event::Partition(chat, Peer::Connector(connector), until) => {
             format!("S{} and C{} are partitioned until {until}", chat + 1, connector + 1)
         }
-        Event::Apart(chat, Peer::Chats, until) => {
+        Event::Partition(chat, Peer::Chats, until) => {
             format!("S{} and the other chat servers are partitioned until {until}", chat + 1)
         }
         Event::OneWay(from, to, until) => {
@@ -188,8 +188,8 @@ fn fault_text(event: &Event) -> Option<String> {
         Event::ChatLearnsPayload(chat) => format!("S{} learns what the broker takes", chat + 1),
         Event::ConnectorLearnsPayload(connector) => format!("C{} learns what the broker takes", connector + 1),
         Event::FullLog(until) => format!("the log is full until {until}"),
-        Event::Twin(machine, until) => format!("a second process with the id of {machine} starts, until {until}"),
-        Event::TwinEnds(machine) => format!("{machine} ends, a second process"),
+        Event::Duplicate(machine, until) => format!("a second process with the id of {machine} starts, until {until}"),
+        Event::DuplicateEnds(machine) => format!("{machine} ends, a second process"),
         Event::ClockJumps(machine, by) => format!("the clock of {machine} jumps by {by} ms"),
         // The fault itself prints a line, with the position.
         Event::Poisoned(..) => return None,

@@ -8,22 +8,22 @@ use shared::record::Epoch;
 
 /// One connection of a person, from opening to closing.
 #[derive(Debug, Default)]
-pub(crate) struct Visit {
+pub(crate) struct ClientConnection {
     pub(crate) connector: usize,
     /// Which run of it.
     pub(crate) run: u64,
     pub(crate) session: u64,
     pub(crate) next_id: u32,
     /// What was asked, by request id from 1.
-    pub(crate) asked: Vec<Asked>,
-    pub(crate) heard: Vec<Heard>,
+    pub(crate) asked: Vec<ClientRequest>,
+    pub(crate) received: Vec<Received>,
     pub(crate) closed: bool,
     pub(crate) displaced: bool,
 }
 
 /// What a client knows with which it comes back to a room.
 #[derive(Debug, Clone)]
-pub(crate) struct Place {
+pub(crate) struct ResumePoint {
     pub(crate) room: RoomId,
     pub(crate) token: Token,
     pub(crate) epoch: Epoch,
@@ -31,12 +31,12 @@ pub(crate) struct Place {
 }
 
 #[derive(Debug, Clone)]
-pub(crate) enum Asked {
+pub(crate) enum ClientRequest {
     Enter,
     /// Enter again, from here.
-    ComeBack(Place),
+    Resume(ResumePoint),
     /// To all, with this text.
-    Say(String),
+    Send(String),
     /// The last messages of the room.
     History,
     /// To one, with this text.
@@ -45,67 +45,70 @@ pub(crate) enum Asked {
 }
 
 #[derive(Debug)]
-pub(crate) enum Heard {
-    Answer { id: u32, told: Told },
+pub(crate) enum Received {
+    Answer { id: u32, response: Told },
     Push { room: RoomId, push: Push },
 }
 
 /// Somebody with a name, who connects again and again.
 #[derive(Debug)]
-pub(crate) struct Person {
+pub(crate) struct User {
     pub(crate) name: String,
-    pub(crate) visits: Vec<Visit>,
+    pub(crate) connections: Vec<ClientConnection>,
 }
 
-impl Person {
+impl User {
     /// Where the last connection was, in the room that it entered last.
-    pub(crate) fn place(&self) -> Option<Place> {
-        let mut place: Option<Place> = None;
-        for heard in &self.visits.last()?.heard {
-            match heard {
-                Heard::Answer { told: Told::Room(room, Reply::Entered(entered)), .. } => {
+    pub(crate) fn resume_point(&self) -> Option<ResumePoint> {
+        let mut place: Option<ResumePoint> = None;
+        for received in &self.connections.last()?.received {
+            match received {
+                Received::Answer { response: Told::Room(room, Reply::Entered(entered)), .. } => {
                     let (token, epoch, seq) = (entered.token, entered.epoch, entered.seq);
-                    place = Some(Place { room: room.clone(), token, epoch, seq });
+                    place = Some(ResumePoint { room: room.clone(), token, epoch, seq });
                 }
-                Heard::Answer { told: Told::Room(_, Reply::Left), .. } => place = None,
-                Heard::Push { room, push: Push::Chat { seq, .. } } => {
+                Received::Answer { response: Told::Room(_, Reply::Left), .. } => place = None,
+                Received::Push { room, push: Push::Chat { seq, .. } } => {
                     place.iter_mut().filter(|place| place.room == *room).for_each(|place| place.seq = *seq);
                 }
-                Heard::Push { room, push: Push::Gap { to, epoch, .. } } => {
+                Received::Push { room, push: Push::Gap { to, epoch, .. } } => {
                     let here = place.iter_mut().filter(|place| place.room == *room);
                     here.for_each(|place| (place.seq, place.epoch) = (*to, *epoch));
                 }
-                Heard::Answer { .. } | Heard::Push { .. } => {}
+                Received::Answer { .. } | Received::Push { .. } => {}
             }
         }
         place
     }
 
     /// The same, if all that was asked to change it is answered.
-    pub(crate) fn settled_place(&self) -> Option<Place> {
-        let visit = self.visits.last()?;
-        let moves = |asked: &Asked| matches!(asked, Asked::Enter | Asked::ComeBack(_) | Asked::Leave);
-        let answered =
-            |id: u32| visit.heard.iter().any(|heard| matches!(heard, Heard::Answer { id: i, .. } if *i == id));
-        let settled = (1..).zip(&visit.asked).all(|(id, asked)| !moves(asked) || answered(id));
-        settled.then(|| self.place())?
+    pub(crate) fn settled_resume_point(&self) -> Option<ResumePoint> {
+        let connection = self.connections.last()?;
+        let moves = |asked: &ClientRequest| {
+            matches!(asked, ClientRequest::Enter | ClientRequest::Resume(_) | ClientRequest::Leave)
+        };
+        let answered = |id: u32| {
+            connection.received.iter().any(|received| matches!(received, Received::Answer { id: i, .. } if *i == id))
+        };
+        let settled = (1..).zip(&connection.asked).all(|(id, asked)| !moves(asked) || answered(id));
+        settled.then(|| self.resume_point())?
     }
 
     /// The open connection.
-    pub(crate) fn visit(&mut self) -> Option<&mut Visit> {
-        self.visits.last_mut().filter(|visit| !visit.closed)
+    pub(crate) fn open_connection(&mut self) -> Option<&mut ClientConnection> {
+        self.connections.last_mut().filter(|connection| !connection.closed)
     }
 }
 
-impl Visit {
+impl ClientConnection {
     /// Notes a question; returns its id.
-    pub(crate) fn ask(&mut self, asked: Asked) -> u32 {
+    pub(crate) fn add_request(&mut self, asked: ClientRequest) -> u32 {
         self.asked.push(asked);
         self.next_id += 1;
         self.next_id
     }
 
-    pub(crate) fn question(&self, id: u32) -> &Asked {
+    pub(crate) fn request(&self, id: u32) -> &ClientRequest {
         &self.asked[id as usize - 1]
     }
 }

@@ -36,7 +36,7 @@ use crate::network::{Agenda, Event, Faults};
 use crate::retention::Retention;
 use crate::scenario::Scenario;
 use crate::trace::{self, RunTrace};
-use crate::user::{Asked, Heard, Person, Place, Visit};
+use crate::user::{ClientConnection, ClientRequest, Received, ResumePoint, User};
 use clocks::WallClock;
 
 pub(crate) use partial_faults::Node;
@@ -47,7 +47,7 @@ const REQUEST_MS: u64 = 2_000;
 
 const CONNECTORS: usize = 3;
 const CHATS: usize = 3;
-const PEOPLE: usize = 7;
+const USERS: usize = 7;
 pub(crate) const ROOMS: [&str; 3] = ["lobby", "attic", "room2"];
 
 /// Milliseconds in which people do things and faults happen.
@@ -87,7 +87,7 @@ struct ConnectorNode {
     id: ServerId,
     hub: Hub,
     /// Whose sessions they are.
-    people: HashMap<u64, usize>,
+    clients: HashMap<u64, usize>,
     up: bool,
     run: u64,
     is_dead: bool,
@@ -117,11 +117,11 @@ pub(crate) struct World {
     /// What of the log is still given to who reads it.
     pub(crate) retention: Retention,
     /// Chat servers that somebody does not hear, and until when.
-    apart: BTreeMap<(usize, Peer), u64>,
+    partitions: BTreeMap<(usize, Peer), u64>,
     partial: Partial,
     chats: Vec<ChatNode>,
     connectors: Vec<ConnectorNode>,
-    pub(crate) people: Vec<Person>,
+    pub(crate) users: Vec<User>,
     sessions: u64,
     texts: u64,
     /// What people were told, at the end.
@@ -137,7 +137,7 @@ pub(crate) struct World {
     pub(crate) unanswered: BTreeSet<Position>,
     connection: u64,
     /// Runs of connectors that died, and did not end in order.
-    fallen: BTreeSet<(usize, u64)>,
+    dead_runs: BTreeSet<(usize, u64)>,
     /// Servers that ended in order.
     pub(crate) ended: usize,
     pub(crate) metrics: Arc<Metrics>,
@@ -204,11 +204,11 @@ impl World {
             log: Memory::starting_at(1, &LogSettings::default()),
             clocks: BTreeMap::new(),
             retention: Retention::new(scenario.records_kept()),
-            apart: BTreeMap::new(),
+            partitions: BTreeMap::new(),
             partial: Partial::default(),
             chats: Vec::new(),
             connectors: Vec::new(),
-            people: (0..PEOPLE).map(|n| Person { name: format!("p{n}"), visits: Vec::new() }).collect(),
+            users: (0..USERS).map(|n| User { name: format!("p{n}"), connections: Vec::new() }).collect(),
             sessions: 0,
             texts: 0,
             tally: Tally::default(),
@@ -218,13 +218,13 @@ impl World {
             future: BTreeSet::new(),
             unanswered: BTreeSet::new(),
             connection: 1,
-            fallen: BTreeSet::new(),
+            dead_runs: BTreeSet::new(),
             ended: 0,
             servers,
             metrics,
         };
         // Two people with one name: the second is refused wherever they come from.
-        world.people[PEOPLE - 1].name = world.people[0].name.clone();
+        world.users[USERS - 1].name = world.users[0].name.clone();
         world.chats = (0..CHATS).map(|n| world.chat(n, 1)).collect();
         world.connectors = (0..CONNECTORS).map(|n| world.connector(n, 1)).collect();
         world.plan();
@@ -248,13 +248,13 @@ impl World {
         let mut hub =
             hub(&id, self.incarnation(Machine::Connector(number), run), self.servers.clone(), self.metrics.clone());
         hub.set_budget(self.budget());
-        let (people, vanished) = (HashMap::new(), BTreeSet::new());
-        ConnectorNode { id, hub, people, up: true, run, is_dead: false, vanished, leaving: None }
+        let (clients, vanished) = (HashMap::new(), BTreeSet::new());
+        ConnectorNode { id, hub, clients, up: true, run, is_dead: false, vanished, leaving: None }
     }
 
     /// Whether the run of a connector at which somebody was died.
-    pub(crate) fn has_fallen(&self, visit: &Visit) -> bool {
-        self.fallen.contains(&(visit.connector, visit.run))
+    pub(crate) fn is_of_dead_run(&self, connection: &ClientConnection) -> bool {
+        self.dead_runs.contains(&(connection.connector, connection.run))
     }
 
     /// Whether nobody is there to whom it could happen.
@@ -285,7 +285,7 @@ impl World {
             return;
         }
         match event {
-            Event::Person(person) => self.act_at_once(person),
+            Event::UserActs(user) => self.act_at_once(user),
             Event::Tick => self.tick(),
             Event::Heartbeat => self.heartbeat(),
             Event::Listen => self.listen(),
@@ -300,18 +300,18 @@ impl World {
                 }
             }
             Event::ToChat { .. } | Event::LogDone { .. } | Event::Probed { .. } | Event::ChatLooks(_) => {
-                self.chat_gets(event);
+                self.deliver_to_chat(event);
             }
             Event::ToConnector { .. }
             | Event::NoResponders { .. }
             | Event::Lost { .. }
             | Event::ConnectorLooks(_)
-            | Event::ConnectorUp(_) => self.connector_gets(event),
-            _ => self.breaks(event),
+            | Event::ConnectorUp(_) => self.deliver_to_connector(event),
+            _ => self.inject(event),
         }
     }
 
-    fn chat_gets(&mut self, event: Event) {
+    fn deliver_to_chat(&mut self, event: Event) {
         let Some(chat) = event.chat() else { return };
         let now = self.chat_now(chat);
         let is_proven = self.signs();
@@ -328,7 +328,7 @@ impl World {
         self.chat_effects(chat, effects);
     }
 
-    fn connector_gets(&mut self, event: Event) {
+    fn deliver_to_connector(&mut self, event: Event) {
         let now = self.hub_now();
         let (connector, effects) = match event {
             Event::ToConnector { connector, body } => {
@@ -370,8 +370,8 @@ impl World {
             let now = self.hub_now();
             let effects = self.connectors[connector].hub.tick(now);
             self.connector_effects(connector, effects);
-            self.close_if_it_has_a_rival(connector);
-            self.go_on_leaving(connector);
+            self.close_if_duplicate(connector);
+            self.advance_drain(connector);
         }
         for chat in 0..self.chats.len() {
             if self.chats[chat].is_dead || self.chats[chat].sleeps_until > self.now {
@@ -380,7 +380,7 @@ impl World {
             let now = self.chat_now(chat);
             let effects = self.chats[chat].rooms.tick(now);
             self.chat_effects(chat, effects);
-            self.end_if_it_has_left(chat);
+            self.end_if_left(chat);
         }
     }
 

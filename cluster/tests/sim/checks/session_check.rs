@@ -12,11 +12,11 @@ use shared::rpc::messages::Page;
 use super::Tally;
 use super::truth::Truth;
 use crate::retention::Retention;
-use crate::user::{Asked, Heard, Visit};
+use crate::user::{ClientConnection, ClientRequest, Received};
 
 /// Who was told, of which room, and what is true of it.
-pub(super) struct Hearing<'a> {
-    pub(super) visit: &'a Visit,
+pub(super) struct SessionCheck<'a> {
+    pub(super) connection: &'a ClientConnection,
     pub(super) room: &'a RoomId,
     pub(super) truth: &'a Truth,
     /// The name under which the session enters.
@@ -29,37 +29,37 @@ pub(super) struct Stay {
     asked: u32,
     from: u64,
     users: Vec<Name>,
-    told: Vec<Push>,
+    pushes: Vec<Push>,
     /// It ended, or was about to.
     pub(super) partial: bool,
 }
 
-impl Hearing<'_> {
+impl SessionCheck<'_> {
     /// What a session was told, from its entering on, is what the log says of that time, but for what it was told to pass over;
     /// and what it was told of the past is true.
-    pub(super) fn heard_all(&self) -> Tally {
+    pub(super) fn check_all(&self) -> Tally {
         let mut tally = Tally::default();
-        for stay in stays(self.visit, self.room) {
+        for stay in stays(self.connection, self.room) {
             let mut expected = self.expected(&stay);
-            let mut told = stay.told.clone();
-            self.knows_who_is_here(&stay);
-            if let Some(gap) = stay.told.iter().position(|push| matches!(push, Push::Gap { .. })) {
-                expected = without_moves(&expected, gap);
-                told = without_moves(&told, gap);
+            let mut received = stay.pushes.clone();
+            self.check_members(&stay);
+            if let Some(gap) = stay.pushes.iter().position(|push| matches!(push, Push::Gap { .. })) {
+                expected = without_presence(&expected, gap);
+                received = without_presence(&received, gap);
             }
             if stay.partial {
                 // Gone, or going: what came later was not for this session.
-                expected.truncate(told.len());
+                expected.truncate(received.len());
             }
-            self.are_same(&told, &expected);
-            tally.gaps += stay.told.iter().filter(|push| matches!(push, Push::Gap { .. })).count();
+            self.assert_same(&received, &expected);
+            tally.gaps += stay.pushes.iter().filter(|push| matches!(push, Push::Gap { .. })).count();
         }
-        tally += self.told_of_the_past();
+        tally += self.check_history();
         tally
     }
 
     /// A session that came in was told of all members, itself among them.
-    fn knows_who_is_here(&self, stay: &Stay) {
+    fn check_members(&self, stay: &Stay) {
         assert!(stay.users.iter().any(|name| name.as_str() == self.me), "{} is not told that it is in", self.me);
         let users: Vec<Name> = self.truth.members(stay.from).into_keys().collect();
         assert!(stay.users == users, "{:?} are in {}, not {users:?}", stay.users, self.room);
@@ -67,34 +67,39 @@ impl Hearing<'_> {
 
     /// Where the log lost records: what a session was told never goes backwards, and what a session that is still here was told
     /// behind the last announced gap is what the log says. Comings and goings are left out: they are told as a difference, and
-    /// [`Hearing::views_agree`] looks at the result.
-    pub(super) fn heard_since_gaps(&self) {
-        let stays = stays(self.visit, self.room);
+    /// [`SessionCheck::check_presence`] looks at the result.
+    pub(super) fn check_since_gaps(&self) {
+        let stays = stays(self.connection, self.room);
         for stay in &stays {
-            self.never_goes_back(stay);
+            self.check_rising(stay);
         }
         let Some(stay) = stays.last().filter(|stay| !stay.partial && !self.truth.is_erased) else { return };
-        let gap = stay.told.iter().rposition(|push| matches!(push, Push::Gap { .. }));
-        let from = match gap.and_then(|at| stay.told.get(at)) {
+        let gap = stay.pushes.iter().rposition(|push| matches!(push, Push::Gap { .. }));
+        let from = match gap.and_then(|at| stay.pushes.get(at)) {
             Some(Push::Gap { to, .. }) => *to,
             _ => stay.from,
         };
-        let told = without_moves(&stay.told[gap.map_or(0, |at| at + 1)..], 0);
-        self.are_same(&told, &without_moves(&self.happened(from, u64::MAX), 0));
-        self.acknowledged_since_gaps();
+        let received = without_presence(&stay.pushes[gap.map_or(0, |at| at + 1)..], 0);
+        self.assert_same(&received, &without_presence(&self.pushes_between(from, u64::MAX), 0));
+        self.check_acknowledged();
     }
 
-    fn never_goes_back(&self, stay: &Stay) {
-        let mut told_to = stay.from;
-        for push in &stay.told {
+    fn check_rising(&self, stay: &Stay) {
+        let mut received_to = stay.from;
+        for push in &stay.pushes {
             match push {
                 Push::Chat { seq, .. } => {
-                    assert!(*seq > told_to, "{} in {} was told {seq} after {told_to}", self.me, self.room);
-                    told_to = *seq;
+                    assert!(*seq > received_to, "{} in {} was told {seq} after {received_to}", self.me, self.room);
+                    received_to = *seq;
                 }
                 Push::Gap { from, to, .. } => {
-                    assert!(*from >= told_to, "{} in {}: a gap from {from} after {told_to}", self.me, self.room);
-                    told_to = *to;
+                    assert!(
+                        *from >= received_to,
+                        "{} in {}: a gap from {from} after {received_to}",
+                        self.me,
+                        self.room
+                    );
+                    received_to = *to;
                 }
                 Push::Add { .. } | Push::Leave { .. } | Push::Members { .. } => {}
             }
@@ -102,24 +107,24 @@ impl Hearing<'_> {
     }
 
     /// What the session was told is committed, in this room and behind the last announced gap, is in the log.
-    fn acknowledged_since_gaps(&self) {
-        let heard = &self.visit.heard;
-        let begins = |heard: &Heard| match heard {
-            Heard::Push { room, push: Push::Gap { .. } } => room == self.room,
-            Heard::Answer { told: Told::Room(room, Reply::Entered(_)), .. } => room == self.room,
+    fn check_acknowledged(&self) {
+        let received = &self.connection.received;
+        let begins = |received: &Received| match received {
+            Received::Push { room, push: Push::Gap { .. } } => room == self.room,
+            Received::Answer { response: Told::Room(room, Reply::Entered(_)), .. } => room == self.room,
             _ => false,
         };
-        let begin = heard.iter().rposition(begins).unwrap_or(0);
-        let lost_up_to = heard.iter().filter_map(|heard| match heard {
-            Heard::Push { room, push: Push::Gap { to, .. } } if room == self.room => Some(*to),
+        let begin = received.iter().rposition(begins).unwrap_or(0);
+        let lost_up_to = received.iter().filter_map(|received| match received {
+            Received::Push { room, push: Push::Gap { to, .. } } if room == self.room => Some(*to),
             _ => None,
         });
         // A repeat is answered as the first, also where that was erased.
         let first = self.truth.positions.first().map_or(0, |position| position.seq(0));
         let lost_up_to = lost_up_to.max().unwrap_or(0).max(first.saturating_sub(1));
-        for heard in &heard[begin..] {
-            if let Heard::Answer { id, told: Told::Room(room, Reply::Sent { seq, .. }) } = heard
-                && let Asked::Say(text) | Asked::Whisper(text) = self.visit.question(*id)
+        for received in &received[begin..] {
+            if let Received::Answer { id, response: Told::Room(room, Reply::Sent { seq, .. }) } = received
+                && let ClientRequest::Send(text) | ClientRequest::Whisper(text) = self.connection.request(*id)
                 && room == self.room
                 && *seq > lost_up_to
             {
@@ -128,40 +133,40 @@ impl Hearing<'_> {
         }
     }
 
-    fn are_same(&self, told: &[Push], expected: &[Push]) {
-        let odd = (0..).zip(told).zip(expected).find(|((_, told), expected)| told != expected);
-        let at = odd.map_or(told.len().min(expected.len()), |((at, _), _)| at);
+    fn assert_same(&self, received: &[Push], expected: &[Push]) {
+        let odd = (0..).zip(received).zip(expected).find(|((_, received), expected)| received != expected);
+        let at = odd.map_or(received.len().min(expected.len()), |((at, _), _)| at);
         let around = |pushes: &[Push]| pushes.iter().skip(at.saturating_sub(2)).take(5).cloned().collect::<Vec<_>>();
-        let texts = (around(told), around(expected));
-        assert!(told == expected, "{} in {} was told {:#?}, not {:#?}", self.me, self.room, texts.0, texts.1);
+        let texts = (around(received), around(expected));
+        assert!(received == expected, "{} in {} was told {:#?}, not {:#?}", self.me, self.room, texts.0, texts.1);
     }
 
     /// What a session must hear during a stay, but for what it was told to pass over.
     fn expected(&self, stay: &Stay) -> Vec<Push> {
         let mut expected = Vec::new();
-        let mut told_to = stay.from;
-        for push in &stay.told {
+        let mut received_to = stay.from;
+        for push in &stay.pushes {
             let Push::Gap { from, to, .. } = push else { continue };
-            assert!(told_to <= *from && from <= to, "a gap of {} goes backwards", self.room);
-            self.is_gone_after(*from);
-            expected.extend(self.happened(told_to, *from));
+            assert!(received_to <= *from && from <= to, "a gap of {} goes backwards", self.room);
+            self.assert_evicted_after(*from);
+            expected.extend(self.pushes_between(received_to, *from));
             expected.push(push.clone());
-            told_to = *to;
+            received_to = *to;
         }
-        expected.extend(self.happened(told_to, u64::MAX));
+        expected.extend(self.pushes_between(received_to, u64::MAX));
         expected
     }
 
     /// Asserts that a session which was told of a gap could not be told all of it. A record without entries counts: its reader
     /// would have to have it to know that.
-    fn is_gone_after(&self, seq: u64) {
+    fn assert_evicted_after(&self, seq: u64) {
         let next = self.truth.positions.iter().copied().find(|position| position.last_seq() > seq);
         let is_gone = next.is_some_and(|next| self.retention.has_removed(self.room, next));
         assert!(is_gone, "nothing of {} is gone behind {seq}", self.room);
     }
 
     /// What a session hears of the entries after `from`, up to `to`.
-    fn happened(&self, from: u64, to: u64) -> Vec<Push> {
+    fn pushes_between(&self, from: u64, to: u64) -> Vec<Push> {
         let is_me = |name: &Name| name.as_str() == self.me;
         let push = |(seq, entry): &(u64, Entry)| {
             let seq = *seq;
@@ -169,7 +174,7 @@ impl Hearing<'_> {
                 Entry::Say { from, content, .. } => {
                     Some(Push::Chat { from: from.clone(), content: content.clone(), target: None, seq, time: 0 })
                 }
-                Entry::Whisper { from, to, content, .. } if self.truth.is_whisper_for(seq, self.visit.session) => {
+                Entry::Whisper { from, to, content, .. } if self.truth.is_whisper_for(seq, self.connection.session) => {
                     let target = Some(to.clone());
                     Some(Push::Chat { from: from.clone(), content: content.clone(), target, seq, time: 0 })
                 }
@@ -185,21 +190,21 @@ impl Hearing<'_> {
 
     /// Who comes back gets every message since, in the answer or behind its cursor, unless it was told that some may be gone.
     /// And history is what the log says.
-    fn told_of_the_past(&self) -> Tally {
+    fn check_history(&self) -> Tally {
         let mut tally = Tally::default();
         let mut viewer = None;
-        for heard in &self.visit.heard {
-            let Heard::Answer { id, told: Told::Room(room, reply) } = heard else { continue };
+        for received in &self.connection.received {
+            let Received::Answer { id, response: Told::Room(room, reply) } = received else { continue };
             if room != self.room {
                 continue;
             }
             match reply {
                 Reply::Entered(entered) => {
                     viewer = Some(entered.token.membership());
-                    tally.unrecovered += usize::from(!self.gets_what_it_missed(*id, entered));
+                    tally.unrecovered += usize::from(!self.check_missed(*id, entered));
                 }
                 Reply::History { page, .. } => {
-                    self.is_history(page, viewer.unwrap());
+                    self.check_page(page, viewer.unwrap());
                     tally.incomplete += usize::from(!page.complete && page.cursor.is_none());
                 }
                 _ => {}
@@ -209,11 +214,11 @@ impl Hearing<'_> {
     }
 
     /// Whether it gets all; what it gets is checked.
-    fn gets_what_it_missed(&self, id: u32, entered: &Entered) -> bool {
-        let Asked::ComeBack(place) = self.visit.question(id) else { return true };
+    fn check_missed(&self, id: u32, entered: &Entered) -> bool {
+        let ClientRequest::Resume(place) = self.connection.request(id) else { return true };
         let missed = entered.missed.as_ref().unwrap();
-        let told: Vec<_> = missed.messages.iter().map(|said| (said.seq, said.content.as_str())).collect();
-        let from = match told.first() {
+        let received: Vec<_> = missed.messages.iter().map(|said| (said.seq, said.content.as_str())).collect();
+        let from = match received.first() {
             _ if missed.recovered => missed.cursor.unwrap_or(place.seq + 1),
             Some((first, _)) => *first,
             None => return false,
@@ -222,23 +227,23 @@ impl Hearing<'_> {
         if !missed.recovered {
             // What is still there: pages are read one after the other, and records may be removed between two of them.
             let is_gone = |seq: u64| self.retention.has_removed(self.room, Position::of_seq(seq));
-            expected.retain(|(seq, text)| told.contains(&(*seq, *text)) || !is_gone(*seq));
+            expected.retain(|(seq, text)| received.contains(&(*seq, *text)) || !is_gone(*seq));
         }
-        assert_eq!(told, expected, "missed in {} since {}", self.room, place.seq);
+        assert_eq!(received, expected, "missed in {} since {}", self.room, place.seq);
         missed.recovered
     }
 
     /// A page has all between its first message and its last; one that is complete begins at the beginning.
-    fn is_history(&self, page: &Page, viewer: Membership) {
-        let told: Vec<_> = page.messages.iter().map(|said| (said.seq, said.content.as_str())).collect();
-        let (Some((first, _)), Some((last, _))) = (told.first(), told.last()) else { return };
+    fn check_page(&self, page: &Page, viewer: Membership) {
+        let received: Vec<_> = page.messages.iter().map(|said| (said.seq, said.content.as_str())).collect();
+        let (Some((first, _)), Some((last, _))) = (received.first(), received.last()) else { return };
         let first = if page.complete { 0 } else { *first };
-        assert_eq!(told, self.truth.visible(first, *last, viewer), "history of {}", self.room);
+        assert_eq!(received, self.truth.visible(first, *last, viewer), "history of {}", self.room);
     }
 
     /// Who came is told once, who went is told once, and at the end the session knows exactly who is here.
-    pub(super) fn views_agree(&self) {
-        let stays = stays(self.visit, self.room);
+    pub(super) fn check_presence(&self) {
+        let stays = stays(self.connection, self.room);
         for (index, stay) in stays.iter().enumerate() {
             let known = stay.known(self.me);
             if index + 1 == stays.len() && !stay.partial && !self.truth.is_erased {
@@ -249,8 +254,8 @@ impl Hearing<'_> {
 }
 
 /// Without who came and went from a gap on. There the difference is told, perhaps a moment later, so that who comes back at once
-/// is not seen to go; that all is told in the end, and each only once, is looked at in [`Hearing::views_agree`].
-fn without_moves(pushes: &[Push], gap: usize) -> Vec<Push> {
+/// is not seen to go; that all is told in the end, and each only once, is looked at in [`SessionCheck::check_presence`].
+fn without_presence(pushes: &[Push], gap: usize) -> Vec<Push> {
     let is_move = |push: &Push| matches!(push, Push::Add { .. } | Push::Leave { .. });
     let kept = pushes.iter().enumerate().filter(|(at, push)| *at < gap || !is_move(push));
     kept.map(|(_, push)| push.clone()).collect()
@@ -260,7 +265,7 @@ impl Stay {
     /// Who is here, for all that was told.
     fn known(&self, me: &str) -> BTreeSet<Name> {
         let mut known: BTreeSet<Name> = self.users.iter().cloned().collect();
-        for push in &self.told {
+        for push in &self.pushes {
             match push {
                 Push::Add { name } => assert!(known.insert(name.clone()), "{name} came twice, says {me}"),
                 Push::Leave { name } => assert!(known.remove(name), "{name} went twice, says {me}"),
@@ -271,35 +276,37 @@ impl Stay {
     }
 }
 
-pub(super) fn stays(visit: &Visit, room: &RoomId) -> Vec<Stay> {
+pub(super) fn stays(connection: &ClientConnection, room: &RoomId) -> Vec<Stay> {
     let mut stays: Vec<Stay> = Vec::new();
-    for heard in &visit.heard {
-        match heard {
-            Heard::Answer { id, told: Told::Room(r, Reply::Entered(entered)) } if r == room => {
+    for received in &connection.received {
+        match received {
+            Received::Answer { id, response: Told::Room(r, Reply::Entered(entered)) } if r == room => {
                 // Entering where one is already changes nothing.
                 if stays.last().is_none_or(|stay| stay.partial) {
-                    let (from, users, told) = (entered.seq, entered.users.clone(), Vec::new());
-                    stays.push(Stay { asked: *id, from, users, told, partial: false });
+                    let (from, users, pushes) = (entered.seq, entered.users.clone(), Vec::new());
+                    stays.push(Stay { asked: *id, from, users, pushes, partial: false });
                 }
             }
-            Heard::Answer { told: Told::Room(_, Reply::Entered(_)), .. } => {
+            Received::Answer { response: Told::Room(_, Reply::Entered(_)), .. } => {
                 stays.iter_mut().for_each(|stay| stay.partial = true);
             }
             // The answer may be late: who asked to enter again after asking to leave is in.
-            Heard::Answer { id, told: Told::Room(..) } if matches!(visit.question(*id), Asked::Leave) => {
+            Received::Answer { id, response: Told::Room(..) }
+                if matches!(connection.request(*id), ClientRequest::Leave) =>
+            {
                 stays.iter_mut().filter(|stay| stay.asked < *id).for_each(|stay| stay.partial = true);
             }
-            Heard::Push { room: r, push } if r == room => {
+            Received::Push { room: r, push } if r == room => {
                 let mut push = push.clone();
                 if let Push::Chat { time, .. } = &mut push {
                     *time = 0;
                 }
-                stays.last_mut().unwrap_or_else(|| panic!("told of {room}, which was not entered")).told.push(push);
+                stays.last_mut().unwrap_or_else(|| panic!("told of {room}, which was not entered")).pushes.push(push);
             }
-            Heard::Answer { .. } | Heard::Push { .. } => {}
+            Received::Answer { .. } | Received::Push { .. } => {}
         }
     }
-    if visit.closed {
+    if connection.closed {
         stays.iter_mut().for_each(|stay| stay.partial = true);
     }
     stays

@@ -1,7 +1,7 @@
 //! Who is asked about a room: homes that are dead, or are taken for dead, and lists that change here before there.
 
-use super::scripted_cluster::Stage;
-use super::transit::What::{Appends, Between};
+use super::scripted_cluster::ScriptedCluster;
+use super::transit::Selector::{Appends, Between};
 use super::{ANN, BOB, CANDIDATE, HOME, LEFT, RIGHT};
 
 /// ```text
@@ -16,16 +16,16 @@ use super::{ANN, BOB, CANDIDATE, HOME, LEFT, RIGHT};
 /// server.
 #[test]
 fn a_silent_room() {
-    let mut stage = Stage::with_ann_and_bob();
-    stage.kill(HOME);
-    stage.pass(3_000);
-    assert_eq!(stage.appenders(), [CANDIDATE], "it is followed there before anything happens");
-    assert!(stage.told(ANN).is_empty() && stage.told(BOB).is_empty() && stage.log().is_empty());
-    stage.leave(BOB);
-    stage.settle();
-    assert_eq!((stage.told(BOB), stage.told(ANN)), (&["left".to_owned()][..], &["-bob".to_owned()][..]));
-    assert_eq!(stage.log(), ["-bob"]);
-    assert!(stage.is_settled());
+    let mut cluster = ScriptedCluster::with_ann_and_bob();
+    cluster.kill(HOME);
+    cluster.advance(3_000);
+    assert_eq!(cluster.appenders(), [CANDIDATE], "it is followed there before anything happens");
+    assert!(cluster.received(ANN).is_empty() && cluster.received(BOB).is_empty() && cluster.log().is_empty());
+    cluster.leave(BOB);
+    cluster.settle();
+    assert_eq!((cluster.received(BOB), cluster.received(ANN)), (&["left".to_owned()][..], &["-bob".to_owned()][..]));
+    assert_eq!(cluster.log(), ["-bob"]);
+    assert!(cluster.is_settled());
 }
 
 /// ```text
@@ -39,20 +39,20 @@ fn a_silent_room() {
 /// Did the candidate believe connectors, one that hears badly would take rooms away from a home that lives.
 #[test]
 fn a_wrong_verdict() {
-    let mut stage = Stage::with_ann_and_bob();
-    stage.lose(Between(HOME, RIGHT));
-    stage.pass(2_000);
-    stage.say(BOB, "one");
-    stage.say(ANN, "two");
-    stage.pass(1_000);
-    assert_eq!(stage.told(ANN), ["ann: two", "sent"]);
-    assert!(stage.told(BOB).is_empty(), "nobody may say it");
-    stage.find(Between(HOME, RIGHT));
-    stage.pass(900);
-    assert_eq!(stage.told(BOB), ["ann: two", "bob: one", "sent"]);
-    assert_eq!(stage.log(), ["ann: two", "bob: one"]);
-    assert!(stage.appenders().iter().all(|owner| *owner == HOME));
-    assert!(stage.is_settled());
+    let mut cluster = ScriptedCluster::with_ann_and_bob();
+    cluster.lose(Between(HOME, RIGHT));
+    cluster.advance(2_000);
+    cluster.send(BOB, "one");
+    cluster.send(ANN, "two");
+    cluster.advance(1_000);
+    assert_eq!(cluster.received(ANN), ["ann: two", "sent"]);
+    assert!(cluster.received(BOB).is_empty(), "nobody may say it");
+    cluster.stop_losing(Between(HOME, RIGHT));
+    cluster.advance(900);
+    assert_eq!(cluster.received(BOB), ["ann: two", "bob: one", "sent"]);
+    assert_eq!(cluster.log(), ["ann: two", "bob: one"]);
+    assert!(cluster.appenders().iter().all(|owner| *owner == HOME));
+    assert!(cluster.is_settled());
 }
 
 /// The home is taken out of the list, and the connectors see it first: they ask the new home, which sends them away as long as the
@@ -61,21 +61,21 @@ fn a_wrong_verdict() {
 /// Did it accept at once, any server with an old list would take rooms from those with a new one.
 #[test]
 fn a_change_seen_by_connectors_first() {
-    let mut stage = Stage::with_ann_and_bob();
+    let mut cluster = ScriptedCluster::with_ann_and_bob();
     let rest = [0, 1];
-    stage.connector_sees(LEFT, &rest);
-    stage.connector_sees(RIGHT, &rest);
-    stage.say(ANN, "one");
-    stage.pass(1_000);
-    assert!(stage.log().is_empty() && stage.told(ANN).is_empty(), "nobody owns the room");
-    (0..=HOME).for_each(|chat| stage.chat_sees(chat, &rest));
-    stage.pass(900);
-    assert_eq!(stage.told(ANN), ["ann: one", "sent"]);
-    assert_eq!(stage.told(BOB), ["ann: one"]);
-    assert_eq!(stage.log(), ["ann: one"]);
-    assert!(stage.appenders().iter().all(|owner| *owner == CANDIDATE));
-    stage.pass(3_000);
-    assert!(stage.is_settled());
+    cluster.change_connector_view(LEFT, &rest);
+    cluster.change_connector_view(RIGHT, &rest);
+    cluster.send(ANN, "one");
+    cluster.advance(1_000);
+    assert!(cluster.log().is_empty() && cluster.received(ANN).is_empty(), "nobody owns the room");
+    (0..=HOME).for_each(|chat| cluster.change_chat_view(chat, &rest));
+    cluster.advance(900);
+    assert_eq!(cluster.received(ANN), ["ann: one", "sent"]);
+    assert_eq!(cluster.received(BOB), ["ann: one"]);
+    assert_eq!(cluster.log(), ["ann: one"]);
+    assert!(cluster.appenders().iter().all(|owner| *owner == CANDIDATE));
+    cluster.advance(3_000);
+    assert!(cluster.is_settled());
 }
 
 /// The home is taken out of the list, and chat servers see it first: the old home lets go as soon as it finds that the new one is
@@ -84,26 +84,26 @@ fn a_change_seen_by_connectors_first() {
 /// Would the old home go on until nobody asks it, two connectors with two lists would keep two owners.
 #[test]
 fn a_change_seen_by_chat_servers_first() {
-    let mut stage = Stage::with_ann_and_bob();
+    let mut cluster = ScriptedCluster::with_ann_and_bob();
     let rest = [0, 1];
-    stage.hold(Appends(HOME));
-    stage.say(ANN, "one");
-    stage.settle();
-    (0..=HOME).for_each(|chat| stage.chat_sees(chat, &rest));
-    stage.release(Appends(HOME));
-    stage.say(BOB, "two");
-    stage.pass(1_000);
-    assert_eq!(stage.log(), ["ann: one"], "what was under way is said; the old home says nothing more");
-    stage.connector_sees(RIGHT, &rest);
-    stage.pass(200);
-    assert_eq!(stage.told(BOB), ["ann: one", "bob: two", "sent"]);
-    stage.connector_sees(LEFT, &rest);
-    stage.pass(500);
-    assert_eq!(stage.told(ANN), ["ann: one", "sent", "bob: two"]);
+    cluster.hold(Appends(HOME));
+    cluster.send(ANN, "one");
+    cluster.settle();
+    (0..=HOME).for_each(|chat| cluster.change_chat_view(chat, &rest));
+    cluster.release(Appends(HOME));
+    cluster.send(BOB, "two");
+    cluster.advance(1_000);
+    assert_eq!(cluster.log(), ["ann: one"], "what was under way is said; the old home says nothing more");
+    cluster.change_connector_view(RIGHT, &rest);
+    cluster.advance(200);
+    assert_eq!(cluster.received(BOB), ["ann: one", "bob: two", "sent"]);
+    cluster.change_connector_view(LEFT, &rest);
+    cluster.advance(500);
+    assert_eq!(cluster.received(ANN), ["ann: one", "sent", "bob: two"]);
     assert_eq!(
-        (stage.log(), stage.appenders().last()),
+        (cluster.log(), cluster.appenders().last()),
         (vec!["ann: one".to_owned(), "bob: two".to_owned()], Some(&CANDIDATE))
     );
-    stage.pass(3_000);
-    assert!(stage.is_settled());
+    cluster.advance(3_000);
+    assert!(cluster.is_settled());
 }

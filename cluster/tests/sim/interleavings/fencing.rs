@@ -1,7 +1,7 @@
 //! Two chat servers that append to one room: the log has one chain, and whoever is refused reads again.
 
-use super::scripted_cluster::Stage;
-use super::transit::What::{Appends, Between, Probes, Proposals, Records};
+use super::scripted_cluster::ScriptedCluster;
+use super::transit::Selector::{Appends, Between, Probes, Proposals, Records};
 use super::{ANN, BOB, CANDIDATE, CARL, HOME, LEFT, RIGHT};
 
 /// ```text
@@ -16,28 +16,28 @@ use super::{ANN, BOB, CANDIDATE, CARL, HOME, LEFT, RIGHT};
 /// "one" would be said a second time by Ann's repeated proposal.
 #[test]
 fn commit_after_the_candidates_read() {
-    let mut stage = Stage::with_ann_and_bob();
-    stage.hold(Appends(HOME));
-    stage.say(ANN, "one");
-    stage.settle();
-    stage.sleep(HOME);
-    stage.hold(Appends(CANDIDATE));
-    stage.pass(1_500);
-    assert_eq!((stage.holds(Appends(HOME)), stage.holds(Appends(CANDIDATE))), (1, 1));
-    stage.release(Appends(HOME));
-    stage.release(Appends(CANDIDATE));
-    stage.pass(400);
-    let is_as_it_must_be = |stage: &Stage| {
-        assert_eq!(stage.told(ANN), ["ann: one", "sent"]);
-        assert_eq!(stage.told(BOB), ["ann: one"]);
-        assert_eq!(stage.log(), ["ann: one"]);
+    let mut cluster = ScriptedCluster::with_ann_and_bob();
+    cluster.hold(Appends(HOME));
+    cluster.send(ANN, "one");
+    cluster.settle();
+    cluster.sleep(HOME);
+    cluster.hold(Appends(CANDIDATE));
+    cluster.advance(1_500);
+    assert_eq!((cluster.holds(Appends(HOME)), cluster.holds(Appends(CANDIDATE))), (1, 1));
+    cluster.release(Appends(HOME));
+    cluster.release(Appends(CANDIDATE));
+    cluster.advance(400);
+    let is_as_it_must_be = |cluster: &ScriptedCluster| {
+        assert_eq!(cluster.received(ANN), ["ann: one", "sent"]);
+        assert_eq!(cluster.received(BOB), ["ann: one"]);
+        assert_eq!(cluster.log(), ["ann: one"]);
     };
-    is_as_it_must_be(&stage);
+    is_as_it_must_be(&cluster);
     // What the home learns when it wakes up changes nothing.
-    stage.wake(HOME);
-    stage.pass(3_000);
-    is_as_it_must_be(&stage);
-    assert!(stage.is_settled());
+    cluster.wake(HOME);
+    cluster.advance(3_000);
+    is_as_it_must_be(&cluster);
+    assert!(cluster.is_settled());
 }
 
 /// ```text
@@ -51,37 +51,37 @@ fn commit_after_the_candidates_read() {
 /// Were only those told who follow when something is said, Bob would not hear what Ann was told is said.
 #[test]
 fn death_between_answer_and_publish() {
-    let mut stage = Stage::with_ann_and_bob();
-    stage.lose(Records(HOME, RIGHT));
-    stage.say(ANN, "one");
-    stage.settle();
-    stage.kill(HOME);
-    assert_eq!(stage.told(ANN), ["ann: one", "sent"]);
-    assert!(stage.told(BOB).is_empty());
-    stage.pass(3_000);
-    assert_eq!(stage.told(BOB), ["ann: one"]);
-    assert_eq!((stage.log(), stage.appenders()), (vec!["ann: one".to_owned()], vec![HOME, CANDIDATE]));
-    assert!(stage.is_settled());
+    let mut cluster = ScriptedCluster::with_ann_and_bob();
+    cluster.lose(Records(HOME, RIGHT));
+    cluster.send(ANN, "one");
+    cluster.settle();
+    cluster.kill(HOME);
+    assert_eq!(cluster.received(ANN), ["ann: one", "sent"]);
+    assert!(cluster.received(BOB).is_empty());
+    cluster.advance(3_000);
+    assert_eq!(cluster.received(BOB), ["ann: one"]);
+    assert_eq!((cluster.log(), cluster.appenders()), (vec!["ann: one".to_owned()], vec![HOME, CANDIDATE]));
+    assert!(cluster.is_settled());
 }
 
 /// The same, and the right connector follows nothing when the room's owner dies: it has left the list of followers with a message
 /// that was held up. That it has a member in the room is enough for the first record of the candidate to go there.
 #[test]
 fn death_before_a_follower_is_told_and_the_heir_names_it() {
-    let mut stage = Stage::with_ann_and_bob();
-    stage.lose(Between(HOME, RIGHT));
-    stage.hold(Between(CANDIDATE, RIGHT));
-    stage.say(ANN, "one");
-    stage.settle();
-    stage.kill(HOME);
-    stage.find(Between(HOME, RIGHT));
-    stage.pass(1_500);
+    let mut cluster = ScriptedCluster::with_ann_and_bob();
+    cluster.lose(Between(HOME, RIGHT));
+    cluster.hold(Between(CANDIDATE, RIGHT));
+    cluster.send(ANN, "one");
+    cluster.settle();
+    cluster.kill(HOME);
+    cluster.stop_losing(Between(HOME, RIGHT));
+    cluster.advance(1_500);
     // Of all that the candidate sent to Bob's connector, only its record arrives.
-    let records = stage.holds(Records(CANDIDATE, RIGHT));
+    let records = cluster.holds(Records(CANDIDATE, RIGHT));
     assert_eq!(records, 1, "the heir's first record goes to all who have members");
-    stage.release(Between(CANDIDATE, RIGHT));
-    stage.pass(2_000);
-    assert_eq!(stage.told(BOB), ["ann: one"]);
+    cluster.release(Between(CANDIDATE, RIGHT));
+    cluster.advance(2_000);
+    assert_eq!(cluster.received(BOB), ["ann: one"]);
 }
 
 /// ```text
@@ -97,29 +97,29 @@ fn death_before_a_follower_is_told_and_the_heir_names_it() {
 /// nobody could make leave.
 #[test]
 fn a_stale_home_that_gets_a_join() {
-    let mut stage = Stage::with_ann_and_bob();
-    stage.hold(Proposals(LEFT, HOME));
-    stage.enter(LEFT, CARL, "carl");
-    stage.settle();
-    stage.sleep(HOME);
-    stage.pass(1_900);
-    assert_eq!(stage.told(CARL), ["entered: ann bob carl"]);
-    stage.leave(CARL);
-    stage.pass(50);
+    let mut cluster = ScriptedCluster::with_ann_and_bob();
+    cluster.hold(Proposals(LEFT, HOME));
+    cluster.enter(LEFT, CARL, "carl");
+    cluster.settle();
+    cluster.sleep(HOME);
+    cluster.advance(1_900);
+    assert_eq!(cluster.received(CARL), ["entered: ann bob carl"]);
+    cluster.leave(CARL);
+    cluster.advance(50);
     // It wakes up to the join, before it hears from anybody who knows better.
-    stage.lose(Between(HOME, RIGHT));
-    assert!(stage.holds(Proposals(LEFT, HOME)) > 0);
-    stage.release(Proposals(LEFT, HOME));
-    stage.wake(HOME);
-    stage.pass(3_000);
-    stage.find(Between(HOME, RIGHT));
-    stage.pass(3_000);
-    assert_eq!(stage.told(CARL), ["entered: ann bob carl", "left"]);
+    cluster.lose(Between(HOME, RIGHT));
+    assert!(cluster.holds(Proposals(LEFT, HOME)) > 0);
+    cluster.release(Proposals(LEFT, HOME));
+    cluster.wake(HOME);
+    cluster.advance(3_000);
+    cluster.stop_losing(Between(HOME, RIGHT));
+    cluster.advance(3_000);
+    assert_eq!(cluster.received(CARL), ["entered: ann bob carl", "left"]);
     for who in [ANN, BOB] {
-        assert_eq!(stage.told(who), ["+carl", "-carl"]);
+        assert_eq!(cluster.received(who), ["+carl", "-carl"]);
     }
-    assert_eq!(stage.log(), ["+carl", "-carl"]);
-    assert!(stage.is_settled());
+    assert_eq!(cluster.log(), ["+carl", "-carl"]);
+    assert!(cluster.is_settled());
 }
 
 /// The right connector does not hear the home, and nor does the candidate: one asks the other, and both own the room. Whatever is
@@ -132,42 +132,43 @@ fn a_stale_home_that_gets_a_join() {
 #[test]
 fn two_owners_fencing_each_other() {
     const ROUNDS: u64 = 10;
-    let mut stage = Stage::with_ann_and_bob();
-    stage.lose(Between(HOME, RIGHT));
-    stage.lose(Probes(HOME));
-    stage.pass(1_500);
-    let before = stage.activations();
+    let mut cluster = ScriptedCluster::with_ann_and_bob();
+    cluster.lose(Between(HOME, RIGHT));
+    cluster.lose(Probes(HOME));
+    cluster.advance(1_500);
+    let before = cluster.activations();
     for round in 0..ROUNDS {
-        stage.say(ANN, &format!("left {round}"));
-        stage.say(BOB, &format!("right {round}"));
-        stage.pass(500);
+        cluster.send(ANN, &format!("left {round}"));
+        cluster.send(BOB, &format!("right {round}"));
+        cluster.advance(500);
     }
-    stage.pass(500);
-    let sent = |stage: &Stage, who| stage.told(who).iter().filter(|told| *told == "sent").count() as u64;
-    assert_eq!((sent(&stage, ANN), sent(&stage, BOB)), (ROUNDS, ROUNDS));
-    let duels = stage.activations() - before;
+    cluster.advance(500);
+    let sent =
+        |cluster: &ScriptedCluster, who| cluster.received(who).iter().filter(|told| *told == "sent").count() as u64;
+    assert_eq!((sent(&cluster, ANN), sent(&cluster, BOB)), (ROUNDS, ROUNDS));
+    let duels = cluster.activations() - before;
     assert!((ROUNDS..=4 * ROUNDS).contains(&duels), "{duels} activations for {} messages", 2 * ROUNDS);
-    assert!(stage.appenders().contains(&HOME) && stage.appenders().contains(&CANDIDATE), "both own the room");
-    let quiet = stage.activations();
-    stage.pass(2_000);
-    assert_eq!(stage.activations(), quiet, "nobody speaks, so nobody fences");
-    come_together(&mut stage);
+    assert!(cluster.appenders().contains(&HOME) && cluster.appenders().contains(&CANDIDATE), "both own the room");
+    let quiet = cluster.activations();
+    cluster.advance(2_000);
+    assert_eq!(cluster.activations(), quiet, "nobody speaks, so nobody fences");
+    heal_links(&mut cluster);
     for who in [ANN, BOB] {
-        let heard: Vec<&String> = stage.told(who).iter().filter(|told| *told != "sent").collect();
-        assert_eq!(heard, stage.log().iter().collect::<Vec<_>>());
+        let heard: Vec<&String> = cluster.received(who).iter().filter(|told| *told != "sent").collect();
+        assert_eq!(heard, cluster.log().iter().collect::<Vec<_>>());
     }
 }
 
 /// All hear each other again: the home has the room for itself.
-fn come_together(stage: &mut Stage) {
-    stage.find(Between(HOME, RIGHT));
-    stage.find(Probes(HOME));
-    stage.pass(3_000);
-    stage.say(BOB, "together");
-    stage.settle();
-    let last = stage.activations();
-    stage.pass(5_000);
-    assert_eq!(stage.appenders().last(), Some(&HOME));
-    assert_eq!(stage.activations(), last, "nobody else wants the room");
-    assert!(stage.is_settled());
+fn heal_links(cluster: &mut ScriptedCluster) {
+    cluster.stop_losing(Between(HOME, RIGHT));
+    cluster.stop_losing(Probes(HOME));
+    cluster.advance(3_000);
+    cluster.send(BOB, "together");
+    cluster.settle();
+    let last = cluster.activations();
+    cluster.advance(5_000);
+    assert_eq!(cluster.appenders().last(), Some(&HOME));
+    assert_eq!(cluster.activations(), last, "nobody else wants the room");
+    assert!(cluster.is_settled());
 }

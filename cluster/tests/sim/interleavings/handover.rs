@@ -1,7 +1,7 @@
 //! Servers that end in order: others go on at once, and nobody else notices.
 
-use super::scripted_cluster::Stage;
-use super::transit::What::Appends;
+use super::scripted_cluster::ScriptedCluster;
+use super::transit::Selector::Appends;
 use super::{ANN, BOB, CANDIDATE, HOME, LEFT, RIGHT};
 
 /// ```text
@@ -15,17 +15,20 @@ use super::{ANN, BOB, CANDIDATE, HOME, LEFT, RIGHT};
 /// Were the home found to be gone by its silence, Bob would wait for two heartbeats.
 #[test]
 fn a_room_is_taken_over_without_any_time_passing() {
-    let mut stage = Stage::with_ann_and_bob();
-    stage.stop(HOME);
-    stage.say(BOB, "one");
-    stage.settle();
-    assert_eq!((stage.told(ANN), stage.told(BOB)), (&["bob: one".to_owned()][..], &owned(["bob: one", "sent"])[..]));
-    assert!(stage.appenders().iter().all(|owner| *owner == CANDIDATE));
-    assert!(stage.has_left(HOME));
-    stage.kill(HOME);
-    stage.pass(3_000);
-    assert_eq!(stage.log(), ["bob: one"]);
-    assert!(stage.is_settled());
+    let mut cluster = ScriptedCluster::with_ann_and_bob();
+    cluster.stop(HOME);
+    cluster.send(BOB, "one");
+    cluster.settle();
+    assert_eq!(
+        (cluster.received(ANN), cluster.received(BOB)),
+        (&["bob: one".to_owned()][..], &owned(["bob: one", "sent"])[..])
+    );
+    assert!(cluster.appenders().iter().all(|owner| *owner == CANDIDATE));
+    assert!(cluster.has_left(HOME));
+    cluster.kill(HOME);
+    cluster.advance(3_000);
+    assert_eq!(cluster.log(), ["bob: one"]);
+    assert!(cluster.is_settled());
 }
 
 /// ```text
@@ -38,24 +41,24 @@ fn a_room_is_taken_over_without_any_time_passing() {
 /// Did the home end with its append under way, nobody would know what came of it; would it not be fenced, "one" would be said twice.
 #[test]
 fn an_append_is_under_way_when_the_home_is_asked_to_end() {
-    let mut stage = Stage::with_ann_and_bob();
-    stage.hold(Appends(HOME));
-    stage.say(ANN, "one");
-    stage.settle();
-    stage.stop(HOME);
-    assert!(!stage.has_left(HOME), "its append is under way");
-    stage.say(BOB, "two");
-    stage.settle();
-    stage.release(Appends(HOME));
-    stage.pass(100);
-    assert!(stage.has_left(HOME));
-    stage.kill(HOME);
-    stage.pass(3_000);
-    let mut said = stage.log();
+    let mut cluster = ScriptedCluster::with_ann_and_bob();
+    cluster.hold(Appends(HOME));
+    cluster.send(ANN, "one");
+    cluster.settle();
+    cluster.stop(HOME);
+    assert!(!cluster.has_left(HOME), "its append is under way");
+    cluster.send(BOB, "two");
+    cluster.settle();
+    cluster.release(Appends(HOME));
+    cluster.advance(100);
+    assert!(cluster.has_left(HOME));
+    cluster.kill(HOME);
+    cluster.advance(3_000);
+    let mut said = cluster.log();
     said.sort_unstable();
     assert_eq!(said, ["ann: one", "bob: two"]);
-    assert!(stage.told(ANN).contains(&"sent".to_owned()) && stage.told(BOB).contains(&"sent".to_owned()));
-    assert!(stage.is_settled());
+    assert!(cluster.received(ANN).contains(&"sent".to_owned()) && cluster.received(BOB).contains(&"sent".to_owned()));
+    assert!(cluster.is_settled());
 }
 
 /// ```text
@@ -68,20 +71,20 @@ fn an_append_is_under_way_when_the_home_is_asked_to_end() {
 #[test]
 fn a_client_that_is_sent_elsewhere_comes_back_unnoticed() {
     let (first, back) = (4, 5);
-    let mut stage = Stage::with_ann_and_bob();
+    let mut cluster = ScriptedCluster::with_ann_and_bob();
     // A token says that she resumes.
-    stage.lose_client(ANN);
-    stage.come_back(LEFT, ANN, first, "ann");
-    stage.settle();
-    stage.drain(LEFT);
-    stage.close(first);
-    stage.say(BOB, "one");
-    stage.pass(1_000);
-    stage.come_back(RIGHT, first, back, "ann");
-    stage.pass(3_000);
-    assert_eq!(stage.told(back), ["entered: ann bob; bob: one"]);
-    assert_eq!(stage.told(BOB), ["bob: one", "sent"]);
-    assert!(stage.is_settled());
+    cluster.disconnect(ANN);
+    cluster.resume(LEFT, ANN, first, "ann");
+    cluster.settle();
+    cluster.drain(LEFT);
+    cluster.close(first);
+    cluster.send(BOB, "one");
+    cluster.advance(1_000);
+    cluster.resume(RIGHT, first, back, "ann");
+    cluster.advance(3_000);
+    assert_eq!(cluster.received(back), ["entered: ann bob; bob: one"]);
+    assert_eq!(cluster.received(BOB), ["bob: one", "sent"]);
+    assert!(cluster.is_settled());
 }
 
 fn owned<const N: usize>(texts: [&str; N]) -> [String; N] {

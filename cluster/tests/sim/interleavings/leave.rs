@@ -1,7 +1,7 @@
 //! Coming and going whose outcomes come late, or from a record that is not seen.
 
-use super::scripted_cluster::Stage;
-use super::transit::What::{Between, Histories, Readings, Records};
+use super::scripted_cluster::ScriptedCluster;
+use super::transit::Selector::{Between, Histories, Readings, Records};
 use super::{ANN, BOB, CANDIDATE, CARL, HOME, LEFT};
 
 /// Ann asks to leave and to enter again, and is told of neither what came of it: for her connector she is in no room. The room
@@ -10,19 +10,19 @@ use super::{ANN, BOB, CANDIDATE, CARL, HOME, LEFT};
 /// Would hearing be taken for being here, Ann would stay in the room for ever, also when she is gone.
 #[test]
 fn leaving_and_entering_again_both_unknown() {
-    let mut stage = Stage::with_ann_and_bob();
-    (0..3).for_each(|chat| stage.lose(Between(chat, LEFT)));
-    stage.leave(ANN);
-    stage.enter(LEFT, ANN, "ann");
-    stage.pass(2_100);
-    assert_eq!(stage.told(ANN), ["unknown", "unknown"]);
-    (0..3).for_each(|chat| stage.find(Between(chat, LEFT)));
-    stage.pass(4_000);
-    stage.close(ANN);
-    stage.pass(4_000);
-    assert_eq!(stage.log().last().map(String::as_str), Some("-ann"));
-    assert_eq!(stage.told(BOB).last().map(String::as_str), Some("-ann"));
-    assert!(stage.is_settled());
+    let mut cluster = ScriptedCluster::with_ann_and_bob();
+    (0..3).for_each(|chat| cluster.lose(Between(chat, LEFT)));
+    cluster.leave(ANN);
+    cluster.enter(LEFT, ANN, "ann");
+    cluster.advance(2_100);
+    assert_eq!(cluster.received(ANN), ["unknown", "unknown"]);
+    (0..3).for_each(|chat| cluster.stop_losing(Between(chat, LEFT)));
+    cluster.advance(4_000);
+    cluster.close(ANN);
+    cluster.advance(4_000);
+    assert_eq!(cluster.log().last().map(String::as_str), Some("-ann"));
+    assert_eq!(cluster.received(BOB).last().map(String::as_str), Some("-ann"));
+    assert!(cluster.is_settled());
 }
 
 /// ```text
@@ -37,15 +37,15 @@ fn leaving_and_entering_again_both_unknown() {
 /// Were Carl told who is here before it is known who came and went unseen, he would not be among them, and hear of his own coming.
 #[test]
 fn entering_by_a_record_that_is_gone() {
-    let mut stage = Stage::with_ann_and_bob();
-    stage.lose(Records(HOME, LEFT));
-    stage.enter(LEFT, CARL, "carl");
-    stage.settle();
-    stage.outlive_records(BOB);
-    stage.pass(1_500);
-    assert_eq!(stage.told(ANN), ["gap", "+carl"]);
-    assert_eq!(stage.told(CARL), ["entered: ann bob carl"]);
-    assert!(stage.is_settled());
+    let mut cluster = ScriptedCluster::with_ann_and_bob();
+    cluster.lose(Records(HOME, LEFT));
+    cluster.enter(LEFT, CARL, "carl");
+    cluster.settle();
+    cluster.evict_records(BOB);
+    cluster.advance(1_500);
+    assert_eq!(cluster.received(ANN), ["gap", "+carl"]);
+    assert_eq!(cluster.received(CARL), ["entered: ann bob carl"]);
+    assert!(cluster.is_settled());
 }
 
 /// ```text
@@ -62,24 +62,24 @@ fn entering_by_a_record_that_is_gone() {
 #[test]
 fn coming_back_while_a_stale_home_wakes_up() {
     let back = 4;
-    let mut stage = Stage::with_ann_and_bob();
-    stage.sleep(HOME);
-    stage.pass(2_000);
-    stage.say(BOB, "one");
-    stage.settle();
-    stage.lose_client(ANN);
-    stage.say(BOB, "two");
-    stage.settle();
-    stage.lose(Histories(LEFT, CANDIDATE));
-    stage.come_back(LEFT, ANN, back, "ann");
-    stage.settle();
-    stage.hold(Readings(HOME));
-    stage.wake(HOME);
-    stage.pass(1_000);
-    assert!(stage.told(back).is_empty(), "the home does not know what she missed");
-    stage.release(Readings(HOME));
-    stage.pass(500);
-    assert_eq!(stage.told(ANN), ["bob: one"]);
-    assert_eq!(stage.told(back), ["entered: ann bob; bob: two"]);
-    assert!(stage.is_settled());
+    let mut cluster = ScriptedCluster::with_ann_and_bob();
+    cluster.sleep(HOME);
+    cluster.advance(2_000);
+    cluster.send(BOB, "one");
+    cluster.settle();
+    cluster.disconnect(ANN);
+    cluster.send(BOB, "two");
+    cluster.settle();
+    cluster.lose(Histories(LEFT, CANDIDATE));
+    cluster.resume(LEFT, ANN, back, "ann");
+    cluster.settle();
+    cluster.hold(Readings(HOME));
+    cluster.wake(HOME);
+    cluster.advance(1_000);
+    assert!(cluster.received(back).is_empty(), "the home does not know what she missed");
+    cluster.release(Readings(HOME));
+    cluster.advance(500);
+    assert_eq!(cluster.received(ANN), ["bob: one"]);
+    assert_eq!(cluster.received(back), ["entered: ann bob; bob: two"]);
+    assert!(cluster.is_settled());
 }

@@ -1,7 +1,7 @@
 //! Logs that are another one, or lost records: what owners and connectors still have of the log before.
 
-use super::scripted_cluster::Stage;
-use super::transit::What::{Appends, Attaches, Between, Probes, Proposals, Records};
+use super::scripted_cluster::ScriptedCluster;
+use super::transit::Selector::{Appends, Attaches, Between, Probes, Proposals, Records};
 use super::{ANN, BOB, CANDIDATE, CARL, HOME, LEFT, RIGHT};
 
 /// A client that comes back through another session.
@@ -19,25 +19,25 @@ const BACK: u64 = 5;
 /// expects: Carl, whom the log does not have, would be here again.
 #[test]
 fn a_lost_end_that_is_as_long_as_before() {
-    let mut stage = Stage::with_ann_and_bob();
-    stage.enter(LEFT, CARL, "carl");
-    stage.settle();
-    stage.say(CARL, "one");
-    stage.settle();
+    let mut cluster = ScriptedCluster::with_ann_and_bob();
+    cluster.enter(LEFT, CARL, "carl");
+    cluster.settle();
+    cluster.send(CARL, "one");
+    cluster.settle();
     let parted = [Between(HOME, LEFT), Between(HOME, RIGHT), Probes(HOME)];
-    parted.into_iter().for_each(|what| stage.lose(what));
-    stage.lose_end(2);
-    stage.pass(1_500);
-    stage.say(BOB, "two");
-    stage.settle();
-    assert_eq!(stage.appenders(), [CANDIDATE, CANDIDATE], "the log is as long as it was");
-    parted.into_iter().for_each(|what| stage.find(what));
-    stage.pass(3_000);
-    stage.say(ANN, "three");
-    stage.pass(500);
-    assert_eq!(stage.log(), ["bob: two", "ann: three"]);
-    assert_eq!(&stage.told(BOB)[2..], ["gap", "-carl", "bob: two", "sent", "ann: three"]);
-    assert!(stage.is_settled());
+    parted.into_iter().for_each(|what| cluster.lose(what));
+    cluster.lose_end(2);
+    cluster.advance(1_500);
+    cluster.send(BOB, "two");
+    cluster.settle();
+    assert_eq!(cluster.appenders(), [CANDIDATE, CANDIDATE], "the log is as long as it was");
+    parted.into_iter().for_each(|what| cluster.stop_losing(what));
+    cluster.advance(3_000);
+    cluster.send(ANN, "three");
+    cluster.advance(500);
+    assert_eq!(cluster.log(), ["bob: two", "ann: three"]);
+    assert_eq!(&cluster.received(BOB)[2..], ["gap", "-carl", "bob: two", "sent", "ann: three"]);
+    assert!(cluster.is_settled());
 }
 
 /// ```text
@@ -51,16 +51,16 @@ fn a_lost_end_that_is_as_long_as_before() {
 /// could not read what came of it: "one" would be unknown to Ann.
 #[test]
 fn proposed_from_a_record_that_the_log_lost() {
-    let mut stage = Stage::with_ann_and_bob();
-    stage.say(ANN, "zero");
-    stage.settle();
-    stage.lose_end_unnoticed(1);
-    stage.say(ANN, "one");
-    stage.settle();
-    stage.pass(1_000);
-    assert_eq!(&stage.told(ANN)[2..], ["gap", "ann: one", "sent"]);
-    assert_eq!(stage.log(), ["ann: one"]);
-    assert!(stage.is_settled());
+    let mut cluster = ScriptedCluster::with_ann_and_bob();
+    cluster.send(ANN, "zero");
+    cluster.settle();
+    cluster.lose_end_unnoticed(1);
+    cluster.send(ANN, "one");
+    cluster.settle();
+    cluster.advance(1_000);
+    assert_eq!(&cluster.received(ANN)[2..], ["gap", "ann: one", "sent"]);
+    assert_eq!(cluster.log(), ["ann: one"]);
+    assert!(cluster.is_settled());
 }
 
 /// ```text
@@ -74,22 +74,22 @@ fn proposed_from_a_record_that_the_log_lost() {
 /// something is missing.
 #[test]
 fn a_record_that_follows_another_one_at_the_position() {
-    let mut stage = Stage::with_ann_and_bob();
-    stage.say(ANN, "zero");
-    stage.settle();
-    stage.hold(Attaches(LEFT, HOME));
-    stage.lose_end_unnoticed(1);
+    let mut cluster = ScriptedCluster::with_ann_and_bob();
+    cluster.send(ANN, "zero");
+    cluster.settle();
+    cluster.hold(Attaches(LEFT, HOME));
+    cluster.lose_end_unnoticed(1);
     for text in ["one", "two"] {
-        stage.say(BOB, text);
-        stage.settle();
+        cluster.send(BOB, text);
+        cluster.settle();
     }
-    assert_eq!(stage.log(), ["bob: one", "bob: two"]);
-    stage.release(Attaches(LEFT, HOME));
-    stage.pass(1_000);
-    stage.say(BOB, "three");
-    stage.settle();
-    assert_eq!(stage.told(ANN), ["ann: zero", "sent", "gap", "bob: three"]);
-    assert!(stage.is_settled());
+    assert_eq!(cluster.log(), ["bob: one", "bob: two"]);
+    cluster.release(Attaches(LEFT, HOME));
+    cluster.advance(1_000);
+    cluster.send(BOB, "three");
+    cluster.settle();
+    assert_eq!(cluster.received(ANN), ["ann: zero", "sent", "gap", "bob: three"]);
+    assert!(cluster.is_settled());
 }
 
 /// ```text
@@ -103,47 +103,47 @@ fn a_record_that_follows_another_one_at_the_position() {
 /// read another log, Carl would be here again, and "one" would be said twice.
 #[test]
 fn a_late_proposal_of_another_log() {
-    let mut stage = Stage::with_ann_and_bob();
-    stage.hold(Proposals(LEFT, HOME));
-    stage.gather(LEFT);
-    stage.enter(LEFT, CARL, "carl");
-    stage.say(CARL, "one");
-    stage.propose(LEFT);
-    stage.settle();
-    stage.sleep(HOME);
-    stage.pass(1_900);
-    assert_eq!(stage.log(), ["+carl", "carl: one"]);
-    stage.wake(HOME);
-    stage.pass(1_000);
-    stage.lose_log();
-    stage.pass(1_500);
-    stage.come_back(RIGHT, BOB, BACK, "bob");
+    let mut cluster = ScriptedCluster::with_ann_and_bob();
+    cluster.hold(Proposals(LEFT, HOME));
+    cluster.gather(LEFT);
+    cluster.enter(LEFT, CARL, "carl");
+    cluster.send(CARL, "one");
+    cluster.propose(LEFT);
+    cluster.settle();
+    cluster.sleep(HOME);
+    cluster.advance(1_900);
+    assert_eq!(cluster.log(), ["+carl", "carl: one"]);
+    cluster.wake(HOME);
+    cluster.advance(1_000);
+    cluster.lose_log();
+    cluster.advance(1_500);
+    cluster.resume(RIGHT, BOB, BACK, "bob");
     for number in 0..5 {
-        stage.say(BACK, &format!("{number}"));
-        stage.settle();
+        cluster.send(BACK, &format!("{number}"));
+        cluster.settle();
     }
-    let log = stage.log();
+    let log = cluster.log();
     assert_eq!(log.last().map(String::as_str), Some("bob: 4"));
-    assert!(stage.holds(Proposals(LEFT, HOME)) > 0);
-    stage.release(Proposals(LEFT, HOME));
-    stage.pass(3_000);
-    assert_eq!(stage.log(), log);
-    assert!(stage.is_settled());
+    assert!(cluster.holds(Proposals(LEFT, HOME)) > 0);
+    cluster.release(Proposals(LEFT, HOME));
+    cluster.advance(3_000);
+    assert_eq!(cluster.log(), log);
+    assert!(cluster.is_settled());
 }
 
 /// The log is another one, and has nothing: the members that the home knew are not members there.
 #[test]
 fn another_log_has_no_members() {
-    let mut stage = Stage::with_ann_and_bob();
-    stage.lose_log();
-    stage.pass(1_500);
+    let mut cluster = ScriptedCluster::with_ann_and_bob();
+    cluster.lose_log();
+    cluster.advance(1_500);
     for who in [ANN, BOB] {
-        assert_eq!(stage.told(who).last().map(String::as_str), Some("closed"), "{:?}", stage.told(who));
+        assert_eq!(cluster.received(who).last().map(String::as_str), Some("closed"), "{:?}", cluster.received(who));
     }
-    stage.come_back(LEFT, ANN, BACK, "ann");
-    stage.pass(500);
-    assert_eq!(stage.told(BACK), ["entered: ann"]);
-    assert!(stage.is_settled());
+    cluster.resume(LEFT, ANN, BACK, "ann");
+    cluster.advance(500);
+    assert_eq!(cluster.received(BACK), ["entered: ann"]);
+    assert!(cluster.is_settled());
 }
 
 /// ```text
@@ -156,29 +156,29 @@ fn another_log_has_no_members() {
 /// have, or another message at its position.
 #[test]
 fn a_repeat_of_what_an_emptied_log_had() {
-    let mut stage = Stage::with_ann_and_bob();
-    stage.say_with_id(ANN, "one", "x");
-    stage.settle();
-    stage.lose_end(usize::MAX);
-    stage.pass(1_000);
-    stage.say_with_id(ANN, "one", "x");
-    stage.settle();
-    assert_eq!(stage.log(), ["ann: one"]);
-    assert_eq!(&stage.told(ANN)[2..], ["gap", "ann: one", "sent"]);
-    assert!(stage.is_settled());
+    let mut cluster = ScriptedCluster::with_ann_and_bob();
+    cluster.send_with_id(ANN, "one", "x");
+    cluster.settle();
+    cluster.lose_end(usize::MAX);
+    cluster.advance(1_000);
+    cluster.send_with_id(ANN, "one", "x");
+    cluster.settle();
+    assert_eq!(cluster.log(), ["ann: one"]);
+    assert_eq!(&cluster.received(ANN)[2..], ["gap", "ann: one", "sent"]);
+    assert!(cluster.is_settled());
 }
 
 /// The clock of the next owner, or of the same one, may be behind: what comes later is never earlier. Otherwise ids would be
 /// forgotten in another order than that in which they were noted.
 #[test]
 fn time_never_falls() {
-    let mut stage = Stage::with_ann_and_bob();
-    stage.say(ANN, "one");
-    stage.settle();
-    stage.set_clocks_back(60_000);
-    stage.say(ANN, "two");
-    stage.settle();
-    assert!(stage.times().is_sorted() && stage.times().len() == 2, "{:?}", stage.times());
+    let mut cluster = ScriptedCluster::with_ann_and_bob();
+    cluster.send(ANN, "one");
+    cluster.settle();
+    cluster.set_clocks_back(60_000);
+    cluster.send(ANN, "two");
+    cluster.settle();
+    assert!(cluster.times().is_sorted() && cluster.times().len() == 2, "{:?}", cluster.times());
 }
 
 /// ```text
@@ -193,15 +193,15 @@ fn time_never_falls() {
 /// repeated proposal again, "one" would be sent twice.
 #[test]
 fn an_append_under_way_when_the_home_reconnects() {
-    let mut stage = Stage::with_ann_and_bob();
-    stage.hold(Appends(HOME));
-    stage.say(ANN, "one");
-    stage.settle();
-    stage.lose(Between(HOME, LEFT));
-    stage.reconnect_chat(HOME);
-    stage.release(Appends(HOME));
-    stage.pass(1_500);
-    assert_eq!((stage.log(), stage.told(BOB)), (vec!["ann: one".to_owned()], &["ann: one".to_owned()][..]));
+    let mut cluster = ScriptedCluster::with_ann_and_bob();
+    cluster.hold(Appends(HOME));
+    cluster.send(ANN, "one");
+    cluster.settle();
+    cluster.lose(Between(HOME, LEFT));
+    cluster.reconnect_chat(HOME);
+    cluster.release(Appends(HOME));
+    cluster.advance(1_500);
+    assert_eq!((cluster.log(), cluster.received(BOB)), (vec!["ann: one".to_owned()], &["ann: one".to_owned()][..]));
 }
 
 /// ```text
@@ -214,18 +214,18 @@ fn an_append_under_way_when_the_home_reconnects() {
 /// If the home did not remind the right connector, Bob would be here for ever.
 #[test]
 fn a_lost_leave_of_a_connector_that_follows_no_longer() {
-    let mut stage = Stage::with_ann_and_bob();
-    stage.leave(BOB);
-    stage.pass(2_500);
-    assert_eq!(stage.told(ANN), ["-bob"]);
-    stage.lose(Records(HOME, RIGHT));
-    stage.lose_end(1);
-    stage.pass(1_000);
-    stage.find(Records(HOME, RIGHT));
-    assert_eq!(stage.told(ANN), ["-bob", "gap", "+bob"]);
-    stage.pass(6_000);
-    assert_eq!(stage.told(ANN), ["-bob", "gap", "+bob", "-bob"]);
-    assert!(stage.is_settled());
+    let mut cluster = ScriptedCluster::with_ann_and_bob();
+    cluster.leave(BOB);
+    cluster.advance(2_500);
+    assert_eq!(cluster.received(ANN), ["-bob"]);
+    cluster.lose(Records(HOME, RIGHT));
+    cluster.lose_end(1);
+    cluster.advance(1_000);
+    cluster.stop_losing(Records(HOME, RIGHT));
+    assert_eq!(cluster.received(ANN), ["-bob", "gap", "+bob"]);
+    cluster.advance(6_000);
+    assert_eq!(cluster.received(ANN), ["-bob", "gap", "+bob", "-bob"]);
+    assert!(cluster.is_settled());
 }
 
 /// ```text
@@ -239,16 +239,16 @@ fn a_lost_leave_of_a_connector_that_follows_no_longer() {
 /// would take it for one that follows, and not remind it.
 #[test]
 fn a_lost_leave_while_an_attach_is_under_way() {
-    let mut stage = Stage::with_ann_and_bob();
-    stage.leave(BOB);
-    stage.settle();
-    stage.hold(Attaches(RIGHT, HOME));
-    stage.lose(Records(HOME, RIGHT));
-    stage.lose_end(1);
-    stage.pass(2_500);
-    stage.release(Attaches(RIGHT, HOME));
-    stage.find(Records(HOME, RIGHT));
-    stage.pass(8_000);
-    assert_eq!(stage.told(ANN), ["-bob", "gap", "+bob", "-bob"]);
-    assert!(stage.is_settled());
+    let mut cluster = ScriptedCluster::with_ann_and_bob();
+    cluster.leave(BOB);
+    cluster.settle();
+    cluster.hold(Attaches(RIGHT, HOME));
+    cluster.lose(Records(HOME, RIGHT));
+    cluster.lose_end(1);
+    cluster.advance(2_500);
+    cluster.release(Attaches(RIGHT, HOME));
+    cluster.stop_losing(Records(HOME, RIGHT));
+    cluster.advance(8_000);
+    assert_eq!(cluster.received(ANN), ["-bob", "gap", "+bob", "-bob"]);
+    assert!(cluster.is_settled());
 }

@@ -1,7 +1,7 @@
 //! Logs that lose records, and connectors that miss some: what becomes of sessions, in the log and for their clients.
 
-use super::scripted_cluster::Stage;
-use super::transit::What::{Between, Detaches, Probes, Proposals, Records};
+use super::scripted_cluster::ScriptedCluster;
+use super::transit::Selector::{Between, Detaches, Probes, Proposals, Records};
 use super::{ANN, BOB, CANDIDATE, CARL, HOME, LEFT, RIGHT};
 
 /// Ann when she comes back through another session.
@@ -18,21 +18,21 @@ const BACK: u64 = 5;
 /// she sends would be unknown for ever.
 #[test]
 fn entering_again_expires_while_the_log_is_erased() {
-    let mut stage = Stage::with_ann_and_bob();
-    stage.lose(Proposals(LEFT, HOME));
-    stage.say(ANN, "one");
-    stage.pass(200);
-    stage.enter(LEFT, ANN, "ann");
-    stage.erase();
-    stage.say(BOB, "two");
-    stage.pass(2_100);
-    stage.find(Proposals(LEFT, HOME));
-    stage.pass(4_000);
-    stage.say(ANN, "three");
-    stage.pass(500);
-    assert_eq!(&stage.told(ANN)[stage.told(ANN).len() - 2..], ["ann: three", "sent"]);
-    assert!(stage.told(BOB).iter().all(|told| told != "-ann"), "{:?}", stage.told(BOB));
-    assert!(stage.is_settled());
+    let mut cluster = ScriptedCluster::with_ann_and_bob();
+    cluster.lose(Proposals(LEFT, HOME));
+    cluster.send(ANN, "one");
+    cluster.advance(200);
+    cluster.enter(LEFT, ANN, "ann");
+    cluster.erase();
+    cluster.send(BOB, "two");
+    cluster.advance(2_100);
+    cluster.stop_losing(Proposals(LEFT, HOME));
+    cluster.advance(4_000);
+    cluster.send(ANN, "three");
+    cluster.advance(500);
+    assert_eq!(&cluster.received(ANN)[cluster.received(ANN).len() - 2..], ["ann: three", "sent"]);
+    assert!(cluster.received(BOB).iter().all(|told| told != "-ann"), "{:?}", cluster.received(BOB));
+    assert!(cluster.is_settled());
 }
 
 /// ```text
@@ -47,22 +47,22 @@ fn entering_again_expires_while_the_log_is_erased() {
 /// here for all that she knows, and everything that she sends would be unknown for ever.
 #[test]
 fn entering_again_expires_while_the_log_has_seen_her_leave() {
-    let mut stage = Stage::with_ann_and_bob();
-    stage.lose(Proposals(LEFT, HOME));
-    stage.say(ANN, "one");
-    stage.settle();
-    stage.lose(Between(HOME, LEFT));
-    stage.pass(12_000);
-    assert_eq!(stage.log(), ["-ann"]);
-    stage.enter(LEFT, ANN, "ann");
-    stage.find(Between(HOME, LEFT));
-    stage.pass(2_500);
-    stage.find(Proposals(LEFT, HOME));
-    stage.pass(1_000);
-    stage.say(ANN, "two");
-    stage.pass(500);
-    assert_eq!(stage.told(ANN).last().map(String::as_str), Some("sent"));
-    assert!(stage.is_settled());
+    let mut cluster = ScriptedCluster::with_ann_and_bob();
+    cluster.lose(Proposals(LEFT, HOME));
+    cluster.send(ANN, "one");
+    cluster.settle();
+    cluster.lose(Between(HOME, LEFT));
+    cluster.advance(12_000);
+    assert_eq!(cluster.log(), ["-ann"]);
+    cluster.enter(LEFT, ANN, "ann");
+    cluster.stop_losing(Between(HOME, LEFT));
+    cluster.advance(2_500);
+    cluster.stop_losing(Proposals(LEFT, HOME));
+    cluster.advance(1_000);
+    cluster.send(ANN, "two");
+    cluster.advance(500);
+    assert_eq!(cluster.received(ANN).last().map(String::as_str), Some("sent"));
+    assert!(cluster.is_settled());
 }
 
 /// ```text
@@ -77,22 +77,22 @@ fn entering_again_expires_while_the_log_has_seen_her_leave() {
 /// with the next message, and never without one.
 #[test]
 fn a_takeover_whose_records_are_lost() {
-    let mut stage = Stage::with_ann_and_bob();
-    stage.lose(Between(HOME, RIGHT));
-    stage.lose(Probes(HOME));
-    stage.lose(Between(CANDIDATE, LEFT));
-    stage.pass(1_500);
-    stage.say(BOB, "one");
-    stage.leave(BOB);
-    stage.pass(1_500);
-    assert_eq!(stage.log(), ["bob: one", "-bob"]);
-    assert!(stage.appenders().contains(&CANDIDATE) && stage.told(ANN).is_empty());
-    stage.find(Between(HOME, RIGHT));
-    stage.find(Probes(HOME));
-    stage.find(Between(CANDIDATE, LEFT));
-    stage.pass(10_000);
-    assert_eq!(stage.told(ANN), ["bob: one", "-bob"]);
-    assert!(stage.is_settled());
+    let mut cluster = ScriptedCluster::with_ann_and_bob();
+    cluster.lose(Between(HOME, RIGHT));
+    cluster.lose(Probes(HOME));
+    cluster.lose(Between(CANDIDATE, LEFT));
+    cluster.advance(1_500);
+    cluster.send(BOB, "one");
+    cluster.leave(BOB);
+    cluster.advance(1_500);
+    assert_eq!(cluster.log(), ["bob: one", "-bob"]);
+    assert!(cluster.appenders().contains(&CANDIDATE) && cluster.received(ANN).is_empty());
+    cluster.stop_losing(Between(HOME, RIGHT));
+    cluster.stop_losing(Probes(HOME));
+    cluster.stop_losing(Between(CANDIDATE, LEFT));
+    cluster.advance(10_000);
+    assert_eq!(cluster.received(ANN), ["bob: one", "-bob"]);
+    assert!(cluster.is_settled());
 }
 
 /// ```text
@@ -107,26 +107,26 @@ fn a_takeover_whose_records_are_lost() {
 /// If a connector brought back each session that the log does not have, Ann would be here when she has gone.
 #[test]
 fn coming_back_elsewhere_as_a_newcomer() {
-    let mut stage = Stage::with_ann_and_bob();
-    stage.lose(Between(HOME, LEFT));
-    stage.pass(3_500);
-    stage.enter(RIGHT, CARL, "ann");
-    stage.pass(500);
-    stage.leave(CARL);
-    stage.pass(500);
-    stage.come_back(RIGHT, ANN, BACK, "ann");
-    stage.pass(500);
-    stage.say(BACK, "one");
-    stage.pass(100);
-    stage.leave(BACK);
-    stage.pass(500);
+    let mut cluster = ScriptedCluster::with_ann_and_bob();
+    cluster.lose(Between(HOME, LEFT));
+    cluster.advance(3_500);
+    cluster.enter(RIGHT, CARL, "ann");
+    cluster.advance(500);
+    cluster.leave(CARL);
+    cluster.advance(500);
+    cluster.resume(RIGHT, ANN, BACK, "ann");
+    cluster.advance(500);
+    cluster.send(BACK, "one");
+    cluster.advance(100);
+    cluster.leave(BACK);
+    cluster.advance(500);
     let log = ["-ann", "+ann", "-ann", "+ann", "ann: one", "-ann"];
-    assert_eq!(stage.log(), log);
-    stage.find(Between(HOME, LEFT));
-    stage.pass(5_000);
-    assert_eq!(stage.log(), log);
-    assert_eq!(stage.told(ANN).last().map(String::as_str), Some("moved away"));
-    assert!(stage.is_settled());
+    assert_eq!(cluster.log(), log);
+    cluster.stop_losing(Between(HOME, LEFT));
+    cluster.advance(5_000);
+    assert_eq!(cluster.log(), log);
+    assert_eq!(cluster.received(ANN).last().map(String::as_str), Some("moved away"));
+    assert!(cluster.is_settled());
 }
 
 /// The same, and her session is already on its way back when she enters elsewhere: the owner refuses what it finds stale.
@@ -135,51 +135,51 @@ fn coming_back_elsewhere_as_a_newcomer() {
 /// stand behind what she sent late.
 #[test]
 fn coming_back_elsewhere_while_her_session_is_brought_back() {
-    let mut stage = Stage::with_ann_and_bob();
-    stage.lose(Between(HOME, LEFT));
-    stage.pass(3_500);
-    stage.enter(RIGHT, CARL, "ann");
-    stage.pass(300);
-    stage.leave(CARL);
-    stage.pass(300);
-    stage.say(ANN, "early");
-    stage.hold(Proposals(LEFT, HOME));
-    stage.find(Between(HOME, LEFT));
-    stage.pass(700);
-    assert!(stage.holds(Proposals(LEFT, HOME)) > 0, "she is being brought back");
-    stage.come_back(RIGHT, ANN, BACK, "ann");
-    stage.pass(100);
-    stage.say(BACK, "late");
-    stage.pass(100);
-    stage.leave(BACK);
-    stage.pass(200);
-    assert!(stage.log().ends_with(&["+ann".to_owned(), "ann: late".to_owned(), "-ann".to_owned()]));
-    stage.release(Proposals(LEFT, HOME));
-    stage.pass(5_000);
-    assert!(stage.log().ends_with(&["+ann".to_owned(), "ann: late".to_owned(), "-ann".to_owned()]));
-    assert!(stage.told(ANN).contains(&"moved away".to_owned()), "{:?}", stage.told(ANN));
-    assert!(stage.is_settled());
+    let mut cluster = ScriptedCluster::with_ann_and_bob();
+    cluster.lose(Between(HOME, LEFT));
+    cluster.advance(3_500);
+    cluster.enter(RIGHT, CARL, "ann");
+    cluster.advance(300);
+    cluster.leave(CARL);
+    cluster.advance(300);
+    cluster.send(ANN, "early");
+    cluster.hold(Proposals(LEFT, HOME));
+    cluster.stop_losing(Between(HOME, LEFT));
+    cluster.advance(700);
+    assert!(cluster.holds(Proposals(LEFT, HOME)) > 0, "she is being brought back");
+    cluster.resume(RIGHT, ANN, BACK, "ann");
+    cluster.advance(100);
+    cluster.send(BACK, "late");
+    cluster.advance(100);
+    cluster.leave(BACK);
+    cluster.advance(200);
+    assert!(cluster.log().ends_with(&["+ann".to_owned(), "ann: late".to_owned(), "-ann".to_owned()]));
+    cluster.release(Proposals(LEFT, HOME));
+    cluster.advance(5_000);
+    assert!(cluster.log().ends_with(&["+ann".to_owned(), "ann: late".to_owned(), "-ann".to_owned()]));
+    assert!(cluster.received(ANN).contains(&"moved away".to_owned()), "{:?}", cluster.received(ANN));
+    assert!(cluster.is_settled());
 }
 
 /// The same where the records are gone that tell it, while Ann is at the right connector: the state has her stay there.
 #[test]
 fn coming_back_elsewhere_in_records_that_are_gone() {
-    let mut stage = Stage::with_ann_and_bob();
-    stage.lose(Between(HOME, LEFT));
-    stage.come_back(RIGHT, ANN, BACK, "ann");
-    stage.settle();
-    stage.outlive_records(BOB);
-    stage.find(Between(HOME, LEFT));
-    stage.hold(Proposals(LEFT, CANDIDATE));
-    stage.pass(2_000);
-    stage.leave(BACK);
-    stage.pass(500);
-    stage.release(Proposals(LEFT, CANDIDATE));
-    stage.pass(5_000);
-    assert_eq!(stage.log().last().map(String::as_str), Some("-ann"));
-    assert_eq!(stage.log().iter().filter(|entry| *entry == "+ann").count(), 0);
-    assert_eq!(stage.told(ANN).last().map(String::as_str), Some("moved away"));
-    assert!(stage.is_settled());
+    let mut cluster = ScriptedCluster::with_ann_and_bob();
+    cluster.lose(Between(HOME, LEFT));
+    cluster.resume(RIGHT, ANN, BACK, "ann");
+    cluster.settle();
+    cluster.evict_records(BOB);
+    cluster.stop_losing(Between(HOME, LEFT));
+    cluster.hold(Proposals(LEFT, CANDIDATE));
+    cluster.advance(2_000);
+    cluster.leave(BACK);
+    cluster.advance(500);
+    cluster.release(Proposals(LEFT, CANDIDATE));
+    cluster.advance(5_000);
+    assert_eq!(cluster.log().last().map(String::as_str), Some("-ann"));
+    assert_eq!(cluster.log().iter().filter(|entry| *entry == "+ann").count(), 0);
+    assert_eq!(cluster.received(ANN).last().map(String::as_str), Some("moved away"));
+    assert!(cluster.is_settled());
 }
 
 /// ```text
@@ -194,46 +194,46 @@ fn coming_back_elsewhere_in_records_that_are_gone() {
 /// said twice.
 #[test]
 fn entering_again_where_the_log_lost_the_leave() {
-    let mut stage = Stage::with_ann_and_bob();
-    stage.leave(ANN);
-    stage.settle();
-    assert_eq!((stage.told(ANN), stage.log()), (&["left".to_owned()][..], vec!["-ann".to_owned()]));
+    let mut cluster = ScriptedCluster::with_ann_and_bob();
+    cluster.leave(ANN);
+    cluster.settle();
+    assert_eq!((cluster.received(ANN), cluster.log()), (&["left".to_owned()][..], vec!["-ann".to_owned()]));
     // Tokens are made of the time.
-    stage.pass(50);
-    stage.hold(Between(HOME, LEFT));
-    stage.lose_end(1);
-    stage.settle();
-    stage.enter(LEFT, ANN, "ann");
-    stage.release(Between(HOME, LEFT));
-    stage.pass(500);
-    assert_eq!(stage.told(ANN).last().map(String::as_str), Some("entered: ann bob"));
-    stage.lose_client(ANN);
-    stage.come_back(RIGHT, ANN, BACK, "ann");
-    stage.pass(500);
-    assert_eq!(stage.told(BACK), ["entered: ann bob"], "her token is that of her stay");
+    cluster.advance(50);
+    cluster.hold(Between(HOME, LEFT));
+    cluster.lose_end(1);
+    cluster.settle();
+    cluster.enter(LEFT, ANN, "ann");
+    cluster.release(Between(HOME, LEFT));
+    cluster.advance(500);
+    assert_eq!(cluster.received(ANN).last().map(String::as_str), Some("entered: ann bob"));
+    cluster.disconnect(ANN);
+    cluster.resume(RIGHT, ANN, BACK, "ann");
+    cluster.advance(500);
+    assert_eq!(cluster.received(BACK), ["entered: ann bob"], "her token is that of her stay");
 }
 
 /// The same, and the log lost her entering again, too: the state has her by the stay of before, so her session ends, and she comes
 /// back with her token.
 #[test]
 fn a_stay_that_the_log_lost_ends_its_session() {
-    let mut stage = Stage::with_ann_and_bob();
-    stage.leave(ANN);
-    stage.settle();
-    stage.pass(50);
-    stage.enter(LEFT, ANN, "ann");
-    stage.settle();
-    assert_eq!(stage.told(ANN), ["left", "entered: ann bob"]);
-    stage.pass(50);
-    stage.lose_end(2);
-    stage.pass(500);
-    assert_eq!(stage.told(ANN), ["left", "entered: ann bob", "gap", "closed"]);
-    assert_eq!(stage.told(BOB), ["-ann", "+ann", "gap", "-ann"]);
-    stage.come_back(RIGHT, ANN, BACK, "ann");
-    stage.pass(500);
-    assert_eq!(stage.told(BACK), ["entered: ann bob"]);
-    assert_eq!(stage.told(BOB).last().map(String::as_str), Some("+ann"));
-    assert!(stage.is_settled());
+    let mut cluster = ScriptedCluster::with_ann_and_bob();
+    cluster.leave(ANN);
+    cluster.settle();
+    cluster.advance(50);
+    cluster.enter(LEFT, ANN, "ann");
+    cluster.settle();
+    assert_eq!(cluster.received(ANN), ["left", "entered: ann bob"]);
+    cluster.advance(50);
+    cluster.lose_end(2);
+    cluster.advance(500);
+    assert_eq!(cluster.received(ANN), ["left", "entered: ann bob", "gap", "closed"]);
+    assert_eq!(cluster.received(BOB), ["-ann", "+ann", "gap", "-ann"]);
+    cluster.resume(RIGHT, ANN, BACK, "ann");
+    cluster.advance(500);
+    assert_eq!(cluster.received(BACK), ["entered: ann bob"]);
+    assert_eq!(cluster.received(BOB).last().map(String::as_str), Some("+ann"));
+    assert!(cluster.is_settled());
 }
 
 /// ```text
@@ -246,22 +246,22 @@ fn a_stay_that_the_log_lost_ends_its_session() {
 /// If her session kept the token of its stay before, Ann could not come back.
 #[test]
 fn leaving_and_entering_again_by_a_record_that_is_gone() {
-    let mut stage = Stage::with_ann_and_bob();
+    let mut cluster = ScriptedCluster::with_ann_and_bob();
     // Tokens are made of the time.
-    stage.pass(50);
-    stage.lose(Records(HOME, LEFT));
-    stage.gather(LEFT);
-    stage.leave(ANN);
-    stage.enter(LEFT, ANN, "ann");
-    stage.propose(LEFT);
-    stage.settle();
-    stage.outlive_records(BOB);
-    stage.pass(1_500);
-    assert_eq!(stage.told(ANN).last().map(String::as_str), Some("entered: ann bob"));
-    stage.lose_client(ANN);
-    stage.come_back(RIGHT, ANN, BACK, "ann");
-    stage.pass(500);
-    let told = stage.told(BACK).first().cloned().unwrap();
+    cluster.advance(50);
+    cluster.lose(Records(HOME, LEFT));
+    cluster.gather(LEFT);
+    cluster.leave(ANN);
+    cluster.enter(LEFT, ANN, "ann");
+    cluster.propose(LEFT);
+    cluster.settle();
+    cluster.evict_records(BOB);
+    cluster.advance(1_500);
+    assert_eq!(cluster.received(ANN).last().map(String::as_str), Some("entered: ann bob"));
+    cluster.disconnect(ANN);
+    cluster.resume(RIGHT, ANN, BACK, "ann");
+    cluster.advance(500);
+    let told = cluster.received(BACK).first().cloned().unwrap();
     assert!(told.starts_with("entered: ann bob"), "her token is that of her stay: {told}");
 }
 
@@ -276,24 +276,24 @@ fn leaving_and_entering_again_by_a_record_that_is_gone() {
 /// If records were told apart by these, it would propose what it misses for ever, and the room's log would be full of it.
 #[test]
 fn a_record_in_the_place_of_a_lost_one() {
-    let mut stage = Stage::with_ann_and_bob();
-    stage.set_clocks_back(60_000);
-    stage.lose(Between(HOME, LEFT));
-    stage.pass(12_000);
-    assert_eq!(stage.log(), ["-ann"]);
-    stage.hold(Proposals(LEFT, HOME));
-    stage.find(Between(HOME, LEFT));
-    stage.pass(1_000);
-    assert!(stage.holds(Proposals(LEFT, HOME)) > 0, "Ann is being brought back");
-    stage.lose_end(1);
-    stage.settle();
-    stage.release(Proposals(LEFT, HOME));
-    stage.pass(1_000);
-    stage.say(BOB, "one");
-    stage.pass(500);
-    assert_eq!(stage.log(), ["bob: one"]);
-    assert_eq!(stage.told(ANN).last().map(String::as_str), Some("bob: one"));
-    assert!(stage.is_settled());
+    let mut cluster = ScriptedCluster::with_ann_and_bob();
+    cluster.set_clocks_back(60_000);
+    cluster.lose(Between(HOME, LEFT));
+    cluster.advance(12_000);
+    assert_eq!(cluster.log(), ["-ann"]);
+    cluster.hold(Proposals(LEFT, HOME));
+    cluster.stop_losing(Between(HOME, LEFT));
+    cluster.advance(1_000);
+    assert!(cluster.holds(Proposals(LEFT, HOME)) > 0, "Ann is being brought back");
+    cluster.lose_end(1);
+    cluster.settle();
+    cluster.release(Proposals(LEFT, HOME));
+    cluster.advance(1_000);
+    cluster.send(BOB, "one");
+    cluster.advance(500);
+    assert_eq!(cluster.log(), ["bob: one"]);
+    assert_eq!(cluster.received(ANN).last().map(String::as_str), Some("bob: one"));
+    assert!(cluster.is_settled());
 }
 
 /// ```text
@@ -307,22 +307,22 @@ fn a_record_in_the_place_of_a_lost_one() {
 /// Bob's connector does not follow, for all that the home knows. It has a member in the room, and that is enough to be told.
 #[test]
 fn a_log_that_is_erased_and_a_connector_that_does_not_follow() {
-    let mut stage = Stage::with_ann_and_bob();
-    stage.hold(Detaches(RIGHT, HOME));
-    stage.leave(BOB);
-    stage.pass(1_500);
-    stage.enter(RIGHT, BOB, "bob");
-    stage.settle();
-    stage.release(Detaches(RIGHT, HOME));
-    stage.erase();
-    stage.say(ANN, "one");
-    stage.pass(3_000);
-    stage.say(ANN, "two");
-    stage.pass(500);
-    assert_eq!(&stage.told(BOB)[2..], ["gap", "ann: one", "ann: two"]);
-    assert!(stage.told(ANN).ends_with(&["ann: two".to_owned(), "sent".to_owned()]));
-    assert!(!stage.told(ANN).iter().skip(2).any(|told| told == "-bob"), "{:?}", stage.told(ANN));
-    assert!(stage.is_settled());
+    let mut cluster = ScriptedCluster::with_ann_and_bob();
+    cluster.hold(Detaches(RIGHT, HOME));
+    cluster.leave(BOB);
+    cluster.advance(1_500);
+    cluster.enter(RIGHT, BOB, "bob");
+    cluster.settle();
+    cluster.release(Detaches(RIGHT, HOME));
+    cluster.erase();
+    cluster.send(ANN, "one");
+    cluster.advance(3_000);
+    cluster.send(ANN, "two");
+    cluster.advance(500);
+    assert_eq!(&cluster.received(BOB)[2..], ["gap", "ann: one", "ann: two"]);
+    assert!(cluster.received(ANN).ends_with(&["ann: two".to_owned(), "sent".to_owned()]));
+    assert!(!cluster.received(ANN).iter().skip(2).any(|told| told == "-bob"), "{:?}", cluster.received(ANN));
+    assert!(cluster.is_settled());
 }
 
 /// ```text
@@ -334,42 +334,42 @@ fn a_log_that_is_erased_and_a_connector_that_does_not_follow() {
 /// If the owner said it under the stay that the log has, its repeat after coming back would be another message: said twice.
 #[test]
 fn sent_under_a_stay_that_the_log_lost() {
-    let mut stage = Stage::with_ann_and_bob();
-    stage.leave(ANN);
-    stage.settle();
-    stage.pass(50);
-    stage.enter(LEFT, ANN, "ann");
-    stage.settle();
-    stage.pass(50);
-    stage.lose(Proposals(LEFT, HOME));
-    stage.say(ANN, "one");
-    stage.settle();
-    stage.find(Proposals(LEFT, HOME));
-    stage.lose_end(2);
-    stage.pass(1_500);
-    assert!(stage.told(ANN).contains(&"closed".to_owned()), "{:?}", stage.told(ANN));
-    assert!(stage.log().iter().all(|entry| entry != "ann: one"), "{:?}", stage.log());
-    stage.come_back(LEFT, ANN, BACK, "ann");
-    stage.say(BACK, "one");
-    stage.pass(500);
-    assert_eq!(stage.log().iter().filter(|entry| *entry == "ann: one").count(), 1);
-    assert!(stage.is_settled());
+    let mut cluster = ScriptedCluster::with_ann_and_bob();
+    cluster.leave(ANN);
+    cluster.settle();
+    cluster.advance(50);
+    cluster.enter(LEFT, ANN, "ann");
+    cluster.settle();
+    cluster.advance(50);
+    cluster.lose(Proposals(LEFT, HOME));
+    cluster.send(ANN, "one");
+    cluster.settle();
+    cluster.stop_losing(Proposals(LEFT, HOME));
+    cluster.lose_end(2);
+    cluster.advance(1_500);
+    assert!(cluster.received(ANN).contains(&"closed".to_owned()), "{:?}", cluster.received(ANN));
+    assert!(cluster.log().iter().all(|entry| entry != "ann: one"), "{:?}", cluster.log());
+    cluster.resume(LEFT, ANN, BACK, "ann");
+    cluster.send(BACK, "one");
+    cluster.advance(500);
+    assert_eq!(cluster.log().iter().filter(|entry| *entry == "ann: one").count(), 1);
+    assert!(cluster.is_settled());
 }
 
 /// The chat servers' log is another one, as with a log in memory whose process ended: all of the room's sessions end, and come back
 /// with their tokens.
 #[test]
 fn a_state_without_a_session_ends_it() {
-    let mut stage = Stage::with_ann_and_bob();
-    stage.lose_end(2);
-    stage.pass(500);
+    let mut cluster = ScriptedCluster::with_ann_and_bob();
+    cluster.lose_end(2);
+    cluster.advance(500);
     for who in [ANN, BOB] {
-        assert_eq!(stage.told(who).last().map(String::as_str), Some("closed"), "{:?}", stage.told(who));
+        assert_eq!(cluster.received(who).last().map(String::as_str), Some("closed"), "{:?}", cluster.received(who));
     }
-    stage.come_back(LEFT, ANN, BACK, "ann");
-    stage.pass(500);
-    stage.say(BACK, "one");
-    stage.pass(500);
-    assert_eq!(stage.told(BACK).last().map(String::as_str), Some("sent"));
-    assert!(stage.is_settled());
+    cluster.resume(LEFT, ANN, BACK, "ann");
+    cluster.advance(500);
+    cluster.send(BACK, "one");
+    cluster.advance(500);
+    assert_eq!(cluster.received(BACK).last().map(String::as_str), Some("sent"));
+    assert!(cluster.is_settled());
 }

@@ -1,7 +1,7 @@
 //! Clients that come back twice: which session enters the stay, and which is ended.
 
-use super::scripted_cluster::Stage;
-use super::transit::What::{Proposals, Readings, Records};
+use super::scripted_cluster::ScriptedCluster;
+use super::transit::Selector::{Proposals, Readings, Records};
 use super::{ANN, BOB, CARL, HOME, LEFT, RIGHT};
 
 /// Ann when she comes back through another session.
@@ -20,40 +20,40 @@ const LATER: u64 = 6;
 /// second one would take over what the first one has just entered.
 #[test]
 fn two_that_come_back_in_one_record() {
-    let mut stage = Stage::with_ann_and_bob();
-    stage.lose_client(ANN);
-    stage.restart_chat(HOME, 2);
-    stage.hold(Readings(HOME));
-    stage.come_back(LEFT, ANN, BACK, "ann");
-    stage.settle();
-    stage.come_back(RIGHT, ANN, LATER, "ann");
-    stage.settle();
-    stage.release(Readings(HOME));
-    stage.pass(2_000);
-    assert_eq!(stage.told(BACK), ["entered: ann bob"]);
-    assert_eq!(stage.told(LATER).last().map(String::as_str), Some("closed"));
-    assert!(stage.is_settled());
+    let mut cluster = ScriptedCluster::with_ann_and_bob();
+    cluster.disconnect(ANN);
+    cluster.restart_chat(HOME, 2);
+    cluster.hold(Readings(HOME));
+    cluster.resume(LEFT, ANN, BACK, "ann");
+    cluster.settle();
+    cluster.resume(RIGHT, ANN, LATER, "ann");
+    cluster.settle();
+    cluster.release(Readings(HOME));
+    cluster.advance(2_000);
+    assert_eq!(cluster.received(BACK), ["entered: ann bob"]);
+    assert_eq!(cluster.received(LATER).last().map(String::as_str), Some("closed"));
+    assert!(cluster.is_settled());
 }
 
 /// Her first attempt is under way while the second one succeeds, and reaches a server that has read no further back than to the
 /// last message: it does not know what was entered before, and must not take that for nothing.
 #[test]
 fn coming_back_is_overtaken_at_an_heir() {
-    let mut stage = Stage::with_ann_and_bob();
-    stage.lose_client(ANN);
-    stage.hold(Proposals(RIGHT, HOME));
-    stage.come_back(RIGHT, ANN, BACK, "ann");
-    stage.settle();
-    stage.come_back(LEFT, ANN, LATER, "ann");
-    stage.settle();
+    let mut cluster = ScriptedCluster::with_ann_and_bob();
+    cluster.disconnect(ANN);
+    cluster.hold(Proposals(RIGHT, HOME));
+    cluster.resume(RIGHT, ANN, BACK, "ann");
+    cluster.settle();
+    cluster.resume(LEFT, ANN, LATER, "ann");
+    cluster.settle();
     for text in ["one", "two"] {
-        stage.say(LATER, text);
-        stage.settle();
+        cluster.send(LATER, text);
+        cluster.settle();
     }
-    stage.kill(HOME);
-    stage.pass(3_000);
-    assert_eq!(stage.told(LATER).last().map(String::as_str), Some("sent"), "{:?}", stage.told(LATER));
-    assert_eq!(stage.log().last().map(String::as_str), Some("ann: two"));
+    cluster.kill(HOME);
+    cluster.advance(3_000);
+    assert_eq!(cluster.received(LATER).last().map(String::as_str), Some("sent"), "{:?}", cluster.received(LATER));
+    assert_eq!(cluster.log().last().map(String::as_str), Some("ann: two"));
 }
 
 /// ```text
@@ -67,36 +67,36 @@ fn coming_back_is_overtaken_at_an_heir() {
 /// and Ann does not notice.
 #[test]
 fn coming_back_while_the_home_dies() {
-    let mut stage = Stage::with_ann_and_bob();
-    stage.lose_client(ANN);
-    stage.hold(Proposals(RIGHT, HOME));
-    stage.come_back(RIGHT, ANN, BACK, "ann");
-    stage.settle();
-    stage.enter(LEFT, CARL, "carl");
-    stage.settle();
-    stage.say(CARL, "zero");
-    stage.settle();
-    stage.kill(HOME);
-    stage.pass(1_900);
-    assert_eq!(stage.told(BACK), ["entered: ann bob carl; carl: zero"]);
-    assert_eq!(stage.told(BOB), ["+carl", "carl: zero"]);
+    let mut cluster = ScriptedCluster::with_ann_and_bob();
+    cluster.disconnect(ANN);
+    cluster.hold(Proposals(RIGHT, HOME));
+    cluster.resume(RIGHT, ANN, BACK, "ann");
+    cluster.settle();
+    cluster.enter(LEFT, CARL, "carl");
+    cluster.settle();
+    cluster.send(CARL, "zero");
+    cluster.settle();
+    cluster.kill(HOME);
+    cluster.advance(1_900);
+    assert_eq!(cluster.received(BACK), ["entered: ann bob carl; carl: zero"]);
+    assert_eq!(cluster.received(BOB), ["+carl", "carl: zero"]);
 }
 
 /// A token is of one stay: with another one's, a name that is taken stays taken.
 #[test]
 fn coming_back_with_the_token_of_another_stay() {
-    let mut stage = Stage::with_ann_and_bob();
+    let mut cluster = ScriptedCluster::with_ann_and_bob();
     // Tokens are made of the time.
-    stage.pass(50);
-    stage.enter(RIGHT, CARL, "carl");
-    stage.settle();
-    stage.leave(CARL);
-    stage.settle();
-    stage.come_back(RIGHT, CARL, BACK, "ann");
-    stage.pass(500);
-    assert_eq!(stage.told(BACK), ["refused: NameTaken"]);
-    assert_eq!(stage.told(ANN), ["+carl", "-carl"]);
-    assert!(stage.is_settled());
+    cluster.advance(50);
+    cluster.enter(RIGHT, CARL, "carl");
+    cluster.settle();
+    cluster.leave(CARL);
+    cluster.settle();
+    cluster.resume(RIGHT, CARL, BACK, "ann");
+    cluster.advance(500);
+    assert_eq!(cluster.received(BACK), ["refused: NameTaken"]);
+    assert_eq!(cluster.received(ANN), ["+carl", "-carl"]);
+    assert!(cluster.is_settled());
 }
 
 /// ```text
@@ -110,22 +110,22 @@ fn coming_back_with_the_token_of_another_stay() {
 /// again from there, "early" would stand behind what Ann said later.
 #[test]
 fn coming_back_is_overtaken_in_records_that_are_gone() {
-    let mut stage = Stage::with_ann_and_bob();
-    stage.enter(RIGHT, CARL, "carl");
-    stage.settle();
-    stage.lose_client(ANN);
-    stage.hold(Proposals(RIGHT, HOME));
-    stage.lose(Records(HOME, RIGHT));
-    stage.come_back(RIGHT, ANN, BACK, "ann");
-    stage.say(BACK, "early");
-    stage.settle();
-    stage.come_back(LEFT, ANN, LATER, "ann");
-    stage.settle();
-    stage.outlive_records(LATER);
-    stage.pass(1_500);
-    assert_eq!(stage.log().last().map(String::as_str), Some("ann: 19"));
-    assert_eq!(stage.told(LATER).last().map(String::as_str), Some("sent"), "{:?}", stage.told(LATER));
-    assert!(stage.told(BACK).contains(&"closed".to_owned()), "{:?}", stage.told(BACK));
+    let mut cluster = ScriptedCluster::with_ann_and_bob();
+    cluster.enter(RIGHT, CARL, "carl");
+    cluster.settle();
+    cluster.disconnect(ANN);
+    cluster.hold(Proposals(RIGHT, HOME));
+    cluster.lose(Records(HOME, RIGHT));
+    cluster.resume(RIGHT, ANN, BACK, "ann");
+    cluster.send(BACK, "early");
+    cluster.settle();
+    cluster.resume(LEFT, ANN, LATER, "ann");
+    cluster.settle();
+    cluster.evict_records(LATER);
+    cluster.advance(1_500);
+    assert_eq!(cluster.log().last().map(String::as_str), Some("ann: 19"));
+    assert_eq!(cluster.received(LATER).last().map(String::as_str), Some("sent"), "{:?}", cluster.received(LATER));
+    assert!(cluster.received(BACK).contains(&"closed".to_owned()), "{:?}", cluster.received(BACK));
 }
 
 /// ```text
@@ -139,46 +139,46 @@ fn coming_back_is_overtaken_in_records_that_are_gone() {
 /// gone, and "one" would stand behind "two".
 #[test]
 fn entering_again_is_overtaken_by_coming_back() {
-    let mut stage = Stage::with_ann_and_bob();
-    stage.hold(Proposals(LEFT, HOME));
-    stage.gather(LEFT);
-    stage.enter(LEFT, ANN, "ann");
-    stage.say(ANN, "one");
-    stage.propose(LEFT);
-    stage.settle();
-    stage.come_back(RIGHT, ANN, BACK, "ann");
-    stage.say(BACK, "two");
-    stage.settle();
-    stage.leave(BACK);
-    stage.settle();
-    stage.release(Proposals(LEFT, HOME));
-    stage.pass(3_000);
-    let log = stage.log();
+    let mut cluster = ScriptedCluster::with_ann_and_bob();
+    cluster.hold(Proposals(LEFT, HOME));
+    cluster.gather(LEFT);
+    cluster.enter(LEFT, ANN, "ann");
+    cluster.send(ANN, "one");
+    cluster.propose(LEFT);
+    cluster.settle();
+    cluster.resume(RIGHT, ANN, BACK, "ann");
+    cluster.send(BACK, "two");
+    cluster.settle();
+    cluster.leave(BACK);
+    cluster.settle();
+    cluster.release(Proposals(LEFT, HOME));
+    cluster.advance(3_000);
+    let log = cluster.log();
     assert!(log.ends_with(&["ann: two".to_owned(), "-ann".to_owned()]), "{log:?}");
-    assert!(stage.told(ANN).contains(&"moved away".to_owned()), "{:?}", stage.told(ANN));
-    assert!(stage.is_settled());
+    assert!(cluster.received(ANN).contains(&"moved away".to_owned()), "{:?}", cluster.received(ANN));
+    assert!(cluster.is_settled());
 }
 
 /// The same where her first attempt to come back is under way while the second one succeeds: the first session is closed plainly, and
 /// the second one, which her client made later, stays.
 #[test]
 fn coming_back_is_overtaken_by_coming_back_elsewhere() {
-    let mut stage = Stage::with_ann_and_bob();
-    stage.enter(RIGHT, CARL, "carl");
-    stage.settle();
-    stage.lose_client(ANN);
-    stage.hold(Proposals(RIGHT, HOME));
-    stage.come_back(RIGHT, ANN, BACK, "ann");
-    stage.say(BACK, "one");
-    stage.settle();
-    stage.come_back(LEFT, ANN, LATER, "ann");
-    stage.say(LATER, "two");
-    stage.settle();
-    assert_eq!(stage.told(LATER), ["entered: ann bob carl", "ann: two", "sent"]);
-    stage.release(Proposals(RIGHT, HOME));
-    stage.pass(3_000);
-    assert_eq!(stage.log().last().map(String::as_str), Some("ann: two"));
-    assert!(stage.told(BACK).contains(&"closed".to_owned()), "{:?}", stage.told(BACK));
-    assert_eq!(stage.told(LATER).last().map(String::as_str), Some("sent"), "{:?}", stage.told(LATER));
-    assert!(stage.is_settled());
+    let mut cluster = ScriptedCluster::with_ann_and_bob();
+    cluster.enter(RIGHT, CARL, "carl");
+    cluster.settle();
+    cluster.disconnect(ANN);
+    cluster.hold(Proposals(RIGHT, HOME));
+    cluster.resume(RIGHT, ANN, BACK, "ann");
+    cluster.send(BACK, "one");
+    cluster.settle();
+    cluster.resume(LEFT, ANN, LATER, "ann");
+    cluster.send(LATER, "two");
+    cluster.settle();
+    assert_eq!(cluster.received(LATER), ["entered: ann bob carl", "ann: two", "sent"]);
+    cluster.release(Proposals(RIGHT, HOME));
+    cluster.advance(3_000);
+    assert_eq!(cluster.log().last().map(String::as_str), Some("ann: two"));
+    assert!(cluster.received(BACK).contains(&"closed".to_owned()), "{:?}", cluster.received(BACK));
+    assert_eq!(cluster.received(LATER).last().map(String::as_str), Some("sent"), "{:?}", cluster.received(LATER));
+    assert!(cluster.is_settled());
 }

@@ -1,7 +1,7 @@
 //! A room's log with messages that no chat server wrote, and without records that one wrote.
 
-use super::scripted_cluster::Stage;
-use super::transit::What::{Appends, Proposals, Readings, Records};
+use super::scripted_cluster::ScriptedCluster;
+use super::transit::Selector::{Appends, Proposals, Readings, Records};
 use super::{ANN, BOB, CANDIDATE, CARL, HOME, LEFT, RIGHT};
 use crate::poison::{FUTURE_MS, Poison};
 
@@ -22,22 +22,22 @@ const BAD: [Poison; 6] =
 #[test]
 fn poison_behind_the_last_record() {
     for poison in BAD {
-        let mut stage = Stage::with_ann_and_bob();
-        stage.fill_other_room();
-        stage.say(ANN, "one");
-        stage.settle();
-        stage.poison(poison);
-        stage.say(BOB, "two");
-        stage.settle();
-        stage.poison(poison);
-        stage.poison(poison);
-        stage.enter(LEFT, CARL, "carl");
-        stage.pass(500);
-        assert_eq!(stage.log(), ["ann: one", "bob: two", "+carl"], "{poison:?}");
-        assert_eq!(stage.told(ANN), ["ann: one", "sent", "bob: two", "+carl"], "{poison:?}");
-        assert_eq!(stage.told(BOB), ["ann: one", "bob: two", "sent", "+carl"], "{poison:?}");
-        assert_eq!(stage.told(CARL), ["entered: ann bob carl"], "{poison:?}");
-        assert!(stage.is_settled());
+        let mut cluster = ScriptedCluster::with_ann_and_bob();
+        cluster.fill_other_room();
+        cluster.send(ANN, "one");
+        cluster.settle();
+        cluster.poison(poison);
+        cluster.send(BOB, "two");
+        cluster.settle();
+        cluster.poison(poison);
+        cluster.poison(poison);
+        cluster.enter(LEFT, CARL, "carl");
+        cluster.advance(500);
+        assert_eq!(cluster.log(), ["ann: one", "bob: two", "+carl"], "{poison:?}");
+        assert_eq!(cluster.received(ANN), ["ann: one", "sent", "bob: two", "+carl"], "{poison:?}");
+        assert_eq!(cluster.received(BOB), ["ann: one", "bob: two", "sent", "+carl"], "{poison:?}");
+        assert_eq!(cluster.received(CARL), ["entered: ann bob carl"], "{poison:?}");
+        assert!(cluster.is_settled());
     }
 }
 
@@ -45,21 +45,23 @@ fn poison_behind_the_last_record() {
 #[test]
 fn poison_and_the_owner_dies() {
     for poison in BAD {
-        let mut stage = Stage::with_ann_and_bob();
-        stage.fill_other_room();
-        stage.hold(Appends(HOME));
-        stage.say(ANN, "one");
-        stage.settle();
-        stage.poison(poison);
-        stage.kill(HOME);
-        stage.release(Appends(HOME));
-        stage.say(BOB, "two");
-        stage.pass(3_000);
-        let appenders = stage.appenders();
+        let mut cluster = ScriptedCluster::with_ann_and_bob();
+        cluster.fill_other_room();
+        cluster.hold(Appends(HOME));
+        cluster.send(ANN, "one");
+        cluster.settle();
+        cluster.poison(poison);
+        cluster.kill(HOME);
+        cluster.release(Appends(HOME));
+        cluster.send(BOB, "two");
+        cluster.advance(3_000);
+        let appenders = cluster.appenders();
         assert!(appenders.iter().all(|by| *by == CANDIDATE), "{poison:?}: the late append is refused: {appenders:?}");
-        assert_eq!(stage.log().len(), 2, "{poison:?}: {:?}", stage.log());
-        assert!(stage.told(ANN).contains(&"sent".to_owned()) && stage.told(BOB).contains(&"sent".to_owned()));
-        assert!(stage.is_settled());
+        assert_eq!(cluster.log().len(), 2, "{poison:?}: {:?}", cluster.log());
+        assert!(
+            cluster.received(ANN).contains(&"sent".to_owned()) && cluster.received(BOB).contains(&"sent".to_owned())
+        );
+        assert!(cluster.is_settled());
     }
 }
 
@@ -75,27 +77,27 @@ fn poison_and_the_owner_dies() {
 /// Poison also comes while the home looks behind it.
 #[test]
 fn poison_while_the_owner_reads() {
-    let mut stage = Stage::with_ann_and_bob();
-    stage.poison(Poison::Garbage);
-    stage.hold(Appends(HOME));
-    stage.say(ANN, "one");
-    stage.settle();
+    let mut cluster = ScriptedCluster::with_ann_and_bob();
+    cluster.poison(Poison::Garbage);
+    cluster.hold(Appends(HOME));
+    cluster.send(ANN, "one");
+    cluster.settle();
     for poison in [Poison::SelfLink, Poison::Garbage, Poison::Copy] {
-        stage.poison(poison);
-        stage.release(Appends(HOME));
-        stage.hold(Readings(HOME));
-        stage.pass(100);
-        stage.poison(Poison::Newer);
-        stage.hold(Appends(HOME));
-        stage.release(Readings(HOME));
-        stage.pass(100);
+        cluster.poison(poison);
+        cluster.release(Appends(HOME));
+        cluster.hold(Readings(HOME));
+        cluster.advance(100);
+        cluster.poison(Poison::Newer);
+        cluster.hold(Appends(HOME));
+        cluster.release(Readings(HOME));
+        cluster.advance(100);
     }
-    stage.release(Appends(HOME));
-    stage.pass(1_000);
-    assert_eq!(stage.log(), ["ann: one"]);
-    assert_eq!(stage.told(ANN), ["ann: one", "sent"]);
-    assert_eq!(stage.told(BOB), ["ann: one"]);
-    assert!(stage.is_settled());
+    cluster.release(Appends(HOME));
+    cluster.advance(1_000);
+    assert_eq!(cluster.log(), ["ann: one"]);
+    assert_eq!(cluster.received(ANN), ["ann: one", "sent"]);
+    assert_eq!(cluster.received(BOB), ["ann: one"]);
+    assert!(cluster.is_settled());
 }
 
 /// A record from the future is the room's last when an owner starts from the log. If the room's
@@ -104,23 +106,23 @@ fn poison_while_the_owner_reads() {
 #[test]
 fn a_record_from_the_future() {
     for dies in [false, true] {
-        let mut stage = Stage::with_ann_and_bob();
-        stage.say_with_id(ANN, "one", "x");
-        stage.settle();
-        stage.poison(Poison::Future);
-        stage.poison(Poison::Future);
+        let mut cluster = ScriptedCluster::with_ann_and_bob();
+        cluster.send_with_id(ANN, "one", "x");
+        cluster.settle();
+        cluster.poison(Poison::Future);
+        cluster.poison(Poison::Future);
         if dies {
-            stage.kill(HOME);
+            cluster.kill(HOME);
         }
-        stage.say_with_id(ANN, "one", "x");
-        stage.pass(3_000);
-        stage.say(BOB, "two");
-        stage.pass(500);
-        assert_eq!(stage.log(), ["ann: one", "bob: two"]);
-        assert_eq!(stage.told(ANN), ["ann: one", "sent", "sent", "bob: two"]);
-        assert_eq!(stage.times().iter().filter(|time| **time > FUTURE_MS).count(), 2, "{:?}", stage.times());
-        assert!(stage.times().last().is_some_and(|last| *last < FUTURE_MS));
-        assert!(stage.is_settled());
+        cluster.send_with_id(ANN, "one", "x");
+        cluster.advance(3_000);
+        cluster.send(BOB, "two");
+        cluster.advance(500);
+        assert_eq!(cluster.log(), ["ann: one", "bob: two"]);
+        assert_eq!(cluster.received(ANN), ["ann: one", "sent", "sent", "bob: two"]);
+        assert_eq!(cluster.times().iter().filter(|time| **time > FUTURE_MS).count(), 2, "{:?}", cluster.times());
+        assert!(cluster.times().last().is_some_and(|last| *last < FUTURE_MS));
+        assert!(cluster.is_settled());
     }
 }
 
@@ -136,69 +138,74 @@ fn a_record_from_the_future() {
 #[test]
 fn a_damaged_record_in_the_middle() {
     for is_removed in [false, true] {
-        let mut stage = Stage::with_ann_and_bob();
-        stage.enter(LEFT, CARL, "carl");
-        stage.settle();
+        let mut cluster = ScriptedCluster::with_ann_and_bob();
+        cluster.enter(LEFT, CARL, "carl");
+        cluster.settle();
         let crowd: Vec<u64> = (20..60).collect();
-        crowd.iter().for_each(|session| stage.enter(RIGHT, *session, &format!("p{session}")));
-        stage.settle();
-        stage.enter(LEFT, 70, "dan");
-        stage.settle();
-        stage.say(ANN, "one");
-        stage.settle();
-        stage.damage(1, is_removed);
-        stage.kill(HOME);
-        stage.pass(3_000);
-        stage.say(BOB, "two");
-        stage.pass(1_000);
-        assert_eq!(stage.told(70).last().map(String::as_str), Some("closed"), "{:?}", stage.told(70));
+        crowd.iter().for_each(|session| cluster.enter(RIGHT, *session, &format!("p{session}")));
+        cluster.settle();
+        cluster.enter(LEFT, 70, "dan");
+        cluster.settle();
+        cluster.send(ANN, "one");
+        cluster.settle();
+        cluster.damage(1, is_removed);
+        cluster.kill(HOME);
+        cluster.advance(3_000);
+        cluster.send(BOB, "two");
+        cluster.advance(1_000);
+        assert_eq!(cluster.received(70).last().map(String::as_str), Some("closed"), "{:?}", cluster.received(70));
         for (who, what) in [(ANN, "bob: two"), (CARL, "bob: two"), (BOB, "sent")] {
-            assert!(stage.told(who).contains(&"gap".to_owned()), "{who}: {:?}", stage.told(who));
-            assert_eq!(stage.told(who).last().map(String::as_str), Some(what), "{who}: {:?}", stage.told(who));
+            assert!(cluster.received(who).contains(&"gap".to_owned()), "{who}: {:?}", cluster.received(who));
+            assert_eq!(
+                cluster.received(who).last().map(String::as_str),
+                Some(what),
+                "{who}: {:?}",
+                cluster.received(who)
+            );
         }
-        assert!(stage.told(BOB).contains(&"-dan".to_owned()));
-        stage.come_back(LEFT, 70, 71, "dan");
-        stage.pass(500);
-        assert!(stage.told(71)[0].starts_with("entered: ann bob carl dan"), "{:?}", stage.told(71));
-        assert!(stage.is_settled());
+        assert!(cluster.received(BOB).contains(&"-dan".to_owned()));
+        cluster.resume(LEFT, 70, 71, "dan");
+        cluster.advance(500);
+        assert!(cluster.received(71)[0].starts_with("entered: ann bob carl dan"), "{:?}", cluster.received(71));
+        assert!(cluster.is_settled());
     }
 }
 
 /// The damaged record is one that its connector has not got yet, and history is read past it.
 #[test]
 fn a_connector_that_missed_a_damaged_record() {
-    let mut stage = Stage::with_ann_and_bob();
-    stage.lose(Records(HOME, RIGHT));
+    let mut cluster = ScriptedCluster::with_ann_and_bob();
+    cluster.lose(Records(HOME, RIGHT));
     for number in 0..80 {
-        stage.say(ANN, &number.to_string());
-        stage.settle();
+        cluster.send(ANN, &number.to_string());
+        cluster.settle();
     }
-    stage.find(Records(HOME, RIGHT));
-    stage.damage(75, false);
-    stage.pass(1_500);
-    assert_eq!(stage.told(BOB), ["gap"], "the state instead of records");
-    stage.say(ANN, "end");
-    stage.pass(500);
-    assert_eq!(stage.told(BOB), ["gap", "ann: end"]);
-    assert!(stage.is_settled());
+    cluster.stop_losing(Records(HOME, RIGHT));
+    cluster.damage(75, false);
+    cluster.advance(1_500);
+    assert_eq!(cluster.received(BOB), ["gap"], "the state instead of records");
+    cluster.send(ANN, "end");
+    cluster.advance(500);
+    assert_eq!(cluster.received(BOB), ["gap", "ann: end"]);
+    assert!(cluster.is_settled());
 }
 
 /// A proposal is under way when poison ends the activation: it is decided once.
 #[test]
 fn poison_and_a_repeated_proposal() {
-    let mut stage = Stage::with_ann_and_bob();
-    stage.lose(Records(HOME, LEFT));
-    stage.say(ANN, "one");
-    stage.settle();
-    stage.poison(Poison::Copy);
-    stage.find(Records(HOME, LEFT));
-    stage.hold(Proposals(LEFT, HOME));
-    stage.pass(400);
-    stage.poison(Poison::Garbage);
-    stage.release(Proposals(LEFT, HOME));
-    stage.pass(1_500);
-    assert_eq!(stage.log(), ["ann: one"]);
-    assert_eq!(stage.told(ANN), ["ann: one", "sent"]);
-    assert_eq!(stage.told(BOB), ["ann: one"]);
-    assert!(stage.is_settled());
+    let mut cluster = ScriptedCluster::with_ann_and_bob();
+    cluster.lose(Records(HOME, LEFT));
+    cluster.send(ANN, "one");
+    cluster.settle();
+    cluster.poison(Poison::Copy);
+    cluster.stop_losing(Records(HOME, LEFT));
+    cluster.hold(Proposals(LEFT, HOME));
+    cluster.advance(400);
+    cluster.poison(Poison::Garbage);
+    cluster.release(Proposals(LEFT, HOME));
+    cluster.advance(1_500);
+    assert_eq!(cluster.log(), ["ann: one"]);
+    assert_eq!(cluster.received(ANN), ["ann: one", "sent"]);
+    assert_eq!(cluster.received(BOB), ["ann: one"]);
+    assert!(cluster.is_settled());
 }

@@ -24,7 +24,7 @@ use shared::metrics::Metrics;
 use shared::record::{Position, Record};
 use shared::room::RoomState;
 
-use super::transit::{Parcel, What};
+use super::transit::{InTransit, Selector};
 use super::{ANN, BOB, CANDIDATE, HOME, LEFT, RIGHT, ROOM};
 use crate::{checks, world};
 use delivery::entry_text;
@@ -43,18 +43,18 @@ struct Chat {
     /// It hands over what it has, and says so.
     leaves: bool,
     /// What came while it stands still.
-    asleep: Option<Vec<Parcel>>,
+    asleep: Option<Vec<InTransit>>,
 }
 
 struct Client {
     connector: usize,
     asked: u32,
-    told: Vec<String>,
+    received: Vec<String>,
     /// With which it can come back to the room: its token, and the last `seq` that it knows.
     place: Option<(Token, u64)>,
 }
 
-pub(super) struct Stage {
+pub(super) struct ScriptedCluster {
     now: u64,
     /// Milliseconds that the clocks of the chat servers are behind.
     clocks_behind: u64,
@@ -68,10 +68,10 @@ pub(super) struct Stage {
     /// Connectors that never do anything again.
     dead_hubs: BTreeSet<usize>,
     clients: BTreeMap<u64, Client>,
-    under_way: VecDeque<Parcel>,
-    holds: Vec<What>,
-    held: Vec<Parcel>,
-    losses: Vec<What>,
+    under_way: VecDeque<InTransit>,
+    holds: Vec<Selector>,
+    held: Vec<InTransit>,
+    losses: Vec<Selector>,
     copies: Copies,
     /// Messages are signed, as far as the stage has no stray ones.
     signs: bool,
@@ -99,27 +99,27 @@ pub(super) fn list(chats: &[usize]) -> Arc<Servers> {
     world::list(chats.iter().map(|number| world::server("chat", *number)).collect())
 }
 
-impl Stage {
+impl ScriptedCluster {
     /// Ann is in the room at the left connector, Bob at the right one.
     pub(super) fn with_ann_and_bob() -> Self {
-        let mut stage = Self::empty();
+        let mut cluster = Self::empty();
         let servers = list(&[0, 1, 2]);
         let order = dispatcher::candidates(ROOM, servers.chat(), |_| false);
         assert_eq!((&order[0].id, &order[1].id), (&id("chat", HOME), &id("chat", CANDIDATE)));
-        stage.pass(1_000);
-        stage.enter(LEFT, ANN, "ann");
-        stage.settle();
-        stage.enter(RIGHT, BOB, "bob");
-        stage.settle();
-        assert_eq!(stage.told(ANN), ["entered: ann", "+bob"]);
-        assert_eq!(stage.told(BOB), ["entered: ann bob"]);
-        stage.clients.values_mut().for_each(|client| client.told.clear());
-        stage.before = stage.records().len();
-        stage
+        cluster.advance(1_000);
+        cluster.enter(LEFT, ANN, "ann");
+        cluster.settle();
+        cluster.enter(RIGHT, BOB, "bob");
+        cluster.settle();
+        assert_eq!(cluster.received(ANN), ["entered: ann", "+bob"]);
+        assert_eq!(cluster.received(BOB), ["entered: ann bob"]);
+        cluster.clients.values_mut().for_each(|client| client.received.clear());
+        cluster.before = cluster.records().len();
+        cluster
     }
 
     fn empty() -> Self {
-        let mut stage = Self {
+        let mut cluster = Self {
             now: 0,
             clocks_behind: 0,
             log: Memory::starting_at(1, &LogSettings::default()),
@@ -141,9 +141,9 @@ impl Stage {
             appended: 0,
             before: 0,
         };
-        stage.chats = (0..CHATS).map(|number| stage.chat(number, 1, FIRST)).collect();
-        stage.hubs = (0..CONNECTORS).map(|number| stage.hub(number, FIRST)).collect();
-        stage
+        cluster.chats = (0..CHATS).map(|number| cluster.chat(number, 1, FIRST)).collect();
+        cluster.hubs = (0..CONNECTORS).map(|number| cluster.hub(number, FIRST)).collect();
+        cluster
     }
 
     fn chat(&self, number: usize, run: u64, incarnation: Incarnation) -> Chat {
@@ -158,38 +158,38 @@ impl Stage {
     }
 
     /// This is not to arrive before it is released.
-    pub(super) fn hold(&mut self, what: What) {
+    pub(super) fn hold(&mut self, what: Selector) {
         self.holds.push(what);
     }
 
     /// What was held moves on, and nothing of it is held any more.
-    pub(super) fn release(&mut self, what: What) {
+    pub(super) fn release(&mut self, what: Selector) {
         self.holds.retain(|held| *held != what);
-        let (released, held): (Vec<_>, Vec<_>) = self.held.drain(..).partition(|parcel| parcel.is(what));
+        let (released, held): (Vec<_>, Vec<_>) = self.held.drain(..).partition(|item| item.is(what));
         self.held = held;
         self.under_way.extend(released);
         self.settle();
     }
 
     /// The last of what was held moves on; the others stay, and new ones are not held.
-    pub(super) fn release_newest(&mut self, what: What) {
+    pub(super) fn release_newest(&mut self, what: Selector) {
         self.holds.retain(|held| *held != what);
-        let newest = self.held.iter().rposition(|parcel| parcel.is(what)).unwrap();
+        let newest = self.held.iter().rposition(|item| item.is(what)).unwrap();
         self.under_way.extend(Some(self.held.remove(newest)));
         self.settle();
     }
 
     /// How much of this is held.
-    pub(super) fn holds(&self, what: What) -> usize {
-        self.held.iter().filter(|parcel| parcel.is(what)).count()
+    pub(super) fn holds(&self, what: Selector) -> usize {
+        self.held.iter().filter(|item| item.is(what)).count()
     }
 
     /// This is lost until it is found.
-    pub(super) fn lose(&mut self, what: What) {
+    pub(super) fn lose(&mut self, what: Selector) {
         self.losses.push(what);
     }
 
-    pub(super) fn find(&mut self, what: What) {
+    pub(super) fn stop_losing(&mut self, what: Selector) {
         self.losses.retain(|lost| *lost != what);
     }
 
@@ -262,14 +262,14 @@ impl Stage {
     }
 
     /// A chat server sees that the list is another.
-    pub(super) fn chat_sees(&mut self, chat: usize, chats: &[usize]) {
+    pub(super) fn change_chat_view(&mut self, chat: usize, chats: &[usize]) {
         let now = self.chat_now();
         let effects = self.chats[chat].rooms.set_servers(list(chats), now);
         self.chat_effects(chat, effects);
         self.settle();
     }
 
-    pub(super) fn connector_sees(&mut self, connector: usize, chats: &[usize]) {
+    pub(super) fn change_connector_view(&mut self, connector: usize, chats: &[usize]) {
         let now = self.hub_now();
         let effects = self.hubs[connector].set_servers(list(chats), now);
         self.hub_effects(connector, effects);
@@ -279,39 +279,39 @@ impl Stage {
     /// A client comes to a connector if it is not there, and asks to enter the room.
     pub(super) fn enter(&mut self, connector: usize, session: u64, name: &str) {
         self.open(connector, session);
-        self.ask(session, Request::Enter(format!(r#"{{"username":"{name}","rid":"{ROOM}"}}"#).into()));
+        self.request(session, Request::Enter(format!(r#"{{"username":"{name}","rid":"{ROOM}"}}"#).into()));
     }
 
     /// A client whose connection broke comes back as another session.
-    pub(super) fn come_back(&mut self, connector: usize, before: u64, session: u64, name: &str) {
+    pub(super) fn resume(&mut self, connector: usize, before: u64, session: u64, name: &str) {
         let (token, since) = self.clients[&before].place.unwrap();
         self.open(connector, session);
         let place = format!(r#""token":"{token}","since":{since},"epoch":1"#);
-        self.ask(session, Request::Enter(format!(r#"{{"username":"{name}","rid":"{ROOM}",{place}}}"#).into()));
+        self.request(session, Request::Enter(format!(r#"{{"username":"{name}","rid":"{ROOM}",{place}}}"#).into()));
     }
 
     fn open(&mut self, connector: usize, session: u64) {
         if !self.clients.contains_key(&session) {
             self.hubs[connector].open(session);
-            let client = Client { connector, asked: 0, told: Vec::new(), place: None };
+            let client = Client { connector, asked: 0, received: Vec::new(), place: None };
             self.clients.insert(session, client);
         }
     }
 
-    pub(super) fn say(&mut self, session: u64, text: &str) {
-        self.ask(session, Request::Send(format!(r#"{{"content":"{text}","target":"*"}}"#).into()));
+    pub(super) fn send(&mut self, session: u64, text: &str) {
+        self.request(session, Request::Send(format!(r#"{{"content":"{text}","target":"*"}}"#).into()));
     }
 
-    pub(super) fn say_with_id(&mut self, session: u64, text: &str, id: &str) {
-        self.ask(session, Request::Send(format!(r#"{{"content":"{text}","target":"*","id":"{id}"}}"#).into()));
+    pub(super) fn send_with_id(&mut self, session: u64, text: &str, id: &str) {
+        self.request(session, Request::Send(format!(r#"{{"content":"{text}","target":"*","id":"{id}"}}"#).into()));
     }
 
     pub(super) fn whisper(&mut self, session: u64, to: &str, text: &str) {
-        self.ask(session, Request::Send(format!(r#"{{"content":"{text}","target":"{to}"}}"#).into()));
+        self.request(session, Request::Send(format!(r#"{{"content":"{text}","target":"{to}"}}"#).into()));
     }
 
     pub(super) fn leave(&mut self, session: u64) {
-        self.ask(session, Request::Leave);
+        self.request(session, Request::Leave);
     }
 
     pub(super) fn close(&mut self, session: u64) {
@@ -319,7 +319,7 @@ impl Stage {
     }
 
     /// A client's connection breaks.
-    pub(super) fn lose_client(&mut self, session: u64) {
+    pub(super) fn disconnect(&mut self, session: u64) {
         self.end(session, Ending::Lost);
     }
 
@@ -329,7 +329,7 @@ impl Stage {
         self.hub_effects(connector, effects);
     }
 
-    fn ask(&mut self, session: u64, request: Request) {
+    fn request(&mut self, session: u64, request: Request) {
         let now = self.hub_now();
         let client = self.clients.get_mut(&session).unwrap();
         client.asked += 1;
@@ -350,8 +350,8 @@ impl Stage {
     }
 
     /// What a client was told since Ann and Bob are in the room.
-    pub(super) fn told(&self, session: u64) -> &[String] {
-        &self.clients[&session].told
+    pub(super) fn received(&self, session: u64) -> &[String] {
+        &self.clients[&session].received
     }
 
     /// What happened in the room since then.

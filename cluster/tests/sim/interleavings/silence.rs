@@ -1,7 +1,7 @@
 //! Connectors that are silent, or seem to be.
 
-use super::scripted_cluster::Stage;
-use super::transit::What::Between;
+use super::scripted_cluster::ScriptedCluster;
+use super::transit::Selector::Between;
 use super::{ANN, BOB, RIGHT};
 
 /// ```text
@@ -14,15 +14,15 @@ use super::{ANN, BOB, RIGHT};
 /// by, Bob would leave the room as soon as the home is back.
 #[test]
 fn silence_counts_only_while_it_could_be_broken() {
-    let mut stage = Stage::with_ann_and_bob();
-    stage.cut();
-    stage.pass(15_000);
-    (0..3).for_each(|chat| stage.lose(Between(chat, RIGHT)));
-    stage.reconnect();
-    stage.pass(2_000);
-    (0..3).for_each(|chat| stage.find(Between(chat, RIGHT)));
-    stage.pass(3_000);
-    assert!(stage.log().is_empty(), "{:?}", stage.log());
-    assert!(stage.told(ANN).is_empty() && stage.told(BOB).is_empty());
-    assert!(stage.is_settled());
+    let mut cluster = ScriptedCluster::with_ann_and_bob();
+    cluster.cut();
+    cluster.advance(15_000);
+    (0..3).for_each(|chat| cluster.lose(Between(chat, RIGHT)));
+    cluster.reconnect();
+    cluster.advance(2_000);
+    (0..3).for_each(|chat| cluster.stop_losing(Between(chat, RIGHT)));
+    cluster.advance(3_000);
+    assert!(cluster.log().is_empty(), "{:?}", cluster.log());
+    assert!(cluster.received(ANN).is_empty() && cluster.received(BOB).is_empty());
+    assert!(cluster.is_settled());
 }

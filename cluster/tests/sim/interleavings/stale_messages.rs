@@ -1,8 +1,8 @@
 //! Messages and answers that are out of date when they arrive: of an earlier run, overtaken by newer ones, from a server that
 //! is asked no longer, from a replica of the log that is behind.
 
-use super::scripted_cluster::Stage;
-use super::transit::What::{Appends, Attached, Attaches, Between, Pages, Probes, Records};
+use super::scripted_cluster::ScriptedCluster;
+use super::transit::Selector::{Appends, Attached, Attaches, Between, Pages, Probes, Records};
 use super::{ANN, BOB, CANDIDATE, CARL, HOME, LEFT, RIGHT};
 
 /// A client that comes back through another session, and one that does so later.
@@ -20,22 +20,22 @@ const LATER: u64 = 6;
 /// If the late number counted among those of the new run, all that this says would be old. Bob would not hear "two".
 #[test]
 fn a_late_message_of_an_earlier_run() {
-    let mut stage = Stage::with_ann_and_bob();
-    stage.pass(5_000);
-    stage.hold(Records(HOME, RIGHT));
-    stage.say(ANN, "one");
-    stage.settle();
-    stage.restart_chat(HOME, 2);
-    stage.pass(600);
-    stage.release(Records(HOME, RIGHT));
-    assert_eq!(stage.told(BOB), ["ann: one"]);
-    stage.lose(Records(HOME, RIGHT));
-    stage.say(ANN, "two");
-    stage.settle();
-    stage.find(Records(HOME, RIGHT));
-    stage.pass(1_500);
-    assert_eq!(stage.told(BOB), ["ann: one", "ann: two"]);
-    assert!(stage.is_settled());
+    let mut cluster = ScriptedCluster::with_ann_and_bob();
+    cluster.advance(5_000);
+    cluster.hold(Records(HOME, RIGHT));
+    cluster.send(ANN, "one");
+    cluster.settle();
+    cluster.restart_chat(HOME, 2);
+    cluster.advance(600);
+    cluster.release(Records(HOME, RIGHT));
+    assert_eq!(cluster.received(BOB), ["ann: one"]);
+    cluster.lose(Records(HOME, RIGHT));
+    cluster.send(ANN, "two");
+    cluster.settle();
+    cluster.stop_losing(Records(HOME, RIGHT));
+    cluster.advance(1_500);
+    assert_eq!(cluster.received(BOB), ["ann: one", "ann: two"]);
+    assert!(cluster.is_settled());
 }
 
 /// ```text
@@ -51,21 +51,21 @@ fn a_late_message_of_an_earlier_run() {
 /// If the late answer were taken for that of the second attach, Bob would not hear "two": all numbers were heard since.
 #[test]
 fn an_answer_that_newer_messages_overtook() {
-    let mut stage = Stage::with_ann_and_bob();
-    stage.lose(Records(HOME, RIGHT));
-    stage.hold(Attached(HOME, RIGHT));
-    stage.say(ANN, "one");
-    stage.pass(500);
-    assert!(stage.holds(Attached(HOME, RIGHT)) > 0 && stage.told(BOB).is_empty());
-    stage.lose(Attaches(RIGHT, HOME));
-    stage.say(ANN, "two");
-    stage.pass(1_000);
-    stage.release(Attached(HOME, RIGHT));
-    stage.find(Attaches(RIGHT, HOME));
-    stage.find(Records(HOME, RIGHT));
-    stage.pass(2_000);
-    assert_eq!(stage.told(BOB), ["ann: one", "ann: two"]);
-    assert!(stage.is_settled());
+    let mut cluster = ScriptedCluster::with_ann_and_bob();
+    cluster.lose(Records(HOME, RIGHT));
+    cluster.hold(Attached(HOME, RIGHT));
+    cluster.send(ANN, "one");
+    cluster.advance(500);
+    assert!(cluster.holds(Attached(HOME, RIGHT)) > 0 && cluster.received(BOB).is_empty());
+    cluster.lose(Attaches(RIGHT, HOME));
+    cluster.send(ANN, "two");
+    cluster.advance(1_000);
+    cluster.release(Attached(HOME, RIGHT));
+    cluster.stop_losing(Attaches(RIGHT, HOME));
+    cluster.stop_losing(Records(HOME, RIGHT));
+    cluster.advance(2_000);
+    assert_eq!(cluster.received(BOB), ["ann: one", "ann: two"]);
+    assert!(cluster.is_settled());
 }
 
 /// ```text
@@ -83,28 +83,28 @@ fn an_answer_that_newer_messages_overtook() {
 /// The candidate's late answer says nothing of what the home said. If it were taken for the home's, Bob would not hear "one".
 #[test]
 fn an_answer_of_a_server_that_is_asked_no_longer() {
-    let mut stage = Stage::with_ann_and_bob();
-    stage.hold(Appends(CANDIDATE));
-    stage.lose(Between(HOME, RIGHT));
-    stage.lose(Probes(HOME));
-    stage.pass(1_500);
-    assert_eq!(stage.holds(Appends(CANDIDATE)), 1);
-    stage.hold(Between(CANDIDATE, RIGHT));
-    stage.release(Appends(CANDIDATE));
-    stage.lose(Attaches(RIGHT, HOME));
-    stage.lose(Records(HOME, RIGHT));
-    stage.find(Between(HOME, RIGHT));
-    stage.find(Probes(HOME));
-    stage.pass(1_000);
-    stage.say(ANN, "one");
-    stage.pass(3_000);
-    assert_eq!((stage.log(), stage.appenders().last()), (vec!["ann: one".to_owned()], Some(&HOME)));
-    stage.release(Between(CANDIDATE, RIGHT));
-    stage.find(Attaches(RIGHT, HOME));
-    stage.find(Records(HOME, RIGHT));
-    stage.pass(3_000);
-    assert_eq!(stage.told(BOB), ["ann: one"]);
-    assert!(stage.is_settled());
+    let mut cluster = ScriptedCluster::with_ann_and_bob();
+    cluster.hold(Appends(CANDIDATE));
+    cluster.lose(Between(HOME, RIGHT));
+    cluster.lose(Probes(HOME));
+    cluster.advance(1_500);
+    assert_eq!(cluster.holds(Appends(CANDIDATE)), 1);
+    cluster.hold(Between(CANDIDATE, RIGHT));
+    cluster.release(Appends(CANDIDATE));
+    cluster.lose(Attaches(RIGHT, HOME));
+    cluster.lose(Records(HOME, RIGHT));
+    cluster.stop_losing(Between(HOME, RIGHT));
+    cluster.stop_losing(Probes(HOME));
+    cluster.advance(1_000);
+    cluster.send(ANN, "one");
+    cluster.advance(3_000);
+    assert_eq!((cluster.log(), cluster.appenders().last()), (vec!["ann: one".to_owned()], Some(&HOME)));
+    cluster.release(Between(CANDIDATE, RIGHT));
+    cluster.stop_losing(Attaches(RIGHT, HOME));
+    cluster.stop_losing(Records(HOME, RIGHT));
+    cluster.advance(3_000);
+    assert_eq!(cluster.received(BOB), ["ann: one"]);
+    assert!(cluster.is_settled());
 }
 
 /// ```text
@@ -116,20 +116,20 @@ fn an_answer_of_a_server_that_is_asked_no_longer() {
 /// be right, and Ann would not hear "one".
 #[test]
 fn a_replica_that_is_behind_proves_nothing() {
-    let mut stage = Stage::with_ann_and_bob();
-    stage.freeze_replica();
-    stage.lose(Between(HOME, RIGHT));
-    stage.lose(Probes(HOME));
-    stage.lose(Between(CANDIDATE, LEFT));
-    stage.pass(1_500);
-    stage.say(BOB, "one");
-    stage.pass(500);
-    stage.find(Between(HOME, RIGHT));
-    stage.find(Probes(HOME));
-    stage.find(Between(CANDIDATE, LEFT));
-    stage.pass(4_000);
-    assert_eq!(stage.told(ANN), ["bob: one"]);
-    assert!(stage.is_settled());
+    let mut cluster = ScriptedCluster::with_ann_and_bob();
+    cluster.freeze_replica();
+    cluster.lose(Between(HOME, RIGHT));
+    cluster.lose(Probes(HOME));
+    cluster.lose(Between(CANDIDATE, LEFT));
+    cluster.advance(1_500);
+    cluster.send(BOB, "one");
+    cluster.advance(500);
+    cluster.stop_losing(Between(HOME, RIGHT));
+    cluster.stop_losing(Probes(HOME));
+    cluster.stop_losing(Between(CANDIDATE, LEFT));
+    cluster.advance(4_000);
+    assert_eq!(cluster.received(ANN), ["bob: one"]);
+    assert!(cluster.is_settled());
 }
 
 /// ```text
@@ -143,18 +143,18 @@ fn a_replica_that_is_behind_proves_nothing() {
 /// If the home asked the replica again, it would read and be refused as fast as it can, until the replica has all.
 #[test]
 fn who_was_refused_reads_from_the_log_itself() {
-    let mut stage = Stage::with_ann_and_bob();
-    stage.freeze_replica();
-    stage.lose(Between(HOME, RIGHT));
-    stage.lose(Probes(HOME));
-    stage.pass(1_500);
-    stage.say(BOB, "one");
-    stage.pass(500);
-    let before = stage.activations();
-    stage.say(ANN, "two");
-    stage.pass(500);
-    assert_eq!(stage.log(), ["bob: one", "ann: two"]);
-    assert!(stage.activations() <= before + 2, "{} activations", stage.activations() - before);
+    let mut cluster = ScriptedCluster::with_ann_and_bob();
+    cluster.freeze_replica();
+    cluster.lose(Between(HOME, RIGHT));
+    cluster.lose(Probes(HOME));
+    cluster.advance(1_500);
+    cluster.send(BOB, "one");
+    cluster.advance(500);
+    let before = cluster.activations();
+    cluster.send(ANN, "two");
+    cluster.advance(500);
+    assert_eq!(cluster.log(), ["bob: one", "ann: two"]);
+    assert!(cluster.activations() <= before + 2, "{} activations", cluster.activations() - before);
 }
 
 /// ```text
@@ -168,19 +168,19 @@ fn who_was_refused_reads_from_the_log_itself() {
 /// would hear what is not for her.
 #[test]
 fn a_whisper_to_another_of_the_same_name() {
-    let mut stage = Stage::with_ann_and_bob();
-    stage.lose(Between(HOME, LEFT));
-    stage.pass(12_000);
-    stage.enter(RIGHT, CARL, "ann");
-    stage.settle();
-    stage.whisper(BOB, "ann", "secret");
-    stage.settle();
-    stage.find(Between(HOME, LEFT));
-    stage.pass(3_000);
-    assert!(stage.told(CARL).contains(&"bob: secret".to_owned()), "{:?}", stage.told(CARL));
-    assert!(!stage.told(ANN).contains(&"bob: secret".to_owned()), "{:?}", stage.told(ANN));
-    assert_eq!(stage.told(ANN).last().map(String::as_str), Some("displaced"));
-    assert!(stage.is_settled());
+    let mut cluster = ScriptedCluster::with_ann_and_bob();
+    cluster.lose(Between(HOME, LEFT));
+    cluster.advance(12_000);
+    cluster.enter(RIGHT, CARL, "ann");
+    cluster.settle();
+    cluster.whisper(BOB, "ann", "secret");
+    cluster.settle();
+    cluster.stop_losing(Between(HOME, LEFT));
+    cluster.advance(3_000);
+    assert!(cluster.received(CARL).contains(&"bob: secret".to_owned()), "{:?}", cluster.received(CARL));
+    assert!(!cluster.received(ANN).contains(&"bob: secret".to_owned()), "{:?}", cluster.received(ANN));
+    assert_eq!(cluster.received(ANN).last().map(String::as_str), Some("displaced"));
+    assert!(cluster.is_settled());
 }
 
 /// ```text
@@ -192,14 +192,14 @@ fn a_whisper_to_another_of_the_same_name() {
 /// have one, Ann's old session would be here for ever.
 #[test]
 fn the_last_member_of_a_connector_goes_elsewhere() {
-    let mut stage = Stage::with_ann_and_bob();
-    stage.lose(Between(HOME, RIGHT));
-    stage.lose(Probes(HOME));
-    stage.pass(1_500);
-    stage.come_back(RIGHT, ANN, BACK, "ann");
-    stage.settle();
-    assert_eq!(stage.told(BACK), ["entered: ann bob"]);
-    assert_eq!(stage.told(ANN), ["moved away"]);
+    let mut cluster = ScriptedCluster::with_ann_and_bob();
+    cluster.lose(Between(HOME, RIGHT));
+    cluster.lose(Probes(HOME));
+    cluster.advance(1_500);
+    cluster.resume(RIGHT, ANN, BACK, "ann");
+    cluster.settle();
+    assert_eq!(cluster.received(BACK), ["entered: ann bob"]);
+    assert_eq!(cluster.received(ANN), ["moved away"]);
 }
 
 /// ```text
@@ -213,18 +213,18 @@ fn the_last_member_of_a_connector_goes_elsewhere() {
 /// If its first record went only to those that have members or follow, Ann's old session would be here for ever.
 #[test]
 fn an_heir_tells_connectors_without_members() {
-    let mut stage = Stage::with_ann_and_bob();
-    stage.lose(Between(HOME, RIGHT));
-    stage.lose(Probes(HOME));
-    stage.pass(1_500);
-    stage.lose(Between(CANDIDATE, LEFT));
-    stage.come_back(RIGHT, ANN, BACK, "ann");
-    stage.settle();
-    assert_eq!(stage.told(BACK), ["entered: ann bob"]);
-    assert!(stage.told(ANN).is_empty());
-    stage.kill(CANDIDATE);
-    stage.pass(3_000);
-    assert_eq!(stage.told(ANN), ["moved away"]);
+    let mut cluster = ScriptedCluster::with_ann_and_bob();
+    cluster.lose(Between(HOME, RIGHT));
+    cluster.lose(Probes(HOME));
+    cluster.advance(1_500);
+    cluster.lose(Between(CANDIDATE, LEFT));
+    cluster.resume(RIGHT, ANN, BACK, "ann");
+    cluster.settle();
+    assert_eq!(cluster.received(BACK), ["entered: ann bob"]);
+    assert!(cluster.received(ANN).is_empty());
+    cluster.kill(CANDIDATE);
+    cluster.advance(3_000);
+    assert_eq!(cluster.received(ANN), ["moved away"]);
 }
 
 /// ```text
@@ -238,26 +238,26 @@ fn an_heir_tells_connectors_without_members() {
 /// The connector follows the room a second time. If its questions began at 1 again, Carl would be given what Bob missed.
 #[test]
 fn a_page_for_another_life_of_the_room() {
-    let mut stage = Stage::with_ann_and_bob();
+    let mut cluster = ScriptedCluster::with_ann_and_bob();
     // Tokens are made of the time.
-    stage.pass(50);
-    stage.enter(RIGHT, CARL, "carl");
-    stage.settle();
-    stage.close(CARL);
-    stage.lose_client(BOB);
-    stage.whisper(ANN, "bob", "secret");
-    stage.settle();
-    stage.hold(Pages(HOME, RIGHT));
-    stage.come_back(RIGHT, BOB, BACK, "bob");
-    stage.settle();
-    assert_eq!(stage.holds(Pages(HOME, RIGHT)), 1);
-    stage.close(BACK);
-    stage.pass(3_000);
-    stage.come_back(RIGHT, CARL, LATER, "carl");
-    stage.settle();
-    stage.say(ANN, "one");
-    stage.release(Pages(HOME, RIGHT));
-    stage.pass(1_000);
-    assert_eq!(stage.told(LATER), ["entered: ann carl", "ann: one"]);
-    assert!(stage.is_settled());
+    cluster.advance(50);
+    cluster.enter(RIGHT, CARL, "carl");
+    cluster.settle();
+    cluster.close(CARL);
+    cluster.disconnect(BOB);
+    cluster.whisper(ANN, "bob", "secret");
+    cluster.settle();
+    cluster.hold(Pages(HOME, RIGHT));
+    cluster.resume(RIGHT, BOB, BACK, "bob");
+    cluster.settle();
+    assert_eq!(cluster.holds(Pages(HOME, RIGHT)), 1);
+    cluster.close(BACK);
+    cluster.advance(3_000);
+    cluster.resume(RIGHT, CARL, LATER, "carl");
+    cluster.settle();
+    cluster.send(ANN, "one");
+    cluster.release(Pages(HOME, RIGHT));
+    cluster.advance(1_000);
+    assert_eq!(cluster.received(LATER), ["entered: ann carl", "ann: one"]);
+    assert!(cluster.is_settled());
 }

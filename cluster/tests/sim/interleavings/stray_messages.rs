@@ -6,32 +6,32 @@ use shared::membership::Membership;
 use shared::record::{Epoch, Position, RecordId};
 use shared::rpc::messages::{Answer, Known, Place, Question, Span, Wanted};
 
-use super::scripted_cluster::{FIRST, Stage};
-use super::transit::What::{Attaches, Records};
+use super::scripted_cluster::{FIRST, ScriptedCluster};
+use super::transit::Selector::{Attaches, Records};
 use super::{ANN, BOB, CARL, HOME, LEFT, RIGHT};
 
 /// Ann speaks, and both hear it.
-fn talk(stage: &mut Stage, text: &str) {
-    let before = [ANN, BOB].map(|client| stage.told(client).len());
-    stage.say(ANN, text);
-    stage.pass(2_000);
+fn exchange_messages(cluster: &mut ScriptedCluster, text: &str) {
+    let before = [ANN, BOB].map(|client| cluster.received(client).len());
+    cluster.send(ANN, text);
+    cluster.advance(2_000);
     let said = format!("ann: {text}");
-    assert_eq!(stage.told(ANN)[before[0]..], [said.clone(), "sent".to_owned()]);
-    assert_eq!(stage.told(BOB)[before[1]..], [said]);
-    assert!(stage.is_settled());
+    assert_eq!(cluster.received(ANN)[before[0]..], [said.clone(), "sent".to_owned()]);
+    assert_eq!(cluster.received(BOB)[before[1]..], [said]);
+    assert!(cluster.is_settled());
 }
 
 /// Were a connector to believe it for ever, it would ask servers that do not own the room.
 #[test]
 fn one_word_that_a_chat_server_leaves() {
     for number in [1 << 8, u64::MAX] {
-        let mut stage = Stage::with_ann_and_bob();
+        let mut cluster = ScriptedCluster::with_ann_and_bob();
         for connector in [LEFT, RIGHT] {
-            stage.stray_to_connector((HOME, FIRST), connector, number, Answer::Leaving);
+            cluster.stray_to_connector((HOME, FIRST), connector, number, Answer::Leaving);
         }
-        stage.pass(3_000);
-        talk(&mut stage, "one");
-        assert_eq!(stage.appenders().last(), Some(&HOME));
+        cluster.advance(3_000);
+        exchange_messages(&mut cluster, "one");
+        assert_eq!(cluster.appenders().last(), Some(&HOME));
     }
 }
 
@@ -39,16 +39,16 @@ fn one_word_that_a_chat_server_leaves() {
 #[test]
 fn one_number_that_is_ahead() {
     for number in [1 << 10, 1 << 20, 1 << 21, u64::MAX] {
-        let mut stage = Stage::with_ann_and_bob();
-        stage.stray_to_connector((HOME, FIRST), RIGHT, number, Answer::Alive);
-        stage.pass(2_000);
-        stage.lose(Records(HOME, RIGHT));
-        stage.say(ANN, "one");
-        stage.pass(500);
-        stage.find(Records(HOME, RIGHT));
-        stage.pass(3_000);
-        assert_eq!(stage.told(BOB), ["ann: one"], "{number}");
-        talk(&mut stage, "two");
+        let mut cluster = ScriptedCluster::with_ann_and_bob();
+        cluster.stray_to_connector((HOME, FIRST), RIGHT, number, Answer::Alive);
+        cluster.advance(2_000);
+        cluster.lose(Records(HOME, RIGHT));
+        cluster.send(ANN, "one");
+        cluster.advance(500);
+        cluster.stop_losing(Records(HOME, RIGHT));
+        cluster.advance(3_000);
+        assert_eq!(cluster.received(BOB), ["ann: one"], "{number}");
+        exchange_messages(&mut cluster, "two");
     }
 }
 
@@ -57,8 +57,8 @@ fn one_number_that_is_ahead() {
 #[test]
 fn one_record_that_the_log_does_not_have() {
     for ahead in [1, 1_000, u64::MAX / 2_000] {
-        let mut stage = Stage::with_ann_and_bob();
-        let (place, record) = stage.next_record(ahead);
+        let mut cluster = ScriptedCluster::with_ann_and_bob();
+        let (place, record) = cluster.next_record(ahead);
         let answer = Answer::Record {
             room: super::scripted_cluster::room(),
             epoch: place.epoch,
@@ -66,14 +66,14 @@ fn one_record_that_the_log_does_not_have() {
             record: record.into(),
         };
         // With this number the connector attaches for no other reason.
-        stage.stray_to_connector((HOME, FIRST), RIGHT, 0, answer);
-        stage.pass(2_000);
-        stage.say(ANN, "one");
-        stage.pass(2_000);
-        stage.say(ANN, "two");
-        stage.pass(2_000);
-        assert!(stage.told(BOB).contains(&"ann: two".to_owned()), "{ahead}: {:?}", stage.told(BOB));
-        assert!(stage.is_settled());
+        cluster.stray_to_connector((HOME, FIRST), RIGHT, 0, answer);
+        cluster.advance(2_000);
+        cluster.send(ANN, "one");
+        cluster.advance(2_000);
+        cluster.send(ANN, "two");
+        cluster.advance(2_000);
+        assert!(cluster.received(BOB).contains(&"ann: two".to_owned()), "{ahead}: {:?}", cluster.received(BOB));
+        assert!(cluster.is_settled());
     }
 }
 
@@ -87,59 +87,59 @@ fn proposal(number: u64) -> Question {
 #[test]
 fn one_proposal_with_a_high_number() {
     for number in [3, 1 << 8, 1 << 40, 1 << 62, u64::MAX] {
-        let mut stage = Stage::with_ann_and_bob();
-        stage.stray_to_chat(("connector", LEFT), FIRST, HOME, proposal(number));
-        talk(&mut stage, "one");
-        talk(&mut stage, "two");
+        let mut cluster = ScriptedCluster::with_ann_and_bob();
+        cluster.stray_to_chat(("connector", LEFT), FIRST, HOME, proposal(number));
+        exchange_messages(&mut cluster, "one");
+        exchange_messages(&mut cluster, "two");
     }
 }
 
 /// The owner takes Ann's proposal for a copy of the one that came first.
 #[test]
 fn one_proposal_with_the_number_that_is_next() {
-    let mut stage = Stage::with_ann_and_bob();
-    stage.lose(Records(HOME, LEFT));
-    stage.lose(Attaches(LEFT, HOME));
+    let mut cluster = ScriptedCluster::with_ann_and_bob();
+    cluster.lose(Records(HOME, LEFT));
+    cluster.lose(Attaches(LEFT, HOME));
     for number in 1..6 {
-        stage.stray_to_chat(("connector", LEFT), FIRST, HOME, proposal(number));
+        cluster.stray_to_chat(("connector", LEFT), FIRST, HOME, proposal(number));
     }
-    stage.say(ANN, "one");
-    stage.settle();
-    stage.find(Records(HOME, LEFT));
-    stage.find(Attaches(LEFT, HOME));
-    stage.pass(3_000);
-    assert_eq!(stage.told(ANN), ["ann: one", "sent"]);
-    talk(&mut stage, "two");
+    cluster.send(ANN, "one");
+    cluster.settle();
+    cluster.stop_losing(Records(HOME, LEFT));
+    cluster.stop_losing(Attaches(LEFT, HOME));
+    cluster.advance(3_000);
+    assert_eq!(cluster.received(ANN), ["ann: one", "sent"]);
+    exchange_messages(&mut cluster, "two");
 }
 
 /// Neither does a run that cannot be make the present one an old one, nor one that another server has.
 #[test]
 fn messages_of_senders_that_may_not_send_them() {
-    let mut stage = Stage::with_ann_and_bob();
+    let mut cluster = ScriptedCluster::with_ann_and_bob();
     let maximal = Incarnation(u64::MAX);
     for (sender, run) in
         [(("connector", LEFT), maximal), (("connector", 8), FIRST), (("chat", 0), FIRST), (("gate", 0), FIRST)]
     {
-        stage.stray_to_chat(sender, run, HOME, Question::Heartbeat);
-        stage.stray_to_chat(sender, run, HOME, proposal(1 << 10));
+        cluster.stray_to_chat(sender, run, HOME, Question::Heartbeat);
+        cluster.stray_to_chat(sender, run, HOME, proposal(1 << 10));
     }
     for chat in [8, HOME] {
         let run = if chat == HOME { maximal } else { FIRST };
-        stage.stray_to_connector((chat, run), RIGHT, 1, Answer::Leaving);
-        let (place, record) = stage.next_record(1);
+        cluster.stray_to_connector((chat, run), RIGHT, 1, Answer::Leaving);
+        let (place, record) = cluster.next_record(1);
         let answer = Answer::Record {
             room: super::scripted_cluster::room(),
             epoch: place.epoch,
             position: place.position,
             record: record.into(),
         };
-        stage.stray_to_connector((chat, run), RIGHT, 2, answer);
+        cluster.stray_to_connector((chat, run), RIGHT, 2, answer);
         let known = Known { incarnation: maximal, live: true };
-        stage.stray_to_connector((chat, run), RIGHT, 0, Answer::Stale(known));
+        cluster.stray_to_connector((chat, run), RIGHT, 0, Answer::Stale(known));
     }
-    talk(&mut stage, "one");
-    assert_eq!(stage.refused(), (6 + 3, 2 + 3));
-    assert_eq!(stage.links(), [2, 2, 2]);
+    exchange_messages(&mut cluster, "one");
+    assert_eq!(cluster.refused(), (6 + 3, 2 + 3));
+    assert_eq!(cluster.links(), [2, 2, 2]);
 }
 
 /// A later run that lives says so again and again. One word of it does not make a server go on above
@@ -147,15 +147,15 @@ fn messages_of_senders_that_may_not_send_them() {
 #[test]
 fn one_word_of_a_later_run() {
     for live in [false, true] {
-        let mut stage = Stage::with_ann_and_bob();
+        let mut cluster = ScriptedCluster::with_ann_and_bob();
         let known = Known { incarnation: Incarnation(200), live };
-        stage.stray_to_connector((HOME, FIRST), LEFT, 0, Answer::Stale(known));
-        stage.stray_heartbeat((LEFT, FIRST), HOME, known);
-        assert!(!stage.yields(HOME));
-        stage.pass(3_000);
-        assert_eq!(stage.incarnation_of_chat(HOME), FIRST.0);
-        assert!(!stage.has_rival(LEFT) && !stage.yields(HOME));
-        talk(&mut stage, "one");
+        cluster.stray_to_connector((HOME, FIRST), LEFT, 0, Answer::Stale(known));
+        cluster.stray_heartbeat((LEFT, FIRST), HOME, known);
+        assert!(!cluster.yields(HOME));
+        cluster.advance(3_000);
+        assert_eq!(cluster.incarnation_of_chat(HOME), FIRST.0);
+        assert!(!cluster.has_rival(LEFT) && !cluster.yields(HOME));
+        exchange_messages(&mut cluster, "one");
     }
 }
 
@@ -166,37 +166,37 @@ fn one_word_of_a_later_run() {
 /// ```
 #[test]
 fn messages_are_shown_to_the_connectors_own_members_alone() {
-    let mut stage = Stage::with_ann_and_bob();
+    let mut cluster = ScriptedCluster::with_ann_and_bob();
     // Tokens are made of the time.
-    stage.pass(50);
-    stage.enter(LEFT, CARL, "carl");
-    stage.settle();
-    let viewer: Membership = stage.stay(CARL);
+    cluster.advance(50);
+    cluster.enter(LEFT, CARL, "carl");
+    cluster.settle();
+    let viewer: Membership = cluster.stay(CARL);
     for (session, connector) in [(Some(CARL), RIGHT), (None, RIGHT), (Some(BOB), RIGHT)] {
         let wanted = Wanted { viewer, span: Span::Last, limit: 10 };
         let question = Question::History { room: super::scripted_cluster::room(), number: 7, session, wanted };
-        stage.hold(super::transit::What::Pages(HOME, connector));
-        stage.stray_to_chat(("connector", connector), FIRST, HOME, question);
-        stage.pass(1_000);
-        assert_eq!(stage.holds(super::transit::What::Pages(HOME, connector)), 0, "{session:?}");
+        cluster.hold(super::transit::Selector::Pages(HOME, connector));
+        cluster.stray_to_chat(("connector", connector), FIRST, HOME, question);
+        cluster.advance(1_000);
+        assert_eq!(cluster.holds(super::transit::Selector::Pages(HOME, connector)), 0, "{session:?}");
     }
     let wanted = Wanted { viewer, span: Span::Last, limit: 10 };
     let question = Question::History { room: super::scripted_cluster::room(), number: 7, session: Some(CARL), wanted };
-    stage.hold(super::transit::What::Pages(HOME, LEFT));
-    stage.stray_to_chat(("connector", LEFT), FIRST, HOME, question);
-    stage.pass(1_000);
-    assert_eq!(stage.holds(super::transit::What::Pages(HOME, LEFT)), 1, "he is the left connector's");
+    cluster.hold(super::transit::Selector::Pages(HOME, LEFT));
+    cluster.stray_to_chat(("connector", LEFT), FIRST, HOME, question);
+    cluster.advance(1_000);
+    assert_eq!(cluster.holds(super::transit::Selector::Pages(HOME, LEFT)), 1, "he is the left connector's");
 }
 
 /// One stray message each: neither hears the other's word on itself, since that is of an earlier run.
 #[test]
 fn a_connector_and_a_chat_server_that_know_a_later_run_of_each_other() {
-    let mut stage = Stage::with_ann_and_bob();
-    stage.stray_to_connector((HOME, Incarnation(200)), LEFT, 1, Answer::Alive);
-    stage.stray_to_chat(("connector", LEFT), Incarnation(300), HOME, Question::Heartbeat);
-    stage.pass(6_000);
-    assert!(stage.incarnation_of_connector(LEFT) > 300 && stage.incarnation_of_chat(HOME) > 200);
-    talk(&mut stage, "one");
+    let mut cluster = ScriptedCluster::with_ann_and_bob();
+    cluster.stray_to_connector((HOME, Incarnation(200)), LEFT, 1, Answer::Alive);
+    cluster.stray_to_chat(("connector", LEFT), Incarnation(300), HOME, Question::Heartbeat);
+    cluster.advance(6_000);
+    assert!(cluster.incarnation_of_connector(LEFT) > 300 && cluster.incarnation_of_chat(HOME) > 200);
+    exchange_messages(&mut cluster, "one");
 }
 
 /// ```text
@@ -209,40 +209,40 @@ fn a_connector_and_a_chat_server_that_know_a_later_run_of_each_other() {
 /// process above the left connector.
 #[test]
 fn a_second_process_with_the_id_of_a_connector() {
-    let mut stage = Stage::with_ann_and_bob();
+    let mut cluster = ScriptedCluster::with_ann_and_bob();
     for _ in 0..8 {
         (0..3).for_each(|chat| {
-            stage.stray_to_chat(("connector", LEFT), Incarnation(200), chat, Question::Heartbeat);
+            cluster.stray_to_chat(("connector", LEFT), Incarnation(200), chat, Question::Heartbeat);
         });
-        stage.pass(500);
+        cluster.advance(500);
     }
-    assert!(stage.has_rival(LEFT) && stage.incarnation_of_connector(LEFT) == FIRST.0);
-    stage.pass(15_000);
-    assert!(!stage.has_rival(LEFT) && stage.incarnation_of_connector(LEFT) > 200);
-    stage.say(BOB, "one");
-    stage.pass(2_000);
-    assert_eq!(stage.told(ANN).last().map(String::as_str), Some("bob: one"));
-    assert!(stage.is_settled());
+    assert!(cluster.has_rival(LEFT) && cluster.incarnation_of_connector(LEFT) == FIRST.0);
+    cluster.advance(15_000);
+    assert!(!cluster.has_rival(LEFT) && cluster.incarnation_of_connector(LEFT) > 200);
+    cluster.send(BOB, "one");
+    cluster.advance(2_000);
+    assert_eq!(cluster.received(ANN).last().map(String::as_str), Some("bob: one"));
+    assert!(cluster.is_settled());
 }
 
 /// The connectors hear the later process alone; what the home appended would only have that one's
 /// appends refused.
 #[test]
 fn a_second_process_with_the_id_of_a_chat_server() {
-    let mut stage = Stage::with_ann_and_bob();
+    let mut cluster = ScriptedCluster::with_ann_and_bob();
     for number in 1..12 {
         for connector in [LEFT, RIGHT] {
-            stage.stray_to_connector((HOME, Incarnation(200)), connector, number, Answer::Alive);
+            cluster.stray_to_connector((HOME, Incarnation(200)), connector, number, Answer::Alive);
         }
-        stage.pass(500);
+        cluster.advance(500);
     }
-    assert!(stage.yields(HOME) && stage.incarnation_of_chat(HOME) == FIRST.0);
-    let before = stage.appenders().len();
-    stage.say(ANN, "to the other one");
-    stage.pass(500);
-    assert_eq!(stage.appenders().len(), before);
-    stage.pass(16_000);
-    assert!(!stage.yields(HOME) && stage.incarnation_of_chat(HOME) > 200);
-    talk(&mut stage, "one");
-    assert_eq!(stage.appenders().last(), Some(&HOME));
+    assert!(cluster.yields(HOME) && cluster.incarnation_of_chat(HOME) == FIRST.0);
+    let before = cluster.appenders().len();
+    cluster.send(ANN, "to the other one");
+    cluster.advance(500);
+    assert_eq!(cluster.appenders().len(), before);
+    cluster.advance(16_000);
+    assert!(!cluster.yields(HOME) && cluster.incarnation_of_chat(HOME) > 200);
+    exchange_messages(&mut cluster, "one");
+    assert_eq!(cluster.appenders().last(), Some(&HOME));
 }

@@ -7,7 +7,7 @@ use shared::rpc;
 use shared::rpc::messages::{Answer, FromChat, FromConnector, Question};
 
 /// Something under way. Chat servers and connectors are named by their numbers.
-pub(super) enum Parcel {
+pub(super) enum InTransit {
     ToChat {
         connector: usize,
         chat: usize,
@@ -40,7 +40,7 @@ pub(super) enum Parcel {
 
 /// Some of what may be under way.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum What {
+pub(super) enum Selector {
     /// Appends of a chat server, on their way to the log.
     Appends(usize),
     /// Records on their way from a chat server to a connector.
@@ -71,46 +71,47 @@ pub(super) enum What {
     NotOwners(usize, usize),
 }
 
-impl Parcel {
-    pub(super) fn is(&self, what: What) -> bool {
+impl InTransit {
+    pub(super) fn is(&self, what: Selector) -> bool {
         match (self, what) {
-            (Self::ToLog { chat, op: LogOp::Append { .. }, .. }, What::Appends(of)) => *chat == of,
-            (Self::ToConnector { chat, connector, body }, What::Records(from, to)) => {
+            (Self::ToLog { chat, op: LogOp::Append { .. }, .. }, Selector::Appends(of)) => *chat == of,
+            (Self::ToConnector { chat, connector, body }, Selector::Records(from, to)) => {
                 (*chat, *connector) == (from, to) && matches!(answer(body), Answer::Record { .. })
             }
-            (Self::ToChat { chat, connector, body, .. }, What::Proposals(from, to)) => {
+            (Self::ToChat { chat, connector, body, .. }, Selector::Proposals(from, to)) => {
                 (*connector, *chat) == (from, to) && matches!(question(body), Question::Propose { .. })
             }
-            (Self::ToChat { chat, connector, body, .. }, What::Attaches(from, to)) => {
+            (Self::ToChat { chat, connector, body, .. }, Selector::Attaches(from, to)) => {
                 (*connector, *chat) == (from, to) && matches!(question(body), Question::Attach { .. })
             }
-            (Self::ToConnector { chat, connector, body }, What::Attached(from, to)) => {
+            (Self::ToConnector { chat, connector, body }, Selector::Attached(from, to)) => {
                 (*chat, *connector) == (from, to) && matches!(answer(body), Answer::Attached { .. })
             }
-            (Self::ToChat { chat, connector, body, .. }, What::Detaches(from, to)) => {
+            (Self::ToChat { chat, connector, body, .. }, Selector::Detaches(from, to)) => {
                 (*connector, *chat) == (from, to) && matches!(question(body), Question::Detach { .. })
             }
-            (Self::ToChat { chat, connector, body, .. }, What::Histories(from, to)) => {
+            (Self::ToChat { chat, connector, body, .. }, Selector::Histories(from, to)) => {
                 (*connector, *chat) == (from, to) && matches!(question(body), Question::History { .. })
             }
-            (Self::ToConnector { chat, connector, body }, What::Pages(from, to)) => {
+            (Self::ToConnector { chat, connector, body }, Selector::Pages(from, to)) => {
                 (*chat, *connector) == (from, to) && matches!(answer(body), Answer::History { .. })
             }
             (
                 Self::ToLog { chat, op: LogOp::Last { .. } | LogOp::Before(_) | LogOp::Read(_) | LogOp::Epoch, .. },
-                What::Readings(of),
+                Selector::Readings(of),
             ) => *chat == of,
-            (Self::ToConnector { chat, connector, .. } | Self::ToChat { chat, connector, .. }, What::Between(a, b)) => {
-                (*chat, *connector) == (a, b)
-            }
-            (Self::Probe { home, .. }, What::Probes(of)) => *home == of,
-            (Self::ToChat { chat, connector, body, .. }, What::Heartbeats(from, to)) => {
+            (
+                Self::ToConnector { chat, connector, .. } | Self::ToChat { chat, connector, .. },
+                Selector::Between(a, b),
+            ) => (*chat, *connector) == (a, b),
+            (Self::Probe { home, .. }, Selector::Probes(of)) => *home == of,
+            (Self::ToChat { chat, connector, body, .. }, Selector::Heartbeats(from, to)) => {
                 (*connector, *chat) == (from, to) && question(body) == Question::Heartbeat
             }
-            (Self::ToConnector { chat, connector, body }, What::Alives(from, to)) => {
+            (Self::ToConnector { chat, connector, body }, Selector::Alives(from, to)) => {
                 (*chat, *connector) == (from, to) && answer(body) == Answer::Alive
             }
-            (Self::ToConnector { chat, connector, body }, What::NotOwners(from, to)) => {
+            (Self::ToConnector { chat, connector, body }, Selector::NotOwners(from, to)) => {
                 (*chat, *connector) == (from, to) && matches!(answer(body), Answer::NotOwner { .. })
             }
             _ => false,

@@ -77,7 +77,7 @@ impl Report {
         let now = clock::now_ms();
         if now >= self.shown + PROGRESS_MS {
             self.shown = now;
-            say(&self.progress(now));
+            print_line(&self.progress(now));
         }
     }
 
@@ -116,6 +116,6 @@ impl fmt::Display for Report {
 }
 
 #[expect(clippy::print_stdout, reason = "the result")]
-pub(crate) fn say(text: &str) {
+pub(crate) fn print_line(text: &str) {
     println!("{text}");
 }

@@ -14,7 +14,7 @@ use shared::rpc;
 use shared::rpc::messages::{Answer, FromChat, FromConnector, Item, Known, News, Place, Question};
 
 use super::Hop;
-use crate::user::Heard;
+use crate::user::Received;
 
 /// A message, decoded as what its hop says that it is.
 pub(crate) struct Message<'a> {
@@ -33,7 +33,7 @@ pub(crate) struct Requested<'a>(pub(crate) &'a Request);
 pub(crate) struct Shown<'a>(pub(crate) &'a Record);
 
 /// A push or an answer to a client.
-pub(crate) struct Delivered<'a>(pub(crate) &'a Heard);
+pub(crate) struct Delivered<'a>(pub(crate) &'a Received);
 
 impl fmt::Display for Message<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -112,11 +112,11 @@ impl fmt::Display for Shown<'_> {
 impl fmt::Display for Delivered<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.0 {
-            Heard::Answer { id, told: Told::Room(room, reply) } => {
+            Received::Answer { id, response: Told::Room(room, reply) } => {
                 write!(f, "answer {id} {room}: {}", reply_text(reply))
             }
-            Heard::Answer { id, told } => write!(f, "answer {id} {told:?}"),
-            Heard::Push { room, push } => write!(f, "push {room}: {}", push_text(push)),
+            Received::Answer { id, response } => write!(f, "answer {id} {response:?}"),
+            Received::Push { room, push } => write!(f, "push {room}: {}", push_text(push)),
         }
     }
 }

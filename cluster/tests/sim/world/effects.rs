@@ -31,7 +31,7 @@ impl World {
             return self.trace.sent(self.now, hop, Fate::Disconnected, body);
         }
         let is_blocked = self.is_blocked(Node::Chat(chat), Node::Connector(connector));
-        if is_blocked || self.is_apart(chat, Peer::Connector(connector)) {
+        if is_blocked || self.is_partitioned(chat, Peer::Connector(connector)) {
             return self.trace.sent(self.now, hop, Fate::Partitioned, body);
         }
         let arrivals = self.faults().arrivals(&mut self.chance);
@@ -48,7 +48,7 @@ impl World {
             return self.trace.sent(self.now, hop, Fate::Disconnected, body);
         }
         let is_blocked = self.is_blocked(Node::Connector(connector), Node::Chat(chat));
-        if is_blocked || self.is_apart(chat, Peer::Connector(connector)) {
+        if is_blocked || self.is_partitioned(chat, Peer::Connector(connector)) {
             return self.trace.sent(self.now, hop, Fate::Partitioned, body);
         }
         let reply = token.map(|token| subjects::connector_reply(&self.connectors[connector].id, token));
@@ -148,11 +148,15 @@ impl World {
                     }
                 }
                 Effect::Answer { session, id, answer } => {
-                    self.hear(connector, session, Heard::Answer { id, told: answer });
+                    self.deliver_to_client(connector, session, Received::Answer { id, response: answer });
                 }
                 Effect::Push { room, to, push } => {
                     for &session in to.iter() {
-                        self.hear(connector, session, Heard::Push { room: room.clone(), push: push.clone() });
+                        self.deliver_to_client(
+                            connector,
+                            session,
+                            Received::Push { room: room.clone(), push: push.clone() },
+                        );
                     }
                 }
                 Effect::Entered(_) | Effect::Doubt => {}

@@ -14,10 +14,10 @@ impl World {
         for time in (0..END_MS).step_by(1_000) {
             self.agenda.at(time, Event::Listen);
         }
-        for person in 0..PEOPLE {
+        for user in 0..USERS {
             let mut time = self.chance.between(0, 500);
             while time < BUSY_MS {
-                self.agenda.at(time, Event::Person(person));
+                self.agenda.at(time, Event::UserActs(user));
                 time += self.chance.between(1, 600);
             }
         }
@@ -46,10 +46,10 @@ impl World {
         self.plan_some(troubles.connector_cuts, |world, time| {
             Event::ConnectorCut(world.chance.index(CONNECTORS), time + world.chance.between(100, 5_000))
         });
-        self.plan_some(troubles.partings, |world, time| {
+        self.plan_some(troubles.partitions, |world, time| {
             let who = world.chance.index(CONNECTORS + 1);
             let peer = if who < CONNECTORS { Peer::Connector(who) } else { Peer::Chats };
-            Event::Apart(world.chance.index(CHATS), peer, time + world.chance.between(500, 5_000))
+            Event::Partition(world.chance.index(CHATS), peer, time + world.chance.between(500, 5_000))
         });
         self.plan_some(troubles.poisons, |world, _| {
             let kind = world.chance.index(Poison::ALL.len());
@@ -74,7 +74,7 @@ impl World {
     }
 
     /// Something breaks, or is whole again.
-    pub(super) fn breaks(&mut self, event: Event) {
+    pub(super) fn inject(&mut self, event: Event) {
         match event {
             Event::ChatStops(chat) => self.stop_chat(chat),
             Event::ConnectorStops(connector) => self.stop_connector(connector),
@@ -105,9 +105,9 @@ impl World {
                 self.connectors[connector].up = false;
                 self.agenda.at(until, Event::ConnectorUp(connector));
             }
-            Event::Apart(chat, peer, until) => {
-                let apart = self.apart.entry((chat, peer)).or_default();
-                *apart = until.max(*apart);
+            Event::Partition(chat, peer, until) => {
+                let partitions = self.partitions.entry((chat, peer)).or_default();
+                *partitions = until.max(*partitions);
             }
             Event::OneWay(from, to, until) => self.block(from, to, until),
             Event::SlowLog(until) => self.slow_log(until),
@@ -124,8 +124,8 @@ impl World {
             Event::Changed(servers) => self.servers = servers,
             Event::BrokerGone => self.break_connections(),
             Event::Stray => self.stray(),
-            Event::Twin(machine, until) => self.start_twin(machine, until),
-            Event::TwinEnds(machine) => self.end_twin(machine),
+            Event::Duplicate(machine, until) => self.start_duplicate(machine, until),
+            Event::DuplicateEnds(machine) => self.end_duplicate(machine),
             Event::ClockJumps(machine, by) => self.clocks.entry(machine).or_default().jump(by),
             Event::EmptyLog => self.log.expire(u64::MAX),
             Event::Poisoned(room, poison) => self.poison(room, poison),
@@ -160,8 +160,8 @@ impl World {
     }
 
     /// Whether nothing comes from a chat server to somebody now.
-    pub(super) fn is_apart(&self, chat: usize, peer: Peer) -> bool {
-        self.apart.get(&(chat, peer)).is_some_and(|until| *until > self.now)
+    pub(super) fn is_partitioned(&self, chat: usize, peer: Peer) -> bool {
+        self.partitions.get(&(chat, peer)).is_some_and(|until| *until > self.now)
     }
 
     /// Each server sees each change, at its own moment.
@@ -255,10 +255,10 @@ impl World {
             return;
         }
         self.connectors[connector].is_dead = true;
-        self.fallen.insert((connector, self.connectors[connector].run));
-        for person in std::mem::take(&mut self.connectors[connector].people).into_values().collect::<BTreeSet<_>>() {
-            if let Some(visit) = self.people[person].visit() {
-                visit.closed = true;
+        self.dead_runs.insert((connector, self.connectors[connector].run));
+        for user in std::mem::take(&mut self.connectors[connector].clients).into_values().collect::<BTreeSet<_>>() {
+            if let Some(connection) = self.users[user].open_connection() {
+                connection.closed = true;
             }
         }
         if let Some(back) = back {
@@ -279,7 +279,8 @@ impl World {
     pub(super) fn probe(&mut self, chat: usize, home: ServerId) {
         let asked = self.chats.iter().position(|c| c.id == home).unwrap();
         let (here, there) = (Node::Chat(chat), Node::Chat(asked));
-        let is_cut = self.is_apart(asked, Peer::Chats) || self.is_blocked(here, there) || self.is_blocked(there, here);
+        let is_cut =
+            self.is_partitioned(asked, Peer::Chats) || self.is_blocked(here, there) || self.is_blocked(there, here);
         let lost = self.chance.per_mille(2 * self.faults().lost) || is_cut;
         // Of two processes with one id the older one is silent before long.
         let nodes = self.nodes_of_chat(asked).into_iter().map(|number| &self.chats[number]);

@@ -25,7 +25,7 @@ impl World {
     }
 
     /// A chat server ends when it has handed over all; it comes back as another run.
-    pub(super) fn end_if_it_has_left(&mut self, chat: usize) {
+    pub(super) fn end_if_left(&mut self, chat: usize) {
         let node = &self.chats[chat];
         let stayed = node.leaves_since.is_some_and(|since| since + STAYS_MS <= self.now);
         if !stayed || !node.rooms.has_left() {
@@ -49,29 +49,29 @@ impl World {
     }
 
     /// Whether gates send nobody to a connector any more.
-    pub(super) fn is_known_to_leave(&self, connector: usize) -> bool {
+    pub(super) fn is_leaving_known(&self, connector: usize) -> bool {
         let leaving = self.connectors[connector].leaving.as_ref();
         leaving.is_some_and(|leaving| leaving.since + GATES_KNOW_MS <= self.now)
     }
 
     /// A connector sends its clients elsewhere, some at a time, then finishes, then ends; it comes back as another run.
-    pub(super) fn go_on_leaving(&mut self, connector: usize) {
+    pub(super) fn advance_drain(&mut self, connector: usize) {
         let node = &mut self.connectors[connector];
         let Some(leaving) = &mut node.leaving else { return };
         if !leaving.stopped {
-            let due = leaving.drain.due(Duration::from_millis(self.now), node.people.len());
-            self.send_some_elsewhere(connector, due);
-            return self.stop_if_all_are_gone(connector);
+            let due = leaving.drain.due(Duration::from_millis(self.now), node.clients.len());
+            self.close_some(connector, due);
+            return self.stop_if_empty(connector);
         }
         if node.hub.requests_waiting() == 0 {
             // Who came when it had nobody any more, before gates knew.
-            let late = node.people.len();
-            self.send_some_elsewhere(connector, late);
-            self.end_if_it_has_finished(connector);
+            let late = node.clients.len();
+            self.close_some(connector, late);
+            self.end_if_finished(connector);
         }
     }
 
-    fn end_if_it_has_finished(&mut self, connector: usize) {
+    fn end_if_finished(&mut self, connector: usize) {
         let node = &mut self.connectors[connector];
         if node.vanished.is_empty() && node.hub.is_settled() {
             self.ended += 1;
@@ -82,19 +82,19 @@ impl World {
         }
     }
 
-    pub(super) fn send_some_elsewhere(&mut self, connector: usize, count: usize) {
-        let mut sessions: Vec<_> = self.connectors[connector].people.iter().map(|(s, person)| (*s, *person)).collect();
+    pub(super) fn close_some(&mut self, connector: usize, count: usize) {
+        let mut sessions: Vec<_> = self.connectors[connector].clients.iter().map(|(s, user)| (*s, *user)).collect();
         sessions.sort_unstable();
         for _ in 0..count {
-            let (_, person) = sessions.swap_remove(self.chance.index(sessions.len()));
-            self.close(person, Ending::Closed);
+            let (_, user) = sessions.swap_remove(self.chance.index(sessions.len()));
+            self.close(user, Ending::Closed);
         }
     }
 
-    fn stop_if_all_are_gone(&mut self, connector: usize) {
+    fn stop_if_empty(&mut self, connector: usize) {
         let now = self.hub_now();
         let node = &mut self.connectors[connector];
-        if !node.people.is_empty() || !node.vanished.is_empty() || !node.hub.is_settled() {
+        if !node.clients.is_empty() || !node.vanished.is_empty() || !node.hub.is_settled() {
             return;
         }
         if let Some(leaving) = &mut node.leaving {

@@ -26,10 +26,10 @@ impl World {
     pub(super) fn plan_strangers(&mut self) {
         let troubles = self.scenario.troubles();
         self.plan_some(troubles.strays, |_, _| Event::Stray);
-        self.plan_some(troubles.twins, |world, time| {
+        self.plan_some(troubles.duplicates, |world, time| {
             let number = world.chance.index(CHATS + CONNECTORS);
             let machine = if number < CHATS { Machine::Chat(number) } else { Machine::Connector(number - CHATS) };
-            Event::Twin(machine, (time + world.chance.between(300, 5_000)).min(BUSY_MS))
+            Event::Duplicate(machine, (time + world.chance.between(300, 5_000)).min(BUSY_MS))
         });
     }
 
@@ -115,7 +115,7 @@ impl World {
             }
             3 => Question::Detach { room },
             4 => {
-                let viewer = self.people[self.chance.index(PEOPLE)].place().map(|place| place.token.membership());
+                let viewer = self.users[self.chance.index(USERS)].resume_point().map(|place| place.token.membership());
                 let wanted = Wanted { viewer: viewer.unwrap_or_default(), span: Span::Last, limit: 100 };
                 // No client has such a session.
                 let session = Some(u64::MAX - number);
@@ -186,9 +186,9 @@ impl World {
     }
 
     /// A second process with the id of a server starts: by its clock, and it has no clients.
-    pub(super) fn start_twin(&mut self, machine: Machine, until: u64) {
+    pub(super) fn start_duplicate(&mut self, machine: Machine, until: u64) {
         // Its run is none that the first process will have.
-        let (twin, run) = match machine {
+        let (duplicate, run) = match machine {
             Machine::Chat(chat) => (Machine::Chat(self.chats.len()), self.chats[chat].run + 1_000),
             Machine::Connector(connector) => {
                 (Machine::Connector(self.connectors.len()), self.connectors[connector].run + 1_000)
@@ -204,11 +204,11 @@ impl World {
                 self.connectors.push(node);
             }
         }
-        self.agenda.at(until, Event::TwinEnds(twin));
+        self.agenda.at(until, Event::DuplicateEnds(duplicate));
     }
 
     /// It dies, with all that is on its way to it.
-    pub(super) fn end_twin(&mut self, machine: Machine) {
+    pub(super) fn end_duplicate(&mut self, machine: Machine) {
         match machine {
             Machine::Chat(chat) => {
                 self.chats[chat].is_dead = true;
@@ -219,11 +219,11 @@ impl World {
     }
 
     /// A connector whose id a later process has closes its clients.
-    pub(super) fn close_if_it_has_a_rival(&mut self, connector: usize) {
+    pub(super) fn close_if_duplicate(&mut self, connector: usize) {
         let node = &self.connectors[connector];
         if node.hub.has_rival(self.now) {
-            let count = node.people.len();
-            self.send_some_elsewhere(connector, count);
+            let count = node.clients.len();
+            self.close_some(connector, count);
         }
     }
 }

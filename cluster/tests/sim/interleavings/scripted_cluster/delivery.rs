@@ -9,34 +9,34 @@ use shared::record::Entry;
 use shared::rpc::Trace;
 use shared::subjects;
 
-use super::super::transit::{Parcel, What};
-use super::{CHATS, CONNECTORS, Client, Stage, id, room};
+use super::super::transit::{InTransit, Selector};
+use super::{CHATS, CONNECTORS, Client, ScriptedCluster, id, room};
 
 /// Most parcels that move in one moment, a hundred times as many as in a usual one.
 const MAX_MOVED: usize = 10_000;
 
-impl Stage {
+impl ScriptedCluster {
     /// Everything that is not held arrives, and what comes of it.
     pub(in super::super) fn settle(&mut self) {
         let mut moved = 0;
-        while let Some(parcel) = self.under_way.pop_front() {
+        while let Some(item) = self.under_way.pop_front() {
             moved += 1;
             assert!(moved < MAX_MOVED, "messages go round and round: {moved} in one moment");
-            let is = |what: &What| parcel.is(*what);
-            self.copies.take(&parcel);
+            let is = |what: &Selector| item.is(*what);
+            self.copies.take(&item);
             if self.is_cut {
                 continue;
             }
             if self.holds.iter().any(is) {
-                self.held.push(parcel);
-            } else if !self.losses.iter().any(is) || matches!(parcel, Parcel::Probe { .. }) {
-                self.arrive(parcel);
+                self.held.push(item);
+            } else if !self.losses.iter().any(is) || matches!(item, InTransit::Probe { .. }) {
+                self.arrive(item);
             }
         }
     }
 
     /// Time passes; everything that is not held arrives at once.
-    pub(in super::super) fn pass(&mut self, ms: u64) {
+    pub(in super::super) fn advance(&mut self, ms: u64) {
         for _ in 0..ms / 50 {
             self.now += 50;
             (0..CONNECTORS).for_each(|connector| self.tick_connector(connector));
@@ -81,42 +81,42 @@ impl Stage {
         HubNow { ticks: self.now, chance: self.now.into() }
     }
 
-    fn arrive(&mut self, parcel: Parcel) {
-        if let Some(waiting) = parcel.chat().and_then(|chat| self.chats[chat].asleep.as_mut()) {
-            return waiting.push(parcel);
+    fn arrive(&mut self, item: InTransit) {
+        if let Some(waiting) = item.chat().and_then(|chat| self.chats[chat].asleep.as_mut()) {
+            return waiting.push(item);
         }
-        match parcel {
-            Parcel::ToChat { connector, chat, token: Some(token), .. } if self.chats[chat].is_dead => {
+        match item {
+            InTransit::ToChat { connector, chat, token: Some(token), .. } if self.chats[chat].is_dead => {
                 let now = self.hub_now();
                 let effects = self.hubs[connector].no_responders(token, now);
                 self.hub_effects(connector, effects);
             }
-            Parcel::ToChat { connector, chat, token, body } => {
+            InTransit::ToChat { connector, chat, token, body } => {
                 let now = self.chat_now();
                 let reply = token.map(|token| subjects::connector_reply(&id("connector", connector), token));
                 let heard = Heard { body: &body, reply, is_proven: self.signs, trace: Trace::default() };
                 let effects = self.chats[chat].rooms.message(heard, now).unwrap();
                 self.chat_effects(chat, effects);
             }
-            Parcel::ToConnector { connector, .. } if self.dead_hubs.contains(&connector) => {}
-            Parcel::ToConnector { connector, body, .. } => {
+            InTransit::ToConnector { connector, .. } if self.dead_hubs.contains(&connector) => {}
+            InTransit::ToConnector { connector, body, .. } => {
                 let now = self.hub_now();
                 let effects = self.hubs[connector].message(&body, self.signs, now).unwrap();
                 self.hub_effects(connector, effects);
             }
-            Parcel::ToLog { chat, run, asker, op } => {
+            InTransit::ToLog { chat, run, asker, op } => {
                 let done = self.operate(op);
-                self.under_way.push_back(Parcel::FromLog { chat, run, asker, done });
+                self.under_way.push_back(InTransit::FromLog { chat, run, asker, done });
             }
-            Parcel::FromLog { chat, asker, done, run } if self.chats[chat].run == run => {
+            InTransit::FromLog { chat, asker, done, run } if self.chats[chat].run == run => {
                 let now = self.chat_now();
                 let effects = self.chats[chat].rooms.done(&room(), asker, done, now);
                 self.chat_effects(chat, effects);
             }
-            Parcel::FromLog { .. } => {}
-            Parcel::Probe { chat, home } => {
+            InTransit::FromLog { .. } => {}
+            InTransit::Probe { chat, home } => {
                 let is_alive =
-                    self.is_awake(home) && !self.chats[home].leaves && !self.losses.contains(&What::Probes(home));
+                    self.is_awake(home) && !self.chats[home].leaves && !self.losses.contains(&Selector::Probes(home));
                 let now = self.chat_now();
                 let effects = self.chats[chat].rooms.found(&id("chat", home), is_alive, now);
                 self.chat_effects(chat, effects);
@@ -153,10 +153,10 @@ impl Stage {
         let number = |kind: &str, name: &ServerId| (0..CHATS).find(|number| id(kind, *number) == *name).unwrap();
         self.under_way.extend(effects.into_iter().filter_map(|effect| match effect {
             ChatEffect::Send(send) => {
-                Some(Parcel::ToConnector { chat, connector: number("connector", &send.connector), body: send.body })
+                Some(InTransit::ToConnector { chat, connector: number("connector", &send.connector), body: send.body })
             }
-            ChatEffect::Log { asker, op, .. } => Some(Parcel::ToLog { chat, run, asker, op }),
-            ChatEffect::Probe(home) => Some(Parcel::Probe { chat, home: number("chat", &home) }),
+            ChatEffect::Log { asker, op, .. } => Some(InTransit::ToLog { chat, run, asker, op }),
+            ChatEffect::Probe(home) => Some(InTransit::Probe { chat, home: number("chat", &home) }),
             ChatEffect::Doubt => None,
         }));
     }
@@ -166,10 +166,10 @@ impl Stage {
             match effect {
                 Effect::Ask { chat, token, body, .. } => {
                     let chat = (0..CHATS).find(|number| id("chat", *number) == chat).unwrap();
-                    self.under_way.push_back(Parcel::ToChat { connector, chat, token, body });
+                    self.under_way.push_back(InTransit::ToChat { connector, chat, token, body });
                 }
-                Effect::Answer { session, answer, .. } => self.client(session).answered(&answer),
-                Effect::Push { to, push, .. } => to.iter().for_each(|session| self.client(*session).hears(&push)),
+                Effect::Answer { session, answer, .. } => self.client(session).on_response(&answer),
+                Effect::Push { to, push, .. } => to.iter().for_each(|session| self.client(*session).on_push(&push)),
                 Effect::Displaced(session) => self.send_away(session, "displaced"),
                 Effect::MovedAway(session) => self.send_away(session, "moved away"),
                 Effect::Lost(session) => self.send_away(session, "closed"),
@@ -180,7 +180,7 @@ impl Stage {
 
     /// The connection of a session is closed by its connector.
     fn send_away(&mut self, session: u64, why: &str) {
-        self.client(session).told.push(why.to_owned());
+        self.client(session).received.push(why.to_owned());
         self.close(session);
     }
 
@@ -190,18 +190,18 @@ impl Stage {
 }
 
 impl Client {
-    fn answered(&mut self, answer: &Told) {
+    fn on_response(&mut self, answer: &Told) {
         if let Told::Room(_, Reply::Entered(entered)) = answer {
             self.place = Some((entered.token, entered.seq));
         }
-        self.told.push(answer_text(answer));
+        self.received.push(answer_text(answer));
     }
 
-    fn hears(&mut self, push: &Push) {
+    fn on_push(&mut self, push: &Push) {
         if let (Push::Chat { seq, .. }, Some((_, known))) = (push, &mut self.place) {
             *known = *seq;
         }
-        self.told.push(push_text(push));
+        self.received.push(push_text(push));
     }
 }
 

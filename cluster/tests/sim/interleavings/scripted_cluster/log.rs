@@ -6,16 +6,16 @@ use shared::config::settings::LogSettings;
 use shared::ids::RoomId;
 use shared::record::{Position, Record, RecordId};
 
-use super::{HOME, ROOM, Stage, room};
+use super::{HOME, ROOM, ScriptedCluster, room};
 use crate::checks;
 use crate::poison::{Poison, Rooms};
 
 /// Another room than that of the scripts.
 const ATTIC: &str = "attic";
 
-impl Stage {
+impl ScriptedCluster {
     /// The log removes what it need not keep: all before the newest checkpoint.
-    fn forget(&mut self) {
+    fn evict_old_records(&mut self) {
         let mut records = checks::records(&self.log, &room(), &self.bad).into_iter();
         let newest = records.find(|(_, record)| record.checkpoint.is_some());
         self.oldest = newest.unwrap().0;
@@ -23,13 +23,13 @@ impl Stage {
 
     /// A session talks until the room has a newer checkpoint. Then the home dies, and with it all that it had at hand, and the log
     /// removes what it need not keep: connectors that missed records are given the state.
-    pub(in super::super) fn outlive_records(&mut self, session: u64) {
+    pub(in super::super) fn evict_records(&mut self, session: u64) {
         for number in 0..20 {
-            self.say(session, &format!("{number}"));
+            self.send(session, &format!("{number}"));
             self.settle();
         }
         self.kill(HOME);
-        self.forget();
+        self.evict_old_records();
     }
 
     /// The log loses its newest records, as in a power cut, and all connections to it are made anew.

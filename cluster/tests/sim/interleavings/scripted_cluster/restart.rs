@@ -4,10 +4,10 @@ use shared::ids::Incarnation;
 use shared::rpc;
 use shared::rpc::messages::{FromConnector, Question};
 
-use super::super::transit::Parcel;
-use super::{Stage, id};
+use super::super::transit::InTransit;
+use super::{ScriptedCluster, id};
 
-impl Stage {
+impl ScriptedCluster {
     /// A chat server's process ends, and another starts with this incarnation.
     pub(in super::super) fn restart_chat(&mut self, number: usize, incarnation: u64) {
         let run = self.chats[number].run + 1;
@@ -21,7 +21,7 @@ impl Stage {
     }
 
     /// A chat server hears of a later run of a connector, which ended long ago.
-    pub(in super::super) fn know_a_later_run(&mut self, chat: usize, connector: usize, incarnation: u64) {
+    pub(in super::super) fn announce_later_run(&mut self, chat: usize, connector: usize, incarnation: u64) {
         let heartbeat = FromConnector {
             v: rpc::VERSION,
             connector: id("connector", connector),
@@ -32,7 +32,7 @@ impl Stage {
             question: Question::Heartbeat,
         };
         let body = rpc::encode(&heartbeat).unwrap();
-        self.under_way.push_back(Parcel::ToChat { connector, chat, token: Some(0), body });
+        self.under_way.push_back(InTransit::ToChat { connector, chat, token: Some(0), body });
         self.settle();
     }
 

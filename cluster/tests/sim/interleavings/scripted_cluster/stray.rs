@@ -10,12 +10,12 @@ use shared::rpc::Trace;
 use shared::rpc::messages::{Answer, FromChat, FromConnector, Known, Place, Question};
 use shared::subjects;
 
-use super::super::transit::Parcel;
-use super::{Stage, id};
+use super::super::transit::InTransit;
+use super::{ScriptedCluster, id};
 use crate::checks;
 use chat::rooms::Heard;
 
-impl Stage {
+impl ScriptedCluster {
     /// A chat server gets a message in the name of a server of this kind and number.
     pub(in super::super) fn stray_to_chat(
         &mut self,
@@ -80,7 +80,7 @@ impl Stage {
         let said = FromChat { v: rpc::VERSION, chat: id("chat", chat), incarnation, number, stats: None, answer };
         let body = rpc::encode(&said).unwrap();
         self.signs = false;
-        self.under_way.push_back(Parcel::ToConnector { chat, connector, body });
+        self.under_way.push_back(InTransit::ToConnector { chat, connector, body });
         self.settle();
     }
 
