@@ -14,14 +14,14 @@ mod tests;
 use std::collections::BTreeMap;
 use std::fmt;
 
-use crate::history::Diary;
+use crate::history::History;
 
 /// Notes shown before and after a violation.
-const AROUND: (usize, usize) = (12, 4);
+const EVENTS_AROUND: (usize, usize) = (12, 4);
 
 /// How a promise was broken.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) enum Kind {
+pub(crate) enum ViolationKind {
     /// Something acknowledged, or seen by others, was not told to one who stayed, nor declared gone.
     Lost,
     /// Something was told twice, or said twice.
@@ -31,7 +31,7 @@ pub(crate) enum Kind {
     /// One `seq` has two texts.
     Mixed,
     /// A message was said that was refused.
-    SaidThoughRefused,
+    SentThoughRefused,
     /// A whisper reached somebody else.
     Leaked,
     /// A join of one who was there, a leave of one who was not, or a list of users that is wrong at the end.
@@ -41,7 +41,7 @@ pub(crate) enum Kind {
 /// One broken promise.
 #[derive(Debug, Clone)]
 pub(crate) struct Violation {
-    pub(crate) kind: Kind,
+    pub(crate) kind: ViolationKind,
     pub(crate) room: String,
     pub(crate) who: String,
     /// The note of `who` with which it shows.
@@ -52,48 +52,51 @@ pub(crate) struct Violation {
 impl fmt::Display for Violation {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { kind, room, who, at, what } = self;
-        write!(f, "{kind:?} in {room}, {who} at note {at}: {what}")
+        write!(f, "{kind:?} in {room}, {who} at observation {at}: {what}")
     }
 }
 
 impl Violation {
     /// The violation with what happened to that person around it.
-    pub(crate) fn story(&self, diaries: &[Diary]) -> String {
-        let mut story = format!("{self}\n");
-        let Some(diary) = diaries.iter().find(|diary| diary.name == self.who && diary.room == self.room) else {
-            return story;
+    pub(crate) fn describe(&self, histories: &[History]) -> String {
+        let mut text = format!("{self}\n");
+        let Some(history) = histories.iter().find(|history| history.name == self.who && history.room == self.room)
+        else {
+            return text;
         };
-        let (before, after) = AROUND;
-        let notes = diary.notes.iter().enumerate().skip(self.at.saturating_sub(before)).take(before + after);
-        for (at, note) in notes {
-            story += &format!("    {at}: {note:?}\n");
+        let (before, after) = EVENTS_AROUND;
+        let observations =
+            history.observations.iter().enumerate().skip(self.at.saturating_sub(before)).take(before + after);
+        for (at, observation) in observations {
+            text += &format!("    {at}: {observation:?}\n");
         }
-        story
+        text
     }
 }
 
 /// Everything that is wrong in the diaries of one act.
-pub(crate) fn check(diaries: &[Diary]) -> Vec<Violation> {
-    let mut rooms: BTreeMap<&str, Vec<&Diary>> = BTreeMap::new();
-    for diary in diaries {
-        rooms.entry(&diary.room).or_default().push(diary);
+pub(crate) fn check(histories: &[History]) -> Vec<Violation> {
+    let mut rooms: BTreeMap<&str, Vec<&History>> = BTreeMap::new();
+    for history in histories {
+        rooms.entry(&history.room).or_default().push(history);
     }
-    let mut violations: Vec<Violation> = rooms.values().flat_map(|diaries| room::check(diaries)).collect();
+    let mut violations: Vec<Violation> = rooms.values().flat_map(|histories| room::check(histories)).collect();
     violations.sort_by_key(|violation| violation.kind);
     violations
 }
 
 /// Whether anybody still knows of one who went for good.
-pub(crate) fn are_gone_known(diaries: &[Diary]) -> bool {
-    let knows = |diary: &Diary, gone: &Diary| diary.room == gone.room && listener::users(diary).contains(&gone.name);
-    let is_known = |gone| diaries.iter().any(|diary| !diary.ends_early() && knows(diary, gone));
-    diaries.iter().filter(|diary| diary.ends_early()).any(is_known)
+pub(crate) fn are_departed_known(histories: &[History]) -> bool {
+    let knows =
+        |history: &History, gone: &History| history.room == gone.room && listener::users(history).contains(&gone.name);
+    let is_known = |gone| histories.iter().any(|history| !history.has_departed() && knows(history, gone));
+    histories.iter().filter(|history| history.has_departed()).any(is_known)
 }
 
 /// Whether everybody's list of users is what it must be when nobody comes or goes.
-pub(crate) fn users_agree(diaries: &[Diary]) -> bool {
-    diaries
+pub(crate) fn users_agree(histories: &[History]) -> bool {
+    histories
         .iter()
-        .filter(|diary| diary.stayed)
-        .all(|diary| listener::users(diary) == room::members(diaries, &diary.room))
+        .filter(|history| history.is_member_at_end)
+        .all(|history| listener::users(history) == room::members(histories, &history.room))
 }

@@ -6,40 +6,40 @@ use client::{Chat, Said};
 
 /// One person's notes of one act. A person is in one room, perhaps several times.
 #[derive(Debug, Clone, Default)]
-pub(crate) struct Diary {
+pub(crate) struct History {
     pub(crate) name: String,
     pub(crate) room: String,
-    pub(crate) notes: Vec<Note>,
+    pub(crate) observations: Vec<Observation>,
     /// Whether this person was in the room at the end, and had heard what was said last.
-    pub(crate) stayed: bool,
+    pub(crate) is_member_at_end: bool,
 }
 
 /// One thing that happened.
 #[derive(Debug, Clone)]
-pub(crate) enum Note {
+pub(crate) enum Observation {
     /// `enter` was answered.
     Entered(Entered),
     /// A message was sent; another time if its number is not new.
-    Tried { number: u64, to: String },
+    Attempted { number: u64, to: String },
     /// A message is committed.
     Acknowledged { number: u64, seq: u64 },
     /// A message was refused at its first try: it is never said.
     Refused { number: u64 },
     /// A message was pushed.
-    Heard(Told),
+    Received(Delivery),
     /// `onAdd`
-    Came(String),
+    MemberJoined(String),
     /// `onLeave`
-    Went(String),
+    MemberLeft(String),
     /// `onGap`
     Gap { to: u64, epoch: u64 },
     /// The connection ended without our wish, for this reason; or we broke it.
     #[expect(dead_code, reason = "read in the stories of violations")]
-    Lost(String),
+    Disconnected(String),
     /// The room was left.
     Left,
     /// The connection ended without our wish, and this person never comes back: the last note.
-    WentForGood,
+    Departed,
 }
 
 /// The answer to `enter`.
@@ -49,7 +49,7 @@ pub(crate) struct Entered {
     pub(crate) seq: u64,
     pub(crate) users: BTreeSet<String>,
     /// Ascending, with what was behind the cursor.
-    pub(crate) missed: Vec<Told>,
+    pub(crate) missed: Vec<Delivery>,
     /// How the membership before goes on; none for a new one.
     pub(crate) resumed: Option<Resumed>,
 }
@@ -66,17 +66,17 @@ pub(crate) struct Resumed {
 
 /// A message, as it was told.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Told {
+pub(crate) struct Delivery {
     pub(crate) seq: u64,
     pub(crate) from: String,
     pub(crate) to: String,
     pub(crate) text: String,
 }
 
-impl Diary {
+impl History {
     /// Whether this person went before the end, never to come back.
-    pub(crate) fn ends_early(&self) -> bool {
-        matches!(self.notes.last(), Some(Note::WentForGood))
+    pub(crate) fn has_departed(&self) -> bool {
+        matches!(self.observations.last(), Some(Observation::Departed))
     }
 }
 
@@ -85,26 +85,26 @@ pub(crate) fn text(name: &str, number: u64) -> String {
     format!("{name} {number}")
 }
 
-impl From<Chat> for Told {
+impl From<Chat> for Delivery {
     fn from(chat: Chat) -> Self {
         Self { seq: chat.seq, from: chat.from, to: chat.target, text: chat.msg }
     }
 }
 
-impl From<Said> for Told {
+impl From<Said> for Delivery {
     fn from(said: Said) -> Self {
         Self { seq: said.seq, from: said.from, to: said.target, text: said.msg }
     }
 }
 
-impl Told {
+impl Delivery {
     /// Whether this person is told at once. Own whispers are not, only when they were missed.
     pub(crate) fn is_for(&self, name: &str) -> bool {
         self.to == "*" || self.to == name
     }
 
     /// Whether this person may ever read it.
-    pub(crate) fn may_be_read_by(&self, name: &str) -> bool {
+    pub(crate) fn is_readable_by(&self, name: &str) -> bool {
         self.is_for(name) || self.from == name
     }
 }

@@ -16,22 +16,22 @@ const NEXT_RECORD: Duration = Duration::from_secs(2);
 const POLL: Duration = Duration::from_millis(5);
 
 /// How subjects end on which connectors are told records that they did not ask for.
-const LOSES: &str = ".push";
+const LOSSY_SUFFIX: &str = ".push";
 
 /// Listens on a free port and passes on to one broker. Dropping it closes everything.
-pub(crate) struct Lossy {
+pub(crate) struct LossyProxy {
     address: String,
-    lose: Arc<AtomicBool>,
+    drops_next: Arc<AtomicBool>,
     lifecycle: Lifecycle,
 }
 
-impl Lossy {
+impl LossyProxy {
     pub(crate) async fn start(broker: &str) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap().to_string();
-        let (lose, lifecycle) = (Arc::default(), Lifecycle::new());
-        lifecycle.spawn(accept(listener, broker.to_owned(), Arc::clone(&lose), lifecycle.clone()));
-        Self { address, lose, lifecycle }
+        let (drops_next, lifecycle) = (Arc::default(), Lifecycle::new());
+        lifecycle.spawn(accept(listener, broker.to_owned(), Arc::clone(&drops_next), lifecycle.clone()));
+        Self { address, drops_next, lifecycle }
     }
 
     pub(crate) fn address(&self) -> &str {
@@ -40,26 +40,26 @@ impl Lossy {
 
     /// Drops the next record that a chat server publishes to this connector unasked. Returns false if none came in time:
     /// the connector has no clients.
-    pub(crate) async fn lose_next(&self) -> bool {
-        self.lose.store(true, Ordering::SeqCst);
+    pub(crate) async fn drop_next_record(&self) -> bool {
+        self.drops_next.store(true, Ordering::SeqCst);
         let until = Instant::now() + NEXT_RECORD;
-        while self.lose.load(Ordering::SeqCst) && Instant::now() < until {
+        while self.drops_next.load(Ordering::SeqCst) && Instant::now() < until {
             sleep(POLL).await;
         }
-        !self.lose.swap(false, Ordering::SeqCst)
+        !self.drops_next.swap(false, Ordering::SeqCst)
     }
 }
 
-impl Drop for Lossy {
+impl Drop for LossyProxy {
     fn drop(&mut self) {
         self.lifecycle.begin_stop();
     }
 }
 
-async fn accept(listener: TcpListener, broker: String, lose: Arc<AtomicBool>, lifecycle: Lifecycle) {
+async fn accept(listener: TcpListener, broker: String, drops_next: Arc<AtomicBool>, lifecycle: Lifecycle) {
     let accepting = async {
         while let Ok((near, _)) = listener.accept().await {
-            let passing = pass(near, broker.clone(), Arc::clone(&lose));
+            let passing = pass(near, broker.clone(), Arc::clone(&drops_next));
             let stopping = lifecycle.stopping();
             lifecycle.spawn(async {
                 tokio::select! {
@@ -76,19 +76,23 @@ async fn accept(listener: TcpListener, broker: String, lose: Arc<AtomicBool>, li
     }
 }
 
-async fn pass(near: TcpStream, broker: String, lose: Arc<AtomicBool>) -> io::Result<()> {
+async fn pass(near: TcpStream, broker: String, drops_next: Arc<AtomicBool>) -> io::Result<()> {
     let far = TcpStream::connect(broker).await?;
     near.set_nodelay(true)?;
     far.set_nodelay(true)?;
     let ((mut near_in, near_out), (far_in, mut far_out)) = (near.into_split(), far.into_split());
     tokio::select! {
         end = io::copy(&mut near_in, &mut far_out) => end.map(drop),
-        end = messages(BufReader::with_capacity(64 * 1024, far_in), near_out, &lose) => end,
+        end = messages(BufReader::with_capacity(64 * 1024, far_in), near_out, &drops_next) => end,
     }
 }
 
 /// Passes on line by line, a message with its payload as one; all that was read at once is written at once.
-async fn messages(mut from: BufReader<OwnedReadHalf>, mut to: OwnedWriteHalf, lose: &AtomicBool) -> io::Result<()> {
+async fn messages(
+    mut from: BufReader<OwnedReadHalf>,
+    mut to: OwnedWriteHalf,
+    drops_next: &AtomicBool,
+) -> io::Result<()> {
     let mut out = Vec::new();
     loop {
         let start = out.len();
@@ -100,7 +104,7 @@ async fn messages(mut from: BufReader<OwnedReadHalf>, mut to: OwnedWriteHalf, lo
             let body = out.len();
             out.resize(body + payload + 2, 0);
             from.read_exact(&mut out[body..]).await?;
-            if subject.ends_with(LOSES) && lose.swap(false, Ordering::SeqCst) {
+            if subject.ends_with(LOSSY_SUFFIX) && drops_next.swap(false, Ordering::SeqCst) {
                 out.truncate(start);
             }
         }

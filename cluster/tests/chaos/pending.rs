@@ -7,11 +7,11 @@ pub(crate) const WINDOW: usize = 20;
 
 /// A message to be sent, again perhaps.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Draft {
+pub(crate) struct PendingMessage {
     pub(crate) number: u64,
     pub(crate) to: String,
     /// Whether it was sent before: then it may have been said already.
-    pub(crate) again: bool,
+    pub(crate) is_retry: bool,
 }
 
 /// Messages in the order of their numbers.
@@ -19,13 +19,13 @@ pub(crate) struct Draft {
 /// After an outcome that stayed unknown nothing new is sent. When nothing is on the way any more, the unknown ones are
 /// sent again, oldest first, each alone. So nothing that is sent later can come before what was sent again.
 #[derive(Debug)]
-pub(crate) struct Drafts {
-    open: VecDeque<(Draft, bool)>,
+pub(crate) struct PendingMessages {
+    open: VecDeque<(PendingMessage, bool)>,
     next: u64,
     window: usize,
 }
 
-impl Drafts {
+impl PendingMessages {
     /// No messages yet; up to `window` will be on the way at once.
     pub(crate) fn new(window: usize) -> Self {
         Self { open: VecDeque::new(), next: 1, window }
@@ -42,42 +42,43 @@ impl Drafts {
     }
 
     /// A new message; `None` when it has to wait.
-    pub(crate) fn start(&mut self, to: &str) -> Option<Draft> {
-        if self.open.len() >= self.window || self.open.iter().any(|(draft, flying)| draft.again || !flying) {
+    pub(crate) fn next_new(&mut self, to: &str) -> Option<PendingMessage> {
+        if self.open.len() >= self.window || self.open.iter().any(|(message, in_flight)| message.is_retry || !in_flight)
+        {
             return None;
         }
-        let draft = Draft { number: self.next, to: to.to_owned(), again: false };
+        let message = PendingMessage { number: self.next, to: to.to_owned(), is_retry: false };
         self.next += 1;
-        self.open.push_back((draft.clone(), true));
-        Some(draft)
+        self.open.push_back((message.clone(), true));
+        Some(message)
     }
 
     /// A message to be sent again; `None` when there is none, or it has to wait.
-    pub(crate) fn repeat(&mut self) -> Option<Draft> {
-        if self.open.iter().any(|(_, flying)| *flying) {
+    pub(crate) fn next_retry(&mut self) -> Option<PendingMessage> {
+        if self.open.iter().any(|(_, in_flight)| *in_flight) {
             return None;
         }
-        let (draft, flying) = self.open.front_mut()?;
-        *flying = true;
-        draft.again = true;
-        Some(draft.clone())
+        let (message, in_flight) = self.open.front_mut()?;
+        *in_flight = true;
+        message.is_retry = true;
+        Some(message.clone())
     }
 
     /// The outcome of a message is known.
-    pub(crate) fn decided(&mut self, number: u64) {
-        self.open.retain(|(draft, _)| draft.number != number);
+    pub(crate) fn settle(&mut self, number: u64) {
+        self.open.retain(|(message, _)| message.number != number);
     }
 
     /// The outcome of a try stayed unknown.
-    pub(crate) fn unknown(&mut self, number: u64) {
-        if let Some((_, flying)) = self.open.iter_mut().find(|(draft, _)| draft.number == number) {
-            *flying = false;
+    pub(crate) fn mark_unknown(&mut self, number: u64) {
+        if let Some((_, in_flight)) = self.open.iter_mut().find(|(message, _)| message.number == number) {
+            *in_flight = false;
         }
     }
 
     /// The connection is gone, and with it every answer that has not come.
-    pub(crate) fn all_unknown(&mut self) {
-        self.open.iter_mut().for_each(|(_, flying)| *flying = false);
+    pub(crate) fn mark_all_unknown(&mut self) {
+        self.open.iter_mut().for_each(|(_, in_flight)| *in_flight = false);
     }
 
     /// What is unknown stays so: the membership is over, and with it the ids.
@@ -90,35 +91,35 @@ impl Drafts {
 mod tests {
     use super::*;
 
-    fn numbers(drafts: &mut Drafts, count: usize) -> Vec<u64> {
-        (0..count).map_while(|_| drafts.start("*")).map(|draft| draft.number).collect()
+    fn numbers(pending: &mut PendingMessages, count: usize) -> Vec<u64> {
+        (0..count).map_while(|_| pending.next_new("*")).map(|message| message.number).collect()
     }
 
     #[test]
     fn a_window_is_filled() {
-        let mut drafts = Drafts::new(3);
-        assert_eq!(numbers(&mut drafts, 9), [1, 2, 3]);
-        drafts.decided(2);
-        assert_eq!(numbers(&mut drafts, 9), [4]);
-        assert_eq!(drafts.repeat(), None);
+        let mut pending = PendingMessages::new(3);
+        assert_eq!(numbers(&mut pending, 9), [1, 2, 3]);
+        pending.settle(2);
+        assert_eq!(numbers(&mut pending, 9), [4]);
+        assert_eq!(pending.next_retry(), None);
     }
 
     #[test]
     fn unknown_ones_are_repeated_in_order_before_anything_new() {
-        let mut drafts = Drafts::new(9);
-        assert_eq!(numbers(&mut drafts, 3), [1, 2, 3]);
-        drafts.unknown(3);
-        drafts.unknown(1);
-        assert_eq!((drafts.start("*"), drafts.repeat()), (None, None), "2 is on the way");
-        drafts.decided(2);
+        let mut pending = PendingMessages::new(9);
+        assert_eq!(numbers(&mut pending, 3), [1, 2, 3]);
+        pending.mark_unknown(3);
+        pending.mark_unknown(1);
+        assert_eq!((pending.next_new("*"), pending.next_retry()), (None, None), "2 is on the way");
+        pending.settle(2);
         for number in [1, 3] {
-            assert_eq!(drafts.repeat(), Some(Draft { number, to: "*".to_owned(), again: true }));
-            assert_eq!((drafts.start("*"), drafts.repeat()), (None, None));
-            drafts.unknown(number);
-            assert_eq!(drafts.repeat().map(|draft| draft.number), Some(number));
-            drafts.decided(number);
+            assert_eq!(pending.next_retry(), Some(PendingMessage { number, to: "*".to_owned(), is_retry: true }));
+            assert_eq!((pending.next_new("*"), pending.next_retry()), (None, None));
+            pending.mark_unknown(number);
+            assert_eq!(pending.next_retry().map(|message| message.number), Some(number));
+            pending.settle(number);
         }
-        assert!(drafts.is_empty());
-        assert_eq!(numbers(&mut drafts, 1), [4]);
+        assert!(pending.is_empty());
+        assert_eq!(numbers(&mut pending, 1), [4]);
     }
 }

@@ -14,7 +14,7 @@ const FAULTS: usize = 28;
 
 /// What can break.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) enum Kind {
+pub(crate) enum Fault {
     /// `kill -9` of the broker, and a start with what it had stored.
     BrokerKilled,
     /// The broker stands still for three seconds; connections stay open.
@@ -56,7 +56,7 @@ pub(crate) enum Kind {
     ConnectorClock,
 }
 
-impl Kind {
+impl Fault {
     pub(crate) const ALL: [Self; 19] = [
         Self::BrokerKilled,
         Self::BrokerFrozen,
@@ -80,7 +80,7 @@ impl Kind {
     ];
 
     /// Whether a server stays dead until others were seen to do without it.
-    pub(crate) fn stays(self) -> bool {
+    pub(crate) fn leaves_server_down(self) -> bool {
         matches!(self, Self::ChatDead | Self::ConnectorDead)
     }
 
@@ -95,7 +95,7 @@ impl Kind {
     }
 
     /// How long it lasts, in milliseconds.
-    fn lasts(self, is_short: bool) -> Range<u64> {
+    fn duration(self, is_short: bool) -> Range<u64> {
         match self {
             Self::ChatDead if is_short => 2_000..2_001,
             Self::ChatDead | Self::ConnectorDead => 3_000..8_000,
@@ -117,11 +117,11 @@ impl Kind {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Step {
     pub(crate) talk_ms: u64,
-    pub(crate) kind: Kind,
+    pub(crate) kind: Fault,
     /// Which of the servers of its type, where it concerns one.
     pub(crate) server: usize,
     /// How long it lasts, where it lasts; at least, where it must be recovered from meanwhile.
-    pub(crate) lasts_ms: u64,
+    pub(crate) duration_ms: u64,
     /// Whether clients lose their connections as it begins.
     pub(crate) cuts_clients: bool,
     /// Milliseconds by which a wall clock is ahead from now on, and in the next run.
@@ -135,12 +135,12 @@ fn ahead_ms(chance: &mut StdRng) -> i64 {
 }
 
 /// The faults of an act. Each kind occurs; in a short act once, and not those that take long.
-pub(crate) fn act(seed: u64, number: u64, is_short: bool) -> Vec<Step> {
+pub(crate) fn phase(seed: u64, number: u64, is_short: bool) -> Vec<Step> {
     let mut chance = StdRng::seed_from_u64(seed ^ number.wrapping_mul(0x9e37_79b9_7f4a_7c15));
-    let mut kinds = Kind::ALL.to_vec();
+    let mut kinds = Fault::ALL.to_vec();
     kinds.retain(|kind| kind.occurs(is_short));
     if !is_short {
-        kinds.extend((Kind::ALL.len()..FAULTS).map(|_| Kind::ALL[chance.random_range(0..Kind::ALL.len())]));
+        kinds.extend((Fault::ALL.len()..FAULTS).map(|_| Fault::ALL[chance.random_range(0..Fault::ALL.len())]));
     }
     kinds.shuffle(&mut chance);
     let talk = if is_short { 300..1_000 } else { 1_000..5_000 };
@@ -149,8 +149,8 @@ pub(crate) fn act(seed: u64, number: u64, is_short: bool) -> Vec<Step> {
         talk_ms: chance.random_range(talk.clone()),
         kind,
         server: chance.random_range(0..SERVERS),
-        lasts_ms: chance.random_range(kind.lasts(is_short)),
-        cuts_clients: kind == Kind::ClientsCut || kind == Kind::ConnectorFrozen && chance.random(),
+        duration_ms: chance.random_range(kind.duration(is_short)),
+        cuts_clients: kind == Fault::ClientsCut || kind == Fault::ConnectorFrozen && chance.random(),
     };
     kinds.into_iter().map(step).collect()
 }
@@ -161,18 +161,18 @@ mod tests {
 
     #[test]
     fn a_plan_is_a_function_of_its_seed() {
-        assert_eq!(act(1, 2, false), act(1, 2, false));
-        assert_ne!(act(1, 2, false), act(1, 3, false));
-        assert_ne!(act(1, 2, false), act(2, 2, false));
+        assert_eq!(phase(1, 2, false), phase(1, 2, false));
+        assert_ne!(phase(1, 2, false), phase(1, 3, false));
+        assert_ne!(phase(1, 2, false), phase(2, 2, false));
     }
 
     #[test]
     fn every_kind_occurs() {
         for is_short in [true, false] {
-            let steps = act(5, 0, is_short);
-            let times = |kind: Kind| steps.iter().filter(|step| step.kind == kind).count();
-            assert!(Kind::ALL.iter().all(|kind| (times(*kind) > 0) == kind.occurs(is_short)));
-            assert!(!is_short || Kind::ALL.iter().all(|kind| times(*kind) <= 1));
+            let steps = phase(5, 0, is_short);
+            let times = |kind: Fault| steps.iter().filter(|step| step.kind == kind).count();
+            assert!(Fault::ALL.iter().all(|kind| (times(*kind) > 0) == kind.occurs(is_short)));
+            assert!(!is_short || Fault::ALL.iter().all(|kind| times(*kind) <= 1));
             assert!(is_short || steps.len() == FAULTS);
         }
     }

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use crate::checker;
 use crate::counts::Counts;
-use crate::plan::Kind;
+use crate::plan::Fault;
 
 /// From when on recovery is counted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -21,24 +21,24 @@ pub(crate) enum Moment {
 /// Figures of all acts.
 pub(crate) struct Report {
     pub(crate) seed: u64,
-    pub(crate) acts: u64,
+    pub(crate) phases: u64,
     pub(crate) counts: Arc<Counts>,
     /// How long it took until all was well again.
-    recoveries: BTreeMap<(Kind, Moment), Vec<Duration>>,
-    violations: BTreeMap<checker::Kind, usize>,
+    recoveries: BTreeMap<(Fault, Moment), Vec<Duration>>,
+    violations: BTreeMap<checker::ViolationKind, usize>,
 }
 
 impl Report {
     pub(crate) fn new(seed: u64) -> Self {
         let (recoveries, violations) = (BTreeMap::new(), BTreeMap::new());
-        Self { seed, acts: 0, counts: Arc::default(), recoveries, violations }
+        Self { seed, phases: 0, counts: Arc::default(), recoveries, violations }
     }
 
-    pub(crate) fn recovered(&mut self, kind: Kind, since: Moment, within: Duration) {
+    pub(crate) fn add_recovery(&mut self, kind: Fault, since: Moment, within: Duration) {
         self.recoveries.entry((kind, since)).or_default().push(within);
     }
 
-    pub(crate) fn violated(&mut self, kind: checker::Kind) {
+    pub(crate) fn add_violation(&mut self, kind: checker::ViolationKind) {
         *self.violations.entry(kind).or_default() += 1;
     }
 }
@@ -51,8 +51,8 @@ fn percentile(sorted: &[Duration], percent: usize) -> Duration {
 
 impl fmt::Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { seed, acts, counts, recoveries, violations } = self;
-        writeln!(f, "seed {seed}, {acts} acts")?;
+        let Self { seed, phases, counts, recoveries, violations } = self;
+        writeln!(f, "seed {seed}, {phases} acts")?;
         writeln!(f, "{:<15} {:>5} {:>16} {:>16}", "fault", "count", "recovery p50 ms", "recovery p99 ms")?;
         for ((kind, since), recoveries) in recoveries {
             let mut sorted = recoveries.clone();
@@ -72,9 +72,9 @@ impl fmt::Display for Report {
             ("resumes", counts.resumes.get()),
             ("gone for good", counts.gone.get()),
             ("gaps told", counts.gaps.get()),
-            ("lost", found(checker::Kind::Lost) as u64),
-            ("doubled", found(checker::Kind::Doubled) as u64),
-            ("reordered", found(checker::Kind::Reordered) as u64),
+            ("lost", found(checker::ViolationKind::Lost) as u64),
+            ("doubled", found(checker::ViolationKind::Doubled) as u64),
+            ("reordered", found(checker::ViolationKind::Reordered) as u64),
             ("violations of all kinds", violations.values().sum::<usize>() as u64),
         ];
         for (what, count) in totals {

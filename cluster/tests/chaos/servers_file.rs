@@ -6,7 +6,7 @@ use std::path::Path;
 use serde_json::{Value, json};
 
 /// These are the chat servers from now on, in this order.
-pub(crate) fn list_chats(directory: &Path, chats: &[String]) {
+pub(crate) fn write_chats(directory: &Path, chats: &[String]) {
     let (file, draft) = (directory.join("servers.json"), directory.join("servers.json.new"));
     let mut servers: Value = serde_json::from_str(&fs::read_to_string(&file).unwrap()).unwrap();
     let chats = chats.iter().map(|id| json!({ "id": id, "host": "127.0.0.1" }));

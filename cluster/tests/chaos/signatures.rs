@@ -1,40 +1,44 @@
 //! Signatures are switched on in a running cluster, a server is added, and keys are changed: process by process, while
 //! users talk.
 
-use crate::chaos_cluster::Stage;
+use crate::chaos_cluster::ChaosCluster;
 use crate::checker;
 use crate::report::Report;
-use crate::users::{Crowd, Stuck};
+use crate::users::{NotRecovered, Users};
 
 /// Log lines of messages that are lost to missing or wrong keys.
 const DROPPED: [&str; 2] = ["was dropped", "goes unsigned"];
 
 pub(crate) async fn run(seed: u64) {
-    let mut stage = Stage::start().await;
+    let mut cluster = ChaosCluster::start().await;
     let report = Report::new(seed);
-    let crowd = Crowd::gather(&stage.doors(), seed, 0, &report.counts);
-    let stuck = play(&mut stage, &crowd).await.err();
-    let diaries = crowd.diaries();
-    crowd.end().await;
-    let violations = checker::check(&diaries);
-    let stories: String = violations.iter().take(5).map(|violation| violation.story(&diaries)).collect();
-    assert!(stuck.is_none() && violations.is_empty(), "{report}\n{stuck:?}\n{stories}\n{}", stage.logs().display());
+    let users = Users::start(&cluster.entry_points(), seed, 0, &report.counts);
+    let not_recovered = run_phase(&mut cluster, &users).await.err();
+    let histories = users.histories();
+    users.stop().await;
+    let violations = checker::check(&histories);
+    let descriptions: String = violations.iter().take(5).map(|violation| violation.describe(&histories)).collect();
+    assert!(
+        not_recovered.is_none() && violations.is_empty(),
+        "{report}\n{not_recovered:?}\n{descriptions}\n{}",
+        cluster.logs().display()
+    );
     assert!(report.counts.acknowledged.get() > 1_000, "{report}");
-    stage.stop().await;
+    cluster.stop().await;
 }
 
-async fn play(stage: &mut Stage, crowd: &Crowd) -> Result<(), Stuck> {
-    stage.write_keys().await;
+async fn run_phase(cluster: &mut ChaosCluster, users: &Users) -> Result<(), NotRecovered> {
+    cluster.write_keys().await;
     for how in ["accept", "require"] {
-        stage.set_signatures(how);
-        stage.roll_all(async |_| crowd.recovery().await.map(drop)).await?;
-        let output = stage.output();
-        assert!(DROPPED.iter().all(|line| !output.contains(line)), "{how}: see {}", stage.logs().display());
+        cluster.set_signatures(how);
+        cluster.rolling_restart(async |_| users.measure_recovery().await.map(drop)).await?;
+        let output = cluster.output();
+        assert!(DROPPED.iter().all(|line| !output.contains(line)), "{how}: see {}", cluster.logs().display());
     }
-    stage.add_signing_chat().await;
-    crowd.slowest_within(std::time::Duration::from_secs(3)).await?;
-    stage.change_key("chat-server-2").await;
-    crowd.recovery().await?;
-    stage.change_key("connector-server-1").await;
-    crowd.calm().await
+    cluster.add_signing_chat().await;
+    users.slowest_recovery(std::time::Duration::from_secs(3)).await?;
+    cluster.change_key("chat-server-2").await;
+    users.measure_recovery().await?;
+    cluster.change_key("connector-server-1").await;
+    users.quiesce().await
 }

@@ -15,18 +15,18 @@ use rand::{RngExt, SeedableRng};
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep, sleep_until};
 
-use crate::chaos_cluster::Doors;
+use crate::chaos_cluster::EntryPoints;
 use crate::counts::Counts;
-use crate::history::{Diary, Note, Told, text};
-use crate::pending::{Draft, Drafts};
-use crate::user_status::Board;
+use crate::history::{Delivery, History, Observation, text};
+use crate::pending::{PendingMessage, PendingMessages};
+use crate::user_status::Statuses;
 
 /// Time between attempts of what did not work.
-const AGAIN: Duration = Duration::from_millis(100);
+const RETRY_AFTER: Duration = Duration::from_millis(100);
 
 /// What all people are told to do.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub(crate) struct Orders {
+pub(crate) struct Commands {
     /// Say nothing new, stay where you are.
     pub(crate) quiet: bool,
     /// Go home.
@@ -39,253 +39,268 @@ pub(crate) struct Orders {
 
 /// What kind of person it is.
 #[derive(Debug, Clone)]
-pub(crate) enum Habit {
+pub(crate) enum Behaviour {
     /// Says the numbers of probes, and nothing else.
-    Probes,
+    Prober,
     /// Talks; `window` messages may be on the way. Whispers to its mates.
-    Talks { window: usize, mates: Vec<String> },
+    Talker { window: usize, mates: Vec<String> },
 }
 
 /// What a person is given.
-pub(crate) struct Setting {
-    pub(crate) habit: Habit,
+pub(crate) struct UserConfig {
+    pub(crate) behaviour: Behaviour,
     pub(crate) seed: u64,
-    pub(crate) doors: Doors,
-    pub(crate) diary: Arc<Mutex<Diary>>,
-    pub(crate) board: Arc<Board>,
+    pub(crate) entry_points: EntryPoints,
+    pub(crate) history: Arc<Mutex<History>>,
+    pub(crate) statuses: Arc<Statuses>,
     pub(crate) counts: Arc<Counts>,
-    pub(crate) orders: watch::Receiver<Orders>,
+    pub(crate) commands: watch::Receiver<Commands>,
 }
 
 /// A membership, as needed to come back to it.
 #[derive(Debug, Clone)]
-struct Stay {
+struct ResumePoint {
     token: String,
     epoch: u64,
     /// Everything up to here was noted.
     seen: u64,
 }
 
-pub(crate) struct Person {
+pub(crate) struct User {
     name: String,
     room: String,
-    habit: Habit,
+    behaviour: Behaviour,
     chance: StdRng,
-    doors: Doors,
-    diary: Arc<Mutex<Diary>>,
-    board: Arc<Board>,
+    entry_points: EntryPoints,
+    history: Arc<Mutex<History>>,
+    statuses: Arc<Statuses>,
     counts: Arc<Counts>,
-    orders: watch::Receiver<Orders>,
-    drafts: Drafts,
-    stay: Option<Stay>,
+    commands: watch::Receiver<Commands>,
+    pending: PendingMessages,
+    resume_point: Option<ResumePoint>,
     /// A connection that is still open when we come back through another.
     old: Option<ChatClient>,
     cuts: u64,
 }
 
 /// A connection that is in the room.
-struct Visit {
+struct Connection {
     chat: ChatClient,
     events: Events,
-    answers: FuturesUnordered<BoxFuture<'static, (Draft, Result<Sent, ClientError>)>>,
+    answers: FuturesUnordered<BoxFuture<'static, (PendingMessage, Result<Sent, ClientError>)>>,
 }
 
 /// Why a visit is over.
 #[derive(Debug)]
-enum Over {
+enum ConnectionEnd {
     Lost(String),
     /// We broke the connection, and come back only after this time.
     Away(Duration),
     /// The connection is gone, and we never come back.
-    ForGood,
+    Departed,
     /// We left the room; the connection can be used again.
     Left,
 }
 
-impl Person {
-    pub(crate) fn new(setting: Setting) -> Self {
-        let Setting { habit, seed, doors, diary, board, counts, orders } = setting;
+impl User {
+    pub(crate) fn new(config: UserConfig) -> Self {
+        let UserConfig { behaviour, seed, entry_points, history, statuses, counts, commands } = config;
         let (name, room) = {
-            let diary = diary.lock().unwrap();
-            (diary.name.clone(), diary.room.clone())
+            let history = history.lock().unwrap();
+            (history.name.clone(), history.room.clone())
         };
-        let window = if let Habit::Talks { window, .. } = habit { window } else { 1 };
-        let cuts = orders.borrow().cuts;
-        let (drafts, chance) = (Drafts::new(window), StdRng::seed_from_u64(seed));
-        Self { name, room, habit, chance, doors, diary, board, counts, orders, drafts, stay: None, old: None, cuts }
+        let window = if let Behaviour::Talker { window, .. } = behaviour { window } else { 1 };
+        let cuts = commands.borrow().cuts;
+        let (pending, chance) = (PendingMessages::new(window), StdRng::seed_from_u64(seed));
+        Self {
+            name,
+            room,
+            behaviour,
+            chance,
+            entry_points,
+            history,
+            statuses,
+            counts,
+            commands,
+            pending,
+            resume_point: None,
+            old: None,
+            cuts,
+        }
     }
 
     /// Lives until it is told to go home.
-    pub(crate) async fn live(mut self) {
-        let mut connection = None;
-        while !self.orders.borrow().end {
-            let Some(mut visit) = self.come(connection.take()).await else {
-                sleep(AGAIN).await;
+    pub(crate) async fn run(mut self) {
+        let mut kept = None;
+        while !self.commands.borrow().end {
+            let Some(mut connection) = self.arrive(kept.take()).await else {
+                sleep(RETRY_AFTER).await;
                 continue;
             };
-            match self.visit(&mut visit).await {
-                Over::Lost(why) => self.note(Note::Lost(why)),
-                Over::Away(time) => self.stay_away(time).await,
-                Over::ForGood => return self.go_for_good(),
-                Over::Left => connection = Some((visit.chat, visit.events)),
+            match self.use_connection(&mut connection).await {
+                ConnectionEnd::Lost(why) => self.observe(Observation::Disconnected(why)),
+                ConnectionEnd::Away(time) => self.stay_away(time).await,
+                ConnectionEnd::Departed => return self.depart(),
+                ConnectionEnd::Left => kept = Some((connection.chat, connection.events)),
             }
-            self.write(|standing| standing.connected = false);
+            self.update_status(|status| status.connected = false);
         }
     }
 
     /// One visit, until the connection is lost or the room is left.
-    async fn visit(&mut self, visit: &mut Visit) -> Over {
+    async fn use_connection(&mut self, connection: &mut Connection) -> ConnectionEnd {
         let mut next = Instant::now();
         loop {
             tokio::select! {
-                event = visit.events.next() => match event {
+                event = connection.events.next() => match event {
                     None | Some(Event::Closed) => {
-                        self.lose(visit).await;
-                        return self.was_closed();
+                        self.drain_responses(connection).await;
+                        return self.choose_after_close();
                     }
-                    Some(event) => self.hear(event),
+                    Some(event) => self.on_event(event),
                 },
-                Some((draft, outcome)) = visit.answers.next() => self.answered(&draft, outcome),
-                changed = self.orders.changed() => {
-                    if changed.is_err() || self.orders.borrow().end {
-                        visit.chat.close();
-                        return Over::Lost("went home".to_owned());
+                Some((message, outcome)) = connection.answers.next() => self.on_response(&message, outcome),
+                changed = self.commands.changed() => {
+                    if changed.is_err() || self.commands.borrow().end {
+                        connection.chat.close();
+                        return ConnectionEnd::Lost("went home".to_owned());
                     }
-                    if let Some(over) = self.is_cut(visit) {
-                        self.lose(visit).await;
+                    if let Some(over) = self.take_cut(connection) {
+                        self.drain_responses(connection).await;
                         return over;
                     }
                     next = Instant::now();
                 }
                 () = sleep_until(next) => {
-                    if self.wants_to_leave() {
-                        return self.leave(visit).await;
+                    if self.decide_to_leave() {
+                        return self.leave(connection).await;
                     }
-                    next = Instant::now() + self.act(visit);
+                    next = Instant::now() + self.send_due(connection);
                 }
             }
-            self.write_waits();
+            self.update_unknown();
         }
     }
 
     /// Says what is to be said now; returns how long to wait for the next time.
-    fn act(&mut self, visit: &Visit) -> Duration {
-        if let Some(draft) = self.drafts.repeat() {
-            self.send(visit, draft);
-            return AGAIN;
+    fn send_due(&mut self, connection: &Connection) -> Duration {
+        if let Some(message) = self.pending.next_retry() {
+            self.send(connection, message);
+            return RETRY_AFTER;
         }
-        let Orders { quiet, probe, .. } = *self.orders.borrow();
-        match self.habit.clone() {
-            Habit::Probes => {
-                while self.drafts.next_number() <= probe
-                    && let Some(draft) = self.drafts.start("*")
+        let Commands { quiet, probe, .. } = *self.commands.borrow();
+        match self.behaviour.clone() {
+            Behaviour::Prober => {
+                while self.pending.next_number() <= probe
+                    && let Some(message) = self.pending.next_new("*")
                 {
-                    self.send(visit, draft);
+                    self.send(connection, message);
                 }
-                AGAIN
+                RETRY_AFTER
             }
-            Habit::Talks { .. } if quiet => AGAIN,
-            Habit::Talks { mates, window } => {
-                self.burst(visit, window, &mates);
+            Behaviour::Talker { .. } if quiet => RETRY_AFTER,
+            Behaviour::Talker { mates, window } => {
+                self.send_burst(connection, window, &mates);
                 Duration::from_millis(self.chance.random_range(200..1_200))
             }
         }
     }
 
-    fn burst(&mut self, visit: &Visit, window: usize, mates: &[String]) {
+    fn send_burst(&mut self, connection: &Connection, window: usize, mates: &[String]) {
         for _ in 0..self.chance.random_range(1..=window) {
             let whispers = self.chance.random_range(0..8) == 0;
             let to = if whispers { mates[self.chance.random_range(0..mates.len())].as_str() } else { "*" };
-            let Some(draft) = self.drafts.start(to) else { return };
-            self.send(visit, draft);
+            let Some(message) = self.pending.next_new(to) else { return };
+            self.send(connection, message);
         }
     }
 
-    fn send(&self, visit: &Visit, draft: Draft) {
-        let Draft { number, to, again } = &draft;
-        if *again {
+    fn send(&self, connection: &Connection, pending: PendingMessage) {
+        let PendingMessage { number, to, is_retry } = &pending;
+        if *is_retry {
             self.counts.repeated.add()
         } else {
             self.counts.sent.add()
         }
-        self.note(Note::Tried { number: *number, to: to.clone() });
+        self.observe(Observation::Attempted { number: *number, to: to.clone() });
         let message = Message::to(to, &text(&self.name, *number)).with_id(&format!("{}-{number}", self.name));
-        let answer = visit.chat.send(&message);
-        visit.answers.push(Box::pin(async { (draft, answer.await) }));
+        let answer = connection.chat.send(&message);
+        connection.answers.push(Box::pin(async { (pending, answer.await) }));
     }
 
-    fn answered(&mut self, draft: &Draft, outcome: Result<Sent, ClientError>) {
-        let number = draft.number;
+    fn on_response(&mut self, message: &PendingMessage, outcome: Result<Sent, ClientError>) {
+        let number = message.number;
         match outcome {
             Ok(Sent { seq, .. }) => {
                 self.counts.acknowledged.add();
-                self.note(Note::Acknowledged { number, seq });
-                self.drafts.decided(number);
+                self.observe(Observation::Acknowledged { number, seq });
+                self.pending.settle(number);
             }
-            Err(ClientError::Refused { code, .. }) if ![503, 507].contains(&code) && !draft.again => {
+            Err(ClientError::Refused { code, .. }) if ![503, 507].contains(&code) && !message.is_retry => {
                 self.counts.refused.add();
-                self.note(Note::Refused { number });
-                self.drafts.decided(number);
+                self.observe(Observation::Refused { number });
+                self.pending.settle(number);
             }
             // Of a repeat, an overload says nothing about the tries before; another refusal leaves nothing to wait for.
-            Err(ClientError::Refused { code, .. }) if ![429, 503, 507].contains(&code) => self.drafts.decided(number),
-            Err(_) => self.drafts.unknown(number),
+            Err(ClientError::Refused { code, .. }) if ![429, 503, 507].contains(&code) => self.pending.settle(number),
+            Err(_) => self.pending.mark_unknown(number),
         }
     }
 
-    fn hear(&mut self, event: Event) {
+    fn on_event(&mut self, event: Event) {
         match event {
             Event::Chat(chat) => {
-                self.seen(chat.seq);
-                self.hear_message(Told::from(chat));
+                self.advance_seen(chat.seq);
+                self.on_message(Delivery::from(chat));
             }
-            Event::Add(user) => self.note(Note::Came(user)),
-            Event::Leave(user) => self.note(Note::Went(user)),
+            Event::Add(user) => self.observe(Observation::MemberJoined(user)),
+            Event::Leave(user) => self.observe(Observation::MemberLeft(user)),
             Event::Gap(gap) => {
                 self.counts.gaps.add();
-                self.note(Note::Gap { to: gap.to, epoch: gap.epoch });
-                if let Some(stay) = &mut self.stay {
-                    stay.seen = if stay.epoch == gap.epoch { stay.seen.max(gap.to) } else { gap.to };
-                    stay.epoch = gap.epoch;
+                self.observe(Observation::Gap { to: gap.to, epoch: gap.epoch });
+                if let Some(resume_point) = &mut self.resume_point {
+                    resume_point.seen =
+                        if resume_point.epoch == gap.epoch { resume_point.seen.max(gap.to) } else { gap.to };
+                    resume_point.epoch = gap.epoch;
                 }
             }
-            Event::Kicked(reason) => self.note(Note::Lost(format!("kicked: {reason}"))),
+            Event::Kicked(reason) => self.observe(Observation::Disconnected(format!("kicked: {reason}"))),
             Event::Members { .. } | Event::Other { .. } | Event::Closed => {}
         }
     }
 
-    fn hear_message(&self, told: Told) {
-        self.look_for_probe(&told);
+    fn on_message(&self, delivery: Delivery) {
+        self.look_for_probe(&delivery);
         self.counts.deliveries.add();
-        self.note(Note::Heard(told));
+        self.observe(Observation::Received(delivery));
     }
 
-    fn look_for_probe(&self, told: &Told) {
-        if let Some(number) = told.text.strip_prefix("probe ").and_then(|number| number.parse::<u64>().ok()) {
-            self.write(|standing| standing.heard = standing.heard.max(number));
+    fn look_for_probe(&self, delivery: &Delivery) {
+        if let Some(number) = delivery.text.strip_prefix("probe ").and_then(|number| number.parse::<u64>().ok()) {
+            self.update_status(|status| status.last_probe = status.last_probe.max(number));
         }
     }
 
-    fn seen(&mut self, seq: u64) {
-        if let Some(stay) = &mut self.stay {
-            stay.seen = stay.seen.max(seq);
+    fn advance_seen(&mut self, seq: u64) {
+        if let Some(resume_point) = &mut self.resume_point {
+            resume_point.seen = resume_point.seen.max(seq);
         }
     }
 
-    fn note(&self, note: Note) {
-        self.diary.lock().unwrap().notes.push(note);
+    fn observe(&self, observation: Observation) {
+        self.history.lock().unwrap().observations.push(observation);
     }
 
-    fn write(&self, change: impl FnOnce(&mut crate::user_status::Standing)) {
-        self.board.write(&self.name_on_board(), change);
+    fn update_status(&self, change: impl FnOnce(&mut crate::user_status::UserStatus)) {
+        self.statuses.write(&self.status_key(), change);
     }
 
-    fn write_waits(&self) {
-        let waits = !self.drafts.is_empty();
-        self.write(|standing| standing.waits = waits);
+    fn update_unknown(&self) {
+        let has_unknown = !self.pending.is_empty();
+        self.update_status(|status| status.has_unknown = has_unknown);
     }
 
-    fn name_on_board(&self) -> String {
+    fn status_key(&self) -> String {
         format!("{} of {}", self.name, self.room)
     }
 }

@@ -5,40 +5,40 @@ use std::sync::{Mutex, MutexGuard};
 
 /// How one person is.
 #[derive(Debug, Clone, Default)]
-pub(crate) struct Standing {
+pub(crate) struct UserStatus {
     pub(crate) room: String,
     /// Is in the room by its own will; a lost connection changes nothing.
     pub(crate) present: bool,
     /// The last probe that it heard, or that was over when it came.
-    pub(crate) heard: u64,
+    pub(crate) last_probe: u64,
     /// Has messages whose outcome is not known.
-    pub(crate) waits: bool,
+    pub(crate) has_unknown: bool,
     /// Is connected and in the room.
     pub(crate) connected: bool,
 }
 
 /// How all are, by name.
 #[derive(Debug, Default)]
-pub(crate) struct Board(Mutex<BTreeMap<String, Standing>>);
+pub(crate) struct Statuses(Mutex<BTreeMap<String, UserStatus>>);
 
-impl Board {
-    pub(crate) fn write(&self, name: &str, change: impl FnOnce(&mut Standing)) {
-        change(self.all().entry(name.to_owned()).or_default());
+impl Statuses {
+    pub(crate) fn write(&self, name: &str, change: impl FnOnce(&mut UserStatus)) {
+        change(self.lock().entry(name.to_owned()).or_default());
     }
 
     /// Somebody will not come back.
-    pub(crate) fn strike(&self, name: &str) {
-        self.all().remove(name);
+    pub(crate) fn remove(&self, name: &str) {
+        self.lock().remove(name);
     }
 
     /// Those of whom this does not hold.
-    pub(crate) fn except(&self, holds: impl Fn(&Standing) -> bool) -> Vec<(String, Standing)> {
-        let all = self.all();
-        let others = all.iter().filter(|(_, standing)| !holds(standing));
-        others.map(|(name, standing)| (name.clone(), standing.clone())).collect()
+    pub(crate) fn failing(&self, holds: impl Fn(&UserStatus) -> bool) -> Vec<(String, UserStatus)> {
+        let all = self.lock();
+        let others = all.iter().filter(|(_, status)| !holds(status));
+        others.map(|(name, status)| (name.clone(), status.clone())).collect()
     }
 
-    fn all(&self) -> MutexGuard<'_, BTreeMap<String, Standing>> {
+    fn lock(&self) -> MutexGuard<'_, BTreeMap<String, UserStatus>> {
         self.0.lock().unwrap()
     }
 }

@@ -8,19 +8,19 @@ use shared::lifecycle::Lifecycle;
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep};
 
-use crate::chaos_cluster::Doors;
+use crate::chaos_cluster::EntryPoints;
 use crate::checker;
 use crate::counts::Counts;
-use crate::history::Diary;
+use crate::history::History;
 use crate::plan::SERVERS;
-use crate::user::{Habit, Orders, Person, Setting};
-use crate::user_status::{Board, Standing};
+use crate::user::{Behaviour, Commands, User, UserConfig};
+use crate::user_status::{Statuses, UserStatus};
 
 /// Of each chat server as many as of any other.
 const ROOMS: usize = 2 * SERVERS;
 
 /// People in a room, besides the one who probes.
-const MATES: usize = 4;
+const TALKERS: usize = 4;
 
 /// Messages on the way of most people, and of every second room's first, who keeps the exact order.
 const WINDOWS: [usize; 2] = [crate::pending::WINDOW, 1];
@@ -32,7 +32,7 @@ const RECOVERS_WITHIN: Duration = Duration::from_secs(45);
 const PROBE_EVERY: Duration = Duration::from_millis(500);
 
 /// How often is looked.
-const LOOK_EVERY: Duration = Duration::from_millis(5);
+const POLL: Duration = Duration::from_millis(5);
 
 /// The rooms of act `number`.
 fn rooms(number: u64) -> Vec<String> {
@@ -42,105 +42,113 @@ fn rooms(number: u64) -> Vec<String> {
 }
 
 /// The people of an act.
-pub(crate) struct Crowd {
-    diaries: Vec<Arc<Mutex<Diary>>>,
-    board: Arc<Board>,
-    orders: watch::Sender<Orders>,
+pub(crate) struct Users {
+    histories: Vec<Arc<Mutex<History>>>,
+    statuses: Arc<Statuses>,
+    commands: watch::Sender<Commands>,
     lifecycle: Lifecycle,
 }
 
 /// Something did not become well again; says who waits for what.
 #[derive(Debug)]
-pub(crate) struct Stuck(pub(crate) String);
+pub(crate) struct NotRecovered(pub(crate) String);
 
-impl Crowd {
+impl Users {
     /// Brings people together in the rooms of act `number`; they begin to talk.
-    pub(crate) fn gather(doors: &Doors, seed: u64, number: u64, counts: &Arc<Counts>) -> Self {
-        let crowd = Self {
-            diaries: Vec::new(),
-            board: Arc::default(),
-            orders: watch::Sender::new(Orders::default()),
+    pub(crate) fn start(entry_points: &EntryPoints, seed: u64, number: u64, counts: &Arc<Counts>) -> Self {
+        let users = Self {
+            histories: Vec::new(),
+            statuses: Arc::default(),
+            commands: watch::Sender::new(Commands::default()),
             lifecycle: Lifecycle::new(),
         };
-        rooms(number).into_iter().enumerate().fold(crowd, |mut crowd, (index, room)| {
-            let names: Vec<String> = (0..MATES).map(|mate| format!("p{}", index * MATES + mate)).collect();
-            crowd.invite("probe", &room, Habit::Probes, seed, doors, counts);
+        rooms(number).into_iter().enumerate().fold(users, |mut users, (index, room)| {
+            let names: Vec<String> = (0..TALKERS).map(|mate| format!("p{}", index * TALKERS + mate)).collect();
+            users.spawn_user("probe", &room, Behaviour::Prober, seed, entry_points, counts);
             for (mate, name) in names.iter().enumerate() {
                 let window = WINDOWS[usize::from(mate == 0 && index % 2 == 0)];
                 let mates = names.clone();
-                let seed = seed.wrapping_add(number * 1_000 + (index * MATES + mate) as u64);
-                crowd.invite(name, &room, Habit::Talks { window, mates }, seed, doors, counts);
+                let seed = seed.wrapping_add(number * 1_000 + (index * TALKERS + mate) as u64);
+                users.spawn_user(name, &room, Behaviour::Talker { window, mates }, seed, entry_points, counts);
             }
-            crowd
+            users
         })
     }
 
     #[expect(clippy::too_many_arguments, reason = "what one person is made of")]
-    fn invite(&mut self, name: &str, room: &str, habit: Habit, seed: u64, doors: &Doors, counts: &Arc<Counts>) {
-        let diary = Diary { name: name.to_owned(), room: room.to_owned(), ..Diary::default() };
-        let diary = Arc::new(Mutex::new(diary));
-        self.diaries.push(Arc::clone(&diary));
-        let person = Person::new(Setting {
-            habit,
+    fn spawn_user(
+        &mut self,
+        name: &str,
+        room: &str,
+        behaviour: Behaviour,
+        seed: u64,
+        entry_points: &EntryPoints,
+        counts: &Arc<Counts>,
+    ) {
+        let history = History { name: name.to_owned(), room: room.to_owned(), ..History::default() };
+        let history = Arc::new(Mutex::new(history));
+        self.histories.push(Arc::clone(&history));
+        let user = User::new(UserConfig {
+            behaviour,
             seed,
-            doors: doors.clone(),
-            diary,
-            board: Arc::clone(&self.board),
+            entry_points: entry_points.clone(),
+            history,
+            statuses: Arc::clone(&self.statuses),
             counts: Arc::clone(counts),
-            orders: self.orders.subscribe(),
+            commands: self.commands.subscribe(),
         });
-        self.lifecycle.spawn(person.live());
+        self.lifecycle.spawn(user.run());
     }
 
     /// Makes many lose their connections.
     pub(crate) fn cut(&self) {
-        self.orders.send_modify(|orders| orders.cuts += 1);
+        self.commands.send_modify(|commands| commands.cuts += 1);
     }
 
     /// Waits until a message sent now was acknowledged in every room, and told to all who are there.
-    pub(crate) async fn recovery(&self) -> Result<Duration, Stuck> {
+    pub(crate) async fn measure_recovery(&self) -> Result<Duration, NotRecovered> {
         let began = Instant::now();
-        self.orders.send_modify(|orders| orders.probe += 1);
-        let probe = self.orders.borrow().probe;
-        self.all("hear the probe", |standing| !standing.present || standing.heard >= probe).await?;
+        self.commands.send_modify(|commands| commands.probe += 1);
+        let probe = self.commands.borrow().probe;
+        self.wait_for_all("hear the probe", |status| !status.present || status.last_probe >= probe).await?;
         Ok(began.elapsed())
     }
 
     /// Probes again and again for so long; says how long the slowest took.
-    pub(crate) async fn slowest_within(&self, time: Duration) -> Result<Duration, Stuck> {
+    pub(crate) async fn slowest_recovery(&self, time: Duration) -> Result<Duration, NotRecovered> {
         let until = Instant::now() + time;
         let mut slowest = Duration::ZERO;
         while Instant::now() < until {
-            slowest = slowest.max(self.recovery().await?);
+            slowest = slowest.max(self.measure_recovery().await?);
             sleep(PROBE_EVERY).await;
         }
         Ok(slowest)
     }
 
     /// Waits until nobody knows of those any more who went for good.
-    pub(crate) async fn forgets(&self) -> Result<(), Stuck> {
+    pub(crate) async fn wait_until_forgotten(&self) -> Result<(), NotRecovered> {
         let forgetting = async {
-            while checker::are_gone_known(&self.diaries()) {
-                sleep(LOOK_EVERY * 20).await;
+            while checker::are_departed_known(&self.histories()) {
+                sleep(POLL * 20).await;
             }
         };
         let done = tokio::time::timeout(RECOVERS_WITHIN, forgetting).await;
-        done.map_err(|_| Stuck(format!("people who went are known after {RECOVERS_WITHIN:?}")))
+        done.map_err(|_| NotRecovered(format!("people who went are known after {RECOVERS_WITHIN:?}")))
     }
 
     /// Lets everybody come to an end, so that nothing is unknown and all know the same.
-    pub(crate) async fn calm(&self) -> Result<(), Stuck> {
-        self.orders.send_modify(|orders| orders.quiet = true);
-        self.all("be there with nothing unknown", |standing| standing.connected && !standing.waits).await?;
-        self.recovery().await?;
-        for diary in &self.diaries {
-            let mut diary = diary.lock().unwrap();
-            diary.stayed = !diary.ends_early();
+    pub(crate) async fn quiesce(&self) -> Result<(), NotRecovered> {
+        self.commands.send_modify(|commands| commands.quiet = true);
+        self.wait_for_all("be there with nothing unknown", |status| status.connected && !status.has_unknown).await?;
+        self.measure_recovery().await?;
+        for history in &self.histories {
+            let mut history = history.lock().unwrap();
+            history.is_member_at_end = !history.has_departed();
         }
         // Those who have just come back may still be announced; what remains wrong is for the checker to say.
         let settled = async {
-            while !checker::users_agree(&self.diaries()) {
-                sleep(LOOK_EVERY * 20).await;
+            while !checker::users_agree(&self.histories()) {
+                sleep(POLL * 20).await;
             }
         };
         tokio::time::timeout(RECOVERS_WITHIN, settled).await.ok();
@@ -148,24 +156,26 @@ impl Crowd {
     }
 
     /// What everybody noted so far.
-    pub(crate) fn diaries(&self) -> Vec<Diary> {
-        self.diaries.iter().map(|diary| diary.lock().unwrap().clone()).collect()
+    pub(crate) fn histories(&self) -> Vec<History> {
+        self.histories.iter().map(|history| history.lock().unwrap().clone()).collect()
     }
 
     /// Sends everybody home.
-    pub(crate) async fn end(self) {
-        self.orders.send_modify(|orders| orders.end = true);
+    pub(crate) async fn stop(self) {
+        self.commands.send_modify(|commands| commands.end = true);
         self.lifecycle.stop(RECOVERS_WITHIN).await;
     }
 
     /// Waits until all `are` so.
-    async fn all(&self, what: &str, are: impl Fn(&Standing) -> bool) -> Result<(), Stuck> {
+    async fn wait_for_all(&self, what: &str, are: impl Fn(&UserStatus) -> bool) -> Result<(), NotRecovered> {
         let looking = async {
-            while !self.board.except(&are).is_empty() {
-                sleep(LOOK_EVERY).await;
+            while !self.statuses.failing(&are).is_empty() {
+                sleep(POLL).await;
             }
         };
         let done = tokio::time::timeout(RECOVERS_WITHIN, looking).await;
-        done.map_err(|_| Stuck(format!("not all {what} within {RECOVERS_WITHIN:?}: {:#?}", self.board.except(are))))
+        done.map_err(|_| {
+            NotRecovered(format!("not all {what} within {RECOVERS_WITHIN:?}: {:#?}", self.statuses.failing(are)))
+        })
     }
 }

@@ -61,7 +61,7 @@ impl Process {
     }
 
     /// Waits until it wrote `text`; `false` if it ended before.
-    pub(crate) async fn says(&mut self, text: &str) -> bool {
+    pub(crate) async fn wait_for_output(&mut self, text: &str) -> bool {
         let mut said = false;
         eventually(DEADLINE, &format!("{} says {text:?}", self.name), async || {
             let ended = self.child.try_wait().unwrap().is_some();
@@ -80,12 +80,12 @@ impl Process {
     }
 
     /// Waits for its end, and returns its exit code.
-    pub(crate) async fn ends(&mut self) -> Option<i32> {
-        self.ends_within(DEADLINE).await
+    pub(crate) async fn wait(&mut self) -> Option<i32> {
+        self.wait_within(DEADLINE).await
     }
 
     /// The same with a deadline of one's own.
-    pub(crate) async fn ends_within(&mut self, deadline: Duration) -> Option<i32> {
+    pub(crate) async fn wait_within(&mut self, deadline: Duration) -> Option<i32> {
         let status = tokio::time::timeout(deadline, self.child.wait()).await;
         status.unwrap_or_else(|_| panic!("{} does not end within {deadline:?}", self.name)).unwrap().code()
     }

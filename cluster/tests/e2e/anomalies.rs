@@ -4,7 +4,7 @@ use client::{Event, routes};
 use serde_json::json;
 
 use crate::on_both_buses;
-use crate::test_cluster::{Stage, code};
+use crate::test_cluster::{Setup, code};
 
 on_both_buses! {
     a1_whisper_to_nobody,
@@ -19,87 +19,87 @@ on_both_buses! {
 }
 
 /// 1: a whisper to somebody who is not here crashed the handler.
-async fn a1_whisper_to_nobody(stage: Stage) {
-    let play = stage.start().await;
-    let mut ann = play.person("ann", "lobby").await;
+async fn a1_whisper_to_nobody(setup: Setup) {
+    let test = setup.start().await;
+    let mut ann = test.join("ann", "lobby").await;
     assert_eq!(code(ann.chat.whisper("nobody", "psst").await), 500);
     let answer = ann.chat.request(routes::SEND, &json!({ "content": "psst", "target": "nobody" })).await.unwrap();
     assert!(answer["reason"].as_str().unwrap().starts_with("no-such-member"), "{answer}");
-    ann.say("still here").await;
-    assert_eq!(ann.hears_chat().await.1, "still here");
-    play.cluster.stop().await;
+    ann.send("still here").await;
+    assert_eq!(ann.next_message().await.1, "still here");
+    test.cluster.stop().await;
 }
 
 /// 2: sending before entering threw in the router.
-async fn a2_send_before_enter(stage: Stage) {
-    let play = stage.start().await;
-    let (ann, _events) = play.stranger(0).await;
+async fn a2_send_before_enter(setup: Setup) {
+    let test = setup.start().await;
+    let (ann, _events) = test.connect(0).await;
     assert_eq!(code(ann.say("hello?").await), 500);
     assert_eq!(code(ann.leave().await), 500);
     ann.enter("ann", "lobby").await.unwrap();
     ann.say("hello").await.unwrap();
-    play.cluster.stop().await;
+    test.cluster.stop().await;
 }
 
 /// 3: the same user through another connector was let in, and ghosts followed.
-async fn a3_the_same_name_twice(stage: Stage) {
-    let play = stage.start().await;
-    let mut ann = play.person_at(0, "ann", "lobby").await;
-    let mut bob = play.person_at(1, "bob", "lobby").await;
+async fn a3_the_same_name_twice(setup: Setup) {
+    let test = setup.start().await;
+    let mut ann = test.join_at(0, "ann", "lobby").await;
+    let mut bob = test.join_at(1, "bob", "lobby").await;
     for connector in 0..3 {
-        let (second, _events) = play.stranger(connector).await;
+        let (second, _events) = test.connect(connector).await;
         let body = json!({ "username": "ann", "rid": "lobby" });
         let answer = second.request(routes::ENTER, &body).await.unwrap();
         assert_eq!((&answer["code"], &answer["error"]), (&json!(500), &json!(true)), "{answer}");
         // It stays connected, and may come under another name.
         second.enter(&format!("ann{connector}"), "lobby").await.unwrap();
-        assert_eq!(bob.hears().await, Event::Add(format!("ann{connector}")));
+        assert_eq!(bob.next_event().await, Event::Add(format!("ann{connector}")));
         second.close();
-        assert_eq!(bob.hears().await, Event::Leave(format!("ann{connector}")));
+        assert_eq!(bob.next_event().await, Event::Leave(format!("ann{connector}")));
     }
     bob.chat.whisper("ann", "you are the one").await.unwrap();
-    assert_eq!(ann.hears_chat().await.1, "you are the one");
+    assert_eq!(ann.next_message().await.1, "you are the one");
     ann.chat.close();
-    assert_eq!(bob.hears().await, Event::Leave("ann".to_owned()));
-    assert_eq!(play.person_at(2, "ann", "lobby").await.users(), ["ann", "bob"].into());
-    play.cluster.stop().await;
+    assert_eq!(bob.next_event().await, Event::Leave("ann".to_owned()));
+    assert_eq!(test.join_at(2, "ann", "lobby").await.users(), ["ann", "bob"].into());
+    test.cluster.stop().await;
 }
 
 /// 4: a second room made a ghost that heard the first and spoke in the second.
-async fn a4_entering_another_room(stage: Stage) {
-    let play = stage.start().await;
-    let mut ann = play.person("ann", "lobby").await;
-    let mut bob = play.person("bob", "lobby").await;
-    let mut cid = play.person("cid", "attic").await;
-    assert_eq!(ann.hears().await, Event::Add("bob".to_owned()));
+async fn a4_entering_another_room(setup: Setup) {
+    let test = setup.start().await;
+    let mut ann = test.join("ann", "lobby").await;
+    let mut bob = test.join("bob", "lobby").await;
+    let mut cid = test.join("cid", "attic").await;
+    assert_eq!(ann.next_event().await, Event::Add("bob".to_owned()));
     bob.chat.enter("bob", "attic").await.unwrap();
-    assert_eq!(ann.hears().await, Event::Leave("bob".to_owned()));
-    assert_eq!(cid.hears().await, Event::Add("bob".to_owned()));
-    ann.say("in the lobby").await;
-    bob.say("in the attic").await;
-    assert_eq!(bob.hears_chat().await.1, "in the attic");
-    assert_eq!(cid.hears_chat().await.1, "in the attic");
-    assert_eq!(ann.hears_chat().await.1, "in the lobby");
-    play.cluster.stop().await;
+    assert_eq!(ann.next_event().await, Event::Leave("bob".to_owned()));
+    assert_eq!(cid.next_event().await, Event::Add("bob".to_owned()));
+    ann.send("in the lobby").await;
+    bob.send("in the attic").await;
+    assert_eq!(bob.next_message().await.1, "in the attic");
+    assert_eq!(cid.next_message().await.1, "in the attic");
+    assert_eq!(ann.next_message().await.1, "in the lobby");
+    test.cluster.stop().await;
 }
 
 /// 5: entering without a room was never answered, and blocked the name.
-async fn a5_entering_without_a_room(stage: Stage) {
-    let play = stage.start().await;
+async fn a5_entering_without_a_room(setup: Setup) {
+    let test = setup.start().await;
     for body in [json!({ "username": "ann" }), json!({ "rid": "lobby" }), json!({ "username": "ann", "rid": "" })] {
-        let (ann, _events) = play.stranger(0).await;
+        let (ann, _events) = test.connect(0).await;
         let answer = ann.request(routes::ENTER, &body).await.unwrap();
         assert_eq!((&answer["code"], &answer["error"]), (&json!(500), &json!(true)), "{body}");
         ann.enter("ann", "lobby").await.unwrap();
         ann.leave().await.unwrap();
     }
-    play.cluster.stop().await;
+    test.cluster.stop().await;
 }
 
 /// 6: a message without content reached everybody as an empty body.
-async fn a6_send_without_content(stage: Stage) {
-    let play = stage.start().await;
-    let mut ann = play.person("ann", "lobby").await;
+async fn a6_send_without_content(setup: Setup) {
+    let test = setup.start().await;
+    let mut ann = test.join("ann", "lobby").await;
     let bodies = [
         json!({ "target": "*" }),
         json!({ "content": { "text": "x" }, "target": "*" }),
@@ -115,16 +115,16 @@ async fn a6_send_without_content(stage: Stage) {
         assert_eq!(answer["code"], json!(500), "{body}");
         assert!(answer["reason"].is_string(), "{body}");
     }
-    ann.say("end").await;
-    assert_eq!(ann.hears_until("end").await, []);
-    play.cluster.stop().await;
+    ann.send("end").await;
+    assert_eq!(ann.events_before("end").await, []);
+    test.cluster.stop().await;
 }
 
 /// 7: an emoji typed in a browser became six replacement characters.
-async fn a7_emoji_of_old_browsers(stage: Stage) {
-    let play = stage.start().await;
-    let ann = play.person("ann", "lobby").await;
-    let mut bob = play.person("bob", "lobby").await;
+async fn a7_emoji_of_old_browsers(setup: Setup) {
+    let test = setup.start().await;
+    let ann = test.join("ann", "lobby").await;
+    let mut bob = test.join("bob", "lobby").await;
     // U+1F600 as Pomelo's browser client writes it: each half of the surrogate pair on its own.
     let mut body = br#"{"content":"a"#.to_vec();
     body.extend_from_slice(&[0xed, 0xa0, 0xbd, 0xed, 0xb8, 0x80]);
@@ -132,33 +132,33 @@ async fn a7_emoji_of_old_browsers(stage: Stage) {
     let route = wire::RouteRef::Text(routes::SEND.to_owned());
     let message = wire::Message::Notify { route, body: body.into() };
     ann.chat.send_raw(message.encode_package().unwrap()).unwrap();
-    assert_eq!(bob.hears_chat().await.1, "a😀b");
-    play.cluster.stop().await;
+    assert_eq!(bob.next_message().await.1, "a😀b");
+    test.cluster.stop().await;
 }
 
-async fn a_refused_enter_changes_nothing(stage: Stage) {
-    let play = stage.start().await;
-    let mut ann = play.person("ann", "lobby").await;
-    let bob = play.person("bob", "lobby").await;
-    let _other_bob = play.person_at(0, "bob", "attic").await;
+async fn a_refused_enter_changes_nothing(setup: Setup) {
+    let test = setup.start().await;
+    let mut ann = test.join("ann", "lobby").await;
+    let bob = test.join("bob", "lobby").await;
+    let _other_bob = test.join_at(0, "bob", "attic").await;
     assert_eq!(code(bob.chat.enter("bob", "attic").await), 500);
-    bob.say("still in the lobby").await;
-    assert_eq!(ann.hears().await, Event::Add("bob".to_owned()));
-    assert_eq!(ann.hears_chat().await.1, "still in the lobby");
-    play.cluster.stop().await;
+    bob.send("still in the lobby").await;
+    assert_eq!(ann.next_event().await, Event::Add("bob".to_owned()));
+    assert_eq!(ann.next_message().await.1, "still in the lobby");
+    test.cluster.stop().await;
 }
 
-async fn another_name_in_the_same_room(stage: Stage) {
-    let play = stage.start().await;
-    let mut ann = play.person("ann", "lobby").await;
-    let bob = play.person("bob", "lobby").await;
-    assert_eq!(ann.hears().await, Event::Add("bob".to_owned()));
+async fn another_name_in_the_same_room(setup: Setup) {
+    let test = setup.start().await;
+    let mut ann = test.join("ann", "lobby").await;
+    let bob = test.join("bob", "lobby").await;
+    assert_eq!(ann.next_event().await, Event::Add("bob".to_owned()));
     assert_eq!(bob.chat.enter("bob", "lobby").await.unwrap().users, ["ann", "bob"]);
     assert_eq!(code(bob.chat.enter("ann", "lobby").await), 500);
     assert_eq!(bob.chat.enter("robert", "lobby").await.unwrap().users, ["ann", "robert"]);
-    assert_eq!(ann.hears().await, Event::Leave("bob".to_owned()));
-    assert_eq!(ann.hears().await, Event::Add("robert".to_owned()));
-    bob.say("me again").await;
-    assert_eq!(ann.hears_chat().await, ("robert".to_owned(), "me again".to_owned()));
-    play.cluster.stop().await;
+    assert_eq!(ann.next_event().await, Event::Leave("bob".to_owned()));
+    assert_eq!(ann.next_event().await, Event::Add("robert".to_owned()));
+    bob.send("me again").await;
+    assert_eq!(ann.next_message().await, ("robert".to_owned(), "me again".to_owned()));
+    test.cluster.stop().await;
 }

@@ -17,7 +17,7 @@ use shared::signing::{PublicKey, Signed};
 use shared::subjects;
 use shared::testing::eventually;
 
-use crate::attacks::{Attacked, Attacker, CHATS, STOLEN, VICTIM, id};
+use crate::attacks::{AttackedCluster, Attacker, CHATS, STOLEN, VICTIM, id};
 use crate::test_cluster::DEADLINE;
 
 const ROOM: &str = "lobby";
@@ -90,7 +90,7 @@ impl Attack {
 }
 
 /// The last proposal of the victim. Each connector that follows the room reads as much from its records.
-struct Seen {
+struct CapturedProposal {
     incarnation: Incarnation,
     at: Place,
     number: u64,
@@ -108,7 +108,7 @@ struct Forged {
     to: String,
 }
 
-fn question(sender: &'static str, reply: &str, incarnation: Incarnation, question: &Question) -> Vec<Forged> {
+fn forge_request(sender: &'static str, reply: &str, incarnation: Incarnation, question: &Question) -> Vec<Forged> {
     let forge = |chat: &str| {
         let message = FromConnector {
             v: rpc::VERSION,
@@ -130,7 +130,7 @@ fn question(sender: &'static str, reply: &str, incarnation: Incarnation, questio
     CHATS.into_iter().map(forge).collect()
 }
 
-fn forge(attack: Attack, seen: &Seen, token: &Token) -> Vec<Forged> {
+fn forge(attack: Attack, seen: &CapturedProposal, token: &Token) -> Vec<Forged> {
     let own = |number| subjects::connector_reply(&id(STOLEN), number);
     let of = |connector: &str| subjects::connector_reply(&id(connector), 1);
     let later = Incarnation(seen.incarnation.0 + 1_000);
@@ -146,7 +146,7 @@ fn forge(attack: Attack, seen: &Seen, token: &Token) -> Vec<Forged> {
         Attack::AnswerIntoLog => {
             let attach = Question::Attach { room: room(), at: Place::default() };
             let log = subjects::log(&room());
-            [attach, Question::Heartbeat].iter().flat_map(|asked| question(STOLEN, &log, later, asked)).collect()
+            [attach, Question::Heartbeat].iter().flat_map(|asked| forge_request(STOLEN, &log, later, asked)).collect()
         }
         Attack::RecordIntoLog => vec![Forged {
             subject: subjects::log(&room()),
@@ -157,19 +157,19 @@ fn forge(attack: Attack, seen: &Seen, token: &Token) -> Vec<Forged> {
         }],
         Attack::VictimWithoutFuture => [Question::Heartbeat, say]
             .iter()
-            .flat_map(|asked| question(VICTIM, &of(VICTIM), Incarnation(u64::MAX), asked))
+            .flat_map(|asked| forge_request(VICTIM, &of(VICTIM), Incarnation(u64::MAX), asked))
             .collect(),
         Attack::VictimOfLaterRun => {
-            (0..3).flat_map(|_| question(VICTIM, &of(VICTIM), later, &Question::Heartbeat)).collect()
+            (0..3).flat_map(|_| forge_request(VICTIM, &of(VICTIM), later, &Question::Heartbeat)).collect()
         }
-        Attack::SayAsVictim => question(VICTIM, &of(VICTIM), seen.incarnation, &say),
-        Attack::LeaveAsVictim => question(VICTIM, &of(VICTIM), seen.incarnation, &leave),
-        Attack::ReadForMember => question(STOLEN, &own(1), later, &history(seen.session)),
-        Attack::ReadAsVictim => question(VICTIM, &own(2), seen.incarnation, &history(seen.session)),
-        Attack::AskAsChatServer => question("chat-server-1", &of("chat-server-1"), later, &say),
-        Attack::AskAsGate => question("gate-server-1", &of("gate-server-1"), later, &say),
-        Attack::AskAsUnknown => question("connector-server-9", &of("connector-server-9"), later, &say),
-        Attack::ProbeAsConnector => question(STOLEN, &own(3), later, &Question::Probe),
+        Attack::SayAsVictim => forge_request(VICTIM, &of(VICTIM), seen.incarnation, &say),
+        Attack::LeaveAsVictim => forge_request(VICTIM, &of(VICTIM), seen.incarnation, &leave),
+        Attack::ReadForMember => forge_request(STOLEN, &own(1), later, &history(seen.session)),
+        Attack::ReadAsVictim => forge_request(VICTIM, &own(2), seen.incarnation, &history(seen.session)),
+        Attack::AskAsChatServer => forge_request("chat-server-1", &of("chat-server-1"), later, &say),
+        Attack::AskAsGate => forge_request("gate-server-1", &of("gate-server-1"), later, &say),
+        Attack::AskAsUnknown => forge_request("connector-server-9", &of("connector-server-9"), later, &say),
+        Attack::ProbeAsConnector => forge_request(STOLEN, &own(3), later, &Question::Probe),
         Attack::AnswerAsChatServer => [Answer::Leaving, Answer::NotOwner { room: room() }]
             .into_iter()
             .flat_map(|answer| CHATS.map(|chat| (chat, answer.clone())))
@@ -188,8 +188,8 @@ fn forge(attack: Attack, seen: &Seen, token: &Token) -> Vec<Forged> {
     }
 }
 
-struct Scene {
-    attacked: Attacked,
+struct AttackTest {
+    attacked: AttackedCluster,
     attacker: Attacker,
     answers: Subscriber,
     _operator: Client,
@@ -197,9 +197,9 @@ struct Scene {
     seen: usize,
 }
 
-impl Scene {
+impl AttackTest {
     async fn new(signatures: Signatures) -> Self {
-        let attacked = Attacked::new(signatures).await;
+        let attacked = AttackedCluster::new(signatures).await;
         let attacker = attacked.attacker().await;
         let answers = attacker.client.subscribe(subjects::connector_all(&id(STOLEN))).await.unwrap();
         let operator = attacked.world.client("operator").await;
@@ -210,12 +210,12 @@ impl Scene {
     }
 
     /// Ann, who is at the victim, says something; its proposal is the last one.
-    async fn see(&mut self) -> Seen {
+    async fn capture_proposal(&mut self) -> CapturedProposal {
         self.seen += 1;
         let text = format!("seen-{}", self.seen);
-        self.attacked.ann.say(&text).await;
-        assert_eq!(self.attacked.ann.hears_chat().await.1, text);
-        assert_eq!(self.attacked.bob.hears_chat().await.1, text);
+        self.attacked.ann.send(&text).await;
+        assert_eq!(self.attacked.ann.next_message().await.1, text);
+        assert_eq!(self.attacked.bob.next_message().await.1, text);
         let seen = loop {
             let message = tokio::time::timeout(DEADLINE, self.questions.next()).await.unwrap().unwrap();
             let Ok(asked) = rpc::decode::<FromConnector>(&message.payload) else { continue };
@@ -224,7 +224,7 @@ impl Scene {
                 && String::from_utf8_lossy(body).contains(&text)
             {
                 let incarnation = asked.incarnation;
-                break Seen { incarnation, at, number, session: *session, membership: *membership };
+                break CapturedProposal { incarnation, at, number, session: *session, membership: *membership };
             }
         };
         while let Some(Some(_)) = self.questions.next().now_or_never() {}
@@ -233,7 +233,7 @@ impl Scene {
 
     /// Runs an attack, of which the two users may notice nothing. Returns the counters that rose.
     async fn run(&mut self, attack: Attack, with_key: bool) -> String {
-        let seen = self.see().await;
+        let seen = self.capture_proposal().await;
         let before = self.counters();
         let token = Token::parse(&self.attacked.ann.entered.token).unwrap();
         for forged in forge(attack, &seen, &token) {
@@ -241,10 +241,10 @@ impl Scene {
         }
         self.attacker.client.flush().await.unwrap();
         // Twice: a later run is told by the next heartbeats.
-        self.attacked.talk().await;
-        self.attacked.talk().await;
+        self.attacked.exchange_messages().await;
+        self.attacked.exchange_messages().await;
         eventually(DEADLINE, "something to be counted", async || self.counters() != before).await;
-        assert!(!self.has_read_messages(), "{attack:?}");
+        assert!(!self.drain_answers(), "{attack:?}");
         let after = self.counters();
         let counted = after.into_iter().filter(|(name, count)| before[*name] < *count);
         let counted: Vec<&str> = counted.map(|(name, _)| name).collect();
@@ -270,7 +270,7 @@ impl Scene {
         .unwrap();
     }
 
-    fn has_read_messages(&mut self) -> bool {
+    fn drain_answers(&mut self) -> bool {
         let mut saw = false;
         while let Some(Some(message)) = self.answers.next().now_or_never() {
             saw |= message.payload.windows(4).any(|window| window == b"seen");
@@ -288,7 +288,7 @@ impl Scene {
             ("viewer", sum(|metrics| metrics.bus_refused.viewer.get())),
             ("implausible", sum(|metrics| metrics.bus_implausible.get())),
             ("unsigned", sum(|metrics| metrics.rpc_unsigned.get())),
-            ("NATS", self.attacked.world.parts.nats.violations().len() as u64),
+            ("NATS", self.attacked.world.split.nats.violations().len() as u64),
         ]
         .into()
     }
@@ -297,8 +297,8 @@ impl Scene {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_table_of_attacks_is_true() {
     let mut table = String::new();
-    let mut off = Scene::new(Signatures::Off).await;
-    let mut required = Scene::new(Signatures::Require).await;
+    let mut off = AttackTest::new(Signatures::Off).await;
+    let mut required = AttackTest::new(Signatures::Require).await;
     for attack in Attack::ALL {
         let mut cells = Vec::new();
         for (scene, is_off) in [(&mut off, true), (&mut required, false)] {

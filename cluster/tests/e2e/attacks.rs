@@ -16,7 +16,7 @@ use shared::signing::{KeyFiles, PublicKey, Seed, Signed};
 use shared::testing::eventually;
 
 use crate::permissions::Protected;
-use crate::test_cluster::{DEADLINE, Person};
+use crate::test_cluster::{DEADLINE, Member};
 
 pub(crate) const CHATS: [&str; 3] = ["chat-server-1", "chat-server-2", "chat-server-3"];
 
@@ -29,16 +29,16 @@ pub(crate) fn id(text: &str) -> ServerId {
 }
 
 /// A cluster under attack, with the users of two connectors in one room.
-pub(crate) struct Attacked {
+pub(crate) struct AttackedCluster {
     pub(crate) world: Protected,
     files: KeyFiles,
     pub(crate) clusters: Vec<Cluster>,
-    pub(crate) ann: Person,
-    pub(crate) bob: Person,
+    pub(crate) ann: Member,
+    pub(crate) bob: Member,
     said: usize,
 }
 
-impl Attacked {
+impl AttackedCluster {
     pub(crate) async fn new(signatures: Signatures) -> Self {
         let mut world = Protected::new().await;
         let directory = world.scratch.path().join("keys");
@@ -47,23 +47,23 @@ impl Attacked {
         let all: Vec<ServerId> =
             [&CHATS[..], &connectors[..], &["gate-server-1"]].concat().into_iter().map(id).collect();
         files.write_missing(&all).unwrap();
-        world.parts.settings.rpc.signatures = signatures;
-        world.parts.settings.room.linger_secs = 0;
+        world.split.settings.rpc.signatures = signatures;
+        world.split.settings.room.linger_secs = 0;
         // The table asks as fast as it is answered.
-        world.parts.settings.session.requests_per_sec = 1_000;
-        world.parts.settings.rpc.key_dir = directory.to_str().unwrap().to_owned();
+        world.split.settings.session.requests_per_sec = 1_000;
+        world.split.settings.rpc.key_dir = directory.to_str().unwrap().to_owned();
         let mut clusters = Vec::new();
         for server in all {
             clusters.push(world.start(server.as_str()).await);
         }
-        let mut ann = world.parts.person(1, "ann", "lobby").await;
-        let bob = world.parts.person(2, "bob", "lobby").await;
-        assert_eq!(ann.hears().await, Event::Add("bob".to_owned()));
+        let mut ann = world.split.join(1, "ann", "lobby").await;
+        let bob = world.split.join(2, "bob", "lobby").await;
+        assert_eq!(ann.next_event().await, Event::Add("bob".to_owned()));
         Self { world, files, clusters, ann, bob, said: 0 }
     }
 
     /// Both say something and hear it once, and nothing else happens in between.
-    pub(crate) async fn talk(&mut self) {
+    pub(crate) async fn exchange_messages(&mut self) {
         for _ in 0..5 {
             self.said += 1;
             let text = self.said.to_string();
@@ -72,13 +72,13 @@ impl Attacked {
             } else {
                 (&mut self.bob, &mut self.ann)
             };
-            speaker.say(&text).await;
-            for person in [speaker, listener] {
-                let event = person.hears().await;
+            speaker.send(&text).await;
+            for member in [speaker, listener] {
+                let event = member.next_event().await;
                 assert!(
                     matches!(&event, Event::Chat(chat) if chat.msg == text),
                     "{}: {event:?}, not {text}",
-                    person.name
+                    member.name
                 );
             }
         }
@@ -174,16 +174,16 @@ impl Attacker {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn nothing_is_believed_that_another_server_did_not_sign() {
-    let mut attacked = Attacked::new(Signatures::Require).await;
+    let mut attacked = AttackedCluster::new(Signatures::Require).await;
     let attacker = attacked.attacker().await;
-    attacked.talk().await;
+    attacked.exchange_messages().await;
     let epoch = attacked.ann.entered.epoch;
     for signing in [Signing::None, Signing::Nonsense, Signing::Stolen] {
         let before = attacked.unsigned();
         let tried = attacker.attack(signing, epoch).await;
         let what = format!("{tried} messages are dropped and counted: {signing:?}");
         eventually(DEADLINE, &what, async || attacked.unsigned() == before + tried).await;
-        attacked.talk().await;
+        attacked.exchange_messages().await;
     }
     attacked.end().await;
 }
@@ -191,20 +191,20 @@ async fn nothing_is_believed_that_another_server_did_not_sign() {
 /// The attacker reads along, as the operator can, and publishes copies of what the victim said.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn copies_of_old_messages_change_nothing() {
-    let mut attacked = Attacked::new(Signatures::Require).await;
+    let mut attacked = AttackedCluster::new(Signatures::Require).await;
     let operator = attacked.world.client("operator").await;
     let mut questions = operator.subscribe("chat.>").await.unwrap();
     operator.flush().await.unwrap();
     let attacker = attacked.attacker().await;
-    attacked.talk().await;
+    attacked.exchange_messages().await;
     // Bob's connector follows no longer, and follows again.
     attacked.bob.chat.leave().await.unwrap();
-    assert_eq!(attacked.ann.hears().await, Event::Leave("bob".to_owned()));
+    assert_eq!(attacked.ann.next_event().await, Event::Leave("bob".to_owned()));
     let mut copies = Vec::new();
     collect(&mut questions, &mut copies, |copies| copies.last().is_some_and(|copy| method(copy) == "detach")).await;
-    attacked.bob = attacked.world.parts.person(2, "bob", "lobby").await;
-    assert_eq!(attacked.ann.hears().await, Event::Add("bob".to_owned()));
-    attacked.talk().await;
+    attacked.bob = attacked.world.split.join(2, "bob", "lobby").await;
+    assert_eq!(attacked.ann.next_event().await, Event::Add("bob".to_owned()));
+    attacked.exchange_messages().await;
 
     let until = copies.len() + 100;
     collect(&mut questions, &mut copies, |copies| copies.len() >= until).await;
@@ -224,7 +224,7 @@ async fn copies_of_old_messages_change_nothing() {
             .unwrap();
         }
         attacker.client.flush().await.unwrap();
-        attacked.talk().await;
+        attacked.exchange_messages().await;
     }
     assert_eq!(attacked.unsigned(), before, "copies are signed");
     attacked.end().await;

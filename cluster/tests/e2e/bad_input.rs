@@ -11,7 +11,7 @@ use tokio_tungstenite::{MaybeTlsStream, WebSocketStream};
 use wire::{Message, Package, PackageKind, RouteRef};
 
 use crate::on_both_buses;
-use crate::test_cluster::{DEADLINE, Person, Play, Stage};
+use crate::test_cluster::{DEADLINE, Member, Setup, TestCluster};
 
 /// Others, in rooms of ten.
 const OTHERS: usize = 1_000;
@@ -28,7 +28,7 @@ struct Socket {
 
 /// What a row of the tables leads to.
 #[derive(Debug)]
-enum Then {
+enum Outcome {
     /// The connection is closed with code 1000, without a word.
     Closed,
     /// A handshake package with code 500, then the close.
@@ -61,62 +61,62 @@ fn request_with(route: &str, body: &[u8]) -> Vec<u8> {
 }
 
 /// Rows for a connection that said nothing yet.
-fn before_the_handshake() -> Vec<(&'static str, Vec<u8>, Then)> {
+fn before_the_handshake() -> Vec<(&'static str, Vec<u8>, Outcome)> {
     vec![
-        ("type 0", package(0, b""), Then::Closed),
-        ("type 6", package(6, b""), Then::Closed),
-        ("type 255", package(255, b""), Then::Closed),
-        ("a kick from a client", package(5, b"{}"), Then::Closed),
-        ("no bytes at all", Vec::new(), Then::Closed),
-        ("half a head", vec![1, 0], Then::Closed),
-        ("a cut body", vec![1, 0, 0, 9, b'{'], Then::Closed),
-        ("trailing bytes", [package(3, b""), vec![3]].concat(), Then::Closed),
-        ("16 MiB declared", vec![4, 255, 255, 255], Then::Closed),
-        ("random bytes", vec![0xde, 0xad, 0xbe, 0xef, 1, 2, 3], Then::Closed),
-        ("a handshake that is no JSON", package(1, b"{"), Then::Refused),
-        ("an empty handshake", package(1, b""), Then::Refused),
-        ("a handshake without sys", package(1, b"{\"user\":1}"), Then::Refused),
-        ("data before the handshake", data(b"\x02\x03a.b{}"), Then::Ignored),
-        ("a heartbeat before the handshake", package(3, b""), Then::Ignored),
-        ("an ack before the handshake", package(2, b""), Then::Ignored),
+        ("type 0", package(0, b""), Outcome::Closed),
+        ("type 6", package(6, b""), Outcome::Closed),
+        ("type 255", package(255, b""), Outcome::Closed),
+        ("a kick from a client", package(5, b"{}"), Outcome::Closed),
+        ("no bytes at all", Vec::new(), Outcome::Closed),
+        ("half a head", vec![1, 0], Outcome::Closed),
+        ("a cut body", vec![1, 0, 0, 9, b'{'], Outcome::Closed),
+        ("trailing bytes", [package(3, b""), vec![3]].concat(), Outcome::Closed),
+        ("16 MiB declared", vec![4, 255, 255, 255], Outcome::Closed),
+        ("random bytes", vec![0xde, 0xad, 0xbe, 0xef, 1, 2, 3], Outcome::Closed),
+        ("a handshake that is no JSON", package(1, b"{"), Outcome::Refused),
+        ("an empty handshake", package(1, b""), Outcome::Refused),
+        ("a handshake without sys", package(1, b"{\"user\":1}"), Outcome::Refused),
+        ("data before the handshake", data(b"\x02\x03a.b{}"), Outcome::Ignored),
+        ("a heartbeat before the handshake", package(3, b""), Outcome::Ignored),
+        ("an ack before the handshake", package(2, b""), Outcome::Ignored),
     ]
 }
 
 /// Rows for a connection that is in a room.
-fn in_a_room() -> Vec<(&'static str, Vec<u8>, Then)> {
+fn in_a_room() -> Vec<(&'static str, Vec<u8>, Outcome)> {
     vec![
-        ("type 9", package(9, b""), Then::Closed),
-        ("two packages and half a one", [package(3, b""), package(3, b""), vec![4, 0]].concat(), Then::Closed),
-        ("an empty data package", data(b""), Then::Closed),
-        ("a request that ends in its id", data(&[0, 0x80]), Then::Closed),
-        ("an id of six bytes", data(&[0, 255, 255, 255, 255, 255, 1]), Then::Closed),
-        ("a route that is cut", data(&[2, 200, b'a']), Then::Closed),
-        ("a code that is cut", data(&[3, 0]), Then::Closed),
-        ("constructor", request("chat.chatHandler.constructor"), Then::Kicked("attack")),
-        ("a second handshake", package(1, b"{\"sys\":{}}"), Then::Ignored),
-        ("a heartbeat with a body", package(3, b"hello"), Then::Ignored),
-        ("a response from a client", data(b"\x04\x07{}"), Then::Ignored),
-        ("message type 5", data(b"\x0a\x07{}"), Then::Ignored),
-        ("message type 7", data(b"\x0e\x07{}"), Then::Ignored),
-        ("an unknown code", data(&[1, 7, 99, 99, b'{', b'}']), Then::Ignored),
-        ("a notify to nowhere", data(b"\x02\x07a.b.c.d{}"), Then::Ignored),
-        ("a request with id 0", data(b"\x00\x00\x05a.b.c{}"), Then::Ignored),
-        ("a push from a client", data(b"\x06\x05a.b.c{}"), Then::Ignored),
-        ("an unknown method", request("chat.chatHandler.nothing"), Then::Answered(500)),
-        ("an unknown handler", request("chat.nothing.send"), Then::Answered(500)),
-        ("an unknown server type", request("area.areaHandler.walk"), Then::Answered(500)),
-        ("two parts", request("a.b"), Then::Answered(500)),
-        ("four parts", request("a.b.c.d"), Then::Answered(500)),
-        ("no dot", request("noroute"), Then::Answered(500)),
-        ("an empty route", request(""), Then::Answered(500)),
-        ("toString", request("chat.chatHandler.toString"), Then::Answered(500)),
-        ("no body", request_with("chat.chatHandler.send", b""), Then::Answered(500)),
-        ("bad JSON", request_with("chat.chatHandler.send", b"{\"content"), Then::Answered(500)),
-        ("a number as body", request_with("chat.chatHandler.send", b"7"), Then::Answered(500)),
-        ("an array as body", request_with("chat.chatHandler.send", b"[{}]"), Then::Answered(500)),
-        ("deep nesting", request_with("chat.chatHandler.send", &[b'['; 50_000]), Then::Answered(500)),
-        ("not UTF-8", request_with("chat.chatHandler.send", &[0xff, 0xfe]), Then::Answered(500)),
-        ("the gzip bit", gzip_bit(), Then::Answered(200)),
+        ("type 9", package(9, b""), Outcome::Closed),
+        ("two packages and half a one", [package(3, b""), package(3, b""), vec![4, 0]].concat(), Outcome::Closed),
+        ("an empty data package", data(b""), Outcome::Closed),
+        ("a request that ends in its id", data(&[0, 0x80]), Outcome::Closed),
+        ("an id of six bytes", data(&[0, 255, 255, 255, 255, 255, 1]), Outcome::Closed),
+        ("a route that is cut", data(&[2, 200, b'a']), Outcome::Closed),
+        ("a code that is cut", data(&[3, 0]), Outcome::Closed),
+        ("constructor", request("chat.chatHandler.constructor"), Outcome::Kicked("attack")),
+        ("a second handshake", package(1, b"{\"sys\":{}}"), Outcome::Ignored),
+        ("a heartbeat with a body", package(3, b"hello"), Outcome::Ignored),
+        ("a response from a client", data(b"\x04\x07{}"), Outcome::Ignored),
+        ("message type 5", data(b"\x0a\x07{}"), Outcome::Ignored),
+        ("message type 7", data(b"\x0e\x07{}"), Outcome::Ignored),
+        ("an unknown code", data(&[1, 7, 99, 99, b'{', b'}']), Outcome::Ignored),
+        ("a notify to nowhere", data(b"\x02\x07a.b.c.d{}"), Outcome::Ignored),
+        ("a request with id 0", data(b"\x00\x00\x05a.b.c{}"), Outcome::Ignored),
+        ("a push from a client", data(b"\x06\x05a.b.c{}"), Outcome::Ignored),
+        ("an unknown method", request("chat.chatHandler.nothing"), Outcome::Answered(500)),
+        ("an unknown handler", request("chat.nothing.send"), Outcome::Answered(500)),
+        ("an unknown server type", request("area.areaHandler.walk"), Outcome::Answered(500)),
+        ("two parts", request("a.b"), Outcome::Answered(500)),
+        ("four parts", request("a.b.c.d"), Outcome::Answered(500)),
+        ("no dot", request("noroute"), Outcome::Answered(500)),
+        ("an empty route", request(""), Outcome::Answered(500)),
+        ("toString", request("chat.chatHandler.toString"), Outcome::Answered(500)),
+        ("no body", request_with("chat.chatHandler.send", b""), Outcome::Answered(500)),
+        ("bad JSON", request_with("chat.chatHandler.send", b"{\"content"), Outcome::Answered(500)),
+        ("a number as body", request_with("chat.chatHandler.send", b"7"), Outcome::Answered(500)),
+        ("an array as body", request_with("chat.chatHandler.send", b"[{}]"), Outcome::Answered(500)),
+        ("deep nesting", request_with("chat.chatHandler.send", &[b'['; 50_000]), Outcome::Answered(500)),
+        ("not UTF-8", request_with("chat.chatHandler.send", &[0xff, 0xfe]), Outcome::Answered(500)),
+        ("the gzip bit", gzip_bit(), Outcome::Answered(200)),
     ]
 }
 
@@ -127,31 +127,31 @@ fn gzip_bit() -> Vec<u8> {
     package
 }
 
-async fn a_thousand_others_notice_nothing(stage: Stage) {
-    let stage = stage.with(|settings| settings.frontend.heartbeat_secs = 60);
-    let play = stage.start().await;
+async fn a_thousand_others_notice_nothing(setup: Setup) {
+    let setup = setup.with(|settings| settings.frontend.heartbeat_secs = 60);
+    let test = setup.start().await;
     let mut others = Vec::new();
     for number in 0..OTHERS {
-        others.push(play.person_at(0, &format!("p{number}"), &format!("room-{}", number / 10)).await);
+        others.push(test.join_at(0, &format!("p{number}"), &format!("room-{}", number / 10)).await);
     }
     for (what, bytes, then) in before_the_handshake() {
-        let socket = open(&play).await;
-        check(socket, what, bytes, then, hello()).await;
+        let socket = open(&test).await;
+        check(socket, what, bytes, then, handshake()).await;
     }
     for (number, (what, bytes, then)) in in_a_room().into_iter().enumerate() {
-        let socket = enter(&play, number).await;
+        let socket = enter(&test, number).await;
         check(socket, what, bytes, then, Vec::new()).await;
     }
-    all_others_hear(&mut others).await;
-    play.cluster.stop().await;
+    all_others_receive(&mut others).await;
+    test.cluster.stop().await;
 }
 
-async fn open(play: &Play) -> Socket {
-    let (stream, _) = tokio_tungstenite::connect_async(format!("ws://{}/any/path", play.connector(0))).await.unwrap();
+async fn open(test: &TestCluster) -> Socket {
+    let (stream, _) = tokio_tungstenite::connect_async(format!("ws://{}/any/path", test.connector(0))).await.unwrap();
     Socket { stream, packages: VecDeque::new() }
 }
 
-fn hello() -> Vec<u8> {
+fn handshake() -> Vec<u8> {
     package(1, b"{\"sys\":{}}")
 }
 
@@ -161,9 +161,9 @@ async fn send(socket: &mut Socket, bytes: Vec<u8>) {
 }
 
 /// In a room of its own, with the answers read.
-async fn enter(play: &Play, number: usize) -> Socket {
-    let mut socket = open(play).await;
-    for bytes in [hello(), package(2, b"")] {
+async fn enter(test: &TestCluster, number: usize) -> Socket {
+    let mut socket = open(test).await;
+    for bytes in [handshake(), package(2, b"")] {
         send(&mut socket, bytes).await;
     }
     let body = json!({ "username": "tester", "rid": format!("test-{number}") }).to_string();
@@ -222,34 +222,34 @@ async fn closed(socket: &mut Socket, what: &str) {
 }
 
 /// Sends the bytes, and sees that what should follow does; `and_then` is what a connection that ignored them answers to.
-async fn check(socket: Socket, what: &str, bytes: Vec<u8>, then: Then, and_then: Vec<u8>) {
+async fn check(socket: Socket, what: &str, bytes: Vec<u8>, then: Outcome, and_then: Vec<u8>) {
     let done = tokio::time::timeout(DEADLINE, check_row(socket, what, bytes, then, and_then)).await;
     assert!(done.is_ok(), "{what}: nothing happens");
 }
 
-async fn check_row(mut socket: Socket, what: &str, bytes: Vec<u8>, then: Then, and_then: Vec<u8>) {
+async fn check_row(mut socket: Socket, what: &str, bytes: Vec<u8>, then: Outcome, and_then: Vec<u8>) {
     send(&mut socket, bytes).await;
     match then {
-        Then::Closed => closed(&mut socket, what).await,
-        Then::Refused => {
+        Outcome::Closed => closed(&mut socket, what).await,
+        Outcome::Refused => {
             let package = next_of(&mut socket, PackageKind::Handshake).await;
             assert_eq!(&package.body[..], b"{\"code\":500}", "{what}");
             closed(&mut socket, what).await;
         }
-        Then::Kicked(reason) => {
+        Outcome::Kicked(reason) => {
             let package = next_of(&mut socket, PackageKind::Kick).await;
             assert_eq!(wire::Kick::parse(&package.body).unwrap().reason, reason, "{what}");
             closed(&mut socket, what).await;
         }
-        Then::Answered(code) => {
+        Outcome::Answered(code) => {
             let answer = answer(&mut socket).await;
             assert_eq!(answer["code"], json!(code), "{what}: {answer}");
         }
-        Then::Ignored if and_then.is_empty() => {
+        Outcome::Ignored if and_then.is_empty() => {
             send(&mut socket, request_with("chat.chatHandler.send", br#"{"content":"x","target":"*"}"#)).await;
             assert_eq!(answer(&mut socket).await["code"], json!(200), "{what}");
         }
-        Then::Ignored => {
+        Outcome::Ignored => {
             send(&mut socket, and_then).await;
             let package = next_of(&mut socket, PackageKind::Handshake).await;
             assert!(package.body.starts_with(b"{\"code\":200"), "{what}");
@@ -258,12 +258,12 @@ async fn check_row(mut socket: Socket, what: &str, bytes: Vec<u8>, then: Then, a
 }
 
 /// Each room's first member speaks, and all ten hear that and nothing else but who came after them.
-async fn all_others_hear(others: &mut [Person]) {
+async fn all_others_receive(others: &mut [Member]) {
     for room in others.chunks_mut(10) {
-        room[0].say("end").await;
-        for person in room {
-            let heard = tokio::time::timeout(Duration::from_secs(60), person.hears_until("end")).await.unwrap();
-            assert!(heard.iter().all(|event| matches!(event, client::Event::Add(_))), "{heard:?}");
+        room[0].send("end").await;
+        for member in room {
+            let received = tokio::time::timeout(Duration::from_secs(60), member.events_before("end")).await.unwrap();
+            assert!(received.iter().all(|event| matches!(event, client::Event::Add(_))), "{received:?}");
         }
     }
 }

@@ -7,18 +7,18 @@ use shared::config::settings::NatsSettings;
 use shared::metrics::Metrics;
 use shared::rpc::header;
 
-use crate::test_cluster::{DEADLINE, Stage};
+use crate::test_cluster::{DEADLINE, Setup};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_tracer_changes_nothing() {
-    let play = Stage::over_nats().start().await;
-    let url = play._nats.as_ref().unwrap().url().to_owned();
+    let test = Setup::over_nats().start().await;
+    let url = test.nats.as_ref().unwrap().url().to_owned();
     let tracer = Bus::nats(&url, &NatsSettings::default(), "tracer", Metrics::new()).await.unwrap();
     let mut seen = tracer.subscribe(">", 65_536).await.unwrap();
-    let mut ann = play.person("ann", "聊天室").await;
-    let bob = play.person("bob", "聊天室").await;
-    bob.say("hello").await;
-    assert_eq!(ann.hears_chat().await.1, "hello");
+    let mut ann = test.join("ann", "聊天室").await;
+    let bob = test.join("bob", "聊天室").await;
+    bob.send("hello").await;
+    assert_eq!(ann.next_message().await.1, "hello");
     let mut wanted: BTreeSet<&str> =
         ["attach", "attached", "enter", "send", "record", "heartbeat", "alive", "ping", "pong"].into();
     while !wanted.is_empty() {
@@ -34,5 +34,5 @@ async fn a_tracer_changes_nothing() {
         }
         wanted.remove(method.unwrap().as_str());
     }
-    play.cluster.stop().await;
+    test.cluster.stop().await;
 }

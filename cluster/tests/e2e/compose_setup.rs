@@ -23,7 +23,7 @@ use tokio::process::Command;
 use tokio::sync::mpsc;
 
 use crate::operations::status;
-use crate::split_cluster::{Parts, home};
+use crate::split_cluster::{SplitCluster, home};
 use crate::test_cluster::DEADLINE;
 
 /// Directories beside each other, as compose mounts them for NATS: `nats` and `secrets/nats`.
@@ -77,14 +77,14 @@ impl Directories {
     }
 
     /// All the chat servers answer one that asks whether they live, though they signed in before it had a user.
-    async fn answered_as(&self, id: &str, parts: &Parts) {
+    async fn assert_answers_to(&self, id: &str, split: &SplitCluster) {
         let files = KeyFiles::within(&self.secrets().join("keys"));
         let seed = Seed::parse(fs::read_to_string(files.seed(&ServerId::new(id).unwrap())).unwrap().trim()).unwrap();
         let keys: BTreeMap<String, String> = serde_json::from_str(&fs::read_to_string(files.keys()).unwrap()).unwrap();
         let id = ServerId::new(id).unwrap();
-        let settings = parts.settings.nats.for_server(id.as_str());
-        let bus = Bus::nats(parts.nats.url(), &settings, id.as_str(), Metrics::new()).await.unwrap();
-        for chat in &parts.servers.chat()[..3] {
+        let settings = split.settings.nats.for_server(id.as_str());
+        let bus = Bus::nats(split.nats.url(), &settings, id.as_str(), Metrics::new()).await.unwrap();
+        for chat in &split.servers.chat()[..3] {
             let payload = rpc::encode(&FromConnector::probe(id.clone(), clock::incarnation())).unwrap();
             let pair = seed.pair(&id, &chat.id, &PublicKey::parse(&keys[chat.id.as_str()]).unwrap());
             let probe = |reply: String| {
@@ -106,10 +106,10 @@ impl Directories {
     }
 }
 
-async fn start_all(parts: &mut Parts, ids: &[&str]) -> Vec<Cluster> {
+async fn start_all(split: &mut SplitCluster, ids: &[&str]) -> Vec<Cluster> {
     let mut clusters = Vec::new();
     for id in ids {
-        clusters.push(parts.start(id).await);
+        clusters.push(split.start(id).await);
     }
     clusters
 }
@@ -137,9 +137,9 @@ const SERVERS: [&str; 7] = [
     "gate-server-1",
 ];
 
-async fn until_state(parts: &Parts, id: &str, state: &str) {
+async fn wait_for_state(split: &SplitCluster, id: &str, state: &str) {
     let what = format!("{id} to be {state}");
-    eventually(DEADLINE, &what, async || status(&parts.servers, id).await["state"] == state).await;
+    eventually(DEADLINE, &what, async || status(&split.servers, id).await["state"] == state).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -150,18 +150,18 @@ async fn a_cluster_runs_as_compose_sets_it_up_and_grows_while_people_talk() {
     let nats = directories.nats().await;
     let url = nats.url().to_owned();
     assert!(async_nats::connect(&url).await.is_err(), "whoever does not sign in is refused");
-    let mut parts = Parts::on(nats, LogKind::JetStream);
+    let mut split = SplitCluster::on(nats, LogKind::JetStream);
     let password_file = directories.secrets().join("passwords/{id}").to_string_lossy().into_owned();
-    parts.settings.nats = NatsSettings { user: "{id}".to_owned(), password_file, ..NatsSettings::default() };
-    parts.settings.rpc.signatures = Signatures::Require;
-    parts.settings.rpc.key_dir = directories.secrets().join("keys").to_string_lossy().into_owned();
-    let mut clusters = start_all(&mut parts, &SERVERS).await;
-    let ann = parts.person(0, "ann", "lobby").await;
-    let mut bob = parts.person(1, "bob", "lobby").await;
-    ann.say("hello").await;
-    assert_eq!(bob.hears_chat().await.1, "hello");
+    split.settings.nats = NatsSettings { user: "{id}".to_owned(), password_file, ..NatsSettings::default() };
+    split.settings.rpc.signatures = Signatures::Require;
+    split.settings.rpc.key_dir = directories.secrets().join("keys").to_string_lossy().into_owned();
+    let mut clusters = start_all(&mut split, &SERVERS).await;
+    let ann = split.join(0, "ann", "lobby").await;
+    let mut bob = split.join(1, "bob", "lobby").await;
+    ann.send("hello").await;
+    assert_eq!(bob.next_message().await.1, "hello");
     for id in SERVERS {
-        until_state(&parts, id, "up").await;
+        wait_for_state(&split, id, "up").await;
     }
 
     // The recipe: an entry, and one command.
@@ -170,25 +170,25 @@ async fn a_cluster_runs_as_compose_sets_it_up_and_grows_while_people_talk() {
     assert_eq!(second, "11 users, new: chat-server-4; 8 keys, new: chat-server-4; NATS has reloaded them\n");
     let third = directories.set_up(&["--nats", &url]).await;
     assert_eq!(third, "11 users, none of them new; 8 keys, none of them new; NATS has reloaded them\n");
-    parts.servers = with_chat_server(&parts.servers, "chat-server-4");
+    split.servers = with_chat_server(&split.servers, "chat-server-4");
     for cluster in &mut clusters {
         cluster.look_at_keys().unwrap().unwrap();
-        cluster.change(parts.servers.clone()).await.unwrap();
+        cluster.change(split.servers.clone()).await.unwrap();
     }
-    directories.answered_as("chat-server-4", &parts).await;
-    clusters.push(parts.start("chat-server-4").await);
-    assert_eq!(home(&parts.servers, "lobby"), "chat-server-4");
+    directories.assert_answers_to("chat-server-4", &split).await;
+    clusters.push(split.start("chat-server-4").await);
+    assert_eq!(home(&split.servers, "lobby"), "chat-server-4");
     let fourth = clusters[7].metrics().clone();
     eventually(DEADLINE, "the room to move", async || {
         ann.chat.say("moving").await.is_ok() && fourth.records_committed.get() > 0
     })
     .await;
-    until_state(&parts, "chat-server-4", "up").await;
+    wait_for_state(&split, "chat-server-4", "up").await;
     for cluster in clusters.into_iter().rev() {
         assert_eq!(cluster.metrics().bus_reconnects.get(), 0, "no connection was closed");
         cluster.stop().await;
     }
-    assert_eq!(parts.nats.violations(), [""; 0]);
+    assert_eq!(split.nats.violations(), [""; 0]);
 }
 
 fn with_chat_server(servers: &Servers, id: &str) -> Servers {
@@ -211,8 +211,8 @@ async fn a_tracer_hears_everything_and_publishes_nothing() {
     let (operator, _) = sign_in(nats.url(), "operator", &directories.password("operator")).await;
     for subject in ["chat.chat-server-1", "connector.connector-server-1.push", "log.lobby"] {
         operator.publish(subject, "x".into()).await.unwrap();
-        let heard = tokio::time::timeout(DEADLINE, all.next()).await.unwrap().unwrap();
-        assert_eq!(heard.subject.as_str(), subject);
+        let received = tokio::time::timeout(DEADLINE, all.next()).await.unwrap().unwrap();
+        assert_eq!(received.subject.as_str(), subject);
     }
     for subject in ["chat.chat-server-1", "log.lobby", "$JS.API.STREAM.INFO.ROOMS", "_INBOX.tracer.1"] {
         tracer.publish(subject, "x".into()).await.unwrap();

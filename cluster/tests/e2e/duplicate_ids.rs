@@ -14,16 +14,16 @@ use tokio::time::timeout;
 
 use crate::operations::{port, readiness};
 use crate::readiness::assert_named;
-use crate::split_cluster::{Parts, home};
+use crate::split_cluster::{SplitCluster, home};
 use crate::test_cluster::{DEADLINE, address};
 
 const CHATS: [&str; 3] = ["chat-server-1", "chat-server-2", "chat-server-3"];
 const ROOM: &str = "lobby";
 
-async fn parts() -> Parts {
-    let mut parts = Parts::new(LogKind::JetStream).await;
-    parts.settings.room.lease_secs = 3;
-    parts
+async fn split_cluster() -> SplitCluster {
+    let mut split = SplitCluster::new(LogKind::JetStream).await;
+    split.settings.room.lease_secs = 3;
+    split
 }
 
 /// Returns true if a server is unready because another process has its id.
@@ -35,8 +35,8 @@ async fn has_noticed(cluster: &Cluster, id: &str) -> bool {
 
 /// Waits until heartbeats of so many connectors name a run of this chat server. One that was not
 /// accepted everywhere would go on above a later process, instead of being the older one.
-async fn until_accepted(parts: &Parts, chat: &str, connectors: usize) {
-    let client = async_nats::connect(parts.nats.url()).await.unwrap();
+async fn wait_until_accepted(split: &SplitCluster, chat: &str, connectors: usize) {
+    let client = async_nats::connect(split.nats.url()).await.unwrap();
     let mut questions = client.subscribe(format!("chat.{chat}")).await.unwrap();
     let mut named = BTreeSet::new();
     let naming = async {
@@ -51,28 +51,28 @@ async fn until_accepted(parts: &Parts, chat: &str, connectors: usize) {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_older_of_two_connectors_closes_its_clients_until_the_other_is_gone() {
-    let mut parts = parts().await;
+    let mut split = split_cluster().await;
     let mut clusters = Vec::new();
     for server in CHATS.into_iter().chain(["connector-server-1", "connector-server-2"]) {
-        clusters.push(parts.start(server).await);
+        clusters.push(split.start(server).await);
     }
-    let older = address(&parts.servers, CONNECTOR, 0);
-    let mut ann = parts.person(0, "ann", ROOM).await;
-    let bob = parts.person(1, "bob", ROOM).await;
+    let older = address(&split.servers, CONNECTOR, 0);
+    let mut ann = split.join(0, "ann", ROOM).await;
+    let bob = split.join(1, "bob", ROOM).await;
     // The second process is on another machine: its port is another one.
-    let entry = parts.servers.connector()[0].clone();
-    parts.servers.replace(Server { client_port: Some(0), ..entry });
-    let newer = parts.start_mortal_front("connector-server-1").await;
-    while ann.hears().await != Event::Closed {}
+    let entry = split.servers.connector()[0].clone();
+    split.servers.replace(Server { client_port: Some(0), ..entry });
+    let newer = split.start_killable_frontend("connector-server-1").await;
+    while ann.next_event().await != Event::Closed {}
     let notices = async || has_noticed(&clusters[3], "connector-server-1").await;
     eventually(DEADLINE, "the older one to be unready", notices).await;
     assert_named(&clusters[3], "connector-server-1", "identity").await;
     // Those who come are sent away as well; the other one serves.
     let (chat, _events) = ChatClient::connect(&older, Options::default()).await.unwrap();
     assert!(chat.enter("ann", ROOM).await.is_err());
-    let ann = parts.person(0, "ann", ROOM).await;
-    ann.say("at the newer one").await;
-    bob.say("beside them").await;
+    let ann = split.join(0, "ann", ROOM).await;
+    ann.send("at the newer one").await;
+    bob.send("beside them").await;
     newer.shutdown_background();
     let enters = async || {
         let Ok((chat, _events)) = ChatClient::connect(&older, Options::default()).await else { return false };
@@ -80,7 +80,7 @@ async fn the_older_of_two_connectors_closes_its_clients_until_the_other_is_gone(
     };
     eventually(DEADLINE, "the older one to serve again", enters).await;
     eventually(DEADLINE, "the older one to be ready", async || !notices().await).await;
-    bob.say("and again").await;
+    bob.send("and again").await;
     for cluster in clusters.into_iter().rev() {
         cluster.stop().await;
     }
@@ -88,18 +88,18 @@ async fn the_older_of_two_connectors_closes_its_clients_until_the_other_is_gone(
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_older_of_two_chat_servers_is_silent_until_the_other_is_gone() {
-    let mut parts = parts().await;
-    let home = home(&parts.servers, ROOM);
+    let mut split = split_cluster().await;
+    let home = home(&split.servers, ROOM);
     let mut clusters = Vec::new();
     for server in CHATS.into_iter().chain(["connector-server-1", "connector-server-2"]) {
-        clusters.push(parts.start(server).await);
+        clusters.push(split.start(server).await);
     }
-    let (ann, mut bob) = (parts.person(0, "ann", ROOM).await, parts.person(1, "bob", ROOM).await);
-    ann.say("before").await;
-    until_accepted(&parts, &home, 2).await;
+    let (ann, mut bob) = (split.join(0, "ann", ROOM).await, split.join(1, "bob", ROOM).await);
+    ann.send("before").await;
+    wait_until_accepted(&split, &home, 2).await;
     let at = CHATS.iter().position(|&id| id == home).unwrap();
     let activations = |clusters: &[cluster::Cluster]| clusters[at].metrics().activations.get();
-    let newer = parts.start_mortal(&home).await;
+    let newer = split.start_killable(&home).await;
     let notices = async || has_noticed(&clusters[at], &home).await;
     eventually(DEADLINE, "the older one to notice", notices).await;
     assert_named(&clusters[at], &home, "identity").await;
@@ -108,7 +108,7 @@ async fn the_older_of_two_chat_servers_is_silent_until_the_other_is_gone() {
     // From then on the older one reads and appends no more.
     let before = activations(&clusters);
     for number in 0..50 {
-        ann.say(&number.to_string()).await;
+        ann.send(&number.to_string()).await;
     }
     assert_eq!(activations(&clusters), before);
     newer.shutdown_background();
@@ -117,7 +117,7 @@ async fn the_older_of_two_chat_servers_is_silent_until_the_other_is_gone() {
     eventually(DEADLINE, "the older one to serve again", serves).await;
     eventually(DEADLINE, "the room to be served at home", async || ann.chat.say("two").await.is_ok()).await;
     eventually(DEADLINE, "the older one to be ready", async || !notices().await).await;
-    bob.hears_until("one").await;
+    bob.events_before("one").await;
     for cluster in clusters.into_iter().rev() {
         cluster.stop().await;
     }

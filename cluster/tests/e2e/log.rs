@@ -4,8 +4,8 @@ use client::{ClientError, Event, History, Message};
 use cluster::{Cluster, LogKind};
 use shared::testing::{TcpProxy, eventually};
 
-use crate::split_cluster::{Parts, home};
-use crate::test_cluster::{DEADLINE, Person};
+use crate::split_cluster::{SplitCluster, home};
+use crate::test_cluster::{DEADLINE, Member};
 
 /// Rooms, and listeners in each: enough that a connector has a thousand members to repair for.
 const ROOMS: usize = 10;
@@ -17,39 +17,39 @@ const MESSAGES: usize = 20;
 /// A connector loses its way to the broker while a thousand members listen: each hears every acknowledged message once.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_thousand_listeners_miss_nothing_when_their_connector_is_cut_off() {
-    let mut parts = Parts::new(LogKind::JetStream).await;
-    let proxy = TcpProxy::start(parts.nats.address()).await;
+    let mut split = SplitCluster::new(LogKind::JetStream).await;
+    let proxy = TcpProxy::start(split.nats.address()).await;
     let mut clusters = Vec::new();
     for chat in ["chat-server-1", "chat-server-2", "chat-server-3"] {
-        clusters.push(parts.start(chat).await);
+        clusters.push(split.start(chat).await);
     }
-    let behind = parts.start_behind("connector-server-1", &proxy).await;
-    clusters.push(parts.start("connector-server-2").await);
+    let behind = split.start_behind("connector-server-1", &proxy).await;
+    clusters.push(split.start("connector-server-2").await);
     let mut listeners = Vec::new();
     for number in 0..ROOMS * LISTENERS {
         let room = format!("room-{}", number % ROOMS);
-        listeners.push(parts.person(0, &format!("listener-{number}"), &room).await);
+        listeners.push(split.join(0, &format!("listener-{number}"), &room).await);
     }
     let mut speakers = Vec::new();
     for number in 0..ROOMS {
-        speakers.push(parts.person(1, &format!("speaker-{number}"), &format!("room-{number}")).await);
+        speakers.push(split.join(1, &format!("speaker-{number}"), &format!("room-{number}")).await);
     }
-    say_all(&speakers, 0..MESSAGES / 2).await;
+    send_all(&speakers, 0..MESSAGES / 2).await;
     proxy.cut();
-    say_all(&speakers, MESSAGES / 2..MESSAGES).await;
+    send_all(&speakers, MESSAGES / 2..MESSAGES).await;
     proxy.heal();
     for (number, listener) in listeners.iter_mut().enumerate() {
         let said: Vec<String> = (0..MESSAGES).map(|text| format!("{} {text}", number % ROOMS)).collect();
-        let mut heard = Vec::new();
-        while heard.len() < MESSAGES {
-            heard.push(listener.hears_chat().await.1);
+        let mut received = Vec::new();
+        while received.len() < MESSAGES {
+            received.push(listener.next_message().await.1);
         }
-        assert_eq!(heard, said, "{}", listener.name);
+        assert_eq!(received, said, "{}", listener.name);
     }
     // Were something told twice, it would be told before what is said now.
-    say_all(&speakers, MESSAGES..=MESSAGES).await;
+    send_all(&speakers, MESSAGES..=MESSAGES).await;
     for (number, listener) in listeners.iter_mut().enumerate() {
-        assert_eq!(listener.hears_chat().await.1, format!("{} {MESSAGES}", number % ROOMS));
+        assert_eq!(listener.next_message().await.1, format!("{} {MESSAGES}", number % ROOMS));
     }
     assert!(behind.metrics().bus_reconnects.get() > 0, "the connection was broken");
     clusters.push(behind);
@@ -58,7 +58,7 @@ async fn a_thousand_listeners_miss_nothing_when_their_connector_is_cut_off() {
     }
 }
 
-async fn say_all(speakers: &[Person], texts: impl IntoIterator<Item = usize>) {
+async fn send_all(speakers: &[Member], texts: impl IntoIterator<Item = usize>) {
     for text in texts {
         let said: Vec<_> = speakers.iter().enumerate().map(|(room, s)| s.chat.say(&format!("{room} {text}"))).collect();
         for said in said {
@@ -68,36 +68,36 @@ async fn say_all(speakers: &[Person], texts: impl IntoIterator<Item = usize>) {
 }
 
 /// Two connectors, and the chat server of the lobby.
-async fn lobby() -> (Parts, [Cluster; 3]) {
-    let mut parts = Parts::new(LogKind::JetStream).await;
-    let chat = parts.start(&home(&parts.servers, "lobby")).await;
-    let first = parts.start("connector-server-1").await;
-    let second = parts.start("connector-server-2").await;
-    (parts, [first, second, chat])
+async fn lobby() -> (SplitCluster, [Cluster; 3]) {
+    let mut split = SplitCluster::new(LogKind::JetStream).await;
+    let chat = split.start(&home(&split.servers, "lobby")).await;
+    let first = split.start("connector-server-1").await;
+    let second = split.start("connector-server-2").await;
+    (split, [first, second, chat])
 }
 
 /// While the broker is away a message is answered 503 within its deadline, nobody is disconnected or declared gone, and a
 /// repeat with the same id is said once, however often it was tried.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_broker_is_away_and_a_message_is_repeated_until_it_is_said_once() {
-    let (mut parts, clusters) = lobby().await;
-    let ann = parts.person(0, "ann", "lobby").await;
-    let mut bob = parts.person(1, "bob", "lobby").await;
-    ann.say("before").await;
-    assert_eq!(bob.hears_chat().await.1, "before");
-    parts.nats.kill();
+    let (mut split, clusters) = lobby().await;
+    let ann = split.join(0, "ann", "lobby").await;
+    let mut bob = split.join(1, "bob", "lobby").await;
+    ann.send("before").await;
+    assert_eq!(bob.next_message().await.1, "before");
+    split.nats.kill();
     let message = Message::to_all("meanwhile").with_id("m1");
     for _ in 0..2 {
         let Err(ClientError::Refused { code: 503, reason }) = ann.chat.send(&message).await else { panic!("not 503") };
         assert!(!reason.is_empty());
     }
-    parts.nats.restart().await;
+    split.nats.restart().await;
     eventually(DEADLINE, "the message to be said", async || ann.chat.send(&message).await.is_ok()).await;
     let first_answer = ann.chat.send(&message).await.unwrap();
-    ann.say("after").await;
-    let heard = bob.hears_until("after").await;
-    let [Event::Chat(heard)] = &heard[..] else { panic!("{heard:?}") };
-    assert_eq!((heard.msg.as_str(), heard.seq), ("meanwhile", first_answer.seq));
+    ann.send("after").await;
+    let received = bob.events_before("after").await;
+    let [Event::Chat(received)] = &received[..] else { panic!("{received:?}") };
+    assert_eq!((received.msg.as_str(), received.seq), ("meanwhile", first_answer.seq));
     for cluster in clusters {
         cluster.stop().await;
     }
@@ -106,22 +106,22 @@ async fn a_broker_is_away_and_a_message_is_repeated_until_it_is_said_once() {
 /// What the operator does to erase a room: its past is gone, its members stay, and each is told that there is a gap.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_room_is_erased_while_people_are_in_it() {
-    let (parts, clusters) = lobby().await;
-    let ann = parts.person(0, "ann", "lobby").await;
-    let mut bob = parts.person(1, "bob", "lobby").await;
-    ann.say("to be forgotten").await;
-    assert_eq!(bob.hears_chat().await.1, "to be forgotten");
-    let nats = async_nats::connect(parts.nats.url()).await.unwrap();
+    let (split, clusters) = lobby().await;
+    let ann = split.join(0, "ann", "lobby").await;
+    let mut bob = split.join(1, "bob", "lobby").await;
+    ann.send("to be forgotten").await;
+    assert_eq!(bob.next_message().await.1, "to be forgotten");
+    let nats = async_nats::connect(split.nats.url()).await.unwrap();
     let stream = async_nats::jetstream::new(nats).get_stream("ROOMS").await.unwrap();
     stream.purge().filter("log.lobby").await.unwrap();
     eventually(DEADLINE, "the room to serve again", async || ann.chat.say("after").await.is_ok()).await;
-    let heard = bob.hears_until("after").await;
-    let [Event::Gap(gap)] = &heard[..] else { panic!("{heard:?}") };
+    let received = bob.events_before("after").await;
+    let [Event::Gap(gap)] = &received[..] else { panic!("{received:?}") };
     assert_eq!((gap.rid.as_str(), gap.epoch), ("lobby", bob.entered.epoch));
     let page = bob.chat.history(History::Last, 10).await.unwrap();
     assert!(page.messages.iter().all(|said| said.msg == "after"), "{page:?}");
-    assert_eq!(parts.person(1, "cid", "lobby").await.users(), ["ann", "bob", "cid"].into());
-    assert_eq!(bob.hears().await, Event::Add("cid".to_owned()), "nobody was told that anybody went");
+    assert_eq!(split.join(1, "cid", "lobby").await.users(), ["ann", "bob", "cid"].into());
+    assert_eq!(bob.next_event().await, Event::Add("cid".to_owned()), "nobody was told that anybody went");
     for cluster in clusters {
         cluster.stop().await;
     }

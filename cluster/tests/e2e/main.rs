@@ -41,13 +41,13 @@ macro_rules! on_both_buses {
         mod in_process {
             $(#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
             async fn $scenario() {
-                super::$scenario(crate::test_cluster::Stage::in_process()).await;
+                super::$scenario(crate::test_cluster::Setup::in_process()).await;
             })+
         }
         mod over_nats {
             $(#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
             async fn $scenario() {
-                super::$scenario(crate::test_cluster::Stage::over_nats()).await;
+                super::$scenario(crate::test_cluster::Setup::over_nats()).await;
             })+
         }
     };

@@ -10,8 +10,8 @@ use shared::ids::ServerId;
 use shared::testing::{NatsServer, eventually, http_get};
 
 use crate::readiness::assert_named;
-use crate::split_cluster::Parts;
-use crate::test_cluster::{DEADLINE, Person};
+use crate::split_cluster::SplitCluster;
+use crate::test_cluster::{DEADLINE, Member};
 
 const USUAL: &str = "max_payload: 1MB";
 const SMALL: &str = "max_payload: 32KB";
@@ -22,19 +22,19 @@ const BURST: usize = 60;
 const ROOM: &str = "lobby";
 const CHATS: [&str; 2] = ["chat-server-1", "chat-server-2"];
 
-async fn parts(max_package: usize) -> Parts {
-    let mut parts = Parts::on(NatsServer::start_configured(USUAL).await, LogKind::JetStream);
-    parts.settings.session.max_package = max_package;
-    parts.settings.session.requests_per_sec = 10_000;
-    parts.settings.session.request_burst = 10_000;
-    parts.settings.rpc.request_ms = 5_000;
-    parts
+async fn split_cluster(max_package: usize) -> SplitCluster {
+    let mut split = SplitCluster::on(NatsServer::start_configured(USUAL).await, LogKind::JetStream);
+    split.settings.session.max_package = max_package;
+    split.settings.session.requests_per_sec = 10_000;
+    split.settings.session.request_burst = 10_000;
+    split.settings.rpc.request_ms = 5_000;
+    split
 }
 
-async fn started(parts: &mut Parts) -> Vec<Cluster> {
+async fn started(split: &mut SplitCluster) -> Vec<Cluster> {
     let mut servers = Vec::new();
     for id in CHATS.into_iter().chain(["connector-server-1", "connector-server-2"]) {
-        servers.push(parts.start(id).await);
+        servers.push(split.start(id).await);
     }
     servers
 }
@@ -57,10 +57,10 @@ fn text(number: usize) -> String {
 }
 
 /// Says so many long texts at once; who is told 503 says it again with the same id, as clients do.
-async fn burst(person: &Person, from: usize) {
+async fn burst(member: &Member, from: usize) {
     let says = (from..from + BURST).map(async |number| {
         for _ in 0..5 {
-            match person.chat.send(&Message::to_all(&text(number)).with_id(&format!("id-{number}"))).await {
+            match member.chat.send(&Message::to_all(&text(number)).with_id(&format!("id-{number}"))).await {
                 Ok(_) => return,
                 Err(ClientError::Refused { code: 503, .. }) => {}
                 Err(other) => panic!("{number}: {other:?}"),
@@ -72,32 +72,32 @@ async fn burst(person: &Person, from: usize) {
 }
 
 /// Every text is heard once.
-async fn hears_burst(person: &mut Person, from: usize) {
-    let mut heard = Vec::new();
-    while heard.len() < BURST {
-        match person.hears().await {
-            Event::Chat(chat) if chat.msg.len() > 7_000 => heard.push(chat.msg[..4].parse::<usize>().unwrap()),
-            Event::Gap(gap) => panic!("{} is told of a gap: {gap:?}", person.name),
-            Event::Closed => panic!("{} is closed", person.name),
+async fn receive_burst(member: &mut Member, from: usize) {
+    let mut received = Vec::new();
+    while received.len() < BURST {
+        match member.next_event().await {
+            Event::Chat(chat) if chat.msg.len() > 7_000 => received.push(chat.msg[..4].parse::<usize>().unwrap()),
+            Event::Gap(gap) => panic!("{} is told of a gap: {gap:?}", member.name),
+            Event::Closed => panic!("{} is closed", member.name),
             _ => {}
         }
     }
-    heard.sort_unstable();
-    assert_eq!(heard, (from..from + BURST).collect::<Vec<_>>(), "{}", person.name);
+    received.sort_unstable();
+    assert_eq!(received, (from..from + BURST).collect::<Vec<_>>(), "{}", member.name);
 }
 
 /// Proposals of the usual size kill the connection of who sends them; they must not be sent for ever.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_burst_after_max_payload_fell_is_said_in_smaller_proposals() {
-    let mut parts = parts(12 * 1024).await;
-    let servers = started(&mut parts).await;
-    let (ann, mut bob) = (parts.person(0, "ann", ROOM).await, parts.person(1, "bob", ROOM).await);
+    let mut split = split_cluster(12 * 1024).await;
+    let servers = started(&mut split).await;
+    let (ann, mut bob) = (split.join(0, "ann", ROOM).await, split.join(1, "bob", ROOM).await);
     burst(&ann, 0).await;
-    hears_burst(&mut bob, 0).await;
+    receive_burst(&mut bob, 0).await;
     for (fall, from) in [(SMALL, 100), (USUAL, 200), (SMALL, 300)] {
-        parts.nats.reconfigure(fall).await;
+        split.nats.reconfigure(fall).await;
         burst(&ann, from).await;
-        hears_burst(&mut bob, from).await;
+        receive_burst(&mut bob, from).await;
         for (server, id) in servers.iter().zip(CHATS) {
             eventually(DEADLINE, "the settings fit, so servers are ready", async || {
                 readiness(server, id).await.0 == 200
@@ -111,12 +111,12 @@ async fn a_burst_after_max_payload_fell_is_said_in_smaller_proposals() {
 /// A connection to the broker whose client goes on with what it said when the connection was made.
 #[tokio::test(flavor = "multi_thread")]
 async fn settings_that_do_not_fit_any_more_are_named_until_they_do() {
-    let mut parts = parts(64 * 1024).await;
-    let servers = started(&mut parts).await;
-    let ann = parts.person(0, "ann", ROOM).await;
-    parts.nats.reconfigure(SMALL).await;
+    let mut split = split_cluster(64 * 1024).await;
+    let servers = started(&mut split).await;
+    let ann = split.join(0, "ann", ROOM).await;
+    split.nats.reconfigure(SMALL).await;
     // With a connection made anew each server hears of it.
-    parts.nats.restart().await;
+    split.nats.restart().await;
     let ids = CHATS.into_iter().chain(["connector-server-1"]);
     for (server, id) in servers.iter().zip(ids.clone()) {
         eventually(DEADLINE, "the server not to be ready", async || {
@@ -132,8 +132,8 @@ async fn settings_that_do_not_fit_any_more_are_named_until_they_do() {
     let refused = tokio::time::timeout(Duration::from_secs(3), ann.chat.say(&"y".repeat(14_500))).await.unwrap();
     assert!(matches!(refused, Err(ClientError::Refused { code: 413, .. })), "{refused:?}");
     ann.chat.say("short again").await.unwrap();
-    parts.nats.reconfigure(USUAL).await;
-    parts.nats.restart().await;
+    split.nats.reconfigure(USUAL).await;
+    split.nats.restart().await;
     for (server, id) in servers.iter().zip(ids) {
         eventually(DEADLINE, "the server to be ready again", async || readiness(server, id).await.0 == 200).await;
     }

@@ -4,7 +4,7 @@ use client::{ChatClient, Event, Events, Options};
 use futures_util::future::join_all;
 
 use crate::on_both_buses;
-use crate::test_cluster::{DEADLINE, Play, Stage};
+use crate::test_cluster::{DEADLINE, Setup, TestCluster};
 
 on_both_buses! {
     one_of_many_that_race_for_a_name_gets_it,
@@ -17,19 +17,19 @@ const RACERS: usize = 60;
 /// Rounds of each race.
 const ROUNDS: usize = 5;
 
-async fn racers(play: &Play) -> Vec<(ChatClient, Events)> {
+async fn racers(test: &TestCluster) -> Vec<(ChatClient, Events)> {
     let mut racers = Vec::new();
     for number in 0..RACERS {
-        racers.push(ChatClient::connect(&play.connector(number % 3), Options::default()).await.unwrap());
+        racers.push(ChatClient::connect(&test.connector(number % 3), Options::default()).await.unwrap());
     }
     racers
 }
 
-async fn one_of_many_that_race_for_a_name_gets_it(stage: Stage) {
-    let play = stage.start().await;
+async fn one_of_many_that_race_for_a_name_gets_it(setup: Setup) {
+    let test = setup.start().await;
     for round in 0..ROUNDS {
         let room = format!("room-{round}");
-        let racers = racers(&play).await;
+        let racers = racers(&test).await;
         let entered = join_all(racers.iter().map(|(racer, _)| racer.enter("ann", &room))).await;
         let winners: Vec<_> = racers.iter().zip(&entered).filter(|(_, entered)| entered.is_ok()).collect();
         assert_eq!(winners.len(), 1, "{entered:?}");
@@ -38,29 +38,29 @@ async fn one_of_many_that_race_for_a_name_gets_it(stage: Stage) {
         // The name is free again, for whoever comes first.
         racers[0].0.enter("ann", &room).await.unwrap();
     }
-    play.cluster.stop().await;
+    test.cluster.stop().await;
 }
 
-async fn the_newest_of_many_that_race_for_a_name_stays(stage: Stage) {
-    let play = stage.with(|settings| settings.room.newest_wins = true).start().await;
+async fn the_newest_of_many_that_race_for_a_name_stays(setup: Setup) {
+    let test = setup.with(|settings| settings.room.newest_wins = true).start().await;
     for round in 0..ROUNDS {
         let room = format!("room-{round}");
-        let mut racers = racers(&play).await;
+        let mut racers = racers(&test).await;
         // One who was displaced before its answer is told that its name is taken.
         join_all(racers.iter().map(|(racer, _)| racer.enter("ann", &room))).await;
         let mut kicked = 0;
         for (_, events) in &mut racers {
-            kicked += usize::from(is_kicked(events, RACERS - 1 - kicked).await);
+            kicked += usize::from(wait_for_kick(events, RACERS - 1 - kicked).await);
         }
         assert_eq!(kicked, RACERS - 1);
-        let last = play.person_at(round % 3, "ann", &room).await;
-        last.say("mine").await;
+        let last = test.join_at(round % 3, "ann", &room).await;
+        last.send("mine").await;
     }
-    play.cluster.stop().await;
+    test.cluster.stop().await;
 }
 
 /// Whether a racer is sent away for its name; the one that stays is found when all others are.
-async fn is_kicked(events: &mut Events, others: usize) -> bool {
+async fn wait_for_kick(events: &mut Events, others: usize) -> bool {
     if others == 0 {
         return false;
     }

@@ -13,8 +13,8 @@ use tokio::sync::Mutex;
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 
-use crate::split_cluster::Parts;
-use crate::test_cluster::{DEADLINE, Person};
+use crate::split_cluster::SplitCluster;
+use crate::test_cluster::{DEADLINE, Member};
 
 /// Held by the test that runs. Six servers that write to one disk would make each other slow.
 static THREE_SERVERS: Mutex<()> = Mutex::const_new(());
@@ -38,14 +38,14 @@ const LAST: &str = "the end";
 
 /// What the rooms' speakers have said, and whether they are to end.
 #[derive(Default)]
-struct Talk {
+struct Progress {
     said: [AtomicUsize; ROOMS],
     is_over: AtomicBool,
 }
 
-impl Talk {
+impl Progress {
     /// Waits until each room has heard so many more messages.
-    async fn goes_on(&self, deadline: Duration, more: usize) {
+    async fn wait_for_more(&self, deadline: Duration, more: usize) {
         let counts = || self.said.each_ref().map(|said| said.load(Ordering::Relaxed));
         let before = counts();
         let all = || counts().iter().zip(before).all(|(now, before)| *now >= before + more);
@@ -54,24 +54,24 @@ impl Talk {
 }
 
 /// Says numbers, each until it is acknowledged, by the same id; returns their `seq`, and the longest wait for one.
-async fn speak(person: Person, room: usize, talk: Arc<Talk>) -> (Vec<u64>, Duration) {
+async fn send_numbers(member: Member, room: usize, progress: Arc<Progress>) -> (Vec<u64>, Duration) {
     let (mut seqs, mut longest) = (Vec::new(), Duration::ZERO);
     loop {
-        let is_last = talk.is_over.load(Ordering::Relaxed);
+        let is_last = progress.is_over.load(Ordering::Relaxed);
         let text = if is_last { LAST.to_owned() } else { seqs.len().to_string() };
         let message = Message::to_all(&text).with_id(&format!("{room}-{}", seqs.len()));
         let began = Instant::now();
         let sent = loop {
-            match person.chat.send(&message).await {
+            match member.chat.send(&message).await {
                 Ok(sent) => break sent,
                 // Unknown: whether it is in the log, its repeat tells.
                 Err(ClientError::Refused { code: 503, .. }) => {}
-                Err(error) => panic!("{}: {error}", person.name),
+                Err(error) => panic!("{}: {error}", member.name),
             }
         };
         longest = longest.max(began.elapsed());
         seqs.push(sent.seq);
-        talk.said[room].fetch_add(1, Ordering::Relaxed);
+        progress.said[room].fetch_add(1, Ordering::Relaxed);
         if is_last {
             return (seqs, longest);
         }
@@ -79,56 +79,56 @@ async fn speak(person: Person, room: usize, talk: Arc<Talk>) -> (Vec<u64>, Durat
 }
 
 /// Hears until the end; returns the texts and their `seq`.
-async fn listen(mut person: Person) -> Vec<(String, u64)> {
-    let mut heard = Vec::new();
+async fn receive_all(mut member: Member) -> Vec<(String, u64)> {
+    let mut received = Vec::new();
     loop {
-        match person.hears().await {
+        match member.next_event().await {
             Event::Chat(chat) => {
                 let is_last = chat.msg == LAST;
-                heard.push((chat.msg, chat.seq));
+                received.push((chat.msg, chat.seq));
                 if is_last {
-                    return heard;
+                    return received;
                 }
             }
             Event::Add(_) => {}
-            other => panic!("{} hears {other:?}", person.name),
+            other => panic!("{} hears {other:?}", member.name),
         }
     }
 }
 
 /// A speaker and a listener in each room.
 struct Conversation {
-    talk: Arc<Talk>,
+    progress: Arc<Progress>,
     speakers: JoinSet<(usize, (Vec<u64>, Duration))>,
     listeners: JoinSet<(usize, Vec<(String, u64)>)>,
 }
 
 impl Conversation {
-    async fn start(parts: &Parts) -> Self {
-        let talk = Arc::new(Talk::default());
+    async fn start(split: &SplitCluster) -> Self {
+        let progress = Arc::new(Progress::default());
         let (mut speakers, mut listeners) = (JoinSet::new(), JoinSet::new());
         for room in 0..ROOMS {
             let name = format!("room-{room}");
-            let listener = parts.person(1, "listener", &name).await;
-            listeners.spawn(async move { (room, listen(listener).await) });
-            let (speaker, talk) = (parts.person(0, "speaker", &name).await, Arc::clone(&talk));
-            speakers.spawn(async move { (room, speak(speaker, room, talk).await) });
+            let listener = split.join(1, "listener", &name).await;
+            listeners.spawn(async move { (room, receive_all(listener).await) });
+            let (speaker, progress) = (split.join(0, "speaker", &name).await, Arc::clone(&progress));
+            speakers.spawn(async move { (room, send_numbers(speaker, room, progress).await) });
         }
-        Self { talk, speakers, listeners }
+        Self { progress, speakers, listeners }
     }
 
     /// Ends it; everything that was acknowledged was heard once and in order. Returns how many
     /// messages there were, and the longest wait for an acknowledgement.
     async fn end(self) -> (usize, Duration) {
-        self.talk.is_over.store(true, Ordering::Relaxed);
+        self.progress.is_over.store(true, Ordering::Relaxed);
         let mut said = self.speakers.join_all().await;
-        let mut heard = self.listeners.join_all().await;
+        let mut received = self.listeners.join_all().await;
         said.sort();
-        heard.sort();
-        for ((room, (seqs, _)), (_, heard)) in said.iter().zip(&heard) {
+        received.sort();
+        for ((room, (seqs, _)), (_, received)) in said.iter().zip(&received) {
             let texts = (0..seqs.len() - 1).map(|number| number.to_string()).chain([LAST.to_owned()]);
             let said: Vec<_> = texts.zip(seqs.iter().copied()).collect();
-            assert!(*heard == said, "room {room}: said {said:?}, heard {heard:?}");
+            assert!(*received == said, "room {room}: said {said:?}, heard {received:?}");
             assert!(seqs.is_sorted_by(|before, after| before < after), "room {room}: {seqs:?}");
         }
         let messages = said.iter().map(|(_, (seqs, _))| seqs.len()).sum();
@@ -137,7 +137,7 @@ impl Conversation {
 }
 
 /// Waits until another node leads the log.
-async fn another_leads(context: &Context, dead: usize) {
+async fn wait_for_election(context: &Context, dead: usize) {
     let dead = format!("node-{dead}");
     eventually(DEADLINE, "an election", async || {
         let Ok(stream) = context.get_stream("ROOMS").await else { return false };
@@ -156,7 +156,7 @@ async fn log(urls: &str) -> Context {
 }
 
 /// Waits until a stream of three replicas can be made, which needs a leader who knows all three.
-async fn can_replicate(context: &Context) {
+async fn wait_for_replication(context: &Context) {
     let probe = stream::Config { name: "PROBE".to_owned(), num_replicas: 3, ..Default::default() };
     eventually(DEADLINE, "three servers to keep a stream", async || {
         context.get_or_create_stream(probe.clone()).await.is_ok()
@@ -166,7 +166,7 @@ async fn can_replicate(context: &Context) {
 }
 
 /// The number of the node that leads the log, once all its replicas are there and current.
-async fn leader(context: &Context) -> usize {
+async fn wait_for_leader(context: &Context) -> usize {
     let mut found = None;
     eventually(DEADLINE * 2, "the log to have all its replicas", async || {
         let Ok(mut stream) = context.get_stream("ROOMS").await else { return false };
@@ -187,28 +187,28 @@ fn counts(clusters: &[Cluster]) -> (u64, u64) {
 }
 
 #[expect(clippy::print_stdout, reason = "figures, for whoever asks with --nocapture")]
-fn tell(figures: &str) {
+fn print_line(figures: &str) {
     println!("{figures}");
 }
 
-async fn start(parts: &mut Parts, urls: &str) -> Vec<Cluster> {
+async fn start(split: &mut SplitCluster, urls: &str) -> Vec<Cluster> {
     let mut clusters = Vec::new();
     for id in ["chat-server-1", "chat-server-2", "chat-server-3", "connector-server-1", "connector-server-2"] {
-        clusters.push(parts.start_at(id, urls.to_owned()).await);
+        clusters.push(split.start_at(id, urls.to_owned()).await);
     }
     clusters
 }
 
 /// A cluster of Shaddock on three NATS servers, of which the first is the parts'.
-async fn three_servers(mut nodes: Vec<NatsServer>) -> (Parts, Vec<NatsServer>, Context, Vec<Cluster>) {
+async fn three_servers(mut nodes: Vec<NatsServer>) -> (SplitCluster, Vec<NatsServer>, Context, Vec<Cluster>) {
     let urls = nodes.iter().map(NatsServer::url).collect::<Vec<_>>().join(",");
     let context = log(&urls).await;
-    can_replicate(&context).await;
-    let mut parts = Parts::on(nodes.remove(0), LogKind::JetStream);
-    parts.settings.log.replicas = 3;
-    (parts.settings.session.requests_per_sec, parts.settings.session.request_burst) = (10_000, 10_000);
-    let clusters = start(&mut parts, &urls).await;
-    (parts, nodes, context, clusters)
+    wait_for_replication(&context).await;
+    let mut split = SplitCluster::on(nodes.remove(0), LogKind::JetStream);
+    split.settings.log.replicas = 3;
+    (split.settings.session.requests_per_sec, split.settings.session.request_burst) = (10_000, 10_000);
+    let clusters = start(&mut split, &urls).await;
+    (split, nodes, context, clusters)
 }
 
 /// Lame ducks send their clients away at once and one by one, as fast as NATS does.
@@ -220,22 +220,22 @@ const LAME_DUCK: &str = "lame_duck_grace_period: \"1ms\"\nlame_duck_duration: \"
 async fn each_server_is_restarted_in_turn_while_people_talk() {
     let _alone = THREE_SERVERS.lock().await;
     let nodes = NatsServer::start_cluster_configured(3, LAME_DUCK).await;
-    let (mut parts, mut nodes, context, clusters) = three_servers(nodes).await;
-    let conversation = Conversation::start(&parts).await;
-    conversation.talk.goes_on(DEADLINE, MESSAGES).await;
+    let (mut split, mut nodes, context, clusters) = three_servers(nodes).await;
+    let conversation = Conversation::start(&split).await;
+    conversation.progress.wait_for_more(DEADLINE, MESSAGES).await;
     let (before, began) = (counts(&clusters), Instant::now());
-    for node in std::iter::once(&mut parts.nats).chain(&mut nodes) {
+    for node in std::iter::once(&mut split.nats).chain(&mut nodes) {
         node.lame_duck();
         node.ended().await;
-        conversation.talk.goes_on(BACK_WITHIN, 2).await;
+        conversation.progress.wait_for_more(BACK_WITHIN, 2).await;
         node.restart().await;
-        leader(&context).await;
+        wait_for_leader(&context).await;
     }
-    conversation.talk.goes_on(DEADLINE, MESSAGES).await;
+    conversation.progress.wait_for_more(DEADLINE, MESSAGES).await;
     let (after, took) = (counts(&clusters), began.elapsed());
     let moved: u64 = clusters.iter().map(|cluster| cluster.metrics().bus_reconnects.get()).sum();
     let (messages, slowest) = conversation.end().await;
-    tell(&format!(
+    print_line(&format!(
         "three servers restarted in {took:?}: {messages} messages, none lost, doubled or out of order; slowest send {slowest:?}; \
          {moved} connections moved, {} appends unclear, {} activations",
         after.1 - before.1,
@@ -251,29 +251,29 @@ async fn each_server_is_restarted_in_turn_while_people_talk() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_server_that_leads_the_log_dies_while_people_talk() {
     let _alone = THREE_SERVERS.lock().await;
-    let (mut parts, mut nodes, context, clusters) = three_servers(NatsServer::start_cluster(3).await).await;
-    let conversation = Conversation::start(&parts).await;
-    let talk = &conversation.talk;
-    talk.goes_on(DEADLINE, MESSAGES).await;
-    let number = leader(&context).await;
-    let dying = if number == 0 { &mut parts.nats } else { &mut nodes[number - 1] };
+    let (mut split, mut nodes, context, clusters) = three_servers(NatsServer::start_cluster(3).await).await;
+    let conversation = Conversation::start(&split).await;
+    let progress = &conversation.progress;
+    progress.wait_for_more(DEADLINE, MESSAGES).await;
+    let number = wait_for_leader(&context).await;
+    let dying = if number == 0 { &mut split.nats } else { &mut nodes[number - 1] };
     let (before, died) = (counts(&clusters), Instant::now());
     dying.kill();
-    another_leads(&context, number).await;
+    wait_for_election(&context, number).await;
     let elected = died.elapsed();
     // What waited for the dead one, and one after it.
-    talk.goes_on(BACK_WITHIN, 2).await;
+    progress.wait_for_more(BACK_WITHIN, 2).await;
     let (back, after) = (died.elapsed(), counts(&clusters));
     let (activations, unclear) = (after.0 - before.0, after.1 - before.1);
     assert!(activations >= ROOMS as u64, "rooms went on without looking at the log: {activations}");
-    talk.goes_on(DEADLINE, MESSAGES).await;
+    progress.wait_for_more(DEADLINE, MESSAGES).await;
     dying.restart().await;
     let returned = Instant::now();
-    leader(&context).await;
+    wait_for_leader(&context).await;
     let current = returned.elapsed();
-    talk.goes_on(DEADLINE, MESSAGES).await;
+    progress.wait_for_more(DEADLINE, MESSAGES).await;
     let (messages, longest) = conversation.end().await;
-    tell(&format!(
+    print_line(&format!(
         "{messages} messages; another server led {elected:?} after the death, all rooms were back at {back:?}; {unclear} appends \
          unclear, {activations} activations; longest wait for an acknowledgement {longest:?}; the server that returned was \
          current after {current:?}"

@@ -11,7 +11,7 @@ use shared::testing::{NatsServer, eventually, http_get};
 use tokio::time::{Duration, Instant};
 
 use crate::readiness::assert_named;
-use crate::split_cluster::{Parts, home};
+use crate::split_cluster::{SplitCluster, home};
 use crate::test_cluster::{DEADLINE, code};
 
 /// Time in which a server that cannot start must say so.
@@ -22,15 +22,15 @@ fn account(lines: &str) -> String {
     format!("accounts {{ CHAT {{ users: [{{ user: u, password: p }}], {lines} }} }}\nno_auth_user: u")
 }
 
-async fn parts(configuration: &str) -> Parts {
-    Parts::on(NatsServer::start_configured(configuration).await, LogKind::JetStream)
+async fn split_cluster(configuration: &str) -> SplitCluster {
+    SplitCluster::on(NatsServer::start_configured(configuration).await, LogKind::JetStream)
 }
 
 /// A chat server must refuse to start and say all `wanted`.
-async fn is_refused(lines: &str, wanted: &[&str]) {
-    let parts = parts(&account(lines)).await;
+async fn assert_refused(lines: &str, wanted: &[&str]) {
+    let split = split_cluster(&account(lines)).await;
     let began = Instant::now();
-    let refused = parts.refused("chat-server-1").await;
+    let refused = split.start_error("chat-server-1").await;
     for part in wanted {
         assert!(refused.contains(part), "{part:?} in {refused}");
     }
@@ -39,10 +39,10 @@ async fn is_refused(lines: &str, wanted: &[&str]) {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_limit_of_the_account_is_named_at_the_start() {
-    is_refused("jetstream: disabled", &["JetStream is not enabled", "for the account"]).await;
-    is_refused("jetstream: { max_file: 1MB }", &["JetStream has no 1073741824 bytes", "log.max_total_bytes"]).await;
+    assert_refused("jetstream: disabled", &["JetStream is not enabled", "for the account"]).await;
+    assert_refused("jetstream: { max_file: 1MB }", &["JetStream has no 1073741824 bytes", "log.max_total_bytes"]).await;
     let payload = "jetstream: enabled, limits: { max_payload: 100KB }";
-    is_refused(payload, &["max_payload is 1048576", "the account or the user may send less"]).await;
+    assert_refused(payload, &["max_payload is 1048576", "the account or the user may send less"]).await;
 }
 
 /// Returns the line of one check in `/readyz` of a server.
@@ -58,29 +58,29 @@ async fn check(cluster: &Cluster, id: &str, check: &str) -> String {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_account_without_room_answers_507_until_it_has_some() {
     let with = |room: &str| account(&format!("jetstream: {{ max_file: {room} }}"));
-    let mut parts = parts(&with("64MB")).await;
-    parts.settings.log.max_total_bytes = 32 * 1024 * 1024;
-    let id = home(&parts.servers, "lobby");
-    let chat = parts.start(&id).await;
-    let connector = parts.start("connector-server-1").await;
-    let ann = parts.person(0, "ann", "lobby").await;
-    let mut bob = parts.person(0, "bob", "lobby").await;
+    let mut split = split_cluster(&with("64MB")).await;
+    split.settings.log.max_total_bytes = 32 * 1024 * 1024;
+    let id = home(&split.servers, "lobby");
+    let chat = split.start(&id).await;
+    let connector = split.start("connector-server-1").await;
+    let ann = split.join(0, "ann", "lobby").await;
+    let mut bob = split.join(0, "bob", "lobby").await;
     for number in 0..20 {
-        ann.say(&format!("{number:01000}")).await;
+        ann.send(&format!("{number:01000}")).await;
     }
-    parts.nats.reconfigure(&with("10KB")).await;
+    split.nats.reconfigure(&with("10KB")).await;
     let message = Message::to_all("meanwhile").with_id("m1");
     assert_eq!(code(ann.chat.send(&message).await), 507);
     eventually(DEADLINE, "the log to be named", async || check(&chat, &id, "log").await.contains("the log is full"))
         .await;
-    parts.nats.reconfigure(&with("64MB")).await;
+    split.nats.reconfigure(&with("64MB")).await;
     eventually(DEADLINE, "the room to serve", async || ann.chat.send(&message).await.is_ok()).await;
-    ann.say("after").await;
+    ann.send("after").await;
     for number in 0..20 {
-        assert_eq!(bob.hears_chat().await.1, format!("{number:01000}"));
+        assert_eq!(bob.next_message().await.1, format!("{number:01000}"));
     }
     for text in ["meanwhile", "after"] {
-        assert_eq!(bob.hears_chat().await.1, text);
+        assert_eq!(bob.next_message().await.1, text);
     }
     eventually(DEADLINE, "the log to be well", async || check(&chat, &id, "log").await == "ok").await;
     connector.stop().await;
@@ -91,14 +91,14 @@ async fn an_account_without_room_answers_507_until_it_has_some() {
 /// server must not be ready.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_server_that_may_not_subscribe_again_is_not_ready() {
-    let mut parts = parts("max_subscriptions: 10").await;
-    let connector = parts.start("connector-server-1").await;
+    let mut split = split_cluster("max_subscriptions: 10").await;
+    let connector = split.start("connector-server-1").await;
     let bus = async || check(&connector, "connector-server-1", "bus").await;
     eventually(DEADLINE, "the connector to be ready", async || bus().await == "ok").await;
-    parts.nats.restart_configured("max_subscriptions: 1").await;
+    split.nats.restart_configured("max_subscriptions: 1").await;
     eventually(DEADLINE, "the limit to be named", async || bus().await.contains("max_subscriptions")).await;
     assert_named(&connector, "connector-server-1", "bus").await;
-    parts.nats.restart_configured("max_subscriptions: 10").await;
+    split.nats.restart_configured("max_subscriptions: 10").await;
     eventually(DEADLINE, "the connector to be ready again", async || bus().await == "ok").await;
     connector.stop().await;
 }

@@ -13,8 +13,8 @@ use tokio::time::{Duration, Instant};
 
 use crate::on_both_buses;
 use crate::readiness::assert_named;
-use crate::split_cluster::{Parts, home};
-use crate::test_cluster::{DEADLINE, Stage};
+use crate::split_cluster::{SplitCluster, home};
+use crate::test_cluster::{DEADLINE, Setup};
 
 /// The longest that a broken connection to the bus may go unnoticed.
 const NOTICED: Duration = Duration::from_secs(2);
@@ -25,14 +25,14 @@ on_both_buses! {
 }
 
 /// Status and body of an answer, with headers of one's own.
-async fn ask(port: u16, path: &str, headers: &[&str]) -> (u16, String) {
+async fn get_with(port: u16, path: &str, headers: &[&str]) -> (u16, String) {
     let headers = [&["Host: localhost"], headers].concat();
     let answer = http_get((Ipv4Addr::LOCALHOST, port), path, &headers).await.unwrap();
     (answer.status, answer.body)
 }
 
 pub(crate) async fn get(port: u16, path: &str) -> (u16, String) {
-    ask(port, path, &[]).await
+    get_with(port, path, &[]).await
 }
 
 /// What `/readyz` says.
@@ -41,7 +41,7 @@ pub(crate) async fn readiness(port: u16) -> (u16, Value) {
     (status, serde_json::from_str(&body).unwrap())
 }
 
-pub(crate) async fn until_ready(port: u16) {
+pub(crate) async fn wait_until_ready(port: u16) {
     eventually(DEADLINE, "the server to be ready", async || readiness(port).await.0 == 200).await;
 }
 
@@ -76,13 +76,13 @@ fn missing(text: &str) -> Vec<&'static str> {
     all.into_iter().filter(|wanted| !text.lines().any(|line| line == *wanted)).chain(none).collect()
 }
 
-async fn every_server_is_alive_and_ready_and_counts(stage: Stage) {
-    let play = stage.start().await;
-    let servers = play.cluster.servers();
+async fn every_server_is_alive_and_ready_and_counts(setup: Setup) {
+    let test = setup.start().await;
+    let servers = test.cluster.servers();
     let gate = servers.gate()[0].client_port.unwrap();
     for port in servers.all().map(|(_, server)| server.port.unwrap()).chain([gate]) {
         assert_eq!(get(port, "/healthz").await, (200, r#"{"alive":true}"#.to_owned()));
-        until_ready(port).await;
+        wait_until_ready(port).await;
         let (status, body) = readiness(port).await;
         assert_eq!((status, &body["ready"], &body["checks"]["bus"]), (200, &true.into(), &"ok".into()), "{body}");
     }
@@ -90,9 +90,9 @@ async fn every_server_is_alive_and_ready_and_counts(stage: Stage) {
     for check in ["bus", "log", "payload", "queues", "staying", "task", "view"] {
         assert_eq!(chat["checks"][check], "ok", "{chat}");
     }
-    let mut ann = play.person_at(0, "ann", "lobby").await;
-    ann.say("hello").await;
-    assert_eq!(ann.hears_chat().await.1, "hello");
+    let mut ann = test.join_at(0, "ann", "lobby").await;
+    ann.send("hello").await;
+    assert_eq!(ann.next_message().await.1, "hello");
     for port in [servers.connector()[0].port.unwrap(), gate] {
         let (status, text) = get(port, "/metrics").await;
         assert_eq!(status, 200);
@@ -123,24 +123,24 @@ async fn every_server_is_alive_and_ready_and_counts(stage: Stage) {
     }
     assert!(left.is_empty(), "not shown: {left:#?}");
     // What comes through a proxy on this machine comes from elsewhere.
-    assert_eq!(ask(gate, "/metrics", &["X-Forwarded-For: 192.0.2.1"]).await.0, 404);
-    play.cluster.stop().await;
+    assert_eq!(get_with(gate, "/metrics", &["X-Forwarded-For: 192.0.2.1"]).await.0, 404);
+    test.cluster.stop().await;
     assert!(TcpStream::connect((Ipv4Addr::LOCALHOST, servers.chat()[0].port.unwrap())).await.is_err());
 }
 
 /// Each says what is wrong, within two seconds, stays alive, and is ready again without anybody's help.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_bus_that_is_cut_off_is_named() {
-    let mut parts = Parts::new(LogKind::JetStream).await;
-    let proxy = TcpProxy::start(parts.nats.address()).await;
-    let ids = [home(&parts.servers, "lobby"), "connector-server-1".to_owned(), "gate-server-1".to_owned()];
+    let mut split = SplitCluster::new(LogKind::JetStream).await;
+    let proxy = TcpProxy::start(split.nats.address()).await;
+    let ids = [home(&split.servers, "lobby"), "connector-server-1".to_owned(), "gate-server-1".to_owned()];
     let mut clusters = Vec::new();
     for id in &ids {
-        clusters.push(parts.start_behind(id, &proxy).await);
+        clusters.push(split.start_behind(id, &proxy).await);
     }
     let ports: Vec<u16> = clusters.iter().zip(&ids).map(|(cluster, id)| port(&cluster.servers(), id)).collect();
     for &port in &ports {
-        until_ready(port).await;
+        wait_until_ready(port).await;
     }
     proxy.cut();
     for &port in &ports {
@@ -158,7 +158,7 @@ async fn a_bus_that_is_cut_off_is_named() {
     }
     proxy.heal();
     for &port in &ports {
-        until_ready(port).await;
+        wait_until_ready(port).await;
         assert_shown(port, &[r#"shaddock_check_failing{check="bus"} 0"#, "shaddock_bus_connected 1"]).await;
     }
     for cluster in clusters.into_iter().rev() {
@@ -175,7 +175,7 @@ async fn assert_shown(port: u16, lines: &[&str]) {
 }
 
 /// The check that fails at this port, waited for.
-async fn until_fails(port: u16, check: &str) {
+async fn wait_until_failing(port: u16, check: &str) {
     eventually(DEADLINE, check, async || {
         let (status, body) = readiness(port).await;
         status == 503 && body["checks"][check] != "ok"
@@ -186,49 +186,49 @@ async fn until_fails(port: u16, check: &str) {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_server_that_is_about_to_end_is_alive_and_not_ready() {
-    let mut parts = Parts::new(LogKind::JetStream).await;
-    parts.settings.lifecycle.drain_secs = 2;
-    let chat = parts.start("chat-server-1").await;
-    let connector = parts.start("connector-server-1").await;
+    let mut split = SplitCluster::new(LogKind::JetStream).await;
+    split.settings.lifecycle.drain_secs = 2;
+    let chat = split.start("chat-server-1").await;
+    let connector = split.start("connector-server-1").await;
     let port = port(&connector.servers(), "connector-server-1");
-    until_ready(port).await;
-    let person = parts.stranger(0).await;
+    wait_until_ready(port).await;
+    let member = split.connect(0).await;
     let watch = async {
-        until_fails(port, "staying").await;
+        wait_until_failing(port, "staying").await;
         assert_eq!(get(port, "/healthz").await.0, 200);
     };
     tokio::join!(connector.stop(), watch);
-    drop(person);
+    drop(member);
     chat.stop().await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_server_without_an_entry_is_not_ready() {
-    let mut parts = Parts::new(LogKind::JetStream).await;
-    let mut chat: Cluster = parts.start("chat-server-3").await;
+    let mut split = SplitCluster::new(LogKind::JetStream).await;
+    let mut chat: Cluster = split.start("chat-server-3").await;
     let port = port(&chat.servers(), "chat-server-3");
-    until_ready(port).await;
-    let types = parts.servers.types().map(str::to_owned);
+    wait_until_ready(port).await;
+    let types = split.servers.types().map(str::to_owned);
     let left = types.map(|kind| {
-        let list = parts.servers.of_type(&kind).iter().filter(|server| server.id.as_str() != "chat-server-3");
+        let list = split.servers.of_type(&kind).iter().filter(|server| server.id.as_str() != "chat-server-3");
         (kind.clone(), list.cloned().collect())
     });
     chat.change(Servers::new(left)).await.unwrap();
-    until_fails(port, "view").await;
-    chat.change(parts.servers.clone()).await.unwrap();
-    until_ready(port).await;
+    wait_until_failing(port, "view").await;
+    chat.change(split.servers.clone()).await.unwrap();
+    wait_until_ready(port).await;
     chat.stop().await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_taken_port_is_named() {
-    let mut parts = Parts::new(LogKind::JetStream).await;
+    let mut split = SplitCluster::new(LogKind::JetStream).await;
     let taken = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
     let address: SocketAddr = taken.local_addr().unwrap();
-    let mut chat = parts.servers.chat()[0].clone();
+    let mut chat = split.servers.chat()[0].clone();
     chat.port = Some(address.port());
-    parts.servers.replace(chat);
-    let refused = parts.refused("chat-server-1").await;
+    split.servers.replace(chat);
+    let refused = split.start_error("chat-server-1").await;
     for part in ["chat-server-1", &address.to_string(), "the port is taken", "change port of chat-server-1"] {
         assert!(refused.contains(part), "{part:?} in {refused}");
     }
@@ -250,13 +250,13 @@ fn sum_over_chat_servers(status: &str, figure: &str) -> u64 {
     (1..=3).filter_map(|number| line(status, &format!("chat-server-{number}"))[figure].as_u64()).sum()
 }
 
-async fn the_gate_says_who_is_there(stage: Stage) {
-    let play = stage.with(|settings| settings.admin.token = Secret::new("secret".to_owned())).start().await;
-    let _ann = play.person_at(0, "ann", "lobby").await;
-    let gate = play.cluster.servers().gate()[0].client_port.unwrap();
+async fn the_gate_says_who_is_there(setup: Setup) {
+    let test = setup.with(|settings| settings.admin.token = Secret::new("secret".to_owned())).start().await;
+    let _ann = test.join_at(0, "ann", "lobby").await;
+    let gate = test.cluster.servers().gate()[0].client_port.unwrap();
     assert_eq!(get(gate, "/status").await.0, 401);
     eventually(DEADLINE, "all to be known", async || {
-        let (status, body) = ask(gate, "/status", &["Authorization: Bearer secret"]).await;
+        let (status, body) = get_with(gate, "/status", &["Authorization: Bearer secret"]).await;
         assert_eq!(status, 200);
         let (connector, chat) = (line(&body, "connector-server-1"), line(&body, "chat-server-3"));
         assert_eq!((&connector["state"], line(&body, "gate-server-1")["state"].as_str()), (&"up".into(), Some("up")));
@@ -274,16 +274,16 @@ async fn the_gate_says_who_is_there(stage: Stage) {
             && sum_over_chat_servers(&body, "records") >= 1
     })
     .await;
-    play.cluster.stop().await;
+    test.cluster.stop().await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_gate_says_who_is_away_since_when() {
-    let mut parts = Parts::new(LogKind::JetStream).await;
-    let chat = parts.start("chat-server-1").await;
-    let connector = parts.start("connector-server-1").await;
-    let gate = parts.start("gate-server-1").await;
-    let port = parts.servers.gate()[0].client_port.unwrap();
+    let mut split = SplitCluster::new(LogKind::JetStream).await;
+    let chat = split.start("chat-server-1").await;
+    let connector = split.start("connector-server-1").await;
+    let gate = split.start("gate-server-1").await;
+    let port = split.servers.gate()[0].client_port.unwrap();
     let status = async || get(port, "/status").await.1;
     let state = async |id: &str| line(&status().await, id)["state"].clone();
     eventually(DEADLINE, "the second to be away", async || state("chat-server-2").await == "away").await;

@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use client::Event;
 
 use crate::on_both_buses;
-use crate::test_cluster::{Person, Stage};
+use crate::test_cluster::{Member, Setup};
 
 /// Messages that each sender has on the way at once.
 const BURST: usize = 20;
@@ -15,43 +15,43 @@ on_both_buses! {
     entering_and_speaking_may_be_pipelined,
 }
 
-async fn all_hear_the_same_in_one_order(stage: Stage) {
-    let play = stage.start().await;
-    let mut people = Vec::new();
+async fn all_hear_the_same_in_one_order(setup: Setup) {
+    let test = setup.start().await;
+    let mut members = Vec::new();
     for number in 0..9 {
-        people.push(play.person_at(number % 3, &format!("p{number}"), "lobby").await);
+        members.push(test.join_at(number % 3, &format!("p{number}"), "lobby").await);
     }
     let mut answers = Vec::new();
     for round in 0..BURST {
-        for person in &people {
-            answers.push(person.chat.say(&format!("{} {round}", person.name)));
+        for member in &members {
+            answers.push(member.chat.say(&format!("{} {round}", member.name)));
         }
     }
     let mut acknowledged = Vec::new();
     for answer in answers {
         acknowledged.push(answer.await.unwrap().seq);
     }
-    people[0].say("end").await;
-    let mut heard = Vec::new();
-    for person in &mut people {
-        heard.push(messages(person).await);
+    members[0].send("end").await;
+    let mut received = Vec::new();
+    for member in &mut members {
+        received.push(messages(member).await);
     }
-    assert!(heard.windows(2).all(|pair| pair[0] == pair[1]), "not all heard the same");
+    assert!(received.windows(2).all(|pair| pair[0] == pair[1]), "not all heard the same");
     acknowledged.sort_unstable();
-    let seqs: Vec<u64> = heard[0].iter().map(|(seq, _, _)| *seq).collect();
+    let seqs: Vec<u64> = received[0].iter().map(|(seq, _, _)| *seq).collect();
     assert_eq!(seqs, acknowledged, "acknowledged is heard, once, in the order of seq");
     let mut last: HashMap<&str, usize> = HashMap::new();
-    for (_, from, round) in &heard[0] {
+    for (_, from, round) in &received[0] {
         let next = last.entry(from).or_default();
         assert_eq!(*round, *next, "messages of {from}");
         *next += 1;
     }
-    play.cluster.stop().await;
+    test.cluster.stop().await;
 }
 
 /// Sequence, sender and round of everything said before the end.
-pub(crate) async fn messages(person: &mut Person) -> Vec<(u64, String, usize)> {
-    let said = person.hears_until("end").await;
+pub(crate) async fn messages(member: &mut Member) -> Vec<(u64, String, usize)> {
+    let said = member.events_before("end").await;
     let chats = said.into_iter().filter_map(|event| match event {
         Event::Chat(chat) => Some(chat),
         _ => None,
@@ -59,15 +59,15 @@ pub(crate) async fn messages(person: &mut Person) -> Vec<(u64, String, usize)> {
     chats.map(|chat| (chat.seq, chat.from, chat.msg.split_once(' ').unwrap().1.parse().unwrap())).collect()
 }
 
-async fn entering_and_speaking_may_be_pipelined(stage: Stage) {
-    let play = stage.start().await;
-    let mut bob = play.person("bob", "lobby").await;
-    let (ann, _events) = play.stranger(1).await;
+async fn entering_and_speaking_may_be_pipelined(setup: Setup) {
+    let test = setup.start().await;
+    let mut bob = test.join("bob", "lobby").await;
+    let (ann, _events) = test.connect(1).await;
     let entering = ann.enter("ann", "lobby");
     let speaking = ann.say("first words");
     entering.await.unwrap();
     speaking.await.unwrap();
-    assert_eq!(bob.hears().await, Event::Add("ann".to_owned()));
-    assert_eq!(bob.hears_chat().await.1, "first words");
-    play.cluster.stop().await;
+    assert_eq!(bob.next_event().await, Event::Add("ann".to_owned()));
+    assert_eq!(bob.next_message().await.1, "first words");
+    test.cluster.stop().await;
 }

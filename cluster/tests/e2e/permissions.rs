@@ -13,7 +13,7 @@ use tokio::runtime::Runtime;
 use tokio::sync::mpsc;
 
 use crate::operations::status;
-use crate::split_cluster::{Parts, home};
+use crate::split_cluster::{SplitCluster, home};
 use crate::test_cluster::{DEADLINE, address};
 
 /// Everybody who has a password in the file, with the variable that it stands for.
@@ -31,7 +31,7 @@ const USERS: [(&str, &str); 9] = [
 
 /// A broker with the file of the repository, and what is needed to sign in to it.
 pub(crate) struct Protected {
-    pub(crate) parts: Parts,
+    pub(crate) split: SplitCluster,
     certificates: Certificates,
     pub(crate) scratch: Scratch,
 }
@@ -51,7 +51,7 @@ impl Protected {
         environment.extend([("NATS_SERVER_NAME", "nats-1"), ("NATS_TLS_CA", &*authority)]);
         environment.extend([("NATS_TLS_CERT", &*certificate), ("NATS_TLS_KEY", &*key)]);
         let nats = NatsServer::start_with_file(file, &environment).await;
-        Self { parts: Parts::on(nats, LogKind::JetStream), certificates, scratch }
+        Self { split: SplitCluster::on(nats, LogKind::JetStream), certificates, scratch }
     }
 
     /// The settings with which this server signs in.
@@ -65,27 +65,27 @@ impl Protected {
     }
 
     pub(crate) async fn start(&mut self, id: &str) -> cluster::Cluster {
-        self.parts.settings.nats = self.settings_of(id);
-        self.parts.start(id).await
+        self.split.settings.nats = self.settings_of(id);
+        self.split.start(id).await
     }
 
     /// A chat server that ends as a killed process does when it is shut down.
-    async fn start_mortal(&mut self, id: &str) -> Runtime {
-        self.parts.settings.nats = self.settings_of(id);
-        self.parts.start_mortal(id).await
+    async fn start_killable(&mut self, id: &str) -> Runtime {
+        self.split.settings.nats = self.settings_of(id);
+        self.split.start_killable(id).await
     }
 
     /// Waits until the gate says this of a server.
-    async fn until_state(&self, id: &str, state: &str) {
+    async fn wait_for_state(&self, id: &str, state: &str) {
         let what = format!("{id} to be {state}");
-        eventually(DEADLINE, &what, async || status(&self.parts.servers, id).await["state"] == state).await;
+        eventually(DEADLINE, &what, async || status(&self.split.servers, id).await["state"] == state).await;
     }
 
     /// A connection of this user.
     pub(crate) async fn client(&self, user: &str) -> Client {
         let options = ConnectOptions::with_user_and_password(user.to_owned(), password(user));
         let options = options.add_root_certificates(self.certificates.authority_file().into());
-        options.connect(self.parts.nats.url()).await.unwrap()
+        options.connect(self.split.nats.url()).await.unwrap()
     }
 
     /// Somebody who has this user's password, and what the broker refuses to them.
@@ -99,7 +99,7 @@ impl Protected {
                 }
                 std::future::ready(())
             });
-        Thief { user: user.to_owned(), client: options.connect(self.parts.nats.url()).await.unwrap(), refusals }
+        Thief { user: user.to_owned(), client: options.connect(self.split.nats.url()).await.unwrap(), refusals }
     }
 }
 
@@ -117,19 +117,19 @@ impl Thief {
     pub(crate) async fn may_not_publish(&mut self, subjects: &[&str]) {
         for subject in subjects {
             self.client.publish((*subject).to_owned(), "x".into()).await.unwrap();
-            self.is_refused("Publish", subject).await;
+            self.assert_refused("Publish", subject).await;
         }
     }
 
     pub(crate) async fn may_not_subscribe(&mut self, subjects: &[&str]) {
         for subject in subjects {
             let _subscription = self.client.subscribe((*subject).to_owned()).await.unwrap();
-            self.is_refused("Subscription", subject).await;
+            self.assert_refused("Subscription", subject).await;
         }
     }
 
     /// The next refusal is of this; so what was tried in between was allowed.
-    async fn is_refused(&mut self, what: &str, subject: &str) {
+    async fn assert_refused(&mut self, what: &str, subject: &str) {
         let refusal = tokio::time::timeout(DEADLINE, self.refusals.recv()).await;
         let refusal = refusal.unwrap_or_else(|_| panic!("{} may: {what} {subject}", self.user)).unwrap();
         let wanted = format!("permissions violation for {what} to \"{subject}\"").to_lowercase();
@@ -145,8 +145,8 @@ impl Thief {
 async fn a_cluster_needs_no_more_than_the_example_allows() {
     let mut world = Protected::new().await;
     let mut clusters = Vec::new();
-    let lobby = home(&world.parts.servers, "lobby");
-    let mortal = world.start_mortal(&lobby).await;
+    let lobby = home(&world.split.servers, "lobby");
+    let killable = world.start_killable(&lobby).await;
     for chat in ["chat-server-1", "chat-server-2", "chat-server-3"].into_iter().filter(|chat| *chat != lobby) {
         clusters.push(world.start(chat).await);
     }
@@ -154,35 +154,35 @@ async fn a_cluster_needs_no_more_than_the_example_allows() {
         clusters.push(world.start(connector).await);
     }
     clusters.push(world.start("gate-server-1").await);
-    let ann = world.parts.person(0, "ann", "lobby").await;
-    let mut bob = world.parts.person(1, "bob", "lobby").await;
+    let ann = world.split.join(0, "ann", "lobby").await;
+    let mut bob = world.split.join(1, "bob", "lobby").await;
     for number in 0..20 {
-        ann.say(&number.to_string()).await;
-        assert_eq!(bob.hears_chat().await.1, number.to_string());
+        ann.send(&number.to_string()).await;
+        assert_eq!(bob.next_message().await.1, number.to_string());
     }
     assert_eq!(bob.chat.history(History::Last, 10).await.unwrap().messages.len(), 10);
     // A gate that hears no connector sends nobody anywhere.
-    let gate = address(&world.parts.servers, GATE, 0);
+    let gate = address(&world.split.servers, GATE, 0);
     assert_ne!(query_entry(&gate, "ann", &Options::default()).await.unwrap().port, 0);
 
     for (user, _) in &USERS[2..] {
-        world.until_state(user, "up").await;
+        world.wait_for_state(user, "up").await;
     }
 
     // The home is killed, so another stands in, which asks the home whether it lives.
-    mortal.shutdown_background();
-    world.until_state(&lobby, "away").await;
+    killable.shutdown_background();
+    world.wait_for_state(&lobby, "away").await;
     eventually(DEADLINE, "the room to be served elsewhere", async || ann.chat.say("again").await.is_ok()).await;
-    assert_eq!(bob.hears_chat().await.1, "again");
+    assert_eq!(bob.next_message().await.1, "again");
     clusters.insert(0, world.start(&lobby).await);
-    world.until_state(&lobby, "up").await;
+    world.wait_for_state(&lobby, "up").await;
     eventually(DEADLINE, "the room to be served at home", async || ann.chat.say("at home").await.is_ok()).await;
-    assert_eq!(bob.hears_chat().await.1, "at home");
+    assert_eq!(bob.next_message().await.1, "at home");
     for cluster in clusters.into_iter().rev() {
         assert_eq!(cluster.metrics().bus_bad_messages.get(), 0);
         cluster.stop().await;
     }
-    assert_eq!(world.parts.nats.violations(), [""; 0]);
+    assert_eq!(world.split.nats.violations(), [""; 0]);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -231,9 +231,9 @@ async fn a_chat_server_cannot_destroy_the_log() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_server_with_anothers_password_does_not_start() {
     let mut world = Protected::new().await;
-    world.parts.settings.nats = NatsSettings { connect_secs: 1, ..world.settings_of("connector-server-2") };
+    world.split.settings.nats = NatsSettings { connect_secs: 1, ..world.settings_of("connector-server-2") };
     let before = tokio::time::Instant::now();
-    let refused = world.parts.refused("connector-server-1").await;
+    let refused = world.split.start_error("connector-server-1").await;
     assert!(refused.contains("permissions of the NATS server"), "{refused}");
     assert!(before.elapsed() < Duration::from_secs(10));
 }

@@ -8,10 +8,10 @@ use serde_json::{Value, json};
 use shared::record::{Entry, Position, Record, RecordId, VERSION};
 use shared::testing::eventually;
 
-use crate::operations::{port, readiness, until_ready};
+use crate::operations::{port, readiness, wait_until_ready};
 use crate::readiness::assert_named;
-use crate::split_cluster::{Parts, home};
-use crate::test_cluster::{DEADLINE, Person};
+use crate::split_cluster::{SplitCluster, home};
+use crate::test_cluster::{DEADLINE, Member};
 
 const PAGE: &str = include_str!("../../../docs/recovery.md");
 
@@ -19,35 +19,35 @@ const PAGE: &str = include_str!("../../../docs/recovery.md");
 const FAR_MS: u64 = 50 * 365 * 24 * 3_600_000;
 
 /// A room with two members, its servers, and another program on the broker.
-struct World {
-    parts: Parts,
+struct PoisonedRoom {
+    split: SplitCluster,
     home: Option<Cluster>,
     connectors: Vec<Cluster>,
     nats: async_nats::Client,
-    ann: Person,
-    bob: Person,
+    ann: Member,
+    bob: Member,
 }
 
-impl World {
+impl PoisonedRoom {
     async fn new() -> Self {
-        let mut parts = Parts::new(LogKind::JetStream).await;
-        let home = parts.start(&home(&parts.servers, "lobby")).await;
-        let connectors = vec![parts.start("connector-server-1").await, parts.start("connector-server-2").await];
-        let nats = async_nats::connect(parts.nats.url()).await.unwrap();
-        let (ann, bob) = (parts.person(0, "ann", "lobby").await, parts.person(1, "bob", "lobby").await);
-        let mut world = Self { parts, home: Some(home), connectors, nats, ann, bob };
-        world.says("begin").await;
+        let mut split = SplitCluster::new(LogKind::JetStream).await;
+        let home = split.start(&home(&split.servers, "lobby")).await;
+        let connectors = vec![split.start("connector-server-1").await, split.start("connector-server-2").await];
+        let nats = async_nats::connect(split.nats.url()).await.unwrap();
+        let (ann, bob) = (split.join(0, "ann", "lobby").await, split.join(1, "bob", "lobby").await);
+        let mut world = Self { split, home: Some(home), connectors, nats, ann, bob };
+        world.exchange("begin").await;
         world
     }
 
     fn home_id(&self) -> String {
-        home(&self.parts.servers, "lobby")
+        home(&self.split.servers, "lobby")
     }
 
     /// Ann says something, and Bob is told just that.
-    async fn says(&mut self, text: &str) {
-        self.ann.say(text).await;
-        let before = self.bob.hears_until(text).await;
+    async fn exchange(&mut self, text: &str) {
+        self.ann.send(text).await;
+        let before = self.bob.events_before(text).await;
         assert!(before.is_empty(), "{before:?}");
     }
 
@@ -108,8 +108,8 @@ impl World {
 fn commands() -> Vec<(String, Value)> {
     let lines = PAGE.lines().filter_map(|line| line.strip_prefix("nats request "));
     let command = |line: &str| {
-        let parts: Vec<&str> = line.split('\'').collect();
-        let ["", subject, " ", body, ""] = parts[..] else { panic!("no subject and body: {line}") };
+        let split: Vec<&str> = line.split('\'').collect();
+        let ["", subject, " ", body, ""] = split[..] else { panic!("no subject and body: {line}") };
         (subject.to_owned(), serde_json::from_str(body).unwrap())
     };
     lines.map(command).collect()
@@ -137,8 +137,8 @@ fn the_page_has_each_command_in_both_forms() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_message_that_is_no_record_costs_itself() {
-    let mut world = World::new().await;
-    let _attic = world.parts.person(0, "cid", "attic").await;
+    let mut world = PoisonedRoom::new().await;
+    let _attic = world.split.join(0, "cid", "attic").await;
     let (_, other) = world.last("attic").await;
     let (_, copy) = world.last("lobby").await;
     let own = |record: Record| record.encode().unwrap();
@@ -155,20 +155,20 @@ async fn a_message_that_is_no_record_costs_itself() {
     let mut bad = Vec::new();
     for (number, bytes) in kinds.into_iter().enumerate() {
         bad.push(world.publish(bytes).await);
-        world.says(&format!("after {number}")).await;
+        world.exchange(&format!("after {number}")).await;
     }
     let home = world.home.as_ref().unwrap();
     assert_eq!(home.metrics().records_bad.get(), count);
     let port = port(&home.servers(), &world.home_id());
-    until_ready(port).await;
+    wait_until_ready(port).await;
     // Another run of the chat server starts from a log that ends with poison.
     bad.push(world.publish("garbage").await);
     world.home.take().unwrap().stop().await;
     let id = world.home_id();
-    world.home = Some(world.parts.start(&id).await);
+    world.home = Some(world.split.start(&id).await);
     let message = Message::to_all("after a restart").with_id("m1");
     eventually(DEADLINE, "the room to serve", async || world.ann.chat.send(&message).await.is_ok()).await;
-    assert!(world.bob.hears_until("after a restart").await.is_empty());
+    assert!(world.bob.events_before("after a restart").await.is_empty());
     let page = world.bob.chat.history(History::Last, 50).await.unwrap();
     assert!(page.cursor.is_none() && page.messages.len() == 2 + count as usize, "{page:?}");
     // The operator looks at them, and removes them.
@@ -178,26 +178,26 @@ async fn a_message_that_is_no_record_costs_itself() {
         let removed = world.run(REMOVE, Some(position)).await;
         assert!(removed[0]["success"] == true, "{removed:?}");
     }
-    world.says("after all").await;
+    world.exchange("after all").await;
     world.stop().await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_record_from_the_future_is_applied_and_moves_no_time() {
-    let mut world = World::new().await;
+    let mut world = PoisonedRoom::new().await;
     let message = Message::to_all("once").with_id("m1");
     let sent = world.ann.chat.send(&message).await.unwrap();
-    assert!(world.bob.hears_until("once").await.is_empty());
+    assert!(world.bob.events_before("once").await.is_empty());
     let next = world.next().await;
     let from = shared::ids::Name::new("ann").unwrap();
     let entries = vec![Entry::Say { from, content: "from the future".to_owned(), id: None }];
     let future = Record { time: next.time + FAR_MS, entries, ..next };
     let position = world.publish(future.encode().unwrap()).await;
     assert_eq!(world.ann.chat.send(&message).await.unwrap().seq, sent.seq, "its id is not forgotten");
-    let after = world.ann.say("after").await;
-    let heard = world.bob.hears_until("after").await;
-    let [Event::Chat(heard)] = &heard[..] else { panic!("{heard:?}") };
-    assert_eq!((heard.msg.as_str(), heard.seq), ("from the future", Position(position).seq(0)));
+    let after = world.ann.send("after").await;
+    let received = world.bob.events_before("after").await;
+    let [Event::Chat(received)] = &received[..] else { panic!("{received:?}") };
+    assert_eq!((received.msg.as_str(), received.seq), ("from the future", Position(position).seq(0)));
     let (_, last) = world.last("lobby").await;
     assert!(after.time < sent.time + 60_000 && last.time < sent.time + 60_000, "{after:?} {}", last.time);
     assert_eq!(world.home.as_ref().unwrap().metrics().records_from_future.get(), 1);
@@ -206,7 +206,7 @@ async fn a_record_from_the_future_is_applied_and_moves_no_time() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn too_much_poison_is_removed_as_the_page_says() {
-    let mut world = World::new().await;
+    let mut world = PoisonedRoom::new().await;
     for number in 0..300 {
         world.nats.publish("log.lobby", format!("garbage {number}").into()).await.unwrap();
     }
@@ -229,20 +229,20 @@ async fn too_much_poison_is_removed_as_the_page_says() {
         world.run(REMOVE, Some(last)).await;
     }
     eventually(DEADLINE, "the room to serve", async || world.ann.chat.say("after").await.is_ok()).await;
-    let heard = world.bob.hears_until("after").await;
-    assert!(heard.iter().all(|event| matches!(event, Event::Chat(_))), "{heard:?}");
-    until_ready(port).await;
+    let received = world.bob.events_before("after").await;
+    assert!(received.iter().all(|event| matches!(event, Event::Chat(_))), "{received:?}");
+    wait_until_ready(port).await;
     world.stop().await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_room_is_erased_as_the_page_says() {
-    let mut world = World::new().await;
+    let mut world = PoisonedRoom::new().await;
     world.publish("garbage").await;
     let erased = world.run(ERASE, None).await;
     assert!(erased[0]["success"] == true, "{erased:?}");
     eventually(DEADLINE, "the room to serve", async || world.ann.chat.say("after").await.is_ok()).await;
-    let heard = world.bob.hears_until("after").await;
-    assert!(matches!(heard[..], [Event::Gap(_)]), "{heard:?}");
+    let received = world.bob.events_before("after").await;
+    assert!(matches!(received[..], [Event::Gap(_)]), "{received:?}");
     world.stop().await;
 }

@@ -13,15 +13,15 @@ use shared::config::Config;
 use shared::testing::{NatsServer, Scratch, eventually};
 
 use crate::permissions::Protected;
-use crate::test_cluster::{DEADLINE, Play, Stage, servers, settings};
+use crate::test_cluster::{DEADLINE, Setup, TestCluster, servers, settings};
 
 /// A cluster whose servers are called like those of any other.
-async fn cluster(nats: &NatsServer, prefix: &str) -> Play {
+async fn cluster(nats: &NatsServer, prefix: &str) -> TestCluster {
     let mut settings = settings();
     settings.nats.prefix = prefix.to_owned();
     let config = Config { environment: "test".to_owned(), servers: servers(), settings };
     let plan = Plan { config, nats: Some(nats.url().to_owned()), log: LogKind::JetStream, only: None };
-    Play { cluster: Cluster::start(plan).await.unwrap(), _nats: None }
+    TestCluster { cluster: Cluster::start(plan).await.unwrap(), nats: None }
 }
 
 /// Subjects and reply subjects of all that is on the server, until one is published to `last`.
@@ -44,10 +44,10 @@ async fn two_clusters_with_the_same_names_do_not_notice_each_other() {
     tracer.flush().await.unwrap();
 
     let staging = cluster(&nats, "staging").await;
-    let mut ann = staging.person_at(0, "ann", "lobby").await;
-    let staged = staging.person_at(1, "bob", "lobby").await;
-    staged.say("staged").await;
-    assert_eq!(ann.hears_chat().await.1, "staged");
+    let mut ann = staging.join_at(0, "ann", "lobby").await;
+    let staged = staging.join_at(1, "bob", "lobby").await;
+    staged.send("staged").await;
+    assert_eq!(ann.next_message().await.1, "staged");
     tracer.publish("that.was.all", "".into()).await.unwrap();
     let seen = subjects(all, "that.was.all").await;
     let is_ours = |subject: &&String| subject.starts_with("staging.") || subject.starts_with("$JS.");
@@ -61,26 +61,26 @@ async fn two_clusters_with_the_same_names_do_not_notice_each_other() {
     }
 
     let production = cluster(&nats, "").await;
-    let mut other_ann = production.person_at(0, "ann", "lobby").await;
-    let produced = production.person_at(1, "bob", "lobby").await;
+    let mut other_ann = production.join_at(0, "ann", "lobby").await;
+    let produced = production.join_at(1, "bob", "lobby").await;
     assert_eq!(produced.users(), ["ann", "bob"].into());
     for number in 0..20 {
-        staged.say(&format!("staged {number}")).await;
-        produced.say(&format!("produced {number}")).await;
+        staged.send(&format!("staged {number}")).await;
+        produced.send(&format!("produced {number}")).await;
     }
     for number in 0..20 {
-        assert_eq!(ann.hears_chat().await.1, format!("staged {number}"));
-        assert_eq!(other_ann.hears_chat().await.1, format!("produced {number}"));
+        assert_eq!(ann.next_message().await.1, format!("staged {number}"));
+        assert_eq!(other_ann.next_message().await.1, format!("produced {number}"));
     }
     let page = other_ann.chat.history(History::Last, 50).await.unwrap();
     assert!(page.messages.iter().all(|message| message.msg.starts_with("produced ")), "{page:?}");
 
     // One goes, and the other has all that it had.
-    staged.say("the end").await;
-    assert_eq!(ann.hears_chat().await.1, "the end");
+    staged.send("the end").await;
+    assert_eq!(ann.next_message().await.1, "the end");
     staging.cluster.stop().await;
-    produced.say("goes on").await;
-    assert_eq!(other_ann.hears_chat().await.1, "goes on");
+    produced.send("goes on").await;
+    assert_eq!(other_ann.next_message().await.1, "goes on");
     let metrics = production.cluster.metrics();
     assert_eq!((metrics.takeovers.get(), metrics.bus_bad_messages.get(), metrics.bus_implausible.get()), (0, 0, 0));
     production.cluster.stop().await;
@@ -109,21 +109,21 @@ async fn the_example_with_a_prefix_is_enough() {
     for id in
         ["chat-server-1", "chat-server-2", "chat-server-3", "connector-server-1", "connector-server-2", "gate-server-1"]
     {
-        world.parts.settings.nats = world.settings_of(id);
-        world.parts.settings.nats.prefix = "staging".to_owned();
-        clusters.push(world.parts.start(id).await);
+        world.split.settings.nats = world.settings_of(id);
+        world.split.settings.nats.prefix = "staging".to_owned();
+        clusters.push(world.split.start(id).await);
     }
-    let ann = world.parts.person(0, "ann", "lobby").await;
-    let mut bob = world.parts.person(1, "bob", "lobby").await;
+    let ann = world.split.join(0, "ann", "lobby").await;
+    let mut bob = world.split.join(1, "bob", "lobby").await;
     eventually(DEADLINE, "the room to serve", async || ann.chat.say("hello").await.is_ok()).await;
-    assert_eq!(bob.hears_chat().await.1, "hello");
+    assert_eq!(bob.next_message().await.1, "hello");
     assert_eq!(bob.chat.history(History::Last, 10).await.unwrap().messages.len(), 1);
     let mut thief = world.thief("chat-server-1").await;
     thief.may_not_publish(&["chat.chat-server-2", "log.lobby", "$JS.API.STREAM.INFO.ROOMS"]).await;
     thief.may_not_subscribe(&["chat.chat-server-1", "_INBOX.chat-server-1.>", "staging.>"]).await;
-    world.parts.settings.nats = world.settings_of("connector-server-3");
-    world.parts.settings.nats.connect_secs = 1;
-    let refused = world.parts.refused("connector-server-3").await;
+    world.split.settings.nats = world.settings_of("connector-server-3");
+    world.split.settings.nats.connect_secs = 1;
+    let refused = world.split.start_error("connector-server-3").await;
     assert!(refused.contains("permissions of the NATS server"), "{refused}");
     for cluster in clusters.into_iter().rev() {
         cluster.stop().await;
@@ -133,9 +133,9 @@ async fn the_example_with_a_prefix_is_enough() {
 /// Without NATS there is nothing to keep apart, so one settings.toml serves both ways of running.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn without_nats_a_prefix_is_ignored() {
-    let play = Stage::in_process().with(|settings| settings.nats.prefix = "staging".to_owned()).start().await;
-    let mut ann = play.person("ann", "lobby").await;
-    ann.say("hello").await;
-    assert_eq!(ann.hears_chat().await.1, "hello");
-    play.cluster.stop().await;
+    let test = Setup::in_process().with(|settings| settings.nats.prefix = "staging".to_owned()).start().await;
+    let mut ann = test.join("ann", "lobby").await;
+    ann.send("hello").await;
+    assert_eq!(ann.next_message().await.1, "hello");
+    test.cluster.stop().await;
 }

@@ -10,9 +10,9 @@ use shared::testing::{NatsServer, Scratch, eventually};
 use tokio::process::Command;
 use tokio::time::{Duration, Instant, sleep};
 
-use crate::operations::{get, port, readiness, until_ready};
-use crate::split_cluster::{Parts, home};
-use crate::test_cluster::{DEADLINE, Stage};
+use crate::operations::{get, port, readiness, wait_until_ready};
+use crate::split_cluster::{SplitCluster, home};
+use crate::test_cluster::{DEADLINE, Setup};
 
 /// Time for which a state is looked at that must not change: longer than between two looks at the
 /// log, and than until a server tries it by itself.
@@ -64,7 +64,7 @@ pub(crate) async fn assert_named(cluster: &Cluster, id: &str, check: &str) {
 
 /// Both say that all is well.
 pub(crate) async fn assert_ready(cluster: &Cluster, id: &str) {
-    until_ready(port(&cluster.servers(), id)).await;
+    wait_until_ready(port(&cluster.servers(), id)).await;
     let (is_ready, text) = ready(cluster, id).await;
     assert!(is_ready && text.contains("ready"), "{text}");
 }
@@ -72,17 +72,17 @@ pub(crate) async fn assert_ready(cluster: &Cluster, id: &str) {
 /// The log refuses every record, or gives no answer to any, while it can be looked at; from the
 /// first on the server is not ready until one is committed, though no client speaks any more.
 async fn is_unready_until_a_commit(good: &str, bad: &str) {
-    let mut parts = Parts::on(NatsServer::start_configured(good).await, LogKind::JetStream);
-    parts.settings.log.max_total_bytes = 32 * 1024 * 1024;
-    let id = home(&parts.servers, "lobby");
-    let chat = parts.start(&id).await;
-    let connector = parts.start("connector-server-1").await;
-    let ann = parts.person(0, "ann", "lobby").await;
+    let mut split = SplitCluster::on(NatsServer::start_configured(good).await, LogKind::JetStream);
+    split.settings.log.max_total_bytes = 32 * 1024 * 1024;
+    let id = home(&split.servers, "lobby");
+    let chat = split.start(&id).await;
+    let connector = split.start("connector-server-1").await;
+    let ann = split.join(0, "ann", "lobby").await;
     for number in 0..20 {
-        ann.say(&format!("{number:01000}")).await;
+        ann.send(&format!("{number:01000}")).await;
     }
     assert_ready(&chat, &id).await;
-    parts.nats.reconfigure(bad).await;
+    split.nats.reconfigure(bad).await;
     let message = Message::to_all("meanwhile").with_id("m1");
     assert!(ann.chat.send(&message).await.is_err());
     let log = async || readiness(port(&chat.servers(), &id)).await.1["checks"]["log"].as_str().unwrap().to_owned();
@@ -99,7 +99,7 @@ async fn is_unready_until_a_commit(good: &str, bad: &str) {
         sleep(Duration::from_millis(20)).await;
     }
     assert_named(&chat, &id, "log").await;
-    parts.nats.reconfigure(good).await;
+    split.nats.reconfigure(good).await;
     assert_ready(&chat, &id).await;
     eventually(DEADLINE, "the room to serve", async || ann.chat.send(&message).await.is_ok()).await;
     connector.stop().await;
@@ -131,18 +131,18 @@ async fn servers_in_another_account_are_not_ready() {
     let users = "users: [{ user: a, password: p }], jetstream: enabled";
     let accounts =
         format!("accounts {{ A {{ {users} }}, B {{ users: [{{ user: b, password: p }}] }} }}\nno_auth_user: a");
-    let mut parts = Parts::on(NatsServer::start_configured(&accounts).await, LogKind::JetStream);
-    let chat = parts.start("chat-server-1").await;
-    let elsewhere = format!("nats://b:p@{}", parts.nats.address());
-    let connector = parts.start_at("connector-server-1", elsewhere).await;
-    let gate = parts.start("gate-server-1").await;
+    let mut split = SplitCluster::on(NatsServer::start_configured(&accounts).await, LogKind::JetStream);
+    let chat = split.start("chat-server-1").await;
+    let elsewhere = format!("nats://b:p@{}", split.nats.address());
+    let connector = split.start_at("connector-server-1", elsewhere).await;
+    let gate = split.start("gate-server-1").await;
     let began = Instant::now();
     while began.elapsed() < WHILE / 4 {
         assert_named(&connector, "connector-server-1", "peers").await;
         assert_named(&gate, "gate-server-1", "peers").await;
     }
     connector.stop().await;
-    let connector = parts.start("connector-server-1").await;
+    let connector = split.start("connector-server-1").await;
     assert_ready(&connector, "connector-server-1").await;
     assert_ready(&gate, "gate-server-1").await;
     // That it was there once is enough: a gate goes on where connectors come and go.
@@ -156,16 +156,16 @@ async fn servers_in_another_account_are_not_ready() {
 /// release has no such fault point, so there all go on.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_process_with_a_failed_task_is_not_alive() {
-    let play = Stage::in_process().start().await;
-    let servers = play.cluster.servers();
+    let test = Setup::in_process().start().await;
+    let servers = test.cluster.servers();
     let ports: Vec<u16> = servers.all().map(|(_, server)| server.port.unwrap()).collect();
-    let (ann, _events) = play.stranger(0).await;
+    let (ann, _events) = test.connect(0).await;
     let entered = ann.enter("ann", "panic-in-connector-server-1").await;
     let alive = if cfg!(debug_assertions) {
         assert!(entered.is_err(), "{entered:?}");
-        tokio::time::timeout(DEADLINE, play.cluster.failed()).await.unwrap();
-        assert_named(&play.cluster, "connector-server-1", "staying").await;
-        assert_named(&play.cluster, "chat-server-1", "staying").await;
+        tokio::time::timeout(DEADLINE, test.cluster.failed()).await.unwrap();
+        assert_named(&test.cluster, "connector-server-1", "staying").await;
+        assert_named(&test.cluster, "chat-server-1", "staying").await;
         (503, r#"{"alive":false}"#.to_owned())
     } else {
         entered.unwrap();
@@ -175,6 +175,6 @@ async fn a_process_with_a_failed_task_is_not_alive() {
         assert_eq!(get(port, "/healthz").await, alive);
     }
     let began = Instant::now();
-    play.cluster.stop().await;
+    test.cluster.stop().await;
     assert!(began.elapsed() < DEADLINE / 2, "{:?}", began.elapsed());
 }

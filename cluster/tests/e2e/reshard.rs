@@ -9,8 +9,8 @@ use shared::ids::ServerId;
 use shared::testing::eventually;
 
 use crate::on_both_buses;
-use crate::split_cluster::Parts;
-use crate::test_cluster::{DEADLINE, Person, Play, Stage};
+use crate::split_cluster::SplitCluster;
+use crate::test_cluster::{DEADLINE, Member, Setup, TestCluster};
 
 on_both_buses! {
     rooms_move_when_a_chat_server_is_added_and_removed,
@@ -41,21 +41,21 @@ fn moved(one: &Servers, other: &Servers) -> usize {
 }
 
 /// Two in each room, at different connectors.
-async fn people(play: &Play) -> Vec<[Person; 2]> {
-    let mut people = Vec::new();
+async fn members(test: &TestCluster) -> Vec<[Member; 2]> {
+    let mut members = Vec::new();
     for number in 0..ROOMS {
-        let ann = play.person_at(number % 3, "ann", &room(number)).await;
-        let mut bob = play.person_at((number + 1) % 3, "bob", &room(number)).await;
-        ann.say("hello").await;
-        bob.hears_until("hello").await;
-        people.push([ann, bob]);
+        let ann = test.join_at(number % 3, "ann", &room(number)).await;
+        let mut bob = test.join_at((number + 1) % 3, "bob", &room(number)).await;
+        ann.send("hello").await;
+        bob.events_before("hello").await;
+        members.push([ann, bob]);
     }
-    people
+    members
 }
 
 /// Each says something until it is said, once; the other hears that and nothing else.
-async fn all_talk(people: &mut [[Person; 2]], text: &str) {
-    for [ann, bob] in people {
+async fn exchange_in_all(members: &mut [[Member; 2]], text: &str) {
+    for [ann, bob] in members {
         let message = Message::to_all(text).with_id(text);
         let said = async || match ann.chat.send(&message).await {
             Ok(_) => true,
@@ -63,36 +63,36 @@ async fn all_talk(people: &mut [[Person; 2]], text: &str) {
             Err(error) => panic!("{error}"),
         };
         eventually(DEADLINE, "the message to be said", said).await;
-        let heard = bob.hears_until(text).await;
-        assert_eq!(heard, [], "{} in {text}", bob.name);
+        let received = bob.events_before(text).await;
+        assert_eq!(received, [], "{} in {text}", bob.name);
     }
 }
 
-async fn rooms_move_when_a_chat_server_is_added_and_removed(stage: Stage) {
-    let mut play = stage.start().await;
-    let mut people = people(&play).await;
-    let three = Servers::clone(&play.cluster.servers());
+async fn rooms_move_when_a_chat_server_is_added_and_removed(setup: Setup) {
+    let mut test = setup.start().await;
+    let mut members = members(&test).await;
+    let three = Servers::clone(&test.cluster.servers());
     let mut expected = 0;
     let mut before = three.clone();
     for (step, chats) in [&[1, 2, 3, 4][..], &[2, 3, 4], &[2, 4, 3], &[1, 2, 3]].into_iter().enumerate() {
         let after = with_chats(&three, chats);
-        play.cluster.change(after.clone()).await.unwrap();
-        all_talk(&mut people, &format!("step {step}")).await;
+        test.cluster.change(after.clone()).await.unwrap();
+        exchange_in_all(&mut members, &format!("step {step}")).await;
         // Each room is at two connectors.
         expected += 2 * moved(&before, &after) as u64;
         before = after;
     }
-    assert_eq!(play.cluster.metrics().rooms_moved.get(), expected, "no other room moved");
-    let page = people[0][1].chat.history(History::Last, 100).await.unwrap();
+    assert_eq!(test.cluster.metrics().rooms_moved.get(), expected, "no other room moved");
+    let page = members[0][1].chat.history(History::Last, 100).await.unwrap();
     let texts: Vec<_> = page.messages.iter().map(|said| said.msg.as_str()).collect();
     assert_eq!(texts, ["hello", "step 0", "step 1", "step 2", "step 3"], "the log moved along");
-    play.cluster.stop().await;
+    test.cluster.stop().await;
 }
 
-async fn a_connector_that_is_added_takes_clients(stage: Stage) {
-    let mut play = stage.start().await;
-    let mut bob = play.person_at(0, "bob", "lobby").await;
-    let mut servers = Servers::clone(&play.cluster.servers());
+async fn a_connector_that_is_added_takes_clients(setup: Setup) {
+    let mut test = setup.start().await;
+    let mut bob = test.join_at(0, "bob", "lobby").await;
+    let mut servers = Servers::clone(&test.cluster.servers());
     let fourth = Server::new(ServerId::new("connector-server-4").unwrap(), "127.0.0.1");
     let mut connectors = servers.connector().to_vec();
     connectors.push(Server { client_port: Some(0), frontend: true, ..fourth });
@@ -101,34 +101,34 @@ async fn a_connector_that_is_added_takes_clients(stage: Stage) {
         (CONNECTOR.to_owned(), connectors),
         (CHAT.to_owned(), servers.chat().to_vec()),
     ]);
-    play.cluster.change(servers).await.unwrap();
-    let ann = play.person_at(3, "ann", "lobby").await;
-    assert_eq!(bob.hears().await, Event::Add("ann".to_owned()));
-    ann.say("from the fourth").await;
-    assert_eq!(bob.hears_chat().await.1, "from the fourth");
-    play.cluster.stop().await;
+    test.cluster.change(servers).await.unwrap();
+    let ann = test.join_at(3, "ann", "lobby").await;
+    assert_eq!(bob.next_event().await, Event::Add("ann".to_owned()));
+    ann.send("from the fourth").await;
+    assert_eq!(bob.next_message().await.1, "from the fourth");
+    test.cluster.stop().await;
 }
 
 /// Processes see a change at different moments; until all do, rooms may be asked for at servers that say no.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn processes_that_see_a_change_at_different_moments_come_together() {
-    let mut parts = Parts::new(cluster::LogKind::JetStream).await;
+    let mut split = SplitCluster::new(cluster::LogKind::JetStream).await;
     let mut clusters = Vec::new();
     for id in ["chat-server-1", "chat-server-2", "chat-server-3", "connector-server-1", "connector-server-2"] {
-        clusters.push(parts.start(id).await);
+        clusters.push(split.start(id).await);
     }
-    let three = parts.servers.clone();
+    let three = split.servers.clone();
     let four = with_chats(&three, &[1, 2, 3, 4]);
-    let mut people = Vec::new();
+    let mut members = Vec::new();
     for number in 0..ROOMS {
-        let ann = parts.person(0, "ann", &room(number)).await;
-        let mut bob = parts.person(1, "bob", &room(number)).await;
-        ann.say("hello").await;
-        bob.hears_until("hello").await;
-        people.push([ann, bob]);
+        let ann = split.join(0, "ann", &room(number)).await;
+        let mut bob = split.join(1, "bob", &room(number)).await;
+        ann.send("hello").await;
+        bob.events_before("hello").await;
+        members.push([ann, bob]);
     }
-    parts.servers = four.clone();
-    clusters.push(parts.start("chat-server-4").await);
+    split.servers = four.clone();
+    clusters.push(split.start("chat-server-4").await);
     // One connector first, then the chat servers, the other connector last; and back in the opposite order.
     for (view, order) in [(&four, [3, 0, 1, 2, 4]), (&three, [4, 2, 1, 0, 3])] {
         let text = format!("while there are {}", view.chat().len());
@@ -139,8 +139,8 @@ async fn processes_that_see_a_change_at_different_moments_come_together() {
                 tokio::time::sleep(Duration::from_millis(150)).await;
             }
         };
-        tokio::join!(change, all_talk(&mut people, &text));
-        all_talk(&mut people, &format!("after {text}")).await;
+        tokio::join!(change, exchange_in_all(&mut members, &text));
+        exchange_in_all(&mut members, &format!("after {text}")).await;
     }
     for cluster in clusters {
         cluster.stop().await;

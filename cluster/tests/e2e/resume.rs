@@ -5,7 +5,7 @@ use serde_json::json;
 use shared::testing::eventually;
 
 use crate::on_both_buses;
-use crate::test_cluster::{DEADLINE, Person, Play, Stage, code};
+use crate::test_cluster::{DEADLINE, Member, Setup, TestCluster, code};
 
 on_both_buses! {
     who_comes_back_is_told_what_was_missed_and_nobody_else_is_told_anything,
@@ -20,8 +20,8 @@ on_both_buses! {
     much_is_missed_in_pages,
 }
 
-fn place(person: &Person, since: u64) -> Resume {
-    Resume { token: person.entered.token.clone(), since, epoch: person.entered.epoch }
+fn resume_point(member: &Member, since: u64) -> Resume {
+    Resume { token: member.entered.token.clone(), since, epoch: member.entered.epoch }
 }
 
 fn texts(messages: &[Said]) -> Vec<&str> {
@@ -29,93 +29,93 @@ fn texts(messages: &[Said]) -> Vec<&str> {
 }
 
 /// Takes a person's membership up through another connection.
-async fn come_back(play: &Play, connector: usize, person: &Person, since: u64) -> Person {
-    let (chat, events) = play.stranger(connector).await;
-    let entered = chat.resume(&person.name, "lobby", &place(person, since)).await.unwrap();
-    Person { name: person.name.clone(), chat, events, entered }
+async fn resume_at(test: &TestCluster, connector: usize, member: &Member, since: u64) -> Member {
+    let (chat, events) = test.connect(connector).await;
+    let entered = chat.resume(&member.name, "lobby", &resume_point(member, since)).await.unwrap();
+    Member { name: member.name.clone(), chat, events, entered }
 }
 
-async fn who_comes_back_is_told_what_was_missed_and_nobody_else_is_told_anything(stage: Stage) {
-    let play = stage.start().await;
-    let ann = play.person_at(0, "ann", "lobby").await;
-    let mut bob = play.person_at(1, "bob", "lobby").await;
-    let since = bob.say("seen").await.seq;
+async fn who_comes_back_is_told_what_was_missed_and_nobody_else_is_told_anything(setup: Setup) {
+    let test = setup.start().await;
+    let ann = test.join_at(0, "ann", "lobby").await;
+    let mut bob = test.join_at(1, "bob", "lobby").await;
+    let since = bob.send("seen").await.seq;
     ann.chat.cut();
-    bob.say("one").await;
-    bob.say("two").await;
-    let mut back = come_back(&play, 2, &ann, since).await;
+    bob.send("one").await;
+    bob.send("two").await;
+    let mut back = resume_at(&test, 2, &ann, since).await;
     assert_eq!(texts(&back.entered.missed), ["one", "two"]);
     assert_eq!((back.entered.recovered, back.entered.cursor), (Some(true), None));
     assert_eq!((&back.entered.token, back.entered.epoch), (&ann.entered.token, ann.entered.epoch));
     assert_eq!(back.users(), ["ann", "bob"].into());
-    bob.say("three").await;
-    assert_eq!(back.hears_until("three").await, []);
-    let heard = bob.hears_until("three").await;
-    assert!(heard.iter().all(|event| matches!(event, Event::Chat(_))), "{heard:?}");
-    back.say("four").await;
-    assert_eq!(bob.hears_chat().await, ("ann".to_owned(), "four".to_owned()));
-    play.cluster.stop().await;
+    bob.send("three").await;
+    assert_eq!(back.events_before("three").await, []);
+    let received = bob.events_before("three").await;
+    assert!(received.iter().all(|event| matches!(event, Event::Chat(_))), "{received:?}");
+    back.send("four").await;
+    assert_eq!(bob.next_message().await, ("ann".to_owned(), "four".to_owned()));
+    test.cluster.stop().await;
 }
 
-async fn an_open_session_is_taken_over_and_kicked(stage: Stage) {
-    let play = stage.start().await;
-    let mut ann = play.person_at(0, "ann", "lobby").await;
-    let bob = play.person_at(1, "bob", "lobby").await;
+async fn an_open_session_is_taken_over_and_kicked(setup: Setup) {
+    let test = setup.start().await;
+    let mut ann = test.join_at(0, "ann", "lobby").await;
+    let bob = test.join_at(1, "bob", "lobby").await;
     for connector in [0, 1] {
-        let back = come_back(&play, connector, &ann, ann.entered.seq).await;
-        while !matches!(ann.hears().await, Event::Kicked(reason) if reason == "resumed") {}
+        let back = resume_at(&test, connector, &ann, ann.entered.seq).await;
+        while !matches!(ann.next_event().await, Event::Kicked(reason) if reason == "resumed") {}
         ann = back;
     }
     // What an older connection is told last is its kick: it neither leaves nor comes for anybody.
-    assert_eq!(play.person_at(2, "cid", "lobby").await.users(), ["ann", "bob", "cid"].into());
+    assert_eq!(test.join_at(2, "cid", "lobby").await.users(), ["ann", "bob", "cid"].into());
     let mut bob = bob;
-    assert_eq!(bob.hears().await, Event::Add("cid".to_owned()));
-    play.cluster.stop().await;
+    assert_eq!(bob.next_event().await, Event::Add("cid".to_owned()));
+    test.cluster.stop().await;
 }
 
-async fn who_does_not_come_back_goes_and_may_still_read_what_was_missed(stage: Stage) {
-    let play = stage.with(|settings| settings.session.resume_secs = 1).start().await;
-    let ann = play.person_at(0, "ann", "lobby").await;
-    let mut bob = play.person_at(1, "bob", "lobby").await;
+async fn who_does_not_come_back_goes_and_may_still_read_what_was_missed(setup: Setup) {
+    let test = setup.with(|settings| settings.session.resume_secs = 1).start().await;
+    let ann = test.join_at(0, "ann", "lobby").await;
+    let mut bob = test.join_at(1, "bob", "lobby").await;
     ann.chat.cut();
-    assert_eq!(bob.hears().await, Event::Leave("ann".to_owned()));
-    bob.say("alone").await;
-    let back = come_back(&play, 0, &ann, bob.entered.seq).await;
+    assert_eq!(bob.next_event().await, Event::Leave("ann".to_owned()));
+    bob.send("alone").await;
+    let back = resume_at(&test, 0, &ann, bob.entered.seq).await;
     assert_eq!(texts(&back.entered.missed), ["alone"]);
     assert_eq!(back.entered.token, ann.entered.token);
-    assert_eq!(bob.hears_chat().await.1, "alone");
-    assert_eq!(bob.hears().await, Event::Add("ann".to_owned()));
-    play.cluster.stop().await;
+    assert_eq!(bob.next_message().await.1, "alone");
+    assert_eq!(bob.next_event().await, Event::Add("ann".to_owned()));
+    test.cluster.stop().await;
 }
 
-async fn a_newcomer_gets_the_name_of_a_broken_connection_at_once(stage: Stage) {
-    let play = stage.with(|settings| settings.session.resume_secs = 3_600).start().await;
-    let ann = play.person_at(0, "ann", "lobby").await;
-    let mut bob = play.person_at(1, "bob", "lobby").await;
+async fn a_newcomer_gets_the_name_of_a_broken_connection_at_once(setup: Setup) {
+    let test = setup.with(|settings| settings.session.resume_secs = 3_600).start().await;
+    let ann = test.join_at(0, "ann", "lobby").await;
+    let mut bob = test.join_at(1, "bob", "lobby").await;
     ann.chat.cut();
-    let metrics = play.cluster.metrics().clone();
+    let metrics = test.cluster.metrics().clone();
     eventually(DEADLINE, "the connection to be gone", async || metrics.connections.get() == 1).await;
-    let newcomer = play.person_at(0, "ann", "lobby").await;
+    let newcomer = test.join_at(0, "ann", "lobby").await;
     assert_ne!(newcomer.entered.token, ann.entered.token);
-    assert_eq!(bob.hears().await, Event::Leave("ann".to_owned()));
-    assert_eq!(bob.hears().await, Event::Add("ann".to_owned()));
-    play.cluster.stop().await;
+    assert_eq!(bob.next_event().await, Event::Leave("ann".to_owned()));
+    assert_eq!(bob.next_event().await, Event::Add("ann".to_owned()));
+    test.cluster.stop().await;
 }
 
-async fn an_orderly_close_is_told_at_once(stage: Stage) {
-    let play = stage.with(|settings| settings.session.resume_secs = 3_600).start().await;
-    let ann = play.person_at(0, "ann", "lobby").await;
-    let mut bob = play.person_at(1, "bob", "lobby").await;
+async fn an_orderly_close_is_told_at_once(setup: Setup) {
+    let test = setup.with(|settings| settings.session.resume_secs = 3_600).start().await;
+    let ann = test.join_at(0, "ann", "lobby").await;
+    let mut bob = test.join_at(1, "bob", "lobby").await;
     ann.chat.close();
-    assert_eq!(bob.hears().await, Event::Leave("ann".to_owned()));
-    play.cluster.stop().await;
+    assert_eq!(bob.next_event().await, Event::Leave("ann".to_owned()));
+    test.cluster.stop().await;
 }
 
-async fn a_wrong_token_is_none(stage: Stage) {
-    let play = stage.start().await;
-    let ann = play.person_at(0, "ann", "lobby").await;
+async fn a_wrong_token_is_none(setup: Setup) {
+    let test = setup.start().await;
+    let ann = test.join_at(0, "ann", "lobby").await;
     let (eve, _events): (ChatClient, Events) =
-        ChatClient::connect(&play.connector(1), Options::default()).await.unwrap();
+        ChatClient::connect(&test.connector(1), Options::default()).await.unwrap();
     let forged = Resume { token: "0".repeat(32), since: 0, epoch: ann.entered.epoch };
     let Err(ClientError::Refused { code: 500, reason }) = eve.resume("ann", "lobby", &forged).await else {
         panic!("a forged token was taken")
@@ -124,35 +124,37 @@ async fn a_wrong_token_is_none(stage: Stage) {
     let garbled = Resume { token: "ann".to_owned(), ..forged };
     let refused = eve.resume("ann", "lobby", &garbled).await;
     assert!(matches!(refused, Err(ClientError::Refused { code: 500, reason }) if reason.starts_with("bad-token")));
-    ann.say("still here").await;
-    play.cluster.stop().await;
+    ann.send("still here").await;
+    test.cluster.stop().await;
 }
 
-async fn a_repeated_message_is_said_once(stage: Stage) {
-    let play = stage.start().await;
-    let ann = play.person_at(0, "ann", "lobby").await;
-    let mut bob = play.person_at(1, "bob", "lobby").await;
+async fn a_repeated_message_is_said_once(setup: Setup) {
+    let test = setup.start().await;
+    let ann = test.join_at(0, "ann", "lobby").await;
+    let mut bob = test.join_at(1, "bob", "lobby").await;
     let message = Message::to_all("once").with_id("m1");
     let (first, second) = (ann.chat.send(&message), ann.chat.send(&message));
     let (first, second) = (first.await.unwrap(), second.await.unwrap());
     assert_eq!(first, second);
-    let back = come_back(&play, 2, &ann, first.seq).await;
+    let back = resume_at(&test, 2, &ann, first.seq).await;
     assert_eq!(back.chat.send(&message).await.unwrap(), first, "on another connection");
     // The id of another member is another id.
     let other = bob.chat.send(&Message::to_all("other").with_id("m1")).await.unwrap();
     assert_ne!(other.seq, first.seq);
-    back.say("end").await;
-    let heard = bob.hears_until("end").await;
-    let heard: Vec<_> =
-        heard.iter().filter_map(|e| if let Event::Chat(chat) = e { Some(chat.msg.as_str()) } else { None }).collect();
-    assert_eq!(heard, ["once", "other"]);
+    back.send("end").await;
+    let received = bob.events_before("end").await;
+    let received: Vec<_> = received
+        .iter()
+        .filter_map(|e| if let Event::Chat(chat) = e { Some(chat.msg.as_str()) } else { None })
+        .collect();
+    assert_eq!(received, ["once", "other"]);
     assert_eq!(code(back.chat.send(&Message::to_all("x").with_id("")).await), 500);
-    play.cluster.stop().await;
+    test.cluster.stop().await;
 }
 
-async fn the_past_of_a_room_in_pages(stage: Stage) {
-    let play = stage.start().await;
-    let ann = play.person_at(0, "ann", "lobby").await;
+async fn the_past_of_a_room_in_pages(setup: Setup) {
+    let test = setup.start().await;
+    let ann = test.join_at(0, "ann", "lobby").await;
     let sent: Vec<_> = (0..120).map(|number| ann.chat.say(&number.to_string())).collect();
     let mut seqs = Vec::new();
     for (number, sent) in sent.into_iter().enumerate() {
@@ -162,9 +164,9 @@ async fn the_past_of_a_room_in_pages(stage: Stage) {
             Err(error) => panic!("{error}"),
         }
     }
-    let (stranger, _events) = play.stranger(1).await;
-    assert_eq!(code(stranger.history(History::Last, 10).await), 500, "only for members");
-    let bob = play.person_at(1, "bob", "lobby").await;
+    let (newcomer, _events) = test.connect(1).await;
+    assert_eq!(code(newcomer.history(History::Last, 10).await), 500, "only for members");
+    let bob = test.join_at(1, "bob", "lobby").await;
     let last = bob.chat.history(History::Last, 100).await.unwrap();
     assert_eq!(last.epoch, bob.entered.epoch);
     let mut backwards = last.messages;
@@ -189,42 +191,42 @@ async fn the_past_of_a_room_in_pages(stage: Stage) {
         let refused = bob.chat.request(client::routes::HISTORY, &body).await.unwrap();
         assert_eq!(refused["code"], json!(500), "{field}");
     }
-    play.cluster.stop().await;
+    test.cluster.stop().await;
 }
 
-async fn whispers_are_read_by_their_two_only(stage: Stage) {
-    let play = stage.start().await;
-    let ann = play.person_at(0, "ann", "lobby").await;
-    let bob = play.person_at(1, "bob", "lobby").await;
-    let cid = play.person_at(2, "cid", "lobby").await;
+async fn whispers_are_read_by_their_two_only(setup: Setup) {
+    let test = setup.start().await;
+    let ann = test.join_at(0, "ann", "lobby").await;
+    let bob = test.join_at(1, "bob", "lobby").await;
+    let cid = test.join_at(2, "cid", "lobby").await;
     ann.chat.whisper("bob", "secret").await.unwrap();
-    ann.say("open").await;
-    for (person, expected) in [(&ann, &["secret", "open"][..]), (&bob, &["secret", "open"]), (&cid, &["open"])] {
-        let page = person.chat.history(History::Last, 10).await.unwrap();
-        assert_eq!(texts(&page.messages), expected, "{}", person.name);
+    ann.send("open").await;
+    for (member, expected) in [(&ann, &["secret", "open"][..]), (&bob, &["secret", "open"]), (&cid, &["open"])] {
+        let page = member.chat.history(History::Last, 10).await.unwrap();
+        assert_eq!(texts(&page.messages), expected, "{}", member.name);
     }
     // Another one by that name is another one.
     bob.chat.leave().await.unwrap();
-    let other = play.person_at(2, "bob", "lobby").await;
+    let other = test.join_at(2, "bob", "lobby").await;
     assert_eq!(texts(&other.chat.history(History::Last, 10).await.unwrap().messages), ["open"]);
-    let back = come_back(&play, 1, &cid, cid.entered.seq).await;
+    let back = resume_at(&test, 1, &cid, cid.entered.seq).await;
     assert_eq!(texts(&back.entered.missed), ["open"]);
-    play.cluster.stop().await;
+    test.cluster.stop().await;
 }
 
 /// More than fits into an answer of 64 KB is behind its cursor.
-async fn much_is_missed_in_pages(stage: Stage) {
-    let play = stage.start().await;
-    let ann = play.person_at(0, "ann", "lobby").await;
-    let bob = play.person_at(1, "bob", "lobby").await;
+async fn much_is_missed_in_pages(setup: Setup) {
+    let test = setup.start().await;
+    let ann = test.join_at(0, "ann", "lobby").await;
+    let bob = test.join_at(1, "bob", "lobby").await;
     ann.chat.cut();
     let mut said = Vec::new();
     for number in 0..30 {
         let text = format!("{number} {}", "ü".repeat(1_000));
-        bob.say(&text).await;
+        bob.send(&text).await;
         said.push(text);
     }
-    let back = come_back(&play, 0, &ann, bob.entered.seq).await;
+    let back = resume_at(&test, 0, &ann, bob.entered.seq).await;
     assert_eq!(back.entered.recovered, Some(true));
     let mut missed = back.entered.missed.clone();
     let mut cursor = back.entered.cursor;
@@ -235,5 +237,5 @@ async fn much_is_missed_in_pages(stage: Stage) {
         cursor = page.cursor.filter(|cursor| *cursor > bob.entered.seq);
     }
     assert_eq!(texts(&missed), said);
-    play.cluster.stop().await;
+    test.cluster.stop().await;
 }

@@ -3,24 +3,24 @@
 use client::{ClientError, Event};
 
 use crate::on_both_buses;
-use crate::test_cluster::Stage;
+use crate::test_cluster::Setup;
 
 on_both_buses! {
     a_stop_loses_no_accepted_request,
 }
 
-async fn a_stop_loses_no_accepted_request(stage: Stage) {
-    let stage = stage.with(|settings| {
+async fn a_stop_loses_no_accepted_request(setup: Setup) {
+    let setup = setup.with(|settings| {
         settings.session.max_in_flight = 1_000;
         settings.session.request_burst = 1_000;
     });
-    let play = stage.start().await;
-    let mut ann = play.person_at(0, "ann", "lobby").await;
+    let test = setup.start().await;
+    let mut ann = test.join_at(0, "ann", "lobby").await;
     let answers: Vec<_> = (0..500).map(|number| ann.chat.say(&number.to_string())).collect();
     // Some are on their way, some are not even sent: the stop comes between.
-    assert_eq!(ann.hears_chat().await.1, "0");
-    let metrics = play.cluster.metrics().clone();
-    play.cluster.stop().await;
+    assert_eq!(ann.next_message().await.1, "0");
+    let metrics = test.cluster.metrics().clone();
+    test.cluster.stop().await;
     let mut acknowledged = 1;
     for answer in answers.into_iter().skip(1) {
         match answer.await {
@@ -29,18 +29,18 @@ async fn a_stop_loses_no_accepted_request(stage: Stage) {
             other => panic!("{other:?}"),
         }
     }
-    let mut heard = 1;
+    let mut received = 1;
     loop {
-        match ann.hears().await {
+        match ann.next_event().await {
             Event::Chat(chat) => {
-                assert_eq!(chat.msg, heard.to_string());
-                heard += 1;
+                assert_eq!(chat.msg, received.to_string());
+                received += 1;
             }
             Event::Closed => break,
             other => panic!("{other:?}"),
         }
     }
-    assert_eq!(acknowledged, heard, "what was answered was told, and the other way round");
+    assert_eq!(acknowledged, received, "what was answered was told, and the other way round");
     // The first request was to enter.
     assert_eq!(acknowledged, metrics.requests.get() - 1, "every request that was accepted was answered");
     assert_eq!(metrics.connections.get(), 0);

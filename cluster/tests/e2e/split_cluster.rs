@@ -8,17 +8,17 @@ use shared::ids::ServerId;
 use shared::testing::{NatsServer, TcpProxy};
 use tokio::runtime::{Builder, Runtime};
 
-use crate::test_cluster::{Person, address, servers, settings};
+use crate::test_cluster::{Member, address, servers, settings};
 
 /// A cluster of servers that are started one by one, as processes would be.
-pub(crate) struct Parts {
+pub(crate) struct SplitCluster {
     pub(crate) nats: NatsServer,
     pub(crate) servers: Servers,
     pub(crate) settings: Settings,
     log: LogKind,
 }
 
-impl Parts {
+impl SplitCluster {
     pub(crate) async fn new(log: LogKind) -> Self {
         Self::on(NatsServer::start_with_jetstream().await, log)
     }
@@ -40,17 +40,17 @@ impl Parts {
     }
 
     /// A chat server in a runtime of its own; shut down, it ends as a killed process does.
-    pub(crate) async fn start_mortal(&self, id: &str) -> Runtime {
+    pub(crate) async fn start_killable(&self, id: &str) -> Runtime {
         let runtime = Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
         drop(runtime.spawn(Cluster::start(self.plan(id))).await.unwrap().unwrap());
         runtime
     }
 
     /// The same for a server that clients connect to.
-    pub(crate) async fn start_mortal_front(&mut self, id: &str) -> Runtime {
+    pub(crate) async fn start_killable_frontend(&mut self, id: &str) -> Runtime {
         let runtime = Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
         let cluster = runtime.spawn(Cluster::start(self.plan(id))).await.unwrap().unwrap();
-        self.note(id, &cluster);
+        self.keep_ports(id, &cluster);
         runtime
     }
 
@@ -59,7 +59,7 @@ impl Parts {
     }
 
     /// Why a server does not start.
-    pub(crate) async fn refused(&self, id: &str) -> String {
+    pub(crate) async fn start_error(&self, id: &str) -> String {
         match Cluster::start(self.plan(id)).await {
             Ok(_) => panic!("{id} starts"),
             Err(error) => format!("{error:#}"),
@@ -79,28 +79,28 @@ impl Parts {
 
     async fn start_plan(&mut self, id: &str, plan: Plan) -> Cluster {
         let cluster = Cluster::start(plan).await.unwrap();
-        self.note(id, &cluster);
+        self.keep_ports(id, &cluster);
         cluster
     }
 
     /// Those who start later know which ports for clients the system picked. Nobody is told of operators' ports, so a server that
     /// starts again gets another.
-    fn note(&mut self, id: &str, cluster: &Cluster) {
+    fn keep_ports(&mut self, id: &str, cluster: &Cluster) {
         let started = cluster.servers().find(&ServerId::new(id).unwrap()).unwrap().1.clone();
         self.servers.replace(Server { port: Some(0), ..started });
     }
 
     /// A connection that entered no room.
-    pub(crate) async fn stranger(&self, connector: usize) -> (ChatClient, Events) {
+    pub(crate) async fn connect(&self, connector: usize) -> (ChatClient, Events) {
         let address = address(&self.servers, CONNECTOR, connector);
         ChatClient::connect(&address, Options::default()).await.unwrap()
     }
 
-    pub(crate) async fn person(&self, connector: usize, name: &str, room: &str) -> Person {
+    pub(crate) async fn join(&self, connector: usize, name: &str, room: &str) -> Member {
         let address = address(&self.servers, CONNECTOR, connector);
         let (chat, events) = ChatClient::connect(&address, Options::default()).await.unwrap();
         let entered = chat.enter(name, room).await.unwrap();
-        Person { name: name.to_owned(), chat, events, entered }
+        Member { name: name.to_owned(), chat, events, entered }
     }
 }
 

@@ -18,8 +18,8 @@ use shared::subjects;
 use shared::testing::eventually;
 
 use crate::permissions::Protected;
-use crate::split_cluster::{Parts, home};
-use crate::test_cluster::{DEADLINE, Person};
+use crate::split_cluster::{SplitCluster, home};
+use crate::test_cluster::{DEADLINE, Member};
 
 const ROOM: &str = "lobby";
 
@@ -52,12 +52,12 @@ fn proposal(number: u64, at: Place) -> Question {
 }
 
 /// A place that no log has.
-fn nowhere() -> Place {
+fn unknown_position() -> Place {
     Place { epoch: Epoch(u64::MAX), position: Position(u64::MAX), id: RecordId(u64::MAX) }
 }
 
 /// Sends this to all chat servers, with an answer wanted there.
-async fn ask_all(client: &Client, message: &FromConnector, reply: &str) {
+async fn request_all(client: &Client, message: &FromConnector, reply: &str) {
     for chat in CHATS {
         let body = rpc::encode(message).unwrap();
         client.publish_with_reply(subjects::chat(&id(chat)), reply.to_owned(), body).await.unwrap();
@@ -66,36 +66,36 @@ async fn ask_all(client: &Client, message: &FromConnector, reply: &str) {
 }
 
 /// Ann and Bob talk: each message is acknowledged, and heard by both.
-async fn talk(members: &mut [Person; 2], what: &str) {
+async fn exchange_messages(members: &mut [Member; 2], what: &str) {
     for speaker in 0..2 {
         let text = format!("{what}, {speaker}");
-        members[speaker].say(&text).await;
+        members[speaker].send(&text).await;
         for member in &mut *members {
-            assert_eq!(member.hears_chat().await.1, text, "{}", member.name);
+            assert_eq!(member.next_message().await.1, text, "{}", member.name);
         }
     }
 }
 
 /// Three chat servers, and two connectors with Ann and Bob in a room.
-struct Innocent {
+struct Bystanders {
     clusters: Vec<Cluster>,
-    members: [Person; 2],
+    members: [Member; 2],
 }
 
-impl Innocent {
+impl Bystanders {
     async fn new(world: &mut Protected) -> Self {
         let mut clusters = Vec::new();
         for server in CHATS.into_iter().chain([OTHER, "connector-server-3"]) {
             clusters.push(world.start(server).await);
         }
-        let members = [world.parts.person(1, "ann", ROOM).await, world.parts.person(2, "bob", ROOM).await];
-        let mut innocent = Self { clusters, members };
-        talk(&mut innocent.members, "before").await;
-        innocent
+        let members = [world.split.join(1, "ann", ROOM).await, world.split.join(2, "bob", ROOM).await];
+        let mut bystanders = Self { clusters, members };
+        exchange_messages(&mut bystanders.members, "before").await;
+        bystanders
     }
 
     /// Waits until the servers have refused so many messages, as a counter says.
-    async fn have_refused(&self, count: impl Fn(&Metrics) -> u64, expected: u64) {
+    async fn wait_for_refusals(&self, count: impl Fn(&Metrics) -> u64, expected: u64) {
         let refused = || self.clusters.iter().map(|cluster| count(cluster.metrics())).sum::<u64>();
         eventually(DEADLINE, "the messages to be refused", async || refused() >= expected).await;
         assert_eq!(refused(), expected);
@@ -121,18 +121,18 @@ async fn drain(subscription: &mut Subscriber) -> Vec<FromChat> {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn answers_go_to_no_log() {
     let mut world = Protected::new().await;
-    let mut innocent = Innocent::new(&mut world).await;
+    let mut bystanders = Bystanders::new(&mut world).await;
     let thief = world.thief(STOLEN).await;
     let log = subjects::log(&room());
     let questions = [
         Question::Attach { room: room(), at: Place::default() },
         Question::Heartbeat,
         history(1, Membership::default(), None),
-        proposal(1, nowhere()),
+        proposal(1, unknown_position()),
         Question::Probe,
     ];
     for question in questions {
-        ask_all(&thief.client, &message(STOLEN, 1, question), &log).await;
+        request_all(&thief.client, &message(STOLEN, 1, question), &log).await;
     }
     let gate = world.thief("gate-server-1").await;
     for connector in [OTHER, "connector-server-3"] {
@@ -141,12 +141,12 @@ async fn answers_go_to_no_log() {
         gate.client.publish_with_reply(ping, log.clone(), body).await.unwrap();
     }
     gate.client.flush().await.unwrap();
-    talk(&mut innocent.members, "after").await;
-    world.parts.person(1, "carl", ROOM).await;
-    innocent.have_refused(|metrics| metrics.bus_refused.reply.get(), 4 * 3 + 2).await;
+    exchange_messages(&mut bystanders.members, "after").await;
+    world.split.join(1, "carl", ROOM).await;
+    bystanders.wait_for_refusals(|metrics| metrics.bus_refused.reply.get(), 4 * 3 + 2).await;
     // A connector does not probe.
-    innocent.have_refused(|metrics| metrics.bus_refused.sender.get(), 3).await;
-    innocent.stop().await;
+    bystanders.wait_for_refusals(|metrics| metrics.bus_refused.sender.get(), 3).await;
+    bystanders.stop().await;
 }
 
 /// G2, G5. Before, connector-server-2 was answered 503 until all chat servers were restarted, and by
@@ -154,47 +154,47 @@ async fn answers_go_to_no_log() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_connector_cannot_be_disabled_by_another() {
     let mut world = Protected::new().await;
-    let mut innocent = Innocent::new(&mut world).await;
+    let mut bystanders = Bystanders::new(&mut world).await;
     let thief = world.thief(STOLEN).await;
     let reply = |connector: &str| subjects::connector_reply(&id(connector), 1);
-    for question in [Question::Heartbeat, proposal(u64::MAX, nowhere()), proposal(1, Place::default())] {
+    for question in [Question::Heartbeat, proposal(u64::MAX, unknown_position()), proposal(1, Place::default())] {
         for incarnation in [u64::MAX, u64::MAX - (1 << 20)] {
-            ask_all(&thief.client, &message(OTHER, incarnation, question.clone()), &reply(OTHER)).await;
+            request_all(&thief.client, &message(OTHER, incarnation, question.clone()), &reply(OTHER)).await;
         }
-        for stranger in ["connector-server-9", "chat-server-1", "gate-server-1"] {
-            ask_all(&thief.client, &message(stranger, 1 << 40, question.clone()), &reply(stranger)).await;
+        for connect in ["connector-server-9", "chat-server-1", "gate-server-1"] {
+            request_all(&thief.client, &message(connect, 1 << 40, question.clone()), &reply(connect)).await;
         }
     }
-    talk(&mut innocent.members, "after").await;
-    innocent.have_refused(|metrics| metrics.bus_implausible.get(), 3 * 2 * 3).await;
-    innocent.have_refused(|metrics| metrics.bus_refused.sender.get(), 3 * 3 * 3).await;
-    innocent.stop().await;
+    exchange_messages(&mut bystanders.members, "after").await;
+    bystanders.wait_for_refusals(|metrics| metrics.bus_implausible.get(), 3 * 2 * 3).await;
+    bystanders.wait_for_refusals(|metrics| metrics.bus_refused.sender.get(), 3 * 3 * 3).await;
+    bystanders.stop().await;
 }
 
 /// G3. Before, a whisper of users elsewhere was in the answer.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn whispers_of_users_elsewhere_are_not_shown() {
     let mut world = Protected::new().await;
-    let mut innocent = Innocent::new(&mut world).await;
-    innocent.members[0].chat.whisper("bob", "secret").await.unwrap();
-    let token = Token::parse(&innocent.members[0].entered.token).unwrap();
+    let mut bystanders = Bystanders::new(&mut world).await;
+    bystanders.members[0].chat.whisper("bob", "secret").await.unwrap();
+    let token = Token::parse(&bystanders.members[0].entered.token).unwrap();
     let thief = world.thief(STOLEN).await;
     let mut answers = thief.client.subscribe(subjects::connector_all(&id(STOLEN))).await.unwrap();
     let reply = subjects::connector_reply(&id(STOLEN), 1);
     for (number, session) in [None, Some(0), Some(1), Some(2)].into_iter().enumerate() {
         let question = history(number as u64, token.membership(), session);
-        ask_all(&thief.client, &message(STOLEN, 1 << 40, question), &reply).await;
+        request_all(&thief.client, &message(STOLEN, 1 << 40, question), &reply).await;
     }
     let answers = drain(&mut answers).await;
     let is_page = |said: &FromChat| matches!(said.answer, Answer::History { .. });
     assert!(!answers.iter().any(is_page), "{answers:?}");
     // By the room's home alone, each once.
-    innocent.have_refused(|metrics| metrics.bus_refused.viewer.get(), 4).await;
-    innocent.members[1].hears_until("secret").await;
-    while innocent.members[0].events.try_next().is_some() {}
-    let own = innocent.members[0].chat.history(client::History::Last, 100).await.unwrap();
+    bystanders.wait_for_refusals(|metrics| metrics.bus_refused.viewer.get(), 4).await;
+    bystanders.members[1].events_before("secret").await;
+    while bystanders.members[0].events.try_next().is_some() {}
+    let own = bystanders.members[0].chat.history(client::History::Last, 100).await.unwrap();
     assert!(own.messages.iter().any(|said| said.msg == "secret"), "it is hers");
-    innocent.stop().await;
+    bystanders.stop().await;
 }
 
 /// A record that follows none.
@@ -233,17 +233,17 @@ fn answers() -> Vec<Answer> {
 /// until a restart.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn no_stray_message_outlives_itself() {
-    let mut parts = Parts::new(LogKind::JetStream).await;
+    let mut split = SplitCluster::new(LogKind::JetStream).await;
     let mut clusters = Vec::new();
     for server in CHATS.into_iter().chain([STOLEN, OTHER]) {
-        clusters.push(parts.start(server).await);
+        clusters.push(split.start(server).await);
     }
-    let mut members = [parts.person(0, "ann", ROOM).await, parts.person(1, "bob", ROOM).await];
-    talk(&mut members, "before").await;
-    let stray = async_nats::connect(parts.nats.url()).await.unwrap();
+    let mut members = [split.join(0, "ann", ROOM).await, split.join(1, "bob", ROOM).await];
+    exchange_messages(&mut members, "before").await;
+    let stray = async_nats::connect(split.nats.url()).await.unwrap();
     // The runs of servers are there for all to read.
     let mut pushes = stray.subscribe("connector.*.reply.*").await.unwrap();
-    let home = home(&parts.servers, ROOM);
+    let home = home(&split.servers, ROOM);
     let run = loop {
         let message = pushes.next().await.unwrap();
         let said: FromChat = rpc::decode(&message.payload).unwrap();
@@ -264,7 +264,7 @@ async fn no_stray_message_outlives_itself() {
             while members[0].chat.say("is it well").await.is_err() {
                 assert!(before.elapsed() < Duration::from_secs(15), "{chat} {incarnation:?}: answer {at}");
             }
-            assert_eq!(members[1].hears_chat().await.1, "is it well");
+            assert_eq!(members[1].next_message().await.1, "is it well");
             while members[0].events.try_next().is_some() {}
         }
     }

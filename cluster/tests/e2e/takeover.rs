@@ -6,15 +6,15 @@ use shared::config::Server;
 use shared::dispatcher::CONNECTOR;
 use shared::testing::eventually;
 
-use crate::split_cluster::{Parts, home};
-use crate::test_cluster::{DEADLINE, Person, address};
+use crate::split_cluster::{SplitCluster, home};
+use crate::test_cluster::{DEADLINE, Member, address};
 
 const CHATS: [&str; 3] = ["chat-server-1", "chat-server-2", "chat-server-3"];
 
 /// Everybody who was told of a coming or going since.
-async fn only_chat(person: &mut Person, until: &str) {
-    let heard = person.hears_until(until).await;
-    assert!(heard.iter().all(|event| matches!(event, Event::Chat(_))), "{} hears {heard:?}", person.name);
+async fn assert_only_messages(member: &mut Member, until: &str) {
+    let received = member.events_before(until).await;
+    assert!(received.iter().all(|event| matches!(event, Event::Chat(_))), "{} hears {received:?}", member.name);
 }
 
 /// Whether clients connect to it: those count rooms that move.
@@ -25,35 +25,35 @@ fn is_connector(cluster: &Cluster) -> bool {
 /// The home of a room dies and stays dead: another server takes its rooms, silent ones too, nothing that was said is lost,
 /// nobody is told that anybody went; when the home is back, it has them again.
 async fn a_room_outlives_its_home(with_a_tracer: bool) {
-    let mut parts = Parts::new(LogKind::JetStream).await;
-    let lobby_home = home(&parts.servers, "lobby");
+    let mut split = SplitCluster::new(LogKind::JetStream).await;
+    let lobby_home = home(&split.servers, "lobby");
     let mut clusters = Vec::new();
     for chat in CHATS.into_iter().filter(|chat| *chat != lobby_home) {
-        clusters.push(parts.start(chat).await);
+        clusters.push(split.start(chat).await);
     }
-    let mortal = parts.start_mortal(&lobby_home).await;
-    clusters.push(parts.start("connector-server-1").await);
-    clusters.push(parts.start("connector-server-2").await);
-    let tracer = async_nats::connect(parts.nats.url()).await.unwrap();
+    let killable = split.start_killable(&lobby_home).await;
+    clusters.push(split.start("connector-server-1").await);
+    clusters.push(split.start("connector-server-2").await);
+    let tracer = async_nats::connect(split.nats.url()).await.unwrap();
     let traced = if with_a_tracer { Some(tracer.subscribe(">").await.unwrap()) } else { None };
-    let ann = parts.person(0, "ann", "lobby").await;
-    let mut bob = parts.person(1, "bob", "lobby").await;
-    let before = ann.say("before").await;
-    only_chat(&mut bob, "before").await;
-    mortal.shutdown_background();
+    let ann = split.join(0, "ann", "lobby").await;
+    let mut bob = split.join(1, "bob", "lobby").await;
+    let before = ann.send("before").await;
+    assert_only_messages(&mut bob, "before").await;
+    killable.shutdown_background();
     // Its deadline is 1.5 s; whoever stands in is found before.
     eventually(DEADLINE, "somebody stands in", async || ann.chat.say("meanwhile").await.is_ok()).await;
-    let after = ann.say("after").await;
+    let after = ann.send("after").await;
     assert!(after.seq > before.seq, "it is the same log");
-    only_chat(&mut bob, "after").await;
+    assert_only_messages(&mut bob, "after").await;
     let moved = async || clusters.iter().all(|c| c.metrics().rooms_moved.get() == u64::from(is_connector(c)));
     eventually(DEADLINE, "both connectors asked another server", moved).await;
-    clusters.push(parts.start(&lobby_home).await);
+    clusters.push(split.start(&lobby_home).await);
     let returned = async || clusters.iter().all(|c| c.metrics().rooms_moved.get() == 2 * u64::from(is_connector(c)));
     eventually(DEADLINE, "the home is asked again", returned).await;
-    ann.say("home again").await;
-    only_chat(&mut bob, "home again").await;
-    let cid = parts.person(1, "cid", "lobby").await;
+    ann.send("home again").await;
+    assert_only_messages(&mut bob, "home again").await;
+    let cid = split.join(1, "cid", "lobby").await;
     assert_eq!(cid.users(), ["ann", "bob", "cid"].into());
     drop(traced);
     for cluster in clusters {
@@ -75,23 +75,23 @@ async fn a_room_outlives_its_home_while_somebody_traces_everything() {
 /// A connector that dies takes its members along after the lease, each told once; names on it are free sooner.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn members_of_a_dead_connector_leave() {
-    let mut parts = Parts::new(LogKind::JetStream).await;
-    parts.settings.room.lease_secs = 4;
-    let chat = parts.start(&home(&parts.servers, "lobby")).await;
-    let second = parts.start("connector-server-2").await;
-    let mortal = parts.start_mortal_front("connector-server-1").await;
-    let ann = parts.person(0, "ann", "lobby").await;
-    let dan = parts.person(0, "dan", "lobby").await;
-    let mut bob = parts.person(1, "bob", "lobby").await;
-    mortal.shutdown_background();
+    let mut split = SplitCluster::new(LogKind::JetStream).await;
+    split.settings.room.lease_secs = 4;
+    let chat = split.start(&home(&split.servers, "lobby")).await;
+    let second = split.start("connector-server-2").await;
+    let killable = split.start_killable_frontend("connector-server-1").await;
+    let ann = split.join(0, "ann", "lobby").await;
+    let dan = split.join(0, "dan", "lobby").await;
+    let mut bob = split.join(1, "bob", "lobby").await;
+    killable.shutdown_background();
     // The name of one who is taken for gone is free for a newcomer before the lease is over.
-    let address = address(&parts.servers, CONNECTOR, 1);
+    let address = address(&split.servers, CONNECTOR, 1);
     let (chat_client, _events) = ChatClient::connect(&address, Options::default()).await.unwrap();
     eventually(DEADLINE, "the name is free", async || chat_client.enter("ann", "lobby").await.is_ok()).await;
-    assert_eq!(bob.hears().await, Event::Leave("ann".to_owned()));
-    assert_eq!(bob.hears().await, Event::Add("ann".to_owned()));
-    assert_eq!(bob.hears().await, Event::Leave("dan".to_owned()));
-    assert_eq!(parts.person(1, "cid", "lobby").await.users(), ["ann", "bob", "cid"].into());
+    assert_eq!(bob.next_event().await, Event::Leave("ann".to_owned()));
+    assert_eq!(bob.next_event().await, Event::Add("ann".to_owned()));
+    assert_eq!(bob.next_event().await, Event::Leave("dan".to_owned()));
+    assert_eq!(split.join(1, "cid", "lobby").await.users(), ["ann", "bob", "cid"].into());
     drop((ann, dan));
     for cluster in [second, chat] {
         cluster.stop().await;
@@ -101,17 +101,17 @@ async fn members_of_a_dead_connector_leave() {
 /// A connector that died and starts again has none of its old members: they leave at once.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn members_of_a_connector_that_starts_again_leave_at_once() {
-    let mut parts = Parts::new(LogKind::JetStream).await;
-    parts.settings.room.lease_secs = 3_600;
-    let chat = parts.start(&home(&parts.servers, "lobby")).await;
-    let second = parts.start("connector-server-2").await;
-    let mortal = parts.start_mortal_front("connector-server-1").await;
-    let ann = parts.person(0, "ann", "lobby").await;
-    let mut bob = parts.person(1, "bob", "lobby").await;
-    mortal.shutdown_background();
-    parts.servers.replace(Server { client_port: Some(0), ..parts.servers.connector()[0].clone() });
-    let first = parts.start("connector-server-1").await;
-    assert_eq!(bob.hears().await, Event::Leave("ann".to_owned()));
+    let mut split = SplitCluster::new(LogKind::JetStream).await;
+    split.settings.room.lease_secs = 3_600;
+    let chat = split.start(&home(&split.servers, "lobby")).await;
+    let second = split.start("connector-server-2").await;
+    let killable = split.start_killable_frontend("connector-server-1").await;
+    let ann = split.join(0, "ann", "lobby").await;
+    let mut bob = split.join(1, "bob", "lobby").await;
+    killable.shutdown_background();
+    split.servers.replace(Server { client_port: Some(0), ..split.servers.connector()[0].clone() });
+    let first = split.start("connector-server-1").await;
+    assert_eq!(bob.next_event().await, Event::Leave("ann".to_owned()));
     drop(ann);
     for cluster in [first, second, chat] {
         cluster.stop().await;

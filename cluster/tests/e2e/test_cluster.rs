@@ -15,20 +15,20 @@ use shared::testing::NatsServer;
 pub(crate) const DEADLINE: Duration = Duration::from_secs(20);
 
 /// What is to be started: a gate, three connectors, three chat servers on ports that the system picks.
-pub(crate) struct Stage {
+pub(crate) struct Setup {
     pub(crate) settings: Settings,
     over_nats: bool,
 }
 
 /// What was started.
-pub(crate) struct Play {
+pub(crate) struct TestCluster {
     pub(crate) cluster: Cluster,
     /// Kept alive, and stopped last.
-    pub(crate) _nats: Option<NatsServer>,
+    pub(crate) nats: Option<NatsServer>,
 }
 
 /// Somebody in a room.
-pub(crate) struct Person {
+pub(crate) struct Member {
     pub(crate) name: String,
     pub(crate) chat: ChatClient,
     pub(crate) events: Events,
@@ -52,7 +52,7 @@ pub(crate) fn settings() -> Settings {
     Settings { bind: IpAddr::V4(Ipv4Addr::LOCALHOST), ..Settings::default() }
 }
 
-impl Stage {
+impl Setup {
     pub(crate) fn in_process() -> Self {
         Self { settings: settings(), over_nats: false }
     }
@@ -68,13 +68,13 @@ impl Stage {
     }
 
     /// Starts all servers; over NATS with the log in JetStream.
-    pub(crate) async fn start(self) -> Play {
+    pub(crate) async fn start(self) -> TestCluster {
         let nats = if self.over_nats { Some(NatsServer::start_with_jetstream().await) } else { None };
         let url = nats.as_ref().map(|nats| nats.url().to_owned());
         let log = if self.over_nats { LogKind::JetStream } else { LogKind::Memory };
         let config = Config { environment: "test".to_owned(), servers: servers(), settings: self.settings };
         let cluster = Cluster::start(Plan { config, nats: url, log, only: None }).await.unwrap();
-        Play { cluster, _nats: nats }
+        TestCluster { cluster, nats: nats }
     }
 }
 
@@ -83,7 +83,7 @@ pub(crate) fn address(servers: &Servers, kind: &str, index: usize) -> String {
     format!("127.0.0.1:{}", servers.of_type(kind)[index].client_port.unwrap())
 }
 
-impl Play {
+impl TestCluster {
     pub(crate) fn gate(&self) -> String {
         address(&self.cluster.servers(), GATE, 0)
     }
@@ -93,40 +93,40 @@ impl Play {
     }
 
     /// A connection that entered no room yet.
-    pub(crate) async fn stranger(&self, connector: usize) -> (ChatClient, Events) {
+    pub(crate) async fn connect(&self, connector: usize) -> (ChatClient, Events) {
         ChatClient::connect(&self.connector(connector), Options::default()).await.unwrap()
     }
 
     /// Somebody who found a connector through the gate and entered a room.
-    pub(crate) async fn person(&self, name: &str, room: &str) -> Person {
+    pub(crate) async fn join(&self, name: &str, room: &str) -> Member {
         let (chat, events) = ChatClient::via_gate(&self.gate(), name, Options::default()).await.unwrap();
         let entered = chat.enter(name, room).await.unwrap();
-        Person { name: name.to_owned(), chat, events, entered }
+        Member { name: name.to_owned(), chat, events, entered }
     }
 
     /// Somebody who entered a room through this connector.
-    pub(crate) async fn person_at(&self, connector: usize, name: &str, room: &str) -> Person {
-        let (chat, events) = self.stranger(connector).await;
+    pub(crate) async fn join_at(&self, connector: usize, name: &str, room: &str) -> Member {
+        let (chat, events) = self.connect(connector).await;
         let entered = chat.enter(name, room).await.unwrap();
-        Person { name: name.to_owned(), chat, events, entered }
+        Member { name: name.to_owned(), chat, events, entered }
     }
 }
 
-impl Person {
-    pub(crate) async fn say(&self, text: &str) -> Sent {
+impl Member {
+    pub(crate) async fn send(&self, text: &str) -> Sent {
         self.chat.say(text).await.unwrap()
     }
 
     /// The next thing that this person is told.
-    pub(crate) async fn hears(&mut self) -> Event {
+    pub(crate) async fn next_event(&mut self) -> Event {
         let event = tokio::time::timeout(DEADLINE, self.events.next()).await;
         event.unwrap_or_else(|_| panic!("{} hears nothing", self.name)).unwrap_or(Event::Closed)
     }
 
     /// The next message that this person is told: its sender and text. Comings and goings before it are passed over.
-    pub(crate) async fn hears_chat(&mut self) -> (String, String) {
+    pub(crate) async fn next_message(&mut self) -> (String, String) {
         loop {
-            match self.hears().await {
+            match self.next_event().await {
                 Event::Chat(chat) => return (chat.from, chat.msg),
                 Event::Add(_) | Event::Leave(_) => {}
                 other => panic!("{} hears {other:?}", self.name),
@@ -135,10 +135,10 @@ impl Person {
     }
 
     /// Everything that this person was told before hearing this text from somebody.
-    pub(crate) async fn hears_until(&mut self, text: &str) -> Vec<Event> {
+    pub(crate) async fn events_before(&mut self, text: &str) -> Vec<Event> {
         let mut before = Vec::new();
         loop {
-            match self.hears().await {
+            match self.next_event().await {
                 Event::Chat(chat) if chat.msg == text => return before,
                 Event::Closed => panic!("{} was closed before hearing {text}", self.name),
                 other => before.push(other),

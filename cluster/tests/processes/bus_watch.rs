@@ -37,7 +37,7 @@ fn assert_labelled(message: &Message) {
 }
 
 /// The next message with this method whose decoded text has all `parts`.
-async fn seen(watched: &mut Subscription, method: &str, parts: &[&str]) -> Value {
+async fn wait_for_message(watched: &mut Subscription, method: &str, parts: &[&str]) -> Value {
     let search = async {
         loop {
             let message = watched.next().await.unwrap();
@@ -64,12 +64,12 @@ async fn what_people_do_can_be_watched() {
 
     conversation::conversation(&deployment).await;
 
-    let entered = seen(&mut questions, "enter", &["ann"]).await;
+    let entered = wait_for_message(&mut questions, "enter", &["ann"]).await;
     assert_eq!(entered["question"]["propose"]["items"][0]["join"]["name"], "ann", "{entered}");
-    let said = seen(&mut questions, "send", &["hello"]).await;
+    let said = wait_for_message(&mut questions, "send", &["hello"]).await;
     let body = &said["question"]["propose"]["items"][0]["send"]["body"];
     assert_eq!(*body, json!({"content": "hello", "target": "*", "from": "ann"}), "{said}");
-    seen(&mut answers, "record", &["ann"]).await;
-    seen(&mut answers, "record", &["ann", "hello"]).await;
+    wait_for_message(&mut answers, "record", &["ann"]).await;
+    wait_for_message(&mut answers, "record", &["ann", "hello"]).await;
     bus.drain(DEADLINE).await.unwrap();
 }

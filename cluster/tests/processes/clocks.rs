@@ -9,7 +9,7 @@ use shared::dispatcher;
 use shared::ids::ServerId;
 use tokio::time::Instant;
 
-use crate::deployment::{Deployment, Layout, SEVEN};
+use crate::deployment::{Deployment, Layout, SERVERS};
 use crate::process::DEADLINE;
 
 const SECOND: i64 = 1_000;
@@ -52,7 +52,7 @@ impl Member {
     }
 
     /// The next message: its sender and its text.
-    async fn hears(&mut self) -> (String, String) {
+    async fn next_message(&mut self) -> (String, String) {
         loop {
             let event = tokio::time::timeout(DEADLINE, self.events.next()).await;
             match event.unwrap_or_else(|_| panic!("{} hears nothing", self.name)) {
@@ -65,13 +65,13 @@ impl Member {
 }
 
 /// Each member sends a message, and all get it once, in order.
-async fn talk(members: &mut [Member], what: &str) {
+async fn exchange_messages(members: &mut [Member], what: &str) {
     for speaker in 0..members.len() {
         let (from, text) = (members[speaker].name.clone(), format!("{what} of {}", members[speaker].name));
         let sent = members[speaker].client.say(&text).await;
         sent.unwrap_or_else(|error| panic!("{text}: {error}"));
         for member in &mut *members {
-            assert_eq!(member.hears().await, (from.clone(), text.clone()), "{}", member.name);
+            assert_eq!(member.next_message().await, (from.clone(), text.clone()), "{}", member.name);
         }
     }
 }
@@ -91,7 +91,7 @@ fn home() -> String {
 /// Ends a server in order, sets its clock, and starts it again.
 async fn restart_with_clock(deployment: &mut Deployment, server: &str, ahead_ms: i64) {
     deployment.process(server).signal("TERM").await;
-    assert_eq!(deployment.process(server).ends().await, Some(0));
+    assert_eq!(deployment.process(server).wait().await, Some(0));
     deployment.clock(server).set(ahead_ms);
     deployment.restart(server).await;
 }
@@ -100,16 +100,16 @@ async fn restart_with_clock(deployment: &mut Deployment, server: &str, ahead_ms:
 async fn a_cluster_that_was_ahead_starts_with_the_right_clock() {
     for back in BACK {
         let mut deployment = Layout::SevenProcesses.start_with_clocks("", back).await;
-        talk(&mut two_members(&deployment).await, "before").await;
-        for server in SEVEN.iter().rev() {
+        exchange_messages(&mut two_members(&deployment).await, "before").await;
+        for server in SERVERS.iter().rev() {
             deployment.process(server).signal("TERM").await;
-            assert_eq!(deployment.process(server).ends().await, Some(0));
+            assert_eq!(deployment.process(server).wait().await, Some(0));
         }
-        for server in SEVEN {
+        for server in SERVERS {
             deployment.clock(server).set(0);
             deployment.restart(server).await;
         }
-        talk(&mut two_members(&deployment).await, "after").await;
+        exchange_messages(&mut two_members(&deployment).await, "after").await;
     }
 }
 
@@ -119,12 +119,12 @@ async fn a_chat_server_starts_with_its_clock_set_back() {
     for back in BACK {
         let mut deployment = Layout::SevenProcesses.start_with_clocks("", back).await;
         let mut members = two_members(&deployment).await;
-        talk(&mut members, "before").await;
+        exchange_messages(&mut members, "before").await;
         restart_with_clock(&mut deployment, &home(), 0).await;
-        talk(&mut members, "after").await;
+        exchange_messages(&mut members, "after").await;
         let process = deployment.process(&home());
-        assert!(process.says("going on above it").await, "{}", process.output());
-        talk(&mut members, "later").await;
+        assert!(process.wait_for_output("going on above it").await, "{}", process.output());
+        exchange_messages(&mut members, "later").await;
     }
 }
 
@@ -133,13 +133,13 @@ async fn a_connector_starts_with_its_clock_set_back() {
     for back in BACK {
         let mut deployment = Layout::SevenProcesses.start_with_clocks("[lifecycle]\ndrain_secs = 0", back).await;
         let mut members = two_members(&deployment).await;
-        talk(&mut members, "before").await;
+        exchange_messages(&mut members, "before").await;
         let mut bob = members.pop().unwrap();
         restart_with_clock(&mut deployment, "connector-server-1", 0).await;
         let ann = Member::enter(&deployment, 0, "ann").await;
         // Pushes from the time between are not part of this check.
         while bob.events.try_next().is_some() {}
-        talk(&mut [ann, bob], "after").await;
+        exchange_messages(&mut [ann, bob], "after").await;
     }
 }
 
@@ -149,11 +149,11 @@ async fn clocks_jump_while_servers_run() {
     let mut deployment = Layout::SevenProcesses.start_with_clocks("", 0).await;
     let mut members = two_members(&deployment).await;
     for ahead in [24 * HOUR, -8 * HOUR, 10 * SECOND, -48 * HOUR] {
-        for server in SEVEN {
+        for server in SERVERS {
             deployment.clock(server).set(ahead);
-            talk(&mut members, &format!("{server} {ahead}")).await;
+            exchange_messages(&mut members, &format!("{server} {ahead}")).await;
         }
         restart_with_clock(&mut deployment, &home(), ahead - HOUR).await;
-        talk(&mut members, &format!("restarted {ahead}")).await;
+        exchange_messages(&mut members, &format!("restarted {ahead}")).await;
     }
 }

@@ -7,7 +7,7 @@ use tokio::time::{Instant, MissedTickBehavior};
 
 use crate::deployment::Layout;
 use crate::on_both_layouts;
-use crate::original_client::Original;
+use crate::original_client::OriginalClient;
 use crate::process::DEADLINE;
 
 on_both_layouts!(a_forbidden_route_is_kicked, a_silent_client_is_closed);
@@ -20,44 +20,44 @@ const SLACK: Duration = Duration::from_secs(4);
 /// A route of Pomelo's that once ran code of the server.
 async fn a_forbidden_route_is_kicked(layout: Layout) {
     let deployment = layout.start("").await;
-    let (mut ann, _) = Original::enter("ann", deployment.gate(), "lobby").await;
-    let (mut eve, _) = Original::enter("eve", deployment.gate(), "lobby").await;
-    assert_eq!(ann.push().await["body"]["user"], "eve");
-    eve.ask("chat.chatHandler.constructor", json!({})).await;
+    let (mut ann, _) = OriginalClient::enter("ann", deployment.gate(), "lobby").await;
+    let (mut eve, _) = OriginalClient::enter("eve", deployment.gate(), "lobby").await;
+    assert_eq!(ann.next_push().await["body"]["user"], "eve");
+    eve.start_request("chat.chatHandler.constructor", json!({})).await;
     assert_eq!(eve.next_event().await, json!({"event": "onKick", "body": {"reason": "attack"}}));
-    assert_eq!(eve.event("close").await["code"], 1000);
-    assert_eq!(ann.push().await["route"], "onLeave");
+    assert_eq!(eve.next_of_kind("close").await["code"], 1000);
+    assert_eq!(ann.next_push().await["route"], "onLeave");
 }
 
 /// Closed after two heartbeats that did not come; one that only sends heartbeats stays.
 async fn a_silent_client_is_closed(layout: Layout) {
     let deployment = layout.start(HEARTBEAT_EVERY_SECOND).await;
-    let (mut ann, _) = Original::enter("ann", deployment.gate(), "lobby").await;
-    let (mut bob, _) = Original::enter("bob", deployment.gate(), "lobby").await;
-    assert_eq!(ann.push().await["body"]["user"], "bob");
+    let (mut ann, _) = OriginalClient::enter("ann", deployment.gate(), "lobby").await;
+    let (mut bob, _) = OriginalClient::enter("bob", deployment.gate(), "lobby").await;
+    assert_eq!(ann.next_push().await["body"]["user"], "bob");
     let muted = Instant::now();
-    bob.order("mute-heartbeat").await;
+    bob.command("mute-heartbeat").await;
     let close = bob.next_event().await;
     assert_eq!((&close["event"], &close["code"]), (&json!("close"), &json!(1000)), "{close}");
     assert!(muted.elapsed() < 2 * Duration::from_secs(1) + SLACK, "after {:?}", muted.elapsed());
     // Ann said nothing else since before Bob came.
     assert_eq!(ann.next_event().await["route"], "onLeave");
-    ann.say("still here", "*").await;
+    ann.send_to("still here", "*").await;
 }
 
 /// The server's heartbeats are announced and come: a client that gets none notices.
 #[tokio::test]
 async fn a_client_notices_lost_heartbeats() {
     let deployment = Layout::OneProcess.start(HEARTBEAT_EVERY_SECOND).await;
-    let (mut ann, _) = Original::enter("ann", deployment.gate(), "lobby").await;
-    ann.order("deafen-heartbeat").await;
+    let (mut ann, _) = OriginalClient::enter("ann", deployment.gate(), "lobby").await;
+    ann.command("deafen-heartbeat").await;
     let mut alive = tokio::time::interval(Duration::from_millis(250));
     alive.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let noticed = async {
         loop {
             // Signs of life that are not answered: the server shall not be the first to give up.
             tokio::select! {
-                event = ann.heard() => break event,
+                event = ann.next_raw_event() => break event,
                 _ = alive.tick() => ann.notify("chat.chatHandler.nothing").await,
             }
         }

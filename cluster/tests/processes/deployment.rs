@@ -7,7 +7,7 @@ use shared::testing::{NatsServer, eventually};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
-use crate::configuration::{Address, Directory};
+use crate::configuration::{Address, Configuration};
 use crate::process::{DEADLINE, Process};
 use crate::wall_clock::WallClock;
 
@@ -24,7 +24,7 @@ pub(crate) enum Layout {
 }
 
 /// The servers of a deployment; the gate last: it asks the connectors at once.
-pub(crate) const SEVEN: [&str; 7] = [
+pub(crate) const SERVERS: [&str; 7] = [
     "chat-server-1",
     "chat-server-2",
     "chat-server-3",
@@ -38,7 +38,7 @@ pub(crate) const SEVEN: [&str; 7] = [
 pub(crate) struct Deployment {
     /// By what they run: `all`, or a server's id.
     processes: Vec<(String, Process)>,
-    pub(crate) directory: Directory,
+    pub(crate) configuration: Configuration,
     pub(crate) nats: Option<NatsServer>,
     /// By server; empty where all processes show the machine's time.
     clocks: BTreeMap<String, WallClock>,
@@ -52,24 +52,25 @@ impl Layout {
 
     /// The same; the wall clock of each process is this many milliseconds ahead, and can be set.
     pub(crate) async fn start_with_clocks(self, settings: &str, ahead_ms: i64) -> Deployment {
-        let clock = |directory: &Directory, server: &str| {
-            let clock = WallClock::new(&directory.path, server);
+        let clock = |configuration: &Configuration, server: &str| {
+            let clock = WallClock::new(&configuration.path, server);
             clock.set(ahead_ms);
             (server.to_owned(), clock)
         };
-        self.start_with(settings, |directory| SEVEN.iter().map(|server| clock(directory, server)).collect()).await
+        self.start_with(settings, |configuration| SERVERS.iter().map(|server| clock(configuration, server)).collect())
+            .await
     }
 
     async fn start_with(
         self,
         settings: &str,
-        clocks: impl Fn(&Directory) -> BTreeMap<String, WallClock>,
+        clocks: impl Fn(&Configuration) -> BTreeMap<String, WallClock>,
     ) -> Deployment {
         for _ in 0..ATTEMPTS {
             let nats = if self == Self::SevenProcesses { Some(NatsServer::start_with_jetstream().await) } else { None };
-            let directory = Directory::new(settings);
-            let clocks = clocks(&directory);
-            let mut deployment = Deployment { processes: Vec::new(), directory, nats, clocks };
+            let configuration = Configuration::new(settings);
+            let clocks = clocks(&configuration);
+            let mut deployment = Deployment { processes: Vec::new(), configuration, nats, clocks };
             if deployment.start().await {
                 return deployment;
             }
@@ -83,13 +84,13 @@ impl Deployment {
     async fn start(&mut self) -> bool {
         let groups: &[&[&str]] = match self.nats {
             None => &[&["all"]],
-            Some(_) => &[&SEVEN[..3], &SEVEN[3..6], &SEVEN[6..]],
+            Some(_) => &[&SERVERS[..3], &SERVERS[3..6], &SERVERS[6..]],
         };
         for group in groups {
             let first = self.processes.len();
             group.iter().for_each(|name| self.launch(name));
             for (_, process) in &mut self.processes[first..] {
-                if !process.says("ready").await {
+                if !process.wait_for_output("ready").await {
                     assert!(process.output().contains("the port is taken"), "{}", process.output());
                     return false;
                 }
@@ -106,11 +107,11 @@ impl Deployment {
         }
         let environment = self.clocks.get(name).map(WallClock::environment);
         let environment = environment.iter().flatten().copied().collect::<Vec<_>>();
-        self.processes.push((name.to_owned(), Process::start(&self.directory.path, name, args, &environment)));
+        self.processes.push((name.to_owned(), Process::start(&self.configuration.path, name, args, &environment)));
     }
 
     /// Waits until the gate is ready: it has heard of connectors.
-    pub(crate) async fn until_ready(&self) {
+    pub(crate) async fn wait_until_ready(&self) {
         eventually(DEADLINE, "the gate is ready", async || {
             get(self.gate(), "/readyz").await.is_some_and(|answer| answer.contains(r#""ready":true"#))
         })
@@ -126,7 +127,7 @@ impl Deployment {
     pub(crate) async fn restart(&mut self, server: &str) {
         self.processes.retain(|(name, _)| name != server);
         self.launch(server);
-        assert!(self.process(server).says("ready").await, "{}", self.process(server).output());
+        assert!(self.process(server).wait_for_output("ready").await, "{}", self.process(server).output());
     }
 
     /// The process that runs this server.
@@ -141,12 +142,12 @@ impl Deployment {
     }
 
     pub(crate) fn gate(&self) -> Address {
-        self.directory.fronts[0]
+        self.configuration.frontends[0]
     }
 
     /// A connector, counted from 0.
     pub(crate) fn connector(&self, index: usize) -> Address {
-        self.directory.fronts[1 + index]
+        self.configuration.frontends[1 + index]
     }
 
     /// The connector that the gate names for this user.
@@ -154,7 +155,7 @@ impl Deployment {
         let answer = get(self.gate(), &format!("/entry?uid={uid}")).await?;
         let answer: Value = serde_json::from_str(&answer).ok()?;
         let port = answer["port"].as_u64()?;
-        self.directory.fronts.iter().find(|at| u64::from(at.port()) == port).copied()
+        self.configuration.frontends.iter().find(|at| u64::from(at.port()) == port).copied()
     }
 }
 

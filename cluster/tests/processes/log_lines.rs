@@ -6,7 +6,7 @@ use futures_util::future::join_all;
 use serde_json::Value;
 use tokio::time::Instant;
 
-use crate::configuration::Directory;
+use crate::configuration::Configuration;
 use crate::deployment::Layout;
 use crate::process::Process;
 
@@ -97,7 +97,7 @@ async fn json_is_one_object_per_line() {
     entered(&deployment.connector(0).to_string(), "lobby").await;
     let process = deployment.process("all");
     process.signal("TERM").await;
-    assert_eq!(process.ends().await, Some(0));
+    assert_eq!(process.wait().await, Some(0));
     let objects = objects(&process.output());
     assert_eq!(find(&objects, "chat server ready")["server"], "chat-server-1");
     assert_eq!(find(&objects, "connector ready")["level"], "INFO");
@@ -108,21 +108,21 @@ async fn json_is_one_object_per_line() {
 /// A start that fails says why in the same form; text says the same in its own.
 #[tokio::test]
 async fn a_failed_start_is_an_object_too() {
-    let directory = Directory::new("");
-    let _taken = std::net::TcpListener::bind(directory.fronts[0]).unwrap();
+    let configuration = Configuration::new("");
+    let _taken = std::net::TcpListener::bind(configuration.frontends[0]).unwrap();
     let format = ("SHADDOCK_LOG__FORMAT", "json");
     let trace = ("SHADDOCK_LOG", "trace");
     let none = [] as [&str; 0];
-    let mut process = Process::start(&directory.path, "json", none, &[format, trace]);
-    assert_eq!(process.ends().await, Some(1));
+    let mut process = Process::start(&configuration.path, "json", none, &[format, trace]);
+    assert_eq!(process.wait().await, Some(1));
     let objects = objects(&process.output());
     let last = objects.last().unwrap();
     assert_eq!(last["level"], "ERROR");
     assert!(last["message"].as_str().unwrap().contains("the port is taken"), "{last}");
-    let mut process = Process::start(&directory.path, "text", none, &[("SHADDOCK_LOG__FORMAT", "text")]);
-    assert_eq!(process.ends().await, Some(1));
+    let mut process = Process::start(&configuration.path, "text", none, &[("SHADDOCK_LOG__FORMAT", "text")]);
+    assert_eq!(process.wait().await, Some(1));
     assert!(process.output().contains("the port is taken"), "{}", process.output());
-    let mut process = Process::start(&directory.path, "wrong", none, &[("SHADDOCK_LOG__FORMAT", "xml")]);
-    assert_eq!(process.ends().await, Some(1));
+    let mut process = Process::start(&configuration.path, "wrong", none, &[("SHADDOCK_LOG__FORMAT", "xml")]);
+    assert_eq!(process.wait().await, Some(1));
     assert!(process.output().contains("SHADDOCK_LOG__FORMAT"), "{}", process.output());
 }

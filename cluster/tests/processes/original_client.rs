@@ -12,7 +12,7 @@ use crate::configuration::Address;
 use crate::process::DEADLINE;
 
 /// One original client, gone when dropped.
-pub(crate) struct Original {
+pub(crate) struct OriginalClient {
     name: String,
     commands: ChildStdin,
     events: Lines<BufReader<ChildStdout>>,
@@ -24,8 +24,8 @@ pub(crate) struct Original {
     _child: Child,
 }
 
-impl Original {
-    /// A client that is not connected. `name` is for messages, and for [`Original::enter`].
+impl OriginalClient {
+    /// A client that is not connected. `name` is for messages, and for [`OriginalClient::enter`].
     pub(crate) async fn start(name: &str) -> Self {
         Self::start_with(name, None).await
     }
@@ -69,22 +69,22 @@ impl Original {
         self.gate = Some(format!("ws://{gate}"));
         let (host, port) = (gate.ip(), gate.port());
         let name = self.name.clone();
-        self.tell(&json!({"do": "enter", "host": host, "port": port, "username": name, "rid": room})).await;
-        let mut entered = self.event("entered").await;
+        self.send_command(&json!({"do": "enter", "host": host, "port": port, "username": name, "rid": room})).await;
+        let mut entered = self.next_of_kind("entered").await;
         assert_eq!(entered["entry"]["code"], 200, "{entered}");
         entered["body"].take()
     }
 
     /// Connects to a connector.
     pub(crate) async fn connect(&mut self, to: Address) {
-        self.tell(&json!({"do": "connect", "host": to.ip(), "port": to.port()})).await;
-        self.event("connected").await;
+        self.send_command(&json!({"do": "connect", "host": to.ip(), "port": to.port()})).await;
+        self.next_of_kind("connected").await;
     }
 
     /// Asks, and does not wait for the answer. Returns the number that it will have.
-    pub(crate) async fn ask(&mut self, route: &str, msg: Value) -> u64 {
+    pub(crate) async fn start_request(&mut self, route: &str, msg: Value) -> u64 {
         self.requests += 1;
-        self.tell(&json!({"do": "request", "id": self.requests, "route": route, "msg": msg})).await;
+        self.send_command(&json!({"do": "request", "id": self.requests, "route": route, "msg": msg})).await;
         self.requests
     }
 
@@ -96,39 +96,39 @@ impl Original {
 
     /// Asks, and waits for the answer.
     pub(crate) async fn request(&mut self, route: &str, msg: Value) -> Value {
-        let id = self.ask(route, msg).await;
+        let id = self.start_request(route, msg).await;
         self.answer(id).await
     }
 
     /// Says something to `target` and expects it to be in the log then.
-    pub(crate) async fn say(&mut self, content: &str, target: &str) {
+    pub(crate) async fn send_to(&mut self, content: &str, target: &str) {
         let message = json!({"content": content, "target": target, "from": self.name});
         let answer = self.request("chat.chatHandler.send", message).await;
         assert_eq!(answer["code"], 200, "{}: {answer}", self.name);
     }
 
     /// A command without an answer.
-    pub(crate) async fn order(&mut self, command: &str) {
-        self.tell(&json!({"do": command})).await;
+    pub(crate) async fn command(&mut self, command: &str) {
+        self.send_command(&json!({"do": command})).await;
     }
 
     /// A notify, which is not answered.
     pub(crate) async fn notify(&mut self, route: &str) {
-        self.tell(&json!({"do": "notify", "route": route, "msg": {}})).await;
+        self.send_command(&json!({"do": "notify", "route": route, "msg": {}})).await;
     }
 
     /// The next push.
-    pub(crate) async fn push(&mut self) -> Value {
-        self.event("push").await
+    pub(crate) async fn next_push(&mut self) -> Value {
+        self.next_of_kind("push").await
     }
 
     /// The next event of this kind; others are kept.
-    pub(crate) async fn event(&mut self, kind: &str) -> Value {
+    pub(crate) async fn next_of_kind(&mut self, kind: &str) -> Value {
         self.find(|event| event["event"] == kind).await
     }
 
     /// The next event, without a deadline. Can be dropped while waiting, without losing one.
-    pub(crate) async fn heard(&mut self) -> Value {
+    pub(crate) async fn next_raw_event(&mut self) -> Value {
         loop {
             let line = self.events.next_line().await.unwrap();
             let line = line.unwrap_or_else(|| panic!("{}: the driver ended: {:?}", self.name, self.kept));
@@ -160,11 +160,11 @@ impl Original {
     }
 
     async fn next(&mut self) -> Value {
-        let event = tokio::time::timeout(DEADLINE, self.heard()).await;
+        let event = tokio::time::timeout(DEADLINE, self.next_raw_event()).await;
         event.unwrap_or_else(|_| panic!("{} hears nothing; before: {:?}", self.name, self.kept))
     }
 
-    async fn tell(&mut self, command: &Value) {
+    async fn send_command(&mut self, command: &Value) {
         self.commands.write_all(format!("{command}\n").as_bytes()).await.unwrap();
     }
 }

@@ -10,7 +10,7 @@ use std::time::Duration;
 use client::{ChatClient, Options};
 use shared::testing::{NatsServer, eventually};
 
-use crate::configuration::Directory;
+use crate::configuration::Configuration;
 use crate::deployment::{Layout, get};
 use crate::process::{DEADLINE, Process};
 
@@ -24,80 +24,80 @@ const ALL: (&str, &str) = ("SHADDOCK_LOG", "trace");
 const PIPE: usize = 64 * 1024;
 
 /// A disk without space.
-fn full() -> Stdio {
+fn full_disk() -> Stdio {
     File::options().write(true).open("/dev/full").unwrap().into()
 }
 
 /// A pipe whose reader is gone.
-fn gone() -> Stdio {
+fn closed_pipe() -> Stdio {
     pipe().unwrap().1.into()
 }
 
 /// A full pipe whose reader reads no byte.
-fn stalled() -> (PipeReader, Stdio) {
+fn stalled_pipe() -> (PipeReader, Stdio) {
     let (reader, mut writer) = pipe().unwrap();
     writer.write_all(&vec![b'x'; PIPE]).unwrap();
     (reader, writer.into())
 }
 
-async fn is_reachable(directory: &Directory) {
+async fn wait_until_reachable(configuration: &Configuration) {
     eventually(DEADLINE, "the gate names a connector", async || {
-        get(directory.fronts[0], "/entry?uid=ann").await.is_some_and(|answer| answer.contains(r#""code":200"#))
+        get(configuration.frontends[0], "/entry?uid=ann").await.is_some_and(|answer| answer.contains(r#""code":200"#))
     })
     .await;
 }
 
-async fn talk(directory: &Directory, name: &str) {
-    let address = directory.fronts[1].to_string();
-    let said = async || {
+async fn send_one_message(configuration: &Configuration, name: &str) {
+    let address = configuration.frontends[1].to_string();
+    let sent = async || {
         let (chat, _events) = ChatClient::connect(&address, Options::default()).await.ok()?;
         chat.enter(name, "lobby").await.ok()?;
         chat.say("hello").await.ok()
     };
-    eventually(DEADLINE, "a message is said", async || said().await.is_some()).await;
+    eventually(DEADLINE, "a message is said", async || sent().await.is_some()).await;
 }
 
 /// Serves, finds NATS again, and stops in order.
-async fn serves_with(name: &str, outputs: (Stdio, Stdio)) {
+async fn check_serving_with(name: &str, outputs: (Stdio, Stdio)) {
     let mut nats = NatsServer::start_with_jetstream().await;
-    let directory = Directory::new("");
+    let configuration = Configuration::new("");
     let url = nats.url().to_owned();
-    let mut process = Process::start_with_outputs(&directory.path, name, ["--nats", &url], &[ALL], outputs);
-    is_reachable(&directory).await;
-    talk(&directory, "ann").await;
+    let mut process = Process::start_with_outputs(&configuration.path, name, ["--nats", &url], &[ALL], outputs);
+    wait_until_reachable(&configuration).await;
+    send_one_message(&configuration, "ann").await;
     nats.restart().await;
-    talk(&directory, "bob").await;
+    send_one_message(&configuration, "bob").await;
     process.signal("HUP").await;
     process.signal("TERM").await;
-    assert_eq!(process.ends_within(SOON).await, Some(0), "{name}");
+    assert_eq!(process.wait_within(SOON).await, Some(0), "{name}");
 }
 
 #[tokio::test]
 async fn servers_go_on_when_the_readers_are_gone() {
-    serves_with("gone", (gone(), gone())).await;
+    check_serving_with("gone", (closed_pipe(), closed_pipe())).await;
 }
 
 #[tokio::test]
 async fn servers_go_on_when_the_disk_is_full() {
-    serves_with("full", (full(), full())).await;
+    check_serving_with("full", (full_disk(), full_disk())).await;
 }
 
 #[tokio::test]
 async fn servers_go_on_when_the_readers_stand_still() {
-    let ((_out, stdout), (_err, stderr)) = (stalled(), stalled());
-    serves_with("stalled", (stdout, stderr)).await;
+    let ((_out, stdout), (_err, stderr)) = (stalled_pipe(), stalled_pipe());
+    check_serving_with("stalled", (stdout, stderr)).await;
 }
 
 /// A start that fails ends with its status, even if the reason cannot be written.
 #[tokio::test]
 async fn a_failed_start_ends_whatever_happens_to_its_message() {
-    let directory = Directory::new("");
-    let _taken = TcpListener::bind(directory.fronts[0]).unwrap();
-    let (_reader, stderr) = stalled();
-    for (name, stderr) in [("gone", gone()), ("full", full()), ("stalled", stderr)] {
+    let configuration = Configuration::new("");
+    let _taken = TcpListener::bind(configuration.frontends[0]).unwrap();
+    let (_reader, stderr) = stalled_pipe();
+    for (name, stderr) in [("gone", closed_pipe()), ("full", full_disk()), ("stalled", stderr)] {
         let none = [] as [&str; 0];
-        let mut process = Process::start_with_outputs(&directory.path, name, none, &[], (Stdio::null(), stderr));
-        assert_eq!(process.ends_within(SOON).await, Some(1), "{name}");
+        let mut process = Process::start_with_outputs(&configuration.path, name, none, &[], (Stdio::null(), stderr));
+        assert_eq!(process.wait_within(SOON).await, Some(1), "{name}");
     }
 }
 
@@ -105,14 +105,14 @@ async fn a_failed_start_ends_whatever_happens_to_its_message() {
 #[tokio::test]
 async fn a_health_check_answers_by_its_status() {
     let deployment = Layout::OneProcess.start("").await;
-    deployment.until_ready().await;
-    let path = &deployment.directory.path;
-    for (name, stdout) in [("gone", gone()), ("full", full())] {
+    deployment.wait_until_ready().await;
+    let path = &deployment.configuration.path;
+    for (name, stdout) in [("gone", closed_pipe()), ("full", full_disk())] {
         let mut asking = Process::start_with_outputs(path, name, ["ready"], &[], (stdout, Stdio::null()));
-        assert_eq!(asking.ends_within(SOON).await, Some(0), "{name}");
+        assert_eq!(asking.wait_within(SOON).await, Some(0), "{name}");
         let args = ["ready", "--only", "chat-server-1"];
-        let mut asking = Process::start_with_outputs(path, name, args, &[], (gone(), full()));
-        assert_eq!(asking.ends_within(SOON).await, Some(1), "{name}");
+        let mut asking = Process::start_with_outputs(path, name, args, &[], (closed_pipe(), full_disk()));
+        assert_eq!(asking.wait_within(SOON).await, Some(1), "{name}");
     }
 }
 
@@ -120,12 +120,12 @@ async fn a_health_check_answers_by_its_status() {
 /// has seen enough.
 #[tokio::test]
 async fn tools_fail_plainly_when_their_answer_is_lost() {
-    let directory = Directory::new("");
+    let configuration = Configuration::new("");
     for args in [&["check"][..], &["place", "lobby"], &["--help"]] {
-        for (name, stdout, status) in [("gone", gone(), 0), ("full", full(), 1)] {
-            let outputs = (stdout, full());
-            let mut tool = Process::start_with_outputs(&directory.path, name, args, &[], outputs);
-            let code = tool.ends_within(SOON).await;
+        for (name, stdout, status) in [("gone", closed_pipe(), 0), ("full", full_disk(), 1)] {
+            let outputs = (stdout, full_disk());
+            let mut tool = Process::start_with_outputs(&configuration.path, name, args, &[], outputs);
+            let code = tool.wait_within(SOON).await;
             // clap gives help whether it is read or not.
             let status = if args[0] == "--help" { 0 } else { status };
             assert_eq!(code, Some(status), "{args:?} {name}");

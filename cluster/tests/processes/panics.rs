@@ -9,7 +9,7 @@ use shared::dispatcher;
 use shared::ids::ServerId;
 use shared::testing::eventually;
 
-use crate::deployment::{Deployment, Layout, SEVEN, get};
+use crate::deployment::{Deployment, Layout, SERVERS, get};
 use crate::process::DEADLINE;
 use crate::servers_file::edit;
 
@@ -35,9 +35,9 @@ async fn next(events: &mut Events) -> Event {
 }
 
 /// A room that says where to panic, and whose home is that server.
-fn room_that_breaks(server: &str) -> String {
+fn panicking_room(server: &str) -> String {
     let chat = |id: &&str| Server::new(ServerId::new(id).unwrap(), "127.0.0.1");
-    let chats: Vec<Server> = SEVEN[..3].iter().map(chat).collect();
+    let chats: Vec<Server> = SERVERS[..3].iter().map(chat).collect();
     let is_home = |room: &String| dispatcher::place(room, &chats).unwrap().id.as_str() == server;
     (0..).map(|number| format!("panic-in-{server}-{number}")).find(is_home).unwrap()
 }
@@ -45,12 +45,12 @@ fn room_that_breaks(server: &str) -> String {
 /// Its process ended because of a panic, and said so; those of all others serve.
 async fn assert_ended(deployment: &mut Deployment, server: &str) {
     let process = deployment.process(server);
-    assert_eq!(process.ends().await, Some(1));
+    assert_eq!(process.wait().await, Some(1));
     let output = process.output();
     for text in [&format!("a test asked for a panic-in-{server}"), "a task that servers need has failed"] {
         assert!(output.contains(text), "{text:?} in {output}");
     }
-    for other in SEVEN.iter().filter(|other| **other != server) {
+    for other in SERVERS.iter().filter(|other| **other != server) {
         let output = deployment.process(other).output();
         assert!(!output.contains("panicked"), "{output}");
     }
@@ -59,7 +59,7 @@ async fn assert_ended(deployment: &mut Deployment, server: &str) {
 #[tokio::test]
 async fn a_panic_in_a_chat_servers_task_ends_its_process() {
     let mut deployment = Layout::SevenProcesses.start(SETTINGS).await;
-    let room = room_that_breaks("chat-server-2");
+    let room = panicking_room("chat-server-2");
     let (ann, _events) = connect(&deployment, 0).await;
     if !FAULTS {
         ann.enter("ann", &room).await.unwrap();
@@ -92,13 +92,13 @@ async fn a_panic_in_a_connectors_task_ends_its_process() {
 #[tokio::test]
 async fn a_panic_in_a_gates_task_ends_its_process() {
     let mut deployment = Layout::SevenProcesses.start(SETTINGS).await;
-    edit(&deployment.directory, |servers| {
+    edit(&deployment.configuration, |servers| {
         let id = "panic-in-gate-server-1";
         let connector = json!({ "id": id, "host": "127.0.0.1", "clientPort": 1, "frontend": true });
         servers["connector"].as_array_mut().unwrap().push(connector);
     });
     if !FAULTS {
-        assert!(deployment.process("gate-server-1").says("the servers are other ones now").await);
+        assert!(deployment.process("gate-server-1").wait_for_output("the servers are other ones now").await);
         assert!(get(deployment.gate(), "/healthz").await.is_some());
         return;
     }
@@ -124,7 +124,7 @@ async fn a_panic_in_a_sessions_task_closes_that_session_only() {
     assert!(matches!(next(&mut bobs).await, Event::Chat(chat) if chat.msg == "hello"));
     member(&deployment, 0, "ann", "lobby").await;
     deployment.process("connector-server-1").signal("TERM").await;
-    assert_eq!(deployment.process("connector-server-1").ends().await, Some(0));
+    assert_eq!(deployment.process("connector-server-1").wait().await, Some(0));
 }
 
 /// The other servers of the process end in order, so their clients are closed plainly.
@@ -142,7 +142,7 @@ async fn a_panic_ends_a_process_of_many_servers_in_order() {
     assert!(matches!(next(&mut events).await, Event::Closed));
     drop(bob);
     let process = deployment.process("all");
-    assert_eq!(process.ends().await, Some(1));
+    assert_eq!(process.wait().await, Some(1));
     let output = process.output();
     for text in ["connector stopped server=connector-server-2", "chat server stopped server=chat-server-1"] {
         assert!(output.contains(text), "{text:?} in {output}");

@@ -21,7 +21,7 @@ const DEADLINE: Duration = Duration::from_secs(120);
 ///
 /// Its wishes are `{"kill":"connector","port":3050}`, the connector with this port for clients; `{"kill":"owner","room":"lobby"}`, the
 /// room's home; `{"start":SERVER}`. The answer is the server's name.
-pub(crate) async fn play(deployment: &mut Deployment, name: &str, args: &[&str]) {
+pub(crate) async fn run_script(deployment: &mut Deployment, name: &str, args: &[&str]) {
     let program = Path::new(env!("CARGO_MANIFEST_DIR")).join("../web/checks").join(name);
     let mut node = Command::new("node");
     // Before node 22 there is no WebSocket without the flag.
@@ -29,10 +29,10 @@ pub(crate) async fn play(deployment: &mut Deployment, name: &str, args: &[&str])
     node.stdin(Stdio::piped()).stdout(Stdio::piped()).kill_on_drop(true);
     let mut child = node.spawn().unwrap_or_else(|error| panic!("node: {error}: install node >= 20"));
     let mut answers = child.stdin.take().unwrap();
-    let mut wishes = BufReader::new(child.stdout.take().unwrap()).lines();
+    let mut requests = BufReader::new(child.stdout.take().unwrap()).lines();
     let playing = async {
-        while let Some(wish) = wishes.next_line().await.unwrap() {
-            let server = grant(deployment, &serde_json::from_str(&wish).unwrap()).await;
+        while let Some(request) = requests.next_line().await.unwrap() {
+            let server = inject_fault(deployment, &serde_json::from_str(&request).unwrap()).await;
             answers.write_all(format!("{server}\n").as_bytes()).await.unwrap();
         }
         child.wait().await.unwrap()
@@ -42,19 +42,19 @@ pub(crate) async fn play(deployment: &mut Deployment, name: &str, args: &[&str])
     assert!(status.success(), "{name}: {status}; it says why above");
 }
 
-async fn grant(deployment: &mut Deployment, wish: &Value) -> String {
-    let server = match (&wish["kill"], &wish["start"]) {
+async fn inject_fault(deployment: &mut Deployment, request: &Value) -> String {
+    let server = match (&request["kill"], &request["start"]) {
         (Value::Null, Value::String(server)) => {
             deployment.restart(server).await;
             return server.clone();
         }
-        (kill, _) if kill == "connector" => connector_at(deployment, wish["port"].as_u64().unwrap()),
-        (kill, _) if kill == "owner" => home_of(wish["room"].as_str().unwrap()),
-        _ => panic!("{wish} is no wish"),
+        (kill, _) if kill == "connector" => connector_at(deployment, request["port"].as_u64().unwrap()),
+        (kill, _) if kill == "owner" => home_of(request["room"].as_str().unwrap()),
+        _ => panic!("{request} is no wish"),
     };
     let process = deployment.process(&server);
     process.signal("KILL").await;
-    process.ends().await;
+    process.wait().await;
     server
 }
 

@@ -9,13 +9,13 @@ use shared::testing::eventually;
 use tokio_tungstenite::connect_async;
 use tokio_tungstenite::tungstenite::client::IntoClientRequest;
 
-use crate::configuration::{Address, Directory};
+use crate::configuration::{Address, Configuration};
 use crate::deployment::Layout;
 use crate::process::{DEADLINE, Process};
 
 /// Writes the file anew, with what `change` makes of the development servers.
-pub(crate) fn edit(directory: &Directory, change: impl FnOnce(&mut Value)) {
-    let path = directory.path.join("servers.json");
+pub(crate) fn edit(configuration: &Configuration, change: impl FnOnce(&mut Value)) {
+    let path = configuration.path.join("servers.json");
     let mut servers: Value = serde_json::from_str(&fs::read_to_string(&path).unwrap()).unwrap();
     change(&mut servers["development"]);
     fs::write(path, servers.to_string()).unwrap();
@@ -30,29 +30,29 @@ fn add_chat(servers: &mut Value, number: usize) {
 #[tokio::test]
 async fn a_chat_server_is_added_by_a_line_in_the_file() {
     let mut deployment = Layout::OneProcess.start("").await;
-    edit(&deployment.directory, |servers| add_chat(servers, 4));
-    let path = deployment.directory.path.join("servers.json");
+    edit(&deployment.configuration, |servers| add_chat(servers, 4));
+    let path = deployment.configuration.path.join("servers.json");
     let process = deployment.process("all");
-    assert!(process.says("chat server ready server=chat-server-4").await, "{}", process.output());
+    assert!(process.wait_for_output("chat server ready server=chat-server-4").await, "{}", process.output());
     fs::write(&path, "{").unwrap();
-    assert!(process.says("servers.json is refused, the servers stay as they were").await);
+    assert!(process.wait_for_output("servers.json is refused, the servers stay as they were").await);
 }
 
 /// Over NATS every process sees the change by itself, and a process is started for the new entry.
 #[tokio::test]
 async fn each_process_sees_the_change() {
     let mut deployment = Layout::SevenProcesses.start("").await;
-    edit(&deployment.directory, |servers| add_chat(servers, 4));
+    edit(&deployment.configuration, |servers| add_chat(servers, 4));
     for server in ["gate-server-1", "connector-server-2", "chat-server-3"] {
-        assert!(deployment.process(server).says("the servers are other ones now").await, "{server}");
+        assert!(deployment.process(server).wait_for_output("the servers are other ones now").await, "{server}");
     }
     let nats = deployment.nats.as_ref().unwrap().url().to_owned();
     let args = ["--only", "chat-server-4", "--nats", &nats];
-    let mut fourth = Process::start(&deployment.directory.path, "chat-server-4", args, &[]);
-    assert!(fourth.says("chat server ready").await, "{}", fourth.output());
-    edit(&deployment.directory, |servers| drop(servers["chat"].as_array_mut().unwrap().remove(0)));
+    let mut fourth = Process::start(&deployment.configuration.path, "chat-server-4", args, &[]);
+    assert!(fourth.wait_for_output("chat server ready").await, "{}", fourth.output());
+    edit(&deployment.configuration, |servers| drop(servers["chat"].as_array_mut().unwrap().remove(0)));
     deployment.process("chat-server-1").signal("HUP").await;
-    assert!(deployment.process("chat-server-1").says("it owns nothing, and can be stopped").await);
+    assert!(deployment.process("chat-server-1").wait_for_output("it owns nothing, and can be stopped").await);
 }
 
 /// A running server listens where it did, so users are sent there after an edit, too.
@@ -60,17 +60,17 @@ async fn each_process_sees_the_change() {
 async fn users_are_sent_where_connectors_listen() {
     let mut deployment = Layout::SevenProcesses.start("").await;
     let before = deployment.entry("ann").await.unwrap();
-    edit(&deployment.directory, |servers| {
+    edit(&deployment.configuration, |servers| {
         for (port, connector) in (1..).zip(servers["connector"].as_array_mut().unwrap()) {
             connector["clientPort"] = json!(port);
         }
     });
-    assert!(deployment.process("gate-server-1").says("the servers are other ones now").await);
+    assert!(deployment.process("gate-server-1").wait_for_output("the servers are other ones now").await);
     assert_eq!(deployment.entry("ann").await, Some(before));
 }
 
 /// A page of this origin may connect to the connector.
-async fn lets_in(connector: Address, origin: &str) -> bool {
+async fn accepts_origin(connector: Address, origin: &str) -> bool {
     let mut request = format!("ws://{connector}/").into_client_request().unwrap();
     request.headers_mut().insert("origin", origin.parse().unwrap());
     connect_async(request).await.is_ok()
@@ -80,33 +80,33 @@ async fn lets_in(connector: Address, origin: &str) -> bool {
 async fn pages_of_a_new_host_are_let_in_by_running_connectors() {
     let deployment = Layout::OneProcess.start("").await;
     let connector = deployment.connector(0);
-    assert!(!lets_in(connector, "https://new.example.org").await);
-    edit(&deployment.directory, |servers| {
+    assert!(!accepts_origin(connector, "https://new.example.org").await);
+    edit(&deployment.configuration, |servers| {
         let list = servers["chat"].as_array_mut().unwrap();
         list.push(json!({"id": "chat-server-4", "host": "new.example.org", "clientHost": "play.example.org"}));
     });
     for origin in ["https://new.example.org", "https://play.example.org"] {
-        eventually(DEADLINE, origin, async || lets_in(connector, origin).await).await;
+        eventually(DEADLINE, origin, async || accepts_origin(connector, origin).await).await;
     }
-    assert!(!lets_in(connector, "https://other.example.org").await);
+    assert!(!accepts_origin(connector, "https://other.example.org").await);
 }
 
 /// The cause is logged, not where to look for the file.
 #[tokio::test]
 async fn what_the_file_became_is_logged() {
     let mut deployment = Layout::OneProcess.start("").await;
-    let path = deployment.directory.path.join("servers.json");
+    let path = deployment.configuration.path.join("servers.json");
     let text = fs::read_to_string(&path).unwrap();
     let process = deployment.process("all");
     fs::write(&path, text.encode_utf16().flat_map(u16::to_be_bytes).collect::<Vec<u8>>()).unwrap();
-    assert!(process.says("it is UTF-16: save it as UTF-8").await);
+    assert!(process.wait_for_output("it is UTF-16: save it as UTF-8").await);
     fs::remove_file(&path).unwrap();
     fs::create_dir(&path).unwrap();
-    assert!(process.says("it is a directory: put the file there").await);
+    assert!(process.wait_for_output("it is a directory: put the file there").await);
 }
 
 /// Waits until a client can enter a room there.
-async fn until_served(address: Address) {
+async fn wait_until_served(address: Address) {
     let served = async || {
         let (chat, _events) = ChatClient::connect(&address.to_string(), Options::default()).await.ok()?;
         chat.enter("ann", "lobby").await.ok()
@@ -125,23 +125,23 @@ async fn a_server_whose_port_was_taken_is_tried_again() {
     let mut deployment = Layout::OneProcess.start("").await;
     let taken = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = taken.local_addr().unwrap();
-    edit(&deployment.directory, |servers| {
+    edit(&deployment.configuration, |servers| {
         servers["connector"].as_array_mut().unwrap().push(connector("connector-server-4", address));
         add_chat(servers, 4);
     });
     let process = deployment.process("all");
-    assert!(process.says("the port is taken").await, "{}", process.output());
-    assert!(process.says("a server still cannot start, it is tried again").await, "{}", process.output());
-    assert!(process.says("chat server ready server=chat-server-4").await, "{}", process.output());
-    until_served(deployment.connector(0)).await;
+    assert!(process.wait_for_output("the port is taken").await, "{}", process.output());
+    assert!(process.wait_for_output("a server still cannot start, it is tried again").await, "{}", process.output());
+    assert!(process.wait_for_output("chat server ready server=chat-server-4").await, "{}", process.output());
+    wait_until_served(deployment.connector(0)).await;
     drop(taken);
-    until_served(address).await;
+    wait_until_served(address).await;
     let process = deployment.process("all");
-    assert!(process.says("a server that could not start runs now server=connector-server-4").await);
+    assert!(process.wait_for_output("a server that could not start runs now server=connector-server-4").await);
     let lines = process.output().lines().filter(|line| line.contains("ERROR")).count();
     assert!(lines <= 4, "{}", process.output());
     process.signal("TERM").await;
-    assert_eq!(process.ends().await, Some(0));
+    assert_eq!(process.wait().await, Some(0));
 }
 
 /// The new name listens where the old one did.
@@ -149,8 +149,8 @@ async fn a_server_whose_port_was_taken_is_tried_again() {
 async fn a_server_is_renamed_and_keeps_its_port() {
     let mut deployment = Layout::OneProcess.start("").await;
     let (first, gate) = (deployment.connector(0), deployment.gate());
-    until_served(first).await;
-    edit(&deployment.directory, |servers| {
+    wait_until_served(first).await;
+    edit(&deployment.configuration, |servers| {
         servers["connector"][0] = connector("connector-server-9", first);
         servers["gate"][0] =
             json!({ "id": "gate-server-9", "host": "127.0.0.1", "clientPort": gate.port(), "frontend": true });
@@ -159,9 +159,9 @@ async fn a_server_is_renamed_and_keeps_its_port() {
     for line in ["connector ready server=connector-server-9", "gate ready server=gate-server-9", "server=chat-server-9"]
     {
         let process = deployment.process("all");
-        assert!(process.says(line).await, "{line} in {}", process.output());
+        assert!(process.wait_for_output(line).await, "{line} in {}", process.output());
     }
-    until_served(first).await;
+    wait_until_served(first).await;
     eventually(DEADLINE, "the gate names a connector", async || deployment.entry("ann").await.is_some()).await;
     let output = deployment.process("all").output();
     assert!(!output.contains("the port is taken"), "{output}");

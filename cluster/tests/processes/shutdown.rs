@@ -7,7 +7,7 @@ use shared::testing::NatsServer;
 
 use crate::deployment::{Deployment, Layout};
 use crate::on_both_layouts;
-use crate::original_client::Original;
+use crate::original_client::OriginalClient;
 use crate::process::Process;
 
 on_both_layouts!(what_was_accepted_is_answered);
@@ -21,7 +21,7 @@ const PATIENT: &str = "[rpc]\nrequest_ms = 25000\n[lifecycle]\ngrace_secs = 28";
 const CHAT_SERVERS: [&str; 3] = ["chat-server-1", "chat-server-2", "chat-server-3"];
 
 /// Returns when the connector has read everything that this client asked before: it answers unknown routes itself.
-async fn accepted(client: &mut Original) {
+async fn wait_until_accepted(client: &mut OriginalClient) {
     let answer = client.request("connector.entryHandler.nothing", json!({})).await;
     assert_eq!(answer["code"], 500, "{answer}");
 }
@@ -43,8 +43,8 @@ async fn signal_chats(deployment: &mut Deployment, signal: &str) {
 async fn what_was_accepted_is_answered(layout: Layout) {
     let mut deployment = layout.start(PATIENT).await;
     let connector = connector_of(&deployment, "ann").await;
-    let (mut ann, _) = Original::enter("ann", deployment.gate(), "lobby").await;
-    let mut asker = Original::start("asker").await;
+    let (mut ann, _) = OriginalClient::enter("ann", deployment.gate(), "lobby").await;
+    let mut asker = OriginalClient::start("asker").await;
     asker.connect(deployment.gate()).await;
     let frozen = layout == Layout::SevenProcesses;
     if frozen {
@@ -53,11 +53,11 @@ async fn what_was_accepted_is_answered(layout: Layout) {
     let mut asked = Vec::new();
     for number in 0..20 {
         let message = json!({"content": format!("message {number}"), "target": "*"});
-        asked.push(ann.ask("chat.chatHandler.send", message).await);
+        asked.push(ann.start_request("chat.chatHandler.send", message).await);
     }
-    accepted(&mut ann).await;
+    wait_until_accepted(&mut ann).await;
     deployment.process(&connector).signal("TERM").await;
-    assert!(deployment.process(&connector).says("stopping").await);
+    assert!(deployment.process(&connector).wait_for_output("stopping").await);
     if frozen {
         signal_chats(&mut deployment, "CONT").await;
     }
@@ -65,13 +65,13 @@ async fn what_was_accepted_is_answered(layout: Layout) {
         let answer = ann.answer(request).await;
         assert_eq!(answer["code"], 200, "{answer}");
     }
-    assert_eq!(ann.event("close").await["code"], 1000);
-    assert_eq!(deployment.process(&connector).ends().await, Some(0));
+    assert_eq!(ann.next_of_kind("close").await["code"], 1000);
+    assert_eq!(deployment.process(&connector).wait().await, Some(0));
     if frozen {
         deployment.process("gate-server-1").signal("TERM").await;
     }
-    assert_eq!(asker.event("close").await["code"], 1000);
-    assert_eq!(deployment.process("gate-server-1").ends().await, Some(0));
+    assert_eq!(asker.next_of_kind("close").await["code"], 1000);
+    assert_eq!(deployment.process("gate-server-1").wait().await, Some(0));
 }
 
 /// Signals that timers, log rotation, profilers and shells send, by number: real-time ones, too.
@@ -82,28 +82,28 @@ const HARMLESS: [&str; 12] =
 #[tokio::test]
 async fn other_signals_are_ignored() {
     let mut deployment = Layout::OneProcess.start("").await;
-    let (mut ann, _) = Original::enter("ann", deployment.gate(), "lobby").await;
+    let (mut ann, _) = OriginalClient::enter("ann", deployment.gate(), "lobby").await;
     for signal in HARMLESS {
         deployment.process("all").signal(signal).await;
     }
-    accepted(&mut ann).await;
+    wait_until_accepted(&mut ann).await;
     let process = deployment.process("all");
     process.signal("QUIT").await;
-    assert!(process.says("stopping; a second signal ends at once").await);
-    assert_eq!(ann.event("close").await["code"], 1000);
-    assert_eq!(process.ends().await, Some(0));
+    assert!(process.wait_for_output("stopping; a second signal ends at once").await);
+    assert_eq!(ann.next_of_kind("close").await["code"], 1000);
+    assert_eq!(process.wait().await, Some(0));
 
     let mut nats = NatsServer::start().await;
     nats.kill();
     let args = ["--nats", nats.url()];
     let waits = [("SHADDOCK_NATS__WAIT_FOR_BROKER", "true")];
-    let mut waiting = Process::start(&deployment.directory.path, "waiting", args, &waits);
-    assert!(waiting.says("waiting for").await);
+    let mut waiting = Process::start(&deployment.configuration.path, "waiting", args, &waits);
+    assert!(waiting.wait_for_output("waiting for").await);
     for signal in HARMLESS {
         waiting.signal(signal).await;
     }
     waiting.signal("QUIT").await;
-    assert_eq!(waiting.ends().await, Some(0));
+    assert_eq!(waiting.wait().await, Some(0));
 }
 
 /// As the service managers that send it mean it.
@@ -113,7 +113,7 @@ async fn sigquit_hands_over_as_sigterm_does() {
     for (server, signal) in [("connector-server-1", "QUIT"), ("chat-server-1", "XCPU")] {
         let process = deployment.process(server);
         process.signal(signal).await;
-        assert_eq!(process.ends().await, Some(0));
+        assert_eq!(process.wait().await, Some(0));
     }
     assert!(deployment.process("chat-server-1").output().contains("hands its rooms over"));
     assert!(deployment.process("connector-server-1").output().contains("sends its clients elsewhere"));
@@ -123,13 +123,13 @@ async fn sigquit_hands_over_as_sigterm_does() {
 #[tokio::test]
 async fn seven_processes_stop_together() {
     let mut deployment = Layout::SevenProcesses.start("").await;
-    let (mut ann, _) = Original::enter("ann", deployment.gate(), "lobby").await;
+    let (mut ann, _) = OriginalClient::enter("ann", deployment.gate(), "lobby").await;
     for process in deployment.processes() {
         process.signal("TERM").await;
     }
-    assert_eq!(ann.event("close").await["code"], 1000);
+    assert_eq!(ann.next_of_kind("close").await["code"], 1000);
     for process in deployment.processes() {
-        assert_eq!(process.ends().await, Some(0));
+        assert_eq!(process.wait().await, Some(0));
     }
 }
 
@@ -137,14 +137,14 @@ async fn seven_processes_stop_together() {
 async fn a_second_signal_ends_at_once() {
     let mut deployment = Layout::SevenProcesses.start(PATIENT).await;
     let connector = connector_of(&deployment, "ann").await;
-    let (mut ann, _) = Original::enter("ann", deployment.gate(), "lobby").await;
+    let (mut ann, _) = OriginalClient::enter("ann", deployment.gate(), "lobby").await;
     signal_chats(&mut deployment, "STOP").await;
-    ann.ask("chat.chatHandler.send", json!({"content": "is never answered", "target": "*"})).await;
-    accepted(&mut ann).await;
+    ann.start_request("chat.chatHandler.send", json!({"content": "is never answered", "target": "*"})).await;
+    wait_until_accepted(&mut ann).await;
     let process = deployment.process(&connector);
     process.signal("TERM").await;
-    assert!(process.says("a second signal ends at once").await);
+    assert!(process.wait_for_output("a second signal ends at once").await);
     process.signal("TERM").await;
-    assert_eq!(process.ends_within(AT_ONCE).await, Some(0));
+    assert_eq!(process.wait_within(AT_ONCE).await, Some(0));
     assert!(process.output().contains("ended at once"));
 }

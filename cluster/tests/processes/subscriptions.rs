@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde_json::Value;
 
 use crate::deployment::{Deployment, Layout, get};
-use crate::original_client::Original;
+use crate::original_client::OriginalClient;
 
 /// Subjects by the name of the connection; inboxes, which are random, all as `_INBOX.name.x.*`.
 async fn audit(deployment: &Deployment) -> BTreeMap<String, BTreeSet<String>> {
@@ -47,8 +47,8 @@ fn expected() -> BTreeMap<String, BTreeSet<String>> {
 async fn nobody_subscribes_to_more_than_its_own() {
     let deployment = Layout::SevenProcesses.start("").await;
     assert_eq!(audit(&deployment).await, expected());
-    let (_ann, _) = Original::enter("ann", deployment.gate(), "lobby").await;
-    let (mut bob, _) = Original::enter("bob", deployment.gate(), "lounge").await;
-    bob.say("hello", "*").await;
+    let (_ann, _) = OriginalClient::enter("ann", deployment.gate(), "lobby").await;
+    let (mut bob, _) = OriginalClient::enter("bob", deployment.gate(), "lounge").await;
+    bob.send_to("hello", "*").await;
     assert_eq!(audit(&deployment).await, expected());
 }

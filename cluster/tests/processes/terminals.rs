@@ -4,7 +4,7 @@ use std::process::Stdio;
 
 use tokio::process::Command;
 
-use crate::configuration::Directory;
+use crate::configuration::Configuration;
 use crate::process::DEADLINE;
 
 /// Runs a program on a terminal of its own until it has written "ready"; stops it, and prints what it wrote.
@@ -31,9 +31,9 @@ sys.stdout.buffer.write(written)
 
 /// The log of servers that ran on a terminal.
 async fn log_on_terminal(environment: &[(&str, &str)]) -> String {
-    let directory = Directory::new("");
+    let configuration = Configuration::new("");
     let mut python = Command::new("python3");
-    python.args(["-c", ON_A_TERMINAL, env!("CARGO_BIN_EXE_shaddock"), "--config"]).arg(&directory.path);
+    python.args(["-c", ON_A_TERMINAL, env!("CARGO_BIN_EXE_shaddock"), "--config"]).arg(&configuration.path);
     python.env_clear().envs([("PATH", "/usr/bin:/bin:/usr/local/bin")]).envs(environment.iter().copied());
     let running = python.stdin(Stdio::null()).kill_on_drop(true).output();
     let output = tokio::time::timeout(DEADLINE, running).await.unwrap();

@@ -6,7 +6,7 @@ use std::time::Duration;
 use tokio::process::Command;
 
 use crate::deployment::Layout;
-use crate::script::play;
+use crate::script::run_script;
 
 /// The random runs of `web/test/property.test.mjs` take 20 s of processor time, beside other tests.
 const DEADLINE: Duration = Duration::from_secs(300);
@@ -26,7 +26,7 @@ async fn the_module_passes_its_own_tests() {
 #[tokio::test]
 async fn each_message_is_told_once_and_in_order() {
     let mut deployment = Layout::SevenProcesses.start("").await;
-    play(&mut deployment, "cluster.mjs", &[]).await;
+    run_script(&mut deployment, "cluster.mjs", &[]).await;
 }
 
 /// Two browsers, one of which loses its connector. Screenshots stay in `target/tmp/page`.
@@ -35,7 +35,7 @@ async fn people_talk_on_the_page() {
     let screenshots = Path::new(env!("CARGO_TARGET_TMPDIR")).join("page");
     std::fs::create_dir_all(&screenshots).unwrap();
     let mut deployment = Layout::SevenProcesses.start("").await;
-    play(&mut deployment, "page.mjs", &[screenshots.to_str().unwrap()]).await;
+    run_script(&mut deployment, "page.mjs", &[screenshots.to_str().unwrap()]).await;
 }
 
 /// A case of `web/checks/cases.mjs`, on one process.
@@ -44,7 +44,7 @@ macro_rules! cases {
         $(#[tokio::test]
         async fn $test() {
             let mut deployment = Layout::OneProcess.start("").await;
-            play(&mut deployment, "cases.mjs", &[$case]).await;
+            run_script(&mut deployment, "cases.mjs", &[$case]).await;
         })+
     };
 }

@@ -8,14 +8,14 @@ use serde_json::Value;
 use shared::testing::eventually;
 use tokio::process::Command;
 
-use super::{ADDED, SETTINGS, Stage};
+use super::{ADDED, ChaosCluster, SETTINGS};
 use crate::process::{DEADLINE, shaddock};
-use crate::servers_file::list_chats;
+use crate::servers_file::write_chats;
 
 /// The log line of a process that has read other keys.
 const READ: &str = "the keys of servers are other ones now";
 
-impl Stage {
+impl ChaosCluster {
     /// Processes that start from now on sign like this.
     pub(crate) fn set_signatures(&self, how: &str) {
         let keys = self.keys();
@@ -30,11 +30,14 @@ impl Stage {
     }
 
     /// Ends each server in order and starts it again, `after` each one.
-    pub(crate) async fn roll_all<E>(&mut self, mut after: impl AsyncFnMut(&str) -> Result<(), E>) -> Result<(), E> {
+    pub(crate) async fn rolling_restart<E>(
+        &mut self,
+        mut after: impl AsyncFnMut(&str) -> Result<(), E>,
+    ) -> Result<(), E> {
         let ids: Vec<String> = self.servers.iter().map(|server| server.id.clone()).collect();
         for id in ids {
-            self.roll(&id).await;
-            assert!(self.server_mut(&id).process.says("ready").await, "{id} starts again");
+            self.restart_in_order(&id).await;
+            assert!(self.server_mut(&id).process.wait_for_output("ready").await, "{id} starts again");
             after(&id).await?;
         }
         Ok(())
@@ -44,7 +47,7 @@ impl Stage {
     pub(crate) async fn add_signing_chat(&mut self) {
         let mut chats = self.chats.clone();
         chats.push(ADDED.to_owned());
-        list_chats(&self.directory.path, &chats);
+        write_chats(&self.directory.path, &chats);
         self.write_keys().await;
         let added = self.launch(ADDED.to_owned()).await.unwrap();
         self.servers.push(added);

@@ -3,12 +3,12 @@
 use std::collections::{BTreeSet, HashSet};
 
 use super::room::{Log, violation};
-use super::{Kind, Violation};
-use crate::history::{Diary, Entered, Note, Resumed, Told};
+use super::{Violation, ViolationKind};
+use crate::history::{Delivery, Entered, History, Observation, Resumed};
 
 /// What one person knows while the notes are walked.
-pub(super) struct View<'a> {
-    diary: &'a Diary,
+pub(super) struct Listener<'a> {
+    history: &'a History,
     log: &'a Log,
     users: BTreeSet<String>,
     /// The part of the log that this person must have been told, as long as it goes on.
@@ -28,71 +28,71 @@ struct Span {
 }
 
 /// The users that this person knows of at the end.
-pub(super) fn users(diary: &Diary) -> BTreeSet<String> {
+pub(super) fn users(history: &History) -> BTreeSet<String> {
     let mut users = BTreeSet::new();
-    for note in &diary.notes {
-        match note {
-            Note::Entered(entered) => users.clone_from(&entered.users),
-            Note::Came(user) => drop(users.insert(user.clone())),
-            Note::Went(user) => drop(users.remove(user)),
-            Note::Left => users.clear(),
+    for observation in &history.observations {
+        match observation {
+            Observation::Entered(entered) => users.clone_from(&entered.users),
+            Observation::MemberJoined(user) => drop(users.insert(user.clone())),
+            Observation::MemberLeft(user) => drop(users.remove(user)),
+            Observation::Left => users.clear(),
             _ => {}
         }
     }
     users
 }
 
-impl<'a> View<'a> {
+impl<'a> Listener<'a> {
     /// The violations in one diary, given the room's log and who was there at the end.
-    pub(super) fn walk(diary: &'a Diary, log: &'a Log, everybody: &BTreeSet<String>) -> Vec<Violation> {
-        let mut view =
-            Self { diary, log, users: BTreeSet::new(), span: None, seen: HashSet::new(), violations: Vec::new() };
-        for (at, note) in diary.notes.iter().enumerate() {
-            view.note(at, note);
+    pub(super) fn check(history: &'a History, log: &'a Log, members: &BTreeSet<String>) -> Vec<Violation> {
+        let mut listener =
+            Self { history, log, users: BTreeSet::new(), span: None, seen: HashSet::new(), violations: Vec::new() };
+        for (at, observation) in history.observations.iter().enumerate() {
+            listener.observation(at, observation);
         }
-        let end = diary.notes.len();
-        if diary.stayed {
-            if let Some(span) = &mut view.span {
+        let end = history.observations.len();
+        if history.is_member_at_end {
+            if let Some(span) = &mut listener.span {
                 span.last = u64::MAX;
             }
-            if view.users != *everybody {
-                let what = format!("knows {:?}, but there are {everybody:?}", view.users);
-                view.violates(Kind::WrongUsers, end, what);
+            if listener.users != *members {
+                let what = format!("knows {:?}, but there are {members:?}", listener.users);
+                listener.report(ViolationKind::WrongUsers, end, what);
             }
         }
-        view.close(end);
-        view.violations
+        listener.close(end);
+        listener.violations
     }
 
-    fn note(&mut self, at: usize, note: &Note) {
-        match note {
-            Note::Entered(entered) => self.entered(at, entered),
-            Note::Heard(told) => {
-                if !told.is_for(&self.diary.name) {
-                    self.violates(Kind::Leaked, at, format!("{told:?}"));
+    fn observation(&mut self, at: usize, observation: &Observation) {
+        match observation {
+            Observation::Entered(entered) => self.entered(at, entered),
+            Observation::Received(delivery) => {
+                if !delivery.is_for(&self.history.name) {
+                    self.report(ViolationKind::Leaked, at, format!("{delivery:?}"));
                 }
-                self.told(at, told);
+                self.receive(at, delivery);
             }
-            Note::Came(user) => {
-                if *user == self.diary.name || !self.users.insert(user.clone()) {
-                    self.violates(Kind::WrongUsers, at, format!("{user} comes, who is there"));
+            Observation::MemberJoined(user) => {
+                if *user == self.history.name || !self.users.insert(user.clone()) {
+                    self.report(ViolationKind::WrongUsers, at, format!("{user} comes, who is there"));
                 }
             }
-            Note::Went(user) => {
+            Observation::MemberLeft(user) => {
                 if !self.users.remove(user) {
-                    self.violates(Kind::WrongUsers, at, format!("{user} goes, who is not there"));
+                    self.report(ViolationKind::WrongUsers, at, format!("{user} goes, who is not there"));
                 }
             }
-            Note::Gap { to, epoch } => self.gap(at, *to, *epoch),
-            Note::Left => {
+            Observation::Gap { to, epoch } => self.gap(at, *to, *epoch),
+            Observation::Left => {
                 self.close(at);
                 self.users.clear();
             }
-            Note::Tried { .. }
-            | Note::Acknowledged { .. }
-            | Note::Refused { .. }
-            | Note::Lost(_)
-            | Note::WentForGood => {}
+            Observation::Attempted { .. }
+            | Observation::Acknowledged { .. }
+            | Observation::Refused { .. }
+            | Observation::Disconnected(_)
+            | Observation::Departed => {}
         }
     }
 
@@ -110,35 +110,35 @@ impl<'a> View<'a> {
                 self.span = Some(Span { epoch: *epoch, start: *seq, last: *seq, gaps: Vec::new() });
             }
         }
-        for told in missed {
-            if !told.may_be_read_by(&self.diary.name) {
-                self.violates(Kind::Leaked, at, format!("{told:?} was missed"));
+        for delivery in missed {
+            if !delivery.is_readable_by(&self.history.name) {
+                self.report(ViolationKind::Leaked, at, format!("{delivery:?} was missed"));
             }
-            if goes_on.is_some() && told.seq <= *seq {
-                self.told(at, told);
+            if goes_on.is_some() && delivery.seq <= *seq {
+                self.receive(at, delivery);
             } else {
-                self.violates(Kind::Reordered, at, format!("{told:?} cannot have been missed before {seq}"));
+                self.report(ViolationKind::Reordered, at, format!("{delivery:?} cannot have been missed before {seq}"));
             }
         }
         if let Some(span) = &mut self.span {
             span.last = span.last.max(*seq);
         }
         self.users.clone_from(users);
-        if !users.contains(&self.diary.name) {
-            self.violates(Kind::WrongUsers, at, format!("entered, and is not in {users:?}"));
+        if !users.contains(&self.history.name) {
+            self.report(ViolationKind::WrongUsers, at, format!("entered, and is not in {users:?}"));
         }
     }
 
-    fn told(&mut self, at: usize, told: &Told) {
+    fn receive(&mut self, at: usize, delivery: &Delivery) {
         let Some(span) = &mut self.span else {
-            return self.violates(Kind::Leaked, at, format!("{told:?} to one who is in no room"));
+            return self.report(ViolationKind::Leaked, at, format!("{delivery:?} to one who is in no room"));
         };
-        let (place, last) = ((span.epoch, told.seq), span.last);
-        span.last = last.max(told.seq);
+        let (place, last) = ((span.epoch, delivery.seq), span.last);
+        span.last = last.max(delivery.seq);
         if !self.seen.insert(place) {
-            self.violates(Kind::Doubled, at, format!("{told:?} was told before"));
-        } else if told.seq <= last {
-            self.violates(Kind::Reordered, at, format!("{told:?} behind {last}"));
+            self.report(ViolationKind::Doubled, at, format!("{delivery:?} was told before"));
+        } else if delivery.seq <= last {
+            self.report(ViolationKind::Reordered, at, format!("{delivery:?} behind {last}"));
         }
     }
 
@@ -158,16 +158,16 @@ impl<'a> View<'a> {
     /// Ends a span: all of it must have been told.
     fn close(&mut self, at: usize) {
         let Some(Span { epoch, start, last, gaps }) = self.span.take() else { return };
-        let name = &self.diary.name;
+        let name = &self.history.name;
         // The places strictly after `start`; a span that ended as it began has none.
-        let within = self.log.said.range((epoch, start)..=(epoch, last)).filter(|((_, seq), _)| *seq > start);
-        let lost = within.filter(|(place, told)| told.is_for(name) && !self.seen.contains(place));
+        let within = self.log.messages.range((epoch, start)..=(epoch, last)).filter(|((_, seq), _)| *seq > start);
+        let lost = within.filter(|(place, delivery)| delivery.is_for(name) && !self.seen.contains(place));
         let lost = lost.filter(|((_, seq), _)| !gaps.iter().any(|(from, to)| from < seq && seq <= to));
-        let lost: Vec<String> = lost.map(|(_, told)| format!("{told:?} was not told")).collect();
-        lost.into_iter().for_each(|what| self.violates(Kind::Lost, at, what));
+        let lost: Vec<String> = lost.map(|(_, delivery)| format!("{delivery:?} was not told")).collect();
+        lost.into_iter().for_each(|what| self.report(ViolationKind::Lost, at, what));
     }
 
-    fn violates(&mut self, kind: Kind, at: usize, what: String) {
-        self.violations.push(violation(kind, self.diary, at, what));
+    fn report(&mut self, kind: ViolationKind, at: usize, what: String) {
+        self.violations.push(violation(kind, self.history, at, what));
     }
 }

@@ -3,12 +3,12 @@
 use client::{ChatClient, ClientError, Entered, Events, Resume, Said};
 use futures_util::stream::FuturesUnordered;
 
-use super::{Person, Stay, Visit};
-use crate::history::{self, Note, Resumed, Told};
+use super::{Connection, ResumePoint, User};
+use crate::history::{self, Delivery, Observation, Resumed};
 
-impl Person {
+impl User {
     /// One attempt to be in the room; what did not work completely leaves no trace, neither here nor in the diary.
-    pub(super) async fn come(&mut self, connection: Option<(ChatClient, Events)>) -> Option<Visit> {
+    pub(super) async fn arrive(&mut self, connection: Option<(ChatClient, Events)>) -> Option<Connection> {
         let (chat, events) = match connection {
             Some(connection) => connection,
             None => self.connect().await.ok()?,
@@ -16,16 +16,16 @@ impl Person {
         let (entered, missed) = self.enter(&chat).await.ok()?;
         self.old = None;
         self.entered(entered, missed);
-        Some(Visit { chat, events, answers: FuturesUnordered::new() })
+        Some(Connection { chat, events, answers: FuturesUnordered::new() })
     }
 
     async fn connect(&mut self) -> Result<(ChatClient, Events), ClientError> {
-        let address = self.doors.pick(&self.name, &mut self.chance).await?;
-        ChatClient::connect(&address, self.doors.options()).await
+        let address = self.entry_points.pick(&self.name, &mut self.chance).await?;
+        ChatClient::connect(&address, self.entry_points.options()).await
     }
 
     async fn enter(&self, chat: &ChatClient) -> Result<(Entered, Vec<Said>), ClientError> {
-        let Some(Stay { token, epoch, seen }) = self.stay.clone() else {
+        let Some(ResumePoint { token, epoch, seen }) = self.resume_point.clone() else {
             let entered = chat.enter(&self.name, &self.room).await?;
             return Ok((entered, Vec::new()));
         };
@@ -37,34 +37,37 @@ impl Person {
 
     fn entered(&mut self, entered: Entered, missed: Vec<Said>) {
         let Entered { users, seq, epoch, token, recovered, .. } = entered;
-        let before = self.stay.replace(Stay { token: token.clone(), epoch, seen: seq });
+        let before = self.resume_point.replace(ResumePoint { token: token.clone(), epoch, seen: seq });
         let goes_on = before.filter(|before| before.token == token);
         match &goes_on {
             Some(_) => self.counts.resumes.add(),
-            None => self.begin_anew(),
+            None => self.begin_membership(),
         }
-        let missed: Vec<Told> = missed.into_iter().map(Told::from).collect();
-        for told in &missed {
+        let missed: Vec<Delivery> = missed.into_iter().map(Delivery::from).collect();
+        for delivery in &missed {
             self.counts.deliveries.add();
             self.counts.missed.add();
-            self.look_for_probe(told);
+            self.look_for_probe(delivery);
         }
-        let resumed =
-            goes_on.map(|stay| Resumed { since: stay.seen, epoch: stay.epoch, whole: recovered == Some(true) });
+        let resumed = goes_on.map(|resume_point| Resumed {
+            since: resume_point.seen,
+            epoch: resume_point.epoch,
+            whole: recovered == Some(true),
+        });
         let users = users.into_iter().collect();
-        self.note(Note::Entered(history::Entered { epoch, seq, users, missed, resumed }));
-        self.drafts.all_unknown();
-        self.write_waits();
+        self.observe(Observation::Entered(history::Entered { epoch, seq, users, missed, resumed }));
+        self.pending.mark_all_unknown();
+        self.update_unknown();
         let room = self.room.clone();
-        self.write(|standing| {
-            (standing.room, standing.present, standing.connected) = (room, true, true);
+        self.update_status(|status| {
+            (status.room, status.present, status.connected) = (room, true, true);
         });
     }
 
     /// A new membership does not know the ids of the one before, and heard no probe so far.
-    fn begin_anew(&mut self) {
-        self.drafts.abandon();
-        let probe = self.orders.borrow().probe;
-        self.write(|standing| standing.heard = probe);
+    fn begin_membership(&mut self) {
+        self.pending.abandon();
+        let probe = self.commands.borrow().probe;
+        self.update_status(|status| status.last_probe = probe);
     }
 }

@@ -7,86 +7,86 @@ use futures_util::stream::FuturesUnordered;
 use rand::RngExt;
 use tokio::time::sleep;
 
-use super::{Habit, Over, Person, Visit};
-use crate::history::Note;
+use super::{Behaviour, Connection, ConnectionEnd, User};
+use crate::history::Observation;
 
-impl Person {
+impl User {
     /// Whether the connection is to be lost now, and how. Some messages are on the way then.
-    pub(super) fn is_cut(&mut self, visit: &Visit) -> Option<Over> {
-        let cuts = self.orders.borrow().cuts;
+    pub(super) fn take_cut(&mut self, connection: &Connection) -> Option<ConnectionEnd> {
+        let cuts = self.commands.borrow().cuts;
         if std::mem::replace(&mut self.cuts, cuts) == cuts {
             return None;
         }
-        let Habit::Talks { window, mates } = self.habit.clone() else { return None };
-        self.burst(visit, window, &mates);
-        let way = self.chance.random_range(0..6);
-        match way {
-            0 | 1 => self.old = Some(visit.chat.clone()),
-            2..5 => visit.chat.cut(),
+        let Behaviour::Talker { window, mates } = self.behaviour.clone() else { return None };
+        self.send_burst(connection, window, &mates);
+        let proxy = self.chance.random_range(0..6);
+        match proxy {
+            0 | 1 => self.old = Some(connection.chat.clone()),
+            2..5 => connection.chat.cut(),
             _ => return None,
         }
-        Some(match way {
-            0 | 1 => Over::Lost("goes on elsewhere".to_owned()),
-            2 | 3 => Over::Lost("cut".to_owned()),
-            _ => Over::Away(Duration::from_millis(self.chance.random_range(3_000..5_000))),
+        Some(match proxy {
+            0 | 1 => ConnectionEnd::Lost("goes on elsewhere".to_owned()),
+            2 | 3 => ConnectionEnd::Lost("cut".to_owned()),
+            _ => ConnectionEnd::Away(Duration::from_millis(self.chance.random_range(3_000..5_000))),
         })
     }
 
     /// What to do when the connector closed the connection, for example because it died.
-    pub(super) fn was_closed(&mut self) -> Over {
-        let talks = matches!(self.habit, Habit::Talks { .. });
+    pub(super) fn choose_after_close(&mut self) -> ConnectionEnd {
+        let talks = matches!(self.behaviour, Behaviour::Talker { .. });
         match self.chance.random_range(0..4) {
-            0 if talks => Over::ForGood,
-            1 if talks => Over::Away(Duration::from_millis(self.chance.random_range(3_000..5_000))),
-            _ => Over::Lost("closed".to_owned()),
+            0 if talks => ConnectionEnd::Departed,
+            1 if talks => ConnectionEnd::Away(Duration::from_millis(self.chance.random_range(3_000..5_000))),
+            _ => ConnectionEnd::Lost("closed".to_owned()),
         }
     }
 
-    pub(super) fn go_for_good(&self) {
+    pub(super) fn depart(&self) {
         self.counts.gone.add();
-        self.note(Note::WentForGood);
-        self.board.strike(&self.name_on_board());
+        self.observe(Observation::Departed);
+        self.statuses.remove(&self.status_key());
     }
 
     /// Longer than a membership is kept.
     pub(super) async fn stay_away(&self, time: Duration) {
-        self.note(Note::Lost(format!("away for {time:?}")));
-        self.write(|standing| (standing.present, standing.connected) = (false, false));
+        self.observe(Observation::Disconnected(format!("away for {time:?}")));
+        self.update_status(|status| (status.present, status.connected) = (false, false));
         sleep(time).await;
     }
 
     /// What was on the way is unknown, but for the answers that came.
-    pub(super) async fn lose(&mut self, visit: &mut Visit) {
+    pub(super) async fn drain_responses(&mut self, connection: &mut Connection) {
         if self.old.is_some() {
             // The old connection would go on answering; what it says from now on is not listened to.
-            visit.answers = FuturesUnordered::new();
-            self.drafts.all_unknown();
+            connection.answers = FuturesUnordered::new();
+            self.pending.mark_all_unknown();
         }
-        while let Some((draft, outcome)) = visit.answers.next().await {
-            self.answered(&draft, outcome);
+        while let Some((message, outcome)) = connection.answers.next().await {
+            self.on_response(&message, outcome);
         }
-        self.write_waits();
+        self.update_unknown();
     }
 
-    pub(super) fn wants_to_leave(&mut self) -> bool {
-        let talks = matches!(self.habit, Habit::Talks { .. });
-        talks && !self.orders.borrow().quiet && self.drafts.is_empty() && self.chance.random_range(0..60) == 0
+    pub(super) fn decide_to_leave(&mut self) -> bool {
+        let talks = matches!(self.behaviour, Behaviour::Talker { .. });
+        talks && !self.commands.borrow().quiet && self.pending.is_empty() && self.chance.random_range(0..60) == 0
     }
 
-    pub(super) async fn leave(&mut self, visit: &mut Visit) -> Over {
-        self.write(|standing| standing.present = false);
-        let left = visit.chat.leave().await;
+    pub(super) async fn leave(&mut self, connection: &mut Connection) -> ConnectionEnd {
+        self.update_status(|status| status.present = false);
+        let left = connection.chat.leave().await;
         // What came before the answer is there with it.
-        while let Some(event) = visit.events.try_next() {
-            self.hear(event);
+        while let Some(event) = connection.events.try_next() {
+            self.on_event(event);
         }
-        self.note(Note::Left);
-        self.stay = None;
+        self.observe(Observation::Left);
+        self.resume_point = None;
         if let Err(error) = left {
-            visit.chat.cut();
-            return Over::Lost(format!("leaving: {error}"));
+            connection.chat.cut();
+            return ConnectionEnd::Lost(format!("leaving: {error}"));
         }
         sleep(Duration::from_millis(self.chance.random_range(100..1_000))).await;
-        Over::Left
+        ConnectionEnd::Left
     }
 }
