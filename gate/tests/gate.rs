@@ -28,7 +28,7 @@ use shared::roster::RosterKeeper;
 use shared::rpc::messages::Pong;
 use shared::rpc::report::{ChatReport, Liveness};
 use shared::signing::Signing;
-use shared::testing::{HttpAnswer, eventually, http_get};
+use shared::testing::{HttpResponse, eventually, http_get};
 use shared::{rpc, subjects};
 use tokio::net::{TcpListener, TcpStream};
 use tokio_tungstenite::tungstenite::Message as Frame;
@@ -139,7 +139,7 @@ impl Stage {
     async fn get(&self, path: &str, origin: Option<&str>) -> (u16, String, String) {
         let origin = origin.map(|origin| format!("Origin: {origin}"));
         let headers: Vec<&str> = ["Host: game.example"].into_iter().chain(origin.as_deref()).collect();
-        let HttpAnswer { status, head, body } = http_get(self.address, path, &headers).await.unwrap();
+        let HttpResponse { status, head, body } = http_get(self.address, path, &headers).await.unwrap();
         (status, head.to_ascii_lowercase(), body)
     }
 

@@ -10,7 +10,7 @@ mod tcp_proxy;
 use std::time::Duration;
 
 pub use self::certificates::Certificates;
-pub use self::http::{HttpAnswer, http_ask, http_get};
+pub use self::http::{HttpResponse, http_get, http_request};
 pub use self::nats_server::NatsServer;
 pub use self::scratch::Scratch;
 pub use self::tcp_proxy::TcpProxy;

@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use serde_json::Value;
-use shared::testing::{HttpAnswer, http_get};
+use shared::testing::{HttpResponse, http_get};
 use tokio::time::timeout;
 
 /// The longest that an answer may take.
@@ -21,6 +21,6 @@ pub(crate) async fn status(gate: SocketAddr, server: &str) -> Option<Value> {
     status["servers"].as_array()?.iter().find(|line| line["id"] == server).cloned()
 }
 
-async fn get(desk: SocketAddr, path: &str) -> Option<HttpAnswer> {
+async fn get(desk: SocketAddr, path: &str) -> Option<HttpResponse> {
     timeout(ANSWER, http_get(desk, path, &["Host: localhost"])).await.ok()?
 }

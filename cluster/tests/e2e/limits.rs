@@ -3,7 +3,7 @@
 use client::{ChatClient, ClientError, Event, Options, routes};
 use serde_json::json;
 use shared::config::settings::Forbidden;
-use shared::testing::{HttpAnswer, eventually, http_get};
+use shared::testing::{HttpResponse, eventually, http_get};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio_tungstenite::tungstenite::client::IntoClientRequest;
@@ -219,7 +219,7 @@ async fn pages_of_others_are_refused(setup: Setup) {
 
 /// The status line and the body of an answer to a GET.
 async fn get(address: &str, path: &str) -> (String, String) {
-    let HttpAnswer { head, body, .. } = http_get(address, path, &[&format!("Host: {address}")]).await.unwrap();
+    let HttpResponse { head, body, .. } = http_get(address, path, &[&format!("Host: {address}")]).await.unwrap();
     (head.lines().next().unwrap().to_owned(), body)
 }
 

@@ -226,7 +226,7 @@ async fn each_server_is_restarted_in_turn_while_people_talk() {
     let (before, began) = (counts(&clusters), Instant::now());
     for node in std::iter::once(&mut split.nats).chain(&mut nodes) {
         node.lame_duck();
-        node.ended().await;
+        node.wait().await;
         conversation.progress.wait_for_more(BACK_WITHIN, 2).await;
         node.restart().await;
         wait_for_leader(&context).await;

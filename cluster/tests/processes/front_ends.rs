@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use client::{ChatClient, History, Options};
 use serde_json::Value;
-use shared::testing::http_ask;
+use shared::testing::http_request;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
@@ -53,14 +53,14 @@ async fn what_browsers_and_proxies_send_is_answered() {
     let host = format!("Host: {gate}");
     let origin = "Origin: http://127.0.0.1:8000";
     let preflight = [&host, origin, "Access-Control-Request-Method: GET"];
-    assert_eq!(http_ask(gate, "OPTIONS", "/entry", &preflight).await.unwrap().status, 204);
-    let twice = http_ask(gate, "GET", "/entry?uid=a&uid=b", &[&host]).await.unwrap();
+    assert_eq!(http_request(gate, "OPTIONS", "/entry", &preflight).await.unwrap().status, 204);
+    let twice = http_request(gate, "GET", "/entry?uid=a&uid=b", &[&host]).await.unwrap();
     assert_eq!((twice.status, &serde_json::from_str::<Value>(&twice.body).unwrap()["code"]), (400, &500.into()));
     let dropped = [&host, "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==", "Sec-WebSocket-Version: 13"];
     for at in [gate, connector] {
-        assert_eq!(http_ask(at, "GET", "/", &dropped).await.unwrap().status, 426);
+        assert_eq!(http_request(at, "GET", "/", &dropped).await.unwrap().status, 426);
     }
-    let plain = http_ask(gate, "GET", "/metrics", &[&host, "Accept: text/plain;version=0.0.4"]).await.unwrap();
+    let plain = http_request(gate, "GET", "/metrics", &[&host, "Accept: text/plain;version=0.0.4"]).await.unwrap();
     assert!(plain.head.contains("text/plain; version=0.0.4") && !plain.body.contains("# EOF"), "{}", plain.head);
 }
 

@@ -2,7 +2,7 @@
 //! header.
 
 use serde_json::{Value, json};
-use shared::testing::http_ask;
+use shared::testing::http_request;
 
 use crate::{HOME, Stage};
 
@@ -17,7 +17,7 @@ impl Stage {
     /// The status, the head in small letters, and the body.
     async fn ask(&self, method: &str, path: &str, headers: &[&str]) -> (u16, String, String) {
         let headers = [&["Host: game.example"], headers].concat();
-        let answer = http_ask(self.address, method, path, &headers).await.unwrap();
+        let answer = http_request(self.address, method, path, &headers).await.unwrap();
         (answer.status, answer.head.to_ascii_lowercase(), answer.body)
     }
 }

@@ -28,7 +28,7 @@ impl Certificates {
 
     /// The authority's certificate.
     pub fn authority_file(&self) -> String {
-        self.scratch.of("authority.pem")
+        self.scratch.path_of("authority.pem")
     }
 
     /// The files of a new certificate for 127.0.0.1, and of its key.

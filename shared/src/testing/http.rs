@@ -11,7 +11,7 @@ const ANSWER: Duration = Duration::from_secs(15);
 
 /// An answer over HTTP.
 #[derive(Debug)]
-pub struct HttpAnswer {
+pub struct HttpResponse {
     pub status: u16,
     /// The status line and the headers, as they were sent.
     pub head: String,
@@ -19,12 +19,17 @@ pub struct HttpAnswer {
 }
 
 /// Asks for a path over a connection of its own, with these lines of headers beside `Connection`; `None` if there is no answer.
-pub async fn http_get(address: impl ToSocketAddrs, path: &str, headers: &[&str]) -> Option<HttpAnswer> {
-    http_ask(address, "GET", path, headers).await
+pub async fn http_get(address: impl ToSocketAddrs, path: &str, headers: &[&str]) -> Option<HttpResponse> {
+    http_request(address, "GET", path, headers).await
 }
 
 /// The same with another method.
-pub async fn http_ask(address: impl ToSocketAddrs, method: &str, path: &str, headers: &[&str]) -> Option<HttpAnswer> {
+pub async fn http_request(
+    address: impl ToSocketAddrs,
+    method: &str,
+    path: &str,
+    headers: &[&str],
+) -> Option<HttpResponse> {
     let headers: String = headers.iter().map(|header| format!("{header}\r\n")).collect();
     let asked = async {
         let mut stream = TcpStream::connect(address).await.ok()?;
@@ -34,7 +39,7 @@ pub async fn http_ask(address: impl ToSocketAddrs, method: &str, path: &str, hea
         stream.read_to_string(&mut answer).await.ok()?;
         let (head, body) = answer.split_once("\r\n\r\n")?;
         let status = head.split(' ').nth(1)?.parse().ok()?;
-        Some(HttpAnswer { status, head: head.to_owned(), body: body.to_owned() })
+        Some(HttpResponse { status, head: head.to_owned(), body: body.to_owned() })
     };
     timeout(ANSWER, asked).await.ok()?
 }

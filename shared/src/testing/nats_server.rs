@@ -205,7 +205,7 @@ impl NatsServer {
     }
 
     /// Waits until a server that was asked to end has ended.
-    pub async fn ended(&mut self) {
+    pub async fn wait(&mut self) {
         let child = &mut self.child;
         eventually(END_WITHIN, "nats-server ends", async || {
             child.as_mut().is_none_or(|child| child.try_wait().is_ok_and(|status| status.is_some()))
@@ -307,8 +307,8 @@ fn binary() -> Result<PathBuf, &'static str> {
 }
 
 fn version_on_path() -> Option<(u32, u32)> {
-    let told = Command::new("nats-server").arg("--version").output().ok()?;
-    let told = String::from_utf8(told.stdout).ok()?;
-    let mut numbers = told.trim().rsplit('v').next()?.split('.').map(|number| number.parse().ok());
+    let printed = Command::new("nats-server").arg("--version").output().ok()?;
+    let printed = String::from_utf8(printed.stdout).ok()?;
+    let mut numbers = printed.trim().rsplit('v').next()?.split('.').map(|number| number.parse().ok());
     Some((numbers.next()??, numbers.next()??))
 }

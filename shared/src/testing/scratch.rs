@@ -26,11 +26,11 @@ impl Scratch {
     /// Writes a file; returns its path, as settings want it.
     pub fn file(&self, name: &str, text: &str) -> String {
         fs::write(self.0.join(name), text).expect("the target directory takes files");
-        self.of(name)
+        self.path_of(name)
     }
 
     /// The path of a file in it, which need not be there.
-    pub fn of(&self, name: &str) -> String {
+    pub fn path_of(&self, name: &str) -> String {
         self.0.join(name).to_string_lossy().into_owned()
     }
 }

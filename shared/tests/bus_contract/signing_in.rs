@@ -40,11 +40,11 @@ async fn a_password_comes_from_a_file() {
     is_let_in(server.url(), &with(scratch.file("good", &format!("{SECRET}\n")))).await;
     let refused = refusal(server.url(), &with(scratch.file("bad", "guess"))).await;
     assert!(matches!(refused, BusError::Refused { .. }), "{refused}");
-    let missing = refusal(server.url(), &with(scratch.of("missing"))).await;
+    let missing = refusal(server.url(), &with(scratch.path_of("missing"))).await;
     let BusError::SignIn(SignInError::Unreadable { setting: "nats.password_file", path, .. }) = missing else {
         panic!("{missing}");
     };
-    assert_eq!(path, scratch.of("missing"));
+    assert_eq!(path, scratch.path_of("missing"));
 }
 
 #[tokio::test]
