@@ -10,7 +10,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use chat::log::jetstream::JetStream;
 use chat::log::{Log, Sight};
-use chat::walk::{Step, Until, Walk, decode_all};
+use chat::log_walk::{Step, Until, Walk, decode_all};
 use futures_util::StreamExt;
 use futures_util::stream::iter;
 use shared::bus::Bus;

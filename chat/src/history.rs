@@ -11,9 +11,9 @@ use shared::rpc::messages::{Answer, Item, Page, Place, Said, Span, Wanted};
 use thiserror::Error;
 
 use crate::log::{ReadError, Tail};
+use crate::log_tail::{Search, TailSearch};
+use crate::log_walk::{Step, Until, Walk, decode_all};
 use crate::owner::{Asker, LogDone, LogOp, Viewing};
-use crate::tail::{Search, TailSearch};
-use crate::walk::{Step, Until, Walk, decode_all};
 
 /// Most records that are looked at for one answer; with a cursor behind them the next question goes on.
 const MAX_SCANNED: usize = 1_024;

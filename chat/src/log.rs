@@ -2,8 +2,8 @@
 //! [`jetstream`] keep it.
 
 pub mod jetstream;
+pub mod log_health;
 pub mod memory;
-pub mod writable;
 
 use bytes::Bytes;
 use shared::ids::RoomId;

@@ -5,14 +5,14 @@
 //! what it read is still the room's last, so from then on nobody else commits unnoticed. Any append that is not a clear
 //! yes makes it idle again, and it starts from what the log says.
 
-mod active;
-mod attached;
-mod recent;
-mod stale;
-mod standing;
-mod starting;
-mod trying;
-pub(crate) mod viewing;
+mod activation;
+mod catch_up_reply;
+pub(crate) mod history_access;
+mod ownership;
+mod recent_records;
+mod recovery;
+mod request_checks;
+mod retry;
 
 use std::collections::{BTreeSet, VecDeque};
 use std::sync::Arc;
@@ -28,13 +28,13 @@ use shared::rpc::messages::{Answer, Item, Place};
 use tracing::{debug, error};
 
 use crate::bad_records::BadRecord;
-use crate::decide::{Author, Judge};
-use crate::gone::Gone;
+use crate::connector_liveness::Gone;
+use crate::draft::{Author, Judge};
 use crate::log::{AppendError, ReadError, Tail};
-use crate::tail::TailSearch;
-use crate::walk::{Until, Walk};
-use active::{Active, Kept};
-pub use viewing::Viewing;
+use crate::log_tail::TailSearch;
+use crate::log_walk::{Until, Walk};
+use activation::{Active, Kept};
+pub use history_access::Viewing;
 
 /// A connector that waits for an answer, and where it listens.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -191,7 +191,7 @@ enum Phase {
 impl Owner {
     /// An idle owner of `room`; `ids` are for the records that it appends.
     pub fn new(me: ServerId, room: RoomId, ids: RecordIds, judge: Arc<Judge>, metrics: Arc<Metrics>) -> Self {
-        let seed = trying::seed(room.as_str());
+        let seed = retry::seed(room.as_str());
         Self {
             me,
             room,

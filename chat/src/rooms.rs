@@ -1,11 +1,11 @@
 //! Every room of a chat server, and its links to connectors. Pure: messages and results in, sends and log operations out.
 
-mod homes;
+mod connector_links;
+mod duplicate_id;
+mod failover;
+mod handover;
+mod history_readers;
 mod incarnations;
-mod leaving;
-mod links;
-mod readers;
-mod rival;
 mod senders;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
@@ -24,13 +24,13 @@ use shared::rpc::{self, RpcError, Trace};
 use shared::senders::Senders;
 use tracing::debug;
 
-use crate::decide::{Author, Judge};
-use crate::gone::Gone;
+use crate::connector_liveness::Gone;
+use crate::draft::{Author, Judge};
 use crate::history::Reader;
-use crate::homes::Homes;
+use crate::home_liveness::Homes;
 use crate::owner::{Act, Asker, Attach, LogDone, LogOp, Now, Owner, Proposal, Viewing};
+use duplicate_id::Claim;
 use incarnations::Sender;
-use rival::Claim;
 
 /// Milliseconds of silence after which a connector follows nothing any more; its next message finds a number missing,
 /// and it attaches again.

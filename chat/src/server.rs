@@ -23,7 +23,7 @@ use shared::subjects;
 use tokio::time::{Instant, MissedTickBehavior};
 use tracing::{debug, info, warn};
 
-use crate::log::writable::Writable;
+use crate::log::log_health::Writable;
 use crate::log::{AppendError, Log, Look, ReadError, Sight};
 use crate::operations::{IN_FLIGHT, Operations, questions};
 use crate::owner::{LogDone, LogOp, Now};

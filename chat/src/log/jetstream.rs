@@ -1,8 +1,8 @@
 //! The rooms' log as one JetStream stream, asked over the bus. Rather says "unclear" than guesses.
 
 mod api;
-mod life;
 mod stream;
+mod stream_epoch;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -20,8 +20,8 @@ use tokio::time::timeout;
 use tracing::{error, info};
 
 use self::api::{Api, ApiError, Stored, Which, code};
-use self::life::{Found, Life, Lives};
 pub use self::stream::{Difference, OpenError};
+use self::stream_epoch::{Found, Life, Lives};
 use super::{AppendError, Look, ReadError, Sight, Tail};
 
 /// What JetStream says of a stream at its limit. The same code also stands for a disk that failed.

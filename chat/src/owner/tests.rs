@@ -13,12 +13,12 @@ use super::*;
 use crate::log::memory::Memory;
 
 mod clocks;
-mod failing;
+mod history_access;
 mod incarnations;
 mod large;
+mod log_failures;
+mod payload_limit;
 mod poison;
-mod shrinking;
-mod viewing;
 
 /// An owner, its log, and what it did that is not about the log.
 struct Bench {

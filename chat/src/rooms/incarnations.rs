@@ -9,7 +9,7 @@ use shared::rpc::Trace;
 use shared::rpc::messages::{Answer, Known, Question};
 use tracing::{debug, info, warn};
 
-use super::rival::{CERTAIN_MS, Claim};
+use super::duplicate_id::{CERTAIN_MS, Claim};
 use super::{Link, Rooms};
 
 /// Earlier runs of a connector that are remembered as accepted.

@@ -13,12 +13,12 @@ use shared::record::{Epoch, Position, Record};
 use shared::rpc::messages::Unavailable;
 use tracing::{debug, error, warn};
 
-use super::active::{Active, Kept, Start};
+use super::activation::{Active, Kept, Start};
 use super::{Act, LogOp, Now, Owner, Phase};
 use crate::bad_records::{BadRecord, cap_times};
 use crate::log::{ReadError, Tail, jetstream};
-use crate::tail::{End, MAX_MESSAGES, Search};
-use crate::walk::{Step, Until, Walk, decode_all};
+use crate::log_tail::{End, MAX_MESSAGES, Search};
+use crate::log_walk::{Step, Until, Walk, decode_all};
 
 /// A room's log as far as it was read.
 struct Read {

@@ -8,7 +8,7 @@ use shared::log_limit::LogLimit;
 use shared::rpc::messages::Wanted;
 use tracing::{debug, warn};
 
-use super::active::Active;
+use super::activation::Active;
 use super::{Act, Asker, Now, Owner, Phase};
 
 /// Questions that wait in one room; what comes above is dropped, and asked again.

@@ -8,7 +8,7 @@ use shared::ids::{Incarnation, RoomId, ServerId};
 use shared::rpc::messages::{Answer, Question};
 
 use super::{Effect, MAX_WAITING, Rooms};
-use crate::homes::Verdict;
+use crate::home_liveness::Verdict;
 use crate::owner::{Asker, Now, Owner};
 
 impl Rooms {

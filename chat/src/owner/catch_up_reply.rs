@@ -6,10 +6,10 @@ use bytes::Bytes;
 use shared::record::{Position, Record};
 use shared::rpc::messages::{Answer, News, Place};
 
-use super::active::{Active, Busy};
+use super::activation::{Active, Busy};
 use super::{Act, Attach, LogOp};
 use crate::log::Tail;
-use crate::walk::{Step, Until, Walk, decode_all};
+use crate::log_walk::{Step, Until, Walk, decode_all};
 
 impl Active {
     /// How far the log is known: to its last record, or to nowhere in an empty one.

@@ -11,12 +11,12 @@ use shared::room::{Checkpoint, RoomState};
 use shared::rpc::Trace;
 use shared::rpc::messages::{Answer, Place, Unavailable};
 
-use super::recent::Recent;
+use super::recent_records::Recent;
 use super::{Act, Attach, LogOp, Now, Proposal};
-use crate::decide::{Circumstances, Draft, Judge, Undo};
-use crate::entrances::Entrances;
-use crate::gone::Gone;
-use crate::walk::{Until, Walk};
+use crate::connector_liveness::Gone;
+use crate::draft::{Circumstances, Draft, Judge, Undo};
+use crate::log_walk::{Until, Walk};
+use crate::recent_joins::Entrances;
 
 /// A room with members gets a checkpoint at least this often, so that age never takes its last one.
 const CHECKPOINT_MS: u64 = 24 * 3_600_000;

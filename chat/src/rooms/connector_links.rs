@@ -9,7 +9,7 @@ use shared::rpc::{self, Trace};
 use tracing::warn;
 
 use super::{Effect, Link, Rooms, SILENCE_MS, Send};
-use crate::gone::Gone;
+use crate::connector_liveness::Gone;
 use crate::owner::{Asker, Now};
 
 impl Rooms {

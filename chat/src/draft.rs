@@ -12,9 +12,9 @@ use shared::record::{Decided, Entry, MAX_ENTRIES, Outcome, RecordId, Refusal};
 use shared::room::{Member, RoomState};
 use shared::rpc::messages::{Claim, Item};
 
-use crate::entrances::{Entrances, entered};
-use crate::gone::{Fate, Gone};
+use crate::connector_liveness::{Fate, Gone};
 use crate::log::jetstream;
+use crate::recent_joins::{Entrances, entered};
 use crate::rules::{Message, Rules, Target};
 
 /// Records after which a small room has a checkpoint in any case, so that few are read when it is taken over.
