@@ -54,7 +54,7 @@ impl Homes {
     }
 
     /// The home answered, or did not.
-    pub(crate) fn found(&mut self, home: &ServerId, is_alive: bool, ticks: u64) {
+    pub(crate) fn record_probe(&mut self, home: &ServerId, is_alive: bool, ticks: u64) {
         self.homes.insert(home.clone(), Home { seen: Some((ticks, is_alive)), is_asked: false });
     }
 }
@@ -68,10 +68,10 @@ mod tests {
         let (mut homes, home) = (Homes::default(), ServerId::new("chat-server-1").unwrap());
         assert_eq!(homes.look(&home, 0), Verdict::Ask);
         assert_eq!(homes.look(&home, 400), Verdict::Wait);
-        homes.found(&home, false, 500);
+        homes.record_probe(&home, false, 500);
         assert_eq!(homes.look(&home, 1_499), Verdict::Down);
         assert_eq!(homes.look(&home, 1_500), Verdict::Ask);
-        homes.found(&home, true, 1_510);
+        homes.record_probe(&home, true, 1_510);
         assert_eq!(homes.look(&home, 2_000), Verdict::Alive);
     }
 }

@@ -326,24 +326,24 @@ impl Owner {
             (Phase::Reading(_), LogDone::Last(Ok(tail))) => self.search(tail, now, acts),
             (Phase::Walking { .. }, LogDone::Read(Ok(records))) => self.go_on_walking(records, now, acts),
             (Phase::Active(active), LogDone::Append(Ok(position))) => {
-                active.committed(position, &self.followers, acts);
+                active.on_committed(position, &self.followers, acts);
                 self.in_doubt = false;
                 self.backoff.reset();
-                active.prove(self.attaches.drain(..));
+                active.add_proven(self.attaches.drain(..));
                 is_proven = true;
             }
             (Phase::Active(active), LogDone::Last(Ok(tail))) => {
                 if active.is_last(&tail) {
                     self.backoff.reset();
-                    active.proven(acts);
+                    active.confirm_position(acts);
                     is_proven = true;
                 } else {
                     self.end(now);
                 }
             }
-            (Phase::Active(active), LogDone::Read(Ok(records))) => active.caught_up(records, acts),
-            (_, LogDone::Append(Err(error))) => self.refused(&error, now, acts),
-            (_, LogDone::Last(Err(error)) | LogDone::Read(Err(error))) => self.away(&error, now, acts),
+            (Phase::Active(active), LogDone::Read(Ok(records))) => active.continue_catch_up(records, acts),
+            (_, LogDone::Append(Err(error))) => self.on_append_failed(&error, now, acts),
+            (_, LogDone::Last(Err(error)) | LogDone::Read(Err(error))) => self.on_read_failed(&error, now, acts),
             // An operation is asked for in one phase and ends in the same; this would be a defect of the caller.
             (_, unasked) => {
                 static UNASKED: LogLimit = LogLimit::new();
@@ -401,7 +401,7 @@ impl Owner {
         if let Phase::Active(active) = &mut self.phase
             && let Err(error) = active.go_on(waiting, &mut self.ids, now, acts)
         {
-            self.unreadable(&error, now);
+            self.on_encode_failed(&error, now);
         }
     }
 

@@ -148,7 +148,7 @@ pub enum Effect {
     Send(Send),
     /// Do this in the log, and bring the result to [`Rooms::done`].
     Log { room: RoomId, asker: LogAsker, op: LogOp },
-    /// Ask whether this chat server is there, and bring the answer to [`Rooms::found`].
+    /// Ask whether this chat server is there, and bring the answer to [`Rooms::on_probe_result`].
     Probe(ServerId),
     /// Look at `servers.json`: a server spoke that it did not have.
     Doubt,
@@ -233,7 +233,7 @@ impl Rooms {
     /// If the bytes are not such a message; nothing has changed then.
     pub fn message(&mut self, heard: Heard<'_>, now: Now) -> Result<Vec<Effect>, RpcError> {
         let message: FromConnector = rpc::decode(heard.body)?;
-        if !self.admits(&message, heard.reply.as_deref(), now.ticks) {
+        if !self.admit(&message, heard.reply.as_deref(), now.ticks) {
             return Ok(self.take_effects());
         }
         let FromConnector { connector, incarnation, continues, count, known, question, .. } = message;
@@ -305,7 +305,7 @@ impl Rooms {
         }
         match asker {
             LogAsker::Owner => self.with_owner(room, |owner, acts| owner.done(done, now, acts)),
-            LogAsker::Reader(number) => self.has_read(number, done),
+            LogAsker::Reader(number) => self.on_history_read(number, done),
         }
         self.take_effects()
     }

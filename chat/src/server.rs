@@ -159,7 +159,7 @@ impl Chat {
                     }
                 }
                 Some((home, is_alive)) = self.probes.next() => {
-                    let effects = self.rooms.found(&home, is_alive, self.now());
+                    let effects = self.rooms.on_probe_result(&home, is_alive, self.now());
                     self.perform(effects);
                 }
                 servers = roster.changed() => {
@@ -178,16 +178,16 @@ impl Chat {
                         self.message(&message);
                     }
                 }
-                Some(found) = looks.next() => self.found(found),
-                Some((bytes, proof)) = self.proofs.next() => self.writable.appended(&proof, bytes, Instant::now()),
+                Some(found) = looks.next() => self.on_log_status(found),
+                Some((bytes, proof)) = self.proofs.next() => self.writable.record_append(&proof, bytes, Instant::now()),
                 Some(()) = hearing.next() => {
-                    let effects = self.rooms.listened(self.now());
+                    let effects = self.rooms.count_silence(self.now());
                     self.perform(effects);
                 }
                 _ = tick.tick() => {
                     let effects = self.rooms.tick(self.now());
                     self.perform(effects);
-                    self.has_left();
+                    self.report_drained();
                     self.prove();
                     self.check(questions.waiting());
                 }
@@ -268,7 +268,7 @@ impl Chat {
     fn done(&mut self, Asked { room, asker, questions, bytes }: &Asked, done: LogDone) {
         let (began, is_append) = (Instant::now(), matches!(done, LogDone::Append(_)));
         if let LogDone::Append(result) = &done {
-            self.writable.appended(result, *bytes, Instant::now());
+            self.writable.record_append(result, *bytes, Instant::now());
         }
         let effects = self.rooms.done(room, *asker, done, self.now());
         self.perform(effects);
@@ -279,8 +279,8 @@ impl Chat {
         self.operate();
     }
 
-    fn found(&mut self, log: Result<Look, ReadError>) {
-        self.writable.looked(&log);
+    fn on_log_status(&mut self, log: Result<Look, ReadError>) {
+        self.writable.record_status(&log);
         if let Ok(Look { bytes, .. }) = log {
             self.node.metrics.log_bytes.set(bytes);
         }
@@ -303,7 +303,7 @@ impl Chat {
         self.perform(effects);
     }
 
-    fn has_left(&self) {
+    fn report_drained(&self) {
         let is_over = self.leaving.is_some_and(|until| until <= Instant::now());
         if is_over && self.rooms.has_left() && self.running.is_empty() {
             self.node.lifecycle.has_drained();

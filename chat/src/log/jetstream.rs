@@ -68,7 +68,7 @@ impl JetStream {
         let (since, known) = (lives.moment(), lives.latest().highest());
         let stream = stream::open(&api, &wanted, &version).await?;
         info!(stream = api.stream(), last = stream.state.last_sequence, "the rooms' log is open");
-        lives.found(since, found(&stream, known));
+        lives.record_status(since, found(&stream, known));
         let (looks, looked, looking) = (AtomicU64::default(), AtomicU64::default(), Mutex::default());
         Ok(Self(Arc::new(Inner { api, wanted, lives, looks, looked, looking })))
     }
@@ -96,7 +96,7 @@ impl JetStream {
         let bytes = record.len();
         let outcome = match api.append(subject, expected, record).await {
             Ok(position) if position > highest => {
-                life.saw(position);
+                life.record_position(position);
                 return Ok(position);
             }
             Ok(Position(low)) => {
@@ -121,7 +121,7 @@ impl JetStream {
             Sight::Certain => self.0.api.leader(which).await,
         };
         let stored = stored.map_err(|error| self.unreadable(&error))?;
-        life.saw(stored.as_ref().map_or(Position::NONE, |stored| stored.position));
+        life.record_position(stored.as_ref().map_or(Position::NONE, |stored| stored.position));
         Ok(tail(&life, stored))
     }
 
@@ -243,7 +243,7 @@ impl JetStream {
             Err(error) if error.is(code::NO_STREAM) => self.create_again().await?,
             info => info?,
         };
-        let life = lives.found(since, found(&stream, known));
+        let life = lives.record_status(since, found(&stream, known));
         looked.store(number, Ordering::Release);
         Ok(life)
     }

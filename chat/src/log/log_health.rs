@@ -31,7 +31,7 @@ struct Failed {
 impl Writable {
     /// Takes in the result of appending a record of so many bytes. An append that is refused for its
     /// expectation, or because the broker takes no message of its size, says nothing of others.
-    pub fn appended(&mut self, result: &Result<Position, AppendError>, bytes: usize, now: Instant) {
+    pub fn record_append(&mut self, result: &Result<Position, AppendError>, bytes: usize, now: Instant) {
         match result {
             Ok(_) => self.failed = None,
             Err(AppendError::Refused | AppendError::TooLarge { .. }) => return,
@@ -43,7 +43,7 @@ impl Writable {
     }
 
     /// Takes in the result of a look. A log that can be looked at need not take records.
-    pub fn looked(&mut self, result: &Result<Look, ReadError>) {
+    pub fn record_status(&mut self, result: &Result<Look, ReadError>) {
         self.looked = Some(result.as_ref().map(|_| ()).map_err(Clone::clone));
     }
 
@@ -82,18 +82,18 @@ mod tests {
     }
 
     fn append(log: &mut Writable, result: Result<Position, AppendError>) {
-        log.appended(&result, BYTES, Instant::now());
+        log.record_append(&result, BYTES, Instant::now());
     }
 
     #[tokio::test(start_paused = true)]
     async fn a_log_is_good_when_it_can_be_looked_at() {
         let mut log = Writable::default();
         assert!(log.fault().is_some());
-        log.looked(&good());
+        log.record_status(&good());
         assert_eq!(log.fault(), None);
-        log.looked(&Err(ReadError("away".to_owned())));
+        log.record_status(&Err(ReadError("away".to_owned())));
         assert!(log.fault().unwrap().contains("away"));
-        log.looked(&good());
+        log.record_status(&good());
         assert_eq!(log.fault(), None);
     }
 
@@ -101,10 +101,10 @@ mod tests {
     async fn a_log_that_failed_is_so_until_it_commits() {
         for (failure, text) in [(unclear(), "late"), (Err(AppendError::Full), "log.max_total_bytes")] {
             let mut log = Writable::default();
-            log.looked(&good());
+            log.record_status(&good());
             append(&mut log, failure);
             for _ in 0..10 {
-                log.looked(&good());
+                log.record_status(&good());
                 append(&mut log, Err(AppendError::Refused));
                 append(&mut log, Err(AppendError::TooLarge { bytes: 1 << 20 }));
                 assert!(log.fault().unwrap().contains(text));
@@ -117,7 +117,7 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn a_log_that_failed_is_tried_when_no_room_does() {
         let mut log = Writable::default();
-        log.looked(&good());
+        log.record_status(&good());
         assert_eq!(log.wants_proof(Instant::now()), None);
         append(&mut log, unclear());
         tokio::time::advance(SILENCE / 2).await;

@@ -297,7 +297,7 @@ impl Active {
         now: Now,
         acts: &mut Vec<Act>,
     ) -> Result<(), rmp_serde::encode::Error> {
-        self.answer_proven(acts);
+        self.answer_proven_attaches(acts);
         let is_due = self.unnamed.is_some() || self.refresh || !self.parts.is_empty() || self.has_gone();
         if !self.is_busy() && (!proposals.is_empty() || is_due) {
             self.append((proposals, &mut *attaches), ids, now, acts)?;
@@ -455,7 +455,7 @@ impl Active {
     }
 
     /// The record in flight is in the log: everybody concerned is told.
-    pub(super) fn committed(&mut self, position: Position, followers: &BTreeSet<ServerId>, acts: &mut Vec<Act>) {
+    pub(super) fn on_committed(&mut self, position: Position, followers: &BTreeSet<ServerId>, acts: &mut Vec<Act>) {
         let Busy::Append(appending) = std::mem::replace(&mut self.busy, Busy::No) else { return };
         let Appending { record, size, proposals, before, .. } = *appending;
         self.metrics.records_committed.add();

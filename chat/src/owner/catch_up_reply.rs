@@ -24,20 +24,20 @@ impl Active {
     }
 
     /// The position is the room's last: those who waited for the proof are answered.
-    pub(super) fn proven(&mut self, acts: &mut Vec<Act>) {
+    pub(super) fn confirm_position(&mut self, acts: &mut Vec<Act>) {
         if let Busy::Prove(waiting) = std::mem::replace(&mut self.busy, Busy::No) {
-            self.prove(waiting.into_iter());
+            self.add_proven(waiting.into_iter());
         }
-        self.answer_proven(acts);
+        self.answer_proven_attaches(acts);
     }
 
     /// These waited while the position was proven by an append.
-    pub(super) fn prove(&mut self, attaches: impl Iterator<Item = Attach>) {
+    pub(super) fn add_proven(&mut self, attaches: impl Iterator<Item = Attach>) {
         self.proven.extend(attaches);
     }
 
     /// Answers those whose position is proven, as far as that needs no reading.
-    pub(super) fn answer_proven(&mut self, acts: &mut Vec<Act>) {
+    pub(super) fn answer_proven_attaches(&mut self, acts: &mut Vec<Act>) {
         while !self.is_busy() {
             let Some(attach) = self.proven.pop_front() else { return };
             let now = self.place();
@@ -59,18 +59,18 @@ impl Active {
             return self.answer_state(attach, acts);
         };
         self.proven.push_front(attach);
-        self.step(walk, acts);
+        self.step_catch_up(walk, acts);
     }
 
     /// Takes the records that a proven attach lacked.
-    pub(super) fn caught_up(&mut self, records: Vec<(Position, Option<Bytes>)>, acts: &mut Vec<Act>) {
+    pub(super) fn continue_catch_up(&mut self, records: Vec<(Position, Option<Bytes>)>, acts: &mut Vec<Act>) {
         let Busy::CatchUp(mut walk) = std::mem::replace(&mut self.busy, Busy::No) else { return };
         // What is bad is as if it were gone.
         walk.feed(decode_all(records).0);
-        self.step(walk, acts);
+        self.step_catch_up(walk, acts);
     }
 
-    fn step(&mut self, walk: Walk, acts: &mut Vec<Act>) {
+    fn step_catch_up(&mut self, walk: Walk, acts: &mut Vec<Act>) {
         let is_whole = walk.is_whole();
         match walk.next() {
             Step::Read(positions) => {

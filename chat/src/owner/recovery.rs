@@ -40,15 +40,17 @@ impl Owner {
         match search.feed(tail) {
             Search::Before(position) => acts.push(Act::Log(LogOp::Before(position))),
             Search::Found(end) => self.begin_walk(end, now, acts),
-            Search::TooMany(last) => self.unusable(last, now, acts),
-            Search::Moved => self.away(&ReadError("it is another one than a moment ago".to_owned()), now, acts),
+            Search::TooMany(last) => self.mark_unusable(last, now, acts),
+            Search::Moved => {
+                self.on_read_failed(&ReadError("it is another one than a moment ago".to_owned()), now, acts)
+            }
         }
     }
 
     fn begin_walk(&mut self, End { epoch, end, last, bad }: End, now: Now, acts: &mut Vec<Act>) {
         self.is_unusable = false;
         let Some((position, record)) = last else {
-            self.pass_over(&bad);
+            self.report_bad(&bad);
             let read = Read { epoch, end, records: Vec::new(), missing: Vec::new(), is_whole: true };
             return self.activate(read, now);
         };
@@ -79,9 +81,9 @@ impl Owner {
         let is_certain = (leads_back && are_bad) || self.incomplete_at == Some(end);
         if !is_certain {
             self.incomplete_at = Some(end);
-            return self.checkpoint_gone(now);
+            return self.on_records_missing(now);
         }
-        self.pass_over(&bad);
+        self.report_bad(&bad);
         let is_whole = leads_back && missing.is_empty();
         self.activate(Read { epoch, end, records: walk.records(), missing, is_whole }, now);
     }
@@ -91,10 +93,10 @@ impl Owner {
         self.metrics.activations.add();
         self.incomplete_at = None;
         if !is_whole {
-            self.go_on_without(&missing);
+            self.report_missing(&missing);
         }
         for position in cap_times(&mut records, now.wall_ms) {
-            self.note_future(position);
+            self.report_future(position);
         }
         // A log that holds the room's records says what its state is; an empty one of the same
         // epoch was erased. Where some are missing, the state behind the last one may be known.
@@ -116,15 +118,15 @@ impl Owner {
     }
 
     /// Says which messages of the log are no records. The next reading begins behind them.
-    fn pass_over(&self, bad: &[(Position, BadRecord)]) {
+    fn report_bad(&self, bad: &[(Position, BadRecord)]) {
         static BAD: LogLimit = LogLimit::new();
         for (position, reason) in bad {
             self.metrics.records_bad.add();
-            self.note(&BAD, *position, reason, "a room's log has a message that is no record of it, passed over");
+            self.report(&BAD, *position, reason, "a room's log has a message that is no record of it, passed over");
         }
     }
 
-    fn note(&self, limit: &LogLimit, position: Position, reason: &dyn Display, message: &'static str) {
+    fn report(&self, limit: &LogLimit, position: Position, reason: &dyn Display, message: &'static str) {
         let (room, at) = (&self.room, position.0);
         debug!(%room, position = at, %reason, "{message}");
         if let Some(suppressed) = limit.pass() {
@@ -133,17 +135,17 @@ impl Owner {
         }
     }
 
-    fn unusable(&mut self, last: Position, now: Now, acts: &mut Vec<Act>) {
+    fn mark_unusable(&mut self, last: Position, now: Now, acts: &mut Vec<Act>) {
         static UNUSABLE: LogLimit = LogLimit::new();
         self.metrics.records_bad.add();
         let reason = format!("more than {MAX_MESSAGES} messages behind the last record, this one is the last");
-        self.note(&UNUSABLE, last, &reason, "a room cannot be used: its log ends with messages that are no records");
+        self.report(&UNUSABLE, last, &reason, "a room cannot be used: its log ends with messages that are no records");
         self.is_unusable = true;
         self.end(now);
         self.fail_waiting(Unavailable::LogAway, &reason, now, acts);
     }
 
-    fn go_on_without(&self, missing: &[Position]) {
+    fn report_missing(&self, missing: &[Position]) {
         static MISSING: LogLimit = LogLimit::new();
         self.metrics.records_missing.add_many(missing.len() as u64);
         let (room, newest) = (&self.room, missing.first().map(|position| position.0));
@@ -154,7 +156,7 @@ impl Owner {
         }
     }
 
-    fn note_future(&self, position: Position) {
+    fn report_future(&self, position: Position) {
         static FUTURE: LogLimit = LogLimit::new();
         self.metrics.records_from_future.add();
         let (room, position) = (&self.room, position.0);

@@ -15,15 +15,15 @@ impl Owner {
     pub(super) fn refuse_stale(&mut self, acts: &mut Vec<Act>) {
         let Phase::Active(active) = &self.phase else { return };
         let (gone, state, followers) = (&self.gone, &active.state, &mut self.followers);
-        let mut is_stale = |asker: &Asker, connector: &ServerId, run: Incarnation| {
+        let mut refuse_if_stale = |asker: &Asker, connector: &ServerId, run: Incarnation| {
             let latest = state.latest_run(connector).filter(|latest| *latest > gone.present(connector, run));
             let Some(incarnation) = latest else { return false };
             followers.remove(connector);
             acts.push(Act::Answer(asker.clone(), Answer::Stale(Known { incarnation, live: false })));
             true
         };
-        self.attaches.retain(|a| !is_stale(&a.asker, &a.asker.connector, a.incarnation));
-        self.proposals.retain(|p| !is_stale(&p.asker, &p.author.connector, p.author.incarnation));
+        self.attaches.retain(|a| !refuse_if_stale(&a.asker, &a.asker.connector, a.incarnation));
+        self.proposals.retain(|p| !refuse_if_stale(&p.asker, &p.author.connector, p.author.incarnation));
     }
 
     /// Drops proposals whose numbers cannot be. In the log, one would make all later ones of its

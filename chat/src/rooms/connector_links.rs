@@ -24,7 +24,7 @@ impl Rooms {
 
     /// To be called once a second while this server could hear: it is connected, and a message to itself came back. A second
     /// that took longer counts once. Connectors that are silent for too long lose their members.
-    pub fn listened(&mut self, now: Now) -> Vec<Effect> {
+    pub fn count_silence(&mut self, now: Now) -> Vec<Effect> {
         self.links.values_mut().for_each(|link| link.silence = link.silence.saturating_add(1));
         self.judge_connectors();
         self.expel(now);

@@ -54,8 +54,8 @@ impl Rooms {
     }
 
     /// A home answered [`Effect::Probe`], or did not.
-    pub fn found(&mut self, home: &ServerId, is_alive: bool, now: Now) -> Vec<Effect> {
-        self.homes.found(home, is_alive, now.ticks);
+    pub fn on_probe_result(&mut self, home: &ServerId, is_alive: bool, now: Now) -> Vec<Effect> {
+        self.homes.record_probe(home, is_alive, now.ticks);
         for (asker, incarnation, question) in std::mem::take(&mut self.waiting) {
             self.question(asker, incarnation, question, now);
         }

@@ -36,7 +36,7 @@ impl Rooms {
         }
     }
 
-    pub(super) fn has_read(&mut self, number: u64, done: LogDone) {
+    pub(super) fn on_history_read(&mut self, number: u64, done: LogDone) {
         match self.readers.get_mut(&number).map(|reader| reader.done(done)) {
             Some(Ok(next)) => self.go_on_reading(number, next),
             Some(Err(error)) => {

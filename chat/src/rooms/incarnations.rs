@@ -64,7 +64,7 @@ impl Rooms {
             return Sender::Stale(Known { incarnation: known, live });
         }
         let is_new = runs.present() > known;
-        if count.is_some_and(|count| !link.takes(count, question, is_new)) {
+        if count.is_some_and(|count| !link.record_count(count, question, is_new)) {
             // Proposals, attaches and questions for messages do no harm twice. What is not repeated by its sender, or says
             // that it lives, must not be repeated by others.
             let does_no_harm = !matches!(question, Question::Heartbeat | Question::Detach { .. });
@@ -74,7 +74,7 @@ impl Rooms {
         let was_silent = std::mem::take(&mut link.silence) > 0;
         if !is_new {
             link.heard_before = Some(link.heard_at);
-        } else if link.begin(runs) {
+        } else if link.begin_incarnation(runs) {
             self.owners.values_mut().for_each(|owner| owner.detach(connector));
         }
         if let Some(link) = self.links.get_mut(connector) {
@@ -142,7 +142,7 @@ impl Link {
     /// its run.
     ///
     /// Heartbeats are compared with heartbeats alone: one that another message overtook is still to be answered.
-    fn takes(&mut self, count: u64, question: &Question, is_first: bool) -> bool {
+    fn record_count(&mut self, count: u64, question: &Question, is_first: bool) -> bool {
         if is_first {
             (self.counted, self.beaten) = (0, 0);
         }
@@ -158,7 +158,7 @@ impl Link {
 
     /// A later run is heard. Returns whether it follows nothing so far: it is another process than
     /// the one before.
-    fn begin(&mut self, runs: Lineage) -> bool {
+    fn begin_incarnation(&mut self, runs: Lineage) -> bool {
         let is_same = runs.continues(self.runs.present());
         if !is_same {
             (self.accepts_us, self.claim) = (false, None);

@@ -321,7 +321,7 @@ impl World {
                 rooms.message(Question { body: &body, reply, is_proven, trace }, now).unwrap()
             }
             Event::LogDone { room, asker, done, .. } => rooms.done(&room, asker, done, now),
-            Event::Probed { home, is_alive, .. } => rooms.found(&home, is_alive, now),
+            Event::Probed { home, is_alive, .. } => rooms.on_probe_result(&home, is_alive, now),
             Event::ChatLooks(_) => rooms.set_servers(self.servers.clone(), now),
             _ => Vec::new(),
         };
@@ -401,7 +401,7 @@ impl World {
             let hears = !self.is_blocked(Node::Chat(chat), Node::Chat(chat));
             if hears && node.up && !node.is_dead && node.sleeps_until <= self.now {
                 let now = self.chat_now(chat);
-                let effects = self.chats[chat].rooms.listened(now);
+                let effects = self.chats[chat].rooms.count_silence(now);
                 self.chat_effects(chat, effects);
             }
         }

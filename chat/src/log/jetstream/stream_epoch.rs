@@ -32,7 +32,7 @@ impl Life {
     }
 
     /// Takes note of a position of this life.
-    pub(super) fn saw(&self, position: Position) {
+    pub(super) fn record_position(&self, position: Position) {
         self.highest.fetch_max(position.0, Ordering::AcqRel);
     }
 }
@@ -100,7 +100,7 @@ impl Lives {
     }
 
     /// Takes in what a look brought that began at `since`.
-    pub(super) fn found(&self, since: Moment, found: Found) -> Arc<Life> {
+    pub(super) fn record_status(&self, since: Moment, found: Found) -> Arc<Life> {
         let Found { epoch, last, known, bytes } = found;
         let mut state = self.lock();
         let has_lost = state.life.epoch == epoch && last < known;
@@ -111,7 +111,7 @@ impl Lives {
             // A new value: answers on their way from the old life must not raise the new one's positions.
             state.life = Arc::new(Life::new(epoch, last));
         }
-        state.life.saw(last);
+        state.life.record_position(last);
         state.life.bytes.store(bytes, Ordering::Relaxed);
         state.believed_at = Some(since);
         state.life.clone()
@@ -139,11 +139,11 @@ mod tests {
     fn a_life_is_believed_until_something_happens() {
         let (connection, lives) = lives();
         assert!(lives.believed().is_none());
-        lives.found(lives.moment(), found(1, 5));
+        lives.record_status(lives.moment(), found(1, 5));
         assert_eq!(lives.believed().unwrap().highest(), Position(5));
         lives.doubt();
         assert!(lives.believed().is_none());
-        lives.found(lives.moment(), found(1, 4));
+        lives.record_status(lives.moment(), found(1, 4));
         assert_eq!(lives.believed().unwrap().highest(), Position(5));
         connection.send_replace(Connection { up: true, generation: 2 });
         assert!(lives.believed().is_none());
@@ -154,16 +154,16 @@ mod tests {
         let (_connection, lives) = lives();
         let began = lives.moment();
         lives.doubt();
-        lives.found(began, found(1, 0));
+        lives.record_status(began, found(1, 0));
         assert!(lives.believed().is_none());
     }
 
     #[test]
     fn lives_have_positions_of_their_own() {
         let (_connection, lives) = lives();
-        let old = lives.found(lives.moment(), found(1, 5));
-        let new = lives.found(lives.moment(), found(2, 0));
-        old.saw(Position(9));
+        let old = lives.record_status(lives.moment(), found(1, 5));
+        let new = lives.record_status(lives.moment(), found(2, 0));
+        old.record_position(Position(9));
         assert_eq!(new.highest(), Position::NONE);
     }
 
@@ -171,8 +171,8 @@ mod tests {
     #[test]
     fn a_stream_that_lost_its_end_goes_on_from_there() {
         let (_connection, lives) = lives();
-        lives.found(lives.moment(), found(1, 9));
-        let after = lives.found(lives.moment(), Found { known: Position(9), ..found(1, 5) });
+        lives.record_status(lives.moment(), found(1, 9));
+        let after = lives.record_status(lives.moment(), Found { known: Position(9), ..found(1, 5) });
         assert_eq!((after.epoch, after.highest()), (Epoch(1), Position(5)));
     }
 }

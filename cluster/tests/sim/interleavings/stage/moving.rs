@@ -64,7 +64,7 @@ impl Stage {
         let now = self.chat_now();
         let mut effects = self.chats[chat].rooms.tick(now);
         if self.now.is_multiple_of(1_000) && !self.is_cut {
-            effects.extend(self.chats[chat].rooms.listened(now));
+            effects.extend(self.chats[chat].rooms.count_silence(now));
         }
         self.chat_effects(chat, effects);
     }
@@ -118,7 +118,7 @@ impl Stage {
                 let is_alive =
                     self.is_awake(home) && !self.chats[home].leaves && !self.losses.contains(&What::Probes(home));
                 let now = self.chat_now();
-                let effects = self.chats[chat].rooms.found(&id("chat", home), is_alive, now);
+                let effects = self.chats[chat].rooms.on_probe_result(&id("chat", home), is_alive, now);
                 self.chat_effects(chat, effects);
             }
         }
