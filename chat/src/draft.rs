@@ -12,9 +12,9 @@ use shared::record::{Decided, Entry, MAX_ENTRIES, Outcome, RecordId, Refusal};
 use shared::room::{Member, RoomState};
 use shared::rpc::messages::{Claim, Item};
 
-use crate::connector_liveness::{Fate, Gone};
+use crate::connector_liveness::{ConnectorLiveness, MemberAction};
 use crate::log::jetstream;
-use crate::recent_joins::{Entrances, entered};
+use crate::recent_joins::{RecentJoins, entered};
 use crate::rules::{Message, Rules, Target};
 
 /// Records after which a small room has a checkpoint in any case, so that few are read when it is taken over.
@@ -25,7 +25,7 @@ const CHECKPOINT_BYTES_PER_RECORD: usize = 256;
 
 /// What decides about items, made from the settings once.
 #[derive(Debug, Clone)]
-pub struct Judge {
+pub struct RoomPolicy {
     rules: Rules,
     max_members: usize,
     newest_wins: bool,
@@ -39,7 +39,7 @@ pub struct Judge {
 #[derive(Debug)]
 pub struct Draft<'a> {
     room: &'a RoomId,
-    judge: &'a Judge,
+    policy: &'a RoomPolicy,
     /// Runs ahead of the log by the draft's entries.
     state: &'a mut RoomState,
     entries: Vec<Entry>,
@@ -47,8 +47,8 @@ pub struct Draft<'a> {
     undo: Undo,
     /// Entries of this draft that may be repeated, by their index.
     said: HashMap<MessageId, u16>,
-    gone: &'a Gone,
-    entrances: &'a Entrances,
+    liveness: &'a ConnectorLiveness,
+    recent_joins: &'a RecentJoins,
     /// Bytes of what is decided, and of what the record has besides.
     bytes: usize,
     carried: usize,
@@ -56,11 +56,11 @@ pub struct Draft<'a> {
 
 /// When, and among whom, is decided.
 #[derive(Debug, Clone, Copy)]
-pub struct Circumstances<'a> {
+pub struct DraftContext<'a> {
     /// Which connectors are gone.
-    pub gone: &'a Gone,
+    pub liveness: &'a ConnectorLiveness,
     /// The joins of the room's newest records.
-    pub entrances: &'a Entrances,
+    pub recent_joins: &'a RecentJoins,
     /// Bytes that the record has besides what is decided.
     pub carried: usize,
 }
@@ -93,12 +93,12 @@ pub struct Author {
 
 impl Author {
     /// Names its connector's latest run if that continues this one: the proposal is one of that.
-    pub fn unify(&mut self, gone: &Gone) {
-        self.incarnation = gone.present(&self.connector, self.incarnation);
+    pub fn unify(&mut self, liveness: &ConnectorLiveness) {
+        self.incarnation = liveness.present(&self.connector, self.incarnation);
     }
 }
 
-impl Judge {
+impl RoomPolicy {
     /// The rules that the settings describe.
     pub fn new(settings: &Settings, budget: Budget) -> Self {
         let Settings { room, log, nats, .. } = settings;
@@ -135,26 +135,29 @@ impl Judge {
 
 impl<'a> Draft<'a> {
     /// An empty draft on top of `state`, which it advances.
-    pub fn new(room: &'a RoomId, judge: &'a Judge, state: &'a mut RoomState, at: Circumstances<'a>) -> Self {
-        let Circumstances { gone, entrances, carried } = at;
+    pub fn new(room: &'a RoomId, policy: &'a RoomPolicy, state: &'a mut RoomState, at: DraftContext<'a>) -> Self {
+        let DraftContext { liveness, recent_joins, carried } = at;
         let (entries, decided, undo, said) = (Vec::new(), Vec::new(), Undo::default(), HashMap::new());
-        Self { room, judge, state, entries, decided, undo, said, gone, entrances, bytes: 0, carried }
+        Self { room, policy, state, entries, decided, undo, said, liveness, recent_joins, bytes: 0, carried }
     }
 
     /// Members whose connectors are gone leave, those of a run that its connector continues move;
     /// as many as fit besides what is to be decided.
     pub fn expel(&mut self) {
-        let gone = self.gone;
-        let runs = self.state.runs().filter_map(|(connector, run)| Some((connector, run, gone.fate(connector, run)?)));
+        let liveness = self.liveness;
+        let runs = self
+            .state
+            .runs()
+            .filter_map(|(connector, run)| Some((connector, run, liveness.member_action(connector, run)?)));
         let here = &*self;
-        let entries = runs.flat_map(|(connector, run, fate)| {
+        let entries = runs.flat_map(|(connector, run, action)| {
             here.state.sessions_of(connector, run).filter_map(move |(number, name)| {
                 let session = SessionId { connector: connector.clone(), incarnation: run, number };
                 let membership = here.state.stay_of(name)?;
                 let name = name.clone();
-                Some(match fate {
-                    Fate::Leave => Entry::Leave { name, session },
-                    Fate::Move(run) => {
+                Some(match action {
+                    MemberAction::Leave => Entry::Leave { name, session },
+                    MemberAction::Move(run) => {
                         let to = SessionId { incarnation: run, ..session.clone() };
                         Entry::Move { name, from: session, to, membership }
                     }
@@ -164,7 +167,7 @@ impl<'a> Draft<'a> {
         let mut bytes = 0;
         let fits = |entry: &Entry| {
             bytes += entry.size();
-            bytes <= self.judge.budget.expelled()
+            bytes <= self.policy.budget.expelled()
         };
         let entries: Vec<Entry> = entries.take(MAX_ENTRIES / 2).take_while(fits).collect();
         for entry in entries {
@@ -174,7 +177,7 @@ impl<'a> Draft<'a> {
 
     /// Whether another proposal fits. In an empty draft each does.
     pub fn has_room_for(&self, items: &[Item]) -> bool {
-        let budget = self.judge.budget;
+        let budget = self.policy.budget;
         let most = budget.draft().min(budget.record().saturating_sub(self.carried));
         let size: usize = items.iter().map(Item::size).sum();
         // One item makes three entries where a session takes another name from one that is gone.
@@ -231,11 +234,11 @@ impl<'a> Draft<'a> {
     /// A session as the room has it: it may still be in by a run that its connector continues, if
     /// not all could move at once.
     fn as_member(&self, session: SessionId) -> SessionId {
-        let session = SessionId { incarnation: self.gone.unify(&session), ..session };
+        let session = SessionId { incarnation: self.liveness.unify(&session), ..session };
         if self.state.name_of(&session).is_some() {
             return session;
         }
-        let continued = self.gone.continued(&session.connector).iter();
+        let continued = self.liveness.continued(&session.connector).iter();
         let mut earlier = continued.map(|run| SessionId { incarnation: *run, ..session.clone() });
         earlier.find(|earlier| self.state.name_of(earlier).is_some()).unwrap_or(session)
     }
@@ -253,12 +256,13 @@ impl<'a> Draft<'a> {
             Some(there) if claim == Claim::Back && there.membership == membership => (Some(there.session), None),
             there => (None, there.map(|there| there.session)),
         };
-        let yields =
-            |session: &SessionId| self.gone.is_free(session) || (claim != Claim::Heal && self.judge.newest_wins);
+        let yields = |session: &SessionId| {
+            self.liveness.is_name_free(session) || (claim != Claim::Heal && self.policy.newest_wins)
+        };
         if rest.as_ref().is_some_and(|session| !yields(session)) {
             return Err(Refusal::NameTaken);
         }
-        if old.is_none() && from.is_none() && rest.is_none() && self.state.members().len() >= self.judge.max_members {
+        if old.is_none() && from.is_none() && rest.is_none() && self.state.members().len() >= self.policy.max_members {
             return Err(Refusal::RoomFull);
         }
         // A session has one name: coming under another one is going first.
@@ -284,7 +288,7 @@ impl<'a> Draft<'a> {
 
     /// Returns true if a session entered the stay behind a record, in the log or in this draft, or may have.
     fn is_overtaken(&self, stay: Membership, seen: RecordId) -> bool {
-        self.entrances.may_hold(stay, seen) || self.entries.iter().filter_map(entered).any(|entered| entered == stay)
+        self.recent_joins.may_hold(stay, seen) || self.entries.iter().filter_map(entered).any(|entered| entered == stay)
     }
 
     fn send(&mut self, session: &SessionId, membership: Membership, body: &[u8]) -> Result<Outcome, Refusal> {
@@ -292,7 +296,7 @@ impl<'a> Draft<'a> {
         if self.state.stay_of(&from) != Some(membership) {
             return Err(Refusal::NotMember);
         }
-        let Message { content, target, id } = self.judge.rules.read(self.room, body)?;
+        let Message { content, target, id } = self.policy.rules.read(self.room, body)?;
         let id = id.map(|id| membership.message(&id));
         if let Some(outcome) = id.and_then(|id| self.said_before(id)) {
             return Ok(outcome);

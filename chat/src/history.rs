@@ -11,18 +11,18 @@ use shared::rpc::messages::{Answer, Item, Page, Place, Said, Span, Wanted};
 use thiserror::Error;
 
 use crate::log::{ReadError, Tail};
-use crate::log_tail::{Search, TailSearch};
+use crate::log_tail::{TailSearch, TailSearchStep};
 use crate::log_walk::{Step, Until, Walk, decode_all};
-use crate::owner::{Asker, LogDone, LogOp, Viewing};
+use crate::owner::{HistoryRequest, LogOp, LogResult, Requester};
 
 /// Most records that are looked at for one answer; with a cursor behind them the next question goes on.
 const MAX_SCANNED: usize = 1_024;
 
 /// A question that is being answered.
 #[derive(Debug)]
-pub struct Reader {
+pub struct HistoryReader {
     /// Who waits for the answer.
-    pub asker: Asker,
+    pub requester: Requester,
     /// Of which room.
     pub room: RoomId,
     number: u64,
@@ -65,7 +65,7 @@ enum Phase {
 
 /// What is to be done for a reader.
 #[derive(Debug)]
-pub enum Next {
+pub enum ReaderStep {
     /// Do this in the log, and bring the result.
     Log(LogOp),
     /// It has its answer.
@@ -83,10 +83,10 @@ pub enum HistoryError {
     Unusable,
     /// The log is another one than it was.
     #[error("the log is another one than a moment ago")]
-    Moved,
+    EpochChanged,
     /// A result of something else; a defect of the caller.
     #[error("a log operation ended that was not asked for")]
-    Unasked,
+    Unexpected,
 }
 
 /// Where a walk for these messages ends.
@@ -98,15 +98,15 @@ pub fn until(span: Span) -> Until {
     }
 }
 
-impl Reader {
+impl HistoryReader {
     /// A question whose viewer may see what it asks for, to be answered within the budget of a page; one message always is.
-    pub fn new(room: RoomId, viewing: Viewing, budget: Budget) -> Self {
-        let Viewing { asker, number, wanted, .. } = viewing;
+    pub fn new(room: RoomId, request: HistoryRequest, budget: Budget) -> Self {
+        let HistoryRequest { requester, number, wanted, .. } = request;
         let phase = match wanted.span {
             Span::Before(seq) => Phase::Find(Position::of_seq(seq)),
             Span::Last | Span::After(_) | Span::Since(_) => Phase::Last(TailSearch::default()),
         };
-        Self { asker, room, number, wanted, budget, phase, epoch: None, has_read: false }
+        Self { requester, room, number, wanted, budget, phase, epoch: None, has_read: false }
     }
 
     /// What is asked for.
@@ -116,11 +116,11 @@ impl Reader {
 
     /// Whether this is the same question.
     pub fn is_repeated_by(&self, other: &Self) -> bool {
-        (&self.asker.connector, &self.room, self.number) == (&other.asker.connector, &other.room, other.number)
+        (&self.requester.connector, &self.room, self.number) == (&other.requester.connector, &other.room, other.number)
     }
 
     /// Begins; `at_hand` is what the room's owner knows, if this server is that.
-    pub fn begin(&mut self, at_hand: Option<(Place, Walk)>) -> Next {
+    pub fn begin(&mut self, at_hand: Option<(Place, Walk)>) -> ReaderStep {
         self.epoch = at_hand.as_ref().map(|(place, _)| place.epoch);
         match (&self.phase, at_hand) {
             (Phase::Last(_), Some((upto, walk))) => self.go_on(upto, walk),
@@ -130,76 +130,76 @@ impl Reader {
             (Phase::Find(position), Some(_)) => self.find(*position),
             (Phase::Find(_), None) => {
                 self.phase = Phase::Begin;
-                Next::Log(LogOp::Epoch)
+                ReaderStep::Log(LogOp::Epoch)
             }
-            _ => Next::Log(LogOp::Last { certain: false }),
+            _ => ReaderStep::Log(LogOp::Last { certain: false }),
         }
     }
 
-    fn find(&mut self, position: Position) -> Next {
+    fn find(&mut self, position: Position) -> ReaderStep {
         self.phase = Phase::Find(position);
         self.read(vec![position])
     }
 
-    fn read(&mut self, positions: Vec<Position>) -> Next {
+    fn read(&mut self, positions: Vec<Position>) -> ReaderStep {
         self.has_read = true;
-        Next::Log(LogOp::Read(positions))
+        ReaderStep::Log(LogOp::Read(positions))
     }
 
     /// Takes the result of the log operation that was asked for.
     ///
     /// # Errors
     /// If the log, or what is in it, cannot be read: the question is dropped then.
-    pub fn done(&mut self, done: LogDone) -> Result<Next, HistoryError> {
+    pub fn done(&mut self, done: LogResult) -> Result<ReaderStep, HistoryError> {
         match (std::mem::replace(&mut self.phase, Phase::Last(TailSearch::default())), done) {
-            (Phase::Begin, LogDone::Epoch(epoch)) => {
+            (Phase::Begin, LogResult::Epoch(epoch)) => {
                 self.epoch = Some(epoch?);
                 match self.wanted.span {
                     Span::Before(seq) => Ok(self.find(Position::of_seq(seq))),
-                    Span::Last | Span::After(_) | Span::Since(_) => Err(HistoryError::Unasked),
+                    Span::Last | Span::After(_) | Span::Since(_) => Err(HistoryError::Unexpected),
                 }
             }
-            (Phase::Confirm { upto, page }, LogDone::Epoch(epoch)) => {
+            (Phase::Confirm { upto, page }, LogResult::Epoch(epoch)) => {
                 if Some(epoch?) != self.epoch {
-                    return Err(HistoryError::Moved);
+                    return Err(HistoryError::EpochChanged);
                 }
                 self.has_read = false;
                 Ok(self.answer(upto, page))
             }
-            (Phase::Last(search), LogDone::Last(tail)) => self.search(search, tail?),
-            (Phase::Find(position), LogDone::Read(records)) => {
+            (Phase::Last(search), LogResult::Last(tail)) => self.search(search, tail?),
+            (Phase::Find(position), LogResult::Read(records)) => {
                 let record = decode_all(records?).0.into_iter().find_map(|(_, record)| record);
                 Ok(match record {
                     // Only the page's own place matters to who pages backwards.
                     Some(record) => self.go_on(Place::default(), self.walk_from(position, record)),
-                    None => Next::Log(LogOp::Last { certain: false }),
+                    None => ReaderStep::Log(LogOp::Last { certain: false }),
                 })
             }
-            (Phase::Walking { upto, mut walk }, LogDone::Read(records)) => {
+            (Phase::Walking { upto, mut walk }, LogResult::Read(records)) => {
                 walk.feed(decode_all(records?).0);
                 Ok(self.go_on(upto, walk))
             }
-            (Phase::Prove { upto, mut page, is_whole }, LogDone::Read(records)) => {
+            (Phase::Prove { upto, mut page, is_whole }, LogResult::Read(records)) => {
                 page.complete = is_whole && records?.iter().any(|(_, bytes)| bytes.is_some());
                 Ok(self.answer(upto, page))
             }
-            _ => Err(HistoryError::Unasked),
+            _ => Err(HistoryError::Unexpected),
         }
     }
 
-    fn search(&mut self, mut search: TailSearch, tail: Tail) -> Result<Next, HistoryError> {
+    fn search(&mut self, mut search: TailSearch, tail: Tail) -> Result<ReaderStep, HistoryError> {
         let end = match search.feed(tail) {
-            Search::Found(end) => end,
-            Search::Before(position) => {
+            TailSearchStep::Found(end) => end,
+            TailSearchStep::Before(position) => {
                 self.phase = Phase::Last(search);
-                return Ok(Next::Log(LogOp::Before(position)));
+                return Ok(ReaderStep::Log(LogOp::Before(position)));
             }
-            Search::TooMany(_) => return Err(HistoryError::Unusable),
-            Search::Moved => return Err(HistoryError::Moved),
+            TailSearchStep::TooMany(_) => return Err(HistoryError::Unusable),
+            TailSearchStep::EpochChanged => return Err(HistoryError::EpochChanged),
         };
         // The search has read, too, what may be of another log than what is at hand.
         if *self.epoch.get_or_insert(end.epoch) != end.epoch {
-            return Err(HistoryError::Moved);
+            return Err(HistoryError::EpochChanged);
         }
         self.has_read = true;
         let upto = Place { epoch: end.epoch, ..Place::default() };
@@ -215,7 +215,7 @@ impl Reader {
         Walk::new(until(self.wanted.span), position, record)
     }
 
-    fn go_on(&mut self, upto: Place, walk: Walk) -> Next {
+    fn go_on(&mut self, upto: Place, walk: Walk) -> ReaderStep {
         match self.wanted.span {
             Span::After(seq) => self.forwards(seq, upto, walk),
             Span::Last | Span::Before(_) | Span::Since(_) => self.backwards(upto, walk),
@@ -223,14 +223,14 @@ impl Reader {
     }
 
     /// The first messages after a `seq`: known when the walk has come back to it.
-    fn forwards(&mut self, after: u64, upto: Place, walk: Walk) -> Next {
+    fn forwards(&mut self, after: u64, upto: Place, walk: Walk) -> ReaderStep {
         let complete = match walk.next() {
             Step::Read(positions) => {
                 self.phase = Phase::Walking { upto, walk };
                 return self.read(positions);
             }
             Step::Done(_) => walk.is_whole(),
-            Step::Gone => self.is_complete_without(Some(&walk)),
+            Step::Unreachable => self.is_complete_without(Some(&walk)),
         };
         let mut page = Collector::new(&self.wanted, self.budget);
         let mut cursor = None;
@@ -247,7 +247,7 @@ impl Reader {
     }
 
     /// The last messages: known as soon as there are enough.
-    fn backwards(&mut self, upto: Place, walk: Walk) -> Next {
+    fn backwards(&mut self, upto: Place, walk: Walk) -> ReaderStep {
         let mut page = Collector::new(&self.wanted, self.budget);
         let mut lowest = None;
         'chain: for (position, record) in walk.chain() {
@@ -271,7 +271,7 @@ impl Reader {
                 lowest = oldest.map(|(position, _)| position.seq(0)).filter(|seq| self.is_within(*seq));
                 false
             }
-            Step::Gone => self.is_complete_without(Some(&walk)),
+            Step::Unreachable => self.is_complete_without(Some(&walk)),
             Step::Done(_) => is_whole,
         };
         page.messages.reverse();
@@ -280,7 +280,7 @@ impl Reader {
 
     /// Answers, once it is known whether anything between the question's `seq` and the page is gone: retention takes the
     /// oldest first.
-    fn prove(&mut self, upto: Place, page: Page, is_whole: bool) -> Next {
+    fn prove(&mut self, upto: Place, page: Page, is_whole: bool) -> ReaderStep {
         match (self.wanted.span, page.cursor) {
             (Span::Since(seq), Some(_)) if Position::of_seq(seq) != Position::NONE => {
                 self.phase = Phase::Prove { upto, page, is_whole };
@@ -311,15 +311,15 @@ impl Reader {
         }
     }
 
-    fn answer(&mut self, upto: Place, page: Page) -> Next {
+    fn answer(&mut self, upto: Place, page: Page) -> ReaderStep {
         if self.has_read {
             self.phase = Phase::Confirm { upto, page };
-            return Next::Log(LogOp::Epoch);
+            return ReaderStep::Log(LogOp::Epoch);
         }
         // The position matters only to a session that comes back; the epoch says from which log the
         // page is.
         let upto = Place { epoch: self.epoch.unwrap_or(upto.epoch), ..upto };
-        Next::Answer(Answer::History { room: self.room.clone(), number: self.number, upto, page })
+        ReaderStep::Answer(Answer::History { room: self.room.clone(), number: self.number, upto, page })
     }
 }
 

@@ -8,54 +8,54 @@ use std::collections::BTreeMap;
 use shared::ids::ServerId;
 
 /// Milliseconds for which an answer, or its absence, is believed.
-const BELIEVED_MS: u64 = 1_000;
+const PROBE_VALID_MS: u64 = 1_000;
 
 /// What is known of the homes that this server was asked to stand in for.
 #[derive(Debug, Default)]
-pub(crate) struct Homes {
-    homes: BTreeMap<ServerId, Home>,
+pub(crate) struct HomeLiveness {
+    homes: BTreeMap<ServerId, HomeStatus>,
 }
 
 #[derive(Debug, Default, Clone, Copy)]
-struct Home {
+struct HomeStatus {
     /// When it was asked last, and whether it answered.
-    seen: Option<(u64, bool)>,
-    is_asked: bool,
+    last_probe: Option<(u64, bool)>,
+    is_probing: bool,
 }
 
 /// What a candidate is to do.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Verdict {
+pub(crate) enum HomeState {
     /// The home lives: its rooms are its own.
     Alive,
     /// The home is down: stand in for it.
     Down,
     /// The home is to be asked now.
-    Ask,
+    ProbeNow,
     /// The home is being asked.
-    Wait,
+    Probing,
 }
 
-impl Homes {
-    /// Whether a home lives. After [`Verdict::Ask`] the answer is awaited.
-    pub(crate) fn look(&mut self, home: &ServerId, ticks: u64) -> Verdict {
+impl HomeLiveness {
+    /// Whether a home lives. After [`HomeState::ProbeNow`] the answer is awaited.
+    pub(crate) fn check(&mut self, home: &ServerId, ticks: u64) -> HomeState {
         let known = self.homes.entry(home.clone()).or_default();
-        match known.seen {
-            Some((at, alive)) if ticks.saturating_sub(at) < BELIEVED_MS => {
+        match known.last_probe {
+            Some((at, alive)) if ticks.saturating_sub(at) < PROBE_VALID_MS => {
                 if alive {
-                    Verdict::Alive
+                    HomeState::Alive
                 } else {
-                    Verdict::Down
+                    HomeState::Down
                 }
             }
-            _ if std::mem::replace(&mut known.is_asked, true) => Verdict::Wait,
-            _ => Verdict::Ask,
+            _ if std::mem::replace(&mut known.is_probing, true) => HomeState::Probing,
+            _ => HomeState::ProbeNow,
         }
     }
 
     /// The home answered, or did not.
     pub(crate) fn record_probe(&mut self, home: &ServerId, is_alive: bool, ticks: u64) {
-        self.homes.insert(home.clone(), Home { seen: Some((ticks, is_alive)), is_asked: false });
+        self.homes.insert(home.clone(), HomeStatus { last_probe: Some((ticks, is_alive)), is_probing: false });
     }
 }
 
@@ -65,13 +65,13 @@ mod tests {
 
     #[test]
     fn a_home_is_asked_once_a_second_at_most() {
-        let (mut homes, home) = (Homes::default(), ServerId::new("chat-server-1").unwrap());
-        assert_eq!(homes.look(&home, 0), Verdict::Ask);
-        assert_eq!(homes.look(&home, 400), Verdict::Wait);
+        let (mut homes, home) = (HomeLiveness::default(), ServerId::new("chat-server-1").unwrap());
+        assert_eq!(homes.check(&home, 0), HomeState::ProbeNow);
+        assert_eq!(homes.check(&home, 400), HomeState::Probing);
         homes.record_probe(&home, false, 500);
-        assert_eq!(homes.look(&home, 1_499), Verdict::Down);
-        assert_eq!(homes.look(&home, 1_500), Verdict::Ask);
+        assert_eq!(homes.check(&home, 1_499), HomeState::Down);
+        assert_eq!(homes.check(&home, 1_500), HomeState::ProbeNow);
         homes.record_probe(&home, true, 1_510);
-        assert_eq!(homes.look(&home, 2_000), Verdict::Alive);
+        assert_eq!(homes.check(&home, 2_000), HomeState::Alive);
     }
 }

@@ -72,14 +72,14 @@ pub enum Step {
     /// The records, oldest first.
     Done(Vec<(Position, Arc<Record>)>),
     /// Nothing leads further back to where the walk is to end, or it is too far.
-    Gone,
+    Unreachable,
 }
 
 /// Where a walk goes on.
-enum Way {
-    End,
-    On(Position),
-    Nowhere,
+enum NextStep {
+    Done,
+    To(Position),
+    Unreachable,
 }
 
 impl Walk {
@@ -103,7 +103,7 @@ impl Walk {
                 }
             }
         }
-        while let Way::On(next) = self.way()
+        while let NextStep::To(next) = self.next_step()
             && let Some(record) = self.have.remove(&next)
         {
             self.push(next, record);
@@ -124,13 +124,13 @@ impl Walk {
 
     /// What comes next. After [`Step::Read`] the answer must be fed, or the same step comes again.
     pub fn next(&self) -> Step {
-        match (self.way(), self.chain.last()) {
-            (Way::End, _) => Step::Done(self.records()),
-            (Way::On(_), Some((at, tip))) if !self.is_too_far() => {
+        match (self.next_step(), self.chain.last()) {
+            (NextStep::Done, _) => Step::Done(self.records()),
+            (NextStep::To(_), Some((at, tip))) if !self.is_too_far() => {
                 let is_known = |p: &Position| self.have.contains_key(p) || self.missing.contains(p);
                 Step::Read(self.behind(*at, tip).filter(|p| !is_known(p)).collect())
             }
-            (Way::On(_) | Way::Nowhere, _) => Step::Gone,
+            (NextStep::To(_) | NextStep::Unreachable, _) => Step::Unreachable,
         }
     }
 
@@ -158,10 +158,10 @@ impl Walk {
     }
 
     /// The newest predecessor of the last record that may be there.
-    fn way(&self) -> Way {
-        let Some((at, tip)) = self.chain.last().filter(|(_, tip)| !self.ends_at(tip)) else { return Way::End };
+    fn next_step(&self) -> NextStep {
+        let Some((at, tip)) = self.chain.last().filter(|(_, tip)| !self.ends_at(tip)) else { return NextStep::Done };
         let next = self.behind(*at, tip).filter(|p| !self.missing.contains(p)).max();
-        next.map_or(Way::Nowhere, Way::On)
+        next.map_or(NextStep::Unreachable, NextStep::To)
     }
 
     fn is_too_far(&self) -> bool {
@@ -292,7 +292,7 @@ mod tests {
     fn what_is_gone_is_said() {
         let mut log = log(60, None);
         log.retain(|p, _| *p > Position(200));
-        assert_eq!(run(&log, Until::After(Position(100))).1, Step::Gone);
+        assert_eq!(run(&log, Until::After(Position(100))).1, Step::Unreachable);
     }
 
     fn walked(log: &BTreeMap<Position, Arc<Record>>, until: Until) -> (Vec<u64>, Vec<u64>, bool) {
@@ -301,7 +301,7 @@ mod tests {
         let is_done = loop {
             match walk.next() {
                 Step::Read(positions) => walk.feed(positions.iter().map(|p| (*p, log.get(p).cloned()))),
-                end => break end != Step::Gone,
+                end => break end != Step::Unreachable,
             }
         };
         let chain = walk.chain().iter().map(|(position, _)| position.0).collect();

@@ -8,22 +8,22 @@ use std::collections::VecDeque;
 use shared::membership::Membership;
 use shared::record::{Entry, Record, RecordId};
 
-/// Records whose entrances are kept. A join from further back is asked for again, with a newer record.
+/// Records whose recent_joins are kept. A join from further back is asked for again, with a newer record.
 const RECORDS: usize = 256;
 
 /// The stays entered in the newest records, oldest record first.
 #[derive(Debug)]
-pub struct Entrances {
+pub struct RecentJoins {
     records: VecDeque<(RecordId, Vec<Membership>)>,
 }
 
-impl Entrances {
+impl RecentJoins {
     /// Nothing was entered behind this record.
     pub fn since(record: RecordId) -> Self {
         Self { records: VecDeque::from([(record, Vec::new())]) }
     }
 
-    /// Adds the entrances of the room's next record.
+    /// Adds the recent_joins of the room's next record.
     pub fn note(&mut self, record: &Record) {
         self.records.push_back((record.id, record.entries.iter().filter_map(entered).collect()));
         if self.records.len() > RECORDS {
@@ -89,9 +89,9 @@ mod tests {
     #[test]
     fn entrances_behind_a_record_are_known() {
         let records = records(3);
-        let mut entrances = Entrances::since(RecordId::NONE);
-        records.iter().for_each(|record| entrances.note(record));
-        let held = |seen| [0, 1, 2].map(|number| entrances.may_hold(stay(number), seen));
+        let mut recent_joins = RecentJoins::since(RecordId::NONE);
+        records.iter().for_each(|record| recent_joins.note(record));
+        let held = |seen| [0, 1, 2].map(|number| recent_joins.may_hold(stay(number), seen));
         assert_eq!(held(RecordId::NONE), [true, true, true]);
         assert_eq!(held(records[0].id), [false, true, true]);
         assert_eq!(held(records[2].id), [false, false, false]);
@@ -100,9 +100,9 @@ mod tests {
     #[test]
     fn everything_may_have_been_entered_behind_a_record_that_is_not_known() {
         let records = records(RECORDS + 1);
-        let mut entrances = Entrances::since(RecordId::NONE);
-        records.iter().for_each(|record| entrances.note(record));
-        assert!(entrances.may_hold(stay(RECORDS + 7), records[0].id), "it is too far back");
-        assert!(!entrances.may_hold(stay(RECORDS + 7), records[1].id));
+        let mut recent_joins = RecentJoins::since(RecordId::NONE);
+        records.iter().for_each(|record| recent_joins.note(record));
+        assert!(recent_joins.may_hold(stay(RECORDS + 7), records[0].id), "it is too far back");
+        assert!(!recent_joins.may_hold(stay(RECORDS + 7), records[1].id));
     }
 }

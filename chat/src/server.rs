@@ -23,11 +23,11 @@ use shared::subjects;
 use tokio::time::{Instant, MissedTickBehavior};
 use tracing::{debug, info, warn};
 
-use crate::log::log_health::Writable;
-use crate::log::{AppendError, Log, Look, ReadError, Sight};
+use crate::log::log_health::LogHealth;
+use crate::log::{AppendError, Log, LogStatus, ReadConsistency, ReadError};
 use crate::operations::{IN_FLIGHT, Operations, questions};
-use crate::owner::{LogDone, LogOp, Now};
-use crate::rooms::{Effect, Heard, Identity, LogAsker, Rooms, Send};
+use crate::owner::{LogOp, LogResult, Now};
+use crate::rooms::{Effect, Identity, IncomingRequest, LogRequester, OutgoingReply, Rooms};
 
 /// Time between two looks at what is to be tried again or forgotten.
 const TICK: Duration = Duration::from_millis(200);
@@ -53,28 +53,28 @@ pub struct Chat {
     signer: Signer,
     view: String,
     started: Instant,
-    running: FuturesUnordered<BoxFuture<'static, (Asked, LogDone)>>,
-    operations: Operations<(RoomId, LogAsker)>,
+    running: FuturesUnordered<BoxFuture<'static, (OperationOrigin, LogResult)>>,
+    operations: Operations<(RoomId, LogRequester)>,
     probes: FuturesUnordered<BoxFuture<'static, (ServerId, bool)>>,
     /// The log as it was found last.
     epoch: Option<Epoch>,
-    writable: Writable,
+    log_health: LogHealth,
     /// An append that is to show that the log takes records again; one at most, with its bytes.
     proofs: FuturesUnordered<BoxFuture<'static, (usize, Result<Position, AppendError>)>>,
     queues: Queues,
-    figures: Figures,
+    gauges: Gauges,
     /// It hands its rooms over, and until when it is there for those who did not hear of it.
     leaving: Option<Instant>,
 }
 
 /// What a chat server has of the process's levels; gone with it.
-struct Figures {
+struct Gauges {
     rooms: Share,
     questions: Share,
     operations: Share,
 }
 
-impl Figures {
+impl Gauges {
     fn new(metrics: &Metrics) -> Self {
         Self {
             rooms: metrics.rooms_known.share(),
@@ -85,9 +85,9 @@ impl Figures {
 }
 
 /// Who asked for a log operation.
-struct Asked {
+struct OperationOrigin {
     room: RoomId,
-    asker: LogAsker,
+    requester: LogRequester,
     questions: usize,
     /// Of the record that is appended.
     bytes: usize,
@@ -116,16 +116,16 @@ impl Chat {
             operations: Operations::default(),
             probes: FuturesUnordered::new(),
             epoch: None,
-            writable: Writable::default(),
+            log_health: LogHealth::default(),
             proofs: FuturesUnordered::new(),
             queues: Queues::default(),
-            figures: Figures::new(&node.metrics),
+            gauges: Gauges::new(&node.metrics),
             leaving: None,
             log,
             node: node.clone(),
             id,
         };
-        chat.node.health.set(Check::Log, chat.writable.fault());
+        chat.node.health.set(Check::Log, chat.log_health.fault());
         info!(server = %chat.id, subject, "chat server ready");
         node.lifecycle.spawn_main(chat.run(questions));
         Ok(())
@@ -150,12 +150,12 @@ impl Chat {
             tokio::select! {
                 () = &mut stopping => break,
                 () = &mut draining, if self.leaving.is_none() => self.leave(),
-                Some((asked, done)) = self.running.next() => {
-                    self.done(&asked, done);
+                Some((origin, done)) = self.running.next() => {
+                    self.done(&origin, done);
                     // What else is done by now: answers that are sent together are read together.
                     for _ in 0..IN_FLIGHT {
-                        let Some((asked, done)) = self.running.next().now_or_never().flatten() else { break };
-                        self.done(&asked, done);
+                        let Some((origin, done)) = self.running.next().now_or_never().flatten() else { break };
+                        self.done(&origin, done);
                     }
                 }
                 Some((home, is_alive)) = self.probes.next() => {
@@ -179,7 +179,7 @@ impl Chat {
                     }
                 }
                 Some(found) = looks.next() => self.on_log_status(found),
-                Some((bytes, proof)) = self.proofs.next() => self.writable.record_append(&proof, bytes, Instant::now()),
+                Some((bytes, proof)) = self.proofs.next() => self.log_health.record_append(&proof, bytes, Instant::now()),
                 Some(()) = hearing.next() => {
                     let effects = self.rooms.count_silence(self.now());
                     self.perform(effects);
@@ -203,7 +203,7 @@ impl Chat {
                 self.message(&message);
             }
             match self.running.next().await {
-                Some((asked, done)) => self.done(&asked, done),
+                Some((origin, done)) => self.done(&origin, done),
                 None => break,
             }
         }
@@ -214,14 +214,14 @@ impl Chat {
     fn check(&mut self, questions: Option<usize>) {
         let Node { health, metrics, settings, .. } = &self.node;
         let questions = questions.unwrap_or_default();
-        self.figures.rooms.set(self.rooms.count());
-        self.figures.questions.set(questions);
-        self.figures.operations.set(self.operations.waiting());
+        self.gauges.rooms.set(self.rooms.count());
+        self.gauges.questions.set(questions);
+        self.gauges.operations.set(self.operations.waiting());
         let questions = Depth::within(settings.rpc.subscription_queue, "questions", questions);
         let operations = Depth { of: "log operations", waiting: self.operations.waiting(), mark: MANY_OPERATIONS };
         let fault = self.queues.look(metrics.dropped_for_room(), &[questions, operations], Instant::now());
         health.set(Check::Queues, fault);
-        health.set(Check::Log, self.writable.fault().or_else(|| unusable(self.rooms.unusable())));
+        health.set(Check::Log, self.log_health.fault().or_else(|| unusable(self.rooms.unusable())));
         health.set(Check::Identity, self.rooms.yields().then_some(NOT_ALONE));
         health.beat();
         self.node.examine(&self.id);
@@ -230,7 +230,7 @@ impl Chat {
     /// Appends a message of no room if the log failed and no room tries it. A later process that has
     /// this server's id does so itself.
     fn prove(&mut self) {
-        let bytes = self.writable.wants_proof(Instant::now());
+        let bytes = self.log_health.probe_size_due(Instant::now());
         let Some(bytes) = bytes.filter(|_| self.proofs.is_empty() && !self.rooms.yields()) else { return };
         let log = self.log.clone();
         self.proofs.push(Box::pin(async move { (bytes, log.prove(bytes).await) }));
@@ -257,20 +257,20 @@ impl Chat {
             self.node.roster.doubt();
         }
         let is_proven = admission == Admission::Signed;
-        let heard = Heard { body: &message.payload, reply: message.reply.clone(), is_proven, trace };
-        match self.rooms.message(heard, self.now()) {
+        let incoming = IncomingRequest { body: &message.payload, reply: message.reply.clone(), is_proven, trace };
+        match self.rooms.message(incoming, self.now()) {
             Ok(effects) => self.perform(effects),
             Err(error) => ignored(&self.id, message, &error, &self.node.metrics),
         }
         self.node.metrics.stage_seconds.room.add(began.elapsed());
     }
 
-    fn done(&mut self, Asked { room, asker, questions, bytes }: &Asked, done: LogDone) {
-        let (began, is_append) = (Instant::now(), matches!(done, LogDone::Append(_)));
-        if let LogDone::Append(result) = &done {
-            self.writable.record_append(result, *bytes, Instant::now());
+    fn done(&mut self, OperationOrigin { room, requester, questions, bytes }: &OperationOrigin, done: LogResult) {
+        let (began, is_append) = (Instant::now(), matches!(done, LogResult::Append(_)));
+        if let LogResult::Append(result) = &done {
+            self.log_health.record_append(result, *bytes, Instant::now());
         }
-        let effects = self.rooms.done(room, *asker, done, self.now());
+        let effects = self.rooms.done(room, *requester, done, self.now());
         self.perform(effects);
         if is_append {
             self.node.metrics.stage_seconds.room.add(began.elapsed());
@@ -279,13 +279,13 @@ impl Chat {
         self.operate();
     }
 
-    fn on_log_status(&mut self, log: Result<Look, ReadError>) {
-        self.writable.record_status(&log);
-        if let Ok(Look { bytes, .. }) = log {
+    fn on_log_status(&mut self, log: Result<LogStatus, ReadError>) {
+        self.log_health.record_status(&log);
+        if let Ok(LogStatus { bytes, .. }) = log {
             self.node.metrics.log_bytes.set(bytes);
         }
         match log {
-            Ok(Look { epoch, .. }) if self.epoch.replace(epoch).is_some_and(|before| before != epoch) => {
+            Ok(LogStatus { epoch, .. }) if self.epoch.replace(epoch).is_some_and(|before| before != epoch) => {
                 warn!(server = %self.id, epoch = epoch.0, "the rooms' log is another one now; all rooms start over");
                 self.start_over();
             }
@@ -317,10 +317,10 @@ impl Chat {
 
     /// Begins as many of the operations that wait as may be in flight.
     fn operate(&mut self) {
-        while let Some(((room, asker), op)) = self.operations.begin() {
+        while let Some(((room, requester), op)) = self.operations.begin() {
             let bytes = if let LogOp::Append { record, .. } = &op { record.len() } else { 0 };
-            let asked = Asked { room, asker, questions: questions(&op), bytes };
-            self.running.push(Box::pin(operate(self.log.clone(), asked, op, self.node.metrics.clone())));
+            let origin = OperationOrigin { room, requester, questions: questions(&op), bytes };
+            self.running.push(Box::pin(operate(self.log.clone(), origin, op, self.node.metrics.clone())));
         }
     }
 
@@ -328,12 +328,12 @@ impl Chat {
         for effect in effects {
             match effect {
                 Effect::Send(send) => self.send(send),
-                Effect::Log { room, asker, op } => {
-                    self.operations.add((room, asker), op);
+                Effect::Log { room, requester, op } => {
+                    self.operations.add((room, requester), op);
                     self.operate();
                 }
                 Effect::Probe(home) => self.probe(home),
-                Effect::Doubt => self.node.roster.doubt(),
+                Effect::RequestRecheck => self.node.roster.doubt(),
             }
         }
     }
@@ -353,11 +353,12 @@ impl Chat {
                 signer.sign(&home, &mut question, None);
                 question
             };
-            let asked = home.clone();
+            let expected = home.clone();
             let accepts = move |answer: &Message| {
                 let said = rpc::decode::<FromChat>(&answer.payload);
                 let said = said.inspect_err(|error| ignored(&me, answer, error, &metrics));
-                said.is_ok_and(|said| said.chat == asked) && verifier.admit(Sender::Chat, answer) != Admission::Dropped
+                said.is_ok_and(|said| said.chat == expected)
+                    && verifier.admit(Sender::Chat, answer) != Admission::Dropped
             };
             let answer = bus.request_for(question, accepts, deadline).await.ok();
             let answer = answer.and_then(|answer| rpc::decode::<FromChat>(&answer.payload).ok());
@@ -367,7 +368,7 @@ impl Chat {
         }));
     }
 
-    fn send(&self, Send { connector, reply, method, room, trace, body, record }: Send) {
+    fn send(&self, OutgoingReply { connector, reply, method, room, trace, body, record }: OutgoingReply) {
         let label = Label { method, room: room.as_ref(), from: &self.id, view: &self.view, trace: &trace };
         let subject = reply.unwrap_or_else(|| subjects::connector_push(&connector));
         let mut message = Outgoing { subject, reply: None, headers: label.headers(), payload: body };
@@ -396,12 +397,12 @@ fn unusable(rooms: usize) -> Option<String> {
 }
 
 /// What is found when looking at the log, again and again.
-fn looks(log: Log) -> impl Stream<Item = Result<Look, ReadError>> {
+fn looks(log: Log) -> impl Stream<Item = Result<LogStatus, ReadError>> {
     let mut interval = tokio::time::interval(LOOK);
     interval.set_missed_tick_behavior(MissedTickBehavior::Delay);
     stream::unfold((log, interval), async |(log, mut interval)| {
         interval.tick().await;
-        let found = log.look().await;
+        let found = log.status().await;
         Some((found, (log, interval)))
     })
 }
@@ -422,25 +423,25 @@ fn hearing(bus: Bus, metrics: Arc<Metrics>) -> impl Stream<Item = ()> {
     })
 }
 
-async fn operate(log: Log, asked: Asked, op: LogOp, metrics: Arc<Metrics>) -> (Asked, LogDone) {
-    let room = &asked.room;
+async fn operate(log: Log, origin: OperationOrigin, op: LogOp, metrics: Arc<Metrics>) -> (OperationOrigin, LogResult) {
+    let room = &origin.room;
     let done = match op {
         LogOp::Last { certain } => {
-            let sight = if certain { Sight::Certain } else { Sight::Any };
-            LogDone::Last(log.last(room, sight).await)
+            let consistency = if certain { ReadConsistency::Latest } else { ReadConsistency::Any };
+            LogResult::Last(log.last(room, consistency).await)
         }
-        LogOp::Before(position) => LogDone::Last(log.before(room, position).await),
+        LogOp::Before(position) => LogResult::Last(log.before(room, position).await),
         LogOp::Append { expected, record } => {
             let began = Instant::now();
             let done = log.append(room, expected, record).await;
             metrics.stage_seconds.log.add(began.elapsed());
-            LogDone::Append(done)
+            LogResult::Append(done)
         }
         LogOp::Read(positions) => {
             let read = log.read(room, &positions).await;
-            LogDone::Read(read.map(|records| positions.into_iter().zip(records).collect()))
+            LogResult::Read(read.map(|records| positions.into_iter().zip(records).collect()))
         }
-        LogOp::Epoch => LogDone::Epoch(log.epoch().await),
+        LogOp::Epoch => LogResult::Epoch(log.epoch().await),
     };
-    (asked, done)
+    (origin, done)
 }

@@ -5,7 +5,7 @@ use async_nats::jetstream as nats_jetstream;
 use bytes::Bytes;
 use chat::log::jetstream::JetStream;
 use chat::log::memory::Memory;
-use chat::log::{AppendError, Log, Sight};
+use chat::log::{AppendError, Log, ReadConsistency};
 use futures_util::future::join_all;
 use shared::bus::{Bus, SubjectPrefix};
 use shared::config::settings::{LogSettings, NatsSettings};
@@ -36,8 +36,8 @@ async fn append(log: &Log, room: &RoomId, expected: Position, text: &str) -> Res
 
 /// Position and bytes of a room's last record, as whoever looks closely or not sees them.
 async fn last_of(log: &Log, name: &str) -> Option<(Position, Bytes)> {
-    let certain = log.last(&room(name), Sight::Certain).await.unwrap();
-    assert_eq!(log.last(&room(name), Sight::Any).await.unwrap(), certain);
+    let certain = log.last(&room(name), ReadConsistency::Latest).await.unwrap();
+    assert_eq!(log.last(&room(name), ReadConsistency::Any).await.unwrap(), certain);
     certain.last
 }
 
@@ -47,10 +47,10 @@ async fn an_empty_room_has_no_last_record(log: Log) {
 }
 
 async fn its_epoch_stays(log: Log) {
-    let epoch = log.look().await.unwrap().epoch;
+    let epoch = log.status().await.unwrap().epoch;
     append(&log, &room("lobby"), Position::NONE, "one").await.unwrap();
-    assert_eq!(log.last(&room("lobby"), Sight::Any).await.unwrap().epoch, epoch);
-    assert_eq!(log.look().await.unwrap().epoch, epoch);
+    assert_eq!(log.last(&room("lobby"), ReadConsistency::Any).await.unwrap().epoch, epoch);
+    assert_eq!(log.status().await.unwrap().epoch, epoch);
 }
 
 async fn any_name_and_any_bytes_come_back(log: Log) {
@@ -166,8 +166,8 @@ impl Stranger {
 
 /// The last message of the lobby, and what its author expected.
 async fn last_and_expected(log: &Log) -> (Position, Option<Position>) {
-    let certain = log.last(&room("lobby"), Sight::Certain).await.unwrap();
-    assert_eq!(log.last(&room("lobby"), Sight::Any).await.unwrap(), certain);
+    let certain = log.last(&room("lobby"), ReadConsistency::Latest).await.unwrap();
+    assert_eq!(log.last(&room("lobby"), ReadConsistency::Any).await.unwrap(), certain);
     (certain.last.unwrap().0, certain.expected)
 }
 
@@ -194,7 +194,7 @@ async fn an_append_goes_behind_what_a_stranger_wrote(log: Log, stranger: Strange
 
 async fn before(log: &Log, position: Position) -> Option<(Position, Bytes, Option<Position>)> {
     let tail = log.before(&room("lobby"), position).await.unwrap();
-    assert_eq!(tail.epoch, log.look().await.unwrap().epoch);
+    assert_eq!(tail.epoch, log.status().await.unwrap().epoch);
     tail.last.map(|(position, bytes)| (position, bytes, tail.expected))
 }
 

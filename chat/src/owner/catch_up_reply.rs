@@ -6,12 +6,12 @@ use bytes::Bytes;
 use shared::record::{Position, Record};
 use shared::rpc::messages::{Answer, News, Place};
 
-use super::activation::{Active, Busy};
-use super::{Act, Attach, LogOp};
+use super::activation::{Activation, PendingOperation};
+use super::{Attach, LogOp, OwnerEffect};
 use crate::log::Tail;
 use crate::log_walk::{Step, Until, Walk, decode_all};
 
-impl Active {
+impl Activation {
     /// How far the log is known: to its last record, or to nowhere in an empty one.
     pub(super) fn place(&self) -> Place {
         Place { epoch: self.epoch, position: self.position, id: self.id }
@@ -24,11 +24,11 @@ impl Active {
     }
 
     /// The position is the room's last: those who waited for the proof are answered.
-    pub(super) fn confirm_position(&mut self, acts: &mut Vec<Act>) {
-        if let Busy::Prove(waiting) = std::mem::replace(&mut self.busy, Busy::No) {
+    pub(super) fn confirm_position(&mut self, effects: &mut Vec<OwnerEffect>) {
+        if let PendingOperation::Prove(waiting) = std::mem::replace(&mut self.pending, PendingOperation::None) {
             self.add_proven(waiting.into_iter());
         }
-        self.answer_proven_attaches(acts);
+        self.answer_proven_attaches(effects);
     }
 
     /// These waited while the position was proven by an append.
@@ -37,45 +37,51 @@ impl Active {
     }
 
     /// Answers those whose position is proven, as far as that needs no reading.
-    pub(super) fn answer_proven_attaches(&mut self, acts: &mut Vec<Act>) {
-        while !self.is_busy() {
+    pub(super) fn answer_proven_attaches(&mut self, effects: &mut Vec<OwnerEffect>) {
+        while !self.is_pending() {
             let Some(attach) = self.proven.pop_front() else { return };
             let now = self.place();
             let from = attach.at;
             if from == now {
-                self.answer_records(attach, Vec::new(), acts);
+                self.answer_records(attach, Vec::new(), effects);
             } else if from.epoch != self.epoch || from.position >= now.position {
-                self.answer_state(attach, acts);
+                self.answer_state(attach, effects);
             } else if let Some(records) = self.recent.after(from.position, from.id) {
-                self.answer_records(attach, records, acts);
+                self.answer_records(attach, records, effects);
             } else {
-                self.read_since(attach, acts);
+                self.read_since(attach, effects);
             }
         }
     }
 
-    fn read_since(&mut self, attach: Attach, acts: &mut Vec<Act>) {
+    fn read_since(&mut self, attach: Attach, effects: &mut Vec<OwnerEffect>) {
         let Some(walk) = self.walk(Until::After(attach.at.position)) else {
-            return self.answer_state(attach, acts);
+            return self.answer_state(attach, effects);
         };
         self.proven.push_front(attach);
-        self.step_catch_up(walk, acts);
+        self.step_catch_up(walk, effects);
     }
 
     /// Takes the records that a proven attach lacked.
-    pub(super) fn continue_catch_up(&mut self, records: Vec<(Position, Option<Bytes>)>, acts: &mut Vec<Act>) {
-        let Busy::CatchUp(mut walk) = std::mem::replace(&mut self.busy, Busy::No) else { return };
+    pub(super) fn continue_catch_up(
+        &mut self,
+        records: Vec<(Position, Option<Bytes>)>,
+        effects: &mut Vec<OwnerEffect>,
+    ) {
+        let PendingOperation::CatchUp(mut walk) = std::mem::replace(&mut self.pending, PendingOperation::None) else {
+            return;
+        };
         // What is bad is as if it were gone.
         walk.feed(decode_all(records).0);
-        self.step_catch_up(walk, acts);
+        self.step_catch_up(walk, effects);
     }
 
-    fn step_catch_up(&mut self, walk: Walk, acts: &mut Vec<Act>) {
+    fn step_catch_up(&mut self, walk: Walk, effects: &mut Vec<OwnerEffect>) {
         let is_whole = walk.is_whole();
         match walk.next() {
             Step::Read(positions) => {
-                self.busy = Busy::CatchUp(walk);
-                acts.push(Act::Log(LogOp::Read(positions)));
+                self.pending = PendingOperation::CatchUp(walk);
+                effects.push(OwnerEffect::Log(LogOp::Read(positions)));
             }
             Step::Done(records) => {
                 let Some(attach) = self.proven.pop_front() else { return };
@@ -86,14 +92,14 @@ impl Active {
                 };
                 if is_whole && records.first().is_some_and(goes_on) {
                     let records = records.into_iter().map(|(p, r)| (p, Arc::new(self.as_told(&r)))).collect();
-                    self.answer_records(attach, records, acts);
+                    self.answer_records(attach, records, effects);
                 } else {
-                    self.answer_state(attach, acts);
+                    self.answer_state(attach, effects);
                 }
             }
-            Step::Gone => {
+            Step::Unreachable => {
                 if let Some(attach) = self.proven.pop_front() {
-                    self.answer_state(attach, acts);
+                    self.answer_state(attach, effects);
                 }
             }
         }
@@ -106,31 +112,31 @@ impl Active {
         Record { time: told.time.min(self.state.time()), ..told }
     }
 
-    fn answer_state(&self, attach: Attach, acts: &mut Vec<Act>) {
-        let parts = self.state.checkpoints_for_connectors(self.judge.budget().page());
+    fn answer_state(&self, attach: Attach, effects: &mut Vec<OwnerEffect>) {
+        let parts = self.state.checkpoints_for_connectors(self.policy.budget().page());
         // A state has far fewer parts than members, and those are bounded.
         let of = u16::try_from(parts.len()).unwrap_or(u16::MAX);
         for (index, part) in (0..of).zip(parts) {
             let part = Box::new(part);
             let news = if of == 1 { News::State(part) } else { News::StatePart { index, of, part } };
-            self.answer(attach.clone(), news, acts);
+            self.answer(attach.clone(), news, effects);
         }
     }
 
-    fn answer_records(&self, attach: Attach, records: Vec<(Position, Arc<Record>)>, acts: &mut Vec<Act>) {
-        let budget = self.judge.budget();
+    fn answer_records(&self, attach: Attach, records: Vec<(Position, Arc<Record>)>, effects: &mut Vec<OwnerEffect>) {
+        let budget = self.policy.budget();
         if records.first().is_some_and(|(_, record)| record.size() > budget.record()) {
             // It was appended when the broker took more; no message can carry it to a connector now.
-            return self.answer_state(attach, acts);
+            return self.answer_state(attach, effects);
         }
         let all = records.len();
         let page = budget.fitting(records.iter().map(|(_, record)| &**record));
         let records = records.into_iter().take(page).collect();
-        self.answer(attach, News::Since { records, more: page < all }, acts);
+        self.answer(attach, News::Since { records, more: page < all }, effects);
     }
 
-    fn answer(&self, attach: Attach, news: News, acts: &mut Vec<Act>) {
+    fn answer(&self, attach: Attach, news: News, effects: &mut Vec<OwnerEffect>) {
         let answer = Answer::Attached { room: self.room.clone(), asked: attach.at, now: self.place(), news };
-        acts.push(Act::Answer(attach.asker, answer));
+        effects.push(OwnerEffect::Respond(attach.requester, answer));
     }
 }

@@ -3,7 +3,7 @@
 use shared::rpc::Trace;
 use shared::rpc::messages::Answer;
 
-use super::{Act, Now, Owner, Phase};
+use super::{Now, Owner, OwnerEffect, Phase};
 
 impl Owner {
     /// The connection to the log was made anew, or the log is another one: whatever this owner knew is to be read again.
@@ -14,7 +14,7 @@ impl Owner {
         self.retry_at = self.retry_at.map(|at| at.min(now.ticks));
         match &self.phase {
             Phase::Idle => {}
-            Phase::Active(active) if !active.is_busy() => self.end(now),
+            Phase::Active(active) if !active.is_pending() => self.end(now),
             Phase::Active(_) | Phase::Reading(_) | Phase::Walking { .. } => self.is_stale = true,
         }
     }
@@ -30,27 +30,27 @@ impl Owner {
     }
 
     /// The room's home is down: it is this server's until an append fails.
-    pub fn stand_in(&mut self, now: Now, acts: &mut Vec<Act>) {
+    pub fn stand_in(&mut self, now: Now, effects: &mut Vec<OwnerEffect>) {
         self.stands_in = true;
         self.is_permitted = true;
-        self.go_on(now, acts);
+        self.go_on(now, effects);
     }
 
     /// This server is the room's home from now on, or is not.
-    pub fn set_home(&mut self, is_home: bool, now: Now, acts: &mut Vec<Act>) {
+    pub fn set_home(&mut self, is_home: bool, now: Now, effects: &mut Vec<OwnerEffect>) {
         self.stands_in = !is_home;
         if is_home {
             self.is_permitted = true;
-            self.go_on(now, acts);
+            self.go_on(now, effects);
         }
     }
 
     /// This server is about to end: what is in flight is finished, then the room is another's.
-    pub fn retire(&mut self, acts: &mut Vec<Act>) {
+    pub fn retire(&mut self, effects: &mut Vec<OwnerEffect>) {
         self.is_retiring = true;
         self.stands_in = true;
         self.is_permitted = false;
-        self.let_go_if_quiet(acts);
+        self.let_go_if_quiet(effects);
     }
 
     /// This server does not end after all: the room may be its own again.
@@ -59,18 +59,18 @@ impl Owner {
     }
 
     /// Gives up, unless something is in flight.
-    pub(super) fn let_go_if_quiet(&mut self, acts: &mut Vec<Act>) {
+    pub(super) fn let_go_if_quiet(&mut self, effects: &mut Vec<OwnerEffect>) {
         if self.is_quiet() {
-            self.give_up(acts);
+            self.give_up(effects);
         }
     }
 
     /// The room is another's: whoever waits or follows is sent there. What is in flight ends without consequences here.
-    pub fn give_up(&mut self, acts: &mut Vec<Act>) {
+    pub fn give_up(&mut self, effects: &mut Vec<OwnerEffect>) {
         self.is_permitted = false;
-        self.kept = None;
+        self.retained = None;
         let waiting = match std::mem::replace(&mut self.phase, Phase::Idle) {
-            Phase::Active(active) if !active.is_busy() => {
+            Phase::Active(active) if !active.is_pending() => {
                 let (proposals, attaches, _) = active.into_waiting();
                 (proposals, attaches)
             }
@@ -81,15 +81,18 @@ impl Owner {
             }
         };
         let (proposals, attaches) = waiting;
-        let askers = proposals.into_iter().chain(self.proposals.drain(..)).map(|proposal| proposal.asker);
-        let askers = askers.chain(attaches.into_iter().chain(self.attaches.drain(..)).map(|attach| attach.asker));
-        let askers = askers.chain(self.viewings.drain(..).map(|viewing| viewing.asker));
+        let requesters = proposals.into_iter().chain(self.proposals.drain(..)).map(|proposal| proposal.requester);
+        let requesters =
+            requesters.chain(attaches.into_iter().chain(self.attaches.drain(..)).map(|attach| attach.requester));
+        let requesters = requesters.chain(self.history_requests.drain(..).map(|request| request.requester));
         let not_owner = Answer::NotOwner { room: self.room.clone() };
-        for asker in askers {
-            self.followers.remove(&asker.connector);
-            acts.push(Act::Answer(asker, not_owner.clone()));
+        for requester in requesters {
+            self.followers.remove(&requester.connector);
+            effects.push(OwnerEffect::Respond(requester, not_owner.clone()));
         }
         let followers = std::mem::take(&mut self.followers);
-        acts.extend(followers.into_iter().map(|connector| Act::Tell(connector, not_owner.clone(), Trace::default())));
+        effects.extend(
+            followers.into_iter().map(|connector| OwnerEffect::Notify(connector, not_owner.clone(), Trace::default())),
+        );
     }
 }

@@ -13,15 +13,15 @@ use shared::record::{Epoch, Position, Record};
 use shared::rpc::messages::Unavailable;
 use tracing::{debug, error, warn};
 
-use super::activation::{Active, Kept, Start};
-use super::{Act, LogOp, Now, Owner, Phase};
+use super::activation::{Activation, ActivationStart, RetainedState};
+use super::{LogOp, Now, Owner, OwnerEffect, Phase};
 use crate::bad_records::{BadRecord, cap_times};
 use crate::log::{ReadError, Tail, jetstream};
-use crate::log_tail::{End, MAX_MESSAGES, Search};
+use crate::log_tail::{LogEnd, MAX_MESSAGES, TailSearchStep};
 use crate::log_walk::{Step, Until, Walk, decode_all};
 
 /// A room's log as far as it was read.
-struct Read {
+struct RecoveredLog {
     epoch: Epoch,
     /// The log's last message.
     end: Position,
@@ -35,31 +35,36 @@ struct Read {
 
 impl Owner {
     /// Takes the last message, or one before it.
-    pub(super) fn search(&mut self, tail: Tail, now: Now, acts: &mut Vec<Act>) {
+    pub(super) fn search(&mut self, tail: Tail, now: Now, effects: &mut Vec<OwnerEffect>) {
         let Phase::Reading(search) = &mut self.phase else { return };
         match search.feed(tail) {
-            Search::Before(position) => acts.push(Act::Log(LogOp::Before(position))),
-            Search::Found(end) => self.begin_walk(end, now, acts),
-            Search::TooMany(last) => self.mark_unusable(last, now, acts),
-            Search::Moved => {
-                self.on_read_failed(&ReadError("it is another one than a moment ago".to_owned()), now, acts)
+            TailSearchStep::Before(position) => effects.push(OwnerEffect::Log(LogOp::Before(position))),
+            TailSearchStep::Found(end) => self.begin_walk(end, now, effects),
+            TailSearchStep::TooMany(last) => self.mark_unusable(last, now, effects),
+            TailSearchStep::EpochChanged => {
+                self.on_read_failed(&ReadError("it is another one than a moment ago".to_owned()), now, effects)
             }
         }
     }
 
-    fn begin_walk(&mut self, End { epoch, end, last, bad }: End, now: Now, acts: &mut Vec<Act>) {
+    fn begin_walk(&mut self, LogEnd { epoch, end, last, bad }: LogEnd, now: Now, effects: &mut Vec<OwnerEffect>) {
         self.is_unusable = false;
         let Some((position, record)) = last else {
             self.report_bad(&bad);
-            let read = Read { epoch, end, records: Vec::new(), missing: Vec::new(), is_whole: true };
+            let read = RecoveredLog { epoch, end, records: Vec::new(), missing: Vec::new(), is_whole: true };
             return self.activate(read, now);
         };
         let walk = Walk::new(Until::Checkpoint, position, record);
         self.phase = Phase::Walking { epoch, end, walk, bad };
-        self.go_on_walking(Vec::new(), now, acts);
+        self.go_on_walking(Vec::new(), now, effects);
     }
 
-    pub(super) fn go_on_walking(&mut self, records: Vec<(Position, Option<Bytes>)>, now: Now, acts: &mut Vec<Act>) {
+    pub(super) fn go_on_walking(
+        &mut self,
+        records: Vec<(Position, Option<Bytes>)>,
+        now: Now,
+        effects: &mut Vec<OwnerEffect>,
+    ) {
         let Phase::Walking { epoch, end, mut walk, mut bad } = std::mem::replace(&mut self.phase, Phase::Idle) else {
             return;
         };
@@ -69,10 +74,10 @@ impl Owner {
         let leads_back = match walk.next() {
             Step::Read(positions) => {
                 self.phase = Phase::Walking { epoch, end, walk, bad };
-                return acts.push(Act::Log(LogOp::Read(positions)));
+                return effects.push(OwnerEffect::Log(LogOp::Read(positions)));
             }
             Step::Done(_) => true,
-            Step::Gone => false,
+            Step::Unreachable => false,
         };
         let missing: Vec<_> = walk.passed().collect();
         let are_bad = missing.iter().all(|position| bad.iter().any(|(at, _)| at == position));
@@ -85,11 +90,11 @@ impl Owner {
         }
         self.report_bad(&bad);
         let is_whole = leads_back && missing.is_empty();
-        self.activate(Read { epoch, end, records: walk.records(), missing, is_whole }, now);
+        self.activate(RecoveredLog { epoch, end, records: walk.records(), missing, is_whole }, now);
     }
 
-    fn activate(&mut self, read: Read, now: Now) {
-        let Read { epoch, end, mut records, missing, is_whole } = read;
+    fn activate(&mut self, read: RecoveredLog, now: Now) {
+        let RecoveredLog { epoch, end, mut records, missing, is_whole } = read;
         self.metrics.activations.add();
         self.incomplete_at = None;
         if !is_whole {
@@ -101,19 +106,21 @@ impl Owner {
         // A log that holds the room's records says what its state is; an empty one of the same
         // epoch was erased. Where some are missing, the state behind the last one may be known.
         let last = records.last().map(|(_, last)| last.id);
-        let is_needed = |kept: &Kept| kept.is_of(epoch) && last.is_none_or(|last| !is_whole && kept.is_at(last));
-        let kept = self.kept.take().filter(is_needed);
-        self.phase = Phase::Active(Box::new(Active::new(Start {
+        let is_needed = |retained: &RetainedState| {
+            retained.is_of(epoch) && last.is_none_or(|last| !is_whole && retained.is_at(last))
+        };
+        let retained = self.retained.take().filter(is_needed);
+        self.phase = Phase::Active(Box::new(Activation::new(ActivationStart {
             me: self.me.clone(),
             room: self.room.clone(),
-            judge: self.judge.clone(),
+            policy: self.policy.clone(),
             metrics: self.metrics.clone(),
             epoch,
-            gone: self.gone.clone(),
+            liveness: self.liveness.clone(),
             end,
             records,
             is_whole,
-            kept,
+            retained,
         })));
     }
 
@@ -130,19 +137,19 @@ impl Owner {
         let (room, at) = (&self.room, position.0);
         debug!(%room, position = at, %reason, "{message}");
         if let Some(suppressed) = limit.pass() {
-            let remove = jetstream::removal(self.judge.stream(), position);
+            let remove = jetstream::removal(self.policy.stream(), position);
             error!(%room, position = at, %reason, remove, suppressed, "{message}");
         }
     }
 
-    fn mark_unusable(&mut self, last: Position, now: Now, acts: &mut Vec<Act>) {
+    fn mark_unusable(&mut self, last: Position, now: Now, effects: &mut Vec<OwnerEffect>) {
         static UNUSABLE: LogLimit = LogLimit::new();
         self.metrics.records_bad.add();
         let reason = format!("more than {MAX_MESSAGES} messages behind the last record, this one is the last");
         self.report(&UNUSABLE, last, &reason, "a room cannot be used: its log ends with messages that are no records");
         self.is_unusable = true;
         self.end(now);
-        self.fail_waiting(Unavailable::LogAway, &reason, now, acts);
+        self.fail_waiting(Unavailable::LogAway, &reason, now, effects);
     }
 
     fn report_missing(&self, missing: &[Position]) {

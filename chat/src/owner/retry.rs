@@ -7,7 +7,7 @@ use shared::log_limit::LogLimit;
 use shared::rpc::messages::{Answer, Unavailable};
 use tracing::{debug, error, warn};
 
-use super::{Act, Now, Owner};
+use super::{Now, Owner, OwnerEffect};
 use crate::log::{AppendError, ReadError};
 
 /// Milliseconds until the log is tried again that failed; at most just below two seconds with the jitter.
@@ -19,23 +19,23 @@ pub(super) fn seed(room: &str) -> u64 {
 }
 
 impl Owner {
-    pub(super) fn on_append_failed(&mut self, error: &AppendError, now: Now, acts: &mut Vec<Act>) {
+    pub(super) fn on_append_failed(&mut self, error: &AppendError, now: Now, effects: &mut Vec<OwnerEffect>) {
         self.metrics.appends_failed.add();
         self.in_doubt = true;
         self.end(now);
         match error {
             // Somebody else appended, or our own append came through late: the log knows.
             AppendError::Refused => {}
-            AppendError::Full => self.fail_waiting(Unavailable::LogFull, error, now, acts),
+            AppendError::Full => self.fail_waiting(Unavailable::LogFull, error, now, effects),
             AppendError::TooLarge { .. } | AppendError::Unclear(_) => {
-                self.fail_waiting(Unavailable::LogAway, error, now, acts)
+                self.fail_waiting(Unavailable::LogAway, error, now, effects)
             }
         }
     }
 
-    pub(super) fn on_read_failed(&mut self, error: &ReadError, now: Now, acts: &mut Vec<Act>) {
+    pub(super) fn on_read_failed(&mut self, error: &ReadError, now: Now, effects: &mut Vec<OwnerEffect>) {
         self.end(now);
-        self.fail_waiting(Unavailable::LogAway, error, now, acts);
+        self.fail_waiting(Unavailable::LogAway, error, now, effects);
     }
 
     /// The log has what this version cannot use.
@@ -65,7 +65,13 @@ impl Owner {
     }
 
     /// Proposals are answered and dropped, their connectors repeat them; attaches go on waiting for the log.
-    pub(super) fn fail_waiting(&mut self, because: Unavailable, error: &dyn Display, now: Now, acts: &mut Vec<Act>) {
+    pub(super) fn fail_waiting(
+        &mut self,
+        because: Unavailable,
+        error: &dyn Display,
+        now: Now,
+        effects: &mut Vec<OwnerEffect>,
+    ) {
         static FULL: LogLimit = LogLimit::new();
         static AWAY: LogLimit = LogLimit::new();
         let limit = match because {
@@ -78,7 +84,10 @@ impl Owner {
         }
         self.schedule_retry(now);
         for proposal in self.proposals.drain(..) {
-            acts.push(Act::Answer(proposal.asker, Answer::Unavailable { room: self.room.clone(), because }));
+            effects.push(OwnerEffect::Respond(
+                proposal.requester,
+                Answer::Unavailable { room: self.room.clone(), because },
+            ));
         }
     }
 

@@ -8,17 +8,17 @@ use shared::rpc::messages::{Answer, ChatStats, FromChat};
 use shared::rpc::{self, Trace};
 use tracing::warn;
 
-use super::{Effect, Link, Rooms, SILENCE_MS, Send};
-use crate::connector_liveness::Gone;
-use crate::owner::{Asker, Now};
+use super::{ConnectorLink, Effect, OutgoingReply, Rooms, SILENCE_MS};
+use crate::connector_liveness::ConnectorLiveness;
+use crate::owner::{Now, Requester};
 
 impl Rooms {
-    pub(super) fn judge_connectors(&mut self) {
+    pub(super) fn update_liveness(&mut self) {
         let links = self.links.iter().map(|(connector, link)| (connector, &link.runs, link.silence));
-        let gone = Gone::new(links, self.lease_secs);
-        if *self.gone != gone {
-            self.gone = Arc::new(gone);
-            self.has_news = true;
+        let liveness = ConnectorLiveness::new(links, self.lease_secs);
+        if *self.liveness != liveness {
+            self.liveness = Arc::new(liveness);
+            self.liveness_changed = true;
         }
     }
 
@@ -26,19 +26,19 @@ impl Rooms {
     /// that took longer counts once. Connectors that are silent for too long lose their members.
     pub fn count_silence(&mut self, now: Now) -> Vec<Effect> {
         self.links.values_mut().for_each(|link| link.silence = link.silence.saturating_add(1));
-        self.judge_connectors();
-        self.expel(now);
+        self.update_liveness();
+        self.apply_liveness(now);
         self.take_effects()
     }
 
     /// Every room acts on what is new about connectors.
-    pub(super) fn expel(&mut self, now: Now) {
-        if std::mem::take(&mut self.has_news) {
-            self.with_all(|owner, acts| owner.tick(now, acts));
+    pub(super) fn apply_liveness(&mut self, now: Now) {
+        if std::mem::take(&mut self.liveness_changed) {
+            self.with_all(|owner, effects| owner.tick(now, effects));
         }
     }
 
-    pub(super) fn forget_silent(&mut self, ticks: u64) {
+    pub(super) fn detach_silent(&mut self, ticks: u64) {
         for (connector, link) in &mut self.links {
             if !link.silent && ticks.saturating_sub(link.heard_at) >= SILENCE_MS {
                 warn!(%connector, "nothing heard from a connector for {} s", SILENCE_MS / 1_000);
@@ -57,10 +57,10 @@ impl Rooms {
     }
 
     /// Answers a connector, with the figures that it reports to gates.
-    pub(super) fn answer_heartbeat(&mut self, asker: Asker, answer: Answer, now: Now) {
-        let number = self.next_number(&asker.connector);
+    pub(super) fn answer_heartbeat(&mut self, requester: Requester, answer: Answer, now: Now) {
+        let number = self.next_number(&requester.connector);
         let said = FromChat { stats: Some(self.stats(now)), ..self.said(number, answer) };
-        self.send_said((asker.connector, Some(asker.reply), asker.trace), &said);
+        self.send_said((requester.connector, Some(requester.reply), requester.trace), &said);
     }
 
     fn stats(&self, now: Now) -> ChatStats {
@@ -72,11 +72,11 @@ impl Rooms {
         }
     }
 
-    pub(super) fn answer(&mut self, asker: Asker, answer: &Answer) {
+    pub(super) fn answer(&mut self, requester: Requester, answer: &Answer) {
         if let Answer::Stale(known) = answer {
-            return self.answer_stale((asker.connector, Some(asker.reply), asker.trace), *known);
+            return self.answer_stale((requester.connector, Some(requester.reply), requester.trace), *known);
         }
-        self.send(asker.connector, Some(asker.reply), asker.trace, answer);
+        self.send(requester.connector, Some(requester.reply), requester.trace, answer);
     }
 
     /// Numbers and encodes a message to a connector.
@@ -89,7 +89,10 @@ impl Rooms {
     /// Numbers a message to a connector. One that never spoke to this run follows nothing of it, but
     /// may have members here: its numbers begin with this message.
     fn next_number(&mut self, connector: &ServerId) -> u64 {
-        let link = self.links.entry(connector.clone()).or_insert_with(|| Link { silent: true, ..Link::default() });
+        let link = self
+            .links
+            .entry(connector.clone())
+            .or_insert_with(|| ConnectorLink { silent: true, ..ConnectorLink::default() });
         link.number += 1;
         link.number
     }
@@ -104,7 +107,7 @@ impl Rooms {
             Ok(body) => {
                 let (method, room) = (said.answer.method(), said.answer.room().cloned());
                 let record = said.answer.record().cloned();
-                self.effects.push(Effect::Send(Send { connector, reply, method, room, trace, body, record }));
+                self.effects.push(Effect::Send(OutgoingReply { connector, reply, method, room, trace, body, record }));
             }
             // The number is used: the connector notices, and reads what it missed.
             Err(error) => {

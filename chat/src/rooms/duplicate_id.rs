@@ -6,7 +6,7 @@ use shared::ids::ServerId;
 use shared::log_limit::LogLimit;
 use tracing::{error, info};
 
-use super::{Link, Rooms};
+use super::{ConnectorLink, Rooms};
 use crate::owner::{Now, Owner};
 
 /// Milliseconds for which something is said of a later run before it is believed: a process that
@@ -15,15 +15,15 @@ pub(super) const CERTAIN_MS: u64 = 1_200;
 
 /// The word of a connector on a later run of this server, since a time in ticks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Claim {
+pub(super) enum NewerRunReport {
     /// It lives: the connector heard it twice lately.
     Live(u64),
     /// It does not, or was heard once.
     Dead(u64),
 }
 
-impl Claim {
-    /// The connector says that the later run lives; `before` is its claim so far.
+impl NewerRunReport {
+    /// The connector says that the later run lives; `before` is its report so far.
     pub(super) fn live(before: Option<Self>, ticks: u64) -> Self {
         match before {
             Some(Self::Live(since)) => Self::Live(since),
@@ -75,28 +75,27 @@ impl Rooms {
         if self.yields {
             return self.is_rival_named(ticks);
         }
-        let mut claims = self.recent(ticks).filter(|link| link.accepts_us).map(|link| link.claim).peekable();
-        let is_certain =
-            |claim: Option<Claim>| matches!(claim, Some(claim @ Claim::Live(_)) if claim.is_certain(ticks));
-        claims.peek().is_some() && claims.all(is_certain)
+        let mut reports = self.recent(ticks).filter(|link| link.accepts_us).map(|link| link.report).peekable();
+        let is_certain = |report: Option<NewerRunReport>| matches!(report, Some(report @ NewerRunReport::Live(_)) if report.is_certain(ticks));
+        reports.peek().is_some() && reports.all(is_certain)
     }
 
     /// Returns true if a connector says that the later process lives.
     pub(super) fn is_rival_named(&self, ticks: u64) -> bool {
-        self.recent(ticks).any(|link| matches!(link.claim, Some(Claim::Live(_))))
+        self.recent(ticks).any(|link| matches!(link.report, Some(NewerRunReport::Live(_))))
     }
 
     /// Links to connectors that were heard within the lease.
-    fn recent(&self, ticks: u64) -> impl Iterator<Item = &Link> {
+    fn recent(&self, ticks: u64) -> impl Iterator<Item = &ConnectorLink> {
         let lease_ms = u64::from(self.lease_secs) * 1_000;
-        let is_recent = move |link: &&Link| !link.silent && ticks.saturating_sub(link.heard_at) < lease_ms;
+        let is_recent = move |link: &&ConnectorLink| !link.silent && ticks.saturating_sub(link.heard_at) < lease_ms;
         self.links.values().filter(is_recent)
     }
 
     /// Finishes what is in flight, and does nothing else.
     fn yield_rooms(&mut self) {
         self.yields = true;
-        self.stand_ins.clear();
+        self.failover_rooms.clear();
         self.waiting.clear();
         self.readers.clear();
         self.with_all(Owner::retire);
@@ -109,6 +108,6 @@ impl Rooms {
         self.yields = false;
         self.links.values_mut().for_each(|link| link.number += 1);
         self.owners.values_mut().for_each(Owner::stay);
-        self.judge_homes(now);
+        self.update_homes(now);
     }
 }

@@ -8,8 +8,8 @@ use shared::ids::{Incarnation, RoomId, ServerId};
 use shared::rpc::messages::{Answer, Question};
 
 use super::{Effect, MAX_WAITING, Rooms};
-use crate::home_liveness::Verdict;
-use crate::owner::{Asker, Now, Owner};
+use crate::home_liveness::HomeState;
+use crate::owner::{Now, Owner, Requester};
 
 impl Rooms {
     pub(super) fn home(&self, room: &RoomId) -> Option<ServerId> {
@@ -22,69 +22,75 @@ impl Rooms {
     }
 
     /// Answers a question about a room of another server, once it is known whether that lives.
-    pub(super) fn ask_home(&mut self, asker: Asker, incarnation: Incarnation, question: Question, now: Now) {
+    pub(super) fn handle_foreign_request(
+        &mut self,
+        requester: Requester,
+        incarnation: Incarnation,
+        question: Question,
+        now: Now,
+    ) {
         let Some(room) = question.room().cloned() else { return };
-        let verdict = match self.home(&room) {
-            Some(home) if self.is_fenced => self.look(&home, now),
-            _ => Verdict::Alive,
+        let state = match self.home(&room) {
+            Some(home) if self.is_fenced => self.check_home(&home, now),
+            _ => HomeState::Alive,
         };
-        match verdict {
-            Verdict::Alive => self.answer(asker, &Answer::NotOwner { room }),
-            Verdict::Down => {
-                if self.stand_ins.insert(room.clone()) {
+        match state {
+            HomeState::Alive => self.answer(requester, &Answer::NotOwner { room }),
+            HomeState::Down => {
+                if self.failover_rooms.insert(room.clone()) {
                     self.metrics.takeovers.add();
                 }
-                self.with_owner(&room, |owner, acts| owner.stand_in(now, acts));
-                self.accept(asker, incarnation, question, now);
+                self.with_owner(&room, |owner, effects| owner.stand_in(now, effects));
+                self.accept(requester, incarnation, question, now);
             }
-            Verdict::Ask | Verdict::Wait if self.waiting.len() < MAX_WAITING => {
-                self.waiting.push((asker, incarnation, question));
+            HomeState::ProbeNow | HomeState::Probing if self.waiting.len() < MAX_WAITING => {
+                self.waiting.push((requester, incarnation, question));
             }
-            Verdict::Ask | Verdict::Wait => self.metrics.questions_dropped.add(),
+            HomeState::ProbeNow | HomeState::Probing => self.metrics.questions_dropped.add(),
         }
     }
 
     /// Whether a home lives; it is asked if that is not known.
-    pub(super) fn look(&mut self, home: &ServerId, now: Now) -> Verdict {
-        let verdict = self.homes.look(home, now.ticks);
-        if verdict == Verdict::Ask {
+    pub(super) fn check_home(&mut self, home: &ServerId, now: Now) -> HomeState {
+        let state = self.homes.check(home, now.ticks);
+        if state == HomeState::ProbeNow {
             self.effects.push(Effect::Probe(home.clone()));
         }
-        verdict
+        state
     }
 
     /// A home answered [`Effect::Probe`], or did not.
     pub fn on_probe_result(&mut self, home: &ServerId, is_alive: bool, now: Now) -> Vec<Effect> {
         self.homes.record_probe(home, is_alive, now.ticks);
-        for (asker, incarnation, question) in std::mem::take(&mut self.waiting) {
-            self.question(asker, incarnation, question, now);
+        for (requester, incarnation, question) in std::mem::take(&mut self.waiting) {
+            self.question(requester, incarnation, question, now);
         }
-        self.look_at_stand_ins(now);
+        self.check_failover_rooms(now);
         self.take_effects()
     }
 
     /// Goes on, or lets go, in the rooms of others: for as long as their homes are down.
-    pub(super) fn look_at_stand_ins(&mut self, now: Now) {
+    pub(super) fn check_failover_rooms(&mut self, now: Now) {
         if self.is_leaving || self.yields {
             return;
         }
-        for room in self.stand_ins.iter().cloned().collect::<Vec<_>>() {
+        for room in self.failover_rooms.iter().cloned().collect::<Vec<_>>() {
             let home = self.home(&room);
-            let verdict = match &home {
-                Some(home) if *home != self.me => self.look(home, now),
-                _ => Verdict::Down,
+            let state = match &home {
+                Some(home) if *home != self.me => self.check_home(home, now),
+                _ => HomeState::Down,
             };
-            match verdict {
-                Verdict::Alive => {
-                    self.stand_ins.remove(&room);
-                    self.with_owner(&room, |owner, acts| owner.give_up(acts));
+            match state {
+                HomeState::Alive => {
+                    self.failover_rooms.remove(&room);
+                    self.with_owner(&room, |owner, effects| owner.give_up(effects));
                 }
-                Verdict::Down => self.with_owner(&room, |owner, acts| {
+                HomeState::Down => self.with_owner(&room, |owner, effects| {
                     if owner.needs_permission() {
-                        owner.stand_in(now, acts);
+                        owner.stand_in(now, effects);
                     }
                 }),
-                Verdict::Ask | Verdict::Wait => {}
+                HomeState::ProbeNow | HomeState::Probing => {}
             }
         }
     }
@@ -94,21 +100,21 @@ impl Rooms {
     pub fn set_servers(&mut self, servers: Arc<Servers>, now: Now) -> Vec<Effect> {
         self.senders.set_servers(&servers, now.ticks);
         self.servers = servers;
-        self.judge_homes(now);
+        self.update_homes(now);
         self.take_effects()
     }
 
     /// Decides anew in which rooms this server only stands in for their home.
-    pub(super) fn judge_homes(&mut self, now: Now) {
+    pub(super) fn update_homes(&mut self, now: Now) {
         for room in self.owners.keys().cloned().collect::<Vec<_>>() {
             let is_home = self.home(&room).as_ref() == Some(&self.me);
-            self.with_owner(&room, |owner, acts| owner.set_home(is_home, now, acts));
+            self.with_owner(&room, |owner, effects| owner.set_home(is_home, now, effects));
             if is_home {
-                self.stand_ins.remove(&room);
+                self.failover_rooms.remove(&room);
             } else {
-                self.stand_ins.insert(room);
+                self.failover_rooms.insert(room);
             }
         }
-        self.look_at_stand_ins(now);
+        self.check_failover_rooms(now);
     }
 }

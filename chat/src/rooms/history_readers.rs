@@ -2,12 +2,12 @@
 
 use tracing::debug;
 
-use super::{Effect, LogAsker, MAX_READERS, Rooms};
-use crate::history::{self, Next, Reader};
-use crate::owner::LogDone;
+use super::{Effect, LogRequester, MAX_READERS, Rooms};
+use crate::history::{self, HistoryReader, ReaderStep};
+use crate::owner::LogResult;
 
 impl Rooms {
-    pub(super) fn read(&mut self, mut reader: Reader) {
+    pub(super) fn read(&mut self, mut reader: HistoryReader) {
         if self.readers.values().any(|other| other.is_repeated_by(&reader)) {
             return;
         }
@@ -22,21 +22,21 @@ impl Rooms {
         self.go_on_reading(self.reader, next);
     }
 
-    pub(super) fn go_on_reading(&mut self, number: u64, next: Next) {
+    pub(super) fn go_on_reading(&mut self, number: u64, next: ReaderStep) {
         match next {
-            Next::Log(op) => {
+            ReaderStep::Log(op) => {
                 let room = self.readers.get(&number).map(|reader| reader.room.clone());
-                self.effects.extend(room.map(|room| Effect::Log { room, asker: LogAsker::Reader(number), op }));
+                self.effects.extend(room.map(|room| Effect::Log { room, requester: LogRequester::Reader(number), op }));
             }
-            Next::Answer(answer) => {
+            ReaderStep::Answer(answer) => {
                 if let Some(reader) = self.readers.remove(&number) {
-                    self.answer(reader.asker, &answer);
+                    self.answer(reader.requester, &answer);
                 }
             }
         }
     }
 
-    pub(super) fn on_history_read(&mut self, number: u64, done: LogDone) {
+    pub(super) fn on_history_read(&mut self, number: u64, done: LogResult) {
         match self.readers.get_mut(&number).map(|reader| reader.done(done)) {
             Some(Ok(next)) => self.go_on_reading(number, next),
             Some(Err(error)) => {

@@ -9,15 +9,15 @@ use shared::rpc::Trace;
 use shared::rpc::messages::{Answer, Known, Question};
 use tracing::{debug, info, warn};
 
-use super::duplicate_id::{CERTAIN_MS, Claim};
-use super::{Link, Rooms};
+use super::duplicate_id::{CERTAIN_MS, NewerRunReport};
+use super::{ConnectorLink, Rooms};
 
 /// Earlier runs of a connector that are remembered as accepted.
 const MAX_FORMER: usize = 8;
 
 /// A message's sender.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Sender {
+pub(super) enum SenderCheck {
     /// The latest run of its connector.
     Accepted,
     /// It says nothing new: it came before, or newer ones overtook it.
@@ -43,10 +43,10 @@ impl Rooms {
         runs: Lineage,
         (count, question): (Option<u64>, &Question),
         ticks: u64,
-    ) -> Sender {
+    ) -> SenderCheck {
         let known = self.links.get(connector).map(|link| link.runs.present()).unwrap_or_default();
         if !runs.present().is_plausible(known) {
-            return Sender::Implausible;
+            return SenderCheck::Implausible;
         }
         let link = self.links.entry(connector.clone()).or_default();
         if runs.present() < known {
@@ -58,17 +58,17 @@ impl Rooms {
             // A later process that lives is heard again soon. Were the earlier one told before that it
             // is dead, each of the two would go on above the other.
             if was_accepted && link.heard_before.is_none() && ticks.saturating_sub(link.heard_at) < CERTAIN_MS {
-                return Sender::Unclear;
+                return SenderCheck::Unclear;
             }
             let live = was_accepted && link.heard_before.is_some_and(is_recent);
-            return Sender::Stale(Known { incarnation: known, live });
+            return SenderCheck::Stale(Known { incarnation: known, live });
         }
         let is_new = runs.present() > known;
         if count.is_some_and(|count| !link.record_count(count, question, is_new)) {
             // Proposals, attaches and questions for messages do no harm twice. What is not repeated by its sender, or says
             // that it lives, must not be repeated by others.
             let does_no_harm = !matches!(question, Question::Heartbeat | Question::Detach { .. });
-            return if does_no_harm { Sender::Accepted } else { Sender::Repeated };
+            return if does_no_harm { SenderCheck::Accepted } else { SenderCheck::Repeated };
         }
         link.silent = false;
         let was_silent = std::mem::take(&mut link.silence) > 0;
@@ -81,16 +81,16 @@ impl Rooms {
             link.heard_at = ticks;
         }
         if is_new || was_silent {
-            self.judge_connectors();
+            self.update_liveness();
         }
-        Sender::Accepted
+        SenderCheck::Accepted
     }
 
     /// A connector says which incarnation of this server it knows.
     pub(super) fn hear_of_itself(&mut self, connector: &ServerId, known: Known, ticks: u64) {
         let (mine, yields) = (self.incarnation, self.yields);
         let Some(link) = self.links.get_mut(connector) else { return };
-        let before = link.claim.take();
+        let before = link.report.take();
         if known.incarnation <= mine {
             link.accepts_us |= known.incarnation == mine;
             return;
@@ -99,13 +99,13 @@ impl Rooms {
             return self.refuse(connector, known.incarnation);
         }
         if known.live && (link.accepts_us || yields) {
-            link.claim = Some(Claim::live(before, ticks));
+            link.report = Some(NewerRunReport::live(before, ticks));
             return;
         }
-        let claim = Claim::dead(before, ticks);
-        if link.accepts_us && !claim.is_certain(ticks) {
+        let report = NewerRunReport::dead(before, ticks);
+        if link.accepts_us && !report.is_certain(ticks) {
             // The later process may have spoken once so far.
-            link.claim = Some(claim);
+            link.report = Some(report);
             return;
         }
         // One that is about to end needs no new name, and one that yields has none to go on above.
@@ -137,7 +137,7 @@ impl Rooms {
     }
 }
 
-impl Link {
+impl ConnectorLink {
     /// Counts a message. Returns true if it says something of its sender's present: it comes in its order, or is the first of
     /// its run.
     ///
@@ -161,7 +161,7 @@ impl Link {
     fn begin_incarnation(&mut self, runs: Lineage) -> bool {
         let is_same = runs.continues(self.runs.present());
         if !is_same {
-            (self.accepts_us, self.claim) = (false, None);
+            (self.accepts_us, self.report) = (false, None);
             self.former.push_back(self.runs.present());
             self.former.drain(..self.former.len().saturating_sub(MAX_FORMER));
             // One that had another incarnation before may follow, and takes a missing number for a

@@ -16,7 +16,7 @@ impl Rooms {
         if !self.senders.hear(sender, ticks).is_some_and(|kind| question.is_asked_by(kind)) {
             self.metrics.bus_refused.sender.add();
             if self.senders.is_doubt_due(ticks) {
-                self.effects.push(Effect::Doubt);
+                self.effects.push(Effect::RequestRecheck);
             }
             static STRANGERS: LogLimit = LogLimit::new();
             if let Some(suppressed) = STRANGERS.pass() {

@@ -13,8 +13,8 @@ use std::sync::Arc;
 
 use chat::log::memory::Memory;
 use chat::log::{AppendError, ReadError};
-use chat::owner::{LogDone, LogOp, Now};
-use chat::rooms::{Effect as ChatEffect, Heard as Question, Identity, LogAsker, Rooms};
+use chat::owner::{LogOp, LogResult, Now};
+use chat::rooms::{Effect as ChatEffect, Identity, IncomingRequest as Question, LogRequester, Rooms};
 use connector::drain::Drain;
 use connector::hub::{Effect, Hub, Limits, Now as HubNow, Request};
 use connector::owners::Owners;
@@ -291,7 +291,7 @@ impl World {
             Event::Listen => self.listen(),
             Event::Log { chat, run, room, asker, op, answered, .. } => {
                 let done = self.operate(&room, op);
-                if let (false, LogDone::Append(Ok(position))) = (answered, &done) {
+                if let (false, LogResult::Append(Ok(position))) = (answered, &done) {
                     self.unanswered.insert(*position);
                 }
                 if answered {

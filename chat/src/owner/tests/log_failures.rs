@@ -5,37 +5,37 @@ use super::*;
 /// Milliseconds between two looks at what is to be tried again.
 const LOOK_MS: u64 = 10;
 
-fn owner_of(room: &str) -> Bench {
-    let mut bench = Bench::new();
-    let judge = Arc::new(Judge::new(&Settings::default(), Budget::default()));
+fn owner_of(room: &str) -> OwnerHarness {
+    let mut harness = OwnerHarness::new();
+    let policy = Arc::new(RoomPolicy::new(&Settings::default(), Budget::default()));
     let me = ServerId::new("chat-server-1").unwrap();
     let ids = RecordIds::new(&me, Incarnation(1), 1);
-    bench.owner = Owner::new(me, RoomId::new(room).unwrap(), ids, judge, Metrics::new());
-    bench
+    harness.owner = Owner::new(me, RoomId::new(room).unwrap(), ids, policy, Metrics::new());
+    harness
 }
 
-fn fail(bench: &mut Bench) {
-    let failed = match bench.operation.take().unwrap() {
-        LogOp::Last { .. } | LogOp::Before(_) => LogDone::Last(Err(ReadError("away".to_owned()))),
-        LogOp::Read(_) => LogDone::Read(Err(ReadError("away".to_owned()))),
-        LogOp::Append { .. } => LogDone::Append(Err(AppendError::Full)),
-        LogOp::Epoch => LogDone::Epoch(Err(ReadError("away".to_owned()))),
+fn fail(harness: &mut OwnerHarness) {
+    let failed = match harness.operation.take().unwrap() {
+        LogOp::Last { .. } | LogOp::Before(_) => LogResult::Last(Err(ReadError("away".to_owned()))),
+        LogOp::Read(_) => LogResult::Read(Err(ReadError("away".to_owned()))),
+        LogOp::Append { .. } => LogResult::Append(Err(AppendError::Full)),
+        LogOp::Epoch => LogResult::Epoch(Err(ReadError("away".to_owned()))),
     };
-    bench.done(failed);
+    harness.done(failed);
 }
 
 /// Milliseconds between the tries of an owner that fails so many times.
-fn delays(bench: &mut Bench, failures: usize) -> Vec<u64> {
+fn delays(harness: &mut OwnerHarness, failures: usize) -> Vec<u64> {
     let mut delays = Vec::new();
-    bench.attach(1, Place::default());
+    harness.attach(1, Place::default());
     while delays.len() < failures {
-        fail(bench);
-        let failed_at = bench.now.ticks;
-        while bench.operation.is_none() {
-            bench.tick(LOOK_MS);
-            assert!(bench.now.ticks - failed_at < 10_000, "it is not tried again");
+        fail(harness);
+        let failed_at = harness.now.ticks;
+        while harness.operation.is_none() {
+            harness.tick(LOOK_MS);
+            assert!(harness.now.ticks - failed_at < 10_000, "it is not tried again");
         }
-        delays.push(bench.now.ticks - failed_at);
+        delays.push(harness.now.ticks - failed_at);
     }
     delays
 }
@@ -58,12 +58,12 @@ fn rooms_that_fail_together_are_tried_again_at_times_of_their_own() {
 #[test]
 fn a_full_log_is_backed_off_from_although_it_can_be_read() {
     let full = LogSettings { max_total_bytes: 0, ..LogSettings::default() };
-    let mut bench = Bench::on(Memory::starting_at(1, &full));
-    bench.attach(1, Place::default());
-    let mut operations = bench.run();
+    let mut harness = OwnerHarness::on(Memory::starting_at(1, &full));
+    harness.attach(1, Place::default());
+    let mut operations = harness.run();
     for _ in 0..1_000 {
-        bench.tick(LOOK_MS);
-        operations += bench.run();
+        harness.tick(LOOK_MS);
+        operations += harness.run();
     }
     // Ten seconds: a read and an append each time, five times in the first two seconds, then every one and a half.
     assert!((12..=26).contains(&operations), "{operations} operations in 10 s");
@@ -71,24 +71,24 @@ fn a_full_log_is_backed_off_from_although_it_can_be_read() {
 
 #[test]
 fn a_success_and_a_new_connection_end_the_backoff() {
-    let mut bench = owner_of("lobby");
-    delays(&mut bench, 6);
-    bench.operation = None;
-    fail_and_begin_anew(&mut bench);
-    assert!(matches!(bench.operation, Some(LogOp::Last { .. })), "it is read at once");
-    bench.run();
-    bench.propose(1, 1, vec![join(1, "ann")]);
-    fail(&mut bench);
-    let failed_at = bench.now.ticks;
-    while bench.operation.is_none() {
-        bench.tick(LOOK_MS);
+    let mut harness = owner_of("lobby");
+    delays(&mut harness, 6);
+    harness.operation = None;
+    fail_and_begin_anew(&mut harness);
+    assert!(matches!(harness.operation, Some(LogOp::Last { .. })), "it is read at once");
+    harness.run();
+    harness.propose(1, 1, vec![join(1, "ann")]);
+    fail(&mut harness);
+    let failed_at = harness.now.ticks;
+    while harness.operation.is_none() {
+        harness.tick(LOOK_MS);
     }
-    assert!(bench.now.ticks - failed_at <= 250 + LOOK_MS);
+    assert!(harness.now.ticks - failed_at <= 250 + LOOK_MS);
 }
 
-fn fail_and_begin_anew(bench: &mut Bench) {
-    bench.done(LogDone::Last(Err(ReadError("away".to_owned()))));
-    assert_eq!(bench.operation, None);
-    bench.owner.start_over(bench.now);
-    bench.tick(0);
+fn fail_and_begin_anew(harness: &mut OwnerHarness) {
+    harness.done(LogResult::Last(Err(ReadError("away".to_owned()))));
+    assert_eq!(harness.operation, None);
+    harness.owner.start_over(harness.now);
+    harness.tick(0);
 }

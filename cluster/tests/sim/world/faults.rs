@@ -202,7 +202,7 @@ impl World {
             let (run, room, asker, op) = operation;
             let done = effects::failed(&op);
             if self.chance.per_mille(500)
-                && let LogDone::Append(Ok(position)) = self.operate(&room, op)
+                && let LogResult::Append(Ok(position)) = self.operate(&room, op)
             {
                 self.unanswered.insert(position);
             }

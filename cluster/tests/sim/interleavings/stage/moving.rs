@@ -1,7 +1,7 @@
 //! How things move on a stage, and in which words it is said what came of them.
 
-use chat::owner::{LogDone, LogOp, Now};
-use chat::rooms::{Effect as ChatEffect, Heard};
+use chat::owner::{LogOp, LogResult, Now};
+use chat::rooms::{Effect as ChatEffect, IncomingRequest};
 use connector::hub::{Effect, Now as HubNow, Told};
 use connector::room::{Push, Reply};
 use shared::ids::ServerId;
@@ -94,7 +94,7 @@ impl Stage {
             Parcel::ToChat { connector, chat, token, body } => {
                 let now = self.chat_now();
                 let reply = token.map(|token| subjects::connector_reply(&id("connector", connector), token));
-                let heard = Heard { body: &body, reply, is_proven: self.signs, trace: Trace::default() };
+                let heard = IncomingRequest { body: &body, reply, is_proven: self.signs, trace: Trace::default() };
                 let effects = self.chats[chat].rooms.message(heard, now).unwrap();
                 self.chat_effects(chat, effects);
             }
@@ -124,24 +124,24 @@ impl Stage {
         }
     }
 
-    fn operate(&mut self, op: LogOp) -> LogDone {
+    fn operate(&mut self, op: LogOp) -> LogResult {
         match op {
             LogOp::Last { certain } => {
                 let replica = self.replica.clone().filter(|_| !certain);
-                LogDone::Last(Ok(replica.unwrap_or_else(|| self.log.last(&room()))))
+                LogResult::Last(Ok(replica.unwrap_or_else(|| self.log.last(&room()))))
             }
-            LogOp::Before(position) => LogDone::Last(Ok(self.log.before(&room(), position))),
+            LogOp::Before(position) => LogResult::Last(Ok(self.log.before(&room(), position))),
             LogOp::Append { expected, record } => {
                 let appended = self.log.append(&room(), expected, record);
                 self.appended += usize::from(appended.is_ok());
-                LogDone::Append(appended)
+                LogResult::Append(appended)
             }
             LogOp::Read(positions) => {
                 let read = self.log.read(&room(), &positions);
                 let read = positions.into_iter().zip(read);
-                LogDone::Read(Ok(read.map(|(at, record)| (at, record.filter(|_| at >= self.oldest))).collect()))
+                LogResult::Read(Ok(read.map(|(at, record)| (at, record.filter(|_| at >= self.oldest))).collect()))
             }
-            LogOp::Epoch => LogDone::Epoch(Ok(self.log.look().epoch)),
+            LogOp::Epoch => LogResult::Epoch(Ok(self.log.status().epoch)),
         }
     }
 
@@ -155,9 +155,9 @@ impl Stage {
             ChatEffect::Send(send) => {
                 Some(Parcel::ToConnector { chat, connector: number("connector", &send.connector), body: send.body })
             }
-            ChatEffect::Log { asker, op, .. } => Some(Parcel::ToLog { chat, run, asker, op }),
+            ChatEffect::Log { requester: asker, op, .. } => Some(Parcel::ToLog { chat, run, asker, op }),
             ChatEffect::Probe(home) => Some(Parcel::Probe { chat, home: number("chat", &home) }),
-            ChatEffect::Doubt => None,
+            ChatEffect::RequestRecheck => None,
         }));
     }
 

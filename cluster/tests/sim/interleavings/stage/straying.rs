@@ -13,7 +13,7 @@ use shared::subjects;
 use super::super::parcel::Parcel;
 use super::{Stage, id};
 use crate::checks;
-use chat::rooms::Heard;
+use chat::rooms::IncomingRequest;
 
 impl Stage {
     /// A chat server gets a message in the name of a server of this kind and number.
@@ -63,7 +63,7 @@ impl Stage {
         let body = rpc::encode(&message).unwrap();
         let now = self.chat_now();
         self.signs = false;
-        let heard = Heard { body: &body, reply, is_proven: false, trace: Trace::default() };
+        let heard = IncomingRequest { body: &body, reply, is_proven: false, trace: Trace::default() };
         let effects = self.chats[chat].rooms.message(heard, now).unwrap();
         self.chat_effects(chat, effects);
         self.settle();
