@@ -56,21 +56,21 @@ impl ConnectorLiveness {
     /// Whether a session's name is free for who wants it.
     pub fn is_name_free(&self, session: &SessionId) -> bool {
         let status = self.connectors.get(&session.connector);
-        status.is_some_and(|status| self.unify(session) < status.latest.present() || status.is_suspected)
+        status.is_some_and(|status| self.session_incarnation(session) < status.latest.present() || status.is_suspected)
     }
 
     /// The run of a session; the latest one for a run that this continues.
-    pub fn unify(&self, session: &SessionId) -> Incarnation {
-        self.present(&session.connector, session.incarnation)
+    pub fn session_incarnation(&self, session: &SessionId) -> Incarnation {
+        self.current_incarnation(&session.connector, session.incarnation)
     }
 
     /// The latest run of a connector for one that it continues, others as they are.
-    pub fn present(&self, connector: &ServerId, run: Incarnation) -> Incarnation {
+    pub fn current_incarnation(&self, connector: &ServerId, run: Incarnation) -> Incarnation {
         self.connectors.get(connector).map_or(run, |status| status.latest.unify(run))
     }
 
     /// The runs that a connector's latest one continues.
-    pub fn continued(&self, connector: &ServerId) -> &[Incarnation] {
+    pub fn continued_incarnations(&self, connector: &ServerId) -> &[Incarnation] {
         self.connectors.get(connector).map_or(&[], |status| status.latest.earlier())
     }
 }
@@ -110,7 +110,7 @@ mod tests {
             (
                 liveness.is_name_free(&session),
                 liveness.member_action(&id(1), Incarnation(run)),
-                liveness.present(&id(1), Incarnation(run)).0,
+                liveness.current_incarnation(&id(1), Incarnation(run)).0,
             )
         };
         assert_eq!(judged(0, 3), (false, Some(MemberAction::Move(Incarnation(11))), 11));

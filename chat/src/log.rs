@@ -104,10 +104,10 @@ impl Log {
 
     /// Appends a message of so many bytes that belongs to no room, to see whether the log takes
     /// records of that size. No room's log is touched.
-    pub async fn prove(&self, bytes: usize) -> Result<Position, AppendError> {
+    pub async fn append_probe(&self, bytes: usize) -> Result<Position, AppendError> {
         match &self.0 {
-            Kind::JetStream(jetstream) => jetstream.prove(bytes).await,
-            Kind::Memory(memory) => memory.prove(bytes),
+            Kind::JetStream(jetstream) => jetstream.append_probe(bytes).await,
+            Kind::Memory(memory) => memory.append_probe(bytes),
         }
     }
 

@@ -24,7 +24,7 @@ pub struct TailSearch {
     epoch: Epoch,
     end: Position,
     /// The messages looked at so far, newest first.
-    doubtful: Vec<(Position, Result<Arc<Record>, BadRecord>)>,
+    unverified: Vec<(Position, Result<Arc<Record>, BadRecord>)>,
     bytes: usize,
 }
 
@@ -57,7 +57,7 @@ pub enum TailSearchStep {
 impl TailSearch {
     /// Takes the last message, and then each that was asked for.
     pub fn feed(&mut self, tail: Tail) -> TailSearchStep {
-        if self.doubtful.is_empty() {
+        if self.unverified.is_empty() {
             self.epoch = tail.epoch;
             self.end = tail.last.as_ref().map_or(Position::NONE, |(position, _)| *position);
         } else if self.epoch != tail.epoch {
@@ -71,8 +71,8 @@ impl TailSearch {
             }
             record => {
                 self.bytes += record.as_ref().map_or(0, |_| bytes.len());
-                self.doubtful.push((position, record));
-                if self.doubtful.len() >= MAX_MESSAGES || self.bytes > MAX_BYTES {
+                self.unverified.push((position, record));
+                if self.unverified.len() >= MAX_MESSAGES || self.bytes > MAX_BYTES {
                     return TailSearchStep::TooMany(self.end);
                 }
                 TailSearchStep::Before(position)
@@ -83,13 +83,13 @@ impl TailSearch {
     /// Returns true if a newer message names the record as its predecessor.
     fn is_named(&self, position: Position, id: RecordId) -> bool {
         let names = |record: &Record| record.prev == position && record.prev_id == id && id != RecordId::NONE;
-        self.doubtful.iter().filter_map(|(_, record)| record.as_ref().ok()).any(|record| names(record))
+        self.unverified.iter().filter_map(|(_, record)| record.as_ref().ok()).any(|record| names(record))
     }
 
     /// Goes forward again from a record that is known to be the room's, or from the beginning.
     fn resolve(&mut self, base: Option<(Position, Arc<Record>)>) -> TailSearchStep {
         let (mut last, mut bad) = (base, Vec::new());
-        for (position, record) in self.doubtful.drain(..).rev() {
+        for (position, record) in self.unverified.drain(..).rev() {
             match record {
                 Ok(record) if is_next(&record, last.as_ref()) => {
                     last = Some((position, record));

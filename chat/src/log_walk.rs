@@ -34,11 +34,11 @@ pub struct Walk {
     /// What is walked, newest first; never empty.
     chain: Vec<(Position, Arc<Record>)>,
     /// Records that were read ahead; all of them are below the chain.
-    have: BTreeMap<Position, Arc<Record>>,
+    read_ahead: BTreeMap<Position, Arc<Record>>,
     /// Positions at which there is no record of the room.
     missing: BTreeSet<Position>,
     /// Those of them that a record in the chain names as its predecessor.
-    passed: Vec<Position>,
+    passed_over: Vec<Position>,
     /// Parts of checkpoints that were walked past, by the base of each.
     parts: BTreeMap<Position, BTreeSet<u16>>,
 }
@@ -85,8 +85,8 @@ enum NextStep {
 impl Walk {
     /// Starts at a record.
     pub fn new(until: Until, at: Position, record: Arc<Record>) -> Self {
-        let (have, missing, parts) = (BTreeMap::new(), BTreeSet::new(), BTreeMap::new());
-        let mut walk = Self { until, chain: Vec::new(), have, missing, passed: Vec::new(), parts };
+        let (read_ahead, missing, parts) = (BTreeMap::new(), BTreeSet::new(), BTreeMap::new());
+        let mut walk = Self { until, chain: Vec::new(), read_ahead, missing, passed_over: Vec::new(), parts };
         walk.push(at, record);
         walk
     }
@@ -96,7 +96,7 @@ impl Walk {
         for (position, record) in records {
             match record {
                 Some(record) => {
-                    self.have.insert(position, record);
+                    self.read_ahead.insert(position, record);
                 }
                 None => {
                     self.missing.insert(position);
@@ -104,7 +104,7 @@ impl Walk {
             }
         }
         while let NextStep::To(next) = self.next_step()
-            && let Some(record) = self.have.remove(&next)
+            && let Some(record) = self.read_ahead.remove(&next)
         {
             self.push(next, record);
         }
@@ -112,13 +112,13 @@ impl Walk {
 
     fn push(&mut self, position: Position, record: Arc<Record>) {
         if let Some((_, newer)) = self.chain.last().filter(|(_, newer)| newer.prev != position) {
-            self.passed.push(newer.prev);
+            self.passed_over.push(newer.prev);
         }
         if let Some(part) = record.part {
             self.parts.entry(part.base).or_default().insert(part.index);
         }
         self.chain.push((position, record));
-        drop(self.have.split_off(&position));
+        drop(self.read_ahead.split_off(&position));
         drop(self.missing.split_off(&position));
     }
 
@@ -127,8 +127,8 @@ impl Walk {
         match (self.next_step(), self.chain.last()) {
             (NextStep::Done, _) => Step::Done(self.records()),
             (NextStep::To(_), Some((at, tip))) if !self.is_too_far() => {
-                let is_known = |p: &Position| self.have.contains_key(p) || self.missing.contains(p);
-                Step::Read(self.behind(*at, tip).filter(|p| !is_known(p)).collect())
+                let is_known = |p: &Position| self.read_ahead.contains_key(p) || self.missing.contains(p);
+                Step::Read(self.predecessors(*at, tip).filter(|p| !is_known(p)).collect())
             }
             (NextStep::To(_) | NextStep::Unreachable, _) => Step::Unreachable,
         }
@@ -146,21 +146,21 @@ impl Walk {
 
     /// Positions of records that were passed over: records in the chain follow them, and they are
     /// gone or bad.
-    pub fn passed(&self) -> impl Iterator<Item = Position> + '_ {
+    pub fn passed_over(&self) -> impl Iterator<Item = Position> + '_ {
         let is_passed = |tip: &Record| !self.ends_at(tip) && self.missing.contains(&tip.prev);
         let tip = self.chain.last().filter(|(_, tip)| is_passed(tip)).map(|(_, tip)| tip.prev);
-        self.passed.iter().copied().chain(tip)
+        self.passed_over.iter().copied().chain(tip)
     }
 
     /// Returns true if no record was passed over.
     pub fn is_whole(&self) -> bool {
-        self.passed().next().is_none()
+        self.passed_over().next().is_none()
     }
 
     /// The newest predecessor of the last record that may be there.
     fn next_step(&self) -> NextStep {
         let Some((at, tip)) = self.chain.last().filter(|(_, tip)| !self.ends_at(tip)) else { return NextStep::Done };
-        let next = self.behind(*at, tip).filter(|p| !self.missing.contains(p)).max();
+        let next = self.predecessors(*at, tip).filter(|p| !self.missing.contains(p)).max();
         next.map_or(NextStep::Unreachable, NextStep::To)
     }
 
@@ -191,7 +191,7 @@ impl Walk {
 
     /// Where a record leads, as far as the walk is to go. Nothing at hand leads forward, or a walk
     /// might not end.
-    fn behind<'a>(&'a self, at: Position, record: &'a Record) -> impl Iterator<Item = Position> + 'a {
+    fn predecessors<'a>(&'a self, at: Position, record: &'a Record) -> impl Iterator<Item = Position> + 'a {
         let end = match self.until {
             Until::Checkpoint => Position::NONE,
             Until::After(end) => end,
@@ -305,7 +305,7 @@ mod tests {
             }
         };
         let chain = walk.chain().iter().map(|(position, _)| position.0).collect();
-        (chain, walk.passed().map(|position| position.0).collect(), is_done)
+        (chain, walk.passed_over().map(|position| position.0).collect(), is_done)
     }
 
     #[test]
@@ -331,7 +331,7 @@ mod tests {
         let (last, record) = log(9, None).pop_last().unwrap();
         let mut walk = Walk::new(Until::Checkpoint, last, record);
         walk.feed(log(9, None).into_iter().map(|(position, record)| (position, Some(record))));
-        assert_eq!((walk.have.len(), walk.missing.len()), (0, 0));
+        assert_eq!((walk.read_ahead.len(), walk.missing.len()), (0, 0));
         assert_eq!(walk.chain().len(), 9);
     }
 

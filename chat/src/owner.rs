@@ -155,20 +155,20 @@ pub struct Owner {
     /// Random bits of the room's own.
     seed: u64,
     /// An append had no clear outcome: what is read next must be certain.
-    in_doubt: bool,
+    needs_latest: bool,
     /// The log's end at which records were found to be missing: they are, if that is found once
     /// more.
     incomplete_at: Option<Position>,
     /// The last reading found nothing that could be used.
     is_unusable: bool,
     /// The room's home is another server.
-    stands_in: bool,
+    is_failover: bool,
     /// It may read and append: as the room's home, or while that is down.
-    is_permitted: bool,
+    may_append: bool,
     /// It hands the room over as soon as nothing is in flight.
-    is_retiring: bool,
+    is_handing_over: bool,
     /// What is in flight was begun on a log that may be another one now: its result counts for nothing.
-    is_stale: bool,
+    discards_result: bool,
     used_at: u64,
 }
 
@@ -208,27 +208,27 @@ impl Owner {
             retry_at: None,
             backoff: Backoff::default(),
             seed,
-            in_doubt: false,
+            needs_latest: false,
             incomplete_at: None,
             is_unusable: false,
-            stands_in: false,
-            is_permitted: true,
-            is_retiring: false,
-            is_stale: false,
+            is_failover: false,
+            may_append: true,
+            is_handing_over: false,
+            discards_result: false,
             used_at: 0,
         }
     }
 
     /// Which connectors are gone, from now on. What follows from it is done when something else happens, or with
     /// [`Owner::tick`].
-    pub fn learn(&mut self, liveness: &Arc<ConnectorLiveness>) {
+    pub fn set_liveness(&mut self, liveness: &Arc<ConnectorLiveness>) {
         if Arc::ptr_eq(&self.liveness, liveness) {
             return;
         }
         self.liveness = liveness.clone();
-        self.proposals.iter_mut().for_each(|proposal| proposal.author.unify(liveness));
+        self.proposals.iter_mut().for_each(|proposal| proposal.author.resolve(liveness));
         if let Phase::Active(active) = &mut self.phase {
-            active.learn(liveness);
+            active.set_liveness(liveness);
         }
     }
 
@@ -250,13 +250,13 @@ impl Owner {
         // A repeated question replaces the one before: its connector waits for one answer.
         self.attaches.retain(|a| a.requester.connector != attach.requester.connector);
         self.attaches.push(attach);
-        self.go_on(now, effects);
+        self.advance(now, effects);
     }
 
     /// A connector proposes.
     pub fn propose(&mut self, mut proposal: Proposal, now: Now, effects: &mut Vec<OwnerEffect>) {
         self.used_at = now.ticks;
-        proposal.author.unify(&self.liveness);
+        proposal.author.resolve(&self.liveness);
         self.followers.insert(proposal.requester.connector.clone());
         if self.is_appending(&proposal) {
             return;
@@ -266,7 +266,7 @@ impl Owner {
             Some(waiting) => waiting.requester = proposal.requester,
             None => self.proposals.push_back(proposal),
         }
-        self.go_on(now, effects);
+        self.advance(now, effects);
     }
 
     /// A connector follows no longer.
@@ -274,19 +274,19 @@ impl Owner {
         self.followers.remove(connector);
     }
 
-    /// Tries again what failed. To be called often while [`Owner::is_restless`].
+    /// Tries again what failed. To be called often while [`Owner::awaits_retry`].
     pub fn tick(&mut self, now: Now, effects: &mut Vec<OwnerEffect>) {
-        self.go_on(now, effects);
+        self.advance(now, effects);
     }
 
     /// Keeps the state of a silent room from growing too old, and its members from being forgotten by their connectors. To be
     /// called now and then.
-    pub fn look_after(&mut self, now: Now, effects: &mut Vec<OwnerEffect>) {
+    pub fn maintain(&mut self, now: Now, effects: &mut Vec<OwnerEffect>) {
         if let Phase::Active(active) = &mut self.phase {
-            active.keep_fresh(now);
-            active.remind(&self.followers, effects);
+            active.refresh_if_old(now);
+            active.notify_detached(&self.followers, effects);
         }
-        self.go_on(now, effects);
+        self.advance(now, effects);
     }
 
     /// While it is active: where it is, and its newest records as a walk backwards.
@@ -296,7 +296,7 @@ impl Owner {
     }
 
     /// Whether it waits for a time to try again.
-    pub fn is_restless(&self) -> bool {
+    pub fn awaits_retry(&self) -> bool {
         self.retry_at.is_some()
     }
 
@@ -312,22 +312,22 @@ impl Owner {
     }
 
     /// Takes the result of the log operation in flight.
-    pub fn done(&mut self, done: LogResult, now: Now, effects: &mut Vec<OwnerEffect>) {
+    pub fn on_log_result(&mut self, result: LogResult, now: Now, effects: &mut Vec<OwnerEffect>) {
         let mut is_proven = false;
-        if std::mem::take(&mut self.is_stale) {
-            self.in_doubt = true;
-            self.end(now);
-            if !self.is_permitted {
-                return self.give_up(effects);
+        if std::mem::take(&mut self.discards_result) {
+            self.needs_latest = true;
+            self.end_activation(now);
+            if !self.may_append {
+                return self.release(effects);
             }
-            return self.go_on(now, effects);
+            return self.advance(now, effects);
         }
-        match (&mut self.phase, done) {
-            (Phase::Reading(_), LogResult::Last(Ok(tail))) => self.search(tail, now, effects),
-            (Phase::Walking { .. }, LogResult::Read(Ok(records))) => self.go_on_walking(records, now, effects),
+        match (&mut self.phase, result) {
+            (Phase::Reading(_), LogResult::Last(Ok(tail))) => self.on_tail(tail, now, effects),
+            (Phase::Walking { .. }, LogResult::Read(Ok(records))) => self.advance_walk(records, now, effects),
             (Phase::Active(active), LogResult::Append(Ok(position))) => {
                 active.on_committed(position, &self.followers, effects);
-                self.in_doubt = false;
+                self.needs_latest = false;
                 self.backoff.reset();
                 active.add_proven(self.attaches.drain(..));
                 is_proven = true;
@@ -338,16 +338,16 @@ impl Owner {
                     active.confirm_position(effects);
                     is_proven = true;
                 } else {
-                    self.end(now);
+                    self.end_activation(now);
                 }
             }
             (Phase::Active(active), LogResult::Read(Ok(records))) => active.continue_catch_up(records, effects),
             (_, LogResult::Append(Err(error))) => self.on_append_failed(&error, now, effects),
             (_, LogResult::Last(Err(error)) | LogResult::Read(Err(error))) => self.on_read_failed(&error, now, effects),
             // An operation is asked for in one phase and ends in the same; this would be a defect of the caller.
-            (_, unasked) => {
+            (_, unexpected) => {
                 static UNASKED: LogLimit = LogLimit::new();
-                debug!(room = %self.room, ?unasked, "unasked log operation");
+                debug!(room = %self.room, ?unexpected, "unexpected log operation");
                 if let Some(suppressed) = UNASKED.pass() {
                     error!(suppressed, "a log operation ended that was not asked for (level debug names the room)");
                 }
@@ -356,7 +356,7 @@ impl Owner {
         if is_proven {
             self.resolve_history_requests(effects);
         }
-        self.go_on(now, effects);
+        self.advance(now, effects);
     }
 
     fn is_appending(&self, proposal: &Proposal) -> bool {
@@ -367,7 +367,7 @@ impl Owner {
     fn is_quiet(&self) -> bool {
         match &self.phase {
             Phase::Idle => true,
-            Phase::Active(active) => !active.is_pending(),
+            Phase::Active(active) => !active.has_pending(),
             Phase::Reading(_) | Phase::Walking { .. } => false,
         }
     }
@@ -377,36 +377,36 @@ impl Owner {
         is_asked || !self.followers.is_empty()
     }
 
-    fn go_on(&mut self, now: Now, effects: &mut Vec<OwnerEffect>) {
-        if self.is_retiring {
-            return self.let_go_if_quiet(effects);
+    fn advance(&mut self, now: Now, effects: &mut Vec<OwnerEffect>) {
+        if self.is_handing_over {
+            return self.release_if_quiet(effects);
         }
         match &mut self.phase {
             Phase::Idle => {
-                if self.is_permitted && self.is_wanted() && self.retry_at.is_none_or(|at| at <= now.ticks) {
+                if self.may_append && self.is_wanted() && self.retry_at.is_none_or(|at| at <= now.ticks) {
                     self.retry_at = None;
                     self.phase = Phase::Reading(TailSearch::default());
-                    effects.push(OwnerEffect::Log(LogOp::Last { certain: self.in_doubt }));
+                    effects.push(OwnerEffect::Log(LogOp::Last { certain: self.needs_latest }));
                 }
             }
             Phase::Reading(_) | Phase::Walking { .. } => {}
-            Phase::Active(_) => self.go_on_appending(now, effects),
+            Phase::Active(_) => self.advance_activation(now, effects),
         }
     }
 
-    fn go_on_appending(&mut self, now: Now, effects: &mut Vec<OwnerEffect>) {
+    fn advance_activation(&mut self, now: Now, effects: &mut Vec<OwnerEffect>) {
         self.refuse_implausible();
         self.refuse_stale(effects);
         let waiting = (&mut self.proposals, &mut self.attaches, !self.history_requests.is_empty());
         if let Phase::Active(active) = &mut self.phase
-            && let Err(error) = active.go_on(waiting, &mut self.ids, now, effects)
+            && let Err(error) = active.advance(waiting, &mut self.ids, now, effects)
         {
             self.on_encode_failed(&error, now);
         }
     }
 
     /// The activation is over; what it had in flight waits again.
-    fn end(&mut self, now: Now) {
+    fn end_activation(&mut self, now: Now) {
         if let Phase::Active(active) = std::mem::replace(&mut self.phase, Phase::Idle) {
             let (proposals, attaches, retained) = active.into_waiting();
             for proposal in proposals.into_iter().rev() {
@@ -416,7 +416,7 @@ impl Owner {
             self.retained = retained;
         }
         self.retry_at.get_or_insert(now.ticks);
-        self.is_permitted = !self.stands_in;
+        self.may_append = !self.is_failover;
     }
 }
 

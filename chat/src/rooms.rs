@@ -50,7 +50,7 @@ const SWEEP_MS: u64 = 5_000;
 pub struct Rooms {
     me: ServerId,
     /// The incarnation that it started with, and the one that it has.
-    start: Incarnation,
+    first_incarnation: Incarnation,
     incarnation: Incarnation,
     router: Router,
     servers: Arc<Servers>,
@@ -62,9 +62,9 @@ pub struct Rooms {
     // Ordered: what happens must depend on nothing but the inputs, or no run of a simulation could be repeated.
     owners: BTreeMap<RoomId, Owner>,
     /// Owners that were made in this run.
-    owners_made: u64,
+    owners_created: u64,
     /// Rooms that wait for a time to try again.
-    restless: BTreeSet<RoomId>,
+    retrying: BTreeSet<RoomId>,
     /// Rooms that wait, and whose log cannot be used.
     unusable: BTreeSet<RoomId>,
     swept_at: u64,
@@ -72,21 +72,21 @@ pub struct Rooms {
     /// What the links say of who is gone.
     liveness: Arc<ConnectorLiveness>,
     readers: BTreeMap<u64, HistoryReader>,
-    reader: u64,
+    last_reader: u64,
     homes: HomeLiveness,
     /// Rooms of others in which this server appends, or did lately.
     failover_rooms: BTreeSet<RoomId>,
     /// Owners do not all know yet what is new about connectors.
     liveness_changed: bool,
     /// Questions about rooms of others, until it is known whether their homes live.
-    waiting: Vec<(Requester, Incarnation, Question)>,
+    waiting_requests: Vec<(Requester, Incarnation, Question)>,
     /// The log refuses whoever does not know its end: another server may stand in for a room's home.
     is_fenced: bool,
-    is_leaving: bool,
+    is_handing_over: bool,
     /// Another process with this server's id started later: this one is silent.
-    yields: bool,
+    is_yielding: bool,
     /// Records appended since this run began.
-    records: u64,
+    records_appended: u64,
     owner_effects: Vec<OwnerEffect>,
     effects: Vec<Effect>,
 }
@@ -123,22 +123,22 @@ pub struct IncomingRequest<'a> {
 struct ConnectorLink {
     runs: Lineage,
     /// Earlier runs that were accepted, and are not continued by the present one.
-    former: VecDeque<Incarnation>,
+    former_incarnations: VecDeque<Incarnation>,
     /// The highest counts of the present run's signed messages, and of its signed heartbeats.
-    counted: u64,
-    beaten: u64,
+    highest_count: u64,
+    highest_heartbeat: u64,
     /// A heartbeat of the present run named this server's incarnation.
     accepts_us: bool,
     /// The word of its heartbeats on a later run of this server.
     report: Option<NewerRunReport>,
     /// Number of the last message to it. It rises also for what could not be sent, so that the loss is noticed.
     number: u64,
-    heard_at: u64,
+    last_message_at: u64,
     /// Ticks of the message before that of the present run; none for its first one.
-    heard_before: Option<u64>,
-    silent: bool,
+    previous_message_at: Option<u64>,
+    is_silent: bool,
     /// Seconds in which it could have been heard and was not.
-    silence: u32,
+    silent_secs: u32,
 }
 
 /// Something to do, in order.
@@ -146,7 +146,7 @@ struct ConnectorLink {
 pub enum Effect {
     /// OutgoingReply to a connector: as the answer to a question, or as news.
     Send(OutgoingReply),
-    /// Do this in the log, and bring the result to [`Rooms::done`].
+    /// Do this in the log, and bring the result to [`Rooms::on_log_result`].
     Log { room: RoomId, requester: LogRequester, op: LogOp },
     /// Ask whether this chat server is there, and bring the answer to [`Rooms::on_probe_result`].
     Probe(ServerId),
@@ -192,29 +192,29 @@ impl Rooms {
             senders: Senders::new(&servers, u64::from(lease_secs) * 1_000),
             servers,
             me,
-            start: incarnation,
+            first_incarnation: incarnation,
             incarnation,
             policy: Arc::new(RoomPolicy::new(settings, budget)),
             metrics,
             forget_ms: u64::from(settings.room.forget_secs) * 1_000,
             lease_secs,
             owners: BTreeMap::new(),
-            owners_made: 0,
-            restless: BTreeSet::new(),
+            owners_created: 0,
+            retrying: BTreeSet::new(),
             unusable: BTreeSet::new(),
             swept_at: 0,
             links: BTreeMap::new(),
             liveness: Arc::default(),
             readers: BTreeMap::new(),
-            reader: 0,
+            last_reader: 0,
             homes: HomeLiveness::default(),
             failover_rooms: BTreeSet::new(),
             liveness_changed: false,
-            waiting: Vec::new(),
+            waiting_requests: Vec::new(),
             is_fenced,
-            is_leaving: false,
-            yields: false,
-            records: 0,
+            is_handing_over: false,
+            is_yielding: false,
+            records_appended: 0,
             owner_effects: Vec::new(),
             effects: Vec::new(),
         }
@@ -231,7 +231,7 @@ impl Rooms {
     ///
     /// # Errors
     /// If the bytes are not such a message; nothing has changed then.
-    pub fn message(&mut self, incoming: IncomingRequest<'_>, now: Now) -> Result<Vec<Effect>, RpcError> {
+    pub fn handle_message(&mut self, incoming: IncomingRequest<'_>, now: Now) -> Result<Vec<Effect>, RpcError> {
         let message: FromConnector = rpc::decode(incoming.body)?;
         if !self.admit(&message, incoming.reply.as_deref(), now.ticks) {
             return Ok(self.take_effects());
@@ -242,12 +242,12 @@ impl Rooms {
             return Ok(self.take_effects());
         }
         let count = incoming.is_proven.then_some(count);
-        match self.hear(&connector, Lineage::said(incarnation, continues), (count, &question), now.ticks) {
+        match self.check_sender(&connector, Lineage::said(incarnation, continues), (count, &question), now.ticks) {
             SenderCheck::Accepted => {
-                known.into_iter().for_each(|known| self.hear_of_itself(&connector, known, now.ticks));
+                known.into_iter().for_each(|known| self.record_known_incarnation(&connector, known, now.ticks));
                 let requester =
                     Requester { connector, reply: incoming.reply.unwrap_or_default(), trace: incoming.trace };
-                self.question(requester, incarnation, question, now);
+                self.handle_request(requester, incarnation, question, now);
                 self.apply_liveness(now);
             }
             SenderCheck::Repeated => {
@@ -255,28 +255,28 @@ impl Rooms {
             }
             SenderCheck::Stale(known) => self.answer_stale((connector, incoming.reply, incoming.trace), known),
             SenderCheck::Unclear => {}
-            SenderCheck::Implausible => self.refuse(&connector, incarnation),
+            SenderCheck::Implausible => self.report_implausible(&connector, incarnation),
         }
         Ok(self.take_effects())
     }
 
-    fn question(&mut self, requester: Requester, incarnation: Incarnation, question: Question, now: Now) {
-        if self.yields {
+    fn handle_request(&mut self, requester: Requester, incarnation: Incarnation, question: Question, now: Now) {
+        if self.is_yielding {
             // The other process answers.
             return;
         }
-        if self.is_leaving {
-            return self.send_elsewhere(requester, &question, now);
+        if self.is_handing_over {
+            return self.redirect(requester, &question, now);
         }
         let is_another = question.room().is_some_and(|room| !self.may_own(room));
         if is_another && !matches!(question, Question::Detach { .. }) {
             self.handle_foreign_request(requester, incarnation, question, now);
         } else {
-            self.accept(requester, incarnation, question, now);
+            self.dispatch(requester, incarnation, question, now);
         }
     }
 
-    fn accept(&mut self, requester: Requester, incarnation: Incarnation, question: Question, now: Now) {
+    fn dispatch(&mut self, requester: Requester, incarnation: Incarnation, question: Question, now: Now) {
         match question {
             Question::Heartbeat | Question::Probe => self.answer_heartbeat(requester, Answer::Alive, now),
             Question::Detach { room } => {
@@ -291,7 +291,7 @@ impl Rooms {
             }
             Question::History { room, number, session, wanted } => {
                 let request = HistoryRequest { requester, incarnation, number, session, wanted };
-                self.with_owner(&room, |owner, effects| owner.view(request, now, effects));
+                self.with_owner(&room, |owner, effects| owner.request_history(request, now, effects));
             }
             Question::Propose { room, at, number, items } => {
                 let author = Author { connector: requester.connector.clone(), incarnation };
@@ -302,12 +302,12 @@ impl Rooms {
     }
 
     /// Takes the result of a log operation.
-    pub fn done(&mut self, room: &RoomId, requester: LogRequester, done: LogResult, now: Now) -> Vec<Effect> {
+    pub fn on_log_result(&mut self, room: &RoomId, requester: LogRequester, done: LogResult, now: Now) -> Vec<Effect> {
         if matches!(done, LogResult::Append(Ok(_))) {
-            self.records += 1;
+            self.records_appended += 1;
         }
         match requester {
-            LogRequester::Owner => self.with_owner(room, |owner, effects| owner.done(done, now, effects)),
+            LogRequester::Owner => self.with_owner(room, |owner, effects| owner.on_log_result(done, now, effects)),
             LogRequester::Reader(number) => self.on_history_read(number, done),
         }
         self.take_effects()
@@ -332,9 +332,9 @@ impl Rooms {
             self.swept_at = now.ticks;
             self.sweep(now);
         }
-        self.look_for_rivals(now);
+        self.check_duplicate_id(now);
         self.check_failover_rooms(now);
-        for room in std::mem::take(&mut self.restless) {
+        for room in std::mem::take(&mut self.retrying) {
             self.with_owner(&room, |owner, effects| owner.tick(now, effects));
         }
         self.take_effects()
@@ -346,7 +346,7 @@ impl Rooms {
         let forget_ms = self.forget_ms;
         self.owners.retain(|_, owner| !owner.is_forgettable(now, forget_ms));
         self.unusable.retain(|room| self.owners.contains_key(room));
-        self.with_all(|owner, effects| owner.look_after(now, effects));
+        self.with_all(|owner, effects| owner.maintain(now, effects));
     }
 
     /// Connectors that are known, those that were silent for long among them.
@@ -366,7 +366,7 @@ impl Rooms {
 
     fn take_effects(&mut self) -> Vec<Effect> {
         let mut effects = std::mem::take(&mut self.effects);
-        if self.yields {
+        if self.is_yielding {
             effects.retain(|effect| !matches!(effect, Effect::Send(_)));
         }
         effects
@@ -381,15 +381,15 @@ impl Rooms {
     fn with_owner(&mut self, room: &RoomId, action: impl FnOnce(&mut Owner, &mut Vec<OwnerEffect>)) {
         let mut owner_effects = std::mem::take(&mut self.owner_effects);
         let owner = self.owners.entry(room.clone()).or_insert_with(|| {
-            self.owners_made += 1;
-            let ids = RecordIds::new(&self.me, self.incarnation, self.owners_made);
+            self.owners_created += 1;
+            let ids = RecordIds::new(&self.me, self.incarnation, self.owners_created);
             Owner::new(self.me.clone(), room.clone(), ids, self.policy.clone(), self.metrics.clone())
         });
-        owner.learn(&self.liveness);
+        owner.set_liveness(&self.liveness);
         owner.set_policy(&self.policy);
         action(owner, &mut owner_effects);
-        if owner.is_restless() {
-            self.restless.insert(room.clone());
+        if owner.awaits_retry() {
+            self.retrying.insert(room.clone());
         }
         if owner.is_unusable() {
             self.unusable.insert(room.clone());
@@ -406,7 +406,9 @@ impl Rooms {
         match effect {
             OwnerEffect::Respond(requester, answer) => self.answer(requester, &answer),
             OwnerEffect::Notify(connector, answer, trace) => self.send(connector, None, trace, &answer),
-            OwnerEffect::Read(request) => self.read(HistoryReader::new(room.clone(), request, self.policy.budget())),
+            OwnerEffect::Read(request) => {
+                self.start_reader(HistoryReader::new(room.clone(), request, self.policy.budget()))
+            }
             OwnerEffect::Log(op) => {
                 self.effects.push(Effect::Log { room: room.clone(), requester: LogRequester::Owner, op })
             }

@@ -25,7 +25,7 @@ use tracing::{debug, info, warn};
 
 use crate::log::log_health::LogHealth;
 use crate::log::{AppendError, Log, LogStatus, ReadConsistency, ReadError};
-use crate::operations::{IN_FLIGHT, Operations, questions};
+use crate::operations::{MAX_IN_FLIGHT, Operations, requests};
 use crate::owner::{LogOp, LogResult, Now};
 use crate::rooms::{Effect, Identity, IncomingRequest, LogRequester, OutgoingReply, Rooms};
 
@@ -33,16 +33,16 @@ use crate::rooms::{Effect, Identity, IncomingRequest, LogRequester, OutgoingRepl
 const TICK: Duration = Duration::from_millis(200);
 
 /// Time between two checks that this server can hear at all; silence of others counts only where it can.
-const LISTEN: Duration = Duration::from_secs(1);
+const BUS_CHECK: Duration = Duration::from_secs(1);
 
 /// Time between two looks whether the log is still the same one. A new connection is a reason of its own.
-const LOOK: Duration = Duration::from_secs(3);
+const STATUS_CHECK: Duration = Duration::from_secs(3);
 
 /// Questions taken at once, at most: their records are appended together.
-const QUESTIONS: usize = 256;
+const MAX_BATCH: usize = 256;
 
 /// Log operations that wait because the log is too slow for what is asked.
-const MANY_OPERATIONS: usize = 4 * IN_FLIGHT;
+const MANY_OPERATIONS: usize = 4 * MAX_IN_FLIGHT;
 
 /// A running chat server's parts.
 pub struct Chat {
@@ -53,18 +53,18 @@ pub struct Chat {
     signer: Signer,
     view: String,
     started: Instant,
-    running: FuturesUnordered<BoxFuture<'static, (OperationOrigin, LogResult)>>,
+    in_flight: FuturesUnordered<BoxFuture<'static, (OperationOrigin, LogResult)>>,
     operations: Operations<(RoomId, LogRequester)>,
     probes: FuturesUnordered<BoxFuture<'static, (ServerId, bool)>>,
     /// The log as it was found last.
     epoch: Option<Epoch>,
     log_health: LogHealth,
     /// An append that is to show that the log takes records again; one at most, with its bytes.
-    proofs: FuturesUnordered<BoxFuture<'static, (usize, Result<Position, AppendError>)>>,
+    log_probes: FuturesUnordered<BoxFuture<'static, (usize, Result<Position, AppendError>)>>,
     queues: Queues,
     gauges: Gauges,
     /// It hands its rooms over, and until when it is there for those who did not hear of it.
-    leaving: Option<Instant>,
+    hand_over_until: Option<Instant>,
 }
 
 /// What a chat server has of the process's levels; gone with it.
@@ -88,7 +88,7 @@ impl Gauges {
 struct OperationOrigin {
     room: RoomId,
     requester: LogRequester,
-    questions: usize,
+    requests: usize,
     /// Of the record that is appended.
     bytes: usize,
 }
@@ -112,15 +112,15 @@ impl Chat {
             signer: Signer::new(&id, &node),
             view: node.roster.now().view_hash(),
             started: Instant::now(),
-            running: FuturesUnordered::new(),
+            in_flight: FuturesUnordered::new(),
             operations: Operations::default(),
             probes: FuturesUnordered::new(),
             epoch: None,
             log_health: LogHealth::default(),
-            proofs: FuturesUnordered::new(),
+            log_probes: FuturesUnordered::new(),
             queues: Queues::default(),
             gauges: Gauges::new(&node.metrics),
-            leaving: None,
+            hand_over_until: None,
             log,
             node: node.clone(),
             id,
@@ -134,10 +134,10 @@ impl Chat {
     async fn run(mut self, mut questions: Subscription) {
         let mut tick = tokio::time::interval(TICK);
         tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        let looks = looks(self.log.clone());
-        tokio::pin!(looks);
-        let hearing = hearing(self.node.bus.clone(), self.node.metrics.clone());
-        tokio::pin!(hearing);
+        let log_statuses = log_statuses(self.log.clone());
+        tokio::pin!(log_statuses);
+        let bus_checks = bus_checks(self.node.bus.clone(), self.node.metrics.clone());
+        tokio::pin!(bus_checks);
         let mut roster = self.node.roster.clone();
         let mut connection = self.node.bus.connection();
         let mut generation = connection.borrow_and_update().generation;
@@ -149,13 +149,13 @@ impl Chat {
             self.rooms.set_budget(self.node.budget());
             tokio::select! {
                 () = &mut stopping => break,
-                () = &mut draining, if self.leaving.is_none() => self.leave(),
-                Some((origin, done)) = self.running.next() => {
-                    self.done(&origin, done);
+                () = &mut draining, if self.hand_over_until.is_none() => self.hand_over(),
+                Some((origin, done)) = self.in_flight.next() => {
+                    self.on_log_result(&origin, done);
                     // What else is done by now: answers that are sent together are read together.
-                    for _ in 0..IN_FLIGHT {
-                        let Some((origin, done)) = self.running.next().now_or_never().flatten() else { break };
-                        self.done(&origin, done);
+                    for _ in 0..MAX_IN_FLIGHT {
+                        let Some((origin, done)) = self.in_flight.next().now_or_never().flatten() else { break };
+                        self.on_log_result(&origin, done);
                     }
                 }
                 Some((home, is_alive)) = self.probes.next() => {
@@ -173,14 +173,14 @@ impl Chat {
                 }
                 message = questions.next() => {
                     let Some(message) = message else { break };
-                    self.message(&message);
-                    for message in iter::from_fn(|| questions.try_next()).take(QUESTIONS) {
-                        self.message(&message);
+                    self.on_message(&message);
+                    for message in iter::from_fn(|| questions.try_next()).take(MAX_BATCH) {
+                        self.on_message(&message);
                     }
                 }
-                Some(found) = looks.next() => self.on_log_status(found),
-                Some((bytes, proof)) = self.proofs.next() => self.log_health.record_append(&proof, bytes, Instant::now()),
-                Some(()) = hearing.next() => {
+                Some(found) = log_statuses.next() => self.on_log_status(found),
+                Some((bytes, outcome)) = self.log_probes.next() => self.log_health.record_append(&outcome, bytes, Instant::now()),
+                Some(()) = bus_checks.next() => {
                     let effects = self.rooms.count_silence(self.now());
                     self.perform(effects);
                 }
@@ -188,8 +188,8 @@ impl Chat {
                     let effects = self.rooms.tick(self.now());
                     self.perform(effects);
                     self.report_drained();
-                    self.prove();
-                    self.check(questions.waiting());
+                    self.probe_log();
+                    self.report_health(questions.waiting());
                 }
             }
         }
@@ -200,10 +200,10 @@ impl Chat {
     async fn finish(&mut self, questions: &mut Subscription) {
         loop {
             while let Some(message) = questions.try_next() {
-                self.message(&message);
+                self.on_message(&message);
             }
-            match self.running.next().await {
-                Some((origin, done)) => self.done(&origin, done),
+            match self.in_flight.next().await {
+                Some((origin, done)) => self.on_log_result(&origin, done),
                 None => break,
             }
         }
@@ -211,7 +211,7 @@ impl Chat {
     }
 
     /// Notes whether this server is ready for work.
-    fn check(&mut self, questions: Option<usize>) {
+    fn report_health(&mut self, questions: Option<usize>) {
         let Node { health, metrics, settings, .. } = &self.node;
         let questions = questions.unwrap_or_default();
         self.gauges.rooms.set(self.rooms.count());
@@ -221,19 +221,19 @@ impl Chat {
         let operations = Depth { of: "log operations", waiting: self.operations.waiting(), mark: MANY_OPERATIONS };
         let fault = self.queues.look(metrics.dropped_for_room(), &[questions, operations], Instant::now());
         health.set(Check::Queues, fault);
-        health.set(Check::Log, self.log_health.fault().or_else(|| unusable(self.rooms.unusable())));
-        health.set(Check::Identity, self.rooms.yields().then_some(NOT_ALONE));
+        health.set(Check::Log, self.log_health.fault().or_else(|| unusable_rooms(self.rooms.unusable())));
+        health.set(Check::Identity, self.rooms.is_yielding().then_some(NOT_ALONE));
         health.beat();
         self.node.examine(&self.id);
     }
 
     /// Appends a message of no room if the log failed and no room tries it. A later process that has
     /// this server's id does so itself.
-    fn prove(&mut self) {
+    fn probe_log(&mut self) {
         let bytes = self.log_health.probe_size_due(Instant::now());
-        let Some(bytes) = bytes.filter(|_| self.proofs.is_empty() && !self.rooms.yields()) else { return };
+        let Some(bytes) = bytes.filter(|_| self.log_probes.is_empty() && !self.rooms.is_yielding()) else { return };
         let log = self.log.clone();
-        self.proofs.push(Box::pin(async move { (bytes, log.prove(bytes).await) }));
+        self.log_probes.push(Box::pin(async move { (bytes, log.append_probe(bytes).await) }));
     }
 
     fn now(&self) -> Now {
@@ -241,9 +241,9 @@ impl Chat {
         Now { ticks, wall_ms: clock::now_ms() }
     }
 
-    fn message(&mut self, message: &Message) {
+    fn on_message(&mut self, message: &Message) {
         if rpc::is_json(&message.payload) {
-            return ignored(&self.id, message, &RpcError::Json, &self.node.metrics);
+            return log_ignored(&self.id, message, &RpcError::Json, &self.node.metrics);
         }
         let admission = self.signer.admit(Sender::Connector, message);
         if admission == Admission::Dropped {
@@ -258,25 +258,29 @@ impl Chat {
         }
         let is_proven = admission == Admission::Signed;
         let incoming = IncomingRequest { body: &message.payload, reply: message.reply.clone(), is_proven, trace };
-        match self.rooms.message(incoming, self.now()) {
+        match self.rooms.handle_message(incoming, self.now()) {
             Ok(effects) => self.perform(effects),
-            Err(error) => ignored(&self.id, message, &error, &self.node.metrics),
+            Err(error) => log_ignored(&self.id, message, &error, &self.node.metrics),
         }
         self.node.metrics.stage_seconds.room.add(began.elapsed());
     }
 
-    fn done(&mut self, OperationOrigin { room, requester, questions, bytes }: &OperationOrigin, done: LogResult) {
+    fn on_log_result(
+        &mut self,
+        OperationOrigin { room, requester, requests, bytes }: &OperationOrigin,
+        done: LogResult,
+    ) {
         let (began, is_append) = (Instant::now(), matches!(done, LogResult::Append(_)));
         if let LogResult::Append(result) = &done {
             self.log_health.record_append(result, *bytes, Instant::now());
         }
-        let effects = self.rooms.done(room, *requester, done, self.now());
+        let effects = self.rooms.on_log_result(room, *requester, done, self.now());
         self.perform(effects);
         if is_append {
             self.node.metrics.stage_seconds.room.add(began.elapsed());
         }
-        self.operations.end(*questions);
-        self.operate();
+        self.operations.end(*requests);
+        self.start_operations();
     }
 
     fn on_log_status(&mut self, log: Result<LogStatus, ReadError>) {
@@ -296,16 +300,16 @@ impl Chat {
     }
 
     /// Hands all rooms over; whoever does not hear of it is told when it asks next.
-    fn leave(&mut self) {
+    fn hand_over(&mut self) {
         info!(server = %self.id, "chat server hands its rooms over");
-        self.leaving = Some(Instant::now() + self.node.settings.rpc.heartbeat());
-        let effects = self.rooms.leave();
+        self.hand_over_until = Some(Instant::now() + self.node.settings.rpc.heartbeat());
+        let effects = self.rooms.hand_over();
         self.perform(effects);
     }
 
     fn report_drained(&self) {
-        let is_over = self.leaving.is_some_and(|until| until <= Instant::now());
-        if is_over && self.rooms.has_left() && self.running.is_empty() {
+        let is_over = self.hand_over_until.is_some_and(|until| until <= Instant::now());
+        if is_over && self.rooms.is_handed_over() && self.in_flight.is_empty() {
             self.node.lifecycle.has_drained();
         }
     }
@@ -316,11 +320,11 @@ impl Chat {
     }
 
     /// Begins as many of the operations that wait as may be in flight.
-    fn operate(&mut self) {
+    fn start_operations(&mut self) {
         while let Some(((room, requester), op)) = self.operations.begin() {
             let bytes = if let LogOp::Append { record, .. } = &op { record.len() } else { 0 };
-            let origin = OperationOrigin { room, requester, questions: questions(&op), bytes };
-            self.running.push(Box::pin(operate(self.log.clone(), origin, op, self.node.metrics.clone())));
+            let origin = OperationOrigin { room, requester, requests: requests(&op), bytes };
+            self.in_flight.push(Box::pin(run_operation(self.log.clone(), origin, op, self.node.metrics.clone())));
         }
     }
 
@@ -330,7 +334,7 @@ impl Chat {
                 Effect::Send(send) => self.send(send),
                 Effect::Log { room, requester, op } => {
                     self.operations.add((room, requester), op);
-                    self.operate();
+                    self.start_operations();
                 }
                 Effect::Probe(home) => self.probe(home),
                 Effect::RequestRecheck => self.node.roster.doubt(),
@@ -355,15 +359,15 @@ impl Chat {
             };
             let expected = home.clone();
             let accepts = move |answer: &Message| {
-                let said = rpc::decode::<FromChat>(&answer.payload);
-                let said = said.inspect_err(|error| ignored(&me, answer, error, &metrics));
-                said.is_ok_and(|said| said.chat == expected)
+                let response = rpc::decode::<FromChat>(&answer.payload);
+                let response = response.inspect_err(|error| log_ignored(&me, answer, error, &metrics));
+                response.is_ok_and(|response| response.chat == expected)
                     && verifier.admit(Sender::Chat, answer) != Admission::Dropped
             };
             let answer = bus.request_for(question, accepts, deadline).await.ok();
             let answer = answer.and_then(|answer| rpc::decode::<FromChat>(&answer.payload).ok());
             // One that leaves is not to be waited for.
-            let is_alive = answer.is_some_and(|said| said.answer != Answer::Leaving);
+            let is_alive = answer.is_some_and(|response| response.answer != Answer::Leaving);
             (home, is_alive)
         }));
     }
@@ -380,7 +384,7 @@ impl Chat {
     }
 }
 
-fn ignored(server: &ServerId, message: &Message, error: &RpcError, metrics: &Metrics) {
+fn log_ignored(server: &ServerId, message: &Message, error: &RpcError, metrics: &Metrics) {
     metrics.bus_bad_messages.add();
     static IGNORED: LogLimit = LogLimit::new();
     if let Some(suppressed) = IGNORED.pass() {
@@ -390,15 +394,15 @@ fn ignored(server: &ServerId, message: &Message, error: &RpcError, metrics: &Met
 }
 
 /// The fault of a server with rooms that wait and whose log cannot be used.
-fn unusable(rooms: usize) -> Option<String> {
+fn unusable_rooms(rooms: usize) -> Option<String> {
     let fault =
         || format!("{rooms} rooms cannot be used: their logs end with messages that are no records (docs/recovery.md)");
     (rooms > 0).then(fault)
 }
 
 /// What is found when looking at the log, again and again.
-fn looks(log: Log) -> impl Stream<Item = Result<LogStatus, ReadError>> {
-    let mut interval = tokio::time::interval(LOOK);
+fn log_statuses(log: Log) -> impl Stream<Item = Result<LogStatus, ReadError>> {
+    let mut interval = tokio::time::interval(STATUS_CHECK);
     interval.set_missed_tick_behavior(MissedTickBehavior::Delay);
     stream::unfold((log, interval), async |(log, mut interval)| {
         interval.tick().await;
@@ -408,14 +412,14 @@ fn looks(log: Log) -> impl Stream<Item = Result<LogStatus, ReadError>> {
 }
 
 /// Yields once a second, if a message to ourselves came back.
-fn hearing(bus: Bus, metrics: Arc<Metrics>) -> impl Stream<Item = ()> {
-    let mut interval = tokio::time::interval(LISTEN);
+fn bus_checks(bus: Bus, metrics: Arc<Metrics>) -> impl Stream<Item = ()> {
+    let mut interval = tokio::time::interval(BUS_CHECK);
     interval.set_missed_tick_behavior(MissedTickBehavior::Delay);
     stream::unfold((bus, interval, metrics), async |(bus, mut interval, metrics)| {
         loop {
             interval.tick().await;
             let began = Instant::now();
-            if bus.round_trip(LISTEN).await.is_ok() {
+            if bus.round_trip(BUS_CHECK).await.is_ok() {
                 metrics.stage_seconds.bus.add(began.elapsed());
                 return Some(((), (bus, interval, metrics)));
             }
@@ -423,7 +427,12 @@ fn hearing(bus: Bus, metrics: Arc<Metrics>) -> impl Stream<Item = ()> {
     })
 }
 
-async fn operate(log: Log, origin: OperationOrigin, op: LogOp, metrics: Arc<Metrics>) -> (OperationOrigin, LogResult) {
+async fn run_operation(
+    log: Log,
+    origin: OperationOrigin,
+    op: LogOp,
+    metrics: Arc<Metrics>,
+) -> (OperationOrigin, LogResult) {
     let room = &origin.room;
     let done = match op {
         LogOp::Last { certain } => {

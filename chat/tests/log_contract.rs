@@ -111,7 +111,7 @@ async fn a_full_log_refuses_and_takes_from_no_other_room(log: Log) {
 async fn a_proof_tells_whether_there_is_space(log: Log) {
     let lobby = room("lobby");
     let one = append(&log, &lobby, Position::NONE, "one").await.unwrap();
-    let proof = log.prove(100).await.unwrap();
+    let proof = log.append_probe(100).await.unwrap();
     assert!(proof > one);
     let mut last = append(&log, &lobby, one, "two").await.unwrap();
     assert!(last > proof);
@@ -119,7 +119,7 @@ async fn a_proof_tells_whether_there_is_space(log: Log) {
     while let Ok(position) = append(&log, &lobby, last, &large).await {
         last = position;
     }
-    assert_eq!(log.prove(large.len()).await, Err(AppendError::Full));
+    assert_eq!(log.append_probe(large.len()).await, Err(AppendError::Full));
     assert_eq!(last_of(&log, "lobby").await.unwrap().0, last);
 }
 

@@ -67,7 +67,7 @@ impl Default for Context {
 
 impl Context {
     fn at(&self) -> DraftContext<'_> {
-        DraftContext { liveness: &self.liveness, recent_joins: &self.recent_joins, carried: 0 }
+        DraftContext { liveness: &self.liveness, recent_joins: &self.recent_joins, reserved_bytes: 0 }
     }
 }
 
@@ -332,7 +332,7 @@ fn decide_behind_an_entrance(state: &mut RoomState, items: &[Item]) -> Vec<Outco
     let session = SessionId { connector: author().connector, incarnation: Incarnation(5), number: 9 };
     let name = Name::new("ann").unwrap();
     for (id, entry) in [(6, Entry::Join { name, session, membership: stay(1) }), (7, Entry::Open)] {
-        context.recent_joins.note(&Record {
+        context.recent_joins.add(&Record {
             v: VERSION,
             prev: Position::NONE,
             prev_id: RecordId(id - 1),

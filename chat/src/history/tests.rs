@@ -98,7 +98,7 @@ impl HistoryHarness {
                 ReaderStep::Log(op) => op,
             };
             reads += usize::from(!matches!(op, LogOp::Epoch));
-            next = reader.done(self.perform(op)).unwrap();
+            next = reader.on_log_result(self.perform(op)).unwrap();
         }
     }
 
@@ -262,7 +262,7 @@ fn what_stands_behind_the_last_record_is_passed_over() {
     let mut reader = HistoryReader::new(room(), request, harness.budget);
     let mut next = Ok(reader.begin(None));
     while let Ok(ReaderStep::Log(op)) = next {
-        next = reader.done(harness.perform(op));
+        next = reader.on_log_result(harness.perform(op));
     }
     assert!(matches!(next, Err(HistoryError::Unusable)), "{next:?}");
 }
@@ -291,14 +291,14 @@ fn a_page_is_from_the_log_that_its_epoch_names() {
             let mut reader = HistoryReader::new(room(), request, Budget::default());
             let (position, record) = old.records.last().unwrap();
             let place = Place { epoch: Epoch(5), position: *position, id: record.id };
-            let walk = Walk::new(until(span), *position, Arc::new(record.clone()));
+            let walk = Walk::new(walk_bound(span), *position, Arc::new(record.clone()));
             let mut next = reader.begin(is_at_hand.then_some((place, walk)));
             let mut operations = 0;
             loop {
                 let harness = if operations < replaced_after { &old } else { &new };
                 operations += 1;
                 next = match next {
-                    ReaderStep::Log(op) => match reader.done(harness.perform(op)) {
+                    ReaderStep::Log(op) => match reader.on_log_result(harness.perform(op)) {
                         Ok(next) => next,
                         Err(HistoryError::EpochChanged) => break moved += 1,
                         Err(error) => panic!("{error}"),

@@ -78,8 +78,8 @@ impl JetStream {
         self.publish(subjects::log(room), Some(expected), record).await
     }
 
-    /// See [`super::Log::prove`]. The message goes as all others.
-    pub async fn prove(&self, bytes: usize) -> Result<Position, AppendError> {
+    /// See [`super::Log::append_probe`]. The message goes as all others.
+    pub async fn append_probe(&self, bytes: usize) -> Result<Position, AppendError> {
         self.publish(subjects::LOG_PROOF.to_owned(), None, vec![0; bytes].into()).await
     }
 
@@ -194,7 +194,7 @@ impl JetStream {
     /// See [`super::Log::look`].
     pub async fn status(&self) -> Result<LogStatus, ReadError> {
         let check = async {
-            let _looking = self.0.checking.lock().await;
+            let _guard = self.0.checking.lock().await;
             self.check_now().await
         };
         let stream_epoch = self.with_timeout(check).await?;
@@ -205,7 +205,7 @@ impl JetStream {
     pub async fn epoch(&self) -> Result<Epoch, ReadError> {
         let begun = self.0.checks_begun.load(Ordering::Acquire);
         let check = async {
-            let _looking = self.0.checking.lock().await;
+            let _guard = self.0.checking.lock().await;
             // One that began later than this call is as good.
             let is_recent = self.0.last_good_check.load(Ordering::Acquire) > begun;
             if is_recent { Ok(self.0.epochs.latest()) } else { self.check_now().await }
@@ -219,7 +219,7 @@ impl JetStream {
             return Ok(stream_epoch);
         }
         let check = async {
-            let _looking = self.0.checking.lock().await;
+            let _guard = self.0.checking.lock().await;
             match self.0.epochs.trusted() {
                 Some(stream_epoch) => Ok(stream_epoch),
                 None => self.check_now().await,

@@ -9,13 +9,13 @@ use super::{AppendError, LogStatus, ReadError};
 
 /// Time without any append after one that failed. A silent room would leave the log failed for
 /// ever, so the server appends something by itself then.
-const SILENCE: Duration = Duration::from_secs(3);
+const PROBE_AFTER: Duration = Duration::from_secs(3);
 
 /// Condition of the log, as far as it is known.
 #[derive(Debug, Default)]
 pub struct LogHealth {
     /// The outcome of the last look; none before the first.
-    looked: Option<Result<(), ReadError>>,
+    last_status: Option<Result<(), ReadError>>,
     /// The appends that failed since the last one that was committed.
     failed: Option<Failed>,
 }
@@ -38,25 +38,25 @@ impl LogHealth {
             Err(error) => self.failed = Some(Failed { error: error.clone(), bytes, tried_at: now }),
         }
         if result.is_ok() {
-            self.looked = Some(Ok(()));
+            self.last_status = Some(Ok(()));
         }
     }
 
     /// Takes in the result of a look. A log that can be looked at need not take records.
     pub fn record_status(&mut self, result: &Result<LogStatus, ReadError>) {
-        self.looked = Some(result.as_ref().map(|_| ()).map_err(Clone::clone));
+        self.last_status = Some(result.as_ref().map(|_| ()).map_err(Clone::clone));
     }
 
     /// Returns the bytes of a record that is to be appended to see that the log takes records again;
     /// none where rooms see to that.
     pub fn probe_size_due(&self, now: Instant) -> Option<usize> {
-        let silent = |failed: &&Failed| now.saturating_duration_since(failed.tried_at) >= SILENCE;
+        let silent = |failed: &&Failed| now.saturating_duration_since(failed.tried_at) >= PROBE_AFTER;
         self.failed.as_ref().filter(silent).map(|failed| failed.bytes)
     }
 
     /// The fault, if there is one.
     pub fn fault(&self) -> Option<String> {
-        match (&self.failed, &self.looked) {
+        match (&self.failed, &self.last_status) {
             (Some(failed), _) => Some(failed.error.to_string()),
             (None, Some(Ok(()))) => None,
             (None, Some(Err(error))) => Some(error.to_string()),
@@ -120,15 +120,15 @@ mod tests {
         log.record_status(&good());
         assert_eq!(log.probe_size_due(Instant::now()), None);
         append(&mut log, unclear());
-        tokio::time::advance(SILENCE / 2).await;
+        tokio::time::advance(PROBE_AFTER / 2).await;
         append(&mut log, unclear());
-        tokio::time::advance(SILENCE / 2).await;
+        tokio::time::advance(PROBE_AFTER / 2).await;
         assert_eq!(log.probe_size_due(Instant::now()), None, "rooms try");
-        tokio::time::advance(SILENCE / 2).await;
+        tokio::time::advance(PROBE_AFTER / 2).await;
         assert_eq!(log.probe_size_due(Instant::now()), Some(BYTES));
         append(&mut log, unclear());
         assert_eq!(log.probe_size_due(Instant::now()), None);
-        tokio::time::advance(SILENCE).await;
+        tokio::time::advance(PROBE_AFTER).await;
         append(&mut log, Ok(Position(3)));
         assert_eq!(log.probe_size_due(Instant::now()), None);
     }

@@ -90,8 +90,8 @@ impl Memory {
         inner.append(room, Some(expected), record, now_ms)
     }
 
-    /// See [`super::Log::prove`]. The message itself is not kept.
-    pub fn prove(&self, bytes: usize) -> Result<Position, AppendError> {
+    /// See [`super::Log::append_probe`]. The message itself is not kept.
+    pub fn append_probe(&self, bytes: usize) -> Result<Position, AppendError> {
         let mut inner = self.inner();
         let now_ms = inner.age_ms();
         inner.expire(now_ms);

@@ -77,30 +77,30 @@ pub(super) struct Activation {
     pub(super) end: Position,
     /// Records are missing before the last one: connectors that have it must not go on from there,
     /// but take the state.
-    is_behind_loss: bool,
+    follows_loss: bool,
     /// Its id. In an erased log that of the last record that was there: connectors that had it go on behind a gap, and the others
     /// take the state.
     pub(super) id: RecordId,
     recent_joins: RecentJoins,
     /// What stands before it, newest first.
-    pub(super) behind: Vec<Position>,
+    pub(super) predecessors: Vec<Position>,
     pub(super) recent: RecentRecords,
     since: SinceCheckpoint,
     /// Connectors that our first record names and goes to; taken when it is made.
-    unnamed: Option<Vec<ServerId>>,
-    refresh: bool,
+    notify_connectors: Option<Vec<ServerId>>,
+    checkpoint_requested: bool,
     /// Ticks of the last append. An activation begins with one.
     appended_at: u64,
     /// The rest of a checkpoint that is being written.
     parts: VecDeque<(Part, Checkpoint)>,
     /// Bytes of a part of it.
-    part: usize,
+    part_bytes: usize,
     /// A checkpoint did not fit beside what was decided: the next record decides nothing.
-    alone: bool,
+    checkpoint_only: bool,
     /// Which connectors are gone.
     pub(super) liveness: Arc<ConnectorLiveness>,
     /// Attaches whose position is proven, to be answered before anything else is appended.
-    pub(super) proven: VecDeque<Attach>,
+    pub(super) proven_attaches: VecDeque<Attach>,
     pub(super) pending: PendingOperation,
 }
 
@@ -154,20 +154,20 @@ impl Activation {
             state: RoomState::replay(&start.records),
             position: Position::NONE,
             end: Position::NONE,
-            is_behind_loss: !start.is_whole,
+            follows_loss: !start.is_whole,
             id: RecordId::NONE,
             recent_joins: RecentJoins::since(first.map_or(RecordId::NONE, |(_, record)| record.prev_id)),
-            behind: Vec::new(),
+            predecessors: Vec::new(),
             recent: RecentRecords::default(),
             since: SinceCheckpoint::default(),
-            unnamed: None,
-            refresh: false,
+            notify_connectors: None,
+            checkpoint_requested: false,
             appended_at: 0,
             parts: VecDeque::new(),
-            part: 0,
-            alone: false,
+            part_bytes: 0,
+            checkpoint_only: false,
             liveness: start.liveness,
-            proven: VecDeque::new(),
+            proven_attaches: VecDeque::new(),
             pending: PendingOperation::None,
         };
         let mut named = BTreeSet::new();
@@ -178,29 +178,29 @@ impl Activation {
                 active.recent_joins = RecentJoins::since(record.prev_id);
                 active.recent = RecentRecords::default();
             }
-            active.note(position, &record, record.size());
+            active.set_last_record(position, &record, record.size());
             named.extend(record.named.iter().cloned());
         }
         active.end = start.end;
-        active.refresh = active.is_behind_loss;
+        active.checkpoint_requested = active.follows_loss;
         if let Some(RetainedState { id, state, recent_joins, .. }) = start.retained {
             // In an erased log messages that were sent with an id are forgotten: their positions
             // may be given again.
             let is_erased = active.position == Position::NONE;
             active.state = if is_erased { state.without_messages() } else { state };
             (active.id, active.recent_joins) = (id, recent_joins);
-            (active.refresh, active.is_behind_loss) = (true, false);
+            (active.checkpoint_requested, active.follows_loss) = (true, false);
         }
         named.extend(active.state.named().cloned());
-        active.unnamed = Some(named.into_iter().collect());
+        active.notify_connectors = Some(named.into_iter().collect());
         active
     }
 
     /// Remembers a record as the room's last.
-    fn note(&mut self, position: Position, record: &Record, size: usize) {
-        self.behind = record.predecessors().take(LINKS - 1).collect();
+    fn set_last_record(&mut self, position: Position, record: &Record, size: usize) {
+        self.predecessors = record.predecessors().take(LINKS - 1).collect();
         (self.position, self.end, self.id) = (position, position, record.id);
-        self.recent_joins.note(record);
+        self.recent_joins.add(record);
         if record.checkpoint.is_some() && record.part.is_none() {
             self.since = SinceCheckpoint::default();
         } else {
@@ -215,21 +215,21 @@ impl Activation {
         let (last, record) = self.recent.last()?;
         // What is at hand has no links: the walk begins at the last record as the log has it.
         let mut first = Record::clone(record);
-        first.links = self.behind.iter().skip(1).copied().collect();
+        first.links = self.predecessors.iter().skip(1).copied().collect();
         let mut walk = Walk::new(until, *last, Arc::new(first));
         walk.feed(self.recent.iter().rev().skip(1).map(|(position, record)| (*position, Some(record.clone()))));
         Some(walk)
     }
 
     /// Which connectors are gone, from now on, and which runs their latest ones continue.
-    pub(super) fn learn(&mut self, liveness: &Arc<ConnectorLiveness>) {
+    pub(super) fn set_liveness(&mut self, liveness: &Arc<ConnectorLiveness>) {
         self.liveness = liveness.clone();
         if let PendingOperation::Append(appending) = &mut self.pending {
-            appending.proposals.iter_mut().for_each(|proposal| proposal.author.unify(liveness));
+            appending.proposals.iter_mut().for_each(|proposal| proposal.author.resolve(liveness));
         }
     }
 
-    pub(super) fn is_pending(&self) -> bool {
+    pub(super) fn has_pending(&self) -> bool {
         !matches!(self.pending, PendingOperation::None)
     }
 
@@ -244,7 +244,7 @@ impl Activation {
 
     /// Ends the activation: what was in flight or unanswered, and what it knew of a room that was not empty.
     pub(super) fn into_waiting(mut self) -> (Vec<Proposal>, Vec<Attach>, Option<RetainedState>) {
-        let mut attaches: Vec<Attach> = self.proven.into();
+        let mut attaches: Vec<Attach> = self.proven_attaches.into();
         let proposals = match self.pending {
             PendingOperation::Append(appending) => {
                 appending.undo.apply(&mut self.state);
@@ -264,23 +264,23 @@ impl Activation {
     /// Asks for a checkpoint when the last record is so old that age may take it before long.
     ///
     /// Its own ticks count as well: a record's time is ahead of a clock that was set back since.
-    pub(super) fn keep_fresh(&mut self, now: Now) {
+    pub(super) fn refresh_if_old(&mut self, now: Now) {
         let age = |now: u64, then: u64| now.saturating_sub(then) > CHECKPOINT_MS;
         let old = age(now.wall_ms, self.state.time()) || age(now.ticks, self.appended_at);
-        self.refresh = old && !self.is_pending() && !self.state.members().is_empty();
+        self.checkpoint_requested = old && !self.has_pending() && !self.state.members().is_empty();
     }
 
     /// Tells connectors that have members here and do not follow. They missed what named them last, or the log lost that their
     /// members went: a record is enough for them to look.
-    pub(super) fn remind(&self, followers: &BTreeSet<ServerId>, effects: &mut Vec<OwnerEffect>) {
+    pub(super) fn notify_detached(&self, followers: &BTreeSet<ServerId>, effects: &mut Vec<OwnerEffect>) {
         let Some((position, record)) = self.recent.last() else { return };
-        let news = self.news(*position, record.clone());
+        let answer = self.record_answer(*position, record.clone());
         for connector in self.state.connectors().filter(|connector| !followers.contains(*connector)) {
-            effects.push(OwnerEffect::Notify(connector.clone(), news.clone(), Trace::default()));
+            effects.push(OwnerEffect::Notify(connector.clone(), answer.clone(), Trace::default()));
         }
     }
 
-    fn news(&self, position: Position, record: Arc<Record>) -> Answer {
+    fn record_answer(&self, position: Position, record: Arc<Record>) -> Answer {
         Answer::Record { room: self.room.clone(), epoch: self.epoch, position, record: record.into() }
     }
 
@@ -291,7 +291,7 @@ impl Activation {
     }
 
     /// Does what can be done now: at most one log operation is in flight afterwards.
-    pub(super) fn go_on(
+    pub(super) fn advance(
         &mut self,
         (proposals, attaches, has_history_requests): (&mut VecDeque<Proposal>, &mut Vec<Attach>, bool),
         ids: &mut RecordIds,
@@ -299,11 +299,14 @@ impl Activation {
         effects: &mut Vec<OwnerEffect>,
     ) -> Result<(), rmp_serde::encode::Error> {
         self.answer_proven_attaches(effects);
-        let is_due = self.unnamed.is_some() || self.refresh || !self.parts.is_empty() || self.must_expel();
-        if !self.is_pending() && (!proposals.is_empty() || is_due) {
+        let is_due = self.notify_connectors.is_some()
+            || self.checkpoint_requested
+            || !self.parts.is_empty()
+            || self.must_expel();
+        if !self.has_pending() && (!proposals.is_empty() || is_due) {
             self.append((proposals, &mut *attaches), ids, now, effects)?;
         }
-        if !self.is_pending() && (!attaches.is_empty() || has_history_requests) {
+        if !self.has_pending() && (!attaches.is_empty() || has_history_requests) {
             self.pending = PendingOperation::Prove(std::mem::take(attaches));
             effects.push(OwnerEffect::Log(LogOp::Last { certain: true }));
         }
@@ -320,11 +323,15 @@ impl Activation {
         self.begin_parts();
         let before: BTreeSet<ServerId> = self.state.connectors().cloned().collect();
         let time = now.wall_ms.max(self.state.time());
-        let alone = std::mem::take(&mut self.alone);
+        let checkpoint_only = std::mem::take(&mut self.checkpoint_only);
         let Decision { mut entries, decided, taken, undo } =
-            if alone { Decision::default() } else { self.decide(proposals, attaches, effects) };
+            if checkpoint_only { Decision::default() } else { self.decide(proposals, attaches, effects) };
         if entries.is_empty() && decided.is_empty() {
-            if self.unnamed.is_none() && !self.refresh && self.parts.is_empty() && !alone {
+            if self.notify_connectors.is_none()
+                && !self.checkpoint_requested
+                && self.parts.is_empty()
+                && !checkpoint_only
+            {
                 return Ok(());
             }
             entries.push(Entry::Open);
@@ -332,18 +339,18 @@ impl Activation {
         let mut record = Record {
             v: VERSION,
             prev: self.position,
-            prev_id: if std::mem::take(&mut self.is_behind_loss) { RecordId::NONE } else { self.id },
+            prev_id: if std::mem::take(&mut self.follows_loss) { RecordId::NONE } else { self.id },
             id: ids.take(),
-            links: self.behind.clone(),
+            links: self.predecessors.clone(),
             time,
             owner: self.me.clone(),
             proposals: decided,
             entries,
-            named: self.unnamed.take().unwrap_or_default(),
+            named: self.notify_connectors.take().unwrap_or_default(),
             checkpoint: None,
             part: None,
         };
-        self.put_checkpoint(&mut record);
+        self.add_checkpoint(&mut record);
         self.appended_at = now.ticks;
         let bytes = Bytes::from(record.encode()?);
         let size = bytes.len();
@@ -358,35 +365,35 @@ impl Activation {
         let (budget, size) = (self.policy.budget(), self.state.checkpoint_size());
         // Parts that do not fit any more are cut anew; those that are in the log count for nothing without the others.
         let is_begun = !self.parts.is_empty();
-        let is_due = if is_begun { self.part > budget.part() } else { self.is_checkpoint_due(size, 0) };
+        let is_due = if is_begun { self.part_bytes > budget.part() } else { self.is_checkpoint_due(size, 0) };
         if !is_due || (size <= budget.checkpoint() && !is_begun) {
             return;
         }
-        self.part = budget.part();
-        let parts = self.state.checkpoints(self.part);
+        self.part_bytes = budget.part();
+        let parts = self.state.checkpoints(self.part_bytes);
         // There are far fewer parts than members, and those are bounded.
         let (base, of) = (self.position, u16::try_from(parts.len()).unwrap_or(u16::MAX));
         self.parts = (0..of).map(|index| Part { base, index, of }).zip(parts).collect();
         self.since = SinceCheckpoint::default();
-        self.refresh = false;
+        self.checkpoint_requested = false;
     }
 
     /// Adds the next part of a checkpoint, or a whole one that is due, if there is room; else the next record has it.
-    fn put_checkpoint(&mut self, record: &mut Record) {
+    fn add_checkpoint(&mut self, record: &mut Record) {
         let (budget, written) = (self.policy.budget(), record.size());
         let room = budget.record().saturating_sub(written);
         if !self.parts.is_empty() {
-            self.alone = room < budget.part();
-            let next = if self.alone { None } else { self.parts.pop_front() };
+            self.checkpoint_only = room < budget.part();
+            let next = if self.checkpoint_only { None } else { self.parts.pop_front() };
             (record.part, record.checkpoint) = next.unzip();
             return;
         }
         let size = self.state.checkpoint_size();
         if size <= budget.checkpoint() && self.is_checkpoint_due(size, written) {
-            self.alone = room < size;
+            self.checkpoint_only = room < size;
             if room >= size {
                 record.checkpoint = Some(Checkpoint::from(&self.state));
-                self.refresh = false;
+                self.checkpoint_requested = false;
             }
         }
     }
@@ -395,7 +402,7 @@ impl Activation {
     /// runs that this continues.
     fn last_order(&self, connector: &ServerId) -> Option<(Incarnation, u64)> {
         let last = self.state.last_proposal(connector)?;
-        Some((self.liveness.present(connector, last.incarnation), last.number))
+        Some((self.liveness.current_incarnation(connector, last.incarnation), last.number))
     }
 
     /// Decides what fits into one record. Repeats of what is committed become attaches, whose answer brings the record, and
@@ -413,8 +420,9 @@ impl Activation {
         let must_expel = self.must_expel();
         let budget = self.policy.budget();
         let checkpoint = if self.parts.is_empty() { budget.checkpoint() } else { budget.part() };
-        let carried = checkpoint + self.unnamed.iter().flatten().map(|id| id.as_str().len() + 2).sum::<usize>();
-        let at = DraftContext { liveness: &self.liveness, recent_joins: &self.recent_joins, carried };
+        let reserved_bytes =
+            checkpoint + self.notify_connectors.iter().flatten().map(|id| id.as_str().len() + 2).sum::<usize>();
+        let at = DraftContext { liveness: &self.liveness, recent_joins: &self.recent_joins, reserved_bytes };
         let mut draft = Draft::new(&self.room, &self.policy, &mut self.state, at);
         if must_expel {
             draft.expel();
@@ -438,7 +446,7 @@ impl Activation {
                     proposal.requester,
                     Answer::Unavailable { room: self.room.clone(), because },
                 ));
-            } else if draft.has_room_for(&proposal.items) {
+            } else if draft.fits(&proposal.items) {
                 draft.decide(&proposal.author, proposal.number, &proposal.items);
                 taken.push(proposal);
             } else {
@@ -454,7 +462,7 @@ impl Activation {
     /// Whether the records since the last checkpoint, with one more of `written` bytes, outweigh the next, which has `checkpoint`
     /// bytes, or are too many to be read.
     fn is_checkpoint_due(&self, checkpoint: usize, written: usize) -> bool {
-        self.refresh
+        self.checkpoint_requested
             || self.since.bytes + written >= checkpoint
             || self.since.records + 1 >= self.policy.checkpoint_records(checkpoint)
     }
@@ -474,17 +482,18 @@ impl Activation {
         self.metrics.entries_committed.add_many(record.entries.len() as u64);
         self.metrics.record_entries.add(record.entries.len());
         self.state.settle(position, &record);
-        self.note(position, &record, size);
+        self.set_last_record(position, &record, size);
         // A connector that has its first member by the record proposed it, and is answered.
         let mut others = followers | &before;
         others.extend(record.named.iter().cloned());
         let Some((_, record)) = self.recent.last() else { return };
-        let news = self.news(position, record.clone());
+        let answer = self.record_answer(position, record.clone());
         let trace = proposals.first().map(|p| p.requester.trace.clone()).unwrap_or_default();
         for proposal in proposals {
             others.remove(&proposal.requester.connector);
-            effects.push(OwnerEffect::Respond(proposal.requester, news.clone()));
+            effects.push(OwnerEffect::Respond(proposal.requester, answer.clone()));
         }
-        effects.extend(others.into_iter().map(|connector| OwnerEffect::Notify(connector, news.clone(), trace.clone())));
+        effects
+            .extend(others.into_iter().map(|connector| OwnerEffect::Notify(connector, answer.clone(), trace.clone())));
     }
 }

@@ -33,13 +33,13 @@ impl Activation {
 
     /// These waited while the position was proven by an append.
     pub(super) fn add_proven(&mut self, attaches: impl Iterator<Item = Attach>) {
-        self.proven.extend(attaches);
+        self.proven_attaches.extend(attaches);
     }
 
     /// Answers those whose position is proven, as far as that needs no reading.
     pub(super) fn answer_proven_attaches(&mut self, effects: &mut Vec<OwnerEffect>) {
-        while !self.is_pending() {
-            let Some(attach) = self.proven.pop_front() else { return };
+        while !self.has_pending() {
+            let Some(attach) = self.proven_attaches.pop_front() else { return };
             let now = self.place();
             let from = attach.at;
             if from == now {
@@ -58,7 +58,7 @@ impl Activation {
         let Some(walk) = self.walk(Until::After(attach.at.position)) else {
             return self.answer_state(attach, effects);
         };
-        self.proven.push_front(attach);
+        self.proven_attaches.push_front(attach);
         self.step_catch_up(walk, effects);
     }
 
@@ -84,21 +84,21 @@ impl Activation {
                 effects.push(OwnerEffect::Log(LogOp::Read(positions)));
             }
             Step::Done(records) => {
-                let Some(attach) = self.proven.pop_front() else { return };
+                let Some(attach) = self.proven_attaches.pop_front() else { return };
                 // The chain must begin where the connector is: else what is between was removed.
                 let from = attach.at;
                 let goes_on = |(at, first): &(Position, Arc<Record>)| {
                     *at > from.position && first.follows(from.position, from.id)
                 };
                 if is_whole && records.first().is_some_and(goes_on) {
-                    let records = records.into_iter().map(|(p, r)| (p, Arc::new(self.as_told(&r)))).collect();
+                    let records = records.into_iter().map(|(p, r)| (p, Arc::new(self.for_delivery(&r)))).collect();
                     self.answer_records(attach, records, effects);
                 } else {
                     self.answer_state(attach, effects);
                 }
             }
             Step::Unreachable => {
-                if let Some(attach) = self.proven.pop_front() {
+                if let Some(attach) = self.proven_attaches.pop_front() {
                     self.answer_state(attach, effects);
                 }
             }
@@ -107,9 +107,9 @@ impl Activation {
 
     /// A record of the log as connectors get it. One whose time is from the future has none that is
     /// ahead of the room.
-    fn as_told(&self, record: &Record) -> Record {
-        let told = record.for_connectors();
-        Record { time: told.time.min(self.state.time()), ..told }
+    fn for_delivery(&self, record: &Record) -> Record {
+        let delivered = record.for_connectors();
+        Record { time: delivered.time.min(self.state.time()), ..delivered }
     }
 
     fn answer_state(&self, attach: Attach, effects: &mut Vec<OwnerEffect>) {

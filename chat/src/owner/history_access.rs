@@ -12,7 +12,7 @@ use super::activation::Activation;
 use super::{Now, Owner, OwnerEffect, Phase, Requester};
 
 /// Questions that wait in one room; what comes above is dropped, and asked again.
-const MOST: usize = 256;
+const MAX_WAITING: usize = 256;
 
 /// A question for messages of the past.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -38,17 +38,17 @@ impl HistoryRequest {
 impl Owner {
     /// A connector asks for messages. Where the state at hand does not have the viewer, it may be
     /// behind the log: the log's end is proven first.
-    pub fn view(&mut self, request: HistoryRequest, now: Now, effects: &mut Vec<OwnerEffect>) {
+    pub fn request_history(&mut self, request: HistoryRequest, now: Now, effects: &mut Vec<OwnerEffect>) {
         self.used_at = now.ticks;
-        if !self.is_retiring && self.has_viewer(&request) {
+        if !self.is_handing_over && self.has_viewer(&request) {
             return effects.push(OwnerEffect::Read(request));
         }
         self.history_requests.retain(|waiting| !waiting.is_repeated_by(&request));
-        if self.history_requests.len() >= MOST {
+        if self.history_requests.len() >= MAX_WAITING {
             return self.metrics.histories_dropped.add();
         }
         self.history_requests.push(request);
-        self.go_on(now, effects);
+        self.advance(now, effects);
     }
 
     /// The log's end is proven: the state says who is in the room. A question that is refused is
@@ -80,8 +80,8 @@ impl Activation {
     /// present run or of one that this continues.
     fn has_viewer(&self, HistoryRequest { requester, incarnation, session, wanted, .. }: &HistoryRequest) -> bool {
         let (connector, viewer) = (&requester.connector, Some(wanted.viewer));
-        let present = self.liveness.present(connector, *incarnation);
-        let mut runs = iter::once(&present).chain(self.liveness.continued(connector));
+        let present = self.liveness.current_incarnation(connector, *incarnation);
+        let mut runs = iter::once(&present).chain(self.liveness.continued_incarnations(connector));
         match *session {
             Some(number) => runs.any(|run| {
                 let session = SessionId { connector: connector.clone(), incarnation: *run, number };

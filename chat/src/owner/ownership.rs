@@ -14,68 +14,68 @@ impl Owner {
         self.retry_at = self.retry_at.map(|at| at.min(now.ticks));
         match &self.phase {
             Phase::Idle => {}
-            Phase::Active(active) if !active.is_pending() => self.end(now),
-            Phase::Active(_) | Phase::Reading(_) | Phase::Walking { .. } => self.is_stale = true,
+            Phase::Active(active) if !active.has_pending() => self.end_activation(now),
+            Phase::Active(_) | Phase::Reading(_) | Phase::Walking { .. } => self.discards_result = true,
         }
     }
 
     /// Whether it is to ask before it goes on: it stands in for the room's home, its activation ended, and somebody waits.
-    pub fn needs_permission(&self) -> bool {
-        matches!(self.phase, Phase::Idle) && !self.is_permitted && self.is_wanted()
+    pub fn needs_home_check(&self) -> bool {
+        matches!(self.phase, Phase::Idle) && !self.may_append && self.is_wanted()
     }
 
     /// Whether it stands in for the room's home now: it appends, or is about to.
-    pub fn is_at_work(&self) -> bool {
+    pub fn is_running(&self) -> bool {
         !matches!(self.phase, Phase::Idle)
     }
 
     /// The room's home is down: it is this server's until an append fails.
-    pub fn stand_in(&mut self, now: Now, effects: &mut Vec<OwnerEffect>) {
-        self.stands_in = true;
-        self.is_permitted = true;
-        self.go_on(now, effects);
+    pub fn take_over(&mut self, now: Now, effects: &mut Vec<OwnerEffect>) {
+        self.is_failover = true;
+        self.may_append = true;
+        self.advance(now, effects);
     }
 
     /// This server is the room's home from now on, or is not.
     pub fn set_home(&mut self, is_home: bool, now: Now, effects: &mut Vec<OwnerEffect>) {
-        self.stands_in = !is_home;
+        self.is_failover = !is_home;
         if is_home {
-            self.is_permitted = true;
-            self.go_on(now, effects);
+            self.may_append = true;
+            self.advance(now, effects);
         }
     }
 
     /// This server is about to end: what is in flight is finished, then the room is another's.
-    pub fn retire(&mut self, effects: &mut Vec<OwnerEffect>) {
-        self.is_retiring = true;
-        self.stands_in = true;
-        self.is_permitted = false;
-        self.let_go_if_quiet(effects);
+    pub fn hand_over(&mut self, effects: &mut Vec<OwnerEffect>) {
+        self.is_handing_over = true;
+        self.is_failover = true;
+        self.may_append = false;
+        self.release_if_quiet(effects);
     }
 
     /// This server does not end after all: the room may be its own again.
-    pub fn stay(&mut self) {
-        self.is_retiring = false;
+    pub fn cancel_hand_over(&mut self) {
+        self.is_handing_over = false;
     }
 
     /// Gives up, unless something is in flight.
-    pub(super) fn let_go_if_quiet(&mut self, effects: &mut Vec<OwnerEffect>) {
+    pub(super) fn release_if_quiet(&mut self, effects: &mut Vec<OwnerEffect>) {
         if self.is_quiet() {
-            self.give_up(effects);
+            self.release(effects);
         }
     }
 
     /// The room is another's: whoever waits or follows is sent there. What is in flight ends without consequences here.
-    pub fn give_up(&mut self, effects: &mut Vec<OwnerEffect>) {
-        self.is_permitted = false;
+    pub fn release(&mut self, effects: &mut Vec<OwnerEffect>) {
+        self.may_append = false;
         self.retained = None;
         let waiting = match std::mem::replace(&mut self.phase, Phase::Idle) {
-            Phase::Active(active) if !active.is_pending() => {
+            Phase::Active(active) if !active.has_pending() => {
                 let (proposals, attaches, _) = active.into_waiting();
                 (proposals, attaches)
             }
             busy => {
-                self.is_stale = !matches!(busy, Phase::Idle);
+                self.discards_result = !matches!(busy, Phase::Idle);
                 self.phase = busy;
                 (Vec::new(), Vec::new())
             }

@@ -35,7 +35,7 @@ struct RecoveredLog {
 
 impl Owner {
     /// Takes the last message, or one before it.
-    pub(super) fn search(&mut self, tail: Tail, now: Now, effects: &mut Vec<OwnerEffect>) {
+    pub(super) fn on_tail(&mut self, tail: Tail, now: Now, effects: &mut Vec<OwnerEffect>) {
         let Phase::Reading(search) = &mut self.phase else { return };
         match search.feed(tail) {
             TailSearchStep::Before(position) => effects.push(OwnerEffect::Log(LogOp::Before(position))),
@@ -56,10 +56,10 @@ impl Owner {
         };
         let walk = Walk::new(Until::Checkpoint, position, record);
         self.phase = Phase::Walking { epoch, end, walk, bad };
-        self.go_on_walking(Vec::new(), now, effects);
+        self.advance_walk(Vec::new(), now, effects);
     }
 
-    pub(super) fn go_on_walking(
+    pub(super) fn advance_walk(
         &mut self,
         records: Vec<(Position, Option<Bytes>)>,
         now: Now,
@@ -79,7 +79,7 @@ impl Owner {
             Step::Done(_) => true,
             Step::Unreachable => false,
         };
-        let missing: Vec<_> = walk.passed().collect();
+        let missing: Vec<_> = walk.passed_over().collect();
         let are_bad = missing.iter().all(|position| bad.iter().any(|(at, _)| at == position));
         // Retention may have taken what was read for: then there is a newer record, and what it
         // needs is there.
@@ -148,7 +148,7 @@ impl Owner {
         let reason = format!("more than {MAX_MESSAGES} messages behind the last record, this one is the last");
         self.report(&UNUSABLE, last, &reason, "a room cannot be used: its log ends with messages that are no records");
         self.is_unusable = true;
-        self.end(now);
+        self.end_activation(now);
         self.fail_waiting(Unavailable::LogAway, &reason, now, effects);
     }
 

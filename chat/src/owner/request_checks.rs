@@ -16,7 +16,8 @@ impl Owner {
         let Phase::Active(active) = &self.phase else { return };
         let (liveness, state, followers) = (&self.liveness, &active.state, &mut self.followers);
         let mut refuse_if_stale = |requester: &Requester, connector: &ServerId, run: Incarnation| {
-            let latest = state.latest_run(connector).filter(|latest| *latest > liveness.present(connector, run));
+            let latest =
+                state.latest_run(connector).filter(|latest| *latest > liveness.current_incarnation(connector, run));
             let Some(incarnation) = latest else { return false };
             followers.remove(connector);
             effects.push(OwnerEffect::Respond(requester.clone(), Answer::Stale(Known { incarnation, live: false })));
@@ -33,7 +34,7 @@ impl Owner {
         let (liveness, state, metrics) = (&self.liveness, &active.state, &self.metrics);
         self.proposals.retain(|Proposal { author: Author { connector, incarnation }, number, .. }| {
             let last = state.last_proposal(connector);
-            let last = last.filter(|last| liveness.present(connector, last.incarnation) == *incarnation);
+            let last = last.filter(|last| liveness.current_incarnation(connector, last.incarnation) == *incarnation);
             let is_plausible = is_plausible_number(*number, last.map_or(0, |last| last.number));
             if !is_plausible {
                 metrics.bus_implausible.add();

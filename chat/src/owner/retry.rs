@@ -21,8 +21,8 @@ pub(super) fn seed(room: &str) -> u64 {
 impl Owner {
     pub(super) fn on_append_failed(&mut self, error: &AppendError, now: Now, effects: &mut Vec<OwnerEffect>) {
         self.metrics.appends_failed.add();
-        self.in_doubt = true;
-        self.end(now);
+        self.needs_latest = true;
+        self.end_activation(now);
         match error {
             // Somebody else appended, or our own append came through late: the log knows.
             AppendError::Refused => {}
@@ -34,7 +34,7 @@ impl Owner {
     }
 
     pub(super) fn on_read_failed(&mut self, error: &ReadError, now: Now, effects: &mut Vec<OwnerEffect>) {
-        self.end(now);
+        self.end_activation(now);
         self.fail_waiting(Unavailable::LogAway, error, now, effects);
     }
 
@@ -45,7 +45,7 @@ impl Owner {
         if let Some(suppressed) = UNREADABLE.pass() {
             error!(%error, suppressed, "a room's log cannot be used, retrying (level debug names the room)");
         }
-        self.end(now);
+        self.end_activation(now);
         self.schedule_retry(now);
     }
 
@@ -60,7 +60,7 @@ impl Owner {
                 "records of a room were evicted from its log, or are missing, reading again (level debug names the room)"
             );
         }
-        self.end(now);
+        self.end_activation(now);
         self.schedule_retry(now);
     }
 

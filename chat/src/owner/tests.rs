@@ -25,7 +25,7 @@ struct OwnerHarness {
     owner: Owner,
     log: Memory,
     operation: Option<LogOp>,
-    said: Vec<OwnerEffect>,
+    sent: Vec<OwnerEffect>,
     now: Now,
     /// The place that connectors propose from.
     at: Place,
@@ -71,7 +71,7 @@ impl OwnerHarness {
         let ids = RecordIds::new(&me, Incarnation(1), 1);
         let owner = Owner::new(me, room(), ids, policy, Metrics::new());
         let now = Now { ticks: 0, wall_ms: 1_000 };
-        Self { owner, log, operation: None, said: Vec::new(), now, at, run: Incarnation(1) }
+        Self { owner, log, operation: None, sent: Vec::new(), now, at, run: Incarnation(1) }
     }
 
     fn take(&mut self, effects: Vec<OwnerEffect>) {
@@ -81,7 +81,7 @@ impl OwnerHarness {
                     assert!(self.operation.is_none(), "one operation at a time");
                     self.operation = Some(operation);
                 }
-                said => self.said.push(said),
+                effect => self.sent.push(effect),
             }
         }
     }
@@ -102,7 +102,7 @@ impl OwnerHarness {
 
     fn done(&mut self, done: LogResult) {
         let mut effects = Vec::new();
-        self.owner.done(done, self.now, &mut effects);
+        self.owner.on_log_result(done, self.now, &mut effects);
         self.take(effects);
     }
 
@@ -151,10 +151,10 @@ impl OwnerHarness {
         self.take(effects);
     }
 
-    fn look_after(&mut self, ms: u64) {
+    fn maintain(&mut self, ms: u64) {
         self.now.wall_ms += ms;
         let mut effects = Vec::new();
-        self.owner.look_after(self.now, &mut effects);
+        self.owner.maintain(self.now, &mut effects);
         self.take(effects);
     }
 
@@ -169,7 +169,7 @@ impl OwnerHarness {
             }
             _ => None,
         };
-        self.said.iter().filter_map(record).collect()
+        self.sent.iter().filter_map(record).collect()
     }
 
     /// The last answer to an attach.
@@ -178,7 +178,7 @@ impl OwnerHarness {
             OwnerEffect::Respond(_, Answer::Attached { now, news, .. }) => Some((*now, news.clone())),
             _ => None,
         };
-        self.said.iter().rev().find_map(news).unwrap()
+        self.sent.iter().rev().find_map(news).unwrap()
     }
 
     fn outcomes(&self, number: u8) -> Vec<Outcome> {
@@ -191,7 +191,7 @@ impl OwnerHarness {
 fn a_new_room_is_opened_before_an_attach_is_answered() {
     let mut harness = OwnerHarness::new();
     harness.attach(1, Place::default());
-    assert!(harness.said.is_empty());
+    assert!(harness.sent.is_empty());
     assert_eq!(harness.run(), 2, "one read and one append");
     let (now, news) = harness.news();
     assert_eq!(now, Place { epoch: Epoch(1), position: Position(1), id: harness.id_at(Position(1)) });
@@ -236,7 +236,7 @@ fn a_repeat_is_answered_from_the_log_and_an_older_one_is_dropped() {
     let mut harness = OwnerHarness::new();
     harness.propose(1, 5, vec![join(1, "ann")]);
     harness.run();
-    harness.said.clear();
+    harness.sent.clear();
     harness.propose(1, 5, vec![join(1, "ann")]);
     harness.propose(1, 4, vec![say(1)]);
     harness.run();
@@ -263,7 +263,7 @@ fn another_epochs_proposal_is_not_decided() {
     let mut harness = OwnerHarness::on(Memory::starting_at(2, &LogSettings::default()));
     harness.propose(1, 1, vec![join(1, "ann")]);
     harness.run();
-    assert!(matches!(&harness.said[0], OwnerEffect::Respond(_, Answer::NotOwner { .. })));
+    assert!(matches!(&harness.sent[0], OwnerEffect::Respond(_, Answer::NotOwner { .. })));
 }
 
 #[test]
@@ -319,7 +319,7 @@ fn who_was_fenced_tells_nothing_and_starts_from_the_log() {
     let mut second = OwnerHarness::on(first.log.clone());
     second.propose(2, 1, vec![join(1, "bob")]);
     second.run();
-    first.said.clear();
+    first.sent.clear();
     first.propose(1, 2, vec![join(2, "bob")]);
     first.run();
     assert_eq!(first.outcomes(1), [Outcome::Refused(shared::record::Refusal::NameTaken)]);
@@ -331,12 +331,12 @@ fn an_append_that_came_through_unseen_is_found_and_told() {
     harness.attach(2, Place::default());
     harness.propose(1, 1, vec![join(1, "ann")]);
     harness.run();
-    harness.said.clear();
+    harness.sent.clear();
     harness.propose(1, 2, vec![say(1)]);
     let append = harness.operation.take().unwrap();
     harness.perform(append);
     harness.done(LogResult::Append(Err(AppendError::Unclear("no answer".to_owned()))));
-    assert!(matches!(&harness.said[0], OwnerEffect::Respond(_, Answer::Unavailable { .. })));
+    assert!(matches!(&harness.sent[0], OwnerEffect::Respond(_, Answer::Unavailable { .. })));
     harness.tick(250);
     harness.run();
     let (_, open) = harness.records_to(2).pop().unwrap();
@@ -354,7 +354,7 @@ fn a_full_log_is_said_and_the_proposal_may_be_repeated() {
     harness.propose(1, 1, vec![join(1, "ann")]);
     harness.run();
     let said = Answer::Unavailable { room: room(), because: Unavailable::LogFull };
-    assert!(matches!(&harness.said[0], OwnerEffect::Respond(_, answer) if *answer == said));
+    assert!(matches!(&harness.sent[0], OwnerEffect::Respond(_, answer) if *answer == said));
 }
 
 #[test]
@@ -373,12 +373,12 @@ fn a_silent_room_with_members_gets_a_checkpoint_a_day() {
     let mut harness = OwnerHarness::new();
     harness.propose(1, 1, vec![join(1, "ann")]);
     harness.run();
-    harness.look_after(25 * 3_600_000);
+    harness.maintain(25 * 3_600_000);
     harness.run();
     let (position, bytes) = harness.log.last(&room()).last.unwrap();
     assert_eq!(position, Position(2));
     assert!(Record::decode(&bytes).unwrap().checkpoint.is_some());
-    harness.look_after(1_000);
+    harness.maintain(1_000);
     assert_eq!(harness.run(), 0);
 }
 
@@ -399,13 +399,13 @@ fn what_is_in_flight_when_it_starts_over_counts_for_nothing_and_is_found_in_the_
     let mut harness = OwnerHarness::new();
     harness.propose(1, 1, vec![join(1, "ann")]);
     harness.run();
-    harness.said.clear();
+    harness.sent.clear();
     harness.propose(1, 2, vec![say(1)]);
     let operation = harness.operation.take().unwrap();
     harness.owner.start_over(harness.now);
     let done = harness.perform(operation);
     harness.done(done);
-    assert_eq!(harness.said, [], "the append's yes is not believed");
+    assert_eq!(harness.sent, [], "the append's yes is not believed");
     assert_eq!(harness.operation, Some(LogOp::Last { certain: true }));
     harness.run();
     let (_, News::Since { records, .. }) = harness.news() else { panic!("a state instead of records") };
@@ -462,8 +462,8 @@ fn a_connector_with_members_that_does_not_follow_is_reminded() {
     harness.propose(2, 1, vec![join(1, "bob")]);
     harness.run();
     harness.owner.detach(&connector(1));
-    harness.said.clear();
-    harness.look_after(0);
+    harness.sent.clear();
+    harness.maintain(0);
     assert_eq!((harness.records_to(1).len(), harness.records_to(2).len()), (1, 0));
 }
 
@@ -501,7 +501,7 @@ fn an_erased_log_goes_on_with_the_members() {
     harness.propose(1, 1, vec![join(1, "ann")]);
     harness.run();
     let before = harness.id_at(Position(1));
-    harness.said.clear();
+    harness.sent.clear();
     harness.log.expire(u64::MAX);
     harness.at = Place { epoch: Epoch(1), position: Position(1), id: before };
     // It is in flight when the log is erased, and must not be in what is kept.

@@ -14,7 +14,7 @@ use crate::owner::{Now, Requester};
 
 impl Rooms {
     pub(super) fn update_liveness(&mut self) {
-        let links = self.links.iter().map(|(connector, link)| (connector, &link.runs, link.silence));
+        let links = self.links.iter().map(|(connector, link)| (connector, &link.runs, link.silent_secs));
         let liveness = ConnectorLiveness::new(links, self.lease_secs);
         if *self.liveness != liveness {
             self.liveness = Arc::new(liveness);
@@ -25,7 +25,7 @@ impl Rooms {
     /// To be called once a second while this server could hear: it is connected, and a message to itself came back. A second
     /// that took longer counts once. Connectors that are silent for too long lose their members.
     pub fn count_silence(&mut self, now: Now) -> Vec<Effect> {
-        self.links.values_mut().for_each(|link| link.silence = link.silence.saturating_add(1));
+        self.links.values_mut().for_each(|link| link.silent_secs = link.silent_secs.saturating_add(1));
         self.update_liveness();
         self.apply_liveness(now);
         self.take_effects()
@@ -40,9 +40,9 @@ impl Rooms {
 
     pub(super) fn detach_silent(&mut self, ticks: u64) {
         for (connector, link) in &mut self.links {
-            if !link.silent && ticks.saturating_sub(link.heard_at) >= SILENCE_MS {
+            if !link.is_silent && ticks.saturating_sub(link.last_message_at) >= SILENCE_MS {
                 warn!(%connector, "nothing heard from a connector for {} s", SILENCE_MS / 1_000);
-                link.silent = true;
+                link.is_silent = true;
                 link.number += 1;
                 self.owners.values_mut().for_each(|owner| owner.detach(connector));
             }
@@ -51,16 +51,16 @@ impl Rooms {
 
     /// Who probes is no connector: nothing is numbered for it. It is told how this server is.
     pub(super) fn answer_probe(&mut self, from: ServerId, reply: Option<String>, trace: Trace, now: Now) {
-        let answer = if self.is_leaving { Answer::Leaving } else { Answer::Alive };
-        let said = FromChat { stats: Some(self.stats(now)), ..self.said(0, answer) };
-        self.send_said((from, reply, trace), &said);
+        let answer = if self.is_handing_over { Answer::Leaving } else { Answer::Alive };
+        let envelope = FromChat { stats: Some(self.stats(now)), ..self.envelope(0, answer) };
+        self.send_envelope((from, reply, trace), &envelope);
     }
 
     /// Answers a connector, with the figures that it reports to gates.
     pub(super) fn answer_heartbeat(&mut self, requester: Requester, answer: Answer, now: Now) {
         let number = self.next_number(&requester.connector);
-        let said = FromChat { stats: Some(self.stats(now)), ..self.said(number, answer) };
-        self.send_said((requester.connector, Some(requester.reply), requester.trace), &said);
+        let envelope = FromChat { stats: Some(self.stats(now)), ..self.envelope(number, answer) };
+        self.send_envelope((requester.connector, Some(requester.reply), requester.trace), &envelope);
     }
 
     fn stats(&self, now: Now) -> ChatStats {
@@ -68,7 +68,7 @@ impl Rooms {
             version: env!("CARGO_PKG_VERSION").to_owned(),
             uptime_ms: now.ticks,
             rooms: self.count() as u64,
-            records: self.records,
+            records: self.records_appended,
         }
     }
 
@@ -82,8 +82,8 @@ impl Rooms {
     /// Numbers and encodes a message to a connector.
     pub(super) fn send(&mut self, connector: ServerId, reply: Option<String>, trace: Trace, answer: &Answer) {
         let number = self.next_number(&connector);
-        let said = self.said(number, answer.clone());
-        self.send_said((connector, reply, trace), &said);
+        let envelope = self.envelope(number, answer.clone());
+        self.send_envelope((connector, reply, trace), &envelope);
     }
 
     /// Numbers a message to a connector. One that never spoke to this run follows nothing of it, but
@@ -92,21 +92,25 @@ impl Rooms {
         let link = self
             .links
             .entry(connector.clone())
-            .or_insert_with(|| ConnectorLink { silent: true, ..ConnectorLink::default() });
+            .or_insert_with(|| ConnectorLink { is_silent: true, ..ConnectorLink::default() });
         link.number += 1;
         link.number
     }
 
-    pub(super) fn said(&self, number: u64, answer: Answer) -> FromChat {
+    pub(super) fn envelope(&self, number: u64, answer: Answer) -> FromChat {
         let (v, chat, incarnation) = (rpc::VERSION, self.me.clone(), self.incarnation);
         FromChat { v, chat, incarnation, number, stats: None, answer }
     }
 
-    pub(super) fn send_said(&mut self, (connector, reply, trace): (ServerId, Option<String>, Trace), said: &FromChat) {
-        match rpc::encode(said) {
+    pub(super) fn send_envelope(
+        &mut self,
+        (connector, reply, trace): (ServerId, Option<String>, Trace),
+        envelope: &FromChat,
+    ) {
+        match rpc::encode(envelope) {
             Ok(body) => {
-                let (method, room) = (said.answer.method(), said.answer.room().cloned());
-                let record = said.answer.record().cloned();
+                let (method, room) = (envelope.answer.method(), envelope.answer.room().cloned());
+                let record = envelope.answer.record().cloned();
                 self.effects.push(Effect::Send(OutgoingReply { connector, reply, method, room, trace, body, record }));
             }
             // The number is used: the connector notices, and reads what it missed.

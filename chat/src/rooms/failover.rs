@@ -18,7 +18,7 @@ impl Rooms {
 
     /// Whether this is the room's home, or stands in for it now: the log says whether it still may.
     pub(super) fn may_own(&self, room: &RoomId) -> bool {
-        self.home(room).as_ref() == Some(&self.me) || self.owners.get(room).is_some_and(Owner::is_at_work)
+        self.home(room).as_ref() == Some(&self.me) || self.owners.get(room).is_some_and(Owner::is_running)
     }
 
     /// Answers a question about a room of another server, once it is known whether that lives.
@@ -40,11 +40,11 @@ impl Rooms {
                 if self.failover_rooms.insert(room.clone()) {
                     self.metrics.takeovers.add();
                 }
-                self.with_owner(&room, |owner, effects| owner.stand_in(now, effects));
-                self.accept(requester, incarnation, question, now);
+                self.with_owner(&room, |owner, effects| owner.take_over(now, effects));
+                self.dispatch(requester, incarnation, question, now);
             }
-            HomeState::ProbeNow | HomeState::Probing if self.waiting.len() < MAX_WAITING => {
-                self.waiting.push((requester, incarnation, question));
+            HomeState::ProbeNow | HomeState::Probing if self.waiting_requests.len() < MAX_WAITING => {
+                self.waiting_requests.push((requester, incarnation, question));
             }
             HomeState::ProbeNow | HomeState::Probing => self.metrics.questions_dropped.add(),
         }
@@ -62,8 +62,8 @@ impl Rooms {
     /// A home answered [`Effect::Probe`], or did not.
     pub fn on_probe_result(&mut self, home: &ServerId, is_alive: bool, now: Now) -> Vec<Effect> {
         self.homes.record_probe(home, is_alive, now.ticks);
-        for (requester, incarnation, question) in std::mem::take(&mut self.waiting) {
-            self.question(requester, incarnation, question, now);
+        for (requester, incarnation, question) in std::mem::take(&mut self.waiting_requests) {
+            self.handle_request(requester, incarnation, question, now);
         }
         self.check_failover_rooms(now);
         self.take_effects()
@@ -71,7 +71,7 @@ impl Rooms {
 
     /// Goes on, or lets go, in the rooms of others: for as long as their homes are down.
     pub(super) fn check_failover_rooms(&mut self, now: Now) {
-        if self.is_leaving || self.yields {
+        if self.is_handing_over || self.is_yielding {
             return;
         }
         for room in self.failover_rooms.iter().cloned().collect::<Vec<_>>() {
@@ -83,11 +83,11 @@ impl Rooms {
             match state {
                 HomeState::Alive => {
                     self.failover_rooms.remove(&room);
-                    self.with_owner(&room, |owner, effects| owner.give_up(effects));
+                    self.with_owner(&room, |owner, effects| owner.release(effects));
                 }
                 HomeState::Down => self.with_owner(&room, |owner, effects| {
-                    if owner.needs_permission() {
-                        owner.stand_in(now, effects);
+                    if owner.needs_home_check() {
+                        owner.take_over(now, effects);
                     }
                 }),
                 HomeState::ProbeNow | HomeState::Probing => {}

@@ -318,9 +318,9 @@ impl World {
         let rooms = &mut self.chats[chat].rooms;
         let effects = match event {
             Event::ToChat { body, reply, trace, .. } => {
-                rooms.message(Question { body: &body, reply, is_proven, trace }, now).unwrap()
+                rooms.handle_message(Question { body: &body, reply, is_proven, trace }, now).unwrap()
             }
-            Event::LogDone { room, asker, done, .. } => rooms.done(&room, asker, done, now),
+            Event::LogDone { room, asker, done, .. } => rooms.on_log_result(&room, asker, done, now),
             Event::Probed { home, is_alive, .. } => rooms.on_probe_result(&home, is_alive, now),
             Event::ChatLooks(_) => rooms.set_servers(self.servers.clone(), now),
             _ => Vec::new(),

@@ -55,10 +55,10 @@ fn a_room_whose_time_is_ahead_gets_its_checkpoint_all_the_same() {
     harness.run();
     harness.now.wall_ms = 1_000;
     harness.tick(23 * 3_600_000);
-    harness.look_after(0);
+    harness.maintain(0);
     assert_eq!(harness.run(), 0);
     harness.tick(2 * 3_600_000);
-    harness.look_after(0);
+    harness.maintain(0);
     assert_eq!(harness.run(), 1);
     let last = harness.log.last(&room()).last.unwrap();
     assert!(Record::decode(&last.1).unwrap().checkpoint.is_some());

@@ -12,16 +12,16 @@ impl OwnerHarness {
         let request =
             HistoryRequest { requester: requester(number), incarnation: self.run, number: 7, session, wanted };
         let mut effects = Vec::new();
-        self.owner.view(request, self.now, &mut effects);
+        self.owner.request_history(request, self.now, &mut effects);
         self.take(effects);
     }
 
     /// Questions for messages that are to be answered, and those that were refused, since the last
     /// look.
     fn views(&mut self) -> (usize, u64) {
-        let before = self.said.len();
-        self.said.retain(|effect| !matches!(effect, OwnerEffect::Read(_)));
-        (before - self.said.len(), self.owner.metrics.bus_refused.viewer.get())
+        let before = self.sent.len();
+        self.sent.retain(|effect| !matches!(effect, OwnerEffect::Read(_)));
+        (before - self.sent.len(), self.owner.metrics.bus_refused.viewer.get())
     }
 }
 
@@ -89,7 +89,7 @@ fn members_of_a_continued_run_are_its_connectors() {
     let mut lineage = Lineage::new(Incarnation(1));
     lineage.go_on_above(Incarnation(5));
     harness.run = lineage.present();
-    harness.owner.learn(&Arc::new(ConnectorLiveness::new([(&connector(1), &lineage, 0)].into_iter(), 10)));
+    harness.owner.set_liveness(&Arc::new(ConnectorLiveness::new([(&connector(1), &lineage, 0)].into_iter(), 10)));
     harness.view(1, Some(1), 1);
     assert_eq!(harness.views(), (1, 0), "before the log says so");
 }

@@ -9,7 +9,7 @@ impl OwnerHarness {
     /// Connector 1 is heard as this.
     fn hear(&mut self, lineage: &Lineage) {
         self.run = lineage.present();
-        self.owner.learn(&Arc::new(ConnectorLiveness::new([(&connector(1), lineage, 0)].into_iter(), 10)));
+        self.owner.set_liveness(&Arc::new(ConnectorLiveness::new([(&connector(1), lineage, 0)].into_iter(), 10)));
     }
 
     fn stale(&self) -> Vec<u64> {
@@ -17,7 +17,7 @@ impl OwnerHarness {
             OwnerEffect::Respond(_, Answer::Stale(Known { incarnation, live: false })) => Some(incarnation.0),
             _ => None,
         };
-        self.said.iter().filter_map(known).collect()
+        self.sent.iter().filter_map(known).collect()
     }
 }
 
@@ -43,7 +43,7 @@ fn a_run_below_one_that_the_log_names_is_told_so_and_not_accepted() {
     harness.run();
     assert_eq!(harness.stale(), [9, 9]);
     assert!(harness.all()[1].1.proposals.is_empty(), "nothing is decided");
-    assert!(!harness.said.iter().any(|effect| matches!(effect, OwnerEffect::Respond(_, Answer::Attached { .. }))));
+    assert!(!harness.sent.iter().any(|effect| matches!(effect, OwnerEffect::Respond(_, Answer::Attached { .. }))));
     assert!(harness.owner.followers.is_empty());
 }
 

@@ -50,11 +50,11 @@ fn bytes(harness: &OwnerHarness) -> usize {
 
 /// The state that a connector is told that attaches.
 fn told(harness: &mut OwnerHarness) -> RoomState {
-    harness.said.clear();
+    harness.sent.clear();
     harness.attach(9, Place::default());
     harness.run();
     let mut state = RoomState::default();
-    let parts = harness.said.iter().filter_map(|effect| match effect {
+    let parts = harness.sent.iter().filter_map(|effect| match effect {
         OwnerEffect::Respond(_, Answer::Attached { news: News::State(part) | News::StatePart { part, .. }, .. }) => {
             Some(part)
         }
@@ -87,7 +87,7 @@ fn nothing_is_more_than_half_of_what_the_broker_takes() {
     assert!(largest + HEADERS <= SMALL / 2, "{largest}");
     assert!(records(&harness).iter().any(|(_, record)| record.part.is_some_and(|part| part.of > 5)));
     let chat = ServerId::new("chat-server-1").unwrap();
-    for effect in &harness.said {
+    for effect in &harness.sent {
         let (OwnerEffect::Respond(_, answer) | OwnerEffect::Notify(_, answer, _)) = effect else {
             panic!("{effect:?}")
         };
@@ -110,7 +110,7 @@ fn a_connector_is_told_all_members_in_parts() {
     let mut harness = harness(SMALL);
     fill(&mut harness, 3_000, 15);
     assert_eq!(told(&mut harness).members().len(), 3_000);
-    assert!(harness.said.len() > 3);
+    assert!(harness.sent.len() > 3);
 }
 
 #[test]
@@ -149,7 +149,7 @@ fn a_checkpoint_in_parts_is_begun_anew_when_its_parts_do_not_fit_any_more() {
     let mut harness = harness(1024 * 1024);
     fill(&mut harness, 8_000, 100);
     let before = positions(&harness).len();
-    harness.look_after(25 * 3_600_000);
+    harness.maintain(25 * 3_600_000);
     harness.run_some(1);
     harness.owner.set_policy(&Arc::new(RoomPolicy::new(&settings, Budget::of_payload(SMALL).unwrap())));
     harness.run();

@@ -25,11 +25,11 @@ fn a_proposal_that_no_record_can_hold_is_answered_and_others_are_decided() {
     harness.propose(1, 1, vec![join(1, "ann")]);
     harness.run();
     shrink(&mut harness);
-    harness.said.clear();
+    harness.sent.clear();
     harness.propose(1, 2, (0..MANY).map(|_| long(1)).collect());
     harness.propose(2, 1, vec![join(1, "bob")]);
     harness.run();
-    assert!(harness.said.iter().any(is_unavailable));
+    assert!(harness.sent.iter().any(is_unavailable));
     assert_eq!(harness.outcomes(2), [Outcome::Done(0)]);
     // An empty one with a higher number: the large one is never decided from then on.
     harness.propose(1, 3, Vec::new());
@@ -48,12 +48,12 @@ fn an_append_that_is_too_large_is_certainly_none_and_is_decided_anew() {
     let mut harness = OwnerHarness::new();
     harness.propose(1, 1, vec![join(1, "ann")]);
     harness.run();
-    harness.said.clear();
+    harness.sent.clear();
     harness.propose(1, 2, (0..MANY).map(|_| long(1)).collect());
     shrink(&mut harness);
     let Some(LogOp::Append { record, .. }) = harness.operation.take() else { panic!("no append") };
     harness.done(LogResult::Append(Err(AppendError::TooLarge { bytes: record.len() })));
-    assert!(harness.said.iter().any(is_unavailable));
+    assert!(harness.sent.iter().any(is_unavailable));
     harness.propose(1, 3, vec![say(1)]);
     harness.tick(300);
     harness.run();

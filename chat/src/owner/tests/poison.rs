@@ -15,7 +15,7 @@ impl OwnerHarness {
             harness.propose(1, number, vec![say(1)]);
             harness.run();
         }
-        harness.said.clear();
+        harness.sent.clear();
         harness
     }
 
@@ -208,11 +208,11 @@ fn too_much_poison_makes_the_room_unusable_until_some_is_removed() {
     let operations = harness.run();
     assert!(operations < 300, "{operations}");
     harness.propose(1, 9, vec![say(1)]);
-    assert!(harness.owner.is_unusable() && harness.owner.is_restless());
+    assert!(harness.owner.is_unusable() && harness.owner.awaits_retry());
     assert!(
-        matches!(harness.said.last(), Some(OwnerEffect::Respond(_, Answer::Unavailable { .. }))),
+        matches!(harness.sent.last(), Some(OwnerEffect::Respond(_, Answer::Unavailable { .. }))),
         "{:?}",
-        harness.said
+        harness.sent
     );
     bad[200..].iter().for_each(|position| harness.log.damage(&room(), *position, None));
     harness.tick(2_000);
@@ -246,7 +246,7 @@ fn a_bad_record_in_the_middle_costs_what_it_says() {
         heir.attach(1, Place { epoch: Epoch(1), position: last, id: last_id });
         heir.run();
         if garbage.is_none() {
-            assert_eq!(heir.said, [], "it may have been evicted: that is looked at twice");
+            assert_eq!(heir.sent, [], "it may have been evicted: that is looked at twice");
             heir.tick(2_000);
             heir.run();
         }
@@ -370,7 +370,7 @@ fn a_clock_that_is_set_back_by_days_is_no_record_from_the_future() {
 
 impl OwnerHarness {
     fn say_once_more(&mut self, number: u64, id: &str) -> Outcome {
-        self.said.clear();
+        self.sent.clear();
         let body = format!(r#"{{"content":"hi","target":"*","id":"{id}"}}"#).into_bytes();
         self.propose(1, number, vec![Item::Send { session: 1, membership: Token::new(1).membership(), body }]);
         self.run();

@@ -284,7 +284,7 @@ impl World {
         // Of two processes with one id the older one is silent before long.
         let nodes = self.nodes_of_chat(asked).into_iter().map(|number| &self.chats[number]);
         let mut nodes =
-            nodes.filter(|node| !node.is_dead && node.up && node.sleeps_until <= self.now && !node.rooms.yields());
+            nodes.filter(|node| !node.is_dead && node.up && node.sleeps_until <= self.now && !node.rooms.is_yielding());
         let answering = nodes.next().filter(|_| self.chats[chat].up && !lost);
         let answers = answering.is_some();
         // One that leaves says so.

@@ -95,7 +95,7 @@ impl Stage {
                 let now = self.chat_now();
                 let reply = token.map(|token| subjects::connector_reply(&id("connector", connector), token));
                 let heard = IncomingRequest { body: &body, reply, is_proven: self.signs, trace: Trace::default() };
-                let effects = self.chats[chat].rooms.message(heard, now).unwrap();
+                let effects = self.chats[chat].rooms.handle_message(heard, now).unwrap();
                 self.chat_effects(chat, effects);
             }
             Parcel::ToConnector { connector, .. } if self.dead_hubs.contains(&connector) => {}
@@ -110,7 +110,7 @@ impl Stage {
             }
             Parcel::FromLog { chat, asker, done, run } if self.chats[chat].run == run => {
                 let now = self.chat_now();
-                let effects = self.chats[chat].rooms.done(&room(), asker, done, now);
+                let effects = self.chats[chat].rooms.on_log_result(&room(), asker, done, now);
                 self.chat_effects(chat, effects);
             }
             Parcel::FromLog { .. } => {}

@@ -64,7 +64,7 @@ impl Stage {
         let now = self.chat_now();
         self.signs = false;
         let heard = IncomingRequest { body: &body, reply, is_proven: false, trace: Trace::default() };
-        let effects = self.chats[chat].rooms.message(heard, now).unwrap();
+        let effects = self.chats[chat].rooms.handle_message(heard, now).unwrap();
         self.chat_effects(chat, effects);
         self.settle();
     }
@@ -117,7 +117,7 @@ impl Stage {
     }
 
     pub(in super::super) fn yields(&self, chat: usize) -> bool {
-        self.chats[chat].rooms.yields()
+        self.chats[chat].rooms.is_yielding()
     }
 
     pub(in super::super) fn has_rival(&self, connector: usize) -> bool {
