@@ -84,7 +84,7 @@ mod tests {
     }
 
     #[test]
-    fn earlier_runs_and_silent_connectors_are_gone() {
+    fn earlier_runs_and_silent_connectors_are_down() {
         let latest = Lineage::new(Incarnation(7));
         let heard = [(id(1), 0), (id(2), SUSPECT_SECS), (id(3), 10)];
         let liveness = ConnectorLiveness::new(heard.iter().map(|(id, silence)| (id, &latest, *silence)), 10);

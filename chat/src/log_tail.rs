@@ -177,7 +177,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_record_is_passed_over() {
+    fn messages_that_are_no_records_are_passed_over() {
         let newer = record(20, 2, 3);
         let newer = shared::record::Record { v: 9, ..newer }.encode().unwrap();
         let self_link = record(30, 2, 3).encode().unwrap();

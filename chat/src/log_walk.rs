@@ -289,7 +289,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_gone_is_said() {
+    fn a_missing_record_is_reported() {
         let mut log = log(60, None);
         log.retain(|p, _| *p > Position(200));
         assert_eq!(run(&log, Until::After(Position(100))).1, Step::Unreachable);
@@ -309,7 +309,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_missing_is_passed_over_along_the_links() {
+    fn missing_records_are_passed_over_along_the_links() {
         let mut log = log(9, Some(3));
         [50, 60, 80].iter().for_each(|p| drop(log.remove(&Position(*p))));
         assert_eq!(walked(&log, Until::Checkpoint), (vec![90, 70, 40, 30], vec![80, 60], true));

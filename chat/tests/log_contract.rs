@@ -108,7 +108,7 @@ async fn a_full_log_refuses_and_takes_from_no_other_room(log: Log) {
 }
 
 /// A message of no room shows whether there is room for one of that size.
-async fn a_proof_tells_whether_there_is_space(log: Log) {
+async fn an_append_probe_shows_if_there_is_space(log: Log) {
     let lobby = room("lobby");
     let one = append(&log, &lobby, Position::NONE, "one").await.unwrap();
     let proof = log.append_probe(100).await.unwrap();
@@ -171,7 +171,7 @@ async fn last_and_expected(log: &Log) -> (Position, Option<Position>) {
     (certain.last.unwrap().0, certain.expected)
 }
 
-async fn what_was_expected_is_remembered(log: Log, stranger: Stranger) {
+async fn the_expectation_of_an_append_is_remembered(log: Log, stranger: Stranger) {
     let lobby = room("lobby");
     let one = append(&log, &lobby, Position::NONE, "one").await.unwrap();
     assert_eq!(last_and_expected(&log).await, (one, Some(Position::NONE)));
@@ -182,7 +182,7 @@ async fn what_was_expected_is_remembered(log: Log, stranger: Stranger) {
     assert!(poison > two && expected.is_none());
 }
 
-async fn an_append_goes_behind_what_a_stranger_wrote(log: Log, stranger: Stranger) {
+async fn an_append_goes_behind_messages_of_other_programs(log: Log, stranger: Stranger) {
     let lobby = room("lobby");
     let one = append(&log, &lobby, Position::NONE, "one").await.unwrap();
     stranger.publish(&lobby, "poison").await;
@@ -283,8 +283,8 @@ macro_rules! contract_with_strangers {
 }
 
 contract_with_strangers! {
-    what_was_expected_is_remembered,
-    an_append_goes_behind_what_a_stranger_wrote,
+    the_expectation_of_an_append_is_remembered,
+    an_append_goes_behind_messages_of_other_programs,
     the_last_message_below_a_position_is_found,
 }
 
@@ -296,12 +296,12 @@ contract! {
     a_stale_expectation_is_refused,
     a_room_keeps_its_newest_records,
     a_full_log_refuses_and_takes_from_no_other_room,
-    a_proof_tells_whether_there_is_space,
+    an_append_probe_shows_if_there_is_space,
     ten_thousand_rooms,
 }
 
 #[tokio::test]
-async fn what_is_too_old_goes_and_its_positions_do_not_come_again() {
+async fn old_records_are_evicted_and_their_positions_are_not_reused() {
     let memory = Memory::starting_at(0, &settings());
     let log = Log::from(memory.clone());
     let old = append(&log, &room("lobby"), Position::NONE, "old").await.unwrap();

@@ -86,7 +86,7 @@ async fn refusal(nats: &NatsServer, settings: &LogSettings) -> OpenError {
 }
 
 #[tokio::test]
-async fn what_is_too_old_goes_and_its_positions_do_not_come_again() {
+async fn old_records_are_evicted_and_their_positions_are_not_reused() {
     let world = World::new().await;
     let old = world.append("lobby", Position::NONE, "old").await.unwrap();
     let short = stream::Config { max_age: Duration::from_millis(200), ..world.config().await };

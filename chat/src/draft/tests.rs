@@ -110,7 +110,7 @@ fn another_name_on_the_same_session_is_a_leave_and_a_join() {
 fn a_room_has_a_most() {
     let (outcomes, _) = decide(&[join(1, "a"), join(2, "b"), join(3, "c"), join(4, "d"), join(3, "e")]);
     assert_eq!(outcomes[3], Outcome::Refused(Refusal::RoomFull));
-    assert_eq!(outcomes[4], Outcome::Done(4), "who is in may change the name");
+    assert_eq!(outcomes[4], Outcome::Done(4), "a member may change the name");
 }
 
 #[test]
@@ -157,14 +157,14 @@ fn a_token_takes_the_session_over_unless_it_heals() {
 }
 
 #[test]
-fn a_full_room_takes_back_who_is_in_it() {
+fn a_full_room_takes_its_members_back() {
     let items = [join(1, "ann"), join(2, "bob"), join(3, "cid"), resume(4, 2, "bob", Claim::Back), join(5, "dan")];
     let (outcomes, _) = decide(&items);
     assert_eq!(outcomes[3..], [Outcome::Done(3), Outcome::Refused(Refusal::RoomFull)]);
 }
 
 #[test]
-fn who_was_taken_over_speaks_no_more() {
+fn a_session_that_was_taken_over_sends_no_more() {
     let (outcomes, _) =
         decide(&[join(1, "ann"), resume(2, 1, "ann", Claim::Back), send(1, "*"), leave(1), under(1, send(2, "*"))]);
     let refused = Outcome::Refused(Refusal::NotMember);
@@ -172,7 +172,7 @@ fn who_was_taken_over_speaks_no_more() {
 }
 
 #[test]
-fn a_repeat_within_a_record_is_said_once_also_on_another_session() {
+fn a_repeat_within_a_record_is_sent_once_also_on_another_session() {
     let items = [
         join(1, "ann"),
         send_with_id(1, "a"),
@@ -229,7 +229,7 @@ fn a_repeat_in_a_later_record_gets_the_first_answer() {
 
 /// `connector-server-2` is gone, `connector-server-3` perhaps.
 #[test]
-fn who_was_on_a_connector_that_is_gone_leaves_and_names_of_a_silent_one_are_free() {
+fn members_of_a_down_connector_leave_and_names_of_a_suspected_one_are_free() {
     let (policy, room) = (policy_of(RoomSettings::default()), RoomId::new("lobby").unwrap());
     let connector = |number: u64| ServerId::new(&format!("connector-server-{number}")).unwrap();
     let mut state = RoomState::default();

@@ -161,7 +161,7 @@ fn messages_within_one_record_are_told_apart() {
 }
 
 #[test]
-fn who_was_away_gets_the_newest_and_learns_whether_the_rest_still_exists() {
+fn a_session_that_was_away_gets_the_newest_and_learns_if_the_others_exist() {
     let harness = HistoryHarness::keeping(600).of_messages(120);
     assert_eq!(harness.texts(Span::Since(110_000), 50), (numbers(111..=120), None, true));
     assert_eq!(harness.texts(Span::Since(120_999), 50), (vec![], None, true));
@@ -169,7 +169,7 @@ fn who_was_away_gets_the_newest_and_learns_whether_the_rest_still_exists() {
 }
 
 #[test]
-fn what_retention_took_is_said() {
+fn evicted_messages_are_reported() {
     let harness = HistoryHarness::keeping(50).of_messages(120);
     assert_eq!(harness.texts(Span::Since(10_999), 9), (numbers(112..=120), Some(112_000), false), "behind a cursor");
     assert_eq!(harness.texts(Span::Since(69_000), 90), (numbers(71..=120), None, false), "70 is gone");
@@ -208,13 +208,17 @@ fn pages_are_bounded_in_bytes_but_never_empty() {
 
 /// Nothing would be answered, again and again, if it were in the page.
 #[test]
-fn what_the_broker_took_once_and_takes_no_more_is_left_out() {
+fn messages_above_the_present_size_limit_are_left_out() {
     let long = "x".repeat(Budget::least().record());
     let mut harness = HistoryHarness::keeping(600).with([vec![say("1")], vec![say(&long)], vec![say("3")]]);
     harness.budget = Budget::least();
     let rest = ["1", "3"].map(str::to_owned).to_vec();
     assert_eq!(harness.texts(Span::After(0), 50), (rest.clone(), None, false));
-    assert_eq!(harness.texts(Span::Since(1_000), 50), (rest[1..].to_vec(), None, false), "it is told that one is gone");
+    assert_eq!(
+        harness.texts(Span::Since(1_000), 50),
+        (rest[1..].to_vec(), None, false),
+        "it learns that one was evicted"
+    );
     assert_eq!(harness.texts(Span::Last, 50), (rest, None, false));
 }
 
@@ -227,7 +231,7 @@ fn a_question_ends_after_so_many_records_and_goes_on_behind_the_cursor() {
     assert_eq!(harness.texts(Span::Before(cursor.unwrap()), 50), (vec!["far".to_owned()], None, true));
 }
 
-/// The records before it can be read, and the reader is told that one is missing.
+/// The records before it can be read, and the reader is delivered that one is missing.
 #[test]
 fn a_bad_record_costs_itself() {
     let harness = HistoryHarness::keeping(600).of_messages(120);
@@ -244,7 +248,7 @@ fn a_bad_record_costs_itself() {
 }
 
 #[test]
-fn what_stands_behind_the_last_record_is_passed_over() {
+fn messages_behind_the_last_record_are_passed_over() {
     let harness = HistoryHarness::keeping(600).of_messages(3);
     for _ in 0..3 {
         harness.log.publish(&room(), bytes::Bytes::from_static(b"garbage")).unwrap();

@@ -199,19 +199,19 @@ fn a_new_room_is_opened_before_an_attach_is_answered() {
 }
 
 #[test]
-fn a_proposal_is_answered_with_its_record_and_followers_hear_it() {
+fn a_proposal_is_answered_with_its_record_and_followers_get_it() {
     let mut harness = OwnerHarness::new();
     harness.attach(2, Place::default());
     harness.run();
     harness.propose(1, 1, vec![join(1, "ann"), say(1)]);
-    assert!(harness.records_to(1).is_empty(), "nothing is said before it is committed");
+    assert!(harness.records_to(1).is_empty(), "nothing is sent before it is committed");
     harness.run();
     assert_eq!(harness.outcomes(1), [Outcome::Done(0), Outcome::Done(1)]);
     assert_eq!(harness.records_to(2).last(), harness.records_to(1).last());
 }
 
 #[test]
-fn what_arrives_during_an_append_is_the_next_record() {
+fn proposals_during_an_append_form_the_next_record() {
     let mut harness = OwnerHarness::new();
     harness.propose(1, 1, vec![join(1, "ann")]);
     harness.run();
@@ -267,7 +267,7 @@ fn another_epochs_proposal_is_not_decided() {
 }
 
 #[test]
-fn who_is_behind_gets_the_records_between() {
+fn a_connector_that_is_behind_gets_the_records_between() {
     let mut harness = OwnerHarness::new();
     harness.propose(1, 1, vec![join(1, "ann")]);
     harness.run();
@@ -312,7 +312,7 @@ fn an_activation_of_a_small_room_is_one_read_and_one_append() {
 }
 
 #[test]
-fn who_was_fenced_tells_nothing_and_starts_from_the_log() {
+fn a_fenced_owner_sends_nothing_and_starts_from_the_log() {
     let mut first = OwnerHarness::new();
     first.propose(1, 1, vec![join(1, "ann")]);
     first.run();
@@ -326,7 +326,7 @@ fn who_was_fenced_tells_nothing_and_starts_from_the_log() {
 }
 
 #[test]
-fn an_append_that_came_through_unseen_is_found_and_told() {
+fn an_append_that_came_through_unseen_is_found_and_delivered() {
     let mut harness = OwnerHarness::new();
     harness.attach(2, Place::default());
     harness.propose(1, 1, vec![join(1, "ann")]);
@@ -340,15 +340,15 @@ fn an_append_that_came_through_unseen_is_found_and_told() {
     harness.tick(250);
     harness.run();
     let (_, open) = harness.records_to(2).pop().unwrap();
-    assert_eq!(open.prev, Position(2), "the chain leads to what was not told");
+    assert_eq!(open.prev, Position(2), "the chain leads to what was not delivered");
     assert!(matches!(open.entries[..], [Entry::Open]));
     harness.propose(1, 2, vec![say(1)]);
     harness.run();
-    assert_eq!(harness.log.last(&room()).last.unwrap().0, Position(3), "the repeat was not said again");
+    assert_eq!(harness.log.last(&room()).last.unwrap().0, Position(3), "the repeat was not sent again");
 }
 
 #[test]
-fn a_full_log_is_said_and_the_proposal_may_be_repeated() {
+fn a_full_log_is_reported_and_the_proposal_may_be_repeated() {
     let full = LogSettings { max_total_bytes: 0, ..LogSettings::default() };
     let mut harness = OwnerHarness::on(Memory::starting_at(1, &full));
     harness.propose(1, 1, vec![join(1, "ann")]);
@@ -358,7 +358,7 @@ fn a_full_log_is_said_and_the_proposal_may_be_repeated() {
 }
 
 #[test]
-fn a_room_that_nobody_follows_is_forgotten() {
+fn a_room_without_followers_is_forgotten() {
     let mut harness = OwnerHarness::new();
     harness.attach(1, Place::default());
     harness.run();
@@ -395,7 +395,7 @@ fn an_owner_that_starts_over_reads_before_it_says_anything() {
 }
 
 #[test]
-fn what_is_in_flight_when_it_starts_over_counts_for_nothing_and_is_found_in_the_log() {
+fn results_from_before_a_start_over_are_discarded_and_found_in_the_log() {
     let mut harness = OwnerHarness::new();
     harness.propose(1, 1, vec![join(1, "ann")]);
     harness.run();
@@ -410,7 +410,7 @@ fn what_is_in_flight_when_it_starts_over_counts_for_nothing_and_is_found_in_the_
     harness.run();
     let (_, News::Since { records, .. }) = harness.news() else { panic!("a state instead of records") };
     let said = records.iter().filter(|(_, r)| r.entries.iter().any(|e| matches!(e, Entry::Say { .. }))).count();
-    assert_eq!(said, 1, "committed once, and not said again");
+    assert_eq!(said, 1, "committed once, and not sent again");
 }
 
 #[test]

@@ -276,7 +276,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn what_is_masked_has_no_word_any_more(before in "\\PC{0,6}", word in "[^*]{1,4}", behind in "\\PC{0,6}") {
+        fn masked_text_has_no_forbidden_word(before in "\\PC{0,6}", word in "[^*]{1,4}", behind in "\\PC{0,6}") {
             let words = ForbiddenWords::new([word.as_str()]);
             // Some characters are folded to a star.
             prop_assume!(!fold(&word, Folding::Common).contains('*'));

@@ -27,14 +27,14 @@ fn a_clock_that_is_set_forward_forgets_no_id_before_its_time() {
     harness.tick(59_000);
     assert_eq!(harness.say_once(4, "a"), Outcome::Said { seq: first.0, time: first.1 });
     // The next owner reads all of it at once.
-    let mut heir = harness.heir();
-    heir.at = harness.at;
-    assert_eq!(heir.say_once(5, "a"), Outcome::Said { seq: first.0, time: first.1 });
+    let mut successor = harness.successor();
+    successor.at = harness.at;
+    assert_eq!(successor.say_once(5, "a"), Outcome::Said { seq: first.0, time: first.1 });
     for number in 0..61 {
-        heir.tick(1_000);
-        heir.say_once(6 + number, &number.to_string());
+        successor.tick(1_000);
+        successor.say_once(6 + number, &number.to_string());
     }
-    assert!(matches!(heir.say_once(70, "a"), Outcome::Done(_)), "it is forgotten in the end");
+    assert!(matches!(successor.say_once(70, "a"), Outcome::Done(_)), "it is forgotten in the end");
 }
 
 #[test]

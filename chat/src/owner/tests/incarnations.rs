@@ -35,7 +35,7 @@ fn log_of_run_9() -> Memory {
 }
 
 #[test]
-fn a_run_below_one_that_the_log_names_is_told_so_and_not_accepted() {
+fn a_run_below_one_that_the_log_names_is_refused_as_stale() {
     let mut harness = OwnerHarness::on(log_of_run_9());
     harness.hear(&Lineage::new(Incarnation(3)));
     harness.attach(1, Place::default());

@@ -13,14 +13,14 @@ const SMALL: usize = 64 * 1024;
 /// What headers may take of a message.
 const HEADERS: usize = 1_200;
 
-fn bench_on(log: Memory, payload: usize) -> OwnerHarness {
+fn harness_on(log: Memory, payload: usize) -> OwnerHarness {
     let room = RoomSettings { max_members: 20_000, ..RoomSettings::default() };
     let settings = Settings { room, ..Settings::default() };
     OwnerHarness::with(log, &settings, Budget::of_payload(payload).unwrap())
 }
 
 fn harness(payload: usize) -> OwnerHarness {
-    bench_on(Memory::starting_at(1, &LogSettings::default()), payload)
+    harness_on(Memory::starting_at(1, &LogSettings::default()), payload)
 }
 
 /// Members come, so many with each proposal. Returns the number of the last one.
@@ -48,8 +48,8 @@ fn bytes(harness: &OwnerHarness) -> usize {
     records(harness).iter().map(|(size, _)| size).sum()
 }
 
-/// The state that a connector is told that attaches.
-fn told(harness: &mut OwnerHarness) -> RoomState {
+/// The state that a connector is delivered that attaches.
+fn delivered_state(harness: &mut OwnerHarness) -> RoomState {
     harness.sent.clear();
     harness.attach(9, Place::default());
     harness.run();
@@ -106,10 +106,10 @@ fn nothing_is_more_than_half_of_what_the_broker_takes() {
 }
 
 #[test]
-fn a_connector_is_told_all_members_in_parts() {
+fn a_connector_gets_all_members_in_parts() {
     let mut harness = harness(SMALL);
     fill(&mut harness, 3_000, 15);
-    assert_eq!(told(&mut harness).members().len(), 3_000);
+    assert_eq!(delivered_state(&mut harness).members().len(), 3_000);
     assert!(harness.sent.len() > 3);
 }
 
@@ -127,12 +127,12 @@ fn a_large_room_is_activated_from_the_parts_of_its_checkpoint() {
             continue;
         }
         // It dies.
-        first = bench_on(first.log.clone(), SMALL);
+        first = harness_on(first.log.clone(), SMALL);
         let mut all = RoomState::default();
         for (position, (_, record)) in positions(&first).into_iter().zip(records(&first)) {
             all.fold(position, &record);
         }
-        assert_eq!(told(&mut first).members(), all.members());
+        assert_eq!(delivered_state(&mut first).members(), all.members());
         number = all.last_proposal(&connector(1)).unwrap().number;
     }
     let parts: Vec<_> = records(&first).into_iter().filter_map(|(_, record)| record.part).collect();
@@ -160,8 +160,8 @@ fn a_checkpoint_in_parts_is_begun_anew_when_its_parts_do_not_fit_any_more() {
     assert_eq!(old.iter().map(|(_, part)| part.index).collect::<Vec<_>>(), [0, 1]);
     assert!(new.iter().zip(0..).all(|((_, part), index)| part.index == index && usize::from(part.of) == new.len()));
     assert!(new.iter().all(|(size, _)| size + HEADERS <= SMALL / 2));
-    let mut heir = bench_on(harness.log.clone(), SMALL);
-    assert_eq!(told(&mut heir).members().len(), 8_000);
+    let mut successor = harness_on(harness.log.clone(), SMALL);
+    assert_eq!(delivered_state(&mut successor).members().len(), 8_000);
 }
 
 /// Bytes that a message adds to the log, checkpoints included.

@@ -20,18 +20,18 @@ impl OwnerHarness {
     }
 
     /// Another chat server on the same log.
-    pub(super) fn heir(&self) -> Self {
-        let mut heir = Self { now: self.now, ..Self::on(self.log.clone()) };
+    pub(super) fn successor(&self) -> Self {
+        let mut successor = Self { now: self.now, ..Self::on(self.log.clone()) };
         let me = ServerId::new("chat-server-2").unwrap();
         let ids = RecordIds::new(&me, Incarnation(1), 1);
-        heir.owner = Owner::new(
+        successor.owner = Owner::new(
             me,
             room(),
             ids,
             Arc::new(RoomPolicy::new(&Settings::default(), Budget::default())),
             Metrics::new(),
         );
-        heir
+        successor
     }
 
     fn last(&self) -> (Position, Record) {
@@ -101,35 +101,35 @@ fn a_message_that_is_no_record_costs_itself() {
         assert!(position > bad);
         assert_eq!((record.prev, record.prev_id), (before, last.id), "kind {kind}: connectors go on without noticing");
         assert_eq!(harness.outcomes(1), [Outcome::Done(0)], "kind {kind}");
-        let (_, told) = harness.records_to(1).pop().unwrap();
-        assert!(told.follows(before, last.id));
+        let (_, delivered) = harness.records_to(1).pop().unwrap();
+        assert!(delivered.follows(before, last.id));
         assert_eq!(harness.owner.metrics.records_bad.get(), 1, "kind {kind}");
         // What comes behind is as in any log.
         harness.at = Place { epoch: Epoch(1), position, id: record.id };
         harness.propose(1, 10, vec![say(1)]);
         assert_eq!(harness.run(), 1);
-        let mut heir = harness.heir();
-        heir.attach(2, Place::default());
-        assert!(heir.run() <= 3);
-        assert_eq!(heir.members(), ["ann"]);
+        let mut successor = harness.successor();
+        successor.attach(2, Place::default());
+        assert!(successor.run() <= 3);
+        assert_eq!(successor.members(), ["ann"]);
     }
 }
 
 #[test]
-fn an_heir_that_finds_poison_only_behind_the_last_record_goes_on_from_that() {
+fn a_successor_goes_on_from_the_last_record_before_poison() {
     let harness = OwnerHarness::with_ann(3);
     let (before, last) = harness.last();
     for _ in 0..5 {
         harness.publish(&b"garbage"[..]);
     }
-    let mut heir = harness.heir();
-    heir.attach(1, Place { epoch: Epoch(1), position: before, id: last.id });
-    heir.run();
-    let (now, News::Since { records, more: false }) = heir.news() else { panic!("{:?}", heir.news()) };
+    let mut successor = harness.successor();
+    successor.attach(1, Place { epoch: Epoch(1), position: before, id: last.id });
+    successor.run();
+    let (now, News::Since { records, more: false }) = successor.news() else { panic!("{:?}", successor.news()) };
     assert_eq!((records.len(), records[0].1.prev), (1, before));
-    assert_eq!(now.position, heir.last().0);
-    assert_eq!(heir.members(), ["ann"]);
-    assert_eq!(heir.owner.metrics.records_bad.get(), 5);
+    assert_eq!(now.position, successor.last().0);
+    assert_eq!(successor.members(), ["ann"]);
+    assert_eq!(successor.owner.metrics.records_bad.get(), 5);
 }
 
 /// Its connector applied a record of a newer version, which this owner passes over.
@@ -138,10 +138,10 @@ fn a_connector_at_a_message_that_is_passed_over_gets_the_state() {
     let harness = OwnerHarness::with_ann(3);
     let newer = Record { v: VERSION + 1, ..harness.next(1_000) };
     let position = harness.publish(newer.encode().unwrap());
-    let mut heir = harness.heir();
-    heir.attach(1, Place { epoch: Epoch(1), position, id: newer.id });
-    heir.run();
-    assert!(matches!(heir.news(), (now, News::State(_)) if now.position > position));
+    let mut successor = harness.successor();
+    successor.attach(1, Place { epoch: Epoch(1), position, id: newer.id });
+    successor.run();
+    assert!(matches!(successor.news(), (now, News::State(_)) if now.position > position));
 }
 
 #[test]
@@ -154,10 +154,10 @@ fn a_room_that_holds_nothing_but_poison_is_new() {
     assert!(position > bad);
     assert_eq!((record.prev, record.prev_id), (Position::NONE, RecordId::NONE));
     assert_eq!(harness.outcomes(1), [Outcome::Done(0)]);
-    let mut heir = harness.heir();
-    heir.attach(1, Place::default());
-    heir.run();
-    assert_eq!(heir.members(), ["ann"], "its first record is behind the poison");
+    let mut successor = harness.successor();
+    successor.attach(1, Place::default());
+    successor.run();
+    assert_eq!(successor.members(), ["ann"], "its first record is behind the poison");
 }
 
 /// Poison is all that is left of an erased room: its members stay.
@@ -238,32 +238,32 @@ fn damaged(garbage: Option<&'static [u8]>) -> (OwnerHarness, Position, Position)
 }
 
 #[test]
-fn a_bad_record_in_the_middle_costs_what_it_says() {
+fn a_bad_record_in_the_middle_costs_its_own_entries() {
     for garbage in [Some(&b"garbage"[..]), None] {
         let (harness, lost, last) = damaged(garbage);
         let last_id = harness.id_at(last);
-        let mut heir = harness.heir();
-        heir.attach(1, Place { epoch: Epoch(1), position: last, id: last_id });
-        heir.run();
+        let mut successor = harness.successor();
+        successor.attach(1, Place { epoch: Epoch(1), position: last, id: last_id });
+        successor.run();
         if garbage.is_none() {
-            assert_eq!(heir.sent, [], "it may have been evicted: that is looked at twice");
-            heir.tick(2_000);
-            heir.run();
+            assert_eq!(successor.sent, [], "it may have been evicted: that is looked at twice");
+            successor.tick(2_000);
+            successor.run();
         }
-        assert!(matches!(heir.news().1, News::State(_)), "its connector has what is lost: {:?}", heir.news());
-        let (_, record) = heir.last();
+        assert!(matches!(successor.news().1, News::State(_)), "its connector has what is lost: {:?}", successor.news());
+        let (_, record) = successor.last();
         assert_eq!((record.prev, record.prev_id), (last, RecordId::NONE));
         assert!(!record.follows(last, last_id));
-        let members = heir.members();
+        let members = successor.members();
         assert!(members.contains(&"ann".to_owned()) && members.contains(&"bob-7".to_owned()));
         assert!(!members.contains(&"cid".to_owned()), "{members:?}");
-        assert_eq!(heir.owner.metrics.records_missing.get(), 1);
+        assert_eq!(successor.owner.metrics.records_missing.get(), 1);
         // One that was not there yet either.
-        heir.attach(2, Place { epoch: Epoch(1), position: lost, id: RecordId(5) });
-        heir.run();
-        assert!(matches!(heir.news().1, News::State(_)));
+        successor.attach(2, Place { epoch: Epoch(1), position: lost, id: RecordId(5) });
+        successor.run();
+        assert!(matches!(successor.news().1, News::State(_)));
         // It is found once.
-        let mut next = heir.heir();
+        let mut next = successor.successor();
         next.attach(1, Place::default());
         next.run();
         assert_eq!(next.owner.metrics.records_missing.get(), 0);
@@ -294,14 +294,14 @@ fn an_owner_that_knows_the_last_record_needs_none_before_it() {
 fn a_room_whose_checkpoint_is_lost_goes_on_from_what_is_left() {
     let (harness, _, last) = damaged(None);
     (1..last.0).for_each(|position| harness.log.damage(&room(), Position(position), None));
-    let mut heir = harness.heir();
-    heir.attach(1, Place { epoch: Epoch(1), position: last, id: harness.id_at(last) });
+    let mut successor = harness.successor();
+    successor.attach(1, Place { epoch: Epoch(1), position: last, id: harness.id_at(last) });
     for _ in 0..3 {
-        heir.run();
-        heir.tick(2_000);
+        successor.run();
+        successor.tick(2_000);
     }
-    assert!(matches!(heir.news().1, News::State(_)));
-    assert_eq!(heir.members(), Vec::<String>::new());
+    assert!(matches!(successor.news().1, News::State(_)));
+    assert_eq!(successor.members(), Vec::<String>::new());
 }
 
 /// The lost record may have an entrance: a join that it may have overtaken is not decided.
@@ -309,12 +309,12 @@ fn a_room_whose_checkpoint_is_lost_goes_on_from_what_is_left() {
 fn a_join_from_before_a_lost_record_is_overtaken() {
     let (harness, _, last) = damaged(Some(b"garbage"));
     let seen = Some(harness.id_at(Position(1)));
-    let mut heir = harness.heir();
-    heir.at = Place { epoch: Epoch(1), position: last, id: harness.id_at(last) };
+    let mut successor = harness.successor();
+    successor.at = Place { epoch: Epoch(1), position: last, id: harness.id_at(last) };
     let (name, membership) = (Name::new("dan").unwrap(), Token::new(9).membership());
-    heir.propose(3, 2, vec![Item::Join { session: 2, name, membership, claim: Claim::Back, seen }]);
-    heir.run();
-    assert_eq!(heir.outcomes(3), [Outcome::Overtaken]);
+    successor.propose(3, 2, vec![Item::Join { session: 2, name, membership, claim: Claim::Back, seen }]);
+    successor.run();
+    assert_eq!(successor.outcomes(3), [Outcome::Overtaken]);
 }
 
 #[test]
@@ -329,25 +329,25 @@ fn a_record_from_the_future_is_applied_and_moves_no_time() {
     let position = harness.publish(future.encode().unwrap());
     harness.now.wall_ms += 10;
     assert_eq!(harness.say_once_more(9, "a"), Outcome::Said { seq: said_at, time: said }, "no id is forgotten");
-    let told = harness.records_to(1).into_iter().find(|(at, _)| *at == position);
-    assert_eq!(told, None, "its connector does not follow, and attaches");
+    let delivered = harness.records_to(1).into_iter().find(|(at, _)| *at == position);
+    assert_eq!(delivered, None, "its connector does not follow, and attaches");
     assert_eq!(harness.last().1.time, harness.now.wall_ms);
     assert_eq!(harness.last().1.prev, position, "it is applied");
     let again = Outcome::Said { seq: position.seq(0), time: harness.now.wall_ms };
     assert_eq!(harness.say_once_more(10, "b"), again, "and so is its id");
-    let mut heir = harness.heir();
-    heir.at = harness.at;
-    assert_eq!(heir.say_once_more(11, "a"), Outcome::Said { seq: said_at, time: said });
-    assert_eq!(heir.last().1.time, harness.now.wall_ms);
-    heir.tick(1_000);
-    heir.say_once_more(12, "c");
-    assert_eq!(heir.last().1.time, heir.now.wall_ms);
-    // Connectors are told of no time that others are ahead of.
-    heir.attach(2, Place { epoch: Epoch(1), position: Position(1), id: harness.id_at(Position(1)) });
-    heir.run();
-    let (_, News::Since { records, .. }) = heir.news() else { panic!("{:?}", heir.news()) };
+    let mut successor = harness.successor();
+    successor.at = harness.at;
+    assert_eq!(successor.say_once_more(11, "a"), Outcome::Said { seq: said_at, time: said });
+    assert_eq!(successor.last().1.time, harness.now.wall_ms);
+    successor.tick(1_000);
+    successor.say_once_more(12, "c");
+    assert_eq!(successor.last().1.time, successor.now.wall_ms);
+    // Connectors are delivered of no time that others are ahead of.
+    successor.attach(2, Place { epoch: Epoch(1), position: Position(1), id: harness.id_at(Position(1)) });
+    successor.run();
+    let (_, News::Since { records, .. }) = successor.news() else { panic!("{:?}", successor.news()) };
     assert!(records.iter().any(|(at, _)| *at == position));
-    assert!(records.iter().all(|(_, record)| record.time <= heir.now.wall_ms), "{records:?}");
+    assert!(records.iter().all(|(_, record)| record.time <= successor.now.wall_ms), "{records:?}");
 }
 
 /// The owner's own clock was set back by more than a day: the room's time stands still, and never
@@ -360,12 +360,12 @@ fn a_clock_that_is_set_back_by_days_is_no_record_from_the_future() {
     harness.run();
     harness.propose(1, 2, vec![say(1)]);
     harness.run();
-    let mut heir = harness.heir();
-    heir.now.wall_ms = FAR_MS / 2;
-    heir.attach(1, Place::default());
-    heir.run();
-    assert_eq!(heir.last().1.time, FAR_MS);
-    assert_eq!(heir.owner.metrics.records_from_future.get(), 0);
+    let mut successor = harness.successor();
+    successor.now.wall_ms = FAR_MS / 2;
+    successor.attach(1, Place::default());
+    successor.run();
+    assert_eq!(successor.last().1.time, FAR_MS);
+    assert_eq!(successor.owner.metrics.records_from_future.get(), 0);
 }
 
 impl OwnerHarness {
