@@ -9,8 +9,8 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use chat::log::jetstream::JetStream;
-use chat::log::{Log, Sight};
-use chat::walk::{Step, Until, Walk, decode_all};
+use chat::log::{Log, ReadConsistency};
+use chat::log_walk::{Step, Until, Walk, decode_all};
 use futures_util::StreamExt;
 use futures_util::stream::iter;
 use shared::bus::Bus;
@@ -62,9 +62,9 @@ async fn measure() -> bool {
     let mut good = usual.read_back(LINKS).await <= MOST_READ_MS;
     Filled::with_links(2 * LINKS).await.read_back(2 * LINKS).await;
     println!("\nactivation (last, append)     per second   CPU us: this process / nats-server");
-    for sight in [Sight::Any, Sight::Certain] {
+    for consistency in [ReadConsistency::Any, ReadConsistency::Latest] {
         for in_flight in ACTIVATIONS_IN_FLIGHT {
-            let rate = usual.activate(sight, in_flight).await;
+            let rate = usual.activate(consistency, in_flight).await;
             good &= in_flight != JUDGED || rate >= LEAST_ACTIVATIONS;
         }
     }
@@ -105,14 +105,14 @@ impl Filled {
     }
 
     /// Activates one room after the other, so many at once; returns and prints how many in a second.
-    async fn activate(&self, sight: Sight, in_flight: usize) -> f64 {
+    async fn activate(&self, consistency: ReadConsistency, in_flight: usize) -> f64 {
         let count = if in_flight == 1 { READS } else { 2 * ROOMS };
         let (before, began) = (self.cpu(), Instant::now());
-        let activations = self.rooms.iter().cycle().take(count).map(|(room, _)| open(&self.log, room, sight));
+        let activations = self.rooms.iter().cycle().take(count).map(|(room, _)| open(&self.log, room, consistency));
         iter(activations).buffer_unordered(in_flight).collect::<()>().await;
         let rate = count as f64 / began.elapsed().as_secs_f64();
         let cpu = self.cpu_each(before, count);
-        println!("{:<8} {in_flight:>4} in flight        {rate:>10.0}   {cpu}", format!("{sight:?}"));
+        println!("{:<8} {in_flight:>4} in flight        {rate:>10.0}   {cpu}", format!("{consistency:?}"));
         rate
     }
 
@@ -137,8 +137,8 @@ async fn say(log: &Log, room: &RoomId, positions: &mut Vec<Position>, links: usi
 }
 
 /// What the first record of an activation takes where the last one says everything.
-async fn open(log: &Log, room: &RoomId, sight: Sight) {
-    let (position, bytes) = log.last(room, sight).await.unwrap().last.unwrap();
+async fn open(log: &Log, room: &RoomId, consistency: ReadConsistency) {
+    let (position, bytes) = log.last(room, consistency).await.unwrap().last.unwrap();
     let last = Record::decode(&bytes).unwrap();
     let predecessors = std::iter::once(position).chain(last.predecessors()).take(LINKS);
     log.append(room, position, record(predecessors, Entry::Open)).await.unwrap();
@@ -165,7 +165,7 @@ fn record(mut predecessors: impl Iterator<Item = Position>, entry: Entry) -> Byt
 /// Reads a room's newest records along their links; how many these are.
 async fn newest(log: &Log, room: &RoomId, positions: &[Position]) -> usize {
     let known = positions[positions.len() - MISSED - 1];
-    let (last, bytes) = log.last(room, Sight::Certain).await.unwrap().last.unwrap();
+    let (last, bytes) = log.last(room, ReadConsistency::Latest).await.unwrap().last.unwrap();
     let mut walk = Walk::new(Until::After(known), last, Arc::new(Record::decode(&bytes).unwrap()));
     loop {
         match walk.next() {
@@ -174,7 +174,7 @@ async fn newest(log: &Log, room: &RoomId, positions: &[Position]) -> usize {
                 walk.feed(decode_all(wanted.into_iter().zip(read).collect()).0);
             }
             Step::Done(records) => return records.len(),
-            Step::Gone => return 0,
+            Step::Unreachable => return 0,
         }
     }
 }

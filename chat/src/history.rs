@@ -11,18 +11,18 @@ use shared::rpc::messages::{Answer, Item, Page, Place, Said, Span, Wanted};
 use thiserror::Error;
 
 use crate::log::{ReadError, Tail};
-use crate::owner::{Asker, LogDone, LogOp, Viewing};
-use crate::tail::{Search, TailSearch};
-use crate::walk::{Step, Until, Walk, decode_all};
+use crate::log_tail::{TailSearch, TailSearchStep};
+use crate::log_walk::{Step, Until, Walk, decode_all};
+use crate::owner::{HistoryRequest, LogOp, LogResult, Requester};
 
 /// Most records that are looked at for one answer; with a cursor behind them the next question goes on.
 const MAX_SCANNED: usize = 1_024;
 
 /// A question that is being answered.
 #[derive(Debug)]
-pub struct Reader {
+pub struct HistoryReader {
     /// Who waits for the answer.
-    pub asker: Asker,
+    pub requester: Requester,
     /// Of which room.
     pub room: RoomId,
     number: u64,
@@ -51,13 +51,13 @@ enum Phase {
     },
     /// Reading the record that must exist if nothing after it is gone, and no record was passed
     /// over.
-    Prove {
+    CheckComplete {
         upto: Place,
         page: Page,
         is_whole: bool,
     },
     /// Looking whether all that was read is from the same life of the log.
-    Confirm {
+    ConfirmEpoch {
         upto: Place,
         page: Page,
     },
@@ -65,7 +65,7 @@ enum Phase {
 
 /// What is to be done for a reader.
 #[derive(Debug)]
-pub enum Next {
+pub enum ReaderStep {
     /// Do this in the log, and bring the result.
     Log(LogOp),
     /// It has its answer.
@@ -83,14 +83,14 @@ pub enum HistoryError {
     Unusable,
     /// The log is another one than it was.
     #[error("the log is another one than a moment ago")]
-    Moved,
+    EpochChanged,
     /// A result of something else; a defect of the caller.
     #[error("a log operation ended that was not asked for")]
-    Unasked,
+    Unexpected,
 }
 
 /// Where a walk for these messages ends.
-pub fn until(span: Span) -> Until {
+pub fn walk_bound(span: Span) -> Until {
     match span {
         Span::Last | Span::Before(_) => Until::After(Position::NONE),
         // The record at the position itself may have more after the `seq`.
@@ -98,15 +98,15 @@ pub fn until(span: Span) -> Until {
     }
 }
 
-impl Reader {
+impl HistoryReader {
     /// A question whose viewer may see what it asks for, to be answered within the budget of a page; one message always is.
-    pub fn new(room: RoomId, viewing: Viewing, budget: Budget) -> Self {
-        let Viewing { asker, number, wanted, .. } = viewing;
+    pub fn new(room: RoomId, request: HistoryRequest, budget: Budget) -> Self {
+        let HistoryRequest { requester, number, wanted, .. } = request;
         let phase = match wanted.span {
             Span::Before(seq) => Phase::Find(Position::of_seq(seq)),
             Span::Last | Span::After(_) | Span::Since(_) => Phase::Last(TailSearch::default()),
         };
-        Self { asker, room, number, wanted, budget, phase, epoch: None, has_read: false }
+        Self { requester, room, number, wanted, budget, phase, epoch: None, has_read: false }
     }
 
     /// What is asked for.
@@ -116,129 +116,130 @@ impl Reader {
 
     /// Whether this is the same question.
     pub fn is_repeated_by(&self, other: &Self) -> bool {
-        (&self.asker.connector, &self.room, self.number) == (&other.asker.connector, &other.room, other.number)
+        (&self.requester.connector, &self.room, self.number) == (&other.requester.connector, &other.room, other.number)
     }
 
     /// Begins; `at_hand` is what the room's owner knows, if this server is that.
-    pub fn begin(&mut self, at_hand: Option<(Place, Walk)>) -> Next {
+    pub fn begin(&mut self, at_hand: Option<(Place, Walk)>) -> ReaderStep {
         self.epoch = at_hand.as_ref().map(|(place, _)| place.epoch);
         match (&self.phase, at_hand) {
-            (Phase::Last(_), Some((upto, walk))) => self.go_on(upto, walk),
+            (Phase::Last(_), Some((upto, walk))) => self.advance(upto, walk),
             (Phase::Find(Position::NONE), _) => {
                 self.answer(Place::default(), Page { complete: true, ..Page::default() })
             }
-            (Phase::Find(position), Some(_)) => self.find(*position),
+            (Phase::Find(position), Some(_)) => self.read_cursor(*position),
             (Phase::Find(_), None) => {
                 self.phase = Phase::Begin;
-                Next::Log(LogOp::Epoch)
+                ReaderStep::Log(LogOp::Epoch)
             }
-            _ => Next::Log(LogOp::Last { certain: false }),
+            _ => ReaderStep::Log(LogOp::Last { certain: false }),
         }
     }
 
-    fn find(&mut self, position: Position) -> Next {
+    fn read_cursor(&mut self, position: Position) -> ReaderStep {
         self.phase = Phase::Find(position);
         self.read(vec![position])
     }
 
-    fn read(&mut self, positions: Vec<Position>) -> Next {
+    fn read(&mut self, positions: Vec<Position>) -> ReaderStep {
         self.has_read = true;
-        Next::Log(LogOp::Read(positions))
+        ReaderStep::Log(LogOp::Read(positions))
     }
 
     /// Takes the result of the log operation that was asked for.
     ///
     /// # Errors
     /// If the log, or what is in it, cannot be read: the question is dropped then.
-    pub fn done(&mut self, done: LogDone) -> Result<Next, HistoryError> {
-        match (std::mem::replace(&mut self.phase, Phase::Last(TailSearch::default())), done) {
-            (Phase::Begin, LogDone::Epoch(epoch)) => {
+    pub fn on_log_result(&mut self, result: LogResult) -> Result<ReaderStep, HistoryError> {
+        match (std::mem::replace(&mut self.phase, Phase::Last(TailSearch::default())), result) {
+            (Phase::Begin, LogResult::Epoch(epoch)) => {
                 self.epoch = Some(epoch?);
                 match self.wanted.span {
-                    Span::Before(seq) => Ok(self.find(Position::of_seq(seq))),
-                    Span::Last | Span::After(_) | Span::Since(_) => Err(HistoryError::Unasked),
+                    Span::Before(seq) => Ok(self.read_cursor(Position::of_seq(seq))),
+                    Span::Last | Span::After(_) | Span::Since(_) => Err(HistoryError::Unexpected),
                 }
             }
-            (Phase::Confirm { upto, page }, LogDone::Epoch(epoch)) => {
+            (Phase::ConfirmEpoch { upto, page }, LogResult::Epoch(epoch)) => {
                 if Some(epoch?) != self.epoch {
-                    return Err(HistoryError::Moved);
+                    return Err(HistoryError::EpochChanged);
                 }
                 self.has_read = false;
                 Ok(self.answer(upto, page))
             }
-            (Phase::Last(search), LogDone::Last(tail)) => self.search(search, tail?),
-            (Phase::Find(position), LogDone::Read(records)) => {
+            (Phase::Last(search), LogResult::Last(tail)) => self.search(search, tail?),
+            (Phase::Find(position), LogResult::Read(records)) => {
                 let record = decode_all(records?).0.into_iter().find_map(|(_, record)| record);
                 Ok(match record {
                     // Only the page's own place matters to who pages backwards.
-                    Some(record) => self.go_on(Place::default(), self.walk_from(position, record)),
-                    None => Next::Log(LogOp::Last { certain: false }),
+                    Some(record) => self.advance(Place::default(), self.walk_from(position, record)),
+                    None => ReaderStep::Log(LogOp::Last { certain: false }),
                 })
             }
-            (Phase::Walking { upto, mut walk }, LogDone::Read(records)) => {
+            (Phase::Walking { upto, mut walk }, LogResult::Read(records)) => {
                 walk.feed(decode_all(records?).0);
-                Ok(self.go_on(upto, walk))
+                Ok(self.advance(upto, walk))
             }
-            (Phase::Prove { upto, mut page, is_whole }, LogDone::Read(records)) => {
+            (Phase::CheckComplete { upto, mut page, is_whole }, LogResult::Read(records)) => {
                 page.complete = is_whole && records?.iter().any(|(_, bytes)| bytes.is_some());
                 Ok(self.answer(upto, page))
             }
-            _ => Err(HistoryError::Unasked),
+            _ => Err(HistoryError::Unexpected),
         }
     }
 
-    fn search(&mut self, mut search: TailSearch, tail: Tail) -> Result<Next, HistoryError> {
+    fn search(&mut self, mut search: TailSearch, tail: Tail) -> Result<ReaderStep, HistoryError> {
         let end = match search.feed(tail) {
-            Search::Found(end) => end,
-            Search::Before(position) => {
+            TailSearchStep::Found(end) => end,
+            TailSearchStep::Before(position) => {
                 self.phase = Phase::Last(search);
-                return Ok(Next::Log(LogOp::Before(position)));
+                return Ok(ReaderStep::Log(LogOp::Before(position)));
             }
-            Search::TooMany(_) => return Err(HistoryError::Unusable),
-            Search::Moved => return Err(HistoryError::Moved),
+            TailSearchStep::TooMany(_) => return Err(HistoryError::Unusable),
+            TailSearchStep::EpochChanged => return Err(HistoryError::EpochChanged),
         };
         // The search has read, too, what may be of another log than what is at hand.
         if *self.epoch.get_or_insert(end.epoch) != end.epoch {
-            return Err(HistoryError::Moved);
+            return Err(HistoryError::EpochChanged);
         }
         self.has_read = true;
         let upto = Place { epoch: end.epoch, ..Place::default() };
         Ok(match end.last {
             Some((position, record)) => {
-                self.go_on(Place { position, id: record.id, ..upto }, self.walk_from(position, record))
+                self.advance(Place { position, id: record.id, ..upto }, self.walk_from(position, record))
             }
-            None => self.answer(upto, Page { complete: self.is_complete_without(None), ..Page::default() }),
+            None => self.answer(upto, Page { complete: self.has_no_eviction(None), ..Page::default() }),
         })
     }
 
     fn walk_from(&self, position: Position, record: Arc<Record>) -> Walk {
-        Walk::new(until(self.wanted.span), position, record)
+        Walk::new(walk_bound(self.wanted.span), position, record)
     }
 
-    fn go_on(&mut self, upto: Place, walk: Walk) -> Next {
+    fn advance(&mut self, upto: Place, walk: Walk) -> ReaderStep {
         match self.wanted.span {
-            Span::After(seq) => self.forwards(seq, upto, walk),
-            Span::Last | Span::Before(_) | Span::Since(_) => self.backwards(upto, walk),
+            Span::After(seq) => self.page_forward(seq, upto, walk),
+            Span::Last | Span::Before(_) | Span::Since(_) => self.page_backward(upto, walk),
         }
     }
 
     /// The first messages after a `seq`: known when the walk has come back to it.
-    fn forwards(&mut self, after: u64, upto: Place, walk: Walk) -> Next {
+    fn page_forward(&mut self, after: u64, upto: Place, walk: Walk) -> ReaderStep {
         let complete = match walk.next() {
             Step::Read(positions) => {
                 self.phase = Phase::Walking { upto, walk };
                 return self.read(positions);
             }
             Step::Done(_) => walk.is_whole(),
-            Step::Gone => self.is_complete_without(Some(&walk)),
+            Step::Unreachable => self.has_no_eviction(Some(&walk)),
         };
         let mut page = Collector::new(&self.wanted, self.budget);
         let mut cursor = None;
         'chain: for (position, record) in walk.chain().iter().rev() {
-            let said = said(*position, record, &self.wanted.viewer).filter(|said| said.seq > after);
-            for said in said {
-                if !page.take(said) {
-                    cursor = page.messages.last().map(|said| said.seq);
+            let messages =
+                visible_messages(*position, record, &self.wanted.viewer).filter(|message| message.seq > after);
+            for message in messages {
+                if !page.take(message) {
+                    cursor = page.messages.last().map(|message| message.seq);
                     break 'chain;
                 }
             }
@@ -247,13 +248,13 @@ impl Reader {
     }
 
     /// The last messages: known as soon as there are enough.
-    fn backwards(&mut self, upto: Place, walk: Walk) -> Next {
+    fn page_backward(&mut self, upto: Place, walk: Walk) -> ReaderStep {
         let mut page = Collector::new(&self.wanted, self.budget);
         let mut lowest = None;
         'chain: for (position, record) in walk.chain() {
-            for said in said(*position, record, &self.wanted.viewer).rev() {
-                if self.is_within(said.seq) && !page.take(said) {
-                    lowest = page.messages.last().map(|said| said.seq);
+            for message in visible_messages(*position, record, &self.wanted.viewer).rev() {
+                if self.is_within(message.seq) && !page.take(message) {
+                    lowest = page.messages.last().map(|message| message.seq);
                     break 'chain;
                 }
             }
@@ -271,19 +272,19 @@ impl Reader {
                 lowest = oldest.map(|(position, _)| position.seq(0)).filter(|seq| self.is_within(*seq));
                 false
             }
-            Step::Gone => self.is_complete_without(Some(&walk)),
+            Step::Unreachable => self.has_no_eviction(Some(&walk)),
             Step::Done(_) => is_whole,
         };
         page.messages.reverse();
-        self.prove(upto, page.into_page(lowest, complete), is_whole)
+        self.check_complete(upto, page.into_page(lowest, complete), is_whole)
     }
 
     /// Answers, once it is known whether anything between the question's `seq` and the page is gone: retention takes the
     /// oldest first.
-    fn prove(&mut self, upto: Place, page: Page, is_whole: bool) -> Next {
+    fn check_complete(&mut self, upto: Place, page: Page, is_whole: bool) -> ReaderStep {
         match (self.wanted.span, page.cursor) {
             (Span::Since(seq), Some(_)) if Position::of_seq(seq) != Position::NONE => {
-                self.phase = Phase::Prove { upto, page, is_whole };
+                self.phase = Phase::CheckComplete { upto, page, is_whole };
                 self.read(vec![Position::of_seq(seq)])
             }
             _ => self.answer(upto, page),
@@ -300,26 +301,26 @@ impl Reader {
 
     /// Whether nothing that was asked for is behind the oldest record that is left: only that one is gone that the
     /// question's `seq` ends.
-    fn is_complete_without(&self, walk: Option<&Walk>) -> bool {
+    fn has_no_eviction(&self, walk: Option<&Walk>) -> bool {
         match (self.wanted.span, walk) {
             (Span::After(seq) | Span::Since(seq), Some(walk)) => {
-                let gone = walk.chain().last().map_or(Position::NONE, |(_, oldest)| oldest.prev);
-                let is_only_one = walk.passed().all(|position| position == gone);
-                is_only_one && gone == Position::of_seq(seq) && seq == gone.last_seq()
+                let evicted = walk.chain().last().map_or(Position::NONE, |(_, oldest)| oldest.prev);
+                let is_only_one = walk.passed_over().all(|position| position == evicted);
+                is_only_one && evicted == Position::of_seq(seq) && seq == evicted.last_seq()
             }
             _ => false,
         }
     }
 
-    fn answer(&mut self, upto: Place, page: Page) -> Next {
+    fn answer(&mut self, upto: Place, page: Page) -> ReaderStep {
         if self.has_read {
-            self.phase = Phase::Confirm { upto, page };
-            return Next::Log(LogOp::Epoch);
+            self.phase = Phase::ConfirmEpoch { upto, page };
+            return ReaderStep::Log(LogOp::Epoch);
         }
         // The position matters only to a session that comes back; the epoch says from which log the
         // page is.
         let upto = Place { epoch: self.epoch.unwrap_or(upto.epoch), ..upto };
-        Next::Answer(Answer::History { room: self.room.clone(), number: self.number, upto, page })
+        ReaderStep::Answer(Answer::History { room: self.room.clone(), number: self.number, upto, page })
     }
 }
 
@@ -330,36 +331,36 @@ struct Collector {
     bytes: usize,
     budget: Budget,
     /// One was left out that no answer can hold: it was said when the broker took more.
-    has_left_out: bool,
+    has_skipped: bool,
 }
 
 impl Collector {
     fn new(wanted: &Wanted, budget: Budget) -> Self {
-        Self { messages: Vec::new(), limit: usize::from(wanted.limit), bytes: 0, budget, has_left_out: false }
+        Self { messages: Vec::new(), limit: usize::from(wanted.limit), bytes: 0, budget, has_skipped: false }
     }
 
     /// False if there are enough without this one.
-    fn take(&mut self, said: Said) -> bool {
-        if Item::SEND_AROUND + said.content.len() > self.budget.record() {
-            self.has_left_out = true;
+    fn take(&mut self, message: Said) -> bool {
+        if Item::SEND_AROUND + message.content.len() > self.budget.record() {
+            self.has_skipped = true;
             return true;
         }
-        self.bytes += said.json_size();
+        self.bytes += message.json_size();
         let fits =
             self.messages.len() < self.limit && (self.messages.is_empty() || self.bytes <= self.budget.history());
         if fits {
-            self.messages.push(said);
+            self.messages.push(message);
         }
         fits
     }
 
     fn into_page(self, cursor: Option<u64>, complete: bool) -> Page {
-        Page { messages: self.messages, cursor, complete: complete && !self.has_left_out }
+        Page { messages: self.messages, cursor, complete: complete && !self.has_skipped }
     }
 }
 
 /// The messages of a record that somebody may see, in order.
-fn said<'a>(
+fn visible_messages<'a>(
     position: Position,
     record: &'a Record,
     viewer: &'a Membership,

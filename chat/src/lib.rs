@@ -1,21 +1,21 @@
 //! A chat server: owns rooms, decides what happens in them, appends it to their log, and answers with what was committed.
 //!
-//! Reading order: [`rules`], [`entrances`], [`decide`], [`owner`], [`history`], [`rooms`] (all pure), then [`log`] and [`server`], the edge that
+//! Reading order: [`rules`], [`recent_joins`], [`draft`], [`owner`], [`history`], [`rooms`] (all pure), then [`log`] and [`server`], the edge that
 //! moves their effects.
 
 pub mod bad_records;
-pub mod decide;
-pub mod entrances;
-pub mod gone;
+pub mod connector_liveness;
+pub mod draft;
 pub mod history;
-mod homes;
+mod home_liveness;
 pub mod log;
+pub mod log_tail;
+pub mod log_walk;
 mod operations;
 pub mod owner;
+pub mod recent_joins;
 pub mod rooms;
 pub mod rules;
 pub mod server;
-pub mod tail;
-pub mod walk;
 
 pub use server::Chat;

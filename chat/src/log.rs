@@ -2,8 +2,8 @@
 //! [`jetstream`] keep it.
 
 pub mod jetstream;
+pub mod log_health;
 pub mod memory;
-pub mod writable;
 
 use bytes::Bytes;
 use shared::ids::RoomId;
@@ -25,11 +25,11 @@ enum Kind {
 
 /// How sure a look at a room's last record must be.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Sight {
+pub enum ReadConsistency {
     /// A replica may answer that is behind: good enough where an append follows, which is refused then.
     Any,
     /// Who orders the appends answers: nothing acknowledged is missing.
-    Certain,
+    Latest,
 }
 
 /// The last message of a room's log, or the last one below a position. It need not be a record: any
@@ -47,7 +47,7 @@ pub struct Tail {
 
 /// The log as a look found it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Look {
+pub struct LogStatus {
     /// Its present life.
     pub epoch: Epoch,
     /// Bytes of all records that it keeps.
@@ -104,17 +104,17 @@ impl Log {
 
     /// Appends a message of so many bytes that belongs to no room, to see whether the log takes
     /// records of that size. No room's log is touched.
-    pub async fn prove(&self, bytes: usize) -> Result<Position, AppendError> {
+    pub async fn append_probe(&self, bytes: usize) -> Result<Position, AppendError> {
         match &self.0 {
-            Kind::JetStream(jetstream) => jetstream.prove(bytes).await,
-            Kind::Memory(memory) => memory.prove(bytes),
+            Kind::JetStream(jetstream) => jetstream.append_probe(bytes).await,
+            Kind::Memory(memory) => memory.append_probe(bytes),
         }
     }
 
     /// The last message of a room.
-    pub async fn last(&self, room: &RoomId, sight: Sight) -> Result<Tail, ReadError> {
+    pub async fn last(&self, room: &RoomId, consistency: ReadConsistency) -> Result<Tail, ReadError> {
         match &self.0 {
-            Kind::JetStream(jetstream) => jetstream.last(room, sight).await,
+            Kind::JetStream(jetstream) => jetstream.last(room, consistency).await,
             Kind::Memory(memory) => Ok(memory.last(room)),
         }
     }
@@ -146,17 +146,17 @@ impl Log {
     pub async fn epoch(&self) -> Result<Epoch, ReadError> {
         match &self.0 {
             Kind::JetStream(jetstream) => jetstream.epoch().await,
-            Kind::Memory(memory) => Ok(memory.look().epoch),
+            Kind::Memory(memory) => Ok(memory.status().epoch),
         }
     }
 
     /// Looks whether this is still the log that it was.
     ///
     /// Another epoch than before: everything known of the rooms is of a log that is gone.
-    pub async fn look(&self) -> Result<Look, ReadError> {
+    pub async fn status(&self) -> Result<LogStatus, ReadError> {
         match &self.0 {
-            Kind::JetStream(jetstream) => jetstream.look().await,
-            Kind::Memory(memory) => Ok(memory.look()),
+            Kind::JetStream(jetstream) => jetstream.status().await,
+            Kind::Memory(memory) => Ok(memory.status()),
         }
     }
 }

@@ -5,7 +5,7 @@ use std::collections::VecDeque;
 use crate::owner::LogOp;
 
 /// Questions to the log in flight; above, operations wait. More would only make each take longer.
-pub(crate) const IN_FLIGHT: usize = 256;
+pub(crate) const MAX_IN_FLIGHT: usize = 256;
 
 /// Operations in flight and those that wait, first come first served.
 ///
@@ -23,7 +23,7 @@ impl<T> Default for Operations<T> {
 }
 
 /// What an operation asks of the log: one question per record that it reads.
-pub(crate) fn questions(op: &LogOp) -> usize {
+pub(crate) fn requests(op: &LogOp) -> usize {
     match op {
         LogOp::Last { .. } | LogOp::Before(_) | LogOp::Append { .. } | LogOp::Epoch => 1,
         LogOp::Read(positions) => positions.len().max(1),
@@ -38,18 +38,18 @@ impl<T> Operations<T> {
 
     /// Takes the next operation that may be begun.
     pub(crate) fn begin(&mut self) -> Option<(T, LogOp)> {
-        if self.in_flight >= IN_FLIGHT {
+        if self.in_flight >= MAX_IN_FLIGHT {
             return None;
         }
         let next = self.waiting.pop_front()?;
-        self.in_flight += questions(&next.1);
+        self.in_flight += requests(&next.1);
         Some(next)
     }
 
     /// An operation of so many questions ended.
-    pub(crate) fn end(&mut self, questions: usize) {
-        debug_assert!(questions <= self.in_flight, "more operations ended than began");
-        self.in_flight = self.in_flight.saturating_sub(questions);
+    pub(crate) fn end(&mut self, requests: usize) {
+        debug_assert!(requests <= self.in_flight, "more operations ended than began");
+        self.in_flight = self.in_flight.saturating_sub(requests);
     }
 
     /// Operations that wait.
@@ -74,7 +74,7 @@ mod tests {
         let mut operations = Operations::default();
         (0..1_000).for_each(|room| operations.add(room, LogOp::Last { certain: false }));
         let mut first = begun(&mut operations);
-        assert_eq!(first.len(), IN_FLIGHT);
+        assert_eq!(first.len(), MAX_IN_FLIGHT);
         let mut served: Vec<usize> = first.clone();
         while served.len() < 1_000 {
             let room = first.remove(0);
@@ -92,7 +92,7 @@ mod tests {
     fn an_operation_counts_as_the_questions_that_it_asks() {
         let mut operations = Operations::default();
         (0..100).for_each(|room| operations.add(room, LogOp::Read(vec![Position(1); 32])));
-        assert_eq!(begun(&mut operations).len(), IN_FLIGHT / 32);
+        assert_eq!(begun(&mut operations).len(), MAX_IN_FLIGHT / 32);
         operations.end(32);
         assert_eq!(begun(&mut operations).len(), 1);
         assert_eq!(operations.waiting(), 100 - 9);

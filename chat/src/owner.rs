@@ -5,14 +5,14 @@
 //! what it read is still the room's last, so from then on nobody else commits unnoticed. Any append that is not a clear
 //! yes makes it idle again, and it starts from what the log says.
 
-mod active;
-mod attached;
-mod recent;
-mod stale;
-mod standing;
-mod starting;
-mod trying;
-pub(crate) mod viewing;
+mod activation;
+mod catch_up_reply;
+pub(crate) mod history_access;
+mod ownership;
+mod recent_records;
+mod recovery;
+mod request_checks;
+mod retry;
 
 use std::collections::{BTreeSet, VecDeque};
 use std::sync::Arc;
@@ -28,17 +28,17 @@ use shared::rpc::messages::{Answer, Item, Place};
 use tracing::{debug, error};
 
 use crate::bad_records::BadRecord;
-use crate::decide::{Author, Judge};
-use crate::gone::Gone;
+use crate::connector_liveness::ConnectorLiveness;
+use crate::draft::{Author, RoomPolicy};
 use crate::log::{AppendError, ReadError, Tail};
-use crate::tail::TailSearch;
-use crate::walk::{Until, Walk};
-use active::{Active, Kept};
-pub use viewing::Viewing;
+use crate::log_tail::TailSearch;
+use crate::log_walk::{Until, Walk};
+use activation::{Activation, RetainedState};
+pub use history_access::HistoryRequest;
 
 /// A connector that waits for an answer, and where it listens.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Asker {
+pub struct Requester {
     /// The connector.
     pub connector: ServerId,
     /// The subject of its question's answer.
@@ -51,7 +51,7 @@ pub struct Asker {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Attach {
     /// Who asks.
-    pub asker: Asker,
+    pub requester: Requester,
     /// Which run of the connector.
     pub incarnation: Incarnation,
     /// How far it has read.
@@ -62,7 +62,7 @@ pub struct Attach {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Proposal {
     /// Who asks.
-    pub asker: Asker,
+    pub requester: Requester,
     /// Whose it is.
     pub author: Author,
     /// How far the connector has read.
@@ -82,15 +82,15 @@ impl Proposal {
 
 /// What an owner wants done.
 #[derive(Debug, PartialEq, Eq)]
-pub enum Act {
+pub enum OwnerEffect {
     /// Answer a question.
-    Answer(Asker, Answer),
+    Respond(Requester, Answer),
     /// Tell a connector that did not ask what another one's question led to.
-    Tell(ServerId, Answer, Trace),
+    Notify(ServerId, Answer, Trace),
     /// Do this in the log and bring the result.
     Log(LogOp),
     /// Read the messages that this asks for: its viewer may see them.
-    Read(Viewing),
+    Read(HistoryRequest),
 }
 
 /// A log operation; an owner has one in flight at most.
@@ -111,7 +111,7 @@ pub enum LogOp {
 
 /// What came of a log operation.
 #[derive(Debug)]
-pub enum LogDone {
+pub enum LogResult {
     /// Of [`LogOp::Last`] and [`LogOp::Before`].
     Last(Result<Tail, ReadError>),
     /// Of [`LogOp::Read`], with the positions that were asked.
@@ -136,39 +136,39 @@ pub struct Now {
 pub struct Owner {
     me: ServerId,
     room: RoomId,
-    judge: Arc<Judge>,
+    policy: Arc<RoomPolicy>,
     metrics: Arc<Metrics>,
     ids: RecordIds,
     phase: Phase,
     /// What the last activation knew, until the log was read again.
-    kept: Option<Kept>,
-    gone: Arc<Gone>,
+    retained: Option<RetainedState>,
+    liveness: Arc<ConnectorLiveness>,
     followers: BTreeSet<ServerId>,
     proposals: VecDeque<Proposal>,
     /// Attaches whose position is yet to be proven.
     attaches: Vec<Attach>,
     /// Questions for messages, until it is known who is in the room.
-    viewings: Vec<Viewing>,
+    history_requests: Vec<HistoryRequest>,
     retry_at: Option<u64>,
     /// Failures of the log since it did something for this room.
     backoff: Backoff,
     /// Random bits of the room's own.
     seed: u64,
     /// An append had no clear outcome: what is read next must be certain.
-    in_doubt: bool,
+    needs_latest: bool,
     /// The log's end at which records were found to be missing: they are, if that is found once
     /// more.
     incomplete_at: Option<Position>,
     /// The last reading found nothing that could be used.
     is_unusable: bool,
     /// The room's home is another server.
-    stands_in: bool,
+    is_failover: bool,
     /// It may read and append: as the room's home, or while that is down.
-    is_permitted: bool,
+    may_append: bool,
     /// It hands the room over as soon as nothing is in flight.
-    is_retiring: bool,
+    is_handing_over: bool,
     /// What is in flight was begun on a log that may be another one now: its result counts for nothing.
-    is_stale: bool,
+    discards_result: bool,
     used_at: u64,
 }
 
@@ -185,88 +185,88 @@ enum Phase {
         walk: Walk,
         bad: Vec<(Position, BadRecord)>,
     },
-    Active(Box<Active>),
+    Active(Box<Activation>),
 }
 
 impl Owner {
     /// An idle owner of `room`; `ids` are for the records that it appends.
-    pub fn new(me: ServerId, room: RoomId, ids: RecordIds, judge: Arc<Judge>, metrics: Arc<Metrics>) -> Self {
-        let seed = trying::seed(room.as_str());
+    pub fn new(me: ServerId, room: RoomId, ids: RecordIds, policy: Arc<RoomPolicy>, metrics: Arc<Metrics>) -> Self {
+        let seed = retry::seed(room.as_str());
         Self {
             me,
             room,
-            judge,
+            policy,
             metrics,
             ids,
             phase: Phase::Idle,
-            kept: None,
-            gone: Arc::default(),
+            retained: None,
+            liveness: Arc::default(),
             followers: BTreeSet::new(),
             proposals: VecDeque::new(),
             attaches: Vec::new(),
-            viewings: Vec::new(),
+            history_requests: Vec::new(),
             retry_at: None,
             backoff: Backoff::default(),
             seed,
-            in_doubt: false,
+            needs_latest: false,
             incomplete_at: None,
             is_unusable: false,
-            stands_in: false,
-            is_permitted: true,
-            is_retiring: false,
-            is_stale: false,
+            is_failover: false,
+            may_append: true,
+            is_handing_over: false,
+            discards_result: false,
             used_at: 0,
         }
     }
 
     /// Which connectors are gone, from now on. What follows from it is done when something else happens, or with
     /// [`Owner::tick`].
-    pub fn learn(&mut self, gone: &Arc<Gone>) {
-        if Arc::ptr_eq(&self.gone, gone) {
+    pub fn set_liveness(&mut self, liveness: &Arc<ConnectorLiveness>) {
+        if Arc::ptr_eq(&self.liveness, liveness) {
             return;
         }
-        self.gone = gone.clone();
-        self.proposals.iter_mut().for_each(|proposal| proposal.author.unify(gone));
+        self.liveness = liveness.clone();
+        self.proposals.iter_mut().for_each(|proposal| proposal.author.resolve(liveness));
         if let Phase::Active(active) = &mut self.phase {
-            active.learn(gone);
+            active.set_liveness(liveness);
         }
     }
 
     /// The rules from now on.
-    pub fn judge_with(&mut self, judge: &Arc<Judge>) {
-        if Arc::ptr_eq(&self.judge, judge) {
+    pub fn set_policy(&mut self, policy: &Arc<RoomPolicy>) {
+        if Arc::ptr_eq(&self.policy, policy) {
             return;
         }
-        self.judge = judge.clone();
+        self.policy = policy.clone();
         if let Phase::Active(active) = &mut self.phase {
-            active.judge = judge.clone();
+            active.policy = policy.clone();
         }
     }
 
     /// A connector wants to follow.
-    pub fn attach(&mut self, attach: Attach, now: Now, acts: &mut Vec<Act>) {
+    pub fn attach(&mut self, attach: Attach, now: Now, effects: &mut Vec<OwnerEffect>) {
         self.used_at = now.ticks;
-        self.followers.insert(attach.asker.connector.clone());
+        self.followers.insert(attach.requester.connector.clone());
         // A repeated question replaces the one before: its connector waits for one answer.
-        self.attaches.retain(|a| a.asker.connector != attach.asker.connector);
+        self.attaches.retain(|a| a.requester.connector != attach.requester.connector);
         self.attaches.push(attach);
-        self.go_on(now, acts);
+        self.advance(now, effects);
     }
 
     /// A connector proposes.
-    pub fn propose(&mut self, mut proposal: Proposal, now: Now, acts: &mut Vec<Act>) {
+    pub fn propose(&mut self, mut proposal: Proposal, now: Now, effects: &mut Vec<OwnerEffect>) {
         self.used_at = now.ticks;
-        proposal.author.unify(&self.gone);
-        self.followers.insert(proposal.asker.connector.clone());
+        proposal.author.resolve(&self.liveness);
+        self.followers.insert(proposal.requester.connector.clone());
         if self.is_appending(&proposal) {
             return;
         }
         let same = |p: &&mut Proposal| p.author == proposal.author && p.number == proposal.number;
         match self.proposals.iter_mut().find(same) {
-            Some(waiting) => waiting.asker = proposal.asker,
+            Some(waiting) => waiting.requester = proposal.requester,
             None => self.proposals.push_back(proposal),
         }
-        self.go_on(now, acts);
+        self.advance(now, effects);
     }
 
     /// A connector follows no longer.
@@ -274,19 +274,19 @@ impl Owner {
         self.followers.remove(connector);
     }
 
-    /// Tries again what failed. To be called often while [`Owner::is_restless`].
-    pub fn tick(&mut self, now: Now, acts: &mut Vec<Act>) {
-        self.go_on(now, acts);
+    /// Tries again what failed. To be called often while [`Owner::awaits_retry`].
+    pub fn tick(&mut self, now: Now, effects: &mut Vec<OwnerEffect>) {
+        self.advance(now, effects);
     }
 
     /// Keeps the state of a silent room from growing too old, and its members from being forgotten by their connectors. To be
     /// called now and then.
-    pub fn look_after(&mut self, now: Now, acts: &mut Vec<Act>) {
+    pub fn maintain(&mut self, now: Now, effects: &mut Vec<OwnerEffect>) {
         if let Phase::Active(active) = &mut self.phase {
-            active.keep_fresh(now);
-            active.remind(&self.followers, acts);
+            active.refresh_if_old(now);
+            active.notify_detached(&self.followers, effects);
         }
-        self.go_on(now, acts);
+        self.advance(now, effects);
     }
 
     /// While it is active: where it is, and its newest records as a walk backwards.
@@ -296,7 +296,7 @@ impl Owner {
     }
 
     /// Whether it waits for a time to try again.
-    pub fn is_restless(&self) -> bool {
+    pub fn awaits_retry(&self) -> bool {
         self.retry_at.is_some()
     }
 
@@ -312,51 +312,51 @@ impl Owner {
     }
 
     /// Takes the result of the log operation in flight.
-    pub fn done(&mut self, done: LogDone, now: Now, acts: &mut Vec<Act>) {
+    pub fn on_log_result(&mut self, result: LogResult, now: Now, effects: &mut Vec<OwnerEffect>) {
         let mut is_proven = false;
-        if std::mem::take(&mut self.is_stale) {
-            self.in_doubt = true;
-            self.end(now);
-            if !self.is_permitted {
-                return self.give_up(acts);
+        if std::mem::take(&mut self.discards_result) {
+            self.needs_latest = true;
+            self.end_activation(now);
+            if !self.may_append {
+                return self.release(effects);
             }
-            return self.go_on(now, acts);
+            return self.advance(now, effects);
         }
-        match (&mut self.phase, done) {
-            (Phase::Reading(_), LogDone::Last(Ok(tail))) => self.search(tail, now, acts),
-            (Phase::Walking { .. }, LogDone::Read(Ok(records))) => self.go_on_walking(records, now, acts),
-            (Phase::Active(active), LogDone::Append(Ok(position))) => {
-                active.committed(position, &self.followers, acts);
-                self.in_doubt = false;
+        match (&mut self.phase, result) {
+            (Phase::Reading(_), LogResult::Last(Ok(tail))) => self.on_tail(tail, now, effects),
+            (Phase::Walking { .. }, LogResult::Read(Ok(records))) => self.advance_walk(records, now, effects),
+            (Phase::Active(active), LogResult::Append(Ok(position))) => {
+                active.on_committed(position, &self.followers, effects);
+                self.needs_latest = false;
                 self.backoff.reset();
-                active.prove(self.attaches.drain(..));
+                active.add_proven(self.attaches.drain(..));
                 is_proven = true;
             }
-            (Phase::Active(active), LogDone::Last(Ok(tail))) => {
+            (Phase::Active(active), LogResult::Last(Ok(tail))) => {
                 if active.is_last(&tail) {
                     self.backoff.reset();
-                    active.proven(acts);
+                    active.confirm_position(effects);
                     is_proven = true;
                 } else {
-                    self.end(now);
+                    self.end_activation(now);
                 }
             }
-            (Phase::Active(active), LogDone::Read(Ok(records))) => active.caught_up(records, acts),
-            (_, LogDone::Append(Err(error))) => self.refused(&error, now, acts),
-            (_, LogDone::Last(Err(error)) | LogDone::Read(Err(error))) => self.away(&error, now, acts),
+            (Phase::Active(active), LogResult::Read(Ok(records))) => active.continue_catch_up(records, effects),
+            (_, LogResult::Append(Err(error))) => self.on_append_failed(&error, now, effects),
+            (_, LogResult::Last(Err(error)) | LogResult::Read(Err(error))) => self.on_read_failed(&error, now, effects),
             // An operation is asked for in one phase and ends in the same; this would be a defect of the caller.
-            (_, unasked) => {
+            (_, unexpected) => {
                 static UNASKED: LogLimit = LogLimit::new();
-                debug!(room = %self.room, ?unasked, "unasked log operation");
+                debug!(room = %self.room, ?unexpected, "unexpected log operation");
                 if let Some(suppressed) = UNASKED.pass() {
                     error!(suppressed, "a log operation ended that was not asked for (level debug names the room)");
                 }
             }
         }
         if is_proven {
-            self.decide_viewings(acts);
+            self.resolve_history_requests(effects);
         }
-        self.go_on(now, acts);
+        self.advance(now, effects);
     }
 
     fn is_appending(&self, proposal: &Proposal) -> bool {
@@ -367,56 +367,56 @@ impl Owner {
     fn is_quiet(&self) -> bool {
         match &self.phase {
             Phase::Idle => true,
-            Phase::Active(active) => !active.is_busy(),
+            Phase::Active(active) => !active.has_pending(),
             Phase::Reading(_) | Phase::Walking { .. } => false,
         }
     }
 
     fn is_wanted(&self) -> bool {
-        let is_asked = !self.proposals.is_empty() || !self.attaches.is_empty() || !self.viewings.is_empty();
+        let is_asked = !self.proposals.is_empty() || !self.attaches.is_empty() || !self.history_requests.is_empty();
         is_asked || !self.followers.is_empty()
     }
 
-    fn go_on(&mut self, now: Now, acts: &mut Vec<Act>) {
-        if self.is_retiring {
-            return self.let_go_if_quiet(acts);
+    fn advance(&mut self, now: Now, effects: &mut Vec<OwnerEffect>) {
+        if self.is_handing_over {
+            return self.release_if_quiet(effects);
         }
         match &mut self.phase {
             Phase::Idle => {
-                if self.is_permitted && self.is_wanted() && self.retry_at.is_none_or(|at| at <= now.ticks) {
+                if self.may_append && self.is_wanted() && self.retry_at.is_none_or(|at| at <= now.ticks) {
                     self.retry_at = None;
                     self.phase = Phase::Reading(TailSearch::default());
-                    acts.push(Act::Log(LogOp::Last { certain: self.in_doubt }));
+                    effects.push(OwnerEffect::Log(LogOp::Last { certain: self.needs_latest }));
                 }
             }
             Phase::Reading(_) | Phase::Walking { .. } => {}
-            Phase::Active(_) => self.go_on_appending(now, acts),
+            Phase::Active(_) => self.advance_activation(now, effects),
         }
     }
 
-    fn go_on_appending(&mut self, now: Now, acts: &mut Vec<Act>) {
+    fn advance_activation(&mut self, now: Now, effects: &mut Vec<OwnerEffect>) {
         self.refuse_implausible();
-        self.refuse_stale(acts);
-        let waiting = (&mut self.proposals, &mut self.attaches, !self.viewings.is_empty());
+        self.refuse_stale(effects);
+        let waiting = (&mut self.proposals, &mut self.attaches, !self.history_requests.is_empty());
         if let Phase::Active(active) = &mut self.phase
-            && let Err(error) = active.go_on(waiting, &mut self.ids, now, acts)
+            && let Err(error) = active.advance(waiting, &mut self.ids, now, effects)
         {
-            self.unreadable(&error, now);
+            self.on_encode_failed(&error, now);
         }
     }
 
     /// The activation is over; what it had in flight waits again.
-    fn end(&mut self, now: Now) {
+    fn end_activation(&mut self, now: Now) {
         if let Phase::Active(active) = std::mem::replace(&mut self.phase, Phase::Idle) {
-            let (proposals, attaches, kept) = active.into_waiting();
+            let (proposals, attaches, retained) = active.into_waiting();
             for proposal in proposals.into_iter().rev() {
                 self.proposals.push_front(proposal);
             }
             self.attaches.extend(attaches);
-            self.kept = kept;
+            self.retained = retained;
         }
         self.retry_at.get_or_insert(now.ticks);
-        self.is_permitted = !self.stands_in;
+        self.may_append = !self.is_failover;
     }
 }
 

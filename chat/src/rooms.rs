@@ -1,11 +1,11 @@
 //! Every room of a chat server, and its links to connectors. Pure: messages and results in, sends and log operations out.
 
-mod homes;
+mod connector_links;
+mod duplicate_id;
+mod failover;
+mod handover;
+mod history_readers;
 mod incarnations;
-mod leaving;
-mod links;
-mod readers;
-mod rival;
 mod senders;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
@@ -24,13 +24,13 @@ use shared::rpc::{self, RpcError, Trace};
 use shared::senders::Senders;
 use tracing::debug;
 
-use crate::decide::{Author, Judge};
-use crate::gone::Gone;
-use crate::history::Reader;
-use crate::homes::Homes;
-use crate::owner::{Act, Asker, Attach, LogDone, LogOp, Now, Owner, Proposal, Viewing};
-use incarnations::Sender;
-use rival::Claim;
+use crate::connector_liveness::ConnectorLiveness;
+use crate::draft::{Author, RoomPolicy};
+use crate::history::HistoryReader;
+use crate::home_liveness::HomeLiveness;
+use crate::owner::{Attach, HistoryRequest, LogOp, LogResult, Now, Owner, OwnerEffect, Proposal, Requester};
+use duplicate_id::NewerRunReport;
+use incarnations::SenderCheck;
 
 /// Milliseconds of silence after which a connector follows nothing any more; its next message finds a number missing,
 /// and it attaches again.
@@ -50,44 +50,44 @@ const SWEEP_MS: u64 = 5_000;
 pub struct Rooms {
     me: ServerId,
     /// The incarnation that it started with, and the one that it has.
-    start: Incarnation,
+    first_incarnation: Incarnation,
     incarnation: Incarnation,
     router: Router,
     servers: Arc<Servers>,
     senders: Senders,
-    judge: Arc<Judge>,
+    policy: Arc<RoomPolicy>,
     metrics: Arc<Metrics>,
     forget_ms: u64,
     lease_secs: u32,
     // Ordered: what happens must depend on nothing but the inputs, or no run of a simulation could be repeated.
     owners: BTreeMap<RoomId, Owner>,
     /// Owners that were made in this run.
-    owners_made: u64,
+    owners_created: u64,
     /// Rooms that wait for a time to try again.
-    restless: BTreeSet<RoomId>,
+    retrying: BTreeSet<RoomId>,
     /// Rooms that wait, and whose log cannot be used.
     unusable: BTreeSet<RoomId>,
     swept_at: u64,
-    links: BTreeMap<ServerId, Link>,
+    links: BTreeMap<ServerId, ConnectorLink>,
     /// What the links say of who is gone.
-    gone: Arc<Gone>,
-    readers: BTreeMap<u64, Reader>,
-    reader: u64,
-    homes: Homes,
+    liveness: Arc<ConnectorLiveness>,
+    readers: BTreeMap<u64, HistoryReader>,
+    last_reader: u64,
+    homes: HomeLiveness,
     /// Rooms of others in which this server appends, or did lately.
-    stand_ins: BTreeSet<RoomId>,
+    failover_rooms: BTreeSet<RoomId>,
     /// Owners do not all know yet what is new about connectors.
-    has_news: bool,
+    liveness_changed: bool,
     /// Questions about rooms of others, until it is known whether their homes live.
-    waiting: Vec<(Asker, Incarnation, Question)>,
+    waiting_requests: Vec<(Requester, Incarnation, Question)>,
     /// The log refuses whoever does not know its end: another server may stand in for a room's home.
     is_fenced: bool,
-    is_leaving: bool,
+    is_handing_over: bool,
     /// Another process with this server's id started later: this one is silent.
-    yields: bool,
+    is_yielding: bool,
     /// Records appended since this run began.
-    records: u64,
-    acts: Vec<Act>,
+    records_appended: u64,
+    owner_effects: Vec<OwnerEffect>,
     effects: Vec<Effect>,
 }
 
@@ -106,7 +106,7 @@ pub struct Identity {
 
 /// A message of a connector, as it came.
 #[derive(Debug)]
-pub struct Heard<'a> {
+pub struct IncomingRequest<'a> {
     /// The encoded message.
     pub body: &'a [u8],
     /// Where its answer goes.
@@ -120,43 +120,43 @@ pub struct Heard<'a> {
 
 /// What is known of a connector.
 #[derive(Debug, Default)]
-struct Link {
+struct ConnectorLink {
     runs: Lineage,
     /// Earlier runs that were accepted, and are not continued by the present one.
-    former: VecDeque<Incarnation>,
+    former_incarnations: VecDeque<Incarnation>,
     /// The highest counts of the present run's signed messages, and of its signed heartbeats.
-    counted: u64,
-    beaten: u64,
+    highest_count: u64,
+    highest_heartbeat: u64,
     /// A heartbeat of the present run named this server's incarnation.
     accepts_us: bool,
     /// The word of its heartbeats on a later run of this server.
-    claim: Option<Claim>,
+    report: Option<NewerRunReport>,
     /// Number of the last message to it. It rises also for what could not be sent, so that the loss is noticed.
     number: u64,
-    heard_at: u64,
+    last_message_at: u64,
     /// Ticks of the message before that of the present run; none for its first one.
-    heard_before: Option<u64>,
-    silent: bool,
+    previous_message_at: Option<u64>,
+    is_silent: bool,
     /// Seconds in which it could have been heard and was not.
-    silence: u32,
+    silent_secs: u32,
 }
 
 /// Something to do, in order.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Effect {
-    /// Send to a connector: as the answer to a question, or as news.
-    Send(Send),
-    /// Do this in the log, and bring the result to [`Rooms::done`].
-    Log { room: RoomId, asker: LogAsker, op: LogOp },
-    /// Ask whether this chat server is there, and bring the answer to [`Rooms::found`].
+    /// OutgoingReply to a connector: as the answer to a question, or as news.
+    Send(OutgoingReply),
+    /// Do this in the log, and bring the result to [`Rooms::on_log_result`].
+    Log { room: RoomId, requester: LogRequester, op: LogOp },
+    /// Ask whether this chat server is there, and bring the answer to [`Rooms::on_probe_result`].
     Probe(ServerId),
     /// Look at `servers.json`: a server spoke that it did not have.
-    Doubt,
+    RequestRecheck,
 }
 
 /// For whom a log operation is done.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum LogAsker {
+pub enum LogRequester {
     /// The room's owner.
     Owner,
     /// The question for messages with this number.
@@ -165,7 +165,7 @@ pub enum LogAsker {
 
 /// A message to a connector.
 #[derive(Debug, PartialEq, Eq)]
-pub struct Send {
+pub struct OutgoingReply {
     /// Who gets it.
     pub connector: ServerId,
     /// The subject that its question named, one of its own; none for news.
@@ -192,38 +192,38 @@ impl Rooms {
             senders: Senders::new(&servers, u64::from(lease_secs) * 1_000),
             servers,
             me,
-            start: incarnation,
+            first_incarnation: incarnation,
             incarnation,
-            judge: Arc::new(Judge::new(settings, budget)),
+            policy: Arc::new(RoomPolicy::new(settings, budget)),
             metrics,
             forget_ms: u64::from(settings.room.forget_secs) * 1_000,
             lease_secs,
             owners: BTreeMap::new(),
-            owners_made: 0,
-            restless: BTreeSet::new(),
+            owners_created: 0,
+            retrying: BTreeSet::new(),
             unusable: BTreeSet::new(),
             swept_at: 0,
             links: BTreeMap::new(),
-            gone: Arc::default(),
+            liveness: Arc::default(),
             readers: BTreeMap::new(),
-            reader: 0,
-            homes: Homes::default(),
-            stand_ins: BTreeSet::new(),
-            has_news: false,
-            waiting: Vec::new(),
+            last_reader: 0,
+            homes: HomeLiveness::default(),
+            failover_rooms: BTreeSet::new(),
+            liveness_changed: false,
+            waiting_requests: Vec::new(),
             is_fenced,
-            is_leaving: false,
-            yields: false,
-            records: 0,
-            acts: Vec::new(),
+            is_handing_over: false,
+            is_yielding: false,
+            records_appended: 0,
+            owner_effects: Vec::new(),
             effects: Vec::new(),
         }
     }
 
     /// The broker takes messages of this size from now on. A record in flight that is too large fails, and is decided anew.
     pub fn set_budget(&mut self, budget: Budget) {
-        if self.judge.budget() != budget {
-            self.judge = Arc::new(self.judge.with_budget(budget));
+        if self.policy.budget() != budget {
+            self.policy = Arc::new(self.policy.with_budget(budget));
         }
     }
 
@@ -231,81 +231,84 @@ impl Rooms {
     ///
     /// # Errors
     /// If the bytes are not such a message; nothing has changed then.
-    pub fn message(&mut self, heard: Heard<'_>, now: Now) -> Result<Vec<Effect>, RpcError> {
-        let message: FromConnector = rpc::decode(heard.body)?;
-        if !self.admits(&message, heard.reply.as_deref(), now.ticks) {
+    pub fn handle_message(&mut self, incoming: IncomingRequest<'_>, now: Now) -> Result<Vec<Effect>, RpcError> {
+        let message: FromConnector = rpc::decode(incoming.body)?;
+        if !self.admit(&message, incoming.reply.as_deref(), now.ticks) {
             return Ok(self.take_effects());
         }
         let FromConnector { connector, incarnation, continues, count, known, question, .. } = message;
         if question == Question::Probe {
-            self.answer_probe(connector, heard.reply, heard.trace, now);
+            self.answer_probe(connector, incoming.reply, incoming.trace, now);
             return Ok(self.take_effects());
         }
-        let count = heard.is_proven.then_some(count);
-        match self.hear(&connector, Lineage::said(incarnation, continues), (count, &question), now.ticks) {
-            Sender::Accepted => {
-                known.into_iter().for_each(|known| self.hear_of_itself(&connector, known, now.ticks));
-                let asker = Asker { connector, reply: heard.reply.unwrap_or_default(), trace: heard.trace };
-                self.question(asker, incarnation, question, now);
-                self.expel(now);
+        let count = incoming.is_proven.then_some(count);
+        match self.check_sender(&connector, Lineage::said(incarnation, continues), (count, &question), now.ticks) {
+            SenderCheck::Accepted => {
+                known.into_iter().for_each(|known| self.record_known_incarnation(&connector, known, now.ticks));
+                let requester =
+                    Requester { connector, reply: incoming.reply.unwrap_or_default(), trace: incoming.trace };
+                self.handle_request(requester, incarnation, question, now);
+                self.apply_liveness(now);
             }
-            Sender::Repeated => {
+            SenderCheck::Repeated => {
                 debug!(%connector, ?count, "a copy of a connector's message, or one that was overtaken, was ignored")
             }
-            Sender::Stale(known) => self.answer_stale((connector, heard.reply, heard.trace), known),
-            Sender::Unclear => {}
-            Sender::Implausible => self.refuse(&connector, incarnation),
+            SenderCheck::Stale(known) => self.answer_stale((connector, incoming.reply, incoming.trace), known),
+            SenderCheck::Unclear => {}
+            SenderCheck::Implausible => self.report_implausible(&connector, incarnation),
         }
         Ok(self.take_effects())
     }
 
-    fn question(&mut self, asker: Asker, incarnation: Incarnation, question: Question, now: Now) {
-        if self.yields {
+    fn handle_request(&mut self, requester: Requester, incarnation: Incarnation, question: Question, now: Now) {
+        if self.is_yielding {
             // The other process answers.
             return;
         }
-        if self.is_leaving {
-            return self.send_elsewhere(asker, &question, now);
+        if self.is_handing_over {
+            return self.redirect(requester, &question, now);
         }
         let is_another = question.room().is_some_and(|room| !self.may_own(room));
         if is_another && !matches!(question, Question::Detach { .. }) {
-            self.ask_home(asker, incarnation, question, now);
+            self.handle_foreign_request(requester, incarnation, question, now);
         } else {
-            self.accept(asker, incarnation, question, now);
+            self.dispatch(requester, incarnation, question, now);
         }
     }
 
-    fn accept(&mut self, asker: Asker, incarnation: Incarnation, question: Question, now: Now) {
+    fn dispatch(&mut self, requester: Requester, incarnation: Incarnation, question: Question, now: Now) {
         match question {
-            Question::Heartbeat | Question::Probe => self.answer_heartbeat(asker, Answer::Alive, now),
+            Question::Heartbeat | Question::Probe => self.answer_heartbeat(requester, Answer::Alive, now),
             Question::Detach { room } => {
                 if let Some(owner) = self.owners.get_mut(&room) {
-                    owner.detach(&asker.connector);
+                    owner.detach(&requester.connector);
                 }
             }
             Question::Attach { room, at } => {
-                self.with_owner(&room, |owner, acts| owner.attach(Attach { asker, incarnation, at }, now, acts));
+                self.with_owner(&room, |owner, effects| {
+                    owner.attach(Attach { requester, incarnation, at }, now, effects)
+                });
             }
             Question::History { room, number, session, wanted } => {
-                let viewing = Viewing { asker, incarnation, number, session, wanted };
-                self.with_owner(&room, |owner, acts| owner.view(viewing, now, acts));
+                let request = HistoryRequest { requester, incarnation, number, session, wanted };
+                self.with_owner(&room, |owner, effects| owner.request_history(request, now, effects));
             }
             Question::Propose { room, at, number, items } => {
-                let author = Author { connector: asker.connector.clone(), incarnation };
-                let proposal = Proposal { asker, author, at, number, items };
-                self.with_owner(&room, |owner, acts| owner.propose(proposal, now, acts));
+                let author = Author { connector: requester.connector.clone(), incarnation };
+                let proposal = Proposal { requester, author, at, number, items };
+                self.with_owner(&room, |owner, effects| owner.propose(proposal, now, effects));
             }
         }
     }
 
     /// Takes the result of a log operation.
-    pub fn done(&mut self, room: &RoomId, asker: LogAsker, done: LogDone, now: Now) -> Vec<Effect> {
-        if matches!(done, LogDone::Append(Ok(_))) {
-            self.records += 1;
+    pub fn on_log_result(&mut self, room: &RoomId, requester: LogRequester, done: LogResult, now: Now) -> Vec<Effect> {
+        if matches!(done, LogResult::Append(Ok(_))) {
+            self.records_appended += 1;
         }
-        match asker {
-            LogAsker::Owner => self.with_owner(room, |owner, acts| owner.done(done, now, acts)),
-            LogAsker::Reader(number) => self.has_read(number, done),
+        match requester {
+            LogRequester::Owner => self.with_owner(room, |owner, effects| owner.on_log_result(done, now, effects)),
+            LogRequester::Reader(number) => self.on_history_read(number, done),
         }
         self.take_effects()
     }
@@ -316,9 +319,9 @@ impl Rooms {
     /// again, which a missing number makes it do.
     pub fn start_over(&mut self, now: Now) -> Vec<Effect> {
         self.links.values_mut().for_each(|link| link.number += 1);
-        self.with_all(|owner, acts| {
+        self.with_all(|owner, effects| {
             owner.start_over(now);
-            owner.tick(now, acts);
+            owner.tick(now, effects);
         });
         self.take_effects()
     }
@@ -329,21 +332,21 @@ impl Rooms {
             self.swept_at = now.ticks;
             self.sweep(now);
         }
-        self.look_for_rivals(now);
-        self.look_at_stand_ins(now);
-        for room in std::mem::take(&mut self.restless) {
-            self.with_owner(&room, |owner, acts| owner.tick(now, acts));
+        self.check_duplicate_id(now);
+        self.check_failover_rooms(now);
+        for room in std::mem::take(&mut self.retrying) {
+            self.with_owner(&room, |owner, effects| owner.tick(now, effects));
         }
         self.take_effects()
     }
 
     /// Looks at every room, so it is not done often.
     fn sweep(&mut self, now: Now) {
-        self.forget_silent(now.ticks);
+        self.detach_silent(now.ticks);
         let forget_ms = self.forget_ms;
         self.owners.retain(|_, owner| !owner.is_forgettable(now, forget_ms));
         self.unusable.retain(|room| self.owners.contains_key(room));
-        self.with_all(|owner, acts| owner.look_after(now, acts));
+        self.with_all(|owner, effects| owner.maintain(now, effects));
     }
 
     /// Connectors that are known, those that were silent for long among them.
@@ -363,48 +366,52 @@ impl Rooms {
 
     fn take_effects(&mut self) -> Vec<Effect> {
         let mut effects = std::mem::take(&mut self.effects);
-        if self.yields {
+        if self.is_yielding {
             effects.retain(|effect| !matches!(effect, Effect::Send(_)));
         }
         effects
     }
 
-    fn with_all(&mut self, action: impl Fn(&mut Owner, &mut Vec<Act>)) {
+    fn with_all(&mut self, action: impl Fn(&mut Owner, &mut Vec<OwnerEffect>)) {
         for room in self.owners.keys().cloned().collect::<Vec<_>>() {
             self.with_owner(&room, &action);
         }
     }
 
-    fn with_owner(&mut self, room: &RoomId, action: impl FnOnce(&mut Owner, &mut Vec<Act>)) {
-        let mut acts = std::mem::take(&mut self.acts);
+    fn with_owner(&mut self, room: &RoomId, action: impl FnOnce(&mut Owner, &mut Vec<OwnerEffect>)) {
+        let mut owner_effects = std::mem::take(&mut self.owner_effects);
         let owner = self.owners.entry(room.clone()).or_insert_with(|| {
-            self.owners_made += 1;
-            let ids = RecordIds::new(&self.me, self.incarnation, self.owners_made);
-            Owner::new(self.me.clone(), room.clone(), ids, self.judge.clone(), self.metrics.clone())
+            self.owners_created += 1;
+            let ids = RecordIds::new(&self.me, self.incarnation, self.owners_created);
+            Owner::new(self.me.clone(), room.clone(), ids, self.policy.clone(), self.metrics.clone())
         });
-        owner.learn(&self.gone);
-        owner.judge_with(&self.judge);
-        action(owner, &mut acts);
-        if owner.is_restless() {
-            self.restless.insert(room.clone());
+        owner.set_liveness(&self.liveness);
+        owner.set_policy(&self.policy);
+        action(owner, &mut owner_effects);
+        if owner.awaits_retry() {
+            self.retrying.insert(room.clone());
         }
         if owner.is_unusable() {
             self.unusable.insert(room.clone());
         } else {
             self.unusable.remove(room);
         }
-        for act in acts.drain(..) {
-            self.perform(room, act);
+        for effect in owner_effects.drain(..) {
+            self.perform(room, effect);
         }
-        self.acts = acts;
+        self.owner_effects = owner_effects;
     }
 
-    fn perform(&mut self, room: &RoomId, act: Act) {
-        match act {
-            Act::Answer(asker, answer) => self.answer(asker, &answer),
-            Act::Tell(connector, answer, trace) => self.send(connector, None, trace, &answer),
-            Act::Read(viewing) => self.read(Reader::new(room.clone(), viewing, self.judge.budget())),
-            Act::Log(op) => self.effects.push(Effect::Log { room: room.clone(), asker: LogAsker::Owner, op }),
+    fn perform(&mut self, room: &RoomId, effect: OwnerEffect) {
+        match effect {
+            OwnerEffect::Respond(requester, answer) => self.answer(requester, &answer),
+            OwnerEffect::Notify(connector, answer, trace) => self.send(connector, None, trace, &answer),
+            OwnerEffect::Read(request) => {
+                self.start_reader(HistoryReader::new(room.clone(), request, self.policy.budget()))
+            }
+            OwnerEffect::Log(op) => {
+                self.effects.push(Effect::Log { room: room.clone(), requester: LogRequester::Owner, op })
+            }
         }
     }
 }

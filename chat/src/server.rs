@@ -23,26 +23,26 @@ use shared::subjects;
 use tokio::time::{Instant, MissedTickBehavior};
 use tracing::{debug, info, warn};
 
-use crate::log::writable::Writable;
-use crate::log::{AppendError, Log, Look, ReadError, Sight};
-use crate::operations::{IN_FLIGHT, Operations, questions};
-use crate::owner::{LogDone, LogOp, Now};
-use crate::rooms::{Effect, Heard, Identity, LogAsker, Rooms, Send};
+use crate::log::log_health::LogHealth;
+use crate::log::{AppendError, Log, LogStatus, ReadConsistency, ReadError};
+use crate::operations::{MAX_IN_FLIGHT, Operations, requests};
+use crate::owner::{LogOp, LogResult, Now};
+use crate::rooms::{Effect, Identity, IncomingRequest, LogRequester, OutgoingReply, Rooms};
 
 /// Time between two looks at what is to be tried again or forgotten.
 const TICK: Duration = Duration::from_millis(200);
 
 /// Time between two checks that this server can hear at all; silence of others counts only where it can.
-const LISTEN: Duration = Duration::from_secs(1);
+const BUS_CHECK: Duration = Duration::from_secs(1);
 
 /// Time between two looks whether the log is still the same one. A new connection is a reason of its own.
-const LOOK: Duration = Duration::from_secs(3);
+const STATUS_CHECK: Duration = Duration::from_secs(3);
 
 /// Questions taken at once, at most: their records are appended together.
-const QUESTIONS: usize = 256;
+const MAX_BATCH: usize = 256;
 
 /// Log operations that wait because the log is too slow for what is asked.
-const MANY_OPERATIONS: usize = 4 * IN_FLIGHT;
+const MANY_OPERATIONS: usize = 4 * MAX_IN_FLIGHT;
 
 /// A running chat server's parts.
 pub struct Chat {
@@ -53,28 +53,28 @@ pub struct Chat {
     signer: Signer,
     view: String,
     started: Instant,
-    running: FuturesUnordered<BoxFuture<'static, (Asked, LogDone)>>,
-    operations: Operations<(RoomId, LogAsker)>,
+    in_flight: FuturesUnordered<BoxFuture<'static, (OperationOrigin, LogResult)>>,
+    operations: Operations<(RoomId, LogRequester)>,
     probes: FuturesUnordered<BoxFuture<'static, (ServerId, bool)>>,
     /// The log as it was found last.
     epoch: Option<Epoch>,
-    writable: Writable,
+    log_health: LogHealth,
     /// An append that is to show that the log takes records again; one at most, with its bytes.
-    proofs: FuturesUnordered<BoxFuture<'static, (usize, Result<Position, AppendError>)>>,
+    log_probes: FuturesUnordered<BoxFuture<'static, (usize, Result<Position, AppendError>)>>,
     queues: Queues,
-    figures: Figures,
+    gauges: Gauges,
     /// It hands its rooms over, and until when it is there for those who did not hear of it.
-    leaving: Option<Instant>,
+    hand_over_until: Option<Instant>,
 }
 
 /// What a chat server has of the process's levels; gone with it.
-struct Figures {
+struct Gauges {
     rooms: Share,
     questions: Share,
     operations: Share,
 }
 
-impl Figures {
+impl Gauges {
     fn new(metrics: &Metrics) -> Self {
         Self {
             rooms: metrics.rooms_known.share(),
@@ -85,10 +85,10 @@ impl Figures {
 }
 
 /// Who asked for a log operation.
-struct Asked {
+struct OperationOrigin {
     room: RoomId,
-    asker: LogAsker,
-    questions: usize,
+    requester: LogRequester,
+    requests: usize,
     /// Of the record that is appended.
     bytes: usize,
 }
@@ -112,20 +112,20 @@ impl Chat {
             signer: Signer::new(&id, &node),
             view: node.roster.now().view_hash(),
             started: Instant::now(),
-            running: FuturesUnordered::new(),
+            in_flight: FuturesUnordered::new(),
             operations: Operations::default(),
             probes: FuturesUnordered::new(),
             epoch: None,
-            writable: Writable::default(),
-            proofs: FuturesUnordered::new(),
+            log_health: LogHealth::default(),
+            log_probes: FuturesUnordered::new(),
             queues: Queues::default(),
-            figures: Figures::new(&node.metrics),
-            leaving: None,
+            gauges: Gauges::new(&node.metrics),
+            hand_over_until: None,
             log,
             node: node.clone(),
             id,
         };
-        chat.node.health.set(Check::Log, chat.writable.fault());
+        chat.node.health.set(Check::Log, chat.log_health.fault());
         info!(server = %chat.id, subject, "chat server ready");
         node.lifecycle.spawn_main(chat.run(questions));
         Ok(())
@@ -134,10 +134,10 @@ impl Chat {
     async fn run(mut self, mut questions: Subscription) {
         let mut tick = tokio::time::interval(TICK);
         tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        let looks = looks(self.log.clone());
-        tokio::pin!(looks);
-        let hearing = hearing(self.node.bus.clone(), self.node.metrics.clone());
-        tokio::pin!(hearing);
+        let log_statuses = log_statuses(self.log.clone());
+        tokio::pin!(log_statuses);
+        let bus_checks = bus_checks(self.node.bus.clone(), self.node.metrics.clone());
+        tokio::pin!(bus_checks);
         let mut roster = self.node.roster.clone();
         let mut connection = self.node.bus.connection();
         let mut generation = connection.borrow_and_update().generation;
@@ -149,17 +149,17 @@ impl Chat {
             self.rooms.set_budget(self.node.budget());
             tokio::select! {
                 () = &mut stopping => break,
-                () = &mut draining, if self.leaving.is_none() => self.leave(),
-                Some((asked, done)) = self.running.next() => {
-                    self.done(&asked, done);
+                () = &mut draining, if self.hand_over_until.is_none() => self.hand_over(),
+                Some((origin, done)) = self.in_flight.next() => {
+                    self.on_log_result(&origin, done);
                     // What else is done by now: answers that are sent together are read together.
-                    for _ in 0..IN_FLIGHT {
-                        let Some((asked, done)) = self.running.next().now_or_never().flatten() else { break };
-                        self.done(&asked, done);
+                    for _ in 0..MAX_IN_FLIGHT {
+                        let Some((origin, done)) = self.in_flight.next().now_or_never().flatten() else { break };
+                        self.on_log_result(&origin, done);
                     }
                 }
                 Some((home, is_alive)) = self.probes.next() => {
-                    let effects = self.rooms.found(&home, is_alive, self.now());
+                    let effects = self.rooms.on_probe_result(&home, is_alive, self.now());
                     self.perform(effects);
                 }
                 servers = roster.changed() => {
@@ -173,23 +173,23 @@ impl Chat {
                 }
                 message = questions.next() => {
                     let Some(message) = message else { break };
-                    self.message(&message);
-                    for message in iter::from_fn(|| questions.try_next()).take(QUESTIONS) {
-                        self.message(&message);
+                    self.on_message(&message);
+                    for message in iter::from_fn(|| questions.try_next()).take(MAX_BATCH) {
+                        self.on_message(&message);
                     }
                 }
-                Some(found) = looks.next() => self.found(found),
-                Some((bytes, proof)) = self.proofs.next() => self.writable.appended(&proof, bytes, Instant::now()),
-                Some(()) = hearing.next() => {
-                    let effects = self.rooms.listened(self.now());
+                Some(found) = log_statuses.next() => self.on_log_status(found),
+                Some((bytes, outcome)) = self.log_probes.next() => self.log_health.record_append(&outcome, bytes, Instant::now()),
+                Some(()) = bus_checks.next() => {
+                    let effects = self.rooms.count_silence(self.now());
                     self.perform(effects);
                 }
                 _ = tick.tick() => {
                     let effects = self.rooms.tick(self.now());
                     self.perform(effects);
-                    self.has_left();
-                    self.prove();
-                    self.check(questions.waiting());
+                    self.report_drained();
+                    self.probe_log();
+                    self.report_health(questions.waiting());
                 }
             }
         }
@@ -200,10 +200,10 @@ impl Chat {
     async fn finish(&mut self, questions: &mut Subscription) {
         loop {
             while let Some(message) = questions.try_next() {
-                self.message(&message);
+                self.on_message(&message);
             }
-            match self.running.next().await {
-                Some((asked, done)) => self.done(&asked, done),
+            match self.in_flight.next().await {
+                Some((origin, done)) => self.on_log_result(&origin, done),
                 None => break,
             }
         }
@@ -211,29 +211,29 @@ impl Chat {
     }
 
     /// Notes whether this server is ready for work.
-    fn check(&mut self, questions: Option<usize>) {
+    fn report_health(&mut self, questions: Option<usize>) {
         let Node { health, metrics, settings, .. } = &self.node;
         let questions = questions.unwrap_or_default();
-        self.figures.rooms.set(self.rooms.count());
-        self.figures.questions.set(questions);
-        self.figures.operations.set(self.operations.waiting());
+        self.gauges.rooms.set(self.rooms.count());
+        self.gauges.questions.set(questions);
+        self.gauges.operations.set(self.operations.waiting());
         let questions = Depth::within(settings.rpc.subscription_queue, "questions", questions);
         let operations = Depth { of: "log operations", waiting: self.operations.waiting(), mark: MANY_OPERATIONS };
         let fault = self.queues.look(metrics.dropped_for_room(), &[questions, operations], Instant::now());
         health.set(Check::Queues, fault);
-        health.set(Check::Log, self.writable.fault().or_else(|| unusable(self.rooms.unusable())));
-        health.set(Check::Identity, self.rooms.yields().then_some(NOT_ALONE));
+        health.set(Check::Log, self.log_health.fault().or_else(|| unusable_rooms(self.rooms.unusable())));
+        health.set(Check::Identity, self.rooms.is_yielding().then_some(NOT_ALONE));
         health.beat();
         self.node.examine(&self.id);
     }
 
     /// Appends a message of no room if the log failed and no room tries it. A later process that has
     /// this server's id does so itself.
-    fn prove(&mut self) {
-        let bytes = self.writable.wants_proof(Instant::now());
-        let Some(bytes) = bytes.filter(|_| self.proofs.is_empty() && !self.rooms.yields()) else { return };
+    fn probe_log(&mut self) {
+        let bytes = self.log_health.probe_size_due(Instant::now());
+        let Some(bytes) = bytes.filter(|_| self.log_probes.is_empty() && !self.rooms.is_yielding()) else { return };
         let log = self.log.clone();
-        self.proofs.push(Box::pin(async move { (bytes, log.prove(bytes).await) }));
+        self.log_probes.push(Box::pin(async move { (bytes, log.append_probe(bytes).await) }));
     }
 
     fn now(&self) -> Now {
@@ -241,9 +241,9 @@ impl Chat {
         Now { ticks, wall_ms: clock::now_ms() }
     }
 
-    fn message(&mut self, message: &Message) {
+    fn on_message(&mut self, message: &Message) {
         if rpc::is_json(&message.payload) {
-            return ignored(&self.id, message, &RpcError::Json, &self.node.metrics);
+            return log_ignored(&self.id, message, &RpcError::Json, &self.node.metrics);
         }
         let admission = self.signer.admit(Sender::Connector, message);
         if admission == Admission::Dropped {
@@ -257,35 +257,39 @@ impl Chat {
             self.node.roster.doubt();
         }
         let is_proven = admission == Admission::Signed;
-        let heard = Heard { body: &message.payload, reply: message.reply.clone(), is_proven, trace };
-        match self.rooms.message(heard, self.now()) {
+        let incoming = IncomingRequest { body: &message.payload, reply: message.reply.clone(), is_proven, trace };
+        match self.rooms.handle_message(incoming, self.now()) {
             Ok(effects) => self.perform(effects),
-            Err(error) => ignored(&self.id, message, &error, &self.node.metrics),
+            Err(error) => log_ignored(&self.id, message, &error, &self.node.metrics),
         }
         self.node.metrics.stage_seconds.room.add(began.elapsed());
     }
 
-    fn done(&mut self, Asked { room, asker, questions, bytes }: &Asked, done: LogDone) {
-        let (began, is_append) = (Instant::now(), matches!(done, LogDone::Append(_)));
-        if let LogDone::Append(result) = &done {
-            self.writable.appended(result, *bytes, Instant::now());
+    fn on_log_result(
+        &mut self,
+        OperationOrigin { room, requester, requests, bytes }: &OperationOrigin,
+        done: LogResult,
+    ) {
+        let (began, is_append) = (Instant::now(), matches!(done, LogResult::Append(_)));
+        if let LogResult::Append(result) = &done {
+            self.log_health.record_append(result, *bytes, Instant::now());
         }
-        let effects = self.rooms.done(room, *asker, done, self.now());
+        let effects = self.rooms.on_log_result(room, *requester, done, self.now());
         self.perform(effects);
         if is_append {
             self.node.metrics.stage_seconds.room.add(began.elapsed());
         }
-        self.operations.end(*questions);
-        self.operate();
+        self.operations.end(*requests);
+        self.start_operations();
     }
 
-    fn found(&mut self, log: Result<Look, ReadError>) {
-        self.writable.looked(&log);
-        if let Ok(Look { bytes, .. }) = log {
+    fn on_log_status(&mut self, log: Result<LogStatus, ReadError>) {
+        self.log_health.record_status(&log);
+        if let Ok(LogStatus { bytes, .. }) = log {
             self.node.metrics.log_bytes.set(bytes);
         }
         match log {
-            Ok(Look { epoch, .. }) if self.epoch.replace(epoch).is_some_and(|before| before != epoch) => {
+            Ok(LogStatus { epoch, .. }) if self.epoch.replace(epoch).is_some_and(|before| before != epoch) => {
                 warn!(server = %self.id, epoch = epoch.0, "the rooms' log is another one now; all rooms start over");
                 self.start_over();
             }
@@ -296,16 +300,16 @@ impl Chat {
     }
 
     /// Hands all rooms over; whoever does not hear of it is told when it asks next.
-    fn leave(&mut self) {
+    fn hand_over(&mut self) {
         info!(server = %self.id, "chat server hands its rooms over");
-        self.leaving = Some(Instant::now() + self.node.settings.rpc.heartbeat());
-        let effects = self.rooms.leave();
+        self.hand_over_until = Some(Instant::now() + self.node.settings.rpc.heartbeat());
+        let effects = self.rooms.hand_over();
         self.perform(effects);
     }
 
-    fn has_left(&self) {
-        let is_over = self.leaving.is_some_and(|until| until <= Instant::now());
-        if is_over && self.rooms.has_left() && self.running.is_empty() {
+    fn report_drained(&self) {
+        let is_over = self.hand_over_until.is_some_and(|until| until <= Instant::now());
+        if is_over && self.rooms.is_handed_over() && self.in_flight.is_empty() {
             self.node.lifecycle.has_drained();
         }
     }
@@ -316,11 +320,11 @@ impl Chat {
     }
 
     /// Begins as many of the operations that wait as may be in flight.
-    fn operate(&mut self) {
-        while let Some(((room, asker), op)) = self.operations.begin() {
+    fn start_operations(&mut self) {
+        while let Some(((room, requester), op)) = self.operations.begin() {
             let bytes = if let LogOp::Append { record, .. } = &op { record.len() } else { 0 };
-            let asked = Asked { room, asker, questions: questions(&op), bytes };
-            self.running.push(Box::pin(operate(self.log.clone(), asked, op, self.node.metrics.clone())));
+            let origin = OperationOrigin { room, requester, requests: requests(&op), bytes };
+            self.in_flight.push(Box::pin(run_operation(self.log.clone(), origin, op, self.node.metrics.clone())));
         }
     }
 
@@ -328,12 +332,12 @@ impl Chat {
         for effect in effects {
             match effect {
                 Effect::Send(send) => self.send(send),
-                Effect::Log { room, asker, op } => {
-                    self.operations.add((room, asker), op);
-                    self.operate();
+                Effect::Log { room, requester, op } => {
+                    self.operations.add((room, requester), op);
+                    self.start_operations();
                 }
                 Effect::Probe(home) => self.probe(home),
-                Effect::Doubt => self.node.roster.doubt(),
+                Effect::RequestRecheck => self.node.roster.doubt(),
             }
         }
     }
@@ -353,21 +357,22 @@ impl Chat {
                 signer.sign(&home, &mut question, None);
                 question
             };
-            let asked = home.clone();
+            let expected = home.clone();
             let accepts = move |answer: &Message| {
-                let said = rpc::decode::<FromChat>(&answer.payload);
-                let said = said.inspect_err(|error| ignored(&me, answer, error, &metrics));
-                said.is_ok_and(|said| said.chat == asked) && verifier.admit(Sender::Chat, answer) != Admission::Dropped
+                let response = rpc::decode::<FromChat>(&answer.payload);
+                let response = response.inspect_err(|error| log_ignored(&me, answer, error, &metrics));
+                response.is_ok_and(|response| response.chat == expected)
+                    && verifier.admit(Sender::Chat, answer) != Admission::Dropped
             };
             let answer = bus.request_for(question, accepts, deadline).await.ok();
             let answer = answer.and_then(|answer| rpc::decode::<FromChat>(&answer.payload).ok());
             // One that leaves is not to be waited for.
-            let is_alive = answer.is_some_and(|said| said.answer != Answer::Leaving);
+            let is_alive = answer.is_some_and(|response| response.answer != Answer::Leaving);
             (home, is_alive)
         }));
     }
 
-    fn send(&self, Send { connector, reply, method, room, trace, body, record }: Send) {
+    fn send(&self, OutgoingReply { connector, reply, method, room, trace, body, record }: OutgoingReply) {
         let label = Label { method, room: room.as_ref(), from: &self.id, view: &self.view, trace: &trace };
         let subject = reply.unwrap_or_else(|| subjects::connector_push(&connector));
         let mut message = Outgoing { subject, reply: None, headers: label.headers(), payload: body };
@@ -379,7 +384,7 @@ impl Chat {
     }
 }
 
-fn ignored(server: &ServerId, message: &Message, error: &RpcError, metrics: &Metrics) {
+fn log_ignored(server: &ServerId, message: &Message, error: &RpcError, metrics: &Metrics) {
     metrics.bus_bad_messages.add();
     static IGNORED: LogLimit = LogLimit::new();
     if let Some(suppressed) = IGNORED.pass() {
@@ -389,32 +394,32 @@ fn ignored(server: &ServerId, message: &Message, error: &RpcError, metrics: &Met
 }
 
 /// The fault of a server with rooms that wait and whose log cannot be used.
-fn unusable(rooms: usize) -> Option<String> {
+fn unusable_rooms(rooms: usize) -> Option<String> {
     let fault =
         || format!("{rooms} rooms cannot be used: their logs end with messages that are no records (docs/recovery.md)");
     (rooms > 0).then(fault)
 }
 
 /// What is found when looking at the log, again and again.
-fn looks(log: Log) -> impl Stream<Item = Result<Look, ReadError>> {
-    let mut interval = tokio::time::interval(LOOK);
+fn log_statuses(log: Log) -> impl Stream<Item = Result<LogStatus, ReadError>> {
+    let mut interval = tokio::time::interval(STATUS_CHECK);
     interval.set_missed_tick_behavior(MissedTickBehavior::Delay);
     stream::unfold((log, interval), async |(log, mut interval)| {
         interval.tick().await;
-        let found = log.look().await;
+        let found = log.status().await;
         Some((found, (log, interval)))
     })
 }
 
 /// Yields once a second, if a message to ourselves came back.
-fn hearing(bus: Bus, metrics: Arc<Metrics>) -> impl Stream<Item = ()> {
-    let mut interval = tokio::time::interval(LISTEN);
+fn bus_checks(bus: Bus, metrics: Arc<Metrics>) -> impl Stream<Item = ()> {
+    let mut interval = tokio::time::interval(BUS_CHECK);
     interval.set_missed_tick_behavior(MissedTickBehavior::Delay);
     stream::unfold((bus, interval, metrics), async |(bus, mut interval, metrics)| {
         loop {
             interval.tick().await;
             let began = Instant::now();
-            if bus.round_trip(LISTEN).await.is_ok() {
+            if bus.round_trip(BUS_CHECK).await.is_ok() {
                 metrics.stage_seconds.bus.add(began.elapsed());
                 return Some(((), (bus, interval, metrics)));
             }
@@ -422,25 +427,30 @@ fn hearing(bus: Bus, metrics: Arc<Metrics>) -> impl Stream<Item = ()> {
     })
 }
 
-async fn operate(log: Log, asked: Asked, op: LogOp, metrics: Arc<Metrics>) -> (Asked, LogDone) {
-    let room = &asked.room;
+async fn run_operation(
+    log: Log,
+    origin: OperationOrigin,
+    op: LogOp,
+    metrics: Arc<Metrics>,
+) -> (OperationOrigin, LogResult) {
+    let room = &origin.room;
     let done = match op {
         LogOp::Last { certain } => {
-            let sight = if certain { Sight::Certain } else { Sight::Any };
-            LogDone::Last(log.last(room, sight).await)
+            let consistency = if certain { ReadConsistency::Latest } else { ReadConsistency::Any };
+            LogResult::Last(log.last(room, consistency).await)
         }
-        LogOp::Before(position) => LogDone::Last(log.before(room, position).await),
+        LogOp::Before(position) => LogResult::Last(log.before(room, position).await),
         LogOp::Append { expected, record } => {
             let began = Instant::now();
             let done = log.append(room, expected, record).await;
             metrics.stage_seconds.log.add(began.elapsed());
-            LogDone::Append(done)
+            LogResult::Append(done)
         }
         LogOp::Read(positions) => {
             let read = log.read(room, &positions).await;
-            LogDone::Read(read.map(|records| positions.into_iter().zip(records).collect()))
+            LogResult::Read(read.map(|records| positions.into_iter().zip(records).collect()))
         }
-        LogOp::Epoch => LogDone::Epoch(log.epoch().await),
+        LogOp::Epoch => LogResult::Epoch(log.epoch().await),
     };
-    (asked, done)
+    (origin, done)
 }

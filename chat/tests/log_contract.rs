@@ -5,7 +5,7 @@ use async_nats::jetstream as nats_jetstream;
 use bytes::Bytes;
 use chat::log::jetstream::JetStream;
 use chat::log::memory::Memory;
-use chat::log::{AppendError, Log, Sight};
+use chat::log::{AppendError, Log, ReadConsistency};
 use futures_util::future::join_all;
 use shared::bus::{Bus, SubjectPrefix};
 use shared::config::settings::{LogSettings, NatsSettings};
@@ -36,8 +36,8 @@ async fn append(log: &Log, room: &RoomId, expected: Position, text: &str) -> Res
 
 /// Position and bytes of a room's last record, as whoever looks closely or not sees them.
 async fn last_of(log: &Log, name: &str) -> Option<(Position, Bytes)> {
-    let certain = log.last(&room(name), Sight::Certain).await.unwrap();
-    assert_eq!(log.last(&room(name), Sight::Any).await.unwrap(), certain);
+    let certain = log.last(&room(name), ReadConsistency::Latest).await.unwrap();
+    assert_eq!(log.last(&room(name), ReadConsistency::Any).await.unwrap(), certain);
     certain.last
 }
 
@@ -47,10 +47,10 @@ async fn an_empty_room_has_no_last_record(log: Log) {
 }
 
 async fn its_epoch_stays(log: Log) {
-    let epoch = log.look().await.unwrap().epoch;
+    let epoch = log.status().await.unwrap().epoch;
     append(&log, &room("lobby"), Position::NONE, "one").await.unwrap();
-    assert_eq!(log.last(&room("lobby"), Sight::Any).await.unwrap().epoch, epoch);
-    assert_eq!(log.look().await.unwrap().epoch, epoch);
+    assert_eq!(log.last(&room("lobby"), ReadConsistency::Any).await.unwrap().epoch, epoch);
+    assert_eq!(log.status().await.unwrap().epoch, epoch);
 }
 
 async fn any_name_and_any_bytes_come_back(log: Log) {
@@ -108,10 +108,10 @@ async fn a_full_log_refuses_and_takes_from_no_other_room(log: Log) {
 }
 
 /// A message of no room shows whether there is room for one of that size.
-async fn a_proof_tells_whether_there_is_space(log: Log) {
+async fn an_append_probe_shows_if_there_is_space(log: Log) {
     let lobby = room("lobby");
     let one = append(&log, &lobby, Position::NONE, "one").await.unwrap();
-    let proof = log.prove(100).await.unwrap();
+    let proof = log.append_probe(100).await.unwrap();
     assert!(proof > one);
     let mut last = append(&log, &lobby, one, "two").await.unwrap();
     assert!(last > proof);
@@ -119,7 +119,7 @@ async fn a_proof_tells_whether_there_is_space(log: Log) {
     while let Ok(position) = append(&log, &lobby, last, &large).await {
         last = position;
     }
-    assert_eq!(log.prove(large.len()).await, Err(AppendError::Full));
+    assert_eq!(log.append_probe(large.len()).await, Err(AppendError::Full));
     assert_eq!(last_of(&log, "lobby").await.unwrap().0, last);
 }
 
@@ -166,12 +166,12 @@ impl Stranger {
 
 /// The last message of the lobby, and what its author expected.
 async fn last_and_expected(log: &Log) -> (Position, Option<Position>) {
-    let certain = log.last(&room("lobby"), Sight::Certain).await.unwrap();
-    assert_eq!(log.last(&room("lobby"), Sight::Any).await.unwrap(), certain);
+    let certain = log.last(&room("lobby"), ReadConsistency::Latest).await.unwrap();
+    assert_eq!(log.last(&room("lobby"), ReadConsistency::Any).await.unwrap(), certain);
     (certain.last.unwrap().0, certain.expected)
 }
 
-async fn what_was_expected_is_remembered(log: Log, stranger: Stranger) {
+async fn the_expectation_of_an_append_is_remembered(log: Log, stranger: Stranger) {
     let lobby = room("lobby");
     let one = append(&log, &lobby, Position::NONE, "one").await.unwrap();
     assert_eq!(last_and_expected(&log).await, (one, Some(Position::NONE)));
@@ -182,7 +182,7 @@ async fn what_was_expected_is_remembered(log: Log, stranger: Stranger) {
     assert!(poison > two && expected.is_none());
 }
 
-async fn an_append_goes_behind_what_a_stranger_wrote(log: Log, stranger: Stranger) {
+async fn an_append_goes_behind_messages_of_other_programs(log: Log, stranger: Stranger) {
     let lobby = room("lobby");
     let one = append(&log, &lobby, Position::NONE, "one").await.unwrap();
     stranger.publish(&lobby, "poison").await;
@@ -194,7 +194,7 @@ async fn an_append_goes_behind_what_a_stranger_wrote(log: Log, stranger: Strange
 
 async fn before(log: &Log, position: Position) -> Option<(Position, Bytes, Option<Position>)> {
     let tail = log.before(&room("lobby"), position).await.unwrap();
-    assert_eq!(tail.epoch, log.look().await.unwrap().epoch);
+    assert_eq!(tail.epoch, log.status().await.unwrap().epoch);
     tail.last.map(|(position, bytes)| (position, bytes, tail.expected))
 }
 
@@ -283,8 +283,8 @@ macro_rules! contract_with_strangers {
 }
 
 contract_with_strangers! {
-    what_was_expected_is_remembered,
-    an_append_goes_behind_what_a_stranger_wrote,
+    the_expectation_of_an_append_is_remembered,
+    an_append_goes_behind_messages_of_other_programs,
     the_last_message_below_a_position_is_found,
 }
 
@@ -296,12 +296,12 @@ contract! {
     a_stale_expectation_is_refused,
     a_room_keeps_its_newest_records,
     a_full_log_refuses_and_takes_from_no_other_room,
-    a_proof_tells_whether_there_is_space,
+    an_append_probe_shows_if_there_is_space,
     ten_thousand_rooms,
 }
 
 #[tokio::test]
-async fn what_is_too_old_goes_and_its_positions_do_not_come_again() {
+async fn old_records_are_evicted_and_their_positions_are_not_reused() {
     let memory = Memory::starting_at(0, &settings());
     let log = Log::from(memory.clone());
     let old = append(&log, &room("lobby"), Position::NONE, "old").await.unwrap();

@@ -7,7 +7,7 @@ use std::time::Duration;
 use async_nats::jetstream::{self, stream};
 use bytes::Bytes;
 use chat::log::jetstream::{JetStream, OpenError};
-use chat::log::{AppendError, Log, Sight};
+use chat::log::{AppendError, Log, ReadConsistency};
 use futures_util::future::join_all;
 use shared::bus::Bus;
 use shared::config::settings::{LogSettings, NatsSettings};
@@ -54,7 +54,7 @@ impl World {
     }
 
     async fn last(&self, name: &str) -> Option<(Position, Bytes)> {
-        self.log.last(&room(name), Sight::Certain).await.unwrap().last
+        self.log.last(&room(name), ReadConsistency::Latest).await.unwrap().last
     }
 }
 
@@ -86,7 +86,7 @@ async fn refusal(nats: &NatsServer, settings: &LogSettings) -> OpenError {
 }
 
 #[tokio::test]
-async fn what_is_too_old_goes_and_its_positions_do_not_come_again() {
+async fn old_records_are_evicted_and_their_positions_are_not_reused() {
     let world = World::new().await;
     let old = world.append("lobby", Position::NONE, "old").await.unwrap();
     let short = stream::Config { max_age: Duration::from_millis(200), ..world.config().await };
@@ -100,15 +100,15 @@ async fn what_is_too_old_goes_and_its_positions_do_not_come_again() {
 #[tokio::test]
 async fn a_killed_server_keeps_all_and_the_log_goes_on() {
     let mut world = World::new().await;
-    let epoch = world.log.look().await.unwrap().epoch;
+    let epoch = world.log.status().await.unwrap().epoch;
     let one = world.append("lobby", Position::NONE, "one").await.unwrap();
     world.nats.kill();
     assert!(matches!(world.append("lobby", one, "two").await, Err(AppendError::Unclear(_))));
-    assert!(world.log.last(&room("lobby"), Sight::Any).await.is_err());
+    assert!(world.log.last(&room("lobby"), ReadConsistency::Any).await.is_err());
     assert!(world.log.read(&room("lobby"), &[one]).await.is_err(), "a read that fails does not say that it is gone");
     world.nats.restart().await;
-    eventually(DEADLINE, "the log to be back", async || world.log.look().await.is_ok()).await;
-    assert_eq!(world.log.last(&room("lobby"), Sight::Any).await.unwrap().epoch, epoch);
+    eventually(DEADLINE, "the log to be back", async || world.log.status().await.is_ok()).await;
+    assert_eq!(world.log.last(&room("lobby"), ReadConsistency::Any).await.unwrap().epoch, epoch);
     assert_eq!(world.last("lobby").await, Some((one, Bytes::from_static(b"one"))));
     assert!(world.append("lobby", one, "two").await.unwrap() > one);
 }
@@ -121,11 +121,11 @@ async fn a_frozen_server_makes_appends_unclear_and_a_late_one_is_found() {
     let asked = Instant::now();
     assert!(matches!(world.append("lobby", one, "late").await, Err(AppendError::Unclear(_))));
     let lobby = room("lobby");
-    let reads = join_all((0..50).map(|_| world.log.last(&lobby, Sight::Any))).await;
+    let reads = join_all((0..50).map(|_| world.log.last(&lobby, ReadConsistency::Any))).await;
     assert!(reads.iter().all(Result::is_err));
     assert!(asked.elapsed() < Duration::from_secs(5), "everybody waits at the same time: {:?}", asked.elapsed());
     world.nats.resume();
-    let late = async || world.log.last(&lobby, Sight::Certain).await.ok()?.last;
+    let late = async || world.log.last(&lobby, ReadConsistency::Latest).await.ok()?.last;
     eventually(DEADLINE, "the late record", async || late().await.is_some_and(|(_, bytes)| bytes == "late")).await;
     assert_eq!(world.append("lobby", one, "again").await, Err(AppendError::Refused));
 }
@@ -133,11 +133,11 @@ async fn a_frozen_server_makes_appends_unclear_and_a_late_one_is_found() {
 #[tokio::test]
 async fn a_stream_that_is_gone_is_created_again_in_another_epoch() {
     let world = World::new().await;
-    let epoch = world.log.look().await.unwrap().epoch;
+    let epoch = world.log.status().await.unwrap().epoch;
     let one = world.append("lobby", Position::NONE, "one").await.unwrap();
     world.jetstream().delete_stream("ROOMS").await.unwrap();
     assert!(matches!(world.append("lobby", one, "two").await, Err(AppendError::Unclear(_))));
-    let tail = world.log.last(&room("lobby"), Sight::Any).await.unwrap();
+    let tail = world.log.last(&room("lobby"), ReadConsistency::Any).await.unwrap();
     assert_eq!(tail.last, None);
     assert!(tail.epoch > epoch);
     assert_eq!(world.append("lobby", Position::NONE, "new").await, Ok(Position(1)));
@@ -151,7 +151,7 @@ async fn a_look_that_is_asked_for_is_one_of_now() {
     let config = world.config().await;
     world.jetstream().delete_stream("ROOMS").await.unwrap();
     world.jetstream().create_stream(&config).await.unwrap();
-    assert_eq!(world.log.last(&room("lobby"), Sight::Any).await.unwrap().epoch, epoch, "it is not noticed");
+    assert_eq!(world.log.last(&room("lobby"), ReadConsistency::Any).await.unwrap().epoch, epoch, "it is not noticed");
     let looks = join_all((0..50).map(|_| world.log.epoch())).await;
     let now = looks[0].clone().unwrap();
     assert!(now > epoch && looks.iter().all(|look| *look == Ok(now)), "{looks:?}");
@@ -163,13 +163,13 @@ async fn a_look_that_is_asked_for_is_one_of_now() {
 #[tokio::test]
 async fn a_position_of_another_stream_is_not_believed() {
     let world = World::new().await;
-    let epoch = world.log.look().await.unwrap().epoch;
+    let epoch = world.log.status().await.unwrap().epoch;
     let one = world.append("lobby", Position::NONE, "one").await.unwrap();
     let config = world.config().await;
     world.jetstream().delete_stream("ROOMS").await.unwrap();
     world.jetstream().create_stream(&config).await.unwrap();
     assert!(matches!(world.append("attic", Position::NONE, "low").await, Err(AppendError::Unclear(_))));
-    let tail = world.log.last(&room("attic"), Sight::Any).await.unwrap();
+    let tail = world.log.last(&room("attic"), ReadConsistency::Any).await.unwrap();
     assert!(tail.epoch > epoch);
     assert_eq!(tail.last, Some((one, Bytes::from_static(b"low"))), "it was appended after all");
     assert!(world.append("attic", one, "next").await.unwrap() > one);
@@ -206,7 +206,7 @@ async fn headers_of_a_stored_message_are_not_believed() {
 
 async fn assert_is_last(world: &World, poison: Position) {
     let lobby = room("lobby");
-    let any = world.log.last(&lobby, Sight::Any).await.unwrap();
+    let any = world.log.last(&lobby, ReadConsistency::Any).await.unwrap();
     // That nothing is there leads to an append, which is refused, and then to a certain read.
     assert!(any.last.is_none_or(|(position, bytes)| position == poison && bytes == "poison"));
     assert_eq!(world.last("lobby").await, Some((poison, Bytes::from_static(b"poison"))));
@@ -229,7 +229,7 @@ async fn many_may_open_the_log_at_once() {
     let nats = NatsServer::start_with_jetstream().await;
     let open = async |_| {
         let log = Log::from(JetStream::open(connect(&nats).await, &settings()).await.unwrap());
-        log.look().await.unwrap().epoch
+        log.status().await.unwrap().epoch
     };
     let epochs = join_all((0..5).map(open)).await;
     assert!(epochs.iter().all(|epoch| *epoch == epochs[0]), "{epochs:?}");

@@ -10,7 +10,7 @@ use async_nats::jetstream::stream::{
 use async_nats::jetstream::{self, Context};
 use bytes::Bytes;
 use chat::log::jetstream::{JetStream, OpenError};
-use chat::log::{AppendError, Log, Sight};
+use chat::log::{AppendError, Log, ReadConsistency};
 use shared::bus::Bus;
 use shared::config::settings::{LogSettings, NatsSettings};
 use shared::ids::RoomId;
@@ -194,7 +194,7 @@ async fn an_account_that_is_full_refuses_until_it_has_room() {
     }
     nats.reconfigure(&with("500KB")).await;
     assert_eq!(log.append(&room, last, large.clone()).await, Err(AppendError::Full));
-    assert_eq!(log.last(&room, Sight::Certain).await.unwrap().last.map(|(position, _)| position), Some(last));
+    assert_eq!(log.last(&room, ReadConsistency::Latest).await.unwrap().last.map(|(position, _)| position), Some(last));
     nats.reconfigure(&with("16MB")).await;
     eventually(DEADLINE, "the log to take records", async || log.append(&room, last, large.clone()).await.is_ok())
         .await;
@@ -207,8 +207,8 @@ async fn two_logs_with_and_without_a_prefix_are_two() {
     let one = log.append(&lobby(), Position::NONE, Bytes::from_static(b"one")).await.unwrap();
     let other = staging.append(&lobby(), Position::NONE, Bytes::from_static(b"other")).await.unwrap();
     for (log, position, bytes) in [(&log, one, "one"), (&staging, other, "other")] {
-        for sight in [Sight::Any, Sight::Certain] {
-            assert_eq!(log.last(&lobby(), sight).await.unwrap().last, Some((position, bytes.into())));
+        for consistency in [ReadConsistency::Any, ReadConsistency::Latest] {
+            assert_eq!(log.last(&lobby(), consistency).await.unwrap().last, Some((position, bytes.into())));
         }
         assert_eq!(log.read(&lobby(), &[position]).await.unwrap(), [Some(bytes.into())]);
     }
@@ -217,7 +217,7 @@ async fn two_logs_with_and_without_a_prefix_are_two() {
     assert_eq!((of("ROOMS").await, of("STAGING_ROOMS").await), (vec!["log.*".into()], vec!["staging.log.*".into()]));
     context.delete_stream("STAGING_ROOMS").await.unwrap();
     assert!(matches!(staging.append(&lobby(), other, Bytes::new()).await, Err(AppendError::Unclear(_))));
-    assert_eq!(staging.last(&lobby(), Sight::Any).await.unwrap().last, None, "it was created again");
+    assert_eq!(staging.last(&lobby(), ReadConsistency::Any).await.unwrap().last, None, "it was created again");
     assert!(log.append(&lobby(), one, Bytes::new()).await.is_ok());
 }
 

@@ -1,8 +1,8 @@
 //! The rooms' log as one JetStream stream, asked over the bus. Rather says "unclear" than guesses.
 
 mod api;
-mod life;
 mod stream;
+mod stream_epoch;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -19,10 +19,10 @@ use tokio::sync::Mutex;
 use tokio::time::timeout;
 use tracing::{error, info};
 
-use self::api::{Api, ApiError, Stored, Which, code};
-use self::life::{Found, Life, Lives};
+use self::api::{Api, ApiError, MessageQuery, StoredMessage, code};
 pub use self::stream::{Difference, OpenError};
-use super::{AppendError, Look, ReadError, Sight, Tail};
+use self::stream_epoch::{EpochTracker, StreamEpoch, StreamStatus};
+use super::{AppendError, LogStatus, ReadConsistency, ReadError, Tail};
 
 /// What JetStream says of a stream at its limit. The same code also stands for a disk that failed.
 const STREAM_IS_FULL: &str = "maximum bytes exceeded";
@@ -47,12 +47,12 @@ pub struct JetStream(Arc<Inner>);
 struct Inner {
     api: Api,
     wanted: Config,
-    lives: Lives,
+    epochs: EpochTracker,
     // Who holds it looks; who waits for it mostly finds that somebody has.
-    looking: Mutex<()>,
+    checking: Mutex<()>,
     // Looks that began, and the last of them that ended well.
-    looks: AtomicU64,
-    looked: AtomicU64,
+    checks_begun: AtomicU64,
+    last_good_check: AtomicU64,
 }
 
 impl JetStream {
@@ -62,15 +62,15 @@ impl JetStream {
     /// Each says what to do. A stream with other settings is refused and left as it is.
     pub async fn open(bus: Bus, settings: &LogSettings) -> Result<Self, OpenError> {
         let version = bus.nats_client().ok_or(OpenError::NoNats)?.server_info().version;
-        let lives = Lives::new(bus.connection());
+        let epochs = EpochTracker::new(bus.connection());
         let api = Api::new(bus, settings.timeout());
         let wanted = stream::wanted(&api, settings);
-        let (since, known) = (lives.moment(), lives.latest().highest());
+        let (since, known) = (epochs.trust_stamp(), epochs.latest().highest());
         let stream = stream::open(&api, &wanted, &version).await?;
         info!(stream = api.stream(), last = stream.state.last_sequence, "the rooms' log is open");
-        lives.found(since, found(&stream, known));
-        let (looks, looked, looking) = (AtomicU64::default(), AtomicU64::default(), Mutex::default());
-        Ok(Self(Arc::new(Inner { api, wanted, lives, looks, looked, looking })))
+        epochs.record_status(since, stream_status(&stream, known));
+        let (checks_begun, last_good_check, checking) = (AtomicU64::default(), AtomicU64::default(), Mutex::default());
+        Ok(Self(Arc::new(Inner { api, wanted, epochs, checks_begun, last_good_check, checking })))
     }
 
     /// See [`super::Log::append`].
@@ -78,8 +78,8 @@ impl JetStream {
         self.publish(subjects::log(room), Some(expected), record).await
     }
 
-    /// See [`super::Log::prove`]. The message goes as all others.
-    pub async fn prove(&self, bytes: usize) -> Result<Position, AppendError> {
+    /// See [`super::Log::append_probe`]. The message goes as all others.
+    pub async fn append_probe(&self, bytes: usize) -> Result<Position, AppendError> {
         self.publish(subjects::LOG_PROOF.to_owned(), None, vec![0; bytes].into()).await
     }
 
@@ -89,14 +89,14 @@ impl JetStream {
         expected: Option<Position>,
         record: Bytes,
     ) -> Result<Position, AppendError> {
-        let Inner { api, lives, .. } = &*self.0;
-        let life = lives.latest();
+        let Inner { api, epochs, .. } = &*self.0;
+        let stream_epoch = epochs.latest();
         // Read before sending: what others append meanwhile must not make a good answer look low.
-        let highest = life.highest().max(expected.unwrap_or(Position::NONE));
+        let highest = stream_epoch.highest().max(expected.unwrap_or(Position::NONE));
         let bytes = record.len();
         let outcome = match api.append(subject, expected, record).await {
             Ok(position) if position > highest => {
-                life.saw(position);
+                stream_epoch.record_position(position);
                 return Ok(position);
             }
             Ok(Position(low)) => {
@@ -106,50 +106,50 @@ impl JetStream {
             Err(error) => append_error(error, bytes),
         };
         if !matches!(outcome, AppendError::Full | AppendError::TooLarge { .. }) {
-            lives.doubt();
+            epochs.request_recheck();
         }
         Err(outcome)
     }
 
     /// See [`super::Log::last`].
-    pub async fn last(&self, room: &RoomId, sight: Sight) -> Result<Tail, ReadError> {
-        let life = self.certain_life().await?;
+    pub async fn last(&self, room: &RoomId, consistency: ReadConsistency) -> Result<Tail, ReadError> {
+        let stream_epoch = self.trusted_epoch().await?;
         let subject = subjects::log(room);
-        let which = Which::LastOf { last_by_subj: &subject };
-        let stored = match sight {
-            Sight::Any => self.nearest(which).await,
-            Sight::Certain => self.0.api.leader(which).await,
+        let query = MessageQuery::LastOf { last_by_subj: &subject };
+        let stored = match consistency {
+            ReadConsistency::Any => self.read_nearest(query).await,
+            ReadConsistency::Latest => self.0.api.read_leader(query).await,
         };
-        let stored = stored.map_err(|error| self.unreadable(&error))?;
-        life.saw(stored.as_ref().map_or(Position::NONE, |stored| stored.position));
-        Ok(tail(&life, stored))
+        let stored = stored.map_err(|error| self.read_error(&error))?;
+        stream_epoch.record_position(stored.as_ref().map_or(Position::NONE, |stored| stored.position));
+        Ok(tail(&stream_epoch, stored))
     }
 
     /// See [`super::Log::before`].
     pub async fn before(&self, room: &RoomId, position: Position) -> Result<Tail, ReadError> {
-        let life = self.certain_life().await?;
+        let stream_epoch = self.trusted_epoch().await?;
         let stored = self.last_below(&subjects::log(room), position).await;
-        let stored = stored.map_err(|error| self.unreadable(&error))?;
-        Ok(tail(&life, stored))
+        let stored = stored.map_err(|error| self.read_error(&error))?;
+        Ok(tail(&stream_epoch, stored))
     }
 
     /// The nearest replica alone answers where the last one is, and it may be behind, or not be
     /// able to; so the leader is asked what comes behind it. That is one question if nothing does,
     /// and a binary search otherwise.
-    async fn last_below(&self, subject: &str, position: Position) -> Result<Option<Stored>, ApiError> {
+    async fn last_below(&self, subject: &str, position: Position) -> Result<Option<StoredMessage>, ApiError> {
         let api = &self.0.api;
         // Up to 0 would be up to the stream's last.
         let Some(up_to_seq) = position.0.checked_sub(1).filter(|up_to| *up_to > 0).map(Position) else {
             return Ok(None);
         };
-        let mut last = match api.nearest(Which::LastUpTo { multi_last: [subject], up_to_seq }).await {
+        let mut last = match api.read_nearest(MessageQuery::LastUpTo { multi_last: [subject], up_to_seq }).await {
             Err(ApiError::Garbled(_) | ApiError::Bus(BusError::NoResponders)) => None,
             answer => answer?,
         };
         let (mut low, mut high) = (last.as_ref().map_or(1, |stored| stored.position.0 + 1), position.0);
         let mut seq = low;
         while low < high {
-            match api.leader(Which::NextOf { next_by_subj: subject, seq: Position(seq) }).await? {
+            match api.read_leader(MessageQuery::NextOf { next_by_subj: subject, seq: Position(seq) }).await? {
                 Some(next) if next.position < position => {
                     low = next.position.0 + 1;
                     last = Some(next);
@@ -163,9 +163,9 @@ impl JetStream {
 
     /// The answer of the nearest replica. A stored message may have headers that make it unreadable
     /// in an answer of this kind; the leader's are of another one.
-    async fn nearest(&self, which: Which<'_>) -> Result<Option<Stored>, ApiError> {
-        match self.0.api.nearest(which).await {
-            Err(ApiError::Garbled(_) | ApiError::Bus(BusError::NoResponders)) => self.0.api.leader(which).await,
+    async fn read_nearest(&self, query: MessageQuery<'_>) -> Result<Option<StoredMessage>, ApiError> {
+        match self.0.api.read_nearest(query).await {
+            Err(ApiError::Garbled(_) | ApiError::Bus(BusError::NoResponders)) => self.0.api.read_leader(query).await,
             answer => answer,
         }
     }
@@ -174,83 +174,83 @@ impl JetStream {
     pub async fn read(&self, room: &RoomId, positions: &[Position]) -> Result<Vec<Option<Bytes>>, ReadError> {
         let subject = subjects::log(room);
         let reads = positions.iter().map(|&position| self.read_one(&subject, position));
-        try_join_all(reads).await.map_err(|error| self.unreadable(&error))
+        try_join_all(reads).await.map_err(|error| self.read_error(&error))
     }
 
     async fn read_one(&self, subject: &str, position: Position) -> Result<Option<Bytes>, ApiError> {
         if position == Position::NONE {
             return Ok(None);
         }
-        let which = Which::At { seq: position };
-        let stored = match self.nearest(which).await? {
+        let query = MessageQuery::At { seq: position };
+        let stored = match self.read_nearest(query).await? {
             Some(stored) => Some(stored),
             // A replica may be behind; only the leader can say that something is not there.
-            None => self.0.api.leader(which).await?,
+            None => self.0.api.read_leader(query).await?,
         };
-        let is_it = |stored: &Stored| stored.subject == subject && stored.position == position;
+        let is_it = |stored: &StoredMessage| stored.subject == subject && stored.position == position;
         Ok(stored.filter(is_it).map(|stored| stored.bytes))
     }
 
     /// See [`super::Log::look`].
-    pub async fn look(&self) -> Result<Look, ReadError> {
-        let look = async {
-            let _looking = self.0.looking.lock().await;
-            self.look_now().await
+    pub async fn status(&self) -> Result<LogStatus, ReadError> {
+        let check = async {
+            let _guard = self.0.checking.lock().await;
+            self.check_now().await
         };
-        let life = self.in_time(look).await?;
-        Ok(Look { epoch: life.epoch, bytes: life.bytes() })
+        let stream_epoch = self.with_timeout(check).await?;
+        Ok(LogStatus { epoch: stream_epoch.epoch, bytes: stream_epoch.bytes() })
     }
 
     /// See [`super::Log::epoch`].
     pub async fn epoch(&self) -> Result<Epoch, ReadError> {
-        let begun = self.0.looks.load(Ordering::Acquire);
-        let look = async {
-            let _looking = self.0.looking.lock().await;
+        let begun = self.0.checks_begun.load(Ordering::Acquire);
+        let check = async {
+            let _guard = self.0.checking.lock().await;
             // One that began later than this call is as good.
-            let is_recent = self.0.looked.load(Ordering::Acquire) > begun;
-            if is_recent { Ok(self.0.lives.latest()) } else { self.look_now().await }
+            let is_recent = self.0.last_good_check.load(Ordering::Acquire) > begun;
+            if is_recent { Ok(self.0.epochs.latest()) } else { self.check_now().await }
         };
-        Ok(self.in_time(look).await?.epoch)
+        Ok(self.with_timeout(check).await?.epoch)
     }
 
     /// The stream's life, looked at if there is reason to.
-    async fn certain_life(&self) -> Result<Arc<Life>, ReadError> {
-        if let Some(life) = self.0.lives.believed() {
-            return Ok(life);
+    async fn trusted_epoch(&self) -> Result<Arc<StreamEpoch>, ReadError> {
+        if let Some(stream_epoch) = self.0.epochs.trusted() {
+            return Ok(stream_epoch);
         }
-        let look = async {
-            let _looking = self.0.looking.lock().await;
-            match self.0.lives.believed() {
-                Some(life) => Ok(life),
-                None => self.look_now().await,
+        let check = async {
+            let _guard = self.0.checking.lock().await;
+            match self.0.epochs.trusted() {
+                Some(stream_epoch) => Ok(stream_epoch),
+                None => self.check_now().await,
             }
         };
-        self.in_time(look).await
+        self.with_timeout(check).await
     }
 
     /// Waiting for somebody else's look counts, too.
-    async fn in_time<T>(&self, look: impl Future<Output = Result<T, ApiError>>) -> Result<T, ReadError> {
-        let outcome = timeout(self.0.api.within(), look).await;
+    async fn with_timeout<T>(&self, check: impl Future<Output = Result<T, ApiError>>) -> Result<T, ReadError> {
+        let outcome = timeout(self.0.api.within(), check).await;
         outcome.unwrap_or(Err(ApiError::Bus(BusError::TimedOut))).map_err(|error| ReadError(error.to_string()))
     }
 
-    async fn look_now(&self) -> Result<Arc<Life>, ApiError> {
-        let Inner { api, lives, looks, looked, .. } = &*self.0;
-        let number = looks.fetch_add(1, Ordering::AcqRel) + 1;
+    async fn check_now(&self) -> Result<Arc<StreamEpoch>, ApiError> {
+        let Inner { api, epochs, checks_begun, last_good_check, .. } = &*self.0;
+        let number = checks_begun.fetch_add(1, Ordering::AcqRel) + 1;
         // Known before asking: what others append meanwhile must not look lost.
-        let (since, known) = (lives.moment(), lives.latest().highest());
+        let (since, known) = (epochs.trust_stamp(), epochs.latest().highest());
         let stream = match api.info().await {
             Err(error) if error.is(code::NO_STREAM) => self.create_again().await?,
             info => info?,
         };
-        let life = lives.found(since, found(&stream, known));
-        looked.store(number, Ordering::Release);
-        Ok(life)
+        let stream_epoch = epochs.record_status(since, stream_status(&stream, known));
+        last_good_check.store(number, Ordering::Release);
+        Ok(stream_epoch)
     }
 
     async fn create_again(&self) -> Result<Info, ApiError> {
-        let Inner { api, lives, wanted, .. } = &*self.0;
-        let lost = lives.latest();
+        let Inner { api, epochs, wanted, .. } = &*self.0;
+        let lost = epochs.latest();
         error!(
             stream = api.stream(),
             epoch = lost.epoch.0,
@@ -263,15 +263,15 @@ impl JetStream {
         }
     }
 
-    fn unreadable(&self, error: &ApiError) -> ReadError {
-        self.0.lives.doubt();
+    fn read_error(&self, error: &ApiError) -> ReadError {
+        self.0.epochs.request_recheck();
         ReadError(error.to_string())
     }
 }
 
-fn tail(life: &Life, stored: Option<Stored>) -> Tail {
+fn tail(stream_epoch: &StreamEpoch, stored: Option<StoredMessage>) -> Tail {
     let expected = stored.as_ref().and_then(|stored| stored.expected);
-    Tail { epoch: life.epoch, last: stored.map(|stored| (stored.position, stored.bytes)), expected }
+    Tail { epoch: stream_epoch.epoch, last: stored.map(|stored| (stored.position, stored.bytes)), expected }
 }
 
 fn append_error(error: ApiError, bytes: usize) -> AppendError {
@@ -290,9 +290,9 @@ fn append_error(error: ApiError, bytes: usize) -> AppendError {
     }
 }
 
-fn found(stream: &Info, known: Position) -> Found {
+fn stream_status(stream: &Info, known: Position) -> StreamStatus {
     let created = stream.created.unix_timestamp_nanos() / 1_000_000;
-    Found {
+    StreamStatus {
         epoch: Epoch(u64::try_from(created).unwrap_or_default()),
         last: Position(stream.state.last_sequence),
         known,

@@ -10,7 +10,7 @@ use shared::ids::RoomId;
 use shared::record::{Epoch, Position};
 use tokio::time::Instant;
 
-use super::{AppendError, Look, Tail};
+use super::{AppendError, LogStatus, Tail};
 
 /// What a record costs besides its bytes, roughly: position, time, place in the queue.
 const RECORD_OVERHEAD: usize = 64;
@@ -45,12 +45,12 @@ struct Limits {
 #[derive(Debug, Default)]
 struct Records {
     /// Oldest first.
-    records: VecDeque<Kept>,
+    records: VecDeque<StoredRecord>,
     bytes: usize,
 }
 
 #[derive(Debug)]
-struct Kept {
+struct StoredRecord {
     position: Position,
     /// With which it was appended; none if it was published without one.
     expected: Option<Position>,
@@ -90,8 +90,8 @@ impl Memory {
         inner.append(room, Some(expected), record, now_ms)
     }
 
-    /// See [`super::Log::prove`]. The message itself is not kept.
-    pub fn prove(&self, bytes: usize) -> Result<Position, AppendError> {
+    /// See [`super::Log::append_probe`]. The message itself is not kept.
+    pub fn append_probe(&self, bytes: usize) -> Result<Position, AppendError> {
         let mut inner = self.inner();
         let now_ms = inner.age_ms();
         inner.expire(now_ms);
@@ -118,14 +118,14 @@ impl Memory {
         let inner = &mut *self.inner();
         let Some(records) = inner.rooms.get_mut(room) else { return };
         let before = records.bytes;
-        records.records.retain_mut(|kept| {
-            let damaged = kept.position == position;
+        records.records.retain_mut(|stored| {
+            let damaged = stored.position == position;
             if let (true, Some(bytes)) = (damaged, &bytes) {
-                kept.bytes = bytes.clone();
+                stored.bytes = bytes.clone();
             }
             !damaged || bytes.is_some()
         });
-        records.bytes = records.records.iter().map(|kept| cost(&kept.bytes)).sum();
+        records.bytes = records.records.iter().map(|stored| cost(&stored.bytes)).sum();
         inner.bytes = inner.bytes - before + records.bytes;
     }
 
@@ -139,13 +139,13 @@ impl Memory {
         let inner = self.inner();
         let records = inner.rooms.get(room).map(|r| &r.records);
         let last = records.and_then(|records| {
-            let count = records.partition_point(|kept| kept.position < position);
+            let count = records.partition_point(|stored| stored.position < position);
             records.get(count.checked_sub(1)?)
         });
         Tail {
             epoch: inner.epoch,
-            last: last.map(|kept| (kept.position, kept.bytes.clone())),
-            expected: last.and_then(|kept| kept.expected),
+            last: last.map(|stored| (stored.position, stored.bytes.clone())),
+            expected: last.and_then(|stored| stored.expected),
         }
     }
 
@@ -155,16 +155,16 @@ impl Memory {
         let records = inner.rooms.get(room).map(|r| &r.records);
         let find = |position: &Position| {
             let records = records?;
-            let index = records.binary_search_by_key(position, |kept| kept.position).ok()?;
-            records.get(index).map(|kept| kept.bytes.clone())
+            let index = records.binary_search_by_key(position, |stored| stored.position).ok()?;
+            records.get(index).map(|stored| stored.bytes.clone())
         };
         positions.iter().map(find).collect()
     }
 
     /// See [`super::Log::look`].
-    pub fn look(&self) -> Look {
+    pub fn status(&self) -> LogStatus {
         let inner = self.inner();
-        Look { epoch: inner.epoch, bytes: inner.bytes as u64 }
+        LogStatus { epoch: inner.epoch, bytes: inner.bytes as u64 }
     }
 
     /// Removes what is older than the limit when the log is `age_ms` old; appending does so now and
@@ -196,7 +196,7 @@ impl Inner {
         if self.appends.is_multiple_of(APPENDS_PER_SWEEP) {
             self.expire(now_ms);
         }
-        let last = self.rooms.get(room).and_then(|r| r.records.back()).map_or(Position::NONE, |kept| kept.position);
+        let last = self.rooms.get(room).and_then(|r| r.records.back()).map_or(Position::NONE, |stored| stored.position);
         if expected.is_some_and(|expected| expected != last) {
             return Err(AppendError::Refused);
         }
@@ -206,7 +206,7 @@ impl Inner {
         self.last = Position(self.last.0 + 1);
         self.bytes += cost(&record);
         let records = self.rooms.entry(room.clone()).or_default();
-        records.push(Kept { position: self.last, expected, at_ms: now_ms, bytes: record });
+        records.push(StoredRecord { position: self.last, expected, at_ms: now_ms, bytes: record });
         while records.records.len() > self.limits.records || records.bytes > self.limits.room_bytes {
             self.bytes -= records.pop();
         }
@@ -217,7 +217,7 @@ impl Inner {
         let oldest = now_ms.saturating_sub(self.limits.age_ms);
         let bytes = &mut self.bytes;
         self.rooms.retain(|_, records| {
-            while records.records.front().is_some_and(|kept| kept.at_ms < oldest) {
+            while records.records.front().is_some_and(|stored| stored.at_ms < oldest) {
                 *bytes -= records.pop();
             }
             !records.records.is_empty()
@@ -226,14 +226,14 @@ impl Inner {
 }
 
 impl Records {
-    fn push(&mut self, kept: Kept) {
-        self.bytes += cost(&kept.bytes);
-        self.records.push_back(kept);
+    fn push(&mut self, stored: StoredRecord) {
+        self.bytes += cost(&stored.bytes);
+        self.records.push_back(stored);
     }
 
     /// Removes the oldest record; returns what it cost.
     fn pop(&mut self) -> usize {
-        let freed = self.records.pop_front().map_or(0, |kept| cost(&kept.bytes));
+        let freed = self.records.pop_front().map_or(0, |stored| cost(&stored.bytes));
         self.bytes -= freed;
         freed
     }

@@ -9,15 +9,15 @@ use shared::rpc::Trace;
 use shared::rpc::messages::{Answer, Known, Question};
 use tracing::{debug, info, warn};
 
-use super::rival::{CERTAIN_MS, Claim};
-use super::{Link, Rooms};
+use super::duplicate_id::{CONFIRM_MS, NewerRunReport};
+use super::{ConnectorLink, Rooms};
 
 /// Earlier runs of a connector that are remembered as accepted.
 const MAX_FORMER: usize = 8;
 
 /// A message's sender.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Sender {
+pub(super) enum SenderCheck {
     /// The latest run of its connector.
     Accepted,
     /// It says nothing new: it came before, or newer ones overtook it.
@@ -37,16 +37,16 @@ impl Rooms {
     }
 
     /// Notes that a run of a connector lives, unless a copy of an old message says so.
-    pub(super) fn hear(
+    pub(super) fn check_sender(
         &mut self,
         connector: &ServerId,
         runs: Lineage,
         (count, question): (Option<u64>, &Question),
         ticks: u64,
-    ) -> Sender {
+    ) -> SenderCheck {
         let known = self.links.get(connector).map(|link| link.runs.present()).unwrap_or_default();
         if !runs.present().is_plausible(known) {
-            return Sender::Implausible;
+            return SenderCheck::Implausible;
         }
         let link = self.links.entry(connector.clone()).or_default();
         if runs.present() < known {
@@ -54,65 +54,68 @@ impl Rooms {
             // lately that was heard.
             let lease_ms = u64::from(self.lease_secs) * 1_000;
             let is_recent = |before: u64| ticks.saturating_sub(before) < lease_ms;
-            let was_accepted = link.former.contains(&runs.present());
+            let was_accepted = link.former_incarnations.contains(&runs.present());
             // A later process that lives is heard again soon. Were the earlier one told before that it
             // is dead, each of the two would go on above the other.
-            if was_accepted && link.heard_before.is_none() && ticks.saturating_sub(link.heard_at) < CERTAIN_MS {
-                return Sender::Unclear;
+            if was_accepted
+                && link.previous_message_at.is_none()
+                && ticks.saturating_sub(link.last_message_at) < CONFIRM_MS
+            {
+                return SenderCheck::Unclear;
             }
-            let live = was_accepted && link.heard_before.is_some_and(is_recent);
-            return Sender::Stale(Known { incarnation: known, live });
+            let live = was_accepted && link.previous_message_at.is_some_and(is_recent);
+            return SenderCheck::Stale(Known { incarnation: known, live });
         }
         let is_new = runs.present() > known;
-        if count.is_some_and(|count| !link.takes(count, question, is_new)) {
+        if count.is_some_and(|count| !link.record_count(count, question, is_new)) {
             // Proposals, attaches and questions for messages do no harm twice. What is not repeated by its sender, or says
             // that it lives, must not be repeated by others.
             let does_no_harm = !matches!(question, Question::Heartbeat | Question::Detach { .. });
-            return if does_no_harm { Sender::Accepted } else { Sender::Repeated };
+            return if does_no_harm { SenderCheck::Accepted } else { SenderCheck::Repeated };
         }
-        link.silent = false;
-        let was_silent = std::mem::take(&mut link.silence) > 0;
+        link.is_silent = false;
+        let was_silent = std::mem::take(&mut link.silent_secs) > 0;
         if !is_new {
-            link.heard_before = Some(link.heard_at);
-        } else if link.begin(runs) {
+            link.previous_message_at = Some(link.last_message_at);
+        } else if link.begin_incarnation(runs) {
             self.owners.values_mut().for_each(|owner| owner.detach(connector));
         }
         if let Some(link) = self.links.get_mut(connector) {
-            link.heard_at = ticks;
+            link.last_message_at = ticks;
         }
         if is_new || was_silent {
-            self.judge_connectors();
+            self.update_liveness();
         }
-        Sender::Accepted
+        SenderCheck::Accepted
     }
 
     /// A connector says which incarnation of this server it knows.
-    pub(super) fn hear_of_itself(&mut self, connector: &ServerId, known: Known, ticks: u64) {
-        let (mine, yields) = (self.incarnation, self.yields);
+    pub(super) fn record_known_incarnation(&mut self, connector: &ServerId, known: Known, ticks: u64) {
+        let (mine, is_yielding) = (self.incarnation, self.is_yielding);
         let Some(link) = self.links.get_mut(connector) else { return };
-        let before = link.claim.take();
+        let before = link.report.take();
         if known.incarnation <= mine {
             link.accepts_us |= known.incarnation == mine;
             return;
         }
         if !known.incarnation.is_plausible(mine) {
-            return self.refuse(connector, known.incarnation);
+            return self.report_implausible(connector, known.incarnation);
         }
-        if known.live && (link.accepts_us || yields) {
-            link.claim = Some(Claim::live(before, ticks));
+        if known.live && (link.accepts_us || is_yielding) {
+            link.report = Some(NewerRunReport::live(before, ticks));
             return;
         }
-        let claim = Claim::dead(before, ticks);
-        if link.accepts_us && !claim.is_certain(ticks) {
+        let report = NewerRunReport::dead(before, ticks);
+        if link.accepts_us && !report.is_confirmed(ticks) {
             // The later process may have spoken once so far.
-            link.claim = Some(claim);
+            link.report = Some(report);
             return;
         }
         // One that is about to end needs no new name, and one that yields has none to go on above.
-        if !self.is_leaving && !self.is_rival_named(ticks) {
+        if !self.is_handing_over && !self.is_newer_run_reported(ticks) {
             let (before, known) = (self.incarnation.0, known.incarnation);
             info!(server = %self.me, %connector, before, known = known.0, "a later incarnation is known, going on above it");
-            self.incarnation = known.above(self.start);
+            self.incarnation = known.above(self.first_incarnation);
         }
     }
 
@@ -121,13 +124,13 @@ impl Rooms {
     pub(super) fn answer_stale(&mut self, (connector, reply, trace): (ServerId, Option<String>, Trace), known: Known) {
         debug!(%connector, known = known.incarnation.0, live = known.live, "message of an earlier run of a connector");
         if reply.is_some() {
-            let said = self.said(0, Answer::Stale(known));
-            self.send_said((connector, reply, trace), &said);
+            let envelope = self.envelope(0, Answer::Stale(known));
+            self.send_envelope((connector, reply, trace), &envelope);
         }
     }
 
     /// An incarnation that cannot be changes nothing.
-    pub(super) fn refuse(&mut self, connector: &ServerId, incarnation: Incarnation) {
+    pub(super) fn report_implausible(&mut self, connector: &ServerId, incarnation: Incarnation) {
         self.metrics.bus_implausible.add();
         static IMPLAUSIBLE: LogLimit = LogLimit::new();
         if let Some(suppressed) = IMPLAUSIBLE.pass() {
@@ -137,38 +140,38 @@ impl Rooms {
     }
 }
 
-impl Link {
+impl ConnectorLink {
     /// Counts a message. Returns true if it says something of its sender's present: it comes in its order, or is the first of
     /// its run.
     ///
     /// Heartbeats are compared with heartbeats alone: one that another message overtook is still to be answered.
-    fn takes(&mut self, count: u64, question: &Question, is_first: bool) -> bool {
+    fn record_count(&mut self, count: u64, question: &Question, is_first: bool) -> bool {
         if is_first {
-            (self.counted, self.beaten) = (0, 0);
+            (self.highest_count, self.highest_heartbeat) = (0, 0);
         }
-        let is_latest = count > self.counted;
-        self.counted = self.counted.max(count);
+        let is_latest = count > self.highest_count;
+        self.highest_count = self.highest_count.max(count);
         if *question != Question::Heartbeat {
             return is_latest || is_first;
         }
-        let is_later = count > self.beaten;
-        self.beaten = self.beaten.max(count);
+        let is_later = count > self.highest_heartbeat;
+        self.highest_heartbeat = self.highest_heartbeat.max(count);
         is_later || is_first
     }
 
     /// A later run is heard. Returns whether it follows nothing so far: it is another process than
     /// the one before.
-    fn begin(&mut self, runs: Lineage) -> bool {
+    fn begin_incarnation(&mut self, runs: Lineage) -> bool {
         let is_same = runs.continues(self.runs.present());
         if !is_same {
-            (self.accepts_us, self.claim) = (false, None);
-            self.former.push_back(self.runs.present());
-            self.former.drain(..self.former.len().saturating_sub(MAX_FORMER));
+            (self.accepts_us, self.report) = (false, None);
+            self.former_incarnations.push_back(self.runs.present());
+            self.former_incarnations.drain(..self.former_incarnations.len().saturating_sub(MAX_FORMER));
             // One that had another incarnation before may follow, and takes a missing number for a
             // reason to attach again.
             self.number += u64::from(!runs.earlier().is_empty());
         }
-        self.heard_before = None;
+        self.previous_message_at = None;
         self.runs = runs;
         !is_same
     }

@@ -11,12 +11,12 @@ impl Rooms {
     /// Returns true if a message is to be taken. One that is not is counted, and leaves nothing
     /// behind. A server that was just added to `servers.json` repeats what it asks, and is known by
     /// then.
-    pub(super) fn admits(&mut self, message: &FromConnector, reply: Option<&str>, ticks: u64) -> bool {
+    pub(super) fn admit(&mut self, message: &FromConnector, reply: Option<&str>, ticks: u64) -> bool {
         let FromConnector { connector: sender, question, .. } = message;
         if !self.senders.hear(sender, ticks).is_some_and(|kind| question.is_asked_by(kind)) {
             self.metrics.bus_refused.sender.add();
             if self.senders.is_doubt_due(ticks) {
-                self.effects.push(Effect::Doubt);
+                self.effects.push(Effect::RequestRecheck);
             }
             static STRANGERS: LogLimit = LogLimit::new();
             if let Some(suppressed) = STRANGERS.pass() {

@@ -47,9 +47,9 @@ impl ForbiddenWords {
         let clusters: Vec<&str> = clusters(text).collect();
         let mut masked = vec![false; clusters.len()];
         for folding in [Folding::Common, Folding::Turkic] {
-            let places = Places::new(text, &clusters, folding);
+            let folded = FoldedClusters::new(text, &clusters, folding);
             for word in &self.0 {
-                places.mark(word.by(folding), &mut masked);
+                folded.mark(word.by(folding), &mut masked);
             }
         }
         let stars = |cluster: &str| "*".repeat(cluster.chars().count());
@@ -137,13 +137,13 @@ fn continues(c: char) -> bool {
 }
 
 /// A folded text, and the cluster that each part of it comes from.
-struct Places {
+struct FoldedClusters {
     folded: String,
     /// The parts of `folded`, by cluster. Empty if clusters do not fold independently.
     parts: Vec<Range<usize>>,
 }
 
-impl Places {
+impl FoldedClusters {
     fn new(text: &str, clusters: &[&str], folding: Folding) -> Self {
         let mut joined = String::new();
         let mut parts = Vec::with_capacity(clusters.len());
@@ -276,7 +276,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn what_is_masked_has_no_word_any_more(before in "\\PC{0,6}", word in "[^*]{1,4}", behind in "\\PC{0,6}") {
+        fn masked_text_has_no_forbidden_word(before in "\\PC{0,6}", word in "[^*]{1,4}", behind in "\\PC{0,6}") {
             let words = ForbiddenWords::new([word.as_str()]);
             // Some characters are folded to a star.
             prop_assume!(!fold(&word, Folding::Common).contains('*'));
@@ -291,7 +291,7 @@ mod tests {
             let clusters: Vec<&str> = clusters(&text).collect();
             prop_assert_eq!(clusters.concat(), text.as_str());
             for folding in [Folding::Common, Folding::Turkic] {
-                prop_assert_eq!(Places::new(&text, &clusters, folding).parts.len(), clusters.len());
+                prop_assert_eq!(FoldedClusters::new(&text, &clusters, folding).parts.len(), clusters.len());
             }
         }
     }

@@ -5,8 +5,8 @@ use std::collections::BinaryHeap;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use chat::owner::{LogDone, LogOp};
-use chat::rooms::LogAsker;
+use chat::owner::{LogOp, LogResult};
+use chat::rooms::LogRequester;
 use shared::config::Servers;
 use shared::ids::{RoomId, ServerId};
 use shared::rpc::Trace;
@@ -32,7 +32,7 @@ pub(crate) enum Event {
         chat: usize,
         run: u64,
         room: RoomId,
-        asker: LogAsker,
+        asker: LogRequester,
         op: LogOp,
         /// The connection that it went through.
         connection: u64,
@@ -42,8 +42,8 @@ pub(crate) enum Event {
         chat: usize,
         run: u64,
         room: RoomId,
-        asker: LogAsker,
-        done: LogDone,
+        asker: LogRequester,
+        done: LogResult,
     },
     UserActs(usize),
     Tick,
@@ -139,7 +139,7 @@ impl Event {
 const MAX_EVENTS: u64 = 200_000;
 
 /// A log operation: the run that asked, the room, for whom, what.
-pub(crate) type Operation = (u64, RoomId, LogAsker, LogOp);
+pub(crate) type Operation = (u64, RoomId, LogRequester, LogOp);
 
 /// Events in the order of their times, first come first where times are equal.
 #[derive(Default)]

@@ -13,8 +13,8 @@ use std::sync::Arc;
 
 use chat::log::memory::Memory;
 use chat::log::{AppendError, ReadError};
-use chat::owner::{LogDone, LogOp, Now};
-use chat::rooms::{Effect as ChatEffect, Heard as Question, Identity, LogAsker, Rooms};
+use chat::owner::{LogOp, LogResult, Now};
+use chat::rooms::{Effect as ChatEffect, Identity, IncomingRequest as Question, LogRequester, Rooms};
 use connector::drain::Drain;
 use connector::hub::{Effect, Hub, Limits, Now as HubNow, Request};
 use connector::owners::Owners;
@@ -291,7 +291,7 @@ impl World {
             Event::Listen => self.listen(),
             Event::Log { chat, run, room, asker, op, answered, .. } => {
                 let done = self.operate(&room, op);
-                if let (false, LogDone::Append(Ok(position))) = (answered, &done) {
+                if let (false, LogResult::Append(Ok(position))) = (answered, &done) {
                     self.unanswered.insert(*position);
                 }
                 if answered {
@@ -318,10 +318,10 @@ impl World {
         let rooms = &mut self.chats[chat].rooms;
         let effects = match event {
             Event::ToChat { body, reply, trace, .. } => {
-                rooms.message(Question { body: &body, reply, is_proven, trace }, now).unwrap()
+                rooms.handle_message(Question { body: &body, reply, is_proven, trace }, now).unwrap()
             }
-            Event::LogDone { room, asker, done, .. } => rooms.done(&room, asker, done, now),
-            Event::Probed { home, is_alive, .. } => rooms.found(&home, is_alive, now),
+            Event::LogDone { room, asker, done, .. } => rooms.on_log_result(&room, asker, done, now),
+            Event::Probed { home, is_alive, .. } => rooms.on_probe_result(&home, is_alive, now),
             Event::ChatLooks(_) => rooms.set_servers(self.servers.clone(), now),
             _ => Vec::new(),
         };
@@ -401,7 +401,7 @@ impl World {
             let hears = !self.is_blocked(Node::Chat(chat), Node::Chat(chat));
             if hears && node.up && !node.is_dead && node.sleeps_until <= self.now {
                 let now = self.chat_now(chat);
-                let effects = self.chats[chat].rooms.listened(now);
+                let effects = self.chats[chat].rooms.count_silence(now);
                 self.chat_effects(chat, effects);
             }
         }

@@ -81,7 +81,7 @@ impl ApiError {
 
 /// A message of the stream.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Stored {
+pub(super) struct StoredMessage {
     pub(super) subject: String,
     pub(super) position: Position,
     /// The position of the subject's last message as its author expected it.
@@ -92,7 +92,7 @@ pub(super) struct Stored {
 /// Which message is asked for.
 #[derive(Debug, Clone, Copy, Serialize)]
 #[serde(untagged)]
-pub(super) enum Which<'a> {
+pub(super) enum MessageQuery<'a> {
     At {
         seq: Position,
     },
@@ -111,7 +111,7 @@ pub(super) enum Which<'a> {
     },
 }
 
-impl<'s> Which<'s> {
+impl<'s> MessageQuery<'s> {
     /// The subject that it names; empty for none.
     fn subject(self) -> &'s str {
         match self {
@@ -123,12 +123,12 @@ impl<'s> Which<'s> {
     }
 
     /// The same about another subject, if it names one.
-    fn with_subject(self, subject: &str) -> Which<'_> {
+    fn with_subject(self, subject: &str) -> MessageQuery<'_> {
         match self {
-            Self::At { seq } => Which::At { seq },
-            Self::LastOf { .. } => Which::LastOf { last_by_subj: subject },
-            Self::NextOf { seq, .. } => Which::NextOf { next_by_subj: subject, seq },
-            Self::LastUpTo { up_to_seq, .. } => Which::LastUpTo { multi_last: [subject], up_to_seq },
+            Self::At { seq } => MessageQuery::At { seq },
+            Self::LastOf { .. } => MessageQuery::LastOf { last_by_subj: subject },
+            Self::NextOf { seq, .. } => MessageQuery::NextOf { next_by_subj: subject, seq },
+            Self::LastUpTo { up_to_seq, .. } => MessageQuery::LastUpTo { multi_last: [subject], up_to_seq },
         }
     }
 }
@@ -165,13 +165,13 @@ impl Api {
 
     /// The stream's settings and state.
     pub(super) async fn info(&self) -> Result<Info, ApiError> {
-        let answer = self.ask(format!("$JS.API.STREAM.INFO.{}", self.stream), Bytes::new()).await?;
+        let answer = self.request(format!("$JS.API.STREAM.INFO.{}", self.stream), Bytes::new()).await?;
         parse(&answer.payload)
     }
 
     /// Creates the stream; one that exists with the same settings is as good.
     pub(super) async fn create(&self, config: &Config) -> Result<Info, ApiError> {
-        let answer = self.ask(format!("$JS.API.STREAM.CREATE.{}", self.stream), json(config)?).await?;
+        let answer = self.request(format!("$JS.API.STREAM.CREATE.{}", self.stream), json(config)?).await?;
         parse(&answer.payload)
     }
 
@@ -191,42 +191,44 @@ impl Api {
         let stream = self.stream.clone();
         let accepts = move |answer: &Message| is_of_stream(&answer.payload, &stream);
         let answer = self.bus.request_for(question, accepts, self.within).await?;
-        acknowledged(&answer.payload, &self.stream)
+        parse_ack(&answer.payload, &self.stream)
     }
 
     /// Asks the nearest replica, which may be behind.
-    pub(super) async fn nearest(&self, which: Which<'_>) -> Result<Option<Stored>, ApiError> {
+    pub(super) async fn read_nearest(&self, query: MessageQuery<'_>) -> Result<Option<StoredMessage>, ApiError> {
         let direct = format!("$JS.API.DIRECT.GET.{}", self.stream);
-        let subject = self.prefixed(which);
-        let answer = match which.with_subject(&subject) {
-            Which::LastOf { last_by_subj } => self.ask(format!("{direct}.{last_by_subj}"), Bytes::new()).await?,
-            which => self.ask(direct, json(&which)?).await?,
+        let subject = self.prefixed(query);
+        let answer = match query.with_subject(&subject) {
+            MessageQuery::LastOf { last_by_subj } => {
+                self.request(format!("{direct}.{last_by_subj}"), Bytes::new()).await?
+            }
+            query => self.request(direct, json(&query)?).await?,
         };
-        Ok(direct_answer(&answer)?.map(|stored| self.without_prefix(stored)))
+        Ok(parse_direct_response(&answer)?.map(|stored| self.without_prefix(stored)))
     }
 
     /// Asks the stream's leader, which knows all that was acknowledged.
-    pub(super) async fn leader(&self, which: Which<'_>) -> Result<Option<Stored>, ApiError> {
-        let subject = self.prefixed(which);
-        let question = json(&which.with_subject(&subject))?;
-        let answer = self.ask(format!("$JS.API.STREAM.MSG.GET.{}", self.stream), question).await?;
-        Ok(leader_answer(&answer.payload)?.map(|stored| self.without_prefix(stored)))
+    pub(super) async fn read_leader(&self, query: MessageQuery<'_>) -> Result<Option<StoredMessage>, ApiError> {
+        let subject = self.prefixed(query);
+        let question = json(&query.with_subject(&subject))?;
+        let answer = self.request(format!("$JS.API.STREAM.MSG.GET.{}", self.stream), question).await?;
+        Ok(parse_leader_response(&answer.payload)?.map(|stored| self.without_prefix(stored)))
     }
 
     /// The subject that is asked about, as JetStream knows it.
-    fn prefixed<'s>(&self, which: Which<'s>) -> Cow<'s, str> {
-        self.prefix.apply(which.subject())
+    fn prefixed<'s>(&self, query: MessageQuery<'s>) -> Cow<'s, str> {
+        self.prefix.apply(query.subject())
     }
 
-    fn without_prefix(&self, stored: Stored) -> Stored {
+    fn without_prefix(&self, stored: StoredMessage) -> StoredMessage {
         match self.prefix.remove(&stored.subject).map(str::to_owned) {
-            Some(subject) => Stored { subject, ..stored },
+            Some(subject) => StoredMessage { subject, ..stored },
             // A record of another subject than those of the stream; it is none of any room.
             None => stored,
         }
     }
 
-    async fn ask(&self, subject: String, payload: Bytes) -> Result<Message, ApiError> {
+    async fn request(&self, subject: String, payload: Bytes) -> Result<Message, ApiError> {
         let question = Outgoing { subject, payload, ..Outgoing::default() };
         Ok(self.bus.request(question, self.within).await?)
     }
@@ -234,23 +236,23 @@ impl Api {
 
 /// The part of an answer that says no.
 #[derive(Debug, Deserialize)]
-struct Refusal {
+struct ErrorBody {
     #[serde(default)]
     err_code: u64,
     #[serde(default)]
     description: String,
 }
 
-impl From<Refusal> for ApiError {
-    fn from(refusal: Refusal) -> Self {
+impl From<ErrorBody> for ApiError {
+    fn from(refusal: ErrorBody) -> Self {
         Self::Refused { code: refusal.err_code, description: refusal.description }
     }
 }
 
 #[derive(Debug, Deserialize)]
 #[serde(untagged)]
-enum Answer<T> {
-    Refused { error: Refusal },
+enum ApiResponse<T> {
+    Refused { error: ErrorBody },
     Granted(T),
 }
 
@@ -260,16 +262,16 @@ struct Ack<'a> {
     stream: Cow<'a, str>,
     #[serde(default)]
     seq: u64,
-    error: Option<Refusal>,
+    error: Option<ErrorBody>,
 }
 
 #[derive(Debug, Deserialize)]
-struct Found {
-    message: FoundMessage,
+struct MessageResponse {
+    message: MessageFields,
 }
 
 #[derive(Debug, Deserialize)]
-struct FoundMessage {
+struct MessageFields {
     subject: String,
     seq: Position,
     /// Base64; left out when empty.
@@ -286,13 +288,13 @@ fn json(value: &impl Serialize) -> Result<Bytes, ApiError> {
 
 fn parse<T: DeserializeOwned>(payload: &[u8]) -> Result<T, ApiError> {
     match serde_json::from_slice(payload) {
-        Ok(Answer::Granted(answer)) => Ok(answer),
-        Ok(Answer::Refused { error }) => Err(error.into()),
+        Ok(ApiResponse::Granted(answer)) => Ok(answer),
+        Ok(ApiResponse::Refused { error }) => Err(error.into()),
         Err(error) => Err(ApiError::Garbled(error.to_string())),
     }
 }
 
-fn acknowledged(payload: &[u8], stream: &str) -> Result<Position, ApiError> {
+fn parse_ack(payload: &[u8], stream: &str) -> Result<Position, ApiError> {
     let ack: Ack<'_> = serde_json::from_slice(payload).map_err(|error| ApiError::Garbled(error.to_string()))?;
     match ack.error {
         Some(refusal) => Err(refusal.into()),
@@ -309,7 +311,7 @@ fn is_of_stream(payload: &[u8], stream: &str) -> bool {
 }
 
 /// The answer to a direct read: the message itself, what is about it in headers.
-fn direct_answer(answer: &Message) -> Result<Option<Stored>, ApiError> {
+fn parse_direct_response(answer: &Message) -> Result<Option<StoredMessage>, ApiError> {
     match answer.status {
         None => {}
         Some(NOT_THERE) => return Ok(None),
@@ -317,7 +319,7 @@ fn direct_answer(answer: &Message) -> Result<Option<Stored>, ApiError> {
     }
     let header = |name| answer.headers.get(name).ok_or_else(|| ApiError::Garbled(format!("no header {name}")));
     let position = header("Nats-Sequence")?.parse().map(Position);
-    Ok(Some(Stored {
+    Ok(Some(StoredMessage {
         subject: header("Nats-Subject")?.to_owned(),
         position: position.map_err(|_| ApiError::Garbled("Nats-Sequence is no number".to_owned()))?,
         expected: answer.headers.get(EXPECTED).and_then(position_of),
@@ -326,15 +328,15 @@ fn direct_answer(answer: &Message) -> Result<Option<Stored>, ApiError> {
     }))
 }
 
-fn leader_answer(payload: &[u8]) -> Result<Option<Stored>, ApiError> {
-    let FoundMessage { subject, seq, data, hdrs } = match parse(payload) {
-        Ok(Found { message }) => message,
+fn parse_leader_response(payload: &[u8]) -> Result<Option<StoredMessage>, ApiError> {
+    let MessageFields { subject, seq, data, hdrs } = match parse(payload) {
+        Ok(MessageResponse { message }) => message,
         Err(error) if error.is(code::NO_MESSAGE) => return Ok(None),
         Err(error) => return Err(error),
     };
     let decoded = |text| STANDARD.decode(text).map_err(|error| ApiError::Garbled(error.to_string()));
     let (bytes, headers) = (decoded(data)?, decoded(hdrs)?);
-    Ok(Some(Stored { subject, position: seq, expected: expected(&headers), bytes: bytes.into() }))
+    Ok(Some(StoredMessage { subject, position: seq, expected: expected(&headers), bytes: bytes.into() }))
 }
 
 /// The position that an append expected, by the headers that the stream keeps of it.
@@ -364,9 +366,9 @@ mod tests {
 
     #[test]
     fn an_ack_is_a_position_of_our_stream() {
-        assert_eq!(acknowledged(br#"{"stream":"ROOMS","seq":7}"#, "ROOMS"), Ok(Position(7)));
+        assert_eq!(parse_ack(br#"{"stream":"ROOMS","seq":7}"#, "ROOMS"), Ok(Position(7)));
         for odd in [r#"{"stream":"OTHER","seq":7}"#, r#"{"stream":"ROOMS","seq":0}"#, "{}", "", "7", "[]"] {
-            assert!(matches!(acknowledged(odd.as_bytes(), "ROOMS"), Err(ApiError::Garbled(_))), "{odd}");
+            assert!(matches!(parse_ack(odd.as_bytes(), "ROOMS"), Err(ApiError::Garbled(_))), "{odd}");
         }
     }
 
@@ -384,46 +386,46 @@ mod tests {
     #[test]
     fn an_ack_that_says_no_says_why() {
         let no = br#"{"error":{"code":400,"err_code":10071,"description":"wrong last"},"stream":"ROOMS","seq":0}"#;
-        let error = acknowledged(no, "ROOMS").unwrap_err();
+        let error = parse_ack(no, "ROOMS").unwrap_err();
         assert!(error.is(code::WRONG_LAST), "{error}");
     }
 
     #[test]
     fn a_direct_read_is_a_message_or_nothing_or_an_error() {
         let headers = Headers::new().with("Nats-Sequence", "9").with("Nats-Subject", "log.a");
-        let stored = Stored {
+        let stored = StoredMessage {
             subject: "log.a".to_owned(),
             position: Position(9),
             expected: None,
             bytes: Bytes::from_static(b"record"),
         };
-        assert_eq!(direct_answer(&direct(None, headers.clone())), Ok(Some(stored.clone())));
+        assert_eq!(parse_direct_response(&direct(None, headers.clone())), Ok(Some(stored.clone())));
         let appended = headers.clone().with(EXPECTED, "7");
         let expected = Some(Position(7));
-        assert_eq!(direct_answer(&direct(None, appended)), Ok(Some(Stored { expected, ..stored })));
-        assert_eq!(direct_answer(&direct(Some(404), Headers::new())), Ok(None));
-        assert!(direct_answer(&direct(Some(408), headers)).is_err());
-        assert!(direct_answer(&direct(None, Headers::new())).is_err());
+        assert_eq!(parse_direct_response(&direct(None, appended)), Ok(Some(StoredMessage { expected, ..stored })));
+        assert_eq!(parse_direct_response(&direct(Some(404), Headers::new())), Ok(None));
+        assert!(parse_direct_response(&direct(Some(408), headers)).is_err());
+        assert!(parse_direct_response(&direct(None, Headers::new())).is_err());
     }
 
     #[test]
     fn a_read_from_the_leader_is_a_message_or_nothing_or_an_error() {
         let found = br#"{"message":{"subject":"log.a","seq":9,"data":"cmVjb3Jk","time":"2026-01-01T00:00:00Z"}}"#;
-        let stored = Stored {
+        let stored = StoredMessage {
             subject: "log.a".to_owned(),
             position: Position(9),
             expected: None,
             bytes: Bytes::from_static(b"record"),
         };
-        assert_eq!(leader_answer(found), Ok(Some(stored.clone())));
+        assert_eq!(parse_leader_response(found), Ok(Some(stored.clone())));
         let headers = STANDARD.encode("NATS/1.0\r\nA: 1\r\nNats-Expected-Last-Subject-Sequence: 7\r\n\r\n");
         let appended = format!(
             r#"{{"message":{{"subject":"log.a","seq":9,"hdrs":"{headers}","data":"cmVjb3Jk","time":"2026-01-01T00:00:00Z"}}}}"#
         );
         let expected = Some(Position(7));
-        assert_eq!(leader_answer(appended.as_bytes()), Ok(Some(Stored { expected, ..stored })));
-        assert_eq!(leader_answer(br#"{"error":{"code":404,"err_code":10037,"description":"none"}}"#), Ok(None));
-        assert!(leader_answer(br#"{"error":{"code":503,"err_code":10008,"description":"wait"}}"#).is_err());
-        assert!(leader_answer(br#"{"message":{"subject":"log.a","seq":9,"data":"?"}}"#).is_err());
+        assert_eq!(parse_leader_response(appended.as_bytes()), Ok(Some(StoredMessage { expected, ..stored })));
+        assert_eq!(parse_leader_response(br#"{"error":{"code":404,"err_code":10037,"description":"none"}}"#), Ok(None));
+        assert!(parse_leader_response(br#"{"error":{"code":503,"err_code":10008,"description":"wait"}}"#).is_err());
+        assert!(parse_leader_response(br#"{"message":{"subject":"log.a","seq":9,"data":"?"}}"#).is_err());
     }
 }

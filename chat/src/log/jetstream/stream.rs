@@ -314,14 +314,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_the_server_fills_in_is_no_difference() {
+    fn defaults_that_the_server_fills_in_are_no_difference() {
         let wanted = limits(&LogSettings::default());
         let echoed = Config { max_messages: -1, max_message_size: -1, max_consumers: -1, ..wanted.clone() };
         assert_eq!(differences(&echoed, &wanted), []);
     }
 
     #[test]
-    fn differences_say_what_is_found_wanted_and_to_be_done() {
+    fn differences_name_what_is_found_wanted_and_to_be_done() {
         let wanted = limits(&LogSettings::default());
         let found = Config {
             storage: StorageType::Memory,

@@ -13,49 +13,51 @@ const SMALL: usize = 64 * 1024;
 /// What headers may take of a message.
 const HEADERS: usize = 1_200;
 
-fn bench_on(log: Memory, payload: usize) -> Bench {
+fn harness_on(log: Memory, payload: usize) -> OwnerHarness {
     let room = RoomSettings { max_members: 20_000, ..RoomSettings::default() };
     let settings = Settings { room, ..Settings::default() };
-    Bench::with(log, &settings, Budget::of_payload(payload).unwrap())
+    OwnerHarness::with(log, &settings, Budget::of_payload(payload).unwrap())
 }
 
-fn bench(payload: usize) -> Bench {
-    bench_on(Memory::starting_at(1, &LogSettings::default()), payload)
+fn harness(payload: usize) -> OwnerHarness {
+    harness_on(Memory::starting_at(1, &LogSettings::default()), payload)
 }
 
 /// Members come, so many with each proposal. Returns the number of the last one.
-fn fill(bench: &mut Bench, members: u64, at_once: u64) -> u64 {
+fn fill(harness: &mut OwnerHarness, members: u64, at_once: u64) -> u64 {
     let proposals = members / at_once;
     for number in 1..=proposals {
         let sessions = (number - 1) * at_once..number * at_once;
-        bench.propose(1, number, sessions.map(|session| join(session, &format!("member {session}"))).collect());
-        bench.run();
+        harness.propose(1, number, sessions.map(|session| join(session, &format!("member {session}"))).collect());
+        harness.run();
     }
     proposals
 }
 
-fn positions(bench: &Bench) -> Vec<Position> {
-    let last = bench.log.last(&room()).last.map_or(0, |(position, _)| position.0);
+fn positions(harness: &OwnerHarness) -> Vec<Position> {
+    let last = harness.log.last(&room()).last.map_or(0, |(position, _)| position.0);
     (1..=last).map(Position).collect()
 }
 
-fn records(bench: &Bench) -> Vec<(usize, Record)> {
-    let records = bench.log.read(&room(), &positions(bench)).into_iter().flatten();
+fn records(harness: &OwnerHarness) -> Vec<(usize, Record)> {
+    let records = harness.log.read(&room(), &positions(harness)).into_iter().flatten();
     records.map(|bytes| (bytes.len(), Record::decode(&bytes).unwrap())).collect()
 }
 
-fn bytes(bench: &Bench) -> usize {
-    records(bench).iter().map(|(size, _)| size).sum()
+fn bytes(harness: &OwnerHarness) -> usize {
+    records(harness).iter().map(|(size, _)| size).sum()
 }
 
-/// The state that a connector is told that attaches.
-fn told(bench: &mut Bench) -> RoomState {
-    bench.said.clear();
-    bench.attach(9, Place::default());
-    bench.run();
+/// The state that a connector is delivered that attaches.
+fn delivered_state(harness: &mut OwnerHarness) -> RoomState {
+    harness.sent.clear();
+    harness.attach(9, Place::default());
+    harness.run();
     let mut state = RoomState::default();
-    let parts = bench.said.iter().filter_map(|act| match act {
-        Act::Answer(_, Answer::Attached { news: News::State(part) | News::StatePart { part, .. }, .. }) => Some(part),
+    let parts = harness.sent.iter().filter_map(|effect| match effect {
+        OwnerEffect::Respond(_, Answer::Attached { news: News::State(part) | News::StatePart { part, .. }, .. }) => {
+            Some(part)
+        }
         _ => None,
     });
     parts.for_each(|part| state.add(part));
@@ -64,29 +66,31 @@ fn told(bench: &mut Bench) -> RoomState {
 
 #[test]
 fn nothing_is_more_than_half_of_what_the_broker_takes() {
-    let mut bench = bench(SMALL);
-    let mut number = fill(&mut bench, 3_000, 15);
+    let mut harness = harness(SMALL);
+    let mut number = fill(&mut harness, 3_000, 15);
     let texts = [1, 100, 5_000, 28_000 - 40, 100, 28_000 - 40, 28_000 - 40];
     for text in texts.iter().cycle().take(300) {
         number += 1;
         let body = format!(r#"{{"content":"{}","target":"*"}}"#, "x".repeat(*text)).into_bytes();
-        bench.propose(1, number, vec![Item::Send { session: 7, membership: Token::new(7).membership(), body }]);
-        bench.run();
+        harness.propose(1, number, vec![Item::Send { session: 7, membership: Token::new(7).membership(), body }]);
+        harness.run();
     }
     for number in 0..40 {
         let position = Position(number * 7);
-        let id = if number == 0 { RecordId::NONE } else { bench.id_at(position) };
-        bench.attach(2, Place { epoch: Epoch(1), position, id });
-        bench.run();
+        let id = if number == 0 { RecordId::NONE } else { harness.id_at(position) };
+        harness.attach(2, Place { epoch: Epoch(1), position, id });
+        harness.run();
     }
-    bench.attach(2, Place::default());
-    bench.run();
-    let largest = records(&bench).into_iter().map(|(size, _)| size).max().unwrap();
+    harness.attach(2, Place::default());
+    harness.run();
+    let largest = records(&harness).into_iter().map(|(size, _)| size).max().unwrap();
     assert!(largest + HEADERS <= SMALL / 2, "{largest}");
-    assert!(records(&bench).iter().any(|(_, record)| record.part.is_some_and(|part| part.of > 5)));
+    assert!(records(&harness).iter().any(|(_, record)| record.part.is_some_and(|part| part.of > 5)));
     let chat = ServerId::new("chat-server-1").unwrap();
-    for act in &bench.said {
-        let (Act::Answer(_, answer) | Act::Tell(_, answer, _)) = act else { panic!("{act:?}") };
+    for effect in &harness.sent {
+        let (OwnerEffect::Respond(_, answer) | OwnerEffect::Notify(_, answer, _)) = effect else {
+            panic!("{effect:?}")
+        };
         let (chat, answer) = (chat.clone(), answer.clone());
         let message = FromChat {
             v: rpc::VERSION,
@@ -102,16 +106,16 @@ fn nothing_is_more_than_half_of_what_the_broker_takes() {
 }
 
 #[test]
-fn a_connector_is_told_all_members_in_parts() {
-    let mut bench = bench(SMALL);
-    fill(&mut bench, 3_000, 15);
-    assert_eq!(told(&mut bench).members().len(), 3_000);
-    assert!(bench.said.len() > 3);
+fn a_connector_gets_all_members_in_parts() {
+    let mut harness = harness(SMALL);
+    fill(&mut harness, 3_000, 15);
+    assert_eq!(delivered_state(&mut harness).members().len(), 3_000);
+    assert!(harness.sent.len() > 3);
 }
 
 #[test]
 fn a_large_room_is_activated_from_the_parts_of_its_checkpoint() {
-    let mut first = bench(SMALL);
+    let mut first = harness(SMALL);
     let mut number = fill(&mut first, 3_000, 15);
     // Checkpoints begin and end meanwhile; whoever takes over does so at any moment of that.
     for done in 0..140 {
@@ -123,12 +127,12 @@ fn a_large_room_is_activated_from_the_parts_of_its_checkpoint() {
             continue;
         }
         // It dies.
-        first = bench_on(first.log.clone(), SMALL);
+        first = harness_on(first.log.clone(), SMALL);
         let mut all = RoomState::default();
         for (position, (_, record)) in positions(&first).into_iter().zip(records(&first)) {
             all.fold(position, &record);
         }
-        assert_eq!(told(&mut first).members(), all.members());
+        assert_eq!(delivered_state(&mut first).members(), all.members());
         number = all.last_proposal(&connector(1)).unwrap().number;
     }
     let parts: Vec<_> = records(&first).into_iter().filter_map(|(_, record)| record.part).collect();
@@ -142,36 +146,36 @@ fn a_large_room_is_activated_from_the_parts_of_its_checkpoint() {
 fn a_checkpoint_in_parts_is_begun_anew_when_its_parts_do_not_fit_any_more() {
     let room = RoomSettings { max_members: 20_000, ..RoomSettings::default() };
     let settings = Settings { room, ..Settings::default() };
-    let mut bench = bench(1024 * 1024);
-    fill(&mut bench, 8_000, 100);
-    let before = positions(&bench).len();
-    bench.look_after(25 * 3_600_000);
-    bench.run_some(1);
-    bench.owner.judge_with(&Arc::new(Judge::new(&settings, Budget::of_payload(SMALL).unwrap())));
-    bench.run();
+    let mut harness = harness(1024 * 1024);
+    fill(&mut harness, 8_000, 100);
+    let before = positions(&harness).len();
+    harness.maintain(25 * 3_600_000);
+    harness.run_some(1);
+    harness.owner.set_policy(&Arc::new(RoomPolicy::new(&settings, Budget::of_payload(SMALL).unwrap())));
+    harness.run();
     let written: Vec<_> =
-        records(&bench).split_off(before).into_iter().map(|(size, record)| (size, record.part.unwrap())).collect();
+        records(&harness).split_off(before).into_iter().map(|(size, record)| (size, record.part.unwrap())).collect();
     // The first was there, the second in flight.
     let (old, new) = written.split_at(2);
     assert_eq!(old.iter().map(|(_, part)| part.index).collect::<Vec<_>>(), [0, 1]);
     assert!(new.iter().zip(0..).all(|((_, part), index)| part.index == index && usize::from(part.of) == new.len()));
     assert!(new.iter().all(|(size, _)| size + HEADERS <= SMALL / 2));
-    let mut heir = bench_on(bench.log.clone(), SMALL);
-    assert_eq!(told(&mut heir).members().len(), 8_000);
+    let mut successor = harness_on(harness.log.clone(), SMALL);
+    assert_eq!(delivered_state(&mut successor).members().len(), 8_000);
 }
 
 /// Bytes that a message adds to the log, checkpoints included.
 fn cost_of_message(members: u64) -> usize {
     const MESSAGES: u64 = 5_000;
-    let mut bench = bench(1024 * 1024);
-    let mut number = fill(&mut bench, members, 100);
-    let before = bytes(&bench);
+    let mut harness = harness(1024 * 1024);
+    let mut number = fill(&mut harness, members, 100);
+    let before = bytes(&harness);
     for _ in 0..MESSAGES {
         number += 1;
-        bench.propose(1, number, vec![say(7)]);
-        bench.run();
+        harness.propose(1, number, vec![say(7)]);
+        harness.run();
     }
-    (bytes(&bench) - before) / MESSAGES as usize
+    (bytes(&harness) - before) / MESSAGES as usize
 }
 
 #[test]
@@ -183,9 +187,9 @@ fn a_message_costs_about_the_same_among_many() {
 #[test]
 fn a_join_costs_the_same_in_a_room_of_ten_thousand() {
     let [half, all] = [5_000, 10_000].map(|members| {
-        let mut bench = bench(1024 * 1024);
-        fill(&mut bench, members, 100);
-        bytes(&bench)
+        let mut harness = harness(1024 * 1024);
+        fill(&mut harness, members, 100);
+        bytes(&harness)
     });
     assert!(all <= half * 5 / 2, "{half} bytes for 5,000 joins, {all} for 10,000");
 }

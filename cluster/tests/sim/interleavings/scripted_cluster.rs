@@ -237,14 +237,14 @@ impl ScriptedCluster {
     /// It is asked to end, and hands over what it has.
     pub(super) fn stop(&mut self, chat: usize) {
         self.chats[chat].leaves = true;
-        let effects = self.chats[chat].rooms.leave();
+        let effects = self.chats[chat].rooms.hand_over();
         self.chat_effects(chat, effects);
         self.settle();
     }
 
     /// Whether a chat server that was asked to end may do so.
     pub(super) fn has_left(&self, chat: usize) -> bool {
-        self.chats[chat].rooms.has_left()
+        self.chats[chat].rooms.is_handed_over()
     }
 
     /// A connector is asked to end, and is about to send its clients elsewhere.

@@ -1,8 +1,8 @@
 //! What is under way on a stage, and the words by which a script picks it out.
 
 use bytes::Bytes;
-use chat::owner::{LogDone, LogOp};
-use chat::rooms::LogAsker;
+use chat::owner::{LogOp, LogResult};
+use chat::rooms::LogRequester;
 use shared::rpc;
 use shared::rpc::messages::{Answer, FromChat, FromConnector, Question};
 
@@ -22,14 +22,14 @@ pub(super) enum InTransit {
     ToLog {
         chat: usize,
         run: u64,
-        asker: LogAsker,
+        asker: LogRequester,
         op: LogOp,
     },
     FromLog {
         chat: usize,
         run: u64,
-        asker: LogAsker,
-        done: LogDone,
+        asker: LogRequester,
+        done: LogResult,
     },
     /// A chat server asks whether another is there.
     Probe {

@@ -2,8 +2,8 @@
 
 use std::fmt;
 
-use chat::owner::{LogDone, LogOp};
-use chat::rooms::LogAsker;
+use chat::owner::{LogOp, LogResult};
+use chat::rooms::LogRequester;
 use connector::hub::{Request, Told};
 use connector::room::{Push, Reply};
 use shared::ids::{Name, ServerId, SessionId};
@@ -24,9 +24,9 @@ pub(crate) struct Message<'a> {
 
 pub(crate) struct Operation<'a>(pub(crate) &'a LogOp);
 
-pub(crate) struct Done<'a>(pub(crate) &'a LogDone);
+pub(crate) struct Done<'a>(pub(crate) &'a LogResult);
 
-pub(crate) struct Asking(pub(crate) LogAsker);
+pub(crate) struct Asking(pub(crate) LogRequester);
 
 pub(crate) struct Requested<'a>(pub(crate) &'a Request);
 
@@ -61,23 +61,23 @@ impl fmt::Display for Operation<'_> {
 impl fmt::Display for Done<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.0 {
-            LogDone::Last(Ok(tail)) => {
+            LogResult::Last(Ok(tail)) => {
                 let last = tail.last.as_ref().map_or(Position::NONE, |(position, _)| *position);
                 write!(f, "epoch {} last {}", tail.epoch.0, last.0)
             }
-            LogDone::Read(Ok(records)) => {
+            LogResult::Read(Ok(records)) => {
                 let found = |(position, record): &(Position, Option<_>)| match record {
                     Some(_) => position.0.to_string(),
                     None => format!("{} (removed)", position.0),
                 };
                 write!(f, "read {}", list(records, found))
             }
-            LogDone::Append(Ok(position)) => write!(f, "appended {}", position.0),
-            LogDone::Epoch(Ok(epoch)) => write!(f, "epoch {}", epoch.0),
-            LogDone::Last(Err(error)) | LogDone::Read(Err(error)) | LogDone::Epoch(Err(error)) => {
+            LogResult::Append(Ok(position)) => write!(f, "appended {}", position.0),
+            LogResult::Epoch(Ok(epoch)) => write!(f, "epoch {}", epoch.0),
+            LogResult::Last(Err(error)) | LogResult::Read(Err(error)) | LogResult::Epoch(Err(error)) => {
                 write!(f, "failed: {error}")
             }
-            LogDone::Append(Err(error)) => write!(f, "not appended: {error}"),
+            LogResult::Append(Err(error)) => write!(f, "not appended: {error}"),
         }
     }
 }
@@ -85,8 +85,8 @@ impl fmt::Display for Done<'_> {
 impl fmt::Display for Asking {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.0 {
-            LogAsker::Owner => f.write_str("for the owner"),
-            LogAsker::Reader(number) => write!(f, "for reader {number}"),
+            LogRequester::Owner => f.write_str("for the owner"),
+            LogRequester::Reader(number) => write!(f, "for reader {number}"),
         }
     }
 }

@@ -17,10 +17,10 @@ impl World {
                         self.send_to_connector(chat, connector, &send.body);
                     }
                 }
-                ChatEffect::Log { room, asker, op } => self.start_operation(chat, room, asker, op),
+                ChatEffect::Log { room, requester: asker, op } => self.start_operation(chat, room, asker, op),
                 ChatEffect::Probe(home) => self.probe(chat, home),
                 // Each server looks at the list at its own moment.
-                ChatEffect::Doubt => {}
+                ChatEffect::RequestRecheck => {}
             }
         }
     }
@@ -67,7 +67,7 @@ impl World {
         }
     }
 
-    pub(super) fn start_operation(&mut self, chat: usize, room: RoomId, asker: LogAsker, op: LogOp) {
+    pub(super) fn start_operation(&mut self, chat: usize, room: RoomId, asker: LogRequester, op: LogOp) {
         let (run, connection) = (self.chats[chat].run, self.connection);
         let fate = self.log_fate(chat, &op);
         let texts = (trace::Asking(asker), trace::Operation(&op));
@@ -103,28 +103,28 @@ impl World {
         if self.chance.per_mille(300) { LogFate::Lost } else { LogFate::Unanswered(self.chance.between(0, 1_500)) }
     }
 
-    pub(super) fn operate(&mut self, room: &RoomId, op: LogOp) -> LogDone {
+    pub(super) fn operate(&mut self, room: &RoomId, op: LogOp) -> LogResult {
         let traced = self.trace.text(|| trace::Operation(&op).to_string());
         let done = self.operate_untraced(room, op);
         self.trace.line(self.now, "log", format_args!("{room}: {traced} => {}", trace::Done(&done)));
         done
     }
 
-    fn operate_untraced(&mut self, room: &RoomId, op: LogOp) -> LogDone {
+    fn operate_untraced(&mut self, room: &RoomId, op: LogOp) -> LogResult {
         match op {
-            LogOp::Last { .. } => LogDone::Last(Ok(self.log.last(room))),
-            LogOp::Before(position) => LogDone::Last(Ok(self.log.before(room, position))),
+            LogOp::Last { .. } => LogResult::Last(Ok(self.log.last(room))),
+            LogOp::Before(position) => LogResult::Last(Ok(self.log.before(room, position))),
             LogOp::Append { ref record, .. } if self.is_too_large(record) => {
                 let bytes = record.len();
-                LogDone::Append(Err(AppendError::TooLarge { bytes }))
+                LogResult::Append(Err(AppendError::TooLarge { bytes }))
             }
-            LogOp::Append { .. } if self.is_full() => LogDone::Append(Err(AppendError::Full)),
+            LogOp::Append { .. } if self.is_full() => LogResult::Append(Err(AppendError::Full)),
             LogOp::Append { expected, record } => {
                 let appended = self.log.append(room, expected, record.clone());
                 if let Ok(position) = appended {
                     self.retention.appended(room, position, &record);
                 }
-                LogDone::Append(appended)
+                LogResult::Append(appended)
             }
             LogOp::Read(positions) => {
                 let read = self.log.read(room, &positions);
@@ -132,9 +132,9 @@ impl World {
                 let given = read.map(|(position, record)| {
                     (position, record.filter(|_| !self.retention.has_removed(room, position)))
                 });
-                LogDone::Read(Ok(given.collect()))
+                LogResult::Read(Ok(given.collect()))
             }
-            LogOp::Epoch => LogDone::Epoch(Ok(self.log.look().epoch)),
+            LogOp::Epoch => LogResult::Epoch(Ok(self.log.status().epoch)),
         }
     }
 
@@ -169,12 +169,12 @@ impl World {
 }
 
 /// What a log operation ends with that nobody answered.
-pub(super) fn failed(op: &LogOp) -> LogDone {
+pub(super) fn failed(op: &LogOp) -> LogResult {
     let why = || "simulated".to_owned();
     match op {
-        LogOp::Last { .. } | LogOp::Before(_) => LogDone::Last(Err(ReadError(why()))),
-        LogOp::Read(_) => LogDone::Read(Err(ReadError(why()))),
-        LogOp::Epoch => LogDone::Epoch(Err(ReadError(why()))),
-        LogOp::Append { .. } => LogDone::Append(Err(AppendError::Unclear(why()))),
+        LogOp::Last { .. } | LogOp::Before(_) => LogResult::Last(Err(ReadError(why()))),
+        LogOp::Read(_) => LogResult::Read(Err(ReadError(why()))),
+        LogOp::Epoch => LogResult::Epoch(Err(ReadError(why()))),
+        LogOp::Append { .. } => LogResult::Append(Err(AppendError::Unclear(why()))),
     }
 }

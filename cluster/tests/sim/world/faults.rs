@@ -202,7 +202,7 @@ impl World {
             let (run, room, asker, op) = operation;
             let done = effects::failed(&op);
             if self.chance.per_mille(500)
-                && let LogDone::Append(Ok(position)) = self.operate(&room, op)
+                && let LogResult::Append(Ok(position)) = self.operate(&room, op)
             {
                 self.unanswered.insert(position);
             }
@@ -285,7 +285,7 @@ impl World {
         // Of two processes with one id the older one is silent before long.
         let nodes = self.nodes_of_chat(asked).into_iter().map(|number| &self.chats[number]);
         let mut nodes =
-            nodes.filter(|node| !node.is_dead && node.up && node.sleeps_until <= self.now && !node.rooms.yields());
+            nodes.filter(|node| !node.is_dead && node.up && node.sleeps_until <= self.now && !node.rooms.is_yielding());
         let answering = nodes.next().filter(|_| self.chats[chat].up && !lost);
         let answers = answering.is_some();
         // One that leaves says so.

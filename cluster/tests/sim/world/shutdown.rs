@@ -20,7 +20,7 @@ impl World {
             return;
         }
         node.leaves_since = Some(self.now);
-        let effects = node.rooms.leave();
+        let effects = node.rooms.hand_over();
         self.chat_effects(chat, effects);
     }
 
@@ -28,7 +28,7 @@ impl World {
     pub(super) fn end_if_left(&mut self, chat: usize) {
         let node = &self.chats[chat];
         let stayed = node.leaves_since.is_some_and(|since| since + STAYS_MS <= self.now);
-        if !stayed || !node.rooms.has_left() {
+        if !stayed || !node.rooms.is_handed_over() {
             return;
         }
         self.ended += 1;

@@ -3,7 +3,7 @@
 //! server may say: who speaks in its name is told by a signature alone.
 
 use bytes::Bytes;
-use chat::rooms::Send;
+use chat::rooms::OutgoingReply;
 use shared::ids::Name;
 use shared::record::{Entry, Record, RecordId, VERSION};
 use shared::rpc;
@@ -170,8 +170,8 @@ impl World {
     }
 
     /// An answer goes to a subject of its asker, and stray questions for messages have none.
-    pub(super) fn check_answer(&self, send: &Send) {
-        let Send { connector: asker, reply, method, .. } = send;
+    pub(super) fn check_answer(&self, send: &OutgoingReply) {
+        let OutgoingReply { connector: asker, reply, method, .. } = send;
         let is_own = |reply: &String| subjects::is_reply_of(asker, reply) || subjects::is_inbox_of(asker, reply);
         assert!(reply.as_ref().is_none_or(is_own), "{method} is answered to {reply:?} instead of {asker}");
         let is_known = ["connector-server-", "chat-server-", "gate-server-"].iter().any(|kind| {

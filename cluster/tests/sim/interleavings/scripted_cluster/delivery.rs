@@ -1,7 +1,7 @@
 //! How things move on a stage, and in which words it is said what came of them.
 
-use chat::owner::{LogDone, LogOp, Now};
-use chat::rooms::{Effect as ChatEffect, Heard};
+use chat::owner::{LogOp, LogResult, Now};
+use chat::rooms::{Effect as ChatEffect, IncomingRequest};
 use connector::hub::{Effect, Now as HubNow, Told};
 use connector::room::{Push, Reply};
 use shared::ids::ServerId;
@@ -64,7 +64,7 @@ impl ScriptedCluster {
         let now = self.chat_now();
         let mut effects = self.chats[chat].rooms.tick(now);
         if self.now.is_multiple_of(1_000) && !self.is_cut {
-            effects.extend(self.chats[chat].rooms.listened(now));
+            effects.extend(self.chats[chat].rooms.count_silence(now));
         }
         self.chat_effects(chat, effects);
     }
@@ -94,8 +94,8 @@ impl ScriptedCluster {
             InTransit::ToChat { connector, chat, token, body } => {
                 let now = self.chat_now();
                 let reply = token.map(|token| subjects::connector_reply(&id("connector", connector), token));
-                let heard = Heard { body: &body, reply, is_proven: self.signs, trace: Trace::default() };
-                let effects = self.chats[chat].rooms.message(heard, now).unwrap();
+                let heard = IncomingRequest { body: &body, reply, is_proven: self.signs, trace: Trace::default() };
+                let effects = self.chats[chat].rooms.handle_message(heard, now).unwrap();
                 self.chat_effects(chat, effects);
             }
             InTransit::ToConnector { connector, .. } if self.dead_hubs.contains(&connector) => {}
@@ -110,7 +110,7 @@ impl ScriptedCluster {
             }
             InTransit::FromLog { chat, asker, done, run } if self.chats[chat].run == run => {
                 let now = self.chat_now();
-                let effects = self.chats[chat].rooms.done(&room(), asker, done, now);
+                let effects = self.chats[chat].rooms.on_log_result(&room(), asker, done, now);
                 self.chat_effects(chat, effects);
             }
             InTransit::FromLog { .. } => {}
@@ -118,30 +118,30 @@ impl ScriptedCluster {
                 let is_alive =
                     self.is_awake(home) && !self.chats[home].leaves && !self.losses.contains(&Selector::Probes(home));
                 let now = self.chat_now();
-                let effects = self.chats[chat].rooms.found(&id("chat", home), is_alive, now);
+                let effects = self.chats[chat].rooms.on_probe_result(&id("chat", home), is_alive, now);
                 self.chat_effects(chat, effects);
             }
         }
     }
 
-    fn operate(&mut self, op: LogOp) -> LogDone {
+    fn operate(&mut self, op: LogOp) -> LogResult {
         match op {
             LogOp::Last { certain } => {
                 let replica = self.replica.clone().filter(|_| !certain);
-                LogDone::Last(Ok(replica.unwrap_or_else(|| self.log.last(&room()))))
+                LogResult::Last(Ok(replica.unwrap_or_else(|| self.log.last(&room()))))
             }
-            LogOp::Before(position) => LogDone::Last(Ok(self.log.before(&room(), position))),
+            LogOp::Before(position) => LogResult::Last(Ok(self.log.before(&room(), position))),
             LogOp::Append { expected, record } => {
                 let appended = self.log.append(&room(), expected, record);
                 self.appended += usize::from(appended.is_ok());
-                LogDone::Append(appended)
+                LogResult::Append(appended)
             }
             LogOp::Read(positions) => {
                 let read = self.log.read(&room(), &positions);
                 let read = positions.into_iter().zip(read);
-                LogDone::Read(Ok(read.map(|(at, record)| (at, record.filter(|_| at >= self.oldest))).collect()))
+                LogResult::Read(Ok(read.map(|(at, record)| (at, record.filter(|_| at >= self.oldest))).collect()))
             }
-            LogOp::Epoch => LogDone::Epoch(Ok(self.log.look().epoch)),
+            LogOp::Epoch => LogResult::Epoch(Ok(self.log.status().epoch)),
         }
     }
 
@@ -155,9 +155,9 @@ impl ScriptedCluster {
             ChatEffect::Send(send) => {
                 Some(InTransit::ToConnector { chat, connector: number("connector", &send.connector), body: send.body })
             }
-            ChatEffect::Log { asker, op, .. } => Some(InTransit::ToLog { chat, run, asker, op }),
+            ChatEffect::Log { requester: asker, op, .. } => Some(InTransit::ToLog { chat, run, asker, op }),
             ChatEffect::Probe(home) => Some(InTransit::Probe { chat, home: number("chat", &home) }),
-            ChatEffect::Doubt => None,
+            ChatEffect::RequestRecheck => None,
         }));
     }
 

@@ -13,7 +13,7 @@ use shared::subjects;
 use super::super::transit::InTransit;
 use super::{ScriptedCluster, id};
 use crate::checks;
-use chat::rooms::Heard;
+use chat::rooms::IncomingRequest;
 
 impl ScriptedCluster {
     /// A chat server gets a message in the name of a server of this kind and number.
@@ -63,8 +63,8 @@ impl ScriptedCluster {
         let body = rpc::encode(&message).unwrap();
         let now = self.chat_now();
         self.signs = false;
-        let heard = Heard { body: &body, reply, is_proven: false, trace: Trace::default() };
-        let effects = self.chats[chat].rooms.message(heard, now).unwrap();
+        let heard = IncomingRequest { body: &body, reply, is_proven: false, trace: Trace::default() };
+        let effects = self.chats[chat].rooms.handle_message(heard, now).unwrap();
         self.chat_effects(chat, effects);
         self.settle();
     }
@@ -117,7 +117,7 @@ impl ScriptedCluster {
     }
 
     pub(in super::super) fn yields(&self, chat: usize) -> bool {
-        self.chats[chat].rooms.yields()
+        self.chats[chat].rooms.is_yielding()
     }
 
     pub(in super::super) fn has_rival(&self, connector: usize) -> bool {

@@ -7,7 +7,7 @@ use shared::log_limit::LogLimit;
 use shared::rpc::messages::{Answer, Unavailable};
 use tracing::{debug, error, warn};
 
-use super::{Act, Now, Owner};
+use super::{Now, Owner, OwnerEffect};
 use crate::log::{AppendError, ReadError};
 
 /// Milliseconds until the log is tried again that failed; at most just below two seconds with the jitter.
@@ -19,39 +19,39 @@ pub(super) fn seed(room: &str) -> u64 {
 }
 
 impl Owner {
-    pub(super) fn refused(&mut self, error: &AppendError, now: Now, acts: &mut Vec<Act>) {
+    pub(super) fn on_append_failed(&mut self, error: &AppendError, now: Now, effects: &mut Vec<OwnerEffect>) {
         self.metrics.appends_failed.add();
-        self.in_doubt = true;
-        self.end(now);
+        self.needs_latest = true;
+        self.end_activation(now);
         match error {
             // Somebody else appended, or our own append came through late: the log knows.
             AppendError::Refused => {}
-            AppendError::Full => self.fail_waiting(Unavailable::LogFull, error, now, acts),
+            AppendError::Full => self.fail_waiting(Unavailable::LogFull, error, now, effects),
             AppendError::TooLarge { .. } | AppendError::Unclear(_) => {
-                self.fail_waiting(Unavailable::LogAway, error, now, acts)
+                self.fail_waiting(Unavailable::LogAway, error, now, effects)
             }
         }
     }
 
-    pub(super) fn away(&mut self, error: &ReadError, now: Now, acts: &mut Vec<Act>) {
-        self.end(now);
-        self.fail_waiting(Unavailable::LogAway, error, now, acts);
+    pub(super) fn on_read_failed(&mut self, error: &ReadError, now: Now, effects: &mut Vec<OwnerEffect>) {
+        self.end_activation(now);
+        self.fail_waiting(Unavailable::LogAway, error, now, effects);
     }
 
     /// The log has what this version cannot use.
-    pub(super) fn unreadable(&mut self, error: &dyn Display, now: Now) {
+    pub(super) fn on_encode_failed(&mut self, error: &dyn Display, now: Now) {
         static UNREADABLE: LogLimit = LogLimit::new();
         debug!(room = %self.room, %error, "room log unusable");
         if let Some(suppressed) = UNREADABLE.pass() {
             error!(%error, suppressed, "a room's log cannot be used, retrying (level debug names the room)");
         }
-        self.end(now);
-        self.try_again(now);
+        self.end_activation(now);
+        self.schedule_retry(now);
     }
 
     /// Retention took the last checkpoint while it was looked for, and what is read next begins
     /// later; or records are missing, which the next reading shows.
-    pub(super) fn checkpoint_gone(&mut self, now: Now) {
+    pub(super) fn on_records_missing(&mut self, now: Now) {
         static GONE: LogLimit = LogLimit::new();
         debug!(room = %self.room, "records evicted or missing");
         if let Some(suppressed) = GONE.pass() {
@@ -60,12 +60,18 @@ impl Owner {
                 "records of a room were evicted from its log, or are missing, reading again (level debug names the room)"
             );
         }
-        self.end(now);
-        self.try_again(now);
+        self.end_activation(now);
+        self.schedule_retry(now);
     }
 
     /// Proposals are answered and dropped, their connectors repeat them; attaches go on waiting for the log.
-    pub(super) fn fail_waiting(&mut self, because: Unavailable, error: &dyn Display, now: Now, acts: &mut Vec<Act>) {
+    pub(super) fn fail_waiting(
+        &mut self,
+        because: Unavailable,
+        error: &dyn Display,
+        now: Now,
+        effects: &mut Vec<OwnerEffect>,
+    ) {
         static FULL: LogLimit = LogLimit::new();
         static AWAY: LogLimit = LogLimit::new();
         let limit = match because {
@@ -76,13 +82,16 @@ impl Owner {
         if let Some(suppressed) = limit.pass() {
             warn!(%error, suppressed, "a room cannot be appended to, retrying (level debug names the room)");
         }
-        self.try_again(now);
+        self.schedule_retry(now);
         for proposal in self.proposals.drain(..) {
-            acts.push(Act::Answer(proposal.asker, Answer::Unavailable { room: self.room.clone(), because }));
+            effects.push(OwnerEffect::Respond(
+                proposal.requester,
+                Answer::Unavailable { room: self.room.clone(), because },
+            ));
         }
     }
 
-    fn try_again(&mut self, now: Now) {
+    fn schedule_retry(&mut self, now: Now) {
         // A chat server has no chance among its inputs. The room and the time are enough for rooms to differ.
         let chance = backoff::draw(now.ticks, self.seed);
         self.retry_at = Some(self.backoff.fail(RETRY, now.ticks, chance));

@@ -4,33 +4,33 @@ use shared::rpc::Trace;
 use shared::rpc::messages::{Answer, Question};
 
 use super::{Effect, Rooms};
-use crate::owner::{Asker, Now, Owner};
+use crate::owner::{Now, Owner, Requester};
 
 impl Rooms {
     /// Hands all rooms over. Connectors ask elsewhere as soon as they hear of it, and the next candidates are told when they ask.
-    pub fn leave(&mut self) -> Vec<Effect> {
-        self.is_leaving = true;
-        self.stand_ins.clear();
-        let connectors = self.links.iter().filter(|(_, link)| !link.silent).map(|(connector, _)| connector.clone());
+    pub fn hand_over(&mut self) -> Vec<Effect> {
+        self.is_handing_over = true;
+        self.failover_rooms.clear();
+        let connectors = self.links.iter().filter(|(_, link)| !link.is_silent).map(|(connector, _)| connector.clone());
         for connector in connectors.collect::<Vec<_>>() {
             self.send(connector, None, Trace::default(), &Answer::Leaving);
         }
-        self.with_all(Owner::retire);
+        self.with_all(Owner::hand_over);
         self.take_effects()
     }
 
     /// Answers a question that comes nevertheless.
-    pub(super) fn send_elsewhere(&mut self, asker: Asker, question: &Question, now: Now) {
+    pub(super) fn redirect(&mut self, requester: Requester, question: &Question, now: Now) {
         match question.room().cloned() {
             // That is what is done anyway.
             Some(_) if matches!(question, Question::Detach { .. }) => {}
-            Some(room) => self.answer(asker, &Answer::NotOwner { room }),
-            None => self.answer_heartbeat(asker, Answer::Leaving, now),
+            Some(room) => self.answer(requester, &Answer::NotOwner { room }),
+            None => self.answer_heartbeat(requester, Answer::Leaving, now),
         }
     }
 
     /// Whether nothing is in flight any more.
-    pub fn has_left(&self) -> bool {
-        self.is_leaving && self.readers.is_empty() && !self.owners.values().any(Owner::is_at_work)
+    pub fn is_handed_over(&self) -> bool {
+        self.is_handing_over && self.readers.is_empty() && !self.owners.values().any(Owner::is_running)
     }
 }

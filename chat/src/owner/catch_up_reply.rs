@@ -6,12 +6,12 @@ use bytes::Bytes;
 use shared::record::{Position, Record};
 use shared::rpc::messages::{Answer, News, Place};
 
-use super::active::{Active, Busy};
-use super::{Act, Attach, LogOp};
+use super::activation::{Activation, PendingOperation};
+use super::{Attach, LogOp, OwnerEffect};
 use crate::log::Tail;
-use crate::walk::{Step, Until, Walk, decode_all};
+use crate::log_walk::{Step, Until, Walk, decode_all};
 
-impl Active {
+impl Activation {
     /// How far the log is known: to its last record, or to nowhere in an empty one.
     pub(super) fn place(&self) -> Place {
         Place { epoch: self.epoch, position: self.position, id: self.id }
@@ -24,76 +24,82 @@ impl Active {
     }
 
     /// The position is the room's last: those who waited for the proof are answered.
-    pub(super) fn proven(&mut self, acts: &mut Vec<Act>) {
-        if let Busy::Prove(waiting) = std::mem::replace(&mut self.busy, Busy::No) {
-            self.prove(waiting.into_iter());
+    pub(super) fn confirm_position(&mut self, effects: &mut Vec<OwnerEffect>) {
+        if let PendingOperation::Prove(waiting) = std::mem::replace(&mut self.pending, PendingOperation::None) {
+            self.add_proven(waiting.into_iter());
         }
-        self.answer_proven(acts);
+        self.answer_proven_attaches(effects);
     }
 
     /// These waited while the position was proven by an append.
-    pub(super) fn prove(&mut self, attaches: impl Iterator<Item = Attach>) {
-        self.proven.extend(attaches);
+    pub(super) fn add_proven(&mut self, attaches: impl Iterator<Item = Attach>) {
+        self.proven_attaches.extend(attaches);
     }
 
     /// Answers those whose position is proven, as far as that needs no reading.
-    pub(super) fn answer_proven(&mut self, acts: &mut Vec<Act>) {
-        while !self.is_busy() {
-            let Some(attach) = self.proven.pop_front() else { return };
+    pub(super) fn answer_proven_attaches(&mut self, effects: &mut Vec<OwnerEffect>) {
+        while !self.has_pending() {
+            let Some(attach) = self.proven_attaches.pop_front() else { return };
             let now = self.place();
             let from = attach.at;
             if from == now {
-                self.answer_records(attach, Vec::new(), acts);
+                self.answer_records(attach, Vec::new(), effects);
             } else if from.epoch != self.epoch || from.position >= now.position {
-                self.answer_state(attach, acts);
+                self.answer_state(attach, effects);
             } else if let Some(records) = self.recent.after(from.position, from.id) {
-                self.answer_records(attach, records, acts);
+                self.answer_records(attach, records, effects);
             } else {
-                self.read_since(attach, acts);
+                self.read_since(attach, effects);
             }
         }
     }
 
-    fn read_since(&mut self, attach: Attach, acts: &mut Vec<Act>) {
+    fn read_since(&mut self, attach: Attach, effects: &mut Vec<OwnerEffect>) {
         let Some(walk) = self.walk(Until::After(attach.at.position)) else {
-            return self.answer_state(attach, acts);
+            return self.answer_state(attach, effects);
         };
-        self.proven.push_front(attach);
-        self.step(walk, acts);
+        self.proven_attaches.push_front(attach);
+        self.step_catch_up(walk, effects);
     }
 
     /// Takes the records that a proven attach lacked.
-    pub(super) fn caught_up(&mut self, records: Vec<(Position, Option<Bytes>)>, acts: &mut Vec<Act>) {
-        let Busy::CatchUp(mut walk) = std::mem::replace(&mut self.busy, Busy::No) else { return };
+    pub(super) fn continue_catch_up(
+        &mut self,
+        records: Vec<(Position, Option<Bytes>)>,
+        effects: &mut Vec<OwnerEffect>,
+    ) {
+        let PendingOperation::CatchUp(mut walk) = std::mem::replace(&mut self.pending, PendingOperation::None) else {
+            return;
+        };
         // What is bad is as if it were gone.
         walk.feed(decode_all(records).0);
-        self.step(walk, acts);
+        self.step_catch_up(walk, effects);
     }
 
-    fn step(&mut self, walk: Walk, acts: &mut Vec<Act>) {
+    fn step_catch_up(&mut self, walk: Walk, effects: &mut Vec<OwnerEffect>) {
         let is_whole = walk.is_whole();
         match walk.next() {
             Step::Read(positions) => {
-                self.busy = Busy::CatchUp(walk);
-                acts.push(Act::Log(LogOp::Read(positions)));
+                self.pending = PendingOperation::CatchUp(walk);
+                effects.push(OwnerEffect::Log(LogOp::Read(positions)));
             }
             Step::Done(records) => {
-                let Some(attach) = self.proven.pop_front() else { return };
+                let Some(attach) = self.proven_attaches.pop_front() else { return };
                 // The chain must begin where the connector is: else what is between was removed.
                 let from = attach.at;
                 let goes_on = |(at, first): &(Position, Arc<Record>)| {
                     *at > from.position && first.follows(from.position, from.id)
                 };
                 if is_whole && records.first().is_some_and(goes_on) {
-                    let records = records.into_iter().map(|(p, r)| (p, Arc::new(self.as_told(&r)))).collect();
-                    self.answer_records(attach, records, acts);
+                    let records = records.into_iter().map(|(p, r)| (p, Arc::new(self.for_delivery(&r)))).collect();
+                    self.answer_records(attach, records, effects);
                 } else {
-                    self.answer_state(attach, acts);
+                    self.answer_state(attach, effects);
                 }
             }
-            Step::Gone => {
-                if let Some(attach) = self.proven.pop_front() {
-                    self.answer_state(attach, acts);
+            Step::Unreachable => {
+                if let Some(attach) = self.proven_attaches.pop_front() {
+                    self.answer_state(attach, effects);
                 }
             }
         }
@@ -101,36 +107,36 @@ impl Active {
 
     /// A record of the log as connectors get it. One whose time is from the future has none that is
     /// ahead of the room.
-    fn as_told(&self, record: &Record) -> Record {
-        let told = record.for_connectors();
-        Record { time: told.time.min(self.state.time()), ..told }
+    fn for_delivery(&self, record: &Record) -> Record {
+        let delivered = record.for_connectors();
+        Record { time: delivered.time.min(self.state.time()), ..delivered }
     }
 
-    fn answer_state(&self, attach: Attach, acts: &mut Vec<Act>) {
-        let parts = self.state.checkpoints_for_connectors(self.judge.budget().page());
+    fn answer_state(&self, attach: Attach, effects: &mut Vec<OwnerEffect>) {
+        let parts = self.state.checkpoints_for_connectors(self.policy.budget().page());
         // A state has far fewer parts than members, and those are bounded.
         let of = u16::try_from(parts.len()).unwrap_or(u16::MAX);
         for (index, part) in (0..of).zip(parts) {
             let part = Box::new(part);
             let news = if of == 1 { News::State(part) } else { News::StatePart { index, of, part } };
-            self.answer(attach.clone(), news, acts);
+            self.answer(attach.clone(), news, effects);
         }
     }
 
-    fn answer_records(&self, attach: Attach, records: Vec<(Position, Arc<Record>)>, acts: &mut Vec<Act>) {
-        let budget = self.judge.budget();
+    fn answer_records(&self, attach: Attach, records: Vec<(Position, Arc<Record>)>, effects: &mut Vec<OwnerEffect>) {
+        let budget = self.policy.budget();
         if records.first().is_some_and(|(_, record)| record.size() > budget.record()) {
             // It was appended when the broker took more; no message can carry it to a connector now.
-            return self.answer_state(attach, acts);
+            return self.answer_state(attach, effects);
         }
         let all = records.len();
         let page = budget.fitting(records.iter().map(|(_, record)| &**record));
         let records = records.into_iter().take(page).collect();
-        self.answer(attach, News::Since { records, more: page < all }, acts);
+        self.answer(attach, News::Since { records, more: page < all }, effects);
     }
 
-    fn answer(&self, attach: Attach, news: News, acts: &mut Vec<Act>) {
+    fn answer(&self, attach: Attach, news: News, effects: &mut Vec<OwnerEffect>) {
         let answer = Answer::Attached { room: self.room.clone(), asked: attach.at, now: self.place(), news };
-        acts.push(Act::Answer(attach.asker, answer));
+        effects.push(OwnerEffect::Respond(attach.requester, answer));
     }
 }

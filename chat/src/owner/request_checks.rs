@@ -6,34 +6,35 @@ use shared::log_limit::LogLimit;
 use shared::rpc::messages::{Answer, Known, is_plausible_number};
 use tracing::warn;
 
-use super::{Act, Asker, Author, Owner, Phase, Proposal};
+use super::{Author, Owner, OwnerEffect, Phase, Proposal, Requester};
 
 impl Owner {
     /// Answers what waits of such connectors: each goes on above what the log knows, and asks
     /// again. Were they accepted, the log could not tell their proposals from late copies of a dead
     /// run's, nor their members from a later run's.
-    pub(super) fn refuse_stale(&mut self, acts: &mut Vec<Act>) {
+    pub(super) fn refuse_stale(&mut self, effects: &mut Vec<OwnerEffect>) {
         let Phase::Active(active) = &self.phase else { return };
-        let (gone, state, followers) = (&self.gone, &active.state, &mut self.followers);
-        let mut is_stale = |asker: &Asker, connector: &ServerId, run: Incarnation| {
-            let latest = state.latest_run(connector).filter(|latest| *latest > gone.present(connector, run));
+        let (liveness, state, followers) = (&self.liveness, &active.state, &mut self.followers);
+        let mut refuse_if_stale = |requester: &Requester, connector: &ServerId, run: Incarnation| {
+            let latest =
+                state.latest_run(connector).filter(|latest| *latest > liveness.current_incarnation(connector, run));
             let Some(incarnation) = latest else { return false };
             followers.remove(connector);
-            acts.push(Act::Answer(asker.clone(), Answer::Stale(Known { incarnation, live: false })));
+            effects.push(OwnerEffect::Respond(requester.clone(), Answer::Stale(Known { incarnation, live: false })));
             true
         };
-        self.attaches.retain(|a| !is_stale(&a.asker, &a.asker.connector, a.incarnation));
-        self.proposals.retain(|p| !is_stale(&p.asker, &p.author.connector, p.author.incarnation));
+        self.attaches.retain(|a| !refuse_if_stale(&a.requester, &a.requester.connector, a.incarnation));
+        self.proposals.retain(|p| !refuse_if_stale(&p.requester, &p.author.connector, p.author.incarnation));
     }
 
     /// Drops proposals whose numbers cannot be. In the log, one would make all later ones of its
     /// connector look like late copies.
     pub(super) fn refuse_implausible(&mut self) {
         let Phase::Active(active) = &self.phase else { return };
-        let (gone, state, metrics) = (&self.gone, &active.state, &self.metrics);
+        let (liveness, state, metrics) = (&self.liveness, &active.state, &self.metrics);
         self.proposals.retain(|Proposal { author: Author { connector, incarnation }, number, .. }| {
             let last = state.last_proposal(connector);
-            let last = last.filter(|last| gone.present(connector, last.incarnation) == *incarnation);
+            let last = last.filter(|last| liveness.current_incarnation(connector, last.incarnation) == *incarnation);
             let is_plausible = is_plausible_number(*number, last.map_or(0, |last| last.number));
             if !is_plausible {
                 metrics.bus_implausible.add();

@@ -10,13 +10,13 @@ use tracing::error;
 
 /// One life of the stream, from its creation.
 #[derive(Debug)]
-pub(super) struct Life {
+pub(super) struct StreamEpoch {
     pub(super) epoch: Epoch,
     highest: AtomicU64,
     bytes: AtomicU64,
 }
 
-impl Life {
+impl StreamEpoch {
     fn new(epoch: Epoch, highest: Position) -> Self {
         Self { epoch, highest: AtomicU64::new(highest.0), bytes: AtomicU64::new(0) }
     }
@@ -32,21 +32,21 @@ impl Life {
     }
 
     /// Takes note of a position of this life.
-    pub(super) fn saw(&self, position: Position) {
+    pub(super) fn record_position(&self, position: Position) {
         self.highest.fetch_max(position.0, Ordering::AcqRel);
     }
 }
 
 /// What must be as it was for a life to be believed: then nothing happened since that we know of.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Moment {
+pub(super) struct TrustStamp {
     generation: u64,
-    doubts: u64,
+    rechecks: u64,
 }
 
 /// The stream as a look found it.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Found {
+pub(super) struct StreamStatus {
     pub(super) epoch: Epoch,
     /// Its last position.
     pub(super) last: Position,
@@ -58,63 +58,63 @@ pub(super) struct Found {
 
 /// The life known now.
 #[derive(Debug)]
-pub(super) struct Lives {
+pub(super) struct EpochTracker {
     connection: watch::Receiver<Connection>,
     state: Mutex<State>,
 }
 
 #[derive(Debug)]
 struct State {
-    life: Arc<Life>,
-    believed_at: Option<Moment>,
-    doubts: u64,
+    stream_epoch: Arc<StreamEpoch>,
+    trusted_at: Option<TrustStamp>,
+    rechecks: u64,
 }
 
-impl Lives {
+impl EpochTracker {
     /// Starts with a life that nobody believes.
     pub(super) fn new(connection: watch::Receiver<Connection>) -> Self {
-        let life = Arc::new(Life::new(Epoch::default(), Position::NONE));
-        Self { connection, state: Mutex::new(State { life, believed_at: None, doubts: 0 }) }
+        let stream_epoch = Arc::new(StreamEpoch::new(Epoch::default(), Position::NONE));
+        Self { connection, state: Mutex::new(State { stream_epoch, trusted_at: None, rechecks: 0 }) }
     }
 
     /// The life that was found last, whatever happened since.
-    pub(super) fn latest(&self) -> Arc<Life> {
-        self.lock().life.clone()
+    pub(super) fn latest(&self) -> Arc<StreamEpoch> {
+        self.lock().stream_epoch.clone()
     }
 
     /// The life that was found last, unless there is reason to look again.
-    pub(super) fn believed(&self) -> Option<Arc<Life>> {
-        let (now, state) = (self.moment(), self.lock());
-        (state.believed_at == Some(now)).then(|| state.life.clone())
+    pub(super) fn trusted(&self) -> Option<Arc<StreamEpoch>> {
+        let (now, state) = (self.trust_stamp(), self.lock());
+        (state.trusted_at == Some(now)).then(|| state.stream_epoch.clone())
     }
 
     /// The present moment; to be taken before looking.
-    pub(super) fn moment(&self) -> Moment {
+    pub(super) fn trust_stamp(&self) -> TrustStamp {
         let generation = self.connection.borrow().generation;
-        Moment { generation, doubts: self.lock().doubts }
+        TrustStamp { generation, rechecks: self.lock().rechecks }
     }
 
     /// Something happened that another stream would explain.
-    pub(super) fn doubt(&self) {
-        self.lock().doubts += 1;
+    pub(super) fn request_recheck(&self) {
+        self.lock().rechecks += 1;
     }
 
     /// Takes in what a look brought that began at `since`.
-    pub(super) fn found(&self, since: Moment, found: Found) -> Arc<Life> {
-        let Found { epoch, last, known, bytes } = found;
+    pub(super) fn record_status(&self, since: TrustStamp, found: StreamStatus) -> Arc<StreamEpoch> {
+        let StreamStatus { epoch, last, known, bytes } = found;
         let mut state = self.lock();
-        let has_lost = state.life.epoch == epoch && last < known;
+        let has_lost = state.stream_epoch.epoch == epoch && last < known;
         if has_lost {
             error!(epoch = epoch.0, last = last.0, known = known.0, "the rooms' log lost its last records");
         }
-        if has_lost || state.life.epoch != epoch {
+        if has_lost || state.stream_epoch.epoch != epoch {
             // A new value: answers on their way from the old life must not raise the new one's positions.
-            state.life = Arc::new(Life::new(epoch, last));
+            state.stream_epoch = Arc::new(StreamEpoch::new(epoch, last));
         }
-        state.life.saw(last);
-        state.life.bytes.store(bytes, Ordering::Relaxed);
-        state.believed_at = Some(since);
-        state.life.clone()
+        state.stream_epoch.record_position(last);
+        state.stream_epoch.bytes.store(bytes, Ordering::Relaxed);
+        state.trusted_at = Some(since);
+        state.stream_epoch.clone()
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
@@ -126,53 +126,54 @@ impl Lives {
 mod tests {
     use super::*;
 
-    fn found(epoch: u64, last: u64) -> Found {
-        Found { epoch: Epoch(epoch), last: Position(last), known: Position::NONE, bytes: 0 }
+    fn stream_status(epoch: u64, last: u64) -> StreamStatus {
+        StreamStatus { epoch: Epoch(epoch), last: Position(last), known: Position::NONE, bytes: 0 }
     }
 
-    fn lives() -> (watch::Sender<Connection>, Lives) {
+    fn epochs() -> (watch::Sender<Connection>, EpochTracker) {
         let (sender, connection) = watch::channel(Connection { up: true, generation: 1 });
-        (sender, Lives::new(connection))
+        (sender, EpochTracker::new(connection))
     }
 
     #[test]
     fn a_life_is_believed_until_something_happens() {
-        let (connection, lives) = lives();
-        assert!(lives.believed().is_none());
-        lives.found(lives.moment(), found(1, 5));
-        assert_eq!(lives.believed().unwrap().highest(), Position(5));
-        lives.doubt();
-        assert!(lives.believed().is_none());
-        lives.found(lives.moment(), found(1, 4));
-        assert_eq!(lives.believed().unwrap().highest(), Position(5));
+        let (connection, epochs) = epochs();
+        assert!(epochs.trusted().is_none());
+        epochs.record_status(epochs.trust_stamp(), stream_status(1, 5));
+        assert_eq!(epochs.trusted().unwrap().highest(), Position(5));
+        epochs.request_recheck();
+        assert!(epochs.trusted().is_none());
+        epochs.record_status(epochs.trust_stamp(), stream_status(1, 4));
+        assert_eq!(epochs.trusted().unwrap().highest(), Position(5));
         connection.send_replace(Connection { up: true, generation: 2 });
-        assert!(lives.believed().is_none());
+        assert!(epochs.trusted().is_none());
     }
 
     #[test]
     fn a_doubt_during_a_look_outlives_it() {
-        let (_connection, lives) = lives();
-        let began = lives.moment();
-        lives.doubt();
-        lives.found(began, found(1, 0));
-        assert!(lives.believed().is_none());
+        let (_connection, epochs) = epochs();
+        let began = epochs.trust_stamp();
+        epochs.request_recheck();
+        epochs.record_status(began, stream_status(1, 0));
+        assert!(epochs.trusted().is_none());
     }
 
     #[test]
     fn lives_have_positions_of_their_own() {
-        let (_connection, lives) = lives();
-        let old = lives.found(lives.moment(), found(1, 5));
-        let new = lives.found(lives.moment(), found(2, 0));
-        old.saw(Position(9));
+        let (_connection, epochs) = epochs();
+        let old = epochs.record_status(epochs.trust_stamp(), stream_status(1, 5));
+        let new = epochs.record_status(epochs.trust_stamp(), stream_status(2, 0));
+        old.record_position(Position(9));
         assert_eq!(new.highest(), Position::NONE);
     }
 
     /// Its next positions are below those that it gave before, and good all the same.
     #[test]
     fn a_stream_that_lost_its_end_goes_on_from_there() {
-        let (_connection, lives) = lives();
-        lives.found(lives.moment(), found(1, 9));
-        let after = lives.found(lives.moment(), Found { known: Position(9), ..found(1, 5) });
+        let (_connection, epochs) = epochs();
+        epochs.record_status(epochs.trust_stamp(), stream_status(1, 9));
+        let after =
+            epochs.record_status(epochs.trust_stamp(), StreamStatus { known: Position(9), ..stream_status(1, 5) });
         assert_eq!((after.epoch, after.highest()), (Epoch(1), Position(5)));
     }
 }

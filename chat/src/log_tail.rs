@@ -24,13 +24,13 @@ pub struct TailSearch {
     epoch: Epoch,
     end: Position,
     /// The messages looked at so far, newest first.
-    doubtful: Vec<(Position, Result<Arc<Record>, BadRecord>)>,
+    unverified: Vec<(Position, Result<Arc<Record>, BadRecord>)>,
     bytes: usize,
 }
 
 /// The end of a room's log.
 #[derive(Debug)]
-pub struct End {
+pub struct LogEnd {
     /// The log's present life.
     pub epoch: Epoch,
     /// The last message: the next record is appended behind it.
@@ -43,25 +43,25 @@ pub struct End {
 
 /// The next step of a search, or its result.
 #[derive(Debug)]
-pub enum Search {
+pub enum TailSearchStep {
     /// Read the last message below this position.
     Before(Position),
     /// The end.
-    Found(End),
+    Found(LogEnd),
     /// There are too many messages that are no records; this is the last one.
     TooMany(Position),
     /// The log is another one than at the beginning of the search.
-    Moved,
+    EpochChanged,
 }
 
 impl TailSearch {
     /// Takes the last message, and then each that was asked for.
-    pub fn feed(&mut self, tail: Tail) -> Search {
-        if self.doubtful.is_empty() {
+    pub fn feed(&mut self, tail: Tail) -> TailSearchStep {
+        if self.unverified.is_empty() {
             self.epoch = tail.epoch;
             self.end = tail.last.as_ref().map_or(Position::NONE, |(position, _)| *position);
         } else if self.epoch != tail.epoch {
-            return Search::Moved;
+            return TailSearchStep::EpochChanged;
         }
         let Some((position, bytes)) = tail.last else { return self.resolve(None) };
         let record = bad_records::read(position, &bytes).map(Arc::new);
@@ -71,11 +71,11 @@ impl TailSearch {
             }
             record => {
                 self.bytes += record.as_ref().map_or(0, |_| bytes.len());
-                self.doubtful.push((position, record));
-                if self.doubtful.len() >= MAX_MESSAGES || self.bytes > MAX_BYTES {
-                    return Search::TooMany(self.end);
+                self.unverified.push((position, record));
+                if self.unverified.len() >= MAX_MESSAGES || self.bytes > MAX_BYTES {
+                    return TailSearchStep::TooMany(self.end);
                 }
-                Search::Before(position)
+                TailSearchStep::Before(position)
             }
         }
     }
@@ -83,13 +83,13 @@ impl TailSearch {
     /// Returns true if a newer message names the record as its predecessor.
     fn is_named(&self, position: Position, id: RecordId) -> bool {
         let names = |record: &Record| record.prev == position && record.prev_id == id && id != RecordId::NONE;
-        self.doubtful.iter().filter_map(|(_, record)| record.as_ref().ok()).any(|record| names(record))
+        self.unverified.iter().filter_map(|(_, record)| record.as_ref().ok()).any(|record| names(record))
     }
 
     /// Goes forward again from a record that is known to be the room's, or from the beginning.
-    fn resolve(&mut self, base: Option<(Position, Arc<Record>)>) -> Search {
+    fn resolve(&mut self, base: Option<(Position, Arc<Record>)>) -> TailSearchStep {
         let (mut last, mut bad) = (base, Vec::new());
-        for (position, record) in self.doubtful.drain(..).rev() {
+        for (position, record) in self.unverified.drain(..).rev() {
             match record {
                 Ok(record) if is_next(&record, last.as_ref()) => {
                     last = Some((position, record));
@@ -100,7 +100,7 @@ impl TailSearch {
                 Err(reason) => bad.push((position, reason)),
             }
         }
-        Search::Found(End { epoch: self.epoch, end: self.end, last, bad })
+        TailSearchStep::Found(LogEnd { epoch: self.epoch, end: self.end, last, bad })
     }
 }
 
@@ -134,7 +134,7 @@ mod tests {
     }
 
     /// The end of a log with these messages, and how many were looked at.
-    fn search(log: &[Message]) -> (Search, usize) {
+    fn search(log: &[Message]) -> (TailSearchStep, usize) {
         let mut search = TailSearch::default();
         let mut below = u64::MAX;
         for looks in 1.. {
@@ -142,7 +142,7 @@ mod tests {
             let last = message.map(|(at, bytes, _)| (Position(*at), Bytes::from(bytes.clone())));
             let expected = message.and_then(|(.., expected)| expected.map(Position));
             match search.feed(Tail { epoch: Epoch(1), last, expected }) {
-                Search::Before(position) => below = position.0,
+                TailSearchStep::Before(position) => below = position.0,
                 end => return (end, looks),
             }
         }
@@ -152,7 +152,7 @@ mod tests {
     /// Positions of the last message and of the last record, and of what is behind that.
     fn end(log: &[Message]) -> (u64, Option<u64>, Vec<u64>) {
         match search(log).0 {
-            Search::Found(End { end, last, bad, .. }) => {
+            TailSearchStep::Found(LogEnd { end, last, bad, .. }) => {
                 (end.0, last.map(|(position, _)| position.0), bad.iter().map(|(position, _)| position.0).collect())
             }
             other => panic!("{other:?}"),
@@ -177,7 +177,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_record_is_passed_over() {
+    fn messages_that_are_no_records_are_passed_over() {
         let newer = record(20, 2, 3);
         let newer = shared::record::Record { v: 9, ..newer }.encode().unwrap();
         let self_link = record(30, 2, 3).encode().unwrap();
@@ -233,7 +233,7 @@ mod tests {
     fn the_search_ends() {
         let log = with((0..MAX_MESSAGES as u64).map(|number| published(30 + number, *b"x")));
         let (end, looks) = search(&log);
-        assert!(matches!(end, Search::TooMany(Position(position)) if position == 29 + MAX_MESSAGES as u64));
+        assert!(matches!(end, TailSearchStep::TooMany(Position(position)) if position == 29 + MAX_MESSAGES as u64));
         assert_eq!(looks, MAX_MESSAGES);
         let large = vec![b' '; 3 * 1024 * 1024];
         let large = shared::record::Record {
@@ -253,7 +253,7 @@ mod tests {
         let mut search = TailSearch::default();
         let tail =
             |epoch| Tail { epoch: Epoch(epoch), last: Some((Position(9), Bytes::from_static(b"x"))), expected: None };
-        assert!(matches!(search.feed(tail(1)), Search::Before(Position(9))));
-        assert!(matches!(search.feed(tail(2)), Search::Moved));
+        assert!(matches!(search.feed(tail(1)), TailSearchStep::Before(Position(9))));
+        assert!(matches!(search.feed(tail(2)), TailSearchStep::EpochChanged));
     }
 }

@@ -13,15 +13,15 @@ use shared::record::{Epoch, Position, Record};
 use shared::rpc::messages::Unavailable;
 use tracing::{debug, error, warn};
 
-use super::active::{Active, Kept, Start};
-use super::{Act, LogOp, Now, Owner, Phase};
+use super::activation::{Activation, ActivationStart, RetainedState};
+use super::{LogOp, Now, Owner, OwnerEffect, Phase};
 use crate::bad_records::{BadRecord, cap_times};
 use crate::log::{ReadError, Tail, jetstream};
-use crate::tail::{End, MAX_MESSAGES, Search};
-use crate::walk::{Step, Until, Walk, decode_all};
+use crate::log_tail::{LogEnd, MAX_MESSAGES, TailSearchStep};
+use crate::log_walk::{Step, Until, Walk, decode_all};
 
 /// A room's log as far as it was read.
-struct Read {
+struct RecoveredLog {
     epoch: Epoch,
     /// The log's last message.
     end: Position,
@@ -35,29 +35,36 @@ struct Read {
 
 impl Owner {
     /// Takes the last message, or one before it.
-    pub(super) fn search(&mut self, tail: Tail, now: Now, acts: &mut Vec<Act>) {
+    pub(super) fn on_tail(&mut self, tail: Tail, now: Now, effects: &mut Vec<OwnerEffect>) {
         let Phase::Reading(search) = &mut self.phase else { return };
         match search.feed(tail) {
-            Search::Before(position) => acts.push(Act::Log(LogOp::Before(position))),
-            Search::Found(end) => self.begin_walk(end, now, acts),
-            Search::TooMany(last) => self.unusable(last, now, acts),
-            Search::Moved => self.away(&ReadError("it is another one than a moment ago".to_owned()), now, acts),
+            TailSearchStep::Before(position) => effects.push(OwnerEffect::Log(LogOp::Before(position))),
+            TailSearchStep::Found(end) => self.begin_walk(end, now, effects),
+            TailSearchStep::TooMany(last) => self.mark_unusable(last, now, effects),
+            TailSearchStep::EpochChanged => {
+                self.on_read_failed(&ReadError("it is another one than a moment ago".to_owned()), now, effects)
+            }
         }
     }
 
-    fn begin_walk(&mut self, End { epoch, end, last, bad }: End, now: Now, acts: &mut Vec<Act>) {
+    fn begin_walk(&mut self, LogEnd { epoch, end, last, bad }: LogEnd, now: Now, effects: &mut Vec<OwnerEffect>) {
         self.is_unusable = false;
         let Some((position, record)) = last else {
-            self.pass_over(&bad);
-            let read = Read { epoch, end, records: Vec::new(), missing: Vec::new(), is_whole: true };
+            self.report_bad(&bad);
+            let read = RecoveredLog { epoch, end, records: Vec::new(), missing: Vec::new(), is_whole: true };
             return self.activate(read, now);
         };
         let walk = Walk::new(Until::Checkpoint, position, record);
         self.phase = Phase::Walking { epoch, end, walk, bad };
-        self.go_on_walking(Vec::new(), now, acts);
+        self.advance_walk(Vec::new(), now, effects);
     }
 
-    pub(super) fn go_on_walking(&mut self, records: Vec<(Position, Option<Bytes>)>, now: Now, acts: &mut Vec<Act>) {
+    pub(super) fn advance_walk(
+        &mut self,
+        records: Vec<(Position, Option<Bytes>)>,
+        now: Now,
+        effects: &mut Vec<OwnerEffect>,
+    ) {
         let Phase::Walking { epoch, end, mut walk, mut bad } = std::mem::replace(&mut self.phase, Phase::Idle) else {
             return;
         };
@@ -67,83 +74,85 @@ impl Owner {
         let leads_back = match walk.next() {
             Step::Read(positions) => {
                 self.phase = Phase::Walking { epoch, end, walk, bad };
-                return acts.push(Act::Log(LogOp::Read(positions)));
+                return effects.push(OwnerEffect::Log(LogOp::Read(positions)));
             }
             Step::Done(_) => true,
-            Step::Gone => false,
+            Step::Unreachable => false,
         };
-        let missing: Vec<_> = walk.passed().collect();
+        let missing: Vec<_> = walk.passed_over().collect();
         let are_bad = missing.iter().all(|position| bad.iter().any(|(at, _)| at == position));
         // Retention may have taken what was read for: then there is a newer record, and what it
         // needs is there.
         let is_certain = (leads_back && are_bad) || self.incomplete_at == Some(end);
         if !is_certain {
             self.incomplete_at = Some(end);
-            return self.checkpoint_gone(now);
+            return self.on_records_missing(now);
         }
-        self.pass_over(&bad);
+        self.report_bad(&bad);
         let is_whole = leads_back && missing.is_empty();
-        self.activate(Read { epoch, end, records: walk.records(), missing, is_whole }, now);
+        self.activate(RecoveredLog { epoch, end, records: walk.records(), missing, is_whole }, now);
     }
 
-    fn activate(&mut self, read: Read, now: Now) {
-        let Read { epoch, end, mut records, missing, is_whole } = read;
+    fn activate(&mut self, read: RecoveredLog, now: Now) {
+        let RecoveredLog { epoch, end, mut records, missing, is_whole } = read;
         self.metrics.activations.add();
         self.incomplete_at = None;
         if !is_whole {
-            self.go_on_without(&missing);
+            self.report_missing(&missing);
         }
         for position in cap_times(&mut records, now.wall_ms) {
-            self.note_future(position);
+            self.report_future(position);
         }
         // A log that holds the room's records says what its state is; an empty one of the same
         // epoch was erased. Where some are missing, the state behind the last one may be known.
         let last = records.last().map(|(_, last)| last.id);
-        let is_needed = |kept: &Kept| kept.is_of(epoch) && last.is_none_or(|last| !is_whole && kept.is_at(last));
-        let kept = self.kept.take().filter(is_needed);
-        self.phase = Phase::Active(Box::new(Active::new(Start {
+        let is_needed = |retained: &RetainedState| {
+            retained.is_of(epoch) && last.is_none_or(|last| !is_whole && retained.is_at(last))
+        };
+        let retained = self.retained.take().filter(is_needed);
+        self.phase = Phase::Active(Box::new(Activation::new(ActivationStart {
             me: self.me.clone(),
             room: self.room.clone(),
-            judge: self.judge.clone(),
+            policy: self.policy.clone(),
             metrics: self.metrics.clone(),
             epoch,
-            gone: self.gone.clone(),
+            liveness: self.liveness.clone(),
             end,
             records,
             is_whole,
-            kept,
+            retained,
         })));
     }
 
     /// Says which messages of the log are no records. The next reading begins behind them.
-    fn pass_over(&self, bad: &[(Position, BadRecord)]) {
+    fn report_bad(&self, bad: &[(Position, BadRecord)]) {
         static BAD: LogLimit = LogLimit::new();
         for (position, reason) in bad {
             self.metrics.records_bad.add();
-            self.note(&BAD, *position, reason, "a room's log has a message that is no record of it, passed over");
+            self.report(&BAD, *position, reason, "a room's log has a message that is no record of it, passed over");
         }
     }
 
-    fn note(&self, limit: &LogLimit, position: Position, reason: &dyn Display, message: &'static str) {
+    fn report(&self, limit: &LogLimit, position: Position, reason: &dyn Display, message: &'static str) {
         let (room, at) = (&self.room, position.0);
         debug!(%room, position = at, %reason, "{message}");
         if let Some(suppressed) = limit.pass() {
-            let remove = jetstream::removal(self.judge.stream(), position);
+            let remove = jetstream::removal(self.policy.stream(), position);
             error!(%room, position = at, %reason, remove, suppressed, "{message}");
         }
     }
 
-    fn unusable(&mut self, last: Position, now: Now, acts: &mut Vec<Act>) {
+    fn mark_unusable(&mut self, last: Position, now: Now, effects: &mut Vec<OwnerEffect>) {
         static UNUSABLE: LogLimit = LogLimit::new();
         self.metrics.records_bad.add();
         let reason = format!("more than {MAX_MESSAGES} messages behind the last record, this one is the last");
-        self.note(&UNUSABLE, last, &reason, "a room cannot be used: its log ends with messages that are no records");
+        self.report(&UNUSABLE, last, &reason, "a room cannot be used: its log ends with messages that are no records");
         self.is_unusable = true;
-        self.end(now);
-        self.fail_waiting(Unavailable::LogAway, &reason, now, acts);
+        self.end_activation(now);
+        self.fail_waiting(Unavailable::LogAway, &reason, now, effects);
     }
 
-    fn go_on_without(&self, missing: &[Position]) {
+    fn report_missing(&self, missing: &[Position]) {
         static MISSING: LogLimit = LogLimit::new();
         self.metrics.records_missing.add_many(missing.len() as u64);
         let (room, newest) = (&self.room, missing.first().map(|position| position.0));
@@ -154,7 +163,7 @@ impl Owner {
         }
     }
 
-    fn note_future(&self, position: Position) {
+    fn report_future(&self, position: Position) {
         static FUTURE: LogLimit = LogLimit::new();
         self.metrics.records_from_future.add();
         let (room, position) = (&self.room, position.0);

@@ -34,11 +34,11 @@ pub struct Walk {
     /// What is walked, newest first; never empty.
     chain: Vec<(Position, Arc<Record>)>,
     /// Records that were read ahead; all of them are below the chain.
-    have: BTreeMap<Position, Arc<Record>>,
+    read_ahead: BTreeMap<Position, Arc<Record>>,
     /// Positions at which there is no record of the room.
     missing: BTreeSet<Position>,
     /// Those of them that a record in the chain names as its predecessor.
-    passed: Vec<Position>,
+    passed_over: Vec<Position>,
     /// Parts of checkpoints that were walked past, by the base of each.
     parts: BTreeMap<Position, BTreeSet<u16>>,
 }
@@ -72,21 +72,21 @@ pub enum Step {
     /// The records, oldest first.
     Done(Vec<(Position, Arc<Record>)>),
     /// Nothing leads further back to where the walk is to end, or it is too far.
-    Gone,
+    Unreachable,
 }
 
 /// Where a walk goes on.
-enum Way {
-    End,
-    On(Position),
-    Nowhere,
+enum NextStep {
+    Done,
+    To(Position),
+    Unreachable,
 }
 
 impl Walk {
     /// Starts at a record.
     pub fn new(until: Until, at: Position, record: Arc<Record>) -> Self {
-        let (have, missing, parts) = (BTreeMap::new(), BTreeSet::new(), BTreeMap::new());
-        let mut walk = Self { until, chain: Vec::new(), have, missing, passed: Vec::new(), parts };
+        let (read_ahead, missing, parts) = (BTreeMap::new(), BTreeSet::new(), BTreeMap::new());
+        let mut walk = Self { until, chain: Vec::new(), read_ahead, missing, passed_over: Vec::new(), parts };
         walk.push(at, record);
         walk
     }
@@ -96,15 +96,15 @@ impl Walk {
         for (position, record) in records {
             match record {
                 Some(record) => {
-                    self.have.insert(position, record);
+                    self.read_ahead.insert(position, record);
                 }
                 None => {
                     self.missing.insert(position);
                 }
             }
         }
-        while let Way::On(next) = self.way()
-            && let Some(record) = self.have.remove(&next)
+        while let NextStep::To(next) = self.next_step()
+            && let Some(record) = self.read_ahead.remove(&next)
         {
             self.push(next, record);
         }
@@ -112,25 +112,25 @@ impl Walk {
 
     fn push(&mut self, position: Position, record: Arc<Record>) {
         if let Some((_, newer)) = self.chain.last().filter(|(_, newer)| newer.prev != position) {
-            self.passed.push(newer.prev);
+            self.passed_over.push(newer.prev);
         }
         if let Some(part) = record.part {
             self.parts.entry(part.base).or_default().insert(part.index);
         }
         self.chain.push((position, record));
-        drop(self.have.split_off(&position));
+        drop(self.read_ahead.split_off(&position));
         drop(self.missing.split_off(&position));
     }
 
     /// What comes next. After [`Step::Read`] the answer must be fed, or the same step comes again.
     pub fn next(&self) -> Step {
-        match (self.way(), self.chain.last()) {
-            (Way::End, _) => Step::Done(self.records()),
-            (Way::On(_), Some((at, tip))) if !self.is_too_far() => {
-                let is_known = |p: &Position| self.have.contains_key(p) || self.missing.contains(p);
-                Step::Read(self.behind(*at, tip).filter(|p| !is_known(p)).collect())
+        match (self.next_step(), self.chain.last()) {
+            (NextStep::Done, _) => Step::Done(self.records()),
+            (NextStep::To(_), Some((at, tip))) if !self.is_too_far() => {
+                let is_known = |p: &Position| self.read_ahead.contains_key(p) || self.missing.contains(p);
+                Step::Read(self.predecessors(*at, tip).filter(|p| !is_known(p)).collect())
             }
-            (Way::On(_) | Way::Nowhere, _) => Step::Gone,
+            (NextStep::To(_) | NextStep::Unreachable, _) => Step::Unreachable,
         }
     }
 
@@ -146,22 +146,22 @@ impl Walk {
 
     /// Positions of records that were passed over: records in the chain follow them, and they are
     /// gone or bad.
-    pub fn passed(&self) -> impl Iterator<Item = Position> + '_ {
+    pub fn passed_over(&self) -> impl Iterator<Item = Position> + '_ {
         let is_passed = |tip: &Record| !self.ends_at(tip) && self.missing.contains(&tip.prev);
         let tip = self.chain.last().filter(|(_, tip)| is_passed(tip)).map(|(_, tip)| tip.prev);
-        self.passed.iter().copied().chain(tip)
+        self.passed_over.iter().copied().chain(tip)
     }
 
     /// Returns true if no record was passed over.
     pub fn is_whole(&self) -> bool {
-        self.passed().next().is_none()
+        self.passed_over().next().is_none()
     }
 
     /// The newest predecessor of the last record that may be there.
-    fn way(&self) -> Way {
-        let Some((at, tip)) = self.chain.last().filter(|(_, tip)| !self.ends_at(tip)) else { return Way::End };
-        let next = self.behind(*at, tip).filter(|p| !self.missing.contains(p)).max();
-        next.map_or(Way::Nowhere, Way::On)
+    fn next_step(&self) -> NextStep {
+        let Some((at, tip)) = self.chain.last().filter(|(_, tip)| !self.ends_at(tip)) else { return NextStep::Done };
+        let next = self.predecessors(*at, tip).filter(|p| !self.missing.contains(p)).max();
+        next.map_or(NextStep::Unreachable, NextStep::To)
     }
 
     fn is_too_far(&self) -> bool {
@@ -191,7 +191,7 @@ impl Walk {
 
     /// Where a record leads, as far as the walk is to go. Nothing at hand leads forward, or a walk
     /// might not end.
-    fn behind<'a>(&'a self, at: Position, record: &'a Record) -> impl Iterator<Item = Position> + 'a {
+    fn predecessors<'a>(&'a self, at: Position, record: &'a Record) -> impl Iterator<Item = Position> + 'a {
         let end = match self.until {
             Until::Checkpoint => Position::NONE,
             Until::After(end) => end,
@@ -289,10 +289,10 @@ mod tests {
     }
 
     #[test]
-    fn what_is_gone_is_said() {
+    fn a_missing_record_is_reported() {
         let mut log = log(60, None);
         log.retain(|p, _| *p > Position(200));
-        assert_eq!(run(&log, Until::After(Position(100))).1, Step::Gone);
+        assert_eq!(run(&log, Until::After(Position(100))).1, Step::Unreachable);
     }
 
     fn walked(log: &BTreeMap<Position, Arc<Record>>, until: Until) -> (Vec<u64>, Vec<u64>, bool) {
@@ -301,15 +301,15 @@ mod tests {
         let is_done = loop {
             match walk.next() {
                 Step::Read(positions) => walk.feed(positions.iter().map(|p| (*p, log.get(p).cloned()))),
-                end => break end != Step::Gone,
+                end => break end != Step::Unreachable,
             }
         };
         let chain = walk.chain().iter().map(|(position, _)| position.0).collect();
-        (chain, walk.passed().map(|position| position.0).collect(), is_done)
+        (chain, walk.passed_over().map(|position| position.0).collect(), is_done)
     }
 
     #[test]
-    fn what_is_missing_is_passed_over_along_the_links() {
+    fn missing_records_are_passed_over_along_the_links() {
         let mut log = log(9, Some(3));
         [50, 60, 80].iter().for_each(|p| drop(log.remove(&Position(*p))));
         assert_eq!(walked(&log, Until::Checkpoint), (vec![90, 70, 40, 30], vec![80, 60], true));
@@ -331,7 +331,7 @@ mod tests {
         let (last, record) = log(9, None).pop_last().unwrap();
         let mut walk = Walk::new(Until::Checkpoint, last, record);
         walk.feed(log(9, None).into_iter().map(|(position, record)| (position, Some(record))));
-        assert_eq!((walk.have.len(), walk.missing.len()), (0, 0));
+        assert_eq!((walk.read_ahead.len(), walk.missing.len()), (0, 0));
         assert_eq!(walk.chain().len(), 9);
     }
 

@@ -8,17 +8,17 @@ use shared::log_limit::LogLimit;
 use shared::rpc::messages::Wanted;
 use tracing::{debug, warn};
 
-use super::active::Active;
-use super::{Act, Asker, Now, Owner, Phase};
+use super::activation::Activation;
+use super::{Now, Owner, OwnerEffect, Phase, Requester};
 
 /// Questions that wait in one room; what comes above is dropped, and asked again.
-const MOST: usize = 256;
+const MAX_WAITING: usize = 256;
 
 /// A question for messages of the past.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Viewing {
+pub struct HistoryRequest {
     /// The connector that asks.
-    pub asker: Asker,
+    pub requester: Requester,
     /// Its run.
     pub incarnation: Incarnation,
     /// The number of its question.
@@ -29,39 +29,39 @@ pub struct Viewing {
     pub wanted: Wanted,
 }
 
-impl Viewing {
+impl HistoryRequest {
     fn is_repeated_by(&self, other: &Self) -> bool {
-        (&self.asker.connector, self.number) == (&other.asker.connector, other.number)
+        (&self.requester.connector, self.number) == (&other.requester.connector, other.number)
     }
 }
 
 impl Owner {
     /// A connector asks for messages. Where the state at hand does not have the viewer, it may be
     /// behind the log: the log's end is proven first.
-    pub fn view(&mut self, viewing: Viewing, now: Now, acts: &mut Vec<Act>) {
+    pub fn request_history(&mut self, request: HistoryRequest, now: Now, effects: &mut Vec<OwnerEffect>) {
         self.used_at = now.ticks;
-        if !self.is_retiring && self.has_viewer(&viewing) {
-            return acts.push(Act::Read(viewing));
+        if !self.is_handing_over && self.has_viewer(&request) {
+            return effects.push(OwnerEffect::Read(request));
         }
-        self.viewings.retain(|waiting| !waiting.is_repeated_by(&viewing));
-        if self.viewings.len() >= MOST {
+        self.history_requests.retain(|waiting| !waiting.is_repeated_by(&request));
+        if self.history_requests.len() >= MAX_WAITING {
             return self.metrics.histories_dropped.add();
         }
-        self.viewings.push(viewing);
-        self.go_on(now, acts);
+        self.history_requests.push(request);
+        self.advance(now, effects);
     }
 
     /// The log's end is proven: the state says who is in the room. A question that is refused is
     /// dropped; its connector, if it is right, asks again until it hears that the member is gone.
-    pub(super) fn decide_viewings(&mut self, acts: &mut Vec<Act>) {
-        for viewing in std::mem::take(&mut self.viewings) {
-            if self.has_viewer(&viewing) {
-                acts.push(Act::Read(viewing));
+    pub(super) fn resolve_history_requests(&mut self, effects: &mut Vec<OwnerEffect>) {
+        for request in std::mem::take(&mut self.history_requests) {
+            if self.has_viewer(&request) {
+                effects.push(OwnerEffect::Read(request));
                 continue;
             }
             static REFUSED: LogLimit = LogLimit::new();
             self.metrics.bus_refused.viewer.add();
-            let connector = &viewing.asker.connector;
+            let connector = &request.requester.connector;
             debug!(room = %self.room, %connector, "messages for a member that is not the connector's");
             if let Some(suppressed) = REFUSED.pass() {
                 let what = "a connector asked for messages on behalf of a member that it does not have";
@@ -70,18 +70,18 @@ impl Owner {
         }
     }
 
-    fn has_viewer(&self, viewing: &Viewing) -> bool {
-        matches!(&self.phase, Phase::Active(active) if active.has_viewer(viewing))
+    fn has_viewer(&self, request: &HistoryRequest) -> bool {
+        matches!(&self.phase, Phase::Active(active) if active.has_viewer(request))
     }
 }
 
-impl Active {
+impl Activation {
     /// Returns true if the viewer is in the room through a session of the asking connector, of its
     /// present run or of one that this continues.
-    fn has_viewer(&self, Viewing { asker, incarnation, session, wanted, .. }: &Viewing) -> bool {
-        let (connector, viewer) = (&asker.connector, Some(wanted.viewer));
-        let present = self.gone.present(connector, *incarnation);
-        let mut runs = iter::once(&present).chain(self.gone.continued(connector));
+    fn has_viewer(&self, HistoryRequest { requester, incarnation, session, wanted, .. }: &HistoryRequest) -> bool {
+        let (connector, viewer) = (&requester.connector, Some(wanted.viewer));
+        let present = self.liveness.current_incarnation(connector, *incarnation);
+        let mut runs = iter::once(&present).chain(self.liveness.continued_incarnations(connector));
         match *session {
             Some(number) => runs.any(|run| {
                 let session = SessionId { connector: connector.clone(), incarnation: *run, number };

@@ -8,24 +8,24 @@ use std::collections::VecDeque;
 use shared::membership::Membership;
 use shared::record::{Entry, Record, RecordId};
 
-/// Records whose entrances are kept. A join from further back is asked for again, with a newer record.
+/// Records whose recent_joins are kept. A join from further back is asked for again, with a newer record.
 const RECORDS: usize = 256;
 
 /// The stays entered in the newest records, oldest record first.
 #[derive(Debug)]
-pub struct Entrances {
+pub struct RecentJoins {
     records: VecDeque<(RecordId, Vec<Membership>)>,
 }
 
-impl Entrances {
+impl RecentJoins {
     /// Nothing was entered behind this record.
     pub fn since(record: RecordId) -> Self {
         Self { records: VecDeque::from([(record, Vec::new())]) }
     }
 
-    /// Adds the entrances of the room's next record.
-    pub fn note(&mut self, record: &Record) {
-        self.records.push_back((record.id, record.entries.iter().filter_map(entered).collect()));
+    /// Adds the recent_joins of the room's next record.
+    pub fn add(&mut self, record: &Record) {
+        self.records.push_back((record.id, record.entries.iter().filter_map(entered_membership).collect()));
         if self.records.len() > RECORDS {
             self.records.pop_front();
         }
@@ -33,7 +33,7 @@ impl Entrances {
 
     /// Returns true if a session entered the stay behind the record `seen`, or may have: the record is not among the newest
     /// ones, or is one that the log lost.
-    pub fn may_hold(&self, stay: Membership, seen: RecordId) -> bool {
+    pub fn may_contain(&self, stay: Membership, seen: RecordId) -> bool {
         match self.records.iter().rposition(|(id, _)| *id == seen) {
             Some(at) => self.records.iter().skip(at + 1).any(|(_, stays)| stays.contains(&stay)),
             None => true,
@@ -42,7 +42,7 @@ impl Entrances {
 }
 
 /// The stay that a session entered by this entry.
-pub fn entered(entry: &Entry) -> Option<Membership> {
+pub fn entered_membership(entry: &Entry) -> Option<Membership> {
     match entry {
         Entry::Join { membership, .. } | Entry::Move { membership, .. } => Some(*membership),
         Entry::Open | Entry::Leave { .. } | Entry::Say { .. } | Entry::Whisper { .. } => None,
@@ -89,9 +89,9 @@ mod tests {
     #[test]
     fn entrances_behind_a_record_are_known() {
         let records = records(3);
-        let mut entrances = Entrances::since(RecordId::NONE);
-        records.iter().for_each(|record| entrances.note(record));
-        let held = |seen| [0, 1, 2].map(|number| entrances.may_hold(stay(number), seen));
+        let mut recent_joins = RecentJoins::since(RecordId::NONE);
+        records.iter().for_each(|record| recent_joins.add(record));
+        let held = |seen| [0, 1, 2].map(|number| recent_joins.may_contain(stay(number), seen));
         assert_eq!(held(RecordId::NONE), [true, true, true]);
         assert_eq!(held(records[0].id), [false, true, true]);
         assert_eq!(held(records[2].id), [false, false, false]);
@@ -100,9 +100,9 @@ mod tests {
     #[test]
     fn everything_may_have_been_entered_behind_a_record_that_is_not_known() {
         let records = records(RECORDS + 1);
-        let mut entrances = Entrances::since(RecordId::NONE);
-        records.iter().for_each(|record| entrances.note(record));
-        assert!(entrances.may_hold(stay(RECORDS + 7), records[0].id), "it is too far back");
-        assert!(!entrances.may_hold(stay(RECORDS + 7), records[1].id));
+        let mut recent_joins = RecentJoins::since(RecordId::NONE);
+        records.iter().for_each(|record| recent_joins.add(record));
+        assert!(recent_joins.may_contain(stay(RECORDS + 7), records[0].id), "it is too far back");
+        assert!(!recent_joins.may_contain(stay(RECORDS + 7), records[1].id));
     }
 }

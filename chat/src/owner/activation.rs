@@ -11,24 +11,24 @@ use shared::room::{Checkpoint, RoomState};
 use shared::rpc::Trace;
 use shared::rpc::messages::{Answer, Place, Unavailable};
 
-use super::recent::Recent;
-use super::{Act, Attach, LogOp, Now, Proposal};
-use crate::decide::{Circumstances, Draft, Judge, Undo};
-use crate::entrances::Entrances;
-use crate::gone::Gone;
-use crate::walk::{Until, Walk};
+use super::recent_records::RecentRecords;
+use super::{Attach, LogOp, Now, OwnerEffect, Proposal};
+use crate::connector_liveness::ConnectorLiveness;
+use crate::draft::{Draft, DraftContext, RoomPolicy, Undo};
+use crate::log_walk::{Until, Walk};
+use crate::recent_joins::RecentJoins;
 
 /// A room with members gets a checkpoint at least this often, so that age never takes its last one.
 const CHECKPOINT_MS: u64 = 24 * 3_600_000;
 
 /// What an activation starts from.
-pub(super) struct Start {
+pub(super) struct ActivationStart {
     pub(super) me: ServerId,
     pub(super) room: RoomId,
-    pub(super) judge: Arc<Judge>,
+    pub(super) policy: Arc<RoomPolicy>,
     pub(super) metrics: Arc<Metrics>,
     pub(super) epoch: Epoch,
-    pub(super) gone: Arc<Gone>,
+    pub(super) liveness: Arc<ConnectorLiveness>,
     /// The last message of the log: it may be behind the last record.
     pub(super) end: Position,
     /// From the last checkpoint, or the first record, to the last; none in a new room.
@@ -36,20 +36,20 @@ pub(super) struct Start {
     /// None of them is missing.
     pub(super) is_whole: bool,
     /// The room as it was before its log was erased, or before records of it went missing.
-    pub(super) kept: Option<Kept>,
+    pub(super) retained: Option<RetainedState>,
 }
 
 /// A room's state without a log: its members stay where the log lost all of the room's records, by
 /// hand or by age, or some of them.
 #[derive(Debug)]
-pub(super) struct Kept {
+pub(super) struct RetainedState {
     epoch: Epoch,
     id: RecordId,
     state: RoomState,
-    entrances: Entrances,
+    recent_joins: RecentJoins,
 }
 
-impl Kept {
+impl RetainedState {
     pub(super) fn is_of(&self, epoch: Epoch) -> bool {
         self.epoch == epoch
     }
@@ -62,10 +62,10 @@ impl Kept {
 
 /// A room's state while this server appends to it.
 #[derive(Debug)]
-pub(super) struct Active {
+pub(super) struct Activation {
     me: ServerId,
     pub(super) room: RoomId,
-    pub(super) judge: Arc<Judge>,
+    pub(super) policy: Arc<RoomPolicy>,
     metrics: Arc<Metrics>,
     pub(super) epoch: Epoch,
     /// Ahead of the log by the record in flight.
@@ -77,37 +77,37 @@ pub(super) struct Active {
     pub(super) end: Position,
     /// Records are missing before the last one: connectors that have it must not go on from there,
     /// but take the state.
-    is_behind_loss: bool,
+    follows_loss: bool,
     /// Its id. In an erased log that of the last record that was there: connectors that had it go on behind a gap, and the others
     /// take the state.
     pub(super) id: RecordId,
-    entrances: Entrances,
+    recent_joins: RecentJoins,
     /// What stands before it, newest first.
-    pub(super) behind: Vec<Position>,
-    pub(super) recent: Recent,
+    pub(super) predecessors: Vec<Position>,
+    pub(super) recent: RecentRecords,
     since: SinceCheckpoint,
     /// Connectors that our first record names and goes to; taken when it is made.
-    unnamed: Option<Vec<ServerId>>,
-    refresh: bool,
+    notify_connectors: Option<Vec<ServerId>>,
+    checkpoint_requested: bool,
     /// Ticks of the last append. An activation begins with one.
     appended_at: u64,
     /// The rest of a checkpoint that is being written.
     parts: VecDeque<(Part, Checkpoint)>,
     /// Bytes of a part of it.
-    part: usize,
+    part_bytes: usize,
     /// A checkpoint did not fit beside what was decided: the next record decides nothing.
-    alone: bool,
+    checkpoint_only: bool,
     /// Which connectors are gone.
-    pub(super) gone: Arc<Gone>,
+    pub(super) liveness: Arc<ConnectorLiveness>,
     /// Attaches whose position is proven, to be answered before anything else is appended.
-    pub(super) proven: VecDeque<Attach>,
-    pub(super) busy: Busy,
+    pub(super) proven_attaches: VecDeque<Attach>,
+    pub(super) pending: PendingOperation,
 }
 
 #[derive(Debug)]
-pub(super) enum Busy {
-    No,
-    Append(Box<Appending>),
+pub(super) enum PendingOperation {
+    None,
+    Append(Box<PendingAppend>),
     /// Reading the last position, for these.
     Prove(Vec<Attach>),
     /// Reading the records that the first proven attach lacks.
@@ -115,7 +115,7 @@ pub(super) enum Busy {
 }
 
 #[derive(Debug)]
-pub(super) struct Appending {
+pub(super) struct PendingAppend {
     record: Record,
     size: usize,
     proposals: Vec<Proposal>,
@@ -141,66 +141,66 @@ struct SinceCheckpoint {
     bytes: usize,
 }
 
-impl Active {
+impl Activation {
     /// Folds what was read. Nothing may be told before the first append.
-    pub(super) fn new(start: Start) -> Self {
+    pub(super) fn new(start: ActivationStart) -> Self {
         let first = start.records.first();
         let mut active = Self {
             me: start.me,
             room: start.room,
-            judge: start.judge,
+            policy: start.policy,
             metrics: start.metrics,
             epoch: start.epoch,
             state: RoomState::replay(&start.records),
             position: Position::NONE,
             end: Position::NONE,
-            is_behind_loss: !start.is_whole,
+            follows_loss: !start.is_whole,
             id: RecordId::NONE,
-            entrances: Entrances::since(first.map_or(RecordId::NONE, |(_, record)| record.prev_id)),
-            behind: Vec::new(),
-            recent: Recent::default(),
+            recent_joins: RecentJoins::since(first.map_or(RecordId::NONE, |(_, record)| record.prev_id)),
+            predecessors: Vec::new(),
+            recent: RecentRecords::default(),
             since: SinceCheckpoint::default(),
-            unnamed: None,
-            refresh: false,
+            notify_connectors: None,
+            checkpoint_requested: false,
             appended_at: 0,
             parts: VecDeque::new(),
-            part: 0,
-            alone: false,
-            gone: start.gone,
-            proven: VecDeque::new(),
-            busy: Busy::No,
+            part_bytes: 0,
+            checkpoint_only: false,
+            liveness: start.liveness,
+            proven_attaches: VecDeque::new(),
+            pending: PendingOperation::None,
         };
         let mut named = BTreeSet::new();
         for (position, record) in start.records {
             if record.prev != active.position {
                 // Stays may have been entered in what is missing before it, and connectors that
                 // have that get the state.
-                active.entrances = Entrances::since(record.prev_id);
-                active.recent = Recent::default();
+                active.recent_joins = RecentJoins::since(record.prev_id);
+                active.recent = RecentRecords::default();
             }
-            active.note(position, &record, record.size());
+            active.set_last_record(position, &record, record.size());
             named.extend(record.named.iter().cloned());
         }
         active.end = start.end;
-        active.refresh = active.is_behind_loss;
-        if let Some(Kept { id, state, entrances, .. }) = start.kept {
+        active.checkpoint_requested = active.follows_loss;
+        if let Some(RetainedState { id, state, recent_joins, .. }) = start.retained {
             // In an erased log messages that were sent with an id are forgotten: their positions
             // may be given again.
             let is_erased = active.position == Position::NONE;
             active.state = if is_erased { state.without_messages() } else { state };
-            (active.id, active.entrances) = (id, entrances);
-            (active.refresh, active.is_behind_loss) = (true, false);
+            (active.id, active.recent_joins) = (id, recent_joins);
+            (active.checkpoint_requested, active.follows_loss) = (true, false);
         }
         named.extend(active.state.named().cloned());
-        active.unnamed = Some(named.into_iter().collect());
+        active.notify_connectors = Some(named.into_iter().collect());
         active
     }
 
     /// Remembers a record as the room's last.
-    fn note(&mut self, position: Position, record: &Record, size: usize) {
-        self.behind = record.predecessors().take(LINKS - 1).collect();
+    fn set_last_record(&mut self, position: Position, record: &Record, size: usize) {
+        self.predecessors = record.predecessors().take(LINKS - 1).collect();
         (self.position, self.end, self.id) = (position, position, record.id);
-        self.entrances.note(record);
+        self.recent_joins.add(record);
         if record.checkpoint.is_some() && record.part.is_none() {
             self.since = SinceCheckpoint::default();
         } else {
@@ -215,96 +215,100 @@ impl Active {
         let (last, record) = self.recent.last()?;
         // What is at hand has no links: the walk begins at the last record as the log has it.
         let mut first = Record::clone(record);
-        first.links = self.behind.iter().skip(1).copied().collect();
+        first.links = self.predecessors.iter().skip(1).copied().collect();
         let mut walk = Walk::new(until, *last, Arc::new(first));
         walk.feed(self.recent.iter().rev().skip(1).map(|(position, record)| (*position, Some(record.clone()))));
         Some(walk)
     }
 
     /// Which connectors are gone, from now on, and which runs their latest ones continue.
-    pub(super) fn learn(&mut self, gone: &Arc<Gone>) {
-        self.gone = gone.clone();
-        if let Busy::Append(appending) = &mut self.busy {
-            appending.proposals.iter_mut().for_each(|proposal| proposal.author.unify(gone));
+    pub(super) fn set_liveness(&mut self, liveness: &Arc<ConnectorLiveness>) {
+        self.liveness = liveness.clone();
+        if let PendingOperation::Append(appending) = &mut self.pending {
+            appending.proposals.iter_mut().for_each(|proposal| proposal.author.resolve(liveness));
         }
     }
 
-    pub(super) fn is_busy(&self) -> bool {
-        !matches!(self.busy, Busy::No)
+    pub(super) fn has_pending(&self) -> bool {
+        !matches!(self.pending, PendingOperation::None)
     }
 
     pub(super) fn is_appending(&self, proposal: &Proposal) -> bool {
-        match &self.busy {
-            Busy::Append(appending) => {
+        match &self.pending {
+            PendingOperation::Append(appending) => {
                 appending.proposals.iter().any(|p| p.author == proposal.author && p.number == proposal.number)
             }
-            Busy::No | Busy::Prove(_) | Busy::CatchUp(_) => false,
+            PendingOperation::None | PendingOperation::Prove(_) | PendingOperation::CatchUp(_) => false,
         }
     }
 
     /// Ends the activation: what was in flight or unanswered, and what it knew of a room that was not empty.
-    pub(super) fn into_waiting(mut self) -> (Vec<Proposal>, Vec<Attach>, Option<Kept>) {
-        let mut attaches: Vec<Attach> = self.proven.into();
-        let proposals = match self.busy {
-            Busy::Append(appending) => {
+    pub(super) fn into_waiting(mut self) -> (Vec<Proposal>, Vec<Attach>, Option<RetainedState>) {
+        let mut attaches: Vec<Attach> = self.proven_attaches.into();
+        let proposals = match self.pending {
+            PendingOperation::Append(appending) => {
                 appending.undo.apply(&mut self.state);
                 appending.proposals
             }
-            Busy::Prove(waiting) => {
+            PendingOperation::Prove(waiting) => {
                 attaches.extend(waiting);
                 Vec::new()
             }
-            Busy::No | Busy::CatchUp(_) => Vec::new(),
+            PendingOperation::None | PendingOperation::CatchUp(_) => Vec::new(),
         };
-        let kept = Kept { epoch: self.epoch, id: self.id, state: self.state, entrances: self.entrances };
-        (proposals, attaches, Some(kept).filter(|kept| kept.id != RecordId::NONE))
+        let retained =
+            RetainedState { epoch: self.epoch, id: self.id, state: self.state, recent_joins: self.recent_joins };
+        (proposals, attaches, Some(retained).filter(|retained| retained.id != RecordId::NONE))
     }
 
     /// Asks for a checkpoint when the last record is so old that age may take it before long.
     ///
     /// Its own ticks count as well: a record's time is ahead of a clock that was set back since.
-    pub(super) fn keep_fresh(&mut self, now: Now) {
+    pub(super) fn refresh_if_old(&mut self, now: Now) {
         let age = |now: u64, then: u64| now.saturating_sub(then) > CHECKPOINT_MS;
         let old = age(now.wall_ms, self.state.time()) || age(now.ticks, self.appended_at);
-        self.refresh = old && !self.is_busy() && !self.state.members().is_empty();
+        self.checkpoint_requested = old && !self.has_pending() && !self.state.members().is_empty();
     }
 
     /// Tells connectors that have members here and do not follow. They missed what named them last, or the log lost that their
     /// members went: a record is enough for them to look.
-    pub(super) fn remind(&self, followers: &BTreeSet<ServerId>, acts: &mut Vec<Act>) {
+    pub(super) fn notify_detached(&self, followers: &BTreeSet<ServerId>, effects: &mut Vec<OwnerEffect>) {
         let Some((position, record)) = self.recent.last() else { return };
-        let news = self.news(*position, record.clone());
+        let answer = self.record_answer(*position, record.clone());
         for connector in self.state.connectors().filter(|connector| !followers.contains(*connector)) {
-            acts.push(Act::Tell(connector.clone(), news.clone(), Trace::default()));
+            effects.push(OwnerEffect::Notify(connector.clone(), answer.clone(), Trace::default()));
         }
     }
 
-    fn news(&self, position: Position, record: Arc<Record>) -> Answer {
+    fn record_answer(&self, position: Position, record: Arc<Record>) -> Answer {
         Answer::Record { room: self.room.clone(), epoch: self.epoch, position, record: record.into() }
     }
 
     /// Returns true if members are to leave because their connectors are gone, or to move because
     /// those continue as another run.
-    fn has_gone(&self) -> bool {
-        self.state.runs().any(|(connector, run)| self.gone.fate(connector, run).is_some())
+    fn must_expel(&self) -> bool {
+        self.state.runs().any(|(connector, run)| self.liveness.member_action(connector, run).is_some())
     }
 
     /// Does what can be done now: at most one log operation is in flight afterwards.
-    pub(super) fn go_on(
+    pub(super) fn advance(
         &mut self,
-        (proposals, attaches, has_viewings): (&mut VecDeque<Proposal>, &mut Vec<Attach>, bool),
+        (proposals, attaches, has_history_requests): (&mut VecDeque<Proposal>, &mut Vec<Attach>, bool),
         ids: &mut RecordIds,
         now: Now,
-        acts: &mut Vec<Act>,
+        effects: &mut Vec<OwnerEffect>,
     ) -> Result<(), rmp_serde::encode::Error> {
-        self.answer_proven(acts);
-        let is_due = self.unnamed.is_some() || self.refresh || !self.parts.is_empty() || self.has_gone();
-        if !self.is_busy() && (!proposals.is_empty() || is_due) {
-            self.append((proposals, &mut *attaches), ids, now, acts)?;
+        self.answer_proven_attaches(effects);
+        let is_due = self.notify_connectors.is_some()
+            || self.checkpoint_requested
+            || !self.parts.is_empty()
+            || self.must_expel();
+        if !self.has_pending() && (!proposals.is_empty() || is_due) {
+            self.append((proposals, &mut *attaches), ids, now, effects)?;
         }
-        if !self.is_busy() && (!attaches.is_empty() || has_viewings) {
-            self.busy = Busy::Prove(std::mem::take(attaches));
-            acts.push(Act::Log(LogOp::Last { certain: true }));
+        if !self.has_pending() && (!attaches.is_empty() || has_history_requests) {
+            self.pending = PendingOperation::Prove(std::mem::take(attaches));
+            effects.push(OwnerEffect::Log(LogOp::Last { certain: true }));
         }
         Ok(())
     }
@@ -314,16 +318,20 @@ impl Active {
         (proposals, attaches): (&mut VecDeque<Proposal>, &mut Vec<Attach>),
         ids: &mut RecordIds,
         now: Now,
-        acts: &mut Vec<Act>,
+        effects: &mut Vec<OwnerEffect>,
     ) -> Result<(), rmp_serde::encode::Error> {
         self.begin_parts();
         let before: BTreeSet<ServerId> = self.state.connectors().cloned().collect();
         let time = now.wall_ms.max(self.state.time());
-        let alone = std::mem::take(&mut self.alone);
+        let checkpoint_only = std::mem::take(&mut self.checkpoint_only);
         let Decision { mut entries, decided, taken, undo } =
-            if alone { Decision::default() } else { self.decide(proposals, attaches, acts) };
+            if checkpoint_only { Decision::default() } else { self.decide(proposals, attaches, effects) };
         if entries.is_empty() && decided.is_empty() {
-            if self.unnamed.is_none() && !self.refresh && self.parts.is_empty() && !alone {
+            if self.notify_connectors.is_none()
+                && !self.checkpoint_requested
+                && self.parts.is_empty()
+                && !checkpoint_only
+            {
                 return Ok(());
             }
             entries.push(Entry::Open);
@@ -331,60 +339,61 @@ impl Active {
         let mut record = Record {
             v: VERSION,
             prev: self.position,
-            prev_id: if std::mem::take(&mut self.is_behind_loss) { RecordId::NONE } else { self.id },
+            prev_id: if std::mem::take(&mut self.follows_loss) { RecordId::NONE } else { self.id },
             id: ids.take(),
-            links: self.behind.clone(),
+            links: self.predecessors.clone(),
             time,
             owner: self.me.clone(),
             proposals: decided,
             entries,
-            named: self.unnamed.take().unwrap_or_default(),
+            named: self.notify_connectors.take().unwrap_or_default(),
             checkpoint: None,
             part: None,
         };
-        self.put_checkpoint(&mut record);
+        self.add_checkpoint(&mut record);
         self.appended_at = now.ticks;
         let bytes = Bytes::from(record.encode()?);
         let size = bytes.len();
-        acts.push(Act::Log(LogOp::Append { expected: self.end, record: bytes }));
-        self.busy = Busy::Append(Box::new(Appending { record, size, proposals: taken, before, undo }));
+        effects.push(OwnerEffect::Log(LogOp::Append { expected: self.end, record: bytes }));
+        self.pending =
+            PendingOperation::Append(Box::new(PendingAppend { record, size, proposals: taken, before, undo }));
         Ok(())
     }
 
     /// Takes the state as it is in the log, to be written in parts, if a checkpoint is due that is too large for one record.
     fn begin_parts(&mut self) {
-        let (budget, size) = (self.judge.budget(), self.state.checkpoint_size());
+        let (budget, size) = (self.policy.budget(), self.state.checkpoint_size());
         // Parts that do not fit any more are cut anew; those that are in the log count for nothing without the others.
         let is_begun = !self.parts.is_empty();
-        let is_due = if is_begun { self.part > budget.part() } else { self.is_checkpoint_due(size, 0) };
+        let is_due = if is_begun { self.part_bytes > budget.part() } else { self.is_checkpoint_due(size, 0) };
         if !is_due || (size <= budget.checkpoint() && !is_begun) {
             return;
         }
-        self.part = budget.part();
-        let parts = self.state.checkpoints(self.part);
+        self.part_bytes = budget.part();
+        let parts = self.state.checkpoints(self.part_bytes);
         // There are far fewer parts than members, and those are bounded.
         let (base, of) = (self.position, u16::try_from(parts.len()).unwrap_or(u16::MAX));
         self.parts = (0..of).map(|index| Part { base, index, of }).zip(parts).collect();
         self.since = SinceCheckpoint::default();
-        self.refresh = false;
+        self.checkpoint_requested = false;
     }
 
     /// Adds the next part of a checkpoint, or a whole one that is due, if there is room; else the next record has it.
-    fn put_checkpoint(&mut self, record: &mut Record) {
-        let (budget, written) = (self.judge.budget(), record.size());
+    fn add_checkpoint(&mut self, record: &mut Record) {
+        let (budget, written) = (self.policy.budget(), record.size());
         let room = budget.record().saturating_sub(written);
         if !self.parts.is_empty() {
-            self.alone = room < budget.part();
-            let next = if self.alone { None } else { self.parts.pop_front() };
+            self.checkpoint_only = room < budget.part();
+            let next = if self.checkpoint_only { None } else { self.parts.pop_front() };
             (record.part, record.checkpoint) = next.unzip();
             return;
         }
         let size = self.state.checkpoint_size();
         if size <= budget.checkpoint() && self.is_checkpoint_due(size, written) {
-            self.alone = room < size;
+            self.checkpoint_only = room < size;
             if room >= size {
                 record.checkpoint = Some(Checkpoint::from(&self.state));
-                self.refresh = false;
+                self.checkpoint_requested = false;
             }
         }
     }
@@ -393,7 +402,7 @@ impl Active {
     /// runs that this continues.
     fn last_order(&self, connector: &ServerId) -> Option<(Incarnation, u64)> {
         let last = self.state.last_proposal(connector)?;
-        Some((self.gone.present(connector, last.incarnation), last.number))
+        Some((self.liveness.current_incarnation(connector, last.incarnation), last.number))
     }
 
     /// Decides what fits into one record. Repeats of what is committed become attaches, whose answer brings the record, and
@@ -402,19 +411,20 @@ impl Active {
         &mut self,
         proposals: &mut VecDeque<Proposal>,
         attaches: &mut Vec<Attach>,
-        acts: &mut Vec<Act>,
+        effects: &mut Vec<OwnerEffect>,
     ) -> Decision {
         let now = self.place();
         // At the last record's id a connector knows all, also where the log was erased since.
         let is_ahead = |at: Place| at.position >= now.position && at.id != now.id;
         let known: Vec<_> = proposals.iter().map(|p| self.last_order(&p.author.connector)).collect();
-        let has_gone = self.has_gone();
-        let budget = self.judge.budget();
+        let must_expel = self.must_expel();
+        let budget = self.policy.budget();
         let checkpoint = if self.parts.is_empty() { budget.checkpoint() } else { budget.part() };
-        let carried = checkpoint + self.unnamed.iter().flatten().map(|id| id.as_str().len() + 2).sum::<usize>();
-        let at = Circumstances { gone: &self.gone, entrances: &self.entrances, carried };
-        let mut draft = Draft::new(&self.room, &self.judge, &mut self.state, at);
-        if has_gone {
+        let reserved_bytes =
+            checkpoint + self.notify_connectors.iter().flatten().map(|id| id.as_str().len() + 2).sum::<usize>();
+        let at = DraftContext { liveness: &self.liveness, recent_joins: &self.recent_joins, reserved_bytes };
+        let mut draft = Draft::new(&self.room, &self.policy, &mut self.state, at);
+        if must_expel {
             draft.expel();
         }
         let mut taken = Vec::new();
@@ -422,18 +432,21 @@ impl Active {
             let Some(proposal) = proposals.pop_front() else { break };
             let order = (proposal.author.incarnation, proposal.number);
             if proposal.at.epoch != self.epoch {
-                acts.push(Act::Answer(proposal.asker, Answer::NotOwner { room: self.room.clone() }));
+                effects.push(OwnerEffect::Respond(proposal.requester, Answer::NotOwner { room: self.room.clone() }));
             } else if last == Some(order) || is_ahead(proposal.at) {
                 // Committed; or its connector read further than this owner: one of them is behind, and a read says which.
                 let incarnation = proposal.author.incarnation;
-                attaches.push(Attach { asker: proposal.asker, incarnation, at: proposal.at });
+                attaches.push(Attach { requester: proposal.requester, incarnation, at: proposal.at });
             } else if last > Some(order) || draft.has_decided(&proposal.author, proposal.number) {
                 // A late copy of what its connector has long had the answer to.
             } else if proposal.size() > budget.record() {
                 // Its connector's broker takes more than ours. It proposes less when it hears that this cannot be appended.
                 let because = Unavailable::LogAway;
-                acts.push(Act::Answer(proposal.asker, Answer::Unavailable { room: self.room.clone(), because }));
-            } else if draft.has_room_for(&proposal.items) {
+                effects.push(OwnerEffect::Respond(
+                    proposal.requester,
+                    Answer::Unavailable { room: self.room.clone(), because },
+                ));
+            } else if draft.fits(&proposal.items) {
                 draft.decide(&proposal.author, proposal.number, &proposal.items);
                 taken.push(proposal);
             } else {
@@ -449,30 +462,38 @@ impl Active {
     /// Whether the records since the last checkpoint, with one more of `written` bytes, outweigh the next, which has `checkpoint`
     /// bytes, or are too many to be read.
     fn is_checkpoint_due(&self, checkpoint: usize, written: usize) -> bool {
-        self.refresh
+        self.checkpoint_requested
             || self.since.bytes + written >= checkpoint
-            || self.since.records + 1 >= self.judge.checkpoint_records(checkpoint)
+            || self.since.records + 1 >= self.policy.checkpoint_records(checkpoint)
     }
 
     /// The record in flight is in the log: everybody concerned is told.
-    pub(super) fn committed(&mut self, position: Position, followers: &BTreeSet<ServerId>, acts: &mut Vec<Act>) {
-        let Busy::Append(appending) = std::mem::replace(&mut self.busy, Busy::No) else { return };
-        let Appending { record, size, proposals, before, .. } = *appending;
+    pub(super) fn on_committed(
+        &mut self,
+        position: Position,
+        followers: &BTreeSet<ServerId>,
+        effects: &mut Vec<OwnerEffect>,
+    ) {
+        let PendingOperation::Append(appending) = std::mem::replace(&mut self.pending, PendingOperation::None) else {
+            return;
+        };
+        let PendingAppend { record, size, proposals, before, .. } = *appending;
         self.metrics.records_committed.add();
         self.metrics.entries_committed.add_many(record.entries.len() as u64);
         self.metrics.record_entries.add(record.entries.len());
         self.state.settle(position, &record);
-        self.note(position, &record, size);
+        self.set_last_record(position, &record, size);
         // A connector that has its first member by the record proposed it, and is answered.
         let mut others = followers | &before;
         others.extend(record.named.iter().cloned());
         let Some((_, record)) = self.recent.last() else { return };
-        let news = self.news(position, record.clone());
-        let trace = proposals.first().map(|p| p.asker.trace.clone()).unwrap_or_default();
+        let answer = self.record_answer(position, record.clone());
+        let trace = proposals.first().map(|p| p.requester.trace.clone()).unwrap_or_default();
         for proposal in proposals {
-            others.remove(&proposal.asker.connector);
-            acts.push(Act::Answer(proposal.asker, news.clone()));
+            others.remove(&proposal.requester.connector);
+            effects.push(OwnerEffect::Respond(proposal.requester, answer.clone()));
         }
-        acts.extend(others.into_iter().map(|connector| Act::Tell(connector, news.clone(), trace.clone())));
+        effects
+            .extend(others.into_iter().map(|connector| OwnerEffect::Notify(connector, answer.clone(), trace.clone())));
     }
 }

@@ -5,17 +5,17 @@ use std::time::Duration;
 use shared::record::Position;
 use tokio::time::Instant;
 
-use super::{AppendError, Look, ReadError};
+use super::{AppendError, LogStatus, ReadError};
 
 /// Time without any append after one that failed. A silent room would leave the log failed for
 /// ever, so the server appends something by itself then.
-const SILENCE: Duration = Duration::from_secs(3);
+const PROBE_AFTER: Duration = Duration::from_secs(3);
 
 /// Condition of the log, as far as it is known.
 #[derive(Debug, Default)]
-pub struct Writable {
+pub struct LogHealth {
     /// The outcome of the last look; none before the first.
-    looked: Option<Result<(), ReadError>>,
+    last_status: Option<Result<(), ReadError>>,
     /// The appends that failed since the last one that was committed.
     failed: Option<Failed>,
 }
@@ -28,35 +28,35 @@ struct Failed {
     tried_at: Instant,
 }
 
-impl Writable {
+impl LogHealth {
     /// Takes in the result of appending a record of so many bytes. An append that is refused for its
     /// expectation, or because the broker takes no message of its size, says nothing of others.
-    pub fn appended(&mut self, result: &Result<Position, AppendError>, bytes: usize, now: Instant) {
+    pub fn record_append(&mut self, result: &Result<Position, AppendError>, bytes: usize, now: Instant) {
         match result {
             Ok(_) => self.failed = None,
             Err(AppendError::Refused | AppendError::TooLarge { .. }) => return,
             Err(error) => self.failed = Some(Failed { error: error.clone(), bytes, tried_at: now }),
         }
         if result.is_ok() {
-            self.looked = Some(Ok(()));
+            self.last_status = Some(Ok(()));
         }
     }
 
     /// Takes in the result of a look. A log that can be looked at need not take records.
-    pub fn looked(&mut self, result: &Result<Look, ReadError>) {
-        self.looked = Some(result.as_ref().map(|_| ()).map_err(Clone::clone));
+    pub fn record_status(&mut self, result: &Result<LogStatus, ReadError>) {
+        self.last_status = Some(result.as_ref().map(|_| ()).map_err(Clone::clone));
     }
 
     /// Returns the bytes of a record that is to be appended to see that the log takes records again;
     /// none where rooms see to that.
-    pub fn wants_proof(&self, now: Instant) -> Option<usize> {
-        let silent = |failed: &&Failed| now.saturating_duration_since(failed.tried_at) >= SILENCE;
+    pub fn probe_size_due(&self, now: Instant) -> Option<usize> {
+        let silent = |failed: &&Failed| now.saturating_duration_since(failed.tried_at) >= PROBE_AFTER;
         self.failed.as_ref().filter(silent).map(|failed| failed.bytes)
     }
 
     /// The fault, if there is one.
     pub fn fault(&self) -> Option<String> {
-        match (&self.failed, &self.looked) {
+        match (&self.failed, &self.last_status) {
             (Some(failed), _) => Some(failed.error.to_string()),
             (None, Some(Ok(()))) => None,
             (None, Some(Err(error))) => Some(error.to_string()),
@@ -73,38 +73,38 @@ mod tests {
 
     const BYTES: usize = 500;
 
-    fn good() -> Result<Look, ReadError> {
-        Ok(Look { epoch: Epoch(1), bytes: 7 })
+    fn good() -> Result<LogStatus, ReadError> {
+        Ok(LogStatus { epoch: Epoch(1), bytes: 7 })
     }
 
     fn unclear() -> Result<Position, AppendError> {
         Err(AppendError::Unclear("late".to_owned()))
     }
 
-    fn append(log: &mut Writable, result: Result<Position, AppendError>) {
-        log.appended(&result, BYTES, Instant::now());
+    fn append(log: &mut LogHealth, result: Result<Position, AppendError>) {
+        log.record_append(&result, BYTES, Instant::now());
     }
 
     #[tokio::test(start_paused = true)]
     async fn a_log_is_good_when_it_can_be_looked_at() {
-        let mut log = Writable::default();
+        let mut log = LogHealth::default();
         assert!(log.fault().is_some());
-        log.looked(&good());
+        log.record_status(&good());
         assert_eq!(log.fault(), None);
-        log.looked(&Err(ReadError("away".to_owned())));
+        log.record_status(&Err(ReadError("away".to_owned())));
         assert!(log.fault().unwrap().contains("away"));
-        log.looked(&good());
+        log.record_status(&good());
         assert_eq!(log.fault(), None);
     }
 
     #[tokio::test(start_paused = true)]
     async fn a_log_that_failed_is_so_until_it_commits() {
         for (failure, text) in [(unclear(), "late"), (Err(AppendError::Full), "log.max_total_bytes")] {
-            let mut log = Writable::default();
-            log.looked(&good());
+            let mut log = LogHealth::default();
+            log.record_status(&good());
             append(&mut log, failure);
             for _ in 0..10 {
-                log.looked(&good());
+                log.record_status(&good());
                 append(&mut log, Err(AppendError::Refused));
                 append(&mut log, Err(AppendError::TooLarge { bytes: 1 << 20 }));
                 assert!(log.fault().unwrap().contains(text));
@@ -116,20 +116,20 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn a_log_that_failed_is_tried_when_no_room_does() {
-        let mut log = Writable::default();
-        log.looked(&good());
-        assert_eq!(log.wants_proof(Instant::now()), None);
+        let mut log = LogHealth::default();
+        log.record_status(&good());
+        assert_eq!(log.probe_size_due(Instant::now()), None);
         append(&mut log, unclear());
-        tokio::time::advance(SILENCE / 2).await;
+        tokio::time::advance(PROBE_AFTER / 2).await;
         append(&mut log, unclear());
-        tokio::time::advance(SILENCE / 2).await;
-        assert_eq!(log.wants_proof(Instant::now()), None, "rooms try");
-        tokio::time::advance(SILENCE / 2).await;
-        assert_eq!(log.wants_proof(Instant::now()), Some(BYTES));
+        tokio::time::advance(PROBE_AFTER / 2).await;
+        assert_eq!(log.probe_size_due(Instant::now()), None, "rooms try");
+        tokio::time::advance(PROBE_AFTER / 2).await;
+        assert_eq!(log.probe_size_due(Instant::now()), Some(BYTES));
         append(&mut log, unclear());
-        assert_eq!(log.wants_proof(Instant::now()), None);
-        tokio::time::advance(SILENCE).await;
+        assert_eq!(log.probe_size_due(Instant::now()), None);
+        tokio::time::advance(PROBE_AFTER).await;
         append(&mut log, Ok(Position(3)));
-        assert_eq!(log.wants_proof(Instant::now()), None);
+        assert_eq!(log.probe_size_due(Instant::now()), None);
     }
 }

@@ -13,12 +13,12 @@ const RECENT_BYTES: usize = 64 * 1024;
 
 /// The newest records, as connectors get them.
 #[derive(Debug, Default)]
-pub(super) struct Recent {
+pub(super) struct RecentRecords {
     records: VecDeque<(Position, Arc<Record>)>,
     bytes: usize,
 }
 
-impl Recent {
+impl RecentRecords {
     /// Adds the newest, and lets go of the oldest that are too many.
     pub(super) fn push(&mut self, position: Position, record: Arc<Record>) {
         self.bytes += record.size();

@@ -7,8 +7,8 @@ use shared::record::{Position, Record, VERSION};
 
 use super::*;
 
-fn judge_of(room: RoomSettings) -> Judge {
-    Judge::new(&Settings { room, ..Settings::default() }, Budget::default())
+fn policy_of(room: RoomSettings) -> RoomPolicy {
+    RoomPolicy::new(&Settings { room, ..Settings::default() }, Budget::default())
 }
 
 fn author() -> Author {
@@ -54,30 +54,30 @@ fn send(session: u64, target: &str) -> Item {
 }
 
 /// What is decided among: no connector is gone, and no session entered lately, unless a test says so.
-struct Around {
-    gone: Gone,
-    entrances: Entrances,
+struct Context {
+    liveness: ConnectorLiveness,
+    recent_joins: RecentJoins,
 }
 
-impl Default for Around {
+impl Default for Context {
     fn default() -> Self {
-        Self { gone: Gone::default(), entrances: Entrances::since(RecordId::NONE) }
+        Self { liveness: ConnectorLiveness::default(), recent_joins: RecentJoins::since(RecordId::NONE) }
     }
 }
 
-impl Around {
-    fn at(&self) -> Circumstances<'_> {
-        Circumstances { gone: &self.gone, entrances: &self.entrances, carried: 0 }
+impl Context {
+    fn at(&self) -> DraftContext<'_> {
+        DraftContext { liveness: &self.liveness, recent_joins: &self.recent_joins, reserved_bytes: 0 }
     }
 }
 
 /// Outcomes and entries of one proposal to a room of at most three members.
 fn decide(items: &[Item]) -> (Vec<Outcome>, Vec<Entry>) {
-    let judge = judge_of(RoomSettings { max_members: 3, ..RoomSettings::default() });
+    let policy = policy_of(RoomSettings { max_members: 3, ..RoomSettings::default() });
     let room = RoomId::new("lobby").unwrap();
     let mut state = RoomState::default();
-    let around = Around::default();
-    let mut draft = Draft::new(&room, &judge, &mut state, around.at());
+    let context = Context::default();
+    let mut draft = Draft::new(&room, &policy, &mut state, context.at());
     draft.decide(&author(), 1, items);
     let (entries, mut decided) = draft.finish();
     (decided.remove(0).outcomes, entries)
@@ -110,7 +110,7 @@ fn another_name_on_the_same_session_is_a_leave_and_a_join() {
 fn a_room_has_a_most() {
     let (outcomes, _) = decide(&[join(1, "a"), join(2, "b"), join(3, "c"), join(4, "d"), join(3, "e")]);
     assert_eq!(outcomes[3], Outcome::Refused(Refusal::RoomFull));
-    assert_eq!(outcomes[4], Outcome::Done(4), "who is in may change the name");
+    assert_eq!(outcomes[4], Outcome::Done(4), "a member may change the name");
 }
 
 #[test]
@@ -133,11 +133,11 @@ fn a_leave_of_an_earlier_run_is_not_one_of_this_run() {
 
 #[test]
 fn a_proposal_is_decided_once_in_a_record() {
-    let judge = judge_of(RoomSettings::default());
+    let policy = policy_of(RoomSettings::default());
     let room = RoomId::new("lobby").unwrap();
     let mut state = RoomState::default();
-    let around = Around::default();
-    let mut draft = Draft::new(&room, &judge, &mut state, around.at());
+    let context = Context::default();
+    let mut draft = Draft::new(&room, &policy, &mut state, context.at());
     draft.decide(&author(), 7, &[join(1, "ann")]);
     assert!(draft.has_decided(&author(), 7) && draft.has_decided(&author(), 6));
     assert!(!draft.has_decided(&author(), 8));
@@ -157,14 +157,14 @@ fn a_token_takes_the_session_over_unless_it_heals() {
 }
 
 #[test]
-fn a_full_room_takes_back_who_is_in_it() {
+fn a_full_room_takes_its_members_back() {
     let items = [join(1, "ann"), join(2, "bob"), join(3, "cid"), resume(4, 2, "bob", Claim::Back), join(5, "dan")];
     let (outcomes, _) = decide(&items);
     assert_eq!(outcomes[3..], [Outcome::Done(3), Outcome::Refused(Refusal::RoomFull)]);
 }
 
 #[test]
-fn who_was_taken_over_speaks_no_more() {
+fn a_session_that_was_taken_over_sends_no_more() {
     let (outcomes, _) =
         decide(&[join(1, "ann"), resume(2, 1, "ann", Claim::Back), send(1, "*"), leave(1), under(1, send(2, "*"))]);
     let refused = Outcome::Refused(Refusal::NotMember);
@@ -172,7 +172,7 @@ fn who_was_taken_over_speaks_no_more() {
 }
 
 #[test]
-fn a_repeat_within_a_record_is_said_once_also_on_another_session() {
+fn a_repeat_within_a_record_is_sent_once_also_on_another_session() {
     let items = [
         join(1, "ann"),
         send_with_id(1, "a"),
@@ -190,10 +190,10 @@ fn a_repeat_within_a_record_is_said_once_also_on_another_session() {
 
 #[test]
 fn a_repeat_in_a_later_record_gets_the_first_answer() {
-    let (judge, room) = (judge_of(RoomSettings::default()), RoomId::new("lobby").unwrap());
-    let (mut state, around) = (RoomState::default(), Around::default());
+    let (policy, room) = (policy_of(RoomSettings::default()), RoomId::new("lobby").unwrap());
+    let (mut state, context) = (RoomState::default(), Context::default());
     let mut outcome = |time: u64, items: &[Item]| {
-        let mut draft = Draft::new(&room, &judge, &mut state, around.at());
+        let mut draft = Draft::new(&room, &policy, &mut state, context.at());
         draft.decide(&author(), 1, items);
         let (entries, proposals) = draft.finish();
         let outcome = *proposals[0].outcomes.last().unwrap();
@@ -229,8 +229,8 @@ fn a_repeat_in_a_later_record_gets_the_first_answer() {
 
 /// `connector-server-2` is gone, `connector-server-3` perhaps.
 #[test]
-fn who_was_on_a_connector_that_is_gone_leaves_and_names_of_a_silent_one_are_free() {
-    let (judge, room) = (judge_of(RoomSettings::default()), RoomId::new("lobby").unwrap());
+fn members_of_a_down_connector_leave_and_names_of_a_suspected_one_are_free() {
+    let (policy, room) = (policy_of(RoomSettings::default()), RoomId::new("lobby").unwrap());
     let connector = |number: u64| ServerId::new(&format!("connector-server-{number}")).unwrap();
     let mut state = RoomState::default();
     for (number, name) in [(1, "ann"), (2, "bob"), (3, "cid")] {
@@ -240,9 +240,9 @@ fn who_was_on_a_connector_that_is_gone_leaves_and_names_of_a_silent_one_are_free
     }
     let heard = [(connector(1), 0), (connector(2), 60), (connector(3), 3)];
     let latest = Lineage::new(Incarnation(5));
-    let gone = Gone::new(heard.iter().map(|(id, silence)| (id, &latest, *silence)), 10);
-    let around = Around { gone, ..Around::default() };
-    let mut draft = Draft::new(&room, &judge, &mut state, around.at());
+    let liveness = ConnectorLiveness::new(heard.iter().map(|(id, silence)| (id, &latest, *silence)), 10);
+    let context = Context { liveness, ..Context::default() };
+    let mut draft = Draft::new(&room, &policy, &mut state, context.at());
     draft.expel();
     draft.decide(&author(), 1, &[join(7, "ann"), join(8, "bob"), join(9, "cid")]);
     let (entries, decided) = draft.finish();
@@ -266,7 +266,7 @@ fn who_was_on_a_connector_that_is_gone_leaves_and_names_of_a_silent_one_are_free
 /// The connector had incarnation 5, and goes on above 8, which another process had.
 #[test]
 fn sessions_of_a_continued_run_move_and_are_members_before_they_did() {
-    let (judge, room) = (judge_of(RoomSettings::default()), RoomId::new("lobby").unwrap());
+    let (policy, room) = (policy_of(RoomSettings::default()), RoomId::new("lobby").unwrap());
     let Author { connector, .. } = author();
     let session = |run, number| SessionId { connector: connector.clone(), incarnation: Incarnation(run), number };
     let mut state = RoomState::default();
@@ -277,10 +277,10 @@ fn sessions_of_a_continued_run_move_and_are_members_before_they_did() {
     }
     let mut latest = Lineage::new(Incarnation(5));
     latest.go_on_above(Incarnation(8));
-    let gone = Gone::new([(&connector, &latest, 0)].into_iter(), 10);
-    let around = Around { gone, ..Around::default() };
-    let at = around.at();
-    let mut draft = Draft::new(&room, &judge, &mut state, at);
+    let liveness = ConnectorLiveness::new([(&connector, &latest, 0)].into_iter(), 10);
+    let context = Context { liveness, ..Context::default() };
+    let at = context.at();
+    let mut draft = Draft::new(&room, &policy, &mut state, at);
     draft.expel();
     let author = Author { connector: connector.clone(), incarnation: latest.present() };
     // The first moved; the last did not yet, and speaks, enters again, enters under another name,
@@ -304,7 +304,7 @@ fn sessions_of_a_continued_run_move_and_are_members_before_they_did() {
     assert_eq!(entries[first + 2], left("user598", 598));
     assert_eq!(entries[first + 4..], [left("user597", 597), left("user599", 599)]);
     // The rest follows; members of the process that had the higher incarnation are gone.
-    let mut draft = Draft::new(&room, &judge, &mut state, at);
+    let mut draft = Draft::new(&room, &policy, &mut state, at);
     draft.expel();
     assert_eq!(
         draft.finish().0.last(),
@@ -315,10 +315,10 @@ fn sessions_of_a_continued_run_move_and_are_members_before_they_did() {
 
 #[test]
 fn the_newest_wins_if_the_settings_say_so_but_never_by_healing() {
-    let judge = judge_of(RoomSettings { newest_wins: true, ..RoomSettings::default() });
-    let (room, around) = (RoomId::new("lobby").unwrap(), Around::default());
+    let policy = policy_of(RoomSettings { newest_wins: true, ..RoomSettings::default() });
+    let (room, context) = (RoomId::new("lobby").unwrap(), Context::default());
     let mut state = RoomState::default();
-    let mut draft = Draft::new(&room, &judge, &mut state, around.at());
+    let mut draft = Draft::new(&room, &policy, &mut state, context.at());
     draft.decide(&author(), 1, &[join(1, "ann"), join(2, "ann"), resume(1, 1, "ann", Claim::Heal), send(1, "*")]);
     let refused = Outcome::Refused;
     let outcomes = [Outcome::Done(0), Outcome::Done(2), refused(Refusal::NameTaken), refused(Refusal::NotMember)];
@@ -327,12 +327,12 @@ fn the_newest_wins_if_the_settings_say_so_but_never_by_healing() {
 
 /// Items of one proposal in a room whose last record is 7: behind record 5, a session entered the first stay.
 fn decide_behind_an_entrance(state: &mut RoomState, items: &[Item]) -> Vec<Outcome> {
-    let (judge, room) = (judge_of(RoomSettings::default()), RoomId::new("lobby").unwrap());
-    let mut around = Around { entrances: Entrances::since(RecordId(5)), ..Around::default() };
+    let (policy, room) = (policy_of(RoomSettings::default()), RoomId::new("lobby").unwrap());
+    let mut context = Context { recent_joins: RecentJoins::since(RecordId(5)), ..Context::default() };
     let session = SessionId { connector: author().connector, incarnation: Incarnation(5), number: 9 };
     let name = Name::new("ann").unwrap();
     for (id, entry) in [(6, Entry::Join { name, session, membership: stay(1) }), (7, Entry::Open)] {
-        around.entrances.note(&Record {
+        context.recent_joins.add(&Record {
             v: VERSION,
             prev: Position::NONE,
             prev_id: RecordId(id - 1),
@@ -347,8 +347,8 @@ fn decide_behind_an_entrance(state: &mut RoomState, items: &[Item]) -> Vec<Outco
             part: None,
         });
     }
-    let at = around.at();
-    let mut draft = Draft::new(&room, &judge, state, at);
+    let at = context.at();
+    let mut draft = Draft::new(&room, &policy, state, at);
     draft.decide(&author(), 1, items);
     draft.finish().1.remove(0).outcomes
 }

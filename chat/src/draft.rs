@@ -12,9 +12,9 @@ use shared::record::{Decided, Entry, MAX_ENTRIES, Outcome, RecordId, Refusal};
 use shared::room::{Member, RoomState};
 use shared::rpc::messages::{Claim, Item};
 
-use crate::entrances::{Entrances, entered};
-use crate::gone::{Fate, Gone};
+use crate::connector_liveness::{ConnectorLiveness, MemberAction};
 use crate::log::jetstream;
+use crate::recent_joins::{RecentJoins, entered_membership};
 use crate::rules::{Message, Rules, Target};
 
 /// Records after which a small room has a checkpoint in any case, so that few are read when it is taken over.
@@ -25,7 +25,7 @@ const CHECKPOINT_BYTES_PER_RECORD: usize = 256;
 
 /// What decides about items, made from the settings once.
 #[derive(Debug, Clone)]
-pub struct Judge {
+pub struct RoomPolicy {
     rules: Rules,
     max_members: usize,
     newest_wins: bool,
@@ -39,30 +39,30 @@ pub struct Judge {
 #[derive(Debug)]
 pub struct Draft<'a> {
     room: &'a RoomId,
-    judge: &'a Judge,
+    policy: &'a RoomPolicy,
     /// Runs ahead of the log by the draft's entries.
     state: &'a mut RoomState,
     entries: Vec<Entry>,
     decided: Vec<Decided>,
     undo: Undo,
     /// Entries of this draft that may be repeated, by their index.
-    said: HashMap<MessageId, u16>,
-    gone: &'a Gone,
-    entrances: &'a Entrances,
+    sent: HashMap<MessageId, u16>,
+    liveness: &'a ConnectorLiveness,
+    recent_joins: &'a RecentJoins,
     /// Bytes of what is decided, and of what the record has besides.
     bytes: usize,
-    carried: usize,
+    reserved_bytes: usize,
 }
 
 /// When, and among whom, is decided.
 #[derive(Debug, Clone, Copy)]
-pub struct Circumstances<'a> {
+pub struct DraftContext<'a> {
     /// Which connectors are gone.
-    pub gone: &'a Gone,
+    pub liveness: &'a ConnectorLiveness,
     /// The joins of the room's newest records.
-    pub entrances: &'a Entrances,
+    pub recent_joins: &'a RecentJoins,
     /// Bytes that the record has besides what is decided.
-    pub carried: usize,
+    pub reserved_bytes: usize,
 }
 
 /// Who had the names that a draft's entries change, in order.
@@ -70,7 +70,7 @@ pub struct Circumstances<'a> {
 pub struct Undo(Vec<(Name, Option<Member>)>);
 
 impl Undo {
-    fn note(&mut self, state: &RoomState, entry: &Entry) {
+    fn record(&mut self, state: &RoomState, entry: &Entry) {
         if let Entry::Join { name, .. } | Entry::Move { name, .. } | Entry::Leave { name, .. } = entry {
             self.0.push((name.clone(), state.members().get(name).cloned()));
         }
@@ -93,12 +93,12 @@ pub struct Author {
 
 impl Author {
     /// Names its connector's latest run if that continues this one: the proposal is one of that.
-    pub fn unify(&mut self, gone: &Gone) {
-        self.incarnation = gone.present(&self.connector, self.incarnation);
+    pub fn resolve(&mut self, liveness: &ConnectorLiveness) {
+        self.incarnation = liveness.current_incarnation(&self.connector, self.incarnation);
     }
 }
 
-impl Judge {
+impl RoomPolicy {
     /// The rules that the settings describe.
     pub fn new(settings: &Settings, budget: Budget) -> Self {
         let Settings { room, log, nats, .. } = settings;
@@ -135,26 +135,29 @@ impl Judge {
 
 impl<'a> Draft<'a> {
     /// An empty draft on top of `state`, which it advances.
-    pub fn new(room: &'a RoomId, judge: &'a Judge, state: &'a mut RoomState, at: Circumstances<'a>) -> Self {
-        let Circumstances { gone, entrances, carried } = at;
-        let (entries, decided, undo, said) = (Vec::new(), Vec::new(), Undo::default(), HashMap::new());
-        Self { room, judge, state, entries, decided, undo, said, gone, entrances, bytes: 0, carried }
+    pub fn new(room: &'a RoomId, policy: &'a RoomPolicy, state: &'a mut RoomState, at: DraftContext<'a>) -> Self {
+        let DraftContext { liveness, recent_joins, reserved_bytes } = at;
+        let (entries, decided, undo, sent) = (Vec::new(), Vec::new(), Undo::default(), HashMap::new());
+        Self { room, policy, state, entries, decided, undo, sent, liveness, recent_joins, bytes: 0, reserved_bytes }
     }
 
     /// Members whose connectors are gone leave, those of a run that its connector continues move;
     /// as many as fit besides what is to be decided.
     pub fn expel(&mut self) {
-        let gone = self.gone;
-        let runs = self.state.runs().filter_map(|(connector, run)| Some((connector, run, gone.fate(connector, run)?)));
+        let liveness = self.liveness;
+        let runs = self
+            .state
+            .runs()
+            .filter_map(|(connector, run)| Some((connector, run, liveness.member_action(connector, run)?)));
         let here = &*self;
-        let entries = runs.flat_map(|(connector, run, fate)| {
+        let entries = runs.flat_map(|(connector, run, action)| {
             here.state.sessions_of(connector, run).filter_map(move |(number, name)| {
                 let session = SessionId { connector: connector.clone(), incarnation: run, number };
                 let membership = here.state.stay_of(name)?;
                 let name = name.clone();
-                Some(match fate {
-                    Fate::Leave => Entry::Leave { name, session },
-                    Fate::Move(run) => {
+                Some(match action {
+                    MemberAction::Leave => Entry::Leave { name, session },
+                    MemberAction::Move(run) => {
                         let to = SessionId { incarnation: run, ..session.clone() };
                         Entry::Move { name, from: session, to, membership }
                     }
@@ -164,7 +167,7 @@ impl<'a> Draft<'a> {
         let mut bytes = 0;
         let fits = |entry: &Entry| {
             bytes += entry.size();
-            bytes <= self.judge.budget.expelled()
+            bytes <= self.policy.budget.expelled()
         };
         let entries: Vec<Entry> = entries.take(MAX_ENTRIES / 2).take_while(fits).collect();
         for entry in entries {
@@ -173,9 +176,9 @@ impl<'a> Draft<'a> {
     }
 
     /// Whether another proposal fits. In an empty draft each does.
-    pub fn has_room_for(&self, items: &[Item]) -> bool {
-        let budget = self.judge.budget;
-        let most = budget.draft().min(budget.record().saturating_sub(self.carried));
+    pub fn fits(&self, items: &[Item]) -> bool {
+        let budget = self.policy.budget;
+        let most = budget.draft().min(budget.record().saturating_sub(self.reserved_bytes));
         let size: usize = items.iter().map(Item::size).sum();
         // One item makes three entries where a session takes another name from one that is gone.
         let is_countable = self.entries.len() + 3 * items.len() <= MAX_ENTRIES;
@@ -190,7 +193,7 @@ impl<'a> Draft<'a> {
 
     /// Decides every item of a proposal.
     pub fn decide(&mut self, author: &Author, number: u64, items: &[Item]) {
-        let outcomes: Vec<Outcome> = items.iter().map(|item| self.item(author, item)).collect();
+        let outcomes: Vec<Outcome> = items.iter().map(|item| self.decide_item(author, item)).collect();
         self.bytes += outcomes.len() * Decided::OUTCOME;
         let Author { connector, incarnation } = author.clone();
         self.decided.push(Decided { connector, incarnation, number, outcomes });
@@ -206,22 +209,22 @@ impl<'a> Draft<'a> {
         (self.entries, self.decided)
     }
 
-    fn item(&mut self, author: &Author, item: &Item) -> Outcome {
+    fn decide_item(&mut self, author: &Author, item: &Item) -> Outcome {
         let session = |number, incarnation| SessionId { connector: author.connector.clone(), incarnation, number };
         let outcome = match item {
             Item::Join { session: number, name, membership, claim, seen } => {
                 if seen.is_some_and(|seen| self.is_overtaken(*membership, seen)) {
                     return Outcome::Overtaken;
                 }
-                let coming = Member { session: session(*number, author.incarnation), membership: *membership };
-                self.join(coming, name, *claim)
+                let entering = Member { session: session(*number, author.incarnation), membership: *membership };
+                self.join(entering, name, *claim)
             }
             Item::Leave { session: number, incarnation } => {
-                let session = self.as_member(session(*number, *incarnation));
+                let session = self.member_session(session(*number, *incarnation));
                 Ok(self.leave(session))
             }
             Item::Send { session: number, membership, body } => {
-                let session = self.as_member(session(*number, author.incarnation));
+                let session = self.member_session(session(*number, author.incarnation));
                 self.send(&session, *membership, body)
             }
         };
@@ -230,35 +233,40 @@ impl<'a> Draft<'a> {
 
     /// A session as the room has it: it may still be in by a run that its connector continues, if
     /// not all could move at once.
-    fn as_member(&self, session: SessionId) -> SessionId {
-        let session = SessionId { incarnation: self.gone.unify(&session), ..session };
+    fn member_session(&self, session: SessionId) -> SessionId {
+        let session = SessionId { incarnation: self.liveness.session_incarnation(&session), ..session };
         if self.state.name_of(&session).is_some() {
             return session;
         }
-        let continued = self.gone.continued(&session.connector).iter();
+        let continued = self.liveness.continued_incarnations(&session.connector).iter();
         let mut earlier = continued.map(|run| SessionId { incarnation: *run, ..session.clone() });
         earlier.find(|earlier| self.state.name_of(earlier).is_some()).unwrap_or(session)
     }
 
-    fn join(&mut self, coming: Member, name: &Name, claim: Claim) -> Result<Outcome, Refusal> {
-        let Member { session, membership } = coming;
-        let before = self.as_member(session.clone());
+    fn join(&mut self, entering: Member, name: &Name, claim: Claim) -> Result<Outcome, Refusal> {
+        let Member { session, membership } = entering;
+        let before = self.member_session(session.clone());
         let old = self.state.name_of(&before).cloned();
         if old.as_ref() == Some(name) && self.state.stay_of(name) == Some(membership) {
             return Ok(Outcome::Already);
         }
-        let (from, rest) = match self.state.members().get(name).cloned() {
+        let (from, displaced) = match self.state.members().get(name).cloned() {
             // It is in by an older stay, whose end the log lost: `old` leaves.
             Some(there) if there.session == before => (None, None),
             Some(there) if claim == Claim::Back && there.membership == membership => (Some(there.session), None),
             there => (None, there.map(|there| there.session)),
         };
-        let yields =
-            |session: &SessionId| self.gone.is_free(session) || (claim != Claim::Heal && self.judge.newest_wins);
-        if rest.as_ref().is_some_and(|session| !yields(session)) {
+        let yields = |session: &SessionId| {
+            self.liveness.is_name_free(session) || (claim != Claim::Heal && self.policy.newest_wins)
+        };
+        if displaced.as_ref().is_some_and(|session| !yields(session)) {
             return Err(Refusal::NameTaken);
         }
-        if old.is_none() && from.is_none() && rest.is_none() && self.state.members().len() >= self.judge.max_members {
+        if old.is_none()
+            && from.is_none()
+            && displaced.is_none()
+            && self.state.members().len() >= self.policy.max_members
+        {
             return Err(Refusal::RoomFull);
         }
         // A session has one name: coming under another one is going first.
@@ -266,7 +274,7 @@ impl<'a> Draft<'a> {
             self.push(Entry::Leave { name: old, session: before });
         }
         let name = name.clone();
-        if let Some(session) = rest {
+        if let Some(session) = displaced {
             self.push(Entry::Leave { name: name.clone(), session });
         }
         Ok(self.push(match from {
@@ -284,7 +292,8 @@ impl<'a> Draft<'a> {
 
     /// Returns true if a session entered the stay behind a record, in the log or in this draft, or may have.
     fn is_overtaken(&self, stay: Membership, seen: RecordId) -> bool {
-        self.entrances.may_hold(stay, seen) || self.entries.iter().filter_map(entered).any(|entered| entered == stay)
+        self.recent_joins.may_contain(stay, seen)
+            || self.entries.iter().filter_map(entered_membership).any(|entered| entered == stay)
     }
 
     fn send(&mut self, session: &SessionId, membership: Membership, body: &[u8]) -> Result<Outcome, Refusal> {
@@ -292,9 +301,9 @@ impl<'a> Draft<'a> {
         if self.state.stay_of(&from) != Some(membership) {
             return Err(Refusal::NotMember);
         }
-        let Message { content, target, id } = self.judge.rules.read(self.room, body)?;
+        let Message { content, target, id } = self.policy.rules.read(self.room, body)?;
         let id = id.map(|id| membership.message(&id));
-        if let Some(outcome) = id.and_then(|id| self.said_before(id)) {
+        if let Some(outcome) = id.and_then(|id| self.earlier_outcome(id)) {
             return Ok(outcome);
         }
         let entry = match target {
@@ -307,21 +316,21 @@ impl<'a> Draft<'a> {
         };
         let outcome = self.push(entry);
         if let (Some(id), Outcome::Done(index)) = (id, outcome) {
-            self.said.insert(id, index);
+            self.sent.insert(id, index);
         }
         Ok(outcome)
     }
 
     /// What a message with this id was answered, if it was said in this draft or lately.
-    fn said_before(&self, id: MessageId) -> Option<Outcome> {
-        if let Some(index) = self.said.get(&id) {
+    fn earlier_outcome(&self, id: MessageId) -> Option<Outcome> {
+        if let Some(index) = self.sent.get(&id) {
             return Some(Outcome::Done(*index));
         }
         self.state.said(id).map(|(seq, time)| Outcome::Said { seq, time })
     }
 
     fn push(&mut self, entry: Entry) -> Outcome {
-        self.undo.note(self.state, &entry);
+        self.undo.record(self.state, &entry);
         self.state.apply(&entry);
         self.bytes += entry.size();
         self.entries.push(entry);
