@@ -4,12 +4,12 @@
 //! once; whatever is missing is read by attaching again. Applying is what tells clients.
 
 mod apply;
-mod attached;
-mod crowd;
-mod locals;
-mod members;
+mod catch_up;
+mod history_reads;
+mod local_sessions;
+mod presence;
+mod presence_push;
 pub mod proposer;
-mod reading;
 mod sessions;
 
 use std::collections::BTreeMap;
@@ -25,15 +25,15 @@ use shared::record::{Epoch, Position, Record, Refusal};
 use shared::room::RoomState;
 use shared::rpc::messages::{Item, Page, Place, Question, Unavailable};
 
-use crate::hub::pacing::Attaches;
-use attached::Gathering;
-use crowd::Crowd;
-use locals::Locals;
+use crate::connector_state::attach_rate_limit::Attaches;
+use catch_up::Gathering;
+use history_reads::Readings;
+use local_sessions::Locals;
+use presence::Crowd;
 use proposer::{Ask, Proposer, Wanted};
-use reading::Readings;
 
-pub use members::Members;
-pub use reading::Missed;
+pub use history_reads::Missed;
+pub use presence_push::Members;
 
 /// Milliseconds until an owner is asked again that cannot append.
 const RETRY: Policy = Policy { first_ms: 100, longest_ms: LONGEST_MS };

@@ -30,12 +30,12 @@ use tokio::time::{Instant, Interval, MissedTickBehavior, sleep_until};
 use tracing::{info, warn};
 use wire::Dictionary;
 
-use crate::app::{Command, Handlers};
-use crate::drain::Drain;
-use crate::figures::{Figures, Waiting};
-use crate::hub::{Hub, Limits, Now, Request};
-use crate::owners::Owners;
+use crate::chat_servers::Owners;
+use crate::connector_state::{Hub, Limits, Now, Request};
+use crate::drain_schedule::Drain;
+use crate::request_metrics::{Figures, Waiting};
 use crate::room::Common;
+use crate::session_handler::{Command, Handlers};
 
 /// Commands of sessions that may wait for the hub; above, the sessions wait, each for itself.
 const COMMANDS: usize = 4_096;

@@ -6,7 +6,7 @@ mod truth;
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::ops::AddAssign;
 
-use connector::hub::Told;
+use connector::connector_state::Told;
 use connector::room::Reply;
 use shared::ids::RoomId;
 use shared::membership::Membership;

@@ -1,6 +1,6 @@
 //! A person at a client: what they do, and all that they were told.
 
-use connector::hub::Told;
+use connector::connector_state::Told;
 use connector::room::{Push, Reply};
 use shared::ids::RoomId;
 use shared::membership::Token;

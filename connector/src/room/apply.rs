@@ -7,7 +7,7 @@ use shared::membership::Membership;
 use shared::record::{Decided, Entry, Outcome, Position, Record, RecordId, Refusal};
 use shared::rpc::messages::{Item, Place};
 
-use super::locals::Local;
+use super::local_sessions::Local;
 use super::proposer::{Ask, Wanted};
 use super::{Act, Common, Context, Push, Reply, Room, When};
 

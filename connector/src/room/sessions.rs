@@ -5,7 +5,7 @@ use shared::membership::Token;
 use shared::record::{Epoch, Refusal};
 use shared::rpc::messages::{Claim, Item};
 
-use super::locals::Local;
+use super::local_sessions::Local;
 use super::proposer::{Ask, Wanted};
 use super::{Act, Context, Entered, Missed, Reply, Room, When};
 #[cfg(debug_assertions)]

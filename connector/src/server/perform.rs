@@ -12,9 +12,9 @@ use tokio::time::Instant;
 use tracing::debug;
 
 use super::Connector;
-use crate::deliver;
-use crate::fanout::{Fanout, Handed};
-use crate::hub::{Effect, Told};
+use crate::connector_state::{Effect, Told};
+use crate::push_batch::{Fanout, Handed};
+use crate::render;
 use crate::room::{Push, Reply};
 
 impl Connector {
@@ -23,14 +23,14 @@ impl Connector {
         for effect in effects {
             match effect {
                 Effect::Push { room, to, push } => {
-                    let Some(framed) = deliver::push(&room, &push, self.dictionary.as_deref()) else { continue };
+                    let Some(framed) = render::push(&room, &push, self.dictionary.as_deref()) else { continue };
                     if !fanout.takes(&to, &framed) {
                         self.hand_out(fanout.take());
                     }
                     fanout.push(to, framed, said_to_all(&push));
                 }
                 Effect::Answer { session, id, answer } => {
-                    let (code, framed) = deliver::answer(id, &answer);
+                    let (code, framed) = render::answer(id, &answer);
                     if matches!(answer, Told::Room(_, Reply::Sent { seq, .. }) if fanout.takes_answer(seq)) {
                         fanout.answer(session, framed);
                     } else {

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use connector::hub::Told;
+use connector::connector_state::Told;
 use connector::room::{Entered, Push, Reply};
 use shared::ids::{Name, RoomId};
 use shared::membership::Membership;

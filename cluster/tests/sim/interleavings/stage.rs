@@ -12,7 +12,7 @@ use std::sync::Arc;
 use chat::log::Tail;
 use chat::log::memory::Memory;
 use chat::rooms::{Identity, Rooms};
-use connector::hub::{Hub, Request};
+use connector::connector_state::{Hub, Request};
 use shared::budget::Budget;
 use shared::config::settings::LogSettings;
 use shared::config::{Servers, Settings};

@@ -4,7 +4,7 @@ use std::fmt;
 
 use chat::owner::{LogDone, LogOp};
 use chat::rooms::LogAsker;
-use connector::hub::{Request, Told};
+use connector::connector_state::{Request, Told};
 use connector::room::{Push, Reply};
 use shared::ids::{Name, ServerId, SessionId};
 use shared::membership::Membership;

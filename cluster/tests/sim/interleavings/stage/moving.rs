@@ -2,7 +2,7 @@
 
 use chat::owner::{LogDone, LogOp, Now};
 use chat::rooms::{Effect as ChatEffect, Heard};
-use connector::hub::{Effect, Now as HubNow, Told};
+use connector::connector_state::{Effect, Now as HubNow, Told};
 use connector::room::{Push, Reply};
 use shared::ids::ServerId;
 use shared::record::Entry;

@@ -4,7 +4,7 @@ use shared::frontend::routes;
 use shared::metrics::{Asked, Metrics, Share};
 use tokio::time::Instant;
 
-use crate::hub::{Counts, Request};
+use crate::connector_state::{Counts, Request};
 
 /// What a connector has of the process's levels; gone with it.
 pub(crate) struct Figures {

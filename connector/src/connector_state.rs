@@ -1,9 +1,9 @@
 //! Everything a connector knows: its sessions, their rooms, the chat servers. Pure: inputs in, effects out.
 
-mod chats;
+pub mod attach_rate_limit;
+mod chat_liveness;
 mod effects;
 mod incarnations;
-pub mod pacing;
 mod requests;
 mod senders;
 
@@ -19,12 +19,12 @@ use shared::rpc::messages::{Answer, FromChat, FromConnector, Item, Known, Place,
 use shared::rpc::{self, RpcError};
 use tracing::{debug, error, info};
 
-use crate::owners::{Hearing, Owners};
+use crate::chat_servers::{Hearing, Owners};
 use crate::room::proposer::Ask;
 use crate::room::{Act, Common, Context, Room};
 
+use attach_rate_limit::Attaches;
 use incarnations::Rival;
-use pacing::Attaches;
 use requests::Read;
 
 pub use effects::{Counts, Effect, Limits, Now, Request, Told};

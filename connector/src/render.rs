@@ -8,7 +8,7 @@ use shared::record::{Epoch, Refusal};
 use shared::rpc::messages::{Page, Said, Unavailable};
 use wire::Dictionary;
 
-use crate::hub::Told;
+use crate::connector_state::Told;
 use crate::room::{self, Missed, Push, Reply};
 
 /// Bytes that names and missed messages in the answer to `enter` may take; the rest of its 64 KiB is for what stands around

@@ -1,4 +1,4 @@
-//! The connector's handlers, one session each: they hand what clients ask to the [`Hub`](crate::hub::Hub)'s task.
+//! The connector's handlers, one session each: they hand what clients ask to the [`Hub`](crate::connector_state::Hub)'s task.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -8,7 +8,7 @@ use bytes::Bytes;
 use shared::frontend::{App, Ending, Outbox, Session, routes};
 use tokio::sync::mpsc;
 
-use crate::hub::Request;
+use crate::connector_state::Request;
 
 /// What sessions tell the hub's task.
 #[derive(Debug)]

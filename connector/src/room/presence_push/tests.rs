@@ -9,7 +9,7 @@ use shared::room::RoomState;
 use shared::rpc::messages::{Item, News, Place, Question};
 
 use super::*;
-use crate::hub::pacing::Attaches;
+use crate::connector_state::attach_rate_limit::Attaches;
 use crate::room::proposer::Entering;
 use crate::room::{Common, Entered, session_id};
 

@@ -10,7 +10,7 @@ use shared::room::{Checkpoint, Member, RoomState};
 use shared::rpc::messages::{Item, News, Place};
 
 use super::apply::push_to;
-use super::locals::Local;
+use super::local_sessions::Local;
 use super::proposer::{Ask, Wanted};
 use super::{Act, Attach, Context, Push, Reply, Room, When, session_id};
 

@@ -5,7 +5,7 @@ use shared::ids::RoomId;
 use shared::membership::Token;
 
 use super::{Effect, Hub, Now, Request, Told, tell};
-use crate::bodies::{Enter, History, Members};
+use crate::request_body::{Enter, History, Members};
 use crate::room::proposer::{Ask, Entering};
 
 /// A request for what is in a room.

@@ -6,8 +6,8 @@ use shared::ids::Name;
 use shared::record::Refusal;
 
 use super::apply::push_to;
-use super::crowd::News;
-use super::locals::Local;
+use super::local_sessions::Local;
+use super::presence::News;
 use super::proposer::Ask;
 use super::{Act, Context, Push, Reply, Room};
 

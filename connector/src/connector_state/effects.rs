@@ -5,7 +5,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use shared::ids::{RoomId, ServerId};
 
-use crate::bodies::BodyError;
+use crate::request_body::BodyError;
 use crate::room::{Push, Reply};
 
 /// What clients want.
