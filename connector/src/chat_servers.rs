@@ -121,10 +121,10 @@ impl Owners {
     /// These are the chat servers from now on.
     pub fn set_servers(&mut self, servers: Arc<Servers>, ticks: u64) {
         self.senders.set_servers(&servers, ticks);
-        let is_there = |id: &ServerId| servers.chat().iter().any(|server| server.id == *id);
-        self.pulses.retain(|id, _| is_there(id));
+        let is_listed = |id: &ServerId| servers.chat().iter().any(|server| server.id == *id);
+        self.pulses.retain(|id, _| is_listed(id));
         self.retired.extend(self.chats().map(|id| (id.clone(), FAREWELLS)).collect::<Vec<_>>());
-        self.retired.retain(|id, _| !is_there(id));
+        self.retired.retain(|id, _| !is_listed(id));
         self.servers = servers;
     }
 
@@ -140,12 +140,12 @@ impl Owners {
 
     /// To be called when heartbeats are sent to all: those of before that were not answered are missed. Returns whether a
     /// chat server is down now that was not.
-    pub fn beat(&mut self) -> bool {
+    pub fn begin_heartbeat_round(&mut self) -> bool {
         let mut fell = false;
         for server in self.servers.chat() {
             let pulse = self.pulses.entry(server.id.clone()).or_default();
             if pulse.waits {
-                fell |= pulse.miss();
+                fell |= pulse.record_miss();
             }
             pulse.waits = true;
         }
@@ -154,13 +154,13 @@ impl Owners {
 
     /// A chat server does not listen, as the broker says: no proof, since a tracer listens to everything. Returns whether it
     /// is down now and was not.
-    pub fn is_deaf(&mut self, chat: &ServerId) -> bool {
-        self.pulses.get_mut(chat).is_some_and(|pulse| std::mem::take(&mut pulse.waits) && pulse.miss())
+    pub fn record_no_responder(&mut self, chat: &ServerId) -> bool {
+        self.pulses.get_mut(chat).is_some_and(|pulse| std::mem::take(&mut pulse.waits) && pulse.record_miss())
     }
 
     /// A run of a chat server was heard; `stays` if it says that it does not leave, and said nothing
     /// since. Returns whether it was down and is back.
-    pub fn is_alive(&mut self, chat: &ServerId, incarnation: Incarnation, stays: bool) -> bool {
+    pub fn record_heard(&mut self, chat: &ServerId, incarnation: Incarnation, stays: bool) -> bool {
         let pulse = self.pulses.entry(chat.clone()).or_default();
         if pulse.left == Some(incarnation) && !stays {
             (pulse.missed, pulse.waits) = (0, false);
@@ -170,7 +170,7 @@ impl Owners {
     }
 
     /// A run of a chat server is about to end. Returns whether that is new.
-    pub fn leaves(&mut self, chat: &ServerId, incarnation: Incarnation) -> bool {
+    pub fn record_leaving(&mut self, chat: &ServerId, incarnation: Incarnation) -> bool {
         let pulse = self.pulses.entry(chat.clone()).or_default();
         let is_new = pulse.left.replace(incarnation) != Some(incarnation);
         pulse.is_down = true;
@@ -178,12 +178,12 @@ impl Owners {
     }
 
     /// Nobody could be heard for a while: what was not answered meanwhile says nothing.
-    pub fn was_deaf(&mut self) {
+    pub fn reset_misses(&mut self) {
         self.pulses.values_mut().for_each(|pulse| (pulse.missed, pulse.waits) = (0, false));
     }
 
     /// Chat servers that were in the list lately; to be called when heartbeats are sent.
-    pub fn farewells(&mut self) -> Vec<ServerId> {
+    pub fn next_retired(&mut self) -> Vec<ServerId> {
         self.retired.values_mut().for_each(|beats| *beats -= 1);
         self.retired.retain(|_, beats| *beats > 0);
         self.retired.keys().cloned().collect()
@@ -196,7 +196,7 @@ impl Owners {
 
     /// Notes the number of a message, and returns what it means. The message may be proven to be its
     /// sender's, by a signature. `ticks` are milliseconds that only rise.
-    pub fn hear(
+    pub fn check_sequence(
         &mut self,
         chat: &ServerId,
         incarnation: Incarnation,
@@ -281,7 +281,7 @@ impl Heard {
 
 impl Pulse {
     /// Counts a heartbeat without an answer; says whether that was one too many.
-    fn miss(&mut self) -> bool {
+    fn record_miss(&mut self) -> bool {
         self.missed += 1;
         let falls = self.missed >= MISSED && !self.is_down;
         self.is_down |= falls;
@@ -317,33 +317,36 @@ mod tests {
     fn two_heartbeats_without_an_answer_are_down_and_an_answer_is_up() {
         let mut owners = owners();
         let home = lobby(&owners);
-        assert!(!owners.beat());
-        all_but(&home).for_each(|id| assert!(!owners.is_alive(&id, Incarnation(1), false)));
-        assert!(!owners.beat() && lobby(&owners) == home);
-        all_but(&home).for_each(|id| assert!(!owners.is_alive(&id, Incarnation(1), false)));
-        assert!(owners.beat());
+        assert!(!owners.begin_heartbeat_round());
+        all_but(&home).for_each(|id| assert!(!owners.record_heard(&id, Incarnation(1), false)));
+        assert!(!owners.begin_heartbeat_round() && lobby(&owners) == home);
+        all_but(&home).for_each(|id| assert!(!owners.record_heard(&id, Incarnation(1), false)));
+        assert!(owners.begin_heartbeat_round());
         assert_ne!(lobby(&owners), home);
-        assert!(owners.is_alive(&home, Incarnation(1), false));
+        assert!(owners.record_heard(&home, Incarnation(1), false));
         assert_eq!(lobby(&owners), home);
     }
 
     #[test]
     fn a_deaf_server_has_missed_its_heartbeat_at_once() {
         let mut owners = owners();
-        owners.beat();
-        assert!(!owners.is_deaf(&chat(1)) && !owners.is_deaf(&chat(1)), "each heartbeat counts once");
-        assert!(!owners.beat() || !owners.is_down(&chat(1)));
-        assert!(owners.is_deaf(&chat(1)) && owners.is_down(&chat(1)));
+        owners.begin_heartbeat_round();
+        assert!(
+            !owners.record_no_responder(&chat(1)) && !owners.record_no_responder(&chat(1)),
+            "each heartbeat counts once"
+        );
+        assert!(!owners.begin_heartbeat_round() || !owners.is_down(&chat(1)));
+        assert!(owners.record_no_responder(&chat(1)) && owners.is_down(&chat(1)));
     }
 
     #[test]
     fn who_leaves_is_down_until_another_run_is_heard() {
         let mut owners = owners();
         let home = lobby(&owners);
-        assert!(owners.leaves(&home, Incarnation(1)) && !owners.leaves(&home, Incarnation(1)));
-        assert!(!owners.is_alive(&home, Incarnation(1), false));
+        assert!(owners.record_leaving(&home, Incarnation(1)) && !owners.record_leaving(&home, Incarnation(1)));
+        assert!(!owners.record_heard(&home, Incarnation(1), false));
         assert_ne!(lobby(&owners), home);
-        assert!(owners.is_alive(&home, Incarnation(2), false));
+        assert!(owners.record_heard(&home, Incarnation(2), false));
         assert_eq!(lobby(&owners), home);
     }
 
@@ -352,9 +355,9 @@ mod tests {
     fn who_says_that_it_stays_is_back() {
         let mut owners = owners();
         let home = lobby(&owners);
-        owners.leaves(&home, Incarnation(1));
-        assert!(!owners.is_alive(&home, Incarnation(1), false), "a record that was under way");
-        assert!(owners.is_alive(&home, Incarnation(1), true));
+        owners.record_leaving(&home, Incarnation(1));
+        assert!(!owners.record_heard(&home, Incarnation(1), false), "a record that was under way");
+        assert!(owners.record_heard(&home, Incarnation(1), true));
         assert_eq!(lobby(&owners), home);
     }
 
@@ -362,7 +365,10 @@ mod tests {
     fn when_all_are_down_the_home_is_asked() {
         let mut owners = owners();
         let home = lobby(&owners);
-        assert!([owners.beat(), owners.beat(), owners.beat()].contains(&true));
+        assert!(
+            [owners.begin_heartbeat_round(), owners.begin_heartbeat_round(), owners.begin_heartbeat_round()]
+                .contains(&true)
+        );
         assert!((1..=3).all(|number| owners.is_down(&chat(number))));
         assert_eq!(lobby(&owners), home);
     }
@@ -370,28 +376,28 @@ mod tests {
     #[test]
     fn what_could_not_be_heard_says_nothing() {
         let mut owners = owners();
-        owners.beat();
-        owners.beat();
-        owners.was_deaf();
-        assert!(!owners.beat() && !owners.beat() && owners.beat());
+        owners.begin_heartbeat_round();
+        owners.begin_heartbeat_round();
+        owners.reset_misses();
+        assert!(!owners.begin_heartbeat_round() && !owners.begin_heartbeat_round() && owners.begin_heartbeat_round());
     }
 
-    fn hear(owners: &mut Owners, run: u64, number: u64) -> Hearing {
-        owners.hear(&chat(1), Incarnation(run), (number, false), 0)
+    fn check(owners: &mut Owners, run: u64, number: u64) -> Hearing {
+        owners.check_sequence(&chat(1), Incarnation(run), (number, false), 0)
     }
 
     #[test]
     fn a_stray_number_does_not_outlive_its_message() {
         let mut owners = owners();
         let stray = 5 + (1 << 40);
-        assert_eq!([5, stray, stray, 6, 7].map(|number| hear(&mut owners, 1, number)), {
+        assert_eq!([5, stray, stray, 6, 7].map(|number| check(&mut owners, 1, number)), {
             use Hearing::{Far, Next};
             [Next, Far, Far, Next, Next]
         });
-        assert_eq!([stray + 1, 8].map(|number| hear(&mut owners, 1, number)), [Hearing::Far, Hearing::Next]);
+        assert_eq!([stray + 1, 8].map(|number| check(&mut owners, 1, number)), [Hearing::Far, Hearing::Next]);
         // The first message was the stray one: the right numbers are far below.
         let mut owners = super::tests::owners();
-        assert_eq!([stray, 5, 6, 7].map(|number| hear(&mut owners, 1, number)), {
+        assert_eq!([stray, 5, 6, 7].map(|number| check(&mut owners, 1, number)), {
             use Hearing::{Far, Gap, Next};
             [Next, Far, Gap, Next]
         });
@@ -401,9 +407,9 @@ mod tests {
     fn numbers_that_really_jumped_are_taken_when_two_say_so() {
         let mut owners = owners();
         let far = FAR + 6;
-        let heard = [5, far, far + 2, far + 3, far + 3].map(|number| hear(&mut owners, 1, number));
+        let heard = [5, far, far + 2, far + 3, far + 3].map(|number| check(&mut owners, 1, number));
         assert_eq!(heard, [Hearing::Next, Hearing::Far, Hearing::Gap, Hearing::Next, Hearing::Old]);
-        assert_eq!(hear(&mut owners, 1, far + 3 + FAR), Hearing::Gap, "not too far");
+        assert_eq!(check(&mut owners, 1, far + 3 + FAR), Hearing::Gap, "not too far");
     }
 
     /// One that is not too far is taken: what comes behind it shows that it was wrong.
@@ -411,9 +417,9 @@ mod tests {
     fn a_stray_number_that_is_near_does_not_outlive_its_message() {
         use Hearing::{Gap, Next, Old, Reset};
         let mut owners = owners();
-        let heard = [5, 5 + FAR, 6, 7, 8, 9].map(|number| hear(&mut owners, 1, number));
+        let heard = [5, 5 + FAR, 6, 7, 8, 9].map(|number| check(&mut owners, 1, number));
         assert_eq!(heard, [Next, Gap, Old, Old, Reset, Next]);
-        let heard = [7, 6, 8, 10, 4, 5, 11].map(|number| hear(&mut owners, 1, number));
+        let heard = [7, 6, 8, 10, 4, 5, 11].map(|number| check(&mut owners, 1, number));
         assert_eq!(heard, [Old, Old, Old, Next, Old, Old, Next], "late copies");
     }
 
@@ -421,31 +427,31 @@ mod tests {
     #[test]
     fn nothing_below_a_proven_number_is_believed() {
         use Hearing::{Gap, Next, Old, Reset};
-        let hear = |owners: &mut Owners, number, is_proven, ticks| {
-            owners.hear(&chat(1), Incarnation(1), (number, is_proven), ticks)
+        let check = |owners: &mut Owners, number, is_proven, ticks| {
+            owners.check_sequence(&chat(1), Incarnation(1), (number, is_proven), ticks)
         };
         let mut owners = owners();
         let last = 5 + 3 * FAR;
-        assert_eq!(hear(&mut owners, last, true, 0), Next);
+        assert_eq!(check(&mut owners, last, true, 0), Next);
         for is_proven in [true, false] {
             let heard = [1, 2, 3, 4, FAR, FAR + 1, FAR + 2, last - 3, last - 2, last - 1, last];
-            assert!(heard.iter().all(|number| hear(&mut owners, *number, is_proven, 1_000) == Old));
+            assert!(heard.iter().all(|number| check(&mut owners, *number, is_proven, 1_000) == Old));
         }
         assert_eq!(owners.known(&chat(1), 1_000).map(|known| known.live), Some(false), "copies are no sign of life");
-        assert_eq!(hear(&mut owners, last + 1, true, 1_500), Next);
+        assert_eq!(check(&mut owners, last + 1, true, 1_500), Next);
         // While messages are taken that are not proven, one of them may have been a stray one.
         let heard =
-            [last + 9, last + 2, last + 3, last + 4, last + 3].map(|n| hear(&mut owners, n, n < last + 9, 2_000));
+            [last + 9, last + 2, last + 3, last + 4, last + 3].map(|n| check(&mut owners, n, n < last + 9, 2_000));
         assert_eq!(heard, [Gap, Old, Old, Reset, Old]);
     }
 
     #[test]
     fn incarnations_that_cannot_be_are_not_known_afterwards() {
         let mut owners = owners();
-        assert_eq!(hear(&mut owners, u64::MAX, 1), Hearing::Implausible);
+        assert_eq!(check(&mut owners, u64::MAX, 1), Hearing::Implausible);
         assert_eq!(owners.known(&chat(1), 0), None);
-        assert_eq!([hear(&mut owners, 7, 1), hear(&mut owners, u64::MAX, 2)], [Hearing::Next, Hearing::Implausible]);
-        assert_eq!(hear(&mut owners, 7, 2), Hearing::Next);
+        assert_eq!([check(&mut owners, 7, 1), check(&mut owners, u64::MAX, 2)], [Hearing::Next, Hearing::Implausible]);
+        assert_eq!(check(&mut owners, 7, 2), Hearing::Next);
     }
 
     #[test]
@@ -453,11 +459,11 @@ mod tests {
         let mut owners = owners();
         let known =
             |owners: &Owners, ticks| owners.known(&chat(1), ticks).map(|known| (known.incarnation.0, known.live));
-        owners.hear(&chat(1), Incarnation(7), (1, false), 1_000);
+        owners.check_sequence(&chat(1), Incarnation(7), (1, false), 1_000);
         assert_eq!(known(&owners, 1_000), Some((7, false)));
-        owners.hear(&chat(1), Incarnation(7), (2, false), 1_500);
+        owners.check_sequence(&chat(1), Incarnation(7), (2, false), 1_500);
         assert_eq!([10_999, 11_000].map(|ticks| known(&owners, ticks)), [Some((7, true)), Some((7, false))]);
-        owners.hear(&chat(1), Incarnation(8), (2, false), 1_600);
+        owners.check_sequence(&chat(1), Incarnation(8), (2, false), 1_600);
         assert_eq!(known(&owners, 1_600), Some((8, false)));
         assert!(owners.is_old(&chat(1), Incarnation(7)) && !owners.is_old(&chat(1), Incarnation(8)));
     }

@@ -201,14 +201,14 @@ impl Hub {
     pub fn message(&mut self, body: &[u8], is_proven: bool, now: Now) -> Result<Vec<Effect>, RpcError> {
         let FromChat { chat, incarnation, number, mut answer, stats, .. } = rpc::decode(body)?;
         let mut effects = Vec::new();
-        if !self.is_of_chat_server(&chat, &answer, now, &mut effects) {
+        if !self.check_sender(&chat, &answer, now, &mut effects) {
             return Ok(effects);
         }
         if let Answer::Stale(known) = answer {
-            self.is_stale((&chat, incarnation), known, now, &mut effects);
+            self.on_stale((&chat, incarnation), known, now, &mut effects);
             return Ok(effects);
         }
-        let hearing = self.owners.hear(&chat, incarnation, (number, is_proven), now.ticks);
+        let hearing = self.owners.check_sequence(&chat, incarnation, (number, is_proven), now.ticks);
         match hearing {
             Hearing::OldRun => {
                 debug!(%chat, "message of an earlier run of a chat server ignored");
@@ -228,7 +228,7 @@ impl Hub {
         let is_present = hearing != Hearing::Old;
         if is_present {
             let stays = answer == Answer::Alive && hearing.is_newest();
-            self.is_there((&chat, incarnation), stays, now, &mut effects);
+            self.note_chat_heard((&chat, incarnation), stays, now, &mut effects);
         }
         // Late ones are older than those that are known.
         stats.filter(|_| hearing.is_newest()).into_iter().for_each(|stats| self.owners.note_stats(&chat, stats));
@@ -239,9 +239,9 @@ impl Hub {
             Hearing::Gap | Hearing::NewRun | Hearing::Reset => self.attach_all(now, &mut effects),
             _ => {}
         }
-        if is_present && answer == Answer::Leaving && self.owners.leaves(&chat, incarnation) {
+        if is_present && answer == Answer::Leaving && self.owners.record_leaving(&chat, incarnation) {
             info!(%chat, "a chat server is about to end; its rooms are asked for at others");
-            self.ask_elsewhere(now, &mut effects);
+            self.reroute_rooms(now, &mut effects);
         }
         self.answer((&chat, hearing), answer, now, &mut effects);
         Ok(effects)
@@ -257,7 +257,7 @@ impl Hub {
                 self.in_room(&room, now, effects, |room, cx| {
                     room.record(epoch, position, &record, cx);
                     if hearing.is_newest() {
-                        room.owner_is_at(place, cx);
+                        room.check_owner_position(place, cx);
                     }
                 });
             }
@@ -289,7 +289,7 @@ impl Hub {
         for room in from.into_iter().chain(before) {
             let mut keep = true;
             self.in_known_room(&room, now, &mut effects, |room, cx| keep = room.tick(cx));
-            self.attaches.has_ticked(&room);
+            self.attaches.end_room_tick(&room);
             if !keep {
                 ended.push(room);
             }

@@ -239,7 +239,7 @@ impl Room {
                 return;
             }
             if record.follows(self.at.position, self.at.id) {
-                self.has_answered();
+                self.reset_retries();
                 self.apply(position, record, cx);
                 return self.go_on(cx);
             }
@@ -253,7 +253,7 @@ impl Room {
 
     /// The newest record of a chat server is here. If what was applied goes further, or another way,
     /// the log does not have it, or another server appended since: its owner says which.
-    pub fn owner_is_at(&mut self, place: Place, cx: &mut Context<'_>) {
+    pub fn check_owner_position(&mut self, place: Place, cx: &mut Context<'_>) {
         let is_behind = place.epoch == self.at.epoch && place.position <= self.at.position && place != self.at;
         if is_behind && self.attach == Attach::Done {
             self.attach = Attach::Wanted(cx.now);
@@ -270,13 +270,13 @@ impl Room {
 
     /// Another chat server is to be asked from now on.
     pub fn moved(&mut self, cx: &mut Context<'_>) {
-        self.has_answered();
+        self.reset_retries();
         self.ask_again_at(cx.now);
         self.go_on(cx);
     }
 
     /// The owner did something for this room: what fails next is the first failure.
-    fn has_answered(&mut self) {
+    fn reset_retries(&mut self) {
         self.backoff.reset();
         self.repeats = 0;
     }

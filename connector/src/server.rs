@@ -214,7 +214,7 @@ impl Connector {
                     self.go_on_draining();
                     self.look_for_rivals();
                     self.check(asked.len(), inbox.waiting());
-                    if self.stopping && self.has_finished() {
+                    if self.stopping && self.try_finish() {
                         break;
                     }
                 }
@@ -310,7 +310,7 @@ impl Connector {
     }
 
     /// Whether all that was accepted is answered, every client is seen off, and their rooms know it.
-    fn has_finished(&mut self) -> bool {
+    fn try_finish(&mut self) -> bool {
         if self.hub.requests_waiting() > 0 {
             return false;
         }
@@ -403,7 +403,7 @@ impl Connector {
             Ok(Ping { gate, .. }) => gate,
             Err(error) => return self.ignored(message, &error),
         };
-        let reply = message.reply.clone().filter(|reply| self.hub.may_answer_ping(&gate, reply, now));
+        let reply = message.reply.clone().filter(|reply| self.hub.check_ping(&gate, reply, now));
         let Some(reply) = reply else { return };
         let takes_clients = !self.stopping && self.drain.is_none() && !self.has_rival;
         let accepting = takes_clients && self.clients.len() < self.node.settings.frontend.max_connections;

@@ -58,9 +58,9 @@ mod tests {
         Owners::new(Arc::new(Servers::new([(CHAT.to_owned(), list)])), 10_000)
     }
 
-    fn hear(owners: &mut Owners, number: usize, run: Incarnation) {
-        owners.hear(&chat(number), run, (1, false), 0);
-        owners.is_alive(&chat(number), run, false);
+    fn receive(owners: &mut Owners, number: usize, run: Incarnation) {
+        owners.check_sequence(&chat(number), run, (1, false), 0);
+        owners.record_heard(&chat(number), run, false);
     }
 
     fn liveness(owners: &Owners, number: usize) -> Option<Liveness> {
@@ -70,17 +70,17 @@ mod tests {
     #[test]
     fn a_server_is_left_out_until_it_is_heard_or_missed() {
         let mut owners = owners();
-        owners.beat();
+        owners.begin_heartbeat_round();
         assert_eq!(owners.reports(3), []);
         assert!(!owners.has_heard_any());
-        hear(&mut owners, 2, RUN);
+        receive(&mut owners, 2, RUN);
         assert!(owners.has_heard_any());
         let heard = ChatReport { chat: chat(2), liveness: Liveness::Up, incarnation: Some(RUN), stats: None };
         assert_eq!(owners.reports(3), [heard]);
-        owners.beat();
+        owners.begin_heartbeat_round();
         assert_eq!([1, 2, 3].map(|number| liveness(&owners, number)), [None, Some(Liveness::Up), None]);
-        hear(&mut owners, 2, RUN);
-        owners.beat();
+        receive(&mut owners, 2, RUN);
+        owners.begin_heartbeat_round();
         let down = Some(Liveness::Down);
         assert_eq!([1, 2, 3].map(|number| liveness(&owners, number)), [down, Some(Liveness::Up), down]);
         assert_eq!(owners.reports(2).len(), 2, "no more than asked for");
@@ -89,19 +89,19 @@ mod tests {
     #[test]
     fn a_server_that_leaves_is_down_when_it_does_not_answer_any_more() {
         let mut owners = owners();
-        hear(&mut owners, 1, RUN);
-        owners.beat();
-        owners.leaves(&chat(1), RUN);
+        receive(&mut owners, 1, RUN);
+        owners.begin_heartbeat_round();
+        owners.record_leaving(&chat(1), RUN);
         for _ in 0..3 {
-            owners.beat();
-            hear(&mut owners, 1, RUN);
+            owners.begin_heartbeat_round();
+            receive(&mut owners, 1, RUN);
             assert_eq!(liveness(&owners, 1), Some(Liveness::Leaving), "it answers");
         }
-        owners.beat();
-        owners.beat();
-        owners.beat();
+        owners.begin_heartbeat_round();
+        owners.begin_heartbeat_round();
+        owners.begin_heartbeat_round();
         assert_eq!(liveness(&owners, 1), Some(Liveness::Down));
-        hear(&mut owners, 1, Incarnation(8));
+        receive(&mut owners, 1, Incarnation(8));
         assert_eq!(liveness(&owners, 1), Some(Liveness::Up), "another run");
     }
 
@@ -112,11 +112,11 @@ mod tests {
         let reported = |owners: &Owners| owners.reports(3).first().and_then(|report| report.stats.clone());
         owners.note_stats(&chat(1), stats("1"));
         assert_eq!(reported(&owners), None, "it was not heard");
-        hear(&mut owners, 1, RUN);
+        receive(&mut owners, 1, RUN);
         owners.note_stats(&chat(1), stats("1"));
         owners.note_stats(&chat(1), stats(&"2".repeat(1_000)));
         assert_eq!(reported(&owners), Some(stats("1")), "too long to be passed on");
-        hear(&mut owners, 1, Incarnation(8));
+        receive(&mut owners, 1, Incarnation(8));
         assert_eq!(reported(&owners), None);
     }
 }

@@ -39,7 +39,7 @@ impl Attaches {
     }
 
     /// A room did all that it could in this tick.
-    pub(super) fn has_ticked(&mut self, room: &RoomId) {
+    pub(super) fn end_room_tick(&mut self, room: &RoomId) {
         if std::mem::take(&mut self.has_refused) && self.turn.is_none() {
             self.turn = Some(room.clone());
         }
@@ -65,7 +65,7 @@ mod tests {
         let mut attaches = Attaches::new(1);
         for room in [&first, &second, &third] {
             attaches.take(true);
-            attaches.has_ticked(room);
+            attaches.end_room_tick(room);
         }
         assert_eq!(attaches.begin_tick(), Some(second));
         assert_eq!(attaches.begin_tick(), None);

@@ -16,8 +16,8 @@ impl Hub {
     pub fn no_responders(&mut self, token: u64, now: Now) -> Vec<Effect> {
         let mut effects = Vec::new();
         if let Some(chat) = self.heartbeats.get(&token).cloned() {
-            if self.owners.is_deaf(&chat) {
-                self.has_fallen(now, &mut effects);
+            if self.owners.record_no_responder(&chat) {
+                self.on_servers_down(now, &mut effects);
             }
         } else if let Some(room) = self.by_serial.get(&(token / TOKENS_PER_ROOM)).cloned() {
             self.in_known_room(&room, now, &mut effects, Room::not_owner);
@@ -25,28 +25,28 @@ impl Hub {
         effects
     }
 
-    pub(super) fn has_fallen(&mut self, now: Now, effects: &mut Vec<Effect>) {
+    pub(super) fn on_servers_down(&mut self, now: Now, effects: &mut Vec<Effect>) {
         let down: Vec<&ServerId> = self.owners.chats().filter(|chat| self.owners.is_down(chat)).collect();
         warn!(?down, "chat servers do not answer; their rooms are asked for at others");
-        self.ask_elsewhere(now, effects);
+        self.reroute_rooms(now, effects);
     }
 
     /// A run of a chat server was heard; `stays` if it says that it does not leave.
-    pub(super) fn is_there(
+    pub(super) fn note_chat_heard(
         &mut self,
         (chat, run): (&ServerId, Incarnation),
         stays: bool,
         now: Now,
         effects: &mut Vec<Effect>,
     ) {
-        if self.owners.is_alive(chat, run, stays) {
+        if self.owners.record_heard(chat, run, stays) {
             info!(%chat, "a chat server is back");
-            self.ask_elsewhere(now, effects);
+            self.reroute_rooms(now, effects);
         }
     }
 
     /// Asks about each room whoever is to be asked now.
-    pub(super) fn ask_elsewhere(&mut self, now: Now, effects: &mut Vec<Effect>) {
+    pub(super) fn reroute_rooms(&mut self, now: Now, effects: &mut Vec<Effect>) {
         let mut moved = Vec::new();
         for (room, entry) in &mut self.rooms {
             if let Ok(chat) = self.owners.of(room)
@@ -69,7 +69,7 @@ impl Hub {
     /// What was on its way may be lost: the connection to the bus was made anew.
     pub fn reconnected(&mut self, now: Now) -> Vec<Effect> {
         let mut effects = Vec::new();
-        self.owners.was_deaf();
+        self.owners.reset_misses();
         self.attach_all(now, &mut effects);
         effects
     }
@@ -78,7 +78,7 @@ impl Hub {
     pub fn set_servers(&mut self, servers: Arc<Servers>, now: Now) -> Vec<Effect> {
         let mut effects = Vec::new();
         self.owners.set_servers(servers, now.ticks);
-        self.ask_elsewhere(now, &mut effects);
+        self.reroute_rooms(now, &mut effects);
         effects
     }
 
@@ -86,12 +86,12 @@ impl Hub {
     /// what was lost in silent rooms.
     pub fn heartbeat(&mut self, now: Now) -> Vec<Effect> {
         let mut effects = Vec::new();
-        if self.owners.beat() {
-            self.has_fallen(now, &mut effects);
+        if self.owners.begin_heartbeat_round() {
+            self.on_servers_down(now, &mut effects);
         }
         self.heartbeats.clear();
         let mut chats: Vec<ServerId> = self.owners.chats().cloned().collect();
-        chats.extend(self.owners.farewells());
+        chats.extend(self.owners.next_retired());
         for chat in chats {
             self.heartbeat_number = (self.heartbeat_number + 1) % TOKENS_PER_ROOM;
             self.heartbeats.insert(self.heartbeat_number, chat.clone());

@@ -56,7 +56,7 @@ impl Hub {
     }
 
     /// A chat server, or a room's log, knows a higher incarnation of this connector.
-    pub(super) fn is_stale(
+    pub(super) fn on_stale(
         &mut self,
         (chat, run): (&ServerId, Incarnation),
         known: Known,

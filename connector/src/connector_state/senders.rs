@@ -15,7 +15,7 @@ impl Hub {
     /// Returns true if a message is of a chat server that is listed. One of a stranger is counted and
     /// not believed. If it is of a server that was just added to `servers.json`, a record in it may be
     /// missing: the room is read from its owner.
-    pub(super) fn is_of_chat_server(
+    pub(super) fn check_sender(
         &mut self,
         chat: &ServerId,
         answer: &Answer,
@@ -40,7 +40,7 @@ impl Hub {
 
     /// Returns true if the ping of this gate may be answered on this subject: the gate is listed, and
     /// the subject is below its inbox, or below that of a process that runs all servers.
-    pub fn may_answer_ping(&mut self, gate: &ServerId, reply: &str, now: Now) -> bool {
+    pub fn check_ping(&mut self, gate: &ServerId, reply: &str, now: Now) -> bool {
         let server = &self.common.me;
         if self.owners.senders().hear(gate, now.ticks) != Some(GATE) {
             self.common.metrics.bus_refused.sender.add();

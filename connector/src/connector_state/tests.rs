@@ -100,7 +100,7 @@ impl Stage {
         effects.iter().filter_map(attach).collect()
     }
 
-    fn hear(&mut self, answer: Answer) -> Vec<Effect> {
+    fn receive(&mut self, answer: Answer) -> Vec<Effect> {
         self.said += 1;
         let (v, incarnation, number) = (rpc::VERSION, Incarnation(1), self.said);
         let body: Bytes = rpc::encode(&FromChat { v, chat: chat(), incarnation, number, stats: None, answer }).unwrap();
@@ -116,14 +116,14 @@ impl Stage {
             let is_known = asked.epoch == now.epoch;
             let news =
                 if is_known { News::Since { records: Vec::new(), more: false } } else { News::State(Box::default()) };
-            effects.extend(self.hear(Answer::Attached { room, asked, now, news }));
+            effects.extend(self.receive(Answer::Attached { room, asked, now, news }));
         }
         effects
     }
 
     fn refuse(&mut self, attaches: Vec<(RoomId, Place)>) {
         for (room, _) in attaches {
-            self.hear(Answer::NotOwner { room });
+            self.receive(Answer::NotOwner { room });
         }
     }
 }

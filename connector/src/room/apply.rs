@@ -53,7 +53,7 @@ impl Room {
         let ours = |d: &&Decided| d.connector == cx.common.me && d.incarnation == cx.common.incarnation;
         let mut outcomes = Vec::new();
         for decided in record.proposals.iter().filter(ours) {
-            if self.proposer.is_usurped(decided.number, decided.outcomes.len()) {
+            if self.proposer.requeue_if_usurped(decided.number, decided.outcomes.len()) {
                 continue;
             }
             let wanted = self.proposer.decided(decided.number).unwrap_or_default();

@@ -36,7 +36,7 @@ impl Room {
     /// the owner was heard to say.
     pub fn attached(&mut self, asked: Place, now: Place, news: News, cx: &mut Context<'_>) {
         self.trouble = None;
-        self.has_answered();
+        self.reset_retries();
         let complete = match news {
             News::Since { records, more } => self.catch_up(now, &records, cx) && !more,
             News::State(whole) => self.take_state(asked, now, RoomState::from(&*whole), cx),

@@ -302,7 +302,7 @@ impl Proposer {
 
     /// Returns true if the log has another proposal under the number of the head: of another process,
     /// in this connector's name. The owner takes the head for a copy of that, so its items wait again.
-    pub fn is_usurped(&mut self, number: u64, outcomes: usize) -> bool {
+    pub fn requeue_if_usurped(&mut self, number: u64, outcomes: usize) -> bool {
         let is_usurped = self.head.as_ref().is_some_and(|head| head.number == number && head.wanted.len() != outcomes);
         if is_usurped {
             self.take_head_back();

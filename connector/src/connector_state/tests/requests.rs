@@ -79,12 +79,12 @@ impl Play {
                     part: None,
                 };
                 let position = Position(*last);
-                self.stage.hear(Answer::Record { room, epoch: Epoch(1), position, record: Arc::new(record).into() })
+                self.stage.receive(Answer::Record { room, epoch: Epoch(1), position, record: Arc::new(record).into() })
             }
             Question::History { room, number, .. } => {
                 let upto = Place { epoch: self.epoch, ..Place::default() };
                 let page = Page { messages: Vec::new(), cursor: None, complete: true };
-                self.stage.hear(Answer::History { room, number, upto, page })
+                self.stage.receive(Answer::History { room, number, upto, page })
             }
             _ => Vec::new(),
         }

@@ -180,7 +180,7 @@ fn a_number_that_was_never_given_costs_no_request() {
     assert_eq!(proposer.decided(1 << 40), None);
     assert_eq!(proposer.next_number(1), (1 << 40) + 1);
     proposer.begin(proposer.next_number(1), RecordId::NONE, Budget::default());
-    assert!(proposer.is_usurped((1 << 40) + 1, 0), "the same number, with other items");
+    assert!(proposer.requeue_if_usurped((1 << 40) + 1, 0), "the same number, with other items");
     proposer.begin(proposer.next_number(2), RecordId::NONE, Budget::default());
     assert_eq!(proposer.decided(u64::MAX), None, "it cannot be, and is passed over");
     assert_eq!(proposer.head().map(|head| head.number), Some((1 << 40) + 2));
