@@ -13,26 +13,26 @@ use shared::senders::Senders;
 
 /// Heartbeats that a chat server is still sent that is not in the list any more: it may not know that yet, and must not take
 /// this connector for silent meanwhile.
-const FAREWELLS: u32 = 60;
+const RETIRED_HEARTBEATS: u32 = 60;
 
 /// Heartbeats without an answer after which a chat server is taken for down.
-const MISSED: u32 = 2;
+const MAX_MISSED: u32 = 2;
 
 /// Distance from the last number up to which a number is taken as it comes.
-const FAR: u64 = 1 << 20;
+const MAX_JUMP: u64 = 1 << 20;
 
 /// Numbers that rise in a row and are far from the last one, or behind it, until that is taken for the
 /// wrong one.
-const FAR_IN_A_ROW: u32 = 2;
-const OLD_IN_A_ROW: u32 = 3;
+const FAR_TO_ACCEPT: u32 = 2;
+const OLD_TO_ACCEPT: u32 = 3;
 
 /// Who answers for rooms.
 #[derive(Debug)]
-pub struct Owners {
+pub struct ChatServers {
     servers: Arc<Servers>,
     senders: Senders,
-    heard: BTreeMap<ServerId, Heard>,
-    pulses: BTreeMap<ServerId, Pulse>,
+    heard: BTreeMap<ServerId, SequenceState>,
+    pulses: BTreeMap<ServerId, HeartbeatState>,
     /// Chat servers that are not in the list any more, and the heartbeats that they are still sent.
     retired: BTreeMap<ServerId, u32>,
     /// Milliseconds for which a run counts as live that was heard.
@@ -41,7 +41,7 @@ pub struct Owners {
 
 /// Whether a chat server lives, as far as its answers tell.
 #[derive(Debug, Clone, Copy, Default)]
-struct Pulse {
+struct HeartbeatState {
     /// Heartbeats in a row without an answer.
     missed: u32,
     /// The last heartbeat was sent, and neither answered nor counted as missed.
@@ -53,7 +53,7 @@ struct Pulse {
 
 /// The last message heard of a chat server.
 #[derive(Debug, Clone)]
-struct Heard {
+struct SequenceState {
     incarnation: Incarnation,
     number: u64,
     /// Ticks of the last message, and of the one before it in this run.
@@ -69,7 +69,7 @@ struct Heard {
     stats: Option<ChatStats>,
 }
 
-impl Heard {
+impl SequenceState {
     fn new(incarnation: Incarnation, (number, is_proven): (u64, bool), at: u64) -> Self {
         Self { incarnation, number, at, before: None, odd: None, is_proven, stats: None }
     }
@@ -77,7 +77,7 @@ impl Heard {
 
 /// What a message's number says.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Hearing {
+pub enum SequenceCheck {
     /// It follows the last one, or is the first.
     Next,
     /// It was heard before, or came late: newer ones were heard.
@@ -96,14 +96,14 @@ pub enum Hearing {
     Implausible,
 }
 
-impl Hearing {
+impl SequenceCheck {
     /// Returns true if nothing that its sender said later was heard.
     pub(crate) fn is_newest(self) -> bool {
         matches!(self, Self::Next | Self::Gap | Self::NewRun)
     }
 }
 
-impl Owners {
+impl ChatServers {
     /// No message received so far; `lease_ms` is `room.lease_secs`.
     pub fn new(servers: Arc<Servers>, lease_ms: u64) -> Self {
         let senders = Senders::new(&servers, lease_ms);
@@ -123,7 +123,7 @@ impl Owners {
         self.senders.set_servers(&servers, ticks);
         let is_listed = |id: &ServerId| servers.chat().iter().any(|server| server.id == *id);
         self.pulses.retain(|id, _| is_listed(id));
-        self.retired.extend(self.chats().map(|id| (id.clone(), FAREWELLS)).collect::<Vec<_>>());
+        self.retired.extend(self.chats().map(|id| (id.clone(), RETIRED_HEARTBEATS)).collect::<Vec<_>>());
         self.retired.retain(|id, _| !is_listed(id));
         self.servers = servers;
     }
@@ -202,25 +202,25 @@ impl Owners {
         incarnation: Incarnation,
         (number, is_proven): (u64, bool),
         ticks: u64,
-    ) -> Hearing {
+    ) -> SequenceCheck {
         let known = self.heard.get(chat).map(|heard| heard.incarnation).unwrap_or_default();
         if !incarnation.is_plausible(known) {
-            return Hearing::Implausible;
+            return SequenceCheck::Implausible;
         }
         let Some(heard) = self.heard.get_mut(chat) else {
-            self.heard.insert(chat.clone(), Heard::new(incarnation, (number, is_proven), ticks));
-            return Hearing::Next;
+            self.heard.insert(chat.clone(), SequenceState::new(incarnation, (number, is_proven), ticks));
+            return SequenceCheck::Next;
         };
         if incarnation < heard.incarnation {
-            return Hearing::OldRun;
+            return SequenceCheck::OldRun;
         }
         if incarnation > heard.incarnation {
-            *heard = Heard::new(incarnation, (number, is_proven), ticks);
-            return Hearing::NewRun;
+            *heard = SequenceState::new(incarnation, (number, is_proven), ticks);
+            return SequenceCheck::NewRun;
         }
         let hearing = heard.count(number, is_proven);
         // A copy of an old message is no sign of life.
-        if matches!(hearing, Hearing::Next | Hearing::Gap | Hearing::Reset) {
+        if matches!(hearing, SequenceCheck::Next | SequenceCheck::Gap | SequenceCheck::Reset) {
             heard.before = Some(std::mem::replace(&mut heard.at, ticks));
         }
         hearing
@@ -245,31 +245,31 @@ impl Owners {
     }
 }
 
-impl Heard {
+impl SequenceState {
     /// Takes a number, unless it is too far from the last one or behind it. If such numbers go on
     /// rising, the last one was wrong: what a stray message said would outlive it. A proven number is
     /// right, so nothing below it is more than a copy.
-    fn count(&mut self, number: u64, is_proven: bool) -> Hearing {
+    fn count(&mut self, number: u64, is_proven: bool) -> SequenceCheck {
         if self.is_proven && number <= self.number {
-            return Hearing::Old;
+            return SequenceCheck::Old;
         }
-        let is_far = number.abs_diff(self.number) > FAR;
+        let is_far = number.abs_diff(self.number) > MAX_JUMP;
         if number <= self.number || is_far {
             return self.count_odd((number, is_proven), is_far);
         }
         let next = self.number + 1 == number;
         (self.number, self.odd, self.is_proven) = (number, None, is_proven);
-        if next { Hearing::Next } else { Hearing::Gap }
+        if next { SequenceCheck::Next } else { SequenceCheck::Gap }
     }
 
-    fn count_odd(&mut self, (number, is_proven): (u64, bool), is_far: bool) -> Hearing {
-        let before = self.odd.filter(|(last, _)| number > *last && number - last <= FAR);
+    fn count_odd(&mut self, (number, is_proven): (u64, bool), is_far: bool) -> SequenceCheck {
+        let before = self.odd.filter(|(last, _)| number > *last && number - last <= MAX_JUMP);
         let in_a_row = before.map_or(1, |(_, count)| count + 1);
         self.odd = Some((number, in_a_row));
         let (enough, odd, right) = if is_far {
-            (FAR_IN_A_ROW, Hearing::Far, Hearing::Gap)
+            (FAR_TO_ACCEPT, SequenceCheck::Far, SequenceCheck::Gap)
         } else {
-            (OLD_IN_A_ROW, Hearing::Old, Hearing::Reset)
+            (OLD_TO_ACCEPT, SequenceCheck::Old, SequenceCheck::Reset)
         };
         if in_a_row < enough {
             return odd;
@@ -279,11 +279,11 @@ impl Heard {
     }
 }
 
-impl Pulse {
+impl HeartbeatState {
     /// Counts a heartbeat without an answer; says whether that was one too many.
     fn record_miss(&mut self) -> bool {
         self.missed += 1;
-        let falls = self.missed >= MISSED && !self.is_down;
+        let falls = self.missed >= MAX_MISSED && !self.is_down;
         self.is_down |= falls;
         falls
     }
@@ -299,9 +299,9 @@ mod tests {
         ServerId::new(&format!("chat-server-{number}")).unwrap()
     }
 
-    fn owners() -> Owners {
+    fn owners() -> ChatServers {
         let list = (1..=3).map(|number| Server::new(chat(number), "127.0.0.1")).collect();
-        Owners::new(Arc::new(Servers::new([(CHAT.to_owned(), list)])), 10_000)
+        ChatServers::new(Arc::new(Servers::new([(CHAT.to_owned(), list)])), 10_000)
     }
 
     fn all_but(one: &ServerId) -> impl Iterator<Item = ServerId> {
@@ -309,7 +309,7 @@ mod tests {
     }
 
     /// crc32("lobby") % 3 = 2, and % 2 = 1 of those that are left.
-    fn lobby(owners: &Owners) -> ServerId {
+    fn lobby(owners: &ChatServers) -> ServerId {
         owners.of(&RoomId::new("lobby").unwrap()).unwrap()
     }
 
@@ -382,7 +382,7 @@ mod tests {
         assert!(!owners.begin_heartbeat_round() && !owners.begin_heartbeat_round() && owners.begin_heartbeat_round());
     }
 
-    fn check(owners: &mut Owners, run: u64, number: u64) -> Hearing {
+    fn check(owners: &mut ChatServers, run: u64, number: u64) -> SequenceCheck {
         owners.check_sequence(&chat(1), Incarnation(run), (number, false), 0)
     }
 
@@ -391,14 +391,17 @@ mod tests {
         let mut owners = owners();
         let stray = 5 + (1 << 40);
         assert_eq!([5, stray, stray, 6, 7].map(|number| check(&mut owners, 1, number)), {
-            use Hearing::{Far, Next};
+            use SequenceCheck::{Far, Next};
             [Next, Far, Far, Next, Next]
         });
-        assert_eq!([stray + 1, 8].map(|number| check(&mut owners, 1, number)), [Hearing::Far, Hearing::Next]);
+        assert_eq!(
+            [stray + 1, 8].map(|number| check(&mut owners, 1, number)),
+            [SequenceCheck::Far, SequenceCheck::Next]
+        );
         // The first message was the stray one: the right numbers are far below.
         let mut owners = super::tests::owners();
         assert_eq!([stray, 5, 6, 7].map(|number| check(&mut owners, 1, number)), {
-            use Hearing::{Far, Gap, Next};
+            use SequenceCheck::{Far, Gap, Next};
             [Next, Far, Gap, Next]
         });
     }
@@ -406,18 +409,21 @@ mod tests {
     #[test]
     fn numbers_that_really_jumped_are_taken_when_two_say_so() {
         let mut owners = owners();
-        let far = FAR + 6;
+        let far = MAX_JUMP + 6;
         let heard = [5, far, far + 2, far + 3, far + 3].map(|number| check(&mut owners, 1, number));
-        assert_eq!(heard, [Hearing::Next, Hearing::Far, Hearing::Gap, Hearing::Next, Hearing::Old]);
-        assert_eq!(check(&mut owners, 1, far + 3 + FAR), Hearing::Gap, "not too far");
+        assert_eq!(
+            heard,
+            [SequenceCheck::Next, SequenceCheck::Far, SequenceCheck::Gap, SequenceCheck::Next, SequenceCheck::Old]
+        );
+        assert_eq!(check(&mut owners, 1, far + 3 + MAX_JUMP), SequenceCheck::Gap, "not too far");
     }
 
     /// One that is not too far is taken: what comes behind it shows that it was wrong.
     #[test]
     fn a_stray_number_that_is_near_does_not_outlive_its_message() {
-        use Hearing::{Gap, Next, Old, Reset};
+        use SequenceCheck::{Gap, Next, Old, Reset};
         let mut owners = owners();
-        let heard = [5, 5 + FAR, 6, 7, 8, 9].map(|number| check(&mut owners, 1, number));
+        let heard = [5, 5 + MAX_JUMP, 6, 7, 8, 9].map(|number| check(&mut owners, 1, number));
         assert_eq!(heard, [Next, Gap, Old, Old, Reset, Next]);
         let heard = [7, 6, 8, 10, 4, 5, 11].map(|number| check(&mut owners, 1, number));
         assert_eq!(heard, [Old, Old, Old, Next, Old, Old, Next], "late copies");
@@ -426,15 +432,15 @@ mod tests {
     /// Copies of signed messages may be of any age, come in any order, and go on for ever.
     #[test]
     fn nothing_below_a_proven_number_is_believed() {
-        use Hearing::{Gap, Next, Old, Reset};
-        let check = |owners: &mut Owners, number, is_proven, ticks| {
+        use SequenceCheck::{Gap, Next, Old, Reset};
+        let check = |owners: &mut ChatServers, number, is_proven, ticks| {
             owners.check_sequence(&chat(1), Incarnation(1), (number, is_proven), ticks)
         };
         let mut owners = owners();
-        let last = 5 + 3 * FAR;
+        let last = 5 + 3 * MAX_JUMP;
         assert_eq!(check(&mut owners, last, true, 0), Next);
         for is_proven in [true, false] {
-            let heard = [1, 2, 3, 4, FAR, FAR + 1, FAR + 2, last - 3, last - 2, last - 1, last];
+            let heard = [1, 2, 3, 4, MAX_JUMP, MAX_JUMP + 1, MAX_JUMP + 2, last - 3, last - 2, last - 1, last];
             assert!(heard.iter().all(|number| check(&mut owners, *number, is_proven, 1_000) == Old));
         }
         assert_eq!(owners.known(&chat(1), 1_000).map(|known| known.live), Some(false), "copies are no sign of life");
@@ -448,17 +454,20 @@ mod tests {
     #[test]
     fn incarnations_that_cannot_be_are_not_known_afterwards() {
         let mut owners = owners();
-        assert_eq!(check(&mut owners, u64::MAX, 1), Hearing::Implausible);
+        assert_eq!(check(&mut owners, u64::MAX, 1), SequenceCheck::Implausible);
         assert_eq!(owners.known(&chat(1), 0), None);
-        assert_eq!([check(&mut owners, 7, 1), check(&mut owners, u64::MAX, 2)], [Hearing::Next, Hearing::Implausible]);
-        assert_eq!(check(&mut owners, 7, 2), Hearing::Next);
+        assert_eq!(
+            [check(&mut owners, 7, 1), check(&mut owners, u64::MAX, 2)],
+            [SequenceCheck::Next, SequenceCheck::Implausible]
+        );
+        assert_eq!(check(&mut owners, 7, 2), SequenceCheck::Next);
     }
 
     #[test]
     fn a_run_is_live_that_was_heard_twice_within_the_lease() {
         let mut owners = owners();
         let known =
-            |owners: &Owners, ticks| owners.known(&chat(1), ticks).map(|known| (known.incarnation.0, known.live));
+            |owners: &ChatServers, ticks| owners.known(&chat(1), ticks).map(|known| (known.incarnation.0, known.live));
         owners.check_sequence(&chat(1), Incarnation(7), (1, false), 1_000);
         assert_eq!(known(&owners, 1_000), Some((7, false)));
         owners.check_sequence(&chat(1), Incarnation(7), (2, false), 1_500);

@@ -19,15 +19,15 @@ use shared::rpc::messages::{Answer, FromChat, FromConnector, Item, Known, Place,
 use shared::rpc::{self, RpcError};
 use tracing::{debug, error, info};
 
-use crate::chat_servers::{Hearing, Owners};
-use crate::room::proposer::Ask;
-use crate::room::{Act, Common, Context, Room};
+use crate::chat_servers::{ChatServers, SequenceCheck};
+use crate::room::proposer::PendingRequest;
+use crate::room::{Common, Context, Room, RoomEffect};
 
-use attach_rate_limit::Attaches;
+use attach_rate_limit::AttachRateLimit;
 use incarnations::Rival;
-use requests::Read;
+use requests::RoomQuery;
 
-pub use effects::{Counts, Effect, Limits, Now, Request, Told};
+pub use effects::{ClientRequest, ClientResponse, Effect, Gauges, Limits, Now};
 
 /// Questions to chat servers are numbered so that the room can be told from the number: this many per room, in turn.
 const TOKENS_PER_ROOM: u64 = 1 << 16;
@@ -39,20 +39,20 @@ struct Session {
     entering: Option<RoomId>,
     in_flight: usize,
     /// Requests for the room that is being entered, which can be answered only behind that.
-    behind_enter: Vec<(Ask, Read)>,
+    behind_enter: Vec<(PendingRequest, RoomQuery)>,
 }
 
 /// A connector without its edges.
 #[derive(Debug)]
-pub struct Hub {
+pub struct ConnectorState {
     common: Common,
-    owners: Owners,
+    owners: ChatServers,
     max_in_flight: usize,
     request_ms: u64,
     sessions: HashMap<u64, Session>,
     // Ordered, as are the busy ones: what happens must depend on nothing but the inputs, or no run of a simulation could be
     // repeated.
-    rooms: BTreeMap<RoomId, Entry>,
+    rooms: BTreeMap<RoomId, RoomSlot>,
     by_serial: HashMap<u64, RoomId>,
     /// Rooms in which time changes something.
     busy: BTreeSet<RoomId>,
@@ -73,11 +73,11 @@ pub struct Hub {
     draining: bool,
     /// Rooms that have something to propose, while it is gathered.
     gathered: Option<BTreeSet<RoomId>>,
-    attaches: Attaches,
+    attaches: AttachRateLimit,
 }
 
 #[derive(Debug)]
-struct Entry {
+struct RoomSlot {
     room: Room,
     /// The chat server that is asked about it.
     chat: ServerId,
@@ -85,9 +85,9 @@ struct Entry {
     asked: u64,
 }
 
-impl Hub {
+impl ConnectorState {
     /// No sessions, no rooms.
-    pub fn new(common: Common, owners: Owners, limits: Limits) -> Self {
+    pub fn new(common: Common, owners: ChatServers, limits: Limits) -> Self {
         Self {
             lineage: Lineage::new(common.incarnation),
             rival: None,
@@ -107,7 +107,7 @@ impl Hub {
             stopping: false,
             draining: false,
             gathered: None,
-            attaches: Attaches::new(limits.attaches_per_tick),
+            attaches: AttachRateLimit::new(limits.attaches_per_tick),
         }
     }
 
@@ -127,9 +127,9 @@ impl Hub {
     }
 
     /// How much there is of what; looks at every session.
-    pub fn counts(&self) -> Counts {
-        let counts = Counts { rooms: self.rooms.len(), ..Counts::default() };
-        self.sessions.values().fold(counts, |Counts { rooms, members, in_flight }, session| Counts {
+    pub fn counts(&self) -> Gauges {
+        let counts = Gauges { rooms: self.rooms.len(), ..Gauges::default() };
+        self.sessions.values().fold(counts, |Gauges { rooms, members, in_flight }, session| Gauges {
             rooms,
             members: members + usize::from(session.room.is_some()),
             in_flight: in_flight + session.in_flight,
@@ -210,22 +210,26 @@ impl Hub {
         }
         let hearing = self.owners.check_sequence(&chat, incarnation, (number, is_proven), now.ticks);
         match hearing {
-            Hearing::OldRun => {
+            SequenceCheck::OldRun => {
                 debug!(%chat, "message of an earlier run of a chat server ignored");
                 return Ok(effects);
             }
-            Hearing::Implausible | Hearing::Far => {
+            SequenceCheck::Implausible | SequenceCheck::Far => {
                 self.refuse(&chat, (incarnation, number));
-                if hearing == Hearing::Far {
+                if hearing == SequenceCheck::Far {
                     self.attach_all(now, &mut effects);
                 }
                 return Ok(effects);
             }
-            Hearing::Next | Hearing::Old | Hearing::Gap | Hearing::NewRun | Hearing::Reset => {}
+            SequenceCheck::Next
+            | SequenceCheck::Old
+            | SequenceCheck::Gap
+            | SequenceCheck::NewRun
+            | SequenceCheck::Reset => {}
         }
         // A copy of an old message, or one that came late, says nothing of the present: it may be from
         // before its sender said that it leaves.
-        let is_present = hearing != Hearing::Old;
+        let is_present = hearing != SequenceCheck::Old;
         if is_present {
             let stays = answer == Answer::Alive && hearing.is_newest();
             self.note_chat_heard((&chat, incarnation), stays, now, &mut effects);
@@ -236,7 +240,7 @@ impl Hub {
             self.lineage.unify_answer(&self.common.me, &mut answer);
         }
         match hearing {
-            Hearing::Gap | Hearing::NewRun | Hearing::Reset => self.attach_all(now, &mut effects),
+            SequenceCheck::Gap | SequenceCheck::NewRun | SequenceCheck::Reset => self.attach_all(now, &mut effects),
             _ => {}
         }
         if is_present && answer == Answer::Leaving && self.owners.record_leaving(&chat, incarnation) {
@@ -247,7 +251,13 @@ impl Hub {
         Ok(effects)
     }
 
-    fn answer(&mut self, (chat, hearing): (&ServerId, Hearing), answer: Answer, now: Now, effects: &mut Vec<Effect>) {
+    fn answer(
+        &mut self,
+        (chat, hearing): (&ServerId, SequenceCheck),
+        answer: Answer,
+        now: Now,
+        effects: &mut Vec<Effect>,
+    ) {
         match answer {
             Answer::Alive | Answer::Leaving | Answer::Stale(_) => {}
             // The chain says whether a record is to be applied, however it comes. A room that nobody here knows has
@@ -265,7 +275,7 @@ impl Hub {
             Answer::Attached { ref room, .. } if !hearing.is_newest() || !self.is_asked(chat, room) => {}
             Answer::NotOwner { ref room } if !self.is_asked(chat, room) => {}
             Answer::History { .. } | Answer::NotOwner { .. } | Answer::Unavailable { .. }
-                if hearing == Hearing::Old => {}
+                if hearing == SequenceCheck::Old => {}
             Answer::Attached { room, asked, now: place, news } => {
                 self.in_known_room(&room, now, effects, |room, cx| room.attached(asked, place, news, cx));
             }
@@ -316,7 +326,7 @@ impl Hub {
             self.serial += 1;
             self.by_serial.insert(self.serial, room.clone());
             let (serial, asked) = (self.serial, 0);
-            let entry = Entry { room: Room::new(room.clone(), &self.common, now.ticks), chat, serial, asked };
+            let entry = RoomSlot { room: Room::new(room.clone(), &self.common, now.ticks), chat, serial, asked };
             self.rooms.insert(room.clone(), entry);
         }
         self.in_known_room(room, now, effects, action);
@@ -355,8 +365,8 @@ impl Hub {
         } else if !entry.room.is_busy() {
             self.busy.remove(id);
         }
-        let is_conclusion = |act: &Act| match act {
-            Act::Entered(session) | Act::NotEntered(session) => Some(*session),
+        let is_conclusion = |act: &RoomEffect| match act {
+            RoomEffect::Entered(session) | RoomEffect::NotEntered(session) => Some(*session),
             _ => None,
         };
         let concluded: Vec<u64> = acts.iter().filter_map(is_conclusion).collect();
@@ -369,22 +379,22 @@ impl Hub {
         }
     }
 
-    fn perform(&mut self, room: &RoomId, act: Act, now: Now, effects: &mut Vec<Effect>) {
+    fn perform(&mut self, room: &RoomId, act: RoomEffect, now: Now, effects: &mut Vec<Effect>) {
         match act {
-            Act::Ask(question) => self.ask(room, &question, effects),
-            Act::Answer(Ask { session, id, .. }, reply) => {
-                self.finish(session, id, Told::Room(room.clone(), reply), effects);
+            RoomEffect::SendToOwner(question) => self.ask(room, &question, effects),
+            RoomEffect::Respond(PendingRequest { session, id, .. }, reply) => {
+                self.finish(session, id, ClientResponse::Room(room.clone(), reply), effects);
             }
-            Act::Push(to, push) => effects.push(Effect::Push { room: room.clone(), to, push }),
-            Act::Entered(session) => self.entered(session, room, now, effects),
-            Act::NotEntered(number) => {
+            RoomEffect::Push(to, push) => effects.push(Effect::Push { room: room.clone(), to, push }),
+            RoomEffect::Entered(session) => self.entered(session, room, now, effects),
+            RoomEffect::NotEntered(number) => {
                 if let Some(session) = self.sessions.get_mut(&number) {
                     session.entering = None;
                 }
             }
-            Act::Displaced(session) => effects.push(Effect::Displaced(session)),
-            Act::MovedAway(session) => effects.push(Effect::MovedAway(session)),
-            Act::Lost(session) => effects.push(Effect::Lost(session)),
+            RoomEffect::Displaced(session) => effects.push(Effect::Displaced(session)),
+            RoomEffect::MovedAway(session) => effects.push(Effect::MovedAway(session)),
+            RoomEffect::Lost(session) => effects.push(Effect::Lost(session)),
         }
     }
 
@@ -427,7 +437,7 @@ impl Hub {
             question: question.clone(),
         };
         match rpc::encode(&message) {
-            Ok(body) => Some(Effect::Ask { chat, token, method, room, body }),
+            Ok(body) => Some(Effect::SendToChat { chat, token, method, room, body }),
             Err(error) => {
                 static UNWRITABLE: LogLimit = LogLimit::new();
                 if let Some(suppressed) = UNWRITABLE.pass() {
@@ -438,7 +448,7 @@ impl Hub {
         }
     }
 
-    fn finish(&mut self, session: u64, id: Option<u32>, told: Told, effects: &mut Vec<Effect>) {
+    fn finish(&mut self, session: u64, id: Option<u32>, told: ClientResponse, effects: &mut Vec<Effect>) {
         if let Some(session) = self.sessions.get_mut(&session) {
             session.in_flight = session.in_flight.saturating_sub(1);
         }
@@ -446,8 +456,8 @@ impl Hub {
     }
 }
 
-fn tell(effects: &mut Vec<Effect>, session: u64, id: Option<u32>, answer: Told) {
-    effects.extend(id.map(|id| Effect::Answer { session, id, answer }));
+fn tell(effects: &mut Vec<Effect>, session: u64, id: Option<u32>, response: ClientResponse) {
+    effects.extend(id.map(|id| Effect::Respond { session, id, response }));
 }
 
 /// What the `Method` header says of a question: what is inside a proposal, each once.

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 /// A connector's way out.
 #[derive(Debug)]
-pub struct Drain {
+pub struct DrainSchedule {
     /// Those that were due up to then are closed, but for a part of one.
     done: Duration,
     /// That part.
@@ -12,7 +12,7 @@ pub struct Drain {
     ends: Duration,
 }
 
-impl Drain {
+impl DrainSchedule {
     /// From `now` on, after a wait, over a time.
     pub fn new(now: Duration, wait: Duration, window: Duration) -> Self {
         let begins = now + wait;
@@ -47,7 +47,7 @@ mod tests {
     /// What is closed at each tick of a wait of one second and a window of five.
     fn closed(mut open: usize) -> Vec<usize> {
         let ms = |ms: usize| Duration::from_millis(ms as u64);
-        let mut drain = Drain::new(ms(0), ms(1_000), ms(5_000));
+        let mut drain = DrainSchedule::new(ms(0), ms(1_000), ms(5_000));
         let mut tick = |tick| {
             let due = drain.due(ms(tick * TICK_MS), open);
             open -= due;

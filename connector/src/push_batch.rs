@@ -7,7 +7,7 @@ use shared::frontend::FRAME;
 
 /// Framed pushes for the same sessions, and answers that are to come behind them.
 #[derive(Debug, Default)]
-pub(crate) struct Fanout {
+pub(crate) struct PushBatch {
     to: Arc<[u64]>,
     pushes: Vec<Bytes>,
     bytes: usize,
@@ -18,7 +18,7 @@ pub(crate) struct Fanout {
 
 /// What is to be handed over, in this order: the pushes to each session, then each answer to its own.
 #[derive(Debug, PartialEq, Eq)]
-pub(crate) struct Handed {
+pub(crate) struct FlushedBatch {
     pub(crate) to: Arc<[u64]>,
     /// Framed packages, one behind the other.
     pub(crate) pushes: Bytes,
@@ -26,7 +26,7 @@ pub(crate) struct Handed {
     pub(crate) answers: Vec<(u64, Bytes)>,
 }
 
-impl Fanout {
+impl PushBatch {
     /// Whether a push for these sessions can go together with what is here, in order.
     pub(crate) fn takes(&self, to: &Arc<[u64]>, push: &Bytes) -> bool {
         self.pushes.is_empty() || (self.bytes + push.len() <= FRAME && (Arc::ptr_eq(&self.to, to) || self.to == *to))
@@ -52,7 +52,7 @@ impl Fanout {
     }
 
     /// Takes all that is here.
-    pub(crate) fn take(&mut self) -> Handed {
+    pub(crate) fn take(&mut self) -> FlushedBatch {
         let count = self.pushes.len();
         let pushes = match self.pushes.pop() {
             Some(only) if count == 1 => only,
@@ -64,7 +64,7 @@ impl Fanout {
         };
         self.bytes = 0;
         self.said = None;
-        Handed { to: std::mem::take(&mut self.to), pushes, count, answers: std::mem::take(&mut self.answers) }
+        FlushedBatch { to: std::mem::take(&mut self.to), pushes, count, answers: std::mem::take(&mut self.answers) }
     }
 }
 
@@ -78,7 +78,7 @@ mod tests {
 
     #[test]
     fn what_the_same_sessions_hear_goes_together_and_answers_behind_it() {
-        let mut fanout = Fanout::default();
+        let mut fanout = PushBatch::default();
         for (seq, session, push) in [(7, 1, "a"), (8, 2, "b"), (9, 1, "c")] {
             let push = Bytes::from(push);
             assert!(fanout.takes(&to(&[1, 2]), &push));
@@ -87,13 +87,13 @@ mod tests {
             fanout.answer(session, "sent".into());
         }
         let answers = [1, 2, 1].map(|session| (session, Bytes::from("sent"))).to_vec();
-        assert_eq!(fanout.take(), Handed { to: to(&[1, 2]), pushes: "abc".into(), count: 3, answers });
-        assert_eq!(fanout.take(), Handed { to: to(&[]), pushes: Bytes::new(), count: 0, answers: Vec::new() });
+        assert_eq!(fanout.take(), FlushedBatch { to: to(&[1, 2]), pushes: "abc".into(), count: 3, answers });
+        assert_eq!(fanout.take(), FlushedBatch { to: to(&[]), pushes: Bytes::new(), count: 0, answers: Vec::new() });
     }
 
     #[test]
     fn an_answer_to_what_its_session_did_not_hear_keeps_its_place() {
-        let mut fanout = Fanout::default();
+        let mut fanout = PushBatch::default();
         assert!(!fanout.takes_answer(7), "a whisper to somebody elsewhere");
         fanout.push(to(&[1, 2]), "a".into(), Some(6));
         assert!(!fanout.takes_answer(7), "a whisper behind what all heard");
@@ -105,7 +105,7 @@ mod tests {
 
     #[test]
     fn one_push_is_not_copied() {
-        let mut fanout = Fanout::default();
+        let mut fanout = PushBatch::default();
         let push = Bytes::from(vec![7; 100]);
         fanout.push(to(&[1]), push.clone(), None);
         assert_eq!(fanout.take().pushes.as_ptr(), push.as_ptr());
@@ -113,7 +113,7 @@ mod tests {
 
     #[test]
     fn others_and_what_is_too_much_go_apart() {
-        let mut fanout = Fanout::default();
+        let mut fanout = PushBatch::default();
         fanout.push(to(&[1, 2]), "a".into(), None);
         assert!(!fanout.takes(&to(&[1]), &"b".into()));
         assert!(!fanout.takes(&to(&[1, 2]), &vec![7; FRAME].into()));

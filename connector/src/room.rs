@@ -25,15 +25,15 @@ use shared::record::{Epoch, Position, Record, Refusal};
 use shared::room::RoomState;
 use shared::rpc::messages::{Item, Page, Place, Question, Unavailable};
 
-use crate::connector_state::attach_rate_limit::Attaches;
-use catch_up::Gathering;
-use history_reads::Readings;
-use local_sessions::Locals;
-use presence::Crowd;
-use proposer::{Ask, Proposer, Wanted};
+use crate::connector_state::attach_rate_limit::AttachRateLimit;
+use catch_up::PartialState;
+use history_reads::HistoryReads;
+use local_sessions::LocalSessions;
+use presence::Presence;
+use proposer::{PendingRequest, Proposer, QueuedItem};
 
-pub use history_reads::Missed;
-pub use presence_push::Members;
+pub use history_reads::MissedMessages;
+pub use presence_push::MembersPage;
 
 /// Milliseconds until an owner is asked again that cannot append.
 const RETRY: Policy = Policy { first_ms: 100, longest_ms: LONGEST_MS };
@@ -41,7 +41,7 @@ const RETRY: Policy = Policy { first_ms: 100, longest_ms: LONGEST_MS };
 /// Milliseconds until a room is asked for again of a server that does not own it, or that is not there.
 ///
 /// That passes within a second or so, when lists of servers or verdicts agree again, and clients wait for it; a longer delay would
-/// be added to it. All rooms together are bounded by [`Attaches`].
+/// be added to it. All rooms together are bounded by [`AttachRateLimit`].
 const SEARCH: Policy = Policy { first_ms: 100, longest_ms: 400 };
 
 /// Longest delay of retries and repeats without its jitter, in milliseconds; with it just below two seconds.
@@ -91,7 +91,7 @@ pub enum Push {
 
 /// What a client's request is answered.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Reply {
+pub enum RoomResponse {
     /// The session is in the room, with these.
     Entered(Box<Entered>),
     /// The message is committed.
@@ -99,7 +99,7 @@ pub enum Reply {
     /// Messages of the room.
     History { epoch: Epoch, page: Page },
     /// Names of the room's members.
-    Members(Members),
+    Members(MembersPage),
     /// The session is in no room.
     Left,
     /// The owner refused. `enter` says whether the request was one to enter.
@@ -107,7 +107,7 @@ pub enum Reply {
     /// Nobody knows yet what came of it, or will: repeat it.
     Unknown { enter: bool, because: Option<Unavailable> },
     /// Too much waits.
-    Busy { enter: bool },
+    QueueFull { enter: bool },
 }
 
 /// How a session finds its room.
@@ -128,16 +128,16 @@ pub struct Entered {
     /// With which the client can come back.
     pub token: Token,
     /// What a client missed that came back.
-    pub missed: Option<Missed>,
+    pub missed: Option<MissedMessages>,
 }
 
 /// What a room wants done.
 #[derive(Debug, PartialEq, Eq)]
-pub enum Act {
+pub enum RoomEffect {
     /// Ask the owner.
-    Ask(Question),
+    SendToOwner(Question),
     /// Answer a request.
-    Answer(Ask, Reply),
+    Respond(PendingRequest, RoomResponse),
     /// Tell these sessions.
     Push(Arc<[u64]>, Push),
     /// A session that asked to enter is in.
@@ -163,16 +163,16 @@ pub struct Context<'a> {
     /// The last number given to a proposal or a history question of this connector.
     pub numbers: &'a mut u64,
     /// What is to be done.
-    pub acts: &'a mut Vec<Act>,
+    pub acts: &'a mut Vec<RoomEffect>,
     /// Nothing new is proposed now: more is to come.
     pub gathers: bool,
     /// Attaches that all rooms together may ask now.
-    pub attaches: &'a mut Attaches,
+    pub attaches: &'a mut AttachRateLimit,
 }
 
 /// Where something stands in the room's log.
 #[derive(Debug, Clone, Copy)]
-struct When {
+struct Stamp {
     seq: u64,
     time: u64,
 }
@@ -184,14 +184,14 @@ pub struct Room {
     at: Place,
     state: RoomState,
     /// Who is here for all that local sessions were told.
-    crowd: Crowd,
-    locals: Locals,
+    crowd: Presence,
+    locals: LocalSessions,
     /// Sessions whose connection broke, and until when they are kept.
     held: BTreeMap<u64, u64>,
-    readings: Readings,
+    readings: HistoryReads,
     proposer: Proposer,
-    attach: Attach,
-    gathering: Option<Gathering>,
+    attach: AttachState,
+    gathering: Option<PartialState>,
     empty_since: u64,
     trouble: Option<Unavailable>,
     /// Refusals of the owner, or of the broker for it, since it did something for this room.
@@ -201,13 +201,13 @@ pub struct Room {
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Attach {
+enum AttachState {
     /// To be asked, not before this time.
-    Wanted(u64),
+    Due(u64),
     /// Asked with this place; asked again at this time.
-    Asked(Place, u64),
+    Requested(Place, u64),
     /// Asked with this place, and to be asked again when answered: something was lost meanwhile.
-    AskedAndAgain(Place, u64),
+    RequestedStale(Place, u64),
     Done,
 }
 
@@ -218,12 +218,12 @@ impl Room {
             id,
             at: Place::default(),
             state: RoomState::default(),
-            crowd: Crowd::new(common.large_members),
-            locals: Locals::default(),
+            crowd: Presence::new(common.large_members),
+            locals: LocalSessions::default(),
             held: BTreeMap::new(),
-            readings: Readings::default(),
+            readings: HistoryReads::default(),
             proposer: Proposer::new(common.incarnation, common.max_waiting),
-            attach: Attach::Wanted(0),
+            attach: AttachState::Due(0),
             gathering: None,
             empty_since: now,
             trouble: None,
@@ -244,9 +244,9 @@ impl Room {
                 return self.go_on(cx);
             }
         }
-        if self.attach == Attach::Done {
+        if self.attach == AttachState::Done {
             cx.common.metrics.gaps_repaired.add();
-            self.attach = Attach::Wanted(cx.now);
+            self.attach = AttachState::Due(cx.now);
         }
         self.go_on(cx);
     }
@@ -255,8 +255,8 @@ impl Room {
     /// the log does not have it, or another server appended since: its owner says which.
     pub fn check_owner_position(&mut self, place: Place, cx: &mut Context<'_>) {
         let is_behind = place.epoch == self.at.epoch && place.position <= self.at.position && place != self.at;
-        if is_behind && self.attach == Attach::Done {
-            self.attach = Attach::Wanted(cx.now);
+        if is_behind && self.attach == AttachState::Done {
+            self.attach = AttachState::Due(cx.now);
             self.go_on(cx);
         }
     }
@@ -283,7 +283,7 @@ impl Room {
 
     /// Nothing that was asked will be answered: it is asked again at this time.
     fn ask_again_at(&mut self, at: u64) {
-        self.attach = Attach::Wanted(at);
+        self.attach = AttachState::Due(at);
         self.proposer.repeat_at(at);
         self.repeat_readings_at(at);
     }
@@ -300,8 +300,8 @@ impl Room {
     /// Something that the owner sent was lost, or the owner is another run: read from where we are.
     pub fn attach_again(&mut self, cx: &mut Context<'_>) {
         self.attach = match self.attach {
-            Attach::Done => Attach::Wanted(cx.now),
-            Attach::Asked(place, at) => Attach::AskedAndAgain(place, at),
+            AttachState::Done => AttachState::Due(cx.now),
+            AttachState::Requested(place, at) => AttachState::RequestedStale(place, at),
             other => other,
         };
         self.go_on(cx);
@@ -317,8 +317,8 @@ impl Room {
         self.proposer.go_on_as(lineage);
         self.repeats = 0;
         match &mut self.attach {
-            Attach::Wanted(at) | Attach::Asked(_, at) | Attach::AskedAndAgain(_, at) => *at = cx.now,
-            Attach::Done => {}
+            AttachState::Due(at) | AttachState::Requested(_, at) | AttachState::RequestedStale(_, at) => *at = cx.now,
+            AttachState::Done => {}
         }
         self.proposer.repeat_at(cx.now);
         self.repeat_readings_at(cx.now);
@@ -338,11 +338,11 @@ impl Room {
             self.empty_since = cx.now;
             return true;
         }
-        let stays = if self.attach == Attach::Done { cx.common.linger_ms } else { ATTACHES_MS };
+        let stays = if self.attach == AttachState::Done { cx.common.linger_ms } else { ATTACHES_MS };
         if cx.now.saturating_sub(self.empty_since) < stays {
             return true;
         }
-        cx.acts.push(Act::Ask(Question::Detach { room: self.id.clone() }));
+        cx.acts.push(RoomEffect::SendToOwner(Question::Detach { room: self.id.clone() }));
         false
     }
 
@@ -354,12 +354,12 @@ impl Room {
     /// Whether nothing is asked, and nothing is to be told later.
     pub fn is_settled(&self) -> bool {
         let waits = self.crowd.waits() || !self.held.is_empty() || !self.readings.is_empty();
-        self.attach == Attach::Done && self.proposer.is_idle() && !waits
+        self.attach == AttachState::Done && self.proposer.is_idle() && !waits
     }
 
     /// Whether it would propose something, were nothing gathered.
     pub fn has_to_propose(&self) -> bool {
-        self.attach == Attach::Done && self.proposer.waits()
+        self.attach == AttachState::Done && self.proposer.waits()
     }
 
     /// The methods of the items that wait to be proposed.
@@ -373,13 +373,13 @@ impl Room {
         let repeat_at = self.repeat_at(cx);
         self.ask_readings(repeat_at, cx);
         match self.attach {
-            Attach::Wanted(at) => {
+            AttachState::Due(at) => {
                 self.ask_to_attach(at, repeat_at, cx);
             }
-            Attach::Asked(_, at) | Attach::AskedAndAgain(_, at) => {
+            AttachState::Requested(_, at) | AttachState::RequestedStale(_, at) => {
                 self.repeats += u32::from(self.ask_to_attach(at, repeat_at, cx));
             }
-            Attach::Done => self.propose(repeat_at, cx),
+            AttachState::Done => self.propose(repeat_at, cx),
         }
     }
 
@@ -389,8 +389,8 @@ impl Room {
         if at > cx.now || !cx.attaches.take(is_waited_for) {
             return false;
         }
-        self.attach = Attach::Asked(self.at, repeat_at);
-        cx.acts.push(Act::Ask(Question::Attach { room: self.id.clone(), at: self.at }));
+        self.attach = AttachState::Requested(self.at, repeat_at);
+        cx.acts.push(RoomEffect::SendToOwner(Question::Attach { room: self.id.clone(), at: self.at }));
         true
     }
 
@@ -402,8 +402,8 @@ impl Room {
 
     fn propose(&mut self, repeat_at: u64, cx: &mut Context<'_>) {
         while let Some(wanted) = self.proposer.take_oversize(cx.common.budget) {
-            let refused = Reply::Refused { refusal: Refusal::TooLong, enter: false };
-            cx.acts.extend(wanted.ask.map(|ask| Act::Answer(ask, refused)));
+            let refused = RoomResponse::Refused { refusal: Refusal::TooLong, enter: false };
+            cx.acts.extend(wanted.ask.map(|ask| RoomEffect::Respond(ask, refused)));
         }
         let number = self.proposer.next_number(*cx.numbers);
         let has_begun = !cx.gathers && self.proposer.begin(number, self.at.id, cx.common.budget).is_some();
@@ -413,17 +413,17 @@ impl Room {
         // One that was never asked is none to be repeated.
         self.repeats += u32::from(head.repeat_at > 0);
         let (room, at, (number, items)) = (self.id.clone(), self.at, head.proposal());
-        cx.acts.push(Act::Ask(Question::Propose { room, at, number, items }));
+        cx.acts.push(RoomEffect::SendToOwner(Question::Propose { room, at, number, items }));
         self.proposer.repeat_at(repeat_at);
     }
 
     fn expire(&mut self, cx: &mut Context<'_>) {
-        for Wanted { item, ask } in self.proposer.expire(cx.now) {
+        for QueuedItem { item, ask } in self.proposer.expire(cx.now) {
             let Some(ask) = ask else { continue };
             let session = ask.session;
             let enter = matches!(item, Item::Join { .. });
             cx.common.metrics.requests_expired.add();
-            cx.acts.push(Act::Answer(ask, Reply::Unknown { enter, because: self.trouble }));
+            cx.acts.push(RoomEffect::Respond(ask, RoomResponse::Unknown { enter, because: self.trouble }));
             if enter {
                 self.give_up_entering(session, cx);
             } else {
@@ -434,7 +434,7 @@ impl Room {
 
     /// The client was told that its entering is unknown: unless it is here already, it is not to be.
     fn give_up_entering(&mut self, session: u64, cx: &mut Context<'_>) {
-        cx.acts.push(Act::NotEntered(session));
+        cx.acts.push(RoomEffect::NotEntered(session));
         let is_kept = self.is_kept(session);
         if let Some(local) = self.locals.get_mut(&session) {
             local.wanted = is_kept;

@@ -1,4 +1,4 @@
-//! The edge of a connector: one task that moves commands, bus messages and time into the [`Hub`] and its effects out.
+//! The edge of a connector: one task that moves commands, bus messages and time into the [`ConnectorState`] and its effects out.
 
 mod perform;
 
@@ -30,12 +30,12 @@ use tokio::time::{Instant, Interval, MissedTickBehavior, sleep_until};
 use tracing::{info, warn};
 use wire::Dictionary;
 
-use crate::chat_servers::Owners;
-use crate::connector_state::{Hub, Limits, Now, Request};
-use crate::drain_schedule::Drain;
-use crate::request_metrics::{Figures, Waiting};
+use crate::chat_servers::ChatServers;
+use crate::connector_state::{ClientRequest, ConnectorState, Limits, Now};
+use crate::drain_schedule::DrainSchedule;
+use crate::request_metrics::{ConnectorGauges, RequestTimers};
 use crate::room::Common;
-use crate::session_handler::{Command, Handlers};
+use crate::session_handler::{Command, SessionHandlers};
 
 /// Commands of sessions that may wait for the hub; above, the sessions wait, each for itself.
 const COMMANDS: usize = 4_096;
@@ -74,8 +74,8 @@ pub struct Connector {
     id: ServerId,
     node: Node,
     signer: Signer,
-    hub: Hub,
-    clients: HashMap<u64, Client>,
+    hub: ConnectorState,
+    clients: HashMap<u64, ClientState>,
     dictionary: Option<Arc<Dictionary>>,
     ping: String,
     /// Port that it listens on for clients; `servers.json` may have been edited since.
@@ -86,19 +86,19 @@ pub struct Connector {
     started: Instant,
     stopping: bool,
     /// Its clients are sent elsewhere.
-    drain: Option<Drain>,
+    drain: Option<DrainSchedule>,
     /// A later process has this server's id: clients are sent to that one.
     has_rival: bool,
     queues: Queues,
-    figures: Figures,
+    figures: ConnectorGauges,
     /// When the figures were shown last that take a look at every session.
     shown: Instant,
 }
 
-struct Client {
+struct ClientState {
     outbox: Outbox,
     entered: Arc<AtomicBool>,
-    waiting: Waiting,
+    waiting: RequestTimers,
 }
 
 impl Connector {
@@ -115,7 +115,7 @@ impl Connector {
         let connector = Self::new(server.id.clone(), address.port(), node.clone());
         let options = Options::for_connector(&node);
         node.lifecycle.spawn_main(connector.run(asked, inbox));
-        node.lifecycle.spawn_main(frontend::serve(listener, Handlers::new(commands), options));
+        node.lifecycle.spawn_main(frontend::serve(listener, SessionHandlers::new(commands), options));
         info!(server = %server.id, %address, "connector ready");
         Ok(())
     }
@@ -138,10 +138,10 @@ impl Connector {
             request_ms: u64::from(settings.rpc.request_ms),
             attaches_per_tick: (settings.nats.publish_queue / ATTACH_SHARE).max(LEAST_ATTACHES),
         };
-        let owners = Owners::new(node.roster.now(), u64::from(settings.room.lease_secs) * 1_000);
+        let owners = ChatServers::new(node.roster.now(), u64::from(settings.room.lease_secs) * 1_000);
         Self {
             signer: Signer::new(&id, &node),
-            hub: Hub::new(common, owners, limits),
+            hub: ConnectorState::new(common, owners, limits),
             clients: HashMap::new(),
             dictionary: settings.frontend.use_dictionary.then(|| Arc::new(routes::dictionary())),
             ping: subjects::connector_ping(&id),
@@ -153,7 +153,7 @@ impl Connector {
             drain: None,
             has_rival: false,
             queues: Queues::default(),
-            figures: Figures::new(&node.metrics),
+            figures: ConnectorGauges::new(&node.metrics),
             shown: Instant::now(),
             id,
             node,
@@ -275,7 +275,7 @@ impl Connector {
         info!(server = %self.id, clients = self.clients.len(), ?window, "connector sends its clients elsewhere");
         let gates_know = self.node.settings.rpc.heartbeat() * 2;
         self.hub.drain();
-        self.drain = Some(Drain::new(self.started.elapsed(), gates_know, window));
+        self.drain = Some(DrainSchedule::new(self.started.elapsed(), gates_know, window));
     }
 
     /// Closes as many connections as it is time for. Sessions of clients that resume are kept for them to come back through other
@@ -336,12 +336,12 @@ impl Connector {
         let now = self.now();
         match command {
             Command::Open { session, outbox, entered } => {
-                self.clients.insert(session, Client { outbox, entered, waiting: Waiting::default() });
+                self.clients.insert(session, ClientState { outbox, entered, waiting: RequestTimers::default() });
                 self.hub.open(session);
             }
             Command::Request { session, id, request } => {
                 self.requests += 1;
-                if let Request::Enter(body) = &request {
+                if let ClientRequest::Enter(body) = &request {
                     fault::point(self.id.as_str(), body);
                 }
                 if let (Some(id), Some(client)) = (id, self.clients.get_mut(&session)) {

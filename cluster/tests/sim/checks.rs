@@ -6,8 +6,8 @@ mod truth;
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::ops::AddAssign;
 
-use connector::connector_state::Told;
-use connector::room::Reply;
+use connector::connector_state::ClientResponse;
+use connector::room::RoomResponse;
 use shared::ids::RoomId;
 use shared::membership::Membership;
 use shared::record::Entry;
@@ -133,7 +133,9 @@ fn answered_once(visit: &Visit) {
 
 fn acknowledged_is_said(visit: &Visit, rooms: &BTreeMap<RoomId, Truth>) {
     for heard in &visit.heard {
-        let Heard::Answer { id, told: Told::Room(room, Reply::Sent { seq, .. }) } = heard else { continue };
+        let Heard::Answer { id, told: ClientResponse::Room(room, RoomResponse::Sent { seq, .. }) } = heard else {
+            continue;
+        };
         let (Asked::Say(text) | Asked::Whisper(text)) = visit.question(*id) else {
             panic!("{:?} was answered as a message", visit.question(*id))
         };

@@ -1,7 +1,7 @@
 //! A person at a client: what they do, and all that they were told.
 
-use connector::connector_state::Told;
-use connector::room::{Push, Reply};
+use connector::connector_state::ClientResponse;
+use connector::room::{Push, RoomResponse};
 use shared::ids::RoomId;
 use shared::membership::Token;
 use shared::record::Epoch;
@@ -46,7 +46,7 @@ pub(crate) enum Asked {
 
 #[derive(Debug)]
 pub(crate) enum Heard {
-    Answer { id: u32, told: Told },
+    Answer { id: u32, told: ClientResponse },
     Push { room: RoomId, push: Push },
 }
 
@@ -63,11 +63,11 @@ impl Person {
         let mut place: Option<Place> = None;
         for heard in &self.visits.last()?.heard {
             match heard {
-                Heard::Answer { told: Told::Room(room, Reply::Entered(entered)), .. } => {
+                Heard::Answer { told: ClientResponse::Room(room, RoomResponse::Entered(entered)), .. } => {
                     let (token, epoch, seq) = (entered.token, entered.epoch, entered.seq);
                     place = Some(Place { room: room.clone(), token, epoch, seq });
                 }
-                Heard::Answer { told: Told::Room(_, Reply::Left), .. } => place = None,
+                Heard::Answer { told: ClientResponse::Room(_, RoomResponse::Left), .. } => place = None,
                 Heard::Push { room, push: Push::Chat { seq, .. } } => {
                     place.iter_mut().filter(|place| place.room == *room).for_each(|place| place.seq = *seq);
                 }

@@ -15,9 +15,9 @@ use chat::log::memory::Memory;
 use chat::log::{AppendError, ReadError};
 use chat::owner::{LogDone, LogOp, Now};
 use chat::rooms::{Effect as ChatEffect, Heard as Question, Identity, LogAsker, Rooms};
-use connector::chat_servers::Owners;
-use connector::connector_state::{Effect, Hub, Limits, Now as HubNow, Request};
-use connector::drain_schedule::Drain;
+use connector::chat_servers::ChatServers;
+use connector::connector_state::{ClientRequest, ConnectorState, Effect, Limits, Now as HubNow};
+use connector::drain_schedule::DrainSchedule;
 use connector::room::Common;
 use shared::budget::Budget;
 use shared::config::settings::LogSettings;
@@ -85,7 +85,7 @@ struct ChatNode {
 
 struct ConnectorNode {
     id: ServerId,
-    hub: Hub,
+    hub: ConnectorState,
     /// Whose sessions they are.
     people: HashMap<u64, usize>,
     up: bool,
@@ -99,7 +99,7 @@ struct ConnectorNode {
 /// How far a connector is that is about to end.
 struct Leaving {
     since: u64,
-    drain: Drain,
+    drain: DrainSchedule,
     /// It has handed over, and finishes.
     stopped: bool,
 }
@@ -157,7 +157,7 @@ pub(crate) fn list(chats: Vec<Server>) -> Arc<Servers> {
 }
 
 /// A connector that nobody is connected to yet.
-pub(crate) fn hub(id: &ServerId, run: Incarnation, servers: Arc<Servers>, metrics: Arc<Metrics>) -> Hub {
+pub(crate) fn hub(id: &ServerId, run: Incarnation, servers: Arc<Servers>, metrics: Arc<Metrics>) -> ConnectorState {
     let common = Common {
         me: id.clone(),
         incarnation: run,
@@ -170,7 +170,7 @@ pub(crate) fn hub(id: &ServerId, run: Incarnation, servers: Arc<Servers>, metric
         metrics,
     };
     let limits = Limits { max_in_flight: 50, request_ms: REQUEST_MS, attaches_per_tick: 100 };
-    Hub::new(common, Owners::new(servers, 10_000), limits)
+    ConnectorState::new(common, ChatServers::new(servers, 10_000), limits)
 }
 
 impl World {

@@ -4,9 +4,9 @@ use shared::ids::ServerId;
 use shared::rpc::messages::ChatStats;
 use shared::rpc::report::{ChatReport, Liveness};
 
-use super::{MISSED, Owners};
+use super::{ChatServers, MAX_MISSED};
 
-impl Owners {
+impl ChatServers {
     /// Notes the figures of a run that was heard before.
     pub fn note_stats(&mut self, chat: &ServerId, stats: ChatStats) {
         if let Some(heard) = self.heard.get_mut(chat).filter(|_| stats.fits_report()) {
@@ -28,7 +28,7 @@ impl Owners {
     fn report(&self, chat: &ServerId) -> Option<ChatReport> {
         let heard = self.heard.get(chat);
         let liveness = match self.pulses.get(chat) {
-            Some(pulse) if pulse.left.is_some() && pulse.missed < MISSED => Liveness::Leaving,
+            Some(pulse) if pulse.left.is_some() && pulse.missed < MAX_MISSED => Liveness::Leaving,
             Some(pulse) if pulse.is_down => Liveness::Down,
             _ => heard.map(|_| Liveness::Up)?,
         };
@@ -53,17 +53,17 @@ mod tests {
         ServerId::new(&format!("chat-server-{number}")).unwrap()
     }
 
-    fn owners() -> Owners {
+    fn owners() -> ChatServers {
         let list = (1..=3).map(|number| Server::new(chat(number), "127.0.0.1")).collect();
-        Owners::new(Arc::new(Servers::new([(CHAT.to_owned(), list)])), 10_000)
+        ChatServers::new(Arc::new(Servers::new([(CHAT.to_owned(), list)])), 10_000)
     }
 
-    fn receive(owners: &mut Owners, number: usize, run: Incarnation) {
+    fn receive(owners: &mut ChatServers, number: usize, run: Incarnation) {
         owners.check_sequence(&chat(number), run, (1, false), 0);
         owners.record_heard(&chat(number), run, false);
     }
 
-    fn liveness(owners: &Owners, number: usize) -> Option<Liveness> {
+    fn liveness(owners: &ChatServers, number: usize) -> Option<Liveness> {
         owners.reports(3).into_iter().find(|report| report.chat == chat(number)).map(|report| report.liveness)
     }
 
@@ -109,7 +109,7 @@ mod tests {
     fn figures_are_those_of_the_run_that_is_reported() {
         let mut owners = owners();
         let stats = |version: &str| ChatStats { version: version.to_owned(), ..ChatStats::default() };
-        let reported = |owners: &Owners| owners.reports(3).first().and_then(|report| report.stats.clone());
+        let reported = |owners: &ChatServers| owners.reports(3).first().and_then(|report| report.stats.clone());
         owners.note_stats(&chat(1), stats("1"));
         assert_eq!(reported(&owners), None, "it was not heard");
         receive(&mut owners, 1, RUN);

@@ -8,7 +8,7 @@ const RESERVED: usize = 4;
 
 /// Attaches that may be asked until the next tick.
 #[derive(Debug)]
-pub struct Attaches {
+pub struct AttachRateLimit {
     per_tick: usize,
     left: usize,
     has_refused: bool,
@@ -16,7 +16,7 @@ pub struct Attaches {
     turn: Option<RoomId>,
 }
 
-impl Attaches {
+impl AttachRateLimit {
     /// So many per tick.
     pub fn new(per_tick: usize) -> Self {
         Self { per_tick, left: per_tick, has_refused: false, turn: None }
@@ -52,7 +52,7 @@ mod tests {
 
     #[test]
     fn rooms_without_clients_leave_a_reserve() {
-        let mut attaches = Attaches::new(8);
+        let mut attaches = AttachRateLimit::new(8);
         assert_eq!((0..10).filter(|_| attaches.take(false)).count(), 6);
         assert_eq!((0..10).filter(|_| attaches.take(true)).count(), 2);
         attaches.begin_tick();
@@ -62,7 +62,7 @@ mod tests {
     #[test]
     fn the_first_room_refused_has_the_next_turn() {
         let [first, second, third] = ["a", "b", "c"].map(|room| RoomId::new(room).unwrap());
-        let mut attaches = Attaches::new(1);
+        let mut attaches = AttachRateLimit::new(1);
         for room in [&first, &second, &third] {
             attaches.take(true);
             attaches.end_room_tick(room);

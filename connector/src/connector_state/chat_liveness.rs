@@ -8,10 +8,10 @@ use shared::rpc::messages::Question;
 use shared::rpc::report::ChatReport;
 use tracing::{info, warn};
 
-use super::{Effect, Hub, Now, TOKENS_PER_ROOM};
+use super::{ConnectorState, Effect, Now, TOKENS_PER_ROOM};
 use crate::room::Room;
 
-impl Hub {
+impl ConnectorState {
     /// Nobody listens where the question with this token went.
     pub fn no_responders(&mut self, token: u64, now: Now) -> Vec<Effect> {
         let mut effects = Vec::new();

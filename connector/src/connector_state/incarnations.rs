@@ -6,7 +6,7 @@ use shared::log_limit::LogLimit;
 use shared::rpc::messages::Known;
 use tracing::{error, info, warn};
 
-use super::{Effect, Hub, Now};
+use super::{ConnectorState, Effect, Now};
 use crate::room::Room;
 
 /// Milliseconds for which chat servers say that a later process lives before this connector believes
@@ -35,7 +35,7 @@ impl Rival {
     }
 }
 
-impl Hub {
+impl ConnectorState {
     /// Returns true while a later process has this connector's id: what it asks is not answered, and
     /// its clients are better off elsewhere. It goes on when that process is gone.
     pub fn has_rival(&self, ticks: u64) -> bool {

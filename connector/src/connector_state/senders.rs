@@ -8,10 +8,10 @@ use shared::rpc::messages::Answer;
 use shared::subjects;
 use tracing::warn;
 
-use super::{Effect, Hub, Now};
+use super::{ConnectorState, Effect, Now};
 use crate::room::Room;
 
-impl Hub {
+impl ConnectorState {
     /// Returns true if a message is of a chat server that is listed. One of a stranger is counted and
     /// not believed. If it is of a server that was just added to `servers.json`, a record in it may be
     /// missing: the room is read from its owner.
@@ -26,7 +26,7 @@ impl Hub {
             return true;
         }
         self.common.metrics.bus_refused.sender.add();
-        effects.extend(self.owners.senders().is_doubt_due(now.ticks).then_some(Effect::Doubt));
+        effects.extend(self.owners.senders().is_doubt_due(now.ticks).then_some(Effect::RequestRecheck));
         static STRANGERS: LogLimit = LogLimit::new();
         if let Some(suppressed) = STRANGERS.pass() {
             let (server, sender) = (&self.common.me, chat);

@@ -35,7 +35,7 @@ fn room(number: usize) -> RoomId {
 
 /// A connector whose rooms all have one chat server.
 struct Stage {
-    hub: Hub,
+    hub: ConnectorState,
     now: u64,
     inputs: u64,
     /// Messages of the chat server so far.
@@ -65,7 +65,12 @@ impl Stage {
     fn with(common: Common) -> Self {
         let servers = Servers::new([(CHAT.to_owned(), vec![Server::new(chat(), "127.0.0.1")])]);
         let limits = Limits { max_in_flight: 50, request_ms: 60_000, attaches_per_tick: ATTACHES };
-        Self { hub: Hub::new(common, Owners::new(Arc::new(servers), 10_000), limits), now: 0, inputs: 0, said: 0 }
+        Self {
+            hub: ConnectorState::new(common, ChatServers::new(Arc::new(servers), 10_000), limits),
+            now: 0,
+            inputs: 0,
+            said: 0,
+        }
     }
 
     /// A client connects and asks to enter a room.
@@ -73,7 +78,7 @@ impl Stage {
         self.hub.open(session);
         let body = format!(r#"{{"username":"ann","rid":"{}"}}"#, room.as_str());
         let now = self.now();
-        self.hub.request(session, Some(1), Request::Enter(body.into()), now)
+        self.hub.request(session, Some(1), ClientRequest::Enter(body.into()), now)
     }
 
     fn now(&mut self) -> Now {
@@ -91,7 +96,7 @@ impl Stage {
     /// Rooms that these effects attach.
     fn attached(effects: &[Effect]) -> Vec<(RoomId, Place)> {
         let attach = |effect: &Effect| match effect {
-            Effect::Ask { body, .. } => match rpc::decode::<FromConnector>(body).unwrap().question {
+            Effect::SendToChat { body, .. } => match rpc::decode::<FromConnector>(body).unwrap().question {
                 Question::Attach { room, at } => Some((room, at)),
                 _ => None,
             },

@@ -42,16 +42,16 @@ fn the_longest_message_with_the_longest_names_can_be_sent() {
 
 #[test]
 fn a_name_that_is_taken_is_the_demos_error() {
-    let refused = Told::Room(room(), Reply::Refused { refusal: Refusal::NameTaken, enter: true });
+    let refused = ClientResponse::Room(room(), RoomResponse::Refused { refusal: Refusal::NameTaken, enter: true });
     let body = body(&answer(1, &refused).1);
     assert_eq!((body["code"].as_u64(), body["error"].as_bool()), (Some(500), Some(true)));
 }
 
-fn entered(users: Vec<Name>, missed: Option<Missed>) -> Told {
+fn entered(users: Vec<Name>, missed: Option<MissedMessages>) -> ClientResponse {
     let (seq, time, epoch, token) = (u64::MAX, u64::MAX, Epoch(u64::MAX), Token::new(7));
     let (total, names) = (users.len(), true);
     let entered = room::Entered { users, total, names, seq, time, epoch, token, missed };
-    Told::Room(room(), Reply::Entered(Box::new(entered)))
+    ClientResponse::Room(room(), RoomResponse::Entered(Box::new(entered)))
 }
 
 fn many() -> Vec<Name> {
@@ -74,7 +74,7 @@ fn the_answer_to_one_who_comes_back_stays_below_its_limit() {
     let longest = name(&"😀".repeat(64));
     let (from, to) = (longest.clone(), Some(longest));
     let said = Said { seq: u64::MAX, time: u64::MAX, from, to, content: "x".repeat(60 * 1024) };
-    let missed = Missed { messages: vec![said], cursor: Some(u64::MAX), recovered: true };
+    let missed = MissedMessages { messages: vec![said], cursor: Some(u64::MAX), recovered: true };
     let framed = answer(1, &entered(many(), Some(missed))).1;
     let body = body(&framed);
     assert_eq!((body["code"].as_u64(), body["recovered"].as_bool()), (Some(200), Some(true)));
@@ -86,7 +86,7 @@ fn the_answer_to_one_who_comes_back_stays_below_its_limit() {
 fn history_has_messages_and_a_cursor_if_there_are_more() {
     let said = Said { seq: 2_001, time: 9, from: name("ann"), to: None, content: "hi".to_owned() };
     let page = Page { messages: vec![said], cursor: None, complete: true };
-    let told = Told::Room(room(), Reply::History { epoch: Epoch(5), page });
+    let told = ClientResponse::Room(room(), RoomResponse::History { epoch: Epoch(5), page });
     let wanted = json!({"code": 200, "rid": "lobby", "epoch": 5, "complete": true,
         "messages": [{"msg": "hi", "from": "ann", "target": "*", "seq": 2001, "time": 9}]});
     assert_eq!(body(&answer(1, &told).1), wanted);
@@ -96,7 +96,10 @@ fn history_has_messages_and_a_cursor_if_there_are_more() {
 fn a_page_of_members_says_where_the_next_begins() {
     let told = |more| {
         let users = vec![name("ann"), name("bob")];
-        Told::Room(room(), Reply::Members(room::Members { users, more, total: 9, seq: 2_999, time: 7 }))
+        ClientResponse::Room(
+            room(),
+            RoomResponse::Members(room::MembersPage { users, more, total: 9, seq: 2_999, time: 7 }),
+        )
     };
     let mut wanted = json!({"code": 200, "rid": "lobby", "users": ["ann", "bob"], "total": 9, "seq": 2999, "time": 7});
     assert_eq!(body(&answer(1, &told(false)).1), wanted);
@@ -106,8 +109,8 @@ fn a_page_of_members_says_where_the_next_begins() {
 
 #[test]
 fn names_that_do_not_fit_are_on_the_next_page() {
-    let members = room::Members { users: many(), more: false, total: 1_000, seq: u64::MAX, time: u64::MAX };
-    let framed = answer(1, &Told::Room(room(), Reply::Members(members))).1;
+    let members = room::MembersPage { users: many(), more: false, total: 1_000, seq: u64::MAX, time: u64::MAX };
+    let framed = answer(1, &ClientResponse::Room(room(), RoomResponse::Members(members))).1;
     assert!(framed.len() <= wire::MAX_JSON_TO_CLIENT);
     let body = body(&framed);
     let users = body["users"].as_array().unwrap();

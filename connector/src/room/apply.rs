@@ -7,9 +7,9 @@ use shared::membership::Membership;
 use shared::record::{Decided, Entry, Outcome, Position, Record, RecordId, Refusal};
 use shared::rpc::messages::{Item, Place};
 
-use super::local_sessions::Local;
-use super::proposer::{Ask, Wanted};
-use super::{Act, Common, Context, Push, Reply, Room, When};
+use super::local_sessions::LocalSession;
+use super::proposer::{PendingRequest, QueuedItem};
+use super::{Common, Context, Push, Room, RoomEffect, RoomResponse, Stamp};
 
 impl Room {
     /// Applies the record that follows the last one applied.
@@ -23,7 +23,7 @@ impl Room {
         }
         let mut entries = record.entries.iter().enumerate().peekable();
         // All that is up to here was told: what was committed before, then entry by entry.
-        let mut when = When { seq: self.at.position.last_seq(), time: record.time };
+        let mut when = Stamp { seq: self.at.position.last_seq(), time: record.time };
         let mut moved = self.named_here(record, cx);
         for (outcome, wanted) in self.outcomes(record, cx) {
             if let Outcome::Done(index) = outcome {
@@ -38,7 +38,7 @@ impl Room {
             self.conclude(outcome, wanted, (position, record.id, when), cx);
         }
         for (at, entry) in entries {
-            self.tell(When { seq: position.seq(at), time: record.time }, entry, cx);
+            self.tell(Stamp { seq: position.seq(at), time: record.time }, entry, cx);
         }
         self.state.settle(position, record);
         self.at.position = position;
@@ -49,7 +49,7 @@ impl Room {
     }
 
     /// What came of our proposal, if the record decided it.
-    fn outcomes(&mut self, record: &Record, cx: &Context<'_>) -> Vec<(Outcome, Wanted)> {
+    fn outcomes(&mut self, record: &Record, cx: &Context<'_>) -> Vec<(Outcome, QueuedItem)> {
         let ours = |d: &&Decided| d.connector == cx.common.me && d.incarnation == cx.common.incarnation;
         let mut outcomes = Vec::new();
         for decided in record.proposals.iter().filter(ours) {
@@ -73,7 +73,7 @@ impl Room {
         named.filter(|s| s.connector == cx.common.me).map(|s| (s.number, s.incarnation)).collect()
     }
 
-    fn tell(&mut self, When { seq, time }: When, entry: &Entry, cx: &mut Context<'_>) {
+    fn tell(&mut self, Stamp { seq, time }: Stamp, entry: &Entry, cx: &mut Context<'_>) {
         self.state.apply(entry);
         match entry {
             Entry::Open => {}
@@ -112,12 +112,16 @@ impl Room {
                 local.entered(stay);
             }
         }
-        let is_other = |(other, local): &(u64, &Local)| Some(*other) != number && local.wanted;
+        let is_other = |(other, local): &(u64, &LocalSession)| Some(*other) != number && local.wanted;
         let others = self.locals.named(name).filter(is_other);
         let ends = others.filter_map(|(other, local)| {
             let had_it = local.token.membership() == stay && self.was_in(other, local);
             let asked = local.stay() == stay;
-            if had_it { Some((other, Act::MovedAway(other))) } else { asked.then_some((other, Act::Lost(other))) }
+            if had_it {
+                Some((other, RoomEffect::MovedAway(other)))
+            } else {
+                asked.then_some((other, RoomEffect::Lost(other)))
+            }
         });
         for (other, end) in ends.collect::<Vec<_>>() {
             self.end_session(other, end, cx);
@@ -138,8 +142,8 @@ impl Room {
     fn conclude(
         &mut self,
         outcome: Outcome,
-        wanted: Wanted,
-        (position, id, when): (Position, RecordId, When),
+        wanted: QueuedItem,
+        (position, id, when): (Position, RecordId, Stamp),
         cx: &mut Context<'_>,
     ) {
         let number = wanted.session();
@@ -165,25 +169,27 @@ impl Room {
                     local.hears = false;
                 }
                 self.end_readings(number, cx);
-                answer(wanted.ask, Reply::Left, cx);
+                answer(wanted.ask, RoomResponse::Left, cx);
             }
             (Item::Send { .. }, Outcome::Refused(refusal)) => {
                 // The client is in for all it knows: the log has seen it leave, it is on its way back, and may repeat.
                 let in_for_client = self.locals.get(&number).is_some_and(|local| local.wanted && local.hears);
                 let reply = if refusal == Refusal::NotMember && in_for_client {
-                    Reply::Unknown { enter: false, because: None }
+                    RoomResponse::Unknown { enter: false, because: None }
                 } else {
-                    Reply::Refused { refusal, enter: false }
+                    RoomResponse::Refused { refusal, enter: false }
                 };
                 answer(wanted.ask, reply, cx);
             }
             (Item::Send { .. }, Outcome::Done(index)) => {
-                answer(wanted.ask, Reply::Sent { seq: position.seq(index.into()), time: when.time }, cx);
+                answer(wanted.ask, RoomResponse::Sent { seq: position.seq(index.into()), time: when.time }, cx);
             }
-            (Item::Send { .. }, Outcome::Said { seq, time }) => answer(wanted.ask, Reply::Sent { seq, time }, cx),
+            (Item::Send { .. }, Outcome::Said { seq, time }) => {
+                answer(wanted.ask, RoomResponse::Sent { seq, time }, cx)
+            }
             // An owner that says so of a message is not of this version.
             (Item::Send { .. }, Outcome::Already | Outcome::Overtaken) => {
-                answer(wanted.ask, Reply::Unknown { enter: false, because: None }, cx);
+                answer(wanted.ask, RoomResponse::Unknown { enter: false, because: None }, cx);
             }
         }
     }
@@ -191,7 +197,7 @@ impl Room {
     /// Another session may have entered the stay behind the record that a join named. If one did, an entry up to the end of this
     /// record ends the session; if none did, it asks again from here. Where a state was taken instead of records, that cannot be
     /// known: the session ends. A join of the connector's own is not asked for again: the session is reconciled behind the record.
-    fn overtaken(&mut self, wanted: Wanted, here: RecordId, cx: &mut Context<'_>) {
+    fn overtaken(&mut self, wanted: QueuedItem, here: RecordId, cx: &mut Context<'_>) {
         let number = wanted.session();
         if wanted.ask.is_none() {
             return;
@@ -201,18 +207,18 @@ impl Room {
             Some(local) if !local.is_behind_state => return self.proposer.join_again(wanted, here),
             local => local.is_some(),
         };
-        answer(wanted.ask, Reply::Unknown { enter: true, because: None }, cx);
-        cx.acts.push(Act::NotEntered(number));
+        answer(wanted.ask, RoomResponse::Unknown { enter: true, because: None }, cx);
+        cx.acts.push(RoomEffect::NotEntered(number));
         if ends {
-            self.end_session(number, Act::Lost(number), cx);
+            self.end_session(number, RoomEffect::Lost(number), cx);
         }
     }
 
-    fn not_entered(&mut self, number: u64, ask: Option<Ask>, refusal: Refusal, cx: &mut Context<'_>) {
+    fn not_entered(&mut self, number: u64, ask: Option<PendingRequest>, refusal: Refusal, cx: &mut Context<'_>) {
         let asked = ask.is_some();
-        answer(ask, Reply::Refused { refusal, enter: true }, cx);
+        answer(ask, RoomResponse::Refused { refusal, enter: true }, cx);
         if asked {
-            cx.acts.push(Act::NotEntered(number));
+            cx.acts.push(RoomEffect::NotEntered(number));
         }
         // It asked for another name, and keeps the one it has.
         if asked && self.is_kept(number) {
@@ -221,7 +227,7 @@ impl Room {
         let was_wanted = self.locals.get(&number).is_some_and(|local| local.wanted);
         if !self.unwant(number, cx) && !asked && was_wanted {
             // It was to come back, and its name is another's now.
-            cx.acts.push(Act::Displaced(number));
+            cx.acts.push(RoomEffect::Displaced(number));
         }
     }
 
@@ -238,13 +244,13 @@ impl Room {
     }
 }
 
-fn answer(ask: Option<Ask>, reply: Reply, cx: &mut Context<'_>) {
-    cx.acts.extend(ask.map(|ask| Act::Answer(ask, reply)));
+fn answer(ask: Option<PendingRequest>, reply: RoomResponse, cx: &mut Context<'_>) {
+    cx.acts.extend(ask.map(|ask| RoomEffect::Respond(ask, reply)));
 }
 
 pub(super) fn push_to(sessions: Arc<[u64]>, push: Push, cx: &mut Context<'_>) {
     if !sessions.is_empty() {
-        cx.acts.push(Act::Push(sessions, push));
+        cx.acts.push(RoomEffect::Push(sessions, push));
     }
 }
 

@@ -10,13 +10,13 @@ use shared::room::{Checkpoint, Member, RoomState};
 use shared::rpc::messages::{Item, News, Place};
 
 use super::apply::push_to;
-use super::local_sessions::Local;
-use super::proposer::{Ask, Wanted};
-use super::{Act, Attach, Context, Push, Reply, Room, When, session_id};
+use super::local_sessions::LocalSession;
+use super::proposer::{PendingRequest, QueuedItem};
+use super::{AttachState, Context, Push, Room, RoomEffect, RoomResponse, Stamp, session_id};
 
 /// A state that comes in parts.
 #[derive(Debug)]
-pub(super) struct Gathering {
+pub(super) struct PartialState {
     /// What was asked, and where the state is.
     answer: (Place, Place),
     /// How many came.
@@ -24,7 +24,7 @@ pub(super) struct Gathering {
     state: RoomState,
 }
 
-impl Gathering {
+impl PartialState {
     /// Names the connector's present run where it names one that this continues.
     pub(super) fn unify(&mut self, lineage: &Lineage, me: &ServerId) {
         lineage.unify_state(me, &mut self.state);
@@ -46,10 +46,12 @@ impl Room {
             },
         };
         self.attach = match self.attach {
-            Attach::Asked(place, _) if place == asked && complete => Attach::Done,
-            Attach::Asked(place, _) | Attach::AskedAndAgain(place, _) if place == asked => Attach::Wanted(cx.now),
+            AttachState::Requested(place, _) if place == asked && complete => AttachState::Done,
+            AttachState::Requested(place, _) | AttachState::RequestedStale(place, _) if place == asked => {
+                AttachState::Due(cx.now)
+            }
             // Nobody asked: the owner says so to a proposal that it committed before. It is followed all the same.
-            Attach::Done if !complete => Attach::Wanted(cx.now),
+            AttachState::Done if !complete => AttachState::Due(cx.now),
             other => other,
         };
         // What was in flight may have been lost with what was missing.
@@ -81,7 +83,7 @@ impl Room {
     /// makes the room attach again.
     fn gather(&mut self, answer: (Place, Place), index: u16, of: u16, part: &Checkpoint) -> Option<RoomState> {
         if index == 0 {
-            self.gathering = Some(Gathering { answer, parts: 0, state: RoomState::default() });
+            self.gathering = Some(PartialState { answer, parts: 0, state: RoomState::default() });
         }
         let gathering = self.gathering.as_mut().filter(|g| g.answer == answer && g.parts == index)?;
         gathering.state.add(part);
@@ -121,7 +123,7 @@ impl Room {
             self.reconcile(number, cx.common);
         }
         self.tell_difference(cx);
-        let when = When { seq: self.at.position.last_seq(), time: self.state.time() };
+        let when = Stamp { seq: self.at.position.last_seq(), time: self.state.time() };
         for ask in arrived {
             self.entered(ask, when, cx);
         }
@@ -137,7 +139,10 @@ impl Room {
             let session = session_id(cx.common, *number);
             if self.state.stay_of_session(&session) != Some(stay) {
                 let is_elsewhere = self.state.stay_of(local.name()) == Some(stay);
-                ends.push((*number, if is_elsewhere { Act::MovedAway(*number) } else { Act::Lost(*number) }));
+                ends.push((
+                    *number,
+                    if is_elsewhere { RoomEffect::MovedAway(*number) } else { RoomEffect::Lost(*number) },
+                ));
             }
         }
         ends.into_iter().for_each(|(number, end)| self.end_session(number, end, cx));
@@ -145,12 +150,12 @@ impl Room {
 
     /// Returns true if a session was in for all that its client knows. One with a join pending may enter a second time; one
     /// without was in.
-    pub(super) fn was_in(&self, number: u64, local: &Local) -> bool {
+    pub(super) fn was_in(&self, number: u64, local: &LocalSession) -> bool {
         local.hears || self.held.contains_key(&number) || !self.proposer.has_join(number)
     }
 
     /// A session is its client's no more: it is sent away, unless its connection broke before.
-    pub(super) fn end_session(&mut self, number: u64, end: Act, cx: &mut Context<'_>) {
+    pub(super) fn end_session(&mut self, number: u64, end: RoomEffect, cx: &mut Context<'_>) {
         if !self.unwant(number, cx) {
             cx.acts.push(end);
         }
@@ -166,14 +171,14 @@ impl Room {
     }
 
     /// What the state says of the proposal in flight. Returns who is in by it, and is to be told so when it is known with whom.
-    fn head_after_state(&mut self, cx: &mut Context<'_>) -> Vec<Ask> {
+    fn head_after_state(&mut self, cx: &mut Context<'_>) -> Vec<PendingRequest> {
         let last = self.state.last_proposal(&cx.common.me).filter(|last| last.incarnation == cx.common.incarnation);
         let done = last.and_then(|last| self.proposer.committed(last.number)).unwrap_or_default();
         done.into_iter().filter_map(|wanted| self.answer_unseen(wanted, cx)).collect()
     }
 
     /// Answers an item that was decided in a record that cannot be seen any more, unless it entered.
-    fn answer_unseen(&mut self, Wanted { item, ask }: Wanted, cx: &mut Context<'_>) -> Option<Ask> {
+    fn answer_unseen(&mut self, QueuedItem { item, ask }: QueuedItem, cx: &mut Context<'_>) -> Option<PendingRequest> {
         let ask = ask?;
         let session = session_id(cx.common, ask.session);
         match item {
@@ -185,12 +190,14 @@ impl Room {
             }
             Item::Join { .. } => {
                 let number = ask.session;
-                cx.acts.push(Act::Answer(ask, Reply::Unknown { enter: true, because: None }));
+                cx.acts.push(RoomEffect::Respond(ask, RoomResponse::Unknown { enter: true, because: None }));
                 self.give_up_entering(number, cx);
             }
-            Item::Leave { .. } if self.state.name_of(&session).is_none() => cx.acts.push(Act::Answer(ask, Reply::Left)),
+            Item::Leave { .. } if self.state.name_of(&session).is_none() => {
+                cx.acts.push(RoomEffect::Respond(ask, RoomResponse::Left))
+            }
             Item::Leave { .. } | Item::Send { .. } => {
-                cx.acts.push(Act::Answer(ask, Reply::Unknown { enter: false, because: None }));
+                cx.acts.push(RoomEffect::Respond(ask, RoomResponse::Unknown { enter: false, because: None }));
             }
         }
         None

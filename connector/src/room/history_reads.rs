@@ -5,8 +5,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use shared::record::{Epoch, Position, Refusal};
 use shared::rpc::messages::{Page, Place, Question, Said, Span, Wanted};
 
-use super::proposer::Ask;
-use super::{Act, Context, RETRY, Reply, Room, When, session_id};
+use super::proposer::PendingRequest;
+use super::{Context, RETRY, Room, RoomEffect, RoomResponse, Stamp, session_id};
 
 /// Bytes of messages in the answer to one who comes back, measured as JSON; the rest is behind a cursor.
 const MISSED_BYTES: usize = 40 * 1024;
@@ -16,7 +16,7 @@ const MISSED_MESSAGES: u16 = 500;
 
 /// What one missed that comes back.
 #[derive(Debug, Default, Clone, PartialEq, Eq)]
-pub struct Missed {
+pub struct MissedMessages {
     /// The last messages after the `seq` that it came back with.
     pub messages: Vec<Said>,
     /// Where earlier ones begin, if there are some that did not fit.
@@ -27,49 +27,49 @@ pub struct Missed {
 
 /// A question for messages that waits for its answer.
 #[derive(Debug)]
-struct Reading {
-    ask: Ask,
+struct HistoryRead {
+    ask: PendingRequest,
     wanted: Wanted,
     repeat_at: u64,
     /// What came so far for one who comes back; none for history.
-    missed: Option<Missed>,
+    missed: Option<MissedMessages>,
 }
 
 /// All questions that wait. After a connector died thousands of sessions may come back at once.
 #[derive(Debug, Default)]
-pub(super) struct Readings {
-    by_number: BTreeMap<u64, Reading>,
+pub(super) struct HistoryReads {
+    by_number: BTreeMap<u64, HistoryRead>,
     // Invariant: these are the sessions in `by_number`.
     by_session: BTreeSet<(u64, u64)>,
     /// None is to be asked before.
     due: u64,
 }
 
-impl Readings {
+impl HistoryReads {
     pub(super) fn is_empty(&self) -> bool {
         self.by_number.is_empty()
     }
 
-    fn add(&mut self, number: u64, reading: Reading) {
+    fn add(&mut self, number: u64, reading: HistoryRead) {
         self.due = self.due.min(reading.repeat_at);
         self.by_session.insert((reading.ask.session, number));
         self.by_number.insert(number, reading);
     }
 
-    fn remove(&mut self, number: u64) -> Option<Reading> {
+    fn remove(&mut self, number: u64) -> Option<HistoryRead> {
         let reading = self.by_number.remove(&number)?;
         self.by_session.remove(&(reading.ask.session, number));
         Some(reading)
     }
 
     /// Takes one that a session waits for.
-    fn remove_of(&mut self, session: u64) -> Option<Reading> {
+    fn remove_of(&mut self, session: u64) -> Option<HistoryRead> {
         let (_, number) = *self.by_session.range((session, 0)..=(session, u64::MAX)).next()?;
         self.remove(number)
     }
 
     /// Takes those at their deadline.
-    fn remove_late(&mut self, now: u64) -> Vec<Reading> {
+    fn remove_late(&mut self, now: u64) -> Vec<HistoryRead> {
         let late = self.by_number.iter().filter(|(_, reading)| reading.ask.deadline <= now).map(|(number, _)| *number);
         late.collect::<Vec<_>>().into_iter().filter_map(|number| self.remove(number)).collect()
     }
@@ -77,25 +77,27 @@ impl Readings {
 
 impl Room {
     /// A session asks for messages of the room that it is in.
-    pub fn history(&mut self, span: Span, limit: u16, ask: Ask, cx: &mut Context<'_>) {
+    pub fn history(&mut self, span: Span, limit: u16, ask: PendingRequest, cx: &mut Context<'_>) {
         let Some(local) = self.locals.get(&ask.session).filter(|local| local.hears) else {
-            let refused = Reply::Refused { refusal: Refusal::NotMember, enter: false };
-            return cx.acts.push(Act::Answer(ask, refused));
+            let refused = RoomResponse::Refused { refusal: Refusal::NotMember, enter: false };
+            return cx.acts.push(RoomEffect::Respond(ask, refused));
         };
         let wanted = Wanted { viewer: local.token.membership(), span, limit };
-        self.read(Reading { ask, wanted, repeat_at: 0, missed: None }, cx);
+        self.read(HistoryRead { ask, wanted, repeat_at: 0, missed: None }, cx);
         self.go_on(cx);
     }
 
     /// A session is in again: it hears what goes on when it was told what it missed.
-    pub(super) fn read_missed(&mut self, since: u64, ask: Ask, cx: &mut Context<'_>) {
-        let Some(local) = self.locals.get(&ask.session) else { return self.come_back(ask, Missed::default(), cx) };
+    pub(super) fn read_missed(&mut self, since: u64, ask: PendingRequest, cx: &mut Context<'_>) {
+        let Some(local) = self.locals.get(&ask.session) else {
+            return self.come_back(ask, MissedMessages::default(), cx);
+        };
         let wanted = Wanted { viewer: local.token.membership(), span: Span::Since(since), limit: MISSED_MESSAGES };
-        let missed = Some(Missed { recovered: true, ..Missed::default() });
-        self.read(Reading { ask, wanted, repeat_at: 0, missed }, cx);
+        let missed = Some(MissedMessages { recovered: true, ..MissedMessages::default() });
+        self.read(HistoryRead { ask, wanted, repeat_at: 0, missed }, cx);
     }
 
-    fn read(&mut self, mut reading: Reading, cx: &mut Context<'_>) {
+    fn read(&mut self, mut reading: HistoryRead, cx: &mut Context<'_>) {
         reading.repeat_at = self.repeat_at(cx);
         let (session, wanted) = (Some(reading.ask.session), reading.wanted);
         // The numbers are those of the connector, and not of the room: it may be forgotten and followed again, and a late
@@ -103,7 +105,7 @@ impl Room {
         *cx.numbers += 1;
         let (room, number) = (self.id.clone(), *cx.numbers);
         self.readings.add(number, reading);
-        cx.acts.push(Act::Ask(Question::History { room, number, session, wanted }));
+        cx.acts.push(RoomEffect::SendToOwner(Question::History { room, number, session, wanted }));
     }
 
     /// The room's owner answered with messages.
@@ -113,10 +115,10 @@ impl Room {
             // The log may be another one since this room was read: the page says which one it is
             // from. One of an earlier build does not.
             let epoch = if upto.epoch == Epoch::default() { self.at.epoch } else { upto.epoch };
-            return cx.acts.push(Act::Answer(reading.ask, Reply::History { epoch, page }));
+            return cx.acts.push(RoomEffect::Respond(reading.ask, RoomResponse::History { epoch, page }));
         };
         if upto.epoch != self.at.epoch {
-            return self.come_back(reading.ask, Missed::default(), cx);
+            return self.come_back(reading.ask, MissedMessages::default(), cx);
         }
         missed.add(page, self.at.position);
         if upto.position >= self.at.position {
@@ -136,14 +138,14 @@ impl Room {
 
     /// A session that was told what it missed is in, unless the log has seen it leave meanwhile: then
     /// its client enters again.
-    fn come_back(&mut self, ask: Ask, missed: Missed, cx: &mut Context<'_>) {
+    fn come_back(&mut self, ask: PendingRequest, missed: MissedMessages, cx: &mut Context<'_>) {
         let stay = self.state.stay_of_session(&session_id(cx.common, ask.session));
         let number = ask.session;
         if stay.is_none() || stay != self.locals.get(&number).map(|local| local.token.membership()) {
-            cx.acts.push(Act::Answer(ask, Reply::Unknown { enter: true, because: None }));
+            cx.acts.push(RoomEffect::Respond(ask, RoomResponse::Unknown { enter: true, because: None }));
             return self.give_up_entering(number, cx);
         }
-        let when = When { seq: self.at.position.last_seq(), time: self.state.time() };
+        let when = Stamp { seq: self.at.position.last_seq(), time: self.state.time() };
         self.welcome(ask, when, Some(missed), cx);
     }
 
@@ -157,7 +159,12 @@ impl Room {
             if reading.repeat_at <= cx.now {
                 reading.repeat_at = repeat_at;
                 let (room, number, session) = (self.id.clone(), *number, Some(reading.ask.session));
-                cx.acts.push(Act::Ask(Question::History { room, number, session, wanted: reading.wanted }));
+                cx.acts.push(RoomEffect::SendToOwner(Question::History {
+                    room,
+                    number,
+                    session,
+                    wanted: reading.wanted,
+                }));
             }
             self.readings.due = self.readings.due.min(reading.repeat_at);
         }
@@ -171,28 +178,30 @@ impl Room {
 
     /// Answers those at their deadline: one who comes back is in, and is told that it may have missed something.
     pub(super) fn expire_readings(&mut self, cx: &mut Context<'_>) {
-        for Reading { ask, missed, .. } in self.readings.remove_late(cx.now) {
+        for HistoryRead { ask, missed, .. } in self.readings.remove_late(cx.now) {
             cx.common.metrics.requests_expired.add();
             match missed {
-                Some(_) => self.come_back(ask, Missed::default(), cx),
-                None => cx.acts.push(Act::Answer(ask, Reply::Unknown { enter: false, because: self.trouble })),
+                Some(_) => self.come_back(ask, MissedMessages::default(), cx),
+                None => cx
+                    .acts
+                    .push(RoomEffect::Respond(ask, RoomResponse::Unknown { enter: false, because: self.trouble })),
             }
         }
     }
 
     /// A session is not in the room any more: what it waits for is not for it.
     pub(super) fn end_readings(&mut self, session: u64, cx: &mut Context<'_>) {
-        while let Some(Reading { ask, missed, .. }) = self.readings.remove_of(session) {
+        while let Some(HistoryRead { ask, missed, .. }) = self.readings.remove_of(session) {
             if missed.is_some() {
-                cx.acts.push(Act::NotEntered(session));
+                cx.acts.push(RoomEffect::NotEntered(session));
             }
-            let reply = Reply::Refused { refusal: Refusal::NotMember, enter: missed.is_some() };
-            cx.acts.push(Act::Answer(ask, reply));
+            let reply = RoomResponse::Refused { refusal: Refusal::NotMember, enter: missed.is_some() };
+            cx.acts.push(RoomEffect::Respond(ask, reply));
         }
     }
 }
 
-impl Missed {
+impl MissedMessages {
     /// Adds the messages of a page up to a position; what is after that is still to be told.
     fn add(&mut self, page: Page, upto: Position) {
         self.recovered &= page.complete;
@@ -233,23 +242,23 @@ mod tests {
         Page { messages: seqs.iter().map(said).collect(), cursor: None, complete: true }
     }
 
-    fn seqs(missed: &Missed) -> Vec<u64> {
+    fn seqs(missed: &MissedMessages) -> Vec<u64> {
         missed.messages.iter().map(|said| said.seq).collect()
     }
 
     #[test]
     fn readings_are_taken_by_number_by_session_and_by_deadline() {
-        let mut readings = Readings::default();
+        let mut readings = HistoryReads::default();
         let viewer = Token::new(1).membership();
         let mut add = |session, deadline| {
-            let ask = Ask { session, id: None, deadline, entering: None };
+            let ask = PendingRequest { session, id: None, deadline, entering: None };
             let wanted = Wanted { viewer, span: Span::Last, limit: 1 };
             let number = deadline;
-            readings.add(number, Reading { ask, wanted, repeat_at: 0, missed: None });
+            readings.add(number, HistoryRead { ask, wanted, repeat_at: 0, missed: None });
             number
         };
         let numbers = [(7, 10), (8, 20), (7, 30), (9, 40)].map(|(session, deadline)| add(session, deadline));
-        let session = |reading: Reading| reading.ask.session;
+        let session = |reading: HistoryRead| reading.ask.session;
         assert_eq!(readings.remove(numbers[1]).map(session), Some(8));
         assert_eq!(readings.remove_of(8).map(session), None);
         assert_eq!(readings.remove_late(10).into_iter().map(session).collect::<Vec<_>>(), [7]);
@@ -260,14 +269,14 @@ mod tests {
 
     #[test]
     fn what_is_still_to_be_told_is_left_out() {
-        let mut missed = Missed { recovered: true, ..Missed::default() };
+        let mut missed = MissedMessages { recovered: true, ..MissedMessages::default() };
         missed.add(page(&[1_000, 1_001, 2_000], 1), Position(1));
         assert_eq!((seqs(&missed), missed.recovered), (vec![1_000, 1_001], true));
     }
 
     #[test]
     fn what_does_not_fit_is_behind_the_cursor() {
-        let mut missed = Missed { recovered: true, ..Missed::default() };
+        let mut missed = MissedMessages { recovered: true, ..MissedMessages::default() };
         missed.add(page(&[1_000, 2_000, 3_000], 15_000), Position(9));
         assert_eq!((seqs(&missed), missed.cursor), (vec![2_000, 3_000], Some(2_000)));
         missed.add(page(&[4_000], 60_000), Position(9));

@@ -9,7 +9,7 @@ use shared::membership::{Membership, Token};
 
 /// A local session, as this connector wants it to be.
 #[derive(Debug)]
-pub(super) struct Local {
+pub(super) struct LocalSession {
     name: Name,
     /// Names the stay that its client was told of.
     pub(super) token: Token,
@@ -29,7 +29,7 @@ pub(super) struct Local {
     pub(super) resumes: bool,
 }
 
-impl Local {
+impl LocalSession {
     /// The stay under which it speaks: the one that it enters, as what it says is decided behind that.
     pub(super) fn stay(&self) -> Membership {
         self.entering.unwrap_or(self.token).membership()
@@ -55,33 +55,33 @@ impl Local {
 
 /// Local sessions.
 #[derive(Debug, Default)]
-pub(super) struct Locals {
-    by_number: BTreeMap<u64, Local>,
+pub(super) struct LocalSessions {
+    by_number: BTreeMap<u64, LocalSession>,
     // Invariant: these are the names in `by_number`.
     by_name: BTreeSet<(Name, u64)>,
     /// Sessions that hear, until one of them may have changed: made once for many messages.
     audience: Option<Arc<[u64]>>,
 }
 
-impl Locals {
+impl LocalSessions {
     pub(super) fn is_empty(&self) -> bool {
         self.by_number.is_empty()
     }
 
-    pub(super) fn get(&self, number: &u64) -> Option<&Local> {
+    pub(super) fn get(&self, number: &u64) -> Option<&LocalSession> {
         self.by_number.get(number)
     }
 
-    pub(super) fn get_mut(&mut self, number: &u64) -> Option<&mut Local> {
+    pub(super) fn get_mut(&mut self, number: &u64) -> Option<&mut LocalSession> {
         self.audience = None;
         self.by_number.get_mut(number)
     }
 
-    pub(super) fn iter(&self) -> Iter<'_, u64, Local> {
+    pub(super) fn iter(&self) -> Iter<'_, u64, LocalSession> {
         self.by_number.iter()
     }
 
-    pub(super) fn keys(&self) -> Keys<'_, u64, Local> {
+    pub(super) fn keys(&self) -> Keys<'_, u64, LocalSession> {
         self.by_number.keys()
     }
 
@@ -92,7 +92,7 @@ impl Locals {
     }
 
     /// Sessions that hear what happens.
-    pub(super) fn hearing_mut(&mut self) -> impl Iterator<Item = &mut Local> {
+    pub(super) fn hearing_mut(&mut self) -> impl Iterator<Item = &mut LocalSession> {
         self.audience = None;
         self.by_number.values_mut().filter(|local| local.hears)
     }
@@ -103,7 +103,7 @@ impl Locals {
     }
 
     /// Sessions that have this name.
-    pub(super) fn named(&self, name: &Name) -> impl Iterator<Item = (u64, &Local)> {
+    pub(super) fn named(&self, name: &Name) -> impl Iterator<Item = (u64, &LocalSession)> {
         let numbers =
             self.by_name.range((name.clone(), u64::MIN)..=(name.clone(), u64::MAX)).map(|(_, number)| *number);
         numbers.filter_map(|number| Some((number, self.by_number.get(&number)?)))
@@ -114,7 +114,7 @@ impl Locals {
         self.audience = None;
         let local = self.by_number.entry(number).or_insert_with(|| {
             self.by_name.insert((name.clone(), number));
-            Local {
+            LocalSession {
                 name,
                 token,
                 entering: None,
@@ -153,7 +153,7 @@ mod tests {
 
     #[test]
     fn the_audience_is_who_hears_now() {
-        let mut locals = Locals::default();
+        let mut locals = LocalSessions::default();
         let name = Name::new("ann").unwrap();
         (1..=2).for_each(|number| locals.want(number, name.clone(), Token::new(1)));
         assert!(locals.audience().is_empty());
@@ -171,8 +171,8 @@ mod tests {
     #[test]
     fn sessions_are_found_by_the_name_they_have_now() {
         let [ann, bob] = ["ann", "bob"].map(|name| Name::new(name).unwrap());
-        let mut locals = Locals::default();
-        let numbers = |locals: &Locals, name| locals.named(name).map(|(number, _)| number).collect::<Vec<_>>();
+        let mut locals = LocalSessions::default();
+        let numbers = |locals: &LocalSessions, name| locals.named(name).map(|(number, _)| number).collect::<Vec<_>>();
         locals.want(1, ann.clone(), Token::new(1));
         locals.want(2, ann.clone(), Token::new(2));
         locals.want(2, bob.clone(), Token::new(3));

@@ -6,18 +6,18 @@ use std::ops::Bound;
 use shared::ids::Name;
 
 /// Milliseconds from one total that is told of a large room to the next.
-const BETWEEN_TOTALS_MS: u64 = 1_000;
+const TOTAL_INTERVAL_MS: u64 = 1_000;
 
 /// Most names that are told at once. With the longest names that is what an outbox holds; who is told more reads them.
-const MOST_AT_ONCE: usize = 1_000;
+const MAX_CHANGES: usize = 1_000;
 
 /// What is to be told of a change.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum News {
+pub(super) enum PresenceChange {
     /// Somebody came.
-    Came(Name),
+    Joined(Name),
     /// Somebody went.
-    Went(Name),
+    Left(Name),
     /// There is another number of members; `names` says whether comings and goings are told from now on, and that they
     /// were not.
     Total { names: bool },
@@ -26,7 +26,7 @@ pub(super) enum News {
 /// The names in a room. Small rooms tell each coming and going; one that passes a size tells totals only, until it is
 /// smaller by a tenth.
 #[derive(Debug)]
-pub(super) struct Crowd {
+pub(super) struct Presence {
     here: BTreeSet<Name>,
     /// Most names of a small room.
     most: usize,
@@ -46,11 +46,11 @@ struct Large {
 
 impl Large {
     fn new(named: BTreeSet<Name>, now: u64) -> Self {
-        Self { named, is_stale: false, tell_at: now + BETWEEN_TOTALS_MS }
+        Self { named, is_stale: false, tell_at: now + TOTAL_INTERVAL_MS }
     }
 }
 
-impl Crowd {
+impl Presence {
     /// Nobody; the room is large with more than `most` names.
     pub(super) fn new(most: usize) -> Self {
         Self { here: BTreeSet::new(), most, large: None }
@@ -75,7 +75,7 @@ impl Crowd {
     }
 
     /// Somebody is here.
-    pub(super) fn insert(&mut self, name: &Name, now: u64) -> Vec<News> {
+    pub(super) fn insert(&mut self, name: &Name, now: u64) -> Vec<PresenceChange> {
         if !self.here.insert(name.clone()) {
             return Vec::new();
         }
@@ -84,21 +84,21 @@ impl Crowd {
             return Vec::new();
         }
         if self.here.len() <= self.most {
-            return vec![News::Came(name.clone())];
+            return vec![PresenceChange::Joined(name.clone())];
         }
         let mut named = self.here.clone();
         named.remove(name);
         self.large = Some(Large::new(named, now));
-        vec![News::Total { names: false }]
+        vec![PresenceChange::Total { names: false }]
     }
 
     /// Somebody is not here.
-    pub(super) fn remove(&mut self, name: &Name) -> Vec<News> {
+    pub(super) fn remove(&mut self, name: &Name) -> Vec<PresenceChange> {
         if !self.here.remove(name) {
             return Vec::new();
         }
         if self.large.is_none() {
-            return vec![News::Went(name.clone())];
+            return vec![PresenceChange::Left(name.clone())];
         }
         if self.is_small_again() {
             return self.shrunk();
@@ -108,7 +108,7 @@ impl Crowd {
     }
 
     /// These are here, and nobody else.
-    pub(super) fn replace(&mut self, here: BTreeSet<Name>, now: u64) -> Vec<News> {
+    pub(super) fn replace(&mut self, here: BTreeSet<Name>, now: u64) -> Vec<PresenceChange> {
         let before = std::mem::replace(&mut self.here, here);
         if self.large.is_some() && self.is_small_again() {
             return self.shrunk();
@@ -120,7 +120,7 @@ impl Crowd {
             }
             None if self.here.len() > self.most => {
                 self.large = Some(Large::new(before, now));
-                vec![News::Total { names: false }]
+                vec![PresenceChange::Total { names: false }]
             }
             None => self.difference(&before, false),
         }
@@ -132,32 +132,32 @@ impl Crowd {
     }
 
     /// What is to be told because of the time.
-    pub(super) fn tick(&mut self, now: u64) -> Option<News> {
+    pub(super) fn tick(&mut self, now: u64) -> Option<PresenceChange> {
         let large = self.large.as_mut().filter(|large| large.is_stale && large.tell_at <= now)?;
         large.is_stale = false;
-        large.tell_at = now + BETWEEN_TOTALS_MS;
-        Some(News::Total { names: false })
+        large.tell_at = now + TOTAL_INTERVAL_MS;
+        Some(PresenceChange::Total { names: false })
     }
 
     fn is_small_again(&self) -> bool {
         self.here.len() * 10 <= self.most * 9
     }
 
-    fn shrunk(&mut self) -> Vec<News> {
+    fn shrunk(&mut self) -> Vec<PresenceChange> {
         self.large.take().map(|large| self.difference(&large.named, true)).unwrap_or_default()
     }
 
     /// What changed; `again` says that somebody is to read the names.
-    fn difference(&self, before: &BTreeSet<Name>, again: bool) -> Vec<News> {
-        let went = before.difference(&self.here).cloned().map(News::Went);
-        let came = self.here.difference(before).cloned().map(News::Came);
-        let mut news: Vec<News> = went.chain(came).take(MOST_AT_ONCE + 1).collect();
-        let too_many = news.len() > MOST_AT_ONCE;
+    fn difference(&self, before: &BTreeSet<Name>, again: bool) -> Vec<PresenceChange> {
+        let went = before.difference(&self.here).cloned().map(PresenceChange::Left);
+        let came = self.here.difference(before).cloned().map(PresenceChange::Joined);
+        let mut news: Vec<PresenceChange> = went.chain(came).take(MAX_CHANGES + 1).collect();
+        let too_many = news.len() > MAX_CHANGES;
         if too_many {
             news.clear();
         }
         if again || too_many {
-            news.push(News::Total { names: true });
+            news.push(PresenceChange::Total { names: true });
         }
         news
     }
@@ -178,23 +178,23 @@ mod tests {
         numbers.into_iter().map(name).collect()
     }
 
-    fn crowd(count: usize) -> Crowd {
-        let mut crowd = Crowd::new(10);
+    fn crowd(count: usize) -> Presence {
+        let mut crowd = Presence::new(10);
         crowd.replace(names(0..count), 0);
         crowd
     }
 
-    const LARGE: News = News::Total { names: false };
-    const SMALL: News = News::Total { names: true };
+    const LARGE: PresenceChange = PresenceChange::Total { names: false };
+    const SMALL: PresenceChange = PresenceChange::Total { names: true };
 
     #[test]
     fn a_small_room_tells_names() {
         let mut crowd = crowd(9);
-        assert_eq!(crowd.insert(&name(9), 0), [News::Came(name(9))]);
+        assert_eq!(crowd.insert(&name(9), 0), [PresenceChange::Joined(name(9))]);
         assert_eq!(crowd.insert(&name(9), 0), []);
-        assert_eq!(crowd.remove(&name(9)), [News::Went(name(9))]);
+        assert_eq!(crowd.remove(&name(9)), [PresenceChange::Left(name(9))]);
         assert_eq!(crowd.remove(&name(9)), []);
-        assert_eq!(crowd.replace(names(1..10), 0), [News::Went(name(0)), News::Came(name(9))]);
+        assert_eq!(crowd.replace(names(1..10), 0), [PresenceChange::Left(name(0)), PresenceChange::Joined(name(9))]);
         assert!(crowd.tells_names() && !crowd.waits());
     }
 
@@ -219,9 +219,12 @@ mod tests {
         crowd.insert(&name(10), 0);
         assert_eq!(crowd.remove(&name(0)), []);
         assert!(!crowd.tells_names(), "ten are not few enough: it would be large with the next");
-        assert_eq!(crowd.remove(&name(1)), [News::Went(name(0)), News::Went(name(1)), News::Came(name(10)), SMALL]);
+        assert_eq!(
+            crowd.remove(&name(1)),
+            [PresenceChange::Left(name(0)), PresenceChange::Left(name(1)), PresenceChange::Joined(name(10)), SMALL]
+        );
         assert_eq!((crowd.tick(9_000), crowd.waits()), (None, false));
-        assert_eq!(crowd.remove(&name(2)), [News::Went(name(2))]);
+        assert_eq!(crowd.remove(&name(2)), [PresenceChange::Left(name(2))]);
     }
 
     #[test]
@@ -230,13 +233,13 @@ mod tests {
         assert_eq!(crowd.replace(names(2..20), 0), [LARGE]);
         assert_eq!(
             crowd.replace(names(2..4), 0),
-            [News::Went(name(0)), News::Went(name(1)), News::Came(name(3)), SMALL]
+            [PresenceChange::Left(name(0)), PresenceChange::Left(name(1)), PresenceChange::Joined(name(3)), SMALL]
         );
     }
 
     #[test]
     fn more_than_can_be_told_at_once_is_to_be_read() {
-        let mut crowd = Crowd::new(5_000);
+        let mut crowd = Presence::new(5_000);
         assert_eq!(crowd.replace(names(0..1_000), 0).len(), 1_000);
         assert_eq!(crowd.replace(names(1_000..1_501), 0), [SMALL]);
         assert!(crowd.tells_names());
@@ -276,7 +279,7 @@ mod tests {
         /// Who heard everything from the beginning knows exactly who is here whenever names are told; nobody comes twice.
         #[test]
         fn what_is_told_adds_up(changes in changes()) {
-            let mut crowd = Crowd::new(10);
+            let mut crowd = Presence::new(10);
             let mut known = BTreeSet::new();
             for change in changes {
                 let news = match change {
@@ -286,9 +289,9 @@ mod tests {
                 };
                 for news in news {
                     match news {
-                        News::Came(name) => prop_assert!(known.insert(name)),
-                        News::Went(name) => prop_assert!(known.remove(&name)),
-                        News::Total { names } => prop_assert_eq!(names, crowd.tells_names()),
+                        PresenceChange::Joined(name) => prop_assert!(known.insert(name)),
+                        PresenceChange::Left(name) => prop_assert!(known.remove(&name)),
+                        PresenceChange::Total { names } => prop_assert_eq!(names, crowd.tells_names()),
                     }
                 }
                 prop_assert!(!crowd.tells_names() || known == crowd.here);

@@ -6,14 +6,14 @@ use shared::ids::Name;
 use shared::record::Refusal;
 
 use super::apply::push_to;
-use super::local_sessions::Local;
-use super::presence::News;
-use super::proposer::Ask;
-use super::{Act, Context, Push, Reply, Room};
+use super::local_sessions::LocalSession;
+use super::presence::PresenceChange;
+use super::proposer::PendingRequest;
+use super::{Context, Push, Room, RoomEffect, RoomResponse};
 
 /// Names of a room, in order.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Members {
+pub struct MembersPage {
     /// Up to as many as were asked for.
     pub users: Vec<Name>,
     /// Whether there are more after them.
@@ -29,14 +29,14 @@ pub struct Members {
 impl Room {
     /// A session asks who is in the room that it is in, up to `limit` names after `after`. It is answered at once, with what
     /// it would know if it had been told every name.
-    pub fn members(&mut self, after: Option<&Name>, limit: usize, ask: Ask, cx: &mut Context<'_>) {
+    pub fn members(&mut self, after: Option<&Name>, limit: usize, ask: PendingRequest, cx: &mut Context<'_>) {
         if !self.locals.get(&ask.session).is_some_and(|local| local.hears) {
-            let refused = Reply::Refused { refusal: Refusal::NotMember, enter: false };
-            return cx.acts.push(Act::Answer(ask, refused));
+            let refused = RoomResponse::Refused { refusal: Refusal::NotMember, enter: false };
+            return cx.acts.push(RoomEffect::Respond(ask, refused));
         }
         let (users, more) = self.crowd.page(after, limit);
         let (total, seq, time) = (self.crowd.total(), self.at.position.last_seq(), self.state.time());
-        cx.acts.push(Act::Answer(ask, Reply::Members(Members { users, more, total, seq, time })));
+        cx.acts.push(RoomEffect::Respond(ask, RoomResponse::Members(MembersPage { users, more, total, seq, time })));
     }
 
     /// Tells of a large room what changed since it was told last, when it is time.
@@ -47,12 +47,12 @@ impl Room {
 
     /// Tells the sessions what changed: names for those who know all others, but nobody of its own coming and going, nor of who
     /// got its name.
-    pub(super) fn tell_crowd(&mut self, news: impl IntoIterator<Item = News>, cx: &mut Context<'_>) {
+    pub(super) fn tell_crowd(&mut self, news: impl IntoIterator<Item = PresenceChange>, cx: &mut Context<'_>) {
         for news in news {
             match news {
-                News::Came(name) => push_to(self.knowing_names(&name), Push::Add { name }, cx),
-                News::Went(name) => push_to(self.knowing_names(&name), Push::Leave { name }, cx),
-                News::Total { names } => self.tell_total(names, cx),
+                PresenceChange::Joined(name) => push_to(self.knowing_names(&name), Push::Add { name }, cx),
+                PresenceChange::Left(name) => push_to(self.knowing_names(&name), Push::Leave { name }, cx),
+                PresenceChange::Total { names } => self.tell_total(names, cx),
             }
         }
     }
@@ -67,7 +67,7 @@ impl Room {
 
     /// Sessions that are to be told of this name.
     fn knowing_names(&self, name: &Name) -> Arc<[u64]> {
-        let told = |local: &Local| local.hears && local.knows_names && local.name() != name;
+        let told = |local: &LocalSession| local.hears && local.knows_names && local.name() != name;
         self.locals.iter().filter(|(_, local)| told(local)).map(|(number, _)| *number).collect()
     }
 }

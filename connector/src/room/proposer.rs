@@ -10,14 +10,14 @@ use shared::membership::{Membership, Token};
 use shared::record::{Epoch, RecordId};
 use shared::rpc::messages::{Claim, Item, is_plausible_number};
 
-use queue::{Move, Queue};
+use queue::{PendingMove, Queue};
 
 /// Most items of one proposal.
 const MAX_ITEMS: usize = 256;
 
 /// A client's request that waits for its item's outcome.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Ask {
+pub struct PendingRequest {
     /// Who asked.
     pub session: u64,
     /// The request's id; none for a notify, which is not answered.
@@ -36,14 +36,14 @@ pub struct Entering {
     /// The token is its client's: if another session has the membership, it is taken over.
     pub comes_back: bool,
     /// Up to where its client knows the room.
-    pub since: Option<Since>,
+    pub since: Option<ClientPosition>,
     /// Its client will come back with the token should the connection end.
     pub resumes: bool,
 }
 
 /// A place in a room's log, as clients name it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Since {
+pub struct ClientPosition {
     /// Of which log.
     pub epoch: Epoch,
     /// Where.
@@ -52,14 +52,14 @@ pub struct Since {
 
 /// An item, and who waits for it; nobody for what the connector itself wants.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Wanted {
+pub struct QueuedItem {
     /// What is proposed.
     pub item: Item,
     /// Who waits.
-    pub ask: Option<Ask>,
+    pub ask: Option<PendingRequest>,
 }
 
-impl Wanted {
+impl QueuedItem {
     /// The session that it is about.
     pub fn session(&self) -> u64 {
         match self.item {
@@ -70,11 +70,11 @@ impl Wanted {
 
 /// The proposal in flight.
 #[derive(Debug)]
-pub struct Head {
+pub struct InFlight {
     /// Its number.
     pub number: u64,
     /// What it proposes, in order.
-    pub wanted: Vec<Wanted>,
+    pub wanted: Vec<QueuedItem>,
     /// When it is to be sent again.
     pub repeat_at: u64,
     /// Bytes of what it proposes.
@@ -83,7 +83,7 @@ pub struct Head {
     fence: Option<u64>,
 }
 
-impl Head {
+impl InFlight {
     /// The number and the items to send.
     pub fn proposal(&self) -> (u64, Vec<Item>) {
         match self.fence {
@@ -97,7 +97,7 @@ impl Head {
 #[derive(Debug)]
 pub struct Proposer {
     queue: Queue,
-    head: Option<Head>,
+    head: Option<InFlight>,
     most: usize,
     /// Items, first of all that wait, that the owner could not append together: they are cut to what every broker takes.
     cut: usize,
@@ -138,7 +138,7 @@ impl Proposer {
     }
 
     /// The proposal in flight.
-    pub fn head(&self) -> Option<&Head> {
+    pub fn head(&self) -> Option<&InFlight> {
         self.head.as_ref()
     }
 
@@ -155,7 +155,7 @@ impl Proposer {
     }
 
     /// Queues a client's request, for which there is room.
-    pub fn request(&mut self, wanted: Wanted) {
+    pub fn request(&mut self, wanted: QueuedItem) {
         self.queue.push_back(wanted);
     }
 
@@ -163,9 +163,9 @@ impl Proposer {
     ///
     /// There is no bound to refuse it by: sessions bound it, one leave each.
     pub fn leave(&mut self, session: u64, incarnation: Incarnation) {
-        if self.queue.last_move((session, incarnation)) != Some(Move::Goes) {
+        if self.queue.last_move((session, incarnation)) != Some(PendingMove::Leave) {
             let item = Item::Leave { session, incarnation };
-            self.queue.push_back(Wanted { item, ask: None });
+            self.queue.push_back(QueuedItem { item, ask: None });
         }
     }
 
@@ -174,13 +174,13 @@ impl Proposer {
     pub fn rejoin(&mut self, session: u64, name: Name, membership: Membership, seen: RecordId) {
         if !self.has_join(session) {
             let item = Item::Join { session, name, membership, claim: Claim::Heal, seen: Some(seen) };
-            self.queue.push_front(Wanted { item, ask: None });
+            self.queue.push_front(QueuedItem { item, ask: None });
         }
     }
 
     /// Whether the session of this run will have joined when all that is pending is decided.
     pub fn has_join(&self, session: u64) -> bool {
-        self.queue.last_move((session, self.incarnation)) == Some(Move::Comes)
+        self.queue.last_move((session, self.incarnation)) == Some(PendingMove::Join)
     }
 
     /// Takes back a session's join that was not proposed yet, and says whether there was one.
@@ -190,7 +190,7 @@ impl Proposer {
 
     /// Queues a join again that was overtaken for all that its owner knew, ahead of all that waits: its connector has read on
     /// to the record `seen`, and knows better.
-    pub fn join_again(&mut self, mut wanted: Wanted, at: RecordId) {
+    pub fn join_again(&mut self, mut wanted: QueuedItem, at: RecordId) {
         if let Item::Join { seen, .. } = &mut wanted.item {
             *seen = Some(at);
         }
@@ -215,7 +215,7 @@ impl Proposer {
 
     /// Makes the next proposal from what waits, if none is in flight. `number` must be above all numbers given before. Clients
     /// that come back, and asked to before the room was read, do so from the record `at`.
-    pub fn begin(&mut self, number: u64, at: RecordId, budget: Budget) -> Option<&mut Head> {
+    pub fn begin(&mut self, number: u64, at: RecordId, budget: Budget) -> Option<&mut InFlight> {
         if !self.waits() {
             return None;
         }
@@ -232,14 +232,14 @@ impl Proposer {
             bytes += size;
             wanted.extend(self.queue.pop_front());
         }
-        for Wanted { item, .. } in &mut wanted {
+        for QueuedItem { item, .. } in &mut wanted {
             if let Item::Join { claim: Claim::Back, seen, .. } = item {
                 seen.get_or_insert(at);
             }
         }
         self.cut = self.cut.saturating_sub(wanted.len());
         self.floor = self.floor.max(number);
-        Some(self.head.insert(Head { number, wanted, repeat_at: 0, bytes, fence: None }))
+        Some(self.head.insert(InFlight { number, wanted, repeat_at: 0, bytes, fence: None }))
     }
 
     /// Bytes of a proposal with more than one item.
@@ -254,7 +254,7 @@ impl Proposer {
     /// committed: they would be said twice. Once the log holds a higher number, the owner refuses it for ever.
     pub fn fence(&mut self, number: u64, budget: Budget) -> bool {
         let most_bytes = self.most_bytes(budget);
-        let is_too_large = |head: &&mut Head| {
+        let is_too_large = |head: &&mut InFlight| {
             let most_bytes = if head.wanted.len() > 1 { most_bytes } else { budget.record() };
             head.fence.is_none() && head.bytes > most_bytes
         };
@@ -274,7 +274,7 @@ impl Proposer {
     }
 
     /// Takes what is first if it cannot be proposed: it is larger than any record may be now.
-    pub fn take_oversize(&mut self, budget: Budget) -> Option<Wanted> {
+    pub fn take_oversize(&mut self, budget: Budget) -> Option<QueuedItem> {
         self.queue.front().filter(|wanted| wanted.item.size() > budget.record())?;
         self.queue.pop_front()
     }
@@ -289,7 +289,7 @@ impl Proposer {
     /// A record decided the proposal with this number, and all records before it were seen: the head is done, or a higher
     /// number was committed instead, its fence or one that was given by another process in this connector's name. Then it
     /// never will be, and its items wait again.
-    pub fn decided(&mut self, number: u64) -> Option<Vec<Wanted>> {
+    pub fn decided(&mut self, number: u64) -> Option<Vec<QueuedItem>> {
         if !self.note_number(number) {
             return None;
         }
@@ -311,7 +311,7 @@ impl Proposer {
     }
 
     /// The log holds the proposal with this number, or a later one: the head is done.
-    pub fn committed(&mut self, number: u64) -> Option<Vec<Wanted>> {
+    pub fn committed(&mut self, number: u64) -> Option<Vec<QueuedItem>> {
         if !self.note_number(number) {
             return None;
         }
@@ -335,8 +335,8 @@ impl Proposer {
     }
 
     /// Requests past their deadline. What was not proposed yet is taken back; what was stays, with nobody waiting for it.
-    pub fn expire(&mut self, now: u64) -> Vec<Wanted> {
-        let is_late = |w: &Wanted| w.ask.as_ref().is_some_and(|ask| ask.deadline <= now);
+    pub fn expire(&mut self, now: u64) -> Vec<QueuedItem> {
+        let is_late = |w: &QueuedItem| w.ask.as_ref().is_some_and(|ask| ask.deadline <= now);
         let mut expired = Vec::new();
         for wanted in self.head.iter_mut().flat_map(|head| &mut head.wanted) {
             if is_late(wanted) {

@@ -5,11 +5,11 @@ use shared::membership::Token;
 use shared::record::{Epoch, Refusal};
 use shared::rpc::messages::{Claim, Item};
 
-use super::local_sessions::Local;
-use super::proposer::{Ask, Wanted};
-use super::{Act, Context, Entered, Missed, Reply, Room, When};
+use super::local_sessions::LocalSession;
+use super::proposer::{PendingRequest, QueuedItem};
 #[cfg(debug_assertions)]
 use super::{Common, session_id};
+use super::{Context, Entered, MissedMessages, Room, RoomEffect, RoomResponse, Stamp};
 
 /// Rooms with more sessions are not looked at: in a debug build that would cost more than the work itself.
 #[cfg(debug_assertions)]
@@ -34,13 +34,13 @@ impl Room {
     }
 
     /// A session wants to enter under a name; `ask.entering` says with which token.
-    pub fn enter(&mut self, name: Name, mut ask: Ask, cx: &mut Context<'_>) {
+    pub fn enter(&mut self, name: Name, mut ask: PendingRequest, cx: &mut Context<'_>) {
         let (session, Some(entering)) = (ask.session, &mut ask.entering) else { return };
         // First of all: a client that is answered 429 may rely on it that nothing was done, no
         // other session sent away for it.
         if self.proposer.is_full() {
-            cx.acts.push(Act::Answer(ask, Reply::Busy { enter: true }));
-            return cx.acts.push(Act::NotEntered(session));
+            cx.acts.push(RoomEffect::Respond(ask, RoomResponse::QueueFull { enter: true }));
+            return cx.acts.push(RoomEffect::NotEntered(session));
         }
         // Without a token, a session that is here enters its own stay again.
         let own = self.locals.get(&session).filter(|local| local.is_here() && !entering.comes_back);
@@ -53,27 +53,33 @@ impl Room {
         let claim = if entering.comes_back { Claim::Back } else { Claim::New };
         let membership = entering.token.membership();
         let item = Item::Join { session, name: name.clone(), membership, claim, seen };
-        self.proposer.request(Wanted { item, ask: Some(ask) });
+        self.proposer.request(QueuedItem { item, ask: Some(ask) });
         self.locals.want(session, name, entering.token);
         self.go_on(cx);
     }
 
     /// A session is in. One that comes back is told first what it missed.
-    pub(super) fn entered(&mut self, ask: Ask, when: When, cx: &mut Context<'_>) {
+    pub(super) fn entered(&mut self, ask: PendingRequest, when: Stamp, cx: &mut Context<'_>) {
         let came_back = ask.entering.filter(|entering| entering.comes_back);
         match came_back.map(|entering| entering.since) {
             None => self.welcome(ask, when, None, cx),
             Some(Some(since)) if since.epoch == self.at.epoch => self.read_missed(since.seq, ask, cx),
-            Some(_) => self.welcome(ask, when, Some(Missed::default()), cx),
+            Some(_) => self.welcome(ask, when, Some(MissedMessages::default()), cx),
         }
     }
 
     /// From now on a session hears what happens; it is told with whom it is here.
-    pub(super) fn welcome(&mut self, ask: Ask, When { seq, time }: When, missed: Option<Missed>, cx: &mut Context<'_>) {
+    pub(super) fn welcome(
+        &mut self,
+        ask: PendingRequest,
+        Stamp { seq, time }: Stamp,
+        missed: Option<MissedMessages>,
+        cx: &mut Context<'_>,
+    ) {
         let number = ask.session;
         let Some(local) = self.locals.get_mut(&number) else {
-            cx.acts.push(Act::NotEntered(number));
-            return cx.acts.push(Act::Answer(ask, Reply::Unknown { enter: true, because: None }));
+            cx.acts.push(RoomEffect::NotEntered(number));
+            return cx.acts.push(RoomEffect::Respond(ask, RoomResponse::Unknown { enter: true, because: None }));
         };
         let (total, names) = (self.crowd.total(), self.crowd.tells_names());
         // The connection may have broken meanwhile.
@@ -85,8 +91,8 @@ impl Room {
         let (users, _) = self.crowd.page(None, cx.common.large_members);
         let entered = Box::new(Entered { users, total, names, seq, time, epoch, token, missed });
         // In this order: who reads the answer may at once send what only those may who are in.
-        cx.acts.push(Act::Entered(number));
-        cx.acts.push(Act::Answer(ask, Reply::Entered(entered)));
+        cx.acts.push(RoomEffect::Entered(number));
+        cx.acts.push(RoomEffect::Respond(ask, RoomResponse::Entered(entered)));
     }
 
     /// A newcomer has the name of a session that is only kept for its client to come back: that one goes.
@@ -99,22 +105,22 @@ impl Room {
     }
 
     /// A session speaks; `body` is its JSON, unread.
-    pub fn send(&mut self, body: Vec<u8>, ask: Ask, cx: &mut Context<'_>) {
+    pub fn send(&mut self, body: Vec<u8>, ask: PendingRequest, cx: &mut Context<'_>) {
         let Some(local) = self.locals.get(&ask.session) else {
-            let refused = Reply::Refused { refusal: Refusal::NotMember, enter: false };
-            return cx.acts.push(Act::Answer(ask, refused));
+            let refused = RoomResponse::Refused { refusal: Refusal::NotMember, enter: false };
+            return cx.acts.push(RoomEffect::Respond(ask, refused));
         };
         let item = Item::Send { session: ask.session, membership: local.stay(), body };
         if self.proposer.is_full() {
-            return cx.acts.push(Act::Answer(ask, Reply::Busy { enter: false }));
+            return cx.acts.push(RoomEffect::Respond(ask, RoomResponse::QueueFull { enter: false }));
         }
         self.request(item, ask, cx);
     }
 
     /// A session asks to leave. Returns false if too much waits: then it is in the room as before.
-    pub fn leave(&mut self, ask: Ask, cx: &mut Context<'_>) -> bool {
+    pub fn leave(&mut self, ask: PendingRequest, cx: &mut Context<'_>) -> bool {
         if self.proposer.is_full() {
-            cx.acts.push(Act::Answer(ask, Reply::Busy { enter: false }));
+            cx.acts.push(RoomEffect::Respond(ask, RoomResponse::QueueFull { enter: false }));
             return false;
         }
         let item = Item::Leave { session: ask.session, incarnation: cx.common.incarnation };
@@ -126,8 +132,8 @@ impl Room {
         true
     }
 
-    fn request(&mut self, item: Item, ask: Ask, cx: &mut Context<'_>) {
-        self.proposer.request(Wanted { item, ask: Some(ask) });
+    fn request(&mut self, item: Item, ask: PendingRequest, cx: &mut Context<'_>) {
+        self.proposer.request(QueuedItem { item, ask: Some(ask) });
         self.go_on(cx);
     }
 
@@ -179,6 +185,6 @@ impl Room {
 
     /// Returns true if a session is here for all that its client knows, its connection broken or not.
     pub(super) fn is_kept(&self, session: u64) -> bool {
-        self.locals.get(&session).is_some_and(Local::is_here) || self.held.contains_key(&session)
+        self.locals.get(&session).is_some_and(LocalSession::is_here) || self.held.contains_key(&session)
     }
 }

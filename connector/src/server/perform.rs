@@ -12,14 +12,14 @@ use tokio::time::Instant;
 use tracing::debug;
 
 use super::Connector;
-use crate::connector_state::{Effect, Told};
-use crate::push_batch::{Fanout, Handed};
+use crate::connector_state::{ClientResponse, Effect};
+use crate::push_batch::{FlushedBatch, PushBatch};
 use crate::render;
-use crate::room::{Push, Reply};
+use crate::room::{Push, RoomResponse};
 
 impl Connector {
     pub(super) fn perform(&mut self, effects: Vec<Effect>) {
-        let mut fanout = Fanout::default();
+        let mut fanout = PushBatch::default();
         for effect in effects {
             match effect {
                 Effect::Push { room, to, push } => {
@@ -29,9 +29,10 @@ impl Connector {
                     }
                     fanout.push(to, framed, said_to_all(&push));
                 }
-                Effect::Answer { session, id, answer } => {
-                    let (code, framed) = render::answer(id, &answer);
-                    if matches!(answer, Told::Room(_, Reply::Sent { seq, .. }) if fanout.takes_answer(seq)) {
+                Effect::Respond { session, id, response } => {
+                    let (code, framed) = render::answer(id, &response);
+                    if matches!(response, ClientResponse::Room(_, RoomResponse::Sent { seq, .. }) if fanout.takes_answer(seq))
+                    {
                         fanout.answer(session, framed);
                     } else {
                         // It says how the room is at this moment: it must not come behind what happened later.
@@ -42,7 +43,7 @@ impl Connector {
                         client.waiting.answered(id, code, &self.node.metrics);
                     }
                 }
-                Effect::Ask { chat, token, method, room, body } => {
+                Effect::SendToChat { chat, token, method, room, body } => {
                     let reply = token.map(|token| subjects::connector_reply(&self.id, token));
                     self.publish(&chat, (subjects::chat(&chat), reply), (&method, room.as_ref()), body);
                 }
@@ -59,7 +60,7 @@ impl Connector {
                     self.hand_out(fanout.take());
                     self.kick(session, KickReason::Resumed);
                 }
-                Effect::Doubt => self.node.roster.doubt(),
+                Effect::RequestRecheck => self.node.roster.doubt(),
                 Effect::Lost(session) => {
                     self.hand_out(fanout.take());
                     // A plain close, no kick: clients that reconnect by themselves shall do so.
@@ -97,7 +98,7 @@ impl Connector {
         }
     }
 
-    fn hand_out(&self, Handed { to, pushes, count, answers }: Handed) {
+    fn hand_out(&self, FlushedBatch { to, pushes, count, answers }: FlushedBatch) {
         if count > 0 {
             let began = Instant::now();
             to.iter().for_each(|session| self.hand(*session, &pushes, count));

@@ -2,8 +2,8 @@
 
 use std::collections::BTreeSet;
 
-use connector::connector_state::Told;
-use connector::room::{Entered, Push, Reply};
+use connector::connector_state::ClientResponse;
+use connector::room::{Entered, Push, RoomResponse};
 use shared::ids::{Name, RoomId};
 use shared::membership::Membership;
 use shared::record::{Entry, Position};
@@ -106,7 +106,7 @@ impl Hearing<'_> {
         let heard = &self.visit.heard;
         let begins = |heard: &Heard| match heard {
             Heard::Push { room, push: Push::Gap { .. } } => room == self.room,
-            Heard::Answer { told: Told::Room(room, Reply::Entered(_)), .. } => room == self.room,
+            Heard::Answer { told: ClientResponse::Room(room, RoomResponse::Entered(_)), .. } => room == self.room,
             _ => false,
         };
         let begin = heard.iter().rposition(begins).unwrap_or(0);
@@ -118,7 +118,7 @@ impl Hearing<'_> {
         let first = self.truth.positions.first().map_or(0, |position| position.seq(0));
         let lost_up_to = lost_up_to.max().unwrap_or(0).max(first.saturating_sub(1));
         for heard in &heard[begin..] {
-            if let Heard::Answer { id, told: Told::Room(room, Reply::Sent { seq, .. }) } = heard
+            if let Heard::Answer { id, told: ClientResponse::Room(room, RoomResponse::Sent { seq, .. }) } = heard
                 && let Asked::Say(text) | Asked::Whisper(text) = self.visit.question(*id)
                 && room == self.room
                 && *seq > lost_up_to
@@ -189,16 +189,16 @@ impl Hearing<'_> {
         let mut tally = Tally::default();
         let mut viewer = None;
         for heard in &self.visit.heard {
-            let Heard::Answer { id, told: Told::Room(room, reply) } = heard else { continue };
+            let Heard::Answer { id, told: ClientResponse::Room(room, reply) } = heard else { continue };
             if room != self.room {
                 continue;
             }
             match reply {
-                Reply::Entered(entered) => {
+                RoomResponse::Entered(entered) => {
                     viewer = Some(entered.token.membership());
                     tally.unrecovered += usize::from(!self.gets_what_it_missed(*id, entered));
                 }
-                Reply::History { page, .. } => {
+                RoomResponse::History { page, .. } => {
                     self.is_history(page, viewer.unwrap());
                     tally.incomplete += usize::from(!page.complete && page.cursor.is_none());
                 }
@@ -275,18 +275,18 @@ pub(super) fn stays(visit: &Visit, room: &RoomId) -> Vec<Stay> {
     let mut stays: Vec<Stay> = Vec::new();
     for heard in &visit.heard {
         match heard {
-            Heard::Answer { id, told: Told::Room(r, Reply::Entered(entered)) } if r == room => {
+            Heard::Answer { id, told: ClientResponse::Room(r, RoomResponse::Entered(entered)) } if r == room => {
                 // Entering where one is already changes nothing.
                 if stays.last().is_none_or(|stay| stay.partial) {
                     let (from, users, told) = (entered.seq, entered.users.clone(), Vec::new());
                     stays.push(Stay { asked: *id, from, users, told, partial: false });
                 }
             }
-            Heard::Answer { told: Told::Room(_, Reply::Entered(_)), .. } => {
+            Heard::Answer { told: ClientResponse::Room(_, RoomResponse::Entered(_)), .. } => {
                 stays.iter_mut().for_each(|stay| stay.partial = true);
             }
             // The answer may be late: who asked to enter again after asking to leave is in.
-            Heard::Answer { id, told: Told::Room(..) } if matches!(visit.question(*id), Asked::Leave) => {
+            Heard::Answer { id, told: ClientResponse::Room(..) } if matches!(visit.question(*id), Asked::Leave) => {
                 stays.iter_mut().filter(|stay| stay.asked < *id).for_each(|stay| stay.partial = true);
             }
             Heard::Push { room: r, push } if r == room => {

@@ -12,7 +12,7 @@ use std::sync::Arc;
 use chat::log::Tail;
 use chat::log::memory::Memory;
 use chat::rooms::{Identity, Rooms};
-use connector::connector_state::{Hub, Request};
+use connector::connector_state::{ClientRequest, ConnectorState};
 use shared::budget::Budget;
 use shared::config::settings::LogSettings;
 use shared::config::{Servers, Settings};
@@ -64,7 +64,7 @@ pub(super) struct Stage {
     /// No server has a connection to the broker.
     is_cut: bool,
     chats: Vec<Chat>,
-    hubs: Vec<Hub>,
+    hubs: Vec<ConnectorState>,
     /// Connectors that never do anything again.
     dead_hubs: BTreeSet<usize>,
     clients: BTreeMap<u64, Client>,
@@ -153,7 +153,7 @@ impl Stage {
         Chat { rooms, run, is_dead: false, leaves: false, asleep: None }
     }
 
-    fn hub(&self, number: usize, incarnation: Incarnation) -> Hub {
+    fn hub(&self, number: usize, incarnation: Incarnation) -> ConnectorState {
         world::hub(&id("connector", number), incarnation, list(&[0, 1, 2]), self.metrics.clone())
     }
 
@@ -279,7 +279,7 @@ impl Stage {
     /// A client comes to a connector if it is not there, and asks to enter the room.
     pub(super) fn enter(&mut self, connector: usize, session: u64, name: &str) {
         self.open(connector, session);
-        self.ask(session, Request::Enter(format!(r#"{{"username":"{name}","rid":"{ROOM}"}}"#).into()));
+        self.ask(session, ClientRequest::Enter(format!(r#"{{"username":"{name}","rid":"{ROOM}"}}"#).into()));
     }
 
     /// A client whose connection broke comes back as another session.
@@ -287,7 +287,7 @@ impl Stage {
         let (token, since) = self.clients[&before].place.unwrap();
         self.open(connector, session);
         let place = format!(r#""token":"{token}","since":{since},"epoch":1"#);
-        self.ask(session, Request::Enter(format!(r#"{{"username":"{name}","rid":"{ROOM}",{place}}}"#).into()));
+        self.ask(session, ClientRequest::Enter(format!(r#"{{"username":"{name}","rid":"{ROOM}",{place}}}"#).into()));
     }
 
     fn open(&mut self, connector: usize, session: u64) {
@@ -299,19 +299,19 @@ impl Stage {
     }
 
     pub(super) fn say(&mut self, session: u64, text: &str) {
-        self.ask(session, Request::Send(format!(r#"{{"content":"{text}","target":"*"}}"#).into()));
+        self.ask(session, ClientRequest::Send(format!(r#"{{"content":"{text}","target":"*"}}"#).into()));
     }
 
     pub(super) fn say_with_id(&mut self, session: u64, text: &str, id: &str) {
-        self.ask(session, Request::Send(format!(r#"{{"content":"{text}","target":"*","id":"{id}"}}"#).into()));
+        self.ask(session, ClientRequest::Send(format!(r#"{{"content":"{text}","target":"*","id":"{id}"}}"#).into()));
     }
 
     pub(super) fn whisper(&mut self, session: u64, to: &str, text: &str) {
-        self.ask(session, Request::Send(format!(r#"{{"content":"{text}","target":"{to}"}}"#).into()));
+        self.ask(session, ClientRequest::Send(format!(r#"{{"content":"{text}","target":"{to}"}}"#).into()));
     }
 
     pub(super) fn leave(&mut self, session: u64) {
-        self.ask(session, Request::Leave);
+        self.ask(session, ClientRequest::Leave);
     }
 
     pub(super) fn close(&mut self, session: u64) {
@@ -329,7 +329,7 @@ impl Stage {
         self.hub_effects(connector, effects);
     }
 
-    fn ask(&mut self, session: u64, request: Request) {
+    fn ask(&mut self, session: u64, request: ClientRequest) {
         let now = self.hub_now();
         let client = self.clients.get_mut(&session).unwrap();
         client.asked += 1;

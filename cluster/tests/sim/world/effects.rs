@@ -141,21 +141,21 @@ impl World {
     pub(super) fn connector_effects(&mut self, connector: usize, effects: Vec<Effect>) {
         for effect in effects {
             match effect {
-                Effect::Ask { chat: id, token, body, .. } => {
+                Effect::SendToChat { chat: id, token, body, .. } => {
                     let nodes = self.chats.iter().enumerate().filter(|(_, node)| node.id == id);
                     for chat in nodes.map(|(number, _)| number).collect::<Vec<_>>() {
                         self.send_to_chat(connector, chat, token, &body);
                     }
                 }
-                Effect::Answer { session, id, answer } => {
-                    self.hear(connector, session, Heard::Answer { id, told: answer });
+                Effect::Respond { session, id, response } => {
+                    self.hear(connector, session, Heard::Answer { id, told: response });
                 }
                 Effect::Push { room, to, push } => {
                     for &session in to.iter() {
                         self.hear(connector, session, Heard::Push { room: room.clone(), push: push.clone() });
                     }
                 }
-                Effect::Entered(_) | Effect::Doubt => {}
+                Effect::Entered(_) | Effect::RequestRecheck => {}
                 Effect::Displaced(session) => self.kick(connector, session, "displaced"),
                 Effect::MovedAway(session) => self.kick(connector, session, "moved away"),
                 Effect::Lost(session) => self.kick(connector, session, "closed"),

@@ -44,7 +44,7 @@ impl World {
             return;
         }
         let [now, wait, window] = [self.now, GATES_KNOW_MS, WINDOW_MS].map(Duration::from_millis);
-        node.leaving = Some(Leaving { since: self.now, drain: Drain::new(now, wait, window), stopped: false });
+        node.leaving = Some(Leaving { since: self.now, drain: DrainSchedule::new(now, wait, window), stopped: false });
         node.hub.drain();
     }
 

@@ -45,10 +45,10 @@ impl World {
             0..=1 => self.close(person, Ending::Closed),
             2 => self.close(person, Ending::Lost),
             3 => self.vanish(person),
-            4..=5 => self.ask(person, Asked::History, Request::History("{}".into())),
+            4..=5 => self.ask(person, Asked::History, ClientRequest::History("{}".into())),
             6..=8 => self.repeat(person),
             9..=14 => self.enter(person),
-            15..=18 => self.ask(person, Asked::Leave, Request::Leave),
+            15..=18 => self.ask(person, Asked::Leave, ClientRequest::Leave),
             19..=30 => self.whisper(person),
             31..=35 => (0..self.chance.between(2, 20)).for_each(|_| self.say(person)),
             _ => self.say(person),
@@ -90,7 +90,7 @@ impl World {
         let name = &self.people[person].name;
         let Place { room, token, epoch: Epoch(epoch), seq } = &place;
         let body = format!(r#"{{"username":"{name}","rid":"{room}","token":"{token}","since":{seq},"epoch":{epoch}}}"#);
-        self.ask(person, Asked::ComeBack(place), Request::Enter(body.into()));
+        self.ask(person, Asked::ComeBack(place), ClientRequest::Enter(body.into()));
     }
 
     /// The client is gone, and its connector learns of it later.
@@ -122,7 +122,7 @@ impl World {
         // Some say that they come back when they are sent elsewhere.
         let resumes = person.is_multiple_of(2);
         let body = format!(r#"{{"username":"{name}","rid":"{room}","resume":{resumes}}}"#);
-        self.ask(person, Asked::Enter, Request::Enter(body.into()));
+        self.ask(person, Asked::Enter, ClientRequest::Enter(body.into()));
     }
 
     pub(super) fn say(&mut self, person: usize) {
@@ -137,7 +137,7 @@ impl World {
     pub(super) fn say_text(&mut self, person: usize, text: String) {
         let padding = self.padding();
         let body = format!(r#"{{"content":"{text}","target":"*","id":"{text}"{padding}}}"#);
-        self.ask(person, Asked::Say(text), Request::Send(body.into()));
+        self.ask(person, Asked::Say(text), ClientRequest::Send(body.into()));
     }
 
     /// Says again what this membership said before, perhaps on another session, and knows the outcome of or not.
@@ -157,10 +157,10 @@ impl World {
         let text = format!("text {}", self.texts);
         let to = format!("p{}", self.chance.index(PEOPLE));
         let body = format!(r#"{{"content":"{text}","target":"{to}"}}"#);
-        self.ask(person, Asked::Whisper(text), Request::Send(body.into()));
+        self.ask(person, Asked::Whisper(text), ClientRequest::Send(body.into()));
     }
 
-    pub(super) fn ask(&mut self, person: usize, asked: Asked, request: Request) {
+    pub(super) fn ask(&mut self, person: usize, asked: Asked, request: ClientRequest) {
         let Some(visit) = self.people[person].visit() else { return };
         let (connector, session, id) = (visit.connector, visit.session, visit.ask(asked));
         self.trace_client(person, (connector, session), format_args!("request {id} {}", trace::Requested(&request)));

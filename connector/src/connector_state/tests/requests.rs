@@ -5,7 +5,7 @@ use shared::record::{Decided, Outcome};
 use shared::rpc::messages::{Page, Wanted};
 
 use super::*;
-use crate::room::Reply;
+use crate::room::RoomResponse;
 
 /// A connector and a chat server that decides what it is asked.
 struct Play {
@@ -23,14 +23,14 @@ impl Play {
         Self { stage: Stage::with(common), logs: BTreeMap::new(), epoch: Epoch(1) }
     }
 
-    fn request(&mut self, session: u64, id: Option<u32>, request: Request) -> Vec<Effect> {
+    fn request(&mut self, session: u64, id: Option<u32>, request: ClientRequest) -> Vec<Effect> {
         let now = self.stage.now();
         self.stage.hub.request(session, id, request, now)
     }
 
     fn enter(&mut self, session: u64, id: u32, name: &str, room: &RoomId) -> Vec<Effect> {
         let body = format!(r#"{{"username":"{name}","rid":"{}"}}"#, room.as_str());
-        self.request(session, Some(id), Request::Enter(body.into()))
+        self.request(session, Some(id), ClientRequest::Enter(body.into()))
     }
 
     /// A session connects and enters a room.
@@ -38,7 +38,7 @@ impl Play {
         self.stage.hub.open(session);
         let effects = self.enter(session, 1, name, room);
         let told = self.serve(effects);
-        assert!(matches!(answers(&told)[..], [(.., 1, Told::Room(_, Reply::Entered(_)))]), "{told:?}");
+        assert!(matches!(answers(&told)[..], [(.., 1, ClientResponse::Room(_, RoomResponse::Entered(_)))]), "{told:?}");
     }
 
     /// The chat server answers everything; returns what clients are told.
@@ -46,7 +46,7 @@ impl Play {
         let (mut told, mut effects) = (Vec::new(), effects);
         while !effects.is_empty() {
             let (asks, others): (Vec<_>, Vec<_>) =
-                effects.into_iter().partition(|effect| matches!(effect, Effect::Ask { .. }));
+                effects.into_iter().partition(|effect| matches!(effect, Effect::SendToChat { .. }));
             told.extend(others);
             effects = asks.into_iter().flat_map(|ask| self.answer(ask)).collect();
         }
@@ -54,7 +54,7 @@ impl Play {
     }
 
     fn answer(&mut self, ask: Effect) -> Vec<Effect> {
-        let Effect::Ask { body, .. } = ask else { return Vec::new() };
+        let Effect::SendToChat { body, .. } = ask else { return Vec::new() };
         let message: FromConnector = rpc::decode(&body).unwrap();
         match message.question {
             Question::Attach { room, at } => self.stage.agree(vec![(room, at)]),
@@ -100,14 +100,14 @@ fn entry(item: Item) -> Entry {
     }
 }
 
-fn send() -> Request {
-    Request::Send(r#"{"content":"hi","target":"*"}"#.into())
+fn send() -> ClientRequest {
+    ClientRequest::Send(r#"{"content":"hi","target":"*"}"#.into())
 }
 
 /// Answers to requests: of which session, to which id.
-fn answers(effects: &[Effect]) -> Vec<(u64, u32, &Told)> {
+fn answers(effects: &[Effect]) -> Vec<(u64, u32, &ClientResponse)> {
     let answer = |effect| match effect {
-        &Effect::Answer { session, id, ref answer } => Some((session, id, answer)),
+        &Effect::Respond { session, id, ref response } => Some((session, id, response)),
         _ => None,
     };
     effects.iter().filter_map(answer).collect()
@@ -116,7 +116,7 @@ fn answers(effects: &[Effect]) -> Vec<(u64, u32, &Told)> {
 /// The rooms whose messages chat servers are asked for.
 fn histories(effects: &[Effect]) -> Vec<RoomId> {
     let history = |effect: &Effect| match effect {
-        Effect::Ask { body, .. } => match rpc::decode::<FromConnector>(body).unwrap().question {
+        Effect::SendToChat { body, .. } => match rpc::decode::<FromConnector>(body).unwrap().question {
             Question::History { room, wanted: Wanted { .. }, .. } => Some(room),
             _ => None,
         },
@@ -134,10 +134,16 @@ fn a_leave_that_is_refused_because_the_queue_is_full_was_not_done() {
     for id in 2..5 {
         play.request(1, Some(id), send());
     }
-    let refused = play.request(1, Some(5), Request::Leave);
-    assert!(matches!(answers(&refused)[..], [(1, 5, Told::Room(_, Reply::Busy { enter: false }))]), "{refused:?}");
-    let members = play.request(1, Some(6), Request::Members(Bytes::new()));
-    assert!(matches!(answers(&members)[..], [(1, 6, Told::Room(_, Reply::Members(_)))]), "{members:?}");
+    let refused = play.request(1, Some(5), ClientRequest::Leave);
+    assert!(
+        matches!(answers(&refused)[..], [(1, 5, ClientResponse::Room(_, RoomResponse::QueueFull { enter: false }))]),
+        "{refused:?}"
+    );
+    let members = play.request(1, Some(6), ClientRequest::Members(Bytes::new()));
+    assert!(
+        matches!(answers(&members)[..], [(1, 6, ClientResponse::Room(_, RoomResponse::Members(_)))]),
+        "{members:?}"
+    );
     let queued = play.stage.hub.rooms[&lobby].room.queued();
     assert_eq!(queued, ["send", "send"], "no leave is under way");
 }
@@ -156,7 +162,10 @@ fn an_enter_that_is_refused_because_the_queue_is_full_sends_no_session_away() {
     }
     play.stage.hub.open(3);
     let refused = play.enter(3, 1, "ann", &lobby);
-    assert!(matches!(answers(&refused)[..], [(3, 1, Told::Room(_, Reply::Busy { enter: true }))]), "{refused:?}");
+    assert!(
+        matches!(answers(&refused)[..], [(3, 1, ClientResponse::Room(_, RoomResponse::QueueFull { enter: true }))]),
+        "{refused:?}"
+    );
     assert_eq!(play.stage.hub.rooms[&lobby].room.queued(), ["send"], "the kept session does not leave");
 }
 
@@ -164,13 +173,15 @@ fn an_enter_that_is_refused_because_the_queue_is_full_sends_no_session_away() {
 fn a_notify_that_only_reads_costs_nothing() {
     let mut play = Play::new(100);
     play.member(1, "ann", &room(0));
-    for request in [Request::History(Bytes::new()), Request::Members(Bytes::new()), Request::History("[".into())] {
+    for request in
+        [ClientRequest::History(Bytes::new()), ClientRequest::Members(Bytes::new()), ClientRequest::History("[".into())]
+    {
         assert_eq!(play.request(1, None, request), []);
     }
     assert_eq!(play.stage.hub.requests_waiting(), 0);
     // Behind an `enter`, too, where it would wait.
     play.enter(1, 2, "ann", &room(1));
-    assert_eq!(play.request(1, None, Request::History(Bytes::new())), []);
+    assert_eq!(play.request(1, None, ClientRequest::History(Bytes::new())), []);
     assert_eq!(play.stage.hub.requests_waiting(), 1);
 }
 
@@ -185,7 +196,7 @@ fn notifies_count_as_requests_that_wait() {
     // The limit is that of the stage; one is in flight.
     assert_eq!(play.stage.hub.rooms[&lobby].room.queued().len(), 49);
     let refused = play.request(1, Some(9), send());
-    assert_eq!(answers(&refused), [(1, 9, &Told::TooMany)]);
+    assert_eq!(answers(&refused), [(1, 9, &ClientResponse::TooManyRequests)]);
 }
 
 #[test]
@@ -194,16 +205,19 @@ fn history_and_members_behind_an_enter_concern_the_room_that_is_entered() {
     let [lobby, zoo] = [room(0), room(1)];
     play.member(1, "ann", &lobby);
     let entering = play.enter(1, 2, "ann", &zoo);
-    assert_eq!(play.request(1, Some(3), Request::History(Bytes::new())), []);
-    assert_eq!(play.request(1, Some(4), Request::Members(Bytes::new())), []);
+    assert_eq!(play.request(1, Some(3), ClientRequest::History(Bytes::new())), []);
+    assert_eq!(play.request(1, Some(4), ClientRequest::Members(Bytes::new())), []);
     let told = play.serve(entering);
-    let [(1, 2, Told::Room(_, Reply::Entered(_))), (1, 4, Told::Room(of, Reply::Members(_))), (1, 3, history)] =
-        answers(&told)[..]
+    let [
+        (1, 2, ClientResponse::Room(_, RoomResponse::Entered(_))),
+        (1, 4, ClientResponse::Room(of, RoomResponse::Members(_))),
+        (1, 3, history),
+    ] = answers(&told)[..]
     else {
         panic!("{told:?}")
     };
     assert_eq!(of, &zoo);
-    assert!(matches!(history, Told::Room(of, Reply::History { .. }) if *of == zoo), "{history:?}");
+    assert!(matches!(history, ClientResponse::Room(of, RoomResponse::History { .. }) if *of == zoo), "{history:?}");
     assert_eq!(play.stage.hub.requests_waiting(), 0);
 }
 
@@ -213,15 +227,15 @@ fn history_behind_an_enter_that_is_not_done_is_refused() {
     let mut play = Play::new(100);
     play.member(1, "ann", &room(0));
     play.enter(1, 2, "ann", &room(1));
-    assert_eq!(play.request(1, Some(3), Request::History(Bytes::new())), []);
+    assert_eq!(play.request(1, Some(3), ClientRequest::History(Bytes::new())), []);
     // Nothing is answered until the deadline of the `enter`, which comes first.
     play.stage.now += 120_000;
     let told = play.stage.tick();
-    let unknown = Reply::Unknown { enter: true, because: None };
-    assert_eq!(answers(&told), [(1, 2, &Told::Room(room(1), unknown)), (1, 3, &Told::NotInRoom)]);
+    let unknown = RoomResponse::Unknown { enter: true, because: None };
+    assert_eq!(answers(&told), [(1, 2, &ClientResponse::Room(room(1), unknown)), (1, 3, &ClientResponse::NotInRoom)]);
     assert!(histories(&told).is_empty());
     assert_eq!(play.stage.hub.requests_waiting(), 0);
-    let asked = play.request(1, Some(4), Request::History(Bytes::new()));
+    let asked = play.request(1, Some(4), ClientRequest::History(Bytes::new()));
     assert_eq!(histories(&asked), [room(0)]);
 }
 
@@ -231,8 +245,10 @@ fn a_page_has_the_epoch_of_the_log_that_it_is_from() {
     let mut play = Play::new(100);
     play.member(1, "ann", &room(0));
     play.epoch = Epoch(7);
-    let asked = play.request(1, Some(2), Request::History(Bytes::new()));
+    let asked = play.request(1, Some(2), ClientRequest::History(Bytes::new()));
     let told = play.serve(asked);
-    let [(1, 2, Told::Room(_, Reply::History { epoch, .. }))] = answers(&told)[..] else { panic!("{told:?}") };
+    let [(1, 2, ClientResponse::Room(_, RoomResponse::History { epoch, .. }))] = answers(&told)[..] else {
+        panic!("{told:?}")
+    };
     assert_eq!(*epoch, Epoch(7));
 }

@@ -58,7 +58,7 @@ fn a_stranger_asks_for_a_look_at_the_list_and_leaves_nothing_behind() {
     for _ in 0..3 {
         for answer in [Answer::Leaving, Answer::Alive, Answer::NotOwner { room: room(1) }] {
             let effects = stage.receive_from("chat-server-9", answer);
-            assert!(effects.iter().all(|effect| *effect == Effect::Doubt), "{effects:?}");
+            assert!(effects.iter().all(|effect| *effect == Effect::RequestRecheck), "{effects:?}");
         }
     }
     assert_eq!(stage.hub.common.metrics.bus_refused.sender.get(), 9);

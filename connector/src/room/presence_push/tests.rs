@@ -9,7 +9,7 @@ use shared::room::RoomState;
 use shared::rpc::messages::{Item, News, Place, Question};
 
 use super::*;
-use crate::connector_state::attach_rate_limit::Attaches;
+use crate::connector_state::attach_rate_limit::AttachRateLimit;
 use crate::room::proposer::Entering;
 use crate::room::{Common, Entered, session_id};
 
@@ -30,9 +30,9 @@ struct Stage {
 
 /// What sessions were told, and answered.
 #[derive(Debug, Default)]
-struct Told {
+struct ClientResponse {
     pushes: Vec<(Vec<u64>, Push)>,
-    replies: Vec<(u64, Reply)>,
+    replies: Vec<(u64, RoomResponse)>,
     lost: Vec<u64>,
 }
 
@@ -40,9 +40,9 @@ fn name(session: u64) -> Name {
     Name::new(&format!("{session:05}")).unwrap()
 }
 
-fn ask(session: u64) -> Ask {
+fn ask(session: u64) -> PendingRequest {
     let entering = Entering { token: Token::new(session.into()), comes_back: false, since: None, resumes: false };
-    Ask { session, id: Some(1), deadline: u64::MAX, entering: Some(entering) }
+    PendingRequest { session, id: Some(1), deadline: u64::MAX, entering: Some(entering) }
 }
 
 fn proposal(question: Question) -> Option<(u64, Vec<Item>)> {
@@ -76,47 +76,50 @@ impl Stage {
         stage
     }
 
-    fn act(&mut self, action: impl FnOnce(&mut Room, &mut Context<'_>)) -> Told {
+    fn act(&mut self, action: impl FnOnce(&mut Room, &mut Context<'_>)) -> ClientResponse {
         let mut acts = Vec::new();
         let (common, now, numbers) = (&self.common, self.now, &mut self.numbers);
-        let (acts_of, attaches) = (&mut acts, &mut Attaches::new(usize::MAX));
+        let (acts_of, attaches) = (&mut acts, &mut AttachRateLimit::new(usize::MAX));
         let (chance, gathers) = (0, false);
         action(&mut self.room, &mut Context { common, now, chance, numbers, acts: acts_of, gathers, attaches });
-        let mut told = Told::default();
+        let mut told = ClientResponse::default();
         for act in acts {
             match act {
-                Act::Ask(question) => self.questions.push(question),
-                Act::Answer(ask, reply) => told.replies.push((ask.session, reply)),
-                Act::Push(to, push) => told.pushes.push((to.to_vec(), push)),
-                Act::Entered(_) | Act::NotEntered(_) | Act::Displaced(_) | Act::MovedAway(_) => {}
-                Act::Lost(session) => told.lost.push(session),
+                RoomEffect::SendToOwner(question) => self.questions.push(question),
+                RoomEffect::Respond(ask, reply) => told.replies.push((ask.session, reply)),
+                RoomEffect::Push(to, push) => told.pushes.push((to.to_vec(), push)),
+                RoomEffect::Entered(_)
+                | RoomEffect::NotEntered(_)
+                | RoomEffect::Displaced(_)
+                | RoomEffect::MovedAway(_) => {}
+                RoomEffect::Lost(session) => told.lost.push(session),
             }
         }
         told
     }
 
     /// The owner answers an attach with a state, of a log without records.
-    fn attach(&mut self, asked: Place, epoch: Epoch, state: &RoomState) -> Told {
+    fn attach(&mut self, asked: Place, epoch: Epoch, state: &RoomState) -> ClientResponse {
         let now = Place { epoch, ..Place::default() };
         let news = News::State(Box::new(state.into()));
         self.act(|room, cx| room.attached(asked, now, news, cx))
     }
 
-    fn enter(&mut self, sessions: impl IntoIterator<Item = u64>) -> Told {
+    fn enter(&mut self, sessions: impl IntoIterator<Item = u64>) -> ClientResponse {
         for session in sessions {
             self.act(|room, cx| room.enter(name(session), ask(session), cx));
         }
         self.serve()
     }
 
-    fn leave(&mut self, sessions: impl IntoIterator<Item = u64>) -> Told {
+    fn leave(&mut self, sessions: impl IntoIterator<Item = u64>) -> ClientResponse {
         for session in sessions {
             self.act(|room, cx| assert!(room.leave(ask(session), cx)));
         }
         self.serve()
     }
 
-    fn tick_at(&mut self, now: u64) -> Told {
+    fn tick_at(&mut self, now: u64) -> ClientResponse {
         self.now = now;
         self.act(|room, cx| {
             room.tick(cx);
@@ -124,13 +127,13 @@ impl Stage {
     }
 
     /// Decides all that is proposed, twenty proposals a second.
-    fn serve(&mut self) -> Told {
-        let mut all = Told::default();
+    fn serve(&mut self) -> ClientResponse {
+        let mut all = ClientResponse::default();
         while let Some((number, items)) =
             std::mem::take(&mut self.questions).into_iter().filter_map(proposal).next_back()
         {
             let told = [self.commit(number, items), self.tick_at(self.now + 50)];
-            for Told { pushes, replies, .. } in told {
+            for ClientResponse { pushes, replies, .. } in told {
                 all.pushes.extend(pushes);
                 all.replies.extend(replies);
             }
@@ -138,7 +141,7 @@ impl Stage {
         all
     }
 
-    fn commit(&mut self, number: u64, items: Vec<Item>) -> Told {
+    fn commit(&mut self, number: u64, items: Vec<Item>) -> ClientResponse {
         let entries: Vec<Entry> = items.into_iter().map(|item| self.entry(item)).collect();
         let outcomes = (0..).take(entries.len()).map(Outcome::Done).collect();
         let (connector, incarnation) = (self.common.me.clone(), self.common.incarnation);
@@ -176,9 +179,9 @@ impl Stage {
     }
 }
 
-fn entered(told: &Told) -> Vec<&Entered> {
+fn entered(told: &ClientResponse) -> Vec<&Entered> {
     let entered = told.replies.iter().filter_map(|(_, reply)| match reply {
-        Reply::Entered(entered) => Some(&**entered),
+        RoomResponse::Entered(entered) => Some(&**entered),
         _ => None,
     });
     entered.collect()
@@ -249,12 +252,12 @@ fn pages_are_for_members_and_add_up() {
     let mut stage = Stage::new(5);
     stage.enter(0..8);
     let refused = stage.act(|room, cx| room.members(None, 5, ask(9), cx)).replies;
-    assert_eq!(refused, [(9, Reply::Refused { refusal: Refusal::NotMember, enter: false })]);
+    assert_eq!(refused, [(9, RoomResponse::Refused { refusal: Refusal::NotMember, enter: false })]);
     let mut names = Vec::new();
     loop {
         let after = names.last().cloned();
         let told = stage.act(|room, cx| room.members(after.as_ref(), 3, ask(1), cx));
-        let [(1, Reply::Members(page))] = &told.replies[..] else { panic!("{told:?}") };
+        let [(1, RoomResponse::Members(page))] = &told.replies[..] else { panic!("{told:?}") };
         assert_eq!((page.total, page.seq), (8, stage.position.last_seq()));
         names.extend(page.users.iter().cloned());
         if !page.more {

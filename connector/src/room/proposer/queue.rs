@@ -6,16 +6,16 @@ use shared::ids::Incarnation;
 use shared::lineage::Lineage;
 use shared::rpc::messages::Item;
 
-use super::Wanted;
+use super::QueuedItem;
 
 /// A session of a run of this connector.
-pub(super) type Mover = (u64, Incarnation);
+pub(super) type SessionRun = (u64, Incarnation);
 
 /// What a join or a leave does to its session.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Move {
-    Comes,
-    Goes,
+pub(super) enum PendingMove {
+    Join,
+    Leave,
 }
 
 /// What waits, first come first served.
@@ -24,11 +24,11 @@ pub(super) struct Queue {
     /// This connector's run.
     incarnation: Incarnation,
     /// By place: lower ones are taken first.
-    waiting: BTreeMap<i64, Wanted>,
+    waiting: BTreeMap<i64, QueuedItem>,
     // Invariant: these are the joins and leaves of `waiting`, under its places.
-    moves: BTreeMap<(Mover, i64), Move>,
+    moves: BTreeMap<(SessionRun, i64), PendingMove>,
     /// The last move of each session in what was taken from here and is not decided.
-    taken: BTreeMap<Mover, Move>,
+    taken: BTreeMap<SessionRun, PendingMove>,
 }
 
 impl Queue {
@@ -41,7 +41,7 @@ impl Queue {
     pub(super) fn go_on_as(&mut self, lineage: &Lineage) {
         self.incarnation = lineage.present();
         self.waiting.values_mut().for_each(|wanted| unify(lineage, wanted));
-        let present = |(session, run): Mover| (session, lineage.unify(run));
+        let present = |(session, run): SessionRun| (session, lineage.unify(run));
         self.taken = std::mem::take(&mut self.taken).into_iter().map(|(mover, what)| (present(mover), what)).collect();
         let moves = std::mem::take(&mut self.moves).into_iter();
         self.moves = moves.map(|((mover, place), what)| ((present(mover), place), what)).collect();
@@ -55,17 +55,17 @@ impl Queue {
         self.waiting.len()
     }
 
-    pub(super) fn push_back(&mut self, wanted: Wanted) {
+    pub(super) fn push_back(&mut self, wanted: QueuedItem) {
         let place = self.waiting.last_key_value().map_or(0, |(last, _)| last + 1);
         self.put(place, wanted);
     }
 
-    pub(super) fn push_front(&mut self, wanted: Wanted) {
+    pub(super) fn push_front(&mut self, wanted: QueuedItem) {
         let place = self.waiting.first_key_value().map_or(0, |(first, _)| first - 1);
         self.put(place, wanted);
     }
 
-    fn put(&mut self, place: i64, wanted: Wanted) {
+    fn put(&mut self, place: i64, wanted: QueuedItem) {
         if let Some((mover, what)) = self.move_of(&wanted) {
             self.moves.insert((mover, place), what);
         }
@@ -73,17 +73,17 @@ impl Queue {
     }
 
     /// All that waits, in order.
-    pub(super) fn iter(&self) -> impl Iterator<Item = &Wanted> {
+    pub(super) fn iter(&self) -> impl Iterator<Item = &QueuedItem> {
         self.waiting.values()
     }
 
     /// What is first.
-    pub(super) fn front(&self) -> Option<&Wanted> {
+    pub(super) fn front(&self) -> Option<&QueuedItem> {
         self.waiting.first_key_value().map(|(_, wanted)| wanted)
     }
 
     /// Takes what is first, to be decided: until [`Queue::decided`] it counts as pending.
-    pub(super) fn pop_front(&mut self) -> Option<Wanted> {
+    pub(super) fn pop_front(&mut self) -> Option<QueuedItem> {
         let place = *self.waiting.first_key_value()?.0;
         let wanted = self.remove(place)?;
         self.taken.extend(self.move_of(&wanted));
@@ -96,28 +96,28 @@ impl Queue {
     }
 
     /// Takes back what is of this kind, in order.
-    pub(super) fn withdraw(&mut self, is_of_kind: impl Fn(&Wanted) -> bool) -> Vec<Wanted> {
+    pub(super) fn withdraw(&mut self, is_of_kind: impl Fn(&QueuedItem) -> bool) -> Vec<QueuedItem> {
         let places = self.waiting.iter().filter(|(_, wanted)| is_of_kind(wanted)).map(|(place, _)| *place);
         places.collect::<Vec<_>>().into_iter().filter_map(|place| self.remove(place)).collect()
     }
 
     /// Takes a session's joins back, and says whether there was one.
-    pub(super) fn withdraw_joins(&mut self, mover: Mover) -> bool {
-        let joins = self.moves_of(mover).filter(|(_, what)| *what == Move::Comes).map(|(place, _)| place);
+    pub(super) fn withdraw_joins(&mut self, mover: SessionRun) -> bool {
+        let joins = self.moves_of(mover).filter(|(_, what)| *what == PendingMove::Join).map(|(place, _)| place);
         joins.collect::<Vec<_>>().into_iter().filter_map(|place| self.remove(place)).count() > 0
     }
 
     /// The last pending move of a session.
-    pub(super) fn last_move(&self, mover: Mover) -> Option<Move> {
+    pub(super) fn last_move(&self, mover: SessionRun) -> Option<PendingMove> {
         let waiting = self.moves_of(mover).next_back().map(|(_, what)| what);
         waiting.or_else(|| self.taken.get(&mover).copied())
     }
 
-    fn moves_of(&self, mover: Mover) -> impl DoubleEndedIterator<Item = (i64, Move)> {
+    fn moves_of(&self, mover: SessionRun) -> impl DoubleEndedIterator<Item = (i64, PendingMove)> {
         self.moves.range((mover, i64::MIN)..=(mover, i64::MAX)).map(|((_, place), what)| (*place, *what))
     }
 
-    fn remove(&mut self, place: i64) -> Option<Wanted> {
+    fn remove(&mut self, place: i64) -> Option<QueuedItem> {
         let wanted = self.waiting.remove(&place)?;
         if let Some((mover, _)) = self.move_of(&wanted) {
             self.moves.remove(&(mover, place));
@@ -125,17 +125,17 @@ impl Queue {
         Some(wanted)
     }
 
-    fn move_of(&self, wanted: &Wanted) -> Option<(Mover, Move)> {
+    fn move_of(&self, wanted: &QueuedItem) -> Option<(SessionRun, PendingMove)> {
         match wanted.item {
-            Item::Join { session, .. } => Some(((session, self.incarnation), Move::Comes)),
-            Item::Leave { session, incarnation } => Some(((session, incarnation), Move::Goes)),
+            Item::Join { session, .. } => Some(((session, self.incarnation), PendingMove::Join)),
+            Item::Leave { session, incarnation } => Some(((session, incarnation), PendingMove::Leave)),
             Item::Send { .. } => None,
         }
     }
 }
 
 /// Names the connector's present run where an item names one that this continues.
-pub(super) fn unify(lineage: &Lineage, wanted: &mut Wanted) {
+pub(super) fn unify(lineage: &Lineage, wanted: &mut QueuedItem) {
     if let Item::Leave { incarnation, .. } = &mut wanted.item {
         *incarnation = lineage.unify(*incarnation);
     }
@@ -151,13 +151,13 @@ mod tests {
 
     const RUN: Incarnation = Incarnation(2);
 
-    fn leave(session: u64, incarnation: Incarnation) -> Wanted {
-        Wanted { item: Item::Leave { session, incarnation }, ask: None }
+    fn leave(session: u64, incarnation: Incarnation) -> QueuedItem {
+        QueuedItem { item: Item::Leave { session, incarnation }, ask: None }
     }
 
-    fn join(session: u64) -> Wanted {
+    fn join(session: u64) -> QueuedItem {
         let (name, membership) = (Name::new("ann").unwrap(), Token::new(1).membership());
-        Wanted { item: Item::Join { session, name, membership, claim: Claim::New, seen: None }, ask: None }
+        QueuedItem { item: Item::Join { session, name, membership, claim: Claim::New, seen: None }, ask: None }
     }
 
     #[test]
@@ -177,15 +177,15 @@ mod tests {
         queue.push_back(join(1));
         queue.push_back(leave(1, RUN));
         queue.push_back(leave(1, Incarnation(1)));
-        assert_eq!(queue.last_move((1, RUN)), Some(Move::Goes));
+        assert_eq!(queue.last_move((1, RUN)), Some(PendingMove::Leave));
         queue.pop_front();
         queue.pop_front();
-        assert_eq!(queue.last_move((1, RUN)), Some(Move::Goes));
+        assert_eq!(queue.last_move((1, RUN)), Some(PendingMove::Leave));
         queue.push_back(join(1));
-        assert_eq!(queue.last_move((1, RUN)), Some(Move::Comes));
+        assert_eq!(queue.last_move((1, RUN)), Some(PendingMove::Join));
         assert!(queue.withdraw_joins((1, RUN)) && !queue.withdraw_joins((1, RUN)));
         queue.decided();
-        assert_eq!((queue.last_move((1, RUN)), queue.last_move((1, Incarnation(1)))), (None, Some(Move::Goes)));
+        assert_eq!((queue.last_move((1, RUN)), queue.last_move((1, Incarnation(1)))), (None, Some(PendingMove::Leave)));
     }
 
     #[test]
@@ -199,8 +199,11 @@ mod tests {
         lineage.go_on_above(Incarnation(6));
         queue.go_on_as(&lineage);
         let goes = |queue: &Queue, session, run| queue.last_move((session, Incarnation(run)));
-        assert_eq!([9, 1, 2].map(|run| goes(&queue, 1, run)), [Some(Move::Goes), Some(Move::Goes), None]);
-        assert_eq!(goes(&queue, 2, 9), Some(Move::Comes));
+        assert_eq!(
+            [9, 1, 2].map(|run| goes(&queue, 1, run)),
+            [Some(PendingMove::Leave), Some(PendingMove::Leave), None]
+        );
+        assert_eq!(goes(&queue, 2, 9), Some(PendingMove::Join));
         let earlier = queue.pop_front().map(|wanted| wanted.item);
         assert_eq!(earlier, Some(leave(1, Incarnation(1)).item), "of an earlier process");
         assert!(queue.withdraw_joins((2, lineage.present())));

@@ -2,9 +2,9 @@
 
 use super::*;
 
-fn send(session: u64, deadline: u64) -> Wanted {
-    let ask = Some(Ask { session, id: Some(1), deadline, entering: None });
-    Wanted { item: Item::Send { session, membership: Token::new(1).membership(), body: vec![0; 1_000] }, ask }
+fn send(session: u64, deadline: u64) -> QueuedItem {
+    let ask = Some(PendingRequest { session, id: Some(1), deadline, entering: None });
+    QueuedItem { item: Item::Send { session, membership: Token::new(1).membership(), body: vec![0; 1_000] }, ask }
 }
 
 fn proposer(requests: usize) -> Proposer {
@@ -53,7 +53,7 @@ fn going_after_coming_back_is_not_the_going_before() {
     proposer.begin(1, RecordId::NONE, Budget::default());
     let name = Name::new("ann").unwrap();
     let back = Item::Join { session: 1, name, membership: Token::new(1).membership(), claim: Claim::Heal, seen: None };
-    proposer.request(Wanted { item: back, ask: None });
+    proposer.request(QueuedItem { item: back, ask: None });
     assert!(proposer.has_join(1));
     proposer.leave(1, Incarnation(1));
     assert!(!proposer.has_join(1));
@@ -67,7 +67,7 @@ fn what_is_late_is_taken_back_unless_it_was_proposed() {
     proposer.begin(1, RecordId::NONE, Budget::default());
     proposer.request(send(5, 10));
     proposer.request(send(6, 20));
-    let expired: Vec<u64> = proposer.expire(10).iter().map(Wanted::session).collect();
+    let expired: Vec<u64> = proposer.expire(10).iter().map(QueuedItem::session).collect();
     assert_eq!(expired, [0, 5]);
     assert_eq!(proposer.head().unwrap().wanted.len(), 1, "the head stays as it is");
     assert!(proposer.expire(11).is_empty(), "each is said once");
@@ -80,13 +80,13 @@ fn a_client_that_comes_back_names_the_record_from_which_it_is_proposed() {
     let mut proposer = proposer(0);
     let join = |session, claim, seen| {
         let (name, membership) = (Name::new("ann").unwrap(), Token::new(1).membership());
-        Wanted { item: Item::Join { session, name, membership, claim, seen }, ask: None }
+        QueuedItem { item: Item::Join { session, name, membership, claim, seen }, ask: None }
     };
     proposer.request(join(1, Claim::New, None));
     proposer.request(join(2, Claim::Back, None));
     proposer.request(join(3, Claim::Back, Some(RecordId(7))));
     proposer.join_again(join(4, Claim::Back, Some(RecordId(7))), RecordId(8));
-    let seen = |wanted: &Wanted| match wanted.item {
+    let seen = |wanted: &QueuedItem| match wanted.item {
         Item::Join { seen, .. } => seen,
         _ => None,
     };
@@ -101,7 +101,7 @@ fn drain(proposer: &mut Proposer, from: u64, budget: Budget) -> Vec<Vec<u64>> {
     for number in from.. {
         let Some(head) = proposer.begin(number, RecordId::NONE, budget) else { break };
         assert!(head.wanted.len() == 1 || head.bytes <= budget.proposal());
-        proposals.push(head.wanted.iter().map(Wanted::session).collect());
+        proposals.push(head.wanted.iter().map(QueuedItem::session).collect());
         assert!(proposer.decided(number).is_some());
     }
     proposals
@@ -165,7 +165,7 @@ fn a_request_that_no_record_can_hold_is_taken_out() {
     let mut proposer = proposer(0);
     let size = Budget::least().record();
     let item = Item::Send { session: 7, membership: Token::new(7).membership(), body: vec![0; size] };
-    proposer.request(Wanted { item, ask: None });
+    proposer.request(QueuedItem { item, ask: None });
     assert_eq!(proposer.take_oversize(Budget::default()), None);
     assert_eq!(proposer.take_oversize(Budget::least()).map(|wanted| wanted.session()), Some(7));
     assert!(proposer.is_idle());

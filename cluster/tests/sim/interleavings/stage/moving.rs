@@ -2,8 +2,8 @@
 
 use chat::owner::{LogDone, LogOp, Now};
 use chat::rooms::{Effect as ChatEffect, Heard};
-use connector::connector_state::{Effect, Now as HubNow, Told};
-use connector::room::{Push, Reply};
+use connector::connector_state::{ClientResponse, Effect, Now as HubNow};
+use connector::room::{Push, RoomResponse};
 use shared::ids::ServerId;
 use shared::record::Entry;
 use shared::rpc::Trace;
@@ -164,16 +164,16 @@ impl Stage {
     pub(super) fn hub_effects(&mut self, connector: usize, effects: Vec<Effect>) {
         for effect in effects {
             match effect {
-                Effect::Ask { chat, token, body, .. } => {
+                Effect::SendToChat { chat, token, body, .. } => {
                     let chat = (0..CHATS).find(|number| id("chat", *number) == chat).unwrap();
                     self.under_way.push_back(Parcel::ToChat { connector, chat, token, body });
                 }
-                Effect::Answer { session, answer, .. } => self.client(session).answered(&answer),
+                Effect::Respond { session, response, .. } => self.client(session).answered(&response),
                 Effect::Push { to, push, .. } => to.iter().for_each(|session| self.client(*session).hears(&push)),
                 Effect::Displaced(session) => self.send_away(session, "displaced"),
                 Effect::MovedAway(session) => self.send_away(session, "moved away"),
                 Effect::Lost(session) => self.send_away(session, "closed"),
-                Effect::Entered(_) | Effect::Doubt => {}
+                Effect::Entered(_) | Effect::RequestRecheck => {}
             }
         }
     }
@@ -190,8 +190,8 @@ impl Stage {
 }
 
 impl Client {
-    fn answered(&mut self, answer: &Told) {
-        if let Told::Room(_, Reply::Entered(entered)) = answer {
+    fn answered(&mut self, answer: &ClientResponse) {
+        if let ClientResponse::Room(_, RoomResponse::Entered(entered)) = answer {
             self.place = Some((entered.token, entered.seq));
         }
         self.told.push(answer_text(answer));
@@ -205,17 +205,17 @@ impl Client {
     }
 }
 
-fn answer_text(answer: &Told) -> String {
+fn answer_text(answer: &ClientResponse) -> String {
     match answer {
-        Told::Room(_, Reply::Entered(entered)) => {
+        ClientResponse::Room(_, RoomResponse::Entered(entered)) => {
             let missed = entered.missed.iter().flat_map(|missed| &missed.messages);
             let users = entered.users.iter().fold("entered:".to_owned(), |text, name| format!("{text} {name}"));
             missed.fold(users, |text, said| format!("{text}; {}: {}", said.from, said.content))
         }
-        Told::Room(_, Reply::Sent { .. }) => "sent".to_owned(),
-        Told::Room(_, Reply::Left) => "left".to_owned(),
-        Told::Room(_, Reply::Unknown { .. }) => "unknown".to_owned(),
-        Told::Room(_, Reply::Refused { refusal, .. }) => format!("refused: {refusal:?}"),
+        ClientResponse::Room(_, RoomResponse::Sent { .. }) => "sent".to_owned(),
+        ClientResponse::Room(_, RoomResponse::Left) => "left".to_owned(),
+        ClientResponse::Room(_, RoomResponse::Unknown { .. }) => "unknown".to_owned(),
+        ClientResponse::Room(_, RoomResponse::Refused { refusal, .. }) => format!("refused: {refusal:?}"),
         other => format!("{other:?}"),
     }
 }
