@@ -31,8 +31,8 @@ const OLD_TO_ACCEPT: u32 = 3;
 pub struct ChatServers {
     servers: Arc<Servers>,
     senders: Senders,
-    heard: BTreeMap<ServerId, SequenceState>,
-    pulses: BTreeMap<ServerId, HeartbeatState>,
+    sequences: BTreeMap<ServerId, SequenceState>,
+    heartbeats: BTreeMap<ServerId, HeartbeatState>,
     /// Chat servers that are not in the list any more, and the heartbeats that they are still sent.
     retired: BTreeMap<ServerId, u32>,
     /// Milliseconds for which a run counts as live that was heard.
@@ -45,10 +45,10 @@ struct HeartbeatState {
     /// Heartbeats in a row without an answer.
     missed: u32,
     /// The last heartbeat was sent, and neither answered nor counted as missed.
-    waits: bool,
+    is_awaited: bool,
     is_down: bool,
     /// The run of it that said that it leaves: it is back when it says that it stays.
-    left: Option<Incarnation>,
+    leaving_run: Option<Incarnation>,
 }
 
 /// The last message heard of a chat server.
@@ -57,11 +57,11 @@ struct SequenceState {
     incarnation: Incarnation,
     number: u64,
     /// Ticks of the last message, and of the one before it in this run.
-    at: u64,
-    before: Option<u64>,
+    last_at: u64,
+    previous_at: Option<u64>,
     /// The last of the numbers that were not taken, too far from the last one or behind it, and how
     /// many rose in a row: the next ones say which was right.
-    odd: Option<(u64, u32)>,
+    outlier: Option<(u64, u32)>,
     /// The message with the last number was proven to be its sender's: what is not above it is a copy,
     /// or came late.
     is_proven: bool,
@@ -71,7 +71,7 @@ struct SequenceState {
 
 impl SequenceState {
     fn new(incarnation: Incarnation, (number, is_proven): (u64, bool), at: u64) -> Self {
-        Self { incarnation, number, at, before: None, odd: None, is_proven, stats: None }
+        Self { incarnation, number, last_at: at, previous_at: None, outlier: None, is_proven, stats: None }
     }
 }
 
@@ -107,11 +107,18 @@ impl ChatServers {
     /// No message received so far; `lease_ms` is `room.lease_secs`.
     pub fn new(servers: Arc<Servers>, lease_ms: u64) -> Self {
         let senders = Senders::new(&servers, lease_ms);
-        Self { servers, senders, heard: BTreeMap::new(), pulses: BTreeMap::new(), retired: BTreeMap::new(), lease_ms }
+        Self {
+            servers,
+            senders,
+            sequences: BTreeMap::new(),
+            heartbeats: BTreeMap::new(),
+            retired: BTreeMap::new(),
+            lease_ms,
+        }
     }
 
     /// The chat server to ask about a room: its home, or while that is down the next candidate. If all are down, the home.
-    pub fn of(&self, room: &RoomId) -> Result<ServerId, NoServer> {
+    pub fn server_for(&self, room: &RoomId) -> Result<ServerId, NoServer> {
         let chats = self.servers.chat();
         let candidate = dispatcher::candidates(room.as_str(), chats, |id| self.is_down(id)).into_iter().next();
         let server = candidate.or_else(|| dispatcher::place(room.as_str(), chats));
@@ -122,7 +129,7 @@ impl ChatServers {
     pub fn set_servers(&mut self, servers: Arc<Servers>, ticks: u64) {
         self.senders.set_servers(&servers, ticks);
         let is_listed = |id: &ServerId| servers.chat().iter().any(|server| server.id == *id);
-        self.pulses.retain(|id, _| is_listed(id));
+        self.heartbeats.retain(|id, _| is_listed(id));
         self.retired.extend(self.chats().map(|id| (id.clone(), RETIRED_HEARTBEATS)).collect::<Vec<_>>());
         self.retired.retain(|id, _| !is_listed(id));
         self.servers = servers;
@@ -135,51 +142,53 @@ impl ChatServers {
 
     /// Whether a chat server is taken for down.
     pub fn is_down(&self, chat: &ServerId) -> bool {
-        self.pulses.get(chat).is_some_and(|pulse| pulse.is_down)
+        self.heartbeats.get(chat).is_some_and(|heartbeat| heartbeat.is_down)
     }
 
     /// To be called when heartbeats are sent to all: those of before that were not answered are missed. Returns whether a
     /// chat server is down now that was not.
     pub fn begin_heartbeat_round(&mut self) -> bool {
-        let mut fell = false;
+        let mut went_down = false;
         for server in self.servers.chat() {
-            let pulse = self.pulses.entry(server.id.clone()).or_default();
-            if pulse.waits {
-                fell |= pulse.record_miss();
+            let heartbeat = self.heartbeats.entry(server.id.clone()).or_default();
+            if heartbeat.is_awaited {
+                went_down |= heartbeat.record_miss();
             }
-            pulse.waits = true;
+            heartbeat.is_awaited = true;
         }
-        fell
+        went_down
     }
 
     /// A chat server does not listen, as the broker says: no proof, since a tracer listens to everything. Returns whether it
     /// is down now and was not.
     pub fn record_no_responder(&mut self, chat: &ServerId) -> bool {
-        self.pulses.get_mut(chat).is_some_and(|pulse| std::mem::take(&mut pulse.waits) && pulse.record_miss())
+        self.heartbeats
+            .get_mut(chat)
+            .is_some_and(|heartbeat| std::mem::take(&mut heartbeat.is_awaited) && heartbeat.record_miss())
     }
 
-    /// A run of a chat server was heard; `stays` if it says that it does not leave, and said nothing
+    /// A run of a chat server was heard; `is_staying` if it says that it does not leave, and said nothing
     /// since. Returns whether it was down and is back.
-    pub fn record_heard(&mut self, chat: &ServerId, incarnation: Incarnation, stays: bool) -> bool {
-        let pulse = self.pulses.entry(chat.clone()).or_default();
-        if pulse.left == Some(incarnation) && !stays {
-            (pulse.missed, pulse.waits) = (0, false);
+    pub fn record_heard(&mut self, chat: &ServerId, incarnation: Incarnation, is_staying: bool) -> bool {
+        let heartbeat = self.heartbeats.entry(chat.clone()).or_default();
+        if heartbeat.leaving_run == Some(incarnation) && !is_staying {
+            (heartbeat.missed, heartbeat.is_awaited) = (0, false);
             return false;
         }
-        std::mem::take(pulse).is_down
+        std::mem::take(heartbeat).is_down
     }
 
     /// A run of a chat server is about to end. Returns whether that is new.
     pub fn record_leaving(&mut self, chat: &ServerId, incarnation: Incarnation) -> bool {
-        let pulse = self.pulses.entry(chat.clone()).or_default();
-        let is_new = pulse.left.replace(incarnation) != Some(incarnation);
-        pulse.is_down = true;
+        let heartbeat = self.heartbeats.entry(chat.clone()).or_default();
+        let is_new = heartbeat.leaving_run.replace(incarnation) != Some(incarnation);
+        heartbeat.is_down = true;
         is_new
     }
 
     /// Nobody could be heard for a while: what was not answered meanwhile says nothing.
     pub fn reset_misses(&mut self) {
-        self.pulses.values_mut().for_each(|pulse| (pulse.missed, pulse.waits) = (0, false));
+        self.heartbeats.values_mut().for_each(|heartbeat| (heartbeat.missed, heartbeat.is_awaited) = (0, false));
     }
 
     /// Chat servers that were in the list lately; to be called when heartbeats are sent.
@@ -203,45 +212,45 @@ impl ChatServers {
         (number, is_proven): (u64, bool),
         ticks: u64,
     ) -> SequenceCheck {
-        let known = self.heard.get(chat).map(|heard| heard.incarnation).unwrap_or_default();
+        let known = self.sequences.get(chat).map(|sequence| sequence.incarnation).unwrap_or_default();
         if !incarnation.is_plausible(known) {
             return SequenceCheck::Implausible;
         }
-        let Some(heard) = self.heard.get_mut(chat) else {
-            self.heard.insert(chat.clone(), SequenceState::new(incarnation, (number, is_proven), ticks));
+        let Some(sequence) = self.sequences.get_mut(chat) else {
+            self.sequences.insert(chat.clone(), SequenceState::new(incarnation, (number, is_proven), ticks));
             return SequenceCheck::Next;
         };
-        if incarnation < heard.incarnation {
+        if incarnation < sequence.incarnation {
             return SequenceCheck::OldRun;
         }
-        if incarnation > heard.incarnation {
-            *heard = SequenceState::new(incarnation, (number, is_proven), ticks);
+        if incarnation > sequence.incarnation {
+            *sequence = SequenceState::new(incarnation, (number, is_proven), ticks);
             return SequenceCheck::NewRun;
         }
-        let hearing = heard.count(number, is_proven);
+        let check = sequence.check(number, is_proven);
         // A copy of an old message is no sign of life.
-        if matches!(hearing, SequenceCheck::Next | SequenceCheck::Gap | SequenceCheck::Reset) {
-            heard.before = Some(std::mem::replace(&mut heard.at, ticks));
+        if matches!(check, SequenceCheck::Next | SequenceCheck::Gap | SequenceCheck::Reset) {
+            sequence.previous_at = Some(std::mem::replace(&mut sequence.last_at, ticks));
         }
-        hearing
+        check
     }
 
     /// Returns false for a run of a chat server that cannot be.
     pub(crate) fn is_plausible(&self, chat: &ServerId, incarnation: Incarnation) -> bool {
-        incarnation.is_plausible(self.heard.get(chat).map(|heard| heard.incarnation).unwrap_or_default())
+        incarnation.is_plausible(self.sequences.get(chat).map(|sequence| sequence.incarnation).unwrap_or_default())
     }
 
     /// Returns true if a later run of the chat server is known.
     pub fn is_old(&self, chat: &ServerId, incarnation: Incarnation) -> bool {
-        self.heard.get(chat).is_some_and(|heard| incarnation < heard.incarnation)
+        self.sequences.get(chat).is_some_and(|sequence| incarnation < sequence.incarnation)
     }
 
     /// The highest incarnation of a chat server that was heard, and whether it was heard twice
     /// lately.
     pub fn known(&self, chat: &ServerId, ticks: u64) -> Option<Known> {
-        let heard = self.heard.get(chat)?;
-        let live = heard.before.is_some_and(|before| ticks.saturating_sub(before) < self.lease_ms);
-        Some(Known { incarnation: heard.incarnation, live })
+        let sequence = self.sequences.get(chat)?;
+        let live = sequence.previous_at.is_some_and(|before| ticks.saturating_sub(before) < self.lease_ms);
+        Some(Known { incarnation: sequence.incarnation, live })
     }
 }
 
@@ -249,32 +258,32 @@ impl SequenceState {
     /// Takes a number, unless it is too far from the last one or behind it. If such numbers go on
     /// rising, the last one was wrong: what a stray message said would outlive it. A proven number is
     /// right, so nothing below it is more than a copy.
-    fn count(&mut self, number: u64, is_proven: bool) -> SequenceCheck {
+    fn check(&mut self, number: u64, is_proven: bool) -> SequenceCheck {
         if self.is_proven && number <= self.number {
             return SequenceCheck::Old;
         }
         let is_far = number.abs_diff(self.number) > MAX_JUMP;
         if number <= self.number || is_far {
-            return self.count_odd((number, is_proven), is_far);
+            return self.check_outlier((number, is_proven), is_far);
         }
         let next = self.number + 1 == number;
-        (self.number, self.odd, self.is_proven) = (number, None, is_proven);
+        (self.number, self.outlier, self.is_proven) = (number, None, is_proven);
         if next { SequenceCheck::Next } else { SequenceCheck::Gap }
     }
 
-    fn count_odd(&mut self, (number, is_proven): (u64, bool), is_far: bool) -> SequenceCheck {
-        let before = self.odd.filter(|(last, _)| number > *last && number - last <= MAX_JUMP);
+    fn check_outlier(&mut self, (number, is_proven): (u64, bool), is_far: bool) -> SequenceCheck {
+        let before = self.outlier.filter(|(last, _)| number > *last && number - last <= MAX_JUMP);
         let in_a_row = before.map_or(1, |(_, count)| count + 1);
-        self.odd = Some((number, in_a_row));
-        let (enough, odd, right) = if is_far {
+        self.outlier = Some((number, in_a_row));
+        let (enough, outlier, right) = if is_far {
             (FAR_TO_ACCEPT, SequenceCheck::Far, SequenceCheck::Gap)
         } else {
             (OLD_TO_ACCEPT, SequenceCheck::Old, SequenceCheck::Reset)
         };
         if in_a_row < enough {
-            return odd;
+            return outlier;
         }
-        (self.number, self.odd, self.is_proven) = (number, None, is_proven);
+        (self.number, self.outlier, self.is_proven) = (number, None, is_proven);
         right
     }
 }
@@ -283,9 +292,9 @@ impl HeartbeatState {
     /// Counts a heartbeat without an answer; says whether that was one too many.
     fn record_miss(&mut self) -> bool {
         self.missed += 1;
-        let falls = self.missed >= MAX_MISSED && !self.is_down;
-        self.is_down |= falls;
-        falls
+        let goes_down = self.missed >= MAX_MISSED && !self.is_down;
+        self.is_down |= goes_down;
+        goes_down
     }
 }
 
@@ -299,7 +308,7 @@ mod tests {
         ServerId::new(&format!("chat-server-{number}")).unwrap()
     }
 
-    fn owners() -> ChatServers {
+    fn chat_servers() -> ChatServers {
         let list = (1..=3).map(|number| Server::new(chat(number), "127.0.0.1")).collect();
         ChatServers::new(Arc::new(Servers::new([(CHAT.to_owned(), list)])), 10_000)
     }
@@ -309,98 +318,100 @@ mod tests {
     }
 
     /// crc32("lobby") % 3 = 2, and % 2 = 1 of those that are left.
-    fn lobby(owners: &ChatServers) -> ServerId {
-        owners.of(&RoomId::new("lobby").unwrap()).unwrap()
+    fn lobby(servers: &ChatServers) -> ServerId {
+        servers.server_for(&RoomId::new("lobby").unwrap()).unwrap()
     }
 
     #[test]
     fn two_heartbeats_without_an_answer_are_down_and_an_answer_is_up() {
-        let mut owners = owners();
-        let home = lobby(&owners);
-        assert!(!owners.begin_heartbeat_round());
-        all_but(&home).for_each(|id| assert!(!owners.record_heard(&id, Incarnation(1), false)));
-        assert!(!owners.begin_heartbeat_round() && lobby(&owners) == home);
-        all_but(&home).for_each(|id| assert!(!owners.record_heard(&id, Incarnation(1), false)));
-        assert!(owners.begin_heartbeat_round());
-        assert_ne!(lobby(&owners), home);
-        assert!(owners.record_heard(&home, Incarnation(1), false));
-        assert_eq!(lobby(&owners), home);
+        let mut servers = chat_servers();
+        let home = lobby(&servers);
+        assert!(!servers.begin_heartbeat_round());
+        all_but(&home).for_each(|id| assert!(!servers.record_heard(&id, Incarnation(1), false)));
+        assert!(!servers.begin_heartbeat_round() && lobby(&servers) == home);
+        all_but(&home).for_each(|id| assert!(!servers.record_heard(&id, Incarnation(1), false)));
+        assert!(servers.begin_heartbeat_round());
+        assert_ne!(lobby(&servers), home);
+        assert!(servers.record_heard(&home, Incarnation(1), false));
+        assert_eq!(lobby(&servers), home);
     }
 
     #[test]
     fn a_deaf_server_has_missed_its_heartbeat_at_once() {
-        let mut owners = owners();
-        owners.begin_heartbeat_round();
+        let mut servers = chat_servers();
+        servers.begin_heartbeat_round();
         assert!(
-            !owners.record_no_responder(&chat(1)) && !owners.record_no_responder(&chat(1)),
+            !servers.record_no_responder(&chat(1)) && !servers.record_no_responder(&chat(1)),
             "each heartbeat counts once"
         );
-        assert!(!owners.begin_heartbeat_round() || !owners.is_down(&chat(1)));
-        assert!(owners.record_no_responder(&chat(1)) && owners.is_down(&chat(1)));
+        assert!(!servers.begin_heartbeat_round() || !servers.is_down(&chat(1)));
+        assert!(servers.record_no_responder(&chat(1)) && servers.is_down(&chat(1)));
     }
 
     #[test]
     fn who_leaves_is_down_until_another_run_is_heard() {
-        let mut owners = owners();
-        let home = lobby(&owners);
-        assert!(owners.record_leaving(&home, Incarnation(1)) && !owners.record_leaving(&home, Incarnation(1)));
-        assert!(!owners.record_heard(&home, Incarnation(1), false));
-        assert_ne!(lobby(&owners), home);
-        assert!(owners.record_heard(&home, Incarnation(2), false));
-        assert_eq!(lobby(&owners), home);
+        let mut servers = chat_servers();
+        let home = lobby(&servers);
+        assert!(servers.record_leaving(&home, Incarnation(1)) && !servers.record_leaving(&home, Incarnation(1)));
+        assert!(!servers.record_heard(&home, Incarnation(1), false));
+        assert_ne!(lobby(&servers), home);
+        assert!(servers.record_heard(&home, Incarnation(2), false));
+        assert_eq!(lobby(&servers), home);
     }
 
     /// One stray word that it leaves must not outlive what the server itself says.
     #[test]
     fn who_says_that_it_stays_is_back() {
-        let mut owners = owners();
-        let home = lobby(&owners);
-        owners.record_leaving(&home, Incarnation(1));
-        assert!(!owners.record_heard(&home, Incarnation(1), false), "a record that was under way");
-        assert!(owners.record_heard(&home, Incarnation(1), true));
-        assert_eq!(lobby(&owners), home);
+        let mut servers = chat_servers();
+        let home = lobby(&servers);
+        servers.record_leaving(&home, Incarnation(1));
+        assert!(!servers.record_heard(&home, Incarnation(1), false), "a record that was under way");
+        assert!(servers.record_heard(&home, Incarnation(1), true));
+        assert_eq!(lobby(&servers), home);
     }
 
     #[test]
     fn when_all_are_down_the_home_is_asked() {
-        let mut owners = owners();
-        let home = lobby(&owners);
+        let mut servers = chat_servers();
+        let home = lobby(&servers);
         assert!(
-            [owners.begin_heartbeat_round(), owners.begin_heartbeat_round(), owners.begin_heartbeat_round()]
+            [servers.begin_heartbeat_round(), servers.begin_heartbeat_round(), servers.begin_heartbeat_round()]
                 .contains(&true)
         );
-        assert!((1..=3).all(|number| owners.is_down(&chat(number))));
-        assert_eq!(lobby(&owners), home);
+        assert!((1..=3).all(|number| servers.is_down(&chat(number))));
+        assert_eq!(lobby(&servers), home);
     }
 
     #[test]
     fn what_could_not_be_heard_says_nothing() {
-        let mut owners = owners();
-        owners.begin_heartbeat_round();
-        owners.begin_heartbeat_round();
-        owners.reset_misses();
-        assert!(!owners.begin_heartbeat_round() && !owners.begin_heartbeat_round() && owners.begin_heartbeat_round());
+        let mut servers = chat_servers();
+        servers.begin_heartbeat_round();
+        servers.begin_heartbeat_round();
+        servers.reset_misses();
+        assert!(
+            !servers.begin_heartbeat_round() && !servers.begin_heartbeat_round() && servers.begin_heartbeat_round()
+        );
     }
 
-    fn check(owners: &mut ChatServers, run: u64, number: u64) -> SequenceCheck {
-        owners.check_sequence(&chat(1), Incarnation(run), (number, false), 0)
+    fn check(servers: &mut ChatServers, run: u64, number: u64) -> SequenceCheck {
+        servers.check_sequence(&chat(1), Incarnation(run), (number, false), 0)
     }
 
     #[test]
     fn a_stray_number_does_not_outlive_its_message() {
-        let mut owners = owners();
+        let mut servers = chat_servers();
         let stray = 5 + (1 << 40);
-        assert_eq!([5, stray, stray, 6, 7].map(|number| check(&mut owners, 1, number)), {
+        assert_eq!([5, stray, stray, 6, 7].map(|number| check(&mut servers, 1, number)), {
             use SequenceCheck::{Far, Next};
             [Next, Far, Far, Next, Next]
         });
         assert_eq!(
-            [stray + 1, 8].map(|number| check(&mut owners, 1, number)),
+            [stray + 1, 8].map(|number| check(&mut servers, 1, number)),
             [SequenceCheck::Far, SequenceCheck::Next]
         );
         // The first message was the stray one: the right numbers are far below.
-        let mut owners = super::tests::owners();
-        assert_eq!([stray, 5, 6, 7].map(|number| check(&mut owners, 1, number)), {
+        let mut servers = super::tests::chat_servers();
+        assert_eq!([stray, 5, 6, 7].map(|number| check(&mut servers, 1, number)), {
             use SequenceCheck::{Far, Gap, Next};
             [Next, Far, Gap, Next]
         });
@@ -408,72 +419,73 @@ mod tests {
 
     #[test]
     fn numbers_that_really_jumped_are_taken_when_two_say_so() {
-        let mut owners = owners();
+        let mut servers = chat_servers();
         let far = MAX_JUMP + 6;
-        let heard = [5, far, far + 2, far + 3, far + 3].map(|number| check(&mut owners, 1, number));
+        let checks = [5, far, far + 2, far + 3, far + 3].map(|number| check(&mut servers, 1, number));
         assert_eq!(
-            heard,
+            checks,
             [SequenceCheck::Next, SequenceCheck::Far, SequenceCheck::Gap, SequenceCheck::Next, SequenceCheck::Old]
         );
-        assert_eq!(check(&mut owners, 1, far + 3 + MAX_JUMP), SequenceCheck::Gap, "not too far");
+        assert_eq!(check(&mut servers, 1, far + 3 + MAX_JUMP), SequenceCheck::Gap, "not too far");
     }
 
     /// One that is not too far is taken: what comes behind it shows that it was wrong.
     #[test]
     fn a_stray_number_that_is_near_does_not_outlive_its_message() {
         use SequenceCheck::{Gap, Next, Old, Reset};
-        let mut owners = owners();
-        let heard = [5, 5 + MAX_JUMP, 6, 7, 8, 9].map(|number| check(&mut owners, 1, number));
-        assert_eq!(heard, [Next, Gap, Old, Old, Reset, Next]);
-        let heard = [7, 6, 8, 10, 4, 5, 11].map(|number| check(&mut owners, 1, number));
-        assert_eq!(heard, [Old, Old, Old, Next, Old, Old, Next], "late copies");
+        let mut servers = chat_servers();
+        let checks = [5, 5 + MAX_JUMP, 6, 7, 8, 9].map(|number| check(&mut servers, 1, number));
+        assert_eq!(checks, [Next, Gap, Old, Old, Reset, Next]);
+        let checks = [7, 6, 8, 10, 4, 5, 11].map(|number| check(&mut servers, 1, number));
+        assert_eq!(checks, [Old, Old, Old, Next, Old, Old, Next], "late copies");
     }
 
     /// Copies of signed messages may be of any age, come in any order, and go on for ever.
     #[test]
     fn nothing_below_a_proven_number_is_believed() {
         use SequenceCheck::{Gap, Next, Old, Reset};
-        let check = |owners: &mut ChatServers, number, is_proven, ticks| {
-            owners.check_sequence(&chat(1), Incarnation(1), (number, is_proven), ticks)
+        let check = |servers: &mut ChatServers, number, is_proven, ticks| {
+            servers.check_sequence(&chat(1), Incarnation(1), (number, is_proven), ticks)
         };
-        let mut owners = owners();
+        let mut servers = chat_servers();
         let last = 5 + 3 * MAX_JUMP;
-        assert_eq!(check(&mut owners, last, true, 0), Next);
+        assert_eq!(check(&mut servers, last, true, 0), Next);
         for is_proven in [true, false] {
-            let heard = [1, 2, 3, 4, MAX_JUMP, MAX_JUMP + 1, MAX_JUMP + 2, last - 3, last - 2, last - 1, last];
-            assert!(heard.iter().all(|number| check(&mut owners, *number, is_proven, 1_000) == Old));
+            let checks = [1, 2, 3, 4, MAX_JUMP, MAX_JUMP + 1, MAX_JUMP + 2, last - 3, last - 2, last - 1, last];
+            assert!(checks.iter().all(|number| check(&mut servers, *number, is_proven, 1_000) == Old));
         }
-        assert_eq!(owners.known(&chat(1), 1_000).map(|known| known.live), Some(false), "copies are no sign of life");
-        assert_eq!(check(&mut owners, last + 1, true, 1_500), Next);
+        assert_eq!(servers.known(&chat(1), 1_000).map(|known| known.live), Some(false), "copies are no sign of life");
+        assert_eq!(check(&mut servers, last + 1, true, 1_500), Next);
         // While messages are taken that are not proven, one of them may have been a stray one.
-        let heard =
-            [last + 9, last + 2, last + 3, last + 4, last + 3].map(|n| check(&mut owners, n, n < last + 9, 2_000));
-        assert_eq!(heard, [Gap, Old, Old, Reset, Old]);
+        let checks =
+            [last + 9, last + 2, last + 3, last + 4, last + 3].map(|n| check(&mut servers, n, n < last + 9, 2_000));
+        assert_eq!(checks, [Gap, Old, Old, Reset, Old]);
     }
 
     #[test]
     fn incarnations_that_cannot_be_are_not_known_afterwards() {
-        let mut owners = owners();
-        assert_eq!(check(&mut owners, u64::MAX, 1), SequenceCheck::Implausible);
-        assert_eq!(owners.known(&chat(1), 0), None);
+        let mut servers = chat_servers();
+        assert_eq!(check(&mut servers, u64::MAX, 1), SequenceCheck::Implausible);
+        assert_eq!(servers.known(&chat(1), 0), None);
         assert_eq!(
-            [check(&mut owners, 7, 1), check(&mut owners, u64::MAX, 2)],
+            [check(&mut servers, 7, 1), check(&mut servers, u64::MAX, 2)],
             [SequenceCheck::Next, SequenceCheck::Implausible]
         );
-        assert_eq!(check(&mut owners, 7, 2), SequenceCheck::Next);
+        assert_eq!(check(&mut servers, 7, 2), SequenceCheck::Next);
     }
 
     #[test]
     fn a_run_is_live_that_was_heard_twice_within_the_lease() {
-        let mut owners = owners();
-        let known =
-            |owners: &ChatServers, ticks| owners.known(&chat(1), ticks).map(|known| (known.incarnation.0, known.live));
-        owners.check_sequence(&chat(1), Incarnation(7), (1, false), 1_000);
-        assert_eq!(known(&owners, 1_000), Some((7, false)));
-        owners.check_sequence(&chat(1), Incarnation(7), (2, false), 1_500);
-        assert_eq!([10_999, 11_000].map(|ticks| known(&owners, ticks)), [Some((7, true)), Some((7, false))]);
-        owners.check_sequence(&chat(1), Incarnation(8), (2, false), 1_600);
-        assert_eq!(known(&owners, 1_600), Some((8, false)));
-        assert!(owners.is_old(&chat(1), Incarnation(7)) && !owners.is_old(&chat(1), Incarnation(8)));
+        let mut servers = chat_servers();
+        let known = |servers: &ChatServers, ticks| {
+            servers.known(&chat(1), ticks).map(|known| (known.incarnation.0, known.live))
+        };
+        servers.check_sequence(&chat(1), Incarnation(7), (1, false), 1_000);
+        assert_eq!(known(&servers, 1_000), Some((7, false)));
+        servers.check_sequence(&chat(1), Incarnation(7), (2, false), 1_500);
+        assert_eq!([10_999, 11_000].map(|ticks| known(&servers, ticks)), [Some((7, true)), Some((7, false))]);
+        servers.check_sequence(&chat(1), Incarnation(8), (2, false), 1_600);
+        assert_eq!(known(&servers, 1_600), Some((8, false)));
+        assert!(servers.is_old(&chat(1), Incarnation(7)) && !servers.is_old(&chat(1), Incarnation(8)));
     }
 }

@@ -12,7 +12,7 @@ pub(crate) struct PushBatch {
     pushes: Vec<Bytes>,
     bytes: usize,
     /// The `seq` of what was said last, if all who hear it are in `to`.
-    said: Option<u64>,
+    seq_for_all: Option<u64>,
     answers: Vec<(u64, Bytes)>,
 }
 
@@ -28,22 +28,22 @@ pub(crate) struct FlushedBatch {
 
 impl PushBatch {
     /// Whether a push for these sessions can go together with what is here, in order.
-    pub(crate) fn takes(&self, to: &Arc<[u64]>, push: &Bytes) -> bool {
+    pub(crate) fn accepts_push(&self, to: &Arc<[u64]>, push: &Bytes) -> bool {
         self.pushes.is_empty() || (self.bytes + push.len() <= FRAME && (Arc::ptr_eq(&self.to, to) || self.to == *to))
     }
 
-    /// Adds a push that it takes; `said` is the `seq` of a message for all.
-    pub(crate) fn push(&mut self, to: Arc<[u64]>, push: Bytes, said: Option<u64>) {
+    /// Adds a push that it takes; `seq_for_all` is the `seq` of a message for all.
+    pub(crate) fn push(&mut self, to: Arc<[u64]>, push: Bytes, seq_for_all: Option<u64>) {
         self.to = to;
-        self.said = said;
+        self.seq_for_all = seq_for_all;
         self.bytes += push.len();
         self.pushes.push(push);
     }
 
     /// Whether the answer to a message may as well come behind what happened after it: who said it heard it itself, in its place.
     /// A whisper is not told to who whispered: there the answer is what says where it stands.
-    pub(crate) fn takes_answer(&self, seq: u64) -> bool {
-        self.said == Some(seq)
+    pub(crate) fn accepts_answer(&self, seq: u64) -> bool {
+        self.seq_for_all == Some(seq)
     }
 
     /// Adds an answer that it takes.
@@ -63,7 +63,7 @@ impl PushBatch {
             }
         };
         self.bytes = 0;
-        self.said = None;
+        self.seq_for_all = None;
         FlushedBatch { to: std::mem::take(&mut self.to), pushes, count, answers: std::mem::take(&mut self.answers) }
     }
 }
@@ -78,46 +78,46 @@ mod tests {
 
     #[test]
     fn what_the_same_sessions_hear_goes_together_and_answers_behind_it() {
-        let mut fanout = PushBatch::default();
+        let mut batch = PushBatch::default();
         for (seq, session, push) in [(7, 1, "a"), (8, 2, "b"), (9, 1, "c")] {
             let push = Bytes::from(push);
-            assert!(fanout.takes(&to(&[1, 2]), &push));
-            fanout.push(to(&[1, 2]), push, Some(seq));
-            assert!(fanout.takes_answer(seq));
-            fanout.answer(session, "sent".into());
+            assert!(batch.accepts_push(&to(&[1, 2]), &push));
+            batch.push(to(&[1, 2]), push, Some(seq));
+            assert!(batch.accepts_answer(seq));
+            batch.answer(session, "sent".into());
         }
         let answers = [1, 2, 1].map(|session| (session, Bytes::from("sent"))).to_vec();
-        assert_eq!(fanout.take(), FlushedBatch { to: to(&[1, 2]), pushes: "abc".into(), count: 3, answers });
-        assert_eq!(fanout.take(), FlushedBatch { to: to(&[]), pushes: Bytes::new(), count: 0, answers: Vec::new() });
+        assert_eq!(batch.take(), FlushedBatch { to: to(&[1, 2]), pushes: "abc".into(), count: 3, answers });
+        assert_eq!(batch.take(), FlushedBatch { to: to(&[]), pushes: Bytes::new(), count: 0, answers: Vec::new() });
     }
 
     #[test]
     fn an_answer_to_what_its_session_did_not_hear_keeps_its_place() {
-        let mut fanout = PushBatch::default();
-        assert!(!fanout.takes_answer(7), "a whisper to somebody elsewhere");
-        fanout.push(to(&[1, 2]), "a".into(), Some(6));
-        assert!(!fanout.takes_answer(7), "a whisper behind what all heard");
-        fanout.take();
-        assert!(!fanout.takes_answer(6), "what was handed over");
-        fanout.push(to(&[2]), "b".into(), None);
-        assert!(!fanout.takes_answer(7), "a whisper to somebody here");
+        let mut batch = PushBatch::default();
+        assert!(!batch.accepts_answer(7), "a whisper to somebody elsewhere");
+        batch.push(to(&[1, 2]), "a".into(), Some(6));
+        assert!(!batch.accepts_answer(7), "a whisper behind what all heard");
+        batch.take();
+        assert!(!batch.accepts_answer(6), "what was handed over");
+        batch.push(to(&[2]), "b".into(), None);
+        assert!(!batch.accepts_answer(7), "a whisper to somebody here");
     }
 
     #[test]
     fn one_push_is_not_copied() {
-        let mut fanout = PushBatch::default();
+        let mut batch = PushBatch::default();
         let push = Bytes::from(vec![7; 100]);
-        fanout.push(to(&[1]), push.clone(), None);
-        assert_eq!(fanout.take().pushes.as_ptr(), push.as_ptr());
+        batch.push(to(&[1]), push.clone(), None);
+        assert_eq!(batch.take().pushes.as_ptr(), push.as_ptr());
     }
 
     #[test]
     fn others_and_what_is_too_much_go_apart() {
-        let mut fanout = PushBatch::default();
-        fanout.push(to(&[1, 2]), "a".into(), None);
-        assert!(!fanout.takes(&to(&[1]), &"b".into()));
-        assert!(!fanout.takes(&to(&[1, 2]), &vec![7; FRAME].into()));
-        fanout.take();
-        assert!(fanout.takes(&to(&[1]), &vec![7; 2 * FRAME].into()));
+        let mut batch = PushBatch::default();
+        batch.push(to(&[1, 2]), "a".into(), None);
+        assert!(!batch.accepts_push(&to(&[1]), &"b".into()));
+        assert!(!batch.accepts_push(&to(&[1, 2]), &vec![7; FRAME].into()));
+        batch.take();
+        assert!(batch.accepts_push(&to(&[1]), &vec![7; 2 * FRAME].into()));
     }
 }

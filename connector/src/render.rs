@@ -132,7 +132,7 @@ struct DoneBody {
 }
 
 /// A push, framed; none if it cannot be sent, which is logged.
-pub fn push(room: &RoomId, push: &Push, dictionary: Option<&Dictionary>) -> Option<Bytes> {
+pub fn render_push(room: &RoomId, push: &Push, dictionary: Option<&Dictionary>) -> Option<Bytes> {
     match push {
         Push::Chat { from, content, target, seq, time } => {
             let route = routes::ON_CHAT;
@@ -159,41 +159,46 @@ fn user(route: &str, user: &Name, dictionary: Option<&Dictionary>) -> Option<Byt
 }
 
 /// An answer, framed, with its code.
-pub fn answer(id: u32, told: &ClientResponse) -> (u16, Bytes) {
-    match told {
-        ClientResponse::Room(room, reply) => answer_of_room(id, room, reply),
-        ClientResponse::BadBody { error: why, enter } => error(id, 500, *enter, &why.to_string()),
-        ClientResponse::EnterPending => error(id, 429, true, "entering: an enter of this session is still waiting"),
-        ClientResponse::NotInRoom => refused(id, Refusal::NotMember, false),
-        ClientResponse::TooManyRequests => {
-            error(id, 429, false, "too-many-requests: as many requests wait as a session may have")
+pub fn render_response(id: u32, response: &ClientResponse) -> (u16, Bytes) {
+    match response {
+        ClientResponse::Room(room, reply) => render_room_response(id, room, reply),
+        ClientResponse::BadBody { error: why, enter } => error_response(id, 500, *enter, &why.to_string()),
+        ClientResponse::EnterPending => {
+            error_response(id, 429, true, "entering: an enter of this session is still waiting")
         }
-        ClientResponse::NoChatServer => error(id, 500, true, "no-server: there is no chat server"),
+        ClientResponse::NotInRoom => refusal_response(id, Refusal::NotMember, false),
+        ClientResponse::TooManyRequests => {
+            error_response(id, 429, false, "too-many-requests: as many requests wait as a session may have")
+        }
+        ClientResponse::NoChatServer => error_response(id, 500, true, "no-server: there is no chat server"),
     }
 }
 
-fn answer_of_room(id: u32, room: &RoomId, reply: &RoomResponse) -> (u16, Bytes) {
+fn render_room_response(id: u32, room: &RoomId, reply: &RoomResponse) -> (u16, Bytes) {
     match reply {
-        RoomResponse::Entered(entered) => good(id, &self::entered(room, entered)),
+        RoomResponse::Entered(entered) => ok_response(id, &self::entered(room, entered)),
         RoomResponse::History { epoch, page: Page { messages, cursor, complete } } => {
             let messages = messages.iter().map(MessageBody::from).collect();
             let (epoch, complete, cursor) = (*epoch, *complete, *cursor);
-            good(id, &HistoryBody { code: 200, rid: room, epoch, messages, complete, cursor })
+            ok_response(id, &HistoryBody { code: 200, rid: room, epoch, messages, complete, cursor })
         }
-        RoomResponse::Members(members) => good(id, &self::members(room, members)),
-        RoomResponse::Sent { seq, time } => good(id, &SentBody { code: 200, seq: *seq, time: *time }),
-        RoomResponse::Left => good(id, &DoneBody { code: 200 }),
-        RoomResponse::Refused { refusal, enter } => refused(id, *refusal, *enter),
+        RoomResponse::Members(members) => ok_response(id, &self::members(room, members)),
+        RoomResponse::Sent { seq, time } => ok_response(id, &SentBody { code: 200, seq: *seq, time: *time }),
+        RoomResponse::Left => ok_response(id, &DoneBody { code: 200 }),
+        RoomResponse::Refused { refusal, enter } => refusal_response(id, *refusal, *enter),
         RoomResponse::QueueFull { enter } => {
-            error(id, 429, *enter, "room-busy: as many requests wait for the room as may")
+            error_response(id, 429, *enter, "room-busy: as many requests wait for the room as may")
         }
         RoomResponse::Unknown { enter, because: Some(Unavailable::LogFull) } => {
-            error(id, 507, *enter, "log-full: the room cannot take more messages now")
+            error_response(id, 507, *enter, "log-full: the room cannot take more messages now")
         }
-        RoomResponse::Unknown { enter, because: Some(Unavailable::LogAway) } => {
-            error(id, 503, *enter, "log-away: the rooms' log does not answer; repeat the request with the same id")
-        }
-        RoomResponse::Unknown { enter, because: None } => error(
+        RoomResponse::Unknown { enter, because: Some(Unavailable::LogAway) } => error_response(
+            id,
+            503,
+            *enter,
+            "log-away: the rooms' log does not answer; repeat the request with the same id",
+        ),
+        RoomResponse::Unknown { enter, because: None } => error_response(
             id,
             503,
             *enter,
@@ -243,16 +248,16 @@ fn first_page(users: &[Name], most: usize) -> &[Name] {
     users.get(..count).unwrap_or(users)
 }
 
-fn good(id: u32, body: &impl Serialize) -> (u16, Bytes) {
+fn ok_response(id: u32, body: &impl Serialize) -> (u16, Bytes) {
     (200, frontend::response(id, body))
 }
 
-fn refused(id: u32, refusal: Refusal, enter: bool) -> (u16, Bytes) {
-    error(id, refusal.code(), enter, refusal.reason())
+fn refusal_response(id: u32, refusal: Refusal, enter: bool) -> (u16, Bytes) {
+    error_response(id, refusal.code(), enter, refusal.reason())
 }
 
 /// An error's body. Old clients look for `error` in answers to `enter`, and for nothing else.
-fn error(id: u32, code: u16, enter: bool, reason: &str) -> (u16, Bytes) {
+fn error_response(id: u32, code: u16, enter: bool, reason: &str) -> (u16, Bytes) {
     (code, frontend::response(id, &ErrorBody { code, error: enter, reason }))
 }
 

@@ -27,14 +27,14 @@ impl ConnectorGauges {
     }
 
     /// Shows what a hub has.
-    pub(crate) fn show(&mut self, Gauges { rooms, members, in_flight }: Gauges) {
+    pub(crate) fn set(&mut self, Gauges { rooms, members, in_flight }: Gauges) {
         self.rooms.set(rooms);
         self.members.set(members);
         self.in_flight.set(in_flight);
     }
 
     /// Shows what waits for the hub.
-    pub(crate) fn show_queues(&mut self, commands: usize, messages: usize) {
+    pub(crate) fn set_queues(&mut self, commands: usize, messages: usize) {
         self.commands.set(commands);
         self.messages.set(messages);
     }
@@ -46,7 +46,7 @@ pub(crate) struct RequestTimers(Vec<(u32, Asked, Instant)>);
 
 impl RequestTimers {
     /// A request came.
-    pub(crate) fn asked(&mut self, id: u32, request: &ClientRequest) {
+    pub(crate) fn start(&mut self, id: u32, request: &ClientRequest) {
         let route = match request {
             ClientRequest::Enter(_) => routes::ENTER,
             ClientRequest::Send(_) => routes::SEND,
@@ -58,7 +58,7 @@ impl RequestTimers {
     }
 
     /// It is answered.
-    pub(crate) fn answered(&mut self, id: u32, code: u16, metrics: &Metrics) {
+    pub(crate) fn stop(&mut self, id: u32, code: u16, metrics: &Metrics) {
         let Some(index) = self.0.iter().position(|(waiting, ..)| *waiting == id) else { return };
         let (_, asked, since) = self.0.swap_remove(index);
         metrics.requests_answered.add(asked, code);

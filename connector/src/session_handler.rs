@@ -42,7 +42,7 @@ pub(crate) struct ClientHandler {
     entered: Arc<AtomicBool>,
     commands: mpsc::Sender<Command>,
     /// The hub has not taken it yet.
-    waiting: Option<Command>,
+    pending: Option<Command>,
 }
 
 impl App for SessionHandlers {
@@ -51,8 +51,8 @@ impl App for SessionHandlers {
     fn open(&self, _peer: SocketAddr, outbox: Outbox) -> ClientHandler {
         let number = self.sessions.fetch_add(1, Ordering::Relaxed);
         let entered = Arc::new(AtomicBool::new(false));
-        let waiting = Some(Command::Open { session: number, outbox: outbox.clone(), entered: entered.clone() });
-        ClientHandler { number, outbox, entered, commands: self.commands.clone(), waiting }
+        let pending = Some(Command::Open { session: number, outbox: outbox.clone(), entered: entered.clone() });
+        ClientHandler { number, outbox, entered, commands: self.commands.clone(), pending }
     }
 }
 
@@ -66,22 +66,22 @@ impl Session for ClientHandler {
             routes::LEAVE => ClientRequest::Leave,
             other => return shared::frontend::unknown_route(&self.outbox, id, other),
         };
-        self.waiting = Some(Command::Request { session: self.number, id, request });
+        self.pending = Some(Command::Request { session: self.number, id, request });
     }
 
     async fn taken(&mut self) {
-        if self.waiting.is_none() {
+        if self.pending.is_none() {
             return;
         }
         match self.commands.reserve().await {
             Ok(permit) => {
-                if let Some(command) = self.waiting.take() {
+                if let Some(command) = self.pending.take() {
                     permit.send(command);
                 }
             }
             Err(_) => {
                 // The hub ended: so does every session.
-                self.waiting = None;
+                self.pending = None;
                 self.outbox.close();
             }
         }
@@ -93,7 +93,7 @@ impl Session for ClientHandler {
 
     async fn closed(mut self, ending: Ending) {
         self.taken().await;
-        self.waiting = Some(Command::Closed { session: self.number, ending });
+        self.pending = Some(Command::Closed { session: self.number, ending });
         self.taken().await;
     }
 }

@@ -333,10 +333,10 @@ impl World {
         let (connector, effects) = match event {
             Event::ToConnector { connector, body } => {
                 let is_proven = self.signs();
-                (connector, self.connectors[connector].hub.message(&body, is_proven, now).unwrap())
+                (connector, self.connectors[connector].hub.receive(&body, is_proven, now).unwrap())
             }
             Event::NoResponders { connector, token } => {
-                (connector, self.connectors[connector].hub.no_responders(token, now))
+                (connector, self.connectors[connector].hub.on_no_responders(token, now))
             }
             Event::Lost { connector, session } => {
                 self.connectors[connector].vanished.remove(&session);
@@ -347,7 +347,7 @@ impl World {
             }
             Event::ConnectorUp(connector) => {
                 self.connectors[connector].up = true;
-                (connector, self.connectors[connector].hub.reconnected(now))
+                (connector, self.connectors[connector].hub.on_reconnected(now))
             }
             _ => return,
         };
@@ -388,7 +388,7 @@ impl World {
         for connector in 0..self.connectors.len() {
             if self.connectors[connector].up && !self.connectors[connector].is_dead {
                 let now = self.hub_now();
-                let effects = self.connectors[connector].hub.heartbeat(now);
+                let effects = self.connectors[connector].hub.send_heartbeats(now);
                 self.connector_effects(connector, effects);
             }
         }

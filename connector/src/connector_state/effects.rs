@@ -25,7 +25,7 @@ pub enum ClientRequest {
 
 impl ClientRequest {
     /// Returns true if nothing but its answer comes of it: as a notify it asks for nothing.
-    pub fn only_reads(&self) -> bool {
+    pub fn is_read_only(&self) -> bool {
         match self {
             Self::History(_) | Self::Members(_) => true,
             Self::Enter(_) | Self::Send(_) | Self::Leave => false,

@@ -65,8 +65,8 @@ impl ConnectorState {
     ) {
         // Also a chat server of which a later run is known may be right about this connector: if stray
         // messages made each know a later run of the other, neither heard the other otherwise.
-        let is_old = self.owners.is_old(chat, run);
-        if !self.owners.is_plausible(chat, run) {
+        let is_old = self.chat_servers.is_old(chat, run);
+        if !self.chat_servers.is_plausible(chat, run) {
             return self.refuse(chat, (run, 0));
         }
         let (mine, later) = (self.common.incarnation, known.incarnation);
@@ -95,7 +95,7 @@ impl ConnectorState {
         info!(server = %self.common.me, %chat, before = mine.0, known = later.0, "a later incarnation is known, going on above it");
         let lineage = self.lineage.clone();
         for room in self.rooms.keys().cloned().collect::<Vec<_>>() {
-            self.in_known_room(&room, now, effects, |room: &mut Room, cx| room.go_on_as(&lineage, cx));
+            self.in_known_room(&room, now, effects, |room: &mut Room, cx| room.continue_as(&lineage, cx));
         }
     }
 

@@ -22,18 +22,18 @@ impl ConnectorState {
         now: Now,
         effects: &mut Vec<Effect>,
     ) -> bool {
-        if self.owners.senders().hear(chat, now.ticks) == Some(CHAT) {
+        if self.chat_servers.senders().hear(chat, now.ticks) == Some(CHAT) {
             return true;
         }
         self.common.metrics.bus_refused.sender.add();
-        effects.extend(self.owners.senders().is_doubt_due(now.ticks).then_some(Effect::RequestRecheck));
+        effects.extend(self.chat_servers.senders().is_doubt_due(now.ticks).then_some(Effect::RequestRecheck));
         static STRANGERS: LogLimit = LogLimit::new();
         if let Some(suppressed) = STRANGERS.pass() {
             let (server, sender) = (&self.common.me, chat);
             warn!(%server, %sender, suppressed, "a message was refused: servers.json has no such chat server");
         }
         if let Answer::Record { room, .. } = answer {
-            self.in_known_room(room, now, effects, Room::attach_again);
+            self.in_known_room(room, now, effects, Room::reattach);
         }
         false
     }
@@ -42,7 +42,7 @@ impl ConnectorState {
     /// the subject is below its inbox, or below that of a process that runs all servers.
     pub fn check_ping(&mut self, gate: &ServerId, reply: &str, now: Now) -> bool {
         let server = &self.common.me;
-        if self.owners.senders().hear(gate, now.ticks) != Some(GATE) {
+        if self.chat_servers.senders().hear(gate, now.ticks) != Some(GATE) {
             self.common.metrics.bus_refused.sender.add();
             static GATES: LogLimit = LogLimit::new();
             if let Some(suppressed) = GATES.pass() {

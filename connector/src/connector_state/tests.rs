@@ -39,7 +39,7 @@ struct Stage {
     now: u64,
     inputs: u64,
     /// Messages of the chat server so far.
-    said: u64,
+    sent: u64,
 }
 
 impl Stage {
@@ -69,7 +69,7 @@ impl Stage {
             hub: ConnectorState::new(common, ChatServers::new(Arc::new(servers), 10_000), limits),
             now: 0,
             inputs: 0,
-            said: 0,
+            sent: 0,
         }
     }
 
@@ -78,7 +78,7 @@ impl Stage {
         self.hub.open(session);
         let body = format!(r#"{{"username":"ann","rid":"{}"}}"#, room.as_str());
         let now = self.now();
-        self.hub.request(session, Some(1), ClientRequest::Enter(body.into()), now)
+        self.hub.handle_request(session, Some(1), ClientRequest::Enter(body.into()), now)
     }
 
     fn now(&mut self) -> Now {
@@ -94,7 +94,7 @@ impl Stage {
     }
 
     /// Rooms that these effects attach.
-    fn attached(effects: &[Effect]) -> Vec<(RoomId, Place)> {
+    fn attaches_in(effects: &[Effect]) -> Vec<(RoomId, Place)> {
         let attach = |effect: &Effect| match effect {
             Effect::SendToChat { body, .. } => match rpc::decode::<FromConnector>(body).unwrap().question {
                 Question::Attach { room, at } => Some((room, at)),
@@ -106,11 +106,11 @@ impl Stage {
     }
 
     fn receive(&mut self, answer: Answer) -> Vec<Effect> {
-        self.said += 1;
-        let (v, incarnation, number) = (rpc::VERSION, Incarnation(1), self.said);
+        self.sent += 1;
+        let (v, incarnation, number) = (rpc::VERSION, Incarnation(1), self.sent);
         let body: Bytes = rpc::encode(&FromChat { v, chat: chat(), incarnation, number, stats: None, answer }).unwrap();
         let now = self.now();
-        self.hub.message(&body, false, now).unwrap()
+        self.hub.receive(&body, false, now).unwrap()
     }
 
     /// The chat server answers attaches: its log has no records.
@@ -137,7 +137,7 @@ impl Stage {
 fn followed(rooms: usize) -> Stage {
     let mut stage = Stage::new();
     for number in 0..rooms {
-        let attaches = Stage::attached(&stage.enter(number as u64, &room(number)));
+        let attaches = Stage::attaches_in(&stage.enter(number as u64, &room(number)));
         stage.agree(attaches);
         if number % ATTACHES == ATTACHES - 1 {
             stage.tick();
@@ -152,14 +152,14 @@ fn attaches_after_a_reconnect_are_spread_over_a_time_that_grows_with_the_rooms()
     const ROOMS: usize = 20_000;
     let mut stage = followed(ROOMS);
     let now = stage.now();
-    let mut effects = stage.hub.reconnected(now);
+    let mut effects = stage.hub.on_reconnected(now);
     let (mut attached, mut ticks) = (BTreeSet::new(), 0);
     loop {
-        let attaches = Stage::attached(&effects);
+        let attaches = Stage::attaches_in(&effects);
         assert!(attaches.len() <= ATTACHES, "{} attaches in one tick", attaches.len());
         attached.extend(attaches.iter().map(|(room, _)| room.clone()));
         let more = stage.agree(attaches);
-        assert!(Stage::attached(&more).is_empty(), "an answer brings no attach of another room");
+        assert!(Stage::attaches_in(&more).is_empty(), "an answer brings no attach of another room");
         if attached.len() == ROOMS {
             break;
         }
@@ -174,8 +174,8 @@ fn attaches_after_a_reconnect_are_spread_over_a_time_that_grows_with_the_rooms()
 fn a_room_among_few_is_attached_at_once() {
     let mut stage = followed(20);
     let now = stage.now();
-    let effects = stage.hub.reconnected(now);
-    assert_eq!(Stage::attached(&effects).len(), 20);
+    let effects = stage.hub.on_reconnected(now);
+    assert_eq!(Stage::attaches_in(&effects).len(), 20);
 }
 
 /// While thousands of silent rooms attach again, a client that enters another one does not wait for all of them.
@@ -186,19 +186,19 @@ fn a_room_that_a_client_waits_for_comes_first() {
     stage.now += 120_000;
     stage.tick();
     let now = stage.now();
-    stage.hub.reconnected(now);
+    stage.hub.on_reconnected(now);
     let effects = stage.enter(9_999, &RoomId::new("zoo").unwrap());
-    assert_eq!(Stage::attached(&effects).len(), 1);
+    assert_eq!(Stage::attaches_in(&effects).len(), 1);
 }
 
 /// The times at which each room is asked for, of a chat server that does not own it.
 fn tries(stage: &mut Stage, lasting_ms: u64) -> BTreeMap<RoomId, Vec<u64>> {
     let mut tries: BTreeMap<RoomId, Vec<u64>> = BTreeMap::new();
     let now = stage.now();
-    let mut effects = stage.hub.reconnected(now);
+    let mut effects = stage.hub.on_reconnected(now);
     let end = stage.now + lasting_ms;
     while stage.now < end {
-        let attaches = Stage::attached(&effects);
+        let attaches = Stage::attaches_in(&effects);
         for (room, _) in &attaches {
             tries.entry(room.clone()).or_default().push(stage.now);
         }
@@ -213,10 +213,10 @@ fn tries(stage: &mut Stage, lasting_ms: u64) -> BTreeMap<RoomId, Vec<u64>> {
 fn rooms_that_are_not_answered_are_not_repeated_together() {
     let mut stage = followed(300);
     let now = stage.now();
-    let mut effects = stage.hub.reconnected(now);
+    let mut effects = stage.hub.on_reconnected(now);
     let mut last: BTreeMap<RoomId, u64> = BTreeMap::new();
     while stage.now < 20_000 {
-        last.extend(Stage::attached(&effects).into_iter().map(|(room, _)| (room, stage.now)));
+        last.extend(Stage::attaches_in(&effects).into_iter().map(|(room, _)| (room, stage.now)));
         effects = stage.tick();
     }
     let times: BTreeSet<u64> = last.into_values().collect();
@@ -242,10 +242,10 @@ fn rooms_that_are_refused_back_off_each_with_jitter_of_its_own() {
 fn rooms_that_are_never_answered_are_all_asked_for_in_turn() {
     let mut stage = followed(20_000);
     let now = stage.now();
-    let mut effects = stage.hub.reconnected(now);
+    let mut effects = stage.hub.on_reconnected(now);
     let mut asked = BTreeSet::new();
     for tick in 0.. {
-        asked.extend(Stage::attached(&effects).into_iter().map(|(room, _)| room));
+        asked.extend(Stage::attaches_in(&effects).into_iter().map(|(room, _)| room));
         if asked.len() == 20_000 {
             break;
         }

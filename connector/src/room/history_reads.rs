@@ -28,7 +28,7 @@ pub struct MissedMessages {
 /// A question for messages that waits for its answer.
 #[derive(Debug)]
 struct HistoryRead {
-    ask: PendingRequest,
+    pending: PendingRequest,
     wanted: Wanted,
     repeat_at: u64,
     /// What came so far for one who comes back; none for history.
@@ -50,16 +50,16 @@ impl HistoryReads {
         self.by_number.is_empty()
     }
 
-    fn add(&mut self, number: u64, reading: HistoryRead) {
-        self.due = self.due.min(reading.repeat_at);
-        self.by_session.insert((reading.ask.session, number));
-        self.by_number.insert(number, reading);
+    fn add(&mut self, number: u64, read: HistoryRead) {
+        self.due = self.due.min(read.repeat_at);
+        self.by_session.insert((read.pending.session, number));
+        self.by_number.insert(number, read);
     }
 
     fn remove(&mut self, number: u64) -> Option<HistoryRead> {
-        let reading = self.by_number.remove(&number)?;
-        self.by_session.remove(&(reading.ask.session, number));
-        Some(reading)
+        let read = self.by_number.remove(&number)?;
+        self.by_session.remove(&(read.pending.session, number));
+        Some(read)
     }
 
     /// Takes one that a session waits for.
@@ -69,134 +69,135 @@ impl HistoryReads {
     }
 
     /// Takes those at their deadline.
-    fn remove_late(&mut self, now: u64) -> Vec<HistoryRead> {
-        let late = self.by_number.iter().filter(|(_, reading)| reading.ask.deadline <= now).map(|(number, _)| *number);
+    fn remove_expired(&mut self, now: u64) -> Vec<HistoryRead> {
+        let late = self.by_number.iter().filter(|(_, read)| read.pending.deadline <= now).map(|(number, _)| *number);
         late.collect::<Vec<_>>().into_iter().filter_map(|number| self.remove(number)).collect()
     }
 }
 
 impl Room {
     /// A session asks for messages of the room that it is in.
-    pub fn history(&mut self, span: Span, limit: u16, ask: PendingRequest, cx: &mut Context<'_>) {
-        let Some(local) = self.locals.get(&ask.session).filter(|local| local.hears) else {
+    pub fn request_history(&mut self, span: Span, limit: u16, pending: PendingRequest, cx: &mut Context<'_>) {
+        let Some(local) = self.sessions.get(&pending.session).filter(|local| local.receives_pushes) else {
             let refused = RoomResponse::Refused { refusal: Refusal::NotMember, enter: false };
-            return cx.acts.push(RoomEffect::Respond(ask, refused));
+            return cx.effects.push(RoomEffect::Respond(pending, refused));
         };
         let wanted = Wanted { viewer: local.token.membership(), span, limit };
-        self.read(HistoryRead { ask, wanted, repeat_at: 0, missed: None }, cx);
-        self.go_on(cx);
+        self.read(HistoryRead { pending, wanted, repeat_at: 0, missed: None }, cx);
+        self.advance(cx);
     }
 
     /// A session is in again: it hears what goes on when it was told what it missed.
-    pub(super) fn read_missed(&mut self, since: u64, ask: PendingRequest, cx: &mut Context<'_>) {
-        let Some(local) = self.locals.get(&ask.session) else {
-            return self.come_back(ask, MissedMessages::default(), cx);
+    pub(super) fn read_missed(&mut self, since: u64, pending: PendingRequest, cx: &mut Context<'_>) {
+        let Some(local) = self.sessions.get(&pending.session) else {
+            return self.finish_resume(pending, MissedMessages::default(), cx);
         };
         let wanted = Wanted { viewer: local.token.membership(), span: Span::Since(since), limit: MISSED_MESSAGES };
         let missed = Some(MissedMessages { recovered: true, ..MissedMessages::default() });
-        self.read(HistoryRead { ask, wanted, repeat_at: 0, missed }, cx);
+        self.read(HistoryRead { pending, wanted, repeat_at: 0, missed }, cx);
     }
 
-    fn read(&mut self, mut reading: HistoryRead, cx: &mut Context<'_>) {
-        reading.repeat_at = self.repeat_at(cx);
-        let (session, wanted) = (Some(reading.ask.session), reading.wanted);
+    fn read(&mut self, mut read: HistoryRead, cx: &mut Context<'_>) {
+        read.repeat_at = self.repeat_at(cx);
+        let (session, wanted) = (Some(read.pending.session), read.wanted);
         // The numbers are those of the connector, and not of the room: it may be forgotten and followed again, and a late
         // answer to the question of its former life must not be taken for that of another one.
-        *cx.numbers += 1;
-        let (room, number) = (self.id.clone(), *cx.numbers);
-        self.readings.add(number, reading);
-        cx.acts.push(RoomEffect::SendToOwner(Question::History { room, number, session, wanted }));
+        *cx.last_number += 1;
+        let (room, number) = (self.id.clone(), *cx.last_number);
+        self.history_reads.add(number, read);
+        cx.effects.push(RoomEffect::SendToOwner(Question::History { room, number, session, wanted }));
     }
 
     /// The room's owner answered with messages.
-    pub fn messages(&mut self, number: u64, upto: Place, page: Page, cx: &mut Context<'_>) {
-        let Some(mut reading) = self.readings.remove(number) else { return };
-        let Some(missed) = &mut reading.missed else {
+    pub fn on_history(&mut self, number: u64, upto: Place, page: Page, cx: &mut Context<'_>) {
+        let Some(mut read) = self.history_reads.remove(number) else { return };
+        let Some(missed) = &mut read.missed else {
             // The log may be another one since this room was read: the page says which one it is
             // from. One of an earlier build does not.
-            let epoch = if upto.epoch == Epoch::default() { self.at.epoch } else { upto.epoch };
-            return cx.acts.push(RoomEffect::Respond(reading.ask, RoomResponse::History { epoch, page }));
+            let epoch = if upto.epoch == Epoch::default() { self.applied.epoch } else { upto.epoch };
+            return cx.effects.push(RoomEffect::Respond(read.pending, RoomResponse::History { epoch, page }));
         };
-        if upto.epoch != self.at.epoch {
-            return self.come_back(reading.ask, MissedMessages::default(), cx);
+        if upto.epoch != self.applied.epoch {
+            return self.finish_resume(read.pending, MissedMessages::default(), cx);
         }
-        missed.add(page, self.at.position);
-        if upto.position >= self.at.position {
-            self.come_back(reading.ask, reading.missed.unwrap_or_default(), cx);
+        missed.add(page, self.applied.position);
+        if upto.position >= self.applied.position {
+            self.finish_resume(read.pending, read.missed.unwrap_or_default(), cx);
         } else {
             // Records came since the owner looked; those are at its hand, unless it is behind, and does not know that yet.
             let upto = upto.position.last_seq();
-            if matches!(reading.wanted.span, Span::Since(since) if upto <= since) {
-                reading.repeat_at = cx.now + RETRY.delay(0, cx.chance);
-                self.readings.add(number, reading);
+            if matches!(read.wanted.span, Span::Since(since) if upto <= since) {
+                read.repeat_at = cx.now + RETRY.delay(0, cx.chance);
+                self.history_reads.add(number, read);
                 return;
             }
-            reading.wanted.span = Span::Since(upto);
-            self.read(reading, cx);
+            read.wanted.span = Span::Since(upto);
+            self.read(read, cx);
         }
     }
 
     /// A session that was told what it missed is in, unless the log has seen it leave meanwhile: then
     /// its client enters again.
-    fn come_back(&mut self, ask: PendingRequest, missed: MissedMessages, cx: &mut Context<'_>) {
-        let stay = self.state.stay_of_session(&session_id(cx.common, ask.session));
-        let number = ask.session;
-        if stay.is_none() || stay != self.locals.get(&number).map(|local| local.token.membership()) {
-            cx.acts.push(RoomEffect::Respond(ask, RoomResponse::Unknown { enter: true, because: None }));
-            return self.give_up_entering(number, cx);
+    fn finish_resume(&mut self, pending: PendingRequest, missed: MissedMessages, cx: &mut Context<'_>) {
+        let stay = self.state.stay_of_session(&session_id(cx.common, pending.session));
+        let number = pending.session;
+        if stay.is_none() || stay != self.sessions.get(&number).map(|local| local.token.membership()) {
+            cx.effects.push(RoomEffect::Respond(pending, RoomResponse::Unknown { enter: true, because: None }));
+            return self.cancel_enter(number, cx);
         }
-        let when = Stamp { seq: self.at.position.last_seq(), time: self.state.time() };
-        self.welcome(ask, when, Some(missed), cx);
+        let when = Stamp { seq: self.applied.position.last_seq(), time: self.state.time() };
+        self.complete_enter(pending, when, Some(missed), cx);
     }
 
     /// Asks what is to be asked now.
-    pub(super) fn ask_readings(&mut self, repeat_at: u64, cx: &mut Context<'_>) {
-        if self.readings.due > cx.now {
+    pub(super) fn send_due_reads(&mut self, repeat_at: u64, cx: &mut Context<'_>) {
+        if self.history_reads.due > cx.now {
             return;
         }
-        self.readings.due = u64::MAX;
-        for (number, reading) in &mut self.readings.by_number {
-            if reading.repeat_at <= cx.now {
-                reading.repeat_at = repeat_at;
-                let (room, number, session) = (self.id.clone(), *number, Some(reading.ask.session));
-                cx.acts.push(RoomEffect::SendToOwner(Question::History {
+        self.history_reads.due = u64::MAX;
+        for (number, read) in &mut self.history_reads.by_number {
+            if read.repeat_at <= cx.now {
+                read.repeat_at = repeat_at;
+                let (room, number, session) = (self.id.clone(), *number, Some(read.pending.session));
+                cx.effects.push(RoomEffect::SendToOwner(Question::History {
                     room,
                     number,
                     session,
-                    wanted: reading.wanted,
+                    wanted: read.wanted,
                 }));
             }
-            self.readings.due = self.readings.due.min(reading.repeat_at);
+            self.history_reads.due = self.history_reads.due.min(read.repeat_at);
         }
     }
 
     /// Whoever was asked does not own the room now, or nobody was there.
-    pub(super) fn repeat_readings_at(&mut self, at: u64) {
-        self.readings.by_number.values_mut().for_each(|reading| reading.repeat_at = at);
-        self.readings.due = at;
+    pub(super) fn repeat_reads_at(&mut self, at: u64) {
+        self.history_reads.by_number.values_mut().for_each(|read| read.repeat_at = at);
+        self.history_reads.due = at;
     }
 
     /// Answers those at their deadline: one who comes back is in, and is told that it may have missed something.
-    pub(super) fn expire_readings(&mut self, cx: &mut Context<'_>) {
-        for HistoryRead { ask, missed, .. } in self.readings.remove_late(cx.now) {
+    pub(super) fn expire_reads(&mut self, cx: &mut Context<'_>) {
+        for HistoryRead { pending, missed, .. } in self.history_reads.remove_expired(cx.now) {
             cx.common.metrics.requests_expired.add();
             match missed {
-                Some(_) => self.come_back(ask, MissedMessages::default(), cx),
-                None => cx
-                    .acts
-                    .push(RoomEffect::Respond(ask, RoomResponse::Unknown { enter: false, because: self.trouble })),
+                Some(_) => self.finish_resume(pending, MissedMessages::default(), cx),
+                None => cx.effects.push(RoomEffect::Respond(
+                    pending,
+                    RoomResponse::Unknown { enter: false, because: self.last_unavailable },
+                )),
             }
         }
     }
 
     /// A session is not in the room any more: what it waits for is not for it.
-    pub(super) fn end_readings(&mut self, session: u64, cx: &mut Context<'_>) {
-        while let Some(HistoryRead { ask, missed, .. }) = self.readings.remove_of(session) {
+    pub(super) fn end_reads(&mut self, session: u64, cx: &mut Context<'_>) {
+        while let Some(HistoryRead { pending, missed, .. }) = self.history_reads.remove_of(session) {
             if missed.is_some() {
-                cx.acts.push(RoomEffect::NotEntered(session));
+                cx.effects.push(RoomEffect::NotEntered(session));
             }
             let reply = RoomResponse::Refused { refusal: Refusal::NotMember, enter: missed.is_some() };
-            cx.acts.push(RoomEffect::Respond(ask, reply));
+            cx.effects.push(RoomEffect::Respond(pending, reply));
         }
     }
 }
@@ -248,23 +249,23 @@ mod tests {
 
     #[test]
     fn readings_are_taken_by_number_by_session_and_by_deadline() {
-        let mut readings = HistoryReads::default();
+        let mut reads = HistoryReads::default();
         let viewer = Token::new(1).membership();
         let mut add = |session, deadline| {
-            let ask = PendingRequest { session, id: None, deadline, entering: None };
+            let pending = PendingRequest { session, id: None, deadline, entering: None };
             let wanted = Wanted { viewer, span: Span::Last, limit: 1 };
             let number = deadline;
-            readings.add(number, HistoryRead { ask, wanted, repeat_at: 0, missed: None });
+            reads.add(number, HistoryRead { pending, wanted, repeat_at: 0, missed: None });
             number
         };
         let numbers = [(7, 10), (8, 20), (7, 30), (9, 40)].map(|(session, deadline)| add(session, deadline));
-        let session = |reading: HistoryRead| reading.ask.session;
-        assert_eq!(readings.remove(numbers[1]).map(session), Some(8));
-        assert_eq!(readings.remove_of(8).map(session), None);
-        assert_eq!(readings.remove_late(10).into_iter().map(session).collect::<Vec<_>>(), [7]);
-        assert_eq!(readings.remove_of(7).map(|reading| reading.ask.deadline), Some(30));
-        assert_eq!(readings.remove_of(7).map(session), None);
-        assert_eq!((readings.by_number.len(), readings.by_session.len()), (1, 1));
+        let session = |read: HistoryRead| read.pending.session;
+        assert_eq!(reads.remove(numbers[1]).map(session), Some(8));
+        assert_eq!(reads.remove_of(8).map(session), None);
+        assert_eq!(reads.remove_expired(10).into_iter().map(session).collect::<Vec<_>>(), [7]);
+        assert_eq!(reads.remove_of(7).map(|read| read.pending.deadline), Some(30));
+        assert_eq!(reads.remove_of(7).map(session), None);
+        assert_eq!((reads.by_number.len(), reads.by_session.len()), (1, 1));
     }
 
     #[test]

@@ -209,7 +209,7 @@ impl Stage {
         self.reconnect_chats();
         for connector in 0..CONNECTORS {
             let now = self.hub_now();
-            let effects = self.hubs[connector].reconnected(now);
+            let effects = self.hubs[connector].on_reconnected(now);
             self.hub_effects(connector, effects);
         }
     }
@@ -334,18 +334,18 @@ impl Stage {
         let client = self.clients.get_mut(&session).unwrap();
         client.asked += 1;
         let (connector, id) = (client.connector, client.asked);
-        let effects = self.hubs[connector].request(session, Some(id), request, now);
+        let effects = self.hubs[connector].handle_request(session, Some(id), request, now);
         self.hub_effects(connector, effects);
     }
 
     /// A connector takes several requests before it proposes anything.
     pub(super) fn gather(&mut self, connector: usize) {
-        self.hubs[connector].gather();
+        self.hubs[connector].begin_batch();
     }
 
     pub(super) fn propose(&mut self, connector: usize) {
         let now = self.hub_now();
-        let effects = self.hubs[connector].propose(now);
+        let effects = self.hubs[connector].propose_batch(now);
         self.hub_effects(connector, effects);
     }
 

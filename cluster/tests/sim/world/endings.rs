@@ -59,7 +59,7 @@ impl World {
         let node = &mut self.connectors[connector];
         let Some(leaving) = &mut node.leaving else { return };
         if !leaving.stopped {
-            let due = leaving.drain.due(Duration::from_millis(self.now), node.people.len());
+            let due = leaving.drain.take_due(Duration::from_millis(self.now), node.people.len());
             self.send_some_elsewhere(connector, due);
             return self.stop_if_all_are_gone(connector);
         }

@@ -57,11 +57,11 @@ impl World {
 
     /// All that a person does at a time is taken by its connector at a time, as the edge of a connector takes requests.
     pub(super) fn act_at_once(&mut self, person: usize) {
-        self.connectors.iter_mut().for_each(|connector| connector.hub.gather());
+        self.connectors.iter_mut().for_each(|connector| connector.hub.begin_batch());
         self.act(person);
         for connector in 0..self.connectors.len() {
             let now = self.hub_now();
-            let effects = self.connectors[connector].hub.propose(now);
+            let effects = self.connectors[connector].hub.propose_batch(now);
             self.connector_effects(connector, effects);
         }
     }
@@ -165,7 +165,7 @@ impl World {
         let (connector, session, id) = (visit.connector, visit.session, visit.ask(asked));
         self.trace_client(person, (connector, session), format_args!("request {id} {}", trace::Requested(&request)));
         let now = self.hub_now();
-        let effects = self.connectors[connector].hub.request(session, Some(id), request, now);
+        let effects = self.connectors[connector].hub.handle_request(session, Some(id), request, now);
         self.connector_effects(connector, effects);
     }
 }

@@ -25,7 +25,7 @@ impl Play {
 
     fn request(&mut self, session: u64, id: Option<u32>, request: ClientRequest) -> Vec<Effect> {
         let now = self.stage.now();
-        self.stage.hub.request(session, id, request, now)
+        self.stage.hub.handle_request(session, id, request, now)
     }
 
     fn enter(&mut self, session: u64, id: u32, name: &str, room: &RoomId) -> Vec<Effect> {
@@ -37,24 +37,27 @@ impl Play {
     fn member(&mut self, session: u64, name: &str, room: &RoomId) {
         self.stage.hub.open(session);
         let effects = self.enter(session, 1, name, room);
-        let told = self.serve(effects);
-        assert!(matches!(answers(&told)[..], [(.., 1, ClientResponse::Room(_, RoomResponse::Entered(_)))]), "{told:?}");
+        let delivered = self.serve(effects);
+        assert!(
+            matches!(answers(&delivered)[..], [(.., 1, ClientResponse::Room(_, RoomResponse::Entered(_)))]),
+            "{delivered:?}"
+        );
     }
 
     /// The chat server answers everything; returns what clients are told.
     fn serve(&mut self, effects: Vec<Effect>) -> Vec<Effect> {
-        let (mut told, mut effects) = (Vec::new(), effects);
+        let (mut delivered, mut effects) = (Vec::new(), effects);
         while !effects.is_empty() {
-            let (asks, others): (Vec<_>, Vec<_>) =
+            let (requests, others): (Vec<_>, Vec<_>) =
                 effects.into_iter().partition(|effect| matches!(effect, Effect::SendToChat { .. }));
-            told.extend(others);
-            effects = asks.into_iter().flat_map(|ask| self.answer(ask)).collect();
+            delivered.extend(others);
+            effects = requests.into_iter().flat_map(|effect| self.answer(effect)).collect();
         }
-        told
+        delivered
     }
 
-    fn answer(&mut self, ask: Effect) -> Vec<Effect> {
-        let Effect::SendToChat { body, .. } = ask else { return Vec::new() };
+    fn answer(&mut self, effect: Effect) -> Vec<Effect> {
+        let Effect::SendToChat { body, .. } = effect else { return Vec::new() };
         let message: FromConnector = rpc::decode(&body).unwrap();
         match message.question {
             Question::Attach { room, at } => self.stage.agree(vec![(room, at)]),
@@ -144,7 +147,7 @@ fn a_leave_that_is_refused_because_the_queue_is_full_was_not_done() {
         matches!(answers(&members)[..], [(1, 6, ClientResponse::Room(_, RoomResponse::Members(_)))]),
         "{members:?}"
     );
-    let queued = play.stage.hub.rooms[&lobby].room.queued();
+    let queued = play.stage.hub.rooms[&lobby].room.queued_methods();
     assert_eq!(queued, ["send", "send"], "no leave is under way");
 }
 
@@ -166,7 +169,7 @@ fn an_enter_that_is_refused_because_the_queue_is_full_sends_no_session_away() {
         matches!(answers(&refused)[..], [(3, 1, ClientResponse::Room(_, RoomResponse::QueueFull { enter: true }))]),
         "{refused:?}"
     );
-    assert_eq!(play.stage.hub.rooms[&lobby].room.queued(), ["send"], "the kept session does not leave");
+    assert_eq!(play.stage.hub.rooms[&lobby].room.queued_methods(), ["send"], "the kept session does not leave");
 }
 
 #[test]
@@ -194,7 +197,7 @@ fn notifies_count_as_requests_that_wait() {
         play.request(1, None, send());
     }
     // The limit is that of the stage; one is in flight.
-    assert_eq!(play.stage.hub.rooms[&lobby].room.queued().len(), 49);
+    assert_eq!(play.stage.hub.rooms[&lobby].room.queued_methods().len(), 49);
     let refused = play.request(1, Some(9), send());
     assert_eq!(answers(&refused), [(1, 9, &ClientResponse::TooManyRequests)]);
 }
@@ -207,14 +210,14 @@ fn history_and_members_behind_an_enter_concern_the_room_that_is_entered() {
     let entering = play.enter(1, 2, "ann", &zoo);
     assert_eq!(play.request(1, Some(3), ClientRequest::History(Bytes::new())), []);
     assert_eq!(play.request(1, Some(4), ClientRequest::Members(Bytes::new())), []);
-    let told = play.serve(entering);
+    let delivered = play.serve(entering);
     let [
         (1, 2, ClientResponse::Room(_, RoomResponse::Entered(_))),
         (1, 4, ClientResponse::Room(of, RoomResponse::Members(_))),
         (1, 3, history),
-    ] = answers(&told)[..]
+    ] = answers(&delivered)[..]
     else {
-        panic!("{told:?}")
+        panic!("{delivered:?}")
     };
     assert_eq!(of, &zoo);
     assert!(matches!(history, ClientResponse::Room(of, RoomResponse::History { .. }) if *of == zoo), "{history:?}");
@@ -230,10 +233,13 @@ fn history_behind_an_enter_that_is_not_done_is_refused() {
     assert_eq!(play.request(1, Some(3), ClientRequest::History(Bytes::new())), []);
     // Nothing is answered until the deadline of the `enter`, which comes first.
     play.stage.now += 120_000;
-    let told = play.stage.tick();
+    let delivered = play.stage.tick();
     let unknown = RoomResponse::Unknown { enter: true, because: None };
-    assert_eq!(answers(&told), [(1, 2, &ClientResponse::Room(room(1), unknown)), (1, 3, &ClientResponse::NotInRoom)]);
-    assert!(histories(&told).is_empty());
+    assert_eq!(
+        answers(&delivered),
+        [(1, 2, &ClientResponse::Room(room(1), unknown)), (1, 3, &ClientResponse::NotInRoom)]
+    );
+    assert!(histories(&delivered).is_empty());
     assert_eq!(play.stage.hub.requests_waiting(), 0);
     let asked = play.request(1, Some(4), ClientRequest::History(Bytes::new()));
     assert_eq!(histories(&asked), [room(0)]);
@@ -246,9 +252,9 @@ fn a_page_has_the_epoch_of_the_log_that_it_is_from() {
     play.member(1, "ann", &room(0));
     play.epoch = Epoch(7);
     let asked = play.request(1, Some(2), ClientRequest::History(Bytes::new()));
-    let told = play.serve(asked);
-    let [(1, 2, ClientResponse::Room(_, RoomResponse::History { epoch, .. }))] = answers(&told)[..] else {
-        panic!("{told:?}")
+    let delivered = play.serve(asked);
+    let [(1, 2, ClientResponse::Room(_, RoomResponse::History { epoch, .. }))] = answers(&delivered)[..] else {
+        panic!("{delivered:?}")
     };
     assert_eq!(*epoch, Epoch(7));
 }

@@ -18,9 +18,9 @@ impl Stage {
     /// A chat server speaks.
     fn receive_from(&mut self, chat: &str, answer: Answer) -> Vec<Effect> {
         let (v, chat, incarnation) = (rpc::VERSION, ServerId::new(chat).unwrap(), Incarnation(1));
-        let said = FromChat { v, chat, incarnation, number: 1, stats: None, answer };
-        let (body, now) = (rpc::encode(&said).unwrap(), self.now());
-        self.hub.message(&body, false, now).unwrap()
+        let message = FromChat { v, chat, incarnation, number: 1, stats: None, answer };
+        let (body, now) = (rpc::encode(&message).unwrap(), self.now());
+        self.hub.receive(&body, false, now).unwrap()
     }
 }
 
@@ -63,10 +63,10 @@ fn a_stranger_asks_for_a_look_at_the_list_and_leaves_nothing_behind() {
     }
     assert_eq!(stage.hub.common.metrics.bus_refused.sender.get(), 9);
     let id = ServerId::new("chat-server-9").unwrap();
-    assert!(!stage.hub.owners.is_down(&id) && stage.hub.owners.known(&id, 0).is_none());
+    assert!(!stage.hub.chat_servers.is_down(&id) && stage.hub.chat_servers.known(&id, 0).is_none());
     stage.set_servers(&["chat-server-1", "chat-server-9"]);
     assert!(stage.receive_from("chat-server-9", Answer::Alive).is_empty());
-    assert!(stage.hub.owners.known(&id, 0).is_some());
+    assert!(stage.hub.chat_servers.known(&id, 0).is_some());
 }
 
 /// It may be of a server that was just added, and is missing then.
@@ -93,7 +93,7 @@ fn a_record_of_a_stranger_is_read_from_the_rooms_owner() {
             "chat-server-9",
             Answer::Record { room: room(number), epoch, position, record: record.into() },
         );
-        assert_eq!(Stage::attached(&effects).len(), attached, "{effects:?}");
+        assert_eq!(Stage::attaches_in(&effects).len(), attached, "{effects:?}");
         assert!(!effects.iter().any(|effect| matches!(effect, Effect::Push { .. })));
     }
     assert_eq!(stage.hub.rooms(), 2);

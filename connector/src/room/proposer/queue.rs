@@ -26,25 +26,26 @@ pub(super) struct Queue {
     /// By place: lower ones are taken first.
     waiting: BTreeMap<i64, QueuedItem>,
     // Invariant: these are the joins and leaves of `waiting`, under its places.
-    moves: BTreeMap<(SessionRun, i64), PendingMove>,
+    pending_moves: BTreeMap<(SessionRun, i64), PendingMove>,
     /// The last move of each session in what was taken from here and is not decided.
-    taken: BTreeMap<SessionRun, PendingMove>,
+    undecided: BTreeMap<SessionRun, PendingMove>,
 }
 
 impl Queue {
     /// Nothing waits.
     pub(super) fn new(incarnation: Incarnation) -> Self {
-        Self { incarnation, waiting: BTreeMap::new(), moves: BTreeMap::new(), taken: BTreeMap::new() }
+        Self { incarnation, waiting: BTreeMap::new(), pending_moves: BTreeMap::new(), undecided: BTreeMap::new() }
     }
 
     /// The connector goes on as another run: its sessions are that run's.
-    pub(super) fn go_on_as(&mut self, lineage: &Lineage) {
+    pub(super) fn continue_as(&mut self, lineage: &Lineage) {
         self.incarnation = lineage.present();
-        self.waiting.values_mut().for_each(|wanted| unify(lineage, wanted));
+        self.waiting.values_mut().for_each(|queued| unify(lineage, queued));
         let present = |(session, run): SessionRun| (session, lineage.unify(run));
-        self.taken = std::mem::take(&mut self.taken).into_iter().map(|(mover, what)| (present(mover), what)).collect();
-        let moves = std::mem::take(&mut self.moves).into_iter();
-        self.moves = moves.map(|((mover, place), what)| ((present(mover), place), what)).collect();
+        self.undecided =
+            std::mem::take(&mut self.undecided).into_iter().map(|(run, pending)| (present(run), pending)).collect();
+        let pending_moves = std::mem::take(&mut self.pending_moves).into_iter();
+        self.pending_moves = pending_moves.map(|((run, place), pending)| ((present(run), place), pending)).collect();
     }
 
     pub(super) fn is_empty(&self) -> bool {
@@ -55,21 +56,21 @@ impl Queue {
         self.waiting.len()
     }
 
-    pub(super) fn push_back(&mut self, wanted: QueuedItem) {
+    pub(super) fn push_back(&mut self, queued: QueuedItem) {
         let place = self.waiting.last_key_value().map_or(0, |(last, _)| last + 1);
-        self.put(place, wanted);
+        self.put(place, queued);
     }
 
-    pub(super) fn push_front(&mut self, wanted: QueuedItem) {
+    pub(super) fn push_front(&mut self, queued: QueuedItem) {
         let place = self.waiting.first_key_value().map_or(0, |(first, _)| first - 1);
-        self.put(place, wanted);
+        self.put(place, queued);
     }
 
-    fn put(&mut self, place: i64, wanted: QueuedItem) {
-        if let Some((mover, what)) = self.move_of(&wanted) {
-            self.moves.insert((mover, place), what);
+    fn put(&mut self, place: i64, queued: QueuedItem) {
+        if let Some((run, pending)) = self.move_of(&queued) {
+            self.pending_moves.insert((run, place), pending);
         }
-        self.waiting.insert(place, wanted);
+        self.waiting.insert(place, queued);
     }
 
     /// All that waits, in order.
@@ -79,54 +80,54 @@ impl Queue {
 
     /// What is first.
     pub(super) fn front(&self) -> Option<&QueuedItem> {
-        self.waiting.first_key_value().map(|(_, wanted)| wanted)
+        self.waiting.first_key_value().map(|(_, queued)| queued)
     }
 
     /// Takes what is first, to be decided: until [`Queue::decided`] it counts as pending.
     pub(super) fn pop_front(&mut self) -> Option<QueuedItem> {
         let place = *self.waiting.first_key_value()?.0;
-        let wanted = self.remove(place)?;
-        self.taken.extend(self.move_of(&wanted));
-        Some(wanted)
+        let queued = self.remove(place)?;
+        self.undecided.extend(self.move_of(&queued));
+        Some(queued)
     }
 
     /// What was taken is decided, or waits again.
-    pub(super) fn decided(&mut self) {
-        self.taken.clear();
+    pub(super) fn clear_undecided(&mut self) {
+        self.undecided.clear();
     }
 
     /// Takes back what is of this kind, in order.
     pub(super) fn withdraw(&mut self, is_of_kind: impl Fn(&QueuedItem) -> bool) -> Vec<QueuedItem> {
-        let places = self.waiting.iter().filter(|(_, wanted)| is_of_kind(wanted)).map(|(place, _)| *place);
+        let places = self.waiting.iter().filter(|(_, queued)| is_of_kind(queued)).map(|(place, _)| *place);
         places.collect::<Vec<_>>().into_iter().filter_map(|place| self.remove(place)).collect()
     }
 
     /// Takes a session's joins back, and says whether there was one.
-    pub(super) fn withdraw_joins(&mut self, mover: SessionRun) -> bool {
-        let joins = self.moves_of(mover).filter(|(_, what)| *what == PendingMove::Join).map(|(place, _)| place);
+    pub(super) fn withdraw_joins(&mut self, run: SessionRun) -> bool {
+        let joins = self.moves_of(run).filter(|(_, pending)| *pending == PendingMove::Join).map(|(place, _)| place);
         joins.collect::<Vec<_>>().into_iter().filter_map(|place| self.remove(place)).count() > 0
     }
 
     /// The last pending move of a session.
-    pub(super) fn last_move(&self, mover: SessionRun) -> Option<PendingMove> {
-        let waiting = self.moves_of(mover).next_back().map(|(_, what)| what);
-        waiting.or_else(|| self.taken.get(&mover).copied())
+    pub(super) fn last_move(&self, run: SessionRun) -> Option<PendingMove> {
+        let waiting = self.moves_of(run).next_back().map(|(_, pending)| pending);
+        waiting.or_else(|| self.undecided.get(&run).copied())
     }
 
-    fn moves_of(&self, mover: SessionRun) -> impl DoubleEndedIterator<Item = (i64, PendingMove)> {
-        self.moves.range((mover, i64::MIN)..=(mover, i64::MAX)).map(|((_, place), what)| (*place, *what))
+    fn moves_of(&self, run: SessionRun) -> impl DoubleEndedIterator<Item = (i64, PendingMove)> {
+        self.pending_moves.range((run, i64::MIN)..=(run, i64::MAX)).map(|((_, place), pending)| (*place, *pending))
     }
 
     fn remove(&mut self, place: i64) -> Option<QueuedItem> {
-        let wanted = self.waiting.remove(&place)?;
-        if let Some((mover, _)) = self.move_of(&wanted) {
-            self.moves.remove(&(mover, place));
+        let queued = self.waiting.remove(&place)?;
+        if let Some((run, _)) = self.move_of(&queued) {
+            self.pending_moves.remove(&(run, place));
         }
-        Some(wanted)
+        Some(queued)
     }
 
-    fn move_of(&self, wanted: &QueuedItem) -> Option<(SessionRun, PendingMove)> {
-        match wanted.item {
+    fn move_of(&self, queued: &QueuedItem) -> Option<(SessionRun, PendingMove)> {
+        match queued.item {
             Item::Join { session, .. } => Some(((session, self.incarnation), PendingMove::Join)),
             Item::Leave { session, incarnation } => Some(((session, incarnation), PendingMove::Leave)),
             Item::Send { .. } => None,
@@ -135,8 +136,8 @@ impl Queue {
 }
 
 /// Names the connector's present run where an item names one that this continues.
-pub(super) fn unify(lineage: &Lineage, wanted: &mut QueuedItem) {
-    if let Item::Leave { incarnation, .. } = &mut wanted.item {
+pub(super) fn unify(lineage: &Lineage, queued: &mut QueuedItem) {
+    if let Item::Leave { incarnation, .. } = &mut queued.item {
         *incarnation = lineage.unify(*incarnation);
     }
 }
@@ -152,12 +153,12 @@ mod tests {
     const RUN: Incarnation = Incarnation(2);
 
     fn leave(session: u64, incarnation: Incarnation) -> QueuedItem {
-        QueuedItem { item: Item::Leave { session, incarnation }, ask: None }
+        QueuedItem { item: Item::Leave { session, incarnation }, pending: None }
     }
 
     fn join(session: u64) -> QueuedItem {
         let (name, membership) = (Name::new("ann").unwrap(), Token::new(1).membership());
-        QueuedItem { item: Item::Join { session, name, membership, claim: Claim::New, seen: None }, ask: None }
+        QueuedItem { item: Item::Join { session, name, membership, claim: Claim::New, seen: None }, pending: None }
     }
 
     #[test]
@@ -166,8 +167,8 @@ mod tests {
         [2, 3].into_iter().for_each(|session| queue.push_back(join(session)));
         [1, 0].into_iter().for_each(|session| queue.push_front(join(session)));
         queue.push_back(join(4));
-        assert_eq!(queue.withdraw(|wanted| wanted.session() % 2 == 1).len(), 2);
-        let order: Vec<u64> = std::iter::from_fn(|| queue.pop_front()).map(|wanted| wanted.session()).collect();
+        assert_eq!(queue.withdraw(|queued| queued.session() % 2 == 1).len(), 2);
+        let order: Vec<u64> = std::iter::from_fn(|| queue.pop_front()).map(|queued| queued.session()).collect();
         assert_eq!((order, queue.is_empty()), (vec![0, 2, 4], true));
     }
 
@@ -184,7 +185,7 @@ mod tests {
         queue.push_back(join(1));
         assert_eq!(queue.last_move((1, RUN)), Some(PendingMove::Join));
         assert!(queue.withdraw_joins((1, RUN)) && !queue.withdraw_joins((1, RUN)));
-        queue.decided();
+        queue.clear_undecided();
         assert_eq!((queue.last_move((1, RUN)), queue.last_move((1, Incarnation(1)))), (None, Some(PendingMove::Leave)));
     }
 
@@ -197,14 +198,14 @@ mod tests {
         queue.pop_front();
         let mut lineage = Lineage::new(RUN);
         lineage.go_on_above(Incarnation(6));
-        queue.go_on_as(&lineage);
+        queue.continue_as(&lineage);
         let goes = |queue: &Queue, session, run| queue.last_move((session, Incarnation(run)));
         assert_eq!(
             [9, 1, 2].map(|run| goes(&queue, 1, run)),
             [Some(PendingMove::Leave), Some(PendingMove::Leave), None]
         );
         assert_eq!(goes(&queue, 2, 9), Some(PendingMove::Join));
-        let earlier = queue.pop_front().map(|wanted| wanted.item);
+        let earlier = queue.pop_front().map(|queued| queued.item);
         assert_eq!(earlier, Some(leave(1, Incarnation(1)).item), "of an earlier process");
         assert!(queue.withdraw_joins((2, lineage.present())));
     }

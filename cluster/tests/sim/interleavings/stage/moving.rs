@@ -52,7 +52,7 @@ impl Stage {
         let now = self.hub_now();
         let mut effects = self.hubs[connector].tick(now);
         if self.now.is_multiple_of(500) && !self.is_cut {
-            effects.extend(self.hubs[connector].heartbeat(now));
+            effects.extend(self.hubs[connector].send_heartbeats(now));
         }
         self.hub_effects(connector, effects);
     }
@@ -88,7 +88,7 @@ impl Stage {
         match parcel {
             Parcel::ToChat { connector, chat, token: Some(token), .. } if self.chats[chat].is_dead => {
                 let now = self.hub_now();
-                let effects = self.hubs[connector].no_responders(token, now);
+                let effects = self.hubs[connector].on_no_responders(token, now);
                 self.hub_effects(connector, effects);
             }
             Parcel::ToChat { connector, chat, token, body } => {
@@ -101,7 +101,7 @@ impl Stage {
             Parcel::ToConnector { connector, .. } if self.dead_hubs.contains(&connector) => {}
             Parcel::ToConnector { connector, body, .. } => {
                 let now = self.hub_now();
-                let effects = self.hubs[connector].message(&body, self.signs, now).unwrap();
+                let effects = self.hubs[connector].receive(&body, self.signs, now).unwrap();
                 self.hub_effects(connector, effects);
             }
             Parcel::ToLog { chat, run, asker, op } => {
