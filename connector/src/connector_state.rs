@@ -56,7 +56,7 @@ pub struct ConnectorState {
     rooms_by_serial: HashMap<u64, RoomId>,
     /// Rooms in which time changes something.
     ticking: BTreeSet<RoomId>,
-    serial: u64,
+    last_serial: u64,
     last_number: u64,
     /// Messages to chat servers so far.
     messages_sent: u64,
@@ -99,7 +99,7 @@ impl ConnectorState {
             rooms: BTreeMap::new(),
             rooms_by_serial: HashMap::new(),
             ticking: BTreeSet::new(),
-            serial: 0,
+            last_serial: 0,
             last_number: 0,
             messages_sent: 0,
             heartbeats: BTreeMap::new(),
@@ -323,9 +323,9 @@ impl ConnectorState {
         if !self.rooms.contains_key(room) {
             let Ok(chat) = self.chat_servers.server_for(room) else { return };
             // Serial 0 is for heartbeats.
-            self.serial += 1;
-            self.rooms_by_serial.insert(self.serial, room.clone());
-            let (serial, last_token) = (self.serial, 0);
+            self.last_serial += 1;
+            self.rooms_by_serial.insert(self.last_serial, room.clone());
+            let (serial, last_token) = (self.last_serial, 0);
             let slot = RoomSlot { room: Room::new(room.clone(), &self.common, now.ticks), chat, serial, last_token };
             self.rooms.insert(room.clone(), slot);
         }

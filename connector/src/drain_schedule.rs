@@ -47,9 +47,9 @@ mod tests {
     /// What is closed at each tick of a wait of one second and a window of five.
     fn closed(mut open: usize) -> Vec<usize> {
         let ms = |ms: usize| Duration::from_millis(ms as u64);
-        let mut drain = DrainSchedule::new(ms(0), ms(1_000), ms(5_000));
+        let mut schedule = DrainSchedule::new(ms(0), ms(1_000), ms(5_000));
         let mut tick = |tick| {
-            let due = drain.take_due(ms(tick * TICK_MS), open);
+            let due = schedule.take_due(ms(tick * TICK_MS), open);
             open -= due;
             due
         };

@@ -13,7 +13,7 @@ pub(crate) struct PushBatch {
     bytes: usize,
     /// The `seq` of what was said last, if all who hear it are in `to`.
     seq_for_all: Option<u64>,
-    answers: Vec<(u64, Bytes)>,
+    responses: Vec<(u64, Bytes)>,
 }
 
 /// What is to be handed over, in this order: the pushes to each session, then each answer to its own.
@@ -23,7 +23,7 @@ pub(crate) struct FlushedBatch {
     /// Framed packages, one behind the other.
     pub(crate) pushes: Bytes,
     pub(crate) count: usize,
-    pub(crate) answers: Vec<(u64, Bytes)>,
+    pub(crate) responses: Vec<(u64, Bytes)>,
 }
 
 impl PushBatch {
@@ -42,13 +42,13 @@ impl PushBatch {
 
     /// Whether the answer to a message may as well come behind what happened after it: who said it heard it itself, in its place.
     /// A whisper is not told to who whispered: there the answer is what says where it stands.
-    pub(crate) fn accepts_answer(&self, seq: u64) -> bool {
+    pub(crate) fn accepts_response(&self, seq: u64) -> bool {
         self.seq_for_all == Some(seq)
     }
 
     /// Adds an answer that it takes.
-    pub(crate) fn answer(&mut self, session: u64, answer: Bytes) {
-        self.answers.push((session, answer));
+    pub(crate) fn add_response(&mut self, session: u64, response: Bytes) {
+        self.responses.push((session, response));
     }
 
     /// Takes all that is here.
@@ -64,7 +64,7 @@ impl PushBatch {
         };
         self.bytes = 0;
         self.seq_for_all = None;
-        FlushedBatch { to: std::mem::take(&mut self.to), pushes, count, answers: std::mem::take(&mut self.answers) }
+        FlushedBatch { to: std::mem::take(&mut self.to), pushes, count, responses: std::mem::take(&mut self.responses) }
     }
 }
 
@@ -83,24 +83,24 @@ mod tests {
             let push = Bytes::from(push);
             assert!(batch.accepts_push(&to(&[1, 2]), &push));
             batch.push(to(&[1, 2]), push, Some(seq));
-            assert!(batch.accepts_answer(seq));
-            batch.answer(session, "sent".into());
+            assert!(batch.accepts_response(seq));
+            batch.add_response(session, "sent".into());
         }
-        let answers = [1, 2, 1].map(|session| (session, Bytes::from("sent"))).to_vec();
-        assert_eq!(batch.take(), FlushedBatch { to: to(&[1, 2]), pushes: "abc".into(), count: 3, answers });
-        assert_eq!(batch.take(), FlushedBatch { to: to(&[]), pushes: Bytes::new(), count: 0, answers: Vec::new() });
+        let responses = [1, 2, 1].map(|session| (session, Bytes::from("sent"))).to_vec();
+        assert_eq!(batch.take(), FlushedBatch { to: to(&[1, 2]), pushes: "abc".into(), count: 3, responses });
+        assert_eq!(batch.take(), FlushedBatch { to: to(&[]), pushes: Bytes::new(), count: 0, responses: Vec::new() });
     }
 
     #[test]
     fn an_answer_to_what_its_session_did_not_hear_keeps_its_place() {
         let mut batch = PushBatch::default();
-        assert!(!batch.accepts_answer(7), "a whisper to somebody elsewhere");
+        assert!(!batch.accepts_response(7), "a whisper to somebody elsewhere");
         batch.push(to(&[1, 2]), "a".into(), Some(6));
-        assert!(!batch.accepts_answer(7), "a whisper behind what all heard");
+        assert!(!batch.accepts_response(7), "a whisper behind what all heard");
         batch.take();
-        assert!(!batch.accepts_answer(6), "what was handed over");
+        assert!(!batch.accepts_response(6), "what was handed over");
         batch.push(to(&[2]), "b".into(), None);
-        assert!(!batch.accepts_answer(7), "a whisper to somebody here");
+        assert!(!batch.accepts_response(7), "a whisper to somebody here");
     }
 
     #[test]

@@ -83,7 +83,7 @@ pub enum BodyError {
 
 impl EnterRequest {
     /// Reads the body of a request.
-    pub fn read(body: &[u8]) -> Result<Self, BodyError> {
+    pub fn parse(body: &[u8]) -> Result<Self, BodyError> {
         let body = Body::parse(body).into_members().ok_or(BodyError::NotAnObject)?;
         let text = |field| body.get(field).and_then(value::text).ok_or(BodyError::Missing(field));
         let name = Name::new(&text("username")?).map_err(|error| BodyError::Bad("username", error))?;
@@ -101,7 +101,7 @@ impl EnterRequest {
 
 impl HistoryRequest {
     /// Reads the body of a request.
-    pub fn read(body: &[u8]) -> Result<Self, BodyError> {
+    pub fn parse(body: &[u8]) -> Result<Self, BodyError> {
         let body = Body::parse(body).into_members().ok_or(BodyError::NotAnObject)?;
         let span = match (number(&body, "before")?, number(&body, "after")?) {
             (None, None) => Span::Last,
@@ -115,7 +115,7 @@ impl HistoryRequest {
 
 impl MembersRequest {
     /// Reads the body of a request.
-    pub fn read(body: &[u8]) -> Result<Self, BodyError> {
+    pub fn parse(body: &[u8]) -> Result<Self, BodyError> {
         let body = Body::parse(body).into_members().ok_or(BodyError::NotAnObject)?;
         let after = match body.get("after") {
             None | Some(Value::Null) => None,
@@ -151,14 +151,14 @@ mod tests {
 
     #[test]
     fn a_name_and_a_room() {
-        let enter = EnterRequest::read(r#"{"username":"ann","rid":"lobby"}"#.as_bytes()).unwrap();
+        let enter = EnterRequest::parse(r#"{"username":"ann","rid":"lobby"}"#.as_bytes()).unwrap();
         assert_eq!((enter.name.as_str(), enter.room.as_str()), ("ann", "lobby"));
         assert_eq!((enter.token, enter.since), (None, None));
     }
 
     #[test]
     fn whole_numbers_are_names_and_rooms() {
-        let enter = EnterRequest::read(br#"{"username":1001,"rid":1.0}"#).unwrap();
+        let enter = EnterRequest::parse(br#"{"username":1001,"rid":1.0}"#).unwrap();
         assert_eq!((enter.name.as_str(), enter.room.as_str()), ("1001", "1"));
     }
 
@@ -166,16 +166,16 @@ mod tests {
     fn who_comes_back_says_where_it_was() {
         let token = Token::new(7);
         let body = format!(r#"{{"username":"ann","rid":"lobby","token":"{token}","since":12000,"epoch":5}}"#);
-        let enter = EnterRequest::read(body.as_bytes()).unwrap();
+        let enter = EnterRequest::parse(body.as_bytes()).unwrap();
         assert_eq!((enter.token, enter.since), (Some(token), Some(ClientPosition { epoch: Epoch(5), seq: 12_000 })));
         let enter =
-            EnterRequest::read(br#"{"username":"ann","rid":"a","since":2000.0,"epoch":1795874817241.0}"#).unwrap();
+            EnterRequest::parse(br#"{"username":"ann","rid":"a","since":2000.0,"epoch":1795874817241.0}"#).unwrap();
         assert_eq!(enter.since, Some(ClientPosition { epoch: Epoch(1_795_874_817_241), seq: 2_000 }));
     }
 
     #[test]
     fn spans_of_messages() {
-        let read = |body: &str| HistoryRequest::read(body.as_bytes());
+        let read = |body: &str| HistoryRequest::parse(body.as_bytes());
         assert_eq!(read(""), Ok(HistoryRequest { span: Span::Last, limit: 50 }));
         assert_eq!(read(r#"{"before":7,"limit":100}"#), Ok(HistoryRequest { span: Span::Before(7), limit: 100 }));
         assert_eq!(read(r#"{"after":0,"limit":1}"#), Ok(HistoryRequest { span: Span::After(0), limit: 1 }));
@@ -194,7 +194,7 @@ mod tests {
 
     #[test]
     fn pages_of_names() {
-        let read = |body: &str| MembersRequest::read(body.as_bytes());
+        let read = |body: &str| MembersRequest::parse(body.as_bytes());
         let ann = Name::new("ann").unwrap();
         assert_eq!(read(""), Ok(MembersRequest { after: None, limit: 100 }));
         assert_eq!(read(r#"{"after":"ann","limit":500}"#), Ok(MembersRequest { after: Some(ann), limit: 500 }));
@@ -209,7 +209,7 @@ mod tests {
 
     #[test]
     fn what_is_wrong_is_named() {
-        let error = |body: &str| EnterRequest::read(body.as_bytes()).unwrap_err();
+        let error = |body: &str| EnterRequest::parse(body.as_bytes()).unwrap_err();
         assert_eq!(error(""), BodyError::Missing("username"));
         assert_eq!(error("[]"), BodyError::NotAnObject);
         assert_eq!(error(r#"{"username":"ann"}"#), BodyError::Missing("rid"));

@@ -33,11 +33,11 @@ impl ConnectorState {
         let done = match request {
             ClientRequest::Enter(body) => self.enter(&body, pending, now, &mut effects),
             ClientRequest::Send(body) => self.send(&body, pending, now, &mut effects),
-            ClientRequest::History(body) => match HistoryRequest::read(&body) {
+            ClientRequest::History(body) => match HistoryRequest::parse(&body) {
                 Ok(history) => self.read(RoomQuery::History(history), pending, now, &mut effects),
                 Err(error) => Err(ClientResponse::BadBody { error, enter: false }),
             },
-            ClientRequest::Members(body) => match MembersRequest::read(&body) {
+            ClientRequest::Members(body) => match MembersRequest::parse(&body) {
                 Ok(members) => self.read(RoomQuery::Members(members), pending, now, &mut effects),
                 Err(error) => Err(ClientResponse::BadBody { error, enter: false }),
             },
@@ -56,7 +56,7 @@ impl ConnectorState {
         now: Now,
         effects: &mut Vec<Effect>,
     ) -> Result<(), ClientResponse> {
-        let enter = EnterRequest::read(body).map_err(|error| ClientResponse::BadBody { error, enter: true })?;
+        let enter = EnterRequest::parse(body).map_err(|error| ClientResponse::BadBody { error, enter: true })?;
         let EnterRequest { name, room, token, since, resumes } = enter;
         let entering =
             Entering { token: token.unwrap_or(Token::new(now.chance)), is_resuming: token.is_some(), since, resumes };

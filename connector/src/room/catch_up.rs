@@ -112,7 +112,7 @@ impl Room {
         }
         self.applied = now;
         self.state = state;
-        let arrived = self.settle_in_flight(cx);
+        let entered = self.settle_in_flight(cx);
         self.end_absent(cx);
         let ours = |member: &&Member| member.session.connector == cx.common.me;
         let of_log = self.state.members().values().filter(ours).map(|member| member.session.clone());
@@ -124,7 +124,7 @@ impl Room {
         }
         self.push_presence_difference(cx);
         let when = Stamp { seq: self.applied.position.last_seq(), time: self.state.time() };
-        for pending in arrived {
+        for pending in entered {
             self.on_entered(pending, when, cx);
         }
     }

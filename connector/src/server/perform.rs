@@ -31,9 +31,9 @@ impl Connector {
                 }
                 Effect::Respond { session, id, response } => {
                     let (code, framed) = render::render_response(id, &response);
-                    if matches!(response, ClientResponse::Room(_, RoomResponse::Sent { seq, .. }) if batch.accepts_answer(seq))
+                    if matches!(response, ClientResponse::Room(_, RoomResponse::Sent { seq, .. }) if batch.accepts_response(seq))
                     {
-                        batch.answer(session, framed);
+                        batch.add_response(session, framed);
                     } else {
                         // It says how the room is at this moment: it must not come behind what happened later.
                         self.flush(batch.take());
@@ -98,13 +98,13 @@ impl Connector {
         }
     }
 
-    fn flush(&self, FlushedBatch { to, pushes, count, answers }: FlushedBatch) {
+    fn flush(&self, FlushedBatch { to, pushes, count, responses }: FlushedBatch) {
         if count > 0 {
             let began = Instant::now();
             to.iter().for_each(|session| self.enqueue(*session, &pushes, count));
             self.node.metrics.stage_seconds.fan_out.add(began.elapsed());
         }
-        answers.iter().for_each(|(session, answer)| self.enqueue(*session, answer, 1));
+        responses.iter().for_each(|(session, response)| self.enqueue(*session, response, 1));
     }
 
     fn enqueue(&self, session: u64, packages: &Bytes, count: usize) {

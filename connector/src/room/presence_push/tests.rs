@@ -16,7 +16,7 @@ use crate::room::{Common, Entered, session_id};
 const EPOCH: Epoch = Epoch(1);
 
 /// A room, and an owner that agrees to everything when it is let.
-struct Stage {
+struct TestRoom {
     room: Room,
     common: Common,
     now: u64,
@@ -52,7 +52,7 @@ fn proposal(question: Question) -> Option<(u64, Vec<Item>)> {
     }
 }
 
-impl Stage {
+impl TestRoom {
     /// A room that is followed and empty.
     fn new(large_members: usize) -> Self {
         let common = Common {
@@ -68,12 +68,12 @@ impl Stage {
         };
         let room = Room::new(RoomId::new("lobby").unwrap(), &common, 0);
         let (questions, names, position) = (Vec::new(), BTreeMap::new(), Position::NONE);
-        let mut stage = Self { room, common, now: 0, last_number: 0, position, questions, names };
-        stage.act(|room, cx| {
+        let mut test_room = Self { room, common, now: 0, last_number: 0, position, questions, names };
+        test_room.act(|room, cx| {
             room.tick(cx);
         });
-        stage.attach(Place::default(), EPOCH, &RoomState::default());
-        stage
+        test_room.attach(Place::default(), EPOCH, &RoomState::default());
+        test_room
     }
 
     fn act(&mut self, action: impl FnOnce(&mut Room, &mut Context<'_>)) -> Delivery {
@@ -197,8 +197,8 @@ fn large(total: usize) -> Push {
 /// Work is counted in what is told to whom: it grows with the joins, not with their square.
 #[test]
 fn ten_thousand_joins_are_linear_work() {
-    let mut stage = Stage::new(500);
-    let delivery = stage.enter(0..10_000);
+    let mut test_room = TestRoom::new(500);
+    let delivery = test_room.enter(0..10_000);
     let entered = entered(&delivery);
     assert_eq!(entered.len(), 10_000);
     assert!(entered.iter().all(|entered| entered.users.len() <= 500));
@@ -207,37 +207,37 @@ fn ten_thousand_joins_are_linear_work() {
         delivery.pushes.iter().partition(|(_, push)| matches!(push, Push::Members { .. }));
     assert!(names.iter().all(|(_, push)| matches!(push, Push::Add { name } if *name < self::name(500))));
     assert_eq!(names.len(), 499, "the first to come has nobody to tell");
-    let seconds = usize::try_from(stage.now / 1_000).unwrap();
+    let seconds = usize::try_from(test_room.now / 1_000).unwrap();
     assert!((2..=2 + seconds).contains(&totals.len()), "{} totals in {seconds} s", totals.len());
     assert_eq!(totals.first().map(|(to, push)| (to.len(), push)), Some((500, &large(501))));
-    let last = stage.tick_at(stage.now + 1_000);
+    let last = test_room.tick_at(test_room.now + 1_000);
     assert_eq!(last.pushes, [((0..10_000).collect(), large(10_000))]);
-    assert!(stage.room.is_settled());
+    assert!(test_room.room.is_settled());
 }
 
 #[test]
 fn a_total_waits_for_its_second_and_for_a_change() {
-    let mut stage = Stage::new(5);
-    stage.enter(0..6);
-    assert_eq!(stage.tick_at(9_000).pushes, []);
-    assert!(!stage.room.needs_tick());
-    assert_eq!(stage.enter([6]).pushes, [((0..7).collect(), large(7))], "the last total is long ago");
-    assert_eq!(stage.enter([7]).pushes, []);
-    assert_eq!(stage.leave([6, 0]).pushes, []);
-    assert!(stage.room.needs_tick());
-    assert_eq!(stage.tick_at(10_050).pushes, [(vec![1, 2, 3, 4, 5, 7], large(6))]);
+    let mut test_room = TestRoom::new(5);
+    test_room.enter(0..6);
+    assert_eq!(test_room.tick_at(9_000).pushes, []);
+    assert!(!test_room.room.needs_tick());
+    assert_eq!(test_room.enter([6]).pushes, [((0..7).collect(), large(7))], "the last total is long ago");
+    assert_eq!(test_room.enter([7]).pushes, []);
+    assert_eq!(test_room.leave([6, 0]).pushes, []);
+    assert!(test_room.room.needs_tick());
+    assert_eq!(test_room.tick_at(10_050).pushes, [(vec![1, 2, 3, 4, 5, 7], large(6))]);
 }
 
 #[test]
 fn who_knew_the_names_is_told_the_difference_and_the_others_are_to_read_them() {
-    let mut stage = Stage::new(5);
-    assert!(entered(&stage.enter(0..5)).iter().all(|entered| entered.names));
-    let delivery = stage.enter([5, 6]);
+    let mut test_room = TestRoom::new(5);
+    assert!(entered(&test_room.enter(0..5)).iter().all(|entered| entered.names));
+    let delivery = test_room.enter([5, 6]);
     assert_eq!(delivery.pushes, [((0..5).collect(), large(6))]);
     let [five, six] = entered(&delivery)[..] else { panic!("{delivery:?}") };
     assert_eq!(((five.total, five.names), (six.total, six.names)), ((6, false), (7, false)));
     assert_eq!(six.users, (0..5).map(name).collect::<Vec<_>>());
-    assert_eq!(stage.leave([0, 1]).pushes, []);
+    assert_eq!(test_room.leave([0, 1]).pushes, []);
     let knowing = vec![2, 3, 4];
     let expected = [
         (knowing.clone(), Push::Leave { name: name(0) }),
@@ -246,22 +246,22 @@ fn who_knew_the_names_is_told_the_difference_and_the_others_are_to_read_them() {
         (vec![2, 3, 4, 6], Push::Members { total: 4, names: true }),
         (vec![3, 4, 6], Push::Leave { name: name(2) }),
     ];
-    assert_eq!(stage.leave([5, 2]).pushes, expected);
-    assert_eq!(stage.enter([7]).pushes, [(vec![3, 4, 6], Push::Add { name: name(7) })]);
+    assert_eq!(test_room.leave([5, 2]).pushes, expected);
+    assert_eq!(test_room.enter([7]).pushes, [(vec![3, 4, 6], Push::Add { name: name(7) })]);
 }
 
 #[test]
 fn pages_are_for_members_and_add_up() {
-    let mut stage = Stage::new(5);
-    stage.enter(0..8);
-    let refused = stage.act(|room, cx| room.request_members(None, 5, pending(9), cx)).replies;
+    let mut test_room = TestRoom::new(5);
+    test_room.enter(0..8);
+    let refused = test_room.act(|room, cx| room.request_members(None, 5, pending(9), cx)).replies;
     assert_eq!(refused, [(9, RoomResponse::Refused { refusal: Refusal::NotMember, enter: false })]);
     let mut names = Vec::new();
     loop {
         let after = names.last().cloned();
-        let delivery = stage.act(|room, cx| room.request_members(after.as_ref(), 3, pending(1), cx));
+        let delivery = test_room.act(|room, cx| room.request_members(after.as_ref(), 3, pending(1), cx));
         let [(1, RoomResponse::Members(page))] = &delivery.replies[..] else { panic!("{delivery:?}") };
-        assert_eq!((page.total, page.seq), (8, stage.position.last_seq()));
+        assert_eq!((page.total, page.seq), (8, test_room.position.last_seq()));
         names.extend(page.users.iter().cloned());
         if !page.more {
             break;
@@ -273,36 +273,37 @@ fn pages_are_for_members_and_add_up() {
 /// The difference between a state and what was told is told as comings and goings are: in a large room not by names.
 #[test]
 fn a_state_is_told_in_the_words_of_the_rooms_size() {
-    let mut stage = Stage::new(5);
-    stage.enter(0..8);
-    stage.tick_at(5_000);
-    let without = stage.room.state.clone();
+    let mut test_room = TestRoom::new(5);
+    test_room.enter(0..8);
+    test_room.tick_at(5_000);
+    let without = test_room.room.state.clone();
     let mut with = without.clone();
-    let other = SessionId { connector: ServerId::new("connector-server-2").unwrap(), ..session_id(&stage.common, 20) };
+    let other =
+        SessionId { connector: ServerId::new("connector-server-2").unwrap(), ..session_id(&test_room.common, 20) };
     with.apply(&Entry::Join { name: name(20), session: other, membership: Token::new(20).membership() });
     for (epoch, now, state, total) in [(2, 9_000, &with, 9), (3, 20_000, &without, 8)] {
-        stage.act(Room::reattach);
-        let delivery = stage.attach(stage.room.applied, Epoch(epoch), state);
+        test_room.act(Room::reattach);
+        let delivery = test_room.attach(test_room.room.applied, Epoch(epoch), state);
         assert!(matches!(&delivery.pushes[..], [(_, Push::Gap { .. })]) && delivery.lost.is_empty(), "{delivery:?}");
-        assert_eq!(stage.tick_at(now).pushes, [((0..8).collect(), large(total))]);
+        assert_eq!(test_room.tick_at(now).pushes, [((0..8).collect(), large(total))]);
     }
 }
 
 #[test]
 fn sessions_that_a_state_does_not_have_are_closed() {
-    let mut stage = Stage::new(5);
-    stage.enter(0..3);
-    let mut state = stage.room.state.clone();
-    state.apply(&Entry::Leave { name: name(1), session: session_id(&stage.common, 1) });
-    stage.act(Room::reattach);
-    let delivery = stage.attach(stage.room.applied, Epoch(2), &state);
+    let mut test_room = TestRoom::new(5);
+    test_room.enter(0..3);
+    let mut state = test_room.room.state.clone();
+    state.apply(&Entry::Leave { name: name(1), session: session_id(&test_room.common, 1) });
+    test_room.act(Room::reattach);
+    let delivery = test_room.attach(test_room.room.applied, Epoch(2), &state);
     assert_eq!(delivery.lost, [1]);
     assert_eq!(delivery.pushes.last(), Some(&(vec![0, 2], Push::Leave { name: name(1) })));
 }
 
 #[test]
 fn a_state_of_which_a_part_was_lost_is_not_taken() {
-    let mut stage = Stage::new(10);
+    let mut test_room = TestRoom::new(10);
     let mut state = RoomState::default();
     for number in 0..3 {
         let session =
@@ -316,9 +317,9 @@ fn a_state_of_which_a_part_was_lost_is_not_taken() {
     let mut take = |lost: Option<u16>| {
         for (index, part) in (0..).zip(&parts).filter(|(index, _)| Some(*index) != lost) {
             let news = News::StatePart { index, of: parts.len() as u16, part: Box::new(part.clone()) };
-            stage.act(|room, cx| room.on_attached(asked, now, news, cx));
+            test_room.act(|room, cx| room.on_attached(asked, now, news, cx));
         }
-        stage.room.state.members().len()
+        test_room.room.state.members().len()
     };
     assert_eq!([take(Some(0)), take(Some(1)), take(Some(parts.len() as u16 - 1)), take(None)], [0, 0, 0, 3]);
 }

@@ -45,7 +45,7 @@ impl Queue {
         self.undecided =
             std::mem::take(&mut self.undecided).into_iter().map(|(run, pending)| (present(run), pending)).collect();
         let pending_moves = std::mem::take(&mut self.pending_moves).into_iter();
-        self.pending_moves = pending_moves.map(|((run, place), pending)| ((present(run), place), pending)).collect();
+        self.pending_moves = pending_moves.map(|((run, order), pending)| ((present(run), order), pending)).collect();
     }
 
     pub(super) fn is_empty(&self) -> bool {
@@ -57,20 +57,20 @@ impl Queue {
     }
 
     pub(super) fn push_back(&mut self, queued: QueuedItem) {
-        let place = self.waiting.last_key_value().map_or(0, |(last, _)| last + 1);
-        self.put(place, queued);
+        let order = self.waiting.last_key_value().map_or(0, |(last, _)| last + 1);
+        self.put(order, queued);
     }
 
     pub(super) fn push_front(&mut self, queued: QueuedItem) {
-        let place = self.waiting.first_key_value().map_or(0, |(first, _)| first - 1);
-        self.put(place, queued);
+        let order = self.waiting.first_key_value().map_or(0, |(first, _)| first - 1);
+        self.put(order, queued);
     }
 
-    fn put(&mut self, place: i64, queued: QueuedItem) {
+    fn put(&mut self, order: i64, queued: QueuedItem) {
         if let Some((run, pending)) = self.move_of(&queued) {
-            self.pending_moves.insert((run, place), pending);
+            self.pending_moves.insert((run, order), pending);
         }
-        self.waiting.insert(place, queued);
+        self.waiting.insert(order, queued);
     }
 
     /// All that waits, in order.
@@ -85,8 +85,8 @@ impl Queue {
 
     /// Takes what is first, to be decided: until [`Queue::decided`] it counts as pending.
     pub(super) fn pop_front(&mut self) -> Option<QueuedItem> {
-        let place = *self.waiting.first_key_value()?.0;
-        let queued = self.remove(place)?;
+        let order = *self.waiting.first_key_value()?.0;
+        let queued = self.remove(order)?;
         self.undecided.extend(self.move_of(&queued));
         Some(queued)
     }
@@ -98,14 +98,14 @@ impl Queue {
 
     /// Takes back what is of this kind, in order.
     pub(super) fn withdraw(&mut self, is_of_kind: impl Fn(&QueuedItem) -> bool) -> Vec<QueuedItem> {
-        let places = self.waiting.iter().filter(|(_, queued)| is_of_kind(queued)).map(|(place, _)| *place);
-        places.collect::<Vec<_>>().into_iter().filter_map(|place| self.remove(place)).collect()
+        let orders = self.waiting.iter().filter(|(_, queued)| is_of_kind(queued)).map(|(order, _)| *order);
+        orders.collect::<Vec<_>>().into_iter().filter_map(|order| self.remove(order)).collect()
     }
 
     /// Takes a session's joins back, and says whether there was one.
     pub(super) fn withdraw_joins(&mut self, run: SessionRun) -> bool {
-        let joins = self.moves_of(run).filter(|(_, pending)| *pending == PendingMove::Join).map(|(place, _)| place);
-        joins.collect::<Vec<_>>().into_iter().filter_map(|place| self.remove(place)).count() > 0
+        let joins = self.moves_of(run).filter(|(_, pending)| *pending == PendingMove::Join).map(|(order, _)| order);
+        joins.collect::<Vec<_>>().into_iter().filter_map(|order| self.remove(order)).count() > 0
     }
 
     /// The last pending move of a session.
@@ -115,13 +115,13 @@ impl Queue {
     }
 
     fn moves_of(&self, run: SessionRun) -> impl DoubleEndedIterator<Item = (i64, PendingMove)> {
-        self.pending_moves.range((run, i64::MIN)..=(run, i64::MAX)).map(|((_, place), pending)| (*place, *pending))
+        self.pending_moves.range((run, i64::MIN)..=(run, i64::MAX)).map(|((_, order), pending)| (*order, *pending))
     }
 
-    fn remove(&mut self, place: i64) -> Option<QueuedItem> {
-        let queued = self.waiting.remove(&place)?;
+    fn remove(&mut self, order: i64) -> Option<QueuedItem> {
+        let queued = self.waiting.remove(&order)?;
         if let Some((run, _)) = self.move_of(&queued) {
-            self.pending_moves.remove(&(run, place));
+            self.pending_moves.remove(&(run, order));
         }
         Some(queued)
     }
