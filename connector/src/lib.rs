@@ -1,18 +1,18 @@
 //! A connector: holds client connections, proposes what clients want to the owners of their rooms, follows the rooms'
 //! records, and tells the clients.
 //!
-//! Reading order: [`bodies`], [`room`], [`hub`], [`deliver`] (all pure), then `app` and `server`, the edge that moves their
+//! Reading order: [`request_body`], [`room`], [`connector_state`], [`render`] (all pure), then `session_handler` and `server`, the edge that moves their
 //! effects.
 
-mod app;
-pub mod bodies;
-pub mod deliver;
-pub mod drain;
-mod fanout;
-mod figures;
-pub mod hub;
-pub mod owners;
+pub mod chat_servers;
+pub mod connector_state;
+pub mod drain_schedule;
+mod push_batch;
+pub mod render;
+pub mod request_body;
+mod request_metrics;
 pub mod room;
 mod server;
+mod session_handler;
 
 pub use server::{Connector, StartError};

@@ -4,12 +4,12 @@
 //! once; whatever is missing is read by attaching again. Applying is what tells clients.
 
 mod apply;
-mod attached;
-mod crowd;
-mod locals;
-mod members;
+mod catch_up;
+mod history_reads;
+mod local_sessions;
+mod presence;
+mod presence_push;
 pub mod proposer;
-mod reading;
 mod sessions;
 
 use std::collections::BTreeMap;
@@ -25,15 +25,15 @@ use shared::record::{Epoch, Position, Record, Refusal};
 use shared::room::RoomState;
 use shared::rpc::messages::{Item, Page, Place, Question, Unavailable};
 
-use crate::hub::pacing::Attaches;
-use attached::Gathering;
-use crowd::Crowd;
-use locals::Locals;
-use proposer::{Ask, Proposer, Wanted};
-use reading::Readings;
+use crate::connector_state::attach_rate_limit::AttachRateLimit;
+use catch_up::PartialState;
+use history_reads::HistoryReads;
+use local_sessions::LocalSessions;
+use presence::Presence;
+use proposer::{PendingRequest, Proposer, QueuedItem};
 
-pub use members::Members;
-pub use reading::Missed;
+pub use history_reads::MissedMessages;
+pub use presence_push::MembersPage;
 
 /// Milliseconds until an owner is asked again that cannot append.
 const RETRY: Policy = Policy { first_ms: 100, longest_ms: LONGEST_MS };
@@ -41,7 +41,7 @@ const RETRY: Policy = Policy { first_ms: 100, longest_ms: LONGEST_MS };
 /// Milliseconds until a room is asked for again of a server that does not own it, or that is not there.
 ///
 /// That passes within a second or so, when lists of servers or verdicts agree again, and clients wait for it; a longer delay would
-/// be added to it. All rooms together are bounded by [`Attaches`].
+/// be added to it. All rooms together are bounded by [`AttachRateLimit`].
 const SEARCH: Policy = Policy { first_ms: 100, longest_ms: 400 };
 
 /// Longest delay of retries and repeats without its jitter, in milliseconds; with it just below two seconds.
@@ -91,7 +91,7 @@ pub enum Push {
 
 /// What a client's request is answered.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Reply {
+pub enum RoomResponse {
     /// The session is in the room, with these.
     Entered(Box<Entered>),
     /// The message is committed.
@@ -99,7 +99,7 @@ pub enum Reply {
     /// Messages of the room.
     History { epoch: Epoch, page: Page },
     /// Names of the room's members.
-    Members(Members),
+    Members(MembersPage),
     /// The session is in no room.
     Left,
     /// The owner refused. `enter` says whether the request was one to enter.
@@ -107,7 +107,7 @@ pub enum Reply {
     /// Nobody knows yet what came of it, or will: repeat it.
     Unknown { enter: bool, because: Option<Unavailable> },
     /// Too much waits.
-    Busy { enter: bool },
+    QueueFull { enter: bool },
 }
 
 /// How a session finds its room.
@@ -128,16 +128,16 @@ pub struct Entered {
     /// With which the client can come back.
     pub token: Token,
     /// What a client missed that came back.
-    pub missed: Option<Missed>,
+    pub missed: Option<MissedMessages>,
 }
 
 /// What a room wants done.
 #[derive(Debug, PartialEq, Eq)]
-pub enum Act {
+pub enum RoomEffect {
     /// Ask the owner.
-    Ask(Question),
+    SendToOwner(Question),
     /// Answer a request.
-    Answer(Ask, Reply),
+    Respond(PendingRequest, RoomResponse),
     /// Tell these sessions.
     Push(Arc<[u64]>, Push),
     /// A session that asked to enter is in.
@@ -161,18 +161,18 @@ pub struct Context<'a> {
     /// Random bits of the room's own; they spread what many rooms would do at once.
     pub chance: u64,
     /// The last number given to a proposal or a history question of this connector.
-    pub numbers: &'a mut u64,
+    pub last_number: &'a mut u64,
     /// What is to be done.
-    pub acts: &'a mut Vec<Act>,
+    pub effects: &'a mut Vec<RoomEffect>,
     /// Nothing new is proposed now: more is to come.
-    pub gathers: bool,
+    pub is_batching: bool,
     /// Attaches that all rooms together may ask now.
-    pub attaches: &'a mut Attaches,
+    pub attach_limit: &'a mut AttachRateLimit,
 }
 
 /// Where something stands in the room's log.
 #[derive(Debug, Clone, Copy)]
-struct When {
+struct Stamp {
     seq: u64,
     time: u64,
 }
@@ -181,19 +181,19 @@ struct When {
 #[derive(Debug)]
 pub struct Room {
     id: RoomId,
-    at: Place,
+    applied: Place,
     state: RoomState,
     /// Who is here for all that local sessions were told.
-    crowd: Crowd,
-    locals: Locals,
+    presence: Presence,
+    sessions: LocalSessions,
     /// Sessions whose connection broke, and until when they are kept.
     held: BTreeMap<u64, u64>,
-    readings: Readings,
+    history_reads: HistoryReads,
     proposer: Proposer,
-    attach: Attach,
-    gathering: Option<Gathering>,
+    attach: AttachState,
+    partial_state: Option<PartialState>,
     empty_since: u64,
-    trouble: Option<Unavailable>,
+    last_unavailable: Option<Unavailable>,
     /// Refusals of the owner, or of the broker for it, since it did something for this room.
     backoff: Backoff,
     /// Repeats of what was not answered since then.
@@ -201,13 +201,13 @@ pub struct Room {
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Attach {
+enum AttachState {
     /// To be asked, not before this time.
-    Wanted(u64),
+    Due(u64),
     /// Asked with this place; asked again at this time.
-    Asked(Place, u64),
+    Requested(Place, u64),
     /// Asked with this place, and to be asked again when answered: something was lost meanwhile.
-    AskedAndAgain(Place, u64),
+    RequestedStale(Place, u64),
     Done,
 }
 
@@ -216,181 +216,182 @@ impl Room {
     pub fn new(id: RoomId, common: &Common, now: u64) -> Self {
         Self {
             id,
-            at: Place::default(),
+            applied: Place::default(),
             state: RoomState::default(),
-            crowd: Crowd::new(common.large_members),
-            locals: Locals::default(),
+            presence: Presence::new(common.large_members),
+            sessions: LocalSessions::default(),
             held: BTreeMap::new(),
-            readings: Readings::default(),
+            history_reads: HistoryReads::default(),
             proposer: Proposer::new(common.incarnation, common.max_waiting),
-            attach: Attach::Wanted(0),
-            gathering: None,
+            attach: AttachState::Due(0),
+            partial_state: None,
             empty_since: now,
-            trouble: None,
+            last_unavailable: None,
             backoff: Backoff::default(),
             repeats: 0,
         }
     }
 
     /// A record came, as the answer to a proposal or as news.
-    pub fn record(&mut self, epoch: Epoch, position: Position, record: &Record, cx: &mut Context<'_>) {
-        if epoch == self.at.epoch && self.at.epoch != Epoch::default() {
-            if position <= self.at.position {
+    pub fn on_record(&mut self, epoch: Epoch, position: Position, record: &Record, cx: &mut Context<'_>) {
+        if epoch == self.applied.epoch && self.applied.epoch != Epoch::default() {
+            if position <= self.applied.position {
                 return;
             }
-            if record.follows(self.at.position, self.at.id) {
-                self.has_answered();
+            if record.follows(self.applied.position, self.applied.id) {
+                self.reset_retries();
                 self.apply(position, record, cx);
-                return self.go_on(cx);
+                return self.advance(cx);
             }
         }
-        if self.attach == Attach::Done {
+        if self.attach == AttachState::Done {
             cx.common.metrics.gaps_repaired.add();
-            self.attach = Attach::Wanted(cx.now);
+            self.attach = AttachState::Due(cx.now);
         }
-        self.go_on(cx);
+        self.advance(cx);
     }
 
     /// The newest record of a chat server is here. If what was applied goes further, or another way,
     /// the log does not have it, or another server appended since: its owner says which.
-    pub fn owner_is_at(&mut self, place: Place, cx: &mut Context<'_>) {
-        let is_behind = place.epoch == self.at.epoch && place.position <= self.at.position && place != self.at;
-        if is_behind && self.attach == Attach::Done {
-            self.attach = Attach::Wanted(cx.now);
-            self.go_on(cx);
+    pub fn check_owner_position(&mut self, place: Place, cx: &mut Context<'_>) {
+        let is_behind =
+            place.epoch == self.applied.epoch && place.position <= self.applied.position && place != self.applied;
+        if is_behind && self.attach == AttachState::Done {
+            self.attach = AttachState::Due(cx.now);
+            self.advance(cx);
         }
     }
 
     /// Whoever was asked does not own the room now, or nobody was there.
-    pub fn not_owner(&mut self, cx: &mut Context<'_>) {
+    pub fn on_not_owner(&mut self, cx: &mut Context<'_>) {
         self.repeats = 0;
         let at = self.backoff.fail(SEARCH, cx.now, cx.chance);
-        self.ask_again_at(at);
+        self.retry_at(at);
     }
 
     /// Another chat server is to be asked from now on.
-    pub fn moved(&mut self, cx: &mut Context<'_>) {
-        self.has_answered();
-        self.ask_again_at(cx.now);
-        self.go_on(cx);
+    pub fn on_rerouted(&mut self, cx: &mut Context<'_>) {
+        self.reset_retries();
+        self.retry_at(cx.now);
+        self.advance(cx);
     }
 
     /// The owner did something for this room: what fails next is the first failure.
-    fn has_answered(&mut self) {
+    fn reset_retries(&mut self) {
         self.backoff.reset();
         self.repeats = 0;
     }
 
     /// Nothing that was asked will be answered: it is asked again at this time.
-    fn ask_again_at(&mut self, at: u64) {
-        self.attach = Attach::Wanted(at);
-        self.proposer.repeat_at(at);
-        self.repeat_readings_at(at);
+    fn retry_at(&mut self, at: u64) {
+        self.attach = AttachState::Due(at);
+        self.proposer.set_repeat_at(at);
+        self.repeat_reads_at(at);
     }
 
     /// The owner cannot append.
-    pub fn unavailable(&mut self, because: Unavailable, cx: &mut Context<'_>) {
-        self.trouble = Some(because);
+    pub fn on_unavailable(&mut self, because: Unavailable, cx: &mut Context<'_>) {
+        self.last_unavailable = Some(because);
         if because == Unavailable::LogAway {
-            self.proposer.cut();
+            self.proposer.split_in_flight();
         }
-        self.proposer.repeat_at(self.backoff.fail(RETRY, cx.now, cx.chance));
+        self.proposer.set_repeat_at(self.backoff.fail(RETRY, cx.now, cx.chance));
     }
 
     /// Something that the owner sent was lost, or the owner is another run: read from where we are.
-    pub fn attach_again(&mut self, cx: &mut Context<'_>) {
+    pub fn reattach(&mut self, cx: &mut Context<'_>) {
         self.attach = match self.attach {
-            Attach::Done => Attach::Wanted(cx.now),
-            Attach::Asked(place, at) => Attach::AskedAndAgain(place, at),
+            AttachState::Done => AttachState::Due(cx.now),
+            AttachState::Requested(place, at) => AttachState::RequestedStale(place, at),
             other => other,
         };
-        self.go_on(cx);
+        self.advance(cx);
     }
 
     /// The connector goes on as another run: the same sessions and proposals, under its name. What
     /// is asked is asked again at once.
-    pub fn go_on_as(&mut self, lineage: &Lineage, cx: &mut Context<'_>) {
+    pub fn continue_as(&mut self, lineage: &Lineage, cx: &mut Context<'_>) {
         lineage.unify_state(&cx.common.me, &mut self.state);
-        if let Some(gathering) = &mut self.gathering {
-            gathering.unify(lineage, &cx.common.me);
+        if let Some(partial_state) = &mut self.partial_state {
+            partial_state.unify(lineage, &cx.common.me);
         }
-        self.proposer.go_on_as(lineage);
+        self.proposer.continue_as(lineage);
         self.repeats = 0;
         match &mut self.attach {
-            Attach::Wanted(at) | Attach::Asked(_, at) | Attach::AskedAndAgain(_, at) => *at = cx.now,
-            Attach::Done => {}
+            AttachState::Due(at) | AttachState::Requested(_, at) | AttachState::RequestedStale(_, at) => *at = cx.now,
+            AttachState::Done => {}
         }
-        self.proposer.repeat_at(cx.now);
-        self.repeat_readings_at(cx.now);
-        self.go_on(cx);
+        self.proposer.set_repeat_at(cx.now);
+        self.repeat_reads_at(cx.now);
+        self.advance(cx);
     }
 
     /// Deadlines and repeats. Returns whether the room is to be kept.
     pub fn tick(&mut self, cx: &mut Context<'_>) -> bool {
         self.expire(cx);
-        self.expire_readings(cx);
+        self.expire_reads(cx);
         for session in self.held.iter().filter(|(_, until)| **until <= cx.now).map(|(s, _)| *s).collect::<Vec<_>>() {
             self.close(session, cx);
         }
-        self.tick_crowd(cx);
-        self.go_on(cx);
-        if !self.locals.is_empty() || !self.proposer.is_idle() {
+        self.tick_presence(cx);
+        self.advance(cx);
+        if !self.sessions.is_empty() || !self.proposer.is_idle() {
             self.empty_since = cx.now;
             return true;
         }
-        let stays = if self.attach == Attach::Done { cx.common.linger_ms } else { ATTACHES_MS };
+        let stays = if self.attach == AttachState::Done { cx.common.linger_ms } else { ATTACHES_MS };
         if cx.now.saturating_sub(self.empty_since) < stays {
             return true;
         }
-        cx.acts.push(Act::Ask(Question::Detach { room: self.id.clone() }));
+        cx.effects.push(RoomEffect::SendToOwner(Question::Detach { room: self.id.clone() }));
         false
     }
 
     /// Whether time alone changes something here.
-    pub fn is_busy(&self) -> bool {
-        !self.is_settled() || self.locals.is_empty()
+    pub fn needs_tick(&self) -> bool {
+        !self.is_settled() || self.sessions.is_empty()
     }
 
     /// Whether nothing is asked, and nothing is to be told later.
     pub fn is_settled(&self) -> bool {
-        let waits = self.crowd.waits() || !self.held.is_empty() || !self.readings.is_empty();
-        self.attach == Attach::Done && self.proposer.is_idle() && !waits
+        let waits = self.presence.has_pending_total() || !self.held.is_empty() || !self.history_reads.is_empty();
+        self.attach == AttachState::Done && self.proposer.is_idle() && !waits
     }
 
     /// Whether it would propose something, were nothing gathered.
     pub fn has_to_propose(&self) -> bool {
-        self.attach == Attach::Done && self.proposer.waits()
+        self.attach == AttachState::Done && self.proposer.has_waiting()
     }
 
     /// The methods of the items that wait to be proposed.
     #[cfg(test)]
-    pub fn queued(&self) -> Vec<&'static str> {
-        self.proposer.queued()
+    pub fn queued_methods(&self) -> Vec<&'static str> {
+        self.proposer.queued_methods()
     }
 
     /// Asks what is to be asked now.
-    pub fn go_on(&mut self, cx: &mut Context<'_>) {
+    pub fn advance(&mut self, cx: &mut Context<'_>) {
         let repeat_at = self.repeat_at(cx);
-        self.ask_readings(repeat_at, cx);
+        self.send_due_reads(repeat_at, cx);
         match self.attach {
-            Attach::Wanted(at) => {
-                self.ask_to_attach(at, repeat_at, cx);
+            AttachState::Due(at) => {
+                self.request_attach(at, repeat_at, cx);
             }
-            Attach::Asked(_, at) | Attach::AskedAndAgain(_, at) => {
-                self.repeats += u32::from(self.ask_to_attach(at, repeat_at, cx));
+            AttachState::Requested(_, at) | AttachState::RequestedStale(_, at) => {
+                self.repeats += u32::from(self.request_attach(at, repeat_at, cx));
             }
-            Attach::Done => self.propose(repeat_at, cx),
+            AttachState::Done => self.propose(repeat_at, cx),
         }
     }
 
     /// Asks to attach if it is time, and if this room may do so now: many do not all at once.
-    fn ask_to_attach(&mut self, at: u64, repeat_at: u64, cx: &mut Context<'_>) -> bool {
-        let is_waited_for = self.proposer.has_clients() || !self.readings.is_empty();
-        if at > cx.now || !cx.attaches.take(is_waited_for) {
+    fn request_attach(&mut self, at: u64, repeat_at: u64, cx: &mut Context<'_>) -> bool {
+        let is_waited_for = self.proposer.has_clients() || !self.history_reads.is_empty();
+        if at > cx.now || !cx.attach_limit.try_take(is_waited_for) {
             return false;
         }
-        self.attach = Attach::Asked(self.at, repeat_at);
-        cx.acts.push(Act::Ask(Question::Attach { room: self.id.clone(), at: self.at }));
+        self.attach = AttachState::Requested(self.applied, repeat_at);
+        cx.effects.push(RoomEffect::SendToOwner(Question::Attach { room: self.id.clone(), at: self.applied }));
         true
     }
 
@@ -401,31 +402,34 @@ impl Room {
     }
 
     fn propose(&mut self, repeat_at: u64, cx: &mut Context<'_>) {
-        while let Some(wanted) = self.proposer.take_oversize(cx.common.budget) {
-            let refused = Reply::Refused { refusal: Refusal::TooLong, enter: false };
-            cx.acts.extend(wanted.ask.map(|ask| Act::Answer(ask, refused)));
+        while let Some(queued) = self.proposer.take_oversize(cx.common.budget) {
+            let refused = RoomResponse::Refused { refusal: Refusal::TooLong, enter: false };
+            cx.effects.extend(queued.pending.map(|pending| RoomEffect::Respond(pending, refused)));
         }
-        let number = self.proposer.next_number(*cx.numbers);
-        let has_begun = !cx.gathers && self.proposer.begin(number, self.at.id, cx.common.budget).is_some();
+        let number = self.proposer.next_number(*cx.last_number);
+        let has_begun = !cx.is_batching && self.proposer.begin(number, self.applied.id, cx.common.budget).is_some();
         let is_given = has_begun || self.proposer.fence(number, cx.common.budget);
-        *cx.numbers += u64::from(is_given);
-        let Some(head) = self.proposer.head().filter(|head| head.repeat_at <= cx.now) else { return };
+        *cx.last_number += u64::from(is_given);
+        let Some(in_flight) = self.proposer.in_flight().filter(|in_flight| in_flight.repeat_at <= cx.now) else {
+            return;
+        };
         // One that was never asked is none to be repeated.
-        self.repeats += u32::from(head.repeat_at > 0);
-        let (room, at, (number, items)) = (self.id.clone(), self.at, head.proposal());
-        cx.acts.push(Act::Ask(Question::Propose { room, at, number, items }));
-        self.proposer.repeat_at(repeat_at);
+        self.repeats += u32::from(in_flight.repeat_at > 0);
+        let (room, at, (number, items)) = (self.id.clone(), self.applied, in_flight.proposal());
+        cx.effects.push(RoomEffect::SendToOwner(Question::Propose { room, at, number, items }));
+        self.proposer.set_repeat_at(repeat_at);
     }
 
     fn expire(&mut self, cx: &mut Context<'_>) {
-        for Wanted { item, ask } in self.proposer.expire(cx.now) {
-            let Some(ask) = ask else { continue };
-            let session = ask.session;
+        for QueuedItem { item, pending } in self.proposer.expire(cx.now) {
+            let Some(pending) = pending else { continue };
+            let session = pending.session;
             let enter = matches!(item, Item::Join { .. });
             cx.common.metrics.requests_expired.add();
-            cx.acts.push(Act::Answer(ask, Reply::Unknown { enter, because: self.trouble }));
+            cx.effects
+                .push(RoomEffect::Respond(pending, RoomResponse::Unknown { enter, because: self.last_unavailable }));
             if enter {
-                self.give_up_entering(session, cx);
+                self.cancel_enter(session, cx);
             } else {
                 self.reconcile(session, cx.common);
             }
@@ -433,11 +437,11 @@ impl Room {
     }
 
     /// The client was told that its entering is unknown: unless it is here already, it is not to be.
-    fn give_up_entering(&mut self, session: u64, cx: &mut Context<'_>) {
-        cx.acts.push(Act::NotEntered(session));
+    fn cancel_enter(&mut self, session: u64, cx: &mut Context<'_>) {
+        cx.effects.push(RoomEffect::NotEntered(session));
         let is_kept = self.is_kept(session);
-        if let Some(local) = self.locals.get_mut(&session) {
-            local.wanted = is_kept;
+        if let Some(local) = self.sessions.get_mut(&session) {
+            local.is_wanted = is_kept;
             local.entering = None;
         }
         // Also one that is here: the join that was taken back may have covered that the log has seen it leave.
@@ -447,15 +451,15 @@ impl Room {
     /// Proposes the difference between what the log says of an own session and what is wanted of it.
     fn reconcile(&mut self, session: u64, common: &Common) {
         let in_log = self.state.name_of(&session_id(common, session)).is_some();
-        let coming = self.proposer.has_join(session);
-        let wanted = self.locals.get(&session).is_some_and(|local| local.wanted);
-        match self.locals.get(&session) {
-            Some(local) if wanted && !in_log && !coming => {
-                self.proposer.rejoin(session, local.name().clone(), local.token.membership(), self.at.id);
+        let is_joining = self.proposer.has_join(session);
+        let is_wanted = self.sessions.get(&session).is_some_and(|local| local.is_wanted);
+        match self.sessions.get(&session) {
+            Some(local) if is_wanted && !in_log && !is_joining => {
+                self.proposer.queue_rejoin(session, local.name().clone(), local.token.membership(), self.applied.id);
             }
-            _ if !wanted && (in_log || coming) => self.proposer.leave(session, common.incarnation),
-            Some(local) if !wanted && !local.hears => {
-                self.locals.remove(&session);
+            _ if !is_wanted && (in_log || is_joining) => self.proposer.queue_leave(session, common.incarnation),
+            Some(local) if !is_wanted && !local.receives_pushes => {
+                self.sessions.remove(&session);
             }
             _ => {}
         }

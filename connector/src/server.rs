@@ -1,4 +1,4 @@
-//! The edge of a connector: one task that moves commands, bus messages and time into the [`Hub`] and its effects out.
+//! The edge of a connector: one task that moves commands, bus messages and time into the [`ConnectorState`] and its effects out.
 
 mod perform;
 
@@ -30,12 +30,12 @@ use tokio::time::{Instant, Interval, MissedTickBehavior, sleep_until};
 use tracing::{info, warn};
 use wire::Dictionary;
 
-use crate::app::{Command, Handlers};
-use crate::drain::Drain;
-use crate::figures::{Figures, Waiting};
-use crate::hub::{Hub, Limits, Now, Request};
-use crate::owners::Owners;
+use crate::chat_servers::ChatServers;
+use crate::connector_state::{ClientRequest, ConnectorState, Limits, Now};
+use crate::drain_schedule::DrainSchedule;
+use crate::request_metrics::{ConnectorGauges, RequestTimers};
 use crate::room::Common;
+use crate::session_handler::{Command, SessionHandlers};
 
 /// Commands of sessions that may wait for the hub; above, the sessions wait, each for itself.
 const COMMANDS: usize = 4_096;
@@ -56,7 +56,7 @@ const ATTACH_SHARE: usize = 16;
 const LEAST_ATTACHES: usize = 16;
 
 /// Time between two counts of what there is.
-const SHOW: Duration = Duration::from_secs(1);
+const GAUGE_INTERVAL: Duration = Duration::from_secs(1);
 
 /// Why a connector cannot start.
 #[derive(Debug, Error)]
@@ -74,8 +74,8 @@ pub struct Connector {
     id: ServerId,
     node: Node,
     signer: Signer,
-    hub: Hub,
-    clients: HashMap<u64, Client>,
+    state: ConnectorState,
+    clients: HashMap<u64, ClientState>,
     dictionary: Option<Arc<Dictionary>>,
     ping: String,
     /// Port that it listens on for clients; `servers.json` may have been edited since.
@@ -86,19 +86,19 @@ pub struct Connector {
     started: Instant,
     stopping: bool,
     /// Its clients are sent elsewhere.
-    drain: Option<Drain>,
+    drain: Option<DrainSchedule>,
     /// A later process has this server's id: clients are sent to that one.
     has_rival: bool,
     queues: Queues,
-    figures: Figures,
+    gauges: ConnectorGauges,
     /// When the figures were shown last that take a look at every session.
-    shown: Instant,
+    gauges_set_at: Instant,
 }
 
-struct Client {
+struct ClientState {
     outbox: Outbox,
     entered: Arc<AtomicBool>,
-    waiting: Waiting,
+    timers: RequestTimers,
 }
 
 impl Connector {
@@ -115,7 +115,7 @@ impl Connector {
         let connector = Self::new(server.id.clone(), address.port(), node.clone());
         let options = Options::for_connector(&node);
         node.lifecycle.spawn_main(connector.run(asked, inbox));
-        node.lifecycle.spawn_main(frontend::serve(listener, Handlers::new(commands), options));
+        node.lifecycle.spawn_main(frontend::serve(listener, SessionHandlers::new(commands), options));
         info!(server = %server.id, %address, "connector ready");
         Ok(())
     }
@@ -138,10 +138,10 @@ impl Connector {
             request_ms: u64::from(settings.rpc.request_ms),
             attaches_per_tick: (settings.nats.publish_queue / ATTACH_SHARE).max(LEAST_ATTACHES),
         };
-        let owners = Owners::new(node.roster.now(), u64::from(settings.room.lease_secs) * 1_000);
+        let chat_servers = ChatServers::new(node.roster.now(), u64::from(settings.room.lease_secs) * 1_000);
         Self {
             signer: Signer::new(&id, &node),
-            hub: Hub::new(common, owners, limits),
+            state: ConnectorState::new(common, chat_servers, limits),
             clients: HashMap::new(),
             dictionary: settings.frontend.use_dictionary.then(|| Arc::new(routes::dictionary())),
             ping: subjects::connector_ping(&id),
@@ -153,8 +153,8 @@ impl Connector {
             drain: None,
             has_rival: false,
             queues: Queues::default(),
-            figures: Figures::new(&node.metrics),
-            shown: Instant::now(),
+            gauges: ConnectorGauges::new(&node.metrics),
+            gauges_set_at: Instant::now(),
             id,
             node,
         }
@@ -177,11 +177,11 @@ impl Connector {
         tokio::pin!(held);
         let mut is_held = false;
         loop {
-            self.hub.set_budget(self.node.budget());
+            self.state.set_budget(self.node.budget());
             tokio::select! {
                 () = &mut stopping, if !self.stopping => {
                     self.stopping = true;
-                    let effects = self.hub.stop(self.now());
+                    let effects = self.state.stop(self.now());
                     self.perform(effects);
                 }
                 () = &mut draining, if !drained => {
@@ -192,7 +192,7 @@ impl Connector {
                     if count == 0 {
                         break;
                     }
-                    self.commands(batch.drain(..));
+                    self.on_commands(batch.drain(..));
                     let now = Instant::now();
                     pace.sent(now);
                     if let Some(until) = pace.held_until(now).filter(|_| count < BATCH) {
@@ -203,34 +203,34 @@ impl Connector {
                 () = &mut held, if is_held => is_held = false,
                 message = inbox.next() => {
                     let Some(message) = message else { break };
-                    self.message(&message);
+                    self.on_message(&message);
                     for message in iter::from_fn(|| inbox.try_next()).take(MESSAGES) {
-                        self.message(&message);
+                        self.on_message(&message);
                     }
                 }
                 _ = tick.tick() => {
-                    let effects = self.hub.tick(self.now());
+                    let effects = self.state.tick(self.now());
                     self.perform(effects);
-                    self.go_on_draining();
-                    self.look_for_rivals();
-                    self.check(asked.len(), inbox.waiting());
-                    if self.stopping && self.has_finished() {
+                    self.advance_drain();
+                    self.check_rival();
+                    self.update_health(asked.len(), inbox.waiting());
+                    if self.stopping && self.try_finish() {
                         break;
                     }
                 }
                 // Who cannot speak would hear no answer, and take everybody for dead.
                 _ = heartbeat.tick(), if connection.borrow().up => {
-                    let effects = self.hub.heartbeat(self.now());
+                    let effects = self.state.send_heartbeats(self.now());
                     self.perform(effects);
                 }
                 servers = roster.changed() => {
                     self.view = servers.view_hash();
-                    let effects = self.hub.set_servers(servers, self.now());
+                    let effects = self.state.set_servers(servers, self.now());
                     self.perform(effects);
                 }
                 made = bus::made_anew(&mut connection, generation) => {
                     generation = made;
-                    let effects = self.hub.reconnected(self.now());
+                    let effects = self.state.on_reconnected(self.now());
                     self.perform(effects);
                 }
             }
@@ -245,20 +245,20 @@ impl Connector {
     }
 
     /// Notes whether this server is ready for work.
-    fn check(&mut self, commands: usize, messages: Option<usize>) {
+    fn update_health(&mut self, commands: usize, messages: Option<usize>) {
         let Node { health, metrics, settings, .. } = &self.node;
         let messages = messages.unwrap_or_default();
-        self.figures.show_queues(commands, messages);
-        if self.shown.elapsed() >= SHOW {
-            self.shown = Instant::now();
-            self.figures.show(self.hub.counts());
+        self.gauges.set_queues(commands, messages);
+        if self.gauges_set_at.elapsed() >= GAUGE_INTERVAL {
+            self.gauges_set_at = Instant::now();
+            self.gauges.set(self.state.gauges());
         }
         let commands = Depth::within(COMMANDS, "commands of clients", commands);
         let messages = Depth::within(settings.rpc.subscription_queue, "bus messages", messages);
         let fault = self.queues.look(metrics.dropped_for_room(), &[commands, messages], Instant::now());
         health.set(Check::Queues, fault);
         health.set(Check::Identity, self.has_rival.then_some(NOT_ALONE));
-        if self.hub.has_heard_chats() {
+        if self.state.has_received_from_chat() {
             // For good: chat servers that go later are stood in for.
             health.set(Check::Peers, None::<&str>);
         }
@@ -274,32 +274,32 @@ impl Connector {
         }
         info!(server = %self.id, clients = self.clients.len(), ?window, "connector sends its clients elsewhere");
         let gates_know = self.node.settings.rpc.heartbeat() * 2;
-        self.hub.drain();
-        self.drain = Some(Drain::new(self.started.elapsed(), gates_know, window));
+        self.state.drain();
+        self.drain = Some(DrainSchedule::new(self.started.elapsed(), gates_know, window));
     }
 
     /// Closes as many connections as it is time for. Sessions of clients that resume are kept for them to come back through other
     /// connectors unnoticed.
-    fn go_on_draining(&mut self) {
+    fn advance_drain(&mut self) {
         let Some(drain) = &mut self.drain else { return };
         let open: Vec<u64> =
             self.clients.iter().filter(|(_, client)| !client.outbox.is_closing()).map(|(s, _)| *s).collect();
-        let due = drain.due(self.started.elapsed(), open.len());
+        let due = drain.take_due(self.started.elapsed(), open.len());
         for session in open.sample(&mut rand::rng(), due) {
             if let Some(client) = self.clients.get(session) {
                 // A plain close, no kick: clients that reconnect by themselves shall do so.
                 client.outbox.close();
             }
         }
-        if self.clients.is_empty() && self.hub.is_settled() {
+        if self.clients.is_empty() && self.state.is_settled() {
             self.node.lifecycle.has_drained();
         }
     }
 
     /// While a later process has this server's id, no question of this one is answered: its clients
     /// are closed, and come back through a gate.
-    fn look_for_rivals(&mut self) {
-        let has_rival = self.hub.has_rival(self.now().ticks);
+    fn check_rival(&mut self) {
+        let has_rival = self.state.has_rival(self.now().ticks);
         if std::mem::replace(&mut self.has_rival, has_rival) && !has_rival {
             info!(server = %self.id, "the other process with this server's id is gone, going on");
         }
@@ -310,13 +310,13 @@ impl Connector {
     }
 
     /// Whether all that was accepted is answered, every client is seen off, and their rooms know it.
-    fn has_finished(&mut self) -> bool {
-        if self.hub.requests_waiting() > 0 {
+    fn try_finish(&mut self) -> bool {
+        if self.state.requests_waiting() > 0 {
             return false;
         }
         // A plain close, no kick: clients that reconnect by themselves shall do so.
         self.clients.values().for_each(|client| client.outbox.close());
-        self.clients.is_empty() && self.hub.is_settled()
+        self.clients.is_empty() && self.state.is_settled()
     }
 
     fn now(&self) -> Now {
@@ -325,50 +325,50 @@ impl Connector {
     }
 
     /// What commands propose to one room goes out together.
-    fn commands(&mut self, commands: impl Iterator<Item = Command>) {
-        self.hub.gather();
-        commands.for_each(|command| self.command(command));
-        let effects = self.hub.propose(self.now());
+    fn on_commands(&mut self, commands: impl Iterator<Item = Command>) {
+        self.state.begin_batch();
+        commands.for_each(|command| self.on_command(command));
+        let effects = self.state.propose_batch(self.now());
         self.perform(effects);
     }
 
-    fn command(&mut self, command: Command) {
+    fn on_command(&mut self, command: Command) {
         let now = self.now();
         match command {
             Command::Open { session, outbox, entered } => {
-                self.clients.insert(session, Client { outbox, entered, waiting: Waiting::default() });
-                self.hub.open(session);
+                self.clients.insert(session, ClientState { outbox, entered, timers: RequestTimers::default() });
+                self.state.open(session);
             }
             Command::Request { session, id, request } => {
                 self.requests += 1;
-                if let Request::Enter(body) = &request {
+                if let ClientRequest::Enter(body) = &request {
                     fault::point(self.id.as_str(), body);
                 }
                 if let (Some(id), Some(client)) = (id, self.clients.get_mut(&session)) {
-                    client.waiting.asked(id, &request);
+                    client.timers.start(id, &request);
                 }
-                let effects = self.hub.request(session, id, request, now);
+                let effects = self.state.handle_request(session, id, request, now);
                 self.perform(effects);
             }
             Command::Closed { session, ending } => {
                 self.clients.remove(&session);
-                let effects = self.hub.close(session, ending, now);
+                let effects = self.state.close(session, ending, now);
                 self.perform(effects);
             }
         }
     }
 
-    fn message(&mut self, message: &Message) {
+    fn on_message(&mut self, message: &Message) {
         if message.no_responders {
             if let Some(token) = subjects::parse_reply(&message.subject) {
-                let effects = self.hub.no_responders(token, self.now());
+                let effects = self.state.on_no_responders(token, self.now());
                 self.perform(effects);
             }
             return;
         }
         // What is none of ours is no message without a signature.
         if rpc::is_json(&message.payload) {
-            return self.ignored(message, &RpcError::Json);
+            return self.log_ignored(message, &RpcError::Json);
         }
         let sender = if message.subject == self.ping { Sender::Gate } else { Sender::Chat };
         let admission = self.signer.admit(sender, message);
@@ -376,18 +376,18 @@ impl Connector {
             return;
         }
         if sender == Sender::Gate {
-            return self.pong(message);
+            return self.answer_ping(message);
         }
         if message.headers.get(rpc::header::VIEW).is_some_and(|view| view != self.view) {
             self.node.roster.doubt();
         }
-        match self.hub.message(&message.payload, admission == Admission::Signed, self.now()) {
+        match self.state.receive(&message.payload, admission == Admission::Signed, self.now()) {
             Ok(effects) => self.perform(effects),
-            Err(error) => self.ignored(message, &error),
+            Err(error) => self.log_ignored(message, &error),
         }
     }
 
-    fn ignored(&self, message: &Message, error: &RpcError) {
+    fn log_ignored(&self, message: &Message, error: &RpcError) {
         self.node.metrics.bus_bad_messages.add();
         static IGNORED: LogLimit = LogLimit::new();
         if let Some(suppressed) = IGNORED.pass() {
@@ -397,13 +397,13 @@ impl Connector {
     }
 
     /// A gate asks whether to send users here, and how chat servers are.
-    fn pong(&mut self, message: &Message) {
+    fn answer_ping(&mut self, message: &Message) {
         let now = self.now();
         let gate = match rpc::decode(&message.payload) {
             Ok(Ping { gate, .. }) => gate,
-            Err(error) => return self.ignored(message, &error),
+            Err(error) => return self.log_ignored(message, &error),
         };
-        let reply = message.reply.clone().filter(|reply| self.hub.may_answer_ping(&gate, reply, now));
+        let reply = message.reply.clone().filter(|reply| self.state.check_ping(&gate, reply, now));
         let Some(reply) = reply else { return };
         let takes_clients = !self.stopping && self.drain.is_none() && !self.has_rival;
         let accepting = takes_clients && self.clients.len() < self.node.settings.frontend.max_connections;
@@ -411,10 +411,10 @@ impl Connector {
             version: env!("CARGO_PKG_VERSION").to_owned(),
             uptime_ms: now.ticks,
             connections: self.clients.len() as u64,
-            rooms: self.hub.rooms() as u64,
+            rooms: self.state.rooms() as u64,
             requests: self.requests,
         };
-        let (connector, incarnation, chats) = (self.id.clone(), Some(self.hub.incarnation()), self.hub.reports());
+        let (connector, incarnation, chats) = (self.id.clone(), Some(self.state.incarnation()), self.state.reports());
         let (v, stats, client_port) = (rpc::VERSION, Some(stats), Some(self.client_port));
         let pong = Pong { v, connector, accepting, incarnation, stats, chats, client_port };
         match rpc::encode(&pong) {

@@ -6,8 +6,8 @@ mod truth;
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::ops::AddAssign;
 
-use connector::hub::Told;
-use connector::room::Reply;
+use connector::connector_state::ClientResponse;
+use connector::room::RoomResponse;
 use shared::ids::RoomId;
 use shared::membership::Membership;
 use shared::record::Entry;
@@ -134,7 +134,9 @@ fn check_answered_once(connection: &ClientConnection) {
 
 fn check_acknowledged(connection: &ClientConnection, rooms: &BTreeMap<RoomId, Truth>) {
     for received in &connection.received {
-        let Received::Answer { id, response: Told::Room(room, Reply::Sent { seq, .. }) } = received else { continue };
+        let Received::Answer { id, response: ClientResponse::Room(room, RoomResponse::Sent { seq, .. }) } = received else {
+            continue;
+        };
         let (ClientRequest::Send(text) | ClientRequest::Whisper(text)) = connection.request(*id) else {
             panic!("{:?} was answered as a message", connection.request(*id))
         };

@@ -15,9 +15,9 @@ use chat::log::memory::Memory;
 use chat::log::{AppendError, ReadError};
 use chat::owner::{LogOp, LogResult, Now};
 use chat::rooms::{Effect as ChatEffect, Identity, IncomingRequest as Question, LogRequester, Rooms};
-use connector::drain::Drain;
-use connector::hub::{Effect, Hub, Limits, Now as HubNow, Request};
-use connector::owners::Owners;
+use connector::chat_servers::ChatServers;
+use connector::connector_state::{ClientRequest, ConnectorState, Effect, Limits, Now as HubNow};
+use connector::drain_schedule::DrainSchedule;
 use connector::room::Common;
 use shared::budget::Budget;
 use shared::config::settings::LogSettings;
@@ -85,7 +85,7 @@ struct ChatNode {
 
 struct ConnectorNode {
     id: ServerId,
-    hub: Hub,
+    hub: ConnectorState,
     /// Whose sessions they are.
     clients: HashMap<u64, usize>,
     up: bool,
@@ -99,7 +99,7 @@ struct ConnectorNode {
 /// How far a connector is that is about to end.
 struct Leaving {
     since: u64,
-    drain: Drain,
+    drain: DrainSchedule,
     /// It has handed over, and finishes.
     stopped: bool,
 }
@@ -157,7 +157,7 @@ pub(crate) fn list(chats: Vec<Server>) -> Arc<Servers> {
 }
 
 /// A connector that nobody is connected to yet.
-pub(crate) fn hub(id: &ServerId, run: Incarnation, servers: Arc<Servers>, metrics: Arc<Metrics>) -> Hub {
+pub(crate) fn hub(id: &ServerId, run: Incarnation, servers: Arc<Servers>, metrics: Arc<Metrics>) -> ConnectorState {
     let common = Common {
         me: id.clone(),
         incarnation: run,
@@ -170,7 +170,7 @@ pub(crate) fn hub(id: &ServerId, run: Incarnation, servers: Arc<Servers>, metric
         metrics,
     };
     let limits = Limits { max_in_flight: 50, request_ms: REQUEST_MS, attaches_per_tick: 100 };
-    Hub::new(common, Owners::new(servers, 10_000), limits)
+    ConnectorState::new(common, ChatServers::new(servers, 10_000), limits)
 }
 
 impl World {
@@ -333,10 +333,10 @@ impl World {
         let (connector, effects) = match event {
             Event::ToConnector { connector, body } => {
                 let is_proven = self.signs();
-                (connector, self.connectors[connector].hub.message(&body, is_proven, now).unwrap())
+                (connector, self.connectors[connector].hub.receive(&body, is_proven, now).unwrap())
             }
             Event::NoResponders { connector, token } => {
-                (connector, self.connectors[connector].hub.no_responders(token, now))
+                (connector, self.connectors[connector].hub.on_no_responders(token, now))
             }
             Event::Lost { connector, session } => {
                 self.connectors[connector].vanished.remove(&session);
@@ -347,7 +347,7 @@ impl World {
             }
             Event::ConnectorUp(connector) => {
                 self.connectors[connector].up = true;
-                (connector, self.connectors[connector].hub.reconnected(now))
+                (connector, self.connectors[connector].hub.on_reconnected(now))
             }
             _ => return,
         };
@@ -388,7 +388,7 @@ impl World {
         for connector in 0..self.connectors.len() {
             if self.connectors[connector].up && !self.connectors[connector].is_dead {
                 let now = self.hub_now();
-                let effects = self.connectors[connector].hub.heartbeat(now);
+                let effects = self.connectors[connector].hub.send_heartbeats(now);
                 self.connector_effects(connector, effects);
             }
         }

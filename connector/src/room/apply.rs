@@ -7,9 +7,9 @@ use shared::membership::Membership;
 use shared::record::{Decided, Entry, Outcome, Position, Record, RecordId, Refusal};
 use shared::rpc::messages::{Item, Place};
 
-use super::locals::Local;
-use super::proposer::{Ask, Wanted};
-use super::{Act, Common, Context, Push, Reply, Room, When};
+use super::local_sessions::LocalSession;
+use super::proposer::{PendingRequest, QueuedItem};
+use super::{Common, Context, Push, Room, RoomEffect, RoomResponse, Stamp};
 
 impl Room {
     /// Applies the record that follows the last one applied.
@@ -18,52 +18,52 @@ impl Room {
     pub(super) fn apply(&mut self, position: Position, record: &Record, cx: &mut Context<'_>) {
         // The room goes on behind what was erased, which nobody can be told any more.
         if record.is_behind_erasure() {
-            let before = Place { position: Position(position.0.saturating_sub(1)), ..self.at };
-            self.tell_gap(before, cx);
+            let before = Place { position: Position(position.0.saturating_sub(1)), ..self.applied };
+            self.push_gap(before, cx);
         }
         let mut entries = record.entries.iter().enumerate().peekable();
         // All that is up to here was told: what was committed before, then entry by entry.
-        let mut when = When { seq: self.at.position.last_seq(), time: record.time };
-        let mut moved = self.named_here(record, cx);
-        for (outcome, wanted) in self.outcomes(record, cx) {
+        let mut when = Stamp { seq: self.applied.position.last_seq(), time: record.time };
+        let mut moved = self.own_sessions_in(record, cx);
+        for (outcome, queued) in self.take_outcomes(record, cx) {
             if let Outcome::Done(index) = outcome {
                 while let Some((at, entry)) = entries.next_if(|(at, _)| *at <= usize::from(index)) {
                     when.seq = position.seq(at);
-                    self.tell(when, entry, cx);
+                    self.apply_entry(when, entry, cx);
                 }
             }
-            if !matches!(wanted.item, Item::Send { .. }) {
-                moved.push((wanted.session(), cx.common.incarnation));
+            if !matches!(queued.item, Item::Send { .. }) {
+                moved.push((queued.session(), cx.common.incarnation));
             }
-            self.conclude(outcome, wanted, (position, record.id, when), cx);
+            self.conclude(outcome, queued, (position, record.id, when), cx);
         }
         for (at, entry) in entries {
-            self.tell(When { seq: position.seq(at), time: record.time }, entry, cx);
+            self.apply_entry(Stamp { seq: position.seq(at), time: record.time }, entry, cx);
         }
         self.state.settle(position, record);
-        self.at.position = position;
-        self.at.id = record.id;
+        self.applied.position = position;
+        self.applied.id = record.id;
         for (session, run) in moved {
             self.reconcile_run(session, run, cx.common);
         }
     }
 
     /// What came of our proposal, if the record decided it.
-    fn outcomes(&mut self, record: &Record, cx: &Context<'_>) -> Vec<(Outcome, Wanted)> {
+    fn take_outcomes(&mut self, record: &Record, cx: &Context<'_>) -> Vec<(Outcome, QueuedItem)> {
         let ours = |d: &&Decided| d.connector == cx.common.me && d.incarnation == cx.common.incarnation;
         let mut outcomes = Vec::new();
         for decided in record.proposals.iter().filter(ours) {
-            if self.proposer.is_usurped(decided.number, decided.outcomes.len()) {
+            if self.proposer.requeue_if_usurped(decided.number, decided.outcomes.len()) {
                 continue;
             }
-            let wanted = self.proposer.decided(decided.number).unwrap_or_default();
-            outcomes.extend(decided.outcomes.iter().copied().zip(wanted));
+            let queued = self.proposer.on_decided(decided.number).unwrap_or_default();
+            outcomes.extend(decided.outcomes.iter().copied().zip(queued));
         }
         outcomes
     }
 
     /// Sessions of this connector, of whatever run, that come or go in the record.
-    fn named_here<'a>(&self, record: &'a Record, cx: &Context<'_>) -> Vec<(u64, Incarnation)> {
+    fn own_sessions_in<'a>(&self, record: &'a Record, cx: &Context<'_>) -> Vec<(u64, Incarnation)> {
         let sessions = |entry: &'a Entry| match entry {
             Entry::Join { session, .. } | Entry::Leave { session, .. } => [Some(session), None],
             Entry::Move { from, to, .. } => [Some(from), Some(to)],
@@ -73,117 +73,125 @@ impl Room {
         named.filter(|s| s.connector == cx.common.me).map(|s| (s.number, s.incarnation)).collect()
     }
 
-    fn tell(&mut self, When { seq, time }: When, entry: &Entry, cx: &mut Context<'_>) {
+    fn apply_entry(&mut self, Stamp { seq, time }: Stamp, entry: &Entry, cx: &mut Context<'_>) {
         self.state.apply(entry);
         match entry {
             Entry::Open => {}
-            Entry::Join { name, session, membership } => self.tell_join(name, session, *membership, cx),
+            Entry::Join { name, session, membership } => self.apply_join(name, session, *membership, cx),
             // Of one session that is another run's now: nothing that it or others are told changes.
             Entry::Move { from, to, .. } if from == to => {}
             // Nobody is told but the session that is left behind.
-            Entry::Move { name, to, membership, .. } => self.enters(name, to, *membership, cx),
-            Entry::Leave { name, session } => self.tell_leave(name, session, cx),
+            Entry::Move { name, to, membership, .. } => self.apply_enter(name, to, *membership, cx),
+            Entry::Leave { name, session } => self.apply_leave(name, session, cx),
             Entry::Say { from, content, .. } => {
                 let push = Push::Chat { from: from.clone(), content: content.clone(), target: None, seq, time };
-                push_to(self.locals.audience(), push, cx);
+                push_to(self.sessions.receivers(), push, cx);
             }
             Entry::Whisper { from, to, content, .. } => {
                 let session = self.state.session_of(to).and_then(|session| local_number(session, cx));
-                let heard = session.filter(|number| self.locals.get(number).is_some_and(|local| local.hears));
+                let receiver =
+                    session.filter(|number| self.sessions.get(number).is_some_and(|local| local.receives_pushes));
                 let (from, content, target) = (from.clone(), content.clone(), Some(to.clone()));
-                push_to(heard.into_iter().collect(), Push::Chat { from, content, target, seq, time }, cx);
+                push_to(receiver.into_iter().collect(), Push::Chat { from, content, target, seq, time }, cx);
             }
         }
     }
 
-    fn tell_join(&mut self, name: &Name, session: &SessionId, stay: Membership, cx: &mut Context<'_>) {
-        self.enters(name, session, stay, cx);
-        let news = self.crowd.insert(name, cx.now);
-        self.tell_crowd(news, cx);
+    fn apply_join(&mut self, name: &Name, session: &SessionId, stay: Membership, cx: &mut Context<'_>) {
+        self.apply_enter(name, session, stay, cx);
+        let changes = self.presence.insert(name, cx.now);
+        self.push_presence(changes, cx);
     }
 
     /// A session enters a stay. All local sessions that had it are left behind, and those that are about to enter it are
     /// overtaken: their clients asked before this one came in, and come back if they still want to.
-    fn enters(&mut self, name: &Name, session: &SessionId, stay: Membership, cx: &mut Context<'_>) {
+    fn apply_enter(&mut self, name: &Name, session: &SessionId, stay: Membership, cx: &mut Context<'_>) {
         let number = local_number(session, cx);
         if let Some(number) = number {
-            self.locals.rename(number, name);
-            if let Some(local) = self.locals.get_mut(&number) {
-                local.entered(stay);
+            self.sessions.rename(number, name);
+            if let Some(local) = self.sessions.get_mut(&number) {
+                local.confirm_stay(stay);
             }
         }
-        let is_other = |(other, local): &(u64, &Local)| Some(*other) != number && local.wanted;
-        let others = self.locals.named(name).filter(is_other);
+        let is_other = |(other, local): &(u64, &LocalSession)| Some(*other) != number && local.is_wanted;
+        let others = self.sessions.with_name(name).filter(is_other);
         let ends = others.filter_map(|(other, local)| {
             let had_it = local.token.membership() == stay && self.was_in(other, local);
             let asked = local.stay() == stay;
-            if had_it { Some((other, Act::MovedAway(other))) } else { asked.then_some((other, Act::Lost(other))) }
+            if had_it {
+                Some((other, RoomEffect::MovedAway(other)))
+            } else {
+                asked.then_some((other, RoomEffect::Lost(other)))
+            }
         });
         for (other, end) in ends.collect::<Vec<_>>() {
             self.end_session(other, end, cx);
         }
     }
 
-    fn tell_leave(&mut self, name: &Name, session: &SessionId, cx: &mut Context<'_>) {
+    fn apply_leave(&mut self, name: &Name, session: &SessionId, cx: &mut Context<'_>) {
         let number = local_number(session, cx);
-        if let Some(local) = number.and_then(|number| self.locals.get_mut(&number)) {
+        if let Some(local) = number.and_then(|number| self.sessions.get_mut(&number)) {
             // One that wants to be here is changing its name, or comes back at once.
-            local.hears &= local.wanted;
+            local.receives_pushes &= local.is_wanted;
         }
-        let news = self.crowd.remove(name);
-        self.tell_crowd(news, cx);
+        let changes = self.presence.remove(name);
+        self.push_presence(changes, cx);
     }
 
     /// Answers an item of the record at a position; `when` is that of the last entry told.
     fn conclude(
         &mut self,
         outcome: Outcome,
-        wanted: Wanted,
-        (position, id, when): (Position, RecordId, When),
+        queued: QueuedItem,
+        (position, id, when): (Position, RecordId, Stamp),
         cx: &mut Context<'_>,
     ) {
-        let number = wanted.session();
-        match (&wanted.item, outcome) {
+        let number = queued.session();
+        match (&queued.item, outcome) {
             (Item::Join { membership, .. }, Outcome::Refused(refusal)) => {
-                if let Some(local) = self.locals.get_mut(&number) {
+                if let Some(local) = self.sessions.get_mut(&number) {
                     local.entering.take_if(|token| token.membership() == *membership);
                 }
-                self.not_entered(number, wanted.ask, refusal, cx);
+                self.on_join_refused(number, queued.pending, refusal, cx);
             }
-            (Item::Join { .. }, Outcome::Overtaken) => self.overtaken(wanted, id, cx),
+            (Item::Join { .. }, Outcome::Overtaken) => self.on_overtaken(queued, id, cx),
             (Item::Join { membership, .. }, _) => {
-                if let Some(local) = self.locals.get_mut(&number) {
-                    local.entered(*membership);
+                if let Some(local) = self.sessions.get_mut(&number) {
+                    local.confirm_stay(*membership);
                 }
-                if let Some(ask) = wanted.ask {
-                    self.entered(ask, when, cx);
+                if let Some(pending) = queued.pending {
+                    self.on_entered(pending, when, cx);
                 }
             }
             (Item::Leave { .. }, _) => {
                 // Also if it entered again meanwhile: the answer to that will say who is here then.
-                if let Some(local) = self.locals.get_mut(&number) {
-                    local.hears = false;
+                if let Some(local) = self.sessions.get_mut(&number) {
+                    local.receives_pushes = false;
                 }
-                self.end_readings(number, cx);
-                answer(wanted.ask, Reply::Left, cx);
+                self.end_reads(number, cx);
+                respond(queued.pending, RoomResponse::Left, cx);
             }
             (Item::Send { .. }, Outcome::Refused(refusal)) => {
                 // The client is in for all it knows: the log has seen it leave, it is on its way back, and may repeat.
-                let in_for_client = self.locals.get(&number).is_some_and(|local| local.wanted && local.hears);
+                let in_for_client =
+                    self.sessions.get(&number).is_some_and(|local| local.is_wanted && local.receives_pushes);
                 let reply = if refusal == Refusal::NotMember && in_for_client {
-                    Reply::Unknown { enter: false, because: None }
+                    RoomResponse::Unknown { enter: false, because: None }
                 } else {
-                    Reply::Refused { refusal, enter: false }
+                    RoomResponse::Refused { refusal, enter: false }
                 };
-                answer(wanted.ask, reply, cx);
+                respond(queued.pending, reply, cx);
             }
             (Item::Send { .. }, Outcome::Done(index)) => {
-                answer(wanted.ask, Reply::Sent { seq: position.seq(index.into()), time: when.time }, cx);
+                respond(queued.pending, RoomResponse::Sent { seq: position.seq(index.into()), time: when.time }, cx);
             }
-            (Item::Send { .. }, Outcome::Said { seq, time }) => answer(wanted.ask, Reply::Sent { seq, time }, cx),
+            (Item::Send { .. }, Outcome::Said { seq, time }) => {
+                respond(queued.pending, RoomResponse::Sent { seq, time }, cx)
+            }
             // An owner that says so of a message is not of this version.
             (Item::Send { .. }, Outcome::Already | Outcome::Overtaken) => {
-                answer(wanted.ask, Reply::Unknown { enter: false, because: None }, cx);
+                respond(queued.pending, RoomResponse::Unknown { enter: false, because: None }, cx);
             }
         }
     }
@@ -191,37 +199,43 @@ impl Room {
     /// Another session may have entered the stay behind the record that a join named. If one did, an entry up to the end of this
     /// record ends the session; if none did, it asks again from here. Where a state was taken instead of records, that cannot be
     /// known: the session ends. A join of the connector's own is not asked for again: the session is reconciled behind the record.
-    fn overtaken(&mut self, wanted: Wanted, here: RecordId, cx: &mut Context<'_>) {
-        let number = wanted.session();
-        if wanted.ask.is_none() {
+    fn on_overtaken(&mut self, queued: QueuedItem, here: RecordId, cx: &mut Context<'_>) {
+        let number = queued.session();
+        if queued.pending.is_none() {
             return;
         }
-        let local = self.locals.get(&number).filter(|local| local.wanted);
+        let local = self.sessions.get(&number).filter(|local| local.is_wanted);
         let ends = match local {
-            Some(local) if !local.is_behind_state => return self.proposer.join_again(wanted, here),
+            Some(local) if !local.is_behind_state => return self.proposer.requeue_join(queued, here),
             local => local.is_some(),
         };
-        answer(wanted.ask, Reply::Unknown { enter: true, because: None }, cx);
-        cx.acts.push(Act::NotEntered(number));
+        respond(queued.pending, RoomResponse::Unknown { enter: true, because: None }, cx);
+        cx.effects.push(RoomEffect::NotEntered(number));
         if ends {
-            self.end_session(number, Act::Lost(number), cx);
+            self.end_session(number, RoomEffect::Lost(number), cx);
         }
     }
 
-    fn not_entered(&mut self, number: u64, ask: Option<Ask>, refusal: Refusal, cx: &mut Context<'_>) {
-        let asked = ask.is_some();
-        answer(ask, Reply::Refused { refusal, enter: true }, cx);
+    fn on_join_refused(
+        &mut self,
+        number: u64,
+        pending: Option<PendingRequest>,
+        refusal: Refusal,
+        cx: &mut Context<'_>,
+    ) {
+        let asked = pending.is_some();
+        respond(pending, RoomResponse::Refused { refusal, enter: true }, cx);
         if asked {
-            cx.acts.push(Act::NotEntered(number));
+            cx.effects.push(RoomEffect::NotEntered(number));
         }
         // It asked for another name, and keeps the one it has.
         if asked && self.is_kept(number) {
             return;
         }
-        let was_wanted = self.locals.get(&number).is_some_and(|local| local.wanted);
-        if !self.unwant(number, cx) && !asked && was_wanted {
+        let was_wanted = self.sessions.get(&number).is_some_and(|local| local.is_wanted);
+        if !self.withdraw_session(number, cx) && !asked && was_wanted {
             // It was to come back, and its name is another's now.
-            cx.acts.push(Act::Displaced(number));
+            cx.effects.push(RoomEffect::Displaced(number));
         }
     }
 
@@ -232,19 +246,19 @@ impl Room {
         } else {
             let id = SessionId { connector: common.me.clone(), incarnation: run, number: session };
             if self.state.name_of(&id).is_some() {
-                self.proposer.leave(session, run);
+                self.proposer.queue_leave(session, run);
             }
         }
     }
 }
 
-fn answer(ask: Option<Ask>, reply: Reply, cx: &mut Context<'_>) {
-    cx.acts.extend(ask.map(|ask| Act::Answer(ask, reply)));
+fn respond(pending: Option<PendingRequest>, reply: RoomResponse, cx: &mut Context<'_>) {
+    cx.effects.extend(pending.map(|pending| RoomEffect::Respond(pending, reply)));
 }
 
 pub(super) fn push_to(sessions: Arc<[u64]>, push: Push, cx: &mut Context<'_>) {
     if !sessions.is_empty() {
-        cx.acts.push(Act::Push(sessions, push));
+        cx.effects.push(RoomEffect::Push(sessions, push));
     }
 }
 

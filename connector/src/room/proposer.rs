@@ -10,14 +10,14 @@ use shared::membership::{Membership, Token};
 use shared::record::{Epoch, RecordId};
 use shared::rpc::messages::{Claim, Item, is_plausible_number};
 
-use queue::{Move, Queue};
+use queue::{PendingMove, Queue};
 
 /// Most items of one proposal.
 const MAX_ITEMS: usize = 256;
 
 /// A client's request that waits for its item's outcome.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Ask {
+pub struct PendingRequest {
     /// Who asked.
     pub session: u64,
     /// The request's id; none for a notify, which is not answered.
@@ -34,16 +34,16 @@ pub struct Entering {
     /// Names its membership: its client's, or a new one.
     pub token: Token,
     /// The token is its client's: if another session has the membership, it is taken over.
-    pub comes_back: bool,
+    pub is_resuming: bool,
     /// Up to where its client knows the room.
-    pub since: Option<Since>,
+    pub since: Option<ClientPosition>,
     /// Its client will come back with the token should the connection end.
     pub resumes: bool,
 }
 
 /// A place in a room's log, as clients name it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Since {
+pub struct ClientPosition {
     /// Of which log.
     pub epoch: Epoch,
     /// Where.
@@ -52,14 +52,14 @@ pub struct Since {
 
 /// An item, and who waits for it; nobody for what the connector itself wants.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Wanted {
+pub struct QueuedItem {
     /// What is proposed.
     pub item: Item,
     /// Who waits.
-    pub ask: Option<Ask>,
+    pub pending: Option<PendingRequest>,
 }
 
-impl Wanted {
+impl QueuedItem {
     /// The session that it is about.
     pub fn session(&self) -> u64 {
         match self.item {
@@ -70,11 +70,11 @@ impl Wanted {
 
 /// The proposal in flight.
 #[derive(Debug)]
-pub struct Head {
+pub struct InFlight {
     /// Its number.
     pub number: u64,
     /// What it proposes, in order.
-    pub wanted: Vec<Wanted>,
+    pub queued: Vec<QueuedItem>,
     /// When it is to be sent again.
     pub repeat_at: u64,
     /// Bytes of what it proposes.
@@ -83,12 +83,12 @@ pub struct Head {
     fence: Option<u64>,
 }
 
-impl Head {
+impl InFlight {
     /// The number and the items to send.
     pub fn proposal(&self) -> (u64, Vec<Item>) {
         match self.fence {
             Some(fence) => (fence, Vec::new()),
-            None => (self.number, self.wanted.iter().map(|wanted| wanted.item.clone()).collect()),
+            None => (self.number, self.queued.iter().map(|queued| queued.item.clone()).collect()),
         }
     }
 }
@@ -97,90 +97,97 @@ impl Head {
 #[derive(Debug)]
 pub struct Proposer {
     queue: Queue,
-    head: Option<Head>,
-    most: usize,
+    in_flight: Option<InFlight>,
+    max_waiting: usize,
     /// Items, first of all that wait, that the owner could not append together: they are cut to what every broker takes.
-    cut: usize,
+    items_to_split: usize,
     /// This connector's run.
     incarnation: Incarnation,
     /// The highest number that was given here, or that the log has of this run.
-    floor: u64,
+    highest_number: u64,
 }
 
 impl Proposer {
     /// Nothing waits; at most `most` requests of clients may.
-    pub fn new(incarnation: Incarnation, most: usize) -> Self {
-        Self { queue: Queue::new(incarnation), head: None, most, cut: 0, incarnation, floor: 0 }
+    pub fn new(incarnation: Incarnation, max_waiting: usize) -> Self {
+        Self {
+            queue: Queue::new(incarnation),
+            in_flight: None,
+            max_waiting,
+            items_to_split: 0,
+            incarnation,
+            highest_number: 0,
+        }
     }
 
     /// The connector goes on as another run: what waits and what is in flight is that run's.
-    pub fn go_on_as(&mut self, lineage: &Lineage) {
+    pub fn continue_as(&mut self, lineage: &Lineage) {
         self.incarnation = lineage.present();
-        let in_flight = self.head.iter_mut().flat_map(|head| &mut head.wanted);
-        in_flight.for_each(|wanted| queue::unify(lineage, wanted));
-        self.queue.go_on_as(lineage);
+        let sent = self.in_flight.iter_mut().flat_map(|in_flight| &mut in_flight.queued);
+        sent.for_each(|queued| queue::unify(lineage, queued));
+        self.queue.continue_as(lineage);
     }
 
     /// Whether nothing waits and nothing is in flight.
     pub fn is_idle(&self) -> bool {
-        self.queue.is_empty() && self.head.is_none()
+        self.queue.is_empty() && self.in_flight.is_none()
     }
 
     /// Whether something waits that can be proposed now.
-    pub fn waits(&self) -> bool {
-        self.head.is_none() && !self.queue.is_empty()
+    pub fn has_waiting(&self) -> bool {
+        self.in_flight.is_none() && !self.queue.is_empty()
     }
 
     /// Whether a client waits for something here.
     pub fn has_clients(&self) -> bool {
-        let in_flight = self.head.iter().flat_map(|head| &head.wanted);
-        in_flight.chain(self.queue.iter()).any(|wanted| wanted.ask.is_some())
+        let sent = self.in_flight.iter().flat_map(|in_flight| &in_flight.queued);
+        sent.chain(self.queue.iter()).any(|queued| queued.pending.is_some())
     }
 
     /// The proposal in flight.
-    pub fn head(&self) -> Option<&Head> {
-        self.head.as_ref()
+    pub fn in_flight(&self) -> Option<&InFlight> {
+        self.in_flight.as_ref()
     }
 
     /// Returns true if as many requests wait as may. To be asked before anything is changed for a
     /// client's request.
     pub fn is_full(&self) -> bool {
-        self.queue.len() >= self.most
+        self.queue.len() >= self.max_waiting
     }
 
     /// The methods of the items that wait.
     #[cfg(test)]
-    pub fn queued(&self) -> Vec<&'static str> {
-        self.queue.iter().map(|wanted| wanted.item.method()).collect()
+    pub fn queued_methods(&self) -> Vec<&'static str> {
+        self.queue.iter().map(|queued| queued.item.method()).collect()
     }
 
     /// Queues a client's request, for which there is room.
-    pub fn request(&mut self, wanted: Wanted) {
-        self.queue.push_back(wanted);
+    pub fn queue_request(&mut self, queued: QueuedItem) {
+        self.queue.push_back(queued);
     }
 
     /// Queues a leave that the connector itself wants, unless the session's going is pending already.
     ///
     /// There is no bound to refuse it by: sessions bound it, one leave each.
-    pub fn leave(&mut self, session: u64, incarnation: Incarnation) {
-        if self.queue.last_move((session, incarnation)) != Some(Move::Goes) {
+    pub fn queue_leave(&mut self, session: u64, incarnation: Incarnation) {
+        if self.queue.last_move((session, incarnation)) != Some(PendingMove::Leave) {
             let item = Item::Leave { session, incarnation };
-            self.queue.push_back(Wanted { item, ask: None });
+            self.queue.push_back(QueuedItem { item, pending: None });
         }
     }
 
     /// Queues a join that the connector itself wants, ahead of all that waits, unless the session's coming is pending.
     /// `seen` is the last record that was applied.
-    pub fn rejoin(&mut self, session: u64, name: Name, membership: Membership, seen: RecordId) {
+    pub fn queue_rejoin(&mut self, session: u64, name: Name, membership: Membership, seen: RecordId) {
         if !self.has_join(session) {
             let item = Item::Join { session, name, membership, claim: Claim::Heal, seen: Some(seen) };
-            self.queue.push_front(Wanted { item, ask: None });
+            self.queue.push_front(QueuedItem { item, pending: None });
         }
     }
 
     /// Whether the session of this run will have joined when all that is pending is decided.
     pub fn has_join(&self, session: u64) -> bool {
-        self.queue.last_move((session, self.incarnation)) == Some(Move::Comes)
+        self.queue.last_move((session, self.incarnation)) == Some(PendingMove::Join)
     }
 
     /// Takes back a session's join that was not proposed yet, and says whether there was one.
@@ -190,61 +197,61 @@ impl Proposer {
 
     /// Queues a join again that was overtaken for all that its owner knew, ahead of all that waits: its connector has read on
     /// to the record `seen`, and knows better.
-    pub fn join_again(&mut self, mut wanted: Wanted, at: RecordId) {
-        if let Item::Join { seen, .. } = &mut wanted.item {
+    pub fn requeue_join(&mut self, mut queued: QueuedItem, at: RecordId) {
+        if let Item::Join { seen, .. } = &mut queued.item {
             *seen = Some(at);
         }
-        self.queue.push_front(wanted);
+        self.queue.push_front(queued);
     }
 
     /// A number above all given before, of which `last` was the last one of the connector, and above
     /// what the log has: a proposal that was made in this connector's name must not make its own look
     /// like old ones.
     pub fn next_number(&self, last: u64) -> u64 {
-        last.max(self.floor).saturating_add(1)
+        last.max(self.highest_number).saturating_add(1)
     }
 
     /// The log has this number of this run. One that cannot be is passed over.
     fn note_number(&mut self, number: u64) -> bool {
-        let is_plausible = is_plausible_number(number, self.floor);
+        let is_plausible = is_plausible_number(number, self.highest_number);
         if is_plausible {
-            self.floor = self.floor.max(number);
+            self.highest_number = self.highest_number.max(number);
         }
         is_plausible
     }
 
     /// Makes the next proposal from what waits, if none is in flight. `number` must be above all numbers given before. Clients
     /// that come back, and asked to before the room was read, do so from the record `at`.
-    pub fn begin(&mut self, number: u64, at: RecordId, budget: Budget) -> Option<&mut Head> {
-        if !self.waits() {
+    pub fn begin(&mut self, number: u64, at: RecordId, budget: Budget) -> Option<&mut InFlight> {
+        if !self.has_waiting() {
             return None;
         }
         let most_bytes = self.most_bytes(budget);
         let mut bytes = 0;
-        let mut wanted = Vec::new();
-        while wanted.len() < MAX_ITEMS
+        let mut queued = Vec::new();
+        while queued.len() < MAX_ITEMS
             && let Some(next) = self.queue.front()
         {
             let size = next.item.size();
-            if bytes + size > most_bytes && !wanted.is_empty() {
+            if bytes + size > most_bytes && !queued.is_empty() {
                 break;
             }
             bytes += size;
-            wanted.extend(self.queue.pop_front());
+            queued.extend(self.queue.pop_front());
         }
-        for Wanted { item, .. } in &mut wanted {
+        for QueuedItem { item, .. } in &mut queued {
             if let Item::Join { claim: Claim::Back, seen, .. } = item {
                 seen.get_or_insert(at);
             }
         }
-        self.cut = self.cut.saturating_sub(wanted.len());
-        self.floor = self.floor.max(number);
-        Some(self.head.insert(Head { number, wanted, repeat_at: 0, bytes, fence: None }))
+        self.items_to_split = self.items_to_split.saturating_sub(queued.len());
+        self.highest_number = self.highest_number.max(number);
+        Some(self.in_flight.insert(InFlight { number, queued, repeat_at: 0, bytes, fence: None }))
     }
 
     /// Bytes of a proposal with more than one item.
     fn most_bytes(&self, budget: Budget) -> usize {
-        if self.cut > 0 { Budget::least().proposal() } else { budget.proposal() }
+        if self.items_to_split > 0 { Budget::least().proposal() } else { budget.proposal() }
     }
 
     /// Gives the head up if it is larger than a proposal may be now: an empty proposal with this number goes instead, which
@@ -254,94 +261,99 @@ impl Proposer {
     /// committed: they would be said twice. Once the log holds a higher number, the owner refuses it for ever.
     pub fn fence(&mut self, number: u64, budget: Budget) -> bool {
         let most_bytes = self.most_bytes(budget);
-        let is_too_large = |head: &&mut Head| {
-            let most_bytes = if head.wanted.len() > 1 { most_bytes } else { budget.record() };
-            head.fence.is_none() && head.bytes > most_bytes
+        let is_too_large = |in_flight: &&mut InFlight| {
+            let most_bytes = if in_flight.queued.len() > 1 { most_bytes } else { budget.record() };
+            in_flight.fence.is_none() && in_flight.bytes > most_bytes
         };
-        match self.head.as_mut().filter(is_too_large) {
-            Some(head) => (head.fence, head.repeat_at) = (Some(number), 0),
+        match self.in_flight.as_mut().filter(is_too_large) {
+            Some(in_flight) => (in_flight.fence, in_flight.repeat_at) = (Some(number), 0),
             None => return false,
         }
-        self.floor = self.floor.max(number);
+        self.highest_number = self.highest_number.max(number);
         true
     }
 
     /// The owner cannot append the head. Its broker may take less than ours: what every broker takes is proposed instead.
-    pub fn cut(&mut self) {
-        if let Some(head) = self.head.as_ref().filter(|head| head.bytes > Budget::least().proposal()) {
-            self.cut = head.wanted.len();
+    pub fn split_in_flight(&mut self) {
+        if let Some(in_flight) =
+            self.in_flight.as_ref().filter(|in_flight| in_flight.bytes > Budget::least().proposal())
+        {
+            self.items_to_split = in_flight.queued.len();
         }
     }
 
     /// Takes what is first if it cannot be proposed: it is larger than any record may be now.
-    pub fn take_oversize(&mut self, budget: Budget) -> Option<Wanted> {
-        self.queue.front().filter(|wanted| wanted.item.size() > budget.record())?;
+    pub fn take_oversize(&mut self, budget: Budget) -> Option<QueuedItem> {
+        self.queue.front().filter(|queued| queued.item.size() > budget.record())?;
         self.queue.pop_front()
     }
 
     /// When the proposal in flight is to be sent again.
-    pub fn repeat_at(&mut self, at: u64) {
-        if let Some(head) = &mut self.head {
-            head.repeat_at = at;
+    pub fn set_repeat_at(&mut self, at: u64) {
+        if let Some(in_flight) = &mut self.in_flight {
+            in_flight.repeat_at = at;
         }
     }
 
     /// A record decided the proposal with this number, and all records before it were seen: the head is done, or a higher
     /// number was committed instead, its fence or one that was given by another process in this connector's name. Then it
     /// never will be, and its items wait again.
-    pub fn decided(&mut self, number: u64) -> Option<Vec<Wanted>> {
+    pub fn on_decided(&mut self, number: u64) -> Option<Vec<QueuedItem>> {
         if !self.note_number(number) {
             return None;
         }
-        if self.head.as_ref().is_some_and(|head| head.number < number) {
-            self.take_head_back();
+        if self.in_flight.as_ref().is_some_and(|in_flight| in_flight.number < number) {
+            self.requeue_in_flight();
             return None;
         }
-        self.committed(number)
+        self.on_committed(number)
     }
 
     /// Returns true if the log has another proposal under the number of the head: of another process,
     /// in this connector's name. The owner takes the head for a copy of that, so its items wait again.
-    pub fn is_usurped(&mut self, number: u64, outcomes: usize) -> bool {
-        let is_usurped = self.head.as_ref().is_some_and(|head| head.number == number && head.wanted.len() != outcomes);
+    pub fn requeue_if_usurped(&mut self, number: u64, outcomes: usize) -> bool {
+        let is_usurped = self
+            .in_flight
+            .as_ref()
+            .is_some_and(|in_flight| in_flight.number == number && in_flight.queued.len() != outcomes);
         if is_usurped {
-            self.take_head_back();
+            self.requeue_in_flight();
         }
         is_usurped
     }
 
     /// The log holds the proposal with this number, or a later one: the head is done.
-    pub fn committed(&mut self, number: u64) -> Option<Vec<Wanted>> {
+    pub fn on_committed(&mut self, number: u64) -> Option<Vec<QueuedItem>> {
         if !self.note_number(number) {
             return None;
         }
-        let head = self.head.take_if(|head| head.number <= number)?;
-        self.queue.decided();
-        if head.bytes > Budget::least().proposal() {
+        let in_flight = self.in_flight.take_if(|in_flight| in_flight.number <= number)?;
+        self.queue.clear_undecided();
+        if in_flight.bytes > Budget::least().proposal() {
             // Its own items are done, and no others are to be cut.
-            self.cut = 0;
+            self.items_to_split = 0;
         }
-        Some(head.wanted)
+        Some(in_flight.queued)
     }
 
     /// The head cannot be committed any more: its items wait again, first of all.
-    fn take_head_back(&mut self) {
-        if let Some(head) = self.head.take() {
-            self.queue.decided();
-            for wanted in head.wanted.into_iter().rev() {
-                self.queue.push_front(wanted);
+    fn requeue_in_flight(&mut self) {
+        if let Some(in_flight) = self.in_flight.take() {
+            self.queue.clear_undecided();
+            for queued in in_flight.queued.into_iter().rev() {
+                self.queue.push_front(queued);
             }
         }
     }
 
     /// Requests past their deadline. What was not proposed yet is taken back; what was stays, with nobody waiting for it.
-    pub fn expire(&mut self, now: u64) -> Vec<Wanted> {
-        let is_late = |w: &Wanted| w.ask.as_ref().is_some_and(|ask| ask.deadline <= now);
+    pub fn expire(&mut self, now: u64) -> Vec<QueuedItem> {
+        let is_late = |w: &QueuedItem| w.pending.as_ref().is_some_and(|pending| pending.deadline <= now);
         let mut expired = Vec::new();
-        for wanted in self.head.iter_mut().flat_map(|head| &mut head.wanted) {
-            if is_late(wanted) {
-                expired.push(wanted.clone());
-                wanted.ask = None;
+        for queued in self.in_flight.iter_mut().flat_map(|in_flight| &mut in_flight.queued) {
+            if is_late(queued) {
+                expired.push(queued.clone());
+                queued.pending = None;
             }
         }
         expired.extend(self.queue.withdraw(is_late));

@@ -12,37 +12,38 @@ use tokio::time::Instant;
 use tracing::debug;
 
 use super::Connector;
-use crate::deliver;
-use crate::fanout::{Fanout, Handed};
-use crate::hub::{Effect, Told};
-use crate::room::{Push, Reply};
+use crate::connector_state::{ClientResponse, Effect};
+use crate::push_batch::{FlushedBatch, PushBatch};
+use crate::render;
+use crate::room::{Push, RoomResponse};
 
 impl Connector {
     pub(super) fn perform(&mut self, effects: Vec<Effect>) {
-        let mut fanout = Fanout::default();
+        let mut batch = PushBatch::default();
         for effect in effects {
             match effect {
                 Effect::Push { room, to, push } => {
-                    let Some(framed) = deliver::push(&room, &push, self.dictionary.as_deref()) else { continue };
-                    if !fanout.takes(&to, &framed) {
-                        self.hand_out(fanout.take());
+                    let Some(framed) = render::render_push(&room, &push, self.dictionary.as_deref()) else { continue };
+                    if !batch.accepts_push(&to, &framed) {
+                        self.flush(batch.take());
                     }
-                    fanout.push(to, framed, said_to_all(&push));
+                    batch.push(to, framed, seq_for_all(&push));
                 }
-                Effect::Answer { session, id, answer } => {
-                    let (code, framed) = deliver::answer(id, &answer);
-                    if matches!(answer, Told::Room(_, Reply::Sent { seq, .. }) if fanout.takes_answer(seq)) {
-                        fanout.answer(session, framed);
+                Effect::Respond { session, id, response } => {
+                    let (code, framed) = render::render_response(id, &response);
+                    if matches!(response, ClientResponse::Room(_, RoomResponse::Sent { seq, .. }) if batch.accepts_response(seq))
+                    {
+                        batch.add_response(session, framed);
                     } else {
                         // It says how the room is at this moment: it must not come behind what happened later.
-                        self.hand_out(fanout.take());
-                        self.hand(session, &framed, 1);
+                        self.flush(batch.take());
+                        self.enqueue(session, &framed, 1);
                     }
                     if let Some(client) = self.clients.get_mut(&session) {
-                        client.waiting.answered(id, code, &self.node.metrics);
+                        client.timers.stop(id, code, &self.node.metrics);
                     }
                 }
-                Effect::Ask { chat, token, method, room, body } => {
+                Effect::SendToChat { chat, token, method, room, body } => {
                     let reply = token.map(|token| subjects::connector_reply(&self.id, token));
                     self.publish(&chat, (subjects::chat(&chat), reply), (&method, room.as_ref()), body);
                 }
@@ -52,16 +53,16 @@ impl Connector {
                     }
                 }
                 Effect::Displaced(session) => {
-                    self.hand_out(fanout.take());
+                    self.flush(batch.take());
                     self.kick(session, KickReason::NameTaken);
                 }
                 Effect::MovedAway(session) => {
-                    self.hand_out(fanout.take());
+                    self.flush(batch.take());
                     self.kick(session, KickReason::Resumed);
                 }
-                Effect::Doubt => self.node.roster.doubt(),
+                Effect::RequestRecheck => self.node.roster.doubt(),
                 Effect::Lost(session) => {
-                    self.hand_out(fanout.take());
+                    self.flush(batch.take());
                     // A plain close, no kick: clients that reconnect by themselves shall do so.
                     if let Some(client) = self.clients.get(&session) {
                         self.node.metrics.stays_lost.add();
@@ -70,7 +71,7 @@ impl Connector {
                 }
             }
         }
-        self.hand_out(fanout.take());
+        self.flush(batch.take());
     }
 
     fn kick(&self, session: u64, reason: KickReason) {
@@ -97,16 +98,16 @@ impl Connector {
         }
     }
 
-    fn hand_out(&self, Handed { to, pushes, count, answers }: Handed) {
+    fn flush(&self, FlushedBatch { to, pushes, count, responses }: FlushedBatch) {
         if count > 0 {
             let began = Instant::now();
-            to.iter().for_each(|session| self.hand(*session, &pushes, count));
+            to.iter().for_each(|session| self.enqueue(*session, &pushes, count));
             self.node.metrics.stage_seconds.fan_out.add(began.elapsed());
         }
-        answers.iter().for_each(|(session, answer)| self.hand(*session, answer, 1));
+        responses.iter().for_each(|(session, response)| self.enqueue(*session, response, 1));
     }
 
-    fn hand(&self, session: u64, packages: &Bytes, count: usize) {
+    fn enqueue(&self, session: u64, packages: &Bytes, count: usize) {
         if let Some(client) = self.clients.get(&session)
             && client.outbox.push_all(packages.clone(), count).is_err()
         {
@@ -117,7 +118,7 @@ impl Connector {
 }
 
 /// Where a message stands that all in the room hear.
-fn said_to_all(push: &Push) -> Option<u64> {
+fn seq_for_all(push: &Push) -> Option<u64> {
     match push {
         Push::Chat { target: None, seq, .. } => Some(*seq),
         _ => None,

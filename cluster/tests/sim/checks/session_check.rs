@@ -2,8 +2,8 @@
 
 use std::collections::BTreeSet;
 
-use connector::hub::Told;
-use connector::room::{Entered, Push, Reply};
+use connector::connector_state::ClientResponse;
+use connector::room::{Entered, Push, RoomResponse};
 use shared::ids::{Name, RoomId};
 use shared::membership::Membership;
 use shared::record::{Entry, Position};
@@ -111,7 +111,7 @@ impl SessionCheck<'_> {
         let received = &self.connection.received;
         let begins = |received: &Received| match received {
             Received::Push { room, push: Push::Gap { .. } } => room == self.room,
-            Received::Answer { response: Told::Room(room, Reply::Entered(_)), .. } => room == self.room,
+            Received::Answer { response: ClientResponse::Room(room, RoomResponse::Entered(_)), .. } => room == self.room,
             _ => false,
         };
         let begin = received.iter().rposition(begins).unwrap_or(0);
@@ -123,7 +123,7 @@ impl SessionCheck<'_> {
         let first = self.truth.positions.first().map_or(0, |position| position.seq(0));
         let lost_up_to = lost_up_to.max().unwrap_or(0).max(first.saturating_sub(1));
         for received in &received[begin..] {
-            if let Received::Answer { id, response: Told::Room(room, Reply::Sent { seq, .. }) } = received
+            if let Received::Answer { id, response: ClientResponse::Room(room, RoomResponse::Sent { seq, .. }) } = received
                 && let ClientRequest::Send(text) | ClientRequest::Whisper(text) = self.connection.request(*id)
                 && room == self.room
                 && *seq > lost_up_to
@@ -194,16 +194,16 @@ impl SessionCheck<'_> {
         let mut tally = Tally::default();
         let mut viewer = None;
         for received in &self.connection.received {
-            let Received::Answer { id, response: Told::Room(room, reply) } = received else { continue };
+            let Received::Answer { id, response: ClientResponse::Room(room, reply) } = received else { continue };
             if room != self.room {
                 continue;
             }
             match reply {
-                Reply::Entered(entered) => {
+                RoomResponse::Entered(entered) => {
                     viewer = Some(entered.token.membership());
                     tally.unrecovered += usize::from(!self.check_missed(*id, entered));
                 }
-                Reply::History { page, .. } => {
+                RoomResponse::History { page, .. } => {
                     self.check_page(page, viewer.unwrap());
                     tally.incomplete += usize::from(!page.complete && page.cursor.is_none());
                 }
@@ -280,18 +280,18 @@ pub(super) fn stays(connection: &ClientConnection, room: &RoomId) -> Vec<Stay> {
     let mut stays: Vec<Stay> = Vec::new();
     for received in &connection.received {
         match received {
-            Received::Answer { id, response: Told::Room(r, Reply::Entered(entered)) } if r == room => {
+            Received::Answer { id, response: ClientResponse::Room(r, RoomResponse::Entered(entered)) } if r == room => {
                 // Entering where one is already changes nothing.
                 if stays.last().is_none_or(|stay| stay.partial) {
                     let (from, users, pushes) = (entered.seq, entered.users.clone(), Vec::new());
                     stays.push(Stay { asked: *id, from, users, pushes, partial: false });
                 }
             }
-            Received::Answer { response: Told::Room(_, Reply::Entered(_)), .. } => {
+            Received::Answer { response: ClientResponse::Room(_, RoomResponse::Entered(_)), .. } => {
                 stays.iter_mut().for_each(|stay| stay.partial = true);
             }
             // The answer may be late: who asked to enter again after asking to leave is in.
-            Received::Answer { id, response: Told::Room(..) }
+            Received::Answer { id, response: ClientResponse::Room(..) }
                 if matches!(connection.request(*id), ClientRequest::Leave) =>
             {
                 stays.iter_mut().filter(|stay| stay.asked < *id).for_each(|stay| stay.partial = true);

@@ -12,7 +12,7 @@ use std::sync::Arc;
 use chat::log::Tail;
 use chat::log::memory::Memory;
 use chat::rooms::{Identity, Rooms};
-use connector::hub::{Hub, Request};
+use connector::connector_state::{ClientRequest, ConnectorState};
 use shared::budget::Budget;
 use shared::config::settings::LogSettings;
 use shared::config::{Servers, Settings};
@@ -64,7 +64,7 @@ pub(super) struct ScriptedCluster {
     /// No server has a connection to the broker.
     is_cut: bool,
     chats: Vec<Chat>,
-    hubs: Vec<Hub>,
+    hubs: Vec<ConnectorState>,
     /// Connectors that never do anything again.
     dead_hubs: BTreeSet<usize>,
     clients: BTreeMap<u64, Client>,
@@ -153,7 +153,7 @@ impl ScriptedCluster {
         Chat { rooms, run, is_dead: false, leaves: false, asleep: None }
     }
 
-    fn hub(&self, number: usize, incarnation: Incarnation) -> Hub {
+    fn hub(&self, number: usize, incarnation: Incarnation) -> ConnectorState {
         world::hub(&id("connector", number), incarnation, list(&[0, 1, 2]), self.metrics.clone())
     }
 
@@ -209,7 +209,7 @@ impl ScriptedCluster {
         self.reconnect_chats();
         for connector in 0..CONNECTORS {
             let now = self.hub_now();
-            let effects = self.hubs[connector].reconnected(now);
+            let effects = self.hubs[connector].on_reconnected(now);
             self.hub_effects(connector, effects);
         }
     }
@@ -279,7 +279,7 @@ impl ScriptedCluster {
     /// A client comes to a connector if it is not there, and asks to enter the room.
     pub(super) fn enter(&mut self, connector: usize, session: u64, name: &str) {
         self.open(connector, session);
-        self.request(session, Request::Enter(format!(r#"{{"username":"{name}","rid":"{ROOM}"}}"#).into()));
+        self.request(session, ClientRequest::Enter(format!(r#"{{"username":"{name}","rid":"{ROOM}"}}"#).into()));
     }
 
     /// A client whose connection broke comes back as another session.
@@ -287,7 +287,7 @@ impl ScriptedCluster {
         let (token, since) = self.clients[&before].place.unwrap();
         self.open(connector, session);
         let place = format!(r#""token":"{token}","since":{since},"epoch":1"#);
-        self.request(session, Request::Enter(format!(r#"{{"username":"{name}","rid":"{ROOM}",{place}}}"#).into()));
+        self.request(session, ClientRequest::Enter(format!(r#"{{"username":"{name}","rid":"{ROOM}",{place}}}"#).into()));
     }
 
     fn open(&mut self, connector: usize, session: u64) {
@@ -299,19 +299,19 @@ impl ScriptedCluster {
     }
 
     pub(super) fn send(&mut self, session: u64, text: &str) {
-        self.request(session, Request::Send(format!(r#"{{"content":"{text}","target":"*"}}"#).into()));
+        self.request(session, ClientRequest::Send(format!(r#"{{"content":"{text}","target":"*"}}"#).into()));
     }
 
     pub(super) fn send_with_id(&mut self, session: u64, text: &str, id: &str) {
-        self.request(session, Request::Send(format!(r#"{{"content":"{text}","target":"*","id":"{id}"}}"#).into()));
+        self.request(session, ClientRequest::Send(format!(r#"{{"content":"{text}","target":"*","id":"{id}"}}"#).into()));
     }
 
     pub(super) fn whisper(&mut self, session: u64, to: &str, text: &str) {
-        self.request(session, Request::Send(format!(r#"{{"content":"{text}","target":"{to}"}}"#).into()));
+        self.request(session, ClientRequest::Send(format!(r#"{{"content":"{text}","target":"{to}"}}"#).into()));
     }
 
     pub(super) fn leave(&mut self, session: u64) {
-        self.request(session, Request::Leave);
+        self.request(session, ClientRequest::Leave);
     }
 
     pub(super) fn close(&mut self, session: u64) {
@@ -329,23 +329,23 @@ impl ScriptedCluster {
         self.hub_effects(connector, effects);
     }
 
-    fn request(&mut self, session: u64, request: Request) {
+    fn request(&mut self, session: u64, request: ClientRequest) {
         let now = self.hub_now();
         let client = self.clients.get_mut(&session).unwrap();
         client.asked += 1;
         let (connector, id) = (client.connector, client.asked);
-        let effects = self.hubs[connector].request(session, Some(id), request, now);
+        let effects = self.hubs[connector].handle_request(session, Some(id), request, now);
         self.hub_effects(connector, effects);
     }
 
     /// A connector takes several requests before it proposes anything.
     pub(super) fn gather(&mut self, connector: usize) {
-        self.hubs[connector].gather();
+        self.hubs[connector].begin_batch();
     }
 
     pub(super) fn propose(&mut self, connector: usize) {
         let now = self.hub_now();
-        let effects = self.hubs[connector].propose(now);
+        let effects = self.hubs[connector].propose_batch(now);
         self.hub_effects(connector, effects);
     }
 

@@ -4,8 +4,8 @@ use std::fmt;
 
 use chat::owner::{LogOp, LogResult};
 use chat::rooms::LogRequester;
-use connector::hub::{Request, Told};
-use connector::room::{Push, Reply};
+use connector::connector_state::{ClientRequest, ClientResponse};
+use connector::room::{Push, RoomResponse};
 use shared::ids::{Name, ServerId, SessionId};
 use shared::membership::Membership;
 use shared::record::{Decided, Entry, Outcome, Position, Record, RecordId};
@@ -28,7 +28,7 @@ pub(crate) struct Done<'a>(pub(crate) &'a LogResult);
 
 pub(crate) struct Asking(pub(crate) LogRequester);
 
-pub(crate) struct Requested<'a>(pub(crate) &'a Request);
+pub(crate) struct Requested<'a>(pub(crate) &'a ClientRequest);
 
 pub(crate) struct Shown<'a>(pub(crate) &'a Record);
 
@@ -94,11 +94,11 @@ impl fmt::Display for Asking {
 impl fmt::Display for Requested<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.0 {
-            Request::Enter(body) => write!(f, "enter {}", content(body)),
-            Request::Send(body) => write!(f, "send {}", content(body)),
-            Request::History(body) => write!(f, "history {}", content(body)),
-            Request::Members(body) => write!(f, "members {}", content(body)),
-            Request::Leave => f.write_str("leave"),
+            ClientRequest::Enter(body) => write!(f, "enter {}", content(body)),
+            ClientRequest::Send(body) => write!(f, "send {}", content(body)),
+            ClientRequest::History(body) => write!(f, "history {}", content(body)),
+            ClientRequest::Members(body) => write!(f, "members {}", content(body)),
+            ClientRequest::Leave => f.write_str("leave"),
         }
     }
 }
@@ -112,7 +112,7 @@ impl fmt::Display for Shown<'_> {
 impl fmt::Display for Delivered<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.0 {
-            Received::Answer { id, response: Told::Room(room, reply) } => {
+            Received::Answer { id, response: ClientResponse::Room(room, reply) } => {
                 write!(f, "answer {id} {room}: {}", reply_text(reply))
             }
             Received::Answer { id, response } => write!(f, "answer {id} {response:?}"),
@@ -280,9 +280,9 @@ fn entry(entry: &Entry) -> String {
     }
 }
 
-fn reply_text(reply: &Reply) -> String {
+fn reply_text(reply: &RoomResponse) -> String {
     match reply {
-        Reply::Entered(entered) => {
+        RoomResponse::Entered(entered) => {
             let missed = entered.missed.as_ref().map(|missed| {
                 let (count, recovered) = (missed.messages.len(), missed.recovered);
                 format!(" missed {count} cursor {:?} recovered {recovered}", missed.cursor)
@@ -290,15 +290,15 @@ fn reply_text(reply: &Reply) -> String {
             let (users, of, epoch) = (names(&entered.users), membership(&entered.token.membership()), entered.epoch.0);
             format!("entered {of} epoch {epoch} seq {} with {users}{}", entered.seq, missed.unwrap_or_default())
         }
-        Reply::Sent { seq, .. } => format!("sent as {seq}"),
-        Reply::History { page, .. } => {
+        RoomResponse::Sent { seq, .. } => format!("sent as {seq}"),
+        RoomResponse::History { page, .. } => {
             format!("history, {} messages, cursor {:?}, complete {}", page.messages.len(), page.cursor, page.complete)
         }
-        Reply::Members(members) => format!("members {}", names(&members.users)),
-        Reply::Left => "left".to_owned(),
-        Reply::Refused { refusal, .. } => format!("refused {refusal:?}"),
-        Reply::Unknown { because, .. } => format!("outcome unknown {because:?}"),
-        Reply::Busy { .. } => "busy".to_owned(),
+        RoomResponse::Members(members) => format!("members {}", names(&members.users)),
+        RoomResponse::Left => "left".to_owned(),
+        RoomResponse::Refused { refusal, .. } => format!("refused {refusal:?}"),
+        RoomResponse::Unknown { because, .. } => format!("outcome unknown {because:?}"),
+        RoomResponse::QueueFull { .. } => "busy".to_owned(),
     }
 }
 

@@ -141,14 +141,14 @@ impl World {
     pub(super) fn connector_effects(&mut self, connector: usize, effects: Vec<Effect>) {
         for effect in effects {
             match effect {
-                Effect::Ask { chat: id, token, body, .. } => {
+                Effect::SendToChat { chat: id, token, body, .. } => {
                     let nodes = self.chats.iter().enumerate().filter(|(_, node)| node.id == id);
                     for chat in nodes.map(|(number, _)| number).collect::<Vec<_>>() {
                         self.send_to_chat(connector, chat, token, &body);
                     }
                 }
-                Effect::Answer { session, id, answer } => {
-                    self.deliver_to_client(connector, session, Received::Answer { id, response: answer });
+                Effect::Respond { session, id, response } => {
+                    self.deliver_to_client(connector, session, Received::Answer { id, response: response });
                 }
                 Effect::Push { room, to, push } => {
                     for &session in to.iter() {
@@ -159,7 +159,7 @@ impl World {
                         );
                     }
                 }
-                Effect::Entered(_) | Effect::Doubt => {}
+                Effect::Entered(_) | Effect::RequestRecheck => {}
                 Effect::Displaced(session) => self.kick(connector, session, "displaced"),
                 Effect::MovedAway(session) => self.kick(connector, session, "moved away"),
                 Effect::Lost(session) => self.kick(connector, session, "closed"),

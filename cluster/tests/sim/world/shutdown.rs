@@ -44,7 +44,7 @@ impl World {
             return;
         }
         let [now, wait, window] = [self.now, GATES_KNOW_MS, WINDOW_MS].map(Duration::from_millis);
-        node.leaving = Some(Leaving { since: self.now, drain: Drain::new(now, wait, window), stopped: false });
+        node.leaving = Some(Leaving { since: self.now, drain: DrainSchedule::new(now, wait, window), stopped: false });
         node.hub.drain();
     }
 
@@ -59,7 +59,7 @@ impl World {
         let node = &mut self.connectors[connector];
         let Some(leaving) = &mut node.leaving else { return };
         if !leaving.stopped {
-            let due = leaving.drain.due(Duration::from_millis(self.now), node.clients.len());
+            let due = leaving.drain.take_due(Duration::from_millis(self.now), node.clients.len());
             self.close_some(connector, due);
             return self.stop_if_empty(connector);
         }

@@ -6,16 +6,16 @@ use shared::ids::Incarnation;
 use shared::lineage::Lineage;
 use shared::rpc::messages::Item;
 
-use super::Wanted;
+use super::QueuedItem;
 
 /// A session of a run of this connector.
-pub(super) type Mover = (u64, Incarnation);
+pub(super) type SessionRun = (u64, Incarnation);
 
 /// What a join or a leave does to its session.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Move {
-    Comes,
-    Goes,
+pub(super) enum PendingMove {
+    Join,
+    Leave,
 }
 
 /// What waits, first come first served.
@@ -24,27 +24,28 @@ pub(super) struct Queue {
     /// This connector's run.
     incarnation: Incarnation,
     /// By place: lower ones are taken first.
-    waiting: BTreeMap<i64, Wanted>,
+    waiting: BTreeMap<i64, QueuedItem>,
     // Invariant: these are the joins and leaves of `waiting`, under its places.
-    moves: BTreeMap<(Mover, i64), Move>,
+    pending_moves: BTreeMap<(SessionRun, i64), PendingMove>,
     /// The last move of each session in what was taken from here and is not decided.
-    taken: BTreeMap<Mover, Move>,
+    undecided: BTreeMap<SessionRun, PendingMove>,
 }
 
 impl Queue {
     /// Nothing waits.
     pub(super) fn new(incarnation: Incarnation) -> Self {
-        Self { incarnation, waiting: BTreeMap::new(), moves: BTreeMap::new(), taken: BTreeMap::new() }
+        Self { incarnation, waiting: BTreeMap::new(), pending_moves: BTreeMap::new(), undecided: BTreeMap::new() }
     }
 
     /// The connector goes on as another run: its sessions are that run's.
-    pub(super) fn go_on_as(&mut self, lineage: &Lineage) {
+    pub(super) fn continue_as(&mut self, lineage: &Lineage) {
         self.incarnation = lineage.present();
-        self.waiting.values_mut().for_each(|wanted| unify(lineage, wanted));
-        let present = |(session, run): Mover| (session, lineage.unify(run));
-        self.taken = std::mem::take(&mut self.taken).into_iter().map(|(mover, what)| (present(mover), what)).collect();
-        let moves = std::mem::take(&mut self.moves).into_iter();
-        self.moves = moves.map(|((mover, place), what)| ((present(mover), place), what)).collect();
+        self.waiting.values_mut().for_each(|queued| unify(lineage, queued));
+        let present = |(session, run): SessionRun| (session, lineage.unify(run));
+        self.undecided =
+            std::mem::take(&mut self.undecided).into_iter().map(|(run, pending)| (present(run), pending)).collect();
+        let pending_moves = std::mem::take(&mut self.pending_moves).into_iter();
+        self.pending_moves = pending_moves.map(|((run, order), pending)| ((present(run), order), pending)).collect();
     }
 
     pub(super) fn is_empty(&self) -> bool {
@@ -55,88 +56,88 @@ impl Queue {
         self.waiting.len()
     }
 
-    pub(super) fn push_back(&mut self, wanted: Wanted) {
-        let place = self.waiting.last_key_value().map_or(0, |(last, _)| last + 1);
-        self.put(place, wanted);
+    pub(super) fn push_back(&mut self, queued: QueuedItem) {
+        let order = self.waiting.last_key_value().map_or(0, |(last, _)| last + 1);
+        self.put(order, queued);
     }
 
-    pub(super) fn push_front(&mut self, wanted: Wanted) {
-        let place = self.waiting.first_key_value().map_or(0, |(first, _)| first - 1);
-        self.put(place, wanted);
+    pub(super) fn push_front(&mut self, queued: QueuedItem) {
+        let order = self.waiting.first_key_value().map_or(0, |(first, _)| first - 1);
+        self.put(order, queued);
     }
 
-    fn put(&mut self, place: i64, wanted: Wanted) {
-        if let Some((mover, what)) = self.move_of(&wanted) {
-            self.moves.insert((mover, place), what);
+    fn put(&mut self, order: i64, queued: QueuedItem) {
+        if let Some((run, pending)) = self.move_of(&queued) {
+            self.pending_moves.insert((run, order), pending);
         }
-        self.waiting.insert(place, wanted);
+        self.waiting.insert(order, queued);
     }
 
     /// All that waits, in order.
-    pub(super) fn iter(&self) -> impl Iterator<Item = &Wanted> {
+    pub(super) fn iter(&self) -> impl Iterator<Item = &QueuedItem> {
         self.waiting.values()
     }
 
     /// What is first.
-    pub(super) fn front(&self) -> Option<&Wanted> {
-        self.waiting.first_key_value().map(|(_, wanted)| wanted)
+    pub(super) fn front(&self) -> Option<&QueuedItem> {
+        self.waiting.first_key_value().map(|(_, queued)| queued)
     }
 
     /// Takes what is first, to be decided: until [`Queue::decided`] it counts as pending.
-    pub(super) fn pop_front(&mut self) -> Option<Wanted> {
-        let place = *self.waiting.first_key_value()?.0;
-        let wanted = self.remove(place)?;
-        self.taken.extend(self.move_of(&wanted));
-        Some(wanted)
+    pub(super) fn pop_front(&mut self) -> Option<QueuedItem> {
+        let order = *self.waiting.first_key_value()?.0;
+        let queued = self.remove(order)?;
+        self.undecided.extend(self.move_of(&queued));
+        Some(queued)
     }
 
     /// What was taken is decided, or waits again.
-    pub(super) fn decided(&mut self) {
-        self.taken.clear();
+    pub(super) fn clear_undecided(&mut self) {
+        self.undecided.clear();
     }
 
     /// Takes back what is of this kind, in order.
-    pub(super) fn withdraw(&mut self, is_of_kind: impl Fn(&Wanted) -> bool) -> Vec<Wanted> {
-        let places = self.waiting.iter().filter(|(_, wanted)| is_of_kind(wanted)).map(|(place, _)| *place);
-        places.collect::<Vec<_>>().into_iter().filter_map(|place| self.remove(place)).collect()
+    pub(super) fn withdraw(&mut self, is_of_kind: impl Fn(&QueuedItem) -> bool) -> Vec<QueuedItem> {
+        let orders = self.waiting.iter().filter(|(_, queued)| is_of_kind(queued)).map(|(order, _)| *order);
+        orders.collect::<Vec<_>>().into_iter().filter_map(|order| self.remove(order)).collect()
     }
 
     /// Takes a session's joins back, and says whether there was one.
-    pub(super) fn withdraw_joins(&mut self, mover: Mover) -> bool {
-        let joins = self.moves_of(mover).filter(|(_, what)| *what == Move::Comes).map(|(place, _)| place);
-        joins.collect::<Vec<_>>().into_iter().filter_map(|place| self.remove(place)).count() > 0
+    pub(super) fn withdraw_joins(&mut self, run: SessionRun) -> bool {
+        let joins = self.moves_of(run).filter(|(_, pending)| *pending == PendingMove::Join).map(|(order, _)| order);
+        joins.collect::<Vec<_>>().into_iter().filter_map(|order| self.remove(order)).count() > 0
     }
 
     /// The last pending move of a session.
-    pub(super) fn last_move(&self, mover: Mover) -> Option<Move> {
-        let waiting = self.moves_of(mover).next_back().map(|(_, what)| what);
-        waiting.or_else(|| self.taken.get(&mover).copied())
+    pub(super) fn last_move(&self, run: SessionRun) -> Option<PendingMove> {
+        let waiting = self.moves_of(run).next_back().map(|(_, pending)| pending);
+        waiting.or_else(|| self.undecided.get(&run).copied())
     }
 
-    fn moves_of(&self, mover: Mover) -> impl DoubleEndedIterator<Item = (i64, Move)> {
-        self.moves.range((mover, i64::MIN)..=(mover, i64::MAX)).map(|((_, place), what)| (*place, *what))
+    fn moves_of(&self, run: SessionRun) -> impl DoubleEndedIterator<Item = (i64, PendingMove)> {
+        self.pending_moves.range((run, i64::MIN)..=(run, i64::MAX)).map(|((_, order), pending)| (*order, *pending))
     }
 
-    fn remove(&mut self, place: i64) -> Option<Wanted> {
-        let wanted = self.waiting.remove(&place)?;
-        if let Some((mover, _)) = self.move_of(&wanted) {
-            self.moves.remove(&(mover, place));
+    fn remove(&mut self, order: i64) -> Option<QueuedItem> {
+        let queued = self.waiting.remove(&order)?;
+        if let Some((run, _)) = self.move_of(&queued) {
+            self.pending_moves.remove(&(run, order));
         }
-        Some(wanted)
+        Some(queued)
     }
 
-    fn move_of(&self, wanted: &Wanted) -> Option<(Mover, Move)> {
-        match wanted.item {
-            Item::Join { session, .. } => Some(((session, self.incarnation), Move::Comes)),
-            Item::Leave { session, incarnation } => Some(((session, incarnation), Move::Goes)),
+    fn move_of(&self, queued: &QueuedItem) -> Option<(SessionRun, PendingMove)> {
+        match queued.item {
+            Item::Join { session, .. } => Some(((session, self.incarnation), PendingMove::Join)),
+            Item::Leave { session, incarnation } => Some(((session, incarnation), PendingMove::Leave)),
             Item::Send { .. } => None,
         }
     }
 }
 
 /// Names the connector's present run where an item names one that this continues.
-pub(super) fn unify(lineage: &Lineage, wanted: &mut Wanted) {
-    if let Item::Leave { incarnation, .. } = &mut wanted.item {
+pub(super) fn unify(lineage: &Lineage, queued: &mut QueuedItem) {
+    if let Item::Leave { incarnation, .. } = &mut queued.item {
         *incarnation = lineage.unify(*incarnation);
     }
 }
@@ -151,13 +152,13 @@ mod tests {
 
     const RUN: Incarnation = Incarnation(2);
 
-    fn leave(session: u64, incarnation: Incarnation) -> Wanted {
-        Wanted { item: Item::Leave { session, incarnation }, ask: None }
+    fn leave(session: u64, incarnation: Incarnation) -> QueuedItem {
+        QueuedItem { item: Item::Leave { session, incarnation }, pending: None }
     }
 
-    fn join(session: u64) -> Wanted {
+    fn join(session: u64) -> QueuedItem {
         let (name, membership) = (Name::new("ann").unwrap(), Token::new(1).membership());
-        Wanted { item: Item::Join { session, name, membership, claim: Claim::New, seen: None }, ask: None }
+        QueuedItem { item: Item::Join { session, name, membership, claim: Claim::New, seen: None }, pending: None }
     }
 
     #[test]
@@ -166,8 +167,8 @@ mod tests {
         [2, 3].into_iter().for_each(|session| queue.push_back(join(session)));
         [1, 0].into_iter().for_each(|session| queue.push_front(join(session)));
         queue.push_back(join(4));
-        assert_eq!(queue.withdraw(|wanted| wanted.session() % 2 == 1).len(), 2);
-        let order: Vec<u64> = std::iter::from_fn(|| queue.pop_front()).map(|wanted| wanted.session()).collect();
+        assert_eq!(queue.withdraw(|queued| queued.session() % 2 == 1).len(), 2);
+        let order: Vec<u64> = std::iter::from_fn(|| queue.pop_front()).map(|queued| queued.session()).collect();
         assert_eq!((order, queue.is_empty()), (vec![0, 2, 4], true));
     }
 
@@ -177,15 +178,15 @@ mod tests {
         queue.push_back(join(1));
         queue.push_back(leave(1, RUN));
         queue.push_back(leave(1, Incarnation(1)));
-        assert_eq!(queue.last_move((1, RUN)), Some(Move::Goes));
+        assert_eq!(queue.last_move((1, RUN)), Some(PendingMove::Leave));
         queue.pop_front();
         queue.pop_front();
-        assert_eq!(queue.last_move((1, RUN)), Some(Move::Goes));
+        assert_eq!(queue.last_move((1, RUN)), Some(PendingMove::Leave));
         queue.push_back(join(1));
-        assert_eq!(queue.last_move((1, RUN)), Some(Move::Comes));
+        assert_eq!(queue.last_move((1, RUN)), Some(PendingMove::Join));
         assert!(queue.withdraw_joins((1, RUN)) && !queue.withdraw_joins((1, RUN)));
-        queue.decided();
-        assert_eq!((queue.last_move((1, RUN)), queue.last_move((1, Incarnation(1)))), (None, Some(Move::Goes)));
+        queue.clear_undecided();
+        assert_eq!((queue.last_move((1, RUN)), queue.last_move((1, Incarnation(1)))), (None, Some(PendingMove::Leave)));
     }
 
     #[test]
@@ -197,11 +198,14 @@ mod tests {
         queue.pop_front();
         let mut lineage = Lineage::new(RUN);
         lineage.go_on_above(Incarnation(6));
-        queue.go_on_as(&lineage);
+        queue.continue_as(&lineage);
         let goes = |queue: &Queue, session, run| queue.last_move((session, Incarnation(run)));
-        assert_eq!([9, 1, 2].map(|run| goes(&queue, 1, run)), [Some(Move::Goes), Some(Move::Goes), None]);
-        assert_eq!(goes(&queue, 2, 9), Some(Move::Comes));
-        let earlier = queue.pop_front().map(|wanted| wanted.item);
+        assert_eq!(
+            [9, 1, 2].map(|run| goes(&queue, 1, run)),
+            [Some(PendingMove::Leave), Some(PendingMove::Leave), None]
+        );
+        assert_eq!(goes(&queue, 2, 9), Some(PendingMove::Join));
+        let earlier = queue.pop_front().map(|queued| queued.item);
         assert_eq!(earlier, Some(leave(1, Incarnation(1)).item), "of an earlier process");
         assert!(queue.withdraw_joins((2, lineage.present())));
     }

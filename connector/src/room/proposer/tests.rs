@@ -2,15 +2,15 @@
 
 use super::*;
 
-fn send(session: u64, deadline: u64) -> Wanted {
-    let ask = Some(Ask { session, id: Some(1), deadline, entering: None });
-    Wanted { item: Item::Send { session, membership: Token::new(1).membership(), body: vec![0; 1_000] }, ask }
+fn send(session: u64, deadline: u64) -> QueuedItem {
+    let pending = Some(PendingRequest { session, id: Some(1), deadline, entering: None });
+    QueuedItem { item: Item::Send { session, membership: Token::new(1).membership(), body: vec![0; 1_000] }, pending }
 }
 
 fn proposer(requests: usize) -> Proposer {
     let mut proposer = Proposer::new(Incarnation(1), 1_000);
     for session in 0..requests as u64 {
-        proposer.request(send(session, 10));
+        proposer.queue_request(send(session, 10));
     }
     proposer
 }
@@ -18,19 +18,19 @@ fn proposer(requests: usize) -> Proposer {
 #[test]
 fn one_proposal_is_in_flight_and_the_rest_gathers() {
     let mut proposer = proposer(1);
-    assert_eq!(proposer.begin(1, RecordId::NONE, Budget::default()).map(|h| h.wanted.len()), Some(1));
-    proposer.request(send(7, 10));
-    proposer.request(send(8, 10));
+    assert_eq!(proposer.begin(1, RecordId::NONE, Budget::default()).map(|h| h.queued.len()), Some(1));
+    proposer.queue_request(send(7, 10));
+    proposer.queue_request(send(8, 10));
     assert!(proposer.begin(2, RecordId::NONE, Budget::default()).is_none());
-    assert!(proposer.committed(0).is_none());
-    assert_eq!(proposer.committed(1).map(|w| w.len()), Some(1));
-    assert_eq!(proposer.begin(2, RecordId::NONE, Budget::default()).map(|h| h.wanted.len()), Some(2));
+    assert!(proposer.on_committed(0).is_none());
+    assert_eq!(proposer.on_committed(1).map(|w| w.len()), Some(1));
+    assert_eq!(proposer.begin(2, RecordId::NONE, Budget::default()).map(|h| h.queued.len()), Some(2));
 }
 
 #[test]
 fn a_proposal_is_bounded_in_bytes() {
     let mut proposer = proposer(200);
-    let first = proposer.begin(1, RecordId::NONE, Budget::default()).map(|h| h.wanted.len()).unwrap();
+    let first = proposer.begin(1, RecordId::NONE, Budget::default()).map(|h| h.queued.len()).unwrap();
     let (size, most) = (send(0, 10).item.size(), Budget::default().proposal());
     assert!(first * size <= most && (first + 1) * size > most, "{first}");
 }
@@ -39,40 +39,40 @@ fn a_proposal_is_bounded_in_bytes() {
 fn a_full_queue_refuses_requests_but_no_leaves() {
     let mut proposer = Proposer::new(Incarnation(1), 1);
     assert!(!proposer.is_full());
-    proposer.request(send(1, 10));
+    proposer.queue_request(send(1, 10));
     assert!(proposer.is_full());
-    proposer.leave(1, Incarnation(1));
-    proposer.leave(1, Incarnation(1));
-    assert_eq!(proposer.begin(1, RecordId::NONE, Budget::default()).map(|h| h.wanted.len()), Some(2));
+    proposer.queue_leave(1, Incarnation(1));
+    proposer.queue_leave(1, Incarnation(1));
+    assert_eq!(proposer.begin(1, RecordId::NONE, Budget::default()).map(|h| h.queued.len()), Some(2));
 }
 
 #[test]
 fn going_after_coming_back_is_not_the_going_before() {
     let mut proposer = proposer(0);
-    proposer.leave(1, Incarnation(1));
+    proposer.queue_leave(1, Incarnation(1));
     proposer.begin(1, RecordId::NONE, Budget::default());
     let name = Name::new("ann").unwrap();
     let back = Item::Join { session: 1, name, membership: Token::new(1).membership(), claim: Claim::Heal, seen: None };
-    proposer.request(Wanted { item: back, ask: None });
+    proposer.queue_request(QueuedItem { item: back, pending: None });
     assert!(proposer.has_join(1));
-    proposer.leave(1, Incarnation(1));
+    proposer.queue_leave(1, Incarnation(1));
     assert!(!proposer.has_join(1));
-    proposer.committed(1);
-    assert_eq!(proposer.begin(2, RecordId::NONE, Budget::default()).map(|h| h.wanted.len()), Some(2));
+    proposer.on_committed(1);
+    assert_eq!(proposer.begin(2, RecordId::NONE, Budget::default()).map(|h| h.queued.len()), Some(2));
 }
 
 #[test]
 fn what_is_late_is_taken_back_unless_it_was_proposed() {
     let mut proposer = proposer(1);
     proposer.begin(1, RecordId::NONE, Budget::default());
-    proposer.request(send(5, 10));
-    proposer.request(send(6, 20));
-    let expired: Vec<u64> = proposer.expire(10).iter().map(Wanted::session).collect();
+    proposer.queue_request(send(5, 10));
+    proposer.queue_request(send(6, 20));
+    let expired: Vec<u64> = proposer.expire(10).iter().map(QueuedItem::session).collect();
     assert_eq!(expired, [0, 5]);
-    assert_eq!(proposer.head().unwrap().wanted.len(), 1, "the head stays as it is");
+    assert_eq!(proposer.in_flight().unwrap().queued.len(), 1, "the in_flight stays as it is");
     assert!(proposer.expire(11).is_empty(), "each is said once");
-    proposer.committed(1);
-    assert_eq!(proposer.begin(2, RecordId::NONE, Budget::default()).map(|h| h.wanted[0].session()), Some(6));
+    proposer.on_committed(1);
+    assert_eq!(proposer.begin(2, RecordId::NONE, Budget::default()).map(|h| h.queued[0].session()), Some(6));
 }
 
 #[test]
@@ -80,18 +80,18 @@ fn a_client_that_comes_back_names_the_record_from_which_it_is_proposed() {
     let mut proposer = proposer(0);
     let join = |session, claim, seen| {
         let (name, membership) = (Name::new("ann").unwrap(), Token::new(1).membership());
-        Wanted { item: Item::Join { session, name, membership, claim, seen }, ask: None }
+        QueuedItem { item: Item::Join { session, name, membership, claim, seen }, pending: None }
     };
-    proposer.request(join(1, Claim::New, None));
-    proposer.request(join(2, Claim::Back, None));
-    proposer.request(join(3, Claim::Back, Some(RecordId(7))));
-    proposer.join_again(join(4, Claim::Back, Some(RecordId(7))), RecordId(8));
-    let seen = |wanted: &Wanted| match wanted.item {
+    proposer.queue_request(join(1, Claim::New, None));
+    proposer.queue_request(join(2, Claim::Back, None));
+    proposer.queue_request(join(3, Claim::Back, Some(RecordId(7))));
+    proposer.requeue_join(join(4, Claim::Back, Some(RecordId(7))), RecordId(8));
+    let seen = |queued: &QueuedItem| match queued.item {
         Item::Join { seen, .. } => seen,
         _ => None,
     };
-    let head = proposer.begin(1, RecordId(9), Budget::default()).unwrap();
-    let seen: Vec<_> = head.wanted.iter().map(|wanted| (wanted.session(), seen(wanted))).collect();
+    let in_flight = proposer.begin(1, RecordId(9), Budget::default()).unwrap();
+    let seen: Vec<_> = in_flight.queued.iter().map(|queued| (queued.session(), seen(queued))).collect();
     assert_eq!(seen, [(4, Some(RecordId(8))), (1, None), (2, Some(RecordId(9))), (3, Some(RecordId(7)))]);
 }
 
@@ -99,10 +99,10 @@ fn a_client_that_comes_back_names_the_record_from_which_it_is_proposed() {
 fn drain(proposer: &mut Proposer, from: u64, budget: Budget) -> Vec<Vec<u64>> {
     let mut proposals = Vec::new();
     for number in from.. {
-        let Some(head) = proposer.begin(number, RecordId::NONE, budget) else { break };
-        assert!(head.wanted.len() == 1 || head.bytes <= budget.proposal());
-        proposals.push(head.wanted.iter().map(Wanted::session).collect());
-        assert!(proposer.decided(number).is_some());
+        let Some(in_flight) = proposer.begin(number, RecordId::NONE, budget) else { break };
+        assert!(in_flight.queued.len() == 1 || in_flight.bytes <= budget.proposal());
+        proposals.push(in_flight.queued.iter().map(QueuedItem::session).collect());
+        assert!(proposer.on_decided(number).is_some());
     }
     proposals
 }
@@ -113,10 +113,10 @@ fn what_is_too_large_now_is_given_up_and_cut_when_it_cannot_be_committed_any_mor
     proposer.begin(1, RecordId::NONE, Budget::default());
     assert!(!proposer.fence(2, Budget::default()), "it fits");
     assert!(proposer.fence(2, Budget::least()) && !proposer.fence(3, Budget::least()), "once");
-    assert_eq!(proposer.head().unwrap().proposal(), (2, Vec::new()));
-    proposer.request(send(20, 10));
+    assert_eq!(proposer.in_flight().unwrap().proposal(), (2, Vec::new()));
+    proposer.queue_request(send(20, 10));
     assert!(proposer.begin(3, RecordId::NONE, Budget::least()).is_none(), "nothing overtakes what may be committed");
-    assert_eq!(proposer.decided(2), None);
+    assert_eq!(proposer.on_decided(2), None);
     let proposals = drain(&mut proposer, 3, Budget::least());
     assert!(proposals.len() > 1);
     assert_eq!(proposals.concat(), (0..=20).collect::<Vec<_>>(), "all of it, in order");
@@ -127,8 +127,8 @@ fn what_was_given_up_and_is_committed_all_the_same_is_not_proposed_again() {
     let mut proposer = proposer(20);
     proposer.begin(1, RecordId::NONE, Budget::default());
     proposer.fence(2, Budget::least());
-    assert_eq!(proposer.decided(1).map(|wanted| wanted.len()), Some(20));
-    assert_eq!(proposer.decided(2), None);
+    assert_eq!(proposer.on_decided(1).map(|queued| queued.len()), Some(20));
+    assert_eq!(proposer.on_decided(2), None);
     assert!(proposer.is_idle());
 }
 
@@ -138,7 +138,7 @@ fn what_was_given_up_is_done_with_a_state_that_has_a_higher_number() {
     let mut proposer = proposer(20);
     proposer.begin(1, RecordId::NONE, Budget::default());
     proposer.fence(2, Budget::least());
-    assert_eq!(proposer.committed(2).map(|wanted| wanted.len()), Some(20));
+    assert_eq!(proposer.on_committed(2).map(|queued| queued.len()), Some(20));
     assert!(proposer.is_idle());
 }
 
@@ -146,16 +146,16 @@ fn what_was_given_up_is_done_with_a_state_that_has_a_higher_number() {
 fn an_owner_that_cannot_append_is_proposed_less_until_all_is_said() {
     let mut proposer = proposer(20);
     proposer.begin(1, RecordId::NONE, Budget::default());
-    proposer.cut();
+    proposer.split_in_flight();
     assert!(proposer.fence(2, Budget::default()));
-    proposer.decided(2);
-    let head = proposer.begin(3, RecordId::NONE, Budget::default()).unwrap();
-    assert!(head.wanted.len() < 10, "{}", head.wanted.len());
-    proposer.decided(3);
+    proposer.on_decided(2);
+    let in_flight = proposer.begin(3, RecordId::NONE, Budget::default()).unwrap();
+    assert!(in_flight.queued.len() < 10, "{}", in_flight.queued.len());
+    proposer.on_decided(3);
     let proposals = drain(&mut proposer, 4, Budget::default());
     assert!(proposals.len() > 1);
     for session in 0..20 {
-        proposer.request(send(session, 10));
+        proposer.queue_request(send(session, 10));
     }
     assert_eq!(drain(&mut proposer, 20, Budget::default()).len(), 1, "then as much as before");
 }
@@ -165,9 +165,9 @@ fn a_request_that_no_record_can_hold_is_taken_out() {
     let mut proposer = proposer(0);
     let size = Budget::least().record();
     let item = Item::Send { session: 7, membership: Token::new(7).membership(), body: vec![0; size] };
-    proposer.request(Wanted { item, ask: None });
+    proposer.queue_request(QueuedItem { item, pending: None });
     assert_eq!(proposer.take_oversize(Budget::default()), None);
-    assert_eq!(proposer.take_oversize(Budget::least()).map(|wanted| wanted.session()), Some(7));
+    assert_eq!(proposer.take_oversize(Budget::least()).map(|queued| queued.session()), Some(7));
     assert!(proposer.is_idle());
 }
 
@@ -177,12 +177,12 @@ fn a_request_that_no_record_can_hold_is_taken_out() {
 fn a_number_that_was_never_given_costs_no_request() {
     let mut proposer = proposer(1);
     proposer.begin(proposer.next_number(0), RecordId::NONE, Budget::default());
-    assert_eq!(proposer.decided(1 << 40), None);
+    assert_eq!(proposer.on_decided(1 << 40), None);
     assert_eq!(proposer.next_number(1), (1 << 40) + 1);
     proposer.begin(proposer.next_number(1), RecordId::NONE, Budget::default());
-    assert!(proposer.is_usurped((1 << 40) + 1, 0), "the same number, with other items");
+    assert!(proposer.requeue_if_usurped((1 << 40) + 1, 0), "the same number, with other items");
     proposer.begin(proposer.next_number(2), RecordId::NONE, Budget::default());
-    assert_eq!(proposer.decided(u64::MAX), None, "it cannot be, and is passed over");
-    assert_eq!(proposer.head().map(|head| head.number), Some((1 << 40) + 2));
-    assert_eq!(proposer.decided((1 << 40) + 2).map(|wanted| wanted.len()), Some(1));
+    assert_eq!(proposer.on_decided(u64::MAX), None, "it cannot be, and is passed over");
+    assert_eq!(proposer.in_flight().map(|in_flight| in_flight.number), Some((1 << 40) + 2));
+    assert_eq!(proposer.on_decided((1 << 40) + 2).map(|queued| queued.len()), Some(1));
 }

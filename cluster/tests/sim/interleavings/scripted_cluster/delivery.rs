@@ -2,8 +2,8 @@
 
 use chat::owner::{LogOp, LogResult, Now};
 use chat::rooms::{Effect as ChatEffect, IncomingRequest};
-use connector::hub::{Effect, Now as HubNow, Told};
-use connector::room::{Push, Reply};
+use connector::connector_state::{ClientResponse, Effect, Now as HubNow};
+use connector::room::{Push, RoomResponse};
 use shared::ids::ServerId;
 use shared::record::Entry;
 use shared::rpc::Trace;
@@ -52,7 +52,7 @@ impl ScriptedCluster {
         let now = self.hub_now();
         let mut effects = self.hubs[connector].tick(now);
         if self.now.is_multiple_of(500) && !self.is_cut {
-            effects.extend(self.hubs[connector].heartbeat(now));
+            effects.extend(self.hubs[connector].send_heartbeats(now));
         }
         self.hub_effects(connector, effects);
     }
@@ -88,7 +88,7 @@ impl ScriptedCluster {
         match item {
             InTransit::ToChat { connector, chat, token: Some(token), .. } if self.chats[chat].is_dead => {
                 let now = self.hub_now();
-                let effects = self.hubs[connector].no_responders(token, now);
+                let effects = self.hubs[connector].on_no_responders(token, now);
                 self.hub_effects(connector, effects);
             }
             InTransit::ToChat { connector, chat, token, body } => {
@@ -101,7 +101,7 @@ impl ScriptedCluster {
             InTransit::ToConnector { connector, .. } if self.dead_hubs.contains(&connector) => {}
             InTransit::ToConnector { connector, body, .. } => {
                 let now = self.hub_now();
-                let effects = self.hubs[connector].message(&body, self.signs, now).unwrap();
+                let effects = self.hubs[connector].receive(&body, self.signs, now).unwrap();
                 self.hub_effects(connector, effects);
             }
             InTransit::ToLog { chat, run, asker, op } => {
@@ -164,16 +164,16 @@ impl ScriptedCluster {
     pub(super) fn hub_effects(&mut self, connector: usize, effects: Vec<Effect>) {
         for effect in effects {
             match effect {
-                Effect::Ask { chat, token, body, .. } => {
+                Effect::SendToChat { chat, token, body, .. } => {
                     let chat = (0..CHATS).find(|number| id("chat", *number) == chat).unwrap();
                     self.under_way.push_back(InTransit::ToChat { connector, chat, token, body });
                 }
-                Effect::Answer { session, answer, .. } => self.client(session).on_response(&answer),
+                Effect::Respond { session, response, .. } => self.client(session).on_response(&response),
                 Effect::Push { to, push, .. } => to.iter().for_each(|session| self.client(*session).on_push(&push)),
                 Effect::Displaced(session) => self.send_away(session, "displaced"),
                 Effect::MovedAway(session) => self.send_away(session, "moved away"),
                 Effect::Lost(session) => self.send_away(session, "closed"),
-                Effect::Entered(_) | Effect::Doubt => {}
+                Effect::Entered(_) | Effect::RequestRecheck => {}
             }
         }
     }
@@ -190,8 +190,8 @@ impl ScriptedCluster {
 }
 
 impl Client {
-    fn on_response(&mut self, answer: &Told) {
-        if let Told::Room(_, Reply::Entered(entered)) = answer {
+    fn on_response(&mut self, answer: &ClientResponse) {
+        if let ClientResponse::Room(_, RoomResponse::Entered(entered)) = answer {
             self.place = Some((entered.token, entered.seq));
         }
         self.received.push(answer_text(answer));
@@ -205,17 +205,17 @@ impl Client {
     }
 }
 
-fn answer_text(answer: &Told) -> String {
+fn answer_text(answer: &ClientResponse) -> String {
     match answer {
-        Told::Room(_, Reply::Entered(entered)) => {
+        ClientResponse::Room(_, RoomResponse::Entered(entered)) => {
             let missed = entered.missed.iter().flat_map(|missed| &missed.messages);
             let users = entered.users.iter().fold("entered:".to_owned(), |text, name| format!("{text} {name}"));
             missed.fold(users, |text, said| format!("{text}; {}: {}", said.from, said.content))
         }
-        Told::Room(_, Reply::Sent { .. }) => "sent".to_owned(),
-        Told::Room(_, Reply::Left) => "left".to_owned(),
-        Told::Room(_, Reply::Unknown { .. }) => "unknown".to_owned(),
-        Told::Room(_, Reply::Refused { refusal, .. }) => format!("refused: {refusal:?}"),
+        ClientResponse::Room(_, RoomResponse::Sent { .. }) => "sent".to_owned(),
+        ClientResponse::Room(_, RoomResponse::Left) => "left".to_owned(),
+        ClientResponse::Room(_, RoomResponse::Unknown { .. }) => "unknown".to_owned(),
+        ClientResponse::Room(_, RoomResponse::Refused { refusal, .. }) => format!("refused: {refusal:?}"),
         other => format!("{other:?}"),
     }
 }

@@ -1,4 +1,4 @@
-//! The connector's handlers, one session each: they hand what clients ask to the [`Hub`](crate::hub::Hub)'s task.
+//! The connector's handlers, one session each: they hand what clients ask to the [`ConnectorState`](crate::connector_state::Hub)'s task.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -8,7 +8,7 @@ use bytes::Bytes;
 use shared::frontend::{App, Ending, Outbox, Session, routes};
 use tokio::sync::mpsc;
 
-use crate::hub::Request;
+use crate::connector_state::ClientRequest;
 
 /// What sessions tell the hub's task.
 #[derive(Debug)]
@@ -16,19 +16,19 @@ pub(crate) enum Command {
     /// A client connected; `entered` is to be set when it is in a room.
     Open { session: u64, outbox: Outbox, entered: Arc<AtomicBool> },
     /// A client asks; `id` is none for a notify.
-    Request { session: u64, id: Option<u32>, request: Request },
+    Request { session: u64, id: Option<u32>, request: ClientRequest },
     /// A client is gone.
     Closed { session: u64, ending: Ending },
 }
 
 /// Makes sessions and numbers them.
 #[derive(Clone)]
-pub(crate) struct Handlers {
+pub(crate) struct SessionHandlers {
     commands: mpsc::Sender<Command>,
     sessions: Arc<AtomicU64>,
 }
 
-impl Handlers {
+impl SessionHandlers {
     /// Handlers that speak to the hub at the other end of `commands`.
     pub(crate) fn new(commands: mpsc::Sender<Command>) -> Self {
         Self { commands, sessions: Arc::default() }
@@ -36,52 +36,52 @@ impl Handlers {
 }
 
 /// One client's handlers.
-pub(crate) struct Client {
+pub(crate) struct ClientHandler {
     number: u64,
     outbox: Outbox,
     entered: Arc<AtomicBool>,
     commands: mpsc::Sender<Command>,
     /// The hub has not taken it yet.
-    waiting: Option<Command>,
+    pending: Option<Command>,
 }
 
-impl App for Handlers {
-    type Session = Client;
+impl App for SessionHandlers {
+    type Session = ClientHandler;
 
-    fn open(&self, _peer: SocketAddr, outbox: Outbox) -> Client {
+    fn open(&self, _peer: SocketAddr, outbox: Outbox) -> ClientHandler {
         let number = self.sessions.fetch_add(1, Ordering::Relaxed);
         let entered = Arc::new(AtomicBool::new(false));
-        let waiting = Some(Command::Open { session: number, outbox: outbox.clone(), entered: entered.clone() });
-        Client { number, outbox, entered, commands: self.commands.clone(), waiting }
+        let pending = Some(Command::Open { session: number, outbox: outbox.clone(), entered: entered.clone() });
+        ClientHandler { number, outbox, entered, commands: self.commands.clone(), pending }
     }
 }
 
-impl Session for Client {
+impl Session for ClientHandler {
     fn message(&mut self, id: Option<u32>, route: &str, body: Bytes) {
         let request = match route {
-            routes::ENTER => Request::Enter(body),
-            routes::SEND => Request::Send(body),
-            routes::HISTORY => Request::History(body),
-            routes::MEMBERS => Request::Members(body),
-            routes::LEAVE => Request::Leave,
+            routes::ENTER => ClientRequest::Enter(body),
+            routes::SEND => ClientRequest::Send(body),
+            routes::HISTORY => ClientRequest::History(body),
+            routes::MEMBERS => ClientRequest::Members(body),
+            routes::LEAVE => ClientRequest::Leave,
             other => return shared::frontend::unknown_route(&self.outbox, id, other),
         };
-        self.waiting = Some(Command::Request { session: self.number, id, request });
+        self.pending = Some(Command::Request { session: self.number, id, request });
     }
 
     async fn taken(&mut self) {
-        if self.waiting.is_none() {
+        if self.pending.is_none() {
             return;
         }
         match self.commands.reserve().await {
             Ok(permit) => {
-                if let Some(command) = self.waiting.take() {
+                if let Some(command) = self.pending.take() {
                     permit.send(command);
                 }
             }
             Err(_) => {
                 // The hub ended: so does every session.
-                self.waiting = None;
+                self.pending = None;
                 self.outbox.close();
             }
         }
@@ -93,7 +93,7 @@ impl Session for Client {
 
     async fn closed(mut self, ending: Ending) {
         self.taken().await;
-        self.waiting = Some(Command::Closed { session: self.number, ending });
+        self.pending = Some(Command::Closed { session: self.number, ending });
         self.taken().await;
     }
 }

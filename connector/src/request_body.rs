@@ -8,23 +8,23 @@ use shared::rpc::messages::Span;
 use thiserror::Error;
 use wire::{Body, value};
 
-use crate::room::proposer::Since;
+use crate::room::proposer::ClientPosition;
 
 /// How many messages an answer has.
-const MESSAGES: Limit = Limit { default: 50, most: 100 };
+const MESSAGES_PER_PAGE: PageLimit = PageLimit { default: 50, most: 100 };
 
 /// How many names an answer has.
-const NAMES: Limit = Limit { default: 100, most: 500 };
+const NAMES_PER_PAGE: PageLimit = PageLimit { default: 100, most: 500 };
 
 /// How much of something an answer has: unless the request says how much, and at most.
-struct Limit {
+struct PageLimit {
     default: u16,
     most: u16,
 }
 
 /// A client's wish to enter a room.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Enter {
+pub struct EnterRequest {
     /// Under which name.
     pub name: Name,
     /// Which room.
@@ -32,14 +32,14 @@ pub struct Enter {
     /// The token of the membership that it comes back to.
     pub token: Option<Token>,
     /// Up to where it knows the room.
-    pub since: Option<Since>,
+    pub since: Option<ClientPosition>,
     /// It will come back with its token should its connection end.
     pub resumes: bool,
 }
 
 /// A client's wish to see messages of its room.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct History {
+pub struct HistoryRequest {
     /// Which.
     pub span: Span,
     /// How many at most.
@@ -48,7 +48,7 @@ pub struct History {
 
 /// A client's wish to see who is in its room.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Members {
+pub struct MembersRequest {
     /// Only names after this one, which need not be in the room.
     pub after: Option<Name>,
     /// How many at most.
@@ -81,9 +81,9 @@ pub enum BodyError {
     TwoSpans,
 }
 
-impl Enter {
+impl EnterRequest {
     /// Reads the body of a request.
-    pub fn read(body: &[u8]) -> Result<Self, BodyError> {
+    pub fn parse(body: &[u8]) -> Result<Self, BodyError> {
         let body = Body::parse(body).into_members().ok_or(BodyError::NotAnObject)?;
         let text = |field| body.get(field).and_then(value::text).ok_or(BodyError::Missing(field));
         let name = Name::new(&text("username")?).map_err(|error| BodyError::Bad("username", error))?;
@@ -93,15 +93,15 @@ impl Enter {
             Some(token) => Some(token.as_str().and_then(Token::parse).ok_or(BodyError::BadToken)?),
         };
         let (seq, epoch) = (number(&body, "since")?, number(&body, "epoch")?);
-        let since = seq.map(|seq| Since { epoch: Epoch(epoch.unwrap_or_default()), seq });
+        let since = seq.map(|seq| ClientPosition { epoch: Epoch(epoch.unwrap_or_default()), seq });
         let resumes = token.is_some() || body.get("resume") == Some(&Value::Bool(true));
         Ok(Self { name, room, token, since, resumes })
     }
 }
 
-impl History {
+impl HistoryRequest {
     /// Reads the body of a request.
-    pub fn read(body: &[u8]) -> Result<Self, BodyError> {
+    pub fn parse(body: &[u8]) -> Result<Self, BodyError> {
         let body = Body::parse(body).into_members().ok_or(BodyError::NotAnObject)?;
         let span = match (number(&body, "before")?, number(&body, "after")?) {
             (None, None) => Span::Last,
@@ -109,13 +109,13 @@ impl History {
             (None, Some(after)) => Span::After(after),
             (Some(_), Some(_)) => return Err(BodyError::TwoSpans),
         };
-        Ok(Self { span, limit: MESSAGES.read(&body)? })
+        Ok(Self { span, limit: MESSAGES_PER_PAGE.read(&body)? })
     }
 }
 
-impl Members {
+impl MembersRequest {
     /// Reads the body of a request.
-    pub fn read(body: &[u8]) -> Result<Self, BodyError> {
+    pub fn parse(body: &[u8]) -> Result<Self, BodyError> {
         let body = Body::parse(body).into_members().ok_or(BodyError::NotAnObject)?;
         let after = match body.get("after") {
             None | Some(Value::Null) => None,
@@ -124,11 +124,11 @@ impl Members {
                 Some(Name::new(&after).map_err(|error| BodyError::Bad("after", error))?)
             }
         };
-        Ok(Self { after, limit: NAMES.read(&body)? })
+        Ok(Self { after, limit: NAMES_PER_PAGE.read(&body)? })
     }
 }
 
-impl Limit {
+impl PageLimit {
     /// What a request says, within bounds.
     fn read(&self, body: &Map<String, Value>) -> Result<u16, BodyError> {
         let Some(limit) = number(body, "limit")? else { return Ok(self.default) };
@@ -151,14 +151,14 @@ mod tests {
 
     #[test]
     fn a_name_and_a_room() {
-        let enter = Enter::read(r#"{"username":"ann","rid":"lobby"}"#.as_bytes()).unwrap();
+        let enter = EnterRequest::parse(r#"{"username":"ann","rid":"lobby"}"#.as_bytes()).unwrap();
         assert_eq!((enter.name.as_str(), enter.room.as_str()), ("ann", "lobby"));
         assert_eq!((enter.token, enter.since), (None, None));
     }
 
     #[test]
     fn whole_numbers_are_names_and_rooms() {
-        let enter = Enter::read(br#"{"username":1001,"rid":1.0}"#).unwrap();
+        let enter = EnterRequest::parse(br#"{"username":1001,"rid":1.0}"#).unwrap();
         assert_eq!((enter.name.as_str(), enter.room.as_str()), ("1001", "1"));
     }
 
@@ -166,22 +166,23 @@ mod tests {
     fn who_comes_back_says_where_it_was() {
         let token = Token::new(7);
         let body = format!(r#"{{"username":"ann","rid":"lobby","token":"{token}","since":12000,"epoch":5}}"#);
-        let enter = Enter::read(body.as_bytes()).unwrap();
-        assert_eq!((enter.token, enter.since), (Some(token), Some(Since { epoch: Epoch(5), seq: 12_000 })));
-        let enter = Enter::read(br#"{"username":"ann","rid":"a","since":2000.0,"epoch":1795874817241.0}"#).unwrap();
-        assert_eq!(enter.since, Some(Since { epoch: Epoch(1_795_874_817_241), seq: 2_000 }));
+        let enter = EnterRequest::parse(body.as_bytes()).unwrap();
+        assert_eq!((enter.token, enter.since), (Some(token), Some(ClientPosition { epoch: Epoch(5), seq: 12_000 })));
+        let enter =
+            EnterRequest::parse(br#"{"username":"ann","rid":"a","since":2000.0,"epoch":1795874817241.0}"#).unwrap();
+        assert_eq!(enter.since, Some(ClientPosition { epoch: Epoch(1_795_874_817_241), seq: 2_000 }));
     }
 
     #[test]
     fn spans_of_messages() {
-        let read = |body: &str| History::read(body.as_bytes());
-        assert_eq!(read(""), Ok(History { span: Span::Last, limit: 50 }));
-        assert_eq!(read(r#"{"before":7,"limit":100}"#), Ok(History { span: Span::Before(7), limit: 100 }));
-        assert_eq!(read(r#"{"after":0,"limit":1}"#), Ok(History { span: Span::After(0), limit: 1 }));
+        let read = |body: &str| HistoryRequest::parse(body.as_bytes());
+        assert_eq!(read(""), Ok(HistoryRequest { span: Span::Last, limit: 50 }));
+        assert_eq!(read(r#"{"before":7,"limit":100}"#), Ok(HistoryRequest { span: Span::Before(7), limit: 100 }));
+        assert_eq!(read(r#"{"after":0,"limit":1}"#), Ok(HistoryRequest { span: Span::After(0), limit: 1 }));
         assert_eq!(read(r#"{"after":0,"before":1}"#), Err(BodyError::TwoSpans));
         assert_eq!(read(r#"{"after":-1}"#), Err(BodyError::NotANumber("after")));
         assert_eq!(read(r#"{"before":"7"}"#), Err(BodyError::NotANumber("before")));
-        let floats = History { span: Span::Before(999_000), limit: 2 };
+        let floats = HistoryRequest { span: Span::Before(999_000), limit: 2 };
         assert_eq!(read(r#"{"before":999000.0,"limit":2.0}"#), Ok(floats));
         assert_eq!(read(r#"{"after":1.5}"#), Err(BodyError::NotANumber("after")));
         assert_eq!(read(r#"{"before":1e400}"#), Err(BodyError::NotAnObject));
@@ -193,13 +194,13 @@ mod tests {
 
     #[test]
     fn pages_of_names() {
-        let read = |body: &str| Members::read(body.as_bytes());
+        let read = |body: &str| MembersRequest::parse(body.as_bytes());
         let ann = Name::new("ann").unwrap();
-        assert_eq!(read(""), Ok(Members { after: None, limit: 100 }));
-        assert_eq!(read(r#"{"after":"ann","limit":500}"#), Ok(Members { after: Some(ann), limit: 500 }));
-        assert_eq!(read(r#"{"after":null,"limit":null}"#), Ok(Members { after: None, limit: 100 }));
+        assert_eq!(read(""), Ok(MembersRequest { after: None, limit: 100 }));
+        assert_eq!(read(r#"{"after":"ann","limit":500}"#), Ok(MembersRequest { after: Some(ann), limit: 500 }));
+        assert_eq!(read(r#"{"after":null,"limit":null}"#), Ok(MembersRequest { after: None, limit: 100 }));
         let seven = Name::new("7").unwrap();
-        assert_eq!(read(r#"{"after":7,"limit":2.0}"#), Ok(Members { after: Some(seven), limit: 2 }));
+        assert_eq!(read(r#"{"after":7,"limit":2.0}"#), Ok(MembersRequest { after: Some(seven), limit: 2 }));
         assert_eq!(read(r#"{"after":[7]}"#), Err(BodyError::Missing("after")));
         assert_eq!(read(r#"{"after":""}"#), Err(BodyError::Bad("after", IdError::Empty)));
         assert_eq!(read(r#"{"limit":501}"#), Err(BodyError::BadLimit(500)));
@@ -208,7 +209,7 @@ mod tests {
 
     #[test]
     fn what_is_wrong_is_named() {
-        let error = |body: &str| Enter::read(body.as_bytes()).unwrap_err();
+        let error = |body: &str| EnterRequest::parse(body.as_bytes()).unwrap_err();
         assert_eq!(error(""), BodyError::Missing("username"));
         assert_eq!(error("[]"), BodyError::NotAnObject);
         assert_eq!(error(r#"{"username":"ann"}"#), BodyError::Missing("rid"));

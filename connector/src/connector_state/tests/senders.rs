@@ -9,28 +9,28 @@ fn list(chats: &[&str]) -> Arc<Servers> {
     Arc::new(Servers::new([(CHAT.to_owned(), servers(chats)), (GATE.to_owned(), servers(&["gate-server-1"]))]))
 }
 
-impl Stage {
+impl TestConnector {
     fn set_servers(&mut self, chats: &[&str]) {
         let now = self.now();
-        self.hub.set_servers(list(chats), now);
+        self.state.set_servers(list(chats), now);
     }
 
     /// A chat server speaks.
-    fn hear_of(&mut self, chat: &str, answer: Answer) -> Vec<Effect> {
+    fn receive_from(&mut self, chat: &str, answer: Answer) -> Vec<Effect> {
         let (v, chat, incarnation) = (rpc::VERSION, ServerId::new(chat).unwrap(), Incarnation(1));
-        let said = FromChat { v, chat, incarnation, number: 1, stats: None, answer };
-        let (body, now) = (rpc::encode(&said).unwrap(), self.now());
-        self.hub.message(&body, false, now).unwrap()
+        let message = FromChat { v, chat, incarnation, number: 1, stats: None, answer };
+        let (body, now) = (rpc::encode(&message).unwrap(), self.now());
+        self.state.receive(&body, false, now).unwrap()
     }
 }
 
 #[test]
 fn a_ping_is_answered_on_the_inbox_of_a_listed_gate_alone() {
-    let mut stage = Stage::new();
-    stage.set_servers(&["chat-server-1"]);
+    let mut connector = TestConnector::new();
+    connector.set_servers(&["chat-server-1"]);
     let mut may = |gate: &str, reply: &str| {
-        let now = stage.now();
-        stage.hub.may_answer_ping(&ServerId::new(gate).unwrap(), reply, now)
+        let now = connector.now();
+        connector.state.check_ping(&ServerId::new(gate).unwrap(), reply, now)
     };
     let own = "_INBOX.gate-server-1.0a1b.7";
     assert!(may("gate-server-1", own) && may("gate-server-1", "_INBOX.shaddock.0a1b.7"));
@@ -48,31 +48,31 @@ fn a_ping_is_answered_on_the_inbox_of_a_listed_gate_alone() {
             assert!(!may(stranger, reply), "{stranger} {reply}");
         }
     }
-    assert_eq!(stage.hub.common.metrics.bus_refused.reply.get(), 5);
-    assert_eq!(stage.hub.common.metrics.bus_refused.sender.get(), 6);
+    assert_eq!(connector.state.common.metrics.bus_refused.reply.get(), 5);
+    assert_eq!(connector.state.common.metrics.bus_refused.sender.get(), 6);
 }
 
 #[test]
 fn a_stranger_asks_for_a_look_at_the_list_and_leaves_nothing_behind() {
-    let mut stage = Stage::new();
+    let mut connector = TestConnector::new();
     for _ in 0..3 {
         for answer in [Answer::Leaving, Answer::Alive, Answer::NotOwner { room: room(1) }] {
-            let effects = stage.hear_of("chat-server-9", answer);
-            assert!(effects.iter().all(|effect| *effect == Effect::Doubt), "{effects:?}");
+            let effects = connector.receive_from("chat-server-9", answer);
+            assert!(effects.iter().all(|effect| *effect == Effect::RequestRecheck), "{effects:?}");
         }
     }
-    assert_eq!(stage.hub.common.metrics.bus_refused.sender.get(), 9);
+    assert_eq!(connector.state.common.metrics.bus_refused.sender.get(), 9);
     let id = ServerId::new("chat-server-9").unwrap();
-    assert!(!stage.hub.owners.is_down(&id) && stage.hub.owners.known(&id, 0).is_none());
-    stage.set_servers(&["chat-server-1", "chat-server-9"]);
-    assert!(stage.hear_of("chat-server-9", Answer::Alive).is_empty());
-    assert!(stage.hub.owners.known(&id, 0).is_some());
+    assert!(!connector.state.chat_servers.is_down(&id) && connector.state.chat_servers.known(&id, 0).is_none());
+    connector.set_servers(&["chat-server-1", "chat-server-9"]);
+    assert!(connector.receive_from("chat-server-9", Answer::Alive).is_empty());
+    assert!(connector.state.chat_servers.known(&id, 0).is_some());
 }
 
 /// It may be of a server that was just added, and is missing then.
 #[test]
 fn a_record_of_a_stranger_is_read_from_the_rooms_owner() {
-    let mut stage = followed(2);
+    let mut connector = followed(2);
     let record = Record {
         v: VERSION,
         prev: Position::NONE,
@@ -89,10 +89,12 @@ fn a_record_of_a_stranger_is_read_from_the_rooms_owner() {
     };
     for (number, attached) in [(0, 1), (7, 0)] {
         let (epoch, position, record) = (Epoch(1), Position(1), Arc::new(record.clone()));
-        let effects = stage
-            .hear_of("chat-server-9", Answer::Record { room: room(number), epoch, position, record: record.into() });
-        assert_eq!(Stage::attached(&effects).len(), attached, "{effects:?}");
+        let effects = connector.receive_from(
+            "chat-server-9",
+            Answer::Record { room: room(number), epoch, position, record: record.into() },
+        );
+        assert_eq!(TestConnector::attaches_in(&effects).len(), attached, "{effects:?}");
         assert!(!effects.iter().any(|effect| matches!(effect, Effect::Push { .. })));
     }
-    assert_eq!(stage.hub.rooms(), 2);
+    assert_eq!(connector.state.rooms(), 2);
 }

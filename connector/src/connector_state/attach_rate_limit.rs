@@ -8,22 +8,22 @@ const RESERVED: usize = 4;
 
 /// Attaches that may be asked until the next tick.
 #[derive(Debug)]
-pub struct Attaches {
+pub struct AttachRateLimit {
     per_tick: usize,
     left: usize,
     has_refused: bool,
     /// The first room that was refused in the last tick: the next tick begins with it, so that each has its turn.
-    turn: Option<RoomId>,
+    next_first: Option<RoomId>,
 }
 
-impl Attaches {
+impl AttachRateLimit {
     /// So many per tick.
     pub fn new(per_tick: usize) -> Self {
-        Self { per_tick, left: per_tick, has_refused: false, turn: None }
+        Self { per_tick, left: per_tick, has_refused: false, next_first: None }
     }
 
     /// Takes one, if there is one left; for a room that no client waits for, some are left in reserve.
-    pub fn take(&mut self, is_waited_for: bool) -> bool {
+    pub fn try_take(&mut self, is_waited_for: bool) -> bool {
         let reserve = if is_waited_for { 0 } else { self.per_tick / RESERVED };
         let may = self.left > reserve;
         self.left -= usize::from(may);
@@ -35,13 +35,13 @@ impl Attaches {
     pub(super) fn begin_tick(&mut self) -> Option<RoomId> {
         self.left = self.per_tick;
         self.has_refused = false;
-        self.turn.take()
+        self.next_first.take()
     }
 
     /// A room did all that it could in this tick.
-    pub(super) fn has_ticked(&mut self, room: &RoomId) {
-        if std::mem::take(&mut self.has_refused) && self.turn.is_none() {
-            self.turn = Some(room.clone());
+    pub(super) fn end_room_tick(&mut self, room: &RoomId) {
+        if std::mem::take(&mut self.has_refused) && self.next_first.is_none() {
+            self.next_first = Some(room.clone());
         }
     }
 }
@@ -52,22 +52,22 @@ mod tests {
 
     #[test]
     fn rooms_without_clients_leave_a_reserve() {
-        let mut attaches = Attaches::new(8);
-        assert_eq!((0..10).filter(|_| attaches.take(false)).count(), 6);
-        assert_eq!((0..10).filter(|_| attaches.take(true)).count(), 2);
-        attaches.begin_tick();
-        assert!(attaches.take(false));
+        let mut limit = AttachRateLimit::new(8);
+        assert_eq!((0..10).filter(|_| limit.try_take(false)).count(), 6);
+        assert_eq!((0..10).filter(|_| limit.try_take(true)).count(), 2);
+        limit.begin_tick();
+        assert!(limit.try_take(false));
     }
 
     #[test]
-    fn the_first_room_refused_has_the_next_turn() {
+    fn the_first_room_refused_has_the_next_next_first() {
         let [first, second, third] = ["a", "b", "c"].map(|room| RoomId::new(room).unwrap());
-        let mut attaches = Attaches::new(1);
+        let mut limit = AttachRateLimit::new(1);
         for room in [&first, &second, &third] {
-            attaches.take(true);
-            attaches.has_ticked(room);
+            limit.try_take(true);
+            limit.end_room_tick(room);
         }
-        assert_eq!(attaches.begin_tick(), Some(second));
-        assert_eq!(attaches.begin_tick(), None);
+        assert_eq!(limit.begin_tick(), Some(second));
+        assert_eq!(limit.begin_tick(), None);
     }
 }

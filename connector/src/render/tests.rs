@@ -23,13 +23,13 @@ fn name(text: &str) -> Name {
 #[test]
 fn pushes_are_the_demos_with_more_beside() {
     let chat = Push::Chat { from: name("ann"), content: "hi 😀".to_owned(), target: None, seq: 1_000, time: 7 };
-    let wanted = json!({"route": "onChat", "msg": "hi 😀", "from": "ann", "target": "*", "rid": "lobby",
+    let expected = json!({"route": "onChat", "msg": "hi 😀", "from": "ann", "target": "*", "rid": "lobby",
         "seq": 1000, "time": 7});
-    assert_eq!(body(&push(&room(), &chat, None).unwrap()), wanted);
+    assert_eq!(body(&render_push(&room(), &chat, None).unwrap()), expected);
     let add = Push::Add { name: name("bob") };
-    assert_eq!(body(&push(&room(), &add, None).unwrap()), json!({"route": "onAdd", "user": "bob"}));
+    assert_eq!(body(&render_push(&room(), &add, None).unwrap()), json!({"route": "onAdd", "user": "bob"}));
     let leave = Push::Leave { name: name("bob") };
-    assert_eq!(body(&push(&room(), &leave, None).unwrap()), json!({"route": "onLeave", "user": "bob"}));
+    assert_eq!(body(&render_push(&room(), &leave, None).unwrap()), json!({"route": "onLeave", "user": "bob"}));
 }
 
 #[test]
@@ -37,21 +37,21 @@ fn the_longest_message_with_the_longest_names_can_be_sent() {
     let longest = "😀".repeat(64);
     let (from, target) = (name(&longest), Some(name(&longest)));
     let chat = Push::Chat { from, content: "x".repeat(60 * 1024), target, seq: u64::MAX, time: u64::MAX };
-    assert!(push(&RoomId::new(&longest).unwrap(), &chat, None).is_some());
+    assert!(render_push(&RoomId::new(&longest).unwrap(), &chat, None).is_some());
 }
 
 #[test]
 fn a_name_that_is_taken_is_the_demos_error() {
-    let refused = Told::Room(room(), Reply::Refused { refusal: Refusal::NameTaken, enter: true });
-    let body = body(&answer(1, &refused).1);
+    let refused = ClientResponse::Room(room(), RoomResponse::Refused { refusal: Refusal::NameTaken, enter: true });
+    let body = body(&render_response(1, &refused).1);
     assert_eq!((body["code"].as_u64(), body["error"].as_bool()), (Some(500), Some(true)));
 }
 
-fn entered(users: Vec<Name>, missed: Option<Missed>) -> Told {
+fn entered(users: Vec<Name>, missed: Option<MissedMessages>) -> ClientResponse {
     let (seq, time, epoch, token) = (u64::MAX, u64::MAX, Epoch(u64::MAX), Token::new(7));
     let (total, names) = (users.len(), true);
     let entered = room::Entered { users, total, names, seq, time, epoch, token, missed };
-    Told::Room(room(), Reply::Entered(Box::new(entered)))
+    ClientResponse::Room(room(), RoomResponse::Entered(Box::new(entered)))
 }
 
 fn many() -> Vec<Name> {
@@ -60,7 +60,7 @@ fn many() -> Vec<Name> {
 
 #[test]
 fn the_answer_to_enter_stays_below_its_limit() {
-    let framed = answer(1, &entered(many(), None)).1;
+    let framed = render_response(1, &entered(many(), None)).1;
     assert!(framed.len() <= wire::MAX_JSON_TO_CLIENT);
     let body = body(&framed);
     assert_eq!(body["total"], 1_000);
@@ -74,8 +74,8 @@ fn the_answer_to_one_who_comes_back_stays_below_its_limit() {
     let longest = name(&"😀".repeat(64));
     let (from, to) = (longest.clone(), Some(longest));
     let said = Said { seq: u64::MAX, time: u64::MAX, from, to, content: "x".repeat(60 * 1024) };
-    let missed = Missed { messages: vec![said], cursor: Some(u64::MAX), recovered: true };
-    let framed = answer(1, &entered(many(), Some(missed))).1;
+    let missed = MissedMessages { messages: vec![said], cursor: Some(u64::MAX), recovered: true };
+    let framed = render_response(1, &entered(many(), Some(missed))).1;
     let body = body(&framed);
     assert_eq!((body["code"].as_u64(), body["recovered"].as_bool()), (Some(200), Some(true)));
     assert_eq!(body["missed"][0]["msg"].as_str().map(str::len), Some(60 * 1024));
@@ -86,28 +86,32 @@ fn the_answer_to_one_who_comes_back_stays_below_its_limit() {
 fn history_has_messages_and_a_cursor_if_there_are_more() {
     let said = Said { seq: 2_001, time: 9, from: name("ann"), to: None, content: "hi".to_owned() };
     let page = Page { messages: vec![said], cursor: None, complete: true };
-    let told = Told::Room(room(), Reply::History { epoch: Epoch(5), page });
-    let wanted = json!({"code": 200, "rid": "lobby", "epoch": 5, "complete": true,
+    let response = ClientResponse::Room(room(), RoomResponse::History { epoch: Epoch(5), page });
+    let expected = json!({"code": 200, "rid": "lobby", "epoch": 5, "complete": true,
         "messages": [{"msg": "hi", "from": "ann", "target": "*", "seq": 2001, "time": 9}]});
-    assert_eq!(body(&answer(1, &told).1), wanted);
+    assert_eq!(body(&render_response(1, &response).1), expected);
 }
 
 #[test]
 fn a_page_of_members_says_where_the_next_begins() {
-    let told = |more| {
+    let response = |more| {
         let users = vec![name("ann"), name("bob")];
-        Told::Room(room(), Reply::Members(room::Members { users, more, total: 9, seq: 2_999, time: 7 }))
+        ClientResponse::Room(
+            room(),
+            RoomResponse::Members(room::MembersPage { users, more, total: 9, seq: 2_999, time: 7 }),
+        )
     };
-    let mut wanted = json!({"code": 200, "rid": "lobby", "users": ["ann", "bob"], "total": 9, "seq": 2999, "time": 7});
-    assert_eq!(body(&answer(1, &told(false)).1), wanted);
-    wanted["cursor"] = json!("bob");
-    assert_eq!(body(&answer(1, &told(true)).1), wanted);
+    let mut expected =
+        json!({"code": 200, "rid": "lobby", "users": ["ann", "bob"], "total": 9, "seq": 2999, "time": 7});
+    assert_eq!(body(&render_response(1, &response(false)).1), expected);
+    expected["cursor"] = json!("bob");
+    assert_eq!(body(&render_response(1, &response(true)).1), expected);
 }
 
 #[test]
 fn names_that_do_not_fit_are_on_the_next_page() {
-    let members = room::Members { users: many(), more: false, total: 1_000, seq: u64::MAX, time: u64::MAX };
-    let framed = answer(1, &Told::Room(room(), Reply::Members(members))).1;
+    let members = room::MembersPage { users: many(), more: false, total: 1_000, seq: u64::MAX, time: u64::MAX };
+    let framed = render_response(1, &ClientResponse::Room(room(), RoomResponse::Members(members))).1;
     assert!(framed.len() <= wire::MAX_JSON_TO_CLIENT);
     let body = body(&framed);
     let users = body["users"].as_array().unwrap();
@@ -118,13 +122,13 @@ fn names_that_do_not_fit_are_on_the_next_page() {
 #[test]
 fn a_total_says_whether_names_are_told() {
     let total = Push::Members { total: 501, names: false };
-    let wanted = json!({"route": "onMembers", "rid": "lobby", "total": 501, "names": false});
-    assert_eq!(body(&push(&room(), &total, None).unwrap()), wanted);
+    let expected = json!({"route": "onMembers", "rid": "lobby", "total": 501, "names": false});
+    assert_eq!(body(&render_push(&room(), &total, None).unwrap()), expected);
 }
 
 #[test]
 fn a_gap_is_told_with_both_ends() {
     let gap = Push::Gap { from: 1_999, to: 7_999, epoch: Epoch(5) };
-    let wanted = json!({"route": "onGap", "rid": "lobby", "from": 1999, "to": 7999, "epoch": 5});
-    assert_eq!(body(&push(&room(), &gap, None).unwrap()), wanted);
+    let expected = json!({"route": "onGap", "rid": "lobby", "from": 1999, "to": 7999, "epoch": 5});
+    assert_eq!(body(&render_push(&room(), &gap, None).unwrap()), expected);
 }

@@ -4,10 +4,10 @@ use shared::frontend::routes;
 use shared::metrics::{Asked, Metrics, Share};
 use tokio::time::Instant;
 
-use crate::hub::{Counts, Request};
+use crate::connector_state::{ClientRequest, Gauges};
 
 /// What a connector has of the process's levels; gone with it.
-pub(crate) struct Figures {
+pub(crate) struct ConnectorGauges {
     rooms: Share,
     members: Share,
     in_flight: Share,
@@ -15,7 +15,7 @@ pub(crate) struct Figures {
     messages: Share,
 }
 
-impl Figures {
+impl ConnectorGauges {
     pub(crate) fn new(metrics: &Metrics) -> Self {
         Self {
             rooms: metrics.rooms_followed.share(),
@@ -27,14 +27,14 @@ impl Figures {
     }
 
     /// Shows what a hub has.
-    pub(crate) fn show(&mut self, Counts { rooms, members, in_flight }: Counts) {
+    pub(crate) fn set(&mut self, Gauges { rooms, members, in_flight }: Gauges) {
         self.rooms.set(rooms);
         self.members.set(members);
         self.in_flight.set(in_flight);
     }
 
     /// Shows what waits for the hub.
-    pub(crate) fn show_queues(&mut self, commands: usize, messages: usize) {
+    pub(crate) fn set_queues(&mut self, commands: usize, messages: usize) {
         self.commands.set(commands);
         self.messages.set(messages);
     }
@@ -42,23 +42,23 @@ impl Figures {
 
 /// Requests of one client that wait for their answers: as many as a session may have in flight, and one that is one too many.
 #[derive(Debug, Default)]
-pub(crate) struct Waiting(Vec<(u32, Asked, Instant)>);
+pub(crate) struct RequestTimers(Vec<(u32, Asked, Instant)>);
 
-impl Waiting {
+impl RequestTimers {
     /// A request came.
-    pub(crate) fn asked(&mut self, id: u32, request: &Request) {
+    pub(crate) fn start(&mut self, id: u32, request: &ClientRequest) {
         let route = match request {
-            Request::Enter(_) => routes::ENTER,
-            Request::Send(_) => routes::SEND,
-            Request::History(_) => routes::HISTORY,
-            Request::Members(_) => routes::MEMBERS,
-            Request::Leave => routes::LEAVE,
+            ClientRequest::Enter(_) => routes::ENTER,
+            ClientRequest::Send(_) => routes::SEND,
+            ClientRequest::History(_) => routes::HISTORY,
+            ClientRequest::Members(_) => routes::MEMBERS,
+            ClientRequest::Leave => routes::LEAVE,
         };
         self.0.push((id, Asked::of(route), Instant::now()));
     }
 
     /// It is answered.
-    pub(crate) fn answered(&mut self, id: u32, code: u16, metrics: &Metrics) {
+    pub(crate) fn stop(&mut self, id: u32, code: u16, metrics: &Metrics) {
         let Some(index) = self.0.iter().position(|(waiting, ..)| *waiting == id) else { return };
         let (_, asked, since) = self.0.swap_remove(index);
         metrics.requests_answered.add(asked, code);

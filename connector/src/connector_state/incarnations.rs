@@ -6,7 +6,7 @@ use shared::log_limit::LogLimit;
 use shared::rpc::messages::Known;
 use tracing::{error, info, warn};
 
-use super::{Effect, Hub, Now};
+use super::{ConnectorState, Effect, Now};
 use crate::room::Room;
 
 /// Milliseconds for which chat servers say that a later process lives before this connector believes
@@ -35,7 +35,7 @@ impl Rival {
     }
 }
 
-impl Hub {
+impl ConnectorState {
     /// Returns true while a later process has this connector's id: what it asks is not answered, and
     /// its clients are better off elsewhere. It goes on when that process is gone.
     pub fn has_rival(&self, ticks: u64) -> bool {
@@ -56,7 +56,7 @@ impl Hub {
     }
 
     /// A chat server, or a room's log, knows a higher incarnation of this connector.
-    pub(super) fn is_stale(
+    pub(super) fn on_stale(
         &mut self,
         (chat, run): (&ServerId, Incarnation),
         known: Known,
@@ -65,8 +65,8 @@ impl Hub {
     ) {
         // Also a chat server of which a later run is known may be right about this connector: if stray
         // messages made each know a later run of the other, neither heard the other otherwise.
-        let is_old = self.owners.is_old(chat, run);
-        if !self.owners.is_plausible(chat, run) {
+        let is_old = self.chat_servers.is_old(chat, run);
+        if !self.chat_servers.is_plausible(chat, run) {
             return self.refuse(chat, (run, 0));
         }
         let (mine, later) = (self.common.incarnation, known.incarnation);
@@ -95,7 +95,7 @@ impl Hub {
         info!(server = %self.common.me, %chat, before = mine.0, known = later.0, "a later incarnation is known, going on above it");
         let lineage = self.lineage.clone();
         for room in self.rooms.keys().cloned().collect::<Vec<_>>() {
-            self.in_known_room(&room, now, effects, |room: &mut Room, cx| room.go_on_as(&lineage, cx));
+            self.in_known_room(&room, now, effects, |room: &mut Room, cx| room.continue_as(&lineage, cx));
         }
     }
 

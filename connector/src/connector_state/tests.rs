@@ -34,15 +34,15 @@ fn room(number: usize) -> RoomId {
 }
 
 /// A connector whose rooms all have one chat server.
-struct Stage {
-    hub: Hub,
+struct TestConnector {
+    state: ConnectorState,
     now: u64,
     inputs: u64,
     /// Messages of the chat server so far.
-    said: u64,
+    sent: u64,
 }
 
-impl Stage {
+impl TestConnector {
     /// A connector without rooms.
     fn new() -> Self {
         Self::with(Self::common())
@@ -65,15 +65,20 @@ impl Stage {
     fn with(common: Common) -> Self {
         let servers = Servers::new([(CHAT.to_owned(), vec![Server::new(chat(), "127.0.0.1")])]);
         let limits = Limits { max_in_flight: 50, request_ms: 60_000, attaches_per_tick: ATTACHES };
-        Self { hub: Hub::new(common, Owners::new(Arc::new(servers), 10_000), limits), now: 0, inputs: 0, said: 0 }
+        Self {
+            state: ConnectorState::new(common, ChatServers::new(Arc::new(servers), 10_000), limits),
+            now: 0,
+            inputs: 0,
+            sent: 0,
+        }
     }
 
     /// A client connects and asks to enter a room.
     fn enter(&mut self, session: u64, room: &RoomId) -> Vec<Effect> {
-        self.hub.open(session);
+        self.state.open(session);
         let body = format!(r#"{{"username":"ann","rid":"{}"}}"#, room.as_str());
         let now = self.now();
-        self.hub.request(session, Some(1), Request::Enter(body.into()), now)
+        self.state.handle_request(session, Some(1), ClientRequest::Enter(body.into()), now)
     }
 
     fn now(&mut self) -> Now {
@@ -85,13 +90,13 @@ impl Stage {
     fn tick(&mut self) -> Vec<Effect> {
         self.now += TICK_MS;
         let now = self.now();
-        self.hub.tick(now)
+        self.state.tick(now)
     }
 
     /// Rooms that these effects attach.
-    fn attached(effects: &[Effect]) -> Vec<(RoomId, Place)> {
+    fn attaches_in(effects: &[Effect]) -> Vec<(RoomId, Place)> {
         let attach = |effect: &Effect| match effect {
-            Effect::Ask { body, .. } => match rpc::decode::<FromConnector>(body).unwrap().question {
+            Effect::SendToChat { body, .. } => match rpc::decode::<FromConnector>(body).unwrap().question {
                 Question::Attach { room, at } => Some((room, at)),
                 _ => None,
             },
@@ -100,12 +105,12 @@ impl Stage {
         effects.iter().filter_map(attach).collect()
     }
 
-    fn hear(&mut self, answer: Answer) -> Vec<Effect> {
-        self.said += 1;
-        let (v, incarnation, number) = (rpc::VERSION, Incarnation(1), self.said);
+    fn receive(&mut self, answer: Answer) -> Vec<Effect> {
+        self.sent += 1;
+        let (v, incarnation, number) = (rpc::VERSION, Incarnation(1), self.sent);
         let body: Bytes = rpc::encode(&FromChat { v, chat: chat(), incarnation, number, stats: None, answer }).unwrap();
         let now = self.now();
-        self.hub.message(&body, false, now).unwrap()
+        self.state.receive(&body, false, now).unwrap()
     }
 
     /// The chat server answers attaches: its log has no records.
@@ -116,49 +121,49 @@ impl Stage {
             let is_known = asked.epoch == now.epoch;
             let news =
                 if is_known { News::Since { records: Vec::new(), more: false } } else { News::State(Box::default()) };
-            effects.extend(self.hear(Answer::Attached { room, asked, now, news }));
+            effects.extend(self.receive(Answer::Attached { room, asked, now, news }));
         }
         effects
     }
 
     fn refuse(&mut self, attaches: Vec<(RoomId, Place)>) {
         for (room, _) in attaches {
-            self.hear(Answer::NotOwner { room });
+            self.receive(Answer::NotOwner { room });
         }
     }
 }
 
 /// A connector with so many rooms, all of them attached; their clients wait for their joins.
-fn followed(rooms: usize) -> Stage {
-    let mut stage = Stage::new();
+fn followed(rooms: usize) -> TestConnector {
+    let mut connector = TestConnector::new();
     for number in 0..rooms {
-        let attaches = Stage::attached(&stage.enter(number as u64, &room(number)));
-        stage.agree(attaches);
+        let attaches = TestConnector::attaches_in(&connector.enter(number as u64, &room(number)));
+        connector.agree(attaches);
         if number % ATTACHES == ATTACHES - 1 {
-            stage.tick();
+            connector.tick();
         }
     }
-    stage.tick();
-    stage
+    connector.tick();
+    connector
 }
 
 #[test]
 fn attaches_after_a_reconnect_are_spread_over_a_time_that_grows_with_the_rooms() {
     const ROOMS: usize = 20_000;
-    let mut stage = followed(ROOMS);
-    let now = stage.now();
-    let mut effects = stage.hub.reconnected(now);
+    let mut connector = followed(ROOMS);
+    let now = connector.now();
+    let mut effects = connector.state.on_reconnected(now);
     let (mut attached, mut ticks) = (BTreeSet::new(), 0);
     loop {
-        let attaches = Stage::attached(&effects);
+        let attaches = TestConnector::attaches_in(&effects);
         assert!(attaches.len() <= ATTACHES, "{} attaches in one tick", attaches.len());
         attached.extend(attaches.iter().map(|(room, _)| room.clone()));
-        let more = stage.agree(attaches);
-        assert!(Stage::attached(&more).is_empty(), "an answer brings no attach of another room");
+        let more = connector.agree(attaches);
+        assert!(TestConnector::attaches_in(&more).is_empty(), "an answer brings no attach of another room");
         if attached.len() == ROOMS {
             break;
         }
-        effects = stage.tick();
+        effects = connector.tick();
         ticks += 1;
         assert!(ticks <= 2 * ROOMS / ATTACHES, "{} rooms after {ticks} ticks", attached.len());
     }
@@ -167,38 +172,38 @@ fn attaches_after_a_reconnect_are_spread_over_a_time_that_grows_with_the_rooms()
 
 #[test]
 fn a_room_among_few_is_attached_at_once() {
-    let mut stage = followed(20);
-    let now = stage.now();
-    let effects = stage.hub.reconnected(now);
-    assert_eq!(Stage::attached(&effects).len(), 20);
+    let mut connector = followed(20);
+    let now = connector.now();
+    let effects = connector.state.on_reconnected(now);
+    assert_eq!(TestConnector::attaches_in(&effects).len(), 20);
 }
 
 /// While thousands of silent rooms attach again, a client that enters another one does not wait for all of them.
 #[test]
 fn a_room_that_a_client_waits_for_comes_first() {
-    let mut stage = followed(5_000);
+    let mut connector = followed(5_000);
     // All that clients asked is answered at its deadline: nothing waits in these rooms.
-    stage.now += 120_000;
-    stage.tick();
-    let now = stage.now();
-    stage.hub.reconnected(now);
-    let effects = stage.enter(9_999, &RoomId::new("zoo").unwrap());
-    assert_eq!(Stage::attached(&effects).len(), 1);
+    connector.now += 120_000;
+    connector.tick();
+    let now = connector.now();
+    connector.state.on_reconnected(now);
+    let effects = connector.enter(9_999, &RoomId::new("zoo").unwrap());
+    assert_eq!(TestConnector::attaches_in(&effects).len(), 1);
 }
 
 /// The times at which each room is asked for, of a chat server that does not own it.
-fn tries(stage: &mut Stage, lasting_ms: u64) -> BTreeMap<RoomId, Vec<u64>> {
+fn tries(connector: &mut TestConnector, lasting_ms: u64) -> BTreeMap<RoomId, Vec<u64>> {
     let mut tries: BTreeMap<RoomId, Vec<u64>> = BTreeMap::new();
-    let now = stage.now();
-    let mut effects = stage.hub.reconnected(now);
-    let end = stage.now + lasting_ms;
-    while stage.now < end {
-        let attaches = Stage::attached(&effects);
+    let now = connector.now();
+    let mut effects = connector.state.on_reconnected(now);
+    let end = connector.now + lasting_ms;
+    while connector.now < end {
+        let attaches = TestConnector::attaches_in(&effects);
         for (room, _) in &attaches {
-            tries.entry(room.clone()).or_default().push(stage.now);
+            tries.entry(room.clone()).or_default().push(connector.now);
         }
-        stage.refuse(attaches);
-        effects = stage.tick();
+        connector.refuse(attaches);
+        effects = connector.tick();
     }
     tries
 }
@@ -206,13 +211,13 @@ fn tries(stage: &mut Stage, lasting_ms: u64) -> BTreeMap<RoomId, Vec<u64>> {
 /// Repeats come out of one tick for all rooms, with the same random bits: each room draws its own from them.
 #[test]
 fn rooms_that_are_not_answered_are_not_repeated_together() {
-    let mut stage = followed(300);
-    let now = stage.now();
-    let mut effects = stage.hub.reconnected(now);
+    let mut connector = followed(300);
+    let now = connector.now();
+    let mut effects = connector.state.on_reconnected(now);
     let mut last: BTreeMap<RoomId, u64> = BTreeMap::new();
-    while stage.now < 20_000 {
-        last.extend(Stage::attached(&effects).into_iter().map(|(room, _)| (room, stage.now)));
-        effects = stage.tick();
+    while connector.now < 20_000 {
+        last.extend(TestConnector::attaches_in(&effects).into_iter().map(|(room, _)| (room, connector.now)));
+        effects = connector.tick();
     }
     let times: BTreeSet<u64> = last.into_values().collect();
     assert!(times.len() > 10, "300 rooms were asked for last at {times:?}");
@@ -220,8 +225,8 @@ fn rooms_that_are_not_answered_are_not_repeated_together() {
 
 #[test]
 fn rooms_that_are_refused_back_off_each_with_jitter_of_its_own() {
-    let mut stage = followed(300);
-    let tries = tries(&mut stage, 20_000);
+    let mut connector = followed(300);
+    let tries = tries(&mut connector, 20_000);
     let mut last = BTreeSet::new();
     for times in tries.values() {
         let gaps: Vec<u64> = times.windows(2).map(|pair| pair[1] - pair[0]).collect();
@@ -235,17 +240,17 @@ fn rooms_that_are_refused_back_off_each_with_jitter_of_its_own() {
 
 #[test]
 fn rooms_that_are_never_answered_are_all_asked_for_in_turn() {
-    let mut stage = followed(20_000);
-    let now = stage.now();
-    let mut effects = stage.hub.reconnected(now);
+    let mut connector = followed(20_000);
+    let now = connector.now();
+    let mut effects = connector.state.on_reconnected(now);
     let mut asked = BTreeSet::new();
     for tick in 0.. {
-        asked.extend(Stage::attached(&effects).into_iter().map(|(room, _)| room));
+        asked.extend(TestConnector::attaches_in(&effects).into_iter().map(|(room, _)| room));
         if asked.len() == 20_000 {
             break;
         }
         assert!(tick < 200, "{} rooms were asked for", asked.len());
-        effects = stage.tick();
+        effects = connector.tick();
     }
 }
 

@@ -8,15 +8,15 @@ use shared::record::{Epoch, Refusal};
 use shared::rpc::messages::{Page, Said, Unavailable};
 use wire::Dictionary;
 
-use crate::hub::Told;
-use crate::room::{self, Missed, Push, Reply};
+use crate::connector_state::ClientResponse;
+use crate::room::{self, MissedMessages, Push, RoomResponse};
 
 /// Bytes that names and missed messages in the answer to `enter` may take; the rest of its 64 KiB is for what stands around
 /// them.
 const USERS_BYTES: usize = 60 * 1024;
 
 #[derive(Serialize)]
-struct Chat<'a> {
+struct ChatBody<'a> {
     route: &'a str,
     msg: &'a str,
     from: &'a Name,
@@ -27,13 +27,13 @@ struct Chat<'a> {
 }
 
 #[derive(Serialize)]
-struct User<'a> {
+struct UserBody<'a> {
     route: &'a str,
     user: &'a Name,
 }
 
 #[derive(Serialize)]
-struct Gap<'a> {
+struct GapBody<'a> {
     route: &'a str,
     rid: &'a RoomId,
     from: u64,
@@ -43,7 +43,7 @@ struct Gap<'a> {
 
 /// How many are here.
 #[derive(Serialize)]
-struct Total<'a> {
+struct TotalBody<'a> {
     route: &'a str,
     rid: &'a RoomId,
     total: usize,
@@ -51,7 +51,7 @@ struct Total<'a> {
 }
 
 #[derive(Serialize)]
-struct Entered<'a> {
+struct EnteredBody<'a> {
     code: u16,
     users: &'a [Name],
     total: usize,
@@ -62,31 +62,31 @@ struct Entered<'a> {
     epoch: Epoch,
     token: String,
     #[serde(flatten)]
-    missed: Option<CameBack<'a>>,
+    missed: Option<ResumedBody<'a>>,
 }
 
 /// What only those are told who come back.
 #[derive(Serialize)]
-struct CameBack<'a> {
-    missed: Vec<Message<'a>>,
+struct ResumedBody<'a> {
+    missed: Vec<MessageBody<'a>>,
     recovered: bool,
     #[serde(skip_serializing_if = "Option::is_none")]
     cursor: Option<u64>,
 }
 
 #[derive(Serialize)]
-struct History<'a> {
+struct HistoryBody<'a> {
     code: u16,
     rid: &'a RoomId,
     epoch: Epoch,
-    messages: Vec<Message<'a>>,
+    messages: Vec<MessageBody<'a>>,
     complete: bool,
     #[serde(skip_serializing_if = "Option::is_none")]
     cursor: Option<u64>,
 }
 
 #[derive(Serialize)]
-struct Members<'a> {
+struct MembersBody<'a> {
     code: u16,
     rid: &'a RoomId,
     users: &'a [Name],
@@ -99,7 +99,7 @@ struct Members<'a> {
 
 /// A message in an answer.
 #[derive(Serialize)]
-struct Message<'a> {
+struct MessageBody<'a> {
     msg: &'a str,
     from: &'a Name,
     target: &'a str,
@@ -107,7 +107,7 @@ struct Message<'a> {
     time: u64,
 }
 
-impl<'a> From<&'a Said> for Message<'a> {
+impl<'a> From<&'a Said> for MessageBody<'a> {
     fn from(said: &'a Said) -> Self {
         let target = target(said.to.as_ref());
         Self { msg: &said.content, from: &said.from, target, seq: said.seq, time: said.time }
@@ -120,76 +120,85 @@ fn target(to: Option<&Name>) -> &str {
 }
 
 #[derive(Serialize)]
-struct Sent {
+struct SentBody {
     code: u16,
     seq: u64,
     time: u64,
 }
 
 #[derive(Serialize)]
-struct Done {
+struct DoneBody {
     code: u16,
 }
 
 /// A push, framed; none if it cannot be sent, which is logged.
-pub fn push(room: &RoomId, push: &Push, dictionary: Option<&Dictionary>) -> Option<Bytes> {
+pub fn render_push(room: &RoomId, push: &Push, dictionary: Option<&Dictionary>) -> Option<Bytes> {
     match push {
         Push::Chat { from, content, target, seq, time } => {
             let route = routes::ON_CHAT;
             let target = self::target(target.as_ref());
             let (seq, time) = (*seq, *time);
-            let body = Chat { route, msg: content, from, target, rid: room, seq, time };
+            let body = ChatBody { route, msg: content, from, target, rid: room, seq, time };
             frontend::push(route, &body, dictionary)
         }
         Push::Add { name } => user(routes::ON_ADD, name, dictionary),
         Push::Leave { name } => user(routes::ON_LEAVE, name, dictionary),
         Push::Gap { from, to, epoch } => {
-            let body = Gap { route: routes::ON_GAP, rid: room, from: *from, to: *to, epoch: *epoch };
+            let body = GapBody { route: routes::ON_GAP, rid: room, from: *from, to: *to, epoch: *epoch };
             frontend::push(routes::ON_GAP, &body, dictionary)
         }
         Push::Members { total, names } => {
-            let body = Total { route: routes::ON_MEMBERS, rid: room, total: *total, names: *names };
+            let body = TotalBody { route: routes::ON_MEMBERS, rid: room, total: *total, names: *names };
             frontend::push(routes::ON_MEMBERS, &body, dictionary)
         }
     }
 }
 
 fn user(route: &str, user: &Name, dictionary: Option<&Dictionary>) -> Option<Bytes> {
-    frontend::push(route, &User { route, user }, dictionary)
+    frontend::push(route, &UserBody { route, user }, dictionary)
 }
 
 /// An answer, framed, with its code.
-pub fn answer(id: u32, told: &Told) -> (u16, Bytes) {
-    match told {
-        Told::Room(room, reply) => answer_of_room(id, room, reply),
-        Told::Bad { error: why, enter } => error(id, 500, *enter, &why.to_string()),
-        Told::Entering => error(id, 429, true, "entering: an enter of this session is still waiting"),
-        Told::NotInRoom => refused(id, Refusal::NotMember, false),
-        Told::TooMany => error(id, 429, false, "too-many-requests: as many requests wait as a session may have"),
-        Told::NoServer => error(id, 500, true, "no-server: there is no chat server"),
+pub fn render_response(id: u32, response: &ClientResponse) -> (u16, Bytes) {
+    match response {
+        ClientResponse::Room(room, reply) => render_room_response(id, room, reply),
+        ClientResponse::BadBody { error: why, enter } => error_response(id, 500, *enter, &why.to_string()),
+        ClientResponse::EnterPending => {
+            error_response(id, 429, true, "entering: an enter of this session is still waiting")
+        }
+        ClientResponse::NotInRoom => refusal_response(id, Refusal::NotMember, false),
+        ClientResponse::TooManyRequests => {
+            error_response(id, 429, false, "too-many-requests: as many requests wait as a session may have")
+        }
+        ClientResponse::NoChatServer => error_response(id, 500, true, "no-server: there is no chat server"),
     }
 }
 
-fn answer_of_room(id: u32, room: &RoomId, reply: &Reply) -> (u16, Bytes) {
+fn render_room_response(id: u32, room: &RoomId, reply: &RoomResponse) -> (u16, Bytes) {
     match reply {
-        Reply::Entered(entered) => good(id, &self::entered(room, entered)),
-        Reply::History { epoch, page: Page { messages, cursor, complete } } => {
-            let messages = messages.iter().map(Message::from).collect();
+        RoomResponse::Entered(entered) => ok_response(id, &self::entered(room, entered)),
+        RoomResponse::History { epoch, page: Page { messages, cursor, complete } } => {
+            let messages = messages.iter().map(MessageBody::from).collect();
             let (epoch, complete, cursor) = (*epoch, *complete, *cursor);
-            good(id, &History { code: 200, rid: room, epoch, messages, complete, cursor })
+            ok_response(id, &HistoryBody { code: 200, rid: room, epoch, messages, complete, cursor })
         }
-        Reply::Members(members) => good(id, &self::members(room, members)),
-        Reply::Sent { seq, time } => good(id, &Sent { code: 200, seq: *seq, time: *time }),
-        Reply::Left => good(id, &Done { code: 200 }),
-        Reply::Refused { refusal, enter } => refused(id, *refusal, *enter),
-        Reply::Busy { enter } => error(id, 429, *enter, "room-busy: as many requests wait for the room as may"),
-        Reply::Unknown { enter, because: Some(Unavailable::LogFull) } => {
-            error(id, 507, *enter, "log-full: the room cannot take more messages now")
+        RoomResponse::Members(members) => ok_response(id, &self::members(room, members)),
+        RoomResponse::Sent { seq, time } => ok_response(id, &SentBody { code: 200, seq: *seq, time: *time }),
+        RoomResponse::Left => ok_response(id, &DoneBody { code: 200 }),
+        RoomResponse::Refused { refusal, enter } => refusal_response(id, *refusal, *enter),
+        RoomResponse::QueueFull { enter } => {
+            error_response(id, 429, *enter, "room-busy: as many requests wait for the room as may")
         }
-        Reply::Unknown { enter, because: Some(Unavailable::LogAway) } => {
-            error(id, 503, *enter, "log-away: the rooms' log does not answer; repeat the request with the same id")
+        RoomResponse::Unknown { enter, because: Some(Unavailable::LogFull) } => {
+            error_response(id, 507, *enter, "log-full: the room cannot take more messages now")
         }
-        Reply::Unknown { enter, because: None } => error(
+        RoomResponse::Unknown { enter, because: Some(Unavailable::LogAway) } => error_response(
+            id,
+            503,
+            *enter,
+            "log-away: the rooms' log does not answer; repeat the request with the same id",
+        ),
+        RoomResponse::Unknown { enter, because: None } => error_response(
             id,
             503,
             *enter,
@@ -198,15 +207,15 @@ fn answer_of_room(id: u32, room: &RoomId, reply: &Reply) -> (u16, Bytes) {
     }
 }
 
-fn entered<'a>(room: &'a RoomId, entered: &'a room::Entered) -> Entered<'a> {
+fn entered<'a>(room: &'a RoomId, entered: &'a room::Entered) -> EnteredBody<'a> {
     let room::Entered { users, total, names, seq, time, epoch, token, missed } = entered;
     let taken = missed.iter().flat_map(|missed| &missed.messages).map(Said::json_size).sum();
-    let missed = missed.as_ref().map(|Missed { messages, cursor, recovered }| CameBack {
-        missed: messages.iter().map(Message::from).collect(),
+    let missed = missed.as_ref().map(|MissedMessages { messages, cursor, recovered }| ResumedBody {
+        missed: messages.iter().map(MessageBody::from).collect(),
         recovered: *recovered,
         cursor: *cursor,
     });
-    Entered {
+    EnteredBody {
         code: 200,
         users: first_page(users, USERS_BYTES.saturating_sub(taken)),
         total: *total,
@@ -220,12 +229,12 @@ fn entered<'a>(room: &'a RoomId, entered: &'a room::Entered) -> Entered<'a> {
     }
 }
 
-fn members<'a>(room: &'a RoomId, members: &'a room::Members) -> Members<'a> {
-    let room::Members { users, more, total, seq, time } = members;
+fn members<'a>(room: &'a RoomId, members: &'a room::MembersPage) -> MembersBody<'a> {
+    let room::MembersPage { users, more, total, seq, time } = members;
     let page = first_page(users, USERS_BYTES);
     let more = *more || page.len() < users.len();
     let cursor = page.last().filter(|_| more);
-    Members { code: 200, rid: room, users: page, total: *total, seq: *seq, time: *time, cursor }
+    MembersBody { code: 200, rid: room, users: page, total: *total, seq: *seq, time: *time, cursor }
 }
 
 /// The first names, as many as fit into so many bytes.
@@ -239,16 +248,16 @@ fn first_page(users: &[Name], most: usize) -> &[Name] {
     users.get(..count).unwrap_or(users)
 }
 
-fn good(id: u32, body: &impl Serialize) -> (u16, Bytes) {
+fn ok_response(id: u32, body: &impl Serialize) -> (u16, Bytes) {
     (200, frontend::response(id, body))
 }
 
-fn refused(id: u32, refusal: Refusal, enter: bool) -> (u16, Bytes) {
-    error(id, refusal.code(), enter, refusal.reason())
+fn refusal_response(id: u32, refusal: Refusal, enter: bool) -> (u16, Bytes) {
+    error_response(id, refusal.code(), enter, refusal.reason())
 }
 
 /// An error's body. Old clients look for `error` in answers to `enter`, and for nothing else.
-fn error(id: u32, code: u16, enter: bool, reason: &str) -> (u16, Bytes) {
+fn error_response(id: u32, code: u16, enter: bool, reason: &str) -> (u16, Bytes) {
     (code, frontend::response(id, &ErrorBody { code, error: enter, reason }))
 }
 

@@ -5,12 +5,12 @@ use std::sync::Arc;
 use bytes::Bytes;
 use shared::ids::{RoomId, ServerId};
 
-use crate::bodies::BodyError;
-use crate::room::{Push, Reply};
+use crate::request_body::BodyError;
+use crate::room::{Push, RoomResponse};
 
 /// What clients want.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Request {
+pub enum ClientRequest {
     /// `connector.entryHandler.enter`, with its body.
     Enter(Bytes),
     /// `chat.chatHandler.send`, with its body.
@@ -23,9 +23,9 @@ pub enum Request {
     Leave,
 }
 
-impl Request {
+impl ClientRequest {
     /// Returns true if nothing but its answer comes of it: as a notify it asks for nothing.
-    pub fn only_reads(&self) -> bool {
+    pub fn is_read_only(&self) -> bool {
         match self {
             Self::History(_) | Self::Members(_) => true,
             Self::Enter(_) | Self::Send(_) | Self::Leave => false,
@@ -37,9 +37,9 @@ impl Request {
 #[derive(Debug, PartialEq, Eq)]
 pub enum Effect {
     /// Send to a chat server; `token` numbers the question, none for what is not answered.
-    Ask { chat: ServerId, token: Option<u64>, method: String, room: Option<RoomId>, body: Bytes },
+    SendToChat { chat: ServerId, token: Option<u64>, method: String, room: Option<RoomId>, body: Bytes },
     /// Answer a request of a session.
-    Answer { session: u64, id: u32, answer: Told },
+    Respond { session: u64, id: u32, response: ClientResponse },
     /// Tell these sessions, all in this room.
     Push { room: RoomId, to: Arc<[u64]>, push: Push },
     /// The session is in a room for the first time.
@@ -51,24 +51,24 @@ pub enum Effect {
     /// The log lost the session's stay: its connection is closed plainly, and its client comes back as after a restart.
     Lost(u64),
     /// Look at `servers.json`: a server spoke that it did not have.
-    Doubt,
+    RequestRecheck,
 }
 
 /// What a session is answered.
 #[derive(Debug, PartialEq, Eq)]
-pub enum Told {
+pub enum ClientResponse {
     /// What came of it in the room.
-    Room(RoomId, Reply),
+    Room(RoomId, RoomResponse),
     /// The body asks for nothing that can be done. `enter` says whether the request was one to enter.
-    Bad { error: BodyError, enter: bool },
+    BadBody { error: BodyError, enter: bool },
     /// An `enter` of the session is still waiting.
-    Entering,
+    EnterPending,
     /// The session is in no room.
     NotInRoom,
     /// As many requests of the session wait as may.
-    TooMany,
+    TooManyRequests,
     /// There is no chat server.
-    NoServer,
+    NoChatServer,
 }
 
 /// What an input comes with.
@@ -83,7 +83,7 @@ pub struct Now {
 
 /// How much there is of what.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Counts {
+pub struct Gauges {
     /// Rooms that are followed.
     pub rooms: usize,
     /// Sessions in rooms.

@@ -1,9 +1,9 @@
 //! Everything a connector knows: its sessions, their rooms, the chat servers. Pure: inputs in, effects out.
 
-mod chats;
+pub mod attach_rate_limit;
+mod chat_liveness;
 mod effects;
 mod incarnations;
-pub mod pacing;
 mod requests;
 mod senders;
 
@@ -19,15 +19,15 @@ use shared::rpc::messages::{Answer, FromChat, FromConnector, Item, Known, Place,
 use shared::rpc::{self, RpcError};
 use tracing::{debug, error, info};
 
-use crate::owners::{Hearing, Owners};
-use crate::room::proposer::Ask;
-use crate::room::{Act, Common, Context, Room};
+use crate::chat_servers::{ChatServers, SequenceCheck};
+use crate::room::proposer::PendingRequest;
+use crate::room::{Common, Context, Room, RoomEffect};
 
+use attach_rate_limit::AttachRateLimit;
 use incarnations::Rival;
-use pacing::Attaches;
-use requests::Read;
+use requests::RoomQuery;
 
-pub use effects::{Counts, Effect, Limits, Now, Request, Told};
+pub use effects::{ClientRequest, ClientResponse, Effect, Gauges, Limits, Now};
 
 /// Questions to chat servers are numbered so that the room can be told from the number: this many per room, in turn.
 const TOKENS_PER_ROOM: u64 = 1 << 16;
@@ -39,27 +39,27 @@ struct Session {
     entering: Option<RoomId>,
     in_flight: usize,
     /// Requests for the room that is being entered, which can be answered only behind that.
-    behind_enter: Vec<(Ask, Read)>,
+    after_enter: Vec<(PendingRequest, RoomQuery)>,
 }
 
 /// A connector without its edges.
 #[derive(Debug)]
-pub struct Hub {
+pub struct ConnectorState {
     common: Common,
-    owners: Owners,
+    chat_servers: ChatServers,
     max_in_flight: usize,
     request_ms: u64,
     sessions: HashMap<u64, Session>,
     // Ordered, as are the busy ones: what happens must depend on nothing but the inputs, or no run of a simulation could be
     // repeated.
-    rooms: BTreeMap<RoomId, Entry>,
-    by_serial: HashMap<u64, RoomId>,
+    rooms: BTreeMap<RoomId, RoomSlot>,
+    rooms_by_serial: HashMap<u64, RoomId>,
     /// Rooms in which time changes something.
-    busy: BTreeSet<RoomId>,
-    serial: u64,
-    numbers: u64,
+    ticking: BTreeSet<RoomId>,
+    last_serial: u64,
+    last_number: u64,
     /// Messages to chat servers so far.
-    count: u64,
+    messages_sent: u64,
     /// The runs of this process.
     lineage: Lineage,
     /// The word of chat servers on a later process with this connector's id.
@@ -72,42 +72,42 @@ pub struct Hub {
     /// Clients are sent elsewhere: those that resume are waited for.
     draining: bool,
     /// Rooms that have something to propose, while it is gathered.
-    gathered: Option<BTreeSet<RoomId>>,
-    attaches: Attaches,
+    batched: Option<BTreeSet<RoomId>>,
+    attach_limit: AttachRateLimit,
 }
 
 #[derive(Debug)]
-struct Entry {
+struct RoomSlot {
     room: Room,
     /// The chat server that is asked about it.
     chat: ServerId,
     serial: u64,
-    asked: u64,
+    last_token: u64,
 }
 
-impl Hub {
+impl ConnectorState {
     /// No sessions, no rooms.
-    pub fn new(common: Common, owners: Owners, limits: Limits) -> Self {
+    pub fn new(common: Common, chat_servers: ChatServers, limits: Limits) -> Self {
         Self {
             lineage: Lineage::new(common.incarnation),
             rival: None,
             common,
-            owners,
+            chat_servers,
             max_in_flight: limits.max_in_flight,
             request_ms: limits.request_ms,
             sessions: HashMap::new(),
             rooms: BTreeMap::new(),
-            by_serial: HashMap::new(),
-            busy: BTreeSet::new(),
-            serial: 0,
-            numbers: 0,
-            count: 0,
+            rooms_by_serial: HashMap::new(),
+            ticking: BTreeSet::new(),
+            last_serial: 0,
+            last_number: 0,
+            messages_sent: 0,
             heartbeats: BTreeMap::new(),
             heartbeat_number: 0,
             stopping: false,
             draining: false,
-            gathered: None,
-            attaches: Attaches::new(limits.attaches_per_tick),
+            batched: None,
+            attach_limit: AttachRateLimit::new(limits.attaches_per_tick),
         }
     }
 
@@ -127,9 +127,9 @@ impl Hub {
     }
 
     /// How much there is of what; looks at every session.
-    pub fn counts(&self) -> Counts {
-        let counts = Counts { rooms: self.rooms.len(), ..Counts::default() };
-        self.sessions.values().fold(counts, |Counts { rooms, members, in_flight }, session| Counts {
+    pub fn gauges(&self) -> Gauges {
+        let none = Gauges { rooms: self.rooms.len(), ..Gauges::default() };
+        self.sessions.values().fold(none, |Gauges { rooms, members, in_flight }, session| Gauges {
             rooms,
             members: members + usize::from(session.room.is_some()),
             in_flight: in_flight + session.in_flight,
@@ -138,7 +138,7 @@ impl Hub {
 
     /// Whether every room has all that the log said of it, and nothing is under way.
     pub fn is_settled(&self) -> bool {
-        self.rooms.values().all(|entry| entry.room.is_settled())
+        self.rooms.values().all(|slot| slot.room.is_settled())
     }
 
     /// A client connected.
@@ -156,7 +156,7 @@ impl Hub {
         if let Some(room) = room {
             let end = match ending {
                 _ if self.stopping => Room::close,
-                _ if self.draining => Room::send_away,
+                _ if self.draining => Room::close_for_drain,
                 Ending::Lost => Room::hold,
                 Ending::Closed => Room::close,
             };
@@ -175,21 +175,21 @@ impl Hub {
         self.stopping = true;
         let mut effects = Vec::new();
         for room in self.rooms.keys().cloned().collect::<Vec<_>>() {
-            self.in_known_room(&room, now, &mut effects, Room::release);
+            self.in_known_room(&room, now, &mut effects, Room::release_held);
         }
         effects
     }
 
     /// What the next requests propose is gathered, so that what is for one room is proposed together.
-    pub fn gather(&mut self) {
-        self.gathered.get_or_insert_default();
+    pub fn begin_batch(&mut self) {
+        self.batched.get_or_insert_default();
     }
 
     /// Proposes what was gathered, and gathers no more.
-    pub fn propose(&mut self, now: Now) -> Vec<Effect> {
+    pub fn propose_batch(&mut self, now: Now) -> Vec<Effect> {
         let mut effects = Vec::new();
-        for room in self.gathered.take().unwrap_or_default() {
-            self.in_known_room(&room, now, &mut effects, Room::go_on);
+        for room in self.batched.take().unwrap_or_default() {
+            self.in_known_room(&room, now, &mut effects, Room::advance);
         }
         effects
     }
@@ -198,56 +198,66 @@ impl Hub {
     ///
     /// # Errors
     /// If the bytes are not such a message; nothing has changed then.
-    pub fn message(&mut self, body: &[u8], is_proven: bool, now: Now) -> Result<Vec<Effect>, RpcError> {
+    pub fn receive(&mut self, body: &[u8], is_proven: bool, now: Now) -> Result<Vec<Effect>, RpcError> {
         let FromChat { chat, incarnation, number, mut answer, stats, .. } = rpc::decode(body)?;
         let mut effects = Vec::new();
-        if !self.is_of_chat_server(&chat, &answer, now, &mut effects) {
+        if !self.check_sender(&chat, &answer, now, &mut effects) {
             return Ok(effects);
         }
         if let Answer::Stale(known) = answer {
-            self.is_stale((&chat, incarnation), known, now, &mut effects);
+            self.on_stale((&chat, incarnation), known, now, &mut effects);
             return Ok(effects);
         }
-        let hearing = self.owners.hear(&chat, incarnation, (number, is_proven), now.ticks);
-        match hearing {
-            Hearing::OldRun => {
+        let check = self.chat_servers.check_sequence(&chat, incarnation, (number, is_proven), now.ticks);
+        match check {
+            SequenceCheck::OldRun => {
                 debug!(%chat, "message of an earlier run of a chat server ignored");
                 return Ok(effects);
             }
-            Hearing::Implausible | Hearing::Far => {
+            SequenceCheck::Implausible | SequenceCheck::Far => {
                 self.refuse(&chat, (incarnation, number));
-                if hearing == Hearing::Far {
-                    self.attach_all(now, &mut effects);
+                if check == SequenceCheck::Far {
+                    self.reattach_all(now, &mut effects);
                 }
                 return Ok(effects);
             }
-            Hearing::Next | Hearing::Old | Hearing::Gap | Hearing::NewRun | Hearing::Reset => {}
+            SequenceCheck::Next
+            | SequenceCheck::Old
+            | SequenceCheck::Gap
+            | SequenceCheck::NewRun
+            | SequenceCheck::Reset => {}
         }
         // A copy of an old message, or one that came late, says nothing of the present: it may be from
         // before its sender said that it leaves.
-        let is_present = hearing != Hearing::Old;
+        let is_present = check != SequenceCheck::Old;
         if is_present {
-            let stays = answer == Answer::Alive && hearing.is_newest();
-            self.is_there((&chat, incarnation), stays, now, &mut effects);
+            let stays = answer == Answer::Alive && check.is_newest();
+            self.note_chat_heard((&chat, incarnation), stays, now, &mut effects);
         }
         // Late ones are older than those that are known.
-        stats.filter(|_| hearing.is_newest()).into_iter().for_each(|stats| self.owners.note_stats(&chat, stats));
+        stats.filter(|_| check.is_newest()).into_iter().for_each(|stats| self.chat_servers.note_stats(&chat, stats));
         if !self.lineage.earlier().is_empty() {
             self.lineage.unify_answer(&self.common.me, &mut answer);
         }
-        match hearing {
-            Hearing::Gap | Hearing::NewRun | Hearing::Reset => self.attach_all(now, &mut effects),
+        match check {
+            SequenceCheck::Gap | SequenceCheck::NewRun | SequenceCheck::Reset => self.reattach_all(now, &mut effects),
             _ => {}
         }
-        if is_present && answer == Answer::Leaving && self.owners.leaves(&chat, incarnation) {
+        if is_present && answer == Answer::Leaving && self.chat_servers.record_leaving(&chat, incarnation) {
             info!(%chat, "a chat server is about to end; its rooms are asked for at others");
-            self.ask_elsewhere(now, &mut effects);
+            self.reroute_rooms(now, &mut effects);
         }
-        self.answer((&chat, hearing), answer, now, &mut effects);
+        self.on_answer((&chat, check), answer, now, &mut effects);
         Ok(effects)
     }
 
-    fn answer(&mut self, (chat, hearing): (&ServerId, Hearing), answer: Answer, now: Now, effects: &mut Vec<Effect>) {
+    fn on_answer(
+        &mut self,
+        (chat, check): (&ServerId, SequenceCheck),
+        answer: Answer,
+        now: Now,
+        effects: &mut Vec<Effect>,
+    ) {
         match answer {
             Answer::Alive | Answer::Leaving | Answer::Stale(_) => {}
             // The chain says whether a record is to be applied, however it comes. A room that nobody here knows has
@@ -255,26 +265,26 @@ impl Hub {
             Answer::Record { room, epoch, position, record } => {
                 let place = Place { epoch, position, id: record.id };
                 self.in_room(&room, now, effects, |room, cx| {
-                    room.record(epoch, position, &record, cx);
-                    if hearing.is_newest() {
-                        room.owner_is_at(place, cx);
+                    room.on_record(epoch, position, &record, cx);
+                    if check.is_newest() {
+                        room.check_owner_position(place, cx);
                     }
                 });
             }
             // An answer that newer ones overtook must not be taken for the present, nor that of one who is not asked any more.
-            Answer::Attached { ref room, .. } if !hearing.is_newest() || !self.is_asked(chat, room) => {}
-            Answer::NotOwner { ref room } if !self.is_asked(chat, room) => {}
+            Answer::Attached { ref room, .. } if !check.is_newest() || !self.is_routed_to(chat, room) => {}
+            Answer::NotOwner { ref room } if !self.is_routed_to(chat, room) => {}
             Answer::History { .. } | Answer::NotOwner { .. } | Answer::Unavailable { .. }
-                if hearing == Hearing::Old => {}
+                if check == SequenceCheck::Old => {}
             Answer::Attached { room, asked, now: place, news } => {
-                self.in_known_room(&room, now, effects, |room, cx| room.attached(asked, place, news, cx));
+                self.in_known_room(&room, now, effects, |room, cx| room.on_attached(asked, place, news, cx));
             }
             Answer::History { room, number, upto, page } => {
-                self.in_known_room(&room, now, effects, |room, cx| room.messages(number, upto, page, cx));
+                self.in_known_room(&room, now, effects, |room, cx| room.on_history(number, upto, page, cx));
             }
-            Answer::NotOwner { room } => self.in_known_room(&room, now, effects, Room::not_owner),
+            Answer::NotOwner { room } => self.in_known_room(&room, now, effects, Room::on_not_owner),
             Answer::Unavailable { room, because } => {
-                self.in_known_room(&room, now, effects, |room, cx| room.unavailable(because, cx));
+                self.in_known_room(&room, now, effects, |room, cx| room.on_unavailable(because, cx));
             }
         }
     }
@@ -283,21 +293,21 @@ impl Hub {
     pub fn tick(&mut self, now: Now) -> Vec<Effect> {
         let mut effects = Vec::new();
         let mut ended = Vec::new();
-        let first = self.attaches.begin_tick();
+        let first = self.attach_limit.begin_tick();
         let (before, from): (Vec<RoomId>, Vec<RoomId>) =
-            self.busy.iter().cloned().partition(|room| first.as_ref().is_some_and(|first| room < first));
+            self.ticking.iter().cloned().partition(|room| first.as_ref().is_some_and(|first| room < first));
         for room in from.into_iter().chain(before) {
             let mut keep = true;
             self.in_known_room(&room, now, &mut effects, |room, cx| keep = room.tick(cx));
-            self.attaches.has_ticked(&room);
+            self.attach_limit.end_room_tick(&room);
             if !keep {
                 ended.push(room);
             }
         }
         for room in ended {
-            self.busy.remove(&room);
-            if let Some(entry) = self.rooms.remove(&room) {
-                self.by_serial.remove(&entry.serial);
+            self.ticking.remove(&room);
+            if let Some(slot) = self.rooms.remove(&room) {
+                self.rooms_by_serial.remove(&slot.serial);
             }
         }
         effects
@@ -311,13 +321,13 @@ impl Hub {
         action: impl FnOnce(&mut Room, &mut Context<'_>),
     ) {
         if !self.rooms.contains_key(room) {
-            let Ok(chat) = self.owners.of(room) else { return };
+            let Ok(chat) = self.chat_servers.server_for(room) else { return };
             // Serial 0 is for heartbeats.
-            self.serial += 1;
-            self.by_serial.insert(self.serial, room.clone());
-            let (serial, asked) = (self.serial, 0);
-            let entry = Entry { room: Room::new(room.clone(), &self.common, now.ticks), chat, serial, asked };
-            self.rooms.insert(room.clone(), entry);
+            self.last_serial += 1;
+            self.rooms_by_serial.insert(self.last_serial, room.clone());
+            let (serial, last_token) = (self.last_serial, 0);
+            let slot = RoomSlot { room: Room::new(room.clone(), &self.common, now.ticks), chat, serial, last_token };
+            self.rooms.insert(room.clone(), slot);
         }
         self.in_known_room(room, now, effects, action);
     }
@@ -329,67 +339,67 @@ impl Hub {
         effects: &mut Vec<Effect>,
         action: impl FnOnce(&mut Room, &mut Context<'_>),
     ) {
-        let Some(entry) = self.rooms.get_mut(id) else { return };
-        let mut acts = Vec::new();
+        let Some(slot) = self.rooms.get_mut(id) else { return };
+        let mut room_effects = Vec::new();
         let chance = u64::try_from(now.chance >> 64).unwrap_or_default();
         let mut cx = Context {
             common: &self.common,
             now: now.ticks,
-            chance: backoff::draw(chance, entry.serial),
-            numbers: &mut self.numbers,
-            acts: &mut acts,
-            attaches: &mut self.attaches,
-            gathers: self.gathered.is_some(),
+            chance: backoff::draw(chance, slot.serial),
+            last_number: &mut self.last_number,
+            effects: &mut room_effects,
+            attach_limit: &mut self.attach_limit,
+            is_batching: self.batched.is_some(),
         };
-        action(&mut entry.room, &mut cx);
+        action(&mut slot.room, &mut cx);
         #[cfg(debug_assertions)]
-        entry.room.assert_sound(&self.common);
-        if let Some(gathered) = &mut self.gathered
-            && entry.room.has_to_propose()
-            && !gathered.contains(id)
+        slot.room.assert_sound(&self.common);
+        if let Some(batched) = &mut self.batched
+            && slot.room.has_to_propose()
+            && !batched.contains(id)
         {
-            gathered.insert(id.clone());
+            batched.insert(id.clone());
         }
-        if entry.room.is_busy() && !self.busy.contains(id) {
-            self.busy.insert(id.clone());
-        } else if !entry.room.is_busy() {
-            self.busy.remove(id);
+        if slot.room.needs_tick() && !self.ticking.contains(id) {
+            self.ticking.insert(id.clone());
+        } else if !slot.room.needs_tick() {
+            self.ticking.remove(id);
         }
-        let is_conclusion = |act: &Act| match act {
-            Act::Entered(session) | Act::NotEntered(session) => Some(*session),
+        let is_conclusion = |effect: &RoomEffect| match effect {
+            RoomEffect::Entered(session) | RoomEffect::NotEntered(session) => Some(*session),
             _ => None,
         };
-        let concluded: Vec<u64> = acts.iter().filter_map(is_conclusion).collect();
-        for act in acts {
-            self.perform(id, act, now, effects);
+        let concluded: Vec<u64> = room_effects.iter().filter_map(is_conclusion).collect();
+        for effect in room_effects {
+            self.perform(id, effect, now, effects);
         }
         // Last, so that clients are answered in the order in which they asked.
         for session in concluded {
-            self.read_behind_enter(session, id, now, effects);
+            self.read_after_enter(session, id, now, effects);
         }
     }
 
-    fn perform(&mut self, room: &RoomId, act: Act, now: Now, effects: &mut Vec<Effect>) {
-        match act {
-            Act::Ask(question) => self.ask(room, &question, effects),
-            Act::Answer(Ask { session, id, .. }, reply) => {
-                self.finish(session, id, Told::Room(room.clone(), reply), effects);
+    fn perform(&mut self, room: &RoomId, effect: RoomEffect, now: Now, effects: &mut Vec<Effect>) {
+        match effect {
+            RoomEffect::SendToOwner(question) => self.send_to_owner(room, &question, effects),
+            RoomEffect::Respond(PendingRequest { session, id, .. }, reply) => {
+                self.complete_request(session, id, ClientResponse::Room(room.clone(), reply), effects);
             }
-            Act::Push(to, push) => effects.push(Effect::Push { room: room.clone(), to, push }),
-            Act::Entered(session) => self.entered(session, room, now, effects),
-            Act::NotEntered(number) => {
+            RoomEffect::Push(to, push) => effects.push(Effect::Push { room: room.clone(), to, push }),
+            RoomEffect::Entered(session) => self.on_entered(session, room, now, effects),
+            RoomEffect::NotEntered(number) => {
                 if let Some(session) = self.sessions.get_mut(&number) {
                     session.entering = None;
                 }
             }
-            Act::Displaced(session) => effects.push(Effect::Displaced(session)),
-            Act::MovedAway(session) => effects.push(Effect::MovedAway(session)),
-            Act::Lost(session) => effects.push(Effect::Lost(session)),
+            RoomEffect::Displaced(session) => effects.push(Effect::Displaced(session)),
+            RoomEffect::MovedAway(session) => effects.push(Effect::MovedAway(session)),
+            RoomEffect::Lost(session) => effects.push(Effect::Lost(session)),
         }
     }
 
     /// A session is in; the room it was in before is left.
-    fn entered(&mut self, number: u64, room: &RoomId, now: Now, effects: &mut Vec<Effect>) {
+    fn on_entered(&mut self, number: u64, room: &RoomId, now: Now, effects: &mut Vec<Effect>) {
         let Some(session) = self.sessions.get_mut(&number) else { return };
         session.entering = None;
         let before = session.room.replace(room.clone());
@@ -399,16 +409,16 @@ impl Hub {
         }
     }
 
-    fn ask(&mut self, room: &RoomId, question: &Question, effects: &mut Vec<Effect>) {
-        let Some(entry) = self.rooms.get_mut(room) else { return };
-        entry.asked = (entry.asked + 1) % TOKENS_PER_ROOM;
+    fn send_to_owner(&mut self, room: &RoomId, question: &Question, effects: &mut Vec<Effect>) {
+        let Some(slot) = self.rooms.get_mut(room) else { return };
+        slot.last_token = (slot.last_token + 1) % TOKENS_PER_ROOM;
         let answered = !matches!(question, Question::Detach { .. });
-        let token = answered.then_some(entry.serial * TOKENS_PER_ROOM + entry.asked);
-        let chat = entry.chat.clone();
-        effects.extend(self.ask_effect(chat, token, None, question));
+        let token = answered.then_some(slot.serial * TOKENS_PER_ROOM + slot.last_token);
+        let chat = slot.chat.clone();
+        effects.extend(self.request_effect(chat, token, None, question));
     }
 
-    fn ask_effect(
+    fn request_effect(
         &mut self,
         chat: ServerId,
         token: Option<u64>,
@@ -416,18 +426,18 @@ impl Hub {
         question: &Question,
     ) -> Option<Effect> {
         let (method, room) = (method(question), question.room().cloned());
-        self.count += 1;
+        self.messages_sent += 1;
         let message = FromConnector {
             v: rpc::VERSION,
             connector: self.common.me.clone(),
             incarnation: self.common.incarnation,
             continues: self.lineage.earlier().to_vec(),
-            count: self.count,
+            count: self.messages_sent,
             known,
             question: question.clone(),
         };
         match rpc::encode(&message) {
-            Ok(body) => Some(Effect::Ask { chat, token, method, room, body }),
+            Ok(body) => Some(Effect::SendToChat { chat, token, method, room, body }),
             Err(error) => {
                 static UNWRITABLE: LogLimit = LogLimit::new();
                 if let Some(suppressed) = UNWRITABLE.pass() {
@@ -438,16 +448,16 @@ impl Hub {
         }
     }
 
-    fn finish(&mut self, session: u64, id: Option<u32>, told: Told, effects: &mut Vec<Effect>) {
+    fn complete_request(&mut self, session: u64, id: Option<u32>, response: ClientResponse, effects: &mut Vec<Effect>) {
         if let Some(session) = self.sessions.get_mut(&session) {
             session.in_flight = session.in_flight.saturating_sub(1);
         }
-        tell(effects, session, id, told);
+        respond(effects, session, id, response);
     }
 }
 
-fn tell(effects: &mut Vec<Effect>, session: u64, id: Option<u32>, answer: Told) {
-    effects.extend(id.map(|id| Effect::Answer { session, id, answer }));
+fn respond(effects: &mut Vec<Effect>, session: u64, id: Option<u32>, response: ClientResponse) {
+    effects.extend(id.map(|id| Effect::Respond { session, id, response }));
 }
 
 /// What the `Method` header says of a question: what is inside a proposal, each once.

@@ -8,41 +8,41 @@ use shared::rpc::messages::Answer;
 use shared::subjects;
 use tracing::warn;
 
-use super::{Effect, Hub, Now};
+use super::{ConnectorState, Effect, Now};
 use crate::room::Room;
 
-impl Hub {
+impl ConnectorState {
     /// Returns true if a message is of a chat server that is listed. One of a stranger is counted and
     /// not believed. If it is of a server that was just added to `servers.json`, a record in it may be
     /// missing: the room is read from its owner.
-    pub(super) fn is_of_chat_server(
+    pub(super) fn check_sender(
         &mut self,
         chat: &ServerId,
         answer: &Answer,
         now: Now,
         effects: &mut Vec<Effect>,
     ) -> bool {
-        if self.owners.senders().hear(chat, now.ticks) == Some(CHAT) {
+        if self.chat_servers.senders().hear(chat, now.ticks) == Some(CHAT) {
             return true;
         }
         self.common.metrics.bus_refused.sender.add();
-        effects.extend(self.owners.senders().is_doubt_due(now.ticks).then_some(Effect::Doubt));
+        effects.extend(self.chat_servers.senders().is_doubt_due(now.ticks).then_some(Effect::RequestRecheck));
         static STRANGERS: LogLimit = LogLimit::new();
         if let Some(suppressed) = STRANGERS.pass() {
             let (server, sender) = (&self.common.me, chat);
             warn!(%server, %sender, suppressed, "a message was refused: servers.json has no such chat server");
         }
         if let Answer::Record { room, .. } = answer {
-            self.in_known_room(room, now, effects, Room::attach_again);
+            self.in_known_room(room, now, effects, Room::reattach);
         }
         false
     }
 
     /// Returns true if the ping of this gate may be answered on this subject: the gate is listed, and
     /// the subject is below its inbox, or below that of a process that runs all servers.
-    pub fn may_answer_ping(&mut self, gate: &ServerId, reply: &str, now: Now) -> bool {
+    pub fn check_ping(&mut self, gate: &ServerId, reply: &str, now: Now) -> bool {
         let server = &self.common.me;
-        if self.owners.senders().hear(gate, now.ticks) != Some(GATE) {
+        if self.chat_servers.senders().hear(gate, now.ticks) != Some(GATE) {
             self.common.metrics.bus_refused.sender.add();
             static GATES: LogLimit = LogLimit::new();
             if let Some(suppressed) = GATES.pass() {

@@ -9,18 +9,18 @@ use shared::room::RoomState;
 use shared::rpc::messages::{Item, News, Place, Question};
 
 use super::*;
-use crate::hub::pacing::Attaches;
+use crate::connector_state::attach_rate_limit::AttachRateLimit;
 use crate::room::proposer::Entering;
 use crate::room::{Common, Entered, session_id};
 
 const EPOCH: Epoch = Epoch(1);
 
 /// A room, and an owner that agrees to everything when it is let.
-struct Stage {
+struct TestRoom {
     room: Room,
     common: Common,
     now: u64,
-    numbers: u64,
+    last_number: u64,
     position: Position,
     /// What was asked and not decided.
     questions: Vec<Question>,
@@ -30,9 +30,9 @@ struct Stage {
 
 /// What sessions were told, and answered.
 #[derive(Debug, Default)]
-struct Told {
+struct Delivery {
     pushes: Vec<(Vec<u64>, Push)>,
-    replies: Vec<(u64, Reply)>,
+    replies: Vec<(u64, RoomResponse)>,
     lost: Vec<u64>,
 }
 
@@ -40,9 +40,9 @@ fn name(session: u64) -> Name {
     Name::new(&format!("{session:05}")).unwrap()
 }
 
-fn ask(session: u64) -> Ask {
-    let entering = Entering { token: Token::new(session.into()), comes_back: false, since: None, resumes: false };
-    Ask { session, id: Some(1), deadline: u64::MAX, entering: Some(entering) }
+fn pending(session: u64) -> PendingRequest {
+    let entering = Entering { token: Token::new(session.into()), is_resuming: false, since: None, resumes: false };
+    PendingRequest { session, id: Some(1), deadline: u64::MAX, entering: Some(entering) }
 }
 
 fn proposal(question: Question) -> Option<(u64, Vec<Item>)> {
@@ -52,7 +52,7 @@ fn proposal(question: Question) -> Option<(u64, Vec<Item>)> {
     }
 }
 
-impl Stage {
+impl TestRoom {
     /// A room that is followed and empty.
     fn new(large_members: usize) -> Self {
         let common = Common {
@@ -68,55 +68,61 @@ impl Stage {
         };
         let room = Room::new(RoomId::new("lobby").unwrap(), &common, 0);
         let (questions, names, position) = (Vec::new(), BTreeMap::new(), Position::NONE);
-        let mut stage = Self { room, common, now: 0, numbers: 0, position, questions, names };
-        stage.act(|room, cx| {
+        let mut test_room = Self { room, common, now: 0, last_number: 0, position, questions, names };
+        test_room.act(|room, cx| {
             room.tick(cx);
         });
-        stage.attach(Place::default(), EPOCH, &RoomState::default());
-        stage
+        test_room.attach(Place::default(), EPOCH, &RoomState::default());
+        test_room
     }
 
-    fn act(&mut self, action: impl FnOnce(&mut Room, &mut Context<'_>)) -> Told {
-        let mut acts = Vec::new();
-        let (common, now, numbers) = (&self.common, self.now, &mut self.numbers);
-        let (acts_of, attaches) = (&mut acts, &mut Attaches::new(usize::MAX));
-        let (chance, gathers) = (0, false);
-        action(&mut self.room, &mut Context { common, now, chance, numbers, acts: acts_of, gathers, attaches });
-        let mut told = Told::default();
-        for act in acts {
-            match act {
-                Act::Ask(question) => self.questions.push(question),
-                Act::Answer(ask, reply) => told.replies.push((ask.session, reply)),
-                Act::Push(to, push) => told.pushes.push((to.to_vec(), push)),
-                Act::Entered(_) | Act::NotEntered(_) | Act::Displaced(_) | Act::MovedAway(_) => {}
-                Act::Lost(session) => told.lost.push(session),
+    fn act(&mut self, action: impl FnOnce(&mut Room, &mut Context<'_>)) -> Delivery {
+        let mut effects = Vec::new();
+        let (common, now, last_number) = (&self.common, self.now, &mut self.last_number);
+        let (effects_of, attach_limit) = (&mut effects, &mut AttachRateLimit::new(usize::MAX));
+        let (chance, is_batching) = (0, false);
+        action(
+            &mut self.room,
+            &mut Context { common, now, chance, last_number, effects: effects_of, is_batching, attach_limit },
+        );
+        let mut delivery = Delivery::default();
+        for effect in effects {
+            match effect {
+                RoomEffect::SendToOwner(question) => self.questions.push(question),
+                RoomEffect::Respond(pending, reply) => delivery.replies.push((pending.session, reply)),
+                RoomEffect::Push(to, push) => delivery.pushes.push((to.to_vec(), push)),
+                RoomEffect::Entered(_)
+                | RoomEffect::NotEntered(_)
+                | RoomEffect::Displaced(_)
+                | RoomEffect::MovedAway(_) => {}
+                RoomEffect::Lost(session) => delivery.lost.push(session),
             }
         }
-        told
+        delivery
     }
 
     /// The owner answers an attach with a state, of a log without records.
-    fn attach(&mut self, asked: Place, epoch: Epoch, state: &RoomState) -> Told {
+    fn attach(&mut self, asked: Place, epoch: Epoch, state: &RoomState) -> Delivery {
         let now = Place { epoch, ..Place::default() };
         let news = News::State(Box::new(state.into()));
-        self.act(|room, cx| room.attached(asked, now, news, cx))
+        self.act(|room, cx| room.on_attached(asked, now, news, cx))
     }
 
-    fn enter(&mut self, sessions: impl IntoIterator<Item = u64>) -> Told {
+    fn enter(&mut self, sessions: impl IntoIterator<Item = u64>) -> Delivery {
         for session in sessions {
-            self.act(|room, cx| room.enter(name(session), ask(session), cx));
+            self.act(|room, cx| room.enter(name(session), pending(session), cx));
         }
         self.serve()
     }
 
-    fn leave(&mut self, sessions: impl IntoIterator<Item = u64>) -> Told {
+    fn leave(&mut self, sessions: impl IntoIterator<Item = u64>) -> Delivery {
         for session in sessions {
-            self.act(|room, cx| assert!(room.leave(ask(session), cx)));
+            self.act(|room, cx| assert!(room.leave(pending(session), cx)));
         }
         self.serve()
     }
 
-    fn tick_at(&mut self, now: u64) -> Told {
+    fn tick_at(&mut self, now: u64) -> Delivery {
         self.now = now;
         self.act(|room, cx| {
             room.tick(cx);
@@ -124,13 +130,13 @@ impl Stage {
     }
 
     /// Decides all that is proposed, twenty proposals a second.
-    fn serve(&mut self) -> Told {
-        let mut all = Told::default();
+    fn serve(&mut self) -> Delivery {
+        let mut all = Delivery::default();
         while let Some((number, items)) =
             std::mem::take(&mut self.questions).into_iter().filter_map(proposal).next_back()
         {
-            let told = [self.commit(number, items), self.tick_at(self.now + 50)];
-            for Told { pushes, replies, .. } in told {
+            let delivery = [self.commit(number, items), self.tick_at(self.now + 50)];
+            for Delivery { pushes, replies, .. } in delivery {
                 all.pushes.extend(pushes);
                 all.replies.extend(replies);
             }
@@ -138,7 +144,7 @@ impl Stage {
         all
     }
 
-    fn commit(&mut self, number: u64, items: Vec<Item>) -> Told {
+    fn commit(&mut self, number: u64, items: Vec<Item>) -> Delivery {
         let entries: Vec<Entry> = items.into_iter().map(|item| self.entry(item)).collect();
         let outcomes = (0..).take(entries.len()).map(Outcome::Done).collect();
         let (connector, incarnation) = (self.common.me.clone(), self.common.incarnation);
@@ -157,8 +163,8 @@ impl Stage {
             part: None,
         };
         self.position = Position(self.position.0 + 1);
-        let (epoch, position) = (self.room.at.epoch, self.position);
-        self.act(|room, cx| room.record(epoch, position, &record, cx))
+        let (epoch, position) = (self.room.applied.epoch, self.position);
+        self.act(|room, cx| room.on_record(epoch, position, &record, cx))
     }
 
     fn entry(&mut self, item: Item) -> Entry {
@@ -176,9 +182,9 @@ impl Stage {
     }
 }
 
-fn entered(told: &Told) -> Vec<&Entered> {
-    let entered = told.replies.iter().filter_map(|(_, reply)| match reply {
-        Reply::Entered(entered) => Some(&**entered),
+fn entered(delivery: &Delivery) -> Vec<&Entered> {
+    let entered = delivery.replies.iter().filter_map(|(_, reply)| match reply {
+        RoomResponse::Entered(entered) => Some(&**entered),
         _ => None,
     });
     entered.collect()
@@ -191,47 +197,47 @@ fn large(total: usize) -> Push {
 /// Work is counted in what is told to whom: it grows with the joins, not with their square.
 #[test]
 fn ten_thousand_joins_are_linear_work() {
-    let mut stage = Stage::new(500);
-    let told = stage.enter(0..10_000);
-    let entered = entered(&told);
+    let mut test_room = TestRoom::new(500);
+    let delivery = test_room.enter(0..10_000);
+    let entered = entered(&delivery);
     assert_eq!(entered.len(), 10_000);
     assert!(entered.iter().all(|entered| entered.users.len() <= 500));
     assert_eq!(entered.last().map(|last| (last.total, last.names)), Some((10_000, false)));
     let (totals, names): (Vec<_>, Vec<_>) =
-        told.pushes.iter().partition(|(_, push)| matches!(push, Push::Members { .. }));
+        delivery.pushes.iter().partition(|(_, push)| matches!(push, Push::Members { .. }));
     assert!(names.iter().all(|(_, push)| matches!(push, Push::Add { name } if *name < self::name(500))));
     assert_eq!(names.len(), 499, "the first to come has nobody to tell");
-    let seconds = usize::try_from(stage.now / 1_000).unwrap();
+    let seconds = usize::try_from(test_room.now / 1_000).unwrap();
     assert!((2..=2 + seconds).contains(&totals.len()), "{} totals in {seconds} s", totals.len());
     assert_eq!(totals.first().map(|(to, push)| (to.len(), push)), Some((500, &large(501))));
-    let last = stage.tick_at(stage.now + 1_000);
+    let last = test_room.tick_at(test_room.now + 1_000);
     assert_eq!(last.pushes, [((0..10_000).collect(), large(10_000))]);
-    assert!(stage.room.is_settled());
+    assert!(test_room.room.is_settled());
 }
 
 #[test]
 fn a_total_waits_for_its_second_and_for_a_change() {
-    let mut stage = Stage::new(5);
-    stage.enter(0..6);
-    assert_eq!(stage.tick_at(9_000).pushes, []);
-    assert!(!stage.room.is_busy());
-    assert_eq!(stage.enter([6]).pushes, [((0..7).collect(), large(7))], "the last total is long ago");
-    assert_eq!(stage.enter([7]).pushes, []);
-    assert_eq!(stage.leave([6, 0]).pushes, []);
-    assert!(stage.room.is_busy());
-    assert_eq!(stage.tick_at(10_050).pushes, [(vec![1, 2, 3, 4, 5, 7], large(6))]);
+    let mut test_room = TestRoom::new(5);
+    test_room.enter(0..6);
+    assert_eq!(test_room.tick_at(9_000).pushes, []);
+    assert!(!test_room.room.needs_tick());
+    assert_eq!(test_room.enter([6]).pushes, [((0..7).collect(), large(7))], "the last total is long ago");
+    assert_eq!(test_room.enter([7]).pushes, []);
+    assert_eq!(test_room.leave([6, 0]).pushes, []);
+    assert!(test_room.room.needs_tick());
+    assert_eq!(test_room.tick_at(10_050).pushes, [(vec![1, 2, 3, 4, 5, 7], large(6))]);
 }
 
 #[test]
 fn who_knew_the_names_is_told_the_difference_and_the_others_are_to_read_them() {
-    let mut stage = Stage::new(5);
-    assert!(entered(&stage.enter(0..5)).iter().all(|entered| entered.names));
-    let told = stage.enter([5, 6]);
-    assert_eq!(told.pushes, [((0..5).collect(), large(6))]);
-    let [five, six] = entered(&told)[..] else { panic!("{told:?}") };
+    let mut test_room = TestRoom::new(5);
+    assert!(entered(&test_room.enter(0..5)).iter().all(|entered| entered.names));
+    let delivery = test_room.enter([5, 6]);
+    assert_eq!(delivery.pushes, [((0..5).collect(), large(6))]);
+    let [five, six] = entered(&delivery)[..] else { panic!("{delivery:?}") };
     assert_eq!(((five.total, five.names), (six.total, six.names)), ((6, false), (7, false)));
     assert_eq!(six.users, (0..5).map(name).collect::<Vec<_>>());
-    assert_eq!(stage.leave([0, 1]).pushes, []);
+    assert_eq!(test_room.leave([0, 1]).pushes, []);
     let knowing = vec![2, 3, 4];
     let expected = [
         (knowing.clone(), Push::Leave { name: name(0) }),
@@ -240,22 +246,22 @@ fn who_knew_the_names_is_told_the_difference_and_the_others_are_to_read_them() {
         (vec![2, 3, 4, 6], Push::Members { total: 4, names: true }),
         (vec![3, 4, 6], Push::Leave { name: name(2) }),
     ];
-    assert_eq!(stage.leave([5, 2]).pushes, expected);
-    assert_eq!(stage.enter([7]).pushes, [(vec![3, 4, 6], Push::Add { name: name(7) })]);
+    assert_eq!(test_room.leave([5, 2]).pushes, expected);
+    assert_eq!(test_room.enter([7]).pushes, [(vec![3, 4, 6], Push::Add { name: name(7) })]);
 }
 
 #[test]
 fn pages_are_for_members_and_add_up() {
-    let mut stage = Stage::new(5);
-    stage.enter(0..8);
-    let refused = stage.act(|room, cx| room.members(None, 5, ask(9), cx)).replies;
-    assert_eq!(refused, [(9, Reply::Refused { refusal: Refusal::NotMember, enter: false })]);
+    let mut test_room = TestRoom::new(5);
+    test_room.enter(0..8);
+    let refused = test_room.act(|room, cx| room.request_members(None, 5, pending(9), cx)).replies;
+    assert_eq!(refused, [(9, RoomResponse::Refused { refusal: Refusal::NotMember, enter: false })]);
     let mut names = Vec::new();
     loop {
         let after = names.last().cloned();
-        let told = stage.act(|room, cx| room.members(after.as_ref(), 3, ask(1), cx));
-        let [(1, Reply::Members(page))] = &told.replies[..] else { panic!("{told:?}") };
-        assert_eq!((page.total, page.seq), (8, stage.position.last_seq()));
+        let delivery = test_room.act(|room, cx| room.request_members(after.as_ref(), 3, pending(1), cx));
+        let [(1, RoomResponse::Members(page))] = &delivery.replies[..] else { panic!("{delivery:?}") };
+        assert_eq!((page.total, page.seq), (8, test_room.position.last_seq()));
         names.extend(page.users.iter().cloned());
         if !page.more {
             break;
@@ -267,36 +273,37 @@ fn pages_are_for_members_and_add_up() {
 /// The difference between a state and what was told is told as comings and goings are: in a large room not by names.
 #[test]
 fn a_state_is_told_in_the_words_of_the_rooms_size() {
-    let mut stage = Stage::new(5);
-    stage.enter(0..8);
-    stage.tick_at(5_000);
-    let without = stage.room.state.clone();
+    let mut test_room = TestRoom::new(5);
+    test_room.enter(0..8);
+    test_room.tick_at(5_000);
+    let without = test_room.room.state.clone();
     let mut with = without.clone();
-    let other = SessionId { connector: ServerId::new("connector-server-2").unwrap(), ..session_id(&stage.common, 20) };
+    let other =
+        SessionId { connector: ServerId::new("connector-server-2").unwrap(), ..session_id(&test_room.common, 20) };
     with.apply(&Entry::Join { name: name(20), session: other, membership: Token::new(20).membership() });
     for (epoch, now, state, total) in [(2, 9_000, &with, 9), (3, 20_000, &without, 8)] {
-        stage.act(Room::attach_again);
-        let told = stage.attach(stage.room.at, Epoch(epoch), state);
-        assert!(matches!(&told.pushes[..], [(_, Push::Gap { .. })]) && told.lost.is_empty(), "{told:?}");
-        assert_eq!(stage.tick_at(now).pushes, [((0..8).collect(), large(total))]);
+        test_room.act(Room::reattach);
+        let delivery = test_room.attach(test_room.room.applied, Epoch(epoch), state);
+        assert!(matches!(&delivery.pushes[..], [(_, Push::Gap { .. })]) && delivery.lost.is_empty(), "{delivery:?}");
+        assert_eq!(test_room.tick_at(now).pushes, [((0..8).collect(), large(total))]);
     }
 }
 
 #[test]
 fn sessions_that_a_state_does_not_have_are_closed() {
-    let mut stage = Stage::new(5);
-    stage.enter(0..3);
-    let mut state = stage.room.state.clone();
-    state.apply(&Entry::Leave { name: name(1), session: session_id(&stage.common, 1) });
-    stage.act(Room::attach_again);
-    let told = stage.attach(stage.room.at, Epoch(2), &state);
-    assert_eq!(told.lost, [1]);
-    assert_eq!(told.pushes.last(), Some(&(vec![0, 2], Push::Leave { name: name(1) })));
+    let mut test_room = TestRoom::new(5);
+    test_room.enter(0..3);
+    let mut state = test_room.room.state.clone();
+    state.apply(&Entry::Leave { name: name(1), session: session_id(&test_room.common, 1) });
+    test_room.act(Room::reattach);
+    let delivery = test_room.attach(test_room.room.applied, Epoch(2), &state);
+    assert_eq!(delivery.lost, [1]);
+    assert_eq!(delivery.pushes.last(), Some(&(vec![0, 2], Push::Leave { name: name(1) })));
 }
 
 #[test]
 fn a_state_of_which_a_part_was_lost_is_not_taken() {
-    let mut stage = Stage::new(10);
+    let mut test_room = TestRoom::new(10);
     let mut state = RoomState::default();
     for number in 0..3 {
         let session =
@@ -310,9 +317,9 @@ fn a_state_of_which_a_part_was_lost_is_not_taken() {
     let mut take = |lost: Option<u16>| {
         for (index, part) in (0..).zip(&parts).filter(|(index, _)| Some(*index) != lost) {
             let news = News::StatePart { index, of: parts.len() as u16, part: Box::new(part.clone()) };
-            stage.act(|room, cx| room.attached(asked, now, news, cx));
+            test_room.act(|room, cx| room.on_attached(asked, now, news, cx));
         }
-        stage.room.state.members().len()
+        test_room.room.state.members().len()
     };
     assert_eq!([take(Some(0)), take(Some(1)), take(Some(parts.len() as u16 - 1)), take(None)], [0, 0, 0, 3]);
 }

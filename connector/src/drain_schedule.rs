@@ -4,35 +4,35 @@ use std::time::Duration;
 
 /// A connector's way out.
 #[derive(Debug)]
-pub struct Drain {
+pub struct DrainSchedule {
     /// Those that were due up to then are closed, but for a part of one.
-    done: Duration,
+    closed_until: Duration,
     /// That part.
-    owed: f64,
+    carry: f64,
     ends: Duration,
 }
 
-impl Drain {
+impl DrainSchedule {
     /// From `now` on, after a wait, over a time.
     pub fn new(now: Duration, wait: Duration, window: Duration) -> Self {
         let begins = now + wait;
-        Self { done: begins, owed: 0.0, ends: begins + window }
+        Self { closed_until: begins, carry: 0.0, ends: begins + window }
     }
 
     /// How many of so many open connections are to be closed now; all of them in the end.
     ///
     /// However often it is asked, no second has more than its share: what is less than one connection is due later.
-    pub fn due(&mut self, now: Duration, open: usize) -> usize {
+    pub fn take_due(&mut self, now: Duration, open: usize) -> usize {
         if now >= self.ends {
             return open;
         }
-        let Some(past) = now.checked_sub(self.done) else { return 0 };
+        let Some(past) = now.checked_sub(self.closed_until) else { return 0 };
         // Those that are open, but for the part that was due before, are spread over what is left of the time.
-        let left = self.ends - self.done;
-        let share = past.as_secs_f64() / left.as_secs_f64() * (open as f64 - self.owed).max(0.0);
-        let due = (self.owed + share).floor();
-        self.owed += share - due;
-        self.done = now;
+        let left = self.ends - self.closed_until;
+        let share = past.as_secs_f64() / left.as_secs_f64() * (open as f64 - self.carry).max(0.0);
+        let due = (self.carry + share).floor();
+        self.carry += share - due;
+        self.closed_until = now;
         // As others go by themselves, there may be fewer.
         (due as usize).min(open)
     }
@@ -47,9 +47,9 @@ mod tests {
     /// What is closed at each tick of a wait of one second and a window of five.
     fn closed(mut open: usize) -> Vec<usize> {
         let ms = |ms: usize| Duration::from_millis(ms as u64);
-        let mut drain = Drain::new(ms(0), ms(1_000), ms(5_000));
+        let mut schedule = DrainSchedule::new(ms(0), ms(1_000), ms(5_000));
         let mut tick = |tick| {
-            let due = drain.due(ms(tick * TICK_MS), open);
+            let due = schedule.take_due(ms(tick * TICK_MS), open);
             open -= due;
             due
         };

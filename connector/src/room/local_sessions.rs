@@ -9,7 +9,7 @@ use shared::membership::{Membership, Token};
 
 /// A local session, as this connector wants it to be.
 #[derive(Debug)]
-pub(super) struct Local {
+pub(super) struct LocalSession {
     name: Name,
     /// Names the stay that its client was told of.
     pub(super) token: Token,
@@ -18,33 +18,33 @@ pub(super) struct Local {
     /// A state was taken since it asked to enter: another session may have entered the stay in records that were not seen.
     pub(super) is_behind_state: bool,
     /// The session wants to be here; false while its leave is pending.
-    pub(super) wanted: bool,
+    pub(super) is_wanted: bool,
     /// The client was told that it is here, and hears what happens.
-    pub(super) hears: bool,
+    pub(super) receives_pushes: bool,
     /// The client asked to leave, and was not told since that it is here.
-    pub(super) leaving: bool,
+    pub(super) is_leaving: bool,
     /// The client was told all names, when it came or since.
     pub(super) knows_names: bool,
     /// The client will come back with its token should its connection end.
     pub(super) resumes: bool,
 }
 
-impl Local {
+impl LocalSession {
     /// The stay under which it speaks: the one that it enters, as what it says is decided behind that.
     pub(super) fn stay(&self) -> Membership {
         self.entering.unwrap_or(self.token).membership()
     }
 
     /// It is in by this stay: that is the one which its client can come back to.
-    pub(super) fn entered(&mut self, stay: Membership) {
+    pub(super) fn confirm_stay(&mut self, stay: Membership) {
         if let Some(token) = self.entering.take_if(|token| token.membership() == stay) {
             self.token = token;
         }
     }
 
     /// Whether its client was told that it is here, and did not ask to leave since.
-    pub(super) fn is_here(&self) -> bool {
-        self.hears && !self.leaving
+    pub(super) fn is_present(&self) -> bool {
+        self.receives_pushes && !self.is_leaving
     }
 
     /// Under which name it is here, or wants to be.
@@ -55,78 +55,79 @@ impl Local {
 
 /// Local sessions.
 #[derive(Debug, Default)]
-pub(super) struct Locals {
-    by_number: BTreeMap<u64, Local>,
+pub(super) struct LocalSessions {
+    by_number: BTreeMap<u64, LocalSession>,
     // Invariant: these are the names in `by_number`.
     by_name: BTreeSet<(Name, u64)>,
     /// Sessions that hear, until one of them may have changed: made once for many messages.
-    audience: Option<Arc<[u64]>>,
+    receivers: Option<Arc<[u64]>>,
 }
 
-impl Locals {
+impl LocalSessions {
     pub(super) fn is_empty(&self) -> bool {
         self.by_number.is_empty()
     }
 
-    pub(super) fn get(&self, number: &u64) -> Option<&Local> {
+    pub(super) fn get(&self, number: &u64) -> Option<&LocalSession> {
         self.by_number.get(number)
     }
 
-    pub(super) fn get_mut(&mut self, number: &u64) -> Option<&mut Local> {
-        self.audience = None;
+    pub(super) fn get_mut(&mut self, number: &u64) -> Option<&mut LocalSession> {
+        self.receivers = None;
         self.by_number.get_mut(number)
     }
 
-    pub(super) fn iter(&self) -> Iter<'_, u64, Local> {
+    pub(super) fn iter(&self) -> Iter<'_, u64, LocalSession> {
         self.by_number.iter()
     }
 
-    pub(super) fn keys(&self) -> Keys<'_, u64, Local> {
+    pub(super) fn keys(&self) -> Keys<'_, u64, LocalSession> {
         self.by_number.keys()
     }
 
     /// Numbers of the sessions that hear what happens.
-    pub(super) fn audience(&mut self) -> Arc<[u64]> {
-        let hearing = || self.by_number.iter().filter(|(_, local)| local.hears).map(|(number, _)| *number).collect();
-        self.audience.get_or_insert_with(hearing).clone()
+    pub(super) fn receivers(&mut self) -> Arc<[u64]> {
+        let receivers =
+            || self.by_number.iter().filter(|(_, local)| local.receives_pushes).map(|(number, _)| *number).collect();
+        self.receivers.get_or_insert_with(receivers).clone()
     }
 
     /// Sessions that hear what happens.
-    pub(super) fn hearing_mut(&mut self) -> impl Iterator<Item = &mut Local> {
-        self.audience = None;
-        self.by_number.values_mut().filter(|local| local.hears)
+    pub(super) fn receivers_mut(&mut self) -> impl Iterator<Item = &mut LocalSession> {
+        self.receivers = None;
+        self.by_number.values_mut().filter(|local| local.receives_pushes)
     }
 
     /// A state was taken: who asked to enter did so before it.
-    pub(super) fn all_behind_state(&mut self) {
+    pub(super) fn mark_behind_state(&mut self) {
         self.by_number.values_mut().for_each(|local| local.is_behind_state = true);
     }
 
     /// Sessions that have this name.
-    pub(super) fn named(&self, name: &Name) -> impl Iterator<Item = (u64, &Local)> {
+    pub(super) fn with_name(&self, name: &Name) -> impl Iterator<Item = (u64, &LocalSession)> {
         let numbers =
             self.by_name.range((name.clone(), u64::MIN)..=(name.clone(), u64::MAX)).map(|(_, number)| *number);
         numbers.filter_map(|number| Some((number, self.by_number.get(&number)?)))
     }
 
     /// A session wants to be here. One that is here keeps its name and token until the log says otherwise.
-    pub(super) fn want(&mut self, number: u64, name: Name, token: Token) {
-        self.audience = None;
+    pub(super) fn start_entering(&mut self, number: u64, name: Name, token: Token) {
+        self.receivers = None;
         let local = self.by_number.entry(number).or_insert_with(|| {
             self.by_name.insert((name.clone(), number));
-            Local {
+            LocalSession {
                 name,
                 token,
                 entering: None,
                 is_behind_state: false,
-                wanted: true,
-                hears: false,
-                leaving: false,
+                is_wanted: true,
+                receives_pushes: false,
+                is_leaving: false,
                 knows_names: false,
                 resumes: false,
             }
         });
-        local.wanted = true;
+        local.is_wanted = true;
         local.entering = Some(token);
         local.is_behind_state = false;
     }
@@ -140,7 +141,7 @@ impl Locals {
     }
 
     pub(super) fn remove(&mut self, number: &u64) {
-        self.audience = None;
+        self.receivers = None;
         if let Some(local) = self.by_number.remove(number) {
             self.by_name.remove(&(local.name, *number));
         }
@@ -153,34 +154,35 @@ mod tests {
 
     #[test]
     fn the_audience_is_who_hears_now() {
-        let mut locals = Locals::default();
+        let mut sessions = LocalSessions::default();
         let name = Name::new("ann").unwrap();
-        (1..=2).for_each(|number| locals.want(number, name.clone(), Token::new(1)));
-        assert!(locals.audience().is_empty());
-        locals.get_mut(&2).unwrap().hears = true;
-        assert_eq!(*locals.audience(), [2]);
-        assert!(Arc::ptr_eq(&locals.audience(), &locals.audience()));
-        locals.get_mut(&1).unwrap().hears = true;
-        assert_eq!(*locals.audience(), [1, 2]);
-        locals.remove(&2);
-        assert_eq!(*locals.audience(), [1]);
-        locals.hearing_mut().for_each(|local| local.hears = false);
-        assert!(locals.audience().is_empty());
+        (1..=2).for_each(|number| sessions.start_entering(number, name.clone(), Token::new(1)));
+        assert!(sessions.receivers().is_empty());
+        sessions.get_mut(&2).unwrap().receives_pushes = true;
+        assert_eq!(*sessions.receivers(), [2]);
+        assert!(Arc::ptr_eq(&sessions.receivers(), &sessions.receivers()));
+        sessions.get_mut(&1).unwrap().receives_pushes = true;
+        assert_eq!(*sessions.receivers(), [1, 2]);
+        sessions.remove(&2);
+        assert_eq!(*sessions.receivers(), [1]);
+        sessions.receivers_mut().for_each(|local| local.receives_pushes = false);
+        assert!(sessions.receivers().is_empty());
     }
 
     #[test]
     fn sessions_are_found_by_the_name_they_have_now() {
         let [ann, bob] = ["ann", "bob"].map(|name| Name::new(name).unwrap());
-        let mut locals = Locals::default();
-        let numbers = |locals: &Locals, name| locals.named(name).map(|(number, _)| number).collect::<Vec<_>>();
-        locals.want(1, ann.clone(), Token::new(1));
-        locals.want(2, ann.clone(), Token::new(2));
-        locals.want(2, bob.clone(), Token::new(3));
-        assert_eq!((numbers(&locals, &ann), numbers(&locals, &bob)), (vec![1, 2], vec![]));
-        locals.rename(2, &bob);
-        locals.rename(3, &bob);
-        assert_eq!((numbers(&locals, &ann), numbers(&locals, &bob)), (vec![1], vec![2]));
-        locals.remove(&2);
-        assert_eq!((numbers(&locals, &bob), locals.by_name.len()), (vec![], 1));
+        let mut sessions = LocalSessions::default();
+        let numbers =
+            |sessions: &LocalSessions, name| sessions.with_name(name).map(|(number, _)| number).collect::<Vec<_>>();
+        sessions.start_entering(1, ann.clone(), Token::new(1));
+        sessions.start_entering(2, ann.clone(), Token::new(2));
+        sessions.start_entering(2, bob.clone(), Token::new(3));
+        assert_eq!((numbers(&sessions, &ann), numbers(&sessions, &bob)), (vec![1, 2], vec![]));
+        sessions.rename(2, &bob);
+        sessions.rename(3, &bob);
+        assert_eq!((numbers(&sessions, &ann), numbers(&sessions, &bob)), (vec![1], vec![2]));
+        sessions.remove(&2);
+        assert_eq!((numbers(&sessions, &bob), sessions.by_name.len()), (vec![], 1));
     }
 }

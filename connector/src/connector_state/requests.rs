@@ -1,0 +1,138 @@
+//! What clients ask, and which room it is for.
+
+use bytes::Bytes;
+use shared::ids::RoomId;
+use shared::membership::Token;
+
+use super::{ClientRequest, ClientResponse, ConnectorState, Effect, Now, respond};
+use crate::request_body::{EnterRequest, HistoryRequest, MembersRequest};
+use crate::room::proposer::{Entering, PendingRequest};
+
+/// A request for what is in a room.
+#[derive(Debug)]
+pub(super) enum RoomQuery {
+    History(HistoryRequest),
+    Members(MembersRequest),
+}
+
+impl ConnectorState {
+    /// A client asks; `id` is none for a notify.
+    pub fn handle_request(&mut self, session: u64, id: Option<u32>, request: ClientRequest, now: Now) -> Vec<Effect> {
+        let mut effects = Vec::new();
+        let Some(known) = self.sessions.get_mut(&session) else { return effects };
+        if id.is_none() && request.is_read_only() {
+            return effects;
+        }
+        if known.in_flight >= self.max_in_flight {
+            respond(&mut effects, session, id, ClientResponse::TooManyRequests);
+            return effects;
+        }
+        // A notify counts, too: it waits in the same queues.
+        known.in_flight += 1;
+        let pending = PendingRequest { session, id, deadline: now.ticks + self.request_ms, entering: None };
+        let done = match request {
+            ClientRequest::Enter(body) => self.enter(&body, pending, now, &mut effects),
+            ClientRequest::Send(body) => self.send(&body, pending, now, &mut effects),
+            ClientRequest::History(body) => match HistoryRequest::parse(&body) {
+                Ok(history) => self.read(RoomQuery::History(history), pending, now, &mut effects),
+                Err(error) => Err(ClientResponse::BadBody { error, enter: false }),
+            },
+            ClientRequest::Members(body) => match MembersRequest::parse(&body) {
+                Ok(members) => self.read(RoomQuery::Members(members), pending, now, &mut effects),
+                Err(error) => Err(ClientResponse::BadBody { error, enter: false }),
+            },
+            ClientRequest::Leave => self.leave(pending, now, &mut effects),
+        };
+        if let Err(response) = done {
+            self.complete_request(session, id, response, &mut effects);
+        }
+        effects
+    }
+
+    fn enter(
+        &mut self,
+        body: &[u8],
+        pending: PendingRequest,
+        now: Now,
+        effects: &mut Vec<Effect>,
+    ) -> Result<(), ClientResponse> {
+        let enter = EnterRequest::parse(body).map_err(|error| ClientResponse::BadBody { error, enter: true })?;
+        let EnterRequest { name, room, token, since, resumes } = enter;
+        let entering =
+            Entering { token: token.unwrap_or(Token::new(now.chance)), is_resuming: token.is_some(), since, resumes };
+        let pending = PendingRequest { entering: Some(entering), ..pending };
+        self.chat_servers.server_for(&room).map_err(|_| ClientResponse::NoChatServer)?;
+        let Some(session) = self.sessions.get_mut(&pending.session) else { return Ok(()) };
+        if session.entering.is_some() {
+            return Err(ClientResponse::EnterPending);
+        }
+        session.entering = Some(room.clone());
+        self.in_room(&room, now, effects, |room, cx| room.enter(name, pending, cx));
+        Ok(())
+    }
+
+    fn send(
+        &mut self,
+        body: &Bytes,
+        pending: PendingRequest,
+        now: Now,
+        effects: &mut Vec<Effect>,
+    ) -> Result<(), ClientResponse> {
+        let session = self.sessions.get(&pending.session).ok_or(ClientResponse::NotInRoom)?;
+        // What comes behind an `enter` is for the room that is being entered, and is decided after it.
+        let room = session.entering.as_ref().or(session.room.as_ref()).cloned().ok_or(ClientResponse::NotInRoom)?;
+        self.in_room(&room, now, effects, |room, cx| room.send(body.to_vec(), pending, cx));
+        Ok(())
+    }
+
+    /// Answers a request for what is in the session's room; behind an `enter` that waits, when that
+    /// is decided.
+    fn read(
+        &mut self,
+        query: RoomQuery,
+        pending: PendingRequest,
+        now: Now,
+        effects: &mut Vec<Effect>,
+    ) -> Result<(), ClientResponse> {
+        let session = self.sessions.get_mut(&pending.session).ok_or(ClientResponse::NotInRoom)?;
+        if session.entering.is_some() {
+            session.after_enter.push((pending, query));
+            return Ok(());
+        }
+        let room = session.room.clone().ok_or(ClientResponse::NotInRoom)?;
+        self.in_room(&room, now, effects, |room, cx| match query {
+            RoomQuery::History(HistoryRequest { span, limit }) => room.request_history(span, limit, pending, cx),
+            RoomQuery::Members(MembersRequest { after, limit }) => {
+                room.request_members(after.as_ref(), limit.into(), pending, cx)
+            }
+        });
+        Ok(())
+    }
+
+    /// A session entered a room, or did not: what it asked for behind that concerns this room only.
+    pub(super) fn read_after_enter(&mut self, number: u64, room: &RoomId, now: Now, effects: &mut Vec<Effect>) {
+        let Some(session) = self.sessions.get_mut(&number).filter(|session| session.entering.is_none()) else { return };
+        let is_in = session.room.as_ref() == Some(room);
+        for (pending, query) in std::mem::take(&mut session.after_enter) {
+            let id = pending.id;
+            let done = if is_in { self.read(query, pending, now, effects) } else { Err(ClientResponse::NotInRoom) };
+            if let Err(response) = done {
+                self.complete_request(number, id, response, effects);
+            }
+        }
+    }
+
+    fn leave(&mut self, pending: PendingRequest, now: Now, effects: &mut Vec<Effect>) -> Result<(), ClientResponse> {
+        let session = self.sessions.get_mut(&pending.session).ok_or(ClientResponse::NotInRoom)?;
+        if session.entering.is_some() {
+            return Err(ClientResponse::EnterPending);
+        }
+        let room = session.room.clone().ok_or(ClientResponse::NotInRoom)?;
+        let (number, mut leaves) = (pending.session, false);
+        self.in_room(&room, now, effects, |room, cx| leaves = room.leave(pending, cx));
+        if let Some(session) = self.sessions.get_mut(&number).filter(|_| leaves) {
+            session.room = None;
+        }
+        Ok(())
+    }
+}

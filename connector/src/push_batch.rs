@@ -1,0 +1,123 @@
+//! Pushes of one room on their way to its sessions: what all of them hear is handed to each in one piece. Pure.
+
+use std::sync::Arc;
+
+use bytes::{Bytes, BytesMut};
+use shared::frontend::FRAME;
+
+/// Framed pushes for the same sessions, and answers that are to come behind them.
+#[derive(Debug, Default)]
+pub(crate) struct PushBatch {
+    to: Arc<[u64]>,
+    pushes: Vec<Bytes>,
+    bytes: usize,
+    /// The `seq` of what was said last, if all who hear it are in `to`.
+    seq_for_all: Option<u64>,
+    responses: Vec<(u64, Bytes)>,
+}
+
+/// What is to be handed over, in this order: the pushes to each session, then each answer to its own.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct FlushedBatch {
+    pub(crate) to: Arc<[u64]>,
+    /// Framed packages, one behind the other.
+    pub(crate) pushes: Bytes,
+    pub(crate) count: usize,
+    pub(crate) responses: Vec<(u64, Bytes)>,
+}
+
+impl PushBatch {
+    /// Whether a push for these sessions can go together with what is here, in order.
+    pub(crate) fn accepts_push(&self, to: &Arc<[u64]>, push: &Bytes) -> bool {
+        self.pushes.is_empty() || (self.bytes + push.len() <= FRAME && (Arc::ptr_eq(&self.to, to) || self.to == *to))
+    }
+
+    /// Adds a push that it takes; `seq_for_all` is the `seq` of a message for all.
+    pub(crate) fn push(&mut self, to: Arc<[u64]>, push: Bytes, seq_for_all: Option<u64>) {
+        self.to = to;
+        self.seq_for_all = seq_for_all;
+        self.bytes += push.len();
+        self.pushes.push(push);
+    }
+
+    /// Whether the answer to a message may as well come behind what happened after it: who said it heard it itself, in its place.
+    /// A whisper is not told to who whispered: there the answer is what says where it stands.
+    pub(crate) fn accepts_response(&self, seq: u64) -> bool {
+        self.seq_for_all == Some(seq)
+    }
+
+    /// Adds an answer that it takes.
+    pub(crate) fn add_response(&mut self, session: u64, response: Bytes) {
+        self.responses.push((session, response));
+    }
+
+    /// Takes all that is here.
+    pub(crate) fn take(&mut self) -> FlushedBatch {
+        let count = self.pushes.len();
+        let pushes = match self.pushes.pop() {
+            Some(only) if count == 1 => only,
+            last => {
+                let mut together = BytesMut::with_capacity(self.bytes);
+                self.pushes.drain(..).chain(last).for_each(|push| together.extend_from_slice(&push));
+                together.freeze()
+            }
+        };
+        self.bytes = 0;
+        self.seq_for_all = None;
+        FlushedBatch { to: std::mem::take(&mut self.to), pushes, count, responses: std::mem::take(&mut self.responses) }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn to(sessions: &[u64]) -> Arc<[u64]> {
+        sessions.into()
+    }
+
+    #[test]
+    fn what_the_same_sessions_hear_goes_together_and_answers_behind_it() {
+        let mut batch = PushBatch::default();
+        for (seq, session, push) in [(7, 1, "a"), (8, 2, "b"), (9, 1, "c")] {
+            let push = Bytes::from(push);
+            assert!(batch.accepts_push(&to(&[1, 2]), &push));
+            batch.push(to(&[1, 2]), push, Some(seq));
+            assert!(batch.accepts_response(seq));
+            batch.add_response(session, "sent".into());
+        }
+        let responses = [1, 2, 1].map(|session| (session, Bytes::from("sent"))).to_vec();
+        assert_eq!(batch.take(), FlushedBatch { to: to(&[1, 2]), pushes: "abc".into(), count: 3, responses });
+        assert_eq!(batch.take(), FlushedBatch { to: to(&[]), pushes: Bytes::new(), count: 0, responses: Vec::new() });
+    }
+
+    #[test]
+    fn an_answer_to_what_its_session_did_not_hear_keeps_its_place() {
+        let mut batch = PushBatch::default();
+        assert!(!batch.accepts_response(7), "a whisper to somebody elsewhere");
+        batch.push(to(&[1, 2]), "a".into(), Some(6));
+        assert!(!batch.accepts_response(7), "a whisper behind what all heard");
+        batch.take();
+        assert!(!batch.accepts_response(6), "what was handed over");
+        batch.push(to(&[2]), "b".into(), None);
+        assert!(!batch.accepts_response(7), "a whisper to somebody here");
+    }
+
+    #[test]
+    fn one_push_is_not_copied() {
+        let mut batch = PushBatch::default();
+        let push = Bytes::from(vec![7; 100]);
+        batch.push(to(&[1]), push.clone(), None);
+        assert_eq!(batch.take().pushes.as_ptr(), push.as_ptr());
+    }
+
+    #[test]
+    fn others_and_what_is_too_much_go_apart() {
+        let mut batch = PushBatch::default();
+        batch.push(to(&[1, 2]), "a".into(), None);
+        assert!(!batch.accepts_push(&to(&[1]), &"b".into()));
+        assert!(!batch.accepts_push(&to(&[1, 2]), &vec![7; FRAME].into()));
+        batch.take();
+        assert!(batch.accepts_push(&to(&[1]), &vec![7; 2 * FRAME].into()));
+    }
+}

@@ -1,0 +1,287 @@
+//! Reading a room's past for its sessions: what one missed that comes back, and history that is asked for.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use shared::record::{Epoch, Position, Refusal};
+use shared::rpc::messages::{Page, Place, Question, Said, Span, Wanted};
+
+use super::proposer::PendingRequest;
+use super::{Context, RETRY, Room, RoomEffect, RoomResponse, Stamp, session_id};
+
+/// Bytes of messages in the answer to one who comes back, measured as JSON; the rest is behind a cursor.
+const MISSED_BYTES: usize = 40 * 1024;
+
+/// Most messages in that answer.
+const MISSED_MESSAGES: u16 = 500;
+
+/// What one missed that comes back.
+#[derive(Debug, Default, Clone, PartialEq, Eq)]
+pub struct MissedMessages {
+    /// The last messages after the `seq` that it came back with.
+    pub messages: Vec<Said>,
+    /// Where earlier ones begin, if there are some that did not fit.
+    pub cursor: Option<u64>,
+    /// Whether none is gone.
+    pub recovered: bool,
+}
+
+/// A question for messages that waits for its answer.
+#[derive(Debug)]
+struct HistoryRead {
+    pending: PendingRequest,
+    wanted: Wanted,
+    repeat_at: u64,
+    /// What came so far for one who comes back; none for history.
+    missed: Option<MissedMessages>,
+}
+
+/// All questions that wait. After a connector died thousands of sessions may come back at once.
+#[derive(Debug, Default)]
+pub(super) struct HistoryReads {
+    by_number: BTreeMap<u64, HistoryRead>,
+    // Invariant: these are the sessions in `by_number`.
+    by_session: BTreeSet<(u64, u64)>,
+    /// None is to be asked before.
+    due: u64,
+}
+
+impl HistoryReads {
+    pub(super) fn is_empty(&self) -> bool {
+        self.by_number.is_empty()
+    }
+
+    fn add(&mut self, number: u64, read: HistoryRead) {
+        self.due = self.due.min(read.repeat_at);
+        self.by_session.insert((read.pending.session, number));
+        self.by_number.insert(number, read);
+    }
+
+    fn remove(&mut self, number: u64) -> Option<HistoryRead> {
+        let read = self.by_number.remove(&number)?;
+        self.by_session.remove(&(read.pending.session, number));
+        Some(read)
+    }
+
+    /// Takes one that a session waits for.
+    fn remove_of(&mut self, session: u64) -> Option<HistoryRead> {
+        let (_, number) = *self.by_session.range((session, 0)..=(session, u64::MAX)).next()?;
+        self.remove(number)
+    }
+
+    /// Takes those at their deadline.
+    fn remove_expired(&mut self, now: u64) -> Vec<HistoryRead> {
+        let late = self.by_number.iter().filter(|(_, read)| read.pending.deadline <= now).map(|(number, _)| *number);
+        late.collect::<Vec<_>>().into_iter().filter_map(|number| self.remove(number)).collect()
+    }
+}
+
+impl Room {
+    /// A session asks for messages of the room that it is in.
+    pub fn request_history(&mut self, span: Span, limit: u16, pending: PendingRequest, cx: &mut Context<'_>) {
+        let Some(local) = self.sessions.get(&pending.session).filter(|local| local.receives_pushes) else {
+            let refused = RoomResponse::Refused { refusal: Refusal::NotMember, enter: false };
+            return cx.effects.push(RoomEffect::Respond(pending, refused));
+        };
+        let wanted = Wanted { viewer: local.token.membership(), span, limit };
+        self.read(HistoryRead { pending, wanted, repeat_at: 0, missed: None }, cx);
+        self.advance(cx);
+    }
+
+    /// A session is in again: it hears what goes on when it was told what it missed.
+    pub(super) fn read_missed(&mut self, since: u64, pending: PendingRequest, cx: &mut Context<'_>) {
+        let Some(local) = self.sessions.get(&pending.session) else {
+            return self.finish_resume(pending, MissedMessages::default(), cx);
+        };
+        let wanted = Wanted { viewer: local.token.membership(), span: Span::Since(since), limit: MISSED_MESSAGES };
+        let missed = Some(MissedMessages { recovered: true, ..MissedMessages::default() });
+        self.read(HistoryRead { pending, wanted, repeat_at: 0, missed }, cx);
+    }
+
+    fn read(&mut self, mut read: HistoryRead, cx: &mut Context<'_>) {
+        read.repeat_at = self.repeat_at(cx);
+        let (session, wanted) = (Some(read.pending.session), read.wanted);
+        // The numbers are those of the connector, and not of the room: it may be forgotten and followed again, and a late
+        // answer to the question of its former life must not be taken for that of another one.
+        *cx.last_number += 1;
+        let (room, number) = (self.id.clone(), *cx.last_number);
+        self.history_reads.add(number, read);
+        cx.effects.push(RoomEffect::SendToOwner(Question::History { room, number, session, wanted }));
+    }
+
+    /// The room's owner answered with messages.
+    pub fn on_history(&mut self, number: u64, upto: Place, page: Page, cx: &mut Context<'_>) {
+        let Some(mut read) = self.history_reads.remove(number) else { return };
+        let Some(missed) = &mut read.missed else {
+            // The log may be another one since this room was read: the page says which one it is
+            // from. One of an earlier build does not.
+            let epoch = if upto.epoch == Epoch::default() { self.applied.epoch } else { upto.epoch };
+            return cx.effects.push(RoomEffect::Respond(read.pending, RoomResponse::History { epoch, page }));
+        };
+        if upto.epoch != self.applied.epoch {
+            return self.finish_resume(read.pending, MissedMessages::default(), cx);
+        }
+        missed.add(page, self.applied.position);
+        if upto.position >= self.applied.position {
+            self.finish_resume(read.pending, read.missed.unwrap_or_default(), cx);
+        } else {
+            // Records came since the owner looked; those are at its hand, unless it is behind, and does not know that yet.
+            let upto = upto.position.last_seq();
+            if matches!(read.wanted.span, Span::Since(since) if upto <= since) {
+                read.repeat_at = cx.now + RETRY.delay(0, cx.chance);
+                self.history_reads.add(number, read);
+                return;
+            }
+            read.wanted.span = Span::Since(upto);
+            self.read(read, cx);
+        }
+    }
+
+    /// A session that was told what it missed is in, unless the log has seen it leave meanwhile: then
+    /// its client enters again.
+    fn finish_resume(&mut self, pending: PendingRequest, missed: MissedMessages, cx: &mut Context<'_>) {
+        let stay = self.state.stay_of_session(&session_id(cx.common, pending.session));
+        let number = pending.session;
+        if stay.is_none() || stay != self.sessions.get(&number).map(|local| local.token.membership()) {
+            cx.effects.push(RoomEffect::Respond(pending, RoomResponse::Unknown { enter: true, because: None }));
+            return self.cancel_enter(number, cx);
+        }
+        let when = Stamp { seq: self.applied.position.last_seq(), time: self.state.time() };
+        self.complete_enter(pending, when, Some(missed), cx);
+    }
+
+    /// Asks what is to be asked now.
+    pub(super) fn send_due_reads(&mut self, repeat_at: u64, cx: &mut Context<'_>) {
+        if self.history_reads.due > cx.now {
+            return;
+        }
+        self.history_reads.due = u64::MAX;
+        for (number, read) in &mut self.history_reads.by_number {
+            if read.repeat_at <= cx.now {
+                read.repeat_at = repeat_at;
+                let (room, number, session) = (self.id.clone(), *number, Some(read.pending.session));
+                cx.effects.push(RoomEffect::SendToOwner(Question::History {
+                    room,
+                    number,
+                    session,
+                    wanted: read.wanted,
+                }));
+            }
+            self.history_reads.due = self.history_reads.due.min(read.repeat_at);
+        }
+    }
+
+    /// Whoever was asked does not own the room now, or nobody was there.
+    pub(super) fn repeat_reads_at(&mut self, at: u64) {
+        self.history_reads.by_number.values_mut().for_each(|read| read.repeat_at = at);
+        self.history_reads.due = at;
+    }
+
+    /// Answers those at their deadline: one who comes back is in, and is told that it may have missed something.
+    pub(super) fn expire_reads(&mut self, cx: &mut Context<'_>) {
+        for HistoryRead { pending, missed, .. } in self.history_reads.remove_expired(cx.now) {
+            cx.common.metrics.requests_expired.add();
+            match missed {
+                Some(_) => self.finish_resume(pending, MissedMessages::default(), cx),
+                None => cx.effects.push(RoomEffect::Respond(
+                    pending,
+                    RoomResponse::Unknown { enter: false, because: self.last_unavailable },
+                )),
+            }
+        }
+    }
+
+    /// A session is not in the room any more: what it waits for is not for it.
+    pub(super) fn end_reads(&mut self, session: u64, cx: &mut Context<'_>) {
+        while let Some(HistoryRead { pending, missed, .. }) = self.history_reads.remove_of(session) {
+            if missed.is_some() {
+                cx.effects.push(RoomEffect::NotEntered(session));
+            }
+            let reply = RoomResponse::Refused { refusal: Refusal::NotMember, enter: missed.is_some() };
+            cx.effects.push(RoomEffect::Respond(pending, reply));
+        }
+    }
+}
+
+impl MissedMessages {
+    /// Adds the messages of a page up to a position; what is after that is still to be told.
+    fn add(&mut self, page: Page, upto: Position) {
+        self.recovered &= page.complete;
+        if page.cursor.is_some() {
+            // There is more between than fits: only the newest are taken.
+            self.messages.clear();
+            self.cursor = page.cursor;
+        }
+        self.messages.extend(page.messages.into_iter().filter(|said| Position::of_seq(said.seq) <= upto));
+        let mut bytes = 0;
+        let fits = |said: &&Said| {
+            bytes += said.json_size();
+            bytes <= MISSED_BYTES
+        };
+        let kept = self.messages.iter().rev().take_while(fits).count().max(1);
+        if kept < self.messages.len() {
+            self.messages.drain(..self.messages.len() - kept);
+            self.cursor = self.messages.first().map(|said| said.seq);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use shared::ids::Name;
+    use shared::membership::Token;
+
+    use super::*;
+
+    fn page(seqs: &[u64], size: usize) -> Page {
+        let said = |seq: &u64| Said {
+            seq: *seq,
+            time: 0,
+            from: Name::new("ann").unwrap(),
+            to: None,
+            content: "x".repeat(size),
+        };
+        Page { messages: seqs.iter().map(said).collect(), cursor: None, complete: true }
+    }
+
+    fn seqs(missed: &MissedMessages) -> Vec<u64> {
+        missed.messages.iter().map(|said| said.seq).collect()
+    }
+
+    #[test]
+    fn readings_are_taken_by_number_by_session_and_by_deadline() {
+        let mut reads = HistoryReads::default();
+        let viewer = Token::new(1).membership();
+        let mut add = |session, deadline| {
+            let pending = PendingRequest { session, id: None, deadline, entering: None };
+            let wanted = Wanted { viewer, span: Span::Last, limit: 1 };
+            let number = deadline;
+            reads.add(number, HistoryRead { pending, wanted, repeat_at: 0, missed: None });
+            number
+        };
+        let numbers = [(7, 10), (8, 20), (7, 30), (9, 40)].map(|(session, deadline)| add(session, deadline));
+        let session = |read: HistoryRead| read.pending.session;
+        assert_eq!(reads.remove(numbers[1]).map(session), Some(8));
+        assert_eq!(reads.remove_of(8).map(session), None);
+        assert_eq!(reads.remove_expired(10).into_iter().map(session).collect::<Vec<_>>(), [7]);
+        assert_eq!(reads.remove_of(7).map(|read| read.pending.deadline), Some(30));
+        assert_eq!(reads.remove_of(7).map(session), None);
+        assert_eq!((reads.by_number.len(), reads.by_session.len()), (1, 1));
+    }
+
+    #[test]
+    fn what_is_still_to_be_told_is_left_out() {
+        let mut missed = MissedMessages { recovered: true, ..MissedMessages::default() };
+        missed.add(page(&[1_000, 1_001, 2_000], 1), Position(1));
+        assert_eq!((seqs(&missed), missed.recovered), (vec![1_000, 1_001], true));
+    }
+
+    #[test]
+    fn what_does_not_fit_is_behind_the_cursor() {
+        let mut missed = MissedMessages { recovered: true, ..MissedMessages::default() };
+        missed.add(page(&[1_000, 2_000, 3_000], 15_000), Position(9));
+        assert_eq!((seqs(&missed), missed.cursor), (vec![2_000, 3_000], Some(2_000)));
+        missed.add(page(&[4_000], 60_000), Position(9));
+        assert_eq!((seqs(&missed), missed.cursor), (vec![4_000], Some(4_000)), "one is always there");
+        assert!(missed.recovered);
+    }
+}
