@@ -3,7 +3,6 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use shared::budget::Budget;
 use shared::bus::SubjectPrefix;
 use shared::config::Settings;
 use shared::ids::{Incarnation, Name, RoomId, ServerId, SessionId};
@@ -11,6 +10,7 @@ use shared::membership::{Membership, MessageId};
 use shared::record::{Decided, Entry, MAX_ENTRIES, Outcome, RecordId, Refusal};
 use shared::room::{Member, RoomState};
 use shared::rpc::messages::{Claim, Item};
+use shared::size_limits::SizeLimits;
 
 use crate::entrances::{Entrances, entered};
 use crate::gone::{Fate, Gone};
@@ -32,7 +32,7 @@ pub struct Judge {
     max_records: usize,
     /// Name of the stream of all rooms, for the commands in log lines.
     stream: Arc<str>,
-    budget: Budget,
+    size_limits: SizeLimits,
 }
 
 /// Entries decided so far, with the state as it will be when they are committed.
@@ -100,7 +100,7 @@ impl Author {
 
 impl Judge {
     /// The rules that the settings describe.
-    pub fn new(settings: &Settings, budget: Budget) -> Self {
+    pub fn new(settings: &Settings, size_limits: SizeLimits) -> Self {
         let Settings { room, log, nats, .. } = settings;
         Self {
             rules: Rules::new(room),
@@ -108,13 +108,13 @@ impl Judge {
             newest_wins: room.newest_wins,
             max_records: log.max_records,
             stream: jetstream::stream_name(&SubjectPrefix::new(&nats.prefix)).into(),
-            budget,
+            size_limits,
         }
     }
 
     /// The same rules with another budget.
-    pub fn with_budget(&self, budget: Budget) -> Self {
-        Self { budget, ..self.clone() }
+    pub fn with_size_limits(&self, size_limits: SizeLimits) -> Self {
+        Self { size_limits, ..self.clone() }
     }
 
     /// Name of the stream of all rooms.
@@ -123,8 +123,8 @@ impl Judge {
     }
 
     /// How large messages and records may be.
-    pub fn budget(&self) -> Budget {
-        self.budget
+    pub fn size_limits(&self) -> SizeLimits {
+        self.size_limits
     }
 
     /// Records after which a checkpoint of this size is due in any case. The log keeps several times as many.
@@ -164,7 +164,7 @@ impl<'a> Draft<'a> {
         let mut bytes = 0;
         let fits = |entry: &Entry| {
             bytes += entry.size();
-            bytes <= self.judge.budget.expelled()
+            bytes <= self.judge.size_limits.expelled()
         };
         let entries: Vec<Entry> = entries.take(MAX_ENTRIES / 2).take_while(fits).collect();
         for entry in entries {
@@ -174,8 +174,8 @@ impl<'a> Draft<'a> {
 
     /// Whether another proposal fits. In an empty draft each does.
     pub fn has_room_for(&self, items: &[Item]) -> bool {
-        let budget = self.judge.budget;
-        let most = budget.draft().min(budget.record().saturating_sub(self.carried));
+        let size_limits = self.judge.size_limits;
+        let most = size_limits.draft().min(size_limits.record().saturating_sub(self.carried));
         let size: usize = items.iter().map(Item::size).sum();
         // One item makes three entries where a session takes another name from one that is gone.
         let is_countable = self.entries.len() + 3 * items.len() <= MAX_ENTRIES;

@@ -3,11 +3,11 @@
 
 use std::sync::Arc;
 
-use shared::budget::Budget;
 use shared::ids::RoomId;
 use shared::membership::Membership;
 use shared::record::{Entry, Epoch, Position, Record};
 use shared::rpc::messages::{Answer, Item, Page, Place, Said, Span, Wanted};
+use shared::size_limits::SizeLimits;
 use thiserror::Error;
 
 use crate::log::{ReadError, Tail};
@@ -28,7 +28,7 @@ pub struct Reader {
     number: u64,
     wanted: Wanted,
     /// Bounds the messages in the answer.
-    budget: Budget,
+    size_limits: SizeLimits,
     phase: Phase,
     /// The life of the log that the answer is from: that of its first record that was read, or at
     /// hand.
@@ -100,13 +100,13 @@ pub fn until(span: Span) -> Until {
 
 impl Reader {
     /// A question whose viewer may see what it asks for, to be answered within the budget of a page; one message always is.
-    pub fn new(room: RoomId, viewing: Viewing, budget: Budget) -> Self {
+    pub fn new(room: RoomId, viewing: Viewing, size_limits: SizeLimits) -> Self {
         let Viewing { asker, number, wanted, .. } = viewing;
         let phase = match wanted.span {
             Span::Before(seq) => Phase::Find(Position::of_seq(seq)),
             Span::Last | Span::After(_) | Span::Since(_) => Phase::Last(TailSearch::default()),
         };
-        Self { asker, room, number, wanted, budget, phase, epoch: None, has_read: false }
+        Self { asker, room, number, wanted, size_limits, phase, epoch: None, has_read: false }
     }
 
     /// What is asked for.
@@ -232,7 +232,7 @@ impl Reader {
             Step::Done(_) => walk.is_whole(),
             Step::Gone => self.is_complete_without(Some(&walk)),
         };
-        let mut page = Collector::new(&self.wanted, self.budget);
+        let mut page = Collector::new(&self.wanted, self.size_limits);
         let mut cursor = None;
         'chain: for (position, record) in walk.chain().iter().rev() {
             let said = said(*position, record, &self.wanted.viewer).filter(|said| said.seq > after);
@@ -248,7 +248,7 @@ impl Reader {
 
     /// The last messages: known as soon as there are enough.
     fn backwards(&mut self, upto: Place, walk: Walk) -> Next {
-        let mut page = Collector::new(&self.wanted, self.budget);
+        let mut page = Collector::new(&self.wanted, self.size_limits);
         let mut lowest = None;
         'chain: for (position, record) in walk.chain() {
             for said in said(*position, record, &self.wanted.viewer).rev() {
@@ -328,25 +328,25 @@ struct Collector {
     messages: Vec<Said>,
     limit: usize,
     bytes: usize,
-    budget: Budget,
+    size_limits: SizeLimits,
     /// One was left out that no answer can hold: it was said when the broker took more.
     has_left_out: bool,
 }
 
 impl Collector {
-    fn new(wanted: &Wanted, budget: Budget) -> Self {
-        Self { messages: Vec::new(), limit: usize::from(wanted.limit), bytes: 0, budget, has_left_out: false }
+    fn new(wanted: &Wanted, size_limits: SizeLimits) -> Self {
+        Self { messages: Vec::new(), limit: usize::from(wanted.limit), bytes: 0, size_limits, has_left_out: false }
     }
 
     /// False if there are enough without this one.
     fn take(&mut self, said: Said) -> bool {
-        if Item::SEND_AROUND + said.content.len() > self.budget.record() {
+        if Item::SEND_AROUND + said.content.len() > self.size_limits.record() {
             self.has_left_out = true;
             return true;
         }
         self.bytes += said.json_size();
         let fits =
-            self.messages.len() < self.limit && (self.messages.is_empty() || self.bytes <= self.budget.history());
+            self.messages.len() < self.limit && (self.messages.is_empty() || self.bytes <= self.size_limits.history());
         if fits {
             self.messages.push(said);
         }

@@ -20,7 +20,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use shared::backoff::Backoff;
 use shared::ids::{Incarnation, RoomId, ServerId};
-use shared::log_limit::LogLimit;
+use shared::log_rate_limit::LogRateLimit;
 use shared::metrics::Metrics;
 use shared::record::{Epoch, Position, RecordIds};
 use shared::rpc::Trace;
@@ -346,7 +346,7 @@ impl Owner {
             (_, LogDone::Last(Err(error)) | LogDone::Read(Err(error))) => self.away(&error, now, acts),
             // An operation is asked for in one phase and ends in the same; this would be a defect of the caller.
             (_, unasked) => {
-                static UNASKED: LogLimit = LogLimit::new();
+                static UNASKED: LogRateLimit = LogRateLimit::new();
                 debug!(room = %self.room, ?unasked, "unasked log operation");
                 if let Some(suppressed) = UNASKED.pass() {
                     error!(suppressed, "a log operation ended that was not asked for (level debug names the room)");

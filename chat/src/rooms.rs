@@ -12,16 +12,16 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 
 use bytes::Bytes;
-use shared::budget::Budget;
+use shared::allowed_senders::AllowedSenders;
 use shared::config::{Servers, Settings};
-use shared::dispatcher::Router;
 use shared::ids::{Incarnation, RoomId, ServerId};
 use shared::lineage::Lineage;
 use shared::metrics::Metrics;
+use shared::placement::Router;
 use shared::record::{RecordIds, SharedRecord};
 use shared::rpc::messages::{Answer, FromConnector, Question};
 use shared::rpc::{self, RpcError, Trace};
-use shared::senders::Senders;
+use shared::size_limits::SizeLimits;
 use tracing::debug;
 
 use crate::decide::{Author, Judge};
@@ -54,7 +54,7 @@ pub struct Rooms {
     incarnation: Incarnation,
     router: Router,
     servers: Arc<Servers>,
-    senders: Senders,
+    senders: AllowedSenders,
     judge: Arc<Judge>,
     metrics: Arc<Metrics>,
     forget_ms: u64,
@@ -184,17 +184,17 @@ pub struct Send {
 
 impl Rooms {
     /// No rooms yet.
-    pub fn new(identity: Identity, settings: &Settings, budget: Budget, metrics: Arc<Metrics>) -> Self {
+    pub fn new(identity: Identity, settings: &Settings, size_limits: SizeLimits, metrics: Arc<Metrics>) -> Self {
         let Identity { me, incarnation, servers, is_fenced } = identity;
         let lease_secs = settings.room.lease_secs;
         Self {
             router: Router::default(),
-            senders: Senders::new(&servers, u64::from(lease_secs) * 1_000),
+            senders: AllowedSenders::new(&servers, u64::from(lease_secs) * 1_000),
             servers,
             me,
             start: incarnation,
             incarnation,
-            judge: Arc::new(Judge::new(settings, budget)),
+            judge: Arc::new(Judge::new(settings, size_limits)),
             metrics,
             forget_ms: u64::from(settings.room.forget_secs) * 1_000,
             lease_secs,
@@ -221,9 +221,9 @@ impl Rooms {
     }
 
     /// The broker takes messages of this size from now on. A record in flight that is too large fails, and is decided anew.
-    pub fn set_budget(&mut self, budget: Budget) {
-        if self.judge.budget() != budget {
-            self.judge = Arc::new(self.judge.with_budget(budget));
+    pub fn set_size_limits(&mut self, size_limits: SizeLimits) {
+        if self.judge.size_limits() != size_limits {
+            self.judge = Arc::new(self.judge.with_size_limits(size_limits));
         }
     }
 
@@ -403,7 +403,7 @@ impl Rooms {
         match act {
             Act::Answer(asker, answer) => self.answer(asker, &answer),
             Act::Tell(connector, answer, trace) => self.send(connector, None, trace, &answer),
-            Act::Read(viewing) => self.read(Reader::new(room.clone(), viewing, self.judge.budget())),
+            Act::Read(viewing) => self.read(Reader::new(room.clone(), viewing, self.judge.size_limits())),
             Act::Log(op) => self.effects.push(Effect::Log { room: room.clone(), asker: LogAsker::Owner, op }),
         }
     }

@@ -12,7 +12,7 @@ use shared::clock;
 use shared::fault;
 use shared::health::{Check, Depth, NOT_ALONE, Queues};
 use shared::ids::{RoomId, ServerId};
-use shared::log_limit::LogLimit;
+use shared::log_rate_limit::LogRateLimit;
 use shared::metrics::{Metrics, Share};
 use shared::node::Node;
 use shared::record::{Epoch, Position};
@@ -104,13 +104,13 @@ impl Chat {
         let identity = Identity {
             me: id.clone(),
             incarnation: clock::incarnation(),
-            servers: node.roster.now(),
+            servers: node.server_list.now(),
             is_fenced: log.is_shared() || node.bus.nats_client().is_none(),
         };
         let chat = Self {
-            rooms: Rooms::new(identity, &node.settings, node.budget(), node.metrics.clone()),
+            rooms: Rooms::new(identity, &node.settings, node.size_limits(), node.metrics.clone()),
             signer: Signer::new(&id, &node),
-            view: node.roster.now().view_hash(),
+            view: node.server_list.now().view_hash(),
             started: Instant::now(),
             running: FuturesUnordered::new(),
             operations: Operations::default(),
@@ -138,7 +138,7 @@ impl Chat {
         tokio::pin!(looks);
         let hearing = hearing(self.node.bus.clone(), self.node.metrics.clone());
         tokio::pin!(hearing);
-        let mut roster = self.node.roster.clone();
+        let mut server_list = self.node.server_list.clone();
         let mut connection = self.node.bus.connection();
         let mut generation = connection.borrow_and_update().generation;
         let stopping = self.node.lifecycle.stopping();
@@ -146,7 +146,7 @@ impl Chat {
         let draining = self.node.lifecycle.draining();
         tokio::pin!(draining);
         loop {
-            self.rooms.set_budget(self.node.budget());
+            self.rooms.set_size_limits(self.node.size_limits());
             tokio::select! {
                 () = &mut stopping => break,
                 () = &mut draining, if self.leaving.is_none() => self.leave(),
@@ -162,7 +162,7 @@ impl Chat {
                     let effects = self.rooms.found(&home, is_alive, self.now());
                     self.perform(effects);
                 }
-                servers = roster.changed() => {
+                servers = server_list.changed() => {
                     self.view = servers.view_hash();
                     let effects = self.rooms.set_servers(servers, self.now());
                     self.perform(effects);
@@ -254,7 +254,7 @@ impl Chat {
         let trace = Trace::from_header(message.headers.get(header::TRACEPARENT));
         debug!(%trace, method = message.headers.get(header::METHOD), "question");
         if message.headers.get(header::VIEW).is_some_and(|view| view != self.view) {
-            self.node.roster.doubt();
+            self.node.server_list.doubt();
         }
         let is_proven = admission == Admission::Signed;
         let heard = Heard { body: &message.payload, reply: message.reply.clone(), is_proven, trace };
@@ -306,7 +306,7 @@ impl Chat {
     fn has_left(&self) {
         let is_over = self.leaving.is_some_and(|until| until <= Instant::now());
         if is_over && self.rooms.has_left() && self.running.is_empty() {
-            self.node.lifecycle.has_drained();
+            self.node.lifecycle.mark_drained();
         }
     }
 
@@ -333,7 +333,7 @@ impl Chat {
                     self.operate();
                 }
                 Effect::Probe(home) => self.probe(home),
-                Effect::Doubt => self.node.roster.doubt(),
+                Effect::Doubt => self.node.server_list.doubt(),
             }
         }
     }
@@ -381,7 +381,7 @@ impl Chat {
 
 fn ignored(server: &ServerId, message: &Message, error: &RpcError, metrics: &Metrics) {
     metrics.bus_bad_messages.add();
-    static IGNORED: LogLimit = LogLimit::new();
+    static IGNORED: LogRateLimit = LogRateLimit::new();
     if let Some(suppressed) = IGNORED.pass() {
         let from = message.headers.get(header::FROM);
         warn!(%server, from, %error, suppressed, "a message was ignored");

@@ -4,8 +4,8 @@ use std::collections::BTreeSet;
 
 use shared::config::Servers;
 use shared::config::settings::{RpcSettings, Signatures};
-use shared::dispatcher::{CHAT, CONNECTOR, GATE};
 use shared::ids::ServerId;
+use shared::placement::{CHAT, CONNECTOR, GATE};
 use shared::signing::{KeyFileError, Signing, SigningKeeper};
 use tracing::{info, warn};
 

@@ -20,14 +20,14 @@ use gate::Gate;
 use shared::admin;
 use shared::bus::{Bus, MemoryLimits};
 use shared::config::{Config, Server, Servers, Settings};
-use shared::dispatcher::{CHAT, CONNECTOR, GATE};
 use shared::health::Health;
 use shared::ids::ServerId;
 use shared::lifecycle::Lifecycle;
 use shared::metrics::Metrics;
 use shared::node::Node;
 use shared::payload::{self, PayloadWatch};
-use shared::roster::RosterKeeper;
+use shared::placement::{CHAT, CONNECTOR, GATE};
+use shared::server_list::ServerListWriter;
 use shared::signing::{KeyFileError, SigningKeeper};
 use shared::subjects;
 use tokio::sync::Notify;
@@ -74,7 +74,7 @@ impl fmt::Debug for Plan {
 
 /// Running servers.
 pub struct Cluster {
-    keeper: RosterKeeper,
+    keeper: ServerListWriter,
     signing: SigningKeeper,
     node: Node,
     log_kind: LogKind,
@@ -122,11 +122,11 @@ impl Cluster {
             anyhow::Ok(bus)
         };
         let bus = while_alive(&bound, connecting).await?;
-        let (keeper, roster) = RosterKeeper::new(servers);
+        let (keeper, server_list) = ServerListWriter::new(servers);
         let (settings, environment) = (Arc::new(settings), environment.into());
         let (lifecycle, health) = (Lifecycle::new(), Health::default());
         let payload = PayloadWatch::default();
-        let node = Node { environment, roster, settings, bus, signing, metrics, payload, lifecycle, health };
+        let node = Node { environment, server_list, settings, bus, signing, metrics, payload, lifecycle, health };
         let (signing, running) = (signing_keeper, BTreeMap::new());
         let mut cluster =
             Self { keeper, signing, node, log_kind: log, log: None, only, running, missing: Missing::default() };

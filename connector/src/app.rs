@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use bytes::Bytes;
-use shared::frontend::{App, Ending, Outbox, Session, routes};
+use shared::frontend::{App, Ending, Session, WriteQueue, routes};
 use tokio::sync::mpsc;
 
 use crate::hub::Request;
@@ -14,7 +14,7 @@ use crate::hub::Request;
 #[derive(Debug)]
 pub(crate) enum Command {
     /// A client connected; `entered` is to be set when it is in a room.
-    Open { session: u64, outbox: Outbox, entered: Arc<AtomicBool> },
+    Open { session: u64, write_queue: WriteQueue, entered: Arc<AtomicBool> },
     /// A client asks; `id` is none for a notify.
     Request { session: u64, id: Option<u32>, request: Request },
     /// A client is gone.
@@ -38,7 +38,7 @@ impl Handlers {
 /// One client's handlers.
 pub(crate) struct Client {
     number: u64,
-    outbox: Outbox,
+    write_queue: WriteQueue,
     entered: Arc<AtomicBool>,
     commands: mpsc::Sender<Command>,
     /// The hub has not taken it yet.
@@ -48,11 +48,12 @@ pub(crate) struct Client {
 impl App for Handlers {
     type Session = Client;
 
-    fn open(&self, _peer: SocketAddr, outbox: Outbox) -> Client {
+    fn open(&self, _peer: SocketAddr, write_queue: WriteQueue) -> Client {
         let number = self.sessions.fetch_add(1, Ordering::Relaxed);
         let entered = Arc::new(AtomicBool::new(false));
-        let waiting = Some(Command::Open { session: number, outbox: outbox.clone(), entered: entered.clone() });
-        Client { number, outbox, entered, commands: self.commands.clone(), waiting }
+        let waiting =
+            Some(Command::Open { session: number, write_queue: write_queue.clone(), entered: entered.clone() });
+        Client { number, write_queue, entered, commands: self.commands.clone(), waiting }
     }
 }
 
@@ -64,7 +65,7 @@ impl Session for Client {
             routes::HISTORY => Request::History(body),
             routes::MEMBERS => Request::Members(body),
             routes::LEAVE => Request::Leave,
-            other => return shared::frontend::unknown_route(&self.outbox, id, other),
+            other => return shared::frontend::unknown_route(&self.write_queue, id, other),
         };
         self.waiting = Some(Command::Request { session: self.number, id, request });
     }
@@ -82,7 +83,7 @@ impl Session for Client {
             Err(_) => {
                 // The hub ended: so does every session.
                 self.waiting = None;
-                self.outbox.close();
+                self.write_queue.close();
             }
         }
     }

@@ -10,13 +10,13 @@ mod senders;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use shared::backoff;
-use shared::budget::Budget;
 use shared::frontend::Ending;
 use shared::ids::{RoomId, ServerId};
 use shared::lineage::Lineage;
-use shared::log_limit::LogLimit;
+use shared::log_rate_limit::LogRateLimit;
 use shared::rpc::messages::{Answer, FromChat, FromConnector, Item, Known, Place, Question};
 use shared::rpc::{self, RpcError};
+use shared::size_limits::SizeLimits;
 use tracing::{debug, error, info};
 
 use crate::owners::{Hearing, Owners};
@@ -112,8 +112,8 @@ impl Hub {
     }
 
     /// The broker takes messages of another size. What is too large now is found when it would be sent.
-    pub fn set_budget(&mut self, budget: Budget) {
-        self.common.budget = budget;
+    pub fn set_size_limits(&mut self, size_limits: SizeLimits) {
+        self.common.size_limits = size_limits;
     }
 
     /// Requests that are not answered yet.
@@ -429,7 +429,7 @@ impl Hub {
         match rpc::encode(&message) {
             Ok(body) => Some(Effect::Ask { chat, token, method, room, body }),
             Err(error) => {
-                static UNWRITABLE: LogLimit = LogLimit::new();
+                static UNWRITABLE: LogRateLimit = LogRateLimit::new();
                 if let Some(suppressed) = UNWRITABLE.pass() {
                     error!(%error, suppressed, "a question to a chat server cannot be written");
                 }

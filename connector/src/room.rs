@@ -16,7 +16,6 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use shared::backoff::{Backoff, Policy};
-use shared::budget::Budget;
 use shared::ids::{Incarnation, Name, RoomId, ServerId, SessionId};
 use shared::lineage::Lineage;
 use shared::membership::Token;
@@ -24,6 +23,7 @@ use shared::metrics::Metrics;
 use shared::record::{Epoch, Position, Record, Refusal};
 use shared::room::RoomState;
 use shared::rpc::messages::{Item, Page, Place, Question, Unavailable};
+use shared::size_limits::SizeLimits;
 
 use crate::hub::pacing::Attaches;
 use attached::Gathering;
@@ -67,7 +67,7 @@ pub struct Common {
     /// Requests that may wait for a room.
     pub max_waiting: usize,
     /// How large messages may be now.
-    pub budget: Budget,
+    pub size_limits: SizeLimits,
     /// Members of a room above which it is large: how many they are is told, and not each coming and going.
     pub large_members: usize,
     /// What is counted.
@@ -401,13 +401,13 @@ impl Room {
     }
 
     fn propose(&mut self, repeat_at: u64, cx: &mut Context<'_>) {
-        while let Some(wanted) = self.proposer.take_oversize(cx.common.budget) {
+        while let Some(wanted) = self.proposer.take_oversize(cx.common.size_limits) {
             let refused = Reply::Refused { refusal: Refusal::TooLong, enter: false };
             cx.acts.extend(wanted.ask.map(|ask| Act::Answer(ask, refused)));
         }
         let number = self.proposer.next_number(*cx.numbers);
-        let has_begun = !cx.gathers && self.proposer.begin(number, self.at.id, cx.common.budget).is_some();
-        let is_given = has_begun || self.proposer.fence(number, cx.common.budget);
+        let has_begun = !cx.gathers && self.proposer.begin(number, self.at.id, cx.common.size_limits).is_some();
+        let is_given = has_begun || self.proposer.fence(number, cx.common.size_limits);
         *cx.numbers += u64::from(is_given);
         let Some(head) = self.proposer.head().filter(|head| head.repeat_at <= cx.now) else { return };
         // One that was never asked is none to be repeated.

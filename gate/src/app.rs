@@ -4,10 +4,10 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use shared::frontend::{self, App, Ending, ErrorBody, Outbox, Session, routes};
+use shared::frontend::{self, App, Ending, ErrorBody, Session, WriteQueue, routes};
 use shared::ids::ServerId;
 use shared::metrics::{Asked, Metrics};
-use shared::roster::Roster;
+use shared::server_list::ServerList;
 
 use crate::entry::{self, Entry, EntryError};
 use crate::prober::Health;
@@ -17,7 +17,7 @@ use crate::prober::Health;
 pub(crate) struct Desk {
     pub(crate) me: ServerId,
     pub(crate) environment: Arc<str>,
-    pub(crate) roster: Roster,
+    pub(crate) server_list: ServerList,
     pub(crate) health: Health,
     pub(crate) metrics: Arc<Metrics>,
 }
@@ -27,7 +27,7 @@ impl Desk {
     pub(crate) fn entry(&self, uid: Result<String, EntryError>) -> Result<Entry, EntryError> {
         let is_down = |id: &_| self.health.is_down(id);
         let listens = |id: &_| self.health.client_port(id);
-        let entry = uid.and_then(|uid| entry::choose(&uid, self.roster.now().connector(), is_down, listens));
+        let entry = uid.and_then(|uid| entry::choose(&uid, self.server_list.now().connector(), is_down, listens));
         let code = if entry.is_ok() { 200 } else { 500 };
         self.metrics.requests_answered.add(Asked::of(routes::QUERY_ENTRY), code);
         entry
@@ -37,21 +37,21 @@ impl Desk {
 /// One client of the gate.
 pub(crate) struct Visitor {
     desk: Desk,
-    outbox: Outbox,
+    write_queue: WriteQueue,
 }
 
 impl App for Desk {
     type Session = Visitor;
 
-    fn open(&self, _peer: SocketAddr, outbox: Outbox) -> Visitor {
-        Visitor { desk: self.clone(), outbox }
+    fn open(&self, _peer: SocketAddr, write_queue: WriteQueue) -> Visitor {
+        Visitor { desk: self.clone(), write_queue }
     }
 }
 
 impl Session for Visitor {
     fn message(&mut self, id: Option<u32>, route: &str, body: Bytes) {
         if route != routes::QUERY_ENTRY {
-            return frontend::unknown_route(&self.outbox, id, route);
+            return frontend::unknown_route(&self.write_queue, id, route);
         }
         let Some(id) = id else { return };
         let answer = match self.desk.entry(entry::read_uid(&body)) {
@@ -59,7 +59,7 @@ impl Session for Visitor {
             Err(error) => frontend::response(id, &ErrorBody { code: 500, error: true, reason: &error.to_string() }),
         };
         // A closed outbox needs no answer.
-        self.outbox.push(answer).ok();
+        self.write_queue.push(answer).ok();
     }
 
     /// At once: the gate answers from what it knows.

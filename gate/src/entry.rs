@@ -4,8 +4,8 @@ use std::borrow::Cow;
 
 use serde::Serialize;
 use shared::config::Server;
-use shared::dispatcher;
 use shared::ids::ServerId;
+use shared::placement;
 use thiserror::Error;
 use wire::{Body, value};
 
@@ -57,7 +57,7 @@ pub fn choose(
     if uid.is_empty() || uid.len() > MAX_UID {
         return Err(EntryError::BadUid);
     }
-    let first = dispatcher::candidates(uid, connectors, is_down).into_iter().next();
+    let first = placement::candidates(uid, connectors, is_down).into_iter().next();
     let port = |server: &Server| server.public_port.or_else(|| listens(&server.id)).or(server.client_port);
     let (server, port) = first.and_then(|s| Some((s, port(s)?))).ok_or(EntryError::NoConnector)?;
     Ok(Entry { code: 200, host: server.told_host().into_owned(), port })

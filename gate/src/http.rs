@@ -15,7 +15,7 @@ use shared::frontend::{ErrorBody, origin};
 use crate::app::Desk;
 use crate::entry::EntryError;
 use crate::page;
-use crate::status::{Access, Line, Status, Verdict};
+use crate::status_page::{Access, Line, Status, Verdict};
 
 /// What the gate is, for somebody who opens it in a browser, where there is no page.
 const ABOUT: &str = "This is a Shaddock gate. Connect with a Pomelo client over a websocket, or ask GET /entry?uid=NAME \
@@ -49,7 +49,7 @@ async fn status(State(Shelf { desk, access, .. }): State<Shelf>, headers: Header
         Verdict::Hidden => StatusCode::NOT_FOUND.into_response(),
         Verdict::WrongToken => (StatusCode::UNAUTHORIZED, [(header::WWW_AUTHENTICATE, "Bearer")]).into_response(),
         Verdict::Shown => {
-            let (servers, known) = (desk.roster.now(), desk.health.all());
+            let (servers, known) = (desk.server_list.now(), desk.health.all());
             let line = |(kind, server)| Line::new((kind, server), known.get(&server.id), server.id == desk.me);
             let servers = servers.all().map(line).collect();
             let (environment, version) = (&*desk.environment, env!("CARGO_PKG_VERSION"));
@@ -114,6 +114,6 @@ fn preflight(headers: &HeaderMap) -> Response {
 fn allowed_page(shelf: &Shelf, headers: &HeaderMap) -> Option<Option<HeaderValue>> {
     let text = |name| headers.get(name).map(|value: &HeaderValue| value.to_str().unwrap_or("?"));
     let (page, host) = (text(header::ORIGIN), text(header::HOST));
-    origin::is_allowed(page, host, &shelf.desk.roster.now(), &shelf.settings.allowed_origins)
+    origin::is_allowed(page, host, &shelf.desk.server_list.now(), &shelf.settings.allowed_origins)
         .then(|| headers.get(header::ORIGIN).cloned())
 }

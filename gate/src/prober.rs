@@ -11,7 +11,7 @@ use shared::config::Servers;
 use shared::fault;
 use shared::health::Check;
 use shared::ids::ServerId;
-use shared::log_limit::LogLimit;
+use shared::log_rate_limit::LogRateLimit;
 use shared::node::Node;
 use shared::rpc::messages::{Ping, Pong};
 use shared::rpc::{self, Label, RpcError, Trace};
@@ -20,8 +20,8 @@ use shared::subjects;
 use tokio::time::MissedTickBehavior;
 use tracing::{info, warn};
 
-use crate::known::{Answer, Known, Said, Standing, Stats};
-use crate::reports;
+use crate::chat_reports;
+use crate::server_status::{Answer, Known, Said, Standing, Stats};
 
 /// What is known of connectors and chat servers. Clones know the same.
 #[derive(Debug, Clone, Default)]
@@ -55,7 +55,7 @@ impl Health {
     /// Notes what connectors reported of chat servers; returns those of which that is news. Those
     /// that no connector reports are unknown.
     fn note_reports(&self, servers: &Servers) -> Vec<(ServerId, Standing)> {
-        let verdicts = reports::verdicts(servers, &self.all());
+        let verdicts = chat_reports::verdicts(servers, &self.all());
         let note = |(chat, verdict): (ServerId, Option<Answer>)| match verdict {
             Some(answer) => self.note(&chat, answer).map(|standing| (chat, standing)),
             None => {
@@ -81,7 +81,7 @@ pub(crate) async fn run(me: ServerId, node: Node, health: Health) {
     let period = node.settings.rpc.heartbeat();
     let mut tick = tokio::time::interval(period);
     tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    let view = node.roster.now().view_hash();
+    let view = node.server_list.now().view_hash();
     let signer = Signer::new(&me, &node);
     let mut asker = Asker { me: me.clone(), view, signer, node: node.clone() };
     let stopping = node.lifecycle.stopping();
@@ -93,7 +93,7 @@ pub(crate) async fn run(me: ServerId, node: Node, health: Health) {
         }
         node.health.beat();
         node.examine(&me);
-        let servers = node.roster.now();
+        let servers = node.server_list.now();
         health.keep(&servers);
         asker.view = servers.view_hash();
         for (chat, standing) in health.note_reports(&servers) {
@@ -162,7 +162,7 @@ impl Asker {
         // First: what is none of ours is no message without a signature.
         let pong = rpc::decode::<Pong>(&answer.payload).inspect_err(|error| {
             self.node.metrics.bus_bad_messages.add();
-            static IGNORED: LogLimit = LogLimit::new();
+            static IGNORED: LogRateLimit = LogRateLimit::new();
             if let Some(suppressed) = IGNORED.pass() {
                 warn!(gate = %self.me, %server, %error, suppressed, "a message was ignored");
             }

@@ -11,7 +11,7 @@ use tracing::info;
 use crate::app::Desk;
 use crate::http;
 use crate::prober::{self, Health};
-use crate::status::PRODUCTION;
+use crate::status_page::PRODUCTION;
 
 /// A gate.
 pub struct Gate;
@@ -22,7 +22,7 @@ impl Gate {
         let desk = Desk {
             me: server.id.clone(),
             environment: node.environment.clone(),
-            roster: node.roster.clone(),
+            server_list: node.server_list.clone(),
             health: Health::default(),
             metrics: node.metrics.clone(),
         };

@@ -2,20 +2,20 @@
 //!
 //! What a label can say is fixed: no room, name or address ever becomes one.
 
+mod counters;
 mod format;
-mod kinds;
-mod spreads;
+mod histograms;
 
 use std::sync::Arc;
 
 use prometheus_client::encoding::text;
 use prometheus_client::registry::Registry;
 
+pub use self::counters::{Count, Level, Share};
 pub use self::format::Format;
-pub use self::kinds::{Count, Level, Share};
-pub use self::spreads::{Answers, Asked, Checks, Refusals, Sizes, Stages, Times};
+pub use self::histograms::{Answers, Asked, Checks, Refusals, Sizes, Stages, Times};
 
-use self::kinds::Figure;
+use self::counters::Figure;
 
 /// What every name begins with when it is written out, before an underscore.
 const PREFIX: &str = "shaddock";

@@ -1,7 +1,7 @@
 //! A room's state: what folding its records gives. Knows nothing of tasks, buses, logs or clocks.
 
 mod checkpoint;
-mod said;
+mod dedup_window;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -11,8 +11,8 @@ use crate::membership::{Membership, MessageId};
 use crate::record::{Entry, Position, Record};
 
 pub use checkpoint::Checkpoint;
-pub use said::MAX_IDS;
-use said::Said;
+pub use dedup_window::MAX_IDS;
+use dedup_window::Said;
 
 /// Who is in a room, and what must not be done twice there.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]

@@ -8,7 +8,7 @@ use shared::record::{Position, Record, VERSION};
 use super::*;
 
 fn judge_of(room: RoomSettings) -> Judge {
-    Judge::new(&Settings { room, ..Settings::default() }, Budget::default())
+    Judge::new(&Settings { room, ..Settings::default() }, SizeLimits::default())
 }
 
 fn author() -> Author {

@@ -36,7 +36,7 @@ fn whisper(text: &str, between: [u128; 2]) -> Entry {
 struct Book {
     log: Memory,
     records: Vec<(Position, Record)>,
-    budget: Budget,
+    size_limits: SizeLimits,
 }
 
 impl Book {
@@ -45,7 +45,7 @@ impl Book {
         Self {
             log: Memory::starting_at(5, &LogSettings { max_records, ..LogSettings::default() }),
             records: Vec::new(),
-            budget: Budget::default(),
+            size_limits: SizeLimits::default(),
         }
     }
 
@@ -86,7 +86,7 @@ impl Book {
         };
         let wanted = Wanted { viewer: member(viewer), span, limit };
         let viewing = Viewing { asker, incarnation: Incarnation(1), number: 3, session: None, wanted };
-        let mut reader = Reader::new(room(), viewing, self.budget);
+        let mut reader = Reader::new(room(), viewing, self.size_limits);
         let (mut next, mut reads) = (reader.begin(None), 0);
         loop {
             let op = match next {
@@ -205,9 +205,9 @@ fn pages_are_bounded_in_bytes_but_never_empty() {
 /// Nothing would be answered, again and again, if it were in the page.
 #[test]
 fn what_the_broker_took_once_and_takes_no_more_is_left_out() {
-    let long = "x".repeat(Budget::least().record());
+    let long = "x".repeat(SizeLimits::least().record());
     let mut book = Book::keeping(600).with([vec![say("1")], vec![say(&long)], vec![say("3")]]);
-    book.budget = Budget::least();
+    book.size_limits = SizeLimits::least();
     let rest = ["1", "3"].map(str::to_owned).to_vec();
     assert_eq!(book.texts(Span::After(0), 50), (rest.clone(), None, false));
     assert_eq!(book.texts(Span::Since(1_000), 50), (rest[1..].to_vec(), None, false), "it is told that one is gone");
@@ -255,7 +255,7 @@ fn what_stands_behind_the_last_record_is_passed_over() {
     };
     let wanted = Wanted { viewer: member(1), span: Span::Last, limit: 9 };
     let viewing = Viewing { asker, incarnation: Incarnation(1), number: 3, session: None, wanted };
-    let mut reader = Reader::new(room(), viewing, book.budget);
+    let mut reader = Reader::new(room(), viewing, book.size_limits);
     let mut next = Ok(reader.begin(None));
     while let Ok(Next::Log(op)) = next {
         next = reader.done(book.perform(op));
@@ -269,7 +269,7 @@ fn what_stands_behind_the_last_record_is_passed_over() {
 fn a_page_is_from_the_log_that_its_epoch_names() {
     let of_text = |epoch: u64, text: &str| {
         let log = Memory::starting_at(epoch, &LogSettings::default());
-        let book = Book { log, records: Vec::new(), budget: Budget::default() };
+        let book = Book { log, records: Vec::new(), size_limits: SizeLimits::default() };
         book.with((0..200).map(|_| vec![say(text)]))
     };
     let (old, new) = (of_text(5, "old"), of_text(6, "new"));
@@ -284,7 +284,7 @@ fn a_page_is_from_the_log_that_its_epoch_names() {
             };
             let wanted = Wanted { viewer: member(1), span, limit: 100 };
             let viewing = Viewing { asker, incarnation: Incarnation(1), number: 3, session: None, wanted };
-            let mut reader = Reader::new(room(), viewing, Budget::default());
+            let mut reader = Reader::new(room(), viewing, SizeLimits::default());
             let (position, record) = old.records.last().unwrap();
             let place = Place { epoch: Epoch(5), position: *position, id: record.id };
             let walk = Walk::new(until(span), *position, Arc::new(record.clone()));

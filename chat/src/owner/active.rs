@@ -353,14 +353,14 @@ impl Active {
 
     /// Takes the state as it is in the log, to be written in parts, if a checkpoint is due that is too large for one record.
     fn begin_parts(&mut self) {
-        let (budget, size) = (self.judge.budget(), self.state.checkpoint_size());
+        let (size_limits, size) = (self.judge.size_limits(), self.state.checkpoint_size());
         // Parts that do not fit any more are cut anew; those that are in the log count for nothing without the others.
         let is_begun = !self.parts.is_empty();
-        let is_due = if is_begun { self.part > budget.part() } else { self.is_checkpoint_due(size, 0) };
-        if !is_due || (size <= budget.checkpoint() && !is_begun) {
+        let is_due = if is_begun { self.part > size_limits.part() } else { self.is_checkpoint_due(size, 0) };
+        if !is_due || (size <= size_limits.checkpoint() && !is_begun) {
             return;
         }
-        self.part = budget.part();
+        self.part = size_limits.part();
         let parts = self.state.checkpoints(self.part);
         // There are far fewer parts than members, and those are bounded.
         let (base, of) = (self.position, u16::try_from(parts.len()).unwrap_or(u16::MAX));
@@ -371,16 +371,16 @@ impl Active {
 
     /// Adds the next part of a checkpoint, or a whole one that is due, if there is room; else the next record has it.
     fn put_checkpoint(&mut self, record: &mut Record) {
-        let (budget, written) = (self.judge.budget(), record.size());
-        let room = budget.record().saturating_sub(written);
+        let (size_limits, written) = (self.judge.size_limits(), record.size());
+        let room = size_limits.record().saturating_sub(written);
         if !self.parts.is_empty() {
-            self.alone = room < budget.part();
+            self.alone = room < size_limits.part();
             let next = if self.alone { None } else { self.parts.pop_front() };
             (record.part, record.checkpoint) = next.unzip();
             return;
         }
         let size = self.state.checkpoint_size();
-        if size <= budget.checkpoint() && self.is_checkpoint_due(size, written) {
+        if size <= size_limits.checkpoint() && self.is_checkpoint_due(size, written) {
             self.alone = room < size;
             if room >= size {
                 record.checkpoint = Some(Checkpoint::from(&self.state));
@@ -409,8 +409,8 @@ impl Active {
         let is_ahead = |at: Place| at.position >= now.position && at.id != now.id;
         let known: Vec<_> = proposals.iter().map(|p| self.last_order(&p.author.connector)).collect();
         let has_gone = self.has_gone();
-        let budget = self.judge.budget();
-        let checkpoint = if self.parts.is_empty() { budget.checkpoint() } else { budget.part() };
+        let size_limits = self.judge.size_limits();
+        let checkpoint = if self.parts.is_empty() { size_limits.checkpoint() } else { size_limits.part() };
         let carried = checkpoint + self.unnamed.iter().flatten().map(|id| id.as_str().len() + 2).sum::<usize>();
         let at = Circumstances { gone: &self.gone, entrances: &self.entrances, carried };
         let mut draft = Draft::new(&self.room, &self.judge, &mut self.state, at);
@@ -429,7 +429,7 @@ impl Active {
                 attaches.push(Attach { asker: proposal.asker, incarnation, at: proposal.at });
             } else if last > Some(order) || draft.has_decided(&proposal.author, proposal.number) {
                 // A late copy of what its connector has long had the answer to.
-            } else if proposal.size() > budget.record() {
+            } else if proposal.size() > size_limits.record() {
                 // Its connector's broker takes more than ours. It proposes less when it hears that this cannot be appended.
                 let because = Unavailable::LogAway;
                 acts.push(Act::Answer(proposal.asker, Answer::Unavailable { room: self.room.clone(), because }));

@@ -107,7 +107,7 @@ impl Active {
     }
 
     fn answer_state(&self, attach: Attach, acts: &mut Vec<Act>) {
-        let parts = self.state.checkpoints_for_connectors(self.judge.budget().page());
+        let parts = self.state.checkpoints_for_connectors(self.judge.size_limits().page());
         // A state has far fewer parts than members, and those are bounded.
         let of = u16::try_from(parts.len()).unwrap_or(u16::MAX);
         for (index, part) in (0..of).zip(parts) {
@@ -118,13 +118,13 @@ impl Active {
     }
 
     fn answer_records(&self, attach: Attach, records: Vec<(Position, Arc<Record>)>, acts: &mut Vec<Act>) {
-        let budget = self.judge.budget();
-        if records.first().is_some_and(|(_, record)| record.size() > budget.record()) {
+        let size_limits = self.judge.size_limits();
+        if records.first().is_some_and(|(_, record)| record.size() > size_limits.record()) {
             // It was appended when the broker took more; no message can carry it to a connector now.
             return self.answer_state(attach, acts);
         }
         let all = records.len();
-        let page = budget.fitting(records.iter().map(|(_, record)| &**record));
+        let page = size_limits.fitting(records.iter().map(|(_, record)| &**record));
         let records = records.into_iter().take(page).collect();
         self.answer(attach, News::Since { records, more: page < all }, acts);
     }

@@ -2,7 +2,7 @@
 //! set back between two runs. Also proposals with numbers that cannot be.
 
 use shared::ids::{Incarnation, ServerId};
-use shared::log_limit::LogLimit;
+use shared::log_rate_limit::LogRateLimit;
 use shared::rpc::messages::{Answer, Known, is_plausible_number};
 use tracing::warn;
 
@@ -37,7 +37,7 @@ impl Owner {
             let is_plausible = is_plausible_number(*number, last.map_or(0, |last| last.number));
             if !is_plausible {
                 metrics.bus_implausible.add();
-                static IMPLAUSIBLE: LogLimit = LogLimit::new();
+                static IMPLAUSIBLE: LogRateLimit = LogRateLimit::new();
                 if let Some(suppressed) = IMPLAUSIBLE.pass() {
                     warn!(%connector, number, suppressed, "a proposal with a number that cannot be was ignored");
                 }

@@ -1,6 +1,5 @@
 //! An owner on a log in memory whose answers come when the test says so.
 
-use shared::budget::Budget;
 use shared::config::Settings;
 use shared::config::settings::LogSettings;
 use shared::ids::{Incarnation, Name};
@@ -8,6 +7,7 @@ use shared::membership::Token;
 use shared::record::{Entry, Outcome, Record, RecordId, VERSION};
 use shared::room::RoomState;
 use shared::rpc::messages::{Claim, News, Unavailable};
+use shared::size_limits::SizeLimits;
 
 use super::*;
 use crate::log::memory::Memory;
@@ -61,11 +61,11 @@ impl Bench {
     }
 
     fn on(log: Memory) -> Self {
-        Self::with(log, &Settings::default(), Budget::default())
+        Self::with(log, &Settings::default(), SizeLimits::default())
     }
 
-    fn with(log: Memory, settings: &Settings, budget: Budget) -> Self {
-        let judge = Arc::new(Judge::new(settings, budget));
+    fn with(log: Memory, settings: &Settings, size_limits: SizeLimits) -> Self {
+        let judge = Arc::new(Judge::new(settings, size_limits));
         let me = ServerId::new("chat-server-1").unwrap();
         let at = Place { epoch: Epoch(1), ..Place::default() };
         let ids = RecordIds::new(&me, Incarnation(1), 1);

@@ -3,7 +3,7 @@
 use std::fmt::Display;
 
 use shared::backoff::{self, Policy};
-use shared::log_limit::LogLimit;
+use shared::log_rate_limit::LogRateLimit;
 use shared::rpc::messages::{Answer, Unavailable};
 use tracing::{debug, error, warn};
 
@@ -40,7 +40,7 @@ impl Owner {
 
     /// The log has what this version cannot use.
     pub(super) fn unreadable(&mut self, error: &dyn Display, now: Now) {
-        static UNREADABLE: LogLimit = LogLimit::new();
+        static UNREADABLE: LogRateLimit = LogRateLimit::new();
         debug!(room = %self.room, %error, "room log unusable");
         if let Some(suppressed) = UNREADABLE.pass() {
             error!(%error, suppressed, "a room's log cannot be used, retrying (level debug names the room)");
@@ -52,7 +52,7 @@ impl Owner {
     /// Retention took the last checkpoint while it was looked for, and what is read next begins
     /// later; or records are missing, which the next reading shows.
     pub(super) fn checkpoint_gone(&mut self, now: Now) {
-        static GONE: LogLimit = LogLimit::new();
+        static GONE: LogRateLimit = LogRateLimit::new();
         debug!(room = %self.room, "records evicted or missing");
         if let Some(suppressed) = GONE.pass() {
             warn!(
@@ -66,8 +66,8 @@ impl Owner {
 
     /// Proposals are answered and dropped, their connectors repeat them; attaches go on waiting for the log.
     pub(super) fn fail_waiting(&mut self, because: Unavailable, error: &dyn Display, now: Now, acts: &mut Vec<Act>) {
-        static FULL: LogLimit = LogLimit::new();
-        static AWAY: LogLimit = LogLimit::new();
+        static FULL: LogRateLimit = LogRateLimit::new();
+        static AWAY: LogRateLimit = LogRateLimit::new();
         let limit = match because {
             Unavailable::LogFull => &FULL,
             Unavailable::LogAway => &AWAY,

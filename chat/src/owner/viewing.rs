@@ -4,7 +4,7 @@
 use std::iter;
 
 use shared::ids::{Incarnation, SessionId};
-use shared::log_limit::LogLimit;
+use shared::log_rate_limit::LogRateLimit;
 use shared::rpc::messages::Wanted;
 use tracing::{debug, warn};
 
@@ -59,7 +59,7 @@ impl Owner {
                 acts.push(Act::Read(viewing));
                 continue;
             }
-            static REFUSED: LogLimit = LogLimit::new();
+            static REFUSED: LogRateLimit = LogRateLimit::new();
             self.metrics.bus_refused.viewer.add();
             let connector = &viewing.asker.connector;
             debug!(room = %self.room, %connector, "messages for a member that is not the connector's");

@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use shared::config::Servers;
-use shared::dispatcher::CHAT;
 use shared::ids::{Incarnation, RoomId, ServerId};
+use shared::placement::CHAT;
 use shared::rpc::messages::{Answer, Question};
 
 use super::{Effect, MAX_WAITING, Rooms};

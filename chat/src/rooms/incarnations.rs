@@ -4,7 +4,7 @@
 
 use shared::ids::{Incarnation, ServerId};
 use shared::lineage::Lineage;
-use shared::log_limit::LogLimit;
+use shared::log_rate_limit::LogRateLimit;
 use shared::rpc::Trace;
 use shared::rpc::messages::{Answer, Known, Question};
 use tracing::{debug, info, warn};
@@ -129,7 +129,7 @@ impl Rooms {
     /// An incarnation that cannot be changes nothing.
     pub(super) fn refuse(&mut self, connector: &ServerId, incarnation: Incarnation) {
         self.metrics.bus_implausible.add();
-        static IMPLAUSIBLE: LogLimit = LogLimit::new();
+        static IMPLAUSIBLE: LogRateLimit = LogRateLimit::new();
         if let Some(suppressed) = IMPLAUSIBLE.pass() {
             let incarnation = incarnation.0;
             warn!(%connector, incarnation, suppressed, "an incarnation from after the year 2100 was ignored");

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use shared::ids::ServerId;
-use shared::log_limit::LogLimit;
+use shared::log_rate_limit::LogRateLimit;
 use shared::rpc::messages::{Answer, ChatStats, FromChat};
 use shared::rpc::{self, Trace};
 use tracing::warn;
@@ -108,7 +108,7 @@ impl Rooms {
             }
             // The number is used: the connector notices, and reads what it missed.
             Err(error) => {
-                static UNWRITABLE: LogLimit = LogLimit::new();
+                static UNWRITABLE: LogRateLimit = LogRateLimit::new();
                 if let Some(suppressed) = UNWRITABLE.pass() {
                     warn!(%error, %connector, suppressed, "a message to a connector cannot be written");
                 }

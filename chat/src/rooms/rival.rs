@@ -3,7 +3,7 @@
 //! the appends of the other refused.
 
 use shared::ids::ServerId;
-use shared::log_limit::LogLimit;
+use shared::log_rate_limit::LogRateLimit;
 use tracing::{error, info};
 
 use super::{Link, Rooms};
@@ -56,7 +56,7 @@ impl Rooms {
     pub(super) fn look_for_rivals(&mut self, now: Now) {
         let has_rival = self.has_rival(now.ticks) && !self.is_leaving;
         if has_rival {
-            static OLDER: LogLimit = LogLimit::new();
+            static OLDER: LogRateLimit = LogRateLimit::new();
             if let Some(suppressed) = OLDER.pass() {
                 let (server, mine) = (&self.me, self.incarnation.0);
                 error!(%server, mine, suppressed, "another process has this server's id, and started later: end one");

@@ -103,7 +103,7 @@ impl Hub {
 
     /// Chat servers as heartbeats find them, for gates; as many as one message holds.
     pub fn reports(&self) -> Vec<ChatReport> {
-        self.owners.reports(self.common.budget.reports())
+        self.owners.reports(self.common.size_limits.reports())
     }
 
     /// Returns true if a chat server was heard.

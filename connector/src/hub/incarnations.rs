@@ -2,7 +2,7 @@
 //! above that. Its sessions, requests and proposals stay.
 
 use shared::ids::{Incarnation, ServerId};
-use shared::log_limit::LogLimit;
+use shared::log_rate_limit::LogRateLimit;
 use shared::rpc::messages::Known;
 use tracing::{error, info, warn};
 
@@ -41,7 +41,7 @@ impl Hub {
     pub fn has_rival(&self, ticks: u64) -> bool {
         let is_certain = self.rival.is_some_and(|rival| rival.is_certain(ticks));
         if is_certain {
-            static OLDER: LogLimit = LogLimit::new();
+            static OLDER: LogRateLimit = LogRateLimit::new();
             if let Some(suppressed) = OLDER.pass() {
                 let (server, mine) = (&self.common.me, self.common.incarnation.0);
                 error!(%server, mine, suppressed, "another process has this server's id, and started later: end one");
@@ -102,7 +102,7 @@ impl Hub {
     /// Counts a message that cannot be right; it changes nothing.
     pub(super) fn refuse(&mut self, chat: &ServerId, (incarnation, number): (Incarnation, u64)) {
         self.common.metrics.bus_implausible.add();
-        static IMPLAUSIBLE: LogLimit = LogLimit::new();
+        static IMPLAUSIBLE: LogRateLimit = LogRateLimit::new();
         if let Some(suppressed) = IMPLAUSIBLE.pass() {
             warn!(%chat, incarnation = incarnation.0, number, suppressed, "an incarnation or a number that cannot be was ignored");
         }

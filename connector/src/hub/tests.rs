@@ -5,14 +5,14 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use shared::backoff;
-use shared::budget::Budget;
 use shared::config::{Server, Servers};
-use shared::dispatcher::CHAT;
 use shared::ids::{Incarnation, Name, RoomId, ServerId, SessionId};
 use shared::metrics::Metrics;
+use shared::placement::CHAT;
 use shared::record::{Entry, Epoch, Position, Record, RecordId, VERSION};
 use shared::rpc;
 use shared::rpc::messages::{Answer, FromChat, FromConnector, News, Place, Question};
+use shared::size_limits::SizeLimits;
 
 use super::*;
 
@@ -56,7 +56,7 @@ impl Stage {
             linger_ms: 5_000,
             resume_ms: 0,
             max_waiting: 100,
-            budget: Budget::default(),
+            size_limits: SizeLimits::default(),
             large_members: 500,
             metrics: Metrics::new(),
         }

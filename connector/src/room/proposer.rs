@@ -3,12 +3,12 @@
 
 mod queue;
 
-use shared::budget::Budget;
 use shared::ids::{Incarnation, Name};
 use shared::lineage::Lineage;
 use shared::membership::{Membership, Token};
 use shared::record::{Epoch, RecordId};
 use shared::rpc::messages::{Claim, Item, is_plausible_number};
+use shared::size_limits::SizeLimits;
 
 use queue::{Move, Queue};
 
@@ -215,11 +215,11 @@ impl Proposer {
 
     /// Makes the next proposal from what waits, if none is in flight. `number` must be above all numbers given before. Clients
     /// that come back, and asked to before the room was read, do so from the record `at`.
-    pub fn begin(&mut self, number: u64, at: RecordId, budget: Budget) -> Option<&mut Head> {
+    pub fn begin(&mut self, number: u64, at: RecordId, size_limits: SizeLimits) -> Option<&mut Head> {
         if !self.waits() {
             return None;
         }
-        let most_bytes = self.most_bytes(budget);
+        let most_bytes = self.most_bytes(size_limits);
         let mut bytes = 0;
         let mut wanted = Vec::new();
         while wanted.len() < MAX_ITEMS
@@ -243,8 +243,8 @@ impl Proposer {
     }
 
     /// Bytes of a proposal with more than one item.
-    fn most_bytes(&self, budget: Budget) -> usize {
-        if self.cut > 0 { Budget::least().proposal() } else { budget.proposal() }
+    fn most_bytes(&self, size_limits: SizeLimits) -> usize {
+        if self.cut > 0 { SizeLimits::least().proposal() } else { size_limits.proposal() }
     }
 
     /// Gives the head up if it is larger than a proposal may be now: an empty proposal with this number goes instead, which
@@ -252,10 +252,10 @@ impl Proposer {
     ///
     /// A copy of the head may be at the owner, so its items must not be proposed under another number as long as it may be
     /// committed: they would be said twice. Once the log holds a higher number, the owner refuses it for ever.
-    pub fn fence(&mut self, number: u64, budget: Budget) -> bool {
-        let most_bytes = self.most_bytes(budget);
+    pub fn fence(&mut self, number: u64, size_limits: SizeLimits) -> bool {
+        let most_bytes = self.most_bytes(size_limits);
         let is_too_large = |head: &&mut Head| {
-            let most_bytes = if head.wanted.len() > 1 { most_bytes } else { budget.record() };
+            let most_bytes = if head.wanted.len() > 1 { most_bytes } else { size_limits.record() };
             head.fence.is_none() && head.bytes > most_bytes
         };
         match self.head.as_mut().filter(is_too_large) {
@@ -268,14 +268,14 @@ impl Proposer {
 
     /// The owner cannot append the head. Its broker may take less than ours: what every broker takes is proposed instead.
     pub fn cut(&mut self) {
-        if let Some(head) = self.head.as_ref().filter(|head| head.bytes > Budget::least().proposal()) {
+        if let Some(head) = self.head.as_ref().filter(|head| head.bytes > SizeLimits::least().proposal()) {
             self.cut = head.wanted.len();
         }
     }
 
     /// Takes what is first if it cannot be proposed: it is larger than any record may be now.
-    pub fn take_oversize(&mut self, budget: Budget) -> Option<Wanted> {
-        self.queue.front().filter(|wanted| wanted.item.size() > budget.record())?;
+    pub fn take_oversize(&mut self, size_limits: SizeLimits) -> Option<Wanted> {
+        self.queue.front().filter(|wanted| wanted.item.size() > size_limits.record())?;
         self.queue.pop_front()
     }
 
@@ -317,7 +317,7 @@ impl Proposer {
         }
         let head = self.head.take_if(|head| head.number <= number)?;
         self.queue.decided();
-        if head.bytes > Budget::least().proposal() {
+        if head.bytes > SizeLimits::least().proposal() {
             // Its own items are done, and no others are to be cut.
             self.cut = 0;
         }

@@ -59,13 +59,13 @@ impl Connector {
                     self.hand_out(fanout.take());
                     self.kick(session, KickReason::Resumed);
                 }
-                Effect::Doubt => self.node.roster.doubt(),
+                Effect::Doubt => self.node.server_list.doubt(),
                 Effect::Lost(session) => {
                     self.hand_out(fanout.take());
                     // A plain close, no kick: clients that reconnect by themselves shall do so.
                     if let Some(client) = self.clients.get(&session) {
                         self.node.metrics.stays_lost.add();
-                        client.outbox.close();
+                        client.write_queue.close();
                     }
                 }
             }
@@ -75,7 +75,7 @@ impl Connector {
 
     fn kick(&self, session: u64, reason: KickReason) {
         if let Some(client) = self.clients.get(&session) {
-            client.outbox.kick(reason);
+            client.write_queue.kick(reason);
         }
     }
 
@@ -108,7 +108,7 @@ impl Connector {
 
     fn hand(&self, session: u64, packages: &Bytes, count: usize) {
         if let Some(client) = self.clients.get(&session)
-            && client.outbox.push_all(packages.clone(), count).is_err()
+            && client.write_queue.push_all(packages.clone(), count).is_err()
         {
             // The outbox closed itself, and counted it; the session's end comes as a command.
             debug!(server = %self.id, session, "a client is closed that reads too slowly");

@@ -16,10 +16,10 @@ use tokio::time::Instant;
 use tower::ServiceExt;
 use tracing::{debug, error, info, warn};
 
-use super::admission::Door;
+use super::connection_limit::ConnectionLimit;
 use super::http::{self, End, Progress, Times};
 use super::{App, Options, origin, session};
-use crate::log_limit::LogLimit;
+use crate::log_rate_limit::LogRateLimit;
 
 /// Pause after an error of accepting: mostly there are no file descriptors left, and some are freed meanwhile.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
@@ -42,7 +42,7 @@ type Handoff = Arc<Mutex<Option<oneshot::Sender<Box<WebSocket>>>>>;
 /// Takes clients until the server stops; then those that are connected go on as the role lets them.
 pub async fn serve<A: App>(listener: TcpListener, app: A, options: Options) {
     let options = Arc::new(options);
-    let door = Door::new(&options.frontend, options.metrics.clone());
+    let connection_limit = ConnectionLimit::new(&options.frontend, options.metrics.clone());
     let stopping = options.lifecycle.stopping();
     tokio::pin!(stopping);
     loop {
@@ -50,7 +50,7 @@ pub async fn serve<A: App>(listener: TcpListener, app: A, options: Options) {
             () = &mut stopping => return,
             accepted = accept(&listener) => accepted,
         };
-        let connection = connection(stream, peer, door.clone(), (app.clone(), options.clone()));
+        let connection = connection(stream, peer, connection_limit.clone(), (app.clone(), options.clone()));
         options.lifecycle.spawn_session(connection);
     }
 }
@@ -61,7 +61,7 @@ pub(crate) async fn accept(listener: &TcpListener) -> (TcpStream, SocketAddr) {
         match listener.accept().await {
             Ok(accepted) => return accepted,
             Err(error) => {
-                static UNACCEPTED: LogLimit = LogLimit::new();
+                static UNACCEPTED: LogRateLimit = LogRateLimit::new();
                 if let Some(suppressed) = UNACCEPTED.pass() {
                     error!(%error, suppressed, "a client could not be accepted; raise the limit of open files if it says so");
                 }
@@ -71,16 +71,21 @@ pub(crate) async fn accept(listener: &TcpListener) -> (TcpStream, SocketAddr) {
     }
 }
 
-async fn connection<A: App>(stream: TcpStream, peer: SocketAddr, door: Door, (app, options): (A, Arc<Options>)) {
+async fn connection<A: App>(
+    stream: TcpStream,
+    peer: SocketAddr,
+    connection_limit: ConnectionLimit,
+    (app, options): (A, Arc<Options>),
+) {
     if let Err(error) = stream.set_nodelay(true) {
         debug!(%peer, %error, "a connection is gone before it began");
         return;
     }
-    let admission = door.admit(peer.ip());
+    let admission = connection_limit.admit(peer.ip());
     let refused = admission.as_ref().err().copied();
     if let Some(status) = refused {
         options.metrics.connections_refused.add();
-        static REFUSED: LogLimit = LogLimit::new();
+        static REFUSED: LogRateLimit = LogRateLimit::new();
         debug!(%peer, %status, "client refused");
         if let Some(suppressed) = REFUSED.pass() {
             info!(%peer, %status, suppressed, "a client was refused: {}", limit_of(status));
@@ -149,7 +154,7 @@ async fn answer(request: Request<Incoming>, peer: SocketAddr, options: &Options,
     match WebSocketUpgrade::from_request_parts(&mut parts, &()).await {
         Ok(upgrade) => self::upgrade(upgrade, &parts.headers, options, handoff),
         Err(rejection) if asks_for_websocket(&parts.headers) => {
-            static INCOMPLETE: LogLimit = LogLimit::new();
+            static INCOMPLETE: LogRateLimit = LogRateLimit::new();
             if let Some(suppressed) = INCOMPLETE.pass() {
                 let what =
                     "a websocket was refused; if a proxy is before this server, it must pass on Upgrade and Connection";
@@ -180,9 +185,9 @@ fn upgrade_required(why: &str) -> Response {
 fn upgrade(upgrade: WebSocketUpgrade, headers: &HeaderMap, options: &Options, handoff: Handoff) -> Response {
     let text = |name| headers.get(name).map(|value| value.to_str().unwrap_or("?"));
     let (page, host) = (text(header::ORIGIN), text(header::HOST));
-    if !origin::is_allowed(page, host, &options.roster.now(), &options.frontend.allowed_origins) {
+    if !origin::is_allowed(page, host, &options.server_list.now(), &options.frontend.allowed_origins) {
         options.metrics.connections_refused.add();
-        static FOREIGN: LogLimit = LogLimit::new();
+        static FOREIGN: LogRateLimit = LogRateLimit::new();
         debug!(origin = page, "page refused");
         if let Some(suppressed) = FOREIGN.pass() {
             warn!(
@@ -228,17 +233,17 @@ mod tests {
 
     use super::*;
     use crate::config::Servers;
-    use crate::frontend::{Ending, Outbox, Session};
+    use crate::frontend::{Ending, Session, WriteQueue};
     use crate::lifecycle::Lifecycle;
     use crate::metrics::Metrics;
-    use crate::roster::RosterKeeper;
+    use crate::server_list::ServerListWriter;
 
     #[derive(Clone)]
     struct Nobody;
 
     impl App for Nobody {
         type Session = Self;
-        fn open(&self, _peer: SocketAddr, _outbox: Outbox) -> Self {
+        fn open(&self, _peer: SocketAddr, _outbox: WriteQueue) -> Self {
             Self
         }
     }
@@ -260,17 +265,17 @@ mod tests {
             session: Default::default(),
             heartbeat_secs: 30,
             dictionary: None,
-            roster: RosterKeeper::new(Servers::default()).1,
+            server_list: ServerListWriter::new(Servers::default()).1,
             http: None,
             close_on_stop: false,
             lifecycle: Lifecycle::new(),
             metrics: Metrics::new(),
         });
-        let door = Door::new(&options.frontend, options.metrics.clone());
+        let connection_limit = ConnectionLimit::new(&options.frontend, options.metrics.clone());
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let stream = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
         let peer = stream.peer_addr().unwrap();
-        let task = connection(stream, peer, door, (Nobody, options));
+        let task = connection(stream, peer, connection_limit, (Nobody, options));
         let bytes = size_of_val(&task);
         assert!(bytes < 2 * 1024, "{bytes} bytes");
     }

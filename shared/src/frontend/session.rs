@@ -18,13 +18,13 @@ use tokio_tungstenite::tungstenite::error::ProtocolError;
 use tracing::debug;
 use wire::{Package, Packages, WireError, decode_frame};
 
-use super::filters::Filters;
-use super::outbox::Next;
 use super::protocol::{Protocol, Reaction};
-use super::{App, Ending, ErrorBody, KickReason, Options, Outbox, Session, response};
+use super::rate_limit::RateLimit;
+use super::write_queue::Next;
+use super::{App, Ending, ErrorBody, KickReason, Options, Session, WriteQueue, response};
+use crate::batching::BatchTimer;
 use crate::fault;
 use crate::metrics::Asked;
-use crate::pace::Pace;
 
 /// Time that one write may take: a client that takes nothing for so long is gone.
 const WRITE: Duration = Duration::from_secs(10);
@@ -87,9 +87,9 @@ struct Connection<A: App> {
     app: A,
     options: Arc<Options>,
     protocol: Protocol,
-    filters: Filters,
-    outbox: Outbox,
-    pace: Pace,
+    rate_limit: RateLimit,
+    write_queue: WriteQueue,
+    pace: BatchTimer,
     /// Until when what waits is held, for more to go out with it.
     held_until: Option<Instant>,
     /// Until when the client must have taken what is being written.
@@ -123,9 +123,9 @@ pub(super) async fn run<A: App>(
     let now = Instant::now();
     let mut connection = Connection {
         protocol: Protocol::new(options.heartbeat_secs),
-        filters: Filters::new(&options.session, now),
-        outbox: Outbox::new(options.session.max_outbound_bytes, options.metrics.clone()),
-        pace: Pace::new(options.write_gap(), now),
+        rate_limit: RateLimit::new(&options.session, now),
+        write_queue: WriteQueue::new(options.session.max_outbound_bytes, options.metrics.clone()),
+        pace: BatchTimer::new(options.write_gap(), now),
         held_until: None,
         write_by: None,
         session: None,
@@ -165,14 +165,14 @@ impl<A: App> Connection<A> {
                     Done::Written(Err(_)) => Err(End::Gone),
                 },
                 () = taken(&mut self.session), if self.is_handing_over => self.go_on(),
-                () = self.outbox.changed(), if self.held_until.is_none() && !writes => self.write_or_hold(),
+                () = self.write_queue.changed(), if self.held_until.is_none() && !writes => self.write_or_hold(),
                 () = &mut alarm, if wake_at.is_some() => self.wake(),
                 () = &mut stopping, if !is_stopping => {
                     // What was accepted is still answered; then the role closes the outbox.
                     is_stopping = true;
                     self.is_reading = false;
                     if self.options.close_on_stop || self.session.is_none() {
-                        self.outbox.close();
+                        self.write_queue.close();
                     }
                     Ok(())
                 }
@@ -200,7 +200,7 @@ impl<A: App> Connection<A> {
             Message::Text(text) => Bytes::from(text),
         };
         let entered = self.session.as_ref().is_some_and(Session::entered);
-        self.packages = Some(decode_frame(&frame, self.filters.max_body(entered))?);
+        self.packages = Some(decode_frame(&frame, self.rate_limit.max_body(entered))?);
         self.receive_packages()
     }
 
@@ -227,14 +227,14 @@ impl<A: App> Connection<A> {
 
     /// Counts one thing that the client sent, and ends the session if it is one too many.
     fn count_in(&mut self) -> bool {
-        let is_allowed = self.filters.allows_package(self.heard_at);
+        let is_allowed = self.rate_limit.take_package(self.heard_at);
         if !is_allowed {
             self.options.metrics.sessions_closed_bad_input.add();
             // Before its handshake is complete a client is told nothing.
             if self.protocol.is_working() {
-                self.outbox.kick(KickReason::Flood);
+                self.write_queue.kick(KickReason::Flood);
             } else {
-                self.outbox.close();
+                self.write_queue.close();
             }
             self.stop_reading();
         }
@@ -259,13 +259,13 @@ impl<A: App> Connection<A> {
                 self.options.metrics.sessions_closed_bad_input.add();
                 debug!(peer = %self.peer, "a handshake was refused");
                 self.send(framed);
-                self.outbox.close();
+                self.write_queue.close();
                 self.stop_reading();
             }
             Reaction::Work(first) => {
                 first.into_iter().for_each(|first| self.send(first));
                 self.deadline = Instant::now() + self.options.enter();
-                self.session = Some(self.app.open(self.peer, self.outbox.clone()));
+                self.session = Some(self.app.open(self.peer, self.write_queue.clone()));
                 self.hand_over();
             }
             Reaction::Message { id, route, body } => self.message(id, &route, body),
@@ -275,13 +275,13 @@ impl<A: App> Connection<A> {
 
     fn send(&self, framed: Bytes) {
         // A closed outbox needs no answer.
-        self.outbox.push(framed).ok();
+        self.write_queue.push(framed).ok();
     }
 
     fn message(&mut self, id: Option<u32>, route: &str, body: Bytes) {
         self.options.metrics.requests.add();
         fault::point("session", &body);
-        if !self.filters.allows_message(self.heard_at) {
+        if !self.rate_limit.take_message(self.heard_at) {
             self.options.metrics.requests_refused_overload.add();
             if let Some(id) = id {
                 self.options.metrics.requests_answered.add(Asked::of(route), 429);
@@ -313,7 +313,7 @@ impl<A: App> Connection<A> {
     /// Writes what waits, as much as the client takes at once.
     fn write(&mut self) -> Result<(), End> {
         self.held_until = None;
-        let next = self.outbox.next();
+        let next = self.write_queue.next();
         if matches!(next, Next::Frame(_)) {
             self.pace.sent(Instant::now());
         }
@@ -323,7 +323,7 @@ impl<A: App> Connection<A> {
     /// A frame is written: the next ones are.
     fn write_on(&mut self) -> Result<(), End> {
         self.write_by = None;
-        let next = self.outbox.next();
+        let next = self.write_queue.next();
         self.write_all(next)
     }
 
@@ -338,7 +338,7 @@ impl<A: App> Connection<A> {
                 Next::Nothing => return Ok(()),
                 Next::Close => return Err(End::Close),
             }
-            next = self.outbox.next();
+            next = self.write_queue.next();
         }
     }
 
@@ -411,7 +411,7 @@ impl<A: App> Connection<A> {
                 debug!(peer = %self.peer, what, "closed at a deadline");
             }
         }
-        self.outbox.close();
+        self.write_queue.close();
         // Neither waits for the other one: the role may be busy, and the client far away.
         let session = self.session.take();
         let closed = async {

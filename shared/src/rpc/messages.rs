@@ -5,9 +5,9 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 use wire::text::json_len;
 
-use crate::dispatcher::{CHAT, CONNECTOR};
 use crate::ids::{Incarnation, MAX_NAME_CHARS, MAX_SERVER_ID_BYTES, Name, RoomId, ServerId};
 use crate::membership::Membership;
+use crate::placement::{CHAT, CONNECTOR};
 use crate::record::{Decided, Entry, Epoch, Position, Record, RecordId, SharedRecord};
 use crate::room::Checkpoint;
 use crate::rpc::report::ChatReport;

@@ -14,12 +14,12 @@ use super::signature::Signed;
 use crate::bus::{Message, Outgoing};
 use crate::config::settings::{RpcSettings, Signatures};
 use crate::ids::ServerId;
-use crate::log_limit::LogLimit;
+use crate::log_rate_limit::LogRateLimit;
 use crate::metrics::Metrics;
 use crate::node::Node;
 use crate::record::SharedRecord;
-use crate::roster::Roster;
 use crate::rpc::{self, header};
+use crate::server_list::ServerList;
 
 /// Mode and keys of the servers of a process. Clones see the same changes.
 #[derive(Debug, Clone)]
@@ -114,7 +114,7 @@ pub struct Signer {
     me: ServerId,
     signing: Signing,
     metrics: Arc<Metrics>,
-    roster: Roster,
+    server_list: ServerList,
 }
 
 /// The outcome of verifying a message.
@@ -140,8 +140,8 @@ enum Refusal {
 impl Signer {
     /// For a server of this process.
     pub fn new(me: &ServerId, node: &Node) -> Self {
-        let (signing, metrics, roster) = (node.signing.clone(), node.metrics.clone(), node.roster.clone());
-        Self { me: me.clone(), signing, metrics, roster }
+        let (signing, metrics, server_list) = (node.signing.clone(), node.metrics.clone(), node.server_list.clone());
+        Self { me: me.clone(), signing, metrics, server_list }
     }
 
     /// Signs a message to another server. `record` is what its payload ends with, so that it is hashed once for all receivers.
@@ -153,7 +153,7 @@ impl Signer {
         }
         let keyring = self.signing.keyring.borrow();
         let Some(pairs) = keyring.pairs(&self.me, to) else {
-            static UNSIGNED: LogLimit = LogLimit::new();
+            static UNSIGNED: LogRateLimit = LogRateLimit::new();
             if let Some(suppressed) = UNSIGNED.pass() {
                 let (server, file) = (&self.me, self.signing.keys_file.display());
                 warn!(%server, peer = %to, %file, suppressed, "a message goes unsigned: the file has no key of its receiver, add it");
@@ -189,7 +189,7 @@ impl Signer {
                 self.metrics.rpc_unsigned.add();
                 if refusal != Refusal::Unsigned {
                     // A key may be new.
-                    self.roster.doubt();
+                    self.server_list.doubt();
                 }
                 self.log(refusal, from.as_ref());
                 Admission::Dropped
@@ -210,9 +210,9 @@ impl Signer {
     }
 
     fn log(&self, refusal: Refusal, from: Option<&ServerId>) {
-        static UNSIGNED: LogLimit = LogLimit::new();
-        static WRONG: LogLimit = LogLimit::new();
-        static NO_KEY: LogLimit = LogLimit::new();
+        static UNSIGNED: LogRateLimit = LogRateLimit::new();
+        static WRONG: LogRateLimit = LogRateLimit::new();
+        static NO_KEY: LogRateLimit = LogRateLimit::new();
         let (server, file) = (&self.me, self.signing.keys_file.display());
         let from = from.map_or("-", ServerId::as_str);
         match refusal {

@@ -25,9 +25,9 @@ async fn a_session_whose_requests_wait_is_written_to() {
     socket.send([request(2, routes::ENTER, b"{}"), request(3, routes::ENTER, b"{}")].concat()).await;
     assert_eq!(socket.answer().await.0, 2);
     // The third one waits behind the second. A push that is written earlier would show nothing.
-    let outbox = stage.role.outboxes().remove(0);
+    let write_queue = stage.role.outboxes().remove(0);
     for _ in 0..3 {
-        outbox.push(push(10)).unwrap();
+        write_queue.push(push(10)).unwrap();
         socket.expect(PackageKind::Data).await;
     }
     assert_eq!(stage.role.asked().len(), 2);
@@ -36,7 +36,7 @@ async fn a_session_whose_requests_wait_is_written_to() {
     stage.role.set_busy(true);
     socket.send(request(4, routes::ENTER, b"{}")).await;
     assert_eq!(socket.answer().await.0, 4);
-    outbox.close();
+    write_queue.close();
     assert_eq!(socket.until_closed().await.1, Some(1000), "it is closed, too");
 }
 
@@ -70,10 +70,10 @@ async fn a_session_that_is_not_read_is_not_closed_for_silence() {
 async fn a_client_that_reads_nothing_is_read() {
     let stage = Stage::with(|options| options.session.max_outbound_bytes = 256 << 20).await;
     let mut socket = stage.entered().await;
-    let outbox = stage.role.outboxes().remove(0);
+    let write_queue = stage.role.outboxes().remove(0);
     // More than both kernels' buffers hold.
     for _ in 0..2_000 {
-        outbox.push(push(16_000)).unwrap();
+        write_queue.push(push(16_000)).unwrap();
     }
     for id in 2..20 {
         socket.send([heartbeat(), request(id, routes::ENTER, b"{}")].concat()).await;

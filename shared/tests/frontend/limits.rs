@@ -144,16 +144,16 @@ async fn writes_are_held_where_there_are_many() {
     const PACKAGES: u64 = 60;
     let stage = Stage::with(|options| options.frontend.write_gap_ms = 100).await;
     let mut socket = stage.entered().await;
-    let outbox = stage.role.outboxes().remove(0);
+    let write_queue = stage.role.outboxes().remove(0);
     let before = stage.metrics.frames_sent.get();
     for number in 0..PACKAGES {
-        outbox.push(package(4, &number.to_be_bytes()).into()).unwrap();
+        write_queue.push(package(4, &number.to_be_bytes()).into()).unwrap();
         // Its own task writes what may be written.
         for _ in 0..10 {
             tokio::task::yield_now().await;
         }
     }
-    outbox.close();
+    write_queue.close();
     let (packages, code) = socket.until_closed().await;
     let numbers: Vec<u64> = packages.iter().map(|p| u64::from_be_bytes(p.body[..].try_into().unwrap())).collect();
     assert_eq!((numbers, code), ((0..PACKAGES).collect(), Some(1000)));

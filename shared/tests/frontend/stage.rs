@@ -8,10 +8,10 @@ use std::time::Duration;
 use bytes::Bytes;
 use serde_json::json;
 use shared::config::{Servers, Settings};
-use shared::frontend::{self, App, Ending, Options, Outbox, Session, push, response, routes, unknown_route};
+use shared::frontend::{self, App, Ending, Options, Session, WriteQueue, push, response, routes, unknown_route};
 use shared::lifecycle::Lifecycle;
 use shared::metrics::Metrics;
-use shared::roster::RosterKeeper;
+use shared::server_list::ServerListWriter;
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 
@@ -26,7 +26,7 @@ pub(crate) struct Role(Arc<Inside>);
 
 #[derive(Default)]
 struct Inside {
-    outboxes: Mutex<Vec<Outbox>>,
+    outboxes: Mutex<Vec<WriteQueue>>,
     asked: Mutex<Vec<(Option<u32>, String)>>,
     closed: AtomicUsize,
     /// The role takes nothing while this is true.
@@ -36,7 +36,7 @@ struct Inside {
 /// One client of the role.
 pub(crate) struct Client {
     role: Role,
-    outbox: Outbox,
+    write_queue: WriteQueue,
     entered: bool,
 }
 
@@ -57,7 +57,7 @@ impl Role {
     }
 
     /// What waits for every session, in the order in which they were opened.
-    pub(crate) fn outboxes(&self) -> Vec<Outbox> {
+    pub(crate) fn outboxes(&self) -> Vec<WriteQueue> {
         self.0.outboxes.lock().unwrap().clone()
     }
 }
@@ -65,9 +65,9 @@ impl Role {
 impl App for Role {
     type Session = Client;
 
-    fn open(&self, _peer: SocketAddr, outbox: Outbox) -> Client {
-        self.0.outboxes.lock().unwrap().push(outbox.clone());
-        Client { role: self.clone(), outbox, entered: false }
+    fn open(&self, _peer: SocketAddr, write_queue: WriteQueue) -> Client {
+        self.0.outboxes.lock().unwrap().push(write_queue.clone());
+        Client { role: self.clone(), write_queue, entered: false }
     }
 }
 
@@ -78,14 +78,14 @@ impl Session for Client {
             routes::ENTER => self.entered = true,
             routes::SEND => {
                 let said = push(routes::ON_CHAT, &json!({ "msg": String::from_utf8_lossy(&body) }), None).unwrap();
-                for outbox in self.role.outboxes() {
-                    outbox.push(said.clone()).ok();
+                for write_queue in self.role.outboxes() {
+                    write_queue.push(said.clone()).ok();
                 }
             }
-            other => return unknown_route(&self.outbox, id, other),
+            other => return unknown_route(&self.write_queue, id, other),
         }
         if let Some(id) = id {
-            self.outbox.push(response(id, &json!({ "code": 200 }))).ok();
+            self.write_queue.push(response(id, &json!({ "code": 200 }))).ok();
         }
     }
 
@@ -125,7 +125,7 @@ impl Stage {
             frontend: settings.frontend,
             session: settings.session,
             dictionary: Some(Arc::new(routes::dictionary())),
-            roster: RosterKeeper::new(Servers::default()).1,
+            server_list: ServerListWriter::new(Servers::default()).1,
             http: None,
             close_on_stop: false,
             lifecycle: Lifecycle::new(),

@@ -16,9 +16,9 @@ async fn the_role_closes_its_clients() {
     let stage = Stage::start().await;
     let mut socket = stage.entered().await;
     stage.lifecycle.begin_stop();
-    let outbox = stage.role.outboxes().remove(0);
-    outbox.push(shared::frontend::response(7, &serde_json::json!({ "code": 200 }))).unwrap();
-    outbox.close();
+    let write_queue = stage.role.outboxes().remove(0);
+    write_queue.push(shared::frontend::response(7, &serde_json::json!({ "code": 200 }))).unwrap();
+    write_queue.close();
     assert_eq!(socket.answer().await.0, 7);
     assert_eq!(socket.until_closed().await, (Vec::new(), Some(1000)));
     assert!(stage.lifecycle.stop(GRACE).await);
@@ -64,7 +64,7 @@ async fn the_end_of_a_session_is_told_once() {
     let mut asks = stage.entered().await;
     assert_eq!(asks.ask(2, routes::SEND, b"{}").await["code"], 200);
     stage.lifecycle.begin_stop();
-    stage.role.outboxes().iter().for_each(shared::frontend::Outbox::close);
+    stage.role.outboxes().iter().for_each(shared::frontend::WriteQueue::close);
     asks.until_closed().await;
     assert!(stage.lifecycle.stop(GRACE).await);
     assert_eq!(stage.role.opened_and_closed(), (4, 4));

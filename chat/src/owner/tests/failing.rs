@@ -7,7 +7,7 @@ const LOOK_MS: u64 = 10;
 
 fn owner_of(room: &str) -> Bench {
     let mut bench = Bench::new();
-    let judge = Arc::new(Judge::new(&Settings::default(), Budget::default()));
+    let judge = Arc::new(Judge::new(&Settings::default(), SizeLimits::default()));
     let me = ServerId::new("chat-server-1").unwrap();
     let ids = RecordIds::new(&me, Incarnation(1), 1);
     bench.owner = Owner::new(me, RoomId::new(room).unwrap(), ids, judge, Metrics::new());

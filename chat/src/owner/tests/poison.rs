@@ -24,8 +24,13 @@ impl Bench {
         let mut heir = Self { now: self.now, ..Self::on(self.log.clone()) };
         let me = ServerId::new("chat-server-2").unwrap();
         let ids = RecordIds::new(&me, Incarnation(1), 1);
-        heir.owner =
-            Owner::new(me, room(), ids, Arc::new(Judge::new(&Settings::default(), Budget::default())), Metrics::new());
+        heir.owner = Owner::new(
+            me,
+            room(),
+            ids,
+            Arc::new(Judge::new(&Settings::default(), SizeLimits::default())),
+            Metrics::new(),
+        );
         heir
     }
 

@@ -1,6 +1,6 @@
 //! Messages of chat servers, and pings of gates, that are not listed.
 
-use shared::dispatcher::GATE;
+use shared::placement::GATE;
 
 use super::*;
 

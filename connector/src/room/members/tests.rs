@@ -1,12 +1,12 @@
 use std::collections::BTreeMap;
 
-use shared::budget::Budget;
 use shared::ids::{Incarnation, RoomId, ServerId, SessionId};
 use shared::membership::Token;
 use shared::metrics::Metrics;
 use shared::record::{Decided, Entry, Epoch, Outcome, Position, Record, RecordId, VERSION};
 use shared::room::RoomState;
 use shared::rpc::messages::{Item, News, Place, Question};
+use shared::size_limits::SizeLimits;
 
 use super::*;
 use crate::hub::pacing::Attaches;
@@ -63,7 +63,7 @@ impl Stage {
             resume_ms: 0,
             max_waiting: 20_000,
             large_members,
-            budget: Budget::default(),
+            size_limits: SizeLimits::default(),
             metrics: Metrics::new(),
         };
         let room = Room::new(RoomId::new("lobby").unwrap(), &common, 0);

@@ -9,7 +9,7 @@ use tokio::sync::watch;
 
 use crate::bus::inbox::Inbox;
 use crate::bus::{BusError, Connection};
-use crate::log_limit::LogLimit;
+use crate::log_rate_limit::LogRateLimit;
 use crate::metrics::Metrics;
 
 /// The state of one connection. Holds nothing of the client, which holds this.
@@ -92,8 +92,8 @@ impl Link {
     }
 
     fn error(&self, error: &str) {
-        static REPORTED: LogLimit = LogLimit::new();
-        static TOO_LARGE: LogLimit = LogLimit::new();
+        static REPORTED: LogRateLimit = LogRateLimit::new();
+        static TOO_LARGE: LogRateLimit = LogRateLimit::new();
         tracing::debug!(error, "error of the NATS server");
         if let Some(suppressed) = REPORTED.pass() {
             tracing::warn!(error, suppressed, "the NATS server reports an error");
@@ -148,7 +148,7 @@ impl Link {
 }
 
 fn attempt_failed(error: &str) {
-    static REPORTED: LogLimit = LogLimit::new();
+    static REPORTED: LogRateLimit = LogRateLimit::new();
     if let Some(suppressed) = REPORTED.pass() {
         tracing::warn!(error, suppressed, "an attempt to connect to NATS failed");
     }

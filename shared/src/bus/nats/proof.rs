@@ -11,7 +11,7 @@ use serde::Deserialize;
 
 use crate::config::settings::NatsSettings;
 use crate::config::sign_in::{self, Identity, SignIn, SignInError};
-use crate::log_limit::LogLimit;
+use crate::log_rate_limit::LogRateLimit;
 
 /// Seconds before the end of credentials from which on they are about to expire.
 const SOON_SECS: u64 = 24 * 60 * 60;
@@ -92,7 +92,7 @@ impl Proofs {
             Ok(Some(identity)) => last.clone_from(&identity),
             Ok(None) => {}
             Err(error) => {
-                static UNREADABLE: LogLimit = LogLimit::new();
+                static UNREADABLE: LogRateLimit = LogRateLimit::new();
                 if let Some(suppressed) = UNREADABLE.pass() {
                     tracing::warn!(%error, suppressed, "signing in to NATS with what was read before");
                 }

@@ -6,8 +6,8 @@ use super::*;
 use crate::bus::Headers;
 use crate::ids::Incarnation;
 use crate::record::{Entry, Epoch, Position, Record, RecordId, VERSION};
-use crate::roster::RosterKeeper;
 use crate::rpc::messages::{Answer, FromChat, FromConnector};
+use crate::server_list::ServerListWriter;
 use crate::signing::{Keyring, PublicKey, Seed};
 
 use std::collections::BTreeMap;
@@ -33,8 +33,8 @@ fn signer(me: &str, number: u8, mode: Signatures) -> Signer {
     let keyring = Keyring::new([(id(me), seed(number))].into(), &publics());
     let (_, keyring) = watch::channel(Arc::new(keyring));
     let signing = Signing { mode, keyring, keys_file: Path::new("keys.json").into() };
-    let (_, roster) = RosterKeeper::new(crate::config::Servers::default());
-    Signer { me: id(me), signing, metrics: Metrics::new(), roster }
+    let (_, server_list) = ServerListWriter::new(crate::config::Servers::default());
+    Signer { me: id(me), signing, metrics: Metrics::new(), server_list }
 }
 
 fn question() -> Outgoing {

@@ -11,7 +11,7 @@ use crate::metrics::Metrics;
 
 /// Counts connections of one server. Clones count the same.
 #[derive(Debug, Clone)]
-pub(super) struct Door {
+pub(super) struct ConnectionLimit {
     inside: Arc<Mutex<Inside>>,
     most: usize,
     most_per_address: usize,
@@ -27,11 +27,11 @@ struct Inside {
 /// One connection, counted until it is dropped.
 #[derive(Debug)]
 pub(super) struct Admission {
-    door: Door,
+    connection_limit: ConnectionLimit,
     address: IpAddr,
 }
 
-impl Door {
+impl ConnectionLimit {
     pub(super) fn new(settings: &FrontendSettings, metrics: Arc<Metrics>) -> Self {
         let (most, most_per_address) = (settings.max_connections, settings.max_connections_per_address);
         Self { inside: Arc::default(), most, most_per_address, metrics }
@@ -51,7 +51,7 @@ impl Door {
         inside.all += 1;
         drop(inside);
         self.metrics.connections.add();
-        Ok(Admission { door: self.clone(), address })
+        Ok(Admission { connection_limit: self.clone(), address })
     }
 
     fn inside(&self) -> MutexGuard<'_, Inside> {
@@ -62,7 +62,7 @@ impl Door {
 
 impl Drop for Admission {
     fn drop(&mut self) {
-        let mut inside = self.door.inside();
+        let mut inside = self.connection_limit.inside();
         inside.all -= 1;
         if let Some(count) = inside.by_address.get_mut(&self.address) {
             *count -= 1;
@@ -70,7 +70,7 @@ impl Drop for Admission {
                 inside.by_address.remove(&self.address);
             }
         }
-        self.door.metrics.connections.sub();
+        self.connection_limit.metrics.connections.sub();
     }
 }
 
@@ -82,15 +82,15 @@ mod tests {
     fn who_leaves_makes_room() {
         let settings =
             FrontendSettings { max_connections: 3, max_connections_per_address: 2, ..FrontendSettings::default() };
-        let door = Door::new(&settings, Metrics::new());
+        let connection_limit = ConnectionLimit::new(&settings, Metrics::new());
         let [a, b] = [IpAddr::from([127, 0, 0, 1]), IpAddr::from([127, 0, 0, 2])];
-        let first = door.admit(a).unwrap();
-        let _second = door.admit(a).unwrap();
-        assert_eq!(door.admit(a).unwrap_err(), StatusCode::TOO_MANY_REQUESTS);
-        let _third = door.admit(b).unwrap();
-        assert_eq!(door.admit(b).unwrap_err(), StatusCode::SERVICE_UNAVAILABLE);
+        let first = connection_limit.admit(a).unwrap();
+        let _second = connection_limit.admit(a).unwrap();
+        assert_eq!(connection_limit.admit(a).unwrap_err(), StatusCode::TOO_MANY_REQUESTS);
+        let _third = connection_limit.admit(b).unwrap();
+        assert_eq!(connection_limit.admit(b).unwrap_err(), StatusCode::SERVICE_UNAVAILABLE);
         drop(first);
-        assert!(door.admit(a).is_ok());
-        assert_eq!(door.metrics.connections.get(), 2);
+        assert!(connection_limit.admit(a).is_ok());
+        assert_eq!(connection_limit.metrics.connections.get(), 2);
     }
 }

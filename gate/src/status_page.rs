@@ -6,7 +6,7 @@ use sha2::{Digest, Sha256};
 use shared::config::Server;
 use shared::config::settings::AdminSettings;
 
-use crate::known::{Known, Standing, Stats};
+use crate::server_status::{Known, Standing, Stats};
 
 /// The environment in which strangers may reach a gate.
 pub(crate) const PRODUCTION: &str = "production";

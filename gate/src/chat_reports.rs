@@ -7,7 +7,7 @@ use shared::ids::ServerId;
 use shared::rpc::messages::ChatStats;
 use shared::rpc::report::{ChatReport, Liveness};
 
-use crate::known::{Answer, Known, Said, Stats};
+use crate::server_status::{Answer, Known, Said, Stats};
 
 /// Returns each chat server with what the reports of all connectors come to; none where no
 /// connector reports it. A connector counts with its last pong until it is away itself.
@@ -43,11 +43,11 @@ fn merge(reports: Vec<&ChatReport>) -> Option<Answer> {
 #[cfg(test)]
 mod tests {
     use shared::config::Server;
-    use shared::dispatcher::{CHAT, CONNECTOR};
     use shared::ids::Incarnation;
+    use shared::placement::{CHAT, CONNECTOR};
 
     use super::*;
-    use crate::known::Standing;
+    use crate::server_status::Standing;
 
     fn id(kind: &str, number: usize) -> ServerId {
         ServerId::new(&format!("{kind}-server-{number}")).unwrap()

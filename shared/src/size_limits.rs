@@ -15,25 +15,25 @@ const LARGEST_ELEMENT: usize = 512;
 
 /// Bytes for what grows in one message. What may be larger is split, or bounded by a setting that is checked at start.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Budget(usize);
+pub struct SizeLimits(usize);
 
-impl Default for Budget {
+impl Default for SizeLimits {
     /// Of a broker with its usual 1 MiB.
     fn default() -> Self {
         Self(MOST_PAYLOAD / 2 - AROUND)
     }
 }
 
-impl Budget {
+impl SizeLimits {
     /// The smallest `max_payload` that leaves enough.
     pub const LEAST_PAYLOAD: usize = 32 * 1024;
 
-    /// Of a broker that takes this many bytes; none below [`Budget::LEAST_PAYLOAD`].
+    /// Of a broker that takes this many bytes; none below [`SizeLimits::LEAST_PAYLOAD`].
     pub fn of_payload(max_payload: usize) -> Option<Self> {
         (max_payload >= Self::LEAST_PAYLOAD).then(|| Self::of_running(max_payload))
     }
 
-    /// Of a broker that takes this many bytes now. Below [`Budget::LEAST_PAYLOAD`], where servers are not ready, it is that of
+    /// Of a broker that takes this many bytes now. Below [`SizeLimits::LEAST_PAYLOAD`], where servers are not ready, it is that of
     /// the least: small messages still go through.
     pub fn of_running(max_payload: usize) -> Self {
         Self(Self::largest_message(max_payload) - AROUND)
@@ -64,7 +64,7 @@ impl Budget {
         self.0.min(256 * 1024)
     }
 
-    /// What a proposal may come to in a record; one item may be more, up to [`Budget::record`].
+    /// What a proposal may come to in a record; one item may be more, up to [`SizeLimits::record`].
     pub fn proposal(self) -> usize {
         (self.0 / 2).min(128 * 1024)
     }
@@ -89,7 +89,7 @@ impl Budget {
         checkpoint.div_ceil(self.part() - LARGEST_ELEMENT).max(1)
     }
 
-    /// Records, or a part of a state, in an answer to a connector; one record may be more, up to [`Budget::record`].
+    /// Records, or a part of a state, in an answer to a connector; one record may be more, up to [`SizeLimits::record`].
     pub fn page(self) -> usize {
         self.0.min(128 * 1024)
     }
@@ -121,16 +121,16 @@ mod tests {
 
     #[test]
     fn shares_go_together() {
-        for payload in [Budget::LEAST_PAYLOAD, 64 * 1024, 1024 * 1024, 64 * 1024 * 1024] {
-            let budget = Budget::of_payload(payload).unwrap();
-            assert!(budget.expelled() + budget.proposal() + budget.checkpoint() <= budget.record());
-            assert!(budget.part() + budget.proposal() <= budget.record());
-            assert!(budget.draft() >= budget.proposal() && budget.part() > 4 * LARGEST_ELEMENT);
-            assert!(Budget::payload_for(budget.record()) <= payload);
+        for payload in [SizeLimits::LEAST_PAYLOAD, 64 * 1024, 1024 * 1024, 64 * 1024 * 1024] {
+            let size_limits = SizeLimits::of_payload(payload).unwrap();
+            assert!(size_limits.expelled() + size_limits.proposal() + size_limits.checkpoint() <= size_limits.record());
+            assert!(size_limits.part() + size_limits.proposal() <= size_limits.record());
+            assert!(size_limits.draft() >= size_limits.proposal() && size_limits.part() > 4 * LARGEST_ELEMENT);
+            assert!(SizeLimits::payload_for(size_limits.record()) <= payload);
         }
-        assert_eq!(Budget::of_payload(1024 * 1024), Some(Budget::default()));
-        assert_eq!(Budget::of_payload(Budget::LEAST_PAYLOAD - 1), None);
-        assert_eq!(Budget::of_running(1), Budget::least());
-        assert_eq!((Budget::least().reports(), Budget::default().reports()), (52, 512));
+        assert_eq!(SizeLimits::of_payload(1024 * 1024), Some(SizeLimits::default()));
+        assert_eq!(SizeLimits::of_payload(SizeLimits::LEAST_PAYLOAD - 1), None);
+        assert_eq!(SizeLimits::of_running(1), SizeLimits::least());
+        assert_eq!((SizeLimits::least().reports(), SizeLimits::default().reports()), (52, 512));
     }
 }

@@ -8,7 +8,7 @@ use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
 use prometheus_client::registry::Registry;
 
-use super::kinds::{Count, Figure};
+use super::counters::{Count, Figure};
 use crate::frontend::routes;
 use crate::health::{Check, Report};
 

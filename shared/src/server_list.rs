@@ -8,24 +8,24 @@ use crate::config::Servers;
 
 /// Who is there. Clones see the same changes.
 #[derive(Debug, Clone)]
-pub struct Roster {
+pub struct ServerList {
     servers: watch::Receiver<Arc<Servers>>,
     doubt: Arc<Notify>,
 }
 
 /// The one who says who is there.
 #[derive(Debug)]
-pub struct RosterKeeper {
+pub struct ServerListWriter {
     servers: watch::Sender<Arc<Servers>>,
     doubt: Arc<Notify>,
 }
 
-impl RosterKeeper {
+impl ServerListWriter {
     /// Starts with these.
-    pub fn new(servers: Servers) -> (Self, Roster) {
+    pub fn new(servers: Servers) -> (Self, ServerList) {
         let (sender, receiver) = watch::channel(Arc::new(servers));
         let doubt = Arc::new(Notify::new());
-        (Self { servers: sender, doubt: doubt.clone() }, Roster { servers: receiver, doubt })
+        (Self { servers: sender, doubt: doubt.clone() }, ServerList { servers: receiver, doubt })
     }
 
     /// From now on it is these.
@@ -44,7 +44,7 @@ impl RosterKeeper {
     }
 }
 
-impl Roster {
+impl ServerList {
     /// Who is there.
     pub fn now(&self) -> Arc<Servers> {
         self.servers.borrow().clone()
