@@ -1,6 +1,5 @@
 //! A gate: tells users which connector to use, over the Pomelo websocket and over HTTP alike.
 
-mod app;
 mod chat_reports;
 pub mod entry;
 mod http;
@@ -8,6 +7,7 @@ mod page;
 mod prober;
 mod server;
 mod server_status;
+mod session_handler;
 mod status_page;
 
 pub use server::Gate;

@@ -8,9 +8,9 @@ use shared::node::Node;
 use tokio::net::TcpListener;
 use tracing::info;
 
-use crate::app::Desk;
 use crate::http;
-use crate::prober::{self, Health};
+use crate::prober::{self, ServerStatuses};
+use crate::session_handler::GateState;
 use crate::status_page::PRODUCTION;
 
 /// A gate.
@@ -19,16 +19,16 @@ pub struct Gate;
 impl Gate {
     /// Starts a gate: when this returns, its tasks run until the node's lifecycle stops.
     pub fn start(server: Server, node: Node, listener: TcpListener) {
-        let desk = Desk {
+        let gate = GateState {
             me: server.id.clone(),
             environment: node.environment.clone(),
             server_list: node.server_list.clone(),
-            health: Health::default(),
+            statuses: ServerStatuses::default(),
             metrics: node.metrics.clone(),
         };
         node.health.set(Check::Peers, Some(NO_CONNECTOR));
         let mut options = Options::for_gate(&node);
-        let entry = http::router(desk.clone(), &node.settings);
+        let entry = http::router(gate.clone(), &node.settings);
         let probes = admin::probes(server.id.clone(), node.clone());
         let mut http = entry.merge(probes);
         // A proxy on this machine is a local peer, and not every proxy adds X-Forwarded-For: where
@@ -38,7 +38,7 @@ impl Gate {
         }
         options.http = Some(http);
         info!(server = %server.id, address = ?listener.local_addr().ok(), "gate ready");
-        node.lifecycle.spawn_main(prober::run(server.id, node.clone(), desk.health.clone()));
-        node.lifecycle.spawn_main(frontend::serve(listener, desk, options));
+        node.lifecycle.spawn_main(prober::run(server.id, node.clone(), gate.statuses.clone()));
+        node.lifecycle.spawn_main(frontend::serve(listener, gate, options));
     }
 }

@@ -9,25 +9,26 @@ use shared::ids::ServerId;
 use shared::metrics::{Asked, Metrics};
 use shared::server_list::ServerList;
 
-use crate::entry::{self, Entry, EntryError};
-use crate::prober::Health;
+use crate::entry::{self, ConnectorAddress, EntryError};
+use crate::prober::ServerStatuses;
 
 /// Everything that answers which connector.
 #[derive(Clone)]
-pub(crate) struct Desk {
+pub(crate) struct GateState {
     pub(crate) me: ServerId,
     pub(crate) environment: Arc<str>,
     pub(crate) server_list: ServerList,
-    pub(crate) health: Health,
+    pub(crate) statuses: ServerStatuses,
     pub(crate) metrics: Arc<Metrics>,
 }
 
-impl Desk {
+impl GateState {
     /// The connector of a user, whose name was read from a question.
-    pub(crate) fn entry(&self, uid: Result<String, EntryError>) -> Result<Entry, EntryError> {
-        let is_down = |id: &_| self.health.is_down(id);
-        let listens = |id: &_| self.health.client_port(id);
-        let entry = uid.and_then(|uid| entry::choose(&uid, self.server_list.now().connector(), is_down, listens));
+    pub(crate) fn entry(&self, uid: Result<String, EntryError>) -> Result<ConnectorAddress, EntryError> {
+        let is_unavailable = |id: &_| self.statuses.is_unavailable(id);
+        let listens = |id: &_| self.statuses.client_port(id);
+        let entry =
+            uid.and_then(|uid| entry::choose(&uid, self.server_list.now().connector(), is_unavailable, listens));
         let code = if entry.is_ok() { 200 } else { 500 };
         self.metrics.requests_answered.add(Asked::of(routes::QUERY_ENTRY), code);
         entry
@@ -35,26 +36,26 @@ impl Desk {
 }
 
 /// One client of the gate.
-pub(crate) struct Visitor {
-    desk: Desk,
+pub(crate) struct GateSession {
+    gate: GateState,
     write_queue: WriteQueue,
 }
 
-impl App for Desk {
-    type Session = Visitor;
+impl App for GateState {
+    type Session = GateSession;
 
-    fn open(&self, _peer: SocketAddr, write_queue: WriteQueue) -> Visitor {
-        Visitor { desk: self.clone(), write_queue }
+    fn open(&self, _peer: SocketAddr, write_queue: WriteQueue) -> GateSession {
+        GateSession { gate: self.clone(), write_queue }
     }
 }
 
-impl Session for Visitor {
+impl Session for GateSession {
     fn message(&mut self, id: Option<u32>, route: &str, body: Bytes) {
         if route != routes::QUERY_ENTRY {
             return frontend::unknown_route(&self.write_queue, id, route);
         }
         let Some(id) = id else { return };
-        let answer = match self.desk.entry(entry::read_uid(&body)) {
+        let answer = match self.gate.entry(entry::read_uid(&body)) {
             Ok(entry) => frontend::response(id, &entry),
             Err(error) => frontend::response(id, &ErrorBody { code: 500, error: true, reason: &error.to_string() }),
         };
