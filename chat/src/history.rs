@@ -6,7 +6,7 @@ use std::sync::Arc;
 use shared::ids::RoomId;
 use shared::membership::Membership;
 use shared::record::{Entry, Epoch, Position, Record};
-use shared::rpc::messages::{Answer, Item, Page, Place, Said, Span, Wanted};
+use shared::rpc::messages::{HistoryMessage, HistoryPage, HistoryQuery, HistoryRange, Item, LogPosition, RpcResponse};
 use shared::size_limits::SizeLimits;
 use thiserror::Error;
 
@@ -26,7 +26,7 @@ pub struct Reader {
     /// Of which room.
     pub room: RoomId,
     number: u64,
-    wanted: Wanted,
+    wanted: HistoryQuery,
     /// Bounds the messages in the answer.
     size_limits: SizeLimits,
     phase: Phase,
@@ -46,20 +46,20 @@ enum Phase {
     /// Looking for the room's last record.
     Last(TailSearch),
     Walking {
-        upto: Place,
+        upto: LogPosition,
         walk: Walk,
     },
     /// Reading the record that must exist if nothing after it is gone, and no record was passed
     /// over.
     Prove {
-        upto: Place,
-        page: Page,
+        upto: LogPosition,
+        page: HistoryPage,
         is_whole: bool,
     },
     /// Looking whether all that was read is from the same life of the log.
     Confirm {
-        upto: Place,
-        page: Page,
+        upto: LogPosition,
+        page: HistoryPage,
     },
 }
 
@@ -69,7 +69,7 @@ pub enum Next {
     /// Do this in the log, and bring the result.
     Log(LogOp),
     /// It has its answer.
-    Answer(Answer),
+    Answer(RpcResponse),
 }
 
 /// Why there is no answer; who asks will ask again.
@@ -90,11 +90,13 @@ pub enum HistoryError {
 }
 
 /// Where a walk for these messages ends.
-pub fn until(span: Span) -> Until {
+pub fn until(span: HistoryRange) -> Until {
     match span {
-        Span::Last | Span::Before(_) => Until::After(Position::NONE),
+        HistoryRange::Last | HistoryRange::Before(_) => Until::After(Position::NONE),
         // The record at the position itself may have more after the `seq`.
-        Span::After(seq) | Span::Since(seq) => Until::After(Position(Position::of_seq(seq).0.saturating_sub(1))),
+        HistoryRange::After(seq) | HistoryRange::Since(seq) => {
+            Until::After(Position(Position::of_seq(seq).0.saturating_sub(1)))
+        }
     }
 }
 
@@ -103,14 +105,14 @@ impl Reader {
     pub fn new(room: RoomId, viewing: Viewing, size_limits: SizeLimits) -> Self {
         let Viewing { asker, number, wanted, .. } = viewing;
         let phase = match wanted.span {
-            Span::Before(seq) => Phase::Find(Position::of_seq(seq)),
-            Span::Last | Span::After(_) | Span::Since(_) => Phase::Last(TailSearch::default()),
+            HistoryRange::Before(seq) => Phase::Find(Position::of_seq(seq)),
+            HistoryRange::Last | HistoryRange::After(_) | HistoryRange::Since(_) => Phase::Last(TailSearch::default()),
         };
         Self { asker, room, number, wanted, size_limits, phase, epoch: None, has_read: false }
     }
 
     /// What is asked for.
-    pub fn span(&self) -> Span {
+    pub fn span(&self) -> HistoryRange {
         self.wanted.span
     }
 
@@ -120,12 +122,12 @@ impl Reader {
     }
 
     /// Begins; `at_hand` is what the room's owner knows, if this server is that.
-    pub fn begin(&mut self, at_hand: Option<(Place, Walk)>) -> Next {
+    pub fn begin(&mut self, at_hand: Option<(LogPosition, Walk)>) -> Next {
         self.epoch = at_hand.as_ref().map(|(place, _)| place.epoch);
         match (&self.phase, at_hand) {
             (Phase::Last(_), Some((upto, walk))) => self.go_on(upto, walk),
             (Phase::Find(Position::NONE), _) => {
-                self.answer(Place::default(), Page { complete: true, ..Page::default() })
+                self.answer(LogPosition::default(), HistoryPage { complete: true, ..HistoryPage::default() })
             }
             (Phase::Find(position), Some(_)) => self.find(*position),
             (Phase::Find(_), None) => {
@@ -155,8 +157,8 @@ impl Reader {
             (Phase::Begin, LogDone::Epoch(epoch)) => {
                 self.epoch = Some(epoch?);
                 match self.wanted.span {
-                    Span::Before(seq) => Ok(self.find(Position::of_seq(seq))),
-                    Span::Last | Span::After(_) | Span::Since(_) => Err(HistoryError::Unasked),
+                    HistoryRange::Before(seq) => Ok(self.find(Position::of_seq(seq))),
+                    HistoryRange::Last | HistoryRange::After(_) | HistoryRange::Since(_) => Err(HistoryError::Unasked),
                 }
             }
             (Phase::Confirm { upto, page }, LogDone::Epoch(epoch)) => {
@@ -171,7 +173,7 @@ impl Reader {
                 let record = decode_all(records?).0.into_iter().find_map(|(_, record)| record);
                 Ok(match record {
                     // Only the page's own place matters to who pages backwards.
-                    Some(record) => self.go_on(Place::default(), self.walk_from(position, record)),
+                    Some(record) => self.go_on(LogPosition::default(), self.walk_from(position, record)),
                     None => Next::Log(LogOp::Last { certain: false }),
                 })
             }
@@ -202,12 +204,14 @@ impl Reader {
             return Err(HistoryError::Moved);
         }
         self.has_read = true;
-        let upto = Place { epoch: end.epoch, ..Place::default() };
+        let upto = LogPosition { epoch: end.epoch, ..LogPosition::default() };
         Ok(match end.last {
             Some((position, record)) => {
-                self.go_on(Place { position, id: record.id, ..upto }, self.walk_from(position, record))
+                self.go_on(LogPosition { position, id: record.id, ..upto }, self.walk_from(position, record))
             }
-            None => self.answer(upto, Page { complete: self.is_complete_without(None), ..Page::default() }),
+            None => {
+                self.answer(upto, HistoryPage { complete: self.is_complete_without(None), ..HistoryPage::default() })
+            }
         })
     }
 
@@ -215,15 +219,15 @@ impl Reader {
         Walk::new(until(self.wanted.span), position, record)
     }
 
-    fn go_on(&mut self, upto: Place, walk: Walk) -> Next {
+    fn go_on(&mut self, upto: LogPosition, walk: Walk) -> Next {
         match self.wanted.span {
-            Span::After(seq) => self.forwards(seq, upto, walk),
-            Span::Last | Span::Before(_) | Span::Since(_) => self.backwards(upto, walk),
+            HistoryRange::After(seq) => self.forwards(seq, upto, walk),
+            HistoryRange::Last | HistoryRange::Before(_) | HistoryRange::Since(_) => self.backwards(upto, walk),
         }
     }
 
     /// The first messages after a `seq`: known when the walk has come back to it.
-    fn forwards(&mut self, after: u64, upto: Place, walk: Walk) -> Next {
+    fn forwards(&mut self, after: u64, upto: LogPosition, walk: Walk) -> Next {
         let complete = match walk.next() {
             Step::Read(positions) => {
                 self.phase = Phase::Walking { upto, walk };
@@ -247,7 +251,7 @@ impl Reader {
     }
 
     /// The last messages: known as soon as there are enough.
-    fn backwards(&mut self, upto: Place, walk: Walk) -> Next {
+    fn backwards(&mut self, upto: LogPosition, walk: Walk) -> Next {
         let mut page = Collector::new(&self.wanted, self.size_limits);
         let mut lowest = None;
         'chain: for (position, record) in walk.chain() {
@@ -280,9 +284,9 @@ impl Reader {
 
     /// Answers, once it is known whether anything between the question's `seq` and the page is gone: retention takes the
     /// oldest first.
-    fn prove(&mut self, upto: Place, page: Page, is_whole: bool) -> Next {
+    fn prove(&mut self, upto: LogPosition, page: HistoryPage, is_whole: bool) -> Next {
         match (self.wanted.span, page.cursor) {
-            (Span::Since(seq), Some(_)) if Position::of_seq(seq) != Position::NONE => {
+            (HistoryRange::Since(seq), Some(_)) if Position::of_seq(seq) != Position::NONE => {
                 self.phase = Phase::Prove { upto, page, is_whole };
                 self.read(vec![Position::of_seq(seq)])
             }
@@ -292,9 +296,9 @@ impl Reader {
 
     fn is_within(&self, seq: u64) -> bool {
         match self.wanted.span {
-            Span::Last => true,
-            Span::Before(before) => seq < before,
-            Span::After(after) | Span::Since(after) => seq > after,
+            HistoryRange::Last => true,
+            HistoryRange::Before(before) => seq < before,
+            HistoryRange::After(after) | HistoryRange::Since(after) => seq > after,
         }
     }
 
@@ -302,7 +306,7 @@ impl Reader {
     /// question's `seq` ends.
     fn is_complete_without(&self, walk: Option<&Walk>) -> bool {
         match (self.wanted.span, walk) {
-            (Span::After(seq) | Span::Since(seq), Some(walk)) => {
+            (HistoryRange::After(seq) | HistoryRange::Since(seq), Some(walk)) => {
                 let gone = walk.chain().last().map_or(Position::NONE, |(_, oldest)| oldest.prev);
                 let is_only_one = walk.passed().all(|position| position == gone);
                 is_only_one && gone == Position::of_seq(seq) && seq == gone.last_seq()
@@ -311,21 +315,21 @@ impl Reader {
         }
     }
 
-    fn answer(&mut self, upto: Place, page: Page) -> Next {
+    fn answer(&mut self, upto: LogPosition, page: HistoryPage) -> Next {
         if self.has_read {
             self.phase = Phase::Confirm { upto, page };
             return Next::Log(LogOp::Epoch);
         }
         // The position matters only to a session that comes back; the epoch says from which log the
         // page is.
-        let upto = Place { epoch: self.epoch.unwrap_or(upto.epoch), ..upto };
-        Next::Answer(Answer::History { room: self.room.clone(), number: self.number, upto, page })
+        let upto = LogPosition { epoch: self.epoch.unwrap_or(upto.epoch), ..upto };
+        Next::Answer(RpcResponse::History { room: self.room.clone(), number: self.number, upto, page })
     }
 }
 
 /// Messages until there are enough.
 struct Collector {
-    messages: Vec<Said>,
+    messages: Vec<HistoryMessage>,
     limit: usize,
     bytes: usize,
     size_limits: SizeLimits,
@@ -334,12 +338,12 @@ struct Collector {
 }
 
 impl Collector {
-    fn new(wanted: &Wanted, size_limits: SizeLimits) -> Self {
+    fn new(wanted: &HistoryQuery, size_limits: SizeLimits) -> Self {
         Self { messages: Vec::new(), limit: usize::from(wanted.limit), bytes: 0, size_limits, has_left_out: false }
     }
 
     /// False if there are enough without this one.
-    fn take(&mut self, said: Said) -> bool {
+    fn take(&mut self, said: HistoryMessage) -> bool {
         if Item::SEND_AROUND + said.content.len() > self.size_limits.record() {
             self.has_left_out = true;
             return true;
@@ -353,8 +357,8 @@ impl Collector {
         fits
     }
 
-    fn into_page(self, cursor: Option<u64>, complete: bool) -> Page {
-        Page { messages: self.messages, cursor, complete: complete && !self.has_left_out }
+    fn into_page(self, cursor: Option<u64>, complete: bool) -> HistoryPage {
+        HistoryPage { messages: self.messages, cursor, complete: complete && !self.has_left_out }
     }
 }
 
@@ -363,7 +367,7 @@ fn said<'a>(
     position: Position,
     record: &'a Record,
     viewer: &'a Membership,
-) -> impl DoubleEndedIterator<Item = Said> + 'a {
+) -> impl DoubleEndedIterator<Item = HistoryMessage> + 'a {
     record.entries.iter().enumerate().filter_map(move |(index, entry)| {
         let (from, to, content) = match entry {
             Entry::Say { from, content, .. } => (from, None, content),
@@ -373,7 +377,7 @@ fn said<'a>(
             }
         };
         let (seq, time) = (position.seq(index), record.time);
-        Some(Said { seq, time, from: from.clone(), to: to.cloned(), content: content.clone() })
+        Some(HistoryMessage { seq, time, from: from.clone(), to: to.cloned(), content: content.clone() })
     })
 }
 

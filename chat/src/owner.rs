@@ -24,7 +24,7 @@ use shared::log_rate_limit::LogRateLimit;
 use shared::metrics::Metrics;
 use shared::record::{Epoch, Position, RecordIds};
 use shared::rpc::Trace;
-use shared::rpc::messages::{Answer, Item, Place};
+use shared::rpc::messages::{Item, LogPosition, RpcResponse};
 use tracing::{debug, error};
 
 use crate::bad_records::BadRecord;
@@ -55,7 +55,7 @@ pub struct Attach {
     /// Which run of the connector.
     pub incarnation: Incarnation,
     /// How far it has read.
-    pub at: Place,
+    pub at: LogPosition,
 }
 
 /// A proposal that waits.
@@ -66,7 +66,7 @@ pub struct Proposal {
     /// Whose it is.
     pub author: Author,
     /// How far the connector has read.
-    pub at: Place,
+    pub at: LogPosition,
     /// Which of the connector's run.
     pub number: u64,
     /// What is proposed.
@@ -84,9 +84,9 @@ impl Proposal {
 #[derive(Debug, PartialEq, Eq)]
 pub enum Act {
     /// Answer a question.
-    Answer(Asker, Answer),
+    Answer(Asker, RpcResponse),
     /// Tell a connector that did not ask what another one's question led to.
-    Tell(ServerId, Answer, Trace),
+    Tell(ServerId, RpcResponse, Trace),
     /// Do this in the log and bring the result.
     Log(LogOp),
     /// Read the messages that this asks for: its viewer may see them.
@@ -290,7 +290,7 @@ impl Owner {
     }
 
     /// While it is active: where it is, and its newest records as a walk backwards.
-    pub fn walk(&self, until: Until) -> Option<(Place, Walk)> {
+    pub fn walk(&self, until: Until) -> Option<(LogPosition, Walk)> {
         let Phase::Active(active) = &self.phase else { return None };
         Some((active.place(), active.walk(until)?))
     }

@@ -19,7 +19,7 @@ use shared::lineage::Lineage;
 use shared::metrics::Metrics;
 use shared::placement::Router;
 use shared::record::{RecordIds, SharedRecord};
-use shared::rpc::messages::{Answer, FromConnector, Question};
+use shared::rpc::messages::{FromConnector, RpcRequest, RpcResponse};
 use shared::rpc::{self, RpcError, Trace};
 use shared::size_limits::SizeLimits;
 use tracing::debug;
@@ -79,7 +79,7 @@ pub struct Rooms {
     /// Owners do not all know yet what is new about connectors.
     has_news: bool,
     /// Questions about rooms of others, until it is known whether their homes live.
-    waiting: Vec<(Asker, Incarnation, Question)>,
+    waiting: Vec<(Asker, Incarnation, RpcRequest)>,
     /// The log refuses whoever does not know its end: another server may stand in for a room's home.
     is_fenced: bool,
     is_leaving: bool,
@@ -237,7 +237,7 @@ impl Rooms {
             return Ok(self.take_effects());
         }
         let FromConnector { connector, incarnation, continues, count, known, question, .. } = message;
-        if question == Question::Probe {
+        if question == RpcRequest::Probe {
             self.answer_probe(connector, heard.reply, heard.trace, now);
             return Ok(self.take_effects());
         }
@@ -259,7 +259,7 @@ impl Rooms {
         Ok(self.take_effects())
     }
 
-    fn question(&mut self, asker: Asker, incarnation: Incarnation, question: Question, now: Now) {
+    fn question(&mut self, asker: Asker, incarnation: Incarnation, question: RpcRequest, now: Now) {
         if self.yields {
             // The other process answers.
             return;
@@ -268,29 +268,29 @@ impl Rooms {
             return self.send_elsewhere(asker, &question, now);
         }
         let is_another = question.room().is_some_and(|room| !self.may_own(room));
-        if is_another && !matches!(question, Question::Detach { .. }) {
+        if is_another && !matches!(question, RpcRequest::Detach { .. }) {
             self.ask_home(asker, incarnation, question, now);
         } else {
             self.accept(asker, incarnation, question, now);
         }
     }
 
-    fn accept(&mut self, asker: Asker, incarnation: Incarnation, question: Question, now: Now) {
+    fn accept(&mut self, asker: Asker, incarnation: Incarnation, question: RpcRequest, now: Now) {
         match question {
-            Question::Heartbeat | Question::Probe => self.answer_heartbeat(asker, Answer::Alive, now),
-            Question::Detach { room } => {
+            RpcRequest::Heartbeat | RpcRequest::Probe => self.answer_heartbeat(asker, RpcResponse::Alive, now),
+            RpcRequest::Detach { room } => {
                 if let Some(owner) = self.owners.get_mut(&room) {
                     owner.detach(&asker.connector);
                 }
             }
-            Question::Attach { room, at } => {
+            RpcRequest::Attach { room, at } => {
                 self.with_owner(&room, |owner, acts| owner.attach(Attach { asker, incarnation, at }, now, acts));
             }
-            Question::History { room, number, session, wanted } => {
+            RpcRequest::History { room, number, session, wanted } => {
                 let viewing = Viewing { asker, incarnation, number, session, wanted };
                 self.with_owner(&room, |owner, acts| owner.view(viewing, now, acts));
             }
-            Question::Propose { room, at, number, items } => {
+            RpcRequest::Propose { room, at, number, items } => {
                 let author = Author { connector: asker.connector.clone(), incarnation };
                 let proposal = Proposal { asker, author, at, number, items };
                 self.with_owner(&room, |owner, acts| owner.propose(proposal, now, acts));

@@ -16,7 +16,7 @@ use shared::log_rate_limit::LogRateLimit;
 use shared::metrics::{Metrics, Share};
 use shared::node::Node;
 use shared::record::{Epoch, Position};
-use shared::rpc::messages::{Answer, FromChat, FromConnector};
+use shared::rpc::messages::{FromChat, FromConnector, RpcResponse};
 use shared::rpc::{self, Label, RpcError, Trace, header};
 use shared::signing::{Admission, Sender, Signer};
 use shared::subjects;
@@ -362,7 +362,7 @@ impl Chat {
             let answer = bus.request_for(question, accepts, deadline).await.ok();
             let answer = answer.and_then(|answer| rpc::decode::<FromChat>(&answer.payload).ok());
             // One that leaves is not to be waited for.
-            let is_alive = answer.is_some_and(|said| said.answer != Answer::Leaving);
+            let is_alive = answer.is_some_and(|said| said.answer != RpcResponse::Leaving);
             (home, is_alive)
         }));
     }

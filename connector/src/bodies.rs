@@ -4,7 +4,7 @@ use serde_json::{Map, Value};
 use shared::ids::{IdError, Name, RoomId};
 use shared::membership::Token;
 use shared::record::Epoch;
-use shared::rpc::messages::Span;
+use shared::rpc::messages::HistoryRange;
 use thiserror::Error;
 use wire::{Body, value};
 
@@ -41,7 +41,7 @@ pub struct Enter {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct History {
     /// Which.
-    pub span: Span,
+    pub span: HistoryRange,
     /// How many at most.
     pub limit: u16,
 }
@@ -104,9 +104,9 @@ impl History {
     pub fn read(body: &[u8]) -> Result<Self, BodyError> {
         let body = Body::parse(body).into_members().ok_or(BodyError::NotAnObject)?;
         let span = match (number(&body, "before")?, number(&body, "after")?) {
-            (None, None) => Span::Last,
-            (Some(before), None) => Span::Before(before),
-            (None, Some(after)) => Span::After(after),
+            (None, None) => HistoryRange::Last,
+            (Some(before), None) => HistoryRange::Before(before),
+            (None, Some(after)) => HistoryRange::After(after),
             (Some(_), Some(_)) => return Err(BodyError::TwoSpans),
         };
         Ok(Self { span, limit: MESSAGES.read(&body)? })
@@ -175,13 +175,13 @@ mod tests {
     #[test]
     fn spans_of_messages() {
         let read = |body: &str| History::read(body.as_bytes());
-        assert_eq!(read(""), Ok(History { span: Span::Last, limit: 50 }));
-        assert_eq!(read(r#"{"before":7,"limit":100}"#), Ok(History { span: Span::Before(7), limit: 100 }));
-        assert_eq!(read(r#"{"after":0,"limit":1}"#), Ok(History { span: Span::After(0), limit: 1 }));
+        assert_eq!(read(""), Ok(History { span: HistoryRange::Last, limit: 50 }));
+        assert_eq!(read(r#"{"before":7,"limit":100}"#), Ok(History { span: HistoryRange::Before(7), limit: 100 }));
+        assert_eq!(read(r#"{"after":0,"limit":1}"#), Ok(History { span: HistoryRange::After(0), limit: 1 }));
         assert_eq!(read(r#"{"after":0,"before":1}"#), Err(BodyError::TwoSpans));
         assert_eq!(read(r#"{"after":-1}"#), Err(BodyError::NotANumber("after")));
         assert_eq!(read(r#"{"before":"7"}"#), Err(BodyError::NotANumber("before")));
-        let floats = History { span: Span::Before(999_000), limit: 2 };
+        let floats = History { span: HistoryRange::Before(999_000), limit: 2 };
         assert_eq!(read(r#"{"before":999000.0,"limit":2.0}"#), Ok(floats));
         assert_eq!(read(r#"{"after":1.5}"#), Err(BodyError::NotANumber("after")));
         assert_eq!(read(r#"{"before":1e400}"#), Err(BodyError::NotAnObject));

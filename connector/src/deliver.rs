@@ -5,7 +5,7 @@ use serde::Serialize;
 use shared::frontend::{self, ErrorBody, routes};
 use shared::ids::{Name, RoomId};
 use shared::record::{Epoch, Refusal};
-use shared::rpc::messages::{Page, Said, Unavailable};
+use shared::rpc::messages::{HistoryMessage, HistoryPage, Unavailable};
 use wire::Dictionary;
 
 use crate::hub::Told;
@@ -107,8 +107,8 @@ struct Message<'a> {
     time: u64,
 }
 
-impl<'a> From<&'a Said> for Message<'a> {
-    fn from(said: &'a Said) -> Self {
+impl<'a> From<&'a HistoryMessage> for Message<'a> {
+    fn from(said: &'a HistoryMessage) -> Self {
         let target = target(said.to.as_ref());
         Self { msg: &said.content, from: &said.from, target, seq: said.seq, time: said.time }
     }
@@ -173,7 +173,7 @@ pub fn answer(id: u32, told: &Told) -> (u16, Bytes) {
 fn answer_of_room(id: u32, room: &RoomId, reply: &Reply) -> (u16, Bytes) {
     match reply {
         Reply::Entered(entered) => good(id, &self::entered(room, entered)),
-        Reply::History { epoch, page: Page { messages, cursor, complete } } => {
+        Reply::History { epoch, page: HistoryPage { messages, cursor, complete } } => {
             let messages = messages.iter().map(Message::from).collect();
             let (epoch, complete, cursor) = (*epoch, *complete, *cursor);
             good(id, &History { code: 200, rid: room, epoch, messages, complete, cursor })
@@ -200,7 +200,7 @@ fn answer_of_room(id: u32, room: &RoomId, reply: &Reply) -> (u16, Bytes) {
 
 fn entered<'a>(room: &'a RoomId, entered: &'a room::Entered) -> Entered<'a> {
     let room::Entered { users, total, names, seq, time, epoch, token, missed } = entered;
-    let taken = missed.iter().flat_map(|missed| &missed.messages).map(Said::json_size).sum();
+    let taken = missed.iter().flat_map(|missed| &missed.messages).map(HistoryMessage::json_size).sum();
     let missed = missed.as_ref().map(|Missed { messages, cursor, recovered }| CameBack {
         missed: messages.iter().map(Message::from).collect(),
         recovered: *recovered,

@@ -14,7 +14,7 @@ use shared::frontend::Ending;
 use shared::ids::{RoomId, ServerId};
 use shared::lineage::Lineage;
 use shared::log_rate_limit::LogRateLimit;
-use shared::rpc::messages::{Answer, FromChat, FromConnector, Item, Known, Place, Question};
+use shared::rpc::messages::{FromChat, FromConnector, Item, KnownIncarnation, LogPosition, RpcRequest, RpcResponse};
 use shared::rpc::{self, RpcError};
 use shared::size_limits::SizeLimits;
 use tracing::{debug, error, info};
@@ -204,7 +204,7 @@ impl Hub {
         if !self.is_of_chat_server(&chat, &answer, now, &mut effects) {
             return Ok(effects);
         }
-        if let Answer::Stale(known) = answer {
+        if let RpcResponse::Stale(known) = answer {
             self.is_stale((&chat, incarnation), known, now, &mut effects);
             return Ok(effects);
         }
@@ -227,7 +227,7 @@ impl Hub {
         // before its sender said that it leaves.
         let is_present = hearing != Hearing::Old;
         if is_present {
-            let stays = answer == Answer::Alive && hearing.is_newest();
+            let stays = answer == RpcResponse::Alive && hearing.is_newest();
             self.is_there((&chat, incarnation), stays, now, &mut effects);
         }
         // Late ones are older than those that are known.
@@ -239,7 +239,7 @@ impl Hub {
             Hearing::Gap | Hearing::NewRun | Hearing::Reset => self.attach_all(now, &mut effects),
             _ => {}
         }
-        if is_present && answer == Answer::Leaving && self.owners.leaves(&chat, incarnation) {
+        if is_present && answer == RpcResponse::Leaving && self.owners.leaves(&chat, incarnation) {
             info!(%chat, "a chat server is about to end; its rooms are asked for at others");
             self.ask_elsewhere(now, &mut effects);
         }
@@ -247,13 +247,19 @@ impl Hub {
         Ok(effects)
     }
 
-    fn answer(&mut self, (chat, hearing): (&ServerId, Hearing), answer: Answer, now: Now, effects: &mut Vec<Effect>) {
+    fn answer(
+        &mut self,
+        (chat, hearing): (&ServerId, Hearing),
+        answer: RpcResponse,
+        now: Now,
+        effects: &mut Vec<Effect>,
+    ) {
         match answer {
-            Answer::Alive | Answer::Leaving | Answer::Stale(_) => {}
+            RpcResponse::Alive | RpcResponse::Leaving | RpcResponse::Stale(_) => {}
             // The chain says whether a record is to be applied, however it comes. A room that nobody here knows has
             // members in the log that we should have seen off: the room is opened to do so.
-            Answer::Record { room, epoch, position, record } => {
-                let place = Place { epoch, position, id: record.id };
+            RpcResponse::Record { room, epoch, position, record } => {
+                let place = LogPosition { epoch, position, id: record.id };
                 self.in_room(&room, now, effects, |room, cx| {
                     room.record(epoch, position, &record, cx);
                     if hearing.is_newest() {
@@ -262,18 +268,18 @@ impl Hub {
                 });
             }
             // An answer that newer ones overtook must not be taken for the present, nor that of one who is not asked any more.
-            Answer::Attached { ref room, .. } if !hearing.is_newest() || !self.is_asked(chat, room) => {}
-            Answer::NotOwner { ref room } if !self.is_asked(chat, room) => {}
-            Answer::History { .. } | Answer::NotOwner { .. } | Answer::Unavailable { .. }
+            RpcResponse::Attached { ref room, .. } if !hearing.is_newest() || !self.is_asked(chat, room) => {}
+            RpcResponse::NotOwner { ref room } if !self.is_asked(chat, room) => {}
+            RpcResponse::History { .. } | RpcResponse::NotOwner { .. } | RpcResponse::Unavailable { .. }
                 if hearing == Hearing::Old => {}
-            Answer::Attached { room, asked, now: place, news } => {
+            RpcResponse::Attached { room, asked, now: place, news } => {
                 self.in_known_room(&room, now, effects, |room, cx| room.attached(asked, place, news, cx));
             }
-            Answer::History { room, number, upto, page } => {
+            RpcResponse::History { room, number, upto, page } => {
                 self.in_known_room(&room, now, effects, |room, cx| room.messages(number, upto, page, cx));
             }
-            Answer::NotOwner { room } => self.in_known_room(&room, now, effects, Room::not_owner),
-            Answer::Unavailable { room, because } => {
+            RpcResponse::NotOwner { room } => self.in_known_room(&room, now, effects, Room::not_owner),
+            RpcResponse::Unavailable { room, because } => {
                 self.in_known_room(&room, now, effects, |room, cx| room.unavailable(because, cx));
             }
         }
@@ -399,10 +405,10 @@ impl Hub {
         }
     }
 
-    fn ask(&mut self, room: &RoomId, question: &Question, effects: &mut Vec<Effect>) {
+    fn ask(&mut self, room: &RoomId, question: &RpcRequest, effects: &mut Vec<Effect>) {
         let Some(entry) = self.rooms.get_mut(room) else { return };
         entry.asked = (entry.asked + 1) % TOKENS_PER_ROOM;
-        let answered = !matches!(question, Question::Detach { .. });
+        let answered = !matches!(question, RpcRequest::Detach { .. });
         let token = answered.then_some(entry.serial * TOKENS_PER_ROOM + entry.asked);
         let chat = entry.chat.clone();
         effects.extend(self.ask_effect(chat, token, None, question));
@@ -412,8 +418,8 @@ impl Hub {
         &mut self,
         chat: ServerId,
         token: Option<u64>,
-        known: Option<Known>,
-        question: &Question,
+        known: Option<KnownIncarnation>,
+        question: &RpcRequest,
     ) -> Option<Effect> {
         let (method, room) = (method(question), question.room().cloned());
         self.count += 1;
@@ -451,14 +457,14 @@ fn tell(effects: &mut Vec<Effect>, session: u64, id: Option<u32>, answer: Told) 
 }
 
 /// What the `Method` header says of a question: what is inside a proposal, each once.
-fn method(question: &Question) -> String {
+fn method(question: &RpcRequest) -> String {
     match question {
-        Question::Attach { .. } => "attach".to_owned(),
-        Question::History { .. } => "history".to_owned(),
-        Question::Detach { .. } => "detach".to_owned(),
-        Question::Heartbeat => "heartbeat".to_owned(),
-        Question::Probe => "probe".to_owned(),
-        Question::Propose { items, .. } => {
+        RpcRequest::Attach { .. } => "attach".to_owned(),
+        RpcRequest::History { .. } => "history".to_owned(),
+        RpcRequest::Detach { .. } => "detach".to_owned(),
+        RpcRequest::Heartbeat => "heartbeat".to_owned(),
+        RpcRequest::Probe => "probe".to_owned(),
+        RpcRequest::Propose { items, .. } => {
             let mut methods: Vec<&str> = items.iter().map(Item::method).collect();
             methods.sort_unstable();
             methods.dedup();

@@ -9,7 +9,7 @@ use shared::allowed_senders::AllowedSenders;
 use shared::config::Servers;
 use shared::ids::{Incarnation, RoomId, ServerId};
 use shared::placement::{self, CHAT, NoServer};
-use shared::rpc::messages::{ChatStats, Known};
+use shared::rpc::messages::{ChatStats, KnownIncarnation};
 
 /// Heartbeats that a chat server is still sent that is not in the list any more: it may not know that yet, and must not take
 /// this connector for silent meanwhile.
@@ -238,10 +238,10 @@ impl Owners {
 
     /// The highest incarnation of a chat server that was heard, and whether it was heard twice
     /// lately.
-    pub fn known(&self, chat: &ServerId, ticks: u64) -> Option<Known> {
+    pub fn known(&self, chat: &ServerId, ticks: u64) -> Option<KnownIncarnation> {
         let heard = self.heard.get(chat)?;
         let live = heard.before.is_some_and(|before| ticks.saturating_sub(before) < self.lease_ms);
-        Some(Known { incarnation: heard.incarnation, live })
+        Some(KnownIncarnation { incarnation: heard.incarnation, live })
     }
 }
 

@@ -22,7 +22,7 @@ use shared::membership::Token;
 use shared::metrics::Metrics;
 use shared::record::{Epoch, Position, Record, Refusal};
 use shared::room::RoomState;
-use shared::rpc::messages::{Item, Page, Place, Question, Unavailable};
+use shared::rpc::messages::{HistoryPage, Item, LogPosition, RpcRequest, Unavailable};
 use shared::size_limits::SizeLimits;
 
 use crate::hub::pacing::Attaches;
@@ -97,7 +97,7 @@ pub enum Reply {
     /// The message is committed.
     Sent { seq: u64, time: u64 },
     /// Messages of the room.
-    History { epoch: Epoch, page: Page },
+    History { epoch: Epoch, page: HistoryPage },
     /// Names of the room's members.
     Members(Members),
     /// The session is in no room.
@@ -135,7 +135,7 @@ pub struct Entered {
 #[derive(Debug, PartialEq, Eq)]
 pub enum Act {
     /// Ask the owner.
-    Ask(Question),
+    Ask(RpcRequest),
     /// Answer a request.
     Answer(Ask, Reply),
     /// Tell these sessions.
@@ -181,7 +181,7 @@ struct When {
 #[derive(Debug)]
 pub struct Room {
     id: RoomId,
-    at: Place,
+    at: LogPosition,
     state: RoomState,
     /// Who is here for all that local sessions were told.
     crowd: Crowd,
@@ -205,9 +205,9 @@ enum Attach {
     /// To be asked, not before this time.
     Wanted(u64),
     /// Asked with this place; asked again at this time.
-    Asked(Place, u64),
+    Asked(LogPosition, u64),
     /// Asked with this place, and to be asked again when answered: something was lost meanwhile.
-    AskedAndAgain(Place, u64),
+    AskedAndAgain(LogPosition, u64),
     Done,
 }
 
@@ -216,7 +216,7 @@ impl Room {
     pub fn new(id: RoomId, common: &Common, now: u64) -> Self {
         Self {
             id,
-            at: Place::default(),
+            at: LogPosition::default(),
             state: RoomState::default(),
             crowd: Crowd::new(common.large_members),
             locals: Locals::default(),
@@ -253,7 +253,7 @@ impl Room {
 
     /// The newest record of a chat server is here. If what was applied goes further, or another way,
     /// the log does not have it, or another server appended since: its owner says which.
-    pub fn owner_is_at(&mut self, place: Place, cx: &mut Context<'_>) {
+    pub fn owner_is_at(&mut self, place: LogPosition, cx: &mut Context<'_>) {
         let is_behind = place.epoch == self.at.epoch && place.position <= self.at.position && place != self.at;
         if is_behind && self.attach == Attach::Done {
             self.attach = Attach::Wanted(cx.now);
@@ -342,7 +342,7 @@ impl Room {
         if cx.now.saturating_sub(self.empty_since) < stays {
             return true;
         }
-        cx.acts.push(Act::Ask(Question::Detach { room: self.id.clone() }));
+        cx.acts.push(Act::Ask(RpcRequest::Detach { room: self.id.clone() }));
         false
     }
 
@@ -390,7 +390,7 @@ impl Room {
             return false;
         }
         self.attach = Attach::Asked(self.at, repeat_at);
-        cx.acts.push(Act::Ask(Question::Attach { room: self.id.clone(), at: self.at }));
+        cx.acts.push(Act::Ask(RpcRequest::Attach { room: self.id.clone(), at: self.at }));
         true
     }
 
@@ -413,7 +413,7 @@ impl Room {
         // One that was never asked is none to be repeated.
         self.repeats += u32::from(head.repeat_at > 0);
         let (room, at, (number, items)) = (self.id.clone(), self.at, head.proposal());
-        cx.acts.push(Act::Ask(Question::Propose { room, at, number, items }));
+        cx.acts.push(Act::Ask(RpcRequest::Propose { room, at, number, items }));
         self.proposer.repeat_at(repeat_at);
     }
 

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use crate::ids::{Incarnation, ServerId, SessionId};
 use crate::record::{Entry, Record};
 use crate::room::{Checkpoint, RoomState};
-use crate::rpc::messages::{Answer, News};
+use crate::rpc::messages::{CatchUp, RpcResponse};
 
 /// Most earlier incarnations that a process remembers. Members of one that is forgotten leave, and
 /// are brought back.
@@ -64,21 +64,21 @@ impl Lineage {
 
     /// Names the present run of connector `me` where a message of a chat server names one that it
     /// continues.
-    pub fn unify_answer(&self, me: &ServerId, answer: &mut Answer) {
+    pub fn unify_answer(&self, me: &ServerId, answer: &mut RpcResponse) {
         match answer {
-            Answer::Record { record, .. } => record.change(|record| self.unify_record(me, record)),
-            Answer::Attached { news: News::Since { records, .. }, .. } => {
+            RpcResponse::Record { record, .. } => record.change(|record| self.unify_record(me, record)),
+            RpcResponse::Attached { news: CatchUp::Since { records, .. }, .. } => {
                 records.iter_mut().for_each(|(_, record)| self.unify_record(me, Arc::make_mut(record)));
             }
-            Answer::Attached { news: News::State(part) | News::StatePart { part, .. }, .. } => {
+            RpcResponse::Attached { news: CatchUp::State(part) | CatchUp::StatePart { part, .. }, .. } => {
                 self.unify_checkpoint(me, part);
             }
-            Answer::History { .. }
-            | Answer::NotOwner { .. }
-            | Answer::Unavailable { .. }
-            | Answer::Alive
-            | Answer::Leaving
-            | Answer::Stale(_) => {}
+            RpcResponse::History { .. }
+            | RpcResponse::NotOwner { .. }
+            | RpcResponse::Unavailable { .. }
+            | RpcResponse::Alive
+            | RpcResponse::Leaving
+            | RpcResponse::Stale(_) => {}
         }
     }
 
@@ -117,7 +117,7 @@ mod tests {
     use crate::ids::{Name, RoomId};
     use crate::membership::{Membership, Token};
     use crate::record::{Decided, Epoch, Position, RecordId, VERSION};
-    use crate::rpc::messages::Place;
+    use crate::rpc::messages::LogPosition;
 
     const OLD: Incarnation = Incarnation(3);
     const DEAD: Incarnation = Incarnation(7);
@@ -216,18 +216,18 @@ mod tests {
         let last = |state: &RoomState, of| state.last_proposal(&connector(of)).map(|last| last.incarnation.0);
         assert_eq!((last(&state, 1), last(&state, 2)), (Some(11), Some(3)));
 
-        let (room, place) = (RoomId::new("lobby").unwrap(), Place::default());
+        let (room, place) = (RoomId::new("lobby").unwrap(), LogPosition::default());
         let record = Arc::new(record(entries())).into();
-        let mut answer = Answer::Record { room: room.clone(), epoch: Epoch(1), position: Position(1), record };
+        let mut answer = RpcResponse::Record { room: room.clone(), epoch: Epoch(1), position: Position(1), record };
         lineage.unify_answer(&me, &mut answer);
-        let Answer::Record { record, .. } = &answer else { unreachable!() };
+        let RpcResponse::Record { record, .. } = &answer else { unreachable!() };
         let mut folded = RoomState::default();
         folded.fold(Position(1), record);
         assert_eq!(folded, state);
 
-        let mut answer = Answer::Attached { room, asked: place, now: place, news: News::State(part) };
+        let mut answer = RpcResponse::Attached { room, asked: place, now: place, news: CatchUp::State(part) };
         lineage.unify_answer(&me, &mut answer);
-        let Answer::Attached { news: News::State(part), .. } = &answer else { unreachable!() };
+        let RpcResponse::Attached { news: CatchUp::State(part), .. } = &answer else { unreachable!() };
         assert_eq!(here(&RoomState::from(&**part)), expected);
     }
 }

@@ -9,7 +9,7 @@ use shared::metrics::Metrics;
 use shared::record::{Decided, Entry, Epoch, LINKS, Part, Position, Record, RecordId, RecordIds, VERSION};
 use shared::room::{Checkpoint, RoomState};
 use shared::rpc::Trace;
-use shared::rpc::messages::{Answer, Place, Unavailable};
+use shared::rpc::messages::{LogPosition, RpcResponse, Unavailable};
 
 use super::recent::Recent;
 use super::{Act, Attach, LogOp, Now, Proposal};
@@ -279,8 +279,8 @@ impl Active {
         }
     }
 
-    fn news(&self, position: Position, record: Arc<Record>) -> Answer {
-        Answer::Record { room: self.room.clone(), epoch: self.epoch, position, record: record.into() }
+    fn news(&self, position: Position, record: Arc<Record>) -> RpcResponse {
+        RpcResponse::Record { room: self.room.clone(), epoch: self.epoch, position, record: record.into() }
     }
 
     /// Returns true if members are to leave because their connectors are gone, or to move because
@@ -406,7 +406,7 @@ impl Active {
     ) -> Decision {
         let now = self.place();
         // At the last record's id a connector knows all, also where the log was erased since.
-        let is_ahead = |at: Place| at.position >= now.position && at.id != now.id;
+        let is_ahead = |at: LogPosition| at.position >= now.position && at.id != now.id;
         let known: Vec<_> = proposals.iter().map(|p| self.last_order(&p.author.connector)).collect();
         let has_gone = self.has_gone();
         let size_limits = self.judge.size_limits();
@@ -422,7 +422,7 @@ impl Active {
             let Some(proposal) = proposals.pop_front() else { break };
             let order = (proposal.author.incarnation, proposal.number);
             if proposal.at.epoch != self.epoch {
-                acts.push(Act::Answer(proposal.asker, Answer::NotOwner { room: self.room.clone() }));
+                acts.push(Act::Answer(proposal.asker, RpcResponse::NotOwner { room: self.room.clone() }));
             } else if last == Some(order) || is_ahead(proposal.at) {
                 // Committed; or its connector read further than this owner: one of them is behind, and a read says which.
                 let incarnation = proposal.author.incarnation;
@@ -432,7 +432,7 @@ impl Active {
             } else if proposal.size() > size_limits.record() {
                 // Its connector's broker takes more than ours. It proposes less when it hears that this cannot be appended.
                 let because = Unavailable::LogAway;
-                acts.push(Act::Answer(proposal.asker, Answer::Unavailable { room: self.room.clone(), because }));
+                acts.push(Act::Answer(proposal.asker, RpcResponse::Unavailable { room: self.room.clone(), because }));
             } else if draft.has_room_for(&proposal.items) {
                 draft.decide(&proposal.author, proposal.number, &proposal.items);
                 taken.push(proposal);

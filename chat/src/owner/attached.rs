@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use shared::record::{Position, Record};
-use shared::rpc::messages::{Answer, News, Place};
+use shared::rpc::messages::{CatchUp, LogPosition, RpcResponse};
 
 use super::active::{Active, Busy};
 use super::{Act, Attach, LogOp};
@@ -13,8 +13,8 @@ use crate::walk::{Step, Until, Walk, decode_all};
 
 impl Active {
     /// How far the log is known: to its last record, or to nowhere in an empty one.
-    pub(super) fn place(&self) -> Place {
-        Place { epoch: self.epoch, position: self.position, id: self.id }
+    pub(super) fn place(&self) -> LogPosition {
+        LogPosition { epoch: self.epoch, position: self.position, id: self.id }
     }
 
     /// Returns true if a tail ends with the last message that this activation knows.
@@ -112,7 +112,7 @@ impl Active {
         let of = u16::try_from(parts.len()).unwrap_or(u16::MAX);
         for (index, part) in (0..of).zip(parts) {
             let part = Box::new(part);
-            let news = if of == 1 { News::State(part) } else { News::StatePart { index, of, part } };
+            let news = if of == 1 { CatchUp::State(part) } else { CatchUp::StatePart { index, of, part } };
             self.answer(attach.clone(), news, acts);
         }
     }
@@ -126,11 +126,11 @@ impl Active {
         let all = records.len();
         let page = size_limits.fitting(records.iter().map(|(_, record)| &**record));
         let records = records.into_iter().take(page).collect();
-        self.answer(attach, News::Since { records, more: page < all }, acts);
+        self.answer(attach, CatchUp::Since { records, more: page < all }, acts);
     }
 
-    fn answer(&self, attach: Attach, news: News, acts: &mut Vec<Act>) {
-        let answer = Answer::Attached { room: self.room.clone(), asked: attach.at, now: self.place(), news };
+    fn answer(&self, attach: Attach, news: CatchUp, acts: &mut Vec<Act>) {
+        let answer = RpcResponse::Attached { room: self.room.clone(), asked: attach.at, now: self.place(), news };
         acts.push(Act::Answer(attach.asker, answer));
     }
 }

@@ -3,7 +3,7 @@
 
 use shared::ids::{Incarnation, ServerId};
 use shared::log_rate_limit::LogRateLimit;
-use shared::rpc::messages::{Answer, Known, is_plausible_number};
+use shared::rpc::messages::{KnownIncarnation, RpcResponse, is_plausible_number};
 use tracing::warn;
 
 use super::{Act, Asker, Author, Owner, Phase, Proposal};
@@ -19,7 +19,7 @@ impl Owner {
             let latest = state.latest_run(connector).filter(|latest| *latest > gone.present(connector, run));
             let Some(incarnation) = latest else { return false };
             followers.remove(connector);
-            acts.push(Act::Answer(asker.clone(), Answer::Stale(Known { incarnation, live: false })));
+            acts.push(Act::Answer(asker.clone(), RpcResponse::Stale(KnownIncarnation { incarnation, live: false })));
             true
         };
         self.attaches.retain(|a| !is_stale(&a.asker, &a.asker.connector, a.incarnation));

@@ -1,7 +1,7 @@
 //! Whether an owner may work: as the home of its room, or standing in for that; and starting over.
 
 use shared::rpc::Trace;
-use shared::rpc::messages::Answer;
+use shared::rpc::messages::RpcResponse;
 
 use super::{Act, Now, Owner, Phase};
 
@@ -84,7 +84,7 @@ impl Owner {
         let askers = proposals.into_iter().chain(self.proposals.drain(..)).map(|proposal| proposal.asker);
         let askers = askers.chain(attaches.into_iter().chain(self.attaches.drain(..)).map(|attach| attach.asker));
         let askers = askers.chain(self.viewings.drain(..).map(|viewing| viewing.asker));
-        let not_owner = Answer::NotOwner { room: self.room.clone() };
+        let not_owner = RpcResponse::NotOwner { room: self.room.clone() };
         for asker in askers {
             self.followers.remove(&asker.connector);
             acts.push(Act::Answer(asker, not_owner.clone()));

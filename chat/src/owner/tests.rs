@@ -6,7 +6,7 @@ use shared::ids::{Incarnation, Name};
 use shared::membership::Token;
 use shared::record::{Entry, Outcome, Record, RecordId, VERSION};
 use shared::room::RoomState;
-use shared::rpc::messages::{Claim, News, Unavailable};
+use shared::rpc::messages::{CatchUp, Claim, Unavailable};
 use shared::size_limits::SizeLimits;
 
 use super::*;
@@ -28,7 +28,7 @@ struct Bench {
     said: Vec<Act>,
     now: Now,
     /// The place that connectors propose from.
-    at: Place,
+    at: LogPosition,
     /// The run of connectors that ask.
     run: Incarnation,
 }
@@ -67,7 +67,7 @@ impl Bench {
     fn with(log: Memory, settings: &Settings, size_limits: SizeLimits) -> Self {
         let judge = Arc::new(Judge::new(settings, size_limits));
         let me = ServerId::new("chat-server-1").unwrap();
-        let at = Place { epoch: Epoch(1), ..Place::default() };
+        let at = LogPosition { epoch: Epoch(1), ..LogPosition::default() };
         let ids = RecordIds::new(&me, Incarnation(1), 1);
         let owner = Owner::new(me, room(), ids, judge, Metrics::new());
         let now = Now { ticks: 0, wall_ms: 1_000 };
@@ -86,7 +86,7 @@ impl Bench {
         }
     }
 
-    fn attach(&mut self, number: u8, at: Place) {
+    fn attach(&mut self, number: u8, at: LogPosition) {
         let mut acts = Vec::new();
         self.owner.attach(Attach { asker: asker(number), incarnation: self.run, at }, self.now, &mut acts);
         self.take(acts);
@@ -161,8 +161,8 @@ impl Bench {
     /// Records said to a connector, as answer or as news.
     fn records_to(&self, number: u8) -> Vec<(Position, Arc<Record>)> {
         let record = |act: &Act| match act {
-            Act::Answer(Asker { connector: to, .. }, Answer::Record { position, record, .. })
-            | Act::Tell(to, Answer::Record { position, record, .. }, _)
+            Act::Answer(Asker { connector: to, .. }, RpcResponse::Record { position, record, .. })
+            | Act::Tell(to, RpcResponse::Record { position, record, .. }, _)
                 if *to == connector(number) =>
             {
                 Some((*position, Arc::new(Record::clone(record))))
@@ -173,9 +173,9 @@ impl Bench {
     }
 
     /// The last answer to an attach.
-    fn news(&self) -> (Place, News) {
+    fn news(&self) -> (LogPosition, CatchUp) {
         let news = |act: &Act| match act {
-            Act::Answer(_, Answer::Attached { now, news, .. }) => Some((*now, news.clone())),
+            Act::Answer(_, RpcResponse::Attached { now, news, .. }) => Some((*now, news.clone())),
             _ => None,
         };
         self.said.iter().rev().find_map(news).unwrap()
@@ -190,18 +190,18 @@ impl Bench {
 #[test]
 fn a_new_room_is_opened_before_an_attach_is_answered() {
     let mut bench = Bench::new();
-    bench.attach(1, Place::default());
+    bench.attach(1, LogPosition::default());
     assert!(bench.said.is_empty());
     assert_eq!(bench.run(), 2, "one read and one append");
     let (now, news) = bench.news();
-    assert_eq!(now, Place { epoch: Epoch(1), position: Position(1), id: bench.id_at(Position(1)) });
-    assert!(matches!(news, News::State(_)));
+    assert_eq!(now, LogPosition { epoch: Epoch(1), position: Position(1), id: bench.id_at(Position(1)) });
+    assert!(matches!(news, CatchUp::State(_)));
 }
 
 #[test]
 fn a_proposal_is_answered_with_its_record_and_followers_hear_it() {
     let mut bench = Bench::new();
-    bench.attach(2, Place::default());
+    bench.attach(2, LogPosition::default());
     bench.run();
     bench.propose(1, 1, vec![join(1, "ann"), say(1)]);
     assert!(bench.records_to(1).is_empty(), "nothing is said before it is committed");
@@ -241,7 +241,7 @@ fn a_repeat_is_answered_from_the_log_and_an_older_one_is_dropped() {
     bench.propose(1, 4, vec![say(1)]);
     bench.run();
     let (_, news) = bench.news();
-    assert!(matches!(news, News::Since { records, more: false } if records[0].1.proposals[0].number == 5));
+    assert!(matches!(news, CatchUp::Since { records, more: false } if records[0].1.proposals[0].number == 5));
     assert!(bench.records_to(1).is_empty());
     assert_eq!(bench.log.last(&room()).last.unwrap().0, Position(1));
 }
@@ -263,7 +263,7 @@ fn another_epochs_proposal_is_not_decided() {
     let mut bench = Bench::on(Memory::starting_at(2, &LogSettings::default()));
     bench.propose(1, 1, vec![join(1, "ann")]);
     bench.run();
-    assert!(matches!(&bench.said[0], Act::Answer(_, Answer::NotOwner { .. })));
+    assert!(matches!(&bench.said[0], Act::Answer(_, RpcResponse::NotOwner { .. })));
 }
 
 #[test]
@@ -278,9 +278,9 @@ fn who_is_behind_gets_the_records_between() {
     let (mut position, mut pages) = (Position(10), 0);
     loop {
         let id = bench.id_at(position);
-        bench.attach(2, Place { epoch: Epoch(1), position, id });
+        bench.attach(2, LogPosition { epoch: Epoch(1), position, id });
         bench.run();
-        let (now, News::Since { records, more }) = bench.news() else { panic!("a state instead of records") };
+        let (now, CatchUp::Since { records, more }) = bench.news() else { panic!("a state instead of records") };
         for (at, record) in records {
             assert_eq!(record.prev, position);
             position = at;
@@ -303,7 +303,7 @@ fn an_activation_of_a_small_room_is_one_read_and_one_append() {
         first.run();
     }
     let mut second = Bench::on(first.log.clone());
-    second.attach(1, Place::default());
+    second.attach(1, LogPosition::default());
     let reads = second.run();
     assert!(reads <= 3, "{reads}");
     second.propose(1, 100, vec![say(1)]);
@@ -328,7 +328,7 @@ fn who_was_fenced_tells_nothing_and_starts_from_the_log() {
 #[test]
 fn an_append_that_came_through_unseen_is_found_and_told() {
     let mut bench = Bench::new();
-    bench.attach(2, Place::default());
+    bench.attach(2, LogPosition::default());
     bench.propose(1, 1, vec![join(1, "ann")]);
     bench.run();
     bench.said.clear();
@@ -336,7 +336,7 @@ fn an_append_that_came_through_unseen_is_found_and_told() {
     let append = bench.operation.take().unwrap();
     bench.perform(append);
     bench.done(LogDone::Append(Err(AppendError::Unclear("no answer".to_owned()))));
-    assert!(matches!(&bench.said[0], Act::Answer(_, Answer::Unavailable { .. })));
+    assert!(matches!(&bench.said[0], Act::Answer(_, RpcResponse::Unavailable { .. })));
     bench.tick(250);
     bench.run();
     let (_, open) = bench.records_to(2).pop().unwrap();
@@ -353,14 +353,14 @@ fn a_full_log_is_said_and_the_proposal_may_be_repeated() {
     let mut bench = Bench::on(Memory::starting_at(1, &full));
     bench.propose(1, 1, vec![join(1, "ann")]);
     bench.run();
-    let said = Answer::Unavailable { room: room(), because: Unavailable::LogFull };
+    let said = RpcResponse::Unavailable { room: room(), because: Unavailable::LogFull };
     assert!(matches!(&bench.said[0], Act::Answer(_, answer) if *answer == said));
 }
 
 #[test]
 fn a_room_that_nobody_follows_is_forgotten() {
     let mut bench = Bench::new();
-    bench.attach(1, Place::default());
+    bench.attach(1, LogPosition::default());
     bench.run();
     bench.now.ticks += 60_000;
     assert!(!bench.owner.is_forgettable(bench.now, 60_000));
@@ -408,7 +408,7 @@ fn what_is_in_flight_when_it_starts_over_counts_for_nothing_and_is_found_in_the_
     assert_eq!(bench.said, [], "the append's yes is not believed");
     assert_eq!(bench.operation, Some(LogOp::Last { certain: true }));
     bench.run();
-    let (_, News::Since { records, .. }) = bench.news() else { panic!("a state instead of records") };
+    let (_, CatchUp::Since { records, .. }) = bench.news() else { panic!("a state instead of records") };
     let said = records.iter().filter(|(_, r)| r.entries.iter().any(|e| matches!(e, Entry::Say { .. }))).count();
     assert_eq!(said, 1, "committed once, and not said again");
 }
@@ -418,14 +418,14 @@ fn a_connector_that_read_further_than_the_log_goes_gets_the_state() {
     let mut bench = Bench::new();
     bench.propose(1, 1, vec![join(1, "ann")]);
     bench.run();
-    let ahead = Place { epoch: Epoch(1), position: Position(9), id: RecordId(9) };
+    let ahead = LogPosition { epoch: Epoch(1), position: Position(9), id: RecordId(9) };
     let author = Author { connector: connector(2), incarnation: Incarnation(1) };
     let proposal = Proposal { asker: asker(2), author, at: ahead, number: 1, items: vec![join(1, "bob")] };
     let mut acts = Vec::new();
     bench.owner.propose(proposal, bench.now, &mut acts);
     bench.take(acts);
     bench.run();
-    assert!(matches!(bench.news(), (Place { position: Position(1), .. }, News::State(_))));
+    assert!(matches!(bench.news(), (LogPosition { position: Position(1), .. }, CatchUp::State(_))));
     assert!(bench.records_to(2).is_empty(), "nothing was decided");
 }
 
@@ -435,22 +435,22 @@ fn a_record_of_another_id_at_the_same_position_is_another_record() {
     let mut bench = Bench::new();
     bench.propose(1, 1, vec![join(1, "ann")]);
     bench.run();
-    bench.attach(2, Place { epoch: Epoch(1), position: Position(1), id: RecordId(999) });
+    bench.attach(2, LogPosition { epoch: Epoch(1), position: Position(1), id: RecordId(999) });
     bench.run();
-    assert!(matches!(bench.news().1, News::State(_)));
+    assert!(matches!(bench.news().1, CatchUp::State(_)));
     bench.propose(1, 2, vec![say(1)]);
     bench.run();
-    bench.attach(2, Place { epoch: Epoch(1), position: Position(1), id: RecordId(999) });
+    bench.attach(2, LogPosition { epoch: Epoch(1), position: Position(1), id: RecordId(999) });
     bench.run();
-    assert!(matches!(bench.news().1, News::State(_)));
+    assert!(matches!(bench.news().1, CatchUp::State(_)));
 }
 
 #[test]
 fn a_connector_that_read_another_log_gets_the_state() {
     let mut bench = Bench::on(Memory::starting_at(2, &LogSettings::default()));
-    bench.attach(1, Place { epoch: Epoch(1), position: Position(77), id: RecordId(5) });
+    bench.attach(1, LogPosition { epoch: Epoch(1), position: Position(77), id: RecordId(5) });
     bench.run();
-    let (now, News::State(_)) = bench.news() else { panic!("records instead of the state") };
+    let (now, CatchUp::State(_)) = bench.news() else { panic!("records instead of the state") };
     assert_eq!((now.epoch, now.position), (Epoch(2), Position(1)));
 }
 
@@ -478,19 +478,19 @@ fn a_connector_above_the_first_record_of_an_erased_log_gets_the_state() {
         bench.propose(1, number, vec![say(1)]);
         bench.run();
     }
-    let last = Place { epoch: Epoch(1), position: Position(5), id: bench.id_at(Position(5)) };
+    let last = LogPosition { epoch: Epoch(1), position: Position(5), id: bench.id_at(Position(5)) };
     bench.log = Memory::starting_at(1, &LogSettings::default());
     bench.at = last;
     for number in 6..16 {
         bench.propose(1, number, vec![say(1)]);
         bench.run();
         let (position, _) = bench.records_to(1).pop().unwrap();
-        bench.at = Place { position, id: bench.id_at(position), ..last };
+        bench.at = LogPosition { position, id: bench.id_at(position), ..last };
     }
     assert!(bench.at.position > last.position);
     bench.attach(2, last);
     bench.run();
-    assert!(matches!(bench.news().1, News::State(_)), "{:?}", bench.news());
+    assert!(matches!(bench.news().1, CatchUp::State(_)), "{:?}", bench.news());
 }
 
 /// Its last record was removed while the owner was active: the expectation is 0 again. Members stay, and the first record carries
@@ -503,7 +503,7 @@ fn an_erased_log_goes_on_with_the_members() {
     let before = bench.id_at(Position(1));
     bench.said.clear();
     bench.log.expire(u64::MAX);
-    bench.at = Place { epoch: Epoch(1), position: Position(1), id: before };
+    bench.at = LogPosition { epoch: Epoch(1), position: Position(1), id: before };
     // It is in flight when the log is erased, and must not be in what is kept.
     bench.propose(2, 1, vec![join(1, "bob")]);
     bench.propose(1, 2, vec![say(1), join(1, "ann")]);

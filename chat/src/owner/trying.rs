@@ -4,7 +4,7 @@ use std::fmt::Display;
 
 use shared::backoff::{self, Policy};
 use shared::log_rate_limit::LogRateLimit;
-use shared::rpc::messages::{Answer, Unavailable};
+use shared::rpc::messages::{RpcResponse, Unavailable};
 use tracing::{debug, error, warn};
 
 use super::{Act, Now, Owner};
@@ -78,7 +78,7 @@ impl Owner {
         }
         self.try_again(now);
         for proposal in self.proposals.drain(..) {
-            acts.push(Act::Answer(proposal.asker, Answer::Unavailable { room: self.room.clone(), because }));
+            acts.push(Act::Answer(proposal.asker, RpcResponse::Unavailable { room: self.room.clone(), because }));
         }
     }
 

@@ -5,7 +5,7 @@ use std::iter;
 
 use shared::ids::{Incarnation, SessionId};
 use shared::log_rate_limit::LogRateLimit;
-use shared::rpc::messages::Wanted;
+use shared::rpc::messages::HistoryQuery;
 use tracing::{debug, warn};
 
 use super::active::Active;
@@ -26,7 +26,7 @@ pub struct Viewing {
     /// The session of it through which the viewer is in the room.
     pub session: Option<u64>,
     /// The messages, and the viewer.
-    pub wanted: Wanted,
+    pub wanted: HistoryQuery,
 }
 
 impl Viewing {

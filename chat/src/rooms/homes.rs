@@ -5,7 +5,7 @@ use std::sync::Arc;
 use shared::config::Servers;
 use shared::ids::{Incarnation, RoomId, ServerId};
 use shared::placement::CHAT;
-use shared::rpc::messages::{Answer, Question};
+use shared::rpc::messages::{RpcRequest, RpcResponse};
 
 use super::{Effect, MAX_WAITING, Rooms};
 use crate::homes::Verdict;
@@ -22,14 +22,14 @@ impl Rooms {
     }
 
     /// Answers a question about a room of another server, once it is known whether that lives.
-    pub(super) fn ask_home(&mut self, asker: Asker, incarnation: Incarnation, question: Question, now: Now) {
+    pub(super) fn ask_home(&mut self, asker: Asker, incarnation: Incarnation, question: RpcRequest, now: Now) {
         let Some(room) = question.room().cloned() else { return };
         let verdict = match self.home(&room) {
             Some(home) if self.is_fenced => self.look(&home, now),
             _ => Verdict::Alive,
         };
         match verdict {
-            Verdict::Alive => self.answer(asker, &Answer::NotOwner { room }),
+            Verdict::Alive => self.answer(asker, &RpcResponse::NotOwner { room }),
             Verdict::Down => {
                 if self.stand_ins.insert(room.clone()) {
                     self.metrics.takeovers.add();

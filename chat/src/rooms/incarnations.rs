@@ -6,7 +6,7 @@ use shared::ids::{Incarnation, ServerId};
 use shared::lineage::Lineage;
 use shared::log_rate_limit::LogRateLimit;
 use shared::rpc::Trace;
-use shared::rpc::messages::{Answer, Known, Question};
+use shared::rpc::messages::{KnownIncarnation, RpcRequest, RpcResponse};
 use tracing::{debug, info, warn};
 
 use super::rival::{CERTAIN_MS, Claim};
@@ -23,7 +23,7 @@ pub(super) enum Sender {
     /// It says nothing new: it came before, or newer ones overtook it.
     Repeated,
     /// An earlier one, or one that does not know that it is too low.
-    Stale(Known),
+    Stale(KnownIncarnation),
     /// An earlier one; it is not known so far whether the later one lives.
     Unclear,
     /// One that cannot be.
@@ -41,7 +41,7 @@ impl Rooms {
         &mut self,
         connector: &ServerId,
         runs: Lineage,
-        (count, question): (Option<u64>, &Question),
+        (count, question): (Option<u64>, &RpcRequest),
         ticks: u64,
     ) -> Sender {
         let known = self.links.get(connector).map(|link| link.runs.present()).unwrap_or_default();
@@ -61,13 +61,13 @@ impl Rooms {
                 return Sender::Unclear;
             }
             let live = was_accepted && link.heard_before.is_some_and(is_recent);
-            return Sender::Stale(Known { incarnation: known, live });
+            return Sender::Stale(KnownIncarnation { incarnation: known, live });
         }
         let is_new = runs.present() > known;
         if count.is_some_and(|count| !link.takes(count, question, is_new)) {
             // Proposals, attaches and questions for messages do no harm twice. What is not repeated by its sender, or says
             // that it lives, must not be repeated by others.
-            let does_no_harm = !matches!(question, Question::Heartbeat | Question::Detach { .. });
+            let does_no_harm = !matches!(question, RpcRequest::Heartbeat | RpcRequest::Detach { .. });
             return if does_no_harm { Sender::Accepted } else { Sender::Repeated };
         }
         link.silent = false;
@@ -87,7 +87,7 @@ impl Rooms {
     }
 
     /// A connector says which incarnation of this server it knows.
-    pub(super) fn hear_of_itself(&mut self, connector: &ServerId, known: Known, ticks: u64) {
+    pub(super) fn hear_of_itself(&mut self, connector: &ServerId, known: KnownIncarnation, ticks: u64) {
         let (mine, yields) = (self.incarnation, self.yields);
         let Some(link) = self.links.get_mut(connector) else { return };
         let before = link.claim.take();
@@ -118,10 +118,14 @@ impl Rooms {
 
     /// Tells a connector that a higher incarnation of it is known. Uses up no number: it may not be
     /// the one that counts them.
-    pub(super) fn answer_stale(&mut self, (connector, reply, trace): (ServerId, Option<String>, Trace), known: Known) {
+    pub(super) fn answer_stale(
+        &mut self,
+        (connector, reply, trace): (ServerId, Option<String>, Trace),
+        known: KnownIncarnation,
+    ) {
         debug!(%connector, known = known.incarnation.0, live = known.live, "message of an earlier run of a connector");
         if reply.is_some() {
-            let said = self.said(0, Answer::Stale(known));
+            let said = self.said(0, RpcResponse::Stale(known));
             self.send_said((connector, reply, trace), &said);
         }
     }
@@ -142,13 +146,13 @@ impl Link {
     /// its run.
     ///
     /// Heartbeats are compared with heartbeats alone: one that another message overtook is still to be answered.
-    fn takes(&mut self, count: u64, question: &Question, is_first: bool) -> bool {
+    fn takes(&mut self, count: u64, question: &RpcRequest, is_first: bool) -> bool {
         if is_first {
             (self.counted, self.beaten) = (0, 0);
         }
         let is_latest = count > self.counted;
         self.counted = self.counted.max(count);
-        if *question != Question::Heartbeat {
+        if *question != RpcRequest::Heartbeat {
             return is_latest || is_first;
         }
         let is_later = count > self.beaten;

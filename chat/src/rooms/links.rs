@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use shared::ids::ServerId;
 use shared::log_rate_limit::LogRateLimit;
-use shared::rpc::messages::{Answer, ChatStats, FromChat};
+use shared::rpc::messages::{ChatStats, FromChat, RpcResponse};
 use shared::rpc::{self, Trace};
 use tracing::warn;
 
@@ -51,13 +51,13 @@ impl Rooms {
 
     /// Who probes is no connector: nothing is numbered for it. It is told how this server is.
     pub(super) fn answer_probe(&mut self, from: ServerId, reply: Option<String>, trace: Trace, now: Now) {
-        let answer = if self.is_leaving { Answer::Leaving } else { Answer::Alive };
+        let answer = if self.is_leaving { RpcResponse::Leaving } else { RpcResponse::Alive };
         let said = FromChat { stats: Some(self.stats(now)), ..self.said(0, answer) };
         self.send_said((from, reply, trace), &said);
     }
 
     /// Answers a connector, with the figures that it reports to gates.
-    pub(super) fn answer_heartbeat(&mut self, asker: Asker, answer: Answer, now: Now) {
+    pub(super) fn answer_heartbeat(&mut self, asker: Asker, answer: RpcResponse, now: Now) {
         let number = self.next_number(&asker.connector);
         let said = FromChat { stats: Some(self.stats(now)), ..self.said(number, answer) };
         self.send_said((asker.connector, Some(asker.reply), asker.trace), &said);
@@ -72,15 +72,15 @@ impl Rooms {
         }
     }
 
-    pub(super) fn answer(&mut self, asker: Asker, answer: &Answer) {
-        if let Answer::Stale(known) = answer {
+    pub(super) fn answer(&mut self, asker: Asker, answer: &RpcResponse) {
+        if let RpcResponse::Stale(known) = answer {
             return self.answer_stale((asker.connector, Some(asker.reply), asker.trace), *known);
         }
         self.send(asker.connector, Some(asker.reply), asker.trace, answer);
     }
 
     /// Numbers and encodes a message to a connector.
-    pub(super) fn send(&mut self, connector: ServerId, reply: Option<String>, trace: Trace, answer: &Answer) {
+    pub(super) fn send(&mut self, connector: ServerId, reply: Option<String>, trace: Trace, answer: &RpcResponse) {
         let number = self.next_number(&connector);
         let said = self.said(number, answer.clone());
         self.send_said((connector, reply, trace), &said);
@@ -94,7 +94,7 @@ impl Rooms {
         link.number
     }
 
-    pub(super) fn said(&self, number: u64, answer: Answer) -> FromChat {
+    pub(super) fn said(&self, number: u64, answer: RpcResponse) -> FromChat {
         let (v, chat, incarnation) = (rpc::VERSION, self.me.clone(), self.incarnation);
         FromChat { v, chat, incarnation, number, stats: None, answer }
     }

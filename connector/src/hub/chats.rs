@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use shared::config::Servers;
 use shared::ids::{Incarnation, RoomId, ServerId};
-use shared::rpc::messages::Question;
+use shared::rpc::messages::RpcRequest;
 use shared::rpc::report::ChatReport;
 use tracing::{info, warn};
 
@@ -96,7 +96,7 @@ impl Hub {
             self.heartbeat_number = (self.heartbeat_number + 1) % TOKENS_PER_ROOM;
             self.heartbeats.insert(self.heartbeat_number, chat.clone());
             let known = self.owners.known(&chat, now.ticks);
-            effects.extend(self.ask_effect(chat, Some(self.heartbeat_number), known, &Question::Heartbeat));
+            effects.extend(self.ask_effect(chat, Some(self.heartbeat_number), known, &RpcRequest::Heartbeat));
         }
         effects
     }

@@ -3,7 +3,7 @@
 
 use shared::ids::{Incarnation, ServerId};
 use shared::log_rate_limit::LogRateLimit;
-use shared::rpc::messages::Known;
+use shared::rpc::messages::KnownIncarnation;
 use tracing::{error, info, warn};
 
 use super::{Effect, Hub, Now};
@@ -59,7 +59,7 @@ impl Hub {
     pub(super) fn is_stale(
         &mut self,
         (chat, run): (&ServerId, Incarnation),
-        known: Known,
+        known: KnownIncarnation,
         now: Now,
         effects: &mut Vec<Effect>,
     ) {

@@ -4,7 +4,7 @@
 use shared::ids::ServerId;
 use shared::log_rate_limit::LogRateLimit;
 use shared::placement::{CHAT, GATE};
-use shared::rpc::messages::Answer;
+use shared::rpc::messages::RpcResponse;
 use shared::subjects;
 use tracing::warn;
 
@@ -18,7 +18,7 @@ impl Hub {
     pub(super) fn is_of_chat_server(
         &mut self,
         chat: &ServerId,
-        answer: &Answer,
+        answer: &RpcResponse,
         now: Now,
         effects: &mut Vec<Effect>,
     ) -> bool {
@@ -32,7 +32,7 @@ impl Hub {
             let (server, sender) = (&self.common.me, chat);
             warn!(%server, %sender, suppressed, "a message was refused: servers.json has no such chat server");
         }
-        if let Answer::Record { room, .. } = answer {
+        if let RpcResponse::Record { room, .. } = answer {
             self.in_known_room(room, now, effects, Room::attach_again);
         }
         false

@@ -11,7 +11,7 @@ use shared::metrics::Metrics;
 use shared::placement::CHAT;
 use shared::record::{Entry, Epoch, Position, Record, RecordId, VERSION};
 use shared::rpc;
-use shared::rpc::messages::{Answer, FromChat, FromConnector, News, Place, Question};
+use shared::rpc::messages::{CatchUp, FromChat, FromConnector, LogPosition, RpcRequest, RpcResponse};
 use shared::size_limits::SizeLimits;
 
 use super::*;
@@ -89,10 +89,10 @@ impl Stage {
     }
 
     /// Rooms that these effects attach.
-    fn attached(effects: &[Effect]) -> Vec<(RoomId, Place)> {
+    fn attached(effects: &[Effect]) -> Vec<(RoomId, LogPosition)> {
         let attach = |effect: &Effect| match effect {
             Effect::Ask { body, .. } => match rpc::decode::<FromConnector>(body).unwrap().question {
-                Question::Attach { room, at } => Some((room, at)),
+                RpcRequest::Attach { room, at } => Some((room, at)),
                 _ => None,
             },
             _ => None,
@@ -100,7 +100,7 @@ impl Stage {
         effects.iter().filter_map(attach).collect()
     }
 
-    fn hear(&mut self, answer: Answer) -> Vec<Effect> {
+    fn hear(&mut self, answer: RpcResponse) -> Vec<Effect> {
         self.said += 1;
         let (v, incarnation, number) = (rpc::VERSION, Incarnation(1), self.said);
         let body: Bytes = rpc::encode(&FromChat { v, chat: chat(), incarnation, number, stats: None, answer }).unwrap();
@@ -109,21 +109,24 @@ impl Stage {
     }
 
     /// The chat server answers attaches: its log has no records.
-    fn agree(&mut self, attaches: Vec<(RoomId, Place)>) -> Vec<Effect> {
+    fn agree(&mut self, attaches: Vec<(RoomId, LogPosition)>) -> Vec<Effect> {
         let mut effects = Vec::new();
         for (room, asked) in attaches {
-            let now = Place { epoch: Epoch(1), ..Place::default() };
+            let now = LogPosition { epoch: Epoch(1), ..LogPosition::default() };
             let is_known = asked.epoch == now.epoch;
-            let news =
-                if is_known { News::Since { records: Vec::new(), more: false } } else { News::State(Box::default()) };
-            effects.extend(self.hear(Answer::Attached { room, asked, now, news }));
+            let news = if is_known {
+                CatchUp::Since { records: Vec::new(), more: false }
+            } else {
+                CatchUp::State(Box::default())
+            };
+            effects.extend(self.hear(RpcResponse::Attached { room, asked, now, news }));
         }
         effects
     }
 
-    fn refuse(&mut self, attaches: Vec<(RoomId, Place)>) {
+    fn refuse(&mut self, attaches: Vec<(RoomId, LogPosition)>) {
         for (room, _) in attaches {
-            self.hear(Answer::NotOwner { room });
+            self.hear(RpcResponse::NotOwner { room });
         }
     }
 }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use shared::ids::{Incarnation, Name, SessionId};
 use shared::membership::Membership;
 use shared::record::{Decided, Entry, Outcome, Position, Record, RecordId, Refusal};
-use shared::rpc::messages::{Item, Place};
+use shared::rpc::messages::{Item, LogPosition};
 
 use super::locals::Local;
 use super::proposer::{Ask, Wanted};
@@ -18,7 +18,7 @@ impl Room {
     pub(super) fn apply(&mut self, position: Position, record: &Record, cx: &mut Context<'_>) {
         // The room goes on behind what was erased, which nobody can be told any more.
         if record.is_behind_erasure() {
-            let before = Place { position: Position(position.0.saturating_sub(1)), ..self.at };
+            let before = LogPosition { position: Position(position.0.saturating_sub(1)), ..self.at };
             self.tell_gap(before, cx);
         }
         let mut entries = record.entries.iter().enumerate().peekable();

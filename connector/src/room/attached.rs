@@ -7,7 +7,7 @@ use shared::ids::{Name, ServerId};
 use shared::lineage::Lineage;
 use shared::record::{Epoch, Position, Record};
 use shared::room::{Checkpoint, Member, RoomState};
-use shared::rpc::messages::{Item, News, Place};
+use shared::rpc::messages::{CatchUp, Item, LogPosition};
 
 use super::apply::push_to;
 use super::locals::Local;
@@ -18,7 +18,7 @@ use super::{Act, Attach, Context, Push, Reply, Room, When, session_id};
 #[derive(Debug)]
 pub(super) struct Gathering {
     /// What was asked, and where the state is.
-    answer: (Place, Place),
+    answer: (LogPosition, LogPosition),
     /// How many came.
     parts: u16,
     state: RoomState,
@@ -34,13 +34,13 @@ impl Gathering {
 impl Room {
     /// The owner answered an attach, or a proposal that it had committed before. The answer must be newer than all that
     /// the owner was heard to say.
-    pub fn attached(&mut self, asked: Place, now: Place, news: News, cx: &mut Context<'_>) {
+    pub fn attached(&mut self, asked: LogPosition, now: LogPosition, news: CatchUp, cx: &mut Context<'_>) {
         self.trouble = None;
         self.has_answered();
         let complete = match news {
-            News::Since { records, more } => self.catch_up(now, &records, cx) && !more,
-            News::State(whole) => self.take_state(asked, now, RoomState::from(&*whole), cx),
-            News::StatePart { index, of, part } => match self.gather((asked, now), index, of, &part) {
+            CatchUp::Since { records, more } => self.catch_up(now, &records, cx) && !more,
+            CatchUp::State(whole) => self.take_state(asked, now, RoomState::from(&*whole), cx),
+            CatchUp::StatePart { index, of, part } => match self.gather((asked, now), index, of, &part) {
                 Some(state) => self.take_state(asked, now, state, cx),
                 None => return,
             },
@@ -65,7 +65,7 @@ impl Room {
     }
 
     /// Applies the records of an answer; false if they did not lead to where the owner is.
-    fn catch_up(&mut self, now: Place, records: &[(Position, Arc<Record>)], cx: &mut Context<'_>) -> bool {
+    fn catch_up(&mut self, now: LogPosition, records: &[(Position, Arc<Record>)], cx: &mut Context<'_>) -> bool {
         if now.epoch != self.at.epoch {
             return false;
         }
@@ -79,7 +79,13 @@ impl Room {
 
     /// Adds a part of a state; the whole with the last one. One without those before it is of no use: what was lost of them
     /// makes the room attach again.
-    fn gather(&mut self, answer: (Place, Place), index: u16, of: u16, part: &Checkpoint) -> Option<RoomState> {
+    fn gather(
+        &mut self,
+        answer: (LogPosition, LogPosition),
+        index: u16,
+        of: u16,
+        part: &Checkpoint,
+    ) -> Option<RoomState> {
         if index == 0 {
             self.gathering = Some(Gathering { answer, parts: 0, state: RoomState::default() });
         }
@@ -93,7 +99,7 @@ impl Room {
     }
 
     /// Takes the state instead of the records between, unless records went on meanwhile.
-    fn take_state(&mut self, asked: Place, now: Place, state: RoomState, cx: &mut Context<'_>) -> bool {
+    fn take_state(&mut self, asked: LogPosition, now: LogPosition, state: RoomState, cx: &mut Context<'_>) -> bool {
         if asked != self.at {
             return false;
         }
@@ -103,7 +109,7 @@ impl Room {
     }
 
     /// Goes on from a state: sessions that it does not have by their stays end, and none is brought back.
-    fn start_over(&mut self, now: Place, state: RoomState, cx: &mut Context<'_>) {
+    fn start_over(&mut self, now: LogPosition, state: RoomState, cx: &mut Context<'_>) {
         if self.at.epoch != Epoch::default() {
             self.tell_gap(now, cx);
             self.locals.all_behind_state();
@@ -158,7 +164,7 @@ impl Room {
     }
 
     /// Tells the sessions that messages between what they were told and `now` will not be told.
-    pub(super) fn tell_gap(&mut self, now: Place, cx: &mut Context<'_>) {
+    pub(super) fn tell_gap(&mut self, now: LogPosition, cx: &mut Context<'_>) {
         cx.common.metrics.gaps_told.add();
         let to = if now.position == Position::NONE { 0 } else { now.position.last_seq() };
         let gap = Push::Gap { from: self.at.position.last_seq(), to, epoch: now.epoch };

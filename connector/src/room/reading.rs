@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use shared::record::{Epoch, Position, Refusal};
-use shared::rpc::messages::{Page, Place, Question, Said, Span, Wanted};
+use shared::rpc::messages::{HistoryMessage, HistoryPage, HistoryQuery, HistoryRange, LogPosition, RpcRequest};
 
 use super::proposer::Ask;
 use super::{Act, Context, RETRY, Reply, Room, When, session_id};
@@ -18,7 +18,7 @@ const MISSED_MESSAGES: u16 = 500;
 #[derive(Debug, Default, Clone, PartialEq, Eq)]
 pub struct Missed {
     /// The last messages after the `seq` that it came back with.
-    pub messages: Vec<Said>,
+    pub messages: Vec<HistoryMessage>,
     /// Where earlier ones begin, if there are some that did not fit.
     pub cursor: Option<u64>,
     /// Whether none is gone.
@@ -29,7 +29,7 @@ pub struct Missed {
 #[derive(Debug)]
 struct Reading {
     ask: Ask,
-    wanted: Wanted,
+    wanted: HistoryQuery,
     repeat_at: u64,
     /// What came so far for one who comes back; none for history.
     missed: Option<Missed>,
@@ -77,12 +77,12 @@ impl Readings {
 
 impl Room {
     /// A session asks for messages of the room that it is in.
-    pub fn history(&mut self, span: Span, limit: u16, ask: Ask, cx: &mut Context<'_>) {
+    pub fn history(&mut self, span: HistoryRange, limit: u16, ask: Ask, cx: &mut Context<'_>) {
         let Some(local) = self.locals.get(&ask.session).filter(|local| local.hears) else {
             let refused = Reply::Refused { refusal: Refusal::NotMember, enter: false };
             return cx.acts.push(Act::Answer(ask, refused));
         };
-        let wanted = Wanted { viewer: local.token.membership(), span, limit };
+        let wanted = HistoryQuery { viewer: local.token.membership(), span, limit };
         self.read(Reading { ask, wanted, repeat_at: 0, missed: None }, cx);
         self.go_on(cx);
     }
@@ -90,7 +90,8 @@ impl Room {
     /// A session is in again: it hears what goes on when it was told what it missed.
     pub(super) fn read_missed(&mut self, since: u64, ask: Ask, cx: &mut Context<'_>) {
         let Some(local) = self.locals.get(&ask.session) else { return self.come_back(ask, Missed::default(), cx) };
-        let wanted = Wanted { viewer: local.token.membership(), span: Span::Since(since), limit: MISSED_MESSAGES };
+        let wanted =
+            HistoryQuery { viewer: local.token.membership(), span: HistoryRange::Since(since), limit: MISSED_MESSAGES };
         let missed = Some(Missed { recovered: true, ..Missed::default() });
         self.read(Reading { ask, wanted, repeat_at: 0, missed }, cx);
     }
@@ -103,11 +104,11 @@ impl Room {
         *cx.numbers += 1;
         let (room, number) = (self.id.clone(), *cx.numbers);
         self.readings.add(number, reading);
-        cx.acts.push(Act::Ask(Question::History { room, number, session, wanted }));
+        cx.acts.push(Act::Ask(RpcRequest::History { room, number, session, wanted }));
     }
 
     /// The room's owner answered with messages.
-    pub fn messages(&mut self, number: u64, upto: Place, page: Page, cx: &mut Context<'_>) {
+    pub fn messages(&mut self, number: u64, upto: LogPosition, page: HistoryPage, cx: &mut Context<'_>) {
         let Some(mut reading) = self.readings.remove(number) else { return };
         let Some(missed) = &mut reading.missed else {
             // The log may be another one since this room was read: the page says which one it is
@@ -124,12 +125,12 @@ impl Room {
         } else {
             // Records came since the owner looked; those are at its hand, unless it is behind, and does not know that yet.
             let upto = upto.position.last_seq();
-            if matches!(reading.wanted.span, Span::Since(since) if upto <= since) {
+            if matches!(reading.wanted.span, HistoryRange::Since(since) if upto <= since) {
                 reading.repeat_at = cx.now + RETRY.delay(0, cx.chance);
                 self.readings.add(number, reading);
                 return;
             }
-            reading.wanted.span = Span::Since(upto);
+            reading.wanted.span = HistoryRange::Since(upto);
             self.read(reading, cx);
         }
     }
@@ -157,7 +158,7 @@ impl Room {
             if reading.repeat_at <= cx.now {
                 reading.repeat_at = repeat_at;
                 let (room, number, session) = (self.id.clone(), *number, Some(reading.ask.session));
-                cx.acts.push(Act::Ask(Question::History { room, number, session, wanted: reading.wanted }));
+                cx.acts.push(Act::Ask(RpcRequest::History { room, number, session, wanted: reading.wanted }));
             }
             self.readings.due = self.readings.due.min(reading.repeat_at);
         }
@@ -194,7 +195,7 @@ impl Room {
 
 impl Missed {
     /// Adds the messages of a page up to a position; what is after that is still to be told.
-    fn add(&mut self, page: Page, upto: Position) {
+    fn add(&mut self, page: HistoryPage, upto: Position) {
         self.recovered &= page.complete;
         if page.cursor.is_some() {
             // There is more between than fits: only the newest are taken.
@@ -203,7 +204,7 @@ impl Missed {
         }
         self.messages.extend(page.messages.into_iter().filter(|said| Position::of_seq(said.seq) <= upto));
         let mut bytes = 0;
-        let fits = |said: &&Said| {
+        let fits = |said: &&HistoryMessage| {
             bytes += said.json_size();
             bytes <= MISSED_BYTES
         };
@@ -222,15 +223,15 @@ mod tests {
 
     use super::*;
 
-    fn page(seqs: &[u64], size: usize) -> Page {
-        let said = |seq: &u64| Said {
+    fn page(seqs: &[u64], size: usize) -> HistoryPage {
+        let said = |seq: &u64| HistoryMessage {
             seq: *seq,
             time: 0,
             from: Name::new("ann").unwrap(),
             to: None,
             content: "x".repeat(size),
         };
-        Page { messages: seqs.iter().map(said).collect(), cursor: None, complete: true }
+        HistoryPage { messages: seqs.iter().map(said).collect(), cursor: None, complete: true }
     }
 
     fn seqs(missed: &Missed) -> Vec<u64> {
@@ -243,7 +244,7 @@ mod tests {
         let viewer = Token::new(1).membership();
         let mut add = |session, deadline| {
             let ask = Ask { session, id: None, deadline, entering: None };
-            let wanted = Wanted { viewer, span: Span::Last, limit: 1 };
+            let wanted = HistoryQuery { viewer, span: HistoryRange::Last, limit: 1 };
             let number = deadline;
             readings.add(number, Reading { ask, wanted, repeat_at: 0, missed: None });
             number

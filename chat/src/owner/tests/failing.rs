@@ -27,7 +27,7 @@ fn fail(bench: &mut Bench) {
 /// Milliseconds between the tries of an owner that fails so many times.
 fn delays(bench: &mut Bench, failures: usize) -> Vec<u64> {
     let mut delays = Vec::new();
-    bench.attach(1, Place::default());
+    bench.attach(1, LogPosition::default());
     while delays.len() < failures {
         fail(bench);
         let failed_at = bench.now.ticks;
@@ -59,7 +59,7 @@ fn rooms_that_fail_together_are_tried_again_at_times_of_their_own() {
 fn a_full_log_is_backed_off_from_although_it_can_be_read() {
     let full = LogSettings { max_total_bytes: 0, ..LogSettings::default() };
     let mut bench = Bench::on(Memory::starting_at(1, &full));
-    bench.attach(1, Place::default());
+    bench.attach(1, LogPosition::default());
     let mut operations = bench.run();
     for _ in 0..1_000 {
         bench.tick(LOOK_MS);

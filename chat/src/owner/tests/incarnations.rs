@@ -1,7 +1,7 @@
 //! Runs of connectors that are below one that the log names, and those that go on above it.
 
 use shared::lineage::Lineage;
-use shared::rpc::messages::Known;
+use shared::rpc::messages::KnownIncarnation;
 
 use super::*;
 
@@ -14,15 +14,15 @@ impl Bench {
 
     fn stale(&self) -> Vec<u64> {
         let known = |act: &Act| match act {
-            Act::Answer(_, Answer::Stale(Known { incarnation, live: false })) => Some(incarnation.0),
+            Act::Answer(_, RpcResponse::Stale(KnownIncarnation { incarnation, live: false })) => Some(incarnation.0),
             _ => None,
         };
         self.said.iter().filter_map(known).collect()
     }
 }
 
-fn at(position: u64) -> Place {
-    Place { epoch: Epoch(1), position: Position(position), id: RecordId::NONE }
+fn at(position: u64) -> LogPosition {
+    LogPosition { epoch: Epoch(1), position: Position(position), id: RecordId::NONE }
 }
 
 /// A log in which connector 1 was run 9, and has a member.
@@ -38,12 +38,12 @@ fn log_of_run_9() -> Memory {
 fn a_run_below_one_that_the_log_names_is_told_so_and_not_accepted() {
     let mut bench = Bench::on(log_of_run_9());
     bench.hear(&Lineage::new(Incarnation(3)));
-    bench.attach(1, Place::default());
+    bench.attach(1, LogPosition::default());
     bench.propose(1, 1, vec![join(1, "bob")]);
     bench.run();
     assert_eq!(bench.stale(), [9, 9]);
     assert!(bench.all()[1].1.proposals.is_empty(), "nothing is decided");
-    assert!(!bench.said.iter().any(|act| matches!(act, Act::Answer(_, Answer::Attached { .. }))));
+    assert!(!bench.said.iter().any(|act| matches!(act, Act::Answer(_, RpcResponse::Attached { .. }))));
     assert!(bench.owner.followers.is_empty());
 }
 
@@ -53,7 +53,7 @@ fn it_goes_on_above_and_is_accepted_with_the_numbers_that_it_has() {
     let mut lineage = Lineage::new(Incarnation(3));
     lineage.go_on_above(Incarnation(9));
     bench.hear(&lineage);
-    bench.attach(1, Place::default());
+    bench.attach(1, LogPosition::default());
     bench.propose(1, 1, vec![join(1, "bob")]);
     bench.run();
     assert!(bench.stale().is_empty());

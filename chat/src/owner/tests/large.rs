@@ -51,11 +51,13 @@ fn bytes(bench: &Bench) -> usize {
 /// The state that a connector is told that attaches.
 fn told(bench: &mut Bench) -> RoomState {
     bench.said.clear();
-    bench.attach(9, Place::default());
+    bench.attach(9, LogPosition::default());
     bench.run();
     let mut state = RoomState::default();
     let parts = bench.said.iter().filter_map(|act| match act {
-        Act::Answer(_, Answer::Attached { news: News::State(part) | News::StatePart { part, .. }, .. }) => Some(part),
+        Act::Answer(_, RpcResponse::Attached { news: CatchUp::State(part) | CatchUp::StatePart { part, .. }, .. }) => {
+            Some(part)
+        }
         _ => None,
     });
     parts.for_each(|part| state.add(part));
@@ -76,10 +78,10 @@ fn nothing_is_more_than_half_of_what_the_broker_takes() {
     for number in 0..40 {
         let position = Position(number * 7);
         let id = if number == 0 { RecordId::NONE } else { bench.id_at(position) };
-        bench.attach(2, Place { epoch: Epoch(1), position, id });
+        bench.attach(2, LogPosition { epoch: Epoch(1), position, id });
         bench.run();
     }
-    bench.attach(2, Place::default());
+    bench.attach(2, LogPosition::default());
     bench.run();
     let largest = records(&bench).into_iter().map(|(size, _)| size).max().unwrap();
     assert!(largest + HEADERS <= SMALL / 2, "{largest}");

@@ -92,7 +92,7 @@ fn a_message_that_is_no_record_costs_itself() {
     for kind in 0..kinds {
         let mut bench = Bench::with_ann(3);
         let (before, last) = bench.last();
-        bench.at = Place { epoch: Epoch(1), position: before, id: last.id };
+        bench.at = LogPosition { epoch: Epoch(1), position: before, id: last.id };
         let bad = bench.publish(poison(&bench)[kind].clone());
         bench.propose(1, 9, vec![say(1)]);
         let operations = bench.run();
@@ -105,11 +105,11 @@ fn a_message_that_is_no_record_costs_itself() {
         assert!(told.follows(before, last.id));
         assert_eq!(bench.owner.metrics.records_bad.get(), 1, "kind {kind}");
         // What comes behind is as in any log.
-        bench.at = Place { epoch: Epoch(1), position, id: record.id };
+        bench.at = LogPosition { epoch: Epoch(1), position, id: record.id };
         bench.propose(1, 10, vec![say(1)]);
         assert_eq!(bench.run(), 1);
         let mut heir = bench.heir();
-        heir.attach(2, Place::default());
+        heir.attach(2, LogPosition::default());
         assert!(heir.run() <= 3);
         assert_eq!(heir.members(), ["ann"]);
     }
@@ -123,9 +123,9 @@ fn an_heir_that_finds_poison_only_behind_the_last_record_goes_on_from_that() {
         bench.publish(&b"garbage"[..]);
     }
     let mut heir = bench.heir();
-    heir.attach(1, Place { epoch: Epoch(1), position: before, id: last.id });
+    heir.attach(1, LogPosition { epoch: Epoch(1), position: before, id: last.id });
     heir.run();
-    let (now, News::Since { records, more: false }) = heir.news() else { panic!("{:?}", heir.news()) };
+    let (now, CatchUp::Since { records, more: false }) = heir.news() else { panic!("{:?}", heir.news()) };
     assert_eq!((records.len(), records[0].1.prev), (1, before));
     assert_eq!(now.position, heir.last().0);
     assert_eq!(heir.members(), ["ann"]);
@@ -139,9 +139,9 @@ fn a_connector_at_a_message_that_is_passed_over_gets_the_state() {
     let newer = Record { v: VERSION + 1, ..bench.next(1_000) };
     let position = bench.publish(newer.encode().unwrap());
     let mut heir = bench.heir();
-    heir.attach(1, Place { epoch: Epoch(1), position, id: newer.id });
+    heir.attach(1, LogPosition { epoch: Epoch(1), position, id: newer.id });
     heir.run();
-    assert!(matches!(heir.news(), (now, News::State(_)) if now.position > position));
+    assert!(matches!(heir.news(), (now, CatchUp::State(_)) if now.position > position));
 }
 
 #[test]
@@ -155,7 +155,7 @@ fn a_room_that_holds_nothing_but_poison_is_new() {
     assert_eq!((record.prev, record.prev_id), (Position::NONE, RecordId::NONE));
     assert_eq!(bench.outcomes(1), [Outcome::Done(0)]);
     let mut heir = bench.heir();
-    heir.attach(1, Place::default());
+    heir.attach(1, LogPosition::default());
     heir.run();
     assert_eq!(heir.members(), ["ann"], "its first record is behind the poison");
 }
@@ -167,7 +167,7 @@ fn an_erased_room_with_poison_keeps_its_members() {
     let (position, last) = bench.last();
     bench.log.expire(u64::MAX);
     bench.publish(&b"garbage"[..]);
-    bench.at = Place { epoch: Epoch(1), position, id: last.id };
+    bench.at = LogPosition { epoch: Epoch(1), position, id: last.id };
     bench.propose(2, 1, vec![join(1, "bob")]);
     bench.run();
     assert_eq!(bench.members(), ["ann", "bob"]);
@@ -179,13 +179,13 @@ fn an_erased_room_with_poison_keeps_its_members() {
 fn poison_that_comes_during_an_append_refuses_it_and_nothing_is_lost() {
     let mut bench = Bench::with_ann(2);
     let (position, last) = bench.last();
-    bench.at = Place { epoch: Epoch(1), position, id: last.id };
+    bench.at = LogPosition { epoch: Epoch(1), position, id: last.id };
     bench.propose(1, 9, vec![say(1)]);
     bench.publish(&b"garbage"[..]);
     bench.attach(2, bench.at);
     bench.run();
     assert_eq!(bench.outcomes(1), [Outcome::Done(0)]);
-    assert!(matches!(bench.news(), (_, News::Since { records, .. }) if records.len() == 1));
+    assert!(matches!(bench.news(), (_, CatchUp::Since { records, .. }) if records.len() == 1));
 }
 
 /// A certain read finds another last message than the one that is known.
@@ -194,9 +194,9 @@ fn an_attach_is_proven_behind_poison() {
     let mut bench = Bench::with_ann(2);
     let (position, last) = bench.last();
     let bad = bench.publish(&b"garbage"[..]);
-    bench.attach(2, Place { epoch: Epoch(1), position, id: last.id });
+    bench.attach(2, LogPosition { epoch: Epoch(1), position, id: last.id });
     bench.run();
-    let (now, News::Since { records, .. }) = bench.news() else { panic!("{:?}", bench.news()) };
+    let (now, CatchUp::Since { records, .. }) = bench.news() else { panic!("{:?}", bench.news()) };
     assert!(records.len() == 1 && now.position > bad);
 }
 
@@ -209,7 +209,7 @@ fn too_much_poison_makes_the_room_unusable_until_some_is_removed() {
     assert!(operations < 300, "{operations}");
     bench.propose(1, 9, vec![say(1)]);
     assert!(bench.owner.is_unusable() && bench.owner.is_restless());
-    assert!(matches!(bench.said.last(), Some(Act::Answer(_, Answer::Unavailable { .. }))), "{:?}", bench.said);
+    assert!(matches!(bench.said.last(), Some(Act::Answer(_, RpcResponse::Unavailable { .. }))), "{:?}", bench.said);
     bad[200..].iter().for_each(|position| bench.log.damage(&room(), *position, None));
     bench.tick(2_000);
     bench.run();
@@ -239,14 +239,14 @@ fn a_bad_record_in_the_middle_costs_what_it_says() {
         let (bench, lost, last) = damaged(garbage);
         let last_id = bench.id_at(last);
         let mut heir = bench.heir();
-        heir.attach(1, Place { epoch: Epoch(1), position: last, id: last_id });
+        heir.attach(1, LogPosition { epoch: Epoch(1), position: last, id: last_id });
         heir.run();
         if garbage.is_none() {
             assert_eq!(heir.said, [], "it may have been evicted: that is looked at twice");
             heir.tick(2_000);
             heir.run();
         }
-        assert!(matches!(heir.news().1, News::State(_)), "its connector has what is lost: {:?}", heir.news());
+        assert!(matches!(heir.news().1, CatchUp::State(_)), "its connector has what is lost: {:?}", heir.news());
         let (_, record) = heir.last();
         assert_eq!((record.prev, record.prev_id), (last, RecordId::NONE));
         assert!(!record.follows(last, last_id));
@@ -255,12 +255,12 @@ fn a_bad_record_in_the_middle_costs_what_it_says() {
         assert!(!members.contains(&"cid".to_owned()), "{members:?}");
         assert_eq!(heir.owner.metrics.records_missing.get(), 1);
         // One that was not there yet either.
-        heir.attach(2, Place { epoch: Epoch(1), position: lost, id: RecordId(5) });
+        heir.attach(2, LogPosition { epoch: Epoch(1), position: lost, id: RecordId(5) });
         heir.run();
-        assert!(matches!(heir.news().1, News::State(_)));
+        assert!(matches!(heir.news().1, CatchUp::State(_)));
         // It is found once.
         let mut next = heir.heir();
-        next.attach(1, Place::default());
+        next.attach(1, LogPosition::default());
         next.run();
         assert_eq!(next.owner.metrics.records_missing.get(), 0);
     }
@@ -270,19 +270,22 @@ fn a_bad_record_in_the_middle_costs_what_it_says() {
 #[test]
 fn an_owner_that_knows_the_last_record_needs_none_before_it() {
     let (mut bench, lost, last) = damaged(None);
-    let last = Place { epoch: Epoch(1), position: last, id: bench.id_at(last) };
+    let last = LogPosition { epoch: Epoch(1), position: last, id: bench.id_at(last) };
     bench.owner.start_over(bench.now);
     bench.attach(1, last);
     bench.run();
     bench.tick(2_000);
     bench.run();
-    let (_, News::Since { records, .. }) = bench.news() else { panic!("{:?}", bench.news()) };
+    let (_, CatchUp::Since { records, .. }) = bench.news() else { panic!("{:?}", bench.news()) };
     assert!(records[0].1.follows(last.position, last.id));
     assert!(bench.members().contains(&"cid".to_owned()));
     assert_eq!(bench.owner.metrics.records_missing.get(), 1);
-    bench.attach(2, Place { epoch: Epoch(1), position: Position(lost.0 - 1), id: bench.id_at(Position(lost.0 - 1)) });
+    bench.attach(
+        2,
+        LogPosition { epoch: Epoch(1), position: Position(lost.0 - 1), id: bench.id_at(Position(lost.0 - 1)) },
+    );
     bench.run();
-    assert!(matches!(bench.news().1, News::State(_)));
+    assert!(matches!(bench.news().1, CatchUp::State(_)));
 }
 
 #[test]
@@ -290,12 +293,12 @@ fn a_room_whose_checkpoint_is_lost_goes_on_from_what_is_left() {
     let (bench, _, last) = damaged(None);
     (1..last.0).for_each(|position| bench.log.damage(&room(), Position(position), None));
     let mut heir = bench.heir();
-    heir.attach(1, Place { epoch: Epoch(1), position: last, id: bench.id_at(last) });
+    heir.attach(1, LogPosition { epoch: Epoch(1), position: last, id: bench.id_at(last) });
     for _ in 0..3 {
         heir.run();
         heir.tick(2_000);
     }
-    assert!(matches!(heir.news().1, News::State(_)));
+    assert!(matches!(heir.news().1, CatchUp::State(_)));
     assert_eq!(heir.members(), Vec::<String>::new());
 }
 
@@ -305,7 +308,7 @@ fn a_join_from_before_a_lost_record_is_overtaken() {
     let (bench, _, last) = damaged(Some(b"garbage"));
     let seen = Some(bench.id_at(Position(1)));
     let mut heir = bench.heir();
-    heir.at = Place { epoch: Epoch(1), position: last, id: bench.id_at(last) };
+    heir.at = LogPosition { epoch: Epoch(1), position: last, id: bench.id_at(last) };
     let (name, membership) = (Name::new("dan").unwrap(), Token::new(9).membership());
     heir.propose(3, 2, vec![Item::Join { session: 2, name, membership, claim: Claim::Back, seen }]);
     heir.run();
@@ -338,9 +341,9 @@ fn a_record_from_the_future_is_applied_and_moves_no_time() {
     heir.say_once_more(12, "c");
     assert_eq!(heir.last().1.time, heir.now.wall_ms);
     // Connectors are told of no time that others are ahead of.
-    heir.attach(2, Place { epoch: Epoch(1), position: Position(1), id: bench.id_at(Position(1)) });
+    heir.attach(2, LogPosition { epoch: Epoch(1), position: Position(1), id: bench.id_at(Position(1)) });
     heir.run();
-    let (_, News::Since { records, .. }) = heir.news() else { panic!("{:?}", heir.news()) };
+    let (_, CatchUp::Since { records, .. }) = heir.news() else { panic!("{:?}", heir.news()) };
     assert!(records.iter().any(|(at, _)| *at == position));
     assert!(records.iter().all(|(_, record)| record.time <= heir.now.wall_ms), "{records:?}");
 }
@@ -357,7 +360,7 @@ fn a_clock_that_is_set_back_by_days_is_no_record_from_the_future() {
     bench.run();
     let mut heir = bench.heir();
     heir.now.wall_ms = FAR_MS / 2;
-    heir.attach(1, Place::default());
+    heir.attach(1, LogPosition::default());
     heir.run();
     assert_eq!(heir.last().1.time, FAR_MS);
     assert_eq!(heir.owner.metrics.records_from_future.get(), 0);

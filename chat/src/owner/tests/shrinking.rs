@@ -16,7 +16,7 @@ fn shrink(bench: &mut Bench) {
 }
 
 fn is_unavailable(act: &Act) -> bool {
-    matches!(act, Act::Answer(_, Answer::Unavailable { because: Unavailable::LogAway, .. }))
+    matches!(act, Act::Answer(_, RpcResponse::Unavailable { because: Unavailable::LogAway, .. }))
 }
 
 #[test]
@@ -69,7 +69,7 @@ fn a_record_that_cannot_be_sent_any_more_is_replaced_by_the_state() {
     bench.run();
     shrink(&mut bench);
     let id = bench.id_at(Position(1));
-    bench.attach(2, Place { epoch: Epoch(1), position: Position(1), id });
+    bench.attach(2, LogPosition { epoch: Epoch(1), position: Position(1), id });
     bench.run();
-    assert!(matches!(bench.news(), (Place { position: Position(2), .. }, News::State(_))));
+    assert!(matches!(bench.news(), (LogPosition { position: Position(2), .. }, CatchUp::State(_))));
 }

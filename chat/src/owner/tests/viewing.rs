@@ -1,14 +1,15 @@
 //! Questions for messages: whose member they may be for. Numbers of proposals that cannot be.
 
 use shared::lineage::Lineage;
-use shared::rpc::messages::{Span, Wanted};
+use shared::rpc::messages::{HistoryQuery, HistoryRange};
 
 use super::*;
 
 impl Bench {
     /// A connector asks for messages on behalf of a member that is in by this session.
     fn view(&mut self, number: u8, session: Option<u64>, member: u64) {
-        let wanted = Wanted { viewer: Token::new(member.into()).membership(), span: Span::Last, limit: 10 };
+        let wanted =
+            HistoryQuery { viewer: Token::new(member.into()).membership(), span: HistoryRange::Last, limit: 10 };
         let viewing = Viewing { asker: asker(number), incarnation: self.run, number: 7, session, wanted };
         let mut acts = Vec::new();
         self.owner.view(viewing, self.now, &mut acts);
@@ -60,7 +61,7 @@ fn a_session_is_shown_what_its_own_stay_may_see() {
 #[test]
 fn an_owner_that_is_behind_reads_before_it_says_no() {
     let mut bench = Bench::new();
-    bench.attach(1, Place::default());
+    bench.attach(1, LogPosition::default());
     bench.run();
     let mut other = Bench::on(std::mem::replace(&mut bench.log, Memory::starting_at(1, &LogSettings::default())));
     other.propose(1, 1, vec![join(1, "ann")]);

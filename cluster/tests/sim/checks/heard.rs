@@ -7,7 +7,7 @@ use connector::room::{Entered, Push, Reply};
 use shared::ids::{Name, RoomId};
 use shared::membership::Membership;
 use shared::record::{Entry, Position};
-use shared::rpc::messages::Page;
+use shared::rpc::messages::HistoryPage;
 
 use super::Tally;
 use super::truth::Truth;
@@ -229,7 +229,7 @@ impl Hearing<'_> {
     }
 
     /// A page has all between its first message and its last; one that is complete begins at the beginning.
-    fn is_history(&self, page: &Page, viewer: Membership) {
+    fn is_history(&self, page: &HistoryPage, viewer: Membership) {
         let told: Vec<_> = page.messages.iter().map(|said| (said.seq, said.content.as_str())).collect();
         let (Some((first, _)), Some((last, _))) = (told.first(), told.last()) else { return };
         let first = if page.complete { 0 } else { *first };

@@ -4,7 +4,7 @@ use bytes::Bytes;
 use chat::owner::{LogDone, LogOp};
 use chat::rooms::LogAsker;
 use shared::rpc;
-use shared::rpc::messages::{Answer, FromChat, FromConnector, Question};
+use shared::rpc::messages::{FromChat, FromConnector, RpcRequest, RpcResponse};
 
 /// Something under way. Chat servers and connectors are named by their numbers.
 pub(super) enum Parcel {
@@ -76,25 +76,25 @@ impl Parcel {
         match (self, what) {
             (Self::ToLog { chat, op: LogOp::Append { .. }, .. }, What::Appends(of)) => *chat == of,
             (Self::ToConnector { chat, connector, body }, What::Records(from, to)) => {
-                (*chat, *connector) == (from, to) && matches!(answer(body), Answer::Record { .. })
+                (*chat, *connector) == (from, to) && matches!(answer(body), RpcResponse::Record { .. })
             }
             (Self::ToChat { chat, connector, body, .. }, What::Proposals(from, to)) => {
-                (*connector, *chat) == (from, to) && matches!(question(body), Question::Propose { .. })
+                (*connector, *chat) == (from, to) && matches!(question(body), RpcRequest::Propose { .. })
             }
             (Self::ToChat { chat, connector, body, .. }, What::Attaches(from, to)) => {
-                (*connector, *chat) == (from, to) && matches!(question(body), Question::Attach { .. })
+                (*connector, *chat) == (from, to) && matches!(question(body), RpcRequest::Attach { .. })
             }
             (Self::ToConnector { chat, connector, body }, What::Attached(from, to)) => {
-                (*chat, *connector) == (from, to) && matches!(answer(body), Answer::Attached { .. })
+                (*chat, *connector) == (from, to) && matches!(answer(body), RpcResponse::Attached { .. })
             }
             (Self::ToChat { chat, connector, body, .. }, What::Detaches(from, to)) => {
-                (*connector, *chat) == (from, to) && matches!(question(body), Question::Detach { .. })
+                (*connector, *chat) == (from, to) && matches!(question(body), RpcRequest::Detach { .. })
             }
             (Self::ToChat { chat, connector, body, .. }, What::Histories(from, to)) => {
-                (*connector, *chat) == (from, to) && matches!(question(body), Question::History { .. })
+                (*connector, *chat) == (from, to) && matches!(question(body), RpcRequest::History { .. })
             }
             (Self::ToConnector { chat, connector, body }, What::Pages(from, to)) => {
-                (*chat, *connector) == (from, to) && matches!(answer(body), Answer::History { .. })
+                (*chat, *connector) == (from, to) && matches!(answer(body), RpcResponse::History { .. })
             }
             (
                 Self::ToLog { chat, op: LogOp::Last { .. } | LogOp::Before(_) | LogOp::Read(_) | LogOp::Epoch, .. },
@@ -105,13 +105,13 @@ impl Parcel {
             }
             (Self::Probe { home, .. }, What::Probes(of)) => *home == of,
             (Self::ToChat { chat, connector, body, .. }, What::Heartbeats(from, to)) => {
-                (*connector, *chat) == (from, to) && question(body) == Question::Heartbeat
+                (*connector, *chat) == (from, to) && question(body) == RpcRequest::Heartbeat
             }
             (Self::ToConnector { chat, connector, body }, What::Alives(from, to)) => {
-                (*chat, *connector) == (from, to) && answer(body) == Answer::Alive
+                (*chat, *connector) == (from, to) && answer(body) == RpcResponse::Alive
             }
             (Self::ToConnector { chat, connector, body }, What::NotOwners(from, to)) => {
-                (*chat, *connector) == (from, to) && matches!(answer(body), Answer::NotOwner { .. })
+                (*chat, *connector) == (from, to) && matches!(answer(body), RpcResponse::NotOwner { .. })
             }
             _ => false,
         }
@@ -152,12 +152,12 @@ impl Parcel {
     }
 }
 
-fn answer(body: &[u8]) -> Answer {
+fn answer(body: &[u8]) -> RpcResponse {
     let message: FromChat = rpc::decode(body).unwrap();
     message.answer
 }
 
-fn question(body: &[u8]) -> Question {
+fn question(body: &[u8]) -> RpcRequest {
     let message: FromConnector = rpc::decode(body).unwrap();
     message.question
 }

@@ -4,7 +4,7 @@
 use shared::ids::Incarnation;
 use shared::membership::Membership;
 use shared::record::{Epoch, Position, RecordId};
-use shared::rpc::messages::{Answer, Known, Place, Question, Span, Wanted};
+use shared::rpc::messages::{HistoryQuery, HistoryRange, KnownIncarnation, LogPosition, RpcRequest, RpcResponse};
 
 use super::parcel::What::{Attaches, Records};
 use super::stage::{FIRST, Stage};
@@ -27,7 +27,7 @@ fn one_word_that_a_chat_server_leaves() {
     for number in [1 << 8, u64::MAX] {
         let mut stage = Stage::with_ann_and_bob();
         for connector in [LEFT, RIGHT] {
-            stage.stray_to_connector((HOME, FIRST), connector, number, Answer::Leaving);
+            stage.stray_to_connector((HOME, FIRST), connector, number, RpcResponse::Leaving);
         }
         stage.pass(3_000);
         talk(&mut stage, "one");
@@ -40,7 +40,7 @@ fn one_word_that_a_chat_server_leaves() {
 fn one_number_that_is_ahead() {
     for number in [1 << 10, 1 << 20, 1 << 21, u64::MAX] {
         let mut stage = Stage::with_ann_and_bob();
-        stage.stray_to_connector((HOME, FIRST), RIGHT, number, Answer::Alive);
+        stage.stray_to_connector((HOME, FIRST), RIGHT, number, RpcResponse::Alive);
         stage.pass(2_000);
         stage.lose(Records(HOME, RIGHT));
         stage.say(ANN, "one");
@@ -59,7 +59,7 @@ fn one_record_that_the_log_does_not_have() {
     for ahead in [1, 1_000, u64::MAX / 2_000] {
         let mut stage = Stage::with_ann_and_bob();
         let (place, record) = stage.next_record(ahead);
-        let answer = Answer::Record {
+        let answer = RpcResponse::Record {
             room: super::stage::room(),
             epoch: place.epoch,
             position: place.position,
@@ -78,9 +78,9 @@ fn one_record_that_the_log_does_not_have() {
 }
 
 /// A proposal in the name of the left connector, which has no items.
-fn proposal(number: u64) -> Question {
-    let at = Place { epoch: Epoch(1), position: Position::NONE, id: RecordId::NONE };
-    Question::Propose { room: super::stage::room(), at, number, items: Vec::new() }
+fn proposal(number: u64) -> RpcRequest {
+    let at = LogPosition { epoch: Epoch(1), position: Position::NONE, id: RecordId::NONE };
+    RpcRequest::Propose { room: super::stage::room(), at, number, items: Vec::new() }
 }
 
 /// Were the connector's own numbers old from then on, Ann would be answered 503 for ever.
@@ -120,22 +120,22 @@ fn messages_of_senders_that_may_not_send_them() {
     for (sender, run) in
         [(("connector", LEFT), maximal), (("connector", 8), FIRST), (("chat", 0), FIRST), (("gate", 0), FIRST)]
     {
-        stage.stray_to_chat(sender, run, HOME, Question::Heartbeat);
+        stage.stray_to_chat(sender, run, HOME, RpcRequest::Heartbeat);
         stage.stray_to_chat(sender, run, HOME, proposal(1 << 10));
     }
     for chat in [8, HOME] {
         let run = if chat == HOME { maximal } else { FIRST };
-        stage.stray_to_connector((chat, run), RIGHT, 1, Answer::Leaving);
+        stage.stray_to_connector((chat, run), RIGHT, 1, RpcResponse::Leaving);
         let (place, record) = stage.next_record(1);
-        let answer = Answer::Record {
+        let answer = RpcResponse::Record {
             room: super::stage::room(),
             epoch: place.epoch,
             position: place.position,
             record: record.into(),
         };
         stage.stray_to_connector((chat, run), RIGHT, 2, answer);
-        let known = Known { incarnation: maximal, live: true };
-        stage.stray_to_connector((chat, run), RIGHT, 0, Answer::Stale(known));
+        let known = KnownIncarnation { incarnation: maximal, live: true };
+        stage.stray_to_connector((chat, run), RIGHT, 0, RpcResponse::Stale(known));
     }
     talk(&mut stage, "one");
     assert_eq!(stage.refused(), (6 + 3, 2 + 3));
@@ -148,8 +148,8 @@ fn messages_of_senders_that_may_not_send_them() {
 fn one_word_of_a_later_run() {
     for live in [false, true] {
         let mut stage = Stage::with_ann_and_bob();
-        let known = Known { incarnation: Incarnation(200), live };
-        stage.stray_to_connector((HOME, FIRST), LEFT, 0, Answer::Stale(known));
+        let known = KnownIncarnation { incarnation: Incarnation(200), live };
+        stage.stray_to_connector((HOME, FIRST), LEFT, 0, RpcResponse::Stale(known));
         stage.stray_heartbeat((LEFT, FIRST), HOME, known);
         assert!(!stage.yields(HOME));
         stage.pass(3_000);
@@ -173,15 +173,15 @@ fn messages_are_shown_to_the_connectors_own_members_alone() {
     stage.settle();
     let viewer: Membership = stage.stay(CARL);
     for (session, connector) in [(Some(CARL), RIGHT), (None, RIGHT), (Some(BOB), RIGHT)] {
-        let wanted = Wanted { viewer, span: Span::Last, limit: 10 };
-        let question = Question::History { room: super::stage::room(), number: 7, session, wanted };
+        let wanted = HistoryQuery { viewer, span: HistoryRange::Last, limit: 10 };
+        let question = RpcRequest::History { room: super::stage::room(), number: 7, session, wanted };
         stage.hold(super::parcel::What::Pages(HOME, connector));
         stage.stray_to_chat(("connector", connector), FIRST, HOME, question);
         stage.pass(1_000);
         assert_eq!(stage.holds(super::parcel::What::Pages(HOME, connector)), 0, "{session:?}");
     }
-    let wanted = Wanted { viewer, span: Span::Last, limit: 10 };
-    let question = Question::History { room: super::stage::room(), number: 7, session: Some(CARL), wanted };
+    let wanted = HistoryQuery { viewer, span: HistoryRange::Last, limit: 10 };
+    let question = RpcRequest::History { room: super::stage::room(), number: 7, session: Some(CARL), wanted };
     stage.hold(super::parcel::What::Pages(HOME, LEFT));
     stage.stray_to_chat(("connector", LEFT), FIRST, HOME, question);
     stage.pass(1_000);
@@ -192,8 +192,8 @@ fn messages_are_shown_to_the_connectors_own_members_alone() {
 #[test]
 fn a_connector_and_a_chat_server_that_know_a_later_run_of_each_other() {
     let mut stage = Stage::with_ann_and_bob();
-    stage.stray_to_connector((HOME, Incarnation(200)), LEFT, 1, Answer::Alive);
-    stage.stray_to_chat(("connector", LEFT), Incarnation(300), HOME, Question::Heartbeat);
+    stage.stray_to_connector((HOME, Incarnation(200)), LEFT, 1, RpcResponse::Alive);
+    stage.stray_to_chat(("connector", LEFT), Incarnation(300), HOME, RpcRequest::Heartbeat);
     stage.pass(6_000);
     assert!(stage.incarnation_of_connector(LEFT) > 300 && stage.incarnation_of_chat(HOME) > 200);
     talk(&mut stage, "one");
@@ -212,7 +212,7 @@ fn a_second_process_with_the_id_of_a_connector() {
     let mut stage = Stage::with_ann_and_bob();
     for _ in 0..8 {
         (0..3).for_each(|chat| {
-            stage.stray_to_chat(("connector", LEFT), Incarnation(200), chat, Question::Heartbeat);
+            stage.stray_to_chat(("connector", LEFT), Incarnation(200), chat, RpcRequest::Heartbeat);
         });
         stage.pass(500);
     }
@@ -232,7 +232,7 @@ fn a_second_process_with_the_id_of_a_chat_server() {
     let mut stage = Stage::with_ann_and_bob();
     for number in 1..12 {
         for connector in [LEFT, RIGHT] {
-            stage.stray_to_connector((HOME, Incarnation(200)), connector, number, Answer::Alive);
+            stage.stray_to_connector((HOME, Incarnation(200)), connector, number, RpcResponse::Alive);
         }
         stage.pass(500);
     }

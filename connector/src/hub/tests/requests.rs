@@ -2,7 +2,7 @@
 //! is not.
 
 use shared::record::{Decided, Outcome};
-use shared::rpc::messages::{Page, Wanted};
+use shared::rpc::messages::{HistoryPage, HistoryQuery};
 
 use super::*;
 use crate::room::Reply;
@@ -57,8 +57,8 @@ impl Play {
         let Effect::Ask { body, .. } = ask else { return Vec::new() };
         let message: FromConnector = rpc::decode(&body).unwrap();
         match message.question {
-            Question::Attach { room, at } => self.stage.agree(vec![(room, at)]),
-            Question::Propose { room, number, items, .. } => {
+            RpcRequest::Attach { room, at } => self.stage.agree(vec![(room, at)]),
+            RpcRequest::Propose { room, number, items, .. } => {
                 let entries: Vec<Entry> = items.into_iter().map(entry).collect();
                 let outcomes = (0..).take(entries.len()).map(Outcome::Done).collect();
                 let (connector, incarnation) = (message.connector, message.incarnation);
@@ -79,12 +79,17 @@ impl Play {
                     part: None,
                 };
                 let position = Position(*last);
-                self.stage.hear(Answer::Record { room, epoch: Epoch(1), position, record: Arc::new(record).into() })
+                self.stage.hear(RpcResponse::Record {
+                    room,
+                    epoch: Epoch(1),
+                    position,
+                    record: Arc::new(record).into(),
+                })
             }
-            Question::History { room, number, .. } => {
-                let upto = Place { epoch: self.epoch, ..Place::default() };
-                let page = Page { messages: Vec::new(), cursor: None, complete: true };
-                self.stage.hear(Answer::History { room, number, upto, page })
+            RpcRequest::History { room, number, .. } => {
+                let upto = LogPosition { epoch: self.epoch, ..LogPosition::default() };
+                let page = HistoryPage { messages: Vec::new(), cursor: None, complete: true };
+                self.stage.hear(RpcResponse::History { room, number, upto, page })
             }
             _ => Vec::new(),
         }
@@ -117,7 +122,7 @@ fn answers(effects: &[Effect]) -> Vec<(u64, u32, &Told)> {
 fn histories(effects: &[Effect]) -> Vec<RoomId> {
     let history = |effect: &Effect| match effect {
         Effect::Ask { body, .. } => match rpc::decode::<FromConnector>(body).unwrap().question {
-            Question::History { room, wanted: Wanted { .. }, .. } => Some(room),
+            RpcRequest::History { room, wanted: HistoryQuery { .. }, .. } => Some(room),
             _ => None,
         },
         _ => None,

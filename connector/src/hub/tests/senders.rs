@@ -16,7 +16,7 @@ impl Stage {
     }
 
     /// A chat server speaks.
-    fn hear_of(&mut self, chat: &str, answer: Answer) -> Vec<Effect> {
+    fn hear_of(&mut self, chat: &str, answer: RpcResponse) -> Vec<Effect> {
         let (v, chat, incarnation) = (rpc::VERSION, ServerId::new(chat).unwrap(), Incarnation(1));
         let said = FromChat { v, chat, incarnation, number: 1, stats: None, answer };
         let (body, now) = (rpc::encode(&said).unwrap(), self.now());
@@ -56,7 +56,7 @@ fn a_ping_is_answered_on_the_inbox_of_a_listed_gate_alone() {
 fn a_stranger_asks_for_a_look_at_the_list_and_leaves_nothing_behind() {
     let mut stage = Stage::new();
     for _ in 0..3 {
-        for answer in [Answer::Leaving, Answer::Alive, Answer::NotOwner { room: room(1) }] {
+        for answer in [RpcResponse::Leaving, RpcResponse::Alive, RpcResponse::NotOwner { room: room(1) }] {
             let effects = stage.hear_of("chat-server-9", answer);
             assert!(effects.iter().all(|effect| *effect == Effect::Doubt), "{effects:?}");
         }
@@ -65,7 +65,7 @@ fn a_stranger_asks_for_a_look_at_the_list_and_leaves_nothing_behind() {
     let id = ServerId::new("chat-server-9").unwrap();
     assert!(!stage.hub.owners.is_down(&id) && stage.hub.owners.known(&id, 0).is_none());
     stage.set_servers(&["chat-server-1", "chat-server-9"]);
-    assert!(stage.hear_of("chat-server-9", Answer::Alive).is_empty());
+    assert!(stage.hear_of("chat-server-9", RpcResponse::Alive).is_empty());
     assert!(stage.hub.owners.known(&id, 0).is_some());
 }
 
@@ -89,8 +89,10 @@ fn a_record_of_a_stranger_is_read_from_the_rooms_owner() {
     };
     for (number, attached) in [(0, 1), (7, 0)] {
         let (epoch, position, record) = (Epoch(1), Position(1), Arc::new(record.clone()));
-        let effects = stage
-            .hear_of("chat-server-9", Answer::Record { room: room(number), epoch, position, record: record.into() });
+        let effects = stage.hear_of(
+            "chat-server-9",
+            RpcResponse::Record { room: room(number), epoch, position, record: record.into() },
+        );
         assert_eq!(Stage::attached(&effects).len(), attached, "{effects:?}");
         assert!(!effects.iter().any(|effect| matches!(effect, Effect::Push { .. })));
     }

@@ -5,7 +5,7 @@ use shared::membership::Token;
 use shared::metrics::Metrics;
 use shared::record::{Decided, Entry, Epoch, Outcome, Position, Record, RecordId, VERSION};
 use shared::room::RoomState;
-use shared::rpc::messages::{Item, News, Place, Question};
+use shared::rpc::messages::{CatchUp, Item, LogPosition, RpcRequest};
 use shared::size_limits::SizeLimits;
 
 use super::*;
@@ -23,7 +23,7 @@ struct Stage {
     numbers: u64,
     position: Position,
     /// What was asked and not decided.
-    questions: Vec<Question>,
+    questions: Vec<RpcRequest>,
     /// Under which names sessions are in.
     names: BTreeMap<u64, Name>,
 }
@@ -45,9 +45,9 @@ fn ask(session: u64) -> Ask {
     Ask { session, id: Some(1), deadline: u64::MAX, entering: Some(entering) }
 }
 
-fn proposal(question: Question) -> Option<(u64, Vec<Item>)> {
+fn proposal(question: RpcRequest) -> Option<(u64, Vec<Item>)> {
     match question {
-        Question::Propose { number, items, .. } => Some((number, items)),
+        RpcRequest::Propose { number, items, .. } => Some((number, items)),
         _ => None,
     }
 }
@@ -72,7 +72,7 @@ impl Stage {
         stage.act(|room, cx| {
             room.tick(cx);
         });
-        stage.attach(Place::default(), EPOCH, &RoomState::default());
+        stage.attach(LogPosition::default(), EPOCH, &RoomState::default());
         stage
     }
 
@@ -96,9 +96,9 @@ impl Stage {
     }
 
     /// The owner answers an attach with a state, of a log without records.
-    fn attach(&mut self, asked: Place, epoch: Epoch, state: &RoomState) -> Told {
-        let now = Place { epoch, ..Place::default() };
-        let news = News::State(Box::new(state.into()));
+    fn attach(&mut self, asked: LogPosition, epoch: Epoch, state: &RoomState) -> Told {
+        let now = LogPosition { epoch, ..LogPosition::default() };
+        let news = CatchUp::State(Box::new(state.into()));
         self.act(|room, cx| room.attached(asked, now, news, cx))
     }
 
@@ -303,13 +303,13 @@ fn a_state_of_which_a_part_was_lost_is_not_taken() {
             SessionId { connector: ServerId::new("connector-server-2").unwrap(), incarnation: Incarnation(1), number };
         state.apply(&Entry::Join { name: name(number), session, membership: Token::new(number.into()).membership() });
     }
-    let asked = Place { epoch: EPOCH, ..Place::default() };
-    let now = Place { position: Position(9), id: RecordId(9), ..asked };
+    let asked = LogPosition { epoch: EPOCH, ..LogPosition::default() };
+    let now = LogPosition { position: Position(9), id: RecordId(9), ..asked };
     let parts = state.checkpoints_for_connectors(300);
     assert_eq!(parts.len(), 3, "one member each");
     let mut take = |lost: Option<u16>| {
         for (index, part) in (0..).zip(&parts).filter(|(index, _)| Some(*index) != lost) {
-            let news = News::StatePart { index, of: parts.len() as u16, part: Box::new(part.clone()) };
+            let news = CatchUp::StatePart { index, of: parts.len() as u16, part: Box::new(part.clone()) };
             stage.act(|room, cx| room.attached(asked, now, news, cx));
         }
         stage.room.state.members().len()

@@ -6,7 +6,7 @@ use super::*;
 use crate::bus::Headers;
 use crate::ids::Incarnation;
 use crate::record::{Entry, Epoch, Position, Record, RecordId, VERSION};
-use crate::rpc::messages::{Answer, FromChat, FromConnector};
+use crate::rpc::messages::{FromChat, FromConnector, RpcResponse};
 use crate::server_list::ServerListWriter;
 use crate::signing::{Keyring, PublicKey, Seed};
 
@@ -76,7 +76,7 @@ fn record() -> SharedRecord {
 /// A record for a connector, as chat server 1 signs it.
 fn push() -> (Message, usize) {
     let room = crate::ids::RoomId::new("lobby").unwrap();
-    let answer = Answer::Record { room, epoch: Epoch(1), position: Position(2), record: record() };
+    let answer = RpcResponse::Record { room, epoch: Epoch(1), position: Position(2), record: record() };
     let said =
         FromChat { v: rpc::VERSION, chat: id(CHAT), incarnation: Incarnation(1), number: 1, stats: None, answer };
     let payload = rpc::encode(&said).unwrap();

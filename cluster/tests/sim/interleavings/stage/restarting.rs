@@ -2,7 +2,7 @@
 
 use shared::ids::Incarnation;
 use shared::rpc;
-use shared::rpc::messages::{FromConnector, Question};
+use shared::rpc::messages::{FromConnector, RpcRequest};
 
 use super::super::parcel::Parcel;
 use super::{Stage, id};
@@ -29,7 +29,7 @@ impl Stage {
             continues: Vec::new(),
             count: 1,
             known: None,
-            question: Question::Heartbeat,
+            question: RpcRequest::Heartbeat,
         };
         let body = rpc::encode(&heartbeat).unwrap();
         self.under_way.push_back(Parcel::ToChat { connector, chat, token: Some(0), body });
