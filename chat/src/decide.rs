@@ -7,7 +7,7 @@ use shared::bus::SubjectPrefix;
 use shared::config::Settings;
 use shared::ids::{Incarnation, Name, RoomId, ServerId, SessionId};
 use shared::membership::{Membership, MessageId};
-use shared::record::{Decided, Entry, MAX_ENTRIES, Outcome, RecordId, Refusal};
+use shared::record::{DecidedProposal, Entry, MAX_ENTRIES, Outcome, RecordId, Refusal};
 use shared::room::{Member, RoomState};
 use shared::rpc::messages::{Claim, Item};
 use shared::size_limits::SizeLimits;
@@ -43,7 +43,7 @@ pub struct Draft<'a> {
     /// Runs ahead of the log by the draft's entries.
     state: &'a mut RoomState,
     entries: Vec<Entry>,
-    decided: Vec<Decided>,
+    decided: Vec<DecidedProposal>,
     undo: Undo,
     /// Entries of this draft that may be repeated, by their index.
     said: HashMap<MessageId, u16>,
@@ -78,7 +78,7 @@ impl Undo {
 
     /// Takes the entries back.
     pub fn apply(self, state: &mut RoomState) {
-        self.0.into_iter().rev().for_each(|(name, member)| state.put_back(name, member));
+        self.0.into_iter().rev().for_each(|(name, member)| state.restore_member(name, member));
     }
 }
 
@@ -150,7 +150,7 @@ impl<'a> Draft<'a> {
         let entries = runs.flat_map(|(connector, run, fate)| {
             here.state.sessions_of(connector, run).filter_map(move |(number, name)| {
                 let session = SessionId { connector: connector.clone(), incarnation: run, number };
-                let membership = here.state.stay_of(name)?;
+                let membership = here.state.membership_of(name)?;
                 let name = name.clone();
                 Some(match fate {
                     Fate::Leave => Entry::Leave { name, session },
@@ -164,7 +164,7 @@ impl<'a> Draft<'a> {
         let mut bytes = 0;
         let fits = |entry: &Entry| {
             bytes += entry.size();
-            bytes <= self.judge.size_limits.expelled()
+            bytes <= self.judge.size_limits.expulsions()
         };
         let entries: Vec<Entry> = entries.take(MAX_ENTRIES / 2).take_while(fits).collect();
         for entry in entries {
@@ -191,9 +191,9 @@ impl<'a> Draft<'a> {
     /// Decides every item of a proposal.
     pub fn decide(&mut self, author: &Author, number: u64, items: &[Item]) {
         let outcomes: Vec<Outcome> = items.iter().map(|item| self.item(author, item)).collect();
-        self.bytes += outcomes.len() * Decided::OUTCOME;
+        self.bytes += outcomes.len() * DecidedProposal::OUTCOME;
         let Author { connector, incarnation } = author.clone();
-        self.decided.push(Decided { connector, incarnation, number, outcomes });
+        self.decided.push(DecidedProposal { connector, incarnation, number, outcomes });
     }
 
     /// How the state becomes again what the log has, should the draft not be committed.
@@ -202,7 +202,7 @@ impl<'a> Draft<'a> {
     }
 
     /// The entries and what was decided.
-    pub fn finish(self) -> (Vec<Entry>, Vec<Decided>) {
+    pub fn finish(self) -> (Vec<Entry>, Vec<DecidedProposal>) {
         (self.entries, self.decided)
     }
 
@@ -244,8 +244,8 @@ impl<'a> Draft<'a> {
         let Member { session, membership } = coming;
         let before = self.as_member(session.clone());
         let old = self.state.name_of(&before).cloned();
-        if old.as_ref() == Some(name) && self.state.stay_of(name) == Some(membership) {
-            return Ok(Outcome::Already);
+        if old.as_ref() == Some(name) && self.state.membership_of(name) == Some(membership) {
+            return Ok(Outcome::Unchanged);
         }
         let (from, rest) = match self.state.members().get(name).cloned() {
             // It is in by an older stay, whose end the log lost: `old` leaves.
@@ -278,7 +278,7 @@ impl<'a> Draft<'a> {
     fn leave(&mut self, session: SessionId) -> Outcome {
         match self.state.name_of(&session).cloned() {
             Some(name) => self.push(Entry::Leave { name, session }),
-            None => Outcome::Already,
+            None => Outcome::Unchanged,
         }
     }
 
@@ -289,7 +289,7 @@ impl<'a> Draft<'a> {
 
     fn send(&mut self, session: &SessionId, membership: Membership, body: &[u8]) -> Result<Outcome, Refusal> {
         let from = self.state.name_of(session).cloned().ok_or(Refusal::NotMember)?;
-        if self.state.stay_of(&from) != Some(membership) {
+        if self.state.membership_of(&from) != Some(membership) {
             return Err(Refusal::NotMember);
         }
         let Message { content, target, id } = self.judge.rules.read(self.room, body)?;
@@ -298,10 +298,10 @@ impl<'a> Draft<'a> {
             return Ok(outcome);
         }
         let entry = match target {
-            Target::All => Entry::Say { from, content, id },
+            Target::All => Entry::Message { from, content, id },
             Target::One(to) => {
                 let to = to.ok_or(Refusal::NoSuchMember)?;
-                let between = [membership, self.state.stay_of(&to).ok_or(Refusal::NoSuchMember)?];
+                let between = [membership, self.state.membership_of(&to).ok_or(Refusal::NoSuchMember)?];
                 Entry::Whisper { from, to, between, content, id }
             }
         };
@@ -317,7 +317,7 @@ impl<'a> Draft<'a> {
         if let Some(index) = self.said.get(&id) {
             return Some(Outcome::Done(*index));
         }
-        self.state.said(id).map(|(seq, time)| Outcome::Said { seq, time })
+        self.state.find_message(id).map(|(seq, time)| Outcome::Duplicate { seq, time })
     }
 
     fn push(&mut self, entry: Entry) -> Outcome {

@@ -370,7 +370,7 @@ fn said<'a>(
 ) -> impl DoubleEndedIterator<Item = HistoryMessage> + 'a {
     record.entries.iter().enumerate().filter_map(move |(index, entry)| {
         let (from, to, content) = match entry {
-            Entry::Say { from, content, .. } => (from, None, content),
+            Entry::Message { from, content, .. } => (from, None, content),
             Entry::Whisper { from, to, between, content, .. } if between.contains(viewer) => (from, Some(to), content),
             Entry::Whisper { .. } | Entry::Open | Entry::Join { .. } | Entry::Move { .. } | Entry::Leave { .. } => {
                 return None;

@@ -242,7 +242,7 @@ impl Rooms {
             return Ok(self.take_effects());
         }
         let count = heard.is_proven.then_some(count);
-        match self.hear(&connector, Lineage::said(incarnation, continues), (count, &question), now.ticks) {
+        match self.hear(&connector, Lineage::claimed(incarnation, continues), (count, &question), now.ticks) {
             Sender::Accepted => {
                 known.into_iter().for_each(|known| self.hear_of_itself(&connector, known, now.ticks));
                 let asker = Asker { connector, reply: heard.reply.unwrap_or_default(), trace: heard.trace };

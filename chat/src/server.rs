@@ -7,13 +7,13 @@ use std::time::Duration;
 use futures_util::future::BoxFuture;
 use futures_util::stream::{self, FuturesUnordered};
 use futures_util::{FutureExt, Stream, StreamExt};
-use shared::bus::{self, Bus, BusError, Message, Outgoing, Subscription};
+use shared::bus::{self, Bus, BusError, Message, OutgoingMessage, Subscription};
 use shared::clock;
 use shared::fault;
-use shared::health::{Check, Depth, NOT_ALONE, Queues};
+use shared::health::{Check, DUPLICATE_ID, Depth, Queues};
 use shared::ids::{RoomId, ServerId};
 use shared::log_rate_limit::LogRateLimit;
-use shared::metrics::{Metrics, Share};
+use shared::metrics::{GaugeShare, Metrics};
 use shared::node::Node;
 use shared::record::{Epoch, Position};
 use shared::rpc::messages::{FromChat, FromConnector, RpcResponse};
@@ -69,9 +69,9 @@ pub struct Chat {
 
 /// What a chat server has of the process's levels; gone with it.
 struct Figures {
-    rooms: Share,
-    questions: Share,
-    operations: Share,
+    rooms: GaugeShare,
+    questions: GaugeShare,
+    operations: GaugeShare,
 }
 
 impl Figures {
@@ -167,7 +167,7 @@ impl Chat {
                     let effects = self.rooms.set_servers(servers, self.now());
                     self.perform(effects);
                 }
-                made = bus::made_anew(&mut connection, generation) => {
+                made = bus::wait_for_reconnect(&mut connection, generation) => {
                     generation = made;
                     self.start_over();
                 }
@@ -219,12 +219,12 @@ impl Chat {
         self.figures.operations.set(self.operations.waiting());
         let questions = Depth::within(settings.rpc.subscription_queue, "questions", questions);
         let operations = Depth { of: "log operations", waiting: self.operations.waiting(), mark: MANY_OPERATIONS };
-        let fault = self.queues.look(metrics.dropped_for_room(), &[questions, operations], Instant::now());
+        let fault = self.queues.check(metrics.dropped_on_full_queues(), &[questions, operations], Instant::now());
         health.set(Check::Queues, fault);
         health.set(Check::Log, self.writable.fault().or_else(|| unusable(self.rooms.unusable())));
-        health.set(Check::Identity, self.rooms.yields().then_some(NOT_ALONE));
-        health.beat();
-        self.node.examine(&self.id);
+        health.set(Check::Identity, self.rooms.yields().then_some(DUPLICATE_ID));
+        health.record_alive();
+        self.node.update_health(&self.id);
     }
 
     /// Appends a message of no room if the log failed and no room tries it. A later process that has
@@ -254,7 +254,7 @@ impl Chat {
         let trace = Trace::from_header(message.headers.get(header::TRACEPARENT));
         debug!(%trace, method = message.headers.get(header::METHOD), "question");
         if message.headers.get(header::VIEW).is_some_and(|view| view != self.view) {
-            self.node.server_list.doubt();
+            self.node.server_list.request_recheck();
         }
         let is_proven = admission == Admission::Signed;
         let heard = Heard { body: &message.payload, reply: message.reply.clone(), is_proven, trace };
@@ -333,7 +333,7 @@ impl Chat {
                     self.operate();
                 }
                 Effect::Probe(home) => self.probe(home),
-                Effect::Doubt => self.node.server_list.doubt(),
+                Effect::Doubt => self.node.server_list.request_recheck(),
             }
         }
     }
@@ -349,7 +349,7 @@ impl Chat {
         self.probes.push(Box::pin(async move {
             let Ok(payload) = rpc::encode(&body) else { return (home, false) };
             let question = |reply| {
-                let mut question = Outgoing { subject, reply: Some(reply), headers, payload };
+                let mut question = OutgoingMessage { subject, reply: Some(reply), headers, payload };
                 signer.sign(&home, &mut question, None);
                 question
             };
@@ -370,7 +370,7 @@ impl Chat {
     fn send(&self, Send { connector, reply, method, room, trace, body, record }: Send) {
         let label = Label { method, room: room.as_ref(), from: &self.id, view: &self.view, trace: &trace };
         let subject = reply.unwrap_or_else(|| subjects::connector_push(&connector));
-        let mut message = Outgoing { subject, reply: None, headers: label.headers(), payload: body };
+        let mut message = OutgoingMessage { subject, reply: None, headers: label.headers(), payload: body };
         self.signer.sign(&connector, &mut message, record.as_ref());
         if let Err(error) = self.node.bus.publish(message) {
             // Counted by the bus; the connector finds its number missing and reads what it missed.

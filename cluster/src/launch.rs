@@ -28,7 +28,7 @@ use shared::node::Node;
 use shared::payload::{self, PayloadWatch};
 use shared::placement::{CHAT, CONNECTOR, GATE};
 use shared::server_list::ServerListWriter;
-use shared::signing::{KeyFileError, SigningKeeper};
+use shared::signing::{KeyFileError, KeyringReloader};
 use shared::subjects;
 use tokio::sync::Notify;
 use tracing::{info, warn};
@@ -75,7 +75,7 @@ impl fmt::Debug for Plan {
 /// Running servers.
 pub struct Cluster {
     keeper: ServerListWriter,
-    signing: SigningKeeper,
+    signing: KeyringReloader,
     node: Node,
     log_kind: LogKind,
     /// Opened for the first chat server.
@@ -195,7 +195,7 @@ impl Cluster {
     }
 
     fn look_at_keys_of(&mut self, servers: &Servers) -> Option<Result<(), KeyFileError>> {
-        let looked = self.signing.look(&keys::own(servers, self.only.as_ref()));
+        let looked = self.signing.reload_if_changed(&keys::own(servers, self.only.as_ref()));
         if let Some(Ok(())) = looked {
             info!("the keys of servers are other ones now");
         }
@@ -214,7 +214,7 @@ impl Cluster {
         let running = Running { kind, lifecycle: node.lifecycle.clone(), admin: node.lifecycle.sibling() };
         if let Some(listener) = admin {
             info!(server = %id, address = ?listener.local_addr().ok(), "health and metrics");
-            let router = admin::probes(id.clone(), node.clone()).merge(admin::metrics(node.clone()));
+            let router = admin::health_router(id.clone(), node.clone()).merge(admin::metrics(node.clone()));
             let lifecycle = running.admin.clone();
             running.admin.spawn_main(async move { admin::serve(&listener, router, lifecycle).await });
         }
@@ -258,7 +258,7 @@ impl Cluster {
 
     /// What wakes up whoever looks at the configuration: another process seems to see other servers.
     pub fn doubts(&self) -> Arc<Notify> {
-        self.keeper.doubts()
+        self.keeper.recheck_requests()
     }
 
     /// What is counted in this process.
@@ -325,7 +325,7 @@ fn in_order(mut servers: Vec<Bound>) -> Vec<Bound> {
 /// because its broker is away.
 async fn while_alive<T>(bound: &[Bound], connecting: impl Future<Output = T>) -> T {
     let probing = Lifecycle::new();
-    let answer = |listener| admin::serve(listener, admin::probes_without_bus(), probing.clone());
+    let answer = |listener| admin::serve(listener, admin::health_router_without_bus(), probing.clone());
     let answers = join_all(bound.iter().flat_map(Bound::probed).map(answer));
     let connected = tokio::select! {
         connected = connecting => connected,

@@ -58,7 +58,7 @@ impl App for Handlers {
 }
 
 impl Session for Client {
-    fn message(&mut self, id: Option<u32>, route: &str, body: Bytes) {
+    fn on_message(&mut self, id: Option<u32>, route: &str, body: Bytes) {
         let request = match route {
             routes::ENTER => Request::Enter(body),
             routes::SEND => Request::Send(body),
@@ -70,7 +70,7 @@ impl Session for Client {
         self.waiting = Some(Command::Request { session: self.number, id, request });
     }
 
-    async fn taken(&mut self) {
+    async fn ready(&mut self) {
         if self.waiting.is_none() {
             return;
         }
@@ -88,13 +88,13 @@ impl Session for Client {
         }
     }
 
-    fn entered(&self) -> bool {
+    fn has_entered(&self) -> bool {
         self.entered.load(Ordering::Relaxed)
     }
 
-    async fn closed(mut self, ending: Ending) {
-        self.taken().await;
+    async fn on_close(mut self, ending: Ending) {
+        self.ready().await;
         self.waiting = Some(Command::Closed { session: self.number, ending });
-        self.taken().await;
+        self.ready().await;
     }
 }

@@ -233,7 +233,7 @@ impl Hub {
         // Late ones are older than those that are known.
         stats.filter(|_| hearing.is_newest()).into_iter().for_each(|stats| self.owners.note_stats(&chat, stats));
         if !self.lineage.earlier().is_empty() {
-            self.lineage.unify_answer(&self.common.me, &mut answer);
+            self.lineage.unify_response(&self.common.me, &mut answer);
         }
         match hearing {
             Hearing::Gap | Hearing::NewRun | Hearing::Reset => self.attach_all(now, &mut effects),

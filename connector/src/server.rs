@@ -15,7 +15,7 @@ use shared::clock;
 use shared::config::Server;
 use shared::fault;
 use shared::frontend::{self, Options, WriteQueue, routes};
-use shared::health::{Check, Depth, NO_CHAT_SERVER, NOT_ALONE, Queues};
+use shared::health::{Check, DUPLICATE_ID, Depth, NO_CHAT_SERVER, Queues};
 use shared::ids::ServerId;
 use shared::log_rate_limit::LogRateLimit;
 use shared::node::Node;
@@ -228,7 +228,7 @@ impl Connector {
                     let effects = self.hub.set_servers(servers, self.now());
                     self.perform(effects);
                 }
-                made = bus::made_anew(&mut connection, generation) => {
+                made = bus::wait_for_reconnect(&mut connection, generation) => {
                     generation = made;
                     let effects = self.hub.reconnected(self.now());
                     self.perform(effects);
@@ -255,15 +255,15 @@ impl Connector {
         }
         let commands = Depth::within(COMMANDS, "commands of clients", commands);
         let messages = Depth::within(settings.rpc.subscription_queue, "bus messages", messages);
-        let fault = self.queues.look(metrics.dropped_for_room(), &[commands, messages], Instant::now());
+        let fault = self.queues.check(metrics.dropped_on_full_queues(), &[commands, messages], Instant::now());
         health.set(Check::Queues, fault);
-        health.set(Check::Identity, self.has_rival.then_some(NOT_ALONE));
+        health.set(Check::Identity, self.has_rival.then_some(DUPLICATE_ID));
         if self.hub.has_heard_chats() {
             // For good: chat servers that go later are stood in for.
             health.set(Check::Peers, None::<&str>);
         }
-        health.beat();
-        self.node.examine(&self.id);
+        health.record_alive();
+        self.node.update_health(&self.id);
     }
 
     /// Sends the clients elsewhere, some at a time: gates send nobody here from now on.
@@ -379,7 +379,7 @@ impl Connector {
             return self.pong(message);
         }
         if message.headers.get(rpc::header::VIEW).is_some_and(|view| view != self.view) {
-            self.node.server_list.doubt();
+            self.node.server_list.request_recheck();
         }
         match self.hub.message(&message.payload, admission == Admission::Signed, self.now()) {
             Ok(effects) => self.perform(effects),

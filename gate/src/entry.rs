@@ -60,7 +60,7 @@ pub fn choose(
     let first = placement::candidates(uid, connectors, is_unavailable).into_iter().next();
     let port = |server: &Server| server.public_port.or_else(|| listens(&server.id)).or(server.client_port);
     let (server, port) = first.and_then(|s| Some((s, port(s)?))).ok_or(EntryError::NoConnector)?;
-    Ok(ConnectorAddress { code: 200, host: server.told_host().into_owned(), port })
+    Ok(ConnectorAddress { code: 200, host: server.advertised_host().into_owned(), port })
 }
 
 #[cfg(test)]

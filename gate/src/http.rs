@@ -55,7 +55,7 @@ async fn status(State(HttpState { gate, access, .. }): State<HttpState>, headers
             let line = |(kind, server)| ServerLine::new((kind, server), statuses.get(&server.id), server.id == gate.me);
             let servers = servers.all().map(line).collect();
             let (environment, version) = (&*gate.environment, env!("CARGO_PKG_VERSION"));
-            admin::uncached(Json(StatusPage { environment, version, servers }))
+            admin::no_store(Json(StatusPage { environment, version, servers }))
         }
     }
 }

@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 use std::time::Duration;
 
-use shared::bus::{BusError, Message, Outgoing};
+use shared::bus::{BusError, Message, OutgoingMessage};
 use shared::clock;
 use shared::config::Servers;
 use shared::fault;
@@ -91,8 +91,8 @@ pub(crate) async fn run(me: ServerId, node: Node, statuses: ServerStatuses) {
             () = &mut stopping => return,
             _ = tick.tick() => {}
         }
-        node.health.beat();
-        node.examine(&me);
+        node.health.record_alive();
+        node.update_health(&me);
         let servers = node.server_list.now();
         statuses.retain_listed(&servers);
         prober.view = servers.view_hash();
@@ -142,7 +142,7 @@ impl Prober {
         };
         let label = Label { method: "ping", room: None, from: &self.me, view: &self.view, trace: &trace };
         let request = |reply| {
-            let mut request = Outgoing { subject, reply: Some(reply), headers: label.headers(), payload };
+            let mut request = OutgoingMessage { subject, reply: Some(reply), headers: label.headers(), payload };
             self.signer.sign(server, &mut request, None);
             request
         };

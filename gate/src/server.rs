@@ -29,8 +29,8 @@ impl Gate {
         node.health.set(Check::Peers, Some(NO_CONNECTOR));
         let mut options = Options::for_gate(&node);
         let entry = http::router(gate.clone(), &node.settings);
-        let probes = admin::probes(server.id.clone(), node.clone());
-        let mut http = entry.merge(probes);
+        let health_router = admin::health_router(server.id.clone(), node.clone());
+        let mut http = entry.merge(health_router);
         // A proxy on this machine is a local peer, and not every proxy adds X-Forwarded-For: where
         // strangers may come, metrics are on the operators' port alone.
         if &*node.environment != PRODUCTION {

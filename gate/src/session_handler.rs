@@ -6,7 +6,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use shared::frontend::{self, App, Ending, ErrorBody, Session, WriteQueue, routes};
 use shared::ids::ServerId;
-use shared::metrics::{Asked, Metrics};
+use shared::metrics::{Metrics, RouteLabel};
 use shared::server_list::ServerList;
 
 use crate::entry::{self, ConnectorAddress, EntryError};
@@ -30,7 +30,7 @@ impl GateState {
         let entry =
             uid.and_then(|uid| entry::choose(&uid, self.server_list.now().connector(), is_unavailable, listens));
         let code = if entry.is_ok() { 200 } else { 500 };
-        self.metrics.requests_answered.add(Asked::of(routes::QUERY_ENTRY), code);
+        self.metrics.requests_answered.add(RouteLabel::of(routes::QUERY_ENTRY), code);
         entry
     }
 }
@@ -50,7 +50,7 @@ impl App for GateState {
 }
 
 impl Session for GateSession {
-    fn message(&mut self, id: Option<u32>, route: &str, body: Bytes) {
+    fn on_message(&mut self, id: Option<u32>, route: &str, body: Bytes) {
         if route != routes::QUERY_ENTRY {
             return frontend::unknown_route(&self.write_queue, id, route);
         }
@@ -64,12 +64,12 @@ impl Session for GateSession {
     }
 
     /// At once: the gate answers from what it knows.
-    async fn taken(&mut self) {}
+    async fn ready(&mut self) {}
 
     /// Never: a client asks the gate once and goes, so its session ends at the deadline for entering.
-    fn entered(&self) -> bool {
+    fn has_entered(&self) -> bool {
         false
     }
 
-    async fn closed(self, _ending: Ending) {}
+    async fn on_close(self, _ending: Ending) {}
 }

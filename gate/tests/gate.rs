@@ -14,7 +14,7 @@ use bytes::Bytes;
 use futures_util::{SinkExt, StreamExt};
 use gate::Gate;
 use serde_json::{Value, json};
-use shared::bus::{Bus, MemoryLimits, Outgoing};
+use shared::bus::{Bus, MemoryLimits, OutgoingMessage};
 use shared::config::{Server, Servers, Settings};
 use shared::frontend::routes;
 use shared::health::Health;
@@ -125,7 +125,7 @@ impl GateFixture {
                     client_port: None,
                 };
                 let payload = rpc::encode(&pong).unwrap();
-                bus.publish(Outgoing { subject: reply, payload, ..Outgoing::default() }).ok();
+                bus.publish(OutgoingMessage { subject: reply, payload, ..OutgoingMessage::default() }).ok();
             }
         });
         FakeConnector { accepting, reports, lifecycle }
@@ -275,7 +275,7 @@ async fn a_gate_without_a_bus_keeps_what_it_knows() {
     let fixture = GateFixture::start(|_| {}).await;
     let _others = (fixture.start_connector(1).await, fixture.start_connector(2).await);
     fixture.wait_until_alice_gets(Ok(3051)).await;
-    fixture.node.bus.set_up(false);
+    fixture.node.bus.set_connected(false);
     let mut rounds = tokio::time::interval(fixture.node.settings.rpc.heartbeat());
     for _ in 0..4 {
         rounds.tick().await;
@@ -382,12 +382,12 @@ async fn a_gate_says_where_clients_connect_whether_it_is_ready() {
     };
     eventually(DEADLINE, "the gate to have heard connectors", async || readiness().await.0 == 200).await;
     assert_eq!(fixture.get("/metrics", None).await.0, 200);
-    fixture.node.bus.set_up(false);
+    fixture.node.bus.set_connected(false);
     let (status, body) = readiness().await;
     assert_eq!((status, &body["ready"]), (503, &json!(false)));
     assert_ne!(body["checks"]["bus"], "ok");
     assert_eq!(fixture.get("/healthz", None).await.0, 200);
-    fixture.node.bus.set_up(true);
+    fixture.node.bus.set_connected(true);
     assert_eq!(readiness().await.0, 200);
     fixture.node.lifecycle.stop(DEADLINE).await;
 }

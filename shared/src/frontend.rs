@@ -2,7 +2,6 @@
 //!
 //! A role implements [`App`] and [`Session`]; [`serve`] calls them. What a session is told goes through its [`WriteQueue`].
 
-mod bodies;
 mod connection_limit;
 pub(crate) mod http;
 mod kick;
@@ -10,6 +9,7 @@ mod listener;
 pub mod origin;
 mod protocol;
 pub mod rate_limit;
+mod responses;
 pub mod routes;
 mod session;
 mod write_queue;
@@ -28,10 +28,10 @@ use crate::metrics::Metrics;
 use crate::node::Node;
 use crate::server_list::ServerList;
 
-pub use bodies::{ErrorBody, push, response, unknown_route};
 pub use kick::KickReason;
 pub(crate) use listener::accept;
 pub use listener::serve;
+pub use responses::{ErrorBody, push, response, unknown_route};
 pub use write_queue::{FRAME, WriteQueue, WriteQueueClosed};
 
 /// What a server does for clients.
@@ -47,20 +47,20 @@ pub trait App: Clone + Send + Sync + 'static {
 pub trait Session: Send + 'static {
     /// A request (`id` is some, and never 0) or a notify. Called only when all that was given
     /// before is taken.
-    fn message(&mut self, id: Option<u32>, route: &str, body: Bytes);
+    fn on_message(&mut self, id: Option<u32>, route: &str, body: Bytes);
 
     /// Completes when the role has taken what the session was given, its opening included. If it is
     /// dropped while it waits, nothing is lost.
     ///
     /// Backpressure: while this waits, nothing more is read from this client, and only from this
     /// one. Writing to it, and its deadlines, go on.
-    fn taken(&mut self) -> impl Future<Output = ()> + Send;
+    fn ready(&mut self) -> impl Future<Output = ()> + Send;
 
     /// Whether the client did what it came for: before, packages must be smaller, and there is a deadline.
-    fn entered(&self) -> bool;
+    fn has_entered(&self) -> bool;
 
     /// The client is gone. Called once, whatever ended the connection but for the end of the server's grace time.
-    fn closed(self, ending: Ending) -> impl Future<Output = ()> + Send;
+    fn on_close(self, ending: Ending) -> impl Future<Output = ()> + Send;
 }
 
 /// How a client's connection ended.

@@ -40,7 +40,7 @@ impl Node {
     /// How large messages may be now. A broker that takes too little for any is refused when the process starts; it may fall
     /// later.
     pub fn size_limits(&self) -> SizeLimits {
-        SizeLimits::of_running(self.bus.max_payload())
+        SizeLimits::for_running_broker(self.bus.max_payload())
     }
 
     /// The same, for a server whose tasks start and stop by themselves.
@@ -51,18 +51,18 @@ impl Node {
 
     /// Notes what shows of a server's readiness from outside its task. Done before each report, and by the task, for a fault's
     /// beginning to be known.
-    pub fn examine(&self, id: &ServerId) {
+    pub fn update_health(&self, id: &ServerId) {
         let is_known = self.server_list.now().find(id).is_some();
         let away = (!self.bus.is_up()).then(|| "the connection to the bus is away".to_owned());
         self.health.set(Check::Bus, away.or_else(|| self.bus.fault().map(|fault| fault.to_string())));
         self.health.set(Check::Staying, self.lifecycle.is_ending().then_some("the server is about to end"));
-        self.health.set(Check::Payload, self.payload.look(&self.settings, self.bus.max_payload()));
+        self.health.set(Check::Payload, self.payload.check(&self.settings, self.bus.max_payload()));
         self.health.set(Check::View, (!is_known).then_some("servers.json has no such server any more"));
     }
 
     /// Whether a server is ready.
     pub fn readiness(&self, id: &ServerId) -> Report {
-        self.examine(id);
+        self.update_health(id);
         self.health.report()
     }
 }

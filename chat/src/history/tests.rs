@@ -24,7 +24,7 @@ fn name(text: &str) -> Name {
 }
 
 fn say(text: &str) -> Entry {
-    Entry::Say { from: name("ann"), content: text.to_owned(), id: None }
+    Entry::Message { from: name("ann"), content: text.to_owned(), id: None }
 }
 
 fn whisper(text: &str, between: [u128; 2]) -> Entry {
@@ -62,7 +62,7 @@ impl Book {
                 owner: ServerId::new("chat-server-1").unwrap(),
                 proposals: Vec::new(),
                 entries,
-                named: Vec::new(),
+                notify_connectors: Vec::new(),
                 checkpoint: None,
                 part: None,
             };
@@ -214,9 +214,9 @@ fn pages_are_bounded_in_bytes_but_never_empty() {
 /// Nothing would be answered, again and again, if it were in the page.
 #[test]
 fn what_the_broker_took_once_and_takes_no_more_is_left_out() {
-    let long = "x".repeat(SizeLimits::least().record());
+    let long = "x".repeat(SizeLimits::smallest().record());
     let mut book = Book::keeping(600).with([vec![say("1")], vec![say(&long)], vec![say("3")]]);
-    book.size_limits = SizeLimits::least();
+    book.size_limits = SizeLimits::smallest();
     let rest = ["1", "3"].map(str::to_owned).to_vec();
     assert_eq!(book.texts(HistoryRange::After(0), 50), (rest.clone(), None, false));
     assert_eq!(

@@ -6,7 +6,9 @@ use std::sync::Arc;
 use bytes::Bytes;
 use shared::ids::{Incarnation, RoomId, ServerId};
 use shared::metrics::Metrics;
-use shared::record::{Decided, Entry, Epoch, LINKS, Part, Position, Record, RecordId, RecordIds, VERSION};
+use shared::record::{
+    CheckpointPart, DecidedProposal, Entry, Epoch, LINKS, Position, Record, RecordId, RecordIds, VERSION,
+};
 use shared::room::{Checkpoint, RoomState};
 use shared::rpc::Trace;
 use shared::rpc::messages::{LogPosition, RpcResponse, Unavailable};
@@ -92,7 +94,7 @@ pub(super) struct Active {
     /// Ticks of the last append. An activation begins with one.
     appended_at: u64,
     /// The rest of a checkpoint that is being written.
-    parts: VecDeque<(Part, Checkpoint)>,
+    parts: VecDeque<(CheckpointPart, Checkpoint)>,
     /// Bytes of a part of it.
     part: usize,
     /// A checkpoint did not fit beside what was decided: the next record decides nothing.
@@ -129,7 +131,7 @@ pub(super) struct Appending {
 #[derive(Debug, Default)]
 struct Decision {
     entries: Vec<Entry>,
-    decided: Vec<Decided>,
+    decided: Vec<DecidedProposal>,
     taken: Vec<Proposal>,
     undo: Undo,
 }
@@ -179,7 +181,7 @@ impl Active {
                 active.recent = Recent::default();
             }
             active.note(position, &record, record.size());
-            named.extend(record.named.iter().cloned());
+            named.extend(record.notify_connectors.iter().cloned());
         }
         active.end = start.end;
         active.refresh = active.is_behind_loss;
@@ -191,7 +193,7 @@ impl Active {
             (active.id, active.entrances) = (id, entrances);
             (active.refresh, active.is_behind_loss) = (true, false);
         }
-        named.extend(active.state.named().cloned());
+        named.extend(active.state.known_connectors().cloned());
         active.unnamed = Some(named.into_iter().collect());
         active
     }
@@ -338,7 +340,7 @@ impl Active {
             owner: self.me.clone(),
             proposals: decided,
             entries,
-            named: self.unnamed.take().unwrap_or_default(),
+            notify_connectors: self.unnamed.take().unwrap_or_default(),
             checkpoint: None,
             part: None,
         };
@@ -364,7 +366,7 @@ impl Active {
         let parts = self.state.checkpoints(self.part);
         // There are far fewer parts than members, and those are bounded.
         let (base, of) = (self.position, u16::try_from(parts.len()).unwrap_or(u16::MAX));
-        self.parts = (0..of).map(|index| Part { base, index, of }).zip(parts).collect();
+        self.parts = (0..of).map(|index| CheckpointPart { base, index, of }).zip(parts).collect();
         self.since = SinceCheckpoint::default();
         self.refresh = false;
     }
@@ -461,11 +463,11 @@ impl Active {
         self.metrics.records_committed.add();
         self.metrics.entries_committed.add_many(record.entries.len() as u64);
         self.metrics.record_entries.add(record.entries.len());
-        self.state.settle(position, &record);
+        self.state.apply_metadata(position, &record);
         self.note(position, &record, size);
         // A connector that has its first member by the record proposed it, and is answered.
         let mut others = followers | &before;
-        others.extend(record.named.iter().cloned());
+        others.extend(record.notify_connectors.iter().cloned());
         let Some((_, record)) = self.recent.last() else { return };
         let news = self.news(position, record.clone());
         let trace = proposals.first().map(|p| p.asker.trace.clone()).unwrap_or_default();

@@ -124,7 +124,7 @@ impl Active {
             return self.answer_state(attach, acts);
         }
         let all = records.len();
-        let page = size_limits.fitting(records.iter().map(|(_, record)| &**record));
+        let page = size_limits.count_fitting(records.iter().map(|(_, record)| &**record));
         let records = records.into_iter().take(page).collect();
         self.answer(attach, CatchUp::Since { records, more: page < all }, acts);
     }

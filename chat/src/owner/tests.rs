@@ -409,7 +409,7 @@ fn what_is_in_flight_when_it_starts_over_counts_for_nothing_and_is_found_in_the_
     assert_eq!(bench.operation, Some(LogOp::Last { certain: true }));
     bench.run();
     let (_, CatchUp::Since { records, .. }) = bench.news() else { panic!("a state instead of records") };
-    let said = records.iter().filter(|(_, r)| r.entries.iter().any(|e| matches!(e, Entry::Say { .. }))).count();
+    let said = records.iter().filter(|(_, r)| r.entries.iter().any(|e| matches!(e, Entry::Message { .. }))).count();
     assert_eq!(said, 1, "committed once, and not said again");
 }
 
@@ -511,7 +511,7 @@ fn an_erased_log_goes_on_with_the_members() {
     let (position, first) = bench.records_to(1).pop().unwrap();
     assert!(position > Position(1) && first.is_behind_erasure());
     assert!(first.follows(Position(1), before), "connectors that had the last record go on");
-    assert_eq!(bench.outcomes(1), [Outcome::Done(1), Outcome::Already]);
+    assert_eq!(bench.outcomes(1), [Outcome::Done(1), Outcome::Unchanged]);
     assert_eq!(bench.outcomes(2), [Outcome::Done(0)]);
     let first = Record::decode(&bench.log.read(&room(), &[position]).remove(0).unwrap()).unwrap();
     let state = shared::room::RoomState::from(&first.checkpoint.unwrap());

@@ -85,11 +85,12 @@ impl Active {
         match *session {
             Some(number) => runs.any(|run| {
                 let session = SessionId { connector: connector.clone(), incarnation: *run, number };
-                self.state.stay_of_session(&session) == viewer
+                self.state.membership_of_session(&session) == viewer
             }),
             // A connector of an earlier build does not name the session.
-            None => runs
-                .any(|run| self.state.sessions_of(connector, *run).any(|(_, name)| self.state.stay_of(name) == viewer)),
+            None => runs.any(|run| {
+                self.state.sessions_of(connector, *run).any(|(_, name)| self.state.membership_of(name) == viewer)
+            }),
         }
     }
 }

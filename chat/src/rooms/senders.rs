@@ -13,7 +13,7 @@ impl Rooms {
     /// then.
     pub(super) fn admits(&mut self, message: &FromConnector, reply: Option<&str>, ticks: u64) -> bool {
         let FromConnector { connector: sender, question, .. } = message;
-        if !self.senders.note_message(sender, ticks).is_some_and(|kind| question.is_asked_by(kind)) {
+        if !self.senders.note_message(sender, ticks).is_some_and(|kind| question.is_allowed_from(kind)) {
             self.metrics.bus_refused.sender.add();
             if self.senders.begin_recheck(ticks) {
                 self.effects.push(Effect::Doubt);
@@ -25,7 +25,7 @@ impl Rooms {
             }
             return false;
         }
-        if !question.is_answered_at(sender, reply) {
+        if !question.is_reply_allowed(sender, reply) {
             self.metrics.bus_refused.reply.add();
             static REPLIES: LogRateLimit = LogRateLimit::new();
             if let Some(suppressed) = REPLIES.pass() {

@@ -211,7 +211,7 @@ fn record() -> Record {
         owner: id("chat-server-1"),
         proposals: Vec::new(),
         entries: vec![Entry::Open],
-        named: Vec::new(),
+        notify_connectors: Vec::new(),
         checkpoint: None,
         part: None,
     }

@@ -90,7 +90,7 @@ impl Hub {
             return;
         }
         self.rival = None;
-        self.lineage.go_on_above(later);
+        self.lineage.continue_above(later);
         self.common.incarnation = self.lineage.present();
         info!(server = %self.common.me, %chat, before = mine.0, known = later.0, "a later incarnation is known, going on above it");
         let lineage = self.lineage.clone();

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use shared::ids::{Incarnation, Name, SessionId};
 use shared::membership::Membership;
-use shared::record::{Decided, Entry, Outcome, Position, Record, RecordId, Refusal};
+use shared::record::{DecidedProposal, Entry, Outcome, Position, Record, RecordId, Refusal};
 use shared::rpc::messages::{Item, LogPosition};
 
 use super::locals::Local;
@@ -40,7 +40,7 @@ impl Room {
         for (at, entry) in entries {
             self.tell(When { seq: position.seq(at), time: record.time }, entry, cx);
         }
-        self.state.settle(position, record);
+        self.state.apply_metadata(position, record);
         self.at.position = position;
         self.at.id = record.id;
         for (session, run) in moved {
@@ -50,7 +50,7 @@ impl Room {
 
     /// What came of our proposal, if the record decided it.
     fn outcomes(&mut self, record: &Record, cx: &Context<'_>) -> Vec<(Outcome, Wanted)> {
-        let ours = |d: &&Decided| d.connector == cx.common.me && d.incarnation == cx.common.incarnation;
+        let ours = |d: &&DecidedProposal| d.connector == cx.common.me && d.incarnation == cx.common.incarnation;
         let mut outcomes = Vec::new();
         for decided in record.proposals.iter().filter(ours) {
             if self.proposer.is_usurped(decided.number, decided.outcomes.len()) {
@@ -67,7 +67,7 @@ impl Room {
         let sessions = |entry: &'a Entry| match entry {
             Entry::Join { session, .. } | Entry::Leave { session, .. } => [Some(session), None],
             Entry::Move { from, to, .. } => [Some(from), Some(to)],
-            Entry::Open | Entry::Say { .. } | Entry::Whisper { .. } => [None, None],
+            Entry::Open | Entry::Message { .. } | Entry::Whisper { .. } => [None, None],
         };
         let named = record.entries.iter().flat_map(sessions).flatten();
         named.filter(|s| s.connector == cx.common.me).map(|s| (s.number, s.incarnation)).collect()
@@ -83,7 +83,7 @@ impl Room {
             // Nobody is told but the session that is left behind.
             Entry::Move { name, to, membership, .. } => self.enters(name, to, *membership, cx),
             Entry::Leave { name, session } => self.tell_leave(name, session, cx),
-            Entry::Say { from, content, .. } => {
+            Entry::Message { from, content, .. } => {
                 let push = Push::Chat { from: from.clone(), content: content.clone(), target: None, seq, time };
                 push_to(self.locals.audience(), push, cx);
             }
@@ -180,9 +180,9 @@ impl Room {
             (Item::Send { .. }, Outcome::Done(index)) => {
                 answer(wanted.ask, Reply::Sent { seq: position.seq(index.into()), time: when.time }, cx);
             }
-            (Item::Send { .. }, Outcome::Said { seq, time }) => answer(wanted.ask, Reply::Sent { seq, time }, cx),
+            (Item::Send { .. }, Outcome::Duplicate { seq, time }) => answer(wanted.ask, Reply::Sent { seq, time }, cx),
             // An owner that says so of a message is not of this version.
-            (Item::Send { .. }, Outcome::Already | Outcome::Overtaken) => {
+            (Item::Send { .. }, Outcome::Unchanged | Outcome::Overtaken) => {
                 answer(wanted.ask, Reply::Unknown { enter: false, because: None }, cx);
             }
         }

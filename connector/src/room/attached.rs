@@ -141,8 +141,8 @@ impl Room {
         {
             let stay = local.token.membership();
             let session = session_id(cx.common, *number);
-            if self.state.stay_of_session(&session) != Some(stay) {
-                let is_elsewhere = self.state.stay_of(local.name()) == Some(stay);
+            if self.state.membership_of_session(&session) != Some(stay) {
+                let is_elsewhere = self.state.membership_of(local.name()) == Some(stay);
                 ends.push((*number, if is_elsewhere { Act::MovedAway(*number) } else { Act::Lost(*number) }));
             }
         }
@@ -183,7 +183,7 @@ impl Room {
         let ask = ask?;
         let session = session_id(cx.common, ask.session);
         match item {
-            Item::Join { membership, .. } if self.state.stay_of_session(&session) == Some(membership) => {
+            Item::Join { membership, .. } if self.state.membership_of_session(&session) == Some(membership) => {
                 if let Some(local) = self.locals.get_mut(&ask.session) {
                     local.entered(membership);
                 }

@@ -244,7 +244,7 @@ impl Proposer {
 
     /// Bytes of a proposal with more than one item.
     fn most_bytes(&self, size_limits: SizeLimits) -> usize {
-        if self.cut > 0 { SizeLimits::least().proposal() } else { size_limits.proposal() }
+        if self.cut > 0 { SizeLimits::smallest().proposal() } else { size_limits.proposal() }
     }
 
     /// Gives the head up if it is larger than a proposal may be now: an empty proposal with this number goes instead, which
@@ -268,7 +268,7 @@ impl Proposer {
 
     /// The owner cannot append the head. Its broker may take less than ours: what every broker takes is proposed instead.
     pub fn cut(&mut self) {
-        if let Some(head) = self.head.as_ref().filter(|head| head.bytes > SizeLimits::least().proposal()) {
+        if let Some(head) = self.head.as_ref().filter(|head| head.bytes > SizeLimits::smallest().proposal()) {
             self.cut = head.wanted.len();
         }
     }
@@ -317,7 +317,7 @@ impl Proposer {
         }
         let head = self.head.take_if(|head| head.number <= number)?;
         self.queue.decided();
-        if head.bytes > SizeLimits::least().proposal() {
+        if head.bytes > SizeLimits::smallest().proposal() {
             // Its own items are done, and no others are to be cut.
             self.cut = 0;
         }

@@ -138,7 +138,7 @@ impl Room {
     /// A session that was told what it missed is in, unless the log has seen it leave meanwhile: then
     /// its client enters again.
     fn come_back(&mut self, ask: Ask, missed: Missed, cx: &mut Context<'_>) {
-        let stay = self.state.stay_of_session(&session_id(cx.common, ask.session));
+        let stay = self.state.membership_of_session(&session_id(cx.common, ask.session));
         let number = ask.session;
         if stay.is_none() || stay != self.locals.get(&number).map(|local| local.token.membership()) {
             cx.acts.push(Act::Answer(ask, Reply::Unknown { enter: true, because: None }));

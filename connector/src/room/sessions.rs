@@ -22,7 +22,7 @@ impl Room {
     pub(crate) fn assert_sound(&self, common: &Common) {
         for (number, local) in self.locals.iter().take(ASSERTED) {
             assert!(!local.hears || local.wanted || local.leaving, "{number} hears and is not wanted: {local:?}");
-            let stay = self.state.stay_of_session(&session_id(common, *number));
+            let stay = self.state.membership_of_session(&session_id(common, *number));
             let is_in = stay.is_some_and(|stay| stay == local.token.membership() || stay == local.stay());
             let is_coming = self.proposer.has_join(*number);
             assert!(!(local.wanted && local.hears) || is_in || is_coming, "{number} hears and is not in: {local:?}");

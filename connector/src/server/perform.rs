@@ -3,7 +3,7 @@
 use std::sync::atomic::Ordering;
 
 use bytes::Bytes;
-use shared::bus::Outgoing;
+use shared::bus::OutgoingMessage;
 use shared::frontend::KickReason;
 use shared::ids::{RoomId, ServerId};
 use shared::rpc::{Label, Trace};
@@ -59,7 +59,7 @@ impl Connector {
                     self.hand_out(fanout.take());
                     self.kick(session, KickReason::Resumed);
                 }
-                Effect::Doubt => self.node.server_list.doubt(),
+                Effect::Doubt => self.node.server_list.request_recheck(),
                 Effect::Lost(session) => {
                     self.hand_out(fanout.take());
                     // A plain close, no kick: clients that reconnect by themselves shall do so.
@@ -89,7 +89,7 @@ impl Connector {
         let trace = Trace::new();
         let label = Label { method, room, from: &self.id, view: &self.view, trace: &trace };
         debug!(%trace, method, "sent");
-        let mut message = Outgoing { subject, reply, headers: label.headers(), payload };
+        let mut message = OutgoingMessage { subject, reply, headers: label.headers(), payload };
         self.signer.sign(to, &mut message, None);
         if let Err(error) = self.node.bus.publish(message) {
             // Counted by the bus. Whatever is asked is repeated until it is answered.

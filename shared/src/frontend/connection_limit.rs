@@ -12,21 +12,21 @@ use crate::metrics::Metrics;
 /// Counts connections of one server. Clones count the same.
 #[derive(Debug, Clone)]
 pub(super) struct ConnectionLimit {
-    inside: Arc<Mutex<Inside>>,
+    counts: Arc<Mutex<Counts>>,
     most: usize,
     most_per_address: usize,
     metrics: Arc<Metrics>,
 }
 
 #[derive(Debug, Default)]
-struct Inside {
+struct Counts {
     all: usize,
     by_address: HashMap<IpAddr, usize>,
 }
 
 /// One connection, counted until it is dropped.
 #[derive(Debug)]
-pub(super) struct Admission {
+pub(super) struct ConnectionPermit {
     connection_limit: ConnectionLimit,
     address: IpAddr,
 }
@@ -34,40 +34,40 @@ pub(super) struct Admission {
 impl ConnectionLimit {
     pub(super) fn new(settings: &FrontendSettings, metrics: Arc<Metrics>) -> Self {
         let (most, most_per_address) = (settings.max_connections, settings.max_connections_per_address);
-        Self { inside: Arc::default(), most, most_per_address, metrics }
+        Self { counts: Arc::default(), most, most_per_address, metrics }
     }
 
     /// Counts a connection in, or says with which status it is refused.
-    pub(super) fn admit(&self, address: IpAddr) -> Result<Admission, StatusCode> {
-        let mut inside = self.inside();
-        if inside.all >= self.most {
+    pub(super) fn admit(&self, address: IpAddr) -> Result<ConnectionPermit, StatusCode> {
+        let mut counts = self.counts();
+        if counts.all >= self.most {
             return Err(StatusCode::SERVICE_UNAVAILABLE);
         }
-        let count = inside.by_address.entry(address).or_default();
+        let count = counts.by_address.entry(address).or_default();
         if *count >= self.most_per_address {
             return Err(StatusCode::TOO_MANY_REQUESTS);
         }
         *count += 1;
-        inside.all += 1;
-        drop(inside);
+        counts.all += 1;
+        drop(counts);
         self.metrics.connections.add();
-        Ok(Admission { connection_limit: self.clone(), address })
+        Ok(ConnectionPermit { connection_limit: self.clone(), address })
     }
 
-    fn inside(&self) -> MutexGuard<'_, Inside> {
+    fn counts(&self) -> MutexGuard<'_, Counts> {
         // Nothing panics while holding the lock.
-        self.inside.lock().unwrap_or_else(PoisonError::into_inner)
+        self.counts.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-impl Drop for Admission {
+impl Drop for ConnectionPermit {
     fn drop(&mut self) {
-        let mut inside = self.connection_limit.inside();
-        inside.all -= 1;
-        if let Some(count) = inside.by_address.get_mut(&self.address) {
+        let mut counts = self.connection_limit.counts();
+        counts.all -= 1;
+        if let Some(count) = counts.by_address.get_mut(&self.address) {
             *count -= 1;
             if *count == 0 {
-                inside.by_address.remove(&self.address);
+                counts.by_address.remove(&self.address);
             }
         }
         self.connection_limit.metrics.connections.sub();

@@ -17,7 +17,7 @@ use tower::ServiceExt;
 use tracing::{debug, error, info, warn};
 
 use super::connection_limit::ConnectionLimit;
-use super::http::{self, End, Progress, Times};
+use super::http::{self, End, Progress, Timeouts};
 use super::{App, Options, origin, session};
 use crate::log_rate_limit::LogRateLimit;
 
@@ -108,7 +108,7 @@ async fn connection<A: App>(
     }
     if let Ok(socket) = socket.await {
         progress.upgraded();
-        let deadline = progress.asked_at() + options.handshake();
+        let deadline = progress.request_began_at() + options.handshake();
         drop(progress);
         session::run(socket, (peer, deadline), app, options).await;
     }
@@ -132,8 +132,8 @@ async fn http(
 ) -> End {
     let handoff: Handoff = Arc::new(Mutex::new(Some(sender)));
     let times = match refused {
-        Some(_) => Times { head: REFUSAL, keep_alive: None },
-        None => Times { head: options.handshake(), keep_alive: Some(options.keep_alive()) },
+        Some(_) => Timeouts { head: REFUSAL, keep_alive: None },
+        None => Timeouts { head: options.handshake(), keep_alive: Some(options.keep_alive()) },
     };
     let stopping = options.lifecycle.stopping();
     let answer = move |request| {
@@ -153,7 +153,7 @@ async fn answer(request: Request<Incoming>, peer: SocketAddr, options: &Options,
     let (mut parts, body) = request.into_parts();
     match WebSocketUpgrade::from_request_parts(&mut parts, &()).await {
         Ok(upgrade) => self::upgrade(upgrade, &parts.headers, options, handoff),
-        Err(rejection) if asks_for_websocket(&parts.headers) => {
+        Err(rejection) if is_websocket_request(&parts.headers) => {
             static INCOMPLETE: LogRateLimit = LogRateLimit::new();
             if let Some(suppressed) = INCOMPLETE.pass() {
                 let what =
@@ -164,14 +164,14 @@ async fn answer(request: Request<Incoming>, peer: SocketAddr, options: &Options,
         }
         Err(_) => {
             parts.extensions.insert(ConnectInfo(peer));
-            plain(options, Request::from_parts(parts, Body::new(body))).await
+            serve_http(options, Request::from_parts(parts, Body::new(body))).await
         }
     }
 }
 
 /// Returns true if a client wants a websocket, though its request may have lost some headers on the
 /// way. `Connection: upgrade` alone says nothing: some proxies add it to every request.
-fn asks_for_websocket(headers: &HeaderMap) -> bool {
+fn is_websocket_request(headers: &HeaderMap) -> bool {
     let upgrade = headers.get(header::UPGRADE).is_some_and(|to| to.as_bytes().eq_ignore_ascii_case(b"websocket"));
     upgrade || headers.contains_key(header::SEC_WEBSOCKET_KEY) || headers.contains_key(header::SEC_WEBSOCKET_VERSION)
 }
@@ -217,7 +217,7 @@ fn upgrade(upgrade: WebSocketUpgrade, headers: &HeaderMap, options: &Options, ha
 }
 
 /// What is no websocket.
-async fn plain(options: &Options, request: axum::extract::Request) -> Response {
+async fn serve_http(options: &Options, request: axum::extract::Request) -> Response {
     let Some(http) = &options.http else {
         return upgrade_required("connect with a Pomelo client over a websocket");
     };
@@ -239,22 +239,22 @@ mod tests {
     use crate::server_list::ServerListWriter;
 
     #[derive(Clone)]
-    struct Nobody;
+    struct NullHandler;
 
-    impl App for Nobody {
+    impl App for NullHandler {
         type Session = Self;
         fn open(&self, _peer: SocketAddr, _outbox: WriteQueue) -> Self {
             Self
         }
     }
 
-    impl Session for Nobody {
-        fn message(&mut self, _id: Option<u32>, _route: &str, _body: Bytes) {}
-        async fn taken(&mut self) {}
-        fn entered(&self) -> bool {
+    impl Session for NullHandler {
+        fn on_message(&mut self, _id: Option<u32>, _route: &str, _body: Bytes) {}
+        async fn ready(&mut self) {}
+        fn has_entered(&self) -> bool {
             true
         }
-        async fn closed(self, _ending: Ending) {}
+        async fn on_close(self, _ending: Ending) {}
     }
 
     /// Each idle client holds this much beside its websocket's buffers: what grows here grows twenty thousand times.
@@ -275,7 +275,7 @@ mod tests {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let stream = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
         let peer = stream.peer_addr().unwrap();
-        let task = connection(stream, peer, connection_limit, (Nobody, options));
+        let task = connection(stream, peer, connection_limit, (NullHandler, options));
         let bytes = size_of_val(&task);
         assert!(bytes < 2 * 1024, "{bytes} bytes");
     }

@@ -8,7 +8,7 @@ use wire::text::json_len;
 use crate::ids::{Incarnation, MAX_NAME_CHARS, MAX_SERVER_ID_BYTES, Name, RoomId, ServerId};
 use crate::membership::Membership;
 use crate::placement::{CHAT, CONNECTOR};
-use crate::record::{Decided, Entry, Epoch, Position, Record, RecordId, SharedRecord};
+use crate::record::{DecidedProposal, Entry, Epoch, Position, Record, RecordId, SharedRecord};
 use crate::room::Checkpoint;
 use crate::rpc::report::ChatReport;
 use crate::subjects;
@@ -95,7 +95,7 @@ pub enum RpcRequest {
 
 impl RpcRequest {
     /// Returns true if servers of this type, a key of `servers.json`, may ask it.
-    pub fn is_asked_by(&self, kind: &str) -> bool {
+    pub fn is_allowed_from(&self, kind: &str) -> bool {
         match self {
             Self::Attach { .. }
             | Self::Propose { .. }
@@ -107,7 +107,7 @@ impl RpcRequest {
     }
 
     /// Returns true if its sender may await the answer on `reply`: on a subject of its own.
-    pub fn is_answered_at(&self, sender: &ServerId, reply: Option<&str>) -> bool {
+    pub fn is_reply_allowed(&self, sender: &ServerId, reply: Option<&str>) -> bool {
         match (self, reply) {
             (Self::Detach { .. }, None) => true,
             (_, None) => false,
@@ -209,7 +209,7 @@ const SESSION: usize = Entry::SESSION_AROUND + MAX_SERVER_ID_BYTES;
 
 impl Item {
     /// Most bytes of a message besides its content, with names of its sender and of whom it is for.
-    pub const SEND_AROUND: usize = Decided::OUTCOME + Entry::AROUND + 2 * NAME;
+    pub const SEND_AROUND: usize = DecidedProposal::OUTCOME + Entry::AROUND + 2 * NAME;
 
     /// What the `Method` header says of it.
     pub fn method(&self) -> &'static str {
@@ -226,8 +226,8 @@ impl Item {
         const JOIN: usize = 3 * (Entry::AROUND + SESSION) + NAME;
         const LEAVE: usize = Entry::AROUND + SESSION + NAME;
         match self {
-            Self::Join { name, .. } => Decided::OUTCOME + JOIN + 2 * name.as_str().len(),
-            Self::Leave { .. } => Decided::OUTCOME + LEAVE,
+            Self::Join { name, .. } => DecidedProposal::OUTCOME + JOIN + 2 * name.as_str().len(),
+            Self::Leave { .. } => DecidedProposal::OUTCOME + LEAVE,
             Self::Send { body, .. } => Self::SEND_AROUND + body.len(),
         }
     }

@@ -11,7 +11,7 @@ use tracing::warn;
 use super::files::{KeyFileError, KeyFiles};
 use super::keyring::Keyring;
 use super::signature::Signed;
-use crate::bus::{Message, Outgoing};
+use crate::bus::{Message, OutgoingMessage};
 use crate::config::settings::{RpcSettings, Signatures};
 use crate::ids::ServerId;
 use crate::log_rate_limit::LogRateLimit;
@@ -44,14 +44,14 @@ impl Signing {
 
 /// Rereads the keys of a process.
 #[derive(Debug)]
-pub struct SigningKeeper {
+pub struct KeyringReloader {
     files: KeyFiles,
     keyring: watch::Sender<Arc<Keyring>>,
     /// None where nothing is read.
     seen: Option<[u8; 32]>,
 }
 
-impl SigningKeeper {
+impl KeyringReloader {
     /// Reads the keys of these servers, if the settings want any.
     ///
     /// # Errors
@@ -77,7 +77,7 @@ impl SigningKeeper {
     ///
     /// # Errors
     /// If they cannot be used. The keys of before stay; the same content is not told again.
-    pub fn look(&mut self, own: &BTreeSet<ServerId>) -> Option<Result<(), KeyFileError>> {
+    pub fn reload_if_changed(&mut self, own: &BTreeSet<ServerId>) -> Option<Result<(), KeyFileError>> {
         let (seen, now) = (self.seen?, self.files.fingerprint(own));
         if seen == now {
             return None;
@@ -147,7 +147,7 @@ impl Signer {
     /// Signs a message to another server. `record` is what its payload ends with, so that it is hashed once for all receivers.
     ///
     /// Without a key of the receiver it goes unsigned, which is logged.
-    pub fn sign(&self, to: &ServerId, message: &mut Outgoing, record: Option<&SharedRecord>) {
+    pub fn sign(&self, to: &ServerId, message: &mut OutgoingMessage, record: Option<&SharedRecord>) {
         if self.signing.mode == Signatures::Off {
             return;
         }
@@ -189,7 +189,7 @@ impl Signer {
                 self.metrics.rpc_unsigned.add();
                 if refusal != Refusal::Unsigned {
                     // A key may be new.
-                    self.server_list.doubt();
+                    self.server_list.request_recheck();
                 }
                 self.log(refusal, from.as_ref());
                 Admission::Dropped
@@ -202,7 +202,7 @@ impl Signer {
         let from = from.ok_or(Refusal::Wrong)?;
         let keyring = self.signing.keyring.borrow();
         let pairs = keyring.pairs(&self.me, from).ok_or(Refusal::NoKey)?;
-        let (head, record) = message.payload.split_at(rpc::record_at(&message.payload));
+        let (head, record) = message.payload.split_at(rpc::record_offset(&message.payload));
         let record = (!record.is_empty()).then(|| Sha256::digest(record).into());
         let signed = Signed::new(from, where_to(&message.subject, &message.reply), head, record);
         let verifies = pairs.iter().any(|pair| pair.verifies(&signed, signature));

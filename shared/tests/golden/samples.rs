@@ -4,7 +4,9 @@ use std::sync::Arc;
 
 use shared::ids::{Incarnation, Name, RoomId, ServerId, SessionId};
 use shared::membership::Token;
-use shared::record::{Decided, Entry, Epoch, Outcome, Part, Position, Record, RecordId, Refusal, VERSION};
+use shared::record::{
+    CheckpointPart, DecidedProposal, Entry, Epoch, Outcome, Position, Record, RecordId, Refusal, VERSION,
+};
 use shared::room::{Checkpoint, RoomState};
 use shared::rpc;
 use shared::rpc::messages::{
@@ -67,8 +69,8 @@ fn entries() -> Vec<Entry> {
         Entry::Open,
         Entry::Join { name: name("ann"), session: session(3), membership: ann },
         Entry::Join { name: name("bob"), session: session(4), membership: bob },
-        Entry::Say { from: name("ann"), content: "hi 😀".to_owned(), id: Some(ann.message("m1")) },
-        Entry::Say { from: name("ann"), content: String::new(), id: None },
+        Entry::Message { from: name("ann"), content: "hi 😀".to_owned(), id: Some(ann.message("m1")) },
+        Entry::Message { from: name("ann"), content: String::new(), id: None },
         Entry::Whisper {
             from: name("ann"),
             to: name("bob"),
@@ -84,9 +86,9 @@ fn entries() -> Vec<Entry> {
 fn record() -> Record {
     let outcomes = vec![
         Outcome::Done(1),
-        Outcome::Already,
+        Outcome::Unchanged,
         Outcome::Overtaken,
-        Outcome::Said { seq: 11_002, time: 1_700_000_000_100 },
+        Outcome::Duplicate { seq: 11_002, time: 1_700_000_000_100 },
         Outcome::Refused(Refusal::NameTaken),
     ];
     Record {
@@ -97,21 +99,21 @@ fn record() -> Record {
         links: vec![Position(11), Position(9), Position(2)],
         time: 1_700_000_000_456,
         owner: chat(),
-        proposals: vec![Decided {
+        proposals: vec![DecidedProposal {
             connector: connector(),
             incarnation: Incarnation(111_411_200_000_007),
             number: 9,
             outcomes,
         }],
         entries: entries(),
-        named: vec![connector()],
+        notify_connectors: vec![connector()],
         checkpoint: None,
         part: None,
     }
 }
 
-fn part() -> Part {
-    Part { base: Position(12), index: 0, of: 2 }
+fn part() -> CheckpointPart {
+    CheckpointPart { base: Position(12), index: 0, of: 2 }
 }
 
 fn state() -> RoomState {

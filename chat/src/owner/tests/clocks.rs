@@ -25,11 +25,11 @@ fn a_clock_that_is_set_forward_forgets_no_id_before_its_time() {
     bench.now.wall_ms += 24 * 3_600_000;
     bench.say_once(3, "b");
     bench.tick(59_000);
-    assert_eq!(bench.say_once(4, "a"), Outcome::Said { seq: first.0, time: first.1 });
+    assert_eq!(bench.say_once(4, "a"), Outcome::Duplicate { seq: first.0, time: first.1 });
     // The next owner reads all of it at once.
     let mut heir = bench.heir();
     heir.at = bench.at;
-    assert_eq!(heir.say_once(5, "a"), Outcome::Said { seq: first.0, time: first.1 });
+    assert_eq!(heir.say_once(5, "a"), Outcome::Duplicate { seq: first.0, time: first.1 });
     for number in 0..61 {
         heir.tick(1_000);
         heir.say_once(6 + number, &number.to_string());

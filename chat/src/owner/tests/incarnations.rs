@@ -51,7 +51,7 @@ fn a_run_below_one_that_the_log_names_is_told_so_and_not_accepted() {
 fn it_goes_on_above_and_is_accepted_with_the_numbers_that_it_has() {
     let mut bench = Bench::on(log_of_run_9());
     let mut lineage = Lineage::new(Incarnation(3));
-    lineage.go_on_above(Incarnation(9));
+    lineage.continue_above(Incarnation(9));
     bench.hear(&lineage);
     bench.attach(1, LogPosition::default());
     bench.propose(1, 1, vec![join(1, "bob")]);
@@ -71,7 +71,7 @@ fn a_proposal_of_a_continued_run_is_decided_once() {
         bench.propose(1, 1, vec![join(1, "ann"), say(1)]);
         // Waiting, being appended, committed.
         bench.run_some(until);
-        lineage.go_on_above(Incarnation(9));
+        lineage.continue_above(Incarnation(9));
         bench.hear(&lineage);
         bench.propose(1, 1, vec![join(1, "ann"), say(1)]);
         bench.run();
@@ -80,7 +80,7 @@ fn a_proposal_of_a_continued_run_is_decided_once() {
         let last = RoomState::replay(&bench.all());
         assert_eq!(last.last_proposal(&connector(1)).map(|last| (last.incarnation.0, last.number)), Some((13, 2)));
         let said = bench.all().iter().flat_map(|(_, record)| record.entries.clone()).collect::<Vec<_>>();
-        let count = said.iter().filter(|entry| matches!(entry, Entry::Say { .. })).count();
+        let count = said.iter().filter(|entry| matches!(entry, Entry::Message { .. })).count();
         assert_eq!(count, 2, "until {until}: {said:?}");
         let sessions: Vec<_> = last.runs().map(|(_, run)| run.0).collect();
         assert_eq!(sessions, [13], "its member moved");

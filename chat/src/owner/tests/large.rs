@@ -16,7 +16,7 @@ const HEADERS: usize = 1_200;
 fn bench_on(log: Memory, payload: usize) -> Bench {
     let room = RoomSettings { max_members: 20_000, ..RoomSettings::default() };
     let settings = Settings { room, ..Settings::default() };
-    Bench::with(log, &settings, SizeLimits::of_payload(payload).unwrap())
+    Bench::with(log, &settings, SizeLimits::for_payload(payload).unwrap())
 }
 
 fn bench(payload: usize) -> Bench {
@@ -149,7 +149,7 @@ fn a_checkpoint_in_parts_is_begun_anew_when_its_parts_do_not_fit_any_more() {
     let before = positions(&bench).len();
     bench.look_after(25 * 3_600_000);
     bench.run_some(1);
-    bench.owner.judge_with(&Arc::new(Judge::new(&settings, SizeLimits::of_payload(SMALL).unwrap())));
+    bench.owner.judge_with(&Arc::new(Judge::new(&settings, SizeLimits::for_payload(SMALL).unwrap())));
     bench.run();
     let written: Vec<_> =
         records(&bench).split_off(before).into_iter().map(|(size, record)| (size, record.part.unwrap())).collect();

@@ -64,7 +64,7 @@ impl Bench {
     fn members(&self) -> Vec<String> {
         let (position, last) = self.last();
         let mut state = RoomState::from(&last.checkpoint.clone().unwrap());
-        state.settle(position, &last);
+        state.apply_metadata(position, &last);
         state.members().keys().map(Name::to_string).collect()
     }
 }
@@ -322,20 +322,20 @@ fn a_record_from_the_future_is_applied_and_moves_no_time() {
     let (said_at, said) = (bench.last().0.seq(0), bench.last().1.time);
     let from = Name::new("ann").unwrap();
     let id = Token::new(1).membership().message("b");
-    let entries = vec![Entry::Say { from, content: "hi".to_owned(), id: Some(id) }];
+    let entries = vec![Entry::Message { from, content: "hi".to_owned(), id: Some(id) }];
     let future = Record { entries, ..bench.next(bench.now.wall_ms + FAR_MS) };
     let position = bench.publish(future.encode().unwrap());
     bench.now.wall_ms += 10;
-    assert_eq!(bench.say_once_more(9, "a"), Outcome::Said { seq: said_at, time: said }, "no id is forgotten");
+    assert_eq!(bench.say_once_more(9, "a"), Outcome::Duplicate { seq: said_at, time: said }, "no id is forgotten");
     let told = bench.records_to(1).into_iter().find(|(at, _)| *at == position);
     assert_eq!(told, None, "its connector does not follow, and attaches");
     assert_eq!(bench.last().1.time, bench.now.wall_ms);
     assert_eq!(bench.last().1.prev, position, "it is applied");
-    let again = Outcome::Said { seq: position.seq(0), time: bench.now.wall_ms };
+    let again = Outcome::Duplicate { seq: position.seq(0), time: bench.now.wall_ms };
     assert_eq!(bench.say_once_more(10, "b"), again, "and so is its id");
     let mut heir = bench.heir();
     heir.at = bench.at;
-    assert_eq!(heir.say_once_more(11, "a"), Outcome::Said { seq: said_at, time: said });
+    assert_eq!(heir.say_once_more(11, "a"), Outcome::Duplicate { seq: said_at, time: said });
     assert_eq!(heir.last().1.time, bench.now.wall_ms);
     heir.tick(1_000);
     heir.say_once_more(12, "c");

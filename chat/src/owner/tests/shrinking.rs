@@ -11,7 +11,7 @@ fn long(session: u64) -> Item {
 }
 
 fn shrink(bench: &mut Bench) {
-    let judge = Arc::new(Judge::new(&Settings::default(), SizeLimits::least()));
+    let judge = Arc::new(Judge::new(&Settings::default(), SizeLimits::smallest()));
     bench.owner.judge_with(&judge);
 }
 

@@ -86,7 +86,7 @@ fn a_room_that_was_not_read_is_read() {
 fn members_of_a_continued_run_are_its_connectors() {
     let mut bench = Bench::with_ann(0);
     let mut lineage = Lineage::new(Incarnation(1));
-    lineage.go_on_above(Incarnation(5));
+    lineage.continue_above(Incarnation(5));
     bench.run = lineage.present();
     bench.owner.learn(&Arc::new(Gone::new([(&connector(1), &lineage, 0)].into_iter(), 10)));
     bench.view(1, Some(1), 1);

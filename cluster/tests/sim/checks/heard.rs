@@ -166,7 +166,7 @@ impl Hearing<'_> {
         let push = |(seq, entry): &(u64, Entry)| {
             let seq = *seq;
             match entry {
-                Entry::Say { from, content, .. } => {
+                Entry::Message { from, content, .. } => {
                     Some(Push::Chat { from: from.clone(), content: content.clone(), target: None, seq, time: 0 })
                 }
                 Entry::Whisper { from, to, content, .. } if self.truth.is_whisper_for(seq, self.visit.session) => {

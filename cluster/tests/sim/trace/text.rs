@@ -8,7 +8,7 @@ use connector::hub::{Request, Told};
 use connector::room::{Push, Reply};
 use shared::ids::{Name, ServerId, SessionId};
 use shared::membership::Membership;
-use shared::record::{Decided, Entry, Outcome, Position, Record, RecordId};
+use shared::record::{DecidedProposal, Entry, Outcome, Position, Record, RecordId};
 use shared::room::{Checkpoint, RoomState};
 use shared::rpc;
 use shared::rpc::messages::{
@@ -226,7 +226,7 @@ fn state(checkpoint: &Checkpoint) -> String {
     let state = RoomState::from(checkpoint);
     let members =
         state.members().iter().map(|(name, m)| format!("{name} {} {}", session(&m.session), membership(&m.membership)));
-    let named: std::collections::BTreeSet<&ServerId> = state.named().collect();
+    let named: std::collections::BTreeSet<&ServerId> = state.known_connectors().collect();
     let proposals = named.into_iter().filter_map(|connector| {
         let last = state.last_proposal(connector)?;
         Some(format!("{}r{}#{}", short(connector), last.incarnation.0, last.number))
@@ -247,8 +247,8 @@ fn record(record: &Record) -> String {
         text += &format!(" decided {}", list(&record.proposals, decided));
     }
     text += &format!(" entries {}", list(&record.entries, entry));
-    if !record.named.is_empty() {
-        text += &format!(" named {}", list(&record.named, short));
+    if !record.notify_connectors.is_empty() {
+        text += &format!(" named {}", list(&record.notify_connectors, short));
     }
     if record.checkpoint.is_some() {
         text += " checkpoint";
@@ -259,12 +259,12 @@ fn record(record: &Record) -> String {
     text + "}"
 }
 
-fn decided(decided: &Decided) -> String {
+fn decided(decided: &DecidedProposal) -> String {
     let outcome = |outcome: &Outcome| match outcome {
         Outcome::Done(index) => format!("entry {index}"),
-        Outcome::Already => "already".to_owned(),
+        Outcome::Unchanged => "already".to_owned(),
         Outcome::Overtaken => "overtaken".to_owned(),
-        Outcome::Said { seq, .. } => format!("duplicate of {seq}"),
+        Outcome::Duplicate { seq, .. } => format!("duplicate of {seq}"),
         Outcome::Refused(refusal) => format!("refused {refusal:?}"),
     };
     let outcomes: Vec<_> = decided.outcomes.iter().map(outcome).collect();
@@ -277,7 +277,7 @@ fn entry(entry: &Entry) -> String {
         Entry::Join { name, session: s, membership: m } => format!("join({name} {} {})", session(s), membership(m)),
         Entry::Move { name, from, to, .. } => format!("move({name} {} to {})", session(from), session(to)),
         Entry::Leave { name, session: s } => format!("leave({name} {})", session(s)),
-        Entry::Say { from, content, .. } => format!("message({from} {content:?})"),
+        Entry::Message { from, content, .. } => format!("message({from} {content:?})"),
         Entry::Whisper { from, to, content, .. } => format!("whisper({from} to {to} {content:?})"),
     }
 }

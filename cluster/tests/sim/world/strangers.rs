@@ -248,7 +248,7 @@ fn stray_record(position: Position) -> Record {
         owner: server("chat", 0).id,
         proposals: Vec::new(),
         entries: vec![Entry::Open],
-        named: Vec::new(),
+        notify_connectors: Vec::new(),
         checkpoint: None,
         part: None,
     }

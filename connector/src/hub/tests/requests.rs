@@ -1,7 +1,7 @@
 //! Requests that clients send without waiting, and those that are refused: what is done, and what
 //! is not.
 
-use shared::record::{Decided, Outcome};
+use shared::record::{DecidedProposal, Outcome};
 use shared::rpc::messages::{HistoryPage, HistoryQuery};
 
 use super::*;
@@ -72,9 +72,9 @@ impl Play {
                     links: Vec::new(),
                     time: *last,
                     owner: chat(),
-                    proposals: vec![Decided { connector, incarnation, number, outcomes }],
+                    proposals: vec![DecidedProposal { connector, incarnation, number, outcomes }],
                     entries,
-                    named: Vec::new(),
+                    notify_connectors: Vec::new(),
                     checkpoint: None,
                     part: None,
                 };

@@ -83,7 +83,7 @@ fn a_record_of_a_stranger_is_read_from_the_rooms_owner() {
         owner: ServerId::new("chat-server-9").unwrap(),
         proposals: Vec::new(),
         entries: vec![Entry::Open],
-        named: Vec::new(),
+        notify_connectors: Vec::new(),
         checkpoint: None,
         part: None,
     };

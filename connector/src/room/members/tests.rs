@@ -3,7 +3,7 @@ use std::collections::BTreeMap;
 use shared::ids::{Incarnation, RoomId, ServerId, SessionId};
 use shared::membership::Token;
 use shared::metrics::Metrics;
-use shared::record::{Decided, Entry, Epoch, Outcome, Position, Record, RecordId, VERSION};
+use shared::record::{DecidedProposal, Entry, Epoch, Outcome, Position, Record, RecordId, VERSION};
 use shared::room::RoomState;
 use shared::rpc::messages::{CatchUp, Item, LogPosition, RpcRequest};
 use shared::size_limits::SizeLimits;
@@ -150,9 +150,9 @@ impl Stage {
             links: Vec::new(),
             time: self.position.0 + 1,
             owner: ServerId::new("chat-server-1").unwrap(),
-            proposals: vec![Decided { connector, incarnation, number, outcomes }],
+            proposals: vec![DecidedProposal { connector, incarnation, number, outcomes }],
             entries,
-            named: Vec::new(),
+            notify_connectors: Vec::new(),
             checkpoint: None,
             part: None,
         };

@@ -196,7 +196,7 @@ mod tests {
         queue.push_back(join(2));
         queue.pop_front();
         let mut lineage = Lineage::new(RUN);
-        lineage.go_on_above(Incarnation(6));
+        lineage.continue_above(Incarnation(6));
         queue.go_on_as(&lineage);
         let goes = |queue: &Queue, session, run| queue.last_move((session, Incarnation(run)));
         assert_eq!([9, 1, 2].map(|run| goes(&queue, 1, run)), [Some(Move::Goes), Some(Move::Goes), None]);

@@ -112,15 +112,15 @@ fn what_is_too_large_now_is_given_up_and_cut_when_it_cannot_be_committed_any_mor
     let mut proposer = proposer(20);
     proposer.begin(1, RecordId::NONE, SizeLimits::default());
     assert!(!proposer.fence(2, SizeLimits::default()), "it fits");
-    assert!(proposer.fence(2, SizeLimits::least()) && !proposer.fence(3, SizeLimits::least()), "once");
+    assert!(proposer.fence(2, SizeLimits::smallest()) && !proposer.fence(3, SizeLimits::smallest()), "once");
     assert_eq!(proposer.head().unwrap().proposal(), (2, Vec::new()));
     proposer.request(send(20, 10));
     assert!(
-        proposer.begin(3, RecordId::NONE, SizeLimits::least()).is_none(),
+        proposer.begin(3, RecordId::NONE, SizeLimits::smallest()).is_none(),
         "nothing overtakes what may be committed"
     );
     assert_eq!(proposer.decided(2), None);
-    let proposals = drain(&mut proposer, 3, SizeLimits::least());
+    let proposals = drain(&mut proposer, 3, SizeLimits::smallest());
     assert!(proposals.len() > 1);
     assert_eq!(proposals.concat(), (0..=20).collect::<Vec<_>>(), "all of it, in order");
 }
@@ -129,7 +129,7 @@ fn what_is_too_large_now_is_given_up_and_cut_when_it_cannot_be_committed_any_mor
 fn what_was_given_up_and_is_committed_all_the_same_is_not_proposed_again() {
     let mut proposer = proposer(20);
     proposer.begin(1, RecordId::NONE, SizeLimits::default());
-    proposer.fence(2, SizeLimits::least());
+    proposer.fence(2, SizeLimits::smallest());
     assert_eq!(proposer.decided(1).map(|wanted| wanted.len()), Some(20));
     assert_eq!(proposer.decided(2), None);
     assert!(proposer.is_idle());
@@ -140,7 +140,7 @@ fn what_was_given_up_and_is_committed_all_the_same_is_not_proposed_again() {
 fn what_was_given_up_is_done_with_a_state_that_has_a_higher_number() {
     let mut proposer = proposer(20);
     proposer.begin(1, RecordId::NONE, SizeLimits::default());
-    proposer.fence(2, SizeLimits::least());
+    proposer.fence(2, SizeLimits::smallest());
     assert_eq!(proposer.committed(2).map(|wanted| wanted.len()), Some(20));
     assert!(proposer.is_idle());
 }
@@ -166,11 +166,11 @@ fn an_owner_that_cannot_append_is_proposed_less_until_all_is_said() {
 #[test]
 fn a_request_that_no_record_can_hold_is_taken_out() {
     let mut proposer = proposer(0);
-    let size = SizeLimits::least().record();
+    let size = SizeLimits::smallest().record();
     let item = Item::Send { session: 7, membership: Token::new(7).membership(), body: vec![0; size] };
     proposer.request(Wanted { item, ask: None });
     assert_eq!(proposer.take_oversize(SizeLimits::default()), None);
-    assert_eq!(proposer.take_oversize(SizeLimits::least()).map(|wanted| wanted.session()), Some(7));
+    assert_eq!(proposer.take_oversize(SizeLimits::smallest()).map(|wanted| wanted.session()), Some(7));
     assert!(proposer.is_idle());
 }
 

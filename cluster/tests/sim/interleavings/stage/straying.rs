@@ -97,7 +97,7 @@ impl Stage {
             owner: before.owner.clone(),
             proposals: Vec::new(),
             entries: vec![Entry::Open],
-            named: Vec::new(),
+            notify_connectors: Vec::new(),
             checkpoint: None,
             part: None,
         };

@@ -7,7 +7,7 @@ use wire::{Dictionary, MAX_JSON_TO_CLIENT, Message, RouteRef, WireError};
 
 use super::{KickReason, WriteQueue, routes};
 use crate::log_rate_limit::LogRateLimit;
-use crate::metrics::Asked;
+use crate::metrics::RouteLabel;
 
 /// The body of an answer that says no.
 #[derive(Debug, Serialize)]
@@ -66,7 +66,7 @@ pub fn unknown_route(write_queue: &WriteQueue, id: Option<u32>, route: &str) {
         return write_queue.kick(KickReason::Attack);
     }
     if let Some(id) = id {
-        write_queue.metrics().requests_answered.add(Asked::of(route), 500);
+        write_queue.metrics().requests_answered.add(RouteLabel::of(route), 500);
         let reason = "unknown-route: this server has no such route";
         // A closed outbox needs no answer.
         write_queue.push(response(id, &ErrorBody { code: 500, error: false, reason })).ok();
