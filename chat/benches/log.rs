@@ -130,7 +130,7 @@ impl Filled {
 
 /// Appends a message, linked as the owner links it.
 async fn say(log: &Log, room: &RoomId, positions: &mut Vec<Position>, links: usize) {
-    let entry = Entry::Say { from: Name::new("somebody").unwrap(), content: "x".repeat(CONTENT), id: None };
+    let entry = Entry::Message { from: Name::new("somebody").unwrap(), content: "x".repeat(CONTENT), id: None };
     let record = record(positions.iter().rev().take(links).copied(), entry);
     let expected = positions.last().copied().unwrap_or_default();
     positions.push(log.append(room, expected, record).await.unwrap());
@@ -155,7 +155,7 @@ fn record(mut predecessors: impl Iterator<Item = Position>, entry: Entry) -> Byt
         owner: ServerId::new("chat-server-1").unwrap(),
         proposals: Vec::new(),
         entries: vec![entry],
-        named: Vec::new(),
+        notify_connectors: Vec::new(),
         checkpoint: None,
         part: None,
     };

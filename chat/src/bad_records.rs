@@ -86,7 +86,7 @@ pub(crate) mod tests {
             owner: ServerId::new("chat-server-1").unwrap(),
             proposals: Vec::new(),
             entries: Vec::new(),
-            named: Vec::new(),
+            notify_connectors: Vec::new(),
             checkpoint: None,
             part: None,
         }
@@ -127,7 +127,7 @@ pub(crate) mod tests {
         let mut records: Vec<_> = (1..).zip(times).map(at).collect();
         if let Some(time) = first {
             let mut state = shared::room::RoomState::default();
-            state.settle(Position(1), &Record { time, ..record(0, 0, 0) });
+            state.apply_metadata(Position(1), &Record { time, ..record(0, 0, 0) });
             Arc::make_mut(&mut records[0].1).checkpoint = Some(Checkpoint::from(&state));
         }
         cap_times(&mut records, WALL);

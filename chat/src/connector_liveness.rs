@@ -103,7 +103,7 @@ mod tests {
     #[test]
     fn members_of_a_continued_run_go_on() {
         let mut latest = Lineage::new(Incarnation(3));
-        latest.go_on_above(Incarnation(7));
+        latest.continue_above(Incarnation(7));
         let judged = |silence: u32, run| {
             let liveness = ConnectorLiveness::new([(&id(1), &latest, silence)].into_iter(), 10);
             let session = SessionId { connector: id(1), incarnation: Incarnation(run), number: 1 };

@@ -3,14 +3,14 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use shared::budget::Budget;
 use shared::bus::SubjectPrefix;
 use shared::config::Settings;
 use shared::ids::{Incarnation, Name, RoomId, ServerId, SessionId};
 use shared::membership::{Membership, MessageId};
-use shared::record::{Decided, Entry, MAX_ENTRIES, Outcome, RecordId, Refusal};
+use shared::record::{DecidedProposal, Entry, MAX_ENTRIES, Outcome, RecordId, Refusal};
 use shared::room::{Member, RoomState};
 use shared::rpc::messages::{Claim, Item};
+use shared::size_limits::SizeLimits;
 
 use crate::connector_liveness::{ConnectorLiveness, MemberAction};
 use crate::log::jetstream;
@@ -32,7 +32,7 @@ pub struct RoomPolicy {
     max_records: usize,
     /// Name of the stream of all rooms, for the commands in log lines.
     stream: Arc<str>,
-    budget: Budget,
+    size_limits: SizeLimits,
 }
 
 /// Entries decided so far, with the state as it will be when they are committed.
@@ -43,7 +43,7 @@ pub struct Draft<'a> {
     /// Runs ahead of the log by the draft's entries.
     state: &'a mut RoomState,
     entries: Vec<Entry>,
-    decided: Vec<Decided>,
+    decided: Vec<DecidedProposal>,
     undo: Undo,
     /// Entries of this draft that may be repeated, by their index.
     sent: HashMap<MessageId, u16>,
@@ -78,7 +78,7 @@ impl Undo {
 
     /// Takes the entries back.
     pub fn apply(self, state: &mut RoomState) {
-        self.0.into_iter().rev().for_each(|(name, member)| state.put_back(name, member));
+        self.0.into_iter().rev().for_each(|(name, member)| state.restore_member(name, member));
     }
 }
 
@@ -100,7 +100,7 @@ impl Author {
 
 impl RoomPolicy {
     /// The rules that the settings describe.
-    pub fn new(settings: &Settings, budget: Budget) -> Self {
+    pub fn new(settings: &Settings, size_limits: SizeLimits) -> Self {
         let Settings { room, log, nats, .. } = settings;
         Self {
             rules: Rules::new(room),
@@ -108,13 +108,13 @@ impl RoomPolicy {
             newest_wins: room.newest_wins,
             max_records: log.max_records,
             stream: jetstream::stream_name(&SubjectPrefix::new(&nats.prefix)).into(),
-            budget,
+            size_limits,
         }
     }
 
     /// The same rules with another budget.
-    pub fn with_budget(&self, budget: Budget) -> Self {
-        Self { budget, ..self.clone() }
+    pub fn with_size_limits(&self, size_limits: SizeLimits) -> Self {
+        Self { size_limits, ..self.clone() }
     }
 
     /// Name of the stream of all rooms.
@@ -123,8 +123,8 @@ impl RoomPolicy {
     }
 
     /// How large messages and records may be.
-    pub fn budget(&self) -> Budget {
-        self.budget
+    pub fn size_limits(&self) -> SizeLimits {
+        self.size_limits
     }
 
     /// Records after which a checkpoint of this size is due in any case. The log keeps several times as many.
@@ -153,7 +153,7 @@ impl<'a> Draft<'a> {
         let entries = runs.flat_map(|(connector, run, action)| {
             here.state.sessions_of(connector, run).filter_map(move |(number, name)| {
                 let session = SessionId { connector: connector.clone(), incarnation: run, number };
-                let membership = here.state.stay_of(name)?;
+                let membership = here.state.membership_of(name)?;
                 let name = name.clone();
                 Some(match action {
                     MemberAction::Leave => Entry::Leave { name, session },
@@ -167,7 +167,7 @@ impl<'a> Draft<'a> {
         let mut bytes = 0;
         let fits = |entry: &Entry| {
             bytes += entry.size();
-            bytes <= self.policy.budget.expelled()
+            bytes <= self.policy.size_limits.expulsions()
         };
         let entries: Vec<Entry> = entries.take(MAX_ENTRIES / 2).take_while(fits).collect();
         for entry in entries {
@@ -177,8 +177,8 @@ impl<'a> Draft<'a> {
 
     /// Whether another proposal fits. In an empty draft each does.
     pub fn fits(&self, items: &[Item]) -> bool {
-        let budget = self.policy.budget;
-        let most = budget.draft().min(budget.record().saturating_sub(self.reserved_bytes));
+        let size_limits = self.policy.size_limits;
+        let most = size_limits.draft().min(size_limits.record().saturating_sub(self.reserved_bytes));
         let size: usize = items.iter().map(Item::size).sum();
         // One item makes three entries where a session takes another name from one that is gone.
         let is_countable = self.entries.len() + 3 * items.len() <= MAX_ENTRIES;
@@ -194,9 +194,9 @@ impl<'a> Draft<'a> {
     /// Decides every item of a proposal.
     pub fn decide(&mut self, author: &Author, number: u64, items: &[Item]) {
         let outcomes: Vec<Outcome> = items.iter().map(|item| self.decide_item(author, item)).collect();
-        self.bytes += outcomes.len() * Decided::OUTCOME;
+        self.bytes += outcomes.len() * DecidedProposal::OUTCOME;
         let Author { connector, incarnation } = author.clone();
-        self.decided.push(Decided { connector, incarnation, number, outcomes });
+        self.decided.push(DecidedProposal { connector, incarnation, number, outcomes });
     }
 
     /// How the state becomes again what the log has, should the draft not be committed.
@@ -205,7 +205,7 @@ impl<'a> Draft<'a> {
     }
 
     /// The entries and what was decided.
-    pub fn finish(self) -> (Vec<Entry>, Vec<Decided>) {
+    pub fn finish(self) -> (Vec<Entry>, Vec<DecidedProposal>) {
         (self.entries, self.decided)
     }
 
@@ -247,8 +247,8 @@ impl<'a> Draft<'a> {
         let Member { session, membership } = entering;
         let before = self.member_session(session.clone());
         let old = self.state.name_of(&before).cloned();
-        if old.as_ref() == Some(name) && self.state.stay_of(name) == Some(membership) {
-            return Ok(Outcome::Already);
+        if old.as_ref() == Some(name) && self.state.membership_of(name) == Some(membership) {
+            return Ok(Outcome::Unchanged);
         }
         let (from, displaced) = match self.state.members().get(name).cloned() {
             // It is in by an older stay, whose end the log lost: `old` leaves.
@@ -286,7 +286,7 @@ impl<'a> Draft<'a> {
     fn leave(&mut self, session: SessionId) -> Outcome {
         match self.state.name_of(&session).cloned() {
             Some(name) => self.push(Entry::Leave { name, session }),
-            None => Outcome::Already,
+            None => Outcome::Unchanged,
         }
     }
 
@@ -298,7 +298,7 @@ impl<'a> Draft<'a> {
 
     fn send(&mut self, session: &SessionId, membership: Membership, body: &[u8]) -> Result<Outcome, Refusal> {
         let from = self.state.name_of(session).cloned().ok_or(Refusal::NotMember)?;
-        if self.state.stay_of(&from) != Some(membership) {
+        if self.state.membership_of(&from) != Some(membership) {
             return Err(Refusal::NotMember);
         }
         let Message { content, target, id } = self.policy.rules.read(self.room, body)?;
@@ -307,10 +307,10 @@ impl<'a> Draft<'a> {
             return Ok(outcome);
         }
         let entry = match target {
-            Target::All => Entry::Say { from, content, id },
+            Target::All => Entry::Message { from, content, id },
             Target::One(to) => {
                 let to = to.ok_or(Refusal::NoSuchMember)?;
-                let between = [membership, self.state.stay_of(&to).ok_or(Refusal::NoSuchMember)?];
+                let between = [membership, self.state.membership_of(&to).ok_or(Refusal::NoSuchMember)?];
                 Entry::Whisper { from, to, between, content, id }
             }
         };
@@ -326,7 +326,7 @@ impl<'a> Draft<'a> {
         if let Some(index) = self.sent.get(&id) {
             return Some(Outcome::Done(*index));
         }
-        self.state.said(id).map(|(seq, time)| Outcome::Said { seq, time })
+        self.state.find_message(id).map(|(seq, time)| Outcome::Duplicate { seq, time })
     }
 
     fn push(&mut self, entry: Entry) -> Outcome {

@@ -3,11 +3,11 @@
 
 use std::sync::Arc;
 
-use shared::budget::Budget;
 use shared::ids::RoomId;
 use shared::membership::Membership;
 use shared::record::{Entry, Epoch, Position, Record};
-use shared::rpc::messages::{Answer, Item, Page, Place, Said, Span, Wanted};
+use shared::rpc::messages::{HistoryMessage, HistoryPage, HistoryQuery, HistoryRange, Item, LogPosition, RpcResponse};
+use shared::size_limits::SizeLimits;
 use thiserror::Error;
 
 use crate::log::{ReadError, Tail};
@@ -26,9 +26,9 @@ pub struct HistoryReader {
     /// Of which room.
     pub room: RoomId,
     number: u64,
-    wanted: Wanted,
+    wanted: HistoryQuery,
     /// Bounds the messages in the answer.
-    budget: Budget,
+    size_limits: SizeLimits,
     phase: Phase,
     /// The life of the log that the answer is from: that of its first record that was read, or at
     /// hand.
@@ -46,20 +46,20 @@ enum Phase {
     /// Looking for the room's last record.
     Last(TailSearch),
     Walking {
-        upto: Place,
+        upto: LogPosition,
         walk: Walk,
     },
     /// Reading the record that must exist if nothing after it is gone, and no record was passed
     /// over.
     CheckComplete {
-        upto: Place,
-        page: Page,
+        upto: LogPosition,
+        page: HistoryPage,
         is_whole: bool,
     },
     /// Looking whether all that was read is from the same life of the log.
     ConfirmEpoch {
-        upto: Place,
-        page: Page,
+        upto: LogPosition,
+        page: HistoryPage,
     },
 }
 
@@ -69,7 +69,7 @@ pub enum ReaderStep {
     /// Do this in the log, and bring the result.
     Log(LogOp),
     /// It has its answer.
-    Answer(Answer),
+    Answer(RpcResponse),
 }
 
 /// Why there is no answer; who asks will ask again.
@@ -90,27 +90,29 @@ pub enum HistoryError {
 }
 
 /// Where a walk for these messages ends.
-pub fn walk_bound(span: Span) -> Until {
+pub fn walk_bound(span: HistoryRange) -> Until {
     match span {
-        Span::Last | Span::Before(_) => Until::After(Position::NONE),
+        HistoryRange::Last | HistoryRange::Before(_) => Until::After(Position::NONE),
         // The record at the position itself may have more after the `seq`.
-        Span::After(seq) | Span::Since(seq) => Until::After(Position(Position::of_seq(seq).0.saturating_sub(1))),
+        HistoryRange::After(seq) | HistoryRange::Since(seq) => {
+            Until::After(Position(Position::of_seq(seq).0.saturating_sub(1)))
+        }
     }
 }
 
 impl HistoryReader {
     /// A question whose viewer may see what it asks for, to be answered within the budget of a page; one message always is.
-    pub fn new(room: RoomId, request: HistoryRequest, budget: Budget) -> Self {
+    pub fn new(room: RoomId, request: HistoryRequest, size_limits: SizeLimits) -> Self {
         let HistoryRequest { requester, number, wanted, .. } = request;
         let phase = match wanted.span {
-            Span::Before(seq) => Phase::Find(Position::of_seq(seq)),
-            Span::Last | Span::After(_) | Span::Since(_) => Phase::Last(TailSearch::default()),
+            HistoryRange::Before(seq) => Phase::Find(Position::of_seq(seq)),
+            HistoryRange::Last | HistoryRange::After(_) | HistoryRange::Since(_) => Phase::Last(TailSearch::default()),
         };
-        Self { requester, room, number, wanted, budget, phase, epoch: None, has_read: false }
+        Self { requester, room, number, wanted, size_limits, phase, epoch: None, has_read: false }
     }
 
     /// What is asked for.
-    pub fn span(&self) -> Span {
+    pub fn span(&self) -> HistoryRange {
         self.wanted.span
     }
 
@@ -120,12 +122,12 @@ impl HistoryReader {
     }
 
     /// Begins; `at_hand` is what the room's owner knows, if this server is that.
-    pub fn begin(&mut self, at_hand: Option<(Place, Walk)>) -> ReaderStep {
+    pub fn begin(&mut self, at_hand: Option<(LogPosition, Walk)>) -> ReaderStep {
         self.epoch = at_hand.as_ref().map(|(place, _)| place.epoch);
         match (&self.phase, at_hand) {
             (Phase::Last(_), Some((upto, walk))) => self.advance(upto, walk),
             (Phase::Find(Position::NONE), _) => {
-                self.answer(Place::default(), Page { complete: true, ..Page::default() })
+                self.answer(LogPosition::default(), HistoryPage { complete: true, ..HistoryPage::default() })
             }
             (Phase::Find(position), Some(_)) => self.read_cursor(*position),
             (Phase::Find(_), None) => {
@@ -155,8 +157,8 @@ impl HistoryReader {
             (Phase::Begin, LogResult::Epoch(epoch)) => {
                 self.epoch = Some(epoch?);
                 match self.wanted.span {
-                    Span::Before(seq) => Ok(self.read_cursor(Position::of_seq(seq))),
-                    Span::Last | Span::After(_) | Span::Since(_) => Err(HistoryError::Unexpected),
+                    HistoryRange::Before(seq) => Ok(self.read_cursor(Position::of_seq(seq))),
+                    HistoryRange::Last | HistoryRange::After(_) | HistoryRange::Since(_) => Err(HistoryError::Unexpected),
                 }
             }
             (Phase::ConfirmEpoch { upto, page }, LogResult::Epoch(epoch)) => {
@@ -171,7 +173,7 @@ impl HistoryReader {
                 let record = decode_all(records?).0.into_iter().find_map(|(_, record)| record);
                 Ok(match record {
                     // Only the page's own place matters to who pages backwards.
-                    Some(record) => self.advance(Place::default(), self.walk_from(position, record)),
+                    Some(record) => self.advance(LogPosition::default(), self.walk_from(position, record)),
                     None => ReaderStep::Log(LogOp::Last { certain: false }),
                 })
             }
@@ -202,12 +204,14 @@ impl HistoryReader {
             return Err(HistoryError::EpochChanged);
         }
         self.has_read = true;
-        let upto = Place { epoch: end.epoch, ..Place::default() };
+        let upto = LogPosition { epoch: end.epoch, ..LogPosition::default() };
         Ok(match end.last {
             Some((position, record)) => {
-                self.advance(Place { position, id: record.id, ..upto }, self.walk_from(position, record))
+                self.advance(LogPosition { position, id: record.id, ..upto }, self.walk_from(position, record))
             }
-            None => self.answer(upto, Page { complete: self.has_no_eviction(None), ..Page::default() }),
+            None => {
+                self.answer(upto, HistoryPage { complete: self.has_no_eviction(None), ..HistoryPage::default() })
+            }
         })
     }
 
@@ -215,15 +219,15 @@ impl HistoryReader {
         Walk::new(walk_bound(self.wanted.span), position, record)
     }
 
-    fn advance(&mut self, upto: Place, walk: Walk) -> ReaderStep {
+    fn advance(&mut self, upto: LogPosition, walk: Walk) -> ReaderStep {
         match self.wanted.span {
-            Span::After(seq) => self.page_forward(seq, upto, walk),
-            Span::Last | Span::Before(_) | Span::Since(_) => self.page_backward(upto, walk),
+            HistoryRange::After(seq) => self.page_forward(seq, upto, walk),
+            HistoryRange::Last | HistoryRange::Before(_) | HistoryRange::Since(_) => self.page_backward(upto, walk),
         }
     }
 
     /// The first messages after a `seq`: known when the walk has come back to it.
-    fn page_forward(&mut self, after: u64, upto: Place, walk: Walk) -> ReaderStep {
+    fn page_forward(&mut self, after: u64, upto: LogPosition, walk: Walk) -> ReaderStep {
         let complete = match walk.next() {
             Step::Read(positions) => {
                 self.phase = Phase::Walking { upto, walk };
@@ -232,7 +236,7 @@ impl HistoryReader {
             Step::Done(_) => walk.is_whole(),
             Step::Unreachable => self.has_no_eviction(Some(&walk)),
         };
-        let mut page = Collector::new(&self.wanted, self.budget);
+        let mut page = Collector::new(&self.wanted, self.size_limits);
         let mut cursor = None;
         'chain: for (position, record) in walk.chain().iter().rev() {
             let messages =
@@ -248,8 +252,8 @@ impl HistoryReader {
     }
 
     /// The last messages: known as soon as there are enough.
-    fn page_backward(&mut self, upto: Place, walk: Walk) -> ReaderStep {
-        let mut page = Collector::new(&self.wanted, self.budget);
+    fn page_backward(&mut self, upto: LogPosition, walk: Walk) -> ReaderStep {
+        let mut page = Collector::new(&self.wanted, self.size_limits);
         let mut lowest = None;
         'chain: for (position, record) in walk.chain() {
             for message in visible_messages(*position, record, &self.wanted.viewer).rev() {
@@ -281,9 +285,9 @@ impl HistoryReader {
 
     /// Answers, once it is known whether anything between the question's `seq` and the page is gone: retention takes the
     /// oldest first.
-    fn check_complete(&mut self, upto: Place, page: Page, is_whole: bool) -> ReaderStep {
+    fn check_complete(&mut self, upto: LogPosition, page: HistoryPage, is_whole: bool) -> ReaderStep {
         match (self.wanted.span, page.cursor) {
-            (Span::Since(seq), Some(_)) if Position::of_seq(seq) != Position::NONE => {
+            (HistoryRange::Since(seq), Some(_)) if Position::of_seq(seq) != Position::NONE => {
                 self.phase = Phase::CheckComplete { upto, page, is_whole };
                 self.read(vec![Position::of_seq(seq)])
             }
@@ -293,9 +297,9 @@ impl HistoryReader {
 
     fn is_within(&self, seq: u64) -> bool {
         match self.wanted.span {
-            Span::Last => true,
-            Span::Before(before) => seq < before,
-            Span::After(after) | Span::Since(after) => seq > after,
+            HistoryRange::Last => true,
+            HistoryRange::Before(before) => seq < before,
+            HistoryRange::After(after) | HistoryRange::Since(after) => seq > after,
         }
     }
 
@@ -303,7 +307,7 @@ impl HistoryReader {
     /// question's `seq` ends.
     fn has_no_eviction(&self, walk: Option<&Walk>) -> bool {
         match (self.wanted.span, walk) {
-            (Span::After(seq) | Span::Since(seq), Some(walk)) => {
+            (HistoryRange::After(seq) | HistoryRange::Since(seq), Some(walk)) => {
                 let evicted = walk.chain().last().map_or(Position::NONE, |(_, oldest)| oldest.prev);
                 let is_only_one = walk.passed_over().all(|position| position == evicted);
                 is_only_one && evicted == Position::of_seq(seq) && seq == evicted.last_seq()
@@ -312,50 +316,50 @@ impl HistoryReader {
         }
     }
 
-    fn answer(&mut self, upto: Place, page: Page) -> ReaderStep {
+    fn answer(&mut self, upto: LogPosition, page: HistoryPage) -> ReaderStep {
         if self.has_read {
             self.phase = Phase::ConfirmEpoch { upto, page };
             return ReaderStep::Log(LogOp::Epoch);
         }
         // The position matters only to a session that comes back; the epoch says from which log the
         // page is.
-        let upto = Place { epoch: self.epoch.unwrap_or(upto.epoch), ..upto };
-        ReaderStep::Answer(Answer::History { room: self.room.clone(), number: self.number, upto, page })
+        let upto = LogPosition { epoch: self.epoch.unwrap_or(upto.epoch), ..upto };
+        ReaderStep::Answer(RpcResponse::History { room: self.room.clone(), number: self.number, upto, page })
     }
 }
 
 /// Messages until there are enough.
 struct Collector {
-    messages: Vec<Said>,
+    messages: Vec<HistoryMessage>,
     limit: usize,
     bytes: usize,
-    budget: Budget,
+    size_limits: SizeLimits,
     /// One was left out that no answer can hold: it was said when the broker took more.
     has_skipped: bool,
 }
 
 impl Collector {
-    fn new(wanted: &Wanted, budget: Budget) -> Self {
-        Self { messages: Vec::new(), limit: usize::from(wanted.limit), bytes: 0, budget, has_skipped: false }
+    fn new(wanted: &HistoryQuery, size_limits: SizeLimits) -> Self {
+        Self { messages: Vec::new(), limit: usize::from(wanted.limit), bytes: 0, size_limits, has_skipped: false }
     }
 
     /// False if there are enough without this one.
-    fn take(&mut self, message: Said) -> bool {
-        if Item::SEND_AROUND + message.content.len() > self.budget.record() {
+    fn take(&mut self, message: HistoryMessage) -> bool {
+        if Item::SEND_AROUND + message.content.len() > self.size_limits.record() {
             self.has_skipped = true;
             return true;
         }
         self.bytes += message.json_size();
         let fits =
-            self.messages.len() < self.limit && (self.messages.is_empty() || self.bytes <= self.budget.history());
+            self.messages.len() < self.limit && (self.messages.is_empty() || self.bytes <= self.size_limits.history());
         if fits {
             self.messages.push(message);
         }
         fits
     }
 
-    fn into_page(self, cursor: Option<u64>, complete: bool) -> Page {
-        Page { messages: self.messages, cursor, complete: complete && !self.has_skipped }
+    fn into_page(self, cursor: Option<u64>, complete: bool) -> HistoryPage {
+        HistoryPage { messages: self.messages, cursor, complete: complete && !self.has_skipped }
     }
 }
 
@@ -364,17 +368,17 @@ fn visible_messages<'a>(
     position: Position,
     record: &'a Record,
     viewer: &'a Membership,
-) -> impl DoubleEndedIterator<Item = Said> + 'a {
+) -> impl DoubleEndedIterator<Item = HistoryMessage> + 'a {
     record.entries.iter().enumerate().filter_map(move |(index, entry)| {
         let (from, to, content) = match entry {
-            Entry::Say { from, content, .. } => (from, None, content),
+            Entry::Message { from, content, .. } => (from, None, content),
             Entry::Whisper { from, to, between, content, .. } if between.contains(viewer) => (from, Some(to), content),
             Entry::Whisper { .. } | Entry::Open | Entry::Join { .. } | Entry::Move { .. } | Entry::Leave { .. } => {
                 return None;
             }
         };
         let (seq, time) = (position.seq(index), record.time);
-        Some(Said { seq, time, from: from.clone(), to: to.cloned(), content: content.clone() })
+        Some(HistoryMessage { seq, time, from: from.clone(), to: to.cloned(), content: content.clone() })
     })
 }
 

@@ -237,7 +237,7 @@ mod tests {
         assert_eq!(looks, MAX_MESSAGES);
         let large = vec![b' '; 3 * 1024 * 1024];
         let large = shared::record::Record {
-            entries: vec![shared::record::Entry::Say {
+            entries: vec![shared::record::Entry::Message {
                 from: shared::ids::Name::new("ann").unwrap(),
                 content: String::from_utf8(large).unwrap(),
                 id: None,

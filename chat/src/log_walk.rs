@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use bytes::Bytes;
-use shared::record::{Part, Position, Record};
+use shared::record::{CheckpointPart, Position, Record};
 
 use crate::bad_records::{self, BadRecord};
 
@@ -182,7 +182,7 @@ impl Walk {
     fn has_checkpoint(&self, record: &Record) -> bool {
         match record.part {
             None => record.checkpoint.is_some(),
-            Some(Part { base, index: 0, of }) => {
+            Some(CheckpointPart { base, index: 0, of }) => {
                 self.parts.get(&base).is_some_and(|parts| parts.len() == usize::from(of))
             }
             Some(_) => false,
@@ -223,7 +223,7 @@ mod tests {
                     owner: ServerId::new("chat-server-1").unwrap(),
                     proposals: Vec::new(),
                     entries: Vec::new(),
-                    named: Vec::new(),
+                    notify_connectors: Vec::new(),
                     checkpoint: (checkpoint_at == Some(i)).then(Checkpoint::default),
                     part: None,
                 };
@@ -275,7 +275,7 @@ mod tests {
         for (index, i) in (0..).zip(at.clone()) {
             let record = Arc::make_mut(log.get_mut(&Position(i * 10)).unwrap());
             record.checkpoint = Some(Checkpoint::default());
-            record.part = Some(Part { base: Position((at.start - 1) * 10), index, of });
+            record.part = Some(CheckpointPart { base: Position((at.start - 1) * 10), index, of });
         }
     }
 

@@ -20,11 +20,11 @@ use std::sync::Arc;
 use bytes::Bytes;
 use shared::backoff::Backoff;
 use shared::ids::{Incarnation, RoomId, ServerId};
-use shared::log_limit::LogLimit;
+use shared::log_rate_limit::LogRateLimit;
 use shared::metrics::Metrics;
 use shared::record::{Epoch, Position, RecordIds};
 use shared::rpc::Trace;
-use shared::rpc::messages::{Answer, Item, Place};
+use shared::rpc::messages::{Item, LogPosition, RpcResponse};
 use tracing::{debug, error};
 
 use crate::bad_records::BadRecord;
@@ -55,7 +55,7 @@ pub struct Attach {
     /// Which run of the connector.
     pub incarnation: Incarnation,
     /// How far it has read.
-    pub at: Place,
+    pub at: LogPosition,
 }
 
 /// A proposal that waits.
@@ -66,7 +66,7 @@ pub struct Proposal {
     /// Whose it is.
     pub author: Author,
     /// How far the connector has read.
-    pub at: Place,
+    pub at: LogPosition,
     /// Which of the connector's run.
     pub number: u64,
     /// What is proposed.
@@ -84,9 +84,9 @@ impl Proposal {
 #[derive(Debug, PartialEq, Eq)]
 pub enum OwnerEffect {
     /// Answer a question.
-    Respond(Requester, Answer),
+    Respond(Requester, RpcResponse),
     /// Tell a connector that did not ask what another one's question led to.
-    Notify(ServerId, Answer, Trace),
+    Notify(ServerId, RpcResponse, Trace),
     /// Do this in the log and bring the result.
     Log(LogOp),
     /// Read the messages that this asks for: its viewer may see them.
@@ -290,7 +290,7 @@ impl Owner {
     }
 
     /// While it is active: where it is, and its newest records as a walk backwards.
-    pub fn walk(&self, until: Until) -> Option<(Place, Walk)> {
+    pub fn walk(&self, until: Until) -> Option<(LogPosition, Walk)> {
         let Phase::Active(active) = &self.phase else { return None };
         Some((active.place(), active.walk(until)?))
     }
@@ -346,7 +346,7 @@ impl Owner {
             (_, LogResult::Last(Err(error)) | LogResult::Read(Err(error))) => self.on_read_failed(&error, now, effects),
             // An operation is asked for in one phase and ends in the same; this would be a defect of the caller.
             (_, unexpected) => {
-                static UNASKED: LogLimit = LogLimit::new();
+                static UNASKED: LogRateLimit = LogRateLimit::new();
                 debug!(room = %self.room, ?unexpected, "unexpected log operation");
                 if let Some(suppressed) = UNASKED.pass() {
                     error!(suppressed, "a log operation ended that was not asked for (level debug names the room)");

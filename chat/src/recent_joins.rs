@@ -45,7 +45,7 @@ impl RecentJoins {
 pub fn entered_membership(entry: &Entry) -> Option<Membership> {
     match entry {
         Entry::Join { membership, .. } | Entry::Move { membership, .. } => Some(*membership),
-        Entry::Open | Entry::Leave { .. } | Entry::Say { .. } | Entry::Whisper { .. } => None,
+        Entry::Open | Entry::Leave { .. } | Entry::Message { .. } | Entry::Whisper { .. } => None,
     }
 }
 
@@ -78,7 +78,7 @@ mod tests {
                 owner: chat.clone(),
                 proposals: Vec::new(),
                 entries: vec![Entry::Join { name, session, membership: stay(number) }],
-                named: Vec::new(),
+                notify_connectors: Vec::new(),
                 checkpoint: None,
                 part: None,
             }

@@ -12,16 +12,16 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 
 use bytes::Bytes;
-use shared::budget::Budget;
+use shared::allowed_senders::AllowedSenders;
 use shared::config::{Servers, Settings};
-use shared::dispatcher::Router;
 use shared::ids::{Incarnation, RoomId, ServerId};
 use shared::lineage::Lineage;
 use shared::metrics::Metrics;
+use shared::placement::Router;
 use shared::record::{RecordIds, SharedRecord};
-use shared::rpc::messages::{Answer, FromConnector, Question};
+use shared::rpc::messages::{FromConnector, RpcRequest, RpcResponse};
 use shared::rpc::{self, RpcError, Trace};
-use shared::senders::Senders;
+use shared::size_limits::SizeLimits;
 use tracing::debug;
 
 use crate::connector_liveness::ConnectorLiveness;
@@ -54,7 +54,7 @@ pub struct Rooms {
     incarnation: Incarnation,
     router: Router,
     servers: Arc<Servers>,
-    senders: Senders,
+    senders: AllowedSenders,
     policy: Arc<RoomPolicy>,
     metrics: Arc<Metrics>,
     forget_ms: u64,
@@ -79,7 +79,7 @@ pub struct Rooms {
     /// Owners do not all know yet what is new about connectors.
     liveness_changed: bool,
     /// Questions about rooms of others, until it is known whether their homes live.
-    waiting_requests: Vec<(Requester, Incarnation, Question)>,
+    waiting_requests: Vec<(Requester, Incarnation, RpcRequest)>,
     /// The log refuses whoever does not know its end: another server may stand in for a room's home.
     is_fenced: bool,
     is_handing_over: bool,
@@ -184,17 +184,17 @@ pub struct OutgoingReply {
 
 impl Rooms {
     /// No rooms yet.
-    pub fn new(identity: Identity, settings: &Settings, budget: Budget, metrics: Arc<Metrics>) -> Self {
+    pub fn new(identity: Identity, settings: &Settings, size_limits: SizeLimits, metrics: Arc<Metrics>) -> Self {
         let Identity { me, incarnation, servers, is_fenced } = identity;
         let lease_secs = settings.room.lease_secs;
         Self {
             router: Router::default(),
-            senders: Senders::new(&servers, u64::from(lease_secs) * 1_000),
+            senders: AllowedSenders::new(&servers, u64::from(lease_secs) * 1_000),
             servers,
             me,
             first_incarnation: incarnation,
             incarnation,
-            policy: Arc::new(RoomPolicy::new(settings, budget)),
+            policy: Arc::new(RoomPolicy::new(settings, size_limits)),
             metrics,
             forget_ms: u64::from(settings.room.forget_secs) * 1_000,
             lease_secs,
@@ -221,9 +221,9 @@ impl Rooms {
     }
 
     /// The broker takes messages of this size from now on. A record in flight that is too large fails, and is decided anew.
-    pub fn set_budget(&mut self, budget: Budget) {
-        if self.policy.budget() != budget {
-            self.policy = Arc::new(self.policy.with_budget(budget));
+    pub fn set_size_limits(&mut self, size_limits: SizeLimits) {
+        if self.policy.size_limits() != size_limits {
+            self.policy = Arc::new(self.policy.with_size_limits(size_limits));
         }
     }
 
@@ -237,12 +237,12 @@ impl Rooms {
             return Ok(self.take_effects());
         }
         let FromConnector { connector, incarnation, continues, count, known, question, .. } = message;
-        if question == Question::Probe {
+        if question == RpcRequest::Probe {
             self.answer_probe(connector, incoming.reply, incoming.trace, now);
             return Ok(self.take_effects());
         }
         let count = incoming.is_proven.then_some(count);
-        match self.check_sender(&connector, Lineage::said(incarnation, continues), (count, &question), now.ticks) {
+        match self.check_sender(&connector, Lineage::claimed(incarnation, continues), (count, &question), now.ticks) {
             SenderCheck::Accepted => {
                 known.into_iter().for_each(|known| self.record_known_incarnation(&connector, known, now.ticks));
                 let requester =
@@ -260,7 +260,7 @@ impl Rooms {
         Ok(self.take_effects())
     }
 
-    fn handle_request(&mut self, requester: Requester, incarnation: Incarnation, question: Question, now: Now) {
+    fn handle_request(&mut self, requester: Requester, incarnation: Incarnation, question: RpcRequest, now: Now) {
         if self.is_yielding {
             // The other process answers.
             return;
@@ -269,31 +269,31 @@ impl Rooms {
             return self.redirect(requester, &question, now);
         }
         let is_another = question.room().is_some_and(|room| !self.may_own(room));
-        if is_another && !matches!(question, Question::Detach { .. }) {
+        if is_another && !matches!(question, RpcRequest::Detach { .. }) {
             self.handle_foreign_request(requester, incarnation, question, now);
         } else {
             self.dispatch(requester, incarnation, question, now);
         }
     }
 
-    fn dispatch(&mut self, requester: Requester, incarnation: Incarnation, question: Question, now: Now) {
+    fn dispatch(&mut self, requester: Requester, incarnation: Incarnation, question: RpcRequest, now: Now) {
         match question {
-            Question::Heartbeat | Question::Probe => self.answer_heartbeat(requester, Answer::Alive, now),
-            Question::Detach { room } => {
+            RpcRequest::Heartbeat | RpcRequest::Probe => self.answer_heartbeat(requester, RpcResponse::Alive, now),
+            RpcRequest::Detach { room } => {
                 if let Some(owner) = self.owners.get_mut(&room) {
                     owner.detach(&requester.connector);
                 }
             }
-            Question::Attach { room, at } => {
+            RpcRequest::Attach { room, at } => {
                 self.with_owner(&room, |owner, effects| {
                     owner.attach(Attach { requester, incarnation, at }, now, effects)
                 });
             }
-            Question::History { room, number, session, wanted } => {
+            RpcRequest::History { room, number, session, wanted } => {
                 let request = HistoryRequest { requester, incarnation, number, session, wanted };
                 self.with_owner(&room, |owner, effects| owner.request_history(request, now, effects));
             }
-            Question::Propose { room, at, number, items } => {
+            RpcRequest::Propose { room, at, number, items } => {
                 let author = Author { connector: requester.connector.clone(), incarnation };
                 let proposal = Proposal { requester, author, at, number, items };
                 self.with_owner(&room, |owner, effects| owner.propose(proposal, now, effects));
@@ -407,7 +407,7 @@ impl Rooms {
             OwnerEffect::Respond(requester, answer) => self.answer(requester, &answer),
             OwnerEffect::Notify(connector, answer, trace) => self.send(connector, None, trace, &answer),
             OwnerEffect::Read(request) => {
-                self.start_reader(HistoryReader::new(room.clone(), request, self.policy.budget()))
+                self.start_reader(HistoryReader::new(room.clone(), request, self.policy.size_limits()))
             }
             OwnerEffect::Log(op) => {
                 self.effects.push(Effect::Log { room: room.clone(), requester: LogRequester::Owner, op })

@@ -7,16 +7,16 @@ use std::time::Duration;
 use futures_util::future::BoxFuture;
 use futures_util::stream::{self, FuturesUnordered};
 use futures_util::{FutureExt, Stream, StreamExt};
-use shared::bus::{self, Bus, BusError, Message, Outgoing, Subscription};
+use shared::bus::{self, Bus, BusError, Message, OutgoingMessage, Subscription};
 use shared::clock;
 use shared::fault;
-use shared::health::{Check, Depth, NOT_ALONE, Queues};
+use shared::health::{Check, DUPLICATE_ID, Depth, Queues};
 use shared::ids::{RoomId, ServerId};
-use shared::log_limit::LogLimit;
-use shared::metrics::{Metrics, Share};
+use shared::log_rate_limit::LogRateLimit;
+use shared::metrics::{GaugeShare, Metrics};
 use shared::node::Node;
 use shared::record::{Epoch, Position};
-use shared::rpc::messages::{Answer, FromChat, FromConnector};
+use shared::rpc::messages::{FromChat, FromConnector, RpcResponse};
 use shared::rpc::{self, Label, RpcError, Trace, header};
 use shared::signing::{Admission, Sender, Signer};
 use shared::subjects;
@@ -69,9 +69,9 @@ pub struct Chat {
 
 /// What a chat server has of the process's levels; gone with it.
 struct Gauges {
-    rooms: Share,
-    questions: Share,
-    operations: Share,
+    rooms: GaugeShare,
+    questions: GaugeShare,
+    operations: GaugeShare,
 }
 
 impl Gauges {
@@ -104,13 +104,13 @@ impl Chat {
         let identity = Identity {
             me: id.clone(),
             incarnation: clock::incarnation(),
-            servers: node.roster.now(),
+            servers: node.server_list.now(),
             is_fenced: log.is_shared() || node.bus.nats_client().is_none(),
         };
         let chat = Self {
-            rooms: Rooms::new(identity, &node.settings, node.budget(), node.metrics.clone()),
+            rooms: Rooms::new(identity, &node.settings, node.size_limits(), node.metrics.clone()),
             signer: Signer::new(&id, &node),
-            view: node.roster.now().view_hash(),
+            view: node.server_list.now().view_hash(),
             started: Instant::now(),
             in_flight: FuturesUnordered::new(),
             operations: Operations::default(),
@@ -138,7 +138,7 @@ impl Chat {
         tokio::pin!(log_statuses);
         let bus_checks = bus_checks(self.node.bus.clone(), self.node.metrics.clone());
         tokio::pin!(bus_checks);
-        let mut roster = self.node.roster.clone();
+        let mut server_list = self.node.server_list.clone();
         let mut connection = self.node.bus.connection();
         let mut generation = connection.borrow_and_update().generation;
         let stopping = self.node.lifecycle.stopping();
@@ -146,7 +146,7 @@ impl Chat {
         let draining = self.node.lifecycle.draining();
         tokio::pin!(draining);
         loop {
-            self.rooms.set_budget(self.node.budget());
+            self.rooms.set_size_limits(self.node.size_limits());
             tokio::select! {
                 () = &mut stopping => break,
                 () = &mut draining, if self.hand_over_until.is_none() => self.hand_over(),
@@ -162,12 +162,12 @@ impl Chat {
                     let effects = self.rooms.on_probe_result(&home, is_alive, self.now());
                     self.perform(effects);
                 }
-                servers = roster.changed() => {
+                servers = server_list.changed() => {
                     self.view = servers.view_hash();
                     let effects = self.rooms.set_servers(servers, self.now());
                     self.perform(effects);
                 }
-                made = bus::made_anew(&mut connection, generation) => {
+                made = bus::wait_for_reconnect(&mut connection, generation) => {
                     generation = made;
                     self.start_over();
                 }
@@ -219,12 +219,12 @@ impl Chat {
         self.gauges.operations.set(self.operations.waiting());
         let questions = Depth::within(settings.rpc.subscription_queue, "questions", questions);
         let operations = Depth { of: "log operations", waiting: self.operations.waiting(), mark: MANY_OPERATIONS };
-        let fault = self.queues.look(metrics.dropped_for_room(), &[questions, operations], Instant::now());
+        let fault = self.queues.check(metrics.dropped_on_full_queues(), &[questions, operations], Instant::now());
         health.set(Check::Queues, fault);
         health.set(Check::Log, self.log_health.fault().or_else(|| unusable_rooms(self.rooms.unusable())));
-        health.set(Check::Identity, self.rooms.is_yielding().then_some(NOT_ALONE));
-        health.beat();
-        self.node.examine(&self.id);
+        health.set(Check::Identity, self.rooms.is_yielding().then_some(DUPLICATE_ID));
+        health.record_alive();
+        self.node.update_health(&self.id);
     }
 
     /// Appends a message of no room if the log failed and no room tries it. A later process that has
@@ -254,7 +254,7 @@ impl Chat {
         let trace = Trace::from_header(message.headers.get(header::TRACEPARENT));
         debug!(%trace, method = message.headers.get(header::METHOD), "question");
         if message.headers.get(header::VIEW).is_some_and(|view| view != self.view) {
-            self.node.roster.doubt();
+            self.node.server_list.request_recheck();
         }
         let is_proven = admission == Admission::Signed;
         let incoming = IncomingRequest { body: &message.payload, reply: message.reply.clone(), is_proven, trace };
@@ -310,7 +310,7 @@ impl Chat {
     fn report_drained(&self) {
         let is_over = self.hand_over_until.is_some_and(|until| until <= Instant::now());
         if is_over && self.rooms.is_handed_over() && self.in_flight.is_empty() {
-            self.node.lifecycle.has_drained();
+            self.node.lifecycle.mark_drained();
         }
     }
 
@@ -337,7 +337,7 @@ impl Chat {
                     self.start_operations();
                 }
                 Effect::Probe(home) => self.probe(home),
-                Effect::RequestRecheck => self.node.roster.doubt(),
+                Effect::RequestRecheck => self.node.server_list.request_recheck(),
             }
         }
     }
@@ -353,7 +353,7 @@ impl Chat {
         self.probes.push(Box::pin(async move {
             let Ok(payload) = rpc::encode(&body) else { return (home, false) };
             let question = |reply| {
-                let mut question = Outgoing { subject, reply: Some(reply), headers, payload };
+                let mut question = OutgoingMessage { subject, reply: Some(reply), headers, payload };
                 signer.sign(&home, &mut question, None);
                 question
             };
@@ -367,7 +367,7 @@ impl Chat {
             let answer = bus.request_for(question, accepts, deadline).await.ok();
             let answer = answer.and_then(|answer| rpc::decode::<FromChat>(&answer.payload).ok());
             // One that leaves is not to be waited for.
-            let is_alive = answer.is_some_and(|response| response.answer != Answer::Leaving);
+            let is_alive = answer.is_some_and(|response| response.answer != RpcResponse::Leaving);
             (home, is_alive)
         }));
     }
@@ -375,7 +375,7 @@ impl Chat {
     fn send(&self, OutgoingReply { connector, reply, method, room, trace, body, record }: OutgoingReply) {
         let label = Label { method, room: room.as_ref(), from: &self.id, view: &self.view, trace: &trace };
         let subject = reply.unwrap_or_else(|| subjects::connector_push(&connector));
-        let mut message = Outgoing { subject, reply: None, headers: label.headers(), payload: body };
+        let mut message = OutgoingMessage { subject, reply: None, headers: label.headers(), payload: body };
         self.signer.sign(&connector, &mut message, record.as_ref());
         if let Err(error) = self.node.bus.publish(message) {
             // Counted by the bus; the connector finds its number missing and reads what it missed.
@@ -386,7 +386,7 @@ impl Chat {
 
 fn log_ignored(server: &ServerId, message: &Message, error: &RpcError, metrics: &Metrics) {
     metrics.bus_bad_messages.add();
-    static IGNORED: LogLimit = LogLimit::new();
+    static IGNORED: LogRateLimit = LogRateLimit::new();
     if let Some(suppressed) = IGNORED.pass() {
         let from = message.headers.get(header::FROM);
         warn!(%server, from, %error, suppressed, "a message was ignored");

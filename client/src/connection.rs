@@ -19,7 +19,7 @@ use tokio_tungstenite::tungstenite::{self, Message as Frame};
 use tokio_tungstenite::{MaybeTlsStream, WebSocketStream, connect_async_with_config};
 use tracing::debug;
 use wire::{
-    Dictionary, HandshakeAnswer, HandshakeRequest, Kick, Message, OfferedDictionary, Package, PackageKind, RouteRef,
+    Dictionary, HandshakeRequest, HandshakeResponse, Kick, Message, OfferedDictionary, Package, PackageKind, RouteRef,
     WireError, decode_frame,
 };
 
@@ -145,15 +145,15 @@ async fn shake_hands(socket: &mut Socket) -> Result<Greeting, ClientError> {
         }
     };
     let package = answer.filter(|p| p.kind == PackageKind::Handshake).ok_or(WireError::Handshake("expected"))?;
-    let greeting = match HandshakeAnswer::parse(&package.body)? {
-        HandshakeAnswer::Accepted { heartbeat_secs, dictionary, .. } => Greeting {
+    let greeting = match HandshakeResponse::parse(&package.body)? {
+        HandshakeResponse::Accepted { heartbeat_secs, dictionary, .. } => Greeting {
             dictionary: match dictionary {
                 OfferedDictionary::New(dictionary) => Some(dictionary),
                 OfferedDictionary::Off | OfferedDictionary::Known => None,
             },
             heartbeat: (heartbeat_secs > 0).then(|| Duration::from_secs(heartbeat_secs.into())),
         },
-        HandshakeAnswer::Refused { code } => return Err(ClientError::Handshake(code)),
+        HandshakeResponse::Refused { code } => return Err(ClientError::Handshake(code)),
     };
     let ack = Package::empty(PackageKind::HandshakeAck).encode()?;
     socket.send(Frame::Binary(ack)).await.map_err(gone)?;

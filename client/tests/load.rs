@@ -13,8 +13,8 @@ use client::load::{
 use cluster::{Cluster, LogKind};
 use serde_json::Value;
 use shared::config::{Config, Server, Servers, Settings};
-use shared::dispatcher::{CHAT, CONNECTOR, GATE};
 use shared::ids::ServerId;
+use shared::placement::{CHAT, CONNECTOR, GATE};
 use tokio::process::{Child, Command};
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;

@@ -7,8 +7,8 @@ use std::time::Duration;
 
 use cluster::{Cluster, LogKind, Plan};
 use shared::config::{Config, Server, Servers, Settings};
-use shared::dispatcher::{CHAT, CONNECTOR, GATE};
 use shared::ids::ServerId;
+use shared::placement::{CHAT, CONNECTOR, GATE};
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader, Lines};
 use tokio::process::{Child, ChildStdin, ChildStdout, Command};
 use tokio::time::timeout;

@@ -4,9 +4,9 @@ use std::collections::BTreeSet;
 
 use shared::config::Servers;
 use shared::config::settings::{RpcSettings, Signatures};
-use shared::dispatcher::{CHAT, CONNECTOR, GATE};
 use shared::ids::ServerId;
-use shared::signing::{KeyFileError, Signing, SigningKeeper};
+use shared::placement::{CHAT, CONNECTOR, GATE};
+use shared::signing::{KeyFileError, KeyringReloader, Signing};
 use tracing::{info, warn};
 
 /// The environment that other users of a network are taken to reach.
@@ -28,7 +28,7 @@ pub(crate) fn start(
     settings: &RpcSettings,
     over_nats: bool,
     own: &BTreeSet<ServerId>,
-) -> Result<(SigningKeeper, Signing), KeyFileError> {
+) -> Result<(KeyringReloader, Signing), KeyFileError> {
     match settings.signatures {
         Signatures::Off if over_nats && environment == PRODUCTION => {
             warn!(
@@ -37,9 +37,9 @@ pub(crate) fn start(
         }
         Signatures::Accept | Signatures::Require if !over_nats => {
             info!("rpc.signatures has no effect without NATS: all servers are in this process");
-            return Ok(SigningKeeper::off());
+            return Ok(KeyringReloader::off());
         }
         Signatures::Off | Signatures::Accept | Signatures::Require => {}
     }
-    SigningKeeper::start(settings, own)
+    KeyringReloader::start(settings, own)
 }

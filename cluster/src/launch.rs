@@ -20,15 +20,15 @@ use gate::Gate;
 use shared::admin;
 use shared::bus::{Bus, MemoryLimits};
 use shared::config::{Config, Server, Servers, Settings};
-use shared::dispatcher::{CHAT, CONNECTOR, GATE};
 use shared::health::Health;
 use shared::ids::ServerId;
 use shared::lifecycle::Lifecycle;
 use shared::metrics::Metrics;
 use shared::node::Node;
 use shared::payload::{self, PayloadWatch};
-use shared::roster::RosterKeeper;
-use shared::signing::{KeyFileError, SigningKeeper};
+use shared::placement::{CHAT, CONNECTOR, GATE};
+use shared::server_list::ServerListWriter;
+use shared::signing::{KeyFileError, KeyringReloader};
 use shared::subjects;
 use tokio::sync::Notify;
 use tracing::{info, warn};
@@ -74,8 +74,8 @@ impl fmt::Debug for Plan {
 
 /// Running servers.
 pub struct Cluster {
-    keeper: RosterKeeper,
-    signing: SigningKeeper,
+    keeper: ServerListWriter,
+    signing: KeyringReloader,
     node: Node,
     log_kind: LogKind,
     /// Opened for the first chat server.
@@ -122,11 +122,11 @@ impl Cluster {
             anyhow::Ok(bus)
         };
         let bus = while_alive(&bound, connecting).await?;
-        let (keeper, roster) = RosterKeeper::new(servers);
+        let (keeper, server_list) = ServerListWriter::new(servers);
         let (settings, environment) = (Arc::new(settings), environment.into());
         let (lifecycle, health) = (Lifecycle::new(), Health::default());
         let payload = PayloadWatch::default();
-        let node = Node { environment, roster, settings, bus, signing, metrics, payload, lifecycle, health };
+        let node = Node { environment, server_list, settings, bus, signing, metrics, payload, lifecycle, health };
         let (signing, running) = (signing_keeper, BTreeMap::new());
         let mut cluster =
             Self { keeper, signing, node, log_kind: log, log: None, only, running, missing: Missing::default() };
@@ -195,7 +195,7 @@ impl Cluster {
     }
 
     fn look_at_keys_of(&mut self, servers: &Servers) -> Option<Result<(), KeyFileError>> {
-        let looked = self.signing.look(&keys::own(servers, self.only.as_ref()));
+        let looked = self.signing.reload_if_changed(&keys::own(servers, self.only.as_ref()));
         if let Some(Ok(())) = looked {
             info!("the keys of servers are other ones now");
         }
@@ -214,7 +214,7 @@ impl Cluster {
         let running = Running { kind, lifecycle: node.lifecycle.clone(), admin: node.lifecycle.sibling() };
         if let Some(listener) = admin {
             info!(server = %id, address = ?listener.local_addr().ok(), "health and metrics");
-            let router = admin::probes(id.clone(), node.clone()).merge(admin::metrics(node.clone()));
+            let router = admin::health_router(id.clone(), node.clone()).merge(admin::metrics(node.clone()));
             let lifecycle = running.admin.clone();
             running.admin.spawn_main(async move { admin::serve(&listener, router, lifecycle).await });
         }
@@ -258,7 +258,7 @@ impl Cluster {
 
     /// What wakes up whoever looks at the configuration: another process seems to see other servers.
     pub fn doubts(&self) -> Arc<Notify> {
-        self.keeper.doubts()
+        self.keeper.recheck_requests()
     }
 
     /// What is counted in this process.
@@ -325,7 +325,7 @@ fn in_order(mut servers: Vec<Bound>) -> Vec<Bound> {
 /// because its broker is away.
 async fn while_alive<T>(bound: &[Bound], connecting: impl Future<Output = T>) -> T {
     let probing = Lifecycle::new();
-    let answer = |listener| admin::serve(listener, admin::probes_without_bus(), probing.clone());
+    let answer = |listener| admin::serve(listener, admin::health_router_without_bus(), probing.clone());
     let answers = join_all(bound.iter().flat_map(Bound::probed).map(answer));
     let connected = tokio::select! {
         connected = connecting => connected,

@@ -5,8 +5,8 @@ use std::net::{IpAddr, SocketAddr};
 
 use anyhow::Context;
 use shared::config::{Server, Servers, Settings};
-use shared::dispatcher::{CHAT, CONNECTOR, GATE};
 use shared::ids::ServerId;
+use shared::placement::{CHAT, CONNECTOR, GATE};
 use tokio::net::TcpListener;
 
 /// A server that is to be started, with its listeners.

@@ -4,20 +4,20 @@
 
 use std::time::Duration;
 
-use shared::pace::Pace;
+use shared::batching::BatchTimer;
 use tokio::time::Instant;
 
 /// The rests of all threads of a process: they look at the same times.
 #[derive(Debug)]
 pub(crate) struct Rest {
-    pace: Pace,
+    pace: BatchTimer,
     next: Option<Instant>,
 }
 
 impl Rest {
     /// Nobody looked for work until now; looks are so far apart when there are many.
     pub(crate) fn new(gap: Duration, now: Instant) -> Self {
-        Self { pace: Pace::new(gap, now), next: None }
+        Self { pace: BatchTimer::new(gap, now), next: None }
     }
 
     /// A thread has nothing to do: until when it is to rest before it looks, if at all.

@@ -190,8 +190,9 @@ async fn keep_up(cluster: &mut Cluster, mut file: ServersFile, mut asked: Signal
 /// Tells a newcomer where to connect. Where stdout and stderr go to one file of JSON, that stays
 /// one.
 fn greet(servers: &Servers, format: LogFormat) -> anyhow::Result<()> {
-    let address =
-        |server: &shared::config::Server| format!("{}:{}", server.told_host(), server.told_port().unwrap_or_default());
+    let address = |server: &shared::config::Server| {
+        format!("{}:{}", server.advertised_host(), server.advertised_port().unwrap_or_default())
+    };
     let gate = servers.gate().first().map(address).unwrap_or_default();
     let connectors: Vec<String> = servers.connector().iter().map(address).collect();
     let (chats, connectors) = (servers.chat().len(), connectors.join(", "));

@@ -5,11 +5,11 @@ mod report;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use shared::allowed_senders::AllowedSenders;
 use shared::config::Servers;
-use shared::dispatcher::{self, CHAT, NoServer};
 use shared::ids::{Incarnation, RoomId, ServerId};
-use shared::rpc::messages::{ChatStats, Known};
-use shared::senders::Senders;
+use shared::placement::{self, CHAT, NoServer};
+use shared::rpc::messages::{ChatStats, KnownIncarnation};
 
 /// Heartbeats that a chat server is still sent that is not in the list any more: it may not know that yet, and must not take
 /// this connector for silent meanwhile.
@@ -30,7 +30,7 @@ const OLD_TO_ACCEPT: u32 = 3;
 #[derive(Debug)]
 pub struct ChatServers {
     servers: Arc<Servers>,
-    senders: Senders,
+    senders: AllowedSenders,
     sequences: BTreeMap<ServerId, SequenceState>,
     heartbeats: BTreeMap<ServerId, HeartbeatState>,
     /// Chat servers that are not in the list any more, and the heartbeats that they are still sent.
@@ -106,7 +106,7 @@ impl SequenceCheck {
 impl ChatServers {
     /// No message received so far; `lease_ms` is `room.lease_secs`.
     pub fn new(servers: Arc<Servers>, lease_ms: u64) -> Self {
-        let senders = Senders::new(&servers, lease_ms);
+        let senders = AllowedSenders::new(&servers, lease_ms);
         Self {
             servers,
             senders,
@@ -120,8 +120,8 @@ impl ChatServers {
     /// The chat server to ask about a room: its home, or while that is down the next candidate. If all are down, the home.
     pub fn server_for(&self, room: &RoomId) -> Result<ServerId, NoServer> {
         let chats = self.servers.chat();
-        let candidate = dispatcher::candidates(room.as_str(), chats, |id| self.is_down(id)).into_iter().next();
-        let server = candidate.or_else(|| dispatcher::place(room.as_str(), chats));
+        let candidate = placement::candidates(room.as_str(), chats, |id| self.is_down(id)).into_iter().next();
+        let server = candidate.or_else(|| placement::place(room.as_str(), chats));
         server.map(|server| server.id.clone()).ok_or_else(|| NoServer { server_type: CHAT.to_owned() })
     }
 
@@ -136,7 +136,7 @@ impl ChatServers {
     }
 
     /// The servers that messages are taken from.
-    pub(crate) fn senders(&mut self) -> &mut Senders {
+    pub(crate) fn senders(&mut self) -> &mut AllowedSenders {
         &mut self.senders
     }
 
@@ -247,10 +247,10 @@ impl ChatServers {
 
     /// The highest incarnation of a chat server that was heard, and whether it was heard twice
     /// lately.
-    pub fn known(&self, chat: &ServerId, ticks: u64) -> Option<Known> {
+    pub fn known(&self, chat: &ServerId, ticks: u64) -> Option<KnownIncarnation> {
         let sequence = self.sequences.get(chat)?;
         let live = sequence.previous_at.is_some_and(|before| ticks.saturating_sub(before) < self.lease_ms);
-        Some(Known { incarnation: sequence.incarnation, live })
+        Some(KnownIncarnation { incarnation: sequence.incarnation, live })
     }
 }
 

@@ -10,13 +10,13 @@ mod senders;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use shared::backoff;
-use shared::budget::Budget;
 use shared::frontend::Ending;
 use shared::ids::{RoomId, ServerId};
 use shared::lineage::Lineage;
-use shared::log_limit::LogLimit;
-use shared::rpc::messages::{Answer, FromChat, FromConnector, Item, Known, Place, Question};
+use shared::log_rate_limit::LogRateLimit;
+use shared::rpc::messages::{FromChat, FromConnector, Item, KnownIncarnation, LogPosition, RpcRequest, RpcResponse};
 use shared::rpc::{self, RpcError};
+use shared::size_limits::SizeLimits;
 use tracing::{debug, error, info};
 
 use crate::chat_servers::{ChatServers, SequenceCheck};
@@ -112,8 +112,8 @@ impl ConnectorState {
     }
 
     /// The broker takes messages of another size. What is too large now is found when it would be sent.
-    pub fn set_budget(&mut self, budget: Budget) {
-        self.common.budget = budget;
+    pub fn set_size_limits(&mut self, size_limits: SizeLimits) {
+        self.common.size_limits = size_limits;
     }
 
     /// Requests that are not answered yet.
@@ -204,7 +204,7 @@ impl ConnectorState {
         if !self.check_sender(&chat, &answer, now, &mut effects) {
             return Ok(effects);
         }
-        if let Answer::Stale(known) = answer {
+        if let RpcResponse::Stale(known) = answer {
             self.on_stale((&chat, incarnation), known, now, &mut effects);
             return Ok(effects);
         }
@@ -231,19 +231,19 @@ impl ConnectorState {
         // before its sender said that it leaves.
         let is_present = check != SequenceCheck::Old;
         if is_present {
-            let stays = answer == Answer::Alive && check.is_newest();
+            let stays = answer == RpcResponse::Alive && check.is_newest();
             self.note_chat_heard((&chat, incarnation), stays, now, &mut effects);
         }
         // Late ones are older than those that are known.
         stats.filter(|_| check.is_newest()).into_iter().for_each(|stats| self.chat_servers.note_stats(&chat, stats));
         if !self.lineage.earlier().is_empty() {
-            self.lineage.unify_answer(&self.common.me, &mut answer);
+            self.lineage.unify_response(&self.common.me, &mut answer);
         }
         match check {
             SequenceCheck::Gap | SequenceCheck::NewRun | SequenceCheck::Reset => self.reattach_all(now, &mut effects),
             _ => {}
         }
-        if is_present && answer == Answer::Leaving && self.chat_servers.record_leaving(&chat, incarnation) {
+        if is_present && answer == RpcResponse::Leaving && self.chat_servers.record_leaving(&chat, incarnation) {
             info!(%chat, "a chat server is about to end; its rooms are asked for at others");
             self.reroute_rooms(now, &mut effects);
         }
@@ -254,16 +254,16 @@ impl ConnectorState {
     fn on_answer(
         &mut self,
         (chat, check): (&ServerId, SequenceCheck),
-        answer: Answer,
+        answer: RpcResponse,
         now: Now,
         effects: &mut Vec<Effect>,
     ) {
         match answer {
-            Answer::Alive | Answer::Leaving | Answer::Stale(_) => {}
+            RpcResponse::Alive | RpcResponse::Leaving | RpcResponse::Stale(_) => {}
             // The chain says whether a record is to be applied, however it comes. A room that nobody here knows has
             // members in the log that we should have seen off: the room is opened to do so.
-            Answer::Record { room, epoch, position, record } => {
-                let place = Place { epoch, position, id: record.id };
+            RpcResponse::Record { room, epoch, position, record } => {
+                let place = LogPosition { epoch, position, id: record.id };
                 self.in_room(&room, now, effects, |room, cx| {
                     room.on_record(epoch, position, &record, cx);
                     if check.is_newest() {
@@ -272,18 +272,18 @@ impl ConnectorState {
                 });
             }
             // An answer that newer ones overtook must not be taken for the present, nor that of one who is not asked any more.
-            Answer::Attached { ref room, .. } if !check.is_newest() || !self.is_routed_to(chat, room) => {}
-            Answer::NotOwner { ref room } if !self.is_routed_to(chat, room) => {}
-            Answer::History { .. } | Answer::NotOwner { .. } | Answer::Unavailable { .. }
+            RpcResponse::Attached { ref room, .. } if !check.is_newest() || !self.is_routed_to(chat, room) => {}
+            RpcResponse::NotOwner { ref room } if !self.is_routed_to(chat, room) => {}
+            RpcResponse::History { .. } | RpcResponse::NotOwner { .. } | RpcResponse::Unavailable { .. }
                 if check == SequenceCheck::Old => {}
-            Answer::Attached { room, asked, now: place, news } => {
+            RpcResponse::Attached { room, asked, now: place, news } => {
                 self.in_known_room(&room, now, effects, |room, cx| room.on_attached(asked, place, news, cx));
             }
-            Answer::History { room, number, upto, page } => {
+            RpcResponse::History { room, number, upto, page } => {
                 self.in_known_room(&room, now, effects, |room, cx| room.on_history(number, upto, page, cx));
             }
-            Answer::NotOwner { room } => self.in_known_room(&room, now, effects, Room::on_not_owner),
-            Answer::Unavailable { room, because } => {
+            RpcResponse::NotOwner { room } => self.in_known_room(&room, now, effects, Room::on_not_owner),
+            RpcResponse::Unavailable { room, because } => {
                 self.in_known_room(&room, now, effects, |room, cx| room.on_unavailable(because, cx));
             }
         }
@@ -409,10 +409,10 @@ impl ConnectorState {
         }
     }
 
-    fn send_to_owner(&mut self, room: &RoomId, question: &Question, effects: &mut Vec<Effect>) {
+    fn send_to_owner(&mut self, room: &RoomId, question: &RpcRequest, effects: &mut Vec<Effect>) {
         let Some(slot) = self.rooms.get_mut(room) else { return };
         slot.last_token = (slot.last_token + 1) % TOKENS_PER_ROOM;
-        let answered = !matches!(question, Question::Detach { .. });
+        let answered = !matches!(question, RpcRequest::Detach { .. });
         let token = answered.then_some(slot.serial * TOKENS_PER_ROOM + slot.last_token);
         let chat = slot.chat.clone();
         effects.extend(self.request_effect(chat, token, None, question));
@@ -422,8 +422,8 @@ impl ConnectorState {
         &mut self,
         chat: ServerId,
         token: Option<u64>,
-        known: Option<Known>,
-        question: &Question,
+        known: Option<KnownIncarnation>,
+        question: &RpcRequest,
     ) -> Option<Effect> {
         let (method, room) = (method(question), question.room().cloned());
         self.messages_sent += 1;
@@ -439,7 +439,7 @@ impl ConnectorState {
         match rpc::encode(&message) {
             Ok(body) => Some(Effect::SendToChat { chat, token, method, room, body }),
             Err(error) => {
-                static UNWRITABLE: LogLimit = LogLimit::new();
+                static UNWRITABLE: LogRateLimit = LogRateLimit::new();
                 if let Some(suppressed) = UNWRITABLE.pass() {
                     error!(%error, suppressed, "a question to a chat server cannot be written");
                 }
@@ -461,14 +461,14 @@ fn respond(effects: &mut Vec<Effect>, session: u64, id: Option<u32>, response: C
 }
 
 /// What the `Method` header says of a question: what is inside a proposal, each once.
-fn method(question: &Question) -> String {
+fn method(question: &RpcRequest) -> String {
     match question {
-        Question::Attach { .. } => "attach".to_owned(),
-        Question::History { .. } => "history".to_owned(),
-        Question::Detach { .. } => "detach".to_owned(),
-        Question::Heartbeat => "heartbeat".to_owned(),
-        Question::Probe => "probe".to_owned(),
-        Question::Propose { items, .. } => {
+        RpcRequest::Attach { .. } => "attach".to_owned(),
+        RpcRequest::History { .. } => "history".to_owned(),
+        RpcRequest::Detach { .. } => "detach".to_owned(),
+        RpcRequest::Heartbeat => "heartbeat".to_owned(),
+        RpcRequest::Probe => "probe".to_owned(),
+        RpcRequest::Propose { items, .. } => {
             let mut methods: Vec<&str> = items.iter().map(Item::method).collect();
             methods.sort_unstable();
             methods.dedup();

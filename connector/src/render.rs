@@ -5,7 +5,7 @@ use serde::Serialize;
 use shared::frontend::{self, ErrorBody, routes};
 use shared::ids::{Name, RoomId};
 use shared::record::{Epoch, Refusal};
-use shared::rpc::messages::{Page, Said, Unavailable};
+use shared::rpc::messages::{HistoryMessage, HistoryPage, Unavailable};
 use wire::Dictionary;
 
 use crate::connector_state::ClientResponse;
@@ -107,8 +107,8 @@ struct MessageBody<'a> {
     time: u64,
 }
 
-impl<'a> From<&'a Said> for MessageBody<'a> {
-    fn from(said: &'a Said) -> Self {
+impl<'a> From<&'a HistoryMessage> for MessageBody<'a> {
+    fn from(said: &'a HistoryMessage) -> Self {
         let target = target(said.to.as_ref());
         Self { msg: &said.content, from: &said.from, target, seq: said.seq, time: said.time }
     }
@@ -177,7 +177,7 @@ pub fn render_response(id: u32, response: &ClientResponse) -> (u16, Bytes) {
 fn render_room_response(id: u32, room: &RoomId, reply: &RoomResponse) -> (u16, Bytes) {
     match reply {
         RoomResponse::Entered(entered) => ok_response(id, &self::entered(room, entered)),
-        RoomResponse::History { epoch, page: Page { messages, cursor, complete } } => {
+        RoomResponse::History { epoch, page: HistoryPage { messages, cursor, complete } } => {
             let messages = messages.iter().map(MessageBody::from).collect();
             let (epoch, complete, cursor) = (*epoch, *complete, *cursor);
             ok_response(id, &HistoryBody { code: 200, rid: room, epoch, messages, complete, cursor })
@@ -209,7 +209,7 @@ fn render_room_response(id: u32, room: &RoomId, reply: &RoomResponse) -> (u16, B
 
 fn entered<'a>(room: &'a RoomId, entered: &'a room::Entered) -> EnteredBody<'a> {
     let room::Entered { users, total, names, seq, time, epoch, token, missed } = entered;
-    let taken = missed.iter().flat_map(|missed| &missed.messages).map(Said::json_size).sum();
+    let taken = missed.iter().flat_map(|missed| &missed.messages).map(HistoryMessage::json_size).sum();
     let missed = missed.as_ref().map(|MissedMessages { messages, cursor, recovered }| ResumedBody {
         missed: messages.iter().map(MessageBody::from).collect(),
         recovered: *recovered,

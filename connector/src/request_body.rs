@@ -4,7 +4,7 @@ use serde_json::{Map, Value};
 use shared::ids::{IdError, Name, RoomId};
 use shared::membership::Token;
 use shared::record::Epoch;
-use shared::rpc::messages::Span;
+use shared::rpc::messages::HistoryRange;
 use thiserror::Error;
 use wire::{Body, value};
 
@@ -41,7 +41,7 @@ pub struct EnterRequest {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct HistoryRequest {
     /// Which.
-    pub span: Span,
+    pub span: HistoryRange,
     /// How many at most.
     pub limit: u16,
 }
@@ -104,9 +104,9 @@ impl HistoryRequest {
     pub fn parse(body: &[u8]) -> Result<Self, BodyError> {
         let body = Body::parse(body).into_members().ok_or(BodyError::NotAnObject)?;
         let span = match (number(&body, "before")?, number(&body, "after")?) {
-            (None, None) => Span::Last,
-            (Some(before), None) => Span::Before(before),
-            (None, Some(after)) => Span::After(after),
+            (None, None) => HistoryRange::Last,
+            (Some(before), None) => HistoryRange::Before(before),
+            (None, Some(after)) => HistoryRange::After(after),
             (Some(_), Some(_)) => return Err(BodyError::TwoSpans),
         };
         Ok(Self { span, limit: MESSAGES_PER_PAGE.read(&body)? })
@@ -176,13 +176,13 @@ mod tests {
     #[test]
     fn spans_of_messages() {
         let read = |body: &str| HistoryRequest::parse(body.as_bytes());
-        assert_eq!(read(""), Ok(HistoryRequest { span: Span::Last, limit: 50 }));
-        assert_eq!(read(r#"{"before":7,"limit":100}"#), Ok(HistoryRequest { span: Span::Before(7), limit: 100 }));
-        assert_eq!(read(r#"{"after":0,"limit":1}"#), Ok(HistoryRequest { span: Span::After(0), limit: 1 }));
+        assert_eq!(read(""), Ok(HistoryRequest { span: HistoryRange::Last, limit: 50 }));
+        assert_eq!(read(r#"{"before":7,"limit":100}"#), Ok(HistoryRequest { span: HistoryRange::Before(7), limit: 100 }));
+        assert_eq!(read(r#"{"after":0,"limit":1}"#), Ok(HistoryRequest { span: HistoryRange::After(0), limit: 1 }));
         assert_eq!(read(r#"{"after":0,"before":1}"#), Err(BodyError::TwoSpans));
         assert_eq!(read(r#"{"after":-1}"#), Err(BodyError::NotANumber("after")));
         assert_eq!(read(r#"{"before":"7"}"#), Err(BodyError::NotANumber("before")));
-        let floats = HistoryRequest { span: Span::Before(999_000), limit: 2 };
+        let floats = HistoryRequest { span: HistoryRange::Before(999_000), limit: 2 };
         assert_eq!(read(r#"{"before":999000.0,"limit":2.0}"#), Ok(floats));
         assert_eq!(read(r#"{"after":1.5}"#), Err(BodyError::NotANumber("after")));
         assert_eq!(read(r#"{"before":1e400}"#), Err(BodyError::NotAnObject));

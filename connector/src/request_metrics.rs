@@ -1,18 +1,18 @@
 //! A connector in figures: its parts of the process's levels, and what its clients' requests took and came to.
 
 use shared::frontend::routes;
-use shared::metrics::{Asked, Metrics, Share};
+use shared::metrics::{GaugeShare, Metrics, RouteLabel};
 use tokio::time::Instant;
 
 use crate::connector_state::{ClientRequest, Gauges};
 
 /// What a connector has of the process's levels; gone with it.
 pub(crate) struct ConnectorGauges {
-    rooms: Share,
-    members: Share,
-    in_flight: Share,
-    commands: Share,
-    messages: Share,
+    rooms: GaugeShare,
+    members: GaugeShare,
+    in_flight: GaugeShare,
+    commands: GaugeShare,
+    messages: GaugeShare,
 }
 
 impl ConnectorGauges {
@@ -42,7 +42,7 @@ impl ConnectorGauges {
 
 /// Requests of one client that wait for their answers: as many as a session may have in flight, and one that is one too many.
 #[derive(Debug, Default)]
-pub(crate) struct RequestTimers(Vec<(u32, Asked, Instant)>);
+pub(crate) struct RequestTimers(Vec<(u32, RouteLabel, Instant)>);
 
 impl RequestTimers {
     /// A request came.
@@ -54,7 +54,7 @@ impl RequestTimers {
             ClientRequest::Members(_) => routes::MEMBERS,
             ClientRequest::Leave => routes::LEAVE,
         };
-        self.0.push((id, Asked::of(route), Instant::now()));
+        self.0.push((id, RouteLabel::of(route), Instant::now()));
     }
 
     /// It is answered.

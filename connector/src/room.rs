@@ -16,14 +16,14 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use shared::backoff::{Backoff, Policy};
-use shared::budget::Budget;
 use shared::ids::{Incarnation, Name, RoomId, ServerId, SessionId};
 use shared::lineage::Lineage;
 use shared::membership::Token;
 use shared::metrics::Metrics;
 use shared::record::{Epoch, Position, Record, Refusal};
 use shared::room::RoomState;
-use shared::rpc::messages::{Item, Page, Place, Question, Unavailable};
+use shared::rpc::messages::{HistoryPage, Item, LogPosition, RpcRequest, Unavailable};
+use shared::size_limits::SizeLimits;
 
 use crate::connector_state::attach_rate_limit::AttachRateLimit;
 use catch_up::PartialState;
@@ -67,7 +67,7 @@ pub struct Common {
     /// Requests that may wait for a room.
     pub max_waiting: usize,
     /// How large messages may be now.
-    pub budget: Budget,
+    pub size_limits: SizeLimits,
     /// Members of a room above which it is large: how many they are is told, and not each coming and going.
     pub large_members: usize,
     /// What is counted.
@@ -97,7 +97,7 @@ pub enum RoomResponse {
     /// The message is committed.
     Sent { seq: u64, time: u64 },
     /// Messages of the room.
-    History { epoch: Epoch, page: Page },
+    History { epoch: Epoch, page: HistoryPage },
     /// Names of the room's members.
     Members(MembersPage),
     /// The session is in no room.
@@ -135,7 +135,7 @@ pub struct Entered {
 #[derive(Debug, PartialEq, Eq)]
 pub enum RoomEffect {
     /// Ask the owner.
-    SendToOwner(Question),
+    SendToOwner(RpcRequest),
     /// Answer a request.
     Respond(PendingRequest, RoomResponse),
     /// Tell these sessions.
@@ -181,7 +181,7 @@ struct Stamp {
 #[derive(Debug)]
 pub struct Room {
     id: RoomId,
-    applied: Place,
+    applied: LogPosition,
     state: RoomState,
     /// Who is here for all that local sessions were told.
     presence: Presence,
@@ -205,9 +205,9 @@ enum AttachState {
     /// To be asked, not before this time.
     Due(u64),
     /// Asked with this place; asked again at this time.
-    Requested(Place, u64),
+    Requested(LogPosition, u64),
     /// Asked with this place, and to be asked again when answered: something was lost meanwhile.
-    RequestedStale(Place, u64),
+    RequestedStale(LogPosition, u64),
     Done,
 }
 
@@ -216,7 +216,7 @@ impl Room {
     pub fn new(id: RoomId, common: &Common, now: u64) -> Self {
         Self {
             id,
-            applied: Place::default(),
+            applied: LogPosition::default(),
             state: RoomState::default(),
             presence: Presence::new(common.large_members),
             sessions: LocalSessions::default(),
@@ -253,7 +253,7 @@ impl Room {
 
     /// The newest record of a chat server is here. If what was applied goes further, or another way,
     /// the log does not have it, or another server appended since: its owner says which.
-    pub fn check_owner_position(&mut self, place: Place, cx: &mut Context<'_>) {
+    pub fn check_owner_position(&mut self, place: LogPosition, cx: &mut Context<'_>) {
         let is_behind =
             place.epoch == self.applied.epoch && place.position <= self.applied.position && place != self.applied;
         if is_behind && self.attach == AttachState::Done {
@@ -343,7 +343,7 @@ impl Room {
         if cx.now.saturating_sub(self.empty_since) < stays {
             return true;
         }
-        cx.effects.push(RoomEffect::SendToOwner(Question::Detach { room: self.id.clone() }));
+        cx.effects.push(RoomEffect::SendToOwner(RpcRequest::Detach { room: self.id.clone() }));
         false
     }
 
@@ -391,7 +391,7 @@ impl Room {
             return false;
         }
         self.attach = AttachState::Requested(self.applied, repeat_at);
-        cx.effects.push(RoomEffect::SendToOwner(Question::Attach { room: self.id.clone(), at: self.applied }));
+        cx.effects.push(RoomEffect::SendToOwner(RpcRequest::Attach { room: self.id.clone(), at: self.applied }));
         true
     }
 
@@ -402,13 +402,13 @@ impl Room {
     }
 
     fn propose(&mut self, repeat_at: u64, cx: &mut Context<'_>) {
-        while let Some(queued) = self.proposer.take_oversize(cx.common.budget) {
+        while let Some(queued) = self.proposer.take_oversize(cx.common.size_limits) {
             let refused = RoomResponse::Refused { refusal: Refusal::TooLong, enter: false };
             cx.effects.extend(queued.pending.map(|pending| RoomEffect::Respond(pending, refused)));
         }
         let number = self.proposer.next_number(*cx.last_number);
-        let has_begun = !cx.is_batching && self.proposer.begin(number, self.applied.id, cx.common.budget).is_some();
-        let is_given = has_begun || self.proposer.fence(number, cx.common.budget);
+        let has_begun = !cx.is_batching && self.proposer.begin(number, self.applied.id, cx.common.size_limits).is_some();
+        let is_given = has_begun || self.proposer.fence(number, cx.common.size_limits);
         *cx.last_number += u64::from(is_given);
         let Some(in_flight) = self.proposer.in_flight().filter(|in_flight| in_flight.repeat_at <= cx.now) else {
             return;
@@ -416,7 +416,7 @@ impl Room {
         // One that was never asked is none to be repeated.
         self.repeats += u32::from(in_flight.repeat_at > 0);
         let (room, at, (number, items)) = (self.id.clone(), self.applied, in_flight.proposal());
-        cx.effects.push(RoomEffect::SendToOwner(Question::Propose { room, at, number, items }));
+        cx.effects.push(RoomEffect::SendToOwner(RpcRequest::Propose { room, at, number, items }));
         self.proposer.set_repeat_at(repeat_at);
     }
 

@@ -9,16 +9,16 @@ use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
 use rand::seq::IndexedRandom;
+use shared::batching::BatchTimer;
 use shared::bus::{self, Message, Subscription};
 use shared::clock;
 use shared::config::Server;
 use shared::fault;
-use shared::frontend::{self, Options, Outbox, routes};
-use shared::health::{Check, Depth, NO_CHAT_SERVER, NOT_ALONE, Queues};
+use shared::frontend::{self, Options, WriteQueue, routes};
+use shared::health::{Check, DUPLICATE_ID, Depth, NO_CHAT_SERVER, Queues};
 use shared::ids::ServerId;
-use shared::log_limit::LogLimit;
+use shared::log_rate_limit::LogRateLimit;
 use shared::node::Node;
-use shared::pace::Pace;
 use shared::rpc::messages::{ConnectorStats, Ping, Pong};
 use shared::rpc::{self, RpcError};
 use shared::signing::{Admission, Sender, Signer};
@@ -96,7 +96,7 @@ pub struct Connector {
 }
 
 struct ClientState {
-    outbox: Outbox,
+    write_queue: WriteQueue,
     entered: Arc<AtomicBool>,
     timers: RequestTimers,
 }
@@ -129,7 +129,7 @@ impl Connector {
             resume_ms: u64::from(settings.session.resume_secs) * 1_000,
             linger_ms: u64::from(settings.room.linger_secs) * 1_000,
             max_waiting: settings.room.max_waiting,
-            budget: node.budget(),
+            size_limits: node.size_limits(),
             large_members: settings.room.large_members,
             metrics: node.metrics.clone(),
         };
@@ -138,7 +138,7 @@ impl Connector {
             request_ms: u64::from(settings.rpc.request_ms),
             attaches_per_tick: (settings.nats.publish_queue / ATTACH_SHARE).max(LEAST_ATTACHES),
         };
-        let chat_servers = ChatServers::new(node.roster.now(), u64::from(settings.room.lease_secs) * 1_000);
+        let chat_servers = ChatServers::new(node.server_list.now(), u64::from(settings.room.lease_secs) * 1_000);
         Self {
             signer: Signer::new(&id, &node),
             state: ConnectorState::new(common, chat_servers, limits),
@@ -147,7 +147,7 @@ impl Connector {
             ping: subjects::connector_ping(&id),
             client_port,
             requests: 0,
-            view: node.roster.now().view_hash(),
+            view: node.server_list.now().view_hash(),
             started: Instant::now(),
             stopping: false,
             drain: None,
@@ -163,7 +163,7 @@ impl Connector {
     async fn run(mut self, mut asked: mpsc::Receiver<Command>, mut inbox: Subscription) {
         let mut tick = interval(TICK);
         let mut heartbeat = interval(self.node.settings.rpc.heartbeat());
-        let mut roster = self.node.roster.clone();
+        let mut server_list = self.node.server_list.clone();
         let mut connection = self.node.bus.connection();
         let mut generation = connection.borrow_and_update().generation;
         let stopping = self.node.lifecycle.stopping();
@@ -172,12 +172,12 @@ impl Connector {
         tokio::pin!(draining);
         let mut drained = false;
         let mut batch = Vec::new();
-        let mut pace = Pace::new(self.gather(), Instant::now());
+        let mut pace = BatchTimer::new(self.gather(), Instant::now());
         let held = sleep_until(Instant::now());
         tokio::pin!(held);
         let mut is_held = false;
         loop {
-            self.state.set_budget(self.node.budget());
+            self.state.set_size_limits(self.node.size_limits());
             tokio::select! {
                 () = &mut stopping, if !self.stopping => {
                     self.stopping = true;
@@ -223,12 +223,12 @@ impl Connector {
                     let effects = self.state.send_heartbeats(self.now());
                     self.perform(effects);
                 }
-                servers = roster.changed() => {
+                servers = server_list.changed() => {
                     self.view = servers.view_hash();
                     let effects = self.state.set_servers(servers, self.now());
                     self.perform(effects);
                 }
-                made = bus::made_anew(&mut connection, generation) => {
+                made = bus::wait_for_reconnect(&mut connection, generation) => {
                     generation = made;
                     let effects = self.state.on_reconnected(self.now());
                     self.perform(effects);
@@ -255,22 +255,22 @@ impl Connector {
         }
         let commands = Depth::within(COMMANDS, "commands of clients", commands);
         let messages = Depth::within(settings.rpc.subscription_queue, "bus messages", messages);
-        let fault = self.queues.look(metrics.dropped_for_room(), &[commands, messages], Instant::now());
+        let fault = self.queues.check(metrics.dropped_on_full_queues(), &[commands, messages], Instant::now());
         health.set(Check::Queues, fault);
-        health.set(Check::Identity, self.has_rival.then_some(NOT_ALONE));
+        health.set(Check::Identity, self.has_rival.then_some(DUPLICATE_ID));
         if self.state.has_received_from_chat() {
             // For good: chat servers that go later are stood in for.
             health.set(Check::Peers, None::<&str>);
         }
-        health.beat();
-        self.node.examine(&self.id);
+        health.record_alive();
+        self.node.update_health(&self.id);
     }
 
     /// Sends the clients elsewhere, some at a time: gates send nobody here from now on.
     fn drain(&mut self) {
         let window = Duration::from_secs(self.node.settings.lifecycle.drain_secs.into());
         if window.is_zero() {
-            return self.node.lifecycle.has_drained();
+            return self.node.lifecycle.mark_drained();
         }
         info!(server = %self.id, clients = self.clients.len(), ?window, "connector sends its clients elsewhere");
         let gates_know = self.node.settings.rpc.heartbeat() * 2;
@@ -283,16 +283,16 @@ impl Connector {
     fn advance_drain(&mut self) {
         let Some(drain) = &mut self.drain else { return };
         let open: Vec<u64> =
-            self.clients.iter().filter(|(_, client)| !client.outbox.is_closing()).map(|(s, _)| *s).collect();
+            self.clients.iter().filter(|(_, client)| !client.write_queue.is_closing()).map(|(s, _)| *s).collect();
         let due = drain.take_due(self.started.elapsed(), open.len());
         for session in open.sample(&mut rand::rng(), due) {
             if let Some(client) = self.clients.get(session) {
                 // A plain close, no kick: clients that reconnect by themselves shall do so.
-                client.outbox.close();
+                client.write_queue.close();
             }
         }
         if self.clients.is_empty() && self.state.is_settled() {
-            self.node.lifecycle.has_drained();
+            self.node.lifecycle.mark_drained();
         }
     }
 
@@ -305,7 +305,7 @@ impl Connector {
         }
         if has_rival {
             // A plain close, no kick: clients that reconnect by themselves shall do so.
-            self.clients.values().for_each(|client| client.outbox.close());
+            self.clients.values().for_each(|client| client.write_queue.close());
         }
     }
 
@@ -315,7 +315,7 @@ impl Connector {
             return false;
         }
         // A plain close, no kick: clients that reconnect by themselves shall do so.
-        self.clients.values().for_each(|client| client.outbox.close());
+        self.clients.values().for_each(|client| client.write_queue.close());
         self.clients.is_empty() && self.state.is_settled()
     }
 
@@ -335,8 +335,8 @@ impl Connector {
     fn on_command(&mut self, command: Command) {
         let now = self.now();
         match command {
-            Command::Open { session, outbox, entered } => {
-                self.clients.insert(session, ClientState { outbox, entered, timers: RequestTimers::default() });
+            Command::Open { session, write_queue, entered } => {
+                self.clients.insert(session, ClientState { write_queue, entered, timers: RequestTimers::default() });
                 self.state.open(session);
             }
             Command::Request { session, id, request } => {
@@ -379,7 +379,7 @@ impl Connector {
             return self.answer_ping(message);
         }
         if message.headers.get(rpc::header::VIEW).is_some_and(|view| view != self.view) {
-            self.node.roster.doubt();
+            self.node.server_list.request_recheck();
         }
         match self.state.receive(&message.payload, admission == Admission::Signed, self.now()) {
             Ok(effects) => self.perform(effects),
@@ -389,7 +389,7 @@ impl Connector {
 
     fn log_ignored(&self, message: &Message, error: &RpcError) {
         self.node.metrics.bus_bad_messages.add();
-        static IGNORED: LogLimit = LogLimit::new();
+        static IGNORED: LogRateLimit = LogRateLimit::new();
         if let Some(suppressed) = IGNORED.pass() {
             let from = message.headers.get(rpc::header::FROM);
             warn!(server = %self.id, from, %error, suppressed, "a message was ignored");
@@ -420,7 +420,7 @@ impl Connector {
         match rpc::encode(&pong) {
             Ok(body) => self.publish(&gate, (reply, None), ("pong", None), body),
             Err(error) => {
-                static UNANSWERED: LogLimit = LogLimit::new();
+                static UNANSWERED: LogRateLimit = LogRateLimit::new();
                 if let Some(suppressed) = UNANSWERED.pass() {
                     warn!(server = %self.id, %error, suppressed, "a gate could not be answered");
                 }

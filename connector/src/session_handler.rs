@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use bytes::Bytes;
-use shared::frontend::{App, Ending, Outbox, Session, routes};
+use shared::frontend::{App, Ending, Session, WriteQueue, routes};
 use tokio::sync::mpsc;
 
 use crate::connector_state::ClientRequest;
@@ -14,7 +14,7 @@ use crate::connector_state::ClientRequest;
 #[derive(Debug)]
 pub(crate) enum Command {
     /// A client connected; `entered` is to be set when it is in a room.
-    Open { session: u64, outbox: Outbox, entered: Arc<AtomicBool> },
+    Open { session: u64, write_queue: WriteQueue, entered: Arc<AtomicBool> },
     /// A client asks; `id` is none for a notify.
     Request { session: u64, id: Option<u32>, request: ClientRequest },
     /// A client is gone.
@@ -38,7 +38,7 @@ impl SessionHandlers {
 /// One client's handlers.
 pub(crate) struct ClientHandler {
     number: u64,
-    outbox: Outbox,
+    write_queue: WriteQueue,
     entered: Arc<AtomicBool>,
     commands: mpsc::Sender<Command>,
     /// The hub has not taken it yet.
@@ -48,28 +48,29 @@ pub(crate) struct ClientHandler {
 impl App for SessionHandlers {
     type Session = ClientHandler;
 
-    fn open(&self, _peer: SocketAddr, outbox: Outbox) -> ClientHandler {
+    fn open(&self, _peer: SocketAddr, write_queue: WriteQueue) -> ClientHandler {
         let number = self.sessions.fetch_add(1, Ordering::Relaxed);
         let entered = Arc::new(AtomicBool::new(false));
-        let pending = Some(Command::Open { session: number, outbox: outbox.clone(), entered: entered.clone() });
-        ClientHandler { number, outbox, entered, commands: self.commands.clone(), pending }
+        let pending =
+            Some(Command::Open { session: number, write_queue: write_queue.clone(), entered: entered.clone() });
+        ClientHandler { number, write_queue, entered, commands: self.commands.clone(), pending }
     }
 }
 
 impl Session for ClientHandler {
-    fn message(&mut self, id: Option<u32>, route: &str, body: Bytes) {
+    fn on_message(&mut self, id: Option<u32>, route: &str, body: Bytes) {
         let request = match route {
             routes::ENTER => ClientRequest::Enter(body),
             routes::SEND => ClientRequest::Send(body),
             routes::HISTORY => ClientRequest::History(body),
             routes::MEMBERS => ClientRequest::Members(body),
             routes::LEAVE => ClientRequest::Leave,
-            other => return shared::frontend::unknown_route(&self.outbox, id, other),
+            other => return shared::frontend::unknown_route(&self.write_queue, id, other),
         };
         self.pending = Some(Command::Request { session: self.number, id, request });
     }
 
-    async fn taken(&mut self) {
+    async fn ready(&mut self) {
         if self.pending.is_none() {
             return;
         }
@@ -82,18 +83,18 @@ impl Session for ClientHandler {
             Err(_) => {
                 // The hub ended: so does every session.
                 self.pending = None;
-                self.outbox.close();
+                self.write_queue.close();
             }
         }
     }
 
-    fn entered(&self) -> bool {
+    fn has_entered(&self) -> bool {
         self.entered.load(Ordering::Relaxed)
     }
 
-    async fn closed(mut self, ending: Ending) {
-        self.taken().await;
+    async fn on_close(mut self, ending: Ending) {
+        self.ready().await;
         self.pending = Some(Command::Closed { session: self.number, ending });
-        self.taken().await;
+        self.ready().await;
     }
 }

@@ -4,8 +4,8 @@ use std::borrow::Cow;
 
 use serde::Serialize;
 use shared::config::Server;
-use shared::dispatcher;
 use shared::ids::ServerId;
+use shared::placement;
 use thiserror::Error;
 use wire::{Body, value};
 
@@ -14,7 +14,7 @@ const MAX_UID: usize = 256;
 
 /// Where a user is to connect.
 #[derive(Debug, PartialEq, Eq, Serialize)]
-pub struct Entry {
+pub struct ConnectorAddress {
     code: u16,
     /// Host of the connector, as it stands in a URL.
     pub host: String,
@@ -51,16 +51,16 @@ pub fn read_uid(body: &[u8]) -> Result<String, EntryError> {
 pub fn choose(
     uid: &str,
     connectors: &[Server],
-    is_down: impl Fn(&ServerId) -> bool,
+    is_unavailable: impl Fn(&ServerId) -> bool,
     listens: impl Fn(&ServerId) -> Option<u16>,
-) -> Result<Entry, EntryError> {
+) -> Result<ConnectorAddress, EntryError> {
     if uid.is_empty() || uid.len() > MAX_UID {
         return Err(EntryError::BadUid);
     }
-    let first = dispatcher::candidates(uid, connectors, is_down).into_iter().next();
+    let first = placement::candidates(uid, connectors, is_unavailable).into_iter().next();
     let port = |server: &Server| server.public_port.or_else(|| listens(&server.id)).or(server.client_port);
     let (server, port) = first.and_then(|s| Some((s, port(s)?))).ok_or(EntryError::NoConnector)?;
-    Ok(Entry { code: 200, host: server.told_host().into_owned(), port })
+    Ok(ConnectorAddress { code: 200, host: server.advertised_host().into_owned(), port })
 }
 
 #[cfg(test)]
@@ -75,8 +75,12 @@ mod tests {
         (1..=3).map(server).collect()
     }
 
-    fn choose(uid: &str, connectors: &[Server], is_down: impl Fn(&ServerId) -> bool) -> Result<Entry, EntryError> {
-        super::choose(uid, connectors, is_down, |_| None)
+    fn choose(
+        uid: &str,
+        connectors: &[Server],
+        is_unavailable: impl Fn(&ServerId) -> bool,
+    ) -> Result<ConnectorAddress, EntryError> {
+        super::choose(uid, connectors, is_unavailable, |_| None)
     }
 
     #[test]

@@ -12,10 +12,10 @@ use shared::config::Settings;
 use shared::config::settings::FrontendSettings;
 use shared::frontend::{ErrorBody, origin};
 
-use crate::app::Desk;
 use crate::entry::EntryError;
 use crate::page;
-use crate::status::{Access, Line, Status, Verdict};
+use crate::session_handler::GateState;
+use crate::status_page::{AccessDecision, ServerLine, StatusAccess, StatusPage};
 
 /// What the gate is, for somebody who opens it in a browser, where there is no page.
 const ABOUT: &str = "This is a Shaddock gate. Connect with a Pomelo client over a websocket, or ask GET /entry?uid=NAME \
@@ -28,50 +28,52 @@ const METHODS: &str = "GET, HEAD, OPTIONS";
 const PREFLIGHT_AGE: &str = "600";
 
 #[derive(Clone)]
-struct Shelf {
-    desk: Desk,
+struct HttpState {
+    gate: GateState,
     settings: Arc<FrontendSettings>,
-    access: Access,
+    access: StatusAccess,
 }
 
 /// The gate's HTTP paths. Pages of the same origins may ask that may open websockets.
-pub(crate) fn router(desk: Desk, settings: &Settings) -> Router {
-    let access = Access::of(&desk.environment, &settings.admin);
-    let shelf = Shelf { desk, settings: Arc::new(settings.frontend.clone()), access };
+pub(crate) fn router(gate: GateState, settings: &Settings) -> Router {
+    let access = StatusAccess::of(&gate.environment, &settings.admin);
+    let state = HttpState { gate, settings: Arc::new(settings.frontend.clone()), access };
     let front =
         if settings.gate.demo_page { page::router() } else { Router::new().route("/", get(|| async { ABOUT })) };
-    front.route("/entry", any(entry)).route("/status", get(status)).with_state(shelf)
+    front.route("/entry", any(entry)).route("/status", get(status)).with_state(state)
 }
 
 /// Of no page's business: there are no headers for other origins.
-async fn status(State(Shelf { desk, access, .. }): State<Shelf>, headers: HeaderMap) -> Response {
-    match access.judge(&headers) {
-        Verdict::Hidden => StatusCode::NOT_FOUND.into_response(),
-        Verdict::WrongToken => (StatusCode::UNAUTHORIZED, [(header::WWW_AUTHENTICATE, "Bearer")]).into_response(),
-        Verdict::Shown => {
-            let (servers, known) = (desk.roster.now(), desk.health.all());
-            let line = |(kind, server)| Line::new((kind, server), known.get(&server.id), server.id == desk.me);
+async fn status(State(HttpState { gate, access, .. }): State<HttpState>, headers: HeaderMap) -> Response {
+    match access.decide(&headers) {
+        AccessDecision::Hidden => StatusCode::NOT_FOUND.into_response(),
+        AccessDecision::WrongToken => {
+            (StatusCode::UNAUTHORIZED, [(header::WWW_AUTHENTICATE, "Bearer")]).into_response()
+        }
+        AccessDecision::Shown => {
+            let (servers, statuses) = (gate.server_list.now(), gate.statuses.all());
+            let line = |(kind, server)| ServerLine::new((kind, server), statuses.get(&server.id), server.id == gate.me);
             let servers = servers.all().map(line).collect();
-            let (environment, version) = (&*desk.environment, env!("CARGO_PKG_VERSION"));
-            admin::uncached(Json(Status { environment, version, servers }))
+            let (environment, version) = (&*gate.environment, env!("CARGO_PKG_VERSION"));
+            admin::no_store(Json(StatusPage { environment, version, servers }))
         }
     }
 }
 
 /// Every answer says to the page that asked that it may read it, the ones that refuse, too.
-async fn entry(State(shelf): State<Shelf>, method: Method, uri: Uri, headers: HeaderMap) -> Response {
-    let Some(page) = allowed_page(&shelf, &headers) else {
-        return refused(StatusCode::FORBIDDEN, &"bad-origin: pages of this origin may not ask");
+async fn entry(State(state): State<HttpState>, method: Method, uri: Uri, headers: HeaderMap) -> Response {
+    let Some(page) = allowed_page(&state, &headers) else {
+        return error_response(StatusCode::FORBIDDEN, &"bad-origin: pages of this origin may not ask");
     };
     let mut response = match method {
-        Method::GET | Method::HEAD => match shelf.desk.entry(uid_of(&uri)) {
+        Method::GET | Method::HEAD => match state.gate.entry(uid_of(&uri)) {
             Ok(entry) => Json(entry).into_response(),
-            Err(error @ EntryError::BadUid) => refused(StatusCode::BAD_REQUEST, &error),
-            Err(error @ EntryError::NoConnector) => refused(StatusCode::SERVICE_UNAVAILABLE, &error),
+            Err(error @ EntryError::BadUid) => error_response(StatusCode::BAD_REQUEST, &error),
+            Err(error @ EntryError::NoConnector) => error_response(StatusCode::SERVICE_UNAVAILABLE, &error),
         },
         Method::OPTIONS => preflight(&headers),
         _ => {
-            let response = refused(StatusCode::METHOD_NOT_ALLOWED, &"bad-method: ask with GET");
+            let response = error_response(StatusCode::METHOD_NOT_ALLOWED, &"bad-method: ask with GET");
             ([(header::ALLOW, METHODS)], response).into_response()
         }
     };
@@ -90,7 +92,7 @@ fn uid_of(uri: &Uri) -> Result<String, EntryError> {
     uids.next().filter(|_| uids.next().is_none()).ok_or(EntryError::BadUid)
 }
 
-fn refused(status: StatusCode, reason: &impl ToString) -> Response {
+fn error_response(status: StatusCode, reason: &impl ToString) -> Response {
     (status, Json(ErrorBody { code: 500, error: true, reason: &reason.to_string() })).into_response()
 }
 
@@ -111,9 +113,9 @@ fn preflight(headers: &HeaderMap) -> Response {
 }
 
 /// `None` if the page may not ask; else its origin, if it is a page at all.
-fn allowed_page(shelf: &Shelf, headers: &HeaderMap) -> Option<Option<HeaderValue>> {
+fn allowed_page(state: &HttpState, headers: &HeaderMap) -> Option<Option<HeaderValue>> {
     let text = |name| headers.get(name).map(|value: &HeaderValue| value.to_str().unwrap_or("?"));
     let (page, host) = (text(header::ORIGIN), text(header::HOST));
-    origin::is_allowed(page, host, &shelf.desk.roster.now(), &shelf.settings.allowed_origins)
+    origin::is_allowed(page, host, &state.gate.server_list.now(), &state.settings.allowed_origins)
         .then(|| headers.get(header::ORIGIN).cloned())
 }

@@ -1,13 +1,13 @@
 //! A gate: tells users which connector to use, over the Pomelo websocket and over HTTP alike.
 
-mod app;
+mod chat_reports;
 pub mod entry;
 mod http;
-mod known;
 mod page;
 mod prober;
-mod reports;
 mod server;
-mod status;
+mod server_status;
+mod session_handler;
+mod status_page;
 
 pub use server::Gate;

@@ -5,13 +5,13 @@ use std::collections::HashMap;
 use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 use std::time::Duration;
 
-use shared::bus::{BusError, Message, Outgoing};
+use shared::bus::{BusError, Message, OutgoingMessage};
 use shared::clock;
 use shared::config::Servers;
 use shared::fault;
 use shared::health::Check;
 use shared::ids::ServerId;
-use shared::log_limit::LogLimit;
+use shared::log_rate_limit::LogRateLimit;
 use shared::node::Node;
 use shared::rpc::messages::{Ping, Pong};
 use shared::rpc::{self, Label, RpcError, Trace};
@@ -20,70 +20,70 @@ use shared::subjects;
 use tokio::time::MissedTickBehavior;
 use tracing::{info, warn};
 
-use crate::known::{Answer, Known, Said, Standing, Stats};
-use crate::reports;
+use crate::chat_reports;
+use crate::server_status::{Availability, ProbeResult, SelfReport, ServerStatus, Stats};
 
 /// What is known of connectors and chat servers. Clones know the same.
 #[derive(Debug, Clone, Default)]
-pub(crate) struct Health(Arc<RwLock<HashMap<ServerId, Known>>>);
+pub(crate) struct ServerStatuses(Arc<RwLock<HashMap<ServerId, ServerStatus>>>);
 
-impl Health {
+impl ServerStatuses {
     /// Whether a connector is to be skipped. One that was not asked yet is not: a gate that starts knows nothing bad.
-    pub(crate) fn is_down(&self, connector: &ServerId) -> bool {
-        self.all().get(connector).is_some_and(|known| known.standing() != Standing::Up)
+    pub(crate) fn is_unavailable(&self, connector: &ServerId) -> bool {
+        self.all().get(connector).is_some_and(|status| status.availability() != Availability::Up)
     }
 
     /// The port that a connector said it listens on for clients.
     pub(crate) fn client_port(&self, connector: &ServerId) -> Option<u16> {
-        self.all().get(connector).and_then(|known| known.said.client_port)
+        self.all().get(connector).and_then(|status| status.self_report.client_port)
     }
 
     /// Everything that is known, for as long as nobody notes anything.
-    pub(crate) fn all(&self) -> RwLockReadGuard<'_, HashMap<ServerId, Known>> {
+    pub(crate) fn all(&self) -> RwLockReadGuard<'_, HashMap<ServerId, ServerStatus>> {
         self.0.read().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Notes an answer; returns how it is with the server now, if that is news.
-    fn note(&self, server: &ServerId, answer: Answer) -> Option<Standing> {
+    fn record(&self, server: &ServerId, response: ProbeResult) -> Option<Availability> {
         let mut all = self.write();
-        let known = all.entry(server.clone()).or_default();
-        let before = known.standing();
-        known.note(answer, clock::now_ms());
-        Some(known.standing()).filter(|now| *now != before)
+        let status = all.entry(server.clone()).or_default();
+        let before = status.availability();
+        status.record(response, clock::now_ms());
+        Some(status.availability()).filter(|now| *now != before)
     }
 
     /// Notes what connectors reported of chat servers; returns those of which that is news. Those
     /// that no connector reports are unknown.
-    fn note_reports(&self, servers: &Servers) -> Vec<(ServerId, Standing)> {
-        let verdicts = reports::verdicts(servers, &self.all());
-        let note = |(chat, verdict): (ServerId, Option<Answer>)| match verdict {
-            Some(answer) => self.note(&chat, answer).map(|standing| (chat, standing)),
+    fn record_chat_reports(&self, servers: &Servers) -> Vec<(ServerId, Availability)> {
+        let merged = chat_reports::merge_reports(servers, &self.all());
+        let note = |(chat, verdict): (ServerId, Option<ProbeResult>)| match verdict {
+            Some(response) => self.record(&chat, response).map(|availability| (chat, availability)),
             None => {
                 self.write().remove(&chat);
                 None
             }
         };
-        verdicts.into_iter().filter_map(note).collect()
+        merged.into_iter().filter_map(note).collect()
     }
 
     /// Forgets servers that are not there any more.
-    fn keep(&self, servers: &Servers) {
+    fn retain_listed(&self, servers: &Servers) {
         self.write().retain(|id, _| servers.find(id).is_some());
     }
 
-    fn write(&self) -> RwLockWriteGuard<'_, HashMap<ServerId, Known>> {
+    fn write(&self) -> RwLockWriteGuard<'_, HashMap<ServerId, ServerStatus>> {
         self.0.write().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 /// Asks every connector at the interval of heartbeats, until the gate stops.
-pub(crate) async fn run(me: ServerId, node: Node, health: Health) {
+pub(crate) async fn run(me: ServerId, node: Node, statuses: ServerStatuses) {
     let period = node.settings.rpc.heartbeat();
     let mut tick = tokio::time::interval(period);
     tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    let view = node.roster.now().view_hash();
+    let view = node.server_list.now().view_hash();
     let signer = Signer::new(&me, &node);
-    let mut asker = Asker { me: me.clone(), view, signer, node: node.clone() };
+    let mut prober = Prober { me: me.clone(), view, signer, node: node.clone() };
     let stopping = node.lifecycle.stopping();
     tokio::pin!(stopping);
     loop {
@@ -91,41 +91,41 @@ pub(crate) async fn run(me: ServerId, node: Node, health: Health) {
             () = &mut stopping => return,
             _ = tick.tick() => {}
         }
-        node.health.beat();
-        node.examine(&me);
-        let servers = node.roster.now();
-        health.keep(&servers);
-        asker.view = servers.view_hash();
-        for (chat, standing) in health.note_reports(&servers) {
-            report(&me, &chat, standing);
+        node.health.record_alive();
+        node.update_health(&me);
+        let servers = node.server_list.now();
+        statuses.retain_listed(&servers);
+        prober.view = servers.view_hash();
+        for (chat, availability) in statuses.record_chat_reports(&servers) {
+            log_change(&me, &chat, availability);
         }
         for id in servers.connector().iter().map(|server| server.id.clone()) {
             // Each waits for itself: one that hangs must not make the others look dead.
-            let (asker, health) = (asker.clone(), health.clone());
+            let (prober, statuses) = (prober.clone(), statuses.clone());
             node.lifecycle.spawn(async move {
-                let answer = asker.ask(&id, period).await;
-                if matches!(answer, Answer::Takes(_) | Answer::Refuses(_)) {
+                let response = prober.probe(&id, period).await;
+                if matches!(response, ProbeResult::Accepting(_) | ProbeResult::Refusing(_)) {
                     // For good: that connectors go later is shown by `/status`.
-                    asker.node.health.set(Check::Peers, None::<&str>);
+                    prober.node.health.set(Check::Peers, None::<&str>);
                 }
-                if let Some(standing) = health.note(&id, answer) {
-                    report(&asker.me, &id, standing);
+                if let Some(availability) = statuses.record(&id, response) {
+                    log_change(&prober.me, &id, availability);
                 }
             });
         }
     }
 }
 
-fn report(gate: &ServerId, server: &ServerId, standing: Standing) {
-    match standing {
-        Standing::Up => info!(%gate, %server, "a server takes users or rooms"),
-        Standing::Closed => info!(%gate, %server, "a server takes none: it is full or about to end"),
-        Standing::Away => warn!(%gate, %server, "a server does not answer; users are sent to others"),
+fn log_change(gate: &ServerId, server: &ServerId, availability: Availability) {
+    match availability {
+        Availability::Up => info!(%gate, %server, "a server takes users or rooms"),
+        Availability::Closed => info!(%gate, %server, "a server takes none: it is full or about to end"),
+        Availability::Away => warn!(%gate, %server, "a server does not answer; users are sent to others"),
     }
 }
 
 #[derive(Debug, Clone)]
-struct Asker {
+struct Prober {
     me: ServerId,
     /// Hash of the list of chat servers.
     view: String,
@@ -133,48 +133,50 @@ struct Asker {
     node: Node,
 }
 
-impl Asker {
-    async fn ask(&self, server: &ServerId, deadline: Duration) -> Answer {
+impl Prober {
+    async fn probe(&self, server: &ServerId, deadline: Duration) -> ProbeResult {
         fault::point(self.me.as_str(), server.as_str().as_bytes());
         let (trace, subject) = (Trace::new(), subjects::connector_ping(server));
-        let Ok(payload) = rpc::encode(&Ping { v: rpc::VERSION, gate: self.me.clone() }) else { return Answer::Unknown };
-        let label = Label { method: "ping", room: None, from: &self.me, view: &self.view, trace: &trace };
-        let question = |reply| {
-            let mut question = Outgoing { subject, reply: Some(reply), headers: label.headers(), payload };
-            self.signer.sign(server, &mut question, None);
-            question
+        let Ok(payload) = rpc::encode(&Ping { v: rpc::VERSION, gate: self.me.clone() }) else {
+            return ProbeResult::NotProbed;
         };
-        let (asker, asked) = (self.clone(), server.clone());
-        let accepts = move |answer: &Message| asker.is_pong_of(&asked, answer);
-        match self.node.bus.request_for(question, accepts, deadline).await {
-            Ok(answer) => read(&answer.payload).unwrap_or(Answer::None),
+        let label = Label { method: "ping", room: None, from: &self.me, view: &self.view, trace: &trace };
+        let request = |reply| {
+            let mut request = OutgoingMessage { subject, reply: Some(reply), headers: label.headers(), payload };
+            self.signer.sign(server, &mut request, None);
+            request
+        };
+        let (prober, asked) = (self.clone(), server.clone());
+        let accepts = move |response: &Message| prober.is_pong_of(&asked, response);
+        match self.node.bus.request_for(request, accepts, deadline).await {
+            Ok(response) => parse_pong(&response.payload).unwrap_or(ProbeResult::TimedOut),
             // It is not there, and no patience changes that.
-            Err(BusError::NoResponders) => Answer::Absent,
+            Err(BusError::NoResponders) => ProbeResult::NoResponder,
             // Our own connection is away: that says nothing about the server.
-            Err(BusError::Disconnected | BusError::Closed) => Answer::Unknown,
-            Err(_) => Answer::None,
+            Err(BusError::Disconnected | BusError::Closed) => ProbeResult::NotProbed,
+            Err(_) => ProbeResult::TimedOut,
         }
     }
 
     /// Returns true if this is an answer of the connector that was asked. One of something else is
     /// counted, and the connector's awaited.
-    fn is_pong_of(&self, server: &ServerId, answer: &Message) -> bool {
+    fn is_pong_of(&self, server: &ServerId, response: &Message) -> bool {
         // First: what is none of ours is no message without a signature.
-        let pong = rpc::decode::<Pong>(&answer.payload).inspect_err(|error| {
+        let pong = rpc::decode::<Pong>(&response.payload).inspect_err(|error| {
             self.node.metrics.bus_bad_messages.add();
-            static IGNORED: LogLimit = LogLimit::new();
+            static IGNORED: LogRateLimit = LogRateLimit::new();
             if let Some(suppressed) = IGNORED.pass() {
                 warn!(gate = %self.me, %server, %error, suppressed, "a message was ignored");
             }
         });
         pong.is_ok_and(|pong| pong.connector == *server)
-            && self.signer.admit(Sender::Connector, answer) != Admission::Dropped
+            && self.signer.admit(Sender::Connector, response) != Admission::Dropped
     }
 }
 
 /// Reads a connector's answer.
-fn read(payload: &[u8]) -> Result<Answer, RpcError> {
+fn parse_pong(payload: &[u8]) -> Result<ProbeResult, RpcError> {
     let Pong { accepting, incarnation, stats, chats, client_port, .. } = rpc::decode(payload)?;
-    let said = Said { incarnation, stats: stats.map(Stats::Connector), client_port, reports: chats };
-    Ok(if accepting { Answer::Takes(said) } else { Answer::Refuses(said) })
+    let self_report = SelfReport { incarnation, stats: stats.map(Stats::Connector), client_port, reports: chats };
+    Ok(if accepting { ProbeResult::Accepting(self_report) } else { ProbeResult::Refusing(self_report) })
 }

@@ -8,10 +8,10 @@ use shared::node::Node;
 use tokio::net::TcpListener;
 use tracing::info;
 
-use crate::app::Desk;
 use crate::http;
-use crate::prober::{self, Health};
-use crate::status::PRODUCTION;
+use crate::prober::{self, ServerStatuses};
+use crate::session_handler::GateState;
+use crate::status_page::PRODUCTION;
 
 /// A gate.
 pub struct Gate;
@@ -19,18 +19,18 @@ pub struct Gate;
 impl Gate {
     /// Starts a gate: when this returns, its tasks run until the node's lifecycle stops.
     pub fn start(server: Server, node: Node, listener: TcpListener) {
-        let desk = Desk {
+        let gate = GateState {
             me: server.id.clone(),
             environment: node.environment.clone(),
-            roster: node.roster.clone(),
-            health: Health::default(),
+            server_list: node.server_list.clone(),
+            statuses: ServerStatuses::default(),
             metrics: node.metrics.clone(),
         };
         node.health.set(Check::Peers, Some(NO_CONNECTOR));
         let mut options = Options::for_gate(&node);
-        let entry = http::router(desk.clone(), &node.settings);
-        let probes = admin::probes(server.id.clone(), node.clone());
-        let mut http = entry.merge(probes);
+        let entry = http::router(gate.clone(), &node.settings);
+        let health_router = admin::health_router(server.id.clone(), node.clone());
+        let mut http = entry.merge(health_router);
         // A proxy on this machine is a local peer, and not every proxy adds X-Forwarded-For: where
         // strangers may come, metrics are on the operators' port alone.
         if &*node.environment != PRODUCTION {
@@ -38,7 +38,7 @@ impl Gate {
         }
         options.http = Some(http);
         info!(server = %server.id, address = ?listener.local_addr().ok(), "gate ready");
-        node.lifecycle.spawn_main(prober::run(server.id, node.clone(), desk.health.clone()));
-        node.lifecycle.spawn_main(frontend::serve(listener, desk, options));
+        node.lifecycle.spawn_main(prober::run(server.id, node.clone(), gate.statuses.clone()));
+        node.lifecycle.spawn_main(frontend::serve(listener, gate, options));
     }
 }

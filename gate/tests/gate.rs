@@ -2,8 +2,8 @@
 
 #![expect(clippy::unwrap_used, clippy::panic, reason = "helpers of tests fail the test")]
 
-#[path = "gate/asking.rs"]
-mod asking;
+#[path = "gate/http_requests.rs"]
+mod http_requests;
 
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -14,9 +14,8 @@ use bytes::Bytes;
 use futures_util::{SinkExt, StreamExt};
 use gate::Gate;
 use serde_json::{Value, json};
-use shared::bus::{Bus, MemoryLimits, Outgoing};
+use shared::bus::{Bus, MemoryLimits, OutgoingMessage};
 use shared::config::{Server, Servers, Settings};
-use shared::dispatcher::{CHAT, CONNECTOR, GATE};
 use shared::frontend::routes;
 use shared::health::Health;
 use shared::ids::ServerId;
@@ -24,9 +23,10 @@ use shared::lifecycle::Lifecycle;
 use shared::metrics::Metrics;
 use shared::node::Node;
 use shared::payload::PayloadWatch;
-use shared::roster::RosterKeeper;
+use shared::placement::{CHAT, CONNECTOR, GATE};
 use shared::rpc::messages::Pong;
 use shared::rpc::report::{ChatReport, Liveness};
+use shared::server_list::ServerListWriter;
 use shared::signing::Signing;
 use shared::testing::{HttpResponse, eventually, http_get};
 use shared::{rpc, subjects};
@@ -42,19 +42,19 @@ const DEADLINE: Duration = Duration::from_secs(15);
 const HOME: u16 = 3052;
 
 /// A gate, and a node to play connectors with.
-struct Stage {
+struct GateFixture {
     address: SocketAddr,
     node: Node,
 }
 
 /// A connector that answers pings until its lifecycle is stopped.
-struct Played {
+struct FakeConnector {
     accepting: Arc<AtomicBool>,
     reports: Arc<Mutex<Vec<ChatReport>>>,
     lifecycle: Lifecycle,
 }
 
-impl Played {
+impl FakeConnector {
     /// Reports this of the first chat server from now on.
     fn reports(&self, liveness: Liveness) {
         let chat = server(CHAT, 1).id;
@@ -67,7 +67,7 @@ fn server(kind: &str, number: u16) -> Server {
     Server { client_port: Some(3049 + number), ..Server::new(id, "127.0.0.1") }
 }
 
-impl Stage {
+impl GateFixture {
     /// A gate that asks often, in front of three connectors that are not there.
     async fn start(change: impl FnOnce(&mut Settings)) -> Self {
         Self::start_in("test", change).await
@@ -84,12 +84,12 @@ impl Stage {
         let servers = Servers::new([list(GATE, gates), list(CONNECTOR, connectors), list(CHAT, chats)]);
         let metrics = Metrics::new();
         let bus = Bus::memory(MemoryLimits::default(), metrics.clone());
-        let (_, roster) = RosterKeeper::new(servers);
+        let (_, server_list) = ServerListWriter::new(servers);
         let (settings, lifecycle) = (Arc::new(settings), Lifecycle::new());
         let (environment, health) = (environment.into(), Health::default());
         let payload = PayloadWatch::default();
         let signing = Signing::off();
-        let node = Node { environment, roster, settings, bus, signing, metrics, payload, lifecycle, health };
+        let node = Node { environment, server_list, settings, bus, signing, metrics, payload, lifecycle, health };
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         Gate::start(server(GATE, 1), node.clone(), listener);
@@ -97,7 +97,7 @@ impl Stage {
     }
 
     /// Answers the gate's questions to this connector.
-    async fn play(&self, number: u16) -> Played {
+    async fn start_connector(&self, number: u16) -> FakeConnector {
         let (accepting, lifecycle) = (Arc::new(AtomicBool::new(true)), Lifecycle::new());
         let connector = server(CONNECTOR, number).id;
         let subject = subjects::connector_ping(&connector);
@@ -125,14 +125,14 @@ impl Stage {
                     client_port: None,
                 };
                 let payload = rpc::encode(&pong).unwrap();
-                bus.publish(Outgoing { subject: reply, payload, ..Outgoing::default() }).ok();
+                bus.publish(OutgoingMessage { subject: reply, payload, ..OutgoingMessage::default() }).ok();
             }
         });
-        Played { accepting, reports, lifecycle }
+        FakeConnector { accepting, reports, lifecycle }
     }
 
-    async fn play_all(&self) -> [Played; 3] {
-        [self.play(1).await, self.play(2).await, self.play(3).await]
+    async fn start_connectors(&self) -> [FakeConnector; 3] {
+        [self.start_connector(1).await, self.start_connector(2).await, self.start_connector(3).await]
     }
 
     /// The status, the head and the body of an answer.
@@ -157,28 +157,28 @@ impl Stage {
         chat["state"].as_str().unwrap().to_owned()
     }
 
-    async fn until_chat_is(&self, state: &str) {
+    async fn wait_until_chat_is(&self, state: &str) {
         let what = format!("the chat server to be {state}");
         eventually(DEADLINE, &what, async || self.chat_state().await == state).await;
     }
 
-    async fn until_alice_gets(&self, what: Result<u16, u16>) {
+    async fn wait_until_alice_gets(&self, what: Result<u16, u16>) {
         let what_for = format!("alice to get {what:?}");
         eventually(DEADLINE, &what_for, async || self.port_of_alice().await == what).await;
     }
 }
 
 /// A client over the websocket.
-struct Visitor(WebSocketStream<MaybeTlsStream<TcpStream>>);
+struct WebsocketClient(WebSocketStream<MaybeTlsStream<TcpStream>>);
 
-impl Visitor {
-    async fn connect(stage: &Stage) -> (Self, Value) {
-        let mut visitor = Self(connect_async(format!("ws://{}/", stage.address)).await.unwrap().0);
-        visitor.send(Package::new(PackageKind::Handshake, &b"{\"sys\":{}}"[..]).encode().unwrap()).await;
-        let answer = visitor.next().await.unwrap();
+impl WebsocketClient {
+    async fn connect(fixture: &GateFixture) -> (Self, Value) {
+        let mut client = Self(connect_async(format!("ws://{}/", fixture.address)).await.unwrap().0);
+        client.send(Package::new(PackageKind::Handshake, &b"{\"sys\":{}}"[..]).encode().unwrap()).await;
+        let answer = client.next().await.unwrap();
         assert_eq!(answer.kind, PackageKind::Handshake);
-        visitor.send(Package::empty(PackageKind::HandshakeAck).encode().unwrap()).await;
-        (visitor, serde_json::from_slice(&answer.body).unwrap())
+        client.send(Package::empty(PackageKind::HandshakeAck).encode().unwrap()).await;
+        (client, serde_json::from_slice(&answer.body).unwrap())
     }
 
     async fn send(&mut self, bytes: Bytes) {
@@ -206,118 +206,119 @@ impl Visitor {
 
 #[tokio::test]
 async fn both_ways_of_asking_get_the_same() {
-    let stage = Stage::start(|_| {}).await;
-    let _connectors = stage.play_all().await;
-    stage.until_alice_gets(Ok(HOME)).await;
-    let (mut visitor, handshake) = Visitor::connect(&stage).await;
+    let fixture = GateFixture::start(|_| {}).await;
+    let _connectors = fixture.start_connectors().await;
+    fixture.wait_until_alice_gets(Ok(HOME)).await;
+    let (mut client, handshake) = WebsocketClient::connect(&fixture).await;
     assert!(handshake["sys"].get("heartbeat").is_none(), "a gate has none: {handshake}");
     let entry = json!({ "code": 200, "host": "127.0.0.1", "port": HOME });
-    assert_eq!(visitor.ask(routes::QUERY_ENTRY, br#"{"uid":"alice"}"#).await, entry);
-    let (status, _, body) = stage.get("/entry?uid=alice", None).await;
+    assert_eq!(client.ask(routes::QUERY_ENTRY, br#"{"uid":"alice"}"#).await, entry);
+    let (status, _, body) = fixture.get("/entry?uid=alice", None).await;
     assert_eq!((status, serde_json::from_str::<Value>(&body).unwrap()), (200, entry));
 }
 
 #[tokio::test]
 async fn without_a_uid_the_answer_is_500() {
-    let stage = Stage::start(|_| {}).await;
-    let _connectors = stage.play_all().await;
-    stage.until_alice_gets(Ok(HOME)).await;
-    let (mut visitor, _) = Visitor::connect(&stage).await;
+    let fixture = GateFixture::start(|_| {}).await;
+    let _connectors = fixture.start_connectors().await;
+    fixture.wait_until_alice_gets(Ok(HOME)).await;
+    let (mut client, _) = WebsocketClient::connect(&fixture).await;
     let long = json!({ "uid": "x".repeat(257) }).to_string();
     for body in [&b""[..], b"{}", b"[1]", b"{\"uid\":1.5}", b"{\"uid\":\"\"}", b"{\"uid\":null}", long.as_bytes()] {
-        let answer = visitor.ask(routes::QUERY_ENTRY, body).await;
+        let answer = client.ask(routes::QUERY_ENTRY, body).await;
         assert_eq!((&answer["code"], &answer["error"]), (&json!(500), &json!(true)), "{body:?}");
     }
-    assert_eq!(visitor.ask(routes::ENTER, b"{}").await["code"], json!(500), "not a gate's route");
+    assert_eq!(client.ask(routes::ENTER, b"{}").await["code"], json!(500), "not a gate's route");
     for path in ["/entry", "/entry?uid=", "/entry?name=alice"] {
-        assert_eq!(stage.get(path, None).await.0, 400, "{path}");
+        assert_eq!(fixture.get(path, None).await.0, 400, "{path}");
     }
 }
 
 #[tokio::test]
 async fn who_does_not_answer_or_does_not_want_to_is_skipped() {
-    let stage = Stage::start(|_| {}).await;
-    let [_first, _second, home] = stage.play_all().await;
-    stage.until_alice_gets(Ok(HOME)).await;
+    let fixture = GateFixture::start(|_| {}).await;
+    let [_first, _second, home] = fixture.start_connectors().await;
+    fixture.wait_until_alice_gets(Ok(HOME)).await;
     home.accepting.store(false, Ordering::Relaxed);
     // crc32("alice") % 2 = 1 over those that are left.
-    stage.until_alice_gets(Ok(3051)).await;
+    fixture.wait_until_alice_gets(Ok(3051)).await;
     home.accepting.store(true, Ordering::Relaxed);
-    stage.until_alice_gets(Ok(HOME)).await;
+    fixture.wait_until_alice_gets(Ok(HOME)).await;
     home.lifecycle.stop(DEADLINE).await;
-    stage.until_alice_gets(Ok(3051)).await;
-    let _again = stage.play(3).await;
-    stage.until_alice_gets(Ok(HOME)).await;
+    fixture.wait_until_alice_gets(Ok(3051)).await;
+    let _again = fixture.start_connector(3).await;
+    fixture.wait_until_alice_gets(Ok(HOME)).await;
 }
 
 /// A connector that hangs has a subscription, so that only time tells.
 #[tokio::test]
 async fn who_hangs_is_skipped_and_makes_nobody_else_wait() {
-    let stage = Stage::start(|_| {}).await;
-    let _others = (stage.play(1).await, stage.play(2).await);
+    let fixture = GateFixture::start(|_| {}).await;
+    let _others = (fixture.start_connector(1).await, fixture.start_connector(2).await);
     let ping = subjects::connector_ping(&server(CONNECTOR, 3).id);
-    let _hangs = stage.node.bus.subscribe(&ping, 16).await.unwrap();
-    stage.until_alice_gets(Ok(3051)).await;
+    let _hangs = fixture.node.bus.subscribe(&ping, 16).await.unwrap();
+    fixture.wait_until_alice_gets(Ok(3051)).await;
 }
 
 #[tokio::test]
 async fn without_connectors_nobody_is_sent_anywhere() {
-    let stage = Stage::start(|_| {}).await;
-    stage.until_alice_gets(Err(503)).await;
-    let (mut visitor, _) = Visitor::connect(&stage).await;
-    let answer = visitor.ask(routes::QUERY_ENTRY, br#"{"uid":"alice"}"#).await;
+    let fixture = GateFixture::start(|_| {}).await;
+    fixture.wait_until_alice_gets(Err(503)).await;
+    let (mut client, _) = WebsocketClient::connect(&fixture).await;
+    let answer = client.ask(routes::QUERY_ENTRY, br#"{"uid":"alice"}"#).await;
     assert_eq!((&answer["code"], &answer["error"]), (&json!(500), &json!(true)));
 }
 
 /// Over more rounds of questions than make somebody dead or alive.
 #[tokio::test]
 async fn a_gate_without_a_bus_keeps_what_it_knows() {
-    let stage = Stage::start(|_| {}).await;
-    let _others = (stage.play(1).await, stage.play(2).await);
-    stage.until_alice_gets(Ok(3051)).await;
-    stage.node.bus.set_up(false);
-    let mut rounds = tokio::time::interval(stage.node.settings.rpc.heartbeat());
+    let fixture = GateFixture::start(|_| {}).await;
+    let _others = (fixture.start_connector(1).await, fixture.start_connector(2).await);
+    fixture.wait_until_alice_gets(Ok(3051)).await;
+    fixture.node.bus.set_connected(false);
+    let mut rounds = tokio::time::interval(fixture.node.settings.rpc.heartbeat());
     for _ in 0..4 {
         rounds.tick().await;
-        assert_eq!(stage.port_of_alice().await, Ok(3051));
+        assert_eq!(fixture.port_of_alice().await, Ok(3051));
     }
 }
 
 /// A gate has no permission to ask them.
 #[tokio::test]
 async fn chat_servers_are_as_connectors_report_them_and_are_asked_nothing() {
-    let stage = Stage::start(|_| {}).await;
-    let mut asked = stage.node.bus.subscribe(&subjects::chat(&server(CHAT, 1).id), 16).await.unwrap();
-    let [first, second, third] = stage.play_all().await;
-    stage.until_alice_gets(Ok(HOME)).await;
-    assert_eq!(stage.chat_state().await, "unknown", "connectors of an earlier program report nothing");
+    let fixture = GateFixture::start(|_| {}).await;
+    let mut asked = fixture.node.bus.subscribe(&subjects::chat(&server(CHAT, 1).id), 16).await.unwrap();
+    let [first, second, third] = fixture.start_connectors().await;
+    fixture.wait_until_alice_gets(Ok(HOME)).await;
+    assert_eq!(fixture.chat_state().await, "unknown", "connectors of an earlier program report nothing");
     first.reports(Liveness::Down);
-    stage.until_chat_is("away").await;
+    fixture.wait_until_chat_is("away").await;
     second.reports(Liveness::Up);
-    stage.until_chat_is("up").await;
+    fixture.wait_until_chat_is("up").await;
     second.reports(Liveness::Leaving);
-    stage.until_chat_is("closed").await;
+    fixture.wait_until_chat_is("closed").await;
     second.lifecycle.stop(DEADLINE).await;
-    stage.until_chat_is("away").await;
+    fixture.wait_until_chat_is("away").await;
     first.lifecycle.stop(DEADLINE).await;
     third.lifecycle.stop(DEADLINE).await;
-    stage.until_chat_is("unknown").await;
+    fixture.wait_until_chat_is("unknown").await;
     assert_eq!(asked.try_next(), None);
 }
 
 #[tokio::test]
 async fn pages_may_ask_that_may_connect() {
-    let stage =
-        Stage::start(|settings| settings.frontend.allowed_origins = vec!["https://shop.example".to_owned()]).await;
-    let _connectors = stage.play_all().await;
-    stage.until_alice_gets(Ok(HOME)).await;
+    let fixture =
+        GateFixture::start(|settings| settings.frontend.allowed_origins = vec!["https://shop.example".to_owned()])
+            .await;
+    let _connectors = fixture.start_connectors().await;
+    fixture.wait_until_alice_gets(Ok(HOME)).await;
     for origin in ["https://shop.example", "http://game.example:8080"] {
-        let (status, head, _) = stage.get("/entry?uid=alice", Some(origin)).await;
+        let (status, head, _) = fixture.get("/entry?uid=alice", Some(origin)).await;
         assert_eq!(status, 200);
         assert!(head.contains(&format!("access-control-allow-origin: {origin}\r\n")), "{head}");
         assert!(head.contains("vary: origin"), "{head}");
     }
-    let (status, head, _) = stage.get("/entry?uid=alice", Some("http://evil.example")).await;
+    let (status, head, _) = fixture.get("/entry?uid=alice", Some("http://evil.example")).await;
     assert_eq!(status, 403);
     assert!(!head.contains("access-control"), "{head}");
 }
@@ -325,8 +326,8 @@ async fn pages_may_ask_that_may_connect() {
 /// Whatever the page loads is there, and nothing on it may come from elsewhere.
 #[tokio::test]
 async fn a_browser_gets_the_page() {
-    let stage = Stage::start(|_| {}).await;
-    let (status, head, page) = stage.get("/", None).await;
+    let fixture = GateFixture::start(|_| {}).await;
+    let (status, head, page) = fixture.get("/", None).await;
     assert_eq!(status, 200);
     assert!(head.contains("content-type: text/html; charset=utf-8"), "{head}");
     let attributes = page.split(['"', ' ']).zip(page.split(['"', ' ']).skip(1));
@@ -335,7 +336,7 @@ async fn a_browser_gets_the_page() {
     assert!(loads.contains(&"chat.js"), "{loads:?}");
     let others = ["pomelo-client.js", "people.js", "timeline.js", "favicon.ico"];
     for path in loads.into_iter().chain(others) {
-        let (status, head, _) = stage.get(&format!("/{path}"), None).await;
+        let (status, head, _) = fixture.get(&format!("/{path}"), None).await;
         assert_eq!(status, 200, "{path}");
         for header in ["content-security-policy: default-src 'none'; ", "x-content-type-options: nosniff", "etag: \""] {
             assert!(head.contains(header), "{header} of {path}: {head}");
@@ -345,48 +346,48 @@ async fn a_browser_gets_the_page() {
 
 #[tokio::test]
 async fn without_the_page_a_browser_is_told_what_this_is() {
-    let stage = Stage::start(|settings| settings.gate.demo_page = false).await;
-    let (status, _, body) = stage.get("/", None).await;
+    let fixture = GateFixture::start(|settings| settings.gate.demo_page = false).await;
+    let (status, _, body) = fixture.get("/", None).await;
     assert!(status == 200 && body.contains("/entry?uid="), "{body}");
-    assert_eq!(stage.get("/nothing", None).await.0, 404);
+    assert_eq!(fixture.get("/nothing", None).await.0, 404);
 }
 
 #[tokio::test]
 async fn nobody_stays_at_the_gate() {
-    let stage = Stage::start(|settings| settings.frontend.enter_secs = 1).await;
-    let (mut visitor, _) = Visitor::connect(&stage).await;
-    assert_eq!(visitor.next().await, None);
-    eventually(DEADLINE, "the end", async || stage.node.metrics.connections.get() == 0).await;
+    let fixture = GateFixture::start(|settings| settings.frontend.enter_secs = 1).await;
+    let (mut client, _) = WebsocketClient::connect(&fixture).await;
+    assert_eq!(client.next().await, None);
+    eventually(DEADLINE, "the end", async || fixture.node.metrics.connections.get() == 0).await;
 }
 
 #[tokio::test]
 async fn a_gate_stops_at_once() {
-    let stage = Stage::start(|_| {}).await;
-    let (mut visitor, _) = Visitor::connect(&stage).await;
-    let _idle = TcpStream::connect(stage.address).await.unwrap();
-    eventually(DEADLINE, "both", async || stage.node.metrics.connections.get() == 2).await;
-    stage.node.lifecycle.begin_stop();
-    assert_eq!(visitor.next().await, None);
-    assert!(stage.node.lifecycle.stop(Duration::from_secs(5)).await);
+    let fixture = GateFixture::start(|_| {}).await;
+    let (mut client, _) = WebsocketClient::connect(&fixture).await;
+    let _idle = TcpStream::connect(fixture.address).await.unwrap();
+    eventually(DEADLINE, "both", async || fixture.node.metrics.connections.get() == 2).await;
+    fixture.node.lifecycle.begin_stop();
+    assert_eq!(client.next().await, None);
+    assert!(fixture.node.lifecycle.stop(Duration::from_secs(5)).await);
 }
 
 /// A gate has no other port in Pomelo's files.
 #[tokio::test]
 async fn a_gate_says_where_clients_connect_whether_it_is_ready() {
-    let stage = Stage::start(|_| {}).await;
-    let _connectors = stage.play_all().await;
+    let fixture = GateFixture::start(|_| {}).await;
+    let _connectors = fixture.start_connectors().await;
     let readiness = async || {
-        let (status, _, body) = stage.get("/readyz", None).await;
+        let (status, _, body) = fixture.get("/readyz", None).await;
         (status, serde_json::from_str::<Value>(&body).unwrap())
     };
     eventually(DEADLINE, "the gate to have heard connectors", async || readiness().await.0 == 200).await;
-    assert_eq!(stage.get("/metrics", None).await.0, 200);
-    stage.node.bus.set_up(false);
+    assert_eq!(fixture.get("/metrics", None).await.0, 200);
+    fixture.node.bus.set_connected(false);
     let (status, body) = readiness().await;
     assert_eq!((status, &body["ready"]), (503, &json!(false)));
     assert_ne!(body["checks"]["bus"], "ok");
-    assert_eq!(stage.get("/healthz", None).await.0, 200);
-    stage.node.bus.set_up(true);
+    assert_eq!(fixture.get("/healthz", None).await.0, 200);
+    fixture.node.bus.set_connected(true);
     assert_eq!(readiness().await.0, 200);
-    stage.node.lifecycle.stop(DEADLINE).await;
+    fixture.node.lifecycle.stop(DEADLINE).await;
 }

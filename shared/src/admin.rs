@@ -20,7 +20,7 @@ use tower::ServiceExt;
 use tracing::debug;
 
 use crate::frontend::accept;
-use crate::frontend::http::{self, End, Progress, Times};
+use crate::frontend::http::{self, End, Progress, Timeouts};
 use crate::health::{Check, Health, Report};
 use crate::ids::ServerId;
 use crate::lifecycle::Lifecycle;
@@ -41,27 +41,27 @@ const KEEP_ALIVE: Duration = Duration::from_secs(75);
 const FORWARDED: [&str; 2] = ["x-forwarded-for", "forwarded"];
 
 #[derive(Clone)]
-struct Desk {
+struct ServerState {
     id: ServerId,
     node: Node,
 }
 
 /// `/healthz` and `/readyz` of a server: for whoever can reach it.
-pub fn probes(id: ServerId, node: Node) -> Router {
-    Router::new().route("/healthz", get(healthz)).route("/readyz", get(readyz)).with_state(Desk { id, node })
+pub fn health_router(id: ServerId, node: Node) -> Router {
+    Router::new().route("/healthz", get(healthz)).route("/readyz", get(readyz)).with_state(ServerState { id, node })
 }
 
 /// The same while its process waits for the first connection to the bus: alive, and not ready. All
 /// other questions are answered 503.
-pub fn probes_without_bus() -> Router {
+pub fn health_router_without_bus() -> Router {
     let health = Health::default();
     health.set(Check::Bus, Some("there was no connection to NATS yet"));
     let readyz = async move || {
-        health.beat();
-        told(health.report())
+        health.record_alive();
+        readiness_response(health.report())
     };
-    let healthz = async || uncached(Json(serde_json::json!({ "alive": true })));
-    let otherwise = async || uncached((StatusCode::SERVICE_UNAVAILABLE, "there was no connection to NATS yet"));
+    let healthz = async || no_store(Json(serde_json::json!({ "alive": true })));
+    let otherwise = async || no_store((StatusCode::SERVICE_UNAVAILABLE, "there was no connection to NATS yet"));
     Router::new().route("/healthz", get(healthz)).route("/readyz", get(readyz)).fallback(otherwise)
 }
 
@@ -78,19 +78,19 @@ pub fn metrics_on_loopback(node: Node) -> Router {
     Router::new().route("/metrics", get(metrics_to_peer)).with_state(node)
 }
 
-async fn healthz(State(Desk { node, .. }): State<Desk>) -> Response {
+async fn healthz(State(ServerState { node, .. }): State<ServerState>) -> Response {
     let alive = !node.lifecycle.has_failed();
     let status = if alive { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
-    uncached((status, Json(serde_json::json!({ "alive": alive }))))
+    no_store((status, Json(serde_json::json!({ "alive": alive }))))
 }
 
-async fn readyz(State(Desk { id, node }): State<Desk>) -> Response {
-    told(node.readiness(&id))
+async fn readyz(State(ServerState { id, node }): State<ServerState>) -> Response {
+    readiness_response(node.readiness(&id))
 }
 
-fn told(report: Report) -> Response {
+fn readiness_response(report: Report) -> Response {
     let status = if report.ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
-    uncached((status, Json(report)))
+    no_store((status, Json(report)))
 }
 
 async fn metrics_to_peer(
@@ -108,11 +108,11 @@ fn written(node: &Node, headers: &HeaderMap) -> Response {
     let format = Format::accepted(accept);
     node.metrics.check_failing.show(&node.health.report());
     let answer = [(header::CONTENT_TYPE, format.content_type()), (header::VARY, "Accept")];
-    uncached((answer, node.metrics.written(format)))
+    no_store((answer, node.metrics.written(format)))
 }
 
 /// An answer that holds now and not later.
-pub fn uncached(answer: impl IntoResponse) -> Response {
+pub fn no_store(answer: impl IntoResponse) -> Response {
     ([(header::CACHE_CONTROL, "no-store")], answer).into_response()
 }
 
@@ -136,7 +136,7 @@ pub async fn serve(listener: &TcpListener, router: Router, lifecycle: Lifecycle)
         let (router, ends) = (router.clone(), lifecycle.stopping());
         lifecycle.spawn_session(async move {
             let answer = move |request| answer(request, peer, router.clone());
-            let of = (Progress::new(Instant::now()), Times { head: QUESTION, keep_alive });
+            let of = (Progress::new(Instant::now()), Timeouts { head: QUESTION, keep_alive });
             match http::serve(stream, of, answer, ends).await {
                 End::Served(Ok(())) => {}
                 End::Served(Err(error)) => debug!(%peer, %error, "an operator does not speak HTTP"),

@@ -31,7 +31,7 @@ use tokio::sync::watch;
 
 pub use self::error::BusError;
 pub use self::headers::Headers;
-use self::inbox::{Inbox, Waiting};
+use self::inbox::{Inbox, PendingReply};
 use self::memory::Memory;
 pub use self::memory::MemoryLimits;
 use self::nats::Nats;
@@ -43,7 +43,7 @@ use crate::subjects;
 
 /// A message to publish.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Outgoing {
+pub struct OutgoingMessage {
     /// Where to.
     pub subject: String,
     /// Where an answer, or the news that nobody listens, goes.
@@ -84,7 +84,7 @@ pub struct Connection {
 
 /// Waits until there is a connection other than the one of this generation, and returns its generation. What was on its way
 /// in between may be lost. Never completes when the bus is gone; its subscriptions end then.
-pub async fn made_anew(connection: &mut watch::Receiver<Connection>, generation: u64) -> u64 {
+pub async fn wait_for_reconnect(connection: &mut watch::Receiver<Connection>, generation: u64) -> u64 {
     let changed = connection.wait_for(|now| now.up && now.generation != generation).await.map(|now| now.generation);
     match changed {
         Ok(generation) => generation,
@@ -96,11 +96,11 @@ pub async fn made_anew(connection: &mut watch::Receiver<Connection>, generation:
 #[derive(Debug, Clone)]
 pub struct Bus {
     inbox: Arc<Inbox>,
-    carrier: Carrier,
+    transport: Transport,
 }
 
 #[derive(Debug, Clone)]
-enum Carrier {
+enum Transport {
     Memory(Arc<Memory>),
     Nats(Arc<Nats>),
 }
@@ -109,8 +109,8 @@ impl Bus {
     /// A bus inside this process, for all servers that get a clone of it.
     pub fn memory(limits: MemoryLimits, metrics: Arc<Metrics>) -> Self {
         let inbox = Inbox::new(subjects::PROCESS);
-        let carrier = Carrier::Memory(Memory::new(Arc::clone(&inbox), limits, metrics));
-        Self { inbox, carrier }
+        let transport = Transport::Memory(Memory::new(Arc::clone(&inbox), limits, metrics));
+        Self { inbox, transport }
     }
 
     /// A connection to the NATS server at `url`, or to one of several, separated by commas.
@@ -123,7 +123,7 @@ impl Bus {
         let inbox = Inbox::new(name);
         check_subject(&inbox.pattern())?;
         let nats = Nats::connect(url, settings, name, (Arc::clone(&inbox), metrics)).await?;
-        let bus = Self { inbox, carrier: Carrier::Nats(Arc::clone(&nats)) };
+        let bus = Self { inbox, transport: Transport::Nats(Arc::clone(&nats)) };
         // A connection that breaks in this moment comes back; one without answers is of no use.
         drop(bus.round_trip(nats.confirm_within()).await);
         nats.check_allowed(&bus.inbox.pattern())?;
@@ -132,9 +132,9 @@ impl Bus {
 
     /// Completes when a task of the bus panicked: messages may be lost without end.
     pub async fn failed(&self) {
-        match &self.carrier {
-            Carrier::Memory(_) => std::future::pending().await,
-            Carrier::Nats(nats) => nats.failed().await,
+        match &self.transport {
+            Transport::Memory(_) => std::future::pending().await,
+            Transport::Nats(nats) => nats.failed().await,
         }
     }
 
@@ -142,15 +142,15 @@ impl Bus {
     ///
     /// Fails with [`BusError::Disconnected`] and [`BusError::QueueFull`], both counted, and with
     /// [`BusError::TooLarge`], [`BusError::BadSubject`] and [`BusError::Closed`]. A failed message was not sent.
-    pub fn publish(&self, message: Outgoing) -> Result<(), BusError> {
+    pub fn publish(&self, message: OutgoingMessage) -> Result<(), BusError> {
         self.check(&message)?;
-        match &self.carrier {
-            Carrier::Memory(memory) => memory.publish(message),
-            Carrier::Nats(nats) => nats.publish(message),
+        match &self.transport {
+            Transport::Memory(memory) => memory.publish(message),
+            Transport::Nats(nats) => nats.publish(message),
         }
     }
 
-    fn check(&self, message: &Outgoing) -> Result<(), BusError> {
+    fn check(&self, message: &OutgoingMessage) -> Result<(), BusError> {
         for subject in [Some(&message.subject), message.reply.as_ref()].into_iter().flatten() {
             check_subject(subject)?;
         }
@@ -165,9 +165,9 @@ impl Bus {
     /// costs a task.
     pub async fn subscribe(&self, subject: &str, queue: usize) -> Result<Subscription, BusError> {
         check_subject(subject)?;
-        match &self.carrier {
-            Carrier::Memory(memory) => memory.subscribe(subject, queue),
-            Carrier::Nats(nats) => {
+        match &self.transport {
+            Transport::Memory(memory) => memory.subscribe(subject, queue),
+            Transport::Nats(nats) => {
                 let subscription = nats.subscribe(subject, queue).await?;
                 let confirmed = self.round_trip(nats.confirm_within()).await;
                 nats.check_allowed(subject)?;
@@ -181,14 +181,14 @@ impl Bus {
     /// Fails with what [`Bus::publish`] fails with; with [`BusError::NoResponders`] within a round trip to the
     /// broker; with [`BusError::Disconnected`] as soon as the connection breaks; with [`BusError::TimedOut`] at the
     /// deadline. After the last two it is unknown whether the question was acted on.
-    pub async fn request(&self, question: Outgoing, deadline: Duration) -> Result<Message, BusError> {
-        self.request_with(|reply| Outgoing { reply: Some(reply), ..question }, deadline).await
+    pub async fn request(&self, question: OutgoingMessage, deadline: Duration) -> Result<Message, BusError> {
+        self.request_with(|reply| OutgoingMessage { reply: Some(reply), ..question }, deadline).await
     }
 
     /// The same with a question that is made when it is known where its answer goes, for example to be signed.
     pub async fn request_with(
         &self,
-        make: impl FnOnce(String) -> Outgoing,
+        make: impl FnOnce(String) -> OutgoingMessage,
         deadline: Duration,
     ) -> Result<Message, BusError> {
         self.ask(self.inbox.open(), make, deadline).await
@@ -199,7 +199,7 @@ impl Bus {
     /// passed over, and the real one awaited. `accepts` must be quick, and not use the bus.
     pub async fn request_for(
         &self,
-        make: impl FnOnce(String) -> Outgoing,
+        make: impl FnOnce(String) -> OutgoingMessage,
         accepts: impl Fn(&Message) -> bool + Send + Sync + 'static,
         deadline: Duration,
     ) -> Result<Message, BusError> {
@@ -208,8 +208,8 @@ impl Bus {
 
     async fn ask(
         &self,
-        waiting: Waiting,
-        make: impl FnOnce(String) -> Outgoing,
+        waiting: PendingReply,
+        make: impl FnOnce(String) -> OutgoingMessage,
         deadline: Duration,
     ) -> Result<Message, BusError> {
         self.publish(make(waiting.subject()))?;
@@ -228,61 +228,61 @@ impl Bus {
     /// The same with a body, which shows whether the broker takes messages of this size from us.
     pub async fn round_trip_of(&self, payload: Bytes, deadline: Duration) -> Result<(), BusError> {
         let waiting = self.inbox.open();
-        self.publish(Outgoing { subject: waiting.subject(), payload, ..Outgoing::default() })?;
+        self.publish(OutgoingMessage { subject: waiting.subject(), payload, ..OutgoingMessage::default() })?;
         waiting.answer(deadline).await.map(drop)
     }
 
     /// Tells of every change of the connection.
     pub fn connection(&self) -> watch::Receiver<Connection> {
-        match &self.carrier {
-            Carrier::Memory(memory) => memory.connection(),
-            Carrier::Nats(nats) => nats.connection(),
+        match &self.transport {
+            Transport::Memory(memory) => memory.connection(),
+            Transport::Nats(nats) => nats.connection(),
         }
     }
 
     /// Whether there is a connection now, as far as we know.
     pub fn is_up(&self) -> bool {
-        match &self.carrier {
-            Carrier::Memory(memory) => memory.is_up(),
-            Carrier::Nats(nats) => nats.is_up(),
+        match &self.transport {
+            Transport::Memory(memory) => memory.is_up(),
+            Transport::Nats(nats) => nats.is_up(),
         }
     }
 
     /// A subscription that the broker refuses, if one is known: what goes there does not arrive.
     /// Best effort.
     pub fn fault(&self) -> Option<BusError> {
-        match &self.carrier {
-            Carrier::Memory(_) => None,
-            Carrier::Nats(nats) => nats.fault(),
+        match &self.transport {
+            Transport::Memory(_) => None,
+            Transport::Nats(nats) => nats.fault(),
         }
     }
 
     /// Most bytes of payload and headers that a message may have, as the broker last said.
     pub fn max_payload(&self) -> usize {
-        match &self.carrier {
-            Carrier::Memory(memory) => memory.max_payload(),
-            Carrier::Nats(nats) => nats.max_payload(),
+        match &self.transport {
+            Transport::Memory(memory) => memory.max_payload(),
+            Transport::Nats(nats) => nats.max_payload(),
         }
     }
 
     /// Questions that wait for an answer now.
-    pub fn questions_waiting(&self) -> usize {
+    pub fn pending_requests(&self) -> usize {
         self.inbox.waiting()
     }
 
     /// The NATS client beneath, for JetStream; `None` inside one process.
     pub fn nats_client(&self) -> Option<&async_nats::Client> {
-        match &self.carrier {
-            Carrier::Memory(_) => None,
-            Carrier::Nats(nats) => Some(nats.client()),
+        match &self.transport {
+            Transport::Memory(_) => None,
+            Transport::Nats(nats) => Some(nats.client()),
         }
     }
 
     /// The prefix that all subjects have at the broker; none inside one process.
     pub fn prefix(&self) -> SubjectPrefix {
-        match &self.carrier {
-            Carrier::Memory(_) => SubjectPrefix::default(),
-            Carrier::Nats(nats) => nats.prefix().clone(),
+        match &self.transport {
+            Transport::Memory(_) => SubjectPrefix::default(),
+            Transport::Nats(nats) => nats.prefix().clone(),
         }
     }
 
@@ -291,17 +291,17 @@ impl Bus {
     /// Subscriptions still yield what came before they end. The bus is closed whatever this returns; an error says
     /// that accepted messages may be lost. Draining again is [`BusError::Closed`].
     pub async fn drain(&self, deadline: Duration) -> Result<(), BusError> {
-        match &self.carrier {
-            Carrier::Memory(memory) => memory.drain(),
-            Carrier::Nats(nats) => nats.drain(self.inbox.open(), deadline).await,
+        match &self.transport {
+            Transport::Memory(memory) => memory.drain(),
+            Transport::Nats(nats) => nats.drain(self.inbox.open(), deadline).await,
         }
     }
 
     /// Breaks the connection of an in-process bus, or makes a new one. Does nothing over NATS: stop the server.
     #[cfg(feature = "testing")]
-    pub fn set_up(&self, up: bool) {
-        if let Carrier::Memory(memory) = &self.carrier {
-            memory.set_up(up);
+    pub fn set_connected(&self, up: bool) {
+        if let Transport::Memory(memory) = &self.transport {
+            memory.set_connected(up);
         }
     }
 }

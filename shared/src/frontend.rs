@@ -1,18 +1,18 @@
 //! What gate and connector share towards clients: accepting, websocket, Pomelo's handshake and heartbeat, limits, kicks.
 //!
-//! A role implements [`App`] and [`Session`]; [`serve`] calls them. What a session is told goes through its [`Outbox`].
+//! A role implements [`App`] and [`Session`]; [`serve`] calls them. What a session is told goes through its [`WriteQueue`].
 
-mod admission;
-mod bodies;
-pub mod filters;
+mod connection_limit;
 pub(crate) mod http;
 mod kick;
 mod listener;
 pub mod origin;
-mod outbox;
 mod protocol;
+pub mod rate_limit;
+mod responses;
 pub mod routes;
 mod session;
+mod write_queue;
 
 use std::future::Future;
 use std::net::SocketAddr;
@@ -26,41 +26,41 @@ use crate::config::settings::{FrontendSettings, SessionSettings};
 use crate::lifecycle::Lifecycle;
 use crate::metrics::Metrics;
 use crate::node::Node;
-use crate::roster::Roster;
+use crate::server_list::ServerList;
 
-pub use bodies::{ErrorBody, push, response, unknown_route};
 pub use kick::KickReason;
 pub(crate) use listener::accept;
 pub use listener::serve;
-pub use outbox::{FRAME, Outbox, OutboxClosed};
+pub use responses::{ErrorBody, push, response, unknown_route};
+pub use write_queue::{FRAME, WriteQueue, WriteQueueClosed};
 
 /// What a server does for clients.
 pub trait App: Clone + Send + Sync + 'static {
     /// One client's handlers.
     type Session: Session;
 
-    /// A client completed its handshake; everything that it is to be told goes to `outbox`.
-    fn open(&self, peer: SocketAddr, outbox: Outbox) -> Self::Session;
+    /// A client completed its handshake; everything that it is to be told goes to `write_queue`.
+    fn open(&self, peer: SocketAddr, write_queue: WriteQueue) -> Self::Session;
 }
 
 /// One client's handlers.
 pub trait Session: Send + 'static {
     /// A request (`id` is some, and never 0) or a notify. Called only when all that was given
     /// before is taken.
-    fn message(&mut self, id: Option<u32>, route: &str, body: Bytes);
+    fn on_message(&mut self, id: Option<u32>, route: &str, body: Bytes);
 
     /// Completes when the role has taken what the session was given, its opening included. If it is
     /// dropped while it waits, nothing is lost.
     ///
     /// Backpressure: while this waits, nothing more is read from this client, and only from this
     /// one. Writing to it, and its deadlines, go on.
-    fn taken(&mut self) -> impl Future<Output = ()> + Send;
+    fn ready(&mut self) -> impl Future<Output = ()> + Send;
 
     /// Whether the client did what it came for: before, packages must be smaller, and there is a deadline.
-    fn entered(&self) -> bool;
+    fn has_entered(&self) -> bool;
 
     /// The client is gone. Called once, whatever ended the connection but for the end of the server's grace time.
-    fn closed(self, ending: Ending) -> impl Future<Output = ()> + Send;
+    fn on_close(self, ending: Ending) -> impl Future<Output = ()> + Send;
 }
 
 /// How a client's connection ended.
@@ -84,7 +84,7 @@ pub struct Options {
     /// Announced to clients, if any.
     pub dictionary: Option<Arc<Dictionary>>,
     /// The servers, whose hosts' pages may connect besides those of the host that they connect to.
-    pub roster: Roster,
+    pub server_list: ServerList,
     /// What is served over HTTP; none: websockets only.
     pub http: Option<axum::Router>,
     /// Whether sessions are closed as soon as the server stops; else the role closes each when it has been answered.
@@ -103,7 +103,7 @@ impl Options {
             session: node.settings.session.clone(),
             heartbeat_secs: node.settings.frontend.heartbeat_secs,
             dictionary: node.settings.frontend.use_dictionary.then(|| Arc::new(routes::dictionary())),
-            roster: node.roster.clone(),
+            server_list: node.server_list.clone(),
             http: None,
             close_on_stop: false,
             lifecycle: node.lifecycle.clone(),

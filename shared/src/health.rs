@@ -53,7 +53,7 @@ impl Check {
 const GOOD: &str = "ok";
 
 /// The fault of [`Check::Identity`], with its remedy.
-pub const NOT_ALONE: &str = "another process with this server's id started later: end one of them, or give it an entry of its own in servers.json";
+pub const DUPLICATE_ID: &str = "another process with this server's id started later: end one of them, or give it an entry of its own in servers.json";
 
 /// The fault of [`Check::Peers`] of a connector.
 pub const NO_CHAT_SERVER: &str = "no chat server has answered yet: chat servers must run, on the same NATS, in the same account, with the same nats.prefix and keys";
@@ -68,7 +68,7 @@ pub struct Health(Arc<Mutex<State>>);
 #[derive(Debug)]
 struct State {
     checks: BTreeMap<Check, Option<Fault>>,
-    heard_at: Instant,
+    last_alive_at: Instant,
 }
 
 #[derive(Debug)]
@@ -95,7 +95,7 @@ impl Report {
 
 impl Default for Health {
     fn default() -> Self {
-        let state = State { checks: BTreeMap::new(), heard_at: Instant::now() };
+        let state = State { checks: BTreeMap::new(), last_alive_at: Instant::now() };
         Self(Arc::new(Mutex::new(state)))
     }
 }
@@ -110,8 +110,8 @@ impl Health {
     }
 
     /// The server's task goes round.
-    pub fn beat(&self) {
-        self.state().heard_at = Instant::now();
+    pub fn record_alive(&self) {
+        self.state().last_alive_at = Instant::now();
     }
 
     /// All that is known now.
@@ -123,7 +123,7 @@ impl Health {
         };
         let mut checks: BTreeMap<Check, String> =
             state.checks.iter().map(|(check, fault)| (*check, told(fault))).collect();
-        let silence = now - state.heard_at;
+        let silence = now - state.last_alive_at;
         let is_stuck = silence > STUCK;
         let task = if is_stuck { format!("gives no sign, for {} s", silence.as_secs()) } else { GOOD.to_owned() };
         checks.insert(Check::Task, task);
@@ -164,7 +164,7 @@ impl Depth {
 impl Queues {
     /// What is wrong with the queues, if anything is: one is above its mark, or the count of dropped messages rose within
     /// the last five seconds.
-    pub fn look(&mut self, dropped: u64, depths: &[Depth], now: Instant) -> Option<String> {
+    pub fn check(&mut self, dropped: u64, depths: &[Depth], now: Instant) -> Option<String> {
         if dropped > self.dropped {
             self.dropped_at = Some(now);
         }
@@ -209,7 +209,7 @@ mod tests {
         let health = Health::default();
         tokio::time::advance(STUCK * 2).await;
         assert!(!health.report().ready);
-        health.beat();
+        health.record_alive();
         assert!(health.report().ready);
     }
 
@@ -217,11 +217,11 @@ mod tests {
     async fn queues_are_full_at_their_mark_and_after_a_drop() {
         let (mut queues, now) = (Queues::default(), Instant::now());
         let depth = |waiting| [Depth::within(100, "commands", waiting)];
-        assert_eq!(queues.look(0, &depth(75), now), None);
-        assert_eq!(queues.look(0, &depth(76), now).unwrap(), "76 commands wait, the mark is 75");
-        assert!(queues.look(1, &depth(0), now).is_some());
-        assert!(queues.look(1, &depth(0), now + AFTER_DROP / 2).is_some());
-        assert_eq!(queues.look(1, &depth(0), now + AFTER_DROP), None);
+        assert_eq!(queues.check(0, &depth(75), now), None);
+        assert_eq!(queues.check(0, &depth(76), now).unwrap(), "76 commands wait, the mark is 75");
+        assert!(queues.check(1, &depth(0), now).is_some());
+        assert!(queues.check(1, &depth(0), now + AFTER_DROP / 2).is_some());
+        assert_eq!(queues.check(1, &depth(0), now + AFTER_DROP), None);
     }
 
     #[test]

@@ -109,7 +109,7 @@ impl Lifecycle {
     }
 
     /// The server has handed over all that it did.
-    pub fn has_drained(&self) {
+    pub fn mark_drained(&self) {
         self.drained.cancel();
     }
 

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use crate::ids::{Incarnation, ServerId, SessionId};
 use crate::record::{Entry, Record};
 use crate::room::{Checkpoint, RoomState};
-use crate::rpc::messages::{Answer, News};
+use crate::rpc::messages::{CatchUp, RpcResponse};
 
 /// Most earlier incarnations that a process remembers. Members of one that is forgotten leave, and
 /// are brought back.
@@ -28,7 +28,7 @@ impl Lineage {
     }
 
     /// The runs that a message names of its sender, without those that cannot be.
-    pub fn said(present: Incarnation, mut earlier: Vec<Incarnation>) -> Self {
+    pub fn claimed(present: Incarnation, mut earlier: Vec<Incarnation>) -> Self {
         earlier.retain(|run| *run < present);
         earlier.truncate(MAX_EARLIER);
         Self { start: Incarnation::default(), present, earlier }
@@ -55,7 +55,7 @@ impl Lineage {
     }
 
     /// Goes on above a known incarnation.
-    pub fn go_on_above(&mut self, known: Incarnation) {
+    pub fn continue_above(&mut self, known: Incarnation) {
         if self.earlier.len() == MAX_EARLIER {
             self.earlier.remove(0);
         }
@@ -64,21 +64,21 @@ impl Lineage {
 
     /// Names the present run of connector `me` where a message of a chat server names one that it
     /// continues.
-    pub fn unify_answer(&self, me: &ServerId, answer: &mut Answer) {
+    pub fn unify_response(&self, me: &ServerId, answer: &mut RpcResponse) {
         match answer {
-            Answer::Record { record, .. } => record.change(|record| self.unify_record(me, record)),
-            Answer::Attached { news: News::Since { records, .. }, .. } => {
+            RpcResponse::Record { record, .. } => record.change(|record| self.unify_record(me, record)),
+            RpcResponse::Attached { news: CatchUp::Since { records, .. }, .. } => {
                 records.iter_mut().for_each(|(_, record)| self.unify_record(me, Arc::make_mut(record)));
             }
-            Answer::Attached { news: News::State(part) | News::StatePart { part, .. }, .. } => {
+            RpcResponse::Attached { news: CatchUp::State(part) | CatchUp::StatePart { part, .. }, .. } => {
                 self.unify_checkpoint(me, part);
             }
-            Answer::History { .. }
-            | Answer::NotOwner { .. }
-            | Answer::Unavailable { .. }
-            | Answer::Alive
-            | Answer::Leaving
-            | Answer::Stale(_) => {}
+            RpcResponse::History { .. }
+            | RpcResponse::NotOwner { .. }
+            | RpcResponse::Unavailable { .. }
+            | RpcResponse::Alive
+            | RpcResponse::Leaving
+            | RpcResponse::Stale(_) => {}
         }
     }
 
@@ -106,7 +106,7 @@ fn sessions_mut(entry: &mut Entry) -> impl Iterator<Item = &mut SessionId> {
     let (one, other) = match entry {
         Entry::Join { session, .. } | Entry::Leave { session, .. } => (Some(session), None),
         Entry::Move { from, to, .. } => (Some(from), Some(to)),
-        Entry::Open | Entry::Say { .. } | Entry::Whisper { .. } => (None, None),
+        Entry::Open | Entry::Message { .. } | Entry::Whisper { .. } => (None, None),
     };
     one.into_iter().chain(other)
 }
@@ -116,8 +116,8 @@ mod tests {
     use super::*;
     use crate::ids::{Name, RoomId};
     use crate::membership::{Membership, Token};
-    use crate::record::{Decided, Epoch, Position, RecordId, VERSION};
-    use crate::rpc::messages::Place;
+    use crate::record::{DecidedProposal, Epoch, Position, RecordId, VERSION};
+    use crate::rpc::messages::LogPosition;
 
     const OLD: Incarnation = Incarnation(3);
     const DEAD: Incarnation = Incarnation(7);
@@ -143,7 +143,8 @@ mod tests {
     }
 
     fn record(entries: Vec<Entry>) -> Record {
-        let decided = |of, incarnation| Decided { connector: connector(of), incarnation, number: 4, outcomes: vec![] };
+        let decided =
+            |of, incarnation| DecidedProposal { connector: connector(of), incarnation, number: 4, outcomes: vec![] };
         Record {
             v: VERSION,
             prev: Position::NONE,
@@ -154,7 +155,7 @@ mod tests {
             owner: ServerId::new("chat-server-1").unwrap(),
             proposals: vec![decided(1, OLD), decided(2, OLD)],
             entries,
-            named: Vec::new(),
+            notify_connectors: Vec::new(),
             checkpoint: None,
             part: None,
         }
@@ -177,7 +178,7 @@ mod tests {
 
     fn lineage() -> Lineage {
         let mut lineage = Lineage::new(OLD);
-        lineage.go_on_above(DEAD);
+        lineage.continue_above(DEAD);
         lineage
     }
 
@@ -197,9 +198,9 @@ mod tests {
         let mut lineage = lineage();
         assert_eq!((lineage.present(), lineage.earlier()), (Incarnation(11), &[OLD][..]));
         assert_eq!([OLD, DEAD, Incarnation(8)].map(|run| lineage.unify(run).0), [11, 7, 8]);
-        (0..MAX_EARLIER).for_each(|_| lineage.go_on_above(lineage.present()));
+        (0..MAX_EARLIER).for_each(|_| lineage.continue_above(lineage.present()));
         assert_eq!((lineage.earlier().len(), lineage.earlier()[0]), (MAX_EARLIER, Incarnation(11)));
-        let said = Lineage::said(Incarnation(5), vec![Incarnation(4), Incarnation(6), Incarnation(5)]);
+        let said = Lineage::claimed(Incarnation(5), vec![Incarnation(4), Incarnation(6), Incarnation(5)]);
         assert_eq!(said.earlier(), [Incarnation(4)]);
     }
 
@@ -216,18 +217,18 @@ mod tests {
         let last = |state: &RoomState, of| state.last_proposal(&connector(of)).map(|last| last.incarnation.0);
         assert_eq!((last(&state, 1), last(&state, 2)), (Some(11), Some(3)));
 
-        let (room, place) = (RoomId::new("lobby").unwrap(), Place::default());
+        let (room, place) = (RoomId::new("lobby").unwrap(), LogPosition::default());
         let record = Arc::new(record(entries())).into();
-        let mut answer = Answer::Record { room: room.clone(), epoch: Epoch(1), position: Position(1), record };
-        lineage.unify_answer(&me, &mut answer);
-        let Answer::Record { record, .. } = &answer else { unreachable!() };
+        let mut answer = RpcResponse::Record { room: room.clone(), epoch: Epoch(1), position: Position(1), record };
+        lineage.unify_response(&me, &mut answer);
+        let RpcResponse::Record { record, .. } = &answer else { unreachable!() };
         let mut folded = RoomState::default();
         folded.fold(Position(1), record);
         assert_eq!(folded, state);
 
-        let mut answer = Answer::Attached { room, asked: place, now: place, news: News::State(part) };
-        lineage.unify_answer(&me, &mut answer);
-        let Answer::Attached { news: News::State(part), .. } = &answer else { unreachable!() };
+        let mut answer = RpcResponse::Attached { room, asked: place, now: place, news: CatchUp::State(part) };
+        lineage.unify_response(&me, &mut answer);
+        let RpcResponse::Attached { news: CatchUp::State(part), .. } = &answer else { unreachable!() };
         assert_eq!(here(&RoomState::from(&**part)), expected);
     }
 }

@@ -2,20 +2,22 @@
 //!
 //! What a label can say is fixed: no room, name or address ever becomes one.
 
+mod counters;
 mod format;
-mod kinds;
-mod spreads;
+mod histograms;
 
 use std::sync::Arc;
 
 use prometheus_client::encoding::text;
 use prometheus_client::registry::Registry;
 
+pub use self::counters::{Counter, Gauge, GaugeShare};
 pub use self::format::Format;
-pub use self::kinds::{Count, Level, Share};
-pub use self::spreads::{Answers, Asked, Checks, Refusals, Sizes, Stages, Times};
+pub use self::histograms::{
+    CheckGauges, DurationHistogram, RefusalCounters, ResponseCounters, RouteLabel, SizeHistogram, StageHistograms,
+};
 
-use self::kinds::Figure;
+use self::counters::Metric;
 
 /// What every name begins with when it is written out, before an underscore.
 const PREFIX: &str = "shaddock";
@@ -77,7 +79,7 @@ impl Metrics {
     }
 
     /// Bus messages that were dropped because a queue was full.
-    pub fn dropped_for_room(&self) -> u64 {
+    pub fn dropped_on_full_queues(&self) -> u64 {
         let histories = self.questions_dropped.get() + self.histories_dropped.get();
         self.bus_dropped_subscription_full.get() + self.bus_dropped_publish_full.get() + histories
     }
@@ -85,111 +87,111 @@ impl Metrics {
 
 metrics! {
     /// Bus messages dropped because the subscription's queue was full.
-    bus_dropped_subscription_full: Count,
+    bus_dropped_subscription_full: Counter,
     /// Bus messages not sent because the way out was full.
-    bus_dropped_publish_full: Count,
+    bus_dropped_publish_full: Counter,
     /// Bus messages not sent because the broker was away.
-    bus_dropped_disconnected: Count,
+    bus_dropped_disconnected: Counter,
     /// 1 while there is a connection to the bus, else 0. In one process without a broker always 1.
-    bus_connected: Level,
+    bus_connected: Gauge,
     /// Times that the connection to the broker was made anew.
-    bus_reconnects: Count,
+    bus_reconnects: Counter,
     /// Unix time in seconds at which the credentials in nats.credentials_file expire; 0 for never,
     /// or without such a file.
-    nats_credentials_expire: Level,
+    nats_credentials_expire: Gauge,
     /// 1 while the credentials in nats.credentials_file expire within a day, or within a quarter of
     /// their life if that is less; else 0.
-    nats_credentials_expiring: Level,
+    nats_credentials_expiring: Gauge,
     /// 1 while this check of /readyz fails at the server that is asked, else 0.
-    check_failing: Checks,
+    check_failing: CheckGauges,
     /// Bus messages that could not be understood.
-    bus_bad_messages: Count,
+    bus_bad_messages: Counter,
     /// Bus messages refused because of an incarnation or a number that cannot be.
-    bus_implausible: Count,
+    bus_implausible: Counter,
     /// Bus messages refused: their sender is not in servers.json, or no server of the type that may send them; their answer would
     /// go to a subject that is not their sender's; they ask for messages on behalf of a member that is not their sender's.
-    bus_refused: Refusals,
+    bus_refused: RefusalCounters,
     /// Bus messages dropped because rpc.signatures wants a signature and they had none, or a wrong one.
-    rpc_unsigned: Count,
+    rpc_unsigned: Counter,
     /// Bus messages without a signature that rpc.signatures = "accept" let through.
-    rpc_unsigned_accepted: Count,
+    rpc_unsigned_accepted: Counter,
     /// Client connections open now.
-    connections: Level,
+    connections: Gauge,
     /// Client connections refused: too many, or a foreign origin.
-    connections_refused: Count,
+    connections_refused: Counter,
     /// Sessions closed because they read too slowly.
-    sessions_closed_slow: Count,
+    sessions_closed_slow: Counter,
     /// Sessions closed for bytes that are not the protocol.
-    sessions_closed_bad_input: Count,
+    sessions_closed_bad_input: Counter,
     /// Sessions closed at a deadline: handshake, enter or heartbeat.
-    sessions_closed_timeout: Count,
+    sessions_closed_timeout: Counter,
     /// Client requests received.
-    requests: Count,
+    requests: Counter,
     /// Client requests answered, by route and class of code; those without an id are not answered.
-    requests_answered: Answers,
+    requests_answered: ResponseCounters,
     /// Client requests at connectors that wait for their answers now.
-    requests_in_flight: Level,
+    requests_in_flight: Gauge,
     /// Client requests answered with the code of an overload: rate, in flight, queue.
-    requests_refused_overload: Count,
+    requests_refused_overload: Counter,
     /// Client requests answered at their deadline with their outcome unknown.
-    requests_expired: Count,
+    requests_expired: Counter,
     /// Frames written to clients, each perhaps of several packages.
-    frames_sent: Count,
+    frames_sent: Counter,
     /// Packages handed to sessions.
-    packages_sent: Count,
+    packages_sent: Counter,
     /// Packages that were written to a client together, in one frame.
-    frame_packages: Sizes,
+    frame_packages: SizeHistogram,
     /// Seconds that each stage takes: at the edge from a request to its answer, over the bus and back, in a room's server for
     /// one question or append, in the log for one append, for the fan-out of one push at a connector.
-    stage_seconds: Stages,
+    stage_seconds: StageHistograms,
     /// Sessions in rooms now, at the connectors of this process.
-    members: Level,
+    members: Gauge,
     /// Rooms that connectors follow now.
-    rooms_followed: Level,
+    rooms_followed: Gauge,
     /// Rooms whose state chat servers have in memory now.
-    rooms_known: Level,
+    rooms_known: Gauge,
     /// Commands of clients that wait for their connector's task, of 4,096 that may.
-    queue_commands: Level,
+    queue_commands: Gauge,
     /// Bus messages that wait for their server's task; always 0 over NATS where rpc.subscription_queue is 65,536 or more.
-    queue_bus_messages: Level,
+    queue_bus_messages: Gauge,
     /// Log operations that wait because 256 are in flight.
-    queue_log_operations: Level,
+    queue_log_operations: Gauge,
     /// Bytes in the rooms' log, as a chat server of this process saw it last.
-    log_bytes: Level,
+    log_bytes: Gauge,
     /// Records committed to the log.
-    records_committed: Count,
+    records_committed: Counter,
     /// Entries in the records committed.
-    entries_committed: Count,
+    entries_committed: Counter,
     /// Entries in each record committed.
-    record_entries: Sizes,
+    record_entries: SizeHistogram,
     /// Messages in rooms' logs that were passed over because they are no records of their rooms,
     /// each time that a room's owner started.
-    records_bad: Count,
+    records_bad: Counter,
     /// Records that should have been in rooms' logs and were not when a room's owner started.
-    records_missing: Count,
+    records_missing: Counter,
     /// Records whose time was more than a day ahead of the clock of a room's owner that started.
-    records_from_future: Count,
+    records_from_future: Counter,
     /// Appends that were not a clear yes.
-    appends_failed: Count,
+    appends_failed: Counter,
     /// Times a room's owner started from the log.
-    activations: Count,
+    activations: Counter,
     /// Times that a chat server began to stand in for a room's home.
-    takeovers: Count,
+    takeovers: Counter,
     /// Questions about rooms of others dropped because too many waited for a look at a home; they are repeated.
-    questions_dropped: Count,
+    questions_dropped: Counter,
     /// Questions for messages dropped because too many were being answered; they are repeated.
-    histories_dropped: Count,
+    histories_dropped: Counter,
     /// Rooms for which a connector asks another chat server than before.
-    rooms_moved: Count,
+    rooms_moved: Counter,
     /// Gaps in a room's records that a connector repaired by reading.
-    gaps_repaired: Count,
+    gaps_repaired: Counter,
     /// Times a connector took a room's state instead of the records between.
-    states_taken: Count,
+    states_taken: Counter,
     /// Times that a connector told a room's clients of messages that it cannot tell: the room's log was lost, or has no longer
     /// what came between.
-    gaps_told: Count,
+    gaps_told: Counter,
     /// Sessions that were closed plainly because the room's log lost their stay, or because another session entered it first.
-    stays_lost: Count,
+    stays_lost: Counter,
 }
 
 #[cfg(test)]
@@ -201,7 +203,7 @@ mod tests {
         let metrics = Metrics::new();
         metrics.requests.add_many(3);
         metrics.connections.add();
-        metrics.requests_answered.add(Asked::of("whatever.a.client.says"), 500);
+        metrics.requests_answered.add(RouteLabel::of("whatever.a.client.says"), 500);
         metrics.stage_seconds.log.add(std::time::Duration::from_millis(3));
         metrics.record_entries.add(5);
         let text = metrics.text();
@@ -227,8 +229,8 @@ mod tests {
         let page = include_str!("../../docs/operating.md");
         let rows = Metrics::described().into_iter().map(|(name, kind, meaning)| {
             let (name, kind) = match kind {
-                "Count" | "Answers" | "Refusals" => (format!("{name}_total"), "counter"),
-                "Level" | "Checks" => (name, "gauge"),
+                "Counter" | "ResponseCounters" | "RefusalCounters" => (format!("{name}_total"), "counter"),
+                "Gauge" | "CheckGauges" => (name, "gauge"),
                 _ => (name, "histogram"),
             };
             format!("| `{name}` | {kind} | {meaning} |")

@@ -2,7 +2,6 @@
 
 use std::sync::Arc;
 
-use crate::budget::Budget;
 use crate::bus::Bus;
 use crate::config::Settings;
 use crate::health::{Check, Health, Report};
@@ -10,8 +9,9 @@ use crate::ids::ServerId;
 use crate::lifecycle::Lifecycle;
 use crate::metrics::Metrics;
 use crate::payload::PayloadWatch;
-use crate::roster::Roster;
+use crate::server_list::ServerList;
 use crate::signing::Signing;
+use crate::size_limits::SizeLimits;
 
 /// Configuration, bus and counters of a process. Clones are the same things; lifecycle and health are a server's own.
 #[derive(Debug, Clone)]
@@ -19,7 +19,7 @@ pub struct Node {
     /// Name of the environment, a key of `servers.json`.
     pub environment: Arc<str>,
     /// Who is there.
-    pub roster: Roster,
+    pub server_list: ServerList,
     /// Every knob.
     pub settings: Arc<Settings>,
     /// The way to the other servers.
@@ -39,8 +39,8 @@ pub struct Node {
 impl Node {
     /// How large messages may be now. A broker that takes too little for any is refused when the process starts; it may fall
     /// later.
-    pub fn budget(&self) -> Budget {
-        Budget::of_running(self.bus.max_payload())
+    pub fn size_limits(&self) -> SizeLimits {
+        SizeLimits::for_running_broker(self.bus.max_payload())
     }
 
     /// The same, for a server whose tasks start and stop by themselves.
@@ -51,18 +51,18 @@ impl Node {
 
     /// Notes what shows of a server's readiness from outside its task. Done before each report, and by the task, for a fault's
     /// beginning to be known.
-    pub fn examine(&self, id: &ServerId) {
-        let is_known = self.roster.now().find(id).is_some();
+    pub fn update_health(&self, id: &ServerId) {
+        let is_known = self.server_list.now().find(id).is_some();
         let away = (!self.bus.is_up()).then(|| "the connection to the bus is away".to_owned());
         self.health.set(Check::Bus, away.or_else(|| self.bus.fault().map(|fault| fault.to_string())));
         self.health.set(Check::Staying, self.lifecycle.is_ending().then_some("the server is about to end"));
-        self.health.set(Check::Payload, self.payload.look(&self.settings, self.bus.max_payload()));
+        self.health.set(Check::Payload, self.payload.check(&self.settings, self.bus.max_payload()));
         self.health.set(Check::View, (!is_known).then_some("servers.json has no such server any more"));
     }
 
     /// Whether a server is ready.
     pub fn readiness(&self, id: &ServerId) -> Report {
-        self.examine(id);
+        self.update_health(id);
         self.health.report()
     }
 }

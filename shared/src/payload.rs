@@ -9,11 +9,11 @@ use thiserror::Error;
 use tokio::time::timeout;
 use tracing::{error, info};
 
-use crate::budget::Budget;
 use crate::bus::{Bus, BusError};
 use crate::config::Settings;
 use crate::room::Checkpoint;
 use crate::rpc::messages::Item;
+use crate::size_limits::SizeLimits;
 
 /// More connectors than a cluster has; each takes some bytes of a room's state.
 const MANY_CONNECTORS: usize = 100;
@@ -25,7 +25,7 @@ const PARTS_PER_RECORDS: usize = 8;
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 pub enum PayloadError {
     /// The broker takes too little for any setting.
-    #[error("the NATS server's max_payload is {payload}: raise it to {} at least", Budget::LEAST_PAYLOAD)]
+    #[error("the NATS server's max_payload is {payload}: raise it to {} at least", SizeLimits::MIN_PAYLOAD)]
     TooSmall {
         /// The broker's `max_payload`.
         payload: usize,
@@ -34,7 +34,7 @@ pub enum PayloadError {
     #[error(
         "session.max_package = {package} makes messages of up to {needed} bytes, and the NATS server's max_payload is \
          {payload}: lower the setting to {lower}, or raise max_payload to {}",
-        Budget::payload_for(*.needed)
+        SizeLimits::required_payload(*.needed)
     )]
     Package {
         /// `session.max_package`.
@@ -80,15 +80,15 @@ pub enum PayloadError {
 /// # Errors
 /// The first setting that does not fit; each says what to do.
 pub fn check(settings: &Settings, payload: usize) -> Result<(), PayloadError> {
-    let budget = Budget::of_payload(payload).ok_or(PayloadError::TooSmall { payload })?;
+    let size_limits = SizeLimits::for_payload(payload).ok_or(PayloadError::TooSmall { payload })?;
     let package = settings.session.max_package;
     let needed = package + Item::SEND_AROUND;
-    if needed > budget.record() {
-        let lower = budget.record() - Item::SEND_AROUND;
+    if needed > size_limits.record() {
+        let lower = size_limits.record() - Item::SEND_AROUND;
         return Err(PayloadError::Package { package, needed, payload, lower });
     }
     let (members, records) = (settings.room.max_members, settings.log.max_records);
-    let parts = budget.parts(Checkpoint::most_bytes(members, MANY_CONNECTORS));
+    let parts = size_limits.parts(Checkpoint::most_bytes(members, MANY_CONNECTORS));
     if parts > records / PARTS_PER_RECORDS {
         return Err(PayloadError::Checkpoint { members, parts, payload, records });
     }
@@ -106,7 +106,7 @@ pub async fn prove(bus: &Bus, within: Duration) -> Result<(), PayloadError> {
         return Ok(());
     }
     let payload = bus.max_payload();
-    let size = Budget::largest_message(payload);
+    let size = SizeLimits::largest_message(payload);
     let body = Bytes::from(vec![0; size]);
     for _ in 0..2 {
         let mut connection = bus.connection();
@@ -131,7 +131,7 @@ struct Seen {
 
 impl PayloadWatch {
     /// Returns the reason why servers are not ready with this limit; logs when it changes.
-    pub fn look(&self, settings: &Settings, payload: usize) -> Option<String> {
+    pub fn check(&self, settings: &Settings, payload: usize) -> Option<String> {
         // No code panics while holding the lock.
         let mut seen = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         if seen.payload != Some(payload) {
@@ -166,9 +166,9 @@ mod tests {
     #[test]
     fn what_does_not_fit_is_a_fault_until_it_fits_again() {
         let (watch, settings) = (PayloadWatch::default(), Settings::default());
-        assert_eq!(watch.look(&settings, 1024 * 1024), None);
-        assert!(watch.look(&settings, 64 * 1024).is_some_and(|fault| fault.contains("session.max_package")));
-        assert!(watch.clone().look(&settings, 64 * 1024).is_some());
-        assert_eq!(watch.look(&settings, 1024 * 1024), None);
+        assert_eq!(watch.check(&settings, 1024 * 1024), None);
+        assert!(watch.check(&settings, 64 * 1024).is_some_and(|fault| fault.contains("session.max_package")));
+        assert!(watch.clone().check(&settings, 64 * 1024).is_some());
+        assert_eq!(watch.check(&settings, 1024 * 1024), None);
     }
 }

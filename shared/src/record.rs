@@ -114,24 +114,24 @@ pub struct Record {
     pub owner: ServerId,
     /// The proposals decided here, whether or not anything came of them.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub proposals: Vec<Decided>,
+    pub proposals: Vec<DecidedProposal>,
     /// What happened, in order.
     pub entries: Vec<Entry>,
     /// In the first record of an activation: connectors that may have missed what its author's predecessor committed.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub named: Vec<ServerId>,
+    #[serde(rename = "named", default, skip_serializing_if = "Vec::is_empty")]
+    pub notify_connectors: Vec<ServerId>,
     /// The state after this record, now and then, or a part of the state at an earlier one; left out towards connectors.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub checkpoint: Option<Checkpoint>,
     /// Which part the checkpoint is, if it is not a whole one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub part: Option<Part>,
+    pub part: Option<CheckpointPart>,
 }
 
 /// Which part of a state that is too large for one record. Its parts follow each other, one per record, the first in the record
 /// behind `base`. Who dies on the way leaves parts that count for nothing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Part {
+pub struct CheckpointPart {
     /// The last record that the state knows.
     pub base: Position,
     /// Counts from 0.
@@ -142,7 +142,7 @@ pub struct Part {
 
 /// What became of one proposal.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Decided {
+pub struct DecidedProposal {
     /// Who proposed.
     pub connector: ServerId,
     /// Which run of it.
@@ -160,12 +160,14 @@ pub enum Outcome {
     /// It is the entry at this index of the record.
     Done(u16),
     /// Nothing was to do: the session was in, or out, already.
-    Already,
+    #[serde(rename = "already")]
+    Unchanged,
     /// A join that may come too late: another session may have entered the stay behind the record that the join names. Its
     /// connector reads on, and asks again unless it finds that this is so.
     Overtaken,
     /// The message was said before, under the same id: then it got this `seq`, at this time.
-    Said { seq: u64, time: u64 },
+    #[serde(rename = "said")]
+    Duplicate { seq: u64, time: u64 },
     /// It was refused.
     Refused(Refusal),
 }
@@ -189,7 +191,8 @@ pub enum Entry {
     /// A name went.
     Leave { name: Name, session: SessionId },
     /// A member spoke to all.
-    Say {
+    #[serde(rename = "say")]
+    Message {
         from: Name,
         content: String,
         #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -210,7 +213,7 @@ impl Entry {
     /// Under which id its sender may repeat it.
     pub fn message_id(&self) -> Option<MessageId> {
         match self {
-            Self::Say { id, .. } | Self::Whisper { id, .. } => *id,
+            Self::Message { id, .. } | Self::Whisper { id, .. } => *id,
             Self::Open | Self::Join { .. } | Self::Move { .. } | Self::Leave { .. } => None,
         }
     }
@@ -218,7 +221,7 @@ impl Entry {
     /// The same without what only an owner needs.
     fn for_connectors(&self) -> Self {
         let mut entry = self.clone();
-        if let Self::Say { id, .. } | Self::Whisper { id, .. } = &mut entry {
+        if let Self::Message { id, .. } | Self::Whisper { id, .. } = &mut entry {
             *id = None;
         }
         entry
@@ -262,7 +265,7 @@ impl Record {
             owner: self.owner.clone(),
             proposals: self.proposals.clone(),
             entries: self.entries.iter().map(Entry::for_connectors).collect(),
-            named: self.named.clone(),
+            notify_connectors: self.notify_connectors.clone(),
             checkpoint: None,
             part: None,
         }
@@ -306,21 +309,21 @@ mod tests {
             links: vec![Position(2), Position(1)],
             time: 1_700_000_000_000,
             owner: ServerId::new("chat-server-1").unwrap(),
-            proposals: vec![Decided {
+            proposals: vec![DecidedProposal {
                 connector: session.connector.clone(),
                 incarnation: session.incarnation,
                 number: 9,
-                outcomes: vec![Outcome::Done(0), Outcome::Already, Outcome::Refused(Refusal::NameTaken)],
+                outcomes: vec![Outcome::Done(0), Outcome::Unchanged, Outcome::Refused(Refusal::NameTaken)],
             }],
             entries: vec![
                 Entry::Join { name: ann.clone(), session, membership: Token::new(1).membership() },
-                Entry::Say {
+                Entry::Message {
                     from: ann,
                     content: "hi 😀".to_owned(),
                     id: Some(Token::new(1).membership().message("1")),
                 },
             ],
-            named: Vec::new(),
+            notify_connectors: Vec::new(),
             checkpoint: None,
             part: None,
         }

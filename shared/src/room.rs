@@ -1,7 +1,7 @@
 //! A room's state: what folding its records gives. Knows nothing of tasks, buses, logs or clocks.
 
 mod checkpoint;
-mod said;
+mod dedup_window;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -11,8 +11,8 @@ use crate::membership::{Membership, MessageId};
 use crate::record::{Entry, Position, Record};
 
 pub use checkpoint::Checkpoint;
-pub use said::MAX_IDS;
-use said::Said;
+use dedup_window::DedupWindow;
+pub use dedup_window::MAX_IDS;
 
 /// Who is in a room, and what must not be done twice there.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -23,7 +23,7 @@ pub struct RoomState {
     runs: BTreeMap<ServerId, BTreeMap<Incarnation, BTreeMap<u64, Name>>>,
     name_bytes: usize,
     proposals: BTreeMap<ServerId, LastProposal>,
-    said: Said,
+    dedup_window: DedupWindow,
     time: u64,
 }
 
@@ -62,7 +62,7 @@ impl RoomState {
             match &record.checkpoint {
                 Some(whole) if record.part.is_none() => {
                     state = Self::from(whole);
-                    state.settle(*position, record);
+                    state.apply_metadata(*position, record);
                 }
                 _ => state.fold(*position, record),
             }
@@ -78,10 +78,10 @@ impl RoomState {
         for entry in &record.entries {
             self.apply(entry);
         }
-        self.settle(position, record);
+        self.apply_metadata(position, record);
     }
 
-    /// Applies one entry; a record's entries are followed by [`RoomState::settle`].
+    /// Applies one entry; a record's entries are followed by [`RoomState::apply_metadata`].
     pub fn apply(&mut self, entry: &Entry) {
         match entry {
             Entry::Join { name, session, membership } => {
@@ -98,13 +98,13 @@ impl RoomState {
                     self.remove(name);
                 }
             }
-            Entry::Say { .. } | Entry::Whisper { .. } | Entry::Open => {}
+            Entry::Message { .. } | Entry::Whisper { .. } | Entry::Open => {}
         }
     }
 
     /// Notes what a record says besides what its entries do to the members: the proposals it decided, the messages with
     /// an id, and its time.
-    pub fn settle(&mut self, position: Position, record: &Record) {
+    pub fn apply_metadata(&mut self, position: Position, record: &Record) {
         for decided in &record.proposals {
             let last = LastProposal { incarnation: decided.incarnation, number: decided.number, position };
             self.proposals.insert(decided.connector.clone(), last);
@@ -112,18 +112,18 @@ impl RoomState {
         self.time = self.time.max(record.time);
         for (index, entry) in record.entries.iter().enumerate() {
             if let Some(id) = entry.message_id() {
-                self.said.note(id, position.seq(index), record.time);
+                self.dedup_window.insert(id, position.seq(index), record.time);
             }
         }
     }
 
     /// The same state without the messages that it remembers by their ids.
     pub fn without_messages(self) -> Self {
-        Self { said: Said::default(), ..self }
+        Self { dedup_window: DedupWindow::default(), ..self }
     }
 
     /// Sets who has a name, as before an entry that is taken back.
-    pub fn put_back(&mut self, name: Name, member: Option<Member>) {
+    pub fn restore_member(&mut self, name: Name, member: Option<Member>) {
         match member {
             Some(member) => self.insert(name, member),
             None => self.remove(&name),
@@ -181,18 +181,18 @@ impl RoomState {
     }
 
     /// `seq` and time of the message that was sent with this id, if it is remembered.
-    pub fn said(&self, id: MessageId) -> Option<(u64, u64)> {
-        self.said.find(id)
+    pub fn find_message(&self, id: MessageId) -> Option<(u64, u64)> {
+        self.dedup_window.find(id)
     }
 
     /// The stay of a name.
-    pub fn stay_of(&self, name: &Name) -> Option<Membership> {
+    pub fn membership_of(&self, name: &Name) -> Option<Membership> {
         self.members.get(name).map(|member| member.membership)
     }
 
     /// The stay by which a session is in the room.
-    pub fn stay_of_session(&self, session: &SessionId) -> Option<Membership> {
-        self.stay_of(self.name_of(session)?)
+    pub fn membership_of_session(&self, session: &SessionId) -> Option<Membership> {
+        self.membership_of(self.name_of(session)?)
     }
 
     /// The name that a session has in the room.
@@ -227,7 +227,7 @@ impl RoomState {
     }
 
     /// Connectors that the log speaks of, as members' homes or as authors of proposals.
-    pub fn named(&self) -> impl Iterator<Item = &ServerId> {
+    pub fn known_connectors(&self) -> impl Iterator<Item = &ServerId> {
         self.connectors().chain(self.proposals.keys())
     }
 

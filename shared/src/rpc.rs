@@ -14,7 +14,7 @@ use crate::bus::Headers;
 use crate::ids::{RoomId, ServerId};
 use crate::subjects;
 use crate::version;
-pub use envelope::{record_at, sender};
+pub use envelope::{record_offset, sender};
 pub use trace::Trace;
 
 /// Version of bus messages; a reader refuses others.

@@ -15,4 +15,4 @@ pub use files::{KeyFileError, KeyFiles, Written};
 pub use key::{KeyError, PublicKey, Seed};
 pub use keyring::Keyring;
 pub use signature::{PairKey, Signed};
-pub use signer::{Admission, Sender, Signer, Signing, SigningKeeper};
+pub use signer::{Admission, KeyringReloader, Sender, Signer, Signing};

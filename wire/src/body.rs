@@ -21,8 +21,8 @@ impl Body {
     pub fn parse(bytes: &[u8]) -> Self {
         match parse_json(bytes) {
             Ok(Value::Object(members)) => Self::Object(members),
-            Ok(_) | Err(Unread::Number) => Self::NotAnObject,
-            Err(Unread::Text) => Self::Invalid,
+            Ok(_) | Err(JsonError::Number) => Self::NotAnObject,
+            Err(JsonError::Text) => Self::Invalid,
         }
     }
 
@@ -38,7 +38,7 @@ impl Body {
 
 /// Reason why a body is not read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Unread {
+pub(crate) enum JsonError {
     /// A number is beyond what a double holds: it must not be read as absent, as members of an
     /// unreadable body are.
     Number,
@@ -47,14 +47,14 @@ pub(crate) enum Unread {
 }
 
 /// Reads JSON from the other side.
-pub(crate) fn parse_json(bytes: &[u8]) -> Result<Value, Unread> {
+pub(crate) fn parse_json(bytes: &[u8]) -> Result<Value, JsonError> {
     let text = decode_text(bytes);
     // Browsers escape half an emoji, which a cut text may end in; the parser refuses what JavaScript's accepts.
     let parsed = serde_json::from_str(&text).or_else(|_| serde_json::from_str(&mend_escapes(&text)));
     // The parser tells its kinds of errors apart by their text alone.
     let unread = |error: serde_json::Error| match error.to_string().starts_with("number out of range") {
-        true => Unread::Number,
-        false => Unread::Text,
+        true => JsonError::Number,
+        false => JsonError::Text,
     };
     parsed.map_err(unread)
 }

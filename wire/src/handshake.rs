@@ -1,7 +1,7 @@
 //! The handshake, the first exchange on a connection; [`request`] is the client's part, [`answer`] the server's.
 
-pub mod answer;
 pub mod request;
+pub mod response;
 
-pub use answer::{HandshakeAccept, HandshakeAnswer, HandshakeRefusal, OfferedDictionary};
 pub use request::HandshakeRequest;
+pub use response::{HandshakeAccept, HandshakeRefusal, HandshakeResponse, OfferedDictionary};

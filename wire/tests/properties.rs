@@ -4,7 +4,7 @@ use bytes::{Bytes, BytesMut};
 use proptest::collection::vec;
 use proptest::prelude::*;
 use wire::{
-    Body, Dictionary, HandshakeAnswer, HandshakeRequest, Kick, MAX_BODY, Message, Package, PackageKind, Route,
+    Body, Dictionary, HandshakeRequest, HandshakeResponse, Kick, MAX_BODY, Message, Package, PackageKind, Route,
     RouteRef, StreamDecoder, decode_frame, decode_text, json_len, to_json,
 };
 
@@ -123,7 +123,7 @@ proptest! {
         while let Ok(Some(_)) = stream.next_package() {}
         drop(Message::decode(&bytes));
         drop(HandshakeRequest::parse(&bytes));
-        drop(HandshakeAnswer::parse(&bytes));
+        drop(HandshakeResponse::parse(&bytes));
         drop(Kick::parse(&bytes));
         drop(Body::parse(&bytes));
         let text = decode_text(&bytes);

@@ -8,7 +8,7 @@ use shared::record::{Position, Record, VERSION};
 use super::*;
 
 fn policy_of(room: RoomSettings) -> RoomPolicy {
-    RoomPolicy::new(&Settings { room, ..Settings::default() }, Budget::default())
+    RoomPolicy::new(&Settings { room, ..Settings::default() }, SizeLimits::default())
 }
 
 fn author() -> Author {
@@ -94,7 +94,7 @@ fn a_name_has_one_session() {
 #[test]
 fn joining_and_leaving_are_idempotent_per_session() {
     let (outcomes, entries) = decide(&[join(1, "ann"), join(1, "ann"), leave(1), leave(1)]);
-    assert_eq!(outcomes, [Outcome::Done(0), Outcome::Already, Outcome::Done(1), Outcome::Already]);
+    assert_eq!(outcomes, [Outcome::Done(0), Outcome::Unchanged, Outcome::Done(1), Outcome::Unchanged]);
     assert_eq!(entries.len(), 2);
 }
 
@@ -128,7 +128,7 @@ fn only_members_speak_and_only_to_members() {
 fn a_leave_of_an_earlier_run_is_not_one_of_this_run() {
     let earlier = Item::Leave { session: 1, incarnation: Incarnation(4) };
     let (outcomes, _) = decide(&[join(1, "ann"), earlier]);
-    assert_eq!(outcomes[1], Outcome::Already);
+    assert_eq!(outcomes[1], Outcome::Unchanged);
 }
 
 #[test]
@@ -168,7 +168,7 @@ fn a_session_that_was_taken_over_sends_no_more() {
     let (outcomes, _) =
         decide(&[join(1, "ann"), resume(2, 1, "ann", Claim::Back), send(1, "*"), leave(1), under(1, send(2, "*"))]);
     let refused = Outcome::Refused(Refusal::NotMember);
-    assert_eq!(outcomes[2..], [refused, Outcome::Already, Outcome::Done(2)]);
+    assert_eq!(outcomes[2..], [refused, Outcome::Unchanged, Outcome::Done(2)]);
 }
 
 #[test]
@@ -207,15 +207,15 @@ fn a_repeat_in_a_later_record_gets_the_first_answer() {
             owner: ServerId::new("chat-server-1").unwrap(),
             proposals,
             entries,
-            named: Vec::new(),
+            notify_connectors: Vec::new(),
             checkpoint: None,
             part: None,
         };
-        state.settle(Position(time), &record);
+        state.apply_metadata(Position(time), &record);
         outcome
     };
     assert_eq!(outcome(1_000, &[join(1, "ann"), send_with_id(1, "a")]), Outcome::Done(1));
-    let first = Outcome::Said { seq: 1_000_001, time: 1_000 };
+    let first = Outcome::Duplicate { seq: 1_000_001, time: 1_000 };
     assert_eq!(outcome(2_000, &[send_with_id(1, "a")]), first);
     // The clock was set forward.
     assert_eq!(outcome(86_400_000, &[send_with_id(1, "a")]), first);
@@ -276,7 +276,7 @@ fn sessions_of_a_continued_run_move_and_are_members_before_they_did() {
         state.apply(&Entry::Join { name, session: session(run, number), membership });
     }
     let mut latest = Lineage::new(Incarnation(5));
-    latest.go_on_above(Incarnation(8));
+    latest.continue_above(Incarnation(8));
     let liveness = ConnectorLiveness::new([(&connector, &latest, 0)].into_iter(), 10);
     let context = Context { liveness, ..Context::default() };
     let at = context.at();
@@ -296,9 +296,9 @@ fn sessions_of_a_continued_run_move_and_are_members_before_they_did() {
     assert_eq!(entries[0], moved);
     let first = entries.iter().filter(|entry| matches!(entry, Entry::Move { .. })).count();
     assert!((300..=MAX_ENTRIES / 2).contains(&first), "{first}: as many as fit");
-    use Outcome::{Already, Done, Refused};
+    use Outcome::{Done, Refused, Unchanged};
     let done = |entry: usize| Done(u16::try_from(first + entry).unwrap());
-    let expected = [done(0), done(1), Already, done(3), done(4), done(5), Refused(Refusal::NotMember)];
+    let expected = [done(0), done(1), Unchanged, done(3), done(4), done(5), Refused(Refusal::NotMember)];
     assert_eq!(decided[0].outcomes, expected);
     let left = |name: &str, number| Entry::Leave { name: Name::new(name).unwrap(), session: session(5, number) };
     assert_eq!(entries[first + 2], left("user598", 598));
@@ -342,7 +342,7 @@ fn decide_behind_an_entrance(state: &mut RoomState, items: &[Item]) -> Vec<Outco
             owner: ServerId::new("chat-server-1").unwrap(),
             proposals: Vec::new(),
             entries: vec![entry],
-            named: Vec::new(),
+            notify_connectors: Vec::new(),
             checkpoint: None,
             part: None,
         });

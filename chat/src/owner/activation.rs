@@ -6,10 +6,12 @@ use std::sync::Arc;
 use bytes::Bytes;
 use shared::ids::{Incarnation, RoomId, ServerId};
 use shared::metrics::Metrics;
-use shared::record::{Decided, Entry, Epoch, LINKS, Part, Position, Record, RecordId, RecordIds, VERSION};
+use shared::record::{
+    CheckpointPart, DecidedProposal, Entry, Epoch, LINKS, Position, Record, RecordId, RecordIds, VERSION,
+};
 use shared::room::{Checkpoint, RoomState};
 use shared::rpc::Trace;
-use shared::rpc::messages::{Answer, Place, Unavailable};
+use shared::rpc::messages::{LogPosition, RpcResponse, Unavailable};
 
 use super::recent_records::RecentRecords;
 use super::{Attach, LogOp, Now, OwnerEffect, Proposal};
@@ -92,7 +94,7 @@ pub(super) struct Activation {
     /// Ticks of the last append. An activation begins with one.
     appended_at: u64,
     /// The rest of a checkpoint that is being written.
-    parts: VecDeque<(Part, Checkpoint)>,
+    parts: VecDeque<(CheckpointPart, Checkpoint)>,
     /// Bytes of a part of it.
     part_bytes: usize,
     /// A checkpoint did not fit beside what was decided: the next record decides nothing.
@@ -129,7 +131,7 @@ pub(super) struct PendingAppend {
 #[derive(Debug, Default)]
 struct Decision {
     entries: Vec<Entry>,
-    decided: Vec<Decided>,
+    decided: Vec<DecidedProposal>,
     taken: Vec<Proposal>,
     undo: Undo,
 }
@@ -179,7 +181,7 @@ impl Activation {
                 active.recent = RecentRecords::default();
             }
             active.set_last_record(position, &record, record.size());
-            named.extend(record.named.iter().cloned());
+            named.extend(record.notify_connectors.iter().cloned());
         }
         active.end = start.end;
         active.checkpoint_requested = active.follows_loss;
@@ -191,7 +193,7 @@ impl Activation {
             (active.id, active.recent_joins) = (id, recent_joins);
             (active.checkpoint_requested, active.follows_loss) = (true, false);
         }
-        named.extend(active.state.named().cloned());
+        named.extend(active.state.known_connectors().cloned());
         active.notify_connectors = Some(named.into_iter().collect());
         active
     }
@@ -280,8 +282,8 @@ impl Activation {
         }
     }
 
-    fn record_answer(&self, position: Position, record: Arc<Record>) -> Answer {
-        Answer::Record { room: self.room.clone(), epoch: self.epoch, position, record: record.into() }
+    fn record_answer(&self, position: Position, record: Arc<Record>) -> RpcResponse {
+        RpcResponse::Record { room: self.room.clone(), epoch: self.epoch, position, record: record.into() }
     }
 
     /// Returns true if members are to leave because their connectors are gone, or to move because
@@ -346,7 +348,7 @@ impl Activation {
             owner: self.me.clone(),
             proposals: decided,
             entries,
-            named: self.notify_connectors.take().unwrap_or_default(),
+            notify_connectors: self.notify_connectors.take().unwrap_or_default(),
             checkpoint: None,
             part: None,
         };
@@ -362,34 +364,34 @@ impl Activation {
 
     /// Takes the state as it is in the log, to be written in parts, if a checkpoint is due that is too large for one record.
     fn begin_parts(&mut self) {
-        let (budget, size) = (self.policy.budget(), self.state.checkpoint_size());
+        let (size_limits, size) = (self.policy.size_limits(), self.state.checkpoint_size());
         // Parts that do not fit any more are cut anew; those that are in the log count for nothing without the others.
         let is_begun = !self.parts.is_empty();
-        let is_due = if is_begun { self.part_bytes > budget.part() } else { self.is_checkpoint_due(size, 0) };
-        if !is_due || (size <= budget.checkpoint() && !is_begun) {
+        let is_due = if is_begun { self.part_bytes > size_limits.part() } else { self.is_checkpoint_due(size, 0) };
+        if !is_due || (size <= size_limits.checkpoint() && !is_begun) {
             return;
         }
-        self.part_bytes = budget.part();
+        self.part_bytes = size_limits.part();
         let parts = self.state.checkpoints(self.part_bytes);
         // There are far fewer parts than members, and those are bounded.
         let (base, of) = (self.position, u16::try_from(parts.len()).unwrap_or(u16::MAX));
-        self.parts = (0..of).map(|index| Part { base, index, of }).zip(parts).collect();
+        self.parts = (0..of).map(|index| CheckpointPart { base, index, of }).zip(parts).collect();
         self.since = SinceCheckpoint::default();
         self.checkpoint_requested = false;
     }
 
     /// Adds the next part of a checkpoint, or a whole one that is due, if there is room; else the next record has it.
     fn add_checkpoint(&mut self, record: &mut Record) {
-        let (budget, written) = (self.policy.budget(), record.size());
-        let room = budget.record().saturating_sub(written);
+        let (size_limits, written) = (self.policy.size_limits(), record.size());
+        let room = size_limits.record().saturating_sub(written);
         if !self.parts.is_empty() {
-            self.checkpoint_only = room < budget.part();
+            self.checkpoint_only = room < size_limits.part();
             let next = if self.checkpoint_only { None } else { self.parts.pop_front() };
             (record.part, record.checkpoint) = next.unzip();
             return;
         }
         let size = self.state.checkpoint_size();
-        if size <= budget.checkpoint() && self.is_checkpoint_due(size, written) {
+        if size <= size_limits.checkpoint() && self.is_checkpoint_due(size, written) {
             self.checkpoint_only = room < size;
             if room >= size {
                 record.checkpoint = Some(Checkpoint::from(&self.state));
@@ -415,11 +417,11 @@ impl Activation {
     ) -> Decision {
         let now = self.place();
         // At the last record's id a connector knows all, also where the log was erased since.
-        let is_ahead = |at: Place| at.position >= now.position && at.id != now.id;
+        let is_ahead = |at: LogPosition| at.position >= now.position && at.id != now.id;
         let known: Vec<_> = proposals.iter().map(|p| self.last_order(&p.author.connector)).collect();
         let must_expel = self.must_expel();
-        let budget = self.policy.budget();
-        let checkpoint = if self.parts.is_empty() { budget.checkpoint() } else { budget.part() };
+        let size_limits = self.policy.size_limits();
+        let checkpoint = if self.parts.is_empty() { size_limits.checkpoint() } else { size_limits.part() };
         let reserved_bytes =
             checkpoint + self.notify_connectors.iter().flatten().map(|id| id.as_str().len() + 2).sum::<usize>();
         let at = DraftContext { liveness: &self.liveness, recent_joins: &self.recent_joins, reserved_bytes };
@@ -432,19 +434,19 @@ impl Activation {
             let Some(proposal) = proposals.pop_front() else { break };
             let order = (proposal.author.incarnation, proposal.number);
             if proposal.at.epoch != self.epoch {
-                effects.push(OwnerEffect::Respond(proposal.requester, Answer::NotOwner { room: self.room.clone() }));
+                effects.push(OwnerEffect::Respond(proposal.requester, RpcResponse::NotOwner { room: self.room.clone() }));
             } else if last == Some(order) || is_ahead(proposal.at) {
                 // Committed; or its connector read further than this owner: one of them is behind, and a read says which.
                 let incarnation = proposal.author.incarnation;
                 attaches.push(Attach { requester: proposal.requester, incarnation, at: proposal.at });
             } else if last > Some(order) || draft.has_decided(&proposal.author, proposal.number) {
                 // A late copy of what its connector has long had the answer to.
-            } else if proposal.size() > budget.record() {
+            } else if proposal.size() > size_limits.record() {
                 // Its connector's broker takes more than ours. It proposes less when it hears that this cannot be appended.
                 let because = Unavailable::LogAway;
                 effects.push(OwnerEffect::Respond(
                     proposal.requester,
-                    Answer::Unavailable { room: self.room.clone(), because },
+                    RpcResponse::Unavailable { room: self.room.clone(), because },
                 ));
             } else if draft.fits(&proposal.items) {
                 draft.decide(&proposal.author, proposal.number, &proposal.items);
@@ -481,11 +483,11 @@ impl Activation {
         self.metrics.records_committed.add();
         self.metrics.entries_committed.add_many(record.entries.len() as u64);
         self.metrics.record_entries.add(record.entries.len());
-        self.state.settle(position, &record);
+        self.state.apply_metadata(position, &record);
         self.set_last_record(position, &record, size);
         // A connector that has its first member by the record proposed it, and is answered.
         let mut others = followers | &before;
-        others.extend(record.named.iter().cloned());
+        others.extend(record.notify_connectors.iter().cloned());
         let Some((_, record)) = self.recent.last() else { return };
         let answer = self.record_answer(position, record.clone());
         let trace = proposals.first().map(|p| p.requester.trace.clone()).unwrap_or_default();

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use shared::record::{Position, Record};
-use shared::rpc::messages::{Answer, News, Place};
+use shared::rpc::messages::{CatchUp, LogPosition, RpcResponse};
 
 use super::activation::{Activation, PendingOperation};
 use super::{Attach, LogOp, OwnerEffect};
@@ -13,8 +13,8 @@ use crate::log_walk::{Step, Until, Walk, decode_all};
 
 impl Activation {
     /// How far the log is known: to its last record, or to nowhere in an empty one.
-    pub(super) fn place(&self) -> Place {
-        Place { epoch: self.epoch, position: self.position, id: self.id }
+    pub(super) fn place(&self) -> LogPosition {
+        LogPosition { epoch: self.epoch, position: self.position, id: self.id }
     }
 
     /// Returns true if a tail ends with the last message that this activation knows.
@@ -113,30 +113,30 @@ impl Activation {
     }
 
     fn answer_state(&self, attach: Attach, effects: &mut Vec<OwnerEffect>) {
-        let parts = self.state.checkpoints_for_connectors(self.policy.budget().page());
+        let parts = self.state.checkpoints_for_connectors(self.policy.size_limits().page());
         // A state has far fewer parts than members, and those are bounded.
         let of = u16::try_from(parts.len()).unwrap_or(u16::MAX);
         for (index, part) in (0..of).zip(parts) {
             let part = Box::new(part);
-            let news = if of == 1 { News::State(part) } else { News::StatePart { index, of, part } };
+            let news = if of == 1 { CatchUp::State(part) } else { CatchUp::StatePart { index, of, part } };
             self.answer(attach.clone(), news, effects);
         }
     }
 
     fn answer_records(&self, attach: Attach, records: Vec<(Position, Arc<Record>)>, effects: &mut Vec<OwnerEffect>) {
-        let budget = self.policy.budget();
-        if records.first().is_some_and(|(_, record)| record.size() > budget.record()) {
+        let size_limits = self.policy.size_limits();
+        if records.first().is_some_and(|(_, record)| record.size() > size_limits.record()) {
             // It was appended when the broker took more; no message can carry it to a connector now.
             return self.answer_state(attach, effects);
         }
         let all = records.len();
-        let page = budget.fitting(records.iter().map(|(_, record)| &**record));
+        let page = size_limits.count_fitting(records.iter().map(|(_, record)| &**record));
         let records = records.into_iter().take(page).collect();
-        self.answer(attach, News::Since { records, more: page < all }, effects);
+        self.answer(attach, CatchUp::Since { records, more: page < all }, effects);
     }
 
-    fn answer(&self, attach: Attach, news: News, effects: &mut Vec<OwnerEffect>) {
-        let answer = Answer::Attached { room: self.room.clone(), asked: attach.at, now: self.place(), news };
+    fn answer(&self, attach: Attach, news: CatchUp, effects: &mut Vec<OwnerEffect>) {
+        let answer = RpcResponse::Attached { room: self.room.clone(), asked: attach.at, now: self.place(), news };
         effects.push(OwnerEffect::Respond(attach.requester, answer));
     }
 }

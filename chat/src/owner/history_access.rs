@@ -4,8 +4,8 @@
 use std::iter;
 
 use shared::ids::{Incarnation, SessionId};
-use shared::log_limit::LogLimit;
-use shared::rpc::messages::Wanted;
+use shared::log_rate_limit::LogRateLimit;
+use shared::rpc::messages::HistoryQuery;
 use tracing::{debug, warn};
 
 use super::activation::Activation;
@@ -26,7 +26,7 @@ pub struct HistoryRequest {
     /// The session of it through which the viewer is in the room.
     pub session: Option<u64>,
     /// The messages, and the viewer.
-    pub wanted: Wanted,
+    pub wanted: HistoryQuery,
 }
 
 impl HistoryRequest {
@@ -59,7 +59,7 @@ impl Owner {
                 effects.push(OwnerEffect::Read(request));
                 continue;
             }
-            static REFUSED: LogLimit = LogLimit::new();
+            static REFUSED: LogRateLimit = LogRateLimit::new();
             self.metrics.bus_refused.viewer.add();
             let connector = &request.requester.connector;
             debug!(room = %self.room, %connector, "messages for a member that is not the connector's");
@@ -85,11 +85,12 @@ impl Activation {
         match *session {
             Some(number) => runs.any(|run| {
                 let session = SessionId { connector: connector.clone(), incarnation: *run, number };
-                self.state.stay_of_session(&session) == viewer
+                self.state.membership_of_session(&session) == viewer
             }),
             // A connector of an earlier build does not name the session.
-            None => runs
-                .any(|run| self.state.sessions_of(connector, *run).any(|(_, name)| self.state.stay_of(name) == viewer)),
+            None => runs.any(|run| {
+                self.state.sessions_of(connector, *run).any(|(_, name)| self.state.membership_of(name) == viewer)
+            }),
         }
     }
 }

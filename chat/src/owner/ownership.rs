@@ -1,7 +1,7 @@
 //! Whether an owner may work: as the home of its room, or standing in for that; and starting over.
 
 use shared::rpc::Trace;
-use shared::rpc::messages::Answer;
+use shared::rpc::messages::RpcResponse;
 
 use super::{Now, Owner, OwnerEffect, Phase};
 
@@ -85,7 +85,7 @@ impl Owner {
         let requesters =
             requesters.chain(attaches.into_iter().chain(self.attaches.drain(..)).map(|attach| attach.requester));
         let requesters = requesters.chain(self.history_requests.drain(..).map(|request| request.requester));
-        let not_owner = Answer::NotOwner { room: self.room.clone() };
+        let not_owner = RpcResponse::NotOwner { room: self.room.clone() };
         for requester in requesters {
             self.followers.remove(&requester.connector);
             effects.push(OwnerEffect::Respond(requester, not_owner.clone()));

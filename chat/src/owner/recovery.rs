@@ -8,7 +8,7 @@ use std::fmt::Display;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use shared::log_limit::LogLimit;
+use shared::log_rate_limit::LogRateLimit;
 use shared::record::{Epoch, Position, Record};
 use shared::rpc::messages::Unavailable;
 use tracing::{debug, error, warn};
@@ -126,14 +126,14 @@ impl Owner {
 
     /// Says which messages of the log are no records. The next reading begins behind them.
     fn report_bad(&self, bad: &[(Position, BadRecord)]) {
-        static BAD: LogLimit = LogLimit::new();
+        static BAD: LogRateLimit = LogRateLimit::new();
         for (position, reason) in bad {
             self.metrics.records_bad.add();
             self.report(&BAD, *position, reason, "a room's log has a message that is no record of it, passed over");
         }
     }
 
-    fn report(&self, limit: &LogLimit, position: Position, reason: &dyn Display, message: &'static str) {
+    fn report(&self, limit: &LogRateLimit, position: Position, reason: &dyn Display, message: &'static str) {
         let (room, at) = (&self.room, position.0);
         debug!(%room, position = at, %reason, "{message}");
         if let Some(suppressed) = limit.pass() {
@@ -143,7 +143,7 @@ impl Owner {
     }
 
     fn mark_unusable(&mut self, last: Position, now: Now, effects: &mut Vec<OwnerEffect>) {
-        static UNUSABLE: LogLimit = LogLimit::new();
+        static UNUSABLE: LogRateLimit = LogRateLimit::new();
         self.metrics.records_bad.add();
         let reason = format!("more than {MAX_MESSAGES} messages behind the last record, this one is the last");
         self.report(&UNUSABLE, last, &reason, "a room cannot be used: its log ends with messages that are no records");
@@ -153,7 +153,7 @@ impl Owner {
     }
 
     fn report_missing(&self, missing: &[Position]) {
-        static MISSING: LogLimit = LogLimit::new();
+        static MISSING: LogRateLimit = LogRateLimit::new();
         self.metrics.records_missing.add_many(missing.len() as u64);
         let (room, newest) = (&self.room, missing.first().map(|position| position.0));
         debug!(%room, ?missing, "records missing");
@@ -164,7 +164,7 @@ impl Owner {
     }
 
     fn report_future(&self, position: Position) {
-        static FUTURE: LogLimit = LogLimit::new();
+        static FUTURE: LogRateLimit = LogRateLimit::new();
         self.metrics.records_from_future.add();
         let (room, position) = (&self.room, position.0);
         debug!(%room, position, "record from the future");

@@ -2,8 +2,8 @@
 //! set back between two runs. Also proposals with numbers that cannot be.
 
 use shared::ids::{Incarnation, ServerId};
-use shared::log_limit::LogLimit;
-use shared::rpc::messages::{Answer, Known, is_plausible_number};
+use shared::log_rate_limit::LogRateLimit;
+use shared::rpc::messages::{KnownIncarnation, RpcResponse, is_plausible_number};
 use tracing::warn;
 
 use super::{Author, Owner, OwnerEffect, Phase, Proposal, Requester};
@@ -20,7 +20,7 @@ impl Owner {
                 state.latest_run(connector).filter(|latest| *latest > liveness.current_incarnation(connector, run));
             let Some(incarnation) = latest else { return false };
             followers.remove(connector);
-            effects.push(OwnerEffect::Respond(requester.clone(), Answer::Stale(Known { incarnation, live: false })));
+            effects.push(OwnerEffect::Respond(requester.clone(), RpcResponse::Stale(KnownIncarnation { incarnation, live: false })));
             true
         };
         self.attaches.retain(|a| !refuse_if_stale(&a.requester, &a.requester.connector, a.incarnation));
@@ -38,7 +38,7 @@ impl Owner {
             let is_plausible = is_plausible_number(*number, last.map_or(0, |last| last.number));
             if !is_plausible {
                 metrics.bus_implausible.add();
-                static IMPLAUSIBLE: LogLimit = LogLimit::new();
+                static IMPLAUSIBLE: LogRateLimit = LogRateLimit::new();
                 if let Some(suppressed) = IMPLAUSIBLE.pass() {
                     warn!(%connector, number, suppressed, "a proposal with a number that cannot be was ignored");
                 }

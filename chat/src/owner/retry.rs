@@ -3,8 +3,8 @@
 use std::fmt::Display;
 
 use shared::backoff::{self, Policy};
-use shared::log_limit::LogLimit;
-use shared::rpc::messages::{Answer, Unavailable};
+use shared::log_rate_limit::LogRateLimit;
+use shared::rpc::messages::{RpcResponse, Unavailable};
 use tracing::{debug, error, warn};
 
 use super::{Now, Owner, OwnerEffect};
@@ -40,7 +40,7 @@ impl Owner {
 
     /// The log has what this version cannot use.
     pub(super) fn on_encode_failed(&mut self, error: &dyn Display, now: Now) {
-        static UNREADABLE: LogLimit = LogLimit::new();
+        static UNREADABLE: LogRateLimit = LogRateLimit::new();
         debug!(room = %self.room, %error, "room log unusable");
         if let Some(suppressed) = UNREADABLE.pass() {
             error!(%error, suppressed, "a room's log cannot be used, retrying (level debug names the room)");
@@ -52,7 +52,7 @@ impl Owner {
     /// Retention took the last checkpoint while it was looked for, and what is read next begins
     /// later; or records are missing, which the next reading shows.
     pub(super) fn on_records_missing(&mut self, now: Now) {
-        static GONE: LogLimit = LogLimit::new();
+        static GONE: LogRateLimit = LogRateLimit::new();
         debug!(room = %self.room, "records evicted or missing");
         if let Some(suppressed) = GONE.pass() {
             warn!(
@@ -72,8 +72,8 @@ impl Owner {
         now: Now,
         effects: &mut Vec<OwnerEffect>,
     ) {
-        static FULL: LogLimit = LogLimit::new();
-        static AWAY: LogLimit = LogLimit::new();
+        static FULL: LogRateLimit = LogRateLimit::new();
+        static AWAY: LogRateLimit = LogRateLimit::new();
         let limit = match because {
             Unavailable::LogFull => &FULL,
             Unavailable::LogAway => &AWAY,
@@ -86,7 +86,7 @@ impl Owner {
         for proposal in self.proposals.drain(..) {
             effects.push(OwnerEffect::Respond(
                 proposal.requester,
-                Answer::Unavailable { room: self.room.clone(), because },
+                RpcResponse::Unavailable { room: self.room.clone(), because },
             ));
         }
     }

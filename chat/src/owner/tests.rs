@@ -1,13 +1,13 @@
 //! An owner on a log in memory whose answers come when the test says so.
 
-use shared::budget::Budget;
 use shared::config::Settings;
 use shared::config::settings::LogSettings;
 use shared::ids::{Incarnation, Name};
 use shared::membership::Token;
 use shared::record::{Entry, Outcome, Record, RecordId, VERSION};
 use shared::room::RoomState;
-use shared::rpc::messages::{Claim, News, Unavailable};
+use shared::rpc::messages::{CatchUp, Claim, Unavailable};
+use shared::size_limits::SizeLimits;
 
 use super::*;
 use crate::log::memory::Memory;
@@ -28,7 +28,7 @@ struct OwnerHarness {
     sent: Vec<OwnerEffect>,
     now: Now,
     /// The place that connectors propose from.
-    at: Place,
+    at: LogPosition,
     /// The run of connectors that ask.
     run: Incarnation,
 }
@@ -61,13 +61,13 @@ impl OwnerHarness {
     }
 
     fn on(log: Memory) -> Self {
-        Self::with(log, &Settings::default(), Budget::default())
+        Self::with(log, &Settings::default(), SizeLimits::default())
     }
 
-    fn with(log: Memory, settings: &Settings, budget: Budget) -> Self {
-        let policy = Arc::new(RoomPolicy::new(settings, budget));
+    fn with(log: Memory, settings: &Settings, size_limits: SizeLimits) -> Self {
+        let policy = Arc::new(RoomPolicy::new(settings, size_limits));
         let me = ServerId::new("chat-server-1").unwrap();
-        let at = Place { epoch: Epoch(1), ..Place::default() };
+        let at = LogPosition { epoch: Epoch(1), ..LogPosition::default() };
         let ids = RecordIds::new(&me, Incarnation(1), 1);
         let owner = Owner::new(me, room(), ids, policy, Metrics::new());
         let now = Now { ticks: 0, wall_ms: 1_000 };
@@ -86,7 +86,7 @@ impl OwnerHarness {
         }
     }
 
-    fn attach(&mut self, number: u8, at: Place) {
+    fn attach(&mut self, number: u8, at: LogPosition) {
         let mut effects = Vec::new();
         self.owner.attach(Attach { requester: requester(number), incarnation: self.run, at }, self.now, &mut effects);
         self.take(effects);
@@ -161,8 +161,8 @@ impl OwnerHarness {
     /// Records said to a connector, as answer or as news.
     fn records_to(&self, number: u8) -> Vec<(Position, Arc<Record>)> {
         let record = |effect: &OwnerEffect| match effect {
-            OwnerEffect::Respond(Requester { connector: to, .. }, Answer::Record { position, record, .. })
-            | OwnerEffect::Notify(to, Answer::Record { position, record, .. }, _)
+            OwnerEffect::Respond(Requester { connector: to, .. }, RpcResponse::Record { position, record, .. })
+            | OwnerEffect::Notify(to, RpcResponse::Record { position, record, .. }, _)
                 if *to == connector(number) =>
             {
                 Some((*position, Arc::new(Record::clone(record))))
@@ -173,9 +173,9 @@ impl OwnerHarness {
     }
 
     /// The last answer to an attach.
-    fn news(&self) -> (Place, News) {
+    fn news(&self) -> (LogPosition, CatchUp) {
         let news = |effect: &OwnerEffect| match effect {
-            OwnerEffect::Respond(_, Answer::Attached { now, news, .. }) => Some((*now, news.clone())),
+            OwnerEffect::Respond(_, RpcResponse::Attached { now, news, .. }) => Some((*now, news.clone())),
             _ => None,
         };
         self.sent.iter().rev().find_map(news).unwrap()
@@ -190,18 +190,18 @@ impl OwnerHarness {
 #[test]
 fn a_new_room_is_opened_before_an_attach_is_answered() {
     let mut harness = OwnerHarness::new();
-    harness.attach(1, Place::default());
+    harness.attach(1, LogPosition::default());
     assert!(harness.sent.is_empty());
     assert_eq!(harness.run(), 2, "one read and one append");
     let (now, news) = harness.news();
-    assert_eq!(now, Place { epoch: Epoch(1), position: Position(1), id: harness.id_at(Position(1)) });
-    assert!(matches!(news, News::State(_)));
+    assert_eq!(now, LogPosition { epoch: Epoch(1), position: Position(1), id: harness.id_at(Position(1)) });
+    assert!(matches!(news, CatchUp::State(_)));
 }
 
 #[test]
 fn a_proposal_is_answered_with_its_record_and_followers_get_it() {
     let mut harness = OwnerHarness::new();
-    harness.attach(2, Place::default());
+    harness.attach(2, LogPosition::default());
     harness.run();
     harness.propose(1, 1, vec![join(1, "ann"), say(1)]);
     assert!(harness.records_to(1).is_empty(), "nothing is sent before it is committed");
@@ -241,7 +241,7 @@ fn a_repeat_is_answered_from_the_log_and_an_older_one_is_dropped() {
     harness.propose(1, 4, vec![say(1)]);
     harness.run();
     let (_, news) = harness.news();
-    assert!(matches!(news, News::Since { records, more: false } if records[0].1.proposals[0].number == 5));
+    assert!(matches!(news, CatchUp::Since { records, more: false } if records[0].1.proposals[0].number == 5));
     assert!(harness.records_to(1).is_empty());
     assert_eq!(harness.log.last(&room()).last.unwrap().0, Position(1));
 }
@@ -263,7 +263,7 @@ fn another_epochs_proposal_is_not_decided() {
     let mut harness = OwnerHarness::on(Memory::starting_at(2, &LogSettings::default()));
     harness.propose(1, 1, vec![join(1, "ann")]);
     harness.run();
-    assert!(matches!(&harness.sent[0], OwnerEffect::Respond(_, Answer::NotOwner { .. })));
+    assert!(matches!(&harness.sent[0], OwnerEffect::Respond(_, RpcResponse::NotOwner { .. })));
 }
 
 #[test]
@@ -278,9 +278,9 @@ fn a_connector_that_is_behind_gets_the_records_between() {
     let (mut position, mut pages) = (Position(10), 0);
     loop {
         let id = harness.id_at(position);
-        harness.attach(2, Place { epoch: Epoch(1), position, id });
+        harness.attach(2, LogPosition { epoch: Epoch(1), position, id });
         harness.run();
-        let (now, News::Since { records, more }) = harness.news() else { panic!("a state instead of records") };
+        let (now, CatchUp::Since { records, more }) = harness.news() else { panic!("a state instead of records") };
         for (at, record) in records {
             assert_eq!(record.prev, position);
             position = at;
@@ -303,7 +303,7 @@ fn an_activation_of_a_small_room_is_one_read_and_one_append() {
         first.run();
     }
     let mut second = OwnerHarness::on(first.log.clone());
-    second.attach(1, Place::default());
+    second.attach(1, LogPosition::default());
     let reads = second.run();
     assert!(reads <= 3, "{reads}");
     second.propose(1, 100, vec![say(1)]);
@@ -328,7 +328,7 @@ fn a_fenced_owner_sends_nothing_and_starts_from_the_log() {
 #[test]
 fn an_append_that_came_through_unseen_is_found_and_delivered() {
     let mut harness = OwnerHarness::new();
-    harness.attach(2, Place::default());
+    harness.attach(2, LogPosition::default());
     harness.propose(1, 1, vec![join(1, "ann")]);
     harness.run();
     harness.sent.clear();
@@ -336,7 +336,7 @@ fn an_append_that_came_through_unseen_is_found_and_delivered() {
     let append = harness.operation.take().unwrap();
     harness.perform(append);
     harness.done(LogResult::Append(Err(AppendError::Unclear("no answer".to_owned()))));
-    assert!(matches!(&harness.sent[0], OwnerEffect::Respond(_, Answer::Unavailable { .. })));
+    assert!(matches!(&harness.sent[0], OwnerEffect::Respond(_, RpcResponse::Unavailable { .. })));
     harness.tick(250);
     harness.run();
     let (_, open) = harness.records_to(2).pop().unwrap();
@@ -353,14 +353,14 @@ fn a_full_log_is_reported_and_the_proposal_may_be_repeated() {
     let mut harness = OwnerHarness::on(Memory::starting_at(1, &full));
     harness.propose(1, 1, vec![join(1, "ann")]);
     harness.run();
-    let said = Answer::Unavailable { room: room(), because: Unavailable::LogFull };
+    let said = RpcResponse::Unavailable { room: room(), because: Unavailable::LogFull };
     assert!(matches!(&harness.sent[0], OwnerEffect::Respond(_, answer) if *answer == said));
 }
 
 #[test]
 fn a_room_without_followers_is_forgotten() {
     let mut harness = OwnerHarness::new();
-    harness.attach(1, Place::default());
+    harness.attach(1, LogPosition::default());
     harness.run();
     harness.now.ticks += 60_000;
     assert!(!harness.owner.is_forgettable(harness.now, 60_000));
@@ -408,8 +408,8 @@ fn results_from_before_a_start_over_are_discarded_and_found_in_the_log() {
     assert_eq!(harness.sent, [], "the append's yes is not believed");
     assert_eq!(harness.operation, Some(LogOp::Last { certain: true }));
     harness.run();
-    let (_, News::Since { records, .. }) = harness.news() else { panic!("a state instead of records") };
-    let said = records.iter().filter(|(_, r)| r.entries.iter().any(|e| matches!(e, Entry::Say { .. }))).count();
+    let (_, CatchUp::Since { records, .. }) = harness.news() else { panic!("a state instead of records") };
+    let said = records.iter().filter(|(_, r)| r.entries.iter().any(|e| matches!(e, Entry::Message { .. }))).count();
     assert_eq!(said, 1, "committed once, and not sent again");
 }
 
@@ -418,14 +418,14 @@ fn a_connector_that_read_further_than_the_log_goes_gets_the_state() {
     let mut harness = OwnerHarness::new();
     harness.propose(1, 1, vec![join(1, "ann")]);
     harness.run();
-    let ahead = Place { epoch: Epoch(1), position: Position(9), id: RecordId(9) };
+    let ahead = LogPosition { epoch: Epoch(1), position: Position(9), id: RecordId(9) };
     let author = Author { connector: connector(2), incarnation: Incarnation(1) };
     let proposal = Proposal { requester: requester(2), author, at: ahead, number: 1, items: vec![join(1, "bob")] };
     let mut effects = Vec::new();
     harness.owner.propose(proposal, harness.now, &mut effects);
     harness.take(effects);
     harness.run();
-    assert!(matches!(harness.news(), (Place { position: Position(1), .. }, News::State(_))));
+    assert!(matches!(harness.news(), (LogPosition { position: Position(1), .. }, CatchUp::State(_))));
     assert!(harness.records_to(2).is_empty(), "nothing was decided");
 }
 
@@ -435,22 +435,22 @@ fn a_record_of_another_id_at_the_same_position_is_another_record() {
     let mut harness = OwnerHarness::new();
     harness.propose(1, 1, vec![join(1, "ann")]);
     harness.run();
-    harness.attach(2, Place { epoch: Epoch(1), position: Position(1), id: RecordId(999) });
+    harness.attach(2, LogPosition { epoch: Epoch(1), position: Position(1), id: RecordId(999) });
     harness.run();
-    assert!(matches!(harness.news().1, News::State(_)));
+    assert!(matches!(harness.news().1, CatchUp::State(_)));
     harness.propose(1, 2, vec![say(1)]);
     harness.run();
-    harness.attach(2, Place { epoch: Epoch(1), position: Position(1), id: RecordId(999) });
+    harness.attach(2, LogPosition { epoch: Epoch(1), position: Position(1), id: RecordId(999) });
     harness.run();
-    assert!(matches!(harness.news().1, News::State(_)));
+    assert!(matches!(harness.news().1, CatchUp::State(_)));
 }
 
 #[test]
 fn a_connector_that_read_another_log_gets_the_state() {
     let mut harness = OwnerHarness::on(Memory::starting_at(2, &LogSettings::default()));
-    harness.attach(1, Place { epoch: Epoch(1), position: Position(77), id: RecordId(5) });
+    harness.attach(1, LogPosition { epoch: Epoch(1), position: Position(77), id: RecordId(5) });
     harness.run();
-    let (now, News::State(_)) = harness.news() else { panic!("records instead of the state") };
+    let (now, CatchUp::State(_)) = harness.news() else { panic!("records instead of the state") };
     assert_eq!((now.epoch, now.position), (Epoch(2), Position(1)));
 }
 
@@ -478,19 +478,19 @@ fn a_connector_above_the_first_record_of_an_erased_log_gets_the_state() {
         harness.propose(1, number, vec![say(1)]);
         harness.run();
     }
-    let last = Place { epoch: Epoch(1), position: Position(5), id: harness.id_at(Position(5)) };
+    let last = LogPosition { epoch: Epoch(1), position: Position(5), id: harness.id_at(Position(5)) };
     harness.log = Memory::starting_at(1, &LogSettings::default());
     harness.at = last;
     for number in 6..16 {
         harness.propose(1, number, vec![say(1)]);
         harness.run();
         let (position, _) = harness.records_to(1).pop().unwrap();
-        harness.at = Place { position, id: harness.id_at(position), ..last };
+        harness.at = LogPosition { position, id: harness.id_at(position), ..last };
     }
     assert!(harness.at.position > last.position);
     harness.attach(2, last);
     harness.run();
-    assert!(matches!(harness.news().1, News::State(_)), "{:?}", harness.news());
+    assert!(matches!(harness.news().1, CatchUp::State(_)), "{:?}", harness.news());
 }
 
 /// Its last record was removed while the owner was active: the expectation is 0 again. Members stay, and the first record carries
@@ -503,7 +503,7 @@ fn an_erased_log_goes_on_with_the_members() {
     let before = harness.id_at(Position(1));
     harness.sent.clear();
     harness.log.expire(u64::MAX);
-    harness.at = Place { epoch: Epoch(1), position: Position(1), id: before };
+    harness.at = LogPosition { epoch: Epoch(1), position: Position(1), id: before };
     // It is in flight when the log is erased, and must not be in what is kept.
     harness.propose(2, 1, vec![join(1, "bob")]);
     harness.propose(1, 2, vec![say(1), join(1, "ann")]);
@@ -511,7 +511,7 @@ fn an_erased_log_goes_on_with_the_members() {
     let (position, first) = harness.records_to(1).pop().unwrap();
     assert!(position > Position(1) && first.is_behind_erasure());
     assert!(first.follows(Position(1), before), "connectors that had the last record go on");
-    assert_eq!(harness.outcomes(1), [Outcome::Done(1), Outcome::Already]);
+    assert_eq!(harness.outcomes(1), [Outcome::Done(1), Outcome::Unchanged]);
     assert_eq!(harness.outcomes(2), [Outcome::Done(0)]);
     let first = Record::decode(&harness.log.read(&room(), &[position]).remove(0).unwrap()).unwrap();
     let state = shared::room::RoomState::from(&first.checkpoint.unwrap());

@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use shared::ids::ServerId;
-use shared::log_limit::LogLimit;
-use shared::rpc::messages::{Answer, ChatStats, FromChat};
+use shared::log_rate_limit::LogRateLimit;
+use shared::rpc::messages::{ChatStats, FromChat, RpcResponse};
 use shared::rpc::{self, Trace};
 use tracing::warn;
 
@@ -51,13 +51,13 @@ impl Rooms {
 
     /// Who probes is no connector: nothing is numbered for it. It is told how this server is.
     pub(super) fn answer_probe(&mut self, from: ServerId, reply: Option<String>, trace: Trace, now: Now) {
-        let answer = if self.is_handing_over { Answer::Leaving } else { Answer::Alive };
+        let answer = if self.is_handing_over { RpcResponse::Leaving } else { RpcResponse::Alive };
         let envelope = FromChat { stats: Some(self.stats(now)), ..self.envelope(0, answer) };
         self.send_envelope((from, reply, trace), &envelope);
     }
 
     /// Answers a connector, with the figures that it reports to gates.
-    pub(super) fn answer_heartbeat(&mut self, requester: Requester, answer: Answer, now: Now) {
+    pub(super) fn answer_heartbeat(&mut self, requester: Requester, answer: RpcResponse, now: Now) {
         let number = self.next_number(&requester.connector);
         let envelope = FromChat { stats: Some(self.stats(now)), ..self.envelope(number, answer) };
         self.send_envelope((requester.connector, Some(requester.reply), requester.trace), &envelope);
@@ -72,15 +72,15 @@ impl Rooms {
         }
     }
 
-    pub(super) fn answer(&mut self, requester: Requester, answer: &Answer) {
-        if let Answer::Stale(known) = answer {
+    pub(super) fn answer(&mut self, requester: Requester, answer: &RpcResponse) {
+        if let RpcResponse::Stale(known) = answer {
             return self.answer_stale((requester.connector, Some(requester.reply), requester.trace), *known);
         }
         self.send(requester.connector, Some(requester.reply), requester.trace, answer);
     }
 
     /// Numbers and encodes a message to a connector.
-    pub(super) fn send(&mut self, connector: ServerId, reply: Option<String>, trace: Trace, answer: &Answer) {
+    pub(super) fn send(&mut self, connector: ServerId, reply: Option<String>, trace: Trace, answer: &RpcResponse) {
         let number = self.next_number(&connector);
         let envelope = self.envelope(number, answer.clone());
         self.send_envelope((connector, reply, trace), &envelope);
@@ -97,7 +97,7 @@ impl Rooms {
         link.number
     }
 
-    pub(super) fn envelope(&self, number: u64, answer: Answer) -> FromChat {
+    pub(super) fn envelope(&self, number: u64, answer: RpcResponse) -> FromChat {
         let (v, chat, incarnation) = (rpc::VERSION, self.me.clone(), self.incarnation);
         FromChat { v, chat, incarnation, number, stats: None, answer }
     }
@@ -115,7 +115,7 @@ impl Rooms {
             }
             // The number is used: the connector notices, and reads what it missed.
             Err(error) => {
-                static UNWRITABLE: LogLimit = LogLimit::new();
+                static UNWRITABLE: LogRateLimit = LogRateLimit::new();
                 if let Some(suppressed) = UNWRITABLE.pass() {
                     warn!(%error, %connector, suppressed, "a message to a connector cannot be written");
                 }

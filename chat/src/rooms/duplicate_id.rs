@@ -3,7 +3,7 @@
 //! the appends of the other refused.
 
 use shared::ids::ServerId;
-use shared::log_limit::LogLimit;
+use shared::log_rate_limit::LogRateLimit;
 use tracing::{error, info};
 
 use super::{ConnectorLink, Rooms};
@@ -56,7 +56,7 @@ impl Rooms {
     pub(super) fn check_duplicate_id(&mut self, now: Now) {
         let has_newer_run = self.has_newer_run(now.ticks) && !self.is_handing_over;
         if has_newer_run {
-            static OLDER: LogLimit = LogLimit::new();
+            static OLDER: LogRateLimit = LogRateLimit::new();
             if let Some(suppressed) = OLDER.pass() {
                 let (server, mine) = (&self.me, self.incarnation.0);
                 error!(%server, mine, suppressed, "another process has this server's id, and started later: end one");

@@ -3,9 +3,9 @@
 use std::sync::Arc;
 
 use shared::config::Servers;
-use shared::dispatcher::CHAT;
 use shared::ids::{Incarnation, RoomId, ServerId};
-use shared::rpc::messages::{Answer, Question};
+use shared::placement::CHAT;
+use shared::rpc::messages::{RpcRequest, RpcResponse};
 
 use super::{Effect, MAX_WAITING, Rooms};
 use crate::home_liveness::HomeState;
@@ -26,7 +26,7 @@ impl Rooms {
         &mut self,
         requester: Requester,
         incarnation: Incarnation,
-        question: Question,
+        question: RpcRequest,
         now: Now,
     ) {
         let Some(room) = question.room().cloned() else { return };
@@ -35,7 +35,7 @@ impl Rooms {
             _ => HomeState::Alive,
         };
         match state {
-            HomeState::Alive => self.answer(requester, &Answer::NotOwner { room }),
+            HomeState::Alive => self.answer(requester, &RpcResponse::NotOwner { room }),
             HomeState::Down => {
                 if self.failover_rooms.insert(room.clone()) {
                     self.metrics.takeovers.add();

@@ -1,7 +1,7 @@
 //! A chat server that is about to end hands its rooms over: what is in flight is finished, everything else is others'.
 
 use shared::rpc::Trace;
-use shared::rpc::messages::{Answer, Question};
+use shared::rpc::messages::{RpcRequest, RpcResponse};
 
 use super::{Effect, Rooms};
 use crate::owner::{Now, Owner, Requester};
@@ -13,19 +13,19 @@ impl Rooms {
         self.failover_rooms.clear();
         let connectors = self.links.iter().filter(|(_, link)| !link.is_silent).map(|(connector, _)| connector.clone());
         for connector in connectors.collect::<Vec<_>>() {
-            self.send(connector, None, Trace::default(), &Answer::Leaving);
+            self.send(connector, None, Trace::default(), &RpcResponse::Leaving);
         }
         self.with_all(Owner::hand_over);
         self.take_effects()
     }
 
     /// Answers a question that comes nevertheless.
-    pub(super) fn redirect(&mut self, requester: Requester, question: &Question, now: Now) {
+    pub(super) fn redirect(&mut self, requester: Requester, question: &RpcRequest, now: Now) {
         match question.room().cloned() {
             // That is what is done anyway.
-            Some(_) if matches!(question, Question::Detach { .. }) => {}
-            Some(room) => self.answer(requester, &Answer::NotOwner { room }),
-            None => self.answer_heartbeat(requester, Answer::Leaving, now),
+            Some(_) if matches!(question, RpcRequest::Detach { .. }) => {}
+            Some(room) => self.answer(requester, &RpcResponse::NotOwner { room }),
+            None => self.answer_heartbeat(requester, RpcResponse::Leaving, now),
         }
     }
 

@@ -4,9 +4,9 @@
 
 use shared::ids::{Incarnation, ServerId};
 use shared::lineage::Lineage;
-use shared::log_limit::LogLimit;
+use shared::log_rate_limit::LogRateLimit;
 use shared::rpc::Trace;
-use shared::rpc::messages::{Answer, Known, Question};
+use shared::rpc::messages::{KnownIncarnation, RpcRequest, RpcResponse};
 use tracing::{debug, info, warn};
 
 use super::duplicate_id::{CONFIRM_MS, NewerRunReport};
@@ -23,7 +23,7 @@ pub(super) enum SenderCheck {
     /// It says nothing new: it came before, or newer ones overtook it.
     Repeated,
     /// An earlier one, or one that does not know that it is too low.
-    Stale(Known),
+    Stale(KnownIncarnation),
     /// An earlier one; it is not known so far whether the later one lives.
     Unclear,
     /// One that cannot be.
@@ -41,7 +41,7 @@ impl Rooms {
         &mut self,
         connector: &ServerId,
         runs: Lineage,
-        (count, question): (Option<u64>, &Question),
+        (count, question): (Option<u64>, &RpcRequest),
         ticks: u64,
     ) -> SenderCheck {
         let known = self.links.get(connector).map(|link| link.runs.present()).unwrap_or_default();
@@ -64,13 +64,13 @@ impl Rooms {
                 return SenderCheck::Unclear;
             }
             let live = was_accepted && link.previous_message_at.is_some_and(is_recent);
-            return SenderCheck::Stale(Known { incarnation: known, live });
+            return SenderCheck::Stale(KnownIncarnation { incarnation: known, live });
         }
         let is_new = runs.present() > known;
         if count.is_some_and(|count| !link.record_count(count, question, is_new)) {
             // Proposals, attaches and questions for messages do no harm twice. What is not repeated by its sender, or says
             // that it lives, must not be repeated by others.
-            let does_no_harm = !matches!(question, Question::Heartbeat | Question::Detach { .. });
+            let does_no_harm = !matches!(question, RpcRequest::Heartbeat | RpcRequest::Detach { .. });
             return if does_no_harm { SenderCheck::Accepted } else { SenderCheck::Repeated };
         }
         link.is_silent = false;
@@ -90,7 +90,7 @@ impl Rooms {
     }
 
     /// A connector says which incarnation of this server it knows.
-    pub(super) fn record_known_incarnation(&mut self, connector: &ServerId, known: Known, ticks: u64) {
+    pub(super) fn record_known_incarnation(&mut self, connector: &ServerId, known: KnownIncarnation, ticks: u64) {
         let (mine, is_yielding) = (self.incarnation, self.is_yielding);
         let Some(link) = self.links.get_mut(connector) else { return };
         let before = link.report.take();
@@ -121,10 +121,14 @@ impl Rooms {
 
     /// Tells a connector that a higher incarnation of it is known. Uses up no number: it may not be
     /// the one that counts them.
-    pub(super) fn answer_stale(&mut self, (connector, reply, trace): (ServerId, Option<String>, Trace), known: Known) {
+    pub(super) fn answer_stale(
+        &mut self,
+        (connector, reply, trace): (ServerId, Option<String>, Trace),
+        known: KnownIncarnation,
+    ) {
         debug!(%connector, known = known.incarnation.0, live = known.live, "message of an earlier run of a connector");
         if reply.is_some() {
-            let envelope = self.envelope(0, Answer::Stale(known));
+            let envelope = self.envelope(0, RpcResponse::Stale(known));
             self.send_envelope((connector, reply, trace), &envelope);
         }
     }
@@ -132,7 +136,7 @@ impl Rooms {
     /// An incarnation that cannot be changes nothing.
     pub(super) fn report_implausible(&mut self, connector: &ServerId, incarnation: Incarnation) {
         self.metrics.bus_implausible.add();
-        static IMPLAUSIBLE: LogLimit = LogLimit::new();
+        static IMPLAUSIBLE: LogRateLimit = LogRateLimit::new();
         if let Some(suppressed) = IMPLAUSIBLE.pass() {
             let incarnation = incarnation.0;
             warn!(%connector, incarnation, suppressed, "an incarnation from after the year 2100 was ignored");
@@ -145,13 +149,13 @@ impl ConnectorLink {
     /// its run.
     ///
     /// Heartbeats are compared with heartbeats alone: one that another message overtook is still to be answered.
-    fn record_count(&mut self, count: u64, question: &Question, is_first: bool) -> bool {
+    fn record_count(&mut self, count: u64, question: &RpcRequest, is_first: bool) -> bool {
         if is_first {
             (self.highest_count, self.highest_heartbeat) = (0, 0);
         }
         let is_latest = count > self.highest_count;
         self.highest_count = self.highest_count.max(count);
-        if *question != Question::Heartbeat {
+        if *question != RpcRequest::Heartbeat {
             return is_latest || is_first;
         }
         let is_later = count > self.highest_heartbeat;

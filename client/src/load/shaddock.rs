@@ -6,8 +6,8 @@ use bytes::Bytes;
 use serde::Deserialize;
 use serde_json::json;
 use wire::{
-    HandshakeAnswer, HandshakeRequest, Kick, Message, OfferedDictionary, Package, PackageKind, RouteRef, decode_frame,
-    routes,
+    HandshakeRequest, HandshakeResponse, Kick, Message, OfferedDictionary, Package, PackageKind, RouteRef,
+    decode_frame, routes,
 };
 
 use super::dialect::{Broken, Dialect, Heard, Named};
@@ -52,7 +52,7 @@ impl Shaddock {
 
     /// Begins once the server has answered the handshake.
     fn greeted(&mut self, body: &[u8], out: &mut Out) -> Result<(), Broken> {
-        let HandshakeAnswer::Accepted { heartbeat_secs, dictionary, .. } = HandshakeAnswer::parse(body)? else {
+        let HandshakeResponse::Accepted { heartbeat_secs, dictionary, .. } = HandshakeResponse::parse(body)? else {
             return Err(Broken::Protocol("the handshake was refused"));
         };
         if let OfferedDictionary::New(dictionary) = dictionary {

@@ -2,8 +2,8 @@
 
 use async_nats::jetstream;
 use shared::config::Server;
-use shared::dispatcher;
 use shared::ids::{RoomId, ServerId};
+use shared::placement;
 use shared::record::Record;
 use shared::subjects;
 
@@ -31,6 +31,6 @@ pub(crate) fn by_formula(rooms: &[String], chats: &[usize], dead: Option<usize>)
     let id = |number: usize| ServerId::new(&chat_id(number)).unwrap();
     let servers: Vec<_> = chats.iter().map(|number| Server::new(id(*number), "127.0.0.1")).collect();
     let dead = dead.map(id);
-    let owner = |room: &String| dispatcher::candidates(room, &servers, |server| Some(server) == dead.as_ref())[0];
+    let owner = |room: &String| placement::candidates(room, &servers, |server| Some(server) == dead.as_ref())[0];
     rooms.iter().map(|room| owner(room).id.to_string()).collect()
 }

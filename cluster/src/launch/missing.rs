@@ -7,7 +7,7 @@ use std::time::Duration;
 use anyhow::bail;
 use shared::backoff::{Backoff, Policy};
 use shared::ids::ServerId;
-use shared::log_limit::LogLimit;
+use shared::log_rate_limit::LogRateLimit;
 use tokio::time::Instant;
 use tracing::{error, info};
 
@@ -65,7 +65,7 @@ impl Cluster {
             match self.start_late(&id).await {
                 Ok(()) => info!(server = %id, "a server that could not start runs now"),
                 Err(error) => {
-                    static UNSTARTED: LogLimit = LogLimit::new();
+                    static UNSTARTED: LogRateLimit = LogRateLimit::new();
                     if let Some(suppressed) = UNSTARTED.pass() {
                         error!(suppressed, "a server still cannot start, it is tried again: {error:#}");
                     }

@@ -28,7 +28,7 @@ fn report(config: &Config) -> String {
 
 fn row(server_type: &str, server: &Server, settings: &Settings) -> [String; 5] {
     let said = |address: Option<SocketAddr>| address.map_or("-".to_owned(), |address| address.to_string());
-    let told = server.told_port().map_or("-".to_owned(), |port| format!("{}:{port}", server.told_host()));
+    let told = server.advertised_port().map_or("-".to_owned(), |port| format!("{}:{port}", server.advertised_host()));
     let clients = server.client_port.map(|port| SocketAddr::new(settings.bind, port));
     [
         server_type.to_owned(),

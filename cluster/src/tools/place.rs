@@ -4,8 +4,8 @@
 use anyhow::Context;
 use shared::bus::SubjectPrefix;
 use shared::config::Config;
-use shared::dispatcher::{CHAT, Router};
 use shared::ids::RoomId;
+use shared::placement::{CHAT, Router};
 use shared::subjects;
 
 use super::table::align;

@@ -1,23 +1,23 @@
 //! What is counted over all acts.
 
-use shared::metrics::Count;
+use shared::metrics::Counter;
 
 #[derive(Debug, Default)]
 pub(crate) struct Counts {
     /// Messages sent for the first time.
-    pub(crate) sent: Count,
-    pub(crate) acknowledged: Count,
-    pub(crate) refused: Count,
+    pub(crate) sent: Counter,
+    pub(crate) acknowledged: Counter,
+    pub(crate) refused: Counter,
     /// Tries of messages whose outcome was unknown.
-    pub(crate) repeated: Count,
+    pub(crate) repeated: Counter,
     /// Messages told to people, pushed or missed.
-    pub(crate) deliveries: Count,
+    pub(crate) deliveries: Counter,
     /// Those of them that came with the answer to `enter`, or behind its cursor.
-    pub(crate) missed: Count,
+    pub(crate) missed: Counter,
     /// Memberships taken up again.
-    pub(crate) resumes: Count,
+    pub(crate) resumes: Counter,
     /// People who went with their connector, never to come back.
-    pub(crate) gone: Count,
+    pub(crate) gone: Counter,
     /// `onGap`
-    pub(crate) gaps: Count,
+    pub(crate) gaps: Counter,
 }

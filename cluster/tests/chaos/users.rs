@@ -3,8 +3,8 @@
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use shared::dispatcher::Strategy;
 use shared::lifecycle::Lifecycle;
+use shared::placement::Strategy;
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep};
 

@@ -11,7 +11,9 @@ use serde_json::json;
 use shared::config::settings::Signatures;
 use shared::ids::{Incarnation, RoomId, ServerId};
 use shared::membership::{Membership, Token};
-use shared::rpc::messages::{Answer, FromChat, FromConnector, Item, Place, Question, Span, Wanted};
+use shared::rpc::messages::{
+    FromChat, FromConnector, HistoryQuery, HistoryRange, Item, LogPosition, RpcRequest, RpcResponse,
+};
 use shared::rpc::{self, header};
 use shared::signing::{PublicKey, Signed};
 use shared::subjects;
@@ -92,7 +94,7 @@ impl Attack {
 /// The last proposal of the victim. Each connector that follows the room reads as much from its records.
 struct CapturedProposal {
     incarnation: Incarnation,
-    at: Place,
+    at: LogPosition,
     number: u64,
     session: u64,
     membership: Membership,
@@ -108,7 +110,7 @@ struct Forged {
     to: String,
 }
 
-fn forge_request(sender: &'static str, reply: &str, incarnation: Incarnation, question: &Question) -> Vec<Forged> {
+fn forge_request(sender: &'static str, reply: &str, incarnation: Incarnation, question: &RpcRequest) -> Vec<Forged> {
     let forge = |chat: &str| {
         let message = FromConnector {
             v: rpc::VERSION,
@@ -134,19 +136,19 @@ fn forge(attack: Attack, seen: &CapturedProposal, token: &Token) -> Vec<Forged> 
     let own = |number| subjects::connector_reply(&id(STOLEN), number);
     let of = |connector: &str| subjects::connector_reply(&id(connector), 1);
     let later = Incarnation(seen.incarnation.0 + 1_000);
-    let proposal = |item| Question::Propose { room: room(), at: seen.at, number: seen.number + 1, items: vec![item] };
+    let proposal = |item| RpcRequest::Propose { room: room(), at: seen.at, number: seen.number + 1, items: vec![item] };
     let body = json!({ "rid": ROOM, "content": "forged", "from": "ann", "target": "*" }).to_string().into_bytes();
     let say = proposal(Item::Send { session: seen.session, membership: seen.membership, body });
     let leave = proposal(Item::Leave { session: seen.session, incarnation: seen.incarnation });
     let history = |session| {
-        let wanted = Wanted { viewer: token.membership(), span: Span::Last, limit: 100 };
-        Question::History { room: room(), number: 1, session: Some(session), wanted }
+        let wanted = HistoryQuery { viewer: token.membership(), span: HistoryRange::Last, limit: 100 };
+        RpcRequest::History { room: room(), number: 1, session: Some(session), wanted }
     };
     match attack {
         Attack::AnswerIntoLog => {
-            let attach = Question::Attach { room: room(), at: Place::default() };
+            let attach = RpcRequest::Attach { room: room(), at: LogPosition::default() };
             let log = subjects::log(&room());
-            [attach, Question::Heartbeat].iter().flat_map(|asked| forge_request(STOLEN, &log, later, asked)).collect()
+            [attach, RpcRequest::Heartbeat].iter().flat_map(|asked| forge_request(STOLEN, &log, later, asked)).collect()
         }
         Attack::RecordIntoLog => vec![Forged {
             subject: subjects::log(&room()),
@@ -155,12 +157,12 @@ fn forge(attack: Attack, seen: &CapturedProposal, token: &Token) -> Vec<Forged> 
             sender: STOLEN,
             to: CHATS[0].to_owned(),
         }],
-        Attack::VictimWithoutFuture => [Question::Heartbeat, say]
+        Attack::VictimWithoutFuture => [RpcRequest::Heartbeat, say]
             .iter()
             .flat_map(|asked| forge_request(VICTIM, &of(VICTIM), Incarnation(u64::MAX), asked))
             .collect(),
         Attack::VictimOfLaterRun => {
-            (0..3).flat_map(|_| forge_request(VICTIM, &of(VICTIM), later, &Question::Heartbeat)).collect()
+            (0..3).flat_map(|_| forge_request(VICTIM, &of(VICTIM), later, &RpcRequest::Heartbeat)).collect()
         }
         Attack::SayAsVictim => forge_request(VICTIM, &of(VICTIM), seen.incarnation, &say),
         Attack::LeaveAsVictim => forge_request(VICTIM, &of(VICTIM), seen.incarnation, &leave),
@@ -169,8 +171,8 @@ fn forge(attack: Attack, seen: &CapturedProposal, token: &Token) -> Vec<Forged> 
         Attack::AskAsChatServer => forge_request("chat-server-1", &of("chat-server-1"), later, &say),
         Attack::AskAsGate => forge_request("gate-server-1", &of("gate-server-1"), later, &say),
         Attack::AskAsUnknown => forge_request("connector-server-9", &of("connector-server-9"), later, &say),
-        Attack::ProbeAsConnector => forge_request(STOLEN, &own(3), later, &Question::Probe),
-        Attack::AnswerAsChatServer => [Answer::Leaving, Answer::NotOwner { room: room() }]
+        Attack::ProbeAsConnector => forge_request(STOLEN, &own(3), later, &RpcRequest::Probe),
+        Attack::AnswerAsChatServer => [RpcResponse::Leaving, RpcResponse::NotOwner { room: room() }]
             .into_iter()
             .flat_map(|answer| CHATS.map(|chat| (chat, answer.clone())))
             .map(|(chat, answer)| {
@@ -219,7 +221,7 @@ impl AttackTest {
         let seen = loop {
             let message = tokio::time::timeout(DEADLINE, self.questions.next()).await.unwrap().unwrap();
             let Ok(asked) = rpc::decode::<FromConnector>(&message.payload) else { continue };
-            let Question::Propose { at, number, items, .. } = asked.question else { continue };
+            let RpcRequest::Propose { at, number, items, .. } = asked.question else { continue };
             if let ([Item::Send { session, membership, body }], VICTIM) = (&items[..], asked.connector.as_str())
                 && String::from_utf8_lossy(body).contains(&text)
             {

@@ -10,7 +10,7 @@ use futures_util::StreamExt;
 use shared::config::settings::Signatures;
 use shared::ids::{Incarnation, RoomId, ServerId};
 use shared::record::{Epoch, Position, RecordId};
-use shared::rpc::messages::{FromConnector, Item, Known, Place, Question};
+use shared::rpc::messages::{FromConnector, Item, KnownIncarnation, LogPosition, RpcRequest};
 use shared::rpc::{self, header};
 use shared::signing::{KeyFiles, PublicKey, Seed, Signed};
 use shared::testing::eventually;
@@ -141,19 +141,22 @@ impl Attacker {
     /// All that would do harm if it were believed.
     async fn attack(&self, signing: Signing, epoch: u64) -> u64 {
         let room = RoomId::new("lobby").unwrap();
-        let at = Place { epoch: Epoch(epoch), position: Position(1), id: RecordId(1) };
+        let at = LogPosition { epoch: Epoch(epoch), position: Position(1), id: RecordId(1) };
         let leaves = (1..=4).map(|session| Item::Leave { session, incarnation: Incarnation(0) }).collect();
         let questions = [
             // The victim's runs from now on are too low.
-            (Question::Heartbeat, Incarnation(u64::MAX >> 16)),
-            (Question::Propose { room: room.clone(), at, number: 1 << 40, items: leaves }, Incarnation(u64::MAX >> 16)),
-            (Question::Detach { room }, Incarnation(0)),
-            (Question::Probe, Incarnation(0)),
+            (RpcRequest::Heartbeat, Incarnation(u64::MAX >> 16)),
+            (
+                RpcRequest::Propose { room: room.clone(), at, number: 1 << 40, items: leaves },
+                Incarnation(u64::MAX >> 16),
+            ),
+            (RpcRequest::Detach { room }, Incarnation(0)),
+            (RpcRequest::Probe, Incarnation(0)),
         ];
         let mut count = 0;
         for chat in CHATS {
             for (question, incarnation) in &questions {
-                let known = Some(Known { incarnation: Incarnation(u64::MAX >> 16), live: false });
+                let known = Some(KnownIncarnation { incarnation: Incarnation(u64::MAX >> 16), live: false });
                 let message = FromConnector {
                     v: rpc::VERSION,
                     connector: id(VICTIM),

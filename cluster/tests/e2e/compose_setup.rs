@@ -7,13 +7,13 @@ use std::path::{Path, PathBuf};
 use async_nats::{Client, ConnectOptions, Event};
 use cluster::{Cluster, LogKind};
 use futures_util::StreamExt;
-use shared::bus::{Bus, Outgoing};
+use shared::bus::{Bus, OutgoingMessage};
 use shared::clock;
 use shared::config::settings::{NatsSettings, Signatures};
 use shared::config::{Server, Servers};
-use shared::dispatcher::CHAT;
 use shared::ids::ServerId;
 use shared::metrics::Metrics;
+use shared::placement::CHAT;
 use shared::rpc::header;
 use shared::rpc::messages::{FromChat, FromConnector};
 use shared::signing::{KeyFiles, PublicKey, Seed, Signed};
@@ -90,7 +90,7 @@ impl Directories {
             let probe = |reply: String| {
                 let subject = subjects::chat(&chat.id);
                 let signature = pair.sign(&Signed::new(&id, (&subject, Some(&reply)), &payload, None));
-                let mut probe = Outgoing { subject, payload, reply: Some(reply), ..Outgoing::default() };
+                let mut probe = OutgoingMessage { subject, payload, reply: Some(reply), ..OutgoingMessage::default() };
                 probe.headers.insert(header::SIGNATURE, signature);
                 probe
             };

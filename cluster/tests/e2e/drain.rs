@@ -3,8 +3,8 @@
 use client::{ChatClient, Entered, Event, Options, Resume};
 use cluster::LogKind;
 use serde_json::json;
-use shared::dispatcher::CONNECTOR;
 use shared::frontend::routes;
+use shared::placement::CONNECTOR;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use crate::split_cluster::{SplitCluster, home};

@@ -6,7 +6,7 @@ use client::{ChatClient, Event, Options};
 use cluster::{Cluster, LogKind};
 use futures_util::StreamExt;
 use shared::config::Server;
-use shared::dispatcher::CONNECTOR;
+use shared::placement::CONNECTOR;
 use shared::rpc;
 use shared::rpc::messages::FromConnector;
 use shared::testing::eventually;

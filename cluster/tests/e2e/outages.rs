@@ -3,7 +3,7 @@
 use client::{Entered, Event, Options, Resume, query_entry, routes};
 use cluster::LogKind;
 use serde_json::json;
-use shared::dispatcher::{CHAT, GATE};
+use shared::placement::{CHAT, GATE};
 use shared::testing::eventually;
 
 use crate::split_cluster::{SplitCluster, home};

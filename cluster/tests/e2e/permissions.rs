@@ -7,7 +7,7 @@ use async_nats::{Client, ConnectOptions, Event};
 use client::{History, Options, query_entry};
 use cluster::LogKind;
 use shared::config::settings::NatsSettings;
-use shared::dispatcher::GATE;
+use shared::placement::GATE;
 use shared::testing::{Certificates, NatsServer, Scratch, eventually};
 use tokio::runtime::Runtime;
 use tokio::sync::mpsc;

@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use client::{ClientError, Event, History, Message};
 use shared::config::{Server, Servers};
-use shared::dispatcher::{self, CHAT, CONNECTOR, GATE};
 use shared::ids::ServerId;
+use shared::placement::{self, CHAT, CONNECTOR, GATE};
 use shared::testing::eventually;
 
 use crate::on_both_buses;
@@ -36,7 +36,7 @@ fn with_chats(servers: &Servers, chats: &[usize]) -> Servers {
 
 /// Rooms that have another home in one list than in the other.
 fn moved(one: &Servers, other: &Servers) -> usize {
-    let home = |servers: &Servers, room: &str| dispatcher::place(room, servers.chat()).unwrap().id.clone();
+    let home = |servers: &Servers, room: &str| placement::place(room, servers.chat()).unwrap().id.clone();
     (0..ROOMS).map(room).filter(|room| home(one, room) != home(other, room)).count()
 }
 

@@ -3,8 +3,8 @@
 use client::{ChatClient, Events, Options};
 use cluster::{Cluster, LogKind, Plan};
 use shared::config::{Config, Server, Servers, Settings};
-use shared::dispatcher::CONNECTOR;
 use shared::ids::ServerId;
+use shared::placement::CONNECTOR;
 use shared::testing::{NatsServer, TcpProxy};
 use tokio::runtime::{Builder, Runtime};
 
@@ -106,5 +106,5 @@ impl SplitCluster {
 
 /// The chat server of this room.
 pub(crate) fn home(servers: &Servers, room: &str) -> String {
-    shared::dispatcher::place(room, servers.chat()).unwrap().id.to_string()
+    shared::placement::place(room, servers.chat()).unwrap().id.to_string()
 }

@@ -13,7 +13,9 @@ use shared::membership::{Membership, Token};
 use shared::metrics::Metrics;
 use shared::record::{Entry, Epoch, Position, Record, RecordId, VERSION};
 use shared::rpc;
-use shared::rpc::messages::{Answer, FromChat, FromConnector, Known, Ping, Place, Question, Span, Wanted};
+use shared::rpc::messages::{
+    FromChat, FromConnector, HistoryQuery, HistoryRange, KnownIncarnation, LogPosition, Ping, RpcRequest, RpcResponse,
+};
 use shared::subjects;
 use shared::testing::eventually;
 
@@ -37,23 +39,23 @@ fn room() -> RoomId {
     RoomId::new(ROOM).unwrap()
 }
 
-fn message(connector: &str, incarnation: u64, question: Question) -> FromConnector {
+fn message(connector: &str, incarnation: u64, question: RpcRequest) -> FromConnector {
     let (v, connector, incarnation) = (rpc::VERSION, id(connector), Incarnation(incarnation));
     FromConnector { v, connector, incarnation, continues: Vec::new(), count: 0, known: None, question }
 }
 
-fn history(number: u64, viewer: Membership, session: Option<u64>) -> Question {
-    let wanted = Wanted { viewer, span: Span::Last, limit: 100 };
-    Question::History { room: room(), number, session, wanted }
+fn history(number: u64, viewer: Membership, session: Option<u64>) -> RpcRequest {
+    let wanted = HistoryQuery { viewer, span: HistoryRange::Last, limit: 100 };
+    RpcRequest::History { room: room(), number, session, wanted }
 }
 
-fn proposal(number: u64, at: Place) -> Question {
-    Question::Propose { room: room(), at, number, items: Vec::new() }
+fn proposal(number: u64, at: LogPosition) -> RpcRequest {
+    RpcRequest::Propose { room: room(), at, number, items: Vec::new() }
 }
 
 /// A place that no log has.
-fn unknown_position() -> Place {
-    Place { epoch: Epoch(u64::MAX), position: Position(u64::MAX), id: RecordId(u64::MAX) }
+fn unknown_position() -> LogPosition {
+    LogPosition { epoch: Epoch(u64::MAX), position: Position(u64::MAX), id: RecordId(u64::MAX) }
 }
 
 /// Sends this to all chat servers, with an answer wanted there.
@@ -125,11 +127,11 @@ async fn answers_go_to_no_log() {
     let thief = world.thief(STOLEN).await;
     let log = subjects::log(&room());
     let questions = [
-        Question::Attach { room: room(), at: Place::default() },
-        Question::Heartbeat,
+        RpcRequest::Attach { room: room(), at: LogPosition::default() },
+        RpcRequest::Heartbeat,
         history(1, Membership::default(), None),
         proposal(1, unknown_position()),
-        Question::Probe,
+        RpcRequest::Probe,
     ];
     for question in questions {
         request_all(&thief.client, &message(STOLEN, 1, question), &log).await;
@@ -157,7 +159,7 @@ async fn a_connector_cannot_be_disabled_by_another() {
     let mut bystanders = Bystanders::new(&mut world).await;
     let thief = world.thief(STOLEN).await;
     let reply = |connector: &str| subjects::connector_reply(&id(connector), 1);
-    for question in [Question::Heartbeat, proposal(u64::MAX, unknown_position()), proposal(1, Place::default())] {
+    for question in [RpcRequest::Heartbeat, proposal(u64::MAX, unknown_position()), proposal(1, LogPosition::default())] {
         for incarnation in [u64::MAX, u64::MAX - (1 << 20)] {
             request_all(&thief.client, &message(OTHER, incarnation, question.clone()), &reply(OTHER)).await;
         }
@@ -186,7 +188,7 @@ async fn whispers_of_users_elsewhere_are_not_shown() {
         request_all(&thief.client, &message(STOLEN, 1 << 40, question), &reply).await;
     }
     let answers = drain(&mut answers).await;
-    let is_page = |said: &FromChat| matches!(said.answer, Answer::History { .. });
+    let is_page = |said: &FromChat| matches!(said.answer, RpcResponse::History { .. });
     assert!(!answers.iter().any(is_page), "{answers:?}");
     // By the room's home alone, each once.
     bystanders.wait_for_refusals(|metrics| metrics.bus_refused.viewer.get(), 4).await;
@@ -209,23 +211,23 @@ fn record() -> Record {
         owner: id("chat-server-1"),
         proposals: Vec::new(),
         entries: vec![Entry::Open],
-        named: Vec::new(),
+        notify_connectors: Vec::new(),
         checkpoint: None,
         part: None,
     }
 }
 
 /// Messages of a chat server to a connector, with values as high as they go.
-fn answers() -> Vec<Answer> {
-    let known = |live| Answer::Stale(Known { incarnation: Incarnation(u64::MAX), live });
+fn answers() -> Vec<RpcResponse> {
+    let known = |live| RpcResponse::Stale(KnownIncarnation { incarnation: Incarnation(u64::MAX), live });
     let (epoch, position) = (Epoch(u64::MAX), Position(u64::MAX));
     vec![
-        Answer::Alive,
-        Answer::Leaving,
-        Answer::NotOwner { room: room() },
+        RpcResponse::Alive,
+        RpcResponse::Leaving,
+        RpcResponse::NotOwner { room: room() },
         known(false),
         known(true),
-        Answer::Record { room: room(), epoch, position, record: Arc::new(record()).into() },
+        RpcResponse::Record { room: room(), epoch, position, record: Arc::new(record()).into() },
     ]
 }
 

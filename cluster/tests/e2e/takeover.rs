@@ -3,7 +3,7 @@
 use client::{ChatClient, Event, Options};
 use cluster::{Cluster, LogKind};
 use shared::config::Server;
-use shared::dispatcher::CONNECTOR;
+use shared::placement::CONNECTOR;
 use shared::testing::eventually;
 
 use crate::split_cluster::{SplitCluster, home};

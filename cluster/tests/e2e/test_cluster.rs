@@ -7,8 +7,8 @@ use std::time::Duration;
 use client::{ChatClient, ClientError, Entered, Event, Events, Options, Sent};
 use cluster::{Cluster, LogKind, Plan};
 use shared::config::{Config, Server, Servers, Settings};
-use shared::dispatcher::{CHAT, CONNECTOR, GATE};
 use shared::ids::ServerId;
+use shared::placement::{CHAT, CONNECTOR, GATE};
 use shared::testing::NatsServer;
 
 /// The longest that anything here may take.

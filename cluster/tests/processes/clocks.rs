@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use client::{ChatClient, ClientError, Event, Events, Options};
 use shared::config::Server;
-use shared::dispatcher;
 use shared::ids::ServerId;
+use shared::placement;
 use tokio::time::Instant;
 
 use crate::deployment::{Deployment, Layout, SERVERS};
@@ -85,7 +85,7 @@ fn home() -> String {
     let chats: Vec<Server> = (1..=3)
         .map(|number| Server::new(ServerId::new(&format!("chat-server-{number}")).unwrap(), "127.0.0.1"))
         .collect();
-    dispatcher::place(ROOM, &chats).unwrap().id.to_string()
+    placement::place(ROOM, &chats).unwrap().id.to_string()
 }
 
 /// Ends a server in order, sets its clock, and starts it again.

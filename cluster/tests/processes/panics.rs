@@ -5,8 +5,8 @@
 use client::{ChatClient, ClientError, Event, Events, Options};
 use serde_json::json;
 use shared::config::Server;
-use shared::dispatcher;
 use shared::ids::ServerId;
+use shared::placement;
 use shared::testing::eventually;
 
 use crate::deployment::{Deployment, Layout, SERVERS, get};
@@ -38,7 +38,7 @@ async fn next(events: &mut Events) -> Event {
 fn panicking_room(server: &str) -> String {
     let chat = |id: &&str| Server::new(ServerId::new(id).unwrap(), "127.0.0.1");
     let chats: Vec<Server> = SERVERS[..3].iter().map(chat).collect();
-    let is_home = |room: &String| dispatcher::place(room, &chats).unwrap().id.as_str() == server;
+    let is_home = |room: &String| placement::place(room, &chats).unwrap().id.as_str() == server;
     (0..).map(|number| format!("panic-in-{server}-{number}")).find(is_home).unwrap()
 }
 

@@ -7,8 +7,8 @@ use std::time::Duration;
 
 use serde_json::Value;
 use shared::config::Server;
-use shared::dispatcher;
 use shared::ids::ServerId;
+use shared::placement;
 use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
 use tokio::process::Command;
 
@@ -67,5 +67,5 @@ fn home_of(room: &str) -> String {
     let chats: Vec<Server> = (1..=3)
         .map(|number| Server::new(ServerId::new(&format!("chat-server-{number}")).unwrap(), "127.0.0.1"))
         .collect();
-    dispatcher::place(room, &chats).unwrap().id.to_string()
+    placement::place(room, &chats).unwrap().id.to_string()
 }

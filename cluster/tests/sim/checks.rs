@@ -94,7 +94,7 @@ fn check_sent_once(world: &World, rooms: &BTreeMap<RoomId, Truth>) {
             if *seq > begin {
                 state.apply(entry);
             }
-            let (Entry::Say { from, content, .. } | Entry::Whisper { from, content, .. }) = entry else { continue };
+            let (Entry::Message { from, content, .. } | Entry::Whisper { from, content, .. }) = entry else { continue };
             let number: u64 = content.trim_start_matches("text ").parse().unwrap();
             assert!(seen.insert(number), "{content} was said twice");
             let Some(sender) = state.members().get(from) else {

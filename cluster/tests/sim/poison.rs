@@ -50,7 +50,7 @@ impl Poison {
             links: last.predecessors().collect(),
             proposals: Vec::new(),
             entries: vec![Entry::Open],
-            named: Vec::new(),
+            notify_connectors: Vec::new(),
             checkpoint: None,
             part: None,
             ..last.clone()

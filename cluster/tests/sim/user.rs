@@ -1,7 +1,7 @@
 //! A person at a client: what they do, and all that they were told.
 
-use connector::hub::Told;
-use connector::room::{Push, Reply};
+use connector::connector_state::ClientResponse;
+use connector::room::{Push, RoomResponse};
 use shared::ids::RoomId;
 use shared::membership::Token;
 use shared::record::Epoch;
@@ -46,7 +46,7 @@ pub(crate) enum ClientRequest {
 
 #[derive(Debug)]
 pub(crate) enum Received {
-    Answer { id: u32, response: Told },
+    Answer { id: u32, response: ClientResponse },
     Push { room: RoomId, push: Push },
 }
 
@@ -63,11 +63,11 @@ impl User {
         let mut place: Option<ResumePoint> = None;
         for received in &self.connections.last()?.received {
             match received {
-                Received::Answer { response: Told::Room(room, Reply::Entered(entered)), .. } => {
+                Received::Answer { response: ClientResponse::Room(room, RoomResponse::Entered(entered)), .. } => {
                     let (token, epoch, seq) = (entered.token, entered.epoch, entered.seq);
                     place = Some(ResumePoint { room: room.clone(), token, epoch, seq });
                 }
-                Received::Answer { response: Told::Room(_, Reply::Left), .. } => place = None,
+                Received::Answer { response: ClientResponse::Room(_, RoomResponse::Left), .. } => place = None,
                 Received::Push { room, push: Push::Chat { seq, .. } } => {
                     place.iter_mut().filter(|place| place.room == *room).for_each(|place| place.seq = *seq);
                 }

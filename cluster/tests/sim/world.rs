@@ -19,16 +19,16 @@ use connector::chat_servers::ChatServers;
 use connector::connector_state::{ClientRequest, ConnectorState, Effect, Limits, Now as HubNow};
 use connector::drain_schedule::DrainSchedule;
 use connector::room::Common;
-use shared::budget::Budget;
 use shared::config::settings::LogSettings;
 use shared::config::{Server, Servers, Settings};
-use shared::dispatcher::{CHAT, CONNECTOR, GATE};
 use shared::frontend::Ending;
 use shared::ids::{Incarnation, RoomId, ServerId};
 use shared::membership::Token;
 use shared::metrics::Metrics;
+use shared::placement::{CHAT, CONNECTOR, GATE};
 use shared::record::{Epoch, Position};
 use shared::rpc::Trace;
+use shared::size_limits::SizeLimits;
 
 use crate::chance::Chance;
 use crate::checks::{self, Tally};
@@ -165,7 +165,7 @@ pub(crate) fn hub(id: &ServerId, run: Incarnation, servers: Arc<Servers>, metric
         linger_ms: 1_000,
         resume_ms: 1_500,
         max_waiting: 100,
-        budget: Budget::default(),
+        size_limits: SizeLimits::default(),
         large_members: 500,
         metrics,
     };
@@ -239,7 +239,7 @@ impl World {
             servers: self.servers.clone(),
             is_fenced: true,
         };
-        let rooms = Rooms::new(identity, &Settings::default(), self.budget(), self.metrics.clone());
+        let rooms = Rooms::new(identity, &Settings::default(), self.size_limits(), self.metrics.clone());
         ChatNode { id, rooms, run, up: true, is_dead: false, sleeps_until: 0, leaves_since: None }
     }
 
@@ -247,7 +247,7 @@ impl World {
         let id = server("connector", number).id;
         let mut hub =
             hub(&id, self.incarnation(Machine::Connector(number), run), self.servers.clone(), self.metrics.clone());
-        hub.set_budget(self.budget());
+        hub.set_size_limits(self.size_limits());
         let (clients, vanished) = (HashMap::new(), BTreeSet::new());
         ConnectorNode { id, hub, clients, up: true, run, is_dead: false, vanished, leaving: None }
     }

@@ -43,8 +43,8 @@ mod tests {
     use std::sync::Arc;
 
     use shared::config::{Server, Servers};
-    use shared::dispatcher::CHAT;
     use shared::ids::Incarnation;
+    use shared::placement::CHAT;
 
     use super::*;
 

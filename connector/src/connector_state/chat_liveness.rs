@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use shared::config::Servers;
 use shared::ids::{Incarnation, RoomId, ServerId};
-use shared::rpc::messages::Question;
+use shared::rpc::messages::RpcRequest;
 use shared::rpc::report::ChatReport;
 use tracing::{info, warn};
 
@@ -96,14 +96,14 @@ impl ConnectorState {
             self.heartbeat_number = (self.heartbeat_number + 1) % TOKENS_PER_ROOM;
             self.heartbeats.insert(self.heartbeat_number, chat.clone());
             let known = self.chat_servers.known(&chat, now.ticks);
-            effects.extend(self.request_effect(chat, Some(self.heartbeat_number), known, &Question::Heartbeat));
+            effects.extend(self.request_effect(chat, Some(self.heartbeat_number), known, &RpcRequest::Heartbeat));
         }
         effects
     }
 
     /// Chat servers as heartbeats find them, for gates; as many as one message holds.
     pub fn reports(&self) -> Vec<ChatReport> {
-        self.chat_servers.reports(self.common.budget.reports())
+        self.chat_servers.reports(self.common.size_limits.reports())
     }
 
     /// Returns true if a chat server was heard.

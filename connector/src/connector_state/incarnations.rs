@@ -2,8 +2,8 @@
 //! above that. Its sessions, requests and proposals stay.
 
 use shared::ids::{Incarnation, ServerId};
-use shared::log_limit::LogLimit;
-use shared::rpc::messages::Known;
+use shared::log_rate_limit::LogRateLimit;
+use shared::rpc::messages::KnownIncarnation;
 use tracing::{error, info, warn};
 
 use super::{ConnectorState, Effect, Now};
@@ -41,7 +41,7 @@ impl ConnectorState {
     pub fn has_rival(&self, ticks: u64) -> bool {
         let is_certain = self.rival.is_some_and(|rival| rival.is_certain(ticks));
         if is_certain {
-            static OLDER: LogLimit = LogLimit::new();
+            static OLDER: LogRateLimit = LogRateLimit::new();
             if let Some(suppressed) = OLDER.pass() {
                 let (server, mine) = (&self.common.me, self.common.incarnation.0);
                 error!(%server, mine, suppressed, "another process has this server's id, and started later: end one");
@@ -59,7 +59,7 @@ impl ConnectorState {
     pub(super) fn on_stale(
         &mut self,
         (chat, run): (&ServerId, Incarnation),
-        known: Known,
+        known: KnownIncarnation,
         now: Now,
         effects: &mut Vec<Effect>,
     ) {
@@ -90,7 +90,7 @@ impl ConnectorState {
             return;
         }
         self.rival = None;
-        self.lineage.go_on_above(later);
+        self.lineage.continue_above(later);
         self.common.incarnation = self.lineage.present();
         info!(server = %self.common.me, %chat, before = mine.0, known = later.0, "a later incarnation is known, going on above it");
         let lineage = self.lineage.clone();
@@ -102,7 +102,7 @@ impl ConnectorState {
     /// Counts a message that cannot be right; it changes nothing.
     pub(super) fn refuse(&mut self, chat: &ServerId, (incarnation, number): (Incarnation, u64)) {
         self.common.metrics.bus_implausible.add();
-        static IMPLAUSIBLE: LogLimit = LogLimit::new();
+        static IMPLAUSIBLE: LogRateLimit = LogRateLimit::new();
         if let Some(suppressed) = IMPLAUSIBLE.pass() {
             warn!(%chat, incarnation = incarnation.0, number, suppressed, "an incarnation or a number that cannot be was ignored");
         }

@@ -1,10 +1,10 @@
 //! Messages that are taken: of chat servers that are listed, and pings of gates that are, on whose
 //! inboxes alone they are answered.
 
-use shared::dispatcher::{CHAT, GATE};
 use shared::ids::ServerId;
-use shared::log_limit::LogLimit;
-use shared::rpc::messages::Answer;
+use shared::log_rate_limit::LogRateLimit;
+use shared::placement::{CHAT, GATE};
+use shared::rpc::messages::RpcResponse;
 use shared::subjects;
 use tracing::warn;
 
@@ -18,21 +18,21 @@ impl ConnectorState {
     pub(super) fn check_sender(
         &mut self,
         chat: &ServerId,
-        answer: &Answer,
+        answer: &RpcResponse,
         now: Now,
         effects: &mut Vec<Effect>,
     ) -> bool {
-        if self.chat_servers.senders().hear(chat, now.ticks) == Some(CHAT) {
+        if self.chat_servers.senders().note_message(chat, now.ticks) == Some(CHAT) {
             return true;
         }
         self.common.metrics.bus_refused.sender.add();
-        effects.extend(self.chat_servers.senders().is_doubt_due(now.ticks).then_some(Effect::RequestRecheck));
-        static STRANGERS: LogLimit = LogLimit::new();
+        effects.extend(self.chat_servers.senders().begin_recheck(now.ticks).then_some(Effect::RequestRecheck));
+        static STRANGERS: LogRateLimit = LogRateLimit::new();
         if let Some(suppressed) = STRANGERS.pass() {
             let (server, sender) = (&self.common.me, chat);
             warn!(%server, %sender, suppressed, "a message was refused: servers.json has no such chat server");
         }
-        if let Answer::Record { room, .. } = answer {
+        if let RpcResponse::Record { room, .. } = answer {
             self.in_known_room(room, now, effects, Room::reattach);
         }
         false
@@ -42,9 +42,9 @@ impl ConnectorState {
     /// the subject is below its inbox, or below that of a process that runs all servers.
     pub fn check_ping(&mut self, gate: &ServerId, reply: &str, now: Now) -> bool {
         let server = &self.common.me;
-        if self.chat_servers.senders().hear(gate, now.ticks) != Some(GATE) {
+        if self.chat_servers.senders().note_message(gate, now.ticks) != Some(GATE) {
             self.common.metrics.bus_refused.sender.add();
-            static GATES: LogLimit = LogLimit::new();
+            static GATES: LogRateLimit = LogRateLimit::new();
             if let Some(suppressed) = GATES.pass() {
                 warn!(%server, sender = %gate, suppressed, "a ping was refused: servers.json has no such gate");
             }
@@ -53,7 +53,7 @@ impl ConnectorState {
         let may = subjects::is_inbox_of(gate, reply);
         if !may {
             self.common.metrics.bus_refused.reply.add();
-            static REPLIES: LogLimit = LogLimit::new();
+            static REPLIES: LogRateLimit = LogRateLimit::new();
             if let Some(suppressed) = REPLIES.pass() {
                 let what = "a ping was refused: its answer would go to no inbox of its gate";
                 warn!(%server, sender = %gate, reply, suppressed, "{what}");

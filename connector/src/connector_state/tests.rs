@@ -5,14 +5,14 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use shared::backoff;
-use shared::budget::Budget;
 use shared::config::{Server, Servers};
-use shared::dispatcher::CHAT;
 use shared::ids::{Incarnation, Name, RoomId, ServerId, SessionId};
 use shared::metrics::Metrics;
+use shared::placement::CHAT;
 use shared::record::{Entry, Epoch, Position, Record, RecordId, VERSION};
 use shared::rpc;
-use shared::rpc::messages::{Answer, FromChat, FromConnector, News, Place, Question};
+use shared::rpc::messages::{CatchUp, FromChat, FromConnector, LogPosition, RpcRequest, RpcResponse};
+use shared::size_limits::SizeLimits;
 
 use super::*;
 
@@ -56,7 +56,7 @@ impl TestConnector {
             linger_ms: 5_000,
             resume_ms: 0,
             max_waiting: 100,
-            budget: Budget::default(),
+            size_limits: SizeLimits::default(),
             large_members: 500,
             metrics: Metrics::new(),
         }
@@ -94,10 +94,10 @@ impl TestConnector {
     }
 
     /// Rooms that these effects attach.
-    fn attaches_in(effects: &[Effect]) -> Vec<(RoomId, Place)> {
+    fn attaches_in(effects: &[Effect]) -> Vec<(RoomId, LogPosition)> {
         let attach = |effect: &Effect| match effect {
             Effect::SendToChat { body, .. } => match rpc::decode::<FromConnector>(body).unwrap().question {
-                Question::Attach { room, at } => Some((room, at)),
+                RpcRequest::Attach { room, at } => Some((room, at)),
                 _ => None,
             },
             _ => None,
@@ -105,7 +105,7 @@ impl TestConnector {
         effects.iter().filter_map(attach).collect()
     }
 
-    fn receive(&mut self, answer: Answer) -> Vec<Effect> {
+    fn receive(&mut self, answer: RpcResponse) -> Vec<Effect> {
         self.sent += 1;
         let (v, incarnation, number) = (rpc::VERSION, Incarnation(1), self.sent);
         let body: Bytes = rpc::encode(&FromChat { v, chat: chat(), incarnation, number, stats: None, answer }).unwrap();
@@ -114,21 +114,24 @@ impl TestConnector {
     }
 
     /// The chat server answers attaches: its log has no records.
-    fn agree(&mut self, attaches: Vec<(RoomId, Place)>) -> Vec<Effect> {
+    fn agree(&mut self, attaches: Vec<(RoomId, LogPosition)>) -> Vec<Effect> {
         let mut effects = Vec::new();
         for (room, asked) in attaches {
-            let now = Place { epoch: Epoch(1), ..Place::default() };
+            let now = LogPosition { epoch: Epoch(1), ..LogPosition::default() };
             let is_known = asked.epoch == now.epoch;
-            let news =
-                if is_known { News::Since { records: Vec::new(), more: false } } else { News::State(Box::default()) };
-            effects.extend(self.receive(Answer::Attached { room, asked, now, news }));
+            let news = if is_known {
+                CatchUp::Since { records: Vec::new(), more: false }
+            } else {
+                CatchUp::State(Box::default())
+            };
+            effects.extend(self.receive(RpcResponse::Attached { room, asked, now, news }));
         }
         effects
     }
 
-    fn refuse(&mut self, attaches: Vec<(RoomId, Place)>) {
+    fn refuse(&mut self, attaches: Vec<(RoomId, LogPosition)>) {
         for (room, _) in attaches {
-            self.receive(Answer::NotOwner { room });
+            self.receive(RpcResponse::NotOwner { room });
         }
     }
 }

@@ -73,7 +73,7 @@ fn the_answer_to_enter_stays_below_its_limit() {
 fn the_answer_to_one_who_comes_back_stays_below_its_limit() {
     let longest = name(&"😀".repeat(64));
     let (from, to) = (longest.clone(), Some(longest));
-    let said = Said { seq: u64::MAX, time: u64::MAX, from, to, content: "x".repeat(60 * 1024) };
+    let said = HistoryMessage { seq: u64::MAX, time: u64::MAX, from, to, content: "x".repeat(60 * 1024) };
     let missed = MissedMessages { messages: vec![said], cursor: Some(u64::MAX), recovered: true };
     let framed = render_response(1, &entered(many(), Some(missed))).1;
     let body = body(&framed);
@@ -84,8 +84,8 @@ fn the_answer_to_one_who_comes_back_stays_below_its_limit() {
 
 #[test]
 fn history_has_messages_and_a_cursor_if_there_are_more() {
-    let said = Said { seq: 2_001, time: 9, from: name("ann"), to: None, content: "hi".to_owned() };
-    let page = Page { messages: vec![said], cursor: None, complete: true };
+    let said = HistoryMessage { seq: 2_001, time: 9, from: name("ann"), to: None, content: "hi".to_owned() };
+    let page = HistoryPage { messages: vec![said], cursor: None, complete: true };
     let response = ClientResponse::Room(room(), RoomResponse::History { epoch: Epoch(5), page });
     let expected = json!({"code": 200, "rid": "lobby", "epoch": 5, "complete": true,
         "messages": [{"msg": "hi", "from": "ann", "target": "*", "seq": 2001, "time": 9}]});

@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use shared::ids::{Incarnation, Name, SessionId};
 use shared::membership::Membership;
-use shared::record::{Decided, Entry, Outcome, Position, Record, RecordId, Refusal};
-use shared::rpc::messages::{Item, Place};
+use shared::record::{DecidedProposal, Entry, Outcome, Position, Record, RecordId, Refusal};
+use shared::rpc::messages::{Item, LogPosition};
 
 use super::local_sessions::LocalSession;
 use super::proposer::{PendingRequest, QueuedItem};
@@ -18,7 +18,7 @@ impl Room {
     pub(super) fn apply(&mut self, position: Position, record: &Record, cx: &mut Context<'_>) {
         // The room goes on behind what was erased, which nobody can be told any more.
         if record.is_behind_erasure() {
-            let before = Place { position: Position(position.0.saturating_sub(1)), ..self.applied };
+            let before = LogPosition { position: Position(position.0.saturating_sub(1)), ..self.applied };
             self.push_gap(before, cx);
         }
         let mut entries = record.entries.iter().enumerate().peekable();
@@ -40,7 +40,7 @@ impl Room {
         for (at, entry) in entries {
             self.apply_entry(Stamp { seq: position.seq(at), time: record.time }, entry, cx);
         }
-        self.state.settle(position, record);
+        self.state.apply_metadata(position, record);
         self.applied.position = position;
         self.applied.id = record.id;
         for (session, run) in moved {
@@ -50,7 +50,7 @@ impl Room {
 
     /// What came of our proposal, if the record decided it.
     fn take_outcomes(&mut self, record: &Record, cx: &Context<'_>) -> Vec<(Outcome, QueuedItem)> {
-        let ours = |d: &&Decided| d.connector == cx.common.me && d.incarnation == cx.common.incarnation;
+        let ours = |d: &&DecidedProposal| d.connector == cx.common.me && d.incarnation == cx.common.incarnation;
         let mut outcomes = Vec::new();
         for decided in record.proposals.iter().filter(ours) {
             if self.proposer.requeue_if_usurped(decided.number, decided.outcomes.len()) {
@@ -67,7 +67,7 @@ impl Room {
         let sessions = |entry: &'a Entry| match entry {
             Entry::Join { session, .. } | Entry::Leave { session, .. } => [Some(session), None],
             Entry::Move { from, to, .. } => [Some(from), Some(to)],
-            Entry::Open | Entry::Say { .. } | Entry::Whisper { .. } => [None, None],
+            Entry::Open | Entry::Message { .. } | Entry::Whisper { .. } => [None, None],
         };
         let named = record.entries.iter().flat_map(sessions).flatten();
         named.filter(|s| s.connector == cx.common.me).map(|s| (s.number, s.incarnation)).collect()
@@ -83,7 +83,7 @@ impl Room {
             // Nobody is told but the session that is left behind.
             Entry::Move { name, to, membership, .. } => self.apply_enter(name, to, *membership, cx),
             Entry::Leave { name, session } => self.apply_leave(name, session, cx),
-            Entry::Say { from, content, .. } => {
+            Entry::Message { from, content, .. } => {
                 let push = Push::Chat { from: from.clone(), content: content.clone(), target: None, seq, time };
                 push_to(self.sessions.receivers(), push, cx);
             }
@@ -186,11 +186,11 @@ impl Room {
             (Item::Send { .. }, Outcome::Done(index)) => {
                 respond(queued.pending, RoomResponse::Sent { seq: position.seq(index.into()), time: when.time }, cx);
             }
-            (Item::Send { .. }, Outcome::Said { seq, time }) => {
+            (Item::Send { .. }, Outcome::Duplicate { seq, time }) => {
                 respond(queued.pending, RoomResponse::Sent { seq, time }, cx)
             }
             // An owner that says so of a message is not of this version.
-            (Item::Send { .. }, Outcome::Already | Outcome::Overtaken) => {
+            (Item::Send { .. }, Outcome::Unchanged | Outcome::Overtaken) => {
                 respond(queued.pending, RoomResponse::Unknown { enter: false, because: None }, cx);
             }
         }

@@ -7,7 +7,7 @@ use shared::ids::{Name, ServerId};
 use shared::lineage::Lineage;
 use shared::record::{Epoch, Position, Record};
 use shared::room::{Checkpoint, Member, RoomState};
-use shared::rpc::messages::{Item, News, Place};
+use shared::rpc::messages::{CatchUp, Item, LogPosition};
 
 use super::apply::push_to;
 use super::local_sessions::LocalSession;
@@ -18,7 +18,7 @@ use super::{AttachState, Context, Push, Room, RoomEffect, RoomResponse, Stamp, s
 #[derive(Debug)]
 pub(super) struct PartialState {
     /// What was asked, and where the state is.
-    answer: (Place, Place),
+    answer: (LogPosition, LogPosition),
     /// How many came.
     parts: u16,
     state: RoomState,
@@ -34,13 +34,13 @@ impl PartialState {
 impl Room {
     /// The owner answered an attach, or a proposal that it had committed before. The answer must be newer than all that
     /// the owner was heard to say.
-    pub fn on_attached(&mut self, asked: Place, now: Place, update: News, cx: &mut Context<'_>) {
+    pub fn on_attached(&mut self, asked: LogPosition, now: LogPosition, update: CatchUp, cx: &mut Context<'_>) {
         self.last_unavailable = None;
         self.reset_retries();
         let complete = match update {
-            News::Since { records, more } => self.apply_records(now, &records, cx) && !more,
-            News::State(whole) => self.take_state(asked, now, RoomState::from(&*whole), cx),
-            News::StatePart { index, of, part } => match self.add_part((asked, now), index, of, &part) {
+            CatchUp::Since { records, more } => self.apply_records(now, &records, cx) && !more,
+            CatchUp::State(whole) => self.take_state(asked, now, RoomState::from(&*whole), cx),
+            CatchUp::StatePart { index, of, part } => match self.add_part((asked, now), index, of, &part) {
                 Some(state) => self.take_state(asked, now, state, cx),
                 None => return,
             },
@@ -67,7 +67,7 @@ impl Room {
     }
 
     /// Applies the records of an answer; false if they did not lead to where the owner is.
-    fn apply_records(&mut self, now: Place, records: &[(Position, Arc<Record>)], cx: &mut Context<'_>) -> bool {
+    fn apply_records(&mut self, now: LogPosition, records: &[(Position, Arc<Record>)], cx: &mut Context<'_>) -> bool {
         if now.epoch != self.applied.epoch {
             return false;
         }
@@ -81,7 +81,13 @@ impl Room {
 
     /// Adds a part of a state; the whole with the last one. One without those before it is of no use: what was lost of them
     /// makes the room attach again.
-    fn add_part(&mut self, answer: (Place, Place), index: u16, of: u16, part: &Checkpoint) -> Option<RoomState> {
+    fn add_part(
+        &mut self,
+        answer: (LogPosition, LogPosition),
+        index: u16,
+        of: u16,
+        part: &Checkpoint,
+    ) -> Option<RoomState> {
         if index == 0 {
             self.partial_state = Some(PartialState { answer, parts: 0, state: RoomState::default() });
         }
@@ -95,7 +101,7 @@ impl Room {
     }
 
     /// Takes the state instead of the records between, unless records went on meanwhile.
-    fn take_state(&mut self, asked: Place, now: Place, state: RoomState, cx: &mut Context<'_>) -> bool {
+    fn take_state(&mut self, asked: LogPosition, now: LogPosition, state: RoomState, cx: &mut Context<'_>) -> bool {
         if asked != self.applied {
             return false;
         }
@@ -105,7 +111,7 @@ impl Room {
     }
 
     /// Goes on from a state: sessions that it does not have by their stays end, and none is brought back.
-    fn restart_from_state(&mut self, now: Place, state: RoomState, cx: &mut Context<'_>) {
+    fn restart_from_state(&mut self, now: LogPosition, state: RoomState, cx: &mut Context<'_>) {
         if self.applied.epoch != Epoch::default() {
             self.push_gap(now, cx);
             self.sessions.mark_behind_state();
@@ -138,8 +144,8 @@ impl Room {
         {
             let stay = local.token.membership();
             let session = session_id(cx.common, *number);
-            if self.state.stay_of_session(&session) != Some(stay) {
-                let is_elsewhere = self.state.stay_of(local.name()) == Some(stay);
+            if self.state.membership_of_session(&session) != Some(stay) {
+                let is_elsewhere = self.state.membership_of(local.name()) == Some(stay);
                 ends.push((
                     *number,
                     if is_elsewhere { RoomEffect::MovedAway(*number) } else { RoomEffect::Lost(*number) },
@@ -164,7 +170,7 @@ impl Room {
     }
 
     /// Tells the sessions that messages between what they were told and `now` will not be told.
-    pub(super) fn push_gap(&mut self, now: Place, cx: &mut Context<'_>) {
+    pub(super) fn push_gap(&mut self, now: LogPosition, cx: &mut Context<'_>) {
         cx.common.metrics.gaps_told.add();
         let to = if now.position == Position::NONE { 0 } else { now.position.last_seq() };
         let gap = Push::Gap { from: self.applied.position.last_seq(), to, epoch: now.epoch };
@@ -187,7 +193,7 @@ impl Room {
         let pending = pending?;
         let session = session_id(cx.common, pending.session);
         match item {
-            Item::Join { membership, .. } if self.state.stay_of_session(&session) == Some(membership) => {
+            Item::Join { membership, .. } if self.state.membership_of_session(&session) == Some(membership) => {
                 if let Some(local) = self.sessions.get_mut(&pending.session) {
                     local.confirm_stay(membership);
                 }

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use shared::record::{Epoch, Position, Refusal};
-use shared::rpc::messages::{Page, Place, Question, Said, Span, Wanted};
+use shared::rpc::messages::{HistoryMessage, HistoryPage, HistoryQuery, HistoryRange, LogPosition, RpcRequest};
 
 use super::proposer::PendingRequest;
 use super::{Context, RETRY, Room, RoomEffect, RoomResponse, Stamp, session_id};
@@ -18,7 +18,7 @@ const MISSED_MESSAGES: u16 = 500;
 #[derive(Debug, Default, Clone, PartialEq, Eq)]
 pub struct MissedMessages {
     /// The last messages after the `seq` that it came back with.
-    pub messages: Vec<Said>,
+    pub messages: Vec<HistoryMessage>,
     /// Where earlier ones begin, if there are some that did not fit.
     pub cursor: Option<u64>,
     /// Whether none is gone.
@@ -29,7 +29,7 @@ pub struct MissedMessages {
 #[derive(Debug)]
 struct HistoryRead {
     pending: PendingRequest,
-    wanted: Wanted,
+    wanted: HistoryQuery,
     repeat_at: u64,
     /// What came so far for one who comes back; none for history.
     missed: Option<MissedMessages>,
@@ -77,12 +77,12 @@ impl HistoryReads {
 
 impl Room {
     /// A session asks for messages of the room that it is in.
-    pub fn request_history(&mut self, span: Span, limit: u16, pending: PendingRequest, cx: &mut Context<'_>) {
+    pub fn request_history(&mut self, span: HistoryRange, limit: u16, pending: PendingRequest, cx: &mut Context<'_>) {
         let Some(local) = self.sessions.get(&pending.session).filter(|local| local.receives_pushes) else {
             let refused = RoomResponse::Refused { refusal: Refusal::NotMember, enter: false };
             return cx.effects.push(RoomEffect::Respond(pending, refused));
         };
-        let wanted = Wanted { viewer: local.token.membership(), span, limit };
+        let wanted = HistoryQuery { viewer: local.token.membership(), span, limit };
         self.read(HistoryRead { pending, wanted, repeat_at: 0, missed: None }, cx);
         self.advance(cx);
     }
@@ -92,7 +92,8 @@ impl Room {
         let Some(local) = self.sessions.get(&pending.session) else {
             return self.finish_resume(pending, MissedMessages::default(), cx);
         };
-        let wanted = Wanted { viewer: local.token.membership(), span: Span::Since(since), limit: MISSED_MESSAGES };
+        let wanted =
+            HistoryQuery { viewer: local.token.membership(), span: HistoryRange::Since(since), limit: MISSED_MESSAGES };
         let missed = Some(MissedMessages { recovered: true, ..MissedMessages::default() });
         self.read(HistoryRead { pending, wanted, repeat_at: 0, missed }, cx);
     }
@@ -105,11 +106,11 @@ impl Room {
         *cx.last_number += 1;
         let (room, number) = (self.id.clone(), *cx.last_number);
         self.history_reads.add(number, read);
-        cx.effects.push(RoomEffect::SendToOwner(Question::History { room, number, session, wanted }));
+        cx.effects.push(RoomEffect::SendToOwner(RpcRequest::History { room, number, session, wanted }));
     }
 
     /// The room's owner answered with messages.
-    pub fn on_history(&mut self, number: u64, upto: Place, page: Page, cx: &mut Context<'_>) {
+    pub fn on_history(&mut self, number: u64, upto: LogPosition, page: HistoryPage, cx: &mut Context<'_>) {
         let Some(mut read) = self.history_reads.remove(number) else { return };
         let Some(missed) = &mut read.missed else {
             // The log may be another one since this room was read: the page says which one it is
@@ -126,12 +127,12 @@ impl Room {
         } else {
             // Records came since the owner looked; those are at its hand, unless it is behind, and does not know that yet.
             let upto = upto.position.last_seq();
-            if matches!(read.wanted.span, Span::Since(since) if upto <= since) {
+            if matches!(read.wanted.span, HistoryRange::Since(since) if upto <= since) {
                 read.repeat_at = cx.now + RETRY.delay(0, cx.chance);
                 self.history_reads.add(number, read);
                 return;
             }
-            read.wanted.span = Span::Since(upto);
+            read.wanted.span = HistoryRange::Since(upto);
             self.read(read, cx);
         }
     }
@@ -139,7 +140,7 @@ impl Room {
     /// A session that was told what it missed is in, unless the log has seen it leave meanwhile: then
     /// its client enters again.
     fn finish_resume(&mut self, pending: PendingRequest, missed: MissedMessages, cx: &mut Context<'_>) {
-        let stay = self.state.stay_of_session(&session_id(cx.common, pending.session));
+        let stay = self.state.membership_of_session(&session_id(cx.common, pending.session));
         let number = pending.session;
         if stay.is_none() || stay != self.sessions.get(&number).map(|local| local.token.membership()) {
             cx.effects.push(RoomEffect::Respond(pending, RoomResponse::Unknown { enter: true, because: None }));
@@ -159,7 +160,7 @@ impl Room {
             if read.repeat_at <= cx.now {
                 read.repeat_at = repeat_at;
                 let (room, number, session) = (self.id.clone(), *number, Some(read.pending.session));
-                cx.effects.push(RoomEffect::SendToOwner(Question::History {
+                cx.effects.push(RoomEffect::SendToOwner(RpcRequest::History {
                     room,
                     number,
                     session,
@@ -204,7 +205,7 @@ impl Room {
 
 impl MissedMessages {
     /// Adds the messages of a page up to a position; what is after that is still to be told.
-    fn add(&mut self, page: Page, upto: Position) {
+    fn add(&mut self, page: HistoryPage, upto: Position) {
         self.recovered &= page.complete;
         if page.cursor.is_some() {
             // There is more between than fits: only the newest are taken.
@@ -213,7 +214,7 @@ impl MissedMessages {
         }
         self.messages.extend(page.messages.into_iter().filter(|said| Position::of_seq(said.seq) <= upto));
         let mut bytes = 0;
-        let fits = |said: &&Said| {
+        let fits = |said: &&HistoryMessage| {
             bytes += said.json_size();
             bytes <= MISSED_BYTES
         };
@@ -232,15 +233,15 @@ mod tests {
 
     use super::*;
 
-    fn page(seqs: &[u64], size: usize) -> Page {
-        let said = |seq: &u64| Said {
+    fn page(seqs: &[u64], size: usize) -> HistoryPage {
+        let said = |seq: &u64| HistoryMessage {
             seq: *seq,
             time: 0,
             from: Name::new("ann").unwrap(),
             to: None,
             content: "x".repeat(size),
         };
-        Page { messages: seqs.iter().map(said).collect(), cursor: None, complete: true }
+        HistoryPage { messages: seqs.iter().map(said).collect(), cursor: None, complete: true }
     }
 
     fn seqs(missed: &MissedMessages) -> Vec<u64> {
@@ -253,7 +254,7 @@ mod tests {
         let viewer = Token::new(1).membership();
         let mut add = |session, deadline| {
             let pending = PendingRequest { session, id: None, deadline, entering: None };
-            let wanted = Wanted { viewer, span: Span::Last, limit: 1 };
+            let wanted = HistoryQuery { viewer, span: HistoryRange::Last, limit: 1 };
             let number = deadline;
             reads.add(number, HistoryRead { pending, wanted, repeat_at: 0, missed: None });
             number

@@ -3,12 +3,12 @@
 
 mod queue;
 
-use shared::budget::Budget;
 use shared::ids::{Incarnation, Name};
 use shared::lineage::Lineage;
 use shared::membership::{Membership, Token};
 use shared::record::{Epoch, RecordId};
 use shared::rpc::messages::{Claim, Item, is_plausible_number};
+use shared::size_limits::SizeLimits;
 
 use queue::{PendingMove, Queue};
 
@@ -222,11 +222,11 @@ impl Proposer {
 
     /// Makes the next proposal from what waits, if none is in flight. `number` must be above all numbers given before. Clients
     /// that come back, and asked to before the room was read, do so from the record `at`.
-    pub fn begin(&mut self, number: u64, at: RecordId, budget: Budget) -> Option<&mut InFlight> {
+    pub fn begin(&mut self, number: u64, at: RecordId, size_limits: SizeLimits) -> Option<&mut InFlight> {
         if !self.has_waiting() {
             return None;
         }
-        let most_bytes = self.most_bytes(budget);
+        let most_bytes = self.most_bytes(size_limits);
         let mut bytes = 0;
         let mut queued = Vec::new();
         while queued.len() < MAX_ITEMS
@@ -250,8 +250,8 @@ impl Proposer {
     }
 
     /// Bytes of a proposal with more than one item.
-    fn most_bytes(&self, budget: Budget) -> usize {
-        if self.items_to_split > 0 { Budget::least().proposal() } else { budget.proposal() }
+    fn most_bytes(&self, size_limits: SizeLimits) -> usize {
+        if self.items_to_split > 0 { SizeLimits::smallest().proposal() } else { size_limits.proposal() }
     }
 
     /// Gives the head up if it is larger than a proposal may be now: an empty proposal with this number goes instead, which
@@ -259,10 +259,10 @@ impl Proposer {
     ///
     /// A copy of the head may be at the owner, so its items must not be proposed under another number as long as it may be
     /// committed: they would be said twice. Once the log holds a higher number, the owner refuses it for ever.
-    pub fn fence(&mut self, number: u64, budget: Budget) -> bool {
-        let most_bytes = self.most_bytes(budget);
+    pub fn fence(&mut self, number: u64, size_limits: SizeLimits) -> bool {
+        let most_bytes = self.most_bytes(size_limits);
         let is_too_large = |in_flight: &&mut InFlight| {
-            let most_bytes = if in_flight.queued.len() > 1 { most_bytes } else { budget.record() };
+            let most_bytes = if in_flight.queued.len() > 1 { most_bytes } else { size_limits.record() };
             in_flight.fence.is_none() && in_flight.bytes > most_bytes
         };
         match self.in_flight.as_mut().filter(is_too_large) {
@@ -276,15 +276,15 @@ impl Proposer {
     /// The owner cannot append the head. Its broker may take less than ours: what every broker takes is proposed instead.
     pub fn split_in_flight(&mut self) {
         if let Some(in_flight) =
-            self.in_flight.as_ref().filter(|in_flight| in_flight.bytes > Budget::least().proposal())
+            self.in_flight.as_ref().filter(|in_flight| in_flight.bytes > SizeLimits::smallest().proposal())
         {
             self.items_to_split = in_flight.queued.len();
         }
     }
 
     /// Takes what is first if it cannot be proposed: it is larger than any record may be now.
-    pub fn take_oversize(&mut self, budget: Budget) -> Option<QueuedItem> {
-        self.queue.front().filter(|queued| queued.item.size() > budget.record())?;
+    pub fn take_oversize(&mut self, size_limits: SizeLimits) -> Option<QueuedItem> {
+        self.queue.front().filter(|queued| queued.item.size() > size_limits.record())?;
         self.queue.pop_front()
     }
 
@@ -329,7 +329,7 @@ impl Proposer {
         }
         let in_flight = self.in_flight.take_if(|in_flight| in_flight.number <= number)?;
         self.queue.clear_undecided();
-        if in_flight.bytes > Budget::least().proposal() {
+        if in_flight.bytes > SizeLimits::smallest().proposal() {
             // Its own items are done, and no others are to be cut.
             self.items_to_split = 0;
         }

@@ -25,7 +25,7 @@ impl Room {
                 !local.receives_pushes || local.is_wanted || local.is_leaving,
                 "{number} hears and is not queued: {local:?}"
             );
-            let stay = self.state.stay_of_session(&session_id(common, *number));
+            let stay = self.state.membership_of_session(&session_id(common, *number));
             let is_in = stay.is_some_and(|stay| stay == local.token.membership() || stay == local.stay());
             let is_joining = self.proposer.has_join(*number);
             assert!(

@@ -3,7 +3,7 @@
 use std::sync::atomic::Ordering;
 
 use bytes::Bytes;
-use shared::bus::Outgoing;
+use shared::bus::OutgoingMessage;
 use shared::frontend::KickReason;
 use shared::ids::{RoomId, ServerId};
 use shared::rpc::{Label, Trace};
@@ -60,13 +60,13 @@ impl Connector {
                     self.flush(batch.take());
                     self.kick(session, KickReason::Resumed);
                 }
-                Effect::RequestRecheck => self.node.roster.doubt(),
+                Effect::RequestRecheck => self.node.server_list.request_recheck(),
                 Effect::Lost(session) => {
                     self.flush(batch.take());
                     // A plain close, no kick: clients that reconnect by themselves shall do so.
                     if let Some(client) = self.clients.get(&session) {
                         self.node.metrics.stays_lost.add();
-                        client.outbox.close();
+                        client.write_queue.close();
                     }
                 }
             }
@@ -76,7 +76,7 @@ impl Connector {
 
     fn kick(&self, session: u64, reason: KickReason) {
         if let Some(client) = self.clients.get(&session) {
-            client.outbox.kick(reason);
+            client.write_queue.kick(reason);
         }
     }
 
@@ -90,7 +90,7 @@ impl Connector {
         let trace = Trace::new();
         let label = Label { method, room, from: &self.id, view: &self.view, trace: &trace };
         debug!(%trace, method, "sent");
-        let mut message = Outgoing { subject, reply, headers: label.headers(), payload };
+        let mut message = OutgoingMessage { subject, reply, headers: label.headers(), payload };
         self.signer.sign(to, &mut message, None);
         if let Err(error) = self.node.bus.publish(message) {
             // Counted by the bus. Whatever is asked is repeated until it is answered.
@@ -109,7 +109,7 @@ impl Connector {
 
     fn enqueue(&self, session: u64, packages: &Bytes, count: usize) {
         if let Some(client) = self.clients.get(&session)
-            && client.outbox.push_all(packages.clone(), count).is_err()
+            && client.write_queue.push_all(packages.clone(), count).is_err()
         {
             // The outbox closed itself, and counted it; the session's end comes as a command.
             debug!(server = %self.id, session, "a client is closed that reads too slowly");

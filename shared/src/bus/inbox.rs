@@ -52,16 +52,16 @@ impl Inbox {
     }
 
     /// A place for one answer; it is gone when the returned value is.
-    pub(super) fn open(self: &Arc<Self>) -> Waiting {
+    pub(super) fn open(self: &Arc<Self>) -> PendingReply {
         self.open_for(None)
     }
 
     /// The same for an answer that is accepted; others are passed over, and the place stays.
-    pub(super) fn open_for(self: &Arc<Self>, accepts: Option<Accepts>) -> Waiting {
+    pub(super) fn open_for(self: &Arc<Self>, accepts: Option<Accepts>) -> PendingReply {
         let token = self.next.fetch_add(1, Ordering::Relaxed);
         let (sender, answer) = oneshot::channel();
         self.lock().insert(token, Entry { sender, accepts });
-        Waiting { inbox: Arc::clone(self), token, answer }
+        PendingReply { inbox: Arc::clone(self), token, answer }
     }
 
     /// Whether `subject` is one of this inbox's.
@@ -102,13 +102,13 @@ impl Inbox {
 
 /// One awaited answer.
 #[derive(Debug)]
-pub(super) struct Waiting {
+pub(super) struct PendingReply {
     inbox: Arc<Inbox>,
     token: u64,
     answer: oneshot::Receiver<Message>,
 }
 
-impl Waiting {
+impl PendingReply {
     /// Where the answer goes.
     pub(super) fn subject(&self) -> String {
         format!("{}{}", self.inbox.prefix, self.token)
@@ -124,7 +124,7 @@ impl Waiting {
     }
 }
 
-impl Drop for Waiting {
+impl Drop for PendingReply {
     fn drop(&mut self) {
         self.inbox.lock().remove(&self.token);
     }

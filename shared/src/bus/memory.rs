@@ -6,7 +6,7 @@ use bytes::Bytes;
 use tokio::sync::{mpsc, watch};
 
 use super::inbox::Inbox;
-use super::{BusError, Connection, Headers, Message, Outgoing, Subscription, pattern};
+use super::{BusError, Connection, Headers, Message, OutgoingMessage, Subscription, pattern};
 use crate::metrics::Metrics;
 
 /// Where the in-process bus says no.
@@ -66,7 +66,7 @@ impl Memory {
         self.connection.borrow().up
     }
 
-    pub(super) fn publish(&self, message: Outgoing) -> Result<(), BusError> {
+    pub(super) fn publish(&self, message: OutgoingMessage) -> Result<(), BusError> {
         let state = self.lock();
         if state.closed {
             return Err(BusError::Closed);
@@ -75,11 +75,11 @@ impl Memory {
             self.metrics.bus_dropped_disconnected.add();
             return Err(BusError::Disconnected);
         }
-        let Outgoing { subject, reply, headers, payload } = message;
+        let OutgoingMessage { subject, reply, headers, payload } = message;
         let message = Message { subject, reply, headers, payload, no_responders: false, status: None };
         if let Err(Message { subject, reply: Some(reply), .. }) = self.deliver(&state, message) {
             // Who asked may be gone as well.
-            self.deliver(&state, nobody(reply, &subject)).ok();
+            self.deliver(&state, no_responders_message(reply, &subject)).ok();
         }
         Ok(())
     }
@@ -137,7 +137,7 @@ impl Memory {
 
     /// Breaks the connection, or makes a new one; subscriptions survive, as they do over NATS.
     #[cfg(feature = "testing")]
-    pub(super) fn set_up(&self, up: bool) {
+    pub(super) fn set_connected(&self, up: bool) {
         let changed = self.connection.send_if_modified(|connection| {
             let changed = connection.up != up;
             connection.up = up;
@@ -160,12 +160,19 @@ impl Memory {
 }
 
 /// The status with which NATS says that nobody wanted a message.
-const NOBODY: u16 = 503;
+const NO_RESPONDERS: u16 = 503;
 
 /// What NATS sends to the reply subject of a message that nobody wanted.
-fn nobody(reply: String, subject: &str) -> Message {
+fn no_responders_message(reply: String, subject: &str) -> Message {
     let headers = Headers::new().with("Nats-Subject", subject);
-    Message { subject: reply, reply: None, headers, payload: Bytes::new(), no_responders: true, status: Some(NOBODY) }
+    Message {
+        subject: reply,
+        reply: None,
+        headers,
+        payload: Bytes::new(),
+        no_responders: true,
+        status: Some(NO_RESPONDERS),
+    }
 }
 
 /// An entry in the list of subscriptions; dropping it takes the entry out.

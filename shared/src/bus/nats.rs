@@ -2,11 +2,11 @@
 
 mod access;
 mod address;
+mod authenticator;
 mod connect;
+mod connection_state;
 mod convert;
 mod failure;
-mod link;
-mod proof;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -22,12 +22,12 @@ use tokio::task::unconstrained;
 use tokio::time::{Instant, MissedTickBehavior, timeout, timeout_at};
 use tokio_util::sync::CancellationToken;
 
+use self::authenticator::Authenticator;
+use self::connection_state::ConnectionState;
 pub(super) use self::convert::Messages;
 use self::convert::outbound;
-use self::link::Link;
-use self::proof::Proofs;
-use super::inbox::{Inbox, Waiting};
-use super::{BusError, Connection, Message, Outgoing, SubjectPrefix, Subscription};
+use super::inbox::{Inbox, PendingReply};
+use super::{BusError, Connection, Message, OutgoingMessage, SubjectPrefix, Subscription};
 use crate::clock;
 use crate::config::settings::NatsSettings;
 use crate::lifecycle::Lifecycle;
@@ -48,7 +48,7 @@ const WARN_AGAIN: Duration = Duration::from_secs(60 * 60);
 pub(super) struct Nats {
     client: Client,
     prefix: SubjectPrefix,
-    link: Arc<Link>,
+    link: Arc<ConnectionState>,
     closed: AtomicBool,
     // Cancelled when the client has closed and its subscriptions have ended.
     ended: CancellationToken,
@@ -64,16 +64,20 @@ impl Nats {
         (inbox, metrics): (Arc<Inbox>, Arc<Metrics>),
     ) -> Result<Arc<Self>, BusError> {
         let confirm_within = Duration::from_secs(settings.connect_secs.into());
-        let link = Link::new(Arc::clone(&inbox), metrics);
-        let (client, proofs) = connect::connect(url, settings, name, &link).await?;
+        let link = ConnectionState::new(Arc::clone(&inbox), metrics);
+        let (client, authenticator) = connect::connect(url, settings, name, &link).await?;
         let (lifecycle, ended) = (Lifecycle::new(), CancellationToken::new());
         let (prefix, closed) = (SubjectPrefix::new(&settings.prefix), AtomicBool::new(false));
         // Built before the next wait, so that giving up here lets go of everything.
         let nats = Arc::new(Self { client, prefix, link, closed, ended, lifecycle, confirm_within });
         let answers = nats.messages(&inbox.pattern()).await?;
-        nats.lifecycle.spawn(sort_answers(answers, inbox, nats.lifecycle.stopping(), nats.ended.clone()));
-        if let Some(proofs) = proofs {
-            nats.lifecycle.spawn(watch_expiry(proofs, Arc::clone(nats.link.metrics()), nats.lifecycle.stopping()));
+        nats.lifecycle.spawn(dispatch_replies(answers, inbox, nats.lifecycle.stopping(), nats.ended.clone()));
+        if let Some(authenticator) = authenticator {
+            nats.lifecycle.spawn(watch_expiry(
+                authenticator,
+                Arc::clone(nats.link.metrics()),
+                nats.lifecycle.stopping(),
+            ));
         }
         Ok(nats)
     }
@@ -85,14 +89,14 @@ impl Nats {
     /// cost. What it would save is little: the connection task moves commands on to the socket as long as the
     /// kernel takes them, so in the moment of a break this queue is empty unless megabytes were waiting already. What
     /// then waits is sent after the reconnect, late. The bound counts messages, not bytes.
-    pub(super) fn publish(&self, message: Outgoing) -> Result<(), BusError> {
+    pub(super) fn publish(&self, message: OutgoingMessage) -> Result<(), BusError> {
         if self.closed.load(Ordering::Acquire) {
             return Err(BusError::Closed);
         }
         self.hand_over(message)
     }
 
-    fn hand_over(&self, message: Outgoing) -> Result<(), BusError> {
+    fn hand_over(&self, message: OutgoingMessage) -> Result<(), BusError> {
         // Both: the client's state is the earlier one, and the link's is down before the inbox is emptied, so that
         // no question is left waiting.
         if self.client.connection_state() != State::Connected || !self.link.is_up() {
@@ -175,7 +179,7 @@ impl Nats {
     }
 
     /// Ends within `within`, whatever the broker does; `barrier` is the message to ourselves.
-    pub(super) async fn drain(&self, barrier: Waiting, within: Duration) -> Result<(), BusError> {
+    pub(super) async fn drain(&self, barrier: PendingReply, within: Duration) -> Result<(), BusError> {
         if self.closed.swap(true, Ordering::AcqRel) {
             return Err(BusError::Closed);
         }
@@ -186,8 +190,8 @@ impl Nats {
         outcome
     }
 
-    async fn confirm_and_close(&self, barrier: Waiting, deadline: Instant) -> Result<(), BusError> {
-        self.hand_over(Outgoing { subject: barrier.subject(), ..Outgoing::default() })?;
+    async fn confirm_and_close(&self, barrier: PendingReply, deadline: Instant) -> Result<(), BusError> {
+        self.hand_over(OutgoingMessage { subject: barrier.subject(), ..OutgoingMessage::default() })?;
         barrier.answer(deadline.saturating_duration_since(Instant::now())).await?;
         // The end that follows is ours, and no broken connection.
         self.link.close();
@@ -217,7 +221,7 @@ fn refused(error: &PublishError) -> BusError {
 }
 
 /// Shows the end of the credentials as a gauge and warns before it, until the bus is gone.
-async fn watch_expiry(proofs: Arc<Proofs>, metrics: Arc<Metrics>, stopping: impl Future<Output = ()>) {
+async fn watch_expiry(authenticator: Arc<Authenticator>, metrics: Arc<Metrics>, stopping: impl Future<Output = ()>) {
     let mut look = tokio::time::interval(LOOK);
     look.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let mut warn_at = Instant::now();
@@ -227,7 +231,7 @@ async fn watch_expiry(proofs: Arc<Proofs>, metrics: Arc<Metrics>, stopping: impl
             () = &mut stopping => return,
             _ = look.tick() => {}
         }
-        let (now, expiry) = (clock::now_ms() / 1_000, proofs.expiry());
+        let (now, expiry) = (clock::now_ms() / 1_000, authenticator.expiry());
         metrics.nats_credentials_expire.set(expiry.map_or(0, |expiry| expiry.at));
         let ending = expiry.filter(|expiry| expiry.is_soon(now));
         metrics.nats_credentials_expiring.set(ending.is_some().into());
@@ -251,7 +255,7 @@ async fn watch_expiry(proofs: Arc<Proofs>, metrics: Arc<Metrics>, stopping: impl
 }
 
 /// Takes answers to who waits for them, until the connection is closed or the bus is gone.
-async fn sort_answers(
+async fn dispatch_replies(
     mut answers: Messages,
     inbox: Arc<Inbox>,
     stopping: impl Future<Output = ()>,

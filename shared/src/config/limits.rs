@@ -39,7 +39,7 @@ const ORIGIN: &str = "scheme://host in ASCII without a path, scheme://*.domain, 
 
 /// A setting that is out of range.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) struct Broken {
+pub(super) struct OutOfRange {
     /// Its key.
     pub(super) key: &'static str,
     /// Another setting that it does not go together with.
@@ -74,16 +74,16 @@ macro_rules! ordered {
 }
 
 /// All settings that are out of range.
-pub(super) fn check(settings: &Settings) -> Vec<Broken> {
+pub(super) fn check(settings: &Settings) -> Vec<OutOfRange> {
     let alone = ranges(settings).into_iter().filter(|(_, value, range)| !range.contains(value));
-    let alone = alone.map(|(key, value, range)| Broken {
+    let alone = alone.map(|(key, value, range)| OutOfRange {
         key,
         other: None,
         found: value.to_string(),
         required: between(&range),
     });
     let pairs = pairs(settings).into_iter().filter(|((_, value), (_, most))| value > most);
-    let pairs = pairs.map(|((key, value), (other, most))| Broken {
+    let pairs = pairs.map(|((key, value), (other, most))| OutOfRange {
         key,
         other: Some(other),
         found: value.to_string(),
@@ -158,9 +158,9 @@ fn pairs(settings: &Settings) -> Vec<(Value, Value)> {
 }
 
 /// Two checkpoints and what comes between them, which is no more, must be among what is kept.
-fn states(settings: &Settings) -> Option<Broken> {
+fn states(settings: &Settings) -> Option<OutOfRange> {
     let bytes = 4 * Checkpoint::most_bytes(settings.room.max_members, 1) + BESIDES_CHECKPOINTS;
-    (settings.log.max_room_bytes < bytes).then(|| Broken {
+    (settings.log.max_room_bytes < bytes).then(|| OutOfRange {
         key: "log.max_room_bytes",
         other: Some("room.max_members"),
         found: settings.log.max_room_bytes.to_string(),
@@ -168,8 +168,8 @@ fn states(settings: &Settings) -> Option<Broken> {
     })
 }
 
-fn texts(settings: &Settings) -> Vec<Broken> {
-    let broken = |key, found: &String, required: &str| Broken {
+fn texts(settings: &Settings) -> Vec<OutOfRange> {
+    let broken = |key, found: &String, required: &str| OutOfRange {
         key,
         other: None,
         found: format!("{found:?}"),
@@ -193,9 +193,9 @@ fn prefix_form() -> String {
 }
 
 /// A server that signs needs a key.
-fn keys(settings: &Settings) -> Option<Broken> {
+fn keys(settings: &Settings) -> Option<OutOfRange> {
     let is_missing = settings.rpc.signatures != Signatures::Off && settings.rpc.key_dir.is_empty();
-    is_missing.then(|| Broken {
+    is_missing.then(|| OutOfRange {
         key: "rpc.key_dir",
         other: Some("rpc.signatures"),
         found: "empty".to_owned(),

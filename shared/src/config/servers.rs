@@ -42,12 +42,12 @@ impl Server {
     }
 
     /// The host that clients are told, as it stands in a URL: an IPv6 address in brackets.
-    pub fn told_host(&self) -> Cow<'_, str> {
+    pub fn advertised_host(&self) -> Cow<'_, str> {
         in_url(self.public_host.as_ref().unwrap_or(&self.host))
     }
 
     /// The port that clients are told.
-    pub fn told_port(&self) -> Option<u16> {
+    pub fn advertised_port(&self) -> Option<u16> {
         self.public_port.or(self.client_port)
     }
 

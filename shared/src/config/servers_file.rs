@@ -37,14 +37,14 @@ impl ServersText {
     /// If there is no such environment, or what it says cannot run.
     pub fn servers(&self, environment: &str) -> Result<Servers, ConfigError> {
         let lists = self.lists(environment)?;
-        let mut reading = Reading::new(&self.path, &lists.prefix);
+        let mut reading = ServersParser::new(&self.path, &lists.prefix);
         let servers = reading.lists(&lists.by_type);
         if reading.problems.is_empty() { Ok(servers) } else { Err(ConfigError::Invalid(reading.problems)) }
     }
 }
 
 /// What was found so far in one environment.
-struct Reading<'a> {
+struct ServersParser<'a> {
     path: &'a Path,
     prefix: &'a str,
     ids: HashMap<String, String>,
@@ -52,7 +52,7 @@ struct Reading<'a> {
     problems: Vec<Problem>,
 }
 
-impl<'a> Reading<'a> {
+impl<'a> ServersParser<'a> {
     fn new(path: &'a Path, prefix: &'a str) -> Self {
         Self { path, prefix, ids: HashMap::new(), addresses: HashMap::new(), problems: Vec::new() }
     }

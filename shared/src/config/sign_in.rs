@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
-use super::limits::Broken;
+use super::limits::OutOfRange;
 use super::settings::NatsSettings;
 use crate::text_file;
 
@@ -165,7 +165,7 @@ impl SignIn {
     /// # Errors
     /// If settings contradict each other, or a file is not there, or is not what it should be.
     pub fn read(settings: &NatsSettings) -> Result<Self, SignInError> {
-        if let Some(Broken { key, found, required, .. }) = contradictions(settings).into_iter().next() {
+        if let Some(OutOfRange { key, found, required, .. }) = contradictions(settings).into_iter().next() {
             return Err(SignInError::Contradiction { setting: key, found, required });
         }
         Ok(Self { identity: identity(settings)?, tls: tls(settings)? })
@@ -173,7 +173,7 @@ impl SignIn {
 }
 
 /// Settings of which only one may be given, and those that are nothing without another.
-pub(super) fn contradictions(settings: &NatsSettings) -> Vec<Broken> {
+pub(super) fn contradictions(settings: &NatsSettings) -> Vec<OutOfRange> {
     let mut ways = ways(settings).into_iter().filter(|(_, value)| !value.is_empty());
     let first = ways.next().map_or("", |(key, _)| key);
     let more = ways.map(|way| broken(way, first, format!("empty, because {first} signs in")));
@@ -185,8 +185,8 @@ pub(super) fn contradictions(settings: &NatsSettings) -> Vec<Broken> {
     more.chain(halves).collect()
 }
 
-fn broken((key, value): Setting<'_>, other: &'static str, required: String) -> Broken {
-    Broken { key, other: Some(other), found: format!("{value:?}"), required }
+fn broken((key, value): Setting<'_>, other: &'static str, required: String) -> OutOfRange {
+    OutOfRange { key, other: Some(other), found: format!("{value:?}"), required }
 }
 
 fn ways(settings: &NatsSettings) -> [Setting<'_>; 4] {

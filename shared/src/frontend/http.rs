@@ -23,7 +23,7 @@ const LAST_ANSWER: Duration = Duration::from_millis(200);
 
 /// Time limits of the parts of a connection.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Times {
+pub(crate) struct Timeouts {
     /// The head of a request; and silence while it is answered.
     pub(crate) head: Duration,
     /// Silence between two requests; none: the connection is closed behind its first answer.
@@ -72,7 +72,7 @@ impl Progress {
 
     /// The time at which the head of the last request began; of the first one when the connection
     /// was made.
-    pub(crate) fn asked_at(&self) -> Instant {
+    pub(crate) fn request_began_at(&self) -> Instant {
         self.state().asked
     }
 
@@ -100,15 +100,15 @@ impl Progress {
     }
 
     /// The head of a request is complete. Answered when the returned value is dropped.
-    fn begin(&self) -> Answering {
+    fn begin(&self) -> ActiveRequest {
         let mut state = self.state();
         state.asked = state.since;
         (state.phase, state.since) = (Phase::Answering, Instant::now());
-        Answering(self.clone())
+        ActiveRequest(self.clone())
     }
 
     /// The time at which this has taken too long.
-    fn due(&self, times: Times) -> Option<Instant> {
+    fn due(&self, times: Timeouts) -> Option<Instant> {
         let state = self.state();
         match state.phase {
             Phase::Idle => Some(state.since + times.keep_alive.unwrap_or(times.head)),
@@ -127,9 +127,9 @@ impl Progress {
 }
 
 /// A request that is answered.
-struct Answering(Progress);
+struct ActiveRequest(Progress);
 
-impl Drop for Answering {
+impl Drop for ActiveRequest {
     fn drop(&mut self) {
         let mut state = self.0.state();
         if state.phase == Phase::Answering {
@@ -141,7 +141,7 @@ impl Drop for Answering {
 /// Serves requests until the client closes, is silent for too long, or the server stops.
 pub(crate) async fn serve<F>(
     stream: TcpStream,
-    (progress, times): (Progress, Times),
+    (progress, times): (Progress, Timeouts),
     answer: impl Fn(Request<Incoming>) -> F,
     stopping: impl Future<Output = ()>,
 ) -> End
@@ -154,17 +154,17 @@ where
         let answer = answer(request);
         async move {
             let of = Some(answering);
-            Ok::<_, Infallible>(answer.await.map(|body| Body::new(Watched { inner: body, of })))
+            Ok::<_, Infallible>(answer.await.map(|body| Body::new(Tracked { inner: body, of })))
         }
     });
-    let stream = Watched { inner: stream, of: Some(progress.clone()) };
+    let stream = Tracked { inner: stream, of: Some(progress.clone()) };
     let connection = hyper::server::conn::http1::Builder::new()
         .header_read_timeout(None)
         .keep_alive(times.keep_alive.is_some())
         .serve_connection(TokioIo::new(stream), service)
         .with_upgrades();
     tokio::pin!(connection, stopping);
-    let alarm = sleep_until(progress.asked_at() + times.head);
+    let alarm = sleep_until(progress.request_began_at() + times.head);
     tokio::pin!(alarm);
     // Set when no other request is taken: then the connection ends at this time, whatever it does.
     let mut ends = None;
@@ -203,18 +203,18 @@ where
 }
 
 /// A stream or a body whose progress is noted.
-struct Watched<T, O> {
+struct Tracked<T, O> {
     inner: T,
     of: Option<O>,
 }
 
-impl Watched<TcpStream, Progress> {
+impl Tracked<TcpStream, Progress> {
     fn moved(&mut self, is_read: bool) {
         self.of.take_if(|progress| !progress.moved(is_read));
     }
 }
 
-impl AsyncRead for Watched<TcpStream, Progress> {
+impl AsyncRead for Tracked<TcpStream, Progress> {
     fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         let before = buffer.filled().len();
         let read = Pin::new(&mut self.inner).poll_read(cx, buffer);
@@ -225,7 +225,7 @@ impl AsyncRead for Watched<TcpStream, Progress> {
     }
 }
 
-impl AsyncWrite for Watched<TcpStream, Progress> {
+impl AsyncWrite for Tracked<TcpStream, Progress> {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
         let written = Pin::new(&mut self.inner).poll_write(cx, bytes);
         if written.is_ready() {
@@ -259,7 +259,7 @@ impl AsyncWrite for Watched<TcpStream, Progress> {
     }
 }
 
-impl hyper::body::Body for Watched<Body, Answering> {
+impl hyper::body::Body for Tracked<Body, ActiveRequest> {
     type Data = Bytes;
     type Error = axum::Error;
 

@@ -16,10 +16,10 @@ use tokio::time::Instant;
 use tower::ServiceExt;
 use tracing::{debug, error, info, warn};
 
-use super::admission::Door;
-use super::http::{self, End, Progress, Times};
+use super::connection_limit::ConnectionLimit;
+use super::http::{self, End, Progress, Timeouts};
 use super::{App, Options, origin, session};
-use crate::log_limit::LogLimit;
+use crate::log_rate_limit::LogRateLimit;
 
 /// Pause after an error of accepting: mostly there are no file descriptors left, and some are freed meanwhile.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
@@ -42,7 +42,7 @@ type Handoff = Arc<Mutex<Option<oneshot::Sender<Box<WebSocket>>>>>;
 /// Takes clients until the server stops; then those that are connected go on as the role lets them.
 pub async fn serve<A: App>(listener: TcpListener, app: A, options: Options) {
     let options = Arc::new(options);
-    let door = Door::new(&options.frontend, options.metrics.clone());
+    let connection_limit = ConnectionLimit::new(&options.frontend, options.metrics.clone());
     let stopping = options.lifecycle.stopping();
     tokio::pin!(stopping);
     loop {
@@ -50,7 +50,7 @@ pub async fn serve<A: App>(listener: TcpListener, app: A, options: Options) {
             () = &mut stopping => return,
             accepted = accept(&listener) => accepted,
         };
-        let connection = connection(stream, peer, door.clone(), (app.clone(), options.clone()));
+        let connection = connection(stream, peer, connection_limit.clone(), (app.clone(), options.clone()));
         options.lifecycle.spawn_session(connection);
     }
 }
@@ -61,7 +61,7 @@ pub(crate) async fn accept(listener: &TcpListener) -> (TcpStream, SocketAddr) {
         match listener.accept().await {
             Ok(accepted) => return accepted,
             Err(error) => {
-                static UNACCEPTED: LogLimit = LogLimit::new();
+                static UNACCEPTED: LogRateLimit = LogRateLimit::new();
                 if let Some(suppressed) = UNACCEPTED.pass() {
                     error!(%error, suppressed, "a client could not be accepted; raise the limit of open files if it says so");
                 }
@@ -71,16 +71,21 @@ pub(crate) async fn accept(listener: &TcpListener) -> (TcpStream, SocketAddr) {
     }
 }
 
-async fn connection<A: App>(stream: TcpStream, peer: SocketAddr, door: Door, (app, options): (A, Arc<Options>)) {
+async fn connection<A: App>(
+    stream: TcpStream,
+    peer: SocketAddr,
+    connection_limit: ConnectionLimit,
+    (app, options): (A, Arc<Options>),
+) {
     if let Err(error) = stream.set_nodelay(true) {
         debug!(%peer, %error, "a connection is gone before it began");
         return;
     }
-    let admission = door.admit(peer.ip());
+    let admission = connection_limit.admit(peer.ip());
     let refused = admission.as_ref().err().copied();
     if let Some(status) = refused {
         options.metrics.connections_refused.add();
-        static REFUSED: LogLimit = LogLimit::new();
+        static REFUSED: LogRateLimit = LogRateLimit::new();
         debug!(%peer, %status, "client refused");
         if let Some(suppressed) = REFUSED.pass() {
             info!(%peer, %status, suppressed, "a client was refused: {}", limit_of(status));
@@ -103,7 +108,7 @@ async fn connection<A: App>(stream: TcpStream, peer: SocketAddr, door: Door, (ap
     }
     if let Ok(socket) = socket.await {
         progress.upgraded();
-        let deadline = progress.asked_at() + options.handshake();
+        let deadline = progress.request_began_at() + options.handshake();
         drop(progress);
         session::run(socket, (peer, deadline), app, options).await;
     }
@@ -127,8 +132,8 @@ async fn http(
 ) -> End {
     let handoff: Handoff = Arc::new(Mutex::new(Some(sender)));
     let times = match refused {
-        Some(_) => Times { head: REFUSAL, keep_alive: None },
-        None => Times { head: options.handshake(), keep_alive: Some(options.keep_alive()) },
+        Some(_) => Timeouts { head: REFUSAL, keep_alive: None },
+        None => Timeouts { head: options.handshake(), keep_alive: Some(options.keep_alive()) },
     };
     let stopping = options.lifecycle.stopping();
     let answer = move |request| {
@@ -148,8 +153,8 @@ async fn answer(request: Request<Incoming>, peer: SocketAddr, options: &Options,
     let (mut parts, body) = request.into_parts();
     match WebSocketUpgrade::from_request_parts(&mut parts, &()).await {
         Ok(upgrade) => self::upgrade(upgrade, &parts.headers, options, handoff),
-        Err(rejection) if asks_for_websocket(&parts.headers) => {
-            static INCOMPLETE: LogLimit = LogLimit::new();
+        Err(rejection) if is_websocket_request(&parts.headers) => {
+            static INCOMPLETE: LogRateLimit = LogRateLimit::new();
             if let Some(suppressed) = INCOMPLETE.pass() {
                 let what =
                     "a websocket was refused; if a proxy is before this server, it must pass on Upgrade and Connection";
@@ -159,14 +164,14 @@ async fn answer(request: Request<Incoming>, peer: SocketAddr, options: &Options,
         }
         Err(_) => {
             parts.extensions.insert(ConnectInfo(peer));
-            plain(options, Request::from_parts(parts, Body::new(body))).await
+            serve_http(options, Request::from_parts(parts, Body::new(body))).await
         }
     }
 }
 
 /// Returns true if a client wants a websocket, though its request may have lost some headers on the
 /// way. `Connection: upgrade` alone says nothing: some proxies add it to every request.
-fn asks_for_websocket(headers: &HeaderMap) -> bool {
+fn is_websocket_request(headers: &HeaderMap) -> bool {
     let upgrade = headers.get(header::UPGRADE).is_some_and(|to| to.as_bytes().eq_ignore_ascii_case(b"websocket"));
     upgrade || headers.contains_key(header::SEC_WEBSOCKET_KEY) || headers.contains_key(header::SEC_WEBSOCKET_VERSION)
 }
@@ -180,9 +185,9 @@ fn upgrade_required(why: &str) -> Response {
 fn upgrade(upgrade: WebSocketUpgrade, headers: &HeaderMap, options: &Options, handoff: Handoff) -> Response {
     let text = |name| headers.get(name).map(|value| value.to_str().unwrap_or("?"));
     let (page, host) = (text(header::ORIGIN), text(header::HOST));
-    if !origin::is_allowed(page, host, &options.roster.now(), &options.frontend.allowed_origins) {
+    if !origin::is_allowed(page, host, &options.server_list.now(), &options.frontend.allowed_origins) {
         options.metrics.connections_refused.add();
-        static FOREIGN: LogLimit = LogLimit::new();
+        static FOREIGN: LogRateLimit = LogRateLimit::new();
         debug!(origin = page, "page refused");
         if let Some(suppressed) = FOREIGN.pass() {
             warn!(
@@ -212,7 +217,7 @@ fn upgrade(upgrade: WebSocketUpgrade, headers: &HeaderMap, options: &Options, ha
 }
 
 /// What is no websocket.
-async fn plain(options: &Options, request: axum::extract::Request) -> Response {
+async fn serve_http(options: &Options, request: axum::extract::Request) -> Response {
     let Some(http) = &options.http else {
         return upgrade_required("connect with a Pomelo client over a websocket");
     };
@@ -228,28 +233,28 @@ mod tests {
 
     use super::*;
     use crate::config::Servers;
-    use crate::frontend::{Ending, Outbox, Session};
+    use crate::frontend::{Ending, Session, WriteQueue};
     use crate::lifecycle::Lifecycle;
     use crate::metrics::Metrics;
-    use crate::roster::RosterKeeper;
+    use crate::server_list::ServerListWriter;
 
     #[derive(Clone)]
-    struct Nobody;
+    struct NullHandler;
 
-    impl App for Nobody {
+    impl App for NullHandler {
         type Session = Self;
-        fn open(&self, _peer: SocketAddr, _outbox: Outbox) -> Self {
+        fn open(&self, _peer: SocketAddr, _outbox: WriteQueue) -> Self {
             Self
         }
     }
 
-    impl Session for Nobody {
-        fn message(&mut self, _id: Option<u32>, _route: &str, _body: Bytes) {}
-        async fn taken(&mut self) {}
-        fn entered(&self) -> bool {
+    impl Session for NullHandler {
+        fn on_message(&mut self, _id: Option<u32>, _route: &str, _body: Bytes) {}
+        async fn ready(&mut self) {}
+        fn has_entered(&self) -> bool {
             true
         }
-        async fn closed(self, _ending: Ending) {}
+        async fn on_close(self, _ending: Ending) {}
     }
 
     /// Each idle client holds this much beside its websocket's buffers: what grows here grows twenty thousand times.
@@ -260,17 +265,17 @@ mod tests {
             session: Default::default(),
             heartbeat_secs: 30,
             dictionary: None,
-            roster: RosterKeeper::new(Servers::default()).1,
+            server_list: ServerListWriter::new(Servers::default()).1,
             http: None,
             close_on_stop: false,
             lifecycle: Lifecycle::new(),
             metrics: Metrics::new(),
         });
-        let door = Door::new(&options.frontend, options.metrics.clone());
+        let connection_limit = ConnectionLimit::new(&options.frontend, options.metrics.clone());
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let stream = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
         let peer = stream.peer_addr().unwrap();
-        let task = connection(stream, peer, door, (Nobody, options));
+        let task = connection(stream, peer, connection_limit, (NullHandler, options));
         let bytes = size_of_val(&task);
         assert!(bytes < 2 * 1024, "{bytes} bytes");
     }

@@ -18,13 +18,13 @@ use tokio_tungstenite::tungstenite::error::ProtocolError;
 use tracing::debug;
 use wire::{Package, Packages, WireError, decode_frame};
 
-use super::filters::Filters;
-use super::outbox::Next;
 use super::protocol::{Protocol, Reaction};
-use super::{App, Ending, ErrorBody, KickReason, Options, Outbox, Session, response};
+use super::rate_limit::RateLimit;
+use super::write_queue::Next;
+use super::{App, Ending, ErrorBody, KickReason, Options, Session, WriteQueue, response};
+use crate::batching::BatchTimer;
 use crate::fault;
-use crate::metrics::Asked;
-use crate::pace::Pace;
+use crate::metrics::RouteLabel;
 
 /// Time that one write may take: a client that takes nothing for so long is gone.
 const WRITE: Duration = Duration::from_secs(10);
@@ -87,16 +87,16 @@ struct Connection<A: App> {
     app: A,
     options: Arc<Options>,
     protocol: Protocol,
-    filters: Filters,
-    outbox: Outbox,
-    pace: Pace,
+    rate_limit: RateLimit,
+    write_queue: WriteQueue,
+    pace: BatchTimer,
     /// Until when what waits is held, for more to go out with it.
     held_until: Option<Instant>,
     /// Until when the client must have taken what is being written.
     write_by: Option<Instant>,
     session: Option<A::Session>,
     /// The role has not taken yet what the session was given.
-    is_handing_over: bool,
+    is_role_busy: bool,
     /// Packages of the last frame that come after that.
     packages: Option<Packages>,
     /// Frames are read; not any more when the server stops, or the connection is about to be
@@ -104,7 +104,7 @@ struct Connection<A: App> {
     is_reading: bool,
     /// Until the handshake is complete, and from then on until the session entered.
     deadline: Instant,
-    heard_at: Instant,
+    last_received_at: Instant,
 }
 
 /// A transfer that the socket completed.
@@ -123,16 +123,16 @@ pub(super) async fn run<A: App>(
     let now = Instant::now();
     let mut connection = Connection {
         protocol: Protocol::new(options.heartbeat_secs),
-        filters: Filters::new(&options.session, now),
-        outbox: Outbox::new(options.session.max_outbound_bytes, options.metrics.clone()),
-        pace: Pace::new(options.write_gap(), now),
+        rate_limit: RateLimit::new(&options.session, now),
+        write_queue: WriteQueue::new(options.session.max_outbound_bytes, options.metrics.clone()),
+        pace: BatchTimer::new(options.write_gap(), now),
         held_until: None,
         write_by: None,
         session: None,
-        is_handing_over: false,
+        is_role_busy: false,
         packages: None,
         is_reading: true,
-        heard_at: now,
+        last_received_at: now,
         socket,
         peer,
         app,
@@ -155,24 +155,24 @@ impl<A: App> Connection<A> {
         let alarm = sleep_until(self.deadline);
         tokio::pin!(alarm);
         loop {
-            let wake_at = self.wake_at();
-            set(alarm.as_mut(), wake_at);
-            let (reads, writes) = (self.is_reading && !self.is_handing_over, self.write_by.is_some());
+            let next_wake = self.next_wake();
+            set(alarm.as_mut(), next_wake);
+            let (reads, writes) = (self.is_reading && !self.is_role_busy, self.write_by.is_some());
             let done = tokio::select! {
                 done = transfer(&mut self.socket, reads, writes), if reads || writes => match done {
                     Done::Read(frame) => self.receive(frame),
-                    Done::Written(Ok(())) => self.write_on(),
+                    Done::Written(Ok(())) => self.write_next(),
                     Done::Written(Err(_)) => Err(End::Gone),
                 },
-                () = taken(&mut self.session), if self.is_handing_over => self.go_on(),
-                () = self.outbox.changed(), if self.held_until.is_none() && !writes => self.write_or_hold(),
-                () = &mut alarm, if wake_at.is_some() => self.wake(),
+                () = role_ready(&mut self.session), if self.is_role_busy => self.resume_packages(),
+                () = self.write_queue.changed(), if self.held_until.is_none() && !writes => self.write_or_hold(),
+                () = &mut alarm, if next_wake.is_some() => self.wake(),
                 () = &mut stopping, if !is_stopping => {
                     // What was accepted is still answered; then the role closes the outbox.
                     is_stopping = true;
                     self.is_reading = false;
                     if self.options.close_on_stop || self.session.is_none() {
-                        self.outbox.close();
+                        self.write_queue.close();
                     }
                     Ok(())
                 }
@@ -188,36 +188,36 @@ impl<A: App> Connection<A> {
             None => return Err(End::Gone),
             Some(frame) => frame?,
         };
-        self.heard_at = Instant::now();
+        self.last_received_at = Instant::now();
         let frame = match frame {
             Message::Close(_) => return Err(End::Closed),
             // The websocket answers these; they are a sign of life and can be a flood as packages are.
             Message::Ping(_) | Message::Pong(_) => {
-                self.count_in();
+                self.allow_input();
                 return Ok(());
             }
             Message::Binary(bytes) => bytes,
             Message::Text(text) => Bytes::from(text),
         };
-        let entered = self.session.as_ref().is_some_and(Session::entered);
-        self.packages = Some(decode_frame(&frame, self.filters.max_body(entered))?);
+        let entered = self.session.as_ref().is_some_and(Session::has_entered);
+        self.packages = Some(decode_frame(&frame, self.rate_limit.max_body(entered))?);
         self.receive_packages()
     }
 
     /// The role took what the session was given: what came behind that is next, then another frame.
-    fn go_on(&mut self) -> Result<(), End> {
-        self.is_handing_over = false;
+    fn resume_packages(&mut self) -> Result<(), End> {
+        self.is_role_busy = false;
         // Nothing was read meanwhile: the client is not to blame for the silence.
-        self.heard_at = Instant::now();
+        self.last_received_at = Instant::now();
         self.receive_packages()
     }
 
     fn receive_packages(&mut self) -> Result<(), End> {
-        while !self.is_handing_over
+        while !self.is_role_busy
             && let Some(packages) = &mut self.packages
         {
             match packages.next() {
-                Some(package) => self.package(package)?,
+                Some(package) => self.on_package(package)?,
                 // An empty one would keep the buffer that the frame was read into.
                 None => self.packages = None,
             }
@@ -226,15 +226,15 @@ impl<A: App> Connection<A> {
     }
 
     /// Counts one thing that the client sent, and ends the session if it is one too many.
-    fn count_in(&mut self) -> bool {
-        let is_allowed = self.filters.allows_package(self.heard_at);
+    fn allow_input(&mut self) -> bool {
+        let is_allowed = self.rate_limit.take_package(self.last_received_at);
         if !is_allowed {
             self.options.metrics.sessions_closed_bad_input.add();
             // Before its handshake is complete a client is told nothing.
             if self.protocol.is_working() {
-                self.outbox.kick(KickReason::Flood);
+                self.write_queue.kick(KickReason::Flood);
             } else {
-                self.outbox.close();
+                self.write_queue.close();
             }
             self.stop_reading();
         }
@@ -247,8 +247,8 @@ impl<A: App> Connection<A> {
         self.packages = None;
     }
 
-    fn package(&mut self, package: Package) -> Result<(), End> {
-        if !self.count_in() {
+    fn on_package(&mut self, package: Package) -> Result<(), End> {
+        if !self.allow_input() {
             return Ok(());
         }
         let dictionary = self.options.dictionary.clone();
@@ -259,46 +259,46 @@ impl<A: App> Connection<A> {
                 self.options.metrics.sessions_closed_bad_input.add();
                 debug!(peer = %self.peer, "a handshake was refused");
                 self.send(framed);
-                self.outbox.close();
+                self.write_queue.close();
                 self.stop_reading();
             }
             Reaction::Work(first) => {
                 first.into_iter().for_each(|first| self.send(first));
                 self.deadline = Instant::now() + self.options.enter();
-                self.session = Some(self.app.open(self.peer, self.outbox.clone()));
-                self.hand_over();
+                self.session = Some(self.app.open(self.peer, self.write_queue.clone()));
+                self.poll_role();
             }
-            Reaction::Message { id, route, body } => self.message(id, &route, body),
+            Reaction::Message { id, route, body } => self.on_message(id, &route, body),
         }
         Ok(())
     }
 
     fn send(&self, framed: Bytes) {
         // A closed outbox needs no answer.
-        self.outbox.push(framed).ok();
+        self.write_queue.push(framed).ok();
     }
 
-    fn message(&mut self, id: Option<u32>, route: &str, body: Bytes) {
+    fn on_message(&mut self, id: Option<u32>, route: &str, body: Bytes) {
         self.options.metrics.requests.add();
         fault::point("session", &body);
-        if !self.filters.allows_message(self.heard_at) {
+        if !self.rate_limit.take_message(self.last_received_at) {
             self.options.metrics.requests_refused_overload.add();
             if let Some(id) = id {
-                self.options.metrics.requests_answered.add(Asked::of(route), 429);
+                self.options.metrics.requests_answered.add(RouteLabel::of(route), 429);
                 let reason = "rate: more requests than a session may send";
                 self.send(response(id, &ErrorBody { code: 429, error: false, reason }));
             }
             return;
         }
         if let Some(session) = &mut self.session {
-            session.message(id, route, body);
-            self.hand_over();
+            session.on_message(id, route, body);
+            self.poll_role();
         }
     }
 
     /// The session was given something: mostly the role takes it at once.
-    fn hand_over(&mut self) {
-        self.is_handing_over = taken(&mut self.session).now_or_never().is_none();
+    fn poll_role(&mut self) {
+        self.is_role_busy = role_ready(&mut self.session).now_or_never().is_none();
     }
 
     /// Something waits: it is written now, or held for a moment if much was written lately. Closing is held as well.
@@ -313,7 +313,7 @@ impl<A: App> Connection<A> {
     /// Writes what waits, as much as the client takes at once.
     fn write(&mut self) -> Result<(), End> {
         self.held_until = None;
-        let next = self.outbox.next();
+        let next = self.write_queue.next();
         if matches!(next, Next::Frame(_)) {
             self.pace.sent(Instant::now());
         }
@@ -321,9 +321,9 @@ impl<A: App> Connection<A> {
     }
 
     /// A frame is written: the next ones are.
-    fn write_on(&mut self) -> Result<(), End> {
+    fn write_next(&mut self) -> Result<(), End> {
         self.write_by = None;
-        let next = self.outbox.next();
+        let next = self.write_queue.next();
         self.write_all(next)
     }
 
@@ -338,7 +338,7 @@ impl<A: App> Connection<A> {
                 Next::Nothing => return Ok(()),
                 Next::Close => return Err(End::Close),
             }
-            next = self.outbox.next();
+            next = self.write_queue.next();
         }
     }
 
@@ -359,20 +359,20 @@ impl<A: App> Connection<A> {
     }
 
     fn is_entering(&self) -> bool {
-        !self.session.as_ref().is_some_and(Session::entered)
+        !self.session.as_ref().is_some_and(Session::has_entered)
     }
 
-    fn silent_at(&self) -> Option<Instant> {
-        let is_heard = self.protocol.is_working() && !self.is_handing_over;
-        let silence = self.options.silence().filter(|_| is_heard);
-        silence.map(|silence| self.heard_at + silence)
+    fn silence_deadline(&self) -> Option<Instant> {
+        let is_watched = self.protocol.is_working() && !self.is_role_busy;
+        let silence = self.options.silence().filter(|_| is_watched);
+        silence.map(|silence| self.last_received_at + silence)
     }
 
     /// When there is something to do without input: what is held is due, or silence or lateness end
     /// the connection.
-    fn wake_at(&self) -> Option<Instant> {
+    fn next_wake(&self) -> Option<Instant> {
         let entering = self.is_entering().then_some(self.deadline);
-        [self.held_until, self.write_by, self.silent_at(), entering].into_iter().flatten().min()
+        [self.held_until, self.write_by, self.silence_deadline(), entering].into_iter().flatten().min()
     }
 
     fn wake(&mut self) -> Result<(), End> {
@@ -388,7 +388,7 @@ impl<A: App> Connection<A> {
         if self.write_by.is_some_and(|by| by <= now) {
             return Err(End::Late("the client takes nothing"));
         }
-        if self.silent_at().is_some_and(|at| at <= now) {
+        if self.silence_deadline().is_some_and(|at| at <= now) {
             return Err(End::Late("no heartbeat"));
         }
         match self.is_entering() && self.deadline <= now {
@@ -411,34 +411,34 @@ impl<A: App> Connection<A> {
                 debug!(peer = %self.peer, what, "closed at a deadline");
             }
         }
-        self.outbox.close();
+        self.write_queue.close();
         // Neither waits for the other one: the role may be busy, and the client far away.
         let session = self.session.take();
         let closed = async {
             if let Some(session) = session {
-                session.closed(end.for_role()).await;
+                session.on_close(end.for_role()).await;
             }
         };
-        let goodbye = async {
+        let closing = async {
             if !matches!(end, End::Gone) {
-                say_goodbye(&mut self.socket).await;
+                send_close(&mut self.socket).await;
             }
         };
-        tokio::join!(closed, goodbye);
+        tokio::join!(closed, closing);
     }
 }
 
 /// Closes as Pomelo does, with code 1000, and waits a moment so that the client gets what was
 /// written before.
-async fn say_goodbye(socket: &mut WebSocket) {
+async fn send_close(socket: &mut WebSocket) {
     let close = Message::Close(Some(CloseFrame { code: 1000, reason: "".into() }));
-    let goodbye = async {
+    let closing = async {
         // Where the client closed first this fails, and reading on sends the answer to its close.
         socket.send(close).await.ok();
         while let Some(Ok(_)) = socket.recv().await {}
     };
     // Who does not answer is cut off.
-    drop(timeout(CLOSE, goodbye).await);
+    drop(timeout(CLOSE, closing).await);
 }
 
 /// Reads a frame, or writes what was given to the socket, whichever is done first.
@@ -453,9 +453,9 @@ async fn transfer(socket: &mut WebSocket, reads: bool, writes: bool) -> Done {
 }
 
 /// Completes when the role took what the session was given.
-async fn taken<S: Session>(session: &mut Option<S>) {
+async fn role_ready<S: Session>(session: &mut Option<S>) {
     match session {
-        Some(session) => session.taken().await,
+        Some(session) => session.ready().await,
         None => pending().await,
     }
 }

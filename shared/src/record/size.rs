@@ -1,6 +1,6 @@
 //! How many bytes things take, at most, in the log and on the bus; known without encoding them.
 
-use super::{Decided, Entry, Record};
+use super::{DecidedProposal, Entry, Record};
 use crate::ids::SessionId;
 
 /// A record without anything in it.
@@ -23,14 +23,14 @@ impl Entry {
             Self::Open => 0,
             Self::Join { name, session, .. } | Self::Leave { name, session } => name.as_str().len() + size_of(session),
             Self::Move { name, from, to, .. } => name.as_str().len() + size_of(from) + size_of(to),
-            Self::Say { from, content, .. } => from.as_str().len() + content.len(),
+            Self::Message { from, content, .. } => from.as_str().len() + content.len(),
             Self::Whisper { from, to, content, .. } => from.as_str().len() + to.as_str().len() + content.len(),
         };
         Self::AROUND + rest
     }
 }
 
-impl Decided {
+impl DecidedProposal {
     /// Most bytes that one outcome adds.
     pub const OUTCOME: usize = 48;
 
@@ -42,9 +42,9 @@ impl Decided {
 impl Record {
     /// Most bytes of this record without its links and its checkpoint.
     pub fn size(&self) -> usize {
-        let named = self.named.iter().map(|connector| connector.as_str().len() + LISTED);
+        let named = self.notify_connectors.iter().map(|connector| connector.as_str().len() + LISTED);
         let entries = self.entries.iter().map(Entry::size);
-        EMPTY + named.chain(entries).chain(self.proposals.iter().map(Decided::size)).sum::<usize>()
+        EMPTY + named.chain(entries).chain(self.proposals.iter().map(DecidedProposal::size)).sum::<usize>()
     }
 }
 
@@ -77,7 +77,7 @@ mod tests {
             Entry::Join { name: name.clone(), session: session.clone(), membership },
             Entry::Move { name: name.clone(), from: session.clone(), to: session.clone(), membership },
             Entry::Leave { name: name.clone(), session },
-            Entry::Say { from: from.clone(), content: content.clone(), id: message },
+            Entry::Message { from: from.clone(), content: content.clone(), id: message },
             Entry::Whisper { from, to: name, between: [membership; 2], content, id: message },
         ]
     }
@@ -92,12 +92,12 @@ mod tests {
             }
             let outcomes = vec![
                 Outcome::Done(u16::MAX),
-                Outcome::Already,
-                Outcome::Said { seq: u64::MAX, time: u64::MAX },
+                Outcome::Unchanged,
+                Outcome::Duplicate { seq: u64::MAX, time: u64::MAX },
                 Outcome::Refused(Refusal::NoSuchMember),
             ];
             let connector = ServerId::new(&id).unwrap();
-            let decided = Decided { connector: connector.clone(), incarnation: Incarnation(u64::MAX), number: u64::MAX, outcomes };
+            let decided = DecidedProposal { connector: connector.clone(), incarnation: Incarnation(u64::MAX), number: u64::MAX, outcomes };
             let record = Record {
                 v: VERSION,
                 prev: Position(u64::MAX),
@@ -108,7 +108,7 @@ mod tests {
                 owner: connector.clone(),
                 proposals: vec![decided.clone(), decided],
                 entries,
-                named: vec![connector; 3],
+                notify_connectors: vec![connector; 3],
                 checkpoint: None,
                 part: None,
             };

@@ -19,8 +19,8 @@ pub struct Checkpoint {
     /// Connector, incarnation, number, position of each connector's last proposal.
     proposals: Vec<(ServerId, Incarnation, u64, Position)>,
     /// Id, `seq` and time of messages said lately, oldest first; left out towards connectors.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    said: Vec<(MessageId, u64, u64)>,
+    #[serde(rename = "said", default, skip_serializing_if = "Vec::is_empty")]
+    sent_messages: Vec<(MessageId, u64, u64)>,
     time: u64,
 }
 
@@ -64,15 +64,15 @@ impl RoomState {
             + runs * RUN_BYTES
             + self.members.len() * MEMBER_BYTES
             + self.name_bytes
-            + self.said.iter().len() * ID_BYTES
+            + self.dedup_window.iter().len() * ID_BYTES
     }
 
     /// The state in as many checkpoints as it takes for each to have this many bytes at most, or one element.
     pub fn checkpoints(&self, most: usize) -> Vec<Checkpoint> {
         let mut parts = Splitter::new(self.time, most);
         self.put_members(&mut parts);
-        for (id, seq, time) in self.said.iter() {
-            parts.room_for(ID_BYTES).said.push((*id, *seq, *time));
+        for (id, seq, time) in self.dedup_window.iter() {
+            parts.room_for(ID_BYTES).sent_messages.push((*id, *seq, *time));
         }
         parts.finish()
     }
@@ -108,8 +108,8 @@ impl RoomState {
                 self.insert(name.clone(), Member { session, membership: *membership });
             }
         }
-        for (id, seq, time) in &checkpoint.said {
-            self.said.note(*id, *seq, *time);
+        for (id, seq, time) in &checkpoint.sent_messages {
+            self.dedup_window.insert(*id, *seq, *time);
         }
         for (connector, incarnation, number, position) in &checkpoint.proposals {
             let last = LastProposal { incarnation: *incarnation, number: *number, position: *position };

@@ -4,7 +4,7 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::membership::Token;
-use crate::record::{Decided, Outcome, Part, RecordId, VERSION};
+use crate::record::{CheckpointPart, DecidedProposal, Outcome, RecordId, VERSION};
 
 fn session(number: u64) -> SessionId {
     let connector = ServerId::new(&format!("connector-server-{}", number % 3)).unwrap();
@@ -25,7 +25,7 @@ fn membership(number: u64) -> Membership {
 
 fn say(who: u8, id: u64) -> Entry {
     let id = Some(membership(who.into()).message(&id.to_string()));
-    Entry::Say { from: name(who), content: "hi".to_owned(), id }
+    Entry::Message { from: name(who), content: "hi".to_owned(), id }
 }
 
 fn leave(who: u8, number: u64) -> Entry {
@@ -33,11 +33,11 @@ fn leave(who: u8, number: u64) -> Entry {
 }
 
 fn record(prev: u64, entries: Vec<Entry>) -> Record {
-    let decided = Decided {
+    let decided = DecidedProposal {
         connector: session(prev).connector,
         incarnation: Incarnation(1),
         number: prev,
-        outcomes: vec![Outcome::Already],
+        outcomes: vec![Outcome::Unchanged],
     };
     Record {
         v: VERSION,
@@ -49,7 +49,7 @@ fn record(prev: u64, entries: Vec<Entry>) -> Record {
         owner: ServerId::new("chat-server-1").unwrap(),
         proposals: vec![decided],
         entries,
-        named: Vec::new(),
+        notify_connectors: Vec::new(),
         checkpoint: None,
         part: None,
     }
@@ -88,12 +88,15 @@ fn messages_with_an_id_are_remembered_whatever_the_clocks_of_owners_say() {
     let id = |number: u64| membership(1).message(&number.to_string());
     let at = |time, entries| Record { time, ..record(1, entries) };
     state.fold(Position(2), &at(1_000, vec![Entry::Open, say(1, 9)]));
-    assert_eq!(state.said(id(9)), Some((2_001, 1_000)));
+    assert_eq!(state.find_message(id(9)), Some((2_001, 1_000)));
     // Another owner, whose clock is a day ahead, and the next one.
     state.fold(Position(3), &at(86_400_000, vec![say(1, 10)]));
     let mut taken_over = RoomState::from(&Checkpoint::from(&state));
     taken_over.fold(Position(4), &at(86_400_000, vec![]));
-    assert_eq!((taken_over.said(id(9)), taken_over.said(id(10))), (Some((2_001, 1_000)), Some((3_000, 86_400_000))));
+    assert_eq!(
+        (taken_over.find_message(id(9)), taken_over.find_message(id(10))),
+        (Some((2_001, 1_000)), Some((3_000, 86_400_000)))
+    );
 }
 
 #[test]
@@ -121,7 +124,7 @@ fn a_checkpoint_is_not_larger_than_it_says() {
         let name = Name::new(&"😀".repeat(60).replacen('😀', &number.to_string(), 1)).unwrap();
         state.apply(&Entry::Join { name, session: session(u64::MAX - number), membership: membership(number) });
         let said = Record { time: u64::MAX - 1, ..record(u64::MAX / 2_000, vec![say(1, number)]) };
-        state.settle(Position(u64::MAX / 2_000), &said);
+        state.apply_metadata(Position(u64::MAX / 2_000), &said);
     }
     let bytes = rmp_serde::to_vec_named(&Checkpoint::from(&state)).unwrap().len();
     assert!(bytes <= state.checkpoint_size(), "{bytes} > {}", state.checkpoint_size());
@@ -151,13 +154,13 @@ fn records_are_replayed_from_the_parts_of_a_checkpoint() {
     for (index, checkpoint) in (0..of).zip(parts) {
         let mut record = record(u64::from(index) + 1, vec![leave(index as u8, index.into()), say(49, index.into())]);
         record.checkpoint = Some(checkpoint);
-        record.part = Some(Part { base: Position(1), index, of });
+        record.part = Some(CheckpointPart { base: Position(1), index, of });
         records.push((Position(record.prev.0 + 1), Arc::new(record)));
     }
     // A later one whose author did not come to its end.
     let mut last = record(u64::from(of) + 1, vec![leave(48, 48)]);
     last.checkpoint = Some(state.checkpoints(500).remove(0));
-    last.part = Some(Part { base: Position(last.prev.0), index: 0, of });
+    last.part = Some(CheckpointPart { base: Position(last.prev.0), index: 0, of });
     records.push((Position(last.prev.0 + 1), Arc::new(last)));
     let replayed = RoomState::replay(&records);
     for (position, record) in &records {

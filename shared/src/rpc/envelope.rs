@@ -18,7 +18,7 @@ pub fn sender(payload: &[u8], field: &str) -> Option<ServerId> {
 /// Where the record begins that ends a chat server's message; the end of one without a record.
 ///
 /// The record is the last field of the last field, one bin: `{.., "answer": {"record": {.., "record": BIN}}}`.
-pub fn record_at(payload: &[u8]) -> usize {
+pub fn record_offset(payload: &[u8]) -> usize {
     record_bytes(payload).map_or(payload.len(), |record| payload.len() - record)
 }
 
@@ -168,7 +168,7 @@ mod tests {
 
         #[test]
         fn any_bytes_have_an_end(bytes in proptest::collection::vec(any::<u8>(), 0..64)) {
-            prop_assert!(record_at(&bytes) <= bytes.len());
+            prop_assert!(record_offset(&bytes) <= bytes.len());
             sender(&bytes, "chat");
         }
     }
@@ -200,12 +200,12 @@ mod tests {
         let answer = map(vec![("room", "a".into()), ("record", record.clone().into())]);
         let ended = |answer: rmpv::Value| pack(&map(vec![("v", 2.into()), ("answer", answer)]));
         let bytes = ended(map(vec![("record", answer.clone())]));
-        assert_eq!(record_at(&bytes), bytes.len() - record.len());
+        assert_eq!(record_offset(&bytes), bytes.len() - record.len());
         let followed = pack(&map(vec![("answer", map(vec![("record", answer.clone())])), ("v", 2.into())]));
         for bytes in
             [ended("alive".into()), ended(map(vec![("attached", answer)])), followed, [&bytes[..], &[0]].concat()]
         {
-            assert_eq!(record_at(&bytes), bytes.len());
+            assert_eq!(record_offset(&bytes), bytes.len());
         }
     }
 }

@@ -5,10 +5,10 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 use wire::text::json_len;
 
-use crate::dispatcher::{CHAT, CONNECTOR};
 use crate::ids::{Incarnation, MAX_NAME_CHARS, MAX_SERVER_ID_BYTES, Name, RoomId, ServerId};
 use crate::membership::Membership;
-use crate::record::{Decided, Entry, Epoch, Position, Record, RecordId, SharedRecord};
+use crate::placement::{CHAT, CONNECTOR};
+use crate::record::{DecidedProposal, Entry, Epoch, Position, Record, RecordId, SharedRecord};
 use crate::room::Checkpoint;
 use crate::rpc::report::ChatReport;
 use crate::subjects;
@@ -20,7 +20,7 @@ pub struct FromConnector {
     pub v: u8,
     /// Who asks.
     pub connector: ServerId,
-    /// Which run of it; a lower one than known is answered [`Answer::Stale`].
+    /// Which run of it; a lower one than known is answered [`RpcResponse::Stale`].
     pub incarnation: Incarnation,
     /// Lower incarnations that the same process had before, oldest first: their sessions are its
     /// sessions.
@@ -31,15 +31,15 @@ pub struct FromConnector {
     pub count: u64,
     /// In a heartbeat: the highest incarnation of the chat server that the connector knows.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub known: Option<Known>,
+    pub known: Option<KnownIncarnation>,
     /// What it asks.
-    pub question: Question,
+    pub question: RpcRequest,
 }
 
 impl FromConnector {
     /// The question of a chat server, whether another one is there.
     pub fn probe(from: ServerId, incarnation: Incarnation) -> Self {
-        let (v, question) = (super::VERSION, Question::Probe);
+        let (v, question) = (super::VERSION, RpcRequest::Probe);
         Self { v, connector: from, incarnation, continues: Vec::new(), count: 0, known: None, question }
     }
 }
@@ -59,7 +59,7 @@ pub fn is_plausible_number(number: u64, last: u64) -> bool {
 
 /// The highest incarnation of a server that another one knows.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Known {
+pub struct KnownIncarnation {
     /// The incarnation.
     pub incarnation: Incarnation,
     /// That run was received from lately, so a lower one that was accepted before is the older of
@@ -70,11 +70,11 @@ pub struct Known {
 /// What a connector asks.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub enum Question {
+pub enum RpcRequest {
     /// Follow a room: answered with the records since the position, or the state.
-    Attach { room: RoomId, at: Place },
+    Attach { room: RoomId, at: LogPosition },
     /// What clients want in a room, as one unit.
-    Propose { room: RoomId, at: Place, number: u64, items: Vec<Item> },
+    Propose { room: RoomId, at: LogPosition, number: u64, items: Vec<Item> },
     /// Follow a room no longer. Not answered.
     Detach { room: RoomId },
     /// Messages of a room, as one of its members may see them, who is in by this session of the
@@ -84,7 +84,7 @@ pub enum Question {
         number: u64,
         #[serde(default, skip_serializing_if = "Option::is_none")]
         session: Option<u64>,
-        wanted: Wanted,
+        wanted: HistoryQuery,
     },
     /// Is there anybody, and which was the last message that you sent me?
     Heartbeat,
@@ -93,9 +93,9 @@ pub enum Question {
     Probe,
 }
 
-impl Question {
+impl RpcRequest {
     /// Returns true if servers of this type, a key of `servers.json`, may ask it.
-    pub fn is_asked_by(&self, kind: &str) -> bool {
+    pub fn is_allowed_from(&self, kind: &str) -> bool {
         match self {
             Self::Attach { .. }
             | Self::Propose { .. }
@@ -107,7 +107,7 @@ impl Question {
     }
 
     /// Returns true if its sender may await the answer on `reply`: on a subject of its own.
-    pub fn is_answered_at(&self, sender: &ServerId, reply: Option<&str>) -> bool {
+    pub fn is_reply_allowed(&self, sender: &ServerId, reply: Option<&str>) -> bool {
         match (self, reply) {
             (Self::Detach { .. }, None) => true,
             (_, None) => false,
@@ -130,7 +130,7 @@ impl Question {
 
 /// How far a connector has read a room's log.
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Place {
+pub struct LogPosition {
     /// The life of the log that it read.
     pub epoch: Epoch,
     /// The last record that it applied.
@@ -141,11 +141,11 @@ pub struct Place {
 
 /// Which messages, and who is to see them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Wanted {
+pub struct HistoryQuery {
     /// Whispers are shown to the memberships that they are between, and to nobody else.
     pub viewer: Membership,
     /// Which of them.
-    pub span: Span,
+    pub span: HistoryRange,
     /// How many at most; bytes bound them, too.
     pub limit: u16,
 }
@@ -153,7 +153,7 @@ pub struct Wanted {
 /// A part of a room's messages, by their `seq`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub enum Span {
+pub enum HistoryRange {
     /// The last ones.
     Last,
     /// The last ones before this.
@@ -209,7 +209,7 @@ const SESSION: usize = Entry::SESSION_AROUND + MAX_SERVER_ID_BYTES;
 
 impl Item {
     /// Most bytes of a message besides its content, with names of its sender and of whom it is for.
-    pub const SEND_AROUND: usize = Decided::OUTCOME + Entry::AROUND + 2 * NAME;
+    pub const SEND_AROUND: usize = DecidedProposal::OUTCOME + Entry::AROUND + 2 * NAME;
 
     /// What the `Method` header says of it.
     pub fn method(&self) -> &'static str {
@@ -226,8 +226,8 @@ impl Item {
         const JOIN: usize = 3 * (Entry::AROUND + SESSION) + NAME;
         const LEAVE: usize = Entry::AROUND + SESSION + NAME;
         match self {
-            Self::Join { name, .. } => Decided::OUTCOME + JOIN + 2 * name.as_str().len(),
-            Self::Leave { .. } => Decided::OUTCOME + LEAVE,
+            Self::Join { name, .. } => DecidedProposal::OUTCOME + JOIN + 2 * name.as_str().len(),
+            Self::Leave { .. } => DecidedProposal::OUTCOME + LEAVE,
             Self::Send { body, .. } => Self::SEND_AROUND + body.len(),
         }
     }
@@ -248,19 +248,19 @@ pub struct FromChat {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub stats: Option<ChatStats>,
     /// The answer. Last, so that a record in it ends the message and is hashed apart from the rest.
-    pub answer: Answer,
+    pub answer: RpcResponse,
 }
 
 /// What a chat server says.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub enum Answer {
+pub enum RpcResponse {
     /// A committed record: the answer to a proposal in it, and news to all others.
     Record { room: RoomId, epoch: Epoch, position: Position, record: SharedRecord },
     /// The answer to an attach. `asked` is what the question said.
-    Attached { room: RoomId, asked: Place, now: Place, news: News },
+    Attached { room: RoomId, asked: LogPosition, now: LogPosition, news: CatchUp },
     /// The answer to a question for messages; all up to `upto` was looked at.
-    History { room: RoomId, number: u64, upto: Place, page: Page },
+    History { room: RoomId, number: u64, upto: LogPosition, page: HistoryPage },
     /// This server does not own the room: ask again, or elsewhere.
     NotOwner { room: RoomId },
     /// The owner cannot append now; the proposal stays to be repeated.
@@ -271,13 +271,13 @@ pub enum Answer {
     Leaving,
     /// A higher incarnation of the connector is known: nothing came of the question. Uses up no
     /// number.
-    Stale(Known),
+    Stale(KnownIncarnation),
 }
 
 /// What a connector gets that attaches.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub enum News {
+pub enum CatchUp {
     /// The records after its position, oldest first; `more` says that there are others, to be asked for again.
     Since { records: Vec<(Position, Arc<Record>)>, more: bool },
     /// The state at the position that the answer names.
@@ -288,9 +288,9 @@ pub enum News {
 
 /// Messages of a room, oldest first.
 #[derive(Debug, Default, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Page {
+pub struct HistoryPage {
     /// The messages.
-    pub messages: Vec<Said>,
+    pub messages: Vec<HistoryMessage>,
     /// There may be more, in the direction that was asked for: beyond this `seq`.
     pub cursor: Option<u64>,
     /// Nothing is gone that was asked for.
@@ -299,7 +299,7 @@ pub struct Page {
 
 /// A message, as a page has it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Said {
+pub struct HistoryMessage {
     /// Where it stands in the room's log.
     pub seq: u64,
     /// When it was committed, in Unix milliseconds.
@@ -312,7 +312,7 @@ pub struct Said {
     pub content: String,
 }
 
-impl Said {
+impl HistoryMessage {
     /// Its bytes as JSON towards clients, or a little more.
     pub fn json_size(&self) -> usize {
         let target = self.to.as_ref().map_or("*", Name::as_str);
@@ -330,7 +330,7 @@ pub enum Unavailable {
     LogAway,
 }
 
-impl Answer {
+impl RpcResponse {
     /// What the `Method` header says of it.
     pub fn method(&self) -> &'static str {
         match self {

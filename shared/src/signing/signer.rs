@@ -11,15 +11,15 @@ use tracing::warn;
 use super::files::{KeyFileError, KeyFiles};
 use super::keyring::Keyring;
 use super::signature::Signed;
-use crate::bus::{Message, Outgoing};
+use crate::bus::{Message, OutgoingMessage};
 use crate::config::settings::{RpcSettings, Signatures};
 use crate::ids::ServerId;
-use crate::log_limit::LogLimit;
+use crate::log_rate_limit::LogRateLimit;
 use crate::metrics::Metrics;
 use crate::node::Node;
 use crate::record::SharedRecord;
-use crate::roster::Roster;
 use crate::rpc::{self, header};
+use crate::server_list::ServerList;
 
 /// Mode and keys of the servers of a process. Clones see the same changes.
 #[derive(Debug, Clone)]
@@ -44,14 +44,14 @@ impl Signing {
 
 /// Rereads the keys of a process.
 #[derive(Debug)]
-pub struct SigningKeeper {
+pub struct KeyringReloader {
     files: KeyFiles,
     keyring: watch::Sender<Arc<Keyring>>,
     /// None where nothing is read.
     seen: Option<[u8; 32]>,
 }
 
-impl SigningKeeper {
+impl KeyringReloader {
     /// Reads the keys of these servers, if the settings want any.
     ///
     /// # Errors
@@ -77,7 +77,7 @@ impl SigningKeeper {
     ///
     /// # Errors
     /// If they cannot be used. The keys of before stay; the same content is not told again.
-    pub fn look(&mut self, own: &BTreeSet<ServerId>) -> Option<Result<(), KeyFileError>> {
+    pub fn reload_if_changed(&mut self, own: &BTreeSet<ServerId>) -> Option<Result<(), KeyFileError>> {
         let (seen, now) = (self.seen?, self.files.fingerprint(own));
         if seen == now {
             return None;
@@ -114,7 +114,7 @@ pub struct Signer {
     me: ServerId,
     signing: Signing,
     metrics: Arc<Metrics>,
-    roster: Roster,
+    server_list: ServerList,
 }
 
 /// The outcome of verifying a message.
@@ -140,20 +140,20 @@ enum Refusal {
 impl Signer {
     /// For a server of this process.
     pub fn new(me: &ServerId, node: &Node) -> Self {
-        let (signing, metrics, roster) = (node.signing.clone(), node.metrics.clone(), node.roster.clone());
-        Self { me: me.clone(), signing, metrics, roster }
+        let (signing, metrics, server_list) = (node.signing.clone(), node.metrics.clone(), node.server_list.clone());
+        Self { me: me.clone(), signing, metrics, server_list }
     }
 
     /// Signs a message to another server. `record` is what its payload ends with, so that it is hashed once for all receivers.
     ///
     /// Without a key of the receiver it goes unsigned, which is logged.
-    pub fn sign(&self, to: &ServerId, message: &mut Outgoing, record: Option<&SharedRecord>) {
+    pub fn sign(&self, to: &ServerId, message: &mut OutgoingMessage, record: Option<&SharedRecord>) {
         if self.signing.mode == Signatures::Off {
             return;
         }
         let keyring = self.signing.keyring.borrow();
         let Some(pairs) = keyring.pairs(&self.me, to) else {
-            static UNSIGNED: LogLimit = LogLimit::new();
+            static UNSIGNED: LogRateLimit = LogRateLimit::new();
             if let Some(suppressed) = UNSIGNED.pass() {
                 let (server, file) = (&self.me, self.signing.keys_file.display());
                 warn!(%server, peer = %to, %file, suppressed, "a message goes unsigned: the file has no key of its receiver, add it");
@@ -189,7 +189,7 @@ impl Signer {
                 self.metrics.rpc_unsigned.add();
                 if refusal != Refusal::Unsigned {
                     // A key may be new.
-                    self.roster.doubt();
+                    self.server_list.request_recheck();
                 }
                 self.log(refusal, from.as_ref());
                 Admission::Dropped
@@ -202,7 +202,7 @@ impl Signer {
         let from = from.ok_or(Refusal::Wrong)?;
         let keyring = self.signing.keyring.borrow();
         let pairs = keyring.pairs(&self.me, from).ok_or(Refusal::NoKey)?;
-        let (head, record) = message.payload.split_at(rpc::record_at(&message.payload));
+        let (head, record) = message.payload.split_at(rpc::record_offset(&message.payload));
         let record = (!record.is_empty()).then(|| Sha256::digest(record).into());
         let signed = Signed::new(from, where_to(&message.subject, &message.reply), head, record);
         let verifies = pairs.iter().any(|pair| pair.verifies(&signed, signature));
@@ -210,9 +210,9 @@ impl Signer {
     }
 
     fn log(&self, refusal: Refusal, from: Option<&ServerId>) {
-        static UNSIGNED: LogLimit = LogLimit::new();
-        static WRONG: LogLimit = LogLimit::new();
-        static NO_KEY: LogLimit = LogLimit::new();
+        static UNSIGNED: LogRateLimit = LogRateLimit::new();
+        static WRONG: LogRateLimit = LogRateLimit::new();
+        static NO_KEY: LogRateLimit = LogRateLimit::new();
         let (server, file) = (&self.me, self.signing.keys_file.display());
         let from = from.map_or("-", ServerId::as_str);
         match refusal {

@@ -11,8 +11,8 @@ use shared::testing::{NatsServer, eventually};
 use tokio::task::JoinSet;
 use tokio::time::timeout;
 
-use crate::signing_in::{Operator, refusal, settings, with_credentials};
-use crate::world::{ROOM, SHORT, SOON};
+use crate::fixture::{ROOM, SHORT, SOON};
+use crate::sign_in::{Operator, refusal, settings, with_credentials};
 
 async fn connect(url: &str, settings: &NatsSettings) -> Bus {
     Bus::nats(url, settings, "test", Metrics::new()).await.unwrap()
@@ -36,19 +36,19 @@ async fn a_server_that_is_full_is_not_taken_for_none() {
 
 #[tokio::test]
 async fn an_account_that_is_full_is_named() {
-    let world = Operator::start(&[("conn", 1)]).await;
-    let settings = with_credentials(world.credentials_file("user.creds", &world.account, &[]));
-    let _first = connect(world.server.url(), &settings).await;
-    let refused = refusal(world.server.url(), &settings).await;
+    let fixture = Operator::start(&[("conn", 1)]).await;
+    let settings = with_credentials(fixture.credentials_file("user.creds", &fixture.account, &[]));
+    let _first = connect(fixture.server.url(), &settings).await;
+    let refused = refusal(fixture.server.url(), &settings).await;
     assert!(matches!(&refused, BusError::Full { .. }), "{refused}");
     assert!(refused.to_string().contains("the limit of the account"), "{refused}");
 }
 
 #[tokio::test]
 async fn a_subscription_too_many_is_named() {
-    let world = Operator::start(&[("subs", 1)]).await;
-    let settings = with_credentials(world.credentials_file("user.creds", &world.account, &[]));
-    let bus = connect(world.server.url(), &settings).await;
+    let fixture = Operator::start(&[("subs", 1)]).await;
+    let settings = with_credentials(fixture.credentials_file("user.creds", &fixture.account, &[]));
+    let bus = connect(fixture.server.url(), &settings).await;
     assert_eq!(bus.fault(), None);
     // The server tells it apart from the round trip that confirms a subscription, so it may be
     // known a moment later.
@@ -74,9 +74,9 @@ async fn a_reconnect_with_fewer_subscriptions_is_a_fault_until_there_are_enough(
 #[tokio::test]
 async fn an_account_or_a_user_that_may_send_less_is_named() {
     for (of_account, of_user) in [(&[("payload", 100_000)][..], &[][..]), (&[], &[("payload", 100_000)])] {
-        let world = Operator::start(of_account).await;
-        let file = world.credentials_file("user.creds", &world.account, of_user);
-        let bus = connect(world.server.url(), &with_credentials(file)).await;
+        let fixture = Operator::start(of_account).await;
+        let file = fixture.credentials_file("user.creds", &fixture.account, of_user);
+        let bus = connect(fixture.server.url(), &with_credentials(file)).await;
         let refused = payload::prove(&bus, Duration::from_secs(5)).await.unwrap_err();
         let PayloadError::Account { size, payload } = refused else { panic!("{refused}") };
         assert_eq!((size, payload), (512 * 1024, 1024 * 1024));

@@ -4,13 +4,13 @@
 #![expect(clippy::unwrap_used, clippy::expect_used, reason = "helpers of tests fail the test")]
 
 mod cases;
+mod fixture;
 mod limits;
 mod memory_only;
 mod nats_only;
 mod prefix;
-mod signing_in;
+mod sign_in;
 mod tls;
-mod world;
 
 /// Runs every case in all five worlds. Inside one process time is paused: a wait without need would
 /// fail the test.
@@ -19,31 +19,31 @@ macro_rules! contract {
         mod memory {
             $(#[tokio::test(start_paused = true)]
             async fn $case() {
-                crate::cases::$case(&crate::world::World::memory(false).await).await;
+                crate::cases::$case(&crate::fixture::BusFixture::memory(false).await).await;
             })+
         }
         mod memory_traced {
             $(#[tokio::test(start_paused = true)]
             async fn $case() {
-                crate::cases::$case(&crate::world::World::memory(true).await).await;
+                crate::cases::$case(&crate::fixture::BusFixture::memory(true).await).await;
             })+
         }
         mod nats {
             $(#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
             async fn $case() {
-                crate::cases::$case(&crate::world::World::nats("", false).await).await;
+                crate::cases::$case(&crate::fixture::BusFixture::nats("", false).await).await;
             })+
         }
         mod nats_with_prefix {
             $(#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
             async fn $case() {
-                crate::cases::$case(&crate::world::World::nats("staging", false).await).await;
+                crate::cases::$case(&crate::fixture::BusFixture::nats("staging", false).await).await;
             })+
         }
         mod nats_traced {
             $(#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
             async fn $case() {
-                crate::cases::$case(&crate::world::World::nats("", true).await).await;
+                crate::cases::$case(&crate::fixture::BusFixture::nats("", true).await).await;
             })+
         }
     };

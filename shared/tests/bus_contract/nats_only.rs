@@ -10,7 +10,7 @@ use shared::metrics::Metrics;
 use shared::testing::{NatsServer, TcpProxy, eventually};
 use tokio::time::{Instant, timeout};
 
-use crate::world::{ROOM, SHORT, SOON, echo, next, number, numbered, to};
+use crate::fixture::{ROOM, SHORT, SOON, echo, next, number, numbered, to};
 
 /// Quick to notice and to come back.
 fn settings() -> NatsSettings {
@@ -35,7 +35,7 @@ async fn a_dead_broker_fails_everything_at_once() {
     let _silent = bus.subscribe("chat.a", ROOM).await.unwrap();
     let asking = bus.clone();
     let question = tokio::task::JoinSet::from_iter([async move { asking.request(to("chat.a", "?"), SOON * 6).await }]);
-    eventually(SOON, "the question waits", async || bus.questions_waiting() == 1).await;
+    eventually(SOON, "the question waits", async || bus.pending_requests() == 1).await;
 
     server.kill();
     let outcome = timeout(SOON, question.join_all()).await.expect("the question ends with the connection");

@@ -2,12 +2,12 @@
 //! prefix.
 
 use futures_util::StreamExt;
-use shared::bus::{Bus, BusError, Headers, Outgoing};
+use shared::bus::{Bus, BusError, Headers, OutgoingMessage};
 use shared::config::settings::NatsSettings;
 use shared::metrics::Metrics;
 use shared::testing::NatsServer;
 
-use crate::world::{ROOM, SOON, asking, echo, next, number, numbered, to};
+use crate::fixture::{ROOM, SOON, asking, echo, next, number, numbered, to};
 
 async fn bus(server: &NatsServer, prefix: &str) -> Bus {
     let settings = NatsSettings { prefix: prefix.to_owned(), connect_secs: 2, ..NatsSettings::default() };
@@ -45,7 +45,7 @@ async fn every_subject_begins_with_the_prefix() {
     let mut heard = bus.subscribe("chat.a", ROOM).await.unwrap();
     bus.publish(asking("chat.a", "connector.c.reply.1")).unwrap();
     let headers = Headers::new().with("Nats-Subject", "chat.b");
-    bus.publish(Outgoing { headers, ..to("last", "") }).unwrap();
+    bus.publish(OutgoingMessage { headers, ..to("last", "") }).unwrap();
     let message = next(&mut heard).await;
     assert_eq!((message.subject.as_str(), message.reply.as_deref()), ("chat.a", Some("connector.c.reply.1")));
     loop {

@@ -8,7 +8,7 @@ use shared::config::settings::NatsSettings;
 use shared::testing::{Certificates, NatsServer};
 use tokio::time::Instant;
 
-use crate::signing_in::{is_let_in, refusal, settings};
+use crate::sign_in::{is_let_in, refusal, settings};
 
 /// A server with this certificate and key.
 async fn with_tls((certificate, key): (String, String), authority: &str, more: &[&str]) -> NatsServer {

@@ -7,27 +7,27 @@ use shared::frontend::routes;
 use tokio_tungstenite::tungstenite::Message as Frame;
 use wire::PackageKind;
 
+use crate::fixture::FrontendFixture;
 use crate::socket::{ack, heartbeat, hello, notify};
-use crate::stage::Stage;
 
 /// A tenth of the shortest time-out that can be set.
 const OFTEN: Duration = Duration::from_millis(200);
 
 #[tokio::test]
 async fn the_handshake_says_when_and_which_codes() {
-    let stage = Stage::start().await;
-    let mut socket = stage.open().await;
+    let fixture = FrontendFixture::start().await;
+    let mut socket = fixture.open().await;
     socket.send(hello()).await;
     let answer: Value = serde_json::from_slice(&socket.expect(PackageKind::Handshake).await).unwrap();
     assert_eq!((&answer["code"], &answer["sys"]["heartbeat"]), (&json!(200), &json!(30)));
     assert_eq!(answer["sys"]["dict"][routes::ENTER], json!(3));
-    assert_eq!(stage.role.opened_and_closed(), (0, 0), "nothing can be sent before the ack");
+    assert_eq!(fixture.role.opened_and_closed(), (0, 0), "nothing can be sent before the ack");
 }
 
 #[tokio::test]
 async fn each_heartbeat_is_answered_by_one() {
-    let stage = Stage::start().await;
-    let mut socket = stage.working().await;
+    let fixture = FrontendFixture::start().await;
+    let mut socket = fixture.working().await;
     for _ in 0..3 {
         socket.send(heartbeat()).await;
     }
@@ -39,8 +39,8 @@ async fn each_heartbeat_is_answered_by_one() {
 
 #[tokio::test]
 async fn without_heartbeats_there_are_none() {
-    let stage = Stage::with(|options| options.heartbeat_secs = 0).await;
-    let mut socket = stage.open().await;
+    let fixture = FrontendFixture::with(|options| options.heartbeat_secs = 0).await;
+    let mut socket = fixture.open().await;
     socket.send(hello()).await;
     let answer: Value = serde_json::from_slice(&socket.expect(PackageKind::Handshake).await).unwrap();
     assert!(answer["sys"].is_object() && answer["sys"].get("heartbeat").is_none(), "{answer}");
@@ -51,12 +51,12 @@ async fn without_heartbeats_there_are_none() {
 
 #[tokio::test]
 async fn only_the_silent_are_closed() {
-    let stage = Stage::with(|options| options.heartbeat_secs = 1).await;
+    let fixture = FrontendFixture::with(|options| options.heartbeat_secs = 1).await;
     // In this order: whoever was heard only at the beginning would be closed before the silent one.
-    let mut speaks = stage.entered().await;
-    let mut pings = stage.entered().await;
-    let mut beats = stage.entered().await;
-    let mut silent = stage.entered().await;
+    let mut speaks = fixture.entered().await;
+    let mut pings = fixture.entered().await;
+    let mut beats = fixture.entered().await;
+    let mut silent = fixture.entered().await;
     let signs = async {
         let mut often = tokio::time::interval(OFTEN);
         loop {
@@ -71,7 +71,7 @@ async fn only_the_silent_are_closed() {
         () = signs => panic!("it never ends"),
     };
     assert_eq!(end, (Vec::new(), Some(1000)), "no kick");
-    assert_eq!(stage.metrics.sessions_closed_timeout.get(), 1);
+    assert_eq!(fixture.metrics.sessions_closed_timeout.get(), 1);
     for (what, socket) in [("data", &mut speaks), ("pings", &mut pings), ("heartbeats", &mut beats)] {
         assert_eq!(socket.ask(9, routes::ENTER, b"{}").await["code"], json!(200), "{what}");
     }

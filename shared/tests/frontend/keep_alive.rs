@@ -11,7 +11,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::time::{Instant, sleep, timeout};
 
-use crate::stage::{DEADLINE, Stage};
+use crate::fixture::{DEADLINE, FrontendFixture};
 
 /// Bytes of the large answer: more than the buffers of both kernels.
 const LARGE: usize = 32 << 20;
@@ -25,8 +25,8 @@ fn router() -> Router {
 }
 
 /// Seconds for a head, and between requests.
-async fn stage(handshake: u32, keep_alive: u32) -> Stage {
-    Stage::with(|options| {
+async fn fixture(handshake: u32, keep_alive: u32) -> FrontendFixture {
+    FrontendFixture::with(|options| {
         options.frontend.handshake_secs = handshake;
         options.frontend.keep_alive_secs = keep_alive;
         options.http = Some(router());
@@ -56,37 +56,37 @@ async fn closed(stream: &mut TcpStream) {
 
 #[tokio::test]
 async fn a_connection_outlives_the_deadline_of_a_handshake() {
-    let stage = stage(1, 60).await;
-    let mut kept = TcpStream::connect(stage.address).await.unwrap();
+    let fixture = fixture(1, 60).await;
+    let mut kept = TcpStream::connect(fixture.address).await.unwrap();
     for _ in 0..3 {
         kept.write_all(ASK).await.unwrap();
         assert!(!answer(&mut kept).await.to_lowercase().contains("connection: close"));
         sleep(Duration::from_millis(1_200)).await;
     }
-    assert_eq!(stage.metrics.sessions_closed_timeout.get(), 0);
+    assert_eq!(fixture.metrics.sessions_closed_timeout.get(), 0);
     // And ends when the server does.
-    stage.lifecycle.begin_stop();
+    fixture.lifecycle.begin_stop();
     closed(&mut kept).await;
 }
 
 #[tokio::test]
 async fn an_idle_connection_is_closed_in_order() {
-    let stage = stage(60, 1).await;
-    let mut kept = TcpStream::connect(stage.address).await.unwrap();
+    let fixture = fixture(60, 1).await;
+    let mut kept = TcpStream::connect(fixture.address).await.unwrap();
     kept.write_all(ASK).await.unwrap();
     answer(&mut kept).await;
     let idle = Instant::now();
     closed(&mut kept).await;
     assert!(idle.elapsed() > Duration::from_millis(800), "{:?}", idle.elapsed());
-    assert_eq!(stage.metrics.sessions_closed_timeout.get(), 0);
+    assert_eq!(fixture.metrics.sessions_closed_timeout.get(), 0);
 }
 
 /// The head of the second request begins before the connection was idle for too long, and ends
 /// after that.
 #[tokio::test]
 async fn a_request_that_has_begun_is_answered() {
-    let stage = stage(60, 1).await;
-    let mut kept = TcpStream::connect(stage.address).await.unwrap();
+    let fixture = fixture(60, 1).await;
+    let mut kept = TcpStream::connect(fixture.address).await.unwrap();
     kept.write_all(ASK).await.unwrap();
     answer(&mut kept).await;
     kept.write_all(&ASK[..5]).await.unwrap();
@@ -98,8 +98,8 @@ async fn a_request_that_has_begun_is_answered() {
 
 #[tokio::test]
 async fn a_large_answer_is_read_as_slowly_as_it_goes_on() {
-    let stage = stage(1, 1).await;
-    let mut kept = TcpStream::connect(stage.address).await.unwrap();
+    let fixture = fixture(1, 1).await;
+    let mut kept = TcpStream::connect(fixture.address).await.unwrap();
     kept.write_all(b"GET /large HTTP/1.1\r\nHost: x\r\n\r\n").await.unwrap();
     let mut bytes = Vec::new();
     for _ in 0..8 {
@@ -109,9 +109,9 @@ async fn a_large_answer_is_read_as_slowly_as_it_goes_on() {
     timeout(DEADLINE, kept.read_to_end(&mut bytes)).await.unwrap().unwrap();
     assert!(bytes.len() > LARGE, "{}", bytes.len());
     // A client that does not read at all is cut off.
-    let mut deaf = TcpStream::connect(stage.address).await.unwrap();
+    let mut deaf = TcpStream::connect(fixture.address).await.unwrap();
     deaf.write_all(b"GET /large HTTP/1.1\r\nHost: x\r\n\r\n").await.unwrap();
-    let counted = async || stage.metrics.sessions_closed_timeout.get() == 1;
+    let counted = async || fixture.metrics.sessions_closed_timeout.get() == 1;
     shared::testing::eventually(DEADLINE, "the end of one that reads nothing", counted).await;
 }
 

@@ -2,12 +2,12 @@
 
 #![expect(clippy::unwrap_used, clippy::panic, reason = "helpers of tests fail the test")]
 
+mod backpressure;
 mod bad_input;
-mod busy;
-mod door;
+mod connection_limit;
+mod fixture;
 mod heartbeat;
 mod keep_alive;
 mod limits;
+mod shutdown;
 mod socket;
-mod stage;
-mod stopping;

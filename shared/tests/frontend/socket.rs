@@ -12,7 +12,7 @@ use tokio_tungstenite::tungstenite::Message as Frame;
 use tokio_tungstenite::{MaybeTlsStream, WebSocketStream, connect_async};
 use wire::{Message, Package, PackageKind, RouteRef};
 
-use crate::stage::DEADLINE;
+use crate::fixture::DEADLINE;
 
 /// A websocket, and the packages of a frame that were not looked at yet.
 pub(crate) struct Socket {

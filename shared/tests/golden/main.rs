@@ -119,7 +119,7 @@ fn senders_and_records_are_found_without_reading_a_message_whole() {
         };
         assert_eq!(rpc::sender(&bytes, field).as_ref(), Some(sender), "{name}");
         let length = record.map_or(0, |record| record.bytes().unwrap().len());
-        assert_eq!(rpc::record_at(&bytes), bytes.len() - length, "{name}");
+        assert_eq!(rpc::record_offset(&bytes), bytes.len() - length, "{name}");
         assert_eq!(&bytes[bytes.len() - length..], record.map_or(&[][..], |record| record.bytes().unwrap()));
     }
 }

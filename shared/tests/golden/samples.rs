@@ -4,12 +4,14 @@ use std::sync::Arc;
 
 use shared::ids::{Incarnation, Name, RoomId, ServerId, SessionId};
 use shared::membership::Token;
-use shared::record::{Decided, Entry, Epoch, Outcome, Part, Position, Record, RecordId, Refusal, VERSION};
+use shared::record::{
+    CheckpointPart, DecidedProposal, Entry, Epoch, Outcome, Position, Record, RecordId, Refusal, VERSION,
+};
 use shared::room::{Checkpoint, RoomState};
 use shared::rpc;
 use shared::rpc::messages::{
-    Answer, ChatStats, Claim, ConnectorStats, FromChat, FromConnector, Item, Known, News, Page, Ping, Place, Pong,
-    Question, Said, Span, Unavailable, Wanted,
+    CatchUp, ChatStats, Claim, ConnectorStats, FromChat, FromConnector, HistoryMessage, HistoryPage, HistoryQuery,
+    HistoryRange, Item, KnownIncarnation, LogPosition, Ping, Pong, RpcRequest, RpcResponse, Unavailable,
 };
 use shared::rpc::report::{ChatReport, Liveness};
 
@@ -57,8 +59,8 @@ fn session(number: u64) -> SessionId {
     SessionId { connector: connector(), incarnation: Incarnation(111_411_200_000_007), number }
 }
 
-fn place() -> Place {
-    Place { epoch: Epoch(1_700_000_000_000), position: Position(12), id: RecordId(12_121_212_121_212_121_212) }
+fn place() -> LogPosition {
+    LogPosition { epoch: Epoch(1_700_000_000_000), position: Position(12), id: RecordId(12_121_212_121_212_121_212) }
 }
 
 fn entries() -> Vec<Entry> {
@@ -67,8 +69,8 @@ fn entries() -> Vec<Entry> {
         Entry::Open,
         Entry::Join { name: name("ann"), session: session(3), membership: ann },
         Entry::Join { name: name("bob"), session: session(4), membership: bob },
-        Entry::Say { from: name("ann"), content: "hi 😀".to_owned(), id: Some(ann.message("m1")) },
-        Entry::Say { from: name("ann"), content: String::new(), id: None },
+        Entry::Message { from: name("ann"), content: "hi 😀".to_owned(), id: Some(ann.message("m1")) },
+        Entry::Message { from: name("ann"), content: String::new(), id: None },
         Entry::Whisper {
             from: name("ann"),
             to: name("bob"),
@@ -84,9 +86,9 @@ fn entries() -> Vec<Entry> {
 fn record() -> Record {
     let outcomes = vec![
         Outcome::Done(1),
-        Outcome::Already,
+        Outcome::Unchanged,
         Outcome::Overtaken,
-        Outcome::Said { seq: 11_002, time: 1_700_000_000_100 },
+        Outcome::Duplicate { seq: 11_002, time: 1_700_000_000_100 },
         Outcome::Refused(Refusal::NameTaken),
     ];
     Record {
@@ -97,21 +99,21 @@ fn record() -> Record {
         links: vec![Position(11), Position(9), Position(2)],
         time: 1_700_000_000_456,
         owner: chat(),
-        proposals: vec![Decided {
+        proposals: vec![DecidedProposal {
             connector: connector(),
             incarnation: Incarnation(111_411_200_000_007),
             number: 9,
             outcomes,
         }],
         entries: entries(),
-        named: vec![connector()],
+        notify_connectors: vec![connector()],
         checkpoint: None,
         part: None,
     }
 }
 
-fn part() -> Part {
-    Part { base: Position(12), index: 0, of: 2 }
+fn part() -> CheckpointPart {
+    CheckpointPart { base: Position(12), index: 0, of: 2 }
 }
 
 fn state() -> RoomState {
@@ -128,40 +130,40 @@ fn for_connectors() -> Checkpoint {
     state().checkpoints_for_connectors(usize::MAX).remove(0)
 }
 
-fn from_connector(question: Question) -> FromConnector {
+fn from_connector(question: RpcRequest) -> FromConnector {
     let incarnation = Incarnation(111_411_200_000_007);
     let (v, continues, known) = (rpc::VERSION, Vec::new(), None);
     FromConnector { v, connector: connector(), incarnation, continues, count: 300, known, question }
 }
 
-fn asked(question: Question) -> Sample {
+fn asked(question: RpcRequest) -> Sample {
     Sample::FromConnector(from_connector(question))
 }
 
 /// A heartbeat with all that it can say.
 fn full_heartbeat() -> FromConnector {
-    let known = Some(Known { incarnation: Incarnation(111_411_200_000_009), live: true });
+    let known = Some(KnownIncarnation { incarnation: Incarnation(111_411_200_000_009), live: true });
     let continues = vec![Incarnation(111_411_200_000_005)];
-    FromConnector { continues, known, ..from_connector(Question::Heartbeat) }
+    FromConnector { continues, known, ..from_connector(RpcRequest::Heartbeat) }
 }
 
-fn from_chat(answer: Answer) -> FromChat {
+fn from_chat(answer: RpcResponse) -> FromChat {
     let incarnation = Incarnation(111_411_200_000_008);
     FromChat { v: rpc::VERSION, chat: chat(), incarnation, number: 77, stats: None, answer }
 }
 
-fn answered(answer: Answer) -> Sample {
+fn answered(answer: RpcResponse) -> Sample {
     Sample::FromChat(from_chat(answer))
 }
 
-fn wanted(span: Span) -> Sample {
-    let wanted = Wanted { viewer: Token::new(1).membership(), span, limit: 50 };
-    asked(Question::History { room: room(), number: 3, session: None, wanted })
+fn wanted(span: HistoryRange) -> Sample {
+    let wanted = HistoryQuery { viewer: Token::new(1).membership(), span, limit: 50 };
+    asked(RpcRequest::History { room: room(), number: 3, session: None, wanted })
 }
 
 fn wanted_by_a_session() -> Sample {
-    let wanted = Wanted { viewer: Token::new(1).membership(), span: Span::Last, limit: 50 };
-    asked(Question::History { room: room(), number: 3, session: Some(3), wanted })
+    let wanted = HistoryQuery { viewer: Token::new(1).membership(), span: HistoryRange::Last, limit: 50 };
+    asked(RpcRequest::History { room: room(), number: 3, session: Some(3), wanted })
 }
 
 fn questions() -> Vec<(&'static str, Sample)> {
@@ -181,38 +183,49 @@ fn questions() -> Vec<(&'static str, Sample)> {
         },
     ];
     vec![
-        ("attach", asked(Question::Attach { room: room(), at: place() })),
-        ("propose", asked(Question::Propose { room: room(), at: place(), number: 9, items })),
-        ("detach", asked(Question::Detach { room: room() })),
-        ("heartbeat", asked(Question::Heartbeat)),
+        ("attach", asked(RpcRequest::Attach { room: room(), at: place() })),
+        ("propose", asked(RpcRequest::Propose { room: room(), at: place(), number: 9, items })),
+        ("detach", asked(RpcRequest::Detach { room: room() })),
+        ("heartbeat", asked(RpcRequest::Heartbeat)),
         ("heartbeat-known", Sample::FromConnector(full_heartbeat())),
-        ("probe", asked(Question::Probe)),
-        ("history-last", wanted(Span::Last)),
-        ("history-before", wanted(Span::Before(12_003))),
-        ("history-after", wanted(Span::After(12_003))),
-        ("history-since", wanted(Span::Since(12_003))),
+        ("probe", asked(RpcRequest::Probe)),
+        ("history-last", wanted(HistoryRange::Last)),
+        ("history-before", wanted(HistoryRange::Before(12_003))),
+        ("history-after", wanted(HistoryRange::After(12_003))),
+        ("history-since", wanted(HistoryRange::Since(12_003))),
         ("history-session", wanted_by_a_session()),
     ]
 }
 
 fn answers() -> Vec<(&'static str, Sample)> {
     let (position, record) = (Position(13), Arc::new(record().for_connectors()));
-    let attached = |news| answered(Answer::Attached { room: room(), asked: Place::default(), now: place(), news });
-    let said = Said { seq: 13_005, time: 9, from: name("ann"), to: Some(name("bob")), content: "psst".to_owned() };
-    let page = Page { messages: vec![said], cursor: Some(13_005), complete: true };
+    let attached =
+        |news| answered(RpcResponse::Attached { room: room(), asked: LogPosition::default(), now: place(), news });
+    let said =
+        HistoryMessage { seq: 13_005, time: 9, from: name("ann"), to: Some(name("bob")), content: "psst".to_owned() };
+    let page = HistoryPage { messages: vec![said], cursor: Some(13_005), complete: true };
     vec![
-        ("record", answered(Answer::Record { room: room(), epoch: Epoch(5), position, record: record.clone().into() })),
-        ("attached-since", attached(News::Since { records: vec![(position, record)], more: true })),
-        ("attached-state", attached(News::State(Box::new(for_connectors())))),
-        ("attached-state-part", attached(News::StatePart { index: 1, of: 2, part: Box::new(for_connectors()) })),
-        ("history", answered(Answer::History { room: room(), number: 3, upto: place(), page })),
-        ("not-owner", answered(Answer::NotOwner { room: room() })),
-        ("unavailable-full", answered(Answer::Unavailable { room: room(), because: Unavailable::LogFull })),
-        ("unavailable-away", answered(Answer::Unavailable { room: room(), because: Unavailable::LogAway })),
-        ("alive", answered(Answer::Alive)),
-        ("alive-stats", Sample::FromChat(FromChat { stats: Some(chat_stats()), ..from_chat(Answer::Alive) })),
-        ("leaving", answered(Answer::Leaving)),
-        ("stale", answered(Answer::Stale(Known { incarnation: Incarnation(111_411_200_000_009), live: false }))),
+        (
+            "record",
+            answered(RpcResponse::Record { room: room(), epoch: Epoch(5), position, record: record.clone().into() }),
+        ),
+        ("attached-since", attached(CatchUp::Since { records: vec![(position, record)], more: true })),
+        ("attached-state", attached(CatchUp::State(Box::new(for_connectors())))),
+        ("attached-state-part", attached(CatchUp::StatePart { index: 1, of: 2, part: Box::new(for_connectors()) })),
+        ("history", answered(RpcResponse::History { room: room(), number: 3, upto: place(), page })),
+        ("not-owner", answered(RpcResponse::NotOwner { room: room() })),
+        ("unavailable-full", answered(RpcResponse::Unavailable { room: room(), because: Unavailable::LogFull })),
+        ("unavailable-away", answered(RpcResponse::Unavailable { room: room(), because: Unavailable::LogAway })),
+        ("alive", answered(RpcResponse::Alive)),
+        ("alive-stats", Sample::FromChat(FromChat { stats: Some(chat_stats()), ..from_chat(RpcResponse::Alive) })),
+        ("leaving", answered(RpcResponse::Leaving)),
+        (
+            "stale",
+            answered(RpcResponse::Stale(KnownIncarnation {
+                incarnation: Incarnation(111_411_200_000_009),
+                live: false,
+            })),
+        ),
     ]
 }
 

@@ -8,7 +8,7 @@ use bytes::Bytes;
 use serde::Serialize;
 use serde_json::{Value, json};
 use wire::{
-    Body, Dictionary, HandshakeAccept, HandshakeAnswer, HandshakeRefusal, HandshakeRequest, Kick, MAX_BODY, Message,
+    Body, Dictionary, HandshakeAccept, HandshakeRefusal, HandshakeRequest, HandshakeResponse, Kick, MAX_BODY, Message,
     OfferedDictionary, Package, PackageKind, Route, RouteRef, StreamDecoder, WireError, decode_frame, decode_text,
     to_json,
 };
@@ -177,8 +177,8 @@ fn handshakes_of_servers_are_the_same_bytes() {
 
 #[test]
 fn handshakes_of_pomelo_servers_are_read() {
-    let HandshakeAnswer::Accepted { heartbeat_secs, dictionary, protobuf, user } =
-        HandshakeAnswer::parse(&recorded_body("hs-resp-master-connector")).unwrap()
+    let HandshakeResponse::Accepted { heartbeat_secs, dictionary, protobuf, user } =
+        HandshakeResponse::parse(&recorded_body("hs-resp-master-connector")).unwrap()
     else {
         panic!("not accepted");
     };

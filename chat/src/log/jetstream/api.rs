@@ -12,7 +12,7 @@ use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
-use shared::bus::{Bus, BusError, Headers, Message, Outgoing, SubjectPrefix};
+use shared::bus::{Bus, BusError, Headers, Message, OutgoingMessage, SubjectPrefix};
 use shared::record::Position;
 use shared::subjects;
 use thiserror::Error;
@@ -187,7 +187,7 @@ impl Api {
             Some(expected) => Headers::new().with(EXPECTED, expected.0.to_string()),
             None => Headers::new(),
         };
-        let question = |reply| Outgoing { subject, reply: Some(reply), headers, payload };
+        let question = |reply| OutgoingMessage { subject, reply: Some(reply), headers, payload };
         let stream = self.stream.clone();
         let accepts = move |answer: &Message| is_of_stream(&answer.payload, &stream);
         let answer = self.bus.request_for(question, accepts, self.within).await?;
@@ -229,7 +229,7 @@ impl Api {
     }
 
     async fn request(&self, subject: String, payload: Bytes) -> Result<Message, ApiError> {
-        let question = Outgoing { subject, payload, ..Outgoing::default() };
+        let question = OutgoingMessage { subject, payload, ..OutgoingMessage::default() };
         Ok(self.bus.request(question, self.within).await?)
     }
 }

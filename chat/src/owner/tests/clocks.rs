@@ -25,11 +25,11 @@ fn a_clock_that_is_set_forward_forgets_no_id_before_its_time() {
     harness.now.wall_ms += 24 * 3_600_000;
     harness.say_once(3, "b");
     harness.tick(59_000);
-    assert_eq!(harness.say_once(4, "a"), Outcome::Said { seq: first.0, time: first.1 });
+    assert_eq!(harness.say_once(4, "a"), Outcome::Duplicate { seq: first.0, time: first.1 });
     // The next owner reads all of it at once.
     let mut successor = harness.successor();
     successor.at = harness.at;
-    assert_eq!(successor.say_once(5, "a"), Outcome::Said { seq: first.0, time: first.1 });
+    assert_eq!(successor.say_once(5, "a"), Outcome::Duplicate { seq: first.0, time: first.1 });
     for number in 0..61 {
         successor.tick(1_000);
         successor.say_once(6 + number, &number.to_string());

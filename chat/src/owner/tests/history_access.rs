@@ -1,14 +1,15 @@
 //! Questions for messages: whose member they may be for. Numbers of proposals that cannot be.
 
 use shared::lineage::Lineage;
-use shared::rpc::messages::{Span, Wanted};
+use shared::rpc::messages::{HistoryQuery, HistoryRange};
 
 use super::*;
 
 impl OwnerHarness {
     /// A connector asks for messages on behalf of a member that is in by this session.
     fn view(&mut self, number: u8, session: Option<u64>, member: u64) {
-        let wanted = Wanted { viewer: Token::new(member.into()).membership(), span: Span::Last, limit: 10 };
+        let wanted =
+            HistoryQuery { viewer: Token::new(member.into()).membership(), span: HistoryRange::Last, limit: 10 };
         let request =
             HistoryRequest { requester: requester(number), incarnation: self.run, number: 7, session, wanted };
         let mut effects = Vec::new();
@@ -61,7 +62,7 @@ fn a_session_is_shown_what_its_own_stay_may_see() {
 #[test]
 fn an_owner_that_is_behind_reads_before_it_says_no() {
     let mut harness = OwnerHarness::new();
-    harness.attach(1, Place::default());
+    harness.attach(1, LogPosition::default());
     harness.run();
     let mut other =
         OwnerHarness::on(std::mem::replace(&mut harness.log, Memory::starting_at(1, &LogSettings::default())));
@@ -87,7 +88,7 @@ fn a_room_that_was_not_read_is_read() {
 fn members_of_a_continued_run_are_its_connectors() {
     let mut harness = OwnerHarness::with_ann(0);
     let mut lineage = Lineage::new(Incarnation(1));
-    lineage.go_on_above(Incarnation(5));
+    lineage.continue_above(Incarnation(5));
     harness.run = lineage.present();
     harness.owner.set_liveness(&Arc::new(ConnectorLiveness::new([(&connector(1), &lineage, 0)].into_iter(), 10)));
     harness.view(1, Some(1), 1);

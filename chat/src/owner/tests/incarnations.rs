@@ -1,7 +1,7 @@
 //! Runs of connectors that are below one that the log names, and those that go on above it.
 
 use shared::lineage::Lineage;
-use shared::rpc::messages::Known;
+use shared::rpc::messages::KnownIncarnation;
 
 use super::*;
 
@@ -14,15 +14,15 @@ impl OwnerHarness {
 
     fn stale(&self) -> Vec<u64> {
         let known = |effect: &OwnerEffect| match effect {
-            OwnerEffect::Respond(_, Answer::Stale(Known { incarnation, live: false })) => Some(incarnation.0),
+            OwnerEffect::Respond(_, RpcResponse::Stale(KnownIncarnation { incarnation, live: false })) => Some(incarnation.0),
             _ => None,
         };
         self.sent.iter().filter_map(known).collect()
     }
 }
 
-fn at(position: u64) -> Place {
-    Place { epoch: Epoch(1), position: Position(position), id: RecordId::NONE }
+fn at(position: u64) -> LogPosition {
+    LogPosition { epoch: Epoch(1), position: Position(position), id: RecordId::NONE }
 }
 
 /// A log in which connector 1 was run 9, and has a member.
@@ -38,12 +38,12 @@ fn log_of_run_9() -> Memory {
 fn a_run_below_one_that_the_log_names_is_refused_as_stale() {
     let mut harness = OwnerHarness::on(log_of_run_9());
     harness.hear(&Lineage::new(Incarnation(3)));
-    harness.attach(1, Place::default());
+    harness.attach(1, LogPosition::default());
     harness.propose(1, 1, vec![join(1, "bob")]);
     harness.run();
     assert_eq!(harness.stale(), [9, 9]);
     assert!(harness.all()[1].1.proposals.is_empty(), "nothing is decided");
-    assert!(!harness.sent.iter().any(|effect| matches!(effect, OwnerEffect::Respond(_, Answer::Attached { .. }))));
+    assert!(!harness.sent.iter().any(|effect| matches!(effect, OwnerEffect::Respond(_, RpcResponse::Attached { .. }))));
     assert!(harness.owner.followers.is_empty());
 }
 
@@ -51,9 +51,9 @@ fn a_run_below_one_that_the_log_names_is_refused_as_stale() {
 fn it_goes_on_above_and_is_accepted_with_the_numbers_that_it_has() {
     let mut harness = OwnerHarness::on(log_of_run_9());
     let mut lineage = Lineage::new(Incarnation(3));
-    lineage.go_on_above(Incarnation(9));
+    lineage.continue_above(Incarnation(9));
     harness.hear(&lineage);
-    harness.attach(1, Place::default());
+    harness.attach(1, LogPosition::default());
     harness.propose(1, 1, vec![join(1, "bob")]);
     harness.run();
     assert!(harness.stale().is_empty());
@@ -71,7 +71,7 @@ fn a_proposal_of_a_continued_run_is_decided_once() {
         harness.propose(1, 1, vec![join(1, "ann"), say(1)]);
         // Waiting, being appended, committed.
         harness.run_some(until);
-        lineage.go_on_above(Incarnation(9));
+        lineage.continue_above(Incarnation(9));
         harness.hear(&lineage);
         harness.propose(1, 1, vec![join(1, "ann"), say(1)]);
         harness.run();
@@ -80,7 +80,7 @@ fn a_proposal_of_a_continued_run_is_decided_once() {
         let last = RoomState::replay(&harness.all());
         assert_eq!(last.last_proposal(&connector(1)).map(|last| (last.incarnation.0, last.number)), Some((13, 2)));
         let said = harness.all().iter().flat_map(|(_, record)| record.entries.clone()).collect::<Vec<_>>();
-        let count = said.iter().filter(|entry| matches!(entry, Entry::Say { .. })).count();
+        let count = said.iter().filter(|entry| matches!(entry, Entry::Message { .. })).count();
         assert_eq!(count, 2, "until {until}: {said:?}");
         let sessions: Vec<_> = last.runs().map(|(_, run)| run.0).collect();
         assert_eq!(sessions, [13], "its member moved");

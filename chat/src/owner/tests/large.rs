@@ -16,7 +16,7 @@ const HEADERS: usize = 1_200;
 fn harness_on(log: Memory, payload: usize) -> OwnerHarness {
     let room = RoomSettings { max_members: 20_000, ..RoomSettings::default() };
     let settings = Settings { room, ..Settings::default() };
-    OwnerHarness::with(log, &settings, Budget::of_payload(payload).unwrap())
+    OwnerHarness::with(log, &settings, SizeLimits::for_payload(payload).unwrap())
 }
 
 fn harness(payload: usize) -> OwnerHarness {
@@ -51,11 +51,11 @@ fn bytes(harness: &OwnerHarness) -> usize {
 /// The state that a connector is delivered that attaches.
 fn delivered_state(harness: &mut OwnerHarness) -> RoomState {
     harness.sent.clear();
-    harness.attach(9, Place::default());
+    harness.attach(9, LogPosition::default());
     harness.run();
     let mut state = RoomState::default();
     let parts = harness.sent.iter().filter_map(|effect| match effect {
-        OwnerEffect::Respond(_, Answer::Attached { news: News::State(part) | News::StatePart { part, .. }, .. }) => {
+        OwnerEffect::Respond(_, RpcResponse::Attached { news: CatchUp::State(part) | CatchUp::StatePart { part, .. }, .. }) => {
             Some(part)
         }
         _ => None,
@@ -78,10 +78,10 @@ fn nothing_is_more_than_half_of_what_the_broker_takes() {
     for number in 0..40 {
         let position = Position(number * 7);
         let id = if number == 0 { RecordId::NONE } else { harness.id_at(position) };
-        harness.attach(2, Place { epoch: Epoch(1), position, id });
+        harness.attach(2, LogPosition { epoch: Epoch(1), position, id });
         harness.run();
     }
-    harness.attach(2, Place::default());
+    harness.attach(2, LogPosition::default());
     harness.run();
     let largest = records(&harness).into_iter().map(|(size, _)| size).max().unwrap();
     assert!(largest + HEADERS <= SMALL / 2, "{largest}");
@@ -151,7 +151,7 @@ fn a_checkpoint_in_parts_is_begun_anew_when_its_parts_do_not_fit_any_more() {
     let before = positions(&harness).len();
     harness.maintain(25 * 3_600_000);
     harness.run_some(1);
-    harness.owner.set_policy(&Arc::new(RoomPolicy::new(&settings, Budget::of_payload(SMALL).unwrap())));
+    harness.owner.set_policy(&Arc::new(RoomPolicy::new(&settings, SizeLimits::for_payload(SMALL).unwrap())));
     harness.run();
     let written: Vec<_> =
         records(&harness).split_off(before).into_iter().map(|(size, record)| (size, record.part.unwrap())).collect();

@@ -7,7 +7,7 @@ const LOOK_MS: u64 = 10;
 
 fn owner_of(room: &str) -> OwnerHarness {
     let mut harness = OwnerHarness::new();
-    let policy = Arc::new(RoomPolicy::new(&Settings::default(), Budget::default()));
+    let policy = Arc::new(RoomPolicy::new(&Settings::default(), SizeLimits::default()));
     let me = ServerId::new("chat-server-1").unwrap();
     let ids = RecordIds::new(&me, Incarnation(1), 1);
     harness.owner = Owner::new(me, RoomId::new(room).unwrap(), ids, policy, Metrics::new());
@@ -27,7 +27,7 @@ fn fail(harness: &mut OwnerHarness) {
 /// Milliseconds between the tries of an owner that fails so many times.
 fn delays(harness: &mut OwnerHarness, failures: usize) -> Vec<u64> {
     let mut delays = Vec::new();
-    harness.attach(1, Place::default());
+    harness.attach(1, LogPosition::default());
     while delays.len() < failures {
         fail(harness);
         let failed_at = harness.now.ticks;
@@ -59,7 +59,7 @@ fn rooms_that_fail_together_are_tried_again_at_times_of_their_own() {
 fn a_full_log_is_backed_off_from_although_it_can_be_read() {
     let full = LogSettings { max_total_bytes: 0, ..LogSettings::default() };
     let mut harness = OwnerHarness::on(Memory::starting_at(1, &full));
-    harness.attach(1, Place::default());
+    harness.attach(1, LogPosition::default());
     let mut operations = harness.run();
     for _ in 0..1_000 {
         harness.tick(LOOK_MS);

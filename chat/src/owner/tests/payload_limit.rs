@@ -11,12 +11,12 @@ fn long(session: u64) -> Item {
 }
 
 fn shrink(harness: &mut OwnerHarness) {
-    let policy = Arc::new(RoomPolicy::new(&Settings::default(), Budget::least()));
+    let policy = Arc::new(RoomPolicy::new(&Settings::default(), SizeLimits::smallest()));
     harness.owner.set_policy(&policy);
 }
 
 fn is_unavailable(effect: &OwnerEffect) -> bool {
-    matches!(effect, OwnerEffect::Respond(_, Answer::Unavailable { because: Unavailable::LogAway, .. }))
+    matches!(effect, OwnerEffect::Respond(_, RpcResponse::Unavailable { because: Unavailable::LogAway, .. }))
 }
 
 #[test]
@@ -69,7 +69,7 @@ fn a_record_that_cannot_be_sent_any_more_is_replaced_by_the_state() {
     harness.run();
     shrink(&mut harness);
     let id = harness.id_at(Position(1));
-    harness.attach(2, Place { epoch: Epoch(1), position: Position(1), id });
+    harness.attach(2, LogPosition { epoch: Epoch(1), position: Position(1), id });
     harness.run();
-    assert!(matches!(harness.news(), (Place { position: Position(2), .. }, News::State(_))));
+    assert!(matches!(harness.news(), (LogPosition { position: Position(2), .. }, CatchUp::State(_))));
 }

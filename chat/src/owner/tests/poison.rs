@@ -28,7 +28,7 @@ impl OwnerHarness {
             me,
             room(),
             ids,
-            Arc::new(RoomPolicy::new(&Settings::default(), Budget::default())),
+            Arc::new(RoomPolicy::new(&Settings::default(), SizeLimits::default())),
             Metrics::new(),
         );
         successor
@@ -64,7 +64,7 @@ impl OwnerHarness {
     fn members(&self) -> Vec<String> {
         let (position, last) = self.last();
         let mut state = RoomState::from(&last.checkpoint.clone().unwrap());
-        state.settle(position, &last);
+        state.apply_metadata(position, &last);
         state.members().keys().map(Name::to_string).collect()
     }
 }
@@ -92,7 +92,7 @@ fn a_message_that_is_no_record_costs_itself() {
     for kind in 0..kinds {
         let mut harness = OwnerHarness::with_ann(3);
         let (before, last) = harness.last();
-        harness.at = Place { epoch: Epoch(1), position: before, id: last.id };
+        harness.at = LogPosition { epoch: Epoch(1), position: before, id: last.id };
         let bad = harness.publish(poison(&harness)[kind].clone());
         harness.propose(1, 9, vec![say(1)]);
         let operations = harness.run();
@@ -105,11 +105,11 @@ fn a_message_that_is_no_record_costs_itself() {
         assert!(delivered.follows(before, last.id));
         assert_eq!(harness.owner.metrics.records_bad.get(), 1, "kind {kind}");
         // What comes behind is as in any log.
-        harness.at = Place { epoch: Epoch(1), position, id: record.id };
+        harness.at = LogPosition { epoch: Epoch(1), position, id: record.id };
         harness.propose(1, 10, vec![say(1)]);
         assert_eq!(harness.run(), 1);
         let mut successor = harness.successor();
-        successor.attach(2, Place::default());
+        successor.attach(2, LogPosition::default());
         assert!(successor.run() <= 3);
         assert_eq!(successor.members(), ["ann"]);
     }
@@ -123,9 +123,9 @@ fn a_successor_goes_on_from_the_last_record_before_poison() {
         harness.publish(&b"garbage"[..]);
     }
     let mut successor = harness.successor();
-    successor.attach(1, Place { epoch: Epoch(1), position: before, id: last.id });
+    successor.attach(1, LogPosition { epoch: Epoch(1), position: before, id: last.id });
     successor.run();
-    let (now, News::Since { records, more: false }) = successor.news() else { panic!("{:?}", successor.news()) };
+    let (now, CatchUp::Since { records, more: false }) = successor.news() else { panic!("{:?}", successor.news()) };
     assert_eq!((records.len(), records[0].1.prev), (1, before));
     assert_eq!(now.position, successor.last().0);
     assert_eq!(successor.members(), ["ann"]);
@@ -139,9 +139,9 @@ fn a_connector_at_a_message_that_is_passed_over_gets_the_state() {
     let newer = Record { v: VERSION + 1, ..harness.next(1_000) };
     let position = harness.publish(newer.encode().unwrap());
     let mut successor = harness.successor();
-    successor.attach(1, Place { epoch: Epoch(1), position, id: newer.id });
+    successor.attach(1, LogPosition { epoch: Epoch(1), position, id: newer.id });
     successor.run();
-    assert!(matches!(successor.news(), (now, News::State(_)) if now.position > position));
+    assert!(matches!(successor.news(), (now, CatchUp::State(_)) if now.position > position));
 }
 
 #[test]
@@ -155,7 +155,7 @@ fn a_room_that_holds_nothing_but_poison_is_new() {
     assert_eq!((record.prev, record.prev_id), (Position::NONE, RecordId::NONE));
     assert_eq!(harness.outcomes(1), [Outcome::Done(0)]);
     let mut successor = harness.successor();
-    successor.attach(1, Place::default());
+    successor.attach(1, LogPosition::default());
     successor.run();
     assert_eq!(successor.members(), ["ann"], "its first record is behind the poison");
 }
@@ -167,7 +167,7 @@ fn an_erased_room_with_poison_keeps_its_members() {
     let (position, last) = harness.last();
     harness.log.expire(u64::MAX);
     harness.publish(&b"garbage"[..]);
-    harness.at = Place { epoch: Epoch(1), position, id: last.id };
+    harness.at = LogPosition { epoch: Epoch(1), position, id: last.id };
     harness.propose(2, 1, vec![join(1, "bob")]);
     harness.run();
     assert_eq!(harness.members(), ["ann", "bob"]);
@@ -179,13 +179,13 @@ fn an_erased_room_with_poison_keeps_its_members() {
 fn poison_that_comes_during_an_append_refuses_it_and_nothing_is_lost() {
     let mut harness = OwnerHarness::with_ann(2);
     let (position, last) = harness.last();
-    harness.at = Place { epoch: Epoch(1), position, id: last.id };
+    harness.at = LogPosition { epoch: Epoch(1), position, id: last.id };
     harness.propose(1, 9, vec![say(1)]);
     harness.publish(&b"garbage"[..]);
     harness.attach(2, harness.at);
     harness.run();
     assert_eq!(harness.outcomes(1), [Outcome::Done(0)]);
-    assert!(matches!(harness.news(), (_, News::Since { records, .. }) if records.len() == 1));
+    assert!(matches!(harness.news(), (_, CatchUp::Since { records, .. }) if records.len() == 1));
 }
 
 /// A certain read finds another last message than the one that is known.
@@ -194,9 +194,9 @@ fn an_attach_is_proven_behind_poison() {
     let mut harness = OwnerHarness::with_ann(2);
     let (position, last) = harness.last();
     let bad = harness.publish(&b"garbage"[..]);
-    harness.attach(2, Place { epoch: Epoch(1), position, id: last.id });
+    harness.attach(2, LogPosition { epoch: Epoch(1), position, id: last.id });
     harness.run();
-    let (now, News::Since { records, .. }) = harness.news() else { panic!("{:?}", harness.news()) };
+    let (now, CatchUp::Since { records, .. }) = harness.news() else { panic!("{:?}", harness.news()) };
     assert!(records.len() == 1 && now.position > bad);
 }
 
@@ -210,7 +210,7 @@ fn too_much_poison_makes_the_room_unusable_until_some_is_removed() {
     harness.propose(1, 9, vec![say(1)]);
     assert!(harness.owner.is_unusable() && harness.owner.awaits_retry());
     assert!(
-        matches!(harness.sent.last(), Some(OwnerEffect::Respond(_, Answer::Unavailable { .. }))),
+        matches!(harness.sent.last(), Some(OwnerEffect::Respond(_, RpcResponse::Unavailable { .. }))),
         "{:?}",
         harness.sent
     );
@@ -243,14 +243,14 @@ fn a_bad_record_in_the_middle_costs_its_own_entries() {
         let (harness, lost, last) = damaged(garbage);
         let last_id = harness.id_at(last);
         let mut successor = harness.successor();
-        successor.attach(1, Place { epoch: Epoch(1), position: last, id: last_id });
+        successor.attach(1, LogPosition { epoch: Epoch(1), position: last, id: last_id });
         successor.run();
         if garbage.is_none() {
             assert_eq!(successor.sent, [], "it may have been evicted: that is looked at twice");
             successor.tick(2_000);
             successor.run();
         }
-        assert!(matches!(successor.news().1, News::State(_)), "its connector has what is lost: {:?}", successor.news());
+        assert!(matches!(successor.news().1, CatchUp::State(_)), "its connector has what is lost: {:?}", successor.news());
         let (_, record) = successor.last();
         assert_eq!((record.prev, record.prev_id), (last, RecordId::NONE));
         assert!(!record.follows(last, last_id));
@@ -259,12 +259,12 @@ fn a_bad_record_in_the_middle_costs_its_own_entries() {
         assert!(!members.contains(&"cid".to_owned()), "{members:?}");
         assert_eq!(successor.owner.metrics.records_missing.get(), 1);
         // One that was not there yet either.
-        successor.attach(2, Place { epoch: Epoch(1), position: lost, id: RecordId(5) });
+        successor.attach(2, LogPosition { epoch: Epoch(1), position: lost, id: RecordId(5) });
         successor.run();
-        assert!(matches!(successor.news().1, News::State(_)));
+        assert!(matches!(successor.news().1, CatchUp::State(_)));
         // It is found once.
         let mut next = successor.successor();
-        next.attach(1, Place::default());
+        next.attach(1, LogPosition::default());
         next.run();
         assert_eq!(next.owner.metrics.records_missing.get(), 0);
     }
@@ -274,20 +274,23 @@ fn a_bad_record_in_the_middle_costs_its_own_entries() {
 #[test]
 fn an_owner_that_knows_the_last_record_needs_none_before_it() {
     let (mut harness, lost, last) = damaged(None);
-    let last = Place { epoch: Epoch(1), position: last, id: harness.id_at(last) };
+    let last = LogPosition { epoch: Epoch(1), position: last, id: harness.id_at(last) };
     harness.owner.start_over(harness.now);
     harness.attach(1, last);
     harness.run();
     harness.tick(2_000);
     harness.run();
-    let (_, News::Since { records, .. }) = harness.news() else { panic!("{:?}", harness.news()) };
+    let (_, CatchUp::Since { records, .. }) = harness.news() else { panic!("{:?}", harness.news()) };
     assert!(records[0].1.follows(last.position, last.id));
     assert!(harness.members().contains(&"cid".to_owned()));
     assert_eq!(harness.owner.metrics.records_missing.get(), 1);
     harness
-        .attach(2, Place { epoch: Epoch(1), position: Position(lost.0 - 1), id: harness.id_at(Position(lost.0 - 1)) });
+        .attach(
+        2,
+        LogPosition { epoch: Epoch(1), position: Position(lost.0 - 1), id: harness.id_at(Position(lost.0 - 1)) },
+    );
     harness.run();
-    assert!(matches!(harness.news().1, News::State(_)));
+    assert!(matches!(harness.news().1, CatchUp::State(_)));
 }
 
 #[test]
@@ -295,12 +298,12 @@ fn a_room_whose_checkpoint_is_lost_goes_on_from_what_is_left() {
     let (harness, _, last) = damaged(None);
     (1..last.0).for_each(|position| harness.log.damage(&room(), Position(position), None));
     let mut successor = harness.successor();
-    successor.attach(1, Place { epoch: Epoch(1), position: last, id: harness.id_at(last) });
+    successor.attach(1, LogPosition { epoch: Epoch(1), position: last, id: harness.id_at(last) });
     for _ in 0..3 {
         successor.run();
         successor.tick(2_000);
     }
-    assert!(matches!(successor.news().1, News::State(_)));
+    assert!(matches!(successor.news().1, CatchUp::State(_)));
     assert_eq!(successor.members(), Vec::<String>::new());
 }
 
@@ -310,7 +313,7 @@ fn a_join_from_before_a_lost_record_is_overtaken() {
     let (harness, _, last) = damaged(Some(b"garbage"));
     let seen = Some(harness.id_at(Position(1)));
     let mut successor = harness.successor();
-    successor.at = Place { epoch: Epoch(1), position: last, id: harness.id_at(last) };
+    successor.at = LogPosition { epoch: Epoch(1), position: last, id: harness.id_at(last) };
     let (name, membership) = (Name::new("dan").unwrap(), Token::new(9).membership());
     successor.propose(3, 2, vec![Item::Join { session: 2, name, membership, claim: Claim::Back, seen }]);
     successor.run();
@@ -324,28 +327,28 @@ fn a_record_from_the_future_is_applied_and_moves_no_time() {
     let (said_at, said) = (harness.last().0.seq(0), harness.last().1.time);
     let from = Name::new("ann").unwrap();
     let id = Token::new(1).membership().message("b");
-    let entries = vec![Entry::Say { from, content: "hi".to_owned(), id: Some(id) }];
+    let entries = vec![Entry::Message { from, content: "hi".to_owned(), id: Some(id) }];
     let future = Record { entries, ..harness.next(harness.now.wall_ms + FAR_MS) };
     let position = harness.publish(future.encode().unwrap());
     harness.now.wall_ms += 10;
-    assert_eq!(harness.say_once_more(9, "a"), Outcome::Said { seq: said_at, time: said }, "no id is forgotten");
+    assert_eq!(harness.say_once_more(9, "a"), Outcome::Duplicate { seq: said_at, time: said }, "no id is forgotten");
     let delivered = harness.records_to(1).into_iter().find(|(at, _)| *at == position);
     assert_eq!(delivered, None, "its connector does not follow, and attaches");
     assert_eq!(harness.last().1.time, harness.now.wall_ms);
     assert_eq!(harness.last().1.prev, position, "it is applied");
-    let again = Outcome::Said { seq: position.seq(0), time: harness.now.wall_ms };
+    let again = Outcome::Duplicate { seq: position.seq(0), time: harness.now.wall_ms };
     assert_eq!(harness.say_once_more(10, "b"), again, "and so is its id");
     let mut successor = harness.successor();
     successor.at = harness.at;
-    assert_eq!(successor.say_once_more(11, "a"), Outcome::Said { seq: said_at, time: said });
+    assert_eq!(successor.say_once_more(11, "a"), Outcome::Duplicate { seq: said_at, time: said });
     assert_eq!(successor.last().1.time, harness.now.wall_ms);
     successor.tick(1_000);
     successor.say_once_more(12, "c");
     assert_eq!(successor.last().1.time, successor.now.wall_ms);
     // Connectors are delivered of no time that others are ahead of.
-    successor.attach(2, Place { epoch: Epoch(1), position: Position(1), id: harness.id_at(Position(1)) });
+    successor.attach(2, LogPosition { epoch: Epoch(1), position: Position(1), id: harness.id_at(Position(1)) });
     successor.run();
-    let (_, News::Since { records, .. }) = successor.news() else { panic!("{:?}", successor.news()) };
+    let (_, CatchUp::Since { records, .. }) = successor.news() else { panic!("{:?}", successor.news()) };
     assert!(records.iter().any(|(at, _)| *at == position));
     assert!(records.iter().all(|(_, record)| record.time <= successor.now.wall_ms), "{records:?}");
 }
@@ -362,7 +365,7 @@ fn a_clock_that_is_set_back_by_days_is_no_record_from_the_future() {
     harness.run();
     let mut successor = harness.successor();
     successor.now.wall_ms = FAR_MS / 2;
-    successor.attach(1, Place::default());
+    successor.attach(1, LogPosition::default());
     successor.run();
     assert_eq!(successor.last().1.time, FAR_MS);
     assert_eq!(successor.owner.metrics.records_from_future.get(), 0);

@@ -3,7 +3,7 @@
 use std::cell::Cell;
 use std::time::Duration;
 
-use shared::dispatcher::Strategy;
+use shared::placement::Strategy;
 use tokio::time::{Instant, sleep};
 
 use super::{EVERY, ROOMS, Setting, due_within};

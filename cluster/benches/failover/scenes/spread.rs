@@ -3,8 +3,8 @@
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 use shared::config::Server;
-use shared::dispatcher::{Strategy, candidates};
 use shared::ids::ServerId;
+use shared::placement::{Strategy, candidates};
 
 use crate::verdict::Verdict;
 

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use anyhow::{Context, bail};
 use serde_json::Value;
-use shared::bus::{Bus, BusError, Outgoing};
+use shared::bus::{Bus, BusError, OutgoingMessage};
 use shared::config::settings::NatsSettings;
 use shared::metrics::Metrics;
 use shared::subjects;
@@ -43,7 +43,7 @@ async fn ask(url: &str, settings: &NatsSettings) -> anyhow::Result<String> {
         bus => bus?,
     };
     let broker = bus.nats_client().map(|client| client.server_info().server_id).unwrap_or_default();
-    let question = Outgoing { subject: subjects::broker_reload(&broker), ..Outgoing::default() };
+    let question = OutgoingMessage { subject: subjects::broker_reload(&broker), ..OutgoingMessage::default() };
     let answer = bus.request(question, ANSWER).await;
     // What matters was said, or was not.
     drop(bus.drain(ANSWER).await);

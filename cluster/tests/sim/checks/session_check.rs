@@ -7,7 +7,7 @@ use connector::room::{Entered, Push, RoomResponse};
 use shared::ids::{Name, RoomId};
 use shared::membership::Membership;
 use shared::record::{Entry, Position};
-use shared::rpc::messages::Page;
+use shared::rpc::messages::HistoryPage;
 
 use super::Tally;
 use super::truth::Truth;
@@ -171,7 +171,7 @@ impl SessionCheck<'_> {
         let push = |(seq, entry): &(u64, Entry)| {
             let seq = *seq;
             match entry {
-                Entry::Say { from, content, .. } => {
+                Entry::Message { from, content, .. } => {
                     Some(Push::Chat { from: from.clone(), content: content.clone(), target: None, seq, time: 0 })
                 }
                 Entry::Whisper { from, to, content, .. } if self.truth.is_whisper_for(seq, self.connection.session) => {
@@ -234,7 +234,7 @@ impl SessionCheck<'_> {
     }
 
     /// A page has all between its first message and its last; one that is complete begins at the beginning.
-    fn check_page(&self, page: &Page, viewer: Membership) {
+    fn check_page(&self, page: &HistoryPage, viewer: Membership) {
         let received: Vec<_> = page.messages.iter().map(|said| (said.seq, said.content.as_str())).collect();
         let (Some((first, _)), Some((last, _))) = (received.first(), received.last()) else { return };
         let first = if page.complete { 0 } else { *first };

@@ -78,7 +78,7 @@ impl Truth {
                 Entry::Leave { name, session } => {
                     assert_eq!(members.remove(name).as_ref(), Some(session), "{name} left who was not in");
                 }
-                Entry::Open | Entry::Say { .. } | Entry::Whisper { .. } => {}
+                Entry::Open | Entry::Message { .. } | Entry::Whisper { .. } => {}
             }
         }
         members
@@ -105,7 +105,7 @@ impl Truth {
 
     pub(super) fn text(entry: &Entry) -> Option<&str> {
         match entry {
-            Entry::Say { content, .. } | Entry::Whisper { content, .. } => Some(content),
+            Entry::Message { content, .. } | Entry::Whisper { content, .. } => Some(content),
             Entry::Open | Entry::Join { .. } | Entry::Move { .. } | Entry::Leave { .. } => None,
         }
     }

@@ -13,16 +13,16 @@ use chat::log::Tail;
 use chat::log::memory::Memory;
 use chat::rooms::{Identity, Rooms};
 use connector::connector_state::{ClientRequest, ConnectorState};
-use shared::budget::Budget;
 use shared::config::settings::LogSettings;
 use shared::config::{Servers, Settings};
-use shared::dispatcher;
 use shared::frontend::Ending;
 use shared::ids::{Incarnation, RoomId, ServerId};
 use shared::membership::Token;
 use shared::metrics::Metrics;
+use shared::placement;
 use shared::record::{Position, Record};
 use shared::room::RoomState;
+use shared::size_limits::SizeLimits;
 
 use super::transit::{InTransit, Selector};
 use super::{ANN, BOB, CANDIDATE, HOME, LEFT, RIGHT, ROOM};
@@ -104,7 +104,7 @@ impl ScriptedCluster {
     pub(super) fn with_ann_and_bob() -> Self {
         let mut cluster = Self::empty();
         let servers = list(&[0, 1, 2]);
-        let order = dispatcher::candidates(ROOM, servers.chat(), |_| false);
+        let order = placement::candidates(ROOM, servers.chat(), |_| false);
         assert_eq!((&order[0].id, &order[1].id), (&id("chat", HOME), &id("chat", CANDIDATE)));
         cluster.advance(1_000);
         cluster.enter(LEFT, ANN, "ann");
@@ -149,7 +149,7 @@ impl ScriptedCluster {
     fn chat(&self, number: usize, run: u64, incarnation: Incarnation) -> Chat {
         let (me, servers) = (id("chat", number), list(&[0, 1, 2]));
         let identity = Identity { me, incarnation, servers, is_fenced: true };
-        let rooms = Rooms::new(identity, &Settings::default(), Budget::default(), self.metrics.clone());
+        let rooms = Rooms::new(identity, &Settings::default(), SizeLimits::default(), self.metrics.clone());
         Chat { rooms, run, is_dead: false, leaves: false, asleep: None }
     }
 

@@ -4,7 +4,7 @@
 use shared::ids::Incarnation;
 use shared::membership::Membership;
 use shared::record::{Epoch, Position, RecordId};
-use shared::rpc::messages::{Answer, Known, Place, Question, Span, Wanted};
+use shared::rpc::messages::{HistoryQuery, HistoryRange, KnownIncarnation, LogPosition, RpcRequest, RpcResponse};
 
 use super::scripted_cluster::{FIRST, ScriptedCluster};
 use super::transit::Selector::{Attaches, Records};
@@ -27,7 +27,7 @@ fn one_word_that_a_chat_server_leaves() {
     for number in [1 << 8, u64::MAX] {
         let mut cluster = ScriptedCluster::with_ann_and_bob();
         for connector in [LEFT, RIGHT] {
-            cluster.stray_to_connector((HOME, FIRST), connector, number, Answer::Leaving);
+            cluster.stray_to_connector((HOME, FIRST), connector, number, RpcResponse::Leaving);
         }
         cluster.advance(3_000);
         exchange_messages(&mut cluster, "one");
@@ -40,7 +40,7 @@ fn one_word_that_a_chat_server_leaves() {
 fn one_number_that_is_ahead() {
     for number in [1 << 10, 1 << 20, 1 << 21, u64::MAX] {
         let mut cluster = ScriptedCluster::with_ann_and_bob();
-        cluster.stray_to_connector((HOME, FIRST), RIGHT, number, Answer::Alive);
+        cluster.stray_to_connector((HOME, FIRST), RIGHT, number, RpcResponse::Alive);
         cluster.advance(2_000);
         cluster.lose(Records(HOME, RIGHT));
         cluster.send(ANN, "one");
@@ -59,7 +59,7 @@ fn one_record_that_the_log_does_not_have() {
     for ahead in [1, 1_000, u64::MAX / 2_000] {
         let mut cluster = ScriptedCluster::with_ann_and_bob();
         let (place, record) = cluster.next_record(ahead);
-        let answer = Answer::Record {
+        let answer = RpcResponse::Record {
             room: super::scripted_cluster::room(),
             epoch: place.epoch,
             position: place.position,
@@ -78,9 +78,9 @@ fn one_record_that_the_log_does_not_have() {
 }
 
 /// A proposal in the name of the left connector, which has no items.
-fn proposal(number: u64) -> Question {
-    let at = Place { epoch: Epoch(1), position: Position::NONE, id: RecordId::NONE };
-    Question::Propose { room: super::scripted_cluster::room(), at, number, items: Vec::new() }
+fn proposal(number: u64) -> RpcRequest {
+    let at = LogPosition { epoch: Epoch(1), position: Position::NONE, id: RecordId::NONE };
+    RpcRequest::Propose { room: super::scripted_cluster::room(), at, number, items: Vec::new() }
 }
 
 /// Were the connector's own numbers old from then on, Ann would be answered 503 for ever.
@@ -120,22 +120,22 @@ fn messages_of_senders_that_may_not_send_them() {
     for (sender, run) in
         [(("connector", LEFT), maximal), (("connector", 8), FIRST), (("chat", 0), FIRST), (("gate", 0), FIRST)]
     {
-        cluster.stray_to_chat(sender, run, HOME, Question::Heartbeat);
+        cluster.stray_to_chat(sender, run, HOME, RpcRequest::Heartbeat);
         cluster.stray_to_chat(sender, run, HOME, proposal(1 << 10));
     }
     for chat in [8, HOME] {
         let run = if chat == HOME { maximal } else { FIRST };
-        cluster.stray_to_connector((chat, run), RIGHT, 1, Answer::Leaving);
+        cluster.stray_to_connector((chat, run), RIGHT, 1, RpcResponse::Leaving);
         let (place, record) = cluster.next_record(1);
-        let answer = Answer::Record {
+        let answer = RpcResponse::Record {
             room: super::scripted_cluster::room(),
             epoch: place.epoch,
             position: place.position,
             record: record.into(),
         };
         cluster.stray_to_connector((chat, run), RIGHT, 2, answer);
-        let known = Known { incarnation: maximal, live: true };
-        cluster.stray_to_connector((chat, run), RIGHT, 0, Answer::Stale(known));
+        let known = KnownIncarnation { incarnation: maximal, live: true };
+        cluster.stray_to_connector((chat, run), RIGHT, 0, RpcResponse::Stale(known));
     }
     exchange_messages(&mut cluster, "one");
     assert_eq!(cluster.refused(), (6 + 3, 2 + 3));
@@ -148,8 +148,8 @@ fn messages_of_senders_that_may_not_send_them() {
 fn one_word_of_a_later_run() {
     for live in [false, true] {
         let mut cluster = ScriptedCluster::with_ann_and_bob();
-        let known = Known { incarnation: Incarnation(200), live };
-        cluster.stray_to_connector((HOME, FIRST), LEFT, 0, Answer::Stale(known));
+        let known = KnownIncarnation { incarnation: Incarnation(200), live };
+        cluster.stray_to_connector((HOME, FIRST), LEFT, 0, RpcResponse::Stale(known));
         cluster.stray_heartbeat((LEFT, FIRST), HOME, known);
         assert!(!cluster.yields(HOME));
         cluster.advance(3_000);
@@ -173,15 +173,15 @@ fn messages_are_shown_to_the_connectors_own_members_alone() {
     cluster.settle();
     let viewer: Membership = cluster.stay(CARL);
     for (session, connector) in [(Some(CARL), RIGHT), (None, RIGHT), (Some(BOB), RIGHT)] {
-        let wanted = Wanted { viewer, span: Span::Last, limit: 10 };
-        let question = Question::History { room: super::scripted_cluster::room(), number: 7, session, wanted };
+        let wanted = HistoryQuery { viewer, span: HistoryRange::Last, limit: 10 };
+        let question = RpcRequest::History { room: super::scripted_cluster::room(), number: 7, session, wanted };
         cluster.hold(super::transit::Selector::Pages(HOME, connector));
         cluster.stray_to_chat(("connector", connector), FIRST, HOME, question);
         cluster.advance(1_000);
         assert_eq!(cluster.holds(super::transit::Selector::Pages(HOME, connector)), 0, "{session:?}");
     }
-    let wanted = Wanted { viewer, span: Span::Last, limit: 10 };
-    let question = Question::History { room: super::scripted_cluster::room(), number: 7, session: Some(CARL), wanted };
+    let wanted = HistoryQuery { viewer, span: HistoryRange::Last, limit: 10 };
+    let question = RpcRequest::History { room: super::scripted_cluster::room(), number: 7, session: Some(CARL), wanted };
     cluster.hold(super::transit::Selector::Pages(HOME, LEFT));
     cluster.stray_to_chat(("connector", LEFT), FIRST, HOME, question);
     cluster.advance(1_000);
@@ -192,8 +192,8 @@ fn messages_are_shown_to_the_connectors_own_members_alone() {
 #[test]
 fn a_connector_and_a_chat_server_that_know_a_later_run_of_each_other() {
     let mut cluster = ScriptedCluster::with_ann_and_bob();
-    cluster.stray_to_connector((HOME, Incarnation(200)), LEFT, 1, Answer::Alive);
-    cluster.stray_to_chat(("connector", LEFT), Incarnation(300), HOME, Question::Heartbeat);
+    cluster.stray_to_connector((HOME, Incarnation(200)), LEFT, 1, RpcResponse::Alive);
+    cluster.stray_to_chat(("connector", LEFT), Incarnation(300), HOME, RpcRequest::Heartbeat);
     cluster.advance(6_000);
     assert!(cluster.incarnation_of_connector(LEFT) > 300 && cluster.incarnation_of_chat(HOME) > 200);
     exchange_messages(&mut cluster, "one");
@@ -212,7 +212,7 @@ fn a_second_process_with_the_id_of_a_connector() {
     let mut cluster = ScriptedCluster::with_ann_and_bob();
     for _ in 0..8 {
         (0..3).for_each(|chat| {
-            cluster.stray_to_chat(("connector", LEFT), Incarnation(200), chat, Question::Heartbeat);
+            cluster.stray_to_chat(("connector", LEFT), Incarnation(200), chat, RpcRequest::Heartbeat);
         });
         cluster.advance(500);
     }
@@ -232,7 +232,7 @@ fn a_second_process_with_the_id_of_a_chat_server() {
     let mut cluster = ScriptedCluster::with_ann_and_bob();
     for number in 1..12 {
         for connector in [LEFT, RIGHT] {
-            cluster.stray_to_connector((HOME, Incarnation(200)), connector, number, Answer::Alive);
+            cluster.stray_to_connector((HOME, Incarnation(200)), connector, number, RpcResponse::Alive);
         }
         cluster.advance(500);
     }

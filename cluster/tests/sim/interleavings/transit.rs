@@ -4,7 +4,7 @@ use bytes::Bytes;
 use chat::owner::{LogOp, LogResult};
 use chat::rooms::LogRequester;
 use shared::rpc;
-use shared::rpc::messages::{Answer, FromChat, FromConnector, Question};
+use shared::rpc::messages::{FromChat, FromConnector, RpcRequest, RpcResponse};
 
 /// Something under way. Chat servers and connectors are named by their numbers.
 pub(super) enum InTransit {
@@ -76,25 +76,25 @@ impl InTransit {
         match (self, what) {
             (Self::ToLog { chat, op: LogOp::Append { .. }, .. }, Selector::Appends(of)) => *chat == of,
             (Self::ToConnector { chat, connector, body }, Selector::Records(from, to)) => {
-                (*chat, *connector) == (from, to) && matches!(answer(body), Answer::Record { .. })
+                (*chat, *connector) == (from, to) && matches!(answer(body), RpcResponse::Record { .. })
             }
             (Self::ToChat { chat, connector, body, .. }, Selector::Proposals(from, to)) => {
-                (*connector, *chat) == (from, to) && matches!(question(body), Question::Propose { .. })
+                (*connector, *chat) == (from, to) && matches!(question(body), RpcRequest::Propose { .. })
             }
             (Self::ToChat { chat, connector, body, .. }, Selector::Attaches(from, to)) => {
-                (*connector, *chat) == (from, to) && matches!(question(body), Question::Attach { .. })
+                (*connector, *chat) == (from, to) && matches!(question(body), RpcRequest::Attach { .. })
             }
             (Self::ToConnector { chat, connector, body }, Selector::Attached(from, to)) => {
-                (*chat, *connector) == (from, to) && matches!(answer(body), Answer::Attached { .. })
+                (*chat, *connector) == (from, to) && matches!(answer(body), RpcResponse::Attached { .. })
             }
             (Self::ToChat { chat, connector, body, .. }, Selector::Detaches(from, to)) => {
-                (*connector, *chat) == (from, to) && matches!(question(body), Question::Detach { .. })
+                (*connector, *chat) == (from, to) && matches!(question(body), RpcRequest::Detach { .. })
             }
             (Self::ToChat { chat, connector, body, .. }, Selector::Histories(from, to)) => {
-                (*connector, *chat) == (from, to) && matches!(question(body), Question::History { .. })
+                (*connector, *chat) == (from, to) && matches!(question(body), RpcRequest::History { .. })
             }
             (Self::ToConnector { chat, connector, body }, Selector::Pages(from, to)) => {
-                (*chat, *connector) == (from, to) && matches!(answer(body), Answer::History { .. })
+                (*chat, *connector) == (from, to) && matches!(answer(body), RpcResponse::History { .. })
             }
             (
                 Self::ToLog { chat, op: LogOp::Last { .. } | LogOp::Before(_) | LogOp::Read(_) | LogOp::Epoch, .. },
@@ -106,13 +106,13 @@ impl InTransit {
             ) => (*chat, *connector) == (a, b),
             (Self::Probe { home, .. }, Selector::Probes(of)) => *home == of,
             (Self::ToChat { chat, connector, body, .. }, Selector::Heartbeats(from, to)) => {
-                (*connector, *chat) == (from, to) && question(body) == Question::Heartbeat
+                (*connector, *chat) == (from, to) && question(body) == RpcRequest::Heartbeat
             }
             (Self::ToConnector { chat, connector, body }, Selector::Alives(from, to)) => {
-                (*chat, *connector) == (from, to) && answer(body) == Answer::Alive
+                (*chat, *connector) == (from, to) && answer(body) == RpcResponse::Alive
             }
             (Self::ToConnector { chat, connector, body }, Selector::NotOwners(from, to)) => {
-                (*chat, *connector) == (from, to) && matches!(answer(body), Answer::NotOwner { .. })
+                (*chat, *connector) == (from, to) && matches!(answer(body), RpcResponse::NotOwner { .. })
             }
             _ => false,
         }
@@ -153,12 +153,12 @@ impl InTransit {
     }
 }
 
-fn answer(body: &[u8]) -> Answer {
+fn answer(body: &[u8]) -> RpcResponse {
     let message: FromChat = rpc::decode(body).unwrap();
     message.answer
 }
 
-fn question(body: &[u8]) -> Question {
+fn question(body: &[u8]) -> RpcRequest {
     let message: FromConnector = rpc::decode(body).unwrap();
     message.question
 }

@@ -8,10 +8,12 @@ use connector::connector_state::{ClientRequest, ClientResponse};
 use connector::room::{Push, RoomResponse};
 use shared::ids::{Name, ServerId, SessionId};
 use shared::membership::Membership;
-use shared::record::{Decided, Entry, Outcome, Position, Record, RecordId};
+use shared::record::{DecidedProposal, Entry, Outcome, Position, Record, RecordId};
 use shared::room::{Checkpoint, RoomState};
 use shared::rpc;
-use shared::rpc::messages::{Answer, FromChat, FromConnector, Item, Known, News, Place, Question};
+use shared::rpc::messages::{
+    CatchUp, FromChat, FromConnector, Item, KnownIncarnation, LogPosition, RpcRequest, RpcResponse,
+};
 
 use super::Hop;
 use crate::user::Received;
@@ -143,7 +145,7 @@ fn names(names: &[Name]) -> String {
     list(names, Name::to_string)
 }
 
-fn place(place: &Place) -> String {
+fn place(place: &LogPosition) -> String {
     format!("{}:{}/{}", place.epoch.0, place.position.0, id(place.id))
 }
 
@@ -163,12 +165,12 @@ fn item(item: &Item) -> String {
 
 fn from_connector(message: &FromConnector) -> String {
     let text = match &message.question {
-        Question::Attach { room, at } => format!("attach {room} at {}", place(at)),
-        Question::Propose { room, at, number, items } => {
+        RpcRequest::Attach { room, at } => format!("attach {room} at {}", place(at)),
+        RpcRequest::Propose { room, at, number, items } => {
             format!("propose {room} #{number} at {} {}", place(at), list(items, item))
         }
-        Question::Detach { room } => format!("detach {room}"),
-        Question::History { room, number, wanted, .. } => {
+        RpcRequest::Detach { room } => format!("detach {room}"),
+        RpcRequest::History { room, number, wanted, .. } => {
             format!(
                 "history {room} #{number} {:?} limit {} for {}",
                 wanted.span,
@@ -176,46 +178,46 @@ fn from_connector(message: &FromConnector) -> String {
                 membership(&wanted.viewer)
             )
         }
-        Question::Heartbeat => format!("heartbeat{}", message.known.map(known).unwrap_or_default()),
-        Question::Probe => "probe".to_owned(),
+        RpcRequest::Heartbeat => format!("heartbeat{}", message.known.map(known).unwrap_or_default()),
+        RpcRequest::Probe => "probe".to_owned(),
     };
     let continues: String = message.continues.iter().map(|run| format!(" continues r{}", run.0)).collect();
     format!("{}r{}{continues} {text}", short(&message.connector), message.incarnation.0)
 }
 
-fn known(known: Known) -> String {
+fn known(known: KnownIncarnation) -> String {
     format!(" knows r{}{}", known.incarnation.0, if known.live { " live" } else { "" })
 }
 
 fn from_chat(message: &FromChat) -> String {
     let text = match &message.answer {
-        Answer::Record { room, epoch, position, record: r } => {
+        RpcResponse::Record { room, epoch, position, record: r } => {
             format!("record {room} {}:{} {}", epoch.0, position.0, record(r))
         }
-        Answer::Attached { room, asked, now, news: n } => {
+        RpcResponse::Attached { room, asked, now, news: n } => {
             format!("attached {room} asked {} now {} {}", place(asked), place(now), news(n))
         }
-        Answer::History { room, number, upto, page } => {
+        RpcResponse::History { room, number, upto, page } => {
             let (count, complete) = (page.messages.len(), page.complete);
             format!("history {room} #{number} up to {} messages {count} complete {complete}", place(upto))
         }
-        Answer::NotOwner { room } => format!("not-owner {room}"),
-        Answer::Unavailable { room, because } => format!("unavailable {room} {because:?}"),
-        Answer::Alive => "alive".to_owned(),
-        Answer::Leaving => "leaving".to_owned(),
-        Answer::Stale(stale) => format!("stale,{}", known(*stale)),
+        RpcResponse::NotOwner { room } => format!("not-owner {room}"),
+        RpcResponse::Unavailable { room, because } => format!("unavailable {room} {because:?}"),
+        RpcResponse::Alive => "alive".to_owned(),
+        RpcResponse::Leaving => "leaving".to_owned(),
+        RpcResponse::Stale(stale) => format!("stale,{}", known(*stale)),
     };
     format!("{}r{} n{} {text}", short(&message.chat), message.incarnation.0, message.number)
 }
 
-fn news(news: &News) -> String {
+fn news(news: &CatchUp) -> String {
     match news {
-        News::Since { records, more } => {
+        CatchUp::Since { records, more } => {
             let records = list(records, |(position, r)| format!("{} {}", position.0, record(r)));
             format!("since {records}{}", if *more { " and more" } else { "" })
         }
-        News::State(checkpoint) => format!("state {}", state(checkpoint)),
-        News::StatePart { index, of, part } => format!("part {index} of {of} of the state {}", state(part)),
+        CatchUp::State(checkpoint) => format!("state {}", state(checkpoint)),
+        CatchUp::StatePart { index, of, part } => format!("part {index} of {of} of the state {}", state(part)),
     }
 }
 
@@ -224,7 +226,7 @@ fn state(checkpoint: &Checkpoint) -> String {
     let state = RoomState::from(checkpoint);
     let members =
         state.members().iter().map(|(name, m)| format!("{name} {} {}", session(&m.session), membership(&m.membership)));
-    let named: std::collections::BTreeSet<&ServerId> = state.named().collect();
+    let named: std::collections::BTreeSet<&ServerId> = state.known_connectors().collect();
     let proposals = named.into_iter().filter_map(|connector| {
         let last = state.last_proposal(connector)?;
         Some(format!("{}r{}#{}", short(connector), last.incarnation.0, last.number))
@@ -245,8 +247,8 @@ fn record(record: &Record) -> String {
         text += &format!(" decided {}", list(&record.proposals, decided));
     }
     text += &format!(" entries {}", list(&record.entries, entry));
-    if !record.named.is_empty() {
-        text += &format!(" named {}", list(&record.named, short));
+    if !record.notify_connectors.is_empty() {
+        text += &format!(" named {}", list(&record.notify_connectors, short));
     }
     if record.checkpoint.is_some() {
         text += " checkpoint";
@@ -257,12 +259,12 @@ fn record(record: &Record) -> String {
     text + "}"
 }
 
-fn decided(decided: &Decided) -> String {
+fn decided(decided: &DecidedProposal) -> String {
     let outcome = |outcome: &Outcome| match outcome {
         Outcome::Done(index) => format!("entry {index}"),
-        Outcome::Already => "already".to_owned(),
+        Outcome::Unchanged => "already".to_owned(),
         Outcome::Overtaken => "overtaken".to_owned(),
-        Outcome::Said { seq, .. } => format!("duplicate of {seq}"),
+        Outcome::Duplicate { seq, .. } => format!("duplicate of {seq}"),
         Outcome::Refused(refusal) => format!("refused {refusal:?}"),
     };
     let outcomes: Vec<_> = decided.outcomes.iter().map(outcome).collect();
@@ -275,7 +277,7 @@ fn entry(entry: &Entry) -> String {
         Entry::Join { name, session: s, membership: m } => format!("join({name} {} {})", session(s), membership(m)),
         Entry::Move { name, from, to, .. } => format!("move({name} {} to {})", session(from), session(to)),
         Entry::Leave { name, session: s } => format!("leave({name} {})", session(s)),
-        Entry::Say { from, content, .. } => format!("message({from} {content:?})"),
+        Entry::Message { from, content, .. } => format!("message({from} {content:?})"),
         Entry::Whisper { from, to, content, .. } => format!("whisper({from} to {to} {content:?})"),
     }
 }

@@ -114,12 +114,12 @@ impl World {
             Event::FullLog(until) => self.fill_log(until),
             Event::MaxPayload(max_payload) => self.set_max_payload(max_payload),
             Event::ChatLearnsPayload(chat) => {
-                let budget = self.budget();
-                self.chats[chat].rooms.set_budget(budget);
+                let size_limits = self.size_limits();
+                self.chats[chat].rooms.set_size_limits(size_limits);
             }
             Event::ConnectorLearnsPayload(connector) => {
-                let budget = self.budget();
-                self.connectors[connector].hub.set_budget(budget);
+                let size_limits = self.size_limits();
+                self.connectors[connector].hub.set_size_limits(size_limits);
             }
             Event::Changed(servers) => self.servers = servers,
             Event::BrokerGone => self.break_connections(),

@@ -56,7 +56,7 @@ impl World {
     fn plan_payloads(&mut self, count: usize) {
         for number in 0..count {
             let time = self.chance.between(500, BUSY_MS);
-            let max_payload = if number.is_multiple_of(2) { Budget::LEAST_PAYLOAD } else { LARGE_PAYLOAD };
+            let max_payload = if number.is_multiple_of(2) { SizeLimits::MIN_PAYLOAD } else { LARGE_PAYLOAD };
             self.agenda.at(time, Event::MaxPayload(max_payload));
             for chat in 0..CHATS {
                 let learns = time + self.chance.between(0, 1_500);
@@ -74,8 +74,8 @@ impl World {
     }
 
     /// Sizes that a server makes messages for when it learns of the broker's limit.
-    pub(super) fn budget(&self) -> Budget {
-        self.partial.max_payload.map_or_else(Budget::default, Budget::of_running)
+    pub(super) fn size_limits(&self) -> SizeLimits {
+        self.partial.max_payload.map_or_else(SizeLimits::default, SizeLimits::for_running_broker)
     }
 
     /// Returns true if the broker refuses a message for its size.

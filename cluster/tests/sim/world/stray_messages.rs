@@ -8,7 +8,8 @@ use shared::ids::Name;
 use shared::record::{Entry, Record, RecordId, VERSION};
 use shared::rpc;
 use shared::rpc::messages::{
-    Answer, Claim, FromChat, FromConnector, Item, Known, News, Page, Place, Question, Span, Unavailable, Wanted,
+    CatchUp, Claim, FromChat, FromConnector, HistoryPage, HistoryQuery, HistoryRange, Item, KnownIncarnation,
+    LogPosition, RpcRequest, RpcResponse, Unavailable,
 };
 use shared::subjects;
 
@@ -55,16 +56,16 @@ impl World {
         Incarnation(run.0 + (self.chance.between(1, 1 << 30) << 16))
     }
 
-    fn known(&mut self, run: Incarnation) -> Known {
+    fn known(&mut self, run: Incarnation) -> KnownIncarnation {
         let incarnation = if self.chance.per_mille(500) { self.later(run) } else { Incarnation(u64::MAX) };
-        Known { incarnation, live: self.chance.per_mille(500) }
+        KnownIncarnation { incarnation, live: self.chance.per_mille(500) }
     }
 
     /// A place in a room's log, or behind its end, or in another log.
-    fn stray_place(&mut self) -> Place {
+    fn stray_place(&mut self) -> LogPosition {
         let epoch = Epoch([1, 1, 1, u64::MAX][self.chance.index(4)]);
         let position = Position([0, 1, 7, u64::MAX / 1_000, u64::MAX][self.chance.index(5)]);
-        Place { epoch, position, id: RecordId(self.chance.between(0, 3)) }
+        LogPosition { epoch, position, id: RecordId(self.chance.between(0, 3)) }
     }
 
     fn stray_number(&mut self) -> u64 {
@@ -89,9 +90,11 @@ impl World {
             1 => Some(subjects::connector_reply(&server("connector", (connector + 1) % CONNECTORS).id, 7)),
             2 => Some(subjects::connector_push(&me)),
             3 => None,
-            _ => {
-                Some(if question == Question::Probe { format!("{}a.1", subjects::inbox(sender.as_str())) } else { own })
-            }
+            _ => Some(if question == RpcRequest::Probe {
+                format!("{}a.1", subjects::inbox(sender.as_str()))
+            } else {
+                own
+            }),
         };
         let (v, connector, continues, count) = (rpc::VERSION, sender, Vec::new(), self.stray_number());
         let message = FromConnector { v, connector, incarnation, continues, count, known, question };
@@ -103,26 +106,26 @@ impl World {
     }
 
     /// Of a listed connector only what does not speak for its users.
-    fn stray_question(&mut self, is_listed: bool) -> Question {
+    fn stray_question(&mut self, is_listed: bool) -> RpcRequest {
         let (room, at, number) = (self.stray_room(), self.stray_place(), self.stray_number());
         match self.chance.index(7) {
-            0 => Question::Attach { room, at },
-            1 | 2 if is_listed => Question::Propose { room, at, number, items: Vec::new() },
+            0 => RpcRequest::Attach { room, at },
+            1 | 2 if is_listed => RpcRequest::Propose { room, at, number, items: Vec::new() },
             1 | 2 => {
                 let (name, membership) = (Name::new("stranger").unwrap(), Token::new(self.chance.any()).membership());
                 let join = Item::Join { session: 1, name, membership, claim: Claim::New, seen: None };
-                Question::Propose { room, at, number, items: vec![join] }
+                RpcRequest::Propose { room, at, number, items: vec![join] }
             }
-            3 => Question::Detach { room },
+            3 => RpcRequest::Detach { room },
             4 => {
                 let viewer = self.users[self.chance.index(USERS)].resume_point().map(|place| place.token.membership());
-                let wanted = Wanted { viewer: viewer.unwrap_or_default(), span: Span::Last, limit: 100 };
+                let wanted = HistoryQuery { viewer: viewer.unwrap_or_default(), span: HistoryRange::Last, limit: 100 };
                 // No client has such a session.
                 let session = Some(u64::MAX - number);
-                Question::History { room, number: STRAY_NUMBER + (number % STRAY_NUMBER), session, wanted }
+                RpcRequest::History { room, number: STRAY_NUMBER + (number % STRAY_NUMBER), session, wanted }
             }
-            5 => Question::Probe,
-            _ => Question::Heartbeat,
+            5 => RpcRequest::Probe,
+            _ => RpcRequest::Heartbeat,
         }
     }
 
@@ -143,23 +146,28 @@ impl World {
     }
 
     /// Of a listed chat server nothing that its room's log would have to say.
-    fn stray_answer(&mut self, is_listed: bool, connector: usize) -> Answer {
+    fn stray_answer(&mut self, is_listed: bool, connector: usize) -> RpcResponse {
         let (room, place, number) = (self.stray_room(), self.stray_place(), self.stray_number());
         let run = self.connectors[connector].hub.incarnation();
         match self.chance.index(8) {
-            0 => Answer::Alive,
-            1 => Answer::Leaving,
-            2 => Answer::NotOwner { room },
-            3 => Answer::Unavailable { room, because: Unavailable::LogFull },
-            4 => Answer::Stale(self.known(run)),
-            5 => Answer::History { room, number: STRAY_NUMBER + number % 1_000, upto: place, page: Page::default() },
+            0 => RpcResponse::Alive,
+            1 => RpcResponse::Leaving,
+            2 => RpcResponse::NotOwner { room },
+            3 => RpcResponse::Unavailable { room, because: Unavailable::LogFull },
+            4 => RpcResponse::Stale(self.known(run)),
+            5 => RpcResponse::History {
+                room,
+                number: STRAY_NUMBER + number % 1_000,
+                upto: place,
+                page: HistoryPage::default(),
+            },
             6 if !is_listed => {
-                let news = News::State(Box::default());
-                Answer::Attached { room, asked: Place::default(), now: place, news }
+                let news = CatchUp::State(Box::default());
+                RpcResponse::Attached { room, asked: LogPosition::default(), now: place, news }
             }
             _ => {
                 let record = Arc::new(stray_record(place.position));
-                Answer::Record { room, epoch: place.epoch, position: place.position, record: record.into() }
+                RpcResponse::Record { room, epoch: place.epoch, position: place.position, record: record.into() }
             }
         }
     }
@@ -180,7 +188,7 @@ impl World {
         assert!(is_known, "{asker} is a stranger, and is sent {method}");
         if *method == "history" {
             let said: FromChat = rpc::decode(&send.body).unwrap();
-            let is_stray = matches!(said.answer, Answer::History { number, .. } if number >= STRAY_NUMBER);
+            let is_stray = matches!(said.answer, RpcResponse::History { number, .. } if number >= STRAY_NUMBER);
             assert!(!is_stray, "a stray question of {asker} for messages is answered");
         }
     }
@@ -240,7 +248,7 @@ fn stray_record(position: Position) -> Record {
         owner: server("chat", 0).id,
         proposals: Vec::new(),
         entries: vec![Entry::Open],
-        named: Vec::new(),
+        notify_connectors: Vec::new(),
         checkpoint: None,
         part: None,
     }

@@ -1,8 +1,8 @@
 //! Requests that clients send without waiting, and those that are refused: what is done, and what
 //! is not.
 
-use shared::record::{Decided, Outcome};
-use shared::rpc::messages::{Page, Wanted};
+use shared::record::{DecidedProposal, Outcome};
+use shared::rpc::messages::{HistoryPage, HistoryQuery};
 
 use super::*;
 use crate::room::RoomResponse;
@@ -60,8 +60,8 @@ impl TestCluster {
         let Effect::SendToChat { body, .. } = effect else { return Vec::new() };
         let message: FromConnector = rpc::decode(&body).unwrap();
         match message.question {
-            Question::Attach { room, at } => self.connector.agree(vec![(room, at)]),
-            Question::Propose { room, number, items, .. } => {
+            RpcRequest::Attach { room, at } => self.connector.agree(vec![(room, at)]),
+            RpcRequest::Propose { room, number, items, .. } => {
                 let entries: Vec<Entry> = items.into_iter().map(entry).collect();
                 let outcomes = (0..).take(entries.len()).map(Outcome::Done).collect();
                 let (connector, incarnation) = (message.connector, message.incarnation);
@@ -75,24 +75,24 @@ impl TestCluster {
                     links: Vec::new(),
                     time: *last,
                     owner: chat(),
-                    proposals: vec![Decided { connector, incarnation, number, outcomes }],
+                    proposals: vec![DecidedProposal { connector, incarnation, number, outcomes }],
                     entries,
-                    named: Vec::new(),
+                    notify_connectors: Vec::new(),
                     checkpoint: None,
                     part: None,
                 };
                 let position = Position(*last);
-                self.connector.receive(Answer::Record {
+                self.connector.receive(RpcResponse::Record {
                     room,
                     epoch: Epoch(1),
                     position,
                     record: Arc::new(record).into(),
                 })
             }
-            Question::History { room, number, .. } => {
-                let upto = Place { epoch: self.epoch, ..Place::default() };
-                let page = Page { messages: Vec::new(), cursor: None, complete: true };
-                self.connector.receive(Answer::History { room, number, upto, page })
+            RpcRequest::History { room, number, .. } => {
+                let upto = LogPosition { epoch: self.epoch, ..LogPosition::default() };
+                let page = HistoryPage { messages: Vec::new(), cursor: None, complete: true };
+                self.connector.receive(RpcResponse::History { room, number, upto, page })
             }
             _ => Vec::new(),
         }
@@ -126,7 +126,7 @@ fn answers(effects: &[Effect]) -> Vec<(u64, u32, &ClientResponse)> {
 fn histories(effects: &[Effect]) -> Vec<RoomId> {
     let history = |effect: &Effect| match effect {
         Effect::SendToChat { body, .. } => match rpc::decode::<FromConnector>(body).unwrap().question {
-            Question::History { room, wanted: Wanted { .. }, .. } => Some(room),
+            RpcRequest::History { room, wanted: HistoryQuery { .. }, .. } => Some(room),
             _ => None,
         },
         _ => None,

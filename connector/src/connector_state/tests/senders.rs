@@ -1,6 +1,6 @@
 //! Messages of chat servers, and pings of gates, that are not listed.
 
-use shared::dispatcher::GATE;
+use shared::placement::GATE;
 
 use super::*;
 
@@ -16,7 +16,7 @@ impl TestConnector {
     }
 
     /// A chat server speaks.
-    fn receive_from(&mut self, chat: &str, answer: Answer) -> Vec<Effect> {
+    fn receive_from(&mut self, chat: &str, answer: RpcResponse) -> Vec<Effect> {
         let (v, chat, incarnation) = (rpc::VERSION, ServerId::new(chat).unwrap(), Incarnation(1));
         let message = FromChat { v, chat, incarnation, number: 1, stats: None, answer };
         let (body, now) = (rpc::encode(&message).unwrap(), self.now());
@@ -56,7 +56,7 @@ fn a_ping_is_answered_on_the_inbox_of_a_listed_gate_alone() {
 fn a_stranger_asks_for_a_look_at_the_list_and_leaves_nothing_behind() {
     let mut connector = TestConnector::new();
     for _ in 0..3 {
-        for answer in [Answer::Leaving, Answer::Alive, Answer::NotOwner { room: room(1) }] {
+        for answer in [RpcResponse::Leaving, RpcResponse::Alive, RpcResponse::NotOwner { room: room(1) }] {
             let effects = connector.receive_from("chat-server-9", answer);
             assert!(effects.iter().all(|effect| *effect == Effect::RequestRecheck), "{effects:?}");
         }
@@ -65,7 +65,7 @@ fn a_stranger_asks_for_a_look_at_the_list_and_leaves_nothing_behind() {
     let id = ServerId::new("chat-server-9").unwrap();
     assert!(!connector.state.chat_servers.is_down(&id) && connector.state.chat_servers.known(&id, 0).is_none());
     connector.set_servers(&["chat-server-1", "chat-server-9"]);
-    assert!(connector.receive_from("chat-server-9", Answer::Alive).is_empty());
+    assert!(connector.receive_from("chat-server-9", RpcResponse::Alive).is_empty());
     assert!(connector.state.chat_servers.known(&id, 0).is_some());
 }
 
@@ -83,7 +83,7 @@ fn a_record_of_a_stranger_is_read_from_the_rooms_owner() {
         owner: ServerId::new("chat-server-9").unwrap(),
         proposals: Vec::new(),
         entries: vec![Entry::Open],
-        named: Vec::new(),
+        notify_connectors: Vec::new(),
         checkpoint: None,
         part: None,
     };
@@ -91,7 +91,7 @@ fn a_record_of_a_stranger_is_read_from_the_rooms_owner() {
         let (epoch, position, record) = (Epoch(1), Position(1), Arc::new(record.clone()));
         let effects = connector.receive_from(
             "chat-server-9",
-            Answer::Record { room: room(number), epoch, position, record: record.into() },
+            RpcResponse::Record { room: room(number), epoch, position, record: record.into() },
         );
         assert_eq!(TestConnector::attaches_in(&effects).len(), attached, "{effects:?}");
         assert!(!effects.iter().any(|effect| matches!(effect, Effect::Push { .. })));

@@ -1,12 +1,12 @@
 use std::collections::BTreeMap;
 
-use shared::budget::Budget;
 use shared::ids::{Incarnation, RoomId, ServerId, SessionId};
 use shared::membership::Token;
 use shared::metrics::Metrics;
-use shared::record::{Decided, Entry, Epoch, Outcome, Position, Record, RecordId, VERSION};
+use shared::record::{DecidedProposal, Entry, Epoch, Outcome, Position, Record, RecordId, VERSION};
 use shared::room::RoomState;
-use shared::rpc::messages::{Item, News, Place, Question};
+use shared::rpc::messages::{CatchUp, Item, LogPosition, RpcRequest};
+use shared::size_limits::SizeLimits;
 
 use super::*;
 use crate::connector_state::attach_rate_limit::AttachRateLimit;
@@ -23,7 +23,7 @@ struct TestRoom {
     last_number: u64,
     position: Position,
     /// What was asked and not decided.
-    questions: Vec<Question>,
+    questions: Vec<RpcRequest>,
     /// Under which names sessions are in.
     names: BTreeMap<u64, Name>,
 }
@@ -45,9 +45,9 @@ fn pending(session: u64) -> PendingRequest {
     PendingRequest { session, id: Some(1), deadline: u64::MAX, entering: Some(entering) }
 }
 
-fn proposal(question: Question) -> Option<(u64, Vec<Item>)> {
+fn proposal(question: RpcRequest) -> Option<(u64, Vec<Item>)> {
     match question {
-        Question::Propose { number, items, .. } => Some((number, items)),
+        RpcRequest::Propose { number, items, .. } => Some((number, items)),
         _ => None,
     }
 }
@@ -63,7 +63,7 @@ impl TestRoom {
             resume_ms: 0,
             max_waiting: 20_000,
             large_members,
-            budget: Budget::default(),
+            size_limits: SizeLimits::default(),
             metrics: Metrics::new(),
         };
         let room = Room::new(RoomId::new("lobby").unwrap(), &common, 0);
@@ -72,7 +72,7 @@ impl TestRoom {
         test_room.act(|room, cx| {
             room.tick(cx);
         });
-        test_room.attach(Place::default(), EPOCH, &RoomState::default());
+        test_room.attach(LogPosition::default(), EPOCH, &RoomState::default());
         test_room
     }
 
@@ -102,9 +102,9 @@ impl TestRoom {
     }
 
     /// The owner answers an attach with a state, of a log without records.
-    fn attach(&mut self, asked: Place, epoch: Epoch, state: &RoomState) -> Delivery {
-        let now = Place { epoch, ..Place::default() };
-        let news = News::State(Box::new(state.into()));
+    fn attach(&mut self, asked: LogPosition, epoch: Epoch, state: &RoomState) -> Delivery {
+        let now = LogPosition { epoch, ..LogPosition::default() };
+        let news = CatchUp::State(Box::new(state.into()));
         self.act(|room, cx| room.on_attached(asked, now, news, cx))
     }
 
@@ -156,9 +156,9 @@ impl TestRoom {
             links: Vec::new(),
             time: self.position.0 + 1,
             owner: ServerId::new("chat-server-1").unwrap(),
-            proposals: vec![Decided { connector, incarnation, number, outcomes }],
+            proposals: vec![DecidedProposal { connector, incarnation, number, outcomes }],
             entries,
-            named: Vec::new(),
+            notify_connectors: Vec::new(),
             checkpoint: None,
             part: None,
         };
@@ -310,13 +310,13 @@ fn a_state_of_which_a_part_was_lost_is_not_taken() {
             SessionId { connector: ServerId::new("connector-server-2").unwrap(), incarnation: Incarnation(1), number };
         state.apply(&Entry::Join { name: name(number), session, membership: Token::new(number.into()).membership() });
     }
-    let asked = Place { epoch: EPOCH, ..Place::default() };
-    let now = Place { position: Position(9), id: RecordId(9), ..asked };
+    let asked = LogPosition { epoch: EPOCH, ..LogPosition::default() };
+    let now = LogPosition { position: Position(9), id: RecordId(9), ..asked };
     let parts = state.checkpoints_for_connectors(300);
     assert_eq!(parts.len(), 3, "one member each");
     let mut take = |lost: Option<u16>| {
         for (index, part) in (0..).zip(&parts).filter(|(index, _)| Some(*index) != lost) {
-            let news = News::StatePart { index, of: parts.len() as u16, part: Box::new(part.clone()) };
+            let news = CatchUp::StatePart { index, of: parts.len() as u16, part: Box::new(part.clone()) };
             test_room.act(|room, cx| room.on_attached(asked, now, news, cx));
         }
         test_room.room.state.members().len()

@@ -197,7 +197,7 @@ mod tests {
         queue.push_back(join(2));
         queue.pop_front();
         let mut lineage = Lineage::new(RUN);
-        lineage.go_on_above(Incarnation(6));
+        lineage.continue_above(Incarnation(6));
         queue.continue_as(&lineage);
         let goes = |queue: &Queue, session, run| queue.last_move((session, Incarnation(run)));
         assert_eq!(

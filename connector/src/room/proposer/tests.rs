@@ -18,20 +18,20 @@ fn proposer(requests: usize) -> Proposer {
 #[test]
 fn one_proposal_is_in_flight_and_the_rest_gathers() {
     let mut proposer = proposer(1);
-    assert_eq!(proposer.begin(1, RecordId::NONE, Budget::default()).map(|h| h.queued.len()), Some(1));
+    assert_eq!(proposer.begin(1, RecordId::NONE, SizeLimits::default()).map(|h| h.queued.len()), Some(1));
     proposer.queue_request(send(7, 10));
     proposer.queue_request(send(8, 10));
-    assert!(proposer.begin(2, RecordId::NONE, Budget::default()).is_none());
+    assert!(proposer.begin(2, RecordId::NONE, SizeLimits::default()).is_none());
     assert!(proposer.on_committed(0).is_none());
     assert_eq!(proposer.on_committed(1).map(|w| w.len()), Some(1));
-    assert_eq!(proposer.begin(2, RecordId::NONE, Budget::default()).map(|h| h.queued.len()), Some(2));
+    assert_eq!(proposer.begin(2, RecordId::NONE, SizeLimits::default()).map(|h| h.queued.len()), Some(2));
 }
 
 #[test]
 fn a_proposal_is_bounded_in_bytes() {
     let mut proposer = proposer(200);
-    let first = proposer.begin(1, RecordId::NONE, Budget::default()).map(|h| h.queued.len()).unwrap();
-    let (size, most) = (send(0, 10).item.size(), Budget::default().proposal());
+    let first = proposer.begin(1, RecordId::NONE, SizeLimits::default()).map(|h| h.queued.len()).unwrap();
+    let (size, most) = (send(0, 10).item.size(), SizeLimits::default().proposal());
     assert!(first * size <= most && (first + 1) * size > most, "{first}");
 }
 
@@ -43,14 +43,14 @@ fn a_full_queue_refuses_requests_but_no_leaves() {
     assert!(proposer.is_full());
     proposer.queue_leave(1, Incarnation(1));
     proposer.queue_leave(1, Incarnation(1));
-    assert_eq!(proposer.begin(1, RecordId::NONE, Budget::default()).map(|h| h.queued.len()), Some(2));
+    assert_eq!(proposer.begin(1, RecordId::NONE, SizeLimits::default()).map(|h| h.queued.len()), Some(2));
 }
 
 #[test]
 fn going_after_coming_back_is_not_the_going_before() {
     let mut proposer = proposer(0);
     proposer.queue_leave(1, Incarnation(1));
-    proposer.begin(1, RecordId::NONE, Budget::default());
+    proposer.begin(1, RecordId::NONE, SizeLimits::default());
     let name = Name::new("ann").unwrap();
     let back = Item::Join { session: 1, name, membership: Token::new(1).membership(), claim: Claim::Heal, seen: None };
     proposer.queue_request(QueuedItem { item: back, pending: None });
@@ -58,13 +58,13 @@ fn going_after_coming_back_is_not_the_going_before() {
     proposer.queue_leave(1, Incarnation(1));
     assert!(!proposer.has_join(1));
     proposer.on_committed(1);
-    assert_eq!(proposer.begin(2, RecordId::NONE, Budget::default()).map(|h| h.queued.len()), Some(2));
+    assert_eq!(proposer.begin(2, RecordId::NONE, SizeLimits::default()).map(|h| h.queued.len()), Some(2));
 }
 
 #[test]
 fn what_is_late_is_taken_back_unless_it_was_proposed() {
     let mut proposer = proposer(1);
-    proposer.begin(1, RecordId::NONE, Budget::default());
+    proposer.begin(1, RecordId::NONE, SizeLimits::default());
     proposer.queue_request(send(5, 10));
     proposer.queue_request(send(6, 20));
     let expired: Vec<u64> = proposer.expire(10).iter().map(QueuedItem::session).collect();
@@ -72,7 +72,7 @@ fn what_is_late_is_taken_back_unless_it_was_proposed() {
     assert_eq!(proposer.in_flight().unwrap().queued.len(), 1, "the in_flight stays as it is");
     assert!(proposer.expire(11).is_empty(), "each is said once");
     proposer.on_committed(1);
-    assert_eq!(proposer.begin(2, RecordId::NONE, Budget::default()).map(|h| h.queued[0].session()), Some(6));
+    assert_eq!(proposer.begin(2, RecordId::NONE, SizeLimits::default()).map(|h| h.queued[0].session()), Some(6));
 }
 
 #[test]
@@ -90,17 +90,17 @@ fn a_client_that_comes_back_names_the_record_from_which_it_is_proposed() {
         Item::Join { seen, .. } => seen,
         _ => None,
     };
-    let in_flight = proposer.begin(1, RecordId(9), Budget::default()).unwrap();
+    let in_flight = proposer.begin(1, RecordId(9), SizeLimits::default()).unwrap();
     let seen: Vec<_> = in_flight.queued.iter().map(|queued| (queued.session(), seen(queued))).collect();
     assert_eq!(seen, [(4, Some(RecordId(8))), (1, None), (2, Some(RecordId(9))), (3, Some(RecordId(7)))]);
 }
 
 /// Proposes until nothing waits, each committed; returns the sessions of each proposal.
-fn drain(proposer: &mut Proposer, from: u64, budget: Budget) -> Vec<Vec<u64>> {
+fn drain(proposer: &mut Proposer, from: u64, size_limits: SizeLimits) -> Vec<Vec<u64>> {
     let mut proposals = Vec::new();
     for number in from.. {
-        let Some(in_flight) = proposer.begin(number, RecordId::NONE, budget) else { break };
-        assert!(in_flight.queued.len() == 1 || in_flight.bytes <= budget.proposal());
+        let Some(in_flight) = proposer.begin(number, RecordId::NONE, size_limits) else { break };
+        assert!(in_flight.queued.len() == 1 || in_flight.bytes <= size_limits.proposal());
         proposals.push(in_flight.queued.iter().map(QueuedItem::session).collect());
         assert!(proposer.on_decided(number).is_some());
     }
@@ -110,14 +110,17 @@ fn drain(proposer: &mut Proposer, from: u64, budget: Budget) -> Vec<Vec<u64>> {
 #[test]
 fn what_is_too_large_now_is_given_up_and_cut_when_it_cannot_be_committed_any_more() {
     let mut proposer = proposer(20);
-    proposer.begin(1, RecordId::NONE, Budget::default());
-    assert!(!proposer.fence(2, Budget::default()), "it fits");
-    assert!(proposer.fence(2, Budget::least()) && !proposer.fence(3, Budget::least()), "once");
+    proposer.begin(1, RecordId::NONE, SizeLimits::default());
+    assert!(!proposer.fence(2, SizeLimits::default()), "it fits");
+    assert!(proposer.fence(2, SizeLimits::smallest()) && !proposer.fence(3, SizeLimits::smallest()), "once");
     assert_eq!(proposer.in_flight().unwrap().proposal(), (2, Vec::new()));
     proposer.queue_request(send(20, 10));
-    assert!(proposer.begin(3, RecordId::NONE, Budget::least()).is_none(), "nothing overtakes what may be committed");
+    assert!(
+        proposer.begin(3, RecordId::NONE, SizeLimits::smallest()).is_none(),
+        "nothing overtakes what may be committed"
+    );
     assert_eq!(proposer.on_decided(2), None);
-    let proposals = drain(&mut proposer, 3, Budget::least());
+    let proposals = drain(&mut proposer, 3, SizeLimits::smallest());
     assert!(proposals.len() > 1);
     assert_eq!(proposals.concat(), (0..=20).collect::<Vec<_>>(), "all of it, in order");
 }
@@ -125,8 +128,8 @@ fn what_is_too_large_now_is_given_up_and_cut_when_it_cannot_be_committed_any_mor
 #[test]
 fn what_was_given_up_and_is_committed_all_the_same_is_not_proposed_again() {
     let mut proposer = proposer(20);
-    proposer.begin(1, RecordId::NONE, Budget::default());
-    proposer.fence(2, Budget::least());
+    proposer.begin(1, RecordId::NONE, SizeLimits::default());
+    proposer.fence(2, SizeLimits::smallest());
     assert_eq!(proposer.on_decided(1).map(|queued| queued.len()), Some(20));
     assert_eq!(proposer.on_decided(2), None);
     assert!(proposer.is_idle());
@@ -136,8 +139,8 @@ fn what_was_given_up_and_is_committed_all_the_same_is_not_proposed_again() {
 #[test]
 fn what_was_given_up_is_done_with_a_state_that_has_a_higher_number() {
     let mut proposer = proposer(20);
-    proposer.begin(1, RecordId::NONE, Budget::default());
-    proposer.fence(2, Budget::least());
+    proposer.begin(1, RecordId::NONE, SizeLimits::default());
+    proposer.fence(2, SizeLimits::smallest());
     assert_eq!(proposer.on_committed(2).map(|queued| queued.len()), Some(20));
     assert!(proposer.is_idle());
 }
@@ -145,29 +148,29 @@ fn what_was_given_up_is_done_with_a_state_that_has_a_higher_number() {
 #[test]
 fn an_owner_that_cannot_append_is_proposed_less_until_all_is_said() {
     let mut proposer = proposer(20);
-    proposer.begin(1, RecordId::NONE, Budget::default());
+    proposer.begin(1, RecordId::NONE, SizeLimits::default());
     proposer.split_in_flight();
-    assert!(proposer.fence(2, Budget::default()));
+    assert!(proposer.fence(2, SizeLimits::default()));
     proposer.on_decided(2);
-    let in_flight = proposer.begin(3, RecordId::NONE, Budget::default()).unwrap();
+    let in_flight = proposer.begin(3, RecordId::NONE, SizeLimits::default()).unwrap();
     assert!(in_flight.queued.len() < 10, "{}", in_flight.queued.len());
     proposer.on_decided(3);
-    let proposals = drain(&mut proposer, 4, Budget::default());
+    let proposals = drain(&mut proposer, 4, SizeLimits::default());
     assert!(proposals.len() > 1);
     for session in 0..20 {
         proposer.queue_request(send(session, 10));
     }
-    assert_eq!(drain(&mut proposer, 20, Budget::default()).len(), 1, "then as much as before");
+    assert_eq!(drain(&mut proposer, 20, SizeLimits::default()).len(), 1, "then as much as before");
 }
 
 #[test]
 fn a_request_that_no_record_can_hold_is_taken_out() {
     let mut proposer = proposer(0);
-    let size = Budget::least().record();
+    let size = SizeLimits::smallest().record();
     let item = Item::Send { session: 7, membership: Token::new(7).membership(), body: vec![0; size] };
     proposer.queue_request(QueuedItem { item, pending: None });
-    assert_eq!(proposer.take_oversize(Budget::default()), None);
-    assert_eq!(proposer.take_oversize(Budget::least()).map(|queued| queued.session()), Some(7));
+    assert_eq!(proposer.take_oversize(SizeLimits::default()), None);
+    assert_eq!(proposer.take_oversize(SizeLimits::smallest()).map(|queued| queued.session()), Some(7));
     assert!(proposer.is_idle());
 }
 
@@ -176,12 +179,12 @@ fn a_request_that_no_record_can_hold_is_taken_out() {
 #[test]
 fn a_number_that_was_never_given_costs_no_request() {
     let mut proposer = proposer(1);
-    proposer.begin(proposer.next_number(0), RecordId::NONE, Budget::default());
+    proposer.begin(proposer.next_number(0), RecordId::NONE, SizeLimits::default());
     assert_eq!(proposer.on_decided(1 << 40), None);
     assert_eq!(proposer.next_number(1), (1 << 40) + 1);
-    proposer.begin(proposer.next_number(1), RecordId::NONE, Budget::default());
+    proposer.begin(proposer.next_number(1), RecordId::NONE, SizeLimits::default());
     assert!(proposer.requeue_if_usurped((1 << 40) + 1, 0), "the same number, with other items");
-    proposer.begin(proposer.next_number(2), RecordId::NONE, Budget::default());
+    proposer.begin(proposer.next_number(2), RecordId::NONE, SizeLimits::default());
     assert_eq!(proposer.on_decided(u64::MAX), None, "it cannot be, and is passed over");
     assert_eq!(proposer.in_flight().map(|in_flight| in_flight.number), Some((1 << 40) + 2));
     assert_eq!(proposer.on_decided((1 << 40) + 2).map(|queued| queued.len()), Some(1));

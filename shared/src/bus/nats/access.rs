@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use async_nats::{AuthError, ConnectOptions};
 
-use super::proof::Proofs;
+use super::authenticator::Authenticator;
 use crate::bus::BusError;
 use crate::config::settings::NatsSettings;
 use crate::config::sign_in::{Identity, SignIn, SignInError, Tls};
@@ -12,7 +12,7 @@ use crate::config::sign_in::{Identity, SignIn, SignInError, Tls};
 /// One way in, for all servers of the list and for as long as the connection is wanted.
 #[derive(Debug)]
 pub(super) struct Access {
-    proofs: Option<Arc<Proofs>>,
+    authenticator: Option<Arc<Authenticator>>,
     tls: Tls,
 }
 
@@ -25,25 +25,25 @@ impl Access {
             (Some(of_urls), None) => (Some(of_urls), true),
             (None, of_settings) => (of_settings, false),
         };
-        let proofs = identity.map(|identity| Proofs::new(identity, settings, is_fixed)).transpose()?;
-        Ok(Self { proofs: proofs.map(Arc::new), tls })
+        let authenticator = identity.map(|identity| Authenticator::new(identity, settings, is_fixed)).transpose()?;
+        Ok(Self { authenticator: authenticator.map(Arc::new), tls })
     }
 
     /// The options with all this. The client keeps them for its later connections: it reads files
     /// for TLS at each, and asks for a proof of who we are.
     pub(super) fn options(&self) -> ConnectOptions {
-        let options = match self.proofs.clone() {
+        let options = match self.authenticator.clone() {
             None => ConnectOptions::new(),
-            Some(proofs) => ConnectOptions::with_auth_callback(move |nonce| {
-                std::future::ready(proofs.prove(&nonce).map_err(AuthError::new))
+            Some(authenticator) => ConnectOptions::with_auth_callback(move |nonce| {
+                std::future::ready(authenticator.authenticate(&nonce).map_err(AuthError::new))
             }),
         };
         self.protect(options)
     }
 
     /// Where proofs come from, if there are any.
-    pub(super) fn proofs(&self) -> Option<Arc<Proofs>> {
-        self.proofs.clone()
+    pub(super) fn authenticator(&self) -> Option<Arc<Authenticator>> {
+        self.authenticator.clone()
     }
 
     fn protect(&self, mut options: ConnectOptions) -> ConnectOptions {

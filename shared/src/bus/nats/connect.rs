@@ -8,9 +8,9 @@ use async_nats::{Client, ConnectOptions};
 use super::CLIENT_QUEUE;
 use super::access::Access;
 use super::address::Addresses;
+use super::authenticator::Authenticator;
+use super::connection_state::ConnectionState;
 use super::failure;
-use super::link::Link;
-use super::proof::Proofs;
 use crate::bus::BusError;
 use crate::config::settings::NatsSettings;
 
@@ -28,8 +28,8 @@ pub(super) async fn connect(
     url: &str,
     settings: &NatsSettings,
     name: &str,
-    link: &Arc<Link>,
-) -> Result<(Client, Option<Arc<Proofs>>), BusError> {
+    link: &Arc<ConnectionState>,
+) -> Result<(Client, Option<Arc<Authenticator>>), BusError> {
     let addresses = Addresses::parse(url)?;
     let access = Access::new(addresses.identity(), settings)?;
     let client = first_client((&addresses, &access), settings, name, link).await?;
@@ -42,14 +42,14 @@ pub(super) async fn connect(
         return Err(BusError::Connect { servers, reason });
     }
     warn_if_old(&client.server_info().version);
-    Ok((client, access.proofs()))
+    Ok((client, access.authenticator()))
 }
 
 async fn first_client(
     (addresses, access): (&Addresses, &Access),
     settings: &NatsSettings,
     name: &str,
-    link: &Arc<Link>,
+    link: &Arc<ConnectionState>,
 ) -> Result<Client, BusError> {
     let longest = Duration::from_millis(settings.reconnect_max_ms.into());
     let mut attempt = 1;
@@ -72,7 +72,7 @@ async fn first_client(
     }
 }
 
-fn options(access: ConnectOptions, settings: &NatsSettings, name: &str, link: &Arc<Link>) -> ConnectOptions {
+fn options(access: ConnectOptions, settings: &NatsSettings, name: &str, link: &Arc<ConnectionState>) -> ConnectOptions {
     let (events, knocking) = (Arc::clone(link), Arc::clone(link));
     let longest = Duration::from_millis(settings.reconnect_max_ms.into());
     access
@@ -83,7 +83,7 @@ fn options(access: ConnectOptions, settings: &NatsSettings, name: &str, link: &A
         .subscription_capacity(CLIENT_QUEUE)
         .reconnect_delay_callback(move |attempt| if knocking.is_closed() { NEVER } else { delay(attempt, longest) })
         .event_callback(move |event| {
-            events.take_in(&event);
+            events.on_event(&event);
             std::future::ready(())
         })
 }

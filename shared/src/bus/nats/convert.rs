@@ -8,15 +8,15 @@ use async_nats::message::OutboundMessage;
 use async_nats::{HeaderMap, HeaderName, HeaderValue, StatusCode, Subject, Subscriber};
 use futures_util::StreamExt;
 
-use crate::bus::{Headers, Message, Outgoing, SubjectPrefix};
+use crate::bus::{Headers, Message, OutgoingMessage, SubjectPrefix};
 
 /// Names the subject of a message without subscribers in the broker's answer, and that of a record
 /// in JetStream's.
 const SUBJECT: &str = "Nats-Subject";
 
 /// The message as the broker gets it.
-pub(super) fn outbound(message: Outgoing, prefix: &SubjectPrefix) -> OutboundMessage {
-    let Outgoing { subject, reply, headers, payload } = message;
+pub(super) fn outbound(message: OutgoingMessage, prefix: &SubjectPrefix) -> OutboundMessage {
+    let OutgoingMessage { subject, reply, headers, payload } = message;
     let headers = (!headers.is_empty()).then(|| to_map(&headers));
     let whole = |subject: String| -> Subject {
         if let Cow::Owned(whole) = prefix.apply(&subject) {

@@ -7,7 +7,7 @@ use serde_json::Value;
 use wire::value;
 
 use super::super::error::Fault;
-use super::Reading;
+use super::ServersParser;
 use super::cluster::{self, Fields};
 use crate::ids::ServerId;
 
@@ -16,7 +16,7 @@ pub(super) fn get<'f>(fields: &'f Fields, name: &str) -> Option<&'f Value> {
     fields.get(name).filter(|value| !value.is_null())
 }
 
-impl Reading<'_> {
+impl ServersParser<'_> {
     pub(super) fn id(&mut self, entry: &str, fields: &Fields) -> Option<ServerId> {
         let Some(value) = get(fields, "id") else {
             self.report(entry, Fault::Missing("id"));

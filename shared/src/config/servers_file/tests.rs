@@ -256,7 +256,7 @@ fn clients_are_told_the_public_host_and_port() {
         let servers = read(&environment).unwrap();
         let connector = &servers.connector()[0];
         assert_eq!((connector.host.as_str(), connector.client_port), ("127.0.0.1", Some(3050)), "it listens there");
-        format!("{}:{}", connector.told_host(), connector.told_port().unwrap())
+        format!("{}:{}", connector.advertised_host(), connector.advertised_port().unwrap())
     };
     assert_eq!(told(json!({})), "127.0.0.1:3050");
     assert_eq!(told(json!({"clientHost": "chat.example.org"})), "chat.example.org:3050");

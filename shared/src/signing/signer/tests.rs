@@ -6,8 +6,8 @@ use super::*;
 use crate::bus::Headers;
 use crate::ids::Incarnation;
 use crate::record::{Entry, Epoch, Position, Record, RecordId, VERSION};
-use crate::roster::RosterKeeper;
-use crate::rpc::messages::{Answer, FromChat, FromConnector};
+use crate::rpc::messages::{FromChat, FromConnector, RpcResponse};
+use crate::server_list::ServerListWriter;
 use crate::signing::{Keyring, PublicKey, Seed};
 
 use std::collections::BTreeMap;
@@ -33,19 +33,19 @@ fn signer(me: &str, number: u8, mode: Signatures) -> Signer {
     let keyring = Keyring::new([(id(me), seed(number))].into(), &publics());
     let (_, keyring) = watch::channel(Arc::new(keyring));
     let signing = Signing { mode, keyring, keys_file: Path::new("keys.json").into() };
-    let (_, roster) = RosterKeeper::new(crate::config::Servers::default());
-    Signer { me: id(me), signing, metrics: Metrics::new(), roster }
+    let (_, server_list) = ServerListWriter::new(crate::config::Servers::default());
+    Signer { me: id(me), signing, metrics: Metrics::new(), server_list }
 }
 
-fn question() -> Outgoing {
+fn question() -> OutgoingMessage {
     let payload = rpc::encode(&FromConnector::probe(id(CONNECTOR), Incarnation(1))).unwrap();
     let reply = Some(format!("connector.{CONNECTOR}.reply.1"));
-    Outgoing { subject: format!("chat.{CHAT}"), reply, headers: Headers::new(), payload }
+    OutgoingMessage { subject: format!("chat.{CHAT}"), reply, headers: Headers::new(), payload }
 }
 
 /// As it arrives.
-fn received(message: Outgoing) -> Message {
-    let Outgoing { subject, reply, headers, payload } = message;
+fn received(message: OutgoingMessage) -> Message {
+    let OutgoingMessage { subject, reply, headers, payload } = message;
     Message { subject, reply, headers, payload, no_responders: false, status: None }
 }
 
@@ -66,7 +66,7 @@ fn record() -> SharedRecord {
         owner: id(CHAT),
         proposals: Vec::new(),
         entries: vec![Entry::Open],
-        named: Vec::new(),
+        notify_connectors: Vec::new(),
         checkpoint: None,
         part: None,
     };
@@ -76,12 +76,12 @@ fn record() -> SharedRecord {
 /// A record for a connector, as chat server 1 signs it.
 fn push() -> (Message, usize) {
     let room = crate::ids::RoomId::new("lobby").unwrap();
-    let answer = Answer::Record { room, epoch: Epoch(1), position: Position(2), record: record() };
+    let answer = RpcResponse::Record { room, epoch: Epoch(1), position: Position(2), record: record() };
     let said =
         FromChat { v: rpc::VERSION, chat: id(CHAT), incarnation: Incarnation(1), number: 1, stats: None, answer };
     let payload = rpc::encode(&said).unwrap();
     let subject = format!("connector.{CONNECTOR}.push");
-    let mut message = Outgoing { subject, reply: None, headers: Headers::new(), payload };
+    let mut message = OutgoingMessage { subject, reply: None, headers: Headers::new(), payload };
     signer(CHAT, 1, Signatures::Require).sign(&id(CONNECTOR), &mut message, said.answer.record());
     let record = record().bytes().unwrap().len();
     (received(message), record)
@@ -132,7 +132,7 @@ fn right_signatures_are_admitted_and_wrong_ones_dropped() {
 fn a_record_is_signed_apart_from_its_message() {
     let (message, record) = push();
     let connector = signer(CONNECTOR, 2, Signatures::Require);
-    assert_eq!(rpc::record_at(&message.payload), message.payload.len() - record);
+    assert_eq!(rpc::record_offset(&message.payload), message.payload.len() - record);
     assert_eq!(connector.admit(Sender::Chat, &message), Admission::Signed);
     assert_eq!(
         signer("connector-server-2", 3, Signatures::Require).admit(Sender::Chat, &message),

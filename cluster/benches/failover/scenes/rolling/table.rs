@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use client::Event;
-use shared::dispatcher::Strategy;
+use shared::placement::Strategy;
 use tokio::time::Instant;
 
 use super::DRAIN_SECS;

@@ -235,7 +235,7 @@ pub(super) fn entry_text(entry: &Entry) -> Option<String> {
         Entry::Open => None,
         Entry::Join { name, .. } => Some(format!("+{name}")),
         Entry::Leave { name, .. } => Some(format!("-{name}")),
-        Entry::Say { from, content, .. } => Some(format!("{from}: {content}")),
+        Entry::Message { from, content, .. } => Some(format!("{from}: {content}")),
         Entry::Whisper { .. } | Entry::Move { .. } => Some(format!("{entry:?}")),
     }
 }

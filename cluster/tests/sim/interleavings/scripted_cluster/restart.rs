@@ -2,7 +2,7 @@
 
 use shared::ids::Incarnation;
 use shared::rpc;
-use shared::rpc::messages::{FromConnector, Question};
+use shared::rpc::messages::{FromConnector, RpcRequest};
 
 use super::super::transit::InTransit;
 use super::{ScriptedCluster, id};
@@ -29,7 +29,7 @@ impl ScriptedCluster {
             continues: Vec::new(),
             count: 1,
             known: None,
-            question: Question::Heartbeat,
+            question: RpcRequest::Heartbeat,
         };
         let body = rpc::encode(&heartbeat).unwrap();
         self.under_way.push_back(InTransit::ToChat { connector, chat, token: Some(0), body });

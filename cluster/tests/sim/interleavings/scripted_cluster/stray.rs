@@ -7,7 +7,7 @@ use shared::membership::Membership;
 use shared::record::{Entry, Position, Record, RecordId, VERSION};
 use shared::rpc;
 use shared::rpc::Trace;
-use shared::rpc::messages::{Answer, FromChat, FromConnector, Known, Place, Question};
+use shared::rpc::messages::{FromChat, FromConnector, KnownIncarnation, LogPosition, RpcRequest, RpcResponse};
 use shared::subjects;
 
 use super::super::transit::InTransit;
@@ -22,12 +22,12 @@ impl ScriptedCluster {
         (kind, number): (&str, usize),
         incarnation: Incarnation,
         chat: usize,
-        question: Question,
+        question: RpcRequest,
     ) {
         let connector = id(kind, number);
         let reply = match question {
-            Question::Detach { .. } => None,
-            Question::Probe => Some(format!("{}a.1", subjects::inbox(connector.as_str()))),
+            RpcRequest::Detach { .. } => None,
+            RpcRequest::Probe => Some(format!("{}a.1", subjects::inbox(connector.as_str()))),
             _ => Some(subjects::connector_reply(&connector, 7)),
         };
         self.stray(
@@ -50,11 +50,11 @@ impl ScriptedCluster {
         &mut self,
         (connector, incarnation): (usize, Incarnation),
         chat: usize,
-        known: Known,
+        known: KnownIncarnation,
     ) {
         let connector = id("connector", connector);
         let (reply, known) = (Some(subjects::connector_reply(&connector, 7)), Some(known));
-        let (continues, question) = (Vec::new(), Question::Heartbeat);
+        let (continues, question) = (Vec::new(), RpcRequest::Heartbeat);
         let (v, count) = (rpc::VERSION, 0);
         self.stray(chat, reply, FromConnector { v, connector, incarnation, continues, count, known, question });
     }
@@ -75,7 +75,7 @@ impl ScriptedCluster {
         (chat, incarnation): (usize, Incarnation),
         connector: usize,
         number: u64,
-        answer: Answer,
+        answer: RpcResponse,
     ) {
         let said = FromChat { v: rpc::VERSION, chat: id("chat", chat), incarnation, number, stats: None, answer };
         let body = rpc::encode(&said).unwrap();
@@ -85,7 +85,7 @@ impl ScriptedCluster {
     }
 
     /// A record that follows the room's last one, so many places ahead, and where it would be.
-    pub(in super::super) fn next_record(&self, ahead: u64) -> (Place, Arc<Record>) {
+    pub(in super::super) fn next_record(&self, ahead: u64) -> (LogPosition, Arc<Record>) {
         let (last, before) = checks::records(&self.log, &super::room(), &self.bad).remove(0);
         let record = Record {
             v: VERSION,
@@ -97,12 +97,15 @@ impl ScriptedCluster {
             owner: before.owner.clone(),
             proposals: Vec::new(),
             entries: vec![Entry::Open],
-            named: Vec::new(),
+            notify_connectors: Vec::new(),
             checkpoint: None,
             part: None,
         };
-        let place =
-            Place { epoch: self.log.last(&super::room()).epoch, position: Position(last.0 + ahead), id: record.id };
+        let place = LogPosition {
+            epoch: self.log.last(&super::room()).epoch,
+            position: Position(last.0 + ahead),
+            id: record.id,
+        };
         (place, Arc::new(record))
     }
 

@@ -9,7 +9,7 @@ fn load(name: &str, environment: &str) -> Result<Servers, ConfigError> {
 /// Id, host and port that clients are told, and operators' port, of each server of a type.
 fn listed(servers: &Servers, server_type: &str) -> Vec<String> {
     let line = |server: &Server| {
-        let told = server.told_port().map(|port| format!("{}:{port}", server.told_host()));
+        let told = server.advertised_port().map(|port| format!("{}:{port}", server.advertised_host()));
         format!("{} {} {}", server.id, told.unwrap_or("-".to_owned()), server.port.unwrap_or_default())
     };
     servers.of_type(server_type).iter().map(line).collect()

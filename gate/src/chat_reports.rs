@@ -7,14 +7,17 @@ use shared::ids::ServerId;
 use shared::rpc::messages::ChatStats;
 use shared::rpc::report::{ChatReport, Liveness};
 
-use crate::known::{Answer, Known, Said, Stats};
+use crate::server_status::{ProbeResult, SelfReport, ServerStatus, Stats};
 
 /// Returns each chat server with what the reports of all connectors come to; none where no
 /// connector reports it. A connector counts with its last pong until it is away itself.
-pub(crate) fn verdicts(servers: &Servers, known: &HashMap<ServerId, Known>) -> Vec<(ServerId, Option<Answer>)> {
-    let connectors = servers.connector().iter().filter_map(|connector| known.get(&connector.id));
+pub(crate) fn merge_reports(
+    servers: &Servers,
+    statuses: &HashMap<ServerId, ServerStatus>,
+) -> Vec<(ServerId, Option<ProbeResult>)> {
+    let connectors = servers.connector().iter().filter_map(|connector| statuses.get(&connector.id));
     let mut by_chat: BTreeMap<&ServerId, Vec<&ChatReport>> = BTreeMap::new();
-    for report in connectors.flat_map(Known::reports) {
+    for report in connectors.flat_map(ServerStatus::reports) {
         by_chat.entry(&report.chat).or_default().push(report);
     }
     let chats = servers.chat().iter().map(|chat| &chat.id);
@@ -25,29 +28,29 @@ pub(crate) fn verdicts(servers: &Servers, known: &HashMap<ServerId, Known>) -> V
 /// right, and the others may be cut off from it. Of those that hear it, the one with the latest run
 /// counts. A run that one of them knows to be leaving does not come back, and the longest uptime has
 /// the newest figures.
-fn merge(reports: Vec<&ChatReport>) -> Option<Answer> {
+fn merge(reports: Vec<&ChatReport>) -> Option<ProbeResult> {
     let order = |report: &&ChatReport| {
         let (is_down, leaves) = (report.liveness == Liveness::Down, report.liveness == Liveness::Leaving);
         (!is_down, report.incarnation, leaves, report.stats.as_ref().map(|stats| stats.uptime_ms))
     };
     let decisive = reports.into_iter().max_by_key(order)?;
     let stats = decisive.stats.clone().filter(ChatStats::fits_report).map(Stats::Chat);
-    let said = Said { incarnation: decisive.incarnation, stats, ..Said::default() };
+    let self_report = SelfReport { incarnation: decisive.incarnation, stats, ..SelfReport::default() };
     Some(match decisive.liveness {
-        Liveness::Up => Answer::Takes(said),
-        Liveness::Leaving => Answer::Refuses(said),
-        Liveness::Down => Answer::Absent,
+        Liveness::Up => ProbeResult::Accepting(self_report),
+        Liveness::Leaving => ProbeResult::Refusing(self_report),
+        Liveness::Down => ProbeResult::NoResponder,
     })
 }
 
 #[cfg(test)]
 mod tests {
     use shared::config::Server;
-    use shared::dispatcher::{CHAT, CONNECTOR};
     use shared::ids::Incarnation;
+    use shared::placement::{CHAT, CONNECTOR};
 
     use super::*;
-    use crate::known::Standing;
+    use crate::server_status::Availability;
 
     fn id(kind: &str, number: usize) -> ServerId {
         ServerId::new(&format!("{kind}-server-{number}")).unwrap()
@@ -65,40 +68,43 @@ mod tests {
     }
 
     /// The connectors after pongs with these reports, one list each.
-    fn after(pongs: &[&[ChatReport]]) -> HashMap<ServerId, Known> {
-        let known = |reports: &[ChatReport]| {
-            let mut known = Known::default();
-            known.note(Answer::Takes(Said { reports: reports.to_vec(), ..Said::default() }), 0);
-            known
+    fn after(pongs: &[&[ChatReport]]) -> HashMap<ServerId, ServerStatus> {
+        let status = |reports: &[ChatReport]| {
+            let mut status = ServerStatus::default();
+            status.record(ProbeResult::Accepting(SelfReport { reports: reports.to_vec(), ..SelfReport::default() }), 0);
+            status
         };
-        pongs.iter().enumerate().map(|(index, reports)| (id(CONNECTOR, index + 1), known(reports))).collect()
+        pongs.iter().enumerate().map(|(index, reports)| (id(CONNECTOR, index + 1), status(reports))).collect()
     }
 
-    fn verdict(known: &HashMap<ServerId, Known>) -> Option<Answer> {
-        verdicts(&servers(), known).into_iter().find(|(chat, _)| *chat == id(CHAT, 1)).unwrap().1
+    fn verdict(statuses: &HashMap<ServerId, ServerStatus>) -> Option<ProbeResult> {
+        merge_reports(&servers(), statuses).into_iter().find(|(chat, _)| *chat == id(CHAT, 1)).unwrap().1
     }
 
-    fn said(run: u64) -> Said {
-        Said { incarnation: Some(Incarnation(run)), ..Said::default() }
+    fn self_report(run: u64) -> SelfReport {
+        SelfReport { incarnation: Some(Incarnation(run)), ..SelfReport::default() }
     }
 
     #[test]
     fn a_chat_server_is_up_if_one_connector_hears_it() {
         use Liveness::{Down, Up};
         let verdict = |pongs: &[&[ChatReport]]| verdict(&after(pongs));
-        assert_eq!(verdict(&[&[report(Down, 7)], &[report(Up, 7)], &[report(Down, 0)]]), Some(Answer::Takes(said(7))));
-        assert_eq!(verdict(&[&[report(Down, 7)], &[report(Down, 0)]]), Some(Answer::Absent));
+        assert_eq!(
+            verdict(&[&[report(Down, 7)], &[report(Up, 7)], &[report(Down, 0)]]),
+            Some(ProbeResult::Accepting(self_report(7)))
+        );
+        assert_eq!(verdict(&[&[report(Down, 7)], &[report(Down, 0)]]), Some(ProbeResult::NoResponder));
         let later = [report(Up, 7), report(Down, 9), report(Up, 8)];
-        assert_eq!(verdict(&[&later[..1], &later[1..2], &later[2..]]), Some(Answer::Takes(said(8))));
+        assert_eq!(verdict(&[&later[..1], &later[1..2], &later[2..]]), Some(ProbeResult::Accepting(self_report(8))));
     }
 
     #[test]
     fn a_run_that_leaves_is_closed_until_all_miss_it_or_another_one_is_heard() {
         use Liveness::{Down, Leaving, Up};
         let verdict = |pongs: &[&[ChatReport]]| verdict(&after(pongs));
-        assert_eq!(verdict(&[&[report(Leaving, 7)], &[report(Up, 7)]]), Some(Answer::Refuses(said(7))));
-        assert_eq!(verdict(&[&[report(Leaving, 7)], &[report(Down, 7)]]), Some(Answer::Refuses(said(7))));
-        assert_eq!(verdict(&[&[report(Leaving, 7)], &[report(Up, 8)]]), Some(Answer::Takes(said(8))));
+        assert_eq!(verdict(&[&[report(Leaving, 7)], &[report(Up, 7)]]), Some(ProbeResult::Refusing(self_report(7))));
+        assert_eq!(verdict(&[&[report(Leaving, 7)], &[report(Down, 7)]]), Some(ProbeResult::Refusing(self_report(7))));
+        assert_eq!(verdict(&[&[report(Leaving, 7)], &[report(Up, 8)]]), Some(ProbeResult::Accepting(self_report(8))));
     }
 
     #[test]
@@ -106,22 +112,22 @@ mod tests {
         assert_eq!(verdict(&HashMap::new()), None);
         assert_eq!(verdict(&after(&[&[], &[]])), None, "connectors of an earlier program");
         let stranger = ChatReport { chat: id(CHAT, 4), ..report(Liveness::Up, 7) };
-        let known = after(&[&[stranger]]);
-        assert_eq!(verdicts(&servers(), &known).len(), 3, "no server that is not in the list");
-        assert_eq!(verdict(&known), None);
+        let statuses = after(&[&[stranger]]);
+        assert_eq!(merge_reports(&servers(), &statuses).len(), 3, "no server that is not in the list");
+        assert_eq!(verdict(&statuses), None);
     }
 
     #[test]
     fn a_connector_that_is_away_reports_nothing() {
-        let mut known = after(&[&[report(Liveness::Up, 7)], &[report(Liveness::Down, 7)]]);
-        let first = known.get_mut(&id(CONNECTOR, 1)).unwrap();
-        first.note(Answer::None, 0);
-        assert_eq!(verdict(&known), Some(Answer::Takes(said(7))), "one miss is none");
-        known.get_mut(&id(CONNECTOR, 1)).unwrap().note(Answer::None, 0);
-        assert_eq!(known[&id(CONNECTOR, 1)].standing(), Standing::Away);
-        assert_eq!(verdict(&known), Some(Answer::Absent));
-        known.get_mut(&id(CONNECTOR, 2)).unwrap().note(Answer::Absent, 0);
-        assert_eq!(verdict(&known), None);
+        let mut statuses = after(&[&[report(Liveness::Up, 7)], &[report(Liveness::Down, 7)]]);
+        let first = statuses.get_mut(&id(CONNECTOR, 1)).unwrap();
+        first.record(ProbeResult::TimedOut, 0);
+        assert_eq!(verdict(&statuses), Some(ProbeResult::Accepting(self_report(7))), "one miss is none");
+        statuses.get_mut(&id(CONNECTOR, 1)).unwrap().record(ProbeResult::TimedOut, 0);
+        assert_eq!(statuses[&id(CONNECTOR, 1)].availability(), Availability::Away);
+        assert_eq!(verdict(&statuses), Some(ProbeResult::NoResponder));
+        statuses.get_mut(&id(CONNECTOR, 2)).unwrap().record(ProbeResult::NoResponder, 0);
+        assert_eq!(verdict(&statuses), None);
     }
 
     #[test]
@@ -132,6 +138,6 @@ mod tests {
         };
         let found = verdict(&after(&[&[with(900, 4)], &[with(1_400, 6)], &[report(Liveness::Up, 7)]]));
         let stats = with(1_400, 6).stats.map(Stats::Chat);
-        assert_eq!(found, Some(Answer::Takes(Said { stats, ..said(7) })));
+        assert_eq!(found, Some(ProbeResult::Accepting(SelfReport { stats, ..self_report(7) })));
     }
 }

@@ -6,14 +6,14 @@ use sha2::{Digest, Sha256};
 use shared::config::Server;
 use shared::config::settings::AdminSettings;
 
-use crate::known::{Known, Standing, Stats};
+use crate::server_status::{Availability, ServerStatus, Stats};
 
 /// The environment in which strangers may reach a gate.
 pub(crate) const PRODUCTION: &str = "production";
 
 /// Who may see the status.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) enum Access {
+pub(crate) enum StatusAccess {
     /// Nobody.
     Off,
     /// Everybody.
@@ -24,13 +24,13 @@ pub(crate) enum Access {
 
 /// What comes of asking.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Verdict {
+pub(crate) enum AccessDecision {
     Shown,
     Hidden,
     WrongToken,
 }
 
-impl Access {
+impl StatusAccess {
     /// In production only with a token, elsewhere without one, too.
     pub(crate) fn of(environment: &str, AdminSettings { token, .. }: &AdminSettings) -> Self {
         match token.reveal().is_empty() {
@@ -41,14 +41,14 @@ impl Access {
     }
 
     /// Whether who sends these headers may see it.
-    pub(crate) fn judge(&self, headers: &HeaderMap) -> Verdict {
+    pub(crate) fn decide(&self, headers: &HeaderMap) -> AccessDecision {
         let given = headers.get(header::AUTHORIZATION).and_then(|value| value.as_bytes().strip_prefix(b"Bearer "));
         match self {
-            Self::Off => Verdict::Hidden,
-            Self::Open => Verdict::Shown,
+            Self::Off => AccessDecision::Hidden,
+            Self::Open => AccessDecision::Shown,
             // Digests, so that how long comparing takes tells nothing of the token.
-            Self::Token(wanted) if given.is_some_and(|given| digest(given) == *wanted) => Verdict::Shown,
-            Self::Token(_) => Verdict::WrongToken,
+            Self::Token(wanted) if given.is_some_and(|given| digest(given) == *wanted) => AccessDecision::Shown,
+            Self::Token(_) => AccessDecision::WrongToken,
         }
     }
 }
@@ -59,15 +59,15 @@ fn digest(token: &[u8]) -> [u8; 32] {
 
 /// What `/status` says.
 #[derive(Debug, Serialize)]
-pub(crate) struct Status<'a> {
+pub(crate) struct StatusPage<'a> {
     pub(crate) environment: &'a str,
     pub(crate) version: &'static str,
-    pub(crate) servers: Vec<Line<'a>>,
+    pub(crate) servers: Vec<ServerLine<'a>>,
 }
 
 /// One server.
 #[derive(Debug, Serialize)]
-pub(crate) struct Line<'a> {
+pub(crate) struct ServerLine<'a> {
     id: &'a str,
     #[serde(rename = "type")]
     kind: &'a str,
@@ -90,13 +90,13 @@ pub(crate) struct Line<'a> {
     records_per_sec: Option<f64>,
 }
 
-impl<'a> Line<'a> {
+impl<'a> ServerLine<'a> {
     /// What is known of a server; `is_me` is this gate.
-    pub(crate) fn new((kind, server): (&'a str, &'a Server), known: Option<&'a Known>, is_me: bool) -> Self {
-        let state = match known.map(Known::standing) {
-            Some(Standing::Up) => "up",
-            Some(Standing::Closed) => "closed",
-            Some(Standing::Away) => "away",
+    pub(crate) fn new((kind, server): (&'a str, &'a Server), status: Option<&'a ServerStatus>, is_me: bool) -> Self {
+        let state = match status.map(ServerStatus::availability) {
+            Some(Availability::Up) => "up",
+            Some(Availability::Closed) => "closed",
+            Some(Availability::Away) => "away",
             None if is_me => "up",
             None => "unknown",
         };
@@ -104,13 +104,15 @@ impl<'a> Line<'a> {
             id: server.id.as_str(),
             kind,
             host: &server.host,
-            client_port: known.and_then(|known| known.said.client_port).or(server.client_port),
+            client_port: status.and_then(|status| status.self_report.client_port).or(server.client_port),
             state,
-            unreachable_since_ms: known.and_then(Known::away_since),
-            incarnation: known.and_then(|known| known.said.incarnation).map(|incarnation| incarnation.0.to_string()),
-            stats: known.and_then(|known| known.said.stats.as_ref()),
-            requests_per_sec: known.and_then(Known::requests_per_sec),
-            records_per_sec: known.and_then(Known::records_per_sec),
+            unreachable_since_ms: status.and_then(ServerStatus::away_since),
+            incarnation: status
+                .and_then(|status| status.self_report.incarnation)
+                .map(|incarnation| incarnation.0.to_string()),
+            stats: status.and_then(|status| status.self_report.stats.as_ref()),
+            requests_per_sec: status.and_then(ServerStatus::requests_per_sec),
+            records_per_sec: status.and_then(ServerStatus::records_per_sec),
         }
     }
 }
@@ -121,25 +123,28 @@ mod tests {
 
     use super::*;
 
-    fn judge(environment: &str, token: &str, given: Option<&str>) -> Verdict {
+    fn decide(environment: &str, token: &str, given: Option<&str>) -> AccessDecision {
         let mut headers = HeaderMap::new();
         if let Some(given) = given {
             headers.insert(header::AUTHORIZATION, given.parse().unwrap());
         }
-        Access::of(environment, &AdminSettings { token: Secret::new(token.to_owned()), ..AdminSettings::default() })
-            .judge(&headers)
+        StatusAccess::of(
+            environment,
+            &AdminSettings { token: Secret::new(token.to_owned()), ..AdminSettings::default() },
+        )
+        .decide(&headers)
     }
 
     #[test]
     fn in_production_a_token_is_needed() {
-        assert_eq!(judge("production", "", None), Verdict::Hidden);
-        assert_eq!(judge("production", "", Some("Bearer ")), Verdict::Hidden);
-        assert_eq!(judge("development", "", None), Verdict::Shown);
+        assert_eq!(decide("production", "", None), AccessDecision::Hidden);
+        assert_eq!(decide("production", "", Some("Bearer ")), AccessDecision::Hidden);
+        assert_eq!(decide("development", "", None), AccessDecision::Shown);
         for environment in ["production", "development"] {
-            assert_eq!(judge(environment, "secret", None), Verdict::WrongToken);
-            assert_eq!(judge(environment, "secret", Some("Bearer secre")), Verdict::WrongToken);
-            assert_eq!(judge(environment, "secret", Some("secret")), Verdict::WrongToken);
-            assert_eq!(judge(environment, "secret", Some("Bearer secret")), Verdict::Shown);
+            assert_eq!(decide(environment, "secret", None), AccessDecision::WrongToken);
+            assert_eq!(decide(environment, "secret", Some("Bearer secre")), AccessDecision::WrongToken);
+            assert_eq!(decide(environment, "secret", Some("secret")), AccessDecision::WrongToken);
+            assert_eq!(decide(environment, "secret", Some("Bearer secret")), AccessDecision::Shown);
         }
     }
 }

@@ -18,7 +18,7 @@ const KEPT: usize = 4;
 
 /// The way to one client. Clones are the same way. An idle one holds next to nothing.
 #[derive(Debug, Clone)]
-pub struct Outbox(Arc<Inner>);
+pub struct WriteQueue(Arc<Inner>);
 
 #[derive(Debug)]
 struct Inner {
@@ -45,7 +45,7 @@ struct Piece {
 /// The client is gone, or about to be; nothing more reaches it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
 #[error("the session is closed")]
-pub struct OutboxClosed;
+pub struct WriteQueueClosed;
 
 /// What is to be written next.
 #[derive(Debug, PartialEq, Eq)]
@@ -58,7 +58,7 @@ pub(super) enum Next {
     Close,
 }
 
-impl Outbox {
+impl WriteQueue {
     pub(super) fn new(most: usize, metrics: Arc<Metrics>) -> Self {
         Self(Arc::new(Inner { queue: Mutex::default(), changed: Notify::new(), most, metrics }))
     }
@@ -67,7 +67,7 @@ impl Outbox {
     ///
     /// # Errors
     /// As [`Self::push_all`].
-    pub fn push(&self, package: Bytes) -> Result<(), OutboxClosed> {
+    pub fn push(&self, package: Bytes) -> Result<(), WriteQueueClosed> {
         self.push_all(package, 1)
     }
 
@@ -75,17 +75,17 @@ impl Outbox {
     ///
     /// # Errors
     /// If the session is closed. A push that makes more wait than may closes it, with a kick, and counts it.
-    pub fn push_all(&self, packages: Bytes, count: usize) -> Result<(), OutboxClosed> {
+    pub fn push_all(&self, packages: Bytes, count: usize) -> Result<(), WriteQueueClosed> {
         let mut queue = self.queue();
         if queue.closing {
-            return Err(OutboxClosed);
+            return Err(WriteQueueClosed);
         }
         if queue.bytes + packages.len() > self.0.most {
             self.0.metrics.sessions_closed_slow.add();
             queue.replace(KickReason::Slow.package());
             drop(queue);
             self.0.changed.notify_one();
-            return Err(OutboxClosed);
+            return Err(WriteQueueClosed);
         }
         let was_empty = queue.pieces.is_empty();
         queue.bytes += packages.len();
@@ -124,7 +124,7 @@ impl Outbox {
         self.queue().closing
     }
 
-    /// Completes when [`Outbox::next`] may have something new to say.
+    /// Completes when [`WriteQueue::next`] may have something new to say.
     pub(super) async fn changed(&self) {
         self.0.changed.notified().await;
     }
@@ -188,8 +188,8 @@ impl Queue {
 mod tests {
     use super::*;
 
-    fn outbox() -> Outbox {
-        Outbox::new(40_000, Metrics::new())
+    fn write_queue() -> WriteQueue {
+        WriteQueue::new(40_000, Metrics::new())
     }
 
     fn package(bytes: usize) -> Bytes {
@@ -198,44 +198,44 @@ mod tests {
 
     #[test]
     fn what_waits_is_written_at_once() {
-        let outbox = outbox();
+        let write_queue = write_queue();
         for _ in 0..10 {
-            outbox.push(package(100)).unwrap();
+            write_queue.push(package(100)).unwrap();
         }
-        assert_eq!(outbox.next(), Next::Frame(package(1_000)));
-        assert_eq!(outbox.next(), Next::Nothing);
+        assert_eq!(write_queue.next(), Next::Frame(package(1_000)));
+        assert_eq!(write_queue.next(), Next::Nothing);
     }
 
     #[test]
     fn one_package_is_not_copied_and_frames_are_bounded() {
-        let outbox = outbox();
+        let write_queue = write_queue();
         let first = package(FRAME);
-        outbox.push(first.clone()).unwrap();
-        outbox.push(package(FRAME)).unwrap();
-        let Next::Frame(frame) = outbox.next() else { panic!() };
+        write_queue.push(first.clone()).unwrap();
+        write_queue.push(package(FRAME)).unwrap();
+        let Next::Frame(frame) = write_queue.next() else { panic!() };
         assert_eq!(frame.as_ptr(), first.as_ptr());
         assert_eq!(frame.len(), FRAME);
     }
 
     #[test]
     fn who_reads_too_slowly_is_kicked() {
-        let outbox = outbox();
-        outbox.push(package(30_000)).unwrap();
-        assert_eq!(outbox.push(package(30_000)), Err(OutboxClosed));
-        assert_eq!(outbox.next(), Next::Frame(KickReason::Slow.package()));
-        assert_eq!(outbox.next(), Next::Close);
-        assert_eq!(outbox.0.metrics.sessions_closed_slow.get(), 1);
+        let write_queue = write_queue();
+        write_queue.push(package(30_000)).unwrap();
+        assert_eq!(write_queue.push(package(30_000)), Err(WriteQueueClosed));
+        assert_eq!(write_queue.next(), Next::Frame(KickReason::Slow.package()));
+        assert_eq!(write_queue.next(), Next::Close);
+        assert_eq!(write_queue.0.metrics.sessions_closed_slow.get(), 1);
     }
 
     #[test]
     fn what_was_accepted_is_written_before_the_close() {
-        let outbox = outbox();
-        outbox.push(package(10)).unwrap();
-        outbox.kick(KickReason::NameTaken);
-        outbox.close();
-        assert_eq!(outbox.push(package(1)), Err(OutboxClosed));
-        let Next::Frame(frame) = outbox.next() else { panic!() };
+        let write_queue = write_queue();
+        write_queue.push(package(10)).unwrap();
+        write_queue.kick(KickReason::NameTaken);
+        write_queue.close();
+        assert_eq!(write_queue.push(package(1)), Err(WriteQueueClosed));
+        let Next::Frame(frame) = write_queue.next() else { panic!() };
         assert!(frame.ends_with(b"\"name-taken\"}"));
-        assert_eq!(outbox.next(), Next::Close);
+        assert_eq!(write_queue.next(), Next::Close);
     }
 }

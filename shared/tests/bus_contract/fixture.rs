@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use shared::bus::{Bus, BusError, MemoryLimits, Message, Outgoing, Subscription};
+use shared::bus::{Bus, BusError, MemoryLimits, Message, OutgoingMessage, Subscription};
 use shared::config::settings::NatsSettings;
 use shared::metrics::Metrics;
 use shared::testing::NatsServer;
@@ -18,7 +18,7 @@ pub(crate) const SOON: Duration = Duration::from_secs(10);
 /// What a case waits for what will not come.
 pub(crate) const SHORT: Duration = Duration::from_millis(100);
 
-pub(crate) struct World {
+pub(crate) struct BusFixture {
     broker: Broker,
     /// Counts of every bus of this world except the tracer's.
     pub(crate) metrics: Arc<Metrics>,
@@ -30,7 +30,7 @@ enum Broker {
     Nats { server: NatsServer, prefix: String },
 }
 
-impl World {
+impl BusFixture {
     pub(crate) async fn memory(traced: bool) -> Self {
         let metrics = Metrics::new();
         let bus = Bus::memory(MemoryLimits::default(), Arc::clone(&metrics));
@@ -77,12 +77,12 @@ impl World {
     }
 }
 
-pub(crate) fn to(subject: &str, payload: impl Into<Bytes>) -> Outgoing {
-    Outgoing { subject: subject.to_owned(), payload: payload.into(), ..Outgoing::default() }
+pub(crate) fn to(subject: &str, payload: impl Into<Bytes>) -> OutgoingMessage {
+    OutgoingMessage { subject: subject.to_owned(), payload: payload.into(), ..OutgoingMessage::default() }
 }
 
-pub(crate) fn asking(subject: &str, reply: &str) -> Outgoing {
-    Outgoing { reply: Some(reply.to_owned()), ..to(subject, "") }
+pub(crate) fn asking(subject: &str, reply: &str) -> OutgoingMessage {
+    OutgoingMessage { reply: Some(reply.to_owned()), ..to(subject, "") }
 }
 
 /// The payload of message `number`.

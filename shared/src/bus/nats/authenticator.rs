@@ -11,7 +11,7 @@ use serde::Deserialize;
 
 use crate::config::settings::NatsSettings;
 use crate::config::sign_in::{self, Identity, SignIn, SignInError};
-use crate::log_limit::LogLimit;
+use crate::log_rate_limit::LogRateLimit;
 
 /// Seconds before the end of credentials from which on they are about to expire.
 const SOON_SECS: u64 = 24 * 60 * 60;
@@ -20,7 +20,7 @@ const SOON_SECS: u64 = 24 * 60 * 60;
 const SOON_PART: u64 = 4;
 
 /// Where the proof comes from.
-pub(super) struct Proofs {
+pub(super) struct Authenticator {
     settings: NatsSettings,
     /// The last one that was fit, for the moment in which a file is being replaced.
     last: Mutex<Identity>,
@@ -28,7 +28,7 @@ pub(super) struct Proofs {
     is_fixed: bool,
 }
 
-impl fmt::Debug for Proofs {
+impl fmt::Debug for Authenticator {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Proofs").finish_non_exhaustive()
     }
@@ -52,13 +52,13 @@ impl Expiry {
     }
 }
 
-impl Proofs {
+impl Authenticator {
     /// Of an identity from the files that the settings name, or from a URL.
     ///
     /// # Errors
     /// If a file does not hold what it should.
     pub(super) fn new(identity: Identity, settings: &NatsSettings, is_fixed: bool) -> Result<Self, SignInError> {
-        prove(&identity, settings, b"")?;
+        authenticate(&identity, settings, b"")?;
         Ok(Self { settings: settings.clone(), last: Mutex::new(identity), is_fixed })
     }
 
@@ -66,8 +66,8 @@ impl Proofs {
     ///
     /// # Errors
     /// If what there is proves nothing; it did when it was read first.
-    pub(super) fn prove(&self, nonce: &[u8]) -> Result<Auth, SignInError> {
-        prove(&self.read(), &self.settings, nonce)
+    pub(super) fn authenticate(&self, nonce: &[u8]) -> Result<Auth, SignInError> {
+        authenticate(&self.read(), &self.settings, nonce)
     }
 
     /// The end of the credentials that are in their file now.
@@ -85,14 +85,14 @@ impl Proofs {
             return last.clone();
         }
         let read = SignIn::read(&self.settings).and_then(|SignIn { identity, .. }| {
-            let fit = identity.map(|identity| prove(&identity, &self.settings, b"").map(|_| identity));
+            let fit = identity.map(|identity| authenticate(&identity, &self.settings, b"").map(|_| identity));
             fit.transpose()
         });
         match read {
             Ok(Some(identity)) => last.clone_from(&identity),
             Ok(None) => {}
             Err(error) => {
-                static UNREADABLE: LogLimit = LogLimit::new();
+                static UNREADABLE: LogRateLimit = LogRateLimit::new();
                 if let Some(suppressed) = UNREADABLE.pass() {
                     tracing::warn!(%error, suppressed, "signing in to NATS with what was read before");
                 }
@@ -102,7 +102,7 @@ impl Proofs {
     }
 }
 
-fn prove(identity: &Identity, settings: &NatsSettings, nonce: &[u8]) -> Result<Auth, SignInError> {
+fn authenticate(identity: &Identity, settings: &NatsSettings, nonce: &[u8]) -> Result<Auth, SignInError> {
     let mut auth = Auth::new();
     match identity {
         Identity::Password(user, password) => {

@@ -8,24 +8,24 @@ use crate::config::Servers;
 
 /// Who is there. Clones see the same changes.
 #[derive(Debug, Clone)]
-pub struct Roster {
+pub struct ServerList {
     servers: watch::Receiver<Arc<Servers>>,
-    doubt: Arc<Notify>,
+    recheck: Arc<Notify>,
 }
 
 /// The one who says who is there.
 #[derive(Debug)]
-pub struct RosterKeeper {
+pub struct ServerListWriter {
     servers: watch::Sender<Arc<Servers>>,
-    doubt: Arc<Notify>,
+    recheck: Arc<Notify>,
 }
 
-impl RosterKeeper {
+impl ServerListWriter {
     /// Starts with these.
-    pub fn new(servers: Servers) -> (Self, Roster) {
+    pub fn new(servers: Servers) -> (Self, ServerList) {
         let (sender, receiver) = watch::channel(Arc::new(servers));
-        let doubt = Arc::new(Notify::new());
-        (Self { servers: sender, doubt: doubt.clone() }, Roster { servers: receiver, doubt })
+        let recheck = Arc::new(Notify::new());
+        (Self { servers: sender, recheck: recheck.clone() }, ServerList { servers: receiver, recheck })
     }
 
     /// From now on it is these.
@@ -39,12 +39,12 @@ impl RosterKeeper {
     }
 
     /// What wakes up whoever looks at the configuration, when somebody doubts the roster.
-    pub fn doubts(&self) -> Arc<Notify> {
-        self.doubt.clone()
+    pub fn recheck_requests(&self) -> Arc<Notify> {
+        self.recheck.clone()
     }
 }
 
-impl Roster {
+impl ServerList {
     /// Who is there.
     pub fn now(&self) -> Arc<Servers> {
         self.servers.borrow().clone()
@@ -59,7 +59,7 @@ impl Roster {
     }
 
     /// Somebody sees other servers than this process: the configuration is to be looked at now.
-    pub fn doubt(&self) {
-        self.doubt.notify_one();
+    pub fn request_recheck(&self) {
+        self.recheck.notify_one();
     }
 }

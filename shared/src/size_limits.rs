@@ -15,42 +15,42 @@ const LARGEST_ELEMENT: usize = 512;
 
 /// Bytes for what grows in one message. What may be larger is split, or bounded by a setting that is checked at start.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Budget(usize);
+pub struct SizeLimits(usize);
 
-impl Default for Budget {
+impl Default for SizeLimits {
     /// Of a broker with its usual 1 MiB.
     fn default() -> Self {
         Self(MOST_PAYLOAD / 2 - AROUND)
     }
 }
 
-impl Budget {
+impl SizeLimits {
     /// The smallest `max_payload` that leaves enough.
-    pub const LEAST_PAYLOAD: usize = 32 * 1024;
+    pub const MIN_PAYLOAD: usize = 32 * 1024;
 
-    /// Of a broker that takes this many bytes; none below [`Budget::LEAST_PAYLOAD`].
-    pub fn of_payload(max_payload: usize) -> Option<Self> {
-        (max_payload >= Self::LEAST_PAYLOAD).then(|| Self::of_running(max_payload))
+    /// Of a broker that takes this many bytes; none below [`SizeLimits::MIN_PAYLOAD`].
+    pub fn for_payload(max_payload: usize) -> Option<Self> {
+        (max_payload >= Self::MIN_PAYLOAD).then(|| Self::for_running_broker(max_payload))
     }
 
-    /// Of a broker that takes this many bytes now. Below [`Budget::LEAST_PAYLOAD`], where servers are not ready, it is that of
+    /// Of a broker that takes this many bytes now. Below [`SizeLimits::MIN_PAYLOAD`], where servers are not ready, it is that of
     /// the least: small messages still go through.
-    pub fn of_running(max_payload: usize) -> Self {
+    pub fn for_running_broker(max_payload: usize) -> Self {
         Self(Self::largest_message(max_payload) - AROUND)
     }
 
     /// Bytes of the largest message to a broker that takes this many.
     pub fn largest_message(max_payload: usize) -> usize {
-        max_payload.clamp(Self::LEAST_PAYLOAD, MOST_PAYLOAD) / 2
+        max_payload.clamp(Self::MIN_PAYLOAD, MOST_PAYLOAD) / 2
     }
 
     /// That of the smallest broker: what fits it fits all.
-    pub fn least() -> Self {
-        Self::of_running(Self::LEAST_PAYLOAD)
+    pub fn smallest() -> Self {
+        Self::for_running_broker(Self::MIN_PAYLOAD)
     }
 
     /// The `max_payload` that leaves so much for one record.
-    pub fn payload_for(record: usize) -> usize {
+    pub fn required_payload(record: usize) -> usize {
         (record + AROUND) * 2
     }
 
@@ -64,13 +64,13 @@ impl Budget {
         self.0.min(256 * 1024)
     }
 
-    /// What a proposal may come to in a record; one item may be more, up to [`Budget::record`].
+    /// What a proposal may come to in a record; one item may be more, up to [`SizeLimits::record`].
     pub fn proposal(self) -> usize {
         (self.0 / 2).min(128 * 1024)
     }
 
     /// Members that a record sees off, besides what it decides.
-    pub fn expelled(self) -> usize {
+    pub fn expulsions(self) -> usize {
         self.0 / 4
     }
 
@@ -89,7 +89,7 @@ impl Budget {
         checkpoint.div_ceil(self.part() - LARGEST_ELEMENT).max(1)
     }
 
-    /// Records, or a part of a state, in an answer to a connector; one record may be more, up to [`Budget::record`].
+    /// Records, or a part of a state, in an answer to a connector; one record may be more, up to [`SizeLimits::record`].
     pub fn page(self) -> usize {
         self.0.min(128 * 1024)
     }
@@ -105,7 +105,7 @@ impl Budget {
     }
 
     /// How many of these records go together; one always does.
-    pub fn fitting<'a>(self, records: impl Iterator<Item = &'a Record>) -> usize {
+    pub fn count_fitting<'a>(self, records: impl Iterator<Item = &'a Record>) -> usize {
         let mut bytes = 0;
         let fits = |record: &&Record| {
             bytes += record.size();
@@ -121,16 +121,18 @@ mod tests {
 
     #[test]
     fn shares_go_together() {
-        for payload in [Budget::LEAST_PAYLOAD, 64 * 1024, 1024 * 1024, 64 * 1024 * 1024] {
-            let budget = Budget::of_payload(payload).unwrap();
-            assert!(budget.expelled() + budget.proposal() + budget.checkpoint() <= budget.record());
-            assert!(budget.part() + budget.proposal() <= budget.record());
-            assert!(budget.draft() >= budget.proposal() && budget.part() > 4 * LARGEST_ELEMENT);
-            assert!(Budget::payload_for(budget.record()) <= payload);
+        for payload in [SizeLimits::MIN_PAYLOAD, 64 * 1024, 1024 * 1024, 64 * 1024 * 1024] {
+            let size_limits = SizeLimits::for_payload(payload).unwrap();
+            assert!(
+                size_limits.expulsions() + size_limits.proposal() + size_limits.checkpoint() <= size_limits.record()
+            );
+            assert!(size_limits.part() + size_limits.proposal() <= size_limits.record());
+            assert!(size_limits.draft() >= size_limits.proposal() && size_limits.part() > 4 * LARGEST_ELEMENT);
+            assert!(SizeLimits::required_payload(size_limits.record()) <= payload);
         }
-        assert_eq!(Budget::of_payload(1024 * 1024), Some(Budget::default()));
-        assert_eq!(Budget::of_payload(Budget::LEAST_PAYLOAD - 1), None);
-        assert_eq!(Budget::of_running(1), Budget::least());
-        assert_eq!((Budget::least().reports(), Budget::default().reports()), (52, 512));
+        assert_eq!(SizeLimits::for_payload(1024 * 1024), Some(SizeLimits::default()));
+        assert_eq!(SizeLimits::for_payload(SizeLimits::MIN_PAYLOAD - 1), None);
+        assert_eq!(SizeLimits::for_running_broker(1), SizeLimits::smallest());
+        assert_eq!((SizeLimits::smallest().reports(), SizeLimits::default().reports()), (52, 512));
     }
 }

@@ -23,7 +23,7 @@ const GAP: Duration = Duration::from_secs(10);
 /// A static beside the line: a process has one log, so a limit per server or room would let through as many lines as there
 /// are servers or rooms.
 #[derive(Debug)]
-pub struct LogLimit(Mutex<State>);
+pub struct LogRateLimit(Mutex<State>);
 
 /// When a line was logged last, and the lines since. Pure; the time is an argument.
 #[derive(Debug, Default)]
@@ -32,7 +32,7 @@ struct State {
     suppressed: u64,
 }
 
-impl LogLimit {
+impl LogRateLimit {
     /// Nothing of this kind was logged.
     #[expect(clippy::new_without_default, reason = "a static wants a const function, which Default has none of")]
     pub const fn new() -> Self {
@@ -63,7 +63,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn a_line_passes_once_per_gap_and_says_how_many_did_not() {
-        let limit = LogLimit::new();
+        let limit = LogRateLimit::new();
         assert_eq!(limit.pass(), Some(0));
         for _ in 0..1_000 {
             assert_eq!(limit.pass(), None);
@@ -79,7 +79,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn kinds_are_limited_apart() {
-        let (one, other) = (LogLimit::new(), LogLimit::new());
+        let (one, other) = (LogRateLimit::new(), LogRateLimit::new());
         assert_eq!((one.pass(), one.pass(), other.pass()), (Some(0), None, Some(0)));
     }
 }

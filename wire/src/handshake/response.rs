@@ -124,7 +124,7 @@ impl HandshakeRefusal {
 
 /// A server's answer as a client reads it.
 #[derive(Debug, Clone, PartialEq)]
-pub enum HandshakeAnswer {
+pub enum HandshakeResponse {
     /// Code 200: the client acknowledges and begins.
     Accepted {
         /// Seconds between heartbeats, 0 for none.
@@ -154,7 +154,7 @@ pub enum OfferedDictionary {
     New(Dictionary),
 }
 
-impl HandshakeAnswer {
+impl HandshakeResponse {
     /// Reads the body of a server's handshake package.
     ///
     /// # Errors
@@ -205,12 +205,12 @@ fn is_true(members: &Map<String, Value>, name: &str) -> bool {
 mod tests {
     use super::*;
 
-    fn answer(accept: HandshakeAccept<'_>, request: &HandshakeRequest) -> HandshakeAnswer {
-        HandshakeAnswer::parse(&accept.encode(request).unwrap()).unwrap()
+    fn answer(accept: HandshakeAccept<'_>, request: &HandshakeRequest) -> HandshakeResponse {
+        HandshakeResponse::parse(&accept.encode(request).unwrap()).unwrap()
     }
 
-    fn accepted(heartbeat_secs: u32, dictionary: OfferedDictionary) -> HandshakeAnswer {
-        HandshakeAnswer::Accepted { heartbeat_secs, dictionary, protobuf: false, user: None }
+    fn accepted(heartbeat_secs: u32, dictionary: OfferedDictionary) -> HandshakeResponse {
+        HandshakeResponse::Accepted { heartbeat_secs, dictionary, protobuf: false, user: None }
     }
 
     #[test]
@@ -251,16 +251,16 @@ mod tests {
     #[test]
     fn refusals_carry_their_code() {
         for (refusal, code) in [(HandshakeRefusal::Failed, 500), (HandshakeRefusal::ClientRefused, 501)] {
-            assert_eq!(HandshakeAnswer::parse(&refusal.encode()), Ok(HandshakeAnswer::Refused { code }));
+            assert_eq!(HandshakeResponse::parse(&refusal.encode()), Ok(HandshakeResponse::Refused { code }));
         }
-        assert_eq!(HandshakeAnswer::parse(b"{}"), Ok(HandshakeAnswer::Refused { code: 0 }));
+        assert_eq!(HandshakeResponse::parse(b"{}"), Ok(HandshakeResponse::Refused { code: 0 }));
     }
 
     #[test]
     fn malformed_answers_are_refused() {
         let bad_code = "{\"code\":200,\"sys\":{\"dict\":{\"a\":65536}}}";
         for body in ["", "[]", "{\"code\":200}", "{\"code\":200,\"sys\":{\"dict\":1}}", bad_code] {
-            assert!(matches!(HandshakeAnswer::parse(body.as_bytes()), Err(WireError::Handshake(_))), "{body}");
+            assert!(matches!(HandshakeResponse::parse(body.as_bytes()), Err(WireError::Handshake(_))), "{body}");
         }
     }
 }

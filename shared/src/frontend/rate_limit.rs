@@ -9,14 +9,14 @@ const FLOOD: u32 = 10;
 
 /// Tokens that come back with time.
 #[derive(Debug)]
-struct Bucket {
+struct TokenBucket {
     per_sec: f32,
     most: f32,
     tokens: f32,
     at: Instant,
 }
 
-impl Bucket {
+impl TokenBucket {
     fn full(per_sec: u32, most: u32, now: Instant) -> Self {
         // Settings are bounded far below where f32 loses units.
         let (per_sec, most) = (per_sec as f32, most as f32);
@@ -37,22 +37,22 @@ impl Bucket {
 
 /// The filters of one session.
 #[derive(Debug)]
-pub struct Filters {
+pub struct RateLimit {
     before_enter: usize,
     after_enter: usize,
-    packages: Bucket,
-    requests: Bucket,
+    packages: TokenBucket,
+    requests: TokenBucket,
 }
 
-impl Filters {
+impl RateLimit {
     /// Filters of a session that begins now.
     pub fn new(settings: &SessionSettings, now: Instant) -> Self {
         let (rate, burst) = (settings.requests_per_sec, settings.request_burst);
         Self {
             before_enter: settings.max_package_before_enter,
             after_enter: settings.max_package,
-            packages: Bucket::full(rate.saturating_mul(FLOOD), burst.saturating_mul(FLOOD), now),
-            requests: Bucket::full(rate, burst, now),
+            packages: TokenBucket::full(rate.saturating_mul(FLOOD), burst.saturating_mul(FLOOD), now),
+            requests: TokenBucket::full(rate, burst, now),
         }
     }
 
@@ -62,12 +62,12 @@ impl Filters {
     }
 
     /// Second: whether another package is no flood yet.
-    pub fn allows_package(&mut self, now: Instant) -> bool {
+    pub fn take_package(&mut self, now: Instant) -> bool {
         self.packages.take(now)
     }
 
     /// Third: whether another request or notify is within the rate.
-    pub fn allows_message(&mut self, now: Instant) -> bool {
+    pub fn take_message(&mut self, now: Instant) -> bool {
         self.requests.take(now)
     }
 }
@@ -82,19 +82,19 @@ mod tests {
     async fn a_burst_then_the_rate() {
         let settings = SessionSettings { requests_per_sec: 2, request_burst: 3, ..SessionSettings::default() };
         let start = Instant::now();
-        let mut filters = Filters::new(&settings, start);
-        let allowed = (0..10).filter(|_| filters.allows_message(start)).count();
+        let mut rate_limit = RateLimit::new(&settings, start);
+        let allowed = (0..10).filter(|_| rate_limit.take_message(start)).count();
         assert_eq!(allowed, 3);
         let later = start + Duration::from_secs(1);
-        assert_eq!((0..10).filter(|_| filters.allows_message(later)).count(), 2);
+        assert_eq!((0..10).filter(|_| rate_limit.take_message(later)).count(), 2);
         let much_later = start + Duration::from_secs(100);
-        assert_eq!((0..10).filter(|_| filters.allows_message(much_later)).count(), 3);
-        assert_eq!((0..100).filter(|_| filters.allows_package(start)).count(), 30);
+        assert_eq!((0..10).filter(|_| rate_limit.take_message(much_later)).count(), 3);
+        assert_eq!((0..100).filter(|_| rate_limit.take_package(start)).count(), 30);
     }
 
     #[tokio::test(start_paused = true)]
     async fn less_is_taken_before_entering() {
-        let filters = Filters::new(&SessionSettings::default(), Instant::now());
-        assert_eq!((filters.max_body(false), filters.max_body(true)), (4 * 1024, 64 * 1024));
+        let rate_limit = RateLimit::new(&SessionSettings::default(), Instant::now());
+        assert_eq!((rate_limit.max_body(false), rate_limit.max_body(true)), (4 * 1024, 64 * 1024));
     }
 }

@@ -11,66 +11,66 @@ use crate::metrics::Metrics;
 
 /// Counts connections of one server. Clones count the same.
 #[derive(Debug, Clone)]
-pub(super) struct Door {
-    inside: Arc<Mutex<Inside>>,
+pub(super) struct ConnectionLimit {
+    counts: Arc<Mutex<Counts>>,
     most: usize,
     most_per_address: usize,
     metrics: Arc<Metrics>,
 }
 
 #[derive(Debug, Default)]
-struct Inside {
+struct Counts {
     all: usize,
     by_address: HashMap<IpAddr, usize>,
 }
 
 /// One connection, counted until it is dropped.
 #[derive(Debug)]
-pub(super) struct Admission {
-    door: Door,
+pub(super) struct ConnectionPermit {
+    connection_limit: ConnectionLimit,
     address: IpAddr,
 }
 
-impl Door {
+impl ConnectionLimit {
     pub(super) fn new(settings: &FrontendSettings, metrics: Arc<Metrics>) -> Self {
         let (most, most_per_address) = (settings.max_connections, settings.max_connections_per_address);
-        Self { inside: Arc::default(), most, most_per_address, metrics }
+        Self { counts: Arc::default(), most, most_per_address, metrics }
     }
 
     /// Counts a connection in, or says with which status it is refused.
-    pub(super) fn admit(&self, address: IpAddr) -> Result<Admission, StatusCode> {
-        let mut inside = self.inside();
-        if inside.all >= self.most {
+    pub(super) fn admit(&self, address: IpAddr) -> Result<ConnectionPermit, StatusCode> {
+        let mut counts = self.counts();
+        if counts.all >= self.most {
             return Err(StatusCode::SERVICE_UNAVAILABLE);
         }
-        let count = inside.by_address.entry(address).or_default();
+        let count = counts.by_address.entry(address).or_default();
         if *count >= self.most_per_address {
             return Err(StatusCode::TOO_MANY_REQUESTS);
         }
         *count += 1;
-        inside.all += 1;
-        drop(inside);
+        counts.all += 1;
+        drop(counts);
         self.metrics.connections.add();
-        Ok(Admission { door: self.clone(), address })
+        Ok(ConnectionPermit { connection_limit: self.clone(), address })
     }
 
-    fn inside(&self) -> MutexGuard<'_, Inside> {
+    fn counts(&self) -> MutexGuard<'_, Counts> {
         // Nothing panics while holding the lock.
-        self.inside.lock().unwrap_or_else(PoisonError::into_inner)
+        self.counts.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-impl Drop for Admission {
+impl Drop for ConnectionPermit {
     fn drop(&mut self) {
-        let mut inside = self.door.inside();
-        inside.all -= 1;
-        if let Some(count) = inside.by_address.get_mut(&self.address) {
+        let mut counts = self.connection_limit.counts();
+        counts.all -= 1;
+        if let Some(count) = counts.by_address.get_mut(&self.address) {
             *count -= 1;
             if *count == 0 {
-                inside.by_address.remove(&self.address);
+                counts.by_address.remove(&self.address);
             }
         }
-        self.door.metrics.connections.sub();
+        self.connection_limit.metrics.connections.sub();
     }
 }
 
@@ -82,15 +82,15 @@ mod tests {
     fn who_leaves_makes_room() {
         let settings =
             FrontendSettings { max_connections: 3, max_connections_per_address: 2, ..FrontendSettings::default() };
-        let door = Door::new(&settings, Metrics::new());
+        let connection_limit = ConnectionLimit::new(&settings, Metrics::new());
         let [a, b] = [IpAddr::from([127, 0, 0, 1]), IpAddr::from([127, 0, 0, 2])];
-        let first = door.admit(a).unwrap();
-        let _second = door.admit(a).unwrap();
-        assert_eq!(door.admit(a).unwrap_err(), StatusCode::TOO_MANY_REQUESTS);
-        let _third = door.admit(b).unwrap();
-        assert_eq!(door.admit(b).unwrap_err(), StatusCode::SERVICE_UNAVAILABLE);
+        let first = connection_limit.admit(a).unwrap();
+        let _second = connection_limit.admit(a).unwrap();
+        assert_eq!(connection_limit.admit(a).unwrap_err(), StatusCode::TOO_MANY_REQUESTS);
+        let _third = connection_limit.admit(b).unwrap();
+        assert_eq!(connection_limit.admit(b).unwrap_err(), StatusCode::SERVICE_UNAVAILABLE);
         drop(first);
-        assert!(door.admit(a).is_ok());
-        assert_eq!(door.metrics.connections.get(), 2);
+        assert!(connection_limit.admit(a).is_ok());
+        assert_eq!(connection_limit.metrics.connections.get(), 2);
     }
 }

@@ -12,7 +12,7 @@ use shared::config::sign_in::SignInError;
 use shared::metrics::Metrics;
 use shared::testing::{NatsServer, Scratch, eventually};
 
-use crate::world::SOON;
+use crate::fixture::SOON;
 
 const SECRET: &str = "pa55 w0rd";
 
@@ -58,28 +58,28 @@ async fn a_token_comes_from_a_file_and_not_also_from_a_url() {
 
 #[tokio::test]
 async fn a_credentials_file_proves_who_we_are() {
-    let world = Operator::start(&[]).await;
-    let good = world.credentials_file("good.creds", &world.account, &[]);
-    is_let_in(world.server.url(), &with_credentials(good)).await;
-    let bad = world.credentials_file("bad.creds", &KeyPair::new_account(), &[]);
-    let refused = refusal(world.server.url(), &with_credentials(bad)).await;
+    let fixture = Operator::start(&[]).await;
+    let good = fixture.credentials_file("good.creds", &fixture.account, &[]);
+    is_let_in(fixture.server.url(), &with_credentials(good)).await;
+    let bad = fixture.credentials_file("bad.creds", &KeyPair::new_account(), &[]);
+    let refused = refusal(fixture.server.url(), &with_credentials(bad)).await;
     assert!(matches!(refused, BusError::Refused { .. }), "{refused}");
-    let unfit = refusal(world.server.url(), &with_credentials(world.scratch.file("no.creds", SECRET))).await;
+    let unfit = refusal(fixture.server.url(), &with_credentials(fixture.scratch.file("no.creds", SECRET))).await;
     assert!(matches!(unfit, BusError::SignIn(SignInError::Unfit { setting: "nats.credentials_file", .. })), "{unfit}");
 }
 
 /// The broker ends the connection when the credentials that it was made with expire.
 #[tokio::test]
 async fn credentials_that_expire_are_read_again() {
-    let world = Operator::start(&[]).await;
-    let file = world.ending_file("user.creds", 3);
+    let fixture = Operator::start(&[]).await;
+    let file = fixture.ending_file("user.creds", 3);
     let metrics = Metrics::new();
     let settings = NatsSettings { reconnect_max_ms: 50, ..with_credentials(file) };
-    let bus = Bus::nats(world.server.url(), &settings, "test", metrics.clone()).await.unwrap();
+    let bus = Bus::nats(fixture.server.url(), &settings, "test", metrics.clone()).await.unwrap();
     let first = bus.connection().borrow().generation;
     eventually(SOON, "the end to be shown", async || metrics.nats_credentials_expiring.get() == 1).await;
     assert!(metrics.nats_credentials_expire.get() > 0);
-    world.ending_file("user.creds", 10 * 24 * 60 * 60);
+    fixture.ending_file("user.creds", 10 * 24 * 60 * 60);
     eventually(SOON, "another connection", async || {
         let now = *bus.connection().borrow();
         now.up && now.generation > first
@@ -88,9 +88,9 @@ async fn credentials_that_expire_are_read_again() {
     bus.round_trip(SOON).await.unwrap();
     eventually(SOON * 3, "the other end to be shown", async || metrics.nats_credentials_expiring.get() == 0).await;
     // A file that is being replaced: what was read before is as good.
-    world.scratch.file("user.creds", "half a file");
+    fixture.scratch.file("user.creds", "half a file");
     let first = bus.connection().borrow().generation;
-    let mut server = world.server;
+    let mut server = fixture.server;
     server.restart().await;
     eventually(SOON, "a third connection", async || {
         let now = *bus.connection().borrow();

@@ -10,22 +10,22 @@ use crate::config::Servers;
 use crate::ids::ServerId;
 
 /// Least milliseconds between two looks at `servers.json` that strangers ask for.
-const DOUBT_MS: u64 = 200;
+const RECHECK_MS: u64 = 200;
 
 /// The types of servers, by their ids.
 #[derive(Debug)]
-pub struct Senders {
+pub struct AllowedSenders {
     listed: BTreeMap<ServerId, String>,
     /// Servers that are not in the list any more, and the ticks of their last messages.
     removed: BTreeMap<ServerId, (String, u64)>,
     lease_ms: u64,
-    doubted_at: Option<u64>,
+    rechecked_at: Option<u64>,
 }
 
-impl Senders {
+impl AllowedSenders {
     /// The servers of this list. `lease_ms` is `room.lease_secs`.
     pub fn new(servers: &Servers, lease_ms: u64) -> Self {
-        Self { listed: types(servers), removed: BTreeMap::new(), lease_ms, doubted_at: None }
+        Self { listed: types(servers), removed: BTreeMap::new(), lease_ms, rechecked_at: None }
     }
 
     /// This is the list from now on. A server that it lacks counts as listed until it was silent for
@@ -34,17 +34,19 @@ impl Senders {
         let before = std::mem::replace(&mut self.listed, types(servers));
         self.removed.extend(before.into_iter().map(|(id, kind)| (id, (kind, ticks))));
         let (listed, lease_ms) = (&self.listed, self.lease_ms);
-        self.removed.retain(|id, (_, heard_at)| !listed.contains_key(id) && ticks.saturating_sub(*heard_at) < lease_ms);
+        self.removed.retain(|id, (_, last_message_at)| {
+            !listed.contains_key(id) && ticks.saturating_sub(*last_message_at) < lease_ms
+        });
     }
 
     /// The type of a server that is heard now, a key of `servers.json`; `None` of a stranger.
-    pub fn hear(&mut self, id: &ServerId, ticks: u64) -> Option<&str> {
+    pub fn note_message(&mut self, id: &ServerId, ticks: u64) -> Option<&str> {
         if let Some(kind) = self.listed.get(id) {
             return Some(kind);
         }
-        if let Some((_, heard_at)) = self.removed.get_mut(id) {
-            if ticks.saturating_sub(*heard_at) < self.lease_ms {
-                *heard_at = ticks;
+        if let Some((_, last_message_at)) = self.removed.get_mut(id) {
+            if ticks.saturating_sub(*last_message_at) < self.lease_ms {
+                *last_message_at = ticks;
             } else {
                 self.removed.remove(id);
             }
@@ -54,10 +56,10 @@ impl Senders {
 
     /// Returns true if `servers.json` is to be looked at because of a stranger; not for each message
     /// of many.
-    pub fn is_doubt_due(&mut self, ticks: u64) -> bool {
-        let is_due = self.doubted_at.is_none_or(|at| ticks.saturating_sub(at) >= DOUBT_MS);
+    pub fn begin_recheck(&mut self, ticks: u64) -> bool {
+        let is_due = self.rechecked_at.is_none_or(|at| ticks.saturating_sub(at) >= RECHECK_MS);
         if is_due {
-            self.doubted_at = Some(ticks);
+            self.rechecked_at = Some(ticks);
         }
         is_due
     }
@@ -71,7 +73,7 @@ fn types(servers: &Servers) -> BTreeMap<ServerId, String> {
 mod tests {
     use super::*;
     use crate::config::Server;
-    use crate::dispatcher::{CHAT, CONNECTOR};
+    use crate::placement::{CHAT, CONNECTOR};
 
     fn id(text: &str) -> ServerId {
         ServerId::new(text).unwrap()
@@ -84,31 +86,31 @@ mod tests {
 
     #[test]
     fn servers_are_known_by_their_types_and_strangers_are_not_remembered() {
-        let mut senders = Senders::new(&list(&["a"]), 10_000);
-        assert_eq!(senders.hear(&id("a"), 0), Some(CHAT));
-        assert_eq!(senders.hear(&id("c"), 0), Some(CONNECTOR));
+        let mut senders = AllowedSenders::new(&list(&["a"]), 10_000);
+        assert_eq!(senders.note_message(&id("a"), 0), Some(CHAT));
+        assert_eq!(senders.note_message(&id("c"), 0), Some(CONNECTOR));
         for number in 0..100 {
-            assert_eq!(senders.hear(&id(&format!("x{number}")), 0), None);
+            assert_eq!(senders.note_message(&id(&format!("x{number}")), 0), None);
         }
         assert_eq!((senders.listed.len(), senders.removed.len()), (2, 0));
     }
 
     #[test]
     fn a_removed_server_counts_as_listed_until_it_was_silent_for_the_lease() {
-        let mut senders = Senders::new(&list(&["a", "b"]), 10_000);
+        let mut senders = AllowedSenders::new(&list(&["a", "b"]), 10_000);
         senders.set_servers(&list(&["b"]), 1_000);
-        let heard = |senders: &mut Senders, ticks| senders.hear(&id("a"), ticks).is_some();
-        assert!(heard(&mut senders, 10_999) && heard(&mut senders, 20_998));
-        assert!(!heard(&mut senders, 30_998));
-        assert!(!heard(&mut senders, 30_999), "it is a stranger from then on");
+        let is_known = |senders: &mut AllowedSenders, ticks| senders.note_message(&id("a"), ticks).is_some();
+        assert!(is_known(&mut senders, 10_999) && is_known(&mut senders, 20_998));
+        assert!(!is_known(&mut senders, 30_998));
+        assert!(!is_known(&mut senders, 30_999), "it is a stranger from then on");
         senders.set_servers(&list(&["a", "b"]), 31_000);
-        assert!(heard(&mut senders, 99_000));
+        assert!(is_known(&mut senders, 99_000));
     }
 
     #[test]
     fn many_strangers_do_not_make_for_many_looks() {
-        let mut senders = Senders::new(&list(&[]), 10_000);
-        let due = (0..1_000).filter(|ticks| senders.is_doubt_due(*ticks)).count();
+        let mut senders = AllowedSenders::new(&list(&[]), 10_000);
+        let due = (0..1_000).filter(|ticks| senders.begin_recheck(*ticks)).count();
         assert_eq!(due, 5);
     }
 }

@@ -11,13 +11,13 @@ const BURST: u32 = 8;
 /// When something may be sent next. Each sending costs one gap, and time pays them back, up to a burst of them: what is sent more
 /// rarely than once per gap never waits.
 #[derive(Debug)]
-pub struct Pace {
+pub struct BatchTimer {
     gap: Duration,
     /// When all that was sent is paid back.
     paid_at: Instant,
 }
 
-impl Pace {
+impl BatchTimer {
     /// Nothing was sent until now; sendings are so far apart when there are many.
     pub fn new(gap: Duration, now: Instant) -> Self {
         Self { gap, paid_at: now }
@@ -43,7 +43,7 @@ mod tests {
     const GAP: Duration = Duration::from_millis(3);
 
     /// Sends as often as may be for this time, and tells how often that was.
-    fn sent(pace: &mut Pace, from: Instant, lasting: Duration) -> u32 {
+    fn sent(pace: &mut BatchTimer, from: Instant, lasting: Duration) -> u32 {
         let (mut now, mut sent) = (from, 0);
         while now < from + lasting {
             match pace.held_until(now) {
@@ -60,7 +60,7 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn much_is_sent_a_gap_apart_after_a_burst() {
         let start = Instant::now();
-        let mut pace = Pace::new(GAP, start);
+        let mut pace = BatchTimer::new(GAP, start);
         assert_eq!(sent(&mut pace, start, GAP), BURST);
         assert_eq!(sent(&mut pace, start + GAP, GAP * 100), 100);
     }
@@ -68,7 +68,7 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn what_is_rare_never_waits() {
         let start = Instant::now();
-        let mut pace = Pace::new(GAP, start);
+        let mut pace = BatchTimer::new(GAP, start);
         for number in 0..1_000 {
             let now = start + GAP * number;
             assert_eq!(pace.held_until(now), None);
@@ -79,7 +79,7 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn silence_pays_back_no_more_than_a_burst() {
         let start = Instant::now();
-        let mut pace = Pace::new(GAP, start);
+        let mut pace = BatchTimer::new(GAP, start);
         sent(&mut pace, start, GAP * 10);
         let later = start + Duration::from_secs(60);
         assert_eq!(sent(&mut pace, later, GAP), BURST);
@@ -88,7 +88,7 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn without_a_gap_nothing_waits() {
         let start = Instant::now();
-        let mut pace = Pace::new(Duration::ZERO, start);
+        let mut pace = BatchTimer::new(Duration::ZERO, start);
         for _ in 0..1_000 {
             assert_eq!(pace.held_until(start), None);
             pace.sent(start);

@@ -1,21 +1,21 @@
 //! What a figure can be: a count, a level, a spread. Handles on the figures of `prometheus-client`, which writes them out;
 //! clones are the same figure, and adding to one neither allocates nor looks anything up.
 
-use prometheus_client::metrics::counter::Counter;
-use prometheus_client::metrics::gauge::Gauge;
+use prometheus_client::metrics::counter::Counter as PrometheusCounter;
+use prometheus_client::metrics::gauge::Gauge as PrometheusGauge;
 use prometheus_client::registry::Registry;
 
 /// A figure that can be written out.
-pub(super) trait Figure: Default {
+pub(super) trait Metric: Default {
     /// Makes it known; `help` is a sentence without its full stop, which the registry adds.
     fn register(&self, registry: &mut Registry, name: &str, help: &str);
 }
 
 /// A number that only rises. Its name is written with `_total`.
 #[derive(Debug, Clone, Default)]
-pub struct Count(pub(super) Counter);
+pub struct Counter(pub(super) PrometheusCounter);
 
-impl Count {
+impl Counter {
     /// Adds one.
     pub fn add(&self) {
         self.0.inc();
@@ -32,7 +32,7 @@ impl Count {
     }
 }
 
-impl Figure for Count {
+impl Metric for Counter {
     fn register(&self, registry: &mut Registry, name: &str, help: &str) {
         registry.register(name, help, self.0.clone());
     }
@@ -40,9 +40,9 @@ impl Figure for Count {
 
 /// A number that rises and falls.
 #[derive(Debug, Clone, Default)]
-pub struct Level(Gauge);
+pub struct Gauge(PrometheusGauge);
 
-impl Level {
+impl Gauge {
     /// Adds one.
     pub fn add(&self) {
         self.0.inc();
@@ -53,7 +53,7 @@ impl Level {
         self.0.dec();
     }
 
-    /// Sets it; only for what a process has once. What each of its servers has is a [`Share`].
+    /// Sets it; only for what a process has once. What each of its servers has is a [`GaugeShare`].
     pub fn set(&self, value: u64) {
         self.0.set(i64::try_from(value).unwrap_or(i64::MAX));
     }
@@ -64,12 +64,12 @@ impl Level {
     }
 
     /// A part of it, zero at first.
-    pub fn share(&self) -> Share {
-        Share { level: self.clone(), part: 0 }
+    pub fn share(&self) -> GaugeShare {
+        GaugeShare { level: self.clone(), part: 0 }
     }
 }
 
-impl Figure for Level {
+impl Metric for Gauge {
     fn register(&self, registry: &mut Registry, name: &str, help: &str) {
         registry.register(name, help, self.0.clone());
     }
@@ -77,12 +77,12 @@ impl Figure for Level {
 
 /// What one of several servers of a process has of a level; taken away when it is dropped.
 #[derive(Debug)]
-pub struct Share {
-    level: Level,
+pub struct GaugeShare {
+    level: Gauge,
     part: i64,
 }
 
-impl Share {
+impl GaugeShare {
     /// Sets this part.
     pub fn set(&mut self, part: usize) {
         let part = i64::try_from(part).unwrap_or(i64::MAX);
@@ -91,7 +91,7 @@ impl Share {
     }
 }
 
-impl Drop for Share {
+impl Drop for GaugeShare {
     fn drop(&mut self) {
         self.set(0);
     }
@@ -103,7 +103,7 @@ mod tests {
 
     #[test]
     fn a_level_is_the_sum_of_its_shares() {
-        let level = Level::default();
+        let level = Gauge::default();
         let (mut one, mut other) = (level.share(), level.share());
         one.set(5);
         other.set(3);

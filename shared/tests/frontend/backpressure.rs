@@ -9,8 +9,8 @@ use shared::frontend::{self, routes};
 use shared::testing::eventually;
 use wire::PackageKind;
 
+use crate::fixture::{DEADLINE, FrontendFixture};
 use crate::socket::{heartbeat, request};
-use crate::stage::{DEADLINE, Stage};
 
 /// A push with so many bytes of text.
 fn push(bytes: usize) -> Bytes {
@@ -19,65 +19,65 @@ fn push(bytes: usize) -> Bytes {
 
 #[tokio::test]
 async fn a_session_whose_requests_wait_is_written_to() {
-    let stage = Stage::start().await;
-    let mut socket = stage.entered().await;
-    stage.role.set_busy(true);
+    let fixture = FrontendFixture::start().await;
+    let mut socket = fixture.entered().await;
+    fixture.role.set_busy(true);
     socket.send([request(2, routes::ENTER, b"{}"), request(3, routes::ENTER, b"{}")].concat()).await;
     assert_eq!(socket.answer().await.0, 2);
     // The third one waits behind the second. A push that is written earlier would show nothing.
-    let outbox = stage.role.outboxes().remove(0);
+    let write_queue = fixture.role.write_queues().remove(0);
     for _ in 0..3 {
-        outbox.push(push(10)).unwrap();
+        write_queue.push(push(10)).unwrap();
         socket.expect(PackageKind::Data).await;
     }
-    assert_eq!(stage.role.asked().len(), 2);
-    stage.role.set_busy(false);
+    assert_eq!(fixture.role.asked().len(), 2);
+    fixture.role.set_busy(false);
     assert_eq!(socket.answer().await.0, 3);
-    stage.role.set_busy(true);
+    fixture.role.set_busy(true);
     socket.send(request(4, routes::ENTER, b"{}")).await;
     assert_eq!(socket.answer().await.0, 4);
-    outbox.close();
+    write_queue.close();
     assert_eq!(socket.until_closed().await.1, Some(1000), "it is closed, too");
 }
 
 #[tokio::test]
 async fn a_session_whose_requests_wait_has_its_deadlines() {
-    let stage = Stage::with(|options| options.frontend.enter_secs = 1).await;
-    stage.role.set_busy(true);
-    let mut socket = stage.working().await;
+    let fixture = FrontendFixture::with(|options| options.frontend.enter_secs = 1).await;
+    fixture.role.set_busy(true);
+    let mut socket = fixture.working().await;
     assert_eq!(socket.until_closed().await, (Vec::new(), Some(1000)));
-    assert_eq!(stage.metrics.sessions_closed_timeout.get(), 1);
-    stage.role.set_busy(false);
-    eventually(DEADLINE, "the end", async || stage.role.opened_and_closed() == (1, 1)).await;
+    assert_eq!(fixture.metrics.sessions_closed_timeout.get(), 1);
+    fixture.role.set_busy(false);
+    eventually(DEADLINE, "the end", async || fixture.role.opened_and_closed() == (1, 1)).await;
 }
 
 /// Silence cannot be told where nothing is read.
 #[tokio::test]
 async fn a_session_that_is_not_read_is_not_closed_for_silence() {
-    let stage = Stage::with(|options| options.heartbeat_secs = 1).await;
-    let mut waiting = stage.entered().await;
-    stage.role.set_busy(true);
+    let fixture = FrontendFixture::with(|options| options.heartbeat_secs = 1).await;
+    let mut waiting = fixture.entered().await;
+    fixture.role.set_busy(true);
     waiting.send(request(2, routes::ENTER, b"{}")).await;
     assert_eq!(waiting.answer().await.0, 2);
     // Longer than the silence that closes: two heartbeats.
     tokio::time::sleep(Duration::from_millis(2_500)).await;
-    stage.role.set_busy(false);
+    fixture.role.set_busy(false);
     assert_eq!(waiting.ask(3, routes::ENTER, b"{}").await["code"], json!(200));
-    assert_eq!(stage.metrics.sessions_closed_timeout.get(), 0);
+    assert_eq!(fixture.metrics.sessions_closed_timeout.get(), 0);
 }
 
 #[tokio::test]
 async fn a_client_that_reads_nothing_is_read() {
-    let stage = Stage::with(|options| options.session.max_outbound_bytes = 256 << 20).await;
-    let mut socket = stage.entered().await;
-    let outbox = stage.role.outboxes().remove(0);
+    let fixture = FrontendFixture::with(|options| options.session.max_outbound_bytes = 256 << 20).await;
+    let mut socket = fixture.entered().await;
+    let write_queue = fixture.role.write_queues().remove(0);
     // More than both kernels' buffers hold.
     for _ in 0..2_000 {
-        outbox.push(push(16_000)).unwrap();
+        write_queue.push(push(16_000)).unwrap();
     }
     for id in 2..20 {
         socket.send([heartbeat(), request(id, routes::ENTER, b"{}")].concat()).await;
-        eventually(DEADLINE, "the request", async || stage.role.asked().len() == id as usize).await;
+        eventually(DEADLINE, "the request", async || fixture.role.asked().len() == id as usize).await;
     }
     assert_eq!(socket.answer().await.0, 2, "all is written when the client reads");
 }

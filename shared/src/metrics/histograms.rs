@@ -2,47 +2,47 @@
 
 use std::time::Duration;
 
-use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::counter::Counter as PrometheusCounter;
 use prometheus_client::metrics::family::Family;
-use prometheus_client::metrics::gauge::Gauge;
+use prometheus_client::metrics::gauge::Gauge as PrometheusGauge;
 use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
 use prometheus_client::registry::Registry;
 
-use super::kinds::{Count, Figure};
+use super::counters::{Counter, Metric};
 use crate::frontend::routes;
 use crate::health::{Check, Report};
 
 /// Upper ends of what is told apart of times, in seconds.
-const TIMES: [f64; 16] =
+const DURATION_BUCKETS: [f64; 16] =
     [0.000_05, 0.000_1, 0.000_25, 0.000_5, 0.001, 0.002_5, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0];
 
 /// Sizes are told apart by powers of two, up to 1,024.
-const SIZES: u16 = 11;
+const SIZE_BUCKETS: u16 = 11;
 
 type Label = (&'static str, &'static str);
 
-fn times() -> Histogram {
-    Histogram::new(TIMES)
+fn duration_histogram() -> Histogram {
+    Histogram::new(DURATION_BUCKETS)
 }
 
 /// How often something had which size.
 #[derive(Debug, Clone)]
-pub struct Sizes(Histogram);
+pub struct SizeHistogram(Histogram);
 
-impl Default for Sizes {
+impl Default for SizeHistogram {
     fn default() -> Self {
-        Self(Histogram::new(exponential_buckets(1.0, 2.0, SIZES)))
+        Self(Histogram::new(exponential_buckets(1.0, 2.0, SIZE_BUCKETS)))
     }
 }
 
-impl Sizes {
+impl SizeHistogram {
     /// Adds one of this size.
     pub fn add(&self, size: usize) {
         self.0.observe(size as f64);
     }
 }
 
-impl Figure for Sizes {
+impl Metric for SizeHistogram {
     fn register(&self, registry: &mut Registry, name: &str, help: &str) {
         registry.register(name, help, self.0.clone());
     }
@@ -50,9 +50,9 @@ impl Figure for Sizes {
 
 /// How long something took, each time.
 #[derive(Debug, Clone)]
-pub struct Times(Histogram);
+pub struct DurationHistogram(Histogram);
 
-impl Times {
+impl DurationHistogram {
     /// Adds one time.
     pub fn add(&self, took: Duration) {
         self.0.observe(took.as_secs_f64());
@@ -61,30 +61,30 @@ impl Times {
 
 /// How long each stage of a message's life takes.
 #[derive(Debug)]
-pub struct Stages {
+pub struct StageHistograms {
     family: Family<[Label; 1], Histogram, fn() -> Histogram>,
     /// At a connector, from a request to its answer.
-    pub edge: Times,
+    pub edge: DurationHistogram,
     /// From a chat server over the bus to itself, measured once a second.
-    pub bus: Times,
+    pub bus: DurationHistogram,
     /// What a chat server's task takes for one question, or for the result of one append.
-    pub room: Times,
+    pub room: DurationHistogram,
     /// One append.
-    pub log: Times,
+    pub log: DurationHistogram,
     /// At a connector, one push to all its sessions in a room.
-    pub fan_out: Times,
+    pub fan_out: DurationHistogram,
 }
 
-impl Default for Stages {
+impl Default for StageHistograms {
     fn default() -> Self {
-        let family = Family::new_with_constructor(times as fn() -> Histogram);
-        let stage = |name| Times(family.get_or_create_owned(&[("stage", name)]));
+        let family = Family::new_with_constructor(duration_histogram as fn() -> Histogram);
+        let stage = |name| DurationHistogram(family.get_or_create_owned(&[("stage", name)]));
         let [edge, bus, room, log, fan_out] = ["edge", "bus", "room", "log", "fan_out"].map(stage);
         Self { family, edge, bus, room, log, fan_out }
     }
 }
 
-impl Figure for Stages {
+impl Metric for StageHistograms {
     fn register(&self, registry: &mut Registry, name: &str, help: &str) {
         registry.register(name, help, self.family.clone());
     }
@@ -92,7 +92,7 @@ impl Figure for Stages {
 
 /// Which route was asked for: those that there are, and one for all others, so that no client can add one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Asked(usize);
+pub struct RouteLabel(usize);
 
 const ROUTES: [&str; 7] = [
     routes::QUERY_ENTRY,
@@ -108,7 +108,7 @@ const ROUTES: [&str; 7] = [
 /// Classes of codes.
 const OUTCOMES: [&str; 3] = ["2xx", "4xx", "5xx"];
 
-impl Asked {
+impl RouteLabel {
     /// What is asked for by this route.
     pub fn of(route: &str) -> Self {
         Self(ROUTES.iter().position(|known| *known == route).unwrap_or(ROUTES.len() - 1))
@@ -117,23 +117,23 @@ impl Asked {
 
 /// Requests by route and by the class of their answer's code.
 #[derive(Debug)]
-pub struct Answers {
-    family: Family<[Label; 2], Counter>,
-    table: Vec<[Count; OUTCOMES.len()]>,
+pub struct ResponseCounters {
+    family: Family<[Label; 2], PrometheusCounter>,
+    table: Vec<[Counter; OUTCOMES.len()]>,
 }
 
-impl Default for Answers {
+impl Default for ResponseCounters {
     fn default() -> Self {
-        let family = Family::<[Label; 2], Counter>::default();
-        let count = |route, outcome| Count(family.get_or_create_owned(&[("route", route), ("outcome", outcome)]));
+        let family = Family::<[Label; 2], PrometheusCounter>::default();
+        let count = |route, outcome| Counter(family.get_or_create_owned(&[("route", route), ("outcome", outcome)]));
         let table = ROUTES.iter().map(|route| OUTCOMES.map(|outcome| count(*route, outcome))).collect();
         Self { family, table }
     }
 }
 
-impl Answers {
+impl ResponseCounters {
     /// Adds a request that was answered with this code.
-    pub fn add(&self, asked: Asked, code: u16) {
+    pub fn add(&self, asked: RouteLabel, code: u16) {
         let outcome = match code {
             ..400 => 0,
             400..500 => 1,
@@ -145,7 +145,7 @@ impl Answers {
     }
 }
 
-impl Figure for Answers {
+impl Metric for ResponseCounters {
     fn register(&self, registry: &mut Registry, name: &str, help: &str) {
         registry.register(name, help, self.family.clone());
     }
@@ -153,26 +153,26 @@ impl Figure for Answers {
 
 /// Bus messages that were refused, by the reason.
 #[derive(Debug)]
-pub struct Refusals {
-    family: Family<[Label; 1], Counter>,
+pub struct RefusalCounters {
+    family: Family<[Label; 1], PrometheusCounter>,
     /// The sender is a stranger, or no server of the type that may send such a message.
-    pub sender: Count,
+    pub sender: Counter,
     /// The answer would go to a subject that is not the sender's.
-    pub reply: Count,
+    pub reply: Counter,
     /// Messages are asked for on behalf of a member that is not the sender's.
-    pub viewer: Count,
+    pub viewer: Counter,
 }
 
-impl Default for Refusals {
+impl Default for RefusalCounters {
     fn default() -> Self {
-        let family = Family::<[Label; 1], Counter>::default();
-        let count = |reason| Count(family.get_or_create_owned(&[("reason", reason)]));
+        let family = Family::<[Label; 1], PrometheusCounter>::default();
+        let count = |reason| Counter(family.get_or_create_owned(&[("reason", reason)]));
         let [sender, reply, viewer] = ["sender", "reply", "viewer"].map(count);
         Self { family, sender, reply, viewer }
     }
 }
 
-impl Figure for Refusals {
+impl Metric for RefusalCounters {
     fn register(&self, registry: &mut Registry, name: &str, help: &str) {
         registry.register(name, help, self.family.clone());
     }
@@ -180,9 +180,9 @@ impl Figure for Refusals {
 
 /// The checks of a server's readiness that fail.
 #[derive(Debug)]
-pub struct Checks(Family<[(&'static str, String); 1], Gauge>);
+pub struct CheckGauges(Family<[(&'static str, String); 1], PrometheusGauge>);
 
-impl Default for Checks {
+impl Default for CheckGauges {
     fn default() -> Self {
         let checks = Self(Family::default());
         // Prometheus is to find them also at a server without faults.
@@ -191,7 +191,7 @@ impl Default for Checks {
     }
 }
 
-impl Checks {
+impl CheckGauges {
     /// Shows the checks of a report.
     pub fn show(&self, report: &Report) {
         report.checks.keys().for_each(|check| self.set(*check, report.fails(*check)));
@@ -202,7 +202,7 @@ impl Checks {
     }
 }
 
-impl Figure for Checks {
+impl Metric for CheckGauges {
     fn register(&self, registry: &mut Registry, name: &str, help: &str) {
         registry.register(name, help, self.0.clone());
     }

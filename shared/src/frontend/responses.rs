@@ -5,9 +5,9 @@ use serde::Serialize;
 use tracing::error;
 use wire::{Dictionary, MAX_JSON_TO_CLIENT, Message, RouteRef, WireError};
 
-use super::{KickReason, Outbox, routes};
-use crate::log_limit::LogLimit;
-use crate::metrics::Asked;
+use super::{KickReason, WriteQueue, routes};
+use crate::log_rate_limit::LogRateLimit;
+use crate::metrics::RouteLabel;
 
 /// The body of an answer that says no.
 #[derive(Debug, Serialize)]
@@ -25,7 +25,7 @@ pub struct ErrorBody<'a> {
 pub fn response(id: u32, body: &impl Serialize) -> Bytes {
     let framed = render(body).and_then(|body| Message::Response { id, body }.encode_package());
     framed.unwrap_or_else(|error| {
-        static ANSWERS: LogLimit = LogLimit::new();
+        static ANSWERS: LogRateLimit = LogRateLimit::new();
         if let Some(suppressed) = ANSWERS.pass() {
             error!(%error, suppressed, "an answer cannot be sent");
         }
@@ -44,7 +44,7 @@ pub fn push(route: &str, body: &impl Serialize, dictionary: Option<&Dictionary>)
     };
     let framed = render(body).and_then(|body| Message::Push { route, body }.encode_package());
     let log = |error: &WireError| {
-        static PUSHES: LogLimit = LogLimit::new();
+        static PUSHES: LogRateLimit = LogRateLimit::new();
         if let Some(suppressed) = PUSHES.pass() {
             error!(%error, suppressed, "a push cannot be sent");
         }
@@ -61,15 +61,15 @@ fn render(body: &impl Serialize) -> Result<Bytes, WireError> {
 }
 
 /// Answers a request for a route that the server does not have. Notifies to one are ignored, as Pomelo does.
-pub fn unknown_route(outbox: &Outbox, id: Option<u32>, route: &str) {
+pub fn unknown_route(write_queue: &WriteQueue, id: Option<u32>, route: &str) {
     if routes::is_attack(route) {
-        return outbox.kick(KickReason::Attack);
+        return write_queue.kick(KickReason::Attack);
     }
     if let Some(id) = id {
-        outbox.metrics().requests_answered.add(Asked::of(route), 500);
+        write_queue.metrics().requests_answered.add(RouteLabel::of(route), 500);
         let reason = "unknown-route: this server has no such route";
         // A closed outbox needs no answer.
-        outbox.push(response(id, &ErrorBody { code: 500, error: false, reason })).ok();
+        write_queue.push(response(id, &ErrorBody { code: 500, error: false, reason })).ok();
     }
 }
 

@@ -19,21 +19,21 @@ const MAX_STEP_MS: u64 = 1_000;
 
 /// Messages that came with an id, oldest first.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub(super) struct Said {
+pub(super) struct DedupWindow {
     order: VecDeque<(MessageId, u64, u64)>,
     seqs: HashMap<MessageId, (u64, u64)>,
     /// Age of the oldest one.
     age: u64,
 }
 
-impl Said {
+impl DedupWindow {
     /// `seq` and time of the message with this id.
     pub(super) fn find(&self, id: MessageId) -> Option<(u64, u64)> {
         self.seqs.get(&id).copied()
     }
 
     /// Notes a message, and forgets those that are too old then, or too many.
-    pub(super) fn note(&mut self, id: MessageId, seq: u64, time: u64) {
+    pub(super) fn insert(&mut self, id: MessageId, seq: u64, time: u64) {
         self.age += self.order.back().map_or(0, |(.., before)| step(*before, time));
         self.order.push_back((id, seq, time));
         self.seqs.insert(id, (seq, time));
@@ -71,18 +71,18 @@ mod tests {
         Token::new(7).membership().message(&number.to_string())
     }
 
-    fn with_times(times: impl IntoIterator<Item = u64>) -> Said {
-        let mut said = Said::default();
-        times.into_iter().enumerate().for_each(|(number, time)| said.note(id(number), number as u64, time));
-        said
+    fn with_times(times: impl IntoIterator<Item = u64>) -> DedupWindow {
+        let mut window = DedupWindow::default();
+        times.into_iter().enumerate().for_each(|(number, time)| window.insert(id(number), number as u64, time));
+        window
     }
 
     #[test]
     fn ids_are_remembered_for_a_minute() {
-        let said = with_times((0..).map(|number| 5 + number * 500).take(121));
-        assert_eq!(said.find(id(0)), Some((0, 5)));
-        let said = with_times((0..).map(|number| 5 + number * 500).take(122));
-        assert_eq!((said.find(id(0)), said.find(id(1))), (None, Some((1, 505))));
+        let window = with_times((0..).map(|number| 5 + number * 500).take(121));
+        assert_eq!(window.find(id(0)), Some((0, 5)));
+        let window = with_times((0..).map(|number| 5 + number * 500).take(122));
+        assert_eq!((window.find(id(0)), window.find(id(1))), (None, Some((1, 505))));
     }
 
     #[test]
@@ -96,15 +96,15 @@ mod tests {
     #[test]
     fn those_that_are_left_have_the_age_of_a_list_of_their_own() {
         let times: Vec<_> = (0..400).map(|number| number * 700 + (number % 7) * 90).collect();
-        let said = with_times(times);
-        let mut again = Said::default();
-        said.iter().for_each(|(id, seq, time)| again.note(*id, *seq, *time));
-        assert_eq!(said, again);
+        let window = with_times(times);
+        let mut again = DedupWindow::default();
+        window.iter().for_each(|(id, seq, time)| again.insert(*id, *seq, *time));
+        assert_eq!(window, again);
     }
 
     #[test]
     fn there_is_a_most() {
-        let said = with_times(std::iter::repeat_n(0, MAX_IDS + 1));
-        assert_eq!((said.find(id(0)), said.find(id(1))), (None, Some((1, 0))));
+        let window = with_times(std::iter::repeat_n(0, MAX_IDS + 1));
+        assert_eq!((window.find(id(0)), window.find(id(1))), (None, Some((1, 0))));
     }
 }

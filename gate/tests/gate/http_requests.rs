@@ -4,16 +4,16 @@
 use serde_json::{Value, json};
 use shared::testing::http_request;
 
-use crate::{HOME, Stage};
+use crate::{GateFixture, HOME};
 
 const SHOP: &str = "https://shop.example";
 
 /// A gate that the shop's pages may ask.
-async fn stage() -> Stage {
-    Stage::start(|settings| settings.frontend.allowed_origins = vec![SHOP.to_owned()]).await
+async fn fixture() -> GateFixture {
+    GateFixture::start(|settings| settings.frontend.allowed_origins = vec![SHOP.to_owned()]).await
 }
 
-impl Stage {
+impl GateFixture {
     /// The status, the head in small letters, and the body.
     async fn ask(&self, method: &str, path: &str, headers: &[&str]) -> (u16, String, String) {
         let headers = [&["Host: game.example"], headers].concat();
@@ -24,10 +24,10 @@ impl Stage {
 
 #[tokio::test]
 async fn a_preflight_of_an_allowed_page_is_answered() {
-    let stage = stage().await;
+    let fixture = fixture().await;
     let origin = format!("Origin: {SHOP}");
     let asks = ["Access-Control-Request-Method: GET", "Access-Control-Request-Headers: x-requested-with,content-type"];
-    let (status, head, body) = stage.ask("OPTIONS", "/entry", &[&origin, asks[0], asks[1]]).await;
+    let (status, head, body) = fixture.ask("OPTIONS", "/entry", &[&origin, asks[0], asks[1]]).await;
     assert_eq!((status, body.as_str()), (204, ""), "{head}");
     for header in [
         "access-control-allow-origin: https://shop.example\r\n",
@@ -38,17 +38,17 @@ async fn a_preflight_of_an_allowed_page_is_answered() {
     ] {
         assert!(head.contains(header), "{header} in {head}");
     }
-    let (status, head, _) = stage.ask("OPTIONS", "/entry", &["Origin: http://evil.example", asks[0]]).await;
+    let (status, head, _) = fixture.ask("OPTIONS", "/entry", &["Origin: http://evil.example", asks[0]]).await;
     assert_eq!(status, 403);
     assert!(!head.contains("access-control"), "{head}");
-    let (status, head, _) = stage.ask("OPTIONS", "/entry", &[]).await;
+    let (status, head, _) = fixture.ask("OPTIONS", "/entry", &[]).await;
     assert_eq!(status, 204);
     assert!(head.contains("allow: get, head, options") && !head.contains("access-control"), "{head}");
 }
 
 #[tokio::test]
 async fn every_refusal_is_the_documented_json() {
-    let stage = stage().await;
+    let fixture = fixture().await;
     let origin = format!("Origin: {SHOP}");
     for (method, path, status, reason) in [
         ("GET", "/entry", 400, "bad-uid: "),
@@ -59,7 +59,7 @@ async fn every_refusal_is_the_documented_json() {
         ("POST", "/entry?uid=a", 405, "bad-method: "),
         ("DELETE", "/entry?uid=a", 405, "bad-method: "),
     ] {
-        let (found, head, body) = stage.ask(method, path, &[&origin]).await;
+        let (found, head, body) = fixture.ask(method, path, &[&origin]).await;
         assert_eq!(found, status, "{method} {path}: {body}");
         assert!(head.contains("access-control-allow-origin: https://shop.example\r\n"), "{method} {path}: {head}");
         assert!(head.contains("content-type: application/json"), "{method} {path}: {head}");
@@ -67,24 +67,24 @@ async fn every_refusal_is_the_documented_json() {
         assert_eq!((&body["code"], &body["error"]), (&json!(500), &json!(true)), "{method} {path}");
         assert!(body["reason"].as_str().unwrap().starts_with(reason), "{method} {path}: {body}");
     }
-    let (status, _, body) = stage.ask("GET", "/entry?uid=a", &["Origin: http://evil.example"]).await;
+    let (status, _, body) = fixture.ask("GET", "/entry?uid=a", &["Origin: http://evil.example"]).await;
     assert_eq!(status, 403);
     assert!(serde_json::from_str::<Value>(&body).unwrap()["reason"].as_str().unwrap().starts_with("bad-origin: "));
 }
 
 #[tokio::test]
 async fn other_parameters_are_ignored() {
-    let stage = stage().await;
-    let _connectors = stage.play_all().await;
-    stage.until_alice_gets(Ok(HOME)).await;
-    let (status, _, body) = stage.ask("GET", "/entry?x=1&x=2&uid=alice&y", &[]).await;
+    let fixture = fixture().await;
+    let _connectors = fixture.start_connectors().await;
+    fixture.wait_until_alice_gets(Ok(HOME)).await;
+    let (status, _, body) = fixture.ask("GET", "/entry?x=1&x=2&uid=alice&y", &[]).await;
     assert_eq!((status, serde_json::from_str::<Value>(&body).unwrap()["port"].as_u64()), (200, Some(HOME.into())));
 }
 
 /// Proxies do not pass on `Upgrade` and `Connection` unless they are told to.
 #[tokio::test]
 async fn an_upgrade_that_lost_a_header_is_no_page() {
-    let stage = stage().await;
+    let fixture = fixture().await;
     let (key, version) = ("Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==", "Sec-WebSocket-Version: 13");
     let (connection, upgrade) = ("Connection: upgrade", "Upgrade: websocket");
     for headers in [
@@ -97,7 +97,7 @@ async fn an_upgrade_that_lost_a_header_is_no_page() {
         &[upgrade],
     ] {
         for path in ["/", "/entry?uid=a", "/any/path"] {
-            let (status, head, body) = stage.ask("GET", path, headers).await;
+            let (status, head, body) = fixture.ask("GET", path, headers).await;
             assert_eq!(status, 426, "{headers:?} {path}: {body}");
             for header in ["upgrade: websocket\r\n", "sec-websocket-version: 13\r\n"] {
                 assert!(head.contains(header), "{head}");
@@ -106,7 +106,7 @@ async fn an_upgrade_that_lost_a_header_is_no_page() {
     }
     // These are none.
     for headers in [&[connection][..], &["Upgrade: h2c", "Connection: upgrade, http2-settings", "HTTP2-Settings: "]] {
-        assert_eq!(stage.ask("GET", "/", headers).await.0, 200, "{headers:?}");
+        assert_eq!(fixture.ask("GET", "/", headers).await.0, 200, "{headers:?}");
     }
 }
 
@@ -114,14 +114,14 @@ async fn an_upgrade_that_lost_a_header_is_no_page() {
 /// configured to.
 #[tokio::test]
 async fn in_production_clients_and_proxies_get_no_metrics() {
-    let stage = Stage::start_in("production", |_| {}).await;
+    let fixture = GateFixture::start_in("production", |_| {}).await;
     for headers in [&[][..], &["X-Forwarded-For: 192.0.2.1"], &["X-Real-IP: 192.0.2.1"]] {
         for path in ["/metrics", "/metrics?x", "//metrics", "/metrics/"] {
-            assert_eq!(stage.ask("GET", path, headers).await.0, 404, "{path} {headers:?}");
+            assert_eq!(fixture.ask("GET", path, headers).await.0, 404, "{path} {headers:?}");
         }
     }
-    assert_eq!(stage.ask("GET", "/healthz", &[]).await.0, 200);
+    assert_eq!(fixture.ask("GET", "/healthz", &[]).await.0, 200);
     // No connector has answered.
-    assert_eq!(stage.ask("GET", "/readyz", &[]).await.0, 503);
-    assert_eq!(Stage::start(|_| {}).await.ask("GET", "/metrics", &[]).await.0, 200);
+    assert_eq!(fixture.ask("GET", "/readyz", &[]).await.0, 503);
+    assert_eq!(GateFixture::start(|_| {}).await.ask("GET", "/metrics", &[]).await.0, 200);
 }

@@ -104,7 +104,7 @@ mod tests {
 
     #[test]
     fn keys_go_where_the_golden_vectors_say() {
-        let vectors: Vec<Vector> = serde_json::from_str(include_str!("../golden/dispatch.json")).unwrap();
+        let vectors: Vec<Vector> = serde_json::from_str(include_str!("../golden/placement.json")).unwrap();
         assert_eq!(vectors.len(), 16);
         for Vector { key, crc32, index } in vectors {
             assert_eq!(crc32fast::hash(key.as_bytes()), crc32, "{key}");

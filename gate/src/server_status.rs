@@ -13,22 +13,22 @@ const RATE_OVER_MS: u64 = 5_000;
 
 /// What a server said.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) enum Answer {
+pub(crate) enum ProbeResult {
     /// It is there, and takes users or rooms.
-    Takes(Said),
+    Accepting(SelfReport),
     /// It is there, and takes none: it is full, or about to end.
-    Refuses(Said),
+    Refusing(SelfReport),
     /// Nobody listens where it should: no patience changes that.
-    Absent,
+    NoResponder,
     /// Nothing, in time.
-    None,
+    TimedOut,
     /// We could not ask.
-    Unknown,
+    NotProbed,
 }
 
 /// What it said of itself, as far as it did.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub(crate) struct Said {
+pub(crate) struct SelfReport {
     pub(crate) incarnation: Option<Incarnation>,
     pub(crate) stats: Option<Stats>,
     /// Of a connector: the port that it listens on for clients.
@@ -64,7 +64,7 @@ impl Stats {
 
 /// How it is with a server.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Standing {
+pub(crate) enum Availability {
     /// It is well, as far as is known.
     Up,
     /// It takes nobody.
@@ -75,62 +75,64 @@ pub(crate) enum Standing {
 
 /// What is known of a server.
 #[derive(Debug, Clone, Default)]
-pub(crate) struct Known {
+pub(crate) struct ServerStatus {
     misses: u32,
     refuses: bool,
     /// When it was missed first, in Unix milliseconds; none while it answers.
     missed_since: Option<u64>,
-    pub(crate) said: Said,
+    pub(crate) self_report: SelfReport,
     /// Uptime, and what was done up to there. The gate's own time would not do: figures of chat
     /// servers are under way for different times.
     sample: Option<(u64, u64)>,
     rate: Option<f64>,
 }
 
-impl Known {
-    pub(crate) fn standing(&self) -> Standing {
+impl ServerStatus {
+    pub(crate) fn availability(&self) -> Availability {
         match self.misses >= MISSES {
-            true => Standing::Away,
-            false if self.refuses => Standing::Closed,
-            false => Standing::Up,
+            true => Availability::Away,
+            false if self.refuses => Availability::Closed,
+            false => Availability::Up,
         }
     }
 
     /// Since when it does not answer, in Unix milliseconds; none if it does.
     pub(crate) fn away_since(&self) -> Option<u64> {
-        self.missed_since.filter(|_| self.standing() == Standing::Away)
+        self.missed_since.filter(|_| self.availability() == Availability::Away)
     }
 
     /// Chat servers as this one sees them; none of one that is away, whose word is old.
     pub(crate) fn reports(&self) -> &[ChatReport] {
-        if self.standing() == Standing::Away { &[] } else { &self.said.reports }
+        if self.availability() == Availability::Away { &[] } else { &self.self_report.reports }
     }
 
     /// Client requests per second lately; of connectors only.
     pub(crate) fn requests_per_sec(&self) -> Option<f64> {
-        self.rate.filter(|_| matches!(self.said.stats, Some(Stats::Connector(_))))
+        self.rate.filter(|_| matches!(self.self_report.stats, Some(Stats::Connector(_))))
     }
 
     /// Records per second lately; of chat servers only.
     pub(crate) fn records_per_sec(&self) -> Option<f64> {
-        self.rate.filter(|_| matches!(self.said.stats, Some(Stats::Chat(_))))
+        self.rate.filter(|_| matches!(self.self_report.stats, Some(Stats::Chat(_))))
     }
 
     /// Notes an answer, or how much its lack counts.
-    pub(crate) fn note(&mut self, answer: Answer, wall_ms: u64) {
-        match answer {
-            Answer::Takes(said) => self.heard(said, false),
-            Answer::Refuses(said) => self.heard(said, true),
-            Answer::Absent => self.missed(MISSES, wall_ms),
-            Answer::None => self.missed(self.misses.saturating_add(1), wall_ms),
-            Answer::Unknown => {}
+    pub(crate) fn record(&mut self, result: ProbeResult, wall_ms: u64) {
+        match result {
+            ProbeResult::Accepting(self_report) => self.record_response(self_report, false),
+            ProbeResult::Refusing(self_report) => self.record_response(self_report, true),
+            ProbeResult::NoResponder => self.record_miss(MISSES, wall_ms),
+            ProbeResult::TimedOut => self.record_miss(self.misses.saturating_add(1), wall_ms),
+            ProbeResult::NotProbed => {}
         }
     }
 
-    fn heard(&mut self, said: Said, refuses: bool) {
-        let is_same_run = self.said.incarnation == said.incarnation;
-        *self = Self { misses: 0, refuses, missed_since: None, said, sample: self.sample, rate: self.rate };
-        let Some((now, done)) = self.said.stats.as_ref().map(|stats| (stats.uptime_ms(), stats.done())) else { return };
+    fn record_response(&mut self, self_report: SelfReport, refuses: bool) {
+        let is_same_run = self.self_report.incarnation == self_report.incarnation;
+        *self = Self { misses: 0, refuses, missed_since: None, self_report, sample: self.sample, rate: self.rate };
+        let Some((now, done)) = self.self_report.stats.as_ref().map(|stats| (stats.uptime_ms(), stats.done())) else {
+            return;
+        };
         match self.sample.filter(|_| is_same_run) {
             None => (self.sample, self.rate) = (Some((now, done)), None),
             Some((at, before)) if now.saturating_sub(at) >= RATE_OVER_MS => {
@@ -141,7 +143,7 @@ impl Known {
         }
     }
 
-    fn missed(&mut self, misses: u32, wall_ms: u64) {
+    fn record_miss(&mut self, misses: u32, wall_ms: u64) {
         self.misses = misses;
         self.missed_since.get_or_insert(wall_ms);
     }
@@ -151,26 +153,26 @@ impl Known {
 mod tests {
     use super::*;
 
-    fn takes() -> Answer {
-        Answer::Takes(Said::default())
+    fn accepting() -> ProbeResult {
+        ProbeResult::Accepting(SelfReport::default())
     }
 
     #[test]
     fn two_misses_are_away_and_one_answer_is_up() {
-        let mut known = Known::default();
-        assert_eq!(known.standing(), Standing::Up, "nothing bad is known");
-        known.note(Answer::None, 100);
-        assert_eq!((known.standing(), known.away_since()), (Standing::Up, None));
-        known.note(Answer::None, 200);
-        assert_eq!((known.standing(), known.away_since()), (Standing::Away, Some(100)));
-        known.note(Answer::Unknown, 300);
-        assert_eq!((known.standing(), known.away_since()), (Standing::Away, Some(100)), "we could not ask");
-        known.note(takes(), 400);
-        assert_eq!((known.standing(), known.away_since()), (Standing::Up, None));
-        known.note(Answer::Refuses(Said::default()), 500);
-        assert_eq!((known.standing(), known.away_since()), (Standing::Closed, None));
-        known.note(Answer::Absent, 600);
-        assert_eq!((known.standing(), known.away_since()), (Standing::Away, Some(600)));
+        let mut status = ServerStatus::default();
+        assert_eq!(status.availability(), Availability::Up, "nothing bad is known");
+        status.record(ProbeResult::TimedOut, 100);
+        assert_eq!((status.availability(), status.away_since()), (Availability::Up, None));
+        status.record(ProbeResult::TimedOut, 200);
+        assert_eq!((status.availability(), status.away_since()), (Availability::Away, Some(100)));
+        status.record(ProbeResult::NotProbed, 300);
+        assert_eq!((status.availability(), status.away_since()), (Availability::Away, Some(100)), "we could not ask");
+        status.record(accepting(), 400);
+        assert_eq!((status.availability(), status.away_since()), (Availability::Up, None));
+        status.record(ProbeResult::Refusing(SelfReport::default()), 500);
+        assert_eq!((status.availability(), status.away_since()), (Availability::Closed, None));
+        status.record(ProbeResult::NoResponder, 600);
+        assert_eq!((status.availability(), status.away_since()), (Availability::Away, Some(600)));
     }
 
     fn requests(requests: u64, secs: u64) -> Stats {
@@ -183,19 +185,20 @@ mod tests {
 
     #[test]
     fn rates_are_taken_over_some_seconds_of_one_run() {
-        let mut known = Known::default();
-        let mut heard = |incarnation, stats| {
-            let said = Said { incarnation: Some(Incarnation(incarnation)), stats: Some(stats), ..Said::default() };
-            known.note(Answer::Takes(said), 0);
-            (known.requests_per_sec(), known.records_per_sec())
+        let mut status = ServerStatus::default();
+        let mut record = |incarnation, stats| {
+            let self_report =
+                SelfReport { incarnation: Some(Incarnation(incarnation)), stats: Some(stats), ..SelfReport::default() };
+            status.record(ProbeResult::Accepting(self_report), 0);
+            (status.requests_per_sec(), status.records_per_sec())
         };
-        assert_eq!(heard(1, requests(100, 50)), (None, None));
-        assert_eq!(heard(1, requests(120, 52)), (None, None));
-        assert_eq!(heard(1, requests(200, 60)), (Some(10.0), None));
-        assert_eq!(heard(1, requests(900, 62)), (Some(10.0), None));
-        assert_eq!(heard(1, requests(900, 10)), (Some(10.0), None), "older figures change nothing");
-        assert_eq!(heard(2, requests(5, 1)), (None, None), "another run counts from nothing");
-        assert_eq!(heard(3, records(10, 1)), (None, None));
-        assert_eq!(heard(3, records(20, 11)), (None, Some(1.0)), "a chat server is known by its records");
+        assert_eq!(record(1, requests(100, 50)), (None, None));
+        assert_eq!(record(1, requests(120, 52)), (None, None));
+        assert_eq!(record(1, requests(200, 60)), (Some(10.0), None));
+        assert_eq!(record(1, requests(900, 62)), (Some(10.0), None));
+        assert_eq!(record(1, requests(900, 10)), (Some(10.0), None), "older figures change nothing");
+        assert_eq!(record(2, requests(5, 1)), (None, None), "another run counts from nothing");
+        assert_eq!(record(3, records(10, 1)), (None, None));
+        assert_eq!(record(3, records(20, 11)), (None, Some(1.0)), "a chat server is known by its records");
     }
 }

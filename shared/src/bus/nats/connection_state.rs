@@ -9,12 +9,12 @@ use tokio::sync::watch;
 
 use crate::bus::inbox::Inbox;
 use crate::bus::{BusError, Connection};
-use crate::log_limit::LogLimit;
+use crate::log_rate_limit::LogRateLimit;
 use crate::metrics::Metrics;
 
 /// The state of one connection. Holds nothing of the client, which holds this.
 #[derive(Debug)]
-pub(super) struct Link {
+pub(super) struct ConnectionState {
     connection: watch::Sender<Connection>,
     closed: AtomicBool,
     // What the broker does not let us subscribe to. No more than we subscribe to.
@@ -25,7 +25,7 @@ pub(super) struct Link {
     metrics: Arc<Metrics>,
 }
 
-impl Link {
+impl ConnectionState {
     pub(super) fn new(inbox: Arc<Inbox>, metrics: Arc<Metrics>) -> Arc<Self> {
         let connection = watch::Sender::new(Connection::default());
         let (closed, is_short) = (AtomicBool::new(false), AtomicBool::new(false));
@@ -77,7 +77,7 @@ impl Link {
     /// count of dropped messages is a lower bound (exact for queues shorter than the client's), and a lost
     /// `Disconnected` is made up for by the `Connected` that follows it, which itself cannot be lost: during a
     /// reconnect no other events arise.
-    pub(super) fn take_in(&self, event: &Event) {
+    pub(super) fn on_event(&self, event: &Event) {
         match event {
             Event::Connected => self.up(),
             Event::Disconnected | Event::Closed => self.down(),
@@ -86,14 +86,14 @@ impl Link {
                 "the NATS server is a lame duck: it will close this connection, and we move to another server of the list then"
             ),
             Event::ServerError(error) => self.error(&error.to_string()),
-            Event::ClientError(error) => attempt_failed(&error.to_string()),
+            Event::ClientError(error) => log_failed_attempt(&error.to_string()),
             Event::Draining => {}
         }
     }
 
     fn error(&self, error: &str) {
-        static REPORTED: LogLimit = LogLimit::new();
-        static TOO_LARGE: LogLimit = LogLimit::new();
+        static REPORTED: LogRateLimit = LogRateLimit::new();
+        static TOO_LARGE: LogRateLimit = LogRateLimit::new();
         tracing::debug!(error, "error of the NATS server");
         if let Some(suppressed) = REPORTED.pass() {
             tracing::warn!(error, suppressed, "the NATS server reports an error");
@@ -147,8 +147,8 @@ impl Link {
     }
 }
 
-fn attempt_failed(error: &str) {
-    static REPORTED: LogLimit = LogLimit::new();
+fn log_failed_attempt(error: &str) {
+    static REPORTED: LogRateLimit = LogRateLimit::new();
     if let Some(suppressed) = REPORTED.pass() {
         tracing::warn!(error, suppressed, "an attempt to connect to NATS failed");
     }

@@ -8,10 +8,10 @@ use std::time::Duration;
 use bytes::Bytes;
 use serde_json::json;
 use shared::config::{Servers, Settings};
-use shared::frontend::{self, App, Ending, Options, Outbox, Session, push, response, routes, unknown_route};
+use shared::frontend::{self, App, Ending, Options, Session, WriteQueue, push, response, routes, unknown_route};
 use shared::lifecycle::Lifecycle;
 use shared::metrics::Metrics;
-use shared::roster::RosterKeeper;
+use shared::server_list::ServerListWriter;
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 
@@ -22,11 +22,11 @@ pub(crate) const DEADLINE: Duration = Duration::from_secs(15);
 
 /// Answers `enter` and `send`; `send` is also pushed to everybody, as often as its body has bytes of `*`.
 #[derive(Clone, Default)]
-pub(crate) struct Role(Arc<Inside>);
+pub(crate) struct Role(Arc<RoleState>);
 
 #[derive(Default)]
-struct Inside {
-    outboxes: Mutex<Vec<Outbox>>,
+struct RoleState {
+    write_queues: Mutex<Vec<WriteQueue>>,
     asked: Mutex<Vec<(Option<u32>, String)>>,
     closed: AtomicUsize,
     /// The role takes nothing while this is true.
@@ -36,7 +36,7 @@ struct Inside {
 /// One client of the role.
 pub(crate) struct Client {
     role: Role,
-    outbox: Outbox,
+    write_queue: WriteQueue,
     entered: bool,
 }
 
@@ -48,7 +48,7 @@ impl Role {
 
     /// Sessions that were opened and that were closed.
     pub(crate) fn opened_and_closed(&self) -> (usize, usize) {
-        (self.0.outboxes.lock().unwrap().len(), self.0.closed.load(Ordering::Relaxed))
+        (self.0.write_queues.lock().unwrap().len(), self.0.closed.load(Ordering::Relaxed))
     }
 
     /// From now on it takes nothing, or does again: sessions wait.
@@ -57,61 +57,61 @@ impl Role {
     }
 
     /// What waits for every session, in the order in which they were opened.
-    pub(crate) fn outboxes(&self) -> Vec<Outbox> {
-        self.0.outboxes.lock().unwrap().clone()
+    pub(crate) fn write_queues(&self) -> Vec<WriteQueue> {
+        self.0.write_queues.lock().unwrap().clone()
     }
 }
 
 impl App for Role {
     type Session = Client;
 
-    fn open(&self, _peer: SocketAddr, outbox: Outbox) -> Client {
-        self.0.outboxes.lock().unwrap().push(outbox.clone());
-        Client { role: self.clone(), outbox, entered: false }
+    fn open(&self, _peer: SocketAddr, write_queue: WriteQueue) -> Client {
+        self.0.write_queues.lock().unwrap().push(write_queue.clone());
+        Client { role: self.clone(), write_queue, entered: false }
     }
 }
 
 impl Session for Client {
-    fn message(&mut self, id: Option<u32>, route: &str, body: Bytes) {
+    fn on_message(&mut self, id: Option<u32>, route: &str, body: Bytes) {
         self.role.0.asked.lock().unwrap().push((id, route.to_owned()));
         match route {
             routes::ENTER => self.entered = true,
             routes::SEND => {
                 let said = push(routes::ON_CHAT, &json!({ "msg": String::from_utf8_lossy(&body) }), None).unwrap();
-                for outbox in self.role.outboxes() {
-                    outbox.push(said.clone()).ok();
+                for write_queue in self.role.write_queues() {
+                    write_queue.push(said.clone()).ok();
                 }
             }
-            other => return unknown_route(&self.outbox, id, other),
+            other => return unknown_route(&self.write_queue, id, other),
         }
         if let Some(id) = id {
-            self.outbox.push(response(id, &json!({ "code": 200 }))).ok();
+            self.write_queue.push(response(id, &json!({ "code": 200 }))).ok();
         }
     }
 
-    async fn taken(&mut self) {
+    async fn ready(&mut self) {
         let mut busy = self.role.0.busy.subscribe();
         busy.wait_for(|busy| !busy).await.unwrap();
     }
 
-    fn entered(&self) -> bool {
+    fn has_entered(&self) -> bool {
         self.entered
     }
 
-    async fn closed(self, _ending: Ending) {
+    async fn on_close(self, _ending: Ending) {
         self.role.0.closed.fetch_add(1, Ordering::Relaxed);
     }
 }
 
 /// A server on a port that the system picks.
-pub(crate) struct Stage {
+pub(crate) struct FrontendFixture {
     pub(crate) address: SocketAddr,
     pub(crate) role: Role,
     pub(crate) metrics: Arc<Metrics>,
     pub(crate) lifecycle: Lifecycle,
 }
 
-impl Stage {
+impl FrontendFixture {
     /// With the default settings.
     pub(crate) async fn start() -> Self {
         Self::with(|_| {}).await
@@ -125,7 +125,7 @@ impl Stage {
             frontend: settings.frontend,
             session: settings.session,
             dictionary: Some(Arc::new(routes::dictionary())),
-            roster: RosterKeeper::new(Servers::default()).1,
+            server_list: ServerListWriter::new(Servers::default()).1,
             http: None,
             close_on_stop: false,
             lifecycle: Lifecycle::new(),

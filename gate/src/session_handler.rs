@@ -1,0 +1,75 @@
+//! The gate's handler over the Pomelo websocket.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use shared::frontend::{self, App, Ending, ErrorBody, Session, WriteQueue, routes};
+use shared::ids::ServerId;
+use shared::metrics::{Metrics, RouteLabel};
+use shared::server_list::ServerList;
+
+use crate::entry::{self, ConnectorAddress, EntryError};
+use crate::prober::ServerStatuses;
+
+/// Everything that answers which connector.
+#[derive(Clone)]
+pub(crate) struct GateState {
+    pub(crate) me: ServerId,
+    pub(crate) environment: Arc<str>,
+    pub(crate) server_list: ServerList,
+    pub(crate) statuses: ServerStatuses,
+    pub(crate) metrics: Arc<Metrics>,
+}
+
+impl GateState {
+    /// The connector of a user, whose name was read from a question.
+    pub(crate) fn entry(&self, uid: Result<String, EntryError>) -> Result<ConnectorAddress, EntryError> {
+        let is_unavailable = |id: &_| self.statuses.is_unavailable(id);
+        let listens = |id: &_| self.statuses.client_port(id);
+        let entry =
+            uid.and_then(|uid| entry::choose(&uid, self.server_list.now().connector(), is_unavailable, listens));
+        let code = if entry.is_ok() { 200 } else { 500 };
+        self.metrics.requests_answered.add(RouteLabel::of(routes::QUERY_ENTRY), code);
+        entry
+    }
+}
+
+/// One client of the gate.
+pub(crate) struct GateSession {
+    gate: GateState,
+    write_queue: WriteQueue,
+}
+
+impl App for GateState {
+    type Session = GateSession;
+
+    fn open(&self, _peer: SocketAddr, write_queue: WriteQueue) -> GateSession {
+        GateSession { gate: self.clone(), write_queue }
+    }
+}
+
+impl Session for GateSession {
+    fn on_message(&mut self, id: Option<u32>, route: &str, body: Bytes) {
+        if route != routes::QUERY_ENTRY {
+            return frontend::unknown_route(&self.write_queue, id, route);
+        }
+        let Some(id) = id else { return };
+        let answer = match self.gate.entry(entry::read_uid(&body)) {
+            Ok(entry) => frontend::response(id, &entry),
+            Err(error) => frontend::response(id, &ErrorBody { code: 500, error: true, reason: &error.to_string() }),
+        };
+        // A closed outbox needs no answer.
+        self.write_queue.push(answer).ok();
+    }
+
+    /// At once: the gate answers from what it knows.
+    async fn ready(&mut self) {}
+
+    /// Never: a client asks the gate once and goes, so its session ends at the deadline for entering.
+    fn has_entered(&self) -> bool {
+        false
+    }
+
+    async fn on_close(self, _ending: Ending) {}
+}
