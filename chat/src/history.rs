@@ -158,7 +158,9 @@ impl HistoryReader {
                 self.epoch = Some(epoch?);
                 match self.wanted.span {
                     HistoryRange::Before(seq) => Ok(self.read_cursor(Position::of_seq(seq))),
-                    HistoryRange::Last | HistoryRange::After(_) | HistoryRange::Since(_) => Err(HistoryError::Unexpected),
+                    HistoryRange::Last | HistoryRange::After(_) | HistoryRange::Since(_) => {
+                        Err(HistoryError::Unexpected)
+                    }
                 }
             }
             (Phase::ConfirmEpoch { upto, page }, LogResult::Epoch(epoch)) => {
@@ -209,9 +211,7 @@ impl HistoryReader {
             Some((position, record)) => {
                 self.advance(LogPosition { position, id: record.id, ..upto }, self.walk_from(position, record))
             }
-            None => {
-                self.answer(upto, HistoryPage { complete: self.has_no_eviction(None), ..HistoryPage::default() })
-            }
+            None => self.answer(upto, HistoryPage { complete: self.has_no_eviction(None), ..HistoryPage::default() }),
         })
     }
 

@@ -177,7 +177,10 @@ mod tests {
     fn spans_of_messages() {
         let read = |body: &str| HistoryRequest::parse(body.as_bytes());
         assert_eq!(read(""), Ok(HistoryRequest { span: HistoryRange::Last, limit: 50 }));
-        assert_eq!(read(r#"{"before":7,"limit":100}"#), Ok(HistoryRequest { span: HistoryRange::Before(7), limit: 100 }));
+        assert_eq!(
+            read(r#"{"before":7,"limit":100}"#),
+            Ok(HistoryRequest { span: HistoryRange::Before(7), limit: 100 })
+        );
         assert_eq!(read(r#"{"after":0,"limit":1}"#), Ok(HistoryRequest { span: HistoryRange::After(0), limit: 1 }));
         assert_eq!(read(r#"{"after":0,"before":1}"#), Err(BodyError::TwoSpans));
         assert_eq!(read(r#"{"after":-1}"#), Err(BodyError::NotANumber("after")));

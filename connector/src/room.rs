@@ -407,7 +407,8 @@ impl Room {
             cx.effects.extend(queued.pending.map(|pending| RoomEffect::Respond(pending, refused)));
         }
         let number = self.proposer.next_number(*cx.last_number);
-        let has_begun = !cx.is_batching && self.proposer.begin(number, self.applied.id, cx.common.size_limits).is_some();
+        let has_begun =
+            !cx.is_batching && self.proposer.begin(number, self.applied.id, cx.common.size_limits).is_some();
         let is_given = has_begun || self.proposer.fence(number, cx.common.size_limits);
         *cx.last_number += u64::from(is_given);
         let Some(in_flight) = self.proposer.in_flight().filter(|in_flight| in_flight.repeat_at <= cx.now) else {

@@ -177,12 +177,15 @@ fn evicted_messages_are_reported() {
         "behind a cursor"
     );
     assert_eq!(harness.texts(HistoryRange::Since(69_000), 90), (numbers(71..=120), None, false), "70 is gone");
-    assert_eq!(harness.texts(HistoryRange::Since(70_000), 90), (numbers(71..=120), None, false), "more of 70 may be gone");
+    assert_eq!(
+        harness.texts(HistoryRange::Since(70_000), 90),
+        (numbers(71..=120), None, false),
+        "more of 70 may be gone"
+    );
     assert_eq!(harness.texts(HistoryRange::Since(70_999), 90), (numbers(71..=120), None, true));
     assert_eq!(harness.texts(HistoryRange::After(10_000), 2), (numbers(71..=72), Some(72_000), false));
     assert_eq!(harness.texts(HistoryRange::Before(60_000), 9), (vec![], None, false));
     assert_eq!(
-        
         HistoryHarness::keeping(50).texts(HistoryRange::Since(5_000), 9),
         (vec![], None, false),
         "a log with nothing in it"
@@ -221,7 +224,6 @@ fn messages_above_the_present_size_limit_are_left_out() {
     let rest = ["1", "3"].map(str::to_owned).to_vec();
     assert_eq!(harness.texts(HistoryRange::After(0), 50), (rest.clone(), None, false));
     assert_eq!(
-        
         harness.texts(HistoryRange::Since(1_000), 50),
         (rest[1..].to_vec(), None, false),
         "it learns that one was evicted"
@@ -254,7 +256,11 @@ fn a_bad_record_costs_itself() {
         (vec!["99".to_owned(), "101".to_owned()], Some(101_000), false)
     );
     assert_eq!(harness.texts(HistoryRange::Since(100_999), 90), (numbers(101..=120), None, true));
-    assert_eq!(harness.texts(HistoryRange::Before(100_000), 2), (numbers(98..=99), Some(98_000), false), "a bad cursor");
+    assert_eq!(
+        harness.texts(HistoryRange::Before(100_000), 2),
+        (numbers(98..=99), Some(98_000), false),
+        "a bad cursor"
+    );
 }
 
 #[test]

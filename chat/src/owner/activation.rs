@@ -434,7 +434,8 @@ impl Activation {
             let Some(proposal) = proposals.pop_front() else { break };
             let order = (proposal.author.incarnation, proposal.number);
             if proposal.at.epoch != self.epoch {
-                effects.push(OwnerEffect::Respond(proposal.requester, RpcResponse::NotOwner { room: self.room.clone() }));
+                effects
+                    .push(OwnerEffect::Respond(proposal.requester, RpcResponse::NotOwner { room: self.room.clone() }));
             } else if last == Some(order) || is_ahead(proposal.at) {
                 // Committed; or its connector read further than this owner: one of them is behind, and a read says which.
                 let incarnation = proposal.author.incarnation;

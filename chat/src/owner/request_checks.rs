@@ -20,7 +20,10 @@ impl Owner {
                 state.latest_run(connector).filter(|latest| *latest > liveness.current_incarnation(connector, run));
             let Some(incarnation) = latest else { return false };
             followers.remove(connector);
-            effects.push(OwnerEffect::Respond(requester.clone(), RpcResponse::Stale(KnownIncarnation { incarnation, live: false })));
+            effects.push(OwnerEffect::Respond(
+                requester.clone(),
+                RpcResponse::Stale(KnownIncarnation { incarnation, live: false }),
+            ));
             true
         };
         self.attaches.retain(|a| !refuse_if_stale(&a.requester, &a.requester.connector, a.incarnation));

@@ -159,7 +159,8 @@ async fn a_connector_cannot_be_disabled_by_another() {
     let mut bystanders = Bystanders::new(&mut world).await;
     let thief = world.thief(STOLEN).await;
     let reply = |connector: &str| subjects::connector_reply(&id(connector), 1);
-    for question in [RpcRequest::Heartbeat, proposal(u64::MAX, unknown_position()), proposal(1, LogPosition::default())] {
+    for question in [RpcRequest::Heartbeat, proposal(u64::MAX, unknown_position()), proposal(1, LogPosition::default())]
+    {
         for incarnation in [u64::MAX, u64::MAX - (1 << 20)] {
             request_all(&thief.client, &message(OTHER, incarnation, question.clone()), &reply(OTHER)).await;
         }

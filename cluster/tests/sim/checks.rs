@@ -13,7 +13,7 @@ use shared::membership::Membership;
 use shared::record::Entry;
 
 use crate::poison::FUTURE_MS;
-use crate::user::{ClientConnection, ClientRequest, Received};
+use crate::user::{ClientConnection, Received, SentRequest};
 use crate::world::{ROOMS, World};
 use session_check::{SessionCheck, stays};
 use truth::Truth;
@@ -134,10 +134,11 @@ fn check_answered_once(connection: &ClientConnection) {
 
 fn check_acknowledged(connection: &ClientConnection, rooms: &BTreeMap<RoomId, Truth>) {
     for received in &connection.received {
-        let Received::Answer { id, response: ClientResponse::Room(room, RoomResponse::Sent { seq, .. }) } = received else {
+        let Received::Answer { id, response: ClientResponse::Room(room, RoomResponse::Sent { seq, .. }) } = received
+        else {
             continue;
         };
-        let (ClientRequest::Send(text) | ClientRequest::Whisper(text)) = connection.request(*id) else {
+        let (SentRequest::Send(text) | SentRequest::Whisper(text)) = connection.request(*id) else {
             panic!("{:?} was answered as a message", connection.request(*id))
         };
         assert_eq!(rooms[room].text_at(*seq), Some(text.as_str()), "an acknowledged message is not in the log");

@@ -15,7 +15,7 @@ pub(crate) struct ClientConnection {
     pub(crate) session: u64,
     pub(crate) next_id: u32,
     /// What was asked, by request id from 1.
-    pub(crate) asked: Vec<ClientRequest>,
+    pub(crate) asked: Vec<SentRequest>,
     pub(crate) received: Vec<Received>,
     pub(crate) closed: bool,
     pub(crate) displaced: bool,
@@ -31,7 +31,7 @@ pub(crate) struct ResumePoint {
 }
 
 #[derive(Debug, Clone)]
-pub(crate) enum ClientRequest {
+pub(crate) enum SentRequest {
     Enter,
     /// Enter again, from here.
     Resume(ResumePoint),
@@ -84,9 +84,8 @@ impl User {
     /// The same, if all that was asked to change it is answered.
     pub(crate) fn settled_resume_point(&self) -> Option<ResumePoint> {
         let connection = self.connections.last()?;
-        let moves = |asked: &ClientRequest| {
-            matches!(asked, ClientRequest::Enter | ClientRequest::Resume(_) | ClientRequest::Leave)
-        };
+        let moves =
+            |asked: &SentRequest| matches!(asked, SentRequest::Enter | SentRequest::Resume(_) | SentRequest::Leave);
         let answered = |id: u32| {
             connection.received.iter().any(|received| matches!(received, Received::Answer { id: i, .. } if *i == id))
         };
@@ -102,13 +101,13 @@ impl User {
 
 impl ClientConnection {
     /// Notes a question; returns its id.
-    pub(crate) fn add_request(&mut self, asked: ClientRequest) -> u32 {
+    pub(crate) fn add_request(&mut self, asked: SentRequest) -> u32 {
         self.asked.push(asked);
         self.next_id += 1;
         self.next_id
     }
 
-    pub(crate) fn request(&self, id: u32) -> &ClientRequest {
+    pub(crate) fn request(&self, id: u32) -> &SentRequest {
         &self.asked[id as usize - 1]
     }
 }

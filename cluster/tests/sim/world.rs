@@ -36,7 +36,7 @@ use crate::network::{Agenda, Event, Faults};
 use crate::retention::Retention;
 use crate::scenario::Scenario;
 use crate::trace::{self, RunTrace};
-use crate::user::{ClientConnection, ClientRequest, Received, ResumePoint, User};
+use crate::user::{ClientConnection, Received, ResumePoint, SentRequest, User};
 use clocks::WallClock;
 
 pub(crate) use partial_faults::Node;

@@ -14,7 +14,9 @@ impl OwnerHarness {
 
     fn stale(&self) -> Vec<u64> {
         let known = |effect: &OwnerEffect| match effect {
-            OwnerEffect::Respond(_, RpcResponse::Stale(KnownIncarnation { incarnation, live: false })) => Some(incarnation.0),
+            OwnerEffect::Respond(_, RpcResponse::Stale(KnownIncarnation { incarnation, live: false })) => {
+                Some(incarnation.0)
+            }
             _ => None,
         };
         self.sent.iter().filter_map(known).collect()

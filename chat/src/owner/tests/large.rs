@@ -55,9 +55,10 @@ fn delivered_state(harness: &mut OwnerHarness) -> RoomState {
     harness.run();
     let mut state = RoomState::default();
     let parts = harness.sent.iter().filter_map(|effect| match effect {
-        OwnerEffect::Respond(_, RpcResponse::Attached { news: CatchUp::State(part) | CatchUp::StatePart { part, .. }, .. }) => {
-            Some(part)
-        }
+        OwnerEffect::Respond(
+            _,
+            RpcResponse::Attached { news: CatchUp::State(part) | CatchUp::StatePart { part, .. }, .. },
+        ) => Some(part),
         _ => None,
     });
     parts.for_each(|part| state.add(part));

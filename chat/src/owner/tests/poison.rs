@@ -250,7 +250,11 @@ fn a_bad_record_in_the_middle_costs_its_own_entries() {
             successor.tick(2_000);
             successor.run();
         }
-        assert!(matches!(successor.news().1, CatchUp::State(_)), "its connector has what is lost: {:?}", successor.news());
+        assert!(
+            matches!(successor.news().1, CatchUp::State(_)),
+            "its connector has what is lost: {:?}",
+            successor.news()
+        );
         let (_, record) = successor.last();
         assert_eq!((record.prev, record.prev_id), (last, RecordId::NONE));
         assert!(!record.follows(last, last_id));
@@ -284,8 +288,7 @@ fn an_owner_that_knows_the_last_record_needs_none_before_it() {
     assert!(records[0].1.follows(last.position, last.id));
     assert!(harness.members().contains(&"cid".to_owned()));
     assert_eq!(harness.owner.metrics.records_missing.get(), 1);
-    harness
-        .attach(
+    harness.attach(
         2,
         LogPosition { epoch: Epoch(1), position: Position(lost.0 - 1), id: harness.id_at(Position(lost.0 - 1)) },
     );

@@ -12,7 +12,7 @@ use shared::rpc::messages::HistoryPage;
 use super::Tally;
 use super::truth::Truth;
 use crate::retention::Retention;
-use crate::user::{ClientConnection, ClientRequest, Received};
+use crate::user::{ClientConnection, Received, SentRequest};
 
 /// Who was told, of which room, and what is true of it.
 pub(super) struct SessionCheck<'a> {
@@ -111,7 +111,9 @@ impl SessionCheck<'_> {
         let received = &self.connection.received;
         let begins = |received: &Received| match received {
             Received::Push { room, push: Push::Gap { .. } } => room == self.room,
-            Received::Answer { response: ClientResponse::Room(room, RoomResponse::Entered(_)), .. } => room == self.room,
+            Received::Answer { response: ClientResponse::Room(room, RoomResponse::Entered(_)), .. } => {
+                room == self.room
+            }
             _ => false,
         };
         let begin = received.iter().rposition(begins).unwrap_or(0);
@@ -123,8 +125,9 @@ impl SessionCheck<'_> {
         let first = self.truth.positions.first().map_or(0, |position| position.seq(0));
         let lost_up_to = lost_up_to.max().unwrap_or(0).max(first.saturating_sub(1));
         for received in &received[begin..] {
-            if let Received::Answer { id, response: ClientResponse::Room(room, RoomResponse::Sent { seq, .. }) } = received
-                && let ClientRequest::Send(text) | ClientRequest::Whisper(text) = self.connection.request(*id)
+            if let Received::Answer { id, response: ClientResponse::Room(room, RoomResponse::Sent { seq, .. }) } =
+                received
+                && let SentRequest::Send(text) | SentRequest::Whisper(text) = self.connection.request(*id)
                 && room == self.room
                 && *seq > lost_up_to
             {
@@ -215,7 +218,7 @@ impl SessionCheck<'_> {
 
     /// Whether it gets all; what it gets is checked.
     fn check_missed(&self, id: u32, entered: &Entered) -> bool {
-        let ClientRequest::Resume(place) = self.connection.request(id) else { return true };
+        let SentRequest::Resume(place) = self.connection.request(id) else { return true };
         let missed = entered.missed.as_ref().unwrap();
         let received: Vec<_> = missed.messages.iter().map(|said| (said.seq, said.content.as_str())).collect();
         let from = match received.first() {
@@ -292,7 +295,7 @@ pub(super) fn stays(connection: &ClientConnection, room: &RoomId) -> Vec<Stay> {
             }
             // The answer may be late: who asked to enter again after asking to leave is in.
             Received::Answer { id, response: ClientResponse::Room(..) }
-                if matches!(connection.request(*id), ClientRequest::Leave) =>
+                if matches!(connection.request(*id), SentRequest::Leave) =>
             {
                 stays.iter_mut().filter(|stay| stay.asked < *id).for_each(|stay| stay.partial = true);
             }

@@ -287,7 +287,10 @@ impl ScriptedCluster {
         let (token, since) = self.clients[&before].place.unwrap();
         self.open(connector, session);
         let place = format!(r#""token":"{token}","since":{since},"epoch":1"#);
-        self.request(session, ClientRequest::Enter(format!(r#"{{"username":"{name}","rid":"{ROOM}",{place}}}"#).into()));
+        self.request(
+            session,
+            ClientRequest::Enter(format!(r#"{{"username":"{name}","rid":"{ROOM}",{place}}}"#).into()),
+        );
     }
 
     fn open(&mut self, connector: usize, session: u64) {
@@ -303,7 +306,10 @@ impl ScriptedCluster {
     }
 
     pub(super) fn send_with_id(&mut self, session: u64, text: &str, id: &str) {
-        self.request(session, ClientRequest::Send(format!(r#"{{"content":"{text}","target":"*","id":"{id}"}}"#).into()));
+        self.request(
+            session,
+            ClientRequest::Send(format!(r#"{{"content":"{text}","target":"*","id":"{id}"}}"#).into()),
+        );
     }
 
     pub(super) fn whisper(&mut self, session: u64, to: &str, text: &str) {

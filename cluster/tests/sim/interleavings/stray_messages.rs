@@ -181,7 +181,8 @@ fn messages_are_shown_to_the_connectors_own_members_alone() {
         assert_eq!(cluster.holds(super::transit::Selector::Pages(HOME, connector)), 0, "{session:?}");
     }
     let wanted = HistoryQuery { viewer, span: HistoryRange::Last, limit: 10 };
-    let question = RpcRequest::History { room: super::scripted_cluster::room(), number: 7, session: Some(CARL), wanted };
+    let question =
+        RpcRequest::History { room: super::scripted_cluster::room(), number: 7, session: Some(CARL), wanted };
     cluster.hold(super::transit::Selector::Pages(HOME, LEFT));
     cluster.stray_to_chat(("connector", LEFT), FIRST, HOME, question);
     cluster.advance(1_000);

@@ -45,10 +45,10 @@ impl World {
             0..=1 => self.close(user, Ending::Closed),
             2 => self.close(user, Ending::Lost),
             3 => self.vanish(user),
-            4..=5 => self.request(user, ClientRequest::History, ClientRequest::History("{}".into())),
+            4..=5 => self.request(user, SentRequest::History, ClientRequest::History("{}".into())),
             6..=8 => self.send_again(user),
             9..=14 => self.enter(user),
-            15..=18 => self.request(user, ClientRequest::Leave, ClientRequest::Leave),
+            15..=18 => self.request(user, SentRequest::Leave, ClientRequest::Leave),
             19..=30 => self.whisper(user),
             31..=35 => (0..self.chance.between(2, 20)).for_each(|_| self.send_message(user)),
             _ => self.send_message(user),
@@ -90,7 +90,7 @@ impl World {
         let name = &self.users[user].name;
         let ResumePoint { room, token, epoch: Epoch(epoch), seq } = &place;
         let body = format!(r#"{{"username":"{name}","rid":"{room}","token":"{token}","since":{seq},"epoch":{epoch}}}"#);
-        self.request(user, ClientRequest::Resume(place), ClientRequest::Enter(body.into()));
+        self.request(user, SentRequest::Resume(place), ClientRequest::Enter(body.into()));
     }
 
     /// The client is gone, and its connector learns of it later.
@@ -122,7 +122,7 @@ impl World {
         // Some say that they come back when they are sent elsewhere.
         let resumes = user.is_multiple_of(2);
         let body = format!(r#"{{"username":"{name}","rid":"{room}","resume":{resumes}}}"#);
-        self.request(user, ClientRequest::Enter, ClientRequest::Enter(body.into()));
+        self.request(user, SentRequest::Enter, ClientRequest::Enter(body.into()));
     }
 
     pub(super) fn send_message(&mut self, user: usize) {
@@ -137,7 +137,7 @@ impl World {
     pub(super) fn send_text(&mut self, user: usize, text: String) {
         let padding = self.padding();
         let body = format!(r#"{{"content":"{text}","target":"*","id":"{text}"{padding}}}"#);
-        self.request(user, ClientRequest::Send(text), ClientRequest::Send(body.into()));
+        self.request(user, SentRequest::Send(text), ClientRequest::Send(body.into()));
     }
 
     /// Says again what this membership said before, perhaps on another session, and knows the outcome of or not.
@@ -157,10 +157,10 @@ impl World {
         let text = format!("text {}", self.texts);
         let to = format!("p{}", self.chance.index(USERS));
         let body = format!(r#"{{"content":"{text}","target":"{to}"}}"#);
-        self.request(user, ClientRequest::Whisper(text), ClientRequest::Send(body.into()));
+        self.request(user, SentRequest::Whisper(text), ClientRequest::Send(body.into()));
     }
 
-    pub(super) fn request(&mut self, user: usize, asked: ClientRequest, request: ClientRequest) {
+    pub(super) fn request(&mut self, user: usize, asked: SentRequest, request: ClientRequest) {
         let Some(connection) = self.users[user].open_connection() else { return };
         let (connector, session, id) = (connection.connector, connection.session, connection.add_request(asked));
         self.trace_client(user, (connector, session), format_args!("request {id} {}", trace::Requested(&request)));
