@@ -14,10 +14,10 @@ use chat::log_walk::{Step, Until, Walk, decode_all};
 use futures_util::StreamExt;
 use futures_util::stream::iter;
 use shared::bus::Bus;
-use shared::config::settings::{LogSettings, NatsSettings};
 use shared::ids::{Name, RoomId, ServerId};
 use shared::metrics::Metrics;
 use shared::record::{Entry, LINKS, Position, Record, RecordId, VERSION};
+use shared::settings::{LogSettings, NatsSettings};
 use shared::testing::NatsServer;
 use tokio::time::Instant;
 

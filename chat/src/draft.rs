@@ -3,7 +3,6 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use shared::bus::SubjectPrefix;
 use shared::config::Settings;
 use shared::ids::{Incarnation, Name, RoomId, ServerId, SessionId};
 use shared::membership::{Membership, MessageId};
@@ -11,6 +10,7 @@ use shared::record::{DecidedProposal, Entry, MAX_ENTRIES, Outcome, RecordId, Ref
 use shared::room::{Member, RoomState};
 use shared::rpc::messages::{Claim, Item};
 use shared::size_limits::SizeLimits;
+use shared::subjects::SubjectPrefix;
 
 use crate::connector_liveness::{ConnectorLiveness, MemberAction};
 use crate::log::jetstream;

@@ -5,9 +5,9 @@ mod forbidden_words;
 use std::borrow::Cow;
 
 use serde_json::Value;
-use shared::config::settings::{Forbidden, RoomSettings};
 use shared::ids::{Name, RoomId};
 use shared::record::Refusal;
+use shared::settings::{Forbidden, RoomSettings};
 use wire::{Body, text, value};
 
 use self::forbidden_words::ForbiddenWords;

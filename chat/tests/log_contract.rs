@@ -7,12 +7,12 @@ use chat::log::jetstream::JetStream;
 use chat::log::memory::Memory;
 use chat::log::{AppendError, Log, ReadConsistency};
 use futures_util::future::join_all;
-use shared::bus::{Bus, SubjectPrefix};
-use shared::config::settings::{LogSettings, NatsSettings};
+use shared::bus::Bus;
 use shared::ids::RoomId;
 use shared::metrics::Metrics;
 use shared::record::Position;
-use shared::subjects;
+use shared::settings::{LogSettings, NatsSettings};
+use shared::subjects::{self, SubjectPrefix};
 use shared::testing::NatsServer;
 
 /// Appends in flight where many are made.

@@ -12,10 +12,10 @@ use bytes::Bytes;
 use chat::log::jetstream::{JetStream, OpenError};
 use chat::log::{AppendError, Log, ReadConsistency};
 use shared::bus::Bus;
-use shared::config::settings::{LogSettings, NatsSettings};
 use shared::ids::RoomId;
 use shared::metrics::Metrics;
 use shared::record::Position;
+use shared::settings::{LogSettings, NatsSettings};
 use shared::testing::{NatsServer, eventually};
 use tokio::time::Instant;
 

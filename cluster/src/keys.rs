@@ -3,9 +3,9 @@
 use std::collections::BTreeSet;
 
 use shared::config::Servers;
-use shared::config::settings::{RpcSettings, Signatures};
 use shared::ids::ServerId;
 use shared::placement::{CHAT, CONNECTOR, GATE};
+use shared::settings::{RpcSettings, Signatures};
 use shared::signing::{KeyFileError, KeyringReloader, Signing};
 use tracing::{info, warn};
 

@@ -9,8 +9,9 @@ use axum::routing::{any, get};
 use axum::{Json, Router};
 use shared::admin;
 use shared::config::Settings;
-use shared::config::settings::FrontendSettings;
-use shared::frontend::{ErrorBody, origin};
+use shared::config::origin;
+use shared::frontend::ErrorBody;
+use shared::settings::FrontendSettings;
 
 use crate::entry::EntryError;
 use crate::page;

@@ -4,7 +4,7 @@ use axum::http::{HeaderMap, header};
 use serde::Serialize;
 use sha2::{Digest, Sha256};
 use shared::config::Server;
-use shared::config::settings::AdminSettings;
+use shared::settings::AdminSettings;
 
 use crate::server_status::{Availability, ServerStatus, Stats};
 
@@ -119,7 +119,7 @@ impl<'a> ServerLine<'a> {
 
 #[cfg(test)]
 mod tests {
-    use shared::config::sign_in::Secret;
+    use shared::settings::Secret;
 
     use super::*;
 

@@ -15,12 +15,10 @@
 //! - Every wait has a deadline, and after [`Bus::drain`] everything says [`BusError::Closed`].
 
 mod error;
-mod headers;
 mod inbox;
 mod memory;
 mod nats;
 mod pattern;
-mod prefix;
 mod subscription;
 
 use std::sync::Arc;
@@ -30,16 +28,15 @@ use bytes::Bytes;
 use tokio::sync::watch;
 
 pub use self::error::BusError;
-pub use self::headers::Headers;
 use self::inbox::{Inbox, PendingReply};
 use self::memory::Memory;
 pub use self::memory::MemoryLimits;
 use self::nats::Nats;
-pub use self::prefix::SubjectPrefix;
 pub use self::subscription::Subscription;
-use crate::config::settings::NatsSettings;
+pub use crate::headers::Headers;
 use crate::metrics::Metrics;
-use crate::subjects;
+use crate::settings::NatsSettings;
+use crate::subjects::{self, SubjectPrefix};
 
 /// A message to publish.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]

@@ -3,18 +3,17 @@
 pub mod error;
 mod layers;
 mod limits;
-pub mod servers;
+pub mod origin;
 mod servers_file;
-pub mod settings;
 pub mod sign_in;
 
 use std::path::Path;
 
+pub use crate::servers::{Server, Servers};
+pub use crate::settings::Settings;
 pub use error::{ConfigError, Fault, Problem};
-pub use layers::Overrides;
-pub use servers::{Server, Servers};
-pub use servers_file::ServersText;
-pub use settings::Settings;
+pub use layers::{Overrides, load_settings};
+pub use servers_file::{ServersText, load_servers};
 
 /// All that a process is told from outside.
 #[derive(Debug, Clone, PartialEq)]
@@ -32,7 +31,7 @@ impl Config {
     ///
     /// Without a `settings.toml` the defaults hold. Entries that are wrong are reported together, of both files.
     pub fn load(dir: &Path, environment: &str, overrides: &Overrides) -> Result<Self, ConfigError> {
-        let (servers, settings) = both(Servers::load(dir, environment), Settings::load(dir, overrides))?;
+        let (servers, settings) = both(load_servers(dir, environment), load_settings(dir, overrides))?;
         Ok(Self { environment: environment.to_owned(), servers, settings })
     }
 }

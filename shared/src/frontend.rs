@@ -6,7 +6,6 @@ mod connection_limit;
 pub(crate) mod http;
 mod kick;
 mod listener;
-pub mod origin;
 mod protocol;
 pub mod rate_limit;
 mod responses;
@@ -22,11 +21,11 @@ use std::time::Duration;
 use bytes::Bytes;
 use wire::Dictionary;
 
-use crate::config::settings::{FrontendSettings, SessionSettings};
 use crate::lifecycle::Lifecycle;
 use crate::metrics::Metrics;
 use crate::node::Node;
 use crate::server_list::ServerList;
+use crate::settings::{FrontendSettings, SessionSettings};
 
 pub use kick::KickReason;
 pub(crate) use listener::accept;

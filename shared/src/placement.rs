@@ -6,7 +6,7 @@ use thiserror::Error;
 use crate::config::{Server, Servers};
 use crate::ids::ServerId;
 
-pub use crate::config::servers::{CHAT, CONNECTOR, GATE};
+pub use crate::servers::{CHAT, CONNECTOR, GATE};
 
 /// How a key is spread over servers. Another way is another variant here, and an arm in [`Strategy::index`].
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]

@@ -10,7 +10,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use thiserror::Error;
 
-use crate::bus::Headers;
+use crate::headers::Headers;
 use crate::ids::{RoomId, ServerId};
 use crate::subjects;
 use crate::version;

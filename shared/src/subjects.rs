@@ -1,6 +1,9 @@
 //! Every subject of the bus, and a room's name in subjects and headers. No other place spells one.
 
 pub mod permissions;
+mod prefix;
+
+pub use prefix::SubjectPrefix;
 
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_decode_str, percent_encode_byte, utf8_percent_encode};
 

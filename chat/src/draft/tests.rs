@@ -1,9 +1,9 @@
 //! What the room rules allow.
 
-use shared::config::settings::RoomSettings;
 use shared::lineage::Lineage;
 use shared::membership::Token;
 use shared::record::{Position, Record, VERSION};
+use shared::settings::RoomSettings;
 
 use super::*;
 

@@ -1,10 +1,10 @@
 //! Pages of a log in memory, as different viewers may see them.
 
-use shared::config::settings::LogSettings;
 use shared::ids::{Incarnation, Name, ServerId};
 use shared::membership::Token;
 use shared::record::{Epoch, LINKS, RecordId, VERSION};
 use shared::rpc::Trace;
+use shared::settings::LogSettings;
 
 use super::*;
 use crate::log::memory::Memory;

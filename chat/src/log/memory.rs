@@ -5,9 +5,9 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use bytes::Bytes;
 use shared::clock;
-use shared::config::settings::LogSettings;
 use shared::ids::RoomId;
 use shared::record::{Epoch, Position};
+use shared::settings::LogSettings;
 use tokio::time::Instant;
 
 use super::{AppendError, LogStatus, Tail};

@@ -1,12 +1,12 @@
 //! An owner on a log in memory whose answers come when the test says so.
 
 use shared::config::Settings;
-use shared::config::settings::LogSettings;
 use shared::ids::{Incarnation, Name};
 use shared::membership::Token;
 use shared::record::{Entry, Outcome, Record, RecordId, VERSION};
 use shared::room::RoomState;
 use shared::rpc::messages::{CatchUp, Claim, Unavailable};
+use shared::settings::LogSettings;
 use shared::size_limits::SizeLimits;
 
 use super::*;

@@ -2,11 +2,11 @@
 //! them.
 
 use anyhow::Context;
-use shared::bus::SubjectPrefix;
 use shared::config::Config;
 use shared::ids::RoomId;
 use shared::placement::{CHAT, Router};
 use shared::subjects;
+use shared::subjects::SubjectPrefix;
 
 use super::table::align;
 

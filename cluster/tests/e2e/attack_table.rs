@@ -8,13 +8,13 @@ use std::path::Path;
 use async_nats::{Client, HeaderMap, Subscriber};
 use futures_util::{FutureExt, StreamExt};
 use serde_json::json;
-use shared::config::settings::Signatures;
 use shared::ids::{Incarnation, RoomId, ServerId};
 use shared::membership::{Membership, Token};
 use shared::rpc::messages::{
     FromChat, FromConnector, HistoryQuery, HistoryRange, Item, LogPosition, RpcRequest, RpcResponse,
 };
 use shared::rpc::{self, header};
+use shared::settings::Signatures;
 use shared::signing::{PublicKey, Signed};
 use shared::subjects;
 use shared::testing::eventually;

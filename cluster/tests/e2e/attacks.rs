@@ -7,11 +7,11 @@ use async_nats::{Client, HeaderMap, Subscriber};
 use client::Event;
 use cluster::Cluster;
 use futures_util::StreamExt;
-use shared::config::settings::Signatures;
 use shared::ids::{Incarnation, RoomId, ServerId};
 use shared::record::{Epoch, Position, RecordId};
 use shared::rpc::messages::{FromConnector, Item, KnownIncarnation, LogPosition, RpcRequest};
 use shared::rpc::{self, header};
+use shared::settings::Signatures;
 use shared::signing::{KeyFiles, PublicKey, Seed, Signed};
 use shared::testing::eventually;
 

@@ -3,9 +3,9 @@
 use std::collections::BTreeSet;
 
 use shared::bus::Bus;
-use shared::config::settings::NatsSettings;
 use shared::metrics::Metrics;
 use shared::rpc::header;
+use shared::settings::NatsSettings;
 
 use crate::test_cluster::{DEADLINE, Setup};
 

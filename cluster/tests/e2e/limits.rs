@@ -2,7 +2,7 @@
 
 use client::{ChatClient, ClientError, Event, Options, routes};
 use serde_json::json;
-use shared::config::settings::Forbidden;
+use shared::settings::Forbidden;
 use shared::testing::{HttpResponse, eventually, http_get};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;

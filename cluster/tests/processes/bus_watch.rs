@@ -4,9 +4,9 @@ use std::process::Stdio;
 
 use serde_json::{Value, json};
 use shared::bus::{Bus, Message, Subscription};
-use shared::config::settings::NatsSettings;
 use shared::metrics::Metrics;
 use shared::rpc::header;
+use shared::settings::NatsSettings;
 use tokio::io::AsyncWriteExt;
 
 use crate::conversation;

@@ -19,7 +19,6 @@ use connector::chat_servers::ChatServers;
 use connector::connector_state::{ClientRequest, ConnectorState, Effect, Limits, Now as HubNow};
 use connector::drain_schedule::DrainSchedule;
 use connector::room::Common;
-use shared::config::settings::LogSettings;
 use shared::config::{Server, Servers, Settings};
 use shared::frontend::Ending;
 use shared::ids::{Incarnation, RoomId, ServerId};
@@ -28,6 +27,7 @@ use shared::metrics::Metrics;
 use shared::placement::{CHAT, CONNECTOR, GATE};
 use shared::record::{Epoch, Position};
 use shared::rpc::Trace;
+use shared::settings::LogSettings;
 use shared::size_limits::SizeLimits;
 
 use crate::chance::Chance;

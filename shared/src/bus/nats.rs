@@ -29,9 +29,9 @@ use self::convert::outbound;
 use super::inbox::{Inbox, PendingReply};
 use super::{BusError, Connection, Message, OutgoingMessage, SubjectPrefix, Subscription};
 use crate::clock;
-use crate::config::settings::NatsSettings;
 use crate::lifecycle::Lifecycle;
 use crate::metrics::Metrics;
+use crate::settings::NatsSettings;
 
 /// Messages that a subscription of the client takes: its default. The client has one figure for all subscriptions,
 /// so a shorter queue needs a task that moves messages over.

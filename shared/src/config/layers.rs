@@ -11,7 +11,7 @@ use figment::{Error, Figment, Profile, Provider};
 
 use super::error::{ConfigError, Fault, Problem};
 use super::limits;
-use super::settings::Settings;
+use crate::settings::Settings;
 use crate::text_file::{self, TextError};
 
 /// Settings whose values are shown by no message.
@@ -30,23 +30,21 @@ impl Overrides {
     }
 }
 
-impl Settings {
-    /// Reads the layers, `DIR/settings.toml` among them if it exists, and checks the outcome.
-    pub fn load(dir: &Path, overrides: &Overrides) -> Result<Self, ConfigError> {
-        let path = dir.join("settings.toml");
-        let text = match text_file::read(&path) {
-            Err(TextError::Missing) => String::new(),
-            text => text.map_err(|cause| ConfigError::Read { path: path.clone(), cause })?,
-        };
-        let defaults = defaults();
-        let variables = environment::settings(std::env::vars_os(), &defaults, &keys(&defaults, ""));
-        let layers = vec![
-            Layer { values: dict(&path, &Toml::string(&text))?, source: Source::File(path) },
-            Layer { values: variables, source: Source::Environment },
-            Layer { values: overridden(overrides, &defaults), source: Source::CommandLine },
-        ];
-        merge(layers)
-    }
+/// Reads the layers, `DIR/settings.toml` among them if it exists, and checks the outcome.
+pub fn load_settings(dir: &Path, overrides: &Overrides) -> Result<Settings, ConfigError> {
+    let path = dir.join("settings.toml");
+    let text = match text_file::read(&path) {
+        Err(TextError::Missing) => String::new(),
+        text => text.map_err(|cause| ConfigError::Read { path: path.clone(), cause })?,
+    };
+    let defaults = defaults();
+    let variables = environment::settings(std::env::vars_os(), &defaults, &keys(&defaults, ""));
+    let layers = vec![
+        Layer { values: dict(&path, &Toml::string(&text))?, source: Source::File(path) },
+        Layer { values: variables, source: Source::Environment },
+        Layer { values: overridden(overrides, &defaults), source: Source::CommandLine },
+    ];
+    merge(layers)
 }
 
 /// Where values come from.

@@ -2,11 +2,10 @@
 
 use std::ops::RangeInclusive;
 
-use super::settings::{Settings, Signatures};
-use super::sign_in;
-use crate::bus::SubjectPrefix;
-use crate::frontend::origin;
+use super::{origin, sign_in};
 use crate::room::Checkpoint;
+use crate::settings::{Settings, Signatures};
+use crate::subjects::SubjectPrefix;
 
 /// Bytes of `content` with which a push is below 64 KiB whatever the names in it: three of 64 characters of 12 bytes each.
 const MAX_CONTENT: u64 = 60 * 1024;

@@ -11,7 +11,7 @@ use std::path::Path;
 use serde_json::{Map, Value};
 
 use super::error::{ConfigError, Fault, Problem};
-use super::servers::{CHAT, CONNECTOR, GATE, Server, Servers};
+use crate::servers::{CHAT, CONNECTOR, GATE, Server, Servers};
 
 use cluster::Fields;
 pub use source::ServersText;
@@ -19,15 +19,13 @@ pub use source::ServersText;
 /// The types without which no message arrives.
 const NEEDED: [&str; 3] = [GATE, CONNECTOR, CHAT];
 
-impl Servers {
-    /// Reads and checks the servers of `environment` in `DIR/servers.json` or, where that does not
-    /// exist, `DIR/ENV/servers.json`.
-    ///
-    /// # Errors
-    /// If there is no such file or environment, or what it says cannot run.
-    pub fn load(dir: &Path, environment: &str) -> Result<Self, ConfigError> {
-        ServersText::read(dir, environment)?.servers(environment)
-    }
+/// Reads and checks the servers of `environment` in `DIR/servers.json` or, where that does not
+/// exist, `DIR/ENV/servers.json`.
+///
+/// # Errors
+/// If there is no such file or environment, or what it says cannot run.
+pub fn load_servers(dir: &Path, environment: &str) -> Result<Servers, ConfigError> {
+    ServersText::read(dir, environment)?.servers(environment)
 }
 
 impl ServersText {

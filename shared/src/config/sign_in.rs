@@ -1,38 +1,12 @@
 //! How to sign in to NATS: the files that the settings name, read and checked. Refuses two ways at once, shows no secret.
 
-use std::fmt;
 use std::path::{Path, PathBuf};
 
-use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
 use super::limits::OutOfRange;
-use super::settings::NatsSettings;
+use crate::settings::{NatsSettings, Secret};
 use crate::text_file;
-
-/// A text that must not be seen: its `Debug` says nothing, and it has no `Display`.
-// Serialized as it is, because the layers of settings are merged in that form.
-#[derive(Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(transparent)]
-pub struct Secret(String);
-
-impl Secret {
-    /// Keeps the text from being printed.
-    pub fn new(text: String) -> Self {
-        Self(text)
-    }
-
-    /// The text, for whoever sends it to the broker.
-    pub fn reveal(&self) -> &str {
-        &self.0
-    }
-}
-
-impl fmt::Debug for Secret {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Secret(..)")
-    }
-}
 
 /// Who we say that we are.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -110,28 +84,6 @@ pub enum SignInError {
     },
 }
 
-/// In the user's name and in files' names: the id of the server that signs in.
-const ID: &str = "{id}";
-
-impl NatsSettings {
-    /// Returns the settings with this server's id in the place of `{id}`. So all servers of a
-    /// deployment can have the same settings, and each signs in as itself.
-    #[must_use]
-    pub fn for_server(&self, id: &str) -> Self {
-        let named = |text: &String| text.replace(ID, id);
-        Self {
-            credentials_file: named(&self.credentials_file),
-            nkey_file: named(&self.nkey_file),
-            user: named(&self.user),
-            password_file: named(&self.password_file),
-            token_file: named(&self.token_file),
-            tls_cert_file: named(&self.tls_cert_file),
-            tls_key_file: named(&self.tls_key_file),
-            ..self.clone()
-        }
-    }
-}
-
 /// Begins a certificate in PEM.
 const CERTIFICATE: &str = "-----BEGIN CERTIFICATE-----";
 /// Ends the first line of every kind of key in PEM.
@@ -206,7 +158,7 @@ fn pairs(settings: &NatsSettings) -> [(Setting<'_>, Setting<'_>); 2] {
 }
 
 fn identity(settings: &NatsSettings) -> Result<Option<Identity>, SignInError> {
-    let text = |key, path| Ok(read((key, path))?.map(Secret));
+    let text = |key, path| Ok(read((key, path))?.map(Secret::new));
     if let Some(text) = text("nats.credentials_file", &settings.credentials_file)? {
         return Ok(Some(Identity::Credentials(text)));
     }

@@ -6,8 +6,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use axum::http::StatusCode;
 
-use crate::config::settings::FrontendSettings;
 use crate::metrics::Metrics;
+use crate::settings::FrontendSettings;
 
 /// Counts connections of one server. Clones count the same.
 #[derive(Debug, Clone)]

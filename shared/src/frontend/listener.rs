@@ -18,7 +18,8 @@ use tracing::{debug, error, info, warn};
 
 use super::connection_limit::ConnectionLimit;
 use super::http::{self, End, Progress, Timeouts};
-use super::{App, Options, origin, session};
+use super::{App, Options, session};
+use crate::config::origin;
 use crate::log_rate_limit::LogRateLimit;
 
 /// Pause after an error of accepting: mostly there are no file descriptors left, and some are freed meanwhile.

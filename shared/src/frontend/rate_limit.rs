@@ -2,7 +2,7 @@
 
 use tokio::time::Instant;
 
-use crate::config::settings::SessionSettings;
+use crate::settings::SessionSettings;
 
 /// Packages of any kind are a flood above this many times the rate of requests.
 const FLOOD: u32 = 10;

@@ -7,9 +7,9 @@ use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge as PrometheusGauge;
 use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
 use prometheus_client::registry::Registry;
+use wire::routes;
 
 use super::counters::{Counter, Metric};
-use crate::frontend::routes;
 use crate::health::{Check, Report};
 
 /// Upper ends of what is told apart of times, in seconds.

@@ -13,8 +13,8 @@ use thiserror::Error;
 
 use super::key::{KeyError, PublicKey, Seed};
 use super::keyring::Keyring;
-use crate::config::settings::RpcSettings;
 use crate::ids::ServerId;
+use crate::settings::RpcSettings;
 use crate::text_file::{self, TextError};
 
 /// The public keys' file, where `rpc.keys_file` says no other.

@@ -12,7 +12,6 @@ use super::files::{KeyFileError, KeyFiles};
 use super::keyring::Keyring;
 use super::signature::Signed;
 use crate::bus::{Message, OutgoingMessage};
-use crate::config::settings::{RpcSettings, Signatures};
 use crate::ids::ServerId;
 use crate::log_rate_limit::LogRateLimit;
 use crate::metrics::Metrics;
@@ -20,6 +19,7 @@ use crate::node::Node;
 use crate::record::SharedRecord;
 use crate::rpc::{self, header};
 use crate::server_list::ServerList;
+use crate::settings::{RpcSettings, Signatures};
 
 /// Mode and keys of the servers of a process. Clones see the same changes.
 #[derive(Debug, Clone)]

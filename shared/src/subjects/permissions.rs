@@ -3,8 +3,8 @@
 //! `shaddock setup` writes them; a test compares them with `config/nats/production.conf`.
 
 use crate::config::Servers;
-use crate::config::servers::{CHAT, CONNECTOR, GATE};
 use crate::ids::ServerId;
+use crate::servers::{CHAT, CONNECTOR, GATE};
 
 /// Questions to all chat servers.
 const CHATS: &str = "chat.*";

@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use shared::bus::{Bus, BusError, MemoryLimits, Message, OutgoingMessage, Subscription};
-use shared::config::settings::NatsSettings;
 use shared::metrics::Metrics;
+use shared::settings::NatsSettings;
 use shared::testing::NatsServer;
 
 /// Room for everything that a case sends.

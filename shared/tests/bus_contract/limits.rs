@@ -4,9 +4,9 @@
 use std::time::Duration;
 
 use shared::bus::{Bus, BusError};
-use shared::config::settings::NatsSettings;
 use shared::metrics::Metrics;
 use shared::payload::{self, PayloadError};
+use shared::settings::NatsSettings;
 use shared::testing::{NatsServer, eventually};
 use tokio::task::JoinSet;
 use tokio::time::timeout;

@@ -3,8 +3,8 @@
 
 use futures_util::StreamExt;
 use shared::bus::{Bus, BusError, Headers, OutgoingMessage};
-use shared::config::settings::NatsSettings;
 use shared::metrics::Metrics;
+use shared::settings::NatsSettings;
 use shared::testing::NatsServer;
 
 use crate::fixture::{ROOM, SOON, asking, echo, next, number, numbered, to};

@@ -7,9 +7,9 @@ use nkeys::KeyPair;
 use serde_json::{Value, json};
 use shared::bus::{Bus, BusError};
 use shared::clock;
-use shared::config::settings::NatsSettings;
 use shared::config::sign_in::SignInError;
 use shared::metrics::Metrics;
+use shared::settings::NatsSettings;
 use shared::testing::{NatsServer, Scratch, eventually};
 
 use crate::fixture::SOON;

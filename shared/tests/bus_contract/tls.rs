@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use shared::bus::BusError;
-use shared::config::settings::NatsSettings;
+use shared::settings::NatsSettings;
 use shared::testing::{Certificates, NatsServer};
 use tokio::time::Instant;
 

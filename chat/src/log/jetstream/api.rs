@@ -12,9 +12,9 @@ use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
-use shared::bus::{Bus, BusError, Headers, Message, OutgoingMessage, SubjectPrefix};
+use shared::bus::{Bus, BusError, Headers, Message, OutgoingMessage};
 use shared::record::Position;
-use shared::subjects;
+use shared::subjects::{self, SubjectPrefix};
 use thiserror::Error;
 
 /// The stream of all rooms, without a prefix.

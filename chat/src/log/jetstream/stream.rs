@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use async_nats::jetstream::stream::{Config, DiscardPolicy, Info, RetentionPolicy, StorageType};
 use shared::bus::BusError;
-use shared::config::settings::LogSettings;
+use shared::settings::LogSettings;
 use thiserror::Error;
 
 use super::api::{Api, ApiError, code};

@@ -1,9 +1,9 @@
 //! Rooms with many members: what their checkpoints, states and messages take.
 
-use shared::config::settings::RoomSettings;
 use shared::room::RoomState;
 use shared::rpc;
 use shared::rpc::messages::FromChat;
+use shared::settings::RoomSettings;
 
 use super::*;
 

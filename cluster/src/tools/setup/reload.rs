@@ -7,8 +7,8 @@ use std::time::Duration;
 use anyhow::{Context, bail};
 use serde_json::Value;
 use shared::bus::{Bus, BusError, OutgoingMessage};
-use shared::config::settings::NatsSettings;
 use shared::metrics::Metrics;
+use shared::settings::NatsSettings;
 use shared::subjects;
 
 use super::users::SYS;

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::os::unix::fs::PermissionsExt;
 
 use serde_json::Value;
-use shared::config::Servers;
+use shared::config::load_servers;
 use shared::testing::Scratch;
 
 use super::*;
@@ -106,7 +106,7 @@ fn rendered(servers: &Servers) -> Value {
 fn the_example_for_production_has_the_same_permissions() {
     let example = std::fs::read_to_string(config().join("nats/production.conf")).unwrap();
     let example = Reading::of(&example);
-    let written = rendered(&Servers::load(&config(), "production").unwrap());
+    let written = rendered(&load_servers(&config(), "production").unwrap());
     assert_eq!(written["system_account"], example["system_account"]);
     let ((mut written, account), (example, wanted)) = (permissions(&written), permissions(&example));
     let tracer = written.remove("tracer").unwrap();

@@ -13,7 +13,6 @@ use chat::log::Tail;
 use chat::log::memory::Memory;
 use chat::rooms::{Identity, Rooms};
 use connector::connector_state::{ClientRequest, ConnectorState};
-use shared::config::settings::LogSettings;
 use shared::config::{Servers, Settings};
 use shared::frontend::Ending;
 use shared::ids::{Incarnation, RoomId, ServerId};
@@ -22,6 +21,7 @@ use shared::metrics::Metrics;
 use shared::placement;
 use shared::record::{Position, Record};
 use shared::room::RoomState;
+use shared::settings::LogSettings;
 use shared::size_limits::SizeLimits;
 
 use super::transit::{InTransit, Selector};

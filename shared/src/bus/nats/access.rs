@@ -6,8 +6,8 @@ use async_nats::{AuthError, ConnectOptions};
 
 use super::authenticator::Authenticator;
 use crate::bus::BusError;
-use crate::config::settings::NatsSettings;
 use crate::config::sign_in::{Identity, SignIn, SignInError, Tls};
+use crate::settings::NatsSettings;
 
 /// One way in, for all servers of the list and for as long as the connection is wanted.
 #[derive(Debug)]

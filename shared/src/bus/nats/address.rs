@@ -6,8 +6,9 @@ use async_nats::ServerAddr;
 use percent_encoding::percent_decode_str;
 
 use crate::bus::BusError;
-use crate::config::servers::in_url;
-use crate::config::sign_in::{Identity, Secret};
+use crate::config::sign_in::Identity;
+use crate::servers::in_url;
+use crate::settings::Secret;
 
 /// Where the brokers are, and how to sign in if that stands with it.
 pub(super) struct Addresses {

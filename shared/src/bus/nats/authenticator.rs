@@ -9,9 +9,9 @@ use data_encoding::BASE64URL_NOPAD;
 use nkeys::KeyPair;
 use serde::Deserialize;
 
-use crate::config::settings::NatsSettings;
 use crate::config::sign_in::{self, Identity, SignIn, SignInError};
 use crate::log_rate_limit::LogRateLimit;
+use crate::settings::NatsSettings;
 
 /// Seconds before the end of credentials from which on they are about to expire.
 const SOON_SECS: u64 = 24 * 60 * 60;

@@ -12,7 +12,7 @@ use super::authenticator::Authenticator;
 use super::connection_state::ConnectionState;
 use super::failure;
 use crate::bus::BusError;
-use crate::config::settings::NatsSettings;
+use crate::settings::NatsSettings;
 
 /// The oldest nats-server without known security holes that concern us.
 const OLDEST_SAFE: (u32, u32, u32) = (2, 12, 7);

@@ -108,6 +108,6 @@ fn no_message_shows_a_secret() {
         assert!(error.contains("line 2") && !error.contains("s3cret"), "{error}");
     }
     let mut settings = Settings::default();
-    settings.admin.token = crate::config::sign_in::Secret::new("s3cret".to_owned());
+    settings.admin.token = crate::settings::Secret::new("s3cret".to_owned());
     assert!(!format!("{settings:?}").contains("s3cret"));
 }

@@ -56,7 +56,7 @@ const SECOND: &str = r#"production.chat[1] "s-2""#;
 fn the_file_in_the_repository_is_pomelo_s_demo() {
     let dir = Path::new(env!("CARGO_MANIFEST_DIR")).join("../config");
     for environment in ["development", "production"] {
-        let servers = Servers::load(&dir, environment).unwrap();
+        let servers = load_servers(&dir, environment).unwrap();
         let ports: Vec<_> = servers.connector().iter().map(|server| (server.port, server.client_port)).collect();
         assert_eq!(ports, [(Some(4050), Some(3050)), (Some(4051), Some(3051)), (Some(4052), Some(3052))]);
         let gate = &servers.gate()[0];
@@ -93,7 +93,7 @@ fn a_missing_environment_tells_those_there_are() {
 
 #[test]
 fn a_missing_file_is_named() {
-    let error = Servers::load(Path::new("/nowhere"), "production").unwrap_err();
+    let error = load_servers(Path::new("/nowhere"), "production").unwrap_err();
     let text = error.to_string();
     for part in ["/nowhere/servers.json", "/nowhere/production/servers.json", "--config DIR"] {
         assert!(text.contains(part), "{part} in {text}");
@@ -301,7 +301,7 @@ fn no_environment_is_part_of_another() {
 fn an_environment_may_have_a_directory_of_its_own() {
     let scratch = Scratch::new();
     std::fs::create_dir(scratch.path().join("production")).unwrap();
-    let load = || Servers::load(scratch.path(), "production");
+    let load = || load_servers(scratch.path(), "production");
     scratch.file("production/servers.json", &good().to_string());
     assert_eq!(load().unwrap(), read(&good()).unwrap());
     scratch.file("production/servers.json", &json!({ "production": good() }).to_string());
@@ -315,7 +315,7 @@ fn an_environment_may_have_a_directory_of_its_own() {
 #[test]
 fn what_a_file_is_instead_is_named() {
     let scratch = Scratch::new();
-    let load = || Servers::load(scratch.path(), "production");
+    let load = || load_servers(scratch.path(), "production");
     let text = json!({ "production": good() }).to_string();
     let path = scratch.file("servers.json", &format!("\u{feff}{text}"));
     assert_eq!(load().unwrap(), read(&good()).unwrap());

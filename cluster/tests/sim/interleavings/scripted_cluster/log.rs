@@ -2,9 +2,9 @@
 
 use bytes::Bytes;
 use chat::log::memory::Memory;
-use shared::config::settings::LogSettings;
 use shared::ids::RoomId;
 use shared::record::{Position, Record, RecordId};
+use shared::settings::LogSettings;
 
 use super::{HOME, ROOM, ScriptedCluster, room};
 use crate::checks;

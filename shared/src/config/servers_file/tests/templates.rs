@@ -3,7 +3,7 @@
 use super::*;
 
 fn load(name: &str, environment: &str) -> Result<Servers, ConfigError> {
-    Servers::load(&Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/pomelo").join(name), environment)
+    load_servers(&Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/pomelo").join(name), environment)
 }
 
 /// Id, host and port that clients are told, and operators' port, of each server of a type.

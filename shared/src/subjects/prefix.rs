@@ -22,7 +22,7 @@ impl SubjectPrefix {
     /// First tokens of the cluster's own subjects. As a prefix, one of them could make the subjects
     /// of two clusters meet: with the prefix `connector`, questions to chat servers would reach the
     /// connector called `chat` of a cluster without one.
-    pub(crate) const OWN: [&str; 3] = ["chat", "connector", "log"];
+    pub const OWN: [&str; 3] = ["chat", "connector", "log"];
 
     /// The prefix of this name; an empty name is none.
     pub fn new(name: &str) -> Self {

@@ -53,7 +53,7 @@ impl Headers {
     }
 
     /// Bytes that the headers take of a message's size on the wire; none at all take none.
-    pub(super) fn wire_len(&self) -> usize {
+    pub fn wire_len(&self) -> usize {
         const FRAME: usize = "NATS/1.0\r\n\r\n".len();
         const PAIR: usize = ": \r\n".len();
         if self.is_empty() { 0 } else { FRAME + self.iter().map(|(n, v)| n.len() + v.len() + PAIR).sum::<usize>() }

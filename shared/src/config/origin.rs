@@ -5,7 +5,7 @@
 
 use std::net::IpAddr;
 
-use crate::config::Servers;
+use crate::servers::Servers;
 
 /// Origin of pages that have none: files, and documents in a sandbox.
 const OPAQUE: &str = "null";
@@ -98,8 +98,8 @@ fn is_loopback(host: &str) -> bool {
 mod tests {
     use super::*;
     use crate::config::Server;
-    use crate::config::servers::GATE;
     use crate::ids::ServerId;
+    use crate::servers::GATE;
 
     /// A gate in each of these hosts, whose clients are told `public`.
     fn servers(hosts: &[&str], public: Option<&str>) -> Servers {

@@ -1,11 +1,13 @@
 //! Every knob, one struct per section of `config/settings.toml`. The defaults stand here and in that file.
 
+mod secret;
+
 use std::net::IpAddr;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use super::sign_in::Secret;
+pub use secret::Secret;
 
 macro_rules! section {
     ($(#[$doc:meta])* $name:ident { $($(#[$field_doc:meta])+ $field:ident: $type:ty = $default:expr,)+ }) => {
@@ -270,6 +272,28 @@ section! {
         /// Seconds over which a connector that runs alone sends its clients elsewhere before it ends; 0: it ends at
         /// once.
         drain_secs: u32 = 5,
+    }
+}
+
+/// In the user's name and in files' names: the id of the server that signs in.
+const ID: &str = "{id}";
+
+impl NatsSettings {
+    /// Returns the settings with this server's id in the place of `{id}`. So all servers of a
+    /// deployment can have the same settings, and each signs in as itself.
+    #[must_use]
+    pub fn for_server(&self, id: &str) -> Self {
+        let named = |text: &String| text.replace(ID, id);
+        Self {
+            credentials_file: named(&self.credentials_file),
+            nkey_file: named(&self.nkey_file),
+            user: named(&self.user),
+            password_file: named(&self.password_file),
+            token_file: named(&self.token_file),
+            tls_cert_file: named(&self.tls_cert_file),
+            tls_key_file: named(&self.tls_key_file),
+            ..self.clone()
+        }
     }
 }
 

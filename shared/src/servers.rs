@@ -4,8 +4,8 @@ use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 
-use super::settings::Settings;
 use crate::ids::ServerId;
+use crate::settings::Settings;
 
 /// Type of the servers that tell users which connector to use.
 pub const GATE: &str = "gate";
@@ -60,7 +60,7 @@ impl Server {
 }
 
 /// Returns a host as it stands in a URL: an IPv6 address in brackets.
-pub(crate) fn in_url(host: &str) -> Cow<'_, str> {
+pub fn in_url(host: &str) -> Cow<'_, str> {
     if host.contains(':') { Cow::Owned(format!("[{host}]")) } else { Cow::Borrowed(host) }
 }
 
