@@ -6,18 +6,23 @@ WORKDIR /build
 # manifest or the lock file changes.
 COPY Cargo.toml Cargo.lock ./
 COPY wire/Cargo.toml wire/
-COPY shared/Cargo.toml shared/
+COPY shared/model/Cargo.toml shared/model/
+COPY shared/runtime/Cargo.toml shared/runtime/
+COPY shared/bus/Cargo.toml shared/bus/
+COPY shared/node/Cargo.toml shared/node/
+COPY shared/frontend/Cargo.toml shared/frontend/
+COPY shared/testkit/Cargo.toml shared/testkit/
 COPY gate/Cargo.toml gate/
 COPY connector/Cargo.toml connector/
 COPY chat/Cargo.toml chat/
 COPY client/Cargo.toml client/
 COPY cluster/Cargo.toml cluster/
-RUN sed -i '/^default-run/d; /^\[\[/,/^$/d' */Cargo.toml \
-    && for crate in */; do mkdir "$crate/src" && touch "$crate/src/lib.rs"; done \
+RUN sed -i '/^default-run/d; /^\[\[/,/^$/d' $(find . -mindepth 2 -name Cargo.toml) \
+    && find . -mindepth 2 -name Cargo.toml -execdir mkdir src \; -execdir touch src/lib.rs \; \
     && cargo build --release --locked --package cluster --lib
 COPY . .
 # Cargo goes by modification times: what was built from empty crates must look old.
-RUN touch */src/*.rs && cargo build --release --locked --package cluster --bin shaddock
+RUN find . -path '*/src/*.rs' -exec touch {} + && cargo build --release --locked --package cluster --bin shaddock
 
 FROM debian:12.12-slim
 # Below /secrets volumes are mounted, which take over owner and mode: `setup` of docker-compose.yml writes there.

@@ -7,18 +7,18 @@ use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
 
+use bus::Bus;
 use bytes::Bytes;
 use chat::log::jetstream::JetStream;
 use chat::log::{Log, ReadConsistency};
 use chat::log_walk::{Step, Until, Walk, decode_all};
 use futures_util::StreamExt;
 use futures_util::stream::iter;
-use shared::bus::Bus;
-use shared::ids::{Name, RoomId, ServerId};
-use shared::metrics::Metrics;
-use shared::record::{Entry, LINKS, Position, Record, RecordId, VERSION};
-use shared::settings::{LogSettings, NatsSettings};
-use shared::testing::NatsServer;
+use model::ids::{Name, RoomId, ServerId};
+use model::record::{Entry, LINKS, Position, Record, RecordId, VERSION};
+use model::settings::{LogSettings, NatsSettings};
+use runtime::metrics::Metrics;
+use testkit::NatsServer;
 use tokio::time::Instant;
 
 const ROOMS: usize = 10_000;
@@ -151,7 +151,7 @@ fn record(mut predecessors: impl Iterator<Item = Position>, entry: Entry) -> Byt
         prev_id: RecordId::NONE,
         id: RecordId::NONE,
         links: predecessors.collect(),
-        time: shared::clock::now_ms(),
+        time: runtime::clock::now_ms(),
         owner: ServerId::new("chat-server-1").unwrap(),
         proposals: Vec::new(),
         entries: vec![entry],

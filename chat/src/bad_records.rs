@@ -6,8 +6,8 @@
 
 use std::sync::Arc;
 
-use shared::record::{LINKS, Position, Record, RecordError};
-use shared::room::Checkpoint;
+use model::record::{LINKS, Position, Record, RecordError};
+use model::room::Checkpoint;
 use thiserror::Error;
 
 /// Milliseconds above the reader's wall clock from which on a record's time counts as wrong. Clocks
@@ -69,8 +69,8 @@ pub fn cap_times(records: &mut [(Position, Arc<Record>)], wall_ms: u64) -> Vec<P
 
 #[cfg(test)]
 pub(crate) mod tests {
-    use shared::ids::ServerId;
-    use shared::record::{RecordId, VERSION};
+    use model::ids::ServerId;
+    use model::record::{RecordId, VERSION};
 
     use super::*;
 
@@ -126,7 +126,7 @@ pub(crate) mod tests {
         let at = |(number, time): (u64, &u64)| (Position(number), Arc::new(Record { time: *time, ..record(0, 0, 0) }));
         let mut records: Vec<_> = (1..).zip(times).map(at).collect();
         if let Some(time) = first {
-            let mut state = shared::room::RoomState::default();
+            let mut state = model::room::RoomState::default();
             state.apply_metadata(Position(1), &Record { time, ..record(0, 0, 0) });
             Arc::make_mut(&mut records[0].1).checkpoint = Some(Checkpoint::from(&state));
         }

@@ -2,8 +2,8 @@
 
 use std::collections::BTreeMap;
 
-use shared::ids::{Incarnation, ServerId, SessionId};
-use shared::lineage::Lineage;
+use model::ids::{Incarnation, ServerId, SessionId};
+use model::lineage::Lineage;
 
 /// Seconds of silence after which a name is free for a newcomer: connectors send two heartbeats a second.
 const SUSPECT_SECS: u32 = 2;

@@ -3,14 +3,14 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use shared::config::Settings;
-use shared::ids::{Incarnation, Name, RoomId, ServerId, SessionId};
-use shared::membership::{Membership, MessageId};
-use shared::record::{DecidedProposal, Entry, MAX_ENTRIES, Outcome, RecordId, Refusal};
-use shared::room::{Member, RoomState};
-use shared::rpc::messages::{Claim, Item};
-use shared::size_limits::SizeLimits;
-use shared::subjects::SubjectPrefix;
+use model::ids::{Incarnation, Name, RoomId, ServerId, SessionId};
+use model::membership::{Membership, MessageId};
+use model::record::{DecidedProposal, Entry, MAX_ENTRIES, Outcome, RecordId, Refusal};
+use model::room::{Member, RoomState};
+use model::rpc::messages::{Claim, Item};
+use model::size_limits::SizeLimits;
+use model::subjects::SubjectPrefix;
+use runtime::config::Settings;
 
 use crate::connector_liveness::{ConnectorLiveness, MemberAction};
 use crate::log::jetstream;

@@ -3,11 +3,11 @@
 
 use std::sync::Arc;
 
-use shared::ids::RoomId;
-use shared::membership::Membership;
-use shared::record::{Entry, Epoch, Position, Record};
-use shared::rpc::messages::{HistoryMessage, HistoryPage, HistoryQuery, HistoryRange, Item, LogPosition, RpcResponse};
-use shared::size_limits::SizeLimits;
+use model::ids::RoomId;
+use model::membership::Membership;
+use model::record::{Entry, Epoch, Position, Record};
+use model::rpc::messages::{HistoryMessage, HistoryPage, HistoryQuery, HistoryRange, Item, LogPosition, RpcResponse};
+use model::size_limits::SizeLimits;
 use thiserror::Error;
 
 use crate::log::{ReadError, Tail};

@@ -5,7 +5,7 @@
 
 use std::collections::BTreeMap;
 
-use shared::ids::ServerId;
+use model::ids::ServerId;
 
 /// Milliseconds for which an answer, or its absence, is believed.
 const PROBE_VALID_MS: u64 = 1_000;

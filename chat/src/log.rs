@@ -6,8 +6,8 @@ pub mod log_health;
 pub mod memory;
 
 use bytes::Bytes;
-use shared::ids::RoomId;
-use shared::record::{Epoch, Position};
+use model::ids::RoomId;
+use model::record::{Epoch, Position};
 use thiserror::Error;
 
 /// A log of many rooms. Clones are the same log.

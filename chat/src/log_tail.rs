@@ -7,7 +7,7 @@
 
 use std::sync::Arc;
 
-use shared::record::{Epoch, Position, Record, RecordId};
+use model::record::{Epoch, Position, Record, RecordId};
 
 use crate::bad_records::{self, BadRecord};
 use crate::log::Tail;
@@ -179,7 +179,7 @@ mod tests {
     #[test]
     fn messages_that_are_no_records_are_passed_over() {
         let newer = record(20, 2, 3);
-        let newer = shared::record::Record { v: 9, ..newer }.encode().unwrap();
+        let newer = model::record::Record { v: 9, ..newer }.encode().unwrap();
         let self_link = record(30, 2, 3).encode().unwrap();
         let forward = record(99, 2, 3).encode().unwrap();
         for bytes in [b"garbage".to_vec(), Vec::new(), newer, self_link, forward] {
@@ -236,9 +236,9 @@ mod tests {
         assert!(matches!(end, TailSearchStep::TooMany(Position(position)) if position == 29 + MAX_MESSAGES as u64));
         assert_eq!(looks, MAX_MESSAGES);
         let large = vec![b' '; 3 * 1024 * 1024];
-        let large = shared::record::Record {
-            entries: vec![shared::record::Entry::Message {
-                from: shared::ids::Name::new("ann").unwrap(),
+        let large = model::record::Record {
+            entries: vec![model::record::Entry::Message {
+                from: model::ids::Name::new("ann").unwrap(),
                 content: String::from_utf8(large).unwrap(),
                 id: None,
             }],

@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use bytes::Bytes;
-use shared::record::{CheckpointPart, Position, Record};
+use model::record::{CheckpointPart, Position, Record};
 
 use crate::bad_records::{self, BadRecord};
 
@@ -202,9 +202,9 @@ impl Walk {
 
 #[cfg(test)]
 mod tests {
-    use shared::ids::ServerId;
-    use shared::record::{LINKS, RecordId, VERSION};
-    use shared::room::Checkpoint;
+    use model::ids::ServerId;
+    use model::record::{LINKS, RecordId, VERSION};
+    use model::room::Checkpoint;
 
     use super::*;
 

@@ -60,7 +60,7 @@ impl<T> Operations<T> {
 
 #[cfg(test)]
 mod tests {
-    use shared::record::Position;
+    use model::record::Position;
 
     use super::*;
 

@@ -18,13 +18,13 @@ use std::collections::{BTreeSet, VecDeque};
 use std::sync::Arc;
 
 use bytes::Bytes;
-use shared::backoff::Backoff;
-use shared::ids::{Incarnation, RoomId, ServerId};
-use shared::log_rate_limit::LogRateLimit;
-use shared::metrics::Metrics;
-use shared::record::{Epoch, Position, RecordIds};
-use shared::rpc::Trace;
-use shared::rpc::messages::{Item, LogPosition, RpcResponse};
+use model::backoff::Backoff;
+use model::ids::{Incarnation, RoomId, ServerId};
+use model::record::{Epoch, Position, RecordIds};
+use model::rpc::Trace;
+use model::rpc::messages::{Item, LogPosition, RpcResponse};
+use runtime::log_rate_limit::LogRateLimit;
+use runtime::metrics::Metrics;
 use tracing::{debug, error};
 
 use crate::bad_records::BadRecord;
@@ -86,7 +86,7 @@ pub enum OwnerEffect {
     /// Answer a question.
     Respond(Requester, RpcResponse),
     /// Tell a connector that did not ask what another one's question led to.
-    Notify(ServerId, RpcResponse, Trace),
+    Notify(ServerId, RpcResponse, Option<Trace>),
     /// Do this in the log and bring the result.
     Log(LogOp),
     /// Read the messages that this asks for: its viewer may see them.

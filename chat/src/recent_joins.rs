@@ -5,8 +5,8 @@
 
 use std::collections::VecDeque;
 
-use shared::membership::Membership;
-use shared::record::{Entry, Record, RecordId};
+use model::membership::Membership;
+use model::record::{Entry, Record, RecordId};
 
 /// Records whose recent_joins are kept. A join from further back is asked for again, with a newer record.
 const RECORDS: usize = 256;
@@ -51,9 +51,9 @@ pub fn entered_membership(entry: &Entry) -> Option<Membership> {
 
 #[cfg(test)]
 mod tests {
-    use shared::ids::{Incarnation, Name, ServerId, SessionId};
-    use shared::membership::Token;
-    use shared::record::{Position, RecordIds, VERSION};
+    use model::ids::{Incarnation, Name, ServerId, SessionId};
+    use model::membership::Token;
+    use model::record::{Position, RecordIds, VERSION};
 
     use super::*;
 

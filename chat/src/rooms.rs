@@ -12,16 +12,16 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 
 use bytes::Bytes;
-use shared::allowed_senders::AllowedSenders;
-use shared::config::{Servers, Settings};
-use shared::ids::{Incarnation, RoomId, ServerId};
-use shared::lineage::Lineage;
-use shared::metrics::Metrics;
-use shared::placement::Router;
-use shared::record::{RecordIds, SharedRecord};
-use shared::rpc::messages::{FromConnector, RpcRequest, RpcResponse};
-use shared::rpc::{self, RpcError, Trace};
-use shared::size_limits::SizeLimits;
+use model::allowed_senders::AllowedSenders;
+use model::ids::{Incarnation, RoomId, ServerId};
+use model::lineage::Lineage;
+use model::placement::Router;
+use model::record::{RecordIds, SharedRecord};
+use model::rpc::messages::{FromConnector, RpcRequest, RpcResponse};
+use model::rpc::{self, RpcError, Trace};
+use model::size_limits::SizeLimits;
+use runtime::config::{Servers, Settings};
+use runtime::metrics::Metrics;
 use tracing::debug;
 
 use crate::connector_liveness::ConnectorLiveness;
@@ -174,8 +174,8 @@ pub struct OutgoingReply {
     pub method: &'static str,
     /// For the `Room` header.
     pub room: Option<RoomId>,
-    /// For the `traceparent` header.
-    pub trace: Trace,
+    /// For the `traceparent` header; the edge begins a trace where no request is the cause.
+    pub trace: Option<Trace>,
     /// The encoded message.
     pub body: Bytes,
     /// The record that it ends with, for its signature.

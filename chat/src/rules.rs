@@ -4,10 +4,10 @@ mod forbidden_words;
 
 use std::borrow::Cow;
 
+use model::ids::{Name, RoomId};
+use model::record::Refusal;
+use model::settings::{Forbidden, RoomSettings};
 use serde_json::Value;
-use shared::ids::{Name, RoomId};
-use shared::record::Refusal;
-use shared::settings::{Forbidden, RoomSettings};
 use wire::{Body, text, value};
 
 use self::forbidden_words::ForbiddenWords;

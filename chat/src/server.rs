@@ -4,22 +4,22 @@ use std::iter;
 use std::sync::Arc;
 use std::time::Duration;
 
+use bus::{self, Bus, BusError, Message, OutgoingMessage, Subscription};
 use futures_util::future::BoxFuture;
 use futures_util::stream::{self, FuturesUnordered};
 use futures_util::{FutureExt, Stream, StreamExt};
-use shared::bus::{self, Bus, BusError, Message, OutgoingMessage, Subscription};
-use shared::clock;
-use shared::fault;
-use shared::health::{Check, DUPLICATE_ID, Depth, Queues};
-use shared::ids::{RoomId, ServerId};
-use shared::log_rate_limit::LogRateLimit;
-use shared::metrics::{GaugeShare, Metrics};
-use shared::node::Node;
-use shared::record::{Epoch, Position};
-use shared::rpc::messages::{FromChat, FromConnector, RpcResponse};
-use shared::rpc::{self, Label, RpcError, Trace, header};
-use shared::signing::{Admission, Sender, Signer};
-use shared::subjects;
+use model::ids::{RoomId, ServerId};
+use model::record::{Epoch, Position};
+use model::rpc::messages::{FromChat, FromConnector, RpcResponse};
+use model::rpc::{self, Label, RpcError, header};
+use model::subjects;
+use node::Node;
+use node::signing::{Admission, Sender, Signer};
+use runtime::clock;
+use runtime::fault;
+use runtime::health::{Check, DUPLICATE_ID, Depth, Queues};
+use runtime::log_rate_limit::LogRateLimit;
+use runtime::metrics::{GaugeShare, Metrics};
 use tokio::time::{Instant, MissedTickBehavior};
 use tracing::{debug, info, warn};
 
@@ -251,7 +251,7 @@ impl Chat {
         }
         fault::point(self.id.as_str(), &message.payload);
         let began = Instant::now();
-        let trace = Trace::from_header(message.headers.get(header::TRACEPARENT));
+        let trace = bus::trace_of(&message.headers);
         debug!(%trace, method = message.headers.get(header::METHOD), "question");
         if message.headers.get(header::VIEW).is_some_and(|view| view != self.view) {
             self.node.server_list.request_recheck();
@@ -343,7 +343,7 @@ impl Chat {
     }
 
     fn probe(&self, home: ServerId) {
-        let trace = Trace::new();
+        let trace = bus::new_trace();
         let label = Label { method: "probe", room: None, from: &self.id, view: &self.view, trace: &trace };
         let body = FromConnector::probe(self.id.clone(), self.rooms.incarnation());
         let (subject, headers) = (subjects::chat(&home), label.headers());
@@ -373,6 +373,7 @@ impl Chat {
     }
 
     fn send(&self, OutgoingReply { connector, reply, method, room, trace, body, record }: OutgoingReply) {
+        let trace = trace.unwrap_or_else(bus::new_trace);
         let label = Label { method, room: room.as_ref(), from: &self.id, view: &self.view, trace: &trace };
         let subject = reply.unwrap_or_else(|| subjects::connector_push(&connector));
         let mut message = OutgoingMessage { subject, reply: None, headers: label.headers(), payload: body };

@@ -2,18 +2,18 @@
 #![expect(clippy::unwrap_used, reason = "helpers of a test")]
 
 use async_nats::jetstream as nats_jetstream;
+use bus::Bus;
 use bytes::Bytes;
 use chat::log::jetstream::JetStream;
 use chat::log::memory::Memory;
 use chat::log::{AppendError, Log, ReadConsistency};
 use futures_util::future::join_all;
-use shared::bus::Bus;
-use shared::ids::RoomId;
-use shared::metrics::Metrics;
-use shared::record::Position;
-use shared::settings::{LogSettings, NatsSettings};
-use shared::subjects::{self, SubjectPrefix};
-use shared::testing::NatsServer;
+use model::ids::RoomId;
+use model::record::Position;
+use model::settings::{LogSettings, NatsSettings};
+use model::subjects::{self, SubjectPrefix};
+use runtime::metrics::Metrics;
+use testkit::NatsServer;
 
 /// Appends in flight where many are made.
 const AT_ONCE: usize = 100;

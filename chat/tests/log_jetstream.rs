@@ -5,16 +5,16 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use async_nats::jetstream::{self, stream};
+use bus::Bus;
 use bytes::Bytes;
 use chat::log::jetstream::{JetStream, OpenError};
 use chat::log::{AppendError, Log, ReadConsistency};
 use futures_util::future::join_all;
-use shared::bus::Bus;
-use shared::ids::RoomId;
-use shared::metrics::Metrics;
-use shared::record::Position;
-use shared::settings::{LogSettings, NatsSettings};
-use shared::testing::{NatsServer, eventually};
+use model::ids::RoomId;
+use model::record::Position;
+use model::settings::{LogSettings, NatsSettings};
+use runtime::metrics::Metrics;
+use testkit::{NatsServer, eventually};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::time::Instant;
 

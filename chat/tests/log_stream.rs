@@ -8,15 +8,15 @@ use async_nats::jetstream::stream::{
     Compression, Config, DiscardPolicy, PersistenceMode, RetentionPolicy, Source, StorageType, SubjectTransform,
 };
 use async_nats::jetstream::{self, Context};
+use bus::Bus;
 use bytes::Bytes;
 use chat::log::jetstream::{JetStream, OpenError};
 use chat::log::{AppendError, Log, ReadConsistency};
-use shared::bus::Bus;
-use shared::ids::RoomId;
-use shared::metrics::Metrics;
-use shared::record::Position;
-use shared::settings::{LogSettings, NatsSettings};
-use shared::testing::{NatsServer, eventually};
+use model::ids::RoomId;
+use model::record::Position;
+use model::settings::{LogSettings, NatsSettings};
+use runtime::metrics::Metrics;
+use testkit::{NatsServer, eventually};
 use tokio::time::Instant;
 
 /// The longest that anything here may take.

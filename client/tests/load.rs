@@ -11,10 +11,10 @@ use client::load::{
     StepReport, Table, run, run_stepwise,
 };
 use cluster::{Cluster, LogKind};
+use model::ids::ServerId;
+use model::placement::{CHAT, CONNECTOR, GATE};
+use runtime::config::{Config, Server, Servers, Settings};
 use serde_json::Value;
-use shared::config::{Config, Server, Servers, Settings};
-use shared::ids::ServerId;
-use shared::placement::{CHAT, CONNECTOR, GATE};
 use tokio::process::{Child, Command};
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
@@ -321,7 +321,7 @@ async fn sessions_that_the_server_closed_are_no_measurement() {
 
 /// Waits until so many are in the watcher's room: what is more than the watcher logged in.
 async fn eventually_inside(watcher: &client::ChatClient, total: u64) {
-    shared::testing::eventually(DEADLINE, "users are in their room", async || {
+    testkit::eventually(DEADLINE, "users are in their room", async || {
         watcher.members(None, 1).await.unwrap().total == total
     })
     .await;

@@ -6,9 +6,9 @@ use std::process::Stdio;
 use std::time::Duration;
 
 use cluster::{Cluster, LogKind, Plan};
-use shared::config::{Config, Server, Servers, Settings};
-use shared::ids::ServerId;
-use shared::placement::{CHAT, CONNECTOR, GATE};
+use model::ids::ServerId;
+use model::placement::{CHAT, CONNECTOR, GATE};
+use runtime::config::{Config, Server, Servers, Settings};
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader, Lines};
 use tokio::process::{Child, ChildStdin, ChildStdout, Command};
 use tokio::time::timeout;

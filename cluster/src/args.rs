@@ -4,8 +4,8 @@ use std::path::PathBuf;
 
 use clap::{Parser, Subcommand};
 use cluster::LogKind;
-use shared::config::{Config, ConfigError, Overrides};
-use shared::ids::{IdError, RoomId, ServerId};
+use model::ids::{IdError, RoomId, ServerId};
+use runtime::config::{Config, ConfigError, Overrides};
 
 /// A chat backend: gates, connectors and chat servers of a servers.json. Without a command it runs them.
 // No `Debug`, nor below: the URLs of NATS servers may hold a password.

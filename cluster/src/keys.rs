@@ -2,11 +2,11 @@
 
 use std::collections::BTreeSet;
 
-use shared::config::Servers;
-use shared::ids::ServerId;
-use shared::placement::{CHAT, CONNECTOR, GATE};
-use shared::settings::{RpcSettings, Signatures};
-use shared::signing::{KeyFileError, KeyringReloader, Signing};
+use model::ids::ServerId;
+use model::placement::{CHAT, CONNECTOR, GATE};
+use model::settings::{RpcSettings, Signatures};
+use node::signing::{KeyFileError, KeyringReloader, Signing};
+use runtime::config::Servers;
 use tracing::{info, warn};
 
 /// The environment that other users of a network are taken to reach.

@@ -4,9 +4,9 @@ use std::io;
 use std::net::{IpAddr, SocketAddr};
 
 use anyhow::Context;
-use shared::config::{Server, Servers, Settings};
-use shared::ids::ServerId;
-use shared::placement::{CHAT, CONNECTOR, GATE};
+use model::ids::ServerId;
+use model::placement::{CHAT, CONNECTOR, GATE};
+use runtime::config::{Server, Servers, Settings};
 use tokio::net::TcpListener;
 
 /// A server that is to be started, with its listeners.

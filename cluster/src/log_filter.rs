@@ -94,7 +94,7 @@ mod tests {
             "5",
             "info,async_nats=warn",
             "info, connector=debug,",
-            "warn,shared::bus::nats=trace",
+            "warn,bus::nats=trace",
             "chat",
             "info,[connection{peer=x}]=debug",
         ] {

@@ -4,7 +4,7 @@
 
 use std::time::Duration;
 
-use shared::batching::BatchTimer;
+use runtime::batching::BatchTimer;
 use tokio::time::Instant;
 
 /// The rests of all threads of a process: they look at the same times.

@@ -13,8 +13,8 @@ use std::time::Duration;
 use anyhow::{Context, ensure};
 use cluster::{Cluster, Plan, ServersFile, ignore_others, look_asked, stop_asked};
 use futures_util::FutureExt;
-use shared::config::{Config, Servers};
-use shared::settings::LogFormat;
+use model::settings::LogFormat;
+use runtime::config::{Config, Servers};
 use tokio::runtime::{Builder, Runtime};
 use tokio::signal::unix::Signal;
 use tokio::time::{Instant, MissedTickBehavior};
@@ -190,7 +190,7 @@ async fn keep_up(cluster: &mut Cluster, mut file: ServersFile, mut asked: Signal
 /// Tells a newcomer where to connect. Where stdout and stderr go to one file of JSON, that stays
 /// one.
 fn greet(servers: &Servers, format: LogFormat) -> anyhow::Result<()> {
-    let address = |server: &shared::config::Server| {
+    let address = |server: &runtime::config::Server| {
         format!("{}:{}", server.advertised_host(), server.advertised_port().unwrap_or_default())
     };
     let gate = servers.gate().first().map(address).unwrap_or_default();

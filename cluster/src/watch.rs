@@ -3,7 +3,7 @@
 
 use std::path::PathBuf;
 
-use shared::config::{ConfigError, Servers, ServersText};
+use runtime::config::{ConfigError, Servers, ServersText};
 
 /// The file, and what it held when it was looked at last.
 #[derive(Debug)]

@@ -99,7 +99,7 @@ fn check_prints_what_clients_are_told() {
 
 #[test]
 fn check_reads_each_form_of_pomelo() {
-    let forms = Path::new(env!("CARGO_MANIFEST_DIR")).join("../shared/tests/pomelo");
+    let forms = Path::new(env!("CARGO_MANIFEST_DIR")).join("../shared/runtime/tests/pomelo");
     for (form, environment, counts) in [
         ("chat", "development", "1 gate, 3 connector, 3 chat"),
         ("game", "production", "1 gate, 2 connector, 1 chat, 3 area"),

@@ -5,11 +5,11 @@ mod report;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use shared::allowed_senders::AllowedSenders;
-use shared::config::Servers;
-use shared::ids::{Incarnation, RoomId, ServerId};
-use shared::placement::{self, CHAT, NoServer};
-use shared::rpc::messages::{ChatStats, KnownIncarnation};
+use model::allowed_senders::AllowedSenders;
+use model::ids::{Incarnation, RoomId, ServerId};
+use model::placement::{self, CHAT, NoServer};
+use model::rpc::messages::{ChatStats, KnownIncarnation};
+use runtime::config::Servers;
 
 /// Heartbeats that a chat server is still sent that is not in the list any more: it may not know that yet, and must not take
 /// this connector for silent meanwhile.
@@ -300,7 +300,7 @@ impl HeartbeatState {
 
 #[cfg(test)]
 mod tests {
-    use shared::config::Server;
+    use runtime::config::Server;
 
     use super::*;
 

@@ -9,14 +9,14 @@ mod senders;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
-use shared::backoff;
-use shared::frontend::Ending;
-use shared::ids::{RoomId, ServerId};
-use shared::lineage::Lineage;
-use shared::log_rate_limit::LogRateLimit;
-use shared::rpc::messages::{FromChat, FromConnector, Item, KnownIncarnation, LogPosition, RpcRequest, RpcResponse};
-use shared::rpc::{self, RpcError};
-use shared::size_limits::SizeLimits;
+use frontend::Ending;
+use model::backoff;
+use model::ids::{RoomId, ServerId};
+use model::lineage::Lineage;
+use model::rpc::messages::{FromChat, FromConnector, Item, KnownIncarnation, LogPosition, RpcRequest, RpcResponse};
+use model::rpc::{self, RpcError};
+use model::size_limits::SizeLimits;
+use runtime::log_rate_limit::LogRateLimit;
 use tracing::{debug, error, info};
 
 use crate::chat_servers::{ChatServers, SequenceCheck};

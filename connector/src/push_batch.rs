@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use bytes::{Bytes, BytesMut};
-use shared::frontend::FRAME;
+use frontend::FRAME;
 
 /// Framed pushes for the same sessions, and answers that are to come behind them.
 #[derive(Debug, Default)]

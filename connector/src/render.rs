@@ -1,11 +1,11 @@
 //! What clients get: bodies as Pomelo's demo sends them, with what newer clients use beside. Rendered and framed once.
 
 use bytes::Bytes;
+use frontend::{self, ErrorBody, routes};
+use model::ids::{Name, RoomId};
+use model::record::{Epoch, Refusal};
+use model::rpc::messages::{HistoryMessage, HistoryPage, Unavailable};
 use serde::Serialize;
-use shared::frontend::{self, ErrorBody, routes};
-use shared::ids::{Name, RoomId};
-use shared::record::{Epoch, Refusal};
-use shared::rpc::messages::{HistoryMessage, HistoryPage, Unavailable};
 use wire::Dictionary;
 
 use crate::connector_state::ClientResponse;

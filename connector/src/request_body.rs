@@ -1,10 +1,10 @@
 //! Bodies of clients' requests: who wants to enter which room, which messages somebody wants to see.
 
+use model::ids::{IdError, Name, RoomId};
+use model::membership::Token;
+use model::record::Epoch;
+use model::rpc::messages::HistoryRange;
 use serde_json::{Map, Value};
-use shared::ids::{IdError, Name, RoomId};
-use shared::membership::Token;
-use shared::record::Epoch;
-use shared::rpc::messages::HistoryRange;
 use thiserror::Error;
 use wire::{Body, value};
 

@@ -1,7 +1,7 @@
 //! A connector in figures: its parts of the process's levels, and what its clients' requests took and came to.
 
-use shared::frontend::routes;
-use shared::metrics::{GaugeShare, Metrics, RouteLabel};
+use frontend::routes;
+use runtime::metrics::{GaugeShare, Metrics, RouteLabel};
 use tokio::time::Instant;
 
 use crate::connector_state::{ClientRequest, Gauges};

@@ -15,15 +15,15 @@ mod sessions;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use shared::backoff::{Backoff, Policy};
-use shared::ids::{Incarnation, Name, RoomId, ServerId, SessionId};
-use shared::lineage::Lineage;
-use shared::membership::Token;
-use shared::metrics::Metrics;
-use shared::record::{Epoch, Position, Record, Refusal};
-use shared::room::RoomState;
-use shared::rpc::messages::{HistoryPage, Item, LogPosition, RpcRequest, Unavailable};
-use shared::size_limits::SizeLimits;
+use model::backoff::{Backoff, Policy};
+use model::ids::{Incarnation, Name, RoomId, ServerId, SessionId};
+use model::lineage::Lineage;
+use model::membership::Token;
+use model::record::{Epoch, Position, Record, Refusal};
+use model::room::RoomState;
+use model::rpc::messages::{HistoryPage, Item, LogPosition, RpcRequest, Unavailable};
+use model::size_limits::SizeLimits;
+use runtime::metrics::Metrics;
 
 use crate::connector_state::attach_rate_limit::AttachRateLimit;
 use catch_up::PartialState;

@@ -8,21 +8,21 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
+use bus::{self, Message, Subscription};
+use frontend::{self, Options, WriteQueue, routes};
+use model::ids::ServerId;
+use model::rpc::messages::{ConnectorStats, Ping, Pong};
+use model::rpc::{self, RpcError};
+use model::subjects;
+use node::Node;
+use node::signing::{Admission, Sender, Signer};
 use rand::seq::IndexedRandom;
-use shared::batching::BatchTimer;
-use shared::bus::{self, Message, Subscription};
-use shared::clock;
-use shared::config::Server;
-use shared::fault;
-use shared::frontend::{self, Options, WriteQueue, routes};
-use shared::health::{Check, DUPLICATE_ID, Depth, NO_CHAT_SERVER, Queues};
-use shared::ids::ServerId;
-use shared::log_rate_limit::LogRateLimit;
-use shared::node::Node;
-use shared::rpc::messages::{ConnectorStats, Ping, Pong};
-use shared::rpc::{self, RpcError};
-use shared::signing::{Admission, Sender, Signer};
-use shared::subjects;
+use runtime::batching::BatchTimer;
+use runtime::clock;
+use runtime::config::Server;
+use runtime::fault;
+use runtime::health::{Check, DUPLICATE_ID, Depth, NO_CHAT_SERVER, Queues};
+use runtime::log_rate_limit::LogRateLimit;
 use thiserror::Error;
 use tokio::net::TcpListener;
 use tokio::sync::mpsc;
@@ -63,7 +63,7 @@ const GAUGE_INTERVAL: Duration = Duration::from_secs(1);
 pub enum StartError {
     /// The bus does not take the subscription.
     #[error(transparent)]
-    Bus(#[from] shared::bus::BusError),
+    Bus(#[from] bus::BusError),
     /// Clients cannot connect.
     #[error(transparent)]
     Listen(#[from] std::io::Error),

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use bytes::Bytes;
-use shared::frontend::{App, Ending, Session, WriteQueue, routes};
+use frontend::{App, Ending, Session, WriteQueue, routes};
 use tokio::sync::mpsc;
 
 use crate::connector_state::ClientRequest;
@@ -65,7 +65,7 @@ impl Session for ClientHandler {
             routes::HISTORY => ClientRequest::History(body),
             routes::MEMBERS => ClientRequest::Members(body),
             routes::LEAVE => ClientRequest::Leave,
-            other => return shared::frontend::unknown_route(&self.write_queue, id, other),
+            other => return frontend::unknown_route(&self.write_queue, id, other),
         };
         self.pending = Some(Command::Request { session: self.number, id, request });
     }

@@ -2,10 +2,10 @@
 
 use std::collections::{BTreeMap, HashMap};
 
-use shared::config::Servers;
-use shared::ids::ServerId;
-use shared::rpc::messages::ChatStats;
-use shared::rpc::report::{ChatReport, Liveness};
+use model::ids::ServerId;
+use model::rpc::messages::ChatStats;
+use model::rpc::report::{ChatReport, Liveness};
+use runtime::config::Servers;
 
 use crate::server_status::{ProbeResult, SelfReport, ServerStatus, Stats};
 
@@ -45,9 +45,9 @@ fn merge(reports: Vec<&ChatReport>) -> Option<ProbeResult> {
 
 #[cfg(test)]
 mod tests {
-    use shared::config::Server;
-    use shared::ids::Incarnation;
-    use shared::placement::{CHAT, CONNECTOR};
+    use model::ids::Incarnation;
+    use model::placement::{CHAT, CONNECTOR};
+    use runtime::config::Server;
 
     use super::*;
     use crate::server_status::Availability;

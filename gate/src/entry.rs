@@ -2,10 +2,10 @@
 
 use std::borrow::Cow;
 
+use model::ids::ServerId;
+use model::placement;
+use runtime::config::Server;
 use serde::Serialize;
-use shared::config::Server;
-use shared::ids::ServerId;
-use shared::placement;
 use thiserror::Error;
 use wire::{Body, value};
 

@@ -7,11 +7,11 @@ use axum::http::{HeaderMap, HeaderValue, Method, StatusCode, Uri, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{any, get};
 use axum::{Json, Router};
-use shared::admin;
-use shared::config::Settings;
-use shared::config::origin;
-use shared::frontend::ErrorBody;
-use shared::settings::FrontendSettings;
+use frontend::ErrorBody;
+use frontend::admin;
+use model::settings::FrontendSettings;
+use runtime::config::Settings;
+use runtime::config::origin;
 
 use crate::entry::EntryError;
 use crate::page;

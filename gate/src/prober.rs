@@ -5,18 +5,18 @@ use std::collections::HashMap;
 use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 use std::time::Duration;
 
-use shared::bus::{BusError, Message, OutgoingMessage};
-use shared::clock;
-use shared::config::Servers;
-use shared::fault;
-use shared::health::Check;
-use shared::ids::ServerId;
-use shared::log_rate_limit::LogRateLimit;
-use shared::node::Node;
-use shared::rpc::messages::{Ping, Pong};
-use shared::rpc::{self, Label, RpcError, Trace};
-use shared::signing::{Admission, Sender, Signer};
-use shared::subjects;
+use bus::{BusError, Message, OutgoingMessage};
+use model::ids::ServerId;
+use model::rpc::messages::{Ping, Pong};
+use model::rpc::{self, Label, RpcError};
+use model::subjects;
+use node::Node;
+use node::signing::{Admission, Sender, Signer};
+use runtime::clock;
+use runtime::config::Servers;
+use runtime::fault;
+use runtime::health::Check;
+use runtime::log_rate_limit::LogRateLimit;
 use tokio::time::MissedTickBehavior;
 use tracing::{info, warn};
 
@@ -136,7 +136,7 @@ struct Prober {
 impl Prober {
     async fn probe(&self, server: &ServerId, deadline: Duration) -> ProbeResult {
         fault::point(self.me.as_str(), server.as_str().as_bytes());
-        let (trace, subject) = (Trace::new(), subjects::connector_ping(server));
+        let (trace, subject) = (bus::new_trace(), subjects::connector_ping(server));
         let Ok(payload) = rpc::encode(&Ping { v: rpc::VERSION, gate: self.me.clone() }) else {
             return ProbeResult::NotProbed;
         };

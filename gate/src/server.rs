@@ -1,10 +1,10 @@
 //! The edge of a gate: its listener and the task that asks connectors.
 
-use shared::admin;
-use shared::config::Server;
-use shared::frontend::{self, Options};
-use shared::health::{Check, NO_CONNECTOR};
-use shared::node::Node;
+use frontend::admin;
+use frontend::{self, Options};
+use node::Node;
+use runtime::config::Server;
+use runtime::health::{Check, NO_CONNECTOR};
 use tokio::net::TcpListener;
 use tracing::info;
 

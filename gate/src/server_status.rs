@@ -1,9 +1,9 @@
 //! What is known of one server from its answers, and from their lack. Pure: times are arguments.
 
+use model::ids::Incarnation;
+use model::rpc::messages::{ChatStats, ConnectorStats};
+use model::rpc::report::ChatReport;
 use serde::Serialize;
-use shared::ids::Incarnation;
-use shared::rpc::messages::{ChatStats, ConnectorStats};
-use shared::rpc::report::ChatReport;
 
 /// Missed answers after which a server is down.
 const MISSES: u32 = 2;

@@ -4,10 +4,10 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use shared::frontend::{self, App, Ending, ErrorBody, Session, WriteQueue, routes};
-use shared::ids::ServerId;
-use shared::metrics::{Metrics, RouteLabel};
-use shared::server_list::ServerList;
+use frontend::{self, App, Ending, ErrorBody, Session, WriteQueue, routes};
+use model::ids::ServerId;
+use runtime::metrics::{Metrics, RouteLabel};
+use runtime::server_list::ServerList;
 
 use crate::entry::{self, ConnectorAddress, EntryError};
 use crate::prober::ServerStatuses;

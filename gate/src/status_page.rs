@@ -1,10 +1,10 @@
 //! `GET /status`: the servers as this gate sees them, for people. Says what was heard, and asks nobody.
 
 use axum::http::{HeaderMap, header};
+use model::settings::AdminSettings;
+use runtime::config::Server;
 use serde::Serialize;
 use sha2::{Digest, Sha256};
-use shared::config::Server;
-use shared::settings::AdminSettings;
 
 use crate::server_status::{Availability, ServerStatus, Stats};
 
@@ -119,7 +119,7 @@ impl<'a> ServerLine<'a> {
 
 #[cfg(test)]
 mod tests {
-    use shared::settings::Secret;
+    use model::settings::Secret;
 
     use super::*;
 

@@ -1,9 +1,9 @@
 //! What the room rules allow.
 
-use shared::lineage::Lineage;
-use shared::membership::Token;
-use shared::record::{Position, Record, VERSION};
-use shared::settings::RoomSettings;
+use model::lineage::Lineage;
+use model::membership::Token;
+use model::record::{Position, Record, VERSION};
+use model::settings::RoomSettings;
 
 use super::*;
 

@@ -1,10 +1,10 @@
 //! Pages of a log in memory, as different viewers may see them.
 
-use shared::ids::{Incarnation, Name, ServerId};
-use shared::membership::Token;
-use shared::record::{Epoch, LINKS, RecordId, VERSION};
-use shared::rpc::Trace;
-use shared::settings::LogSettings;
+use model::ids::{Incarnation, Name, ServerId};
+use model::membership::Token;
+use model::record::{Epoch, LINKS, RecordId, VERSION};
+use model::rpc::Trace;
+use model::settings::LogSettings;
 
 use super::*;
 use crate::log::memory::Memory;
@@ -82,7 +82,7 @@ impl HistoryHarness {
         let requester = Requester {
             connector: ServerId::new("connector-server-1").unwrap(),
             reply: String::new(),
-            trace: Trace::default(),
+            trace: Trace::new(1, 1),
         };
         let wanted = HistoryQuery { viewer: member(viewer), span, limit };
         let request = HistoryRequest { requester, incarnation: Incarnation(1), number: 3, session: None, wanted };
@@ -275,7 +275,7 @@ fn messages_behind_the_last_record_are_passed_over() {
     let requester = Requester {
         connector: ServerId::new("connector-server-1").unwrap(),
         reply: String::new(),
-        trace: Trace::default(),
+        trace: Trace::new(1, 1),
     };
     let wanted = HistoryQuery { viewer: member(1), span: HistoryRange::Last, limit: 9 };
     let request = HistoryRequest { requester, incarnation: Incarnation(1), number: 3, session: None, wanted };
@@ -310,7 +310,7 @@ fn a_page_is_from_the_log_that_its_epoch_names() {
             let requester = Requester {
                 connector: ServerId::new("connector-server-1").unwrap(),
                 reply: String::new(),
-                trace: Trace::default(),
+                trace: Trace::new(1, 1),
             };
             let wanted = HistoryQuery { viewer: member(1), span, limit: 100 };
             let request = HistoryRequest { requester, incarnation: Incarnation(1), number: 3, session: None, wanted };

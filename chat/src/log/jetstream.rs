@@ -8,13 +8,13 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use async_nats::jetstream::stream::{Config, Info};
+use bus::{Bus, BusError};
 use bytes::Bytes;
 use futures_util::future::try_join_all;
-use shared::bus::{Bus, BusError};
-use shared::ids::RoomId;
-use shared::record::{Epoch, Position};
-use shared::settings::LogSettings;
-use shared::subjects::{self, SubjectPrefix};
+use model::ids::RoomId;
+use model::record::{Epoch, Position};
+use model::settings::LogSettings;
+use model::subjects::{self, SubjectPrefix};
 use tokio::sync::Mutex;
 use tokio::time::timeout;
 use tracing::{error, info};

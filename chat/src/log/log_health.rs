@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use shared::record::Position;
+use model::record::Position;
 use tokio::time::Instant;
 
 use super::{AppendError, LogStatus, ReadError};
@@ -67,7 +67,7 @@ impl LogHealth {
 
 #[cfg(test)]
 mod tests {
-    use shared::record::Epoch;
+    use model::record::Epoch;
 
     use super::*;
 

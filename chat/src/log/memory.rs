@@ -4,10 +4,10 @@ use std::collections::{HashMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use bytes::Bytes;
-use shared::clock;
-use shared::ids::RoomId;
-use shared::record::{Epoch, Position};
-use shared::settings::LogSettings;
+use model::ids::RoomId;
+use model::record::{Epoch, Position};
+use model::settings::LogSettings;
+use runtime::clock;
 use tokio::time::Instant;
 
 use super::{AppendError, LogStatus, Tail};

@@ -4,14 +4,13 @@ use std::collections::{BTreeSet, VecDeque};
 use std::sync::Arc;
 
 use bytes::Bytes;
-use shared::ids::{Incarnation, RoomId, ServerId};
-use shared::metrics::Metrics;
-use shared::record::{
+use model::ids::{Incarnation, RoomId, ServerId};
+use model::record::{
     CheckpointPart, DecidedProposal, Entry, Epoch, LINKS, Position, Record, RecordId, RecordIds, VERSION,
 };
-use shared::room::{Checkpoint, RoomState};
-use shared::rpc::Trace;
-use shared::rpc::messages::{LogPosition, RpcResponse, Unavailable};
+use model::room::{Checkpoint, RoomState};
+use model::rpc::messages::{LogPosition, RpcResponse, Unavailable};
+use runtime::metrics::Metrics;
 
 use super::recent_records::RecentRecords;
 use super::{Attach, LogOp, Now, OwnerEffect, Proposal};
@@ -278,7 +277,7 @@ impl Activation {
         let Some((position, record)) = self.recent.last() else { return };
         let answer = self.record_answer(*position, record.clone());
         for connector in self.state.connectors().filter(|connector| !followers.contains(*connector)) {
-            effects.push(OwnerEffect::Notify(connector.clone(), answer.clone(), Trace::default()));
+            effects.push(OwnerEffect::Notify(connector.clone(), answer.clone(), None));
         }
     }
 
@@ -491,7 +490,7 @@ impl Activation {
         others.extend(record.notify_connectors.iter().cloned());
         let Some((_, record)) = self.recent.last() else { return };
         let answer = self.record_answer(position, record.clone());
-        let trace = proposals.first().map(|p| p.requester.trace.clone()).unwrap_or_default();
+        let trace = proposals.first().map(|p| p.requester.trace.clone());
         for proposal in proposals {
             others.remove(&proposal.requester.connector);
             effects.push(OwnerEffect::Respond(proposal.requester, answer.clone()));

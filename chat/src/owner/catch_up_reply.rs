@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use shared::record::{Position, Record};
-use shared::rpc::messages::{CatchUp, LogPosition, RpcResponse};
+use model::record::{Position, Record};
+use model::rpc::messages::{CatchUp, LogPosition, RpcResponse};
 
 use super::activation::{Activation, PendingOperation};
 use super::{Attach, LogOp, OwnerEffect};

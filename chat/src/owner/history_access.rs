@@ -3,9 +3,9 @@
 
 use std::iter;
 
-use shared::ids::{Incarnation, SessionId};
-use shared::log_rate_limit::LogRateLimit;
-use shared::rpc::messages::HistoryQuery;
+use model::ids::{Incarnation, SessionId};
+use model::rpc::messages::HistoryQuery;
+use runtime::log_rate_limit::LogRateLimit;
 use tracing::{debug, warn};
 
 use super::activation::Activation;

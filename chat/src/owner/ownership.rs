@@ -1,7 +1,6 @@
 //! Whether an owner may work: as the home of its room, or standing in for that; and starting over.
 
-use shared::rpc::Trace;
-use shared::rpc::messages::RpcResponse;
+use model::rpc::messages::RpcResponse;
 
 use super::{Now, Owner, OwnerEffect, Phase};
 
@@ -91,8 +90,6 @@ impl Owner {
             effects.push(OwnerEffect::Respond(requester, not_owner.clone()));
         }
         let followers = std::mem::take(&mut self.followers);
-        effects.extend(
-            followers.into_iter().map(|connector| OwnerEffect::Notify(connector, not_owner.clone(), Trace::default())),
-        );
+        effects.extend(followers.into_iter().map(|connector| OwnerEffect::Notify(connector, not_owner.clone(), None)));
     }
 }

@@ -3,7 +3,7 @@
 use std::collections::VecDeque;
 use std::sync::Arc;
 
-use shared::record::{Position, Record, RecordId};
+use model::record::{Position, Record, RecordId};
 
 /// Records kept at hand for connectors that are a little behind.
 const RECENT_RECORDS: usize = 64;

@@ -8,9 +8,9 @@ use std::fmt::Display;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use shared::log_rate_limit::LogRateLimit;
-use shared::record::{Epoch, Position, Record};
-use shared::rpc::messages::Unavailable;
+use model::record::{Epoch, Position, Record};
+use model::rpc::messages::Unavailable;
+use runtime::log_rate_limit::LogRateLimit;
 use tracing::{debug, error, warn};
 
 use super::activation::{Activation, ActivationStart, RetainedState};

@@ -1,9 +1,9 @@
 //! Connectors whose incarnation is below one of theirs that the room's log names: their clocks were
 //! set back between two runs. Also proposals with numbers that cannot be.
 
-use shared::ids::{Incarnation, ServerId};
-use shared::log_rate_limit::LogRateLimit;
-use shared::rpc::messages::{KnownIncarnation, RpcResponse, is_plausible_number};
+use model::ids::{Incarnation, ServerId};
+use model::rpc::messages::{KnownIncarnation, RpcResponse, is_plausible_number};
+use runtime::log_rate_limit::LogRateLimit;
 use tracing::warn;
 
 use super::{Author, Owner, OwnerEffect, Phase, Proposal, Requester};

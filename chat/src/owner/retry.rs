@@ -2,9 +2,9 @@
 
 use std::fmt::Display;
 
-use shared::backoff::{self, Policy};
-use shared::log_rate_limit::LogRateLimit;
-use shared::rpc::messages::{RpcResponse, Unavailable};
+use model::backoff::{self, Policy};
+use model::rpc::messages::{RpcResponse, Unavailable};
+use runtime::log_rate_limit::LogRateLimit;
 use tracing::{debug, error, warn};
 
 use super::{Now, Owner, OwnerEffect};

@@ -1,13 +1,13 @@
 //! An owner on a log in memory whose answers come when the test says so.
 
-use shared::config::Settings;
-use shared::ids::{Incarnation, Name};
-use shared::membership::Token;
-use shared::record::{Entry, Outcome, Record, RecordId, VERSION};
-use shared::room::RoomState;
-use shared::rpc::messages::{CatchUp, Claim, Unavailable};
-use shared::settings::LogSettings;
-use shared::size_limits::SizeLimits;
+use model::ids::{Incarnation, Name};
+use model::membership::Token;
+use model::record::{Entry, Outcome, Record, RecordId, VERSION};
+use model::room::RoomState;
+use model::rpc::messages::{CatchUp, Claim, Unavailable};
+use model::settings::LogSettings;
+use model::size_limits::SizeLimits;
+use runtime::config::Settings;
 
 use super::*;
 use crate::log::memory::Memory;
@@ -42,7 +42,7 @@ fn connector(number: u8) -> ServerId {
 }
 
 fn requester(number: u8) -> Requester {
-    Requester { connector: connector(number), reply: format!("connector.{number}.reply.1"), trace: Trace::new() }
+    Requester { connector: connector(number), reply: format!("connector.{number}.reply.1"), trace: Trace::new(1, 1) }
 }
 
 fn join(session: u64, name: &str) -> Item {
@@ -228,7 +228,7 @@ fn a_proposal_with_nothing_but_refusals_leaves_a_record() {
     let mut harness = OwnerHarness::new();
     harness.propose(1, 1, vec![say(9)]);
     harness.run();
-    assert_eq!(harness.outcomes(1), [Outcome::Refused(shared::record::Refusal::NotMember)]);
+    assert_eq!(harness.outcomes(1), [Outcome::Refused(model::record::Refusal::NotMember)]);
 }
 
 #[test]
@@ -322,7 +322,7 @@ fn a_fenced_owner_sends_nothing_and_starts_from_the_log() {
     first.sent.clear();
     first.propose(1, 2, vec![join(2, "bob")]);
     first.run();
-    assert_eq!(first.outcomes(1), [Outcome::Refused(shared::record::Refusal::NameTaken)]);
+    assert_eq!(first.outcomes(1), [Outcome::Refused(model::record::Refusal::NameTaken)]);
 }
 
 #[test]
@@ -514,6 +514,6 @@ fn an_erased_log_goes_on_with_the_members() {
     assert_eq!(harness.outcomes(1), [Outcome::Done(1), Outcome::Unchanged]);
     assert_eq!(harness.outcomes(2), [Outcome::Done(0)]);
     let first = Record::decode(&harness.log.read(&room(), &[position]).remove(0).unwrap()).unwrap();
-    let state = shared::room::RoomState::from(&first.checkpoint.unwrap());
+    let state = model::room::RoomState::from(&first.checkpoint.unwrap());
     assert_eq!(state.members().keys().map(Name::as_str).collect::<Vec<_>>(), ["ann", "bob"]);
 }

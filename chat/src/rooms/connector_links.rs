@@ -2,10 +2,10 @@
 
 use std::sync::Arc;
 
-use shared::ids::ServerId;
-use shared::log_rate_limit::LogRateLimit;
-use shared::rpc::messages::{ChatStats, FromChat, RpcResponse};
-use shared::rpc::{self, Trace};
+use model::ids::ServerId;
+use model::rpc::messages::{ChatStats, FromChat, RpcResponse};
+use model::rpc::{self, Trace};
+use runtime::log_rate_limit::LogRateLimit;
 use tracing::warn;
 
 use super::{ConnectorLink, Effect, OutgoingReply, Rooms, SILENCE_MS};
@@ -53,14 +53,14 @@ impl Rooms {
     pub(super) fn answer_probe(&mut self, from: ServerId, reply: Option<String>, trace: Trace, now: Now) {
         let answer = if self.is_handing_over { RpcResponse::Leaving } else { RpcResponse::Alive };
         let envelope = FromChat { stats: Some(self.stats(now)), ..self.envelope(0, answer) };
-        self.send_envelope((from, reply, trace), &envelope);
+        self.send_envelope((from, reply, Some(trace)), &envelope);
     }
 
     /// Answers a connector, with the figures that it reports to gates.
     pub(super) fn answer_heartbeat(&mut self, requester: Requester, answer: RpcResponse, now: Now) {
         let number = self.next_number(&requester.connector);
         let envelope = FromChat { stats: Some(self.stats(now)), ..self.envelope(number, answer) };
-        self.send_envelope((requester.connector, Some(requester.reply), requester.trace), &envelope);
+        self.send_envelope((requester.connector, Some(requester.reply), Some(requester.trace)), &envelope);
     }
 
     fn stats(&self, now: Now) -> ChatStats {
@@ -76,11 +76,17 @@ impl Rooms {
         if let RpcResponse::Stale(known) = answer {
             return self.answer_stale((requester.connector, Some(requester.reply), requester.trace), *known);
         }
-        self.send(requester.connector, Some(requester.reply), requester.trace, answer);
+        self.send(requester.connector, Some(requester.reply), Some(requester.trace), answer);
     }
 
     /// Numbers and encodes a message to a connector.
-    pub(super) fn send(&mut self, connector: ServerId, reply: Option<String>, trace: Trace, answer: &RpcResponse) {
+    pub(super) fn send(
+        &mut self,
+        connector: ServerId,
+        reply: Option<String>,
+        trace: Option<Trace>,
+        answer: &RpcResponse,
+    ) {
         let number = self.next_number(&connector);
         let envelope = self.envelope(number, answer.clone());
         self.send_envelope((connector, reply, trace), &envelope);
@@ -104,7 +110,7 @@ impl Rooms {
 
     pub(super) fn send_envelope(
         &mut self,
-        (connector, reply, trace): (ServerId, Option<String>, Trace),
+        (connector, reply, trace): (ServerId, Option<String>, Option<Trace>),
         envelope: &FromChat,
     ) {
         match rpc::encode(envelope) {

@@ -2,8 +2,8 @@
 //! whose incarnation is the higher one, is believed. So the older one is silent: it would only have
 //! the appends of the other refused.
 
-use shared::ids::ServerId;
-use shared::log_rate_limit::LogRateLimit;
+use model::ids::ServerId;
+use runtime::log_rate_limit::LogRateLimit;
 use tracing::{error, info};
 
 use super::{ConnectorLink, Rooms};

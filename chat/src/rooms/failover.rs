@@ -2,10 +2,10 @@
 
 use std::sync::Arc;
 
-use shared::config::Servers;
-use shared::ids::{Incarnation, RoomId, ServerId};
-use shared::placement::CHAT;
-use shared::rpc::messages::{RpcRequest, RpcResponse};
+use model::ids::{Incarnation, RoomId, ServerId};
+use model::placement::CHAT;
+use model::rpc::messages::{RpcRequest, RpcResponse};
+use runtime::config::Servers;
 
 use super::{Effect, MAX_WAITING, Rooms};
 use crate::home_liveness::HomeState;

@@ -1,7 +1,6 @@
 //! A chat server that is about to end hands its rooms over: what is in flight is finished, everything else is others'.
 
-use shared::rpc::Trace;
-use shared::rpc::messages::{RpcRequest, RpcResponse};
+use model::rpc::messages::{RpcRequest, RpcResponse};
 
 use super::{Effect, Rooms};
 use crate::owner::{Now, Owner, Requester};
@@ -13,7 +12,7 @@ impl Rooms {
         self.failover_rooms.clear();
         let connectors = self.links.iter().filter(|(_, link)| !link.is_silent).map(|(connector, _)| connector.clone());
         for connector in connectors.collect::<Vec<_>>() {
-            self.send(connector, None, Trace::default(), &RpcResponse::Leaving);
+            self.send(connector, None, None, &RpcResponse::Leaving);
         }
         self.with_all(Owner::hand_over);
         self.take_effects()

@@ -2,11 +2,11 @@
 //! a higher incarnation is known, its sender goes on above it. So no incarnation depends on a wall
 //! clock alone.
 
-use shared::ids::{Incarnation, ServerId};
-use shared::lineage::Lineage;
-use shared::log_rate_limit::LogRateLimit;
-use shared::rpc::Trace;
-use shared::rpc::messages::{KnownIncarnation, RpcRequest, RpcResponse};
+use model::ids::{Incarnation, ServerId};
+use model::lineage::Lineage;
+use model::rpc::Trace;
+use model::rpc::messages::{KnownIncarnation, RpcRequest, RpcResponse};
+use runtime::log_rate_limit::LogRateLimit;
 use tracing::{debug, info, warn};
 
 use super::duplicate_id::{CONFIRM_MS, NewerRunReport};
@@ -129,7 +129,7 @@ impl Rooms {
         debug!(%connector, known = known.incarnation.0, live = known.live, "message of an earlier run of a connector");
         if reply.is_some() {
             let envelope = self.envelope(0, RpcResponse::Stale(known));
-            self.send_envelope((connector, reply, trace), &envelope);
+            self.send_envelope((connector, reply, Some(trace)), &envelope);
         }
     }
 

@@ -1,8 +1,8 @@
 //! Messages that are taken: of servers that are listed as ones that may send them, and that await
 //! their answers on subjects of their own.
 
-use shared::log_rate_limit::LogRateLimit;
-use shared::rpc::messages::FromConnector;
+use model::rpc::messages::FromConnector;
+use runtime::log_rate_limit::LogRateLimit;
 use tracing::warn;
 
 use super::{Effect, Rooms};

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
-use shared::testing::eventually;
+use testkit::eventually;
 
 /// The longest that a start, an end, or something that a process is to say may take.
 const DEADLINE: Duration = Duration::from_secs(30);

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::path::Path;
 use std::time::Duration;
 
-use shared::testing::NatsServer;
+use testkit::NatsServer;
 
 use crate::configuration::{Configuration, GATE, chat_id, connector_id};
 use crate::process::{Process, processor_time};

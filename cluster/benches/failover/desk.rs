@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use serde_json::Value;
-use shared::testing::{HttpResponse, http_get};
+use testkit::{HttpResponse, http_get};
 use tokio::time::timeout;
 
 /// The longest that an answer may take.

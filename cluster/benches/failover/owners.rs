@@ -1,11 +1,11 @@
 //! Who owns rooms: by the formula, and as their logs say.
 
 use async_nats::jetstream;
-use shared::config::Server;
-use shared::ids::{RoomId, ServerId};
-use shared::placement;
-use shared::record::Record;
-use shared::subjects;
+use model::ids::{RoomId, ServerId};
+use model::placement;
+use model::record::Record;
+use model::subjects;
+use runtime::config::Server;
 
 use crate::configuration::chat_id;
 use crate::deployment::Deployment;

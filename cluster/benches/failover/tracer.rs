@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use futures_util::StreamExt;
-use shared::lifecycle::Lifecycle;
+use runtime::lifecycle::Lifecycle;
 
 /// A subscriber to all subjects, ended when dropped.
 pub(crate) struct Tracer {

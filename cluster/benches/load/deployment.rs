@@ -3,7 +3,7 @@
 use std::fs;
 use std::path::Path;
 
-use shared::testing::NatsServer;
+use testkit::NatsServer;
 
 use crate::configuration::{Configuration, GATE, chat_id, connector_id};
 use crate::kinds::{Part, System};

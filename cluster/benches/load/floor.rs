@@ -10,7 +10,7 @@ use async_nats::Client;
 use async_nats::jetstream::{self, stream};
 use bytes::Bytes;
 use futures_util::stream::{StreamExt, repeat};
-use shared::testing::eventually;
+use testkit::eventually;
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, BufReader, Lines};
 use tokio::net::TcpStream;
 use tokio::process::{Child, ChildStdout, Command};

@@ -8,7 +8,7 @@ use std::thread::available_parallelism;
 
 use serde::Serialize;
 use serde_json::Value;
-use shared::testing::NatsServer;
+use testkit::NatsServer;
 
 use crate::course::IDLE;
 use crate::peer::packages;

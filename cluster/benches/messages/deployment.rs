@@ -3,9 +3,9 @@
 
 use std::time::Duration;
 
-use shared::ids::ServerId;
-use shared::signing::KeyFiles;
-use shared::testing::NatsServer;
+use model::ids::ServerId;
+use node::signing::KeyFiles;
+use testkit::NatsServer;
 
 use crate::Setup;
 use crate::configuration::{Configuration, chat_id, connector_id};

@@ -5,7 +5,7 @@ use std::time::Duration;
 use client::{ChatClient, ClientError, Options};
 use futures_util::future::{ready, try_join_all};
 use futures_util::stream::{StreamExt, TryStreamExt, repeat};
-use shared::record::MAX_ENTRIES;
+use model::record::MAX_ENTRIES;
 use tokio::time::{Instant, sleep_until};
 
 /// Messages of one sender that may wait for their answers.

@@ -5,9 +5,9 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use anyhow::bail;
-use shared::backoff::{Backoff, Policy};
-use shared::ids::ServerId;
-use shared::log_rate_limit::LogRateLimit;
+use model::backoff::{Backoff, Policy};
+use model::ids::ServerId;
+use runtime::log_rate_limit::LogRateLimit;
 use tokio::time::Instant;
 use tracing::{error, info};
 

@@ -3,7 +3,7 @@
 
 use std::net::{IpAddr, SocketAddr};
 
-use shared::config::{Config, Server, Settings};
+use runtime::config::{Config, Server, Settings};
 
 use super::table::align;
 
@@ -68,7 +68,7 @@ fn counts(config: &Config) -> String {
 
 #[cfg(test)]
 mod tests {
-    use shared::ids::ServerId;
+    use model::ids::ServerId;
 
     use super::*;
 

@@ -2,9 +2,9 @@
 
 use std::path::Path;
 
-use shared::config::Config;
-use shared::ids::ServerId;
-use shared::signing::{KeyFiles, Written};
+use model::ids::ServerId;
+use node::signing::{KeyFiles, Written};
+use runtime::config::Config;
 
 /// Writes the keys of all servers of the environment, or of `only`.
 pub(crate) fn run(config: &Config, only: Option<&ServerId>, directory: &Path) -> anyhow::Result<()> {

@@ -2,11 +2,11 @@
 //! them.
 
 use anyhow::Context;
-use shared::config::Config;
-use shared::ids::RoomId;
-use shared::placement::{CHAT, Router};
-use shared::subjects;
-use shared::subjects::SubjectPrefix;
+use model::ids::RoomId;
+use model::placement::{CHAT, Router};
+use model::subjects;
+use model::subjects::SubjectPrefix;
+use runtime::config::Config;
 
 use super::table::align;
 

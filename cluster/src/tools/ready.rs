@@ -11,9 +11,9 @@ use hyper::body::Bytes;
 use hyper::client::conn::http1;
 use hyper::{Request, header};
 use hyper_util::rt::TokioIo;
+use model::ids::ServerId;
+use runtime::config::Config;
 use serde::Deserialize;
-use shared::config::Config;
-use shared::ids::ServerId;
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 

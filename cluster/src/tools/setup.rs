@@ -18,9 +18,9 @@ mod users;
 use std::path::{Path, PathBuf};
 
 use anyhow::{bail, ensure};
-use shared::config::Servers;
-use shared::ids::ServerId;
-use shared::signing::{KeyFiles, Written};
+use model::ids::ServerId;
+use node::signing::{KeyFiles, Written};
+use runtime::config::Servers;
 
 use crate::args::Options;
 use users::{Rights, User};

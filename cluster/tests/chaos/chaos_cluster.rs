@@ -8,7 +8,7 @@ use std::time::Duration;
 use client::{ClientError, Options, query_entry};
 use rand::RngExt;
 use rand::rngs::StdRng;
-use shared::testing::{NatsServer, TcpProxy, eventually};
+use testkit::{NatsServer, TcpProxy, eventually};
 use tokio::time::sleep;
 
 use crate::configuration::Configuration;

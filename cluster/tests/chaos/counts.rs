@@ -1,6 +1,6 @@
 //! What is counted over all acts.
 
-use shared::metrics::Counter;
+use runtime::metrics::Counter;
 
 #[derive(Debug, Default)]
 pub(crate) struct Counts {

@@ -3,8 +3,8 @@
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use shared::lifecycle::Lifecycle;
-use shared::placement::Strategy;
+use model::placement::Strategy;
+use runtime::lifecycle::Lifecycle;
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep};
 

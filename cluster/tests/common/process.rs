@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::time::Duration;
 
-use shared::testing::eventually;
+use testkit::eventually;
 use tokio::process::{Child, Command};
 
 /// The longest that anything here may take.

@@ -7,17 +7,17 @@ use std::path::Path;
 
 use async_nats::{Client, HeaderMap, Subscriber};
 use futures_util::{FutureExt, StreamExt};
-use serde_json::json;
-use shared::ids::{Incarnation, RoomId, ServerId};
-use shared::membership::{Membership, Token};
-use shared::rpc::messages::{
+use model::ids::{Incarnation, RoomId, ServerId};
+use model::membership::{Membership, Token};
+use model::rpc::messages::{
     FromChat, FromConnector, HistoryQuery, HistoryRange, Item, LogPosition, RpcRequest, RpcResponse,
 };
-use shared::rpc::{self, header};
-use shared::settings::Signatures;
-use shared::signing::{PublicKey, Signed};
-use shared::subjects;
-use shared::testing::eventually;
+use model::rpc::{self, header};
+use model::settings::Signatures;
+use model::subjects;
+use node::signing::{PublicKey, Signed};
+use serde_json::json;
+use testkit::eventually;
 
 use crate::attacks::{AttackedCluster, Attacker, CHATS, STOLEN, VICTIM, id};
 use crate::test_cluster::DEADLINE;
@@ -281,7 +281,7 @@ impl AttackTest {
     }
 
     fn counters(&self) -> BTreeMap<&'static str, u64> {
-        let sum = |count: fn(&shared::metrics::Metrics) -> u64| {
+        let sum = |count: fn(&runtime::metrics::Metrics) -> u64| {
             self.attacked.clusters.iter().map(|cluster| count(cluster.metrics())).sum::<u64>()
         };
         [

@@ -2,10 +2,10 @@
 
 use std::collections::BTreeSet;
 
-use shared::bus::Bus;
-use shared::metrics::Metrics;
-use shared::rpc::header;
-use shared::settings::NatsSettings;
+use bus::Bus;
+use model::rpc::header;
+use model::settings::NatsSettings;
+use runtime::metrics::Metrics;
 
 use crate::test_cluster::{DEADLINE, Setup};
 

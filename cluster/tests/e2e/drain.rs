@@ -2,9 +2,9 @@
 
 use client::{ChatClient, Entered, Event, Options, Resume};
 use cluster::LogKind;
+use frontend::routes;
+use model::placement::CONNECTOR;
 use serde_json::json;
-use shared::frontend::routes;
-use shared::placement::CONNECTOR;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use crate::split_cluster::{SplitCluster, home};

@@ -5,11 +5,11 @@ use std::collections::BTreeSet;
 use client::{ChatClient, Event, Options};
 use cluster::{Cluster, LogKind};
 use futures_util::StreamExt;
-use shared::config::Server;
-use shared::placement::CONNECTOR;
-use shared::rpc;
-use shared::rpc::messages::FromConnector;
-use shared::testing::eventually;
+use model::placement::CONNECTOR;
+use model::rpc;
+use model::rpc::messages::FromConnector;
+use runtime::config::Server;
+use testkit::eventually;
 use tokio::time::timeout;
 
 use crate::operations::{port, readiness};

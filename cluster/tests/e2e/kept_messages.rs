@@ -3,7 +3,7 @@
 
 use async_nats::jetstream::{self, stream};
 use serde_json::Value;
-use shared::testing::{eventually, http_get};
+use testkit::{eventually, http_get};
 
 use crate::test_cluster::{DEADLINE, Setup};
 

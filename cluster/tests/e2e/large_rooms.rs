@@ -13,7 +13,7 @@ on_both_buses! {
 
 const NAMES: [&str; 8] = ["ann", "bob", "cid", "dan", "eve", "fay", "gus", "hal"];
 
-fn large() -> impl FnOnce(&mut shared::config::Settings) {
+fn large() -> impl FnOnce(&mut runtime::config::Settings) {
     |settings| settings.room.large_members = 5
 }
 

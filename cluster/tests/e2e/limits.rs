@@ -1,9 +1,9 @@
 //! Every limit: who passes it gets a clear answer or a clean close, and nobody else notices.
 
 use client::{ChatClient, ClientError, Event, Options, routes};
+use model::settings::Forbidden;
 use serde_json::json;
-use shared::settings::Forbidden;
-use shared::testing::{HttpResponse, eventually, http_get};
+use testkit::{HttpResponse, eventually, http_get};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio_tungstenite::tungstenite::client::IntoClientRequest;

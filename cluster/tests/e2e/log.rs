@@ -2,7 +2,7 @@
 
 use client::{ClientError, Event, History, Message};
 use cluster::{Cluster, LogKind};
-use shared::testing::{TcpProxy, eventually};
+use testkit::{TcpProxy, eventually};
 
 use crate::split_cluster::{SplitCluster, home};
 use crate::test_cluster::{DEADLINE, Member};

@@ -5,7 +5,7 @@ use client::{Event, History};
 use cluster::LogKind;
 use futures_util::StreamExt;
 use futures_util::future::join_all;
-use shared::testing::NatsServer;
+use testkit::NatsServer;
 
 use crate::split_cluster::{SplitCluster, home};
 use crate::test_cluster::Member;

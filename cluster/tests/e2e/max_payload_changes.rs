@@ -6,8 +6,8 @@ use std::time::Duration;
 use client::{ClientError, Event, Message};
 use cluster::{Cluster, LogKind};
 use futures_util::future::join_all;
-use shared::ids::ServerId;
-use shared::testing::{NatsServer, eventually, http_get};
+use model::ids::ServerId;
+use testkit::{NatsServer, eventually, http_get};
 
 use crate::readiness::assert_named;
 use crate::split_cluster::SplitCluster;

@@ -8,7 +8,7 @@ use std::time::Duration;
 use async_nats::jetstream::{self, Context, stream};
 use client::{ClientError, Event, Message};
 use cluster::{Cluster, LogKind};
-use shared::testing::{NatsServer, eventually};
+use testkit::{NatsServer, eventually};
 use tokio::sync::Mutex;
 use tokio::task::JoinSet;
 use tokio::time::Instant;

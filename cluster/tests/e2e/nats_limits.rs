@@ -5,9 +5,9 @@ use std::net::Ipv4Addr;
 
 use client::Message;
 use cluster::{Cluster, LogKind};
+use model::ids::ServerId;
 use serde_json::Value;
-use shared::ids::ServerId;
-use shared::testing::{NatsServer, eventually, http_get};
+use testkit::{NatsServer, eventually, http_get};
 use tokio::time::{Duration, Instant};
 
 use crate::readiness::assert_named;

@@ -3,11 +3,11 @@
 use std::net::{Ipv4Addr, SocketAddr};
 
 use cluster::{Cluster, LogKind};
+use model::ids::ServerId;
+use model::settings::Secret;
+use runtime::config::Servers;
 use serde_json::Value;
-use shared::config::Servers;
-use shared::ids::ServerId;
-use shared::settings::Secret;
-use shared::testing::{TcpProxy, eventually, http_get};
+use testkit::{TcpProxy, eventually, http_get};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::time::{Duration, Instant};
 
@@ -288,11 +288,11 @@ async fn the_gate_says_who_is_away_since_when() {
     let state = async |id: &str| line(&status().await, id)["state"].clone();
     eventually(DEADLINE, "the second to be away", async || state("chat-server-2").await == "away").await;
     assert_eq!(state("chat-server-1").await, "up");
-    let before = shared::clock::now_ms();
+    let before = runtime::clock::now_ms();
     let until_away = async |id: &str| {
         eventually(DEADLINE, "the first to be away", async || state(id).await == "away").await;
         let since = line(&status().await, id)["unreachable_since_ms"].as_u64().unwrap();
-        assert!((before..=shared::clock::now_ms()).contains(&since), "{since}, after {before}");
+        assert!((before..=runtime::clock::now_ms()).contains(&since), "{since}, after {before}");
     };
     chat.stop().await;
     until_away("chat-server-1").await;

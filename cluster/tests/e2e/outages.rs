@@ -2,9 +2,9 @@
 
 use client::{Entered, Event, Options, Resume, query_entry, routes};
 use cluster::LogKind;
+use model::placement::{CHAT, GATE};
 use serde_json::json;
-use shared::placement::{CHAT, GATE};
-use shared::testing::eventually;
+use testkit::eventually;
 
 use crate::split_cluster::{SplitCluster, home};
 use crate::test_cluster::{DEADLINE, Member, address, code};

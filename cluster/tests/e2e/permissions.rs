@@ -6,9 +6,9 @@ use std::time::Duration;
 use async_nats::{Client, ConnectOptions, Event};
 use client::{History, Options, query_entry};
 use cluster::LogKind;
-use shared::placement::GATE;
-use shared::settings::NatsSettings;
-use shared::testing::{Certificates, NatsServer, Scratch, eventually};
+use model::placement::GATE;
+use model::settings::NatsSettings;
+use testkit::{Certificates, NatsServer, Scratch, eventually};
 use tokio::runtime::Runtime;
 use tokio::sync::mpsc;
 

@@ -4,9 +4,9 @@
 use async_nats::jetstream::{self, stream::Stream};
 use client::{Event, History, Message};
 use cluster::{Cluster, LogKind};
+use model::record::{Entry, Position, Record, RecordId, VERSION};
 use serde_json::{Value, json};
-use shared::record::{Entry, Position, Record, RecordId, VERSION};
-use shared::testing::eventually;
+use testkit::eventually;
 
 use crate::operations::{port, readiness, wait_until_ready};
 use crate::readiness::assert_named;
@@ -189,7 +189,7 @@ async fn a_record_from_the_future_is_applied_and_moves_no_time() {
     let sent = world.ann.chat.send(&message).await.unwrap();
     assert!(world.bob.events_before("once").await.is_empty());
     let next = world.next().await;
-    let from = shared::ids::Name::new("ann").unwrap();
+    let from = model::ids::Name::new("ann").unwrap();
     let entries = vec![Entry::Message { from, content: "from the future".to_owned(), id: None }];
     let future = Record { time: next.time + FAR_MS, entries, ..next };
     let position = world.publish(future.encode().unwrap()).await;

@@ -9,8 +9,8 @@ use async_nats::Subscriber;
 use client::History;
 use cluster::{Cluster, LogKind, Plan};
 use futures_util::StreamExt;
-use shared::config::Config;
-use shared::testing::{NatsServer, Scratch, eventually};
+use runtime::config::Config;
+use testkit::{NatsServer, Scratch, eventually};
 
 use crate::permissions::Protected;
 use crate::test_cluster::{DEADLINE, Setup, TestCluster, servers, settings};

@@ -4,9 +4,9 @@ use std::process::Stdio;
 
 use client::Message;
 use cluster::{Cluster, LogKind};
+use runtime::config::Server;
 use serde_json::{Map, Value, json};
-use shared::config::Server;
-use shared::testing::{NatsServer, Scratch, eventually};
+use testkit::{NatsServer, Scratch, eventually};
 use tokio::process::Command;
 use tokio::time::{Duration, Instant, sleep};
 

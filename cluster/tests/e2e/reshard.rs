@@ -3,10 +3,10 @@
 use std::time::Duration;
 
 use client::{ClientError, Event, History, Message};
-use shared::config::{Server, Servers};
-use shared::ids::ServerId;
-use shared::placement::{self, CHAT, CONNECTOR, GATE};
-use shared::testing::eventually;
+use model::ids::ServerId;
+use model::placement::{self, CHAT, CONNECTOR, GATE};
+use runtime::config::{Server, Servers};
+use testkit::eventually;
 
 use crate::on_both_buses;
 use crate::split_cluster::SplitCluster;

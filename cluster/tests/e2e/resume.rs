@@ -2,7 +2,7 @@
 
 use client::{ChatClient, ClientError, Event, Events, History, Message, Options, Resume, Said};
 use serde_json::json;
-use shared::testing::eventually;
+use testkit::eventually;
 
 use crate::on_both_buses;
 use crate::test_cluster::{DEADLINE, Member, Setup, TestCluster, code};

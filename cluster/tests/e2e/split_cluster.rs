@@ -2,10 +2,10 @@
 
 use client::{ChatClient, Events, Options};
 use cluster::{Cluster, LogKind, Plan};
-use shared::config::{Config, Server, Servers, Settings};
-use shared::ids::ServerId;
-use shared::placement::CONNECTOR;
-use shared::testing::{NatsServer, TcpProxy};
+use model::ids::ServerId;
+use model::placement::CONNECTOR;
+use runtime::config::{Config, Server, Servers, Settings};
+use testkit::{NatsServer, TcpProxy};
 use tokio::runtime::{Builder, Runtime};
 
 use crate::test_cluster::{Member, address, servers, settings};
@@ -106,5 +106,5 @@ impl SplitCluster {
 
 /// The chat server of this room.
 pub(crate) fn home(servers: &Servers, room: &str) -> String {
-    shared::placement::place(room, servers.chat()).unwrap().id.to_string()
+    model::placement::place(room, servers.chat()).unwrap().id.to_string()
 }

@@ -8,16 +8,16 @@ use std::time::Duration;
 use async_nats::{Client, Subscriber};
 use cluster::{Cluster, LogKind};
 use futures_util::StreamExt;
-use shared::ids::{Incarnation, RoomId, ServerId};
-use shared::membership::{Membership, Token};
-use shared::metrics::Metrics;
-use shared::record::{Entry, Epoch, Position, Record, RecordId, VERSION};
-use shared::rpc;
-use shared::rpc::messages::{
+use model::ids::{Incarnation, RoomId, ServerId};
+use model::membership::{Membership, Token};
+use model::record::{Entry, Epoch, Position, Record, RecordId, VERSION};
+use model::rpc;
+use model::rpc::messages::{
     FromChat, FromConnector, HistoryQuery, HistoryRange, KnownIncarnation, LogPosition, Ping, RpcRequest, RpcResponse,
 };
-use shared::subjects;
-use shared::testing::eventually;
+use model::subjects;
+use runtime::metrics::Metrics;
+use testkit::eventually;
 
 use crate::permissions::Protected;
 use crate::split_cluster::{SplitCluster, home};

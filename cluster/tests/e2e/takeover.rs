@@ -2,9 +2,9 @@
 
 use client::{ChatClient, Event, Options};
 use cluster::{Cluster, LogKind};
-use shared::config::Server;
-use shared::placement::CONNECTOR;
-use shared::testing::eventually;
+use model::placement::CONNECTOR;
+use runtime::config::Server;
+use testkit::eventually;
 
 use crate::split_cluster::{SplitCluster, home};
 use crate::test_cluster::{DEADLINE, Member, address};

@@ -6,10 +6,10 @@ use std::time::Duration;
 
 use client::{ChatClient, ClientError, Entered, Event, Events, Options, Sent};
 use cluster::{Cluster, LogKind, Plan};
-use shared::config::{Config, Server, Servers, Settings};
-use shared::ids::ServerId;
-use shared::placement::{CHAT, CONNECTOR, GATE};
-use shared::testing::NatsServer;
+use model::ids::ServerId;
+use model::placement::{CHAT, CONNECTOR, GATE};
+use runtime::config::{Config, Server, Servers, Settings};
+use testkit::NatsServer;
 
 /// The longest that anything here may take.
 pub(crate) const DEADLINE: Duration = Duration::from_secs(20);

@@ -9,9 +9,9 @@ mod promtool;
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use runtime::config::Settings;
+use runtime::metrics::Metrics;
 use serde_json::Value;
-use shared::config::Settings;
-use shared::metrics::Metrics;
 
 use expression::{Expression, Figure};
 use files::{alerts, dashboard, documented_alerts, expressions, read, targets, written};

@@ -2,11 +2,11 @@
 
 use std::process::Stdio;
 
+use bus::{Bus, Message, Subscription};
+use model::rpc::header;
+use model::settings::NatsSettings;
+use runtime::metrics::Metrics;
 use serde_json::{Value, json};
-use shared::bus::{Bus, Message, Subscription};
-use shared::metrics::Metrics;
-use shared::rpc::header;
-use shared::settings::NatsSettings;
 use tokio::io::AsyncWriteExt;
 
 use crate::conversation;

@@ -4,9 +4,9 @@
 use std::time::Duration;
 
 use client::{ChatClient, ClientError, Event, Events, Options};
-use shared::config::Server;
-use shared::ids::ServerId;
-use shared::placement;
+use model::ids::ServerId;
+use model::placement;
+use runtime::config::Server;
 use tokio::time::Instant;
 
 use crate::deployment::{Deployment, Layout, SERVERS};

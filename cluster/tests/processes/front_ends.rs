@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use client::{ChatClient, History, Options};
 use serde_json::Value;
-use shared::testing::http_request;
+use testkit::http_request;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 

@@ -8,7 +8,7 @@ use std::process::Stdio;
 use std::time::Duration;
 
 use client::{ChatClient, Options};
-use shared::testing::{NatsServer, eventually};
+use testkit::{NatsServer, eventually};
 
 use crate::configuration::Configuration;
 use crate::deployment::{Layout, get};

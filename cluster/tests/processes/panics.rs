@@ -3,11 +3,11 @@
 //! points, so there the same tests show that nothing happens.
 
 use client::{ChatClient, ClientError, Event, Events, Options};
+use model::ids::ServerId;
+use model::placement;
+use runtime::config::Server;
 use serde_json::json;
-use shared::config::Server;
-use shared::ids::ServerId;
-use shared::placement;
-use shared::testing::eventually;
+use testkit::eventually;
 
 use crate::deployment::{Deployment, Layout, SERVERS, get};
 use crate::process::DEADLINE;

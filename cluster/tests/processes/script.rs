@@ -5,10 +5,10 @@ use std::path::Path;
 use std::process::Stdio;
 use std::time::Duration;
 
+use model::ids::ServerId;
+use model::placement;
+use runtime::config::Server;
 use serde_json::Value;
-use shared::config::Server;
-use shared::ids::ServerId;
-use shared::placement;
 use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
 use tokio::process::Command;
 

@@ -5,7 +5,7 @@ use std::net::TcpListener;
 
 use client::{ChatClient, Options};
 use serde_json::{Value, json};
-use shared::testing::eventually;
+use testkit::eventually;
 use tokio_tungstenite::connect_async;
 use tokio_tungstenite::tungstenite::client::IntoClientRequest;
 

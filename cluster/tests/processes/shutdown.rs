@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use serde_json::json;
-use shared::testing::NatsServer;
+use testkit::NatsServer;
 
 use crate::deployment::{Deployment, Layout};
 use crate::on_both_layouts;

@@ -5,7 +5,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
 use serde_json::Value;
-use shared::testing::NatsServer;
+use testkit::NatsServer;
 
 use crate::configuration::Configuration;
 use crate::deployment::Layout;

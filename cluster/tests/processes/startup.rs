@@ -4,7 +4,7 @@ use std::net::TcpListener;
 use std::time::Duration;
 
 use serde_json::json;
-use shared::testing::{NatsServer, eventually, http_get};
+use testkit::{NatsServer, eventually, http_get};
 
 use crate::configuration::{Address, Configuration};
 use crate::deployment::{Layout, get};

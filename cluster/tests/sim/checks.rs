@@ -8,9 +8,9 @@ use std::ops::AddAssign;
 
 use connector::connector_state::ClientResponse;
 use connector::room::RoomResponse;
-use shared::ids::RoomId;
-use shared::membership::Membership;
-use shared::record::Entry;
+use model::ids::RoomId;
+use model::membership::Membership;
+use model::record::Entry;
 
 use crate::poison::FUTURE_MS;
 use crate::user::{ClientConnection, Received, SentRequest};

@@ -7,9 +7,9 @@ use std::sync::Arc;
 use bytes::Bytes;
 use chat::owner::{LogOp, LogResult};
 use chat::rooms::LogRequester;
-use shared::config::Servers;
-use shared::ids::{RoomId, ServerId};
-use shared::rpc::Trace;
+use model::ids::{RoomId, ServerId};
+use model::rpc::Trace;
+use runtime::config::Servers;
 
 use crate::chance::Chance;
 use crate::poison::Poison;

@@ -4,8 +4,8 @@ use std::collections::BTreeSet;
 
 use bytes::Bytes;
 use chat::log::memory::Memory;
-use shared::ids::RoomId;
-use shared::record::{Entry, Position, Record, RecordId, VERSION};
+use model::ids::RoomId;
+use model::record::{Entry, Position, Record, RecordId, VERSION};
 
 use crate::checks;
 

@@ -4,8 +4,8 @@
 
 use std::collections::{BTreeMap, VecDeque};
 
-use shared::ids::RoomId;
-use shared::record::{Position, Record};
+use model::ids::RoomId;
+use model::record::{Position, Record};
 
 pub(crate) struct Retention {
     most: usize,

@@ -14,7 +14,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::mpsc;
 use std::thread;
 
-use shared::clock;
+use runtime::clock;
 
 use crate::checks::Tally;
 use crate::scenario::Scenario;

@@ -2,9 +2,9 @@
 
 use connector::connector_state::ClientResponse;
 use connector::room::{Push, RoomResponse};
-use shared::ids::RoomId;
-use shared::membership::Token;
-use shared::record::Epoch;
+use model::ids::RoomId;
+use model::membership::Token;
+use model::record::Epoch;
 
 /// One connection of a person, from opening to closing.
 #[derive(Debug, Default)]

@@ -1,8 +1,8 @@
 //! Chat servers as the failure detector sees them, for gates.
 
-use shared::ids::ServerId;
-use shared::rpc::messages::ChatStats;
-use shared::rpc::report::{ChatReport, Liveness};
+use model::ids::ServerId;
+use model::rpc::messages::ChatStats;
+use model::rpc::report::{ChatReport, Liveness};
 
 use super::{ChatServers, MAX_MISSED};
 
@@ -42,9 +42,9 @@ impl ChatServers {
 mod tests {
     use std::sync::Arc;
 
-    use shared::config::{Server, Servers};
-    use shared::ids::Incarnation;
-    use shared::placement::CHAT;
+    use model::ids::Incarnation;
+    use model::placement::CHAT;
+    use runtime::config::{Server, Servers};
 
     use super::*;
 

@@ -1,7 +1,7 @@
 //! The rate at which a connector attaches its rooms. After a reconnect, or when a chat server is down, all of them attach
 //! again: at once they would overrun the way out to the broker, be dropped together, and be repeated together.
 
-use shared::ids::RoomId;
+use model::ids::RoomId;
 
 /// Of the attaches of a tick, one in so many is for rooms that a client waits for.
 const RESERVED: usize = 4;

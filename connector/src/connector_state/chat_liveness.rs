@@ -2,10 +2,10 @@
 
 use std::sync::Arc;
 
-use shared::config::Servers;
-use shared::ids::{Incarnation, RoomId, ServerId};
-use shared::rpc::messages::RpcRequest;
-use shared::rpc::report::ChatReport;
+use model::ids::{Incarnation, RoomId, ServerId};
+use model::rpc::messages::RpcRequest;
+use model::rpc::report::ChatReport;
+use runtime::config::Servers;
 use tracing::{info, warn};
 
 use super::{ConnectorState, Effect, Now, TOKENS_PER_ROOM};

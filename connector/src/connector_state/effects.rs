@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use shared::ids::{RoomId, ServerId};
+use model::ids::{RoomId, ServerId};
 
 use crate::request_body::BodyError;
 use crate::room::{Push, RoomResponse};

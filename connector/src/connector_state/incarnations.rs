@@ -1,9 +1,9 @@
 //! This connector's own incarnation: where a chat server knows a higher one, the connector goes on
 //! above that. Its sessions, requests and proposals stay.
 
-use shared::ids::{Incarnation, ServerId};
-use shared::log_rate_limit::LogRateLimit;
-use shared::rpc::messages::KnownIncarnation;
+use model::ids::{Incarnation, ServerId};
+use model::rpc::messages::KnownIncarnation;
+use runtime::log_rate_limit::LogRateLimit;
 use tracing::{error, info, warn};
 
 use super::{ConnectorState, Effect, Now};

@@ -1,8 +1,8 @@
 //! What clients ask, and which room it is for.
 
 use bytes::Bytes;
-use shared::ids::RoomId;
-use shared::membership::Token;
+use model::ids::RoomId;
+use model::membership::Token;
 
 use super::{ClientRequest, ClientResponse, ConnectorState, Effect, Now, respond};
 use crate::request_body::{EnterRequest, HistoryRequest, MembersRequest};

@@ -1,11 +1,11 @@
 //! Messages that are taken: of chat servers that are listed, and pings of gates that are, on whose
 //! inboxes alone they are answered.
 
-use shared::ids::ServerId;
-use shared::log_rate_limit::LogRateLimit;
-use shared::placement::{CHAT, GATE};
-use shared::rpc::messages::RpcResponse;
-use shared::subjects;
+use model::ids::ServerId;
+use model::placement::{CHAT, GATE};
+use model::rpc::messages::RpcResponse;
+use model::subjects;
+use runtime::log_rate_limit::LogRateLimit;
 use tracing::warn;
 
 use super::{ConnectorState, Effect, Now};

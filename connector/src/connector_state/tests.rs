@@ -4,15 +4,15 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use bytes::Bytes;
-use shared::backoff;
-use shared::config::{Server, Servers};
-use shared::ids::{Incarnation, Name, RoomId, ServerId, SessionId};
-use shared::metrics::Metrics;
-use shared::placement::CHAT;
-use shared::record::{Entry, Epoch, Position, Record, RecordId, VERSION};
-use shared::rpc;
-use shared::rpc::messages::{CatchUp, FromChat, FromConnector, LogPosition, RpcRequest, RpcResponse};
-use shared::size_limits::SizeLimits;
+use model::backoff;
+use model::ids::{Incarnation, Name, RoomId, ServerId, SessionId};
+use model::placement::CHAT;
+use model::record::{Entry, Epoch, Position, Record, RecordId, VERSION};
+use model::rpc;
+use model::rpc::messages::{CatchUp, FromChat, FromConnector, LogPosition, RpcRequest, RpcResponse};
+use model::size_limits::SizeLimits;
+use runtime::config::{Server, Servers};
+use runtime::metrics::Metrics;
 
 use super::*;
 

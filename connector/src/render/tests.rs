@@ -1,5 +1,5 @@
+use model::membership::Token;
 use serde_json::{Value, json};
-use shared::membership::Token;
 use wire::{MessageKind, PackageKind};
 
 use super::*;

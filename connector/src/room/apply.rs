@@ -2,10 +2,10 @@
 
 use std::sync::Arc;
 
-use shared::ids::{Incarnation, Name, SessionId};
-use shared::membership::Membership;
-use shared::record::{DecidedProposal, Entry, Outcome, Position, Record, RecordId, Refusal};
-use shared::rpc::messages::{Item, LogPosition};
+use model::ids::{Incarnation, Name, SessionId};
+use model::membership::Membership;
+use model::record::{DecidedProposal, Entry, Outcome, Position, Record, RecordId, Refusal};
+use model::rpc::messages::{Item, LogPosition};
 
 use super::local_sessions::LocalSession;
 use super::proposer::{PendingRequest, QueuedItem};

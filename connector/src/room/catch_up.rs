@@ -3,11 +3,11 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use shared::ids::{Name, ServerId};
-use shared::lineage::Lineage;
-use shared::record::{Epoch, Position, Record};
-use shared::room::{Checkpoint, Member, RoomState};
-use shared::rpc::messages::{CatchUp, Item, LogPosition};
+use model::ids::{Name, ServerId};
+use model::lineage::Lineage;
+use model::record::{Epoch, Position, Record};
+use model::room::{Checkpoint, Member, RoomState};
+use model::rpc::messages::{CatchUp, Item, LogPosition};
 
 use super::apply::push_to;
 use super::local_sessions::LocalSession;

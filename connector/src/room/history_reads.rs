@@ -2,8 +2,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use shared::record::{Epoch, Position, Refusal};
-use shared::rpc::messages::{HistoryMessage, HistoryPage, HistoryQuery, HistoryRange, LogPosition, RpcRequest};
+use model::record::{Epoch, Position, Refusal};
+use model::rpc::messages::{HistoryMessage, HistoryPage, HistoryQuery, HistoryRange, LogPosition, RpcRequest};
 
 use super::proposer::PendingRequest;
 use super::{Context, RETRY, Room, RoomEffect, RoomResponse, Stamp, session_id};
@@ -228,8 +228,8 @@ impl MissedMessages {
 
 #[cfg(test)]
 mod tests {
-    use shared::ids::Name;
-    use shared::membership::Token;
+    use model::ids::Name;
+    use model::membership::Token;
 
     use super::*;
 

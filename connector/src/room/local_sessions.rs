@@ -4,8 +4,8 @@ use std::collections::BTreeSet;
 use std::collections::btree_map::{BTreeMap, Iter, Keys};
 use std::sync::Arc;
 
-use shared::ids::Name;
-use shared::membership::{Membership, Token};
+use model::ids::Name;
+use model::membership::{Membership, Token};
 
 /// A local session, as this connector wants it to be.
 #[derive(Debug)]

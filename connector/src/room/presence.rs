@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::ops::Bound;
 
-use shared::ids::Name;
+use model::ids::Name;
 
 /// Milliseconds from one total that is told of a large room to the next.
 const TOTAL_INTERVAL_MS: u64 = 1_000;

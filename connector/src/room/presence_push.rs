@@ -2,8 +2,8 @@
 
 use std::sync::Arc;
 
-use shared::ids::Name;
-use shared::record::Refusal;
+use model::ids::Name;
+use model::record::Refusal;
 
 use super::apply::push_to;
 use super::local_sessions::LocalSession;

@@ -3,12 +3,12 @@
 
 mod queue;
 
-use shared::ids::{Incarnation, Name};
-use shared::lineage::Lineage;
-use shared::membership::{Membership, Token};
-use shared::record::{Epoch, RecordId};
-use shared::rpc::messages::{Claim, Item, is_plausible_number};
-use shared::size_limits::SizeLimits;
+use model::ids::{Incarnation, Name};
+use model::lineage::Lineage;
+use model::membership::{Membership, Token};
+use model::record::{Epoch, RecordId};
+use model::rpc::messages::{Claim, Item, is_plausible_number};
+use model::size_limits::SizeLimits;
 
 use queue::{PendingMove, Queue};
 

@@ -1,9 +1,9 @@
 //! Local sessions of a room: coming, going, being kept while their connections are broken.
 
-use shared::ids::Name;
-use shared::membership::Token;
-use shared::record::{Epoch, Refusal};
-use shared::rpc::messages::{Claim, Item};
+use model::ids::Name;
+use model::membership::Token;
+use model::record::{Epoch, Refusal};
+use model::rpc::messages::{Claim, Item};
 
 use super::local_sessions::LocalSession;
 use super::proposer::{PendingRequest, QueuedItem};

@@ -2,12 +2,12 @@
 
 use std::sync::atomic::Ordering;
 
+use bus::OutgoingMessage;
 use bytes::Bytes;
-use shared::bus::OutgoingMessage;
-use shared::frontend::KickReason;
-use shared::ids::{RoomId, ServerId};
-use shared::rpc::{Label, Trace};
-use shared::subjects;
+use frontend::KickReason;
+use model::ids::{RoomId, ServerId};
+use model::rpc::Label;
+use model::subjects;
 use tokio::time::Instant;
 use tracing::debug;
 
@@ -87,7 +87,7 @@ impl Connector {
         (method, room): (&str, Option<&RoomId>),
         payload: Bytes,
     ) {
-        let trace = Trace::new();
+        let trace = bus::new_trace();
         let label = Label { method, room, from: &self.id, view: &self.view, trace: &trace };
         debug!(%trace, method, "sent");
         let mut message = OutgoingMessage { subject, reply, headers: label.headers(), payload };

@@ -2,7 +2,7 @@
 //! header.
 
 use serde_json::{Value, json};
-use shared::testing::http_request;
+use testkit::http_request;
 
 use crate::{GateFixture, HOME};
 

@@ -9,12 +9,12 @@ use std::time::Duration;
 use async_nats::jetstream::stream::{Config, Info};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
+use bus::{Bus, BusError, Headers, Message, OutgoingMessage};
 use bytes::Bytes;
+use model::record::Position;
+use model::subjects::{self, SubjectPrefix};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
-use shared::bus::{Bus, BusError, Headers, Message, OutgoingMessage};
-use shared::record::Position;
-use shared::subjects::{self, SubjectPrefix};
 use thiserror::Error;
 
 /// The stream of all rooms, without a prefix.

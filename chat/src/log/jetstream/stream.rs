@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use async_nats::jetstream::stream::{Config, DiscardPolicy, Info, RetentionPolicy, StorageType};
-use shared::bus::BusError;
-use shared::settings::LogSettings;
+use bus::BusError;
+use model::settings::LogSettings;
 use thiserror::Error;
 
 use super::api::{Api, ApiError, code};

@@ -3,8 +3,8 @@
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use shared::bus::Connection;
-use shared::record::{Epoch, Position};
+use bus::Connection;
+use model::record::{Epoch, Position};
 use tokio::sync::watch;
 use tracing::error;
 

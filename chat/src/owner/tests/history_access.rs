@@ -1,7 +1,7 @@
 //! Questions for messages: whose member they may be for. Numbers of proposals that cannot be.
 
-use shared::lineage::Lineage;
-use shared::rpc::messages::{HistoryQuery, HistoryRange};
+use model::lineage::Lineage;
+use model::rpc::messages::{HistoryQuery, HistoryRange};
 
 use super::*;
 

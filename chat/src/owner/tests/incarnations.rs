@@ -1,7 +1,7 @@
 //! Runs of connectors that are below one that the log names, and those that go on above it.
 
-use shared::lineage::Lineage;
-use shared::rpc::messages::KnownIncarnation;
+use model::lineage::Lineage;
+use model::rpc::messages::KnownIncarnation;
 
 use super::*;
 

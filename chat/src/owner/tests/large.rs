@@ -1,9 +1,9 @@
 //! Rooms with many members: what their checkpoints, states and messages take.
 
-use shared::room::RoomState;
-use shared::rpc;
-use shared::rpc::messages::FromChat;
-use shared::settings::RoomSettings;
+use model::room::RoomState;
+use model::rpc;
+use model::rpc::messages::FromChat;
+use model::settings::RoomSettings;
 
 use super::*;
 

@@ -3,7 +3,7 @@
 use std::cell::Cell;
 use std::time::Duration;
 
-use shared::placement::Strategy;
+use model::placement::Strategy;
 use tokio::time::{Instant, sleep};
 
 use super::{EVERY, ROOMS, Setting, due_within};

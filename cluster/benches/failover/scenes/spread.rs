@@ -1,10 +1,10 @@
 //! How evenly the formula spreads rooms over chat servers, and how many move when one comes, goes or dies. Pure.
 
+use model::ids::ServerId;
+use model::placement::{Strategy, candidates};
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
-use shared::config::Server;
-use shared::ids::ServerId;
-use shared::placement::{Strategy, candidates};
+use runtime::config::Server;
 
 use crate::verdict::Verdict;
 

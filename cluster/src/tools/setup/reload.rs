@@ -5,11 +5,11 @@ use std::path::Path;
 use std::time::Duration;
 
 use anyhow::{Context, bail};
+use bus::{Bus, BusError, OutgoingMessage};
+use model::settings::NatsSettings;
+use model::subjects;
+use runtime::metrics::Metrics;
 use serde_json::Value;
-use shared::bus::{Bus, BusError, OutgoingMessage};
-use shared::metrics::Metrics;
-use shared::settings::NatsSettings;
-use shared::subjects;
 
 use super::users::SYS;
 

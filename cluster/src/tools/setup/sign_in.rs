@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use anyhow::bail;
-use shared::ids::ServerId;
+use model::ids::ServerId;
 
 use super::files;
 

@@ -3,9 +3,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::os::unix::fs::PermissionsExt;
 
+use runtime::config::load_servers;
 use serde_json::Value;
-use shared::config::load_servers;
-use shared::testing::Scratch;
+use testkit::Scratch;
 
 use super::*;
 

@@ -1,8 +1,8 @@
 //! The broker's users for the servers of an environment, and for people. Pure.
 
+use model::subjects::permissions::Permissions;
+use runtime::config::Servers;
 use serde_json::{Value, json};
-use shared::config::Servers;
-use shared::subjects::permissions::Permissions;
 
 /// Administers the broker; not in the account of the servers.
 pub(super) const SYS: &str = "sys";

@@ -5,7 +5,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
 
 use serde_json::Value;
-use shared::testing::eventually;
+use testkit::eventually;
 use tokio::process::Command;
 
 use super::{ADDED, ChaosCluster, SETTINGS};

@@ -4,10 +4,10 @@ use std::collections::BTreeSet;
 
 use connector::connector_state::ClientResponse;
 use connector::room::{Entered, Push, RoomResponse};
-use shared::ids::{Name, RoomId};
-use shared::membership::Membership;
-use shared::record::{Entry, Position};
-use shared::rpc::messages::HistoryPage;
+use model::ids::{Name, RoomId};
+use model::membership::Membership;
+use model::record::{Entry, Position};
+use model::rpc::messages::HistoryPage;
 
 use super::Tally;
 use super::truth::Truth;

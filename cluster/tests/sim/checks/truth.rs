@@ -3,10 +3,10 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use chat::log::memory::Memory;
-use shared::ids::{Name, RoomId, SessionId};
-use shared::membership::Membership;
-use shared::record::{Entry, Position, Record, RecordId};
-use shared::room::RoomState;
+use model::ids::{Name, RoomId, SessionId};
+use model::membership::Membership;
+use model::record::{Entry, Position, Record, RecordId};
+use model::room::RoomState;
 
 use crate::world::World;
 

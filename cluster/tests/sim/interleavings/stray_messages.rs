@@ -1,10 +1,10 @@
 //! Messages that came from nowhere: of servers that are not listed, or with numbers, places and
 //! incarnations that cannot be. None outlives itself.
 
-use shared::ids::Incarnation;
-use shared::membership::Membership;
-use shared::record::{Epoch, Position, RecordId};
-use shared::rpc::messages::{HistoryQuery, HistoryRange, KnownIncarnation, LogPosition, RpcRequest, RpcResponse};
+use model::ids::Incarnation;
+use model::membership::Membership;
+use model::record::{Epoch, Position, RecordId};
+use model::rpc::messages::{HistoryQuery, HistoryRange, KnownIncarnation, LogPosition, RpcRequest, RpcResponse};
 
 use super::scripted_cluster::{FIRST, ScriptedCluster};
 use super::transit::Selector::{Attaches, Records};

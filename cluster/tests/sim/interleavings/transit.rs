@@ -3,8 +3,8 @@
 use bytes::Bytes;
 use chat::owner::{LogOp, LogResult};
 use chat::rooms::LogRequester;
-use shared::rpc;
-use shared::rpc::messages::{FromChat, FromConnector, RpcRequest, RpcResponse};
+use model::rpc;
+use model::rpc::messages::{FromChat, FromConnector, RpcRequest, RpcResponse};
 
 /// Something under way. Chat servers and connectors are named by their numbers.
 pub(super) enum InTransit {

@@ -2,7 +2,7 @@
 
 use std::str::FromStr;
 
-use shared::clock;
+use runtime::clock;
 
 use super::Sweep;
 use crate::scenario::Scenario;

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use shared::clock;
+use runtime::clock;
 
 use crate::checks::Tally;
 use crate::scenario::Scenario;

@@ -6,12 +6,12 @@ use chat::owner::{LogOp, LogResult};
 use chat::rooms::LogRequester;
 use connector::connector_state::{ClientRequest, ClientResponse};
 use connector::room::{Push, RoomResponse};
-use shared::ids::{Name, ServerId, SessionId};
-use shared::membership::Membership;
-use shared::record::{DecidedProposal, Entry, Outcome, Position, Record, RecordId};
-use shared::room::{Checkpoint, RoomState};
-use shared::rpc;
-use shared::rpc::messages::{
+use model::ids::{Name, ServerId, SessionId};
+use model::membership::Membership;
+use model::record::{DecidedProposal, Entry, Outcome, Position, Record, RecordId};
+use model::room::{Checkpoint, RoomState};
+use model::rpc;
+use model::rpc::messages::{
     CatchUp, FromChat, FromConnector, Item, KnownIncarnation, LogPosition, RpcRequest, RpcResponse,
 };
 

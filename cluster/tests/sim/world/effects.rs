@@ -1,7 +1,7 @@
 //! What chat servers and connectors want done, and the log that does it.
 
 use bytes::Bytes;
-use shared::subjects;
+use model::subjects;
 
 use super::*;
 use crate::trace::{Fate, Hop, LogFate};
@@ -58,7 +58,7 @@ impl World {
         if let Some(token) = token.filter(|_| !is_there && self.chance.per_mille(500)) {
             self.agenda.at(self.now + 1, Event::NoResponders { connector, token });
         }
-        let trace = Trace::new();
+        let trace = Trace::new(1, 1);
         let arrivals = self.faults().arrivals(&mut self.chance);
         self.trace.sent(self.now, hop, Fate::Arrives(&arrivals), body);
         for delay in arrivals {

@@ -4,14 +4,14 @@
 
 use bytes::Bytes;
 use chat::rooms::OutgoingReply;
-use shared::ids::Name;
-use shared::record::{Entry, Record, RecordId, VERSION};
-use shared::rpc;
-use shared::rpc::messages::{
+use model::ids::Name;
+use model::record::{Entry, Record, RecordId, VERSION};
+use model::rpc;
+use model::rpc::messages::{
     CatchUp, Claim, FromChat, FromConnector, HistoryPage, HistoryQuery, HistoryRange, Item, KnownIncarnation,
     LogPosition, RpcRequest, RpcResponse, Unavailable,
 };
-use shared::subjects;
+use model::subjects;
 
 use super::*;
 
@@ -100,7 +100,7 @@ impl World {
         let message = FromConnector { v, connector, incarnation, continues, count, known, question };
         let body: Bytes = rpc::encode(&message).unwrap();
         for number in self.nodes_of_chat(chat) {
-            let (body, reply, trace) = (body.clone(), reply.clone(), Trace::new());
+            let (body, reply, trace) = (body.clone(), reply.clone(), Trace::new(1, 1));
             self.agenda.at(self.now, Event::ToChat { chat: number, body, reply, trace });
         }
     }

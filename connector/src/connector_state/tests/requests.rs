@@ -1,8 +1,8 @@
 //! Requests that clients send without waiting, and those that are refused: what is done, and what
 //! is not.
 
-use shared::record::{DecidedProposal, Outcome};
-use shared::rpc::messages::{HistoryPage, HistoryQuery};
+use model::record::{DecidedProposal, Outcome};
+use model::rpc::messages::{HistoryPage, HistoryQuery};
 
 use super::*;
 use crate::room::RoomResponse;

@@ -1,6 +1,6 @@
 //! Messages of chat servers, and pings of gates, that are not listed.
 
-use shared::placement::GATE;
+use model::placement::GATE;
 
 use super::*;
 

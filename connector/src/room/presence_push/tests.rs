@@ -1,12 +1,12 @@
 use std::collections::BTreeMap;
 
-use shared::ids::{Incarnation, RoomId, ServerId, SessionId};
-use shared::membership::Token;
-use shared::metrics::Metrics;
-use shared::record::{DecidedProposal, Entry, Epoch, Outcome, Position, Record, RecordId, VERSION};
-use shared::room::RoomState;
-use shared::rpc::messages::{CatchUp, Item, LogPosition, RpcRequest};
-use shared::size_limits::SizeLimits;
+use model::ids::{Incarnation, RoomId, ServerId, SessionId};
+use model::membership::Token;
+use model::record::{DecidedProposal, Entry, Epoch, Outcome, Position, Record, RecordId, VERSION};
+use model::room::RoomState;
+use model::rpc::messages::{CatchUp, Item, LogPosition, RpcRequest};
+use model::size_limits::SizeLimits;
+use runtime::metrics::Metrics;
 
 use super::*;
 use crate::connector_state::attach_rate_limit::AttachRateLimit;

@@ -2,9 +2,9 @@
 
 use std::collections::BTreeMap;
 
-use shared::ids::Incarnation;
-use shared::lineage::Lineage;
-use shared::rpc::messages::Item;
+use model::ids::Incarnation;
+use model::lineage::Lineage;
+use model::rpc::messages::Item;
 
 use super::QueuedItem;
 
@@ -144,9 +144,9 @@ pub(super) fn unify(lineage: &Lineage, queued: &mut QueuedItem) {
 
 #[cfg(test)]
 mod tests {
-    use shared::ids::Name;
-    use shared::membership::Token;
-    use shared::rpc::messages::Claim;
+    use model::ids::Name;
+    use model::membership::Token;
+    use model::rpc::messages::Claim;
 
     use super::*;
 

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use serde_json::Value;
-use shared::testing::eventually;
+use testkit::eventually;
 use tokio::time::{Instant, sleep};
 
 use crate::configuration::{GATE, chat_id, connector_id};

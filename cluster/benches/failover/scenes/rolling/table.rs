@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use client::Event;
-use shared::placement::Strategy;
+use model::placement::Strategy;
 use tokio::time::Instant;
 
 use super::DRAIN_SECS;

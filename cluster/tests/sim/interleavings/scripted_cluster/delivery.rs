@@ -4,10 +4,10 @@ use chat::owner::{LogOp, LogResult, Now};
 use chat::rooms::{Effect as ChatEffect, IncomingRequest};
 use connector::connector_state::{ClientResponse, Effect, Now as HubNow};
 use connector::room::{Push, RoomResponse};
-use shared::ids::ServerId;
-use shared::record::Entry;
-use shared::rpc::Trace;
-use shared::subjects;
+use model::ids::ServerId;
+use model::record::Entry;
+use model::rpc::Trace;
+use model::subjects;
 
 use super::super::transit::{InTransit, Selector};
 use super::{CHATS, CONNECTORS, Client, ScriptedCluster, id, room};
@@ -94,7 +94,7 @@ impl ScriptedCluster {
             InTransit::ToChat { connector, chat, token, body } => {
                 let now = self.chat_now();
                 let reply = token.map(|token| subjects::connector_reply(&id("connector", connector), token));
-                let heard = IncomingRequest { body: &body, reply, is_proven: self.signs, trace: Trace::default() };
+                let heard = IncomingRequest { body: &body, reply, is_proven: self.signs, trace: Trace::new(1, 1) };
                 let effects = self.chats[chat].rooms.handle_message(heard, now).unwrap();
                 self.chat_effects(chat, effects);
             }

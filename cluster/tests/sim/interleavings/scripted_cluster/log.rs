@@ -2,9 +2,9 @@
 
 use bytes::Bytes;
 use chat::log::memory::Memory;
-use shared::ids::RoomId;
-use shared::record::{Position, Record, RecordId};
-use shared::settings::LogSettings;
+use model::ids::RoomId;
+use model::record::{Position, Record, RecordId};
+use model::settings::LogSettings;
 
 use super::{HOME, ROOM, ScriptedCluster, room};
 use crate::checks;

@@ -1,8 +1,8 @@
 //! Servers that start again with another incarnation, and what others know of their incarnations.
 
-use shared::ids::Incarnation;
-use shared::rpc;
-use shared::rpc::messages::{FromConnector, RpcRequest};
+use model::ids::Incarnation;
+use model::rpc;
+use model::rpc::messages::{FromConnector, RpcRequest};
 
 use super::super::transit::InTransit;
 use super::{ScriptedCluster, id};

@@ -2,13 +2,13 @@
 
 use std::sync::Arc;
 
-use shared::ids::Incarnation;
-use shared::membership::Membership;
-use shared::record::{Entry, Position, Record, RecordId, VERSION};
-use shared::rpc;
-use shared::rpc::Trace;
-use shared::rpc::messages::{FromChat, FromConnector, KnownIncarnation, LogPosition, RpcRequest, RpcResponse};
-use shared::subjects;
+use model::ids::Incarnation;
+use model::membership::Membership;
+use model::record::{Entry, Position, Record, RecordId, VERSION};
+use model::rpc;
+use model::rpc::Trace;
+use model::rpc::messages::{FromChat, FromConnector, KnownIncarnation, LogPosition, RpcRequest, RpcResponse};
+use model::subjects;
 
 use super::super::transit::InTransit;
 use super::{ScriptedCluster, id};
@@ -63,7 +63,7 @@ impl ScriptedCluster {
         let body = rpc::encode(&message).unwrap();
         let now = self.chat_now();
         self.signs = false;
-        let heard = IncomingRequest { body: &body, reply, is_proven: false, trace: Trace::default() };
+        let heard = IncomingRequest { body: &body, reply, is_proven: false, trace: Trace::new(1, 1) };
         let effects = self.chats[chat].rooms.handle_message(heard, now).unwrap();
         self.chat_effects(chat, effects);
         self.settle();

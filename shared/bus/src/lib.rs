@@ -1,0 +1,310 @@
+//! The bus between servers: what holds for whoever uses it, inside one process and over NATS alike.
+//!
+//! The contract, each line a test of `tests/bus_contract`:
+//! - Messages of one publisher reach one [`Subscription`] in the order in which they were published, whatever their
+//!   subjects. Two subscriptions are two queues, without an order between them.
+//! - [`Bus::publish`] never waits. `Ok` means accepted, not delivered: what is on its way when a connection breaks
+//!   is lost. Only an answer, or [`Bus::round_trip`], is proof.
+//! - A full subscription drops the newest message and counts it in [`Metrics`]; its reader sees a gap, not an error.
+//! - A message with a reply subject that nobody wants brings a [`Message`] with `no_responders` to that subject, if
+//!   the same bus subscribes to it, and [`Bus::request`] then ends at once. A tracer on `>` wants every message, so
+//!   with one running the deadline is all there is.
+//! - [`Bus::request_for`] passes answers over that are not accepted, and waits on.
+//! - While the connection is broken nothing is kept for later: publishes are refused and counted.
+//! - `nats.prefix` shows to no caller: subjects, replies and patterns are without it, also those of messages that come.
+//! - Every wait has a deadline, and after [`Bus::drain`] everything says [`BusError::Closed`].
+
+mod error;
+mod inbox;
+mod memory;
+mod nats;
+mod pattern;
+mod subscription;
+mod trace;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use model::settings::NatsSettings;
+use model::subjects::{self, SubjectPrefix};
+use runtime::metrics::Metrics;
+use tokio::sync::watch;
+
+pub use self::error::BusError;
+use self::inbox::{Inbox, PendingReply};
+use self::memory::Memory;
+pub use self::memory::MemoryLimits;
+use self::nats::Nats;
+pub use self::subscription::Subscription;
+pub use self::trace::{new_trace, trace_of};
+pub use model::headers::Headers;
+
+/// A message to publish.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct OutgoingMessage {
+    /// Where to.
+    pub subject: String,
+    /// Where an answer, or the news that nobody listens, goes.
+    pub reply: Option<String>,
+    /// For who watches the bus.
+    pub headers: Headers,
+    /// The encoded body.
+    pub payload: Bytes,
+}
+
+/// A message that came.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Message {
+    /// Where it was published to.
+    pub subject: String,
+    /// Where the sender awaits an answer.
+    pub reply: Option<String>,
+    /// For who watches the bus.
+    pub headers: Headers,
+    /// The encoded body. Over NATS it is a slice of a read buffer of up to 64 KiB: who keeps it beyond the next few
+    /// messages copies it (`Bytes::copy_from_slice`), or keeps all of the buffer.
+    pub payload: Bytes,
+    /// Nobody wanted the message that named `subject` as its reply; the header `Nats-Subject` says where it went.
+    /// Everything else of this message is empty.
+    pub no_responders: bool,
+    /// What the broker says of itself instead of an answer, a number as in HTTP; JetStream's 404 is no such record.
+    pub status: Option<u16>,
+}
+
+/// The connection to the other servers.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Connection {
+    /// Whether there is one now, as far as we know.
+    pub up: bool,
+    /// Rises with every new connection: between two generations, messages may have been lost in both directions.
+    pub generation: u64,
+}
+
+/// Waits until there is a connection other than the one of this generation, and returns its generation. What was on its way
+/// in between may be lost. Never completes when the bus is gone; its subscriptions end then.
+pub async fn wait_for_reconnect(connection: &mut watch::Receiver<Connection>, generation: u64) -> u64 {
+    let changed = connection.wait_for(|now| now.up && now.generation != generation).await.map(|now| now.generation);
+    match changed {
+        Ok(generation) => generation,
+        Err(_) => std::future::pending().await,
+    }
+}
+
+/// A handle on the bus; clones speak of the same connection.
+#[derive(Debug, Clone)]
+pub struct Bus {
+    inbox: Arc<Inbox>,
+    transport: Transport,
+}
+
+#[derive(Debug, Clone)]
+enum Transport {
+    Memory(Arc<Memory>),
+    Nats(Arc<Nats>),
+}
+
+impl Bus {
+    /// A bus inside this process, for all servers that get a clone of it.
+    pub fn memory(limits: MemoryLimits, metrics: Arc<Metrics>) -> Self {
+        let inbox = Inbox::new(subjects::PROCESS);
+        let transport = Transport::Memory(Memory::new(Arc::clone(&inbox), limits, metrics));
+        Self { inbox, transport }
+    }
+
+    /// A connection to the NATS server at `url`, or to one of several, separated by commas.
+    ///
+    /// `name` is what monitoring shows: the id of the server that uses the connection. Answers come below `_INBOX.name`, so
+    /// it is a subject's token, else [`BusError::BadSubject`]. With
+    /// `settings.wait_for_broker` this waits until there is a broker, for ever if need be; dropping the future ends
+    /// the attempt, so race it against the stop signal. Without, an unreachable broker is [`BusError::Connect`].
+    pub async fn nats(url: &str, settings: &NatsSettings, name: &str, metrics: Arc<Metrics>) -> Result<Self, BusError> {
+        let inbox = Inbox::new(name);
+        check_subject(&inbox.pattern())?;
+        let nats = Nats::connect(url, settings, name, (Arc::clone(&inbox), metrics)).await?;
+        let bus = Self { inbox, transport: Transport::Nats(Arc::clone(&nats)) };
+        // A connection that breaks in this moment comes back; one without answers is of no use.
+        drop(bus.round_trip(nats.confirm_within()).await);
+        nats.check_allowed(&bus.inbox.pattern())?;
+        Ok(bus)
+    }
+
+    /// Completes when a task of the bus panicked: messages may be lost without end.
+    pub async fn failed(&self) {
+        match &self.transport {
+            Transport::Memory(_) => std::future::pending().await,
+            Transport::Nats(nats) => nats.failed().await,
+        }
+    }
+
+    /// Hands a message over without ever waiting.
+    ///
+    /// Fails with [`BusError::Disconnected`] and [`BusError::QueueFull`], both counted, and with
+    /// [`BusError::TooLarge`], [`BusError::BadSubject`] and [`BusError::Closed`]. A failed message was not sent.
+    pub fn publish(&self, message: OutgoingMessage) -> Result<(), BusError> {
+        self.check(&message)?;
+        match &self.transport {
+            Transport::Memory(memory) => memory.publish(message),
+            Transport::Nats(nats) => nats.publish(message),
+        }
+    }
+
+    fn check(&self, message: &OutgoingMessage) -> Result<(), BusError> {
+        for subject in [Some(&message.subject), message.reply.as_ref()].into_iter().flatten() {
+            check_subject(subject)?;
+        }
+        let (size, limit) = (message.headers.wire_len() + message.payload.len(), self.max_payload());
+        if size > limit { Err(BusError::TooLarge { size, limit }) } else { Ok(()) }
+    }
+
+    /// Subscribes to a subject or pattern (`*` is one token, a last `>` the rest) with room for `queue` messages.
+    ///
+    /// Confirmed: what anybody publishes to this broker after it returned arrives. Fails like [`Bus::round_trip`],
+    /// with a deadline of `nats.connect_secs`, and with [`BusError::Forbidden`]. Over NATS, 65,536 is the most that a queue takes, and a smaller one
+    /// costs a task.
+    pub async fn subscribe(&self, subject: &str, queue: usize) -> Result<Subscription, BusError> {
+        check_subject(subject)?;
+        match &self.transport {
+            Transport::Memory(memory) => memory.subscribe(subject, queue),
+            Transport::Nats(nats) => {
+                let subscription = nats.subscribe(subject, queue).await?;
+                let confirmed = self.round_trip(nats.confirm_within()).await;
+                nats.check_allowed(subject)?;
+                confirmed.map(|()| subscription)
+            }
+        }
+    }
+
+    /// Asks, and waits for the first answer; `question.reply` is set by this.
+    ///
+    /// Fails with what [`Bus::publish`] fails with; with [`BusError::NoResponders`] within a round trip to the
+    /// broker; with [`BusError::Disconnected`] as soon as the connection breaks; with [`BusError::TimedOut`] at the
+    /// deadline. After the last two it is unknown whether the question was acted on.
+    pub async fn request(&self, question: OutgoingMessage, deadline: Duration) -> Result<Message, BusError> {
+        self.request_with(|reply| OutgoingMessage { reply: Some(reply), ..question }, deadline).await
+    }
+
+    /// The same with a question that is made when it is known where its answer goes, for example to be signed.
+    pub async fn request_with(
+        &self,
+        make: impl FnOnce(String) -> OutgoingMessage,
+        deadline: Duration,
+    ) -> Result<Message, BusError> {
+        self.ask(self.inbox.open(), make, deadline).await
+    }
+
+    /// The same, for the first answer that is accepted. Something else on the broker may answer,
+    /// too, or instead: a JetStream stream does so to each message that it keeps. Such an answer is
+    /// passed over, and the real one awaited. `accepts` must be quick, and not use the bus.
+    pub async fn request_for(
+        &self,
+        make: impl FnOnce(String) -> OutgoingMessage,
+        accepts: impl Fn(&Message) -> bool + Send + Sync + 'static,
+        deadline: Duration,
+    ) -> Result<Message, BusError> {
+        self.ask(self.inbox.open_for(Some(Arc::new(accepts))), make, deadline).await
+    }
+
+    async fn ask(
+        &self,
+        waiting: PendingReply,
+        make: impl FnOnce(String) -> OutgoingMessage,
+        deadline: Duration,
+    ) -> Result<Message, BusError> {
+        self.publish(make(waiting.subject()))?;
+        let answer = waiting.answer(deadline).await?;
+        if answer.no_responders { Err(BusError::NoResponders) } else { Ok(answer) }
+    }
+
+    /// Sends a message to itself and waits for it.
+    ///
+    /// Then the broker has seen everything published and subscribed through this bus before. The only confirmation
+    /// that also works with a tracer on `>`; a flush is none.
+    pub async fn round_trip(&self, deadline: Duration) -> Result<(), BusError> {
+        self.round_trip_of(Bytes::new(), deadline).await
+    }
+
+    /// The same with a body, which shows whether the broker takes messages of this size from us.
+    pub async fn round_trip_of(&self, payload: Bytes, deadline: Duration) -> Result<(), BusError> {
+        let waiting = self.inbox.open();
+        self.publish(OutgoingMessage { subject: waiting.subject(), payload, ..OutgoingMessage::default() })?;
+        waiting.answer(deadline).await.map(drop)
+    }
+
+    /// Tells of every change of the connection.
+    pub fn connection(&self) -> watch::Receiver<Connection> {
+        match &self.transport {
+            Transport::Memory(memory) => memory.connection(),
+            Transport::Nats(nats) => nats.connection(),
+        }
+    }
+
+    /// Whether there is a connection now, as far as we know.
+    pub fn is_up(&self) -> bool {
+        match &self.transport {
+            Transport::Memory(memory) => memory.is_up(),
+            Transport::Nats(nats) => nats.is_up(),
+        }
+    }
+
+    /// A subscription that the broker refuses, if one is known: what goes there does not arrive.
+    /// Best effort.
+    pub fn fault(&self) -> Option<BusError> {
+        match &self.transport {
+            Transport::Memory(_) => None,
+            Transport::Nats(nats) => nats.fault(),
+        }
+    }
+
+    /// Most bytes of payload and headers that a message may have, as the broker last said.
+    pub fn max_payload(&self) -> usize {
+        match &self.transport {
+            Transport::Memory(memory) => memory.max_payload(),
+            Transport::Nats(nats) => nats.max_payload(),
+        }
+    }
+
+    /// Questions that wait for an answer now.
+    pub fn pending_requests(&self) -> usize {
+        self.inbox.waiting()
+    }
+
+    /// The NATS client beneath, for JetStream; `None` inside one process.
+    pub fn nats_client(&self) -> Option<&async_nats::Client> {
+        match &self.transport {
+            Transport::Memory(_) => None,
+            Transport::Nats(nats) => Some(nats.client()),
+        }
+    }
+
+    /// The prefix that all subjects have at the broker; none inside one process.
+    pub fn prefix(&self) -> SubjectPrefix {
+        match &self.transport {
+            Transport::Memory(_) => SubjectPrefix::default(),
+            Transport::Nats(nats) => nats.prefix().clone(),
+        }
+    }
+
+    /// Takes nothing more, has the broker confirm what was accepted, ends all subscriptions and closes.
+    ///
+    /// Subscriptions still yield what came before they end. The bus is closed whatever this returns; an error says
+    /// that accepted messages may be lost. Draining again is [`BusError::Closed`].
+    pub async fn drain(&self, deadline: Duration) -> Result<(), BusError> {
+        match &self.transport {
+            Transport::Memory(memory) => memory.drain(),
+            Transport::Nats(nats) => nats.drain(self.inbox.open(), deadline).await,
+        }
+    }
+
+    /// Breaks the connection of an in-process bus, or makes a new one. Does nothing over NATS: stop the server.
+    #[cfg(feature = "testing")]
+    pub fn set_connected(&self, up: bool) {
+        if let Transport::Memory(memory) = &self.transport {
+            memory.set_connected(up);
+        }
+    }
+}
+
+fn check_subject(subject: &str) -> Result<(), BusError> {
+    if pattern::is_subject(subject) { Ok(()) } else { Err(BusError::BadSubject(subject.to_owned())) }
+}

@@ -1,0 +1,155 @@
+//! What operators and their tools ask a server over HTTP: alive, ready, metrics. Answers until the very end of the process, and
+//! changes nothing.
+
+use std::convert::Infallible;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::body::Body;
+use axum::extract::{ConnectInfo, State};
+use axum::http::{HeaderMap, Request, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use axum::routing::get;
+use axum::{Json, Router};
+use hyper::body::Incoming;
+use model::ids::ServerId;
+use node::Node;
+use runtime::health::{Check, Health, Report};
+use runtime::lifecycle::Lifecycle;
+use runtime::metrics::Format;
+use tokio::net::TcpListener;
+use tokio::sync::Semaphore;
+use tokio::time::Instant;
+use tower::ServiceExt;
+use tracing::debug;
+
+use crate::accept;
+use crate::http::{self, End, Progress, Timeouts};
+
+/// Connections at once; above, new ones wait to be accepted.
+const CONNECTIONS: usize = 32;
+
+/// Time for one question, and for each part of its answer.
+const QUESTION: Duration = Duration::from_secs(5);
+
+/// Time between two questions on one connection: Prometheus asks every quarter of a minute, and
+/// every minute at most.
+const KEEP_ALIVE: Duration = Duration::from_secs(75);
+
+/// What says that somebody else asks than the peer.
+const FORWARDED: [&str; 2] = ["x-forwarded-for", "forwarded"];
+
+#[derive(Clone)]
+struct ServerState {
+    id: ServerId,
+    node: Node,
+}
+
+/// `/healthz` and `/readyz` of a server: for whoever can reach it.
+pub fn health_router(id: ServerId, node: Node) -> Router {
+    Router::new().route("/healthz", get(healthz)).route("/readyz", get(readyz)).with_state(ServerState { id, node })
+}
+
+/// The same while its process waits for the first connection to the bus: alive, and not ready. All
+/// other questions are answered 503.
+pub fn health_router_without_bus() -> Router {
+    let health = Health::default();
+    health.set(Check::Bus, Some("there was no connection to NATS yet"));
+    let readyz = async move || {
+        health.record_alive();
+        readiness_response(health.report())
+    };
+    let healthz = async || no_store(Json(serde_json::json!({ "alive": true })));
+    let otherwise = async || no_store((StatusCode::SERVICE_UNAVAILABLE, "there was no connection to NATS yet"));
+    Router::new().route("/healthz", get(healthz)).route("/readyz", get(readyz)).fallback(otherwise)
+}
+
+/// `/metrics` of a server's process.
+pub fn metrics(node: Node) -> Router {
+    let written = async |State(node): State<Node>, headers: HeaderMap| written(&node, &headers);
+    Router::new().route("/metrics", get(written)).with_state(node)
+}
+
+/// The same on a port that strangers reach: for peers on this machine only.
+///
+/// A request that came through a proxy is a stranger's, wherever the proxy is.
+pub fn metrics_on_loopback(node: Node) -> Router {
+    Router::new().route("/metrics", get(metrics_to_peer)).with_state(node)
+}
+
+async fn healthz(State(ServerState { node, .. }): State<ServerState>) -> Response {
+    let alive = !node.lifecycle.has_failed();
+    let status = if alive { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
+    no_store((status, Json(serde_json::json!({ "alive": alive }))))
+}
+
+async fn readyz(State(ServerState { id, node }): State<ServerState>) -> Response {
+    readiness_response(node.readiness(&id))
+}
+
+fn readiness_response(report: Report) -> Response {
+    let status = if report.ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
+    no_store((status, Json(report)))
+}
+
+async fn metrics_to_peer(
+    State(node): State<Node>,
+    ConnectInfo(peer): ConnectInfo<SocketAddr>,
+    headers: HeaderMap,
+) -> Response {
+    let is_local = peer.ip().to_canonical().is_loopback() && !FORWARDED.iter().any(|name| headers.contains_key(*name));
+    if is_local { written(&node, &headers) } else { StatusCode::NOT_FOUND.into_response() }
+}
+
+fn written(node: &Node, headers: &HeaderMap) -> Response {
+    // One that is no text asks for nothing that there is.
+    let accept = headers.get_all(header::ACCEPT).into_iter().map(|accept| accept.to_str().unwrap_or_default());
+    let format = Format::accepted(accept);
+    node.metrics.check_failing.show(&node.health.report());
+    let answer = [(header::CONTENT_TYPE, format.content_type()), (header::VARY, "Accept")];
+    no_store((answer, node.metrics.written(format)))
+}
+
+/// An answer that holds now and not later.
+pub fn no_store(answer: impl IntoResponse) -> Response {
+    ([(header::CACHE_CONTROL, "no-store")], answer).into_response()
+}
+
+/// Answers who connects, until the lifecycle stops.
+pub async fn serve(listener: &TcpListener, router: Router, lifecycle: Lifecycle) {
+    let places = Arc::new(Semaphore::new(CONNECTIONS));
+    let stopping = lifecycle.stopping();
+    tokio::pin!(stopping);
+    loop {
+        let next = async {
+            // Never closed.
+            let place = places.clone().acquire_owned().await.ok();
+            (place, accept(listener).await)
+        };
+        let (place, (stream, peer)) = tokio::select! {
+            () = &mut stopping => return,
+            next = next => next,
+        };
+        // When many are open, idle ones must not keep others out.
+        let keep_alive = (places.available_permits() >= CONNECTIONS / 2).then_some(KEEP_ALIVE);
+        let (router, ends) = (router.clone(), lifecycle.stopping());
+        lifecycle.spawn_session(async move {
+            let answer = move |request| answer(request, peer, router.clone());
+            let of = (Progress::new(Instant::now()), Timeouts { head: QUESTION, keep_alive });
+            match http::serve(stream, of, answer, ends).await {
+                End::Served(Ok(())) => {}
+                End::Served(Err(error)) => debug!(%peer, %error, "an operator does not speak HTTP"),
+                End::Late => debug!(%peer, "an operator asks too slowly"),
+            }
+            drop(place);
+        });
+    }
+}
+
+async fn answer(request: Request<Incoming>, peer: SocketAddr, router: Router) -> Response {
+    let (mut parts, body) = request.into_parts();
+    parts.extensions.insert(ConnectInfo(peer));
+    let answered = router.oneshot(Request::from_parts(parts, Body::new(body))).await;
+    answered.unwrap_or_else(|never: Infallible| match never {})
+}

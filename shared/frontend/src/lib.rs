@@ -1,0 +1,143 @@
+//! What gate and connector share towards clients: accepting, websocket, Pomelo's handshake and heartbeat, limits, kicks.
+//!
+//! A role implements [`App`] and [`Session`]; [`serve`] calls them. What a session is told goes through its [`WriteQueue`].
+
+pub mod admin;
+mod connection_limit;
+pub(crate) mod http;
+mod kick;
+mod listener;
+mod protocol;
+pub mod rate_limit;
+mod responses;
+pub mod routes;
+mod session;
+mod write_queue;
+
+use std::future::Future;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use wire::Dictionary;
+
+use model::settings::{FrontendSettings, SessionSettings};
+use node::Node;
+use runtime::lifecycle::Lifecycle;
+use runtime::metrics::Metrics;
+use runtime::server_list::ServerList;
+
+pub use kick::KickReason;
+pub(crate) use listener::accept;
+pub use listener::serve;
+pub use responses::{ErrorBody, push, response, unknown_route};
+pub use write_queue::{FRAME, WriteQueue, WriteQueueClosed};
+
+/// What a server does for clients.
+pub trait App: Clone + Send + Sync + 'static {
+    /// One client's handlers.
+    type Session: Session;
+
+    /// A client completed its handshake; everything that it is to be told goes to `write_queue`.
+    fn open(&self, peer: SocketAddr, write_queue: WriteQueue) -> Self::Session;
+}
+
+/// One client's handlers.
+pub trait Session: Send + 'static {
+    /// A request (`id` is some, and never 0) or a notify. Called only when all that was given
+    /// before is taken.
+    fn on_message(&mut self, id: Option<u32>, route: &str, body: Bytes);
+
+    /// Completes when the role has taken what the session was given, its opening included. If it is
+    /// dropped while it waits, nothing is lost.
+    ///
+    /// Backpressure: while this waits, nothing more is read from this client, and only from this
+    /// one. Writing to it, and its deadlines, go on.
+    fn ready(&mut self) -> impl Future<Output = ()> + Send;
+
+    /// Whether the client did what it came for: before, packages must be smaller, and there is a deadline.
+    fn has_entered(&self) -> bool;
+
+    /// The client is gone. Called once, whatever ended the connection but for the end of the server's grace time.
+    fn on_close(self, ending: Ending) -> impl Future<Output = ()> + Send;
+}
+
+/// How a client's connection ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Ending {
+    /// The client closed it, or was sent away.
+    Closed,
+    /// It broke, or the client was not heard of any more: it may come back.
+    Lost,
+}
+
+/// How a server treats clients.
+#[derive(Debug, Clone)]
+pub struct Options {
+    /// `[frontend]` of the settings.
+    pub frontend: FrontendSettings,
+    /// `[session]` of the settings.
+    pub session: SessionSettings,
+    /// Seconds between heartbeats; 0 for none.
+    pub heartbeat_secs: u32,
+    /// Announced to clients, if any.
+    pub dictionary: Option<Arc<Dictionary>>,
+    /// The servers, whose hosts' pages may connect besides those of the host that they connect to.
+    pub server_list: ServerList,
+    /// What is served over HTTP; none: websockets only.
+    pub http: Option<axum::Router>,
+    /// Whether sessions are closed as soon as the server stops; else the role closes each when it has been answered.
+    pub close_on_stop: bool,
+    /// Owner of the tasks.
+    pub lifecycle: Lifecycle,
+    /// What is counted.
+    pub metrics: Arc<Metrics>,
+}
+
+impl Options {
+    /// A connector's: heartbeats, no HTTP.
+    pub fn for_connector(node: &Node) -> Self {
+        Self {
+            frontend: node.settings.frontend.clone(),
+            session: node.settings.session.clone(),
+            heartbeat_secs: node.settings.frontend.heartbeat_secs,
+            dictionary: node.settings.frontend.use_dictionary.then(|| Arc::new(routes::dictionary())),
+            server_list: node.server_list.clone(),
+            http: None,
+            close_on_stop: false,
+            lifecycle: node.lifecycle.clone(),
+            metrics: node.metrics.clone(),
+        }
+    }
+
+    /// A gate's: no heartbeats, as Pomelo's has none; each session ends soon.
+    pub fn for_gate(node: &Node) -> Self {
+        Self { heartbeat_secs: 0, close_on_stop: true, ..Self::for_connector(node) }
+    }
+
+    /// Time from the connection to the handshake's ack.
+    pub(crate) fn handshake(&self) -> Duration {
+        Duration::from_secs(self.frontend.handshake_secs.into())
+    }
+
+    /// Time between two HTTP requests on one connection.
+    pub(crate) fn keep_alive(&self) -> Duration {
+        Duration::from_secs(self.frontend.keep_alive_secs.into())
+    }
+
+    /// Time from the ack to the first `enter`.
+    pub(crate) fn enter(&self) -> Duration {
+        Duration::from_secs(self.frontend.enter_secs.into())
+    }
+
+    /// Time between two writes to a client to whom much is written.
+    pub(crate) fn write_gap(&self) -> Duration {
+        Duration::from_millis(self.frontend.write_gap_ms.into())
+    }
+
+    /// Silence after which a client is taken for dead; none without heartbeats.
+    pub(crate) fn silence(&self) -> Option<Duration> {
+        (self.heartbeat_secs > 0).then(|| Duration::from_secs(u64::from(self.heartbeat_secs) * 2))
+    }
+}

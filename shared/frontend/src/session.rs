@@ -1,0 +1,470 @@
+//! One websocket from its opening to its close: the loop that reads, writes and watches the
+//! deadlines. None of the three waits for another one, nor for the role.
+
+use std::future::{pending, poll_fn};
+use std::net::SocketAddr;
+use std::panic::AssertUnwindSafe;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, Waker};
+use std::time::Duration;
+
+use axum::extract::ws::{CloseFrame, Message, WebSocket};
+use bytes::Bytes;
+use futures_util::{FutureExt, SinkExt, StreamExt};
+use runtime::batching::BatchTimer;
+use runtime::fault;
+use runtime::metrics::RouteLabel;
+use tokio::time::{Instant, Sleep, sleep_until, timeout};
+use tokio_tungstenite::tungstenite::Error as SocketError;
+use tokio_tungstenite::tungstenite::error::ProtocolError;
+use tracing::debug;
+use wire::{Package, Packages, WireError, decode_frame};
+
+use super::protocol::{Protocol, Reaction};
+use super::rate_limit::RateLimit;
+use super::write_queue::Next;
+use super::{App, Ending, ErrorBody, KickReason, Options, Session, WriteQueue, response};
+
+/// Time that one write may take: a client that takes nothing for so long is gone.
+const WRITE: Duration = Duration::from_secs(10);
+
+/// Time that a client has to answer a close before its connection is cut.
+const CLOSE: Duration = Duration::from_secs(2);
+
+/// Why a connection ends.
+#[derive(Debug)]
+enum End {
+    /// The network ended it.
+    Gone,
+    /// The client closes.
+    Closed,
+    /// We close, without a word.
+    Close,
+    /// The client's bytes are not the protocol, Pomelo's or the websocket's.
+    Bad(Box<dyn std::error::Error + Send + Sync>),
+    /// The client let a deadline pass.
+    Late(&'static str),
+    /// This task panicked.
+    Panicked,
+}
+
+impl End {
+    fn for_role(&self) -> Ending {
+        match self {
+            Self::Gone | Self::Late(_) => Ending::Lost,
+            Self::Closed | Self::Close | Self::Bad(_) | Self::Panicked => Ending::Closed,
+        }
+    }
+}
+
+impl From<WireError> for End {
+    fn from(error: WireError) -> Self {
+        Self::Bad(error.into())
+    }
+}
+
+impl From<axum::Error> for End {
+    /// Whose fault it was that reading failed: a frame that is too large or malformed is the client's, all else the
+    /// network's.
+    fn from(error: axum::Error) -> Self {
+        let error = error.into_inner();
+        match error.downcast_ref() {
+            Some(SocketError::Protocol(
+                ProtocolError::ResetWithoutClosingHandshake
+                | ProtocolError::SendAfterClosing
+                | ProtocolError::ReceivedAfterClosing,
+            )) => Self::Gone,
+            Some(SocketError::Capacity(_) | SocketError::Protocol(_) | SocketError::Utf8(_)) => Self::Bad(error),
+            _ => Self::Gone,
+        }
+    }
+}
+
+struct Connection<A: App> {
+    socket: Box<WebSocket>,
+    peer: SocketAddr,
+    app: A,
+    options: Arc<Options>,
+    protocol: Protocol,
+    rate_limit: RateLimit,
+    write_queue: WriteQueue,
+    pace: BatchTimer,
+    /// Until when what waits is held, for more to go out with it.
+    held_until: Option<Instant>,
+    /// Until when the client must have taken what is being written.
+    write_by: Option<Instant>,
+    session: Option<A::Session>,
+    /// The role has not taken yet what the session was given.
+    is_role_busy: bool,
+    /// Packages of the last frame that come after that.
+    packages: Option<Packages>,
+    /// Frames are read; not any more when the server stops, or the connection is about to be
+    /// closed.
+    is_reading: bool,
+    /// Until the handshake is complete, and from then on until the session entered.
+    deadline: Instant,
+    last_received_at: Instant,
+}
+
+/// A transfer that the socket completed.
+enum Done {
+    Read(Option<Result<Message, axum::Error>>),
+    Written(Result<(), axum::Error>),
+}
+
+/// Serves a client until its connection ends.
+pub(super) async fn run<A: App>(
+    socket: Box<WebSocket>,
+    (peer, deadline): (SocketAddr, Instant),
+    app: A,
+    options: Arc<Options>,
+) {
+    let now = Instant::now();
+    let mut connection = Connection {
+        protocol: Protocol::new(options.heartbeat_secs),
+        rate_limit: RateLimit::new(&options.session, now),
+        write_queue: WriteQueue::new(options.session.max_outbound_bytes, options.metrics.clone()),
+        pace: BatchTimer::new(options.write_gap(), now),
+        held_until: None,
+        write_by: None,
+        session: None,
+        is_role_busy: false,
+        packages: None,
+        is_reading: true,
+        last_received_at: now,
+        socket,
+        peer,
+        app,
+        options,
+        deadline,
+    };
+    // A panic costs this client its connection. The role hears of the end as of any other, so no
+    // member stays behind.
+    let served = AssertUnwindSafe(connection.serve()).catch_unwind().await;
+    connection.end(&served.unwrap_or(End::Panicked)).await;
+}
+
+impl<A: App> Connection<A> {
+    async fn serve(&mut self) -> End {
+        let lifecycle = self.options.lifecycle.clone();
+        let stopping = lifecycle.stopping();
+        tokio::pin!(stopping);
+        let mut is_stopping = false;
+        // One timer, set anew only where it would be late: deadlines move with every frame that comes, and mostly away.
+        let alarm = sleep_until(self.deadline);
+        tokio::pin!(alarm);
+        loop {
+            let next_wake = self.next_wake();
+            set(alarm.as_mut(), next_wake);
+            let (reads, writes) = (self.is_reading && !self.is_role_busy, self.write_by.is_some());
+            let done = tokio::select! {
+                done = transfer(&mut self.socket, reads, writes), if reads || writes => match done {
+                    Done::Read(frame) => self.receive(frame),
+                    Done::Written(Ok(())) => self.write_next(),
+                    Done::Written(Err(_)) => Err(End::Gone),
+                },
+                () = role_ready(&mut self.session), if self.is_role_busy => self.resume_packages(),
+                () = self.write_queue.changed(), if self.held_until.is_none() && !writes => self.write_or_hold(),
+                () = &mut alarm, if next_wake.is_some() => self.wake(),
+                () = &mut stopping, if !is_stopping => {
+                    // What was accepted is still answered; then the role closes the outbox.
+                    is_stopping = true;
+                    self.is_reading = false;
+                    if self.options.close_on_stop || self.session.is_none() {
+                        self.write_queue.close();
+                    }
+                    Ok(())
+                }
+            };
+            if let Err(end) = done {
+                return end;
+            }
+        }
+    }
+
+    fn receive(&mut self, frame: Option<Result<Message, axum::Error>>) -> Result<(), End> {
+        let frame = match frame {
+            None => return Err(End::Gone),
+            Some(frame) => frame?,
+        };
+        self.last_received_at = Instant::now();
+        let frame = match frame {
+            Message::Close(_) => return Err(End::Closed),
+            // The websocket answers these; they are a sign of life and can be a flood as packages are.
+            Message::Ping(_) | Message::Pong(_) => {
+                self.allow_input();
+                return Ok(());
+            }
+            Message::Binary(bytes) => bytes,
+            Message::Text(text) => Bytes::from(text),
+        };
+        let entered = self.session.as_ref().is_some_and(Session::has_entered);
+        self.packages = Some(decode_frame(&frame, self.rate_limit.max_body(entered))?);
+        self.receive_packages()
+    }
+
+    /// The role took what the session was given: what came behind that is next, then another frame.
+    fn resume_packages(&mut self) -> Result<(), End> {
+        self.is_role_busy = false;
+        // Nothing was read meanwhile: the client is not to blame for the silence.
+        self.last_received_at = Instant::now();
+        self.receive_packages()
+    }
+
+    fn receive_packages(&mut self) -> Result<(), End> {
+        while !self.is_role_busy
+            && let Some(packages) = &mut self.packages
+        {
+            match packages.next() {
+                Some(package) => self.on_package(package)?,
+                // An empty one would keep the buffer that the frame was read into.
+                None => self.packages = None,
+            }
+        }
+        Ok(())
+    }
+
+    /// Counts one thing that the client sent, and ends the session if it is one too many.
+    fn allow_input(&mut self) -> bool {
+        let is_allowed = self.rate_limit.take_package(self.last_received_at);
+        if !is_allowed {
+            self.options.metrics.sessions_closed_bad_input.add();
+            // Before its handshake is complete a client is told nothing.
+            if self.protocol.is_working() {
+                self.write_queue.kick(KickReason::Flood);
+            } else {
+                self.write_queue.close();
+            }
+            self.stop_reading();
+        }
+        is_allowed
+    }
+
+    /// The connection is about to be closed: what the client sends is not looked at any more.
+    fn stop_reading(&mut self) {
+        self.is_reading = false;
+        self.packages = None;
+    }
+
+    fn on_package(&mut self, package: Package) -> Result<(), End> {
+        if !self.allow_input() {
+            return Ok(());
+        }
+        let dictionary = self.options.dictionary.clone();
+        match self.protocol.receive(package, dictionary.as_deref())? {
+            Reaction::Ignore => {}
+            Reaction::Send(framed) => self.send(framed),
+            Reaction::Refuse(framed) => {
+                self.options.metrics.sessions_closed_bad_input.add();
+                debug!(peer = %self.peer, "a handshake was refused");
+                self.send(framed);
+                self.write_queue.close();
+                self.stop_reading();
+            }
+            Reaction::Work(first) => {
+                first.into_iter().for_each(|first| self.send(first));
+                self.deadline = Instant::now() + self.options.enter();
+                self.session = Some(self.app.open(self.peer, self.write_queue.clone()));
+                self.poll_role();
+            }
+            Reaction::Message { id, route, body } => self.on_message(id, &route, body),
+        }
+        Ok(())
+    }
+
+    fn send(&self, framed: Bytes) {
+        // A closed outbox needs no answer.
+        self.write_queue.push(framed).ok();
+    }
+
+    fn on_message(&mut self, id: Option<u32>, route: &str, body: Bytes) {
+        self.options.metrics.requests.add();
+        fault::point("session", &body);
+        if !self.rate_limit.take_message(self.last_received_at) {
+            self.options.metrics.requests_refused_overload.add();
+            if let Some(id) = id {
+                self.options.metrics.requests_answered.add(RouteLabel::of(route), 429);
+                let reason = "rate: more requests than a session may send";
+                self.send(response(id, &ErrorBody { code: 429, error: false, reason }));
+            }
+            return;
+        }
+        if let Some(session) = &mut self.session {
+            session.on_message(id, route, body);
+            self.poll_role();
+        }
+    }
+
+    /// The session was given something: mostly the role takes it at once.
+    fn poll_role(&mut self) {
+        self.is_role_busy = role_ready(&mut self.session).now_or_never().is_none();
+    }
+
+    /// Something waits: it is written now, or held for a moment if much was written lately. Closing is held as well.
+    fn write_or_hold(&mut self) -> Result<(), End> {
+        self.held_until = self.pace.held_until(Instant::now());
+        match self.held_until {
+            Some(_) => Ok(()),
+            None => self.write(),
+        }
+    }
+
+    /// Writes what waits, as much as the client takes at once.
+    fn write(&mut self) -> Result<(), End> {
+        self.held_until = None;
+        let next = self.write_queue.next();
+        if matches!(next, Next::Frame(_)) {
+            self.pace.sent(Instant::now());
+        }
+        self.write_all(next)
+    }
+
+    /// A frame is written: the next ones are.
+    fn write_next(&mut self) -> Result<(), End> {
+        self.write_by = None;
+        let next = self.write_queue.next();
+        self.write_all(next)
+    }
+
+    fn write_all(&mut self, mut next: Next) -> Result<(), End> {
+        loop {
+            match next {
+                Next::Frame(frame) => {
+                    if !self.try_write(frame)? {
+                        return Ok(());
+                    }
+                }
+                Next::Nothing => return Ok(()),
+                Next::Close => return Err(End::Close),
+            }
+            next = self.write_queue.next();
+        }
+    }
+
+    /// Writes a frame, the one before it being written. Returns false if it takes longer.
+    fn try_write(&mut self, frame: Bytes) -> Result<bool, End> {
+        self.options.metrics.frames_sent.add();
+        self.socket.start_send_unpin(Message::Binary(frame)).map_err(|_| End::Gone)?;
+        // No task is to be woken: if it is not done, the loop polls again.
+        let mut context = Context::from_waker(Waker::noop());
+        match self.socket.poll_flush_unpin(&mut context) {
+            Poll::Ready(Ok(())) => Ok(true),
+            Poll::Ready(Err(_)) => Err(End::Gone),
+            Poll::Pending => {
+                self.write_by = Some(Instant::now() + WRITE);
+                Ok(false)
+            }
+        }
+    }
+
+    fn is_entering(&self) -> bool {
+        !self.session.as_ref().is_some_and(Session::has_entered)
+    }
+
+    fn silence_deadline(&self) -> Option<Instant> {
+        let is_watched = self.protocol.is_working() && !self.is_role_busy;
+        let silence = self.options.silence().filter(|_| is_watched);
+        silence.map(|silence| self.last_received_at + silence)
+    }
+
+    /// When there is something to do without input: what is held is due, or silence or lateness end
+    /// the connection.
+    fn next_wake(&self) -> Option<Instant> {
+        let entering = self.is_entering().then_some(self.deadline);
+        [self.held_until, self.write_by, self.silence_deadline(), entering].into_iter().flatten().min()
+    }
+
+    fn wake(&mut self) -> Result<(), End> {
+        self.check_deadlines()?;
+        match self.held_until {
+            Some(until) if until <= Instant::now() => self.write(),
+            _ => Ok(()),
+        }
+    }
+
+    fn check_deadlines(&self) -> Result<(), End> {
+        let now = Instant::now();
+        if self.write_by.is_some_and(|by| by <= now) {
+            return Err(End::Late("the client takes nothing"));
+        }
+        if self.silence_deadline().is_some_and(|at| at <= now) {
+            return Err(End::Late("no heartbeat"));
+        }
+        match self.is_entering() && self.deadline <= now {
+            true if self.protocol.is_working() => Err(End::Late("entered no room")),
+            true => Err(End::Late("no handshake")),
+            false => Ok(()),
+        }
+    }
+
+    async fn end(&mut self, end: &End) {
+        let metrics = &self.options.metrics;
+        match end {
+            End::Gone | End::Closed | End::Close | End::Panicked => {}
+            End::Bad(error) => {
+                metrics.sessions_closed_bad_input.add();
+                debug!(peer = %self.peer, %error, "closed for what is not the protocol");
+            }
+            End::Late(what) => {
+                metrics.sessions_closed_timeout.add();
+                debug!(peer = %self.peer, what, "closed at a deadline");
+            }
+        }
+        self.write_queue.close();
+        // Neither waits for the other one: the role may be busy, and the client far away.
+        let session = self.session.take();
+        let closed = async {
+            if let Some(session) = session {
+                session.on_close(end.for_role()).await;
+            }
+        };
+        let closing = async {
+            if !matches!(end, End::Gone) {
+                send_close(&mut self.socket).await;
+            }
+        };
+        tokio::join!(closed, closing);
+    }
+}
+
+/// Closes as Pomelo does, with code 1000, and waits a moment so that the client gets what was
+/// written before.
+async fn send_close(socket: &mut WebSocket) {
+    let close = Message::Close(Some(CloseFrame { code: 1000, reason: "".into() }));
+    let closing = async {
+        // Where the client closed first this fails, and reading on sends the answer to its close.
+        socket.send(close).await.ok();
+        while let Some(Ok(_)) = socket.recv().await {}
+    };
+    // Who does not answer is cut off.
+    drop(timeout(CLOSE, closing).await);
+}
+
+/// Reads a frame, or writes what was given to the socket, whichever is done first.
+async fn transfer(socket: &mut WebSocket, reads: bool, writes: bool) -> Done {
+    poll_fn(|cx| {
+        if writes && let Poll::Ready(done) = socket.poll_flush_unpin(cx) {
+            return Poll::Ready(Done::Written(done));
+        }
+        if reads { socket.poll_next_unpin(cx).map(Done::Read) } else { Poll::Pending }
+    })
+    .await
+}
+
+/// Completes when the role took what the session was given.
+async fn role_ready<S: Session>(session: &mut Option<S>) {
+    match session {
+        Some(session) => session.ready().await,
+        None => pending().await,
+    }
+}
+
+/// Makes the timer fire at this time or earlier. One that is early costs a look at what is due; to set it costs more.
+fn set(timer: Pin<&mut Sleep>, time: Option<Instant>) {
+    if let Some(time) = time
+        && (time < timer.deadline() || timer.is_elapsed())
+    {
+        timer.reset(time);
+    }
+}

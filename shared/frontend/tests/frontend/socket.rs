@@ -1,0 +1,152 @@
+//! A client that says exactly the bytes that a test wants.
+
+use std::collections::VecDeque;
+use std::net::SocketAddr;
+
+use bytes::Bytes;
+use frontend::routes;
+use futures_util::{SinkExt, StreamExt};
+use serde_json::Value;
+use tokio::net::TcpStream;
+use tokio_tungstenite::tungstenite::Message as Frame;
+use tokio_tungstenite::{MaybeTlsStream, WebSocketStream, connect_async};
+use wire::{Message, Package, PackageKind, RouteRef};
+
+use crate::fixture::DEADLINE;
+
+/// A websocket, and the packages of a frame that were not looked at yet.
+pub(crate) struct Socket {
+    pub(crate) stream: WebSocketStream<MaybeTlsStream<TcpStream>>,
+    packages: VecDeque<Package>,
+}
+
+/// How a connection ended: the close code, or none if it was cut.
+pub(crate) type End = Option<u16>;
+
+/// A package of any type, valid or not.
+pub(crate) fn package(kind: u8, body: &[u8]) -> Vec<u8> {
+    let length = u32::try_from(body.len()).unwrap().to_be_bytes();
+    [&[kind], &length[1..], body].concat()
+}
+
+pub(crate) fn hello() -> Vec<u8> {
+    package(1, b"{\"sys\":{}}")
+}
+
+pub(crate) fn ack() -> Vec<u8> {
+    package(2, b"")
+}
+
+pub(crate) fn heartbeat() -> Vec<u8> {
+    package(3, b"")
+}
+
+pub(crate) fn request(id: u32, route: &str, body: &[u8]) -> Vec<u8> {
+    let (route, body) = (RouteRef::Text(route.to_owned()), Bytes::copy_from_slice(body));
+    Message::Request { id, route, body }.encode_package().unwrap().to_vec()
+}
+
+pub(crate) fn notify(route: &str, body: &[u8]) -> Vec<u8> {
+    let (route, body) = (RouteRef::Text(route.to_owned()), Bytes::copy_from_slice(body));
+    Message::Notify { route, body }.encode_package().unwrap().to_vec()
+}
+
+impl Socket {
+    pub(crate) async fn connect(address: SocketAddr) -> Self {
+        let (stream, _) = connect_async(format!("ws://{address}/any/path")).await.unwrap();
+        Self { stream, packages: VecDeque::new() }
+    }
+
+    /// Sends one binary frame.
+    pub(crate) async fn send(&mut self, bytes: Vec<u8>) {
+        self.send_frame(Frame::Binary(bytes.into())).await;
+    }
+
+    pub(crate) async fn send_frame(&mut self, frame: Frame) {
+        // A connection that the server closes meanwhile says so when it is read.
+        self.stream.send(frame).await.ok();
+    }
+
+    /// The next package, or how the connection ended.
+    pub(crate) async fn next(&mut self) -> Result<Package, End> {
+        tokio::time::timeout(DEADLINE, self.next_ever()).await.unwrap_or_else(|_| panic!("nothing comes"))
+    }
+
+    async fn next_ever(&mut self) -> Result<Package, End> {
+        loop {
+            if let Some(package) = self.packages.pop_front() {
+                return Ok(package);
+            }
+            match self.stream.next().await {
+                Some(Ok(Frame::Binary(frame))) => {
+                    self.packages.extend(wire::decode_frame(&frame, wire::MAX_BODY).unwrap());
+                }
+                Some(Ok(Frame::Close(close))) => {
+                    // Sends the answer to the close, for which the server waits a little.
+                    self.stream.flush().await.ok();
+                    return Err(close.map(|close| close.code.into()));
+                }
+                Some(Ok(_)) => {}
+                Some(Err(_)) | None => return Err(None),
+            }
+        }
+    }
+
+    /// The next package, which must be of this kind.
+    pub(crate) async fn expect(&mut self, kind: PackageKind) -> Bytes {
+        match self.next().await {
+            Ok(package) if package.kind == kind => package.body,
+            other => panic!("{other:?} instead of {kind:?}"),
+        }
+    }
+
+    /// What the server says until it closes, heartbeats left out; and how it closes.
+    pub(crate) async fn until_closed(&mut self) -> (Vec<Package>, End) {
+        let mut said = Vec::new();
+        loop {
+            match self.next().await {
+                Ok(package) if package.kind == PackageKind::Heartbeat => {}
+                Ok(package) => said.push(package),
+                Err(end) => return (said, end),
+            }
+        }
+    }
+
+    /// Up to and with the first heartbeat.
+    pub(crate) async fn shake_hands(&mut self) {
+        self.send(hello()).await;
+        let answer: Value = serde_json::from_slice(&self.expect(PackageKind::Handshake).await).unwrap();
+        self.send(ack()).await;
+        if answer["sys"]["heartbeat"].is_u64() {
+            self.expect(PackageKind::Heartbeat).await;
+        }
+    }
+
+    /// The next answer: its id and body. What else the server says is passed over.
+    pub(crate) async fn answer(&mut self) -> (u32, Value) {
+        loop {
+            let package = self.next().await.unwrap_or_else(|end| panic!("closed with {end:?}, wanted an answer"));
+            if package.kind != PackageKind::Data {
+                continue;
+            }
+            if let Message::Response { id, body } = Message::decode(&package.body).unwrap() {
+                return (id, serde_json::from_slice(&body).unwrap());
+            }
+        }
+    }
+
+    /// Asks, and gives the body of the next answer, which must be the one to this.
+    pub(crate) async fn ask(&mut self, id: u32, route: &str, body: &[u8]) -> Value {
+        self.send(request(id, route, body)).await;
+        let (answered, body) = self.answer().await;
+        assert_eq!(answered, id);
+        body
+    }
+
+    /// Asks, and sees that the very next thing that the server says is the answer: to all before, it said nothing.
+    pub(crate) async fn hears_only_the_answer(&mut self, id: u32) {
+        self.send(request(id, routes::ENTER, b"{}")).await;
+        let message = Message::decode(&self.expect(PackageKind::Data).await).unwrap();
+        assert_eq!(message, Message::Response { id, body: Bytes::from_static(b"{\"code\":200}") });
+    }
+}

@@ -1,0 +1,20 @@
+//! Values that several crates share: ids, membership, servers, placement, subjects, records, the state of a
+//! room, and the messages between servers. No I/O, no clock, no randomness.
+//!
+//! Reading order: [`ids`], [`membership`], [`servers`], [`subjects`], [`rpc`], [`record`], [`room`].
+
+pub mod allowed_senders;
+pub mod backoff;
+pub mod headers;
+pub mod ids;
+pub mod lineage;
+pub mod membership;
+pub mod placement;
+pub mod record;
+pub mod room;
+pub mod rpc;
+pub mod servers;
+pub mod settings;
+pub mod size_limits;
+pub mod subjects;
+mod version;

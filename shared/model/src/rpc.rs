@@ -1,0 +1,108 @@
+//! Questions and answers between servers: what their bodies are, and the headers that tracing tools see.
+
+mod envelope;
+pub mod messages;
+pub mod report;
+mod trace;
+
+use bytes::Bytes;
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use thiserror::Error;
+
+use crate::headers::Headers;
+use crate::ids::{RoomId, ServerId};
+use crate::subjects;
+use crate::version;
+pub use envelope::{record_offset, sender};
+pub use trace::Trace;
+
+/// Version of bus messages; a reader refuses others.
+pub const VERSION: u8 = 2;
+
+/// Names of the headers of bus messages. The body decides; headers are for people who trace, but for the signature.
+pub mod header {
+    /// What is asked or told, for example `send`.
+    pub const METHOD: &str = "Method";
+    /// The room, percent-encoded.
+    pub const ROOM: &str = "Room";
+    /// Server id of the sender.
+    pub const FROM: &str = "From";
+    /// Hash of the sender's list of chat servers.
+    pub const VIEW: &str = "View";
+    /// W3C trace context of the client request that caused the message.
+    pub const TRACEPARENT: &str = "traceparent";
+    /// Proof of the sender that the body names; checked by the crate `node`.
+    pub const SIGNATURE: &str = "Signature";
+}
+
+/// What the headers of a bus message say.
+#[derive(Debug, Clone, Copy)]
+pub struct Label<'a> {
+    /// What is asked or told.
+    pub method: &'a str,
+    /// The room it is about.
+    pub room: Option<&'a RoomId>,
+    /// Who sends.
+    pub from: &'a ServerId,
+    /// Hash of the sender's list of chat servers.
+    pub view: &'a str,
+    /// The client request behind it.
+    pub trace: &'a Trace,
+}
+
+impl Label<'_> {
+    /// The headers.
+    pub fn headers(&self) -> Headers {
+        let headers = Headers::new().with(header::METHOD, self.method);
+        let headers = match self.room {
+            Some(room) => headers.with(header::ROOM, subjects::room_header(room)),
+            None => headers,
+        };
+        headers
+            .with(header::FROM, self.from.as_str())
+            .with(header::VIEW, self.view)
+            .with(header::TRACEPARENT, self.trace.as_str())
+    }
+}
+
+/// A body that is not a message this version can read. The sender is to blame.
+#[derive(Debug, Error)]
+pub enum RpcError {
+    /// Not MessagePack of this shape.
+    #[error("bus message cannot be read: {0}")]
+    Malformed(#[from] rmp_serde::decode::Error),
+    /// JSON, which no server sends.
+    #[error(
+        "JSON, as JetStream answers when a stream keeps these subjects: delete the stream; docs/tracing.md has ways to \
+         watch that change nothing"
+    )]
+    Json,
+    /// Another version.
+    #[error("bus message of version {0}, this program speaks version {VERSION}: run one version in the whole cluster")]
+    Version(u8),
+    /// Cannot be written; a defect of ours.
+    #[error("bus message cannot be written: {0}")]
+    Unwritable(#[from] rmp_serde::encode::Error),
+}
+
+/// A message's body: a MessagePack map with named fields, so that versions can add some.
+pub fn encode(message: &impl Serialize) -> Result<Bytes, RpcError> {
+    Ok(version::encode(message)?.into())
+}
+
+/// Returns true for a body that is none of ours: in MessagePack a map begins otherwise.
+pub fn is_json(bytes: &[u8]) -> bool {
+    bytes.first() == Some(&b'{')
+}
+
+/// Reads what [`encode`] wrote.
+pub fn decode<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, RpcError> {
+    if is_json(bytes) {
+        return Err(RpcError::Json);
+    }
+    match version::of(bytes)? {
+        VERSION => Ok(rmp_serde::from_slice(bytes)?),
+        other => Err(RpcError::Version(other)),
+    }
+}

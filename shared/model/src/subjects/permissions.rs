@@ -1,0 +1,83 @@
+//! Subjects that a server may publish to and subscribe to at the broker, and nothing else. Pure.
+//!
+//! `shaddock setup` writes them; a test compares them with `config/nats/production.conf`.
+
+use crate::ids::ServerId;
+use crate::servers::Servers;
+use crate::servers::{CHAT, CONNECTOR, GATE};
+
+/// Questions to all chat servers.
+const CHATS: &str = "chat.*";
+
+/// Requests to JetStream that a chat server needs: it creates the stream of the rooms' log, and can
+/// neither change, purge nor delete it.
+const LOG_REQUESTS: [&str; 5] = [
+    "$JS.API.STREAM.INFO.ROOMS",
+    "$JS.API.STREAM.CREATE.ROOMS",
+    "$JS.API.STREAM.MSG.GET.ROOMS",
+    "$JS.API.DIRECT.GET.ROOMS",
+    "$JS.API.DIRECT.GET.ROOMS.log.*",
+];
+
+/// Permissions of one server's user.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Permissions {
+    /// Patterns that it may publish to.
+    pub publish: Vec<String>,
+    /// Patterns that it may subscribe to.
+    pub subscribe: Vec<String>,
+    /// May publish one answer to each message that names a reply subject.
+    pub answers: bool,
+}
+
+impl Permissions {
+    /// Those of a server of this type; none if the type is not one of ours.
+    pub fn of(server_type: &str, id: &ServerId, servers: &Servers) -> Option<Self> {
+        let own = inbox(id);
+        let allow = |publish: Vec<String>, subscribe: Vec<String>| Self { publish, subscribe, answers: false };
+        match server_type {
+            GATE => Some(allow(vec!["connector.*.ping".to_owned(), own.clone()], vec![own])),
+            // Only gates ask connectors.
+            CONNECTOR => {
+                let subscribe = vec![super::connector_all(id), own.clone()];
+                Some(Self { answers: true, ..allow(vec![CHATS.to_owned(), own], subscribe) })
+            }
+            // Answers of chat servers to each other are named one by one: with `answers` the broker
+            // would remember each question of a connector for the time that it expires in.
+            CHAT => {
+                let pushes = [CHATS, "connector.*.push", "connector.*.reply.*"].map(str::to_owned);
+                let answers = servers.chat().iter().map(|chat| inbox(&chat.id));
+                let log = [super::LOGS].into_iter().chain(LOG_REQUESTS).map(str::to_owned);
+                Some(allow(pushes.into_iter().chain(answers).chain(log).collect(), vec![super::chat(id), own]))
+            }
+            _ => None,
+        }
+    }
+}
+
+/// Answers to the questions of a server, and its messages to itself.
+fn inbox(id: &ServerId) -> String {
+    format!("_INBOX.{id}.>")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::servers::Server;
+
+    #[test]
+    fn only_chat_servers_touch_the_log_and_only_their_own_subjects_are_heard() {
+        let id = |text: &str| ServerId::new(text).unwrap();
+        let list = |kind: &str| (kind.to_owned(), vec![Server::new(id(&format!("{kind}-1")), "127.0.0.1")]);
+        let servers = Servers::new([GATE, CONNECTOR, CHAT].map(list));
+        let of = |kind: &str| Permissions::of(kind, &id(&format!("{kind}-1")), &servers).unwrap();
+        assert_eq!(of(GATE).subscribe, ["_INBOX.gate-1.>"]);
+        assert_eq!(of(CONNECTOR).subscribe, ["connector.connector-1.>", "_INBOX.connector-1.>"]);
+        assert_eq!(of(CHAT).subscribe, ["chat.chat-1", "_INBOX.chat-1.>"]);
+        let writes =
+            |kind| of(kind).publish.iter().any(|subject| subject.starts_with("log.") || subject.contains("JS"));
+        assert_eq!([GATE, CONNECTOR, CHAT].map(writes), [false, false, true]);
+        assert_eq!([GATE, CONNECTOR, CHAT].map(|kind| of(kind).answers), [false, true, false]);
+        assert_eq!(Permissions::of("area", &id("area-1"), &servers), None);
+    }
+}

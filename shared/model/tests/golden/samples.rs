@@ -1,0 +1,275 @@
+//! One of each: every entry, outcome, question and answer.
+
+use std::sync::Arc;
+
+use model::ids::{Incarnation, Name, RoomId, ServerId, SessionId};
+use model::membership::Token;
+use model::record::{
+    CheckpointPart, DecidedProposal, Entry, Epoch, Outcome, Position, Record, RecordId, Refusal, VERSION,
+};
+use model::room::{Checkpoint, RoomState};
+use model::rpc;
+use model::rpc::messages::{
+    CatchUp, ChatStats, Claim, ConnectorStats, FromChat, FromConnector, HistoryMessage, HistoryPage, HistoryQuery,
+    HistoryRange, Item, KnownIncarnation, LogPosition, Ping, Pong, RpcRequest, RpcResponse, Unavailable,
+};
+use model::rpc::report::{ChatReport, Liveness};
+
+pub(crate) enum Sample {
+    Record(Record),
+    FromConnector(FromConnector),
+    FromChat(FromChat),
+    Ping(Ping),
+    Pong(Pong),
+}
+
+impl Sample {
+    pub(crate) fn encode(&self) -> Vec<u8> {
+        match self {
+            Self::Record(record) => record.encode().unwrap(),
+            Self::FromConnector(message) => rpc::encode(message).unwrap().to_vec(),
+            Self::FromChat(message) => rpc::encode(message).unwrap().to_vec(),
+            Self::Ping(message) => rpc::encode(message).unwrap().to_vec(),
+            Self::Pong(message) => rpc::encode(message).unwrap().to_vec(),
+        }
+    }
+}
+
+fn connector() -> ServerId {
+    ServerId::new("connector-server-1").unwrap()
+}
+
+fn gate() -> ServerId {
+    ServerId::new("gate-server-1").unwrap()
+}
+
+fn chat() -> ServerId {
+    ServerId::new("chat-server-1").unwrap()
+}
+
+fn room() -> RoomId {
+    RoomId::new("lobby").unwrap()
+}
+
+fn name(text: &str) -> Name {
+    Name::new(text).unwrap()
+}
+
+fn session(number: u64) -> SessionId {
+    SessionId { connector: connector(), incarnation: Incarnation(111_411_200_000_007), number }
+}
+
+fn place() -> LogPosition {
+    LogPosition { epoch: Epoch(1_700_000_000_000), position: Position(12), id: RecordId(12_121_212_121_212_121_212) }
+}
+
+fn entries() -> Vec<Entry> {
+    let (ann, bob) = (Token::new(1).membership(), Token::new(2).membership());
+    vec![
+        Entry::Open,
+        Entry::Join { name: name("ann"), session: session(3), membership: ann },
+        Entry::Join { name: name("bob"), session: session(4), membership: bob },
+        Entry::Message { from: name("ann"), content: "hi 😀".to_owned(), id: Some(ann.message("m1")) },
+        Entry::Message { from: name("ann"), content: String::new(), id: None },
+        Entry::Whisper {
+            from: name("ann"),
+            to: name("bob"),
+            between: [ann, bob],
+            content: "psst".to_owned(),
+            id: Some(ann.message("m2")),
+        },
+        Entry::Move { name: name("ann"), from: session(3), to: session(5), membership: ann },
+        Entry::Leave { name: name("bob"), session: session(4) },
+    ]
+}
+
+fn record() -> Record {
+    let outcomes = vec![
+        Outcome::Done(1),
+        Outcome::Unchanged,
+        Outcome::Overtaken,
+        Outcome::Duplicate { seq: 11_002, time: 1_700_000_000_100 },
+        Outcome::Refused(Refusal::NameTaken),
+    ];
+    Record {
+        v: VERSION,
+        prev: Position(12),
+        prev_id: RecordId(12_121_212_121_212_121_212),
+        id: RecordId(13),
+        links: vec![Position(11), Position(9), Position(2)],
+        time: 1_700_000_000_456,
+        owner: chat(),
+        proposals: vec![DecidedProposal {
+            connector: connector(),
+            incarnation: Incarnation(111_411_200_000_007),
+            number: 9,
+            outcomes,
+        }],
+        entries: entries(),
+        notify_connectors: vec![connector()],
+        checkpoint: None,
+        part: None,
+    }
+}
+
+fn part() -> CheckpointPart {
+    CheckpointPart { base: Position(12), index: 0, of: 2 }
+}
+
+fn state() -> RoomState {
+    let mut state = RoomState::default();
+    state.fold(Position(13), &record());
+    state
+}
+
+fn checkpoint() -> Checkpoint {
+    Checkpoint::from(&state())
+}
+
+fn for_connectors() -> Checkpoint {
+    state().checkpoints_for_connectors(usize::MAX).remove(0)
+}
+
+fn from_connector(question: RpcRequest) -> FromConnector {
+    let incarnation = Incarnation(111_411_200_000_007);
+    let (v, continues, known) = (rpc::VERSION, Vec::new(), None);
+    FromConnector { v, connector: connector(), incarnation, continues, count: 300, known, question }
+}
+
+fn asked(question: RpcRequest) -> Sample {
+    Sample::FromConnector(from_connector(question))
+}
+
+/// A heartbeat with all that it can say.
+fn full_heartbeat() -> FromConnector {
+    let known = Some(KnownIncarnation { incarnation: Incarnation(111_411_200_000_009), live: true });
+    let continues = vec![Incarnation(111_411_200_000_005)];
+    FromConnector { continues, known, ..from_connector(RpcRequest::Heartbeat) }
+}
+
+fn from_chat(answer: RpcResponse) -> FromChat {
+    let incarnation = Incarnation(111_411_200_000_008);
+    FromChat { v: rpc::VERSION, chat: chat(), incarnation, number: 77, stats: None, answer }
+}
+
+fn answered(answer: RpcResponse) -> Sample {
+    Sample::FromChat(from_chat(answer))
+}
+
+fn wanted(span: HistoryRange) -> Sample {
+    let wanted = HistoryQuery { viewer: Token::new(1).membership(), span, limit: 50 };
+    asked(RpcRequest::History { room: room(), number: 3, session: None, wanted })
+}
+
+fn wanted_by_a_session() -> Sample {
+    let wanted = HistoryQuery { viewer: Token::new(1).membership(), span: HistoryRange::Last, limit: 50 };
+    asked(RpcRequest::History { room: room(), number: 3, session: Some(3), wanted })
+}
+
+fn questions() -> Vec<(&'static str, Sample)> {
+    let items = vec![
+        Item::Join {
+            session: 3,
+            name: name("ann"),
+            membership: Token::new(1).membership(),
+            claim: Claim::Back,
+            seen: Some(RecordId(13)),
+        },
+        Item::Leave { session: 4, incarnation: Incarnation(111_411_200_000_006) },
+        Item::Send {
+            session: 3,
+            membership: Token::new(1).membership(),
+            body: br#"{"content":"hi","target":"*"}"#.to_vec(),
+        },
+    ];
+    vec![
+        ("attach", asked(RpcRequest::Attach { room: room(), at: place() })),
+        ("propose", asked(RpcRequest::Propose { room: room(), at: place(), number: 9, items })),
+        ("detach", asked(RpcRequest::Detach { room: room() })),
+        ("heartbeat", asked(RpcRequest::Heartbeat)),
+        ("heartbeat-known", Sample::FromConnector(full_heartbeat())),
+        ("probe", asked(RpcRequest::Probe)),
+        ("history-last", wanted(HistoryRange::Last)),
+        ("history-before", wanted(HistoryRange::Before(12_003))),
+        ("history-after", wanted(HistoryRange::After(12_003))),
+        ("history-since", wanted(HistoryRange::Since(12_003))),
+        ("history-session", wanted_by_a_session()),
+    ]
+}
+
+fn answers() -> Vec<(&'static str, Sample)> {
+    let (position, record) = (Position(13), Arc::new(record().for_connectors()));
+    let attached =
+        |news| answered(RpcResponse::Attached { room: room(), asked: LogPosition::default(), now: place(), news });
+    let said =
+        HistoryMessage { seq: 13_005, time: 9, from: name("ann"), to: Some(name("bob")), content: "psst".to_owned() };
+    let page = HistoryPage { messages: vec![said], cursor: Some(13_005), complete: true };
+    vec![
+        (
+            "record",
+            answered(RpcResponse::Record { room: room(), epoch: Epoch(5), position, record: record.clone().into() }),
+        ),
+        ("attached-since", attached(CatchUp::Since { records: vec![(position, record)], more: true })),
+        ("attached-state", attached(CatchUp::State(Box::new(for_connectors())))),
+        ("attached-state-part", attached(CatchUp::StatePart { index: 1, of: 2, part: Box::new(for_connectors()) })),
+        ("history", answered(RpcResponse::History { room: room(), number: 3, upto: place(), page })),
+        ("not-owner", answered(RpcResponse::NotOwner { room: room() })),
+        ("unavailable-full", answered(RpcResponse::Unavailable { room: room(), because: Unavailable::LogFull })),
+        ("unavailable-away", answered(RpcResponse::Unavailable { room: room(), because: Unavailable::LogAway })),
+        ("alive", answered(RpcResponse::Alive)),
+        ("alive-stats", Sample::FromChat(FromChat { stats: Some(chat_stats()), ..from_chat(RpcResponse::Alive) })),
+        ("leaving", answered(RpcResponse::Leaving)),
+        (
+            "stale",
+            answered(RpcResponse::Stale(KnownIncarnation {
+                incarnation: Incarnation(111_411_200_000_009),
+                live: false,
+            })),
+        ),
+    ]
+}
+
+pub(crate) fn all() -> Vec<(&'static str, Sample)> {
+    let mut all = vec![
+        ("log-record", Sample::Record(record())),
+        ("log-checkpoint", Sample::Record(Record { checkpoint: Some(checkpoint()), ..record() })),
+        (
+            "log-checkpoint-part",
+            Sample::Record(Record { checkpoint: Some(checkpoint()), part: Some(part()), ..record() }),
+        ),
+        ("ping", Sample::Ping(Ping { v: rpc::VERSION, gate: gate() })),
+        ("pong", Sample::Pong(pong())),
+        ("pong-stats", Sample::Pong(pong_with_stats())),
+        ("pong-chats", Sample::Pong(Pong { chats: reports(), ..pong() })),
+        ("pong-port", Sample::Pong(Pong { client_port: Some(3050), ..pong() })),
+    ];
+    all.extend(questions());
+    all.extend(answers());
+    all
+}
+
+fn chat_stats() -> ChatStats {
+    ChatStats { version: "0.1.0".to_owned(), uptime_ms: 61_000, rooms: 300, records: 70_000 }
+}
+
+fn pong() -> Pong {
+    let (v, connector, chats) = (rpc::VERSION, connector(), Vec::new());
+    Pong { v, connector, accepting: true, incarnation: None, stats: None, chats, client_port: None }
+}
+
+fn reports() -> Vec<ChatReport> {
+    let report = |number: u64, liveness| ChatReport {
+        chat: ServerId::new(&format!("chat-server-{number}")).unwrap(),
+        liveness,
+        incarnation: Some(Incarnation(number)).filter(|_| liveness != Liveness::Down),
+        stats: Some(chat_stats()).filter(|_| liveness == Liveness::Up),
+    };
+    vec![report(1, Liveness::Up), report(2, Liveness::Leaving), report(3, Liveness::Down)]
+}
+
+fn pong_with_stats() -> Pong {
+    let version = "0.1.0".to_owned();
+    let stats = ConnectorStats { version, uptime_ms: 61_000, connections: 70_000, rooms: 300, requests: 5 };
+    let incarnation = Some(Incarnation::new(1_700_000_000_000, 8));
+    Pong { incarnation, stats: Some(stats), ..pong() }
+}

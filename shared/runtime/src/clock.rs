@@ -1,0 +1,39 @@
+//! The wall clock, the only place that reads it. Everything that waits uses `tokio::time` instead.
+
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use model::ids::Incarnation;
+
+/// Unix time in milliseconds.
+#[expect(clippy::disallowed_methods, reason = "the one place that reads the wall clock")]
+pub fn now_ms() -> u64 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
+}
+
+/// Epochs of logs in memory per millisecond.
+const EPOCHS_PER_MS: u64 = 1_024;
+
+/// The epoch of a log in memory that begins now. It is above those of all logs that began before
+/// where the clock is right, and differs from theirs by chance where the clock was set back to the
+/// same millisecond. Browsers read it as a number, so it must stay below 2^53: it does until 2248.
+pub fn new_epoch() -> u64 {
+    now_ms().saturating_mul(EPOCHS_PER_MS).saturating_add(rand::random_range(0..EPOCHS_PER_MS))
+}
+
+/// The incarnation of a server that starts now.
+pub fn incarnation() -> Incarnation {
+    Incarnation::new(now_ms(), rand::random())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn epochs_rise_and_are_numbers_that_browsers_read() {
+        let (before, epoch) = (now_ms() * EPOCHS_PER_MS, new_epoch());
+        let after = (now_ms() + 1) * EPOCHS_PER_MS;
+        assert!((before..after).contains(&epoch) && after < 1 << 53, "{before} {epoch} {after}");
+    }
+}

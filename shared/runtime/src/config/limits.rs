@@ -1,0 +1,289 @@
+//! Which values of settings make sense. Says what is out of range, not what to do about it.
+
+use std::ops::RangeInclusive;
+
+use model::room::Checkpoint;
+use model::settings::{Settings, Signatures};
+use model::subjects::SubjectPrefix;
+
+use super::{origin, sign_in};
+
+/// Bytes of `content` with which a push is below 64 KiB whatever the names in it: three of 64 characters of 12 bytes each.
+const MAX_CONTENT: u64 = 60 * 1024;
+
+/// Pomelo's package length has three bytes.
+const MAX_PACKAGE: u64 = 0xff_ffff;
+/// Far above any use, far below what a queue's counter can hold.
+const MAX_QUEUE: u64 = 1 << 24;
+/// A room's state stays below 7 MiB, at up to 300 bytes per member.
+const MAX_MEMBERS: u64 = 20_000;
+/// More names do not fit into an answer to `enter`, however short they are.
+const MAX_LARGE: u64 = 20_000;
+/// A checkpoint comes at the latest every 256 records, and one must be among those kept.
+const MIN_RECORDS: u64 = 512;
+/// The checkpoints of a room with few members, and what is between them, are below this, and must be among those kept.
+const MIN_ROOM_BYTES: u64 = 4 * 1024 * 1024;
+/// What is kept in memory of a room besides its checkpoints.
+const BESIDES_CHECKPOINTS: usize = 2 * 1024 * 1024;
+/// JetStream takes no more.
+const MAX_REPLICAS: u64 = 5;
+/// JetStream counts in signed 64 bits.
+const MAX_STORED: u64 = i64::MAX.unsigned_abs();
+/// Several heartbeats fit in the shortest lease.
+const MAX_HEARTBEAT_MS: u64 = 1_000;
+const HOUR_SECS: u64 = 3_600;
+const DAY_SECS: u64 = 24 * HOUR_SECS;
+
+/// Forms of an entry of `frontend.allowed_origins`.
+const ORIGIN: &str = "scheme://host in ASCII without a path, scheme://*.domain, file://, null, or *";
+
+/// A setting that is out of range.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct OutOfRange {
+    /// Its key.
+    pub(super) key: &'static str,
+    /// Another setting that it does not go together with.
+    pub(super) other: Option<&'static str>,
+    /// Its value.
+    pub(super) found: String,
+    /// What would hold for a good value.
+    pub(super) required: String,
+}
+
+macro_rules! key {
+    ($section:ident . $field:ident) => {
+        concat!(stringify!($section), ".", stringify!($field))
+    };
+}
+
+/// Keys, their values and their ranges.
+macro_rules! ranges {
+    ($settings:ident: $($section:ident . $field:ident in $range:expr,)+) => {
+        [$((key!($section.$field), number($settings.$section.$field), $range),)+]
+    };
+}
+
+/// Pairs of keys and values of which the first may not exceed the second.
+macro_rules! ordered {
+    ($settings:ident: $($section:ident . $field:ident <= $other:ident . $most:ident,)+) => {
+        [$((
+            (key!($section.$field), number($settings.$section.$field)),
+            (key!($other.$most), number($settings.$other.$most)),
+        ),)+]
+    };
+}
+
+/// All settings that are out of range.
+pub(super) fn check(settings: &Settings) -> Vec<OutOfRange> {
+    let alone = ranges(settings).into_iter().filter(|(_, value, range)| !range.contains(value));
+    let alone = alone.map(|(key, value, range)| OutOfRange {
+        key,
+        other: None,
+        found: value.to_string(),
+        required: between(&range),
+    });
+    let pairs = pairs(settings).into_iter().filter(|((_, value), (_, most))| value > most);
+    let pairs = pairs.map(|((key, value), (other, most))| OutOfRange {
+        key,
+        other: Some(other),
+        found: value.to_string(),
+        required: format!("at most {other}, which is {most}"),
+    });
+    alone
+        .chain(pairs)
+        .chain(states(settings))
+        .chain(texts(settings))
+        .chain(keys(settings))
+        .chain(sign_in::contradictions(&settings.nats))
+        .collect()
+}
+
+fn ranges(settings: &Settings) -> Vec<(&'static str, u64, RangeInclusive<u64>)> {
+    ranges! { settings:
+        frontend.heartbeat_secs in 0..=HOUR_SECS,
+        frontend.handshake_secs in 1..=HOUR_SECS,
+        frontend.keep_alive_secs in 1..=HOUR_SECS,
+        frontend.enter_secs in 1..=DAY_SECS,
+        frontend.write_gap_ms in 0..=100,
+        frontend.max_connections in 1..=MAX_QUEUE,
+        frontend.max_connections_per_address in 1..=MAX_QUEUE,
+        session.max_package_before_enter in 256..=MAX_PACKAGE,
+        session.max_package in 256..=MAX_PACKAGE,
+        session.requests_per_sec in 1..=1_000_000,
+        session.request_burst in 1..=1_000_000,
+        session.max_in_flight in 1..=MAX_QUEUE,
+        session.max_outbound_bytes in 1_024..=1 << 32,
+        session.resume_secs in 0..=HOUR_SECS,
+        room.max_members in 1..=MAX_MEMBERS,
+        room.large_members in 1..=MAX_LARGE,
+        room.max_content in 1..=MAX_CONTENT,
+        room.max_waiting in 1..=MAX_QUEUE,
+        room.linger_secs in 0..=DAY_SECS,
+        room.lease_secs in 3..=DAY_SECS,
+        room.forget_secs in 1..=DAY_SECS,
+        log.max_records in MIN_RECORDS..=MAX_STORED,
+        log.max_room_bytes in MIN_ROOM_BYTES..=MAX_STORED,
+        log.max_total_bytes in MIN_ROOM_BYTES..=MAX_STORED,
+        // Checkpoints of silent rooms come once a day; ten years is below what JetStream can count.
+        log.max_age_hours in 48..=10 * 365 * 24,
+        log.replicas in 1..=MAX_REPLICAS,
+        log.timeout_ms in 10..=600_000,
+        rpc.request_ms in 100..=600_000,
+        rpc.gather_ms in 0..=100,
+        rpc.rest_us in 0..=100_000,
+        rpc.repeat_ms in 10..=600_000,
+        rpc.heartbeat_ms in 10..=MAX_HEARTBEAT_MS,
+        rpc.subscription_queue in 1..=MAX_QUEUE,
+        nats.connect_secs in 1..=HOUR_SECS,
+        nats.ping_secs in 1..=HOUR_SECS,
+        nats.reconnect_max_ms in 1..=600_000,
+        nats.publish_queue in 1..=MAX_QUEUE,
+        lifecycle.grace_secs in 1..=HOUR_SECS,
+        lifecycle.drain_secs in 0..=HOUR_SECS,
+    }
+    .into()
+}
+
+type Value = (&'static str, u64);
+
+fn pairs(settings: &Settings) -> Vec<(Value, Value)> {
+    ordered! { settings:
+        session.max_package_before_enter <= session.max_package,
+        session.max_package <= session.max_outbound_bytes,
+        room.max_content <= session.max_package,
+        log.max_room_bytes <= log.max_total_bytes,
+        rpc.repeat_ms <= rpc.request_ms,
+    }
+    .into()
+}
+
+/// Two checkpoints and what comes between them, which is no more, must be among what is kept.
+fn states(settings: &Settings) -> Option<OutOfRange> {
+    let bytes = 4 * Checkpoint::most_bytes(settings.room.max_members, 1) + BESIDES_CHECKPOINTS;
+    (settings.log.max_room_bytes < bytes).then(|| OutOfRange {
+        key: "log.max_room_bytes",
+        other: Some("room.max_members"),
+        found: settings.log.max_room_bytes.to_string(),
+        required: format!("at least {bytes} for room.max_members, which is {}", settings.room.max_members),
+    })
+}
+
+fn texts(settings: &Settings) -> Vec<OutOfRange> {
+    let broken = |key, found: &String, required: &str| OutOfRange {
+        key,
+        other: None,
+        found: format!("{found:?}"),
+        required: required.to_owned(),
+    };
+    let origins = settings.frontend.allowed_origins.iter().filter(|text| !origin::is_entry(text));
+    let origins = origins.map(|origin| broken("frontend.allowed_origins", origin, ORIGIN));
+    // An empty word is in everything that is said.
+    let words = settings.room.forbidden_words.iter().filter(|word| word.trim().is_empty());
+    let words = words.map(|word| broken("room.forbidden_words", word, "a word"));
+    let prefix = Some(&settings.nats.prefix).filter(|prefix| !SubjectPrefix::is_valid(prefix));
+    let prefix = prefix.map(|prefix| broken("nats.prefix", prefix, &prefix_form()));
+    origins.chain(words).chain(prefix).collect()
+}
+
+fn prefix_form() -> String {
+    let (most, own) = (SubjectPrefix::MOST, SubjectPrefix::OWN.join(", "));
+    format!(
+        "one token of ASCII letters, digits, - and _ that begins with a letter or digit, at most {most} characters, and none of {own}"
+    )
+}
+
+/// A server that signs needs a key.
+fn keys(settings: &Settings) -> Option<OutOfRange> {
+    let is_missing = settings.rpc.signatures != Signatures::Off && settings.rpc.key_dir.is_empty();
+    is_missing.then(|| OutOfRange {
+        key: "rpc.key_dir",
+        other: Some("rpc.signatures"),
+        found: "empty".to_owned(),
+        required: "a directory that `shaddock keys DIR` wrote, because rpc.signatures is not \"off\"".to_owned(),
+    })
+}
+
+fn between(range: &RangeInclusive<u64>) -> String {
+    match (range.start(), range.end()) {
+        (least, &MAX_STORED) => format!("at least {least}"),
+        (least, most) => format!("from {least} to {most}"),
+    }
+}
+
+fn number(value: impl TryInto<u64>) -> u64 {
+    value.try_into().unwrap_or(u64::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::Value;
+
+    fn broken(change: impl FnOnce(&mut Settings)) -> Vec<&'static str> {
+        let mut settings = Settings::default();
+        change(&mut settings);
+        check(&settings).into_iter().map(|broken| broken.key).collect()
+    }
+
+    #[test]
+    fn the_defaults_are_in_range() {
+        assert_eq!(check(&Settings::default()), []);
+    }
+
+    #[test]
+    fn every_number_has_a_range() {
+        let Value::Object(sections) = serde_json::to_value(Settings::default()).unwrap() else { panic!("no sections") };
+        let mut numbers = Vec::new();
+        for (section, fields) in sections {
+            let fields = fields.as_object().into_iter().flatten();
+            numbers.extend(fields.filter(|(_, value)| value.is_number()).map(|(name, _)| format!("{section}.{name}")));
+        }
+        let mut keys: Vec<_> = ranges(&Settings::default()).into_iter().map(|(key, ..)| key.to_owned()).collect();
+        keys.sort();
+        numbers.sort();
+        assert_eq!(keys, numbers);
+    }
+
+    #[test]
+    fn ends_of_ranges_belong_to_them() {
+        assert_eq!(broken(|settings| settings.room.max_members = 10_000), [""; 0]);
+        assert_eq!(broken(|settings| settings.room.max_members = 20_000), ["log.max_room_bytes"]);
+        assert_eq!(broken(|settings| settings.room.max_members = 20_001)[..1], ["room.max_members"]);
+        assert_eq!(broken(|settings| settings.log.max_records = 512), [""; 0]);
+        assert_eq!(broken(|settings| settings.log.max_records = 511), ["log.max_records"]);
+        assert_eq!(broken(|settings| settings.log.max_room_bytes = 4 << 20), [""; 0]);
+        assert_eq!(broken(|settings| settings.log.max_room_bytes = (4 << 20) - 1), ["log.max_room_bytes"]);
+        assert_eq!(broken(|settings| settings.rpc.subscription_queue = 0), ["rpc.subscription_queue"]);
+    }
+
+    #[test]
+    fn settings_that_depend_on_each_other_go_together() {
+        let small = |settings: &mut Settings| settings.session.max_package = 4096;
+        assert_eq!(broken(small), ["room.max_content"]);
+        assert_eq!(broken(|settings| settings.rpc.request_ms = 500), ["rpc.repeat_ms"]);
+        assert_eq!(broken(|settings| settings.log.max_total_bytes = 8 << 20), ["log.max_room_bytes"]);
+    }
+
+    #[test]
+    fn a_server_that_signs_needs_a_key() {
+        let sign = |settings: &mut Settings| settings.rpc.signatures = Signatures::Accept;
+        assert_eq!(broken(sign), ["rpc.key_dir"]);
+        let with_key = |settings: &mut Settings| {
+            sign(settings);
+            settings.rpc.key_dir = "keys".to_owned();
+        };
+        assert_eq!(broken(with_key), [""; 0]);
+    }
+
+    #[test]
+    fn texts_are_what_they_should_be() {
+        let origins = |list: &'static [&str]| {
+            broken(|settings| settings.frontend.allowed_origins = list.iter().map(|&text| text.to_owned()).collect())
+        };
+        assert_eq!(origins(&["*", "https://chat.example.org"]), [""; 0]);
+        assert_eq!(origins(&["chat.example.org", "https://a/b", "://a"]), ["frontend.allowed_origins"; 3]);
+        assert_eq!(broken(|settings| settings.room.forbidden_words = vec![" ".to_owned()]), ["room.forbidden_words"]);
+        assert_eq!(broken(|settings| settings.nats.prefix = "staging".to_owned()), [""; 0]);
+        assert_eq!(broken(|settings| settings.nats.prefix = "a.b".to_owned()), ["nats.prefix"]);
+    }
+}

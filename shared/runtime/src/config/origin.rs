@@ -1,0 +1,213 @@
+//! Which web pages may connect. Pure.
+//!
+//! Native clients send no `Origin`. A browser says whose page it is, and a page of anybody could otherwise speak to a
+//! server that only its visitors reach.
+
+use std::net::IpAddr;
+
+use model::servers::Servers;
+
+/// Origin of pages that have none: files, and documents in a sandbox.
+const OPAQUE: &str = "null";
+
+/// Begins an entry for all hosts below a domain.
+const WILDCARD: &str = "*.";
+
+/// Whether a page of `origin` may connect to the server that it calls `host` (the `Host` header).
+///
+/// Pages of the servers' own hosts may; `allowed` are others, each an [entry](is_entry). Ports are
+/// ignored; loopback names are one host.
+pub fn is_allowed(origin: Option<&str>, host: Option<&str>, servers: &Servers, allowed: &[String]) -> bool {
+    let Some(origin) = origin else { return true };
+    if allowed.iter().any(|entry| matches(entry, origin)) {
+        return true;
+    }
+    let Some((_, authority)) = origin.split_once("://") else { return false };
+    let page = host_of(authority);
+    let same = |other: &str| !page.is_empty() && same_host(page, host_of(other));
+    let is_ours = |public: Option<&str>, host: &str| same(host) || public.is_some_and(same);
+    host.is_some_and(same) || servers.all().any(|(_, server)| is_ours(server.public_host.as_deref(), &server.host))
+}
+
+/// Returns true for an entry of `frontend.allowed_origins` that a page can match: `scheme://host`,
+/// `scheme://*.domain`, `scheme://` where origins have no host, `null`, or `*` for all pages.
+pub fn is_entry(text: &str) -> bool {
+    if text == "*" || text == OPAQUE {
+        return true;
+    }
+    let Some((scheme, authority)) = text.split_once("://") else { return false };
+    let is_scheme = scheme.starts_with(|c: char| c.is_ascii_alphabetic())
+        && scheme.chars().all(|c| c.is_ascii_alphanumeric() || "+-.".contains(c));
+    let has_host = !["http", "https"].iter().any(|with| scheme.eq_ignore_ascii_case(with));
+    is_scheme && if authority.is_empty() { has_host } else { is_authority(authority) }
+}
+
+/// Browsers send hosts in ASCII (punycode), in lower case, without user and path.
+fn is_authority(authority: &str) -> bool {
+    let host = host_of(authority);
+    let name = host.strip_prefix(WILDCARD).unwrap_or(host);
+    let is_name = !name.is_empty() && name.chars().all(|c| c.is_ascii_alphanumeric() || "-._".contains(c));
+    let is_port = |port: &str| !port.is_empty() && port.bytes().all(|byte| byte.is_ascii_digit());
+    let around = authority.strip_prefix('[').unwrap_or(authority);
+    let rest = around.strip_prefix(host).map(|rest| rest.strip_prefix(']').unwrap_or(rest));
+    let has_port = rest.is_some_and(|rest| rest.is_empty() || rest.strip_prefix(':').is_some_and(is_port));
+    (is_name || host.parse::<IpAddr>().is_ok()) && has_port
+}
+
+fn matches(entry: &str, origin: &str) -> bool {
+    if entry == "*" {
+        return true;
+    }
+    let (Some((wanted, pattern)), Some((scheme, page))) = (entry.split_once("://"), origin.split_once("://")) else {
+        return entry == origin;
+    };
+    let (pattern, page) = (host_of(pattern), host_of(page));
+    let is_below = |domain: &str| {
+        let below = page.len().checked_sub(domain.len()).and_then(|at| page.split_at_checked(at));
+        below.is_some_and(|(label, end)| end.eq_ignore_ascii_case(domain) && label.len() > 1 && label.ends_with('.'))
+    };
+    wanted.eq_ignore_ascii_case(scheme)
+        && match pattern.strip_prefix(WILDCARD) {
+            Some(domain) => is_below(domain),
+            None => same_host(pattern, page),
+        }
+}
+
+/// `host:port`, `[v6]:port` or a bare host, without the port.
+fn host_of(authority: &str) -> &str {
+    if let Some((inside, _)) = authority.strip_prefix('[').and_then(|rest| rest.split_once(']')) {
+        return inside;
+    }
+    match authority.split_once(':') {
+        // Several colons and no brackets: an IPv6 address as it is in servers.json.
+        Some((host, rest)) if !rest.contains(':') => host,
+        _ => authority,
+    }
+}
+
+fn same_host(one: &str, other: &str) -> bool {
+    let same_address = || one.parse::<IpAddr>().is_ok_and(|one| other.parse() == Ok(one));
+    one.eq_ignore_ascii_case(other) || same_address() || (is_loopback(one) && is_loopback(other))
+}
+
+fn is_loopback(host: &str) -> bool {
+    host.eq_ignore_ascii_case("localhost") || host.parse::<IpAddr>().is_ok_and(|address| address.is_loopback())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::Server;
+    use model::ids::ServerId;
+    use model::servers::GATE;
+
+    /// A gate in each of these hosts, whose clients are told `public`.
+    fn servers(hosts: &[&str], public: Option<&str>) -> Servers {
+        let server = |(index, host): (usize, &&str)| {
+            let id = ServerId::new(&format!("gate-{index}")).unwrap();
+            Server { public_host: public.map(str::to_owned), ..Server::new(id, host) }
+        };
+        Servers::new([(GATE.to_owned(), hosts.iter().enumerate().map(server).collect())])
+    }
+
+    fn allowed(origin: &str, host: &str) -> bool {
+        let servers = servers(&["chat.example", "127.0.0.1"], Some("play.example"));
+        is_allowed(Some(origin), Some(host), &servers, &["https://shop.example".to_owned()])
+    }
+
+    /// Returns true if this entry of the list alone lets a page of this origin in.
+    fn lets_in(entry: &str, origin: &str) -> bool {
+        is_entry(entry) && is_allowed(Some(origin), Some("game.example"), &Servers::default(), &[entry.to_owned()])
+    }
+
+    #[test]
+    fn native_clients_send_none() {
+        assert!(is_allowed(None, Some("a"), &Servers::default(), &[]));
+    }
+
+    #[test]
+    fn pages_of_the_same_host_on_any_port() {
+        assert!(allowed("http://game.example:8080", "game.example:3050"));
+        assert!(allowed("https://GAME.example", "game.example:3050"));
+        assert!(!allowed("http://evil.example", "game.example:3050"));
+        assert!(!allowed("http://game.example.evil.example", "game.example"));
+    }
+
+    #[test]
+    fn pages_of_the_cluster_and_of_the_list() {
+        assert!(allowed("http://chat.example", "10.0.0.7:3050"));
+        assert!(allowed("https://play.example", "10.0.0.7:3050"));
+        assert!(allowed("https://shop.example:8443", "10.0.0.7:3050"));
+        assert!(!allowed("http://shop.example", "10.0.0.7:3050"), "another scheme");
+    }
+
+    #[test]
+    fn loopback_names_are_one_host() {
+        assert!(allowed("http://localhost:8000", "127.0.0.1:3050"));
+        assert!(allowed("http://[::1]:8000", "10.0.0.7:3050"));
+        assert!(!is_allowed(Some("http://localhost"), Some("game.example"), &Servers::default(), &[]));
+    }
+
+    #[test]
+    fn what_is_no_origin_is_refused_unless_it_is_listed() {
+        for origin in ["null", "file://", "app://main"] {
+            assert!(!allowed(origin, "game.example"), "{origin}");
+            assert!(lets_in(origin, origin), "{origin}");
+            assert!(lets_in("*", origin), "{origin}");
+        }
+        assert!(!allowed("file://", ""), "no host is not the same host");
+        assert!(!lets_in("null", "http://evil.example") && !lets_in("file://", "null"));
+    }
+
+    #[test]
+    fn a_wildcard_stands_for_what_is_below_a_domain() {
+        for origin in ["https://a.example.org", "https://a.b.EXAMPLE.org:8443"] {
+            assert!(lets_in("https://*.example.org", origin), "{origin}");
+        }
+        for origin in [
+            "https://example.org",
+            "http://a.example.org",
+            "https://aexample.org",
+            "https://.example.org",
+            "https://é.org",
+        ] {
+            assert!(!lets_in("https://*.example.org", origin), "{origin}");
+        }
+    }
+
+    #[test]
+    fn entries_that_no_page_can_match_are_refused() {
+        for good in ["https://a.b:8443", "http://[::1]:80", "http://::1", "app://x_y", "ionic://localhost", "file://"] {
+            assert!(is_entry(good), "{good}");
+        }
+        for bad in [
+            "",
+            "a.b",
+            "https://",
+            "https://*",
+            "https://*.",
+            "https://a.*.b",
+            "https://a*.b",
+            "*://a.b",
+            "https://a.b/",
+            "https://a.b/path",
+            "https://me@a.b",
+            "https://a b",
+            "https://b\u{fc}cher.example",
+            "https://a.b:x",
+            "NULL",
+            "https://a.b:",
+            "https://[::1",
+            "://a",
+            "https://a.b?x",
+        ] {
+            assert!(!is_entry(bad), "{bad}");
+        }
+    }
+
+    #[test]
+    fn addresses_are_the_same_in_every_spelling() {
+        let servers = servers(&["2001:db8::1"], None);
+        assert!(is_allowed(Some("http://[2001:DB8:0::1]:80"), None, &servers, &[]));
+    }
+}

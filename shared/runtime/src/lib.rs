@@ -1,0 +1,14 @@
+//! Parts that every process needs: configuration, the lifecycle of tasks, clock, metrics, health, rate-limited logs.
+//!
+//! Reading order: [`config`], [`lifecycle`], [`metrics`], [`health`].
+
+pub mod batching;
+pub mod clock;
+pub mod config;
+pub mod fault;
+pub mod health;
+pub mod lifecycle;
+pub mod log_rate_limit;
+pub mod metrics;
+pub mod server_list;
+pub mod text_file;

@@ -1,0 +1,242 @@
+//! What is counted. Passed along, never global, so that tests can read it; written out in Prometheus' text format.
+//!
+//! What a label can say is fixed: no room, name or address ever becomes one.
+
+mod counters;
+mod format;
+mod histograms;
+
+use std::sync::Arc;
+
+use prometheus_client::encoding::text;
+use prometheus_client::registry::Registry;
+
+pub use self::counters::{Counter, Gauge, GaugeShare};
+pub use self::format::Format;
+pub use self::histograms::{
+    CheckGauges, DurationHistogram, RefusalCounters, ResponseCounters, RouteLabel, SizeHistogram, StageHistograms,
+};
+
+use self::counters::Metric;
+
+/// What every name begins with when it is written out, before an underscore.
+const PREFIX: &str = "shaddock";
+
+macro_rules! metrics {
+    ($($(#[doc = $doc:literal])+ $field:ident: $kind:ident,)+) => {
+        /// Every figure of a process; shared by the servers that run in it.
+        #[derive(Debug)]
+        pub struct Metrics {
+            $($(#[doc = $doc])+ pub $field: $kind,)+
+            registry: Registry,
+        }
+
+        impl Metrics {
+            /// All figures at zero.
+            pub fn new() -> Arc<Self> {
+                let mut registry = Registry::with_prefix(PREFIX);
+                $(
+                    let $field = $kind::default();
+                    $field.register(&mut registry, stringify!($field), sentence(concat!($($doc),+)));
+                )+
+                Arc::new(Self { $($field,)+ registry })
+            }
+
+            /// Name, kind and meaning of each figure, in the order of their declaration.
+            pub fn described() -> Vec<(String, &'static str, String)> {
+                vec![$((
+                    format!("{PREFIX}_{}", stringify!($field)),
+                    stringify!($kind),
+                    format!("{}.", sentence(concat!($($doc),+))),
+                ),)+]
+            }
+        }
+    };
+}
+
+/// A doc comment as the registry wants it: it adds the full stop.
+fn sentence(doc: &'static str) -> &'static str {
+    doc.trim().trim_end_matches('.')
+}
+
+impl Metrics {
+    /// Everything in a format that Prometheus reads.
+    pub fn written(&self, format: Format) -> String {
+        match format {
+            Format::OpenMetrics => self.text(),
+            Format::Plain => format::plain(&self.text()),
+        }
+    }
+
+    /// Everything as OpenMetrics.
+    pub fn text(&self) -> String {
+        let mut text = String::new();
+        // Writing to a string fails only where a figure's own code does, and none of ours has any.
+        if text::encode(&mut text, &self.registry).is_err() {
+            tracing::error!("the metrics cannot be written");
+        }
+        text
+    }
+
+    /// Bus messages that were dropped because a queue was full.
+    pub fn dropped_on_full_queues(&self) -> u64 {
+        let histories = self.questions_dropped.get() + self.histories_dropped.get();
+        self.bus_dropped_subscription_full.get() + self.bus_dropped_publish_full.get() + histories
+    }
+}
+
+metrics! {
+    /// Bus messages dropped because the subscription's queue was full.
+    bus_dropped_subscription_full: Counter,
+    /// Bus messages not sent because the way out was full.
+    bus_dropped_publish_full: Counter,
+    /// Bus messages not sent because the broker was away.
+    bus_dropped_disconnected: Counter,
+    /// 1 while there is a connection to the bus, else 0. In one process without a broker always 1.
+    bus_connected: Gauge,
+    /// Times that the connection to the broker was made anew.
+    bus_reconnects: Counter,
+    /// Unix time in seconds at which the credentials in nats.credentials_file expire; 0 for never,
+    /// or without such a file.
+    nats_credentials_expire: Gauge,
+    /// 1 while the credentials in nats.credentials_file expire within a day, or within a quarter of
+    /// their life if that is less; else 0.
+    nats_credentials_expiring: Gauge,
+    /// 1 while this check of /readyz fails at the server that is asked, else 0.
+    check_failing: CheckGauges,
+    /// Bus messages that could not be understood.
+    bus_bad_messages: Counter,
+    /// Bus messages refused because of an incarnation or a number that cannot be.
+    bus_implausible: Counter,
+    /// Bus messages refused: their sender is not in servers.json, or no server of the type that may send them; their answer would
+    /// go to a subject that is not their sender's; they ask for messages on behalf of a member that is not their sender's.
+    bus_refused: RefusalCounters,
+    /// Bus messages dropped because rpc.signatures wants a signature and they had none, or a wrong one.
+    rpc_unsigned: Counter,
+    /// Bus messages without a signature that rpc.signatures = "accept" let through.
+    rpc_unsigned_accepted: Counter,
+    /// Client connections open now.
+    connections: Gauge,
+    /// Client connections refused: too many, or a foreign origin.
+    connections_refused: Counter,
+    /// Sessions closed because they read too slowly.
+    sessions_closed_slow: Counter,
+    /// Sessions closed for bytes that are not the protocol.
+    sessions_closed_bad_input: Counter,
+    /// Sessions closed at a deadline: handshake, enter or heartbeat.
+    sessions_closed_timeout: Counter,
+    /// Client requests received.
+    requests: Counter,
+    /// Client requests answered, by route and class of code; those without an id are not answered.
+    requests_answered: ResponseCounters,
+    /// Client requests at connectors that wait for their answers now.
+    requests_in_flight: Gauge,
+    /// Client requests answered with the code of an overload: rate, in flight, queue.
+    requests_refused_overload: Counter,
+    /// Client requests answered at their deadline with their outcome unknown.
+    requests_expired: Counter,
+    /// Frames written to clients, each perhaps of several packages.
+    frames_sent: Counter,
+    /// Packages handed to sessions.
+    packages_sent: Counter,
+    /// Packages that were written to a client together, in one frame.
+    frame_packages: SizeHistogram,
+    /// Seconds that each stage takes: at the edge from a request to its answer, over the bus and back, in a room's server for
+    /// one question or append, in the log for one append, for the fan-out of one push at a connector.
+    stage_seconds: StageHistograms,
+    /// Sessions in rooms now, at the connectors of this process.
+    members: Gauge,
+    /// Rooms that connectors follow now.
+    rooms_followed: Gauge,
+    /// Rooms whose state chat servers have in memory now.
+    rooms_known: Gauge,
+    /// Commands of clients that wait for their connector's task, of 4,096 that may.
+    queue_commands: Gauge,
+    /// Bus messages that wait for their server's task; always 0 over NATS where rpc.subscription_queue is 65,536 or more.
+    queue_bus_messages: Gauge,
+    /// Log operations that wait because 256 are in flight.
+    queue_log_operations: Gauge,
+    /// Bytes in the rooms' log, as a chat server of this process saw it last.
+    log_bytes: Gauge,
+    /// Records committed to the log.
+    records_committed: Counter,
+    /// Entries in the records committed.
+    entries_committed: Counter,
+    /// Entries in each record committed.
+    record_entries: SizeHistogram,
+    /// Messages in rooms' logs that were passed over because they are no records of their rooms,
+    /// each time that a room's owner started.
+    records_bad: Counter,
+    /// Records that should have been in rooms' logs and were not when a room's owner started.
+    records_missing: Counter,
+    /// Records whose time was more than a day ahead of the clock of a room's owner that started.
+    records_from_future: Counter,
+    /// Appends that were not a clear yes.
+    appends_failed: Counter,
+    /// Times a room's owner started from the log.
+    activations: Counter,
+    /// Times that a chat server began to stand in for a room's home.
+    takeovers: Counter,
+    /// Questions about rooms of others dropped because too many waited for a look at a home; they are repeated.
+    questions_dropped: Counter,
+    /// Questions for messages dropped because too many were being answered; they are repeated.
+    histories_dropped: Counter,
+    /// Rooms for which a connector asks another chat server than before.
+    rooms_moved: Counter,
+    /// Gaps in a room's records that a connector repaired by reading.
+    gaps_repaired: Counter,
+    /// Times a connector took a room's state instead of the records between.
+    states_taken: Counter,
+    /// Times that a connector told a room's clients of messages that it cannot tell: the room's log was lost, or has no longer
+    /// what came between.
+    gaps_told: Counter,
+    /// Sessions that were closed plainly because the room's log lost their stay, or because another session entered it first.
+    stays_lost: Counter,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn figures_are_written_with_their_meaning() {
+        let metrics = Metrics::new();
+        metrics.requests.add_many(3);
+        metrics.connections.add();
+        metrics.requests_answered.add(RouteLabel::of("whatever.a.client.says"), 500);
+        metrics.stage_seconds.log.add(std::time::Duration::from_millis(3));
+        metrics.record_entries.add(5);
+        let text = metrics.text();
+        for line in [
+            "# HELP shaddock_requests Client requests received.",
+            "# TYPE shaddock_requests counter",
+            "shaddock_requests_total 3",
+            "# TYPE shaddock_connections gauge",
+            "shaddock_connections 1",
+            "shaddock_requests_answered_total{route=\"other\",outcome=\"5xx\"} 1",
+            "shaddock_stage_seconds_bucket{le=\"0.0025\",stage=\"log\"} 0",
+            "shaddock_stage_seconds_bucket{le=\"0.005\",stage=\"log\"} 1",
+            "shaddock_record_entries_bucket{le=\"8.0\"} 1",
+            "# EOF",
+        ] {
+            assert!(text.lines().any(|written| written == line), "{line} is not in\n{text}");
+        }
+    }
+
+    /// The list that operators read is this one.
+    #[test]
+    fn the_documentation_lists_every_figure() {
+        let page = include_str!("../../../docs/operating.md");
+        let rows = Metrics::described().into_iter().map(|(name, kind, meaning)| {
+            let (name, kind) = match kind {
+                "Counter" | "ResponseCounters" | "RefusalCounters" => (format!("{name}_total"), "counter"),
+                "Gauge" | "CheckGauges" => (name, "gauge"),
+                _ => (name, "histogram"),
+            };
+            format!("| `{name}` | {kind} | {meaning} |")
+        });
+        let listed: Vec<&str> = page.lines().filter(|line| line.starts_with("| `shaddock_")).collect();
+        let expected: Vec<String> = rows.collect();
+        assert_eq!(listed, expected, "docs/operating.md should have\n{}", expected.join("\n"));
+    }
+}
