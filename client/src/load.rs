@@ -16,33 +16,33 @@
 //! # }
 //! ```
 
-mod conductor;
-mod dialect;
-mod ear;
+mod connection;
+mod counts;
 mod framing;
-mod line;
-mod lost;
-mod pacer;
-mod person;
+mod listener_check;
+mod loss;
 mod plan;
-mod process;
+mod process_usage;
+mod protocol;
 mod report;
+mod report_table;
+mod run;
+mod run_state;
 mod schedule;
+mod send_timer;
+mod sender;
 mod session;
 mod shaddock;
-mod stage;
-mod stamp;
-mod table;
-mod tally;
-mod voice;
+mod tag;
+mod user;
 
-pub use conductor::{Glance, LoadError, Part, run, run_stepwise};
-pub use dialect::{Broken, Dialect, Heard, Named};
 pub use framing::{Framing, Out};
 pub use plan::{Load, Pace, Plan, PlanError};
-pub use process::ProcessFigures;
+pub use process_usage::ProcessFigures;
+pub use protocol::{Broken, Dialect, Heard, Named};
 pub use report::{Milliseconds, Report, StepReport};
+pub use report_table::Table;
+pub use run::{Glance, LoadError, Part, run, run_stepwise};
 pub use schedule::Schedule;
 pub use shaddock::Shaddock;
-pub use stamp::{Mark, STAMP_BYTES, Stamp};
-pub use table::Table;
+pub use tag::{Mark, STAMP_BYTES, Stamp};

@@ -7,7 +7,7 @@ use bytes::{Buf, BufMut, BytesMut};
 use tokio_tungstenite::tungstenite::protocol::frame::FrameHeader;
 use tokio_tungstenite::tungstenite::protocol::frame::coding::{Control, Data, OpCode};
 
-use super::dialect::Broken;
+use super::protocol::Broken;
 
 /// The longest frame that is taken, in bytes.
 const MAX_FRAME: u64 = 1024 * 1024;

@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use thiserror::Error;
 
-use super::dialect::Named;
-use super::stamp::STAMP_BYTES;
+use super::protocol::Named;
+use super::tag::STAMP_BYTES;
 
 /// How messages are sent.
 #[derive(Debug, Clone, PartialEq)]

@@ -5,9 +5,9 @@ use std::fmt;
 
 use serde::Serialize;
 
+use super::counts::{Tally, Times};
 use super::plan::Plan;
-use super::process::{ProcessFigures, rounded};
-use super::tally::{Tally, Times};
+use super::process_usage::{ProcessFigures, rounded};
 
 /// What a run found, step by step.
 #[derive(Debug, Clone, PartialEq, Serialize)]

@@ -9,10 +9,10 @@ use std::time::Duration;
 
 use tokio::time::{Instant, Sleep, sleep, timeout};
 
-use super::dialect::{Broken, Dialect, Named};
-use super::line::Line;
-use super::person::{News, Person, Witness};
-use super::stage::Stage;
+use super::connection::Line;
+use super::protocol::{Broken, Dialect, Named};
+use super::run_state::Stage;
+use super::user::{News, Person, Witness};
 
 /// The longest that a leave and a close may take.
 const LEAVE_WITHIN: Duration = Duration::from_secs(5);

@@ -10,8 +10,8 @@ use wire::{
     routes,
 };
 
-use super::dialect::{Broken, Dialect, Heard, Named};
 use super::framing::{Framing, Out};
+use super::protocol::{Broken, Dialect, Heard, Named};
 use crate::Address;
 
 /// The request that a login ends with: to the gate, or to enter.

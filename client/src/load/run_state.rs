@@ -9,10 +9,10 @@ use tokio::sync::{Semaphore, SemaphorePermit};
 use tokio::time::{Instant, sleep_until};
 use tokio_util::sync::CancellationToken;
 
+use super::counts::Tally;
 use super::plan::Plan;
-use super::stamp::Mark;
-use super::tally::Tally;
-use super::voice::{Step, Tempo};
+use super::sender::{Step, Tempo};
+use super::tag::Mark;
 
 /// Parts in which is counted, so that threads seldom wait for each other.
 const PARTS: usize = 4;

@@ -13,8 +13,8 @@ use tokio::net::{TcpSocket, TcpStream, lookup_host};
 use tokio_tungstenite::tungstenite::handshake::client::generate_key;
 use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
 
-use super::dialect::Broken;
 use super::framing::{Framing, Kind, Out};
+use super::protocol::Broken;
 
 /// Bytes that are read at once.
 const READ: usize = 64 * 1024;

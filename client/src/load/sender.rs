@@ -3,7 +3,7 @@
 use std::collections::{HashSet, VecDeque};
 
 use super::schedule::Schedule;
-use super::stamp::Stamp;
+use super::tag::Stamp;
 
 /// How often a message is said again before its outcome stays unknown.
 const MAX_TRIES: u8 = 10;

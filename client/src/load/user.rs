@@ -2,12 +2,12 @@
 
 use std::time::Duration;
 
-use super::dialect::Heard;
-use super::ear::{Ear, Order};
+use super::counts::Tally;
+use super::listener_check::{Ear, Order};
 use super::plan::Plan;
-use super::stamp::Mark;
-use super::tally::Tally;
-use super::voice::{Answer, Diary, Voice};
+use super::protocol::Heard;
+use super::sender::{Answer, Diary, Voice};
+use super::tag::Mark;
 
 /// What the session's task has to act on.
 #[derive(Debug, PartialEq, Eq)]
@@ -113,8 +113,8 @@ impl Person {
 
 #[cfg(test)]
 mod tests {
-    use super::super::stamp::Stamp;
-    use super::super::voice::{Step, Tempo};
+    use super::super::sender::{Step, Tempo};
+    use super::super::tag::Stamp;
     use super::*;
 
     const MARK: u32 = 5;

@@ -1,7 +1,7 @@
 //! What was lost: acknowledged messages that somebody who was there did not hear. Pure.
 
-use super::person::Witness;
-use super::voice::Diary;
+use super::sender::Diary;
+use super::user::Witness;
 
 /// How many were lost of each step's messages, once per listener.
 pub(super) fn lost(witnesses: &[Witness], rooms: u32, steps: usize) -> Vec<u64> {
@@ -38,8 +38,8 @@ fn add(lost: &mut [u64], step: u32, count: u64) {
 
 #[cfg(test)]
 mod tests {
-    use super::super::ear::Ear;
-    use super::super::voice::{Step, Tempo, Voice};
+    use super::super::listener_check::Ear;
+    use super::super::sender::{Step, Tempo, Voice};
     use super::*;
 
     /// Two senders say two messages in each of two steps; the first one's second is refused.

@@ -7,8 +7,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
+use super::run_state::Stage;
 use super::schedule::Schedule;
-use super::stage::Stage;
 
 /// The shortest sleep: at rates at which messages are nearer to each other, several are sent together.
 const SHORTEST: Duration = Duration::from_micros(50);

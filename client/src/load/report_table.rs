@@ -5,7 +5,7 @@ use std::fmt;
 
 use wire::text::without_display_controls;
 
-use super::process::ProcessFigures;
+use super::process_usage::ProcessFigures;
 use super::report::{Milliseconds, Report, StepReport};
 
 const MIB: f64 = 1024.0 * 1024.0;
@@ -137,9 +137,9 @@ impl fmt::Display for Columns<'_> {
 
 #[cfg(test)]
 mod tests {
+    use super::super::counts::Tally;
     use super::super::plan::Plan;
     use super::super::report::Logins;
-    use super::super::tally::Tally;
     use super::*;
 
     fn step(change: fn(&mut StepReport)) -> StepReport {

@@ -10,18 +10,18 @@ use tokio::task::JoinSet;
 use tokio::time::{Instant, interval, sleep_until};
 use tokio_util::sync::CancellationToken;
 
-use super::dialect::{Dialect, Named};
-use super::lost::lost;
-use super::pacer::Pacer;
-use super::person::Witness;
+use super::counts::Tally;
+use super::loss::lost;
 use super::plan::{Load, Pace, Plan, PlanError};
-use super::process::{Processes, own_secs, rounded};
+use super::process_usage::{Processes, own_secs, rounded};
+use super::protocol::{Dialect, Named};
 use super::report::{Expected, Logins, Report, StepReport};
+use super::run_state::Stage;
 use super::schedule::Schedule;
+use super::send_timer::Pacer;
+use super::sender::{Step, Tempo};
 use super::session::{attend, come_and_go};
-use super::stage::Stage;
-use super::tally::Tally;
-use super::voice::{Step, Tempo};
+use super::user::Witness;
 
 /// How often is told what goes on.
 const GLANCES: Duration = Duration::from_millis(100);
