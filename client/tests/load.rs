@@ -7,8 +7,8 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use client::load::{
-    Broken, Dialect, Framing, Glance, Heard, Load, LoadError, Named, Out, Pace, Part, Plan, Report, Shaddock,
-    StepReport, Table, run, run_stepwise,
+    Framing, Identity, LoadError, OutBuffer, Phase, Plan, Protocol, Report, ReportTable, RunStatus, ServerEvent,
+    SessionError, Shaddock, StepLoad, StepReport, Workload, run, run_stepwise,
 };
 use cluster::{Cluster, LogKind};
 use serde_json::Value;
@@ -42,28 +42,28 @@ async fn cluster_with(settings: Settings) -> (Cluster, String) {
 }
 
 /// 20 users in 4 rooms, two senders in each.
-fn plan(gate: &str, pace: Pace) -> Plan {
+fn plan(gate: &str, workload: Workload) -> Plan {
     let times = Plan { warm_up: Duration::from_millis(100), measured: MEASURED, ..Plan::default() };
-    Plan { gate: gate.to_owned(), users: 20, rooms: 4, senders: 2, pace, ..times }
+    Plan { gate: gate.to_owned(), users: 20, rooms: 4, senders: 2, workload, ..times }
 }
 
 async fn measure(plan: &Plan) -> Result<Report, LoadError> {
     measure_with(plan, Shaddock::new).await
 }
 
-async fn measure_with<D, F>(plan: &Plan, dialect: F) -> Result<Report, LoadError>
+async fn measure_with<D, F>(plan: &Plan, protocol: F) -> Result<Report, LoadError>
 where
-    D: Dialect,
-    F: Fn(Named) -> D + Clone + Send + Sync + 'static,
+    D: Protocol,
+    F: Fn(Identity) -> D + Clone + Send + Sync + 'static,
 {
-    timeout(DEADLINE, run(plan, dialect, &CancellationToken::new(), &mut |_| ())).await.unwrap()
+    timeout(DEADLINE, run(plan, protocol, &CancellationToken::new(), &mut |_| ())).await.unwrap()
 }
 
 /// Stops when enough was measured.
-async fn measure_until(plan: &Plan, enough: impl Fn(&Glance) -> bool) -> Report {
+async fn measure_until(plan: &Plan, enough: impl Fn(&RunStatus) -> bool) -> Report {
     let stop = CancellationToken::new();
-    let mut look = |glance: &Glance| {
-        if glance.part == Part::Measuring && enough(glance) {
+    let mut look = |status: &RunStatus| {
+        if status.phase == Phase::Measuring && enough(status) {
             stop.cancel();
         }
     };
@@ -73,7 +73,7 @@ async fn measure_until(plan: &Plan, enough: impl Fn(&Glance) -> bool) -> Report 
 #[tokio::test]
 async fn rates_are_measured_in_turn_and_every_member_hears_every_message() {
     let (cluster, gate) = cluster().await;
-    let report = measure(&plan(&gate, Pace::Open(vec![80.0, 160.0]))).await.unwrap();
+    let report = measure(&plan(&gate, Workload::Open(vec![80.0, 160.0]))).await.unwrap();
     cluster.stop().await;
     assert!(report.is_clean(), "{report:?}");
     assert_eq!(report.steps.len(), 2);
@@ -91,12 +91,12 @@ async fn each_load_may_depend_on_what_was_measured_until_then() {
     (settings.session.requests_per_sec, settings.session.request_burst) = (1_000_000, 1_000_000);
     let (cluster, gate) = cluster_with(settings).await;
     let mut next = |done: &[StepReport]| match done {
-        [] => Some(Load::Closed(2)),
-        [closed] => Some(Load::Open(0.1 * closed.acknowledged as f64 / closed.secs)),
-        [_, _] => Some(Load::Silence),
+        [] => Some(StepLoad::Closed(2)),
+        [closed] => Some(StepLoad::Open(0.1 * closed.acknowledged as f64 / closed.secs)),
+        [_, _] => Some(StepLoad::Idle),
         _ => None,
     };
-    let (plan, stop) = (plan(&gate, Pace::Idle), CancellationToken::new());
+    let (plan, stop) = (plan(&gate, Workload::Idle), CancellationToken::new());
     let mut show = |_: &_| ();
     let run = run_stepwise(&plan, Shaddock::new, &stop, &mut show, &mut next);
     let report = timeout(DEADLINE, run).await.unwrap().unwrap();
@@ -114,56 +114,61 @@ async fn a_closed_loop_keeps_so_many_in_flight_and_repeats_are_no_doubles() {
     let mut settings = Settings::default();
     (settings.session.requests_per_sec, settings.session.request_burst) = (5, 2);
     let (cluster, gate) = cluster_with(settings).await;
-    let closed = Plan { repeat: true, warm_up: Duration::ZERO, ..plan(&gate, Pace::Closed(4)) };
+    let closed = Plan { repeat: true, warm_up: Duration::ZERO, ..plan(&gate, Workload::Closed(4)) };
     let report = measure(&closed).await.unwrap();
     cluster.stop().await;
     assert!(report.is_clean(), "{report:?}");
     let [step] = &report.steps[..] else { unreachable!("{report:?}") };
     assert!(step.refused.contains_key(&429), "{step:?}");
-    let shown = Table(&report).to_string();
+    let shown = ReportTable(&report).to_string();
     assert!(shown.contains("refused: 429") && shown.contains("nothing was lost"), "{shown}");
 }
 
-/// One whose ears do not work: the second message is lost on it, and the third comes twice.
-struct Faulty {
-    sound: Shaddock,
-    heard: u32,
+/// One whose check do not work: the second message is lost on it, and the third comes twice.
+struct FaultyProtocol {
+    inner: Shaddock,
+    messages: u32,
 }
 
-impl Dialect for Faulty {
+impl Protocol for FaultyProtocol {
     const FRAMING: Framing = Shaddock::FRAMING;
 
-    fn opened(&mut self, out: &mut Out) -> Result<(), Broken> {
-        self.sound.opened(out)
+    fn on_open(&mut self, out: &mut OutBuffer) -> Result<(), SessionError> {
+        self.inner.on_open(out)
     }
 
-    fn hear(&mut self, frame: &Bytes, out: &mut Out, heard: &mut impl FnMut(Heard<'_>)) -> Result<(), Broken> {
-        let count = &mut self.heard;
-        self.sound.hear(frame, out, &mut |what| {
-            *count += u32::from(matches!(what, Heard::Said { .. }));
-            let times = match (&what, *count) {
-                (Heard::Said { .. }, 2) => 0,
-                (Heard::Said { .. }, 3) => 2,
+    fn receive(
+        &mut self,
+        frame: &Bytes,
+        out: &mut OutBuffer,
+        emit: &mut impl FnMut(ServerEvent<'_>),
+    ) -> Result<(), SessionError> {
+        let count = &mut self.messages;
+        self.inner.receive(frame, out, &mut |event| {
+            *count += u32::from(matches!(event, ServerEvent::Message { .. }));
+            let times = match (&event, *count) {
+                (ServerEvent::Message { .. }, 2) => 0,
+                (ServerEvent::Message { .. }, 3) => 2,
                 _ => 1,
             };
-            (0..times).for_each(|_| heard(what.clone()));
+            (0..times).for_each(|_| emit(event.clone()));
         })
     }
 
-    fn say(&mut self, number: u32, content: &[u8], out: &mut Out) -> Result<(), Broken> {
-        self.sound.say(number, content, out)
+    fn send_message(&mut self, number: u32, content: &[u8], out: &mut OutBuffer) -> Result<(), SessionError> {
+        self.inner.send_message(number, content, out)
     }
 
-    fn leave(&mut self, out: &mut Out) -> Result<(), Broken> {
-        self.sound.leave(out)
+    fn leave(&mut self, out: &mut OutBuffer) -> Result<(), SessionError> {
+        self.inner.leave(out)
     }
 }
 
 #[tokio::test]
 async fn what_each_listener_lost_or_heard_twice_is_counted() {
     let (cluster, gate) = cluster().await;
-    let plan = plan(&gate, Pace::Open(vec![80.0]));
-    let faulty = |named| Faulty { sound: Shaddock::new(named), heard: 0 };
+    let plan = plan(&gate, Workload::Open(vec![80.0]));
+    let faulty = |identity| FaultyProtocol { inner: Shaddock::new(identity), messages: 0 };
     let report = measure_with(&plan, faulty).await.unwrap();
     cluster.stop().await;
     assert!(!report.is_clean());
@@ -174,8 +179,8 @@ async fn what_each_listener_lost_or_heard_twice_is_counted() {
 #[tokio::test]
 async fn logins_are_measured_by_who_comes_and_goes() {
     let (cluster, gate) = cluster().await;
-    let plan = Plan { measured: 100 * DEADLINE, ..plan(&gate, Pace::Storm) };
-    let report = measure_until(&plan, |glance| glance.logins > 20).await;
+    let plan = Plan { measured: 100 * DEADLINE, ..plan(&gate, Workload::Storm) };
+    let report = measure_until(&plan, |status| status.logins > 20).await;
     cluster.stop().await;
     let [step] = &report.steps[..] else { unreachable!("{report:?}") };
     assert!(step.logins > 20 && step.denied.is_empty() && step.closed.is_empty(), "{step:?}");
@@ -185,8 +190,8 @@ async fn logins_are_measured_by_who_comes_and_goes() {
 #[tokio::test]
 async fn who_is_stopped_reports_what_was_measured_until_then() {
     let (cluster, gate) = cluster().await;
-    let plan = Plan { measured: 100 * DEADLINE, ..plan(&gate, Pace::Open(vec![100.0])) };
-    let report = measure_until(&plan, |glance| glance.heard > 0).await;
+    let plan = Plan { measured: 100 * DEADLINE, ..plan(&gate, Workload::Open(vec![100.0])) };
+    let report = measure_until(&plan, |status| status.received > 0).await;
     cluster.stop().await;
     assert!(report.is_clean() && report.steps[0].secs < DEADLINE.as_secs_f64(), "{report:?}");
 }
@@ -195,18 +200,18 @@ async fn who_is_stopped_reports_what_was_measured_until_then() {
 async fn servers_that_are_not_there_are_no_measurement() {
     let (cluster, gate) = cluster().await;
     cluster.stop().await;
-    let failed = measure(&plan(&gate, Pace::Idle)).await;
-    assert!(matches!(failed, Err(LoadError::Nobody(_))), "{failed:?}");
+    let failed = measure(&plan(&gate, Workload::Idle)).await;
+    assert!(matches!(failed, Err(LoadError::NoLogins(_))), "{failed:?}");
 }
 
 fn program(gate: &str, args: &[&str]) -> Child {
-    paced(gate, &["--rate", "40"], args)
+    program_with(gate, &["--rate", "40"], args)
 }
 
-fn paced(gate: &str, pace: &[&str], args: &[&str]) -> Child {
+fn program_with(gate: &str, workload: &[&str], args: &[&str]) -> Child {
     Command::new(env!("CARGO_BIN_EXE_shaddock-load"))
         .args(["--gate", gate, "--users", "8", "--rooms", "2", "--warm-up", "0"])
-        .args(pace)
+        .args(workload)
         .args(args)
         .stdin(Stdio::null())
         .stdout(Stdio::piped())
@@ -272,8 +277,8 @@ async fn plans_that_measure_nothing_are_refused() {
         (&["--secs", "0", "--json"], "measured has to be above 0"),
         (&["--secs", "1", "--pid", "4294967295"], "no process 4294967295"),
     ] {
-        let (said, printed) = failed(program(&gate, args)).await;
-        assert!(said.contains(reason) && printed.is_empty(), "{said}{printed}");
+        let (complaint, printed) = failed(program(&gate, args)).await;
+        assert!(complaint.contains(reason) && printed.is_empty(), "{complaint}{printed}");
     }
     cluster.stop().await;
 }
@@ -283,12 +288,12 @@ async fn messages_that_are_all_refused_are_no_measurement() {
     let mut settings = Settings::default();
     settings.room.max_content = 64;
     let (cluster, gate) = cluster_with(settings).await;
-    let (said, printed) = failed(program(&gate, &["--secs", "0.5"])).await;
-    assert!(said.contains("no message was acknowledged: 413 ("), "{said}");
+    let (complaint, printed) = failed(program(&gate, &["--secs", "0.5"])).await;
+    assert!(complaint.contains("no message was acknowledged: 413 ("), "{complaint}");
     assert!(printed.contains("NOT MEASURED: at 40/s: no message was acknowledged"), "{printed}");
-    let (said, printed) = failed(program(&gate, &["--secs", "0.5", "--json"])).await;
+    let (complaint, printed) = failed(program(&gate, &["--secs", "0.5", "--json"])).await;
     let step: Value = serde_json::from_str(&printed).unwrap();
-    assert!(step["unmeasured"].as_str().unwrap().contains("no message was acknowledged"), "{said}{step}");
+    assert!(step["unmeasured"].as_str().unwrap().contains("no message was acknowledged"), "{complaint}{step}");
     cluster.stop().await;
 }
 
@@ -296,16 +301,16 @@ async fn messages_that_are_all_refused_are_no_measurement() {
 async fn a_load_without_messages_is_no_measurement() {
     let (cluster, gate) = cluster().await;
     // One in a hundred seconds; a first one, if there is one, is due before it is measured.
-    let report = measure(&plan(&gate, Pace::Open(vec![0.01]))).await.unwrap();
+    let report = measure(&plan(&gate, Workload::Open(vec![0.01]))).await.unwrap();
     assert_eq!(report.unmeasured().as_deref(), Some("at 0/s: no message was sent"), "{report:?}");
     cluster.stop().await;
 }
 
 #[tokio::test]
 async fn sessions_that_the_server_closed_are_no_measurement() {
-    for pace in [&["--rate", "40"][..], &["--idle"]] {
+    for workload in [&["--rate", "40"][..], &["--idle"]] {
         let (cluster, gate) = cluster().await;
-        let child = paced(&gate, pace, &["--secs", "10000"]);
+        let child = program_with(&gate, workload, &["--secs", "10000"]);
         let (watcher, _events) =
             client::ChatClient::via_gate(&gate, "watcher", client::Options::default()).await.unwrap();
         watcher.enter("watcher", "load-room-0").await.unwrap();
@@ -313,9 +318,9 @@ async fn sessions_that_the_server_closed_are_no_measurement() {
         cluster.stop().await;
         let signal = Command::new("kill").args(["-INT", &child.id().unwrap().to_string()]).status().await.unwrap();
         assert!(signal.success());
-        let (said, printed) = failed(child).await;
+        let (complaint, printed) = failed(child).await;
         // Of the other room some may not have been in.
-        assert!(said.contains(" sessions ended early: closed by the server"), "{said}{printed}");
+        assert!(complaint.contains(" sessions ended early: closed by the server"), "{complaint}{printed}");
     }
 }
 
@@ -339,7 +344,7 @@ async fn a_watched_process_that_ends_is_no_measurement() {
     server.kill().await.unwrap();
     let signal = Command::new("kill").args(["-INT", &child.id().unwrap().to_string()]).status().await.unwrap();
     assert!(signal.success());
-    let (said, _) = failed(child).await;
-    assert!(said.contains(&format!("the process {id} ended")), "{said}");
+    let (complaint, _) = failed(child).await;
+    assert!(complaint.contains(&format!("the process {id} ended")), "{complaint}");
     cluster.stop().await;
 }

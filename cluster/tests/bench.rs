@@ -18,7 +18,7 @@ mod table;
 
 use std::collections::BTreeMap;
 
-use client::load::{Load, Milliseconds, ProcessFigures, StepReport};
+use client::load::{Milliseconds, ProcessUsage, StepLoad, StepReport};
 
 use crate::course::{CURVE, FAN_OUT, IDLE, ROOMS, STORM};
 use crate::kinds::{FloorKind, Part, Shape, Step, System, grouped};
@@ -28,7 +28,7 @@ use crate::search::Search;
 
 /// A second in which so many messages were said and acknowledged, of two processes that used this time.
 fn report(rate: Option<f64>, messages: u64, members: u64, secs: [f64; 2]) -> StepReport {
-    let process = |secs: f64| ProcessFigures {
+    let process = |secs: f64| ProcessUsage {
         pid: 1,
         name: "shaddock".to_owned(),
         secs,
@@ -83,7 +83,7 @@ fn found<'r>(ratios: &'r [Ratio], system: System, what: &str) -> &'r Ratio {
     ratios.iter().find(|ratio| ratio.system == system && ratio.what.contains(what)).unwrap()
 }
 
-fn rates(done: &[StepReport], peer: Option<f64>, place: usize) -> Vec<(Step, Load)> {
+fn rates(done: &[StepReport], peer: Option<f64>, place: usize) -> Vec<(Step, StepLoad)> {
     let mut steps = Vec::new();
     let mut done = done.to_vec();
     while let Some(step) = FAN_OUT[place].next(&done, peer) {
@@ -96,8 +96,8 @@ fn rates(done: &[StepReport], peer: Option<f64>, place: usize) -> Vec<(Step, Loa
 #[test]
 fn half_is_of_what_was_the_most_and_comes_last() {
     let saturated = report(None, 1_000, 100, [1.0; 2]);
-    let open = |step, rate| (step, Load::Open(rate));
-    assert!(matches!(rates(&[], None, 1)[0], (Step::Saturated, Load::Closed(_))));
+    let open = |step, rate| (step, StepLoad::Open(rate));
+    assert!(matches!(rates(&[], None, 1)[0], (Step::Saturated, StepLoad::Closed(_))));
     assert_eq!(rates(&[saturated], None, 1), [open(Step::Settling, 500.0), open(Step::Half, 500.0)]);
 }
 
@@ -107,9 +107,9 @@ fn all_are_compared_at_what_the_slower_one_can_do() {
         let steps = rates(&[report(None, messages, 100, [1.0; 2])], peer, 0);
         *steps.iter().find(|(step, _)| *step == Step::Compared).unwrap()
     };
-    assert_eq!(compared(9_000, None), (Step::Compared, Load::Open(690.0)));
-    assert_eq!(compared(800, None), (Step::Compared, Load::Open(400.0)));
-    assert_eq!(compared(9_000, Some(800.0)), (Step::Compared, Load::Open(400.0)));
+    assert_eq!(compared(9_000, None), (Step::Compared, StepLoad::Open(690.0)));
+    assert_eq!(compared(800, None), (Step::Compared, StepLoad::Open(400.0)));
+    assert_eq!(compared(9_000, Some(800.0)), (Step::Compared, StepLoad::Open(400.0)));
 }
 
 #[test]

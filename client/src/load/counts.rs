@@ -12,16 +12,16 @@ const LONGEST: u64 = 600_000_000;
 
 /// Times in microseconds.
 #[derive(Debug, Clone)]
-pub(super) struct Times(Histogram<u64>);
+pub(super) struct TimeHistogram(Histogram<u64>);
 
-impl Default for Times {
+impl Default for TimeHistogram {
     #[expect(clippy::expect_used, reason = "the bounds are constants")]
     fn default() -> Self {
         Self(Histogram::new_with_bounds(1, LONGEST, DIGITS).expect("the bounds make sense"))
     }
 }
 
-impl Times {
+impl TimeHistogram {
     /// Adds a time in nanoseconds.
     pub(super) fn add(&mut self, nanos: u64) {
         self.0.saturating_record(nanos / 1_000);
@@ -45,7 +45,7 @@ impl Times {
 
 /// Counts of one step, or of a part of its users.
 #[derive(Debug, Clone, Default)]
-pub(super) struct Tally {
+pub(super) struct Counts {
     /// The time that is measured, in nanoseconds since the run began.
     pub(super) window: Range<u64>,
     /// Messages that were due in the window and sent.
@@ -71,29 +71,29 @@ pub(super) struct Tally {
     /// Logins in the window.
     pub(super) logins: u64,
     /// From when messages of the window were due to each of their deliveries.
-    pub(super) latency: Times,
+    pub(super) latency: TimeHistogram,
     /// From when messages of the window were due to their acknowledgements.
-    pub(super) ack: Times,
+    pub(super) ack: TimeHistogram,
     /// From the first connection of a login until the room is entered.
-    pub(super) login: Times,
+    pub(super) login: TimeHistogram,
     /// Messages sent and not answered for good, in the window or not.
-    pub(super) open: u64,
+    pub(super) pending: u64,
     /// Messages heard, in the window or not.
-    pub(super) heard: u64,
+    pub(super) received: u64,
 }
 
-impl Tally {
+impl Counts {
     /// A message is sent that was due then, perhaps for another time.
-    pub(super) fn say(&mut self, due: u64, again: bool) {
+    pub(super) fn record_sent(&mut self, due: u64, again: bool) {
         if !again {
             self.sent += u64::from(self.window.contains(&due));
-            self.open += 1;
+            self.pending += 1;
         }
     }
 
     /// A message came that was due then.
-    pub(super) fn delivered(&mut self, due: u64, now: u64) {
-        self.heard += 1;
+    pub(super) fn record_delivery(&mut self, due: u64, now: u64) {
+        self.received += 1;
         self.deliveries += u64::from(self.window.contains(&now));
         if self.window.contains(&due) {
             self.latency.add(now.saturating_sub(due));
@@ -101,7 +101,7 @@ impl Tally {
     }
 
     /// The acknowledgement came of a message that was due then.
-    pub(super) fn acknowledge(&mut self, due: u64, now: u64) {
+    pub(super) fn record_acknowledgement(&mut self, due: u64, now: u64) {
         self.acknowledged += u64::from(self.window.contains(&now));
         if self.window.contains(&due) {
             self.ack.add(now.saturating_sub(due));
@@ -109,14 +109,14 @@ impl Tally {
     }
 
     /// A message was refused.
-    pub(super) fn refuse(&mut self, code: u16, now: u64) {
+    pub(super) fn record_refusal(&mut self, code: u16, now: u64) {
         if self.window.contains(&now) {
             *self.refused.entry(code).or_default() += 1;
         }
     }
 
     /// A user is in its room.
-    pub(super) fn log_in(&mut self, began: u64, now: u64) {
+    pub(super) fn record_login(&mut self, began: u64, now: u64) {
         if self.window.contains(&now) {
             self.logins += 1;
             self.login.add(now.saturating_sub(began));
@@ -136,8 +136,8 @@ impl Tally {
             (&mut self.reordered, other.reordered),
             (&mut self.misplaced, other.misplaced),
             (&mut self.logins, other.logins),
-            (&mut self.heard, other.heard),
-            (&mut self.open, other.open),
+            (&mut self.received, other.received),
+            (&mut self.pending, other.pending),
         ] {
             *sum += count;
         }
@@ -150,8 +150,8 @@ impl Tally {
     }
 
     /// What was counted; from now on it is counted anew, in this window. What is open stays open.
-    pub(super) fn renew(&mut self, window: Range<u64>) -> Self {
-        let fresh = Self { window, open: self.open, ..Self::default() };
+    pub(super) fn take(&mut self, window: Range<u64>) -> Self {
+        let fresh = Self { window, pending: self.pending, ..Self::default() };
         std::mem::replace(self, fresh)
     }
 }
@@ -170,34 +170,34 @@ mod tests {
 
     #[test]
     fn latency_is_that_of_what_was_due_in_the_window_and_counts_are_of_what_came_in_it() {
-        let mut tally = Tally { window: 10 * MS..20 * MS, ..Tally::default() };
-        tally.delivered(9 * MS, 11 * MS);
-        tally.delivered(15 * MS, 16 * MS);
-        tally.delivered(19 * MS, 119 * MS);
-        assert_eq!((tally.deliveries, tally.heard), (2, 3));
-        assert_eq!(tally.latency.quantile_ms(0.5), 1.0);
-        assert!((tally.latency.max_ms() - 100.0).abs() < 0.1, "{}", tally.latency.max_ms());
+        let mut counts = Counts { window: 10 * MS..20 * MS, ..Counts::default() };
+        counts.record_delivery(9 * MS, 11 * MS);
+        counts.record_delivery(15 * MS, 16 * MS);
+        counts.record_delivery(19 * MS, 119 * MS);
+        assert_eq!((counts.deliveries, counts.received), (2, 3));
+        assert_eq!(counts.latency.quantile_ms(0.5), 1.0);
+        assert!((counts.latency.max_ms() - 100.0).abs() < 0.1, "{}", counts.latency.max_ms());
     }
 
     #[test]
     fn parts_add_up() {
-        let mut sum = Tally::default();
+        let mut sum = Counts::default();
         for part in 1..=3 {
-            let mut tally = Tally { window: 0..MS, ..Tally::default() };
-            tally.refuse(429, 0);
-            tally.acknowledge(0, part * 1_000);
-            tally.log_in(0, part * 1_000);
-            tally.open = 1;
-            sum.add(&tally);
+            let mut counts = Counts { window: 0..MS, ..Counts::default() };
+            counts.record_refusal(429, 0);
+            counts.record_acknowledgement(0, part * 1_000);
+            counts.record_login(0, part * 1_000);
+            counts.pending = 1;
+            sum.add(&counts);
         }
-        assert_eq!((sum.refused[&429], sum.acknowledged, sum.logins, sum.open), (3, 3, 3, 3));
+        assert_eq!((sum.refused[&429], sum.acknowledged, sum.logins, sum.pending), (3, 3, 3, 3));
         assert_eq!(sum.ack.max_ms(), 0.003);
-        let before = sum.renew(MS..2 * MS);
-        assert_eq!((before.logins, sum.logins, sum.open), (3, 0, 3));
+        let before = sum.take(MS..2 * MS);
+        assert_eq!((before.logins, sum.logins, sum.pending), (3, 0, 3));
     }
 
     #[test]
     fn without_times_there_are_zeros() {
-        assert_eq!((Times::default().quantile_ms(0.99), Times::default().max_ms()), (0.0, 0.0));
+        assert_eq!((TimeHistogram::default().quantile_ms(0.99), TimeHistogram::default().max_ms()), (0.0, 0.0));
     }
 }

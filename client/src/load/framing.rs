@@ -7,7 +7,7 @@ use bytes::{Buf, BufMut, BytesMut};
 use tokio_tungstenite::tungstenite::protocol::frame::FrameHeader;
 use tokio_tungstenite::tungstenite::protocol::frame::coding::{Control, Data, OpCode};
 
-use super::protocol::Broken;
+use super::protocol::SessionError;
 
 /// The longest frame that is taken, in bytes.
 const MAX_FRAME: u64 = 1024 * 1024;
@@ -28,67 +28,67 @@ pub enum Framing {
     Length,
 }
 
-/// What a piece of a connection is.
+/// What a frame of a connection is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Kind {
-    Frame,
+pub(super) enum FrameKind {
+    Data,
     Ping,
     Pong,
     Close,
 }
 
-/// A whole piece at the beginning of some bytes; the next one is behind its body.
+/// A whole frame at the beginning of some bytes; the next one is behind its body.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Piece {
-    pub(super) kind: Kind,
+pub(super) struct FrameBounds {
+    pub(super) kind: FrameKind,
     pub(super) body: Range<usize>,
 }
 
 impl Framing {
-    /// The first piece, `None` while it is not there as a whole.
-    pub(super) fn cut(self, bytes: &[u8]) -> Result<Option<Piece>, Broken> {
-        let head = match self {
+    /// The first frame, `None` while it is not there as a whole.
+    pub(super) fn parse_frame(self, bytes: &[u8]) -> Result<Option<FrameBounds>, SessionError> {
+        let header = match self {
             Self::Binary | Self::Text => websocket(bytes)?,
             Self::Length => length(bytes),
         };
-        let Some((kind, start, len)) = head else { return Ok(None) };
+        let Some((kind, start, len)) = header else { return Ok(None) };
         if len > MAX_FRAME {
-            return Err(Broken::Protocol("a frame is too long"));
+            return Err(SessionError::Malformed("a frame is too long"));
         }
         let body = start..start + len as usize;
-        Ok((body.end <= bytes.len()).then_some(Piece { kind, body }))
+        Ok((body.end <= bytes.len()).then_some(FrameBounds { kind, body }))
     }
 }
 
-fn websocket(bytes: &[u8]) -> Result<Option<(Kind, usize, u64)>, Broken> {
+fn websocket(bytes: &[u8]) -> Result<Option<(FrameKind, usize, u64)>, SessionError> {
     let mut cursor = Cursor::new(bytes);
     let Some((header, len)) = FrameHeader::parse(&mut cursor)? else { return Ok(None) };
     let kind = match header.opcode {
-        OpCode::Data(Data::Text | Data::Binary) if header.is_final => Kind::Frame,
-        OpCode::Control(Control::Ping) => Kind::Ping,
-        OpCode::Control(Control::Pong) => Kind::Pong,
-        OpCode::Control(Control::Close) => Kind::Close,
-        OpCode::Data(_) | OpCode::Control(_) => return Err(Broken::Protocol("a message in several frames")),
+        OpCode::Data(Data::Text | Data::Binary) if header.is_final => FrameKind::Data,
+        OpCode::Control(Control::Ping) => FrameKind::Ping,
+        OpCode::Control(Control::Pong) => FrameKind::Pong,
+        OpCode::Control(Control::Close) => FrameKind::Close,
+        OpCode::Data(_) | OpCode::Control(_) => return Err(SessionError::Malformed("a message in several frames")),
     };
     if header.mask.is_some() {
-        return Err(Broken::Protocol("a masked frame from a server"));
+        return Err(SessionError::Malformed("a masked frame from a server"));
     }
     Ok(Some((kind, cursor.position() as usize, len)))
 }
 
-fn length(bytes: &[u8]) -> Option<(Kind, usize, u64)> {
+fn length(bytes: &[u8]) -> Option<(FrameKind, usize, u64)> {
     let len = bytes.first_chunk::<LENGTH>()?;
-    Some((Kind::Frame, LENGTH, u32::from_be_bytes(*len).into()))
+    Some((FrameKind::Data, LENGTH, u32::from_be_bytes(*len).into()))
 }
 
 /// What waits to be sent on one connection, as frames.
 #[derive(Debug)]
-pub struct Out {
+pub struct OutBuffer {
     framing: Framing,
     bytes: BytesMut,
 }
 
-impl Out {
+impl OutBuffer {
     pub(super) fn new(framing: Framing) -> Self {
         Self { framing, bytes: BytesMut::new() }
     }
@@ -97,12 +97,12 @@ impl Out {
     ///
     /// # Errors
     /// If it is over 4 GiB.
-    pub fn frame(&mut self, body: &[u8]) -> Result<(), Broken> {
+    pub fn push_frame(&mut self, body: &[u8]) -> Result<(), SessionError> {
         match self.framing {
             Framing::Binary => self.websocket(OpCode::Data(Data::Binary), body),
             Framing::Text => self.websocket(OpCode::Data(Data::Text), body),
             Framing::Length => {
-                let len = u32::try_from(body.len()).map_err(|_| Broken::Protocol("a frame is too long"))?;
+                let len = u32::try_from(body.len()).map_err(|_| SessionError::Malformed("a frame is too long"))?;
                 self.bytes.put_u32(len);
                 self.bytes.put_slice(body);
                 Ok(())
@@ -110,19 +110,19 @@ impl Out {
         }
     }
 
-    pub(super) fn pong(&mut self, body: &[u8]) -> Result<(), Broken> {
+    pub(super) fn pong(&mut self, body: &[u8]) -> Result<(), SessionError> {
         self.websocket(OpCode::Control(Control::Pong), body)
     }
 
     /// Says that the connection ends.
-    pub(super) fn close(&mut self) -> Result<(), Broken> {
+    pub(super) fn close(&mut self) -> Result<(), SessionError> {
         match self.framing {
             Framing::Binary | Framing::Text => self.websocket(OpCode::Control(Control::Close), &[]),
             Framing::Length => Ok(()),
         }
     }
 
-    fn websocket(&mut self, opcode: OpCode, body: &[u8]) -> Result<(), Broken> {
+    fn websocket(&mut self, opcode: OpCode, body: &[u8]) -> Result<(), SessionError> {
         let header = FrameHeader { opcode, mask: Some(MASK), ..FrameHeader::default() };
         header.format(body.len() as u64, &mut (&mut self.bytes).writer())?;
         self.bytes.put_slice(body);
@@ -138,7 +138,7 @@ impl Out {
     }
 
     /// So many bytes are sent.
-    pub(super) fn sent(&mut self, count: usize) {
+    pub(super) fn advance(&mut self, count: usize) {
         self.bytes.advance(count);
     }
 }
@@ -151,31 +151,40 @@ mod tests {
     fn frames_of_a_server_are_cut_when_they_are_whole() {
         let bytes = [0x82, 3, b'a', b'b', b'c', 0x89, 0];
         for len in 0..5 {
-            assert_eq!(Framing::Binary.cut(&bytes[..len]).unwrap(), None);
+            assert_eq!(Framing::Binary.parse_frame(&bytes[..len]).unwrap(), None);
         }
-        assert_eq!(Framing::Binary.cut(&bytes).unwrap(), Some(Piece { kind: Kind::Frame, body: 2..5 }));
-        assert_eq!(Framing::Text.cut(&bytes[5..]).unwrap(), Some(Piece { kind: Kind::Ping, body: 2..2 }));
+        assert_eq!(
+            Framing::Binary.parse_frame(&bytes).unwrap(),
+            Some(FrameBounds { kind: FrameKind::Data, body: 2..5 })
+        );
+        assert_eq!(
+            Framing::Text.parse_frame(&bytes[5..]).unwrap(),
+            Some(FrameBounds { kind: FrameKind::Ping, body: 2..2 })
+        );
     }
 
     #[test]
     fn what_no_server_sends_ends_the_connection() {
-        assert!(Framing::Binary.cut(&[0x82, 0x81, 0, 0, 0, 0, 1]).is_err(), "masked");
-        assert!(Framing::Binary.cut(&[0x02, 1, b'a']).is_err(), "not final");
-        assert!(Framing::Binary.cut(&[0x82, 127, 0, 0, 0, 1, 0, 0, 0, 0]).is_err(), "4 GiB");
-        assert!(Framing::Length.cut(&[0xFF; 4]).is_err(), "4 GiB");
+        assert!(Framing::Binary.parse_frame(&[0x82, 0x81, 0, 0, 0, 0, 1]).is_err(), "masked");
+        assert!(Framing::Binary.parse_frame(&[0x02, 1, b'a']).is_err(), "not final");
+        assert!(Framing::Binary.parse_frame(&[0x82, 127, 0, 0, 0, 1, 0, 0, 0, 0]).is_err(), "4 GiB");
+        assert!(Framing::Length.parse_frame(&[0xFF; 4]).is_err(), "4 GiB");
     }
 
     #[test]
     fn what_is_sent_has_heads_of_all_lengths() {
         for len in [0, 1, 125, 126, 65_535, 65_536] {
             let body = vec![7; len];
-            let mut out = Out::new(Framing::Length);
-            out.frame(&body).unwrap();
-            assert_eq!(Framing::Length.cut(out.bytes()).unwrap(), Some(Piece { kind: Kind::Frame, body: 4..4 + len }));
-            let mut out = Out::new(Framing::Binary);
-            out.frame(&body).unwrap();
-            let (header, said) = FrameHeader::parse(&mut Cursor::new(out.bytes())).unwrap().unwrap();
-            assert_eq!((header.mask, said), (Some(MASK), len as u64));
+            let mut out = OutBuffer::new(Framing::Length);
+            out.push_frame(&body).unwrap();
+            assert_eq!(
+                Framing::Length.parse_frame(out.bytes()).unwrap(),
+                Some(FrameBounds { kind: FrameKind::Data, body: 4..4 + len })
+            );
+            let mut out = OutBuffer::new(Framing::Binary);
+            out.push_frame(&body).unwrap();
+            let (header, length) = FrameHeader::parse(&mut Cursor::new(out.bytes())).unwrap().unwrap();
+            assert_eq!((header.mask, length), (Some(MASK), len as u64));
             assert!(out.bytes().ends_with(&body));
         }
     }

@@ -4,12 +4,12 @@ use std::time::Duration;
 
 use thiserror::Error;
 
-use super::protocol::Named;
-use super::tag::STAMP_BYTES;
+use super::protocol::Identity;
+use super::tag::TAG_BYTES;
 
 /// How messages are sent.
 #[derive(Debug, Clone, PartialEq)]
-pub enum Pace {
+pub enum Workload {
     /// So many messages a second of all users together, whatever is answered; several rates are measured in turn.
     Open(Vec<f64>),
     /// Each sender has so many messages in flight, as fast as they are answered.
@@ -22,13 +22,13 @@ pub enum Pace {
 
 /// How messages are sent in one step of a run.
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub enum Load {
-    /// As [`Pace::Open`], at one rate, which is above 0.
+pub enum StepLoad {
+    /// As [`Workload::Open`], at one rate, which is above 0.
     Open(f64),
-    /// As [`Pace::Closed`].
+    /// As [`Workload::Closed`].
     Closed(u32),
     /// Nobody says anything.
-    Silence,
+    Idle,
 }
 
 /// A run. Users are spread evenly over rooms; the first ones of each room send.
@@ -43,8 +43,8 @@ pub struct Plan {
     /// How many of each room send, all if there are fewer.
     pub senders: u32,
     /// How messages are sent.
-    pub pace: Pace,
-    /// Bytes of a message's text, at least [`STAMP_BYTES`].
+    pub workload: Workload,
+    /// Bytes of a message's text, at least [`TAG_BYTES`].
     pub payload: usize,
     /// Messages of one sender that may be unanswered in an open loop; the next ones wait, and their latency counts on.
     pub in_flight: u32,
@@ -75,7 +75,7 @@ impl Default for Plan {
             users: 100,
             rooms: 10,
             senders: u32::MAX,
-            pace: Pace::Open(vec![100.0]),
+            workload: Workload::Open(vec![100.0]),
             payload: 200,
             in_flight: 64,
             repeat: false,
@@ -96,7 +96,7 @@ impl Default for Plan {
 pub enum PlanError {
     /// There is nobody, or no room.
     #[error("users, rooms and senders have to be at least 1")]
-    Nobody,
+    NoUsers,
     /// Rooms would be empty.
     #[error("there are more rooms than users")]
     EmptyRooms,
@@ -109,18 +109,18 @@ pub enum PlanError {
     /// No time is measured.
     #[error("the time that is measured has to be above 0")]
     NoTime,
-    /// A stamp does not fit.
-    #[error("a message has at least {STAMP_BYTES} bytes")]
+    /// A tag does not fit.
+    #[error("a message has at least {TAG_BYTES} bytes")]
     Payload,
 }
 
-impl Pace {
+impl Workload {
     /// One load after the other.
-    pub(super) fn loads(&self) -> Vec<Load> {
+    pub(super) fn loads(&self) -> Vec<StepLoad> {
         match self {
-            Self::Open(rates) => rates.iter().copied().map(Load::Open).collect(),
-            Self::Closed(in_flight) => vec![Load::Closed(*in_flight)],
-            Self::Idle => vec![Load::Silence],
+            Self::Open(rates) => rates.iter().copied().map(StepLoad::Open).collect(),
+            Self::Closed(in_flight) => vec![StepLoad::Closed(*in_flight)],
+            Self::Idle => vec![StepLoad::Idle],
             Self::Storm => Vec::new(),
         }
     }
@@ -131,12 +131,12 @@ fn is_rate(rate: f64) -> bool {
     rate.is_finite() && rate > 0.0
 }
 
-impl Load {
+impl StepLoad {
     /// Messages a second in an open loop.
     pub(super) fn rate(self) -> Option<f64> {
         match self {
             Self::Open(rate) => Some(rate),
-            Self::Closed(_) | Self::Silence => None,
+            Self::Closed(_) | Self::Idle => None,
         }
     }
 
@@ -148,7 +148,7 @@ impl Load {
         match self {
             Self::Open(rate) if !is_rate(rate) => Err(PlanError::Rate),
             Self::Closed(0) => Err(PlanError::InFlight),
-            Self::Open(_) | Self::Closed(_) | Self::Silence => Ok(()),
+            Self::Open(_) | Self::Closed(_) | Self::Idle => Ok(()),
         }
     }
 }
@@ -159,18 +159,18 @@ impl Plan {
     /// # Errors
     /// If it does not.
     pub fn check(&self) -> Result<(), PlanError> {
-        let (paced, in_flight) = match &self.pace {
-            Pace::Open(rates) => (!rates.is_empty() && rates.iter().copied().all(is_rate), self.in_flight),
-            Pace::Closed(in_flight) => (true, *in_flight),
-            Pace::Idle | Pace::Storm => (true, 1),
+        let (paced, in_flight) = match &self.workload {
+            Workload::Open(rates) => (!rates.is_empty() && rates.iter().copied().all(is_rate), self.in_flight),
+            Workload::Closed(in_flight) => (true, *in_flight),
+            Workload::Idle | Workload::Storm => (true, 1),
         };
         match () {
-            () if self.users == 0 || self.rooms == 0 || self.senders == 0 => Err(PlanError::Nobody),
+            () if self.users == 0 || self.rooms == 0 || self.senders == 0 => Err(PlanError::NoUsers),
             () if self.rooms > self.users => Err(PlanError::EmptyRooms),
             () if !paced || !is_rate(self.connect_rate) => Err(PlanError::Rate),
             () if in_flight == 0 || self.connecting == 0 => Err(PlanError::InFlight),
             () if self.measured.is_zero() => Err(PlanError::NoTime),
-            () if self.payload < STAMP_BYTES => Err(PlanError::Payload),
+            () if self.payload < TAG_BYTES => Err(PlanError::Payload),
             () => Ok(()),
         }
     }
@@ -192,10 +192,10 @@ impl Plan {
     }
 
     /// What a user and its room are called.
-    pub(super) fn named(&self, user: u32) -> Named {
+    pub(super) fn identity(&self, user: u32) -> Identity {
         let prefix = &self.name_prefix;
         let room = format!("{prefix}-room-{}", self.room(user));
-        Named { name: format!("{prefix}-{user}"), room, repeat: self.repeat }
+        Identity { name: format!("{prefix}-{user}"), room, repeat: self.repeat }
     }
 }
 
@@ -222,15 +222,15 @@ mod tests {
             plan.check()
         };
         assert_eq!(checked(|_| ()), Ok(()));
-        assert_eq!(checked(|plan| plan.users = 0), Err(PlanError::Nobody));
+        assert_eq!(checked(|plan| plan.users = 0), Err(PlanError::NoUsers));
         assert_eq!(checked(|plan| plan.rooms = 101), Err(PlanError::EmptyRooms));
-        assert_eq!(checked(|plan| plan.pace = Pace::Open(vec![1.0, 0.0])), Err(PlanError::Rate));
-        assert_eq!(checked(|plan| plan.pace = Pace::Closed(0)), Err(PlanError::InFlight));
+        assert_eq!(checked(|plan| plan.workload = Workload::Open(vec![1.0, 0.0])), Err(PlanError::Rate));
+        assert_eq!(checked(|plan| plan.workload = Workload::Closed(0)), Err(PlanError::InFlight));
         assert_eq!(checked(|plan| plan.measured = Duration::ZERO), Err(PlanError::NoTime));
-        assert_eq!(checked(|plan| plan.payload = STAMP_BYTES - 1), Err(PlanError::Payload));
+        assert_eq!(checked(|plan| plan.payload = TAG_BYTES - 1), Err(PlanError::Payload));
         for rate in [0.0, -1.0, f64::NAN, f64::INFINITY] {
-            assert_eq!(Load::Open(rate).check(), Err(PlanError::Rate));
+            assert_eq!(StepLoad::Open(rate).check(), Err(PlanError::Rate));
         }
-        assert_eq!((Load::Closed(0).check(), Load::Silence.check()), (Err(PlanError::InFlight), Ok(())));
+        assert_eq!((StepLoad::Closed(0).check(), StepLoad::Idle.check()), (Err(PlanError::InFlight), Ok(())));
     }
 }

@@ -9,7 +9,7 @@ const TICKS_PER_SEC: f64 = 100.0;
 
 /// What one process used while a step was measured.
 #[derive(Debug, Clone, PartialEq, Serialize)]
-pub struct ProcessFigures {
+pub struct ProcessUsage {
     /// Its number.
     pub pid: u32,
     /// The program, and which server it is if it is only one.
@@ -49,7 +49,7 @@ impl Processes {
 
     /// The processes that are not there, or are no more than an entry that waits for its parent.
     pub(super) fn ended(&self) -> Vec<u32> {
-        self.0.iter().map(|process| process.pid).filter(|pid| !runs(&read(&pid.to_string(), "stat"))).collect()
+        self.0.iter().map(|process| process.pid).filter(|pid| !is_running(&read(&pid.to_string(), "stat"))).collect()
     }
 
     /// Processor seconds until now, by process.
@@ -59,18 +59,18 @@ impl Processes {
 
     /// What they used between these times, for so many deliveries, messages and logins, and the memory that they have now
     /// for so many sessions.
-    pub(super) fn figures(&self, times: [&[f64]; 2], counts: [u64; 3], sessions: u64) -> Vec<ProcessFigures> {
+    pub(super) fn usage(&self, times: [&[f64]; 2], counts: [u64; 3], sessions: u64) -> Vec<ProcessUsage> {
         let used = times[0].iter().zip(times[1]).map(|(before, after)| (after - before).max(0.0));
-        self.0.iter().zip(used).map(|(process, secs)| process.figures(secs, counts, sessions)).collect()
+        self.0.iter().zip(used).map(|(process, secs)| process.usage(secs, counts, sessions)).collect()
     }
 }
 
 impl Process {
-    fn figures(&self, secs: f64, [deliveries, messages, logins]: [u64; 3], sessions: u64) -> ProcessFigures {
+    fn usage(&self, secs: f64, [deliveries, messages, logins]: [u64; 3], sessions: u64) -> ProcessUsage {
         let micros_per = |count: u64| (count > 0).then(|| rounded(secs * 1e6 / count as f64));
         let rss_bytes = memory(self.pid, "Rss:");
         let grown = rss_bytes.zip(self.rss_before).map(|(now, before)| now as i64 - before as i64);
-        ProcessFigures {
+        ProcessUsage {
             pid: self.pid,
             name: self.name.clone(),
             secs: rounded(secs),
@@ -111,7 +111,7 @@ fn ticks(stat: &str) -> Option<u64> {
 }
 
 /// Returns true unless it is a zombie, or there is nothing. The state stands behind the name.
-fn runs(stat: &str) -> bool {
+fn is_running(stat: &str) -> bool {
     stat.rsplit_once(") ").is_some_and(|(_, fields)| !fields.starts_with(['Z', 'X']))
 }
 
@@ -145,9 +145,9 @@ mod tests {
 
     #[test]
     fn a_process_that_ended_does_not_run() {
-        assert!(runs("17 (a) Z) S 1 17"));
+        assert!(is_running("17 (a) Z) S 1 17"));
         for ended in ["", "17 (a) Z 1 17", "17 (a) X 1 17"] {
-            assert!(!runs(ended), "{ended}");
+            assert!(!is_running(ended), "{ended}");
         }
         assert_eq!(Processes::of(&[u32::MAX, std::process::id()]).ended(), [u32::MAX]);
     }
@@ -162,7 +162,7 @@ mod tests {
     #[test]
     fn who_is_not_there_uses_nothing() {
         let processes = Processes::of(&[u32::MAX]);
-        let figures = processes.figures([&processes.times(), &processes.times()], [10, 0, 0], 5);
+        let figures = processes.usage([&processes.times(), &processes.times()], [10, 0, 0], 5);
         assert_eq!((figures[0].secs, figures[0].us_per_delivery, figures[0].rss_bytes), (0.0, Some(0.0), None));
         assert_eq!(figures[0].us_per_message, None);
     }

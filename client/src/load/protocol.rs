@@ -8,11 +8,11 @@ use thiserror::Error;
 use tokio_tungstenite::tungstenite;
 use wire::WireError;
 
-use super::framing::{Framing, Out};
+use super::framing::{Framing, OutBuffer};
 
 /// Who speaks, and where.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Named {
+pub struct Identity {
     /// The user's name.
     pub name: String,
     /// The room that it enters.
@@ -23,9 +23,9 @@ pub struct Named {
 
 /// What a frame says.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Heard<'f> {
+pub enum ServerEvent<'f> {
     /// To go on at this address, `host:port`, with a connection of its own.
-    Elsewhere(String),
+    Redirected(String),
     /// The user is in the room.
     Entered,
     /// The user may not enter.
@@ -33,27 +33,27 @@ pub enum Heard<'f> {
     /// The user has left.
     Left,
     /// The answer to the message with this number: 200, or what is wrong.
-    Answer {
-        /// As [`Dialect::say`] got it.
+    Response {
+        /// As [`Protocol::send_message`] got it.
         number: u32,
         /// 200 is yes; 503 and 507 are unknown; others are no.
         code: u16,
     },
     /// Somebody said something.
-    Said {
-        /// Has the stamp in it, somewhere.
+    Message {
+        /// Has the tag in it, somewhere.
         text: &'f [u8],
         /// Where it stands in the room, if the server says so; has to rise.
         seq: Option<u64>,
     },
-    /// [`Dialect::beat`] is to be called after this time.
-    BeatAfter(Duration),
+    /// [`Protocol::heartbeat`] is to be called after this time.
+    HeartbeatAfter(Duration),
     /// The server ends this, and says why.
     Kicked(String),
 }
 
 /// How one session speaks. A value is one session's, from the first connection to the end.
-pub trait Dialect: Send + 'static {
+pub trait Protocol: Send + 'static {
     /// How bytes are cut into frames.
     const FRAMING: Framing;
 
@@ -62,43 +62,48 @@ pub trait Dialect: Send + 'static {
         "/"
     }
 
-    /// A connection is open, the first one or that of [`Heard::Elsewhere`].
+    /// A connection is open, the first one or that of [`ServerEvent::Redirected`].
     ///
     /// # Errors
     /// If what is to be sent cannot be written.
-    fn opened(&mut self, out: &mut Out) -> Result<(), Broken>;
+    fn on_open(&mut self, out: &mut OutBuffer) -> Result<(), SessionError>;
 
     /// A frame came; tells what it says, in order.
     ///
     /// # Errors
     /// If that is not the protocol; the connection is closed.
-    fn hear(&mut self, frame: &Bytes, out: &mut Out, heard: &mut impl FnMut(Heard<'_>)) -> Result<(), Broken>;
+    fn receive(
+        &mut self,
+        frame: &Bytes,
+        out: &mut OutBuffer,
+        emit: &mut impl FnMut(ServerEvent<'_>),
+    ) -> Result<(), SessionError>;
 
     /// Says `content` to all in the room, the sender included. It is ASCII that JSON needs not escape. The same number comes
     /// again only with the same content, to be said once.
     ///
     /// # Errors
-    /// As [`Self::opened`].
-    fn say(&mut self, number: u32, content: &[u8], out: &mut Out) -> Result<(), Broken>;
+    /// As [`Self::on_open`].
+    fn send_message(&mut self, number: u32, content: &[u8], out: &mut OutBuffer) -> Result<(), SessionError>;
 
     /// Says that the session lives.
     ///
     /// # Errors
-    /// As [`Self::opened`].
-    fn beat(&mut self, _out: &mut Out) -> Result<(), Broken> {
+    /// As [`Self::on_open`].
+    fn heartbeat(&mut self, _out: &mut OutBuffer) -> Result<(), SessionError> {
         Ok(())
     }
 
-    /// Leaves the room, to be told [`Heard::Left`].
+    /// Leaves the room, to be told [`ServerEvent::Left`].
     ///
     /// # Errors
-    /// As [`Self::opened`].
-    fn leave(&mut self, out: &mut Out) -> Result<(), Broken>;
+    /// As [`Self::on_open`].
+    fn leave(&mut self, out: &mut OutBuffer) -> Result<(), SessionError>;
 }
 
 /// Why a connection ended, or never was.
 #[derive(Debug, Error)]
-pub enum Broken {
+pub enum SessionError {
     /// The server closed it.
     #[error("closed by the server")]
     Closed,
@@ -116,7 +121,7 @@ pub enum Broken {
     NoWebsocket(String),
     /// The server does not speak the protocol.
     #[error("not the protocol: {0}")]
-    Protocol(&'static str),
+    Malformed(&'static str),
     /// The server does not speak Pomelo's protocol, or a request does not fit it.
     #[error("not the protocol: {0}")]
     Wire(#[from] WireError),

@@ -5,9 +5,9 @@ use std::fmt;
 
 use serde::Serialize;
 
-use super::counts::{Tally, Times};
+use super::counts::{Counts, TimeHistogram};
 use super::plan::Plan;
-use super::process_usage::{ProcessFigures, rounded};
+use super::process_usage::{ProcessUsage, rounded};
 
 /// What a run found, step by step.
 #[derive(Debug, Clone, PartialEq, Serialize)]
@@ -85,7 +85,7 @@ pub struct StepReport {
     /// From the first connection of a login until the room is entered.
     pub login_ms: Milliseconds,
     /// The processes that were named.
-    pub cpu: Vec<ProcessFigures>,
+    pub cpu: Vec<ProcessUsage>,
     /// Processor seconds of the load generator itself.
     pub load_cpu_secs: f64,
     /// Why this is no measurement of what was asked for; nothing if it is one.
@@ -121,21 +121,21 @@ impl StepReport {
     /// were to be watched and are not there any more.
     ///
     /// A clean report says that all was heard that should have been. That is also true of nothing.
-    pub(super) fn judge(&mut self, expected: Expected, ended: &[u32]) {
+    pub(super) fn note_unmeasured(&mut self, expected: ExpectedTraffic, ended: &[u32]) {
         let stopped = (self.secs <= 0.0).then(|| STOPPED.to_owned());
         let dead = || ended.first().map(|pid| format!("the process {pid} ended"));
         let reason = match expected {
             // Some logins may fail: how many is what is measured.
-            Expected::Logins if self.logins > 0 => None,
-            Expected::Logins => Some(format!("no login succeeded{}", reasons(&self.denied))),
-            Expected::Silence => self.absent(),
-            Expected::Messages => self.absent().or_else(|| self.silent()),
+            ExpectedTraffic::Logins if self.logins > 0 => None,
+            ExpectedTraffic::Logins => Some(format!("no login succeeded{}", reasons(&self.denied))),
+            ExpectedTraffic::Idle => self.missing_users_reason(),
+            ExpectedTraffic::Messages => self.missing_users_reason().or_else(|| self.no_traffic_reason()),
         };
         self.unmeasured = self.unmeasured.take().or(stopped).or_else(dead).or(reason);
     }
 
     /// Returns why no message went all the way.
-    fn silent(&self) -> Option<String> {
+    fn no_traffic_reason(&self) -> Option<String> {
         match () {
             () if self.sent == 0 => Some("no message was sent".to_owned()),
             () if self.acknowledged == 0 => Some(format!("no message was acknowledged{}", reasons(&self.refused))),
@@ -145,7 +145,7 @@ impl StepReport {
     }
 
     /// Returns why not all users were there until the end.
-    fn absent(&self) -> Option<String> {
+    fn missing_users_reason(&self) -> Option<String> {
         let count = |reasons: &BTreeMap<String, u64>| reasons.values().sum::<u64>();
         match (count(&self.closed), count(&self.denied)) {
             (0, 0) => None,
@@ -163,14 +163,14 @@ fn reasons<K: fmt::Display>(counts: &BTreeMap<K, u64>) -> String {
 
 /// The load of a step, as far as its report is judged by it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Expected {
+pub(super) enum ExpectedTraffic {
     Messages,
-    Silence,
+    Idle,
     Logins,
 }
 
 impl Milliseconds {
-    pub(super) fn of(times: &Times) -> Self {
+    pub(super) fn of(times: &TimeHistogram) -> Self {
         Self {
             p50: times.quantile_ms(0.5),
             p90: times.quantile_ms(0.9),
@@ -188,17 +188,17 @@ pub(super) fn per_sec(count: u64, secs: f64) -> f64 {
 
 /// What was found when all had logged in, and nothing was measured yet.
 #[derive(Debug)]
-pub(super) struct Logins {
-    pub(super) tally: Tally,
+pub(super) struct LoginPhase {
+    pub(super) counts: Counts,
     pub(super) secs: f64,
 }
 
-impl Logins {
+impl LoginPhase {
     /// Begins a step's report with what does not change.
     pub(super) fn report(&self, plan: &Plan) -> StepReport {
-        let none = Milliseconds::of(&Times::default());
+        let none = Milliseconds::of(&TimeHistogram::default());
         StepReport {
-            users: self.tally.logins,
+            users: self.counts.logins,
             rooms: plan.rooms,
             senders: plan.all_senders(),
             payload: plan.payload,
@@ -216,13 +216,13 @@ impl Logins {
             doubled: 0,
             reordered: 0,
             misplaced: 0,
-            closed: self.tally.closed.clone(),
+            closed: self.counts.closed.clone(),
             latency_ms: none,
             ack_ms: none,
-            logins: self.tally.logins,
-            logins_per_sec: per_sec(self.tally.logins, self.secs),
-            denied: self.tally.denied.clone(),
-            login_ms: Milliseconds::of(&self.tally.login),
+            logins: self.counts.logins,
+            logins_per_sec: per_sec(self.counts.logins, self.secs),
+            denied: self.counts.denied.clone(),
+            login_ms: Milliseconds::of(&self.counts.login),
             cpu: Vec::new(),
             load_cpu_secs: 0.0,
             unmeasured: None,
@@ -232,22 +232,22 @@ impl Logins {
 
 impl StepReport {
     /// Takes in what was counted in so many seconds.
-    pub(super) fn count(&mut self, tally: &Tally, secs: f64) {
+    pub(super) fn count(&mut self, counts: &Counts, secs: f64) {
         self.secs = rounded(secs);
-        self.sent = tally.sent;
-        self.acknowledged = tally.acknowledged;
-        self.refused = tally.refused.clone();
-        self.unknown = tally.unknown;
-        self.repeated = tally.repeated;
-        self.deliveries = tally.deliveries;
-        self.deliveries_per_sec = per_sec(tally.deliveries, secs);
-        (self.doubled, self.reordered, self.misplaced) = (tally.doubled, tally.reordered, tally.misplaced);
-        self.closed = tally.closed.clone();
-        (self.latency_ms, self.ack_ms) = (Milliseconds::of(&tally.latency), Milliseconds::of(&tally.ack));
+        self.sent = counts.sent;
+        self.acknowledged = counts.acknowledged;
+        self.refused = counts.refused.clone();
+        self.unknown = counts.unknown;
+        self.repeated = counts.repeated;
+        self.deliveries = counts.deliveries;
+        self.deliveries_per_sec = per_sec(counts.deliveries, secs);
+        (self.doubled, self.reordered, self.misplaced) = (counts.doubled, counts.reordered, counts.misplaced);
+        self.closed = counts.closed.clone();
+        (self.latency_ms, self.ack_ms) = (Milliseconds::of(&counts.latency), Milliseconds::of(&counts.ack));
     }
 
     /// Takes in what was counted after all was measured.
-    pub(super) fn add_rest(&mut self, rest: &Tally) {
+    pub(super) fn add_late_counts(&mut self, rest: &Counts) {
         self.unknown += rest.unknown;
         self.doubled += rest.doubled;
         self.reordered += rest.reordered;
@@ -258,11 +258,11 @@ impl StepReport {
     }
 
     /// Takes in logins that were what was measured.
-    pub(super) fn count_logins(&mut self, tally: &Tally, secs: f64) {
-        self.logins = tally.logins;
-        self.logins_per_sec = per_sec(tally.logins, secs);
-        self.denied = tally.denied.clone();
-        self.login_ms = Milliseconds::of(&tally.login);
+    pub(super) fn count_logins(&mut self, counts: &Counts, secs: f64) {
+        self.logins = counts.logins;
+        self.logins_per_sec = per_sec(counts.logins, secs);
+        self.denied = counts.denied.clone();
+        self.login_ms = Milliseconds::of(&counts.login);
     }
 }
 
@@ -271,11 +271,11 @@ mod tests {
     use super::*;
 
     fn report() -> StepReport {
-        let tally = Tally { window: 0..u64::MAX, logins: 4, ..Tally::default() };
-        let mut report = Logins { tally: tally.clone(), secs: 2.0 }.report(&Plan::default());
-        let mut counted = Tally { sent: 10, ..tally };
-        counted.refuse(429, 1);
-        counted.delivered(0, 1_500_000);
+        let counts = Counts { window: 0..u64::MAX, logins: 4, ..Counts::default() };
+        let mut report = LoginPhase { counts: counts.clone(), secs: 2.0 }.report(&Plan::default());
+        let mut counted = Counts { sent: 10, ..counts };
+        counted.record_refusal(429, 1);
+        counted.record_delivery(0, 1_500_000);
         report.count(&counted, 0.5);
         report
     }
@@ -313,23 +313,27 @@ mod tests {
             let mut report = StepReport { acknowledged: 3, ..report() };
             report.refused.clear();
             change(&mut report);
-            report.judge(expected, &[]);
+            report.note_unmeasured(expected, &[]);
             report.unmeasured
         };
         for (expected, change, word) in [
-            (Expected::Messages, (|step| step.secs = 0.0) as fn(&mut StepReport), "stopped"),
-            (Expected::Silence, |step| step.secs = 0.0, "stopped"),
-            (Expected::Messages, |step| step.sent = 0, "no message was sent"),
-            (Expected::Messages, |step| (step.acknowledged, step.refused) = (0, BTreeMap::from([(429, 9)])), "429 (9)"),
-            (Expected::Messages, |step| step.deliveries = 0, "no message was delivered"),
-            (Expected::Logins, |step| step.logins = 0, "no login"),
+            (ExpectedTraffic::Messages, (|step| step.secs = 0.0) as fn(&mut StepReport), "stopped"),
+            (ExpectedTraffic::Idle, |step| step.secs = 0.0, "stopped"),
+            (ExpectedTraffic::Messages, |step| step.sent = 0, "no message was sent"),
             (
-                Expected::Messages,
+                ExpectedTraffic::Messages,
+                |step| (step.acknowledged, step.refused) = (0, BTreeMap::from([(429, 9)])),
+                "429 (9)",
+            ),
+            (ExpectedTraffic::Messages, |step| step.deliveries = 0, "no message was delivered"),
+            (ExpectedTraffic::Logins, |step| step.logins = 0, "no login"),
+            (
+                ExpectedTraffic::Messages,
                 |step| step.closed = BTreeMap::from([("gone".to_owned(), 2)]),
                 "2 of 4 sessions ended early: gone (2)",
             ),
             (
-                Expected::Silence,
+                ExpectedTraffic::Idle,
                 |step| step.denied = BTreeMap::from([("full".to_owned(), 1)]),
                 "1 users could not log in: full (1)",
             ),
@@ -337,19 +341,22 @@ mod tests {
             let reason = reason(expected, change).unwrap_or_default();
             assert!(reason.contains(word), "{reason} has no {word}");
         }
-        for expected in [Expected::Messages, Expected::Silence, Expected::Logins] {
+        for expected in [ExpectedTraffic::Messages, ExpectedTraffic::Idle, ExpectedTraffic::Logins] {
             assert_eq!(reason(expected, |_| ()), None);
         }
-        assert_eq!(reason(Expected::Silence, |step| (step.sent, step.deliveries) = (0, 0)), None);
-        assert_eq!(reason(Expected::Logins, |step| step.closed = BTreeMap::from([("gone".to_owned(), 2)])), None);
+        assert_eq!(reason(ExpectedTraffic::Idle, |step| (step.sent, step.deliveries) = (0, 0)), None);
+        assert_eq!(
+            reason(ExpectedTraffic::Logins, |step| step.closed = BTreeMap::from([("gone".to_owned(), 2)])),
+            None
+        );
     }
 
     #[test]
     fn the_first_reason_is_kept() {
         let mut step = report();
-        step.judge(Expected::Messages, &[7]);
+        step.note_unmeasured(ExpectedTraffic::Messages, &[7]);
         step.sent = 0;
-        step.judge(Expected::Messages, &[]);
+        step.note_unmeasured(ExpectedTraffic::Messages, &[]);
         assert_eq!(step.unmeasured.as_deref(), Some("the process 7 ended"));
         assert_eq!(Report { steps: vec![report(), step] }.unmeasured().as_deref(), Some("the process 7 ended"));
         assert!(Report { steps: Vec::new() }.unmeasured().is_some());

@@ -5,16 +5,16 @@ use std::fmt;
 
 use wire::text::without_display_controls;
 
-use super::process_usage::ProcessFigures;
+use super::process_usage::ProcessUsage;
 use super::report::{Milliseconds, Report, StepReport};
 
 const MIB: f64 = 1024.0 * 1024.0;
 
 /// Shows a report as a table.
 #[derive(Debug)]
-pub struct Table<'r>(pub &'r Report);
+pub struct ReportTable<'r>(pub &'r Report);
 
-impl fmt::Display for Table<'_> {
+impl fmt::Display for ReportTable<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let steps = &self.0.steps;
         if let Some(step) = steps.first() {
@@ -103,7 +103,7 @@ fn processes(steps: &[StepReport], f: &mut fmt::Formatter<'_>) -> fmt::Result {
     Ok(())
 }
 
-fn row(process: &ProcessFigures, step: &StepReport, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+fn row(process: &ProcessUsage, step: &StepReport, f: &mut fmt::Formatter<'_>) -> fmt::Result {
     let name = format!("{} {}", process.pid, process.name);
     let cores = process.secs / step.secs.max(f64::MIN_POSITIVE);
     let (delivery, message) = (number(process.us_per_delivery, 2), number(process.us_per_message, 1));
@@ -137,14 +137,14 @@ impl fmt::Display for Columns<'_> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::counts::Tally;
+    use super::super::counts::Counts;
     use super::super::plan::Plan;
-    use super::super::report::Logins;
+    use super::super::report::LoginPhase;
     use super::*;
 
     fn step(change: fn(&mut StepReport)) -> StepReport {
-        let tally = Tally { logins: 5, ..Tally::default() };
-        let mut step = Logins { tally, secs: 1.0 }.report(&Plan::default());
+        let counts = Counts { logins: 5, ..Counts::default() };
+        let mut step = LoginPhase { counts, secs: 1.0 }.report(&Plan::default());
         change(&mut step);
         step
     }
@@ -152,20 +152,20 @@ mod tests {
     #[test]
     fn what_is_wrong_is_summed_over_all_rates() {
         let steps = vec![step(|step| step.lost = 2), step(|step| (step.lost, step.doubled) = (1, 4))];
-        let shown = Table(&Report { steps }).to_string();
+        let shown = ReportTable(&Report { steps }).to_string();
         assert!(shown.ends_with("WRONG: 3 lost, 4 doubled, 0 out of order, 0 in another room\n"), "{shown}");
     }
 
     #[test]
     fn only_what_happened_is_noted() {
-        let shown = Table(&Report { steps: vec![step(|_| ())] }).to_string();
+        let shown = ReportTable(&Report { steps: vec![step(|_| ())] }).to_string();
         assert!(!shown.contains("refused") && !shown.contains("delivery ms") && shown.contains("5 logins"), "{shown}");
         let busy = |step: &mut StepReport| {
             (step.sent, step.unknown, step.rate) = (10, 1, Some(30.0));
             step.refused.insert(429, 7);
             step.unmeasured = Some("it failed".to_owned());
         };
-        let shown = Table(&Report { steps: vec![step(busy)] }).to_string();
+        let shown = ReportTable(&Report { steps: vec![step(busy)] }).to_string();
         assert!(shown.ends_with("NOT MEASURED: at 30/s: it failed\n"), "{shown}");
         assert!(shown.contains("at 30/s: 1 messages have an unknown outcome\nat 30/s: refused: 429 (7)\n"), "{shown}");
     }

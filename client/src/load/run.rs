@@ -10,25 +10,25 @@ use tokio::task::JoinSet;
 use tokio::time::{Instant, interval, sleep_until};
 use tokio_util::sync::CancellationToken;
 
-use super::counts::Tally;
-use super::loss::lost;
-use super::plan::{Load, Pace, Plan, PlanError};
+use super::counts::Counts;
+use super::loss::count_lost;
+use super::plan::{Plan, PlanError, StepLoad, Workload};
 use super::process_usage::{Processes, own_secs, rounded};
-use super::protocol::{Dialect, Named};
-use super::report::{Expected, Logins, Report, StepReport};
-use super::run_state::Stage;
+use super::protocol::{Identity, Protocol};
+use super::report::{ExpectedTraffic, LoginPhase, Report, StepReport};
+use super::run_state::RunState;
 use super::schedule::Schedule;
-use super::send_timer::Pacer;
-use super::sender::{Step, Tempo};
-use super::session::{attend, come_and_go};
-use super::user::Witness;
+use super::send_timer::SendTimer;
+use super::sender::{SendMode, Step};
+use super::session::{run_login_loop, run_member};
+use super::user::UserOutcome;
 
 /// How often is told what goes on.
-const GLANCES: Duration = Duration::from_millis(100);
+const STATUS_INTERVAL: Duration = Duration::from_millis(100);
 /// The longest wait for what is under way when a step ends.
 const DRAIN: Duration = Duration::from_secs(5);
 /// The same, when somebody wants it to end.
-const SHORT_DRAIN: Duration = Duration::from_secs(1);
+const STOPPED_DRAIN: Duration = Duration::from_secs(1);
 /// When nothing came for so long, nothing is under way.
 const QUIET: Duration = Duration::from_millis(300);
 
@@ -40,7 +40,7 @@ pub enum LoadError {
     Plan(#[from] PlanError),
     /// Nobody could log in.
     #[error("nobody could log in: {0}")]
-    Nobody(String),
+    NoLogins(String),
     /// A process that is to be watched is not there, or this is not Linux.
     #[error("there is no process {0} whose time and memory could be measured")]
     Process(u32),
@@ -51,10 +51,10 @@ pub enum LoadError {
 
 /// What goes on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Part {
+pub enum Phase {
     /// Users log in.
-    Entering,
-    /// Load as in the next part, which is not measured.
+    LoggingIn,
+    /// Load as in the next phase, which is not measured.
     WarmingUp,
     /// What is measured.
     Measuring,
@@ -64,9 +64,9 @@ pub enum Part {
 
 /// What goes on, for those who watch.
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub struct Glance {
+pub struct RunStatus {
     /// What goes on.
-    pub part: Part,
+    pub phase: Phase,
     /// How much of the part is done, from 0 to 1.
     pub done: f64,
     /// Which rate it is, from 1; 0 before.
@@ -74,102 +74,102 @@ pub struct Glance {
     /// Users who are there, or logins in the step if nobody stays.
     pub logins: u64,
     /// Messages that were heard in this step, until now.
-    pub heard: u64,
+    pub received: u64,
     /// What was doubled, in the wrong order, or in the wrong room in this step.
     pub wrong: u64,
 }
 
-/// Does what the plan says; ends early, with what was measured until then, when `stop` is cancelled. `dialect` makes each
-/// session's way to speak. Ten times a second `show` is told what goes on.
+/// Does what the plan says; ends early, with what was measured until then, when `stop` is cancelled. `protocol` makes each
+/// session's way to speak. Ten times a second `on_status` is told what goes on.
 ///
 /// # Errors
 /// If the plan makes no sense, a process that it names is not there, or nobody could log in.
 pub async fn run<D, F>(
     plan: &Plan,
-    dialect: F,
+    protocol: F,
     stop: &CancellationToken,
-    show: &mut impl FnMut(&Glance),
+    on_status: &mut impl FnMut(&RunStatus),
 ) -> Result<Report, LoadError>
 where
-    D: Dialect,
-    F: Fn(Named) -> D + Clone + Send + Sync + 'static,
+    D: Protocol,
+    F: Fn(Identity) -> D + Clone + Send + Sync + 'static,
 {
-    let mut loads = plan.pace.loads().into_iter();
-    run_stepwise(plan, dialect, stop, show, &mut |_| loads.next()).await
+    let mut loads = plan.workload.loads().into_iter();
+    run_stepwise(plan, protocol, stop, on_status, &mut |_| loads.next()).await
 }
 
 /// As [`run`], but the same users are given one load after the other, and `next` says which, from what was measured until
-/// then; it ends when that is `None`. What was lost is known only at the end. The plan's pace matters only where it is [`Pace::Storm`],
+/// then; it ends when that is `None`. What was lost is known only at the end. The plan's workload matters only where it is [`Workload::Storm`],
 /// which has no steps.
 ///
 /// # Errors
 /// As [`run`], and if a load makes no sense.
 pub async fn run_stepwise<D, F>(
     plan: &Plan,
-    dialect: F,
+    protocol: F,
     stop: &CancellationToken,
-    show: &mut impl FnMut(&Glance),
-    next: &mut impl FnMut(&[StepReport]) -> Option<Load>,
+    on_status: &mut impl FnMut(&RunStatus),
+    next: &mut impl FnMut(&[StepReport]) -> Option<StepLoad>,
 ) -> Result<Report, LoadError>
 where
-    D: Dialect,
-    F: Fn(Named) -> D + Clone + Send + Sync + 'static,
+    D: Protocol,
+    F: Fn(Identity) -> D + Clone + Send + Sync + 'static,
 {
     plan.check()?;
-    let stage = Arc::new(Stage::new(plan, rand::random()));
+    let run = Arc::new(RunState::new(plan, rand::random()));
     let processes = Processes::of(&plan.pids);
     if let Some(pid) = processes.ended().first() {
         return Err(LoadError::Process(*pid));
     }
-    let mut conductor = Conductor { stage, processes, stop, show, logins: 0 };
+    let mut runner = Runner { run, processes, stop, on_status, logins: 0 };
     let mut sessions = JoinSet::new();
-    let storm = plan.pace == Pace::Storm;
+    let storm = plan.workload == Workload::Storm;
     for user in 0..plan.users {
-        let (stage, dialect) = (conductor.stage.clone(), dialect.clone());
+        let (run, protocol) = (runner.run.clone(), protocol.clone());
         if storm {
-            sessions.spawn(come_and_go(stage, user, dialect));
+            sessions.spawn(run_login_loop(run, user, protocol));
         } else {
-            sessions.spawn(attend(stage, user, dialect));
+            sessions.spawn(run_member(run, user, protocol));
         }
     }
-    let steps = if storm { conductor.measure_logins().await } else { conductor.measure(next).await };
-    conductor.stage.end();
-    let witnesses = gather(sessions).await;
-    conductor.conclude(steps?, &witnesses)
+    let steps = if storm { runner.measure_logins().await } else { runner.measure(next).await };
+    runner.run.end();
+    let outcomes = join_users(sessions).await;
+    runner.finish(steps?, &outcomes)
 }
 
 /// What is left of all users, in their order.
-async fn gather(mut sessions: JoinSet<(u32, Witness)>) -> Vec<Witness> {
-    let mut witnesses = Vec::new();
-    while let Some(witness) = sessions.join_next().await {
+async fn join_users(mut sessions: JoinSet<(u32, UserOutcome)>) -> Vec<UserOutcome> {
+    let mut outcomes = Vec::new();
+    while let Some(outcome) = sessions.join_next().await {
         // A session does not panic, and nobody cancels it.
-        witnesses.extend(witness.ok());
+        outcomes.extend(outcome.ok());
     }
-    witnesses.sort_by_key(|(user, _)| *user);
-    witnesses.into_iter().map(|(_, witness)| witness).collect()
+    outcomes.sort_by_key(|(user, _)| *user);
+    outcomes.into_iter().map(|(_, outcome)| outcome).collect()
 }
 
-struct Conductor<'a, S> {
-    stage: Arc<Stage>,
+struct Runner<'a, S> {
+    run: Arc<RunState>,
     processes: Processes,
     stop: &'a CancellationToken,
-    show: &'a mut S,
+    on_status: &'a mut S,
     /// Users who are there.
     logins: u64,
 }
 
-impl<S: FnMut(&Glance)> Conductor<'_, S> {
+impl<S: FnMut(&RunStatus)> Runner<'_, S> {
     /// Waits until all are there, and measures load by load.
     async fn measure(
         &mut self,
-        next: &mut impl FnMut(&[StepReport]) -> Option<Load>,
+        next: &mut impl FnMut(&[StepReport]) -> Option<StepLoad>,
     ) -> Result<Vec<StepReport>, LoadError> {
         let logins = self.enter().await?;
-        self.logins = logins.tally.logins;
+        self.logins = logins.counts.logins;
         let mut reports = Vec::new();
         while let Some(load) = next(&reports) {
             load.check()?;
-            let mut report = logins.report(&self.stage.plan);
+            let mut report = logins.report(&self.run.plan);
             self.step(reports.len() as u32 + 1, load, &mut report).await?;
             reports.push(report);
             if self.stop.is_cancelled() {
@@ -179,99 +179,99 @@ impl<S: FnMut(&Glance)> Conductor<'_, S> {
         Ok(reports)
     }
 
-    async fn enter(&mut self) -> Result<Logins, LoadError> {
-        let (stage, users) = (self.stage.clone(), u64::from(self.stage.plan.users));
-        let ended = || stage.count(|tally| tally.logins + tally.denied.values().sum::<u64>());
-        let done = |now: u64| Glance { done: now as f64 / users as f64, ..glance(&stage, 0, Part::Entering) };
+    async fn enter(&mut self) -> Result<LoginPhase, LoadError> {
+        let (run, users) = (self.run.clone(), u64::from(self.run.plan.users));
+        let finished = || run.sum(|counts| counts.logins + counts.denied.values().sum::<u64>());
+        let done = |now: u64| RunStatus { done: now as f64 / users as f64, ..status(&run, 0, Phase::LoggingIn) };
         let mut ticks = interval(Duration::from_millis(20));
-        while ended() < users && !self.stop.is_cancelled() {
+        while finished() < users && !self.stop.is_cancelled() {
             ticks.tick().await;
-            (self.show)(&done(ended()));
+            (self.on_status)(&done(finished()));
         }
-        let secs = stage.now() as f64 / 1e9;
-        let tally = stage.renew(&(0..0));
-        if tally.logins == 0 {
-            let reasons: Vec<_> = tally.denied.iter().map(|(reason, count)| format!("{reason} ({count})")).collect();
-            return Err(LoadError::Nobody(reasons.join(", ")));
+        let secs = run.now() as f64 / 1e9;
+        let counts = run.take_counts(&(0..0));
+        if counts.logins == 0 {
+            let reasons: Vec<_> = counts.denied.iter().map(|(reason, count)| format!("{reason} ({count})")).collect();
+            return Err(LoadError::NoLogins(reasons.join(", ")));
         }
-        Ok(Logins { tally, secs })
+        Ok(LoginPhase { counts, secs })
     }
 
     /// Measures one load.
-    async fn step(&mut self, number: u32, load: Load, report: &mut StepReport) -> Result<(), LoadError> {
-        let begins = self.stage.now();
-        let from = begins + self.stage.plan.warm_up.as_nanos() as u64;
-        let until = from + self.stage.plan.measured.as_nanos() as u64;
-        self.stage.renew(&(from..until));
+    async fn step(&mut self, number: u32, load: StepLoad, report: &mut StepReport) -> Result<(), LoadError> {
+        let begins = self.run.now();
+        let from = begins + self.run.plan.warm_up.as_nanos() as u64;
+        let until = from + self.run.plan.measured.as_nanos() as u64;
+        self.run.take_counts(&(from..until));
         let rate = load.rate();
-        let schedule = rate.map(|rate| Schedule { begins, rate, senders: self.stage.plan.all_senders() });
-        let tempo = self.tempo(load, schedule);
-        self.stage.set_step(Step { number, tempo });
-        let pacer = schedule.map(|schedule| Pacer::start(self.stage.clone(), schedule)).transpose()?;
-        self.wait(number, Part::WarmingUp, begins..from).await;
+        let schedule = rate.map(|rate| Schedule { begins, rate, senders: self.run.plan.all_senders() });
+        let mode = self.mode(load, schedule);
+        self.run.set_step(Step { number, mode });
+        let timer = schedule.map(|schedule| SendTimer::start(self.run.clone(), schedule)).transpose()?;
+        self.wait(number, Phase::WarmingUp, begins..from).await;
         let (times, own) = (self.processes.times(), own_secs());
-        self.wait(number, Part::Measuring, from..until).await;
-        let measured = from..until.min(self.stage.now());
+        self.wait(number, Phase::Measuring, from..until).await;
+        let measured = from..until.min(self.run.now());
         let (after, own_after) = (self.processes.times(), own_secs());
-        drop(pacer);
-        self.stage.set_step(Step { number, tempo: Tempo::Quiet });
+        drop(timer);
+        self.run.set_step(Step { number, mode: SendMode::Paused });
         self.drain(number).await;
-        let tally = self.stage.renew(&(0..0));
-        report.count(&tally, secs(&measured));
+        let counts = self.run.take_counts(&(0..0));
+        report.count(&counts, secs(&measured));
         report.rate = rate;
         let offered = schedule.map_or(0, |schedule| {
             schedule.turns_before(measured.end).saturating_sub(schedule.turns_before(measured.start))
         });
-        report.unsent = offered.saturating_sub(tally.sent);
+        report.unsent = offered.saturating_sub(counts.sent);
         report.load_cpu_secs = rounded(own_after - own);
-        let counts = [tally.deliveries, tally.acknowledged, 0];
-        report.cpu = self.processes.figures([&times, &after], counts, self.logins);
-        let expected = if matches!(load, Load::Silence) { Expected::Silence } else { Expected::Messages };
-        report.judge(expected, &self.processes.ended());
+        let counts = [counts.deliveries, counts.acknowledged, 0];
+        report.cpu = self.processes.usage([&times, &after], counts, self.logins);
+        let expected = if matches!(load, StepLoad::Idle) { ExpectedTraffic::Idle } else { ExpectedTraffic::Messages };
+        report.note_unmeasured(expected, &self.processes.ended());
         Ok(())
     }
 
-    fn tempo(&self, load: Load, schedule: Option<Schedule>) -> Tempo {
+    fn mode(&self, load: StepLoad, schedule: Option<Schedule>) -> SendMode {
         match (schedule, load) {
-            (Some(schedule), _) => Tempo::Open { schedule, in_flight: self.stage.plan.in_flight },
-            (None, Load::Closed(in_flight)) => Tempo::Closed { in_flight },
-            (None, _) => Tempo::Quiet,
+            (Some(schedule), _) => SendMode::Open { schedule, in_flight: self.run.plan.in_flight },
+            (None, StepLoad::Closed(in_flight)) => SendMode::Closed { in_flight },
+            (None, _) => SendMode::Paused,
         }
     }
 
     /// Measures logins.
     async fn measure_logins(&mut self) -> Result<Vec<StepReport>, LoadError> {
-        let from = self.stage.plan.warm_up.as_nanos() as u64;
-        let until = from + self.stage.plan.measured.as_nanos() as u64;
-        self.wait(1, Part::WarmingUp, 0..from).await;
-        self.stage.renew(&(from..until));
+        let from = self.run.plan.warm_up.as_nanos() as u64;
+        let until = from + self.run.plan.measured.as_nanos() as u64;
+        self.wait(1, Phase::WarmingUp, 0..from).await;
+        self.run.take_counts(&(from..until));
         let (times, own) = (self.processes.times(), own_secs());
-        self.wait(1, Part::Measuring, from..until).await;
-        let secs = secs(&(from..until.min(self.stage.now())));
+        self.wait(1, Phase::Measuring, from..until).await;
+        let secs = secs(&(from..until.min(self.run.now())));
         let (after, own_after) = (self.processes.times(), own_secs());
-        let tally = self.stage.renew(&(0..0));
-        let mut report = Logins { tally: Tally::default(), secs }.report(&self.stage.plan);
-        report.count(&tally, secs);
-        report.count_logins(&tally, secs);
+        let counts = self.run.take_counts(&(0..0));
+        let mut report = LoginPhase { counts: Counts::default(), secs }.report(&self.run.plan);
+        report.count(&counts, secs);
+        report.count_logins(&counts, secs);
         report.load_cpu_secs = rounded(own_after - own);
-        report.cpu = self.processes.figures([&times, &after], [0, 0, tally.logins], 0);
-        report.judge(Expected::Logins, &self.processes.ended());
+        report.cpu = self.processes.usage([&times, &after], [0, 0, counts.logins], 0);
+        report.note_unmeasured(ExpectedTraffic::Logins, &self.processes.ended());
         Ok(vec![report])
     }
 
     /// Waits until then, or until somebody wants it to end.
-    async fn wait(&mut self, step: u32, part: Part, time: Range<u64>) {
+    async fn wait(&mut self, step: u32, phase: Phase, time: Range<u64>) {
         let whole = (time.end - time.start).max(1) as f64;
-        let end = self.stage.instant(time.end);
+        let end = self.run.instant(time.end);
         while Instant::now() < end {
-            let done = self.stage.now().saturating_sub(time.start) as f64 / whole;
-            (self.show)(&Glance { done: done.min(1.0), ..glance(&self.stage, step, part) });
-            if self.stage.count(|tally| tally.refused.len() as u64) > 0 {
+            let done = self.run.now().saturating_sub(time.start) as f64 / whole;
+            (self.on_status)(&RunStatus { done: done.min(1.0), ..status(&self.run, step, phase) });
+            if self.run.sum(|counts| counts.refused.len() as u64) > 0 {
                 // Some may rest, and nobody else wakes them.
-                self.stage.wake_all();
+                self.run.wake_all();
             }
-            let nap = sleep_until(end.min(Instant::now() + GLANCES));
-            if self.stop.run_until_cancelled(nap).await.is_none() {
+            let pause = sleep_until(end.min(Instant::now() + STATUS_INTERVAL));
+            if self.stop.run_until_cancelled(pause).await.is_none() {
                 return;
             }
         }
@@ -279,42 +279,42 @@ impl<S: FnMut(&Glance)> Conductor<'_, S> {
 
     /// Waits until all is answered, and nothing came for a while.
     async fn drain(&mut self, step: u32) {
-        let stage = self.stage.clone();
-        let longest = if self.stop.is_cancelled() { SHORT_DRAIN } else { DRAIN };
-        let (began, mut heard, mut quiet_since) = (Instant::now(), 0, Instant::now());
-        let mut ticks = interval(GLANCES);
+        let run = self.run.clone();
+        let longest = if self.stop.is_cancelled() { STOPPED_DRAIN } else { DRAIN };
+        let (began, mut received, mut quiet_since) = (Instant::now(), 0, Instant::now());
+        let mut ticks = interval(STATUS_INTERVAL);
         while began.elapsed() < longest {
             ticks.tick().await;
             let done = began.elapsed().as_secs_f64() / longest.as_secs_f64();
-            (self.show)(&Glance { done: done.min(1.0), ..glance(&stage, step, Part::Draining) });
-            let now = stage.count(|tally| tally.heard);
-            if std::mem::replace(&mut heard, now) != now {
+            (self.on_status)(&RunStatus { done: done.min(1.0), ..status(&run, step, Phase::Draining) });
+            let now = run.sum(|counts| counts.received);
+            if std::mem::replace(&mut received, now) != now {
                 quiet_since = Instant::now();
             }
-            if quiet_since.elapsed() >= QUIET && stage.count(|tally| tally.open) == 0 {
+            if quiet_since.elapsed() >= QUIET && run.sum(|counts| counts.pending) == 0 {
                 return;
             }
         }
     }
 
     /// Adds what only the end tells.
-    fn conclude(&self, mut steps: Vec<StepReport>, witnesses: &[Witness]) -> Result<Report, LoadError> {
-        let rest = self.stage.renew(&(0..0));
-        let all = lost(witnesses, self.stage.plan.rooms, steps.len());
+    fn finish(&self, mut steps: Vec<StepReport>, outcomes: &[UserOutcome]) -> Result<Report, LoadError> {
+        let rest = self.run.take_counts(&(0..0));
+        let all = count_lost(outcomes, self.run.plan.rooms, steps.len());
         for (step, lost) in steps.iter_mut().zip(all) {
             step.lost = lost;
         }
         if let Some(last) = steps.last_mut() {
-            last.add_rest(&rest);
+            last.add_late_counts(&rest);
         }
         Ok(Report { steps })
     }
 }
 
-fn glance(stage: &Stage, step: u32, part: Part) -> Glance {
-    let wrong = stage.count(|tally| tally.doubled + tally.reordered + tally.misplaced);
-    let (logins, heard) = (stage.count(|tally| tally.logins), stage.count(|tally| tally.heard));
-    Glance { part, done: 0.0, step, logins, heard, wrong }
+fn status(run: &RunState, step: u32, phase: Phase) -> RunStatus {
+    let wrong = run.sum(|counts| counts.doubled + counts.reordered + counts.misplaced);
+    let (logins, received) = (run.sum(|counts| counts.logins), run.sum(|counts| counts.received));
+    RunStatus { phase, done: 0.0, step, logins, received, wrong }
 }
 
 fn secs(time: &Range<u64>) -> f64 {

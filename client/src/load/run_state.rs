@@ -1,4 +1,4 @@
-//! What all sessions of a run share: the clock, the step, the bells that wake them, and their tallies.
+//! What all sessions of a run share: the clock, the step, the wakers that wake them, and their counts.
 
 use std::ops::Range;
 use std::sync::{Mutex, MutexGuard, PoisonError, RwLock};
@@ -9,43 +9,43 @@ use tokio::sync::{Semaphore, SemaphorePermit};
 use tokio::time::{Instant, sleep_until};
 use tokio_util::sync::CancellationToken;
 
-use super::counts::Tally;
+use super::counts::Counts;
 use super::plan::Plan;
-use super::sender::{Step, Tempo};
-use super::tag::Mark;
+use super::sender::{SendMode, Step};
+use super::tag::RunMarker;
 
 /// Parts in which is counted, so that threads seldom wait for each other.
-const PARTS: usize = 4;
+const COUNT_SHARDS: usize = 4;
 
 /// What sessions share.
 #[derive(Debug)]
-pub(super) struct Stage {
+pub(super) struct RunState {
     pub(super) plan: Plan,
-    pub(super) mark: Mark,
+    pub(super) marker: RunMarker,
     /// Cancelled when sessions are to end.
-    pub(super) over: CancellationToken,
+    pub(super) stop: CancellationToken,
     began: Instant,
     step: RwLock<Step>,
-    bells: Vec<AtomicWaker>,
-    tallies: Vec<Mutex<Tally>>,
-    door: Semaphore,
+    wakers: Vec<AtomicWaker>,
+    counts: Vec<Mutex<Counts>>,
+    login_permits: Semaphore,
     /// When the next login may begin.
     next_login: Mutex<Instant>,
 }
 
-impl Stage {
+impl RunState {
     /// Before the first login; what is counted until the first step is one window.
     pub(super) fn new(plan: &Plan, run: u32) -> Self {
         let began = Instant::now();
-        let tally = || Mutex::new(Tally { window: 0..u64::MAX, ..Tally::default() });
+        let counts = || Mutex::new(Counts { window: 0..u64::MAX, ..Counts::default() });
         Self {
-            mark: Mark::new(run),
-            over: CancellationToken::new(),
+            marker: RunMarker::new(run),
+            stop: CancellationToken::new(),
             began,
-            step: RwLock::new(Step { number: 0, tempo: Tempo::Quiet }),
-            bells: (0..plan.users).map(|_| AtomicWaker::new()).collect(),
-            tallies: (0..PARTS).map(|_| tally()).collect(),
-            door: Semaphore::new(plan.connecting),
+            step: RwLock::new(Step { number: 0, mode: SendMode::Paused }),
+            wakers: (0..plan.users).map(|_| AtomicWaker::new()).collect(),
+            counts: (0..COUNT_SHARDS).map(|_| counts()).collect(),
+            login_permits: Semaphore::new(plan.connecting),
             next_login: Mutex::new(began),
             plan: plan.clone(),
         }
@@ -73,51 +73,51 @@ impl Stage {
 
     /// Ends all sessions.
     pub(super) fn end(&self) {
-        self.over.cancel();
+        self.stop.cancel();
         self.wake_all();
     }
 
     /// Wakes everybody, to look what there is to do.
     pub(super) fn wake_all(&self) {
-        self.bells.iter().for_each(AtomicWaker::wake);
+        self.wakers.iter().for_each(AtomicWaker::wake);
     }
 
     /// What wakes this user.
-    pub(super) fn bell(&self, user: u32) -> &AtomicWaker {
-        &self.bells[user as usize]
+    pub(super) fn waker(&self, user: u32) -> &AtomicWaker {
+        &self.wakers[user as usize]
     }
 
     /// Where this user counts.
-    pub(super) fn tally(&self, user: u32) -> MutexGuard<'_, Tally> {
-        lock(&self.tallies[user as usize % PARTS])
+    pub(super) fn counts(&self, user: u32) -> MutexGuard<'_, Counts> {
+        lock(&self.counts[user as usize % COUNT_SHARDS])
     }
 
     /// One count, of all users.
-    pub(super) fn count(&self, of: impl Fn(&Tally) -> u64) -> u64 {
-        self.tallies.iter().map(|tally| of(&lock(tally))).sum()
+    pub(super) fn sum(&self, of: impl Fn(&Counts) -> u64) -> u64 {
+        self.counts.iter().map(|counts| of(&lock(counts))).sum()
     }
 
     /// What all users counted; from now on they count anew, in this window.
-    pub(super) fn renew(&self, window: &Range<u64>) -> Tally {
-        let mut sum = Tally::default();
-        for tally in &self.tallies {
-            sum.add(&lock(tally).renew(window.clone()));
+    pub(super) fn take_counts(&self, window: &Range<u64>) -> Counts {
+        let mut sum = Counts::default();
+        for counts in &self.counts {
+            sum.add(&lock(counts).take(window.clone()));
         }
         sum
     }
 
     /// Waits until one more login may begin; it is under way until the permit is dropped. `None` if all is over.
-    pub(super) async fn admit(&self) -> Option<SemaphorePermit<'_>> {
+    pub(super) async fn begin_login(&self) -> Option<SemaphorePermit<'_>> {
         let admitted = async {
-            let permit = self.door.acquire().await.ok();
-            sleep_until(self.turn_to_log_in()).await;
+            let permit = self.login_permits.acquire().await.ok();
+            sleep_until(self.next_login_slot()).await;
             permit
         };
-        self.over.run_until_cancelled(admitted).await.flatten()
+        self.stop.run_until_cancelled(admitted).await.flatten()
     }
 
     /// Nobody makes up for time in which nobody could.
-    fn turn_to_log_in(&self) -> Instant {
+    fn next_login_slot(&self) -> Instant {
         let mut next = self.next_login.lock().unwrap_or_else(PoisonError::into_inner);
         let turn = (*next).max(Instant::now() - Duration::from_millis(10));
         *next = turn + Duration::from_secs_f64(1.0 / self.plan.connect_rate);
@@ -125,6 +125,6 @@ impl Stage {
     }
 }
 
-fn lock(tally: &Mutex<Tally>) -> MutexGuard<'_, Tally> {
-    tally.lock().unwrap_or_else(PoisonError::into_inner)
+fn lock(counts: &Mutex<Counts>) -> MutexGuard<'_, Counts> {
+    counts.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
-use super::run_state::Stage;
+use super::run_state::RunState;
 use super::schedule::Schedule;
 
 /// The shortest sleep: at rates at which messages are nearer to each other, several are sent together.
@@ -17,26 +17,26 @@ const LONGEST: Duration = Duration::from_secs(1);
 
 /// Wakes senders until it is dropped.
 #[derive(Debug)]
-pub(super) struct Pacer {
+pub(super) struct SendTimer {
     ended: Arc<AtomicBool>,
     thread: Option<JoinHandle<()>>,
 }
 
-impl Pacer {
+impl SendTimer {
     /// Wakes each sender when its turn is.
     ///
     /// # Errors
     /// If the system gives no thread.
-    pub(super) fn start(stage: Arc<Stage>, schedule: Schedule) -> io::Result<Self> {
+    pub(super) fn start(run: Arc<RunState>, schedule: Schedule) -> io::Result<Self> {
         let ended = Arc::new(AtomicBool::new(false));
         let until = ended.clone();
-        let pace = move || wake(&stage, &schedule, &until);
-        let thread = thread::Builder::new().name("pacer".to_owned()).spawn(pace)?;
+        let run = move || wake(&run, &schedule, &until);
+        let thread = thread::Builder::new().name("timer".to_owned()).spawn(run)?;
         Ok(Self { ended, thread: Some(thread) })
     }
 }
 
-impl Drop for Pacer {
+impl Drop for SendTimer {
     fn drop(&mut self) {
         self.ended.store(true, Ordering::Relaxed);
         if let Some(thread) = self.thread.take() {
@@ -47,14 +47,14 @@ impl Drop for Pacer {
     }
 }
 
-fn wake(stage: &Stage, schedule: &Schedule, ended: &AtomicBool) {
+fn wake(run: &RunState, schedule: &Schedule, ended: &AtomicBool) {
     let mut turn = 0;
     while !ended.load(Ordering::Relaxed) {
-        let now = stage.now();
+        let now = run.now();
         while schedule.due(turn) <= now {
-            stage.bell(schedule.sender(turn)).wake();
+            run.waker(schedule.sender(turn)).wake();
             turn += 1;
         }
-        thread::park_timeout(schedule.until(turn, stage.now()).clamp(SHORTEST, LONGEST));
+        thread::park_timeout(schedule.until(turn, run.now()).clamp(SHORTEST, LONGEST));
     }
 }

@@ -9,153 +9,157 @@ use std::time::Duration;
 
 use tokio::time::{Instant, Sleep, sleep, timeout};
 
-use super::connection::Line;
-use super::protocol::{Broken, Dialect, Named};
-use super::run_state::Stage;
-use super::user::{News, Person, Witness};
+use super::connection::Connection;
+use super::protocol::{Identity, Protocol, SessionError};
+use super::run_state::RunState;
+use super::user::{SessionEvent, User, UserOutcome};
 
 /// The longest that a leave and a close may take.
 const LEAVE_WITHIN: Duration = Duration::from_secs(5);
 
 /// One session.
 struct Session<D> {
-    stage: Arc<Stage>,
+    run: Arc<RunState>,
     user: u32,
-    dialect: D,
-    person: Person,
-    line: Line,
-    beat: Option<Pin<Box<Sleep>>>,
+    protocol: D,
+    state: User,
+    connection: Connection,
+    heartbeat: Option<Pin<Box<Sleep>>>,
     /// A message, before it is sent.
     content: Vec<u8>,
 }
 
 /// Logs a user in, and lets it speak and hear until all is over.
-pub(super) async fn attend<D: Dialect>(stage: Arc<Stage>, user: u32, dialect: impl Fn(Named) -> D) -> (u32, Witness) {
-    let Some(permit) = stage.admit().await else { return (user, nobody(&stage, user)) };
-    let entered = Session::log_in(&stage, user, &dialect).await;
+pub(super) async fn run_member<D: Protocol>(
+    run: Arc<RunState>,
+    user: u32,
+    protocol: impl Fn(Identity) -> D,
+) -> (u32, UserOutcome) {
+    let Some(permit) = run.begin_login().await else { return (user, absent_outcome(&run, user)) };
+    let entered = Session::log_in(&run, user, &protocol).await;
     drop(permit);
-    let Some(mut session) = entered else { return (user, nobody(&stage, user)) };
-    let ended = poll_fn(|context| session.poll_presence(context)).await;
+    let Some(mut session) = entered else { return (user, absent_outcome(&run, user)) };
+    let ended = poll_fn(|context| session.poll_in_room(context)).await;
     if let Err(error) = &ended {
-        *stage.tally(user).closed.entry(error.to_string()).or_default() += 1;
+        *run.counts(user).closed.entry(error.to_string()).or_default() += 1;
     }
     session.close().await;
-    (user, session.person.into_witness(ended.is_ok(), &mut stage.tally(user)))
+    (user, session.state.into_outcome(ended.is_ok(), &mut run.counts(user)))
 }
 
 /// Logs a user in and out again until all is over.
-pub(super) async fn come_and_go<D: Dialect>(
-    stage: Arc<Stage>,
+pub(super) async fn run_login_loop<D: Protocol>(
+    run: Arc<RunState>,
     user: u32,
-    dialect: impl Fn(Named) -> D,
-) -> (u32, Witness) {
-    while let Some(_permit) = stage.admit().await {
-        if let Some(mut session) = Session::log_in(&stage, user, &dialect).await {
+    protocol: impl Fn(Identity) -> D,
+) -> (u32, UserOutcome) {
+    while let Some(_permit) = run.begin_login().await {
+        if let Some(mut session) = Session::log_in(&run, user, &protocol).await {
             if let Err(error) = session.leave().await {
-                *stage.tally(user).closed.entry(error.to_string()).or_default() += 1;
+                *run.counts(user).closed.entry(error.to_string()).or_default() += 1;
             }
             session.close().await;
         }
     }
-    (user, nobody(&stage, user))
+    (user, absent_outcome(&run, user))
 }
 
 /// Of a user who is not there at the end.
-fn nobody(stage: &Stage, user: u32) -> Witness {
-    Person::new(&stage.plan, user, stage.mark).into_witness(false, &mut stage.tally(user))
+fn absent_outcome(run: &RunState, user: u32) -> UserOutcome {
+    User::new(&run.plan, user, run.marker).into_outcome(false, &mut run.counts(user))
 }
 
-impl<D: Dialect> Session<D> {
+impl<D: Protocol> Session<D> {
     /// Logs in; counts what becomes of it. `None` if that is nothing.
-    async fn log_in(stage: &Arc<Stage>, user: u32, dialect: &impl Fn(Named) -> D) -> Option<Self> {
-        let began = stage.now();
-        let entering = Self::enter(stage.clone(), user, dialect(stage.plan.named(user)));
-        let entered = stage.over.run_until_cancelled(timeout(stage.plan.login_within, entering)).await?;
-        match entered.unwrap_or(Err(Broken::TimedOut)) {
+    async fn log_in(run: &Arc<RunState>, user: u32, protocol: &impl Fn(Identity) -> D) -> Option<Self> {
+        let began = run.now();
+        let login = Self::enter(run.clone(), user, protocol(run.plan.identity(user)));
+        let entered = run.stop.run_until_cancelled(timeout(run.plan.login_within, login)).await?;
+        match entered.unwrap_or(Err(SessionError::TimedOut)) {
             Ok(session) => {
-                stage.tally(user).log_in(began, stage.now());
+                run.counts(user).record_login(began, run.now());
                 Some(session)
             }
             Err(error) => {
-                *stage.tally(user).denied.entry(error.to_string()).or_default() += 1;
+                *run.counts(user).denied.entry(error.to_string()).or_default() += 1;
                 None
             }
         }
     }
 
-    async fn enter(stage: Arc<Stage>, user: u32, mut dialect: D) -> Result<Self, Broken> {
-        let line = open(&stage, &stage.plan.gate, user, &mut dialect).await?;
-        let person = Person::new(&stage.plan, user, stage.mark);
-        let mut session = Self { stage, user, dialect, person, line, beat: None, content: Vec::new() };
+    async fn enter(run: Arc<RunState>, user: u32, mut protocol: D) -> Result<Self, SessionError> {
+        let connection = connect(&run, &run.plan.gate, user, &mut protocol).await?;
+        let state = User::new(&run.plan, user, run.marker);
+        let mut session = Self { run, user, protocol, state, connection, heartbeat: None, content: Vec::new() };
         loop {
-            match session.news().await? {
-                News::Entered => return Ok(session),
-                News::Elsewhere(address) => session.go_on_at(&address).await?,
-                News::Denied(reason) => return Err(Broken::Denied(reason)),
-                News::Left => return Err(Broken::Protocol("left before it came")),
-                News::Kicked(reason) => return Err(Broken::Kicked(reason)),
+            match session.next_event().await? {
+                SessionEvent::Entered => return Ok(session),
+                SessionEvent::Redirected(address) => session.follow_redirect(&address).await?,
+                SessionEvent::Denied(reason) => return Err(SessionError::Denied(reason)),
+                SessionEvent::Left => return Err(SessionError::Malformed("left before it came")),
+                SessionEvent::Kicked(reason) => return Err(SessionError::Kicked(reason)),
             }
         }
     }
 
-    async fn go_on_at(&mut self, address: &str) -> Result<(), Broken> {
+    async fn follow_redirect(&mut self, address: &str) -> Result<(), SessionError> {
         self.close().await;
-        self.line = open(&self.stage, address, self.user, &mut self.dialect).await?;
+        self.connection = connect(&self.run, address, self.user, &mut self.protocol).await?;
         Ok(())
     }
 
     /// The next thing that has to be acted on.
-    async fn news(&mut self) -> Result<News, Broken> {
+    async fn next_event(&mut self) -> Result<SessionEvent, SessionError> {
         poll_fn(|context| {
-            self.hear(context)?;
+            self.poll_receive(context)?;
             // What the server does not read yet is sent the next time.
-            let _sent = self.line.poll_send(context)?;
-            self.person.news.take().map_or(Poll::Pending, |news| Poll::Ready(Ok(news)))
+            let _sent = self.connection.poll_flush(context)?;
+            self.state.event.take().map_or(Poll::Pending, |event| Poll::Ready(Ok(event)))
         })
         .await
     }
 
-    async fn leave(&mut self) -> Result<(), Broken> {
-        self.dialect.leave(&mut self.line.out)?;
+    async fn leave(&mut self) -> Result<(), SessionError> {
+        self.protocol.leave(&mut self.connection.out)?;
         let left = async {
-            match self.news().await? {
-                News::Kicked(reason) => Err(Broken::Kicked(reason)),
+            match self.next_event().await? {
+                SessionEvent::Kicked(reason) => Err(SessionError::Kicked(reason)),
                 _ => Ok(()),
             }
         };
-        timeout(LEAVE_WITHIN, left).await.unwrap_or(Err(Broken::TimedOut))
+        timeout(LEAVE_WITHIN, left).await.unwrap_or(Err(SessionError::TimedOut))
     }
 
     /// Says that it goes, if that can be said at once.
     async fn close(&mut self) {
-        if self.line.out.close().is_ok() {
-            poll_fn(|context| Poll::Ready(self.line.poll_send(context).is_ready())).await;
+        if self.connection.out.close().is_ok() {
+            poll_fn(|context| Poll::Ready(self.connection.poll_flush(context).is_ready())).await;
         }
     }
 
     /// Ready when all is over, or this session is.
-    fn poll_presence(&mut self, context: &mut Context<'_>) -> Poll<Result<(), Broken>> {
-        self.stage.bell(self.user).register(context.waker());
-        self.hear(context)?;
-        if let Some(News::Kicked(reason)) = self.person.news.take() {
-            return Poll::Ready(Err(Broken::Kicked(reason)));
+    fn poll_in_room(&mut self, context: &mut Context<'_>) -> Poll<Result<(), SessionError>> {
+        self.run.waker(self.user).register(context.waker());
+        self.poll_receive(context)?;
+        if let Some(SessionEvent::Kicked(reason)) = self.state.event.take() {
+            return Poll::Ready(Err(SessionError::Kicked(reason)));
         }
-        if self.stage.over.is_cancelled() {
+        if self.run.stop.is_cancelled() {
             return Poll::Ready(Ok(()));
         }
-        self.beat(context)?;
-        self.speak(context)?;
+        self.poll_heartbeat(context)?;
+        self.poll_send_due(context)?;
         Poll::Pending
     }
 
     /// Takes in all that is there to be read.
-    fn hear(&mut self, context: &mut Context<'_>) -> Result<(), Broken> {
-        let Self { stage, user, dialect, person, line, .. } = self;
+    fn poll_receive(&mut self, context: &mut Context<'_>) -> Result<(), SessionError> {
+        let Self { run, user, protocol, state, connection, .. } = self;
         loop {
             let mut frames = None;
-            let read = line.poll_frames(context, |frame, out| {
-                let (now, tally) = frames.get_or_insert_with(|| (stage.now(), stage.tally(*user)));
-                dialect.hear(frame, out, &mut |heard| person.take(heard, *now, tally))
+            let read = connection.poll_frames(context, |frame, out| {
+                let (now, counts) = frames.get_or_insert_with(|| (run.now(), run.counts(*user)));
+                protocol.receive(frame, out, &mut |event| state.receive(event, *now, counts))
             });
             match read {
                 Poll::Ready(read) => read?,
@@ -165,46 +169,51 @@ impl<D: Dialect> Session<D> {
     }
 
     /// Says that it lives, when it is time.
-    fn beat(&mut self, context: &mut Context<'_>) -> Result<(), Broken> {
-        if let Some(time) = self.person.beat_after.take() {
-            match &mut self.beat {
-                Some(beat) => beat.as_mut().reset(Instant::now() + time),
-                None => self.beat = Some(Box::pin(sleep(time))),
+    fn poll_heartbeat(&mut self, context: &mut Context<'_>) -> Result<(), SessionError> {
+        if let Some(time) = self.state.heartbeat_after.take() {
+            match &mut self.heartbeat {
+                Some(heartbeat) => heartbeat.as_mut().reset(Instant::now() + time),
+                None => self.heartbeat = Some(Box::pin(sleep(time))),
             }
         }
-        if self.beat.as_mut().is_some_and(|beat| beat.as_mut().poll(context).is_ready()) {
-            self.beat = None;
-            self.dialect.beat(&mut self.line.out)?;
+        if self.heartbeat.as_mut().is_some_and(|heartbeat| heartbeat.as_mut().poll(context).is_ready()) {
+            self.heartbeat = None;
+            self.protocol.heartbeat(&mut self.connection.out)?;
         }
         Ok(())
     }
 
     /// Says what is to be said now, as long as the server reads.
-    fn speak(&mut self, context: &mut Context<'_>) -> Result<(), Broken> {
-        while self.line.poll_send(context)?.is_ready() && self.say_what_is_due()? > 0 {}
+    fn poll_send_due(&mut self, context: &mut Context<'_>) -> Result<(), SessionError> {
+        while self.connection.poll_flush(context)?.is_ready() && self.queue_due_messages()? > 0 {}
         Ok(())
     }
 
     /// How many messages wait to be sent now.
-    fn say_what_is_due(&mut self) -> Result<u64, Broken> {
-        let Some(voice) = &mut self.person.voice else { return Ok(0) };
-        let (step, now) = (self.stage.step(), self.stage.now());
-        let mut said = 0;
-        while let Some(flight) = voice.next(step, now) {
-            let stamp = flight.stamp(self.user);
-            self.stage.mark.write(stamp, self.stage.plan.payload, &mut self.content);
-            self.dialect.say(flight.number, &self.content, &mut self.line.out)?;
-            self.stage.tally(self.user).say(flight.due, flight.tries > 1);
-            said += 1;
+    fn queue_due_messages(&mut self) -> Result<u64, SessionError> {
+        let Some(sender) = &mut self.state.sender else { return Ok(0) };
+        let (step, now) = (self.run.step(), self.run.now());
+        let mut queued = 0;
+        while let Some(message) = sender.next(step, now) {
+            let tag = message.tag(self.user);
+            self.run.marker.write(tag, self.run.plan.payload, &mut self.content);
+            self.protocol.send_message(message.number, &self.content, &mut self.connection.out)?;
+            self.run.counts(self.user).record_sent(message.due, message.tries > 1);
+            queued += 1;
         }
-        Ok(said)
+        Ok(queued)
     }
 }
 
-async fn open<D: Dialect>(stage: &Stage, address: &str, user: u32, dialect: &mut D) -> Result<Line, Broken> {
-    let sources = u32::from(stage.plan.sources);
+async fn connect<D: Protocol>(
+    run: &RunState,
+    address: &str,
+    user: u32,
+    protocol: &mut D,
+) -> Result<Connection, SessionError> {
+    let sources = u32::from(run.plan.sources);
     let source = (sources > 1).then(|| Ipv4Addr::from(Ipv4Addr::LOCALHOST.to_bits() + user % sources));
-    let mut line = Line::open(address, source, D::FRAMING, dialect.path()).await?;
-    dialect.opened(&mut line.out)?;
-    Ok(line)
+    let mut connection = Connection::open(address, source, D::FRAMING, protocol.path()).await?;
+    protocol.on_open(&mut connection.out)?;
+    Ok(connection)
 }

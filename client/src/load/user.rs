@@ -2,17 +2,17 @@
 
 use std::time::Duration;
 
-use super::counts::Tally;
-use super::listener_check::{Ear, Order};
+use super::counts::Counts;
+use super::listener_check::{Arrival, ListenerCheck};
 use super::plan::Plan;
-use super::protocol::Heard;
-use super::sender::{Answer, Diary, Voice};
-use super::tag::Mark;
+use super::protocol::ServerEvent;
+use super::sender::{Outcome, Sender, SentMessages};
+use super::tag::RunMarker;
 
 /// What the session's task has to act on.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) enum News {
-    Elsewhere(String),
+pub(super) enum SessionEvent {
+    Redirected(String),
     Entered,
     Denied(String),
     Left,
@@ -21,136 +21,138 @@ pub(super) enum News {
 
 /// One user.
 #[derive(Debug)]
-pub(super) struct Person {
+pub(super) struct User {
     room: u32,
     rooms: u32,
-    mark: Mark,
+    marker: RunMarker,
     /// Where stamps stand in what is heard.
-    stamp_at: usize,
-    ear: Ear,
+    tag_at: usize,
+    check: ListenerCheck,
     /// Those who only listen have none.
-    pub(super) voice: Option<Voice>,
-    pub(super) news: Option<News>,
-    pub(super) beat_after: Option<Duration>,
+    pub(super) sender: Option<Sender>,
+    pub(super) event: Option<SessionEvent>,
+    pub(super) heartbeat_after: Option<Duration>,
 }
 
 /// What is left of a user at the end.
 #[derive(Debug)]
-pub(super) struct Witness {
+pub(super) struct UserOutcome {
     pub(super) room: u32,
     /// What it heard; nothing if it was not there until the end.
-    pub(super) ear: Option<Ear>,
-    pub(super) diary: Option<Diary>,
+    pub(super) check: Option<ListenerCheck>,
+    pub(super) sent_messages: Option<SentMessages>,
 }
 
-impl Person {
-    pub(super) fn new(plan: &Plan, user: u32, mark: Mark) -> Self {
+impl User {
+    pub(super) fn new(plan: &Plan, user: u32, marker: RunMarker) -> Self {
         let room = plan.room(user);
         Self {
             room,
             rooms: plan.rooms,
-            mark,
-            stamp_at: 0,
-            ear: Ear::new(plan.senders_in(room) as usize),
-            voice: (user < plan.all_senders()).then(|| Voice::new(user, plan.repeat)),
-            news: None,
-            beat_after: None,
+            marker,
+            tag_at: 0,
+            check: ListenerCheck::new(plan.senders_in(room) as usize),
+            sender: (user < plan.all_senders()).then(|| Sender::new(user, plan.repeat)),
+            event: None,
+            heartbeat_after: None,
         }
     }
 
     /// Takes something in.
-    pub(super) fn take(&mut self, heard: Heard<'_>, now: u64, tally: &mut Tally) {
-        match heard {
-            Heard::Said { text, seq } => self.said(text, seq, now, tally),
-            Heard::Answer { number, code } => self.answered(number, code, now, tally),
-            Heard::BeatAfter(time) => self.beat_after = Some(time),
-            Heard::Elsewhere(address) => self.news = Some(News::Elsewhere(address)),
-            Heard::Entered => self.news = Some(News::Entered),
-            Heard::Denied(reason) => self.news = Some(News::Denied(reason)),
-            Heard::Left => self.news = Some(News::Left),
-            Heard::Kicked(reason) => self.news = Some(News::Kicked(reason)),
+    pub(super) fn receive(&mut self, event: ServerEvent<'_>, now: u64, counts: &mut Counts) {
+        match event {
+            ServerEvent::Message { text, seq } => self.on_message(text, seq, now, counts),
+            ServerEvent::Response { number, code } => self.on_response(number, code, now, counts),
+            ServerEvent::HeartbeatAfter(time) => self.heartbeat_after = Some(time),
+            ServerEvent::Redirected(address) => self.event = Some(SessionEvent::Redirected(address)),
+            ServerEvent::Entered => self.event = Some(SessionEvent::Entered),
+            ServerEvent::Denied(reason) => self.event = Some(SessionEvent::Denied(reason)),
+            ServerEvent::Left => self.event = Some(SessionEvent::Left),
+            ServerEvent::Kicked(reason) => self.event = Some(SessionEvent::Kicked(reason)),
         }
     }
 
     /// Messages of others than this run's users are nobody's business.
-    fn said(&mut self, text: &[u8], seq: Option<u64>, now: u64, tally: &mut Tally) {
-        let Some(stamp) = self.mark.find(text, &mut self.stamp_at) else { return };
-        let here = stamp.sender % self.rooms == self.room;
-        match self.ear.hear(stamp.sender / self.rooms, stamp.number, seq).filter(|_| here) {
-            None => tally.misplaced += 1,
-            Some(Order::Doubled) => tally.doubled += 1,
-            Some(Order::Reordered) => {
-                tally.reordered += 1;
-                tally.delivered(stamp.due, now);
+    fn on_message(&mut self, text: &[u8], seq: Option<u64>, now: u64, counts: &mut Counts) {
+        let Some(tag) = self.marker.find(text, &mut self.tag_at) else { return };
+        let here = tag.sender % self.rooms == self.room;
+        match self.check.record(tag.sender / self.rooms, tag.number, seq).filter(|_| here) {
+            None => counts.misplaced += 1,
+            Some(Arrival::Doubled) => counts.doubled += 1,
+            Some(Arrival::Reordered) => {
+                counts.reordered += 1;
+                counts.record_delivery(tag.due, now);
             }
-            Some(Order::Next) => tally.delivered(stamp.due, now),
+            Some(Arrival::InOrder) => counts.record_delivery(tag.due, now),
         }
     }
 
-    fn answered(&mut self, number: u32, code: u16, now: u64, tally: &mut Tally) {
-        let Some(answer) = self.voice.as_mut().and_then(|voice| voice.answered(number, code, now)) else { return };
-        match answer {
-            Answer::Yes { due } => tally.acknowledge(due, now),
-            Answer::No => tally.refuse(code, now),
-            Answer::Again => tally.repeated += 1,
-            Answer::Unknown => {
-                tally.refuse(code, now);
-                tally.unknown += 1;
+    fn on_response(&mut self, number: u32, code: u16, now: u64, counts: &mut Counts) {
+        let Some(outcome) = self.sender.as_mut().and_then(|sender| sender.on_response(number, code, now)) else {
+            return;
+        };
+        match outcome {
+            Outcome::Acknowledged { due } => counts.record_acknowledgement(due, now),
+            Outcome::Refused => counts.record_refusal(code, now),
+            Outcome::Retried => counts.repeated += 1,
+            Outcome::Unknown => {
+                counts.record_refusal(code, now);
+                counts.unknown += 1;
             }
         }
-        tally.open -= u64::from(answer != Answer::Again);
+        counts.pending -= u64::from(outcome != Outcome::Retried);
     }
 
     /// Ends it. What is unanswered now is unknown, and not awaited any more.
-    pub(super) fn into_witness(self, was_there: bool, tally: &mut Tally) -> Witness {
-        let open = self.voice.as_ref().map_or(0, Voice::open);
-        tally.unknown += open as u64;
-        tally.open -= open as u64;
-        let diary = self.voice.map(Voice::into_diary);
-        Witness { room: self.room, ear: was_there.then_some(self.ear), diary }
+    pub(super) fn into_outcome(self, stayed: bool, counts: &mut Counts) -> UserOutcome {
+        let pending = self.sender.as_ref().map_or(0, Sender::pending);
+        counts.unknown += pending as u64;
+        counts.pending -= pending as u64;
+        let sent_messages = self.sender.map(Sender::into_sent_messages);
+        UserOutcome { room: self.room, check: stayed.then_some(self.check), sent_messages }
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use super::super::sender::{Step, Tempo};
-    use super::super::tag::Stamp;
+    use super::super::sender::{SendMode, Step};
+    use super::super::tag::MessageTag;
     use super::*;
 
-    const MARK: u32 = 5;
+    const RUN: u32 = 5;
 
-    fn person(user: u32) -> Person {
-        Person::new(&Plan { users: 4, rooms: 2, ..Plan::default() }, user, Mark::new(MARK))
+    fn new_user(index: u32) -> User {
+        User::new(&Plan { users: 4, rooms: 2, ..Plan::default() }, index, RunMarker::new(RUN))
     }
 
-    fn hear(person: &mut Person, tally: &mut Tally, sender: u32, number: u32) {
+    fn deliver(user: &mut User, counts: &mut Counts, sender: u32, number: u32) {
         let mut text = Vec::new();
-        Mark::new(MARK).write(Stamp { sender, number, due: 0 }, 0, &mut text);
-        person.take(Heard::Said { text: &text, seq: None }, 1, tally);
+        RunMarker::new(RUN).write(MessageTag { sender, number, due: 0 }, 0, &mut text);
+        user.receive(ServerEvent::Message { text: &text, seq: None }, 1, counts);
     }
 
     #[test]
     fn messages_are_counted_for_what_they_are() {
-        let (mut person, mut tally) = (person(1), Tally { window: 0..9, ..Tally::default() });
+        let (mut user, mut counts) = (new_user(1), Counts { window: 0..9, ..Counts::default() });
         for (sender, number) in [(1, 0), (3, 1), (3, 0), (3, 0), (0, 0), (9, 0)] {
-            hear(&mut person, &mut tally, sender, number);
+            deliver(&mut user, &mut counts, sender, number);
         }
-        person.take(Heard::Said { text: b"hello", seq: None }, 1, &mut tally);
-        assert_eq!((tally.deliveries, tally.reordered, tally.doubled, tally.misplaced), (3, 1, 1, 2));
+        user.receive(ServerEvent::Message { text: b"hello", seq: None }, 1, &mut counts);
+        assert_eq!((counts.deliveries, counts.reordered, counts.doubled, counts.misplaced), (3, 1, 1, 2));
     }
 
     #[test]
     fn what_is_unanswered_at_the_end_is_unknown() {
-        let (mut person, mut tally) = (person(0), Tally { window: 0..9, ..Tally::default() });
-        let step = Step { number: 1, tempo: Tempo::Closed { in_flight: 3 } };
-        while person.voice.as_mut().unwrap().next(step, 0).is_some() {
-            tally.open += 1;
+        let (mut user, mut counts) = (new_user(0), Counts { window: 0..9, ..Counts::default() });
+        let step = Step { number: 1, mode: SendMode::Closed { in_flight: 3 } };
+        while user.sender.as_mut().unwrap().next(step, 0).is_some() {
+            counts.pending += 1;
         }
-        person.take(Heard::Answer { number: 0, code: 200 }, 1, &mut tally);
-        person.take(Heard::Answer { number: 1, code: 429 }, 1, &mut tally);
-        assert_eq!((tally.acknowledged, tally.refused[&429], tally.open), (1, 1, 1));
-        let witness = person.into_witness(false, &mut tally);
-        assert_eq!((tally.unknown, tally.open, witness.ear.is_none()), (1, 0, true));
-        assert!(witness.diary.unwrap().is_proven(0));
+        user.receive(ServerEvent::Response { number: 0, code: 200 }, 1, &mut counts);
+        user.receive(ServerEvent::Response { number: 1, code: 429 }, 1, &mut counts);
+        assert_eq!((counts.acknowledged, counts.refused[&429], counts.pending), (1, 1, 1));
+        let outcome = user.into_outcome(false, &mut counts);
+        assert_eq!((counts.unknown, counts.pending, outcome.check.is_none()), (1, 0, true));
+        assert!(outcome.sent_messages.unwrap().is_acknowledged(0));
     }
 }

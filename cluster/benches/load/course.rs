@@ -1,6 +1,6 @@
 //! What is run at which rate, step by step. Pure.
 
-use client::load::{Load, StepReport};
+use client::load::{StepLoad, StepReport};
 
 use crate::kinds::{Shape, Step};
 
@@ -51,10 +51,10 @@ pub(crate) const IDLE: Shape = Shape::new(2_500, 4);
 
 impl FanOut {
     /// The next step after these. `peer` is how many messages per second the peer answers, once that is known.
-    pub(crate) fn next(&self, done: &[StepReport], peer: Option<f64>) -> Option<(Step, Load)> {
-        let Some(saturated) = done.first() else { return Some((Step::Saturated, Load::Closed(IN_FLIGHT))) };
+    pub(crate) fn next(&self, done: &[StepReport], peer: Option<f64>) -> Option<(Step, StepLoad)> {
+        let Some(saturated) = done.first() else { return Some((Step::Saturated, StepLoad::Closed(IN_FLIGHT))) };
         let most = saturated.acknowledged as f64 / saturated.secs;
-        self.rates(most, peer).get(done.len() - 1).map(|(step, rate)| (*step, Load::Open(*rate)))
+        self.rates(most, peer).get(done.len() - 1).map(|(step, rate)| (*step, StepLoad::Open(*rate)))
     }
 
     /// What was asked for more than it can do needs some time to be as it was: half comes last, behind what is less or at least

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use bytes::Bytes;
-use client::load::{Broken, Dialect, Framing, Heard, Named, Out};
+use client::load::{Framing, Identity, OutBuffer, Protocol, ServerEvent, SessionError};
 use serde_json::json;
 
 use crate::process::Process;
@@ -15,21 +15,21 @@ const LISTENS: &str = "listens on ";
 /// Numbers of acknowledgements: Socket.IO counts them per session.
 const ENTER: u32 = 0;
 const LEAVE: u32 = 1;
-const FIRST_SAID: u32 = 2;
+const FIRST_MESSAGE: u32 = 2;
 
 /// One session with `peer/server.mjs`.
 pub(crate) struct SocketIo {
-    named: Named,
+    identity: Identity,
 }
 
 impl SocketIo {
     /// Of a user who did not connect yet.
-    pub(crate) fn new(named: Named) -> Self {
-        Self { named }
+    pub(crate) fn new(identity: Identity) -> Self {
+        Self { identity }
     }
 }
 
-impl Dialect for SocketIo {
+impl Protocol for SocketIo {
     const FRAMING: Framing = Framing::Text;
 
     fn path(&self) -> &'static str {
@@ -37,50 +37,55 @@ impl Dialect for SocketIo {
     }
 
     /// The server speaks first.
-    fn opened(&mut self, _out: &mut Out) -> Result<(), Broken> {
+    fn on_open(&mut self, _out: &mut OutBuffer) -> Result<(), SessionError> {
         Ok(())
     }
 
     /// The first digit is Engine.IO's: 0 open, 1 close, 2 ping, 4 message. The second is Socket.IO's: 0 connected, 1 disconnected,
     /// 2 event, 3 acknowledgement, 4 refused.
-    fn hear(&mut self, frame: &Bytes, out: &mut Out, heard: &mut impl FnMut(Heard<'_>)) -> Result<(), Broken> {
+    fn receive(
+        &mut self,
+        frame: &Bytes,
+        out: &mut OutBuffer,
+        emit: &mut impl FnMut(ServerEvent<'_>),
+    ) -> Result<(), SessionError> {
         match frame.as_ref() {
-            [b'4', b'2', ..] => heard(Heard::Said { text: frame, seq: None }),
-            [b'4', b'3', answer @ ..] => heard(answered(answer)?),
-            [b'2', ..] => out.frame(b"3")?,
-            [b'0', ..] => out.frame(b"40")?,
+            [b'4', b'2', ..] => emit(ServerEvent::Message { text: frame, seq: None }),
+            [b'4', b'3', answer @ ..] => emit(answered(answer)?),
+            [b'2', ..] => out.push_frame(b"3")?,
+            [b'0', ..] => out.push_frame(b"40")?,
             [b'4', b'0', ..] => {
-                let event = json!(["enter", self.named.name, self.named.room]);
-                out.frame(format!("42{ENTER}{event}").as_bytes())?;
+                let event = json!(["enter", self.identity.name, self.identity.room]);
+                out.push_frame(format!("42{ENTER}{event}").as_bytes())?;
             }
-            [b'4', b'4', ..] => heard(Heard::Denied("refused".to_owned())),
-            [b'1', ..] | [b'4', b'1', ..] => heard(Heard::Kicked("disconnected".to_owned())),
-            _ => return Err(Broken::Protocol("no packet of Socket.IO")),
+            [b'4', b'4', ..] => emit(ServerEvent::Denied("refused".to_owned())),
+            [b'1', ..] | [b'4', b'1', ..] => emit(ServerEvent::Kicked("disconnected".to_owned())),
+            _ => return Err(SessionError::Malformed("no packet of Socket.IO")),
         }
         Ok(())
     }
 
-    fn say(&mut self, number: u32, content: &[u8], out: &mut Out) -> Result<(), Broken> {
-        let number = number.wrapping_add(FIRST_SAID);
-        out.frame(&[format!("42{number}[\"say\",\"").as_bytes(), content, b"\"]"].concat())
+    fn send_message(&mut self, number: u32, content: &[u8], out: &mut OutBuffer) -> Result<(), SessionError> {
+        let number = number.wrapping_add(FIRST_MESSAGE);
+        out.push_frame(&[format!("42{number}[\"say\",\"").as_bytes(), content, b"\"]"].concat())
     }
 
-    fn leave(&mut self, out: &mut Out) -> Result<(), Broken> {
-        out.frame(format!("42{LEAVE}[\"leave\"]").as_bytes())
+    fn leave(&mut self, out: &mut OutBuffer) -> Result<(), SessionError> {
+        out.push_frame(format!("42{LEAVE}[\"leave\"]").as_bytes())
     }
 }
 
 /// `NUMBER[200]`.
-fn answered(answer: &[u8]) -> Result<Heard<'static>, Broken> {
+fn answered(answer: &[u8]) -> Result<ServerEvent<'static>, SessionError> {
     let digits = answer.iter().take_while(|digit| digit.is_ascii_digit());
     let number = digits.fold(0_u32, |number, digit| number.wrapping_mul(10).wrapping_add(u32::from(digit - b'0')));
     if !answer.ends_with(b"[200]") {
-        return Err(Broken::Protocol("an acknowledgement of something else"));
+        return Err(SessionError::Malformed("an acknowledgement of something else"));
     }
     Ok(match number {
-        ENTER => Heard::Entered,
-        LEAVE => Heard::Left,
-        _ => Heard::Answer { number: number.wrapping_sub(FIRST_SAID), code: 200 },
+        ENTER => ServerEvent::Entered,
+        LEAVE => ServerEvent::Left,
+        _ => ServerEvent::Response { number: number.wrapping_sub(FIRST_MESSAGE), code: 200 },
     })
 }
 

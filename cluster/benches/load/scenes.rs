@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use clap::ValueEnum;
-use client::load::{Load, LoadError, Pace, Plan, Report, Shaddock, StepReport, run_stepwise};
+use client::load::{LoadError, Plan, Report, Shaddock, StepLoad, StepReport, Workload, run_stepwise};
 use tokio_util::sync::CancellationToken;
 
 use crate::course::{FAN_OUT, IDLE, ROOMS, ROOMS_COMPARED, SENDERS, STORM};
@@ -48,7 +48,7 @@ const AT_ONCE: [u32; 2] = [1, 16];
 const UNDER_WAY: [u32; 2] = [1, 64];
 
 /// Says from what was measured what comes next, and why.
-type Next<'n> = dyn FnMut(&[StepReport]) -> Option<(Step, Load)> + 'n;
+type Next<'n> = dyn FnMut(&[StepReport]) -> Option<(Step, StepLoad)> + 'n;
 
 /// What was found until now.
 #[derive(Default)]
@@ -94,9 +94,9 @@ impl Bench {
         for system in System::ALL {
             let mut search = Search::at(ROOMS_COMPARED);
             let mut next = |done: &[StepReport]| {
-                let Some(last) = done.last() else { return Some((Step::Compared, Load::Open(ROOMS_COMPARED))) };
+                let Some(last) = done.last() else { return Some((Step::Compared, StepLoad::Open(ROOMS_COMPARED))) };
                 search.tried(holds(last));
-                search.next().map(|rate| (Step::Search, Load::Open(rate)))
+                search.next().map(|rate| (Step::Search, StepLoad::Open(rate)))
             };
             self.run(system, ROOMS, plan(ROOMS), &mut next).await?;
         }
@@ -105,7 +105,12 @@ impl Bench {
 
     async fn storm(&mut self) -> Result<(), LoadError> {
         for system in System::ALL {
-            let plan = Plan { pace: Pace::Storm, connecting: STORM.users() as usize, connect_rate: 1e6, ..plan(STORM) };
+            let plan = Plan {
+                workload: Workload::Storm,
+                connecting: STORM.users() as usize,
+                connect_rate: 1e6,
+                ..plan(STORM)
+            };
             self.run(system, STORM, plan, &mut |_| None).await?;
         }
         Ok(())
@@ -114,7 +119,7 @@ impl Bench {
     async fn idle(&mut self) -> Result<(), LoadError> {
         for system in System::ALL {
             let plan = Plan { warm_up: SETTLED, measured: SETTLED, ..plan(IDLE) };
-            let mut next = |done: &[StepReport]| done.is_empty().then_some((Step::Idle, Load::Silence));
+            let mut next = |done: &[StepReport]| done.is_empty().then_some((Step::Idle, StepLoad::Idle));
             self.run(system, IDLE, plan, &mut next).await?;
         }
         Ok(())
@@ -159,7 +164,7 @@ impl Bench {
             Some(load)
         };
         let report = drive(system, &plan, &mut next).await?;
-        if plan.pace == Pace::Storm {
+        if plan.workload == Workload::Storm {
             steps.push(Step::Storm);
         }
         let is_ours = System::OURS.contains(&system);
@@ -195,7 +200,7 @@ fn plan(shape: Shape) -> Plan {
     Plan {
         users: shape.users(),
         rooms: shape.rooms,
-        pace: Pace::Idle,
+        workload: Workload::Idle,
         in_flight: IN_FLIGHT,
         connect_rate: 5_000.0,
         sources: SOURCES,
@@ -209,7 +214,7 @@ fn plan(shape: Shape) -> Plan {
 async fn drive(
     system: System,
     plan: &Plan,
-    next: &mut impl FnMut(&[StepReport]) -> Option<Load>,
+    next: &mut impl FnMut(&[StepReport]) -> Option<StepLoad>,
 ) -> Result<Report, LoadError> {
     let (stop, mut show) = (CancellationToken::new(), |_: &_| ());
     match system {

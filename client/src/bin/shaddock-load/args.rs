@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use clap::{ArgGroup, Parser};
 use client::Address;
-use client::load::{Pace, Plan};
+use client::load::{Plan, Workload};
 
 const NOTES: &str = "\
 The servers' limits apply. For more than 50 messages a second and user start them with
@@ -21,7 +21,7 @@ docs/load.md says what the figures mean.";
 /// Puts load on a Shaddock cluster, checks that every message arrives once and in order, and measures how long it takes.
 #[derive(Debug, Parser)]
 #[command(name = "shaddock-load", version, after_help = NOTES)]
-#[command(group = ArgGroup::new("pace").args(["rate", "closed", "ramp", "idle", "storm"]))]
+#[command(group = ArgGroup::new("workload").args(["rate", "closed", "ramp", "idle", "storm"]))]
 pub(crate) struct Args {
     /// The gate, as host:port or ws://host:port
     #[arg(long, default_value = "127.0.0.1:3014")]
@@ -99,7 +99,7 @@ impl Args {
             users: self.users,
             rooms: self.rooms,
             senders: self.senders.unwrap_or(u32::MAX),
-            pace: self.pace(),
+            workload: self.workload(),
             payload: self.payload,
             in_flight: self.in_flight,
             repeat: self.repeat,
@@ -114,13 +114,13 @@ impl Args {
         }
     }
 
-    fn pace(&self) -> Pace {
+    fn workload(&self) -> Workload {
         match (&self.ramp, self.closed) {
-            (Some(Ramp(rates)), _) => Pace::Open(rates.clone()),
-            (None, Some(in_flight)) => Pace::Closed(in_flight),
-            (None, None) if self.idle => Pace::Idle,
-            (None, None) if self.storm => Pace::Storm,
-            (None, None) => Pace::Open(vec![self.rate.unwrap_or(100.0)]),
+            (Some(Ramp(rates)), _) => Workload::Open(rates.clone()),
+            (None, Some(in_flight)) => Workload::Closed(in_flight),
+            (None, None) if self.idle => Workload::Idle,
+            (None, None) if self.storm => Workload::Storm,
+            (None, None) => Workload::Open(vec![self.rate.unwrap_or(100.0)]),
         }
     }
 }
@@ -148,26 +148,26 @@ fn threads(text: &str) -> Result<usize, String> {
 mod tests {
     use super::*;
 
-    fn pace(words: &[&str]) -> Option<Pace> {
-        Args::try_parse_from(std::iter::once(&"shaddock-load").chain(words)).ok().map(|args| args.pace())
+    fn workload(words: &[&str]) -> Option<Workload> {
+        Args::try_parse_from(std::iter::once(&"shaddock-load").chain(words)).ok().map(|args| args.workload())
     }
 
     #[test]
     fn a_ramp_goes_from_one_rate_to_the_other() {
-        assert_eq!(pace(&["--ramp", "100..500/5"]), Some(Pace::Open(vec![100.0, 200.0, 300.0, 400.0, 500.0])));
+        assert_eq!(workload(&["--ramp", "100..500/5"]), Some(Workload::Open(vec![100.0, 200.0, 300.0, 400.0, 500.0])));
         for wrong in ["100..500", "100/5", "a..b/2", "100..500/1"] {
-            assert_eq!(pace(&["--ramp", wrong]), None, "{wrong}");
+            assert_eq!(workload(&["--ramp", wrong]), None, "{wrong}");
         }
     }
 
     #[test]
-    fn there_is_one_pace() {
-        assert_eq!(pace(&[]), Some(Pace::Open(vec![100.0])));
-        assert_eq!(pace(&["--rate", "2.5"]), Some(Pace::Open(vec![2.5])));
-        assert_eq!(pace(&["--closed", "4"]), Some(Pace::Closed(4)));
-        assert_eq!(pace(&["--idle"]), Some(Pace::Idle));
-        assert_eq!(pace(&["--storm"]), Some(Pace::Storm));
-        assert_eq!(pace(&["--storm", "--rate", "5"]), None);
+    fn there_is_one_workload() {
+        assert_eq!(workload(&[]), Some(Workload::Open(vec![100.0])));
+        assert_eq!(workload(&["--rate", "2.5"]), Some(Workload::Open(vec![2.5])));
+        assert_eq!(workload(&["--closed", "4"]), Some(Workload::Closed(4)));
+        assert_eq!(workload(&["--idle"]), Some(Workload::Idle));
+        assert_eq!(workload(&["--storm"]), Some(Workload::Storm));
+        assert_eq!(workload(&["--storm", "--rate", "5"]), None);
     }
 
     #[test]

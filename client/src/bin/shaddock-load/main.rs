@@ -7,7 +7,7 @@ use std::io::{self, Write};
 use std::process::ExitCode;
 
 use clap::Parser;
-use client::load::{LoadError, Plan, Report, Shaddock, Table, run};
+use client::load::{LoadError, Plan, Report, ReportTable, Shaddock, run};
 use client::without_display_controls;
 use tokio_util::sync::CancellationToken;
 
@@ -51,7 +51,7 @@ async fn until_interrupted(plan: &Plan) -> Result<Report, LoadError> {
         std::future::pending().await
     };
     let mut progress = Progress::new(plan);
-    let mut show = |glance: &_| progress.show(glance);
+    let mut show = |status: &_| progress.show(status);
     let report = tokio::select! {
         report = run(plan, Shaddock::new, &stop, &mut show) => report,
         never = interrupted => never,
@@ -68,7 +68,7 @@ fn print(report: &Report, json: bool) -> anyhow::Result<()> {
             writeln!(out, "{}", serde_json::to_string(step)?)?;
         }
     } else {
-        write!(out, "{}", Table(report))?;
+        write!(out, "{}", ReportTable(report))?;
     }
     Ok(())
 }

@@ -2,7 +2,7 @@
 
 use std::io::{self, IsTerminal};
 
-use client::load::{Glance, Pace, Part, Plan};
+use client::load::{Phase, Plan, RunStatus, Workload};
 use indicatif::{ProgressBar, ProgressStyle};
 
 /// Ticks of a whole bar.
@@ -22,20 +22,20 @@ impl Progress {
         if let Ok(style) = ProgressStyle::with_template("{elapsed_precise} [{bar:30}] {msg}") {
             bar.set_style(style.progress_chars("=> "));
         }
-        Self { bar, users: plan.users, storm: plan.pace == Pace::Storm }
+        Self { bar, users: plan.users, storm: plan.workload == Workload::Storm }
     }
 
-    pub(crate) fn show(&mut self, glance: &Glance) {
-        let Glance { step, logins, heard, wrong, .. } = glance;
-        let what = match glance.part {
-            Part::Entering => format!("logging in: {logins} of {}", self.users),
-            Part::WarmingUp => format!("step {step}, warming up"),
-            Part::Measuring if self.storm => format!("measuring: {logins} logins"),
-            Part::Measuring => format!("step {step}, measuring: {heard} heard, {wrong} wrong"),
-            Part::Draining => format!("step {step}, waiting for what is under way: {heard} heard"),
+    pub(crate) fn show(&mut self, status: &RunStatus) {
+        let RunStatus { step, logins, received, wrong, .. } = status;
+        let message = match status.phase {
+            Phase::LoggingIn => format!("logging in: {logins} of {}", self.users),
+            Phase::WarmingUp => format!("step {step}, warming up"),
+            Phase::Measuring if self.storm => format!("measuring: {logins} logins"),
+            Phase::Measuring => format!("step {step}, measuring: {received} heard, {wrong} wrong"),
+            Phase::Draining => format!("step {step}, waiting for what is under way: {received} heard"),
         };
-        self.bar.set_position((glance.done * WHOLE as f64) as u64);
-        self.bar.set_message(what);
+        self.bar.set_position((status.done * WHOLE as f64) as u64);
+        self.bar.set_message(message);
     }
 
     pub(crate) fn end(&self) {
