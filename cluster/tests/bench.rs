@@ -1,12 +1,12 @@
 //! The pure parts of the bench `load`: what is run, what is found, and what is said of it.
 #![expect(clippy::unwrap_used, reason = "a test")]
 
-#[path = "../benches/load/course.rs"]
-#[expect(dead_code, reason = "the bench uses the rest, here and below")]
-mod course;
-#[path = "../benches/load/kinds.rs"]
+#[path = "../benches/load/dimensions.rs"]
 #[expect(dead_code, reason = "as above")]
-mod kinds;
+mod dimensions;
+#[path = "../benches/load/load_steps.rs"]
+#[expect(dead_code, reason = "the bench uses the rest, here and below")]
+mod load_steps;
 #[path = "../benches/load/ratios.rs"]
 mod ratios;
 #[path = "../benches/load/results.rs"]
@@ -20,8 +20,8 @@ use std::collections::BTreeMap;
 
 use client::load::{Milliseconds, ProcessUsage, StepLoad, StepReport};
 
-use crate::course::{CURVE, FAN_OUT, IDLE, ROOMS, STORM};
-use crate::kinds::{FloorKind, Part, Shape, Step, System, grouped};
+use crate::dimensions::{FloorKind, Part, Shape, Step, System, grouped};
+use crate::load_steps::{CURVE, FAN_OUT, IDLE, ROOMS, STORM};
 use crate::ratios::{Ratio, ratios};
 use crate::results::{Floor, Results, Row, holds};
 use crate::search::Search;

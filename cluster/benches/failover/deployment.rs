@@ -8,8 +8,8 @@ use shared::testing::NatsServer;
 
 use crate::configuration::{Configuration, GATE, chat_id, connector_id};
 use crate::process::{Process, processor_time};
+use crate::promise_report::Verdict;
 use crate::tracer::Tracer;
-use crate::verdict::Verdict;
 
 /// Starts, when others take a port in between.
 const ATTEMPTS: usize = 5;

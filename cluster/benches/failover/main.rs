@@ -2,21 +2,21 @@
 //! come and go under people who talk. Prints what it found; fails where a promise of `docs/delivery.md` is broken.
 #![expect(clippy::unwrap_used, clippy::panic, clippy::print_stdout, reason = "measures, and prints what it found")]
 
+mod admin_http;
 #[path = "../common/configuration.rs"]
 mod configuration;
-mod crowd;
+mod delivery_check;
 mod deployment;
-mod desk;
-mod figures;
-mod heard;
+mod durations;
 #[path = "../common/machine.rs"]
 mod machine;
-mod owners;
 #[path = "../common/process.rs"]
 mod process;
-mod scenes;
+mod promise_report;
+mod room_owners;
+mod room_pairs;
+mod scenarios;
 mod tracer;
-mod verdict;
 
 use std::process::ExitCode;
 
@@ -24,8 +24,8 @@ use clap::Parser;
 use tokio::time::Instant;
 
 use crate::machine::Machine;
-use crate::scenes::{Scene, Setting};
-use crate::verdict::Verdict;
+use crate::promise_report::Verdict;
+use crate::scenarios::{Scene, Setting};
 
 /// Shows with real processes what failover and re-sharding cost; fails where a promise is broken.
 #[derive(Debug, Parser)]

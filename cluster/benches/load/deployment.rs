@@ -6,7 +6,7 @@ use std::path::Path;
 use shared::testing::NatsServer;
 
 use crate::configuration::{Configuration, GATE, chat_id, connector_id};
-use crate::kinds::{Part, System};
+use crate::dimensions::{Part, System};
 use crate::peer::Peer;
 use crate::process::Process;
 

@@ -10,7 +10,7 @@ use serde::Serialize;
 use serde_json::Value;
 use shared::testing::NatsServer;
 
-use crate::course::IDLE;
+use crate::load_steps::IDLE;
 use crate::peer::packages;
 
 /// Files that have to be allowed: of all users, and some more.

@@ -3,15 +3,15 @@
 //! `docs/delivery.md` is broken, never for a time. A whole run writes `docs/bench`.
 #![expect(clippy::unwrap_used, clippy::panic, clippy::print_stdout, reason = "measures, and prints what it found")]
 
+mod baseline;
 #[path = "../common/configuration.rs"]
 #[expect(dead_code, reason = "nothing changes here while servers run")]
 mod configuration;
-mod course;
 mod deployment;
+mod dimensions;
 mod document;
-mod floor;
 mod host;
-mod kinds;
+mod load_steps;
 #[path = "../common/machine.rs"]
 mod machine;
 mod peer;
@@ -21,7 +21,7 @@ mod plot;
 mod process;
 mod ratios;
 mod results;
-mod scenes;
+mod scenarios;
 mod search;
 mod table;
 
@@ -34,7 +34,7 @@ use tokio::time::Instant;
 use crate::document::Document;
 use crate::host::Host;
 use crate::machine::Machine;
-use crate::scenes::{Bench, Scene};
+use crate::scenarios::{Bench, Scene};
 
 /// Measures what Shaddock costs under load, beside Socket.IO and beside plain sockets.
 #[derive(Debug, Parser)]
@@ -53,7 +53,7 @@ struct Args {
 fn main() -> ExitCode {
     let args = Args::parse();
     if let [sockets, at_once] = args.write[..] {
-        floor::run_writer(sockets, at_once);
+        baseline::run_writer(sockets, at_once);
         return ExitCode::SUCCESS;
     }
     // One thread: the load leaves the other cores to the servers.

@@ -6,8 +6,8 @@ use std::path::Path;
 use plotters::coord::Shift;
 use plotters::prelude::*;
 
-use crate::course::{CURVE, FAN_OUT};
-use crate::kinds::{FloorKind, Shape, Step, System};
+use crate::dimensions::{FloorKind, Shape, Step, System};
+use crate::load_steps::{CURVE, FAN_OUT};
 use crate::results::{Results, Row};
 
 type Area<'p> = DrawingArea<SVGBackend<'p>, Shift>;

@@ -2,8 +2,8 @@
 
 use std::fmt;
 
-use crate::course::{CURVE, FAN_OUT, FanOut, IDLE, ROOMS, STORM};
-use crate::kinds::{FloorKind, Shape, Step, System};
+use crate::dimensions::{FloorKind, Shape, Step, System};
+use crate::load_steps::{CURVE, FAN_OUT, FanOut, IDLE, ROOMS, STORM};
 use crate::results::{HOLDS_MS, Results, Row};
 
 /// A figure, and what it is to be.

@@ -5,7 +5,7 @@ use std::fmt;
 use client::load::StepReport;
 use serde::Serialize;
 
-use crate::kinds::{FloorKind, Part, Shape, Step, System};
+use crate::dimensions::{FloorKind, Part, Shape, Step, System};
 
 /// One step on one system.
 #[derive(Debug, Clone, Serialize)]

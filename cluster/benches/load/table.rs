@@ -2,8 +2,8 @@
 
 use client::load::StepReport;
 
-use crate::course::{FAN_OUT, IDLE, ROOMS, STORM};
-use crate::kinds::{Part, Shape, Step, System};
+use crate::dimensions::{Part, Shape, Step, System};
+use crate::load_steps::{FAN_OUT, IDLE, ROOMS, STORM};
 use crate::ratios::Ratio;
 use crate::results::{Floor, Results, Row};
 

@@ -7,10 +7,10 @@
 #[expect(dead_code, reason = "nothing changes here while servers run")]
 mod configuration;
 mod deployment;
-mod figures;
 #[path = "../common/process.rs"]
 #[expect(dead_code, reason = "nothing is killed here, nor ended in order")]
 mod process;
+mod run_metrics;
 mod senders;
 
 use std::process::ExitCode;
@@ -20,7 +20,7 @@ use client::ClientError;
 use tokio::time::Instant;
 
 use crate::deployment::Deployment;
-use crate::figures::Figures;
+use crate::run_metrics::Figures;
 use crate::senders::{Load, Senders};
 
 /// Every figure is the median of so many runs, each on servers that were just started.
@@ -96,7 +96,7 @@ fn main() -> ExitCode {
 /// Whether every message was acknowledged, and messages were batched where they have to be.
 async fn measure() -> bool {
     println!("one connector, one chat server, one nats-server; medians of {RUNS} runs of {MEASURED:?}\n");
-    println!("{}", figures::HEAD.join("\n"));
+    println!("{}", run_metrics::HEAD.join("\n"));
     let mut good = true;
     for scenario in &SCENARIOS {
         match scenario.compare().await {
@@ -124,8 +124,8 @@ impl Scenario {
             println!("{:<36} {:<10} {}", self.name, setup.name, Figures::median(runs));
         }
         let [memory, jetstream, signed] = &runs;
-        println!("{:<36} jetstream : memory, pair by pair = {}", "", figures::ratio(jetstream, memory));
-        println!("{:<36} signed : jetstream, pair by pair = {}\n", "", figures::ratio(signed, jetstream));
+        println!("{:<36} jetstream : memory, pair by pair = {}", "", run_metrics::ratio(jetstream, memory));
+        println!("{:<36} signed : jetstream, pair by pair = {}\n", "", run_metrics::ratio(signed, jetstream));
         let batched = Figures::median(jetstream).messages_per_record() > 1.0;
         if self.batches && !batched {
             println!("messages were appended one by one: more than one per record was expected");

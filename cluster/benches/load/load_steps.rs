@@ -2,7 +2,7 @@
 
 use client::load::{StepLoad, StepReport};
 
-use crate::kinds::{Shape, Step};
+use crate::dimensions::{Shape, Step};
 
 /// One room or some with many listeners, and a few who talk.
 #[derive(Debug, Clone, Copy)]

@@ -7,10 +7,10 @@ use tokio::time::{Instant, sleep};
 
 use super::{EVERY, ROOMS, Setting, due_within};
 use crate::configuration::chat_id;
-use crate::crowd::{Answer, Crowd};
 use crate::deployment::{Deployment, Layout};
-use crate::figures::{COLUMNS, Durations};
-use crate::verdict::Verdict;
+use crate::durations::{COLUMNS, Durations};
+use crate::promise_report::Verdict;
+use crate::room_pairs::{Answer, Crowd};
 
 /// Three times the lease.
 const LASTS: Duration = Duration::from_secs(30);

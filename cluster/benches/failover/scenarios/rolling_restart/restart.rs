@@ -6,9 +6,9 @@ use serde_json::Value;
 use shared::testing::eventually;
 use tokio::time::{Instant, sleep};
 
+use crate::admin_http;
 use crate::configuration::{GATE, chat_id, connector_id};
 use crate::deployment::Deployment;
-use crate::desk;
 
 /// The longest until a server that was started is ready, and the gate knows it.
 const READY_WITHIN: Duration = Duration::from_secs(15);
@@ -64,7 +64,7 @@ impl Step {
         let ended = Instant::now();
         deployment.run(&id).await;
         let desk = deployment.configuration.desk(&id);
-        eventually(READY_WITHIN, &format!("{id} to be ready"), async || desk::is_ready(desk).await).await;
+        eventually(READY_WITHIN, &format!("{id} to be ready"), async || admin_http::is_ready(desk).await).await;
         eventually(READY_WITHIN, &format!("the gate to know {id}"), async || match kind {
             Kind::Gate => run(deployment, &connector_id(0)).await.is_some(),
             _ => run(deployment, &id).await.is_some_and(|run| Some(run) != before),
@@ -83,7 +83,7 @@ impl Step {
 
 /// The run of a server that is up, as the gate knows it.
 async fn run(deployment: &Deployment, server: &str) -> Option<Value> {
-    let line = desk::status(deployment.configuration.desk(GATE), server).await?;
+    let line = admin_http::status(deployment.configuration.desk(GATE), server).await?;
     let incarnation = line.get("incarnation").filter(|_| line["state"] == "up");
     incarnation.cloned()
 }

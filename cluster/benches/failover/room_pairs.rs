@@ -8,8 +8,8 @@ use futures_util::future::join_all;
 use futures_util::stream::{self, StreamExt};
 use tokio::time::{Instant, sleep, sleep_until, timeout_at};
 
+use crate::delivery_check::Heard;
 use crate::deployment::Deployment;
-use crate::heard::Heard;
 
 /// Rooms that people enter at the same time.
 const ENTER_AT_ONCE: usize = 16;

@@ -8,8 +8,8 @@ use tokio::time::{Instant, sleep};
 
 use super::Setting;
 use crate::deployment::{Deployment, Layout};
-use crate::figures::{COLUMNS, Durations};
-use crate::verdict::Verdict;
+use crate::durations::{COLUMNS, Durations};
+use crate::promise_report::Verdict;
 
 const ROUNDS: usize = 1_000;
 const CONNECTORS: usize = 3;

@@ -6,9 +6,9 @@ use std::time::Duration;
 use client::Options;
 use tokio::time::{Instant, sleep, sleep_until};
 
-use super::step::Step;
+use super::restart::Step;
 use crate::deployment::Deployment;
-use crate::verdict::Verdict;
+use crate::promise_report::Verdict;
 
 /// Between two newcomers.
 const EVERY: Duration = Duration::from_millis(50);

@@ -19,7 +19,7 @@ use tokio::time::Instant;
 
 use crate::configuration::Configuration;
 use crate::deployment::start_nats;
-use crate::kinds::{FloorKind, Part};
+use crate::dimensions::{FloorKind, Part};
 use crate::process::processor_time;
 use crate::results::Floor;
 

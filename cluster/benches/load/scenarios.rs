@@ -6,10 +6,10 @@ use clap::ValueEnum;
 use client::load::{LoadError, Plan, Report, Shaddock, StepLoad, StepReport, Workload, run_stepwise};
 use tokio_util::sync::CancellationToken;
 
-use crate::course::{FAN_OUT, IDLE, ROOMS, ROOMS_COMPARED, SENDERS, STORM};
+use crate::baseline;
 use crate::deployment::Deployment;
-use crate::floor;
-use crate::kinds::{FloorKind, Shape, Step, System};
+use crate::dimensions::{FloorKind, Shape, Step, System};
+use crate::load_steps::{FAN_OUT, IDLE, ROOMS, ROOMS_COMPARED, SENDERS, STORM};
 use crate::peer::SocketIo;
 use crate::results::{Floor, Results, Row, holds};
 use crate::search::Search;
@@ -130,13 +130,13 @@ impl Bench {
         for at_once in AT_ONCE {
             let kind = FloorKind::Write { sockets, at_once };
             if self.results.floor(kind).is_none() {
-                self.add_floor(floor::write(sockets, at_once).await);
+                self.add_floor(baseline::write(sockets, at_once).await);
             }
         }
     }
 
     async fn nats(&mut self) {
-        for floor in floor::nats(UNDER_WAY).await {
+        for floor in baseline::nats(UNDER_WAY).await {
             self.add_floor(floor);
         }
     }

@@ -8,11 +8,11 @@ use tokio::time::{Instant, sleep};
 
 use super::{EVERY, ROOMS, Setting, due_within};
 use crate::configuration::chat_id;
-use crate::crowd::{Answer, Crowd};
 use crate::deployment::{Deployment, Layout};
-use crate::figures::{COLUMNS, Durations};
-use crate::owners;
-use crate::verdict::Verdict;
+use crate::durations::{COLUMNS, Durations};
+use crate::promise_report::Verdict;
+use crate::room_owners;
+use crate::room_pairs::{Answer, Crowd};
 
 const CHATS: [usize; 3] = [1, 2, 3];
 const BEFORE: Duration = Duration::from_secs(5);
@@ -69,12 +69,12 @@ async fn death(deployment: &mut Deployment, chat: usize, rooms: &[String]) -> De
     let killed = Instant::now();
     deployment.process_mut(&chat_id(chat)).kill();
     sleep(DEAD).await;
-    let while_dead = owners::observed(deployment, rooms).await;
+    let while_dead = room_owners::observed(deployment, rooms).await;
     deployment.run(&chat_id(chat)).await;
     let back = Instant::now();
     sleep(BACK).await;
     let over = Instant::now();
-    let afterwards = owners::observed(deployment, rooms).await;
+    let afterwards = room_owners::observed(deployment, rooms).await;
     sleep(GAP).await;
     Death { chat, killed, back, over, owners: [while_dead, afterwards] }
 }
@@ -106,7 +106,7 @@ impl Death {
 
     /// Whether its rooms, and only they, were served by those that stand in for it, and went home.
     fn judge_owners(&self, rooms: &[String], verdict: &mut Verdict) {
-        let formula = [Some(self.chat), None].map(|dead| owners::by_formula(rooms, &CHATS, dead));
+        let formula = [Some(self.chat), None].map(|dead| room_owners::by_formula(rooms, &CHATS, dead));
         let moved = self.owners[0].iter().zip(&self.owners[1]).filter(|(dead, back)| dead != back).count();
         let share = 100.0 * moved as f64 / rooms.len() as f64;
         let what = format!("others stand in for its rooms, and give them back: {moved} rooms, {share:.1} %");

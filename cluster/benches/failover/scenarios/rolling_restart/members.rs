@@ -8,9 +8,9 @@ use futures_util::future::join_all;
 use futures_util::stream::{self, StreamExt};
 use tokio::time::{Instant, sleep};
 
-use super::person::{Pace, Person};
+use super::member::{Pace, Person};
+use crate::delivery_check::Heard;
 use crate::deployment::Deployment;
-use crate::heard::Heard;
 
 const ROOMS: usize = 100;
 const MEMBERS: usize = 6;

@@ -1,21 +1,21 @@
 //! The scenes that can be shown.
 
-mod blind;
-mod cost;
-mod death;
-mod ghosts;
-mod names;
+mod chat_server_kill;
+mod connector_kill;
+mod login_race;
+mod message_cost;
+mod outages;
 mod resharding;
-mod rolling;
-mod spread;
+mod rolling_restart;
+mod room_spread;
 
 use std::time::Duration;
 
 use clap::ValueEnum;
 use tokio::time::Instant;
 
-use crate::crowd::Answer;
-use crate::verdict::Verdict;
+use crate::promise_report::Verdict;
+use crate::room_pairs::Answer;
 
 /// Rooms that people talk in.
 const ROOMS: usize = 300;
@@ -67,14 +67,14 @@ impl Scene {
     /// Shows it.
     pub(crate) async fn run(self, setting: &Setting, verdict: &mut Verdict) {
         match self {
-            Self::Death => death::run(setting, verdict).await,
+            Self::Death => chat_server_kill::run(setting, verdict).await,
             Self::Resharding => resharding::run(setting, verdict).await,
-            Self::Rolling => rolling::run(setting, verdict).await,
-            Self::Names => names::run(setting, verdict).await,
-            Self::Ghosts => ghosts::run(setting, verdict).await,
-            Self::Blind => blind::run(setting, verdict).await,
-            Self::Cost => cost::run(setting).await,
-            Self::Spread => spread::run(verdict),
+            Self::Rolling => rolling_restart::run(setting, verdict).await,
+            Self::Names => login_race::run(setting, verdict).await,
+            Self::Ghosts => connector_kill::run(setting, verdict).await,
+            Self::Blind => outages::run(setting, verdict).await,
+            Self::Cost => message_cost::run(setting).await,
+            Self::Spread => room_spread::run(verdict),
         }
     }
 }

@@ -6,7 +6,7 @@ use shared::config::Server;
 use shared::dispatcher::{Strategy, candidates};
 use shared::ids::ServerId;
 
-use crate::verdict::Verdict;
+use crate::promise_report::Verdict;
 
 const ROOMS: usize = 10_000;
 const SERVERS: usize = 16;

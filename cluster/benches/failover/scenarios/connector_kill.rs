@@ -12,8 +12,8 @@ use tokio::time::{Instant, timeout_at};
 use super::Setting;
 use crate::configuration::connector_id;
 use crate::deployment::{Deployment, Layout};
-use crate::figures::{COLUMNS, Durations};
-use crate::verdict::Verdict;
+use crate::durations::{COLUMNS, Durations};
+use crate::promise_report::Verdict;
 
 /// Sessions that enter at the same time.
 const ENTER_AT_ONCE: usize = 64;

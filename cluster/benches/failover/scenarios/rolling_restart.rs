@@ -1,23 +1,23 @@
 //! Every process in turn is ended in order and started again, under load, as for a new version.
 
-mod newcomers;
-mod people;
-mod person;
-mod step;
-mod table;
+mod gate_queries;
+mod member;
+mod members;
+mod restart;
+mod restart_table;
 
 use std::cell::Cell;
 use std::time::Duration;
 
 use tokio::time::{Instant, sleep};
 
-use self::newcomers::Newcomers;
-use self::people::People;
-use self::step::{Kind, Step};
-use self::table::Table;
+use self::gate_queries::Newcomers;
+use self::members::People;
+use self::restart::{Kind, Step};
+use self::restart_table::Table;
 use super::Setting;
 use crate::deployment::{Deployment, Layout};
-use crate::verdict::Verdict;
+use crate::promise_report::Verdict;
 
 /// The default of `lifecycle.drain_secs`.
 const DRAIN_SECS: u32 = 5;

@@ -8,12 +8,12 @@ use shared::dispatcher::Strategy;
 use tokio::time::Instant;
 
 use super::DRAIN_SECS;
-use super::people::People;
-use super::person::Person;
-use super::step::{Kind, Step};
+use super::member::Person;
+use super::members::People;
+use super::restart::{Kind, Step};
 use crate::deployment::Deployment;
-use crate::figures::{COLUMNS, Durations};
-use crate::verdict::Verdict;
+use crate::durations::{COLUMNS, Durations};
+use crate::promise_report::Verdict;
 
 const CHATS: usize = 3;
 

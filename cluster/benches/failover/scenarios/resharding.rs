@@ -8,11 +8,11 @@ use tokio::time::{Instant, sleep, sleep_until};
 
 use super::{EVERY, ROOMS, Setting, due_within};
 use crate::configuration::chat_id;
-use crate::crowd::{Answer, Crowd};
 use crate::deployment::{Deployment, Layout};
-use crate::figures::{COLUMNS, Durations};
-use crate::owners;
-use crate::verdict::Verdict;
+use crate::durations::{COLUMNS, Durations};
+use crate::promise_report::Verdict;
+use crate::room_owners;
+use crate::room_pairs::{Answer, Crowd};
 
 /// Between an entry and its process, where the one is there before the other.
 const BETWEEN: Duration = Duration::from_secs(3);
@@ -114,7 +114,7 @@ impl Step {
 
 impl Moment {
     async fn now(deployment: &Deployment, rooms: &[String]) -> Self {
-        let owners = owners::observed(deployment, rooms).await;
+        let owners = room_owners::observed(deployment, rooms).await;
         Self { at: Instant::now(), owners }
     }
 }
@@ -130,7 +130,7 @@ struct Moves {
 
 impl Moves {
     fn new(rooms: &[String], chats: [&[usize]; 2], owners: [&[String]; 2]) -> Self {
-        let homes = chats.map(|chats| owners::by_formula(rooms, chats, None));
+        let homes = chats.map(|chats| room_owners::by_formula(rooms, chats, None));
         let differ = |pair: [&[String]; 2]| (0..rooms.len()).filter(|room| pair[0][*room] != pair[1][*room]).collect();
         let astray = (0..rooms.len()).filter(|room| homes[1][*room] != owners[1][*room]).count();
         Self { rooms: rooms.len(), formula: differ([&homes[0], &homes[1]]), observed: differ(owners), astray }

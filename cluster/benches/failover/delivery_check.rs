@@ -4,8 +4,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use client::Event;
 
-use crate::crowd::Talk;
-use crate::verdict::Verdict;
+use crate::promise_report::Verdict;
+use crate::room_pairs::Talk;
 
 /// What people heard, counted over all of them.
 #[derive(Debug, Default)]
