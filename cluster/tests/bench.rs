@@ -20,10 +20,10 @@ use std::collections::BTreeMap;
 
 use client::load::{Milliseconds, ProcessUsage, StepLoad, StepReport};
 
-use crate::dimensions::{FloorKind, Part, Shape, Step, System, grouped};
+use crate::dimensions::{BaselineKind, Component, Shape, StepKind, System, grouped};
 use crate::load_steps::{CURVE, FAN_OUT, IDLE, ROOMS, STORM};
 use crate::ratios::{Ratio, ratios};
-use crate::results::{Floor, Results, Row, holds};
+use crate::results::{Baseline, Results, Row, is_sustained};
 use crate::search::Search;
 
 /// A second in which so many messages were said and acknowledged, of two processes that used this time.
@@ -73,17 +73,17 @@ fn report(rate: Option<f64>, messages: u64, members: u64, secs: [f64; 2]) -> Ste
 }
 
 /// A step whose processes used this time, one of them a quarter of it.
-fn row(shape: Shape, system: System, step: Step, [messages, secs]: [f64; 2]) -> Row {
-    let rate = (!matches!(step, Step::Saturated | Step::Idle | Step::Storm)).then_some(messages);
+fn row(shape: Shape, system: System, step: StepKind, [messages, secs]: [f64; 2]) -> Row {
+    let rate = (!matches!(step, StepKind::Saturated | StepKind::Idle | StepKind::Storm)).then_some(messages);
     let report = report(rate, messages as u64, shape.members.into(), [0.25 * secs, 0.75 * secs]);
-    Row { shape, system, step, parts: vec![Part::Chat, Part::Connector], report }
+    Row { shape, system, step, components: vec![Component::Chat, Component::Connector], report }
 }
 
 fn found<'r>(ratios: &'r [Ratio], system: System, what: &str) -> &'r Ratio {
     ratios.iter().find(|ratio| ratio.system == system && ratio.what.contains(what)).unwrap()
 }
 
-fn rates(done: &[StepReport], peer: Option<f64>, place: usize) -> Vec<(Step, StepLoad)> {
+fn rates(done: &[StepReport], peer: Option<f64>, place: usize) -> Vec<(StepKind, StepLoad)> {
     let mut steps = Vec::new();
     let mut done = done.to_vec();
     while let Some(step) = FAN_OUT[place].next(&done, peer) {
@@ -97,19 +97,19 @@ fn rates(done: &[StepReport], peer: Option<f64>, place: usize) -> Vec<(Step, Ste
 fn half_is_of_what_was_the_most_and_comes_last() {
     let saturated = report(None, 1_000, 100, [1.0; 2]);
     let open = |step, rate| (step, StepLoad::Open(rate));
-    assert!(matches!(rates(&[], None, 1)[0], (Step::Saturated, StepLoad::Closed(_))));
-    assert_eq!(rates(&[saturated], None, 1), [open(Step::Settling, 500.0), open(Step::Half, 500.0)]);
+    assert!(matches!(rates(&[], None, 1)[0], (StepKind::Saturated, StepLoad::Closed(_))));
+    assert_eq!(rates(&[saturated], None, 1), [open(StepKind::Settling, 500.0), open(StepKind::Half, 500.0)]);
 }
 
 #[test]
 fn all_are_compared_at_what_the_slower_one_can_do() {
     let compared = |messages, peer| {
         let steps = rates(&[report(None, messages, 100, [1.0; 2])], peer, 0);
-        *steps.iter().find(|(step, _)| *step == Step::Compared).unwrap()
+        *steps.iter().find(|(step, _)| *step == StepKind::Compared).unwrap()
     };
-    assert_eq!(compared(9_000, None), (Step::Compared, StepLoad::Open(690.0)));
-    assert_eq!(compared(800, None), (Step::Compared, StepLoad::Open(400.0)));
-    assert_eq!(compared(9_000, Some(800.0)), (Step::Compared, StepLoad::Open(400.0)));
+    assert_eq!(compared(9_000, None), (StepKind::Compared, StepLoad::Open(690.0)));
+    assert_eq!(compared(800, None), (StepKind::Compared, StepLoad::Open(400.0)));
+    assert_eq!(compared(9_000, Some(800.0)), (StepKind::Compared, StepLoad::Open(400.0)));
 }
 
 #[test]
@@ -119,13 +119,13 @@ fn what_answered_nothing_is_asked_nothing_more() {
 
 /// What is tried where everything up to `limit` holds.
 fn tried(first: f64, limit: f64) -> Vec<f64> {
-    let (mut search, mut tried) = (Search::at(first), Vec::new());
+    let (mut search, mut tried) = (Search::starting_at(first), Vec::new());
     while let Some(rate) = search.next() {
         tried.push(rate.round());
-        search.tried(rate <= limit);
+        search.record(rate <= limit);
         if rate > limit {
             assert_eq!(search.next(), Some(rate), "it is tried once more");
-            search.tried(false);
+            search.record(false);
         }
     }
     tried
@@ -143,10 +143,10 @@ fn a_search_goes_down_where_the_first_rate_fails() {
 
 #[test]
 fn a_rate_that_fails_once_may_hold() {
-    let mut search = Search::at(400.0);
-    search.tried(false);
+    let mut search = Search::starting_at(400.0);
+    search.record(false);
     assert_eq!(search.next(), Some(400.0));
-    search.tried(true);
+    search.record(true);
     assert_eq!(search.next(), Some(800.0));
 }
 
@@ -159,33 +159,33 @@ fn a_search_ends_where_everything_holds_or_nothing_does() {
 #[test]
 fn a_rate_holds_where_hardly_anybody_waits_or_is_refused() {
     let good = report(Some(100.0), 1_000, 4, [1.0; 2]);
-    assert!(holds(&good));
-    assert!(!holds(&StepReport { unsent: 11, ..good.clone() }));
-    assert!(!holds(&StepReport { refused: BTreeMap::from([(429, 11)]), ..good.clone() }));
-    assert!(!holds(&StepReport { sent: 0, ..good.clone() }));
+    assert!(is_sustained(&good));
+    assert!(!is_sustained(&StepReport { unsent: 11, ..good.clone() }));
+    assert!(!is_sustained(&StepReport { refused: BTreeMap::from([(429, 11)]), ..good.clone() }));
+    assert!(!is_sustained(&StepReport { sent: 0, ..good.clone() }));
     let slow = Milliseconds { p99: 200.0, ..good.latency_ms };
-    assert!(!holds(&StepReport { latency_ms: slow, ..good }));
+    assert!(!is_sustained(&StepReport { latency_ms: slow, ..good }));
 }
 
 #[test]
 fn costs_are_of_all_processes_and_are_split() {
-    let row = row(Shape::new(1, 100), System::NatsMemory, Step::Saturated, [1_000.0, 0.5]);
+    let row = row(Shape::new(1, 100), System::NatsMemory, StepKind::Saturated, [1_000.0, 0.5]);
     assert_eq!((row.per_delivery(), row.per_message(), row.messages_per_sec()), (5.0, 500.0, 1_000.0));
-    assert_eq!(row.split(Row::per_delivery), [(Part::Chat, 1.25), (Part::Connector, 3.75)]);
+    assert_eq!(row.split(Row::per_delivery), [(Component::Chat, 1.25), (Component::Connector, 3.75)]);
     assert_eq!((row.per_session(), row.cores()), (4_096.0, [0.5, 0.5]));
 }
 
 #[test]
 fn ratios_are_to_floor_and_peer_and_say_what_is_met() {
     let steps = |system, secs: f64| {
-        [Step::Saturated, Step::Half, Step::Compared].map(|step| row(CURVE, system, step, [1_000.0, secs]))
+        [StepKind::Saturated, StepKind::Half, StepKind::Compared].map(|step| row(CURVE, system, step, [1_000.0, secs]))
     };
     let mut rows = steps(System::SocketIo, 0.9).to_vec();
     rows.extend(steps(System::OneProcess, 0.1));
     rows.extend(steps(System::NatsMemory, 0.3));
-    let kind = FloorKind::Write { sockets: 100, at_once: 16 };
-    let floors = vec![Floor { kind, micros: vec![(Part::Client, 0.4)], per_sec: 1.0 }];
-    let all = ratios(&Results { floors, rows });
+    let kind = BaselineKind::Write { sockets: 100, at_once: 16 };
+    let baselines = vec![Baseline { kind, micros: vec![(Component::Client, 0.4)], per_sec: 1.0 }];
+    let all = ratios(&Results { baselines, rows });
     let one = found(&all, System::OneProcess, "sixteen per write");
     assert_eq!((one.value, one.is_met()), (2.5, Some(false)));
     assert_eq!(found(&all, System::NatsMemory, "sixteen per write").is_met(), None);
@@ -199,7 +199,7 @@ fn ratios_are_to_floor_and_peer_and_say_what_is_met() {
 
 #[test]
 fn the_most_is_the_highest_rate_that_held() {
-    let step = |system, rate| row(ROOMS, system, Step::Search, [rate, 1.0]);
+    let step = |system, rate| row(ROOMS, system, StepKind::Search, [rate, 1.0]);
     let mut late = step(System::OneProcess, 9_000.0);
     late.report.latency_ms.p99 = 201.0;
     let rows = vec![
@@ -208,20 +208,20 @@ fn the_most_is_the_highest_rate_that_held() {
         step(System::OneProcess, 8_000.0),
         late,
     ];
-    let all = ratios(&Results { floors: Vec::new(), rows });
+    let all = ratios(&Results { baselines: Vec::new(), rows });
     assert_eq!(found(&all, System::OneProcess, "p99 < 200 ms").value, 4.0);
 }
 
 #[test]
 fn tables_are_of_what_was_measured() {
-    let mut storm = row(STORM, System::SocketIo, Step::Storm, [100.0, 0.01]);
+    let mut storm = row(STORM, System::SocketIo, StepKind::Storm, [100.0, 0.01]);
     storm.report.denied = BTreeMap::from([("429".to_owned(), 3)]);
-    let mut results = Results { floors: Vec::new(), rows: vec![storm] };
+    let mut results = Results { baselines: Vec::new(), rows: vec![storm] };
     let text = table::tables(&results);
     assert!(text.starts_with("## Logins, 256 at once\n\n| system    | logins/s | CPU us per login |"), "{text}");
     assert!(text.contains("| Socket.IO | 100      | 100              | chat 25.0, connector 75.0 |"), "{text}");
     assert!(text.ends_with("256 x 1, Socket.IO, storm: 3 logins denied\n"), "{text}");
-    results.rows = vec![row(IDLE, System::OneProcess, Step::Idle, [0.0, 0.0])];
+    results.rows = vec![row(IDLE, System::OneProcess, StepKind::Idle, [0.0, 0.0])];
     assert!(table::tables(&results).contains("| one process | 10       | 4.00            | 128        |"));
     assert_eq!(table::ratio_table(&ratios(&results)), "");
 }

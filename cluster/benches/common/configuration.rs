@@ -13,11 +13,11 @@ pub(crate) const GATE: &str = "gate-server-1";
 /// A directory with `servers.json`, `settings.toml` and the processes' output; removed when dropped, unless it is kept.
 pub(crate) struct Configuration {
     pub(crate) path: PathBuf,
-    beside: PathBuf,
+    second: PathBuf,
     gate: SocketAddr,
     connectors: Vec<SocketAddr>,
     /// Where operators ask, of the servers that are there at first.
-    desks: BTreeMap<String, SocketAddr>,
+    admin_addresses: BTreeMap<String, SocketAddr>,
     is_kept: bool,
 }
 
@@ -26,20 +26,20 @@ impl Configuration {
     pub(crate) fn new(chats: usize, connectors: usize, settings: &str) -> Self {
         let path = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("servers-{:016x}", rand::random::<u64>()));
         fs::create_dir_all(&path).unwrap();
-        let beside = path.join("beside");
+        let second = path.join("second");
         let mut free = free_ports(1 + 2 * connectors + chats).into_iter();
         let gate = free.next().unwrap();
-        let doors = free.by_ref().take(connectors).collect();
+        let addresses = free.by_ref().take(connectors).collect();
         let ids = (1..=chats).map(chat_id).chain((0..connectors).map(connector_id));
-        let desks = ids.zip(free).chain([(GATE.to_owned(), gate)]).collect();
-        let configuration = Self { path, beside, gate, connectors: doors, desks, is_kept: false };
+        let admin_addresses = ids.zip(free).chain([(GATE.to_owned(), gate)]).collect();
+        let configuration = Self { path, second, gate, connectors: addresses, admin_addresses, is_kept: false };
         fs::write(configuration.path.join("settings.toml"), format!("bind = '127.0.0.1'\n{settings}\n")).unwrap();
         configuration.set_chats(&(1..=chats).collect::<Vec<_>>());
         configuration
     }
 
     /// `host:port` of a connector, counted from 0.
-    pub(crate) fn door(&self, connector: usize) -> String {
+    pub(crate) fn connector_address(&self, connector: usize) -> String {
         self.connectors[connector].to_string()
     }
 
@@ -49,25 +49,25 @@ impl Configuration {
     }
 
     /// Where operators ask a server that was there at first; a gate where clients ask it.
-    pub(crate) fn desk(&self, server: &str) -> SocketAddr {
-        self.desks[server]
+    pub(crate) fn admin_address(&self, server: &str) -> SocketAddr {
+        self.admin_addresses[server]
     }
 
     /// Makes these the chat servers everywhere, as an editor does: a new file takes the old one's place.
     pub(crate) fn set_chats(&self, numbers: &[usize]) {
         self.write(&self.path, numbers);
-        if self.beside.exists() {
-            self.write(&self.beside, numbers);
+        if self.second.exists() {
+            self.write(&self.second, numbers);
         }
     }
 
     /// A directory that has other chat servers until the next [`Configuration::set_chats`]: that of a machine that is told
     /// earlier than others.
-    pub(crate) fn beside(&self, numbers: &[usize]) -> PathBuf {
-        fs::create_dir_all(&self.beside).unwrap();
-        fs::copy(self.path.join("settings.toml"), self.beside.join("settings.toml")).unwrap();
-        self.write(&self.beside, numbers);
-        self.beside.clone()
+    pub(crate) fn second_directory(&self, numbers: &[usize]) -> PathBuf {
+        fs::create_dir_all(&self.second).unwrap();
+        fs::copy(self.path.join("settings.toml"), self.second.join("settings.toml")).unwrap();
+        self.write(&self.second, numbers);
+        self.second.clone()
     }
 
     /// Leaves the directory where it is, to be looked at.
@@ -99,8 +99,8 @@ impl Configuration {
 
     fn entry(&self, id: &str) -> Value {
         let mut entry = json!({"id": id, "host": "127.0.0.1"});
-        if let Some(desk) = self.desks.get(id) {
-            entry["port"] = desk.port().into();
+        if let Some(address) = self.admin_addresses.get(id) {
+            entry["port"] = address.port().into();
         }
         entry
     }

@@ -35,11 +35,11 @@ impl Process {
     }
 
     /// Waits until it wrote `text`; `false` if it ended before.
-    pub(crate) async fn says(&mut self, text: &str) -> bool {
+    pub(crate) async fn wait_for_output(&mut self, text: &str) -> bool {
         let mut said = false;
         eventually(DEADLINE, &format!("{} says {text:?}", self.name), async || {
             let ended = self.child.try_wait().unwrap().is_some();
-            said = self.said().contains(text);
+            said = self.output().contains(text);
             said || ended
         })
         .await;
@@ -47,7 +47,7 @@ impl Process {
     }
 
     /// What it wrote so far.
-    pub(crate) fn said(&self) -> String {
+    pub(crate) fn output(&self) -> String {
         fs::read_to_string(&self.output).unwrap()
     }
 
@@ -72,7 +72,7 @@ impl Process {
             status.is_some()
         })
         .await;
-        assert!(status.is_some_and(|status| status.success()), "{} ends in order: {}", self.name, self.said());
+        assert!(status.is_some_and(|status| status.success()), "{} ends in order: {}", self.name, self.output());
     }
 
     /// The process's id.

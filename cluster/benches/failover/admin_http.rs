@@ -11,8 +11,8 @@ use tokio::time::timeout;
 const ANSWER: Duration = Duration::from_secs(5);
 
 /// Whether a server is ready for work; one that cannot be reached is not.
-pub(crate) async fn is_ready(desk: SocketAddr) -> bool {
-    get(desk, "/readyz").await.is_some_and(|answer| answer.status == 200)
+pub(crate) async fn is_ready(address: SocketAddr) -> bool {
+    get(address, "/readyz").await.is_some_and(|answer| answer.status == 200)
 }
 
 /// The lines of a gate's `/status`, by server id; `None` if it gives none.
@@ -21,6 +21,6 @@ pub(crate) async fn status(gate: SocketAddr, server: &str) -> Option<Value> {
     status["servers"].as_array()?.iter().find(|line| line["id"] == server).cloned()
 }
 
-async fn get(desk: SocketAddr, path: &str) -> Option<HttpAnswer> {
-    timeout(ANSWER, http_get(desk, path, &["Host: localhost"])).await.ok()?
+async fn get(address: SocketAddr, path: &str) -> Option<HttpAnswer> {
+    timeout(ANSWER, http_get(address, path, &["Host: localhost"])).await.ok()?
 }

@@ -4,12 +4,12 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use client::Event;
 
-use crate::promise_report::Verdict;
-use crate::room_pairs::Talk;
+use crate::promise_report::PromiseReport;
+use crate::room_pairs::SendResults;
 
 /// What people heard, counted over all of them.
 #[derive(Debug, Default)]
-pub(crate) struct Heard {
+pub(crate) struct DeliveryCheck {
     messages: usize,
     lost: usize,
     doubled: usize,
@@ -20,9 +20,9 @@ pub(crate) struct Heard {
     example: Option<String>,
 }
 
-impl Heard {
+impl DeliveryCheck {
     /// One listener's events in a room in which so many numbers were said.
-    pub(crate) fn note(&mut self, room: &str, said: u64, events: Vec<Event>) {
+    pub(crate) fn record(&mut self, room: &str, said: u64, events: Vec<Event>) {
         let mut numbers = Vec::new();
         for event in events {
             match number(room, said, &event) {
@@ -47,7 +47,7 @@ impl Heard {
     }
 
     /// The texts that each listener of a room heard: all of them in one order.
-    pub(crate) fn note_order(&mut self, room: &str, everybody: &[Vec<&str>]) {
+    pub(crate) fn record_order(&mut self, room: &str, everybody: &[Vec<&str>]) {
         let Some((first, others)) = everybody.split_first() else { return };
         for other in others {
             if let Some(differ) = first.iter().zip(other).find(|(one, another)| one != another) {
@@ -58,23 +58,23 @@ impl Heard {
     }
 
     /// Nothing acknowledged is lost, doubled or reordered; nobody is told anything else; every connection held.
-    pub(crate) fn judge(&self, talk: &Talk, verdict: &mut Verdict) {
-        self.judge_events(verdict);
-        let failures = &talk.failures;
+    pub(crate) fn report(&self, results: &SendResults, promises: &mut PromiseReport) {
+        self.report_events(promises);
+        let failures = &results.failures;
         let first = failures.first().map(|failure| format!(", first {failure}")).unwrap_or_default();
-        verdict.promise(failures.is_empty(), &format!("every message is acknowledged: {} not{first}", failures.len()));
+        promises.check(failures.is_empty(), &format!("every message is acknowledged: {} not{first}", failures.len()));
     }
 
     /// Nothing acknowledged is lost, doubled or reordered, and nobody is told anything else.
-    pub(crate) fn judge_events(&self, verdict: &mut Verdict) {
+    pub(crate) fn report_events(&self, promises: &mut PromiseReport) {
         let Self { messages, lost, doubled, reordered, others, example } = self;
         let told = format!("{messages} messages heard: {lost} lost, {doubled} doubled, {reordered} out of order");
-        verdict.promise(*messages > 0 && lost + doubled + reordered == 0, &told);
+        promises.check(*messages > 0 && lost + doubled + reordered == 0, &told);
         let leaves = others.get("onLeave").copied().unwrap_or_default();
-        verdict.promise(leaves == 0, &format!("nobody is told onLeave: {leaves}"));
-        verdict.promise(others.is_empty(), &format!("nor anything else: {others:?}"));
+        promises.check(leaves == 0, &format!("nobody is told onLeave: {leaves}"));
+        promises.check(others.is_empty(), &format!("nor anything else: {others:?}"));
         if let Some(example) = example {
-            verdict.note(&format!("for example {example}"));
+            promises.note(&format!("for example {example}"));
         }
     }
 }

@@ -8,7 +8,7 @@ use shared::testing::NatsServer;
 
 use crate::configuration::{Configuration, GATE, chat_id, connector_id};
 use crate::process::{Process, processor_time};
-use crate::promise_report::Verdict;
+use crate::promise_report::PromiseReport;
 use crate::tracer::Tracer;
 
 /// Starts, when others take a port in between.
@@ -63,9 +63,9 @@ impl Deployment {
         let servers = (1..=layout.chats).map(chat_id).chain((0..layout.connectors).map(connector_id));
         let servers = servers.chain(layout.gate.then(|| GATE.to_owned()));
         for server in servers {
-            deployment.run_beside(&server, &deployment.configuration.path.clone());
-            if !deployment.process_mut(&server).says("ready").await {
-                let said = deployment.process(&server).said();
+            deployment.spawn(&server, &deployment.configuration.path.clone());
+            if !deployment.process_mut(&server).wait_for_output("ready").await {
+                let said = deployment.process(&server).output();
                 assert!(said.contains("the port is taken"), "{said}");
                 return None;
             }
@@ -80,12 +80,12 @@ impl Deployment {
 
     /// The same with another configuration.
     pub(crate) async fn run_with(&mut self, server: &str, configuration: &Path) {
-        self.run_beside(server, configuration);
-        let ready = self.process_mut(server).says("ready").await;
-        assert!(ready, "{}", self.process(server).said());
+        self.spawn(server, configuration);
+        let ready = self.process_mut(server).wait_for_output("ready").await;
+        assert!(ready, "{}", self.process(server).output());
     }
 
-    fn run_beside(&mut self, server: &str, configuration: &Path) {
+    fn spawn(&mut self, server: &str, configuration: &Path) {
         let options = ["--only", server, "--nats", self.nats.url()];
         let process = Process::start(server, configuration, &self.configuration.path, &options);
         self.processes.insert(server.to_owned(), process);
@@ -111,14 +111,14 @@ impl Deployment {
     }
 
     /// Keeps the processes' output if a promise was broken, and says where; and checks that a tracer did hear.
-    pub(crate) fn end(mut self, verdict: &mut Verdict) {
+    pub(crate) fn end(mut self, promises: &mut PromiseReport) {
         if let Some(tracer) = &self.tracer {
-            let heard = tracer.heard();
-            verdict.promise(heard > 0, &format!("a tracer reads everything meanwhile: {heard} messages"));
+            let heard = tracer.received();
+            promises.check(heard > 0, &format!("a tracer reads everything meanwhile: {heard} messages"));
         }
-        if verdict.is_broken() {
+        if promises.is_broken() {
             self.configuration.keep();
-            verdict.note(&format!("what the processes wrote is in {}", self.configuration.path.display()));
+            promises.note(&format!("what the processes wrote is in {}", self.configuration.path.display()));
         }
     }
 }

@@ -24,15 +24,15 @@ use clap::Parser;
 use tokio::time::Instant;
 
 use crate::machine::Machine;
-use crate::promise_report::Verdict;
-use crate::scenarios::{Scene, Setting};
+use crate::promise_report::PromiseReport;
+use crate::scenarios::{Scenario, ScenarioSettings};
 
 /// Shows with real processes what failover and re-sharding cost; fails where a promise is broken.
 #[derive(Debug, Parser)]
 #[command(name = "failover")]
 struct Args {
     /// What to show; without one, all that have promises
-    scenes: Vec<Scene>,
+    scenarios: Vec<Scenario>,
     /// With somebody who listens to everything on the bus
     #[arg(long)]
     traced: bool,
@@ -49,7 +49,7 @@ fn main() -> ExitCode {
     // One thread: people leave the other cores to the servers.
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     let good = runtime.block_on(async {
-        let mut signals = cluster::stop_asked().unwrap();
+        let mut signals = cluster::stop_signals().unwrap();
         tokio::select! {
             // Processes end with the scene that owns them.
             () = signals.next() => false,
@@ -61,16 +61,16 @@ fn main() -> ExitCode {
 
 /// Whether all promises were kept.
 async fn show(args: &Args) -> bool {
-    let setting = Setting { traced: args.traced, rounds: args.rounds };
-    let scenes = if args.scenes.is_empty() { Scene::PROMISES } else { &args.scenes };
-    let mut verdict = Verdict::default();
-    for scene in scenes {
-        println!("\n{scene:?}{}: {}", if args.traced { ", traced" } else { "" }, scene.what());
+    let options = ScenarioSettings { traced: args.traced, rounds: args.rounds };
+    let scenarios = if args.scenarios.is_empty() { Scenario::PROMISES } else { &args.scenarios };
+    let mut promises = PromiseReport::default();
+    for scenario in scenarios {
+        println!("\n{scenario:?}{}: {}", if args.traced { ", traced" } else { "" }, scenario.what());
         let (began, machine) = (Instant::now(), Machine::now());
-        scene.run(&setting, &mut verdict).await;
+        scenario.run(&options, &mut promises).await;
         println!("  {:.0} s; {}", began.elapsed().as_secs_f64(), Machine::now().usage_since(&machine));
     }
-    let broken = verdict.broken();
+    let broken = promises.broken();
     println!("\n{} promises broken", broken.len());
     broken.iter().for_each(|what| println!("  BROKEN {what}"));
     broken.is_empty()

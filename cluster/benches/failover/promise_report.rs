@@ -2,13 +2,13 @@
 
 /// Promises that were broken so far.
 #[derive(Debug, Default)]
-pub(crate) struct Verdict {
+pub(crate) struct PromiseReport {
     broken: Vec<String>,
 }
 
-impl Verdict {
+impl PromiseReport {
     /// Says whether a promise was kept; `what` says it, and what was found.
-    pub(crate) fn promise(&mut self, is_kept: bool, what: &str) {
+    pub(crate) fn check(&mut self, is_kept: bool, what: &str) {
         println!("  {} {what}", if is_kept { "kept  " } else { "BROKEN" });
         if !is_kept {
             self.broken.push(what.to_owned());

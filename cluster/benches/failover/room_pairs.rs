@@ -8,7 +8,7 @@ use futures_util::future::join_all;
 use futures_util::stream::{self, StreamExt};
 use tokio::time::{Instant, sleep, sleep_until, timeout_at};
 
-use crate::delivery_check::Heard;
+use crate::delivery_check::DeliveryCheck;
 use crate::deployment::Deployment;
 
 /// Rooms that people enter at the same time.
@@ -24,19 +24,19 @@ const ON_THE_WAY: Duration = Duration::from_secs(5);
 const AFTERWARDS: Duration = Duration::from_secs(1);
 
 /// People in rooms.
-pub(crate) struct Crowd {
+pub(crate) struct RoomPairs {
     rooms: Vec<Room>,
 }
 
 struct Room {
     name: String,
-    speaker: Person,
-    listener: Person,
+    sender: Member,
+    listener: Member,
     /// Numbers that were acknowledged.
     said: Cell<u64>,
 }
 
-struct Person {
+struct Member {
     chat: ChatClient,
     events: Events,
 }
@@ -56,7 +56,7 @@ pub(crate) struct Answer {
 
 /// What people were answered.
 #[derive(Debug, Default)]
-pub(crate) struct Talk {
+pub(crate) struct SendResults {
     pub(crate) answers: Vec<Answer>,
     /// Why somebody could not go on.
     pub(crate) failures: Vec<String>,
@@ -69,11 +69,12 @@ impl Answer {
     }
 }
 
-impl Crowd {
+impl RoomPairs {
     /// A speaker and a listener in each of so many rooms, spread over the connectors.
-    pub(crate) async fn gather(deployment: &Deployment, connectors: usize, rooms: usize) -> Self {
-        let doors: Vec<_> = (0..connectors).map(|index| deployment.configuration.door(index)).collect();
-        let enter = |index: usize| Room::enter(index, [index, index + 1].map(|at| doors[at % connectors].clone()));
+    pub(crate) async fn enter_all(deployment: &Deployment, connectors: usize, rooms: usize) -> Self {
+        let addresses: Vec<_> =
+            (0..connectors).map(|index| deployment.configuration.connector_address(index)).collect();
+        let enter = |index: usize| Room::enter(index, [index, index + 1].map(|at| addresses[at % connectors].clone()));
         let rooms = stream::iter(0..rooms).map(enter).buffered(ENTER_AT_ONCE).collect().await;
         Self { rooms }
     }
@@ -83,66 +84,66 @@ impl Crowd {
         self.rooms.iter().map(|room| room.name.clone()).collect()
     }
 
-    /// Talks in every room, a message each `every`, while `goes_on` says so. A message is repeated until it is
+    /// Talks in every room, a message each `every`, while `running` says so. A message is repeated until it is
     /// acknowledged, and the room's next one waits for it, so that their order is known.
-    pub(crate) async fn talk(&self, every: Duration, goes_on: &Cell<bool>) -> Talk {
+    pub(crate) async fn send_messages(&self, every: Duration, running: &Cell<bool>) -> SendResults {
         let began = Instant::now();
         let due = |index: usize| began + every * index as u32 / self.rooms.len() as u32;
         let rooms = self.rooms.iter().enumerate();
-        let talks = join_all(rooms.map(|(index, room)| room.talk(index, due(index), every, goes_on))).await;
-        let mut all = Talk::default();
-        for talk in talks {
-            all.answers.extend(talk.answers);
-            all.failures.extend(talk.failures);
+        let sending = join_all(rooms.map(|(index, room)| room.send_messages(index, due(index), every, running))).await;
+        let mut all = SendResults::default();
+        for results in sending {
+            all.answers.extend(results.answers);
+            all.failures.extend(results.failures);
         }
         all
     }
 
     /// What everybody heard since they came, when nobody talks any more.
-    pub(crate) async fn heard(&mut self) -> Heard {
-        let mut heard = Heard::default();
+    pub(crate) async fn check_deliveries(&mut self) -> DeliveryCheck {
+        let mut check = DeliveryCheck::default();
         let by = Instant::now() + ON_THE_WAY;
         let mut all = Vec::new();
         for room in &mut self.rooms {
-            for person in [&mut room.speaker, &mut room.listener] {
-                all.push(person.hear(room.said.get(), by).await);
+            for member in [&mut room.sender, &mut room.listener] {
+                all.push(member.hear(room.said.get(), by).await);
             }
         }
         sleep(AFTERWARDS).await;
-        let people = self.rooms.iter_mut().flat_map(|room| {
+        let members = self.rooms.iter_mut().flat_map(|room| {
             let (name, said) = (&room.name, room.said.get());
-            [&mut room.speaker, &mut room.listener].map(|person| (name, said, person))
+            [&mut room.sender, &mut room.listener].map(|member| (name, said, member))
         });
-        for ((room, said, person), mut events) in people.zip(all) {
-            events.extend(std::iter::from_fn(|| person.events.try_next()));
-            heard.note(room, said, events);
+        for ((room, said, member), mut events) in members.zip(all) {
+            events.extend(std::iter::from_fn(|| member.events.try_next()));
+            check.record(room, said, events);
         }
-        heard
+        check
     }
 }
 
 impl Room {
     async fn enter(index: usize, [to_speak, to_listen]: [String; 2]) -> Self {
         let name = format!("room-{index}");
-        let mut speaker = Person::enter("speaker", &name, &to_speak).await;
-        let listener = Person::enter("listener", &name, &to_listen).await;
-        let added = speaker.events.next().await;
+        let mut sender = Member::enter("sender", &name, &to_speak).await;
+        let listener = Member::enter("listener", &name, &to_listen).await;
+        let added = sender.events.next().await;
         assert_eq!(added, Some(Event::Add("listener".to_owned())), "{name}");
-        Self { name, speaker, listener, said: Cell::new(0) }
+        Self { name, sender, listener, said: Cell::new(0) }
     }
 
-    async fn talk(&self, room: usize, mut due: Instant, every: Duration, goes_on: &Cell<bool>) -> Talk {
-        let mut talk = Talk::default();
+    async fn send_messages(&self, room: usize, mut due: Instant, every: Duration, running: &Cell<bool>) -> SendResults {
+        let mut results = SendResults::default();
         loop {
             sleep_until(due).await;
-            if !goes_on.get() {
-                return talk;
+            if !running.get() {
+                return results;
             }
             match self.say().await {
-                Ok(repeats) => talk.answers.push(Answer { room, due, answered: Instant::now(), repeats }),
+                Ok(repeats) => results.answers.push(Answer { room, due, answered: Instant::now(), repeats }),
                 Err(error) => {
-                    talk.failures.push(format!("{}: {error}", self.name));
-                    return talk;
+                    results.failures.push(format!("{}: {error}", self.name));
+                    return results;
                 }
             }
             due += every;
@@ -155,7 +156,7 @@ impl Room {
         let message = Message::to_all(&format!("{}/{number}", self.name)).with_id(&number.to_string());
         let mut repeats = 0;
         loop {
-            match self.speaker.chat.send(&message).await {
+            match self.sender.chat.send(&message).await {
                 Ok(_) => break,
                 Err(ClientError::Refused { code: 503, .. } | ClientError::TimedOut) => repeats += 1,
                 Err(error) => return Err(error),
@@ -167,9 +168,9 @@ impl Room {
     }
 }
 
-impl Person {
-    async fn enter(name: &str, room: &str, door: &str) -> Self {
-        let (chat, events) = ChatClient::connect(door, Options::default()).await.unwrap();
+impl Member {
+    async fn enter(name: &str, room: &str, address: &str) -> Self {
+        let (chat, events) = ChatClient::connect(address, Options::default()).await.unwrap();
         chat.enter(name, room).await.unwrap();
         Self { chat, events }
     }

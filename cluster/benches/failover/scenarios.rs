@@ -14,7 +14,7 @@ use std::time::Duration;
 use clap::ValueEnum;
 use tokio::time::Instant;
 
-use crate::promise_report::Verdict;
+use crate::promise_report::PromiseReport;
 use crate::room_pairs::Answer;
 
 /// Rooms that people talk in.
@@ -25,56 +25,71 @@ const EVERY: Duration = Duration::from_secs(2);
 
 /// What can be shown.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub(crate) enum Scene {
-    Death,
+pub(crate) enum Scenario {
+    #[value(name = "death")]
+    ChatServerKill,
     Resharding,
-    Rolling,
-    Names,
-    Ghosts,
-    Blind,
-    Cost,
-    Spread,
+    #[value(name = "rolling")]
+    RollingRestart,
+    #[value(name = "names")]
+    LoginRace,
+    #[value(name = "ghosts")]
+    ConnectorKill,
+    #[value(name = "blind")]
+    Outages,
+    #[value(name = "cost")]
+    MessageCost,
+    #[value(name = "spread")]
+    RoomSpread,
 }
 
 /// How scenes are shown.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Setting {
+pub(crate) struct ScenarioSettings {
     /// With somebody who listens to everything on the bus.
     pub(crate) traced: bool,
     /// Rounds of the scenes that have rounds.
     pub(crate) rounds: Option<usize>,
 }
 
-impl Scene {
+impl Scenario {
     /// The scenes in which something is promised.
-    pub(crate) const PROMISES: &'static [Self] =
-        &[Self::Death, Self::Resharding, Self::Rolling, Self::Names, Self::Ghosts, Self::Blind];
+    pub(crate) const PROMISES: &'static [Self] = &[
+        Self::ChatServerKill,
+        Self::Resharding,
+        Self::RollingRestart,
+        Self::LoginRace,
+        Self::ConnectorKill,
+        Self::Outages,
+    ];
 
     /// What it shows.
     pub(crate) fn what(self) -> &'static str {
         match self {
-            Self::Death => "each of three chat servers is killed, stays dead, and is started again",
+            Self::ChatServerKill => "each of three chat servers is killed, stays dead, and is started again",
             Self::Resharding => "chat servers are added and removed by editing servers.json",
-            Self::Rolling => "every process in turn is ended in order and started again, under 500 messages a second",
-            Self::Names => "logins of one name race over three connectors",
-            Self::Ghosts => "a connector dies with all its sessions, and comes back when its lease is over",
-            Self::Blind => "the broker is frozen, then down, then a chat server is frozen, 30 s each",
-            Self::Cost => "what a message costs as rooms, members and connectors grow",
-            Self::Spread => "how the formula spreads rooms, and moves them; no process runs",
+            Self::RollingRestart => {
+                "every process in turn is ended in order and started again, under 500 messages a second"
+            }
+            Self::LoginRace => "logins of one name race over three connectors",
+            Self::ConnectorKill => "a connector dies with all its sessions, and comes back when its lease is over",
+            Self::Outages => "the broker is frozen, then down, then a chat server is frozen, 30 s each",
+            Self::MessageCost => "what a message costs as rooms, members and connectors grow",
+            Self::RoomSpread => "how the formula spreads rooms, and moves them; no process runs",
         }
     }
 
     /// Shows it.
-    pub(crate) async fn run(self, setting: &Setting, verdict: &mut Verdict) {
+    pub(crate) async fn run(self, options: &ScenarioSettings, promises: &mut PromiseReport) {
         match self {
-            Self::Death => chat_server_kill::run(setting, verdict).await,
-            Self::Resharding => resharding::run(setting, verdict).await,
-            Self::Rolling => rolling_restart::run(setting, verdict).await,
-            Self::Names => login_race::run(setting, verdict).await,
-            Self::Ghosts => connector_kill::run(setting, verdict).await,
-            Self::Blind => outages::run(setting, verdict).await,
-            Self::Cost => message_cost::run(setting).await,
-            Self::Spread => room_spread::run(verdict),
+            Self::ChatServerKill => chat_server_kill::run(options, promises).await,
+            Self::Resharding => resharding::run(options, promises).await,
+            Self::RollingRestart => rolling_restart::run(options, promises).await,
+            Self::LoginRace => login_race::run(options, promises).await,
+            Self::ConnectorKill => connector_kill::run(options, promises).await,
+            Self::Outages => outages::run(options, promises).await,
+            Self::MessageCost => message_cost::run(options).await,
+            Self::RoomSpread => room_spread::run(promises),
         }
     }
 }

@@ -35,7 +35,7 @@ impl Tracer {
     }
 
     /// How many messages it read.
-    pub(crate) fn heard(&self) -> u64 {
+    pub(crate) fn received(&self) -> u64 {
         self.heard.load(Ordering::Relaxed)
     }
 }

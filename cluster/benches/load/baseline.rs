@@ -19,9 +19,9 @@ use tokio::time::Instant;
 
 use crate::configuration::Configuration;
 use crate::deployment::start_nats;
-use crate::dimensions::{FloorKind, Part};
+use crate::dimensions::{BaselineKind, Component};
 use crate::process::processor_time;
-use crate::results::Floor;
+use crate::results::Baseline;
 
 /// Bytes that a connector writes for a message of 200: head of the websocket frame 4, of the package 4, of the message 3, and a body
 /// of JSON with route, text, sender, room, place and time 312.
@@ -39,12 +39,12 @@ const MEASURED: Duration = Duration::from_millis(1_000);
 const SUBJECT: &str = "floor";
 
 /// So many plain sockets, so many pushes per write: the cheaper one of two tries, since others use the machine, too.
-pub(crate) async fn write(sockets: u32, at_once: u32) -> Floor {
+pub(crate) async fn write(sockets: u32, at_once: u32) -> Baseline {
     let tries = [try_write(sockets, at_once).await, try_write(sockets, at_once).await];
     tries.into_iter().min_by(|a, b| a.sum().total_cmp(&b.sum())).unwrap()
 }
 
-async fn try_write(sockets: u32, at_once: u32) -> Floor {
+async fn try_write(sockets: u32, at_once: u32) -> Baseline {
     let (mut writer, mut said) = start_writer(sockets, at_once);
     let port: u16 = numbers(&mut said).await[0] as u16;
     let mut readers = JoinSet::new();
@@ -55,8 +55,8 @@ async fn try_write(sockets: u32, at_once: u32) -> Floor {
     let [pushes, used, lasted] = numbers(&mut said).await[..] else { panic!("the writer says three numbers") };
     writer.wait().await.unwrap();
     while readers.join_next().await.is_some() {}
-    let micros = vec![(Part::Client, used * 1e6 / pushes)];
-    Floor { kind: FloorKind::Write { sockets, at_once }, micros, per_sec: pushes / lasted }
+    let micros = vec![(Component::Client, used * 1e6 / pushes)];
+    Baseline { kind: BaselineKind::Write { sockets, at_once }, micros, per_sec: pushes / lasted }
 }
 
 /// This program once more, so that its processor time is its own.
@@ -102,7 +102,7 @@ pub(crate) fn run_writer(sockets: u32, at_once: u32) {
 }
 
 /// Requests and their replies, and publishes to a stream, one in flight and many. Who asks and who answers is this process.
-pub(crate) async fn nats(in_flight: [u32; 2]) -> Vec<Floor> {
+pub(crate) async fn nats(in_flight: [u32; 2]) -> Vec<Baseline> {
     let configuration = Configuration::new(0, 0, "");
     let server = start_nats(&configuration.path).await;
     let client = async_nats::connect(server.url()).await.unwrap();
@@ -112,16 +112,16 @@ pub(crate) async fn nats(in_flight: [u32; 2]) -> Vec<Floor> {
     let stream = jetstream::new(client.clone());
     let config = stream::Config { name: "FLOOR".into(), subjects: vec!["records.*".into()], ..Default::default() };
     stream.create_stream(config).await.unwrap();
-    let mut floors = Vec::new();
+    let mut baselines = Vec::new();
     for in_flight in in_flight {
         let ask = async || drop(client.request(SUBJECT, PAYLOAD).await.unwrap());
-        floors.push(measure(FloorKind::Request { in_flight }, in_flight, server.id(), ask).await);
+        baselines.push(measure(BaselineKind::Request { in_flight }, in_flight, server.id(), ask).await);
     }
     for in_flight in in_flight {
         let append = async || drop(stream.publish("records.1", PAYLOAD).await.unwrap().await.unwrap());
-        floors.push(measure(FloorKind::Append { in_flight }, in_flight, server.id(), append).await);
+        baselines.push(measure(BaselineKind::Append { in_flight }, in_flight, server.id(), append).await);
     }
-    floors
+    baselines
 }
 
 /// Returns once nobody can ask any more.
@@ -132,7 +132,7 @@ async fn answer(client: Client) {
     }
 }
 
-async fn measure(kind: FloorKind, in_flight: u32, server: u32, one: impl AsyncFn()) -> Floor {
+async fn measure(kind: BaselineKind, in_flight: u32, server: u32, one: impl AsyncFn()) -> Baseline {
     many(in_flight, WARM_UP, &one).await;
     let times = || [server, std::process::id()].map(processor_time);
     let (before, began) = (times(), Instant::now());
@@ -140,7 +140,11 @@ async fn measure(kind: FloorKind, in_flight: u32, server: u32, one: impl AsyncFn
     let lasted = began.elapsed().as_secs_f64();
     let after = times();
     let micros = |place: usize| (after[place] - before[place]).as_secs_f64() * 1e6 / count;
-    Floor { kind, micros: vec![(Part::Nats, micros(0)), (Part::Client, micros(1))], per_sec: count / lasted }
+    Baseline {
+        kind,
+        micros: vec![(Component::Nats, micros(0)), (Component::Client, micros(1))],
+        per_sec: count / lasted,
+    }
 }
 
 /// Does it for this time, so often at once; how often in all.

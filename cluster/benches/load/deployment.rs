@@ -6,7 +6,7 @@ use std::path::Path;
 use shared::testing::NatsServer;
 
 use crate::configuration::{Configuration, GATE, chat_id, connector_id};
-use crate::dimensions::{Part, System};
+use crate::dimensions::{Component, System};
 use crate::peer::Peer;
 use crate::process::Process;
 
@@ -33,7 +33,7 @@ const BROKER: &str = "jetstream { store_dir: $NATS_STORE_DIR }\n";
 
 /// Servers that run.
 pub(crate) struct Deployment {
-    processes: Vec<(Part, Process)>,
+    processes: Vec<(Component, Process)>,
     nats: Option<NatsServer>,
     peer: Option<Peer>,
     configuration: Configuration,
@@ -55,7 +55,7 @@ impl Deployment {
         let configuration = Configuration::new(1, 1, &settings());
         let mut deployment = Self { processes: Vec::new(), nats: None, peer: None, configuration };
         let has_ports = match system {
-            System::OneProcess => deployment.run(Part::Shaddock, "shaddock", &["--log", "memory"]).await,
+            System::OneProcess => deployment.run(Component::Shaddock, "shaddock", &["--log", "memory"]).await,
             System::NatsMemory => deployment.run_over_nats("memory").await,
             System::NatsJetStream => deployment.run_over_nats("jetstream").await,
             System::SocketIo => {
@@ -72,33 +72,35 @@ impl Deployment {
         let nats = start_nats(&self.configuration.path).await;
         let url = nats.url().to_owned();
         self.nats = Some(nats);
-        for (part, id) in [(Part::Chat, &*chat_id(1)), (Part::Connector, &connector_id(0)), (Part::Gate, GATE)] {
-            if !self.run(part, id, &["--only", id, "--nats", &url, "--log", log]).await {
+        for (component, id) in
+            [(Component::Chat, &*chat_id(1)), (Component::Connector, &connector_id(0)), (Component::Gate, GATE)]
+        {
+            if !self.run(component, id, &["--only", id, "--nats", &url, "--log", log]).await {
                 return false;
             }
         }
         true
     }
 
-    async fn run(&mut self, part: Part, name: &str, options: &[&str]) -> bool {
+    async fn run(&mut self, component: Component, name: &str, options: &[&str]) -> bool {
         let path = &self.configuration.path;
         let mut process = Process::start(name, path, path, options);
-        let ready = process.says("ready").await;
-        assert!(ready || process.said().contains("the port is taken"), "{}", process.said());
-        self.processes.push((part, process));
+        let ready = process.wait_for_output("ready").await;
+        assert!(ready || process.output().contains("the port is taken"), "{}", process.output());
+        self.processes.push((component, process));
         ready
     }
 
     /// Where users ask first, as `host:port`.
-    pub(crate) fn door(&self) -> String {
+    pub(crate) fn entry_address(&self) -> String {
         self.peer.as_ref().map_or_else(|| self.configuration.gate(), Peer::address)
     }
 
     /// All processes.
-    pub(crate) fn parts(&self) -> Vec<(Part, u32)> {
-        let servers = self.processes.iter().map(|(part, process)| (*part, process.id()));
-        let nats = self.nats.iter().map(|nats| (Part::Nats, nats.id()));
-        let peer = self.peer.iter().map(|peer| (Part::Node, peer.id()));
+    pub(crate) fn components(&self) -> Vec<(Component, u32)> {
+        let servers = self.processes.iter().map(|(component, process)| (*component, process.id()));
+        let nats = self.nats.iter().map(|nats| (Component::Nats, nats.id()));
+        let peer = self.peer.iter().map(|peer| (Component::Node, peer.id()));
         servers.chain(nats).chain(peer).collect()
     }
 

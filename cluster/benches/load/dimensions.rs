@@ -39,7 +39,7 @@ impl fmt::Display for System {
 /// What a process is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]
-pub(crate) enum Part {
+pub(crate) enum Component {
     Shaddock,
     Gate,
     Connector,
@@ -50,7 +50,7 @@ pub(crate) enum Part {
     Client,
 }
 
-impl fmt::Display for Part {
+impl fmt::Display for Component {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.pad(match self {
             Self::Shaddock => "shaddock",
@@ -67,7 +67,7 @@ impl fmt::Display for Part {
 /// Why a step was measured.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]
-pub(crate) enum Step {
+pub(crate) enum StepKind {
     /// As much as is answered.
     Saturated,
     /// What comes behind that, and is not looked at.
@@ -112,7 +112,7 @@ impl fmt::Display for Shape {
 /// Something that is needed for what is measured.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]
-pub(crate) enum FloorKind {
+pub(crate) enum BaselineKind {
     /// Bytes of a push written to each of so many plain sockets, so many pushes per write; of one push.
     Write { sockets: u32, at_once: u32 },
     /// A question over NATS and its answer, so many under way.
@@ -121,7 +121,7 @@ pub(crate) enum FloorKind {
     Append { in_flight: u32 },
 }
 
-impl fmt::Display for FloorKind {
+impl fmt::Display for BaselineKind {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Write { sockets, at_once } => {

@@ -12,7 +12,7 @@ use crate::ratios::ratios;
 use crate::results::Results;
 use crate::table::{ratio_table, tables};
 
-const ABOUT: &str = "\
+const HEADER: &str = "\
 # Results
 
 Written by `make bench`; [README.md](README.md) says what the figures mean. Only ratios may be quoted: machines differ.
@@ -41,7 +41,7 @@ impl Document {
     /// Every step in full.
     fn json(&self) -> String {
         let Self { host, usage, results } = self;
-        let [floors, rows] = [lines(&results.floors), lines(&results.rows)];
+        let [floors, rows] = [lines(&results.baselines), lines(&results.rows)];
         format!(
             "{{\"machine\":{},\n\"usage\":{},\n\"floors\":{floors},\n\"rows\":{rows}}}\n",
             json!(host),
@@ -53,7 +53,7 @@ impl Document {
     pub(crate) fn write(&self) -> String {
         let directory = directory();
         fs::create_dir_all(&directory).unwrap();
-        let text = format!("{ABOUT}\n{}- {}\n\n{}", self.host, self.usage, self.figures());
+        let text = format!("{HEADER}\n{}- {}\n\n{}", self.host, self.usage, self.figures());
         fs::write(directory.join("results.md"), text).unwrap();
         fs::write(directory.join("results.json"), self.json()).unwrap();
         plot::cpu(&self.results, &directory.join("cpu-per-delivery.svg")).unwrap();

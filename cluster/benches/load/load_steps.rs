@@ -2,7 +2,7 @@
 
 use client::load::{StepLoad, StepReport};
 
-use crate::dimensions::{Shape, Step};
+use crate::dimensions::{Shape, StepKind};
 
 /// One room or some with many listeners, and a few who talk.
 #[derive(Debug, Clone, Copy)]
@@ -32,10 +32,10 @@ pub(crate) const CURVE: Shape = FAN_OUT[0].shape;
 const COMPARED: f64 = 69_000.0;
 
 /// Messages per second of further points of a curve.
-const BETWEEN: [f64; 4] = [50.0, 200.0, 2_000.0, 6_000.0];
+const CURVE_RATES: [f64; 4] = [50.0, 200.0, 2_000.0, 6_000.0];
 
 /// Above this share of what was the most, a rate says nothing.
-const SENSIBLE: f64 = 0.9;
+const USABLE: f64 = 0.9;
 
 /// Many small rooms.
 pub(crate) const ROOMS: Shape = Shape::new(500, 4);
@@ -51,26 +51,28 @@ pub(crate) const IDLE: Shape = Shape::new(2_500, 4);
 
 impl FanOut {
     /// The next step after these. `peer` is how many messages per second the peer answers, once that is known.
-    pub(crate) fn next(&self, done: &[StepReport], peer: Option<f64>) -> Option<(Step, StepLoad)> {
-        let Some(saturated) = done.first() else { return Some((Step::Saturated, StepLoad::Closed(IN_FLIGHT))) };
+    pub(crate) fn next(&self, done: &[StepReport], peer: Option<f64>) -> Option<(StepKind, StepLoad)> {
+        let Some(saturated) = done.first() else { return Some((StepKind::Saturated, StepLoad::Closed(IN_FLIGHT))) };
         let most = saturated.acknowledged as f64 / saturated.secs;
         self.rates(most, peer).get(done.len() - 1).map(|(step, rate)| (*step, StepLoad::Open(*rate)))
     }
 
     /// What was asked for more than it can do needs some time to be as it was: half comes last, behind what is less or at least
     /// not looked at.
-    fn rates(&self, most: f64, peer: Option<f64>) -> Vec<(Step, f64)> {
+    fn rates(&self, most: f64, peer: Option<f64>) -> Vec<(StepKind, f64)> {
         let half = most / 2.0;
         let mut rates = Vec::new();
         if self.curve {
             let compared = COMPARED / f64::from(self.shape.members);
-            rates.extend(BETWEEN.iter().filter(|rate| **rate < SENSIBLE * most).map(|rate| (Step::Between, *rate)));
-            rates.push((Step::Compared, compared.min(peer.unwrap_or(most) / 2.0)));
+            rates.extend(
+                CURVE_RATES.iter().filter(|rate| **rate < USABLE * most).map(|rate| (StepKind::Between, *rate)),
+            );
+            rates.push((StepKind::Compared, compared.min(peer.unwrap_or(most) / 2.0)));
             rates.sort_by(|(_, a), (_, b)| a.total_cmp(b));
         } else {
-            rates.push((Step::Settling, half));
+            rates.push((StepKind::Settling, half));
         }
-        rates.push((Step::Half, half));
+        rates.push((StepKind::Half, half));
         rates.retain(|(_, rate)| *rate > 0.0);
         rates
     }

@@ -34,14 +34,14 @@ use tokio::time::Instant;
 use crate::document::Document;
 use crate::host::Host;
 use crate::machine::Machine;
-use crate::scenarios::{Bench, Scene};
+use crate::scenarios::{BenchRun, Scenario};
 
 /// Measures what Shaddock costs under load, beside Socket.IO and beside plain sockets.
 #[derive(Debug, Parser)]
 #[command(name = "load")]
 struct Args {
     /// What to measure; without one, all, and docs/bench is written anew
-    scenes: Vec<Scene>,
+    scenarios: Vec<Scenario>,
     /// To be what writes to plain sockets: how many there are, and pushes per write
     #[arg(long, hide = true, num_args = 2)]
     write: Vec<u32>,
@@ -59,11 +59,11 @@ fn main() -> ExitCode {
     // One thread: the load leaves the other cores to the servers.
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     let good = runtime.block_on(async {
-        let mut signals = cluster::stop_asked().unwrap();
+        let mut signals = cluster::stop_signals().unwrap();
         tokio::select! {
             // Processes end with the scene that owns them.
             () = signals.next() => false,
-            measured = measure(&args.scenes) => match measured {
+            measured = measure(&args.scenarios) => match measured {
                 Ok(good) => good,
                 Err(error) => {
                     println!("nothing could be measured: {error}");
@@ -76,17 +76,17 @@ fn main() -> ExitCode {
 }
 
 /// Whether all promises were kept.
-async fn measure(scenes: &[Scene]) -> Result<bool, LoadError> {
-    let (began, machine, mut bench) = (Instant::now(), Machine::now(), Bench::default());
+async fn measure(scenarios: &[Scenario]) -> Result<bool, LoadError> {
+    let (began, machine, mut bench) = (Instant::now(), Machine::now(), BenchRun::default());
     host::enough_files();
-    for scene in if scenes.is_empty() { &Scene::ALL } else { scenes } {
-        scene.measure(&mut bench).await?;
+    for scenario in if scenarios.is_empty() { &Scenario::ALL } else { scenarios } {
+        scenario.measure(&mut bench).await?;
     }
     let usage = Machine::now().usage_since(&machine).to_string();
     println!("\nmeasured for {:.0} s; {usage}\n", began.elapsed().as_secs_f64());
     let document = Document { host: Host::this(), usage, results: bench.results };
     println!("{}", document.figures());
-    if scenes.is_empty() {
+    if scenarios.is_empty() {
         println!("{}", document.write());
     }
     println!("{} promises broken", bench.broken.len());

@@ -101,8 +101,8 @@ impl Peer {
         let mut command = Command::new("node");
         command.arg(bench().join("peer/server.mjs")).arg(packages()).env("NODE_ENV", "production");
         let mut process = Process::spawn("socket.io", command, logs);
-        let listens = process.says(LISTENS).await;
-        let said = process.said();
+        let listens = process.wait_for_output(LISTENS).await;
+        let said = process.output();
         let port = said.lines().find_map(|line| line.strip_prefix(LISTENS)?.parse().ok());
         let port = port.filter(|_| listens).unwrap_or_else(|| panic!("Socket.IO does not listen: {said}"));
         Self { process, port }

@@ -6,7 +6,7 @@ use std::path::Path;
 use plotters::coord::Shift;
 use plotters::prelude::*;
 
-use crate::dimensions::{FloorKind, Shape, Step, System};
+use crate::dimensions::{BaselineKind, Shape, StepKind, System};
 use crate::load_steps::{CURVE, FAN_OUT};
 use crate::results::{Results, Row};
 
@@ -44,7 +44,7 @@ pub(crate) fn cpu(results: &Results, path: &Path) -> Drawn {
     let points = || lines.iter().flat_map(|(_, _, points)| points.iter().copied());
     let (left, right) = span(points().map(|(rate, _)| rate));
     for (at_once, grey) in GREYS {
-        let floor = results.floor(FloorKind::Write { sockets: CURVE.users(), at_once });
+        let floor = results.baseline(BaselineKind::Write { sockets: CURVE.users(), at_once });
         let line = floor.map(|cost| (format!("floor, {at_once} per write"), grey, vec![(left, cost), (right, cost)]));
         lines.extend(line);
     }
@@ -69,12 +69,12 @@ fn curve(results: &Results, system: System) -> Line {
 pub(crate) fn latency(results: &Results, path: &Path) -> Drawn {
     let area = SVGBackend::new(path, (1_280, 460)).into_drawing_area();
     area.fill(&WHITE)?;
-    for (part, fan_out) in area.split_evenly((1, FAN_OUT.len())).iter().zip(&FAN_OUT) {
+    for (panel, fan_out) in area.split_evenly((1, FAN_OUT.len())).iter().zip(&FAN_OUT) {
         let lines: Vec<_> = System::ALL.iter().map(|system| quantiles(results, fan_out.shape, *system)).collect();
         let title = format!("Latency at half load, {}", fan_out.shape);
         let axes = ["deliveries that took no longer", "milliseconds"];
         let look = Look { title, axes, names: SeriesLabelPosition::LowerRight, below: 4.0 };
-        draw(part, &look, &lines, &quantile)?;
+        draw(panel, &look, &lines, &quantile)?;
     }
     area.present()?;
     Ok(())
@@ -82,7 +82,7 @@ pub(crate) fn latency(results: &Results, path: &Path) -> Drawn {
 
 /// Each at one in so many that took longer.
 fn quantiles(results: &Results, shape: Shape, system: System) -> Line {
-    let half = results.row(shape, system, Step::Half);
+    let half = results.row(shape, system, StepKind::Half);
     let points = half.map(|Row { report, .. }| {
         let times = report.latency_ms;
         vec![(2.0, times.p50), (10.0, times.p90), (100.0, times.p99), (1_000.0, times.p999)]

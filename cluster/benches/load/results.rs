@@ -5,16 +5,17 @@ use std::fmt;
 use client::load::StepReport;
 use serde::Serialize;
 
-use crate::dimensions::{FloorKind, Part, Shape, Step, System};
+use crate::dimensions::{BaselineKind, Component, Shape, StepKind, System};
 
 /// One step on one system.
 #[derive(Debug, Clone, Serialize)]
 pub(crate) struct Row {
     pub(crate) shape: Shape,
     pub(crate) system: System,
-    pub(crate) step: Step,
+    pub(crate) step: StepKind,
     /// In the order of the report's `cpu`.
-    pub(crate) parts: Vec<Part>,
+    #[serde(rename = "parts")]
+    pub(crate) components: Vec<Component>,
     pub(crate) report: StepReport,
 }
 
@@ -51,27 +52,30 @@ impl Row {
 
     /// Bytes of resident memory for each session, of the process that sessions are connected to.
     pub(crate) fn per_session(&self) -> f64 {
-        let of = |part: &Part| matches!(part, Part::Shaddock | Part::Connector | Part::Node);
-        let place = self.parts.iter().position(of);
+        let of =
+            |component: &Component| matches!(component, Component::Shaddock | Component::Connector | Component::Node);
+        let place = self.components.iter().position(of);
         place.and_then(|place| self.report.cpu[place].rss_per_session).unwrap_or_default() as f64
     }
 
     /// What a process's share of the processor time is, by process.
-    pub(crate) fn split(&self, of: fn(&Self) -> f64) -> Vec<(Part, f64)> {
+    pub(crate) fn split(&self, of: fn(&Self) -> f64) -> Vec<(Component, f64)> {
         let (sum, cost) = (self.secs(), of(self));
-        let shares = self.parts.iter().zip(&self.report.cpu);
-        shares.map(|(part, process)| (*part, if sum > 0.0 { cost * process.secs / sum } else { 0.0 })).collect()
+        let shares = self.components.iter().zip(&self.report.cpu);
+        shares
+            .map(|(component, process)| (*component, if sum > 0.0 { cost * process.secs / sum } else { 0.0 }))
+            .collect()
     }
 }
 
 /// A rate holds with a 99th percentile below this.
-pub(crate) const HOLDS_MS: f64 = 200.0;
+pub(crate) const SUSTAINED_P99_MS: f64 = 200.0;
 
 /// Whether hardly anybody waited, or was refused.
-pub(crate) fn holds(report: &StepReport) -> bool {
+pub(crate) fn is_sustained(report: &StepReport) -> bool {
     let StepReport { sent, unsent, unknown, refused, latency_ms, .. } = report;
     let failed = unsent + unknown + refused.values().sum::<u64>();
-    *sent > 0 && latency_ms.p99 < HOLDS_MS && (failed as f64) <= 0.01 * *sent as f64
+    *sent > 0 && latency_ms.p99 < SUSTAINED_P99_MS && (failed as f64) <= 0.01 * *sent as f64
 }
 
 impl fmt::Display for Row {
@@ -79,8 +83,8 @@ impl fmt::Display for Row {
         let Self { shape, system, step, report, .. } = self;
         write!(f, "{shape}, {system}, {step:?}: ")?;
         match step {
-            Step::Idle => write!(f, "{:.1} KiB per session", self.per_session() / 1024.0),
-            Step::Storm => write!(f, "{:.0} logins/s, {:.1} us each", report.logins_per_sec, self.per_login()),
+            StepKind::Idle => write!(f, "{:.1} KiB per session", self.per_session() / 1024.0),
+            StepKind::Storm => write!(f, "{:.0} logins/s, {:.1} us each", report.logins_per_sec, self.per_login()),
             _ => {
                 write!(f, "{:.0} messages/s, {:.0} ", self.messages_per_sec(), report.deliveries_per_sec)?;
                 write!(f, "deliveries/s, {:.2} us each, ", self.per_delivery())?;
@@ -92,14 +96,14 @@ impl fmt::Display for Row {
 
 /// What the machine needs at least for something.
 #[derive(Debug, Clone, PartialEq, Serialize)]
-pub(crate) struct Floor {
-    pub(crate) kind: FloorKind,
+pub(crate) struct Baseline {
+    pub(crate) kind: BaselineKind,
     /// Processor microseconds of each.
-    pub(crate) micros: Vec<(Part, f64)>,
+    pub(crate) micros: Vec<(Component, f64)>,
     pub(crate) per_sec: f64,
 }
 
-impl Floor {
+impl Baseline {
     pub(crate) fn sum(&self) -> f64 {
         self.micros.iter().map(|(_, micros)| micros).sum()
     }
@@ -108,17 +112,17 @@ impl Floor {
 /// All that was measured.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Results {
-    pub(crate) floors: Vec<Floor>,
+    pub(crate) baselines: Vec<Baseline>,
     pub(crate) rows: Vec<Row>,
 }
 
 impl Results {
-    pub(crate) fn floor(&self, kind: FloorKind) -> Option<f64> {
-        self.floors.iter().find(|floor| floor.kind == kind).map(Floor::sum)
+    pub(crate) fn baseline(&self, kind: BaselineKind) -> Option<f64> {
+        self.baselines.iter().find(|baseline| baseline.kind == kind).map(Baseline::sum)
     }
 
     /// The step that was measured for this reason.
-    pub(crate) fn row(&self, shape: Shape, system: System, step: Step) -> Option<&Row> {
+    pub(crate) fn row(&self, shape: Shape, system: System, step: StepKind) -> Option<&Row> {
         self.rows(shape, system).find(|row| row.step == step)
     }
 
@@ -127,8 +131,8 @@ impl Results {
     }
 
     /// The step of the highest rate that held.
-    pub(crate) fn most(&self, shape: Shape, system: System) -> Option<&Row> {
-        let steps = self.rows(shape, system).filter(|row| row.report.rate.is_some() && holds(&row.report));
+    pub(crate) fn highest_sustained(&self, shape: Shape, system: System) -> Option<&Row> {
+        let steps = self.rows(shape, system).filter(|row| row.report.rate.is_some() && is_sustained(&row.report));
         steps.max_by(|a, b| a.messages_per_sec().total_cmp(&b.messages_per_sec()))
     }
 }

@@ -8,16 +8,16 @@ use tokio_util::sync::CancellationToken;
 
 use crate::baseline;
 use crate::deployment::Deployment;
-use crate::dimensions::{FloorKind, Shape, Step, System};
+use crate::dimensions::{BaselineKind, Shape, StepKind, System};
 use crate::load_steps::{FAN_OUT, IDLE, ROOMS, ROOMS_COMPARED, SENDERS, STORM};
 use crate::peer::SocketIo;
-use crate::results::{Floor, Results, Row, holds};
+use crate::results::{Baseline, Results, Row, is_sustained};
 use crate::search::Search;
 use crate::table::digits;
 
 /// What can be measured alone.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub(crate) enum Scene {
+pub(crate) enum Scenario {
     /// Some talk to many.
     FanOut,
     /// Many small rooms.
@@ -48,21 +48,21 @@ const AT_ONCE: [u32; 2] = [1, 16];
 const UNDER_WAY: [u32; 2] = [1, 64];
 
 /// Says from what was measured what comes next, and why.
-type Next<'n> = dyn FnMut(&[StepReport]) -> Option<(Step, StepLoad)> + 'n;
+type Next<'n> = dyn FnMut(&[StepReport]) -> Option<(StepKind, StepLoad)> + 'n;
 
 /// What was found until now.
 #[derive(Default)]
-pub(crate) struct Bench {
+pub(crate) struct BenchRun {
     pub(crate) results: Results,
     /// Promises of ours that were broken.
     pub(crate) broken: Vec<String>,
 }
 
-impl Scene {
+impl Scenario {
     pub(crate) const ALL: [Self; 4] = [Self::FanOut, Self::Rooms, Self::Storm, Self::Idle];
 
     /// Measures it.
-    pub(crate) async fn measure(self, bench: &mut Bench) -> Result<(), LoadError> {
+    pub(crate) async fn measure(self, bench: &mut BenchRun) -> Result<(), LoadError> {
         match self {
             Self::FanOut => bench.fan_out().await,
             Self::Rooms => bench.rooms().await,
@@ -72,7 +72,7 @@ impl Scene {
     }
 }
 
-impl Bench {
+impl BenchRun {
     async fn fan_out(&mut self) -> Result<(), LoadError> {
         for fan_out in &FAN_OUT {
             self.sockets(fan_out.shape.users()).await;
@@ -81,7 +81,7 @@ impl Bench {
                 let plan = Plan { senders: SENDERS, ..plan(fan_out.shape) };
                 self.run(system, fan_out.shape, plan, &mut |done| fan_out.next(done, peer)).await?;
                 if system == System::SocketIo {
-                    peer = self.results.row(fan_out.shape, system, Step::Saturated).map(Row::messages_per_sec);
+                    peer = self.results.row(fan_out.shape, system, StepKind::Saturated).map(Row::messages_per_sec);
                 }
             }
         }
@@ -92,11 +92,11 @@ impl Bench {
         self.sockets(FAN_OUT[0].shape.users()).await;
         self.nats().await;
         for system in System::ALL {
-            let mut search = Search::at(ROOMS_COMPARED);
+            let mut search = Search::starting_at(ROOMS_COMPARED);
             let mut next = |done: &[StepReport]| {
-                let Some(last) = done.last() else { return Some((Step::Compared, StepLoad::Open(ROOMS_COMPARED))) };
-                search.tried(holds(last));
-                search.next().map(|rate| (Step::Search, StepLoad::Open(rate)))
+                let Some(last) = done.last() else { return Some((StepKind::Compared, StepLoad::Open(ROOMS_COMPARED))) };
+                search.record(is_sustained(last));
+                search.next().map(|rate| (StepKind::Search, StepLoad::Open(rate)))
             };
             self.run(system, ROOMS, plan(ROOMS), &mut next).await?;
         }
@@ -119,7 +119,7 @@ impl Bench {
     async fn idle(&mut self) -> Result<(), LoadError> {
         for system in System::ALL {
             let plan = Plan { warm_up: SETTLED, measured: SETTLED, ..plan(IDLE) };
-            let mut next = |done: &[StepReport]| done.is_empty().then_some((Step::Idle, StepLoad::Idle));
+            let mut next = |done: &[StepReport]| done.is_empty().then_some((StepKind::Idle, StepLoad::Idle));
             self.run(system, IDLE, plan, &mut next).await?;
         }
         Ok(())
@@ -128,32 +128,32 @@ impl Bench {
     /// The floors of so many sockets, unless they are known.
     async fn sockets(&mut self, sockets: u32) {
         for at_once in AT_ONCE {
-            let kind = FloorKind::Write { sockets, at_once };
-            if self.results.floor(kind).is_none() {
-                self.add_floor(baseline::write(sockets, at_once).await);
+            let kind = BaselineKind::Write { sockets, at_once };
+            if self.results.baseline(kind).is_none() {
+                self.add_baseline(baseline::write(sockets, at_once).await);
             }
         }
     }
 
     async fn nats(&mut self) {
-        for floor in baseline::nats(UNDER_WAY).await {
-            self.add_floor(floor);
+        for baseline in baseline::nats(UNDER_WAY).await {
+            self.add_baseline(baseline);
         }
     }
 
-    fn add_floor(&mut self, floor: Floor) {
-        println!("floor: {}: {} us, {:.0}/s", floor.kind, digits(floor.sum()), floor.per_sec);
-        self.results.floors.push(floor);
+    fn add_baseline(&mut self, baseline: Baseline) {
+        println!("floor: {}: {} us, {:.0}/s", baseline.kind, digits(baseline.sum()), baseline.per_sec);
+        self.results.baselines.push(baseline);
     }
 
     /// Starts a system, and gives it one load after the other.
     async fn run(&mut self, system: System, shape: Shape, plan: Plan, next: &mut Next<'_>) -> Result<(), LoadError> {
         let mut deployment = Deployment::start(system).await;
-        let parts = deployment.parts();
-        let pids = parts.iter().map(|(_, pid)| *pid).collect();
-        let plan = Plan { gate: deployment.door(), pids, ..plan };
-        let parts: Vec<_> = parts.into_iter().map(|(part, _)| part).collect();
-        let row = |step, report| Row { shape, system, step, parts: parts.clone(), report };
+        let components = deployment.components();
+        let pids = components.iter().map(|(_, pid)| *pid).collect();
+        let plan = Plan { gate: deployment.entry_address(), pids, ..plan };
+        let components: Vec<_> = components.into_iter().map(|(component, _)| component).collect();
+        let row = |step, report| Row { shape, system, step, components: components.clone(), report };
         let mut steps = Vec::new();
         let mut next = |done: &[StepReport]| {
             if let Some((step, report)) = steps.last().copied().zip(done.last()) {
@@ -165,12 +165,12 @@ impl Bench {
         };
         let report = drive(system, &plan, &mut next).await?;
         if plan.workload == Workload::Storm {
-            steps.push(Step::Storm);
+            steps.push(StepKind::Storm);
         }
         let is_ours = System::OURS.contains(&system);
         for (step, report) in steps.into_iter().zip(report.steps) {
             let row = row(step, report);
-            if step == Step::Storm {
+            if step == StepKind::Storm {
                 println!("{row}");
             }
             if !row.report.is_clean() {

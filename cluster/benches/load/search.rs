@@ -7,7 +7,7 @@ const FACTOR: f64 = 2.0;
 const BISECTIONS: u32 = 2;
 
 /// Rates below this one, or above, are not tried.
-const SENSIBLE: std::ops::Range<f64> = 50.0..500_000.0;
+const USABLE: std::ops::Range<f64> = 50.0..500_000.0;
 
 /// A search: goes up until something does not hold, or down until something does; then halves the gap. What does not hold is tried once
 /// more, since others use the machine, too.
@@ -22,17 +22,17 @@ pub(crate) struct Search {
 
 impl Search {
     /// Begins with this rate.
-    pub(crate) fn at(rate: f64) -> Self {
+    pub(crate) fn starting_at(rate: f64) -> Self {
         Self { next: rate, held: None, failed: None, bisections: 0, again: false }
     }
 
     /// The rate that is to be tried; `None` when it is over.
     pub(crate) fn next(&self) -> Option<f64> {
-        (self.bisections <= BISECTIONS && SENSIBLE.contains(&self.next)).then_some(self.next)
+        (self.bisections <= BISECTIONS && USABLE.contains(&self.next)).then_some(self.next)
     }
 
     /// Takes in whether that rate held.
-    pub(crate) fn tried(&mut self, held: bool) {
+    pub(crate) fn record(&mut self, held: bool) {
         self.again = !held && !self.again;
         if self.again {
             return;

@@ -2,10 +2,10 @@
 
 use client::load::StepReport;
 
-use crate::dimensions::{Part, Shape, Step, System};
+use crate::dimensions::{Component, Shape, StepKind, System};
 use crate::load_steps::{FAN_OUT, IDLE, ROOMS, STORM};
 use crate::ratios::Ratio;
-use crate::results::{Floor, Results, Row};
+use crate::results::{Baseline, Results, Row};
 
 /// One in so many messages that were not sent in time says nothing.
 const FEW: u64 = 1_000;
@@ -39,10 +39,15 @@ pub(crate) fn ratio_table(ratios: &[Ratio]) -> String {
 }
 
 fn floors(results: &Results) -> String {
-    let row = |floor: &Floor| {
-        vec![floor.kind.to_string(), digits(floor.sum()), split(&floor.micros), format!("{:.0}", floor.per_sec)]
+    let row = |baseline: &Baseline| {
+        vec![
+            baseline.kind.to_string(),
+            digits(baseline.sum()),
+            split(&baseline.micros),
+            format!("{:.0}", baseline.per_sec),
+        ]
     };
-    titled("Floor", &["what", "CPU us", "of it", "per s"], results.floors.iter().map(row).collect())
+    titled("Floor", &["what", "CPU us", "of it", "per s"], results.baselines.iter().map(row).collect())
 }
 
 const MESSAGES: [&str; 11] = [
@@ -62,7 +67,7 @@ const MESSAGES: [&str; 11] = [
 fn fan_out_table(results: &Results, shape: Shape) -> String {
     let rows = System::ALL.iter().flat_map(|system| results.rows(shape, *system));
     let rows = rows
-        .filter(|row| row.step != Step::Settling)
+        .filter(|row| row.step != StepKind::Settling)
         .map(|row| messages(row, load(row), [Row::per_delivery, Row::per_message]));
     titled(&format!("Fan-out, {shape}"), &MESSAGES, rows.collect())
 }
@@ -74,8 +79,8 @@ fn rooms(results: &Results) -> String {
         other => other,
     });
     let rows = System::ALL.iter().flat_map(|system| {
-        let compared = results.row(ROOMS, *system, Step::Compared).map(|row| (row, load(row)));
-        let most = results.most(ROOMS, *system).map(|row| (row, "the most".to_owned()));
+        let compared = results.row(ROOMS, *system, StepKind::Compared).map(|row| (row, load(row)));
+        let most = results.highest_sustained(ROOMS, *system).map(|row| (row, "the most".to_owned()));
         compared.into_iter().chain(most)
     });
     let rows = rows.map(|(row, load)| messages(row, load, [Row::per_message, Row::per_delivery]));
@@ -103,16 +108,16 @@ fn messages(row: &Row, load: String, [cost, other]: [fn(&Row) -> f64; 2]) -> Vec
 
 fn load(row: &Row) -> String {
     match (row.step, row.report.rate) {
-        (Step::Saturated, _) => "saturated".to_owned(),
-        (Step::Half, _) => "half".to_owned(),
-        (Step::Storm, _) => "storm".to_owned(),
-        (Step::Idle, _) => "idle".to_owned(),
+        (StepKind::Saturated, _) => "saturated".to_owned(),
+        (StepKind::Half, _) => "half".to_owned(),
+        (StepKind::Storm, _) => "storm".to_owned(),
+        (StepKind::Idle, _) => "idle".to_owned(),
         (_, rate) => format!("{:.0}/s", rate.unwrap_or_default()),
     }
 }
 
 fn logins(results: &Results) -> String {
-    let rows = System::ALL.iter().filter_map(|system| results.row(STORM, *system, Step::Storm));
+    let rows = System::ALL.iter().filter_map(|system| results.row(STORM, *system, StepKind::Storm));
     let row = |row: &Row| {
         let StepReport { logins_per_sec, login_ms, .. } = &row.report;
         let cost = [digits(row.per_login()), split(&row.split(Row::per_login))];
@@ -126,11 +131,12 @@ fn logins(results: &Results) -> String {
 }
 
 fn memory(results: &Results) -> String {
-    let rows = System::ALL.iter().filter_map(|system| results.row(IDLE, *system, Step::Idle));
+    let rows = System::ALL.iter().filter_map(|system| results.row(IDLE, *system, StepKind::Idle));
     let row = |row: &Row| {
-        let of = row.parts.iter().zip(&row.report.cpu);
-        let resident =
-            of.map(|(part, process)| (*part, process.rss_bytes.unwrap_or_default() as f64 / MIB)).collect::<Vec<_>>();
+        let of = row.components.iter().zip(&row.report.cpu);
+        let resident = of
+            .map(|(component, process)| (*component, process.rss_bytes.unwrap_or_default() as f64 / MIB))
+            .collect::<Vec<_>>();
         let all = resident.iter().map(|(_, mib)| mib).sum();
         let cost = digits(row.per_session() / 1024.0);
         vec![row.system.to_string(), row.report.users.to_string(), cost, digits(all), split(&resident)]
@@ -141,7 +147,7 @@ fn memory(results: &Results) -> String {
 
 /// What makes figures doubtful.
 fn notes(results: &Results) -> String {
-    let doubtful = |row: &&Row| !matches!(row.step, Step::Search | Step::Settling);
+    let doubtful = |row: &&Row| !matches!(row.step, StepKind::Search | StepKind::Settling);
     let notes = results.rows.iter().filter(doubtful).filter_map(|row| {
         let StepReport { refused, denied, closed, unknown, unsent, sent, .. } = &row.report;
         let counts = [
@@ -159,11 +165,11 @@ fn notes(results: &Results) -> String {
     if notes.is_empty() { notes } else { format!("## Not as planned\n\n{notes}") }
 }
 
-fn split(shares: &[(Part, f64)]) -> String {
+fn split(shares: &[(Component, f64)]) -> String {
     if shares.len() < 2 {
         return String::new();
     }
-    shares.iter().map(|(part, value)| format!("{part} {}", digits(*value))).collect::<Vec<_>>().join(", ")
+    shares.iter().map(|(component, value)| format!("{component} {}", digits(*value))).collect::<Vec<_>>().join(", ")
 }
 
 /// Three digits that say something.

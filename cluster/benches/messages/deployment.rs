@@ -51,10 +51,10 @@ impl Deployment {
             Process::start(id, path, path, &args)
         };
         let mut chat = start(&chat_id(1));
-        assert!(chat.says("ready").await, "{}", chat.said());
+        assert!(chat.wait_for_output("ready").await, "{}", chat.output());
         let mut connector = start(&connector_id(0));
-        if !connector.says("ready").await {
-            assert!(connector.said().contains("the port is taken"), "{}", connector.said());
+        if !connector.wait_for_output("ready").await {
+            assert!(connector.output().contains("the port is taken"), "{}", connector.output());
             return None;
         }
         Some(Self { connector, chat, nats, configuration })
@@ -62,7 +62,7 @@ impl Deployment {
 
     /// `host:port` of the connector.
     pub(crate) fn connector(&self) -> String {
-        self.configuration.door(0)
+        self.configuration.connector_address(0)
     }
 
     /// What connector, chat server and nats-server used so far, in user and kernel mode.
@@ -72,7 +72,7 @@ impl Deployment {
 
     /// What the processes wrote.
     pub(crate) fn output(&self) -> String {
-        format!("--- connector\n{}--- chat server\n{}", self.connector.said(), self.chat.said())
+        format!("--- connector\n{}--- chat server\n{}", self.connector.output(), self.chat.output())
     }
 }
 

@@ -20,8 +20,8 @@ use client::ClientError;
 use tokio::time::Instant;
 
 use crate::deployment::Deployment;
-use crate::run_metrics::Figures;
-use crate::senders::{Load, Senders};
+use crate::run_metrics::RunMetrics;
+use crate::senders::{SendPattern, Senders};
 
 /// Every figure is the median of so many runs, each on servers that were just started.
 const RUNS: usize = 3;
@@ -50,7 +50,7 @@ struct Scenario {
     name: &'static str,
     rooms: usize,
     senders_per_room: usize,
-    load: Load,
+    pattern: SendPattern,
     /// Whether messages come faster than one by one can be appended.
     batches: bool,
 }
@@ -60,21 +60,21 @@ const SCENARIOS: [Scenario; 3] = [
         name: "low load: 1,000/s in 50 rooms",
         rooms: 50,
         senders_per_room: 1,
-        load: Load::Paced(Duration::from_millis(50)),
+        pattern: SendPattern::Paced(Duration::from_millis(50)),
         batches: false,
     },
     Scenario {
         name: "bursts: 20 senders x 200, one room",
         rooms: 1,
         senders_per_room: 20,
-        load: Load::Bursts(senders::MAX_IN_FLIGHT),
+        pattern: SendPattern::Bursts(senders::MAX_IN_FLIGHT),
         batches: true,
     },
     Scenario {
         name: "saturated: 64 rooms x 2 x 16",
         rooms: 64,
         senders_per_room: 2,
-        load: Load::Steady(16),
+        pattern: SendPattern::Steady(16),
         batches: false,
     },
 ];
@@ -83,7 +83,7 @@ fn main() -> ExitCode {
     // One thread: the senders leave the other cores to the servers.
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     let good = runtime.block_on(async {
-        let mut signals = cluster::stop_asked().unwrap();
+        let mut signals = cluster::stop_signals().unwrap();
         tokio::select! {
             // Processes end with the measurement that owns them.
             () = signals.next() => false,
@@ -121,12 +121,12 @@ impl Scenario {
             }
         }
         for (setup, runs) in SETUPS.iter().zip(&runs) {
-            println!("{:<36} {:<10} {}", self.name, setup.name, Figures::median(runs));
+            println!("{:<36} {:<10} {}", self.name, setup.name, RunMetrics::median(runs));
         }
         let [memory, jetstream, signed] = &runs;
         println!("{:<36} jetstream : memory, pair by pair = {}", "", run_metrics::ratio(jetstream, memory));
         println!("{:<36} signed : jetstream, pair by pair = {}\n", "", run_metrics::ratio(signed, jetstream));
-        let batched = Figures::median(jetstream).messages_per_record() > 1.0;
+        let batched = RunMetrics::median(jetstream).messages_per_record() > 1.0;
         if self.batches && !batched {
             println!("messages were appended one by one: more than one per record was expected");
         }
@@ -134,23 +134,23 @@ impl Scenario {
     }
 
     /// One run on servers of its own.
-    async fn run(&self, setup: Setup) -> Result<Figures, ClientError> {
+    async fn run(&self, setup: Setup) -> Result<RunMetrics, ClientError> {
         let deployment = Deployment::start(setup).await;
-        let figures = self.measure(&deployment).await;
-        if figures.is_err() {
+        let metrics = self.measure(&deployment).await;
+        if metrics.is_err() {
             println!("{}", deployment.output());
         }
-        figures
+        metrics
     }
 
-    async fn measure(&self, deployment: &Deployment) -> Result<Figures, ClientError> {
+    async fn measure(&self, deployment: &Deployment) -> Result<RunMetrics, ClientError> {
         let senders = Senders::enter(&deployment.connector(), self.rooms, self.senders_per_room).await?;
-        senders.send(&self.load, WARM_UP).await?;
+        senders.send(&self.pattern, WARM_UP).await?;
         let (before, began) = (deployment.processor_times(), Instant::now());
-        let answers = senders.send(&self.load, MEASURED).await?;
+        let answers = senders.send(&self.pattern, MEASURED).await?;
         let lasted = began.elapsed();
         let after = deployment.processor_times();
         let used = [0, 1, 2].map(|process| after[process] - before[process]);
-        Ok(Figures::new(&answers, lasted, used))
+        Ok(RunMetrics::new(&answers, lasted, used))
     }
 }

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use crate::senders::Answer;
 
-/// The columns of [`Figures`], behind a scenario's name and its log.
+/// The columns of [`RunMetrics`], behind a scenario's name and its log.
 pub(crate) const HEAD: [&str; 2] = [
     "                                                           CPU us per message                messages   answer ms",
     "scenario                             log        messages/s connector   chat   nats    sum  per record    p50    p99",
@@ -14,13 +14,13 @@ pub(crate) const HEAD: [&str; 2] = [
 
 /// What one run found, or the medians of several.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Figures([f64; 8]);
+pub(crate) struct RunMetrics([f64; 8]);
 
-// Places of figures.
+// Places of metrics.
 const SUM: usize = 4;
 const PER_RECORD: usize = 5;
 
-impl Figures {
+impl RunMetrics {
     /// Of the answers in this time, and what connector, chat server and nats-server used for them.
     pub(crate) fn new(answers: &[Answer], lasted: Duration, used: [Duration; 3]) -> Self {
         let count = answers.len() as f64;
@@ -43,7 +43,7 @@ impl Figures {
     }
 }
 
-impl fmt::Display for Figures {
+impl fmt::Display for RunMetrics {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let [rate, connector, chat, nats, sum, per_record, p50, p99] = self.0;
         write!(f, "{rate:>10.0} {connector:>9.1} {chat:>6.1} {nats:>6.1} {sum:>6.1} {per_record:>11.1}")?;
@@ -52,7 +52,7 @@ impl fmt::Display for Figures {
 }
 
 /// CPU per message of all processes, pair by pair: the median and the extremes.
-pub(crate) fn ratio(these: &[Figures], those: &[Figures]) -> String {
+pub(crate) fn ratio(these: &[RunMetrics], those: &[RunMetrics]) -> String {
     let ratios = sorted(these.iter().zip(those).map(|(this, that)| this.0[SUM] / that.0[SUM]));
     format!("{:.2} ({:.2} to {:.2})", ratios[ratios.len() / 2], ratios[0], ratios[ratios.len() - 1])
 }

@@ -15,7 +15,7 @@ pub(crate) const MAX_IN_FLIGHT: usize = 200;
 const CONTENT: usize = 200;
 
 /// How each sender sends.
-pub(crate) enum Load {
+pub(crate) enum SendPattern {
     /// One message per interval; the senders are spread evenly over it. The next waits for the answer.
     Paced(Duration),
     /// So many messages at once, all senders together; again when all are answered.
@@ -55,12 +55,12 @@ impl Senders {
     ///
     /// # Errors
     /// If a message is refused or not answered.
-    pub(crate) async fn send(&self, load: &Load, lasting: Duration) -> Result<Vec<Answer>, ClientError> {
+    pub(crate) async fn send(&self, pattern: &SendPattern, lasting: Duration) -> Result<Vec<Answer>, ClientError> {
         let until = Instant::now() + lasting;
-        let answers = match *load {
-            Load::Paced(every) => self.paced(every, until).await?,
-            Load::Bursts(count) => self.bursts(count, until).await?,
-            Load::Steady(in_flight) => {
+        let answers = match *pattern {
+            SendPattern::Paced(every) => self.paced(every, until).await?,
+            SendPattern::Bursts(count) => self.bursts(count, until).await?,
+            SendPattern::Steady(in_flight) => {
                 try_join_all(self.0.iter().map(|sender| sender.steady(in_flight, until))).await?
             }
         };
@@ -105,8 +105,8 @@ impl Sender {
     }
 
     async fn steady(&self, in_flight: usize, until: Instant) -> Result<Vec<Answer>, ClientError> {
-        let going_on = repeat(()).take_while(|()| ready(Instant::now() < until));
-        going_on.map(|()| self.send()).buffer_unordered(in_flight).try_collect().await
+        let running = repeat(()).take_while(|()| ready(Instant::now() < until));
+        running.map(|()| self.send()).buffer_unordered(in_flight).try_collect().await
     }
 
     async fn send(&self) -> Result<Answer, ClientError> {

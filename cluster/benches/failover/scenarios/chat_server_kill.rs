@@ -6,13 +6,13 @@ use std::time::Duration;
 use shared::dispatcher::Strategy;
 use tokio::time::{Instant, sleep};
 
-use super::{EVERY, ROOMS, Setting, due_within};
+use super::{EVERY, ROOMS, ScenarioSettings, due_within};
 use crate::configuration::chat_id;
 use crate::deployment::{Deployment, Layout};
 use crate::durations::{COLUMNS, Durations};
-use crate::promise_report::Verdict;
+use crate::promise_report::PromiseReport;
 use crate::room_owners;
-use crate::room_pairs::{Answer, Crowd};
+use crate::room_pairs::{Answer, RoomPairs};
 
 const CHATS: [usize; 3] = [1, 2, 3];
 const BEFORE: Duration = Duration::from_secs(5);
@@ -29,7 +29,7 @@ const OTHERS_WITHIN: Duration = Duration::from_millis(250);
 const SERVES_WITHIN: Duration = Duration::from_secs(3);
 
 /// When a chat server was killed, when it was ready again, and how long that was looked at.
-struct Death {
+struct Kill {
     chat: usize,
     killed: Instant,
     back: Instant,
@@ -38,34 +38,34 @@ struct Death {
     owners: [Vec<String>; 2],
 }
 
-pub(super) async fn run(setting: &Setting, verdict: &mut Verdict) {
-    let mut deployment = Deployment::start(&Layout::three(setting.traced)).await;
-    let mut crowd = Crowd::gather(&deployment, 3, ROOMS).await;
-    let rooms = crowd.rooms();
-    let goes_on = Cell::new(true);
+pub(super) async fn run(options: &ScenarioSettings, promises: &mut PromiseReport) {
+    let mut deployment = Deployment::start(&Layout::three(options.traced)).await;
+    let mut pairs = RoomPairs::enter_all(&deployment, 3, ROOMS).await;
+    let rooms = pairs.rooms();
+    let running = Cell::new(true);
     let began = Instant::now();
     let kills = async {
         sleep(BEFORE).await;
-        let mut deaths = Vec::new();
+        let mut kills = Vec::new();
         for chat in CHATS {
-            deaths.push(death(&mut deployment, chat, &rooms).await);
+            kills.push(kill(&mut deployment, chat, &rooms).await);
         }
-        goes_on.set(false);
-        deaths
+        running.set(false);
+        kills
     };
-    let (talk, deaths) = tokio::join!(crowd.talk(EVERY, &goes_on), kills);
+    let (results, kills) = tokio::join!(pairs.send_messages(EVERY, &running), kills);
     println!("  {:<34} {:>8} {:>8} {COLUMNS}", "pauses", "messages", "repeated");
-    row("all rooms before", due_within(&talk.answers, began, deaths[0].killed - GAP));
-    for death in &deaths {
-        death.show(&talk.answers, &rooms);
-        death.judge(&talk.answers, &rooms, verdict);
-        death.judge_owners(&rooms, verdict);
+    row("all rooms before", due_within(&results.answers, began, kills[0].killed - GAP));
+    for kill in &kills {
+        kill.show(&results.answers, &rooms);
+        kill.report(&results.answers, &rooms, promises);
+        kill.report_owners(&rooms, promises);
     }
-    crowd.heard().await.judge(&talk, verdict);
-    deployment.end(verdict);
+    pairs.check_deliveries().await.report(&results, promises);
+    deployment.end(promises);
 }
 
-async fn death(deployment: &mut Deployment, chat: usize, rooms: &[String]) -> Death {
+async fn kill(deployment: &mut Deployment, chat: usize, rooms: &[String]) -> Kill {
     let killed = Instant::now();
     deployment.process_mut(&chat_id(chat)).kill();
     sleep(DEAD).await;
@@ -76,10 +76,10 @@ async fn death(deployment: &mut Deployment, chat: usize, rooms: &[String]) -> De
     let over = Instant::now();
     let afterwards = room_owners::observed(deployment, rooms).await;
     sleep(GAP).await;
-    Death { chat, killed, back, over, owners: [while_dead, afterwards] }
+    Kill { chat, killed, back, over, owners: [while_dead, afterwards] }
 }
 
-impl Death {
+impl Kill {
     fn show(&self, answers: &[Answer], rooms: &[String]) {
         let chat = chat_id(self.chat);
         for (when, from, to) in [("dead", self.killed - GAP, self.back), ("back", self.back, self.over)] {
@@ -89,28 +89,28 @@ impl Death {
         }
     }
 
-    fn judge(&self, answers: &[Answer], rooms: &[String], verdict: &mut Verdict) {
+    fn report(&self, answers: &[Answer], rooms: &[String], promises: &mut PromiseReport) {
         let longest = |is_its: bool| {
             let all = due_within(answers, self.killed - GAP, self.over);
             all.filter(|answer| self.is_its(rooms, answer.room) == is_its).map(Answer::pause).max().unwrap_or_default()
         };
         let [its, others] = [true, false].map(longest);
-        verdict.promise(others <= OTHERS_WITHIN, &format!("others' rooms pause 250 ms at most: {others:.1?}"));
+        promises.check(others <= OTHERS_WITHIN, &format!("others' rooms pause 250 ms at most: {others:.1?}"));
         let served: Vec<_> = (0..rooms.len()).filter(|room| self.is_its(rooms, *room)).collect();
         let serve: Durations = served.iter().filter_map(|room| self.serves_again(answers, *room)).collect();
         // Each room is asked once in `EVERY`: it may have served earlier than it could show.
         let (count, slowest) = (served.len(), serve.max());
         let what = format!("its {count} rooms serve within 3 s of the kill: {slowest:.2?}, longest pause {its:.2?}");
-        verdict.promise(serve.count() == count && slowest <= SERVES_WITHIN, &what);
+        promises.check(serve.count() == count && slowest <= SERVES_WITHIN, &what);
     }
 
     /// Whether its rooms, and only they, were served by those that stand in for it, and went home.
-    fn judge_owners(&self, rooms: &[String], verdict: &mut Verdict) {
+    fn report_owners(&self, rooms: &[String], promises: &mut PromiseReport) {
         let formula = [Some(self.chat), None].map(|dead| room_owners::by_formula(rooms, &CHATS, dead));
         let moved = self.owners[0].iter().zip(&self.owners[1]).filter(|(dead, back)| dead != back).count();
         let share = 100.0 * moved as f64 / rooms.len() as f64;
         let what = format!("others stand in for its rooms, and give them back: {moved} rooms, {share:.1} %");
-        verdict.promise(self.owners == formula, &what);
+        promises.check(self.owners == formula, &what);
     }
 
     fn is_its(&self, rooms: &[String], room: usize) -> bool {

@@ -6,10 +6,10 @@ use client::{ChatClient, ClientError, Options};
 use futures_util::future::join_all;
 use tokio::time::{Instant, sleep};
 
-use super::Setting;
+use super::ScenarioSettings;
 use crate::deployment::{Deployment, Layout};
 use crate::durations::{COLUMNS, Durations};
-use crate::promise_report::Verdict;
+use crate::promise_report::PromiseReport;
 
 const ROUNDS: usize = 1_000;
 const CONNECTORS: usize = 3;
@@ -24,7 +24,7 @@ const FREE_WITHIN: Duration = Duration::from_secs(2);
 
 /// What the rounds found.
 #[derive(Default)]
-struct Found {
+struct RaceFindings {
     /// From the close of the session before until one is in.
     logins: Vec<Duration>,
     /// Rounds in which all were refused once or more, since the session before was just going.
@@ -35,30 +35,30 @@ struct Found {
     locked_out: usize,
 }
 
-pub(super) async fn run(setting: &Setting, verdict: &mut Verdict) {
-    let deployment = Deployment::start(&Layout::three(setting.traced)).await;
-    let doors: Vec<_> = (0..CONNECTORS).map(|index| deployment.configuration.door(index)).collect();
-    let rounds = setting.rounds.unwrap_or(ROUNDS);
-    let mut found = Found::default();
+pub(super) async fn run(options: &ScenarioSettings, promises: &mut PromiseReport) {
+    let deployment = Deployment::start(&Layout::three(options.traced)).await;
+    let addresses: Vec<_> = (0..CONNECTORS).map(|index| deployment.configuration.connector_address(index)).collect();
+    let rounds = options.rounds.unwrap_or(ROUNDS);
+    let mut found = RaceFindings::default();
     let mut before = Vec::new();
     for _ in 0..rounds {
-        before = found.round(&doors, before).await;
+        before = found.round(&addresses, before).await;
     }
-    let Found { logins, tried_again, not_one, locked_out } = found;
+    let RaceFindings { logins, tried_again, not_one, locked_out } = found;
     println!(
         "  {rounds} rounds of {CONNECTORS} logins at once; {tried_again} tried again while the one before was going"
     );
     println!("  {:<34} {COLUMNS}", "");
     println!("  {:<34} {}", "from the close to the next login", logins.into_iter().collect::<Durations>());
-    verdict.promise(not_one == 0, &format!("each time exactly one is in: {not_one} times not"));
-    verdict.promise(locked_out == 0, &format!("one can log in again within 2 s: {locked_out} times not"));
-    deployment.end(verdict);
+    promises.check(not_one == 0, &format!("each time exactly one is in: {not_one} times not"));
+    promises.check(locked_out == 0, &format!("one can log in again within 2 s: {locked_out} times not"));
+    deployment.end(promises);
 }
 
-impl Found {
+impl RaceFindings {
     /// Three race as soon as those before them close; the three, for the next round.
-    async fn round(&mut self, doors: &[String], before: Vec<ChatClient>) -> Vec<ChatClient> {
-        let connecting = doors.iter().map(|door| ChatClient::connect(door, Options::default()));
+    async fn round(&mut self, addresses: &[String], before: Vec<ChatClient>) -> Vec<ChatClient> {
+        let connecting = addresses.iter().map(|address| ChatClient::connect(address, Options::default()));
         let clients: Vec<_> = join_all(connecting).await.into_iter().map(|client| client.unwrap().0).collect();
         before.iter().for_each(ChatClient::close);
         let closed = Instant::now();
@@ -74,7 +74,7 @@ impl Found {
         self.logins.push(closed.elapsed());
         self.tried_again += usize::from(attempts > 1);
         self.locked_out += usize::from(inside.is_empty());
-        self.not_one += usize::from(inside.len() > 1 || !talks_alone(&clients, &inside).await);
+        self.not_one += usize::from(inside.len() > 1 || !only_winner_can_send(&clients, &inside).await);
         clients
     }
 }
@@ -91,7 +91,7 @@ async fn race(clients: &[ChatClient]) -> Vec<usize> {
 }
 
 /// Whether who is in can speak, and nobody else.
-async fn talks_alone(clients: &[ChatClient], inside: &[usize]) -> bool {
+async fn only_winner_can_send(clients: &[ChatClient], inside: &[usize]) -> bool {
     let answers = join_all(clients.iter().map(|client| client.say("there can be only one"))).await;
     answers.iter().enumerate().all(|(client, answer)| answer.is_ok() == inside.contains(&client))
 }

@@ -7,7 +7,7 @@ use futures_util::future::join_all;
 use futures_util::stream::{self, StreamExt};
 use tokio::time::{Instant, sleep, sleep_until};
 
-use super::Setting;
+use super::ScenarioSettings;
 use crate::deployment::{Deployment, Layout};
 
 /// Each ratio is the median of so many rounds, in each of which all loads of a line run, on servers that were just started.
@@ -27,36 +27,36 @@ const CONTENT: usize = 100;
 
 /// Who is there: one in each room speaks, all hear it. A room's members are spread over all connectors.
 #[derive(Clone, Copy)]
-struct Load {
+struct LoadCase {
     rooms: usize,
     members: usize,
     connectors: usize,
 }
 
 /// In each line one thing grows.
-const LOADS: [[Load; 3]; 3] = [
+const LOADS: [[LoadCase; 3]; 3] = [
     [
-        Load { rooms: 10, members: 1, connectors: 1 },
-        Load { rooms: 100, members: 1, connectors: 1 },
-        Load { rooms: 1_000, members: 1, connectors: 1 },
+        LoadCase { rooms: 10, members: 1, connectors: 1 },
+        LoadCase { rooms: 100, members: 1, connectors: 1 },
+        LoadCase { rooms: 1_000, members: 1, connectors: 1 },
     ],
     [
-        Load { rooms: 10, members: 1, connectors: 1 },
-        Load { rooms: 10, members: 10, connectors: 1 },
-        Load { rooms: 10, members: 100, connectors: 1 },
+        LoadCase { rooms: 10, members: 1, connectors: 1 },
+        LoadCase { rooms: 10, members: 10, connectors: 1 },
+        LoadCase { rooms: 10, members: 100, connectors: 1 },
     ],
     [
-        Load { rooms: 50, members: 12, connectors: 1 },
-        Load { rooms: 50, members: 12, connectors: 2 },
-        Load { rooms: 50, members: 12, connectors: 4 },
+        LoadCase { rooms: 50, members: 12, connectors: 1 },
+        LoadCase { rooms: 50, members: 12, connectors: 2 },
+        LoadCase { rooms: 50, members: 12, connectors: 4 },
     ],
 ];
 
 /// Microseconds per message of connectors, chat server and nats-server.
 type Cost = [f64; 3];
 
-pub(super) async fn run(setting: &Setting) {
-    let rounds = setting.rounds.unwrap_or(ROUNDS);
+pub(super) async fn run(options: &ScenarioSettings) {
+    let rounds = options.rounds.unwrap_or(ROUNDS);
     println!("  CPU per message, what idles taken off; one chat server, {RATE} messages/s of {CONTENT} bytes");
     println!(
         "  multiples of a line's first, each within its round, as machines change their pace; medians of {rounds} rounds"
@@ -67,7 +67,7 @@ pub(super) async fn run(setting: &Setting) {
         for _ in 0..rounds {
             let mut round = Vec::new();
             for load in line {
-                round.push(load.measure(setting).await);
+                round.push(load.measure(options).await);
             }
             costs.push(round);
         }
@@ -88,7 +88,7 @@ fn sorted(values: impl Iterator<Item = f64>) -> Vec<f64> {
     values
 }
 
-impl Load {
+impl LoadCase {
     /// What it cost in all rounds, at this index of each.
     fn show(self, costs: &[Vec<Cost>], index: usize) {
         let ratios = |of: &dyn Fn(Cost) -> f64| sorted(costs.iter().map(|round| of(round[index]) / sum(round[0])));
@@ -101,17 +101,18 @@ impl Load {
         println!(" {:>8.0}", median(sorted(costs.iter().map(|round| sum(round[index])))));
     }
 
-    async fn measure(self, setting: &Setting) -> Cost {
+    async fn measure(self, options: &ScenarioSettings) -> Cost {
         let settings = "session.max_outbound_bytes = 16_777_216".to_owned();
-        let layout = Layout { chats: 1, connectors: self.connectors, gate: false, settings, traced: setting.traced };
+        let layout = Layout { chats: 1, connectors: self.connectors, gate: false, settings, traced: options.traced };
         let deployment = Deployment::start(&layout).await;
         let members = self.enter(&deployment).await;
-        let speakers = &members[..self.rooms];
-        self.talk(speakers, WARM_UP).await;
+        let senders = &members[..self.rooms];
+        self.send_messages(senders, WARM_UP).await;
         let ([before, idle], lasted) = used(&deployment, sleep(IDLE)).await;
         let idle = [0, 1, 2].map(|process| (idle[process] - before[process]).div_duration_f64(lasted));
         let mut count = 0;
-        let ([before, after], lasted) = used(&deployment, async { count = self.talk(speakers, MEASURED).await }).await;
+        let ([before, after], lasted) =
+            used(&deployment, async { count = self.send_messages(senders, MEASURED).await }).await;
         let per_message = |process: usize| {
             let busy = (after[process] - before[process]).as_secs_f64() - idle[process] * lasted.as_secs_f64();
             busy * 1e6 / count as f64
@@ -123,9 +124,9 @@ impl Load {
     async fn enter(self, deployment: &Deployment) -> Vec<ChatClient> {
         let places = (0..self.rooms * self.members).map(|number| (number % self.rooms, number / self.rooms));
         let entering = places.map(async |(room, member)| {
-            let door = deployment.configuration.door((room + member) % self.connectors);
+            let address = deployment.configuration.connector_address((room + member) % self.connectors);
             // Pushes are read and forgotten.
-            let (chat, _) = ChatClient::connect(&door, Options::default()).await.unwrap();
+            let (chat, _) = ChatClient::connect(&address, Options::default()).await.unwrap();
             chat.enter(&format!("member-{member}"), &format!("room-{room}")).await.unwrap();
             chat
         });
@@ -133,21 +134,21 @@ impl Load {
     }
 
     /// Talks in all rooms; how many messages were acknowledged.
-    async fn talk(self, speakers: &[ChatClient], lasting: Duration) -> usize {
+    async fn send_messages(self, senders: &[ChatClient], lasting: Duration) -> usize {
         let every = Duration::from_secs(1) * self.rooms as u32 / RATE;
         let began = Instant::now();
-        let talks = speakers.iter().enumerate().map(async |(index, speaker)| {
+        let sending = senders.iter().enumerate().map(async |(index, sender)| {
             let mut due = began + every * index as u32 / self.rooms as u32;
             let mut said = 0;
             while due < began + lasting {
                 sleep_until(due).await;
-                speaker.say(&"x".repeat(CONTENT)).await.unwrap();
+                sender.say(&"x".repeat(CONTENT)).await.unwrap();
                 said += 1;
                 due += every;
             }
             said
         });
-        join_all(talks).await.into_iter().sum()
+        join_all(sending).await.into_iter().sum()
     }
 }
 

@@ -5,12 +5,12 @@ use std::time::Duration;
 
 use tokio::time::{Instant, sleep};
 
-use super::{EVERY, ROOMS, Setting, due_within};
+use super::{EVERY, ROOMS, ScenarioSettings, due_within};
 use crate::configuration::chat_id;
 use crate::deployment::{Deployment, Layout};
 use crate::durations::{COLUMNS, Durations};
-use crate::promise_report::Verdict;
-use crate::room_pairs::{Answer, Crowd};
+use crate::promise_report::PromiseReport;
+use crate::room_pairs::{Answer, RoomPairs};
 
 /// Three times the lease.
 const LASTS: Duration = Duration::from_secs(30);
@@ -25,7 +25,7 @@ enum Fault {
 }
 
 /// A fault that was.
-struct Blindness {
+struct Outage {
     fault: Fault,
     began: Instant,
     over: Instant,
@@ -33,10 +33,10 @@ struct Blindness {
     next: Instant,
 }
 
-pub(super) async fn run(setting: &Setting, verdict: &mut Verdict) {
-    let mut deployment = Deployment::start(&Layout::three(setting.traced)).await;
-    let mut crowd = Crowd::gather(&deployment, 3, ROOMS).await;
-    let goes_on = Cell::new(true);
+pub(super) async fn run(options: &ScenarioSettings, promises: &mut PromiseReport) {
+    let mut deployment = Deployment::start(&Layout::three(options.traced)).await;
+    let mut pairs = RoomPairs::enter_all(&deployment, 3, ROOMS).await;
+    let running = Cell::new(true);
     let faults = async {
         sleep(BETWEEN / 2).await;
         let mut past = Vec::new();
@@ -45,16 +45,16 @@ pub(super) async fn run(setting: &Setting, verdict: &mut Verdict) {
             fault.happens(&mut deployment).await;
             let over = Instant::now();
             sleep(BETWEEN).await;
-            past.push(Blindness { fault, began, over, next: Instant::now() });
+            past.push(Outage { fault, began, over, next: Instant::now() });
         }
-        goes_on.set(false);
+        running.set(false);
         past
     };
-    let (talk, past) = tokio::join!(crowd.talk(EVERY, &goes_on), faults);
+    let (results, past) = tokio::join!(pairs.send_messages(EVERY, &running), faults);
     println!("  {:<18} {:>8} {:>8} {COLUMNS}  all rooms serve after", "pauses", "messages", "repeated");
-    past.iter().for_each(|blindness| blindness.show(&talk.answers));
-    crowd.heard().await.judge(&talk, verdict);
-    deployment.end(verdict);
+    past.iter().for_each(|outage| outage.show(&results.answers));
+    pairs.check_deliveries().await.report(&results, promises);
+    deployment.end(promises);
 }
 
 impl Fault {
@@ -80,7 +80,7 @@ impl Fault {
     }
 }
 
-impl Blindness {
+impl Outage {
     fn show(&self, answers: &[Answer]) {
         let within: Vec<_> = due_within(answers, self.began, self.next).collect();
         let repeats: usize = within.iter().map(|answer| answer.repeats).sum();

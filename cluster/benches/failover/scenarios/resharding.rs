@@ -6,13 +6,13 @@ use std::time::Duration;
 
 use tokio::time::{Instant, sleep, sleep_until};
 
-use super::{EVERY, ROOMS, Setting, due_within};
+use super::{EVERY, ROOMS, ScenarioSettings, due_within};
 use crate::configuration::chat_id;
 use crate::deployment::{Deployment, Layout};
 use crate::durations::{COLUMNS, Durations};
-use crate::promise_report::Verdict;
+use crate::promise_report::PromiseReport;
 use crate::room_owners;
-use crate::room_pairs::{Answer, Crowd};
+use crate::room_pairs::{Answer, RoomPairs};
 
 /// Between an entry and its process, where the one is there before the other.
 const BETWEEN: Duration = Duration::from_secs(3);
@@ -58,11 +58,11 @@ struct Moment {
     owners: Vec<String>,
 }
 
-pub(super) async fn run(setting: &Setting, verdict: &mut Verdict) {
-    let mut deployment = Deployment::start(&Layout::three(setting.traced)).await;
-    let mut crowd = Crowd::gather(&deployment, 3, ROOMS).await;
-    let rooms = crowd.rooms();
-    let goes_on = Cell::new(true);
+pub(super) async fn run(options: &ScenarioSettings, promises: &mut PromiseReport) {
+    let mut deployment = Deployment::start(&Layout::three(options.traced)).await;
+    let mut pairs = RoomPairs::enter_all(&deployment, 3, ROOMS).await;
+    let rooms = pairs.rooms();
+    let running = Cell::new(true);
     let steps = async {
         sleep(STEP / 2).await;
         let mut moments = vec![Moment::now(&deployment, &rooms).await];
@@ -72,20 +72,20 @@ pub(super) async fn run(setting: &Setting, verdict: &mut Verdict) {
             sleep_until(over).await;
             moments.push(Moment::now(&deployment, &rooms).await);
         }
-        goes_on.set(false);
+        running.set(false);
         moments
     };
-    let (talk, moments) = tokio::join!(crowd.talk(EVERY, &goes_on), steps);
+    let (results, moments) = tokio::join!(pairs.send_messages(EVERY, &running), steps);
     println!("  {:<34} {:>5} {:>9} {:>9} {COLUMNS}", "pauses", "rooms", "formula", "observed");
     let mut before = FIRST;
     for (step, pair) in STEPS.iter().zip(moments.windows(2)) {
         let moves = Moves::new(&rooms, [before, step.chats], [&pair[0].owners, &pair[1].owners]);
-        moves.show(step.name, &due_within(&talk.answers, pair[0].at, pair[1].at).collect::<Vec<_>>());
-        moves.judge(step.name, verdict);
+        moves.show(step.name, &due_within(&results.answers, pair[0].at, pair[1].at).collect::<Vec<_>>());
+        moves.report(step.name, promises);
         before = step.chats;
     }
-    crowd.heard().await.judge(&talk, verdict);
-    deployment.end(verdict);
+    pairs.check_deliveries().await.report(&results, promises);
+    deployment.end(promises);
 }
 
 impl Step {
@@ -97,15 +97,15 @@ impl Step {
                 deployment.run(&chat_id(chat)).await;
             }
             Change::StartsBefore(chat) => {
-                let beside = deployment.configuration.beside(self.chats);
-                deployment.run_with(&chat_id(chat), &beside).await;
+                let second = deployment.configuration.second_directory(self.chats);
+                deployment.run_with(&chat_id(chat), &second).await;
                 sleep(BETWEEN).await;
                 deployment.configuration.set_chats(self.chats);
             }
             Change::Ends(chat) => {
                 deployment.configuration.set_chats(self.chats);
                 let process = deployment.process_mut(&chat_id(chat));
-                assert!(process.says("it owns nothing, and can be stopped").await, "{}", process.said());
+                assert!(process.wait_for_output("it owns nothing, and can be stopped").await, "{}", process.output());
                 process.stop().await;
             }
         }
@@ -148,9 +148,9 @@ impl Moves {
         println!("  {rest:<34} {:>5} {:>19} {}", self.rooms - moved, "", pauses(false));
     }
 
-    fn judge(&self, step: &str, verdict: &mut Verdict) {
+    fn report(&self, step: &str, promises: &mut PromiseReport) {
         let (moved, observed) = (self.formula.len(), self.observed.len());
         let what = format!("{step}: the rooms that move are the formula's: {moved}, {observed} observed");
-        verdict.promise(self.formula == self.observed && self.astray == 0, &what);
+        promises.check(self.formula == self.observed && self.astray == 0, &what);
     }
 }

@@ -11,13 +11,13 @@ use std::time::Duration;
 
 use tokio::time::{Instant, sleep};
 
-use self::gate_queries::Newcomers;
-use self::members::People;
-use self::restart::{Kind, Step};
-use self::restart_table::Table;
-use super::Setting;
+use self::gate_queries::GateQueries;
+use self::members::Members;
+use self::restart::{Restart, RestartTarget};
+use self::restart_table::RestartTable;
+use super::ScenarioSettings;
 use crate::deployment::{Deployment, Layout};
-use crate::promise_report::Verdict;
+use crate::promise_report::PromiseReport;
 
 /// The default of `lifecycle.drain_secs`.
 const DRAIN_SECS: u32 = 5;
@@ -29,44 +29,44 @@ const BEFORE: Duration = Duration::from_secs(5);
 const AFTER: Duration = Duration::from_secs(1);
 
 /// Each kind's servers: who is asked by others comes first.
-const SERVERS: [Kind; 7] = [
-    Kind::Chat(1),
-    Kind::Chat(2),
-    Kind::Chat(3),
-    Kind::Connector(0),
-    Kind::Connector(1),
-    Kind::Connector(2),
-    Kind::Gate,
+const SERVERS: [RestartTarget; 7] = [
+    RestartTarget::Chat(1),
+    RestartTarget::Chat(2),
+    RestartTarget::Chat(3),
+    RestartTarget::Connector(0),
+    RestartTarget::Connector(1),
+    RestartTarget::Connector(2),
+    RestartTarget::Gate,
 ];
 
-pub(super) async fn run(setting: &Setting, verdict: &mut Verdict) {
+pub(super) async fn run(options: &ScenarioSettings, promises: &mut PromiseReport) {
     let settings = format!("lifecycle.drain_secs = {DRAIN_SECS}");
-    let mut deployment = Deployment::start(&Layout { gate: true, settings, ..Layout::three(setting.traced) }).await;
-    let mut people = People::gather(&deployment).await;
-    let newcomers = Newcomers::of(&deployment);
-    let goes_on = Cell::new(true);
+    let mut deployment = Deployment::start(&Layout { gate: true, settings, ..Layout::three(options.traced) }).await;
+    let mut members = Members::enter_all(&deployment).await;
+    let queries = GateQueries::of(&deployment);
+    let running = Cell::new(true);
     let began = Instant::now();
     let restarts = async {
         sleep(BEFORE).await;
-        let mut steps = vec![Step::of_nothing(began)];
-        for _ in 0..setting.rounds.unwrap_or(1) {
+        let mut restarts = vec![Restart::none(began)];
+        for _ in 0..options.rounds.unwrap_or(1) {
             for kind in SERVERS {
-                steps.push(Step::take(&mut deployment, kind).await);
+                restarts.push(Restart::take(&mut deployment, kind).await);
             }
         }
         sleep(AFTER).await;
-        goes_on.set(false);
-        steps
+        running.set(false);
+        restarts
     };
-    let (failures, asked, steps) = tokio::join!(people.talk(&goes_on), newcomers.ask(&goes_on), restarts);
-    people.listen().await;
-    let table = Table::new(&people, &steps, &deployment);
+    let (failures, asked, restarts) = tokio::join!(members.send_messages(&running), queries.ask(&running), restarts);
+    members.listen().await;
+    let table = RestartTable::new(&members, &restarts, &deployment);
     table.show();
-    asked.show(&steps);
-    people.heard().judge_events(verdict);
+    asked.show(&restarts);
+    members.check_deliveries().report_events(promises);
     let (count, first) = (failures.len(), failures.first().map(String::as_str).unwrap_or_default());
-    verdict.promise(failures.is_empty(), &format!("everybody comes back within 10 s: {count} do not {first}"));
-    table.judge(verdict);
-    asked.judge(verdict);
-    deployment.end(verdict);
+    promises.check(failures.is_empty(), &format!("everybody comes back within 10 s: {count} do not {first}"));
+    table.report(promises);
+    asked.report(promises);
+    deployment.end(promises);
 }

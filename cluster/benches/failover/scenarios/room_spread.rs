@@ -6,7 +6,7 @@ use shared::config::Server;
 use shared::dispatcher::{Strategy, candidates};
 use shared::ids::ServerId;
 
-use crate::promise_report::Verdict;
+use crate::promise_report::PromiseReport;
 
 const ROOMS: usize = 10_000;
 const SERVERS: usize = 16;
@@ -14,7 +14,7 @@ const SERVERS: usize = 16;
 /// No server may have more than this, as a multiple of an equal share.
 const UNEVEN: f64 = 1.2;
 
-pub(super) fn run(verdict: &mut Verdict) {
+pub(super) fn run(promises: &mut PromiseReport) {
     println!("  {ROOMS} rooms; shares as multiples of an equal one: smallest / largest");
     let kinds = kinds();
     let names: Vec<_> = kinds.iter().map(|(name, _)| format!("{name:>13}")).collect();
@@ -33,7 +33,7 @@ pub(super) fn run(verdict: &mut Verdict) {
         print!("  {servers:>7} {added:>8.1} % {doubled:>8.1} % {last:>11.1} % {first:>12.1} %");
         println!(" {dies:>7.1} %");
     }
-    verdict.promise(worst <= UNEVEN, &format!("no server has more than {UNEVEN} equal shares: {worst:.3}"));
+    promises.check(worst <= UNEVEN, &format!("no server has more than {UNEVEN} equal shares: {worst:.3}"));
 }
 
 /// Rooms as people call them.
@@ -76,8 +76,8 @@ fn extremes(rooms: &[String], servers: usize) -> [f64; 2] {
 fn moves(rooms: &[String], servers: usize) -> [f64; 5] {
     let list: Vec<_> = (0..servers).map(|n| Server::new(ServerId::new(&format!("s-{n}")).unwrap(), "host")).collect();
     let by_death = |room: &str| {
-        let stands_in = candidates(room, &list, |id| *id == list[0].id)[0];
-        list.iter().position(|server| server.id == stands_in.id).unwrap()
+        let failover = candidates(room, &list, |id| *id == list[0].id)[0];
+        list.iter().position(|server| server.id == failover.id).unwrap()
     };
     let after = [
         &(|room: &str| index(room, servers + 1)) as &dyn Fn(&str) -> usize,

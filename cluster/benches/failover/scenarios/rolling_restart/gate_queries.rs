@@ -6,9 +6,9 @@ use std::time::Duration;
 use client::Options;
 use tokio::time::{Instant, sleep, sleep_until};
 
-use super::restart::Step;
+use super::restart::Restart;
 use crate::deployment::Deployment;
-use crate::promise_report::Verdict;
+use crate::promise_report::PromiseReport;
 
 /// Between two newcomers.
 const EVERY: Duration = Duration::from_millis(50);
@@ -16,13 +16,13 @@ const EVERY: Duration = Duration::from_millis(50);
 /// The longest that one may be without an answer.
 const WITHIN: Duration = Duration::from_secs(5);
 
-pub(super) struct Newcomers {
+pub(super) struct GateQueries {
     gate: String,
 }
 
 /// What they were answered.
 #[derive(Default)]
-pub(super) struct Asked(Vec<Answer>);
+pub(super) struct GateAnswers(Vec<Answer>);
 
 struct Answer {
     asked: Instant,
@@ -31,15 +31,15 @@ struct Answer {
     again: usize,
 }
 
-impl Newcomers {
+impl GateQueries {
     pub(super) fn of(deployment: &Deployment) -> Self {
         Self { gate: deployment.configuration.gate() }
     }
 
-    /// One asks after the other, while `goes_on` says so.
-    pub(super) async fn ask(&self, goes_on: &Cell<bool>) -> Asked {
+    /// One asks after the other, while `running` says so.
+    pub(super) async fn ask(&self, running: &Cell<bool>) -> GateAnswers {
         let mut answers = Vec::new();
-        while goes_on.get() {
+        while running.get() {
             let asked = Instant::now();
             let mut again = 0;
             let name = format!("newcomer-{}", answers.len());
@@ -51,30 +51,30 @@ impl Newcomers {
             answers.push(Answer { asked, waited: asked.elapsed(), again });
             sleep_until(asked + EVERY).await;
         }
-        Asked(answers)
+        GateAnswers(answers)
     }
 }
 
-impl Asked {
+impl GateAnswers {
     /// How long they waited at most, by what was restarted meanwhile.
-    pub(super) fn show(&self, steps: &[Step]) {
-        for step in steps {
-            let asked: Vec<_> = self.0.iter().filter(|answer| step.has(answer.asked)).collect();
+    pub(super) fn show(&self, restarts: &[Restart]) {
+        for restart in restarts {
+            let asked: Vec<_> = self.0.iter().filter(|answer| restart.has(answer.asked)).collect();
             let again: usize = asked.iter().map(|answer| answer.again).sum();
             let longest = asked.iter().map(|answer| answer.waited).max().unwrap_or_default();
             if again > 0 {
                 println!(
                     "  {:<20} {again} of the newcomers' questions asked again, {longest:.1?} at most",
-                    step.kind.id()
+                    restart.kind.id()
                 );
             }
         }
     }
 
-    pub(super) fn judge(&self, verdict: &mut Verdict) {
+    pub(super) fn report(&self, promises: &mut PromiseReport) {
         let Self(answers) = self;
         let longest = answers.iter().map(|answer| answer.waited).max().unwrap_or_default();
         let what = format!("{} newcomers are told a connector within 5 s: {longest:.1?} at most", answers.len());
-        verdict.promise(!answers.is_empty() && longest < WITHIN, &what);
+        promises.check(!answers.is_empty() && longest < WITHIN, &what);
     }
 }

@@ -17,7 +17,7 @@ const BACK_WITHIN: Duration = Duration::from_secs(10);
 
 /// When somebody's messages are due.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Pace {
+pub(super) struct SendSchedule {
     pub(super) first: Instant,
     pub(super) every: Duration,
 }
@@ -33,36 +33,36 @@ pub(super) struct Tries {
 
 type Outcome = Result<Sent, ClientError>;
 
-pub(super) struct Person {
+pub(super) struct Member {
     pub(super) name: String,
     pub(super) room: String,
     gate: String,
     chat: ChatClient,
     events: Events,
-    stay: Resume,
-    pub(super) pace: Pace,
+    resume: Resume,
+    pub(super) schedule: SendSchedule,
     /// The message that is not acknowledged so far, and its answer, if it is under way.
-    draft: Option<Tries>,
+    unacknowledged: Option<Tries>,
     answer: Option<BoxFuture<'static, Outcome>>,
     /// When something is to be sent.
     next: Instant,
     /// All that was told, and when.
-    pub(super) heard: Vec<(Instant, Event)>,
+    pub(super) events_received: Vec<(Instant, Event)>,
     /// Connectors, and since when.
-    visits: Vec<(Instant, String)>,
+    connectors: Vec<(Instant, String)>,
     /// When connectors were tried, after the first one.
     pub(super) attempts: Vec<Instant>,
     /// The own messages in their order.
-    pub(super) said: Vec<Tries>,
+    pub(super) acknowledged: Vec<Tries>,
 }
 
-impl Pace {
+impl SendSchedule {
     pub(super) fn due(&self, number: usize) -> Instant {
         self.first + self.every * number as u32
     }
 }
 
-impl Person {
+impl Member {
     /// Enters for the first time.
     pub(super) async fn enter(name: String, room: String, gate: String) -> Self {
         let address = client::query_entry(&gate, &name, &Options::default()).await.unwrap().to_string();
@@ -70,15 +70,15 @@ impl Person {
         let Entered { token, seq, epoch, .. } = chat.enter(&name, &room).await.unwrap();
         let now = Instant::now();
         Self {
-            stay: Resume { token, since: seq, epoch },
-            pace: Pace { first: now, every: Duration::ZERO },
-            draft: None,
+            resume: Resume { token, since: seq, epoch },
+            schedule: SendSchedule { first: now, every: Duration::ZERO },
+            unacknowledged: None,
             answer: None,
             next: now,
-            heard: Vec::new(),
-            visits: vec![(now, address)],
+            events_received: Vec::new(),
+            connectors: vec![(now, address)],
             attempts: Vec::new(),
-            said: Vec::new(),
+            acknowledged: Vec::new(),
             name,
             room,
             gate,
@@ -88,7 +88,7 @@ impl Person {
     }
 
     /// Waits until so many are told to come, who enter behind this one.
-    pub(super) async fn welcome(&mut self, count: usize) {
+    pub(super) async fn wait_for_joins(&mut self, count: usize) {
         for _ in 0..count {
             let event = self.events.next().await;
             assert!(matches!(event, Some(Event::Add(_))), "{} is told {event:?}", self.name);
@@ -96,13 +96,13 @@ impl Person {
     }
 
     /// Where the person was at a time.
-    pub(super) fn was_at(&self, time: Instant) -> Option<&str> {
-        self.visits.iter().rev().find(|(since, _)| *since <= time).map(|(_, address)| address.as_str())
+    pub(super) fn connector_at(&self, time: Instant) -> Option<&str> {
+        self.connectors.iter().rev().find(|(since, _)| *since <= time).map(|(_, address)| address.as_str())
     }
 
     /// How often the person came back at such a time.
     pub(super) fn moves(&self, is_then: impl Fn(Instant) -> bool) -> usize {
-        self.visits.iter().skip(1).filter(|(since, _)| is_then(*since)).count()
+        self.connectors.iter().skip(1).filter(|(since, _)| is_then(*since)).count()
     }
 
     /// What a message says.
@@ -110,22 +110,22 @@ impl Person {
         format!("{}/{number}", self.name)
     }
 
-    /// Talks while `goes_on` says so. A message is repeated until it is acknowledged, and the next one waits for it, so that
+    /// Talks while `running` says so. A message is repeated until it is acknowledged, and the next one waits for it, so that
     /// their order is known.
     ///
     /// # Errors
     /// If the person cannot come back.
-    pub(super) async fn talk(&mut self, pace: Pace, goes_on: &Cell<bool>) -> Result<(), String> {
-        (self.pace, self.next) = (pace, pace.first);
+    pub(super) async fn send_messages(&mut self, schedule: SendSchedule, running: &Cell<bool>) -> Result<(), String> {
+        (self.schedule, self.next) = (schedule, schedule.first);
         loop {
             tokio::select! {
                 event = self.events.next() => match event {
-                    Some(event) if event != Event::Closed => self.hear(event),
-                    _ => self.lose().await?,
+                    Some(event) if event != Event::Closed => self.record(event),
+                    _ => self.reconnect().await?,
                 },
-                outcome = outcome(&mut self.answer) => self.answered(outcome),
+                outcome = outcome(&mut self.answer) => self.on_response(outcome),
                 () = sleep_until(self.next), if self.answer.is_none() => {
-                    if self.draft.is_none() && !goes_on.get() {
+                    if self.unacknowledged.is_none() && !running.get() {
                         return Ok(());
                     }
                     self.send();
@@ -137,83 +137,83 @@ impl Person {
     /// Listens until it heard so many messages, unless they do not come in time.
     pub(super) async fn listen(&mut self, count: usize, by: Instant) {
         let messages = |heard: &[(Instant, Event)]| heard.iter().filter(|(_, e)| matches!(e, Event::Chat(_))).count();
-        let mut missing = count.saturating_sub(messages(&self.heard));
+        let mut missing = count.saturating_sub(messages(&self.events_received));
         while missing > 0
             && let Ok(Some(event)) = timeout_at(by, self.events.next()).await
         {
             missing -= usize::from(matches!(event, Event::Chat(_)));
-            self.hear(event);
+            self.record(event);
         }
     }
 
     /// What is there to be heard, and should not.
     pub(super) fn listen_afterwards(&mut self) {
         while let Some(event) = self.events.try_next() {
-            self.hear(event);
+            self.record(event);
         }
     }
 
     fn send(&mut self) {
-        match &mut self.draft {
+        match &mut self.unacknowledged {
             Some(tries) => tries.repeated += 1,
-            None => self.draft = Some(Tries::default()),
+            None => self.unacknowledged = Some(Tries::default()),
         }
-        let number = self.said.len();
+        let number = self.acknowledged.len();
         let message = Message::to_all(&self.text(number)).with_id(&number.to_string());
         self.answer = Some(Box::pin(self.chat.send(&message)));
     }
 
-    fn answered(&mut self, outcome: Outcome) {
+    fn on_response(&mut self, outcome: Outcome) {
         self.answer = None;
         self.next = Instant::now() + AGAIN;
-        match (outcome, &mut self.draft) {
-            (Ok(_), draft) => {
-                self.said.extend(draft.take());
-                self.next = self.pace.due(self.said.len());
+        match (outcome, &mut self.unacknowledged) {
+            (Ok(_), unacknowledged) => {
+                self.acknowledged.extend(unacknowledged.take());
+                self.next = self.schedule.due(self.acknowledged.len());
             }
             (Err(ClientError::Refused { .. } | ClientError::TimedOut), Some(tries)) => tries.refused += 1,
             (Err(_), _) => {}
         }
     }
 
-    fn hear(&mut self, event: Event) {
+    fn record(&mut self, event: Event) {
         if let Event::Chat(chat) = &event {
-            self.stay.since = self.stay.since.max(chat.seq);
+            self.resume.since = self.resume.since.max(chat.seq);
         }
-        self.heard.push((Instant::now(), event));
+        self.events_received.push((Instant::now(), event));
     }
 
     /// The connection has ended: what was on the way is repeated over the next one.
-    async fn lose(&mut self) -> Result<(), String> {
+    async fn reconnect(&mut self) -> Result<(), String> {
         if let Some(answer) = self.answer.take() {
-            self.answered(answer.await);
+            self.on_response(answer.await);
         }
         let by = Instant::now() + BACK_WITHIN;
-        while let Err(error) = self.come_back().await {
+        while let Err(error) = self.resume_session().await {
             if Instant::now() > by {
                 return Err(format!("{} does not come back: {error}", self.name));
             }
             sleep(AGAIN).await;
         }
-        if self.draft.is_some() {
+        if self.unacknowledged.is_some() {
             self.next = Instant::now();
         }
         Ok(())
     }
 
-    async fn come_back(&mut self) -> Result<(), ClientError> {
+    async fn resume_session(&mut self) -> Result<(), ClientError> {
         let address = client::query_entry(&self.gate, &self.name, &Options::default()).await?.to_string();
         self.attempts.push(Instant::now());
         let (chat, events) = ChatClient::connect(&address, Options::default()).await?;
-        let mut entered = chat.resume(&self.name, &self.room, &self.stay).await?;
-        let missed = chat.missed(&mut entered, self.stay.since).await?;
+        let mut entered = chat.resume(&self.name, &self.room, &self.resume).await?;
+        let missed = chat.missed(&mut entered, self.resume.since).await?;
         for Said { msg, from, target, seq, time } in missed {
-            self.hear(Event::Chat(Chat { msg, from, target, seq, time, rid: self.room.clone() }));
+            self.record(Event::Chat(Chat { msg, from, target, seq, time, rid: self.room.clone() }));
         }
         let Entered { token, seq, epoch, .. } = entered;
-        self.stay = Resume { token, since: seq, epoch };
+        self.resume = Resume { token, since: seq, epoch };
         (self.chat, self.events) = (chat, events);
-        self.visits.push((Instant::now(), address));
+        self.connectors.push((Instant::now(), address));
         Ok(())
     }
 }

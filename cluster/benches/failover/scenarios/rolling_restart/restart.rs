@@ -13,13 +13,13 @@ use crate::deployment::Deployment;
 /// The longest until a server that was started is ready, and the gate knows it.
 const READY_WITHIN: Duration = Duration::from_secs(15);
 
-/// From there to the next step: what is due then shows whether the rooms are well.
+/// From there to the next restart: what is due then shows whether the rooms are well.
 const AFTERWARDS: Duration = Duration::from_secs(3);
 
 /// Whose process it is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Kind {
-    Nobody,
+pub(super) enum RestartTarget {
+    None,
     /// By its number.
     Chat(usize),
     /// By its index.
@@ -29,8 +29,8 @@ pub(super) enum Kind {
 
 /// A restart; what is due in its time, up to the next one, is counted to it.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Step {
-    pub(super) kind: Kind,
+pub(super) struct Restart {
+    pub(super) kind: RestartTarget,
     pub(super) from: Instant,
     /// The process was gone.
     pub(super) ended: Instant,
@@ -39,10 +39,10 @@ pub(super) struct Step {
     pub(super) over: Instant,
 }
 
-impl Kind {
+impl RestartTarget {
     pub(super) fn id(self) -> String {
         match self {
-            Self::Nobody => "none".to_owned(),
+            Self::None => "none".to_owned(),
             Self::Chat(number) => chat_id(number),
             Self::Connector(index) => connector_id(index),
             Self::Gate => GATE.to_owned(),
@@ -50,23 +50,23 @@ impl Kind {
     }
 }
 
-impl Step {
+impl Restart {
     /// The time until now, in which nothing was restarted.
-    pub(super) fn of_nothing(from: Instant) -> Self {
-        Self { kind: Kind::Nobody, from, ended: from, ready: from, over: Instant::now() }
+    pub(super) fn none(from: Instant) -> Self {
+        Self { kind: RestartTarget::None, from, ended: from, ready: from, over: Instant::now() }
     }
 
-    pub(super) async fn take(deployment: &mut Deployment, kind: Kind) -> Self {
+    pub(super) async fn take(deployment: &mut Deployment, kind: RestartTarget) -> Self {
         let id = kind.id();
         let before = run(deployment, &id).await;
         let from = Instant::now();
         deployment.process_mut(&id).stop().await;
         let ended = Instant::now();
         deployment.run(&id).await;
-        let desk = deployment.configuration.desk(&id);
-        eventually(READY_WITHIN, &format!("{id} to be ready"), async || admin_http::is_ready(desk).await).await;
+        let address = deployment.configuration.admin_address(&id);
+        eventually(READY_WITHIN, &format!("{id} to be ready"), async || admin_http::is_ready(address).await).await;
         eventually(READY_WITHIN, &format!("the gate to know {id}"), async || match kind {
-            Kind::Gate => run(deployment, &connector_id(0)).await.is_some(),
+            RestartTarget::Gate => run(deployment, &connector_id(0)).await.is_some(),
             _ => run(deployment, &id).await.is_some_and(|run| Some(run) != before),
         })
         .await;
@@ -83,7 +83,7 @@ impl Step {
 
 /// The run of a server that is up, as the gate knows it.
 async fn run(deployment: &Deployment, server: &str) -> Option<Value> {
-    let line = admin_http::status(deployment.configuration.desk(GATE), server).await?;
+    let line = admin_http::status(deployment.configuration.admin_address(GATE), server).await?;
     let incarnation = line.get("incarnation").filter(|_| line["state"] == "up");
     incarnation.cloned()
 }

@@ -8,12 +8,12 @@ use shared::dispatcher::Strategy;
 use tokio::time::Instant;
 
 use super::DRAIN_SECS;
-use super::member::Person;
-use super::members::People;
-use super::restart::{Kind, Step};
+use super::member::Member;
+use super::members::Members;
+use super::restart::{Restart, RestartTarget};
 use crate::deployment::Deployment;
 use crate::durations::{COLUMNS, Durations};
-use crate::promise_report::Verdict;
+use crate::promise_report::PromiseReport;
 
 const CHATS: usize = 3;
 
@@ -30,13 +30,13 @@ const BATCH: Duration = Duration::from_millis(50);
 /// The latest that a client may hear of its connection's end, for that to count as the machine's fault.
 const LATE: Duration = Duration::from_millis(250);
 
-pub(super) struct Table {
+pub(super) struct RestartTable {
     rows: Vec<Row>,
 }
 
-/// What happened during one step, or all.
+/// What happened during one restart, or all.
 struct Row {
-    kind: Kind,
+    kind: RestartTarget,
     what: String,
     /// How long the process took to end, and the next one to be ready.
     took: Option<[Duration; 2]>,
@@ -53,19 +53,20 @@ struct Row {
 /// A message as one person heard it.
 struct Delivery<'a> {
     due: Instant,
-    heard: Instant,
-    speaker: &'a Person,
-    listener: &'a Person,
+    received_at: Instant,
+    sender: &'a Member,
+    listener: &'a Member,
 }
 
-impl Table {
-    pub(super) fn new(people: &People, steps: &[Step], deployment: &Deployment) -> Self {
-        let deliveries: Vec<_> = people.rooms().flat_map(deliveries).collect();
-        let mut rows: Vec<_> = steps.iter().map(|step| Row::of(step, people, &deliveries, deployment)).collect();
-        let (first, last) = (steps.first().map(|step| step.over), steps.last().map(|step| step.over));
+impl RestartTable {
+    pub(super) fn new(members: &Members, restarts: &[Restart], deployment: &Deployment) -> Self {
+        let deliveries: Vec<_> = members.rooms().flat_map(deliveries).collect();
+        let mut rows: Vec<_> =
+            restarts.iter().map(|restart| Row::of(restart, members, &deliveries, deployment)).collect();
+        let (first, last) = (restarts.first().map(|restart| restart.over), restarts.last().map(|restart| restart.over));
         if let (Some(from), Some(over)) = (first, last) {
-            let all = Step { kind: Kind::Nobody, from, ended: from, ready: from, over };
-            rows.push(Row { what: "all restarts".to_owned(), ..Row::of(&all, people, &deliveries, deployment) });
+            let all = Restart { kind: RestartTarget::None, from, ended: from, ready: from, over };
+            rows.push(Row { what: "all restarts".to_owned(), ..Row::of(&all, members, &deliveries, deployment) });
         }
         Self { rows }
     }
@@ -78,35 +79,41 @@ impl Table {
         self.rows.iter().for_each(Row::show);
     }
 
-    pub(super) fn judge(&self, verdict: &mut Verdict) {
+    pub(super) fn report(&self, promises: &mut PromiseReport) {
         for row in &self.rows {
-            row.judge(verdict);
+            row.report(promises);
         }
     }
 }
 
 impl Row {
-    fn of(step: &Step, people: &People, deliveries: &[Delivery<'_>], deployment: &Deployment) -> Self {
-        let door = match step.kind {
-            Kind::Connector(index) => Some(deployment.configuration.door(index)),
+    fn of(restart: &Restart, members: &Members, deliveries: &[Delivery<'_>], deployment: &Deployment) -> Self {
+        let address = match restart.kind {
+            RestartTarget::Connector(index) => Some(deployment.configuration.connector_address(index)),
             _ => None,
         };
-        let sessions =
-            door.as_ref().map(|door| people.all.iter().filter(|person| person.was_at(step.from) == Some(door)));
-        let mut attempts: Vec<_> = people.all.iter().flat_map(|person| &person.attempts).copied().collect();
-        attempts.retain(|at| step.has(*at));
+        let sessions = address
+            .as_ref()
+            .map(|address| members.all.iter().filter(|member| member.connector_at(restart.from) == Some(address)));
+        let mut attempts: Vec<_> = members.all.iter().flat_map(|member| &member.attempts).copied().collect();
+        attempts.retain(|at| restart.has(*at));
         attempts.sort_unstable();
-        let tries = people.all.iter().flat_map(|person| person.said.iter().enumerate().map(move |said| (person, said)));
-        let tries: Vec<_> = tries.filter(|(person, (number, _))| step.has(person.pace.due(*number))).collect();
-        let concerned = deliveries.iter().filter(|one| step.has(one.due) && one.is_concerned(step, door.as_deref()));
+        let tries = members
+            .all
+            .iter()
+            .flat_map(|member| member.acknowledged.iter().enumerate().map(move |said| (member, said)));
+        let tries: Vec<_> = tries.filter(|(member, (number, _))| restart.has(member.schedule.due(*number))).collect();
+        let concerned =
+            deliveries.iter().filter(|one| restart.has(one.due) && one.is_concerned(restart, address.as_deref()));
         Self {
-            kind: step.kind,
-            what: step.kind.id(),
-            took: (step.kind != Kind::Nobody).then(|| [step.ended - step.from, step.ready - step.ended]),
-            moved: people.all.iter().map(|person| person.moves(|at| step.has(at))).sum(),
+            kind: restart.kind,
+            what: restart.kind.id(),
+            took: (restart.kind != RestartTarget::None)
+                .then(|| [restart.ended - restart.from, restart.ready - restart.ended]),
+            moved: members.all.iter().map(|member| member.moves(|at| restart.has(at))).sum(),
             most: most_in_a_second(&attempts),
             rate: sessions.map(|sessions| sessions.count() as f64 / f64::from(DRAIN_SECS)),
-            pauses: concerned.map(|one| one.heard - one.due).collect(),
+            pauses: concerned.map(|one| one.received_at - one.due).collect(),
             refused: tries.iter().map(|(_, (_, tries))| tries.refused).sum(),
             repeated: tries.iter().map(|(_, (_, tries))| tries.repeated).sum(),
         }
@@ -121,18 +128,18 @@ impl Row {
     }
 
     /// Who ends a connector is promised its rate; of others nobody is to notice anything.
-    fn judge(&self, verdict: &mut Verdict) {
+    fn report(&self, promises: &mut PromiseReport) {
         let Self { kind, what, most, rate, pauses, .. } = self;
         match (kind, rate) {
-            (Kind::Connector(_), Some(rate)) => {
+            (RestartTarget::Connector(_), Some(rate)) => {
                 let second = Duration::from_secs(1) + BATCH + pauses.max().min(LATE);
                 // Of one connection, a part was due before.
                 let limit = rate * second.as_secs_f64() + 1.0;
                 let found = format!("{what}: {most} reconnects in any second at most, {rate:.1} are configured");
-                verdict.promise(*most as f64 <= limit, &found);
+                promises.check(*most as f64 <= limit, &found);
             }
-            (Kind::Chat(_) | Kind::Gate, _) => {
-                verdict.promise(*most == 0, &format!("{what}: nobody has to connect anew"));
+            (RestartTarget::Chat(_) | RestartTarget::Gate, _) => {
+                promises.check(*most == 0, &format!("{what}: nobody has to connect anew"));
             }
             _ => {}
         }
@@ -141,25 +148,27 @@ impl Row {
 
 impl Delivery<'_> {
     /// Whether what is restarted has to do with it.
-    fn is_concerned(&self, step: &Step, door: Option<&str>) -> bool {
-        match step.kind {
-            Kind::Nobody | Kind::Gate => true,
-            Kind::Chat(number) => Strategy::default().index(&self.speaker.room, CHATS) == Some(number - 1),
-            Kind::Connector(_) => [self.speaker, self.listener].iter().any(|person| person.was_at(step.from) == door),
+    fn is_concerned(&self, restart: &Restart, address: Option<&str>) -> bool {
+        match restart.kind {
+            RestartTarget::None | RestartTarget::Gate => true,
+            RestartTarget::Chat(number) => Strategy::default().index(&self.sender.room, CHATS) == Some(number - 1),
+            RestartTarget::Connector(_) => {
+                [self.sender, self.listener].iter().any(|member| member.connector_at(restart.from) == address)
+            }
         }
     }
 }
 
 /// All that was heard in a room.
-fn deliveries(room: &[Person]) -> Vec<Delivery<'_>> {
-    let speakers: BTreeMap<_, _> = room.iter().map(|person| (person.name.as_str(), person)).collect();
+fn deliveries(room: &[Member]) -> Vec<Delivery<'_>> {
+    let senders: BTreeMap<_, _> = room.iter().map(|member| (member.name.as_str(), member)).collect();
     let mut deliveries = Vec::new();
     for listener in room {
-        for (heard, event) in &listener.heard {
+        for (received_at, event) in &listener.events_received {
             let Event::Chat(chat) = event else { continue };
             let number = chat.msg.rsplit_once('/').and_then(|(_, number)| number.parse().ok());
-            let (Some(speaker), Some(number)) = (speakers.get(chat.from.as_str()), number) else { continue };
-            deliveries.push(Delivery { due: speaker.pace.due(number), heard: *heard, speaker, listener });
+            let (Some(sender), Some(number)) = (senders.get(chat.from.as_str()), number) else { continue };
+            deliveries.push(Delivery { due: sender.schedule.due(number), received_at: *received_at, sender, listener });
         }
     }
     deliveries
