@@ -213,9 +213,9 @@ async fn a_server_without_an_entry_is_not_ready() {
         let list = parts.servers.of_type(&kind).iter().filter(|server| server.id.as_str() != "chat-server-3");
         (kind.clone(), list.cloned().collect())
     });
-    chat.change(Servers::new(left)).await.unwrap();
+    chat.apply_servers(Servers::new(left)).await.unwrap();
     until_fails(port, "view").await;
-    chat.change(parts.servers.clone()).await.unwrap();
+    chat.apply_servers(parts.servers.clone()).await.unwrap();
     until_ready(port).await;
     chat.stop().await;
 }

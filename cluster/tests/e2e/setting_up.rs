@@ -172,8 +172,8 @@ async fn a_cluster_runs_as_compose_sets_it_up_and_grows_while_people_talk() {
     assert_eq!(third, "11 users, none of them new; 8 keys, none of them new; NATS has reloaded them\n");
     parts.servers = with_chat_server(&parts.servers, "chat-server-4");
     for cluster in &mut clusters {
-        cluster.look_at_keys().unwrap().unwrap();
-        cluster.change(parts.servers.clone()).await.unwrap();
+        cluster.reload_keys().unwrap().unwrap();
+        cluster.apply_servers(parts.servers.clone()).await.unwrap();
     }
     directories.answered_as("chat-server-4", &parts).await;
     clusters.push(parts.start("chat-server-4").await);

@@ -11,23 +11,23 @@ pub struct ServersFile {
     directory: PathBuf,
     environment: String,
     /// Its text at the last look, or the reason why it had none.
-    seen: Option<Result<ServersText, String>>,
+    last_read: Option<Result<ServersText, String>>,
 }
 
 impl ServersFile {
     /// The file of an environment below a directory, not looked at yet.
     pub fn new(directory: PathBuf, environment: String) -> Self {
-        Self { directory, environment, seen: None }
+        Self { directory, environment, last_read: None }
     }
 
     /// The servers, if the file changed since the last look. A file that is wrong is told once.
-    pub fn look(&mut self) -> Option<Result<Servers, ConfigError>> {
+    pub fn read_changed(&mut self) -> Option<Result<Servers, ConfigError>> {
         let read = ServersText::read(&self.directory, &self.environment);
         let now = read.as_ref().map(Clone::clone).map_err(ToString::to_string);
-        if self.seen.as_ref() == Some(&now) {
+        if self.last_read.as_ref() == Some(&now) {
             return None;
         }
-        self.seen = Some(now);
+        self.last_read = Some(now);
         Some(read.and_then(|text| text.servers(&self.environment)))
     }
 }
@@ -51,23 +51,23 @@ mod tests {
         };
         let mut file = ServersFile::new(directory.clone(), "production".to_owned());
         fs::write(&path, chats(&["a"])).unwrap();
-        assert_eq!(file.look().unwrap().unwrap().chat().len(), 1);
-        assert!(file.look().is_none());
+        assert_eq!(file.read_changed().unwrap().unwrap().chat().len(), 1);
+        assert!(file.read_changed().is_none());
         fs::write(&path, "{").unwrap();
-        assert!(file.look().unwrap().is_err());
-        assert!(file.look().is_none());
+        assert!(file.read_changed().unwrap().is_err());
+        assert!(file.read_changed().is_none());
         fs::write(&path, chats(&["a", "b"])).unwrap();
-        assert_eq!(file.look().unwrap().unwrap().chat().len(), 2);
+        assert_eq!(file.read_changed().unwrap().unwrap().chat().len(), 2);
         fs::remove_file(&path).unwrap();
-        assert!(file.look().unwrap().is_err());
+        assert!(file.read_changed().unwrap().is_err());
         fs::create_dir(&path).unwrap();
-        assert!(file.look().unwrap().unwrap_err().to_string().contains("it is a directory"));
-        assert!(file.look().is_none());
+        assert!(file.read_changed().unwrap().unwrap_err().to_string().contains("it is a directory"));
+        assert!(file.read_changed().is_none());
         fs::remove_dir(&path).unwrap();
-        assert!(file.look().unwrap().is_err());
+        assert!(file.read_changed().unwrap().is_err());
         fs::create_dir(directory.join("production")).unwrap();
         fs::write(directory.join("production/servers.json"), chats(&["x", "y", "z"])).unwrap();
-        assert_eq!(file.look().unwrap().unwrap().chat().len(), 3);
+        assert_eq!(file.read_changed().unwrap().unwrap().chat().len(), 3);
         fs::remove_dir_all(&directory).unwrap();
     }
 }

@@ -12,35 +12,35 @@ use tokio::time::Instant;
 use tracing::{error, info};
 
 use super::{Cluster, stop_in_order};
+use crate::bind::BoundServer;
 use crate::keys;
-use crate::listeners::Bound;
 
 /// Delays between the attempts to start a server.
 const POLICY: Policy = Policy { first_ms: 1_000, longest_ms: 30_000 };
 
 /// Servers of this process that could not start, each with its next attempt.
 #[derive(Debug)]
-pub(super) struct Missing {
+pub(super) struct StartRetries {
     since: Instant,
     servers: BTreeMap<ServerId, (Backoff, u64)>,
 }
 
-impl Default for Missing {
+impl Default for StartRetries {
     fn default() -> Self {
         Self { since: Instant::now(), servers: BTreeMap::new() }
     }
 }
 
-impl Missing {
+impl StartRetries {
     /// Notes that a server could not start.
-    pub(super) fn failed(&mut self, id: &ServerId) {
+    pub(super) fn record_failure(&mut self, id: &ServerId) {
         let now = self.now();
         let (backoff, retry_at) = self.servers.entry(id.clone()).or_default();
         *retry_at = backoff.fail(POLICY, now, rand::random());
     }
 
     /// Returns true if a server could not start.
-    pub(super) fn has(&self, id: &ServerId) -> bool {
+    pub(super) fn contains(&self, id: &ServerId) -> bool {
         self.servers.contains_key(id)
     }
 
@@ -58,11 +58,11 @@ impl Missing {
 impl Cluster {
     /// Tries those servers again that could not start, as far as it is time for. Failures are logged,
     /// at a bounded rate.
-    pub async fn try_missing(&mut self) {
-        let wanted = keys::own(&self.keeper.now(), self.only.as_ref());
-        self.missing.servers.retain(|id, _| wanted.contains(id));
-        for id in self.missing.due() {
-            match self.start_late(&id).await {
+    pub async fn retry_failed_starts(&mut self) {
+        let wanted = keys::own_servers(&self.keeper.now(), self.only.as_ref());
+        self.start_retries.servers.retain(|id, _| wanted.contains(id));
+        for id in self.start_retries.due() {
+            match self.retry_start(&id).await {
                 Ok(()) => info!(server = %id, "a server that could not start runs now"),
                 Err(error) => {
                     static UNSTARTED: LogLimit = LogLimit::new();
@@ -75,9 +75,9 @@ impl Cluster {
     }
 
     /// Starts a server whose entry others know already.
-    pub(super) async fn start_late(&mut self, id: &ServerId) -> anyhow::Result<()> {
+    pub(super) async fn retry_start(&mut self, id: &ServerId) -> anyhow::Result<()> {
         let mut servers = (*self.keeper.now()).clone();
-        let mut bound = Bound::listen_all(&mut servers, &self.node.settings, |wanted| wanted == id).await;
+        let mut bound = BoundServer::bind_all(&mut servers, &self.node.settings, |wanted| wanted == id).await;
         let started = match bound.pop() {
             Some(Ok(bound)) => {
                 // A port that the system picked is known now.
@@ -90,14 +90,14 @@ impl Cluster {
             None => bail!("{id} is not in servers.json"),
         };
         match &started {
-            Ok(()) => drop(self.missing.servers.remove(id)),
-            Err(_) => self.missing.failed(id),
+            Ok(()) => drop(self.start_retries.servers.remove(id)),
+            Err(_) => self.start_retries.record_failure(id),
         }
         started
     }
 
     /// Starts a server; of one that cannot start nothing is left.
-    pub(super) async fn start_or_remove(&mut self, bound: Bound) -> anyhow::Result<()> {
+    pub(super) async fn start_or_remove(&mut self, bound: BoundServer) -> anyhow::Result<()> {
         let id = bound.server.id.clone();
         let started = self.start_server(bound).await;
         if started.is_err() {

@@ -10,7 +10,7 @@ use shared::ids::ServerId;
 use tokio::net::TcpListener;
 
 /// A server that is to be started, with its listeners.
-pub(crate) struct Bound {
+pub(crate) struct BoundServer {
     pub(crate) server: Server,
     pub(crate) role: Role,
     /// Where operators ask, if its entry has a `port`.
@@ -34,9 +34,9 @@ struct Field {
 const CLIENTS: Field = Field { port: "clientPort", bind: "bind" };
 const ADMIN: Field = Field { port: "port", bind: "admin.bind" };
 
-impl Bound {
+impl BoundServer {
     /// Binds every wanted server, and notes the ports that the system chose.
-    pub(crate) async fn listen_all(
+    pub(crate) async fn bind_all(
         servers: &mut Servers,
         settings: &Settings,
         wanted: impl Fn(&ServerId) -> bool,
@@ -46,7 +46,7 @@ impl Bound {
         let ours = ours.flat_map(|kind| servers.of_type(kind).iter().map(move |server| (kind, server)));
         let wanted: Vec<_> = ours.filter(|(_, server)| wanted(&server.id)).map(|(kind, s)| (kind, s.clone())).collect();
         for (kind, server) in wanted {
-            let bound = Self::listen(kind, server, settings).await;
+            let bound = Self::bind(kind, server, settings).await;
             if let Ok(bound) = &bound {
                 servers.replace(bound.server.clone());
             }
@@ -55,7 +55,7 @@ impl Bound {
         all
     }
 
-    async fn listen(kind: &'static str, mut server: Server, settings: &Settings) -> anyhow::Result<Self> {
+    async fn bind(kind: &'static str, mut server: Server, settings: &Settings) -> anyhow::Result<Self> {
         let role = if kind == CHAT {
             Role::Chat
         } else {
@@ -74,7 +74,7 @@ impl Bound {
     }
 
     /// The listeners at which its health is asked for.
-    pub(crate) fn probed(&self) -> impl Iterator<Item = &TcpListener> {
+    pub(crate) fn health_listeners(&self) -> impl Iterator<Item = &TcpListener> {
         let gate = if let Role::Gate(listener) = &self.role { Some(listener) } else { None };
         self.admin.iter().chain(gate)
     }
