@@ -18,7 +18,7 @@ mod table;
 
 use std::collections::BTreeMap;
 
-use client::load::{Milliseconds, ProcessUsage, StepLoad, StepReport};
+use load::{Milliseconds, ProcessUsage, StepLoad, StepReport};
 
 use crate::dimensions::{BaselineKind, Component, Shape, StepKind, System, grouped};
 use crate::load_steps::{CURVE, FAN_OUT, IDLE, ROOMS, STORM};

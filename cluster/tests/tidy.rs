@@ -7,13 +7,14 @@ use std::path::{Path, PathBuf};
 use cargo_metadata::{DependencyKind, MetadataCommand};
 
 /// What each crate of the workspace may use of the others.
-const ALLOWED: [(&str, &[&str]); 7] = [
+const ALLOWED: [(&str, &[&str]); 8] = [
     ("wire", &[]),
     ("shared", &["wire"]),
     ("gate", &["shared", "wire"]),
     ("connector", &["shared", "wire"]),
     ("chat", &["shared", "wire"]),
     ("client", &["wire"]),
+    ("load", &["client", "wire"]),
     ("cluster", &["chat", "connector", "gate", "shared", "wire"]),
 ];
 

@@ -1,6 +1,6 @@
 //! What is run at which rate, step by step. Pure.
 
-use client::load::{StepLoad, StepReport};
+use load::{StepLoad, StepReport};
 
 use crate::dimensions::{Shape, StepKind};
 

@@ -28,7 +28,7 @@ mod table;
 use std::process::ExitCode;
 
 use clap::Parser;
-use client::load::LoadError;
+use load::LoadError;
 use tokio::time::Instant;
 
 use crate::document::Document;

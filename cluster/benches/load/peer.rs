@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use bytes::Bytes;
-use client::load::{Framing, Identity, OutBuffer, Protocol, ServerEvent, SessionError};
+use load::{Framing, Identity, OutBuffer, Protocol, ServerEvent, SessionError};
 use serde_json::json;
 
 use crate::process::Process;

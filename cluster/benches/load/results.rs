@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use client::load::StepReport;
+use load::StepReport;
 use serde::Serialize;
 
 use crate::dimensions::{BaselineKind, Component, Shape, StepKind, System};

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use clap::ValueEnum;
-use client::load::{LoadError, Plan, Report, Shaddock, StepLoad, StepReport, Workload, run_stepwise};
+use load::{LoadError, Plan, Report, Shaddock, StepLoad, StepReport, Workload, run_stepwise};
 use tokio_util::sync::CancellationToken;
 
 use crate::baseline;

@@ -1,6 +1,6 @@
 //! Tables for people to read, as Markdown. Pure.
 
-use client::load::StepReport;
+use load::StepReport;
 
 use crate::dimensions::{Component, Shape, StepKind, System};
 use crate::load_steps::{FAN_OUT, IDLE, ROOMS, STORM};

@@ -12,7 +12,7 @@ use wire::{
 
 use super::framing::{Framing, OutBuffer};
 use super::protocol::{Identity, Protocol, ServerEvent, SessionError};
-use crate::Address;
+use client::Address;
 
 /// The request that a login ends with: to the gate, or to enter.
 const LOGIN: u32 = 1;

@@ -5,8 +5,8 @@
 //! behind [`Protocol`], so that other servers can be measured with the same users, the same workload and the same check.
 //!
 //! ```no_run
-//! # async fn example() -> Result<(), client::load::LoadError> {
-//! use client::load::{Workload, Plan, Shaddock, run};
+//! # async fn example() -> Result<(), load::LoadError> {
+//! use load::{Workload, Plan, Shaddock, run};
 //! use tokio_util::sync::CancellationToken;
 //!
 //! let plan = Plan { users: 100, rooms: 10, workload: Workload::Open(vec![500.0]), ..Plan::default() };

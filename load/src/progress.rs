@@ -2,8 +2,8 @@
 
 use std::io::{self, IsTerminal};
 
-use client::load::{Phase, Plan, RunStatus, Workload};
 use indicatif::{ProgressBar, ProgressStyle};
+use load::{Phase, Plan, RunStatus, Workload};
 
 /// Ticks of a whole bar.
 const WHOLE: u64 = 1_000;

@@ -6,11 +6,11 @@ use std::process::{Output, Stdio};
 use std::time::Duration;
 
 use bytes::Bytes;
-use client::load::{
+use cluster::{Cluster, LogKind};
+use load::{
     Framing, Identity, LoadError, OutBuffer, Phase, Plan, Protocol, Report, ReportTable, RunStatus, ServerEvent,
     SessionError, Shaddock, StepLoad, StepReport, Workload, run, run_stepwise,
 };
-use cluster::{Cluster, LogKind};
 use serde_json::Value;
 use shared::config::{Config, Server, Servers, Settings};
 use shared::dispatcher::{CHAT, CONNECTOR, GATE};

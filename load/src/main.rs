@@ -1,4 +1,4 @@
-//! The load tool: what `client::load` does, for people at a terminal and for scripts.
+//! The load tool: what the crate `load` does, for people at a terminal and for scripts.
 
 mod args;
 mod progress;
@@ -7,8 +7,8 @@ use std::io::{self, Write};
 use std::process::ExitCode;
 
 use clap::Parser;
-use client::load::{LoadError, Plan, Report, ReportTable, Shaddock, run};
 use client::without_display_controls;
+use load::{LoadError, Plan, Report, ReportTable, Shaddock, run};
 use tokio_util::sync::CancellationToken;
 
 use crate::args::Args;

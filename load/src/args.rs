@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use clap::{ArgGroup, Parser};
 use client::Address;
-use client::load::{Plan, Workload};
+use load::{Plan, Workload};
 
 const NOTES: &str = "\
 The servers' limits apply. For more than 50 messages a second and user start them with
