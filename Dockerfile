@@ -12,6 +12,7 @@ COPY connector/Cargo.toml connector/
 COPY chat/Cargo.toml chat/
 COPY client/Cargo.toml client/
 COPY load/Cargo.toml load/
+COPY bench/Cargo.toml bench/
 COPY cluster/Cargo.toml cluster/
 RUN sed -i '/^default-run/d; /^\[\[/,/^$/d' */Cargo.toml \
     && for crate in */; do mkdir "$crate/src" && touch "$crate/src/lib.rs"; done \

@@ -21,7 +21,7 @@ impl Process {
     /// Starts the program with the configuration in `config` and these options; what it says goes to a file in `logs` that is
     /// called after `name`.
     pub(crate) fn start(name: &str, config: &Path, logs: &Path, options: &[&str]) -> Self {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_shaddock"));
+        let mut command = Command::new(shaddock());
         command.env_clear().arg("--config").arg(config).args(options);
         Self::spawn(name, command, logs)
     }
@@ -87,6 +87,20 @@ impl Drop for Process {
         self.child.kill().ok();
         self.child.wait().ok();
     }
+}
+
+/// The release build of the program, below the same target directory as this bench: cargo builds programs of its own package
+/// only for a bench.
+fn shaddock() -> PathBuf {
+    let bench = std::env::current_exe().unwrap();
+    let program = bench.parent().and_then(Path::parent).unwrap().join("shaddock");
+    assert!(
+        program.exists(),
+        "there is no {}: run the bench with make (`make bench`, `make bench-failover`, `make bench-messages`), or build \
+         it with `cargo build --release --package cluster --bin shaddock`",
+        program.display()
+    );
+    program
 }
 
 /// What all threads of a process used so far, in user and kernel mode.
