@@ -16,6 +16,8 @@ COPY gate/Cargo.toml gate/
 COPY connector/Cargo.toml connector/
 COPY chat/Cargo.toml chat/
 COPY client/Cargo.toml client/
+COPY load/Cargo.toml load/
+COPY bench/Cargo.toml bench/
 COPY cluster/Cargo.toml cluster/
 RUN sed -i '/^default-run/d; /^\[\[/,/^$/d' $(find . -mindepth 2 -name Cargo.toml) \
     && find . -mindepth 2 -name Cargo.toml -execdir mkdir src \; -execdir touch src/lib.rs \; \

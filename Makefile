@@ -32,9 +32,13 @@ compose-test: ## Build the image, start seven servers and NATS in containers, ch
 idle-memory: ## Measure what an idle session costs a connector; fails above 10 KiB
 	@scripts/idle-memory
 
+# The benches start the release build, which cargo does not build for another package's benches.
+build_shaddock := cargo build --release --package cluster --bin shaddock
+
 bench: tools ## Measure load beside Socket.IO and bare sockets, and write docs/bench; SCENES='fan-out storm' measures some and writes nothing
 	@scripts/fetch-socket.io
-	ulimit -n "$$(ulimit -H -n)" && cargo bench --package cluster --bench load -- $(SCENES)
+	$(build_shaddock)
+	ulimit -n "$$(ulimit -H -n)" && cargo bench --package bench --bench load -- $(SCENES)
 
 bench-log: tools ## Measure the log in JetStream; fails below 3,000 activations/s, or above 2 ms for 50 records
 	cargo bench --package chat --bench log
@@ -58,7 +62,9 @@ cases: tools ## Try inputs that once failed on the release build, all or CASES='
 	@scripts/try-cases $(CASES)
 
 bench-messages: tools ## Measure what a message costs with the log in memory, in JetStream, and signed; judges no time
-	cargo bench --package cluster --bench messages
+	$(build_shaddock)
+	cargo bench --package bench --bench messages
 
 bench-failover: tools ## Show what failover and re-sharding cost; SCENES='death names' picks some; fails where a promise is broken
-	cargo bench --package cluster --bench failover -- $(SCENES)
+	$(build_shaddock)
+	cargo bench --package bench --bench failover -- $(SCENES)

@@ -21,7 +21,6 @@ mod connection;
 mod error;
 mod event;
 mod gate;
-pub mod load;
 
 use std::time::Duration;
 

@@ -13,7 +13,7 @@ use tracing::{info, warn};
 const PRODUCTION: &str = "production";
 
 /// The servers that this process runs, or starts when they are new in the list.
-pub fn own(servers: &Servers, only: Option<&ServerId>) -> BTreeSet<ServerId> {
+pub fn own_servers(servers: &Servers, only: Option<&ServerId>) -> BTreeSet<ServerId> {
     let ours = [GATE, CONNECTOR, CHAT].into_iter().flat_map(|kind| servers.of_type(kind));
     let ours = ours.map(|server| &server.id).filter(|id| only.is_none_or(|only| only == *id));
     ours.cloned().collect()
@@ -23,7 +23,7 @@ pub fn own(servers: &Servers, only: Option<&ServerId>) -> BTreeSet<ServerId> {
 ///
 /// Without a broker there is nothing to sign: no other process can publish on the bus of this one. So one `settings.toml` is good
 /// for a cluster and for a developer's single process.
-pub(crate) fn start(
+pub(crate) fn start_signing(
     environment: &str,
     settings: &RpcSettings,
     over_nats: bool,

@@ -1,6 +1,6 @@
 //! Starts the servers of an environment, or one of them, and stops them in order: gates, connectors, chat servers, bus.
 
-mod missing;
+mod start_retries;
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -33,9 +33,9 @@ use runtime::server_list::ServerListWriter;
 use tokio::sync::Notify;
 use tracing::{info, warn};
 
-use self::missing::Missing;
+use self::start_retries::StartRetries;
+use crate::bind::{BoundServer, Role};
 use crate::keys;
-use crate::listeners::{Bound, Role};
 
 /// Time that the bus has to deliver what was accepted, when all servers ended.
 const DRAIN: Duration = Duration::from_secs(5);
@@ -81,12 +81,12 @@ pub struct Cluster {
     /// Opened for the first chat server.
     log: Option<Log>,
     only: Option<ServerId>,
-    running: BTreeMap<ServerId, Running>,
-    missing: Missing,
+    running: BTreeMap<ServerId, RunningServer>,
+    start_retries: StartRetries,
 }
 
 /// A server of this process.
-struct Running {
+struct RunningServer {
     kind: &'static str,
     lifecycle: Lifecycle,
     /// Of its admin listener, which answers for as long as there is something to say of the server.
@@ -94,7 +94,7 @@ struct Running {
 }
 
 /// Time for questions of operators that are being answered when all else has ended.
-const LAST_ANSWERS: Duration = Duration::from_millis(200);
+const LAST_RESPONSES: Duration = Duration::from_millis(200);
 
 /// The types of servers that are ours, in the order in which they stop: whoever is asked by others stops after them.
 const STOP_ORDER: [&str; 3] = [GATE, CONNECTOR, CHAT];
@@ -109,10 +109,10 @@ impl Cluster {
         let Plan { config, nats, log, only } = plan;
         check_only(&config, nats.as_deref(), only.as_ref())?;
         let Config { mut servers, settings, environment } = config;
-        let own = keys::own(&servers, only.as_ref());
-        let (signing_keeper, signing) = keys::start(&environment, &settings.rpc, nats.is_some(), &own)?;
-        let bound = Bound::listen_all(&mut servers, &settings, |id| only.as_ref().is_none_or(|only| only == id));
-        let bound = bound.await.into_iter().collect::<anyhow::Result<Vec<Bound>>>()?;
+        let own = keys::own_servers(&servers, only.as_ref());
+        let (signing_keeper, signing) = keys::start_signing(&environment, &settings.rpc, nats.is_some(), &own)?;
+        let bound = BoundServer::bind_all(&mut servers, &settings, |id| only.as_ref().is_none_or(|only| only == id));
+        let bound = bound.await.into_iter().collect::<anyhow::Result<Vec<BoundServer>>>()?;
         let metrics = Metrics::new();
         let name = only.as_ref().map_or(subjects::PROCESS, ServerId::as_str);
         let connecting = async {
@@ -121,16 +121,24 @@ impl Cluster {
             payload::prove(&bus, Duration::from_secs(settings.nats.connect_secs.into())).await?;
             anyhow::Ok(bus)
         };
-        let bus = while_alive(&bound, connecting).await?;
+        let bus = answer_probes_during(&bound, connecting).await?;
         let (keeper, server_list) = ServerListWriter::new(servers);
         let (settings, environment) = (Arc::new(settings), environment.into());
         let (lifecycle, health) = (Lifecycle::new(), Health::default());
         let payload = PayloadWatch::default();
         let node = Node { environment, server_list, settings, bus, signing, metrics, payload, lifecycle, health };
         let (signing, running) = (signing_keeper, BTreeMap::new());
-        let mut cluster =
-            Self { keeper, signing, node, log_kind: log, log: None, only, running, missing: Missing::default() };
-        for bound in in_order(bound) {
+        let mut cluster = Self {
+            keeper,
+            signing,
+            node,
+            log_kind: log,
+            log: None,
+            only,
+            running,
+            start_retries: StartRetries::default(),
+        };
+        for bound in sorted_by_start_order(bound) {
             if let Err(error) = cluster.start_server(bound).await {
                 // It took over nothing that it could hand over, and the operator waits for the
                 // error.
@@ -147,9 +155,9 @@ impl Cluster {
     /// A process that runs a single server does not start or end it by this; without an entry it owns nothing.
     ///
     /// # Errors
-    /// If a new server cannot start; all else is done nevertheless, and [`Self::try_missing`] tries it
+    /// If a new server cannot start; all else is done nevertheless, and [`Self::retry_failed_starts`] tries it
     /// again.
-    pub async fn change(&mut self, mut servers: Servers) -> anyhow::Result<()> {
+    pub async fn apply_servers(&mut self, mut servers: Servers) -> anyhow::Result<()> {
         let before = self.keeper.now();
         for (_, old) in before.all().filter(|(_, old)| self.running.contains_key(&old.id)) {
             keep_address(&mut servers, old);
@@ -158,27 +166,27 @@ impl Cluster {
             return Ok(());
         }
         // Each of them has a new chance.
-        self.missing = Missing::default();
+        self.start_retries = StartRetries::default();
         let mut errors: Vec<_> =
-            self.look_at_keys_of(&servers).and_then(Result::err).map(anyhow::Error::from).into_iter().collect();
-        let new: Vec<ServerId> = keys::own(&servers, self.only.as_ref()).into_iter().collect();
+            self.reload_keys_for(&servers).and_then(Result::err).map(anyhow::Error::from).into_iter().collect();
+        let new: Vec<ServerId> = keys::own_servers(&servers, self.only.as_ref()).into_iter().collect();
         let new: Vec<ServerId> = new.into_iter().filter(|id| !self.running.contains_key(id)).collect();
         // Those that cannot listen may want a port of a server that is removed below.
-        let bound = Bound::listen_all(&mut servers, &self.node.settings, |id| new.contains(id)).await;
+        let bound = BoundServer::bind_all(&mut servers, &self.node.settings, |id| new.contains(id)).await;
         let (count, chats) = (servers.all().count(), servers.chat().len());
         info!(servers = count, chats, "the servers are other ones now");
         self.keeper.replace(servers);
-        for bound in in_order(bound.into_iter().flatten().collect()) {
+        for bound in sorted_by_start_order(bound.into_iter().flatten().collect()) {
             let id = bound.server.id.clone();
             if let Err(error) = self.start_or_remove(bound).await {
-                self.missing.failed(&id);
+                self.start_retries.record_failure(&id);
                 errors.push(error);
             }
         }
         self.stop_removed().await;
         for id in new {
-            if !self.running.contains_key(&id) && !self.missing.has(&id) {
-                errors.extend(self.start_late(&id).await.err());
+            if !self.running.contains_key(&id) && !self.start_retries.contains(&id) {
+                errors.extend(self.retry_start(&id).await.err());
             }
         }
         let texts: Vec<String> = errors.iter().map(|error| format!("{error:#}")).collect();
@@ -190,28 +198,28 @@ impl Cluster {
     ///
     /// # Errors
     /// If they cannot be used; the keys of before stay.
-    pub fn look_at_keys(&mut self) -> Option<Result<(), KeyFileError>> {
-        self.look_at_keys_of(&self.keeper.now())
+    pub fn reload_keys(&mut self) -> Option<Result<(), KeyFileError>> {
+        self.reload_keys_for(&self.keeper.now())
     }
 
-    fn look_at_keys_of(&mut self, servers: &Servers) -> Option<Result<(), KeyFileError>> {
-        let looked = self.signing.reload_if_changed(&keys::own(servers, self.only.as_ref()));
+    fn reload_keys_for(&mut self, servers: &Servers) -> Option<Result<(), KeyFileError>> {
+        let looked = self.signing.reload_if_changed(&keys::own_servers(servers, self.only.as_ref()));
         if let Some(Ok(())) = looked {
             info!("the keys of servers are other ones now");
         }
         looked
     }
 
-    async fn start_server(&mut self, bound: Bound) -> anyhow::Result<()> {
+    async fn start_server(&mut self, bound: BoundServer) -> anyhow::Result<()> {
         let (kind, node) = (bound.kind(), self.node.for_server());
         let id = &bound.server.id;
         ensure!(
             node.signing.is_ready_for(id),
             "{id} cannot start: there is no key of it in rpc.key_dir; run `shaddock keys DIR`"
         );
-        let Bound { server, role, admin } = bound;
+        let BoundServer { server, role, admin } = bound;
         let id = server.id.clone();
-        let running = Running { kind, lifecycle: node.lifecycle.clone(), admin: node.lifecycle.sibling() };
+        let running = RunningServer { kind, lifecycle: node.lifecycle.clone(), admin: node.lifecycle.sibling() };
         if let Some(listener) = admin {
             info!(server = %id, address = ?listener.local_addr().ok(), "health and metrics");
             let router = admin::health_router(id.clone(), node.clone()).merge(admin::metrics(node.clone()));
@@ -257,7 +265,7 @@ impl Cluster {
     }
 
     /// What wakes up whoever looks at the configuration: another process seems to see other servers.
-    pub fn doubts(&self) -> Arc<Notify> {
+    pub fn recheck_requests(&self) -> Arc<Notify> {
         self.keeper.recheck_requests()
     }
 
@@ -283,14 +291,14 @@ impl Cluster {
     }
 
     /// A server that runs alone hands over to others what it does. Where all end together, there is nobody to take it.
-    async fn hand_over(&self) {
+    async fn drain_servers(&self) {
         if self.only.is_none() {
             return;
         }
         let Settings { lifecycle, session, .. } = &*self.node.settings;
         let most = self.grace() + Duration::from_secs((lifecycle.drain_secs + session.resume_secs).into());
-        let can = |running: &&Running| running.kind != GATE && !running.lifecycle.is_broken();
-        for Running { kind, lifecycle, .. } in self.running.values().filter(can) {
+        let can = |running: &&RunningServer| running.kind != GATE && !running.lifecycle.is_broken();
+        for RunningServer { kind, lifecycle, .. } in self.running.values().filter(can) {
             if !lifecycle.drain(most).await {
                 warn!(kind, "a server did not hand over all in time: what is left is found by its absence");
             }
@@ -301,7 +309,7 @@ impl Cluster {
     ///
     /// What clients were promised is kept unless a server needs more than its grace time, which is logged.
     pub async fn stop(self) {
-        self.hand_over().await;
+        self.drain_servers().await;
         self.end().await;
     }
 
@@ -316,26 +324,26 @@ impl Cluster {
 }
 
 /// The order of starting: who is asked by others comes first; gates send users to connectors at once.
-fn in_order(mut servers: Vec<Bound>) -> Vec<Bound> {
+fn sorted_by_start_order(mut servers: Vec<BoundServer>) -> Vec<BoundServer> {
     servers.sort_by_key(|bound| std::cmp::Reverse(STOP_ORDER.iter().position(|kind| *kind == bound.kind())));
     servers
 }
 
 /// Answers health checks of servers until they can be started: a supervisor must not end a process
 /// because its broker is away.
-async fn while_alive<T>(bound: &[Bound], connecting: impl Future<Output = T>) -> T {
+async fn answer_probes_during<T>(bound: &[BoundServer], connecting: impl Future<Output = T>) -> T {
     let probing = Lifecycle::new();
     let answer = |listener| admin::serve(listener, admin::health_router_without_bus(), probing.clone());
-    let answers = join_all(bound.iter().flat_map(Bound::probed).map(answer));
+    let answers = join_all(bound.iter().flat_map(BoundServer::health_listeners).map(answer));
     let connected = tokio::select! {
         connected = connecting => connected,
         never = answers.then(|_| std::future::pending()) => never,
     };
-    probing.stop(LAST_ANSWERS).await;
+    probing.stop(LAST_RESPONSES).await;
     connected
 }
 
-async fn stop_in_order(servers: Vec<Running>, grace: Duration) {
+async fn stop_in_order(servers: Vec<RunningServer>, grace: Duration) {
     for kind in STOP_ORDER {
         let of_kind: Vec<&Lifecycle> = servers.iter().filter(|s| s.kind == kind).map(|s| &s.lifecycle).collect();
         of_kind.iter().for_each(|lifecycle| lifecycle.begin_stop());
@@ -348,7 +356,7 @@ async fn stop_in_order(servers: Vec<Running>, grace: Duration) {
     servers.iter().for_each(|server| server.admin.begin_stop());
     for server in servers {
         // Who asks too slowly is not waited for.
-        server.admin.stop(LAST_ANSWERS).await;
+        server.admin.stop(LAST_RESPONSES).await;
     }
 }
 

@@ -1,11 +1,11 @@
 //! Starts and stops the servers of an environment; what the program `shaddock` and the end-to-end tests share.
 
+mod bind;
 pub mod keys;
 pub mod launch;
-mod listeners;
+pub mod servers_file;
 mod signals;
-pub mod watch;
 
 pub use launch::{Cluster, LogKind, Plan};
-pub use signals::{ignore_others, look_asked, stop_asked};
-pub use watch::ServersFile;
+pub use servers_file::ServersFile;
+pub use signals::{ignore_other_signals, reload_signals, stop_signals};

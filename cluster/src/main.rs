@@ -18,7 +18,7 @@ fn main() -> ExitCode {
     let args = Args::parse();
     let ended = match &args.command {
         None => serve::run(args.options).map_err(anyhow::Error::from),
-        Some(command) => answer(command, &args.options).map(|()| ExitCode::SUCCESS),
+        Some(command) => run_command(command, &args.options).map(|()| ExitCode::SUCCESS),
     };
     ended.unwrap_or_else(|error| {
         // Without the backtrace that `RUST_BACKTRACE` adds where `main` returns the error: it says
@@ -39,7 +39,7 @@ pub(crate) fn failure(error: &anyhow::Error) -> String {
     text
 }
 
-fn answer(command: &Command, options: &Options) -> anyhow::Result<()> {
+fn run_command(command: &Command, options: &Options) -> anyhow::Result<()> {
     match command {
         Command::Check => tools::check::run(&options.load()?),
         Command::Keys { directory } => tools::keys::run(&options.load()?, options.only.as_ref(), directory),

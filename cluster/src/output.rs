@@ -13,10 +13,10 @@ use tracing::warn;
 use tracing_subscriber::fmt::MakeWriter;
 
 /// Bytes that may wait to be written; above, the newest lines are dropped.
-const WAITING: usize = 1024 * 1024;
+const MAX_QUEUED_BYTES: usize = 1024 * 1024;
 
 /// Time for the last lines when the process ends.
-const LAST_LINES: Duration = Duration::from_millis(500);
+const FLUSH_TIMEOUT: Duration = Duration::from_millis(500);
 
 /// A way out for lines. Clones are the same way.
 #[derive(Clone)]
@@ -61,7 +61,7 @@ impl Output {
     /// Queues a line, or drops it if too much waits. Never waits.
     pub(crate) fn push(&self, line: Vec<u8>) {
         let mut queue = self.queue();
-        if queue.bytes + line.len() > WAITING {
+        if queue.bytes + line.len() > MAX_QUEUED_BYTES {
             queue.lost += 1;
             return;
         }
@@ -74,7 +74,7 @@ impl Output {
     /// Waits a moment for what is queued to be written.
     pub(crate) fn flush(&self) {
         let waits = |queue: &mut Queue| queue.is_writing || !queue.lines.is_empty();
-        drop(self.0.changed.wait_timeout_while(self.queue(), LAST_LINES, waits));
+        drop(self.0.changed.wait_timeout_while(self.queue(), FLUSH_TIMEOUT, waits));
     }
 
     /// Writes what is queued, until the process ends.
@@ -201,7 +201,7 @@ mod tests {
     #[test]
     fn a_reader_that_stands_still_costs_lines_and_no_time() {
         let (output, let_go, taken) = output();
-        let line = vec![b'x'; WAITING / 8];
+        let line = vec![b'x'; MAX_QUEUED_BYTES / 8];
         for _ in 0..100 {
             output.push(line.clone());
         }

@@ -11,7 +11,7 @@ use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use anyhow::{Context, ensure};
-use cluster::{Cluster, Plan, ServersFile, ignore_others, look_asked, stop_asked};
+use cluster::{Cluster, Plan, ServersFile, ignore_other_signals, reload_signals, stop_signals};
 use futures_util::FutureExt;
 use model::settings::LogFormat;
 use runtime::config::{Config, Servers};
@@ -30,10 +30,10 @@ use crate::output::Output;
 use crate::rest::Rest;
 
 /// Time between two looks at `servers.json`.
-const LOOK: Duration = Duration::from_secs(1);
+const POLL_INTERVAL: Duration = Duration::from_secs(1);
 
 /// Time between two looks at least: doubts come with messages, as many as others send.
-const PAUSE: Duration = Duration::from_millis(100);
+const MIN_POLL_GAP: Duration = Duration::from_millis(100);
 
 /// Runs the servers that the options name, until they are to stop. An error is written to stderr.
 ///
@@ -73,10 +73,10 @@ fn log_to(stderr: &Output, format: LogFormat) -> anyhow::Result<()> {
     // Its own choice of colours obeys NO_COLOR, but does not look for a terminal.
     let lines = if io::stderr().is_terminal() { lines } else { lines.with_ansi(false) };
     match format {
-        LogFormat::Text => lines.finish().with(filter_fn(shows_no_secret)).init(),
+        LogFormat::Text => lines.finish().with(filter_fn(hides_secrets)).init(),
         LogFormat::Json => {
             let lines = lines.with_ansi(false).json().flatten_event(true);
-            lines.with_current_span(false).with_span_list(false).finish().with(filter_fn(shows_no_secret)).init();
+            lines.with_current_span(false).with_span_list(false).finish().with(filter_fn(hides_secrets)).init();
         }
     }
     Ok(())
@@ -118,14 +118,14 @@ fn pause(rest: &Mutex<Rest>) {
 
 /// The client library traces all that it writes, passwords and tokens among it. No filter of the operator's brings that
 /// back.
-fn shows_no_secret(metadata: &Metadata<'_>) -> bool {
+fn hides_secrets(metadata: &Metadata<'_>) -> bool {
     *metadata.level() < Level::TRACE || !metadata.target().starts_with("async_nats")
 }
 
 async fn serve(config: Config, options: Options) -> anyhow::Result<()> {
-    let mut signals = stop_asked().context("signals cannot be listened for")?;
-    let looks = look_asked().context("signals cannot be listened for")?;
-    ignore_others().context("signals cannot be ignored")?;
+    let mut signals = stop_signals().context("signals cannot be listened for")?;
+    let reloads = reload_signals().context("signals cannot be listened for")?;
+    ignore_other_signals().context("signals cannot be ignored")?;
     let (all, format) = (options.only.is_none(), config.settings.log.format);
     let log = options.log();
     let file = ServersFile::new(options.config.clone(), config.environment.clone());
@@ -143,7 +143,7 @@ async fn serve(config: Config, options: Options) -> anyhow::Result<()> {
         () = signals.next() => false,
         () = failed => true,
         // This task is as much the server's own as others.
-        _ = AssertUnwindSafe(keep_up(&mut cluster, file, looks)).catch_unwind() => true,
+        _ = AssertUnwindSafe(apply_configuration_changes(&mut cluster, file, reloads)).catch_unwind() => true,
     };
     if has_failed {
         error!("a task that servers need has failed: the process ends, its supervisor is to start it again");
@@ -159,31 +159,31 @@ async fn serve(config: Config, options: Options) -> anyhow::Result<()> {
 }
 
 /// Applies changes of `servers.json` and of keys for as long as servers run. What is wrong is said, and the servers stay as they were.
-async fn keep_up(cluster: &mut Cluster, mut file: ServersFile, mut asked: Signal) -> Infallible {
-    let doubts = cluster.doubts();
-    let mut tick = tokio::time::interval(LOOK);
+async fn apply_configuration_changes(cluster: &mut Cluster, mut file: ServersFile, mut reloads: Signal) -> Infallible {
+    let rechecks = cluster.recheck_requests();
+    let mut tick = tokio::time::interval(POLL_INTERVAL);
     tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
         tokio::select! {
             _ = tick.tick() => {}
-            _ = asked.recv() => {}
-            () = doubts.notified() => {}
+            _ = reloads.recv() => {}
+            () = rechecks.notified() => {}
         }
         // Keys first: a new server needs its own before it starts.
-        if let Some(Err(error)) = cluster.look_at_keys() {
+        if let Some(Err(error)) = cluster.reload_keys() {
             error!("keys are refused, those of before stay: {error}");
         }
-        match file.look() {
+        match file.read_changed() {
             None => {}
             Some(Ok(servers)) => {
-                if let Err(error) = cluster.change(servers).await {
+                if let Err(error) = cluster.apply_servers(servers).await {
                     error!("a change of servers.json could not be applied in full: {error:#}");
                 }
             }
             Some(Err(error)) => error!("servers.json is refused, the servers stay as they were: {error}"),
         }
-        cluster.try_missing().await;
-        tokio::time::sleep(PAUSE).await;
+        cluster.retry_failed_starts().await;
+        tokio::time::sleep(MIN_POLL_GAP).await;
     }
 }
 

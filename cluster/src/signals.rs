@@ -33,7 +33,7 @@ const XCPU: i32 = 24;
 ///
 /// # Errors
 /// If the operating system does not let us listen.
-pub fn stop_asked() -> io::Result<StopSignals> {
+pub fn stop_signals() -> io::Result<StopSignals> {
     let kinds = [SignalKind::terminate(), SignalKind::interrupt(), SignalKind::quit(), SignalKind::from_raw(XCPU)];
     let [term, int, quit, xcpu] = kinds.map(signal);
     Ok(StopSignals { term: term?, int: int?, quit: quit?, xcpu: xcpu? })
@@ -64,7 +64,7 @@ impl StopSignals {
 ///
 /// # Errors
 /// If the operating system does not let us listen.
-pub fn look_asked() -> io::Result<Signal> {
+pub fn reload_signals() -> io::Result<Signal> {
     signal(SignalKind::hangup())
 }
 
@@ -72,7 +72,7 @@ pub fn look_asked() -> io::Result<Signal> {
 ///
 /// # Errors
 /// If the operating system does not let us.
-pub fn ignore_others() -> io::Result<()> {
+pub fn ignore_other_signals() -> io::Result<()> {
     for number in IGNORED.into_iter().flatten() {
         // Listened for and dropped: the runtime's handler stays, and does nothing.
         drop(signal(SignalKind::from_raw(number))?);

@@ -12,7 +12,7 @@ use std::io::{self, ErrorKind, Write};
 
 /// Writes an answer; a reader that went away is no error.
 fn print(answer: &[u8]) -> io::Result<()> {
-    unless_nobody_reads(write(answer))
+    ignore_broken_pipe(write(answer))
 }
 
 /// Writes a piece of an answer, so that it is seen at once.
@@ -22,7 +22,7 @@ fn write(piece: &[u8]) -> io::Result<()> {
 }
 
 /// A reader that went away has seen enough.
-fn unless_nobody_reads(outcome: io::Result<()>) -> io::Result<()> {
+fn ignore_broken_pipe(outcome: io::Result<()>) -> io::Result<()> {
     match outcome {
         Err(error) if error.kind() == ErrorKind::BrokenPipe => Ok(()),
         outcome => outcome,

@@ -17,7 +17,7 @@ const MAX_DEPTH: usize = 256;
 /// Reads a message from stdin and prints it; of a stream, one after the other.
 pub(crate) fn run(is_stream: bool) -> anyhow::Result<()> {
     if is_stream {
-        return Ok(super::unless_nobody_reads(stream::each(io::stdin().lock(), super::write))?);
+        return Ok(super::ignore_broken_pipe(stream::for_each_message(io::stdin().lock(), super::write))?);
     }
     let mut message = Vec::new();
     io::stdin().lock().read_to_end(&mut message)?;
@@ -28,7 +28,7 @@ pub(crate) fn run(is_stream: bool) -> anyhow::Result<()> {
 fn translate(message: Vec<u8>) -> Vec<u8> {
     let mut rest = message.as_slice();
     let Ok(mut value) = read_value_with_max_depth(&mut rest, MAX_DEPTH) else { return message };
-    open_record(&mut value);
+    decode_record(&mut value);
     let json = match rest {
         [] => Json(&value).to_string(),
         // A text's first byte alone is a number in MessagePack, but never a map or an array.
@@ -55,7 +55,7 @@ fn printable(json: &str) -> String {
 }
 
 /// Puts the record of a chat server's message in the place of its bytes.
-fn open_record(message: &mut Value) {
+fn decode_record(message: &mut Value) {
     let mut value = message;
     for field in ["answer", "record", "record"] {
         let Value::Map(fields) = value else { return };

@@ -8,7 +8,7 @@ use runtime::config::Config;
 
 /// Writes the keys of all servers of the environment, or of `only`.
 pub(crate) fn run(config: &Config, only: Option<&ServerId>, directory: &Path) -> anyhow::Result<()> {
-    let servers: Vec<ServerId> = cluster::keys::own(&config.servers, only).into_iter().collect();
+    let servers: Vec<ServerId> = cluster::keys::own_servers(&config.servers, only).into_iter().collect();
     if let Some(only) = only.filter(|_| servers.is_empty()) {
         anyhow::bail!("{only} is not in servers.json, environment {}", config.environment);
     }

@@ -20,10 +20,10 @@ use tokio::time::timeout;
 use super::table::align;
 
 /// Time for one server's answer.
-const ANSWER: Duration = Duration::from_secs(3);
+const RESPONSE_TIMEOUT: Duration = Duration::from_secs(3);
 
 /// Most bytes of an answer.
-const ANSWER_BYTES: usize = 64 * 1024;
+const MAX_RESPONSE_BYTES: usize = 64 * 1024;
 
 /// What `/readyz` says.
 #[derive(Debug, Deserialize)]
@@ -33,7 +33,7 @@ struct Report {
 }
 
 /// How it is with a server.
-enum Standing {
+enum ServerHealth {
     Ready,
     /// What is wrong.
     Unready(String),
@@ -44,7 +44,7 @@ enum Standing {
 /// Prints a line for each server that runs here. Fails if one is not ready, if `only` does not run, or if none runs.
 pub(crate) fn run(config: &Config, only: Option<&ServerId>) -> anyhow::Result<()> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    let lines = runtime.block_on(ask_all(config, only))?;
+    let lines = runtime.block_on(check_servers(config, only))?;
     let rows: Vec<_> =
         lines.iter().map(|(id, fault)| [id.to_string(), fault.clone().unwrap_or("ready".into())]).collect();
     // The status is the answer; a health check mostly drops the text.
@@ -56,18 +56,18 @@ pub(crate) fn run(config: &Config, only: Option<&ServerId>) -> anyhow::Result<()
 }
 
 /// The servers that were to be found here, each with what is wrong with it.
-async fn ask_all<'a>(
+async fn check_servers<'a>(
     config: &'a Config,
     only: Option<&ServerId>,
 ) -> anyhow::Result<Vec<(&'a ServerId, Option<String>)>> {
     let mut lines = Vec::new();
     for (server_type, server) in config.servers.all().filter(|(_, server)| only.is_none_or(|only| *only == server.id)) {
-        let fault = match standing(server.admin_address(server_type, &config.settings)).await {
-            Standing::Ready => None,
-            Standing::Unready(fault) => Some(fault),
+        let fault = match check_server(server.admin_address(server_type, &config.settings)).await {
+            ServerHealth::Ready => None,
+            ServerHealth::Unready(fault) => Some(fault),
             // Of all servers, others run elsewhere.
-            Standing::Absent(_) if only.is_none() => continue,
-            Standing::Absent(why) => Some(why.to_owned()),
+            ServerHealth::Absent(_) if only.is_none() => continue,
+            ServerHealth::Absent(why) => Some(why.to_owned()),
         };
         lines.push((&server.id, fault));
     }
@@ -77,19 +77,21 @@ async fn ask_all<'a>(
     Ok(lines)
 }
 
-async fn standing(address: Option<SocketAddr>) -> Standing {
-    let Some(address) = address.map(here) else { return Standing::Absent("has no port in servers.json") };
-    match timeout(ANSWER, ask(address)).await {
-        Ok(Ok(Some(Report { ready: true, .. }))) => Standing::Ready,
-        Ok(Ok(Some(report))) => Standing::Unready(faults(&report)),
-        Ok(Ok(None)) => Standing::Absent("does not run"),
-        Ok(Err(error)) => Standing::Unready(format!("{address} gives no answer that is one: {error:#}")),
-        Err(_) => Standing::Unready(format!("{address} gives no answer within {} s", ANSWER.as_secs())),
+async fn check_server(address: Option<SocketAddr>) -> ServerHealth {
+    let Some(address) = address.map(reachable_from_here) else {
+        return ServerHealth::Absent("has no port in servers.json");
+    };
+    match timeout(RESPONSE_TIMEOUT, fetch_report(address)).await {
+        Ok(Ok(Some(Report { ready: true, .. }))) => ServerHealth::Ready,
+        Ok(Ok(Some(report))) => ServerHealth::Unready(faults(&report)),
+        Ok(Ok(None)) => ServerHealth::Absent("does not run"),
+        Ok(Err(error)) => ServerHealth::Unready(format!("{address} gives no answer that is one: {error:#}")),
+        Err(_) => ServerHealth::Unready(format!("{address} gives no answer within {} s", RESPONSE_TIMEOUT.as_secs())),
     }
 }
 
 /// Where a listener of all addresses is found from here.
-fn here(address: SocketAddr) -> SocketAddr {
+fn reachable_from_here(address: SocketAddr) -> SocketAddr {
     let ip = match address.ip() {
         IpAddr::V4(ip) if ip.is_unspecified() => Ipv4Addr::LOCALHOST.into(),
         IpAddr::V6(ip) if ip.is_unspecified() => Ipv6Addr::LOCALHOST.into(),
@@ -99,7 +101,7 @@ fn here(address: SocketAddr) -> SocketAddr {
 }
 
 /// The server's report; `None` if nobody listens.
-async fn ask(address: SocketAddr) -> anyhow::Result<Option<Report>> {
+async fn fetch_report(address: SocketAddr) -> anyhow::Result<Option<Report>> {
     let stream = match TcpStream::connect(address).await {
         Err(error) if error.kind() == ErrorKind::ConnectionRefused => return Ok(None),
         stream => stream?,
@@ -109,7 +111,7 @@ async fn ask(address: SocketAddr) -> anyhow::Result<Option<Report>> {
     let answer = async {
         let answer = sender.send_request(request).await?;
         let status = answer.status();
-        let body = Limited::new(answer.into_body(), ANSWER_BYTES).collect().await;
+        let body = Limited::new(answer.into_body(), MAX_RESPONSE_BYTES).collect().await;
         let body = body.map_err(|error| anyhow::anyhow!(error))?.to_bytes();
         serde_json::from_slice(&body).with_context(|| format!("status {status}"))
     };

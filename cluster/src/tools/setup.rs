@@ -61,7 +61,7 @@ pub(crate) fn run(options: &Options, directory: &Path) -> anyhow::Result<()> {
 
 /// Writes the missing keys of all servers, and says which.
 fn keys(directory: &Path, servers: &Servers) -> anyhow::Result<String> {
-    let servers: Vec<ServerId> = cluster::keys::own(servers, None).into_iter().collect();
+    let servers: Vec<ServerId> = cluster::keys::own_servers(servers, None).into_iter().collect();
     let files = KeyFiles::within(directory);
     let Written { keys, elsewhere, .. } = files.write_missing(&servers)?;
     if let Some(id) = elsewhere.first() {

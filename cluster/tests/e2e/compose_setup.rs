@@ -173,8 +173,8 @@ async fn a_cluster_runs_as_compose_sets_it_up_and_grows_while_people_talk() {
     assert_eq!(third, "11 users, none of them new; 8 keys, none of them new; NATS has reloaded them\n");
     split.servers = with_chat_server(&split.servers, "chat-server-4");
     for cluster in &mut clusters {
-        cluster.look_at_keys().unwrap().unwrap();
-        cluster.change(split.servers.clone()).await.unwrap();
+        cluster.reload_keys().unwrap().unwrap();
+        cluster.apply_servers(split.servers.clone()).await.unwrap();
     }
     directories.assert_answers_to("chat-server-4", &split).await;
     clusters.push(split.start("chat-server-4").await);

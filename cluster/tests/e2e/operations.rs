@@ -213,9 +213,9 @@ async fn a_server_without_an_entry_is_not_ready() {
         let list = split.servers.of_type(&kind).iter().filter(|server| server.id.as_str() != "chat-server-3");
         (kind.clone(), list.cloned().collect())
     });
-    chat.change(Servers::new(left)).await.unwrap();
+    chat.apply_servers(Servers::new(left)).await.unwrap();
     wait_until_failing(port, "view").await;
-    chat.change(split.servers.clone()).await.unwrap();
+    chat.apply_servers(split.servers.clone()).await.unwrap();
     wait_until_ready(port).await;
     chat.stop().await;
 }

@@ -76,7 +76,7 @@ async fn rooms_move_when_a_chat_server_is_added_and_removed(setup: Setup) {
     let mut before = three.clone();
     for (step, chats) in [&[1, 2, 3, 4][..], &[2, 3, 4], &[2, 4, 3], &[1, 2, 3]].into_iter().enumerate() {
         let after = with_chats(&three, chats);
-        test.cluster.change(after.clone()).await.unwrap();
+        test.cluster.apply_servers(after.clone()).await.unwrap();
         exchange_in_all(&mut members, &format!("step {step}")).await;
         // Each room is at two connectors.
         expected += 2 * moved(&before, &after) as u64;
@@ -101,7 +101,7 @@ async fn a_connector_that_is_added_takes_clients(setup: Setup) {
         (CONNECTOR.to_owned(), connectors),
         (CHAT.to_owned(), servers.chat().to_vec()),
     ]);
-    test.cluster.change(servers).await.unwrap();
+    test.cluster.apply_servers(servers).await.unwrap();
     let ann = test.join_at(3, "ann", "lobby").await;
     assert_eq!(bob.next_event().await, Event::Add("ann".to_owned()));
     ann.send("from the fourth").await;
@@ -134,7 +134,7 @@ async fn processes_that_see_a_change_at_different_moments_come_together() {
         let text = format!("while there are {}", view.chat().len());
         let change = async {
             for cluster in order {
-                clusters[cluster].change(view.clone()).await.unwrap();
+                clusters[cluster].apply_servers(view.clone()).await.unwrap();
                 // Each looks at the file at its own moment.
                 tokio::time::sleep(Duration::from_millis(150)).await;
             }

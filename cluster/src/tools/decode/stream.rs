@@ -5,7 +5,7 @@ use std::io::{self, BufRead, Read};
 use rmpv::Value;
 use rmpv::decode::read_value_with_max_depth;
 
-use super::{Json, MAX_DEPTH, open_record};
+use super::{Json, MAX_DEPTH, decode_record};
 
 /// First bytes of MessagePack's maps and arrays, which all our messages are, and no text is.
 const MESSAGE: [std::ops::RangeInclusive<u8>; 2] = [0x80..=0x9f, 0xdc..=0xdf];
@@ -15,7 +15,10 @@ const MESSAGE: [std::ops::RangeInclusive<u8>; 2] = [0x80..=0x9f, 0xdc..=0xdf];
 /// # Errors
 ///
 /// If reading fails, or if `line` does.
-pub(super) fn each(mut input: impl BufRead, mut line: impl FnMut(&[u8]) -> io::Result<()>) -> io::Result<()> {
+pub(super) fn for_each_message(
+    mut input: impl BufRead,
+    mut line: impl FnMut(&[u8]) -> io::Result<()>,
+) -> io::Result<()> {
     while let Some(&first) = input.fill_buf()?.first() {
         if first == b'\n' {
             input.consume(1);
@@ -34,7 +37,7 @@ pub(super) fn each(mut input: impl BufRead, mut line: impl FnMut(&[u8]) -> io::R
 
 fn message(input: &mut impl Read) -> Option<Value> {
     let mut value = read_value_with_max_depth(input, MAX_DEPTH).ok()?;
-    open_record(&mut value);
+    decode_record(&mut value);
     Some(value)
 }
 
@@ -53,7 +56,7 @@ mod tests {
 
     fn lines(input: &[u8]) -> Vec<String> {
         let mut all = Vec::new();
-        each(input, |line| {
+        for_each_message(input, |line| {
             all.push(String::from_utf8_lossy(line).into_owned());
             Ok(())
         })

@@ -17,7 +17,7 @@ use super::users::SYS;
 const CONNECT_SECS: u32 = 2;
 
 /// Time for an answer.
-const ANSWER: Duration = Duration::from_secs(10);
+const RESPONSE_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// Asks the broker, and says what came of it. One that does not run reads its configuration when it starts.
 pub(super) fn run(url: &str, settings: &NatsSettings, password: &Path) -> anyhow::Result<String> {
@@ -44,9 +44,9 @@ async fn ask(url: &str, settings: &NatsSettings) -> anyhow::Result<String> {
     };
     let broker = bus.nats_client().map(|client| client.server_info().server_id).unwrap_or_default();
     let question = OutgoingMessage { subject: subjects::broker_reload(&broker), ..OutgoingMessage::default() };
-    let answer = bus.request(question, ANSWER).await;
+    let answer = bus.request(question, RESPONSE_TIMEOUT).await;
     // What matters was said, or was not.
-    drop(bus.drain(ANSWER).await);
+    drop(bus.drain(RESPONSE_TIMEOUT).await);
     let answer = match answer {
         // A broker without users takes everybody, and tells nobody of itself.
         Err(BusError::NoResponders) => return Ok("NATS runs without users: restart it".to_owned()),

@@ -29,14 +29,14 @@ pub(super) enum Rights {
     /// Everything in the account of the servers.
     Everything,
     /// Subscribing to everything there.
-    Watching,
+    ReadOnly,
     /// Those of a server.
     Server(Permissions),
 }
 
 /// The users of an environment: people, then servers.
 pub(super) fn of(servers: &Servers) -> Vec<User> {
-    let people = [(SYS, Rights::System), (OPERATOR, Rights::Everything), (TRACER, Rights::Watching)];
+    let people = [(SYS, Rights::System), (OPERATOR, Rights::Everything), (TRACER, Rights::ReadOnly)];
     let people = people.map(|(name, rights)| User { name: name.to_owned(), rights });
     let of_servers = servers.all().filter_map(|(server_type, server)| {
         let permissions = Permissions::of(server_type, &server.id, servers)?;
@@ -65,7 +65,7 @@ pub(super) fn render<'a>(users: impl Iterator<Item = (&'a User, &'a String)>) ->
 fn entry(User { name, rights }: &User, password: &str) -> Value {
     let permissions = match rights {
         Rights::System | Rights::Everything => return json!({ "user": name, "password": password }),
-        Rights::Watching => json!({ "publish": { "deny": [">"] }, "subscribe": [">"] }),
+        Rights::ReadOnly => json!({ "publish": { "deny": [">"] }, "subscribe": [">"] }),
         Rights::Server(Permissions { publish, subscribe, answers: false }) => {
             json!({ "publish": publish, "subscribe": subscribe })
         }

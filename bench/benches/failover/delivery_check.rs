@@ -1,0 +1,97 @@
+//! Compares what was heard with what was said: `room/0`, `room/1` and so on, each once, in that order, and nothing else.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use client::Event;
+
+use crate::promise_report::PromiseReport;
+use crate::room_pairs::SendResults;
+
+/// What people heard, counted over all of them.
+#[derive(Debug, Default)]
+pub(crate) struct DeliveryCheck {
+    messages: usize,
+    lost: usize,
+    doubled: usize,
+    reordered: usize,
+    /// By kind, everything that is no message that was said.
+    others: BTreeMap<&'static str, usize>,
+    /// The first thing that was wrong.
+    example: Option<String>,
+}
+
+impl DeliveryCheck {
+    /// One listener's events in a room in which so many numbers were said.
+    pub(crate) fn record(&mut self, room: &str, said: u64, events: Vec<Event>) {
+        let mut numbers = Vec::new();
+        for event in events {
+            match number(room, said, &event) {
+                Ok(number) => numbers.push(number),
+                Err(kind) => {
+                    *self.others.entry(kind).or_default() += 1;
+                    self.example.get_or_insert_with(|| format!("{room}: {event:?}"));
+                }
+            }
+        }
+        let distinct: BTreeSet<_> = numbers.iter().copied().collect();
+        let (lost, doubled) = (said as usize - distinct.len(), numbers.len() - distinct.len());
+        let reordered = numbers.is_sorted_by(|one, next| one <= next);
+        let reordered = if reordered { 0 } else { numbers.windows(2).filter(|pair| pair[1] < pair[0]).count() };
+        self.messages += numbers.len();
+        self.lost += lost;
+        self.doubled += doubled;
+        self.reordered += reordered;
+        if lost + doubled + reordered > 0 {
+            self.example.get_or_insert_with(|| format!("{room}: of {said} messages {numbers:?}"));
+        }
+    }
+
+    /// The texts that each listener of a room heard: all of them in one order.
+    pub(crate) fn record_order(&mut self, room: &str, everybody: &[Vec<&str>]) {
+        let Some((first, others)) = everybody.split_first() else { return };
+        for other in others {
+            if let Some(differ) = first.iter().zip(other).find(|(one, another)| one != another) {
+                self.reordered += 1;
+                self.example.get_or_insert_with(|| format!("{room}: {} for one, {} for another", differ.0, differ.1));
+            }
+        }
+    }
+
+    /// Nothing acknowledged is lost, doubled or reordered; nobody is told anything else; every connection held.
+    pub(crate) fn report(&self, results: &SendResults, promises: &mut PromiseReport) {
+        self.report_events(promises);
+        let failures = &results.failures;
+        let first = failures.first().map(|failure| format!(", first {failure}")).unwrap_or_default();
+        promises.check(failures.is_empty(), &format!("every message is acknowledged: {} not{first}", failures.len()));
+    }
+
+    /// Nothing acknowledged is lost, doubled or reordered, and nobody is told anything else.
+    pub(crate) fn report_events(&self, promises: &mut PromiseReport) {
+        let Self { messages, lost, doubled, reordered, others, example } = self;
+        let told = format!("{messages} messages heard: {lost} lost, {doubled} doubled, {reordered} out of order");
+        promises.check(*messages > 0 && lost + doubled + reordered == 0, &told);
+        let leaves = others.get("onLeave").copied().unwrap_or_default();
+        promises.check(leaves == 0, &format!("nobody is told onLeave: {leaves}"));
+        promises.check(others.is_empty(), &format!("nor anything else: {others:?}"));
+        if let Some(example) = example {
+            promises.note(&format!("for example {example}"));
+        }
+    }
+}
+
+/// The number that an event tells, or what kind of event it is.
+fn number(room: &str, said: u64, event: &Event) -> Result<u64, &'static str> {
+    match event {
+        Event::Chat(chat) => {
+            let number = chat.msg.strip_prefix(room).and_then(|rest| rest.strip_prefix('/')?.parse().ok());
+            number.filter(|number| *number < said).ok_or("unknown message")
+        }
+        Event::Add(_) => Err("onAdd"),
+        Event::Leave(_) => Err("onLeave"),
+        Event::Members { .. } => Err("onMembers"),
+        Event::Gap(_) => Err("onGap"),
+        Event::Other { .. } => Err("other"),
+        Event::Kicked(_) => Err("kicked"),
+        Event::Closed => Err("closed"),
+    }
+}

@@ -1,0 +1,31 @@
+//! Which promises were kept, said as they are looked at.
+
+/// Promises that were broken so far.
+#[derive(Debug, Default)]
+pub(crate) struct PromiseReport {
+    broken: Vec<String>,
+}
+
+impl PromiseReport {
+    /// Says whether a promise was kept; `what` says it, and what was found.
+    pub(crate) fn check(&mut self, is_kept: bool, what: &str) {
+        println!("  {} {what}", if is_kept { "kept  " } else { "BROKEN" });
+        if !is_kept {
+            self.broken.push(what.to_owned());
+        }
+    }
+
+    /// Says something that is no promise.
+    pub(crate) fn note(&self, what: &str) {
+        println!("  {what}");
+    }
+
+    pub(crate) fn is_broken(&self) -> bool {
+        !self.broken.is_empty()
+    }
+
+    /// All that was broken, once more.
+    pub(crate) fn broken(&self) -> &[String] {
+        &self.broken
+    }
+}

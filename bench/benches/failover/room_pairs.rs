@@ -1,0 +1,188 @@
+//! Who talks: in every room one who says numbers, and one who listens at another connector. Knows nothing of processes.
+
+use std::cell::Cell;
+use std::time::Duration;
+
+use client::{ChatClient, ClientError, Event, Events, Message, Options};
+use futures_util::future::join_all;
+use futures_util::stream::{self, StreamExt};
+use tokio::time::{Instant, sleep, sleep_until, timeout_at};
+
+use crate::delivery_check::DeliveryCheck;
+use crate::deployment::Deployment;
+
+/// Rooms that people enter at the same time.
+const ENTER_AT_ONCE: usize = 16;
+
+/// Time before a message whose outcome is unknown is said again.
+const AGAIN: Duration = Duration::from_millis(50);
+
+/// The longest after its acknowledgement that a message may be on its way to a listener.
+const ON_THE_WAY: Duration = Duration::from_secs(5);
+
+/// How long listeners go on listening for what they should not hear.
+const AFTERWARDS: Duration = Duration::from_secs(1);
+
+/// People in rooms.
+pub(crate) struct RoomPairs {
+    rooms: Vec<Room>,
+}
+
+struct Room {
+    name: String,
+    sender: Member,
+    listener: Member,
+    /// Numbers that were acknowledged.
+    said: Cell<u64>,
+}
+
+struct Member {
+    chat: ChatClient,
+    events: Events,
+}
+
+/// What became of a message.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Answer {
+    /// Index of its room.
+    pub(crate) room: usize,
+    /// When it was to be said.
+    pub(crate) due: Instant,
+    /// When it was acknowledged.
+    pub(crate) answered: Instant,
+    /// How often its outcome was unknown.
+    pub(crate) repeats: usize,
+}
+
+/// What people were answered.
+#[derive(Debug, Default)]
+pub(crate) struct SendResults {
+    pub(crate) answers: Vec<Answer>,
+    /// Why somebody could not go on.
+    pub(crate) failures: Vec<String>,
+}
+
+impl Answer {
+    /// From when it was to be said, not from when it was its turn: a room that waits is not asked less.
+    pub(crate) fn pause(&self) -> Duration {
+        self.answered - self.due
+    }
+}
+
+impl RoomPairs {
+    /// A speaker and a listener in each of so many rooms, spread over the connectors.
+    pub(crate) async fn enter_all(deployment: &Deployment, connectors: usize, rooms: usize) -> Self {
+        let addresses: Vec<_> =
+            (0..connectors).map(|index| deployment.configuration.connector_address(index)).collect();
+        let enter = |index: usize| Room::enter(index, [index, index + 1].map(|at| addresses[at % connectors].clone()));
+        let rooms = stream::iter(0..rooms).map(enter).buffered(ENTER_AT_ONCE).collect().await;
+        Self { rooms }
+    }
+
+    /// The rooms' names, in order.
+    pub(crate) fn rooms(&self) -> Vec<String> {
+        self.rooms.iter().map(|room| room.name.clone()).collect()
+    }
+
+    /// Talks in every room, a message each `every`, while `running` says so. A message is repeated until it is
+    /// acknowledged, and the room's next one waits for it, so that their order is known.
+    pub(crate) async fn send_messages(&self, every: Duration, running: &Cell<bool>) -> SendResults {
+        let began = Instant::now();
+        let due = |index: usize| began + every * index as u32 / self.rooms.len() as u32;
+        let rooms = self.rooms.iter().enumerate();
+        let sending = join_all(rooms.map(|(index, room)| room.send_messages(index, due(index), every, running))).await;
+        let mut all = SendResults::default();
+        for results in sending {
+            all.answers.extend(results.answers);
+            all.failures.extend(results.failures);
+        }
+        all
+    }
+
+    /// What everybody heard since they came, when nobody talks any more.
+    pub(crate) async fn check_deliveries(&mut self) -> DeliveryCheck {
+        let mut check = DeliveryCheck::default();
+        let by = Instant::now() + ON_THE_WAY;
+        let mut all = Vec::new();
+        for room in &mut self.rooms {
+            for member in [&mut room.sender, &mut room.listener] {
+                all.push(member.hear(room.said.get(), by).await);
+            }
+        }
+        sleep(AFTERWARDS).await;
+        let members = self.rooms.iter_mut().flat_map(|room| {
+            let (name, said) = (&room.name, room.said.get());
+            [&mut room.sender, &mut room.listener].map(|member| (name, said, member))
+        });
+        for ((room, said, member), mut events) in members.zip(all) {
+            events.extend(std::iter::from_fn(|| member.events.try_next()));
+            check.record(room, said, events);
+        }
+        check
+    }
+}
+
+impl Room {
+    async fn enter(index: usize, [to_speak, to_listen]: [String; 2]) -> Self {
+        let name = format!("room-{index}");
+        let mut sender = Member::enter("sender", &name, &to_speak).await;
+        let listener = Member::enter("listener", &name, &to_listen).await;
+        let added = sender.events.next().await;
+        assert_eq!(added, Some(Event::Add("listener".to_owned())), "{name}");
+        Self { name, sender, listener, said: Cell::new(0) }
+    }
+
+    async fn send_messages(&self, room: usize, mut due: Instant, every: Duration, running: &Cell<bool>) -> SendResults {
+        let mut results = SendResults::default();
+        loop {
+            sleep_until(due).await;
+            if !running.get() {
+                return results;
+            }
+            match self.say().await {
+                Ok(repeats) => results.answers.push(Answer { room, due, answered: Instant::now(), repeats }),
+                Err(error) => {
+                    results.failures.push(format!("{}: {error}", self.name));
+                    return results;
+                }
+            }
+            due += every;
+        }
+    }
+
+    /// Says the next number until it is said; how often that was not known.
+    async fn say(&self) -> Result<usize, ClientError> {
+        let number = self.said.get();
+        let message = Message::to_all(&format!("{}/{number}", self.name)).with_id(&number.to_string());
+        let mut repeats = 0;
+        loop {
+            match self.sender.chat.send(&message).await {
+                Ok(_) => break,
+                Err(ClientError::Refused { code: 503, .. } | ClientError::TimedOut) => repeats += 1,
+                Err(error) => return Err(error),
+            }
+            sleep(AGAIN).await;
+        }
+        self.said.set(number + 1);
+        Ok(repeats)
+    }
+}
+
+impl Member {
+    async fn enter(name: &str, room: &str, address: &str) -> Self {
+        let (chat, events) = ChatClient::connect(address, Options::default()).await.unwrap();
+        chat.enter(name, room).await.unwrap();
+        Self { chat, events }
+    }
+
+    /// As many events as there are messages, unless they do not come in time.
+    async fn hear(&mut self, count: u64, by: Instant) -> Vec<Event> {
+        let mut events = Vec::new();
+        while (events.len() as u64) < count
+            && let Ok(Some(event)) = timeout_at(by, self.events.next()).await
+        {
+            events.push(event);
+        }
+        events
+    }
+}

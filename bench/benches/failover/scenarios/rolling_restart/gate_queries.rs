@@ -1,0 +1,80 @@
+//! Newcomers, who ask the gate for a connector all the while, and again while it is away.
+
+use std::cell::Cell;
+use std::time::Duration;
+
+use client::Options;
+use tokio::time::{Instant, sleep, sleep_until};
+
+use super::restart::Restart;
+use crate::deployment::Deployment;
+use crate::promise_report::PromiseReport;
+
+/// Between two newcomers.
+const EVERY: Duration = Duration::from_millis(50);
+
+/// The longest that one may be without an answer.
+const WITHIN: Duration = Duration::from_secs(5);
+
+pub(super) struct GateQueries {
+    gate: String,
+}
+
+/// What they were answered.
+#[derive(Default)]
+pub(super) struct GateAnswers(Vec<Answer>);
+
+struct Answer {
+    asked: Instant,
+    waited: Duration,
+    /// Times that the gate was not there, or knew no connector.
+    again: usize,
+}
+
+impl GateQueries {
+    pub(super) fn of(deployment: &Deployment) -> Self {
+        Self { gate: deployment.configuration.gate() }
+    }
+
+    /// One asks after the other, while `running` says so.
+    pub(super) async fn ask(&self, running: &Cell<bool>) -> GateAnswers {
+        let mut answers = Vec::new();
+        while running.get() {
+            let asked = Instant::now();
+            let mut again = 0;
+            let name = format!("newcomer-{}", answers.len());
+            while client::query_entry(&self.gate, &name, &Options::default()).await.is_err() && asked.elapsed() < WITHIN
+            {
+                again += 1;
+                sleep(EVERY).await;
+            }
+            answers.push(Answer { asked, waited: asked.elapsed(), again });
+            sleep_until(asked + EVERY).await;
+        }
+        GateAnswers(answers)
+    }
+}
+
+impl GateAnswers {
+    /// How long they waited at most, by what was restarted meanwhile.
+    pub(super) fn show(&self, restarts: &[Restart]) {
+        for restart in restarts {
+            let asked: Vec<_> = self.0.iter().filter(|answer| restart.has(answer.asked)).collect();
+            let again: usize = asked.iter().map(|answer| answer.again).sum();
+            let longest = asked.iter().map(|answer| answer.waited).max().unwrap_or_default();
+            if again > 0 {
+                println!(
+                    "  {:<20} {again} of the newcomers' questions asked again, {longest:.1?} at most",
+                    restart.kind.id()
+                );
+            }
+        }
+    }
+
+    pub(super) fn report(&self, promises: &mut PromiseReport) {
+        let Self(answers) = self;
+        let longest = answers.iter().map(|answer| answer.waited).max().unwrap_or_default();
+        let what = format!("{} newcomers are told a connector within 5 s: {longest:.1?} at most", answers.len());
+        promises.check(!answers.is_empty() && longest < WITHIN, &what);
+    }
+}

@@ -1,0 +1,108 @@
+//! The listeners of servers: bound before anything is started, so that a taken port is said first.
+
+use std::io;
+use std::net::{IpAddr, SocketAddr};
+
+use anyhow::Context;
+use model::ids::ServerId;
+use model::placement::{CHAT, CONNECTOR, GATE};
+use runtime::config::{Server, Servers, Settings};
+use tokio::net::TcpListener;
+
+/// A server that is to be started, with its listeners.
+pub(crate) struct BoundServer {
+    pub(crate) server: Server,
+    pub(crate) role: Role,
+    /// Where operators ask, if its entry has a `port`.
+    pub(crate) admin: Option<TcpListener>,
+}
+
+/// What a server does, with the listener for its clients.
+pub(crate) enum Role {
+    Gate(TcpListener),
+    Connector(TcpListener),
+    Chat,
+}
+
+/// A field of `servers.json` that says a port, and the setting that says the address.
+#[derive(Clone, Copy)]
+struct Field {
+    port: &'static str,
+    bind: &'static str,
+}
+
+const CLIENTS: Field = Field { port: "clientPort", bind: "bind" };
+const ADMIN: Field = Field { port: "port", bind: "admin.bind" };
+
+impl BoundServer {
+    /// Binds every wanted server, and notes the ports that the system chose.
+    pub(crate) async fn bind_all(
+        servers: &mut Servers,
+        settings: &Settings,
+        wanted: impl Fn(&ServerId) -> bool,
+    ) -> Vec<anyhow::Result<Self>> {
+        let mut all = Vec::new();
+        let ours = [GATE, CONNECTOR, CHAT].into_iter();
+        let ours = ours.flat_map(|kind| servers.of_type(kind).iter().map(move |server| (kind, server)));
+        let wanted: Vec<_> = ours.filter(|(_, server)| wanted(&server.id)).map(|(kind, s)| (kind, s.clone())).collect();
+        for (kind, server) in wanted {
+            let bound = Self::bind(kind, server, settings).await;
+            if let Ok(bound) = &bound {
+                servers.replace(bound.server.clone());
+            }
+            all.push(bound);
+        }
+        all
+    }
+
+    async fn bind(kind: &'static str, mut server: Server, settings: &Settings) -> anyhow::Result<Self> {
+        let role = if kind == CHAT {
+            Role::Chat
+        } else {
+            let port =
+                server.client_port.with_context(|| format!("{} has no clientPort in servers.json", server.id))?;
+            let listener = bind(&server.id, settings.bind, port, CLIENTS).await?;
+            server.client_port = Some(listener.local_addr()?.port());
+            if kind == GATE { Role::Gate(listener) } else { Role::Connector(listener) }
+        };
+        let admin = match server.port {
+            Some(port) => Some(bind(&server.id, settings.admin.bind, port, ADMIN).await?),
+            None => None,
+        };
+        server.port = admin.as_ref().map(TcpListener::local_addr).transpose()?.map(|address| address.port());
+        Ok(Self { server, role, admin })
+    }
+
+    /// The listeners at which its health is asked for.
+    pub(crate) fn health_listeners(&self) -> impl Iterator<Item = &TcpListener> {
+        let gate = if let Role::Gate(listener) = &self.role { Some(listener) } else { None };
+        self.admin.iter().chain(gate)
+    }
+
+    /// The server's type.
+    pub(crate) fn kind(&self) -> &'static str {
+        match self.role {
+            Role::Gate(_) => GATE,
+            Role::Connector(_) => CONNECTOR,
+            Role::Chat => CHAT,
+        }
+    }
+}
+
+async fn bind(id: &ServerId, address: IpAddr, port: u16, field: Field) -> anyhow::Result<TcpListener> {
+    let address = SocketAddr::new(address, port);
+    TcpListener::bind(address).await.map_err(|error| cannot_listen(id, address, field, &error))
+}
+
+fn cannot_listen(id: &ServerId, address: SocketAddr, Field { port, bind }: Field, error: &io::Error) -> anyhow::Error {
+    match error.kind() {
+        io::ErrorKind::AddrInUse => anyhow::anyhow!(
+            "{id} cannot listen on {address}: the port is taken. End the program that has it, or change {port} of \
+             {id} in servers.json"
+        ),
+        io::ErrorKind::AddrNotAvailable => anyhow::anyhow!(
+            "{id} cannot listen on {address}: this machine has no such address. Change `{bind}` in settings.toml"
+        ),
+        _ => anyhow::anyhow!("{id} cannot listen on {address}: {error}"),
+    }
+}

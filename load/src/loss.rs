@@ -1,0 +1,87 @@
+//! What was lost: acknowledged messages that somebody who was there did not hear. Pure.
+
+use super::sender::SentMessages;
+use super::user::UserOutcome;
+
+/// How many were lost of each step's messages, once per listener.
+pub(super) fn count_lost(outcomes: &[UserOutcome], rooms: u32, steps: usize) -> Vec<u64> {
+    let mut lost = vec![0; steps];
+    let mut by_room: Vec<Vec<&UserOutcome>> = (0..rooms).map(|_| Vec::new()).collect();
+    for outcome in outcomes {
+        by_room[outcome.room as usize].push(outcome);
+    }
+    for room in by_room {
+        count_room(&room, &mut lost);
+    }
+    lost
+}
+
+/// Counts one room's; outcomes are in the order of their places, senders first.
+fn count_room(room: &[&UserOutcome], lost: &mut [u64]) {
+    let all_sent: Vec<&SentMessages> = room.iter().map_while(|outcome| outcome.sent_messages.as_ref()).collect();
+    let sent: Vec<u32> = all_sent.iter().map(|sent_messages| sent_messages.count).collect();
+    for check in room.iter().filter_map(|outcome| outcome.check.as_ref()) {
+        for (sender, number) in check.missing_messages(&sent) {
+            let sent_messages =
+                all_sent.get(sender as usize).filter(|sent_messages| sent_messages.is_acknowledged(number));
+            add(
+                lost,
+                sent_messages.map_or(0, |sent_messages| sent_messages.step(number)),
+                u64::from(sent_messages.is_some()),
+            );
+        }
+        add(lost, lost.len() as u32, check.uncounted_missing());
+    }
+}
+
+/// Steps are counted from 1.
+fn add(lost: &mut [u64], step: u32, count: u64) {
+    if let Some(sum) = lost.get_mut((step as usize).saturating_sub(1)) {
+        *sum += count;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::listener_check::ListenerCheck;
+    use super::super::sender::{SendMode, Sender, Step};
+    use super::*;
+
+    /// Two senders say two messages in each of two steps; the first one's second is refused.
+    fn sent_messages(user: u32) -> SentMessages {
+        let mut sender = Sender::new(user, false);
+        for number in 1..=2 {
+            let step = Step { number, mode: SendMode::Closed { in_flight: 2 } };
+            let now = u64::from(number) * 1_000_000_000;
+            let messages: Vec<_> = std::iter::from_fn(|| sender.next(step, now)).collect();
+            for message in messages {
+                let code = if (user, message.number) == (0, 1) { 429 } else { 200 };
+                sender.on_response(message.number, code, now).unwrap();
+            }
+        }
+        sender.into_sent_messages()
+    }
+
+    fn check(received: &[(u32, u32)]) -> ListenerCheck {
+        let mut check = ListenerCheck::new(2);
+        for (sender, number) in received {
+            check.record(*sender, *number, None).unwrap();
+        }
+        check
+    }
+
+    #[test]
+    fn only_acknowledged_messages_are_lost_and_only_by_those_who_were_there() {
+        let all = [(0, 0), (1, 0), (1, 1), (0, 2), (1, 2), (0, 3), (1, 3)];
+        let holes = [(0, 0), (1, 1), (0, 3)];
+        let outcome = |check, sent_messages| UserOutcome { room: 0, check, sent_messages };
+        let outcomes = [
+            outcome(Some(check(&all)), Some(sent_messages(0))),
+            outcome(Some(check(&holes)), Some(sent_messages(1))),
+            outcome(None, None),
+            outcome(Some(check(&[])), None),
+        ];
+        // (1, 0); (0, 2), (1, 2), (1, 3); and all for who heard nothing.
+        assert_eq!(count_lost(&outcomes, 1, 2), [1 + 3, 3 + 4]);
+    }
+}

@@ -1,0 +1,130 @@
+//! What all sessions of a run share: the clock, the step, the wakers that wake them, and their counts.
+
+use std::ops::Range;
+use std::sync::{Mutex, MutexGuard, PoisonError, RwLock};
+use std::time::Duration;
+
+use futures_util::task::AtomicWaker;
+use tokio::sync::{Semaphore, SemaphorePermit};
+use tokio::time::{Instant, sleep_until};
+use tokio_util::sync::CancellationToken;
+
+use super::counts::Counts;
+use super::plan::Plan;
+use super::sender::{SendMode, Step};
+use super::tag::RunMarker;
+
+/// Parts in which is counted, so that threads seldom wait for each other.
+const COUNT_SHARDS: usize = 4;
+
+/// What sessions share.
+#[derive(Debug)]
+pub(super) struct RunState {
+    pub(super) plan: Plan,
+    pub(super) marker: RunMarker,
+    /// Cancelled when sessions are to end.
+    pub(super) stop: CancellationToken,
+    began: Instant,
+    step: RwLock<Step>,
+    wakers: Vec<AtomicWaker>,
+    counts: Vec<Mutex<Counts>>,
+    login_permits: Semaphore,
+    /// When the next login may begin.
+    next_login: Mutex<Instant>,
+}
+
+impl RunState {
+    /// Before the first login; what is counted until the first step is one window.
+    pub(super) fn new(plan: &Plan, run: u32) -> Self {
+        let began = Instant::now();
+        let counts = || Mutex::new(Counts { window: 0..u64::MAX, ..Counts::default() });
+        Self {
+            marker: RunMarker::new(run),
+            stop: CancellationToken::new(),
+            began,
+            step: RwLock::new(Step { number: 0, mode: SendMode::Paused }),
+            wakers: (0..plan.users).map(|_| AtomicWaker::new()).collect(),
+            counts: (0..COUNT_SHARDS).map(|_| counts()).collect(),
+            login_permits: Semaphore::new(plan.connecting),
+            next_login: Mutex::new(began),
+            plan: plan.clone(),
+        }
+    }
+
+    /// Nanoseconds since the run began.
+    pub(super) fn now(&self) -> u64 {
+        self.began.elapsed().as_nanos() as u64
+    }
+
+    /// When that is.
+    pub(super) fn instant(&self, nanos: u64) -> Instant {
+        self.began + Duration::from_nanos(nanos)
+    }
+
+    pub(super) fn step(&self) -> Step {
+        *self.step.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Changes the step, and wakes everybody.
+    pub(super) fn set_step(&self, step: Step) {
+        *self.step.write().unwrap_or_else(PoisonError::into_inner) = step;
+        self.wake_all();
+    }
+
+    /// Ends all sessions.
+    pub(super) fn end(&self) {
+        self.stop.cancel();
+        self.wake_all();
+    }
+
+    /// Wakes everybody, to look what there is to do.
+    pub(super) fn wake_all(&self) {
+        self.wakers.iter().for_each(AtomicWaker::wake);
+    }
+
+    /// What wakes this user.
+    pub(super) fn waker(&self, user: u32) -> &AtomicWaker {
+        &self.wakers[user as usize]
+    }
+
+    /// Where this user counts.
+    pub(super) fn counts(&self, user: u32) -> MutexGuard<'_, Counts> {
+        lock(&self.counts[user as usize % COUNT_SHARDS])
+    }
+
+    /// One count, of all users.
+    pub(super) fn sum(&self, of: impl Fn(&Counts) -> u64) -> u64 {
+        self.counts.iter().map(|counts| of(&lock(counts))).sum()
+    }
+
+    /// What all users counted; from now on they count anew, in this window.
+    pub(super) fn take_counts(&self, window: &Range<u64>) -> Counts {
+        let mut sum = Counts::default();
+        for counts in &self.counts {
+            sum.add(&lock(counts).take(window.clone()));
+        }
+        sum
+    }
+
+    /// Waits until one more login may begin; it is under way until the permit is dropped. `None` if all is over.
+    pub(super) async fn begin_login(&self) -> Option<SemaphorePermit<'_>> {
+        let admitted = async {
+            let permit = self.login_permits.acquire().await.ok();
+            sleep_until(self.next_login_slot()).await;
+            permit
+        };
+        self.stop.run_until_cancelled(admitted).await.flatten()
+    }
+
+    /// Nobody makes up for time in which nobody could.
+    fn next_login_slot(&self) -> Instant {
+        let mut next = self.next_login.lock().unwrap_or_else(PoisonError::into_inner);
+        let turn = (*next).max(Instant::now() - Duration::from_millis(10));
+        *next = turn + Duration::from_secs_f64(1.0 / self.plan.connect_rate);
+        turn
+    }
+}
+
+fn lock(counts: &Mutex<Counts>) -> MutexGuard<'_, Counts> {
+    counts.lock().unwrap_or_else(PoisonError::into_inner)
+}

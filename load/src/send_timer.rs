@@ -1,0 +1,60 @@
+//! The thread that wakes senders when messages are due. The runtime's timers would be up to a millisecond or two late, and
+//! that would be measured as latency.
+
+use std::io;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread::{self, JoinHandle};
+use std::time::Duration;
+
+use super::run_state::RunState;
+use super::schedule::Schedule;
+
+/// The shortest sleep: at rates at which messages are nearer to each other, several are sent together.
+const SHORTEST: Duration = Duration::from_micros(50);
+/// The longest, should nobody end it.
+const LONGEST: Duration = Duration::from_secs(1);
+
+/// Wakes senders until it is dropped.
+#[derive(Debug)]
+pub(super) struct SendTimer {
+    ended: Arc<AtomicBool>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl SendTimer {
+    /// Wakes each sender when its turn is.
+    ///
+    /// # Errors
+    /// If the system gives no thread.
+    pub(super) fn start(run: Arc<RunState>, schedule: Schedule) -> io::Result<Self> {
+        let ended = Arc::new(AtomicBool::new(false));
+        let until = ended.clone();
+        let run = move || wake(&run, &schedule, &until);
+        let thread = thread::Builder::new().name("timer".to_owned()).spawn(run)?;
+        Ok(Self { ended, thread: Some(thread) })
+    }
+}
+
+impl Drop for SendTimer {
+    fn drop(&mut self) {
+        self.ended.store(true, Ordering::Relaxed);
+        if let Some(thread) = self.thread.take() {
+            thread.thread().unpark();
+            // It never panics.
+            thread.join().ok();
+        }
+    }
+}
+
+fn wake(run: &RunState, schedule: &Schedule, ended: &AtomicBool) {
+    let mut turn = 0;
+    while !ended.load(Ordering::Relaxed) {
+        let now = run.now();
+        while schedule.due(turn) <= now {
+            run.waker(schedule.sender(turn)).wake();
+            turn += 1;
+        }
+        thread::park_timeout(schedule.until(turn, run.now()).clamp(SHORTEST, LONGEST));
+    }
+}

@@ -1,0 +1,219 @@
+//! A user's session: logs in, and is there until the end. One task per user.
+
+use std::future::poll_fn;
+use std::net::Ipv4Addr;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use tokio::time::{Instant, Sleep, sleep, timeout};
+
+use super::connection::Connection;
+use super::protocol::{Identity, Protocol, SessionError};
+use super::run_state::RunState;
+use super::user::{SessionEvent, User, UserOutcome};
+
+/// The longest that a leave and a close may take.
+const LEAVE_WITHIN: Duration = Duration::from_secs(5);
+
+/// One session.
+struct Session<D> {
+    run: Arc<RunState>,
+    user: u32,
+    protocol: D,
+    state: User,
+    connection: Connection,
+    heartbeat: Option<Pin<Box<Sleep>>>,
+    /// A message, before it is sent.
+    content: Vec<u8>,
+}
+
+/// Logs a user in, and lets it speak and hear until all is over.
+pub(super) async fn run_member<D: Protocol>(
+    run: Arc<RunState>,
+    user: u32,
+    protocol: impl Fn(Identity) -> D,
+) -> (u32, UserOutcome) {
+    let Some(permit) = run.begin_login().await else { return (user, absent_outcome(&run, user)) };
+    let entered = Session::log_in(&run, user, &protocol).await;
+    drop(permit);
+    let Some(mut session) = entered else { return (user, absent_outcome(&run, user)) };
+    let ended = poll_fn(|context| session.poll_in_room(context)).await;
+    if let Err(error) = &ended {
+        *run.counts(user).closed.entry(error.to_string()).or_default() += 1;
+    }
+    session.close().await;
+    (user, session.state.into_outcome(ended.is_ok(), &mut run.counts(user)))
+}
+
+/// Logs a user in and out again until all is over.
+pub(super) async fn run_login_loop<D: Protocol>(
+    run: Arc<RunState>,
+    user: u32,
+    protocol: impl Fn(Identity) -> D,
+) -> (u32, UserOutcome) {
+    while let Some(_permit) = run.begin_login().await {
+        if let Some(mut session) = Session::log_in(&run, user, &protocol).await {
+            if let Err(error) = session.leave().await {
+                *run.counts(user).closed.entry(error.to_string()).or_default() += 1;
+            }
+            session.close().await;
+        }
+    }
+    (user, absent_outcome(&run, user))
+}
+
+/// Of a user who is not there at the end.
+fn absent_outcome(run: &RunState, user: u32) -> UserOutcome {
+    User::new(&run.plan, user, run.marker).into_outcome(false, &mut run.counts(user))
+}
+
+impl<D: Protocol> Session<D> {
+    /// Logs in; counts what becomes of it. `None` if that is nothing.
+    async fn log_in(run: &Arc<RunState>, user: u32, protocol: &impl Fn(Identity) -> D) -> Option<Self> {
+        let began = run.now();
+        let login = Self::enter(run.clone(), user, protocol(run.plan.identity(user)));
+        let entered = run.stop.run_until_cancelled(timeout(run.plan.login_within, login)).await?;
+        match entered.unwrap_or(Err(SessionError::TimedOut)) {
+            Ok(session) => {
+                run.counts(user).record_login(began, run.now());
+                Some(session)
+            }
+            Err(error) => {
+                *run.counts(user).denied.entry(error.to_string()).or_default() += 1;
+                None
+            }
+        }
+    }
+
+    async fn enter(run: Arc<RunState>, user: u32, mut protocol: D) -> Result<Self, SessionError> {
+        let connection = connect(&run, &run.plan.gate, user, &mut protocol).await?;
+        let state = User::new(&run.plan, user, run.marker);
+        let mut session = Self { run, user, protocol, state, connection, heartbeat: None, content: Vec::new() };
+        loop {
+            match session.next_event().await? {
+                SessionEvent::Entered => return Ok(session),
+                SessionEvent::Redirected(address) => session.follow_redirect(&address).await?,
+                SessionEvent::Denied(reason) => return Err(SessionError::Denied(reason)),
+                SessionEvent::Left => return Err(SessionError::Malformed("left before it came")),
+                SessionEvent::Kicked(reason) => return Err(SessionError::Kicked(reason)),
+            }
+        }
+    }
+
+    async fn follow_redirect(&mut self, address: &str) -> Result<(), SessionError> {
+        self.close().await;
+        self.connection = connect(&self.run, address, self.user, &mut self.protocol).await?;
+        Ok(())
+    }
+
+    /// The next thing that has to be acted on.
+    async fn next_event(&mut self) -> Result<SessionEvent, SessionError> {
+        poll_fn(|context| {
+            self.poll_receive(context)?;
+            // What the server does not read yet is sent the next time.
+            let _sent = self.connection.poll_flush(context)?;
+            self.state.event.take().map_or(Poll::Pending, |event| Poll::Ready(Ok(event)))
+        })
+        .await
+    }
+
+    async fn leave(&mut self) -> Result<(), SessionError> {
+        self.protocol.leave(&mut self.connection.out)?;
+        let left = async {
+            match self.next_event().await? {
+                SessionEvent::Kicked(reason) => Err(SessionError::Kicked(reason)),
+                _ => Ok(()),
+            }
+        };
+        timeout(LEAVE_WITHIN, left).await.unwrap_or(Err(SessionError::TimedOut))
+    }
+
+    /// Says that it goes, if that can be said at once.
+    async fn close(&mut self) {
+        if self.connection.out.close().is_ok() {
+            poll_fn(|context| Poll::Ready(self.connection.poll_flush(context).is_ready())).await;
+        }
+    }
+
+    /// Ready when all is over, or this session is.
+    fn poll_in_room(&mut self, context: &mut Context<'_>) -> Poll<Result<(), SessionError>> {
+        self.run.waker(self.user).register(context.waker());
+        self.poll_receive(context)?;
+        if let Some(SessionEvent::Kicked(reason)) = self.state.event.take() {
+            return Poll::Ready(Err(SessionError::Kicked(reason)));
+        }
+        if self.run.stop.is_cancelled() {
+            return Poll::Ready(Ok(()));
+        }
+        self.poll_heartbeat(context)?;
+        self.poll_send_due(context)?;
+        Poll::Pending
+    }
+
+    /// Takes in all that is there to be read.
+    fn poll_receive(&mut self, context: &mut Context<'_>) -> Result<(), SessionError> {
+        let Self { run, user, protocol, state, connection, .. } = self;
+        loop {
+            let mut frames = None;
+            let read = connection.poll_frames(context, |frame, out| {
+                let (now, counts) = frames.get_or_insert_with(|| (run.now(), run.counts(*user)));
+                protocol.receive(frame, out, &mut |event| state.receive(event, *now, counts))
+            });
+            match read {
+                Poll::Ready(read) => read?,
+                Poll::Pending => return Ok(()),
+            }
+        }
+    }
+
+    /// Says that it lives, when it is time.
+    fn poll_heartbeat(&mut self, context: &mut Context<'_>) -> Result<(), SessionError> {
+        if let Some(time) = self.state.heartbeat_after.take() {
+            match &mut self.heartbeat {
+                Some(heartbeat) => heartbeat.as_mut().reset(Instant::now() + time),
+                None => self.heartbeat = Some(Box::pin(sleep(time))),
+            }
+        }
+        if self.heartbeat.as_mut().is_some_and(|heartbeat| heartbeat.as_mut().poll(context).is_ready()) {
+            self.heartbeat = None;
+            self.protocol.heartbeat(&mut self.connection.out)?;
+        }
+        Ok(())
+    }
+
+    /// Says what is to be said now, as long as the server reads.
+    fn poll_send_due(&mut self, context: &mut Context<'_>) -> Result<(), SessionError> {
+        while self.connection.poll_flush(context)?.is_ready() && self.queue_due_messages()? > 0 {}
+        Ok(())
+    }
+
+    /// How many messages wait to be sent now.
+    fn queue_due_messages(&mut self) -> Result<u64, SessionError> {
+        let Some(sender) = &mut self.state.sender else { return Ok(0) };
+        let (step, now) = (self.run.step(), self.run.now());
+        let mut queued = 0;
+        while let Some(message) = sender.next(step, now) {
+            let tag = message.tag(self.user);
+            self.run.marker.write(tag, self.run.plan.payload, &mut self.content);
+            self.protocol.send_message(message.number, &self.content, &mut self.connection.out)?;
+            self.run.counts(self.user).record_sent(message.due, message.tries > 1);
+            queued += 1;
+        }
+        Ok(queued)
+    }
+}
+
+async fn connect<D: Protocol>(
+    run: &RunState,
+    address: &str,
+    user: u32,
+    protocol: &mut D,
+) -> Result<Connection, SessionError> {
+    let sources = u32::from(run.plan.sources);
+    let source = (sources > 1).then(|| Ipv4Addr::from(Ipv4Addr::LOCALHOST.to_bits() + user % sources));
+    let mut connection = Connection::open(address, source, D::FRAMING, protocol.path()).await?;
+    protocol.on_open(&mut connection.out)?;
+    Ok(connection)
+}
