@@ -1,4 +1,5 @@
-//! A chat server that is about to end hands its rooms over: what is in flight is finished, everything else is others'.
+//! Graceful shutdown of a chat server: operations in flight are finished, and all rooms are handed
+//! over.
 
 use shared::rpc::Trace;
 use shared::rpc::messages::{Answer, Question};
@@ -7,7 +8,8 @@ use super::{Effect, Rooms};
 use crate::owner::{Now, Owner, Requester};
 
 impl Rooms {
-    /// Hands all rooms over. Connectors ask elsewhere as soon as they hear of it, and the next candidates are told when they ask.
+    /// Begins to hand over all rooms. Connectors that are notified reroute at once; the next owner
+    /// responds to the others.
     pub fn hand_over(&mut self) -> Vec<Effect> {
         self.is_handing_over = true;
         self.failover_rooms.clear();
@@ -19,17 +21,17 @@ impl Rooms {
         self.take_effects()
     }
 
-    /// Answers a question that comes nevertheless.
+    /// Responds to a request that arrives during the hand-over.
     pub(super) fn redirect(&mut self, requester: Requester, question: &Question, now: Now) {
         match question.room().cloned() {
-            // That is what is done anyway.
+            // The hand-over detaches all connectors anyway.
             Some(_) if matches!(question, Question::Detach { .. }) => {}
             Some(room) => self.answer(requester, &Answer::NotOwner { room }),
             None => self.answer_heartbeat(requester, Answer::Leaving, now),
         }
     }
 
-    /// Whether nothing is in flight any more.
+    /// Returns true if nothing is in flight any more.
     pub fn is_handed_over(&self) -> bool {
         self.is_handing_over && self.readers.is_empty() && !self.owners.values().any(Owner::is_running)
     }
