@@ -1,6 +1,6 @@
-//! What the log in JetStream costs: reading a room back along its links, and activating small rooms. Starts a
-//! nats-server of its own, prints tables, and fails where a figure is worse than [`MOST_READ_MS`] or
-//! [`LEAST_ACTIVATIONS`].
+//! Cost of the log in JetStream: reading a room back along its links, and activating small rooms.
+//! Starts a nats-server of its own, prints tables, and fails where a figure is worse than
+//! [`MOST_READ_MS`] or [`LEAST_ACTIVATIONS`].
 #![expect(clippy::unwrap_used, clippy::print_stdout, reason = "a program that measures, and prints what it found")]
 
 use std::process::ExitCode;
@@ -23,17 +23,17 @@ use tokio::time::Instant;
 
 const ROOMS: usize = 10_000;
 const RECORDS: usize = 64;
-/// With the names and links around it, a record of about 235 bytes.
+/// With names and links, a record of about 235 bytes.
 const CONTENT: usize = 70;
-/// Records that somebody lacks who comes back.
+/// Records that a returning connector lacks.
 const MISSED: usize = 50;
 const READS: usize = 2_000;
 const FILL_IN_FLIGHT: usize = 256;
 const ACTIVATIONS_IN_FLIGHT: [usize; 4] = [1, 16, 64, 256];
 
-/// Milliseconds that half of the reads may take, with as many links as the owner makes.
+/// Most milliseconds for the median read, with as many links as the owner makes.
 const MOST_READ_MS: f64 = 2.0;
-/// Activations per second, at [`JUDGED`] in flight.
+/// Least activations per second, with [`JUDGED`] in flight.
 const LEAST_ACTIVATIONS: f64 = 3_000.0;
 const JUDGED: usize = 64;
 
@@ -49,12 +49,12 @@ struct Filled {
 }
 
 fn main() -> ExitCode {
-    // One thread: what the log costs, without what many threads cost.
+    // One thread: measures the log's cost without that of many threads.
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     if runtime.block_on(measure()) { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
 
-/// Whether all figures are good enough.
+/// Returns true if all figures are good enough.
 async fn measure() -> bool {
     println!("{ROOMS} rooms x {RECORDS} records, JetStream on disk, one replica\n");
     println!("last {MISSED} records of a room     p50 ms   p99 ms   CPU us: this process / nats-server");
@@ -89,7 +89,8 @@ impl Filled {
         Self { nats, log, rooms }
     }
 
-    /// Reads the newest records of one room after the other; returns and prints the median in milliseconds.
+    /// Reads the newest records of one room after the other; returns and prints the median in
+    /// milliseconds.
     async fn read_back(&self, links: usize) -> f64 {
         let before = self.cpu();
         let mut times = Vec::with_capacity(READS);
@@ -104,7 +105,8 @@ impl Filled {
         p50
     }
 
-    /// Activates one room after the other, so many at once; returns and prints how many in a second.
+    /// Activates one room after the other, so many at once; returns and prints how many in a
+    /// second.
     async fn activate(&self, consistency: ReadConsistency, in_flight: usize) -> f64 {
         let count = if in_flight == 1 { READS } else { 2 * ROOMS };
         let (before, began) = (self.cpu(), Instant::now());
@@ -136,7 +138,7 @@ async fn say(log: &Log, room: &RoomId, positions: &mut Vec<Position>, links: usi
     positions.push(log.append(room, expected, record).await.unwrap());
 }
 
-/// What the first record of an activation takes where the last one says everything.
+/// Reads and appends as the first record of an activation whose last record has a checkpoint.
 async fn open(log: &Log, room: &RoomId, consistency: ReadConsistency) {
     let (position, bytes) = log.last(room, consistency).await.unwrap().last.unwrap();
     let last = Record::decode(&bytes).unwrap();
@@ -162,7 +164,7 @@ fn record(mut predecessors: impl Iterator<Item = Position>, entry: Entry) -> Byt
     record.encode().unwrap().into()
 }
 
-/// Reads a room's newest records along their links; how many these are.
+/// Reads a room's newest records along their links; returns their number.
 async fn newest(log: &Log, room: &RoomId, positions: &[Position]) -> usize {
     let known = positions[positions.len() - MISSED - 1];
     let (last, bytes) = log.last(room, ReadConsistency::Latest).await.unwrap().last.unwrap();
@@ -179,10 +181,11 @@ async fn newest(log: &Log, room: &RoomId, positions: &[Position]) -> usize {
     }
 }
 
-/// What a process used so far, in user and kernel mode.
+/// Processor time of a process so far, in user and kernel mode.
 fn processor_time(process: &str) -> Duration {
     let stat = std::fs::read_to_string(format!("/proc/{process}/stat")).unwrap();
-    // The name, in parentheses, may hold anything; the two times are the 12th and 13th field behind it.
+    // The name, in parentheses, may hold anything; the two times are the 12th and 13th field behind
+    // it.
     let (_, fields) = stat.rsplit_once(") ").unwrap();
     let ticks: u32 = fields.split(' ').skip(11).take(2).map(|ticks| ticks.parse::<u32>().unwrap()).sum();
     TICK * ticks

@@ -1,8 +1,8 @@
-//! Messages in a room's log that are no records of the room, and records whose time cannot be.
+//! Messages in a room's log that are no records of the room, and records with an implausible time.
 //! Pure.
 //!
-//! Any program that may publish on the broker can write into a room's log. Such a message costs
-//! itself, and not the room.
+//! Any program that may publish on the broker can write into a room's log. Such a message is lost
+//! itself, but does not harm the room.
 
 use std::sync::Arc;
 
@@ -10,14 +10,14 @@ use model::record::{LINKS, Position, Record, RecordError};
 use model::room::Checkpoint;
 use thiserror::Error;
 
-/// Milliseconds above the reader's wall clock from which on a record's time counts as wrong. Clocks
-/// that are off by a time zone are still believed.
+/// Milliseconds ahead of the reader's wall clock above which a record's time is wrong.
+// Clocks that are off by a time zone are still trusted.
 const FAR_MS: u64 = 24 * 3_600_000;
 
-/// The reason for which a message in a room's log is passed over.
+/// The reason for passing over a message in a room's log.
 #[derive(Debug, Error)]
 pub enum BadRecord {
-    /// It cannot be read by this version.
+    /// This version cannot decode it.
     #[error(transparent)]
     Undecodable(#[from] RecordError),
     /// It links to itself, or forward: a walk along it would not end.
@@ -29,10 +29,10 @@ pub enum BadRecord {
     NotNext,
 }
 
-/// Decodes a message of a room's log. Links that do not lead back are left out.
+/// Decodes a message of a room's log. Drops links that do not lead back.
 ///
 /// # Errors
-/// If it is not a record that may stand at this position.
+/// If it is not a record that may have this position.
 pub fn read(position: Position, bytes: &[u8]) -> Result<Record, BadRecord> {
     let mut record = Record::decode(bytes)?;
     if record.prev >= position {
@@ -43,20 +43,21 @@ pub fn read(position: Position, bytes: &[u8]) -> Result<Record, BadRecord> {
     Ok(record)
 }
 
-/// Gives records from the far future the reader's time, so that no later record is held up by
-/// theirs. Returns their positions.
+/// Replaces times in the far future by the reader's time, so that they do not hold up the times of
+/// later records. Returns the positions of these records.
 ///
-/// The records are consecutive, oldest first. A record counts as one if it is more than a day ahead
-/// of both the reader's clock and the record before. It was written before it is read, so the
-/// reader's clock is the latest time that it can have, and an id in it is remembered for long
-/// enough. Where the records before are ahead as well, the reader's clock was set back: the room's
-/// time stands still until that is there again.
+/// The records are consecutive, oldest first. A time is in the far future if it is more than a day
+/// ahead of both the reader's clock and the record before.
 pub fn cap_times(records: &mut [(Position, Arc<Record>)], wall_ms: u64) -> Vec<Position> {
     let first = records.first().and_then(|(_, first)| first.checkpoint.as_ref());
     // A checkpoint was made before its record.
     let mut before = first.map_or(0, Checkpoint::time);
     let mut capped = Vec::new();
     for (position, record) in records {
+        // The record was written before it is read, so the reader's clock is the latest time that
+        // it can have, and its idempotency keys are remembered for long enough. Where the records
+        // before are ahead as well, the reader's clock was set back: the room's time stands still
+        // until the clock is there again.
         let latest = wall_ms.max(before);
         if record.time > latest.saturating_add(FAR_MS) {
             Arc::make_mut(record).time = latest;
@@ -74,7 +75,7 @@ pub(crate) mod tests {
 
     use super::*;
 
-    /// A record without entries.
+    /// Returns a record without entries.
     pub(crate) fn record(prev: u64, prev_id: u64, id: u64) -> Record {
         Record {
             v: VERSION,

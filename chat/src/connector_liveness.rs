@@ -1,14 +1,20 @@
-//! Which runs of connectors are gone, as this server finds: whose members leave, and whose names are free. Pure.
+//! Failure detector for connectors: decides from heartbeats which incarnations are suspected or
+//! down, so which members leave and which names are free. Pure.
 
 use std::collections::BTreeMap;
 
 use model::ids::{Incarnation, ServerId, SessionId};
 use model::lineage::Lineage;
 
-/// Seconds of silence after which a name is free for a newcomer: connectors send two heartbeats a second.
+/// Seconds of silence after which a connector is suspected and the names of its sessions are free
+/// for other sessions.
+// Connectors send two heartbeats a second, so four in a row were lost. This is much shorter than
+// the lease: a wrong suspicion costs a member its name only if another client asks for it, while a
+// wrong "down" removes the member.
 const SUSPECT_SECS: u32 = 2;
 
-/// What is known of connectors. A value: who is given one decides with it.
+/// The state of all known connectors. A value: every owner that holds the same one decides the
+/// same.
 #[derive(Debug, Default, Clone, PartialEq, Eq)]
 pub struct ConnectorLiveness {
     connectors: BTreeMap<ServerId, ConnectorStatus>,
@@ -16,24 +22,24 @@ pub struct ConnectorLiveness {
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 struct ConnectorStatus {
-    /// The latest run that was heard of; earlier ones are gone, but for those that it continues.
+    /// The latest known incarnation. Earlier ones are down, except those that it continues.
     latest: Lineage,
     is_suspected: bool,
     is_down: bool,
 }
 
-/// The next step for the members of a run.
+/// The next step for the members of an incarnation.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum MemberAction {
     /// They leave.
     Leave,
-    /// Their connector goes on as this run, and their sessions with it.
+    /// Their connector continues as this incarnation, and their sessions with it.
     Move(Incarnation),
 }
 
 impl ConnectorLiveness {
-    /// From connectors, the latest run heard of each, and the seconds of its silence; those in which this server could not
-    /// hear do not count. After `lease_secs` of it their members are to leave.
+    /// Takes for each connector its latest known incarnation and the seconds of its silence. After
+    /// `lease_secs` of silence it is down and its members leave.
     pub fn new<'a>(connectors: impl Iterator<Item = (&'a ServerId, &'a Lineage, u32)>, lease_secs: u32) -> Self {
         let status = |(connector, latest, silence): (&ServerId, &Lineage, u32)| {
             let (is_suspected, is_down) = (silence >= SUSPECT_SECS, silence >= lease_secs);
@@ -42,34 +48,38 @@ impl ConnectorLiveness {
         Self { connectors: connectors.map(status).collect() }
     }
 
-    /// Where the members of a run go; none if they stay.
+    /// Returns the action for the members of an incarnation; `None` if they stay.
     pub fn member_action(&self, connector: &ServerId, run: Incarnation) -> Option<MemberAction> {
         let status = self.connectors.get(connector)?;
         let latest = &status.latest;
         match run {
+            // Checked first: a connector that was silent for the whole lease lost its members even
+            // if its latest incarnation continues theirs.
             _ if status.is_down => Some(MemberAction::Leave),
             run if latest.continues(run) => Some(MemberAction::Move(latest.present())),
+            // An incarnation above the latest known one is not judged: its first message may be on
+            // the way.
             run => (run < latest.present()).then_some(MemberAction::Leave),
         }
     }
 
-    /// Whether a session's name is free for who wants it.
+    /// Returns true if another session may take the name of this session.
     pub fn is_name_free(&self, session: &SessionId) -> bool {
         let status = self.connectors.get(&session.connector);
         status.is_some_and(|status| self.session_incarnation(session) < status.latest.present() || status.is_suspected)
     }
 
-    /// The run of a session; the latest one for a run that this continues.
+    /// Returns the incarnation of a session, or the latest one if that continues it.
     pub fn session_incarnation(&self, session: &SessionId) -> Incarnation {
         self.current_incarnation(&session.connector, session.incarnation)
     }
 
-    /// The latest run of a connector for one that it continues, others as they are.
+    /// Returns the connector's latest incarnation if that continues `run`, else `run`.
     pub fn current_incarnation(&self, connector: &ServerId, run: Incarnation) -> Incarnation {
         self.connectors.get(connector).map_or(run, |status| status.latest.unify(run))
     }
 
-    /// The runs that a connector's latest one continues.
+    /// Returns the incarnations that a connector's latest one continues.
     pub fn continued_incarnations(&self, connector: &ServerId) -> &[Incarnation] {
         self.connectors.get(connector).map_or(&[], |status| status.latest.earlier())
     }
@@ -93,11 +103,11 @@ mod tests {
             (liveness.is_name_free(&session(number, run)), liveness.member_action(&id(number), Incarnation(run)))
         };
         assert_eq!(judged(1, 7), (false, None));
-        assert_eq!(judged(1, 6), (true, Some(MemberAction::Leave)), "an earlier run");
-        assert_eq!(judged(1, 8), (false, None), "a later run than was heard of");
+        assert_eq!(judged(1, 6), (true, Some(MemberAction::Leave)), "an earlier incarnation");
+        assert_eq!(judged(1, 8), (false, None), "a later incarnation than the latest known one");
         assert_eq!(judged(2, 7), (true, None));
         assert_eq!(judged(3, 7), (true, Some(MemberAction::Leave)));
-        assert_eq!(judged(4, 7), (false, None), "never heard of");
+        assert_eq!(judged(4, 7), (false, None), "an unknown connector");
     }
 
     #[test]
@@ -117,7 +127,7 @@ mod tests {
         assert_eq!(
             judged(0, 7),
             (true, Some(MemberAction::Leave), 7),
-            "the run that it goes on above is another process"
+            "the incarnation that it is above is another process"
         );
         assert_eq!(judged(0, 11), (false, None, 11));
         assert_eq!(judged(10, 3), (true, Some(MemberAction::Leave), 11), "it is silent");

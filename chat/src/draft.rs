@@ -1,4 +1,5 @@
-//! Deciding proposals, item by item, into the entries of the next record. Room rules only; no queue, no log.
+//! Decides proposals item by item and collects the entries of the next record. Applies room rules
+//! only; has no queue and no log.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -17,13 +18,17 @@ use crate::log::jetstream;
 use crate::recent_joins::{RecentJoins, entered_membership};
 use crate::rules::{Message, Rules, Target};
 
-/// Records after which a small room has a checkpoint in any case, so that few are read when it is taken over.
+/// Records after which a small room gets a checkpoint in any case, so that a takeover reads few
+/// records.
 const CHECKPOINT_RECORDS: usize = 256;
 
-/// Bytes of a checkpoint per record that it may come after: what a message costs does not grow with a room's members.
+/// Bytes of a checkpoint per record since the last one.
+// Makes the distance between checkpoints grow with the state, so that the log's cost of a message
+// does not depend on the number of members, and 10,000 joins cost linear work. The price: taking
+// over a large room reads some thousand records.
 const CHECKPOINT_BYTES_PER_RECORD: usize = 256;
 
-/// What decides about items, made from the settings once.
+/// Rules and limits of all rooms, made from the settings once.
 #[derive(Debug, Clone)]
 pub struct RoomPolicy {
     rules: Rules,
@@ -35,37 +40,39 @@ pub struct RoomPolicy {
     size_limits: SizeLimits,
 }
 
-/// Entries decided so far, with the state as it will be when they are committed.
+/// The entries decided so far, on the state that results when they are committed.
 #[derive(Debug)]
 pub struct Draft<'a> {
     room: &'a RoomId,
     policy: &'a RoomPolicy,
-    /// Runs ahead of the log by the draft's entries.
+    /// Ahead of the log by the draft's entries.
+    // Advanced in place instead of on a copy: copying the members for each record would cost more
+    // than the record. `undo` takes it back.
     state: &'a mut RoomState,
     entries: Vec<Entry>,
     decided: Vec<DecidedProposal>,
     undo: Undo,
-    /// Entries of this draft that may be repeated, by their index.
+    /// Messages of this draft by idempotency key, as indices of their entries.
     sent: HashMap<MessageId, u16>,
     liveness: &'a ConnectorLiveness,
     recent_joins: &'a RecentJoins,
-    /// Bytes of what is decided, and of what the record has besides.
+    /// Bytes of the decided entries.
     bytes: usize,
     reserved_bytes: usize,
 }
 
-/// When, and among whom, is decided.
+/// The inputs of a draft besides the room's state.
 #[derive(Debug, Clone, Copy)]
 pub struct DraftContext<'a> {
-    /// Which connectors are gone.
+    /// Liveness of the connectors.
     pub liveness: &'a ConnectorLiveness,
-    /// The joins of the room's newest records.
+    /// The joins in the room's newest records.
     pub recent_joins: &'a RecentJoins,
-    /// Bytes that the record has besides what is decided.
+    /// Bytes of the record besides the decided entries.
     pub reserved_bytes: usize,
 }
 
-/// Who had the names that a draft's entries change, in order.
+/// The former holders of the names that a draft's entries change, in order.
 #[derive(Debug, Default)]
 pub struct Undo(Vec<(Name, Option<Member>)>);
 
@@ -76,30 +83,30 @@ impl Undo {
         }
     }
 
-    /// Takes the entries back.
+    /// Reverts the entries.
     pub fn apply(self, state: &mut RoomState) {
         self.0.into_iter().rev().for_each(|(name, member)| state.restore_member(name, member));
     }
 }
 
-/// Whose proposal it is.
+/// The author of a proposal.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Author {
     /// The connector.
     pub connector: ServerId,
-    /// Which run of it.
+    /// Its incarnation.
     pub incarnation: Incarnation,
 }
 
 impl Author {
-    /// Names its connector's latest run if that continues this one: the proposal is one of that.
+    /// Replaces the incarnation by the connector's latest one, if that continues it.
     pub fn resolve(&mut self, liveness: &ConnectorLiveness) {
         self.incarnation = liveness.current_incarnation(&self.connector, self.incarnation);
     }
 }
 
 impl RoomPolicy {
-    /// The rules that the settings describe.
+    /// Creates the policy that the settings describe.
     pub fn new(settings: &Settings, size_limits: SizeLimits) -> Self {
         let Settings { room, log, nats, .. } = settings;
         Self {
@@ -112,7 +119,7 @@ impl RoomPolicy {
         }
     }
 
-    /// The same rules with another budget.
+    /// Returns the same policy with another budget.
     pub fn with_size_limits(&self, size_limits: SizeLimits) -> Self {
         Self { size_limits, ..self.clone() }
     }
@@ -122,27 +129,28 @@ impl RoomPolicy {
         &self.stream
     }
 
-    /// How large messages and records may be.
+    /// Size limits of messages and records.
     pub fn size_limits(&self) -> SizeLimits {
         self.size_limits
     }
 
-    /// Records after which a checkpoint of this size is due in any case. The log keeps several times as many.
+    /// Returns the number of records after which a checkpoint of `size` bytes is due in any case.
+    /// The log retains several times as many.
     pub fn checkpoint_records(&self, size: usize) -> usize {
         (size / CHECKPOINT_BYTES_PER_RECORD).min(self.max_records / 4).max(CHECKPOINT_RECORDS)
     }
 }
 
 impl<'a> Draft<'a> {
-    /// An empty draft on top of `state`, which it advances.
+    /// Creates an empty draft on top of `state`, which it advances.
     pub fn new(room: &'a RoomId, policy: &'a RoomPolicy, state: &'a mut RoomState, at: DraftContext<'a>) -> Self {
         let DraftContext { liveness, recent_joins, reserved_bytes } = at;
         let (entries, decided, undo, sent) = (Vec::new(), Vec::new(), Undo::default(), HashMap::new());
         Self { room, policy, state, entries, decided, undo, sent, liveness, recent_joins, bytes: 0, reserved_bytes }
     }
 
-    /// Members whose connectors are gone leave, those of a run that its connector continues move;
-    /// as many as fit besides what is to be decided.
+    /// Lets members of down connectors leave, and moves those whose connectors continue as another
+    /// incarnation; as many as fit beside the proposals.
     pub fn expel(&mut self) {
         let liveness = self.liveness;
         let runs = self
@@ -169,23 +177,29 @@ impl<'a> Draft<'a> {
             bytes += entry.size();
             bytes <= self.policy.size_limits.expulsions()
         };
+        // At most half of the record, so that a connector with thousands of members does not delay
+        // the proposals of others. The rest follows with the next records.
         let entries: Vec<Entry> = entries.take(MAX_ENTRIES / 2).take_while(fits).collect();
         for entry in entries {
             self.push(entry);
         }
     }
 
-    /// Whether another proposal fits. In an empty draft each does.
+    /// Returns true if another proposal fits. An empty draft takes every proposal.
     pub fn fits(&self, items: &[Item]) -> bool {
         let size_limits = self.policy.size_limits;
         let most = size_limits.draft().min(size_limits.record().saturating_sub(self.reserved_bytes));
         let size: usize = items.iter().map(Item::size).sum();
-        // One item makes three entries where a session takes another name from one that is gone.
+        // One item makes three entries where a session changes its name to one that it takes from a
+        // suspected or down connector.
         let is_countable = self.entries.len() + 3 * items.len() <= MAX_ENTRIES;
+        // An empty draft takes a proposal of any size, or one above the limit would wait for ever.
+        // The size of a proposal that no record can hold is checked before.
         (self.decided.is_empty() && self.entries.is_empty()) || (self.bytes + size <= most && is_countable)
     }
 
-    /// Whether this draft already decided a proposal of the author with this number or a later one.
+    /// Returns true if this draft already decided a proposal of the author with this number or a
+    /// later one.
     pub fn has_decided(&self, author: &Author, number: u64) -> bool {
         let order = (author.incarnation, number);
         self.decided.iter().any(|d| d.connector == author.connector && (d.incarnation, d.number) >= order)
@@ -199,12 +213,12 @@ impl<'a> Draft<'a> {
         self.decided.push(DecidedProposal { connector, incarnation, number, outcomes });
     }
 
-    /// How the state becomes again what the log has, should the draft not be committed.
+    /// Takes the undo list, which restores the state of the log if the draft is not committed.
     pub fn take_undo(&mut self) -> Undo {
         std::mem::take(&mut self.undo)
     }
 
-    /// The entries and what was decided.
+    /// Returns the entries and the outcomes.
     pub fn finish(self) -> (Vec<Entry>, Vec<DecidedProposal>) {
         (self.entries, self.decided)
     }
@@ -231,13 +245,14 @@ impl<'a> Draft<'a> {
         outcome.unwrap_or_else(Outcome::Refused)
     }
 
-    /// A session as the room has it: it may still be in by a run that its connector continues, if
-    /// not all could move at once.
+    /// Returns the session under the incarnation by which the room knows it.
     fn member_session(&self, session: SessionId) -> SessionId {
         let session = SessionId { incarnation: self.liveness.session_incarnation(&session), ..session };
         if self.state.name_of(&session).is_some() {
             return session;
         }
+        // Members move in several records if there are many of them, so some may still be listed
+        // under an earlier incarnation.
         let continued = self.liveness.continued_incarnations(&session.connector).iter();
         let mut earlier = continued.map(|run| SessionId { incarnation: *run, ..session.clone() });
         earlier.find(|earlier| self.state.name_of(earlier).is_some()).unwrap_or(session)
@@ -251,11 +266,13 @@ impl<'a> Draft<'a> {
             return Ok(Outcome::Unchanged);
         }
         let (from, displaced) = match self.state.members().get(name).cloned() {
-            // It is in by an older stay, whose end the log lost: `old` leaves.
+            // The session joined with an older membership, whose end the log lost: `old` leaves.
             Some(there) if there.session == before => (None, None),
             Some(there) if claim == Claim::Back && there.membership == membership => (Some(there.session), None),
             there => (None, there.map(|there| there.session)),
         };
+        // A heal brings back a session that the log saw leave. It never displaces another session,
+        // not even under `newest_wins`: the client did not ask for it.
         let yields = |session: &SessionId| {
             self.liveness.is_name_free(session) || (claim != Claim::Heal && self.policy.newest_wins)
         };
@@ -269,7 +286,7 @@ impl<'a> Draft<'a> {
         {
             return Err(Refusal::RoomFull);
         }
-        // A session has one name: coming under another one is going first.
+        // A session has one name: it leaves under the old one before it joins under the new one.
         if let Some(old) = old {
             self.push(Entry::Leave { name: old, session: before });
         }
@@ -290,7 +307,8 @@ impl<'a> Draft<'a> {
         }
     }
 
-    /// Returns true if a session entered the stay behind a record, in the log or in this draft, or may have.
+    /// Returns true if a session joined with the membership behind a record, in the log or in this
+    /// draft, or may have.
     fn is_overtaken(&self, stay: Membership, seen: RecordId) -> bool {
         self.recent_joins.may_contain(stay, seen)
             || self.entries.iter().filter_map(entered_membership).any(|entered| entered == stay)
@@ -321,7 +339,8 @@ impl<'a> Draft<'a> {
         Ok(outcome)
     }
 
-    /// What a message with this id was answered, if it was said in this draft or lately.
+    /// Deduplicates: returns the outcome of a message with this idempotency key, if this draft or
+    /// the deduplication window has one.
     fn earlier_outcome(&self, id: MessageId) -> Option<Outcome> {
         if let Some(index) = self.sent.get(&id) {
             return Some(Outcome::Done(*index));
@@ -334,7 +353,7 @@ impl<'a> Draft<'a> {
         self.state.apply(&entry);
         self.bytes += entry.size();
         self.entries.push(entry);
-        // The number of entries is bounded by `has_room_for` and by a proposal's bound, far below u16.
+        // The number of entries is bounded by `fits` and by a proposal's bound, far below u16.
         Outcome::Done(u16::try_from(self.entries.len() - 1).unwrap_or(u16::MAX))
     }
 }

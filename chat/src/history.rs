@@ -1,5 +1,5 @@
-//! Answering a question for messages by reading a room's log backwards. Pure: it says what to read next; whether this server
-//! owns the room does not matter.
+//! Answers a history request by reading a room's log backwards. Pure: returns the next read. The
+//! server need not own the room.
 
 use std::sync::Arc;
 
@@ -15,85 +15,86 @@ use crate::log_tail::{TailSearch, TailSearchStep};
 use crate::log_walk::{Step, Until, Walk, decode_all};
 use crate::owner::{HistoryRequest, LogOp, LogResult, Requester};
 
-/// Most records that are looked at for one answer; with a cursor behind them the next question goes on.
+/// Most records examined for one page; the cursor lets the next request continue behind them.
+// A bound per request, so that a room of whispers to others cannot make one page read the whole
+// log.
 const MAX_SCANNED: usize = 1_024;
 
-/// A question that is being answered.
+/// A history request in progress.
 #[derive(Debug)]
 pub struct HistoryReader {
-    /// Who waits for the answer.
+    /// The connector that waits for the page.
     pub requester: Requester,
-    /// Of which room.
+    /// The room.
     pub room: RoomId,
     number: u64,
     wanted: HistoryQuery,
-    /// Bounds the messages in the answer.
+    /// Bounds the messages of the page.
     size_limits: SizeLimits,
     phase: Phase,
-    /// The life of the log that the answer is from: that of its first record that was read, or at
-    /// hand.
+    /// The log's epoch at the first record read, or of the records in memory.
     epoch: Option<Epoch>,
-    /// Records were read from the log: it may be another one since.
+    /// Records were read from the log, whose epoch may have changed since.
     has_read: bool,
 }
 
 #[derive(Debug)]
 enum Phase {
-    /// Looking at the log's life, before anything is read.
+    /// Reads the epoch, before any record.
     Begin,
-    /// Reading the record that a cursor names.
+    /// Reads the record that a cursor names.
     Find(Position),
-    /// Looking for the room's last record.
+    /// Searches the room's last record.
     Last(TailSearch),
     Walking {
         upto: LogPosition,
         walk: Walk,
     },
-    /// Reading the record that must exist if nothing after it is gone, and no record was passed
+    /// Reads the record that must exist if nothing after it was evicted, and no record was passed
     /// over.
     CheckComplete {
         upto: LogPosition,
         page: HistoryPage,
         is_whole: bool,
     },
-    /// Looking whether all that was read is from the same life of the log.
+    /// Reads the epoch again: all records must be from the same one.
     ConfirmEpoch {
         upto: LogPosition,
         page: HistoryPage,
     },
 }
 
-/// What is to be done for a reader.
+/// The next step of a reader.
 #[derive(Debug)]
 pub enum ReaderStep {
-    /// Do this in the log, and bring the result.
+    /// Run the operation, and report its result.
     Log(LogOp),
-    /// It has its answer.
+    /// The page is complete.
     Answer(RpcResponse),
 }
 
-/// Why there is no answer; who asks will ask again.
+/// A history request failed; the connector repeats it.
 #[derive(Debug, Error)]
 pub enum HistoryError {
     /// The log cannot be read now.
     #[error(transparent)]
     Read(#[from] ReadError),
-    /// The log ends with too much that is no record of the room.
+    /// The log ends with too many messages that are no records of the room.
     #[error("the log ends with too many messages that are no records of the room")]
     Unusable,
-    /// The log is another one than it was.
-    #[error("the log is another one than a moment ago")]
+    /// The log's epoch changed.
+    #[error("the epoch of the log changed")]
     EpochChanged,
-    /// A result of something else; a defect of the caller.
-    #[error("a log operation ended that was not asked for")]
+    /// The result of another operation; a defect of the caller.
+    #[error("a log operation ended that was not requested")]
     Unexpected,
 }
 
-/// Where a walk for these messages ends.
+/// Returns the end of the walk that finds these messages.
 pub fn walk_bound(span: HistoryRange) -> Until {
     match span {
         HistoryRange::Last | HistoryRange::Before(_) => Until::After(Position::NONE),
-        // The record at the position itself may have more after the `seq`.
+        // The record at the position itself may have more entries after the `seq`.
         HistoryRange::After(seq) | HistoryRange::Since(seq) => {
             Until::After(Position(Position::of_seq(seq).0.saturating_sub(1)))
         }
@@ -101,7 +102,8 @@ pub fn walk_bound(span: HistoryRange) -> Until {
 }
 
 impl HistoryReader {
-    /// A question whose viewer may see what it asks for, to be answered within the budget of a page; one message always is.
+    /// Creates a reader for a request whose viewer is allowed to see the messages. The page stays
+    /// within the budget, but holds at least one message.
     pub fn new(room: RoomId, request: HistoryRequest, size_limits: SizeLimits) -> Self {
         let HistoryRequest { requester, number, wanted, .. } = request;
         let phase = match wanted.span {
@@ -111,17 +113,18 @@ impl HistoryReader {
         Self { requester, room, number, wanted, size_limits, phase, epoch: None, has_read: false }
     }
 
-    /// What is asked for.
+    /// Returns the requested span.
     pub fn span(&self) -> HistoryRange {
         self.wanted.span
     }
 
-    /// Whether this is the same question.
+    /// Returns true if the other request is a repeat of this one.
     pub fn is_repeated_by(&self, other: &Self) -> bool {
         (&self.requester.connector, &self.room, self.number) == (&other.requester.connector, &other.room, other.number)
     }
 
-    /// Begins; `at_hand` is what the room's owner knows, if this server is that.
+    /// Begins; `at_hand` is the position and the newest records of the room's owner, if that is
+    /// this server.
     pub fn begin(&mut self, at_hand: Option<(LogPosition, Walk)>) -> ReaderStep {
         self.epoch = at_hand.as_ref().map(|(place, _)| place.epoch);
         match (&self.phase, at_hand) {
@@ -148,10 +151,10 @@ impl HistoryReader {
         ReaderStep::Log(LogOp::Read(positions))
     }
 
-    /// Takes the result of the log operation that was asked for.
+    /// Takes the result of the requested log operation.
     ///
     /// # Errors
-    /// If the log, or what is in it, cannot be read: the question is dropped then.
+    /// If the log or its content cannot be read: the request is dropped.
     pub fn on_log_result(&mut self, result: LogResult) -> Result<ReaderStep, HistoryError> {
         match (std::mem::replace(&mut self.phase, Phase::Last(TailSearch::default())), result) {
             (Phase::Begin, LogResult::Epoch(epoch)) => {
@@ -174,7 +177,8 @@ impl HistoryReader {
             (Phase::Find(position), LogResult::Read(records)) => {
                 let record = decode_all(records?).0.into_iter().find_map(|(_, record)| record);
                 Ok(match record {
-                    // Only the page's own place matters to who pages backwards.
+                    // The position is for sessions that come back; a client that pages backwards
+                    // needs the page only.
                     Some(record) => self.advance(LogPosition::default(), self.walk_from(position, record)),
                     None => ReaderStep::Log(LogOp::Last { certain: false }),
                 })
@@ -201,7 +205,7 @@ impl HistoryReader {
             TailSearchStep::TooMany(_) => return Err(HistoryError::Unusable),
             TailSearchStep::EpochChanged => return Err(HistoryError::EpochChanged),
         };
-        // The search has read, too, what may be of another log than what is at hand.
+        // The search may have read from another epoch than the records in memory.
         if *self.epoch.get_or_insert(end.epoch) != end.epoch {
             return Err(HistoryError::EpochChanged);
         }
@@ -226,7 +230,7 @@ impl HistoryReader {
         }
     }
 
-    /// The first messages after a `seq`: known when the walk has come back to it.
+    /// Returns the first messages after a `seq`: known when the walk has reached it.
     fn page_forward(&mut self, after: u64, upto: LogPosition, walk: Walk) -> ReaderStep {
         let complete = match walk.next() {
             Step::Read(positions) => {
@@ -251,7 +255,7 @@ impl HistoryReader {
         self.answer(upto, page.into_page(cursor, complete))
     }
 
-    /// The last messages: known as soon as there are enough.
+    /// Returns the last messages: known as soon as there are enough.
     fn page_backward(&mut self, upto: LogPosition, walk: Walk) -> ReaderStep {
         let mut page = Collector::new(&self.wanted, self.size_limits);
         let mut lowest = None;
@@ -272,7 +276,7 @@ impl HistoryReader {
                 return self.read(positions);
             }
             Step::Read(_) => {
-                // A cursor that leads nowhere would be asked for again and again.
+                // A cursor outside of the span would make the client repeat the request for ever.
                 lowest = oldest.map(|(position, _)| position.seq(0)).filter(|seq| self.is_within(*seq));
                 false
             }
@@ -283,11 +287,12 @@ impl HistoryReader {
         self.check_complete(upto, page.into_page(lowest, complete), is_whole)
     }
 
-    /// Answers, once it is known whether anything between the question's `seq` and the page is gone: retention takes the
-    /// oldest first.
+    /// Checks first that no message between the request's `seq` and the page was evicted.
     fn check_complete(&mut self, upto: LogPosition, page: HistoryPage, is_whole: bool) -> ReaderStep {
         match (self.wanted.span, page.cursor) {
             (HistoryRange::Since(seq), Some(_)) if Position::of_seq(seq) != Position::NONE => {
+                // Retention evicts the oldest first, so the existence of this one record shows that
+                // nothing behind it is gone.
                 self.phase = Phase::CheckComplete { upto, page, is_whole };
                 self.read(vec![Position::of_seq(seq)])
             }
@@ -303,12 +308,13 @@ impl HistoryReader {
         }
     }
 
-    /// Whether nothing that was asked for is behind the oldest record that is left: only that one is gone that the
-    /// question's `seq` ends.
+    /// Returns true if no requested message has been evicted.
     fn has_no_eviction(&self, walk: Option<&Walk>) -> bool {
         match (self.wanted.span, walk) {
             (HistoryRange::After(seq) | HistoryRange::Since(seq), Some(walk)) => {
                 let evicted = walk.chain().last().map_or(Position::NONE, |(_, oldest)| oldest.prev);
+                // The record that the `seq` ends may be gone, and only that one: the client has its
+                // messages.
                 let is_only_one = walk.passed_over().all(|position| position == evicted);
                 is_only_one && evicted == Position::of_seq(seq) && seq == evicted.last_seq()
             }
@@ -317,24 +323,27 @@ impl HistoryReader {
     }
 
     fn answer(&mut self, upto: LogPosition, page: HistoryPage) -> ReaderStep {
+        // The stream may have been created anew while the page was read. Such a page would mix two
+        // logs.
         if self.has_read {
             self.phase = Phase::ConfirmEpoch { upto, page };
             return ReaderStep::Log(LogOp::Epoch);
         }
-        // The position matters only to a session that comes back; the epoch says from which log the
-        // page is.
+        // The position matters to a session that comes back only; the epoch names the log that the
+        // page is from.
         let upto = LogPosition { epoch: self.epoch.unwrap_or(upto.epoch), ..upto };
         ReaderStep::Answer(RpcResponse::History { room: self.room.clone(), number: self.number, upto, page })
     }
 }
 
-/// Messages until there are enough.
+/// Collects messages until a page is full.
 struct Collector {
     messages: Vec<HistoryMessage>,
     limit: usize,
     bytes: usize,
     size_limits: SizeLimits,
-    /// One was left out that no answer can hold: it was said when the broker took more.
+    /// A message was left out because no response can hold it: it was sent when the broker took
+    /// larger messages.
     has_skipped: bool,
 }
 
@@ -343,7 +352,7 @@ impl Collector {
         Self { messages: Vec::new(), limit: usize::from(wanted.limit), bytes: 0, size_limits, has_skipped: false }
     }
 
-    /// False if there are enough without this one.
+    /// Returns false if the page is full without this message.
     fn take(&mut self, message: HistoryMessage) -> bool {
         if Item::SEND_AROUND + message.content.len() > self.size_limits.record() {
             self.has_skipped = true;
@@ -363,7 +372,7 @@ impl Collector {
     }
 }
 
-/// The messages of a record that somebody may see, in order.
+/// Returns the messages of a record that a viewer may see, in order.
 fn visible_messages<'a>(
     position: Position,
     record: &'a Record,

@@ -1,16 +1,14 @@
-//! Homes of rooms that another chat server is asked about: whether they live, as this server itself finds. Pure.
-//!
-//! A connector that takes a home for down may be wrong. So a candidate asks the home itself before it acts, once a second at most,
-//! and lets go of the home's rooms when it answers. Whoever is wrong about it, the log has one chain.
+//! Failure detector for homes: a failover candidate probes the home itself before it takes a room
+//! over, and releases the room when the home responds. Pure.
 
 use std::collections::BTreeMap;
 
 use model::ids::ServerId;
 
-/// Milliseconds for which an answer, or its absence, is believed.
+/// Milliseconds for which the result of a probe is valid: a home is probed at most once per second.
 const PROBE_VALID_MS: u64 = 1_000;
 
-/// What is known of the homes that this server was asked to stand in for.
+/// The last probe of each home for which this server was asked to take over.
 #[derive(Debug, Default)]
 pub(crate) struct HomeLiveness {
     homes: BTreeMap<ServerId, HomeStatus>,
@@ -18,26 +16,30 @@ pub(crate) struct HomeLiveness {
 
 #[derive(Debug, Default, Clone, Copy)]
 struct HomeStatus {
-    /// When it was asked last, and whether it answered.
+    /// Ticks and result of the last probe; true if the home responded.
     last_probe: Option<(u64, bool)>,
     is_probing: bool,
 }
 
-/// What a candidate is to do.
+/// The state of a home as far as the probes show it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum HomeState {
-    /// The home lives: its rooms are its own.
+    /// The home responds: it owns its rooms.
     Alive,
-    /// The home is down: stand in for it.
+    /// The home is down: this server may take its rooms over.
     Down,
-    /// The home is to be asked now.
+    /// The state is unknown; the caller must send a probe now.
     ProbeNow,
-    /// The home is being asked.
+    /// A probe is in flight.
     Probing,
 }
 
 impl HomeLiveness {
-    /// Whether a home lives. After [`HomeState::ProbeNow`] the answer is awaited.
+    /// Returns the state of a home. After [`HomeState::ProbeNow`] the caller reports the result to
+    /// [`Self::record_probe`].
+    // The candidate does not rely on the connector's verdict: a connector that cannot reach the
+    // home may be alone with that. A wrong verdict here costs time, not consistency, because
+    // appends are compare-and-set.
     pub(crate) fn check(&mut self, home: &ServerId, ticks: u64) -> HomeState {
         let known = self.homes.entry(home.clone()).or_default();
         match known.last_probe {
@@ -53,7 +55,7 @@ impl HomeLiveness {
         }
     }
 
-    /// The home answered, or did not.
+    /// Records the result of a probe.
     pub(crate) fn record_probe(&mut self, home: &ServerId, is_alive: bool, ticks: u64) {
         self.homes.insert(home.clone(), HomeStatus { last_probe: Some((ticks, is_alive)), is_probing: false });
     }
@@ -64,7 +66,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_home_is_asked_once_a_second_at_most() {
+    fn a_home_is_probed_at_most_once_per_second() {
         let (mut homes, home) = (HomeLiveness::default(), ServerId::new("chat-server-1").unwrap());
         assert_eq!(homes.check(&home, 0), HomeState::ProbeNow);
         assert_eq!(homes.check(&home, 400), HomeState::Probing);

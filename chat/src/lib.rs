@@ -1,7 +1,8 @@
-//! A chat server: owns rooms, decides what happens in them, appends it to their log, and answers with what was committed.
+//! A chat server: owns rooms, decides their proposals, appends the result to their log, and answers
+//! with the committed records.
 //!
-//! Reading order: [`rules`], [`recent_joins`], [`draft`], [`owner`], [`history`], [`rooms`] (all pure), then [`log`] and [`server`], the edge that
-//! moves their effects.
+//! Reading order: [`rules`], [`recent_joins`], [`draft`], [`owner`], [`history`], [`rooms`] (all
+//! pure), then [`log`] and [`server`], the edge that performs their effects.
 
 pub mod bad_records;
 pub mod connector_liveness;

@@ -1,5 +1,5 @@
-//! The rooms' log: appended with an expectation, read by position. What it promises stands here; [`memory`] and
-//! [`jetstream`] keep it.
+//! The rooms' log: compare-and-set append, read by position. Defines the contract; [`memory`] and
+//! [`jetstream`] implement it.
 
 pub mod jetstream;
 pub mod log_health;
@@ -12,9 +12,11 @@ use thiserror::Error;
 
 /// A log of many rooms. Clones are the same log.
 ///
-/// Positions rise over all rooms together, so those of one room are not gapless. Within an epoch a position never comes
-/// again, also not after everything was removed by age or by a limit.
+/// Positions rise over all rooms together, so those of one room have gaps. Within an epoch a
+/// position is never reused, also after retention or an operator removed everything.
 #[derive(Debug, Clone)]
+// An enum instead of a trait object: there are two implementations, and one contract suite runs on
+// both.
 pub struct Log(Kind);
 
 #[derive(Debug, Clone)]
@@ -23,12 +25,14 @@ enum Kind {
     Memory(memory::Memory),
 }
 
-/// How sure a look at a room's last record must be.
+/// Consistency of a read of a room's last message.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ReadConsistency {
-    /// A replica may answer that is behind: good enough where an append follows, which is refused then.
+    /// A replica that lags behind may respond.
+    // Enough where an append follows: that is refused if the read was outdated. One request to the
+    // nearest replica instead of the leader.
     Any,
-    /// Who orders the appends answers: nothing acknowledged is missing.
+    /// The leader, which orders the appends, responds: no acknowledged record is missing.
     Latest,
 }
 
@@ -36,45 +40,46 @@ pub enum ReadConsistency {
 /// program that may publish on the broker can write there.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Tail {
-    /// The log's present life.
+    /// The log's epoch.
     pub epoch: Epoch,
-    /// Position and bytes of the message; none if the room has none, or has none any more.
+    /// Position and bytes of the message; none if the room has none, or none any more.
     pub last: Option<(Position, Bytes)>,
-    /// The room's last position as the author of the message expected it, and the log confirmed;
-    /// none if it was published without an expectation.
+    /// The room's last position as the message's author expected it and the log confirmed it; none
+    /// if it was published without an expectation.
     pub expected: Option<Position>,
 }
 
-/// The log as a look found it.
+/// Status of the log.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct LogStatus {
-    /// Its present life.
+    /// Its epoch.
     pub epoch: Epoch,
     /// Bytes of all records that it keeps.
     pub bytes: u64,
 }
 
-/// Why nothing, or perhaps nothing, was appended.
+/// An append that failed, or may have failed.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 pub enum AppendError {
-    /// The room's last record is not the expected one: somebody else appended. Certainly nothing was appended.
+    /// The room's last record is not the expected one: another server appended. Certainly nothing
+    /// was appended.
     #[error("the room's last record is another one than expected")]
     Refused,
-    /// The log is as large as it may be. Certainly nothing was appended.
+    /// The log reached its size limit. Certainly nothing was appended.
     #[error("the log is full: raise log.max_total_bytes, or lower log.max_age_hours or log.max_records")]
     Full,
     /// The broker takes no record of this size. Certainly nothing was appended.
     #[error("the broker takes no record of {bytes} bytes")]
     TooLarge {
-        /// Of the record.
+        /// Bytes of the record.
         bytes: usize,
     },
-    /// No clear answer: the record may have been appended, or may yet be.
+    /// No clear outcome: the record may have been appended, or may yet be.
     #[error("the log gave no clear answer: {0}")]
     Unclear(String),
 }
 
-/// A read that gave no answer; it says nothing about what is in the log.
+/// A read that failed; it implies nothing about the content of the log.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 #[error("the log cannot be read now: {0}")]
 pub struct ReadError(pub String);
@@ -92,9 +97,11 @@ impl From<memory::Memory> for Log {
 }
 
 impl Log {
-    /// Appends `record` if the room's last position is `expected` ([`Position::NONE`]: the room has no record).
+    /// Appends `record` if the room's last position is `expected` ([`Position::NONE`]: the room has
+    /// no record). Two owners can never both commit behind the same record.
     ///
-    /// Returns the record's position, which is above `expected` and above all that the log gave before.
+    /// Returns the record's position, which is above `expected` and above all earlier positions of
+    /// the log.
     pub async fn append(&self, room: &RoomId, expected: Position, record: Bytes) -> Result<Position, AppendError> {
         match &self.0 {
             Kind::JetStream(jetstream) => jetstream.append(room, expected, record).await,
@@ -102,8 +109,8 @@ impl Log {
         }
     }
 
-    /// Appends a message of so many bytes that belongs to no room, to see whether the log takes
-    /// records of that size. No room's log is touched.
+    /// Appends a message of so many bytes that belongs to no room, to check that the log takes
+    /// records of that size. Changes no room's log.
     pub async fn append_probe(&self, bytes: usize) -> Result<Position, AppendError> {
         match &self.0 {
             Kind::JetStream(jetstream) => jetstream.append_probe(bytes).await,
@@ -111,7 +118,7 @@ impl Log {
         }
     }
 
-    /// The last message of a room.
+    /// Reads the last message of a room.
     pub async fn last(&self, room: &RoomId, consistency: ReadConsistency) -> Result<Tail, ReadError> {
         match &self.0 {
             Kind::JetStream(jetstream) => jetstream.last(room, consistency).await,
@@ -119,7 +126,7 @@ impl Log {
         }
     }
 
-    /// The room's last message below a position. Nothing acknowledged is missing.
+    /// Reads the room's last message below a position. No acknowledged record is missing.
     pub async fn before(&self, room: &RoomId, position: Position) -> Result<Tail, ReadError> {
         match &self.0 {
             Kind::JetStream(jetstream) => jetstream.before(room, position).await,
@@ -127,8 +134,8 @@ impl Log {
         }
     }
 
-    /// Records by position, in the order asked; `None` for one that the log no longer has, or that
-    /// is another room's.
+    /// Reads records by position, in the order of `positions`; `None` for one that the log no
+    /// longer has, or that belongs to another room.
     pub async fn read(&self, room: &RoomId, positions: &[Position]) -> Result<Vec<Option<Bytes>>, ReadError> {
         match &self.0 {
             Kind::JetStream(jetstream) => jetstream.read(room, positions).await,
@@ -136,13 +143,13 @@ impl Log {
         }
     }
 
-    /// Whether all chat servers of a cluster append to this log, so that it refuses whoever does not know its end. One in
-    /// memory is that only for the servers of its process.
+    /// Returns true if all chat servers of a cluster append to this log, so that compare-and-set
+    /// holds between them. A log in memory is shared within its process only.
     pub fn is_shared(&self) -> bool {
         matches!(self.0, Kind::JetStream(_))
     }
 
-    /// The present life of the log, looked at after this was called. Many callers share a look.
+    /// Returns the log's epoch as of after the call. Concurrent callers share a check.
     pub async fn epoch(&self) -> Result<Epoch, ReadError> {
         match &self.0 {
             Kind::JetStream(jetstream) => jetstream.epoch().await,
@@ -150,9 +157,9 @@ impl Log {
         }
     }
 
-    /// Looks whether this is still the log that it was.
+    /// Reads the status of the log.
     ///
-    /// Another epoch than before: everything known of the rooms is of a log that is gone.
+    /// If the epoch changed, everything known about the rooms is from a log that no longer exists.
     pub async fn status(&self) -> Result<LogStatus, ReadError> {
         match &self.0 {
             Kind::JetStream(jetstream) => jetstream.status().await,

@@ -1,9 +1,9 @@
-//! The end of a room's log: its last record, below messages that are no records of the room. Pure:
-//! it says what to read next.
+//! Finds the last record of a room's log, below messages that are no records of the room. Pure:
+//! returns the next read.
 //!
-//! An append names the last position that it expects, and the log checks that. A record that names
-//! the same position as its predecessor is the room's next one, so a healthy log is read once.
-//! Every other message is held against the one before it.
+//! An append is compare-and-set on a position, and the log keeps that position as a header. A
+//! record that names the same position as its predecessor is therefore the room's next one, so a
+//! healthy log needs one read. Every other message is compared with the one before it.
 
 use std::sync::Arc;
 
@@ -12,10 +12,11 @@ use model::record::{Epoch, Position, Record, RecordId};
 use crate::bad_records::{self, BadRecord};
 use crate::log::Tail;
 
-/// Most messages that are looked at; behind more of them the room is unusable.
+/// Most messages examined; behind more of them the room is unusable.
 pub const MAX_MESSAGES: usize = 256;
 
-/// Most bytes of messages that are kept until it is known whether they are records of the room.
+/// Most bytes of messages kept until it is known if they are records of the room.
+// Both bounds protect the server from a program that writes into a room's log without end.
 const MAX_BYTES: usize = 8 * 1024 * 1024;
 
 /// A search from the last message backwards.
@@ -23,7 +24,7 @@ const MAX_BYTES: usize = 8 * 1024 * 1024;
 pub struct TailSearch {
     epoch: Epoch,
     end: Position,
-    /// The messages looked at so far, newest first.
+    /// The messages examined so far, newest first.
     unverified: Vec<(Position, Result<Arc<Record>, BadRecord>)>,
     bytes: usize,
 }
@@ -31,13 +32,13 @@ pub struct TailSearch {
 /// The end of a room's log.
 #[derive(Debug)]
 pub struct LogEnd {
-    /// The log's present life.
+    /// The log's epoch.
     pub epoch: Epoch,
-    /// The last message: the next record is appended behind it.
+    /// Position of the last message, behind which the next record is appended.
     pub end: Position,
     /// The last record; none if the room has none.
     pub last: Option<(Position, Arc<Record>)>,
-    /// Messages behind it, oldest first, which are no records.
+    /// Messages behind it that are no records, oldest first.
     pub bad: Vec<(Position, BadRecord)>,
 }
 
@@ -46,16 +47,16 @@ pub struct LogEnd {
 pub enum TailSearchStep {
     /// Read the last message below this position.
     Before(Position),
-    /// The end.
+    /// The end of the log.
     Found(LogEnd),
-    /// There are too many messages that are no records; this is the last one.
+    /// Too many messages are no records; this is the last one.
     TooMany(Position),
-    /// The log is another one than at the beginning of the search.
+    /// The log has another epoch than at the beginning of the search.
     EpochChanged,
 }
 
 impl TailSearch {
-    /// Takes the last message, and then each that was asked for.
+    /// Takes the last message, and then each requested one.
     pub fn feed(&mut self, tail: Tail) -> TailSearchStep {
         if self.unverified.is_empty() {
             self.epoch = tail.epoch;
@@ -70,6 +71,7 @@ impl TailSearch {
                 self.resolve(Some((position, record)))
             }
             record => {
+                // Undecodable messages count as messages only: their bytes are not kept.
                 self.bytes += record.as_ref().map_or(0, |_| bytes.len());
                 self.unverified.push((position, record));
                 if self.unverified.len() >= MAX_MESSAGES || self.bytes > MAX_BYTES {
@@ -93,7 +95,7 @@ impl TailSearch {
             match record {
                 Ok(record) if is_next(&record, last.as_ref()) => {
                     last = Some((position, record));
-                    // Its owner passed over them before.
+                    // The owner of this record passed over them.
                     bad.clear();
                 }
                 Ok(_) => bad.push((position, BadRecord::NotNext)),
@@ -104,11 +106,11 @@ impl TailSearch {
     }
 }
 
-/// Returns true if a record is the next one after the room's last. One that goes on behind lost
-/// records names no id.
+/// Returns true if a record is the next one after the room's last.
 fn is_next(record: &Record, last: Option<&(Position, Arc<Record>)>) -> bool {
     match last {
         Some((position, last)) => {
+            // A record that continues behind lost records names no id.
             record.prev == *position && (record.prev_id == last.id || record.prev_id == RecordId::NONE)
         }
         None => record.prev == Position::NONE,
@@ -122,7 +124,7 @@ mod tests {
     use super::*;
     use crate::bad_records::tests::record;
 
-    /// A message, its position, and the expectation with which it was appended.
+    /// A message with its position and the expectation of its append.
     type Message = (u64, Vec<u8>, Option<u64>);
 
     fn appended(at: u64, prev: u64, ids: [u64; 2]) -> Message {
@@ -133,7 +135,7 @@ mod tests {
         (at, bytes.into(), None)
     }
 
-    /// The end of a log with these messages, and how many were looked at.
+    /// Returns the end of a log with these messages, and the number of messages examined.
     fn search(log: &[Message]) -> (TailSearchStep, usize) {
         let mut search = TailSearch::default();
         let mut below = u64::MAX;
@@ -149,7 +151,8 @@ mod tests {
         unreachable!()
     }
 
-    /// Positions of the last message and of the last record, and of what is behind that.
+    /// Returns the positions of the last message and record, and of the messages behind that
+    /// record.
     fn end(log: &[Message]) -> (u64, Option<u64>, Vec<u64>) {
         match search(log).0 {
             TailSearchStep::Found(LogEnd { end, last, bad, .. }) => {

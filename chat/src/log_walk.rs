@@ -1,7 +1,8 @@
-//! Reading a room's log backwards along its links, many positions at once. Says what to read next; reads nothing itself.
+//! Walks backwards through a room's log along its links, many positions per read. Pure: returns the
+//! next positions to read.
 //!
-//! Each step leads to a lower position, so a walk ends. It passes over records that are gone or bad
-//! where a link leads past them, and tells which.
+//! Each step leads to a lower position, so a walk ends. It passes over records that are evicted or
+//! bad where a link leads past them, and reports their positions.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -11,42 +12,44 @@ use model::record::{CheckpointPart, Position, Record};
 
 use crate::bad_records::{self, BadRecord};
 
-/// Most records that a walk to a position collects; who is further behind takes the state.
+/// Most records of a walk to a position.
+// A connector that is further behind gets the state instead.
 const MAX_RECORDS: usize = 2_048;
 
-/// Most records that a walk to a checkpoint collects. A checkpoint is never that far: that is seen
-/// to where it is written.
+/// Most records of a walk to a checkpoint.
+// Owners write checkpoints far more often, so this bound only stops a walk in a damaged log.
 const MAX_TO_CHECKPOINT: usize = 65_536;
 
-/// Where a walk ends.
+/// The end of a walk.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Until {
-    /// At the newest record that carries a checkpoint, at the first one of a checkpoint's parts, or at the room's first.
+    /// The newest record that carries a checkpoint, the first part of a checkpoint, or the room's
+    /// first record.
     Checkpoint,
-    /// At the record that follows this position.
+    /// The record that follows this position.
     After(Position),
 }
 
-/// A walk from one of a room's records, usually the last, backwards.
+/// A walk backwards from one of a room's records, usually the last.
 #[derive(Debug)]
 pub struct Walk {
     until: Until,
-    /// What is walked, newest first; never empty.
+    /// The walked records, newest first; never empty.
     chain: Vec<(Position, Arc<Record>)>,
     /// Records that were read ahead; all of them are below the chain.
     read_ahead: BTreeMap<Position, Arc<Record>>,
-    /// Positions at which there is no record of the room.
+    /// Positions without a record of the room.
     missing: BTreeSet<Position>,
-    /// Those of them that a record in the chain names as its predecessor.
+    /// Missing positions that a record in the chain names as its predecessor.
     passed_over: Vec<Position>,
-    /// Parts of checkpoints that were walked past, by the base of each.
+    /// Indices of the checkpoint parts walked past, by base.
     parts: BTreeMap<Position, BTreeSet<u16>>,
 }
 
-/// A position that was read, and its record; `None` if the log no longer has it.
+/// A position and its record; `None` if the log no longer has it.
 pub type ReadRecord = (Position, Option<Arc<Record>>);
 
-/// Decodes the messages of a read. A bad one counts as missing (`None`); the second value has the
+/// Decodes the messages of a read. A bad one counts as missing (`None`); the second value holds the
 /// reasons.
 pub fn decode_all(records: Vec<(Position, Option<Bytes>)>) -> (Vec<ReadRecord>, Vec<(Position, BadRecord)>) {
     let mut bad = Vec::new();
@@ -64,18 +67,18 @@ pub fn decode_all(records: Vec<(Position, Option<Bytes>)>) -> (Vec<ReadRecord>, 
     (records, bad)
 }
 
-/// What a walk needs, or gives.
+/// The next step of a walk, or its result.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Step {
-    /// Read these, then feed them.
+    /// Read these positions and feed the records.
     Read(Vec<Position>),
     /// The records, oldest first.
     Done(Vec<(Position, Arc<Record>)>),
-    /// Nothing leads further back to where the walk is to end, or it is too far.
+    /// No link leads further back, or the end is too far.
     Unreachable,
 }
 
-/// Where a walk goes on.
+/// The direction in which a walk continues.
 enum NextStep {
     Done,
     To(Position),
@@ -91,7 +94,7 @@ impl Walk {
         walk
     }
 
-    /// Takes what was read; `None` is a record that the log no longer has.
+    /// Takes records that were read; `None` for one that the log no longer has.
     pub fn feed(&mut self, records: impl IntoIterator<Item = ReadRecord>) {
         for (position, record) in records {
             match record {
@@ -118,11 +121,13 @@ impl Walk {
             self.parts.entry(part.base).or_default().insert(part.index);
         }
         self.chain.push((position, record));
+        // Also bounds memory: nothing above the chain's end is needed again.
         drop(self.read_ahead.split_off(&position));
         drop(self.missing.split_off(&position));
     }
 
-    /// What comes next. After [`Step::Read`] the answer must be fed, or the same step comes again.
+    /// Returns the next step. After [`Step::Read`] the records must be fed, or the same step is
+    /// returned again.
     pub fn next(&self) -> Step {
         match (self.next_step(), self.chain.last()) {
             (NextStep::Done, _) => Step::Done(self.records()),
@@ -134,18 +139,17 @@ impl Walk {
         }
     }
 
-    /// The records walked so far, newest first.
+    /// Returns the records walked so far, newest first.
     pub fn chain(&self) -> &[(Position, Arc<Record>)] {
         &self.chain
     }
 
-    /// The same, oldest first.
+    /// Returns the records walked so far, oldest first.
     pub fn records(&self) -> Vec<(Position, Arc<Record>)> {
         self.chain.iter().rev().cloned().collect()
     }
 
-    /// Positions of records that were passed over: records in the chain follow them, and they are
-    /// gone or bad.
+    /// Returns the positions of missing or bad records that records in the chain follow.
     pub fn passed_over(&self) -> impl Iterator<Item = Position> + '_ {
         let is_passed = |tip: &Record| !self.ends_at(tip) && self.missing.contains(&tip.prev);
         let tip = self.chain.last().filter(|(_, tip)| is_passed(tip)).map(|(_, tip)| tip.prev);
@@ -157,7 +161,7 @@ impl Walk {
         self.passed_over().next().is_none()
     }
 
-    /// The newest predecessor of the last record that may be there.
+    /// Returns the newest predecessor of the last record that is not known to be missing.
     fn next_step(&self) -> NextStep {
         let Some((at, tip)) = self.chain.last().filter(|(_, tip)| !self.ends_at(tip)) else { return NextStep::Done };
         let next = self.predecessors(*at, tip).filter(|p| !self.missing.contains(p)).max();
@@ -178,7 +182,8 @@ impl Walk {
         }
     }
 
-    /// Whether a record carries a checkpoint, or the first part of one whose others were walked past.
+    /// Returns true if a record carries a checkpoint, or the first part of one whose other parts
+    /// were walked past.
     fn has_checkpoint(&self, record: &Record) -> bool {
         match record.part {
             None => record.checkpoint.is_some(),
@@ -189,13 +194,14 @@ impl Walk {
         }
     }
 
-    /// Where a record leads, as far as the walk is to go. Nothing at hand leads forward, or a walk
-    /// might not end.
+    /// Returns the predecessors of a record that are within the walk's bound.
     fn predecessors<'a>(&'a self, at: Position, record: &'a Record) -> impl Iterator<Item = Position> + 'a {
         let end = match self.until {
             Until::Checkpoint => Position::NONE,
             Until::After(end) => end,
         };
+        // Links of records in memory are not checked when decoded; one that leads forward could
+        // make the walk endless.
         record.predecessors().filter(move |p| *p > end && *p < at)
     }
 }
@@ -270,7 +276,7 @@ mod tests {
         assert_eq!(run(&log(9, Some(9)), Until::Checkpoint).0, 0);
     }
 
-    /// Parts of a checkpoint in the records at these places, the first of the second checkpoint incomplete.
+    /// Turns the records in this range into parts of a checkpoint.
     fn with_parts(log: &mut BTreeMap<Position, Arc<Record>>, at: std::ops::Range<u64>, of: u16) {
         for (index, i) in (0..).zip(at.clone()) {
             let record = Arc::make_mut(log.get_mut(&Position(i * 10)).unwrap());
@@ -325,7 +331,7 @@ mod tests {
         assert_eq!(walked(&log, Until::After(Position(60))), (vec![90, 80, 70], vec![], true));
     }
 
-    /// All that is read is below what was walked, so that forged links cannot lead in circles.
+    /// All records read ahead are below the chain, so that forged links cannot lead in circles.
     #[test]
     fn a_walk_keeps_nothing_above_its_end() {
         let (last, record) = log(9, None).pop_last().unwrap();

@@ -1,15 +1,17 @@
-//! How many questions to the log are in flight. Pure: it says which log operation is to be begun.
+//! Backpressure towards the log: bounds the requests in flight and chooses the operation that
+//! starts next. Pure.
 
 use std::collections::VecDeque;
 
 use crate::owner::LogOp;
 
-/// Questions to the log in flight; above, operations wait. More would only make each take longer.
+/// Most requests to the log in flight; further operations wait.
+// More requests in flight would not raise the log's throughput, only the latency of each.
 pub(crate) const MAX_IN_FLIGHT: usize = 256;
 
-/// Operations in flight and those that wait, first come first served.
+/// Operations in flight, and a queue of waiting ones, first come first served.
 ///
-/// Of those that wait there is at most one per room, and those for messages of the past, which [`crate::rooms`] bounds.
+/// At most one operation waits per room, besides history reads, which [`crate::rooms`] bounds.
 #[derive(Debug)]
 pub(crate) struct Operations<T> {
     in_flight: usize,
@@ -22,7 +24,7 @@ impl<T> Default for Operations<T> {
     }
 }
 
-/// What an operation asks of the log: one question per record that it reads.
+/// Returns the number of log requests of an operation: one per record that it reads.
 pub(crate) fn requests(op: &LogOp) -> usize {
     match op {
         LogOp::Last { .. } | LogOp::Before(_) | LogOp::Append { .. } | LogOp::Epoch => 1,
@@ -31,13 +33,16 @@ pub(crate) fn requests(op: &LogOp) -> usize {
 }
 
 impl<T> Operations<T> {
-    /// Adds an operation behind those that wait: a room that goes on at once must not overtake rooms that wait.
+    /// Adds an operation to the end of the queue.
     pub(crate) fn add(&mut self, asked: T, op: LogOp) {
+        // Always behind the others, even if the bound allows a start: a busy room must not overtake
+        // rooms that wait.
         self.waiting.push_back((asked, op));
     }
 
-    /// Takes the next operation that may be begun.
+    /// Starts the next operation if the bound allows it.
     pub(crate) fn begin(&mut self) -> Option<(T, LogOp)> {
+        // Counted in log requests, so a read of 32 records may exceed the bound by 31.
         if self.in_flight >= MAX_IN_FLIGHT {
             return None;
         }
@@ -46,13 +51,13 @@ impl<T> Operations<T> {
         Some(next)
     }
 
-    /// An operation of so many questions ended.
+    /// Ends an operation with so many requests.
     pub(crate) fn end(&mut self, requests: usize) {
         debug_assert!(requests <= self.in_flight, "more operations ended than began");
         self.in_flight = self.in_flight.saturating_sub(requests);
     }
 
-    /// Operations that wait.
+    /// Returns the number of waiting operations.
     pub(crate) fn waiting(&self) -> usize {
         self.waiting.len()
     }
@@ -68,7 +73,7 @@ mod tests {
         std::iter::from_fn(|| operations.begin()).map(|(asked, _)| asked).collect()
     }
 
-    /// Rooms that always go on, as ones in which people talk do, and others that want one thing.
+    /// Busy rooms that always have a next operation, and rooms with a single one.
     #[test]
     fn a_room_that_goes_on_at_once_does_not_overtake_those_that_wait() {
         let mut operations = Operations::default();

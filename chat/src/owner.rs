@@ -1,9 +1,10 @@
-//! One room at its owner: what waits, what is in flight to the log, whom to tell. Pure: it asks for log operations and
-//! takes their results, it makes answers and leaves their sending to others.
+//! One room at its owner: waiting requests, the log operation in flight, and the responses. Pure:
+//! returns effects and takes the results of log operations.
 //!
-//! An owner is idle, reading, or active. It becomes active by appending: its first record carries the expectation that
-//! what it read is still the room's last, so from then on nobody else commits unnoticed. Any append that is not a clear
-//! yes makes it idle again, and it starts from what the log says.
+//! An owner is idle, reading, or active. It becomes active by appending: appends are
+//! compare-and-set on the room's last position, so from its first commit on no other owner can
+//! commit unnoticed (no split brain). Any append that is not clearly committed ends the activation,
+//! and the owner recovers from the log.
 
 mod activation;
 mod catch_up_reply;
@@ -36,85 +37,85 @@ use crate::log_walk::{Until, Walk};
 use activation::{Activation, RetainedState};
 pub use history_access::HistoryRequest;
 
-/// A connector that waits for an answer, and where it listens.
+/// A connector that waits for a response.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Requester {
     /// The connector.
     pub connector: ServerId,
-    /// The subject of its question's answer.
+    /// The subject of the response.
     pub reply: String,
-    /// The client request behind its question.
+    /// Trace of the client request behind the connector's request.
     pub trace: Trace,
 }
 
-/// An attach that waits.
+/// A waiting attach.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Attach {
-    /// Who asks.
+    /// The connector.
     pub requester: Requester,
-    /// Which run of the connector.
+    /// Its incarnation.
     pub incarnation: Incarnation,
-    /// How far it has read.
+    /// The last record that it has.
     pub at: LogPosition,
 }
 
-/// A proposal that waits.
+/// A waiting proposal.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Proposal {
-    /// Who asks.
+    /// The connector.
     pub requester: Requester,
-    /// Whose it is.
+    /// Connector and incarnation that number the proposal.
     pub author: Author,
-    /// How far the connector has read.
+    /// The last record that the connector has.
     pub at: LogPosition,
-    /// Which of the connector's run.
+    /// The proposal's number within the incarnation.
     pub number: u64,
-    /// What is proposed.
+    /// The proposed items.
     pub items: Vec<Item>,
 }
 
 impl Proposal {
-    /// Most bytes that it may come to in a record.
+    /// Returns the most bytes that the proposal can take in a record.
     fn size(&self) -> usize {
         self.items.iter().map(Item::size).sum()
     }
 }
 
-/// What an owner wants done.
+/// An effect of an owner, to be performed in order.
 #[derive(Debug, PartialEq, Eq)]
 pub enum OwnerEffect {
-    /// Answer a question.
+    /// Respond to a request.
     Respond(Requester, RpcResponse),
-    /// Tell a connector that did not ask what another one's question led to.
+    /// Send a message to a connector that did not request it.
     Notify(ServerId, RpcResponse, Option<Trace>),
-    /// Do this in the log and bring the result.
+    /// Perform the operation and report to [`Owner::on_log_result`].
     Log(LogOp),
-    /// Read the messages that this asks for: its viewer may see them.
+    /// Read the requested messages: the viewer is allowed to see them.
     Read(HistoryRequest),
 }
 
-/// A log operation; an owner has one in flight at most.
+/// A log operation. An owner has at most one in flight.
 #[derive(Debug, PartialEq, Eq)]
 pub enum LogOp {
-    /// Read the room's last message. One that may not be the last any more will do unless it must
-    /// be `certain`: an append follows that is refused then.
+    /// Read the room's last message. Unless `certain`, a replica that lags behind may respond: the
+    /// compare-and-set append that follows is refused then.
     Last { certain: bool },
     /// Read the room's last message below a position.
     Before(Position),
     /// Read records by position.
     Read(Vec<Position>),
-    /// Append.
+    /// Append a record if the room's last position is `expected`.
     Append { expected: Position, record: Bytes },
-    /// Look which life of the log this is.
+    /// Read the log's epoch.
     Epoch,
 }
 
-/// What came of a log operation.
+/// The result of a log operation.
 #[derive(Debug)]
 pub enum LogResult {
     /// Of [`LogOp::Last`] and [`LogOp::Before`].
     Last(Result<Tail, ReadError>),
-    /// Of [`LogOp::Read`], with the positions that were asked.
+    /// Of [`LogOp::Read`], with the requested positions.
     Read(Result<Vec<(Position, Option<Bytes>)>, ReadError>),
     /// Of [`LogOp::Append`].
     Append(Result<Position, AppendError>),
@@ -122,10 +123,10 @@ pub enum LogResult {
     Epoch(Result<Epoch, ReadError>),
 }
 
-/// The time, as two clocks tell it.
+/// The time on two clocks.
 #[derive(Debug, Clone, Copy)]
 pub struct Now {
-    /// Milliseconds that only rise.
+    /// Milliseconds of a monotonic clock.
     pub ticks: u64,
     /// Unix milliseconds.
     pub wall_ms: u64,
@@ -140,34 +141,38 @@ pub struct Owner {
     metrics: Arc<Metrics>,
     ids: RecordIds,
     phase: Phase,
-    /// What the last activation knew, until the log was read again.
+    /// State of the last activation, kept until the log has been read again.
     retained: Option<RetainedState>,
     liveness: Arc<ConnectorLiveness>,
+    // In memory only. After a takeover the connectors attach again, so followers need no place in
+    // the log.
     followers: BTreeSet<ServerId>,
+    // Bounded by the protocol: a connector has one proposal in flight per room, and a repeat
+    // replaces it.
     proposals: VecDeque<Proposal>,
-    /// Attaches whose position is yet to be proven.
+    /// Attaches whose position is not proven yet.
     attaches: Vec<Attach>,
-    /// Questions for messages, until it is known who is in the room.
+    /// History requests that wait until the state is proven to be current.
     history_requests: Vec<HistoryRequest>,
     retry_at: Option<u64>,
-    /// Failures of the log since it did something for this room.
+    /// Failures of the log since its last success for this room.
     backoff: Backoff,
-    /// Random bits of the room's own.
+    /// Random bits of the room, for the jitter of retries.
     seed: u64,
-    /// An append had no clear outcome: what is read next must be certain.
+    /// An append had no clear outcome: the next read must see all acknowledged records.
     needs_latest: bool,
-    /// The log's end at which records were found to be missing: they are, if that is found once
-    /// more.
+    /// End of the log at which records were missing. They count as missing when a second read finds
+    /// the same.
     incomplete_at: Option<Position>,
-    /// The last reading found nothing that could be used.
+    /// The last read found no usable end of the log.
     is_unusable: bool,
     /// The room's home is another server.
     is_failover: bool,
-    /// It may read and append: as the room's home, or while that is down.
+    /// The owner may read and append: as the home, or as failover owner while the home is down.
     may_append: bool,
-    /// It hands the room over as soon as nothing is in flight.
+    /// The owner releases the room as soon as nothing is in flight.
     is_handing_over: bool,
-    /// What is in flight was begun on a log that may be another one now: its result counts for nothing.
+    /// The operation in flight began before a new connection or epoch: its result is discarded.
     discards_result: bool,
     used_at: u64,
 }
@@ -175,9 +180,9 @@ pub struct Owner {
 #[derive(Debug)]
 enum Phase {
     Idle,
-    /// Looking for the last record.
+    /// Searches the last record.
     Reading(TailSearch),
-    /// Reading back from the last record to a checkpoint.
+    /// Reads back from the last record to a checkpoint.
     Walking {
         epoch: Epoch,
         /// The last message of the log.
@@ -189,7 +194,7 @@ enum Phase {
 }
 
 impl Owner {
-    /// An idle owner of `room`; `ids` are for the records that it appends.
+    /// Creates an idle owner of `room`; `ids` are for the records that it appends.
     pub fn new(me: ServerId, room: RoomId, ids: RecordIds, policy: Arc<RoomPolicy>, metrics: Arc<Metrics>) -> Self {
         let seed = retry::seed(room.as_str());
         Self {
@@ -219,7 +224,7 @@ impl Owner {
         }
     }
 
-    /// Which connectors are gone, from now on. What follows from it is done when something else happens, or with
+    /// Replaces the liveness of the connectors. Its consequences follow with the next event or with
     /// [`Owner::tick`].
     pub fn set_liveness(&mut self, liveness: &Arc<ConnectorLiveness>) {
         if Arc::ptr_eq(&self.liveness, liveness) {
@@ -232,7 +237,7 @@ impl Owner {
         }
     }
 
-    /// The rules from now on.
+    /// Replaces the rules and limits.
     pub fn set_policy(&mut self, policy: &Arc<RoomPolicy>) {
         if Arc::ptr_eq(&self.policy, policy) {
             return;
@@ -243,17 +248,17 @@ impl Owner {
         }
     }
 
-    /// A connector wants to follow.
+    /// Takes an attach: the connector follows the room from now on.
     pub fn attach(&mut self, attach: Attach, now: Now, effects: &mut Vec<OwnerEffect>) {
         self.used_at = now.ticks;
         self.followers.insert(attach.requester.connector.clone());
-        // A repeated question replaces the one before: its connector waits for one answer.
+        // A repeated request replaces the one before: its connector waits for one response.
         self.attaches.retain(|a| a.requester.connector != attach.requester.connector);
         self.attaches.push(attach);
         self.advance(now, effects);
     }
 
-    /// A connector proposes.
+    /// Takes a proposal.
     pub fn propose(&mut self, mut proposal: Proposal, now: Now, effects: &mut Vec<OwnerEffect>) {
         self.used_at = now.ticks;
         proposal.author.resolve(&self.liveness);
@@ -269,18 +274,18 @@ impl Owner {
         self.advance(now, effects);
     }
 
-    /// A connector follows no longer.
+    /// Removes a follower.
     pub fn detach(&mut self, connector: &ServerId) {
         self.followers.remove(connector);
     }
 
-    /// Tries again what failed. To be called often while [`Owner::awaits_retry`].
+    /// Retries failed operations. Must be called often while [`Owner::awaits_retry`].
     pub fn tick(&mut self, now: Now, effects: &mut Vec<OwnerEffect>) {
         self.advance(now, effects);
     }
 
-    /// Keeps the state of a silent room from growing too old, and its members from being forgotten by their connectors. To be
-    /// called now and then.
+    /// Appends a checkpoint if the last record is old, and notifies connectors that have members
+    /// here but do not follow. Must be called every few seconds.
     pub fn maintain(&mut self, now: Now, effects: &mut Vec<OwnerEffect>) {
         if let Phase::Active(active) = &mut self.phase {
             active.refresh_if_old(now);
@@ -289,24 +294,25 @@ impl Owner {
         self.advance(now, effects);
     }
 
-    /// While it is active: where it is, and its newest records as a walk backwards.
+    /// Returns the position of an active owner and its newest records as a walk backwards.
     pub fn walk(&self, until: Until) -> Option<(LogPosition, Walk)> {
         let Phase::Active(active) = &self.phase else { return None };
         Some((active.place(), active.walk(until)?))
     }
 
-    /// Whether it waits for a time to try again.
+    /// Returns true if the owner waits for the time of a retry.
     pub fn awaits_retry(&self) -> bool {
         self.retry_at.is_some()
     }
 
-    /// Returns true if the room waits, and its log cannot be used until an operator removes what is
-    /// wrong.
+    /// Returns true if requests wait, and the log cannot be used until an operator removes messages
+    /// from its end.
     pub fn is_unusable(&self) -> bool {
         self.is_unusable && self.is_wanted()
     }
 
-    /// Whether nobody needs this owner: it can be dropped, the log knows all that it knew.
+    /// Returns true if the owner can be dropped: it is idle and unused, and the log holds all its
+    /// state.
     pub fn is_forgettable(&self, now: Now, forget_ms: u64) -> bool {
         self.is_quiet() && !self.is_wanted() && now.ticks.saturating_sub(self.used_at) >= forget_ms
     }
@@ -325,6 +331,8 @@ impl Owner {
         match (&mut self.phase, result) {
             (Phase::Reading(_), LogResult::Last(Ok(tail))) => self.on_tail(tail, now, effects),
             (Phase::Walking { .. }, LogResult::Read(Ok(records))) => self.advance_walk(records, now, effects),
+            // A commit proves the position to all attaches that wait, so they need no read of their
+            // own.
             (Phase::Active(active), LogResult::Append(Ok(position))) => {
                 active.on_committed(position, &self.followers, effects);
                 self.needs_latest = false;
@@ -338,18 +346,20 @@ impl Owner {
                     active.confirm_position(effects);
                     is_proven = true;
                 } else {
+                    // Another server appended: this state is outdated.
                     self.end_activation(now);
                 }
             }
             (Phase::Active(active), LogResult::Read(Ok(records))) => active.continue_catch_up(records, effects),
             (_, LogResult::Append(Err(error))) => self.on_append_failed(&error, now, effects),
             (_, LogResult::Last(Err(error)) | LogResult::Read(Err(error))) => self.on_read_failed(&error, now, effects),
-            // An operation is asked for in one phase and ends in the same; this would be a defect of the caller.
+            // An operation is requested in one phase and ends in the same; this would be a defect
+            // of the caller.
             (_, unexpected) => {
                 static UNASKED: LogRateLimit = LogRateLimit::new();
                 debug!(room = %self.room, ?unexpected, "unexpected log operation");
                 if let Some(suppressed) = UNASKED.pass() {
-                    error!(suppressed, "a log operation ended that was not asked for (level debug names the room)");
+                    error!(suppressed, "a log operation ended that was not requested (level debug names the room)");
                 }
             }
         }
@@ -363,7 +373,7 @@ impl Owner {
         matches!(&self.phase, Phase::Active(active) if active.is_appending(proposal))
     }
 
-    /// Whether nothing is in flight.
+    /// Returns true if nothing is in flight.
     fn is_quiet(&self) -> bool {
         match &self.phase {
             Phase::Idle => true,
@@ -405,7 +415,7 @@ impl Owner {
         }
     }
 
-    /// The activation is over; what it had in flight waits again.
+    /// Ends the activation; its requests in flight wait again.
     fn end_activation(&mut self, now: Now) {
         if let Phase::Active(active) = std::mem::replace(&mut self.phase, Phase::Idle) {
             let (proposals, attaches, retained) = active.into_waiting();
@@ -415,7 +425,11 @@ impl Owner {
             self.attaches.extend(attaches);
             self.retained = retained;
         }
+        // A failed operation overwrites this with its backoff. Ends without a failure, such as a
+        // compare-and-set refusal, are retried at once.
         self.retry_at.get_or_insert(now.ticks);
+        // A failover owner probes the home again before each activation, so it stops as soon as the
+        // home is back.
         self.may_append = !self.is_failover;
     }
 }

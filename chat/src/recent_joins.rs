@@ -1,29 +1,30 @@
-//! The stays that sessions entered in a room's newest records. Pure.
+//! The memberships that sessions joined or moved into in a room's newest records. Pure.
 //!
-//! A session must not enter a stay that went on through another session since it asked: what it sent early would stand behind
-//! what that one sent late.
+//! A session must not resume a membership that continued through another session since the request
+//! was sent.
 
 use std::collections::VecDeque;
 
 use model::membership::Membership;
 use model::record::{Entry, Record, RecordId};
 
-/// Records whose recent_joins are kept. A join from further back is asked for again, with a newer record.
+/// Records whose joins are kept. A request that refers to an older record must be repeated with a
+/// newer one.
 const RECORDS: usize = 256;
 
-/// The stays entered in the newest records, oldest record first.
+/// The memberships joined in the newest records, oldest record first.
 #[derive(Debug)]
 pub struct RecentJoins {
     records: VecDeque<(RecordId, Vec<Membership>)>,
 }
 
 impl RecentJoins {
-    /// Nothing was entered behind this record.
+    /// Starts empty behind this record.
     pub fn since(record: RecordId) -> Self {
         Self { records: VecDeque::from([(record, Vec::new())]) }
     }
 
-    /// Adds the recent_joins of the room's next record.
+    /// Adds the joins of the room's next record.
     pub fn add(&mut self, record: &Record) {
         self.records.push_back((record.id, record.entries.iter().filter_map(entered_membership).collect()));
         if self.records.len() > RECORDS {
@@ -31,9 +32,12 @@ impl RecentJoins {
         }
     }
 
-    /// Returns true if a session entered the stay behind the record `seen`, or may have: the record is not among the newest
-    /// ones, or is one that the log lost.
+    /// Returns true if a session joined with this membership behind the record `seen`, or may have.
+    /// Unknown records, too old or lost by the log, count as "may have".
     pub fn may_contain(&self, stay: Membership, seen: RecordId) -> bool {
+        // If a session resumed a membership that another one used meanwhile, messages that it sent
+        // early would stand behind later ones of the other. Refusing too often is harmless: the
+        // request is repeated with a newer record.
         match self.records.iter().rposition(|(id, _)| *id == seen) {
             Some(at) => self.records.iter().skip(at + 1).any(|(_, stays)| stays.contains(&stay)),
             None => true,
@@ -41,7 +45,7 @@ impl RecentJoins {
     }
 }
 
-/// The stay that a session entered by this entry.
+/// Returns the membership that an entry gives to a session.
 pub fn entered_membership(entry: &Entry) -> Option<Membership> {
     match entry {
         Entry::Join { membership, .. } | Entry::Move { membership, .. } => Some(*membership),
@@ -61,7 +65,7 @@ mod tests {
         Token::new(number as u128).membership()
     }
 
-    /// Records of which each lets the next session enter a stay of its own.
+    /// Records whose entries each let one session join with a membership of its own.
     fn records(count: usize) -> Vec<Record> {
         let chat = ServerId::new("chat-server-1").unwrap();
         let mut ids = RecordIds::new(&chat, Incarnation(1), 1);

@@ -1,4 +1,5 @@
-//! Every room of a chat server, and its links to connectors. Pure: messages and results in, sends and log operations out.
+//! All rooms of a chat server, and its links to connectors. Pure: takes messages and results of log
+//! operations, returns messages to send and log operations to run.
 
 mod connector_links;
 mod duplicate_id;
@@ -32,24 +33,26 @@ use crate::owner::{Attach, HistoryRequest, LogOp, LogResult, Now, Owner, OwnerEf
 use duplicate_id::NewerRunReport;
 use incarnations::SenderCheck;
 
-/// Milliseconds of silence after which a connector follows nothing any more; its next message finds a number missing,
-/// and it attaches again.
+/// Milliseconds of silence after which a connector follows no room any more. Its next message finds
+/// a number missing, and it attaches again.
 const SILENCE_MS: u64 = 30_000;
 
-/// Questions for messages that are answered at once; what comes above is dropped, and asked again.
+/// Most history requests that are read at once; further ones are dropped, and their connectors
+/// repeat them.
 const MAX_READERS: usize = 256;
 
-/// Questions that wait for a look at a home; what comes above is dropped, and asked again.
+/// Most requests that wait for a probe of a home; further ones are dropped, and their connectors
+/// repeat them.
 const MAX_WAITING: usize = 4_096;
 
-/// Milliseconds between two looks at every room.
+/// Milliseconds between two sweeps over all rooms.
 const SWEEP_MS: u64 = 5_000;
 
 /// The rooms of one chat server.
 #[derive(Debug)]
 pub struct Rooms {
     me: ServerId,
-    /// The incarnation that it started with, and the one that it has.
+    /// The incarnation that the process started with, and the present one.
     first_incarnation: Incarnation,
     incarnation: Incarnation,
     router: Router,
@@ -59,116 +62,120 @@ pub struct Rooms {
     metrics: Arc<Metrics>,
     forget_ms: u64,
     lease_secs: u32,
-    // Ordered: what happens must depend on nothing but the inputs, or no run of a simulation could be repeated.
+    // Ordered: effects must depend on the inputs only, or no run of a simulation could be repeated.
     owners: BTreeMap<RoomId, Owner>,
-    /// Owners that were made in this run.
+    /// Owners created in this run; makes their record ids distinct.
     owners_created: u64,
-    /// Rooms that wait for a time to try again.
+    /// Rooms that wait for the time of a retry.
     retrying: BTreeSet<RoomId>,
-    /// Rooms that wait, and whose log cannot be used.
+    /// Rooms with waiting requests whose log cannot be used.
     unusable: BTreeSet<RoomId>,
     swept_at: u64,
     links: BTreeMap<ServerId, ConnectorLink>,
-    /// What the links say of who is gone.
+    /// Liveness of the connectors, by their links.
     liveness: Arc<ConnectorLiveness>,
     readers: BTreeMap<u64, HistoryReader>,
     last_reader: u64,
     homes: HomeLiveness,
-    /// Rooms of others in which this server appends, or did lately.
+    /// Rooms of other homes in which this server is the failover owner, or was lately.
     failover_rooms: BTreeSet<RoomId>,
-    /// Owners do not all know yet what is new about connectors.
+    /// Some owners do not know the present liveness yet.
     liveness_changed: bool,
-    /// Questions about rooms of others, until it is known whether their homes live.
+    /// Requests about rooms of other homes, until the state of the home is known.
     waiting_requests: Vec<(Requester, Incarnation, RpcRequest)>,
-    /// The log refuses whoever does not know its end: another server may stand in for a room's home.
+    /// All chat servers append to one log, so compare-and-set makes failover safe.
     is_fenced: bool,
     is_handing_over: bool,
-    /// Another process with this server's id started later: this one is silent.
+    /// Another process with this server's id started later: this one stays silent.
     is_yielding: bool,
-    /// Records appended since this run began.
+    /// Records appended in this run.
     records_appended: u64,
     owner_effects: Vec<OwnerEffect>,
     effects: Vec<Effect>,
 }
 
-/// Which chat server it is, and among whom.
+/// The identity of a chat server, and the servers around it.
 #[derive(Debug)]
 pub struct Identity {
     /// The server.
     pub me: ServerId,
-    /// Which run of it.
+    /// Its incarnation.
     pub incarnation: Incarnation,
-    /// All servers, to tell whose room is whose.
+    /// All servers; placement of the rooms depends on them.
     pub servers: Arc<Servers>,
-    /// All chat servers append to one log. Else each has its own, and a room waits for its home.
+    /// All chat servers append to one log. Otherwise each has its own, and a room waits for its
+    /// home.
     pub is_fenced: bool,
 }
 
-/// A message of a connector, as it came.
+/// A message of a connector, as received.
 #[derive(Debug)]
 pub struct IncomingRequest<'a> {
     /// The encoded message.
     pub body: &'a [u8],
-    /// Where its answer goes.
+    /// The subject of the response.
     pub reply: Option<String>,
-    /// A signature proves its sender, and thereby its count. Without one it is taken as it comes: a forged count must not keep its sender's own
-    /// messages out.
+    /// A signature proves the sender, and thereby its message count.
+    // Without a signature the count is not checked: a forged high count would shut out the sender's
+    // own messages.
     pub is_proven: bool,
-    /// The client request behind it.
+    /// Trace of the client request behind the message.
     pub trace: Trace,
 }
 
-/// What is known of a connector.
+/// The state of a connector.
 #[derive(Debug, Default)]
 struct ConnectorLink {
     runs: Lineage,
-    /// Earlier runs that were accepted, and are not continued by the present one.
+    /// Earlier incarnations that were accepted and are not continued by the present one.
     former_incarnations: VecDeque<Incarnation>,
-    /// The highest counts of the present run's signed messages, and of its signed heartbeats.
+    /// The highest message counts of the present incarnation's signed messages, and of its signed
+    /// heartbeats.
     highest_count: u64,
     highest_heartbeat: u64,
-    /// A heartbeat of the present run named this server's incarnation.
+    /// A heartbeat of the present incarnation named this server's incarnation.
     accepts_us: bool,
-    /// The word of its heartbeats on a later run of this server.
+    /// The report of its heartbeats on a later run of this server.
     report: Option<NewerRunReport>,
-    /// Number of the last message to it. It rises also for what could not be sent, so that the loss is noticed.
+    /// Number of the last message to the connector.
+    // Also rises for messages that could not be sent, so that the connector notices the loss.
     number: u64,
     last_message_at: u64,
-    /// Ticks of the message before that of the present run; none for its first one.
+    /// Ticks of the message before the last one; none until the present incarnation has sent two.
     previous_message_at: Option<u64>,
     is_silent: bool,
-    /// Seconds in which it could have been heard and was not.
+    /// Seconds of silence in which this server could receive.
     silent_secs: u32,
 }
 
-/// Something to do, in order.
+/// An effect, to be performed in order.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Effect {
-    /// OutgoingReply to a connector: as the answer to a question, or as news.
+    /// Send to a connector: a response or a notification.
     Send(OutgoingReply),
-    /// Do this in the log, and bring the result to [`Rooms::on_log_result`].
+    /// Run the log operation, and report to [`Rooms::on_log_result`].
     Log { room: RoomId, requester: LogRequester, op: LogOp },
-    /// Ask whether this chat server is there, and bring the answer to [`Rooms::on_probe_result`].
+    /// Probe this chat server, and report to [`Rooms::on_probe_result`].
     Probe(ServerId),
-    /// Look at `servers.json`: a server spoke that it did not have.
+    /// Check `servers.json` again: a server that it does not list sent a message.
     RequestRecheck,
 }
 
-/// For whom a log operation is done.
+/// The requester of a log operation.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum LogRequester {
     /// The room's owner.
     Owner,
-    /// The question for messages with this number.
+    /// The history reader with this number.
     Reader(u64),
 }
 
 /// A message to a connector.
 #[derive(Debug, PartialEq, Eq)]
 pub struct OutgoingReply {
-    /// Who gets it.
+    /// The connector.
     pub connector: ServerId,
-    /// The subject that its question named, one of its own; none for news.
+    /// The subject that the request named, one of the connector's own; none for a notification.
     pub reply: Option<String>,
     /// For the `Method` header.
     pub method: &'static str,
@@ -178,12 +185,12 @@ pub struct OutgoingReply {
     pub trace: Option<Trace>,
     /// The encoded message.
     pub body: Bytes,
-    /// The record that it ends with, for its signature.
+    /// The record at the message's end, for its signature.
     pub record: Option<SharedRecord>,
 }
 
 impl Rooms {
-    /// No rooms yet.
+    /// Creates a server without rooms in memory.
     pub fn new(identity: Identity, settings: &Settings, size_limits: SizeLimits, metrics: Arc<Metrics>) -> Self {
         let Identity { me, incarnation, servers, is_fenced } = identity;
         let lease_secs = settings.room.lease_secs;
@@ -220,7 +227,8 @@ impl Rooms {
         }
     }
 
-    /// The broker takes messages of this size from now on. A record in flight that is too large fails, and is decided anew.
+    /// Replaces the size limits. A record in flight that is now too large fails, and is decided
+    /// anew.
     pub fn set_size_limits(&mut self, size_limits: SizeLimits) {
         if self.policy.size_limits() != size_limits {
             self.policy = Arc::new(self.policy.with_size_limits(size_limits));
@@ -251,7 +259,7 @@ impl Rooms {
                 self.apply_liveness(now);
             }
             SenderCheck::Repeated => {
-                debug!(%connector, ?count, "a copy of a connector's message, or one that was overtaken, was ignored")
+                debug!(%connector, ?count, "a repeated or overtaken message of a connector was ignored")
             }
             SenderCheck::Stale(known) => self.answer_stale((connector, incoming.reply, incoming.trace), known),
             SenderCheck::Unclear => {}
@@ -262,7 +270,7 @@ impl Rooms {
 
     fn handle_request(&mut self, requester: Requester, incarnation: Incarnation, question: RpcRequest, now: Now) {
         if self.is_yielding {
-            // The other process answers.
+            // The other process responds.
             return;
         }
         if self.is_handing_over {
@@ -313,11 +321,11 @@ impl Rooms {
         self.take_effects()
     }
 
-    /// The connection to the log was made anew, or the log is another one: every room starts from what it says.
-    ///
-    /// A connector may have missed anything, and may have said that it follows no longer: none follows until it attaches
-    /// again, which a missing number makes it do.
+    /// Makes every room start from the log, because the connection was made anew or the log's epoch
+    /// changed.
     pub fn start_over(&mut self, now: Now) -> Vec<Effect> {
+        // A connector may have missed any message, and its detach may be lost. The missing number
+        // makes it attach again.
         self.links.values_mut().for_each(|link| link.number += 1);
         self.with_all(|owner, effects| {
             owner.start_over(now);
@@ -326,7 +334,8 @@ impl Rooms {
         self.take_effects()
     }
 
-    /// To be called a few times a second: tries again what failed, and now and then forgets what nobody needs.
+    /// Retries failed operations, and sweeps over all rooms from time to time. Must be called a few
+    /// times a second.
     pub fn tick(&mut self, now: Now) -> Vec<Effect> {
         if now.ticks.saturating_sub(self.swept_at) >= SWEEP_MS {
             self.swept_at = now.ticks;
@@ -340,7 +349,8 @@ impl Rooms {
         self.take_effects()
     }
 
-    /// Looks at every room, so it is not done often.
+    /// Drops unused owners and maintains the others.
+    // A step per room, so it runs every few seconds and not with every tick.
     fn sweep(&mut self, now: Now) {
         self.detach_silent(now.ticks);
         let forget_ms = self.forget_ms;
@@ -349,17 +359,17 @@ impl Rooms {
         self.with_all(|owner, effects| owner.maintain(now, effects));
     }
 
-    /// Connectors that are known, those that were silent for long among them.
+    /// Returns the number of known connectors, including silent ones.
     pub fn connectors(&self) -> usize {
         self.links.len()
     }
 
-    /// Rooms whose state is in memory.
+    /// Returns the number of rooms in memory.
     pub fn count(&self) -> usize {
         self.owners.len()
     }
 
-    /// Rooms that wait, and whose log cannot be used.
+    /// Returns the number of rooms with waiting requests whose log cannot be used.
     pub fn unusable(&self) -> usize {
         self.unusable.len()
     }
@@ -367,6 +377,8 @@ impl Rooms {
     fn take_effects(&mut self) -> Vec<Effect> {
         let mut effects = std::mem::take(&mut self.effects);
         if self.is_yielding {
+            // Results of operations that were in flight still count, but connectors must get
+            // messages of one process only.
             effects.retain(|effect| !matches!(effect, Effect::Send(_)));
         }
         effects
@@ -385,6 +397,8 @@ impl Rooms {
             let ids = RecordIds::new(&self.me, self.incarnation, self.owners_created);
             Owner::new(self.me.clone(), room.clone(), ids, self.policy.clone(), self.metrics.clone())
         });
+        // Lazily, when the owner is used: a change of liveness would otherwise cost a step per
+        // room.
         owner.set_liveness(&self.liveness);
         owner.set_policy(&self.policy);
         action(owner, &mut owner_effects);

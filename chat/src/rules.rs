@@ -1,4 +1,5 @@
-//! Content rules: what may be said. Takes a client's JSON body, returns what to append or why not.
+//! Content rules. Takes the JSON body of a client's `send`, returns the message to append or a
+//! refusal.
 
 mod forbidden_words;
 
@@ -12,26 +13,26 @@ use wire::{Body, text, value};
 
 use self::forbidden_words::ForbiddenWords;
 
-/// What a client's `send` asks for, allowed by the rules.
+/// A `send` that the rules allow.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Message {
-    /// Text for the clients, perhaps masked.
+    /// Text for the clients; forbidden words may be masked.
     pub content: String,
-    /// Whom it is for.
+    /// The receivers.
     pub target: Target,
-    /// Under which it may be repeated without being said again.
+    /// The client's idempotency key.
     pub id: Option<String>,
 }
 
-/// Most characters of a message's id.
+/// Most characters of an idempotency key.
 const MAX_ID_CHARS: usize = 64;
 
-/// Whom a message is for.
+/// The receivers of a message.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Target {
-    /// `*`: everybody in the room.
+    /// `*`: all members of the room.
     All,
-    /// One member. A name that cannot be a member's is in no room either.
+    /// One member; `None` for a name that no member can have.
     One(Option<Name>),
 }
 
@@ -44,7 +45,7 @@ pub struct Rules {
 }
 
 impl Rules {
-    /// The rules that the settings describe.
+    /// Creates the rules that the settings describe.
     pub fn new(settings: &RoomSettings) -> Self {
         Self {
             max_content: settings.max_content,
@@ -53,12 +54,13 @@ impl Rules {
         }
     }
 
-    /// Reads and checks the body of a `send` in `room`.
+    /// Parses and checks the body of a `send` in `room`.
     pub fn read(&self, room: &RoomId, body: &[u8]) -> Result<Message, Refusal> {
         let body = Body::parse(body).into_members().ok_or(Refusal::BadBody)?;
         check_room(room, body.get("rid"))?;
         let target = read_target(body.get("target"))?;
         let content = body.get("content").and_then(value::scalar_text).ok_or(Refusal::BadContent)?;
+        // Measured as sent: clients get escapes, so an emoji takes twelve bytes.
         if text::json_len(&content) > self.max_content {
             return Err(Refusal::TooLong);
         }
@@ -74,7 +76,7 @@ impl Rules {
     }
 }
 
-/// Old clients send `rid` along; it may be missing, but not name another room.
+/// Checks `rid`, which old clients send: it may be missing, but must not name another room.
 fn check_room(room: &RoomId, rid: Option<&Value>) -> Result<(), Refusal> {
     match rid {
         None | Some(Value::Null) => Ok(()),

@@ -1,4 +1,5 @@
-//! The edge of a chat server: one task that moves messages and log results into [`Rooms`] and its effects out.
+//! The edge of a chat server: one task that passes messages and log results to [`Rooms`] and
+//! performs its effects.
 
 use std::iter;
 use std::sync::Arc;
@@ -29,22 +30,27 @@ use crate::operations::{MAX_IN_FLIGHT, Operations, requests};
 use crate::owner::{LogOp, LogResult, Now};
 use crate::rooms::{Effect, Identity, IncomingRequest, LogRequester, OutgoingReply, Rooms};
 
-/// Time between two looks at what is to be tried again or forgotten.
+/// Interval of retries and sweeps.
 const TICK: Duration = Duration::from_millis(200);
 
-/// Time between two checks that this server can hear at all; silence of others counts only where it can.
+/// Interval of the checks that this server can receive.
+// The silence of connectors counts only while this server can receive: a broken connection of its
+// own must not remove members.
 const BUS_CHECK: Duration = Duration::from_secs(1);
 
-/// Time between two looks whether the log is still the same one. A new connection is a reason of its own.
+/// Interval of the checks of the log's status and epoch.
+// A new connection is checked at once. This interval finds a stream that was deleted behind a
+// healthy connection.
 const STATUS_CHECK: Duration = Duration::from_secs(3);
 
-/// Questions taken at once, at most: their records are appended together.
+/// Most requests taken at once.
+// Proposals that are taken together are appended together, as one record per room.
 const MAX_BATCH: usize = 256;
 
-/// Log operations that wait because the log is too slow for what is asked.
+/// Waiting log operations above which the log is too slow for the load.
 const MANY_OPERATIONS: usize = 4 * MAX_IN_FLIGHT;
 
-/// A running chat server's parts.
+/// The parts of a running chat server.
 pub struct Chat {
     id: ServerId,
     node: Node,
@@ -56,18 +62,19 @@ pub struct Chat {
     in_flight: FuturesUnordered<BoxFuture<'static, (OperationOrigin, LogResult)>>,
     operations: Operations<(RoomId, LogRequester)>,
     probes: FuturesUnordered<BoxFuture<'static, (ServerId, bool)>>,
-    /// The log as it was found last.
+    /// Epoch of the log at the last check.
     epoch: Option<Epoch>,
     log_health: LogHealth,
-    /// An append that is to show that the log takes records again; one at most, with its bytes.
+    /// An append that checks if the log takes records again, with its bytes; at most one.
     log_probes: FuturesUnordered<BoxFuture<'static, (usize, Result<Position, AppendError>)>>,
     queues: Queues,
     gauges: Gauges,
-    /// It hands its rooms over, and until when it is there for those who did not hear of it.
+    /// End of the time in which a server that hands its rooms over still redirects connectors that
+    /// were not notified.
     hand_over_until: Option<Instant>,
 }
 
-/// What a chat server has of the process's levels; gone with it.
+/// This server's shares of the process's gauges; removed with it.
 struct Gauges {
     rooms: GaugeShare,
     questions: GaugeShare,
@@ -84,20 +91,20 @@ impl Gauges {
     }
 }
 
-/// Who asked for a log operation.
+/// The origin of a log operation.
 struct OperationOrigin {
     room: RoomId,
     requester: LogRequester,
     requests: usize,
-    /// Of the record that is appended.
+    /// Bytes of the appended record; 0 for other operations.
     bytes: usize,
 }
 
 impl Chat {
-    /// Starts the chat server `id`: when this returns, it answers on its subject.
+    /// Starts the chat server `id`. It responds on its subject when this returns.
     ///
     /// # Errors
-    /// If the bus does not take the subscription.
+    /// If the bus refuses the subscription.
     pub async fn start(id: ServerId, node: Node, log: Log) -> Result<(), BusError> {
         let subject = subjects::chat(&id);
         let questions = node.bus.subscribe(&subject, node.settings.rpc.subscription_queue).await?;
@@ -133,6 +140,7 @@ impl Chat {
 
     async fn run(mut self, mut questions: Subscription) {
         let mut tick = tokio::time::interval(TICK);
+        // After a long pause one tick is enough; a burst of them would only repeat the sweep.
         tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let log_statuses = log_statuses(self.log.clone());
         tokio::pin!(log_statuses);
@@ -152,7 +160,8 @@ impl Chat {
                 () = &mut draining, if self.hand_over_until.is_none() => self.hand_over(),
                 Some((origin, done)) = self.in_flight.next() => {
                     self.on_log_result(&origin, done);
-                    // What else is done by now: answers that are sent together are read together.
+                    // Further results that are ready: responses that are sent together are read
+                    // together.
                     for _ in 0..MAX_IN_FLIGHT {
                         let Some((origin, done)) = self.in_flight.next().now_or_never().flatten() else { break };
                         self.on_log_result(&origin, done);
@@ -179,7 +188,9 @@ impl Chat {
                     }
                 }
                 Some(found) = log_statuses.next() => self.on_log_status(found),
-                Some((bytes, outcome)) = self.log_probes.next() => self.log_health.record_append(&outcome, bytes, Instant::now()),
+                Some((bytes, outcome)) = self.log_probes.next() => {
+                    self.log_health.record_append(&outcome, bytes, Instant::now());
+                }
                 Some(()) = bus_checks.next() => {
                     let effects = self.rooms.count_silence(self.now());
                     self.perform(effects);
@@ -196,7 +207,8 @@ impl Chat {
         self.finish(&mut questions).await;
     }
 
-    /// What was asked before the stop is decided, committed and answered. Connectors stop first, so nothing new comes.
+    /// Decides, commits and answers the requests from before the stop. Connectors stop first, so no
+    /// others arrive.
     async fn finish(&mut self, questions: &mut Subscription) {
         loop {
             while let Some(message) = questions.try_next() {
@@ -210,7 +222,7 @@ impl Chat {
         info!(server = %self.id, "chat server stopped");
     }
 
-    /// Notes whether this server is ready for work.
+    /// Reports if this server is ready for work.
     fn report_health(&mut self, questions: Option<usize>) {
         let Node { health, metrics, settings, .. } = &self.node;
         let questions = questions.unwrap_or_default();
@@ -227,10 +239,10 @@ impl Chat {
         self.node.update_health(&self.id);
     }
 
-    /// Appends a message of no room if the log failed and no room tries it. A later process that has
-    /// this server's id does so itself.
+    /// Appends a message of no room if the log failed and no room retries it.
     fn probe_log(&mut self) {
         let bytes = self.log_health.probe_size_due(Instant::now());
+        // One probe at a time. With a later process of the same id, that one probes.
         let Some(bytes) = bytes.filter(|_| self.log_probes.is_empty() && !self.rooms.is_yielding()) else { return };
         let log = self.log.clone();
         self.log_probes.push(Box::pin(async move { (bytes, log.append_probe(bytes).await) }));
@@ -252,7 +264,7 @@ impl Chat {
         fault::point(self.id.as_str(), &message.payload);
         let began = Instant::now();
         let trace = bus::trace_of(&message.headers);
-        debug!(%trace, method = message.headers.get(header::METHOD), "question");
+        debug!(%trace, method = message.headers.get(header::METHOD), "request");
         if message.headers.get(header::VIEW).is_some_and(|view| view != self.view) {
             self.node.server_list.request_recheck();
         }
@@ -290,16 +302,17 @@ impl Chat {
         }
         match log {
             Ok(LogStatus { epoch, .. }) if self.epoch.replace(epoch).is_some_and(|before| before != epoch) => {
-                warn!(server = %self.id, epoch = epoch.0, "the rooms' log is another one now; all rooms start over");
+                warn!(server = %self.id, epoch = epoch.0, "the epoch of the rooms' log changed, all rooms start over");
                 self.start_over();
             }
             Ok(_) => {}
-            // Whatever needs the log says so where it matters.
-            Err(error) => debug!(server = %self.id, %error, "the log cannot be looked at"),
+            // A room that needs the log reports the failure with its effect.
+            Err(error) => debug!(server = %self.id, %error, "the status of the log cannot be read"),
         }
     }
 
-    /// Hands all rooms over; whoever does not hear of it is told when it asks next.
+    /// Hands all rooms over. Connectors that miss the notification are redirected with their next
+    /// request.
     fn hand_over(&mut self) {
         info!(server = %self.id, "chat server hands its rooms over");
         self.hand_over_until = Some(Instant::now() + self.node.settings.rpc.heartbeat());
@@ -319,7 +332,7 @@ impl Chat {
         self.perform(effects);
     }
 
-    /// Begins as many of the operations that wait as may be in flight.
+    /// Starts waiting operations up to the bound.
     fn start_operations(&mut self) {
         while let Some(((room, requester), op)) = self.operations.begin() {
             let bytes = if let LogOp::Append { record, .. } = &op { record.len() } else { 0 };
@@ -366,7 +379,7 @@ impl Chat {
             };
             let answer = bus.request_for(question, accepts, deadline).await.ok();
             let answer = answer.and_then(|answer| rpc::decode::<FromChat>(&answer.payload).ok());
-            // One that leaves is not to be waited for.
+            // A home that hands over counts as down: waiting for it would only lengthen the pause.
             let is_alive = answer.is_some_and(|response| response.answer != RpcResponse::Leaving);
             (home, is_alive)
         }));
@@ -379,7 +392,7 @@ impl Chat {
         let mut message = OutgoingMessage { subject, reply: None, headers: label.headers(), payload: body };
         self.signer.sign(&connector, &mut message, record.as_ref());
         if let Err(error) = self.node.bus.publish(message) {
-            // Counted by the bus; the connector finds its number missing and reads what it missed.
+            // Counted by the bus. The connector finds the number missing and catches up.
             debug!(server = %self.id, %connector, %error, "a message to a connector was not sent");
         }
     }
@@ -394,14 +407,14 @@ fn log_ignored(server: &ServerId, message: &Message, error: &RpcError, metrics: 
     }
 }
 
-/// The fault of a server with rooms that wait and whose log cannot be used.
+/// Returns the fault of a server with waiting rooms whose log cannot be used.
 fn unusable_rooms(rooms: usize) -> Option<String> {
     let fault =
         || format!("{rooms} rooms cannot be used: their logs end with messages that are no records (docs/recovery.md)");
     (rooms > 0).then(fault)
 }
 
-/// What is found when looking at the log, again and again.
+/// Yields the log's status at every check.
 fn log_statuses(log: Log) -> impl Stream<Item = Result<LogStatus, ReadError>> {
     let mut interval = tokio::time::interval(STATUS_CHECK);
     interval.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -412,7 +425,7 @@ fn log_statuses(log: Log) -> impl Stream<Item = Result<LogStatus, ReadError>> {
     })
 }
 
-/// Yields once a second, if a message to ourselves came back.
+/// Yields once a second, if a message to this server itself came back.
 fn bus_checks(bus: Bus, metrics: Arc<Metrics>) -> impl Stream<Item = ()> {
     let mut interval = tokio::time::interval(BUS_CHECK);
     interval.set_missed_tick_behavior(MissedTickBehavior::Delay);

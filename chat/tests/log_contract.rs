@@ -1,4 +1,4 @@
-//! What every log promises, as cases that run on each implementation.
+//! The contract of every log, as cases that run on each implementation.
 #![expect(clippy::unwrap_used, reason = "helpers of a test")]
 
 use async_nats::jetstream as nats_jetstream;
@@ -15,7 +15,7 @@ use model::subjects::{self, SubjectPrefix};
 use runtime::metrics::Metrics;
 use testkit::NatsServer;
 
-/// Appends in flight where many are made.
+/// Appends in flight in the concurrent cases.
 const AT_ONCE: usize = 100;
 
 fn settings() -> LogSettings {
@@ -34,7 +34,7 @@ async fn append(log: &Log, room: &RoomId, expected: Position, text: &str) -> Res
     log.append(room, expected, bytes(text)).await
 }
 
-/// Position and bytes of a room's last record, as whoever looks closely or not sees them.
+/// Returns position and bytes of a room's last record; both consistencies must agree.
 async fn last_of(log: &Log, name: &str) -> Option<(Position, Bytes)> {
     let certain = log.last(&room(name), ReadConsistency::Latest).await.unwrap();
     assert_eq!(log.last(&room(name), ReadConsistency::Any).await.unwrap(), certain);
@@ -107,7 +107,7 @@ async fn a_full_log_refuses_and_takes_from_no_other_room(log: Log) {
     assert_eq!(last_of(&log, "lobby").await.unwrap().0, last, "nothing was appended");
 }
 
-/// A message of no room shows whether there is room for one of that size.
+/// A probe shows if there is space for a record of that size.
 async fn an_append_probe_shows_if_there_is_space(log: Log) {
     let lobby = room("lobby");
     let one = append(&log, &lobby, Position::NONE, "one").await.unwrap();
@@ -164,7 +164,7 @@ impl Stranger {
     }
 }
 
-/// The last message of the lobby, and what its author expected.
+/// Returns the last message of the lobby, and the expectation of its author.
 async fn last_and_expected(log: &Log) -> (Position, Option<Position>) {
     let certain = log.last(&room("lobby"), ReadConsistency::Latest).await.unwrap();
     assert_eq!(log.last(&room("lobby"), ReadConsistency::Any).await.unwrap(), certain);
@@ -220,7 +220,7 @@ async fn the_last_message_below_a_position_is_found(log: Log, stranger: Stranger
     assert_eq!(log.read(&lobby, &[two]).await.unwrap(), [None]);
 }
 
-/// A log at a server of its own, which ends when it is dropped.
+/// A log at a server of its own, which stops when it is dropped.
 async fn jetstream_log(prefix: &str) -> (NatsServer, Log, Stranger) {
     let nats = NatsServer::start_with_jetstream().await;
     let with_prefix = NatsSettings { prefix: prefix.to_owned(), ..NatsSettings::default() };
@@ -255,7 +255,7 @@ macro_rules! contract {
     };
 }
 
-/// The same with a stranger.
+/// Contract cases with another program on the broker.
 macro_rules! contract_with_strangers {
     ($($case:ident),+ $(,)?) => {
         mod memory_with_strangers {

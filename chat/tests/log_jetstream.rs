@@ -1,4 +1,5 @@
-//! What only the log in JetStream has to stand: a server that dies, freezes, loses everything, or is set up otherwise.
+//! Cases for the log in JetStream only: a server that dies, freezes, loses all data, or is
+//! configured differently.
 #![expect(clippy::unwrap_used, reason = "helpers of a test")]
 
 use std::path::{Path, PathBuf};
@@ -18,10 +19,10 @@ use testkit::{NatsServer, eventually};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::time::Instant;
 
-/// The longest that anything here may take.
+/// The longest that any case may take.
 const DEADLINE: Duration = Duration::from_secs(20);
 
-/// A log at a server of its own, and a connection to manage its stream with.
+/// A log at a server of its own, and a connection that manages its stream.
 struct World {
     nats: NatsServer,
     bus: Bus,
@@ -71,7 +72,7 @@ async fn connect(nats: &NatsServer) -> Bus {
     Bus::nats(nats.url(), &settings, "log", Metrics::new()).await.unwrap()
 }
 
-/// A server with this configuration file.
+/// Starts a server with this configuration file.
 async fn configured(text: &str) -> NatsServer {
     let name = format!("nats-{:016x}.conf", rand::random::<u64>());
     let file: PathBuf = Path::new(env!("CARGO_TARGET_TMPDIR")).join(name);
@@ -143,7 +144,7 @@ async fn a_stream_that_is_gone_is_created_again_in_another_epoch() {
     assert_eq!(world.append("lobby", Position::NONE, "new").await, Ok(Position(1)));
 }
 
-/// A stream that was deleted and created again is noticed by a look alone.
+/// A status check alone notices a stream that was deleted and created again.
 #[tokio::test]
 async fn a_look_that_is_asked_for_is_one_of_now() {
     let world = World::new().await;
@@ -175,8 +176,8 @@ async fn a_position_of_another_stream_is_not_believed() {
     assert!(world.append("attic", one, "next").await.unwrap() > one);
 }
 
-/// A stranger's message may name the headers by which the broker says what it is, and the status of
-/// an answer.
+/// Another program's message may name the headers by which the broker describes it, and the status
+/// of a response.
 #[tokio::test]
 async fn headers_of_a_stored_message_are_not_believed() {
     let world = World::new().await;
@@ -207,14 +208,14 @@ async fn headers_of_a_stored_message_are_not_believed() {
 async fn assert_is_last(world: &World, poison: Position) {
     let lobby = room("lobby");
     let any = world.log.last(&lobby, ReadConsistency::Any).await.unwrap();
-    // That nothing is there leads to an append, which is refused, and then to a certain read.
+    // An empty read leads to an append, which is refused, and then to a certain read.
     assert!(any.last.is_none_or(|(position, bytes)| position == poison && bytes == "poison"));
     assert_eq!(world.last("lobby").await, Some((poison, Bytes::from_static(b"poison"))));
     assert_eq!(world.log.read(&lobby, &[poison]).await.unwrap(), [Some(Bytes::from_static(b"poison"))]);
     assert_eq!(world.log.read(&room("attic"), &[poison]).await.unwrap(), [None]);
 }
 
-/// Says something to the server as a client without a library can, and waits until it was taken.
+/// Sends text to the server like a client without a library, and waits until it was taken.
 async fn raw(nats: &NatsServer, text: &str) {
     let mut stream = tokio::net::TcpStream::connect(nats.address()).await.unwrap();
     stream.write_all(text.as_bytes()).await.unwrap();

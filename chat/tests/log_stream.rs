@@ -1,5 +1,5 @@
-//! A stream, an account or a server that is not as the log needs it: each is named with the remedy,
-//! and what passes is waited out.
+//! Streams, accounts and servers that do not fit the log: each is reported with its remedy, and
+//! passing faults are waited out.
 #![expect(clippy::unwrap_used, reason = "helpers of a test")]
 
 use std::time::Duration;
@@ -19,7 +19,7 @@ use runtime::metrics::Metrics;
 use testkit::{NatsServer, eventually};
 use tokio::time::Instant;
 
-/// The longest that anything here may take.
+/// The longest that any case may take.
 const DEADLINE: Duration = Duration::from_secs(20);
 
 fn settings() -> LogSettings {
@@ -58,10 +58,10 @@ fn source(name: &str) -> Source {
     Source { name: name.to_owned(), ..Source::default() }
 }
 
-/// A change of the stream, by the setting that must be named, with the value that must be told.
+/// A change of the stream: the setting and the value that the error must name.
 type Change = (&'static str, &'static str, fn(&mut Config));
 
-/// Settings of a stream that the log cannot live with. The server takes each of these.
+/// Settings of a stream that break the log. The server accepts each of these.
 const CHANGES: [Change; 17] = [
     ("subjects", "log.>", |config| config.subjects = vec!["log.>".to_owned()]),
     ("storage", "memory", |config| config.storage = StorageType::Memory),
@@ -113,8 +113,7 @@ async fn each_difference_of_a_stream_that_matters_is_named() {
     }
 }
 
-/// Streams that cannot be made from a good one by a change: they have no subjects, or take nothing
-/// more.
+/// Streams that no change of a good one gives: they have no subjects, or accept nothing more.
 #[tokio::test]
 async fn a_mirror_a_counter_and_a_sealed_stream_are_named() {
     let nats = NatsServer::start_with_jetstream().await;
@@ -178,8 +177,8 @@ async fn an_account_with_less_room_than_the_log_may_take_is_refused() {
     assert!(matches!(refusal, OpenError::NoSpace { bytes: 8_388_608, .. }), "{refusal}");
 }
 
-/// An account whose room ends while the log is in use: certain refusals, and service again with
-/// more room.
+/// An account whose space ends while the log is in use: clear refusals, and service again with more
+/// space.
 #[tokio::test]
 async fn an_account_that_is_full_refuses_until_it_has_room() {
     let with = |room: &str| {
@@ -232,7 +231,8 @@ async fn prefixes_that_differ_in_case_alone_are_refused() {
     assert!(refusal.to_string().contains("or change nats.prefix"), "{refusal}");
 }
 
-/// One server of three: nothing can be decided, and that is said, however JetStream says it.
+/// One server of three: nothing can be decided, and the error says so, however JetStream reports
+/// it.
 #[tokio::test]
 async fn a_cluster_without_a_majority_is_refused() {
     let mut nodes = NatsServer::start_cluster(3).await;

@@ -1,4 +1,4 @@
-//! What the room rules allow.
+//! Room rules: which proposals are decided how.
 
 use model::lineage::Lineage;
 use model::membership::Token;
@@ -15,7 +15,7 @@ fn author() -> Author {
     Author { connector: ServerId::new("connector-server-1").unwrap(), incarnation: Incarnation(5) }
 }
 
-/// The stay of a session that entered without a token.
+/// The membership of a session that joined without a token.
 fn stay(session: u64) -> Membership {
     Token::new(session.into()).membership()
 }
@@ -25,7 +25,7 @@ fn join(session: u64, name: &str) -> Item {
     Item::Join { session, name: Name::new(name).unwrap(), membership, claim: Claim::New, seen: None }
 }
 
-/// Enters with the token of another session.
+/// Joins with the token of another session.
 fn resume(session: u64, of: u128, name: &str, claim: Claim) -> Item {
     let membership = Token::new(of).membership();
     Item::Join { session, name: Name::new(name).unwrap(), membership, claim, seen: None }
@@ -36,7 +36,7 @@ fn send_with_id(session: u64, id: &str) -> Item {
     Item::Send { session, membership: stay(session), body }
 }
 
-/// The message, sent under the stay of another session.
+/// The message, sent with the membership of another session.
 fn under(of: u64, mut message: Item) -> Item {
     if let Item::Send { membership, .. } = &mut message {
         *membership = stay(of);
@@ -53,7 +53,7 @@ fn send(session: u64, target: &str) -> Item {
     Item::Send { session, membership: stay(session), body }
 }
 
-/// What is decided among: no connector is gone, and no session entered lately, unless a test says so.
+/// The context of a draft. By default no connector is down and no session joined lately.
 struct Context {
     liveness: ConnectorLiveness,
     recent_joins: RecentJoins,
@@ -227,7 +227,7 @@ fn a_repeat_in_a_later_record_gets_the_first_answer() {
     assert_eq!(outcome(90_060_000, &[send_with_id(1, "a")]), Outcome::Done(0));
 }
 
-/// `connector-server-2` is gone, `connector-server-3` perhaps.
+/// `connector-server-2` is down, `connector-server-3` is suspected.
 #[test]
 fn members_of_a_down_connector_leave_and_names_of_a_suspected_one_are_free() {
     let (policy, room) = (policy_of(RoomSettings::default()), RoomId::new("lobby").unwrap());
@@ -263,7 +263,7 @@ fn members_of_a_down_connector_leave_and_names_of_a_suspected_one_are_free() {
     );
 }
 
-/// The connector had incarnation 5, and goes on above 8, which another process had.
+/// The connector had incarnation 5 and continues above 8, which another process had.
 #[test]
 fn sessions_of_a_continued_run_move_and_are_members_before_they_did() {
     let (policy, room) = (policy_of(RoomSettings::default()), RoomId::new("lobby").unwrap());
@@ -283,8 +283,8 @@ fn sessions_of_a_continued_run_move_and_are_members_before_they_did() {
     let mut draft = Draft::new(&room, &policy, &mut state, at);
     draft.expel();
     let author = Author { connector: connector.clone(), incarnation: latest.present() };
-    // The first moved; the last did not yet, and speaks, enters again, enters under another name,
-    // and leaves.
+    // The first session moved. The last did not yet: it sends, joins again, joins under another
+    // name, and leaves.
     let gone_before = Item::Leave { session: 597, incarnation: Incarnation(5) };
     let leaves = Item::Leave { session: 599, incarnation: latest.present() };
     let items =
@@ -303,7 +303,7 @@ fn sessions_of_a_continued_run_move_and_are_members_before_they_did() {
     let left = |name: &str, number| Entry::Leave { name: Name::new(name).unwrap(), session: session(5, number) };
     assert_eq!(entries[first + 2], left("user598", 598));
     assert_eq!(entries[first + 4..], [left("user597", 597), left("user599", 599)]);
-    // The rest follows; members of the process that had the higher incarnation are gone.
+    // The rest follows; members of the process with the higher incarnation leave.
     let mut draft = Draft::new(&room, &policy, &mut state, at);
     draft.expel();
     assert_eq!(
@@ -325,7 +325,8 @@ fn the_newest_wins_if_the_settings_say_so_but_never_by_healing() {
     assert_eq!(draft.finish().1[0].outcomes, outcomes);
 }
 
-/// Items of one proposal in a room whose last record is 7: behind record 5, a session entered the first stay.
+/// Items of one proposal in a room whose last record is 7: behind record 5, a session joined with
+/// the first membership.
 fn decide_behind_an_entrance(state: &mut RoomState, items: &[Item]) -> Vec<Outcome> {
     let (policy, room) = (policy_of(RoomSettings::default()), RoomId::new("lobby").unwrap());
     let mut context = Context { recent_joins: RecentJoins::since(RecordId(5)), ..Context::default() };
@@ -370,7 +371,7 @@ fn a_join_is_overtaken_by_an_entrance_behind_the_record_that_it_names() {
     assert_eq!(outcomes, [Outcome::Done(0), Outcome::Done(1), Outcome::Overtaken]);
 }
 
-/// The log lost that the session left and entered again: it is in by its stay of before.
+/// The log lost that the session left and joined again: it is a member by its earlier membership.
 #[test]
 fn a_session_that_is_in_by_an_older_stay_enters_the_new_one() {
     let (outcomes, entries) = decide(&[join(1, "ann"), resume(1, 7, "ann", Claim::New), send(1, "*")]);

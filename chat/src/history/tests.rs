@@ -32,7 +32,7 @@ fn whisper(text: &str, between: [u128; 2]) -> Entry {
     Entry::Whisper { from: name("ann"), to: name("bob"), between, content: text.to_owned(), id: None }
 }
 
-/// A log whose records stand at the positions 1, 2, 3, ...
+/// A log whose records have the positions 1, 2, 3, ...
 struct HistoryHarness {
     log: Memory,
     records: Vec<(Position, Record)>,
@@ -40,7 +40,7 @@ struct HistoryHarness {
 }
 
 impl HistoryHarness {
-    /// Keeps so many records.
+    /// Retains so many records.
     fn keeping(max_records: usize) -> Self {
         Self {
             log: Memory::starting_at(5, &LogSettings { max_records, ..LogSettings::default() }),
@@ -77,7 +77,7 @@ impl HistoryHarness {
         self.with((1..=count).map(|number| vec![say(&number.to_string())]))
     }
 
-    /// The answer to a question, and how many reads it took.
+    /// Returns the page, the position, and the number of reads.
     fn ask(&self, span: HistoryRange, limit: u16, viewer: u128) -> (LogPosition, HistoryPage, usize) {
         let requester = Requester {
             connector: ServerId::new("connector-server-1").unwrap(),
@@ -215,7 +215,7 @@ fn pages_are_bounded_in_bytes_but_never_empty() {
     assert_eq!((texts.len(), cursor), (1, Some(2_000)));
 }
 
-/// Nothing would be answered, again and again, if it were in the page.
+/// A page with this message could never be sent, and the request would be repeated for ever.
 #[test]
 fn messages_above_the_present_size_limit_are_left_out() {
     let long = "x".repeat(SizeLimits::smallest().record());
@@ -240,7 +240,7 @@ fn a_question_ends_after_so_many_records_and_goes_on_behind_the_cursor() {
     assert_eq!(harness.texts(HistoryRange::Before(cursor.unwrap()), 50), (vec!["far".to_owned()], None, true));
 }
 
-/// The records before it can be read, and the reader is delivered that one is missing.
+/// The records before it can be read, and the page reports that one is missing.
 #[test]
 fn a_bad_record_costs_itself() {
     let harness = HistoryHarness::keeping(600).of_messages(120);
@@ -287,8 +287,8 @@ fn messages_behind_the_last_record_are_passed_over() {
     assert!(matches!(next, Err(HistoryError::Unusable)), "{next:?}");
 }
 
-/// Positions are given again in another log: a page that mixes them, or has the epoch of another
-/// one, would be taken for what it is not.
+/// Another log assigns positions again: a page that mixes two logs, or names the wrong epoch, would
+/// show messages in the wrong place.
 #[test]
 fn a_page_is_from_the_log_that_its_epoch_names() {
     let of_text = |epoch: u64, text: &str| {
@@ -305,7 +305,7 @@ fn a_page_is_from_the_log_that_its_epoch_names() {
         HistoryRange::Since(20_000),
         HistoryRange::Since(199_000),
     ] {
-        // The log becomes another one behind so many operations.
+        // The epoch changes after so many operations.
         for (replaced_after, is_at_hand) in (0..12).flat_map(|after| [(after, true), (after, false)]) {
             let requester = Requester {
                 connector: ServerId::new("connector-server-1").unwrap(),

@@ -1,4 +1,5 @@
-//! The rooms' log as one JetStream stream, asked over the bus. Rather says "unclear" than guesses.
+//! The rooms' log as one JetStream stream, accessed over the bus. Reports "unclear" rather than
+//! guessing.
 
 mod api;
 mod stream;
@@ -24,22 +25,24 @@ pub use self::stream::{Difference, OpenError};
 use self::stream_epoch::{EpochTracker, StreamEpoch, StreamStatus};
 use super::{AppendError, LogStatus, ReadConsistency, ReadError, Tail};
 
-/// What JetStream says of a stream at its limit. The same code also stands for a disk that failed.
+/// JetStream's description of a stream at its limit. The same code is also used for a disk that
+/// failed.
 const STREAM_IS_FULL: &str = "maximum bytes exceeded";
 
-/// The name of the stream of all rooms below a prefix.
+/// Returns the name of the stream of all rooms below a prefix.
 pub fn stream_name(prefix: &SubjectPrefix) -> String {
     prefix.stream(api::STREAM)
 }
 
-/// The command by which an operator removes the message at a position of a stream.
+/// Returns the command by which an operator removes the message at a position of a stream.
 pub fn removal(stream: &str, position: Position) -> String {
     format!("nats stream rmm {stream} {} --force", position.0)
 }
 
 /// The log of all rooms at a NATS server. Clones are the same log.
 ///
-/// Its epoch is the stream's creation time. A stream that is gone is created again, empty and with another epoch.
+/// Its epoch is the stream's creation time. A stream that was deleted is created again, empty and
+/// with another epoch.
 #[derive(Debug, Clone)]
 pub struct JetStream(Arc<Inner>);
 
@@ -48,18 +51,18 @@ struct Inner {
     api: Api,
     wanted: Config,
     epochs: EpochTracker,
-    // Who holds it looks; who waits for it mostly finds that somebody has.
+    // Held during a status check. Waiting callers mostly find that the one before them has checked.
     checking: Mutex<()>,
-    // Looks that began, and the last of them that ended well.
+    // Numbers of the checks begun, and of the last one that succeeded.
     checks_begun: AtomicU64,
     last_good_check: AtomicU64,
 }
 
 impl JetStream {
-    /// Creates the stream, or checks that the one there has the settings that we want.
+    /// Creates the stream, or checks that the existing one has the wanted settings.
     ///
     /// # Errors
-    /// Each says what to do. A stream with other settings is refused and left as it is.
+    /// Each error says what to do. A stream with other settings is refused and not changed.
     pub async fn open(bus: Bus, settings: &LogSettings) -> Result<Self, OpenError> {
         let version = bus.nats_client().ok_or(OpenError::NoNats)?.server_info().version;
         let epochs = EpochTracker::new(bus.connection());
@@ -78,7 +81,7 @@ impl JetStream {
         self.publish(subjects::log(room), Some(expected), record).await
     }
 
-    /// See [`super::Log::append_probe`]. The message goes as all others.
+    /// See [`super::Log::append_probe`]. The message is sent like all others.
     pub async fn append_probe(&self, bytes: usize) -> Result<Position, AppendError> {
         self.publish(subjects::LOG_PROOF.to_owned(), None, vec![0; bytes].into()).await
     }
@@ -91,7 +94,8 @@ impl JetStream {
     ) -> Result<Position, AppendError> {
         let Inner { api, epochs, .. } = &*self.0;
         let stream_epoch = epochs.latest();
-        // Read before sending: what others append meanwhile must not make a good answer look low.
+        // Read before sending, or a commit of another server in the meantime would make a good
+        // position look low.
         let highest = stream_epoch.highest().max(expected.unwrap_or(Position::NONE));
         let bytes = record.len();
         let outcome = match api.append(subject, expected, record).await {
@@ -105,6 +109,7 @@ impl JetStream {
             }
             Err(error) => append_error(error, bytes),
         };
+        // Any other failure may mean that the stream is another one by now. These two cannot.
         if !matches!(outcome, AppendError::Full | AppendError::TooLarge { .. }) {
             epochs.request_recheck();
         }
@@ -133,12 +138,10 @@ impl JetStream {
         Ok(tail(&stream_epoch, stored))
     }
 
-    /// The nearest replica alone answers where the last one is, and it may be behind, or not be
-    /// able to; so the leader is asked what comes behind it. That is one question if nothing does,
-    /// and a binary search otherwise.
+    /// Returns the last message below a position.
     async fn last_below(&self, subject: &str, position: Position) -> Result<Option<StoredMessage>, ApiError> {
         let api = &self.0.api;
-        // Up to 0 would be up to the stream's last.
+        // Up to 0 would mean up to the stream's last.
         let Some(up_to_seq) = position.0.checked_sub(1).filter(|up_to| *up_to > 0).map(Position) else {
             return Ok(None);
         };
@@ -146,6 +149,9 @@ impl JetStream {
             Err(ApiError::Garbled(_) | ApiError::Bus(BusError::NoResponders)) => None,
             answer => answer?,
         };
+        // Only the nearest replica answers which message is the last below a position, and it may
+        // lag behind or not know the request. So the leader is asked for the next message behind
+        // it: one request if there is none, a binary search otherwise.
         let (mut low, mut high) = (last.as_ref().map_or(1, |stored| stored.position.0 + 1), position.0);
         let mut seq = low;
         while low < high {
@@ -161,9 +167,10 @@ impl JetStream {
         Ok(last)
     }
 
-    /// The answer of the nearest replica. A stored message may have headers that make it unreadable
-    /// in an answer of this kind; the leader's are of another one.
+    /// Reads from the nearest replica, or from the leader if that response cannot be parsed.
     async fn read_nearest(&self, query: MessageQuery<'_>) -> Result<Option<StoredMessage>, ApiError> {
+        // A stored message may have headers that make this kind of response unreadable; the
+        // leader's response encodes them.
         match self.0.api.read_nearest(query).await {
             Err(ApiError::Garbled(_) | ApiError::Bus(BusError::NoResponders)) => self.0.api.read_leader(query).await,
             answer => answer,
@@ -184,14 +191,14 @@ impl JetStream {
         let query = MessageQuery::At { seq: position };
         let stored = match self.read_nearest(query).await? {
             Some(stored) => Some(stored),
-            // A replica may be behind; only the leader can say that something is not there.
+            // A replica may lag behind; only the leader can confirm that a message does not exist.
             None => self.0.api.read_leader(query).await?,
         };
         let is_it = |stored: &StoredMessage| stored.subject == subject && stored.position == position;
         Ok(stored.filter(is_it).map(|stored| stored.bytes))
     }
 
-    /// See [`super::Log::look`].
+    /// See [`super::Log::status`].
     pub async fn status(&self) -> Result<LogStatus, ReadError> {
         let check = async {
             let _guard = self.0.checking.lock().await;
@@ -206,14 +213,14 @@ impl JetStream {
         let begun = self.0.checks_begun.load(Ordering::Acquire);
         let check = async {
             let _guard = self.0.checking.lock().await;
-            // One that began later than this call is as good.
+            // A check that began later than this call is as good.
             let is_recent = self.0.last_good_check.load(Ordering::Acquire) > begun;
             if is_recent { Ok(self.0.epochs.latest()) } else { self.check_now().await }
         };
         Ok(self.with_timeout(check).await?.epoch)
     }
 
-    /// The stream's life, looked at if there is reason to.
+    /// Returns the stream's epoch; checks it first if a recheck was requested.
     async fn trusted_epoch(&self) -> Result<Arc<StreamEpoch>, ReadError> {
         if let Some(stream_epoch) = self.0.epochs.trusted() {
             return Ok(stream_epoch);
@@ -228,7 +235,7 @@ impl JetStream {
         self.with_timeout(check).await
     }
 
-    /// Waiting for somebody else's look counts, too.
+    /// Limits a check by the time-out, including the wait for another caller's check.
     async fn with_timeout<T>(&self, check: impl Future<Output = Result<T, ApiError>>) -> Result<T, ReadError> {
         let outcome = timeout(self.0.api.within(), check).await;
         outcome.unwrap_or(Err(ApiError::Bus(BusError::TimedOut))).map_err(|error| ReadError(error.to_string()))
@@ -237,7 +244,7 @@ impl JetStream {
     async fn check_now(&self) -> Result<Arc<StreamEpoch>, ApiError> {
         let Inner { api, epochs, checks_begun, last_good_check, .. } = &*self.0;
         let number = checks_begun.fetch_add(1, Ordering::AcqRel) + 1;
-        // Known before asking: what others append meanwhile must not look lost.
+        // Read before the request, or records that others append in the meantime would look lost.
         let (since, known) = (epochs.trust_stamp(), epochs.latest().highest());
         let stream = match api.info().await {
             Err(error) if error.is(code::NO_STREAM) => self.create_again().await?,
@@ -255,7 +262,7 @@ impl JetStream {
             stream = api.stream(),
             epoch = lost.epoch.0,
             last = lost.highest().0,
-            "the rooms' log is gone, and all that was said with it; an empty one is created"
+            "the rooms' log was deleted with all messages, creating an empty one"
         );
         match api.create(wanted).await {
             Err(error) if error.is(code::STREAM_EXISTS) => api.info().await,

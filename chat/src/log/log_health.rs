@@ -1,4 +1,4 @@
-//! The log's condition, judged by what came of using it. Pure: asks no log.
+//! Health of the log, derived from the results of its use. Pure: runs no operation itself.
 
 use std::time::Duration;
 
@@ -7,33 +7,33 @@ use tokio::time::Instant;
 
 use super::{AppendError, LogStatus, ReadError};
 
-/// Time without any append after one that failed. A silent room would leave the log failed for
-/// ever, so the server appends something by itself then.
+/// Time without an append after one that failed, until the server appends a probe.
+// Without a probe, a log whose rooms are silent would count as failed for ever.
 const PROBE_AFTER: Duration = Duration::from_secs(3);
 
-/// Condition of the log, as far as it is known.
+/// The known health of the log.
 #[derive(Debug, Default)]
 pub struct LogHealth {
-    /// The outcome of the last look; none before the first.
+    /// The result of the last status check; none before the first.
     last_status: Option<Result<(), ReadError>>,
-    /// The appends that failed since the last one that was committed.
+    /// The failure of appends since the last commit.
     failed: Option<Failed>,
 }
 
 #[derive(Debug)]
 struct Failed {
     error: AppendError,
-    /// Of the record of the last failure.
+    /// Bytes of the record that failed last.
     bytes: usize,
     tried_at: Instant,
 }
 
 impl LogHealth {
-    /// Takes in the result of appending a record of so many bytes. An append that is refused for its
-    /// expectation, or because the broker takes no message of its size, says nothing of others.
+    /// Records the result of appending a record of so many bytes.
     pub fn record_append(&mut self, result: &Result<Position, AppendError>, bytes: usize, now: Instant) {
         match result {
             Ok(_) => self.failed = None,
+            // These depend on the single record and imply nothing for others.
             Err(AppendError::Refused | AppendError::TooLarge { .. }) => return,
             Err(error) => self.failed = Some(Failed { error: error.clone(), bytes, tried_at: now }),
         }
@@ -42,25 +42,25 @@ impl LogHealth {
         }
     }
 
-    /// Takes in the result of a look. A log that can be looked at need not take records.
+    /// Records the result of a status check.
     pub fn record_status(&mut self, result: &Result<LogStatus, ReadError>) {
+        // Does not clear `failed`: a log that can be read need not take records.
         self.last_status = Some(result.as_ref().map(|_| ()).map_err(Clone::clone));
     }
 
-    /// Returns the bytes of a record that is to be appended to see that the log takes records again;
-    /// none where rooms see to that.
+    /// Returns the size of the probe that is due; none while rooms retry themselves.
     pub fn probe_size_due(&self, now: Instant) -> Option<usize> {
         let silent = |failed: &&Failed| now.saturating_duration_since(failed.tried_at) >= PROBE_AFTER;
         self.failed.as_ref().filter(silent).map(|failed| failed.bytes)
     }
 
-    /// The fault, if there is one.
+    /// Returns the fault, if there is one.
     pub fn fault(&self) -> Option<String> {
         match (&self.failed, &self.last_status) {
             (Some(failed), _) => Some(failed.error.to_string()),
             (None, Some(Ok(()))) => None,
             (None, Some(Err(error))) => Some(error.to_string()),
-            (None, None) => Some("the log has not been looked at yet".to_owned()),
+            (None, None) => Some("the log has not been checked yet".to_owned()),
         }
     }
 }

@@ -12,10 +12,11 @@ use tokio::time::Instant;
 
 use super::{AppendError, LogStatus, Tail};
 
-/// What a record costs besides its bytes, roughly: position, time, place in the queue.
+/// Approximate cost of a record besides its bytes: position, time, place in the queue.
 const RECORD_OVERHEAD: usize = 64;
 
-/// Appends between two looks for records that are too old; the look costs a step per room.
+/// Appends between two sweeps for records above the age limit.
+// A sweep costs a step per room, so it does not follow every append.
 const APPENDS_PER_SWEEP: u64 = 10_000;
 
 /// Rooms' records in memory. Clones are the same log.
@@ -26,7 +27,8 @@ pub struct Memory(Arc<Mutex<Inner>>);
 struct Inner {
     epoch: Epoch,
     limits: Limits,
-    /// Ages are measured from here: the wall clock may be set.
+    /// Start of the log, from which ages are measured.
+    // Not the wall clock, which may be set.
     started: Instant,
     last: Position,
     bytes: usize,
@@ -52,19 +54,19 @@ struct Records {
 #[derive(Debug)]
 struct StoredRecord {
     position: Position,
-    /// With which it was appended; none if it was published without one.
+    /// The expectation of the append; none if it was published without one.
     expected: Option<Position>,
     at_ms: u64,
     bytes: Bytes,
 }
 
 impl Memory {
-    /// An empty log with an epoch that no other has.
+    /// Creates an empty log with a unique epoch.
     pub fn new(settings: &LogSettings) -> Self {
         Self::starting_at(clock::new_epoch(), settings)
     }
 
-    /// An empty log of this epoch.
+    /// Creates an empty log with this epoch.
     pub fn starting_at(epoch: u64, settings: &LogSettings) -> Self {
         let limits = Limits {
             records: settings.max_records,
@@ -112,8 +114,7 @@ impl Memory {
         inner.append(room, None, message, now_ms)
     }
 
-    /// Removes a message, as an operator can do, or puts other bytes in its place, as a bad disk
-    /// does.
+    /// Removes a message, as an operator can, or replaces its bytes, as a bad disk does.
     pub fn damage(&self, room: &RoomId, position: Position, bytes: Option<Bytes>) {
         let inner = &mut *self.inner();
         let Some(records) = inner.rooms.get_mut(room) else { return };
@@ -161,14 +162,14 @@ impl Memory {
         positions.iter().map(find).collect()
     }
 
-    /// See [`super::Log::look`].
+    /// See [`super::Log::status`].
     pub fn status(&self) -> LogStatus {
         let inner = self.inner();
         LogStatus { epoch: inner.epoch, bytes: inner.bytes as u64 }
     }
 
-    /// Removes what is older than the limit when the log is `age_ms` old; appending does so now and
-    /// then.
+    /// Evicts records above the age limit when the log is `age_ms` old; appends do so from time to
+    /// time.
     pub fn expire(&self, age_ms: u64) {
         self.inner().expire(age_ms);
     }
@@ -180,7 +181,7 @@ impl Memory {
 }
 
 impl Inner {
-    /// Milliseconds since the log began.
+    /// Returns the milliseconds since the log began.
     fn age_ms(&self) -> u64 {
         u64::try_from(self.started.elapsed().as_millis()).unwrap_or(u64::MAX)
     }
@@ -231,7 +232,7 @@ impl Records {
         self.records.push_back(stored);
     }
 
-    /// Removes the oldest record; returns what it cost.
+    /// Removes the oldest record and returns its cost.
     fn pop(&mut self) -> usize {
         let freed = self.records.pop_front().map_or(0, |stored| cost(&stored.bytes));
         self.bytes -= freed;

@@ -1,4 +1,5 @@
-//! An activation: the room's state, one log operation in flight, and what each result lets us say.
+//! An activation: the room's state, at most one log operation in flight, and the responses that
+//! each result permits.
 
 use std::collections::{BTreeSet, VecDeque};
 use std::sync::Arc;
@@ -19,10 +20,11 @@ use crate::draft::{Draft, DraftContext, RoomPolicy, Undo};
 use crate::log_walk::{Until, Walk};
 use crate::recent_joins::RecentJoins;
 
-/// A room with members gets a checkpoint at least this often, so that age never takes its last one.
+/// A room with members gets a checkpoint at least this often, so that retention by age never evicts
+/// its last one.
 const CHECKPOINT_MS: u64 = 24 * 3_600_000;
 
-/// What an activation starts from.
+/// The inputs of an activation.
 pub(super) struct ActivationStart {
     pub(super) me: ServerId,
     pub(super) room: RoomId,
@@ -30,18 +32,19 @@ pub(super) struct ActivationStart {
     pub(super) metrics: Arc<Metrics>,
     pub(super) epoch: Epoch,
     pub(super) liveness: Arc<ConnectorLiveness>,
-    /// The last message of the log: it may be behind the last record.
+    /// The log's last message; it may be behind the last record.
     pub(super) end: Position,
-    /// From the last checkpoint, or the first record, to the last; none in a new room.
+    /// The records from the last checkpoint, or from the first record, to the last; none in a new
+    /// room.
     pub(super) records: Vec<(Position, Arc<Record>)>,
-    /// None of them is missing.
+    /// No record is missing among them.
     pub(super) is_whole: bool,
-    /// The room as it was before its log was erased, or before records of it went missing.
+    /// The room's state before its log was erased, or before records of it went missing.
     pub(super) retained: Option<RetainedState>,
 }
 
-/// A room's state without a log: its members stay where the log lost all of the room's records, by
-/// hand or by age, or some of them.
+/// A room's state without a log: keeps the members when the log lost all or some of the room's
+/// records, by hand or by age.
 #[derive(Debug)]
 pub(super) struct RetainedState {
     epoch: Epoch,
@@ -55,7 +58,7 @@ impl RetainedState {
         self.epoch == epoch
     }
 
-    /// Returns true if it is the state behind this record.
+    /// Returns true if this is the state behind the record.
     pub(super) fn is_at(&self, record: RecordId) -> bool {
         self.id == record
     }
@@ -71,36 +74,37 @@ pub(super) struct Activation {
     pub(super) epoch: Epoch,
     /// Ahead of the log by the record in flight.
     pub(super) state: RoomState,
-    /// The room's last record.
+    /// Position of the room's last record.
     pub(super) position: Position,
-    /// The log's last message for the room, which an append expects: the same, or one behind it
-    /// that is no record.
+    /// Position of the log's last message for the room, which an append expects: the last record,
+    /// or a message behind it that is no record.
     pub(super) end: Position,
-    /// Records are missing before the last one: connectors that have it must not go on from there,
-    /// but take the state.
+    /// Records are missing before the last one. Connectors must take the state instead of
+    /// continuing from the last record.
     follows_loss: bool,
-    /// Its id. In an erased log that of the last record that was there: connectors that had it go on behind a gap, and the others
-    /// take the state.
+    /// Id of the last record. In an erased log, the id of the last record that was there:
+    /// connectors that have it continue behind a gap, the others take the state.
     pub(super) id: RecordId,
     recent_joins: RecentJoins,
-    /// What stands before it, newest first.
+    /// Positions of the last record's predecessors, newest first.
     pub(super) predecessors: Vec<Position>,
     pub(super) recent: RecentRecords,
     since: SinceCheckpoint,
-    /// Connectors that our first record names and goes to; taken when it is made.
+    /// Connectors that the first record of the activation names and is sent to; taken when that is
+    /// made.
     notify_connectors: Option<Vec<ServerId>>,
     checkpoint_requested: bool,
     /// Ticks of the last append. An activation begins with one.
     appended_at: u64,
-    /// The rest of a checkpoint that is being written.
+    /// The remaining parts of a checkpoint that is being written.
     parts: VecDeque<(CheckpointPart, Checkpoint)>,
-    /// Bytes of a part of it.
+    /// Size limit of its parts, in bytes.
     part_bytes: usize,
-    /// A checkpoint did not fit beside what was decided: the next record decides nothing.
+    /// A checkpoint did not fit beside the decided entries: the next record decides nothing.
     checkpoint_only: bool,
-    /// Which connectors are gone.
+    /// Liveness of the connectors.
     pub(super) liveness: Arc<ConnectorLiveness>,
-    /// Attaches whose position is proven, to be answered before anything else is appended.
+    /// Attaches whose position is proven; they are answered before the next append.
     pub(super) proven_attaches: VecDeque<Attach>,
     pub(super) pending: PendingOperation,
 }
@@ -109,9 +113,9 @@ pub(super) struct Activation {
 pub(super) enum PendingOperation {
     None,
     Append(Box<PendingAppend>),
-    /// Reading the last position, for these.
+    /// Reads the last position for these attaches.
     Prove(Vec<Attach>),
-    /// Reading the records that the first proven attach lacks.
+    /// Reads the records that the first proven attach lacks.
     CatchUp(Walk),
 }
 
@@ -122,11 +126,11 @@ pub(super) struct PendingAppend {
     proposals: Vec<Proposal>,
     /// Connectors with members before the record.
     before: BTreeSet<ServerId>,
-    /// How the state becomes again what the log has.
+    /// Restores the state of the log.
     undo: Undo,
 }
 
-/// What was decided for a record.
+/// The decisions for a record.
 #[derive(Debug, Default)]
 struct Decision {
     entries: Vec<Entry>,
@@ -135,7 +139,7 @@ struct Decision {
     undo: Undo,
 }
 
-/// What was written since the last checkpoint.
+/// Size of the log since the last checkpoint.
 #[derive(Debug, Default)]
 struct SinceCheckpoint {
     records: usize,
@@ -143,7 +147,7 @@ struct SinceCheckpoint {
 }
 
 impl Activation {
-    /// Folds what was read. Nothing may be told before the first append.
+    /// Folds the records that were read. Nothing may be delivered before the first append.
     pub(super) fn new(start: ActivationStart) -> Self {
         let first = start.records.first();
         let mut active = Self {
@@ -174,8 +178,8 @@ impl Activation {
         let mut named = BTreeSet::new();
         for (position, record) in start.records {
             if record.prev != active.position {
-                // Stays may have been entered in what is missing before it, and connectors that
-                // have that get the state.
+                // Joins may be among the missing records before this one, and connectors that have
+                // those get the state.
                 active.recent_joins = RecentJoins::since(record.prev_id);
                 active.recent = RecentRecords::default();
             }
@@ -185,8 +189,8 @@ impl Activation {
         active.end = start.end;
         active.checkpoint_requested = active.follows_loss;
         if let Some(RetainedState { id, state, recent_joins, .. }) = start.retained {
-            // In an erased log messages that were sent with an id are forgotten: their positions
-            // may be given again.
+            // An erased log may assign positions again, so the outcomes of earlier messages are
+            // dropped: they would name other messages.
             let is_erased = active.position == Position::NONE;
             active.state = if is_erased { state.without_messages() } else { state };
             (active.id, active.recent_joins) = (id, recent_joins);
@@ -197,7 +201,7 @@ impl Activation {
         active
     }
 
-    /// Remembers a record as the room's last.
+    /// Makes a record the room's last.
     fn set_last_record(&mut self, position: Position, record: &Record, size: usize) {
         self.predecessors = record.predecessors().take(LINKS - 1).collect();
         (self.position, self.end, self.id) = (position, position, record.id);
@@ -211,10 +215,10 @@ impl Activation {
         self.recent.push(position, Arc::new(record.for_connectors()));
     }
 
-    /// The newest records at hand, as a walk backwards.
+    /// Returns the newest records in memory as a walk backwards.
     pub(super) fn walk(&self, until: Until) -> Option<Walk> {
         let (last, record) = self.recent.last()?;
-        // What is at hand has no links: the walk begins at the last record as the log has it.
+        // Records in memory have no links: the walk begins at the last record as the log has it.
         let mut first = Record::clone(record);
         first.links = self.predecessors.iter().skip(1).copied().collect();
         let mut walk = Walk::new(until, *last, Arc::new(first));
@@ -222,7 +226,7 @@ impl Activation {
         Some(walk)
     }
 
-    /// Which connectors are gone, from now on, and which runs their latest ones continue.
+    /// Replaces the liveness of the connectors.
     pub(super) fn set_liveness(&mut self, liveness: &Arc<ConnectorLiveness>) {
         self.liveness = liveness.clone();
         if let PendingOperation::Append(appending) = &mut self.pending {
@@ -243,7 +247,8 @@ impl Activation {
         }
     }
 
-    /// Ends the activation: what was in flight or unanswered, and what it knew of a room that was not empty.
+    /// Ends the activation. Returns the requests in flight or unanswered, and the state unless the
+    /// room was empty.
     pub(super) fn into_waiting(mut self) -> (Vec<Proposal>, Vec<Attach>, Option<RetainedState>) {
         let mut attaches: Vec<Attach> = self.proven_attaches.into();
         let proposals = match self.pending {
@@ -262,18 +267,20 @@ impl Activation {
         (proposals, attaches, Some(retained).filter(|retained| retained.id != RecordId::NONE))
     }
 
-    /// Asks for a checkpoint when the last record is so old that age may take it before long.
-    ///
-    /// Its own ticks count as well: a record's time is ahead of a clock that was set back since.
+    /// Requests a checkpoint if the last record is so old that retention by age may soon evict it.
     pub(super) fn refresh_if_old(&mut self, now: Now) {
+        // The ticks count as well: a record's time may be ahead of a wall clock that was set back
+        // since.
         let age = |now: u64, then: u64| now.saturating_sub(then) > CHECKPOINT_MS;
         let old = age(now.wall_ms, self.state.time()) || age(now.ticks, self.appended_at);
         self.checkpoint_requested = old && !self.has_pending() && !self.state.members().is_empty();
     }
 
-    /// Tells connectors that have members here and do not follow. They missed what named them last, or the log lost that their
-    /// members went: a record is enough for them to look.
+    /// Notifies connectors that have members here and do not follow: the last record makes them
+    /// attach.
     pub(super) fn notify_detached(&self, followers: &BTreeSet<ServerId>, effects: &mut Vec<OwnerEffect>) {
+        // These connectors missed the record that named them, or the log lost the leave of their
+        // members. Any record makes them attach and compare.
         let Some((position, record)) = self.recent.last() else { return };
         let answer = self.record_answer(*position, record.clone());
         for connector in self.state.connectors().filter(|connector| !followers.contains(*connector)) {
@@ -285,13 +292,13 @@ impl Activation {
         RpcResponse::Record { room: self.room.clone(), epoch: self.epoch, position, record: record.into() }
     }
 
-    /// Returns true if members are to leave because their connectors are gone, or to move because
-    /// those continue as another run.
+    /// Returns true if members must leave because their connectors are down, or move because those
+    /// continue as another incarnation.
     fn must_expel(&self) -> bool {
         self.state.runs().any(|(connector, run)| self.liveness.member_action(connector, run).is_some())
     }
 
-    /// Does what can be done now: at most one log operation is in flight afterwards.
+    /// Starts the next log operation, if none is in flight and one is due.
     pub(super) fn advance(
         &mut self,
         (proposals, attaches, has_history_requests): (&mut VecDeque<Proposal>, &mut Vec<Attach>, bool),
@@ -299,6 +306,7 @@ impl Activation {
         now: Now,
         effects: &mut Vec<OwnerEffect>,
     ) -> Result<(), rmp_serde::encode::Error> {
+        // Before the append: their position is proven for the present state only.
         self.answer_proven_attaches(effects);
         let is_due = self.notify_connectors.is_some()
             || self.checkpoint_requested
@@ -323,6 +331,7 @@ impl Activation {
     ) -> Result<(), rmp_serde::encode::Error> {
         self.begin_parts();
         let before: BTreeSet<ServerId> = self.state.connectors().cloned().collect();
+        // Record times never fall, whatever happens to the wall clock.
         let time = now.wall_ms.max(self.state.time());
         let checkpoint_only = std::mem::take(&mut self.checkpoint_only);
         let Decision { mut entries, decided, taken, undo } =
@@ -355,16 +364,19 @@ impl Activation {
         self.appended_at = now.ticks;
         let bytes = Bytes::from(record.encode()?);
         let size = bytes.len();
+        // The expectation is the fence: if another owner appended meanwhile, the log refuses this
+        // record.
         effects.push(OwnerEffect::Log(LogOp::Append { expected: self.end, record: bytes }));
         self.pending =
             PendingOperation::Append(Box::new(PendingAppend { record, size, proposals: taken, before, undo }));
         Ok(())
     }
 
-    /// Takes the state as it is in the log, to be written in parts, if a checkpoint is due that is too large for one record.
+    /// Starts a checkpoint in parts if one is due that is too large for one record.
     fn begin_parts(&mut self) {
         let (size_limits, size) = (self.policy.size_limits(), self.state.checkpoint_size());
-        // Parts that do not fit any more are cut anew; those that are in the log count for nothing without the others.
+        // Parts that no longer fit are cut anew; those in the log have no effect without the
+        // others.
         let is_begun = !self.parts.is_empty();
         let is_due = if is_begun { self.part_bytes > size_limits.part() } else { self.is_checkpoint_due(size, 0) };
         if !is_due || (size <= size_limits.checkpoint() && !is_begun) {
@@ -379,7 +391,8 @@ impl Activation {
         self.checkpoint_requested = false;
     }
 
-    /// Adds the next part of a checkpoint, or a whole one that is due, if there is room; else the next record has it.
+    /// Adds the next part of a checkpoint, or a whole one that is due, if there is room; else the
+    /// next record carries it.
     fn add_checkpoint(&mut self, record: &mut Record) {
         let (size_limits, written) = (self.policy.size_limits(), record.size());
         let room = size_limits.record().saturating_sub(written);
@@ -399,15 +412,14 @@ impl Activation {
         }
     }
 
-    /// The order of a connector's last proposal among those of its present run, which includes the
-    /// runs that this continues.
+    /// Returns incarnation and number of a connector's last committed proposal. Incarnations that
+    /// the latest one continues count as that one.
     fn last_order(&self, connector: &ServerId) -> Option<(Incarnation, u64)> {
         let last = self.state.last_proposal(connector)?;
         Some((self.liveness.current_incarnation(connector, last.incarnation), last.number))
     }
 
-    /// Decides what fits into one record. Repeats of what is committed become attaches, whose answer brings the record, and
-    /// so do proposals from ahead of the log.
+    /// Decides as many proposals as fit into one record.
     fn decide(
         &mut self,
         proposals: &mut VecDeque<Proposal>,
@@ -415,7 +427,7 @@ impl Activation {
         effects: &mut Vec<OwnerEffect>,
     ) -> Decision {
         let now = self.place();
-        // At the last record's id a connector knows all, also where the log was erased since.
+        // A connector at the last record's id has everything, also if the log was erased since.
         let is_ahead = |at: LogPosition| at.position >= now.position && at.id != now.id;
         let known: Vec<_> = proposals.iter().map(|p| self.last_order(&p.author.connector)).collect();
         let must_expel = self.must_expel();
@@ -432,17 +444,20 @@ impl Activation {
         for last in known {
             let Some(proposal) = proposals.pop_front() else { break };
             let order = (proposal.author.incarnation, proposal.number);
+            // Positions of another epoch mean nothing here: the connector must attach first.
             if proposal.at.epoch != self.epoch {
                 effects
                     .push(OwnerEffect::Respond(proposal.requester, RpcResponse::NotOwner { room: self.room.clone() }));
             } else if last == Some(order) || is_ahead(proposal.at) {
-                // Committed; or its connector read further than this owner: one of them is behind, and a read says which.
+                // Committed, so catching up delivers the record; or the connector is ahead of this
+                // owner: one of them is behind, and a read shows which.
                 let incarnation = proposal.author.incarnation;
                 attaches.push(Attach { requester: proposal.requester, incarnation, at: proposal.at });
             } else if last > Some(order) || draft.has_decided(&proposal.author, proposal.number) {
-                // A late copy of what its connector has long had the answer to.
+                // A late copy of a proposal whose response its connector has had for long.
             } else if proposal.size() > size_limits.record() {
-                // Its connector's broker takes more than ours. It proposes less when it hears that this cannot be appended.
+                // Its connector's broker takes larger messages than ours. The connector splits the
+                // proposal when this response reports that it cannot be appended.
                 let because = Unavailable::LogAway;
                 effects.push(OwnerEffect::Respond(
                     proposal.requester,
@@ -461,15 +476,16 @@ impl Activation {
         Decision { entries, decided, taken, undo }
     }
 
-    /// Whether the records since the last checkpoint, with one more of `written` bytes, outweigh the next, which has `checkpoint`
-    /// bytes, or are too many to be read.
+    /// Returns true if the records since the last checkpoint, plus one of `written` bytes, outweigh
+    /// the next one of `checkpoint` bytes, or are too many to read in a takeover.
     fn is_checkpoint_due(&self, checkpoint: usize, written: usize) -> bool {
         self.checkpoint_requested
             || self.since.bytes + written >= checkpoint
             || self.since.records + 1 >= self.policy.checkpoint_records(checkpoint)
     }
 
-    /// The record in flight is in the log: everybody concerned is told.
+    /// Responds with the committed record to its proposers, and notifies all other connectors that
+    /// are concerned.
     pub(super) fn on_committed(
         &mut self,
         position: Position,
@@ -485,7 +501,8 @@ impl Activation {
         self.metrics.record_entries.add(record.entries.len());
         self.state.apply_metadata(position, &record);
         self.set_last_record(position, &record, size);
-        // A connector that has its first member by the record proposed it, and is answered.
+        // A connector whose last member left by this record is in `before`. One that has its first
+        // member by this record proposed it, and gets the response.
         let mut others = followers | &before;
         others.extend(record.notify_connectors.iter().cloned());
         let Some((_, record)) = self.recent.last() else { return };

@@ -1,4 +1,5 @@
-//! Answering attaches: with the records that a connector lacks, or the state, once the owner's position is proven.
+//! Responds to attaches, once the owner's position is proven: with the records that a connector
+//! lacks, or with the state.
 
 use std::sync::Arc;
 
@@ -12,7 +13,7 @@ use crate::log::Tail;
 use crate::log_walk::{Step, Until, Walk, decode_all};
 
 impl Activation {
-    /// How far the log is known: to its last record, or to nowhere in an empty one.
+    /// Returns the position of the last known record; none in an empty log.
     pub(super) fn place(&self) -> LogPosition {
         LogPosition { epoch: self.epoch, position: self.position, id: self.id }
     }
@@ -23,7 +24,8 @@ impl Activation {
         tail.epoch == self.epoch && last == self.end
     }
 
-    /// The position is the room's last: those who waited for the proof are answered.
+    /// Takes note that the position is the room's last, and answers the attaches that waited for
+    /// it.
     pub(super) fn confirm_position(&mut self, effects: &mut Vec<OwnerEffect>) {
         if let PendingOperation::Prove(waiting) = std::mem::replace(&mut self.pending, PendingOperation::None) {
             self.add_proven(waiting.into_iter());
@@ -31,17 +33,18 @@ impl Activation {
         self.answer_proven_attaches(effects);
     }
 
-    /// These waited while the position was proven by an append.
+    /// Adds attaches that waited while an append proved the position.
     pub(super) fn add_proven(&mut self, attaches: impl Iterator<Item = Attach>) {
         self.proven_attaches.extend(attaches);
     }
 
-    /// Answers those whose position is proven, as far as that needs no reading.
+    /// Answers attaches whose position is proven, up to the first that needs a read.
     pub(super) fn answer_proven_attaches(&mut self, effects: &mut Vec<OwnerEffect>) {
         while !self.has_pending() {
             let Some(attach) = self.proven_attaches.pop_front() else { return };
             let now = self.place();
             let from = attach.at;
+            // An empty list of records confirms the position.
             if from == now {
                 self.answer_records(attach, Vec::new(), effects);
             } else if from.epoch != self.epoch || from.position >= now.position {
@@ -55,6 +58,7 @@ impl Activation {
     }
 
     fn read_since(&mut self, attach: Attach, effects: &mut Vec<OwnerEffect>) {
+        // Without recent records there is nothing to walk from: the state is the only response.
         let Some(walk) = self.walk(Until::After(attach.at.position)) else {
             return self.answer_state(attach, effects);
         };
@@ -71,7 +75,7 @@ impl Activation {
         let PendingOperation::CatchUp(mut walk) = std::mem::replace(&mut self.pending, PendingOperation::None) else {
             return;
         };
-        // What is bad is as if it were gone.
+        // A bad record counts as evicted.
         walk.feed(decode_all(records).0);
         self.step_catch_up(walk, effects);
     }
@@ -85,7 +89,8 @@ impl Activation {
             }
             Step::Done(records) => {
                 let Some(attach) = self.proven_attaches.pop_front() else { return };
-                // The chain must begin where the connector is: else what is between was removed.
+                // The chain must begin where the connector is; else the records between were
+                // evicted.
                 let from = attach.at;
                 let goes_on = |(at, first): &(Position, Arc<Record>)| {
                     *at > from.position && first.follows(from.position, from.id)
@@ -105,10 +110,11 @@ impl Activation {
         }
     }
 
-    /// A record of the log as connectors get it. One whose time is from the future has none that is
-    /// ahead of the room.
+    /// Returns a record of the log as connectors get it.
     fn for_delivery(&self, record: &Record) -> Record {
         let delivered = record.for_connectors();
+        // A time from the future was capped when the record was folded. Connectors must not see a
+        // time ahead of the room's.
         Record { time: delivered.time.min(self.state.time()), ..delivered }
     }
 
@@ -126,10 +132,13 @@ impl Activation {
     fn answer_records(&self, attach: Attach, records: Vec<(Position, Arc<Record>)>, effects: &mut Vec<OwnerEffect>) {
         let size_limits = self.policy.size_limits();
         if records.first().is_some_and(|(_, record)| record.size() > size_limits.record()) {
-            // It was appended when the broker took more; no message can carry it to a connector now.
+            // Appended when the broker took larger messages; no message can carry it to a connector
+            // now.
             return self.answer_state(attach, effects);
         }
         let all = records.len();
+        // A connector that is far behind gets several pages instead of one large message, and
+        // attaches again for each.
         let page = size_limits.count_fitting(records.iter().map(|(_, record)| &**record));
         let records = records.into_iter().take(page).collect();
         self.answer(attach, CatchUp::Since { records, more: page < all }, effects);

@@ -1,5 +1,5 @@
-//! Questions for messages of the past. One is answered for a membership that is in the room through a
-//! session of the connector that asks, and for no other: whispers are shown to their members alone.
+//! Access to history. A request is granted for a membership that is in the room through a session
+//! of the requesting connector, and for no other: whispers are shown to their members only.
 
 use std::iter;
 
@@ -11,21 +11,21 @@ use tracing::{debug, warn};
 use super::activation::Activation;
 use super::{Now, Owner, OwnerEffect, Phase, Requester};
 
-/// Questions that wait in one room; what comes above is dropped, and asked again.
+/// Most requests that wait in one room; further ones are dropped, and the connector repeats them.
 const MAX_WAITING: usize = 256;
 
-/// A question for messages of the past.
+/// A request for messages of the past.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct HistoryRequest {
-    /// The connector that asks.
+    /// The connector.
     pub requester: Requester,
-    /// Its run.
+    /// Its incarnation.
     pub incarnation: Incarnation,
-    /// The number of its question.
+    /// The request's number.
     pub number: u64,
-    /// The session of it through which the viewer is in the room.
+    /// The session through which the viewer is in the room.
     pub session: Option<u64>,
-    /// The messages, and the viewer.
+    /// The messages, and the viewer's membership.
     pub wanted: HistoryQuery,
 }
 
@@ -36,14 +36,15 @@ impl HistoryRequest {
 }
 
 impl Owner {
-    /// A connector asks for messages. Where the state at hand does not have the viewer, it may be
-    /// behind the log: the log's end is proven first.
+    /// Takes a history request; reads at once if the state has the viewer.
     pub fn request_history(&mut self, request: HistoryRequest, now: Now, effects: &mut Vec<OwnerEffect>) {
         self.used_at = now.ticks;
         if !self.is_handing_over && self.has_viewer(&request) {
             return effects.push(OwnerEffect::Read(request));
         }
         self.history_requests.retain(|waiting| !waiting.is_repeated_by(&request));
+        // The state may lag behind the log, for example after a takeover elsewhere, so a missing
+        // viewer is refused only after the log's end is proven.
         if self.history_requests.len() >= MAX_WAITING {
             return self.metrics.histories_dropped.add();
         }
@@ -51,14 +52,15 @@ impl Owner {
         self.advance(now, effects);
     }
 
-    /// The log's end is proven: the state says who is in the room. A question that is refused is
-    /// dropped; its connector, if it is right, asks again until it hears that the member is gone.
+    /// Decides the waiting requests on a state that is proven to be current.
     pub(super) fn resolve_history_requests(&mut self, effects: &mut Vec<OwnerEffect>) {
         for request in std::mem::take(&mut self.history_requests) {
             if self.has_viewer(&request) {
                 effects.push(OwnerEffect::Read(request));
                 continue;
             }
+            // Dropped without a response: a connector that is right repeats the request until it
+            // learns that the member left.
             static REFUSED: LogRateLimit = LogRateLimit::new();
             self.metrics.bus_refused.viewer.add();
             let connector = &request.requester.connector;
@@ -76,8 +78,8 @@ impl Owner {
 }
 
 impl Activation {
-    /// Returns true if the viewer is in the room through a session of the asking connector, of its
-    /// present run or of one that this continues.
+    /// Returns true if the viewer is in the room through a session of the connector, of its present
+    /// incarnation or of one that this continues.
     fn has_viewer(&self, HistoryRequest { requester, incarnation, session, wanted, .. }: &HistoryRequest) -> bool {
         let (connector, viewer) = (&requester.connector, Some(wanted.viewer));
         let present = self.liveness.current_incarnation(connector, *incarnation);

@@ -1,14 +1,18 @@
-//! Whether an owner may work: as the home of its room, or standing in for that; and starting over.
+//! Ownership of the room: as its home, or as failover owner while the home is down; hand-over,
+//! release, and starting over.
 
 use model::rpc::messages::RpcResponse;
 
 use super::{Now, Owner, OwnerEffect, Phase};
 
 impl Owner {
-    /// The connection to the log was made anew, or the log is another one: whatever this owner knew is to be read again.
+    /// Discards the knowledge about the log, because the connection was made anew or the log's
+    /// epoch changed.
     pub fn start_over(&mut self, now: Now) {
+        // A connector may have detached while the connection was down. None follows until it
+        // attaches again.
         self.followers.clear();
-        // A backoff from the old connection, or the old log, says nothing of the new one.
+        // A backoff from the old connection or epoch says nothing about the new one.
         self.backoff.reset();
         self.retry_at = self.retry_at.map(|at| at.min(now.ticks));
         match &self.phase {
@@ -18,24 +22,25 @@ impl Owner {
         }
     }
 
-    /// Whether it is to ask before it goes on: it stands in for the room's home, its activation ended, and somebody waits.
+    /// Returns true if the home must be probed before the owner continues: it is a failover owner,
+    /// its activation ended, and requests wait.
     pub fn needs_home_check(&self) -> bool {
         matches!(self.phase, Phase::Idle) && !self.may_append && self.is_wanted()
     }
 
-    /// Whether it stands in for the room's home now: it appends, or is about to.
+    /// Returns true if the owner reads, appends, or is about to.
     pub fn is_running(&self) -> bool {
         !matches!(self.phase, Phase::Idle)
     }
 
-    /// The room's home is down: it is this server's until an append fails.
+    /// Makes this server the failover owner until an append fails, because the home is down.
     pub fn take_over(&mut self, now: Now, effects: &mut Vec<OwnerEffect>) {
         self.is_failover = true;
         self.may_append = true;
         self.advance(now, effects);
     }
 
-    /// This server is the room's home from now on, or is not.
+    /// Sets if this server is the room's home.
     pub fn set_home(&mut self, is_home: bool, now: Now, effects: &mut Vec<OwnerEffect>) {
         self.is_failover = !is_home;
         if is_home {
@@ -44,7 +49,7 @@ impl Owner {
         }
     }
 
-    /// This server is about to end: what is in flight is finished, then the room is another's.
+    /// Prepares a graceful shutdown: finishes the operation in flight, then releases the room.
     pub fn hand_over(&mut self, effects: &mut Vec<OwnerEffect>) {
         self.is_handing_over = true;
         self.is_failover = true;
@@ -52,21 +57,23 @@ impl Owner {
         self.release_if_quiet(effects);
     }
 
-    /// This server does not end after all: the room may be its own again.
+    /// Cancels the hand-over: this server may own the room again.
     pub fn cancel_hand_over(&mut self) {
         self.is_handing_over = false;
     }
 
-    /// Gives up, unless something is in flight.
+    /// Releases the room, unless an operation is in flight.
     pub(super) fn release_if_quiet(&mut self, effects: &mut Vec<OwnerEffect>) {
         if self.is_quiet() {
             self.release(effects);
         }
     }
 
-    /// The room is another's: whoever waits or follows is sent there. What is in flight ends without consequences here.
+    /// Releases the room: redirects all waiting connectors and followers. The result of an
+    /// operation in flight is discarded.
     pub fn release(&mut self, effects: &mut Vec<OwnerEffect>) {
         self.may_append = false;
+        // The next owner may change the room; this state must not outlive that.
         self.retained = None;
         let waiting = match std::mem::replace(&mut self.phase, Phase::Idle) {
             Phase::Active(active) if !active.has_pending() => {
@@ -89,6 +96,8 @@ impl Owner {
             self.followers.remove(&requester.connector);
             effects.push(OwnerEffect::Respond(requester, not_owner.clone()));
         }
+        // Connectors without a waiting request are notified as well, or they would find out only
+        // with the next request.
         let followers = std::mem::take(&mut self.followers);
         effects.extend(followers.into_iter().map(|connector| OwnerEffect::Notify(connector, not_owner.clone(), None)));
     }

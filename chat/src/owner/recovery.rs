@@ -1,8 +1,8 @@
-//! Starts an owner from the log: looks for the room's last record, and reads back from there to a
+//! Recovers an owner's state from the log: finds the room's last record and reads back to a
 //! checkpoint.
 //!
-//! Messages that are no records are passed over. Where records are missing, the room goes on from
-//! what is left.
+//! Messages that are no records are passed over. Where records are missing, the room continues from
+//! the remaining ones.
 
 use std::fmt::Display;
 use std::sync::Arc;
@@ -20,16 +20,16 @@ use crate::log::{ReadError, Tail, jetstream};
 use crate::log_tail::{LogEnd, MAX_MESSAGES, TailSearchStep};
 use crate::log_walk::{Step, Until, Walk, decode_all};
 
-/// A room's log as far as it was read.
+/// The result of reading a room's log.
 struct RecoveredLog {
     epoch: Epoch,
     /// The log's last message.
     end: Position,
-    /// From the last checkpoint that could be found, oldest first.
+    /// The records from the last checkpoint found, oldest first.
     records: Vec<(Position, Arc<Record>)>,
-    /// Records that should be among them and are not.
+    /// Positions of records that should be among them and are not.
     missing: Vec<Position>,
-    /// None is missing.
+    /// No record is missing.
     is_whole: bool,
 }
 
@@ -42,7 +42,7 @@ impl Owner {
             TailSearchStep::Found(end) => self.begin_walk(end, now, effects),
             TailSearchStep::TooMany(last) => self.mark_unusable(last, now, effects),
             TailSearchStep::EpochChanged => {
-                self.on_read_failed(&ReadError("it is another one than a moment ago".to_owned()), now, effects)
+                self.on_read_failed(&ReadError("its epoch changed".to_owned()), now, effects)
             }
         }
     }
@@ -81,10 +81,12 @@ impl Owner {
         };
         let missing: Vec<_> = walk.passed_over().collect();
         let are_bad = missing.iter().all(|position| bad.iter().any(|(at, _)| at == position));
-        // Retention may have taken what was read for: then there is a newer record, and what it
-        // needs is there.
+        // Retention may have evicted a record while it was read for: then there is a newer record,
+        // and all that it needs is there.
         let is_certain = (leads_back && are_bad) || self.incomplete_at == Some(end);
         if !is_certain {
+            // Read once more before records count as missing: the loss costs members or messages,
+            // the second read a moment.
             self.incomplete_at = Some(end);
             return self.on_records_missing(now);
         }
@@ -100,11 +102,12 @@ impl Owner {
         if !is_whole {
             self.report_missing(&missing);
         }
+        // Capped before folding, so that no later record is held up by a time from the future.
         for position in cap_times(&mut records, now.wall_ms) {
             self.report_future(position);
         }
-        // A log that holds the room's records says what its state is; an empty one of the same
-        // epoch was erased. Where some are missing, the state behind the last one may be known.
+        // A log that holds the room's records defines its state; an empty one of the same epoch was
+        // erased. Where some are missing, the retained state behind the last one may be complete.
         let last = records.last().map(|(_, last)| last.id);
         let is_needed = |retained: &RetainedState| {
             retained.is_of(epoch) && last.is_none_or(|last| !is_whole && retained.is_at(last))
@@ -124,7 +127,7 @@ impl Owner {
         })));
     }
 
-    /// Says which messages of the log are no records. The next reading begins behind them.
+    /// Logs the messages that are no records.
     fn report_bad(&self, bad: &[(Position, BadRecord)]) {
         static BAD: LogRateLimit = LogRateLimit::new();
         for (position, reason) in bad {
@@ -137,6 +140,7 @@ impl Owner {
         let (room, at) = (&self.room, position.0);
         debug!(%room, position = at, %reason, "{message}");
         if let Some(suppressed) = limit.pass() {
+            // The line carries the command that repairs the log.
             let remove = jetstream::removal(self.policy.stream(), position);
             error!(%room, position = at, %reason, remove, suppressed, "{message}");
         }

@@ -1,5 +1,6 @@
-//! Connectors whose incarnation is below one of theirs that the room's log names: their clocks were
-//! set back between two runs. Also proposals with numbers that cannot be.
+//! Checks of waiting requests against the room's state: connectors whose incarnation is below one
+//! of theirs in the log, because their clocks were set back between two runs, and proposals with
+//! implausible numbers.
 
 use model::ids::{Incarnation, ServerId};
 use model::rpc::messages::{KnownIncarnation, RpcResponse, is_plausible_number};
@@ -9,11 +10,12 @@ use tracing::warn;
 use super::{Author, Owner, OwnerEffect, Phase, Proposal, Requester};
 
 impl Owner {
-    /// Answers what waits of such connectors: each goes on above what the log knows, and asks
-    /// again. Were they accepted, the log could not tell their proposals from late copies of a dead
-    /// run's, nor their members from a later run's.
+    /// Refuses requests of incarnations below one that the log names. The response tells the
+    /// connector to continue above it.
     pub(super) fn refuse_stale(&mut self, effects: &mut Vec<OwnerEffect>) {
         let Phase::Active(active) = &self.phase else { return };
+        // If these were accepted, the log could not distinguish their proposals from late copies of
+        // a dead run's, nor their members from a later run's.
         let (liveness, state, followers) = (&self.liveness, &active.state, &mut self.followers);
         let mut refuse_if_stale = |requester: &Requester, connector: &ServerId, run: Incarnation| {
             let latest =
@@ -30,10 +32,11 @@ impl Owner {
         self.proposals.retain(|p| !refuse_if_stale(&p.requester, &p.author.connector, p.author.incarnation));
     }
 
-    /// Drops proposals whose numbers cannot be. In the log, one would make all later ones of its
-    /// connector look like late copies.
+    /// Drops proposals with implausible numbers.
     pub(super) fn refuse_implausible(&mut self) {
         let Phase::Active(active) = &self.phase else { return };
+        // Committed, such a number would make all later proposals of the connector look like late
+        // copies.
         let (liveness, state, metrics) = (&self.liveness, &active.state, &self.metrics);
         self.proposals.retain(|Proposal { author: Author { connector, incarnation }, number, .. }| {
             let last = state.last_proposal(connector);

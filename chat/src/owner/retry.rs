@@ -1,4 +1,4 @@
-//! What an owner does when the log fails: it says so, and tries again after a backoff.
+//! Failures of the log: responses to waiting requests, and retries with backoff.
 
 use std::fmt::Display;
 
@@ -10,10 +10,11 @@ use tracing::{debug, error, warn};
 use super::{Now, Owner, OwnerEffect};
 use crate::log::{AppendError, ReadError};
 
-/// Milliseconds until the log is tried again that failed; at most just below two seconds with the jitter.
+/// Backoff between retries of a failed log, in milliseconds; with jitter just below two seconds at
+/// most.
 const RETRY: Policy = Policy { first_ms: 200, longest_ms: 1_300 };
 
-/// Random bits of a room's own, the same ones in every run.
+/// Returns random bits of a room, the same in every run.
 pub(super) fn seed(room: &str) -> u64 {
     room.bytes().fold(0, |seed, byte| backoff::draw(seed, byte.into()))
 }
@@ -21,10 +22,13 @@ pub(super) fn seed(room: &str) -> u64 {
 impl Owner {
     pub(super) fn on_append_failed(&mut self, error: &AppendError, now: Now, effects: &mut Vec<OwnerEffect>) {
         self.metrics.appends_failed.add();
+        // The record may be in the log, or may yet arrive: a lagging replica must not answer the
+        // next read.
         self.needs_latest = true;
         self.end_activation(now);
         match error {
-            // Somebody else appended, or our own append came through late: the log knows.
+            // Another server appended, or our own append came through late: reading the log shows
+            // which.
             AppendError::Refused => {}
             AppendError::Full => self.fail_waiting(Unavailable::LogFull, error, now, effects),
             AppendError::TooLarge { .. } | AppendError::Unclear(_) => {
@@ -38,7 +42,7 @@ impl Owner {
         self.fail_waiting(Unavailable::LogAway, error, now, effects);
     }
 
-    /// The log has what this version cannot use.
+    /// Retries after a record that this version cannot encode.
     pub(super) fn on_encode_failed(&mut self, error: &dyn Display, now: Now) {
         static UNREADABLE: LogRateLimit = LogRateLimit::new();
         debug!(room = %self.room, %error, "room log unusable");
@@ -49,9 +53,10 @@ impl Owner {
         self.schedule_retry(now);
     }
 
-    /// Retention took the last checkpoint while it was looked for, and what is read next begins
-    /// later; or records are missing, which the next reading shows.
+    /// Retries a read that did not find all records.
     pub(super) fn on_records_missing(&mut self, now: Now) {
+        // Retention evicted the last checkpoint while it was looked for, and the next read begins
+        // later; or records are missing, and the next read confirms that.
         static GONE: LogRateLimit = LogRateLimit::new();
         debug!(room = %self.room, "records evicted or missing");
         if let Some(suppressed) = GONE.pass() {
@@ -64,7 +69,8 @@ impl Owner {
         self.schedule_retry(now);
     }
 
-    /// Proposals are answered and dropped, their connectors repeat them; attaches go on waiting for the log.
+    /// Responds to waiting proposals and drops them, because their connectors repeat them. Attaches
+    /// continue to wait.
     pub(super) fn fail_waiting(
         &mut self,
         because: Unavailable,
@@ -92,7 +98,8 @@ impl Owner {
     }
 
     fn schedule_retry(&mut self, now: Now) {
-        // A chat server has no chance among its inputs. The room and the time are enough for rooms to differ.
+        // A chat server has no randomness among its inputs. The room and the time suffice to spread
+        // the retries of rooms that failed together.
         let chance = backoff::draw(now.ticks, self.seed);
         self.retry_at = Some(self.backoff.fail(RETRY, now.ticks, chance));
     }

@@ -1,4 +1,4 @@
-//! An owner on a log in memory whose answers come when the test says so.
+//! An owner on a log in memory whose results arrive when the test performs them.
 
 use model::ids::{Incarnation, Name};
 use model::membership::Token;
@@ -20,16 +20,16 @@ mod log_failures;
 mod payload_limit;
 mod poison;
 
-/// An owner, its log, and what it did that is not about the log.
+/// An owner, its log, and its effects besides log operations.
 struct OwnerHarness {
     owner: Owner,
     log: Memory,
     operation: Option<LogOp>,
     sent: Vec<OwnerEffect>,
     now: Now,
-    /// The place that connectors propose from.
+    /// The position that connectors propose from.
     at: LogPosition,
-    /// The run of connectors that ask.
+    /// The incarnation of the requesting connectors.
     run: Incarnation,
 }
 
@@ -119,18 +119,18 @@ impl OwnerHarness {
         }
     }
 
-    /// The id of the room's record at a position.
+    /// Returns the id of the room's record at a position.
     fn id_at(&self, position: Position) -> RecordId {
         let record = self.log.read(&room(), &[position]).remove(0);
         Record::decode(&record.unwrap()).unwrap().id
     }
 
-    /// Performs log operations until none is asked for; returns how many.
+    /// Performs log operations until none is requested; returns their number.
     fn run(&mut self) -> usize {
         self.run_some(usize::MAX)
     }
 
-    /// Performs log operations until none is asked for, or so many are done.
+    /// Performs log operations until none is requested, or so many are done.
     fn run_some(&mut self, most: usize) -> usize {
         let mut count = 0;
         while count < most
@@ -158,7 +158,7 @@ impl OwnerHarness {
         self.take(effects);
     }
 
-    /// Records said to a connector, as answer or as news.
+    /// Returns the records sent to a connector, as responses or notifications.
     fn records_to(&self, number: u8) -> Vec<(Position, Arc<Record>)> {
         let record = |effect: &OwnerEffect| match effect {
             OwnerEffect::Respond(Requester { connector: to, .. }, RpcResponse::Record { position, record, .. })
@@ -172,7 +172,7 @@ impl OwnerHarness {
         self.sent.iter().filter_map(record).collect()
     }
 
-    /// The last answer to an attach.
+    /// Returns the last response to an attach.
     fn news(&self) -> (LogPosition, CatchUp) {
         let news = |effect: &OwnerEffect| match effect {
             OwnerEffect::Respond(_, RpcResponse::Attached { now, news, .. }) => Some((*now, news.clone())),
@@ -382,7 +382,7 @@ fn a_silent_room_with_members_gets_a_checkpoint_a_day() {
     assert_eq!(harness.run(), 0);
 }
 
-/// What the log keeps of a connection that was made anew, or of another log, is unknown until it is read.
+/// After a new connection or epoch, the outcome of an append is unknown until the log is read.
 #[test]
 fn an_owner_that_starts_over_reads_before_it_says_anything() {
     let mut harness = OwnerHarness::new();
@@ -429,7 +429,7 @@ fn a_connector_that_read_further_than_the_log_goes_gets_the_state() {
     assert!(harness.records_to(2).is_empty(), "nothing was decided");
 }
 
-/// A log that lost its end gives positions to other records than before.
+/// A log that lost its end assigns positions to other records than before.
 #[test]
 fn a_record_of_another_id_at_the_same_position_is_another_record() {
     let mut harness = OwnerHarness::new();
@@ -454,7 +454,7 @@ fn a_connector_that_read_another_log_gets_the_state() {
     assert_eq!((now.epoch, now.position), (Epoch(2), Position(1)));
 }
 
-/// A connector that missed what named it last would keep its members in the room for ever.
+/// A connector that missed the record that named it would keep its members in the room for ever.
 #[test]
 fn a_connector_with_members_that_does_not_follow_is_reminded() {
     let mut harness = OwnerHarness::new();
@@ -467,8 +467,8 @@ fn a_connector_with_members_that_does_not_follow_is_reminded() {
     assert_eq!((harness.records_to(1).len(), harness.records_to(2).len()), (1, 0));
 }
 
-/// A log that lost all of the room gives its positions again: the first record stands below where a connector is, which would
-/// never apply it.
+/// A log that lost all of the room assigns its positions again: the first record is below the
+/// position of a connector, which would never apply it.
 #[test]
 fn a_connector_above_the_first_record_of_an_erased_log_gets_the_state() {
     let mut harness = OwnerHarness::new();
@@ -493,8 +493,9 @@ fn a_connector_above_the_first_record_of_an_erased_log_gets_the_state() {
     assert!(matches!(harness.news().1, CatchUp::State(_)), "{:?}", harness.news());
 }
 
-/// Its last record was removed while the owner was active: the expectation is 0 again. Members stay, and the first record carries
-/// them; messages are forgotten, since their positions may be given again.
+/// The last record was removed while the owner was active: the expectation is 0 again. Members
+/// stay, and the first record carries them; messages are forgotten, since their positions may be
+/// assigned again.
 #[test]
 fn an_erased_log_goes_on_with_the_members() {
     let mut harness = OwnerHarness::new();
@@ -504,7 +505,7 @@ fn an_erased_log_goes_on_with_the_members() {
     harness.sent.clear();
     harness.log.expire(u64::MAX);
     harness.at = LogPosition { epoch: Epoch(1), position: Position(1), id: before };
-    // It is in flight when the log is erased, and must not be in what is kept.
+    // In flight when the log is erased; it must not be in the retained state.
     harness.propose(2, 1, vec![join(1, "bob")]);
     harness.propose(1, 2, vec![say(1), join(1, "ann")]);
     harness.run();

@@ -1,4 +1,4 @@
-//! Links to connectors: their runs, their silence, and the numbered messages to them.
+//! Links to connectors: their incarnations, their silence, and the numbered messages to them.
 
 use std::sync::Arc;
 
@@ -16,14 +16,19 @@ impl Rooms {
     pub(super) fn update_liveness(&mut self) {
         let links = self.links.iter().map(|(connector, link)| (connector, &link.runs, link.silent_secs));
         let liveness = ConnectorLiveness::new(links, self.lease_secs);
+        // One shared value for all owners: they compare pointers, and an unchanged value costs
+        // nothing.
         if *self.liveness != liveness {
             self.liveness = Arc::new(liveness);
             self.liveness_changed = true;
         }
     }
 
-    /// To be called once a second while this server could hear: it is connected, and a message to itself came back. A second
-    /// that took longer counts once. Connectors that are silent for too long lose their members.
+    /// Counts a second of silence for every connector; connectors that stay silent for the lease
+    /// lose their members.
+    ///
+    /// Must be called once a second while this server can receive: it is connected, and a message
+    /// to itself came back. A second that took longer counts once.
     pub fn count_silence(&mut self, now: Now) -> Vec<Effect> {
         self.links.values_mut().for_each(|link| link.silent_secs = link.silent_secs.saturating_add(1));
         self.update_liveness();
@@ -31,7 +36,7 @@ impl Rooms {
         self.take_effects()
     }
 
-    /// Every room acts on what is new about connectors.
+    /// Applies a change of liveness in every room.
     pub(super) fn apply_liveness(&mut self, now: Now) {
         if std::mem::take(&mut self.liveness_changed) {
             self.with_all(|owner, effects| owner.tick(now, effects));
@@ -41,22 +46,26 @@ impl Rooms {
     pub(super) fn detach_silent(&mut self, ticks: u64) {
         for (connector, link) in &mut self.links {
             if !link.is_silent && ticks.saturating_sub(link.last_message_at) >= SILENCE_MS {
-                warn!(%connector, "nothing heard from a connector for {} s", SILENCE_MS / 1_000);
+                let secs = SILENCE_MS / 1_000;
+                warn!(%connector, "no message from a connector for {secs} s, it follows no rooms any more");
                 link.is_silent = true;
+                // The connector may still believe that it follows. With its next message it finds
+                // this number missing and attaches again.
                 link.number += 1;
                 self.owners.values_mut().for_each(|owner| owner.detach(connector));
             }
         }
     }
 
-    /// Who probes is no connector: nothing is numbered for it. It is told how this server is.
+    /// Responds to a probe with the server's state. A prober is no connector: its messages have no
+    /// numbers.
     pub(super) fn answer_probe(&mut self, from: ServerId, reply: Option<String>, trace: Trace, now: Now) {
         let answer = if self.is_handing_over { RpcResponse::Leaving } else { RpcResponse::Alive };
         let envelope = FromChat { stats: Some(self.stats(now)), ..self.envelope(0, answer) };
         self.send_envelope((from, reply, Some(trace)), &envelope);
     }
 
-    /// Answers a connector, with the figures that it reports to gates.
+    /// Responds to a heartbeat, with the statistics that the connector reports to gates.
     pub(super) fn answer_heartbeat(&mut self, requester: Requester, answer: RpcResponse, now: Now) {
         let number = self.next_number(&requester.connector);
         let envelope = FromChat { stats: Some(self.stats(now)), ..self.envelope(number, answer) };
@@ -79,7 +88,7 @@ impl Rooms {
         self.send(requester.connector, Some(requester.reply), Some(requester.trace), answer);
     }
 
-    /// Numbers and encodes a message to a connector.
+    /// Numbers, encodes and sends a message to a connector.
     pub(super) fn send(
         &mut self,
         connector: ServerId,
@@ -92,12 +101,13 @@ impl Rooms {
         self.send_envelope((connector, reply, trace), &envelope);
     }
 
-    /// Numbers a message to a connector. One that never spoke to this run follows nothing of it, but
-    /// may have members here: its numbers begin with this message.
+    /// Returns the number of the next message to a connector.
     fn next_number(&mut self, connector: &ServerId) -> u64 {
         let link = self
             .links
             .entry(connector.clone())
+            // A connector that never sent to this run follows nothing here, but may have members.
+            // Its numbers begin with this message.
             .or_insert_with(|| ConnectorLink { is_silent: true, ..ConnectorLink::default() });
         link.number += 1;
         link.number
@@ -119,11 +129,11 @@ impl Rooms {
                 let record = envelope.answer.record().cloned();
                 self.effects.push(Effect::Send(OutgoingReply { connector, reply, method, room, trace, body, record }));
             }
-            // The number is used: the connector notices, and reads what it missed.
+            // The number is used: the connector notices the gap and catches up.
             Err(error) => {
                 static UNWRITABLE: LogRateLimit = LogRateLimit::new();
                 if let Some(suppressed) = UNWRITABLE.pass() {
-                    warn!(%error, %connector, suppressed, "a message to a connector cannot be written");
+                    warn!(%error, %connector, suppressed, "a message to a connector cannot be encoded");
                 }
             }
         }

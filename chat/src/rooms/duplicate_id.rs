@@ -1,6 +1,6 @@
-//! Another process with this server's id. Both hear all that is sent to it, and only the later one,
-//! whose incarnation is the higher one, is believed. So the older one is silent: it would only have
-//! the appends of the other refused.
+//! Detects another process with this server's id. Both processes receive every message to that id,
+//! and connectors believe the later one, which has the higher incarnation. So the older one stays
+//! silent: its appends would only make those of the other fail.
 
 use model::ids::ServerId;
 use runtime::log_rate_limit::LogRateLimit;
@@ -9,21 +9,21 @@ use tracing::{error, info};
 use super::{ConnectorLink, Rooms};
 use crate::owner::{Now, Owner};
 
-/// Milliseconds for which something is said of a later run before it is believed: a process that
-/// lives is heard twice in that time, and one stray message is not enough.
+/// Milliseconds after which a report is confirmed.
+// A live process sends twice in this time, so a single stray message is not enough.
 pub(super) const CONFIRM_MS: u64 = 1_200;
 
-/// The word of a connector on a later run of this server, since a time in ticks.
+/// A connector's report on a later run of this server, with the ticks since when it is unchanged.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum NewerRunReport {
-    /// It lives: the connector heard it twice lately.
+    /// The later run is live: the connector received two of its messages lately.
     Live(u64),
-    /// It does not, or was heard once.
+    /// The later run is not live, or the connector received one message.
     Dead(u64),
 }
 
 impl NewerRunReport {
-    /// The connector says that the later run lives; `before` is its report so far.
+    /// Returns the report that the later run is live; `before` is the connector's last report.
     pub(super) fn live(before: Option<Self>, ticks: u64) -> Self {
         match before {
             Some(Self::Live(since)) => Self::Live(since),
@@ -31,7 +31,7 @@ impl NewerRunReport {
         }
     }
 
-    /// The connector says that the later run does not live.
+    /// Returns the report that the later run is not live.
     pub(super) fn dead(before: Option<Self>, ticks: u64) -> Self {
         match before {
             Some(Self::Dead(since)) => Self::Dead(since),
@@ -39,7 +39,7 @@ impl NewerRunReport {
         }
     }
 
-    /// Returns true if the connector has said so for long enough.
+    /// Returns true if the report is old enough to be acted on.
     pub(super) fn is_confirmed(self, ticks: u64) -> bool {
         let (Self::Live(since) | Self::Dead(since)) = self;
         ticks.saturating_sub(since) >= CONFIRM_MS
@@ -47,12 +47,12 @@ impl NewerRunReport {
 }
 
 impl Rooms {
-    /// Returns true if this server is silent because a later process has its id.
+    /// Returns true if this server stays silent because a later process has its id.
     pub fn is_yielding(&self) -> bool {
         self.is_yielding
     }
 
-    /// Is silent when a later process has this server's id, and goes on when that one is gone.
+    /// Becomes silent when a later process has this server's id, and resumes when that has ended.
     pub(super) fn check_duplicate_id(&mut self, now: Now) {
         let has_newer_run = self.has_newer_run(now.ticks) && !self.is_handing_over;
         if has_newer_run {
@@ -69,12 +69,14 @@ impl Rooms {
         }
     }
 
-    /// All connectors that accepted this server and were heard lately say that the later process
-    /// lives. So one connector that is wrong silences no server, nor do two messages.
+    /// Returns true if a later run is live by the reports of all connectors that accepted this
+    /// server and sent lately.
     fn has_newer_run(&self, ticks: u64) -> bool {
+        // Silent already: one report that the later process is live is enough to stay so.
         if self.is_yielding {
             return self.is_newer_run_reported(ticks);
         }
+        // All of them, so that one connector that is wrong silences no server.
         let mut reports = self.recent(ticks).filter(|link| link.accepts_us).map(|link| link.report).peekable();
         let is_confirmed = |report: Option<NewerRunReport>| {
             report.is_some_and(|report| matches!(report, NewerRunReport::Live(_)) && report.is_confirmed(ticks))
@@ -82,12 +84,12 @@ impl Rooms {
         reports.peek().is_some() && reports.all(is_confirmed)
     }
 
-    /// Returns true if a connector says that the later process lives.
+    /// Returns true if a connector reports that the later process is live.
     pub(super) fn is_newer_run_reported(&self, ticks: u64) -> bool {
         self.recent(ticks).any(|link| matches!(link.report, Some(NewerRunReport::Live(_))))
     }
 
-    /// Links to connectors that were heard within the lease.
+    /// Returns the links to connectors that sent a message within the lease.
     fn recent(&self, ticks: u64) -> impl Iterator<Item = &ConnectorLink> {
         let lease_ms = u64::from(self.lease_secs) * 1_000;
         let is_recent =
@@ -95,7 +97,7 @@ impl Rooms {
         self.links.values().filter(is_recent)
     }
 
-    /// Finishes what is in flight, and does nothing else.
+    /// Finishes the operations in flight, and starts no others.
     fn yield_rooms(&mut self) {
         self.is_yielding = true;
         self.failover_rooms.clear();
@@ -104,11 +106,12 @@ impl Rooms {
         self.with_all(Owner::hand_over);
     }
 
-    /// The later process is gone. Connectors attach again: they find a number missing.
+    /// Takes the rooms back after the later process ended.
     fn resume_rooms(&mut self, now: Now) {
         let server: &ServerId = &self.me;
         info!(%server, "the other process with this server's id is gone, going on");
         self.is_yielding = false;
+        // Connectors attach again, because they find a number missing.
         self.links.values_mut().for_each(|link| link.number += 1);
         self.owners.values_mut().for_each(Owner::cancel_hand_over);
         self.update_homes(now);

@@ -1,4 +1,5 @@
-//! Rooms of other chat servers: asking whether their homes live, standing in, letting go.
+//! Failover: takes over the rooms of other homes while those are down, and releases them when they
+//! are back.
 
 use std::sync::Arc;
 
@@ -16,12 +17,14 @@ impl Rooms {
         self.router.route(CHAT, room.as_str(), &self.servers).ok().map(|home| home.id.clone())
     }
 
-    /// Whether this is the room's home, or stands in for it now: the log says whether it still may.
+    /// Returns true if this server is the room's home, or its owner now.
     pub(super) fn may_own(&self, room: &RoomId) -> bool {
+        // An owner that is running continues even if the home is back: its next append fails if the
+        // home took over.
         self.home(room).as_ref() == Some(&self.me) || self.owners.get(room).is_some_and(Owner::is_running)
     }
 
-    /// Answers a question about a room of another server, once it is known whether that lives.
+    /// Handles a request about a room of another home, as soon as the home's state is known.
     pub(super) fn handle_foreign_request(
         &mut self,
         requester: Requester,
@@ -31,6 +34,8 @@ impl Rooms {
     ) {
         let Some(room) = question.room().cloned() else { return };
         let state = match self.home(&room) {
+            // Without a common log there is no compare-and-set between servers: a takeover would
+            // split the room.
             Some(home) if self.is_fenced => self.check_home(&home, now),
             _ => HomeState::Alive,
         };
@@ -50,7 +55,7 @@ impl Rooms {
         }
     }
 
-    /// Whether a home lives; it is asked if that is not known.
+    /// Returns the state of a home, and sends a probe if that is unknown.
     pub(super) fn check_home(&mut self, home: &ServerId, now: Now) -> HomeState {
         let state = self.homes.check(home, now.ticks);
         if state == HomeState::ProbeNow {
@@ -59,9 +64,11 @@ impl Rooms {
         state
     }
 
-    /// A home answered [`Effect::Probe`], or did not.
+    /// Takes the result of [`Effect::Probe`].
     pub fn on_probe_result(&mut self, home: &ServerId, is_alive: bool, now: Now) -> Vec<Effect> {
         self.homes.record_probe(home, is_alive, now.ticks);
+        // All of them go through the check again: most wait for this home, and the others find
+        // their probe in flight.
         for (requester, incarnation, question) in std::mem::take(&mut self.waiting_requests) {
             self.handle_request(requester, incarnation, question, now);
         }
@@ -69,7 +76,7 @@ impl Rooms {
         self.take_effects()
     }
 
-    /// Goes on, or lets go, in the rooms of others: for as long as their homes are down.
+    /// Continues or releases the failover rooms, depending on their homes.
     pub(super) fn check_failover_rooms(&mut self, now: Now) {
         if self.is_handing_over || self.is_yielding {
             return;
@@ -95,8 +102,8 @@ impl Rooms {
         }
     }
 
-    /// There are other servers from now on. In rooms whose home is another one now this server only stands in, and lets go as
-    /// soon as that lives.
+    /// Replaces the list of servers. Rooms whose home is now another server become failover rooms,
+    /// and are released as soon as that home responds.
     pub fn set_servers(&mut self, servers: Arc<Servers>, now: Now) -> Vec<Effect> {
         self.senders.set_servers(&servers, now.ticks);
         self.servers = servers;
@@ -104,7 +111,7 @@ impl Rooms {
         self.take_effects()
     }
 
-    /// Decides anew in which rooms this server only stands in for their home.
+    /// Decides for every room if this server is its home.
     pub(super) fn update_homes(&mut self, now: Now) {
         for room in self.owners.keys().cloned().collect::<Vec<_>>() {
             let is_home = self.home(&room).as_ref() == Some(&self.me);

@@ -1,4 +1,5 @@
-//! A chat server that is about to end hands its rooms over: what is in flight is finished, everything else is others'.
+//! Graceful shutdown of a chat server: operations in flight are finished, and all rooms are handed
+//! over.
 
 use model::rpc::messages::{RpcRequest, RpcResponse};
 
@@ -6,7 +7,8 @@ use super::{Effect, Rooms};
 use crate::owner::{Now, Owner, Requester};
 
 impl Rooms {
-    /// Hands all rooms over. Connectors ask elsewhere as soon as they hear of it, and the next candidates are told when they ask.
+    /// Begins to hand over all rooms. Connectors that are notified reroute at once; the next owner
+    /// responds to the others.
     pub fn hand_over(&mut self) -> Vec<Effect> {
         self.is_handing_over = true;
         self.failover_rooms.clear();
@@ -18,17 +20,17 @@ impl Rooms {
         self.take_effects()
     }
 
-    /// Answers a question that comes nevertheless.
+    /// Responds to a request that arrives during the hand-over.
     pub(super) fn redirect(&mut self, requester: Requester, question: &RpcRequest, now: Now) {
         match question.room().cloned() {
-            // That is what is done anyway.
+            // The hand-over detaches all connectors anyway.
             Some(_) if matches!(question, RpcRequest::Detach { .. }) => {}
             Some(room) => self.answer(requester, &RpcResponse::NotOwner { room }),
             None => self.answer_heartbeat(requester, RpcResponse::Leaving, now),
         }
     }
 
-    /// Whether nothing is in flight any more.
+    /// Returns true if nothing is in flight any more.
     pub fn is_handed_over(&self) -> bool {
         self.is_handing_over && self.readers.is_empty() && !self.owners.values().any(Owner::is_running)
     }

@@ -1,4 +1,4 @@
-//! Questions for messages of the past, each with a reader of its own.
+//! Reads messages of the past, with one reader per request.
 
 use tracing::debug;
 
@@ -8,13 +8,17 @@ use crate::owner::LogResult;
 
 impl Rooms {
     pub(super) fn start_reader(&mut self, mut reader: HistoryReader) {
+        // A repeat of a request that is being read would only double the work of the log.
         if self.readers.values().any(|other| other.is_repeated_by(&reader)) {
             return;
         }
         if self.readers.len() >= MAX_READERS {
+            // Load shedding: history is less urgent than appends, and the connector repeats the
+            // request.
             return self.metrics.histories_dropped.add();
         }
         let bound = history::walk_bound(reader.span());
+        // Records in the owner's memory save the search of the log's end, and often the read.
         let at_hand = self.owners.get(&reader.room).and_then(|owner| owner.walk(bound));
         let next = reader.begin(at_hand);
         self.last_reader += 1;
@@ -40,7 +44,7 @@ impl Rooms {
         match self.readers.get_mut(&number).map(|reader| reader.on_log_result(done)) {
             Some(Ok(next)) => self.advance_reader(number, next),
             Some(Err(error)) => {
-                debug!(%error, "messages of a room could not be read; the connector asks again");
+                debug!(%error, "history could not be read, the connector repeats the request");
                 self.readers.remove(&number);
             }
             None => {}

@@ -1,5 +1,5 @@
-//! Which run of a connector a message is of, and what connectors say of this server's own: wherever
-//! a higher incarnation is known, its sender goes on above it. So no incarnation depends on a wall
+//! Incarnations on both sides: accepts or refuses a connector's messages by its incarnation, and
+//! raises this server's own when connectors know a higher one. So no incarnation depends on a wall
 //! clock alone.
 
 use model::ids::{Incarnation, ServerId};
@@ -12,31 +12,32 @@ use tracing::{debug, info, warn};
 use super::duplicate_id::{CONFIRM_MS, NewerRunReport};
 use super::{ConnectorLink, Rooms};
 
-/// Earlier runs of a connector that are remembered as accepted.
+/// Most earlier incarnations of a connector that are remembered as accepted.
 const MAX_FORMER: usize = 8;
 
-/// A message's sender.
+/// The result of checking a message's sender.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum SenderCheck {
-    /// The latest run of its connector.
+    /// The connector's latest incarnation.
     Accepted,
-    /// It says nothing new: it came before, or newer ones overtook it.
+    /// A repeated or overtaken message.
     Repeated,
-    /// An earlier one, or one that does not know that it is too low.
+    /// An earlier incarnation, or a sender that does not know that its incarnation is too low.
     Stale(KnownIncarnation),
-    /// An earlier one; it is not known so far whether the later one lives.
+    /// An earlier incarnation; it is not known yet if the later one is live.
     Unclear,
-    /// One that cannot be.
+    /// An implausible incarnation.
     Implausible,
 }
 
 impl Rooms {
-    /// This run, as others are to know it.
+    /// Returns the present incarnation of this server.
     pub fn incarnation(&self) -> Incarnation {
         self.incarnation
     }
 
-    /// Notes that a run of a connector lives, unless a copy of an old message says so.
+    /// Checks the sender of a message, and records that its incarnation is live unless the message
+    /// is a copy of an old one.
     pub(super) fn check_sender(
         &mut self,
         connector: &ServerId,
@@ -45,18 +46,20 @@ impl Rooms {
         ticks: u64,
     ) -> SenderCheck {
         let known = self.links.get(connector).map(|link| link.runs.present()).unwrap_or_default();
+        // Checked first: the known incarnation only rises, so an implausible one would shut out all
+        // later runs.
         if !runs.present().is_plausible(known) {
             return SenderCheck::Implausible;
         }
         let link = self.links.entry(connector.clone()).or_default();
         if runs.present() < known {
-            // Of a run that was never accepted here the later one is the predecessor, however
-            // lately that was heard.
+            // For an incarnation that was never accepted here, the later one is its predecessor,
+            // however lately that sent a message.
             let lease_ms = u64::from(self.lease_secs) * 1_000;
             let is_recent = |before: u64| ticks.saturating_sub(before) < lease_ms;
             let was_accepted = link.former_incarnations.contains(&runs.present());
-            // A later process that lives is heard again soon. Were the earlier one told before that it
-            // is dead, each of the two would go on above the other.
+            // A later process that is live sends again soon. If the earlier one learned before that
+            // it is dead, each of the two would continue above the other.
             if was_accepted
                 && link.previous_message_at.is_none()
                 && ticks.saturating_sub(link.last_message_at) < CONFIRM_MS
@@ -68,8 +71,8 @@ impl Rooms {
         }
         let is_new = runs.present() > known;
         if count.is_some_and(|count| !link.record_count(count, question, is_new)) {
-            // Proposals, attaches and questions for messages do no harm twice. What is not repeated by its sender, or says
-            // that it lives, must not be repeated by others.
+            // Repeated proposals, attaches and history requests are idempotent. A detach that its
+            // sender did not repeat, or a heartbeat, must not take effect again.
             let does_no_harm = !matches!(question, RpcRequest::Heartbeat | RpcRequest::Detach { .. });
             return if does_no_harm { SenderCheck::Accepted } else { SenderCheck::Repeated };
         }
@@ -89,7 +92,8 @@ impl Rooms {
         SenderCheck::Accepted
     }
 
-    /// A connector says which incarnation of this server it knows.
+    /// Records the incarnation by which a connector knows this server, and continues above it if it
+    /// is higher and not live.
     pub(super) fn record_known_incarnation(&mut self, connector: &ServerId, known: KnownIncarnation, ticks: u64) {
         let (mine, is_yielding) = (self.incarnation, self.is_yielding);
         let Some(link) = self.links.get_mut(connector) else { return };
@@ -107,11 +111,12 @@ impl Rooms {
         }
         let report = NewerRunReport::dead(before, ticks);
         if link.accepts_us && !report.is_confirmed(ticks) {
-            // The later process may have spoken once so far.
+            // The later process may have sent a single message so far.
             link.report = Some(report);
             return;
         }
-        // One that is about to end needs no new name, and one that yields has none to go on above.
+        // A server that is about to end needs no new incarnation, and one that yields to a live
+        // process must not go above that.
         if !self.is_handing_over && !self.is_newer_run_reported(ticks) {
             let (before, known) = (self.incarnation.0, known.incarnation);
             info!(server = %self.me, %connector, before, known = known.0, "a later incarnation is known, going on above it");
@@ -119,21 +124,22 @@ impl Rooms {
         }
     }
 
-    /// Tells a connector that a higher incarnation of it is known. Uses up no number: it may not be
-    /// the one that counts them.
+    /// Responds to a message of an outdated incarnation with the latest known one.
     pub(super) fn answer_stale(
         &mut self,
         (connector, reply, trace): (ServerId, Option<String>, Trace),
         known: KnownIncarnation,
     ) {
-        debug!(%connector, known = known.incarnation.0, live = known.live, "message of an earlier run of a connector");
+        let (known_incarnation, live) = (known.incarnation.0, known.live);
+        debug!(%connector, known = known_incarnation, live, "message of an earlier incarnation of a connector");
         if reply.is_some() {
+            // Uses no number: the sender may not be the process that counts them.
             let envelope = self.envelope(0, RpcResponse::Stale(known));
             self.send_envelope((connector, reply, Some(trace)), &envelope);
         }
     }
 
-    /// An incarnation that cannot be changes nothing.
+    /// Reports an implausible incarnation, which changes nothing.
     pub(super) fn report_implausible(&mut self, connector: &ServerId, incarnation: Incarnation) {
         self.metrics.bus_implausible.add();
         static IMPLAUSIBLE: LogRateLimit = LogRateLimit::new();
@@ -145,16 +151,15 @@ impl Rooms {
 }
 
 impl ConnectorLink {
-    /// Counts a message. Returns true if it says something of its sender's present: it comes in its order, or is the first of
-    /// its run.
-    ///
-    /// Heartbeats are compared with heartbeats alone: one that another message overtook is still to be answered.
+    /// Counts a message. Returns true if it is in order, or the first of its incarnation.
     fn record_count(&mut self, count: u64, question: &RpcRequest, is_first: bool) -> bool {
         if is_first {
             (self.highest_count, self.highest_heartbeat) = (0, 0);
         }
         let is_latest = count > self.highest_count;
         self.highest_count = self.highest_count.max(count);
+        // Heartbeats are compared with heartbeats only: one that another message overtook still
+        // needs a response.
         if *question != RpcRequest::Heartbeat {
             return is_latest || is_first;
         }
@@ -163,16 +168,16 @@ impl ConnectorLink {
         is_later || is_first
     }
 
-    /// A later run is heard. Returns whether it follows nothing so far: it is another process than
-    /// the one before.
+    /// Records a later incarnation. Returns true if that is another process than the one before,
+    /// which follows nothing yet.
     fn begin_incarnation(&mut self, runs: Lineage) -> bool {
         let is_same = runs.continues(self.runs.present());
         if !is_same {
             (self.accepts_us, self.report) = (false, None);
             self.former_incarnations.push_back(self.runs.present());
             self.former_incarnations.drain(..self.former_incarnations.len().saturating_sub(MAX_FORMER));
-            // One that had another incarnation before may follow, and takes a missing number for a
-            // reason to attach again.
+            // A process that had another incarnation before may follow, and attaches again when it
+            // finds a number missing.
             self.number += u64::from(!runs.earlier().is_empty());
         }
         self.previous_message_at = None;

@@ -1,5 +1,5 @@
-//! Messages that are taken: of servers that are listed as ones that may send them, and that await
-//! their answers on subjects of their own.
+//! Admission of messages: the sender must be listed in `servers.json` as a server that may send
+//! such a request, and must await the response on a subject of its own.
 
 use model::rpc::messages::FromConnector;
 use runtime::log_rate_limit::LogRateLimit;
@@ -8,13 +8,13 @@ use tracing::warn;
 use super::{Effect, Rooms};
 
 impl Rooms {
-    /// Returns true if a message is to be taken. One that is not is counted, and leaves nothing
-    /// behind. A server that was just added to `servers.json` repeats what it asks, and is known by
-    /// then.
+    /// Returns true if the message is admitted. A refused one is counted and leaves no trace.
     pub(super) fn admit(&mut self, message: &FromConnector, reply: Option<&str>, ticks: u64) -> bool {
         let FromConnector { connector: sender, question, .. } = message;
         if !self.senders.note_message(sender, ticks).is_some_and(|kind| question.is_allowed_from(kind)) {
             self.metrics.bus_refused.sender.add();
+            // The sender may just have been added to the file. It repeats its request, and is known
+            // by then.
             if self.senders.begin_recheck(ticks) {
                 self.effects.push(Effect::RequestRecheck);
             }
@@ -25,6 +25,8 @@ impl Rooms {
             }
             return false;
         }
+        // Otherwise a program could make this server publish responses to subjects of other
+        // clients.
         if !question.is_reply_allowed(sender, reply) {
             self.metrics.bus_refused.reply.add();
             static REPLIES: LogRateLimit = LogRateLimit::new();

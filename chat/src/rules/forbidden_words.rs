@@ -1,4 +1,4 @@
-//! Words that may not be said, found in any case and any form of their characters. Knows no rooms.
+//! Finds and masks forbidden words, in any case and any form of their characters. Knows no rooms.
 
 use std::iter;
 use std::ops::Range;
@@ -16,15 +16,15 @@ const NFKD: DecomposingNormalizerBorrowed<'static> = DecomposingNormalizer::new_
 const IGNORABLE: CodePointSetDataBorrowed<'static> = CodePointSetData::new::<DefaultIgnorableCodePoint>();
 const CATEGORIES: CodePointMapDataBorrowed<'static, GeneralCategory> = CodePointMapData::new();
 
-/// Vowels and final consonants of Hangul, which form a syllable with what is before them.
+/// Vowels and final consonants of Hangul, which form a syllable with the characters before them.
 const HANGUL_CONTINUATIONS: Range<char> = '\u{1160}'..'\u{1200}';
 
-/// Words that may not be said.
+/// The forbidden words.
 #[derive(Debug, Clone)]
 pub(super) struct ForbiddenWords(Vec<Folded>);
 
 impl ForbiddenWords {
-    /// Words as an operator wrote them. White space around them and empty ones are ignored.
+    /// Takes words as an operator wrote them. Ignores white space around them, and empty ones.
     pub(super) fn new<'w>(words: impl IntoIterator<Item = &'w str>) -> Self {
         let folded = words.into_iter().map(|word| Folded::new(compose(word).trim()));
         Self(folded.filter(|word| !word.common.is_empty()).collect())
@@ -41,6 +41,7 @@ impl ForbiddenWords {
 
     /// Returns `text` with `*` in the place of each character of the words.
     pub(super) fn mask(&self, text: &str) -> String {
+        // Most messages have none, and finding the clusters costs more than this search.
         if !self.occur_in(text) {
             return text.to_owned();
         }
@@ -58,26 +59,26 @@ impl ForbiddenWords {
     }
 }
 
-/// The two case foldings of Unicode. They differ in `I` and `İ`, which Turkish reads as the capitals
-/// of `ı` and `i`.
+/// The two case foldings of Unicode. They differ in `I` and `İ`, which Turkish reads as the
+/// capitals of `ı` and `i`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Folding {
     Common,
     Turkic,
 }
 
-/// A text in the forms in which texts are compared.
+/// A text in the forms that are compared.
 #[derive(Debug, Clone)]
 struct Folded {
     common: String,
-    /// `None` if it is the same.
+    /// `None` if it equals `common`.
     turkic: Option<String>,
 }
 
 impl Folded {
     fn new(text: &str) -> Self {
         let composed = compose(text);
-        // The capitals in which the foldings differ.
+        // The two capitals in which the foldings differ.
         let turkic = composed.contains(['I', 'İ']).then(|| fold_composed(&composed, Folding::Turkic));
         Self { common: fold_composed(&composed, Folding::Common), turkic }
     }
@@ -89,22 +90,22 @@ impl Folded {
         }
     }
 
-    // A word is compared under one folding at a time. Taking `i` and `ı` for the same instead would
-    // find words in others that Turkish tells apart.
+    // A word is compared under one folding at a time. Treating `i` and `ı` as equal would find
+    // words in others that Turkish distinguishes.
     fn contains(&self, word: &Self) -> bool {
         let is_turkic = self.turkic.is_some() || word.turkic.is_some();
         self.common.contains(&word.common) || (is_turkic && self.by(Folding::Turkic).contains(word.by(Folding::Turkic)))
     }
 }
 
-/// Folds a text as Unicode's NFKC_Casefold does, but with a choice of the folding.
+/// Folds a text like Unicode's NFKC_Casefold, but with a choice of the folding.
 fn fold(text: &str, folding: Folding) -> String {
     fold_composed(&compose(text), folding)
 }
 
-/// In NFKC, without invisible characters: between letters they hide a word from a filter, and from no
-/// reader.
+/// Normalizes to NFKC without invisible characters.
 fn compose(text: &str) -> String {
+    // Between letters they hide a word from a filter, but not from a reader.
     let visible: String = text.chars().filter(|c| !IGNORABLE.contains(*c)).collect();
     NFKC.normalize(&visible).into_owned()
 }
@@ -136,7 +137,7 @@ fn continues(c: char) -> bool {
     !c.is_ascii() && (IGNORABLE.contains(c) || NFKD.normalize_iter(iter::once(c)).next().is_some_and(joins))
 }
 
-/// A folded text, and the cluster that each part of it comes from.
+/// A folded text, with the cluster of each part.
 struct FoldedClusters {
     folded: String,
     /// The parts of `folded`, by cluster. Empty if clusters do not fold independently.
@@ -160,7 +161,7 @@ impl FoldedClusters {
         Self { folded, parts }
     }
 
-    /// Marks the clusters of which a part is in an occurrence of `word`; all if the parts are unknown.
+    /// Marks the clusters that an occurrence of `word` touches; all if the parts are unknown.
     fn mark(&self, word: &str, masked: &mut [bool]) {
         let mut from = 0;
         while let Some(start) = self.folded.get(from..).and_then(|rest| Some(from + rest.find(word)?)) {

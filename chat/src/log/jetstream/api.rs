@@ -1,7 +1,8 @@
-//! Questions to JetStream over the bus and what it answers, parsed. Knows nothing of what an answer means for the log.
+//! Requests to JetStream over the bus, and its parsed responses. Does not interpret them for the
+//! log.
 //!
-//! Callers know subjects without `nats.prefix`. JetStream knows them with it, so it is applied here
-//! wherever a subject is in a body or a part of another subject; the bus does so with all others.
+//! Callers use subjects without `nats.prefix`. JetStream needs them with it, so it is applied here
+//! to every subject in a body or within another subject; the bus does so with all others.
 
 use std::borrow::Cow;
 use std::time::Duration;
@@ -26,7 +27,7 @@ const EXPECTED: &str = "Nats-Expected-Last-Subject-Sequence";
 /// The status of a direct read that found nothing.
 const NOT_THERE: u16 = 404;
 
-/// Codes of JetStream's errors, as far as it matters which one it is.
+/// Codes of those JetStream errors that are distinguished.
 pub(super) mod code {
     pub(in super::super) const ACCOUNT_FULL: u64 = 10_002;
     pub(in super::super) const NO_PEERS: u64 = 10_005;
@@ -49,31 +50,32 @@ pub(super) mod code {
     pub(in super::super) const NOT_ENABLED: u64 = 10_076;
     pub(in super::super) const STORE_FAILED: u64 = 10_077;
     pub(in super::super) const ACCOUNT_STREAM_BYTES: u64 = 10_122;
-    /// As [`WRONG_LAST`], without saying which one is the last.
+    /// Like [`WRONG_LAST`], without naming the last position.
     pub(in super::super) const WRONG_LAST_CONSTANT: u64 = 10_164;
 }
 
-/// Why a question has no good answer.
+/// A failed request to JetStream.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 pub(super) enum ApiError {
-    /// None came; whether the question was acted on is unknown, except after [`BusError::NoResponders`].
+    /// No response. JetStream may have performed the request, except after
+    /// [`BusError::NoResponders`].
     #[error("{0}")]
     Bus(#[from] BusError),
-    /// JetStream says no.
-    #[error("JetStream says: {description} ({code})")]
+    /// JetStream refused.
+    #[error("JetStream refused: {description} ({code})")]
     Refused {
         /// One of [`code`].
         code: u64,
-        /// In its words.
+        /// JetStream's description.
         description: String,
     },
-    /// It cannot be read.
-    #[error("an answer of JetStream cannot be read: {0}")]
+    /// The response cannot be parsed.
+    #[error("a response of JetStream cannot be parsed: {0}")]
     Garbled(String),
 }
 
 impl ApiError {
-    /// Whether JetStream refused with this code.
+    /// Returns true if JetStream refused with this code.
     pub(super) fn is(&self, wanted: u64) -> bool {
         matches!(self, Self::Refused { code, .. } if *code == wanted)
     }
@@ -84,12 +86,12 @@ impl ApiError {
 pub(super) struct StoredMessage {
     pub(super) subject: String,
     pub(super) position: Position,
-    /// The position of the subject's last message as its author expected it.
+    /// The position of the subject's last message as the author expected it.
     pub(super) expected: Option<Position>,
     pub(super) bytes: Bytes,
 }
 
-/// Which message is asked for.
+/// A query for one message.
 #[derive(Debug, Clone, Copy, Serialize)]
 #[serde(untagged)]
 pub(super) enum MessageQuery<'a> {
@@ -99,12 +101,12 @@ pub(super) enum MessageQuery<'a> {
     LastOf {
         last_by_subj: &'a str,
     },
-    /// The first one at this position or above. Only the leader is asked for it.
+    /// The first message at this position or above. For the leader only.
     NextOf {
         next_by_subj: &'a str,
         seq: Position,
     },
-    /// The last one up to this position. Only the nearest replica answers it.
+    /// The last message up to this position. For the nearest replica only.
     LastUpTo {
         multi_last: [&'a str; 1],
         up_to_seq: Position,
@@ -112,7 +114,7 @@ pub(super) enum MessageQuery<'a> {
 }
 
 impl<'s> MessageQuery<'s> {
-    /// The subject that it names; empty for none.
+    /// Returns the subject of the query; empty for none.
     fn subject(self) -> &'s str {
         match self {
             Self::At { .. } => "",
@@ -122,7 +124,7 @@ impl<'s> MessageQuery<'s> {
         }
     }
 
-    /// The same about another subject, if it names one.
+    /// Returns the same query for another subject, if it has one.
     fn with_subject(self, subject: &str) -> MessageQuery<'_> {
         match self {
             Self::At { seq } => MessageQuery::At { seq },
@@ -133,7 +135,7 @@ impl<'s> MessageQuery<'s> {
     }
 }
 
-/// JetStream, as it is reached over a bus. Every question ends within the deadline.
+/// JetStream, reached over a bus. Every request ends within the time-out.
 #[derive(Debug)]
 pub(super) struct Api {
     bus: Bus,
@@ -149,12 +151,12 @@ impl Api {
         Self { bus, prefix, stream, within }
     }
 
-    /// The name of the stream of all rooms.
+    /// Returns the name of the stream of all rooms.
     pub(super) fn stream(&self) -> &str {
         &self.stream
     }
 
-    /// The log subjects of all rooms, as JetStream knows them.
+    /// Returns the log subjects of all rooms, as JetStream knows them.
     pub(super) fn logs(&self) -> String {
         self.prefix.apply(subjects::LOGS).into_owned()
     }
@@ -163,20 +165,20 @@ impl Api {
         self.within
     }
 
-    /// The stream's settings and state.
+    /// Reads the stream's settings and state.
     pub(super) async fn info(&self) -> Result<Info, ApiError> {
         let answer = self.request(format!("$JS.API.STREAM.INFO.{}", self.stream), Bytes::new()).await?;
         parse(&answer.payload)
     }
 
-    /// Creates the stream; one that exists with the same settings is as good.
+    /// Creates the stream. Succeeds if one with the same settings exists.
     pub(super) async fn create(&self, config: &Config) -> Result<Info, ApiError> {
         let answer = self.request(format!("$JS.API.STREAM.CREATE.{}", self.stream), json(config)?).await?;
         parse(&answer.payload)
     }
 
-    /// Appends to a subject if `expected`, where it is given, is its last position; returns the
-    /// position.
+    /// Appends to a subject if its last position is `expected`, where that is given; returns the
+    /// new position.
     pub(super) async fn append(
         &self,
         subject: String,
@@ -194,7 +196,7 @@ impl Api {
         parse_ack(&answer.payload, &self.stream)
     }
 
-    /// Asks the nearest replica, which may be behind.
+    /// Reads from the nearest replica, which may lag behind.
     pub(super) async fn read_nearest(&self, query: MessageQuery<'_>) -> Result<Option<StoredMessage>, ApiError> {
         let direct = format!("$JS.API.DIRECT.GET.{}", self.stream);
         let subject = self.prefixed(query);
@@ -207,7 +209,7 @@ impl Api {
         Ok(parse_direct_response(&answer)?.map(|stored| self.without_prefix(stored)))
     }
 
-    /// Asks the stream's leader, which knows all that was acknowledged.
+    /// Reads from the stream's leader, which has all acknowledged messages.
     pub(super) async fn read_leader(&self, query: MessageQuery<'_>) -> Result<Option<StoredMessage>, ApiError> {
         let subject = self.prefixed(query);
         let question = json(&query.with_subject(&subject))?;
@@ -215,7 +217,7 @@ impl Api {
         Ok(parse_leader_response(&answer.payload)?.map(|stored| self.without_prefix(stored)))
     }
 
-    /// The subject that is asked about, as JetStream knows it.
+    /// Returns the subject of the query, as JetStream knows it.
     fn prefixed<'s>(&self, query: MessageQuery<'s>) -> Cow<'s, str> {
         self.prefix.apply(query.subject())
     }
@@ -223,7 +225,7 @@ impl Api {
     fn without_prefix(&self, stored: StoredMessage) -> StoredMessage {
         match self.prefix.remove(&stored.subject).map(str::to_owned) {
             Some(subject) => StoredMessage { subject, ..stored },
-            // A record of another subject than those of the stream; it is none of any room.
+            // A subject outside of the prefix: the message belongs to no room.
             None => stored,
         }
     }
@@ -234,7 +236,7 @@ impl Api {
     }
 }
 
-/// The part of an answer that says no.
+/// The error of a response.
 #[derive(Debug, Deserialize)]
 struct ErrorBody {
     #[serde(default)]
@@ -274,10 +276,10 @@ struct MessageResponse {
 struct MessageFields {
     subject: String,
     seq: Position,
-    /// Base64; left out when empty.
+    /// Base64; missing when empty.
     #[serde(default)]
     data: String,
-    /// Base64 of the headers as they are on the wire; left out when there are none.
+    /// Base64 of the headers in wire format; missing when there are none.
     #[serde(default)]
     hdrs: String,
 }
@@ -298,19 +300,20 @@ fn parse_ack(payload: &[u8], stream: &str) -> Result<Position, ApiError> {
     let ack: Ack<'_> = serde_json::from_slice(payload).map_err(|error| ApiError::Garbled(error.to_string()))?;
     match ack.error {
         Some(refusal) => Err(refusal.into()),
+        // JetStream positions begin at 1, so 0 is a missing field.
         None if ack.stream == stream && ack.seq > 0 => Ok(Position(ack.seq)),
         None => Err(ApiError::Garbled(format!("acknowledged by stream {:?} at {}", ack.stream, ack.seq))),
     }
 }
 
-/// Returns true for an answer of this stream; another one may keep the same messages in another
-/// account, or a program answer them.
+/// Returns true for a response of this stream.
 fn is_of_stream(payload: &[u8], stream: &str) -> bool {
+    // Another account may have a stream with the same subjects, or a program may respond to them.
     let ack = serde_json::from_slice::<Ack<'_>>(payload);
     ack.is_ok_and(|ack| ack.stream == stream || (ack.stream.is_empty() && ack.error.is_some()))
 }
 
-/// The answer to a direct read: the message itself, what is about it in headers.
+/// Parses the response to a direct read: the message itself, with its metadata in headers.
 fn parse_direct_response(answer: &Message) -> Result<Option<StoredMessage>, ApiError> {
     match answer.status {
         None => {}
@@ -323,7 +326,7 @@ fn parse_direct_response(answer: &Message) -> Result<Option<StoredMessage>, ApiE
         subject: header("Nats-Subject")?.to_owned(),
         position: position.map_err(|_| ApiError::Garbled("Nats-Sequence is no number".to_owned()))?,
         expected: answer.headers.get(EXPECTED).and_then(position_of),
-        // A copy, because it is kept, and a slice keeps the whole buffer that it was read into.
+        // Copied, because a slice would keep the whole receive buffer alive.
         bytes: Bytes::copy_from_slice(&answer.payload),
     }))
 }
@@ -339,7 +342,7 @@ fn parse_leader_response(payload: &[u8]) -> Result<Option<StoredMessage>, ApiErr
     Ok(Some(StoredMessage { subject, position: seq, expected: expected(&headers), bytes: bytes.into() }))
 }
 
-/// The position that an append expected, by the headers that the stream keeps of it.
+/// Returns the position that an append expected, from the headers that the stream keeps.
 fn expected(headers: &[u8]) -> Option<Position> {
     let headers = std::str::from_utf8(headers).ok()?;
     headers.lines().find_map(|line| position_of(line.strip_prefix(EXPECTED)?.strip_prefix(':')?))

@@ -1,4 +1,5 @@
-//! The stream's settings: what we want, what is there, and what to do about the difference. Never changes a stream.
+//! Settings of the stream: the wanted ones, the existing ones, and the command for each difference.
+//! Never changes a stream.
 
 use std::time::Duration;
 
@@ -9,22 +10,25 @@ use thiserror::Error;
 
 use super::api::{Api, ApiError, code};
 
-/// The shortest that the server takes. Records carry no message ids, so nothing is ever found to be a duplicate.
+/// The shortest window that the server accepts.
+// Records carry no message ids, so JetStream never finds a duplicate: compare-and-set already keeps
+// a second copy out.
 const DUPLICATE_WINDOW: Duration = Duration::from_millis(100);
 
-/// Why the log cannot be opened. All of it is the operator's matter, so each says what to do.
+/// The log cannot be opened. Every variant is for the operator to solve, so its text says what to
+/// do.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 pub enum OpenError {
     /// The bus is the one inside this process.
     #[error("the JetStream log needs a NATS server: add --nats URL, or use --log memory")]
     NoNats,
-    /// The server, or our account, has no JetStream.
+    /// The server, or the account, has no JetStream.
     #[error(
         "JetStream is not enabled at the NATS server: start nats-server with -js (and enable it for the account in \
          use, if there are several), or use --log memory"
     )]
     NotEnabled,
-    /// There is a stream, not as the settings want it.
+    /// The existing stream has other settings than wanted.
     #[error(
         "the stream {stream} exists with other settings, and is never changed silently: {}",
         list(stream, differences)
@@ -32,10 +36,10 @@ pub enum OpenError {
     Differs {
         /// Its name.
         stream: String,
-        /// Each setting that is not as wanted.
+        /// All settings that differ.
         differences: Vec<Difference>,
     },
-    /// The server created a stream, not as it was asked to.
+    /// The server created a stream with other settings than requested.
     #[error(
         "the NATS server {version} is too old, it ignores settings of the stream {stream}: {}; upgrade it to 2.12.7 or \
          later",
@@ -49,7 +53,7 @@ pub enum OpenError {
         /// Each setting that it ignored.
         differences: Vec<Difference>,
     },
-    /// There is not as much space as the log may take.
+    /// JetStream has less space than the log may take.
     #[error(
         "JetStream has no {bytes} bytes for the stream {stream} ({reason}): lower log.max_total_bytes, or raise \
          max_file_store in nats-server's configuration or the account's limits"
@@ -59,10 +63,10 @@ pub enum OpenError {
         bytes: i64,
         /// The stream's name.
         stream: String,
-        /// The server's words.
+        /// The server's description.
         reason: String,
     },
-    /// There are not as many servers as replicas.
+    /// There are fewer servers than replicas.
     #[error(
         "JetStream has no {replicas} servers for the stream {stream} ({reason}): lower log.replicas, or add servers to \
          the NATS cluster"
@@ -72,10 +76,10 @@ pub enum OpenError {
         replicas: usize,
         /// The stream's name.
         stream: String,
-        /// The server's words.
+        /// The server's description.
         reason: String,
     },
-    /// The account has as many streams as it may have.
+    /// The account reached its limit of streams.
     #[error(
         "the account may have no further stream, and {stream} is not among those that it has ({reason}): raise the \
          account's max_streams, or remove a stream (`nats stream ls` shows all)"
@@ -83,7 +87,7 @@ pub enum OpenError {
     TooManyStreams {
         /// The stream's name.
         stream: String,
-        /// The server's words.
+        /// The server's description.
         reason: String,
     },
     /// Another stream has the rooms' subjects.
@@ -94,9 +98,9 @@ pub enum OpenError {
     Overlap {
         /// The stream's name.
         stream: String,
-        /// The subjects that the stream is to hold.
+        /// The subjects of the stream.
         subjects: String,
-        /// The server's words.
+        /// The server's description.
         reason: String,
     },
     /// JetStream has no leader.
@@ -105,10 +109,10 @@ pub enum OpenError {
          and know each other; then start this again"
     )]
     NoLeader {
-        /// The server's words.
+        /// The server's description.
         reason: String,
     },
-    /// No answer; what one who may not ask gets, too.
+    /// No response. A user without the permission to ask gets none either.
     #[error(
         "JetStream gave no answer within {within_ms} ms: see that the user may publish to $JS.API.> and {subjects} (the NATS \
          server's log tells of violations) and that a majority of a NATS cluster is there, or raise log.timeout_ms"
@@ -119,39 +123,39 @@ pub enum OpenError {
         /// The rooms' log subjects.
         subjects: String,
     },
-    /// Anything else.
+    /// Any other error.
     #[error("the stream {stream} cannot be opened: {reason}")]
     Other {
         /// The stream's name.
         stream: String,
-        /// The server's words.
+        /// The server's description.
         reason: String,
     },
 }
 
-/// A setting of the stream that is not what we want.
+/// A setting of the stream that differs from the wanted one.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Difference {
     /// Its name in the stream's configuration.
     pub name: &'static str,
-    /// Its value.
+    /// The stream's value.
     pub found: String,
-    /// What our settings want.
+    /// The value by our settings.
     pub wanted: String,
-    /// The option of `nats stream edit` that changes it; none if nothing can.
+    /// The option of `nats stream edit` that changes it; none if no option does.
     pub option: Option<&'static str>,
-    /// Our setting; none if there is none.
+    /// The setting of Shaddock that determines it; none if no setting does.
     pub setting: Option<&'static str>,
 }
 
 impl Difference {
-    /// Says what is there in the stream of this name, what is wanted, and the command that helps.
+    /// Describes the found and the wanted value, and the command that helps.
     fn describe(&self, stream: &str) -> String {
         let Self { name, found, wanted, option, setting } = self;
         let command = match option {
             Some(option) => format!("`nats stream edit {stream} {option}={wanted}`"),
             None => format!(
-                "cannot be changed: remove the stream, with all that was said (`nats stream rm {stream}`), or use another \
+                "cannot be changed: remove the stream with all messages (`nats stream rm {stream}`), or use another \
                  account or nats.prefix"
             ),
         };
@@ -164,7 +168,7 @@ fn list(stream: &str, differences: &[Difference]) -> String {
     differences.iter().map(|difference| difference.describe(stream)).collect::<Vec<_>>().join("; ")
 }
 
-/// The stream that the settings want.
+/// Returns the configuration that the settings want.
 pub(super) fn wanted(api: &Api, settings: &LogSettings) -> Config {
     Config { name: api.stream().to_owned(), subjects: vec![api.logs()], ..limits(settings) }
 }
@@ -184,7 +188,7 @@ fn limits(settings: &LogSettings) -> Config {
     }
 }
 
-/// Creates the stream, or checks the one that is there.
+/// Creates the stream, or checks the existing one.
 pub(super) async fn open(api: &Api, wanted: &Config, version: &str) -> Result<Info, OpenError> {
     let explain = |error| explain(error, wanted, api.within());
     let (info, created) = match api.info().await {
@@ -192,6 +196,8 @@ pub(super) async fn open(api: &Api, wanted: &Config, version: &str) -> Result<In
         there => (there.map_err(explain)?, false),
     };
     let differences = differences(&info.config, wanted);
+    // A stream that was just created and differs shows a server that ignores settings it does not
+    // know.
     match (differences.is_empty(), created) {
         (true, _) => Ok(info),
         (false, true) => {
@@ -202,7 +208,7 @@ pub(super) async fn open(api: &Api, wanted: &Config, version: &str) -> Result<In
     }
 }
 
-/// The stream, and whether it was this that created it; another process may do so in the same moment.
+/// Creates the stream. Returns false if another process did so at the same moment.
 async fn create(api: &Api, wanted: &Config) -> Result<(Info, bool), ApiError> {
     match api.create(wanted).await {
         Err(error) if error.is(code::STREAM_EXISTS) => Ok((api.info().await?, false)),
@@ -231,7 +237,7 @@ fn explain(error: ApiError, wanted: &Config, within: Duration) -> OpenError {
     }
 }
 
-/// Where `found` is not as `wanted`, of what the log depends on.
+/// Returns the settings of `found` that the log depends on and that differ from `wanted`.
 fn differences(found: &Config, wanted: &Config) -> Vec<Difference> {
     let texts = values(found).into_iter().zip(values(wanted));
     let different = SETTINGS.iter().zip(texts).filter(|(_, (found, wanted))| found != wanted);
@@ -240,7 +246,8 @@ fn differences(found: &Config, wanted: &Config) -> Vec<Difference> {
         .collect()
 }
 
-/// Name in the configuration, option of `nats stream edit`, our setting; in the order of [`values`].
+/// Name in the configuration, option of `nats stream edit`, our setting; in the order of
+/// [`values`].
 const SETTINGS: [(&str, Option<&str>, Option<&str>); 20] = [
     ("subjects", Some("--subjects"), Some("nats.prefix")),
     ("storage", None, None),
@@ -255,7 +262,7 @@ const SETTINGS: [(&str, Option<&str>, Option<&str>); 20] = [
     ("num_replicas", Some("--replicas"), Some("log.replicas")),
     ("allow_direct", Some("--allow-direct"), None),
     ("no_ack", None, None),
-    // Each of these would keep records away, change them, or add some that are none.
+    // Each of these would withhold records, change them, or add messages that are no records.
     ("sealed", None, None),
     ("mirror", None, None),
     ("sources", None, None),
@@ -295,7 +302,7 @@ fn or_none<'a>(names: impl Iterator<Item = &'a str>) -> String {
     if names.is_empty() { "none".to_owned() } else { names.join(",") }
 }
 
-/// No limit is 0 where it is asked for, and -1 where it is told.
+/// Formats a limit. The server accepts 0 for "no limit" and reports it as -1.
 fn limit(value: i64) -> String {
     if value <= 0 { "-1".to_owned() } else { value.to_string() }
 }

@@ -1,4 +1,5 @@
-//! Which life of the stream we know, and whether we may still believe it. Asks nobody.
+//! The known epoch of the stream, and if it may still be trusted without a check. Sends no
+//! requests.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -8,10 +9,11 @@ use model::record::{Epoch, Position};
 use tokio::sync::watch;
 use tracing::error;
 
-/// One life of the stream, from its creation.
+/// One epoch of the stream, from its creation.
 #[derive(Debug)]
 pub(super) struct StreamEpoch {
     pub(super) epoch: Epoch,
+    // Atomic, because appends run concurrently and must not wait for each other.
     highest: AtomicU64,
     bytes: AtomicU64,
 }
@@ -21,42 +23,43 @@ impl StreamEpoch {
         Self { epoch, highest: AtomicU64::new(highest.0), bytes: AtomicU64::new(0) }
     }
 
-    /// Bytes that were in the stream when it was looked at last.
+    /// Returns the bytes of the stream at the last check.
     pub(super) fn bytes(&self) -> u64 {
         self.bytes.load(Ordering::Relaxed)
     }
 
-    /// The highest position that was seen in this life.
+    /// Returns the highest position seen in this epoch.
     pub(super) fn highest(&self) -> Position {
         Position(self.highest.load(Ordering::Acquire))
     }
 
-    /// Takes note of a position of this life.
+    /// Records a position of this epoch.
     pub(super) fn record_position(&self, position: Position) {
         self.highest.fetch_max(position.0, Ordering::AcqRel);
     }
 }
 
-/// What must be as it was for a life to be believed: then nothing happened since that we know of.
+/// The conditions under which an epoch is trusted: the connection is the same, and no recheck was
+/// requested.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct TrustStamp {
     generation: u64,
     rechecks: u64,
 }
 
-/// The stream as a look found it.
+/// The status of the stream, as a check found it.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct StreamStatus {
     pub(super) epoch: Epoch,
     /// Its last position.
     pub(super) last: Position,
-    /// The highest position that was known when the look began.
+    /// The highest known position when the check began.
     pub(super) known: Position,
     /// Bytes in the stream.
     pub(super) bytes: u64,
 }
 
-/// The life known now.
+/// Tracks the stream's epoch.
 #[derive(Debug)]
 pub(super) struct EpochTracker {
     connection: watch::Receiver<Connection>,
@@ -71,35 +74,35 @@ struct State {
 }
 
 impl EpochTracker {
-    /// Starts with a life that nobody believes.
+    /// Starts with an epoch that is not trusted.
     pub(super) fn new(connection: watch::Receiver<Connection>) -> Self {
         let stream_epoch = Arc::new(StreamEpoch::new(Epoch::default(), Position::NONE));
         Self { connection, state: Mutex::new(State { stream_epoch, trusted_at: None, rechecks: 0 }) }
     }
 
-    /// The life that was found last, whatever happened since.
+    /// Returns the epoch of the last check, trusted or not.
     pub(super) fn latest(&self) -> Arc<StreamEpoch> {
         self.lock().stream_epoch.clone()
     }
 
-    /// The life that was found last, unless there is reason to look again.
+    /// Returns the epoch of the last check, unless a new check is due.
     pub(super) fn trusted(&self) -> Option<Arc<StreamEpoch>> {
         let (now, state) = (self.trust_stamp(), self.lock());
         (state.trusted_at == Some(now)).then(|| state.stream_epoch.clone())
     }
 
-    /// The present moment; to be taken before looking.
+    /// Returns the present stamp. Must be taken before a check begins.
     pub(super) fn trust_stamp(&self) -> TrustStamp {
         let generation = self.connection.borrow().generation;
         TrustStamp { generation, rechecks: self.lock().rechecks }
     }
 
-    /// Something happened that another stream would explain.
+    /// Requests a check: something happened that another stream would explain.
     pub(super) fn request_recheck(&self) {
         self.lock().rechecks += 1;
     }
 
-    /// Takes in what a look brought that began at `since`.
+    /// Records the result of a check that began at `since`.
     pub(super) fn record_status(&self, since: TrustStamp, found: StreamStatus) -> Arc<StreamEpoch> {
         let StreamStatus { epoch, last, known, bytes } = found;
         let mut state = self.lock();
@@ -108,11 +111,13 @@ impl EpochTracker {
             error!(epoch = epoch.0, last = last.0, known = known.0, "the rooms' log lost its last records");
         }
         if has_lost || state.stream_epoch.epoch != epoch {
-            // A new value: answers on their way from the old life must not raise the new one's positions.
+            // A new value: late responses from the old epoch must not raise the new one's
+            // positions.
             state.stream_epoch = Arc::new(StreamEpoch::new(epoch, last));
         }
         state.stream_epoch.record_position(last);
         state.stream_epoch.bytes.store(bytes, Ordering::Relaxed);
+        // Not the present stamp: a recheck requested during the check must lead to another one.
         state.trusted_at = Some(since);
         state.stream_epoch.clone()
     }
@@ -167,7 +172,7 @@ mod tests {
         assert_eq!(new.highest(), Position::NONE);
     }
 
-    /// Its next positions are below those that it gave before, and good all the same.
+    /// Positions behind the loss are below earlier ones, and valid all the same.
     #[test]
     fn a_stream_that_lost_its_end_goes_on_from_there() {
         let (_connection, epochs) = epochs();

@@ -1,4 +1,4 @@
-//! Questions for messages: whose member they may be for. Numbers of proposals that cannot be.
+//! Access to history by member and connector, and proposals with implausible numbers.
 
 use model::lineage::Lineage;
 use model::rpc::messages::{HistoryQuery, HistoryRange};
@@ -6,7 +6,7 @@ use model::rpc::messages::{HistoryQuery, HistoryRange};
 use super::*;
 
 impl OwnerHarness {
-    /// A connector asks for messages on behalf of a member that is in by this session.
+    /// A connector requests messages on behalf of a member that joined by this session.
     fn view(&mut self, number: u8, session: Option<u64>, member: u64) {
         let wanted =
             HistoryQuery { viewer: Token::new(member.into()).membership(), span: HistoryRange::Last, limit: 10 };
@@ -17,8 +17,7 @@ impl OwnerHarness {
         self.take(effects);
     }
 
-    /// Questions for messages that are to be answered, and those that were refused, since the last
-    /// look.
+    /// Returns the numbers of granted and refused requests since the last call.
     fn views(&mut self) -> (usize, u64) {
         let before = self.sent.len();
         self.sent.retain(|effect| !matches!(effect, OwnerEffect::Read(_)));
@@ -58,7 +57,7 @@ fn a_session_is_shown_what_its_own_stay_may_see() {
     assert_eq!(harness.views(), (0, 1));
 }
 
-/// An owner that does not know the log's end learns it before it refuses.
+/// An owner that does not know the log's end reads it before it refuses.
 #[test]
 fn an_owner_that_is_behind_reads_before_it_says_no() {
     let mut harness = OwnerHarness::new();

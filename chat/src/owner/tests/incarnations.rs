@@ -1,4 +1,5 @@
-//! Runs of connectors that are below one that the log names, and those that go on above it.
+//! Incarnations of connectors that are below one that the log names, and those that continue above
+//! it.
 
 use model::lineage::Lineage;
 use model::rpc::messages::KnownIncarnation;
@@ -6,7 +7,7 @@ use model::rpc::messages::KnownIncarnation;
 use super::*;
 
 impl OwnerHarness {
-    /// Connector 1 is heard as this.
+    /// Connector 1 sends with this lineage.
     fn hear(&mut self, lineage: &Lineage) {
         self.run = lineage.present();
         self.owner.set_liveness(&Arc::new(ConnectorLiveness::new([(&connector(1), lineage, 0)].into_iter(), 10)));
@@ -27,7 +28,7 @@ fn at(position: u64) -> LogPosition {
     LogPosition { epoch: Epoch(1), position: Position(position), id: RecordId::NONE }
 }
 
-/// A log in which connector 1 was run 9, and has a member.
+/// A log in which connector 1 had incarnation 9, and has a member.
 fn log_of_run_9() -> Memory {
     let mut harness = OwnerHarness::new();
     harness.run = Incarnation(9);
@@ -62,8 +63,8 @@ fn it_goes_on_above_and_is_accepted_with_the_numbers_that_it_has() {
     assert_eq!(harness.outcomes(1), [Outcome::Done(1)], "behind the leave of the run that it is above");
 }
 
-/// The order of proposals does not begin anew: else a repeat under the new run would be decided a
-/// second time.
+/// The order of proposals does not begin anew, or a repeat under the new incarnation would be
+/// decided twice.
 #[test]
 fn a_proposal_of_a_continued_run_is_decided_once() {
     for until in 0..4 {
@@ -86,7 +87,7 @@ fn a_proposal_of_a_continued_run_is_decided_once() {
         assert_eq!(count, 2, "until {until}: {said:?}");
         let sessions: Vec<_> = last.runs().map(|(_, run)| run.0).collect();
         assert_eq!(sessions, [13], "its member moved");
-        // A late copy of what was said under the old incarnation.
+        // A late copy of a proposal of the old incarnation.
         harness.run = Incarnation(3);
         harness.propose(1, 1, vec![say(1)]);
         harness.attach(1, at(1));

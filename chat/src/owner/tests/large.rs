@@ -1,4 +1,4 @@
-//! Rooms with many members: what their checkpoints, states and messages take.
+//! Rooms with many members: sizes of their checkpoints, states and messages.
 
 use model::room::RoomState;
 use model::rpc;
@@ -7,10 +7,10 @@ use model::settings::RoomSettings;
 
 use super::*;
 
-/// What a broker takes that is set to little.
+/// Payload limit of a broker with a low setting.
 const SMALL: usize = 64 * 1024;
 
-/// What headers may take of a message.
+/// Most bytes of a message's headers.
 const HEADERS: usize = 1_200;
 
 fn harness_on(log: Memory, payload: usize) -> OwnerHarness {
@@ -23,7 +23,7 @@ fn harness(payload: usize) -> OwnerHarness {
     harness_on(Memory::starting_at(1, &LogSettings::default()), payload)
 }
 
-/// Members come, so many with each proposal. Returns the number of the last one.
+/// Lets members join, so many per proposal. Returns the number of the last proposal.
 fn fill(harness: &mut OwnerHarness, members: u64, at_once: u64) -> u64 {
     let proposals = members / at_once;
     for number in 1..=proposals {
@@ -48,7 +48,7 @@ fn bytes(harness: &OwnerHarness) -> usize {
     records(harness).iter().map(|(size, _)| size).sum()
 }
 
-/// The state that a connector is delivered that attaches.
+/// The state that an attaching connector gets.
 fn delivered_state(harness: &mut OwnerHarness) -> RoomState {
     harness.sent.clear();
     harness.attach(9, LogPosition::default());
@@ -118,7 +118,7 @@ fn a_connector_gets_all_members_in_parts() {
 fn a_large_room_is_activated_from_the_parts_of_its_checkpoint() {
     let mut first = harness(SMALL);
     let mut number = fill(&mut first, 3_000, 15);
-    // Checkpoints begin and end meanwhile; whoever takes over does so at any moment of that.
+    // Checkpoints begin and end in the meantime, and takeovers happen at any point of them.
     for done in 0..140 {
         number += 1;
         let items = (0..15).map(|_| say(7)).collect();
@@ -127,7 +127,7 @@ fn a_large_room_is_activated_from_the_parts_of_its_checkpoint() {
         if done % 7 > 0 {
             continue;
         }
-        // It dies.
+        // The owner dies.
         first = harness_on(first.log.clone(), SMALL);
         let mut all = RoomState::default();
         for (position, (_, record)) in positions(&first).into_iter().zip(records(&first)) {
@@ -142,7 +142,7 @@ fn a_large_room_is_activated_from_the_parts_of_its_checkpoint() {
     assert!(ended > 1 && begun > ended, "{begun} begun, {ended} ended");
 }
 
-/// The parts that are left were cut for a broker that took more.
+/// The remaining parts were cut for a broker that took larger messages.
 #[test]
 fn a_checkpoint_in_parts_is_begun_anew_when_its_parts_do_not_fit_any_more() {
     let room = RoomSettings { max_members: 20_000, ..RoomSettings::default() };
@@ -156,7 +156,7 @@ fn a_checkpoint_in_parts_is_begun_anew_when_its_parts_do_not_fit_any_more() {
     harness.run();
     let written: Vec<_> =
         records(&harness).split_off(before).into_iter().map(|(size, record)| (size, record.part.unwrap())).collect();
-    // The first was there, the second in flight.
+    // The first part was committed, the second was in flight.
     let (old, new) = written.split_at(2);
     assert_eq!(old.iter().map(|(_, part)| part.index).collect::<Vec<_>>(), [0, 1]);
     assert!(new.iter().zip(0..).all(|((_, part), index)| part.index == index && usize::from(part.of) == new.len()));

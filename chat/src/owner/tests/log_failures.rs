@@ -1,8 +1,8 @@
-//! A log that does not answer, or takes nothing: when an owner tries it again.
+//! Retries of an owner whose log does not respond, or refuses appends.
 
 use super::*;
 
-/// Milliseconds between two looks at what is to be tried again.
+/// Milliseconds between two ticks.
 const LOOK_MS: u64 = 10;
 
 fn owner_of(room: &str) -> OwnerHarness {
@@ -24,7 +24,7 @@ fn fail(harness: &mut OwnerHarness) {
     harness.done(failed);
 }
 
-/// Milliseconds between the tries of an owner that fails so many times.
+/// Returns the milliseconds between the retries of an owner that fails so many times.
 fn delays(harness: &mut OwnerHarness, failures: usize) -> Vec<u64> {
     let mut delays = Vec::new();
     harness.attach(1, LogPosition::default());
@@ -65,7 +65,8 @@ fn a_full_log_is_backed_off_from_although_it_can_be_read() {
         harness.tick(LOOK_MS);
         operations += harness.run();
     }
-    // Ten seconds: a read and an append each time, five times in the first two seconds, then every one and a half.
+    // Ten seconds: a read and an append each time, five times in the first two seconds, then every
+    // one and a half.
     assert!((12..=26).contains(&operations), "{operations} operations in 10 s");
 }
 

@@ -1,8 +1,8 @@
-//! A broker that takes less than before.
+//! A broker whose payload limit falls.
 
 use super::*;
 
-/// Items of a proposal that only a broker of the usual size takes.
+/// Items of a proposal that only a broker with the default limit takes.
 const MANY: u64 = 60;
 
 fn long(session: u64) -> Item {
@@ -31,7 +31,7 @@ fn a_proposal_that_no_record_can_hold_is_answered_and_others_are_decided() {
     harness.run();
     assert!(harness.sent.iter().any(is_unavailable));
     assert_eq!(harness.outcomes(2), [Outcome::Done(0)]);
-    // An empty one with a higher number: the large one is never decided from then on.
+    // An empty proposal with a higher number: the large one is never decided from then on.
     harness.propose(1, 3, Vec::new());
     harness.run();
     assert_eq!(harness.outcomes(1), []);
@@ -60,7 +60,7 @@ fn an_append_that_is_too_large_is_certainly_none_and_is_decided_anew() {
     assert_eq!(harness.outcomes(1), [Outcome::Done(0)]);
 }
 
-/// A connector that asked for it would be answered with what cannot be sent, for ever.
+/// A connector that requested it would get a response that cannot be sent, for ever.
 #[test]
 fn a_record_that_cannot_be_sent_any_more_is_replaced_by_the_state() {
     let mut harness = OwnerHarness::new();

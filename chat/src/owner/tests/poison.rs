@@ -6,7 +6,7 @@ use super::*;
 const FAR_MS: u64 = 50 * 365 * 24 * 3_600_000;
 
 impl OwnerHarness {
-    /// Ann is in the room, and said so much.
+    /// Ann is in the room, and sent so many messages.
     pub(super) fn with_ann(says: u64) -> Self {
         let mut harness = Self::new();
         harness.propose(1, 1, vec![join(1, "ann")]);
@@ -43,7 +43,7 @@ impl OwnerHarness {
         self.log.publish(&room(), bytes.into()).unwrap()
     }
 
-    /// The record that would come next, with another time.
+    /// The next record, with another time.
     fn next(&self, time: u64) -> Record {
         let (prev, last) = self.last();
         let (prev_id, links) = (last.id, last.predecessors().collect());
@@ -104,7 +104,7 @@ fn a_message_that_is_no_record_costs_itself() {
         let (_, delivered) = harness.records_to(1).pop().unwrap();
         assert!(delivered.follows(before, last.id));
         assert_eq!(harness.owner.metrics.records_bad.get(), 1, "kind {kind}");
-        // What comes behind is as in any log.
+        // The record behind it is as in any log.
         harness.at = LogPosition { epoch: Epoch(1), position, id: record.id };
         harness.propose(1, 10, vec![say(1)]);
         assert_eq!(harness.run(), 1);
@@ -160,7 +160,7 @@ fn a_room_that_holds_nothing_but_poison_is_new() {
     assert_eq!(successor.members(), ["ann"], "its first record is behind the poison");
 }
 
-/// Poison is all that is left of an erased room: its members stay.
+/// An erased room in which only poison is left: its members stay.
 #[test]
 fn an_erased_room_with_poison_keeps_its_members() {
     let mut harness = OwnerHarness::with_ann(1);
@@ -188,7 +188,7 @@ fn poison_that_comes_during_an_append_refuses_it_and_nothing_is_lost() {
     assert!(matches!(harness.news(), (_, CatchUp::Since { records, .. }) if records.len() == 1));
 }
 
-/// A certain read finds another last message than the one that is known.
+/// A certain read finds another last message than the known one.
 #[test]
 fn an_attach_is_proven_behind_poison() {
     let mut harness = OwnerHarness::with_ann(2);
@@ -221,7 +221,7 @@ fn too_much_poison_makes_the_room_unusable_until_some_is_removed() {
     assert!(!harness.owner.is_unusable());
 }
 
-/// Records since the checkpoint, which a large room has rarely: one of them is damaged.
+/// Records since the checkpoint, one of them damaged.
 fn damaged(garbage: Option<&'static [u8]>) -> (OwnerHarness, Position, Position) {
     let mut harness = OwnerHarness::with_ann(0);
     harness.propose(2, 1, (1..60).map(|number| join(number, &format!("bob-{number}"))).collect());
@@ -262,11 +262,11 @@ fn a_bad_record_in_the_middle_costs_its_own_entries() {
         assert!(members.contains(&"ann".to_owned()) && members.contains(&"bob-7".to_owned()));
         assert!(!members.contains(&"cid".to_owned()), "{members:?}");
         assert_eq!(successor.owner.metrics.records_missing.get(), 1);
-        // One that was not there yet either.
+        // One that did not exist yet either.
         successor.attach(2, LogPosition { epoch: Epoch(1), position: lost, id: RecordId(5) });
         successor.run();
         assert!(matches!(successor.news().1, CatchUp::State(_)));
-        // It is found once.
+        // The loss is found once.
         let mut next = successor.successor();
         next.attach(1, LogPosition::default());
         next.run();
@@ -310,7 +310,7 @@ fn a_room_whose_checkpoint_is_lost_goes_on_from_what_is_left() {
     assert_eq!(successor.members(), Vec::<String>::new());
 }
 
-/// The lost record may have an entrance: a join that it may have overtaken is not decided.
+/// The lost record may contain a join: a join that it may have overtaken is not decided.
 #[test]
 fn a_join_from_before_a_lost_record_is_overtaken() {
     let (harness, _, last) = damaged(Some(b"garbage"));
@@ -348,7 +348,7 @@ fn a_record_from_the_future_is_applied_and_moves_no_time() {
     successor.tick(1_000);
     successor.say_once_more(12, "c");
     assert_eq!(successor.last().1.time, successor.now.wall_ms);
-    // Connectors are delivered of no time that others are ahead of.
+    // Connectors get no time that is ahead of the room's.
     successor.attach(2, LogPosition { epoch: Epoch(1), position: Position(1), id: harness.id_at(Position(1)) });
     successor.run();
     let (_, CatchUp::Since { records, .. }) = successor.news() else { panic!("{:?}", successor.news()) };
