@@ -30,8 +30,8 @@ impl Policy {
 }
 
 impl Backoff {
-    /// Notes a failure and returns the time of the next retry. A failure before that time is the same one: several questions
-    /// that fail together count once.
+    /// Notes a failure and returns the time of the next retry. A failure before that time is the
+    /// same one: several requests that fail together count once.
     pub fn fail(&mut self, policy: Policy, now: u64, chance: u64) -> u64 {
         if self.retry_at <= now {
             self.retry_at = now + policy.delay(self.failures, chance);

@@ -1,4 +1,5 @@
-//! Names of things, parsed once at the edge: an invalid one cannot be built, so subjects cannot be injected.
+//! Identifiers, parsed once at the edge. An invalid one cannot be built, so no client can inject a
+//! subject.
 
 use std::fmt;
 use std::sync::Arc;
@@ -111,16 +112,16 @@ fn check_name(text: &str) -> Result<(), IdError> {
     if text.chars().nth(MAX_NAME_CHARS).is_some() {
         return Err(IdError::TooLong(MAX_NAME_CHARS));
     }
-    // `*` addresses everybody in a room, so it cannot name one.
+    // `*` addresses every member of a room, so it cannot name one.
     match text.chars().find(|c| c.is_control() || *c == '*') {
         Some(bad) => Err(IdError::BadChar(bad)),
         None => Ok(()),
     }
 }
 
-/// One run of a server: milliseconds of its start above 16 random bits, so that a later run is
-/// higher where the clock is right. A server that learns of a higher one of its own goes on as the
-/// next above that.
+/// One run of a server: the milliseconds of its start above 16 random bits, so a later run is
+/// higher where the clock is right. A server that learns of a higher incarnation of its own id
+/// continues as the next one above that.
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct Incarnation(pub u64);
@@ -133,7 +134,7 @@ const YEAR_2100_MS: u64 = 4_102_444_800_000;
 /// year 2100 for all the incarnations that servers go on as, each one above another.
 const LATEST_START_MS: u64 = YEAR_2100_MS - 366 * 24 * 3_600_000;
 
-/// Bits of a start that are added where a process goes on above a known incarnation; fewer than
+/// Bits of a start that are added where a process continues above a known incarnation; fewer than
 /// [`PLAUSIBLE_STEPS`] allows.
 const MOST_ABOVE: u64 = (1 << 15) - 1;
 
@@ -162,11 +163,11 @@ impl Incarnation {
 /// One client connection on one connector, unique for ever.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct SessionId {
-    /// Where the client is connected.
+    /// The connector of the connection.
     pub connector: ServerId,
-    /// Which run of that connector.
+    /// The run of that connector.
     pub incarnation: Incarnation,
-    /// Which connection of that run.
+    /// The number of the connection within that run.
     pub number: u64,
 }
 

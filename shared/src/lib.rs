@@ -1,7 +1,8 @@
-//! What two or more roles need: names, configuration, the bus, the rooms' records, the websocket front.
+//! Everything that two or more roles need: names, configuration, the bus, the rooms' records, the
+//! websocket frontend.
 //!
-//! Reading order: [`ids`], [`membership`], [`config`], [`placement`], [`subjects`], [`bus`], [`rpc`], [`signing`], [`record`], [`room`],
-//! [`frontend`], [`lifecycle`], [`health`], [`admin`].
+//! Reading order: [`ids`], [`membership`], [`config`], [`placement`], [`subjects`], [`bus`],
+//! [`rpc`], [`signing`], [`record`], [`room`], [`frontend`], [`lifecycle`], [`health`], [`admin`].
 
 pub mod admin;
 pub mod allowed_senders;

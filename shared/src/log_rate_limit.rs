@@ -25,7 +25,8 @@ const GAP: Duration = Duration::from_secs(10);
 #[derive(Debug)]
 pub struct LogRateLimit(Mutex<State>);
 
-/// When a line was logged last, and the lines since. Pure; the time is an argument.
+/// The time of the last line, and the count of suppressed lines since. Pure; the time is an
+/// argument.
 #[derive(Debug, Default)]
 struct State {
     logged_at: Option<Instant>,

@@ -1,4 +1,5 @@
-//! What names a membership, a name's stay in a room: a secret at the client, its digest in the log. Pure.
+//! Tokens and memberships. A membership is a name's stay in a room: the client keeps the secret
+//! token, the log keeps its digest. Pure.
 
 use std::fmt;
 
@@ -13,7 +14,7 @@ const TOKEN_DIGITS: usize = 32;
 pub struct Token(u128);
 
 impl Token {
-    /// The token of these bits, which must come from a generator that nobody can predict.
+    /// The token of these bits, which must come from an unpredictable generator.
     pub fn new(random: u128) -> Self {
         Self(random)
     }
@@ -24,7 +25,8 @@ impl Token {
         is_digits.then(|| u128::from_str_radix(text, 16).ok())?.map(Self)
     }
 
-    /// What names the membership in the log. The token cannot be found from it.
+    /// The membership that this token proves, as the log names it. The token cannot be derived from
+    /// it.
     pub fn membership(&self) -> Membership {
         Membership(first_bytes(&[b"membership", &self.0.to_be_bytes()]))
     }
@@ -36,7 +38,7 @@ impl fmt::Display for Token {
     }
 }
 
-/// Shows nothing of the secret: it must not stand in logs.
+/// Shows nothing of the secret, which must not appear in logs.
 impl fmt::Debug for Token {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "Token of {:?}", self.membership())
@@ -49,7 +51,8 @@ impl fmt::Debug for Token {
 pub struct Membership(#[serde(with = "serde_bytes")] [u8; 16]);
 
 impl Membership {
-    /// What the log remembers of a message's `id`: the same for a repeat by this membership, and for nothing else.
+    /// The idempotency key of a message with this client `id`: the same for a repeat by this
+    /// membership, and for no other message.
     pub fn message(&self, id: &str) -> MessageId {
         MessageId(u64::from_be_bytes(first_bytes(&[b"message", &self.0, id.as_bytes()])))
     }

@@ -75,10 +75,11 @@ pub enum PayloadError {
     },
 }
 
-/// Checks that no message needs more than half of what the broker takes. What cannot be split is bounded by settings.
+/// Checks that no message needs more than half of what the broker takes. Messages that cannot be
+/// split are bounded by settings.
 ///
 /// # Errors
-/// The first setting that does not fit; each says what to do.
+/// The first setting that does not fit, with its remedy.
 pub fn check(settings: &Settings, payload: usize) -> Result<(), PayloadError> {
     let size_limits = SizeLimits::for_payload(payload).ok_or(PayloadError::TooSmall { payload })?;
     let package = settings.session.max_package;
@@ -95,9 +96,8 @@ pub fn check(settings: &Settings, payload: usize) -> Result<(), PayloadError> {
     Ok(())
 }
 
-/// Sends the largest message to ourselves: an account or a user may have a limit of its own, of
-/// which the broker tells only by closing the connection. A broker that is slow or away in this
-/// moment is no reason not to start.
+/// Sends the largest message to this process itself: an account or a user may have a limit of its
+/// own, which the broker shows only by closing the connection.
 ///
 /// # Errors
 /// If the connection broke twice when the message was sent.
@@ -106,6 +106,7 @@ pub async fn prove(bus: &Bus, within: Duration) -> Result<(), PayloadError> {
         return Ok(());
     }
     let payload = bus.max_payload();
+    // A broker that is slow or away now must not prevent the start.
     let size = SizeLimits::largest_message(payload);
     let body = Bytes::from(vec![0; size]);
     for _ in 0..2 {

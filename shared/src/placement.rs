@@ -1,4 +1,5 @@
-//! Which server a key belongs to. A formula and nothing else: no state, no I/O, the same answer in every process.
+//! Placement of keys on servers: a formula without state and I/O, with the same result in every
+//! process.
 
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
@@ -8,7 +9,8 @@ use crate::ids::ServerId;
 
 pub use crate::config::servers::{CHAT, CONNECTOR, GATE};
 
-/// How a key is spread over servers. Another way is another variant here, and an arm in [`Strategy::index`].
+/// The function that spreads keys over servers. Another one is another variant here, and an arm in
+/// [`Strategy::index`].
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Strategy {
@@ -34,7 +36,7 @@ impl Strategy {
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 #[error("no server of type {server_type:?}: add one to servers.json, in the environment that runs")]
 pub struct NoServer {
-    /// The type that was asked for.
+    /// The type that has no server.
     pub server_type: String,
 }
 
@@ -43,13 +45,15 @@ pub fn place<'a>(key: &str, servers: &'a [Server]) -> Option<&'a Server> {
     servers.get(Strategy::default().index(key, servers.len())?)
 }
 
-/// The servers that may answer for `key` while some are down, the first to be asked first.
+/// The servers that may own `key` while some are down, in the order in which they are tried.
 ///
-/// The home, unless it is down: only the keys of a server that is down move. Then the formula over the list without
-/// the down ones, again and again without those named already.
+/// First the home, unless it is down; then the formula over the remaining servers that are up,
+/// repeatedly.
 pub fn candidates<'a>(key: &str, servers: &'a [Server], is_down: impl Fn(&ServerId) -> bool) -> Vec<&'a Server> {
     let mut rest: Vec<&Server> = servers.iter().filter(|server| !is_down(&server.id)).collect();
     let mut order = Vec::with_capacity(rest.len());
+    // The home first: the formula over the servers that are up would also move keys of servers that
+    // are not down.
     if let Some(home) = place(key, servers)
         && let Some(at) = rest.iter().position(|server| server.id == home.id)
     {
@@ -64,12 +68,12 @@ pub fn candidates<'a>(key: &str, servers: &'a [Server], is_down: impl Fn(&Server
 /// Finds servers of any type by one strategy.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Router {
-    /// How keys are spread.
+    /// The function that spreads keys.
     pub strategy: Strategy,
 }
 
 impl Router {
-    /// The server of `key` among those of `server_type`; a lone one is it whatever the key.
+    /// The server of `key` among those of `server_type`; a single server has every key.
     pub fn route<'a>(&self, server_type: &str, key: &str, servers: &'a Servers) -> Result<&'a Server, NoServer> {
         let list = servers.of_type(server_type);
         self.strategy

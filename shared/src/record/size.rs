@@ -1,4 +1,4 @@
-//! How many bytes things take, at most, in the log and on the bus; known without encoding them.
+//! Upper bounds of encoded sizes, in the log and on the bus, computed without encoding.
 
 use super::{DecidedProposal, Entry, Record};
 use crate::ids::SessionId;
@@ -7,7 +7,7 @@ use crate::ids::SessionId;
 const EMPTY: usize = 256;
 /// A server's id in a list.
 const LISTED: usize = 2;
-/// What stands around the outcomes of one proposal.
+/// Bytes around the outcomes of one proposal.
 const DECIDED: usize = 96;
 
 impl Entry {

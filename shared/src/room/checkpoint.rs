@@ -18,13 +18,14 @@ pub struct Checkpoint {
     members: Vec<(Name, usize, u64, Membership)>,
     /// Connector, incarnation, number, position of each connector's last proposal.
     proposals: Vec<(ServerId, Incarnation, u64, Position)>,
-    /// Id, `seq` and time of messages said lately, oldest first; left out towards connectors.
+    /// Id, `seq` and time of the messages in the deduplication window, oldest first; left out
+    /// towards connectors.
     #[serde(rename = "said", default, skip_serializing_if = "Vec::is_empty")]
     sent_messages: Vec<(MessageId, u64, u64)>,
     time: u64,
 }
 
-/// What stands around a checkpoint's lists.
+/// Bytes around a checkpoint's lists.
 const AROUND: usize = 64;
 
 /// Most bytes of a run or of a proposal.
@@ -48,7 +49,8 @@ impl Checkpoint {
         self.time
     }
 
-    /// Most bytes of the state of a room with so many members and connectors, whatever their names.
+    /// Upper bound of the state of a room with this many members and connectors, with the longest
+    /// names.
     pub fn most_bytes(members: usize, connectors: usize) -> usize {
         let (names, ids) = (members * (MEMBER_BYTES + 256), super::MAX_IDS * ID_BYTES);
         // Members of a connector's earlier run may still be there, too.
@@ -147,7 +149,7 @@ impl Splitter {
         Self { full: Vec::new(), filling, bytes: AROUND, most }
     }
 
-    /// Begins the next checkpoint if this one has no room for so much.
+    /// Begins the next checkpoint if this one has no space for `size` bytes.
     fn make_room(&mut self, size: usize) {
         if self.bytes.saturating_add(size) > self.most && self.bytes > AROUND {
             let next = Checkpoint { time: self.filling.time, ..Checkpoint::default() };
@@ -156,7 +158,7 @@ impl Splitter {
         }
     }
 
-    /// Where the next element of this size goes.
+    /// The checkpoint that the next element of this size goes into.
     fn room_for(&mut self, size: usize) -> &mut Checkpoint {
         self.make_room(size);
         self.bytes += size;

@@ -1,4 +1,5 @@
-//! Messages that were sent with an id lately: a repeat is answered, and not sent again.
+//! The deduplication window: messages that were sent with an id lately. The owner answers a repeat
+//! and does not append it again.
 //!
 //! The age of an id is counted from the times of the messages behind it, and each step counts one
 //! second at most. So no clock that is set forward, and no owner with another clock, makes a room

@@ -15,9 +15,10 @@ pub fn sender(payload: &[u8], field: &str) -> Option<ServerId> {
     ServerId::new(walk.text()?).ok()
 }
 
-/// Where the record begins that ends a chat server's message; the end of one without a record.
+/// The offset of the record that ends a chat server's message; the end of a message without one.
 ///
-/// The record is the last field of the last field, one bin: `{.., "answer": {"record": {.., "record": BIN}}}`.
+/// The record is the last field of the last field, one bin: `{.., "answer": {"record": {..,
+/// "record": BIN}}}`.
 pub fn record_offset(payload: &[u8]) -> usize {
     record_bytes(payload).map_or(payload.len(), |record| payload.len() - record)
 }
@@ -25,7 +26,7 @@ pub fn record_offset(payload: &[u8]) -> usize {
 fn record_bytes(payload: &[u8]) -> Option<usize> {
     let mut walk = Walk(payload);
     walk.last_value("answer")?;
-    // Answers of other kinds, which may be large, are not walked through.
+    // Other responses, which may be large, are not parsed.
     (walk.map()? == 1 && walk.text()? == "record").then_some(())?;
     walk.last_value("record")?;
     let length = walk.bin()?;

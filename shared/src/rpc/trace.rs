@@ -3,7 +3,8 @@
 use std::fmt;
 use std::sync::Arc;
 
-/// A `traceparent` header's value. Opaque to all but who made it: it is passed on as it came.
+/// The value of a `traceparent` header. Opaque to all servers but the first one, which made it: it
+/// is passed on unchanged.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Trace(Arc<str>);
 
