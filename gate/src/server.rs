@@ -1,4 +1,4 @@
-//! The edge of a gate: its listener and the task that asks connectors.
+//! The edge of a gate: its listener and the task that probes connectors.
 
 use shared::admin;
 use shared::config::Server;

@@ -1,4 +1,4 @@
-//! How many clients are connected, in all and from each address.
+//! The limits of client connections, in all and for each address.
 
 use std::collections::HashMap;
 use std::net::IpAddr;
@@ -37,7 +37,7 @@ impl ConnectionLimit {
         Self { counts: Arc::default(), most, most_per_address, metrics }
     }
 
-    /// Counts a connection in, or says with which status it is refused.
+    /// Counts a connection, or returns the status with which it is refused.
     pub(super) fn admit(&self, address: IpAddr) -> Result<ConnectionPermit, StatusCode> {
         let mut counts = self.counts();
         if counts.all >= self.most {

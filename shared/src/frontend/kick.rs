@@ -1,4 +1,5 @@
-//! Every reason for which a client is kicked. A kick tells the client; a plain close invites it to come back.
+//! Every reason for a kick. A kick carries its reason to the client;
+//! after a plain close clients reconnect.
 
 use bytes::Bytes;
 use wire::Kick;
@@ -12,14 +13,14 @@ pub enum KickReason {
     NameTaken,
     /// Its client came back through another connection.
     Resumed,
-    /// It asked for a route that only an attacker asks for.
+    /// It used a route that only an attacker uses.
     Attack,
     /// It sends packages at many times the allowed rate.
     Flood,
 }
 
 impl KickReason {
-    /// What the client is told.
+    /// The reason, as clients receive it.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Slow => "slow",

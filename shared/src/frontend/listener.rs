@@ -1,4 +1,5 @@
-//! Accepting clients: TCP, HTTP up to the websocket, and who may come in. Each stage has a deadline.
+//! The listener: TCP, HTTP up to the websocket, and the checks on the way. Each stage has a
+//! deadline.
 
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -24,7 +25,8 @@ use crate::log_rate_limit::LogRateLimit;
 /// Pause after an error of accepting: mostly there are no file descriptors left, and some are freed meanwhile.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
-/// Time that a refused client has to hear so. It is not counted among those connected, so it must not stay.
+/// Time for the response to a refused client.
+// Refused connections are not counted in the connection limit, so they must not stay open.
 const REFUSAL: Duration = Duration::from_secs(1);
 
 /// Bytes of a websocket's read buffer. The library clears it at every read, and each connection has one.
@@ -55,7 +57,8 @@ pub async fn serve<A: App>(listener: TcpListener, app: A, options: Options) {
     }
 }
 
-/// The next client, after whatever errors there are. Can be dropped while waiting without losing one.
+/// Accepts the next client and retries after errors. Can be dropped while waiting without losing
+/// one.
 pub(crate) async fn accept(listener: &TcpListener) -> (TcpStream, SocketAddr) {
     loop {
         match listener.accept().await {
@@ -169,8 +172,9 @@ async fn answer(request: Request<Incoming>, peer: SocketAddr, options: &Options,
     }
 }
 
-/// Returns true if a client wants a websocket, though its request may have lost some headers on the
-/// way. `Connection: upgrade` alone says nothing: some proxies add it to every request.
+/// Returns true if a client requests a websocket, though its request may have lost some headers on
+/// the way.
+// `Connection: upgrade` alone proves nothing: some proxies add it to every request.
 fn is_websocket_request(headers: &HeaderMap) -> bool {
     let upgrade = headers.get(header::UPGRADE).is_some_and(|to| to.as_bytes().eq_ignore_ascii_case(b"websocket"));
     upgrade || headers.contains_key(header::SEC_WEBSOCKET_KEY) || headers.contains_key(header::SEC_WEBSOCKET_VERSION)
@@ -216,7 +220,7 @@ fn upgrade(upgrade: WebSocketUpgrade, headers: &HeaderMap, options: &Options, ha
         })
 }
 
-/// What is no websocket.
+/// Serves a request that is not for a websocket.
 async fn serve_http(options: &Options, request: axum::extract::Request) -> Response {
     let Some(http) = &options.http else {
         return upgrade_required("connect with a Pomelo client over a websocket");

@@ -1,7 +1,7 @@
-//! Which web pages may connect. Pure.
+//! The origins of web pages that may connect. Pure.
 //!
-//! Native clients send no `Origin`. A browser says whose page it is, and a page of anybody could otherwise speak to a
-//! server that only its visitors reach.
+//! Native clients send no `Origin`. A browser sends the origin of its page; without a check, any
+//! page could connect to a server that only the visitors of that page reach.
 
 use std::net::IpAddr;
 
@@ -13,7 +13,8 @@ const OPAQUE: &str = "null";
 /// Begins an entry for all hosts below a domain.
 const WILDCARD: &str = "*.";
 
-/// Whether a page of `origin` may connect to the server that it calls `host` (the `Host` header).
+/// Returns true if a page of `origin` may connect to the server that it calls `host` (the `Host`
+/// header).
 ///
 /// Pages of the servers' own hosts may; `allowed` are others, each an [entry](is_entry). Ports are
 /// ignored; loopback names are one host.
@@ -101,7 +102,7 @@ mod tests {
     use crate::config::servers::GATE;
     use crate::ids::ServerId;
 
-    /// A gate in each of these hosts, whose clients are told `public`.
+    /// A gate in each of these hosts, with `public` as its advertised host.
     fn servers(hosts: &[&str], public: Option<&str>) -> Servers {
         let server = |(index, host): (usize, &&str)| {
             let id = ServerId::new(&format!("gate-{index}")).unwrap();

@@ -1,4 +1,4 @@
-//! Bodies of answers and pushes, rendered and framed: never empty, never larger than clients take.
+//! Responses and pushes, rendered and framed: never empty, never larger than clients accept.
 
 use bytes::Bytes;
 use serde::Serialize;
@@ -9,19 +9,19 @@ use super::{KickReason, WriteQueue, routes};
 use crate::log_rate_limit::LogRateLimit;
 use crate::metrics::RouteLabel;
 
-/// The body of an answer that says no.
+/// The body of an error response.
 #[derive(Debug, Serialize)]
 pub struct ErrorBody<'a> {
-    /// HTTP's words, or 500 where Pomelo's demo said so.
+    /// HTTP's codes, or 500 where Pomelo's demo has that.
     pub code: u16,
-    /// What Pomelo's demo has in refused `enter`s; left out elsewhere.
+    /// Part of refused `enter` responses in Pomelo's demo; left out elsewhere.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub error: bool,
     /// A stable word, a colon, a sentence for developers.
     pub reason: &'a str,
 }
 
-/// An answer, framed. A body that cannot be sent becomes an error that says so: a request is always answered.
+/// A framed response. A body that cannot be sent becomes an error response: every request gets one.
 pub fn response(id: u32, body: &impl Serialize) -> Bytes {
     let framed = render(body).and_then(|body| Message::Response { id, body }.encode_package());
     framed.unwrap_or_else(|error| {
@@ -60,7 +60,7 @@ fn render(body: &impl Serialize) -> Result<Bytes, WireError> {
     Ok(body.into())
 }
 
-/// Answers a request for a route that the server does not have. Notifies to one are ignored, as Pomelo does.
+/// Responds to a request for an unknown route. Notifies for one are ignored, as Pomelo does.
 pub fn unknown_route(write_queue: &WriteQueue, id: Option<u32>, route: &str) {
     if routes::is_attack(route) {
         return write_queue.kick(KickReason::Attack);
@@ -68,7 +68,7 @@ pub fn unknown_route(write_queue: &WriteQueue, id: Option<u32>, route: &str) {
     if let Some(id) = id {
         write_queue.metrics().requests_answered.add(RouteLabel::of(route), 500);
         let reason = "unknown-route: this server has no such route";
-        // A closed outbox needs no answer.
+        // A closed write queue needs no response.
         write_queue.push(response(id, &ErrorBody { code: 500, error: false, reason })).ok();
     }
 }

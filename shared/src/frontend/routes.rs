@@ -1,4 +1,4 @@
-//! The routes that servers announce and answer; their names are `wire`'s.
+//! The routes that servers announce and serve; their names are in `wire`.
 
 pub use wire::routes::{
     ENTER, HISTORY, LEAVE, MEMBERS, ON_ADD, ON_CHAT, ON_GAP, ON_LEAVE, ON_MEMBERS, QUERY_ENTRY, SEND,
@@ -10,7 +10,7 @@ pub fn dictionary() -> Dictionary {
     Dictionary::new([QUERY_ENTRY, ENTER, SEND, LEAVE], [ON_CHAT, ON_ADD, ON_LEAVE, ON_MEMBERS])
 }
 
-/// Whether a route is one that only an attacker asks for: Pomelo's servers kick for it.
+/// Returns true for a route that only an attacker uses: Pomelo's servers kick for it.
 pub fn is_attack(route: &str) -> bool {
     Route::parse(route).is_ok_and(|route| route.method == "constructor")
 }
