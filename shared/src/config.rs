@@ -16,12 +16,12 @@ pub use servers::{Server, Servers};
 pub use servers_file::ServersText;
 pub use settings::Settings;
 
-/// All that a process is told from outside.
+/// The configuration of a process.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Config {
     /// Name of the environment: a key of `servers.json`, or the directory that holds it.
     pub environment: String,
-    /// The servers of that environment.
+    /// All settings.
     pub servers: Servers,
     /// Every knob.
     pub settings: Settings,

@@ -1,4 +1,5 @@
-//! Headers of a bus message: a few names with one value each. They help who watches; the payload decides.
+//! Headers of a bus message: a few names with one value each. They serve tracing tools; the payload
+//! decides.
 
 use std::borrow::Cow;
 
@@ -47,7 +48,7 @@ impl Headers {
         self.0.iter().map(|(name, value)| (name.as_ref(), value.as_str()))
     }
 
-    /// Whether there are none.
+    /// Returns true if there are none.
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
     }

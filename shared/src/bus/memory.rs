@@ -9,7 +9,7 @@ use super::inbox::Inbox;
 use super::{BusError, Connection, Headers, Message, OutgoingMessage, Subscription, pattern};
 use crate::metrics::Metrics;
 
-/// Where the in-process bus says no.
+/// Limits of the in-process bus.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct MemoryLimits {
     /// Most bytes of payload and headers; NATS' default unless changed.
@@ -78,7 +78,7 @@ impl Memory {
         let OutgoingMessage { subject, reply, headers, payload } = message;
         let message = Message { subject, reply, headers, payload, no_responders: false, status: None };
         if let Err(Message { subject, reply: Some(reply), .. }) = self.deliver(&state, message) {
-            // Who asked may be gone as well.
+            // The sender of the request may be gone as well.
             self.deliver(&state, no_responders_message(reply, &subject)).ok();
         }
         Ok(())
@@ -159,10 +159,10 @@ impl Memory {
     }
 }
 
-/// The status with which NATS says that nobody wanted a message.
+/// The status with which NATS reports that a message had no subscriber.
 const NO_RESPONDERS: u16 = 503;
 
-/// What NATS sends to the reply subject of a message that nobody wanted.
+/// The message that NATS sends to the reply subject of a message without a subscriber.
 fn no_responders_message(reply: String, subject: &str) -> Message {
     let headers = Headers::new().with("Nats-Subject", subject);
     Message {

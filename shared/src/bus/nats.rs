@@ -37,7 +37,7 @@ use crate::metrics::Metrics;
 /// so a shorter queue needs a task that moves messages over.
 const CLIENT_QUEUE: usize = 65_536;
 
-/// Time between two looks at the end of the credentials.
+/// Interval between two checks of the credentials' expiry.
 const LOOK: Duration = Duration::from_secs(10);
 
 /// Time between two warnings of it.
@@ -97,8 +97,8 @@ impl Nats {
     }
 
     fn hand_over(&self, message: OutgoingMessage) -> Result<(), BusError> {
-        // Both: the client's state is the earlier one, and the link's is down before the inbox is emptied, so that
-        // no question is left waiting.
+        // Both: the client's state changes first, and the connection state is down before the inbox
+        // is emptied, so that no request is left waiting.
         if self.client.connection_state() != State::Connected || !self.link.is_up() {
             self.link.metrics().bus_dropped_disconnected.add();
             return Err(BusError::Disconnected);
@@ -135,8 +135,7 @@ impl Nats {
         }
     }
 
-    /// Fails if the broker has told that it does not let us subscribe to `pattern`, or to more than
-    /// we do.
+    /// Fails if the broker has refused a subscription to `pattern`, or any further subscription.
     pub(super) fn check_allowed(&self, pattern: &str) -> Result<(), BusError> {
         let pattern = self.prefix.apply(pattern);
         if self.link.is_forbidden(&pattern) {
@@ -178,7 +177,8 @@ impl Nats {
         &self.client
     }
 
-    /// Ends within `within`, whatever the broker does; `barrier` is the message to ourselves.
+    /// Ends within `within`, even if the broker does not respond; `barrier` is the message to
+    /// ourselves.
     pub(super) async fn drain(&self, barrier: PendingReply, within: Duration) -> Result<(), BusError> {
         if self.closed.swap(true, Ordering::AcqRel) {
             return Err(BusError::Closed);
@@ -211,7 +211,7 @@ impl Drop for Nats {
     }
 }
 
-/// What is left after [`super::Bus`] checked subject and size.
+/// Maps the errors that remain after [`super::Bus`] checked subject and size.
 fn refused(error: &PublishError) -> BusError {
     match error.kind() {
         PublishErrorKind::Send => BusError::Closed,
@@ -220,7 +220,7 @@ fn refused(error: &PublishError) -> BusError {
     }
 }
 
-/// Shows the end of the credentials as a gauge and warns before it, until the bus is gone.
+/// Exports the expiry of the credentials as a gauge and warns before it, until the bus is gone.
 async fn watch_expiry(authenticator: Arc<Authenticator>, metrics: Arc<Metrics>, stopping: impl Future<Output = ()>) {
     let mut look = tokio::time::interval(LOOK);
     look.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -254,7 +254,8 @@ async fn watch_expiry(authenticator: Arc<Authenticator>, metrics: Arc<Metrics>, 
     }
 }
 
-/// Takes answers to who waits for them, until the connection is closed or the bus is gone.
+/// Delivers responses to the requests that wait for them, until the connection is closed or the bus
+/// is gone.
 async fn dispatch_replies(
     mut answers: Messages,
     inbox: Arc<Inbox>,
@@ -275,7 +276,7 @@ async fn dispatch_replies(
     inbox.disconnect();
 }
 
-/// Moves messages into a shorter queue, until either end is gone.
+/// Moves messages into a shorter queue, until either end is closed.
 async fn relay(mut from: Messages, to: mpsc::Sender<Message>, metrics: Arc<Metrics>) {
     let moving = async {
         while let Some(message) = from.next().await {

@@ -14,7 +14,8 @@ pub struct Subscription(Source);
 
 #[derive(Debug)]
 enum Source {
-    /// A queue that somebody fills, and what keeps the entry of the in-process bus alive.
+    /// A queue with its sender elsewhere, and the entry that keeps a subscription of the in-process
+    /// bus.
     Queue {
         queue: mpsc::Receiver<Message>,
         _interest: Option<Interest>,
@@ -46,7 +47,8 @@ impl Subscription {
         }
     }
 
-    /// How many messages wait; none where the NATS client does not tell, which is so for the longest queues.
+    /// Number of waiting messages; none where the NATS client does not report it, which is so for
+    /// the longest queues.
     pub fn waiting(&self) -> Option<usize> {
         match &self.0 {
             Source::Queue { queue, .. } => Some(queue.len()),

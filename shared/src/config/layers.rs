@@ -49,7 +49,7 @@ impl Settings {
     }
 }
 
-/// Where values come from.
+/// The source of values.
 #[derive(Debug)]
 enum Source {
     File(PathBuf),
@@ -179,7 +179,7 @@ fn nearest(wanted: &str, names: &[String]) -> String {
     names.iter().min_by_key(distance).cloned().unwrap_or_default()
 }
 
-/// How many characters must be added, removed or changed between two texts (Levenshtein).
+/// Number of characters to add, remove or change between two texts (Levenshtein).
 fn edits(left: &str, right: &str) -> usize {
     let mut row: Vec<usize> = (0..=right.chars().count()).collect();
     for (i, a) in left.chars().enumerate() {

@@ -1,4 +1,4 @@
-//! Which values of settings make sense. Says what is out of range, not what to do about it.
+//! The valid ranges of settings. Names the range of a value outside it, not its remedy.
 
 use std::ops::RangeInclusive;
 
@@ -8,7 +8,8 @@ use crate::bus::SubjectPrefix;
 use crate::frontend::origin;
 use crate::room::Checkpoint;
 
-/// Bytes of `content` with which a push is below 64 KiB whatever the names in it: three of 64 characters of 12 bytes each.
+/// Bytes of `content` with which a push is below 64 KiB for all names in it: three of 64 characters
+/// of 12 bytes each.
 const MAX_CONTENT: u64 = 60 * 1024;
 
 /// Pomelo's package length has three bytes.
@@ -17,13 +18,13 @@ const MAX_PACKAGE: u64 = 0xff_ffff;
 const MAX_QUEUE: u64 = 1 << 24;
 /// A room's state stays below 7 MiB, at up to 300 bytes per member.
 const MAX_MEMBERS: u64 = 20_000;
-/// More names do not fit into an answer to `enter`, however short they are.
+/// More names do not fit into a response to `enter`, however short they are.
 const MAX_LARGE: u64 = 20_000;
 /// A checkpoint comes at the latest every 256 records, and one must be among those kept.
 const MIN_RECORDS: u64 = 512;
 /// The checkpoints of a room with few members, and what is between them, are below this, and must be among those kept.
 const MIN_ROOM_BYTES: u64 = 4 * 1024 * 1024;
-/// What is kept in memory of a room besides its checkpoints.
+/// Memory for a room besides its checkpoints.
 const BESIDES_CHECKPOINTS: usize = 2 * 1024 * 1024;
 /// JetStream takes no more.
 const MAX_REPLICAS: u64 = 5;
@@ -46,7 +47,7 @@ pub(super) struct OutOfRange {
     pub(super) other: Option<&'static str>,
     /// Its value.
     pub(super) found: String,
-    /// What would hold for a good value.
+    /// The condition for a valid value.
     pub(super) required: String,
 }
 
@@ -177,7 +178,7 @@ fn texts(settings: &Settings) -> Vec<OutOfRange> {
     };
     let origins = settings.frontend.allowed_origins.iter().filter(|text| !origin::is_entry(text));
     let origins = origins.map(|origin| broken("frontend.allowed_origins", origin, ORIGIN));
-    // An empty word is in everything that is said.
+    // An empty word would match every message.
     let words = settings.room.forbidden_words.iter().filter(|word| word.trim().is_empty());
     let words = words.map(|word| broken("room.forbidden_words", word, "a word"));
     let prefix = Some(&settings.nats.prefix).filter(|prefix| !SubjectPrefix::is_valid(prefix));

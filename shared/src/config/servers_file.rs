@@ -24,7 +24,7 @@ impl Servers {
     /// exist, `DIR/ENV/servers.json`.
     ///
     /// # Errors
-    /// If there is no such file or environment, or what it says cannot run.
+    /// If there is no such file or environment, or its servers cannot run.
     pub fn load(dir: &Path, environment: &str) -> Result<Self, ConfigError> {
         ServersText::read(dir, environment)?.servers(environment)
     }
@@ -34,7 +34,7 @@ impl ServersText {
     /// Checks the servers of an environment.
     ///
     /// # Errors
-    /// If there is no such environment, or what it says cannot run.
+    /// If there is no such environment, or its servers cannot run.
     pub fn servers(&self, environment: &str) -> Result<Servers, ConfigError> {
         let lists = self.lists(environment)?;
         let mut reading = ServersParser::new(&self.path, &lists.prefix);
@@ -43,7 +43,7 @@ impl ServersText {
     }
 }
 
-/// What was found so far in one environment.
+/// Parses one environment and collects its problems.
 struct ServersParser<'a> {
     path: &'a Path,
     prefix: &'a str,

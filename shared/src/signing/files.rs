@@ -17,13 +17,13 @@ use crate::config::settings::RpcSettings;
 use crate::ids::ServerId;
 use crate::text_file::{self, TextError};
 
-/// The public keys' file, where `rpc.keys_file` says no other.
+/// Name of the public keys' file, unless `rpc.keys_file` has another.
 const KEYS: &str = "keys.json";
 
 /// Keys of one server: the present one, and the next or the last while they are changed.
 const MOST_KEYS: usize = 2;
 
-/// Permission bits of users who are neither the file's nor of its group. A group is allowed: orchestrators mount secrets like
+/// Permission bits of users who are neither the file's nor of its group.
 /// that.
 const OTHERS: u32 = 0o007;
 
@@ -144,8 +144,8 @@ impl KeyFiles {
     pub(super) fn fingerprint(&self, own: &BTreeSet<ServerId>) -> [u8; 32] {
         let mut hash = Sha256::new();
         for path in own.iter().map(|id| self.seed(id)).chain([self.keys.clone()]) {
-            // Permissions count: a file that was refused for them is looked at again. One that cannot be read is one more
-            // content.
+            // Permissions count: a file that was refused for them is read again after they change.
+            // A file that cannot be read counts as empty.
             let mode = fs::metadata(&path).map_or(0, |metadata| metadata.permissions().mode());
             let content = fs::read(&path).unwrap_or_default();
             hash.update(mode.to_le_bytes());

@@ -8,7 +8,7 @@ use sha2::{Digest, Sha256};
 
 use crate::ids::ServerId;
 
-/// Begins a signature: HMAC-SHA256 over what [`Signed`] says.
+/// Prefix of a signature, an HMAC-SHA256 over [`Signed`].
 const VERSION: &str = "v1=";
 
 /// Signatures that a header may have: one per key of the receiver, which has two while it changes them.
@@ -37,7 +37,7 @@ impl PairKey {
     pub fn verifies(&self, signed: &Signed<'_>, header: &str) -> bool {
         let tags = header.split(',').take(MOST).filter_map(|signature| signature.strip_prefix(VERSION));
         let mut tags = tags.filter_map(|tag| HEXLOWER.decode(tag.as_bytes()).ok());
-        // Compared in constant time: a wrong tag tells nothing of the right one.
+        // Compared in constant time: a wrong tag reveals nothing of the right one.
         tags.any(|tag| self.mac(signed).verify_slice(&tag).is_ok())
     }
 
@@ -72,8 +72,8 @@ pub struct Signed<'a> {
 }
 
 impl<'a> Signed<'a> {
-    /// A message of `sender` to `subject` that wants its answer at `reply`. `record` is the digest of its last part, which is
-    /// not in `head`; none for a message without one.
+    /// A message of `sender` to `subject` that wants its response at `reply`. `record` is the
+    /// digest of its last part, which is not in `head`; none for a message without one.
     pub fn new(
         sender: &'a ServerId,
         (subject, reply): (&'a str, Option<&'a str>),

@@ -73,10 +73,11 @@ impl KeyringReloader {
         (Self { files: KeyFiles::within(Path::new("")), keyring, seen: None }, Signing::off())
     }
 
-    /// Reads the files again if they changed since the last look, or if other servers run here. `None` if all is as it was.
+    /// Reads the files again if they changed since the last call, or if other servers run here.
+    /// `None` if nothing changed.
     ///
     /// # Errors
-    /// If they cannot be used. The keys of before stay; the same content is not told again.
+    /// If they cannot be used. The previous keys stay; the same content is not reported again.
     pub fn reload_if_changed(&mut self, own: &BTreeSet<ServerId>) -> Option<Result<(), KeyFileError>> {
         let (seen, now) = (self.seen?, self.files.fingerprint(own));
         if seen == now {
@@ -90,11 +91,11 @@ impl KeyringReloader {
 /// The field of a message that names its sender.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Sender {
-    /// A connector, gate or chat server that asks a chat server, or a connector that answers a gate.
+    /// The sender of a request to a chat server, or a connector that responds to a gate.
     Connector,
-    /// A chat server that answers.
+    /// A chat server that responds.
     Chat,
-    /// A gate that asks a connector.
+    /// A gate that sends a request to a connector.
     Gate,
 }
 
@@ -124,7 +125,7 @@ pub enum Admission {
     Signed,
     /// It is taken as it is.
     Unsigned,
-    /// It is not to be looked at.
+    /// It must be ignored.
     Dropped,
 }
 

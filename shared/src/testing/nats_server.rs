@@ -12,7 +12,7 @@ use serde::Deserialize;
 
 use super::eventually;
 
-/// How long a start may take on a busy machine.
+/// Time limit of a start on a busy machine.
 const START_WITHIN: Duration = Duration::from_secs(20);
 
 /// Time in which a lame duck with a few clients ends.
@@ -70,8 +70,8 @@ impl NatsServer {
         server
     }
 
-    /// A server with this configuration file, which may name the environment variables, and NATS_STORE_DIR for JetStream's
-    /// directory. Addresses are a test's own whatever it says.
+    /// A server with this configuration file, which may use the environment variables, and
+    /// NATS_STORE_DIR for JetStream's directory. Its addresses are replaced by free ones.
     pub async fn start_with_file(file: &Path, environment: &[(&str, &str)]) -> Self {
         let mut server = Self::new(&[]);
         server.configure(file);
@@ -80,8 +80,8 @@ impl NatsServer {
         server
     }
 
-    /// Servers with JetStream on disk that are one cluster. They know each other when this returns, and may still have to agree
-    /// who leads.
+    /// Servers with JetStream on disk that are one cluster. They are connected when this returns,
+    /// and may still have to elect a leader.
     pub async fn start_cluster(count: usize) -> Vec<Self> {
         Self::start_all(count, None).await
     }
@@ -184,7 +184,7 @@ impl NatsServer {
         eventually(START_WITHIN, "nats-server reloads its configuration", async || self.reloads() > before).await;
     }
 
-    /// Times that the server says that it read its configuration again.
+    /// Number of configuration reloads that the server logged.
     fn reloads(&self) -> usize {
         self.log().matches("Reloaded server configuration").count()
     }
@@ -194,17 +194,17 @@ impl NatsServer {
         fs::read_to_string(self.directory.join("log")).unwrap_or_default()
     }
 
-    /// Lines of the log that tell of a client that did what it may not do.
+    /// Lines of the log about clients that violated their permissions.
     pub fn violations(&self) -> Vec<String> {
         self.log().lines().filter(|line| line.contains("Violation")).map(str::to_owned).collect()
     }
 
-    /// Asks the server to send its clients elsewhere and end.
+    /// Requests that the server sends its clients to others and ends.
     pub fn lame_duck(&self) {
         self.signal("-USR2");
     }
 
-    /// Waits until a server that was asked to end has ended.
+    /// Waits until the server has ended.
     pub async fn ended(&mut self) {
         let child = &mut self.child;
         eventually(END_WITHIN, "nats-server ends", async || {
@@ -268,11 +268,11 @@ impl Drop for NatsServer {
     }
 }
 
-/// Whether every thread below a `/proc/ID/task` is stopped by a signal.
+/// Returns true if every thread below a `/proc/ID/task` is stopped by a signal.
 fn all_stopped(tasks: &Path) -> bool {
     let is_stopped = |task: PathBuf| {
         let stat = fs::read_to_string(task.join("stat")).unwrap_or_default();
-        // The state follows the name, which stands in parentheses and may hold anything.
+        // The state follows the name, which is in parentheses and may contain any character.
         stat.rsplit_once(") ").is_some_and(|(_, rest)| rest.starts_with('T'))
     };
     fs::read_dir(tasks).is_ok_and(|mut tasks| tasks.all(|task| task.is_ok_and(|task| is_stopped(task.path()))))
@@ -283,7 +283,7 @@ fn port_of(urls: &[String]) -> String {
     urls.first().and_then(|url| url.rsplit(':').next()).unwrap_or("-1").to_owned()
 }
 
-/// Addresses that nobody listens on now; held together, so that they differ.
+/// Addresses without a listener; held together, so that they differ.
 fn free_addresses(count: usize) -> Vec<SocketAddr> {
     let bind = |_| TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("loopback has free ports");
     let held: Vec<TcpListener> = (0..count).map(bind).collect();

@@ -1,4 +1,5 @@
-//! How a connection signs in and what it trusts: from the settings, or the URLs. Refuses both at once.
+//! Authentication and TLS trust of a connection, from the settings or the URLs. Refuses both at
+//! once.
 
 use std::sync::Arc;
 
@@ -17,7 +18,7 @@ pub(super) struct Access {
 }
 
 impl Access {
-    /// What the settings say, or with nothing in them `of_urls`.
+    /// The access from the settings, or from `of_urls` if the settings have none.
     pub(super) fn new(of_urls: Option<Identity>, settings: &NatsSettings) -> Result<Self, BusError> {
         let SignIn { identity, tls } = SignIn::read(settings)?;
         let (identity, is_fixed) = match (of_urls, identity) {
@@ -29,8 +30,8 @@ impl Access {
         Ok(Self { authenticator: authenticator.map(Arc::new), tls })
     }
 
-    /// The options with all this. The client keeps them for its later connections: it reads files
-    /// for TLS at each, and asks for a proof of who we are.
+    /// The connect options. The client keeps them for its later connections: each time it reads the
+    /// files for TLS again, and calls the authenticator.
     pub(super) fn options(&self) -> ConnectOptions {
         let options = match self.authenticator.clone() {
             None => ConnectOptions::new(),
@@ -41,7 +42,7 @@ impl Access {
         self.protect(options)
     }
 
-    /// Where proofs come from, if there are any.
+    /// The authenticator, if there is one.
     pub(super) fn authenticator(&self) -> Option<Arc<Authenticator>> {
         self.authenticator.clone()
     }

@@ -9,7 +9,7 @@ use crate::bus::BusError;
 use crate::config::servers::in_url;
 use crate::config::sign_in::{Identity, Secret};
 
-/// Where the brokers are, and how to sign in if that stands with it.
+/// The addresses of the brokers, and the credentials that the URLs contain, if any.
 pub(super) struct Addresses {
     servers: Vec<ServerAddr>,
     identity: Option<Identity>,
@@ -35,7 +35,7 @@ impl Addresses {
         self.servers.clone()
     }
 
-    /// Who we are, taken out of the list; the client does not read it from URLs.
+    /// The identity from the list; the client does not read it from URLs.
     pub(super) fn identity(&self) -> Option<Identity> {
         self.identity.clone()
     }

@@ -1,4 +1,4 @@
-//! What the client tells of its connection, turned into state, counts and log lines.
+//! The connection state: events of the client library become state, counters and log lines.
 
 use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -19,7 +19,7 @@ pub(super) struct ConnectionState {
     closed: AtomicBool,
     // What the broker does not let us subscribe to. No more than we subscribe to.
     forbidden: Mutex<BTreeSet<String>>,
-    // The broker let us subscribe to less than we asked for, and did not say to what.
+    // The broker refused a subscription without naming its subject.
     is_short: AtomicBool,
     inbox: Arc<Inbox>,
     metrics: Arc<Metrics>,
@@ -48,7 +48,7 @@ impl ConnectionState {
         self.closed.load(Ordering::Acquire)
     }
 
-    /// Whether the broker has told that it does not let us subscribe to `pattern`. Events are best effort, so is this.
+    /// Returns true if the broker refused a subscription to `pattern`. Best effort, as events are.
     pub(super) fn is_forbidden(&self, pattern: &str) -> bool {
         self.forbidden.lock().unwrap_or_else(PoisonError::into_inner).contains(pattern)
     }
@@ -65,7 +65,7 @@ impl ConnectionState {
         forbidden.map(BusError::Forbidden).or_else(|| self.is_short().then_some(BusError::TooManySubscriptions))
     }
 
-    /// Nobody uses the connection any more.
+    /// Notes that the connection is not used any more.
     pub(super) fn close(&self) {
         self.closed.store(true, Ordering::Release);
         self.down();
@@ -120,8 +120,7 @@ impl ConnectionState {
             return;
         }
         self.inbox.disconnect();
-        // The library subscribes again to everything, and the broker says again what it does not
-        // take.
+        // The library subscribes to everything again, and the broker repeats its refusals.
         self.forbidden.lock().unwrap_or_else(PoisonError::into_inner).clear();
         self.is_short.store(false, Ordering::Release);
         self.connection.send_modify(|connection| {
@@ -154,7 +153,8 @@ fn log_failed_attempt(error: &str) {
     }
 }
 
-/// What the error forbids to subscribe to, if it does. The case of its words changed between versions of the server.
+/// The pattern whose subscription the error refuses, if it does. The case of the words changed
+/// between versions of the server.
 fn forbidden_subscription(error: &str) -> Option<&str> {
     let begin = "permissions violation for subscription to \"";
     let at = error.to_ascii_lowercase().find(begin)?;

@@ -1,5 +1,5 @@
-//! Why there is no connection, in words that name the remedy. The client library tells little
-//! apart: most of it is an I/O error.
+//! The reason of a failed connection, with its remedy. The client library distinguishes little:
+//! most of its errors are I/O errors.
 
 use std::error::Error;
 use std::io;
@@ -59,7 +59,7 @@ pub(super) fn may_pass(error: &BusError) -> bool {
 /// The connection was there and ended before the server let us in.
 fn is_closed(error: &ConnectError) -> bool {
     use io::ErrorKind::{BrokenPipe, ConnectionAborted, ConnectionReset, UnexpectedEof};
-    // Without an I/O error the library read the end of the connection where an answer should be.
+    // Without an I/O error the library read the end of the connection in place of a response.
     cause::<io::Error>(error)
         .is_none_or(|error| matches!(error.kind(), BrokenPipe | ConnectionAborted | ConnectionReset | UnexpectedEof))
 }
@@ -87,8 +87,8 @@ fn remedy(error: &rustls::Error) -> &'static str {
     }
 }
 
-/// The first error of this type among those that caused `error`. An I/O error does not tell of the
-/// one that it wraps as its source.
+/// The first error of this type among the causes of `error`. An I/O error does not return the error
+/// that it wraps as its source.
 fn cause<'a, E: Error + 'static>(error: &'a (dyn Error + 'static)) -> Option<&'a E> {
     if let Some(found) = error.downcast_ref::<E>() {
         return Some(found);

@@ -1,5 +1,5 @@
-//! Settings that are texts outside: environment variables, and values of the command line. A
-//! setting's default says how its text is read; a text setting takes any text.
+//! Settings given as text: environment variables, and values of the command line. A setting's
+//! default decides how its text is parsed; a text setting takes any text.
 
 use std::ffi::OsString;
 

@@ -1,4 +1,4 @@
-//! Which layer wins, and what is refused where.
+//! Tests of the settings' layers: precedence and refusals.
 
 use super::*;
 

@@ -1,4 +1,4 @@
-//! What `servers.json` may hold, and what is refused.
+//! Tests of `servers.json`: valid files and refusals.
 
 mod templates;
 
