@@ -1,4 +1,5 @@
-//! The demo page: its files, embedded in the program, and the headers that keep it harmless. Knows nothing of gates.
+//! The demo page: its files, embedded in the program, and the headers that keep it harmless. Knows
+//! nothing of gates.
 
 use std::sync::Arc;
 

@@ -1,4 +1,5 @@
-//! A gate on the in-process bus, asked over the Pomelo websocket and over HTTP, with connectors that a test plays.
+//! A gate on the in-process bus, asked over the Pomelo websocket and over HTTP, with connectors
+//! that a test plays.
 
 #![expect(clippy::unwrap_used, clippy::panic, reason = "helpers of tests fail the test")]
 

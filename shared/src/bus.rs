@@ -84,7 +84,8 @@ pub struct Message {
 pub struct Connection {
     /// True if there is a connection now, as far as the client knows.
     pub up: bool,
-    /// Rises with every new connection: between two generations, messages may have been lost in both directions.
+    /// Rises with every new connection: between two generations, messages may have been lost in
+    /// both directions.
     pub generation: u64,
 }
 
@@ -149,7 +150,8 @@ impl Bus {
     /// Hands a message over without ever waiting.
     ///
     /// Fails with [`BusError::Disconnected`] and [`BusError::QueueFull`], both counted, and with
-    /// [`BusError::TooLarge`], [`BusError::BadSubject`] and [`BusError::Closed`]. A failed message was not sent.
+    /// [`BusError::TooLarge`], [`BusError::BadSubject`] and [`BusError::Closed`]. A failed message
+    /// was not sent.
     pub fn publish(&self, message: OutgoingMessage) -> Result<(), BusError> {
         self.check(&message)?;
         match &self.transport {
@@ -214,7 +216,8 @@ impl Bus {
         accepts: impl Fn(&Message) -> bool + Send + Sync + 'static,
         deadline: Duration,
     ) -> Result<Message, BusError> {
-        // A JetStream stream responds to each message that it keeps, perhaps before the server does.
+        // A JetStream stream responds to each message that it keeps, perhaps before the server
+        // does.
         self.ask(self.inbox.open_for(Some(Arc::new(accepts))), make, deadline).await
     }
 
@@ -231,8 +234,8 @@ impl Bus {
 
     /// Sends a message to itself and waits for it.
     ///
-    /// Then the broker has seen everything published and subscribed through this bus before. The only confirmation
-    /// that also works with a tracer on `>`; a flush is none.
+    /// Then the broker has seen everything published and subscribed through this bus before. The
+    /// only confirmation that also works with a tracer on `>`; a flush is none.
     pub async fn round_trip(&self, deadline: Duration) -> Result<(), BusError> {
         self.round_trip_of(Bytes::new(), deadline).await
     }
@@ -311,7 +314,8 @@ impl Bus {
         }
     }
 
-    /// Breaks the connection of an in-process bus, or makes a new one. Does nothing over NATS: stop the server.
+    /// Breaks the connection of an in-process bus, or makes a new one. Does nothing over NATS: stop
+    /// the server.
     #[cfg(feature = "testing")]
     pub fn set_connected(&self, up: bool) {
         if let Transport::Memory(memory) = &self.transport {

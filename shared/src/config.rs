@@ -1,4 +1,5 @@
-//! Configuration: loaded once, checked, passed down. Nothing else reads files or environment variables.
+//! Configuration: loaded once, checked, passed down. Nothing else reads files or environment
+//! variables.
 
 pub mod error;
 mod layers;
@@ -28,9 +29,11 @@ pub struct Config {
 }
 
 impl Config {
-    /// Reads `servers.json` and `settings.toml` below `dir`, the environment variables, and what the command line overrides.
+    /// Reads `servers.json` and `settings.toml` below `dir`, the environment variables, and what
+    /// the command line overrides.
     ///
-    /// Without a `settings.toml` the defaults hold. Entries that are wrong are reported together, of both files.
+    /// Without a `settings.toml` the defaults hold. Entries that are wrong are reported together,
+    /// of both files.
     pub fn load(dir: &Path, environment: &str, overrides: &Overrides) -> Result<Self, ConfigError> {
         let (servers, settings) = both(Servers::load(dir, environment), Settings::load(dir, overrides))?;
         Ok(Self { environment: environment.to_owned(), servers, settings })

@@ -9,7 +9,8 @@ use std::time::Duration;
 use serde::Serialize;
 use tokio::time::Instant;
 
-/// Silence of a server's task after which it is taken for stuck; each gives a sign at least once a second.
+/// Silence of a server's task after which it is taken for stuck; each gives a sign at least once a
+/// second.
 const STUCK: Duration = Duration::from_secs(5);
 
 /// Time after a dropped message in which queues count as full.

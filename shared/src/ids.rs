@@ -77,17 +77,20 @@ macro_rules! id {
 id!(
     /// The `id` of an entry of `servers.json`, for example `chat-server-1`.
     ///
-    /// ASCII letters, digits, `-` and `_`, at most [`MAX_SERVER_ID_BYTES`]: it is a NATS subject token as it is.
+    /// ASCII letters, digits, `-` and `_`, at most [`MAX_SERVER_ID_BYTES`]: it is a NATS subject
+    /// token as it is.
     ServerId,
     check_server_id
 );
 id!(
-    /// A room's name, `rid` in Pomelo's words: 1 to [`MAX_NAME_CHARS`] characters, no control characters, no `*`.
+    /// A room's name, `rid` in Pomelo's words: 1 to [`MAX_NAME_CHARS`] characters, no control
+    /// characters, no `*`.
     RoomId,
     check_name
 );
 id!(
-    /// A member's name in a room, `username` or `uid` in Pomelo's words; the same rules as [`RoomId`].
+    /// A member's name in a room, `username` or `uid` in Pomelo's words; the same rules as
+    /// [`RoomId`].
     Name,
     check_name
 );

@@ -42,8 +42,8 @@ impl Lifecycle {
         Self { failed: self.failed.clone(), ..Self::default() }
     }
 
-    /// Runs `task` as one of this lifecycle's tasks; it is dropped when the lifecycle is killed. If it
-    /// panics, the process has failed.
+    /// Runs `task` as one of this lifecycle's tasks; it is dropped when the lifecycle is killed. If
+    /// it panics, the process has failed.
     pub fn spawn(&self, task: impl Future<Output = ()> + Send + 'static) {
         let lifecycle = self.clone();
         self.spawn_session(async move {

@@ -1,5 +1,5 @@
-//! A rate limit for log lines: what can repeat per message, room or connection is logged once in a while, with the number of
-//! lines that were suppressed in between.
+//! A rate limit for log lines: a line that can repeat per message, room or connection is logged once
+//! in a while, with the number of lines that were suppressed in between.
 //!
 //! ```
 //! use shared::log_limit::LogLimit;
@@ -20,8 +20,8 @@ const GAP: Duration = Duration::from_secs(10);
 
 /// The limit of one kind of line.
 ///
-/// A static beside the line: a process has one log, so a limit per server or room would let through as many lines as there
-/// are servers or rooms.
+/// A static beside the line: a process has one log, so a limit per server or room would let through
+/// as many lines as there are servers or rooms.
 #[derive(Debug)]
 pub struct LogRateLimit(Mutex<State>);
 
@@ -40,7 +40,8 @@ impl LogRateLimit {
         Self(Mutex::new(State { logged_at: None, suppressed: 0 }))
     }
 
-    /// Returns the number of lines suppressed since the last one if a line may be logged now; else counts it as suppressed.
+    /// Returns the number of lines suppressed since the last one if a line may be logged now; else
+    /// counts it as suppressed.
     pub fn pass(&self) -> Option<u64> {
         // No code panics while holding the lock.
         self.0.lock().unwrap_or_else(PoisonError::into_inner).pass(Instant::now())

@@ -9,7 +9,8 @@ use sha2::{Digest, Sha256};
 /// Hexadecimal digits of a token.
 const TOKEN_DIGITS: usize = 32;
 
-/// The secret with which a client comes back to its membership: 128 random bits, 32 hexadecimal digits towards clients.
+/// The secret with which a client comes back to its membership: 128 random bits, 32 hexadecimal
+/// digits towards clients.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub struct Token(u128);
 
@@ -64,9 +65,11 @@ impl fmt::Debug for Membership {
     }
 }
 
-/// A client's `id` of a message, within its membership: 8 bytes, so that a state with thousands of them stays small.
+/// A client's `id` of a message, within its membership: 8 bytes, so that a state with thousands of
+/// them stays small.
 ///
-/// That two of the [`MAX_IDS`](crate::room::MAX_IDS) that a room remembers are the same by chance is one in 2^40.
+/// That two of the [`MAX_IDS`](crate::room::MAX_IDS) that a room remembers are the same by chance
+/// is one in 2^40.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct MessageId(u64);

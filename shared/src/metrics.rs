@@ -114,7 +114,8 @@ metrics! {
     /// send them; their response would go to a subject that is not their sender's; they request
     /// messages on behalf of a member that is not their sender's.
     bus_refused: RefusalCounters,
-    /// Bus messages dropped because rpc.signatures wants a signature and they had none, or a wrong one.
+    /// Bus messages dropped because rpc.signatures wants a signature and they had none, or a wrong
+    /// one.
     rpc_unsigned: Counter,
     /// Bus messages without a signature that rpc.signatures = "accept" let through.
     rpc_unsigned_accepted: Counter,
@@ -156,7 +157,8 @@ metrics! {
     rooms_known: Gauge,
     /// Commands of clients that wait for their connector's task, of 4,096 that may.
     queue_commands: Gauge,
-    /// Bus messages that wait for their server's task; always 0 over NATS where rpc.subscription_queue is 65,536 or more.
+    /// Bus messages that wait for their server's task; always 0 over NATS where
+    /// rpc.subscription_queue is 65,536 or more.
     queue_bus_messages: Gauge,
     /// Log operations that wait because 256 are in flight.
     queue_log_operations: Gauge,
@@ -195,7 +197,8 @@ metrics! {
     /// Times that a connector pushed a gap to a room's clients because it cannot deliver the
     /// messages in it: the room's log was lost, or has evicted them.
     gaps_told: Counter,
-    /// Sessions that were closed plainly because the room's log lost their stay, or because another session entered it first.
+    /// Sessions that were closed plainly because the room's log lost their stay, or because another
+    /// session entered it first.
     stays_lost: Counter,
 }
 

@@ -13,7 +13,8 @@ use crate::server_list::ServerList;
 use crate::signing::Signing;
 use crate::size_limits::SizeLimits;
 
-/// Configuration, bus and counters of a process. Clones are the same things; lifecycle and health are a server's own.
+/// Configuration, bus and counters of a process. Clones are the same things; lifecycle and health
+/// are a server's own.
 #[derive(Debug, Clone)]
 pub struct Node {
     /// Name of the environment, a key of `servers.json`.
@@ -49,8 +50,8 @@ impl Node {
         Self { lifecycle: self.lifecycle.sibling(), health: Health::default(), ..self.clone() }
     }
 
-    /// Notes what shows of a server's readiness from outside its task. Done before each report, and by the task, for a fault's
-    /// beginning to be known.
+    /// Notes what shows of a server's readiness from outside its task. Done before each report, and
+    /// by the task, for a fault's beginning to be known.
     pub fn update_health(&self, id: &ServerId) {
         let is_known = self.server_list.now().find(id).is_some();
         let away = (!self.bus.is_up()).then(|| "the connection to the bus is away".to_owned());

@@ -1,5 +1,5 @@
-//! Settings against what the broker takes: checked at start, and again while servers run, because a broker's configuration may
-//! be changed and the next connection may lead to another broker.
+//! Settings against what the broker takes: checked at start, and again while servers run, because a
+//! broker's configuration may be changed and the next connection may lead to another broker.
 
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -18,7 +18,8 @@ use crate::size_limits::SizeLimits;
 /// More connectors than a cluster has; each takes some bytes of a room's state.
 const MANY_CONNECTORS: usize = 100;
 
-/// A checkpoint's parts may be as many as an eighth of the records that are kept: the last whole one is always among them.
+/// A checkpoint's parts may be as many as an eighth of the records that are kept: the last whole
+/// one is always among them.
 const PARTS_PER_RECORDS: usize = 8;
 
 /// A setting, or the broker's own limit, that does not fit.
@@ -120,7 +121,8 @@ pub async fn prove(bus: &Bus, within: Duration) -> Result<(), PayloadError> {
     Err(PayloadError::Account { size, payload })
 }
 
-/// The broker's limit as a process saw it last. Clones are the same one, so that a change is one log line.
+/// The broker's limit as a process saw it last. Clones are the same one, so that a change is one
+/// log line.
 #[derive(Debug, Clone, Default)]
 pub struct PayloadWatch(Arc<Mutex<Seen>>);
 

@@ -23,7 +23,8 @@ impl Strategy {
     /// The index of the key's server among `count`; `None` if there are none.
     pub fn index(self, key: &str, count: usize) -> Option<usize> {
         match self {
-            // Both sides of the modulo are taken as u64; the result is below `count` and fits again.
+            // Both sides of the modulo are taken as u64; the result is below `count` and fits
+            // again.
             Self::Crc32 => {
                 let index = u64::from(crc32fast::hash(key.as_bytes())).checked_rem(u64::try_from(count).ok()?)?;
                 usize::try_from(index).ok()
@@ -40,7 +41,8 @@ pub struct NoServer {
     pub server_type: String,
 }
 
-/// The server of `key` by the default strategy, in the order of the list; `None` if the list is empty.
+/// The server of `key` by the default strategy, in the order of the list; `None` if the list is
+/// empty.
 pub fn place<'a>(key: &str, servers: &'a [Server]) -> Option<&'a Server> {
     servers.get(Strategy::default().index(key, servers.len())?)
 }

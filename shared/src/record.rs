@@ -20,7 +20,8 @@ pub use shared::SharedRecord;
 /// Version of records; a reader refuses others.
 pub const VERSION: u8 = 1;
 
-/// Predecessors that a record links to, its `prev` among them; positions far back are then few reads away.
+/// Predecessors that a record links to, its `prev` among them; positions far back are then few
+/// reads away.
 pub const LINKS: usize = 32;
 
 /// Most entries in one record, so that `seq` = position x 1000 + index is unique.
@@ -68,8 +69,9 @@ pub struct RecordIds {
 }
 
 impl RecordIds {
-    /// Ids for an owner at this run of a chat server. `serial` is another one for each owner of that run, so no two owners
-    /// give the same id: the ids begin at the first bytes of a SHA-256, and count from there.
+    /// Ids for an owner at this run of a chat server. `serial` is another one for each owner of
+    /// that run, so no two owners give the same id: the ids begin at the first bytes of a SHA-256,
+    /// and count from there.
     pub fn new(chat: &ServerId, incarnation: Incarnation, serial: u64) -> Self {
         // Derived from the owner's identity: neither random bits nor the record's bytes are needed.
         let parts: [&[u8]; 4] =
@@ -100,14 +102,15 @@ pub struct Record {
     pub v: u8,
     /// Position of the room's previous record.
     pub prev: Position,
-    /// Id of that record, [`RecordId::NONE`] for none: a log that lost its end may give the position to another record.
+    /// Id of that record, [`RecordId::NONE`] for none: a log that lost its end may give the
+    /// position to another record.
     #[serde(default)]
     pub prev_id: RecordId,
     /// Id of this record.
     #[serde(default)]
     pub id: RecordId,
-    /// Positions of the records before `prev`, newest first; left out towards connectors. Written as the first of them and
-    /// the differences between each two.
+    /// Positions of the records before `prev`, newest first; left out towards connectors. Written
+    /// as the first of them and the differences between each two.
     #[serde(default, skip_serializing_if = "Vec::is_empty", with = "links")]
     pub links: Vec<Position>,
     /// Unix milliseconds at the owner; never less than the previous record's.
@@ -123,7 +126,8 @@ pub struct Record {
     /// previous owner, to be notified of it.
     #[serde(rename = "named", default, skip_serializing_if = "Vec::is_empty")]
     pub notify_connectors: Vec<ServerId>,
-    /// The state after this record, now and then, or a part of the state at an earlier one; left out towards connectors.
+    /// The state after this record, now and then, or a part of the state at an earlier one; left
+    /// out towards connectors.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub checkpoint: Option<Checkpoint>,
     /// Set if the checkpoint is one part of several.
@@ -277,8 +281,8 @@ impl Record {
         }
     }
 
-    /// Returns true if it is the next one after the record that has this id at this position, or had it before the room's log
-    /// was erased.
+    /// Returns true if it is the next one after the record that has this id at this position, or
+    /// had it before the room's log was erased.
     pub fn follows(&self, position: Position, id: RecordId) -> bool {
         // Ids, not times: after a clock was set back, a record that replaces a lost one may have
         // the same time.

@@ -73,8 +73,8 @@ impl RoomState {
 
     /// Applies a committed record.
     ///
-    /// Folding cannot fail: whether an entry is allowed was decided before it was appended, and every reader of the log
-    /// must come to the same state.
+    /// Folding cannot fail: whether an entry is allowed was decided before it was appended, and
+    /// every reader of the log must come to the same state.
     pub fn fold(&mut self, position: Position, record: &Record) {
         for entry in &record.entries {
             self.apply(entry);

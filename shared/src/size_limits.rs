@@ -4,16 +4,19 @@
 use crate::record::Record;
 use crate::rpc::report::ChatReport;
 
-/// Bytes of what stands around that which grows: headers with a room's name, ids of servers, links of a record.
+/// Bytes of what stands around that which grows: headers with a room's name, ids of servers, links
+/// of a record.
 const AROUND: usize = 3 * 1024;
 
 /// Larger messages than a broker of the usual size allows would only make others wait.
 const MOST_PAYLOAD: usize = 1024 * 1024;
 
-/// Most bytes that one remembered message or member, with the run of its connector, adds to a part of a state.
+/// Most bytes that one remembered message or member, with the run of its connector, adds to a part
+/// of a state.
 const LARGEST_ELEMENT: usize = 512;
 
-/// Bytes for what grows in one message. What may be larger is split, or bounded by a setting that is checked at start.
+/// Bytes for what grows in one message. What may be larger is split, or bounded by a setting that
+/// is checked at start.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct SizeLimits(usize);
 
@@ -33,8 +36,8 @@ impl SizeLimits {
         (max_payload >= Self::MIN_PAYLOAD).then(|| Self::for_running_broker(max_payload))
     }
 
-    /// Of a broker that takes this many bytes now. Below [`SizeLimits::MIN_PAYLOAD`], where servers are not ready, it is that of
-    /// the least: small messages still go through.
+    /// Of a broker that takes this many bytes now. Below [`SizeLimits::MIN_PAYLOAD`], where servers
+    /// are not ready, it is that of the least: small messages still go through.
     pub fn for_running_broker(max_payload: usize) -> Self {
         Self(Self::largest_message(max_payload) - AROUND)
     }

@@ -100,7 +100,8 @@ fn reply(subject: &str) -> Option<(&str, u64)> {
 
 /// A room as one token of a subject.
 ///
-/// ASCII letters, digits, `-`, `_` and every code point from U+0080 up stay, everything else is percent-encoded.
+/// ASCII letters, digits, `-`, `_` and every code point from U+0080 up stay, everything else is
+/// percent-encoded.
 pub fn room_token(room: &RoomId) -> String {
     let mut token = String::with_capacity(room.as_str().len());
     for c in room.as_str().chars() {

@@ -1,9 +1,10 @@
-//! Bus messages and records are MessagePack maps, and every version of them has its number under `v`: read first, so that an unknown
-//! version is named as such and not as malformed.
+//! Bus messages and records are MessagePack maps, and every version of them has its number under
+//! `v`: read first, so that an unknown version is named as such and not as malformed.
 
 use serde::{Deserialize, Serialize};
 
-/// Bytes that most messages and records have at most: with room for them nothing is moved while writing.
+/// Bytes that most messages and records have at most: with room for them nothing is moved while
+/// writing.
 const USUAL: usize = 1_024;
 
 /// Reads the version of a map.

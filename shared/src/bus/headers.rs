@@ -24,8 +24,9 @@ impl Headers {
 
     /// Sets the value of `name`.
     ///
-    /// Values are one line without white space around them, as on the wire: line breaks become spaces, ends are
-    /// trimmed. A name that cannot be on the wire (empty, not ASCII, with a space or a colon) is left out.
+    /// Values are one line without white space around them, as on the wire: line breaks become
+    /// spaces, ends are trimmed. A name that cannot be on the wire (empty, not ASCII, with a space
+    /// or a colon) is left out.
     pub fn insert(&mut self, name: impl Into<Cow<'static, str>>, value: impl Into<String>) {
         let name = name.into();
         if name.is_empty() || name.contains(|c: char| !c.is_ascii_graphic() || c == ':') {

@@ -1,4 +1,5 @@
-//! The bus inside one process. Carries encoded bytes, and fails where NATS fails: it must not be the kinder one.
+//! The bus inside one process. Carries encoded bytes, and fails where NATS fails: it must not be
+//! the kinder one.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 

@@ -38,8 +38,9 @@ impl Subscription {
 
     /// The next message; `None` when the bus is drained and everything that came before was taken.
     ///
-    /// A broken connection is not an end: messages come again once there is a new one. What was sent in between is
-    /// lost. Can be dropped while waiting, for example in `select!`, without losing a message.
+    /// A broken connection is not an end: messages come again once there is a new one. What was
+    /// sent in between is lost. Can be dropped while waiting, for example in `select!`, without
+    /// losing a message.
     pub async fn next(&mut self) -> Option<Message> {
         match &mut self.0 {
             Source::Queue { queue, .. } => queue.recv().await,

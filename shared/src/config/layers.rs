@@ -1,4 +1,5 @@
-//! The settings' layers: defaults < `settings.toml` < environment variables < command line. Unknown names are refused.
+//! The settings' layers: defaults < `settings.toml` < environment variables < command line. Unknown
+//! names are refused.
 
 mod environment;
 
@@ -22,7 +23,8 @@ const SECRETS: [&str; 1] = ["admin.token"];
 pub struct Overrides(Vec<(String, String)>);
 
 impl Overrides {
-    /// Sets `key`, for example `room.max_members`; the value is written as in an environment variable.
+    /// Sets `key`, for example `room.max_members`; the value is written as in an environment
+    /// variable.
     #[must_use]
     pub fn with(mut self, key: &str, value: &str) -> Self {
         self.0.push((key.to_owned(), value.to_owned()));

@@ -22,7 +22,8 @@ const MAX_MEMBERS: u64 = 20_000;
 const MAX_LARGE: u64 = 20_000;
 /// A checkpoint comes at the latest every 256 records, and one must be among those kept.
 const MIN_RECORDS: u64 = 512;
-/// The checkpoints of a room with few members, and what is between them, are below this, and must be among those kept.
+/// The checkpoints of a room with few members, and what is between them, are below this, and must
+/// be among those kept.
 const MIN_ROOM_BYTES: u64 = 4 * 1024 * 1024;
 /// Memory for a room besides its checkpoints.
 const BESIDES_CHECKPOINTS: usize = 2 * 1024 * 1024;

@@ -1,4 +1,5 @@
-//! The servers of one environment, as Pomelo's `servers.json` lists them. Values only; `servers_file` reads and checks.
+//! The servers of one environment, as Pomelo's `servers.json` lists them. Values only;
+//! `servers_file` reads and checks.
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
@@ -66,7 +67,8 @@ pub(crate) fn in_url(host: &str) -> Cow<'_, str> {
     if host.contains(':') { Cow::Owned(format!("[{host}]")) } else { Cow::Borrowed(host) }
 }
 
-/// All servers of an environment, each type in the order of the file, which is the order of dispatch.
+/// All servers of an environment, each type in the order of the file, which is the order of
+/// dispatch.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Servers {
     by_type: BTreeMap<String, Vec<Server>>,

@@ -1,4 +1,5 @@
-//! Reads `servers.json` and refuses what cannot run, with all that is wrong at once. Unknown fields and types are fine.
+//! Reads `servers.json` and refuses what cannot run, with all that is wrong at once. Unknown fields
+//! and types are fine.
 
 mod cluster;
 mod fields;
@@ -138,7 +139,8 @@ impl<'a> ServersParser<'a> {
         Some(server)
     }
 
-    /// Notes a listener. Servers listen on every address of their host, so what collides there is the number alone.
+    /// Notes a listener. Servers listen on every address of their host, so what collides there is
+    /// the number alone.
     fn listener(&mut self, entry: &str, field: &'static str, host: &str, port: Option<u16>) {
         let Some(port) = port else { return };
         let address = (machine(host), port);

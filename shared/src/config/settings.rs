@@ -55,7 +55,8 @@ section! {
 section! {
     /// `[admin]`: health, metrics and status over HTTP.
     AdminSettings {
-        /// Address that each server's `port` of `servers.json` is listened on; loopback only unless set otherwise.
+        /// Address that each server's `port` of `servers.json` is listened on; loopback only unless
+        /// set otherwise.
         bind: IpAddr = IpAddr::from([127, 0, 0, 1]),
         /// Bearer token for `/status` of a gate; empty: no token is needed, and in the environment
         /// `production` there is no `/status`.
@@ -66,7 +67,8 @@ section! {
 section! {
     /// `[frontend]`: client connections of gate and connectors.
     FrontendSettings {
-        /// Seconds between heartbeats on a connector; 0 turns them off. A client silent for twice as long is closed.
+        /// Seconds between heartbeats on a connector; 0 turns them off. A client silent for twice
+        /// as long is closed.
         heartbeat_secs: u32 = 30,
         /// Seconds from the TCP connection to the Pomelo handshake's ack.
         handshake_secs: u32 = 10,
@@ -113,8 +115,8 @@ section! {
         max_in_flight: usize = 64,
         /// Bytes that may wait to be written to a session; above, it is closed.
         max_outbound_bytes: usize = 1024 * 1024,
-        /// Seconds that a session stays in its room when its connection breaks, for its client to come back unnoticed; 0: it
-        /// leaves at once.
+        /// Seconds that a session stays in its room when its connection breaks, for its client to
+        /// come back unnoticed; 0: it leaves at once.
         resume_secs: u32 = 3,
     }
 }
@@ -171,7 +173,8 @@ section! {
         max_total_bytes: usize = 1024 * 1024 * 1024,
         /// Hours that records are kept.
         max_age_hours: u32 = 7 * 24,
-        /// Servers of a NATS cluster that keep each record. Of a log in JetStream only, as is the next.
+        /// Servers of a NATS cluster that keep each record. Of a log in JetStream only, as is the
+        /// next.
         replicas: usize = 1,
         /// Milliseconds after which an append without a response is unclear, and a read has failed.
         timeout_ms: u32 = 2_000,
@@ -203,9 +206,11 @@ section! {
         /// it is done together; 0: no batching. Idle traffic is never delayed. Only without NATS:
         /// over it, the intervals of all servers on a message's way would add up.
         rest_us: u32 = 3_500,
-        /// Milliseconds between heartbeats from connectors to chat servers, and from gates to connectors.
+        /// Milliseconds between heartbeats from connectors to chat servers, and from gates to
+        /// connectors.
         heartbeat_ms: u32 = 500,
-        /// Messages that may wait in a server's subscription; above, new ones are dropped and counted.
+        /// Messages that may wait in a server's subscription; above, new ones are dropped and
+        /// counted.
         subscription_queue: usize = 65_536,
         /// Signing of messages between servers. Only over NATS.
         signatures: Signatures = Signatures::Off,
@@ -222,7 +227,8 @@ section! {
 pub enum Signatures {
     /// Not at all.
     Off,
-    /// Signed; of those that come signed ones are verified, and unsigned ones taken: to switch over a cluster that runs.
+    /// Signed; of those that come signed ones are verified, and unsigned ones taken: to switch over
+    /// a cluster that runs.
     Accept,
     /// Signed; unsigned ones are dropped.
     Require,
@@ -240,11 +246,13 @@ section! {
         connect_secs: u32 = 5,
         /// Seconds between pings that notice a dead connection.
         ping_secs: u32 = 2,
-        /// Longest milliseconds between attempts to reconnect; each wait is drawn at random below it.
+        /// Longest milliseconds between attempts to reconnect; each wait is drawn at random below
+        /// it.
         reconnect_max_ms: u32 = 2_000,
         /// Messages that may wait for the connection; above, new ones are dropped and counted.
         publish_queue: usize = 8_192,
-        /// File with the JWT and the seed of a user, as `nsc` writes it; empty for none, as in all that follow.
+        /// File with the JWT and the seed of a user, as `nsc` writes it; empty for none, as in all
+        /// that follow.
         credentials_file: String = String::new(),
         /// File with the seed of a user's NKey, as `nk -gen user` writes it.
         nkey_file: String = String::new(),
@@ -255,7 +263,8 @@ section! {
         password_file: String = String::new(),
         /// File with a token.
         token_file: String = String::new(),
-        /// File with the certificates of the authorities that we trust, as PEM, instead of the system's.
+        /// File with the certificates of the authorities that we trust, as PEM, instead of the
+        /// system's.
         tls_ca_file: String = String::new(),
         /// File with our own certificate and those above it, as PEM.
         tls_cert_file: String = String::new(),
@@ -273,8 +282,8 @@ section! {
     LifecycleSettings {
         /// Seconds that a server has to finish what it accepted before it is ended.
         grace_secs: u32 = 10,
-        /// Seconds over which a connector that runs alone sends its clients elsewhere before it ends; 0: it ends at
-        /// once.
+        /// Seconds over which a connector that runs alone sends its clients elsewhere before it
+        /// ends; 0: it ends at once.
         drain_secs: u32 = 5,
     }
 }

@@ -22,17 +22,20 @@ use super::http::{self, End, Progress, Timeouts};
 use super::{App, Options, origin, session};
 use crate::log_rate_limit::LogRateLimit;
 
-/// Pause after an error of accepting: mostly there are no file descriptors left, and some are freed meanwhile.
+/// Pause after an error of accepting: mostly there are no file descriptors left, and some are freed
+/// meanwhile.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
 /// Time for the response to a refused client.
 // Refused connections are not counted in the connection limit, so they must not stay open.
 const REFUSAL: Duration = Duration::from_secs(1);
 
-/// Bytes of a websocket's read buffer. The library clears it at every read, and each connection has one.
+/// Bytes of a websocket's read buffer. The library clears it at every read, and each connection has
+/// one.
 const READ_BUFFER: usize = 1024;
 
-/// Bytes of a websocket's write buffer at which it is written; it is flushed after each batch anyway.
+/// Bytes of a websocket's write buffer at which it is written; it is flushed after each batch
+/// anyway.
 const WRITE_BUFFER: usize = 16 * 1024;
 
 /// Bytes of frame head and packages' heads that come on top of the bodies.
@@ -151,7 +154,8 @@ async fn http(
     http::serve(stream, (progress, times), answer, stopping).await
 }
 
-/// Websockets are taken on any path; a role's own HTTP paths come first where the request is no upgrade.
+/// Websockets are taken on any path; a role's own HTTP paths come first where the request is no
+/// upgrade.
 async fn answer(request: Request<Incoming>, peer: SocketAddr, options: &Options, handoff: Handoff) -> Response {
     let (mut parts, body) = request.into_parts();
     match WebSocketUpgrade::from_request_parts(&mut parts, &()).await {
@@ -261,7 +265,8 @@ mod tests {
         async fn on_close(self, _ending: Ending) {}
     }
 
-    /// Each idle client holds this much beside its websocket's buffers: what grows here grows twenty thousand times.
+    /// Each idle client holds this much beside its websocket's buffers: what grows here grows
+    /// twenty thousand times.
     #[tokio::test]
     async fn a_connections_task_is_small() {
         let options = Arc::new(Options {

@@ -59,7 +59,8 @@ impl Protocol {
             (PackageKind::Heartbeat, State::Working) if self.heartbeat_secs > 0 => Ok(Reaction::Send(heartbeat())),
             (PackageKind::Data, State::Working) => message(&package.body, dictionary),
             (PackageKind::Kick, _) => Err(WireError::PackageType(PackageKind::Kick as u8)),
-            // A second handshake, an early or second ack, data or heartbeats before their time: as Pomelo does.
+            // A second handshake, an early or second ack, data or heartbeats before their time: as
+            // Pomelo does.
             (PackageKind::Handshake | PackageKind::HandshakeAck | PackageKind::Heartbeat | PackageKind::Data, _) => {
                 Ok(Reaction::Ignore)
             }

@@ -35,8 +35,8 @@ pub fn response(id: u32, body: &impl Serialize) -> Bytes {
     })
 }
 
-/// A push, framed; its route abbreviated if there is a dictionary. None if the body cannot be sent, which is logged; the
-/// limits of names and content see to it that it can.
+/// A push, framed; its route abbreviated if there is a dictionary. None if the body cannot be sent,
+/// which is logged; the limits of names and content see to it that it can.
 pub fn push(route: &str, body: &impl Serialize, dictionary: Option<&Dictionary>) -> Option<Bytes> {
     let route = match dictionary {
         Some(dictionary) => dictionary.abbreviate(route),

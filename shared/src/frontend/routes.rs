@@ -5,7 +5,8 @@ pub use wire::routes::{
 };
 use wire::{Dictionary, Route};
 
-/// The dictionary that handshakes announce, the same on every server: what is sent often. Other routes are spelled out.
+/// The dictionary that handshakes announce, the same on every server: what is sent often. Other
+/// routes are spelled out.
 pub fn dictionary() -> Dictionary {
     Dictionary::new([QUERY_ENTRY, ENTER, SEND, LEAVE], [ON_CHAT, ON_ADD, ON_LEAVE, ON_MEMBERS])
 }

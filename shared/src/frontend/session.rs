@@ -151,7 +151,8 @@ impl<A: App> Connection<A> {
         let stopping = lifecycle.stopping();
         tokio::pin!(stopping);
         let mut is_stopping = false;
-        // One timer, set anew only where it would be late: deadlines move with every frame that comes, and mostly away.
+        // One timer, set anew only where it would be late: deadlines move with every frame that
+        // comes, and mostly away.
         let alarm = sleep_until(self.deadline);
         tokio::pin!(alarm);
         loop {
@@ -302,7 +303,8 @@ impl<A: App> Connection<A> {
         self.is_role_busy = role_ready(&mut self.session).now_or_never().is_none();
     }
 
-    /// Something waits: it is written now, or held for a moment if much was written lately. Closing is held as well.
+    /// Something waits: it is written now, or held for a moment if much was written lately. Closing
+    /// is held as well.
     fn write_or_hold(&mut self) -> Result<(), End> {
         self.held_until = self.pace.held_until(Instant::now());
         match self.held_until {

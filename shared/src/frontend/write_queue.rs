@@ -13,7 +13,8 @@ use crate::metrics::Metrics;
 /// Bytes up to which packages are put together into one websocket frame.
 pub const FRAME: usize = 16 * 1024;
 
-/// Pieces for which an idle way keeps room: few bytes, and no allocation for each message in a quiet room.
+/// Pieces for which an idle way keeps room: few bytes, and no allocation for each message in a
+/// quiet room.
 const KEPT: usize = 4;
 
 /// The way to one client. Clones are the same way. An idle one holds next to nothing.
@@ -130,7 +131,8 @@ impl WriteQueue {
         self.0.changed.notified().await;
     }
 
-    /// Takes what is to be written next: as many packages as one frame holds, what was queued in one piece without copying it.
+    /// Takes what is to be written next: as many packages as one frame holds, what was queued in
+    /// one piece without copying it.
     pub(super) fn next(&self) -> Next {
         let mut queue = self.queue();
         let Some(Piece { packages: first, mut count }) = queue.pieces.pop_front() else {

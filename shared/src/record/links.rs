@@ -1,5 +1,5 @@
-//! Links as bytes: the first position, then how far each is below the one before. Most differences take one to three bytes,
-//! a position takes five or nine.
+//! Links as bytes: the first position, then how far each is below the one before. Most differences
+//! take one to three bytes, a position takes five or nine.
 
 use serde::{Deserialize, Deserializer, Serializer};
 

@@ -1,5 +1,5 @@
-//! A room's state as bytes: inside records of the log, and towards a connector that has nothing to build on. A large one is
-//! several of them, to be added up.
+//! A room's state as bytes: inside records of the log, and towards a connector that has nothing to
+//! build on. A large one is several of them, to be added up.
 
 use serde::{Deserialize, Serialize};
 
@@ -8,8 +8,8 @@ use crate::ids::{Incarnation, Name, ServerId, SessionId};
 use crate::membership::{Membership, MessageId};
 use crate::record::Position;
 
-/// A state, or a part of one. Connectors are spelled once and members refer to them, which makes a member cost its name and a
-/// few bytes more.
+/// A state, or a part of one. Connectors are spelled once and members refer to them, which makes a
+/// member cost its name and a few bytes more.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Checkpoint {
     /// Runs of connectors that members are connected to.
@@ -69,7 +69,8 @@ impl RoomState {
             + self.dedup_window.iter().len() * ID_BYTES
     }
 
-    /// The state in as many checkpoints as it takes for each to have this many bytes at most, or one element.
+    /// The state in as many checkpoints as it takes for each to have this many bytes at most, or
+    /// one element.
     pub fn checkpoints(&self, most: usize) -> Vec<Checkpoint> {
         let mut parts = Splitter::new(self.time, most);
         self.put_members(&mut parts);
@@ -101,7 +102,8 @@ impl RoomState {
 
     /// Adds what a checkpoint has to a state that is made of others, or to an empty one.
     ///
-    /// A member that refers to no connector is left out: such a checkpoint was not written by [`RoomState::checkpoints`].
+    /// A member that refers to no connector is left out: such a checkpoint was not written by
+    /// [`RoomState::checkpoints`].
     pub fn add(&mut self, checkpoint: &Checkpoint) {
         self.time = self.time.max(checkpoint.time);
         for (name, run, number, membership) in &checkpoint.members {

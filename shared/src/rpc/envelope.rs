@@ -1,11 +1,13 @@
-//! Reads of a message what is needed before it is believed: its sender, and where the record in it begins. Pure; wrong bytes
-//! have no sender and no record.
+//! Reads of a message what is needed before it is believed: its sender, and where the record in it
+//! begins. Pure; wrong bytes have no sender and no record.
 
 use crate::ids::ServerId;
 
-/// The sender, which every message names first, behind its version: as `connector`, `chat` or `gate`.
+/// The sender, which every message names first, behind its version: as `connector`, `chat` or
+/// `gate`.
 ///
-/// Only in that place: readers of the whole message refuse a field that comes twice, so both see the same sender.
+/// Only in that place: readers of the whole message refuse a field that comes twice, so both see
+/// the same sender.
 pub fn sender(payload: &[u8], field: &str) -> Option<ServerId> {
     let mut walk = Walk(payload);
     walk.map()?;

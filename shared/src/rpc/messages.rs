@@ -46,11 +46,12 @@ impl FromConnector {
     }
 }
 
-/// Numbers of proposals above this come from wrong senders, unless they are close to a known one: no
-/// connector counts so far.
+/// Numbers of proposals above this come from wrong senders, unless they are close to a known one:
+/// no connector counts so far.
 const MOST_NUMBER: u64 = 1 << 62;
 
-/// Distance above a known number of a proposal up to which a number above [`MOST_NUMBER`] is plausible.
+/// Distance above a known number of a proposal up to which a number above [`MOST_NUMBER`] is
+/// plausible.
 const PLAUSIBLE_NUMBERS: u64 = 1 << 20;
 
 /// Returns false for the number of a proposal that is too far above `last`, the connector's last
@@ -182,7 +183,8 @@ pub enum Item {
         #[serde(default, skip_serializing_if = "Option::is_none")]
         seen: Option<RecordId>,
     },
-    /// A session goes. `incarnation` is the connector's run that the session belongs to, perhaps an earlier one.
+    /// A session goes. `incarnation` is the connector's run that the session belongs to, perhaps an
+    /// earlier one.
     Leave { session: u64, incarnation: Incarnation },
     /// A session sends a message; `body` is the client's JSON, unread. It is refused if the session
     /// is in the room by another membership than its client knows: a repeat under that one would
@@ -203,7 +205,8 @@ pub enum Claim {
     New,
     /// A client comes back with its token: it takes its own membership over.
     Back,
-    /// The connector brings a session back that the log has seen leave: nothing, the name is the other's.
+    /// The connector brings a session back that the log has seen leave: nothing, the name is the
+    /// other's.
     Heal,
 }
 

@@ -1,5 +1,5 @@
-//! The files that keys are in: a seed per server, readable by its user alone, and the public keys of all. Errors name file, entry
-//! and remedy, and show no secret.
+//! The files that keys are in: a seed per server, readable by its user alone, and the public keys
+//! of all. Errors name file, entry and remedy, and show no secret.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{self, OpenOptions};
@@ -157,7 +157,8 @@ impl KeyFiles {
     /// Reads the seeds of this process's own servers, and the public keys of all.
     ///
     /// # Errors
-    /// If a file is not there, does not hold what it should, or if seeds and public keys do not fit.
+    /// If a file is not there, does not hold what it should, or if seeds and public keys do not
+    /// fit.
     pub fn read(&self, own: &BTreeSet<ServerId>) -> Result<Keyring, KeyFileError> {
         let keys = self.read_keys()?;
         let mut seeds = BTreeMap::new();
@@ -197,10 +198,12 @@ impl KeyFiles {
         parsed.collect()
     }
 
-    /// Writes the seeds that are missing of these servers, and adds their public keys to the file of all. What is there stays.
+    /// Writes the seeds that are missing of these servers, and adds their public keys to the file
+    /// of all. What is there stays.
     ///
     /// # Errors
-    /// If a file cannot be written, or is there and not what it should be. What was written before stays.
+    /// If a file cannot be written, or is there and not what it should be. What was written before
+    /// stays.
     pub fn write_missing(&self, servers: &[ServerId]) -> Result<Written, KeyFileError> {
         fs::create_dir_all(&self.seeds).map_err(|reason| unwritable(&self.seeds, reason))?;
         let mut keys = if self.keys.exists() { self.read_keys()? } else { BTreeMap::new() };

@@ -1,5 +1,5 @@
-//! X25519 keys of servers and their text, that of NATS' curve keys: base32 of a prefix, the key and a checksum. Pure; shows no
-//! seed.
+//! X25519 keys of servers and their text, that of NATS' curve keys: base32 of a prefix, the key and
+//! a checksum. Pure; shows no seed.
 
 use std::fmt;
 

@@ -1,4 +1,5 @@
-//! The edge of signatures: signs what a server sends and decides what it takes, with the keys as they were read last.
+//! The edge of signatures: signs what a server sends and decides what it takes, with the keys as
+//! they were read last.
 
 use std::collections::BTreeSet;
 use std::path::Path;
@@ -145,7 +146,8 @@ impl Signer {
         Self { me: me.clone(), signing, metrics, server_list }
     }
 
-    /// Signs a message to another server. `record` is what its payload ends with, so that it is hashed once for all receivers.
+    /// Signs a message to another server. `record` is what its payload ends with, so that it is
+    /// hashed once for all receivers.
     ///
     /// Without a key of the receiver it goes unsigned, which is logged.
     pub fn sign(&self, to: &ServerId, message: &mut OutgoingMessage, record: Option<&SharedRecord>) {
@@ -171,7 +173,8 @@ impl Signer {
         message.headers.insert(header::SIGNATURE, signatures.join(","));
     }
 
-    /// Verifies that a message's sender is the server that it names, as far as the settings want that.
+    /// Verifies that a message's sender is the server that it names, as far as the settings want
+    /// that.
     ///
     /// Counts each message to be dropped, and logs the reason with a remedy, at a bounded rate.
     pub fn admit(&self, sender: Sender, message: &Message) -> Admission {

@@ -99,7 +99,8 @@ pub(crate) async fn next(subscription: &mut Subscription) -> Message {
     tokio::time::timeout(SOON, subscription.next()).await.expect("a message comes").expect("the bus is open")
 }
 
-/// Answers every question on `subject` with its own payload, for as long as the returned task lives.
+/// Answers every question on `subject` with its own payload, for as long as the returned task
+/// lives.
 pub(crate) async fn echo(bus: Bus, subject: &str) -> tokio::task::JoinSet<()> {
     let mut questions = bus.subscribe(subject, ROOM).await.unwrap();
     let mut tasks = tokio::task::JoinSet::new();

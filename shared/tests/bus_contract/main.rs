@@ -1,5 +1,5 @@
-//! The contract of the bus: the same cases inside one process and over a real NATS server, each also with a tracer
-//! on `>`, and with `nats.prefix`; then what only a broker can do to us.
+//! The contract of the bus: the same cases inside one process and over a real NATS server, each
+//! also with a tracer on `>`, and with `nats.prefix`; then what only a broker can do to us.
 
 #![expect(clippy::unwrap_used, clippy::expect_used, reason = "helpers of tests fail the test")]
 

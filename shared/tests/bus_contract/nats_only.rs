@@ -188,7 +188,8 @@ async fn credentials_come_from_the_url() {
     assert!(!error.to_string().contains("guess"));
 }
 
-/// A server that is to stop takes nobody any more and closes its connections one by one; each moves to the next server.
+/// A server that is to stop takes nobody any more and closes its connections one by one; each moves
+/// to the next server.
 #[tokio::test]
 async fn a_lame_duck_is_left_for_the_next_server() {
     let server = NatsServer::start_configured("lame_duck_grace_period: \"1ms\"\nlame_duck_duration: \"30s\"").await;

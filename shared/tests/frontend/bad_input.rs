@@ -154,7 +154,8 @@ async fn unknown_routes_are_answered_500() {
 async fn codes_and_unused_bits_are_understood() {
     let fixture = FrontendFixture::start().await;
     let mut socket = fixture.working().await;
-    // `connector.entryHandler.enter` by its code, then with the bit for gzip, which nobody ever honoured.
+    // `connector.entryHandler.enter` by its code, then with the bit for gzip, which nobody ever
+    // honoured.
     for (id, body) in [(5, &b"\x01\x05\x00\x03{}"[..]), (6, b"\x11\x06\x00\x03{}")] {
         socket.send(package(4, body)).await;
         assert_eq!(socket.answer().await, (id, json!({ "code": 200 })));

@@ -20,7 +20,8 @@ use crate::socket::Socket;
 /// The longest that anything here may take.
 pub(crate) const DEADLINE: Duration = Duration::from_secs(15);
 
-/// Answers `enter` and `send`; `send` is also pushed to everybody, as often as its body has bytes of `*`.
+/// Answers `enter` and `send`; `send` is also pushed to everybody, as often as its body has bytes
+/// of `*`.
 #[derive(Clone, Default)]
 pub(crate) struct Role(Arc<RoleState>);
 

@@ -23,7 +23,8 @@ async fn more_may_be_sent_after_entering() {
     assert_eq!(fixture.metrics.sessions_closed_bad_input.get(), 1);
 }
 
-/// Such a frame is refused by its head already: the client may find the connection cut before it reads the close.
+/// Such a frame is refused by its head already: the client may find the connection cut before it
+/// reads the close.
 #[tokio::test]
 async fn frames_over_the_websockets_own_limit_close_and_are_counted() {
     let fixture = FrontendFixture::start().await;
@@ -137,8 +138,8 @@ async fn who_reads_nothing_is_closed_and_the_others_hear_all() {
     eventually(DEADLINE, "the end of the deaf", async || fixture.role.opened_and_closed() == (2, 1)).await;
 }
 
-/// A quiet client is written to at once. One to whom much is written gets it in order, in fewer frames than there are packages, and what
-/// waits goes out before the close.
+/// A quiet client is written to at once. One to whom much is written gets it in order, in fewer
+/// frames than there are packages, and what waits goes out before the close.
 #[tokio::test]
 async fn writes_are_held_where_there_are_many() {
     const PACKAGES: u64 = 60;

@@ -8,7 +8,8 @@ use tokio::net::TcpStream;
 
 use crate::fixture::FrontendFixture;
 
-/// The grace time of these tests: below the deadline of a handshake, so that who waits for that is found out.
+/// The grace time of these tests: below the deadline of a handshake, so that who waits for that is
+/// found out.
 const GRACE: Duration = Duration::from_secs(6);
 
 #[tokio::test]

@@ -143,7 +143,8 @@ impl Socket {
         body
     }
 
-    /// Asks, and sees that the very next thing that the server says is the answer: to all before, it said nothing.
+    /// Asks, and sees that the very next thing that the server says is the answer: to all before,
+    /// it said nothing.
     pub(crate) async fn hears_only_the_answer(&mut self, id: u32) {
         self.send(request(id, routes::ENTER, b"{}")).await;
         let message = Message::decode(&self.expect(PackageKind::Data).await).unwrap();

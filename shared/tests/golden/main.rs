@@ -1,8 +1,9 @@
-//! The bytes of records and bus messages, as the first release writes them: later ones must read them for ever, and whoever
-//! changes what is written does so knowingly.
+//! The bytes of records and bus messages, as the first release writes them: later ones must read
+//! them for ever, and whoever changes what is written does so knowingly.
 //!
-//! `records-v1.txt` and `bus-v2.txt` have a name and bytes in hexadecimal per line. A change that is meant (a new field, left out
-//! where it is empty) gets new lines; the old ones stay, with what they are read as. `bus-v1.txt` is of a version that is refused.
+//! `records-v1.txt` and `bus-v2.txt` have a name and bytes in hexadecimal per line. A change that
+//! is meant (a new field, left out where it is empty) gets new lines; the old ones stay, with what
+//! they are read as. `bus-v1.txt` is of a version that is refused.
 #![expect(clippy::unwrap_used, reason = "a test")]
 
 mod samples;

@@ -6,7 +6,8 @@ use shared::signing::{PublicKey, Seed, Signed};
 
 use crate::bytes;
 
-/// `signatures-v1.txt` is written by `scripts/signature-vectors`, which shares no code with the program.
+/// `signatures-v1.txt` is written by `scripts/signature-vectors`, which shares no code with the
+/// program.
 #[test]
 fn signatures_are_those_of_another_implementation() {
     let lines = include_str!("signatures-v1.txt").lines();

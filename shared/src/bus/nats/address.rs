@@ -1,4 +1,5 @@
-//! The list of NATS servers: parsed once, and parted from its credentials, so that no log line can show them.
+//! The list of NATS servers: parsed once, and parted from its credentials, so that no log line can
+//! show them.
 
 use std::fmt;
 
@@ -16,7 +17,8 @@ pub(super) struct Addresses {
 }
 
 impl Addresses {
-    /// Reads URLs separated by commas; the first with `user:password@` or `token@` signs in to all of them.
+    /// Reads URLs separated by commas; the first with `user:password@` or `token@` signs in to all
+    /// of them.
     pub(super) fn parse(list: &str) -> Result<Self, BusError> {
         let mut addresses = Self { servers: Vec::new(), identity: None };
         for (index, entry) in list.split(',').enumerate() {

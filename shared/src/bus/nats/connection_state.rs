@@ -73,10 +73,10 @@ impl ConnectionState {
 
     /// Takes in an event.
     ///
-    /// Events are best effort: the client drops them when 128 wait, as in a storm of slow-consumer events. So the
-    /// count of dropped messages is a lower bound (exact for queues shorter than the client's), and a lost
-    /// `Disconnected` is made up for by the `Connected` that follows it, which itself cannot be lost: during a
-    /// reconnect no other events arise.
+    /// Events are best effort: the client drops them when 128 wait, as in a storm of slow-consumer
+    /// events. So the count of dropped messages is a lower bound (exact for queues shorter than the
+    /// client's), and a lost `Disconnected` is made up for by the `Connected` that follows it,
+    /// which itself cannot be lost: during a reconnect no other events arise.
     pub(super) fn on_event(&self, event: &Event) {
         match event {
             Event::Connected => self.up(),

@@ -68,8 +68,8 @@ fn inbound(message: async_nats::Message, prefix: &SubjectPrefix) -> Message {
     }
 }
 
-// Through `FromStr`, which refuses; the other conversions of the library panic. `Headers` lets nothing in that is
-// refused here.
+// Through `FromStr`, which refuses; the other conversions of the library panic. `Headers` lets
+// nothing in that is refused here.
 fn to_map(headers: &Headers) -> HeaderMap {
     let pairs = headers.iter();
     pairs
