@@ -87,7 +87,7 @@ mod tests {
     }
 
     #[test]
-    fn a_chat_server_is_up_if_one_connector_hears_it() {
+    fn a_chat_server_is_up_if_one_connector_reaches_it() {
         use Liveness::{Down, Up};
         let verdict = |pongs: &[&[ChatReport]]| verdict(&after(pongs));
         assert_eq!(
@@ -100,7 +100,7 @@ mod tests {
     }
 
     #[test]
-    fn a_run_that_leaves_is_closed_until_all_miss_it_or_another_one_is_heard() {
+    fn a_leaving_run_is_closed_until_all_report_it_down_or_another_run_is_up() {
         use Liveness::{Down, Leaving, Up};
         let verdict = |pongs: &[&[ChatReport]]| verdict(&after(pongs));
         assert_eq!(verdict(&[&[report(Leaving, 7)], &[report(Up, 7)]]), Some(ProbeResult::Refusing(self_report(7))));

@@ -85,7 +85,7 @@ mod tests {
     }
 
     #[test]
-    fn clients_are_told_where_the_connector_is_for_them() {
+    fn clients_receive_the_public_address_of_the_connector() {
         let told = |public_host: &str, public_port: Option<u16>, listens: Option<u16>| {
             let mut server = connectors().remove(0);
             (server.public_host, server.public_port) = (Some(public_host.to_owned()), public_port);
@@ -105,7 +105,7 @@ mod tests {
     }
 
     #[test]
-    fn who_is_down_is_skipped() {
+    fn a_connector_that_is_down_is_skipped() {
         let down = |id: &ServerId| id.as_str() == "connector-server-3";
         assert_ne!(choose("alice", &connectors(), down).unwrap().port, 3052);
         assert_eq!(choose("user1", &connectors(), down).unwrap().port, 3051);

@@ -120,9 +120,11 @@ pub(crate) async fn run(me: ServerId, node: Node, statuses: ServerStatuses) {
 
 fn log_change(gate: &ServerId, server: &ServerId, availability: Availability) {
     match availability {
-        Availability::Up => info!(%gate, %server, "a server takes users or rooms"),
-        Availability::Closed => info!(%gate, %server, "a server takes none: it is full or about to end"),
-        Availability::Away => warn!(%gate, %server, "a server does not answer; users are sent to others"),
+        Availability::Up => info!(%gate, %server, "server up"),
+        Availability::Closed => {
+            info!(%gate, %server, "server closed: it is full or about to end, so it gets no new users or rooms")
+        }
+        Availability::Away => warn!(%gate, %server, "server down: users are sent to others"),
     }
 }
 
@@ -168,7 +170,7 @@ impl Prober {
             self.node.metrics.bus_bad_messages.add();
             static IGNORED: LogRateLimit = LogRateLimit::new();
             if let Some(suppressed) = IGNORED.pass() {
-                warn!(gate = %self.me, %server, %error, suppressed, "a message was ignored");
+                warn!(gate = %self.me, %server, %error, suppressed, "malformed message ignored");
             }
         });
         pong.is_ok_and(|pong| pong.connector == *server)

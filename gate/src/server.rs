@@ -37,7 +37,8 @@ impl Gate {
             http = http.merge(admin::metrics_on_loopback(node.clone()));
         }
         options.http = Some(http);
-        info!(server = %server.id, address = ?listener.local_addr().ok(), "gate ready");
+        let address = listener.local_addr().ok().map(tracing::field::display);
+        info!(server = %server.id, address, "gate ready");
         node.lifecycle.spawn_main(prober::run(server.id, node.clone(), gate.statuses.clone()));
         node.lifecycle.spawn_main(frontend::serve(listener, gate, options));
     }

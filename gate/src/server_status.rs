@@ -159,7 +159,7 @@ mod tests {
     }
 
     #[test]
-    fn two_misses_are_away_and_one_answer_is_up() {
+    fn two_misses_are_away_and_one_response_is_up() {
         let mut status = ServerStatus::default();
         assert_eq!(status.availability(), Availability::Up, "nothing bad is known");
         status.record(ProbeResult::TimedOut, 100);

@@ -139,8 +139,8 @@ pub async fn serve(listener: &TcpListener, router: Router, lifecycle: Lifecycle)
             let of = (Progress::new(Instant::now()), Timeouts { head: QUESTION, keep_alive });
             match http::serve(stream, of, answer, ends).await {
                 End::Served(Ok(())) => {}
-                End::Served(Err(error)) => debug!(%peer, %error, "an operator does not speak HTTP"),
-                End::Late => debug!(%peer, "an operator asks too slowly"),
+                End::Served(Err(error)) => debug!(%peer, %error, "admin client sent no valid HTTP"),
+                End::Late => debug!(%peer, "admin client timed out"),
             }
             drop(place);
         });

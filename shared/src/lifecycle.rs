@@ -163,7 +163,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn stop_drops_what_does_not_end() {
+    async fn stop_drops_tasks_that_do_not_end() {
         let lifecycle = Lifecycle::new();
         lifecycle.spawn(std::future::pending());
         assert!(!lifecycle.stop(Duration::from_secs(2)).await);

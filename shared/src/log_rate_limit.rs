@@ -64,7 +64,7 @@ mod tests {
     use super::*;
 
     #[tokio::test(start_paused = true)]
-    async fn a_line_passes_once_per_gap_and_says_how_many_did_not() {
+    async fn a_line_passes_once_per_gap_with_the_count_of_suppressed_ones() {
         let limit = LogRateLimit::new();
         assert_eq!(limit.pass(), Some(0));
         for _ in 0..1_000 {

@@ -104,7 +104,7 @@ mod tests {
 
     /// Stored in logs: another release must come to the same.
     #[test]
-    fn digests_stay_what_they_are() {
+    fn digests_never_change() {
         let membership = Token::new(1).membership();
         assert_eq!(format!("{membership:?}"), GOLDEN_MEMBERSHIP);
         assert_eq!(membership.message("m1"), MessageId(GOLDEN_MESSAGE));

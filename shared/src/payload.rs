@@ -167,7 +167,7 @@ mod tests {
     }
 
     #[test]
-    fn what_does_not_fit_is_a_fault_until_it_fits_again() {
+    fn a_limit_that_does_not_fit_is_a_fault_until_it_fits_again() {
         let (watch, settings) = (PayloadWatch::default(), Settings::default());
         assert_eq!(watch.check(&settings, 1024 * 1024), None);
         assert!(watch.check(&settings, 64 * 1024).is_some_and(|fault| fault.contains("session.max_package")));

@@ -154,7 +154,7 @@ mod tests {
     }
 
     #[test]
-    fn only_what_is_needed_is_encoded() {
+    fn only_necessary_characters_are_encoded() {
         assert_eq!(room_token(&room("Room-1_x")), "Room-1_x");
         assert_eq!(room_token(&room("聊天室 100%.>")), "聊天室%20100%25%2E%3E");
         assert_eq!(room_header(&room("é ~")), "%C3%A9%20%7E");
@@ -183,7 +183,7 @@ mod tests {
     }
 
     #[test]
-    fn an_answer_goes_to_a_subject_of_its_asker_alone() {
+    fn a_response_goes_to_a_subject_of_its_requester_alone() {
         let [id, other] = ["gate-server-1", "gate-server-2"].map(|text| ServerId::new(text).unwrap());
         assert!(is_reply_of(&id, &connector_reply(&id, 7)) && !is_reply_of(&other, &connector_reply(&id, 7)));
         for own in [inbox(id.as_str()), inbox(PROCESS)] {

@@ -90,7 +90,7 @@ mod tests {
     }
 
     #[test]
-    fn what_the_system_says_is_kept() {
+    fn the_systems_reason_is_kept() {
         let reason = |error: io::Error| TextError::from(error).to_string();
         assert_eq!(
             reason(ErrorKind::PermissionDenied.into()),

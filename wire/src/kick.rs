@@ -50,7 +50,7 @@ mod tests {
     }
 
     #[test]
-    fn a_kick_without_a_reason_is_told_apart() {
+    fn a_kick_without_a_reason_is_an_error() {
         for body in ["", "[]", "{}", "{\"reason\":1}"] {
             assert_eq!(Kick::parse(body.as_bytes()), Err(WireError::Kick));
         }

@@ -232,7 +232,7 @@ mod tests {
     }
 
     #[test]
-    fn what_clients_choke_on_is_not_sent() {
+    fn messages_that_break_clients_are_not_sent() {
         let empty = Message::Push { route: text("onChat"), body: Bytes::new() };
         assert_eq!(empty.encode(), Err(WireError::EmptyBody));
         let long = Message::Push { route: text(&"r".repeat(256)), body: Bytes::from_static(b"{}") };

@@ -154,7 +154,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_acts_on_a_display_is_escaped() {
+    fn display_controls_are_escaped() {
         for c in "\u{1b}\u{9b}\n\u{7f}\u{202e}\u{2066}\u{200b}\u{200d}\u{200f}\u{2028}\u{feff}\u{ad}\u{e0041}".chars() {
             let shown = format!("a\\u{{{:x}}}b", u32::from(c));
             assert_eq!(without_display_controls(&format!("a{c}b")), shown);
@@ -181,7 +181,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_invalid_becomes_replacement_characters() {
+    fn invalid_sequences_become_replacement_characters() {
         assert_eq!(decode_text(b"a\xed\xa0\xbdb"), "a\u{FFFD}b");
         assert_eq!(decode_text(b"\xed\xb8\x80\xed\xa0\xbd"), "\u{FFFD}\u{FFFD}");
         assert_eq!(decode_text(b"\xed\xa0"), "\u{FFFD}\u{FFFD}");

@@ -7,7 +7,7 @@ use crate::report::Report;
 use crate::stage::Stage;
 
 /// Log lines of messages that are lost to missing or wrong keys.
-const DROPPED: [&str; 2] = ["was dropped", "goes unsigned"];
+const DROPPED: [&str; 3] = ["unsigned message dropped", "wrong signature dropped", "the file has no key of its"];
 
 pub(crate) async fn run(seed: u64) {
     let mut stage = Stage::start().await;

@@ -9,10 +9,10 @@ use crate::config::sign_in::SignInError;
 pub enum BusError {
     /// The subject has no subscriber: the peer is down or not started yet. Known at once; the
     /// request had no effect.
-    #[error("nobody listens to the subject")]
+    #[error("the subject has no subscriber")]
     NoResponders,
     /// No response in time: the peer or the way to it is slow. It is unknown if the peer acted.
-    #[error("no answer in time")]
+    #[error("no response in time")]
     TimedOut,
     /// The broker or the network is down. A publish was not sent; of a request it is unknown if the
     /// peer acted.

@@ -34,7 +34,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn patterns_cover_what_nats_says() {
+    fn patterns_cover_the_subjects_of_nats() {
         for (pattern, subject) in [("a.b", "a.b"), ("a.*", "a.b"), ("*.b", "a.b"), ("a.>", "a.b.c"), (">", "a")] {
             assert!(matches(pattern, subject), "{pattern} {subject}");
         }

@@ -278,7 +278,7 @@ mod tests {
     }
 
     #[test]
-    fn texts_are_what_they_should_be() {
+    fn texts_are_checked() {
         let origins = |list: &'static [&str]| {
             broken(|settings| settings.frontend.allowed_origins = list.iter().map(|&text| text.to_owned()).collect())
         };

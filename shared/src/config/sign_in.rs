@@ -341,7 +341,7 @@ mod tests {
 
     /// A setting that names an authority must not allow a connection without TLS.
     #[test]
-    fn a_file_for_tls_asks_for_tls() {
+    fn a_file_for_tls_requires_tls() {
         let scratch = Scratch::new();
         let tls_ca_file = scratch.file("ca.pem", "-----BEGIN CERTIFICATE-----");
         let read = SignIn::read(&NatsSettings { tls_ca_file, ..NatsSettings::default() }).unwrap();

@@ -79,7 +79,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn who_leaves_makes_room() {
+    fn a_disconnect_frees_a_place() {
         let settings =
             FrontendSettings { max_connections: 3, max_connections_per_address: 2, ..FrontendSettings::default() };
         let connection_limit = ConnectionLimit::new(&settings, Metrics::new());

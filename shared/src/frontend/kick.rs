@@ -43,7 +43,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_kick_is_what_the_original_client_parses() {
+    fn a_kick_has_the_bytes_that_the_original_client_parses() {
         assert_eq!(&KickReason::Attack.package()[..], b"\x05\x00\x00\x13{\"reason\":\"attack\"}");
     }
 }

@@ -69,7 +69,7 @@ pub(crate) async fn accept(listener: &TcpListener) -> (TcpStream, SocketAddr) {
             Err(error) => {
                 static UNACCEPTED: LogRateLimit = LogRateLimit::new();
                 if let Some(suppressed) = UNACCEPTED.pass() {
-                    error!(%error, suppressed, "a client could not be accepted; raise the limit of open files if it says so");
+                    error!(%error, suppressed, "accepting a client failed; raise the limit of open files if the error names it");
                 }
                 tokio::time::sleep(ACCEPT_PAUSE).await;
             }
@@ -84,7 +84,7 @@ async fn connection<A: App>(
     (app, options): (A, Arc<Options>),
 ) {
     if let Err(error) = stream.set_nodelay(true) {
-        debug!(%peer, %error, "a connection is gone before it began");
+        debug!(%peer, %error, "connection closed before its first byte");
         return;
     }
     let admission = connection_limit.admit(peer.ip());
@@ -94,7 +94,7 @@ async fn connection<A: App>(
         static REFUSED: LogRateLimit = LogRateLimit::new();
         debug!(%peer, %status, "client refused");
         if let Some(suppressed) = REFUSED.pass() {
-            info!(%peer, %status, suppressed, "a client was refused: {}", limit_of(status));
+            info!(%peer, %status, suppressed, "client refused: {}", limit_of(status));
         }
     }
     let (sender, socket) = oneshot::channel();
@@ -109,7 +109,7 @@ async fn connection<A: App>(
             }
             return;
         }
-        End::Served(Err(error)) => debug!(%error, "a client does not speak HTTP"),
+        End::Served(Err(error)) => debug!(%error, "client sent no valid HTTP"),
         End::Served(Ok(())) => {}
     }
     if let Ok(socket) = socket.await {

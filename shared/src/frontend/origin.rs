@@ -150,7 +150,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_origin_is_refused_unless_it_is_listed() {
+    fn opaque_origins_are_refused_unless_they_are_listed() {
         for origin in ["null", "file://", "app://main"] {
             assert!(!allowed(origin, "game.example"), "{origin}");
             assert!(lets_in(origin, origin), "{origin}");
@@ -161,7 +161,7 @@ mod tests {
     }
 
     #[test]
-    fn a_wildcard_stands_for_what_is_below_a_domain() {
+    fn a_wildcard_matches_hosts_below_a_domain() {
         for origin in ["https://a.example.org", "https://a.b.EXAMPLE.org:8443"] {
             assert!(lets_in("https://*.example.org", origin), "{origin}");
         }

@@ -116,7 +116,7 @@ mod tests {
     }
 
     #[test]
-    fn a_heartbeat_follows_the_ack_and_answers_each() {
+    fn a_heartbeat_follows_the_ack_and_each_heartbeat() {
         let mut protocol = Protocol::new(30);
         assert!(matches!(receive(&mut protocol, PackageKind::Handshake, b"{\"sys\":{}}"), Ok(Reaction::Send(_))));
         assert!(!protocol.is_working());
@@ -134,7 +134,7 @@ mod tests {
     }
 
     #[test]
-    fn what_comes_too_early_or_twice_is_ignored() {
+    fn early_and_repeated_packages_are_ignored() {
         let mut protocol = Protocol::new(30);
         for kind in [PackageKind::HandshakeAck, PackageKind::Heartbeat, PackageKind::Data] {
             assert_eq!(receive(&mut protocol, kind, b""), Ok(Reaction::Ignore), "{kind:?}");

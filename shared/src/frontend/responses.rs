@@ -27,7 +27,7 @@ pub fn response(id: u32, body: &impl Serialize) -> Bytes {
     framed.unwrap_or_else(|error| {
         static ANSWERS: LogRateLimit = LogRateLimit::new();
         if let Some(suppressed) = ANSWERS.pass() {
-            error!(%error, suppressed, "an answer cannot be sent");
+            error!(%error, suppressed, "a response cannot be sent");
         }
         let body = Bytes::from_static(br#"{"code":500,"reason":"too-large: the answer cannot be sent"}"#);
         // A fixed small body always fits.
@@ -78,7 +78,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_answer_that_is_too_large_becomes_an_error() {
+    fn a_response_that_is_too_large_becomes_an_error() {
         let framed = response(7, &vec!["x".repeat(1_000); 70]);
         assert!(framed.len() < 200);
         assert!(framed.ends_with(br#""too-large: the answer cannot be sent"}"#));

@@ -259,7 +259,7 @@ impl<A: App> Connection<A> {
             Reaction::Send(framed) => self.send(framed),
             Reaction::Refuse(framed) => {
                 self.options.metrics.sessions_closed_bad_input.add();
-                debug!(peer = %self.peer, "a handshake was refused");
+                debug!(peer = %self.peer, "handshake refused");
                 self.send(framed);
                 self.write_queue.close();
                 self.stop_reading();
@@ -389,7 +389,7 @@ impl<A: App> Connection<A> {
     fn check_deadlines(&self) -> Result<(), End> {
         let now = Instant::now();
         if self.write_by.is_some_and(|by| by <= now) {
-            return Err(End::Late("the client takes nothing"));
+            return Err(End::Late("slow consumer"));
         }
         if self.silence_deadline().is_some_and(|at| at <= now) {
             return Err(End::Late("no heartbeat"));
@@ -407,7 +407,7 @@ impl<A: App> Connection<A> {
             End::Gone | End::Closed | End::Close | End::Panicked => {}
             End::Bad(error) => {
                 metrics.sessions_closed_bad_input.add();
-                debug!(peer = %self.peer, %error, "closed for what is not the protocol");
+                debug!(peer = %self.peer, %error, "closed: malformed input");
             }
             End::Late(what) => {
                 metrics.sessions_closed_timeout.add();

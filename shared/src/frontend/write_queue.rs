@@ -200,7 +200,7 @@ mod tests {
     }
 
     #[test]
-    fn what_waits_is_written_at_once() {
+    fn queued_packages_are_written_in_one_frame() {
         let write_queue = write_queue();
         for _ in 0..10 {
             write_queue.push(package(100)).unwrap();
@@ -221,7 +221,7 @@ mod tests {
     }
 
     #[test]
-    fn who_reads_too_slowly_is_kicked() {
+    fn a_slow_consumer_is_kicked() {
         let write_queue = write_queue();
         write_queue.push(package(30_000)).unwrap();
         assert_eq!(write_queue.push(package(30_000)), Err(WriteQueueClosed));
@@ -231,7 +231,7 @@ mod tests {
     }
 
     #[test]
-    fn what_was_accepted_is_written_before_the_close() {
+    fn accepted_packages_are_written_before_the_close() {
         let write_queue = write_queue();
         write_queue.push(package(10)).unwrap();
         write_queue.kick(KickReason::NameTaken);

@@ -84,7 +84,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn nothing_is_larger_than_it_says(id in "[a-z-]{1,64}", name in "[a-z😀]{1,64}", content in ".{0,300}") {
+        fn encoded_sizes_are_within_their_bounds(id in "[a-z-]{1,64}", name in "[a-z😀]{1,64}", content in ".{0,300}") {
             let entries = entries(&id, &name, &content);
             for entry in &entries {
                 let bytes = rmp_serde::to_vec_named(entry).unwrap().len();

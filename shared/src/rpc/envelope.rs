@@ -162,7 +162,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn every_value_is_passed_over_whole(value in values(), more in proptest::collection::vec(any::<u8>(), 0..4)) {
+        fn every_value_is_skipped_whole(value in values(), more in proptest::collection::vec(any::<u8>(), 0..4)) {
             let bytes = [pack(&value), more.clone()].concat();
             let mut walk = Walk(&bytes);
             prop_assert_eq!(walk.skip(), Some(()));

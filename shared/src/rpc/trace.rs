@@ -51,7 +51,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_has_the_form_is_passed_on() {
+    fn a_valid_traceparent_is_passed_on() {
         let trace = Trace::new();
         assert_eq!(Trace::from_header(Some(trace.as_str())), trace);
         for bad in ["", "00-1-2-01", "x", &trace.as_str().to_uppercase().replace("00-", "ZZ-")] {

@@ -159,7 +159,7 @@ impl Signer {
             static UNSIGNED: LogRateLimit = LogRateLimit::new();
             if let Some(suppressed) = UNSIGNED.pass() {
                 let (server, file) = (&self.me, self.signing.keys_file.display());
-                warn!(%server, peer = %to, %file, suppressed, "a message goes unsigned: the file has no key of its receiver, add it");
+                warn!(%server, peer = %to, %file, suppressed, "message sent unsigned: the file has no key of its receiver, add it");
             }
             return;
         };
@@ -222,17 +222,17 @@ impl Signer {
         match refusal {
             Refusal::Unsigned => {
                 if let Some(suppressed) = UNSIGNED.pass() {
-                    warn!(%server, from, suppressed, "an unsigned message was dropped: set rpc.signatures of its sender, or find out who published it");
+                    warn!(%server, from, suppressed, "unsigned message dropped: set rpc.signatures of its sender, or find its publisher");
                 }
             }
             Refusal::Wrong => {
                 if let Some(suppressed) = WRONG.pass() {
-                    warn!(%server, from, %file, suppressed, "a message with a wrong signature was dropped: give all servers the same public keys, or find out who published it");
+                    warn!(%server, from, %file, suppressed, "message with a wrong signature dropped: give all servers the same public keys, or find its publisher");
                 }
             }
             Refusal::NoKey => {
                 if let Some(suppressed) = NO_KEY.pass() {
-                    warn!(%server, peer = from, %file, suppressed, "a message was dropped: the file has no key of its sender, add it");
+                    warn!(%server, peer = from, %file, suppressed, "message dropped: the file has no key of its sender, add it");
                 }
             }
         }

@@ -66,7 +66,7 @@ mod tests {
     use crate::config::Server;
 
     #[test]
-    fn only_chat_servers_touch_the_log_and_only_their_own_subjects_are_heard() {
+    fn only_chat_servers_use_the_log_and_servers_subscribe_to_their_own_subjects() {
         let id = |text: &str| ServerId::new(text).unwrap();
         let list = |kind: &str| (kind.to_owned(), vec![Server::new(id(&format!("{kind}-1")), "127.0.0.1")]);
         let servers = Servers::new([GATE, CONNECTOR, CHAT].map(list));

@@ -235,7 +235,7 @@ impl NatsServer {
         let child = self.command(&Self::binary()).spawn().expect("nats-server starts");
         let file = self.directory.join(format!("nats-server_{}.ports", child.id()));
         self.child = Some(child);
-        eventually(START_WITHIN, "nats-server tells its ports", async || {
+        eventually(START_WITHIN, "nats-server to write its ports", async || {
             let read = fs::read(&file).ok().and_then(|text| serde_json::from_slice(&text).ok());
             read.map(|ports| self.ports = ports).is_some()
         })

@@ -51,7 +51,7 @@ macro_rules! contract {
 
 contract!(
     a_question_is_answered,
-    an_answer_that_is_not_accepted_is_passed_over,
+    a_response_that_is_not_accepted_is_skipped,
     nobody_there_is_known_at_once,
     silence_ends_at_the_deadline,
     a_reply_to_nobody_brings_the_news,

@@ -105,7 +105,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_a_client_sends_is_read_back() {
+    fn a_clients_request_is_read_back() {
         let request = HandshakeRequest {
             client_type: Some("shaddock".to_owned()),
             dict_version: Some("v1".to_owned()),

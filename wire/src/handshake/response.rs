@@ -258,7 +258,7 @@ mod tests {
     }
 
     #[test]
-    fn malformed_answers_are_refused() {
+    fn malformed_responses_are_refused() {
         let bad_code = "{\"code\":200,\"sys\":{\"dict\":{\"a\":65536}}}";
         for body in ["", "[]", "{\"code\":200}", "{\"code\":200,\"sys\":{\"dict\":1}}", bad_code] {
             assert!(matches!(HandshakeResponse::parse(body.as_bytes()), Err(WireError::Handshake(_))), "{body}");

@@ -152,7 +152,7 @@ fn routes_in_order(json: &str) -> Vec<String> {
 }
 
 #[test]
-fn what_is_skipped_is_protobuf_and_nothing_else() {
+fn only_protobuf_is_skipped() {
     let skipped = |recorded: &Recorded| matches!(recorded, Recorded::Protobuf {} | Recorded::ProtoVersion {});
     assert_eq!(vectors().iter().filter(|vector| skipped(&vector.recorded)).count(), 29);
 }

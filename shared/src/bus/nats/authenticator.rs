@@ -94,7 +94,7 @@ impl Authenticator {
             Err(error) => {
                 static UNREADABLE: LogRateLimit = LogRateLimit::new();
                 if let Some(suppressed) = UNREADABLE.pass() {
-                    tracing::warn!(%error, suppressed, "signing in to NATS with what was read before");
+                    tracing::warn!(%error, suppressed, "credentials for NATS cannot be read, using the previous ones");
                 }
             }
         }
@@ -166,7 +166,7 @@ mod tests {
     }
 
     #[test]
-    fn credentials_end_when_their_claim_says() {
+    fn credentials_end_at_the_time_of_their_claim() {
         let of = |claims: &str| {
             let jwt = jwt_of(claims);
             expiry(jwt.as_str()).map(|expiry| (expiry.at, expiry.soon))

@@ -141,7 +141,7 @@ impl ConnectionState {
         self.metrics.bus_connected.set(0);
         self.inbox.disconnect();
         if was_up && !self.is_closed() {
-            tracing::warn!("the connection to NATS is broken; trying to make a new one");
+            tracing::warn!("connection to NATS lost, reconnecting");
         }
     }
 }
@@ -149,7 +149,7 @@ impl ConnectionState {
 fn log_failed_attempt(error: &str) {
     static REPORTED: LogRateLimit = LogRateLimit::new();
     if let Some(suppressed) = REPORTED.pass() {
-        tracing::warn!(error, suppressed, "an attempt to connect to NATS failed");
+        tracing::warn!(error, suppressed, "attempt to connect to NATS failed");
     }
 }
 
@@ -166,7 +166,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn forbidden_subscriptions_are_told_from_other_errors() {
+    fn forbidden_subscriptions_differ_from_other_errors() {
         let subscription = r#"nats: Permissions Violation for Subscription to "chat.a" using queue "q""#;
         assert_eq!(forbidden_subscription(subscription), Some("chat.a"));
         assert_eq!(forbidden_subscription(r#"Permissions Violation for Publish to "chat.a""#), None);

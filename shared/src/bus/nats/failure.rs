@@ -36,7 +36,7 @@ pub(super) fn explain(error: &ConnectError, servers: String) -> BusError {
     match error.kind() {
         ConnectErrorKind::Tls => BusError::Tls { servers, reason, remedy: FILES },
         ConnectErrorKind::TimedOut => {
-            let hint = "no answer in time; a server with handshake_first needs nats.tls_first = true";
+            let hint = "no response in time; a server with handshake_first needs nats.tls_first = true";
             BusError::Connect { servers, reason: hint.to_owned() }
         }
         ConnectErrorKind::Io if is_closed(error) => {
@@ -109,7 +109,7 @@ mod tests {
     }
 
     #[test]
-    fn a_server_that_is_full_is_told_from_one_that_refuses() {
+    fn a_full_server_differs_from_one_that_refuses() {
         let said = |text: &str| explained(ConnectErrorKind::Io, ServerError::Other(text.to_owned()));
         assert!(matches!(said("Maximum Connections Exceeded"), BusError::Full { .. }));
         assert!(matches!(said("maximum account active connections exceeded"), BusError::Full { .. }));
@@ -126,7 +126,7 @@ mod tests {
     }
 
     #[test]
-    fn a_connection_that_is_closed_is_told_from_no_server() {
+    fn a_closed_connection_differs_from_no_server() {
         let closed = explained(ConnectErrorKind::Io, "expected INFO, got nothing").to_string();
         assert!(closed.contains("was closed at once"), "{closed}");
         let refused = io::Error::from(io::ErrorKind::ConnectionRefused);
