@@ -22,7 +22,7 @@ pub struct ConnectorAddress {
     pub port: u16,
 }
 
-/// Why there is no such place.
+/// The reason why there is no address.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
 pub enum EntryError {
     /// The request's fault: no `uid`.

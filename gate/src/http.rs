@@ -96,8 +96,9 @@ fn error_response(status: StatusCode, reason: &impl ToString) -> Response {
     (status, Json(ErrorBody { code: 500, error: true, reason: &reason.to_string() })).into_response()
 }
 
-/// Responds to a preflight. A page may send headers of its own: the gate ignores them.
+/// Responds to a preflight, and allows all headers that the page names.
 fn preflight(headers: &HeaderMap) -> Response {
+    // The gate ignores these headers, so they are harmless.
     let mut response = StatusCode::NO_CONTENT.into_response();
     let answer = response.headers_mut();
     answer.insert(header::ALLOW, HeaderValue::from_static(METHODS));

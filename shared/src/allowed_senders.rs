@@ -28,9 +28,9 @@ impl AllowedSenders {
         Self { listed: types(servers), removed: BTreeMap::new(), lease_ms, rechecked_at: None }
     }
 
-    /// This is the list from now on. A server that it lacks counts as listed until it was silent
-    /// for the lease: it hands over what it has.
+    /// Replaces the list. A removed server stays allowed until it was silent for the lease.
     pub fn set_servers(&mut self, servers: &Servers, ticks: u64) {
+        // A removed server still hands its rooms or sessions over.
         let before = std::mem::replace(&mut self.listed, types(servers));
         self.removed.extend(before.into_iter().map(|(id, kind)| (id, (kind, ticks))));
         let (listed, lease_ms) = (&self.listed, self.lease_ms);

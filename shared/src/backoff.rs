@@ -1,8 +1,8 @@
 //! Exponential backoff with jitter for one operation that is retried. Pure; time and chance are
 //! arguments.
 
-/// Milliseconds of jitter of the first retry, at most: it comes as soon as if there were no
-/// backoff.
+/// Milliseconds of jitter of the first retry, at most.
+// The first retry comes as soon as without backoff: most failures are short.
 const FIRST_JITTER_MS: u64 = 50;
 
 /// Milliseconds that a policy waits.

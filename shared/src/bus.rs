@@ -2,7 +2,7 @@
 //!
 //! The contract, each line a test of `tests/bus_contract`:
 //! - Messages of one publisher reach one [`Subscription`] in the order in which they were
-//!   published, whatever their subjects. Two subscriptions are two queues, without an order between
+//!   published, for all subjects. Two subscriptions are two queues, without an order between
 //!   them.
 //! - [`Bus::publish`] never waits. `Ok` means accepted, not delivered: messages in flight when a
 //!   connection breaks are lost. Only a response, or [`Bus::round_trip`], is proof.
@@ -169,13 +169,14 @@ impl Bus {
     }
 
     /// Subscribes to a subject or pattern (`*` is one token, a last `>` the rest) with room for
-    /// `queue` messages.
+    /// `queue` messages, at most 65,536 over NATS.
     ///
     /// Confirmed: every message that is published to this broker after it returned arrives. Fails
     /// like [`Bus::round_trip`], with a deadline of `nats.connect_secs`, and with
-    /// [`BusError::Forbidden`]. Over NATS, 65,536 is the most that a queue takes, and a smaller one
-    /// costs a task.
+    /// [`BusError::Forbidden`].
     pub async fn subscribe(&self, subject: &str, queue: usize) -> Result<Subscription, BusError> {
+        // Over NATS, a queue below 65,536 costs a task: the client library has one queue size for
+        // all subscriptions.
         check_subject(subject)?;
         match &self.transport {
             Transport::Memory(memory) => memory.subscribe(subject, queue),
@@ -304,9 +305,8 @@ impl Bus {
     /// Accepts nothing more, has the broker confirm all accepted messages, ends all subscriptions
     /// and closes.
     ///
-    /// Subscriptions still yield the messages that arrived before. The bus is closed whatever this
-    /// returns; an error means that accepted messages may be lost. Draining again is
-    /// [`BusError::Closed`].
+    /// Subscriptions still yield the messages that arrived before. The bus is closed in any case;
+    /// an error means that accepted messages may be lost. Draining again is [`BusError::Closed`].
     pub async fn drain(&self, deadline: Duration) -> Result<(), BusError> {
         match &self.transport {
             Transport::Memory(memory) => memory.drain(),

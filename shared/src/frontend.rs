@@ -47,15 +47,15 @@ pub trait App: Clone + Send + Sync + 'static {
 
 /// One client's handlers.
 pub trait Session: Send + 'static {
-    /// A request (`id` is some, and never 0) or a notify. Called only when all that was given
-    /// before is taken.
+    /// A request (`id` is some, and never 0) or a notify. Called only when the role has accepted
+    /// everything before.
     fn on_message(&mut self, id: Option<u32>, route: &str, body: Bytes);
 
-    /// Completes when the role has taken what the session was given, its opening included. If it is
-    /// dropped while it waits, nothing is lost.
+    /// Completes when the role has accepted the session's last input, its opening included. If it
+    /// is dropped while it waits, nothing is lost.
     ///
     /// Backpressure: while this waits, nothing more is read from this client, and only from this
-    /// one. Writing to it, and its deadlines, go on.
+    /// one. Writes to it, and its deadlines, continue.
     fn ready(&mut self) -> impl Future<Output = ()> + Send;
 
     /// Returns true once the client has entered a room. Before that, packages must be smaller, and

@@ -13,7 +13,7 @@ pub const MAX_NAME_CHARS: usize = 64;
 /// Longest server id, in bytes; it becomes a token of NATS subjects.
 pub const MAX_SERVER_ID_BYTES: usize = 64;
 
-/// Why a text is not an id.
+/// The fault of a text that is not an id.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
 pub enum IdError {
     /// The text is empty.
@@ -129,12 +129,13 @@ fn check_name(text: &str) -> Result<(), IdError> {
 #[serde(transparent)]
 pub struct Incarnation(pub u64);
 
-/// Start of the year 2100 in Unix milliseconds. Incarnations from later on come from wrong clocks
-/// or wrong senders.
+/// Start of the year 2100 in Unix milliseconds.
+// Incarnations beyond it come from wrong clocks or wrong senders.
 const YEAR_2100_MS: u64 = 4_102_444_800_000;
 
-/// Latest start of a server; a clock that is further ahead counts as this. Far enough below the
-/// year 2100 for all the incarnations that servers go on as, each one above another.
+/// Latest start of a server; a clock that is further ahead counts as this.
+// Far enough below the year 2100 for all the incarnations that servers continue as, each one above
+// another.
 const LATEST_START_MS: u64 = YEAR_2100_MS - 366 * 24 * 3_600_000;
 
 /// Bits of a start that are added where a process continues above a known incarnation; fewer than
@@ -150,15 +151,16 @@ impl Incarnation {
         Self((start_ms.min(LATEST_START_MS) << 16) | u64::from(random))
     }
 
-    /// The incarnation that a process continues as which started as `start` and learns of this one.
-    /// Two such processes differ: the distance has bits of the random part of `start`.
+    /// The incarnation above this one for a process that started as `start`.
     pub fn above(self, start: Self) -> Self {
+        // Two processes that learn of the same incarnation must differ: the distance has bits of
+        // the random part of `start`.
         Self(self.0.saturating_add(1 + (start.0 & MOST_ABOVE)))
     }
 
-    /// Returns false for one that is to be refused by a server that knows `known`. Compares no
-    /// clock, since that may be wrong.
+    /// Returns false for an incarnation that a server with the known one `known` must refuse.
     pub fn is_plausible(self, known: Self) -> bool {
+        // The present time is not compared, since the clock may be wrong.
         self.0 < YEAR_2100_MS << 16 || self.0 <= known.0.saturating_add(PLAUSIBLE_STEPS)
     }
 }

@@ -65,9 +65,10 @@ impl Lifecycle {
         });
     }
 
-    /// Runs a task that serves a single client or request. A panic ends that task and nothing else.
+    /// Runs a task that serves a single client or request. A panic ends that task only.
     #[expect(clippy::disallowed_methods, reason = "the one place that spawns")]
     pub fn spawn_session(&self, task: impl Future<Output = ()> + Send + 'static) {
+        // No failure of the process: one client must not be able to end the server for all others.
         let hard = self.hard.clone();
         // Boxed: a block that holds a future and awaits it has room for it twice.
         let task = Box::pin(task);

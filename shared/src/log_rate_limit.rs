@@ -2,9 +2,9 @@
 //! in a while, with the number of lines that were suppressed in between.
 //!
 //! ```
-//! use shared::log_limit::LogLimit;
+//! use shared::log_rate_limit::LogRateLimit;
 //!
-//! static REFUSED: LogLimit = LogLimit::new();
+//! static REFUSED: LogRateLimit = LogRateLimit::new();
 //! if let Some(suppressed) = REFUSED.pass() {
 //!     tracing::warn!(suppressed, "a message was refused");
 //! }
@@ -18,10 +18,9 @@ use tokio::time::Instant;
 /// Time between two lines of one kind.
 const GAP: Duration = Duration::from_secs(10);
 
-/// The limit of one kind of line.
-///
-/// A static beside the line: a process has one log, so a limit per server or room would let through
-/// as many lines as there are servers or rooms.
+/// The limit of one kind of line, a static beside the line.
+// A process has one log: a limit per server or room would let through as many lines as there are
+// servers or rooms.
 #[derive(Debug)]
 pub struct LogRateLimit(Mutex<State>);
 

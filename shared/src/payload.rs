@@ -121,8 +121,8 @@ pub async fn prove(bus: &Bus, within: Duration) -> Result<(), PayloadError> {
     Err(PayloadError::Account { size, payload })
 }
 
-/// The broker's limit as a process saw it last. Clones are the same one, so that a change is one
-/// log line.
+/// The broker's limit as a process saw it last.
+// Clones share it, so that all servers of a process log a change once.
 #[derive(Debug, Clone, Default)]
 pub struct PayloadWatch(Arc<Mutex<Seen>>);
 

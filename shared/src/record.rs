@@ -20,8 +20,8 @@ pub use shared::SharedRecord;
 /// Version of records; a reader refuses others.
 pub const VERSION: u8 = 1;
 
-/// Predecessors that a record links to, its `prev` among them; positions far back are then few
-/// reads away.
+/// Predecessors that a record links to, its `prev` among them.
+// Positions far back are then few reads away.
 pub const LINKS: usize = 32;
 
 /// Most entries in one record, so that `seq` = position x 1000 + index is unique.
@@ -69,10 +69,10 @@ pub struct RecordIds {
 }
 
 impl RecordIds {
-    /// Ids for an owner at this run of a chat server. `serial` is another one for each owner of
-    /// that run, so no two owners give the same id: the ids begin at the first bytes of a SHA-256,
-    /// and count from there.
+    /// Ids for an owner in this run of a chat server. `serial` differs for each owner of that run.
     pub fn new(chat: &ServerId, incarnation: Incarnation, serial: u64) -> Self {
+        // Two owners never give the same id: the ids begin at the first bytes of a SHA-256 over all
+        // of this, and count from there.
         // Derived from the owner's identity: neither random bits nor the record's bytes are needed.
         let parts: [&[u8]; 4] =
             [b"record", &incarnation.0.to_be_bytes(), &serial.to_be_bytes(), chat.as_str().as_bytes()];
@@ -90,7 +90,8 @@ impl RecordIds {
 }
 
 /// One life of the log: creation time of the stream in Unix milliseconds, or a number made from the
-/// start of a memory log. Compared for equality alone, since a clock may have been set back.
+/// start of a memory log. Compared for equality alone.
+// No order between epochs: a clock may have been set back.
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct Epoch(pub u64);

@@ -71,11 +71,10 @@ impl RoomState {
         state
     }
 
-    /// Applies a committed record.
-    ///
-    /// Folding cannot fail: whether an entry is allowed was decided before it was appended, and
-    /// every reader of the log must come to the same state.
+    /// Applies a committed record. Cannot fail.
     pub fn fold(&mut self, position: Position, record: &Record) {
+        // The owner decided before the append that each entry is allowed, and every reader of the
+        // log must come to the same state.
         for entry in &record.entries {
             self.apply(entry);
         }

@@ -8,7 +8,7 @@ use crate::error::WireError;
 use crate::package::{Package, PackageKind};
 use crate::text::to_json;
 
-/// Why the server closes a connection.
+/// The body of a kick, by which the server closes a connection.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Kick {
     /// Shown to the application; `kick` and `attack` are Pomelo's own.

@@ -11,8 +11,9 @@ use crate::package::{HEAD, PackageKind, put_head};
 pub use parts::RouteRef;
 use parts::{id_len, put_id, take_id, take_u8};
 
-/// Bit of the flag byte: the route is a dictionary code. Bit 4 means gzip, which no Pomelo server
-/// ever did: it is never set here and ignored on receipt, as are the bits above it.
+/// Bit of the flag byte: the route is a dictionary code.
+// Bit 4 means gzip, which no Pomelo server ever supported: it is never set here and ignored on
+// receipt, as are the bits above it.
 const ROUTE_IS_CODE: u8 = 1;
 
 /// The four types of messages.

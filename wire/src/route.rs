@@ -102,10 +102,9 @@ impl Dictionary {
 
     /// Identifies the content: base64 of the MD5 of the JSON object from routes to codes, as Pomelo
     /// computes it.
-    ///
-    /// Clients cache a dictionary under it, so it must be the same on all servers and over
-    /// restarts.
     pub fn version(&self) -> &str {
+        // Clients cache a dictionary under it, so it must be the same on all servers and over
+        // restarts.
         &self.version
     }
 

@@ -21,8 +21,9 @@ pub(super) struct Inbox {
     waiting: Mutex<HashMap<u64, Entry>>,
 }
 
-/// Returns true for messages that are a response to the request. Called in the delivery loop: it
-/// must be quick, and not use the bus.
+/// Returns true for messages that are a response to the request. Must be quick, and not use the
+/// bus.
+// It is called in the delivery loop, where it would delay or block every other response.
 pub(super) type Accepts = Arc<dyn Fn(&Message) -> bool + Send + Sync>;
 
 struct Entry {

@@ -33,8 +33,9 @@ use crate::config::settings::NatsSettings;
 use crate::lifecycle::Lifecycle;
 use crate::metrics::Metrics;
 
-/// Messages that a subscription of the client takes: its default. The client has one figure for all
-/// subscriptions, so a shorter queue needs a task that moves messages over.
+/// Messages that a subscription of the client library takes: its default.
+// The library has one figure for all subscriptions, so a shorter queue needs a task that moves
+// messages over.
 const CLIENT_QUEUE: usize = 65_536;
 
 /// Interval between two checks of the credentials' expiry.
@@ -82,15 +83,14 @@ impl Nats {
         Ok(nats)
     }
 
-    /// Hands the message to the client's connection task, or refuses.
-    ///
-    /// The client's own queue (`nats.publish_queue`) is the only one. A queue of ours with a writer
-    /// task could be emptied when the connection breaks, but costs a wake-up per message at low
-    /// load, where wake-ups are all the cost. What it would save is little: the connection task
-    /// moves commands on to the socket as long as the kernel takes them, so in the moment of a
-    /// break this queue is empty unless megabytes were waiting already. What then waits is sent
-    /// after the reconnect, late. The bound counts messages, not bytes.
+    /// Hands the message to the client's connection task, or refuses. The bound of the client's
+    /// queue, `nats.publish_queue`, counts messages, not bytes.
     pub(super) fn publish(&self, message: OutgoingMessage) -> Result<(), BusError> {
+        // The client's own queue is the only one. A queue of ours with a writer task could be
+        // emptied when the connection breaks, but costs a wake-up per message at low load, where
+        // wake-ups are all the cost. It would save little: the connection task moves commands on to
+        // the socket as long as the kernel takes them, so when the connection breaks this queue is
+        // empty unless megabytes were waiting already. The rest is sent after the reconnect, late.
         if self.closed.load(Ordering::Acquire) {
             return Err(BusError::Closed);
         }

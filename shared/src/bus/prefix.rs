@@ -20,9 +20,10 @@ impl SubjectPrefix {
     /// Longest prefix. Subjects stay far below the 4 KiB of a protocol line.
     pub const MOST: usize = 32;
 
-    /// First tokens of the cluster's own subjects. As a prefix, one of them could make the subjects
-    /// of two clusters meet: with the prefix `connector`, requests to chat servers would reach the
-    /// connector called `chat` of a cluster without one.
+    /// First tokens of the cluster's own subjects, which cannot be prefixes.
+    // As a prefix, one of them could make the subjects of two clusters meet: with the prefix
+    // `connector`, requests to chat servers would reach the connector called `chat` of a cluster
+    // without one.
     pub(crate) const OWN: [&str; 3] = ["chat", "connector", "log"];
 
     /// The prefix of this name; an empty name is none.

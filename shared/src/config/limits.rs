@@ -12,26 +12,35 @@ use crate::room::Checkpoint;
 /// of 12 bytes each.
 const MAX_CONTENT: u64 = 60 * 1024;
 
-/// Pomelo's package length has three bytes.
+/// Largest package body.
+// Pomelo's package length has three bytes.
 const MAX_PACKAGE: u64 = 0xff_ffff;
-/// Far above any use, far below what a queue's counter can hold.
+/// Largest queue.
+// Far above any use, far below the limit of a queue's counter.
 const MAX_QUEUE: u64 = 1 << 24;
-/// A room's state stays below 7 MiB, at up to 300 bytes per member.
+/// Most members of a room.
+// The room's state stays below 7 MiB, at up to 300 bytes per member.
 const MAX_MEMBERS: u64 = 20_000;
-/// More names do not fit into a response to `enter`, however short they are.
+/// Most members of a room that is not large.
+// More names do not fit into a response to `enter`, however short they are.
 const MAX_LARGE: u64 = 20_000;
-/// A checkpoint comes at the latest every 256 records, and one must be among those kept.
+/// Least records kept per room.
+// A checkpoint comes at the latest every 256 records, and one must be among those kept.
 const MIN_RECORDS: u64 = 512;
-/// The checkpoints of a room with few members, and what is between them, are below this, and must
-/// be among those kept.
+/// Least bytes kept per room.
+// The checkpoints of a room with few members, and the records between them, are below this, and
+// must be among those kept.
 const MIN_ROOM_BYTES: u64 = 4 * 1024 * 1024;
 /// Memory for a room besides its checkpoints.
 const BESIDES_CHECKPOINTS: usize = 2 * 1024 * 1024;
-/// JetStream takes no more.
+/// Most replicas.
+// JetStream takes no more.
 const MAX_REPLICAS: u64 = 5;
-/// JetStream counts in signed 64 bits.
+/// Most bytes or records of the log.
+// JetStream counts in signed 64 bits.
 const MAX_STORED: u64 = i64::MAX.unsigned_abs();
-/// Several heartbeats fit in the shortest lease.
+/// Longest heartbeat interval.
+// Several heartbeats fit in the shortest lease.
 const MAX_HEARTBEAT_MS: u64 = 1_000;
 const HOUR_SECS: u64 = 3_600;
 const DAY_SECS: u64 = 24 * HOUR_SECS;

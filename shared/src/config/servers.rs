@@ -75,8 +75,9 @@ pub struct Servers {
 }
 
 impl Servers {
-    /// These servers by their types. Nothing is checked, so tests may use port 0.
+    /// These servers by their types. Nothing is checked.
     pub fn new(by_type: impl IntoIterator<Item = (String, Vec<Server>)>) -> Self {
+        // Tests use ports that the parser refuses, such as 0.
         Self { by_type: by_type.into_iter().collect() }
     }
 

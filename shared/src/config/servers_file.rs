@@ -139,9 +139,9 @@ impl<'a> ServersParser<'a> {
         Some(server)
     }
 
-    /// Notes a listener. Servers listen on every address of their host, so what collides there is
-    /// the number alone.
+    /// Notes a listener and reports an address that is used twice.
     fn listener(&mut self, entry: &str, field: &'static str, host: &str, port: Option<u16>) {
+        // Servers listen on every address of their host, so the port alone collides there.
         let Some(port) = port else { return };
         let address = (machine(host), port);
         if let Some(other) = self.addresses.get(&address) {

@@ -4,7 +4,7 @@
 use bytes::Bytes;
 use wire::Kick;
 
-/// Why a client is kicked.
+/// The reason for a kick.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum KickReason {
     /// It reads too slowly: more waited for it than may.

@@ -22,20 +22,21 @@ use super::http::{self, End, Progress, Timeouts};
 use super::{App, Options, origin, session};
 use crate::log_rate_limit::LogRateLimit;
 
-/// Pause after an error of accepting: mostly there are no file descriptors left, and some are freed
-/// meanwhile.
+/// Pause after an error of accepting.
+// Mostly there are no file descriptors left, and some are freed meanwhile.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
 /// Time for the response to a refused client.
 // Refused connections are not counted in the connection limit, so they must not stay open.
 const REFUSAL: Duration = Duration::from_secs(1);
 
-/// Bytes of a websocket's read buffer. The library clears it at every read, and each connection has
-/// one.
+/// Bytes of a websocket's read buffer.
+// The library clears it at every read, and each connection has one, so a large one costs time and
+// memory.
 const READ_BUFFER: usize = 1024;
 
-/// Bytes of a websocket's write buffer at which it is written; it is flushed after each batch
-/// anyway.
+/// Bytes of a websocket's write buffer at which it is written.
+// The buffer is flushed after each batch anyway.
 const WRITE_BUFFER: usize = 16 * 1024;
 
 /// Bytes of frame head and packages' heads that come on top of the bodies.
@@ -44,7 +45,7 @@ const HEADS: usize = 64;
 /// Carries a websocket from the HTTP handler to the connection's own task.
 type Handoff = Arc<Mutex<Option<oneshot::Sender<Box<WebSocket>>>>>;
 
-/// Takes clients until the server stops; then those that are connected go on as the role lets them.
+/// Accepts clients until the server stops; the role decides when the connected ones are closed.
 pub async fn serve<A: App>(listener: TcpListener, app: A, options: Options) {
     let options = Arc::new(options);
     let connection_limit = ConnectionLimit::new(&options.frontend, options.metrics.clone());
@@ -178,8 +179,8 @@ async fn answer(request: Request<Incoming>, peer: SocketAddr, options: &Options,
 
 /// Returns true if a client requests a websocket, though its request may have lost some headers on
 /// the way.
-// `Connection: upgrade` alone proves nothing: some proxies add it to every request.
 fn is_websocket_request(headers: &HeaderMap) -> bool {
+    // `Connection: upgrade` alone proves nothing: some proxies add it to every request.
     let upgrade = headers.get(header::UPGRADE).is_some_and(|to| to.as_bytes().eq_ignore_ascii_case(b"websocket"));
     upgrade || headers.contains_key(header::SEC_WEBSOCKET_KEY) || headers.contains_key(header::SEC_WEBSOCKET_VERSION)
 }

@@ -35,9 +35,10 @@ pub fn response(id: u32, body: &impl Serialize) -> Bytes {
     })
 }
 
-/// A push, framed; its route abbreviated if there is a dictionary. None if the body cannot be sent,
-/// which is logged; the limits of names and content see to it that it can.
+/// A framed push; its route abbreviated if there is a dictionary. None if the body cannot be sent,
+/// which is logged.
 pub fn push(route: &str, body: &impl Serialize, dictionary: Option<&Dictionary>) -> Option<Bytes> {
+    // The limits of names and content ensure that every push can be sent.
     let route = match dictionary {
         Some(dictionary) => dictionary.abbreviate(route),
         None => RouteRef::Text(route.to_owned()),

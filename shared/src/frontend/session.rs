@@ -32,7 +32,7 @@ const WRITE: Duration = Duration::from_secs(10);
 /// Time that a client has to respond to a close before its connection is cut.
 const CLOSE: Duration = Duration::from_secs(2);
 
-/// Why a connection ends.
+/// The reason for the end of a connection.
 #[derive(Debug)]
 enum End {
     /// The network ended it.
@@ -444,7 +444,7 @@ async fn send_close(socket: &mut WebSocket) {
     drop(timeout(CLOSE, closing).await);
 }
 
-/// Reads a frame, or continues the write in progress, whichever is done first.
+/// Reads a frame, or continues the write in progress; the first that completes wins.
 async fn transfer(socket: &mut WebSocket, reads: bool, writes: bool) -> Done {
     poll_fn(|cx| {
         if writes && let Poll::Ready(done) = socket.poll_flush_unpin(cx) {

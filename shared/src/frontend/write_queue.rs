@@ -13,11 +13,12 @@ use crate::metrics::Metrics;
 /// Bytes up to which packages are put together into one websocket frame.
 pub const FRAME: usize = 16 * 1024;
 
-/// Pieces for which an idle way keeps room: few bytes, and no allocation for each message in a
-/// quiet room.
+/// Pieces for which an idle queue keeps room.
+// They take few bytes, and save an allocation for each message in a quiet room.
 const KEPT: usize = 4;
 
-/// The way to one client. Clones are the same way. An idle one holds next to nothing.
+/// A handle on the write queue of one client. Clones are the same queue.
+// An idle queue holds next to nothing: most clients of a large server are idle.
 #[derive(Debug, Clone)]
 pub struct WriteQueue(Arc<Inner>);
 

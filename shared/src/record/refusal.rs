@@ -3,7 +3,7 @@
 
 use serde::{Deserialize, Serialize};
 
-/// Why an item of a proposal was refused.
+/// The reason for the refusal of a proposal's item.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Refusal {

@@ -8,8 +8,9 @@ use crate::ids::{Incarnation, Name, ServerId, SessionId};
 use crate::membership::{Membership, MessageId};
 use crate::record::Position;
 
-/// A state, or a part of one. Connectors are spelled once and members refer to them, which makes a
-/// member cost its name and a few bytes more.
+/// A state, or a part of one.
+// Connectors are spelled once and members refer to them, so a member costs its name and a few bytes
+// more.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Checkpoint {
     /// Runs of connectors that members are connected to.

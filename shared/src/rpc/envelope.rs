@@ -5,10 +5,9 @@ use crate::ids::ServerId;
 
 /// The sender, which every message names first, behind its version: as `connector`, `chat` or
 /// `gate`.
-///
-/// Only in that place: readers of the whole message refuse a field that comes twice, so both see
-/// the same sender.
 pub fn sender(payload: &[u8], field: &str) -> Option<ServerId> {
+    // Only in that place: readers of the whole message refuse a field that comes twice, so both see
+    // the same sender.
     let mut walk = Walk(payload);
     walk.map()?;
     (walk.text()? == "v").then_some(())?;

@@ -55,8 +55,9 @@ const MOST_NUMBER: u64 = 1 << 62;
 const PLAUSIBLE_NUMBERS: u64 = 1 << 20;
 
 /// Returns false for the number of a proposal that is too far above `last`, the connector's last
-/// known one. A server refuses it: stored, it would make all later numbers look old.
+/// known one. A server refuses it.
 pub fn is_plausible_number(number: u64, last: u64) -> bool {
+    // Stored, it would make all later numbers of the connector look old.
     number <= MOST_NUMBER || number <= last.saturating_add(PLAUSIBLE_NUMBERS)
 }
 
@@ -331,7 +332,7 @@ impl HistoryMessage {
     }
 }
 
-/// Why an owner cannot append.
+/// The reason why an owner cannot append.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Unavailable {

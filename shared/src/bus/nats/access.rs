@@ -30,9 +30,10 @@ impl Access {
         Ok(Self { authenticator: authenticator.map(Arc::new), tls })
     }
 
-    /// The connect options. The client keeps them for its later connections: each time it reads the
-    /// files for TLS again, and calls the authenticator.
+    /// The connect options, which the client keeps for its later connections.
     pub(super) fn options(&self) -> ConnectOptions {
+        // A callback instead of fixed credentials: each connection authenticates anew with the
+        // present files, as it reads the files for TLS again.
         let options = match self.authenticator.clone() {
             None => ConnectOptions::new(),
             Some(authenticator) => ConnectOptions::with_auth_callback(move |nonce| {

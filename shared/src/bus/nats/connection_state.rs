@@ -71,13 +71,12 @@ impl ConnectionState {
         self.down();
     }
 
-    /// Takes in an event.
-    ///
-    /// Events are best effort: the client drops them when 128 wait, as in a storm of slow-consumer
-    /// events. So the count of dropped messages is a lower bound (exact for queues shorter than the
-    /// client's), and a lost `Disconnected` is made up for by the `Connected` that follows it,
-    /// which itself cannot be lost: during a reconnect no other events arise.
+    /// Applies an event of the client library.
     pub(super) fn on_event(&self, event: &Event) {
+        // Events are best effort: the client drops them when 128 wait, as in a storm of
+        // slow-consumer events. So the count of dropped messages is a lower bound (exact for queues
+        // shorter than the client's), and a lost `Disconnected` is made up for by the `Connected`
+        // that follows it, which itself cannot be lost: during a reconnect no other events arise.
         match event {
             Event::Connected => self.up(),
             Event::Disconnected | Event::Closed => self.down(),
