@@ -1,4 +1,4 @@
-//! States of chat servers, from what connectors report of them: a gate may not ask chat servers. Pure.
+//! The status of chat servers, merged from the reports of connectors. Pure.
 
 use std::collections::{BTreeMap, HashMap};
 
@@ -24,12 +24,13 @@ pub(crate) fn merge_reports(
     chats.map(|chat| (chat.clone(), merge(by_chat.remove(chat).unwrap_or_default()))).collect()
 }
 
-/// Merges the reports on one chat server. It is down if all connectors miss it: one that hears it is
-/// right, and the others may be cut off from it. Of those that hear it, the one with the latest run
-/// counts. A run that one of them knows to be leaving does not come back, and the longest uptime has
-/// the newest figures.
+/// Merges the reports on one chat server. It is down if all connectors report it down. Of the
+/// connectors that reach it, the one with the latest run counts.
 fn merge(reports: Vec<&ChatReport>) -> Option<ProbeResult> {
+    // One connector that reaches it is right: the others may be cut off from it.
     let order = |report: &&ChatReport| {
+        // A run that is leaving does not come back, and the longest uptime has the newest
+        // statistics.
         let (is_down, leaves) = (report.liveness == Liveness::Down, report.liveness == Liveness::Leaving);
         (!is_down, report.incarnation, leaves, report.stats.as_ref().map(|stats| stats.uptime_ms))
     };
@@ -86,7 +87,7 @@ mod tests {
     }
 
     #[test]
-    fn a_chat_server_is_up_if_one_connector_hears_it() {
+    fn a_chat_server_is_up_if_one_connector_reaches_it() {
         use Liveness::{Down, Up};
         let verdict = |pongs: &[&[ChatReport]]| verdict(&after(pongs));
         assert_eq!(
@@ -99,7 +100,7 @@ mod tests {
     }
 
     #[test]
-    fn a_run_that_leaves_is_closed_until_all_miss_it_or_another_one_is_heard() {
+    fn a_leaving_run_is_closed_until_all_report_it_down_or_another_run_is_up() {
         use Liveness::{Down, Leaving, Up};
         let verdict = |pongs: &[&[ChatReport]]| verdict(&after(pongs));
         assert_eq!(verdict(&[&[report(Leaving, 7)], &[report(Up, 7)]]), Some(ProbeResult::Refusing(self_report(7))));

@@ -1,4 +1,4 @@
-//! Which connector a user gets. Pure; the only place that decides it.
+//! The choice of a connector for a user. Pure; the only place that decides it.
 
 use std::borrow::Cow;
 
@@ -12,23 +12,23 @@ use wire::{Body, value};
 /// Longest `uid`, in bytes.
 const MAX_UID: usize = 256;
 
-/// Where a user is to connect.
+/// The address of the user's connector.
 #[derive(Debug, PartialEq, Eq, Serialize)]
 pub struct ConnectorAddress {
     code: u16,
-    /// Host of the connector, as it stands in a URL.
+    /// Host of the connector, in the form for a URL.
     pub host: String,
     /// Its port for clients.
     pub port: u16,
 }
 
-/// Why there is no such place.
+/// The reason why there is no address.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
 pub enum EntryError {
     /// The request's fault: no `uid`.
     #[error("bad-uid: uid must be a string of 1 to {MAX_UID} bytes, or a whole number")]
     BadUid,
-    /// Our fault: no connector answers.
+    /// Our fault: no connector is up.
     #[error("no-connector: no connector takes users now; try again")]
     NoConnector,
 }
@@ -42,12 +42,11 @@ pub fn read_uid(body: &[u8]) -> Result<String, EntryError> {
     uid.as_ref().and_then(value::text).map(Cow::into_owned).ok_or(EntryError::BadUid)
 }
 
-/// The connector of `uid`: the formula over all, unless that one is down, then over those that are
-/// not. `listens` is the port that a connector said it listens on: that of the file may have been
-/// edited since its start.
+/// The connector of `uid`: the placement formula over all connectors, or over those that are
+/// available if that one is not. `listens` is the port that a connector reported.
 ///
 /// # Errors
-/// If the `uid` is empty or too long, or no connector is up.
+/// If the `uid` is empty or too long, or no connector is available.
 pub fn choose(
     uid: &str,
     connectors: &[Server],
@@ -58,6 +57,8 @@ pub fn choose(
         return Err(EntryError::BadUid);
     }
     let first = placement::candidates(uid, connectors, is_unavailable).into_iter().next();
+    // The reported port comes before that of the file, which may have been edited since the
+    // connector's start.
     let port = |server: &Server| server.public_port.or_else(|| listens(&server.id)).or(server.client_port);
     let (server, port) = first.and_then(|s| Some((s, port(s)?))).ok_or(EntryError::NoConnector)?;
     Ok(ConnectorAddress { code: 200, host: server.advertised_host().into_owned(), port })
@@ -84,7 +85,7 @@ mod tests {
     }
 
     #[test]
-    fn clients_are_told_where_the_connector_is_for_them() {
+    fn clients_receive_the_public_address_of_the_connector() {
         let told = |public_host: &str, public_port: Option<u16>, listens: Option<u16>| {
             let mut server = connectors().remove(0);
             (server.public_host, server.public_port) = (Some(public_host.to_owned()), public_port);
@@ -104,7 +105,7 @@ mod tests {
     }
 
     #[test]
-    fn who_is_down_is_skipped() {
+    fn a_connector_that_is_down_is_skipped() {
         let down = |id: &ServerId| id.as_str() == "connector-server-3";
         assert_ne!(choose("alice", &connectors(), down).unwrap().port, 3052);
         assert_eq!(choose("user1", &connectors(), down).unwrap().port, 3051);

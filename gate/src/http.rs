@@ -1,4 +1,4 @@
-//! The gate over HTTP: the same question, for clients that would rather not open a websocket for it.
+//! The gate over HTTP: the same request, for clients that need no websocket for it.
 
 use std::sync::Arc;
 
@@ -18,11 +18,11 @@ use crate::page;
 use crate::session_handler::GateState;
 use crate::status_page::{AccessDecision, ServerLine, StatusAccess, StatusPage};
 
-/// What the gate is, for somebody who opens it in a browser, where there is no page.
+/// Response to a browser that opens the gate while the demo page is off.
 const ABOUT: &str = "This is a Shaddock gate. Connect with a Pomelo client over a websocket, or ask GET /entry?uid=NAME \
                      which connector to use.\n";
 
-/// What may be done with `/entry`.
+/// Methods of `/entry`.
 const METHODS: &str = "GET, HEAD, OPTIONS";
 
 /// Seconds that a browser may remember what it was answered to a preflight.
@@ -35,7 +35,7 @@ struct HttpState {
     access: StatusAccess,
 }
 
-/// The gate's HTTP paths. Pages of the same origins may ask that may open websockets.
+/// The gate's HTTP paths. Pages whose origin may open websockets may also send these requests.
 pub(crate) fn router(gate: GateState, settings: &Settings) -> Router {
     let access = StatusAccess::of(&gate.environment, &settings.admin);
     let state = HttpState { gate, settings: Arc::new(settings.frontend.clone()), access };
@@ -61,7 +61,7 @@ async fn status(State(HttpState { gate, access, .. }): State<HttpState>, headers
     }
 }
 
-/// Every answer says to the page that asked that it may read it, the ones that refuse, too.
+/// Every response, refusals included, allows the page that sent the request to read it.
 async fn entry(State(state): State<HttpState>, method: Method, uri: Uri, headers: HeaderMap) -> Response {
     let Some(page) = allowed_page(&state, &headers) else {
         return error_response(StatusCode::FORBIDDEN, &"bad-origin: pages of this origin may not ask");
@@ -86,7 +86,7 @@ async fn entry(State(state): State<HttpState>, method: Method, uri: Uri, headers
     response
 }
 
-/// The user of a question; there must be one. Other parameters are none of ours.
+/// The `uid` of a request; there must be exactly one. Other parameters are ignored.
 fn uid_of(uri: &Uri) -> Result<String, EntryError> {
     let Query(parameters) = Query::<Vec<(String, String)>>::try_from_uri(uri).map_err(|_| EntryError::BadUid)?;
     let mut uids = parameters.into_iter().filter(|(name, _)| name == "uid").map(|(_, uid)| uid);
@@ -97,8 +97,9 @@ fn error_response(status: StatusCode, reason: &impl ToString) -> Response {
     (status, Json(ErrorBody { code: 500, error: true, reason: &reason.to_string() })).into_response()
 }
 
-/// A browser asks whether a page may ask with headers of its own. It may: they are not looked at.
+/// Responds to a preflight, and allows all headers that the page names.
 fn preflight(headers: &HeaderMap) -> Response {
+    // The gate ignores these headers, so they are harmless.
     let mut response = StatusCode::NO_CONTENT.into_response();
     let answer = response.headers_mut();
     answer.insert(header::ALLOW, HeaderValue::from_static(METHODS));
@@ -113,7 +114,7 @@ fn preflight(headers: &HeaderMap) -> Response {
     response
 }
 
-/// `None` if the page may not ask; else its origin, if it is a page at all.
+/// `None` if the page may not send requests; else its origin, if it is a page at all.
 fn allowed_page(state: &HttpState, headers: &HeaderMap) -> Option<Option<HeaderValue>> {
     let text = |name| headers.get(name).map(|value: &HeaderValue| value.to_str().unwrap_or("?"));
     let (page, host) = (text(header::ORIGIN), text(header::HOST));

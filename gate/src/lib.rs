@@ -1,4 +1,4 @@
-//! A gate: tells users which connector to use, over the Pomelo websocket and over HTTP alike.
+//! A gate: sends each user to a connector, over the Pomelo websocket and over HTTP alike.
 
 mod chat_reports;
 pub mod entry;

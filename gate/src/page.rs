@@ -1,4 +1,5 @@
-//! The demo page: its files, embedded in the program, and the headers that keep it harmless. Knows nothing of gates.
+//! The demo page: its files, embedded in the program, and the headers that keep it harmless. Knows
+//! nothing of gates.
 
 use std::sync::Arc;
 
@@ -8,8 +9,8 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use sha2::{Digest, Sha256};
 
-/// What the page may do: run its own scripts, show its own pictures, and speak to connectors, wherever those are. It has no
-/// sink for HTML.
+/// The permissions of the page: to run its own scripts, show its own images, and connect to
+/// connectors on any host. It has no sink for HTML.
 const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; connect-src ws: wss:; img-src 'self' data:; \
                       base-uri 'none'; form-action 'none'; frame-ancestors 'none'; require-trusted-types-for 'script'; \
                       trusted-types 'none'";
@@ -25,11 +26,11 @@ const FILES: [(&str, &str, &str); 8] = [
     ("/timeline.js", SCRIPT, include_str!("../../web/timeline.js")),
     ("/pomelo-client.js", SCRIPT, include_str!("../../web/pomelo-client.js")),
     ("/icon.svg", "image/svg+xml", include_str!("../../web/icon.svg")),
-    // Browsers ask for it where a document names no icon, and complain if there is none.
+    // Browsers request it where a document names no icon, and log an error if there is none.
     ("/favicon.ico", "image/svg+xml", include_str!("../../web/icon.svg")),
 ];
 
-/// The page at `/`, and what it loads. Browsers ask each time whether a file is still what they have.
+/// The page at `/`, and the files that it loads. Browsers revalidate each file every time.
 pub(crate) fn router<S: Clone + Send + Sync + 'static>() -> Router<S> {
     FILES.into_iter().fold(Router::new(), |router, (path, kind, text)| {
         let tag: Arc<str> = tag(text).into();

@@ -1,5 +1,5 @@
-//! Which servers are there, and which connectors take users: connectors are asked over the bus,
-//! again and again, and say how chat servers are.
+//! The failure detector of a gate: it probes connectors over the bus once per heartbeat interval,
+//! and their responses report the chat servers.
 
 use std::collections::HashMap;
 use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
@@ -23,27 +23,29 @@ use tracing::{info, warn};
 use crate::chat_reports;
 use crate::server_status::{Availability, ProbeResult, SelfReport, ServerStatus, Stats};
 
-/// What is known of connectors and chat servers. Clones know the same.
+/// The status of connectors and chat servers. Clones share it.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct ServerStatuses(Arc<RwLock<HashMap<ServerId, ServerStatus>>>);
 
 impl ServerStatuses {
-    /// Whether a connector is to be skipped. One that was not asked yet is not: a gate that starts knows nothing bad.
+    /// Returns true if a connector is to be skipped.
     pub(crate) fn is_unavailable(&self, connector: &ServerId) -> bool {
+        // A connector that was not probed yet counts as available: a gate that just started knows
+        // of no failure.
         self.all().get(connector).is_some_and(|status| status.availability() != Availability::Up)
     }
 
-    /// The port that a connector said it listens on for clients.
+    /// The port for clients that a connector reported.
     pub(crate) fn client_port(&self, connector: &ServerId) -> Option<u16> {
         self.all().get(connector).and_then(|status| status.self_report.client_port)
     }
 
-    /// Everything that is known, for as long as nobody notes anything.
+    /// The status of all servers; updates wait while the result is held.
     pub(crate) fn all(&self) -> RwLockReadGuard<'_, HashMap<ServerId, ServerStatus>> {
         self.0.read().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Notes an answer; returns how it is with the server now, if that is news.
+    /// Records a result; returns the new availability if it changed.
     fn record(&self, server: &ServerId, response: ProbeResult) -> Option<Availability> {
         let mut all = self.write();
         let status = all.entry(server.clone()).or_default();
@@ -76,7 +78,7 @@ impl ServerStatuses {
     }
 }
 
-/// Asks every connector at the interval of heartbeats, until the gate stops.
+/// Probes every connector at the heartbeat interval, until the gate stops.
 pub(crate) async fn run(me: ServerId, node: Node, statuses: ServerStatuses) {
     let period = node.settings.rpc.heartbeat();
     let mut tick = tokio::time::interval(period);
@@ -100,7 +102,7 @@ pub(crate) async fn run(me: ServerId, node: Node, statuses: ServerStatuses) {
             log_change(&me, &chat, availability);
         }
         for id in servers.connector().iter().map(|server| server.id.clone()) {
-            // Each waits for itself: one that hangs must not make the others look dead.
+            // One task each: a connector that hangs must not make the others look down.
             let (prober, statuses) = (prober.clone(), statuses.clone());
             node.lifecycle.spawn(async move {
                 let response = prober.probe(&id, period).await;
@@ -118,9 +120,11 @@ pub(crate) async fn run(me: ServerId, node: Node, statuses: ServerStatuses) {
 
 fn log_change(gate: &ServerId, server: &ServerId, availability: Availability) {
     match availability {
-        Availability::Up => info!(%gate, %server, "a server takes users or rooms"),
-        Availability::Closed => info!(%gate, %server, "a server takes none: it is full or about to end"),
-        Availability::Away => warn!(%gate, %server, "a server does not answer; users are sent to others"),
+        Availability::Up => info!(%gate, %server, "server up"),
+        Availability::Closed => {
+            info!(%gate, %server, "server closed: it is full or about to end, so it gets no new users or rooms")
+        }
+        Availability::Away => warn!(%gate, %server, "server down: users are sent to others"),
     }
 }
 
@@ -152,21 +156,21 @@ impl Prober {
             Ok(response) => parse_pong(&response.payload).unwrap_or(ProbeResult::TimedOut),
             // It is not there, and no patience changes that.
             Err(BusError::NoResponders) => ProbeResult::NoResponder,
-            // Our own connection is away: that says nothing about the server.
+            // Our own connection is down: that proves nothing about the server.
             Err(BusError::Disconnected | BusError::Closed) => ProbeResult::NotProbed,
             Err(_) => ProbeResult::TimedOut,
         }
     }
 
-    /// Returns true if this is an answer of the connector that was asked. One of something else is
-    /// counted, and the connector's awaited.
+    /// Returns true if this is a response of the probed connector. Another message is counted, and
+    /// the response still awaited.
     fn is_pong_of(&self, server: &ServerId, response: &Message) -> bool {
-        // First: what is none of ours is no message without a signature.
+        // First: a message that no server sent is no message without a signature.
         let pong = rpc::decode::<Pong>(&response.payload).inspect_err(|error| {
             self.node.metrics.bus_bad_messages.add();
             static IGNORED: LogRateLimit = LogRateLimit::new();
             if let Some(suppressed) = IGNORED.pass() {
-                warn!(gate = %self.me, %server, %error, suppressed, "a message was ignored");
+                warn!(gate = %self.me, %server, %error, suppressed, "malformed message ignored");
             }
         });
         pong.is_ok_and(|pong| pong.connector == *server)
@@ -174,7 +178,7 @@ impl Prober {
     }
 }
 
-/// Reads a connector's answer.
+/// Parses a connector's response.
 fn parse_pong(payload: &[u8]) -> Result<ProbeResult, RpcError> {
     let Pong { accepting, incarnation, stats, chats, client_port, .. } = rpc::decode(payload)?;
     let self_report = SelfReport { incarnation, stats: stats.map(Stats::Connector), client_port, reports: chats };

@@ -1,4 +1,4 @@
-//! The edge of a gate: its listener and the task that asks connectors.
+//! The edge of a gate: its listener and the task that probes connectors.
 
 use frontend::admin;
 use frontend::{self, Options};
@@ -37,7 +37,8 @@ impl Gate {
             http = http.merge(admin::metrics_on_loopback(node.clone()));
         }
         options.http = Some(http);
-        info!(server = %server.id, address = ?listener.local_addr().ok(), "gate ready");
+        let address = listener.local_addr().ok().map(tracing::field::display);
+        info!(server = %server.id, address, "gate ready");
         node.lifecycle.spawn_main(prober::run(server.id, node.clone(), gate.statuses.clone()));
         node.lifecycle.spawn_main(frontend::serve(listener, gate, options));
     }

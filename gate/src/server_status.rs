@@ -1,32 +1,33 @@
-//! What is known of one server from its answers, and from their lack. Pure: times are arguments.
+//! The status of one server, derived from its responses and from missing ones. Pure: times are
+//! arguments.
 
 use model::ids::Incarnation;
 use model::rpc::messages::{ChatStats, ConnectorStats};
 use model::rpc::report::ChatReport;
 use serde::Serialize;
 
-/// Missed answers after which a server is down.
+/// Missed responses after which a server is down.
 const MISSES: u32 = 2;
 
 /// Milliseconds of a server's uptime over which a rate is taken, at least.
 const RATE_OVER_MS: u64 = 5_000;
 
-/// What a server said.
+/// The result of one probe.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum ProbeResult {
     /// It is there, and takes users or rooms.
     Accepting(SelfReport),
     /// It is there, and takes none: it is full, or about to end.
     Refusing(SelfReport),
-    /// Nobody listens where it should: no patience changes that.
+    /// Nothing subscribes to its subject, so waiting is useless.
     NoResponder,
-    /// Nothing, in time.
+    /// No response in time.
     TimedOut,
-    /// We could not ask.
+    /// The probe could not be sent.
     NotProbed,
 }
 
-/// What it said of itself, as far as it did.
+/// The optional data of a response.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct SelfReport {
     pub(crate) incarnation: Option<Incarnation>,
@@ -46,7 +47,7 @@ pub(crate) enum Stats {
 }
 
 impl Stats {
-    /// What it did since its start: client requests of a connector, records of a chat server.
+    /// The total since its start: client requests of a connector, records of a chat server.
     fn done(&self) -> u64 {
         match self {
             Self::Connector(stats) => stats.requests,
@@ -62,23 +63,23 @@ impl Stats {
     }
 }
 
-/// How it is with a server.
+/// The availability of a server.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Availability {
     /// It is well, as far as is known.
     Up,
-    /// It takes nobody.
+    /// It takes no users or rooms.
     Closed,
-    /// It does not answer.
+    /// It does not respond.
     Away,
 }
 
-/// What is known of a server.
+/// The status of a server.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct ServerStatus {
     misses: u32,
     refuses: bool,
-    /// When it was missed first, in Unix milliseconds; none while it answers.
+    /// The time of the first miss, in Unix milliseconds; none while it responds.
     missed_since: Option<u64>,
     pub(crate) self_report: SelfReport,
     /// Uptime, and what was done up to there. The gate's own time would not do: figures of chat
@@ -96,7 +97,7 @@ impl ServerStatus {
         }
     }
 
-    /// Since when it does not answer, in Unix milliseconds; none if it does.
+    /// The time since which it does not respond, in Unix milliseconds; none if it does.
     pub(crate) fn away_since(&self) -> Option<u64> {
         self.missed_since.filter(|_| self.availability() == Availability::Away)
     }
@@ -116,7 +117,7 @@ impl ServerStatus {
         self.rate.filter(|_| matches!(self.self_report.stats, Some(Stats::Chat(_))))
     }
 
-    /// Notes an answer, or how much its lack counts.
+    /// Records the result of a probe.
     pub(crate) fn record(&mut self, result: ProbeResult, wall_ms: u64) {
         match result {
             ProbeResult::Accepting(self_report) => self.record_response(self_report, false),
@@ -158,7 +159,7 @@ mod tests {
     }
 
     #[test]
-    fn two_misses_are_away_and_one_answer_is_up() {
+    fn two_misses_are_away_and_one_response_is_up() {
         let mut status = ServerStatus::default();
         assert_eq!(status.availability(), Availability::Up, "nothing bad is known");
         status.record(ProbeResult::TimedOut, 100);

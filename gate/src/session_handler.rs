@@ -12,7 +12,7 @@ use runtime::server_list::ServerList;
 use crate::entry::{self, ConnectorAddress, EntryError};
 use crate::prober::ServerStatuses;
 
-/// Everything that answers which connector.
+/// The state of a gate that its handlers share.
 #[derive(Clone)]
 pub(crate) struct GateState {
     pub(crate) me: ServerId,
@@ -23,7 +23,7 @@ pub(crate) struct GateState {
 }
 
 impl GateState {
-    /// The connector of a user, whose name was read from a question.
+    /// Chooses the connector for the `uid` of a request.
     pub(crate) fn entry(&self, uid: Result<String, EntryError>) -> Result<ConnectorAddress, EntryError> {
         let is_unavailable = |id: &_| self.statuses.is_unavailable(id);
         let listens = |id: &_| self.statuses.client_port(id);
@@ -59,14 +59,15 @@ impl Session for GateSession {
             Ok(entry) => frontend::response(id, &entry),
             Err(error) => frontend::response(id, &ErrorBody { code: 500, error: true, reason: &error.to_string() }),
         };
-        // A closed outbox needs no answer.
+        // A closed write queue needs no response.
         self.write_queue.push(answer).ok();
     }
 
-    /// At once: the gate answers from what it knows.
+    /// At once: the gate responds from its own state.
     async fn ready(&mut self) {}
 
-    /// Never: a client asks the gate once and goes, so its session ends at the deadline for entering.
+    /// Never: a client sends one request to the gate and disconnects, so its session ends at the
+    /// deadline for entering.
     fn has_entered(&self) -> bool {
         false
     }

@@ -1,4 +1,5 @@
-//! `GET /status`: the servers as this gate sees them, for people. Says what was heard, and asks nobody.
+//! `GET /status`: the servers as this gate sees them, for operators. Reports the known status, and
+//! sends no requests.
 
 use axum::http::{HeaderMap, header};
 use model::settings::AdminSettings;
@@ -11,18 +12,18 @@ use crate::server_status::{Availability, ServerStatus, Stats};
 /// The environment in which strangers may reach a gate.
 pub(crate) const PRODUCTION: &str = "production";
 
-/// Who may see the status.
+/// Access to the status.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum StatusAccess {
-    /// Nobody.
+    /// Off.
     Off,
-    /// Everybody.
+    /// Open to every client.
     Open,
-    /// Who knows the token that has this digest.
+    /// Open to clients with the token that has this digest.
     Token([u8; 32]),
 }
 
-/// What comes of asking.
+/// The decision on one request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum AccessDecision {
     Shown,
@@ -40,13 +41,13 @@ impl StatusAccess {
         }
     }
 
-    /// Whether who sends these headers may see it.
+    /// Decides if a request with these headers may read the status.
     pub(crate) fn decide(&self, headers: &HeaderMap) -> AccessDecision {
         let given = headers.get(header::AUTHORIZATION).and_then(|value| value.as_bytes().strip_prefix(b"Bearer "));
         match self {
             Self::Off => AccessDecision::Hidden,
             Self::Open => AccessDecision::Shown,
-            // Digests, so that how long comparing takes tells nothing of the token.
+            // Digests, so that the duration of the comparison reveals nothing of the token.
             Self::Token(wanted) if given.is_some_and(|given| digest(given) == *wanted) => AccessDecision::Shown,
             Self::Token(_) => AccessDecision::WrongToken,
         }
@@ -57,7 +58,7 @@ fn digest(token: &[u8]) -> [u8; 32] {
     Sha256::digest(token).into()
 }
 
-/// What `/status` says.
+/// The body of `/status`.
 #[derive(Debug, Serialize)]
 pub(crate) struct StatusPage<'a> {
     pub(crate) environment: &'a str,
@@ -74,8 +75,8 @@ pub(crate) struct ServerLine<'a> {
     host: &'a str,
     #[serde(skip_serializing_if = "Option::is_none")]
     client_port: Option<u16>,
-    /// `up`, `closed` (takes nobody), `away`; `unknown` of other gates, and of chat servers that no
-    /// connector reports.
+    /// `up`, `closed` (takes no users or rooms), `away`; `unknown` for other gates, and for chat
+    /// servers that no connector reports.
     state: &'static str,
     #[serde(skip_serializing_if = "Option::is_none")]
     unreachable_since_ms: Option<u64>,
@@ -91,7 +92,7 @@ pub(crate) struct ServerLine<'a> {
 }
 
 impl<'a> ServerLine<'a> {
-    /// What is known of a server; `is_me` is this gate.
+    /// The line of a server; `is_me` is this gate.
     pub(crate) fn new((kind, server): (&'a str, &'a Server), status: Option<&'a ServerStatus>, is_me: bool) -> Self {
         let state = match status.map(ServerStatus::availability) {
             Some(Availability::Up) => "up",

@@ -1,4 +1,5 @@
-//! A gate on the in-process bus, asked over the Pomelo websocket and over HTTP, with connectors that a test plays.
+//! A gate on the in-process bus, with requests over the Pomelo websocket and over HTTP, and with
+//! fake connectors.
 
 #![expect(clippy::unwrap_used, clippy::panic, reason = "helpers of tests fail the test")]
 
@@ -48,7 +49,7 @@ struct GateFixture {
     node: Node,
 }
 
-/// A connector that answers pings until its lifecycle is stopped.
+/// A connector that responds to pings until its lifecycle is stopped.
 struct FakeConnector {
     accepting: Arc<AtomicBool>,
     reports: Arc<Mutex<Vec<ChatReport>>>,
@@ -69,7 +70,7 @@ fn server(kind: &str, number: u16) -> Server {
 }
 
 impl GateFixture {
-    /// A gate that asks often, in front of three connectors that are not there.
+    /// A gate with a short heartbeat interval, in front of three connectors that do not run.
     async fn start(change: impl FnOnce(&mut Settings)) -> Self {
         Self::start_in("test", change).await
     }
@@ -97,7 +98,7 @@ impl GateFixture {
         Self { address, node }
     }
 
-    /// Answers the gate's questions to this connector.
+    /// Responds to the gate's requests to this connector.
     async fn start_connector(&self, number: u16) -> FakeConnector {
         let (accepting, lifecycle) = (Arc::new(AtomicBool::new(true)), Lifecycle::new());
         let connector = server(CONNECTOR, number).id;
@@ -136,7 +137,7 @@ impl GateFixture {
         [self.start_connector(1).await, self.start_connector(2).await, self.start_connector(3).await]
     }
 
-    /// The status, the head and the body of an answer.
+    /// The status, the head and the body of a response.
     async fn get(&self, path: &str, origin: Option<&str>) -> (u16, String, String) {
         let origin = origin.map(|origin| format!("Origin: {origin}"));
         let headers: Vec<&str> = ["Host: game.example"].into_iter().chain(origin.as_deref()).collect();
@@ -144,7 +145,7 @@ impl GateFixture {
         (status, head.to_ascii_lowercase(), body)
     }
 
-    /// The port that alice is told over HTTP, or the status.
+    /// The port for alice over HTTP, or the status.
     async fn port_of_alice(&self) -> Result<u16, u16> {
         let (status, _, body) = self.get("/entry?uid=alice", None).await;
         let body: Value = serde_json::from_str(&body).unwrap();
@@ -236,7 +237,7 @@ async fn without_a_uid_the_answer_is_500() {
 }
 
 #[tokio::test]
-async fn who_does_not_answer_or_does_not_want_to_is_skipped() {
+async fn a_connector_that_is_down_or_full_is_skipped() {
     let fixture = GateFixture::start(|_| {}).await;
     let [_first, _second, home] = fixture.start_connectors().await;
     fixture.wait_until_alice_gets(Ok(HOME)).await;
@@ -251,9 +252,9 @@ async fn who_does_not_answer_or_does_not_want_to_is_skipped() {
     fixture.wait_until_alice_gets(Ok(HOME)).await;
 }
 
-/// A connector that hangs has a subscription, so that only time tells.
+/// A connector that hangs has a subscription, so only the deadline detects it.
 #[tokio::test]
-async fn who_hangs_is_skipped_and_makes_nobody_else_wait() {
+async fn a_connector_that_hangs_is_skipped_and_delays_no_other() {
     let fixture = GateFixture::start(|_| {}).await;
     let _others = (fixture.start_connector(1).await, fixture.start_connector(2).await);
     let ping = subjects::connector_ping(&server(CONNECTOR, 3).id);
@@ -262,7 +263,7 @@ async fn who_hangs_is_skipped_and_makes_nobody_else_wait() {
 }
 
 #[tokio::test]
-async fn without_connectors_nobody_is_sent_anywhere() {
+async fn without_connectors_users_get_an_error() {
     let fixture = GateFixture::start(|_| {}).await;
     fixture.wait_until_alice_gets(Err(503)).await;
     let (mut client, _) = WebsocketClient::connect(&fixture).await;
@@ -270,7 +271,7 @@ async fn without_connectors_nobody_is_sent_anywhere() {
     assert_eq!((&answer["code"], &answer["error"]), (&json!(500), &json!(true)));
 }
 
-/// Over more rounds of questions than make somebody dead or alive.
+/// Over more rounds of probes than it takes to change a server's status.
 #[tokio::test]
 async fn a_gate_without_a_bus_keeps_what_it_knows() {
     let fixture = GateFixture::start(|_| {}).await;
@@ -284,9 +285,9 @@ async fn a_gate_without_a_bus_keeps_what_it_knows() {
     }
 }
 
-/// A gate has no permission to ask them.
+/// A gate has no permission to send them requests.
 #[tokio::test]
-async fn chat_servers_are_as_connectors_report_them_and_are_asked_nothing() {
+async fn chat_servers_are_as_connectors_report_them_and_get_no_requests() {
     let fixture = GateFixture::start(|_| {}).await;
     let mut asked = fixture.node.bus.subscribe(&subjects::chat(&server(CHAT, 1).id), 16).await.unwrap();
     let [first, second, third] = fixture.start_connectors().await;
@@ -324,7 +325,7 @@ async fn pages_may_ask_that_may_connect() {
     assert!(!head.contains("access-control"), "{head}");
 }
 
-/// Whatever the page loads is there, and nothing on it may come from elsewhere.
+/// Every file that the page loads exists, and nothing on it may come from elsewhere.
 #[tokio::test]
 async fn a_browser_gets_the_page() {
     let fixture = GateFixture::start(|_| {}).await;
@@ -346,7 +347,7 @@ async fn a_browser_gets_the_page() {
 }
 
 #[tokio::test]
-async fn without_the_page_a_browser_is_told_what_this_is() {
+async fn without_the_page_a_browser_gets_a_description() {
     let fixture = GateFixture::start(|settings| settings.gate.demo_page = false).await;
     let (status, _, body) = fixture.get("/", None).await;
     assert!(status == 200 && body.contains("/entry?uid="), "{body}");
@@ -354,7 +355,7 @@ async fn without_the_page_a_browser_is_told_what_this_is() {
 }
 
 #[tokio::test]
-async fn nobody_stays_at_the_gate() {
+async fn no_session_stays_at_the_gate() {
     let fixture = GateFixture::start(|settings| settings.frontend.enter_secs = 1).await;
     let (mut client, _) = WebsocketClient::connect(&fixture).await;
     assert_eq!(client.next().await, None);
@@ -374,7 +375,7 @@ async fn a_gate_stops_at_once() {
 
 /// A gate has no other port in Pomelo's files.
 #[tokio::test]
-async fn a_gate_says_where_clients_connect_whether_it_is_ready() {
+async fn a_gate_serves_readiness_on_its_client_port() {
     let fixture = GateFixture::start(|_| {}).await;
     let _connectors = fixture.start_connectors().await;
     let readiness = async || {

@@ -1,15 +1,17 @@
-//! Bodies of requests: JSON as clients of all kinds write it. Does not know which members a body should have.
+//! Bodies of requests: JSON as clients of all kinds write it. Does not know which members a body
+//! should have.
 
 use serde_json::{Map, Value};
 
 use crate::text::decode_text;
 
-/// What the body of a request or notify turned out to be.
+/// The parsed body of a request or notify.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Body {
     /// A JSON object.
     Object(Map<String, Value>),
-    /// Empty, not JSON, or nested deeper than is read (127 levels). Pomelo's servers go on with `{}`.
+    /// Empty, not JSON, or nested deeper than is read (127 levels). Pomelo's servers go on with
+    /// `{}`.
     Invalid,
     /// JSON, but an array, a number or another thing without members, or with a number that no
     /// double holds. To be answered with code 500.
@@ -17,7 +19,8 @@ pub enum Body {
 }
 
 impl Body {
-    /// Reads a body as [`decode_text`] does. A `\u` escape of a surrogate without its partner means U+FFFD.
+    /// Reads a body as [`decode_text`] does. A `\u` escape of a surrogate without its partner means
+    /// U+FFFD.
     pub fn parse(bytes: &[u8]) -> Self {
         match parse_json(bytes) {
             Ok(Value::Object(members)) => Self::Object(members),
@@ -26,7 +29,8 @@ impl Body {
         }
     }
 
-    /// The members that a handler sees, none for [`Body::Invalid`]; `None` for [`Body::NotAnObject`].
+    /// The members that a handler sees, none for [`Body::Invalid`]; `None` for
+    /// [`Body::NotAnObject`].
     pub fn into_members(self) -> Option<Map<String, Value>> {
         match self {
             Self::Object(members) => Some(members),
@@ -49,9 +53,10 @@ pub(crate) enum JsonError {
 /// Reads JSON from the other side.
 pub(crate) fn parse_json(bytes: &[u8]) -> Result<Value, JsonError> {
     let text = decode_text(bytes);
-    // Browsers escape half an emoji, which a cut text may end in; the parser refuses what JavaScript's accepts.
+    // Browsers escape half an emoji, which a cut text may end in; the parser refuses what
+    // JavaScript's accepts.
     let parsed = serde_json::from_str(&text).or_else(|_| serde_json::from_str(&mend_escapes(&text)));
-    // The parser tells its kinds of errors apart by their text alone.
+    // The kinds of the parser's errors differ in their text alone.
     let unread = |error: serde_json::Error| match error.to_string().starts_with("number out of range") {
         true => JsonError::Number,
         false => JsonError::Text,
@@ -74,12 +79,13 @@ fn mend_escapes(text: &str) -> String {
     mended
 }
 
-/// What to write for the escape that `text` starts with, and how many bytes of `text` that stands for.
+/// The text to write for the escape that `text` starts with, and the number of bytes that it
+/// replaces.
 fn mend_escape(text: &str) -> (&str, usize) {
     let len = match (escaped_unit(text), text.get(6..).and_then(escaped_unit)) {
         (Some(0xD800..=0xDBFF), Some(0xDC00..=0xDFFF)) => 12,
         (Some(0xD800..=0xDFFF), _) => return ("\\ufffd", 6),
-        // Whatever follows a backslash belongs to it, above all another backslash.
+        // The character after a backslash belongs to it, above all another backslash.
         _ => text.chars().take(2).map(char::len_utf8).sum(),
     };
     (text.get(..len).unwrap_or_default(), len)

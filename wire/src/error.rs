@@ -2,10 +2,11 @@
 
 use thiserror::Error;
 
-/// What was wrong.
+/// An error of decoding or encoding.
 ///
-/// Decoding errors are the other side's fault: its bytes are malformed, and the connection is best closed. The variants
-/// from [`WireError::RouteTooLong`] on are about a value that was to be encoded: the fault of whoever built it.
+/// Decoding errors are the other side's fault: its bytes are malformed, and the connection is best
+/// closed. The variants from [`WireError::RouteTooLong`] on are about a value to be encoded: its
+/// author's fault.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 pub enum WireError {
     /// A websocket frame carries no package at all.
@@ -17,7 +18,8 @@ pub enum WireError {
     /// The first byte of a package is not a [`PackageKind`](crate::PackageKind).
     #[error("there is no package type {0}")]
     PackageType(u8),
-    /// A package declares a longer body than is accepted, or one was to be sent that 24 bits cannot count.
+    /// A package declares a longer body than is accepted, or one was to be sent that 24 bits cannot
+    /// count.
     #[error("the package body has {len} bytes, at most {max} are accepted")]
     PackageTooLong {
         /// Bytes declared, or to be sent.
@@ -28,7 +30,8 @@ pub enum WireError {
     /// A message ends before the named part is complete.
     #[error("the message ends inside its {0}")]
     MessageCut(&'static str),
-    /// A message of type 4 to 7. It is well-formed as far as one can tell; Pomelo's servers drop it without an answer.
+    /// A message of type 4 to 7. It is well-formed as far as can be known; Pomelo's servers drop it
+    /// without a response.
     #[error("there is no message type {0}")]
     UnknownMessageType(u8),
     /// A request id takes more than five bytes or is above `u32::MAX`.

@@ -1,4 +1,5 @@
-//! The handshake, the first exchange on a connection; [`request`] is the client's part, [`answer`] the server's.
+//! The handshake, the first exchange on a connection; [`request`] is the client's part,
+//! [`response`] the server's.
 
 pub mod request;
 pub mod response;

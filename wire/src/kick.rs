@@ -8,7 +8,7 @@ use crate::error::WireError;
 use crate::package::{Package, PackageKind};
 use crate::text::to_json;
 
-/// Why the server closes a connection.
+/// The body of a kick, by which the server closes a connection.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Kick {
     /// Shown to the application; `kick` and `attack` are Pomelo's own.
@@ -50,7 +50,7 @@ mod tests {
     }
 
     #[test]
-    fn a_kick_without_a_reason_is_told_apart() {
+    fn a_kick_without_a_reason_is_an_error() {
         for body in ["", "[]", "{}", "{\"reason\":1}"] {
             assert_eq!(Kick::parse(body.as_bytes()), Err(WireError::Kick));
         }

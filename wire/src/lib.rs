@@ -1,8 +1,9 @@
 //! Pomelo's wire format, bytes <-> values, for servers and clients; no I/O, no tasks, no clock.
 //!
-//! A connection carries [`Package`]s. A package of the kind [`PackageKind::Data`] carries one [`Message`], whose body is
-//! JSON: [`Body`] reads what a client sent, [`to_json`] writes what a client gets. No function here panics, whatever the
-//! bytes are, and none allocates by a length that was declared but has not arrived.
+//! A connection carries [`Package`]s. A package of the kind [`PackageKind::Data`] carries one
+//! [`Message`], whose body is JSON: [`Body`] reads the body of a client's message, [`to_json`]
+//! writes a body for clients. No function here panics on any bytes, and none allocates by a length
+//! that was declared but has not arrived.
 
 #![warn(clippy::indexing_slicing)]
 

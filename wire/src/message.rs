@@ -1,4 +1,5 @@
-//! Messages, the content of data packages: `flag:u8 | id varint | route | body`. Does not look into bodies.
+//! Messages, the content of data packages: `flag:u8 | id varint | route | body`. Bodies are opaque
+//! here.
 
 mod parts;
 
@@ -10,8 +11,9 @@ use crate::package::{HEAD, PackageKind, put_head};
 pub use parts::RouteRef;
 use parts::{id_len, put_id, take_id, take_u8};
 
-/// Bit of the flag byte: the route is a dictionary code. Bit 4 means gzip, which no Pomelo server ever did: it is never
-/// set here and ignored on receipt, as are the bits above it.
+/// Bit of the flag byte: the route is a dictionary code.
+// Bit 4 means gzip, which no Pomelo server ever supported: it is never set here and ignored on
+// receipt, as are the bits above it.
 const ROUTE_IS_CODE: u8 = 1;
 
 /// The four types of messages.
@@ -22,7 +24,7 @@ pub enum MessageKind {
     Request = 0,
     /// From a client, never answered.
     Notify = 1,
-    /// The answer to a request.
+    /// The response to a request.
     Response = 2,
     /// From the server, without a request.
     Push = 3,
@@ -43,32 +45,33 @@ impl MessageKind {
 /// One message; the body is JSON text.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Message {
-    /// Wants a response with the same id. An id of 0 is decoded as it is; a server treats such a request as a notify.
+    /// Wants a response with the same id. An id of 0 is decoded as it is; a server treats such a
+    /// request as a notify.
     Request {
         /// Chosen by the client; it does not start at 1 on each connection.
         id: u32,
-        /// What is asked.
+        /// The requested route.
         route: RouteRef,
         /// May be empty.
         body: Bytes,
     },
     /// Wants no response.
     Notify {
-        /// What is told.
+        /// The route.
         route: RouteRef,
         /// May be empty.
         body: Bytes,
     },
-    /// Answers a request.
+    /// Responds to a request.
     Response {
         /// The request's id.
         id: u32,
         /// Never empty when sent from here.
         body: Bytes,
     },
-    /// Tells a client something.
+    /// Sent by the server without a request.
     Push {
-        /// What is told.
+        /// The route of the push.
         route: RouteRef,
         /// Never empty when sent from here.
         body: Bytes,
@@ -76,7 +79,7 @@ pub enum Message {
 }
 
 impl Message {
-    /// Which of the four it is.
+    /// The type of the message.
     pub fn kind(&self) -> MessageKind {
         match self {
             Self::Request { .. } => MessageKind::Request,
@@ -86,7 +89,7 @@ impl Message {
         }
     }
 
-    /// What it carries, JSON text.
+    /// The body, JSON text.
     pub fn body(&self) -> &Bytes {
         match self {
             Self::Request { body, .. }
@@ -98,11 +101,13 @@ impl Message {
 
     /// Reads the body of a data package; the message's body shares its memory.
     ///
-    /// A route that is not UTF-8 is read as [`decode_text`](crate::decode_text) does, so that it is unknown rather than malformed.
+    /// A route that is not UTF-8 is read as [`decode_text`](crate::decode_text) does, so that it is
+    /// unknown rather than malformed.
     ///
     /// # Errors
-    /// [`WireError::UnknownMessageType`] for types that Pomelo does not know, which is no reason to close a connection;
-    /// [`WireError::MessageCut`] and [`WireError::IdTooLarge`] if the bytes are no message at all.
+    /// [`WireError::UnknownMessageType`] for types that Pomelo does not know, which is no reason to
+    /// close a connection; [`WireError::MessageCut`] and [`WireError::IdTooLarge`] if the bytes are
+    /// no message at all.
     pub fn decode(bytes: &Bytes) -> Result<Self, WireError> {
         let mut rest = bytes.clone();
         let flag = take_u8(&mut rest, "flag")?;
@@ -228,7 +233,7 @@ mod tests {
     }
 
     #[test]
-    fn what_clients_choke_on_is_not_sent() {
+    fn messages_that_break_clients_are_not_sent() {
         let empty = Message::Push { route: text("onChat"), body: Bytes::new() };
         assert_eq!(empty.encode(), Err(WireError::EmptyBody));
         let long = Message::Push { route: text(&"r".repeat(256)), body: Bytes::from_static(b"{}") };

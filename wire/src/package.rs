@@ -10,19 +10,19 @@ pub const HEAD: usize = 4;
 /// Longest body that the 24-bit length can declare, in bytes.
 pub const MAX_BODY: usize = 0xFF_FFFF;
 
-/// What a package is for.
+/// The type of a package.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[repr(u8)]
 pub enum PackageKind {
-    /// The client's first package, and the server's answer to it.
+    /// The client's first package, and the server's response.
     Handshake = 1,
-    /// The client has read the answer; only now may data flow.
+    /// The client has read the response; only now may data flow.
     HandshakeAck = 2,
     /// A sign of life, both ways.
     Heartbeat = 3,
     /// Carries one [`Message`](crate::Message).
     Data = 4,
-    /// The server closes the connection, and says why; see [`Kick`](crate::Kick).
+    /// The server closes the connection, with a reason; see [`Kick`](crate::Kick).
     Kick = 5,
 }
 
@@ -44,7 +44,7 @@ impl TryFrom<u8> for PackageKind {
 /// One package.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Package {
-    /// What it is for.
+    /// The type.
     pub kind: PackageKind,
     /// At most [`MAX_BODY`] bytes can be sent.
     pub body: Bytes,
@@ -92,7 +92,7 @@ pub(crate) fn put_head(kind: PackageKind, len: usize, out: &mut BytesMut) -> Res
     Ok(())
 }
 
-/// What the first bytes of a package say.
+/// The head of a package, decoded.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Head {
     pub(crate) kind: PackageKind,
@@ -100,7 +100,8 @@ pub(crate) struct Head {
 }
 
 impl Head {
-    /// Reads the head at the start of `bytes`, `None` while it is incomplete. A wrong type is refused at its first byte.
+    /// Reads the head at the start of `bytes`, `None` while it is incomplete. A wrong type is
+    /// refused at its first byte.
     pub(crate) fn read(bytes: &[u8], max_body: usize) -> Result<Option<Self>, WireError> {
         let Some(&first) = bytes.first() else { return Ok(None) };
         let kind = PackageKind::try_from(first)?;
@@ -115,10 +116,12 @@ impl Head {
 
 /// The packages of one websocket frame, one or more. Their bodies share the frame's memory.
 ///
-/// The whole frame is checked before the first package is given out, so that nothing of a bad frame is acted on.
+/// The whole frame is checked before the first package is given out, so that nothing of a bad frame
+/// is acted on.
 ///
 /// # Errors
-/// The frame is empty or ends inside a package, a type is unknown, or a body is over `max_body` bytes.
+/// The frame is empty or ends inside a package, a type is unknown, or a body is over `max_body`
+/// bytes.
 pub fn decode_frame(frame: &Bytes, max_body: usize) -> Result<Packages, WireError> {
     if frame.is_empty() {
         return Err(WireError::EmptyFrame);

@@ -15,7 +15,7 @@ use crate::text::to_json;
 /// A handler's route, `serverType.handler.method`; no part is empty.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Route<'a> {
-    /// The kind of server that answers: `gate`, `connector`, `chat`.
+    /// The type of server that handles it: `gate`, `connector`, `chat`.
     pub server_type: &'a str,
     /// The object there, `entryHandler`.
     pub handler: &'a str,
@@ -39,7 +39,7 @@ impl<'a> Route<'a> {
     }
 }
 
-/// Which two-byte codes stand for which routes.
+/// The two-byte codes of routes.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Dictionary {
     routes: BTreeMap<u16, Arc<str>>,
@@ -48,9 +48,11 @@ pub struct Dictionary {
 }
 
 impl Dictionary {
-    /// Gives codes from 1 on: to the `handlers` in plain string order, then to the `pushes` in the order given.
+    /// Gives codes from 1 on: to the `handlers` in plain string order, then to the `pushes` in the
+    /// order given.
     ///
-    /// A route that occurs again keeps its first code. Routes for which no code is left are sent as text.
+    /// A route that occurs again keeps its first code. Routes for which no code is left are sent as
+    /// text.
     pub fn new<'a>(handlers: impl IntoIterator<Item = &'a str>, pushes: impl IntoIterator<Item = &'a str>) -> Self {
         let mut handlers: Vec<&str> = handlers.into_iter().collect();
         handlers.sort_unstable();
@@ -98,10 +100,11 @@ impl Dictionary {
         self.code(route).map_or_else(|| RouteRef::Text(route.to_owned()), RouteRef::Code)
     }
 
-    /// What changes when the content does: base64 of the MD5 of the JSON object from routes to codes, as Pomelo does it.
-    ///
-    /// Clients cache a dictionary under it, so it must be the same on all servers and over restarts.
+    /// Identifies the content: base64 of the MD5 of the JSON object from routes to codes, as Pomelo
+    /// computes it.
     pub fn version(&self) -> &str {
+        // Clients cache a dictionary under it, so it must be the same on all servers and over
+        // restarts.
         &self.version
     }
 

@@ -1,24 +1,24 @@
 //! Every route of the chat, by its name in Pomelo's words: the one place for servers and clients.
 
-/// Which connector?
+/// Query the connector for a user.
 pub const QUERY_ENTRY: &str = "gate.gateHandler.queryEntry";
 /// Enter a room.
 pub const ENTER: &str = "connector.entryHandler.enter";
-/// Speak or whisper.
+/// Send a message to the room, or a whisper.
 pub const SEND: &str = "chat.chatHandler.send";
 /// Leave the room.
 pub const LEAVE: &str = "chat.chatHandler.leave";
 /// Older or newer messages of the session's room.
 pub const HISTORY: &str = "chat.chatHandler.history";
-/// Who is in the session's room.
+/// The member list of the session's room.
 pub const MEMBERS: &str = "chat.chatHandler.members";
-/// Somebody spoke.
+/// Push: a message.
 pub const ON_CHAT: &str = "onChat";
-/// Somebody came.
+/// Push: a member joined.
 pub const ON_ADD: &str = "onAdd";
-/// Somebody went.
+/// Push: a member left.
 pub const ON_LEAVE: &str = "onLeave";
-/// Messages that will not be told.
+/// Push: messages that will not be delivered.
 pub const ON_GAP: &str = "onGap";
-/// How many are in a large room.
+/// Push: the member count of a large room.
 pub const ON_MEMBERS: &str = "onMembers";

@@ -7,8 +7,8 @@ use crate::package::{HEAD, Head, Package};
 
 /// Puts packages together from chunks of any size.
 ///
-/// It holds what has arrived and is not yet a package: as long as the caller takes all packages after each chunk, at
-/// most one package and one chunk. A declared length allocates nothing.
+/// It holds what has arrived and is not yet a package: as long as the caller takes all packages
+/// after each chunk, at most one package and one chunk. A declared length allocates nothing.
 #[derive(Debug)]
 pub struct StreamDecoder {
     arrived: BytesMut,
@@ -29,8 +29,9 @@ impl StreamDecoder {
     /// Takes the next complete package, `None` until more has arrived.
     ///
     /// # Errors
-    /// A type is unknown, told by a package's first byte, or a head declares a body over `max_body`. A stream cannot be
-    /// read further after an error: every later call gives the same one.
+    /// A type is unknown, which a package's first byte shows, or a head declares a body over
+    /// `max_body`. A stream cannot be read further after an error: every later call returns the
+    /// same one.
     pub fn next_package(&mut self) -> Result<Option<Package>, WireError> {
         let Some(head) = Head::read(&self.arrived, self.max_body)? else { return Ok(None) };
         if self.arrived.len() < HEAD + head.body_len {

@@ -1,4 +1,5 @@
-//! Text at the client's edge: browsers send CESU-8 and cannot read four-byte UTF-8, others speak plain UTF-8.
+//! Text at the client's edge: browsers send CESU-8 and cannot read four-byte UTF-8, others use
+//! plain UTF-8.
 
 use std::borrow::Cow;
 use std::io;
@@ -9,13 +10,15 @@ use serde_json::ser::Formatter;
 
 use crate::error::WireError;
 
-/// Longest JSON body to send to a client, in bytes: older browsers cannot turn a longer one into a text.
+/// Longest JSON body to send to a client, in bytes: older browsers cannot turn a longer one into a
+/// text.
 pub const MAX_JSON_TO_CLIENT: usize = 65_535;
 
 /// The text that a client meant. Cannot fail.
 ///
-/// Accepts UTF-8 as well as CESU-8, where a character outside the BMP is a pair of surrogates of three bytes each. A
-/// surrogate without its partner, and any other invalid sequence, becomes one U+FFFD.
+/// Accepts UTF-8 as well as CESU-8, where a character outside the BMP is a pair of surrogates of
+/// three bytes each. A surrogate without its partner, and any other invalid sequence, becomes one
+/// U+FFFD.
 pub fn decode_text(bytes: &[u8]) -> Cow<'_, str> {
     match std::str::from_utf8(bytes) {
         Ok(text) => Cow::Borrowed(text),
@@ -39,7 +42,8 @@ fn repair(bytes: &[u8]) -> String {
     text
 }
 
-/// Reads the one or two encoded surrogates at the start of `bytes`: the character, and how many bytes it took.
+/// Reads the one or two encoded surrogates at the start of `bytes`: the character, and how many
+/// bytes it took.
 fn surrogates(bytes: &[u8]) -> Option<(char, usize)> {
     let first = surrogate(bytes)?;
     let second = bytes.get(3..).and_then(surrogate);
@@ -68,7 +72,7 @@ pub fn to_json<T: Serialize + ?Sized>(value: &T) -> Result<Vec<u8>, WireError> {
     Ok(out)
 }
 
-/// How many bytes `text` takes inside a string that [`to_json`] writes, without the quotes.
+/// Bytes of `text` inside a string that [`to_json`] writes, without the quotes.
 pub fn json_len(text: &str) -> usize {
     text.chars().map(json_char_len).sum()
 }
@@ -108,7 +112,7 @@ fn write_bmp<W: ?Sized + io::Write>(writer: &mut W, text: &str) -> io::Result<()
     writer.write_all(rest.as_bytes())
 }
 
-/// What is before the first character outside the BMP, that character, and what follows it.
+/// The text before the first character outside the BMP, that character, and the rest.
 fn split_at_astral(text: &str) -> Option<(&str, char, &str)> {
     // Only such characters have a lead byte this high.
     let at = text.bytes().position(|byte| byte >= 0xF0)?;
@@ -122,7 +126,8 @@ fn split_at_astral(text: &str) -> Option<(&str, char, &str)> {
 /// paragraph separator, or a format character (Unicode 17, category Cf), which reorders, joins or
 /// hides what is around it.
 pub fn is_display_control(c: char) -> bool {
-    // A list, and no dependency: it is one of a program for terminals, and grows once in some years.
+    // A list, and no dependency: it is one of a program for terminals, and grows once in some
+    // years.
     c.is_control()
         || matches!(c, '\u{2028}' | '\u{2029}')
         || matches!(c, '\u{ad}' | '\u{600}'..='\u{605}' | '\u{61c}' | '\u{6dd}' | '\u{70f}' | '\u{890}'..='\u{891}')
@@ -149,7 +154,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_acts_on_a_display_is_escaped() {
+    fn display_controls_are_escaped() {
         for c in "\u{1b}\u{9b}\n\u{7f}\u{202e}\u{2066}\u{200b}\u{200d}\u{200f}\u{2028}\u{feff}\u{ad}\u{e0041}".chars() {
             let shown = format!("a\\u{{{:x}}}b", u32::from(c));
             assert_eq!(without_display_controls(&format!("a{c}b")), shown);
@@ -176,7 +181,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_invalid_becomes_replacement_characters() {
+    fn invalid_sequences_become_replacement_characters() {
         assert_eq!(decode_text(b"a\xed\xa0\xbdb"), "a\u{FFFD}b");
         assert_eq!(decode_text(b"\xed\xb8\x80\xed\xa0\xbd"), "\u{FFFD}\u{FFFD}");
         assert_eq!(decode_text(b"\xed\xa0"), "\u{FFFD}\u{FFFD}");

@@ -5,8 +5,8 @@ use std::borrow::Cow;
 
 use serde_json::{Number, Value};
 
-/// Above these, doubles skip whole numbers; where JavaScript keeps an id in one, its digits are
-/// right up to here.
+/// The largest magnitude up to which doubles hold every whole number.
+// Where JavaScript keeps an id in a double, its digits are exact up to here.
 const MOST_EXACT: f64 = 9_007_199_254_740_992.0;
 
 /// The first whole number that a `u64` cannot hold.

@@ -1,4 +1,4 @@
-//! What holds for all values and for all bytes: round trips, and that no decoder panics.
+//! Properties of all values and of all bytes: round trips, and decoders that never panic.
 
 use bytes::{Bytes, BytesMut};
 use proptest::collection::vec;
@@ -142,13 +142,13 @@ proptest! {
     }
 
     #[test]
-    fn bytes_without_surrogates_are_read_as_anybody_reads_them(bytes in bytes(0)) {
+    fn bytes_without_surrogates_are_read_as_utf8(bytes in bytes(0)) {
         prop_assume!(!bytes.windows(2).any(|pair| matches!(pair, [0xED, 0xA0..=0xBF])));
         prop_assert_eq!(decode_text(&bytes), String::from_utf8_lossy(&bytes));
     }
 
     #[test]
-    fn what_browsers_encode_is_what_was_typed(text in text()) {
+    fn text_that_browsers_encode_comes_back(text in text()) {
         let encoded = cesu8(text.encode_utf16());
         prop_assert_eq!(decode_text(&encoded), text);
     }
@@ -167,7 +167,7 @@ proptest! {
     }
 
     #[test]
-    fn json_len_is_what_is_written(text in text()) {
+    fn json_len_is_the_written_length(text in text()) {
         prop_assert_eq!(json_len(&text) + 2, to_json(&text).unwrap().len());
     }
 

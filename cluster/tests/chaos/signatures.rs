@@ -7,7 +7,7 @@ use crate::report::Report;
 use crate::users::{NotRecovered, Users};
 
 /// Log lines of messages that are lost to missing or wrong keys.
-const DROPPED: [&str; 2] = ["was dropped", "goes unsigned"];
+const DROPPED: [&str; 3] = ["unsigned message dropped", "wrong signature dropped", "the file has no key of its"];
 
 pub(crate) async fn run(seed: u64) {
     let mut cluster = ChaosCluster::start().await;

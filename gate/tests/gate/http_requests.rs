@@ -1,4 +1,4 @@
-//! `/entry` as pages and proxies ask: preflights, parameters that are none, upgrades that lost a
+//! `/entry` as pages and proxies use it: preflights, unrelated parameters, upgrades that lost a
 //! header.
 
 use serde_json::{Value, json};
@@ -8,7 +8,7 @@ use crate::{GateFixture, HOME};
 
 const SHOP: &str = "https://shop.example";
 
-/// A gate that the shop's pages may ask.
+/// A gate with the shop's pages allowed.
 async fn fixture() -> GateFixture {
     GateFixture::start(|settings| settings.frontend.allowed_origins = vec![SHOP.to_owned()]).await
 }
@@ -81,7 +81,7 @@ async fn other_parameters_are_ignored() {
     assert_eq!((status, serde_json::from_str::<Value>(&body).unwrap()["port"].as_u64()), (200, Some(HOME.into())));
 }
 
-/// Proxies do not pass on `Upgrade` and `Connection` unless they are told to.
+/// Proxies do not pass on `Upgrade` and `Connection` unless they are configured to.
 #[tokio::test]
 async fn an_upgrade_that_lost_a_header_is_no_page() {
     let fixture = fixture().await;

@@ -1,19 +1,21 @@
-//! What can go wrong on the bus, and whose fault it is.
+//! Errors of the bus, each with the party at fault.
 
 use thiserror::Error;
 
 use runtime::config::sign_in::SignInError;
 
-/// Why the bus did not do what was asked.
+/// An error of the bus.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 pub enum BusError {
-    /// Nobody subscribes to the subject: the peer is down or not started yet. Known at once, nothing was done.
-    #[error("nobody listens to the subject")]
+    /// The subject has no subscriber: the peer is down or not started yet. Known at once; the
+    /// request had no effect.
+    #[error("the subject has no subscriber")]
     NoResponders,
-    /// No answer in time: the peer or the way to it is slow. Whether the peer acted is unknown.
-    #[error("no answer in time")]
+    /// No response in time: the peer or the way to it is slow. It is unknown if the peer acted.
+    #[error("no response in time")]
     TimedOut,
-    /// The broker or the network is away. Of a publish: not sent. Of a question: whether the peer acted is unknown.
+    /// The broker or the network is down. A publish was not sent; of a request it is unknown if the
+    /// peer acted.
     #[error("the connection to the broker is broken")]
     Disconnected,
     /// We publish faster than the broker takes. Not sent.
@@ -41,7 +43,7 @@ pub enum BusError {
     Connect {
         /// `host:port` of every server tried, without credentials.
         servers: String,
-        /// What the last attempt met.
+        /// The reason of the last attempt.
         reason: String,
     },
     /// The operator's matter: there is a broker, and it does not want us.
@@ -52,7 +54,7 @@ pub enum BusError {
     Refused {
         /// `host:port` of every server tried, without credentials.
         servers: String,
-        /// What the server said.
+        /// The server's reason.
         reason: String,
     },
     /// The operator's matter: there is a broker, and it takes no further connection.
@@ -73,30 +75,31 @@ pub enum BusError {
         servers: String,
         /// The words of the end that gave up.
         reason: String,
-        /// The setting to look at.
+        /// The setting to correct.
         remedy: &'static str,
     },
-    /// The operator's matter: the broker refuses to subscribe to more, and does not say to which
+    /// The operator's matter: the broker refuses another subscription, and does not name its
     /// subject.
     #[error(
         "the NATS server refuses a subscription, because there are as many as there may be: raise its max_subscriptions or \
          the limit of the account; a server needs two"
     )]
     TooManySubscriptions,
-    /// The operator's matter: whoever we signed in as may not hear this.
+    /// The operator's matter: the user that this process signed in as may not subscribe to this.
     #[error(
         "the permissions of the NATS server do not let us subscribe to {0}: see who signs in, and what that user may do"
     )]
     Forbidden(String),
-    /// The operator's matter: the settings do not say how to sign in.
+    /// The operator's matter: the settings for signing in cannot be used.
     #[error(transparent)]
     SignIn(#[from] SignInError),
-    /// The operator's matter: the list of servers cannot be read. Says nothing of its text, which may hold a password.
+    /// The operator's matter: the list of servers cannot be read. Shows nothing of its text, which
+    /// may hold a password.
     #[error("entry {entry} of the list of NATS servers is not a URL like nats://host:4222 ({reason})")]
     BadUrl {
-        /// Which entry, counted from 1.
+        /// The entry, counted from 1.
         entry: usize,
-        /// What is wrong with it.
+        /// The fault of the entry.
         reason: String,
     },
 }

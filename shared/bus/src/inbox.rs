@@ -1,4 +1,4 @@
-//! Who waits for which answer: one reply pattern per bus, one entry per question that is still awaited.
+//! The inbox: one reply pattern per bus, one entry per request in flight.
 
 use std::collections::HashMap;
 use std::fmt;
@@ -11,10 +11,9 @@ use tokio::sync::oneshot;
 
 use super::{BusError, Message};
 
-/// The questions of one bus that wait for an answer.
-///
-/// Instead of the client library's own requests, which keep 300 bytes for ever for each question that timed out or
-/// was given up, and which do not notice a broken connection.
+/// The requests of one bus that wait for a response.
+// The client library's own requests keep 300 bytes for ever for each request that timed out or was
+// given up, and do not notice a broken connection.
 #[derive(Debug)]
 pub(super) struct Inbox {
     prefix: String,
@@ -22,8 +21,9 @@ pub(super) struct Inbox {
     waiting: Mutex<HashMap<u64, Entry>>,
 }
 
-/// Which messages answer a question. Called where messages are sorted: it must be quick, and not
-/// use the bus.
+/// Returns true for messages that are a response to the request. Must be quick, and not use the
+/// bus.
+// It is called in the delivery loop, where it would delay or block every other response.
 pub(super) type Accepts = Arc<dyn Fn(&Message) -> bool + Send + Sync>;
 
 struct Entry {
@@ -39,24 +39,24 @@ impl fmt::Debug for Entry {
 }
 
 impl Inbox {
-    /// An inbox below `_INBOX.owner`, under a name that no other has. Who may read below that can be restricted at the
-    /// broker.
+    /// An inbox below `_INBOX.owner`, under a unique name. The broker can restrict who may read
+    /// below that.
     pub(super) fn new(owner: &str) -> Arc<Self> {
         let prefix = format!("{}{:032x}.", subjects::inbox(owner), rand::random::<u128>());
         Arc::new(Self { prefix, next: AtomicU64::new(0), waiting: Mutex::default() })
     }
 
-    /// What to subscribe to.
+    /// The pattern to subscribe to.
     pub(super) fn pattern(&self) -> String {
         format!("{}*", self.prefix)
     }
 
-    /// A place for one answer; it is gone when the returned value is.
+    /// Opens an entry for one response; dropping the returned value removes it.
     pub(super) fn open(self: &Arc<Self>) -> PendingReply {
         self.open_for(None)
     }
 
-    /// The same for an answer that is accepted; others are passed over, and the place stays.
+    /// The same for a response that is accepted; others are skipped, and the entry stays.
     pub(super) fn open_for(self: &Arc<Self>, accepts: Option<Accepts>) -> PendingReply {
         let token = self.next.fetch_add(1, Ordering::Relaxed);
         let (sender, answer) = oneshot::channel();
@@ -64,23 +64,24 @@ impl Inbox {
         PendingReply { inbox: Arc::clone(self), token, answer }
     }
 
-    /// Whether `subject` is one of this inbox's.
+    /// Returns true if `subject` belongs to this inbox.
     pub(super) fn owns(&self, subject: &str) -> bool {
         subject.starts_with(&self.prefix)
     }
 
-    /// Hands an answer to who waits for it. One that comes too late, or twice, is dropped.
+    /// Hands a response to the request that waits for it. One that comes too late, or twice, is
+    /// dropped.
     pub(super) fn deliver(&self, message: Message) {
         let token = message.subject.strip_prefix(&self.prefix).and_then(|token| token.parse().ok());
         let Some(token): Option<u64> = token else { return };
-        // Asked without the lock: others sort and ask meanwhile.
+        // Called without the lock, so that other requests can be sent and answered meanwhile.
         let accepts = self.lock().get(&token).and_then(|entry| entry.accepts.clone());
         if !message.no_responders && accepts.is_some_and(|accepts| !accepts(&message)) {
             return;
         }
         let waiting = self.lock().remove(&token);
         if let Some(Entry { sender, .. }) = waiting {
-            // Who waited may have given up in this moment.
+            // The waiting request may have been given up just now.
             drop(sender.send(message));
         }
     }
@@ -90,7 +91,7 @@ impl Inbox {
         self.lock().clear();
     }
 
-    /// How many wait.
+    /// Number of waiting requests.
     pub(super) fn waiting(&self) -> usize {
         self.lock().len()
     }
@@ -100,7 +101,7 @@ impl Inbox {
     }
 }
 
-/// One awaited answer.
+/// One awaited response.
 #[derive(Debug)]
 pub(super) struct PendingReply {
     inbox: Arc<Inbox>,
@@ -109,12 +110,12 @@ pub(super) struct PendingReply {
 }
 
 impl PendingReply {
-    /// Where the answer goes.
+    /// The subject for the response.
     pub(super) fn subject(&self) -> String {
         format!("{}{}", self.inbox.prefix, self.token)
     }
 
-    /// The answer, or why there is none.
+    /// Waits for the response.
     pub(super) async fn answer(mut self, deadline: Duration) -> Result<Message, BusError> {
         match tokio::time::timeout(deadline, &mut self.answer).await {
             Ok(Ok(message)) => Ok(message),

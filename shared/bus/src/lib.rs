@@ -1,18 +1,22 @@
-//! The bus between servers: what holds for whoever uses it, inside one process and over NATS alike.
+//! The bus between servers. The contract holds inside one process and over NATS alike.
 //!
 //! The contract, each line a test of `tests/bus_contract`:
-//! - Messages of one publisher reach one [`Subscription`] in the order in which they were published, whatever their
-//!   subjects. Two subscriptions are two queues, without an order between them.
-//! - [`Bus::publish`] never waits. `Ok` means accepted, not delivered: what is on its way when a connection breaks
-//!   is lost. Only an answer, or [`Bus::round_trip`], is proof.
-//! - A full subscription drops the newest message and counts it in [`Metrics`]; its reader sees a gap, not an error.
-//! - A message with a reply subject that nobody wants brings a [`Message`] with `no_responders` to that subject, if
-//!   the same bus subscribes to it, and [`Bus::request`] then ends at once. A tracer on `>` wants every message, so
-//!   with one running the deadline is all there is.
-//! - [`Bus::request_for`] passes answers over that are not accepted, and waits on.
+//! - Messages of one publisher reach one [`Subscription`] in the order in which they were
+//!   published, for all subjects. Two subscriptions are two queues, without an order between
+//!   them.
+//! - [`Bus::publish`] never waits. `Ok` means accepted, not delivered: messages in flight when a
+//!   connection breaks are lost. Only a response, or [`Bus::round_trip`], is proof.
+//! - A full subscription drops the newest message and counts it in [`Metrics`]; its reader sees a
+//!   gap, not an error.
+//! - A message with a reply subject that has no subscriber brings a [`Message`] with
+//!   `no_responders` to the reply subject, if the same bus subscribes to it, and [`Bus::request`]
+//!   then ends at once. A tracer on `>` subscribes to every subject, so with one running only the
+//!   deadline ends the wait.
+//! - [`Bus::request_for`] skips responses that are not accepted, and waits on.
 //! - While the connection is broken nothing is kept for later: publishes are refused and counted.
-//! - `nats.prefix` shows to no caller: subjects, replies and patterns are without it, also those of messages that come.
-//! - Every wait has a deadline, and after [`Bus::drain`] everything says [`BusError::Closed`].
+//! - `nats.prefix` is invisible to callers: subjects, replies and patterns are without it, also
+//!   those of received messages.
+//! - Every wait has a deadline, and after [`Bus::drain`] every call returns [`BusError::Closed`].
 
 mod error;
 mod inbox;
@@ -43,46 +47,50 @@ pub use model::headers::Headers;
 /// A message to publish.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct OutgoingMessage {
-    /// Where to.
+    /// The subject of the message.
     pub subject: String,
-    /// Where an answer, or the news that nobody listens, goes.
+    /// The subject for a response, or for the notice that there is no subscriber.
     pub reply: Option<String>,
-    /// For who watches the bus.
+    /// Headers for tracing tools.
     pub headers: Headers,
     /// The encoded body.
     pub payload: Bytes,
 }
 
-/// A message that came.
+/// A received message.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Message {
-    /// Where it was published to.
+    /// The subject that it was published to.
     pub subject: String,
-    /// Where the sender awaits an answer.
+    /// The subject on which the sender receives a response.
     pub reply: Option<String>,
-    /// For who watches the bus.
+    /// Headers for tracing tools.
     pub headers: Headers,
-    /// The encoded body. Over NATS it is a slice of a read buffer of up to 64 KiB: who keeps it beyond the next few
-    /// messages copies it (`Bytes::copy_from_slice`), or keeps all of the buffer.
+    /// The encoded body. Over NATS it is a slice of a read buffer of up to 64 KiB: a holder that
+    /// keeps it beyond the next few messages copies it (`Bytes::copy_from_slice`), or keeps all of
+    /// the buffer.
     pub payload: Bytes,
-    /// Nobody wanted the message that named `subject` as its reply; the header `Nats-Subject` says where it went.
-    /// Everything else of this message is empty.
+    /// The message that named `subject` as its reply had no subscriber; the header `Nats-Subject`
+    /// has its subject. All other fields of this message are empty.
     pub no_responders: bool,
-    /// What the broker says of itself instead of an answer, a number as in HTTP; JetStream's 404 is no such record.
+    /// A status of the broker instead of a response, a number as in HTTP; JetStream's 404 means
+    /// that there is no such record.
     pub status: Option<u16>,
 }
 
 /// The connection to the other servers.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Connection {
-    /// Whether there is one now, as far as we know.
+    /// True if there is a connection now, as far as the client knows.
     pub up: bool,
-    /// Rises with every new connection: between two generations, messages may have been lost in both directions.
+    /// Rises with every new connection: between two generations, messages may have been lost in
+    /// both directions.
     pub generation: u64,
 }
 
-/// Waits until there is a connection other than the one of this generation, and returns its generation. What was on its way
-/// in between may be lost. Never completes when the bus is gone; its subscriptions end then.
+/// Waits until there is a connection other than the one of this generation, and returns its
+/// generation. Messages in flight in between may be lost. Never completes when the bus is closed;
+/// its subscriptions end then.
 pub async fn wait_for_reconnect(connection: &mut watch::Receiver<Connection>, generation: u64) -> u64 {
     let changed = connection.wait_for(|now| now.up && now.generation != generation).await.map(|now| now.generation);
     match changed {
@@ -91,7 +99,7 @@ pub async fn wait_for_reconnect(connection: &mut watch::Receiver<Connection>, ge
     }
 }
 
-/// A handle on the bus; clones speak of the same connection.
+/// A handle on the bus; clones share the connection.
 #[derive(Debug, Clone)]
 pub struct Bus {
     inbox: Arc<Inbox>,
@@ -114,16 +122,17 @@ impl Bus {
 
     /// A connection to the NATS server at `url`, or to one of several, separated by commas.
     ///
-    /// `name` is what monitoring shows: the id of the server that uses the connection. Answers come below `_INBOX.name`, so
-    /// it is a subject's token, else [`BusError::BadSubject`]. With
-    /// `settings.wait_for_broker` this waits until there is a broker, for ever if need be; dropping the future ends
-    /// the attempt, so race it against the stop signal. Without, an unreachable broker is [`BusError::Connect`].
+    /// `name` is shown by monitoring: the id of the server that uses the connection. Responses
+    /// arrive below `_INBOX.name`, so it is a subject's token, else [`BusError::BadSubject`]. With
+    /// `settings.wait_for_broker` this waits until there is a broker, for ever if need be; dropping
+    /// the future ends the attempt, so race it against the stop signal. Without, an unreachable
+    /// broker is [`BusError::Connect`].
     pub async fn nats(url: &str, settings: &NatsSettings, name: &str, metrics: Arc<Metrics>) -> Result<Self, BusError> {
         let inbox = Inbox::new(name);
         check_subject(&inbox.pattern())?;
         let nats = Nats::connect(url, settings, name, (Arc::clone(&inbox), metrics)).await?;
         let bus = Self { inbox, transport: Transport::Nats(Arc::clone(&nats)) };
-        // A connection that breaks in this moment comes back; one without answers is of no use.
+        // A connection that breaks now comes back; one that receives no responses is useless.
         drop(bus.round_trip(nats.confirm_within()).await);
         nats.check_allowed(&bus.inbox.pattern())?;
         Ok(bus)
@@ -140,7 +149,8 @@ impl Bus {
     /// Hands a message over without ever waiting.
     ///
     /// Fails with [`BusError::Disconnected`] and [`BusError::QueueFull`], both counted, and with
-    /// [`BusError::TooLarge`], [`BusError::BadSubject`] and [`BusError::Closed`]. A failed message was not sent.
+    /// [`BusError::TooLarge`], [`BusError::BadSubject`] and [`BusError::Closed`]. A failed message
+    /// was not sent.
     pub fn publish(&self, message: OutgoingMessage) -> Result<(), BusError> {
         self.check(&message)?;
         match &self.transport {
@@ -157,12 +167,15 @@ impl Bus {
         if size > limit { Err(BusError::TooLarge { size, limit }) } else { Ok(()) }
     }
 
-    /// Subscribes to a subject or pattern (`*` is one token, a last `>` the rest) with room for `queue` messages.
+    /// Subscribes to a subject or pattern (`*` is one token, a last `>` the rest) with room for
+    /// `queue` messages, at most 65,536 over NATS.
     ///
-    /// Confirmed: what anybody publishes to this broker after it returned arrives. Fails like [`Bus::round_trip`],
-    /// with a deadline of `nats.connect_secs`, and with [`BusError::Forbidden`]. Over NATS, 65,536 is the most that a queue takes, and a smaller one
-    /// costs a task.
+    /// Confirmed: every message that is published to this broker after it returned arrives. Fails
+    /// like [`Bus::round_trip`], with a deadline of `nats.connect_secs`, and with
+    /// [`BusError::Forbidden`].
     pub async fn subscribe(&self, subject: &str, queue: usize) -> Result<Subscription, BusError> {
+        // Over NATS, a queue below 65,536 costs a task: the client library has one queue size for
+        // all subscriptions.
         check_subject(subject)?;
         match &self.transport {
             Transport::Memory(memory) => memory.subscribe(subject, queue),
@@ -175,16 +188,18 @@ impl Bus {
         }
     }
 
-    /// Asks, and waits for the first answer; `question.reply` is set by this.
+    /// Sends a request and waits for the first response; `question.reply` is set by this.
     ///
-    /// Fails with what [`Bus::publish`] fails with; with [`BusError::NoResponders`] within a round trip to the
-    /// broker; with [`BusError::Disconnected`] as soon as the connection breaks; with [`BusError::TimedOut`] at the
-    /// deadline. After the last two it is unknown whether the question was acted on.
+    /// Fails with the errors of [`Bus::publish`]; with [`BusError::NoResponders`] within a round
+    /// trip to the broker; with [`BusError::Disconnected`] as soon as the connection breaks; with
+    /// [`BusError::TimedOut`] at the deadline. After the last two it is unknown if the request had
+    /// an effect.
     pub async fn request(&self, question: OutgoingMessage, deadline: Duration) -> Result<Message, BusError> {
         self.request_with(|reply| OutgoingMessage { reply: Some(reply), ..question }, deadline).await
     }
 
-    /// The same with a question that is made when it is known where its answer goes, for example to be signed.
+    /// The same with a request that is made when its reply subject is known, for example to be
+    /// signed.
     pub async fn request_with(
         &self,
         make: impl FnOnce(String) -> OutgoingMessage,
@@ -193,15 +208,16 @@ impl Bus {
         self.ask(self.inbox.open(), make, deadline).await
     }
 
-    /// The same, for the first answer that is accepted. Something else on the broker may answer,
-    /// too, or instead: a JetStream stream does so to each message that it keeps. Such an answer is
-    /// passed over, and the real one awaited. `accepts` must be quick, and not use the bus.
+    /// The same, for the first response that is accepted; others are skipped. `accepts` must be
+    /// quick, and not use the bus.
     pub async fn request_for(
         &self,
         make: impl FnOnce(String) -> OutgoingMessage,
         accepts: impl Fn(&Message) -> bool + Send + Sync + 'static,
         deadline: Duration,
     ) -> Result<Message, BusError> {
+        // A JetStream stream responds to each message that it keeps, perhaps before the server
+        // does.
         self.ask(self.inbox.open_for(Some(Arc::new(accepts))), make, deadline).await
     }
 
@@ -218,8 +234,8 @@ impl Bus {
 
     /// Sends a message to itself and waits for it.
     ///
-    /// Then the broker has seen everything published and subscribed through this bus before. The only confirmation
-    /// that also works with a tracer on `>`; a flush is none.
+    /// Then the broker has seen everything published and subscribed through this bus before. The
+    /// only confirmation that also works with a tracer on `>`; a flush is none.
     pub async fn round_trip(&self, deadline: Duration) -> Result<(), BusError> {
         self.round_trip_of(Bytes::new(), deadline).await
     }
@@ -231,7 +247,7 @@ impl Bus {
         waiting.answer(deadline).await.map(drop)
     }
 
-    /// Tells of every change of the connection.
+    /// Receives every change of the connection.
     pub fn connection(&self) -> watch::Receiver<Connection> {
         match &self.transport {
             Transport::Memory(memory) => memory.connection(),
@@ -239,7 +255,7 @@ impl Bus {
         }
     }
 
-    /// Whether there is a connection now, as far as we know.
+    /// Returns true if there is a connection now, as far as the client knows.
     pub fn is_up(&self) -> bool {
         match &self.transport {
             Transport::Memory(memory) => memory.is_up(),
@@ -256,7 +272,7 @@ impl Bus {
         }
     }
 
-    /// Most bytes of payload and headers that a message may have, as the broker last said.
+    /// Most bytes of payload and headers of a message: the broker's last value.
     pub fn max_payload(&self) -> usize {
         match &self.transport {
             Transport::Memory(memory) => memory.max_payload(),
@@ -264,7 +280,7 @@ impl Bus {
         }
     }
 
-    /// Questions that wait for an answer now.
+    /// Number of requests that wait for a response.
     pub fn pending_requests(&self) -> usize {
         self.inbox.waiting()
     }
@@ -285,10 +301,11 @@ impl Bus {
         }
     }
 
-    /// Takes nothing more, has the broker confirm what was accepted, ends all subscriptions and closes.
+    /// Accepts nothing more, has the broker confirm all accepted messages, ends all subscriptions
+    /// and closes.
     ///
-    /// Subscriptions still yield what came before they end. The bus is closed whatever this returns; an error says
-    /// that accepted messages may be lost. Draining again is [`BusError::Closed`].
+    /// Subscriptions still yield the messages that arrived before. The bus is closed in any case;
+    /// an error means that accepted messages may be lost. Draining again is [`BusError::Closed`].
     pub async fn drain(&self, deadline: Duration) -> Result<(), BusError> {
         match &self.transport {
             Transport::Memory(memory) => memory.drain(),
@@ -296,7 +313,8 @@ impl Bus {
         }
     }
 
-    /// Breaks the connection of an in-process bus, or makes a new one. Does nothing over NATS: stop the server.
+    /// Breaks the connection of an in-process bus, or makes a new one. Does nothing over NATS: stop
+    /// the server.
     #[cfg(feature = "testing")]
     pub fn set_connected(&self, up: bool) {
         if let Transport::Memory(memory) = &self.transport {

@@ -1,4 +1,5 @@
-//! The bus inside one process. Carries encoded bytes, and fails where NATS fails: it must not be the kinder one.
+//! The bus inside one process. Carries encoded bytes, and fails where NATS fails: it must not be
+//! the kinder one.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
@@ -9,7 +10,7 @@ use tokio::sync::{mpsc, watch};
 use super::inbox::Inbox;
 use super::{BusError, Connection, Headers, Message, OutgoingMessage, Subscription, pattern};
 
-/// Where the in-process bus says no.
+/// Limits of the in-process bus.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct MemoryLimits {
     /// Most bytes of payload and headers; NATS' default unless changed.
@@ -78,7 +79,7 @@ impl Memory {
         let OutgoingMessage { subject, reply, headers, payload } = message;
         let message = Message { subject, reply, headers, payload, no_responders: false, status: None };
         if let Err(Message { subject, reply: Some(reply), .. }) = self.deliver(&state, message) {
-            // Who asked may be gone as well.
+            // The sender of the request may be gone as well.
             self.deliver(&state, no_responders_message(reply, &subject)).ok();
         }
         Ok(())
@@ -159,10 +160,10 @@ impl Memory {
     }
 }
 
-/// The status with which NATS says that nobody wanted a message.
+/// The status with which NATS reports that a message had no subscriber.
 const NO_RESPONDERS: u16 = 503;
 
-/// What NATS sends to the reply subject of a message that nobody wanted.
+/// The message that NATS sends to the reply subject of a message without a subscriber.
 fn no_responders_message(reply: String, subject: &str) -> Message {
     let headers = Headers::new().with("Nats-Subject", subject);
     Message {

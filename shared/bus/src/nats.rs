@@ -35,11 +35,12 @@ use self::convert::outbound;
 use super::inbox::{Inbox, PendingReply};
 use super::{BusError, Connection, Message, OutgoingMessage, Subscription};
 
-/// Messages that a subscription of the client takes: its default. The client has one figure for all subscriptions,
-/// so a shorter queue needs a task that moves messages over.
+/// Messages that a subscription of the client library takes: its default.
+// The library has one figure for all subscriptions, so a shorter queue needs a task that moves
+// messages over.
 const CLIENT_QUEUE: usize = 65_536;
 
-/// Time between two looks at the end of the credentials.
+/// Interval between two checks of the credentials' expiry.
 const LOOK: Duration = Duration::from_secs(10);
 
 /// Time between two warnings of it.
@@ -84,14 +85,14 @@ impl Nats {
         Ok(nats)
     }
 
-    /// Hands the message to the client's connection task, or refuses.
-    ///
-    /// The client's own queue (`nats.publish_queue`) is the only one. A queue of ours with a writer task could be
-    /// emptied when the connection breaks, but costs a wake-up per message at low load, where wake-ups are all the
-    /// cost. What it would save is little: the connection task moves commands on to the socket as long as the
-    /// kernel takes them, so in the moment of a break this queue is empty unless megabytes were waiting already. What
-    /// then waits is sent after the reconnect, late. The bound counts messages, not bytes.
+    /// Hands the message to the client's connection task, or refuses. The bound of the client's
+    /// queue, `nats.publish_queue`, counts messages, not bytes.
     pub(super) fn publish(&self, message: OutgoingMessage) -> Result<(), BusError> {
+        // The client's own queue is the only one. A queue of ours with a writer task could be
+        // emptied when the connection breaks, but costs a wake-up per message at low load, where
+        // wake-ups are all the cost. It would save little: the connection task moves commands on to
+        // the socket as long as the kernel takes them, so when the connection breaks this queue is
+        // empty unless megabytes were waiting already. The rest is sent after the reconnect, late.
         if self.closed.load(Ordering::Acquire) {
             return Err(BusError::Closed);
         }
@@ -99,8 +100,8 @@ impl Nats {
     }
 
     fn hand_over(&self, message: OutgoingMessage) -> Result<(), BusError> {
-        // Both: the client's state is the earlier one, and the link's is down before the inbox is emptied, so that
-        // no question is left waiting.
+        // Both: the client's state changes first, and the connection state is down before the inbox
+        // is emptied, so that no request is left waiting.
         if self.client.connection_state() != State::Connected || !self.link.is_up() {
             self.link.metrics().bus_dropped_disconnected.add();
             return Err(BusError::Disconnected);
@@ -137,8 +138,7 @@ impl Nats {
         }
     }
 
-    /// Fails if the broker has told that it does not let us subscribe to `pattern`, or to more than
-    /// we do.
+    /// Fails if the broker has refused a subscription to `pattern`, or any further subscription.
     pub(super) fn check_allowed(&self, pattern: &str) -> Result<(), BusError> {
         let pattern = self.prefix.apply(pattern);
         if self.link.is_forbidden(&pattern) {
@@ -180,7 +180,8 @@ impl Nats {
         &self.client
     }
 
-    /// Ends within `within`, whatever the broker does; `barrier` is the message to ourselves.
+    /// Ends within `within`, even if the broker does not respond; `barrier` is the message to
+    /// ourselves.
     pub(super) async fn drain(&self, barrier: PendingReply, within: Duration) -> Result<(), BusError> {
         if self.closed.swap(true, Ordering::AcqRel) {
             return Err(BusError::Closed);
@@ -213,7 +214,7 @@ impl Drop for Nats {
     }
 }
 
-/// What is left after [`super::Bus`] checked subject and size.
+/// Maps the errors that remain after [`super::Bus`] checked subject and size.
 fn refused(error: &PublishError) -> BusError {
     match error.kind() {
         PublishErrorKind::Send => BusError::Closed,
@@ -222,7 +223,7 @@ fn refused(error: &PublishError) -> BusError {
     }
 }
 
-/// Shows the end of the credentials as a gauge and warns before it, until the bus is gone.
+/// Exports the expiry of the credentials as a gauge and warns before it, until the bus is gone.
 async fn watch_expiry(authenticator: Arc<Authenticator>, metrics: Arc<Metrics>, stopping: impl Future<Output = ()>) {
     let mut look = tokio::time::interval(LOOK);
     look.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -256,7 +257,8 @@ async fn watch_expiry(authenticator: Arc<Authenticator>, metrics: Arc<Metrics>, 
     }
 }
 
-/// Takes answers to who waits for them, until the connection is closed or the bus is gone.
+/// Delivers responses to the requests that wait for them, until the connection is closed or the bus
+/// is gone.
 async fn dispatch_replies(
     mut answers: Messages,
     inbox: Arc<Inbox>,
@@ -277,7 +279,7 @@ async fn dispatch_replies(
     inbox.disconnect();
 }
 
-/// Moves messages into a shorter queue, until either end is gone.
+/// Moves messages into a shorter queue, until either end is closed.
 async fn relay(mut from: Messages, to: mpsc::Sender<Message>, metrics: Arc<Metrics>) {
     let moving = async {
         while let Some(message) = from.next().await {

@@ -1,12 +1,12 @@
 //! Subjects and the patterns that they match. Knows which are well formed, not what they mean.
 
-/// Whether one may publish to `subject`: tokens between dots, none empty, no white space.
+/// Returns true if `subject` can be published to: tokens between dots, none empty, no white space.
 pub(super) fn is_subject(subject: &str) -> bool {
     let is_space = |byte| matches!(byte, b' ' | b'\t' | b'\r' | b'\n');
     subject.bytes().all(|byte| !is_space(byte)) && subject.split('.').all(|token| !token.is_empty())
 }
 
-/// Whether `pattern` covers `subject`: `*` is any one token, a last `>` any one or more.
+/// Returns true if `pattern` covers `subject`: `*` is any one token, a last `>` any one or more.
 pub(super) fn matches(pattern: &str, subject: &str) -> bool {
     // Most patterns have no wildcard, and most of the others differ early.
     let literal = pattern.bytes().take_while(|byte| !matches!(byte, b'*' | b'>')).count();
@@ -34,7 +34,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn patterns_cover_what_nats_says() {
+    fn patterns_cover_the_subjects_of_nats() {
         for (pattern, subject) in [("a.b", "a.b"), ("a.*", "a.b"), ("*.b", "a.b"), ("a.>", "a.b.c"), (">", "a")] {
             assert!(matches(pattern, subject), "{pattern} {subject}");
         }

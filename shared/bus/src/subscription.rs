@@ -14,7 +14,8 @@ pub struct Subscription(Source);
 
 #[derive(Debug)]
 enum Source {
-    /// A queue that somebody fills, and what keeps the entry of the in-process bus alive.
+    /// A queue with its sender elsewhere, and the entry that keeps a subscription of the in-process
+    /// bus.
     Queue {
         queue: mpsc::Receiver<Message>,
         _interest: Option<Interest>,
@@ -37,8 +38,9 @@ impl Subscription {
 
     /// The next message; `None` when the bus is drained and everything that came before was taken.
     ///
-    /// A broken connection is not an end: messages come again once there is a new one. What was sent in between is
-    /// lost. Can be dropped while waiting, for example in `select!`, without losing a message.
+    /// A broken connection is not an end: messages come again once there is a new one. What was
+    /// sent in between is lost. Can be dropped while waiting, for example in `select!`, without
+    /// losing a message.
     pub async fn next(&mut self) -> Option<Message> {
         match &mut self.0 {
             Source::Queue { queue, .. } => queue.recv().await,
@@ -46,7 +48,8 @@ impl Subscription {
         }
     }
 
-    /// How many messages wait; none where the NATS client does not tell, which is so for the longest queues.
+    /// Number of waiting messages; none where the NATS client does not report it, which is so for
+    /// the longest queues.
     pub fn waiting(&self) -> Option<usize> {
         match &self.0 {
             Source::Queue { queue, .. } => Some(queue.len()),

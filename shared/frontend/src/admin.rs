@@ -1,5 +1,5 @@
-//! What operators and their tools ask a server over HTTP: alive, ready, metrics. Answers until the very end of the process, and
-//! changes nothing.
+//! The HTTP API for operators and their tools: health, readiness, metrics. Read-only, served until
+//! the very end of the process.
 
 use std::convert::Infallible;
 use std::net::SocketAddr;
@@ -30,14 +30,14 @@ use crate::http::{self, End, Progress, Timeouts};
 /// Connections at once; above, new ones wait to be accepted.
 const CONNECTIONS: usize = 32;
 
-/// Time for one question, and for each part of its answer.
+/// Time for one request, and for each part of its response.
 const QUESTION: Duration = Duration::from_secs(5);
 
-/// Time between two questions on one connection: Prometheus asks every quarter of a minute, and
-/// every minute at most.
+/// Time between two requests on one connection: Prometheus scrapes every 15 seconds, and at least
+/// every minute.
 const KEEP_ALIVE: Duration = Duration::from_secs(75);
 
-/// What says that somebody else asks than the peer.
+/// Headers that a proxy adds: the client is then another one than the peer.
 const FORWARDED: [&str; 2] = ["x-forwarded-for", "forwarded"];
 
 #[derive(Clone)]
@@ -46,13 +46,13 @@ struct ServerState {
     node: Node,
 }
 
-/// `/healthz` and `/readyz` of a server: for whoever can reach it.
+/// `/healthz` and `/readyz` of a server, open to every client that can connect.
 pub fn health_router(id: ServerId, node: Node) -> Router {
     Router::new().route("/healthz", get(healthz)).route("/readyz", get(readyz)).with_state(ServerState { id, node })
 }
 
-/// The same while its process waits for the first connection to the bus: alive, and not ready. All
-/// other questions are answered 503.
+/// The same while the process waits for its first connection to the bus: alive, and not ready. All
+/// other requests are answered with 503.
 pub fn health_router_without_bus() -> Router {
     let health = Health::default();
     health.set(Check::Bus, Some("there was no connection to NATS yet"));
@@ -103,7 +103,7 @@ async fn metrics_to_peer(
 }
 
 fn written(node: &Node, headers: &HeaderMap) -> Response {
-    // One that is no text asks for nothing that there is.
+    // A value that is not text matches no format.
     let accept = headers.get_all(header::ACCEPT).into_iter().map(|accept| accept.to_str().unwrap_or_default());
     let format = Format::accepted(accept);
     node.metrics.check_failing.show(&node.health.report());
@@ -111,12 +111,12 @@ fn written(node: &Node, headers: &HeaderMap) -> Response {
     no_store((answer, node.metrics.written(format)))
 }
 
-/// An answer that holds now and not later.
+/// A response that must not be cached.
 pub fn no_store(answer: impl IntoResponse) -> Response {
     ([(header::CACHE_CONTROL, "no-store")], answer).into_response()
 }
 
-/// Answers who connects, until the lifecycle stops.
+/// Serves requests until the lifecycle stops.
 pub async fn serve(listener: &TcpListener, router: Router, lifecycle: Lifecycle) {
     let places = Arc::new(Semaphore::new(CONNECTIONS));
     let stopping = lifecycle.stopping();
@@ -139,8 +139,8 @@ pub async fn serve(listener: &TcpListener, router: Router, lifecycle: Lifecycle)
             let of = (Progress::new(Instant::now()), Timeouts { head: QUESTION, keep_alive });
             match http::serve(stream, of, answer, ends).await {
                 End::Served(Ok(())) => {}
-                End::Served(Err(error)) => debug!(%peer, %error, "an operator does not speak HTTP"),
-                End::Late => debug!(%peer, "an operator asks too slowly"),
+                End::Served(Err(error)) => debug!(%peer, %error, "admin client sent no valid HTTP"),
+                End::Late => debug!(%peer, "admin client timed out"),
             }
             drop(place);
         });

@@ -1,4 +1,4 @@
-//! How many clients are connected, in all and from each address.
+//! The limits of client connections, in all and for each address.
 
 use std::collections::HashMap;
 use std::net::IpAddr;
@@ -37,7 +37,7 @@ impl ConnectionLimit {
         Self { counts: Arc::default(), most, most_per_address, metrics }
     }
 
-    /// Counts a connection in, or says with which status it is refused.
+    /// Counts a connection, or returns the status with which it is refused.
     pub(super) fn admit(&self, address: IpAddr) -> Result<ConnectionPermit, StatusCode> {
         let mut counts = self.counts();
         if counts.all >= self.most {
@@ -79,7 +79,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn who_leaves_makes_room() {
+    fn a_disconnect_frees_a_place() {
         let settings =
             FrontendSettings { max_connections: 3, max_connections_per_address: 2, ..FrontendSettings::default() };
         let connection_limit = ConnectionLimit::new(&settings, Metrics::new());

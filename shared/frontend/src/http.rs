@@ -18,7 +18,7 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 use tokio::time::{Instant, sleep_until};
 
-/// Time to answer what was asked when the server stops; the answers need no waiting.
+/// Time to respond to the last requests when the server stops; no response waits for anything.
 const LAST_ANSWER: Duration = Duration::from_millis(200);
 
 /// Time limits of the parts of a connection.
@@ -26,16 +26,16 @@ const LAST_ANSWER: Duration = Duration::from_millis(200);
 pub(crate) struct Timeouts {
     /// The head of a request; and silence while it is answered.
     pub(crate) head: Duration,
-    /// Silence between two requests; none: the connection is closed behind its first answer.
+    /// Silence between two requests; none: the connection is closed after its first response.
     pub(crate) keep_alive: Option<Duration>,
 }
 
 /// The end of a connection.
 #[derive(Debug)]
 pub(crate) enum End {
-    /// In order, or because the client is gone.
+    /// Closed in order, or by the client.
     Served(Result<(), hyper::Error>),
-    /// The client took too long for a request or its answer.
+    /// The client took too long for a request or its response.
     Late,
 }
 
@@ -51,7 +51,7 @@ enum Phase {
     Upgraded,
 }
 
-/// Where a connection is, as its stream and its requests see it.
+/// The progress of a connection, as its stream and its requests see it.
 #[derive(Debug, Clone)]
 pub(crate) struct Progress(Arc<Mutex<State>>);
 
@@ -65,7 +65,7 @@ struct State {
 }
 
 impl Progress {
-    /// A connection that was made now: the client is expected to ask.
+    /// A connection that was made now: the client is expected to send a request.
     pub(crate) fn new(now: Instant) -> Self {
         Self(Arc::new(Mutex::new(State { phase: Phase::Head, since: now, asked: now })))
     }
@@ -166,7 +166,7 @@ where
     tokio::pin!(connection, stopping);
     let alarm = sleep_until(progress.request_began_at() + times.head);
     tokio::pin!(alarm);
-    // Set when no other request is taken: then the connection ends at this time, whatever it does.
+    // Set when no further request is taken: the connection ends at this time in any case.
     let mut ends = None;
     let mut is_idle_over = false;
     poll_fn(|cx| {
@@ -193,7 +193,8 @@ where
             if is_idle_over || !progress.is_idle() {
                 return Poll::Ready(End::Late);
             }
-            // What was asked meanwhile, and what is still being written, is finished.
+            // Requests that arrived meanwhile, and responses that are still being written, are
+            // finished.
             is_idle_over = true;
             progress.touch();
             connection.as_mut().graceful_shutdown();

@@ -1,9 +1,10 @@
-//! Every reason for which a client is kicked. A kick tells the client; a plain close invites it to come back.
+//! Every reason for a kick. A kick carries its reason to the client;
+//! after a plain close clients reconnect.
 
 use bytes::Bytes;
 use wire::Kick;
 
-/// Why a client is kicked.
+/// The reason for a kick.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum KickReason {
     /// It reads too slowly: more waited for it than may.
@@ -12,14 +13,14 @@ pub enum KickReason {
     NameTaken,
     /// Its client came back through another connection.
     Resumed,
-    /// It asked for a route that only an attacker asks for.
+    /// It used a route that only an attacker uses.
     Attack,
     /// It sends packages at many times the allowed rate.
     Flood,
 }
 
 impl KickReason {
-    /// What the client is told.
+    /// The reason, as clients receive it.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Slow => "slow",
@@ -42,7 +43,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_kick_is_what_the_original_client_parses() {
+    fn a_kick_has_the_bytes_that_the_original_client_parses() {
         assert_eq!(&KickReason::Attack.package()[..], b"\x05\x00\x00\x13{\"reason\":\"attack\"}");
     }
 }

@@ -1,6 +1,8 @@
-//! What gate and connector share towards clients: accepting, websocket, Pomelo's handshake and heartbeat, limits, kicks.
+//! The client side that gate and connector share: listener, websocket, Pomelo's handshake and
+//! heartbeat, limits, kicks.
 //!
-//! A role implements [`App`] and [`Session`]; [`serve`] calls them. What a session is told goes through its [`WriteQueue`].
+//! A role implements [`App`] and [`Session`]; [`serve`] calls them. Pushes and responses go to the
+//! session's [`WriteQueue`].
 
 pub mod admin;
 mod connection_limit;
@@ -34,45 +36,47 @@ pub use listener::serve;
 pub use responses::{ErrorBody, push, response, unknown_route};
 pub use write_queue::{FRAME, WriteQueue, WriteQueueClosed};
 
-/// What a server does for clients.
+/// The role of a server towards clients.
 pub trait App: Clone + Send + Sync + 'static {
     /// One client's handlers.
     type Session: Session;
 
-    /// A client completed its handshake; everything that it is to be told goes to `write_queue`.
+    /// A client completed its handshake; every push and response for it goes to `write_queue`.
     fn open(&self, peer: SocketAddr, write_queue: WriteQueue) -> Self::Session;
 }
 
 /// One client's handlers.
 pub trait Session: Send + 'static {
-    /// A request (`id` is some, and never 0) or a notify. Called only when all that was given
-    /// before is taken.
+    /// A request (`id` is some, and never 0) or a notify. Called only when the role has accepted
+    /// everything before.
     fn on_message(&mut self, id: Option<u32>, route: &str, body: Bytes);
 
-    /// Completes when the role has taken what the session was given, its opening included. If it is
-    /// dropped while it waits, nothing is lost.
+    /// Completes when the role has accepted the session's last input, its opening included. If it
+    /// is dropped while it waits, nothing is lost.
     ///
     /// Backpressure: while this waits, nothing more is read from this client, and only from this
-    /// one. Writing to it, and its deadlines, go on.
+    /// one. Writes to it, and its deadlines, continue.
     fn ready(&mut self) -> impl Future<Output = ()> + Send;
 
-    /// Whether the client did what it came for: before, packages must be smaller, and there is a deadline.
+    /// Returns true once the client has entered a room. Before that, packages must be smaller, and
+    /// there is a deadline.
     fn has_entered(&self) -> bool;
 
-    /// The client is gone. Called once, whatever ended the connection but for the end of the server's grace time.
+    /// The connection ended. Called once for each session, unless the server's grace time ends
+    /// first.
     fn on_close(self, ending: Ending) -> impl Future<Output = ()> + Send;
 }
 
-/// How a client's connection ended.
+/// The way in which a client's connection ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Ending {
     /// The client closed it, or was sent away.
     Closed,
-    /// It broke, or the client was not heard of any more: it may come back.
+    /// It broke, or the client was silent for too long: it may resume.
     Lost,
 }
 
-/// How a server treats clients.
+/// Options of a server's frontend.
 #[derive(Debug, Clone)]
 pub struct Options {
     /// `[frontend]` of the settings.
@@ -85,13 +89,14 @@ pub struct Options {
     pub dictionary: Option<Arc<Dictionary>>,
     /// The servers, whose hosts' pages may connect besides those of the host that they connect to.
     pub server_list: ServerList,
-    /// What is served over HTTP; none: websockets only.
+    /// The HTTP paths; none: websockets only.
     pub http: Option<axum::Router>,
-    /// Whether sessions are closed as soon as the server stops; else the role closes each when it has been answered.
+    /// True if sessions are closed as soon as the server stops; else the role closes each after its
+    /// responses.
     pub close_on_stop: bool,
     /// Owner of the tasks.
     pub lifecycle: Lifecycle,
-    /// What is counted.
+    /// The metrics of the process.
     pub metrics: Arc<Metrics>,
 }
 

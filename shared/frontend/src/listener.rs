@@ -1,4 +1,5 @@
-//! Accepting clients: TCP, HTTP up to the websocket, and who may come in. Each stage has a deadline.
+//! The listener: TCP, HTTP up to the websocket, and the checks on the way. Each stage has a
+//! deadline.
 
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -22,16 +23,21 @@ use super::connection_limit::ConnectionLimit;
 use super::http::{self, End, Progress, Timeouts};
 use super::{App, Options, session};
 
-/// Pause after an error of accepting: mostly there are no file descriptors left, and some are freed meanwhile.
+/// Pause after an error of accepting.
+// Mostly there are no file descriptors left, and some are freed meanwhile.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
-/// Time that a refused client has to hear so. It is not counted among those connected, so it must not stay.
+/// Time for the response to a refused client.
+// Refused connections are not counted in the connection limit, so they must not stay open.
 const REFUSAL: Duration = Duration::from_secs(1);
 
-/// Bytes of a websocket's read buffer. The library clears it at every read, and each connection has one.
+/// Bytes of a websocket's read buffer.
+// The library clears it at every read, and each connection has one, so a large one costs time and
+// memory.
 const READ_BUFFER: usize = 1024;
 
-/// Bytes of a websocket's write buffer at which it is written; it is flushed after each batch anyway.
+/// Bytes of a websocket's write buffer at which it is written.
+// The buffer is flushed after each batch anyway.
 const WRITE_BUFFER: usize = 16 * 1024;
 
 /// Bytes of frame head and packages' heads that come on top of the bodies.
@@ -40,7 +46,7 @@ const HEADS: usize = 64;
 /// Carries a websocket from the HTTP handler to the connection's own task.
 type Handoff = Arc<Mutex<Option<oneshot::Sender<Box<WebSocket>>>>>;
 
-/// Takes clients until the server stops; then those that are connected go on as the role lets them.
+/// Accepts clients until the server stops; the role decides when the connected ones are closed.
 pub async fn serve<A: App>(listener: TcpListener, app: A, options: Options) {
     let options = Arc::new(options);
     let connection_limit = ConnectionLimit::new(&options.frontend, options.metrics.clone());
@@ -56,7 +62,8 @@ pub async fn serve<A: App>(listener: TcpListener, app: A, options: Options) {
     }
 }
 
-/// The next client, after whatever errors there are. Can be dropped while waiting without losing one.
+/// Accepts the next client and retries after errors. Can be dropped while waiting without losing
+/// one.
 pub(crate) async fn accept(listener: &TcpListener) -> (TcpStream, SocketAddr) {
     loop {
         match listener.accept().await {
@@ -64,7 +71,7 @@ pub(crate) async fn accept(listener: &TcpListener) -> (TcpStream, SocketAddr) {
             Err(error) => {
                 static UNACCEPTED: LogRateLimit = LogRateLimit::new();
                 if let Some(suppressed) = UNACCEPTED.pass() {
-                    error!(%error, suppressed, "a client could not be accepted; raise the limit of open files if it says so");
+                    error!(%error, suppressed, "accepting a client failed; raise the limit of open files if the error names it");
                 }
                 tokio::time::sleep(ACCEPT_PAUSE).await;
             }
@@ -79,7 +86,7 @@ async fn connection<A: App>(
     (app, options): (A, Arc<Options>),
 ) {
     if let Err(error) = stream.set_nodelay(true) {
-        debug!(%peer, %error, "a connection is gone before it began");
+        debug!(%peer, %error, "connection closed before its first byte");
         return;
     }
     let admission = connection_limit.admit(peer.ip());
@@ -89,7 +96,7 @@ async fn connection<A: App>(
         static REFUSED: LogRateLimit = LogRateLimit::new();
         debug!(%peer, %status, "client refused");
         if let Some(suppressed) = REFUSED.pass() {
-            info!(%peer, %status, suppressed, "a client was refused: {}", limit_of(status));
+            info!(%peer, %status, suppressed, "client refused: {}", limit_of(status));
         }
     }
     let (sender, socket) = oneshot::channel();
@@ -104,7 +111,7 @@ async fn connection<A: App>(
             }
             return;
         }
-        End::Served(Err(error)) => debug!(%error, "a client does not speak HTTP"),
+        End::Served(Err(error)) => debug!(%error, "client sent no valid HTTP"),
         End::Served(Ok(())) => {}
     }
     if let Ok(socket) = socket.await {
@@ -149,7 +156,8 @@ async fn http(
     http::serve(stream, (progress, times), answer, stopping).await
 }
 
-/// Websockets are taken on any path; a role's own HTTP paths come first where the request is no upgrade.
+/// Websockets are taken on any path; a role's own HTTP paths come first where the request is no
+/// upgrade.
 async fn answer(request: Request<Incoming>, peer: SocketAddr, options: &Options, handoff: Handoff) -> Response {
     let (mut parts, body) = request.into_parts();
     match WebSocketUpgrade::from_request_parts(&mut parts, &()).await {
@@ -170,9 +178,10 @@ async fn answer(request: Request<Incoming>, peer: SocketAddr, options: &Options,
     }
 }
 
-/// Returns true if a client wants a websocket, though its request may have lost some headers on the
-/// way. `Connection: upgrade` alone says nothing: some proxies add it to every request.
+/// Returns true if a client requests a websocket, though its request may have lost some headers on
+/// the way.
 fn is_websocket_request(headers: &HeaderMap) -> bool {
+    // `Connection: upgrade` alone proves nothing: some proxies add it to every request.
     let upgrade = headers.get(header::UPGRADE).is_some_and(|to| to.as_bytes().eq_ignore_ascii_case(b"websocket"));
     upgrade || headers.contains_key(header::SEC_WEBSOCKET_KEY) || headers.contains_key(header::SEC_WEBSOCKET_VERSION)
 }
@@ -217,7 +226,7 @@ fn upgrade(upgrade: WebSocketUpgrade, headers: &HeaderMap, options: &Options, ha
         })
 }
 
-/// What is no websocket.
+/// Serves a request that is not for a websocket.
 async fn serve_http(options: &Options, request: axum::extract::Request) -> Response {
     let Some(http) = &options.http else {
         return upgrade_required("connect with a Pomelo client over a websocket");
@@ -258,7 +267,8 @@ mod tests {
         async fn on_close(self, _ending: Ending) {}
     }
 
-    /// Each idle client holds this much beside its websocket's buffers: what grows here grows twenty thousand times.
+    /// Each idle client holds this much beside its websocket's buffers: what grows here grows
+    /// twenty thousand times.
     #[tokio::test]
     async fn a_connections_task_is_small() {
         let options = Arc::new(Options {

@@ -5,7 +5,7 @@ use wire::{
     Dictionary, HandshakeAccept, HandshakeRefusal, HandshakeRequest, Message, Package, PackageKind, RouteRef, WireError,
 };
 
-/// Where a connection is.
+/// The state of a connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum State {
     Inited,
@@ -20,7 +20,7 @@ pub(super) struct Protocol {
     heartbeat_secs: u32,
 }
 
-/// What a package leads to.
+/// The reaction to a package.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Reaction {
     /// Nothing.
@@ -29,7 +29,7 @@ pub(super) enum Reaction {
     Send(Bytes),
     /// Send this, then close.
     Refuse(Bytes),
-    /// The client may be told things from now on; send this first, if anything.
+    /// The handshake is complete, and pushes may follow; send this first, if anything.
     Work(Option<Bytes>),
     /// A request, or with no id a notify, for a route.
     Message { id: Option<u32>, route: String, body: Bytes },
@@ -40,15 +40,15 @@ impl Protocol {
         Self { state: State::Inited, heartbeat_secs }
     }
 
-    /// Whether the handshake is complete.
+    /// Returns true if the handshake is complete.
     pub(super) fn is_working(&self) -> bool {
         self.state == State::Working
     }
 
-    /// What a package means now.
+    /// Interprets a package in the present state.
     ///
     /// # Errors
-    /// If the client does not speak the protocol: it is to be closed.
+    /// If the client does not speak the protocol: its connection must be closed.
     pub(super) fn receive(&mut self, package: Package, dictionary: Option<&Dictionary>) -> Result<Reaction, WireError> {
         match (package.kind, self.state) {
             (PackageKind::Handshake, State::Inited) => self.shake_hands(&package.body, dictionary),
@@ -59,7 +59,8 @@ impl Protocol {
             (PackageKind::Heartbeat, State::Working) if self.heartbeat_secs > 0 => Ok(Reaction::Send(heartbeat())),
             (PackageKind::Data, State::Working) => message(&package.body, dictionary),
             (PackageKind::Kick, _) => Err(WireError::PackageType(PackageKind::Kick as u8)),
-            // A second handshake, an early or second ack, data or heartbeats before their time: as Pomelo does.
+            // A second handshake, an early or second ack, data or heartbeats before their time: as
+            // Pomelo does.
             (PackageKind::Handshake | PackageKind::HandshakeAck | PackageKind::Heartbeat | PackageKind::Data, _) => {
                 Ok(Reaction::Ignore)
             }
@@ -83,7 +84,7 @@ fn message(body: &Bytes, dictionary: Option<&Dictionary>) -> Result<Reaction, Wi
         Ok(Message::Response { .. }) | Err(WireError::UnknownMessageType(_)) => return Ok(Reaction::Ignore),
         Err(error) => return Err(error),
     };
-    // A code that nobody announced is dropped, as Pomelo does.
+    // An unknown code is dropped, as Pomelo does.
     let route = match route {
         RouteRef::Text(route) => Some(route),
         code @ RouteRef::Code(_) => dictionary.and_then(|d| d.resolve(&code)).map(str::to_owned),
@@ -115,7 +116,7 @@ mod tests {
     }
 
     #[test]
-    fn a_heartbeat_follows_the_ack_and_answers_each() {
+    fn a_heartbeat_follows_the_ack_and_each_heartbeat() {
         let mut protocol = Protocol::new(30);
         assert!(matches!(receive(&mut protocol, PackageKind::Handshake, b"{\"sys\":{}}"), Ok(Reaction::Send(_))));
         assert!(!protocol.is_working());
@@ -133,7 +134,7 @@ mod tests {
     }
 
     #[test]
-    fn what_comes_too_early_or_twice_is_ignored() {
+    fn early_and_repeated_packages_are_ignored() {
         let mut protocol = Protocol::new(30);
         for kind in [PackageKind::HandshakeAck, PackageKind::Heartbeat, PackageKind::Data] {
             assert_eq!(receive(&mut protocol, kind, b""), Ok(Reaction::Ignore), "{kind:?}");

@@ -1,4 +1,5 @@
-//! What a session may send, in the order in which it is checked: size, flood, rate. Pure; times are arguments.
+//! The limits of a session's input, in the order in which they are checked: package size, flood,
+//! rate limit. Pure; times are arguments.
 
 use tokio::time::Instant;
 
@@ -61,12 +62,12 @@ impl RateLimit {
         if entered { self.after_enter } else { self.before_enter }
     }
 
-    /// Second: whether another package is no flood yet.
+    /// Second: takes a token of the flood limit. Returns false if the package is one too many.
     pub fn take_package(&mut self, now: Instant) -> bool {
         self.packages.take(now)
     }
 
-    /// Third: whether another request or notify is within the rate.
+    /// Third: takes a token of the rate limit. Returns false if the request is one too many.
     pub fn take_message(&mut self, now: Instant) -> bool {
         self.requests.take(now)
     }

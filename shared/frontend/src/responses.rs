@@ -1,4 +1,4 @@
-//! Bodies of answers and pushes, rendered and framed: never empty, never larger than clients take.
+//! Responses and pushes, rendered and framed: never empty, never larger than clients accept.
 
 use bytes::Bytes;
 use runtime::log_rate_limit::LogRateLimit;
@@ -9,25 +9,25 @@ use wire::{Dictionary, MAX_JSON_TO_CLIENT, Message, RouteRef, WireError};
 
 use super::{KickReason, WriteQueue, routes};
 
-/// The body of an answer that says no.
+/// The body of an error response.
 #[derive(Debug, Serialize)]
 pub struct ErrorBody<'a> {
-    /// HTTP's words, or 500 where Pomelo's demo said so.
+    /// HTTP's codes, or 500 where Pomelo's demo has that.
     pub code: u16,
-    /// What Pomelo's demo has in refused `enter`s; left out elsewhere.
+    /// Part of refused `enter` responses in Pomelo's demo; left out elsewhere.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub error: bool,
     /// A stable word, a colon, a sentence for developers.
     pub reason: &'a str,
 }
 
-/// An answer, framed. A body that cannot be sent becomes an error that says so: a request is always answered.
+/// A framed response. A body that cannot be sent becomes an error response: every request gets one.
 pub fn response(id: u32, body: &impl Serialize) -> Bytes {
     let framed = render(body).and_then(|body| Message::Response { id, body }.encode_package());
     framed.unwrap_or_else(|error| {
         static ANSWERS: LogRateLimit = LogRateLimit::new();
         if let Some(suppressed) = ANSWERS.pass() {
-            error!(%error, suppressed, "an answer cannot be sent");
+            error!(%error, suppressed, "a response cannot be sent");
         }
         let body = Bytes::from_static(br#"{"code":500,"reason":"too-large: the answer cannot be sent"}"#);
         // A fixed small body always fits.
@@ -35,9 +35,10 @@ pub fn response(id: u32, body: &impl Serialize) -> Bytes {
     })
 }
 
-/// A push, framed; its route abbreviated if there is a dictionary. None if the body cannot be sent, which is logged; the
-/// limits of names and content see to it that it can.
+/// A framed push; its route abbreviated if there is a dictionary. None if the body cannot be sent,
+/// which is logged.
 pub fn push(route: &str, body: &impl Serialize, dictionary: Option<&Dictionary>) -> Option<Bytes> {
+    // The limits of names and content ensure that every push can be sent.
     let route = match dictionary {
         Some(dictionary) => dictionary.abbreviate(route),
         None => RouteRef::Text(route.to_owned()),
@@ -60,7 +61,7 @@ fn render(body: &impl Serialize) -> Result<Bytes, WireError> {
     Ok(body.into())
 }
 
-/// Answers a request for a route that the server does not have. Notifies to one are ignored, as Pomelo does.
+/// Responds to a request for an unknown route. Notifies for one are ignored, as Pomelo does.
 pub fn unknown_route(write_queue: &WriteQueue, id: Option<u32>, route: &str) {
     if routes::is_attack(route) {
         return write_queue.kick(KickReason::Attack);
@@ -68,7 +69,7 @@ pub fn unknown_route(write_queue: &WriteQueue, id: Option<u32>, route: &str) {
     if let Some(id) = id {
         write_queue.metrics().requests_answered.add(RouteLabel::of(route), 500);
         let reason = "unknown-route: this server has no such route";
-        // A closed outbox needs no answer.
+        // A closed write queue needs no response.
         write_queue.push(response(id, &ErrorBody { code: 500, error: false, reason })).ok();
     }
 }
@@ -78,7 +79,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_answer_that_is_too_large_becomes_an_error() {
+    fn a_response_that_is_too_large_becomes_an_error() {
         let framed = response(7, &vec!["x".repeat(1_000); 70]);
         assert!(framed.len() < 200);
         assert!(framed.ends_with(br#""too-large: the answer cannot be sent"}"#));

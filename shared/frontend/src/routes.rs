@@ -1,16 +1,17 @@
-//! The routes that servers announce and answer; their names are `wire`'s.
+//! The routes that servers announce and serve; their names are in `wire`.
 
 pub use wire::routes::{
     ENTER, HISTORY, LEAVE, MEMBERS, ON_ADD, ON_CHAT, ON_GAP, ON_LEAVE, ON_MEMBERS, QUERY_ENTRY, SEND,
 };
 use wire::{Dictionary, Route};
 
-/// The dictionary that handshakes announce, the same on every server: what is sent often. Other routes are spelled out.
+/// The dictionary that handshakes announce, the same on every server: what is sent often. Other
+/// routes are spelled out.
 pub fn dictionary() -> Dictionary {
     Dictionary::new([QUERY_ENTRY, ENTER, SEND, LEAVE], [ON_CHAT, ON_ADD, ON_LEAVE, ON_MEMBERS])
 }
 
-/// Whether a route is one that only an attacker asks for: Pomelo's servers kick for it.
+/// Returns true for a route that only an attacker uses: Pomelo's servers kick for it.
 pub fn is_attack(route: &str) -> bool {
     Route::parse(route).is_ok_and(|route| route.method == "constructor")
 }

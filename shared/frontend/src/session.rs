@@ -26,13 +26,13 @@ use super::rate_limit::RateLimit;
 use super::write_queue::Next;
 use super::{App, Ending, ErrorBody, KickReason, Options, Session, WriteQueue, response};
 
-/// Time that one write may take: a client that takes nothing for so long is gone.
+/// Time limit of one write. A client that reads nothing for that long counts as lost.
 const WRITE: Duration = Duration::from_secs(10);
 
-/// Time that a client has to answer a close before its connection is cut.
+/// Time that a client has to respond to a close before its connection is cut.
 const CLOSE: Duration = Duration::from_secs(2);
 
-/// Why a connection ends.
+/// The reason for the end of a connection.
 #[derive(Debug)]
 enum End {
     /// The network ended it.
@@ -65,8 +65,8 @@ impl From<WireError> for End {
 }
 
 impl From<axum::Error> for End {
-    /// Whose fault it was that reading failed: a frame that is too large or malformed is the client's, all else the
-    /// network's.
+    /// Attributes a read error: a frame that is too large or malformed is the client's fault, all
+    /// else is the network's.
     fn from(error: axum::Error) -> Self {
         let error = error.into_inner();
         match error.downcast_ref() {
@@ -139,7 +139,7 @@ pub(super) async fn run<A: App>(
         options,
         deadline,
     };
-    // A panic costs this client its connection. The role hears of the end as of any other, so no
+    // A panic costs this client its connection. The role is called as at any other end, so no
     // member stays behind.
     let served = AssertUnwindSafe(connection.serve()).catch_unwind().await;
     connection.end(&served.unwrap_or(End::Panicked)).await;
@@ -151,7 +151,8 @@ impl<A: App> Connection<A> {
         let stopping = lifecycle.stopping();
         tokio::pin!(stopping);
         let mut is_stopping = false;
-        // One timer, set anew only where it would be late: deadlines move with every frame that comes, and mostly away.
+        // One timer, set anew only where it would be late: deadlines move with every frame that
+        // comes, and mostly away.
         let alarm = sleep_until(self.deadline);
         tokio::pin!(alarm);
         loop {
@@ -191,7 +192,8 @@ impl<A: App> Connection<A> {
         self.last_received_at = Instant::now();
         let frame = match frame {
             Message::Close(_) => return Err(End::Closed),
-            // The websocket answers these; they are a sign of life and can be a flood as packages are.
+            // The websocket library responds to these. They prove that the client is alive, and can
+            // be a flood as packages are.
             Message::Ping(_) | Message::Pong(_) => {
                 self.allow_input();
                 return Ok(());
@@ -230,7 +232,7 @@ impl<A: App> Connection<A> {
         let is_allowed = self.rate_limit.take_package(self.last_received_at);
         if !is_allowed {
             self.options.metrics.sessions_closed_bad_input.add();
-            // Before its handshake is complete a client is told nothing.
+            // A client receives no kick before its handshake is complete.
             if self.protocol.is_working() {
                 self.write_queue.kick(KickReason::Flood);
             } else {
@@ -241,7 +243,7 @@ impl<A: App> Connection<A> {
         is_allowed
     }
 
-    /// The connection is about to be closed: what the client sends is not looked at any more.
+    /// Stops reading before a close: later input of the client is ignored.
     fn stop_reading(&mut self) {
         self.is_reading = false;
         self.packages = None;
@@ -257,7 +259,7 @@ impl<A: App> Connection<A> {
             Reaction::Send(framed) => self.send(framed),
             Reaction::Refuse(framed) => {
                 self.options.metrics.sessions_closed_bad_input.add();
-                debug!(peer = %self.peer, "a handshake was refused");
+                debug!(peer = %self.peer, "handshake refused");
                 self.send(framed);
                 self.write_queue.close();
                 self.stop_reading();
@@ -274,7 +276,7 @@ impl<A: App> Connection<A> {
     }
 
     fn send(&self, framed: Bytes) {
-        // A closed outbox needs no answer.
+        // A closed write queue needs no response.
         self.write_queue.push(framed).ok();
     }
 
@@ -301,7 +303,8 @@ impl<A: App> Connection<A> {
         self.is_role_busy = role_ready(&mut self.session).now_or_never().is_none();
     }
 
-    /// Something waits: it is written now, or held for a moment if much was written lately. Closing is held as well.
+    /// Something waits: it is written now, or held for a moment if much was written lately. Closing
+    /// is held as well.
     fn write_or_hold(&mut self) -> Result<(), End> {
         self.held_until = self.pace.held_until(Instant::now());
         match self.held_until {
@@ -368,8 +371,8 @@ impl<A: App> Connection<A> {
         silence.map(|silence| self.last_received_at + silence)
     }
 
-    /// When there is something to do without input: what is held is due, or silence or lateness end
-    /// the connection.
+    /// The next time at which something is due without input: a held write, or the end of a
+    /// deadline.
     fn next_wake(&self) -> Option<Instant> {
         let entering = self.is_entering().then_some(self.deadline);
         [self.held_until, self.write_by, self.silence_deadline(), entering].into_iter().flatten().min()
@@ -386,7 +389,7 @@ impl<A: App> Connection<A> {
     fn check_deadlines(&self) -> Result<(), End> {
         let now = Instant::now();
         if self.write_by.is_some_and(|by| by <= now) {
-            return Err(End::Late("the client takes nothing"));
+            return Err(End::Late("slow consumer"));
         }
         if self.silence_deadline().is_some_and(|at| at <= now) {
             return Err(End::Late("no heartbeat"));
@@ -404,7 +407,7 @@ impl<A: App> Connection<A> {
             End::Gone | End::Closed | End::Close | End::Panicked => {}
             End::Bad(error) => {
                 metrics.sessions_closed_bad_input.add();
-                debug!(peer = %self.peer, %error, "closed for what is not the protocol");
+                debug!(peer = %self.peer, %error, "closed: malformed input");
             }
             End::Late(what) => {
                 metrics.sessions_closed_timeout.add();
@@ -433,15 +436,15 @@ impl<A: App> Connection<A> {
 async fn send_close(socket: &mut WebSocket) {
     let close = Message::Close(Some(CloseFrame { code: 1000, reason: "".into() }));
     let closing = async {
-        // Where the client closed first this fails, and reading on sends the answer to its close.
+        // Where the client closed first this fails, and reading on sends the response to its close.
         socket.send(close).await.ok();
         while let Some(Ok(_)) = socket.recv().await {}
     };
-    // Who does not answer is cut off.
+    // A client that does not respond is cut off.
     drop(timeout(CLOSE, closing).await);
 }
 
-/// Reads a frame, or writes what was given to the socket, whichever is done first.
+/// Reads a frame, or continues the write in progress; the first that completes wins.
 async fn transfer(socket: &mut WebSocket, reads: bool, writes: bool) -> Done {
     poll_fn(|cx| {
         if writes && let Poll::Ready(done) = socket.poll_flush_unpin(cx) {
@@ -452,7 +455,7 @@ async fn transfer(socket: &mut WebSocket, reads: bool, writes: bool) -> Done {
     .await
 }
 
-/// Completes when the role took what the session was given.
+/// Completes when the role has accepted the session's last input.
 async fn role_ready<S: Session>(session: &mut Option<S>) {
     match session {
         Some(session) => session.ready().await,
@@ -460,8 +463,9 @@ async fn role_ready<S: Session>(session: &mut Option<S>) {
     }
 }
 
-/// Makes the timer fire at this time or earlier. One that is early costs a look at what is due; to set it costs more.
+/// Makes the timer fire at this time or earlier.
 fn set(timer: Pin<&mut Sleep>, time: Option<Instant>) {
+    // Setting a timer costs more than one early wake-up, after which the loop checks again.
     if let Some(time) = time
         && (time < timer.deadline() || timer.is_elapsed())
     {

@@ -1,4 +1,4 @@
-//! What waits to be written to one client: framed packages, bounded in bytes. Who reads too slowly is kicked.
+//! The write queue of one client: framed packages, bounded in bytes. A slow consumer is kicked.
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -13,10 +13,12 @@ use super::KickReason;
 /// Bytes up to which packages are put together into one websocket frame.
 pub const FRAME: usize = 16 * 1024;
 
-/// Pieces for which an idle way keeps room: few bytes, and no allocation for each message in a quiet room.
+/// Pieces for which an idle queue keeps room.
+// They take few bytes, and save an allocation for each message in a quiet room.
 const KEPT: usize = 4;
 
-/// The way to one client. Clones are the same way. An idle one holds next to nothing.
+/// A handle on the write queue of one client. Clones are the same queue.
+// An idle queue holds next to nothing: most clients of a large server are idle.
 #[derive(Debug, Clone)]
 pub struct WriteQueue(Arc<Inner>);
 
@@ -42,12 +44,12 @@ struct Piece {
     count: usize,
 }
 
-/// The client is gone, or about to be; nothing more reaches it.
+/// The client is disconnected, or about to be; nothing more reaches it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
 #[error("the session is closed")]
 pub struct WriteQueueClosed;
 
-/// What is to be written next.
+/// The next thing to write.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Next {
     /// A websocket frame of one or more packages.
@@ -71,16 +73,17 @@ impl WriteQueue {
         self.push_all(package, 1)
     }
 
-    /// Queues so many framed packages in one piece.
+    /// Queues this many framed packages in one piece.
     ///
     /// # Errors
-    /// If the session is closed. A push that makes more wait than may closes it, with a kick, and counts it.
+    /// If the session is closed. A push over the bound closes it with a kick, and counts it.
     pub fn push_all(&self, packages: Bytes, count: usize) -> Result<(), WriteQueueClosed> {
         let mut queue = self.queue();
         if queue.closing {
             return Err(WriteQueueClosed);
         }
         if queue.bytes + packages.len() > self.0.most {
+            // Dropping single packages instead would leave a gap that the client cannot see.
             self.0.metrics.sessions_closed_slow.add();
             queue.replace(KickReason::Slow.package());
             drop(queue);
@@ -98,7 +101,7 @@ impl WriteQueue {
         Ok(())
     }
 
-    /// Tells the client why it must go, behind all that waits, and closes.
+    /// Queues a kick behind everything that waits, and closes.
     pub fn kick(&self, reason: KickReason) {
         let mut queue = self.queue();
         if !queue.closing {
@@ -119,17 +122,18 @@ impl WriteQueue {
         &self.0.metrics
     }
 
-    /// Whether it takes nothing any more.
+    /// Returns true if it accepts nothing more.
     pub fn is_closing(&self) -> bool {
         self.queue().closing
     }
 
-    /// Completes when [`WriteQueue::next`] may have something new to say.
+    /// Completes when [`WriteQueue::next`] may return something new.
     pub(super) async fn changed(&self) {
         self.0.changed.notified().await;
     }
 
-    /// Takes what is to be written next: as many packages as one frame holds, what was queued in one piece without copying it.
+    /// Takes what is to be written next: as many packages as one frame holds, what was queued in
+    /// one piece without copying it.
     pub(super) fn next(&self) -> Next {
         let mut queue = self.queue();
         let Some(Piece { packages: first, mut count }) = queue.pieces.pop_front() else {
@@ -170,13 +174,13 @@ impl Queue {
         self.closing = true;
     }
 
-    /// Whether the next piece fits into a frame that has so many bytes.
+    /// Returns true if the next piece fits into a frame that has `taken` bytes.
     fn fits(&self, taken: usize) -> bool {
         self.pieces.front().is_some_and(|piece| taken + piece.packages.len() <= FRAME)
     }
 
     fn took(&mut self, bytes: usize) {
-        // A kick is not counted: it goes out whatever waits.
+        // A kick is not counted: it is sent even if the queue is full.
         self.bytes = self.bytes.saturating_sub(bytes);
         if self.pieces.is_empty() && self.pieces.capacity() > KEPT {
             self.pieces = VecDeque::new();
@@ -197,7 +201,7 @@ mod tests {
     }
 
     #[test]
-    fn what_waits_is_written_at_once() {
+    fn queued_packages_are_written_in_one_frame() {
         let write_queue = write_queue();
         for _ in 0..10 {
             write_queue.push(package(100)).unwrap();
@@ -218,7 +222,7 @@ mod tests {
     }
 
     #[test]
-    fn who_reads_too_slowly_is_kicked() {
+    fn a_slow_consumer_is_kicked() {
         let write_queue = write_queue();
         write_queue.push(package(30_000)).unwrap();
         assert_eq!(write_queue.push(package(30_000)), Err(WriteQueueClosed));
@@ -228,7 +232,7 @@ mod tests {
     }
 
     #[test]
-    fn what_was_accepted_is_written_before_the_close() {
+    fn accepted_packages_are_written_before_the_close() {
         let write_queue = write_queue();
         write_queue.push(package(10)).unwrap();
         write_queue.kick(KickReason::NameTaken);

@@ -1,15 +1,15 @@
-//! The servers that messages are taken from: those of `servers.json`, and those that were in it
-//! until lately. Pure.
+//! The servers whose messages are accepted: those of `servers.json`, and those that were removed
+//! from it lately. Pure.
 //!
-//! A message of another sender is refused, and asks for a look at the file: a server that was just
-//! added repeats what it asks, and is listed by then. So a stranger leaves nothing behind.
+//! A message of another sender is refused, and requests a recheck of the file: a server that was
+//! just added repeats its request, and is listed by then. So an unknown sender takes no memory.
 
 use std::collections::BTreeMap;
 
 use crate::ids::ServerId;
 use crate::servers::Servers;
 
-/// Least milliseconds between two looks at `servers.json` that strangers ask for.
+/// Least milliseconds between two reads of `servers.json` that unknown senders cause.
 const RECHECK_MS: u64 = 200;
 
 /// The types of servers, by their ids.
@@ -28,9 +28,9 @@ impl AllowedSenders {
         Self { listed: types(servers), removed: BTreeMap::new(), lease_ms, rechecked_at: None }
     }
 
-    /// This is the list from now on. A server that it lacks counts as listed until it was silent for
-    /// the lease: it hands over what it has.
+    /// Replaces the list. A removed server stays allowed until it was silent for the lease.
     pub fn set_servers(&mut self, servers: &Servers, ticks: u64) {
+        // A removed server still hands its rooms or sessions over.
         let before = std::mem::replace(&mut self.listed, types(servers));
         self.removed.extend(before.into_iter().map(|(id, kind)| (id, (kind, ticks))));
         let (listed, lease_ms) = (&self.listed, self.lease_ms);
@@ -39,7 +39,8 @@ impl AllowedSenders {
         });
     }
 
-    /// The type of a server that is heard now, a key of `servers.json`; `None` of a stranger.
+    /// Notes a message and returns the type of its sender, a key of `servers.json`; `None` for an
+    /// unknown sender.
     pub fn note_message(&mut self, id: &ServerId, ticks: u64) -> Option<&str> {
         if let Some(kind) = self.listed.get(id) {
             return Some(kind);
@@ -54,9 +55,10 @@ impl AllowedSenders {
         self.removed.get(id).map(|(kind, _)| kind.as_str())
     }
 
-    /// Returns true if `servers.json` is to be looked at because of a stranger; not for each message
-    /// of many.
+    /// Returns true if `servers.json` is to be read because of an unknown sender, and begins the
+    /// time in which it is not read again.
     pub fn begin_recheck(&mut self, ticks: u64) -> bool {
+        // A flood of messages from unknown senders must not become a flood of file reads.
         let is_due = self.rechecked_at.is_none_or(|at| ticks.saturating_sub(at) >= RECHECK_MS);
         if is_due {
             self.rechecked_at = Some(ticks);

@@ -1,6 +1,8 @@
-//! Exponential backoff with jitter for one operation that is retried. Pure; time and chance are arguments.
+//! Exponential backoff with jitter for one operation that is retried. Pure; time and chance are
+//! arguments.
 
-/// Milliseconds of jitter of the first retry, at most: it comes as soon as if there were no backoff.
+/// Milliseconds of jitter of the first retry, at most.
+// The first retry comes as soon as without backoff: most failures are short.
 const FIRST_JITTER_MS: u64 = 50;
 
 /// Milliseconds that a policy waits.
@@ -30,8 +32,8 @@ impl Policy {
 }
 
 impl Backoff {
-    /// Notes a failure and returns the time of the next retry. A failure before that time is the same one: several questions
-    /// that fail together count once.
+    /// Notes a failure and returns the time of the next retry. A failure before that time is the
+    /// same one: several requests that fail together count once.
     pub fn fail(&mut self, policy: Policy, now: u64, chance: u64) -> u64 {
         if self.retry_at <= now {
             self.retry_at = now + policy.delay(self.failures, chance);
@@ -46,8 +48,9 @@ impl Backoff {
     }
 }
 
-/// Random bits of one of many, from the bits that all of them were given: each draws its own, and the same ones again when a
-/// simulation is repeated. The finalizer of SplitMix64, in which each bit of the input changes half of the output.
+/// Random bits of one of many, from the bits that all of them were given: each draws its own, and
+/// the same ones again when a simulation is repeated. The finalizer of SplitMix64, in which each
+/// bit of the input changes half of the output.
 pub fn draw(chance: u64, member: u64) -> u64 {
     let mut bits = chance.wrapping_add(member.wrapping_mul(0x9e37_79b9_7f4a_7c15));
     bits = (bits ^ (bits >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);

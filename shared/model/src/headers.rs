@@ -1,4 +1,5 @@
-//! Headers of a bus message: a few names with one value each. They help who watches; the payload decides.
+//! Headers of a bus message: a few names with one value each. They serve tracing tools; the payload
+//! decides.
 
 use std::borrow::Cow;
 
@@ -23,8 +24,9 @@ impl Headers {
 
     /// Sets the value of `name`.
     ///
-    /// Values are one line without white space around them, as on the wire: line breaks become spaces, ends are
-    /// trimmed. A name that cannot be on the wire (empty, not ASCII, with a space or a colon) is left out.
+    /// Values are one line without white space around them, as on the wire: line breaks become
+    /// spaces, ends are trimmed. A name that cannot be on the wire (empty, not ASCII, with a space
+    /// or a colon) is left out.
     pub fn insert(&mut self, name: impl Into<Cow<'static, str>>, value: impl Into<String>) {
         let name = name.into();
         if name.is_empty() || name.contains(|c: char| !c.is_ascii_graphic() || c == ':') {
@@ -47,7 +49,7 @@ impl Headers {
         self.0.iter().map(|(name, value)| (name.as_ref(), value.as_str()))
     }
 
-    /// Whether there are none.
+    /// Returns true if there are none.
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
     }

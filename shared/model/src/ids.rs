@@ -1,4 +1,5 @@
-//! Names of things, parsed once at the edge: an invalid one cannot be built, so subjects cannot be injected.
+//! Identifiers, parsed once at the edge. An invalid one cannot be built, so no client can inject a
+//! subject.
 
 use std::fmt;
 use std::sync::Arc;
@@ -12,7 +13,7 @@ pub const MAX_NAME_CHARS: usize = 64;
 /// Longest server id, in bytes; it becomes a token of NATS subjects.
 pub const MAX_SERVER_ID_BYTES: usize = 64;
 
-/// Why a text is not an id.
+/// The fault of a text that is not an id.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
 pub enum IdError {
     /// The text is empty.
@@ -76,17 +77,20 @@ macro_rules! id {
 id!(
     /// The `id` of an entry of `servers.json`, for example `chat-server-1`.
     ///
-    /// ASCII letters, digits, `-` and `_`, at most [`MAX_SERVER_ID_BYTES`]: it is a NATS subject token as it is.
+    /// ASCII letters, digits, `-` and `_`, at most [`MAX_SERVER_ID_BYTES`]: it is a NATS subject
+    /// token as it is.
     ServerId,
     check_server_id
 );
 id!(
-    /// A room's name, `rid` in Pomelo's words: 1 to [`MAX_NAME_CHARS`] characters, no control characters, no `*`.
+    /// A room's name, `rid` in Pomelo's words: 1 to [`MAX_NAME_CHARS`] characters, no control
+    /// characters, no `*`.
     RoomId,
     check_name
 );
 id!(
-    /// A member's name in a room, `username` or `uid` in Pomelo's words; the same rules as [`RoomId`].
+    /// A member's name in a room, `username` or `uid` in Pomelo's words; the same rules as
+    /// [`RoomId`].
     Name,
     check_name
 );
@@ -111,29 +115,30 @@ fn check_name(text: &str) -> Result<(), IdError> {
     if text.chars().nth(MAX_NAME_CHARS).is_some() {
         return Err(IdError::TooLong(MAX_NAME_CHARS));
     }
-    // `*` addresses everybody in a room, so it cannot name one.
+    // `*` addresses every member of a room, so it cannot name one.
     match text.chars().find(|c| c.is_control() || *c == '*') {
         Some(bad) => Err(IdError::BadChar(bad)),
         None => Ok(()),
     }
 }
 
-/// One run of a server: milliseconds of its start above 16 random bits, so that a later run is
-/// higher where the clock is right. A server that learns of a higher one of its own goes on as the
-/// next above that.
+/// One run of a server: the milliseconds of its start above 16 random bits, so a later run is
+/// higher where the clock is right. A server that learns of a higher incarnation of its own id
+/// continues as the next one above that.
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct Incarnation(pub u64);
 
-/// Start of the year 2100 in Unix milliseconds. Incarnations from later on come from wrong clocks
-/// or wrong senders.
+/// Start of the year 2100 in Unix milliseconds.
+// Incarnations beyond it come from wrong clocks or wrong senders.
 const YEAR_2100_MS: u64 = 4_102_444_800_000;
 
-/// Latest start of a server; a clock that is further ahead counts as this. Far enough below the
-/// year 2100 for all the incarnations that servers go on as, each one above another.
+/// Latest start of a server; a clock that is further ahead counts as this.
+// Far enough below the year 2100 for all the incarnations that servers continue as, each one above
+// another.
 const LATEST_START_MS: u64 = YEAR_2100_MS - 366 * 24 * 3_600_000;
 
-/// Bits of a start that are added where a process goes on above a known incarnation; fewer than
+/// Bits of a start that are added where a process continues above a known incarnation; fewer than
 /// [`PLAUSIBLE_STEPS`] allows.
 const MOST_ABOVE: u64 = (1 << 15) - 1;
 
@@ -146,15 +151,16 @@ impl Incarnation {
         Self((start_ms.min(LATEST_START_MS) << 16) | u64::from(random))
     }
 
-    /// The incarnation that a process continues as which started as `start` and learns of this one.
-    /// Two such processes differ: the distance has bits of the random part of `start`.
+    /// The incarnation above this one for a process that started as `start`.
     pub fn above(self, start: Self) -> Self {
+        // Two processes that learn of the same incarnation must differ: the distance has bits of
+        // the random part of `start`.
         Self(self.0.saturating_add(1 + (start.0 & MOST_ABOVE)))
     }
 
-    /// Returns false for one that is to be refused by a server that knows `known`. Compares no
-    /// clock, since that may be wrong.
+    /// Returns false for an incarnation that a server with the known one `known` must refuse.
     pub fn is_plausible(self, known: Self) -> bool {
+        // The present time is not compared, since the clock may be wrong.
         self.0 < YEAR_2100_MS << 16 || self.0 <= known.0.saturating_add(PLAUSIBLE_STEPS)
     }
 }
@@ -162,11 +168,11 @@ impl Incarnation {
 /// One client connection on one connector, unique for ever.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct SessionId {
-    /// Where the client is connected.
+    /// The connector of the connection.
     pub connector: ServerId,
-    /// Which run of that connector.
+    /// The run of that connector.
     pub incarnation: Incarnation,
-    /// Which connection of that run.
+    /// The number of the connection within that run.
     pub number: u64,
 }
 

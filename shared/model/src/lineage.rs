@@ -1,5 +1,5 @@
-//! The incarnations of one process: it goes on above one that it did not know, and its sessions and
-//! proposals stay its own. Pure.
+//! The incarnations of one process. It continues above an incarnation that it did not know, and its
+//! sessions and proposals stay its own. Pure.
 
 use std::sync::Arc;
 
@@ -39,7 +39,7 @@ impl Lineage {
         self.present
     }
 
-    /// Those that it had before.
+    /// The earlier incarnations, oldest first.
     pub fn earlier(&self) -> &[Incarnation] {
         &self.earlier
     }
@@ -54,8 +54,10 @@ impl Lineage {
         if self.continues(run) { self.present } else { run }
     }
 
-    /// Goes on above a known incarnation.
+    /// Continues above a known incarnation.
     pub fn continue_above(&mut self, known: Incarnation) {
+        // Every request to a chat server lists the earlier incarnations, so their number is
+        // bounded.
         if self.earlier.len() == MAX_EARLIER {
             self.earlier.remove(0);
         }

@@ -1,4 +1,5 @@
-//! What names a membership, a name's stay in a room: a secret at the client, its digest in the log. Pure.
+//! Tokens and memberships. A membership is a name's stay in a room: the client keeps the secret
+//! token, the log keeps its digest. Pure.
 
 use std::fmt;
 
@@ -8,12 +9,13 @@ use sha2::{Digest, Sha256};
 /// Hexadecimal digits of a token.
 const TOKEN_DIGITS: usize = 32;
 
-/// The secret with which a client comes back to its membership: 128 random bits, 32 hexadecimal digits towards clients.
+/// The secret with which a client comes back to its membership: 128 random bits, 32 hexadecimal
+/// digits towards clients.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub struct Token(u128);
 
 impl Token {
-    /// The token of these bits, which must come from a generator that nobody can predict.
+    /// The token of these bits, which must come from an unpredictable generator.
     pub fn new(random: u128) -> Self {
         Self(random)
     }
@@ -24,7 +26,8 @@ impl Token {
         is_digits.then(|| u128::from_str_radix(text, 16).ok())?.map(Self)
     }
 
-    /// What names the membership in the log. The token cannot be found from it.
+    /// The membership that this token proves, as the log names it. The token cannot be derived from
+    /// it.
     pub fn membership(&self) -> Membership {
         Membership(first_bytes(&[b"membership", &self.0.to_be_bytes()]))
     }
@@ -36,7 +39,7 @@ impl fmt::Display for Token {
     }
 }
 
-/// Shows nothing of the secret: it must not stand in logs.
+/// Shows nothing of the secret, which must not appear in logs.
 impl fmt::Debug for Token {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "Token of {:?}", self.membership())
@@ -49,7 +52,8 @@ impl fmt::Debug for Token {
 pub struct Membership(#[serde(with = "serde_bytes")] [u8; 16]);
 
 impl Membership {
-    /// What the log remembers of a message's `id`: the same for a repeat by this membership, and for nothing else.
+    /// The idempotency key of a message with this client `id`: the same for a repeat by this
+    /// membership, and for no other message.
     pub fn message(&self, id: &str) -> MessageId {
         MessageId(u64::from_be_bytes(first_bytes(&[b"message", &self.0, id.as_bytes()])))
     }
@@ -61,9 +65,11 @@ impl fmt::Debug for Membership {
     }
 }
 
-/// A client's `id` of a message, within its membership: 8 bytes, so that a state with thousands of them stays small.
+/// A client's `id` of a message, within its membership: 8 bytes, so that a state with thousands of
+/// them stays small.
 ///
-/// That two of the [`MAX_IDS`](crate::room::MAX_IDS) that a room remembers are the same by chance is one in 2^40.
+/// That two of the [`MAX_IDS`](crate::room::MAX_IDS) that a room remembers are the same by chance
+/// is one in 2^40.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct MessageId(u64);
@@ -98,7 +104,7 @@ mod tests {
 
     /// Stored in logs: another release must come to the same.
     #[test]
-    fn digests_stay_what_they_are() {
+    fn digests_never_change() {
         let membership = Token::new(1).membership();
         assert_eq!(format!("{membership:?}"), GOLDEN_MEMBERSHIP);
         assert_eq!(membership.message("m1"), MessageId(GOLDEN_MESSAGE));

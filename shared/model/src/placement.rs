@@ -1,4 +1,5 @@
-//! Which server a key belongs to. A formula and nothing else: no state, no I/O, the same answer in every process.
+//! Placement of keys on servers: a formula without state and I/O, with the same result in every
+//! process.
 
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
@@ -8,7 +9,8 @@ use crate::servers::{Server, Servers};
 
 pub use crate::servers::{CHAT, CONNECTOR, GATE};
 
-/// How a key is spread over servers. Another way is another variant here, and an arm in [`Strategy::index`].
+/// The function that spreads keys over servers. Another one is another variant here, and an arm in
+/// [`Strategy::index`].
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Strategy {
@@ -21,7 +23,8 @@ impl Strategy {
     /// The index of the key's server among `count`; `None` if there are none.
     pub fn index(self, key: &str, count: usize) -> Option<usize> {
         match self {
-            // Both sides of the modulo are taken as u64; the result is below `count` and fits again.
+            // Both sides of the modulo are taken as u64; the result is below `count` and fits
+            // again.
             Self::Crc32 => {
                 let index = u64::from(crc32fast::hash(key.as_bytes())).checked_rem(u64::try_from(count).ok()?)?;
                 usize::try_from(index).ok()
@@ -34,22 +37,25 @@ impl Strategy {
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 #[error("no server of type {server_type:?}: add one to servers.json, in the environment that runs")]
 pub struct NoServer {
-    /// The type that was asked for.
+    /// The type that has no server.
     pub server_type: String,
 }
 
-/// The server of `key` by the default strategy, in the order of the list; `None` if the list is empty.
+/// The server of `key` by the default strategy, in the order of the list; `None` if the list is
+/// empty.
 pub fn place<'a>(key: &str, servers: &'a [Server]) -> Option<&'a Server> {
     servers.get(Strategy::default().index(key, servers.len())?)
 }
 
-/// The servers that may answer for `key` while some are down, the first to be asked first.
+/// The servers that may own `key` while some are down, in the order in which they are tried.
 ///
-/// The home, unless it is down: only the keys of a server that is down move. Then the formula over the list without
-/// the down ones, again and again without those named already.
+/// First the home, unless it is down; then the formula over the remaining servers that are up,
+/// repeatedly.
 pub fn candidates<'a>(key: &str, servers: &'a [Server], is_down: impl Fn(&ServerId) -> bool) -> Vec<&'a Server> {
     let mut rest: Vec<&Server> = servers.iter().filter(|server| !is_down(&server.id)).collect();
     let mut order = Vec::with_capacity(rest.len());
+    // The home first: the formula over the servers that are up would also move keys of servers that
+    // are not down.
     if let Some(home) = place(key, servers)
         && let Some(at) = rest.iter().position(|server| server.id == home.id)
     {
@@ -64,12 +70,12 @@ pub fn candidates<'a>(key: &str, servers: &'a [Server], is_down: impl Fn(&Server
 /// Finds servers of any type by one strategy.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Router {
-    /// How keys are spread.
+    /// The function that spreads keys.
     pub strategy: Strategy,
 }
 
 impl Router {
-    /// The server of `key` among those of `server_type`; a lone one is it whatever the key.
+    /// The server of `key` among those of `server_type`; a single server has every key.
     pub fn route<'a>(&self, server_type: &str, key: &str, servers: &'a Servers) -> Result<&'a Server, NoServer> {
         let list = servers.of_type(server_type);
         self.strategy

@@ -1,4 +1,5 @@
-//! What a room's log holds: records of entries, their positions, and what was decided about proposals. No I/O.
+//! The content of a room's log: records of entries, their positions, and the outcomes of proposals.
+//! No I/O.
 
 mod links;
 mod refusal;
@@ -19,7 +20,8 @@ pub use shared::SharedRecord;
 /// Version of records; a reader refuses others.
 pub const VERSION: u8 = 1;
 
-/// Predecessors that a record links to, its `prev` among them; positions far back are then few reads away.
+/// Predecessors that a record links to, its `prev` among them.
+// Positions far back are then few reads away.
 pub const LINKS: usize = 32;
 
 /// Most entries in one record, so that `seq` = position x 1000 + index is unique.
@@ -34,7 +36,7 @@ impl Position {
     /// Before the first record.
     pub const NONE: Self = Self(0);
 
-    /// What clients see for the entry at `index` of the record at this position.
+    /// The `seq` that clients see for the entry at `index` of the record at this position.
     pub fn seq(self, index: usize) -> u64 {
         self.0.saturating_mul(MAX_ENTRIES as u64).saturating_add(index as u64)
     }
@@ -67,9 +69,11 @@ pub struct RecordIds {
 }
 
 impl RecordIds {
-    /// Ids for an owner at this run of a chat server. `serial` is another one for each owner of that run, so no two owners
-    /// give the same id: the ids begin at the first bytes of a SHA-256, and count from there.
+    /// Ids for an owner in this run of a chat server. `serial` differs for each owner of that run.
     pub fn new(chat: &ServerId, incarnation: Incarnation, serial: u64) -> Self {
+        // Two owners never give the same id: the ids begin at the first bytes of a SHA-256 over all
+        // of this, and count from there.
+        // Derived from the owner's identity: neither random bits nor the record's bytes are needed.
         let parts: [&[u8]; 4] =
             [b"record", &incarnation.0.to_be_bytes(), &serial.to_be_bytes(), chat.as_str().as_bytes()];
         Self { next: u64::from_be_bytes(first_bytes(&parts)) }
@@ -86,7 +90,8 @@ impl RecordIds {
 }
 
 /// One life of the log: creation time of the stream in Unix milliseconds, or a number made from the
-/// start of a memory log. Compared for equality alone, since a clock may have been set back.
+/// start of a memory log. Compared for equality alone.
+// No order between epochs: a clock may have been set back.
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct Epoch(pub u64);
@@ -98,14 +103,15 @@ pub struct Record {
     pub v: u8,
     /// Position of the room's previous record.
     pub prev: Position,
-    /// Id of that record, [`RecordId::NONE`] for none: a log that lost its end may give the position to another record.
+    /// Id of that record, [`RecordId::NONE`] for none: a log that lost its end may give the
+    /// position to another record.
     #[serde(default)]
     pub prev_id: RecordId,
     /// Id of this record.
     #[serde(default)]
     pub id: RecordId,
-    /// Positions of the records before `prev`, newest first; left out towards connectors. Written as the first of them and
-    /// the differences between each two.
+    /// Positions of the records before `prev`, newest first; left out towards connectors. Written
+    /// as the first of them and the differences between each two.
     #[serde(default, skip_serializing_if = "Vec::is_empty", with = "links")]
     pub links: Vec<Position>,
     /// Unix milliseconds at the owner; never less than the previous record's.
@@ -115,57 +121,61 @@ pub struct Record {
     /// The proposals decided here, whether or not anything came of them.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub proposals: Vec<DecidedProposal>,
-    /// What happened, in order.
+    /// The entries, in order.
     pub entries: Vec<Entry>,
-    /// In the first record of an activation: connectors that may have missed what its author's predecessor committed.
+    /// In the first record of an activation: connectors that may have missed records of the
+    /// previous owner, to be notified of it.
     #[serde(rename = "named", default, skip_serializing_if = "Vec::is_empty")]
     pub notify_connectors: Vec<ServerId>,
-    /// The state after this record, now and then, or a part of the state at an earlier one; left out towards connectors.
+    /// The state after this record, now and then, or a part of the state at an earlier one; left
+    /// out towards connectors.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub checkpoint: Option<Checkpoint>,
-    /// Which part the checkpoint is, if it is not a whole one.
+    /// Set if the checkpoint is one part of several.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub part: Option<CheckpointPart>,
 }
 
-/// Which part of a state that is too large for one record. Its parts follow each other, one per record, the first in the record
-/// behind `base`. Who dies on the way leaves parts that count for nothing.
+/// One part of a state that is too large for one record. The parts follow each other, one per
+/// record, the first in the record behind `base`. Parts of an owner that died before the last one
+/// are ignored.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct CheckpointPart {
     /// The last record that the state knows.
     pub base: Position,
     /// Counts from 0.
     pub index: u16,
-    /// How many parts there are.
+    /// Number of parts.
     pub of: u16,
 }
 
-/// What became of one proposal.
+/// The outcome of one proposal.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct DecidedProposal {
-    /// Who proposed.
+    /// The connector that proposed.
     pub connector: ServerId,
-    /// Which run of it.
+    /// The run of that connector.
     pub incarnation: Incarnation,
-    /// Which proposal of that run.
+    /// The number of the proposal within that run.
     pub number: u64,
     /// One outcome per item, in the items' order.
     pub outcomes: Vec<Outcome>,
 }
 
-/// What became of one item of a proposal.
+/// The outcome of one item of a proposal.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Outcome {
     /// It is the entry at this index of the record.
     Done(u16),
-    /// Nothing was to do: the session was in, or out, already.
+    /// Nothing to do: the session was in the room, or out of it, already.
     #[serde(rename = "already")]
     Unchanged,
-    /// A join that may come too late: another session may have entered the stay behind the record that the join names. Its
-    /// connector reads on, and asks again unless it finds that this is so.
+    /// A join that may come too late: another session may have taken the membership over behind the
+    /// record that the join names. Its connector reads on, and repeats the join unless it finds
+    /// that this is so.
     Overtaken,
-    /// The message was said before, under the same id: then it got this `seq`, at this time.
+    /// The message is a repeat of one with the same id, which got this `seq` at this time.
     #[serde(rename = "said")]
     Duplicate { seq: u64, time: u64 },
     /// It was refused.
@@ -180,7 +190,7 @@ pub enum Entry {
     Open,
     /// A name came, through a session.
     Join { name: Name, session: SessionId, membership: Membership },
-    /// A member goes on through another session; it never went.
+    /// A member continues through another session; it never left.
     Move {
         name: Name,
         from: SessionId,
@@ -190,7 +200,7 @@ pub enum Entry {
     },
     /// A name went.
     Leave { name: Name, session: SessionId },
-    /// A member spoke to all.
+    /// A member sent a message to the room.
     #[serde(rename = "say")]
     Message {
         from: Name,
@@ -198,7 +208,8 @@ pub enum Entry {
         #[serde(default, skip_serializing_if = "Option::is_none")]
         id: Option<MessageId>,
     },
-    /// A member spoke to one other. Who reads it later must be of one of the memberships: a name may be another's by then.
+    /// A member sent a whisper to one other. Only the two memberships may read it later: another
+    /// client may have one of the names by then.
     Whisper {
         from: Name,
         to: Name,
@@ -271,14 +282,16 @@ impl Record {
         }
     }
 
-    /// Returns true if it is the next one after the record that has this id at this position, or had it before the room's log
-    /// was erased.
+    /// Returns true if it is the next one after the record that has this id at this position, or
+    /// had it before the room's log was erased.
     pub fn follows(&self, position: Position, id: RecordId) -> bool {
+        // Ids, not times: after a clock was set back, a record that replaces a lost one may have
+        // the same time.
         self.prev_id == id && (self.prev == position || self.is_behind_erasure())
     }
 
-    /// Returns true if it is the first record of a log that was erased while the room had an owner: it goes on from the state
-    /// behind the last record that was there.
+    /// Returns true if it is the first record of a log that was erased while the room had an owner:
+    /// the owner continued from its state after the last record of the old log.
     pub fn is_behind_erasure(&self) -> bool {
         self.prev == Position::NONE && self.prev_id != RecordId::NONE
     }

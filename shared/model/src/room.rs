@@ -14,10 +14,10 @@ pub use checkpoint::Checkpoint;
 use dedup_window::DedupWindow;
 pub use dedup_window::MAX_IDS;
 
-/// Who is in a room, and what must not be done twice there.
+/// The members of a room, and the deduplication window of its messages.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct RoomState {
-    // Invariant: a name has one session, and a session one name; both maps say the same.
+    // Invariant: a name has one session, and a session one name; both maps agree.
     members: BTreeMap<Name, Member>,
     /// Names by the runs of connectors and the numbers of their sessions; none is empty.
     runs: BTreeMap<ServerId, BTreeMap<Incarnation, BTreeMap<u64, Name>>>,
@@ -32,27 +32,28 @@ pub struct RoomState {
 pub struct Member {
     /// Through which session.
     pub session: SessionId,
-    /// Which stay it is; the same after it moved to another session.
+    /// The membership, unchanged when the member moved to another session.
     pub membership: Membership,
 }
 
 /// The last proposal of a connector that the room's log holds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct LastProposal {
-    /// Which run of the connector.
+    /// The run of the connector.
     pub incarnation: Incarnation,
-    /// Which proposal of that run.
+    /// The number of the proposal within that run.
     pub number: u64,
     /// The record that decided it.
     pub position: Position,
 }
 
 impl RoomState {
-    /// The state after these records, oldest first. They begin with a whole checkpoint, with the first part of one whose other
-    /// parts are among them, or with the room's first record.
+    /// The state after these records, oldest first. They begin with a whole checkpoint, with the
+    /// first part of one whose other parts are among them, or with the room's first record.
     ///
-    /// A whole checkpoint has what its record's entries did. Which proposals that decided, and where, the record itself says: its
-    /// position was not known when it was written.
+    /// A whole checkpoint includes the effects of its record's entries, but not the proposals that
+    /// the record decided: the position of the record was not known when it was written. Those come
+    /// from the record itself.
     pub fn replay(records: &[(Position, Arc<Record>)]) -> Self {
         let mut state = Self::default();
         let base = records.first().and_then(|(_, first)| first.part).map(|part| part.base);
@@ -70,11 +71,10 @@ impl RoomState {
         state
     }
 
-    /// Applies a committed record.
-    ///
-    /// Folding cannot fail: whether an entry is allowed was decided before it was appended, and every reader of the log
-    /// must come to the same state.
+    /// Applies a committed record. Cannot fail.
     pub fn fold(&mut self, position: Position, record: &Record) {
+        // The owner decided before the append that each entry is allowed, and every reader of the
+        // log must come to the same state.
         for entry in &record.entries {
             self.apply(entry);
         }
@@ -102,13 +102,14 @@ impl RoomState {
         }
     }
 
-    /// Notes what a record says besides what its entries do to the members: the proposals it decided, the messages with
-    /// an id, and its time.
+    /// Applies the parts of a record that its entries do not carry: the decided proposals, the ids
+    /// of messages, and its time.
     pub fn apply_metadata(&mut self, position: Position, record: &Record) {
         for decided in &record.proposals {
             let last = LastProposal { incarnation: decided.incarnation, number: decided.number, position };
             self.proposals.insert(decided.connector.clone(), last);
         }
+        // Owners have different clocks: the time of a room never decreases.
         self.time = self.time.max(record.time);
         for (index, entry) in record.entries.iter().enumerate() {
             if let Some(id) = entry.message_id() {
@@ -122,7 +123,7 @@ impl RoomState {
         Self { dedup_window: DedupWindow::default(), ..self }
     }
 
-    /// Sets who has a name, as before an entry that is taken back.
+    /// Sets or removes the member of a name, to undo an entry.
     pub fn restore_member(&mut self, name: Name, member: Option<Member>) {
         match member {
             Some(member) => self.insert(name, member),
@@ -169,7 +170,7 @@ impl RoomState {
         runs.entry(to).or_default().extend(names);
     }
 
-    /// The highest run of a connector that the log speaks of.
+    /// The highest run of a connector that is known from members or proposals.
     pub fn latest_run(&self, connector: &ServerId) -> Option<Incarnation> {
         let of_members = self.runs.get(connector).and_then(|runs| runs.keys().next_back()).copied();
         of_members.max(self.proposals.get(connector).map(|last| last.incarnation))
@@ -226,7 +227,7 @@ impl RoomState {
         self.proposals.get(connector)
     }
 
-    /// Connectors that the log speaks of, as members' homes or as authors of proposals.
+    /// Every connector that has members or proposals in the log.
     pub fn known_connectors(&self) -> impl Iterator<Item = &ServerId> {
         self.connectors().chain(self.proposals.keys())
     }

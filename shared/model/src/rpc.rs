@@ -1,4 +1,5 @@
-//! Questions and answers between servers: what their bodies are, and the headers that tracing tools see.
+//! RPC between servers: the bodies of requests and responses, and the headers that tracing tools
+//! show.
 
 mod envelope;
 pub mod messages;
@@ -20,9 +21,10 @@ pub use trace::Trace;
 /// Version of bus messages; a reader refuses others.
 pub const VERSION: u8 = 2;
 
-/// Names of the headers of bus messages. The body decides; headers are for people who trace, but for the signature.
+/// Names of the headers of bus messages. Servers use the body and the signature; the other headers
+/// are for people who trace.
 pub mod header {
-    /// What is asked or told, for example `send`.
+    /// Kind of the request or response, for example `send`.
     pub const METHOD: &str = "Method";
     /// The room, percent-encoded.
     pub const ROOM: &str = "Room";
@@ -36,14 +38,14 @@ pub mod header {
     pub const SIGNATURE: &str = "Signature";
 }
 
-/// What the headers of a bus message say.
+/// The values of the headers of a bus message.
 #[derive(Debug, Clone, Copy)]
 pub struct Label<'a> {
-    /// What is asked or told.
+    /// Kind of the request or response.
     pub method: &'a str,
     /// The room it is about.
     pub room: Option<&'a RoomId>,
-    /// Who sends.
+    /// The sender.
     pub from: &'a ServerId,
     /// Hash of the sender's list of chat servers.
     pub view: &'a str,
@@ -91,7 +93,7 @@ pub fn encode(message: &impl Serialize) -> Result<Bytes, RpcError> {
     Ok(version::encode(message)?.into())
 }
 
-/// Returns true for a body that is none of ours: in MessagePack a map begins otherwise.
+/// Returns true for JSON, which no server sends: a MessagePack map begins otherwise.
 pub fn is_json(bytes: &[u8]) -> bool {
     bytes.first() == Some(&b'{')
 }

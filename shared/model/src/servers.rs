@@ -1,4 +1,5 @@
-//! The servers of one environment, as Pomelo's `servers.json` lists them. Values only; `servers_file` reads and checks.
+//! The servers of one environment, as Pomelo's `servers.json` lists them. Values only;
+//! `servers_file` reads and checks.
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
@@ -7,7 +8,7 @@ use std::net::SocketAddr;
 use crate::ids::ServerId;
 use crate::settings::Settings;
 
-/// Type of the servers that tell users which connector to use.
+/// Type of the servers that send users to connectors.
 pub const GATE: &str = "gate";
 /// Type of the servers that hold client connections.
 pub const CONNECTOR: &str = "connector";
@@ -26,11 +27,12 @@ pub struct Server {
     pub port: Option<u16>,
     /// Port that clients connect to; gates and connectors have one.
     pub client_port: Option<u16>,
-    /// Told to clients instead of `host`: `pubHost`, or else `clientHost`.
+    /// The host for clients instead of `host`: `pubHost`, or else `clientHost`.
     pub public_host: Option<String>,
-    /// Told to clients instead of `client_port`: `pubPort`, where a router maps one to the other.
+    /// The port for clients instead of `client_port`: `pubPort`, where a router maps one to the
+    /// other.
     pub public_port: Option<u16>,
-    /// Whether clients connect to it.
+    /// True if clients connect to it.
     pub frontend: bool,
 }
 
@@ -41,17 +43,18 @@ impl Server {
         Self { id, host, port: None, client_port: None, public_host: None, public_port: None, frontend: false }
     }
 
-    /// The host that clients are told, as it stands in a URL: an IPv6 address in brackets.
+    /// The host for clients, in the form for a URL: an IPv6 address in brackets.
     pub fn advertised_host(&self) -> Cow<'_, str> {
         in_url(self.public_host.as_ref().unwrap_or(&self.host))
     }
 
-    /// The port that clients are told.
+    /// The port for clients.
     pub fn advertised_port(&self) -> Option<u16> {
         self.public_port.or(self.client_port)
     }
 
-    /// Where a server of this type answers `/readyz`: `port` at `admin.bind`. A gate without `port` does so among its clients.
+    /// The address of `/readyz` for a server of this type: `port` at `admin.bind`. A gate without
+    /// `port` serves it on its port for clients.
     pub fn admin_address(&self, server_type: &str, settings: &Settings) -> Option<SocketAddr> {
         let own = self.port.map(|port| SocketAddr::new(settings.admin.bind, port));
         let among_clients = self.client_port.filter(|_| server_type == GATE);
@@ -59,20 +62,22 @@ impl Server {
     }
 }
 
-/// Returns a host as it stands in a URL: an IPv6 address in brackets.
+/// Returns a host in the form for a URL: an IPv6 address in brackets.
 pub fn in_url(host: &str) -> Cow<'_, str> {
     if host.contains(':') { Cow::Owned(format!("[{host}]")) } else { Cow::Borrowed(host) }
 }
 
-/// All servers of an environment, each type in the order of the file, which is the order of dispatch.
+/// All servers of an environment, each type in the order of the file, which is the order of
+/// dispatch.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Servers {
     by_type: BTreeMap<String, Vec<Server>>,
 }
 
 impl Servers {
-    /// These servers by their types. Nothing is checked, so tests may use port 0.
+    /// These servers by their types. Nothing is checked.
     pub fn new(by_type: impl IntoIterator<Item = (String, Vec<Server>)>) -> Self {
+        // Tests use ports that the parser refuses, such as 0.
         Self { by_type: by_type.into_iter().collect() }
     }
 
@@ -81,7 +86,7 @@ impl Servers {
         self.by_type.get(server_type).map_or(&[], Vec::as_slice)
     }
 
-    /// The servers that tell users which connector to use.
+    /// The servers that send users to connectors.
     pub fn gate(&self) -> &[Server] {
         self.of_type(GATE)
     }
@@ -120,7 +125,8 @@ impl Servers {
         }
     }
 
-    /// CRC-32, as 8 hex digits, of the chat servers' ids in their order: who has another one places rooms elsewhere.
+    /// CRC-32, as 8 hex digits, of the chat servers' ids in their order: a server with another hash
+    /// places rooms elsewhere.
     pub fn view_hash(&self) -> String {
         let mut hasher = crc32fast::Hasher::new();
         for server in self.chat() {

@@ -1,4 +1,5 @@
-//! Every knob, one struct per section of `config/settings.toml`. The defaults stand here and in that file.
+//! All settings, one struct per section of `config/settings.toml`. The defaults are here and in
+//! that file.
 
 mod secret;
 
@@ -29,21 +30,22 @@ macro_rules! section {
 section! {
     /// Everything in `config/settings.toml`.
     Settings {
-        /// Address that gate and connectors listen on; `host` of `servers.json` is only what clients are told.
+        /// Address that gate and connectors listen on; `host` of `servers.json` is only the host
+        /// for clients.
         bind: IpAddr = IpAddr::from([0, 0, 0, 0]),
-        /// What operators look at.
+        /// The HTTP API for operators.
         admin: AdminSettings = AdminSettings::default(),
         /// Client connections.
         frontend: FrontendSettings = FrontendSettings::default(),
-        /// What only gates do.
+        /// Settings of gates only.
         gate: GateSettings = GateSettings::default(),
-        /// What one session may do.
+        /// Limits of one session.
         session: SessionSettings = SessionSettings::default(),
-        /// Rooms and what is said in them.
+        /// Rooms and their messages.
         room: RoomSettings = RoomSettings::default(),
         /// The rooms' log.
         log: LogSettings = LogSettings::default(),
-        /// Questions between servers.
+        /// RPC between servers.
         rpc: RpcSettings = RpcSettings::default(),
         /// The connection to NATS.
         nats: NatsSettings = NatsSettings::default(),
@@ -55,10 +57,11 @@ section! {
 section! {
     /// `[admin]`: health, metrics and status over HTTP.
     AdminSettings {
-        /// Address that each server's `port` of `servers.json` is listened on; loopback only unless set otherwise.
+        /// Address that each server's `port` of `servers.json` is listened on; loopback only unless
+        /// set otherwise.
         bind: IpAddr = IpAddr::from([127, 0, 0, 1]),
-        /// What `/status` of a gate wants as `Authorization: Bearer`; empty: it asks for none, and in the environment `production`
-        /// there is no `/status`.
+        /// Bearer token for `/status` of a gate; empty: no token is needed, and in the environment
+        /// `production` there is no `/status`.
         token: Secret = Secret::default(),
     }
 }
@@ -66,7 +69,8 @@ section! {
 section! {
     /// `[frontend]`: client connections of gate and connectors.
     FrontendSettings {
-        /// Seconds between heartbeats on a connector; 0 turns them off. A client silent for twice as long is closed.
+        /// Seconds between heartbeats on a connector; 0 turns them off. A client silent for twice
+        /// as long is closed.
         heartbeat_secs: u32 = 30,
         /// Seconds from the TCP connection to the Pomelo handshake's ack.
         handshake_secs: u32 = 10,
@@ -79,10 +83,10 @@ section! {
         max_connections: usize = 20_000,
         /// Client connections per address and server; above, new ones are answered 429.
         max_connections_per_address: usize = 5_000,
-        /// Milliseconds between two writes to a client to whom much is written, so that what comes meanwhile goes out in one; 0:
-        /// nothing is held back. Who is written to more rarely never waits.
+        /// Batching interval of writes to a client with much traffic, in milliseconds; 0: no
+        /// batching. Less frequent writes are never delayed.
         write_gap_ms: u32 = 2,
-        /// Whether handshakes announce the route dictionary.
+        /// Announces the route dictionary in handshakes.
         use_dictionary: bool = true,
         /// Other origins of web pages that may connect, as `scheme://host`, or `*` for all.
         allowed_origins: Vec<String> = Vec::new(),
@@ -92,7 +96,8 @@ section! {
 section! {
     /// `[gate]`: what only gates do.
     GateSettings {
-        /// Whether a browser that opens the gate gets the demo page. It does nothing that another client could not.
+        /// Serves the demo page to a browser that opens the gate. It has no rights that another
+        /// client lacks.
         demo_page: bool = true,
     }
 }
@@ -108,48 +113,50 @@ section! {
         requests_per_sec: u32 = 50,
         /// Requests that a session may send at once.
         request_burst: u32 = 100,
-        /// Requests of a session that may wait for their answers.
+        /// Requests of a session that may wait for their responses.
         max_in_flight: usize = 64,
         /// Bytes that may wait to be written to a session; above, it is closed.
         max_outbound_bytes: usize = 1024 * 1024,
-        /// Seconds that a session stays in its room when its connection breaks, for its client to come back unnoticed; 0: it
-        /// leaves at once.
+        /// Seconds that a session stays in its room when its connection breaks, for its client to
+        /// come back unnoticed; 0: it leaves at once.
         resume_secs: u32 = 3,
     }
 }
 
 section! {
-    /// `[room]`: rooms and what is said in them.
+    /// `[room]`: rooms and their messages.
     RoomSettings {
         /// Members per room.
         max_members: usize = 1_000,
-        /// Members above which a room is large: clients are told how many there are, once a second, and not each coming and
-        /// going.
+        /// Members above which a room is large: clients receive the member count, once a second,
+        /// instead of each join and leave.
         large_members: usize = 500,
         /// Bytes of `content`, measured as JSON in the form in which it is sent to clients.
         max_content: usize = 16 * 1024,
-        /// Words that may not be said; compared without regard to case.
+        /// Forbidden words; compared without regard to case.
         forbidden_words: Vec<String> = Vec::new(),
-        /// What happens to a message with a forbidden word.
+        /// Treatment of a message with a forbidden word.
         forbidden: Forbidden = Forbidden::Refuse,
-        /// Who enters under a name that another session has gets it, and the other is kicked; else the newcomer is refused.
+        /// A session that enters under a name that another session has takes it, and the other is
+        /// kicked; else the new session is refused.
         newest_wins: bool = false,
         /// Requests that may wait for a room on one connector; above, they are answered 429.
         max_waiting: usize = 4_096,
-        /// Seconds that a connector goes on following a room after its last local member left.
+        /// Seconds that a connector continues to follow a room after its last local member left.
         linger_secs: u32 = 5,
-        /// Seconds of silence after which a connector is gone and its members leave.
+        /// Seconds of silence after which a connector is down and its members leave.
         lease_secs: u32 = 10,
-        /// Seconds after which a chat server forgets the state of a room that nobody follows; the log keeps it.
+        /// Seconds after which a chat server drops the state of a room that no connector follows;
+        /// the log keeps it.
         forget_secs: u32 = 60,
     }
 }
 
-/// What happens to a message with a forbidden word.
+/// Treatment of a message with a forbidden word.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Forbidden {
-    /// The sender gets an error, nobody sees the message.
+    /// The sender gets an error, and the message is not sent.
     Refuse,
     /// Each character of the word becomes `*`.
     Mask,
@@ -168,9 +175,10 @@ section! {
         max_total_bytes: usize = 1024 * 1024 * 1024,
         /// Hours that records are kept.
         max_age_hours: u32 = 7 * 24,
-        /// Servers of a NATS cluster that keep each record. Of a log in JetStream only, as is the next.
+        /// Servers of a NATS cluster that keep each record. Of a log in JetStream only, as is the
+        /// next.
         replicas: usize = 1,
-        /// Milliseconds after which an append without an answer counts as unclear, and a read as failed.
+        /// Milliseconds after which an append without a response is unclear, and a read has failed.
         timeout_ms: u32 = 2_000,
     }
 }
@@ -186,22 +194,25 @@ pub enum LogFormat {
 }
 
 section! {
-    /// `[rpc]`: questions between servers.
+    /// `[rpc]`: RPC between servers.
     RpcSettings {
         /// Milliseconds until a client's request is answered 503, its outcome unknown.
         request_ms: u32 = 5_000,
-        /// Milliseconds until an unanswered question between servers is repeated.
+        /// Milliseconds after which a request between servers without a response is repeated.
         repeat_ms: u32 = 1_000,
-        /// Milliseconds between two looks of a connector at what clients ask when they ask much, so that it is proposed, decided
-        /// and told together; 0: nothing is held back. While little is asked nothing waits. Only over NATS; else see `rest_us`.
+        /// Batching interval of a connector under load, in milliseconds: client requests within it
+        /// are proposed, decided and pushed together; 0: no batching. Idle traffic is never
+        /// delayed. Only over NATS; else see `rest_us`.
         gather_ms: u32 = 3,
-        /// Microseconds between two looks for work when there are many, so that what comes meanwhile is done together; 0: each
-        /// thing is done when it comes. While there is little nothing waits. Only without NATS: over it, the rests of all servers on
-        /// a message's way would add up.
+        /// Batching interval of the process under load, in microseconds: work that arrives within
+        /// it is done together; 0: no batching. Idle traffic is never delayed. Only without NATS:
+        /// over it, the intervals of all servers on a message's way would add up.
         rest_us: u32 = 3_500,
-        /// Milliseconds between heartbeats from connectors to chat servers, and from gates to connectors.
+        /// Milliseconds between heartbeats from connectors to chat servers, and from gates to
+        /// connectors.
         heartbeat_ms: u32 = 500,
-        /// Messages that may wait in a server's subscription; above, new ones are dropped and counted.
+        /// Messages that may wait in a server's subscription; above, new ones are dropped and
+        /// counted.
         subscription_queue: usize = 65_536,
         /// Signing of messages between servers. Only over NATS.
         signatures: Signatures = Signatures::Off,
@@ -218,7 +229,8 @@ section! {
 pub enum Signatures {
     /// Not at all.
     Off,
-    /// Signed; of those that come signed ones are verified, and unsigned ones taken: to switch over a cluster that runs.
+    /// Signed; of those that come signed ones are verified, and unsigned ones taken: to switch over
+    /// a cluster that runs.
     Accept,
     /// Signed; unsigned ones are dropped.
     Require,
@@ -236,11 +248,13 @@ section! {
         connect_secs: u32 = 5,
         /// Seconds between pings that notice a dead connection.
         ping_secs: u32 = 2,
-        /// Longest milliseconds between attempts to reconnect; each wait is drawn at random below it.
+        /// Longest milliseconds between attempts to reconnect; each wait is drawn at random below
+        /// it.
         reconnect_max_ms: u32 = 2_000,
         /// Messages that may wait for the connection; above, new ones are dropped and counted.
         publish_queue: usize = 8_192,
-        /// File with the JWT and the seed of a user, as `nsc` writes it; empty for none, as in all that follow.
+        /// File with the JWT and the seed of a user, as `nsc` writes it; empty for none, as in all
+        /// that follow.
         credentials_file: String = String::new(),
         /// File with the seed of a user's NKey, as `nk -gen user` writes it.
         nkey_file: String = String::new(),
@@ -251,15 +265,16 @@ section! {
         password_file: String = String::new(),
         /// File with a token.
         token_file: String = String::new(),
-        /// File with the certificates of the authorities that we trust, as PEM, instead of the system's.
+        /// File with the certificates of the authorities that we trust, as PEM, instead of the
+        /// system's.
         tls_ca_file: String = String::new(),
         /// File with our own certificate and those above it, as PEM.
         tls_cert_file: String = String::new(),
         /// File with the key of our certificate, as PEM.
         tls_key_file: String = String::new(),
-        /// Refuse to speak without TLS. A file for TLS asks for the same.
+        /// Requires TLS. A file for TLS requires it as well.
         tls_required: bool = false,
-        /// Speak TLS from the first byte, for a broker with `handshake_first`.
+        /// Begins TLS with the first byte, for a broker with `handshake_first`.
         tls_first: bool = false,
     }
 }
@@ -269,8 +284,8 @@ section! {
     LifecycleSettings {
         /// Seconds that a server has to finish what it accepted before it is ended.
         grace_secs: u32 = 10,
-        /// Seconds over which a connector that runs alone sends its clients elsewhere before it ends; 0: it ends at
-        /// once.
+        /// Seconds over which a connector that runs alone sends its clients elsewhere before it
+        /// ends; 0: it ends at once.
         drain_secs: u32 = 5,
     }
 }
@@ -298,7 +313,7 @@ impl NatsSettings {
 }
 
 impl LogSettings {
-    /// Time that the log has for an answer.
+    /// Time limit of a response of the log.
     pub fn timeout(&self) -> Duration {
         Duration::from_millis(self.timeout_ms.into())
     }
@@ -310,17 +325,17 @@ impl RpcSettings {
         Duration::from_millis(self.request_ms.into())
     }
 
-    /// Time until an unanswered question is repeated.
+    /// Time after which a request without a response is repeated.
     pub fn repeat(&self) -> Duration {
         Duration::from_millis(self.repeat_ms.into())
     }
 
-    /// Time between two looks at what clients ask when they ask much.
+    /// Batching interval of client requests under load.
     pub fn gather(&self) -> Duration {
         Duration::from_millis(self.gather_ms.into())
     }
 
-    /// Time between two looks for work when there are many.
+    /// Batching interval of the process under load.
     pub fn rest(&self) -> Duration {
         Duration::from_micros(self.rest_us.into())
     }

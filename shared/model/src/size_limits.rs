@@ -1,19 +1,22 @@
-//! How large messages between servers may be: at most half of what the broker takes, whatever is in them. One place for the
-//! shares that each part gets.
+//! Size limits of messages between servers: at most half of what the broker takes. The one place
+//! that divides it among their parts.
 
 use crate::record::Record;
 use crate::rpc::report::ChatReport;
 
-/// Bytes of what stands around that which grows: headers with a room's name, ids of servers, links of a record.
+/// Bytes of what stands around that which grows: headers with a room's name, ids of servers, links
+/// of a record.
 const AROUND: usize = 3 * 1024;
 
 /// Larger messages than a broker of the usual size allows would only make others wait.
 const MOST_PAYLOAD: usize = 1024 * 1024;
 
-/// Most bytes that one remembered message or member, with the run of its connector, adds to a part of a state.
+/// Most bytes that one remembered message or member, with the run of its connector, adds to a part
+/// of a state.
 const LARGEST_ELEMENT: usize = 512;
 
-/// Bytes for what grows in one message. What may be larger is split, or bounded by a setting that is checked at start.
+/// Bytes for what grows in one message. What may be larger is split, or bounded by a setting that
+/// is checked at start.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct SizeLimits(usize);
 
@@ -33,8 +36,8 @@ impl SizeLimits {
         (max_payload >= Self::MIN_PAYLOAD).then(|| Self::for_running_broker(max_payload))
     }
 
-    /// Of a broker that takes this many bytes now. Below [`SizeLimits::MIN_PAYLOAD`], where servers are not ready, it is that of
-    /// the least: small messages still go through.
+    /// Of a broker that takes this many bytes now. Below [`SizeLimits::MIN_PAYLOAD`], where servers
+    /// are not ready, it is that of the least: small messages still go through.
     pub fn for_running_broker(max_payload: usize) -> Self {
         Self(Self::largest_message(max_payload) - AROUND)
     }
@@ -44,12 +47,12 @@ impl SizeLimits {
         max_payload.clamp(Self::MIN_PAYLOAD, MOST_PAYLOAD) / 2
     }
 
-    /// That of the smallest broker: what fits it fits all.
+    /// The limits for the smallest broker; messages within them fit every broker.
     pub fn smallest() -> Self {
         Self::for_running_broker(Self::MIN_PAYLOAD)
     }
 
-    /// The `max_payload` that leaves so much for one record.
+    /// The `max_payload` that leaves this much for one record.
     pub fn required_payload(record: usize) -> usize {
         (record + AROUND) * 2
     }
@@ -64,17 +67,18 @@ impl SizeLimits {
         self.0.min(256 * 1024)
     }
 
-    /// What a proposal may come to in a record; one item may be more, up to [`SizeLimits::record`].
+    /// Bytes of a proposal in a record; one item may be larger, up to [`SizeLimits::record`].
     pub fn proposal(self) -> usize {
         (self.0 / 2).min(128 * 1024)
     }
 
-    /// Members that a record sees off, besides what it decides.
+    /// Entries that remove members, besides the decided items of a record.
     pub fn expulsions(self) -> usize {
         self.0 / 4
     }
 
-    /// A checkpoint that goes with whatever else a record has; a larger one is written in parts.
+    /// Bytes of a checkpoint that fits beside everything else in a record; a larger one is written
+    /// in parts.
     pub fn checkpoint(self) -> usize {
         (self.0 / 4).min(32 * 1024)
     }
@@ -84,27 +88,29 @@ impl SizeLimits {
         (self.0 / 2).min(128 * 1024)
     }
 
-    /// Most parts of a checkpoint of so many bytes.
+    /// Most parts of a checkpoint of this many bytes.
     pub fn parts(self, checkpoint: usize) -> usize {
         checkpoint.div_ceil(self.part() - LARGEST_ELEMENT).max(1)
     }
 
-    /// Records, or a part of a state, in an answer to a connector; one record may be more, up to [`SizeLimits::record`].
+    /// Bytes of the records, or of the part of a state, in one response to a connector; one record
+    /// may be larger, up to [`SizeLimits::record`].
     pub fn page(self) -> usize {
         self.0.min(128 * 1024)
     }
 
-    /// Chat servers in an answer to a gate.
+    /// Chat servers in a response to a gate.
     pub fn reports(self) -> usize {
         self.page() / ChatReport::MOST_BYTES
     }
 
-    /// Messages of the past in one answer, measured as JSON; one message may be more.
+    /// Bytes of old messages in one response, measured as JSON; one message may be larger.
     pub fn history(self) -> usize {
+        // A page becomes one response to a client, and clients take at most 64 KiB of JSON.
         (self.0 / 2).min(40 * 1024)
     }
 
-    /// How many of these records go together; one always does.
+    /// Counts the records that fit into one page, at least one.
     pub fn count_fitting<'a>(self, records: impl Iterator<Item = &'a Record>) -> usize {
         let mut bytes = 0;
         let fits = |record: &&Record| {

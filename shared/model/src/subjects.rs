@@ -16,21 +16,21 @@ pub const LOGS: &str = "log.*";
 /// [`room_token`] writes no `$`.
 pub const LOG_PROOF: &str = "log.$proof";
 
-/// Name of a process that runs all servers of an environment: they await answers on one inbox.
+/// Name of a process that runs all servers of an environment, which receive responses on one inbox.
 pub const PROCESS: &str = "shaddock";
 
-/// Subjects on which a process awaits answers to requests begin with this.
+/// Prefix of the subjects on which a process receives responses.
 const INBOX: &str = "_INBOX.";
 
-/// What stays as it is in a token or a header; everything else becomes `%XX`.
+/// Characters that stay in a token or a header; all others become `%XX`.
 const ESCAPED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'_');
 
-/// Questions to a chat server.
+/// Requests to a chat server.
 pub fn chat(id: &ServerId) -> String {
     format!("chat.{id}")
 }
 
-/// The answer to a connector's question `number`.
+/// The response to a connector's request `number`.
 pub fn connector_reply(id: &ServerId, number: u64) -> String {
     format!("connector.{id}.reply.{number}")
 }
@@ -40,12 +40,12 @@ pub fn connector_push(id: &ServerId) -> String {
     format!("connector.{id}.push")
 }
 
-/// A gate's question whether a connector takes users.
+/// Requests of gates, which ask if a connector takes users.
 pub fn connector_ping(id: &ServerId) -> String {
     format!("connector.{id}.ping")
 }
 
-/// Everything that a connector hears, as one subscription.
+/// All subjects of a connector, as one subscription.
 pub fn connector_all(id: &ServerId) -> String {
     format!("connector.{id}.>")
 }
@@ -60,31 +60,33 @@ pub fn broker_reload(broker: &str) -> String {
     format!("$SYS.REQ.SERVER.{broker}.RELOAD")
 }
 
-/// Subjects on which a process awaits answers begin with this; `name` is the id of its server, or
+/// Prefix of the subjects on which a process receives responses; `name` is the id of its server, or
 /// [`PROCESS`].
 pub fn inbox(name: &str) -> String {
     format!("{INBOX}{name}.")
 }
 
-/// The name of the process that awaits an answer on `subject`; `None` if that is below no [`inbox`].
+/// The name of the process that receives responses on `subject`; `None` if that is below no
+/// [`inbox`].
 pub fn inbox_name(subject: &str) -> Option<&str> {
     let (name, rest) = subject.strip_prefix(INBOX)?.split_once('.')?;
     let is_plain = rest.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'.');
     (is_plain && !rest.is_empty()).then_some(name)
 }
 
-/// Returns true if a server may await an answer on `subject`: below its own [`inbox`], or below that
-/// of a process that runs all servers.
+/// Returns true if a server may receive a response on `subject`: below its own [`inbox`], or below
+/// that of a process that runs all servers.
 pub fn is_inbox_of(id: &ServerId, subject: &str) -> bool {
     inbox_name(subject).is_some_and(|name| name == id.as_str() || name == PROCESS)
 }
 
-/// Returns true if a connector awaits the answer to one of its questions on `subject`.
+/// Returns true if a connector receives the response to one of its requests on `subject`.
 pub fn is_reply_of(id: &ServerId, subject: &str) -> bool {
     reply(subject).is_some_and(|(connector, _)| connector == id.as_str())
 }
 
-/// The number of the question that is answered on `subject`; `None` if it is no subject of [`connector_reply`].
+/// The number of the request whose response goes to `subject`; `None` if it is no subject of
+/// [`connector_reply`].
 pub fn parse_reply(subject: &str) -> Option<u64> {
     reply(subject).map(|(_, number)| number)
 }
@@ -101,7 +103,8 @@ fn reply(subject: &str) -> Option<(&str, u64)> {
 
 /// A room as one token of a subject.
 ///
-/// ASCII letters, digits, `-`, `_` and every code point from U+0080 up stay, everything else is percent-encoded.
+/// ASCII letters, digits, `-`, `_` and every code point from U+0080 up stay, everything else is
+/// percent-encoded.
 pub fn room_token(room: &RoomId) -> String {
     let mut token = String::with_capacity(room.as_str().len());
     for c in room.as_str().chars() {
@@ -154,7 +157,7 @@ mod tests {
     }
 
     #[test]
-    fn only_what_is_needed_is_encoded() {
+    fn only_necessary_characters_are_encoded() {
         assert_eq!(room_token(&room("Room-1_x")), "Room-1_x");
         assert_eq!(room_token(&room("聊天室 100%.>")), "聊天室%20100%25%2E%3E");
         assert_eq!(room_header(&room("é ~")), "%C3%A9%20%7E");
@@ -183,7 +186,7 @@ mod tests {
     }
 
     #[test]
-    fn an_answer_goes_to_a_subject_of_its_asker_alone() {
+    fn a_response_goes_to_a_subject_of_its_requester_alone() {
         let [id, other] = ["gate-server-1", "gate-server-2"].map(|text| ServerId::new(text).unwrap());
         assert!(is_reply_of(&id, &connector_reply(&id, 7)) && !is_reply_of(&other, &connector_reply(&id, 7)));
         for own in [inbox(id.as_str()), inbox(PROCESS)] {

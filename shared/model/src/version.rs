@@ -1,19 +1,21 @@
-//! Bus messages and records are MessagePack maps, and every version of them has its number under `v`: read first, so that an unknown
-//! version is named as such and not as malformed.
+//! Bus messages and records are MessagePack maps, and every version of them has its number under
+//! `v`: read first, so that an unknown version is named as such and not as malformed.
 
 use serde::{Deserialize, Serialize};
 
-/// Bytes that most messages and records have at most: with room for them nothing is moved while writing.
+/// Bytes that most messages and records have at most: with room for them nothing is moved while
+/// writing.
 const USUAL: usize = 1_024;
 
-/// The version that a map says.
+/// Reads the version of a map.
 pub(crate) fn of(bytes: &[u8]) -> Result<u8, rmp_serde::decode::Error> {
     #[derive(Deserialize)]
     struct Version {
         v: u8,
     }
     match bytes {
-        // First in a map of up to fifteen, where we write it: all that follows need not be looked at for it.
+        // The first field of a map of up to fifteen, where this program writes it: the rest need
+        // not be parsed.
         [0x80..=0x8f, 0xa1, b'v', version @ 0..=0x7f, ..] => Ok(*version),
         _ => rmp_serde::from_slice(bytes).map(|Version { v }| v),
     }

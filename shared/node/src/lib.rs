@@ -1,4 +1,4 @@
-//! What every server of a process is given when it starts.
+//! The shared parts of a process that every server gets when it starts.
 
 pub mod payload;
 pub mod signing;
@@ -17,32 +17,33 @@ use runtime::server_list::ServerList;
 use crate::payload::PayloadWatch;
 use crate::signing::Signing;
 
-/// Configuration, bus and counters of a process. Clones are the same things; lifecycle and health are a server's own.
+/// Configuration, bus and counters of a process. Clones are the same things; lifecycle and health
+/// are a server's own.
 #[derive(Debug, Clone)]
 pub struct Node {
     /// Name of the environment, a key of `servers.json`.
     pub environment: Arc<str>,
-    /// Who is there.
+    /// The servers of the environment.
     pub server_list: ServerList,
-    /// Every knob.
+    /// All settings.
     pub settings: Arc<Settings>,
     /// The way to the other servers.
     pub bus: Bus,
     /// Signing of messages between servers.
     pub signing: Signing,
-    /// What is counted.
+    /// The metrics of the process.
     pub metrics: Arc<Metrics>,
-    /// What the broker takes, and whether the settings fit that.
+    /// The broker's message size limit, and the settings checked against it.
     pub payload: PayloadWatch,
     /// Owner of the server's tasks.
     pub lifecycle: Lifecycle,
-    /// Whether the server is ready.
+    /// The readiness of the server.
     pub health: Health,
 }
 
 impl Node {
-    /// How large messages may be now. A broker that takes too little for any is refused when the process starts; it may fall
-    /// later.
+    /// The present size limits. A broker whose limit is too low is refused when the process starts;
+    /// the limit may fall later.
     pub fn size_limits(&self) -> SizeLimits {
         SizeLimits::for_running_broker(self.bus.max_payload())
     }
@@ -53,8 +54,8 @@ impl Node {
         Self { lifecycle: self.lifecycle.sibling(), health: Health::default(), ..self.clone() }
     }
 
-    /// Notes what shows of a server's readiness from outside its task. Done before each report, and by the task, for a fault's
-    /// beginning to be known.
+    /// Notes what shows of a server's readiness from outside its task. Done before each report, and
+    /// by the task, for a fault's beginning to be known.
     pub fn update_health(&self, id: &ServerId) {
         let is_known = self.server_list.now().find(id).is_some();
         let away = (!self.bus.is_up()).then(|| "the connection to the bus is away".to_owned());
@@ -64,7 +65,7 @@ impl Node {
         self.health.set(Check::View, (!is_known).then_some("servers.json has no such server any more"));
     }
 
-    /// Whether a server is ready.
+    /// The readiness of a server.
     pub fn readiness(&self, id: &ServerId) -> Report {
         self.update_health(id);
         self.health.report()

@@ -1,5 +1,5 @@
-//! Settings against what the broker takes: checked at start, and again while servers run, because a broker's configuration may
-//! be changed and the next connection may lead to another broker.
+//! Settings against what the broker takes: checked at start, and again while servers run, because a
+//! broker's configuration may be changed and the next connection may lead to another broker.
 
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -18,7 +18,8 @@ use runtime::config::Settings;
 /// More connectors than a cluster has; each takes some bytes of a room's state.
 const MANY_CONNECTORS: usize = 100;
 
-/// A checkpoint's parts may be as many as an eighth of the records that are kept: the last whole one is always among them.
+/// A checkpoint's parts may be as many as an eighth of the records that are kept: the last whole
+/// one is always among them.
 const PARTS_PER_RECORDS: usize = 8;
 
 /// A setting, or the broker's own limit, that does not fit.
@@ -75,10 +76,11 @@ pub enum PayloadError {
     },
 }
 
-/// Checks that no message needs more than half of what the broker takes. What cannot be split is bounded by settings.
+/// Checks that no message needs more than half of what the broker takes. Messages that cannot be
+/// split are bounded by settings.
 ///
 /// # Errors
-/// The first setting that does not fit; each says what to do.
+/// The first setting that does not fit, with its remedy.
 pub fn check(settings: &Settings, payload: usize) -> Result<(), PayloadError> {
     let size_limits = SizeLimits::for_payload(payload).ok_or(PayloadError::TooSmall { payload })?;
     let package = settings.session.max_package;
@@ -95,9 +97,8 @@ pub fn check(settings: &Settings, payload: usize) -> Result<(), PayloadError> {
     Ok(())
 }
 
-/// Sends the largest message to ourselves: an account or a user may have a limit of its own, of
-/// which the broker tells only by closing the connection. A broker that is slow or away in this
-/// moment is no reason not to start.
+/// Sends the largest message to this process itself: an account or a user may have a limit of its
+/// own, which the broker shows only by closing the connection.
 ///
 /// # Errors
 /// If the connection broke twice when the message was sent.
@@ -106,6 +107,7 @@ pub async fn prove(bus: &Bus, within: Duration) -> Result<(), PayloadError> {
         return Ok(());
     }
     let payload = bus.max_payload();
+    // A broker that is slow or away now must not prevent the start.
     let size = SizeLimits::largest_message(payload);
     let body = Bytes::from(vec![0; size]);
     for _ in 0..2 {
@@ -119,7 +121,8 @@ pub async fn prove(bus: &Bus, within: Duration) -> Result<(), PayloadError> {
     Err(PayloadError::Account { size, payload })
 }
 
-/// The broker's limit as a process saw it last. Clones are the same one, so that a change is one log line.
+/// The broker's limit as a process saw it last.
+// Clones share it, so that all servers of a process log a change once.
 #[derive(Debug, Clone, Default)]
 pub struct PayloadWatch(Arc<Mutex<Seen>>);
 
@@ -164,7 +167,7 @@ mod tests {
     }
 
     #[test]
-    fn what_does_not_fit_is_a_fault_until_it_fits_again() {
+    fn a_limit_that_does_not_fit_is_a_fault_until_it_fits_again() {
         let (watch, settings) = (PayloadWatch::default(), Settings::default());
         assert_eq!(watch.check(&settings, 1024 * 1024), None);
         assert!(watch.check(&settings, 64 * 1024).is_some_and(|fault| fault.contains("session.max_package")));

@@ -1,9 +1,9 @@
-//! Signatures of messages between servers. They prove that the sender is the server that the message names; other modules decide
-//! what a sender may say.
+//! Signatures of messages between servers. They prove that the sender is the server that the
+//! message names; other modules decide if it may send the message.
 //!
-//! Each server has an X25519 key pair. Two servers have a common key, which both compute from the own seed and the other's
-//! public key: a server that verifies cannot sign for another one, and no secret leaves its server. Within one process
-//! without a broker there are no signatures.
+//! Each server has an X25519 key pair. Two servers have a common key, which both compute from the
+//! own seed and the other's public key: a server that verifies cannot sign for another one, and no
+//! secret leaves its server. Within one process without a broker there are no signatures.
 
 mod files;
 mod key;

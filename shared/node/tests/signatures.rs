@@ -9,7 +9,8 @@ fn bytes(hex: &str) -> Vec<u8> {
     hex.as_bytes().chunks(2).map(|pair| u8::from_str_radix(std::str::from_utf8(pair).unwrap(), 16).unwrap()).collect()
 }
 
-/// `signatures-v1.txt` is written by `scripts/signature-vectors`, which shares no code with the program.
+/// `signatures-v1.txt` is written by `scripts/signature-vectors`, which shares no code with the
+/// program.
 #[test]
 fn signatures_are_those_of_another_implementation() {
     let lines = include_str!("signatures-v1.txt").lines();

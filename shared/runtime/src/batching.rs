@@ -1,5 +1,5 @@
-//! How often something is sent: at once while there is little, at most once per gap when there is much, so that what comes
-//! meanwhile goes out together. Pure; times are arguments.
+//! How often something is sent: at once while there is little, at most once per gap when there is
+//! much, so that what comes meanwhile goes out together. Pure; times are arguments.
 
 use std::time::Duration;
 
@@ -8,8 +8,8 @@ use tokio::time::Instant;
 /// How much may be sent at once after a silence.
 const BURST: u32 = 8;
 
-/// When something may be sent next. Each sending costs one gap, and time pays them back, up to a burst of them: what is sent more
-/// rarely than once per gap never waits.
+/// When something may be sent next. Each sending costs one gap, and time pays them back, up to a
+/// burst of them: what is sent more rarely than once per gap never waits.
 #[derive(Debug)]
 pub struct BatchTimer {
     gap: Duration,

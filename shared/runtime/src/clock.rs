@@ -14,10 +14,10 @@ pub fn now_ms() -> u64 {
 /// Epochs of logs in memory per millisecond.
 const EPOCHS_PER_MS: u64 = 1_024;
 
-/// The epoch of a log in memory that begins now. It is above those of all logs that began before
-/// where the clock is right, and differs from theirs by chance where the clock was set back to the
-/// same millisecond. Browsers read it as a number, so it must stay below 2^53: it does until 2248.
+/// The epoch of a log in memory that begins now, above those of all logs that began before.
 pub fn new_epoch() -> u64 {
+    // Where the clock was set back to the same millisecond, epochs differ by chance. Browsers read
+    // them as numbers, so they must stay below 2^53: they do until 2248.
     now_ms().saturating_mul(EPOCHS_PER_MS).saturating_add(rand::random_range(0..EPOCHS_PER_MS))
 }
 

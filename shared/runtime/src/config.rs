@@ -1,4 +1,5 @@
-//! Configuration: loaded once, checked, passed down. Nothing else reads files or environment variables.
+//! Configuration: loaded once, checked, passed down. Nothing else reads files or environment
+//! variables.
 
 pub mod error;
 mod layers;
@@ -15,21 +16,23 @@ pub use model::servers::{Server, Servers};
 pub use model::settings::Settings;
 pub use servers_file::{ServersText, load_servers};
 
-/// All that a process is told from outside.
+/// The configuration of a process.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Config {
     /// Name of the environment: a key of `servers.json`, or the directory that holds it.
     pub environment: String,
-    /// The servers of that environment.
+    /// All settings.
     pub servers: Servers,
     /// Every knob.
     pub settings: Settings,
 }
 
 impl Config {
-    /// Reads `servers.json` and `settings.toml` below `dir`, the environment variables, and what the command line overrides.
+    /// Reads `servers.json` and `settings.toml` below `dir`, the environment variables, and what
+    /// the command line overrides.
     ///
-    /// Without a `settings.toml` the defaults hold. Entries that are wrong are reported together, of both files.
+    /// Without a `settings.toml` the defaults hold. Entries that are wrong are reported together,
+    /// of both files.
     pub fn load(dir: &Path, environment: &str, overrides: &Overrides) -> Result<Self, ConfigError> {
         let (servers, settings) = both(load_servers(dir, environment), load_settings(dir, overrides))?;
         Ok(Self { environment: environment.to_owned(), servers, settings })

@@ -1,8 +1,8 @@
 //! Panics on purpose, for tests of what a panic leaves behind. In debug builds only: nothing that
 //! is sent to a release makes it panic here.
 
-/// Panics in a debug build if `bytes` contain `panic-in-` and then `here`: a kind of task, or the id
-/// of a server.
+/// Panics in a debug build if `bytes` contain `panic-in-` and then `here`: a kind of task, or the
+/// id of a server.
 #[cfg(debug_assertions)]
 #[expect(clippy::panic, reason = "what it is for")]
 pub fn point(here: &str, bytes: &[u8]) {

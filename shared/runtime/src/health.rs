@@ -1,4 +1,5 @@
-//! Whether a server is ready for work: named checks, each with what is wrong and since when. Asks nobody; servers say.
+//! Readiness of a server: named checks, each with its fault and the time since when it fails.
+//! Passive: servers report, nothing is polled.
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
@@ -8,13 +9,14 @@ use std::time::Duration;
 use serde::Serialize;
 use tokio::time::Instant;
 
-/// Silence of a server's task after which it is taken for stuck; each gives a sign at least once a second.
+/// Silence of a server's task after which it is taken for stuck; each gives a sign at least once a
+/// second.
 const STUCK: Duration = Duration::from_secs(5);
 
 /// Time after a dropped message in which queues count as full.
 const AFTER_DROP: Duration = Duration::from_secs(5);
 
-/// What a server can be unready for.
+/// A reason for which a server can be not ready.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Check {
@@ -26,7 +28,7 @@ pub enum Check {
     Log,
     /// The broker takes messages as large as the settings allow.
     Payload,
-    /// It has heard of the servers that it needs.
+    /// It has received a message from the servers that it needs.
     Peers,
     /// Its queues are below their marks, and nothing was dropped lately.
     Queues,
@@ -39,7 +41,7 @@ pub enum Check {
 }
 
 impl Check {
-    /// Those that each server may have.
+    /// The checks that each server may have.
     pub const ALL: [Self; 8] =
         [Self::Bus, Self::Identity, Self::Log, Self::Payload, Self::Queues, Self::Staying, Self::Task, Self::View];
 
@@ -49,7 +51,7 @@ impl Check {
     }
 }
 
-/// What is said of a check that does not fail.
+/// The text of a check that does not fail.
 const GOOD: &str = "ok";
 
 /// The fault of [`Check::Identity`], with its remedy.
@@ -77,10 +79,10 @@ struct Fault {
     since: Instant,
 }
 
-/// What `/readyz` says.
+/// The body of `/readyz`.
 #[derive(Debug, PartialEq, Eq, Serialize)]
 pub struct Report {
-    /// Whether all is well.
+    /// True if no check fails.
     pub ready: bool,
     /// `ok`, or what is wrong.
     pub checks: BTreeMap<Check, String>,
@@ -101,7 +103,8 @@ impl Default for Health {
 }
 
 impl Health {
-    /// Notes what is wrong, or that nothing is. What goes on being wrong is so since it began, whatever is said of it.
+    /// Sets or clears the fault of a check. A fault that persists keeps its original start time
+    /// even if its text changes.
     pub fn set(&self, check: Check, fault: Option<impl Into<Cow<'static, str>>>) {
         let mut state = self.state();
         let before = state.checks.get_mut(&check).and_then(Option::take);
@@ -109,12 +112,12 @@ impl Health {
         state.checks.insert(check, fault.map(|what| Fault { what: what.into(), since }));
     }
 
-    /// The server's task goes round.
+    /// Notes that the server's task is alive.
     pub fn record_alive(&self) {
         self.state().last_alive_at = Instant::now();
     }
 
-    /// All that is known now.
+    /// The present report.
     pub fn report(&self) -> Report {
         let (state, now) = (self.state(), Instant::now());
         let told = |fault: &Option<Fault>| match fault {
@@ -136,21 +139,21 @@ impl Health {
     }
 }
 
-/// A server's queues, looked at again and again.
+/// The queues of a server, checked periodically.
 #[derive(Debug, Default)]
 pub struct Queues {
     dropped: u64,
     dropped_at: Option<Instant>,
 }
 
-/// How full a queue is.
+/// The depth of a queue.
 #[derive(Debug, Clone, Copy)]
 pub struct Depth {
-    /// What waits in it.
+    /// The kind of items in it.
     pub of: &'static str,
-    /// How many wait.
+    /// Number of waiting items.
     pub waiting: usize,
-    /// How many may before the server counts as overloaded.
+    /// Number of items above which the server counts as overloaded.
     pub mark: usize,
 }
 
@@ -162,8 +165,8 @@ impl Depth {
 }
 
 impl Queues {
-    /// What is wrong with the queues, if anything is: one is above its mark, or the count of dropped messages rose within
-    /// the last five seconds.
+    /// Returns the fault of the queues, if any: one is above its mark, or the count of dropped
+    /// messages rose within the last five seconds.
     pub fn check(&mut self, dropped: u64, depths: &[Depth], now: Instant) -> Option<String> {
         if dropped > self.dropped {
             self.dropped_at = Some(now);

@@ -12,10 +12,11 @@ use tokio_util::task::TaskTracker;
 
 /// The tasks of one server, and the signals that end them.
 ///
-/// `draining` asks a server to hand over to others what it does, while it goes on working. `stopping` asks for an orderly end:
-/// stop taking new work, finish what is accepted. `killed` comes when the grace time is over: end at once. `failed` is of all
-/// servers of a process: a server without one of its tasks serves no client, so the process is to end. Clones speak of the same
-/// tasks.
+/// `draining` requests that a server hands its work over to others while it continues to serve.
+/// `stopping` requests a graceful shutdown: take no new work, finish what is accepted. `killed`
+/// comes when the grace time is over: end at once. `failed` is shared by all servers of a process:
+/// a server without one of its tasks serves no client, so the process must end. Clones refer to the
+/// same tasks.
 #[derive(Debug, Clone, Default)]
 pub struct Lifecycle {
     tracker: TaskTracker,
@@ -41,8 +42,8 @@ impl Lifecycle {
         Self { failed: self.failed.clone(), ..Self::default() }
     }
 
-    /// Runs `task` as one of this lifecycle's tasks; it is dropped when the lifecycle is killed. If it
-    /// panics, the process has failed.
+    /// Runs `task` as one of this lifecycle's tasks; it is dropped when the lifecycle is killed. If
+    /// it panics, the process has failed.
     pub fn spawn(&self, task: impl Future<Output = ()> + Send + 'static) {
         let lifecycle = self.clone();
         self.spawn_session(async move {
@@ -52,8 +53,8 @@ impl Lifecycle {
         });
     }
 
-    /// The same for a task that the server cannot be without: the process has failed as well if it
-    /// ends before it is asked to.
+    /// Runs a task that the server needs: the process has also failed if the task ends before a
+    /// stop was requested.
     pub fn spawn_main(&self, task: impl Future<Output = ()> + Send + 'static) {
         let lifecycle = self.clone();
         self.spawn(async move {
@@ -64,9 +65,10 @@ impl Lifecycle {
         });
     }
 
-    /// Runs a task that serves a single client or request. A panic ends that task and nothing else.
+    /// Runs a task that serves a single client or request. A panic ends that task only.
     #[expect(clippy::disallowed_methods, reason = "the one place that spawns")]
     pub fn spawn_session(&self, task: impl Future<Output = ()> + Send + 'static) {
+        // No failure of the process: one client must not be able to end the server for all others.
         let hard = self.hard.clone();
         // Boxed: a block that holds a future and awaits it has room for it twice.
         let task = Box::pin(task);
@@ -103,39 +105,41 @@ impl Lifecycle {
         self.drain.clone().cancelled_owned()
     }
 
-    /// Whether the server is about to end: it hands over, or stops, or the process failed.
+    /// Returns true if the server is about to end: it drains, or stops, or the process failed.
     pub fn is_ending(&self) -> bool {
         self.drain.is_cancelled() || self.soft.is_cancelled() || self.has_failed()
     }
 
-    /// The server has handed over all that it did.
+    /// Notes that the server has handed over all its work.
     pub fn mark_drained(&self) {
         self.drained.cancel();
     }
 
-    /// Asks the server to hand over, and waits until it has, at most so long. Returns whether it has.
+    /// Requests a drain and waits for its end, at most for `most`. Returns true if the server has
+    /// drained.
     pub async fn drain(&self, most: Duration) -> bool {
         self.drain.cancel();
         tokio::time::timeout(most, self.drained.cancelled()).await.is_ok()
     }
 
-    /// Completes when an orderly end was asked for.
+    /// Completes when a graceful shutdown was requested.
     pub fn stopping(&self) -> impl Future<Output = ()> + Send + 'static {
         self.soft.clone().cancelled_owned()
     }
 
-    /// Asks all tasks to end without waiting for them.
+    /// Requests a stop of all tasks without waiting for them.
     pub fn begin_stop(&self) {
         self.soft.cancel();
         self.tracker.close();
     }
 
-    /// Asks all tasks to end, waits up to `grace`, then drops what is left.
+    /// Requests a stop of all tasks, waits up to `grace`, then drops the remaining ones.
     ///
-    /// Returns whether all ended by themselves. Afterwards none is left. Without a task that failed
-    /// the others cannot end in order, so they are dropped at once.
+    /// Returns true if all ended by themselves. Afterwards none is left.
     pub async fn stop(&self, grace: Duration) -> bool {
         let grace = if self.is_broken() { Duration::ZERO } else { grace };
+        // Without the task that failed the others cannot finish their work, so the grace time would
+        // be lost.
         self.begin_stop();
         let orderly = tokio::time::timeout(grace, self.tracker.wait()).await.is_ok();
         self.hard.cancel();
@@ -160,7 +164,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn stop_drops_what_does_not_end() {
+    async fn stop_drops_tasks_that_do_not_end() {
         let lifecycle = Lifecycle::new();
         lifecycle.spawn(std::future::pending());
         assert!(!lifecycle.stop(Duration::from_secs(2)).await);

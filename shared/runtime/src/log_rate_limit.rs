@@ -1,5 +1,5 @@
-//! A rate limit for log lines: what can repeat per message, room or connection is logged once in a while, with the number of
-//! lines that were suppressed in between.
+//! A rate limit for log lines: a line that can repeat per message, room or connection is logged once
+//! in a while, with the number of lines that were suppressed in between.
 //!
 //! ```
 //! use runtime::log_rate_limit::LogRateLimit;
@@ -18,14 +18,14 @@ use tokio::time::Instant;
 /// Time between two lines of one kind.
 const GAP: Duration = Duration::from_secs(10);
 
-/// The limit of one kind of line.
-///
-/// A static beside the line: a process has one log, so a limit per server or room would let through as many lines as there
-/// are servers or rooms.
+/// The limit of one kind of line, a static beside the line.
+// A process has one log: a limit per server or room would let through as many lines as there are
+// servers or rooms.
 #[derive(Debug)]
 pub struct LogRateLimit(Mutex<State>);
 
-/// When a line was logged last, and the lines since. Pure; the time is an argument.
+/// The time of the last line, and the count of suppressed lines since. Pure; the time is an
+/// argument.
 #[derive(Debug, Default)]
 struct State {
     logged_at: Option<Instant>,
@@ -39,7 +39,8 @@ impl LogRateLimit {
         Self(Mutex::new(State { logged_at: None, suppressed: 0 }))
     }
 
-    /// Returns the number of lines suppressed since the last one if a line may be logged now; else counts it as suppressed.
+    /// Returns the number of lines suppressed since the last one if a line may be logged now; else
+    /// counts it as suppressed.
     pub fn pass(&self) -> Option<u64> {
         // No code panics while holding the lock.
         self.0.lock().unwrap_or_else(PoisonError::into_inner).pass(Instant::now())
@@ -62,7 +63,7 @@ mod tests {
     use super::*;
 
     #[tokio::test(start_paused = true)]
-    async fn a_line_passes_once_per_gap_and_says_how_many_did_not() {
+    async fn a_line_passes_once_per_gap_with_the_count_of_suppressed_ones() {
         let limit = LogRateLimit::new();
         assert_eq!(limit.pass(), Some(0));
         for _ in 0..1_000 {

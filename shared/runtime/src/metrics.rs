@@ -1,6 +1,7 @@
-//! What is counted. Passed along, never global, so that tests can read it; written out in Prometheus' text format.
+//! The metrics of a process. Passed along, never global, so that tests can read them; written in
+//! Prometheus' text format.
 //!
-//! What a label can say is fixed: no room, name or address ever becomes one.
+//! The values of labels are fixed: no room, name or address ever becomes one.
 
 mod counters;
 mod format;
@@ -19,7 +20,7 @@ pub use self::histograms::{
 
 use self::counters::Metric;
 
-/// What every name begins with when it is written out, before an underscore.
+/// Prefix of every name in the output, before an underscore.
 const PREFIX: &str = "shaddock";
 
 macro_rules! metrics {
@@ -71,7 +72,8 @@ impl Metrics {
     /// Everything as OpenMetrics.
     pub fn text(&self) -> String {
         let mut text = String::new();
-        // Writing to a string fails only where a figure's own code does, and none of ours has any.
+        // Writing to a string fails only where a metric's own code does, and no metric here has
+        // code of its own.
         if text::encode(&mut text, &self.registry).is_err() {
             tracing::error!("the metrics cannot be written");
         }
@@ -102,16 +104,18 @@ metrics! {
     /// 1 while the credentials in nats.credentials_file expire within a day, or within a quarter of
     /// their life if that is less; else 0.
     nats_credentials_expiring: Gauge,
-    /// 1 while this check of /readyz fails at the server that is asked, else 0.
+    /// 1 while this check of /readyz fails at the server that is scraped, else 0.
     check_failing: CheckGauges,
     /// Bus messages that could not be understood.
     bus_bad_messages: Counter,
     /// Bus messages refused because of an incarnation or a number that cannot be.
     bus_implausible: Counter,
-    /// Bus messages refused: their sender is not in servers.json, or no server of the type that may send them; their answer would
-    /// go to a subject that is not their sender's; they ask for messages on behalf of a member that is not their sender's.
+    /// Bus messages refused: their sender is not in servers.json, or no server of the type that may
+    /// send them; their response would go to a subject that is not their sender's; they request
+    /// messages on behalf of a member that is not their sender's.
     bus_refused: RefusalCounters,
-    /// Bus messages dropped because rpc.signatures wants a signature and they had none, or a wrong one.
+    /// Bus messages dropped because rpc.signatures wants a signature and they had none, or a wrong
+    /// one.
     rpc_unsigned: Counter,
     /// Bus messages without a signature that rpc.signatures = "accept" let through.
     rpc_unsigned_accepted: Counter,
@@ -129,7 +133,7 @@ metrics! {
     requests: Counter,
     /// Client requests answered, by route and class of code; those without an id are not answered.
     requests_answered: ResponseCounters,
-    /// Client requests at connectors that wait for their answers now.
+    /// Client requests at connectors that wait for their responses now.
     requests_in_flight: Gauge,
     /// Client requests answered with the code of an overload: rate, in flight, queue.
     requests_refused_overload: Counter,
@@ -141,8 +145,9 @@ metrics! {
     packages_sent: Counter,
     /// Packages that were written to a client together, in one frame.
     frame_packages: SizeHistogram,
-    /// Seconds that each stage takes: at the edge from a request to its answer, over the bus and back, in a room's server for
-    /// one question or append, in the log for one append, for the fan-out of one push at a connector.
+    /// Seconds that each stage takes: at the edge from a request to its response, over the bus and
+    /// back, in a room's server for one request or append, in the log for one append, for the
+    /// fan-out of one push at a connector.
     stage_seconds: StageHistograms,
     /// Sessions in rooms now, at the connectors of this process.
     members: Gauge,
@@ -152,7 +157,8 @@ metrics! {
     rooms_known: Gauge,
     /// Commands of clients that wait for their connector's task, of 4,096 that may.
     queue_commands: Gauge,
-    /// Bus messages that wait for their server's task; always 0 over NATS where rpc.subscription_queue is 65,536 or more.
+    /// Bus messages that wait for their server's task; always 0 over NATS where
+    /// rpc.subscription_queue is 65,536 or more.
     queue_bus_messages: Gauge,
     /// Log operations that wait because 256 are in flight.
     queue_log_operations: Gauge,
@@ -175,22 +181,24 @@ metrics! {
     appends_failed: Counter,
     /// Times a room's owner started from the log.
     activations: Counter,
-    /// Times that a chat server began to stand in for a room's home.
+    /// Times that a chat server became the failover owner of a room whose home is down.
     takeovers: Counter,
-    /// Questions about rooms of others dropped because too many waited for a look at a home; they are repeated.
+    /// Requests about rooms of other homes dropped because too many waited for the check of a home;
+    /// they are repeated.
     questions_dropped: Counter,
-    /// Questions for messages dropped because too many were being answered; they are repeated.
+    /// History requests dropped because too many were in progress; they are repeated.
     histories_dropped: Counter,
-    /// Rooms for which a connector asks another chat server than before.
+    /// Rooms for which a connector sends its requests to another chat server than before.
     rooms_moved: Counter,
     /// Gaps in a room's records that a connector repaired by reading.
     gaps_repaired: Counter,
     /// Times a connector took a room's state instead of the records between.
     states_taken: Counter,
-    /// Times that a connector told a room's clients of messages that it cannot tell: the room's log was lost, or has no longer
-    /// what came between.
+    /// Times that a connector pushed a gap to a room's clients because it cannot deliver the
+    /// messages in it: the room's log was lost, or has evicted them.
     gaps_told: Counter,
-    /// Sessions that were closed plainly because the room's log lost their stay, or because another session entered it first.
+    /// Sessions that were closed plainly because the room's log lost their stay, or because another
+    /// session entered it first.
     stays_lost: Counter,
 }
 

@@ -6,14 +6,14 @@ use tokio::sync::{Notify, watch};
 
 use crate::config::Servers;
 
-/// Who is there. Clones see the same changes.
+/// The servers of the environment. Clones see the same changes.
 #[derive(Debug, Clone)]
 pub struct ServerList {
     servers: watch::Receiver<Arc<Servers>>,
     recheck: Arc<Notify>,
 }
 
-/// The one who says who is there.
+/// The writing side of a [`ServerList`].
 #[derive(Debug)]
 pub struct ServerListWriter {
     servers: watch::Sender<Arc<Servers>>,
@@ -33,32 +33,34 @@ impl ServerListWriter {
         self.servers.send_replace(Arc::new(servers));
     }
 
-    /// Who is there.
+    /// The present servers.
     pub fn now(&self) -> Arc<Servers> {
         self.servers.borrow().clone()
     }
 
-    /// What wakes up whoever looks at the configuration, when somebody doubts the roster.
+    /// Wakes the reader of the configuration when a recheck was requested.
     pub fn recheck_requests(&self) -> Arc<Notify> {
         self.recheck.clone()
     }
 }
 
 impl ServerList {
-    /// Who is there.
+    /// The present servers.
     pub fn now(&self) -> Arc<Servers> {
         self.servers.borrow().clone()
     }
 
-    /// Waits for a change, and says who is there then. Pends for ever when nobody can change it any more.
+    /// Waits for a change and returns the servers. Never completes when the writer is gone.
     pub async fn changed(&mut self) -> Arc<Servers> {
         match self.servers.changed().await {
             Ok(()) => self.servers.borrow_and_update().clone(),
+            // Callers wait for this beside other events, and without a writer the list cannot
+            // change.
             Err(_) => std::future::pending().await,
         }
     }
 
-    /// Somebody sees other servers than this process: the configuration is to be looked at now.
+    /// Requests that the configuration is read now, because another process sees other servers.
     pub fn request_recheck(&self) {
         self.recheck.notify_one();
     }

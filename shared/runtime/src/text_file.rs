@@ -1,5 +1,5 @@
-//! Reads the text of files that operators write. Refuses what is no UTF-8, and says what it is
-//! instead.
+//! Reads text files that operators write. Refuses files that are not UTF-8, and names their
+//! encoding where it can.
 
 use std::fs;
 use std::io::{self, ErrorKind};
@@ -90,7 +90,7 @@ mod tests {
     }
 
     #[test]
-    fn what_the_system_says_is_kept() {
+    fn the_systems_reason_is_kept() {
         let reason = |error: io::Error| TextError::from(error).to_string();
         assert_eq!(
             reason(ErrorKind::PermissionDenied.into()),

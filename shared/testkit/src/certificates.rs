@@ -6,7 +6,7 @@ use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, DnType, IsCa, 
 
 use super::Scratch;
 
-/// An authority that nobody else trusts. The files are gone with it.
+/// A certificate authority for one test. Dropping it removes the files.
 #[derive(Debug)]
 pub struct Certificates {
     scratch: Scratch,

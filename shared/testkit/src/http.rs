@@ -1,4 +1,4 @@
-//! Asking over HTTP what a server answers, byte for byte.
+//! HTTP requests of tests, with the response byte for byte.
 
 use std::time::Duration;
 
@@ -6,10 +6,10 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpStream, ToSocketAddrs};
 use tokio::time::timeout;
 
-/// The longest that an answer may take.
+/// Time limit of a response.
 const ANSWER: Duration = Duration::from_secs(15);
 
-/// An answer over HTTP.
+/// An HTTP response.
 #[derive(Debug)]
 pub struct HttpResponse {
     pub status: u16,
@@ -18,7 +18,8 @@ pub struct HttpResponse {
     pub body: String,
 }
 
-/// Asks for a path over a connection of its own, with these lines of headers beside `Connection`; `None` if there is no answer.
+/// Sends a GET request on a new connection, with these header lines beside `Connection`; `None` if
+/// there is no response.
 pub async fn http_get(address: impl ToSocketAddrs, path: &str, headers: &[&str]) -> Option<HttpResponse> {
     http_request(address, "GET", path, headers).await
 }

@@ -1,5 +1,5 @@
-//! What tests of several crates need: a real nats-server, a connection that breaks on demand, files, waiting on conditions.
-//! Behind the feature `testing`, which only dev-dependencies turn on.
+//! Tools for the tests of several crates: a real nats-server, a connection that breaks on demand,
+//! files, waits for conditions. Behind the feature `testing`, which only dev-dependencies turn on.
 
 mod certificates;
 mod http;
@@ -15,7 +15,7 @@ pub use self::nats_server::NatsServer;
 pub use self::scratch::Scratch;
 pub use self::tcp_proxy::TcpProxy;
 
-/// How often [`eventually`] looks.
+/// Interval at which [`eventually`] checks its condition.
 const LOOK_EVERY: Duration = Duration::from_millis(5);
 
 /// Waits until `holds` returns true; panics with `what` when it has not by the deadline.

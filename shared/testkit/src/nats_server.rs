@@ -1,4 +1,5 @@
-//! A real nats-server as a child process: started on free ports, killed, restarted, frozen, and gone with its value.
+//! A real nats-server as a child process: started on free ports, killed, restarted, frozen, and
+//! gone with its value.
 
 #![expect(clippy::panic, clippy::expect_used, reason = "fails the test that needs the server, saying why")]
 
@@ -12,7 +13,7 @@ use serde::Deserialize;
 
 use super::eventually;
 
-/// How long a start may take on a busy machine.
+/// Time limit of a start on a busy machine.
 const START_WITHIN: Duration = Duration::from_secs(20);
 
 /// Time in which a lame duck with a few clients ends.
@@ -26,8 +27,8 @@ const OLDEST: (u32, u32) = (2, 12);
 
 /// A nats-server on 127.0.0.1, killed when dropped.
 ///
-/// Ports are chosen by the server at the first start and kept by [`NatsServer::restart`]; what JetStream stored
-/// survives a restart, too.
+/// Ports are chosen by the server at the first start and kept by [`NatsServer::restart`]; what
+/// JetStream stored survives a restart, too.
 #[derive(Debug)]
 pub struct NatsServer {
     directory: PathBuf,
@@ -70,8 +71,8 @@ impl NatsServer {
         server
     }
 
-    /// A server with this configuration file, which may name the environment variables, and NATS_STORE_DIR for JetStream's
-    /// directory. Addresses are a test's own whatever it says.
+    /// A server with this configuration file, which may use the environment variables, and
+    /// NATS_STORE_DIR for JetStream's directory. Its addresses are replaced by free ones.
     pub async fn start_with_file(file: &Path, environment: &[(&str, &str)]) -> Self {
         let mut server = Self::new(&[]);
         server.configure(file);
@@ -80,8 +81,8 @@ impl NatsServer {
         server
     }
 
-    /// Servers with JetStream on disk that are one cluster. They know each other when this returns, and may still have to agree
-    /// who leads.
+    /// Servers with JetStream on disk that are one cluster. They are connected when this returns,
+    /// and may still have to elect a leader.
     pub async fn start_cluster(count: usize) -> Vec<Self> {
         Self::start_all(count, None).await
     }
@@ -164,7 +165,8 @@ impl NatsServer {
         self.run().await;
     }
 
-    /// Freezes the server: connections stay open, nothing is answered. When this returns, all its threads stand still.
+    /// Freezes the server: connections stay open, nothing is answered. When this returns, all its
+    /// threads stand still.
     pub async fn pause(&self) {
         self.signal("-STOP");
         let tasks = PathBuf::from(format!("/proc/{}/task", self.id()));
@@ -176,7 +178,8 @@ impl NatsServer {
         self.signal("-CONT");
     }
 
-    /// Gives a server of [`NatsServer::start_configured`] other lines while it runs. When this returns, they hold.
+    /// Gives a server of [`NatsServer::start_configured`] other lines while it runs. When this
+    /// returns, they hold.
     pub async fn reconfigure(&self, lines: &str) {
         let before = self.reloads();
         fs::write(self.directory.join(CONFIGURATION), lines).expect("the target directory takes files");
@@ -184,7 +187,7 @@ impl NatsServer {
         eventually(START_WITHIN, "nats-server reloads its configuration", async || self.reloads() > before).await;
     }
 
-    /// Times that the server says that it read its configuration again.
+    /// Number of configuration reloads that the server logged.
     fn reloads(&self) -> usize {
         self.log().matches("Reloaded server configuration").count()
     }
@@ -194,17 +197,17 @@ impl NatsServer {
         fs::read_to_string(self.directory.join("log")).unwrap_or_default()
     }
 
-    /// Lines of the log that tell of a client that did what it may not do.
+    /// Lines of the log about clients that violated their permissions.
     pub fn violations(&self) -> Vec<String> {
         self.log().lines().filter(|line| line.contains("Violation")).map(str::to_owned).collect()
     }
 
-    /// Asks the server to send its clients elsewhere and end.
+    /// Requests that the server sends its clients to others and ends.
     pub fn lame_duck(&self) {
         self.signal("-USR2");
     }
 
-    /// Waits until a server that was asked to end has ended.
+    /// Waits until the server has ended.
     pub async fn wait(&mut self) {
         let child = &mut self.child;
         eventually(END_WITHIN, "nats-server ends", async || {
@@ -219,7 +222,8 @@ impl NatsServer {
         assert!(status.is_ok_and(|status| status.success()), "kill {signal} failed");
     }
 
-    /// The program that is started: the one that `make tools` fetched, else a new enough one on the path.
+    /// The program that is started: the one that `make tools` fetched, else a new enough one on the
+    /// path.
     ///
     /// # Panics
     /// If there is none.
@@ -231,7 +235,7 @@ impl NatsServer {
         let child = self.command(&Self::binary()).spawn().expect("nats-server starts");
         let file = self.directory.join(format!("nats-server_{}.ports", child.id()));
         self.child = Some(child);
-        eventually(START_WITHIN, "nats-server tells its ports", async || {
+        eventually(START_WITHIN, "nats-server to write its ports", async || {
             let read = fs::read(&file).ok().and_then(|text| serde_json::from_slice(&text).ok());
             read.map(|ports| self.ports = ports).is_some()
         })
@@ -268,11 +272,11 @@ impl Drop for NatsServer {
     }
 }
 
-/// Whether every thread below a `/proc/ID/task` is stopped by a signal.
+/// Returns true if every thread below a `/proc/ID/task` is stopped by a signal.
 fn all_stopped(tasks: &Path) -> bool {
     let is_stopped = |task: PathBuf| {
         let stat = fs::read_to_string(task.join("stat")).unwrap_or_default();
-        // The state follows the name, which stands in parentheses and may hold anything.
+        // The state follows the name, which is in parentheses and may contain any character.
         stat.rsplit_once(") ").is_some_and(|(_, rest)| rest.starts_with('T'))
     };
     fs::read_dir(tasks).is_ok_and(|mut tasks| tasks.all(|task| task.is_ok_and(|task| is_stopped(task.path()))))
@@ -283,7 +287,7 @@ fn port_of(urls: &[String]) -> String {
     urls.first().and_then(|url| url.rsplit(':').next()).unwrap_or("-1").to_owned()
 }
 
-/// Addresses that nobody listens on now; held together, so that they differ.
+/// Addresses without a listener; held together, so that they differ.
 fn free_addresses(count: usize) -> Vec<SocketAddr> {
     let bind = |_| TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("loopback has free ports");
     let held: Vec<TcpListener> = (0..count).map(bind).collect();

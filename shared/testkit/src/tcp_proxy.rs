@@ -13,7 +13,7 @@ use tokio::sync::watch;
 
 use runtime::lifecycle::Lifecycle;
 
-/// What happens to bytes.
+/// The treatment of bytes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Way {
     /// They pass, each read this much later.
@@ -42,7 +42,7 @@ impl TcpProxy {
         Self { address, way }
     }
 
-    /// Where to connect to.
+    /// The address to connect to.
     pub fn address(&self) -> SocketAddr {
         self.address
     }
@@ -100,7 +100,7 @@ async fn pass(near: TcpStream, target: String, way: watch::Receiver<Way>) {
     tokio::select! {
         // An end that broke is what this is for.
         _ = passing => {}
-        // Also when the sender is gone.
+        // Also when the sender was dropped.
         _ = until_cut.wait_for(|way| *way == Way::Cut) => {}
     }
 }

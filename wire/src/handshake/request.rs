@@ -1,4 +1,4 @@
-//! What a client says of itself, `{"sys":{...},"user":...}`. Tolerant: only `sys` is needed.
+//! A client's handshake request, `{"sys":{...},"user":...}`. Tolerant: only `sys` is needed.
 
 use bytes::Bytes;
 use serde::Serialize;
@@ -11,7 +11,7 @@ use crate::text::to_json;
 /// A client's handshake.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct HandshakeRequest {
-    /// What the client is, `sys.type`: `js-websocket` for browsers, the platform for libpomelo2.
+    /// The kind of client, `sys.type`: `js-websocket` for browsers, the platform for libpomelo2.
     pub client_type: Option<String>,
     /// The client library's version.
     pub version: Option<String>,
@@ -24,12 +24,12 @@ pub struct HandshakeRequest {
 }
 
 impl HandshakeRequest {
-    /// Reads the body of a client's handshake package. Members of another type than expected count as absent: browsers
-    /// send a `protoVersion` of 0 at first.
+    /// Reads the body of a client's handshake package. Members of another type than expected count
+    /// as absent: browsers send a `protoVersion` of 0 at first.
     ///
     /// # Errors
-    /// [`WireError::Handshake`] if the body is no JSON object or its `sys` is none; to be answered with
-    /// [`HandshakeRefusal::Failed`](crate::HandshakeRefusal::Failed).
+    /// [`WireError::Handshake`] if the body is no JSON object or its `sys` is none; to be answered
+    /// with [`HandshakeRefusal::Failed`](crate::HandshakeRefusal::Failed).
     pub fn parse(body: &[u8]) -> Result<Self, WireError> {
         let Body::Object(mut members) = Body::parse(body) else {
             return Err(WireError::Handshake("not a JSON object"));
@@ -105,7 +105,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_a_client_sends_is_read_back() {
+    fn a_clients_request_is_read_back() {
         let request = HandshakeRequest {
             client_type: Some("shaddock".to_owned()),
             dict_version: Some("v1".to_owned()),

@@ -1,5 +1,5 @@
-//! A server's answer to a handshake: heartbeat and dictionary, or a refusal. Speaks no protobuf;
-//! replaces the schemas that a client has from another server.
+//! A server's response to a handshake: heartbeat and dictionary, or a refusal. Supports no
+//! protobuf; replaces the schemas that a client has from another server.
 
 use bytes::Bytes;
 use serde::Serialize;
@@ -11,13 +11,13 @@ use crate::error::WireError;
 use crate::route::Dictionary;
 use crate::text::to_json;
 
-/// Code of an answer that accepts.
+/// Code of a response that accepts.
 const OK: u64 = 200;
 
 /// Version of the empty protobuf schemas that replace those of another server.
 const EMPTY_PROTOS: &str = "none";
 
-/// A server's answer to a client that it accepts, to be encoded.
+/// A server's response to a client that it accepts, to be encoded.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct HandshakeAccept<'a> {
     /// Seconds between heartbeats, 0 for none.
@@ -29,7 +29,7 @@ pub struct HandshakeAccept<'a> {
 }
 
 impl HandshakeAccept<'_> {
-    /// The body of the answer to `request`: code 200. The dictionary is left out if the client
+    /// The body of the response to `request`: code 200. The dictionary is left out if the client
     /// still has it. A client that has protobuf schemas gets empty ones.
     ///
     /// # Errors
@@ -51,7 +51,7 @@ impl HandshakeAccept<'_> {
 }
 
 // Browsers keep the schemas of a Pomelo server in `localStorage` and decode the routes in them as
-// protobuf before any answer. Our bodies are JSON: without the reset such a client throws at each
+// protobuf before any response. Our bodies are JSON: without the reset such a client throws at each
 // of them.
 fn has_schemas(request: &HandshakeRequest) -> bool {
     request.proto_version.as_deref().is_some_and(|version| version != EMPTY_PROTOS)
@@ -65,7 +65,8 @@ struct Accepted<'a, S> {
     user: Option<&'a Value>,
 }
 
-/// In Pomelo's order. libpomelo2 aborts unless the dictionary's four members are all there or all absent.
+/// In Pomelo's order. libpomelo2 aborts unless the dictionary's four members are all there or all
+/// absent.
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
 struct Sys<'a, R, C> {
@@ -87,7 +88,7 @@ struct Sys<'a, R, C> {
     use_proto: Option<bool>,
 }
 
-/// Protobuf schemas of pushes and answers (`server`) and of requests (`client`), by route.
+/// Protobuf schemas of pushes and responses (`server`) and of requests (`client`), by route.
 #[derive(Serialize)]
 struct Protos {
     server: NoSchemas,
@@ -103,7 +104,7 @@ impl Protos {
     const EMPTY: Self = Self { server: NoSchemas {}, client: NoSchemas {}, version: EMPTY_PROTOS };
 }
 
-/// A server's answer to a client that it does not accept; it closes the connection afterwards.
+/// A server's response to a client that it does not accept; it closes the connection afterwards.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum HandshakeRefusal {
     /// The handshake is malformed or failed: code 500.
@@ -113,7 +114,7 @@ pub enum HandshakeRefusal {
 }
 
 impl HandshakeRefusal {
-    /// The body of the answer.
+    /// The body of the response.
     pub const fn encode(self) -> Bytes {
         match self {
             Self::Failed => Bytes::from_static(b"{\"code\":500}"),
@@ -122,14 +123,14 @@ impl HandshakeRefusal {
     }
 }
 
-/// A server's answer as a client reads it.
+/// A server's response, decoded by a client.
 #[derive(Debug, Clone, PartialEq)]
 pub enum HandshakeResponse {
     /// Code 200: the client acknowledges and begins.
     Accepted {
         /// Seconds between heartbeats, 0 for none.
         heartbeat_secs: u32,
-        /// How routes may be abbreviated.
+        /// The abbreviations of routes.
         dictionary: OfferedDictionary,
         /// Some bodies are protobuf, which is not read here.
         protobuf: bool,
@@ -138,12 +139,12 @@ pub enum HandshakeResponse {
     },
     /// Any other code; the server closes the connection.
     Refused {
-        /// The code, 0 if the answer has none.
+        /// The code, 0 if the response has none.
         code: u64,
     },
 }
 
-/// The dictionary in a server's answer.
+/// The dictionary in a server's response.
 #[derive(Debug, Clone, PartialEq)]
 pub enum OfferedDictionary {
     /// Routes are texts on this connection.
@@ -257,7 +258,7 @@ mod tests {
     }
 
     #[test]
-    fn malformed_answers_are_refused() {
+    fn malformed_responses_are_refused() {
         let bad_code = "{\"code\":200,\"sys\":{\"dict\":{\"a\":65536}}}";
         for body in ["", "[]", "{\"code\":200}", "{\"code\":200,\"sys\":{\"dict\":1}}", bad_code] {
             assert!(matches!(HandshakeResponse::parse(body.as_bytes()), Err(WireError::Handshake(_))), "{body}");

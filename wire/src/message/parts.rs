@@ -1,11 +1,12 @@
-//! What stands before a message's body: the id and the route.
+//! The parts before a message's body: the id and the route.
 
 use bytes::{Buf, BufMut, Bytes, BytesMut};
 
 use crate::error::WireError;
 use crate::text::decode_text;
 
-/// A route as a message names it. [`Dictionary`](crate::Dictionary) translates between the two forms.
+/// A route as a message names it. [`Dictionary`](crate::Dictionary) translates between the two
+/// forms.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub enum RouteRef {
     /// Spelled out; at most 255 bytes can be sent.
@@ -59,7 +60,7 @@ pub(super) fn take_u8(rest: &mut Bytes, part: &'static str) -> Result<u8, WireEr
     rest.try_get_u8().map_err(|_| WireError::MessageCut(part))
 }
 
-/// Reads seven bits a byte, the lowest first; the top bit says that more follow.
+/// Reads seven bits a byte, the lowest first; the top bit means that more follow.
 pub(super) fn take_id(rest: &mut Bytes) -> Result<u32, WireError> {
     let mut id = 0;
     for shift in [0, 7, 14, 21, 28] {
@@ -86,7 +87,7 @@ pub(super) fn put_id(mut id: u32, out: &mut BytesMut) {
     out.put_u8(id as u8);
 }
 
-/// How many bytes [`put_id`] writes.
+/// Bytes that [`put_id`] writes.
 pub(super) fn id_len(id: u32) -> usize {
     let bits = u32::BITS - id.leading_zeros();
     bits.div_ceil(7).max(1) as usize

@@ -1,4 +1,5 @@
-//! Bytes recorded with Pomelo's own libraries: they decode to what they mean, and what is sent from here is the same.
+//! Bytes recorded with Pomelo's own libraries: they decode to what they mean, and what is sent from
+//! here is the same.
 
 #![expect(clippy::unwrap_used, reason = "a vector that cannot be read fails the test")]
 
@@ -129,7 +130,8 @@ fn dictionary_versions() {
     let mut seen = 0;
     for vector in vectors() {
         let Recorded::DictVersion { json, version } = vector.recorded else { continue };
-        // Reversed, so that it is the dictionary which sorts; the recorded pushes are in the order of dictionary.json.
+        // Reversed, so that it is the dictionary which sorts; the recorded pushes are in the order
+        // of dictionary.json.
         let mut routes = routes_in_order(&json);
         let pushes = routes.split_off(3);
         let dictionary = Dictionary::new(routes.iter().rev().map(String::as_str), pushes.iter().map(String::as_str));
@@ -150,7 +152,7 @@ fn routes_in_order(json: &str) -> Vec<String> {
 }
 
 #[test]
-fn what_is_skipped_is_protobuf_and_nothing_else() {
+fn only_protobuf_is_skipped() {
     let skipped = |recorded: &Recorded| matches!(recorded, Recorded::Protobuf {} | Recorded::ProtoVersion {});
     assert_eq!(vectors().iter().filter(|vector| skipped(&vector.recorded)).count(), 29);
 }

@@ -14,7 +14,7 @@ pub(crate) struct Vector {
     pub(crate) recorded: Recorded,
 }
 
-/// What a vector shows. An unknown kind fails the reading, so that new ones are not passed over.
+/// The subject of a vector. An unknown kind fails the test, so that new ones are not skipped.
 #[derive(Deserialize)]
 #[serde(tag = "kind")]
 pub(crate) enum Recorded {

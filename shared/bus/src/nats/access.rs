@@ -1,4 +1,5 @@
-//! How a connection signs in and what it trusts: from the settings, or the URLs. Refuses both at once.
+//! Authentication and TLS trust of a connection, from the settings or the URLs. Refuses both at
+//! once.
 
 use std::sync::Arc;
 
@@ -17,7 +18,7 @@ pub(super) struct Access {
 }
 
 impl Access {
-    /// What the settings say, or with nothing in them `of_urls`.
+    /// The access from the settings, or from `of_urls` if the settings have none.
     pub(super) fn new(of_urls: Option<Identity>, settings: &NatsSettings) -> Result<Self, BusError> {
         let SignIn { identity, tls } = SignIn::read(settings)?;
         let (identity, is_fixed) = match (of_urls, identity) {
@@ -29,9 +30,10 @@ impl Access {
         Ok(Self { authenticator: authenticator.map(Arc::new), tls })
     }
 
-    /// The options with all this. The client keeps them for its later connections: it reads files
-    /// for TLS at each, and asks for a proof of who we are.
+    /// The connect options, which the client keeps for its later connections.
     pub(super) fn options(&self) -> ConnectOptions {
+        // A callback instead of fixed credentials: each connection authenticates anew with the
+        // present files, as it reads the files for TLS again.
         let options = match self.authenticator.clone() {
             None => ConnectOptions::new(),
             Some(authenticator) => ConnectOptions::with_auth_callback(move |nonce| {
@@ -41,7 +43,7 @@ impl Access {
         self.protect(options)
     }
 
-    /// Where proofs come from, if there are any.
+    /// The authenticator, if there is one.
     pub(super) fn authenticator(&self) -> Option<Arc<Authenticator>> {
         self.authenticator.clone()
     }

@@ -1,4 +1,5 @@
-//! The list of NATS servers: parsed once, and parted from its credentials, so that no log line can show them.
+//! The list of NATS servers: parsed once, and parted from its credentials, so that no log line can
+//! show them.
 
 use std::fmt;
 
@@ -10,14 +11,15 @@ use runtime::config::sign_in::Identity;
 
 use crate::BusError;
 
-/// Where the brokers are, and how to sign in if that stands with it.
+/// The addresses of the brokers, and the credentials that the URLs contain, if any.
 pub(super) struct Addresses {
     servers: Vec<ServerAddr>,
     identity: Option<Identity>,
 }
 
 impl Addresses {
-    /// Reads URLs separated by commas; the first with `user:password@` or `token@` signs in to all of them.
+    /// Reads URLs separated by commas; the first with `user:password@` or `token@` signs in to all
+    /// of them.
     pub(super) fn parse(list: &str) -> Result<Self, BusError> {
         let mut addresses = Self { servers: Vec::new(), identity: None };
         for (index, entry) in list.split(',').enumerate() {
@@ -36,7 +38,7 @@ impl Addresses {
         self.servers.clone()
     }
 
-    /// Who we are, taken out of the list; the client does not read it from URLs.
+    /// The identity from the list; the client does not read it from URLs.
     pub(super) fn identity(&self) -> Option<Identity> {
         self.identity.clone()
     }

@@ -1,5 +1,5 @@
-//! The proof of our identity for the broker, made at each sign-in from the files as they are then:
-//! they may be replaced at any time, and credentials expire.
+//! The authenticator of a connection: makes the proof of identity at each sign-in from the present
+//! files. They may be replaced at any time, and credentials expire.
 
 use std::fmt;
 use std::sync::{Mutex, PoisonError};
@@ -19,12 +19,12 @@ const SOON_SECS: u64 = 24 * 60 * 60;
 /// The same as a part of their life, where that is less.
 const SOON_PART: u64 = 4;
 
-/// Where the proof comes from.
+/// Makes proofs of identity for the broker.
 pub(super) struct Authenticator {
     settings: NatsSettings,
     /// The last one that was fit, for the moment in which a file is being replaced.
     last: Mutex<Identity>,
-    /// It stands in the URL, and no file is read.
+    /// True if the identity comes from the URL, so that no file is read.
     is_fixed: bool,
 }
 
@@ -94,7 +94,7 @@ impl Authenticator {
             Err(error) => {
                 static UNREADABLE: LogRateLimit = LogRateLimit::new();
                 if let Some(suppressed) = UNREADABLE.pass() {
-                    tracing::warn!(%error, suppressed, "signing in to NATS with what was read before");
+                    tracing::warn!(%error, suppressed, "credentials for NATS cannot be read, using the previous ones");
                 }
             }
         }
@@ -111,7 +111,7 @@ fn authenticate(identity: &Identity, settings: &NatsSettings, nonce: &[u8]) -> R
         }
         Identity::Token(token) => auth.token = Some(token.reveal().to_owned()),
         Identity::Credentials(text) => {
-            // What a library says of a bad text might quote it.
+            // A library's error about a bad text might quote it.
             let unfit = || SignInError::unfit_credentials(&settings.credentials_file);
             let (jwt, seed) = jwt(text.reveal()).zip(sign_in::seed(text.reveal())).ok_or_else(unfit)?;
             auth.signature = Some(sign(seed, nonce).ok_or_else(unfit)?.1);
@@ -166,7 +166,7 @@ mod tests {
     }
 
     #[test]
-    fn credentials_end_when_their_claim_says() {
+    fn credentials_end_at_the_time_of_their_claim() {
         let of = |claims: &str| {
             let jwt = jwt_of(claims);
             expiry(jwt.as_str()).map(|expiry| (expiry.at, expiry.soon))

@@ -1,4 +1,4 @@
-//! The first connection: how it is asked for, waited for, and what is said when there is none.
+//! The first connection: the attempts, the waits between them, and the error when there is none.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -23,7 +23,7 @@ const FIRST_DELAY: Duration = Duration::from_millis(20);
 /// Longer than anything lives: a closed bus must not knock at the broker's door.
 const NEVER: Duration = Duration::from_secs(365 * 24 * 60 * 60);
 
-/// Connects, waiting for a broker if the settings say so. On return `link` is up.
+/// Connects, waiting for a broker if the settings require it. On return `link` is up.
 pub(super) async fn connect(
     url: &str,
     settings: &NatsSettings,

@@ -1,4 +1,4 @@
-//! What the client tells of its connection, turned into state, counts and log lines.
+//! The connection state: events of the client library become state, counters and log lines.
 
 use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -19,7 +19,7 @@ pub(super) struct ConnectionState {
     closed: AtomicBool,
     // What the broker does not let us subscribe to. No more than we subscribe to.
     forbidden: Mutex<BTreeSet<String>>,
-    // The broker let us subscribe to less than we asked for, and did not say to what.
+    // The broker refused a subscription without naming its subject.
     is_short: AtomicBool,
     inbox: Arc<Inbox>,
     metrics: Arc<Metrics>,
@@ -48,7 +48,7 @@ impl ConnectionState {
         self.closed.load(Ordering::Acquire)
     }
 
-    /// Whether the broker has told that it does not let us subscribe to `pattern`. Events are best effort, so is this.
+    /// Returns true if the broker refused a subscription to `pattern`. Best effort, as events are.
     pub(super) fn is_forbidden(&self, pattern: &str) -> bool {
         self.forbidden.lock().unwrap_or_else(PoisonError::into_inner).contains(pattern)
     }
@@ -65,19 +65,18 @@ impl ConnectionState {
         forbidden.map(BusError::Forbidden).or_else(|| self.is_short().then_some(BusError::TooManySubscriptions))
     }
 
-    /// Nobody uses the connection any more.
+    /// Notes that the connection is not used any more.
     pub(super) fn close(&self) {
         self.closed.store(true, Ordering::Release);
         self.down();
     }
 
-    /// Takes in an event.
-    ///
-    /// Events are best effort: the client drops them when 128 wait, as in a storm of slow-consumer events. So the
-    /// count of dropped messages is a lower bound (exact for queues shorter than the client's), and a lost
-    /// `Disconnected` is made up for by the `Connected` that follows it, which itself cannot be lost: during a
-    /// reconnect no other events arise.
+    /// Applies an event of the client library.
     pub(super) fn on_event(&self, event: &Event) {
+        // Events are best effort: the client drops them when 128 wait, as in a storm of
+        // slow-consumer events. So the count of dropped messages is a lower bound (exact for queues
+        // shorter than the client's), and a lost `Disconnected` is made up for by the `Connected`
+        // that follows it, which itself cannot be lost: during a reconnect no other events arise.
         match event {
             Event::Connected => self.up(),
             Event::Disconnected | Event::Closed => self.down(),
@@ -120,8 +119,7 @@ impl ConnectionState {
             return;
         }
         self.inbox.disconnect();
-        // The library subscribes again to everything, and the broker says again what it does not
-        // take.
+        // The library subscribes to everything again, and the broker repeats its refusals.
         self.forbidden.lock().unwrap_or_else(PoisonError::into_inner).clear();
         self.is_short.store(false, Ordering::Release);
         self.connection.send_modify(|connection| {
@@ -142,7 +140,7 @@ impl ConnectionState {
         self.metrics.bus_connected.set(0);
         self.inbox.disconnect();
         if was_up && !self.is_closed() {
-            tracing::warn!("the connection to NATS is broken; trying to make a new one");
+            tracing::warn!("connection to NATS lost, reconnecting");
         }
     }
 }
@@ -150,11 +148,12 @@ impl ConnectionState {
 fn log_failed_attempt(error: &str) {
     static REPORTED: LogRateLimit = LogRateLimit::new();
     if let Some(suppressed) = REPORTED.pass() {
-        tracing::warn!(error, suppressed, "an attempt to connect to NATS failed");
+        tracing::warn!(error, suppressed, "attempt to connect to NATS failed");
     }
 }
 
-/// What the error forbids to subscribe to, if it does. The case of its words changed between versions of the server.
+/// The pattern whose subscription the error refuses, if it does. The case of the words changed
+/// between versions of the server.
 fn forbidden_subscription(error: &str) -> Option<&str> {
     let begin = "permissions violation for subscription to \"";
     let at = error.to_ascii_lowercase().find(begin)?;
@@ -166,7 +165,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn forbidden_subscriptions_are_told_from_other_errors() {
+    fn forbidden_subscriptions_differ_from_other_errors() {
         let subscription = r#"nats: Permissions Violation for Subscription to "chat.a" using queue "q""#;
         assert_eq!(forbidden_subscription(subscription), Some("chat.a"));
         assert_eq!(forbidden_subscription(r#"Permissions Violation for Publish to "chat.a""#), None);

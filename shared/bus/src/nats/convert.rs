@@ -11,8 +11,8 @@ use model::subjects::SubjectPrefix;
 
 use crate::{Headers, Message, OutgoingMessage};
 
-/// Names the subject of a message without subscribers in the broker's answer, and that of a record
-/// in JetStream's.
+/// The header that names the subject of a message without subscribers in the broker's response, and
+/// that of a record in JetStream's.
 const SUBJECT: &str = "Nats-Subject";
 
 /// The message as the broker gets it.
@@ -52,8 +52,8 @@ fn inbound(message: async_nats::Message, prefix: &SubjectPrefix) -> Message {
     let no_responders = status == Some(StatusCode::NO_RESPONDERS);
     let mut headers = headers.as_ref().map(from_map).unwrap_or_default();
     if no_responders {
-        // It repeats a subject of ours. In JetStream's answers it is the record's, which the log
-        // knows how to read.
+        // It repeats a subject of ours. In JetStream's responses it is the record's, which the log
+        // can read.
         let ours = headers.get(SUBJECT).and_then(|subject| prefix.remove(subject)).map(str::to_owned);
         ours.into_iter().for_each(|ours| headers.insert(SUBJECT, ours));
     }
@@ -69,8 +69,8 @@ fn inbound(message: async_nats::Message, prefix: &SubjectPrefix) -> Message {
     }
 }
 
-// Through `FromStr`, which refuses; the other conversions of the library panic. `Headers` lets nothing in that is
-// refused here.
+// Through `FromStr`, which refuses; the other conversions of the library panic. `Headers` lets
+// nothing in that is refused here.
 fn to_map(headers: &Headers) -> HeaderMap {
     let pairs = headers.iter();
     pairs

@@ -1,5 +1,5 @@
-//! Why there is no connection, in words that name the remedy. The client library tells little
-//! apart: most of it is an I/O error.
+//! The reason of a failed connection, with its remedy. The client library distinguishes little:
+//! most of its errors are I/O errors.
 
 use std::error::Error;
 use std::io;
@@ -36,7 +36,7 @@ pub(super) fn explain(error: &ConnectError, servers: String) -> BusError {
     match error.kind() {
         ConnectErrorKind::Tls => BusError::Tls { servers, reason, remedy: FILES },
         ConnectErrorKind::TimedOut => {
-            let hint = "no answer in time; a server with handshake_first needs nats.tls_first = true";
+            let hint = "no response in time; a server with handshake_first needs nats.tls_first = true";
             BusError::Connect { servers, reason: hint.to_owned() }
         }
         ConnectErrorKind::Io if is_closed(error) => {
@@ -59,7 +59,7 @@ pub(super) fn may_pass(error: &BusError) -> bool {
 /// The connection was there and ended before the server let us in.
 fn is_closed(error: &ConnectError) -> bool {
     use io::ErrorKind::{BrokenPipe, ConnectionAborted, ConnectionReset, UnexpectedEof};
-    // Without an I/O error the library read the end of the connection where an answer should be.
+    // Without an I/O error the library read the end of the connection in place of a response.
     cause::<io::Error>(error)
         .is_none_or(|error| matches!(error.kind(), BrokenPipe | ConnectionAborted | ConnectionReset | UnexpectedEof))
 }
@@ -87,8 +87,8 @@ fn remedy(error: &rustls::Error) -> &'static str {
     }
 }
 
-/// The first error of this type among those that caused `error`. An I/O error does not tell of the
-/// one that it wraps as its source.
+/// The first error of this type among the causes of `error`. An I/O error does not return the error
+/// that it wraps as its source.
 fn cause<'a, E: Error + 'static>(error: &'a (dyn Error + 'static)) -> Option<&'a E> {
     if let Some(found) = error.downcast_ref::<E>() {
         return Some(found);
@@ -109,7 +109,7 @@ mod tests {
     }
 
     #[test]
-    fn a_server_that_is_full_is_told_from_one_that_refuses() {
+    fn a_full_server_differs_from_one_that_refuses() {
         let said = |text: &str| explained(ConnectErrorKind::Io, ServerError::Other(text.to_owned()));
         assert!(matches!(said("Maximum Connections Exceeded"), BusError::Full { .. }));
         assert!(matches!(said("maximum account active connections exceeded"), BusError::Full { .. }));
@@ -126,7 +126,7 @@ mod tests {
     }
 
     #[test]
-    fn a_connection_that_is_closed_is_told_from_no_server() {
+    fn a_closed_connection_differs_from_no_server() {
         let closed = explained(ConnectErrorKind::Io, "expected INFO, got nothing").to_string();
         assert!(closed.contains("was closed at once"), "{closed}");
         let refused = io::Error::from(io::ErrorKind::ConnectionRefused);

@@ -1,4 +1,4 @@
-//! What holds for every bus.
+//! The contract of every bus.
 
 use std::time::Duration;
 
@@ -19,8 +19,8 @@ pub(crate) async fn a_question_is_answered(fixture: &BusFixture) {
     assert_eq!(asker.pending_requests(), 0);
 }
 
-/// As JetStream does to what it keeps: it is faster, and answers everything.
-pub(crate) async fn an_answer_that_is_not_accepted_is_passed_over(fixture: &BusFixture) {
+/// A fast responder as JetStream is for the messages that it keeps.
+pub(crate) async fn a_response_that_is_not_accepted_is_skipped(fixture: &BusFixture) {
     let (asker, other, server) = (fixture.bus().await, fixture.bus().await, fixture.bus().await);
     let mut kept = other.subscribe("chat.>", ROOM).await.unwrap();
     let mut asked = server.subscribe("chat.a", ROOM).await.unwrap();
@@ -30,7 +30,7 @@ pub(crate) async fn an_answer_that_is_not_accepted_is_passed_over(fixture: &BusF
             for _ in 0..3 {
                 other.publish(to(&first, "{}")).unwrap();
             }
-            // Both publishers have been heard before the real answer goes out.
+            // Both publishers were received before the real response is sent.
             other.round_trip(SOON).await.unwrap();
             server.publish(to(&question.reply.unwrap(), numbered(n))).unwrap();
         }

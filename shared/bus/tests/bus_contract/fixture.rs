@@ -1,4 +1,5 @@
-//! Where a case runs: inside one process or on a NATS server of its own, with or without a tracer.
+//! The place of a case: inside one process or on a NATS server of its own, with or without a
+//! tracer.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -15,7 +16,7 @@ pub(crate) const ROOM: usize = 65_536;
 /// Long enough for a busy machine; nothing takes it when all is well.
 pub(crate) const SOON: Duration = Duration::from_secs(10);
 
-/// What a case waits for what will not come.
+/// Time that a case waits for a message that must not arrive.
 pub(crate) const SHORT: Duration = Duration::from_millis(100);
 
 pub(crate) struct BusFixture {
@@ -66,12 +67,12 @@ impl BusFixture {
         }
     }
 
-    /// Whether somebody listens to everything.
+    /// Returns true if a tracer subscribes to everything.
     pub(crate) fn is_traced(&self) -> bool {
         self.tracer.is_some()
     }
 
-    /// How a question ends that nobody answers because nobody listens.
+    /// The result of a request without a responder.
     pub(crate) fn nobody(&self) -> BusError {
         if self.is_traced() { BusError::TimedOut } else { BusError::NoResponders }
     }
@@ -99,7 +100,8 @@ pub(crate) async fn next(subscription: &mut Subscription) -> Message {
     tokio::time::timeout(SOON, subscription.next()).await.expect("a message comes").expect("the bus is open")
 }
 
-/// Answers every question on `subject` with its own payload, for as long as the returned task lives.
+/// Responds to every request on `subject` with its own payload, for as long as the returned task
+/// lives.
 pub(crate) async fn echo(bus: Bus, subject: &str) -> tokio::task::JoinSet<()> {
     let mut questions = bus.subscribe(subject, ROOM).await.unwrap();
     let mut tasks = tokio::task::JoinSet::new();

@@ -1,5 +1,4 @@
-//! What a server, an account or a user may have at most: connections, subscriptions, bytes of a
-//! message.
+//! Limits of a server, an account or a user: connections, subscriptions, bytes of a message.
 
 use std::time::Duration;
 
@@ -50,7 +49,7 @@ async fn a_subscription_too_many_is_named() {
     let settings = with_credentials(fixture.credentials_file("user.creds", &fixture.account, &[]));
     let bus = connect(fixture.server.url(), &settings).await;
     assert_eq!(bus.fault(), None);
-    // The server tells it apart from the round trip that confirms a subscription, so it may be
+    // The server reports it apart from the round trip that confirms a subscription, so it may be
     // known a moment later.
     drop(bus.subscribe("chat.a", ROOM).await);
     eventually(SOON, "the limit to be known", async || bus.fault() == Some(BusError::TooManySubscriptions)).await;
@@ -70,7 +69,7 @@ async fn a_reconnect_with_fewer_subscriptions_is_a_fault_until_there_are_enough(
     bus.round_trip(SOON).await.unwrap();
 }
 
-/// The server tells others' limit, and closes the connection at a larger message.
+/// The server announces the limit of others, and closes the connection at a larger message.
 #[tokio::test]
 async fn an_account_or_a_user_that_may_send_less_is_named() {
     for (of_account, of_user) in [(&[("payload", 100_000)][..], &[][..]), (&[], &[("payload", 100_000)])] {

@@ -1,5 +1,5 @@
-//! The contract of the bus: the same cases inside one process and over a real NATS server, each also with a tracer
-//! on `>`, and with `nats.prefix`; then what only a broker can do to us.
+//! The contract of the bus: the same cases inside one process and over a real NATS server, each
+//! also with a tracer on `>`, and with `nats.prefix`; then what only a broker can do to us.
 
 #![expect(clippy::unwrap_used, clippy::expect_used, reason = "helpers of tests fail the test")]
 
@@ -51,7 +51,7 @@ macro_rules! contract {
 
 contract!(
     a_question_is_answered,
-    an_answer_that_is_not_accepted_is_passed_over,
+    a_response_that_is_not_accepted_is_skipped,
     nobody_there_is_known_at_once,
     silence_ends_at_the_deadline,
     a_reply_to_nobody_brings_the_news,

@@ -1,4 +1,4 @@
-//! The switch that breaks an in-process bus: what a broken connection looks like, without a broker.
+//! The switch that breaks an in-process bus: a broken connection without a broker.
 
 use bus::{Bus, BusError, Connection, MemoryLimits};
 use runtime::metrics::Metrics;

@@ -1,4 +1,4 @@
-//! What only a broker can do: be away, die, come back, freeze, refuse.
+//! Cases that need a broker: it is away, dies, comes back, freezes, refuses.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -54,13 +54,13 @@ async fn a_dead_broker_fails_everything_at_once() {
 }
 
 #[tokio::test]
-async fn the_gauge_says_whether_there_is_a_connection() {
+async fn the_gauge_shows_the_connection() {
     let mut server = NatsServer::start().await;
     let metrics = Metrics::new();
     let bus = connect(server.url(), &metrics).await;
     assert_eq!(metrics.bus_connected.get(), 1);
     server.kill();
-    // Nobody publishes anything: no count rises.
+    // No message is published: no count rises.
     eventually(SOON, "the end of the connection", async || metrics.bus_connected.get() == 0).await;
     server.restart().await;
     eventually(SOON, "another connection", async || metrics.bus_connected.get() == 1).await;
@@ -188,7 +188,8 @@ async fn credentials_come_from_the_url() {
     assert!(!error.to_string().contains("guess"));
 }
 
-/// A server that is to stop takes nobody any more and closes its connections one by one; each moves to the next server.
+/// A server in lame duck mode takes no clients and closes its connections one by one; each moves to
+/// the next server.
 #[tokio::test]
 async fn a_lame_duck_is_left_for_the_next_server() {
     let server = NatsServer::start_configured("lame_duck_grace_period: \"1ms\"\nlame_duck_duration: \"30s\"").await;

@@ -1,5 +1,4 @@
-//! What a prefix keeps apart: two clusters on one NATS server, and clients of NATS that know no
-//! prefix.
+//! Isolation by a prefix: two clusters on one NATS server, and clients of NATS that know no prefix.
 
 use bus::{Bus, BusError, Headers, OutgoingMessage};
 use futures_util::StreamExt;
@@ -15,7 +14,7 @@ async fn bus(server: &NatsServer, prefix: &str) -> Bus {
 }
 
 #[tokio::test]
-async fn two_clusters_do_not_hear_each_other() {
+async fn two_clusters_do_not_receive_from_each_other() {
     let server = NatsServer::start().await;
     let (staging, none, other) =
         (bus(&server, "staging").await, bus(&server, "").await, bus(&server, "staging-2").await);
@@ -63,7 +62,7 @@ async fn every_subject_begins_with_the_prefix() {
     }
 }
 
-/// A question with a reply subject outside of the prefix cannot make a server publish there.
+/// A request with a reply subject outside of the prefix cannot make a server publish there.
 #[tokio::test]
 async fn a_reply_outside_of_the_prefix_is_none() {
     let server = NatsServer::start().await;
@@ -79,7 +78,7 @@ async fn a_reply_outside_of_the_prefix_is_none() {
 }
 
 #[tokio::test]
-async fn what_is_forbidden_is_named_with_the_prefix() {
+async fn a_forbidden_subject_is_named_with_the_prefix() {
     let permissions = r#"authorization { users: [{ user: u, password: p, permissions: {
         publish: "staging.>", subscribe: ["staging._INBOX.>", "chat.a"]
     } }] }"#;

@@ -1,5 +1,5 @@
-//! Every way to sign in, against real servers: who is let in, who is not, and that no secret is
-//! told.
+//! Every way to sign in, against real servers: accepted and refused clients, and no secret in any
+//! error.
 
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
@@ -57,7 +57,7 @@ async fn a_token_comes_from_a_file_and_not_also_from_a_url() {
 }
 
 #[tokio::test]
-async fn a_credentials_file_proves_who_we_are() {
+async fn a_credentials_file_proves_the_identity() {
     let fixture = Operator::start(&[]).await;
     let good = fixture.credentials_file("good.creds", &fixture.account, &[]);
     is_let_in(fixture.server.url(), &with_credentials(good)).await;
@@ -168,7 +168,7 @@ pub(crate) struct Operator {
 }
 
 impl Operator {
-    /// The account may have what these limits say, and anything else.
+    /// The account has these limits, and no others.
     pub(crate) async fn start(limits: &[(&str, i64)]) -> Self {
         let (operator, account, scratch) = (KeyPair::new_operator(), KeyPair::new_account(), Scratch::new());
         let mut all = json!({"subs": -1, "data": -1, "payload": -1, "conn": -1, "leaf": -1, "wildcards": true});
@@ -191,7 +191,7 @@ impl Operator {
         self.scratch.file(name, &credentials(&jwt(account, &user, claims), &user))
     }
 
-    /// The file of a new user that ends in so many seconds.
+    /// The credentials file of a new user that expires in this many seconds.
     fn ending_file(&self, name: &str, secs: u64) -> String {
         let user = KeyPair::new_user();
         let claims = json!({"type": "user", "version": 2, "subs": -1, "data": -1, "payload": -1});

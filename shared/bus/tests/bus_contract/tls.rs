@@ -1,5 +1,4 @@
-//! TLS against real servers: who is trusted, and which remedy an operator reads where the two ends
-//! do not agree.
+//! TLS against real servers: trust, and the remedy in the error where the two ends do not agree.
 
 use std::time::Duration;
 
@@ -85,7 +84,7 @@ async fn a_certificate_can_be_the_user() {
 /// An attacker between us and the broker must not get the password by claiming that there is no
 /// TLS.
 #[tokio::test]
-async fn where_tls_is_required_nothing_is_said_without() {
+async fn where_tls_is_required_nothing_is_sent_without() {
     let server = NatsServer::start().await;
     is_named(&server, settings(|nats| nats.tls_required = true), "speaks no TLS").await;
     is_named(&server, trusting(&Certificates::new()), "speaks no TLS").await;

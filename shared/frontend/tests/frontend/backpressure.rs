@@ -1,5 +1,5 @@
-//! A role that takes nothing for a while, and clients that read nothing: the other direction goes
-//! on.
+//! Backpressure: a role that accepts nothing for a while, and clients that read nothing; the other
+//! direction continues.
 
 use std::time::Duration;
 
@@ -12,7 +12,7 @@ use wire::PackageKind;
 use crate::fixture::{DEADLINE, FrontendFixture};
 use crate::socket::{heartbeat, request};
 
-/// A push with so many bytes of text.
+/// A push with this many bytes of text.
 fn push(bytes: usize) -> Bytes {
     frontend::push(routes::ON_CHAT, &json!({ "msg": "x".repeat(bytes) }), None).unwrap()
 }
@@ -51,7 +51,7 @@ async fn a_session_whose_requests_wait_has_its_deadlines() {
     eventually(DEADLINE, "the end", async || fixture.role.opened_and_closed() == (1, 1)).await;
 }
 
-/// Silence cannot be told where nothing is read.
+/// Silence cannot be detected while nothing is read.
 #[tokio::test]
 async fn a_session_that_is_not_read_is_not_closed_for_silence() {
     let fixture = FrontendFixture::with(|options| options.heartbeat_secs = 1).await;

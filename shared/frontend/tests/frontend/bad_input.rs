@@ -17,7 +17,7 @@ async fn closes(fixture: &FrontendFixture, mut socket: Socket, what: &str, bytes
 }
 
 #[tokio::test]
-async fn what_is_no_package_closes_in_every_state() {
+async fn malformed_packages_close_in_every_state() {
     let rows = [
         ("type 0", package(0, b"")),
         ("type 6", package(6, b"")),
@@ -77,7 +77,7 @@ async fn a_bad_handshake_is_answered_500_and_closed() {
 }
 
 #[tokio::test]
-async fn what_comes_before_the_handshake_is_ignored() {
+async fn packages_before_the_handshake_are_ignored() {
     let fixture = FrontendFixture::start().await;
     for early in [notify(routes::SEND, b"{}"), heartbeat(), ack()] {
         let mut socket = fixture.open().await;
@@ -89,7 +89,7 @@ async fn what_comes_before_the_handshake_is_ignored() {
 }
 
 #[tokio::test]
-async fn what_comes_before_the_ack_is_dropped_not_queued() {
+async fn packages_before_the_ack_are_dropped_not_queued() {
     let fixture = FrontendFixture::start().await;
     let mut socket = fixture.open().await;
     socket.send(ack()).await;
@@ -100,14 +100,14 @@ async fn what_comes_before_the_ack_is_dropped_not_queued() {
         socket.send(early).await;
     }
     socket.send(ack()).await;
-    // The next that it hears: all before was answered by nothing.
+    // The next package: nothing before it got a response.
     socket.expect(PackageKind::Heartbeat).await;
     socket.hears_only_the_answer(8).await;
     assert_eq!(fixture.role.asked(), [(Some(8), routes::ENTER.to_owned())]);
 }
 
 #[tokio::test]
-async fn what_a_server_would_not_answer_is_ignored() {
+async fn messages_without_a_response_are_ignored() {
     let fixture = FrontendFixture::start().await;
     let mut socket = fixture.working().await;
     let rows: [&[u8]; 6] =
@@ -154,7 +154,8 @@ async fn unknown_routes_are_answered_500() {
 async fn codes_and_unused_bits_are_understood() {
     let fixture = FrontendFixture::start().await;
     let mut socket = fixture.working().await;
-    // `connector.entryHandler.enter` by its code, then with the bit for gzip, which nobody ever honoured.
+    // `connector.entryHandler.enter` by its code, then with the bit for gzip, which no server ever
+    // supported.
     for (id, body) in [(5, &b"\x01\x05\x00\x03{}"[..]), (6, b"\x11\x06\x00\x03{}")] {
         socket.send(package(4, body)).await;
         assert_eq!(socket.answer().await, (id, json!({ "code": 200 })));

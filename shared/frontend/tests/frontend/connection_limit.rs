@@ -1,4 +1,4 @@
-//! Who may come in, how many, and how long each stage may take.
+//! Admission: the connection limits, and the deadline of each stage.
 
 use std::time::Duration;
 
@@ -54,7 +54,7 @@ async fn each_address_has_a_most() {
 
 /// Else a crowd that is refused holds more sockets than the limit that refuses it.
 #[tokio::test]
-async fn who_is_refused_does_not_stay() {
+async fn a_refused_client_does_not_stay() {
     let fixture = FrontendFixture::with(|options| options.frontend.max_connections = 1).await;
     let _first = fixture.entered().await;
     let mut silent = TcpStream::connect(fixture.address).await.unwrap();
@@ -110,7 +110,7 @@ async fn the_first_subprotocol_that_is_offered_is_accepted() {
 }
 
 #[tokio::test]
-async fn plain_http_is_told_what_to_use() {
+async fn plain_http_gets_a_hint() {
     let fixture = FrontendFixture::start().await;
     for method in ["GET", "POST", "OPTIONS"] {
         let mut stream = TcpStream::connect(fixture.address).await.unwrap();
@@ -142,7 +142,7 @@ async fn each_stage_has_a_deadline() {
 }
 
 #[tokio::test]
-async fn who_enters_nothing_is_closed() {
+async fn a_client_that_does_not_enter_is_closed() {
     let fixture = FrontendFixture::with(|options| options.frontend.enter_secs = 1).await;
     let mut entered = fixture.entered().await;
     let mut idle = fixture.working().await;

@@ -1,4 +1,4 @@
-//! A server with a role that answers, tells everybody, and remembers what it was asked.
+//! A server with a role that responds, pushes to all sessions, and records its requests.
 
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -20,7 +20,8 @@ use crate::socket::Socket;
 /// The longest that anything here may take.
 pub(crate) const DEADLINE: Duration = Duration::from_secs(15);
 
-/// Answers `enter` and `send`; `send` is also pushed to everybody, as often as its body has bytes of `*`.
+/// Responds to `enter` and `send`; `send` is also pushed to all sessions, as often as its body has
+/// bytes of `*`.
 #[derive(Clone, Default)]
 pub(crate) struct Role(Arc<RoleState>);
 
@@ -56,7 +57,7 @@ impl Role {
         self.0.busy.send_replace(busy);
     }
 
-    /// What waits for every session, in the order in which they were opened.
+    /// The write queue of every session, in the order in which they were opened.
     pub(crate) fn write_queues(&self) -> Vec<WriteQueue> {
         self.0.write_queues.lock().unwrap().clone()
     }
@@ -139,7 +140,7 @@ impl FrontendFixture {
         Self { address, role, metrics, lifecycle }
     }
 
-    /// A websocket that said nothing yet.
+    /// A websocket that has sent nothing yet.
     pub(crate) async fn open(&self) -> Socket {
         Socket::connect(self.address).await
     }

@@ -14,7 +14,7 @@ use crate::socket::{ack, heartbeat, hello, notify};
 const OFTEN: Duration = Duration::from_millis(200);
 
 #[tokio::test]
-async fn the_handshake_says_when_and_which_codes() {
+async fn the_handshake_has_interval_and_codes() {
     let fixture = FrontendFixture::start().await;
     let mut socket = fixture.open().await;
     socket.send(hello()).await;
@@ -25,7 +25,7 @@ async fn the_handshake_says_when_and_which_codes() {
 }
 
 #[tokio::test]
-async fn each_heartbeat_is_answered_by_one() {
+async fn each_heartbeat_gets_one_back() {
     let fixture = FrontendFixture::start().await;
     let mut socket = fixture.working().await;
     for _ in 0..3 {
@@ -52,7 +52,8 @@ async fn without_heartbeats_there_are_none() {
 #[tokio::test]
 async fn only_the_silent_are_closed() {
     let fixture = FrontendFixture::with(|options| options.heartbeat_secs = 1).await;
-    // In this order: whoever was heard only at the beginning would be closed before the silent one.
+    // In this order: a session that only counted messages at the beginning would be closed before
+    // the silent one.
     let mut speaks = fixture.entered().await;
     let mut pings = fixture.entered().await;
     let mut beats = fixture.entered().await;

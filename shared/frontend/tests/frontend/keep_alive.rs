@@ -13,7 +13,7 @@ use tokio::time::{Instant, sleep, timeout};
 
 use crate::fixture::{DEADLINE, FrontendFixture};
 
-/// Bytes of the large answer: more than the buffers of both kernels.
+/// Bytes of the large response: more than the buffers of both kernels.
 const LARGE: usize = 32 << 20;
 
 async fn large() -> Vec<u8> {
@@ -36,7 +36,7 @@ async fn fixture(handshake: u32, keep_alive: u32) -> FrontendFixture {
 
 const ASK: &[u8] = b"GET /small HTTP/1.1\r\nHost: x\r\n\r\n";
 
-/// Reads an answer that ends with `yes`.
+/// Reads a response that ends with `yes`.
 async fn answer(stream: &mut TcpStream) -> String {
     let mut bytes = Vec::new();
     while !bytes.ends_with(b"\r\n\r\nyes") {
@@ -84,7 +84,7 @@ async fn an_idle_connection_is_closed_in_order() {
 /// The head of the second request begins before the connection was idle for too long, and ends
 /// after that.
 #[tokio::test]
-async fn a_request_that_has_begun_is_answered() {
+async fn a_request_that_has_begun_gets_its_response() {
     let fixture = fixture(60, 1).await;
     let mut kept = TcpStream::connect(fixture.address).await.unwrap();
     kept.write_all(ASK).await.unwrap();
@@ -97,7 +97,7 @@ async fn a_request_that_has_begun_is_answered() {
 }
 
 #[tokio::test]
-async fn a_large_answer_is_read_as_slowly_as_it_goes_on() {
+async fn a_large_response_may_be_read_slowly() {
     let fixture = fixture(1, 1).await;
     let mut kept = TcpStream::connect(fixture.address).await.unwrap();
     kept.write_all(b"GET /large HTTP/1.1\r\nHost: x\r\n\r\n").await.unwrap();

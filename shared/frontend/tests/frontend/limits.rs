@@ -1,4 +1,4 @@
-//! What one session may do, and that the others do not notice when it does more.
+//! Limits of one session, and that the other sessions do not notice when it exceeds them.
 
 use frontend::routes;
 use serde_json::json;
@@ -23,7 +23,8 @@ async fn more_may_be_sent_after_entering() {
     assert_eq!(fixture.metrics.sessions_closed_bad_input.get(), 1);
 }
 
-/// Such a frame is refused by its head already: the client may find the connection cut before it reads the close.
+/// Such a frame is refused by its head already: the client may find the connection cut before it
+/// reads the close.
 #[tokio::test]
 async fn frames_over_the_websockets_own_limit_close_and_are_counted() {
     let fixture = FrontendFixture::start().await;
@@ -50,7 +51,7 @@ async fn text_that_is_none_closes_and_is_counted() {
 }
 
 #[tokio::test]
-async fn who_just_goes_is_not_counted_as_bad() {
+async fn a_plain_disconnect_is_not_counted_as_bad() {
     let fixture = FrontendFixture::start().await;
     drop(fixture.entered().await);
     eventually(DEADLINE, "the end", async || fixture.role.opened_and_closed() == (1, 1)).await;
@@ -102,7 +103,7 @@ async fn pings_can_be_a_flood_too() {
 }
 
 #[tokio::test]
-async fn nobody_is_kicked_before_the_handshake() {
+async fn no_client_is_kicked_before_the_handshake() {
     let fixture = FrontendFixture::with(few).await;
     let mut socket = fixture.open().await;
     socket.send(heartbeat().repeat(100)).await;
@@ -111,7 +112,7 @@ async fn nobody_is_kicked_before_the_handshake() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn who_reads_nothing_is_closed_and_the_others_hear_all() {
+async fn a_slow_consumer_is_closed_and_the_others_receive_all() {
     let fixture = FrontendFixture::with(|options| {
         options.session.max_outbound_bytes = 256 * 1024;
         options.session.requests_per_sec = 100_000;
@@ -137,8 +138,8 @@ async fn who_reads_nothing_is_closed_and_the_others_hear_all() {
     eventually(DEADLINE, "the end of the deaf", async || fixture.role.opened_and_closed() == (2, 1)).await;
 }
 
-/// A quiet client is written to at once. One to whom much is written gets it in order, in fewer frames than there are packages, and what
-/// waits goes out before the close.
+/// A quiet client is written to at once. One to whom much is written gets it in order, in fewer
+/// frames than there are packages, and what waits goes out before the close.
 #[tokio::test]
 async fn writes_are_held_where_there_are_many() {
     const PACKAGES: u64 = 60;

@@ -1,4 +1,5 @@
-//! An orderly end: what was accepted is answered, nothing new is, and nobody holds it up.
+//! Graceful shutdown: accepted requests get their responses, new ones are not accepted, and no
+//! client delays it.
 
 use std::time::Duration;
 
@@ -8,7 +9,8 @@ use tokio::net::TcpStream;
 
 use crate::fixture::FrontendFixture;
 
-/// The grace time of these tests: below the deadline of a handshake, so that who waits for that is found out.
+/// The grace time of these tests: below the deadline of a handshake, so that a wait for that
+/// deadline fails the test.
 const GRACE: Duration = Duration::from_secs(6);
 
 #[tokio::test]
@@ -38,7 +40,7 @@ async fn a_server_without_promises_closes_at_once() {
 
 /// A browser opens connections that it may never use, and keeps those that it used.
 #[tokio::test]
-async fn who_has_no_websocket_holds_nothing_up() {
+async fn plain_connections_do_not_delay_shutdown() {
     let fixture = FrontendFixture::start().await;
     let mut idle = Vec::new();
     for beginning in ["", "GET / HT", "GET / HTTP/1.1\r\nHost: x\r\n\r\n"] {
@@ -51,7 +53,7 @@ async fn who_has_no_websocket_holds_nothing_up() {
 }
 
 #[tokio::test]
-async fn the_end_of_a_session_is_told_once() {
+async fn the_role_sees_the_end_of_a_session_once() {
     let fixture = FrontendFixture::start().await;
     let gone = fixture.entered().await;
     let mut bad = fixture.entered().await;

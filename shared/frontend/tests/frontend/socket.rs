@@ -1,4 +1,4 @@
-//! A client that says exactly the bytes that a test wants.
+//! A client that sends exactly the bytes of a test.
 
 use std::collections::VecDeque;
 use std::net::SocketAddr;
@@ -14,13 +14,13 @@ use wire::{Message, Package, PackageKind, RouteRef};
 
 use crate::fixture::DEADLINE;
 
-/// A websocket, and the packages of a frame that were not looked at yet.
+/// A websocket, and the unread packages of a frame.
 pub(crate) struct Socket {
     pub(crate) stream: WebSocketStream<MaybeTlsStream<TcpStream>>,
     packages: VecDeque<Package>,
 }
 
-/// How a connection ended: the close code, or none if it was cut.
+/// The end of a connection: the close code, or none if it was cut.
 pub(crate) type End = Option<u16>;
 
 /// A package of any type, valid or not.
@@ -63,7 +63,7 @@ impl Socket {
     }
 
     pub(crate) async fn send_frame(&mut self, frame: Frame) {
-        // A connection that the server closes meanwhile says so when it is read.
+        // A connection that the server closes meanwhile returns that when it is read.
         self.stream.send(frame).await.ok();
     }
 
@@ -82,7 +82,7 @@ impl Socket {
                     self.packages.extend(wire::decode_frame(&frame, wire::MAX_BODY).unwrap());
                 }
                 Some(Ok(Frame::Close(close))) => {
-                    // Sends the answer to the close, for which the server waits a little.
+                    // Sends the response to the close, for which the server waits a little.
                     self.stream.flush().await.ok();
                     return Err(close.map(|close| close.code.into()));
                 }
@@ -100,7 +100,7 @@ impl Socket {
         }
     }
 
-    /// What the server says until it closes, heartbeats left out; and how it closes.
+    /// The server's packages until it closes, heartbeats left out; and the close.
     pub(crate) async fn until_closed(&mut self) -> (Vec<Package>, End) {
         let mut said = Vec::new();
         loop {
@@ -122,7 +122,7 @@ impl Socket {
         }
     }
 
-    /// The next answer: its id and body. What else the server says is passed over.
+    /// The next response: its id and body. Other packages are skipped.
     pub(crate) async fn answer(&mut self) -> (u32, Value) {
         loop {
             let package = self.next().await.unwrap_or_else(|end| panic!("closed with {end:?}, wanted an answer"));
@@ -135,7 +135,7 @@ impl Socket {
         }
     }
 
-    /// Asks, and gives the body of the next answer, which must be the one to this.
+    /// Sends a request and returns the body of the next response, which must be its own.
     pub(crate) async fn ask(&mut self, id: u32, route: &str, body: &[u8]) -> Value {
         self.send(request(id, route, body)).await;
         let (answered, body) = self.answer().await;
@@ -143,7 +143,8 @@ impl Socket {
         body
     }
 
-    /// Asks, and sees that the very next thing that the server says is the answer: to all before, it said nothing.
+    /// Sends a request and checks that the very next package is its response: nothing before it got
+    /// one.
     pub(crate) async fn hears_only_the_answer(&mut self, id: u32) {
         self.send(request(id, routes::ENTER, b"{}")).await;
         let message = Message::decode(&self.expect(PackageKind::Data).await).unwrap();

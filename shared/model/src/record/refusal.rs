@@ -1,8 +1,9 @@
-//! Every reason for which an owner refuses what a client asked: the code and the text the client gets.
+//! Every reason for which an owner refuses a client's request, with the code and the text of the
+//! response.
 
 use serde::{Deserialize, Serialize};
 
-/// Why an item of a proposal was refused.
+/// The reason for the refusal of a proposal's item.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Refusal {
@@ -26,12 +27,13 @@ pub enum Refusal {
     BadBody,
     /// `content` is longer than allowed.
     TooLong,
-    /// `content` has a word that may not be said.
+    /// `content` has a forbidden word.
     Forbidden,
 }
 
 impl Refusal {
-    /// What `code` says in the client's answer: 500 where Pomelo's demo said so, HTTP's words elsewhere.
+    /// The `code` of the client's response: 500 where Pomelo's demo has that, HTTP's codes
+    /// elsewhere.
     pub fn code(self) -> u16 {
         match self {
             Self::TooLong => 413,
@@ -48,7 +50,7 @@ impl Refusal {
         }
     }
 
-    /// What `reason` says in the client's answer.
+    /// The `reason` of the client's response.
     pub fn reason(self) -> &'static str {
         match self {
             Self::NameTaken => "name-taken: another session has this name in the room",

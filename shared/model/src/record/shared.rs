@@ -1,4 +1,5 @@
-//! A record on its way to connectors: one value for all messages that carry it, encoded and hashed once.
+//! A record on its way to connectors: one value for all messages that carry it, encoded and hashed
+//! once.
 
 use std::fmt;
 use std::ops::Deref;

@@ -1,4 +1,4 @@
-//! How many bytes things take, at most, in the log and on the bus; known without encoding them.
+//! Upper bounds of encoded sizes, in the log and on the bus, computed without encoding.
 
 use super::{DecidedProposal, Entry, Record};
 use crate::ids::SessionId;
@@ -7,7 +7,7 @@ use crate::ids::SessionId;
 const EMPTY: usize = 256;
 /// A server's id in a list.
 const LISTED: usize = 2;
-/// What stands around the outcomes of one proposal.
+/// Bytes around the outcomes of one proposal.
 const DECIDED: usize = 96;
 
 impl Entry {
@@ -84,7 +84,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn nothing_is_larger_than_it_says(id in "[a-z-]{1,64}", name in "[a-z😀]{1,64}", content in ".{0,300}") {
+        fn encoded_sizes_are_within_their_bounds(id in "[a-z-]{1,64}", name in "[a-z😀]{1,64}", content in ".{0,300}") {
             let entries = entries(&id, &name, &content);
             for entry in &entries {
                 let bytes = rmp_serde::to_vec_named(entry).unwrap().len();

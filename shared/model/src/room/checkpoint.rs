@@ -1,5 +1,5 @@
-//! A room's state as bytes: inside records of the log, and towards a connector that has nothing to build on. A large one is
-//! several of them, to be added up.
+//! A room's state as bytes: inside records of the log, and towards a connector that has nothing to
+//! build on. A large one is several of them, to be added up.
 
 use serde::{Deserialize, Serialize};
 
@@ -8,8 +8,9 @@ use crate::ids::{Incarnation, Name, ServerId, SessionId};
 use crate::membership::{Membership, MessageId};
 use crate::record::Position;
 
-/// A state, or a part of one. Connectors are spelled once and members refer to them, which makes a member cost its name and a
-/// few bytes more.
+/// A state, or a part of one.
+// Connectors are spelled once and members refer to them, so a member costs its name and a few bytes
+// more.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Checkpoint {
     /// Runs of connectors that members are connected to.
@@ -18,13 +19,14 @@ pub struct Checkpoint {
     members: Vec<(Name, usize, u64, Membership)>,
     /// Connector, incarnation, number, position of each connector's last proposal.
     proposals: Vec<(ServerId, Incarnation, u64, Position)>,
-    /// Id, `seq` and time of messages said lately, oldest first; left out towards connectors.
+    /// Id, `seq` and time of the messages in the deduplication window, oldest first; left out
+    /// towards connectors.
     #[serde(rename = "said", default, skip_serializing_if = "Vec::is_empty")]
     sent_messages: Vec<(MessageId, u64, u64)>,
     time: u64,
 }
 
-/// What stands around a checkpoint's lists.
+/// Bytes around a checkpoint's lists.
 const AROUND: usize = 64;
 
 /// Most bytes of a run or of a proposal.
@@ -48,7 +50,8 @@ impl Checkpoint {
         self.time
     }
 
-    /// Most bytes of the state of a room with so many members and connectors, whatever their names.
+    /// Upper bound of the state of a room with this many members and connectors, with the longest
+    /// names.
     pub fn most_bytes(members: usize, connectors: usize) -> usize {
         let (names, ids) = (members * (MEMBER_BYTES + 256), super::MAX_IDS * ID_BYTES);
         // Members of a connector's earlier run may still be there, too.
@@ -67,7 +70,8 @@ impl RoomState {
             + self.dedup_window.iter().len() * ID_BYTES
     }
 
-    /// The state in as many checkpoints as it takes for each to have this many bytes at most, or one element.
+    /// The state in as many checkpoints as it takes for each to have this many bytes at most, or
+    /// one element.
     pub fn checkpoints(&self, most: usize) -> Vec<Checkpoint> {
         let mut parts = Splitter::new(self.time, most);
         self.put_members(&mut parts);
@@ -99,7 +103,8 @@ impl RoomState {
 
     /// Adds what a checkpoint has to a state that is made of others, or to an empty one.
     ///
-    /// A member that refers to no connector is left out: such a checkpoint was not written by [`RoomState::checkpoints`].
+    /// A member that refers to no connector is left out: such a checkpoint was not written by
+    /// [`RoomState::checkpoints`].
     pub fn add(&mut self, checkpoint: &Checkpoint) {
         self.time = self.time.max(checkpoint.time);
         for (name, run, number, membership) in &checkpoint.members {
@@ -147,7 +152,7 @@ impl Splitter {
         Self { full: Vec::new(), filling, bytes: AROUND, most }
     }
 
-    /// Begins the next checkpoint if this one has no room for so much.
+    /// Begins the next checkpoint if this one has no space for `size` bytes.
     fn make_room(&mut self, size: usize) {
         if self.bytes.saturating_add(size) > self.most && self.bytes > AROUND {
             let next = Checkpoint { time: self.filling.time, ..Checkpoint::default() };
@@ -156,7 +161,7 @@ impl Splitter {
         }
     }
 
-    /// Where the next element of this size goes.
+    /// The checkpoint that the next element of this size goes into.
     fn room_for(&mut self, size: usize) -> &mut Checkpoint {
         self.make_room(size);
         self.bytes += size;

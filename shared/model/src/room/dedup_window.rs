@@ -1,8 +1,8 @@
-//! Messages that were sent with an id lately: a repeat is answered, and not sent again.
+//! The deduplication window: messages that were sent with an id lately. The owner answers a repeat
+//! and does not append it again.
 //!
 //! The age of an id is counted from the times of the messages behind it, and each step counts one
-//! second at most. So no clock that is set forward, and no owner with another clock, makes a room
-//! forget: a leap of any length costs a second.
+//! second at most.
 
 use std::collections::{HashMap, VecDeque};
 
@@ -15,10 +15,14 @@ const ID_MS: u64 = 60_000;
 pub const MAX_IDS: usize = 4_096;
 
 /// Most milliseconds that one message ages those before it.
+// So no clock that is set forward, and no owner with another clock, makes a room forget: a leap of
+// any length costs a second.
 const MAX_STEP_MS: u64 = 1_000;
 
 /// Messages that came with an id, oldest first.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
+// So no clock that is set forward, and no owner with another clock, makes a room forget: a leap of
+// any length costs a second.
 pub(super) struct DedupWindow {
     order: VecDeque<(MessageId, u64, u64)>,
     seqs: HashMap<MessageId, (u64, u64)>,

@@ -83,7 +83,7 @@ fn a_move_changes_the_session_and_nothing_else() {
 }
 
 #[test]
-fn messages_with_an_id_are_remembered_whatever_the_clocks_of_owners_say() {
+fn messages_with_an_id_are_remembered_across_owners_with_other_clocks() {
     let mut state = RoomState::default();
     let id = |number: u64| membership(1).message(&number.to_string());
     let at = |time, entries| Record { time, ..record(1, entries) };
@@ -118,7 +118,7 @@ fn the_last_proposal_of_each_connector_is_known() {
 }
 
 #[test]
-fn a_checkpoint_is_not_larger_than_it_says() {
+fn a_checkpoint_is_within_its_computed_size() {
     let mut state = RoomState::default();
     for number in 0..200_u64 {
         let name = Name::new(&"😀".repeat(60).replacen('😀', &number.to_string(), 1)).unwrap();

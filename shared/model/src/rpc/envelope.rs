@@ -1,12 +1,13 @@
-//! Reads of a message what is needed before it is believed: its sender, and where the record in it begins. Pure; wrong bytes
-//! have no sender and no record.
+//! Reads of a message what is needed before it is believed: its sender, and where the record in it
+//! begins. Pure; wrong bytes have no sender and no record.
 
 use crate::ids::ServerId;
 
-/// The sender, which every message names first, behind its version: as `connector`, `chat` or `gate`.
-///
-/// Only in that place: readers of the whole message refuse a field that comes twice, so both see the same sender.
+/// The sender, which every message names first, behind its version: as `connector`, `chat` or
+/// `gate`.
 pub fn sender(payload: &[u8], field: &str) -> Option<ServerId> {
+    // Only in that place: readers of the whole message refuse a field that comes twice, so both see
+    // the same sender.
     let mut walk = Walk(payload);
     walk.map()?;
     (walk.text()? == "v").then_some(())?;
@@ -15,9 +16,10 @@ pub fn sender(payload: &[u8], field: &str) -> Option<ServerId> {
     ServerId::new(walk.text()?).ok()
 }
 
-/// Where the record begins that ends a chat server's message; the end of one without a record.
+/// The offset of the record that ends a chat server's message; the end of a message without one.
 ///
-/// The record is the last field of the last field, one bin: `{.., "answer": {"record": {.., "record": BIN}}}`.
+/// The record is the last field of the last field, one bin: `{.., "answer": {"record": {..,
+/// "record": BIN}}}`.
 pub fn record_offset(payload: &[u8]) -> usize {
     record_bytes(payload).map_or(payload.len(), |record| payload.len() - record)
 }
@@ -25,7 +27,7 @@ pub fn record_offset(payload: &[u8]) -> usize {
 fn record_bytes(payload: &[u8]) -> Option<usize> {
     let mut walk = Walk(payload);
     walk.last_value("answer")?;
-    // Answers of other kinds, which may be large, are not walked through.
+    // Other responses, which may be large, are not parsed.
     (walk.map()? == 1 && walk.text()? == "record").then_some(())?;
     walk.last_value("record")?;
     let length = walk.bin()?;
@@ -159,7 +161,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn every_value_is_passed_over_whole(value in values(), more in proptest::collection::vec(any::<u8>(), 0..4)) {
+        fn every_value_is_skipped_whole(value in values(), more in proptest::collection::vec(any::<u8>(), 0..4)) {
             let bytes = [pack(&value), more.clone()].concat();
             let mut walk = Walk(&bytes);
             prop_assert_eq!(walk.skip(), Some(()));

@@ -18,42 +18,46 @@ use crate::subjects;
 pub struct FromConnector {
     /// [`super::VERSION`] of the writer.
     pub v: u8,
-    /// Who asks.
+    /// The sender.
     pub connector: ServerId,
-    /// Which run of it; a lower one than known is answered [`RpcResponse::Stale`].
+    /// The run of the sender; a lower one than the chat server knows is answered with
+    /// [`RpcResponse::Stale`].
     pub incarnation: Incarnation,
     /// Lower incarnations that the same process had before, oldest first: their sessions are its
     /// sessions.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub continues: Vec<Incarnation>,
-    /// Counts the messages of this run, from 1 on: one that is not above those that came before is a
-    /// copy, or was overtaken, and says nothing of its sender's present. 0 of those who only probe.
+    /// Counts the messages of this run from 1 on. A message whose count is not above those before
+    /// it is a copy, or was overtaken, and proves nothing of its sender's present state. 0 in
+    /// probes.
     pub count: u64,
     /// In a heartbeat: the highest incarnation of the chat server that the connector knows.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub known: Option<KnownIncarnation>,
-    /// What it asks.
+    /// The request.
     pub question: RpcRequest,
 }
 
 impl FromConnector {
-    /// The question of a chat server, whether another one is there.
+    /// The request by which a chat server checks if another one is up.
     pub fn probe(from: ServerId, incarnation: Incarnation) -> Self {
         let (v, question) = (super::VERSION, RpcRequest::Probe);
         Self { v, connector: from, incarnation, continues: Vec::new(), count: 0, known: None, question }
     }
 }
 
-/// Numbers of proposals above this come from wrong senders, unless they are close to a known one: no
-/// connector counts so far.
+/// Numbers of proposals above this come from wrong senders, unless they are close to a known one:
+/// no connector counts so far.
 const MOST_NUMBER: u64 = 1 << 62;
 
-/// Distance above a known number of a proposal up to which a number above [`MOST_NUMBER`] is plausible.
+/// Distance above a known number of a proposal up to which a number above [`MOST_NUMBER`] is
+/// plausible.
 const PLAUSIBLE_NUMBERS: u64 = 1 << 20;
 
-/// Returns false for a number of a proposal that a server refuses which knows that its connector had
-/// `last`: stored, it would make all later ones look like old ones.
+/// Returns false for the number of a proposal that is too far above `last`, the connector's last
+/// known one. A server refuses it.
 pub fn is_plausible_number(number: u64, last: u64) -> bool {
+    // Stored, it would make all later numbers of the connector look old.
     number <= MOST_NUMBER || number <= last.saturating_add(PLAUSIBLE_NUMBERS)
 }
 
@@ -62,23 +66,23 @@ pub fn is_plausible_number(number: u64, last: u64) -> bool {
 pub struct KnownIncarnation {
     /// The incarnation.
     pub incarnation: Incarnation,
-    /// That run was received from lately, so a lower one that was accepted before is the older of
-    /// two processes with one id.
+    /// A message of that run arrived lately, so a lower incarnation that was accepted before is the
+    /// older of two processes with one id.
     pub live: bool,
 }
 
-/// What a connector asks.
+/// A request of a connector, or the probe of a chat server.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum RpcRequest {
-    /// Follow a room: answered with the records since the position, or the state.
+    /// Follow a room: the response has the records since the position, or the state.
     Attach { room: RoomId, at: LogPosition },
-    /// What clients want in a room, as one unit.
+    /// Commands of clients for a room, as one unit.
     Propose { room: RoomId, at: LogPosition, number: u64, items: Vec<Item> },
     /// Follow a room no longer. Not answered.
     Detach { room: RoomId },
-    /// Messages of a room, as one of its members may see them, who is in by this session of the
-    /// connector. `number` comes back with the answer.
+    /// Reads messages of a room as one of its members may see them, who is in the room by this
+    /// session of the connector. `number` is repeated in the response.
     History {
         room: RoomId,
         number: u64,
@@ -86,15 +90,16 @@ pub enum RpcRequest {
         session: Option<u64>,
         wanted: HistoryQuery,
     },
-    /// Is there anybody, and which was the last message that you sent me?
+    /// Checks that the chat server is up. The response names the last message that it sent to this
+    /// connector.
     Heartbeat,
-    /// Asks whether the server is there. Sent by chat servers, which follow nothing and are sent no
-    /// numbers.
+    /// Checks that the server is up. Sent by chat servers, which follow no rooms and are sent no
+    /// numbered messages.
     Probe,
 }
 
 impl RpcRequest {
-    /// Returns true if servers of this type, a key of `servers.json`, may ask it.
+    /// Returns true if servers of this type, a key of `servers.json`, may send this request.
     pub fn is_allowed_from(&self, kind: &str) -> bool {
         match self {
             Self::Attach { .. }
@@ -106,7 +111,7 @@ impl RpcRequest {
         }
     }
 
-    /// Returns true if its sender may await the answer on `reply`: on a subject of its own.
+    /// Returns true if the sender may receive the response on `reply`: a subject of its own.
     pub fn is_reply_allowed(&self, sender: &ServerId, reply: Option<&str>) -> bool {
         match (self, reply) {
             (Self::Detach { .. }, None) => true,
@@ -128,7 +133,7 @@ impl RpcRequest {
     }
 }
 
-/// How far a connector has read a room's log.
+/// A connector's position in a room's log.
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct LogPosition {
     /// The life of the log that it read.
@@ -139,14 +144,14 @@ pub struct LogPosition {
     pub id: RecordId,
 }
 
-/// Which messages, and who is to see them.
+/// The messages that a client requests, and the membership that reads them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct HistoryQuery {
-    /// Whispers are shown to the memberships that they are between, and to nobody else.
+    /// Whispers are shown to their two memberships only.
     pub viewer: Membership,
-    /// Which of them.
+    /// The range of messages.
     pub span: HistoryRange,
-    /// How many at most; bytes bound them, too.
+    /// Most messages; their bytes are bounded, too.
     pub limit: u16,
 }
 
@@ -168,8 +173,9 @@ pub enum HistoryRange {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Item {
-    /// A session enters under a name; `claim` says what it may do if another session has that. A join of a stay that another
-    /// session may have names, as `seen`, the last record that its connector had applied when the session asked.
+    /// A session enters under a name. `claim` says what it may do if another session has that name.
+    /// A join of a membership that another session may have carries, as `seen`, the last record
+    /// that its connector had applied when the session entered.
     Join {
         session: u64,
         name: Name,
@@ -178,10 +184,12 @@ pub enum Item {
         #[serde(default, skip_serializing_if = "Option::is_none")]
         seen: Option<RecordId>,
     },
-    /// A session goes. `incarnation` is the connector's run that the session belongs to, perhaps an earlier one.
+    /// A session goes. `incarnation` is the connector's run that the session belongs to, perhaps an
+    /// earlier one.
     Leave { session: u64, incarnation: Incarnation },
-    /// A session speaks; `body` is the client's JSON, unread. It is refused if the session is in by another stay than the one
-    /// that its client knows: a repeat under that one would not be recognised.
+    /// A session sends a message; `body` is the client's JSON, unread. It is refused if the session
+    /// is in the room by another membership than its client knows: a repeat under that one would
+    /// not be recognised.
     Send {
         session: u64,
         membership: Membership,
@@ -190,15 +198,16 @@ pub enum Item {
     },
 }
 
-/// What a session that enters may do if another has its name.
+/// Rights of a session that enters while another session has its name.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Claim {
-    /// A client enters: as the settings say.
+    /// A client enters: the settings decide.
     New,
     /// A client comes back with its token: it takes its own membership over.
     Back,
-    /// The connector brings a session back that the log has seen leave: nothing, the name is the other's.
+    /// The connector brings a session back that the log has seen leave: nothing, the name is the
+    /// other's.
     Heal,
 }
 
@@ -211,7 +220,7 @@ impl Item {
     /// Most bytes of a message besides its content, with names of its sender and of whom it is for.
     pub const SEND_AROUND: usize = DecidedProposal::OUTCOME + Entry::AROUND + 2 * NAME;
 
-    /// What the `Method` header says of it.
+    /// The value of the `Method` header.
     pub fn method(&self) -> &'static str {
         match self {
             Self::Join { .. } => "enter",
@@ -220,9 +229,9 @@ impl Item {
         }
     }
 
-    /// Most bytes that it takes on the bus, and that it may come to in a record, whichever is more.
+    /// Upper bound of the bytes that it takes on the bus and of those that it adds to a record.
     pub fn size(&self) -> usize {
-        // Where a session takes another name from one that is gone, two leave and it joins.
+        // If a session takes the name of a disconnected one, two sessions leave and one joins.
         const JOIN: usize = 3 * (Entry::AROUND + SESSION) + NAME;
         const LEAVE: usize = Entry::AROUND + SESSION + NAME;
         match self {
@@ -238,51 +247,54 @@ impl Item {
 pub struct FromChat {
     /// [`super::VERSION`] of the writer.
     pub v: u8,
-    /// Who answers.
+    /// The sender.
     pub chat: ServerId,
-    /// Which run of it; a lower one than known is ignored, and told in heartbeats.
+    /// The run of the sender; a lower one than known is ignored, and reported in heartbeats.
     pub incarnation: Incarnation,
     /// Numbers the messages of this run to this connector, without gaps: a missing one was lost.
     pub number: u64,
-    /// Figures of the chat server, in answers to heartbeats and probes.
+    /// Statistics of the chat server, in responses to heartbeats and probes.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub stats: Option<ChatStats>,
-    /// The answer. Last, so that a record in it ends the message and is hashed apart from the rest.
+    /// The response. Last, so that a record in it ends the message and is hashed separately.
     pub answer: RpcResponse,
 }
 
-/// What a chat server says.
+/// A response of a chat server, or a committed record that it pushes to other connectors.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum RpcResponse {
-    /// A committed record: the answer to a proposal in it, and news to all others.
+    /// A committed record: the response to a proposal in it, and a push to all other connectors of
+    /// the room.
     Record { room: RoomId, epoch: Epoch, position: Position, record: SharedRecord },
-    /// The answer to an attach. `asked` is what the question said.
+    /// The response to an attach; `asked` repeats the position of the request.
     Attached { room: RoomId, asked: LogPosition, now: LogPosition, news: CatchUp },
-    /// The answer to a question for messages; all up to `upto` was looked at.
+    /// The response to a history request; all messages up to `upto` were read.
     History { room: RoomId, number: u64, upto: LogPosition, page: HistoryPage },
-    /// This server does not own the room: ask again, or elsewhere.
+    /// This server does not own the room: repeat the request here, or at another server.
     NotOwner { room: RoomId },
     /// The owner cannot append now; the proposal stays to be repeated.
     Unavailable { room: RoomId, because: Unavailable },
-    /// The answer to a heartbeat.
+    /// The response to a heartbeat.
     Alive,
-    /// The same from a server that is about to end, and what it tells without being asked: its rooms are others' from now on.
+    /// The same from a server that is about to end, also sent unrequested: other servers own its
+    /// rooms from now on.
     Leaving,
-    /// A higher incarnation of the connector is known: nothing came of the question. Uses up no
+    /// A higher incarnation of the connector is known: the request had no effect. Uses up no
     /// number.
     Stale(KnownIncarnation),
 }
 
-/// What a connector gets that attaches.
+/// The content of a response to an attach.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum CatchUp {
-    /// The records after its position, oldest first; `more` says that there are others, to be asked for again.
+    /// The records after the connector's position, oldest first; `more` means that the connector
+    /// must attach again for the rest.
     Since { records: Vec<(Position, Arc<Record>)>, more: bool },
-    /// The state at the position that the answer names.
+    /// The state at the position that the response names.
     State(Box<Checkpoint>),
-    /// A part of it: the others, as many as `of` says, come with answers of their own, in order and one behind the other.
+    /// One part of the state. The others, `of` in all, come in responses of their own, in order.
     StatePart { index: u16, of: u16, part: Box<Checkpoint> },
 }
 
@@ -291,24 +303,24 @@ pub enum CatchUp {
 pub struct HistoryPage {
     /// The messages.
     pub messages: Vec<HistoryMessage>,
-    /// There may be more, in the direction that was asked for: beyond this `seq`.
+    /// There may be more in the requested direction, beyond this `seq`.
     pub cursor: Option<u64>,
-    /// Nothing is gone that was asked for.
+    /// True if no requested message has been evicted.
     pub complete: bool,
 }
 
 /// A message, as a page has it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct HistoryMessage {
-    /// Where it stands in the room's log.
+    /// Its position in the room's log, as `seq`.
     pub seq: u64,
-    /// When it was committed, in Unix milliseconds.
+    /// The time of its commit, in Unix milliseconds.
     pub time: u64,
-    /// Who said it.
+    /// The sender.
     pub from: Name,
-    /// To whom; none for all.
+    /// The target of a whisper; none for the whole room.
     pub to: Option<Name>,
-    /// What.
+    /// The text.
     pub content: String,
 }
 
@@ -320,18 +332,18 @@ impl HistoryMessage {
     }
 }
 
-/// Why an owner cannot append.
+/// The reason why an owner cannot append.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Unavailable {
     /// The log is as large as it may be.
     LogFull,
-    /// The log does not answer, or not clearly.
+    /// The log does not respond, or not clearly.
     LogAway,
 }
 
 impl RpcResponse {
-    /// What the `Method` header says of it.
+    /// The value of the `Method` header.
     pub fn method(&self) -> &'static str {
         match self {
             Self::Record { .. } => "record",
@@ -345,7 +357,7 @@ impl RpcResponse {
         }
     }
 
-    /// The room that it speaks of.
+    /// The room that it is about.
     pub fn room(&self) -> Option<&RoomId> {
         match self {
             Self::Record { room, .. }
@@ -366,7 +378,7 @@ impl RpcResponse {
     }
 }
 
-/// The question of a gate to a connector, whether it takes users; on `connector.<server-id>.ping`.
+/// A gate's request that checks if a connector takes users; on `connector.<server-id>.ping`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Ping {
     /// [`super::VERSION`] of the writer.
@@ -375,19 +387,19 @@ pub struct Ping {
     pub gate: ServerId,
 }
 
-/// The answer of a connector to a gate that asks whether it takes users.
+/// A connector's response to the [`Ping`] of a gate.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Pong {
     /// [`super::VERSION`] of the writer.
     pub v: u8,
     /// The connector.
     pub connector: ServerId,
-    /// Whether new users are welcome.
+    /// True if the connector takes new users.
     pub accepting: bool,
-    /// Which run of it answers.
+    /// The run of the connector.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub incarnation: Option<Incarnation>,
-    /// How it is.
+    /// Statistics of the connector.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub stats: Option<ConnectorStats>,
     /// Chat servers as it sees them, those left out that it knows nothing of. Empty from an earlier
@@ -399,7 +411,7 @@ pub struct Pong {
     pub client_port: Option<u16>,
 }
 
-/// What a connector says of itself to whoever looks after it.
+/// Statistics of a connector, for operators.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ConnectorStats {
     /// Of the program.
@@ -414,7 +426,7 @@ pub struct ConnectorStats {
     pub requests: u64,
 }
 
-/// What a chat server says of itself to whoever looks after it.
+/// Statistics of a chat server, for operators.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ChatStats {
     /// Of the program.

@@ -1,4 +1,4 @@
-//! Chat servers as a connector reports them to gates, which may not ask chat servers themselves.
+//! Reports of connectors on chat servers, for gates, which may not send requests to chat servers.
 
 use serde::{Deserialize, Serialize};
 
@@ -15,10 +15,10 @@ pub struct ChatReport {
     pub chat: ServerId,
     /// Verdict of the failure detector.
     pub liveness: Liveness,
-    /// The highest run that was heard; none if none was.
+    /// The highest run that sent a message; none if none did.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub incarnation: Option<Incarnation>,
-    /// Figures of that run, from its last answer to a heartbeat.
+    /// Statistics of that run, from its last response to a heartbeat.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub stats: Option<ChatStats>,
 }
@@ -27,11 +27,11 @@ pub struct ChatReport {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Liveness {
-    /// It answers heartbeats.
+    /// It responds to heartbeats.
     Up,
-    /// It answers, and is about to end.
+    /// It responds, and is about to end.
     Leaving,
-    /// It does not answer.
+    /// It does not respond.
     Down,
 }
 

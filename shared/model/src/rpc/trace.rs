@@ -3,7 +3,8 @@
 use std::fmt;
 use std::sync::Arc;
 
-/// A `traceparent` header's value. Opaque to all but who made it: it is passed on as it came.
+/// The value of a `traceparent` header. Opaque to all servers but the first one, which made it: it
+/// is passed on unchanged.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Trace(Arc<str>);
 
@@ -41,7 +42,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_has_the_form_is_passed_on() {
+    fn a_valid_traceparent_is_passed_on() {
         let trace = Trace::new(7 << 64, 0);
         assert_eq!(trace.as_str(), "00-00000000000000070000000000000001-0000000000000001-01");
         assert_eq!(Trace::parse(trace.as_str()), Some(trace.clone()));

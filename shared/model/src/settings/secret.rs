@@ -4,7 +4,7 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-/// A text that must not be seen: its `Debug` says nothing, and it has no `Display`.
+/// A text that must not be shown: its `Debug` shows nothing, and it has no `Display`.
 // Serialized as it is, because the layers of settings are merged in that form.
 #[derive(Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(transparent)]
@@ -16,7 +16,7 @@ impl Secret {
         Self(text)
     }
 
-    /// The text, for whoever sends it to the broker.
+    /// The text, to be sent to the broker.
     pub fn reveal(&self) -> &str {
         &self.0
     }

@@ -6,7 +6,7 @@ use crate::ids::ServerId;
 use crate::servers::Servers;
 use crate::servers::{CHAT, CONNECTOR, GATE};
 
-/// Questions to all chat servers.
+/// Requests to all chat servers.
 const CHATS: &str = "chat.*";
 
 /// Requests to JetStream that a chat server needs: it creates the stream of the rooms' log, and can
@@ -26,24 +26,24 @@ pub struct Permissions {
     pub publish: Vec<String>,
     /// Patterns that it may subscribe to.
     pub subscribe: Vec<String>,
-    /// May publish one answer to each message that names a reply subject.
+    /// May publish one response to each message that names a reply subject.
     pub answers: bool,
 }
 
 impl Permissions {
-    /// Those of a server of this type; none if the type is not one of ours.
+    /// The permissions of a server of this type; none for a type that the program does not know.
     pub fn of(server_type: &str, id: &ServerId, servers: &Servers) -> Option<Self> {
         let own = inbox(id);
         let allow = |publish: Vec<String>, subscribe: Vec<String>| Self { publish, subscribe, answers: false };
         match server_type {
             GATE => Some(allow(vec!["connector.*.ping".to_owned(), own.clone()], vec![own])),
-            // Only gates ask connectors.
+            // Only gates send requests to connectors.
             CONNECTOR => {
                 let subscribe = vec![super::connector_all(id), own.clone()];
                 Some(Self { answers: true, ..allow(vec![CHATS.to_owned(), own], subscribe) })
             }
-            // Answers of chat servers to each other are named one by one: with `answers` the broker
-            // would remember each question of a connector for the time that it expires in.
+            // The inboxes of other chat servers are named one by one: with `answers` the broker
+            // would remember each request of a connector for the time that it expires in.
             CHAT => {
                 let pushes = [CHATS, "connector.*.push", "connector.*.reply.*"].map(str::to_owned);
                 let answers = servers.chat().iter().map(|chat| inbox(&chat.id));
@@ -55,7 +55,7 @@ impl Permissions {
     }
 }
 
-/// Answers to the questions of a server, and its messages to itself.
+/// Responses to the requests of a server, and its messages to itself.
 fn inbox(id: &ServerId) -> String {
     format!("_INBOX.{id}.>")
 }
@@ -66,7 +66,7 @@ mod tests {
     use crate::servers::Server;
 
     #[test]
-    fn only_chat_servers_touch_the_log_and_only_their_own_subjects_are_heard() {
+    fn only_chat_servers_use_the_log_and_servers_subscribe_to_their_own_subjects() {
         let id = |text: &str| ServerId::new(text).unwrap();
         let list = |kind: &str| (kind.to_owned(), vec![Server::new(id(&format!("{kind}-1")), "127.0.0.1")]);
         let servers = Servers::new([GATE, CONNECTOR, CHAT].map(list));

@@ -7,8 +7,9 @@ use std::sync::Arc;
 /// The first token of every subject that a process publishes or subscribes to at a NATS server;
 /// none by default.
 ///
-/// The bus adds it on the way out and removes it on the way in. JetStream is the exception: it is
-/// told subjects in bodies and within subjects of its own, so the log applies the prefix there.
+/// The bus adds it to outgoing messages and removes it from received ones. JetStream is the
+/// exception: subjects are part of its bodies and of its own subjects, so the log applies the
+/// prefix there.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct SubjectPrefix(
     // With the dot behind it, so that adding it is one concatenation.
@@ -19,9 +20,10 @@ impl SubjectPrefix {
     /// Longest prefix. Subjects stay far below the 4 KiB of a protocol line.
     pub const MOST: usize = 32;
 
-    /// First tokens of the cluster's own subjects. As a prefix, one of them could make the subjects
-    /// of two clusters meet: with the prefix `connector`, questions to chat servers would reach the
-    /// connector called `chat` of a cluster without one.
+    /// First tokens of the cluster's own subjects, which cannot be prefixes.
+    // As a prefix, one of them could make the subjects of two clusters meet: with the prefix
+    // `connector`, requests to chat servers would reach the connector called `chat` of a cluster
+    // without one.
     pub const OWN: [&str; 3] = ["chat", "connector", "log"];
 
     /// The prefix of this name; an empty name is none.

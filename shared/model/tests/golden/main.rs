@@ -1,8 +1,9 @@
-//! The bytes of records and bus messages, as the first release writes them: later ones must read them for ever, and whoever
-//! changes what is written does so knowingly.
+//! The bytes of records and bus messages, as the first release writes them: later releases must
+//! read them for ever, and a change of the written bytes must be deliberate.
 //!
-//! `records-v1.txt` and `bus-v2.txt` have a name and bytes in hexadecimal per line. A change that is meant (a new field, left out
-//! where it is empty) gets new lines; the old ones stay, with what they are read as. `bus-v1.txt` is of a version that is refused.
+//! `records-v1.txt` and `bus-v2.txt` have a name and bytes in hexadecimal per line. An intended
+//! change (a new field, left out where it is empty) gets new lines; the old ones stay, with the
+//! values that they are decoded as. `bus-v1.txt` is of a version that is refused.
 #![expect(clippy::unwrap_used, reason = "a test")]
 
 mod samples;
@@ -32,7 +33,7 @@ fn hex(bytes: &[u8]) -> String {
 }
 
 #[test]
-fn what_is_written_is_what_the_first_release_wrote() {
+fn encoded_bytes_are_those_of_the_first_release() {
     let golden = golden();
     let samples = samples::all();
     assert_eq!(golden.len(), samples.len());
@@ -43,7 +44,7 @@ fn what_is_written_is_what_the_first_release_wrote() {
 }
 
 #[test]
-fn what_the_first_release_wrote_is_read() {
+fn bytes_of_the_first_release_are_decoded() {
     let golden = golden();
     for (name, sample) in samples::all() {
         let bytes = &golden[name];
@@ -78,7 +79,7 @@ fn fields_that_are_not_known_are_passed_over() {
     }
 }
 
-/// Whatever else its fields are.
+/// With any other fields.
 #[test]
 fn another_version_is_refused_by_its_number() {
     let future = rmpv::Value::Map(vec![("v".into(), 3.into()), ("who".into(), "knows".into())]);

@@ -1,4 +1,4 @@
-//! One of each: every entry, outcome, question and answer.
+//! One of each: every entry, outcome, request and response.
 
 use std::sync::Arc;
 
@@ -140,7 +140,7 @@ fn asked(question: RpcRequest) -> Sample {
     Sample::FromConnector(from_connector(question))
 }
 
-/// A heartbeat with all that it can say.
+/// A heartbeat with all optional fields.
 fn full_heartbeat() -> FromConnector {
     let known = Some(KnownIncarnation { incarnation: Incarnation(111_411_200_000_009), live: true });
     let continues = vec![Incarnation(111_411_200_000_005)];

@@ -1,5 +1,5 @@
-//! The files that keys are in: a seed per server, readable by its user alone, and the public keys of all. Errors name file, entry
-//! and remedy, and show no secret.
+//! The files that keys are in: a seed per server, readable by its user alone, and the public keys
+//! of all. Errors name file, entry and remedy, and show no secret.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{self, OpenOptions};
@@ -17,13 +17,13 @@ use thiserror::Error;
 use super::key::{KeyError, PublicKey, Seed};
 use super::keyring::Keyring;
 
-/// The public keys' file, where `rpc.keys_file` says no other.
+/// Name of the public keys' file, unless `rpc.keys_file` has another.
 const KEYS: &str = "keys.json";
 
 /// Keys of one server: the present one, and the next or the last while they are changed.
 const MOST_KEYS: usize = 2;
 
-/// Permission bits of users who are neither the file's nor of its group. A group is allowed: orchestrators mount secrets like
+/// Permission bits of users who are neither the file's nor of its group.
 /// that.
 const OTHERS: u32 = 0o007;
 
@@ -144,8 +144,8 @@ impl KeyFiles {
     pub(super) fn fingerprint(&self, own: &BTreeSet<ServerId>) -> [u8; 32] {
         let mut hash = Sha256::new();
         for path in own.iter().map(|id| self.seed(id)).chain([self.keys.clone()]) {
-            // Permissions count: a file that was refused for them is looked at again. One that cannot be read is one more
-            // content.
+            // Permissions count: a file that was refused for them is read again after they change.
+            // A file that cannot be read counts as empty.
             let mode = fs::metadata(&path).map_or(0, |metadata| metadata.permissions().mode());
             let content = fs::read(&path).unwrap_or_default();
             hash.update(mode.to_le_bytes());
@@ -157,7 +157,8 @@ impl KeyFiles {
     /// Reads the seeds of this process's own servers, and the public keys of all.
     ///
     /// # Errors
-    /// If a file is not there, does not hold what it should, or if seeds and public keys do not fit.
+    /// If a file is not there, does not hold what it should, or if seeds and public keys do not
+    /// fit.
     pub fn read(&self, own: &BTreeSet<ServerId>) -> Result<Keyring, KeyFileError> {
         let keys = self.read_keys()?;
         let mut seeds = BTreeMap::new();
@@ -197,10 +198,12 @@ impl KeyFiles {
         parsed.collect()
     }
 
-    /// Writes the seeds that are missing of these servers, and adds their public keys to the file of all. What is there stays.
+    /// Writes the seeds that are missing of these servers, and adds their public keys to the file
+    /// of all. What is there stays.
     ///
     /// # Errors
-    /// If a file cannot be written, or is there and not what it should be. What was written before stays.
+    /// If a file cannot be written, or is there and not what it should be. What was written before
+    /// stays.
     pub fn write_missing(&self, servers: &[ServerId]) -> Result<Written, KeyFileError> {
         fs::create_dir_all(&self.seeds).map_err(|reason| unwritable(&self.seeds, reason))?;
         let mut keys = if self.keys.exists() { self.read_keys()? } else { BTreeMap::new() };

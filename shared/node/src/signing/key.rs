@@ -1,5 +1,5 @@
-//! X25519 keys of servers and their text, that of NATS' curve keys: base32 of a prefix, the key and a checksum. Pure; shows no
-//! seed.
+//! X25519 keys of servers and their text, that of NATS' curve keys: base32 of a prefix, the key and
+//! a checksum. Pure; shows no seed.
 
 use std::fmt;
 
@@ -22,7 +22,7 @@ const CHECKSUM: usize = 2;
 /// Purpose of pairs' keys: none is of use elsewhere.
 const PURPOSE: &[u8] = b"shaddock rpc v1";
 
-/// Text that is not a key. Says nothing of the text.
+/// Text that is not a key. Does not quote the text.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
 pub enum KeyError {
     /// Not base32 of the right length.
@@ -62,7 +62,8 @@ impl fmt::Debug for PublicKey {
     }
 }
 
-/// A server's secret. Its `Debug` says nothing, it has no `Display`, and its memory is overwritten when it is dropped.
+/// A server's secret. Its `Debug` shows nothing, it has no `Display`, and its memory is overwritten
+/// when it is dropped.
 #[derive(Clone)]
 pub struct Seed(StaticSecret);
 

@@ -1,4 +1,5 @@
-//! The keys that a process has: seeds of its own servers, public keys of all, and the keys of pairs, made when first used. Pure.
+//! The keys that a process has: seeds of its own servers, public keys of all, and the keys of
+//! pairs, made when first used. Pure.
 
 use std::collections::BTreeMap;
 use std::sync::OnceLock;
@@ -44,8 +45,8 @@ impl Keyring {
         self.own.contains_key(me)
     }
 
-    /// The keys of a server of this process with another one, one for each key that the other may have now. `None` if one of
-    /// the two has no key here.
+    /// The keys of a server of this process with another one, one for each key that the other may
+    /// have now. `None` if one of the two has no key here.
     pub fn pairs(&self, me: &ServerId, peer: &ServerId) -> Option<&[PairKey]> {
         let Own { seed, peers } = self.own.get(me)?;
         let Peer { keys, pairs } = peers.get(peer)?;

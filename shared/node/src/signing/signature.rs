@@ -8,10 +8,11 @@ use sha2::{Digest, Sha256};
 
 use model::ids::ServerId;
 
-/// Begins a signature: HMAC-SHA256 over what [`Signed`] says.
+/// Prefix of a signature, an HMAC-SHA256 over [`Signed`].
 const VERSION: &str = "v1=";
 
-/// Signatures that a header may have: one per key of the receiver, which has two while it changes them.
+/// Signatures that a header may have: one per key of the receiver, which has two while it changes
+/// them.
 pub(super) const MOST: usize = 2;
 
 /// The common key of two servers. Shows nothing of itself.
@@ -33,11 +34,12 @@ impl PairKey {
         format!("{VERSION}{}", HEXLOWER.encode(&tag))
     }
 
-    /// Returns true if a signature in the header's value is of this message, by the other of the two servers.
+    /// Returns true if a signature in the header's value is of this message, by the other of the
+    /// two servers.
     pub fn verifies(&self, signed: &Signed<'_>, header: &str) -> bool {
         let tags = header.split(',').take(MOST).filter_map(|signature| signature.strip_prefix(VERSION));
         let mut tags = tags.filter_map(|tag| HEXLOWER.decode(tag.as_bytes()).ok());
-        // Compared in constant time: a wrong tag tells nothing of the right one.
+        // Compared in constant time: a wrong tag reveals nothing of the right one.
         tags.any(|tag| self.mac(signed).verify_slice(&tag).is_ok())
     }
 
@@ -59,9 +61,11 @@ impl fmt::Debug for PairKey {
     }
 }
 
-/// The signed content of a message: sender 0x00 subject 0x00 reply 0x00 SHA-256(head) SHA-256(record).
+/// The signed content of a message: sender 0x00 subject 0x00 reply 0x00 SHA-256(head)
+/// SHA-256(record).
 ///
-/// The record ends the payload, and the head is all before it. So a record is hashed once for all its receivers.
+/// The record ends the payload, and the head is all before it. So a record is hashed once for all
+/// its receivers.
 #[derive(Debug, Clone, Copy)]
 pub struct Signed<'a> {
     sender: &'a ServerId,
@@ -72,8 +76,8 @@ pub struct Signed<'a> {
 }
 
 impl<'a> Signed<'a> {
-    /// A message of `sender` to `subject` that wants its answer at `reply`. `record` is the digest of its last part, which is
-    /// not in `head`; none for a message without one.
+    /// A message of `sender` to `subject` that wants its response at `reply`. `record` is the
+    /// digest of its last part, which is not in `head`; none for a message without one.
     pub fn new(
         sender: &'a ServerId,
         (subject, reply): (&'a str, Option<&'a str>),
@@ -102,7 +106,8 @@ mod tests {
         Some(Sha256::digest(bytes).into())
     }
 
-    /// The pair's key, as each of the two has it. Made once: agreements take long without optimisation.
+    /// The pair's key, as each of the two has it. Made once: agreements take long without
+    /// optimisation.
     fn pair() -> &'static [PairKey; 2] {
         static PAIR: OnceLock<[PairKey; 2]> = OnceLock::new();
         PAIR.get_or_init(|| {

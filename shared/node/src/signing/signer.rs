@@ -1,4 +1,5 @@
-//! The edge of signatures: signs what a server sends and decides what it takes, with the keys as they were read last.
+//! The edge of signatures: signs what a server sends and decides what it takes, with the keys as
+//! they were read last.
 
 use std::collections::BTreeSet;
 use std::path::Path;
@@ -73,10 +74,11 @@ impl KeyringReloader {
         (Self { files: KeyFiles::within(Path::new("")), keyring, seen: None }, Signing::off())
     }
 
-    /// Reads the files again if they changed since the last look, or if other servers run here. `None` if all is as it was.
+    /// Reads the files again if they changed since the last call, or if other servers run here.
+    /// `None` if nothing changed.
     ///
     /// # Errors
-    /// If they cannot be used. The keys of before stay; the same content is not told again.
+    /// If they cannot be used. The previous keys stay; the same content is not reported again.
     pub fn reload_if_changed(&mut self, own: &BTreeSet<ServerId>) -> Option<Result<(), KeyFileError>> {
         let (seen, now) = (self.seen?, self.files.fingerprint(own));
         if seen == now {
@@ -90,11 +92,11 @@ impl KeyringReloader {
 /// The field of a message that names its sender.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Sender {
-    /// A connector, gate or chat server that asks a chat server, or a connector that answers a gate.
+    /// The sender of a request to a chat server, or a connector that responds to a gate.
     Connector,
-    /// A chat server that answers.
+    /// A chat server that responds.
     Chat,
-    /// A gate that asks a connector.
+    /// A gate that sends a request to a connector.
     Gate,
 }
 
@@ -124,7 +126,7 @@ pub enum Admission {
     Signed,
     /// It is taken as it is.
     Unsigned,
-    /// It is not to be looked at.
+    /// It must be ignored.
     Dropped,
 }
 
@@ -144,7 +146,8 @@ impl Signer {
         Self { me: me.clone(), signing, metrics, server_list }
     }
 
-    /// Signs a message to another server. `record` is what its payload ends with, so that it is hashed once for all receivers.
+    /// Signs a message to another server. `record` is what its payload ends with, so that it is
+    /// hashed once for all receivers.
     ///
     /// Without a key of the receiver it goes unsigned, which is logged.
     pub fn sign(&self, to: &ServerId, message: &mut OutgoingMessage, record: Option<&SharedRecord>) {
@@ -156,7 +159,7 @@ impl Signer {
             static UNSIGNED: LogRateLimit = LogRateLimit::new();
             if let Some(suppressed) = UNSIGNED.pass() {
                 let (server, file) = (&self.me, self.signing.keys_file.display());
-                warn!(%server, peer = %to, %file, suppressed, "a message goes unsigned: the file has no key of its receiver, add it");
+                warn!(%server, peer = %to, %file, suppressed, "message sent unsigned: the file has no key of its receiver, add it");
             }
             return;
         };
@@ -170,7 +173,8 @@ impl Signer {
         message.headers.insert(header::SIGNATURE, signatures.join(","));
     }
 
-    /// Verifies that a message's sender is the server that it names, as far as the settings want that.
+    /// Verifies that a message's sender is the server that it names, as far as the settings want
+    /// that.
     ///
     /// Counts each message to be dropped, and logs the reason with a remedy, at a bounded rate.
     pub fn admit(&self, sender: Sender, message: &Message) -> Admission {
@@ -218,17 +222,17 @@ impl Signer {
         match refusal {
             Refusal::Unsigned => {
                 if let Some(suppressed) = UNSIGNED.pass() {
-                    warn!(%server, from, suppressed, "an unsigned message was dropped: set rpc.signatures of its sender, or find out who published it");
+                    warn!(%server, from, suppressed, "unsigned message dropped: set rpc.signatures of its sender, or find its publisher");
                 }
             }
             Refusal::Wrong => {
                 if let Some(suppressed) = WRONG.pass() {
-                    warn!(%server, from, %file, suppressed, "a message with a wrong signature was dropped: give all servers the same public keys, or find out who published it");
+                    warn!(%server, from, %file, suppressed, "message with a wrong signature dropped: give all servers the same public keys, or find its publisher");
                 }
             }
             Refusal::NoKey => {
                 if let Some(suppressed) = NO_KEY.pass() {
-                    warn!(%server, peer = from, %file, suppressed, "a message was dropped: the file has no key of its sender, add it");
+                    warn!(%server, peer = from, %file, suppressed, "message dropped: the file has no key of its sender, add it");
                 }
             }
         }

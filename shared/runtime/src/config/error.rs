@@ -1,4 +1,4 @@
-//! What is wrong with a configuration: which file, which entry, what to do about it.
+//! Errors of a configuration: the file, the entry, and the remedy.
 
 use std::fmt;
 use std::path::{Path, PathBuf};
@@ -8,7 +8,7 @@ use thiserror::Error;
 
 use crate::text_file::TextError;
 
-/// Why a configuration cannot be used. Whoever wrote it is to blame.
+/// An error of the configuration. Its author is to blame.
 #[derive(Debug, Error)]
 pub enum ConfigError {
     /// A file cannot be read.
@@ -30,12 +30,12 @@ pub enum ConfigError {
         /// The file of this environment.
         below: PathBuf,
     },
-    /// A file is not of its format; the reason tells the line.
+    /// A file is not of its format; the reason has the line.
     #[error("{path} cannot be parsed: {reason}; correct it there", path = path.display())]
     Syntax {
         /// The file.
         path: PathBuf,
-        /// What the parser says, with the line.
+        /// The parser's message, with the line.
         reason: String,
     },
     /// `servers.json` does not have the environment.
@@ -46,9 +46,9 @@ pub enum ConfigError {
     Environment {
         /// The file.
         path: PathBuf,
-        /// What was asked for.
+        /// The requested environment.
         environment: String,
-        /// What there is.
+        /// The environments of the file.
         known: Vec<String>,
     },
     /// Entries are wrong; all that were found.
@@ -63,7 +63,7 @@ pub struct Problem {
     pub source: String,
     /// The entry, for example `production.chat[1] "chat-server-2"` or `session.max_package`.
     pub entry: String,
-    /// What is wrong with it.
+    /// The fault of the entry.
     pub fault: Fault,
 }
 
@@ -73,7 +73,7 @@ impl fmt::Display for Problem {
     }
 }
 
-/// What can be wrong with an entry.
+/// A fault of an entry.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 pub enum Fault {
     /// A field that is needed is not there.
@@ -84,9 +84,9 @@ pub enum Fault {
     Kind {
         /// The field, or what the whole entry is.
         field: &'static str,
-        /// What it is, as JSON.
+        /// The value, as JSON.
         found: String,
-        /// What it should be.
+        /// The expected kind of value.
         expected: &'static str,
     },
     /// Not a port that can be listened on.
@@ -94,7 +94,7 @@ pub enum Fault {
     Port {
         /// `port`, `clientPort` or `pubPort`.
         field: &'static str,
-        /// What it is, as JSON.
+        /// The value, as JSON.
         found: String,
         /// It ends in `++`, which is for entries with `clusterCount`.
         is_rising: bool,
@@ -147,13 +147,13 @@ pub enum Fault {
     Range {
         /// The value.
         found: String,
-        /// What holds for a good one, with the unit in the setting's name.
+        /// The condition for a valid value, with the unit in the setting's name.
         required: String,
     },
 }
 
 impl Fault {
-    /// What to do about it.
+    /// The remedy.
     pub fn remedy(&self) -> String {
         match self {
             Self::Missing("clientPort") => "give the port that clients connect to".to_owned(),
@@ -177,7 +177,7 @@ impl Fault {
 }
 
 impl ConfigError {
-    /// That a file cannot be parsed.
+    /// An error of a file that cannot be parsed.
     pub(super) fn syntax(path: &Path, reason: impl fmt::Display) -> Self {
         Self::Syntax { path: path.to_owned(), reason: reason.to_string() }
     }

@@ -1,4 +1,5 @@
-//! The settings' layers: defaults < `settings.toml` < environment variables < command line. Unknown names are refused.
+//! The settings' layers: defaults < `settings.toml` < environment variables < command line. Unknown
+//! names are refused.
 
 mod environment;
 
@@ -22,7 +23,8 @@ const SECRETS: [&str; 1] = ["admin.token"];
 pub struct Overrides(Vec<(String, String)>);
 
 impl Overrides {
-    /// Sets `key`, for example `room.max_members`; the value is written as in an environment variable.
+    /// Sets `key`, for example `room.max_members`; the value is written as in an environment
+    /// variable.
     #[must_use]
     pub fn with(mut self, key: &str, value: &str) -> Self {
         self.0.push((key.to_owned(), value.to_owned()));
@@ -47,7 +49,7 @@ pub fn load_settings(dir: &Path, overrides: &Overrides) -> Result<Settings, Conf
     merge(layers)
 }
 
-/// Where values come from.
+/// The source of values.
 #[derive(Debug)]
 enum Source {
     File(PathBuf),
@@ -177,7 +179,7 @@ fn nearest(wanted: &str, names: &[String]) -> String {
     names.iter().min_by_key(distance).cloned().unwrap_or_default()
 }
 
-/// How many characters must be added, removed or changed between two texts (Levenshtein).
+/// Number of characters to add, remove or change between two texts (Levenshtein).
 fn edits(left: &str, right: &str) -> usize {
     let mut row: Vec<usize> = (0..=right.chars().count()).collect();
     for (i, a) in left.chars().enumerate() {

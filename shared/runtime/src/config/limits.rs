@@ -1,4 +1,4 @@
-//! Which values of settings make sense. Says what is out of range, not what to do about it.
+//! The valid ranges of settings. Names the range of a value outside it, not its remedy.
 
 use std::ops::RangeInclusive;
 
@@ -8,28 +8,39 @@ use model::subjects::SubjectPrefix;
 
 use super::{origin, sign_in};
 
-/// Bytes of `content` with which a push is below 64 KiB whatever the names in it: three of 64 characters of 12 bytes each.
+/// Bytes of `content` with which a push is below 64 KiB for all names in it: three of 64 characters
+/// of 12 bytes each.
 const MAX_CONTENT: u64 = 60 * 1024;
 
-/// Pomelo's package length has three bytes.
+/// Largest package body.
+// Pomelo's package length has three bytes.
 const MAX_PACKAGE: u64 = 0xff_ffff;
-/// Far above any use, far below what a queue's counter can hold.
+/// Largest queue.
+// Far above any use, far below the limit of a queue's counter.
 const MAX_QUEUE: u64 = 1 << 24;
-/// A room's state stays below 7 MiB, at up to 300 bytes per member.
+/// Most members of a room.
+// The room's state stays below 7 MiB, at up to 300 bytes per member.
 const MAX_MEMBERS: u64 = 20_000;
-/// More names do not fit into an answer to `enter`, however short they are.
+/// Most members of a room that is not large.
+// More names do not fit into a response to `enter`, however short they are.
 const MAX_LARGE: u64 = 20_000;
-/// A checkpoint comes at the latest every 256 records, and one must be among those kept.
+/// Least records kept per room.
+// A checkpoint comes at the latest every 256 records, and one must be among those kept.
 const MIN_RECORDS: u64 = 512;
-/// The checkpoints of a room with few members, and what is between them, are below this, and must be among those kept.
+/// Least bytes kept per room.
+// The checkpoints of a room with few members, and the records between them, are below this, and
+// must be among those kept.
 const MIN_ROOM_BYTES: u64 = 4 * 1024 * 1024;
-/// What is kept in memory of a room besides its checkpoints.
+/// Memory for a room besides its checkpoints.
 const BESIDES_CHECKPOINTS: usize = 2 * 1024 * 1024;
-/// JetStream takes no more.
+/// Most replicas.
+// JetStream takes no more.
 const MAX_REPLICAS: u64 = 5;
-/// JetStream counts in signed 64 bits.
+/// Most bytes or records of the log.
+// JetStream counts in signed 64 bits.
 const MAX_STORED: u64 = i64::MAX.unsigned_abs();
-/// Several heartbeats fit in the shortest lease.
+/// Longest heartbeat interval.
+// Several heartbeats fit in the shortest lease.
 const MAX_HEARTBEAT_MS: u64 = 1_000;
 const HOUR_SECS: u64 = 3_600;
 const DAY_SECS: u64 = 24 * HOUR_SECS;
@@ -46,7 +57,7 @@ pub(super) struct OutOfRange {
     pub(super) other: Option<&'static str>,
     /// Its value.
     pub(super) found: String,
-    /// What would hold for a good value.
+    /// The condition for a valid value.
     pub(super) required: String,
 }
 
@@ -177,7 +188,7 @@ fn texts(settings: &Settings) -> Vec<OutOfRange> {
     };
     let origins = settings.frontend.allowed_origins.iter().filter(|text| !origin::is_entry(text));
     let origins = origins.map(|origin| broken("frontend.allowed_origins", origin, ORIGIN));
-    // An empty word is in everything that is said.
+    // An empty word would match every message.
     let words = settings.room.forbidden_words.iter().filter(|word| word.trim().is_empty());
     let words = words.map(|word| broken("room.forbidden_words", word, "a word"));
     let prefix = Some(&settings.nats.prefix).filter(|prefix| !SubjectPrefix::is_valid(prefix));
@@ -276,7 +287,7 @@ mod tests {
     }
 
     #[test]
-    fn texts_are_what_they_should_be() {
+    fn texts_are_checked() {
         let origins = |list: &'static [&str]| {
             broken(|settings| settings.frontend.allowed_origins = list.iter().map(|&text| text.to_owned()).collect())
         };

@@ -1,7 +1,7 @@
-//! Which web pages may connect. Pure.
+//! The origins of web pages that may connect. Pure.
 //!
-//! Native clients send no `Origin`. A browser says whose page it is, and a page of anybody could otherwise speak to a
-//! server that only its visitors reach.
+//! Native clients send no `Origin`. A browser sends the origin of its page; without a check, any
+//! page could connect to a server that only the visitors of that page reach.
 
 use std::net::IpAddr;
 
@@ -13,7 +13,8 @@ const OPAQUE: &str = "null";
 /// Begins an entry for all hosts below a domain.
 const WILDCARD: &str = "*.";
 
-/// Whether a page of `origin` may connect to the server that it calls `host` (the `Host` header).
+/// Returns true if a page of `origin` may connect to the server that it calls `host` (the `Host`
+/// header).
 ///
 /// Pages of the servers' own hosts may; `allowed` are others, each an [entry](is_entry). Ports are
 /// ignored; loopback names are one host.
@@ -101,7 +102,7 @@ mod tests {
     use model::ids::ServerId;
     use model::servers::GATE;
 
-    /// A gate in each of these hosts, whose clients are told `public`.
+    /// A gate in each of these hosts, with `public` as its advertised host.
     fn servers(hosts: &[&str], public: Option<&str>) -> Servers {
         let server = |(index, host): (usize, &&str)| {
             let id = ServerId::new(&format!("gate-{index}")).unwrap();
@@ -149,7 +150,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_origin_is_refused_unless_it_is_listed() {
+    fn opaque_origins_are_refused_unless_they_are_listed() {
         for origin in ["null", "file://", "app://main"] {
             assert!(!allowed(origin, "game.example"), "{origin}");
             assert!(lets_in(origin, origin), "{origin}");
@@ -160,7 +161,7 @@ mod tests {
     }
 
     #[test]
-    fn a_wildcard_stands_for_what_is_below_a_domain() {
+    fn a_wildcard_matches_hosts_below_a_domain() {
         for origin in ["https://a.example.org", "https://a.b.EXAMPLE.org:8443"] {
             assert!(lets_in("https://*.example.org", origin), "{origin}");
         }

@@ -1,4 +1,5 @@
-//! Reads `servers.json` and refuses what cannot run, with all that is wrong at once. Unknown fields and types are fine.
+//! Reads `servers.json` and refuses what cannot run, with all that is wrong at once. Unknown fields
+//! and types are fine.
 
 mod cluster;
 mod fields;
@@ -23,7 +24,7 @@ const NEEDED: [&str; 3] = [GATE, CONNECTOR, CHAT];
 /// exist, `DIR/ENV/servers.json`.
 ///
 /// # Errors
-/// If there is no such file or environment, or what it says cannot run.
+/// If there is no such file or environment, or its servers cannot run.
 pub fn load_servers(dir: &Path, environment: &str) -> Result<Servers, ConfigError> {
     ServersText::read(dir, environment)?.servers(environment)
 }
@@ -32,7 +33,7 @@ impl ServersText {
     /// Checks the servers of an environment.
     ///
     /// # Errors
-    /// If there is no such environment, or what it says cannot run.
+    /// If there is no such environment, or its servers cannot run.
     pub fn servers(&self, environment: &str) -> Result<Servers, ConfigError> {
         let lists = self.lists(environment)?;
         let mut reading = ServersParser::new(&self.path, &lists.prefix);
@@ -41,7 +42,7 @@ impl ServersText {
     }
 }
 
-/// What was found so far in one environment.
+/// Parses one environment and collects its problems.
 struct ServersParser<'a> {
     path: &'a Path,
     prefix: &'a str,
@@ -136,8 +137,9 @@ impl<'a> ServersParser<'a> {
         Some(server)
     }
 
-    /// Notes a listener. Servers listen on every address of their host, so what collides there is the number alone.
+    /// Notes a listener and reports an address that is used twice.
     fn listener(&mut self, entry: &str, field: &'static str, host: &str, port: Option<u16>) {
+        // Servers listen on every address of their host, so the port alone collides there.
         let Some(port) = port else { return };
         let address = (machine(host), port);
         if let Some(other) = self.addresses.get(&address) {

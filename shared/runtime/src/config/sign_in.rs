@@ -1,4 +1,5 @@
-//! How to sign in to NATS: the files that the settings name, read and checked. Refuses two ways at once, shows no secret.
+//! Authentication at NATS: the files that the settings name, read and checked. Refuses two ways at
+//! once, shows no secret.
 
 use std::path::{Path, PathBuf};
 
@@ -8,7 +9,7 @@ use thiserror::Error;
 use super::limits::OutOfRange;
 use crate::text_file;
 
-/// Who we say that we are.
+/// The identity of this process at the broker.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Identity {
     /// The text of a credentials file: a JWT, and the seed that proves that it is ours.
@@ -21,29 +22,29 @@ pub enum Identity {
     Nkey(Secret),
 }
 
-/// Files for TLS, and whether there must be TLS. The broker may ask for it in any case.
+/// Files for TLS, and the requirement of TLS. The broker may require it in any case.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Tls {
     /// Certificates of authorities, instead of the system's.
     pub authorities: Option<PathBuf>,
     /// Our certificate, and its key.
     pub certificate: Option<(PathBuf, PathBuf)>,
-    /// Never speak without.
+    /// Refuse connections without TLS.
     pub is_required: bool,
     /// From the first byte.
     pub is_first: bool,
 }
 
-/// Everything about signing in that the settings say.
+/// The authentication that the settings describe.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct SignIn {
-    /// None: as whoever the broker takes us for.
+    /// None: the broker's default user.
     pub identity: Option<Identity>,
-    /// How the way there is protected.
+    /// The protection of the connection.
     pub tls: Tls,
 }
 
-/// Why we cannot sign in. The operator's matter; says nothing of what is in a file.
+/// An error of authentication. The operator's matter; shows nothing of a file's content.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 pub enum SignInError {
     /// Settings do not go together.
@@ -53,7 +54,7 @@ pub enum SignInError {
         setting: &'static str,
         /// Its value: a file's or a user's name.
         found: String,
-        /// What would go together with the others.
+        /// The value that would be consistent.
         required: String,
     },
     /// The list of servers has a password or token in it, and the settings have another way.
@@ -69,7 +70,7 @@ pub enum SignInError {
         setting: &'static str,
         /// The file.
         path: String,
-        /// What the system says.
+        /// The system's reason.
         reason: String,
     },
     /// A file does not hold what it should.
@@ -79,7 +80,7 @@ pub enum SignInError {
         setting: &'static str,
         /// The file.
         path: String,
-        /// What it should hold.
+        /// The content that it should have.
         wanted: &'static str,
     },
 }
@@ -94,17 +95,17 @@ const SEED: usize = 58;
 /// Begins the seed of a user's NKey.
 const USER_SEED: &str = "SU";
 
-/// A setting's name, and what it says.
+/// A setting's name and its value.
 type Setting<'a> = (&'static str, &'a str);
 
 impl SignInError {
-    /// That the file of `nats.credentials_file` does not prove anything.
+    /// The error for a file of `nats.credentials_file` without usable credentials.
     pub fn unfit_credentials(path: &str) -> Self {
         let wanted = "the JWT and the seed of a user, as nsc writes them";
         Self::Unfit { setting: "nats.credentials_file", path: path.to_owned(), wanted }
     }
 
-    /// That the file of `nats.nkey_file` holds no seed.
+    /// The error for a file of `nats.nkey_file` without a seed.
     pub fn unfit_seed(path: &str) -> Self {
         let wanted = "the seed of a user's NKey (SU...), as `nk -gen user` writes it";
         Self::Unfit { setting: "nats.nkey_file", path: path.to_owned(), wanted }
@@ -172,7 +173,8 @@ fn identity(settings: &NatsSettings) -> Result<Option<Identity>, SignInError> {
     Ok(text("nats.token_file", &settings.token_file)?.map(Identity::Token))
 }
 
-/// The client library reads the files itself, at each connection; here they are only looked at.
+/// Checks the files for TLS.
+// The client library reads the files itself, at each connection.
 fn tls(settings: &NatsSettings) -> Result<Tls, SignInError> {
     let authorities = pem(("nats.tls_ca_file", &settings.tls_ca_file), CERTIFICATE, "a certificate in PEM")?;
     let certificate = pem(("nats.tls_cert_file", &settings.tls_cert_file), CERTIFICATE, "a certificate in PEM")?;
@@ -289,9 +291,9 @@ mod tests {
         assert_eq!(NatsSettings::default().for_server("chat-server-1"), NatsSettings::default());
     }
 
-    /// Whoever names an authority must not be talked into speaking without TLS.
+    /// A setting that names an authority must not allow a connection without TLS.
     #[test]
-    fn a_file_for_tls_asks_for_tls() {
+    fn a_file_for_tls_requires_tls() {
         let scratch = Scratch::new();
         let tls_ca_file = scratch.file("ca.pem", "-----BEGIN CERTIFICATE-----");
         let read = SignIn::read(&NatsSettings { tls_ca_file, ..NatsSettings::default() }).unwrap();

@@ -1,5 +1,5 @@
-//! What a figure can be: a count, a level, a spread. Handles on the figures of `prometheus-client`, which writes them out;
-//! clones are the same figure, and adding to one neither allocates nor looks anything up.
+//! Counters and gauges: handles on the metrics of `prometheus-client`, which writes them. Clones
+//! are the same metric, and adding to one neither allocates nor searches.
 
 use prometheus_client::metrics::counter::Counter as PrometheusCounter;
 use prometheus_client::metrics::gauge::Gauge as PrometheusGauge;
@@ -75,7 +75,7 @@ impl Metric for Gauge {
     }
 }
 
-/// What one of several servers of a process has of a level; taken away when it is dropped.
+/// The share of one of several servers of a process in a gauge; subtracted when it is dropped.
 #[derive(Debug)]
 pub struct GaugeShare {
     level: Gauge,

@@ -1,4 +1,4 @@
-//! The two text formats in which metrics are written, and which one a request asks for.
+//! The two text formats of the metrics, and the choice between them for a request.
 
 use std::borrow::Cow;
 use std::collections::BTreeSet;
@@ -6,7 +6,7 @@ use std::collections::BTreeSet;
 /// A format of `/metrics`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Format {
-    /// OpenMetrics 1.0.0: what is given if the request does not say, or takes anything.
+    /// OpenMetrics 1.0.0: the default if the request has no preference.
     OpenMetrics,
     /// Prometheus' own format, 0.0.4.
     Plain,
@@ -50,7 +50,7 @@ impl Format {
         if range.kind.eq_ignore_ascii_case(major) { Some(1) } else { (range.kind == "*/*").then_some(0) }
     }
 
-    /// The content type of an answer.
+    /// The content type of a response.
     pub fn content_type(self) -> &'static str {
         match self {
             Self::OpenMetrics => "application/openmetrics-text; version=1.0.0; charset=utf-8",

@@ -1,4 +1,5 @@
-//! How sizes and times are spread, what requests came to, and why bus messages were refused. Everything that a label can say is made when the process starts.
+//! Histograms of sizes and durations, and the counters and gauges with labels. Every value of a
+//! label is made when the process starts.
 
 use std::time::Duration;
 
@@ -12,11 +13,11 @@ use wire::routes;
 use super::counters::{Counter, Metric};
 use crate::health::{Check, Report};
 
-/// Upper ends of what is told apart of times, in seconds.
+/// Upper bounds of the buckets for durations, in seconds.
 const DURATION_BUCKETS: [f64; 16] =
     [0.000_05, 0.000_1, 0.000_25, 0.000_5, 0.001, 0.002_5, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0];
 
-/// Sizes are told apart by powers of two, up to 1,024.
+/// Number of buckets for sizes: powers of two up to 1,024.
 const SIZE_BUCKETS: u16 = 11;
 
 type Label = (&'static str, &'static str);
@@ -25,7 +26,7 @@ fn duration_histogram() -> Histogram {
     Histogram::new(DURATION_BUCKETS)
 }
 
-/// How often something had which size.
+/// A histogram of sizes.
 #[derive(Debug, Clone)]
 pub struct SizeHistogram(Histogram);
 
@@ -48,7 +49,7 @@ impl Metric for SizeHistogram {
     }
 }
 
-/// How long something took, each time.
+/// A histogram of durations.
 #[derive(Debug, Clone)]
 pub struct DurationHistogram(Histogram);
 
@@ -59,15 +60,15 @@ impl DurationHistogram {
     }
 }
 
-/// How long each stage of a message's life takes.
+/// The duration of each stage of a message's life.
 #[derive(Debug)]
 pub struct StageHistograms {
     family: Family<[Label; 1], Histogram, fn() -> Histogram>,
-    /// At a connector, from a request to its answer.
+    /// At a connector, from a request to its response.
     pub edge: DurationHistogram,
     /// From a chat server over the bus to itself, measured once a second.
     pub bus: DurationHistogram,
-    /// What a chat server's task takes for one question, or for the result of one append.
+    /// In a chat server's task, for one request or for the result of one append.
     pub room: DurationHistogram,
     /// One append.
     pub log: DurationHistogram,
@@ -90,8 +91,9 @@ impl Metric for StageHistograms {
     }
 }
 
-/// Which route was asked for: those that there are, and one for all others, so that no client can add one.
+/// The route of a request: a known one, or one value for all others.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+// A fixed set, so that no client can add a label.
 pub struct RouteLabel(usize);
 
 const ROUTES: [&str; 7] = [
@@ -109,13 +111,13 @@ const ROUTES: [&str; 7] = [
 const OUTCOMES: [&str; 3] = ["2xx", "4xx", "5xx"];
 
 impl RouteLabel {
-    /// What is asked for by this route.
+    /// The label for this route.
     pub fn of(route: &str) -> Self {
         Self(ROUTES.iter().position(|known| *known == route).unwrap_or(ROUTES.len() - 1))
     }
 }
 
-/// Requests by route and by the class of their answer's code.
+/// Requests by route and by the class of the response's code.
 #[derive(Debug)]
 pub struct ResponseCounters {
     family: Family<[Label; 2], PrometheusCounter>,
@@ -157,9 +159,9 @@ pub struct RefusalCounters {
     family: Family<[Label; 1], PrometheusCounter>,
     /// The sender is a stranger, or no server of the type that may send such a message.
     pub sender: Counter,
-    /// The answer would go to a subject that is not the sender's.
+    /// The response would go to a subject that is not the sender's.
     pub reply: Counter,
-    /// Messages are asked for on behalf of a member that is not the sender's.
+    /// The request reads messages on behalf of a member that is not the sender's.
     pub viewer: Counter,
 }
 

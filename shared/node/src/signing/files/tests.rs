@@ -29,7 +29,7 @@ fn written() -> (Scratch, KeyFiles) {
 }
 
 #[test]
-fn what_is_missing_is_written_and_nothing_else() {
+fn only_missing_keys_are_written() {
     let (_scratch, files) = written();
     let seed = fs::read_to_string(files.seed(&ids(&["a"])[0])).unwrap();
     assert_eq!(mode(&files.seed(&ids(&["a"])[0])), 0o600);

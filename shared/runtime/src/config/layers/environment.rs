@@ -1,5 +1,5 @@
-//! Settings that are texts outside: environment variables, and values of the command line. A
-//! setting's default says how its text is read; a text setting takes any text.
+//! Settings given as text: environment variables, and values of the command line. A setting's
+//! default decides how its text is parsed; a text setting takes any text.
 
 use std::ffi::OsString;
 
@@ -21,15 +21,16 @@ const NOT_SETTINGS: [&str; 4] = ["env", "config", "nats", "log"];
 
 /// Returns the settings among the environment variables, `section.name`.
 ///
-/// Orchestrators define variables for each service, and those of a service called `shaddock` begin
-/// like ours (`SHADDOCK_PORT`, `SHADDOCK_SERVICE_HOST`). So a variable is ours if it has a known
-/// section and two underscores, or the name of a setting without section. What is almost that is a
-/// slip, and is kept to be refused; all else is ignored.
+/// A variable is a setting if it has a known section and two underscores, or the name of a setting
+/// without section. Near misses are kept, to be refused; all other variables are ignored.
 pub(super) fn settings(
     variables: impl IntoIterator<Item = (OsString, OsString)>,
     defaults: &Dict,
     keys: &[String],
 ) -> Dict {
+    // Orchestrators define variables for each service, and those of a service called `shaddock`
+    // begin like ours (`SHADDOCK_PORT`, `SHADDOCK_SERVICE_HOST`), so unknown names cannot be
+    // errors.
     let ours = variables.into_iter().filter_map(|(name, text)| {
         let name = name.to_str()?;
         let begins = name.get(..PREFIX.len()).is_some_and(|start| start.eq_ignore_ascii_case(PREFIX));

@@ -1,4 +1,4 @@
-//! Which layer wins, and what is refused where.
+//! Tests of the settings' layers: precedence and refusals.
 
 use super::*;
 
@@ -87,7 +87,7 @@ fn a_value_out_of_range_is_refused_where_it_stands() {
 }
 
 #[test]
-fn a_syntax_error_tells_its_line() {
+fn a_syntax_error_names_its_line() {
     let error = dict(Path::new("settings.toml"), &Toml::string("[rpc]\nrequest_ms = \n")).unwrap_err();
     assert!(matches!(&error, ConfigError::Syntax { reason, .. } if reason.contains("line 2")), "{error}");
 }

@@ -50,7 +50,7 @@ impl ServersParser<'_> {
         host
     }
 
-    /// Reads the host and the port that clients are told instead of `host` and `clientPort`.
+    /// Reads the host and the port for clients that replace `host` and `clientPort`.
     pub(super) fn public(&mut self, entry: &str, fields: &Fields) -> (Option<String>, Option<u16>) {
         let client_host = self.host(entry, "clientHost", fields);
         let public_host = self.host(entry, "pubHost", fields);

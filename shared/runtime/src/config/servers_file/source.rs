@@ -1,5 +1,5 @@
 //! The file of an environment and its lists: `servers.json` with or without environments, or one
-//! below a directory for each environment, as Pomelo looks for them.
+//! below a directory for each environment, in the places where Pomelo reads them.
 
 use std::path::{Path, PathBuf};
 

@@ -1,4 +1,4 @@
-//! What `servers.json` may hold, and what is refused.
+//! Tests of `servers.json`: valid files and refusals.
 
 mod templates;
 
@@ -78,7 +78,7 @@ fn unknown_fields_and_types_are_fine() {
 }
 
 #[test]
-fn a_syntax_error_tells_its_line() {
+fn a_syntax_error_names_its_line() {
     let error = parse("{\n \"production\": {\n  \"chat\": [,]\n }\n}", "production").unwrap_err();
     assert!(matches!(&error, ConfigError::Syntax { reason, .. } if reason.contains("line 3")), "{error}");
     let error = parse(r#"{"production": 1}"#, "production").unwrap_err();
@@ -86,7 +86,7 @@ fn a_syntax_error_tells_its_line() {
 }
 
 #[test]
-fn a_missing_environment_tells_those_there_are() {
+fn a_missing_environment_lists_the_existing_ones() {
     let error = parse(r#"{"development": {}, "staging": {}}"#, "production").unwrap_err();
     assert!(matches!(error, ConfigError::Environment { known, .. } if known == ["development", "staging"]));
 }
@@ -232,7 +232,7 @@ fn a_cluster_entry_stands_for_several_servers() {
 }
 
 #[test]
-fn what_is_wrong_with_a_cluster_entry_is_named() {
+fn the_fault_of_a_cluster_entry_is_named() {
     let chat = |entry: Value| {
         let mut environment = good();
         environment["chat"] = json!([entry]);
@@ -247,7 +247,7 @@ fn what_is_wrong_with_a_cluster_entry_is_named() {
 }
 
 #[test]
-fn clients_are_told_the_public_host_and_port() {
+fn clients_receive_the_public_host_and_port() {
     let told = |fields: Value| {
         let mut environment = good();
         for (name, value) in fields.as_object().unwrap() {
@@ -313,7 +313,7 @@ fn an_environment_may_have_a_directory_of_its_own() {
 }
 
 #[test]
-fn what_a_file_is_instead_is_named() {
+fn the_actual_kind_of_a_file_is_named() {
     let scratch = Scratch::new();
     let load = || load_servers(scratch.path(), "production");
     let text = json!({ "production": good() }).to_string();
