@@ -1,4 +1,4 @@
-//! Chat servers as the failure detector sees them, for gates.
+//! The liveness of chat servers, reported to gates.
 
 use shared::ids::ServerId;
 use shared::rpc::messages::ChatStats;
@@ -7,20 +7,20 @@ use shared::rpc::report::{ChatReport, Liveness};
 use super::{ChatServers, MAX_MISSED};
 
 impl ChatServers {
-    /// Notes the figures of a run that was heard before.
+    /// Notes the statistics of a run that has sent a message.
     pub fn note_stats(&mut self, chat: &ServerId, stats: ChatStats) {
         if let Some(sequence) = self.sequences.get_mut(chat).filter(|_| stats.fits_report()) {
             sequence.stats = Some(stats);
         }
     }
 
-    /// Returns at most `most` chat servers, in the order of the list. Those are left out that were
-    /// neither heard nor missed yet.
+    /// Returns at most `most` chat servers, in the order of the list, without those that have
+    /// neither sent a message nor missed a heartbeat yet.
     pub fn reports(&self, most: usize) -> Vec<ChatReport> {
         self.chats().filter_map(|chat| self.report(chat)).take(most).collect()
     }
 
-    /// Returns true if a chat server was heard.
+    /// Returns true if any chat server has sent a message.
     pub fn has_received_any(&self) -> bool {
         !self.sequences.is_empty()
     }
