@@ -163,8 +163,8 @@ impl ChatServers {
 
     /// Counts a heartbeat as missed for which the broker found no subscriber. Returns true if the
     /// chat server went down by that.
-    // It counts like any other miss and decides nothing alone: where a tracer subscribes to everything
-    // the broker never reports a missing server, so heartbeats must suffice.
+    // It counts like any other miss and decides nothing alone: where a tracer subscribes to
+    // everything the broker never reports a missing server, so heartbeats must suffice.
     pub fn record_no_responder(&mut self, chat: &ServerId) -> bool {
         self.heartbeats
             .get_mut(chat)
@@ -343,7 +343,7 @@ mod tests {
     }
 
     #[test]
-    fn a_deaf_server_has_missed_its_heartbeat_at_once() {
+    fn a_server_without_responder_misses_its_heartbeat_at_once() {
         let mut servers = chat_servers();
         servers.begin_heartbeat_round();
         assert!(
@@ -355,7 +355,7 @@ mod tests {
     }
 
     #[test]
-    fn who_leaves_is_down_until_another_run_is_heard() {
+    fn a_leaving_server_is_down_until_another_run_sends_a_message() {
         let mut servers = chat_servers();
         let home = lobby(&servers);
         assert!(servers.record_leaving(&home, Incarnation(1)) && !servers.record_leaving(&home, Incarnation(1)));
@@ -367,7 +367,7 @@ mod tests {
 
     /// A stray announcement of a shutdown must not outlive what the server itself says.
     #[test]
-    fn who_says_that_it_stays_is_back() {
+    fn a_server_that_says_that_it_stays_is_up_again() {
         let mut servers = chat_servers();
         let home = lobby(&servers);
         servers.record_leaving(&home, Incarnation(1));
@@ -389,7 +389,7 @@ mod tests {
     }
 
     #[test]
-    fn what_could_not_be_heard_says_nothing() {
+    fn heartbeats_of_a_broken_connection_do_not_count() {
         let mut servers = chat_servers();
         servers.begin_heartbeat_round();
         servers.begin_heartbeat_round();
@@ -424,7 +424,7 @@ mod tests {
     }
 
     #[test]
-    fn numbers_that_really_jumped_are_taken_when_two_say_so() {
+    fn numbers_that_really_jumped_are_accepted_after_two() {
         let mut servers = chat_servers();
         let far = MAX_JUMP + 6;
         let checks = [5, far, far + 2, far + 3, far + 3].map(|number| check(&mut servers, 1, number));
@@ -482,7 +482,7 @@ mod tests {
     }
 
     #[test]
-    fn a_run_is_live_that_was_heard_twice_within_the_lease() {
+    fn a_run_is_live_after_two_messages_within_the_lease() {
         let mut servers = chat_servers();
         let known = |servers: &ChatServers, ticks| {
             servers.known(&chat(1), ticks).map(|known| (known.incarnation.0, known.live))

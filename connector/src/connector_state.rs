@@ -266,7 +266,7 @@ impl ConnectorState {
     ) {
         match answer {
             Answer::Alive | Answer::Leaving | Answer::Stale(_) => {}
-            // The chain decides whether the record is applied, from whatever server it came. A room
+            // The chain decides whether the record is applied, from any server. A room
             // that is not open here has members of this connector in the log that should have left:
             // opening it makes them leave.
             Answer::Record { room, epoch, position, record } => {

@@ -64,7 +64,7 @@ mod tests {
     #[test]
     fn connections_are_closed_evenly_and_in_the_end_all() {
         let closed = closed(1_000);
-        assert!(closed[..20].iter().all(|count| *count == 0), "gates are to know first");
+        assert!(closed[..20].iter().all(|count| *count == 0), "gates must learn of it first");
         let most = closed.iter().max().unwrap();
         assert!((10..=11).contains(most), "{most} at once");
     }

@@ -80,7 +80,7 @@ mod tests {
     }
 
     #[test]
-    fn what_the_same_sessions_hear_goes_together_and_answers_behind_it() {
+    fn pushes_to_the_same_sessions_are_batched_and_responses_follow() {
         let mut batch = PushBatch::default();
         for (seq, session, push) in [(7, 1, "a"), (8, 2, "b"), (9, 1, "c")] {
             let push = Bytes::from(push);
@@ -95,15 +95,15 @@ mod tests {
     }
 
     #[test]
-    fn an_answer_to_what_its_session_did_not_hear_keeps_its_place() {
+    fn a_response_to_a_whisper_keeps_its_place() {
         let mut batch = PushBatch::default();
-        assert!(!batch.accepts_response(7), "a whisper to somebody elsewhere");
+        assert!(!batch.accepts_response(7), "a whisper to another connector");
         batch.push(to(&[1, 2]), "a".into(), Some(6));
-        assert!(!batch.accepts_response(7), "a whisper behind what all heard");
+        assert!(!batch.accepts_response(7), "a whisper behind a message to all");
         batch.take();
-        assert!(!batch.accepts_response(6), "what was handed over");
+        assert!(!batch.accepts_response(6), "a batch that was taken");
         batch.push(to(&[2]), "b".into(), None);
-        assert!(!batch.accepts_response(7), "a whisper to somebody here");
+        assert!(!batch.accepts_response(7), "a whisper to a local session");
     }
 
     #[test]
@@ -115,7 +115,7 @@ mod tests {
     }
 
     #[test]
-    fn others_and_what_is_too_much_go_apart() {
+    fn other_sessions_and_large_pushes_are_not_batched() {
         let mut batch = PushBatch::default();
         batch.push(to(&[1, 2]), "a".into(), None);
         assert!(!batch.accepts_push(&to(&[1]), &"b".into()));

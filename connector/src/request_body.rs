@@ -163,7 +163,7 @@ mod tests {
     }
 
     #[test]
-    fn who_comes_back_says_where_it_was() {
+    fn a_resuming_client_names_its_position() {
         let token = Token::new(7);
         let body = format!(r#"{{"username":"ann","rid":"lobby","token":"{token}","since":12000,"epoch":5}}"#);
         let enter = EnterRequest::parse(body.as_bytes()).unwrap();
@@ -208,7 +208,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_wrong_is_named() {
+    fn errors_name_the_field() {
         let error = |body: &str| EnterRequest::parse(body.as_bytes()).unwrap_err();
         assert_eq!(error(""), BodyError::Missing("username"));
         assert_eq!(error("[]"), BodyError::NotAnObject);

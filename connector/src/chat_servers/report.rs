@@ -69,7 +69,7 @@ mod tests {
     }
 
     #[test]
-    fn a_server_is_left_out_until_it_is_heard_or_missed() {
+    fn a_server_is_left_out_until_a_message_or_a_miss() {
         let mut servers = chat_servers();
         servers.begin_heartbeat_round();
         assert_eq!(servers.reports(3), []);
@@ -107,12 +107,12 @@ mod tests {
     }
 
     #[test]
-    fn figures_are_those_of_the_run_that_is_reported() {
+    fn statistics_are_those_of_the_reported_run() {
         let mut servers = chat_servers();
         let stats = |version: &str| ChatStats { version: version.to_owned(), ..ChatStats::default() };
         let reported = |servers: &ChatServers| servers.reports(3).first().and_then(|report| report.stats.clone());
         servers.note_stats(&chat(1), stats("1"));
-        assert_eq!(reported(&servers), None, "it was not sequence");
+        assert_eq!(reported(&servers), None, "no message was received");
         receive(&mut servers, 1, RUN);
         servers.note_stats(&chat(1), stats("1"));
         servers.note_stats(&chat(1), stats(&"2".repeat(1_000)));

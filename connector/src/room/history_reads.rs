@@ -255,7 +255,7 @@ mod tests {
     }
 
     #[test]
-    fn readings_are_taken_by_number_by_session_and_by_deadline() {
+    fn reads_are_removed_by_number_by_session_and_by_deadline() {
         let mut reads = HistoryReads::default();
         let viewer = Token::new(1).membership();
         let mut add = |session, deadline| {
@@ -276,19 +276,19 @@ mod tests {
     }
 
     #[test]
-    fn what_is_still_to_be_told_is_left_out() {
+    fn messages_that_will_be_pushed_are_left_out() {
         let mut missed = MissedMessages { recovered: true, ..MissedMessages::default() };
         missed.add(page(&[1_000, 1_001, 2_000], 1), Position(1));
         assert_eq!((seqs(&missed), missed.recovered), (vec![1_000, 1_001], true));
     }
 
     #[test]
-    fn what_does_not_fit_is_behind_the_cursor() {
+    fn messages_that_do_not_fit_are_behind_the_cursor() {
         let mut missed = MissedMessages { recovered: true, ..MissedMessages::default() };
         missed.add(page(&[1_000, 2_000, 3_000], 15_000), Position(9));
         assert_eq!((seqs(&missed), missed.cursor), (vec![2_000, 3_000], Some(2_000)));
         missed.add(page(&[4_000], 60_000), Position(9));
-        assert_eq!((seqs(&missed), missed.cursor), (vec![4_000], Some(4_000)), "one is always there");
+        assert_eq!((seqs(&missed), missed.cursor), (vec![4_000], Some(4_000)), "one message always remains");
         assert!(missed.recovered);
     }
 }

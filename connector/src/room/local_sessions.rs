@@ -22,7 +22,7 @@ pub(super) struct LocalSession {
     pub(super) is_wanted: bool,
     /// The client knows that it is in the room, and gets pushes.
     pub(super) receives_pushes: bool,
-    /// The client asked to leave, and has entered no more since.
+    /// The client asked to leave, and no enter has completed since.
     pub(super) is_leaving: bool,
     /// The client knows all names.
     pub(super) knows_names: bool,
@@ -158,7 +158,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_audience_is_who_hears_now() {
+    fn receivers_are_the_sessions_that_get_pushes_now() {
         let mut sessions = LocalSessions::default();
         let name = Name::new("ann").unwrap();
         (1..=2).for_each(|number| sessions.start_entering(number, name.clone(), Token::new(1)));

@@ -193,7 +193,7 @@ mod tests {
     const SMALL: PresenceChange = PresenceChange::Total { names: true };
 
     #[test]
-    fn a_small_room_tells_names() {
+    fn a_small_room_reports_names() {
         let mut presence = presence(9);
         assert_eq!(presence.insert(&name(9), 0), [PresenceChange::Joined(name(9))]);
         assert_eq!(presence.insert(&name(9), 0), []);
@@ -204,7 +204,7 @@ mod tests {
     }
 
     #[test]
-    fn a_large_room_tells_totals_once_a_second() {
+    fn a_large_room_reports_counts_once_a_second() {
         let mut presence = presence(10);
         assert_eq!(presence.insert(&name(10), 5_000), [LARGE]);
         assert!(!presence.sends_names() && !presence.has_pending_total() && presence.tick(9_000).is_none());
@@ -219,7 +219,7 @@ mod tests {
     }
 
     #[test]
-    fn a_room_that_is_small_again_tells_the_difference() {
+    fn a_room_that_is_small_again_reports_the_difference() {
         let mut presence = presence(10);
         presence.insert(&name(10), 0);
         assert_eq!(presence.remove(&name(0)), []);
@@ -233,7 +233,7 @@ mod tests {
     }
 
     #[test]
-    fn what_replaces_the_names_may_be_of_another_size() {
+    fn a_replacement_may_be_of_another_size() {
         let mut presence = presence(3);
         assert_eq!(presence.replace(names(2..20), 0), [LARGE]);
         assert_eq!(
@@ -243,13 +243,13 @@ mod tests {
     }
 
     #[test]
-    fn more_than_can_be_told_at_once_is_to_be_read() {
+    fn more_than_the_most_changes_must_be_read() {
         let mut presence = Presence::new(5_000);
         assert_eq!(presence.replace(names(0..1_000), 0).len(), 1_000);
         assert_eq!(presence.replace(names(1_000..1_501), 0), [SMALL]);
         assert!(presence.sends_names());
         presence.replace(names(0..5_001), 0);
-        assert_eq!(presence.replace(names(0..400), 0).len(), 501 + 400 + 1, "since names were told last");
+        assert_eq!(presence.replace(names(0..400), 0).len(), 501 + 400 + 1, "since names were last reported");
         presence.replace(names(0..5_001), 0);
         assert_eq!(presence.replace(names(2_000..4_000), 0), [SMALL]);
     }
@@ -284,7 +284,7 @@ mod tests {
         /// A client that got everything from the beginning knows the exact member list whenever
         /// names are reported, and no name joins twice.
         #[test]
-        fn what_is_told_adds_up(changes in changes()) {
+        fn changes_add_up(changes in changes()) {
             let mut presence = Presence::new(10);
             let mut known = BTreeSet::new();
             for change in changes {
