@@ -17,6 +17,8 @@ use shared::senders::Senders;
 const RETIRED_HEARTBEATS: u32 = 60;
 
 /// Missed heartbeats in a row after which a chat server is down.
+// With two heartbeats a second, a dead server is down after 1 to 1.5 seconds. One alone would make
+// every lost message a verdict.
 const MAX_MISSED: u32 = 2;
 
 /// Largest jump of a sequence number that is accepted at once.

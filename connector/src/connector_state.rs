@@ -301,6 +301,8 @@ impl ConnectorState {
     pub fn tick(&mut self, now: Now) -> Vec<Effect> {
         let mut effects = Vec::new();
         let mut ended = Vec::new();
+        // Rooms take turns: the tick begins with the room at which the last one ran out of
+        // attaches.
         let first = self.attach_limit.begin_tick();
         let (before, from): (Vec<RoomId>, Vec<RoomId>) =
             self.ticking.iter().cloned().partition(|room| first.as_ref().is_some_and(|first| room < first));
@@ -413,6 +415,7 @@ impl ConnectorState {
         session.entering = None;
         let before = session.room.replace(room.clone());
         effects.push(Effect::Entered(number));
+        // The former room is left only now: a refused `enter` must change nothing.
         if let Some(before) = before.filter(|before| before != room) {
             self.in_known_room(&before, now, effects, |room, cx| room.close(number, cx));
         }

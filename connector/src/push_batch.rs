@@ -6,6 +6,8 @@ use bytes::{Bytes, BytesMut};
 use shared::frontend::FRAME;
 
 /// Framed pushes for the same sessions, and responses that follow them.
+// Being woken and one write cost the same for one push as for sixteen, so a batch costs a session
+// what a single push would.
 #[derive(Debug, Default)]
 pub(crate) struct PushBatch {
     to: Arc<[u64]>,

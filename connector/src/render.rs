@@ -242,6 +242,7 @@ fn members<'a>(room: &'a RoomId, members: &'a room::MembersPage) -> MembersBody<
 fn first_page(users: &[Name], most: usize) -> &[Name] {
     let mut bytes = 0;
     let fits = |name: &&Name| {
+        // Two quotes and a comma beside the name.
         bytes += wire::json_len(name.as_str()) + 3;
         bytes <= most
     };

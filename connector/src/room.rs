@@ -252,6 +252,8 @@ impl Room {
                 return self.advance(cx);
             }
         }
+        // An attach repairs every gap: there is no request for single records, and so only one path
+        // to get right.
         if self.attach == AttachState::Done {
             cx.common.metrics.gaps_repaired.add();
             self.attach = AttachState::Due(cx.now);
@@ -301,6 +303,8 @@ impl Room {
     /// Handles the answer that the owner cannot append.
     pub fn on_unavailable(&mut self, because: Unavailable, cx: &mut Context<'_>) {
         self.last_unavailable = Some(because);
+        // A broker that takes less than this one refuses a large proposal at each repeat, so it is
+        // split.
         if because == Unavailable::LogAway {
             self.proposer.split_in_flight();
         }
@@ -349,6 +353,8 @@ impl Room {
             self.empty_since = cx.now;
             return true;
         }
+        // A detach that overtakes the attach is lost on the owner, so an unanswered attach keeps
+        // the room.
         let stays = if self.attach == AttachState::Done { cx.common.linger_ms } else { ATTACHES_MS };
         if cx.now.saturating_sub(self.empty_since) < stays {
             return true;

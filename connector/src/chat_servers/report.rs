@@ -9,6 +9,7 @@ use super::{ChatServers, MAX_MISSED};
 impl ChatServers {
     /// Notes the statistics of a run that has sent a message.
     pub fn note_stats(&mut self, chat: &ServerId, stats: ChatStats) {
+        // Longer statistics are left out, or the reports would not fit one message to a gate.
         if let Some(sequence) = self.sequences.get_mut(chat).filter(|_| stats.fits_report()) {
             sequence.stats = Some(stats);
         }

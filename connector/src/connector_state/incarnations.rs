@@ -95,6 +95,8 @@ impl ConnectorState {
             return;
         }
         self.rival = None;
+        // No later process lives: the higher number is from a run whose clock was ahead, or from a
+        // stray message.
         self.lineage.go_on_above(later);
         self.common.incarnation = self.lineage.present();
         info!(server = %self.common.me, %chat, before = mine.0, known = later.0, "a later incarnation is known, going on above it");

@@ -20,6 +20,8 @@ impl ConnectorState {
     pub fn handle_request(&mut self, session: u64, id: Option<u32>, request: ClientRequest, now: Now) -> Vec<Effect> {
         let mut effects = Vec::new();
         let Some(known) = self.sessions.get_mut(&session) else { return effects };
+        // Before the limit of requests in flight: a read without a response has no effect and must
+        // cost nothing.
         if id.is_none() && request.is_read_only() {
             return effects;
         }

@@ -52,6 +52,7 @@ impl ConnectorState {
             }
             return false;
         }
+        // With any other subject a forged ping could make this connector publish into a room's log.
         let may = subjects::is_inbox_of(gate, reply);
         if !may {
             self.common.metrics.bus_refused.reply.add();

@@ -44,6 +44,8 @@ impl Room {
         self.state.settle(position, record);
         self.applied.position = position;
         self.applied.id = record.id;
+        // Not before the whole record is in the state: within it a session may leave and join
+        // again.
         for (session, run) in moved {
             self.reconcile_run(session, run, cx.common);
         }

@@ -100,6 +100,7 @@ impl Room {
     /// Takes the state instead of the records between, unless other records were applied meanwhile.
     /// Returns true if it took it.
     fn take_state(&mut self, asked: Place, now: Place, state: RoomState, cx: &mut Context<'_>) -> bool {
+        // Records were applied since the attach was sent, so the room is ahead of this state.
         if asked != self.applied {
             return false;
         }

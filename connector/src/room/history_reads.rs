@@ -11,6 +11,7 @@ use super::{Context, RETRY, Room, RoomEffect, RoomResponse, Stamp, session_id};
 
 /// Most bytes, as JSON, of missed messages in the response to `enter`; older ones are behind a
 /// cursor.
+// Names and missed messages share 60 KiB of the response, so a third is left to the names.
 const MISSED_BYTES: usize = 40 * 1024;
 
 /// Most messages in that response.
@@ -224,6 +225,8 @@ impl MissedMessages {
             bytes += said.json_size();
             bytes <= MISSED_BYTES
         };
+        // The newest is kept even if it alone is too large: without a message there would be no
+        // cursor to read on from.
         let kept = self.messages.iter().rev().take_while(fits).count().max(1);
         if kept < self.messages.len() {
             self.messages.drain(..self.messages.len() - kept);

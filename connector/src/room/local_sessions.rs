@@ -39,6 +39,8 @@ impl LocalSession {
 
     /// Confirms that it is in by this stay: from now on its client can resume that one.
     pub(super) fn confirm_stay(&mut self, stay: Membership) {
+        // Not any pending stay: an entry of an earlier join may be applied while a later one is
+        // pending.
         if let Some(token) = self.entering.take_if(|token| token.membership() == stay) {
             self.token = token;
         }

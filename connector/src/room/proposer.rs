@@ -231,6 +231,8 @@ impl Proposer {
         let most_bytes = self.most_bytes(budget);
         let mut bytes = 0;
         let mut queued = Vec::new();
+        // The first item is taken at any size: one that is larger than a proposal should be is
+        // proposed alone.
         while queued.len() < MAX_ITEMS
             && let Some(next) = self.queue.front()
         {

@@ -156,6 +156,7 @@ impl Room {
         if !(local.is_wanted && local.receives_pushes) || cx.common.resume_ms == 0 {
             return self.close(session, cx);
         }
+        // A held session gets no pushes: the client reads what it missed when it resumes.
         local.receives_pushes = false;
         self.end_reads(session, cx);
         self.held.insert(session, cx.now + cx.common.resume_ms);

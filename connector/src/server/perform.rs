@@ -23,6 +23,8 @@ impl Connector {
         for effect in effects {
             match effect {
                 Effect::Push { room, to, push } => {
+                    // Rendered and framed once for all sessions: each gets a clone of the same
+                    // bytes.
                     let Some(framed) = render::render_push(&room, &push, self.dictionary.as_deref()) else { continue };
                     if !batch.accepts_push(&to, &framed) {
                         self.flush(batch.take());
