@@ -1,4 +1,5 @@
-//! Everything a connector knows: its sessions, their rooms, the chat servers. Pure: inputs in, effects out.
+//! State of a connector: its sessions, their rooms, its chat servers. Pure: takes inputs and
+//! returns effects.
 
 pub mod attach_rate_limit;
 mod chat_liveness;
@@ -29,7 +30,8 @@ use requests::RoomQuery;
 
 pub use effects::{ClientRequest, ClientResponse, Effect, Gauges, Limits, Now};
 
-/// Questions to chat servers are numbered so that the room can be told from the number: this many per room, in turn.
+/// Requests to chat servers carry tokens that identify the room: each room has a range of this
+/// size, used in turn.
 const TOKENS_PER_ROOM: u64 = 1 << 16;
 
 /// A client connection.
@@ -38,7 +40,7 @@ struct Session {
     room: Option<RoomId>,
     entering: Option<RoomId>,
     in_flight: usize,
-    /// Requests for the room that is being entered, which can be answered only behind that.
+    /// Requests for the room that is being entered; they are answered after the `enter`.
     after_enter: Vec<(PendingRequest, RoomQuery)>,
 }
 
@@ -50,28 +52,28 @@ pub struct ConnectorState {
     max_in_flight: usize,
     request_ms: u64,
     sessions: HashMap<u64, Session>,
-    // Ordered, as are the busy ones: what happens must depend on nothing but the inputs, or no run of a simulation could be
-    // repeated.
+    // Ordered maps, as for `ticking`: effects must depend on the inputs alone, not on a hash seed,
+    // or a simulated run could not be repeated.
     rooms: BTreeMap<RoomId, RoomSlot>,
     rooms_by_serial: HashMap<u64, RoomId>,
-    /// Rooms in which time changes something.
+    /// Rooms that must be ticked: for these time alone changes something.
     ticking: BTreeSet<RoomId>,
     last_serial: u64,
     last_number: u64,
-    /// Messages to chat servers so far.
+    /// Messages sent to chat servers.
     messages_sent: u64,
-    /// The runs of this process.
+    /// The incarnations of this process.
     lineage: Lineage,
-    /// The word of chat servers on a later process with this connector's id.
+    /// Reports of chat servers about a later process with this connector's id.
     rival: Option<Rival>,
-    /// The last heartbeats, by their tokens.
+    /// Servers of the last heartbeat round, by token.
     heartbeats: BTreeMap<u64, ServerId>,
     heartbeat_number: u64,
-    /// Clients are sent away: nobody comes back to this connector.
+    /// Set on stop: no session is held for its client to resume.
     stopping: bool,
-    /// Clients are sent elsewhere: those that resume are waited for.
+    /// Set on drain: sessions of clients that resume are held, all others are closed.
     draining: bool,
-    /// Rooms that have something to propose, while it is gathered.
+    /// Rooms with something to propose, while a batch is open.
     batched: Option<BTreeSet<RoomId>>,
     attach_limit: AttachRateLimit,
 }
@@ -79,14 +81,14 @@ pub struct ConnectorState {
 #[derive(Debug)]
 struct RoomSlot {
     room: Room,
-    /// The chat server that is asked about it.
+    /// The chat server to which requests about the room are sent.
     chat: ServerId,
     serial: u64,
     last_token: u64,
 }
 
 impl ConnectorState {
-    /// No sessions, no rooms.
+    /// Returns a connector without sessions and rooms.
     pub fn new(common: Common, chat_servers: ChatServers, limits: Limits) -> Self {
         Self {
             lineage: Lineage::new(common.incarnation),
@@ -111,22 +113,23 @@ impl ConnectorState {
         }
     }
 
-    /// The broker takes messages of another size. What is too large now is found when it would be sent.
+    /// Sets the size limits that the broker has now. Queued items above them are refused when they
+    /// would be proposed.
     pub fn set_size_limits(&mut self, size_limits: SizeLimits) {
         self.common.size_limits = size_limits;
     }
 
-    /// Requests that are not answered yet.
+    /// Returns the number of requests without a response.
     pub fn requests_waiting(&self) -> usize {
         self.sessions.values().map(|session| session.in_flight).sum()
     }
 
-    /// Rooms that are followed.
+    /// Returns the number of rooms that are followed.
     pub fn rooms(&self) -> usize {
         self.rooms.len()
     }
 
-    /// How much there is of what; looks at every session.
+    /// Returns the gauges. Looks at every session.
     pub fn gauges(&self) -> Gauges {
         let none = Gauges { rooms: self.rooms.len(), ..Gauges::default() };
         self.sessions.values().fold(none, |Gauges { rooms, members, in_flight }, session| Gauges {
@@ -136,17 +139,17 @@ impl ConnectorState {
         })
     }
 
-    /// Whether every room has all that the log said of it, and nothing is under way.
+    /// Returns true if every room is caught up and no request is in flight.
     pub fn is_settled(&self) -> bool {
         self.rooms.values().all(|slot| slot.room.is_settled())
     }
 
-    /// A client connected.
+    /// Adds the session of a client that connected.
     pub fn open(&mut self, session: u64) {
         self.sessions.insert(session, Session::default());
     }
 
-    /// A client is gone. One whose connection broke stays in its room for a while.
+    /// Removes a session. A session whose connection broke is held in its room for a while.
     pub fn close(&mut self, session: u64, ending: Ending, now: Now) -> Vec<Effect> {
         let mut effects = Vec::new();
         let Some(Session { room, entering, .. }) = self.sessions.remove(&session) else { return effects };
@@ -165,12 +168,14 @@ impl ConnectorState {
         effects
     }
 
-    /// The connector is about to end, and sends its clients elsewhere: those that resume do so unnoticed.
+    /// Begins to drain: sessions of clients that resume are held from now on, so that they can
+    /// resume elsewhere.
     pub fn drain(&mut self) {
         self.draining = true;
     }
 
-    /// The connector is about to end: no session is kept for its client to come back here.
+    /// Begins the shutdown: no session is held from now on, and those that are held leave their
+    /// rooms.
     pub fn stop(&mut self, now: Now) -> Vec<Effect> {
         self.stopping = true;
         let mut effects = Vec::new();
@@ -180,12 +185,13 @@ impl ConnectorState {
         effects
     }
 
-    /// What the next requests propose is gathered, so that what is for one room is proposed together.
+    /// Opens a batch: rooms queue what the next requests propose, so that each room makes one
+    /// proposal.
     pub fn begin_batch(&mut self) {
         self.batched.get_or_insert_default();
     }
 
-    /// Proposes what was gathered, and gathers no more.
+    /// Closes the batch and proposes what was queued.
     pub fn propose_batch(&mut self, now: Now) -> Vec<Effect> {
         let mut effects = Vec::new();
         for room in self.batched.take().unwrap_or_default() {
@@ -194,10 +200,10 @@ impl ConnectorState {
         effects
     }
 
-    /// A message of a chat server, which may be proven to be its own, by a signature.
+    /// Handles a message of a chat server; `is_proven` says that its signature was verified.
     ///
     /// # Errors
-    /// If the bytes are not such a message; nothing has changed then.
+    /// If the bytes are not such a message; then the state has not changed.
     pub fn receive(&mut self, body: &[u8], is_proven: bool, now: Now) -> Result<Vec<Effect>, RpcError> {
         let FromChat { chat, incarnation, number, mut answer, stats, .. } = rpc::decode(body)?;
         let mut effects = Vec::new();
@@ -227,14 +233,14 @@ impl ConnectorState {
             | SequenceCheck::NewRun
             | SequenceCheck::Reset => {}
         }
-        // A copy of an old message, or one that came late, says nothing of the present: it may be from
-        // before its sender said that it leaves.
+        // A copy of an old message, or a late one, says nothing about the present: it may be older
+        // than the sender's announcement that it shuts down.
         let is_present = check != SequenceCheck::Old;
         if is_present {
             let stays = answer == RpcResponse::Alive && check.is_newest();
             self.note_chat_heard((&chat, incarnation), stays, now, &mut effects);
         }
-        // Late ones are older than those that are known.
+        // Statistics of a late message are older than those that are known.
         stats.filter(|_| check.is_newest()).into_iter().for_each(|stats| self.chat_servers.note_stats(&chat, stats));
         if !self.lineage.earlier().is_empty() {
             self.lineage.unify_response(&self.common.me, &mut answer);
@@ -244,7 +250,7 @@ impl ConnectorState {
             _ => {}
         }
         if is_present && answer == RpcResponse::Leaving && self.chat_servers.record_leaving(&chat, incarnation) {
-            info!(%chat, "a chat server is about to end; its rooms are asked for at others");
+            info!(%chat, "chat server is shutting down, rerouting its rooms");
             self.reroute_rooms(now, &mut effects);
         }
         self.on_answer((&chat, check), answer, now, &mut effects);
@@ -260,8 +266,9 @@ impl ConnectorState {
     ) {
         match answer {
             RpcResponse::Alive | RpcResponse::Leaving | RpcResponse::Stale(_) => {}
-            // The chain says whether a record is to be applied, however it comes. A room that nobody here knows has
-            // members in the log that we should have seen off: the room is opened to do so.
+            // The chain decides whether the record is applied, from any server. A room
+            // that is not open here has members of this connector in the log that should have left:
+            // opening it makes them leave.
             RpcResponse::Record { room, epoch, position, record } => {
                 let place = LogPosition { epoch, position, id: record.id };
                 self.in_room(&room, now, effects, |room, cx| {
@@ -271,7 +278,8 @@ impl ConnectorState {
                     }
                 });
             }
-            // An answer that newer ones overtook must not be taken for the present, nor that of one who is not asked any more.
+            // An overtaken answer must not be taken for the present, and neither must one of a chat
+            // server that the room is no longer routed to.
             RpcResponse::Attached { ref room, .. } if !check.is_newest() || !self.is_routed_to(chat, room) => {}
             RpcResponse::NotOwner { ref room } if !self.is_routed_to(chat, room) => {}
             RpcResponse::History { .. } | RpcResponse::NotOwner { .. } | RpcResponse::Unavailable { .. }
@@ -289,10 +297,12 @@ impl ConnectorState {
         }
     }
 
-    /// To be called some twenty times a second: deadlines and repeats.
+    /// Handles deadlines and repeats. The caller ticks some twenty times a second.
     pub fn tick(&mut self, now: Now) -> Vec<Effect> {
         let mut effects = Vec::new();
         let mut ended = Vec::new();
+        // Rooms take turns: the tick begins with the room at which the last one ran out of
+        // attaches.
         let first = self.attach_limit.begin_tick();
         let (before, from): (Vec<RoomId>, Vec<RoomId>) =
             self.ticking.iter().cloned().partition(|room| first.as_ref().is_some_and(|first| room < first));
@@ -373,7 +383,8 @@ impl ConnectorState {
         for effect in room_effects {
             self.perform(id, effect, now, effects);
         }
-        // Last, so that clients are answered in the order in which they asked.
+        // After the effects of the room, so that clients are answered in the order of their
+        // requests.
         for session in concluded {
             self.read_after_enter(session, id, now, effects);
         }
@@ -398,12 +409,13 @@ impl ConnectorState {
         }
     }
 
-    /// A session is in; the room it was in before is left.
+    /// Notes that a session entered a room; it leaves the room it was in before.
     fn on_entered(&mut self, number: u64, room: &RoomId, now: Now, effects: &mut Vec<Effect>) {
         let Some(session) = self.sessions.get_mut(&number) else { return };
         session.entering = None;
         let before = session.room.replace(room.clone());
         effects.push(Effect::Entered(number));
+        // The former room is left only now: a refused `enter` must change nothing.
         if let Some(before) = before.filter(|before| before != room) {
             self.in_known_room(&before, now, effects, |room, cx| room.close(number, cx));
         }
@@ -441,7 +453,7 @@ impl ConnectorState {
             Err(error) => {
                 static UNWRITABLE: LogRateLimit = LogRateLimit::new();
                 if let Some(suppressed) = UNWRITABLE.pass() {
-                    error!(%error, suppressed, "a question to a chat server cannot be written");
+                    error!(%error, suppressed, "request to a chat server cannot be encoded");
                 }
                 None
             }
@@ -460,7 +472,7 @@ fn respond(effects: &mut Vec<Effect>, session: u64, id: Option<u32>, response: C
     effects.extend(id.map(|id| Effect::Respond { session, id, response }));
 }
 
-/// What the `Method` header says of a question: what is inside a proposal, each once.
+/// Returns the value of the `Method` header: for a proposal the methods of its items, each once.
 fn method(question: &RpcRequest) -> String {
     match question {
         RpcRequest::Attach { .. } => "attach".to_owned(),

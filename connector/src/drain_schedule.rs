@@ -1,39 +1,42 @@
-//! When a connector that is about to end closes which share of its connections: evenly over a time. Pure.
+//! The schedule by which a connector that shuts down closes its connections: evenly over a time
+//! window. Pure.
 
 use std::time::Duration;
 
-/// A connector's way out.
+/// Spreads the closing of connections over the drain window.
 #[derive(Debug)]
 pub struct DrainSchedule {
-    /// Those that were due up to then are closed, but for a part of one.
+    /// Connections due up to this time have been taken, except for the fraction in `carry`.
     closed_until: Duration,
-    /// That part.
+    /// Fraction of a connection that is due and not yet taken.
     carry: f64,
     ends: Duration,
 }
 
 impl DrainSchedule {
-    /// From `now` on, after a wait, over a time.
+    /// Begins at `now + wait` and ends `window` later.
     pub fn new(now: Duration, wait: Duration, window: Duration) -> Self {
         let begins = now + wait;
         Self { closed_until: begins, carry: 0.0, ends: begins + window }
     }
 
-    /// How many of so many open connections are to be closed now; all of them in the end.
+    /// Returns the number of connections to close now, of `open`; all of them at the end.
     ///
-    /// However often it is asked, no second has more than its share: what is less than one connection is due later.
+    /// The rate does not depend on the interval between calls: a fraction of a connection is
+    /// carried over, so no second gets more than its share.
     pub fn take_due(&mut self, now: Duration, open: usize) -> usize {
         if now >= self.ends {
             return open;
         }
         let Some(past) = now.checked_sub(self.closed_until) else { return 0 };
-        // Those that are open, but for the part that was due before, are spread over what is left of the time.
+        // The share is taken of the connections that are still open, not of those at the beginning:
+        // clients also leave by themselves, and a fixed rate would finish early.
         let left = self.ends - self.closed_until;
         let share = past.as_secs_f64() / left.as_secs_f64() * (open as f64 - self.carry).max(0.0);
         let due = (self.carry + share).floor();
         self.carry += share - due;
         self.closed_until = now;
-        // As others go by themselves, there may be fewer.
+        // Clients that left by themselves may have reduced `open` below the carried share.
         (due as usize).min(open)
     }
 }
@@ -44,7 +47,7 @@ mod tests {
 
     const TICK_MS: usize = 50;
 
-    /// What is closed at each tick of a wait of one second and a window of five.
+    /// Returns the connections closed at each tick of a wait of one second and a window of five.
     fn closed(mut open: usize) -> Vec<usize> {
         let ms = |ms: usize| Duration::from_millis(ms as u64);
         let mut schedule = DrainSchedule::new(ms(0), ms(1_000), ms(5_000));
@@ -61,7 +64,7 @@ mod tests {
     #[test]
     fn connections_are_closed_evenly_and_in_the_end_all() {
         let closed = closed(1_000);
-        assert!(closed[..20].iter().all(|count| *count == 0), "gates are to know first");
+        assert!(closed[..20].iter().all(|count| *count == 0), "gates must learn of it first");
         let most = closed.iter().max().unwrap();
         assert!((10..=11).contains(most), "{most} at once");
     }

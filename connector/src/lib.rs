@@ -1,8 +1,8 @@
-//! A connector: holds client connections, proposes what clients want to the owners of their rooms, follows the rooms'
-//! records, and tells the clients.
+//! A connector: holds client connections, proposes the clients' requests to the owners of their
+//! rooms, follows the rooms' records, and pushes them to the clients.
 //!
-//! Reading order: [`request_body`], [`room`], [`connector_state`], [`render`] (all pure), then `session_handler` and `server`, the edge that moves their
-//! effects.
+//! Reading order: [`request_body`], [`room`], [`connector_state`], [`render`] (all pure), then
+//! `session_handler` and `server`, the edge that carries out their effects.
 
 pub mod chat_servers;
 pub mod connector_state;

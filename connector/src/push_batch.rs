@@ -1,38 +1,41 @@
-//! Pushes of one room on their way to its sessions: what all of them hear is handed to each in one piece. Pure.
+//! Batches the pushes of one room: sessions with the same pushes get them in one write. Pure.
 
 use std::sync::Arc;
 
 use bytes::{Bytes, BytesMut};
 use frontend::FRAME;
 
-/// Framed pushes for the same sessions, and answers that are to come behind them.
+/// Framed pushes for the same sessions, and responses that follow them.
+// Being woken and one write cost the same for one push as for sixteen, so a batch costs a session
+// what a single push would.
 #[derive(Debug, Default)]
 pub(crate) struct PushBatch {
     to: Arc<[u64]>,
     pushes: Vec<Bytes>,
     bytes: usize,
-    /// The `seq` of what was said last, if all who hear it are in `to`.
+    /// The `seq` of the last message, if it was pushed to all sessions in `to`.
     seq_for_all: Option<u64>,
     responses: Vec<(u64, Bytes)>,
 }
 
-/// What is to be handed over, in this order: the pushes to each session, then each answer to its own.
+/// A batch to hand over in this order: the pushes to each session, then each response to its own.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct FlushedBatch {
     pub(crate) to: Arc<[u64]>,
-    /// Framed packages, one behind the other.
+    /// Framed packages, concatenated.
     pub(crate) pushes: Bytes,
     pub(crate) count: usize,
     pub(crate) responses: Vec<(u64, Bytes)>,
 }
 
 impl PushBatch {
-    /// Whether a push for these sessions can go together with what is here, in order.
+    /// Returns true if a push for these sessions can join the batch and keep its order.
     pub(crate) fn accepts_push(&self, to: &Arc<[u64]>, push: &Bytes) -> bool {
         self.pushes.is_empty() || (self.bytes + push.len() <= FRAME && (Arc::ptr_eq(&self.to, to) || self.to == *to))
     }
 
-    /// Adds a push that it takes; `seq_for_all` is the `seq` of a message for all.
+    /// Adds a push that the batch accepts; `seq_for_all` is the `seq` of a message to the whole
+    /// room.
     pub(crate) fn push(&mut self, to: Arc<[u64]>, push: Bytes, seq_for_all: Option<u64>) {
         self.to = to;
         self.seq_for_all = seq_for_all;
@@ -40,18 +43,20 @@ impl PushBatch {
         self.pushes.push(push);
     }
 
-    /// Whether the answer to a message may as well come behind what happened after it: who said it heard it itself, in its place.
-    /// A whisper is not told to who whispered: there the answer is what says where it stands.
+    /// Returns true if the response to the message with this `seq` may be sent after later pushes.
+    // The sender of a message to all receives it as a push as well, and that push marks its
+    // position. A whisper is not pushed to its sender: the response alone marks its position, so it
+    // must not move.
     pub(crate) fn accepts_response(&self, seq: u64) -> bool {
         self.seq_for_all == Some(seq)
     }
 
-    /// Adds an answer that it takes.
+    /// Adds a response that the batch accepts.
     pub(crate) fn add_response(&mut self, session: u64, response: Bytes) {
         self.responses.push((session, response));
     }
 
-    /// Takes all that is here.
+    /// Takes the batch and leaves an empty one.
     pub(crate) fn take(&mut self) -> FlushedBatch {
         let count = self.pushes.len();
         let pushes = match self.pushes.pop() {
@@ -77,7 +82,7 @@ mod tests {
     }
 
     #[test]
-    fn what_the_same_sessions_hear_goes_together_and_answers_behind_it() {
+    fn pushes_to_the_same_sessions_are_batched_and_responses_follow() {
         let mut batch = PushBatch::default();
         for (seq, session, push) in [(7, 1, "a"), (8, 2, "b"), (9, 1, "c")] {
             let push = Bytes::from(push);
@@ -92,15 +97,15 @@ mod tests {
     }
 
     #[test]
-    fn an_answer_to_what_its_session_did_not_hear_keeps_its_place() {
+    fn a_response_to_a_whisper_keeps_its_place() {
         let mut batch = PushBatch::default();
-        assert!(!batch.accepts_response(7), "a whisper to somebody elsewhere");
+        assert!(!batch.accepts_response(7), "a whisper to another connector");
         batch.push(to(&[1, 2]), "a".into(), Some(6));
-        assert!(!batch.accepts_response(7), "a whisper behind what all heard");
+        assert!(!batch.accepts_response(7), "a whisper behind a message to all");
         batch.take();
-        assert!(!batch.accepts_response(6), "what was handed over");
+        assert!(!batch.accepts_response(6), "a batch that was taken");
         batch.push(to(&[2]), "b".into(), None);
-        assert!(!batch.accepts_response(7), "a whisper to somebody here");
+        assert!(!batch.accepts_response(7), "a whisper to a local session");
     }
 
     #[test]
@@ -112,7 +117,7 @@ mod tests {
     }
 
     #[test]
-    fn others_and_what_is_too_much_go_apart() {
+    fn other_sessions_and_large_pushes_are_not_batched() {
         let mut batch = PushBatch::default();
         batch.push(to(&[1, 2]), "a".into(), None);
         assert!(!batch.accepts_push(&to(&[1]), &"b".into()));

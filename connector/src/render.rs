@@ -1,4 +1,5 @@
-//! What clients get: bodies as Pomelo's demo sends them, with what newer clients use beside. Rendered and framed once.
+//! Bodies for clients, in the format of Pomelo's demo with fields for newer clients beside. Each is
+//! rendered and framed once.
 
 use bytes::Bytes;
 use frontend::{self, ErrorBody, routes};
@@ -11,8 +12,8 @@ use wire::Dictionary;
 use crate::connector_state::ClientResponse;
 use crate::room::{self, MissedMessages, Push, RoomResponse};
 
-/// Bytes that names and missed messages in the answer to `enter` may take; the rest of its 64 KiB is for what stands around
-/// them.
+/// Most bytes of names and missed messages in the response to `enter`. The rest of its 64 KiB is
+/// for the other fields.
 const USERS_BYTES: usize = 60 * 1024;
 
 #[derive(Serialize)]
@@ -41,7 +42,7 @@ struct GapBody<'a> {
     epoch: Epoch,
 }
 
-/// How many are here.
+/// The member count.
 #[derive(Serialize)]
 struct TotalBody<'a> {
     route: &'a str,
@@ -65,7 +66,7 @@ struct EnteredBody<'a> {
     missed: Option<ResumedBody<'a>>,
 }
 
-/// What only those are told who come back.
+/// Fields that only resuming clients get.
 #[derive(Serialize)]
 struct ResumedBody<'a> {
     missed: Vec<MessageBody<'a>>,
@@ -97,7 +98,7 @@ struct MembersBody<'a> {
     cursor: Option<&'a Name>,
 }
 
-/// A message in an answer.
+/// A message in a response.
 #[derive(Serialize)]
 struct MessageBody<'a> {
     msg: &'a str,
@@ -114,7 +115,7 @@ impl<'a> From<&'a HistoryMessage> for MessageBody<'a> {
     }
 }
 
-/// What `target` says: a name, or `*` for all.
+/// Returns the value of `target`: a name, or `*` for all.
 fn target(to: Option<&Name>) -> &str {
     to.map_or("*", Name::as_str)
 }
@@ -131,7 +132,7 @@ struct DoneBody {
     code: u16,
 }
 
-/// A push, framed; none if it cannot be sent, which is logged.
+/// Renders and frames a push; `None` if it cannot be sent, which is logged.
 pub fn render_push(room: &RoomId, push: &Push, dictionary: Option<&Dictionary>) -> Option<Bytes> {
     match push {
         Push::Chat { from, content, target, seq, time } => {
@@ -158,7 +159,7 @@ fn user(route: &str, user: &Name, dictionary: Option<&Dictionary>) -> Option<Byt
     frontend::push(route, &UserBody { route, user }, dictionary)
 }
 
-/// An answer, framed, with its code.
+/// Renders and frames a response, and returns its code.
 pub fn render_response(id: u32, response: &ClientResponse) -> (u16, Bytes) {
     match response {
         ClientResponse::Room(room, reply) => render_room_response(id, room, reply),
@@ -237,10 +238,11 @@ fn members<'a>(room: &'a RoomId, members: &'a room::MembersPage) -> MembersBody<
     MembersBody { code: 200, rid: room, users: page, total: *total, seq: *seq, time: *time, cursor }
 }
 
-/// The first names, as many as fit into so many bytes.
+/// Returns the first names, as many as fit into `most` bytes.
 fn first_page(users: &[Name], most: usize) -> &[Name] {
     let mut bytes = 0;
     let fits = |name: &&Name| {
+        // Two quotes and a comma beside the name.
         bytes += wire::json_len(name.as_str()) + 3;
         bytes <= most
     };
@@ -256,7 +258,9 @@ fn refusal_response(id: u32, refusal: Refusal, enter: bool) -> (u16, Bytes) {
     error_response(id, refusal.code(), enter, refusal.reason())
 }
 
-/// An error's body. Old clients look for `error` in answers to `enter`, and for nothing else.
+/// Renders an error.
+// Old clients look for `error` in responses to `enter` and for nothing else, so that field must be
+// there.
 fn error_response(id: u32, code: u16, enter: bool, reason: &str) -> (u16, Bytes) {
     (code, frontend::response(id, &ErrorBody { code, error: enter, reason }))
 }

@@ -1,4 +1,4 @@
-//! Bodies of clients' requests: who wants to enter which room, which messages somebody wants to see.
+//! Bodies of clients' requests: the room to enter, the messages or the members to read.
 
 use model::ids::{IdError, Name, RoomId};
 use model::membership::Token;
@@ -10,52 +10,52 @@ use wire::{Body, value};
 
 use crate::room::proposer::ClientPosition;
 
-/// How many messages an answer has.
+/// Messages in a response.
 const MESSAGES_PER_PAGE: PageLimit = PageLimit { default: 50, most: 100 };
 
-/// How many names an answer has.
+/// Names in a response.
 const NAMES_PER_PAGE: PageLimit = PageLimit { default: 100, most: 500 };
 
-/// How much of something an answer has: unless the request says how much, and at most.
+/// Page size: the default, and the most that a request may ask for.
 struct PageLimit {
     default: u16,
     most: u16,
 }
 
-/// A client's wish to enter a room.
+/// A request to enter a room.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct EnterRequest {
-    /// Under which name.
+    /// Name in the room.
     pub name: Name,
-    /// Which room.
+    /// The room.
     pub room: RoomId,
-    /// The token of the membership that it comes back to.
+    /// The token of the membership to resume.
     pub token: Option<Token>,
-    /// Up to where it knows the room.
+    /// The position up to which the client knows the room.
     pub since: Option<ClientPosition>,
-    /// It will come back with its token should its connection end.
+    /// The client will resume with its token if its connection ends.
     pub resumes: bool,
 }
 
-/// A client's wish to see messages of its room.
+/// A request for messages of the session's room.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct HistoryRequest {
-    /// Which.
+    /// The messages asked for.
     pub span: HistoryRange,
-    /// How many at most.
+    /// Most messages in the response.
     pub limit: u16,
 }
 
-/// A client's wish to see who is in its room.
+/// A request for the member list of the session's room.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct MembersRequest {
     /// Only names after this one, which need not be in the room.
     pub after: Option<Name>,
-    /// How many at most.
+    /// Most names in the response.
     pub limit: u16,
 }
 
-/// Why a body asks for nothing that can be done. The client is to blame.
+/// The reason for which a body cannot be acted on. The client is to blame.
 #[derive(Debug, PartialEq, Eq, Error)]
 pub enum BodyError {
     /// The body is not a JSON object.
@@ -70,7 +70,7 @@ pub enum BodyError {
     /// A field is not a whole number from 0 up.
     #[error("bad-{0}: {0} must be a whole number from 0 up")]
     NotANumber(&'static str),
-    /// The token is none that an answer to `enter` gave.
+    /// The token has not the form of one that a response to `enter` gave.
     #[error("bad-token: token must be what an answer to enter gave")]
     BadToken,
     /// The limit is out of range.
@@ -82,7 +82,7 @@ pub enum BodyError {
 }
 
 impl EnterRequest {
-    /// Reads the body of a request.
+    /// Parses the body of a request.
     pub fn parse(body: &[u8]) -> Result<Self, BodyError> {
         let body = Body::parse(body).into_members().ok_or(BodyError::NotAnObject)?;
         let text = |field| body.get(field).and_then(value::text).ok_or(BodyError::Missing(field));
@@ -100,7 +100,7 @@ impl EnterRequest {
 }
 
 impl HistoryRequest {
-    /// Reads the body of a request.
+    /// Parses the body of a request.
     pub fn parse(body: &[u8]) -> Result<Self, BodyError> {
         let body = Body::parse(body).into_members().ok_or(BodyError::NotAnObject)?;
         let span = match (number(&body, "before")?, number(&body, "after")?) {
@@ -114,7 +114,7 @@ impl HistoryRequest {
 }
 
 impl MembersRequest {
-    /// Reads the body of a request.
+    /// Parses the body of a request.
     pub fn parse(body: &[u8]) -> Result<Self, BodyError> {
         let body = Body::parse(body).into_members().ok_or(BodyError::NotAnObject)?;
         let after = match body.get("after") {
@@ -129,7 +129,7 @@ impl MembersRequest {
 }
 
 impl PageLimit {
-    /// What a request says, within bounds.
+    /// Returns the requested page size if it is within bounds, or the default.
     fn read(&self, body: &Map<String, Value>) -> Result<u16, BodyError> {
         let Some(limit) = number(body, "limit")? else { return Ok(self.default) };
         let limit = u16::try_from(limit).ok().filter(|limit| (1..=self.most).contains(limit));
@@ -137,7 +137,7 @@ impl PageLimit {
     }
 }
 
-/// A field that may be missing.
+/// Returns a whole number that may be missing.
 fn number(body: &Map<String, Value>, field: &'static str) -> Result<Option<u64>, BodyError> {
     match body.get(field) {
         None | Some(Value::Null) => Ok(None),
@@ -163,7 +163,7 @@ mod tests {
     }
 
     #[test]
-    fn who_comes_back_says_where_it_was() {
+    fn a_resuming_client_names_its_position() {
         let token = Token::new(7);
         let body = format!(r#"{{"username":"ann","rid":"lobby","token":"{token}","since":12000,"epoch":5}}"#);
         let enter = EnterRequest::parse(body.as_bytes()).unwrap();
@@ -211,7 +211,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_wrong_is_named() {
+    fn errors_name_the_field() {
         let error = |body: &str| EnterRequest::parse(body.as_bytes()).unwrap_err();
         assert_eq!(error(""), BodyError::Missing("username"));
         assert_eq!(error("[]"), BodyError::NotAnObject);

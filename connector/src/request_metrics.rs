@@ -1,4 +1,5 @@
-//! A connector in figures: its parts of the process's levels, and what its clients' requests took and came to.
+//! Metrics of a connector: its share of the process's gauges, and the duration and code of its
+//! clients' requests.
 
 use frontend::routes;
 use runtime::metrics::{GaugeShare, Metrics, RouteLabel};
@@ -6,7 +7,7 @@ use tokio::time::Instant;
 
 use crate::connector_state::{ClientRequest, Gauges};
 
-/// What a connector has of the process's levels; gone with it.
+/// The connector's share of the process's gauges; dropping it takes the share away.
 pub(crate) struct ConnectorGauges {
     rooms: GaugeShare,
     members: GaugeShare,
@@ -26,26 +27,27 @@ impl ConnectorGauges {
         }
     }
 
-    /// Shows what a hub has.
+    /// Sets the gauges of rooms, members and requests.
     pub(crate) fn set(&mut self, Gauges { rooms, members, in_flight }: Gauges) {
         self.rooms.set(rooms);
         self.members.set(members);
         self.in_flight.set(in_flight);
     }
 
-    /// Shows what waits for the hub.
+    /// Sets the gauges of the two input queues.
     pub(crate) fn set_queues(&mut self, commands: usize, messages: usize) {
         self.commands.set(commands);
         self.messages.set(messages);
     }
 }
 
-/// Requests of one client that wait for their answers: as many as a session may have in flight, and one that is one too many.
+/// Start times of one client's requests in flight: at most `session.max_in_flight`, and one that is
+/// refused.
 #[derive(Debug, Default)]
 pub(crate) struct RequestTimers(Vec<(u32, RouteLabel, Instant)>);
 
 impl RequestTimers {
-    /// A request came.
+    /// Notes that a request arrived.
     pub(crate) fn start(&mut self, id: u32, request: &ClientRequest) {
         let route = match request {
             ClientRequest::Enter(_) => routes::ENTER,
@@ -57,7 +59,7 @@ impl RequestTimers {
         self.0.push((id, RouteLabel::of(route), Instant::now()));
     }
 
-    /// It is answered.
+    /// Notes that a request was answered with `code`, and counts it.
     pub(crate) fn stop(&mut self, id: u32, code: u16, metrics: &Metrics) {
         let Some(index) = self.0.iter().position(|(waiting, ..)| *waiting == id) else { return };
         let (_, asked, since) = self.0.swap_remove(index);

@@ -1,7 +1,9 @@
-//! One room at a connector: follows its records, tells the local sessions, proposes what they want. Pure.
+//! One room at a connector: follows the room's records, pushes them to the local sessions, proposes
+//! their requests. Pure.
 //!
-//! A room is attached before anything is proposed to it. From then on its records are applied along the chain, each
-//! once; whatever is missing is read by attaching again. Applying is what tells clients.
+//! A room attaches before it proposes anything. From then on it applies the room's records along
+//! the chain, each once; it closes a gap by attaching again. Clients learn about the room only from
+//! applied records.
 
 mod apply;
 mod catch_up;
@@ -35,64 +37,69 @@ use proposer::{PendingRequest, Proposer, QueuedItem};
 pub use history_reads::MissedMessages;
 pub use presence_push::MembersPage;
 
-/// Milliseconds until an owner is asked again that cannot append.
+/// Backoff, in milliseconds, of requests to an owner that cannot append.
 const RETRY: Policy = Policy { first_ms: 100, longest_ms: LONGEST_MS };
 
-/// Milliseconds until a room is asked for again of a server that does not own it, or that is not there.
-///
-/// That passes within a second or so, when lists of servers or verdicts agree again, and clients wait for it; a longer delay would
-/// be added to it. All rooms together are bounded by [`AttachRateLimit`].
+/// Backoff, in milliseconds, of requests about a room whose server does not own it, or is not
+/// there.
+// Lists of servers or verdicts agree again within a second or so, and clients wait for that; a
+// longer delay would be added to their wait. `AttachRateLimit` bounds all rooms together.
 const SEARCH: Policy = Policy { first_ms: 100, longest_ms: 400 };
 
-/// Longest delay of retries and repeats without its jitter, in milliseconds; with it just below two seconds.
+/// Longest delay of retries and repeats without its jitter, in milliseconds; with it just below two
+/// seconds.
 const LONGEST_MS: u64 = 1_300;
 
-/// Milliseconds that a room without sessions waits for the answer to its attach. Should the attach arrive after the detach, the
-/// owner would count this connector as a follower. While no owner answers, rooms that clients tried to enter must not pile up.
+/// Milliseconds that a room without sessions waits for the answer to its attach.
+// A room that is dropped at once could detach before its attach arrives, and the owner would count
+// this connector as a follower. The bound is for times in which no owner answers: rooms that
+// clients tried to enter must not pile up.
 const ATTACHES_MS: u64 = 30_000;
 
-/// What all rooms of a connector have in common.
+/// Settings and shared state of all rooms of a connector.
 #[derive(Debug)]
 pub struct Common {
-    /// The connector.
+    /// The connector's id.
     pub me: ServerId,
-    /// Which run of it.
+    /// The connector's present incarnation.
     pub incarnation: Incarnation,
-    /// Milliseconds until an unanswered question is repeated.
+    /// Milliseconds until an unanswered request is repeated.
     pub repeat_ms: u64,
     /// Milliseconds that a room is followed after its last local session left.
     pub linger_ms: u64,
-    /// Milliseconds that a session whose connection broke stays in its room, for its client to come back.
+    /// Milliseconds that a session whose connection broke stays in its room, for its client to
+    /// resume.
     pub resume_ms: u64,
-    /// Requests that may wait for a room.
+    /// Most requests that wait for a room.
     pub max_waiting: usize,
-    /// How large messages may be now.
+    /// Present size limits of messages.
     pub size_limits: SizeLimits,
-    /// Members of a room above which it is large: how many they are is told, and not each coming and going.
+    /// A room with more members is large: its clients get member counts instead of each join and
+    /// leave.
     pub large_members: usize,
-    /// What is counted.
+    /// Counters.
     pub metrics: Arc<Metrics>,
 }
 
-/// What a client is told without asking.
+/// A push to clients.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Push {
-    /// Somebody spoke; `target` is `None` for all.
+    /// A message; `target` is `None` for one to all.
     Chat { from: Name, content: String, target: Option<Name>, seq: u64, time: u64 },
-    /// Somebody came.
+    /// A member joined.
     Add { name: Name },
-    /// Somebody went.
+    /// A member left.
     Leave { name: Name },
-    /// All up to `from` was told; what is up to `to`, a `seq` of this epoch, will not be.
+    /// Messages after `from` and up to `to` will not be pushed; `to` is a `seq` of this epoch.
     Gap { from: u64, to: u64, epoch: Epoch },
-    /// How many are here; `names` says whether each coming and going is told from now on.
+    /// The member count; `names` says that each join and leave is pushed from now on.
     Members { total: usize, names: bool },
 }
 
-/// What a client's request is answered.
+/// The response of a room to a client's request.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum RoomResponse {
-    /// The session is in the room, with these.
+    /// The session is in the room.
     Entered(Box<Entered>),
     /// The message is committed.
     Sent { seq: u64, time: u64 },
@@ -102,91 +109,91 @@ pub enum RoomResponse {
     Members(MembersPage),
     /// The session is in no room.
     Left,
-    /// The owner refused. `enter` says whether the request was one to enter.
+    /// The owner refused the request; `enter` marks a request to enter.
     Refused { refusal: Refusal, enter: bool },
-    /// Nobody knows yet what came of it, or will: repeat it.
+    /// The outcome is unknown, and may remain so; the client repeats the request.
     Unknown { enter: bool, because: Option<Unavailable> },
-    /// Too much waits.
+    /// Too many requests wait for the room.
     QueueFull { enter: bool },
 }
 
-/// How a session finds its room.
+/// The room at the moment a session enters it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Entered {
-    /// Who is here: the first ones, in a large room.
+    /// Members: all, or in a large room the first ones.
     pub users: Vec<Name>,
-    /// How many are here.
+    /// Member count.
     pub total: usize,
-    /// Whether each coming and going is told.
+    /// Each join and leave is pushed.
     pub names: bool,
-    /// All up to here is in `users` and `missed`; what comes later is told.
+    /// Everything up to here is in `users` and `missed`; what follows is pushed.
     pub seq: u64,
-    /// When that was, in Unix milliseconds.
+    /// Time of that `seq`, in Unix milliseconds.
     pub time: u64,
-    /// The log that `seq` is of.
+    /// The epoch of `seq`.
     pub epoch: Epoch,
-    /// With which the client can come back.
+    /// The token with which the client can resume.
     pub token: Token,
-    /// What a client missed that came back.
+    /// Messages that a resuming client missed.
     pub missed: Option<MissedMessages>,
 }
 
-/// What a room wants done.
+/// An effect of a room.
 #[derive(Debug, PartialEq, Eq)]
 pub enum RoomEffect {
-    /// Ask the owner.
+    /// Sends a request to the owner.
     SendToOwner(RpcRequest),
-    /// Answer a request.
+    /// Responds to a client's request.
     Respond(PendingRequest, RoomResponse),
-    /// Tell these sessions.
+    /// Pushes to these sessions.
     Push(Arc<[u64]>, Push),
-    /// A session that asked to enter is in.
+    /// A session that asked to enter is in the room.
     Entered(u64),
-    /// A session that asked to enter is not in.
+    /// A session that asked to enter is not in the room.
     NotEntered(u64),
-    /// A session lost its place to another one of its name.
+    /// Another session of the same name displaced this one.
     Displaced(u64),
-    /// A session's client came back through another one.
+    /// The session's client resumed through another session.
     MovedAway(u64),
-    /// The log lost a session's stay.
+    /// The log lost the session's stay.
     Lost(u64),
 }
 
-/// What a room is asked to do with, or was told at.
+/// The circumstances of an input, and the effects that it has.
 pub struct Context<'a> {
-    /// What all rooms have in common.
+    /// Settings and shared state of all rooms.
     pub common: &'a Common,
-    /// Milliseconds that only rise.
+    /// Milliseconds that never fall.
     pub now: u64,
-    /// Random bits of the room's own; they spread what many rooms would do at once.
+    /// Random bits for this room alone; they spread actions that many rooms would take at once.
     pub chance: u64,
-    /// The last number given to a proposal or a history question of this connector.
+    /// The last number given to a proposal or a history request of this connector.
     pub last_number: &'a mut u64,
-    /// What is to be done.
+    /// Effects, in order.
     pub effects: &'a mut Vec<RoomEffect>,
-    /// Nothing new is proposed now: more is to come.
+    /// A batch is open: new proposals wait, because more items are about to come.
     pub is_batching: bool,
-    /// Attaches that all rooms together may ask now.
+    /// The rate limit of attaches, shared by all rooms.
     pub attach_limit: &'a mut AttachRateLimit,
 }
 
-/// Where something stands in the room's log.
+/// Position and time of something in the room's log.
 #[derive(Debug, Clone, Copy)]
 struct Stamp {
     seq: u64,
     time: u64,
 }
 
-/// A room with local sessions, or lately so.
+/// A room with local sessions, or recently without.
 #[derive(Debug)]
 pub struct Room {
     id: RoomId,
     applied: LogPosition,
     state: RoomState,
-    /// Who is here for all that local sessions were told.
+    /// Members as the local sessions know them.
     presence: Presence,
     sessions: LocalSessions,
-    /// Sessions whose connection broke, and until when they are kept.
+    /// Sessions whose connection broke, each with the time until which it is held.
     held: BTreeMap<u64, u64>,
     history_reads: HistoryReads,
     proposer: Proposer,
@@ -194,25 +201,26 @@ pub struct Room {
     partial_state: Option<PartialState>,
     empty_since: u64,
     last_unavailable: Option<Unavailable>,
-    /// Refusals of the owner, or of the broker for it, since it did something for this room.
+    /// Failures in a row of the owner, or of the broker on its behalf.
     backoff: Backoff,
-    /// Repeats of what was not answered since then.
+    /// Repeats of unanswered requests in a row.
     repeats: u32,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum AttachState {
-    /// To be asked, not before this time.
+    /// To be sent, not before this time.
     Due(u64),
-    /// Asked with this place; asked again at this time.
+    /// Sent with this position; to be repeated at this time.
     Requested(LogPosition, u64),
-    /// Asked with this place, and to be asked again when answered: something was lost meanwhile.
+    /// Sent with this position, and to be sent again after the answer: something was lost
+    /// meanwhile.
     RequestedStale(LogPosition, u64),
     Done,
 }
 
 impl Room {
-    /// A room that nothing is known of.
+    /// Returns a room of which nothing is known.
     pub fn new(id: RoomId, common: &Common, now: u64) -> Self {
         Self {
             id,
@@ -232,7 +240,7 @@ impl Room {
         }
     }
 
-    /// A record came, as the answer to a proposal or as news.
+    /// Handles a record: the answer to a proposal, or a broadcast.
     pub fn on_record(&mut self, epoch: Epoch, position: Position, record: &Record, cx: &mut Context<'_>) {
         if epoch == self.applied.epoch && self.applied.epoch != Epoch::default() {
             if position <= self.applied.position {
@@ -244,6 +252,8 @@ impl Room {
                 return self.advance(cx);
             }
         }
+        // An attach repairs every gap: there is no request for single records, and so only one path
+        // to get right.
         if self.attach == AttachState::Done {
             cx.common.metrics.gaps_repaired.add();
             self.attach = AttachState::Due(cx.now);
@@ -251,8 +261,9 @@ impl Room {
         self.advance(cx);
     }
 
-    /// The newest record of a chat server is here. If what was applied goes further, or another way,
-    /// the log does not have it, or another server appended since: its owner says which.
+    /// Handles the position of a chat server's newest record. Attaches again if this room has
+    /// applied more than that, or another record there: either the log does not have it, or another
+    /// server has appended since.
     pub fn check_owner_position(&mut self, place: LogPosition, cx: &mut Context<'_>) {
         let is_behind =
             place.epoch == self.applied.epoch && place.position <= self.applied.position && place != self.applied;
@@ -262,43 +273,46 @@ impl Room {
         }
     }
 
-    /// Whoever was asked does not own the room now, or nobody was there.
+    /// Handles the answer that the server does not own the room, or is not there.
     pub fn on_not_owner(&mut self, cx: &mut Context<'_>) {
         self.repeats = 0;
         let at = self.backoff.fail(SEARCH, cx.now, cx.chance);
         self.retry_at(at);
     }
 
-    /// Another chat server is to be asked from now on.
+    /// Handles a change of the chat server to which the room is routed.
     pub fn on_rerouted(&mut self, cx: &mut Context<'_>) {
         self.reset_retries();
         self.retry_at(cx.now);
         self.advance(cx);
     }
 
-    /// The owner did something for this room: what fails next is the first failure.
+    /// Ends a series of failures: the next one counts as the first.
     fn reset_retries(&mut self) {
         self.backoff.reset();
         self.repeats = 0;
     }
 
-    /// Nothing that was asked will be answered: it is asked again at this time.
+    /// Sends everything again at this time, because no answer will come.
     fn retry_at(&mut self, at: u64) {
         self.attach = AttachState::Due(at);
         self.proposer.set_repeat_at(at);
         self.repeat_reads_at(at);
     }
 
-    /// The owner cannot append.
+    /// Handles the answer that the owner cannot append.
     pub fn on_unavailable(&mut self, because: Unavailable, cx: &mut Context<'_>) {
         self.last_unavailable = Some(because);
+        // A broker that takes less than this one refuses a large proposal at each repeat, so it is
+        // split.
         if because == Unavailable::LogAway {
             self.proposer.split_in_flight();
         }
         self.proposer.set_repeat_at(self.backoff.fail(RETRY, cx.now, cx.chance));
     }
 
-    /// Something that the owner sent was lost, or the owner is another run: read from where we are.
+    /// Attaches again from the applied position, because a message of the owner was lost, or the
+    /// owner is another run.
     pub fn reattach(&mut self, cx: &mut Context<'_>) {
         self.attach = match self.attach {
             AttachState::Done => AttachState::Due(cx.now),
@@ -308,8 +322,8 @@ impl Room {
         self.advance(cx);
     }
 
-    /// The connector goes on as another run: the same sessions and proposals, under its name. What
-    /// is asked is asked again at once.
+    /// Continues as another run of the connector, with the same sessions and proposals, and repeats
+    /// all requests at once.
     pub fn continue_as(&mut self, lineage: &Lineage, cx: &mut Context<'_>) {
         lineage.unify_state(&cx.common.me, &mut self.state);
         if let Some(partial_state) = &mut self.partial_state {
@@ -326,7 +340,7 @@ impl Room {
         self.advance(cx);
     }
 
-    /// Deadlines and repeats. Returns whether the room is to be kept.
+    /// Handles deadlines and repeats. Returns false if the room is no longer needed.
     pub fn tick(&mut self, cx: &mut Context<'_>) -> bool {
         self.expire(cx);
         self.expire_reads(cx);
@@ -339,6 +353,8 @@ impl Room {
             self.empty_since = cx.now;
             return true;
         }
+        // A detach that overtakes the attach is lost on the owner, so an unanswered attach keeps
+        // the room.
         let stays = if self.attach == AttachState::Done { cx.common.linger_ms } else { ATTACHES_MS };
         if cx.now.saturating_sub(self.empty_since) < stays {
             return true;
@@ -347,18 +363,18 @@ impl Room {
         false
     }
 
-    /// Whether time alone changes something here.
+    /// Returns true if time alone changes something here.
     pub fn needs_tick(&self) -> bool {
         !self.is_settled() || self.sessions.is_empty()
     }
 
-    /// Whether nothing is asked, and nothing is to be told later.
+    /// Returns true if no request is in flight and no push is delayed.
     pub fn is_settled(&self) -> bool {
         let waits = self.presence.has_pending_total() || !self.held.is_empty() || !self.history_reads.is_empty();
         self.attach == AttachState::Done && self.proposer.is_idle() && !waits
     }
 
-    /// Whether it would propose something, were nothing gathered.
+    /// Returns true if the room would propose something, were no batch open.
     pub fn has_to_propose(&self) -> bool {
         self.attach == AttachState::Done && self.proposer.has_waiting()
     }
@@ -369,7 +385,7 @@ impl Room {
         self.proposer.queued_methods()
     }
 
-    /// Asks what is to be asked now.
+    /// Sends the requests that are due.
     pub fn advance(&mut self, cx: &mut Context<'_>) {
         let repeat_at = self.repeat_at(cx);
         self.send_due_reads(repeat_at, cx);
@@ -384,7 +400,7 @@ impl Room {
         }
     }
 
-    /// Asks to attach if it is time, and if this room may do so now: many do not all at once.
+    /// Sends an attach if it is due and the rate limit allows it.
     fn request_attach(&mut self, at: u64, repeat_at: u64, cx: &mut Context<'_>) -> bool {
         let is_waited_for = self.proposer.has_clients() || !self.history_reads.is_empty();
         if at > cx.now || !cx.attach_limit.try_take(is_waited_for) {
@@ -395,7 +411,7 @@ impl Room {
         true
     }
 
-    /// When a question that is asked now is asked again.
+    /// Returns the time at which a request that is sent now is repeated.
     fn repeat_at(&self, cx: &Context<'_>) -> u64 {
         let policy = Policy { first_ms: cx.common.repeat_ms, longest_ms: LONGEST_MS };
         cx.now + policy.delay(self.repeats, cx.chance)
@@ -414,7 +430,7 @@ impl Room {
         let Some(in_flight) = self.proposer.in_flight().filter(|in_flight| in_flight.repeat_at <= cx.now) else {
             return;
         };
-        // One that was never asked is none to be repeated.
+        // The first sending is not a repeat.
         self.repeats += u32::from(in_flight.repeat_at > 0);
         let (room, at, (number, items)) = (self.id.clone(), self.applied, in_flight.proposal());
         cx.effects.push(RoomEffect::SendToOwner(RpcRequest::Propose { room, at, number, items }));
@@ -437,7 +453,8 @@ impl Room {
         }
     }
 
-    /// The client was told that its entering is unknown: unless it is here already, it is not to be.
+    /// Gives up a join whose outcome is unknown: unless the session is in the room already, it must
+    /// not get there later.
     fn cancel_enter(&mut self, session: u64, cx: &mut Context<'_>) {
         cx.effects.push(RoomEffect::NotEntered(session));
         let is_kept = self.is_kept(session);
@@ -445,11 +462,12 @@ impl Room {
             local.is_wanted = is_kept;
             local.entering = None;
         }
-        // Also one that is here: the join that was taken back may have covered that the log has seen it leave.
+        // Also for a session that is in: the withdrawn join may have hidden that the log has seen
+        // it leave.
         self.reconcile(session, cx.common);
     }
 
-    /// Proposes the difference between what the log says of an own session and what is wanted of it.
+    /// Proposes the difference between the log and the wish of a session of this connector.
     fn reconcile(&mut self, session: u64, common: &Common) {
         let in_log = self.state.name_of(&session_id(common, session)).is_some();
         let is_joining = self.proposer.has_join(session);
@@ -467,7 +485,7 @@ impl Room {
     }
 }
 
-/// The cluster-wide id of a session of this run.
+/// Returns the cluster-wide id of a session of this run.
 fn session_id(common: &Common, number: u64) -> SessionId {
     SessionId { connector: common.me.clone(), incarnation: common.incarnation, number }
 }

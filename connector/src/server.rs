@@ -1,4 +1,5 @@
-//! The edge of a connector: one task that moves commands, bus messages and time into the [`ConnectorState`] and its effects out.
+//! The edge of a connector: one task that feeds commands, bus messages and time into the
+//! [`ConnectorState`] and carries out its effects.
 
 mod perform;
 
@@ -37,39 +38,43 @@ use crate::request_metrics::{ConnectorGauges, RequestTimers};
 use crate::room::Common;
 use crate::session_handler::{Command, SessionHandlers};
 
-/// Commands of sessions that may wait for the hub; above, the sessions wait, each for itself.
+/// Capacity of the command queue; when it is full, each session waits with its own command.
 const COMMANDS: usize = 4_096;
 
-/// Commands taken at once; when there are more, they are not held back for others to come.
+/// Most commands taken at once; a full batch means a backlog, so no further commands are awaited.
 const BATCH: usize = 1_024;
 
-/// Bus messages taken at once, at most: what they tell clients goes out together.
+/// Most bus messages taken at once.
+// Their effects are carried out before the loop looks at commands and time again: a larger number
+// would delay those.
 const MESSAGES: usize = 256;
 
-/// Time between two looks at deadlines.
+/// Time between two checks of deadlines.
 const TICK: Duration = Duration::from_millis(50);
 
 /// Attaches per tick are this part of `nats.publish_queue`, so that they never fill it.
+// A sixteenth of the default queue is 512 per tick, so 20,000 rooms attach within two to three
+// seconds.
 const ATTACH_SHARE: usize = 16;
 
-/// Attaches per tick at least.
+/// Least number of attaches per tick.
 const LEAST_ATTACHES: usize = 16;
 
-/// Time between two counts of what there is.
+/// Time between two updates of the gauges that need a look at every session.
 const GAUGE_INTERVAL: Duration = Duration::from_secs(1);
 
-/// Why a connector cannot start.
+/// The reason for which a connector cannot start.
 #[derive(Debug, Error)]
 pub enum StartError {
-    /// The bus does not take the subscription.
+    /// The bus refused the subscription.
     #[error(transparent)]
     Bus(#[from] bus::BusError),
-    /// Clients cannot connect.
+    /// The listener has no address.
     #[error(transparent)]
     Listen(#[from] std::io::Error),
 }
 
-/// A running connector's parts.
+/// A running connector.
 pub struct Connector {
     id: ServerId,
     node: Node,
@@ -78,20 +83,20 @@ pub struct Connector {
     clients: HashMap<u64, ClientState>,
     dictionary: Option<Arc<Dictionary>>,
     ping: String,
-    /// Port that it listens on for clients; `servers.json` may have been edited since.
+    /// Port that it listens on for clients; `servers.json` may have been edited since the start.
     client_port: u16,
     /// Requests of clients since the start.
     requests: u64,
     view: String,
     started: Instant,
     stopping: bool,
-    /// Its clients are sent elsewhere.
+    /// The drain schedule, while clients are moved to other connectors.
     drain: Option<DrainSchedule>,
-    /// A later process has this server's id: clients are sent to that one.
+    /// A later process has this server's id: clients are moved to that process.
     has_rival: bool,
     queues: Queues,
     gauges: ConnectorGauges,
-    /// When the figures were shown last that take a look at every session.
+    /// Time at which the gauges of rooms, members and requests were last set.
     gauges_set_at: Instant,
 }
 
@@ -102,10 +107,11 @@ struct ClientState {
 }
 
 impl Connector {
-    /// Starts a connector: when this returns, it takes clients from `listener` and hears chat servers.
+    /// Starts a connector: when this returns, it accepts clients from `listener` and receives
+    /// messages of chat servers.
     ///
     /// # Errors
-    /// If the bus does not take the subscription.
+    /// If the bus refuses the subscription.
     pub async fn start(server: &Server, node: Node, listener: TcpListener) -> Result<(), StartError> {
         let inbox =
             node.bus.subscribe(&subjects::connector_all(&server.id), node.settings.rpc.subscription_queue).await?;
@@ -218,7 +224,8 @@ impl Connector {
                         break;
                     }
                 }
-                // Who cannot speak would hear no answer, and take everybody for dead.
+                // Without a connection no answer arrives, and every chat server would be marked as
+                // down.
                 _ = heartbeat.tick(), if connection.borrow().up => {
                     let effects = self.state.send_heartbeats(self.now());
                     self.perform(effects);
@@ -238,13 +245,14 @@ impl Connector {
         info!(server = %self.id, "connector stopped");
     }
 
-    /// Time between two looks at commands when there are many. Without a broker threads rest instead, which saves more; over
-    /// one, rests of all processes on a message's way would add up.
+    /// Batching interval of commands under load; zero without a broker.
+    // Without a broker the process's threads rest instead, which saves more; over NATS the rests of
+    // all processes on a message's way would add up.
     fn gather(&self) -> Duration {
         if self.node.bus.nats_client().is_some() { self.node.settings.rpc.gather() } else { Duration::ZERO }
     }
 
-    /// Notes whether this server is ready for work.
+    /// Updates the gauges and the health checks of this server.
     fn update_health(&mut self, commands: usize, messages: Option<usize>) {
         let Node { health, metrics, settings, .. } = &self.node;
         let messages = messages.unwrap_or_default();
@@ -259,27 +267,29 @@ impl Connector {
         health.set(Check::Queues, fault);
         health.set(Check::Identity, self.has_rival.then_some(DUPLICATE_ID));
         if self.state.has_received_from_chat() {
-            // For good: chat servers that go later are stood in for.
+            // Never set back: chat servers that fail later are replaced by failover owners.
             health.set(Check::Peers, None::<&str>);
         }
         health.record_alive();
         self.node.update_health(&self.id);
     }
 
-    /// Sends the clients elsewhere, some at a time: gates send nobody here from now on.
+    /// Begins to move clients to other connectors; gates send no new ones from now on.
     fn drain(&mut self) {
         let window = Duration::from_secs(self.node.settings.lifecycle.drain_secs.into());
         if window.is_zero() {
             return self.node.lifecycle.mark_drained();
         }
-        info!(server = %self.id, clients = self.clients.len(), ?window, "connector sends its clients elsewhere");
+        info!(server = %self.id, clients = self.clients.len(), ?window, "connector drains its clients to other connectors");
+        // Gates must learn first that this connector takes no clients, or they would send the
+        // closed ones back here.
         let gates_know = self.node.settings.rpc.heartbeat() * 2;
         self.state.drain();
         self.drain = Some(DrainSchedule::new(self.started.elapsed(), gates_know, window));
     }
 
-    /// Closes as many connections as it is time for. Sessions of clients that resume are kept for them to come back through other
-    /// connectors unnoticed.
+    /// Closes the connections that are due. Sessions of clients that resume are held, so that they
+    /// can resume through other connectors without leaving their rooms.
     fn advance_drain(&mut self) {
         let Some(drain) = &mut self.drain else { return };
         let open: Vec<u64> =
@@ -287,7 +297,7 @@ impl Connector {
         let due = drain.take_due(self.started.elapsed(), open.len());
         for session in open.sample(&mut rand::rng(), due) {
             if let Some(client) = self.clients.get(session) {
-                // A plain close, no kick: clients that reconnect by themselves shall do so.
+                // A plain close instead of a kick: clients that reconnect by themselves then do so.
                 client.write_queue.close();
             }
         }
@@ -296,25 +306,26 @@ impl Connector {
         }
     }
 
-    /// While a later process has this server's id, no question of this one is answered: its clients
-    /// are closed, and come back through a gate.
+    /// Closes all clients while a later process has this server's id: chat servers do not answer
+    /// this process then, and the clients reconnect through a gate.
     fn check_rival(&mut self) {
         let has_rival = self.state.has_rival(self.now().ticks);
         if std::mem::replace(&mut self.has_rival, has_rival) && !has_rival {
             info!(server = %self.id, "the other process with this server's id is gone, going on");
         }
         if has_rival {
-            // A plain close, no kick: clients that reconnect by themselves shall do so.
+            // A plain close instead of a kick: clients that reconnect by themselves then do so.
             self.clients.values().for_each(|client| client.write_queue.close());
         }
     }
 
-    /// Whether all that was accepted is answered, every client is seen off, and their rooms know it.
+    /// Closes all clients once every request is answered. Returns true when they are gone and their
+    /// rooms have committed their leaves.
     fn try_finish(&mut self) -> bool {
         if self.state.requests_waiting() > 0 {
             return false;
         }
-        // A plain close, no kick: clients that reconnect by themselves shall do so.
+        // A plain close instead of a kick: clients that reconnect by themselves then do so.
         self.clients.values().for_each(|client| client.write_queue.close());
         self.clients.is_empty() && self.state.is_settled()
     }
@@ -324,8 +335,10 @@ impl Connector {
         Now { ticks, chance: rand::random() }
     }
 
-    /// What commands propose to one room goes out together.
+    /// Handles a batch of commands; the requests for one room go out in one proposal.
     fn on_commands(&mut self, commands: impl Iterator<Item = Command>) {
+        // A proposal costs its owner an append and this connector a message, so requests that
+        // arrived together share one.
         self.state.begin_batch();
         commands.for_each(|command| self.on_command(command));
         let effects = self.state.propose_batch(self.now());
@@ -366,7 +379,8 @@ impl Connector {
             }
             return;
         }
-        // What is none of ours is no message without a signature.
+        // Before the signature: a JSON body is not one of ours, and must not count as a message
+        // without a signature.
         if rpc::is_json(&message.payload) {
             return self.log_ignored(message, &RpcError::Json);
         }
@@ -396,7 +410,7 @@ impl Connector {
         }
     }
 
-    /// A gate asks whether to send users here, and how chat servers are.
+    /// Answers a gate's ping: whether this connector accepts clients, and how its chat servers are.
     fn answer_ping(&mut self, message: &Message) {
         let now = self.now();
         let gate = match rpc::decode(&message.payload) {
@@ -422,7 +436,7 @@ impl Connector {
             Err(error) => {
                 static UNANSWERED: LogRateLimit = LogRateLimit::new();
                 if let Some(suppressed) = UNANSWERED.pass() {
-                    warn!(server = %self.id, %error, suppressed, "a gate could not be answered");
+                    warn!(server = %self.id, %error, suppressed, "ping of a gate could not be answered");
                 }
             }
         }

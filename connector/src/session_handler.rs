@@ -1,4 +1,5 @@
-//! The connector's handlers, one session each: they hand what clients ask to the [`ConnectorState`](crate::connector_state::Hub)'s task.
+//! Handlers of the connector's sessions, one each: they pass the client's requests to the task that
+//! owns the [`ConnectorState`](crate::connector_state::ConnectorState).
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -10,18 +11,18 @@ use tokio::sync::mpsc;
 
 use crate::connector_state::ClientRequest;
 
-/// What sessions tell the hub's task.
+/// A message from a session to the connector's task.
 #[derive(Debug)]
 pub(crate) enum Command {
-    /// A client connected; `entered` is to be set when it is in a room.
+    /// A client connected; the connector sets `entered` once the client is in a room.
     Open { session: u64, write_queue: WriteQueue, entered: Arc<AtomicBool> },
-    /// A client asks; `id` is none for a notify.
+    /// A client sent a request, or a notify if `id` is `None`.
     Request { session: u64, id: Option<u32>, request: ClientRequest },
-    /// A client is gone.
+    /// The client's connection ended.
     Closed { session: u64, ending: Ending },
 }
 
-/// Makes sessions and numbers them.
+/// Creates and numbers the handlers of sessions.
 #[derive(Clone)]
 pub(crate) struct SessionHandlers {
     commands: mpsc::Sender<Command>,
@@ -29,19 +30,21 @@ pub(crate) struct SessionHandlers {
 }
 
 impl SessionHandlers {
-    /// Handlers that speak to the hub at the other end of `commands`.
+    /// Returns handlers that send their commands to the receiver of `commands`.
     pub(crate) fn new(commands: mpsc::Sender<Command>) -> Self {
         Self { commands, sessions: Arc::default() }
     }
 }
 
-/// One client's handlers.
+/// Handler of one client connection.
 pub(crate) struct ClientHandler {
     number: u64,
     write_queue: WriteQueue,
     entered: Arc<AtomicBool>,
     commands: mpsc::Sender<Command>,
-    /// The hub has not taken it yet.
+    /// The command that waits for a place in the connector's queue.
+    // A session has at most one: the socket is not read again before it is taken, which is the
+    // backpressure on a client that sends faster than the connector decides.
     pending: Option<Command>,
 }
 
@@ -81,7 +84,7 @@ impl Session for ClientHandler {
                 }
             }
             Err(_) => {
-                // The hub ended: so does every session.
+                // The connector's task ended, and with it every session.
                 self.pending = None;
                 self.write_queue.close();
             }

@@ -1,4 +1,4 @@
-//! Chat servers as the failure detector sees them, for gates.
+//! The liveness of chat servers, reported to gates.
 
 use model::ids::ServerId;
 use model::rpc::messages::ChatStats;
@@ -7,20 +7,21 @@ use model::rpc::report::{ChatReport, Liveness};
 use super::{ChatServers, MAX_MISSED};
 
 impl ChatServers {
-    /// Notes the figures of a run that was heard before.
+    /// Notes the statistics of a run that has sent a message.
     pub fn note_stats(&mut self, chat: &ServerId, stats: ChatStats) {
+        // Longer statistics are left out, or the reports would not fit one message to a gate.
         if let Some(sequence) = self.sequences.get_mut(chat).filter(|_| stats.fits_report()) {
             sequence.stats = Some(stats);
         }
     }
 
-    /// Returns at most `most` chat servers, in the order of the list. Those are left out that were
-    /// neither heard nor missed yet.
+    /// Returns at most `most` chat servers, in the order of the list, without those that have
+    /// neither sent a message nor missed a heartbeat yet.
     pub fn reports(&self, most: usize) -> Vec<ChatReport> {
         self.chats().filter_map(|chat| self.report(chat)).take(most).collect()
     }
 
-    /// Returns true if a chat server was heard.
+    /// Returns true if any chat server has sent a message.
     pub fn has_received_any(&self) -> bool {
         !self.sequences.is_empty()
     }
@@ -69,7 +70,7 @@ mod tests {
     }
 
     #[test]
-    fn a_server_is_left_out_until_it_is_heard_or_missed() {
+    fn a_server_is_left_out_until_a_message_or_a_miss() {
         let mut servers = chat_servers();
         servers.begin_heartbeat_round();
         assert_eq!(servers.reports(3), []);
@@ -107,12 +108,12 @@ mod tests {
     }
 
     #[test]
-    fn figures_are_those_of_the_run_that_is_reported() {
+    fn statistics_are_those_of_the_reported_run() {
         let mut servers = chat_servers();
         let stats = |version: &str| ChatStats { version: version.to_owned(), ..ChatStats::default() };
         let reported = |servers: &ChatServers| servers.reports(3).first().and_then(|report| report.stats.clone());
         servers.note_stats(&chat(1), stats("1"));
-        assert_eq!(reported(&servers), None, "it was not sequence");
+        assert_eq!(reported(&servers), None, "no message was received");
         receive(&mut servers, 1, RUN);
         servers.note_stats(&chat(1), stats("1"));
         servers.note_stats(&chat(1), stats(&"2".repeat(1_000)));

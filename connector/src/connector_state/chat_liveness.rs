@@ -1,4 +1,4 @@
-//! The chat servers as a connector watches them: heartbeats, verdicts, and whom to ask about each room.
+//! Failure detection of chat servers by heartbeats, and the routing of rooms to them.
 
 use std::sync::Arc;
 
@@ -12,7 +12,7 @@ use super::{ConnectorState, Effect, Now, TOKENS_PER_ROOM};
 use crate::room::Room;
 
 impl ConnectorState {
-    /// Nobody listens where the question with this token went.
+    /// Handles the broker's report that there is no subscriber for the request with this token.
     pub fn on_no_responders(&mut self, token: u64, now: Now) -> Vec<Effect> {
         let mut effects = Vec::new();
         if let Some(chat) = self.heartbeats.get(&token).cloned() {
@@ -27,11 +27,12 @@ impl ConnectorState {
 
     pub(super) fn on_servers_down(&mut self, now: Now, effects: &mut Vec<Effect>) {
         let down: Vec<&ServerId> = self.chat_servers.chats().filter(|chat| self.chat_servers.is_down(chat)).collect();
-        warn!(?down, "chat servers do not answer; their rooms are asked for at others");
+        warn!(?down, "chat servers down, rerouting their rooms");
         self.reroute_rooms(now, effects);
     }
 
-    /// A run of a chat server was heard; `is_staying` if it says that it does not leave.
+    /// Notes a message of a run of a chat server; `is_staying` if the run says that it does not
+    /// shut down.
     pub(super) fn note_chat_heard(
         &mut self,
         (chat, run): (&ServerId, Incarnation),
@@ -40,12 +41,12 @@ impl ConnectorState {
         effects: &mut Vec<Effect>,
     ) {
         if self.chat_servers.record_heard(chat, run, is_staying) {
-            info!(%chat, "a chat server is back");
+            info!(%chat, "chat server up again, rerouting its rooms");
             self.reroute_rooms(now, effects);
         }
     }
 
-    /// Asks about each room whoever is to be asked now.
+    /// Routes each room to the chat server that owns it by the present verdicts.
     pub(super) fn reroute_rooms(&mut self, now: Now, effects: &mut Vec<Effect>) {
         let mut moved = Vec::new();
         for (room, slot) in &mut self.rooms {
@@ -66,7 +67,7 @@ impl ConnectorState {
         self.rooms.get(room).is_some_and(|slot| slot.chat == *chat)
     }
 
-    /// What was on its way may be lost: the connection to the bus was made anew.
+    /// Handles a new connection to the bus: messages under way may be lost.
     pub fn on_reconnected(&mut self, now: Now) -> Vec<Effect> {
         let mut effects = Vec::new();
         self.chat_servers.reset_misses();
@@ -74,7 +75,7 @@ impl ConnectorState {
         effects
     }
 
-    /// There are other servers from now on: rooms that moved are asked for at their new homes.
+    /// Sets the list of servers; rooms whose home changed are routed to the new one.
     pub fn set_servers(&mut self, servers: Arc<Servers>, now: Now) -> Vec<Effect> {
         let mut effects = Vec::new();
         self.chat_servers.set_servers(servers, now.ticks);
@@ -82,8 +83,10 @@ impl ConnectorState {
         effects
     }
 
-    /// To be called at the interval of heartbeats while there is a connection to the bus: their answers tell who lives, and
-    /// what was lost in silent rooms.
+    /// Sends heartbeats to all chat servers. The caller does this at the heartbeat interval while
+    /// there is a connection to the bus.
+    // Their answers show which servers live. Since all messages are numbered, they also reveal
+    // messages that were lost in rooms where nothing else happens.
     pub fn send_heartbeats(&mut self, now: Now) -> Vec<Effect> {
         let mut effects = Vec::new();
         if self.chat_servers.begin_heartbeat_round() {
@@ -101,18 +104,20 @@ impl ConnectorState {
         effects
     }
 
-    /// Chat servers as heartbeats find them, for gates; as many as one message holds.
+    /// Returns the liveness of chat servers for gates; as many as one message holds.
     pub fn reports(&self) -> Vec<ChatReport> {
         self.chat_servers.reports(self.common.size_limits.reports())
     }
 
-    /// Returns true if a chat server was heard.
+    /// Returns true if any chat server has sent a message.
     pub fn has_received_from_chat(&self) -> bool {
         self.chat_servers.has_received_any()
     }
 
-    /// Reads every room from where it is, because a message of a chat server was lost. It may have been about any room: that server
-    /// may have taken over rooms whose homes live, and which this connector asks the homes about.
+    /// Attaches all rooms again, because a message of a chat server was lost.
+    // Not only the rooms that are routed to it: the lost message may have been about any room,
+    // since that server may have taken over rooms whose homes live and to which this connector
+    // routes them.
     pub(super) fn reattach_all(&mut self, now: Now, effects: &mut Vec<Effect>) {
         for room in self.rooms.keys().cloned().collect::<Vec<_>>() {
             self.in_known_room(&room, now, effects, Room::reattach);

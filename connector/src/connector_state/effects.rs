@@ -1,4 +1,4 @@
-//! What goes into a hub and comes out of it.
+//! Inputs and effects of a connector's state.
 
 use std::sync::Arc;
 
@@ -8,7 +8,7 @@ use model::ids::{RoomId, ServerId};
 use crate::request_body::BodyError;
 use crate::room::{Push, RoomResponse};
 
-/// What clients want.
+/// A request of a client.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum ClientRequest {
     /// `connector.entryHandler.enter`, with its body.
@@ -24,7 +24,7 @@ pub enum ClientRequest {
 }
 
 impl ClientRequest {
-    /// Returns true if nothing but its answer comes of it: as a notify it asks for nothing.
+    /// Returns true if the request changes nothing, so that as a notify it does nothing at all.
     pub fn is_read_only(&self) -> bool {
         match self {
             Self::History(_) | Self::Members(_) => true,
@@ -33,72 +33,74 @@ impl ClientRequest {
     }
 }
 
-/// Something to do, in order.
+/// An action for the edge, in order.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Effect {
-    /// Send to a chat server; `token` numbers the question, none for what is not answered.
+    /// Sends a request to a chat server; `token` identifies the answer, `None` for a request
+    /// without one.
     SendToChat { chat: ServerId, token: Option<u64>, method: String, room: Option<RoomId>, body: Bytes },
-    /// Answer a request of a session.
+    /// Answers a request of a session.
     Respond { session: u64, id: u32, response: ClientResponse },
-    /// Tell these sessions, all in this room.
+    /// Pushes to these sessions, which are all in this room.
     Push { room: RoomId, to: Arc<[u64]>, push: Push },
-    /// The session is in a room for the first time.
+    /// The session entered a room.
     Entered(u64),
-    /// The session's name in its room is another session's now: it must go.
+    /// Another session took over the session's name; this one is kicked.
     Displaced(u64),
-    /// The session's client came back through another one: this one must go.
+    /// The session's client resumed through another session; this one is kicked.
     MovedAway(u64),
-    /// The log lost the session's stay: its connection is closed plainly, and its client comes back as after a restart.
+    /// The log lost the session's stay; its connection is closed plainly, so that its client
+    /// returns as after a restart.
     Lost(u64),
-    /// Look at `servers.json`: a server spoke that it did not have.
+    /// Reads `servers.json` again: a server that is not in it sent a message.
     RequestRecheck,
 }
 
-/// What a session is answered.
+/// The response to a client's request.
 #[derive(Debug, PartialEq, Eq)]
 pub enum ClientResponse {
-    /// What came of it in the room.
+    /// The outcome in the room.
     Room(RoomId, RoomResponse),
-    /// The body asks for nothing that can be done. `enter` says whether the request was one to enter.
+    /// The body cannot be acted on; `enter` marks a request to enter.
     BadBody { error: BodyError, enter: bool },
-    /// An `enter` of the session is still waiting.
+    /// An earlier `enter` of the session is still pending.
     EnterPending,
     /// The session is in no room.
     NotInRoom,
-    /// As many requests of the session wait as may.
+    /// The session has as many requests in flight as it may.
     TooManyRequests,
     /// There is no chat server.
     NoChatServer,
 }
 
-/// What an input comes with.
+/// Time and randomness of an input.
 #[derive(Debug, Clone, Copy)]
 pub struct Now {
-    /// Milliseconds that only rise.
+    /// Milliseconds that never fall.
     pub ticks: u64,
-    /// Random bits that nobody can predict, new for every input: tokens are made of them, and each room draws from them, to
-    /// spread what many rooms or connectors would do at once.
+    /// Unpredictable random bits, new for every input. Tokens are made of them, and each room draws
+    /// from them to spread actions that many rooms or connectors would take at once.
     pub chance: u128,
 }
 
-/// How much there is of what.
+/// Gauges, exported once a second.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Gauges {
     /// Rooms that are followed.
     pub rooms: usize,
     /// Sessions in rooms.
     pub members: usize,
-    /// Requests that are not answered yet.
+    /// Requests without a response.
     pub in_flight: usize,
 }
 
 /// Limits of sessions.
 #[derive(Debug, Clone, Copy)]
 pub struct Limits {
-    /// Requests of a session that may wait for their answers.
+    /// Most requests of a session in flight.
     pub max_in_flight: usize,
     /// Milliseconds until a request is answered 503.
     pub request_ms: u64,
-    /// Rooms that may be attached per tick.
+    /// Most attaches per tick.
     pub attaches_per_tick: usize,
 }

@@ -1,5 +1,5 @@
-//! This connector's own incarnation: where a chat server knows a higher one, the connector goes on
-//! above that. Its sessions, requests and proposals stay.
+//! This connector's own incarnation. When a chat server knows a higher one, the connector continues
+//! above that, with its sessions, requests and proposals.
 
 use model::ids::{Incarnation, ServerId};
 use model::rpc::messages::KnownIncarnation;
@@ -9,16 +9,18 @@ use tracing::{error, info, warn};
 use super::{ConnectorState, Effect, Now};
 use crate::room::Room;
 
-/// Milliseconds for which chat servers say that a later process lives before this connector believes
-/// it: one stray message is not enough.
+/// Milliseconds for which chat servers must report a later process before the connector believes
+/// it.
+// One stray message is not enough: the price of a wrong verdict is that all clients are closed.
 const CERTAIN_MS: u64 = 1_200;
 
-/// Milliseconds after which a word of a later process counts no more: all questions to a chat server
-/// that knows of one are answered so, and there is one each second at least.
+/// Milliseconds after which a report of a later process expires.
+// Chat servers that know of such a process answer every request with a report, and heartbeats alone
+// make that one each second.
 const RECENT_MS: u64 = 3_000;
 
-/// Chat servers say that a later process with this connector's id lives: since when, and until when so
-/// far.
+/// Reports of chat servers that a later process with this connector's id lives: times of the first
+/// and of the last one.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Rival {
     since: u64,
@@ -36,8 +38,9 @@ impl Rival {
 }
 
 impl ConnectorState {
-    /// Returns true while a later process has this connector's id: what it asks is not answered, and
-    /// its clients are better off elsewhere. It goes on when that process is gone.
+    /// Returns true while a later process has this connector's id. Chat servers do not answer this
+    /// connector then, so its clients are better off elsewhere. It continues when that process is
+    /// gone.
     pub fn has_rival(&self, ticks: u64) -> bool {
         let is_certain = self.rival.is_some_and(|rival| rival.is_certain(ticks));
         if is_certain {
@@ -50,12 +53,13 @@ impl ConnectorState {
         is_certain
     }
 
-    /// This run, as others are to know it.
+    /// Returns this process's present incarnation.
     pub fn incarnation(&self) -> Incarnation {
         self.common.incarnation
     }
 
-    /// A chat server, or a room's log, knows a higher incarnation of this connector.
+    /// Handles a report that a chat server, or a room's log, knows a higher incarnation of this
+    /// connector.
     pub(super) fn on_stale(
         &mut self,
         (chat, run): (&ServerId, Incarnation),
@@ -63,15 +67,16 @@ impl ConnectorState {
         now: Now,
         effects: &mut Vec<Effect>,
     ) {
-        // Also a chat server of which a later run is known may be right about this connector: if stray
-        // messages made each know a later run of the other, neither heard the other otherwise.
+        // A chat server of which a later run is known may still be right about this connector. If
+        // stray messages made each believe in a later run of the other, neither would accept the
+        // other's messages otherwise.
         let is_old = self.chat_servers.is_old(chat, run);
         if !self.chat_servers.is_plausible(chat, run) {
             return self.refuse(chat, (run, 0));
         }
         let (mine, later) = (self.common.incarnation, known.incarnation);
         if later <= mine {
-            // To what was asked before it went on.
+            // It answers a request from before this connector continued as another run.
             return;
         }
         if !later.is_plausible(mine) {
@@ -86,10 +91,12 @@ impl ConnectorState {
             return;
         }
         if self.rival.is_some_and(|rival| rival.is_recent(now.ticks)) {
-            // Another chat server has heard it.
+            // Another chat server still receives messages of that process.
             return;
         }
         self.rival = None;
+        // No later process lives: the higher number is from a run whose clock was ahead, or from a
+        // stray message.
         self.lineage.continue_above(later);
         self.common.incarnation = self.lineage.present();
         info!(server = %self.common.me, %chat, before = mine.0, known = later.0, "a later incarnation is known, going on above it");
@@ -99,7 +106,7 @@ impl ConnectorState {
         }
     }
 
-    /// Counts a message that cannot be right; it changes nothing.
+    /// Counts and logs a message that cannot be right. Nothing else changes.
     pub(super) fn refuse(&mut self, chat: &ServerId, (incarnation, number): (Incarnation, u64)) {
         self.common.metrics.bus_implausible.add();
         static IMPLAUSIBLE: LogRateLimit = LogRateLimit::new();

@@ -1,4 +1,4 @@
-//! What clients ask, and which room it is for.
+//! Requests of clients, and the rooms that they are for.
 
 use bytes::Bytes;
 use model::ids::RoomId;
@@ -8,7 +8,7 @@ use super::{ClientRequest, ClientResponse, ConnectorState, Effect, Now, respond}
 use crate::request_body::{EnterRequest, HistoryRequest, MembersRequest};
 use crate::room::proposer::{Entering, PendingRequest};
 
-/// A request for what is in a room.
+/// A request that reads from a room and changes nothing.
 #[derive(Debug)]
 pub(super) enum RoomQuery {
     History(HistoryRequest),
@@ -16,10 +16,12 @@ pub(super) enum RoomQuery {
 }
 
 impl ConnectorState {
-    /// A client asks; `id` is none for a notify.
+    /// Handles a request of a client, or a notify if `id` is `None`.
     pub fn handle_request(&mut self, session: u64, id: Option<u32>, request: ClientRequest, now: Now) -> Vec<Effect> {
         let mut effects = Vec::new();
         let Some(known) = self.sessions.get_mut(&session) else { return effects };
+        // Before the limit of requests in flight: a read without a response has no effect and must
+        // cost nothing.
         if id.is_none() && request.is_read_only() {
             return effects;
         }
@@ -27,7 +29,7 @@ impl ConnectorState {
             respond(&mut effects, session, id, ClientResponse::TooManyRequests);
             return effects;
         }
-        // A notify counts, too: it waits in the same queues.
+        // A notify counts as well: it waits in the same queues as a request.
         known.in_flight += 1;
         let pending = PendingRequest { session, id, deadline: now.ticks + self.request_ms, entering: None };
         let done = match request {
@@ -79,14 +81,14 @@ impl ConnectorState {
         effects: &mut Vec<Effect>,
     ) -> Result<(), ClientResponse> {
         let session = self.sessions.get(&pending.session).ok_or(ClientResponse::NotInRoom)?;
-        // What comes behind an `enter` is for the room that is being entered, and is decided after it.
+        // A message behind an `enter` belongs to the room that is being entered, and is decided
+        // after the join.
         let room = session.entering.as_ref().or(session.room.as_ref()).cloned().ok_or(ClientResponse::NotInRoom)?;
         self.in_room(&room, now, effects, |room, cx| room.send(body.to_vec(), pending, cx));
         Ok(())
     }
 
-    /// Answers a request for what is in the session's room; behind an `enter` that waits, when that
-    /// is decided.
+    /// Answers a query of the session's room; behind a pending `enter`, once that is decided.
     fn read(
         &mut self,
         query: RoomQuery,
@@ -109,7 +111,8 @@ impl ConnectorState {
         Ok(())
     }
 
-    /// A session entered a room, or did not: what it asked for behind that concerns this room only.
+    /// Answers the queries that waited for an `enter`, whether it succeeded or not. They concern
+    /// the room of that `enter` only.
     pub(super) fn read_after_enter(&mut self, number: u64, room: &RoomId, now: Now, effects: &mut Vec<Effect>) {
         let Some(session) = self.sessions.get_mut(&number).filter(|session| session.entering.is_none()) else { return };
         let is_in = session.room.as_ref() == Some(room);

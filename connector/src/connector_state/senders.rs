@@ -1,5 +1,5 @@
-//! Messages that are taken: of chat servers that are listed, and pings of gates that are, on whose
-//! inboxes alone they are answered.
+//! Admission of messages: only from chat servers that are listed in `servers.json`, and pings only
+//! from listed gates, answered on their own inboxes alone.
 
 use model::ids::ServerId;
 use model::placement::{CHAT, GATE};
@@ -12,9 +12,11 @@ use super::{ConnectorState, Effect, Now};
 use crate::room::Room;
 
 impl ConnectorState {
-    /// Returns true if a message is of a chat server that is listed. One of a stranger is counted and
-    /// not believed. If it is of a server that was just added to `servers.json`, a record in it may be
-    /// missing: the room is read from its owner.
+    /// Returns true if the message is from a listed chat server. Any other message is counted and
+    /// ignored.
+    ///
+    /// Its sender may have been added to `servers.json` just now, and a record in the message would
+    /// be missing then: the room is read from its owner.
     pub(super) fn check_sender(
         &mut self,
         chat: &ServerId,
@@ -38,8 +40,8 @@ impl ConnectorState {
         false
     }
 
-    /// Returns true if the ping of this gate may be answered on this subject: the gate is listed, and
-    /// the subject is below its inbox, or below that of a process that runs all servers.
+    /// Returns true if the ping of this gate may be answered on this subject: the gate is listed,
+    /// and the subject is below its inbox, or below that of a process that runs all servers.
     pub fn check_ping(&mut self, gate: &ServerId, reply: &str, now: Now) -> bool {
         let server = &self.common.me;
         if self.chat_servers.senders().note_message(gate, now.ticks) != Some(GATE) {
@@ -50,6 +52,7 @@ impl ConnectorState {
             }
             return false;
         }
+        // With any other subject a forged ping could make this connector publish into a room's log.
         let may = subjects::is_inbox_of(gate, reply);
         if !may {
             self.common.metrics.bus_refused.reply.add();

@@ -1,4 +1,4 @@
-//! Many rooms at one connector, and an owner that agrees to everything or to nothing.
+//! Many rooms at one connector, and an owner that accepts everything or nothing.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -43,7 +43,7 @@ struct TestConnector {
 }
 
 impl TestConnector {
-    /// A connector without rooms.
+    /// Returns a connector without rooms.
     fn new() -> Self {
         Self::with(Self::common())
     }
@@ -93,7 +93,7 @@ impl TestConnector {
         self.state.tick(now)
     }
 
-    /// Rooms that these effects attach.
+    /// Returns the rooms that these effects attach.
     fn attaches_in(effects: &[Effect]) -> Vec<(RoomId, LogPosition)> {
         let attach = |effect: &Effect| match effect {
             Effect::SendToChat { body, .. } => match rpc::decode::<FromConnector>(body).unwrap().question {
@@ -136,7 +136,7 @@ impl TestConnector {
     }
 }
 
-/// A connector with so many rooms, all of them attached; their clients wait for their joins.
+/// Returns a connector with so many attached rooms; their clients wait for their joins.
 fn followed(rooms: usize) -> TestConnector {
     let mut connector = TestConnector::new();
     for number in 0..rooms {
@@ -181,11 +181,12 @@ fn a_room_among_few_is_attached_at_once() {
     assert_eq!(TestConnector::attaches_in(&effects).len(), 20);
 }
 
-/// While thousands of silent rooms attach again, a client that enters another one does not wait for all of them.
+/// While thousands of silent rooms attach again, a client that enters another one does not wait for
+/// all of them.
 #[test]
 fn a_room_that_a_client_waits_for_comes_first() {
     let mut connector = followed(5_000);
-    // All that clients asked is answered at its deadline: nothing waits in these rooms.
+    // All requests are answered at their deadline, so no client waits in these rooms.
     connector.now += 120_000;
     connector.tick();
     let now = connector.now();
@@ -194,7 +195,7 @@ fn a_room_that_a_client_waits_for_comes_first() {
     assert_eq!(TestConnector::attaches_in(&effects).len(), 1);
 }
 
-/// The times at which each room is asked for, of a chat server that does not own it.
+/// Returns the times of each room's attaches to a chat server that does not own it.
 fn tries(connector: &mut TestConnector, lasting_ms: u64) -> BTreeMap<RoomId, Vec<u64>> {
     let mut tries: BTreeMap<RoomId, Vec<u64>> = BTreeMap::new();
     let now = connector.now();
@@ -211,7 +212,8 @@ fn tries(connector: &mut TestConnector, lasting_ms: u64) -> BTreeMap<RoomId, Vec
     tries
 }
 
-/// Repeats come out of one tick for all rooms, with the same random bits: each room draws its own from them.
+/// Repeats come out of one tick for all rooms, with the same random bits: each room draws its own
+/// from them.
 #[test]
 fn rooms_that_are_not_answered_are_not_repeated_together() {
     let mut connector = followed(300);
@@ -242,7 +244,7 @@ fn rooms_that_are_refused_back_off_each_with_jitter_of_its_own() {
 }
 
 #[test]
-fn rooms_that_are_never_answered_are_all_asked_for_in_turn() {
+fn rooms_that_are_never_answered_are_all_attached_in_turn() {
     let mut connector = followed(20_000);
     let now = connector.now();
     let mut effects = connector.state.on_reconnected(now);
@@ -257,7 +259,7 @@ fn rooms_that_are_never_answered_are_all_asked_for_in_turn() {
     }
 }
 
-/// What many rooms draw from one input is repeatable, or no run of a simulation were.
+/// The draws of many rooms from one input are repeatable, or no simulated run were.
 #[test]
 fn the_same_inputs_have_the_same_effects() {
     let run = || tries(&mut followed(50), 5_000);

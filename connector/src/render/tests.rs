@@ -59,7 +59,7 @@ fn many() -> Vec<Name> {
 }
 
 #[test]
-fn the_answer_to_enter_stays_below_its_limit() {
+fn the_response_to_enter_stays_below_its_limit() {
     let framed = render_response(1, &entered(many(), None)).1;
     assert!(framed.len() <= wire::MAX_JSON_TO_CLIENT);
     let body = body(&framed);
@@ -70,7 +70,7 @@ fn the_answer_to_enter_stays_below_its_limit() {
 }
 
 #[test]
-fn the_answer_to_one_who_comes_back_stays_below_its_limit() {
+fn the_response_to_a_resuming_client_stays_below_its_limit() {
     let longest = name(&"😀".repeat(64));
     let (from, to) = (longest.clone(), Some(longest));
     let said = HistoryMessage { seq: u64::MAX, time: u64::MAX, from, to, content: "x".repeat(60 * 1024) };
@@ -120,14 +120,14 @@ fn names_that_do_not_fit_are_on_the_next_page() {
 }
 
 #[test]
-fn a_total_says_whether_names_are_told() {
+fn a_member_count_says_if_names_are_pushed() {
     let total = Push::Members { total: 501, names: false };
     let expected = json!({"route": "onMembers", "rid": "lobby", "total": 501, "names": false});
     assert_eq!(body(&render_push(&room(), &total, None).unwrap()), expected);
 }
 
 #[test]
-fn a_gap_is_told_with_both_ends() {
+fn a_gap_has_both_ends() {
     let gap = Push::Gap { from: 1_999, to: 7_999, epoch: Epoch(5) };
     let expected = json!({"route": "onGap", "rid": "lobby", "from": 1999, "to": 7999, "epoch": 5});
     assert_eq!(body(&render_push(&room(), &gap, None).unwrap()), expected);

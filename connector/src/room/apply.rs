@@ -1,4 +1,4 @@
-//! Applying a record: the only way in which clients learn what happened in a room.
+//! Applies records: the only way in which clients learn about events in a room.
 
 use std::sync::Arc;
 
@@ -12,17 +12,18 @@ use super::proposer::{PendingRequest, QueuedItem};
 use super::{Common, Context, Push, Room, RoomEffect, RoomResponse, Stamp};
 
 impl Room {
-    /// Applies the record that follows the last one applied.
+    /// Applies the record that follows the last applied one.
     ///
-    /// What was asked is answered in the order in which it was asked, each answer behind the entry that it is about.
+    /// Requests are answered in their order, each response behind the entry that it is about.
     pub(super) fn apply(&mut self, position: Position, record: &Record, cx: &mut Context<'_>) {
-        // The room goes on behind what was erased, which nobody can be told any more.
+        // The chain continues behind an erasure. Erased records cannot be pushed any more, so
+        // clients get a gap.
         if record.is_behind_erasure() {
             let before = LogPosition { position: Position(position.0.saturating_sub(1)), ..self.applied };
             self.push_gap(before, cx);
         }
         let mut entries = record.entries.iter().enumerate().peekable();
-        // All that is up to here was told: what was committed before, then entry by entry.
+        // Everything up to here has been pushed: earlier records, then entry by entry.
         let mut when = Stamp { seq: self.applied.position.last_seq(), time: record.time };
         let mut moved = self.own_sessions_in(record, cx);
         for (outcome, queued) in self.take_outcomes(record, cx) {
@@ -43,12 +44,14 @@ impl Room {
         self.state.apply_metadata(position, record);
         self.applied.position = position;
         self.applied.id = record.id;
+        // Not before the whole record is in the state: within it a session may leave and join
+        // again.
         for (session, run) in moved {
             self.reconcile_run(session, run, cx.common);
         }
     }
 
-    /// What came of our proposal, if the record decided it.
+    /// Takes the outcomes of this connector's proposal, if the record decided it.
     fn take_outcomes(&mut self, record: &Record, cx: &Context<'_>) -> Vec<(Outcome, QueuedItem)> {
         let ours = |d: &&DecidedProposal| d.connector == cx.common.me && d.incarnation == cx.common.incarnation;
         let mut outcomes = Vec::new();
@@ -62,7 +65,7 @@ impl Room {
         outcomes
     }
 
-    /// Sessions of this connector, of whatever run, that come or go in the record.
+    /// Returns the sessions of this connector, of any incarnation, that come or go in the record.
     fn own_sessions_in<'a>(&self, record: &'a Record, cx: &Context<'_>) -> Vec<(u64, Incarnation)> {
         let sessions = |entry: &'a Entry| match entry {
             Entry::Join { session, .. } | Entry::Leave { session, .. } => [Some(session), None],
@@ -78,9 +81,10 @@ impl Room {
         match entry {
             Entry::Open => {}
             Entry::Join { name, session, membership } => self.apply_join(name, session, *membership, cx),
-            // Of one session that is another run's now: nothing that it or others are told changes.
+            // The same session under another incarnation: nothing changes for any client.
             Entry::Move { from, to, .. } if from == to => {}
-            // Nobody is told but the session that is left behind.
+            // Only the session that is left behind gets a notice: for all others the member is
+            // still there.
             Entry::Move { name, to, membership, .. } => self.apply_enter(name, to, *membership, cx),
             Entry::Leave { name, session } => self.apply_leave(name, session, cx),
             Entry::Message { from, content, .. } => {
@@ -103,8 +107,8 @@ impl Room {
         self.push_presence(changes, cx);
     }
 
-    /// A session enters a stay. All local sessions that had it are left behind, and those that are about to enter it are
-    /// overtaken: their clients asked before this one came in, and come back if they still want to.
+    /// Moves a stay to a session. Local sessions that had the stay are ended, and pending joins for
+    /// it are overtaken: their clients asked before this one was in, and can enter again.
     fn apply_enter(&mut self, name: &Name, session: &SessionId, stay: Membership, cx: &mut Context<'_>) {
         let number = local_number(session, cx);
         if let Some(number) = number {
@@ -132,14 +136,14 @@ impl Room {
     fn apply_leave(&mut self, name: &Name, session: &SessionId, cx: &mut Context<'_>) {
         let number = local_number(session, cx);
         if let Some(local) = number.and_then(|number| self.sessions.get_mut(&number)) {
-            // One that wants to be here is changing its name, or comes back at once.
+            // A session that is to be in changes its name, or joins again at once.
             local.receives_pushes &= local.is_wanted;
         }
         let changes = self.presence.remove(name);
         self.push_presence(changes, cx);
     }
 
-    /// Answers an item of the record at a position; `when` is that of the last entry told.
+    /// Responds to an item of the record at a position; `when` is that of the last pushed entry.
     fn conclude(
         &mut self,
         outcome: Outcome,
@@ -165,7 +169,8 @@ impl Room {
                 }
             }
             (Item::Leave { .. }, _) => {
-                // Also if it entered again meanwhile: the answer to that will say who is here then.
+                // Also if it entered again meanwhile: the response to that has the members as of
+                // then.
                 if let Some(local) = self.sessions.get_mut(&number) {
                     local.receives_pushes = false;
                 }
@@ -173,7 +178,8 @@ impl Room {
                 respond(queued.pending, RoomResponse::Left, cx);
             }
             (Item::Send { .. }, Outcome::Refused(refusal)) => {
-                // The client is in for all it knows: the log has seen it leave, it is on its way back, and may repeat.
+                // The client believes that it is in: the log has seen it leave, its rejoin is
+                // pending, and it may repeat.
                 let in_for_client =
                     self.sessions.get(&number).is_some_and(|local| local.is_wanted && local.receives_pushes);
                 let reply = if refusal == Refusal::NotMember && in_for_client {
@@ -189,16 +195,19 @@ impl Room {
             (Item::Send { .. }, Outcome::Duplicate { seq, time }) => {
                 respond(queued.pending, RoomResponse::Sent { seq, time }, cx)
             }
-            // An owner that says so of a message is not of this version.
+            // Only an owner of another version gives such an outcome to a message.
             (Item::Send { .. }, Outcome::Unchanged | Outcome::Overtaken) => {
                 respond(queued.pending, RoomResponse::Unknown { enter: false, because: None }, cx);
             }
         }
     }
 
-    /// Another session may have entered the stay behind the record that a join named. If one did, an entry up to the end of this
-    /// record ends the session; if none did, it asks again from here. Where a state was taken instead of records, that cannot be
-    /// known: the session ends. A join of the connector's own is not asked for again: the session is reconciled behind the record.
+    /// Handles a join that the owner refused because another session may have entered the stay
+    /// behind the record that the join named.
+    // If one did, an entry up to the end of this record ends the session; if none did, it is
+    // proposed again from here. Where a state was taken instead of records, that cannot be known,
+    // so the session ends. A join of the connector itself is not proposed again here: the session
+    // is reconciled behind the record.
     fn on_overtaken(&mut self, queued: QueuedItem, here: RecordId, cx: &mut Context<'_>) {
         let number = queued.session();
         if queued.pending.is_none() {
@@ -234,12 +243,13 @@ impl Room {
         }
         let was_wanted = self.sessions.get(&number).is_some_and(|local| local.is_wanted);
         if !self.withdraw_session(number, cx) && !asked && was_wanted {
-            // It was to come back, and its name is another's now.
+            // It was to rejoin, and another session has its name now.
             cx.effects.push(RoomEffect::Displaced(number));
         }
     }
 
-    /// Is the log right about a session? One of an earlier run is always to go.
+    /// Proposes a leave for a session that the log has wrongly. One of an earlier run always has to
+    /// leave.
     pub(super) fn reconcile_run(&mut self, session: u64, run: Incarnation, common: &Common) {
         if run == common.incarnation {
             self.reconcile(session, common);
@@ -262,7 +272,7 @@ pub(super) fn push_to(sessions: Arc<[u64]>, push: Push, cx: &mut Context<'_>) {
     }
 }
 
-/// The number of a session of this run of this connector.
+/// Returns the number of a session of this run of this connector.
 fn local_number(session: &SessionId, cx: &Context<'_>) -> Option<u64> {
     let ours = session.connector == cx.common.me && session.incarnation == cx.common.incarnation;
     ours.then_some(session.number)

@@ -1,4 +1,5 @@
-//! What attaching brings: the records that were missing, or the state instead of them, and what follows from that.
+//! Catch-up: the owner's answer to an attach, with the missing records, or with the state instead
+//! of them.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -14,26 +15,26 @@ use super::local_sessions::LocalSession;
 use super::proposer::{PendingRequest, QueuedItem};
 use super::{AttachState, Context, Push, Room, RoomEffect, RoomResponse, Stamp, session_id};
 
-/// A state that comes in parts.
+/// A state that arrives in parts.
 #[derive(Debug)]
 pub(super) struct PartialState {
-    /// What was asked, and where the state is.
+    /// The position that was asked for, and the position of the state.
     answer: (LogPosition, LogPosition),
-    /// How many came.
+    /// Parts that have arrived.
     parts: u16,
     state: RoomState,
 }
 
 impl PartialState {
-    /// Names the connector's present run where it names one that this continues.
+    /// Replaces earlier incarnations of this connector by the present one.
     pub(super) fn unify(&mut self, lineage: &Lineage, me: &ServerId) {
         lineage.unify_state(me, &mut self.state);
     }
 }
 
 impl Room {
-    /// The owner answered an attach, or a proposal that it had committed before. The answer must be newer than all that
-    /// the owner was heard to say.
+    /// Handles the answer to an attach, or to a proposal that the owner had committed before. The
+    /// caller passes only answers that are newer than all messages received from that owner.
     pub fn on_attached(&mut self, asked: LogPosition, now: LogPosition, update: CatchUp, cx: &mut Context<'_>) {
         self.last_unavailable = None;
         self.reset_retries();
@@ -50,23 +51,25 @@ impl Room {
             AttachState::Requested(place, _) | AttachState::RequestedStale(place, _) if place == asked => {
                 AttachState::Due(cx.now)
             }
-            // Nobody asked: the owner says so to a proposal that it committed before. It is followed all the same.
+            // Unasked: the answer to a proposal that was committed before. The gap that it shows is
+            // closed like any other.
             AttachState::Done if !complete => AttachState::Due(cx.now),
             other => other,
         };
-        // What was in flight may have been lost with what was missing.
+        // The answer to the proposal in flight may have been lost together with the missing
+        // records.
         self.proposer.set_repeat_at(cx.now);
         self.advance(cx);
     }
 
-    /// Tells the sessions who came and went while the records were not seen.
+    /// Pushes the joins and leaves between the known members and the state.
     fn push_presence_difference(&mut self, cx: &mut Context<'_>) {
         let here: BTreeSet<Name> = self.state.members().keys().cloned().collect();
         let changes = self.presence.replace(here, cx.now);
         self.push_presence(changes, cx);
     }
 
-    /// Applies the records of an answer; false if they did not lead to where the owner is.
+    /// Applies the records of an answer. Returns false if they do not lead to the owner's position.
     fn apply_records(&mut self, now: LogPosition, records: &[(Position, Arc<Record>)], cx: &mut Context<'_>) -> bool {
         if now.epoch != self.applied.epoch {
             return false;
@@ -79,8 +82,8 @@ impl Room {
         self.applied.position >= now.position
     }
 
-    /// Adds a part of a state; the whole with the last one. One without those before it is of no use: what was lost of them
-    /// makes the room attach again.
+    /// Adds a part of a state, and returns the whole with the last one. A part whose predecessors
+    /// are missing is dropped: the loss of those makes the room attach again.
     fn add_part(
         &mut self,
         answer: (LogPosition, LogPosition),
@@ -100,8 +103,10 @@ impl Room {
         self.partial_state.take().map(|partial| partial.state)
     }
 
-    /// Takes the state instead of the records between, unless records went on meanwhile.
+    /// Takes the state instead of the records between, unless other records were applied meanwhile.
+    /// Returns true if it took it.
     fn take_state(&mut self, asked: LogPosition, now: LogPosition, state: RoomState, cx: &mut Context<'_>) -> bool {
+        // Records were applied since the attach was sent, so the room is ahead of this state.
         if asked != self.applied {
             return false;
         }
@@ -110,7 +115,9 @@ impl Room {
         true
     }
 
-    /// Goes on from a state: sessions that it does not have by their stays end, and none is brought back.
+    /// Continues from a state. Sessions whose stays it does not have end.
+    // None is brought back behind a state: the connector cannot tell a session that the log lost
+    // from one that resumed elsewhere and left.
     fn restart_from_state(&mut self, now: LogPosition, state: RoomState, cx: &mut Context<'_>) {
         if self.applied.epoch != Epoch::default() {
             self.push_gap(now, cx);
@@ -135,8 +142,8 @@ impl Room {
         }
     }
 
-    /// Ends the sessions that were in and that the state does not have by their stays: the log lost the stay, or it went on
-    /// through another session.
+    /// Ends the sessions that were in the room and whose stays the state does not have: the log
+    /// lost the stay, or another session resumed it.
     fn end_absent(&mut self, cx: &mut Context<'_>) {
         let mut ends = Vec::new();
         for (number, local) in
@@ -155,13 +162,13 @@ impl Room {
         ends.into_iter().for_each(|(number, end)| self.end_session(number, end, cx));
     }
 
-    /// Returns true if a session was in for all that its client knows. One with a join pending may enter a second time; one
-    /// without was in.
+    /// Returns true if the session's client believes that it is in the room. With a pending join it
+    /// may be entering a second time; without one it was in.
     pub(super) fn was_in(&self, number: u64, local: &LocalSession) -> bool {
         local.receives_pushes || self.held.contains_key(&number) || !self.proposer.has_join(number)
     }
 
-    /// A session is its client's no more: it is sent away, unless its connection broke before.
+    /// Withdraws a session and sends its client away, unless its connection broke before.
     pub(super) fn end_session(&mut self, number: u64, end: RoomEffect, cx: &mut Context<'_>) {
         if !self.withdraw_session(number, cx) {
             cx.effects.push(end);
@@ -169,7 +176,7 @@ impl Room {
         self.reconcile(number, cx.common);
     }
 
-    /// Tells the sessions that messages between what they were told and `now` will not be told.
+    /// Pushes the gap between the applied position and `now`.
     pub(super) fn push_gap(&mut self, now: LogPosition, cx: &mut Context<'_>) {
         cx.common.metrics.gaps_told.add();
         let to = if now.position == Position::NONE { 0 } else { now.position.last_seq() };
@@ -177,14 +184,16 @@ impl Room {
         push_to(self.sessions.receivers(), gap, cx);
     }
 
-    /// What the state says of the proposal in flight. Returns who is in by it, and is to be told so when it is known with whom.
+    /// Settles the proposal in flight by the state. Returns the requests of sessions that joined by
+    /// it; they are answered once the members are known.
     fn settle_in_flight(&mut self, cx: &mut Context<'_>) -> Vec<PendingRequest> {
         let last = self.state.last_proposal(&cx.common.me).filter(|last| last.incarnation == cx.common.incarnation);
         let done = last.and_then(|last| self.proposer.on_committed(last.number)).unwrap_or_default();
         done.into_iter().filter_map(|queued| self.respond_unseen(queued, cx)).collect()
     }
 
-    /// Answers an item that was decided in a record that cannot be seen any more, unless it entered.
+    /// Responds to an item that was decided in a record that was not seen. Returns the request of a
+    /// join that succeeded.
     fn respond_unseen(
         &mut self,
         QueuedItem { item, pending }: QueuedItem,

@@ -1,4 +1,5 @@
-//! Reading a room's past for its sessions: what one missed that comes back, and history that is asked for.
+//! Reads of a room's past: messages that a resuming client missed, and history that clients ask
+//! for.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -8,40 +9,44 @@ use model::rpc::messages::{HistoryMessage, HistoryPage, HistoryQuery, HistoryRan
 use super::proposer::PendingRequest;
 use super::{Context, RETRY, Room, RoomEffect, RoomResponse, Stamp, session_id};
 
-/// Bytes of messages in the answer to one who comes back, measured as JSON; the rest is behind a cursor.
+/// Most bytes, as JSON, of missed messages in the response to `enter`; older ones are behind a
+/// cursor.
+// Names and missed messages share 60 KiB of the response, so a third is left to the names.
 const MISSED_BYTES: usize = 40 * 1024;
 
-/// Most messages in that answer.
+/// Most messages in that response.
 const MISSED_MESSAGES: u16 = 500;
 
-/// What one missed that comes back.
+/// Messages that a resuming client missed.
 #[derive(Debug, Default, Clone, PartialEq, Eq)]
 pub struct MissedMessages {
-    /// The last messages after the `seq` that it came back with.
+    /// The last messages after the `seq` with which the client resumed.
     pub messages: Vec<HistoryMessage>,
-    /// Where earlier ones begin, if there are some that did not fit.
+    /// The `seq` before which older messages remain to be read, if some did not fit.
     pub cursor: Option<u64>,
-    /// Whether none is gone.
+    /// No message has been evicted.
     pub recovered: bool,
 }
 
-/// A question for messages that waits for its answer.
+/// A request for messages in flight.
 #[derive(Debug)]
 struct HistoryRead {
     pending: PendingRequest,
     wanted: HistoryQuery,
     repeat_at: u64,
-    /// What came so far for one who comes back; none for history.
+    /// Messages so far for a resuming client; `None` for history.
     missed: Option<MissedMessages>,
 }
 
-/// All questions that wait. After a connector died thousands of sessions may come back at once.
+/// All reads in flight.
+// Indexed by session as well: after the death of a connector thousands of sessions may resume at
+// once, and a search through all reads for each would be quadratic.
 #[derive(Debug, Default)]
 pub(super) struct HistoryReads {
     by_number: BTreeMap<u64, HistoryRead>,
     // Invariant: these are the sessions in `by_number`.
     by_session: BTreeSet<(u64, u64)>,
-    /// None is to be asked before.
+    /// No read is to be repeated before this time.
     due: u64,
 }
 
@@ -62,13 +67,13 @@ impl HistoryReads {
         Some(read)
     }
 
-    /// Takes one that a session waits for.
+    /// Removes one read of a session.
     fn remove_of(&mut self, session: u64) -> Option<HistoryRead> {
         let (_, number) = *self.by_session.range((session, 0)..=(session, u64::MAX)).next()?;
         self.remove(number)
     }
 
-    /// Takes those at their deadline.
+    /// Removes the reads past their deadline.
     fn remove_expired(&mut self, now: u64) -> Vec<HistoryRead> {
         let late = self.by_number.iter().filter(|(_, read)| read.pending.deadline <= now).map(|(number, _)| *number);
         late.collect::<Vec<_>>().into_iter().filter_map(|number| self.remove(number)).collect()
@@ -76,7 +81,7 @@ impl HistoryReads {
 }
 
 impl Room {
-    /// A session asks for messages of the room that it is in.
+    /// Handles a session's request for messages of the room that it is in.
     pub fn request_history(&mut self, span: HistoryRange, limit: u16, pending: PendingRequest, cx: &mut Context<'_>) {
         let Some(local) = self.sessions.get(&pending.session).filter(|local| local.receives_pushes) else {
             let refused = RoomResponse::Refused { refusal: Refusal::NotMember, enter: false };
@@ -87,7 +92,7 @@ impl Room {
         self.advance(cx);
     }
 
-    /// A session is in again: it hears what goes on when it was told what it missed.
+    /// Reads the messages that a resuming session missed. It gets pushes once the response is sent.
     pub(super) fn read_missed(&mut self, since: u64, pending: PendingRequest, cx: &mut Context<'_>) {
         let Some(local) = self.sessions.get(&pending.session) else {
             return self.finish_resume(pending, MissedMessages::default(), cx);
@@ -101,20 +106,21 @@ impl Room {
     fn read(&mut self, mut read: HistoryRead, cx: &mut Context<'_>) {
         read.repeat_at = self.repeat_at(cx);
         let (session, wanted) = (Some(read.pending.session), read.wanted);
-        // The numbers are those of the connector, and not of the room: it may be forgotten and followed again, and a late
-        // answer to the question of its former life must not be taken for that of another one.
+        // The connector numbers its reads, and not the room: a room may be dropped and followed
+        // again, and a late answer to a read of its former life must not be taken for the answer to
+        // another one.
         *cx.last_number += 1;
         let (room, number) = (self.id.clone(), *cx.last_number);
         self.history_reads.add(number, read);
         cx.effects.push(RoomEffect::SendToOwner(RpcRequest::History { room, number, session, wanted }));
     }
 
-    /// The room's owner answered with messages.
+    /// Handles the owner's answer with messages.
     pub fn on_history(&mut self, number: u64, upto: LogPosition, page: HistoryPage, cx: &mut Context<'_>) {
         let Some(mut read) = self.history_reads.remove(number) else { return };
         let Some(missed) = &mut read.missed else {
-            // The log may be another one since this room was read: the page says which one it is
-            // from. One of an earlier build does not.
+            // The log may be another one since this room last attached, so the page's epoch is
+            // right. A server of an earlier build does not send one.
             let epoch = if upto.epoch == Epoch::default() { self.applied.epoch } else { upto.epoch };
             return cx.effects.push(RoomEffect::Respond(read.pending, RoomResponse::History { epoch, page }));
         };
@@ -125,7 +131,8 @@ impl Room {
         if upto.position >= self.applied.position {
             self.finish_resume(read.pending, read.missed.unwrap_or_default(), cx);
         } else {
-            // Records came since the owner looked; those are at its hand, unless it is behind, and does not know that yet.
+            // Records have arrived since the owner looked. It has them at hand, unless it is behind
+            // and does not know that yet.
             let upto = upto.position.last_seq();
             if matches!(read.wanted.span, HistoryRange::Since(since) if upto <= since) {
                 read.repeat_at = cx.now + RETRY.delay(0, cx.chance);
@@ -137,8 +144,8 @@ impl Room {
         }
     }
 
-    /// A session that was told what it missed is in, unless the log has seen it leave meanwhile: then
-    /// its client enters again.
+    /// Completes the enter of a resuming session, unless the log has seen it leave meanwhile: then
+    /// the client must enter again.
     fn finish_resume(&mut self, pending: PendingRequest, missed: MissedMessages, cx: &mut Context<'_>) {
         let stay = self.state.membership_of_session(&session_id(cx.common, pending.session));
         let number = pending.session;
@@ -150,7 +157,7 @@ impl Room {
         self.complete_enter(pending, when, Some(missed), cx);
     }
 
-    /// Asks what is to be asked now.
+    /// Sends the reads that are due.
     pub(super) fn send_due_reads(&mut self, repeat_at: u64, cx: &mut Context<'_>) {
         if self.history_reads.due > cx.now {
             return;
@@ -171,13 +178,14 @@ impl Room {
         }
     }
 
-    /// Whoever was asked does not own the room now, or nobody was there.
+    /// Repeats all reads at this time, because no answer will come.
     pub(super) fn repeat_reads_at(&mut self, at: u64) {
         self.history_reads.by_number.values_mut().for_each(|read| read.repeat_at = at);
         self.history_reads.due = at;
     }
 
-    /// Answers those at their deadline: one who comes back is in, and is told that it may have missed something.
+    /// Ends the reads past their deadline. A resuming session is in all the same; `recovered` is
+    /// false in its response.
     pub(super) fn expire_reads(&mut self, cx: &mut Context<'_>) {
         for HistoryRead { pending, missed, .. } in self.history_reads.remove_expired(cx.now) {
             cx.common.metrics.requests_expired.add();
@@ -191,7 +199,7 @@ impl Room {
         }
     }
 
-    /// A session is not in the room any more: what it waits for is not for it.
+    /// Refuses the reads of a session that is no longer in the room.
     pub(super) fn end_reads(&mut self, session: u64, cx: &mut Context<'_>) {
         while let Some(HistoryRead { pending, missed, .. }) = self.history_reads.remove_of(session) {
             if missed.is_some() {
@@ -204,11 +212,11 @@ impl Room {
 }
 
 impl MissedMessages {
-    /// Adds the messages of a page up to a position; what is after that is still to be told.
+    /// Adds the messages of a page up to a position; those behind it will be pushed.
     fn add(&mut self, page: HistoryPage, upto: Position) {
         self.recovered &= page.complete;
         if page.cursor.is_some() {
-            // There is more between than fits: only the newest are taken.
+            // The gap is larger than a page: only the newest messages are kept.
             self.messages.clear();
             self.cursor = page.cursor;
         }
@@ -218,6 +226,8 @@ impl MissedMessages {
             bytes += said.json_size();
             bytes <= MISSED_BYTES
         };
+        // The newest is kept even if it alone is too large: without a message there would be no
+        // cursor to read on from.
         let kept = self.messages.iter().rev().take_while(fits).count().max(1);
         if kept < self.messages.len() {
             self.messages.drain(..self.messages.len() - kept);
@@ -249,7 +259,7 @@ mod tests {
     }
 
     #[test]
-    fn readings_are_taken_by_number_by_session_and_by_deadline() {
+    fn reads_are_removed_by_number_by_session_and_by_deadline() {
         let mut reads = HistoryReads::default();
         let viewer = Token::new(1).membership();
         let mut add = |session, deadline| {
@@ -270,19 +280,19 @@ mod tests {
     }
 
     #[test]
-    fn what_is_still_to_be_told_is_left_out() {
+    fn messages_that_will_be_pushed_are_left_out() {
         let mut missed = MissedMessages { recovered: true, ..MissedMessages::default() };
         missed.add(page(&[1_000, 1_001, 2_000], 1), Position(1));
         assert_eq!((seqs(&missed), missed.recovered), (vec![1_000, 1_001], true));
     }
 
     #[test]
-    fn what_does_not_fit_is_behind_the_cursor() {
+    fn messages_that_do_not_fit_are_behind_the_cursor() {
         let mut missed = MissedMessages { recovered: true, ..MissedMessages::default() };
         missed.add(page(&[1_000, 2_000, 3_000], 15_000), Position(9));
         assert_eq!((seqs(&missed), missed.cursor), (vec![2_000, 3_000], Some(2_000)));
         missed.add(page(&[4_000], 60_000), Position(9));
-        assert_eq!((seqs(&missed), missed.cursor), (vec![4_000], Some(4_000)), "one is always there");
+        assert_eq!((seqs(&missed), missed.cursor), (vec![4_000], Some(4_000)), "one message always remains");
         assert!(missed.recovered);
     }
 }

@@ -11,43 +11,47 @@ use model::membership::{Membership, Token};
 #[derive(Debug)]
 pub(super) struct LocalSession {
     name: Name,
-    /// Names the stay that its client was told of.
+    /// Token of the stay that its client knows.
     pub(super) token: Token,
-    /// Names the stay that it asks to enter, while that is pending.
+    /// Token of the stay that it asks to enter, while that is pending.
     pub(super) entering: Option<Token>,
-    /// A state was taken since it asked to enter: another session may have entered the stay in records that were not seen.
+    /// A state was taken since it asked to enter: another session may have entered the stay in
+    /// records that were not seen.
     pub(super) is_behind_state: bool,
-    /// The session wants to be here; false while its leave is pending.
+    /// The session is to be in the room; false while its leave is pending.
     pub(super) is_wanted: bool,
-    /// The client was told that it is here, and hears what happens.
+    /// The client knows that it is in the room, and gets pushes.
     pub(super) receives_pushes: bool,
-    /// The client asked to leave, and was not told since that it is here.
+    /// The client asked to leave, and no enter has completed since.
     pub(super) is_leaving: bool,
-    /// The client was told all names, when it came or since.
+    /// The client knows all names.
     pub(super) knows_names: bool,
-    /// The client will come back with its token should its connection end.
+    /// The client will resume with its token if its connection ends.
     pub(super) resumes: bool,
 }
 
 impl LocalSession {
-    /// The stay under which it speaks: the one that it enters, as what it says is decided behind that.
+    /// Returns the stay under which it sends: the one that it enters, since its messages are
+    /// decided behind the join.
     pub(super) fn stay(&self) -> Membership {
         self.entering.unwrap_or(self.token).membership()
     }
 
-    /// It is in by this stay: that is the one which its client can come back to.
+    /// Confirms that it is in by this stay: from now on its client can resume that one.
     pub(super) fn confirm_stay(&mut self, stay: Membership) {
+        // Not any pending stay: an entry of an earlier join may be applied while a later one is
+        // pending.
         if let Some(token) = self.entering.take_if(|token| token.membership() == stay) {
             self.token = token;
         }
     }
 
-    /// Whether its client was told that it is here, and did not ask to leave since.
+    /// Returns true if its client knows that it is in the room, and has not asked to leave since.
     pub(super) fn is_present(&self) -> bool {
         self.receives_pushes && !self.is_leaving
     }
 
-    /// Under which name it is here, or wants to be.
+    /// Returns the name in the room, or the one that it asks for.
     pub(super) fn name(&self) -> &Name {
         &self.name
     }
@@ -59,7 +63,9 @@ pub(super) struct LocalSessions {
     by_number: BTreeMap<u64, LocalSession>,
     // Invariant: these are the names in `by_number`.
     by_name: BTreeSet<(Name, u64)>,
-    /// Sessions that hear, until one of them may have changed: made once for many messages.
+    /// Sessions that get pushes, cached until one of them may have changed.
+    // One allocation serves all messages of a quiet membership, and equal pointers let pushes be
+    // batched without comparing lists.
     receivers: Option<Arc<[u64]>>,
 }
 
@@ -85,32 +91,33 @@ impl LocalSessions {
         self.by_number.keys()
     }
 
-    /// Numbers of the sessions that hear what happens.
+    /// Returns the numbers of the sessions that get pushes.
     pub(super) fn receivers(&mut self) -> Arc<[u64]> {
         let receivers =
             || self.by_number.iter().filter(|(_, local)| local.receives_pushes).map(|(number, _)| *number).collect();
         self.receivers.get_or_insert_with(receivers).clone()
     }
 
-    /// Sessions that hear what happens.
+    /// Returns the sessions that get pushes.
     pub(super) fn receivers_mut(&mut self) -> impl Iterator<Item = &mut LocalSession> {
         self.receivers = None;
         self.by_number.values_mut().filter(|local| local.receives_pushes)
     }
 
-    /// A state was taken: who asked to enter did so before it.
+    /// Notes that a state was taken: all pending joins are older than it.
     pub(super) fn mark_behind_state(&mut self) {
         self.by_number.values_mut().for_each(|local| local.is_behind_state = true);
     }
 
-    /// Sessions that have this name.
+    /// Returns the sessions with this name.
     pub(super) fn with_name(&self, name: &Name) -> impl Iterator<Item = (u64, &LocalSession)> {
         let numbers =
             self.by_name.range((name.clone(), u64::MIN)..=(name.clone(), u64::MAX)).map(|(_, number)| *number);
         numbers.filter_map(|number| Some((number, self.by_number.get(&number)?)))
     }
 
-    /// A session wants to be here. One that is here keeps its name and token until the log says otherwise.
+    /// Adds a session that asks to enter. One that is in keeps its name and token until the log
+    /// says otherwise.
     pub(super) fn start_entering(&mut self, number: u64, name: Name, token: Token) {
         self.receivers = None;
         let local = self.by_number.entry(number).or_insert_with(|| {
@@ -132,7 +139,7 @@ impl LocalSessions {
         local.is_behind_state = false;
     }
 
-    /// A session has this name from now on; nothing happens if there is none.
+    /// Gives a session another name; does nothing without that session.
     pub(super) fn rename(&mut self, number: u64, name: &Name) {
         let Some(local) = self.by_number.get_mut(&number) else { return };
         let before = std::mem::replace(&mut local.name, name.clone());
@@ -153,7 +160,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_audience_is_who_hears_now() {
+    fn receivers_are_the_sessions_that_get_pushes_now() {
         let mut sessions = LocalSessions::default();
         let name = Name::new("ann").unwrap();
         (1..=2).for_each(|number| sessions.start_entering(number, name.clone(), Token::new(1)));

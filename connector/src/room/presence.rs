@@ -1,30 +1,32 @@
-//! Who is in a room as far as its clients are told, and in what words: each name, or of a large room how many. Speaks to nobody.
+//! Presence: the members of a room as its clients know them. Small rooms report names, large rooms
+//! counts. Sends nothing itself.
 
 use std::collections::BTreeSet;
 use std::ops::Bound;
 
 use model::ids::Name;
 
-/// Milliseconds from one total that is told of a large room to the next.
+/// Milliseconds between two member counts of a large room.
 const TOTAL_INTERVAL_MS: u64 = 1_000;
 
-/// Most names that are told at once. With the longest names that is what an outbox holds; who is told more reads them.
+/// Most joins and leaves that are reported at once; clients read the member list instead of more.
+// With the longest names that many pushes are as much as a write queue holds.
 const MAX_CHANGES: usize = 1_000;
 
-/// What is to be told of a change.
+/// A change to report to clients.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum PresenceChange {
-    /// Somebody came.
+    /// A member joined.
     Joined(Name),
-    /// Somebody went.
+    /// A member left.
     Left(Name),
-    /// There is another number of members; `names` says whether comings and goings are told from now on, and that they
-    /// were not.
+    /// The member count changed. `names` says that joins and leaves are reported again from now on,
+    /// and have not been until now.
     Total { names: bool },
 }
 
-/// The names in a room. Small rooms tell each coming and going; one that passes a size tells totals only, until it is
-/// smaller by a tenth.
+/// The names in a room. A small room reports each join and leave. A room that outgrows `max_small`
+/// reports counts until it has shrunk by a tenth, so that it does not change sides with every join.
 #[derive(Debug)]
 pub(super) struct Presence {
     names: BTreeSet<Name>,
@@ -33,14 +35,15 @@ pub(super) struct Presence {
     large: Option<Large>,
 }
 
-/// What there is to know of a room while it is large.
+/// State of a large room.
 #[derive(Debug)]
 struct Large {
-    /// The names that were told when it became large: who heard them then is told the difference in the end.
+    /// Names reported before the room became large. Clients that know these get the difference when
+    /// it is small again.
     known_names: BTreeSet<Name>,
-    /// Whether something changed since a total was told.
+    /// The members have changed since the last count.
     is_stale: bool,
-    /// No total is told before.
+    /// No count is reported before this time.
     next_total_at: u64,
 }
 
@@ -51,22 +54,23 @@ impl Large {
 }
 
 impl Presence {
-    /// Nobody; the room is large with more than `max_small` names.
+    /// Returns an empty room, which is large with more than `max_small` names.
     pub(super) fn new(max_small: usize) -> Self {
         Self { names: BTreeSet::new(), max_small, large: None }
     }
 
-    /// How many are here.
+    /// Returns the member count.
     pub(super) fn total(&self) -> usize {
         self.names.len()
     }
 
-    /// Whether each coming and going is told.
+    /// Returns true if each join and leave is reported.
     pub(super) fn sends_names(&self) -> bool {
         self.large.is_none()
     }
 
-    /// Up to `limit` names after this one, which need not be here, in order; and whether there are more.
+    /// Returns up to `limit` names after `after`, which need not be in the room, in order; true if
+    /// there are more.
     pub(super) fn page(&self, after: Option<&Name>, limit: usize) -> (Vec<Name>, bool) {
         let from = after.map_or(Bound::Unbounded, Bound::Excluded);
         let mut names = self.names.range::<Name, _>((from, Bound::Unbounded));
@@ -74,7 +78,7 @@ impl Presence {
         (page, names.next().is_some())
     }
 
-    /// Somebody is here.
+    /// Adds a name.
     pub(super) fn insert(&mut self, name: &Name, now: u64) -> Vec<PresenceChange> {
         if !self.names.insert(name.clone()) {
             return Vec::new();
@@ -92,7 +96,7 @@ impl Presence {
         vec![PresenceChange::Total { names: false }]
     }
 
-    /// Somebody is not here.
+    /// Removes a name.
     pub(super) fn remove(&mut self, name: &Name) -> Vec<PresenceChange> {
         if !self.names.remove(name) {
             return Vec::new();
@@ -107,7 +111,7 @@ impl Presence {
         Vec::new()
     }
 
-    /// These are here, and nobody else.
+    /// Replaces all names.
     pub(super) fn replace(&mut self, names: BTreeSet<Name>, now: u64) -> Vec<PresenceChange> {
         let before = std::mem::replace(&mut self.names, names);
         if self.large.is_some() && self.is_small_again() {
@@ -126,12 +130,12 @@ impl Presence {
         }
     }
 
-    /// Whether a total will be told.
+    /// Returns true if a count is to be reported later.
     pub(super) fn has_pending_total(&self) -> bool {
         self.large.as_ref().is_some_and(|large| large.is_stale)
     }
 
-    /// What is to be told because of the time.
+    /// Returns the count if it is due.
     pub(super) fn tick(&mut self, now: u64) -> Option<PresenceChange> {
         let large = self.large.as_mut().filter(|large| large.is_stale && large.next_total_at <= now)?;
         large.is_stale = false;
@@ -147,7 +151,8 @@ impl Presence {
         self.large.take().map(|large| self.difference(&large.known_names, true)).unwrap_or_default()
     }
 
-    /// What changed; `again` says that somebody is to read the names.
+    /// Returns the difference since `before`; `again` says that some clients must read the member
+    /// list.
     fn difference(&self, before: &BTreeSet<Name>, again: bool) -> Vec<PresenceChange> {
         let went = before.difference(&self.names).cloned().map(PresenceChange::Left);
         let came = self.names.difference(before).cloned().map(PresenceChange::Joined);
@@ -188,7 +193,7 @@ mod tests {
     const SMALL: PresenceChange = PresenceChange::Total { names: true };
 
     #[test]
-    fn a_small_room_tells_names() {
+    fn a_small_room_reports_names() {
         let mut presence = presence(9);
         assert_eq!(presence.insert(&name(9), 0), [PresenceChange::Joined(name(9))]);
         assert_eq!(presence.insert(&name(9), 0), []);
@@ -199,7 +204,7 @@ mod tests {
     }
 
     #[test]
-    fn a_large_room_tells_totals_once_a_second() {
+    fn a_large_room_reports_counts_once_a_second() {
         let mut presence = presence(10);
         assert_eq!(presence.insert(&name(10), 5_000), [LARGE]);
         assert!(!presence.sends_names() && !presence.has_pending_total() && presence.tick(9_000).is_none());
@@ -214,7 +219,7 @@ mod tests {
     }
 
     #[test]
-    fn a_room_that_is_small_again_tells_the_difference() {
+    fn a_room_that_is_small_again_reports_the_difference() {
         let mut presence = presence(10);
         presence.insert(&name(10), 0);
         assert_eq!(presence.remove(&name(0)), []);
@@ -228,7 +233,7 @@ mod tests {
     }
 
     #[test]
-    fn what_replaces_the_names_may_be_of_another_size() {
+    fn a_replacement_may_be_of_another_size() {
         let mut presence = presence(3);
         assert_eq!(presence.replace(names(2..20), 0), [LARGE]);
         assert_eq!(
@@ -238,13 +243,13 @@ mod tests {
     }
 
     #[test]
-    fn more_than_can_be_told_at_once_is_to_be_read() {
+    fn more_than_the_most_changes_must_be_read() {
         let mut presence = Presence::new(5_000);
         assert_eq!(presence.replace(names(0..1_000), 0).len(), 1_000);
         assert_eq!(presence.replace(names(1_000..1_501), 0), [SMALL]);
         assert!(presence.sends_names());
         presence.replace(names(0..5_001), 0);
-        assert_eq!(presence.replace(names(0..400), 0).len(), 501 + 400 + 1, "since names were told last");
+        assert_eq!(presence.replace(names(0..400), 0).len(), 501 + 400 + 1, "since names were last reported");
         presence.replace(names(0..5_001), 0);
         assert_eq!(presence.replace(names(2_000..4_000), 0), [SMALL]);
     }
@@ -258,7 +263,7 @@ mod tests {
         assert_eq!(presence.page(Some(&name(9)), 6), (vec![], false));
     }
 
-    /// What happens to a crowd of at most twenty.
+    /// An input to a room of at most twenty members.
     #[derive(Debug, Clone)]
     enum Change {
         Insert(usize),
@@ -276,9 +281,10 @@ mod tests {
     }
 
     proptest! {
-        /// Who heard everything from the beginning knows exactly who is here whenever names are told; nobody comes twice.
+        /// A client that got everything from the beginning knows the exact member list whenever
+        /// names are reported, and no name joins twice.
         #[test]
-        fn what_is_told_adds_up(changes in changes()) {
+        fn changes_add_up(changes in changes()) {
             let mut presence = Presence::new(10);
             let mut known = BTreeSet::new();
             for change in changes {

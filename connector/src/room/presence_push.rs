@@ -1,4 +1,5 @@
-//! What a room's sessions are told of who is here: by name, or of a large room how many; and pages of names.
+//! Pushes of presence to a room's sessions: names in a small room, member counts in a large one;
+//! and pages of the member list.
 
 use std::sync::Arc;
 
@@ -11,24 +12,24 @@ use super::presence::PresenceChange;
 use super::proposer::PendingRequest;
 use super::{Context, Push, Room, RoomEffect, RoomResponse};
 
-/// Names of a room, in order.
+/// A page of a room's member list, in order.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct MembersPage {
-    /// Up to as many as were asked for.
+    /// At most as many names as were asked for.
     pub users: Vec<Name>,
-    /// Whether there are more after them.
+    /// There are more names behind them.
     pub more: bool,
-    /// How many are in the room.
+    /// Member count.
     pub total: usize,
-    /// All up to here is in them.
+    /// The page is as of this `seq`.
     pub seq: u64,
-    /// When that was, in Unix milliseconds.
+    /// Time of that `seq`, in Unix milliseconds.
     pub time: u64,
 }
 
 impl Room {
-    /// A session asks who is in the room that it is in, up to `limit` names after `after`. It is answered at once, with what
-    /// it would know if it had been told every name.
+    /// Answers a session's request for the member list, up to `limit` names after `after`. The
+    /// answer comes at once, with the members as of the last applied record.
     pub fn request_members(
         &mut self,
         after: Option<&Name>,
@@ -46,14 +47,14 @@ impl Room {
             .push(RoomEffect::Respond(pending, RoomResponse::Members(MembersPage { users, more, total, seq, time })));
     }
 
-    /// Tells of a large room what changed since it was told last, when it is time.
+    /// Pushes the member count of a large room if it is due.
     pub(super) fn tick_presence(&mut self, cx: &mut Context<'_>) {
         let change = self.presence.tick(cx.now);
         self.push_presence(change, cx);
     }
 
-    /// Tells the sessions what changed: names for those who know all others, but nobody of its own coming and going, nor of who
-    /// got its name.
+    /// Pushes changes of presence: names to the sessions that know all other names. A session gets
+    /// no push about its own name, which also covers a successor of that name.
     pub(super) fn push_presence(&mut self, changes: impl IntoIterator<Item = PresenceChange>, cx: &mut Context<'_>) {
         for change in changes {
             match change {
@@ -64,7 +65,8 @@ impl Room {
         }
     }
 
-    /// Who did not know all names is to read them when it is told that names will be told.
+    /// Pushes the member count. When `names` becomes true again, clients that entered while the
+    /// room was large must read the member list.
     fn push_total(&mut self, names: bool, cx: &mut Context<'_>) {
         push_to(self.sessions.receivers(), Push::Members { total: self.presence.total(), names }, cx);
         if names {
@@ -72,7 +74,7 @@ impl Room {
         }
     }
 
-    /// Sessions that are to be told of this name.
+    /// Returns the sessions that get pushes about this name.
     fn name_receivers(&self, name: &Name) -> Arc<[u64]> {
         let receives = |local: &LocalSession| local.receives_pushes && local.knows_names && local.name() != name;
         self.sessions.iter().filter(|(_, local)| receives(local)).map(|(number, _)| *number).collect()

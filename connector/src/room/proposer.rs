@@ -1,5 +1,5 @@
-//! What a connector proposes to one room: what waits, and the one proposal in flight, repeated unchanged until the log
-//! holds it.
+//! Proposals of a connector to one room: the queue, and the one proposal in flight, which is
+//! repeated unchanged until the log holds it.
 
 mod queue;
 
@@ -15,52 +15,52 @@ use queue::{PendingMove, Queue};
 /// Most items of one proposal.
 const MAX_ITEMS: usize = 256;
 
-/// A client's request that waits for its item's outcome.
+/// A client's request that waits for the outcome of its item.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PendingRequest {
-    /// Who asked.
+    /// The session that sent it.
     pub session: u64,
-    /// The request's id; none for a notify, which is not answered.
+    /// The request's id; `None` for a notify, which gets no response.
     pub id: Option<u32>,
-    /// When it is answered 503, in the caller's ticks.
+    /// Time at which it is answered 503, in the caller's ticks.
     pub deadline: u64,
-    /// For a request to enter.
+    /// Set for a request to enter.
     pub entering: Option<Entering>,
 }
 
-/// How a session enters.
+/// The way in which a session enters.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Entering {
-    /// Names its membership: its client's, or a new one.
+    /// Token of its membership: the client's, or a new one.
     pub token: Token,
-    /// The token is its client's: if another session has the membership, it is taken over.
+    /// The token is the client's: if another session has the membership, it is taken over.
     pub is_resuming: bool,
-    /// Up to where its client knows the room.
+    /// The position up to which the client knows the room.
     pub since: Option<ClientPosition>,
-    /// Its client will come back with the token should the connection end.
+    /// The client will resume with the token if its connection ends.
     pub resumes: bool,
 }
 
-/// A place in a room's log, as clients name it.
+/// A position in a room's log, as clients name it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct ClientPosition {
-    /// Of which log.
+    /// Epoch of the log.
     pub epoch: Epoch,
-    /// Where.
+    /// The client's `seq`.
     pub seq: u64,
 }
 
-/// An item, and who waits for it; nobody for what the connector itself wants.
+/// An item in the queue, with the request that waits for it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct QueuedItem {
-    /// What is proposed.
+    /// The item to propose.
     pub item: Item,
-    /// Who waits.
+    /// The request, or `None` for an item of the connector itself.
     pub pending: Option<PendingRequest>,
 }
 
 impl QueuedItem {
-    /// The session that it is about.
+    /// Returns the session of the item.
     pub fn session(&self) -> u64 {
         match self.item {
             Item::Join { session, .. } | Item::Leave { session, .. } | Item::Send { session, .. } => session,
@@ -71,20 +71,20 @@ impl QueuedItem {
 /// The proposal in flight.
 #[derive(Debug)]
 pub struct InFlight {
-    /// Its number.
+    /// Number of the proposal.
     pub number: u64,
-    /// What it proposes, in order.
+    /// Its items, in order.
     pub queued: Vec<QueuedItem>,
-    /// When it is to be sent again.
+    /// Time at which it is sent again.
     pub repeat_at: u64,
-    /// Bytes of what it proposes.
+    /// Bytes of its items.
     bytes: usize,
-    /// The number of an empty proposal that is sent instead, because this one is too large now.
+    /// Number of an empty proposal that is sent instead, because this one is too large now.
     fence: Option<u64>,
 }
 
 impl InFlight {
-    /// The number and the items to send.
+    /// Returns the number and the items to send.
     pub fn proposal(&self) -> (u64, Vec<Item>) {
         match self.fence {
             Some(fence) => (fence, Vec::new()),
@@ -99,16 +99,17 @@ pub struct Proposer {
     queue: Queue,
     in_flight: Option<InFlight>,
     max_waiting: usize,
-    /// Items, first of all that wait, that the owner could not append together: they are cut to what every broker takes.
+    /// Items at the head of the queue that the owner could not append together: they are split to
+    /// the size that every broker takes.
     items_to_split: usize,
-    /// This connector's run.
+    /// This connector's incarnation.
     incarnation: Incarnation,
     /// The highest number that was given here, or that the log has of this run.
     highest_number: u64,
 }
 
 impl Proposer {
-    /// Nothing waits; at most `most` requests of clients may.
+    /// Returns an empty queue; at most `max_waiting` requests of clients may wait.
     pub fn new(incarnation: Incarnation, max_waiting: usize) -> Self {
         Self {
             queue: Queue::new(incarnation),
@@ -120,7 +121,7 @@ impl Proposer {
         }
     }
 
-    /// The connector goes on as another run: what waits and what is in flight is that run's.
+    /// Continues as another run of the connector, with the queue and the proposal in flight.
     pub fn continue_as(&mut self, lineage: &Lineage) {
         self.incarnation = lineage.present();
         let sent = self.in_flight.iter_mut().flat_map(|in_flight| &mut in_flight.queued);
@@ -128,28 +129,28 @@ impl Proposer {
         self.queue.continue_as(lineage);
     }
 
-    /// Whether nothing waits and nothing is in flight.
+    /// Returns true if nothing waits and nothing is in flight.
     pub fn is_idle(&self) -> bool {
         self.queue.is_empty() && self.in_flight.is_none()
     }
 
-    /// Whether something waits that can be proposed now.
+    /// Returns true if something waits that can be proposed now.
     pub fn has_waiting(&self) -> bool {
         self.in_flight.is_none() && !self.queue.is_empty()
     }
 
-    /// Whether a client waits for something here.
+    /// Returns true if a client waits for an item.
     pub fn has_clients(&self) -> bool {
         let sent = self.in_flight.iter().flat_map(|in_flight| &in_flight.queued);
         sent.chain(self.queue.iter()).any(|queued| queued.pending.is_some())
     }
 
-    /// The proposal in flight.
+    /// Returns the proposal in flight.
     pub fn in_flight(&self) -> Option<&InFlight> {
         self.in_flight.as_ref()
     }
 
-    /// Returns true if as many requests wait as may. To be asked before anything is changed for a
+    /// Returns true if as many requests wait as may. Check this before changing anything for a
     /// client's request.
     pub fn is_full(&self) -> bool {
         self.queue.len() >= self.max_waiting
@@ -161,14 +162,14 @@ impl Proposer {
         self.queue.iter().map(|queued| queued.item.method()).collect()
     }
 
-    /// Queues a client's request, for which there is room.
+    /// Queues a client's request. The caller has checked that the queue is not full.
     pub fn queue_request(&mut self, queued: QueuedItem) {
         self.queue.push_back(queued);
     }
 
-    /// Queues a leave that the connector itself wants, unless the session's going is pending already.
-    ///
-    /// There is no bound to refuse it by: sessions bound it, one leave each.
+    /// Queues a leave of the connector itself, unless the session's leave is pending.
+    // No limit refuses it: there is at most one per session, and a dropped leave would keep a
+    // member in the log that is gone.
     pub fn queue_leave(&mut self, session: u64, incarnation: Incarnation) {
         if self.queue.last_move((session, incarnation)) != Some(PendingMove::Leave) {
             let item = Item::Leave { session, incarnation };
@@ -176,8 +177,8 @@ impl Proposer {
         }
     }
 
-    /// Queues a join that the connector itself wants, ahead of all that waits, unless the session's coming is pending.
-    /// `seen` is the last record that was applied.
+    /// Queues a join of the connector itself at the head, unless the session's join is pending.
+    /// `seen` is the last applied record.
     pub fn queue_rejoin(&mut self, session: u64, name: Name, membership: Membership, seen: RecordId) {
         if !self.has_join(session) {
             let item = Item::Join { session, name, membership, claim: Claim::Heal, seen: Some(seen) };
@@ -185,18 +186,18 @@ impl Proposer {
         }
     }
 
-    /// Whether the session of this run will have joined when all that is pending is decided.
+    /// Returns true if the session of this run will be in once all pending items are decided.
     pub fn has_join(&self, session: u64) -> bool {
         self.queue.last_move((session, self.incarnation)) == Some(PendingMove::Join)
     }
 
-    /// Takes back a session's join that was not proposed yet, and says whether there was one.
+    /// Withdraws a session's joins that were not proposed yet. Returns true if there were any.
     pub fn withdraw_join(&mut self, session: u64) -> bool {
         self.queue.withdraw_joins((session, self.incarnation))
     }
 
-    /// Queues a join again that was overtaken for all that its owner knew, ahead of all that waits: its connector has read on
-    /// to the record `seen`, and knows better.
+    /// Queues a join again at the head that its owner had to take for overtaken: this connector has
+    /// meanwhile applied the records up to `at`, so the join names that one.
     pub fn requeue_join(&mut self, mut queued: QueuedItem, at: RecordId) {
         if let Item::Join { seen, .. } = &mut queued.item {
             *seen = Some(at);
@@ -204,14 +205,14 @@ impl Proposer {
         self.queue.push_front(queued);
     }
 
-    /// A number above all given before, of which `last` was the last one of the connector, and above
-    /// what the log has: a proposal that was made in this connector's name must not make its own look
-    /// like old ones.
+    /// Returns a number above `last`, the last one of the connector, and above those in the log.
+    // The log may have a higher one: another process may have made a proposal in this connector's
+    // name. Lower numbers would look like repeats of old proposals.
     pub fn next_number(&self, last: u64) -> u64 {
         last.max(self.highest_number).saturating_add(1)
     }
 
-    /// The log has this number of this run. One that cannot be is passed over.
+    /// Notes a number that the log has of this run. Returns false if it is implausible.
     fn note_number(&mut self, number: u64) -> bool {
         let is_plausible = is_plausible_number(number, self.highest_number);
         if is_plausible {
@@ -220,8 +221,9 @@ impl Proposer {
         is_plausible
     }
 
-    /// Makes the next proposal from what waits, if none is in flight. `number` must be above all numbers given before. Clients
-    /// that come back, and asked to before the room was read, do so from the record `at`.
+    /// Makes the next proposal from the queue, if none is in flight. `number` must be above all
+    /// numbers given before. Joins of resuming clients that were queued before the room was read
+    /// name the record `at`.
     pub fn begin(&mut self, number: u64, at: RecordId, size_limits: SizeLimits) -> Option<&mut InFlight> {
         if !self.has_waiting() {
             return None;
@@ -229,6 +231,8 @@ impl Proposer {
         let most_bytes = self.most_bytes(size_limits);
         let mut bytes = 0;
         let mut queued = Vec::new();
+        // The first item is taken at any size: one that is larger than a proposal should be is
+        // proposed alone.
         while queued.len() < MAX_ITEMS
             && let Some(next) = self.queue.front()
         {
@@ -249,16 +253,17 @@ impl Proposer {
         Some(self.in_flight.insert(InFlight { number, queued, repeat_at: 0, bytes, fence: None }))
     }
 
-    /// Bytes of a proposal with more than one item.
+    /// Returns the most bytes of a proposal with more than one item.
     fn most_bytes(&self, size_limits: SizeLimits) -> usize {
         if self.items_to_split > 0 { SizeLimits::smallest().proposal() } else { size_limits.proposal() }
     }
 
-    /// Gives the head up if it is larger than a proposal may be now: an empty proposal with this number goes instead, which
-    /// must be above all numbers given before. Returns whether it did.
-    ///
-    /// A copy of the head may be at the owner, so its items must not be proposed under another number as long as it may be
-    /// committed: they would be said twice. Once the log holds a higher number, the owner refuses it for ever.
+    /// Gives up the proposal in flight if it is larger than a proposal may be now: an empty
+    /// proposal goes instead under `number`, which must be above all numbers given before. Returns
+    /// true if it did.
+    // A copy of the proposal may be at the owner and may still be committed. Its items must not be
+    // proposed under another number until then, or messages would be sent twice. Once the log holds
+    // a higher number, the owner refuses the copy for ever.
     pub fn fence(&mut self, number: u64, size_limits: SizeLimits) -> bool {
         let most_bytes = self.most_bytes(size_limits);
         let is_too_large = |in_flight: &&mut InFlight| {
@@ -273,7 +278,8 @@ impl Proposer {
         true
     }
 
-    /// The owner cannot append the head. Its broker may take less than ours: what every broker takes is proposed instead.
+    /// Splits the proposal in flight, which the owner cannot append: its broker may take less than
+    /// this one's.
     pub fn split_in_flight(&mut self) {
         if let Some(in_flight) =
             self.in_flight.as_ref().filter(|in_flight| in_flight.bytes > SizeLimits::smallest().proposal())
@@ -282,22 +288,23 @@ impl Proposer {
         }
     }
 
-    /// Takes what is first if it cannot be proposed: it is larger than any record may be now.
+    /// Takes the item at the head if it is larger than any record may be now.
     pub fn take_oversize(&mut self, size_limits: SizeLimits) -> Option<QueuedItem> {
         self.queue.front().filter(|queued| queued.item.size() > size_limits.record())?;
         self.queue.pop_front()
     }
 
-    /// When the proposal in flight is to be sent again.
+    /// Sets the time at which the proposal in flight is sent again.
     pub fn set_repeat_at(&mut self, at: u64) {
         if let Some(in_flight) = &mut self.in_flight {
             in_flight.repeat_at = at;
         }
     }
 
-    /// A record decided the proposal with this number, and all records before it were seen: the head is done, or a higher
-    /// number was committed instead, its fence or one that was given by another process in this connector's name. Then it
-    /// never will be, and its items wait again.
+    /// Handles a record that decided the proposal with this number, when all records before it were
+    /// applied. Returns the items of the proposal in flight if it is the one.
+    // If a higher number was committed, that of its fence or of another process in this connector's
+    // name, the proposal in flight never will be, and its items wait again.
     pub fn on_decided(&mut self, number: u64) -> Option<Vec<QueuedItem>> {
         if !self.note_number(number) {
             return None;
@@ -309,8 +316,9 @@ impl Proposer {
         self.on_committed(number)
     }
 
-    /// Returns true if the log has another proposal under the number of the head: of another process,
-    /// in this connector's name. The owner takes the head for a copy of that, so its items wait again.
+    /// Puts the items back if the log has another proposal under the number of the one in flight,
+    /// which another process made in this connector's name. Returns true if it did.
+    // The owner takes the one in flight for a repeat of that other proposal and never decides it.
     pub fn requeue_if_usurped(&mut self, number: u64, outcomes: usize) -> bool {
         let is_usurped = self
             .in_flight
@@ -322,7 +330,8 @@ impl Proposer {
         is_usurped
     }
 
-    /// The log holds the proposal with this number, or a later one: the head is done.
+    /// Handles that the log holds the proposal with this number, or a later one. Returns the items
+    /// of the proposal in flight if it is done.
     pub fn on_committed(&mut self, number: u64) -> Option<Vec<QueuedItem>> {
         if !self.note_number(number) {
             return None;
@@ -330,13 +339,14 @@ impl Proposer {
         let in_flight = self.in_flight.take_if(|in_flight| in_flight.number <= number)?;
         self.queue.clear_undecided();
         if in_flight.bytes > SizeLimits::smallest().proposal() {
-            // Its own items are done, and no others are to be cut.
+            // Its own items are done, and no others must be split.
             self.items_to_split = 0;
         }
         Some(in_flight.queued)
     }
 
-    /// The head cannot be committed any more: its items wait again, first of all.
+    /// Puts the items of the proposal in flight back at the head, because it cannot be committed
+    /// any more.
     fn requeue_in_flight(&mut self) {
         if let Some(in_flight) = self.in_flight.take() {
             self.queue.clear_undecided();
@@ -346,7 +356,8 @@ impl Proposer {
         }
     }
 
-    /// Requests past their deadline. What was not proposed yet is taken back; what was stays, with nobody waiting for it.
+    /// Returns the requests past their deadline. Items that were not proposed yet are withdrawn;
+    /// others stay, without a request.
     pub fn expire(&mut self, now: u64) -> Vec<QueuedItem> {
         let is_late = |w: &QueuedItem| w.pending.as_ref().is_some_and(|pending| pending.deadline <= now);
         let mut expired = Vec::new();

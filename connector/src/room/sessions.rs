@@ -1,4 +1,4 @@
-//! Local sessions of a room: coming, going, being kept while their connections are broken.
+//! Local sessions of a room: enter, send, leave, and the hold of those whose connections broke.
 
 use model::ids::Name;
 use model::membership::Token;
@@ -11,26 +11,27 @@ use super::proposer::{PendingRequest, QueuedItem};
 use super::{Common, session_id};
 use super::{Context, Entered, MissedMessages, Room, RoomEffect, RoomResponse, Stamp};
 
-/// Rooms with more sessions are not looked at: in a debug build that would cost more than the work itself.
+/// Most sessions to check: in a debug build more would cost more than the work itself.
 #[cfg(debug_assertions)]
 const ASSERTED: usize = 32;
 
 impl Room {
-    /// Asserts what holds of local sessions behind every input: a session whose client was told that it is here is in the state by a
-    /// stay that the client can come back to, unless its joining is under way; a held one hears nothing.
+    /// Asserts the invariants of local sessions, after every input. A session whose client knows
+    /// that it is in is in the state, by a stay that the client can resume, unless its join is
+    /// pending; a held one gets no pushes.
     #[cfg(debug_assertions)]
     pub(crate) fn assert_sound(&self, common: &Common) {
         for (number, local) in self.sessions.iter().take(ASSERTED) {
             assert!(
                 !local.receives_pushes || local.is_wanted || local.is_leaving,
-                "{number} hears and is not queued: {local:?}"
+                "{number} gets pushes and is not wanted: {local:?}"
             );
             let stay = self.state.membership_of_session(&session_id(common, *number));
             let is_in = stay.is_some_and(|stay| stay == local.token.membership() || stay == local.stay());
             let is_joining = self.proposer.has_join(*number);
             assert!(
                 !(local.is_wanted && local.receives_pushes) || is_in || is_joining,
-                "{number} hears and is not in: {local:?}"
+                "{number} gets pushes and is not in: {local:?}"
             );
         }
         for number in self.held.keys().take(ASSERTED) {
@@ -39,19 +40,20 @@ impl Room {
         }
     }
 
-    /// A session wants to enter under a name; `pending.entering` says with which token.
+    /// Handles a session's request to enter under a name; `pending.entering` has the token.
     pub fn enter(&mut self, name: Name, mut pending: PendingRequest, cx: &mut Context<'_>) {
         let (session, Some(entering)) = (pending.session, &mut pending.entering) else { return };
-        // First of all: a client that is answered 429 may rely on it that nothing was done, no
-        // other session sent away for it.
+        // Before any change: a client that gets 429 may rely on nothing having happened, and no
+        // held session having been closed for it.
         if self.proposer.is_full() {
             cx.effects.push(RoomEffect::Respond(pending, RoomResponse::QueueFull { enter: true }));
             return cx.effects.push(RoomEffect::NotEntered(session));
         }
-        // Without a token, a session that is here enters its own stay again.
+        // Without a token, a session that is in enters its own stay again.
         let own = self.sessions.get(&session).filter(|local| local.is_present() && !entering.is_resuming);
         entering.token = own.map_or(entering.token, |local| local.token);
-        // A room that was not read yet says only when it proposes what it had read.
+        // A room that was not read yet cannot name a record now; the proposer names it when it
+        // proposes.
         let is_old_stay = own.is_some() || entering.is_resuming;
         let seen = Some(self.applied.id).filter(|_| is_old_stay && self.applied.epoch != Epoch::default());
         let entering = *entering;
@@ -64,7 +66,7 @@ impl Room {
         self.advance(cx);
     }
 
-    /// A session is in. One that comes back is told first what it missed.
+    /// Handles the entry of a session. A resuming one first reads the messages that it missed.
     pub(super) fn on_entered(&mut self, pending: PendingRequest, when: Stamp, cx: &mut Context<'_>) {
         let resuming = pending.entering.filter(|entering| entering.is_resuming);
         match resuming.map(|entering| entering.since) {
@@ -74,7 +76,7 @@ impl Room {
         }
     }
 
-    /// From now on a session hears what happens; it is told with whom it is here.
+    /// Sends a session the members of the room, and pushes from now on.
     pub(super) fn complete_enter(
         &mut self,
         pending: PendingRequest,
@@ -96,12 +98,13 @@ impl Room {
         let (token, epoch) = (local.token, self.applied.epoch);
         let (users, _) = self.presence.page(None, cx.common.large_members);
         let entered = Box::new(Entered { users, total, names, seq, time, epoch, token, missed });
-        // In this order: who reads the answer may at once send what only those may who are in.
+        // In this order: a client that reads the response may at once send requests that only
+        // members may send.
         cx.effects.push(RoomEffect::Entered(number));
         cx.effects.push(RoomEffect::Respond(pending, RoomResponse::Entered(entered)));
     }
 
-    /// A newcomer has the name of a session that is only kept for its client to come back: that one goes.
+    /// Closes held sessions with the name of a newcomer.
     pub(super) fn close_held_namesakes(&mut self, name: &Name, token: Token, cx: &mut Context<'_>) {
         let named = self
             .sessions
@@ -112,7 +115,7 @@ impl Room {
         }
     }
 
-    /// A session speaks; `body` is its JSON, unread.
+    /// Handles a message of a session; `body` is its JSON, unparsed.
     pub fn send(&mut self, body: Vec<u8>, pending: PendingRequest, cx: &mut Context<'_>) {
         let Some(local) = self.sessions.get(&pending.session) else {
             let refused = RoomResponse::Refused { refusal: Refusal::NotMember, enter: false };
@@ -125,7 +128,8 @@ impl Room {
         self.request(item, pending, cx);
     }
 
-    /// A session asks to leave. Returns false if too much waits: then it is in the room as before.
+    /// Handles a session's request to leave. Returns false if the queue is full: then the session
+    /// stays in the room.
     pub fn leave(&mut self, pending: PendingRequest, cx: &mut Context<'_>) -> bool {
         if self.proposer.is_full() {
             cx.effects.push(RoomEffect::Respond(pending, RoomResponse::QueueFull { enter: false }));
@@ -145,19 +149,22 @@ impl Room {
         self.advance(cx);
     }
 
-    /// A session's connection broke: it stays for a while, so that its client can come back and nobody is told.
+    /// Holds a session whose connection broke, so that its client can resume without a leave and a
+    /// join in the room.
     pub fn hold(&mut self, session: u64, cx: &mut Context<'_>) {
         let Some(local) = self.sessions.get_mut(&session) else { return };
         if !(local.is_wanted && local.receives_pushes) || cx.common.resume_ms == 0 {
             return self.close(session, cx);
         }
+        // A held session gets no pushes: the client reads what it missed when it resumes.
         local.receives_pushes = false;
         self.end_reads(session, cx);
         self.held.insert(session, cx.now + cx.common.resume_ms);
     }
 
-    /// A session's connection was closed by this connector, which is about to end. Other clients than those that resume come back
-    /// as newcomers, and must not find their names taken by themselves.
+    /// Handles the end of a session that this connector closed because it drains.
+    // Only clients that resume are held. The others return as newcomers, and would find their own
+    // names taken.
     pub fn close_for_drain(&mut self, session: u64, cx: &mut Context<'_>) {
         if self.sessions.get(&session).is_some_and(|local| local.resumes) {
             self.hold(session, cx);
@@ -166,21 +173,21 @@ impl Room {
         }
     }
 
-    /// No session is held any longer.
+    /// Closes all held sessions.
     pub fn release_held(&mut self, cx: &mut Context<'_>) {
         for session in self.held.keys().copied().collect::<Vec<_>>() {
             self.close(session, cx);
         }
     }
 
-    /// A session is gone, or in another room: nobody waits for an answer.
+    /// Closes a session that ended, or entered another room. No response is sent.
     pub fn close(&mut self, session: u64, cx: &mut Context<'_>) {
         self.withdraw_session(session, cx);
         self.reconcile(session, cx.common);
         self.advance(cx);
     }
 
-    /// A session is not to be here any more. Returns true if it was held.
+    /// Notes that a session is not to be in the room any more. Returns true if it was held.
     pub(super) fn withdraw_session(&mut self, session: u64, cx: &mut Context<'_>) -> bool {
         self.end_reads(session, cx);
         self.proposer.withdraw_join(session);
@@ -191,7 +198,8 @@ impl Room {
         self.held.remove(&session).is_some()
     }
 
-    /// Returns true if a session is here for all that its client knows, its connection broken or not.
+    /// Returns true if a session's client believes that it is in the room, its connection broken or
+    /// not.
     pub(super) fn is_kept(&self, session: u64) -> bool {
         self.sessions.get(&session).is_some_and(LocalSession::is_present) || self.held.contains_key(&session)
     }

@@ -1,4 +1,4 @@
-//! A hub's effects, carried out.
+//! Carries out the effects of a connector's state.
 
 use std::sync::atomic::Ordering;
 
@@ -23,6 +23,8 @@ impl Connector {
         for effect in effects {
             match effect {
                 Effect::Push { room, to, push } => {
+                    // Rendered and framed once for all sessions: each gets a clone of the same
+                    // bytes.
                     let Some(framed) = render::render_push(&room, &push, self.dictionary.as_deref()) else { continue };
                     if !batch.accepts_push(&to, &framed) {
                         self.flush(batch.take());
@@ -35,7 +37,8 @@ impl Connector {
                     {
                         batch.add_response(session, framed);
                     } else {
-                        // It says how the room is at this moment: it must not come behind what happened later.
+                        // Other responses state how the room is at this moment, so they must not be
+                        // sent after later pushes.
                         self.flush(batch.take());
                         self.enqueue(session, &framed, 1);
                     }
@@ -63,7 +66,8 @@ impl Connector {
                 Effect::RequestRecheck => self.node.server_list.request_recheck(),
                 Effect::Lost(session) => {
                     self.flush(batch.take());
-                    // A plain close, no kick: clients that reconnect by themselves shall do so.
+                    // A plain close instead of a kick: clients that reconnect by themselves then do
+                    // so.
                     if let Some(client) = self.clients.get(&session) {
                         self.node.metrics.stays_lost.add();
                         client.write_queue.close();
@@ -89,12 +93,13 @@ impl Connector {
     ) {
         let trace = bus::new_trace();
         let label = Label { method, room, from: &self.id, view: &self.view, trace: &trace };
-        debug!(%trace, method, "sent");
+        debug!(%trace, method, "message published");
         let mut message = OutgoingMessage { subject, reply, headers: label.headers(), payload };
         self.signer.sign(to, &mut message, None);
         if let Err(error) = self.node.bus.publish(message) {
-            // Counted by the bus. Whatever is asked is repeated until it is answered.
-            debug!(server = %self.id, %error, "a message was not sent");
+            // The bus counts it. Requests are repeated until they are answered, so a loss here
+            // heals.
+            debug!(server = %self.id, %error, "message not published");
         }
     }
 
@@ -111,13 +116,14 @@ impl Connector {
         if let Some(client) = self.clients.get(&session)
             && client.write_queue.push_all(packages.clone(), count).is_err()
         {
-            // The outbox closed itself, and counted it; the session's end comes as a command.
-            debug!(server = %self.id, session, "a client is closed that reads too slowly");
+            // The write queue closed itself and counted it; the end of the session arrives as a
+            // command.
+            debug!(server = %self.id, session, "slow consumer closed");
         }
     }
 }
 
-/// Where a message stands that all in the room hear.
+/// Returns the `seq` of a message to the whole room.
 fn seq_for_all(push: &Push) -> Option<u64> {
     match push {
         Push::Chat { target: None, seq, .. } => Some(*seq),

@@ -1,5 +1,5 @@
-//! Requests that clients send without waiting, and those that are refused: what is done, and what
-//! is not.
+//! Requests that clients send without waiting, and refused requests: what is done for them, and
+//! what is not.
 
 use model::record::{DecidedProposal, Outcome};
 use model::rpc::messages::{HistoryPage, HistoryQuery};
@@ -7,12 +7,12 @@ use model::rpc::messages::{HistoryPage, HistoryQuery};
 use super::*;
 use crate::room::RoomResponse;
 
-/// A connector and a chat server that decides what it is asked.
+/// A connector and a chat server that decides all requests.
 struct TestCluster {
     connector: TestConnector,
     /// The last position of each room's log.
     logs: BTreeMap<RoomId, u64>,
-    /// The log that messages of the past are read from.
+    /// Epoch of the log from which history is read.
     epoch: Epoch,
 }
 
@@ -44,7 +44,7 @@ impl TestCluster {
         );
     }
 
-    /// The chat server answers everything; returns what clients are told.
+    /// The chat server answers everything; returns the effects for clients.
     fn serve(&mut self, effects: Vec<Effect>) -> Vec<Effect> {
         let (mut delivered, mut effects) = (Vec::new(), effects);
         while !effects.is_empty() {
@@ -105,7 +105,7 @@ fn entry(item: Item) -> Entry {
     match item {
         Item::Join { session, name, membership, .. } => Entry::Join { name, session: id(session), membership },
         Item::Leave { session, .. } => Entry::Leave { name: Name::new("ann").unwrap(), session: id(session) },
-        Item::Send { .. } => panic!("nobody speaks"),
+        Item::Send { .. } => panic!("no session sends"),
     }
 }
 
@@ -113,7 +113,7 @@ fn send() -> ClientRequest {
     ClientRequest::Send(r#"{"content":"hi","target":"*"}"#.into())
 }
 
-/// Answers to requests: of which session, to which id.
+/// Returns responses: session, id of the request, response.
 fn answers(effects: &[Effect]) -> Vec<(u64, u32, &ClientResponse)> {
     let answer = |effect| match effect {
         &Effect::Respond { session, id, ref response } => Some((session, id, response)),
@@ -122,7 +122,7 @@ fn answers(effects: &[Effect]) -> Vec<(u64, u32, &ClientResponse)> {
     effects.iter().filter_map(answer).collect()
 }
 
-/// The rooms whose messages chat servers are asked for.
+/// Returns the rooms whose messages chat servers are asked for.
 fn histories(effects: &[Effect]) -> Vec<RoomId> {
     let history = |effect: &Effect| match effect {
         Effect::SendToChat { body, .. } => match rpc::decode::<FromConnector>(body).unwrap().question {
@@ -157,7 +157,7 @@ fn a_leave_that_is_refused_because_the_queue_is_full_was_not_done() {
     assert_eq!(queued, ["send", "send"], "no leave is under way");
 }
 
-/// With `enter`, a newcomer sends a session away that is only kept for its client to come back.
+/// With `enter`, a newcomer closes a session that is only held for its client to resume.
 #[test]
 fn an_enter_that_is_refused_because_the_queue_is_full_sends_no_session_away() {
     let mut cluster = TestCluster::new(1);
@@ -178,7 +178,7 @@ fn an_enter_that_is_refused_because_the_queue_is_full_sends_no_session_away() {
     assert_eq!(
         cluster.connector.state.rooms[&lobby].room.queued_methods(),
         ["send"],
-        "the kept session does not leave"
+        "the held session does not leave"
     );
 }
 
@@ -206,7 +206,7 @@ fn notifies_count_as_requests_that_wait() {
     for _ in 0..200 {
         cluster.request(1, None, send());
     }
-    // The limit is that of the stage; one is in flight.
+    // The limit is that of the fixture; one is in flight.
     assert_eq!(cluster.connector.state.rooms[&lobby].room.queued_methods().len(), 49);
     let refused = cluster.request(1, Some(9), send());
     assert_eq!(answers(&refused), [(1, 9, &ClientResponse::TooManyRequests)]);
@@ -255,7 +255,7 @@ fn history_behind_an_enter_that_is_not_done_is_refused() {
     assert_eq!(histories(&asked), [room(0)]);
 }
 
-/// The chat server knows already that the log is another one, this connector does not.
+/// The chat server already knows that the log is another one, this connector does not.
 #[test]
 fn a_page_has_the_epoch_of_the_log_that_it_is_from() {
     let mut cluster = TestCluster::new(100);

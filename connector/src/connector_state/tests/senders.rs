@@ -15,7 +15,7 @@ impl TestConnector {
         self.state.set_servers(list(chats), now);
     }
 
-    /// A chat server speaks.
+    /// A chat server sends a message.
     fn receive_from(&mut self, chat: &str, answer: RpcResponse) -> Vec<Effect> {
         let (v, chat, incarnation) = (rpc::VERSION, ServerId::new(chat).unwrap(), Incarnation(1));
         let message = FromChat { v, chat, incarnation, number: 1, stats: None, answer };
@@ -53,7 +53,7 @@ fn a_ping_is_answered_on_the_inbox_of_a_listed_gate_alone() {
 }
 
 #[test]
-fn a_stranger_asks_for_a_look_at_the_list_and_leaves_nothing_behind() {
+fn a_message_of_a_stranger_requests_a_recheck_and_changes_nothing() {
     let mut connector = TestConnector::new();
     for _ in 0..3 {
         for answer in [RpcResponse::Leaving, RpcResponse::Alive, RpcResponse::NotOwner { room: room(1) }] {
@@ -69,7 +69,7 @@ fn a_stranger_asks_for_a_look_at_the_list_and_leaves_nothing_behind() {
     assert!(connector.state.chat_servers.known(&id, 0).is_some());
 }
 
-/// It may be of a server that was just added, and is missing then.
+/// Its sender may have been added just now, and the record is missing then.
 #[test]
 fn a_record_of_a_stranger_is_read_from_the_rooms_owner() {
     let mut connector = followed(2);

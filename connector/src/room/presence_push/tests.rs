@@ -15,20 +15,20 @@ use crate::room::{Common, Entered, session_id};
 
 const EPOCH: Epoch = Epoch(1);
 
-/// A room, and an owner that agrees to everything when it is let.
+/// A room, and an owner that accepts everything when the test lets it.
 struct TestRoom {
     room: Room,
     common: Common,
     now: u64,
     last_number: u64,
     position: Position,
-    /// What was asked and not decided.
+    /// Requests that are not decided.
     questions: Vec<RpcRequest>,
-    /// Under which names sessions are in.
+    /// Names of the sessions in the room.
     names: BTreeMap<u64, Name>,
 }
 
-/// What sessions were told, and answered.
+/// Pushes, responses and losses of one input.
 #[derive(Debug, Default)]
 struct Delivery {
     pushes: Vec<(Vec<u64>, Push)>,
@@ -53,7 +53,7 @@ fn proposal(question: RpcRequest) -> Option<(u64, Vec<Item>)> {
 }
 
 impl TestRoom {
-    /// A room that is followed and empty.
+    /// Returns a room that is followed and empty.
     fn new(large_members: usize) -> Self {
         let common = Common {
             me: ServerId::new("connector-server-1").unwrap(),
@@ -129,7 +129,7 @@ impl TestRoom {
         })
     }
 
-    /// Decides all that is proposed, twenty proposals a second.
+    /// Decides all proposals, twenty a second.
     fn serve(&mut self) -> Delivery {
         let mut all = Delivery::default();
         while let Some((number, items)) =
@@ -177,7 +177,7 @@ impl TestRoom {
                 let name = self.names.remove(&session).unwrap();
                 Entry::Leave { name, session: session_id(&self.common, session) }
             }
-            Item::Send { .. } => panic!("nobody speaks"),
+            Item::Send { .. } => panic!("no session sends"),
         }
     }
 }
@@ -194,7 +194,7 @@ fn large(total: usize) -> Push {
     Push::Members { total, names: false }
 }
 
-/// Work is counted in what is told to whom: it grows with the joins, not with their square.
+/// Work is counted in pushes per session: it grows with the joins, not with their square.
 #[test]
 fn ten_thousand_joins_are_linear_work() {
     let mut test_room = TestRoom::new(500);
@@ -206,7 +206,7 @@ fn ten_thousand_joins_are_linear_work() {
     let (totals, names): (Vec<_>, Vec<_>) =
         delivery.pushes.iter().partition(|(_, push)| matches!(push, Push::Members { .. }));
     assert!(names.iter().all(|(_, push)| matches!(push, Push::Add { name } if *name < self::name(500))));
-    assert_eq!(names.len(), 499, "the first to come has nobody to tell");
+    assert_eq!(names.len(), 499, "the first member has no listener");
     let seconds = usize::try_from(test_room.now / 1_000).unwrap();
     assert!((2..=2 + seconds).contains(&totals.len()), "{} totals in {seconds} s", totals.len());
     assert_eq!(totals.first().map(|(to, push)| (to.len(), push)), Some((500, &large(501))));
@@ -221,7 +221,7 @@ fn a_total_waits_for_its_second_and_for_a_change() {
     test_room.enter(0..6);
     assert_eq!(test_room.tick_at(9_000).pushes, []);
     assert!(!test_room.room.needs_tick());
-    assert_eq!(test_room.enter([6]).pushes, [((0..7).collect(), large(7))], "the last total is long ago");
+    assert_eq!(test_room.enter([6]).pushes, [((0..7).collect(), large(7))], "the last count is long ago");
     assert_eq!(test_room.enter([7]).pushes, []);
     assert_eq!(test_room.leave([6, 0]).pushes, []);
     assert!(test_room.room.needs_tick());
@@ -229,7 +229,7 @@ fn a_total_waits_for_its_second_and_for_a_change() {
 }
 
 #[test]
-fn who_knew_the_names_is_told_the_difference_and_the_others_are_to_read_them() {
+fn clients_that_knew_the_names_get_the_difference_and_others_must_read_them() {
     let mut test_room = TestRoom::new(5);
     assert!(entered(&test_room.enter(0..5)).iter().all(|entered| entered.names));
     let delivery = test_room.enter([5, 6]);
@@ -251,7 +251,7 @@ fn who_knew_the_names_is_told_the_difference_and_the_others_are_to_read_them() {
 }
 
 #[test]
-fn pages_are_for_members_and_add_up() {
+fn pages_of_members_add_up() {
     let mut test_room = TestRoom::new(5);
     test_room.enter(0..8);
     let refused = test_room.act(|room, cx| room.request_members(None, 5, pending(9), cx)).replies;
@@ -270,9 +270,10 @@ fn pages_are_for_members_and_add_up() {
     assert_eq!(names, (0..8).map(name).collect::<Vec<_>>());
 }
 
-/// The difference between a state and what was told is told as comings and goings are: in a large room not by names.
+/// The difference between a state and the known members is pushed like joins and leaves: as a count
+/// in a large room.
 #[test]
-fn a_state_is_told_in_the_words_of_the_rooms_size() {
+fn a_state_is_pushed_by_the_size_of_the_room() {
     let mut test_room = TestRoom::new(5);
     test_room.enter(0..8);
     test_room.tick_at(5_000);

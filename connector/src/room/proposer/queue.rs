@@ -1,4 +1,5 @@
-//! What waits to be proposed, in order, and who is to come and to go by it: neither is found by looking at all of it.
+//! The queue of a proposer, with an index of its joins and leaves, so that a session's last move is
+//! found without a search.
 
 use std::collections::BTreeMap;
 
@@ -8,36 +9,37 @@ use model::rpc::messages::Item;
 
 use super::QueuedItem;
 
-/// A session of a run of this connector.
+/// A session of one run of this connector.
 pub(super) type SessionRun = (u64, Incarnation);
 
-/// What a join or a leave does to its session.
+/// The effect of an item on its session's membership.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum PendingMove {
     Join,
     Leave,
 }
 
-/// What waits, first come first served.
+/// Items that wait, first come first served.
 #[derive(Debug)]
 pub(super) struct Queue {
-    /// This connector's run.
+    /// This connector's incarnation.
     incarnation: Incarnation,
-    /// By place: lower ones are taken first.
+    /// By order: lower ones are taken first. The order is signed, so that items can be put back at
+    /// the head.
     waiting: BTreeMap<i64, QueuedItem>,
-    // Invariant: these are the joins and leaves of `waiting`, under its places.
+    // Invariant: these are the joins and leaves of `waiting`, under its orders.
     pending_moves: BTreeMap<(SessionRun, i64), PendingMove>,
-    /// The last move of each session in what was taken from here and is not decided.
+    /// The last move of each session among the items that were taken and are not decided.
     undecided: BTreeMap<SessionRun, PendingMove>,
 }
 
 impl Queue {
-    /// Nothing waits.
+    /// Returns an empty queue.
     pub(super) fn new(incarnation: Incarnation) -> Self {
         Self { incarnation, waiting: BTreeMap::new(), pending_moves: BTreeMap::new(), undecided: BTreeMap::new() }
     }
 
-    /// The connector goes on as another run: its sessions are that run's.
+    /// Continues as another run of the connector, with the same sessions.
     pub(super) fn continue_as(&mut self, lineage: &Lineage) {
         self.incarnation = lineage.present();
         self.waiting.values_mut().for_each(|queued| unify(lineage, queued));
@@ -73,17 +75,18 @@ impl Queue {
         self.waiting.insert(order, queued);
     }
 
-    /// All that waits, in order.
+    /// Returns all items, in order.
     pub(super) fn iter(&self) -> impl Iterator<Item = &QueuedItem> {
         self.waiting.values()
     }
 
-    /// What is first.
+    /// Returns the item at the head.
     pub(super) fn front(&self) -> Option<&QueuedItem> {
         self.waiting.first_key_value().map(|(_, queued)| queued)
     }
 
-    /// Takes what is first, to be decided: until [`Queue::decided`] it counts as pending.
+    /// Takes the item at the head, to be decided: until [`Queue::clear_undecided`] its move counts
+    /// as pending.
     pub(super) fn pop_front(&mut self) -> Option<QueuedItem> {
         let order = *self.waiting.first_key_value()?.0;
         let queued = self.remove(order)?;
@@ -91,24 +94,24 @@ impl Queue {
         Some(queued)
     }
 
-    /// What was taken is decided, or waits again.
+    /// Forgets the moves of the items that were taken: they are decided, or wait again.
     pub(super) fn clear_undecided(&mut self) {
         self.undecided.clear();
     }
 
-    /// Takes back what is of this kind, in order.
+    /// Withdraws all items for which `is_of_kind` returns true, in order.
     pub(super) fn withdraw(&mut self, is_of_kind: impl Fn(&QueuedItem) -> bool) -> Vec<QueuedItem> {
         let orders = self.waiting.iter().filter(|(_, queued)| is_of_kind(queued)).map(|(order, _)| *order);
         orders.collect::<Vec<_>>().into_iter().filter_map(|order| self.remove(order)).collect()
     }
 
-    /// Takes a session's joins back, and says whether there was one.
+    /// Withdraws a session's joins. Returns true if there were any.
     pub(super) fn withdraw_joins(&mut self, run: SessionRun) -> bool {
         let joins = self.moves_of(run).filter(|(_, pending)| *pending == PendingMove::Join).map(|(order, _)| order);
         joins.collect::<Vec<_>>().into_iter().filter_map(|order| self.remove(order)).count() > 0
     }
 
-    /// The last pending move of a session.
+    /// Returns the last pending move of a session.
     pub(super) fn last_move(&self, run: SessionRun) -> Option<PendingMove> {
         let waiting = self.moves_of(run).next_back().map(|(_, pending)| pending);
         waiting.or_else(|| self.undecided.get(&run).copied())
@@ -135,7 +138,7 @@ impl Queue {
     }
 }
 
-/// Names the connector's present run where an item names one that this continues.
+/// Replaces an earlier incarnation of this connector in an item by the present one.
 pub(super) fn unify(lineage: &Lineage, queued: &mut QueuedItem) {
     if let Item::Leave { incarnation, .. } = &mut queued.item {
         *incarnation = lineage.unify(*incarnation);
@@ -173,7 +176,7 @@ mod tests {
     }
 
     #[test]
-    fn what_was_taken_is_pending_until_it_is_decided() {
+    fn taken_items_are_pending_until_they_are_decided() {
         let mut queue = Queue::new(RUN);
         queue.push_back(join(1));
         queue.push_back(leave(1, RUN));
@@ -190,7 +193,7 @@ mod tests {
     }
 
     #[test]
-    fn what_waits_goes_on_as_another_run() {
+    fn queued_items_continue_as_another_run() {
         let mut queue = Queue::new(RUN);
         queue.push_back(leave(1, RUN));
         queue.push_back(leave(1, Incarnation(1)));

@@ -1,4 +1,4 @@
-//! What waits, what is in flight, and what is too large.
+//! Tests of the queue, the proposal in flight, and sizes.
 
 use super::*;
 
@@ -16,7 +16,7 @@ fn proposer(requests: usize) -> Proposer {
 }
 
 #[test]
-fn one_proposal_is_in_flight_and_the_rest_gathers() {
+fn one_proposal_is_in_flight_and_the_rest_waits() {
     let mut proposer = proposer(1);
     assert_eq!(proposer.begin(1, RecordId::NONE, SizeLimits::default()).map(|h| h.queued.len()), Some(1));
     proposer.queue_request(send(7, 10));
@@ -47,7 +47,7 @@ fn a_full_queue_refuses_requests_but_no_leaves() {
 }
 
 #[test]
-fn going_after_coming_back_is_not_the_going_before() {
+fn a_leave_after_a_rejoin_is_not_the_leave_before() {
     let mut proposer = proposer(0);
     proposer.queue_leave(1, Incarnation(1));
     proposer.begin(1, RecordId::NONE, SizeLimits::default());
@@ -62,21 +62,21 @@ fn going_after_coming_back_is_not_the_going_before() {
 }
 
 #[test]
-fn what_is_late_is_taken_back_unless_it_was_proposed() {
+fn late_items_are_withdrawn_unless_they_were_proposed() {
     let mut proposer = proposer(1);
     proposer.begin(1, RecordId::NONE, SizeLimits::default());
     proposer.queue_request(send(5, 10));
     proposer.queue_request(send(6, 20));
     let expired: Vec<u64> = proposer.expire(10).iter().map(QueuedItem::session).collect();
     assert_eq!(expired, [0, 5]);
-    assert_eq!(proposer.in_flight().unwrap().queued.len(), 1, "the in_flight stays as it is");
-    assert!(proposer.expire(11).is_empty(), "each is said once");
+    assert_eq!(proposer.in_flight().unwrap().queued.len(), 1, "the proposal in flight stays as it is");
+    assert!(proposer.expire(11).is_empty(), "each is returned once");
     proposer.on_committed(1);
     assert_eq!(proposer.begin(2, RecordId::NONE, SizeLimits::default()).map(|h| h.queued[0].session()), Some(6));
 }
 
 #[test]
-fn a_client_that_comes_back_names_the_record_from_which_it_is_proposed() {
+fn a_resuming_join_names_the_record_from_which_it_is_proposed() {
     let mut proposer = proposer(0);
     let join = |session, claim, seen| {
         let (name, membership) = (Name::new("ann").unwrap(), Token::new(1).membership());
@@ -95,7 +95,7 @@ fn a_client_that_comes_back_names_the_record_from_which_it_is_proposed() {
     assert_eq!(seen, [(4, Some(RecordId(8))), (1, None), (2, Some(RecordId(9))), (3, Some(RecordId(7)))]);
 }
 
-/// Proposes until nothing waits, each committed; returns the sessions of each proposal.
+/// Proposes until the queue is empty, each proposal committed; returns the sessions of each.
 fn drain(proposer: &mut Proposer, from: u64, size_limits: SizeLimits) -> Vec<Vec<u64>> {
     let mut proposals = Vec::new();
     for number in from.. {
@@ -108,7 +108,7 @@ fn drain(proposer: &mut Proposer, from: u64, size_limits: SizeLimits) -> Vec<Vec
 }
 
 #[test]
-fn what_is_too_large_now_is_given_up_and_cut_when_it_cannot_be_committed_any_more() {
+fn a_proposal_that_is_too_large_now_is_split_when_it_cannot_be_committed_any_more() {
     let mut proposer = proposer(20);
     proposer.begin(1, RecordId::NONE, SizeLimits::default());
     assert!(!proposer.fence(2, SizeLimits::default()), "it fits");
@@ -126,7 +126,7 @@ fn what_is_too_large_now_is_given_up_and_cut_when_it_cannot_be_committed_any_mor
 }
 
 #[test]
-fn what_was_given_up_and_is_committed_all_the_same_is_not_proposed_again() {
+fn a_given_up_proposal_that_is_committed_all_the_same_is_not_repeated() {
     let mut proposer = proposer(20);
     proposer.begin(1, RecordId::NONE, SizeLimits::default());
     proposer.fence(2, SizeLimits::smallest());
@@ -135,9 +135,10 @@ fn what_was_given_up_and_is_committed_all_the_same_is_not_proposed_again() {
     assert!(proposer.is_idle());
 }
 
-/// Records were not seen: whether it is among them is unknown, and it must not be proposed again.
+/// Records were not seen, so it is unknown if they hold the proposal: it must not be proposed
+/// again.
 #[test]
-fn what_was_given_up_is_done_with_a_state_that_has_a_higher_number() {
+fn a_given_up_proposal_is_done_with_a_state_that_has_a_higher_number() {
     let mut proposer = proposer(20);
     proposer.begin(1, RecordId::NONE, SizeLimits::default());
     proposer.fence(2, SizeLimits::smallest());
@@ -146,7 +147,7 @@ fn what_was_given_up_is_done_with_a_state_that_has_a_higher_number() {
 }
 
 #[test]
-fn an_owner_that_cannot_append_is_proposed_less_until_all_is_said() {
+fn an_owner_that_cannot_append_gets_smaller_proposals() {
     let mut proposer = proposer(20);
     proposer.begin(1, RecordId::NONE, SizeLimits::default());
     proposer.split_in_flight();
@@ -174,8 +175,8 @@ fn a_request_that_no_record_can_hold_is_taken_out() {
     assert!(proposer.is_idle());
 }
 
-/// A proposal that another process made in this connector's name must not end what clients wait for,
-/// nor make the next proposals look like old ones.
+/// A proposal that another process made in this connector's name must not end pending requests, nor
+/// make the next proposals look like old ones.
 #[test]
 fn a_number_that_was_never_given_costs_no_request() {
     let mut proposer = proposer(1);
@@ -185,7 +186,7 @@ fn a_number_that_was_never_given_costs_no_request() {
     proposer.begin(proposer.next_number(1), RecordId::NONE, SizeLimits::default());
     assert!(proposer.requeue_if_usurped((1 << 40) + 1, 0), "the same number, with other items");
     proposer.begin(proposer.next_number(2), RecordId::NONE, SizeLimits::default());
-    assert_eq!(proposer.on_decided(u64::MAX), None, "it cannot be, and is passed over");
+    assert_eq!(proposer.on_decided(u64::MAX), None, "implausible, and passed over");
     assert_eq!(proposer.in_flight().map(|in_flight| in_flight.number), Some((1 << 40) + 2));
     assert_eq!(proposer.on_decided((1 << 40) + 2).map(|queued| queued.len()), Some(1));
 }
