@@ -1,7 +1,7 @@
 # Everything that CI runs, and what is handy besides. `make` lists the targets.
 
 .DEFAULT_GOAL := help
-.PHONY: help test tools fmt run compose-test idle-memory bench bench-log bench-messages bench-failover chaos simulate defects cases
+.PHONY: help test tools fmt run compose-test idle-memory bench bench-log bench-messages bench-failover chaos simulate defects cases fuzz
 
 help: ## Print this list
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  \1\t\2/p' $(MAKEFILE_LIST) | expand -t 18
@@ -62,3 +62,6 @@ bench-messages: tools ## Measure what a message costs with the log in memory, in
 
 bench-failover: tools ## Show what failover and re-sharding cost; SCENES='death names' picks some; fails where a promise is broken
 	cargo bench --package cluster --bench failover -- $(SCENES)
+
+fuzz: ## Feed random bytes to what reads bytes from outside: SECONDS (60) for each of TARGETS='package message'; needs nightly and cargo-fuzz
+	@SECONDS_EACH=$(or $(SECONDS),60) scripts/fuzz $(TARGETS)
