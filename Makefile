@@ -1,7 +1,7 @@
 # Everything that CI runs, and what is handy besides. `make` lists the targets.
 
 .DEFAULT_GOAL := help
-.PHONY: help test tools fmt run compose-test idle-memory bench bench-log bench-messages bench-failover chaos simulate defects cases fuzz
+.PHONY: help test tools fmt run compose-test idle-memory bench bench-log bench-messages bench-failover chaos simulate defects cases fuzz audit oldest-rust
 
 help: ## Print this list
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  \1\t\2/p' $(MAKEFILE_LIST) | expand -t 18
@@ -65,3 +65,12 @@ bench-failover: tools ## Show what failover and re-sharding cost; SCENES='death 
 
 fuzz: ## Feed random bytes to what reads bytes from outside: SECONDS (60) for each of TARGETS='package message'; needs nightly and cargo-fuzz
 	@SECONDS_EACH=$(or $(SECONDS),60) scripts/fuzz $(TARGETS)
+
+audit: ## Check duplicates, licences and sources of dependencies; ADVISORIES=1 also vulnerabilities; needs cargo-deny
+	@ADVISORIES=$(ADVISORIES) scripts/audit
+
+oldest := $(shell sed -n 's/^rust-version = "\(.*\)"$$/\1/p' Cargo.toml)
+
+oldest-rust: ## Check that all code builds with the Rust version that Cargo.toml declares; rustup fetches it
+	rustup toolchain install $(oldest) --profile minimal
+	cargo +$(oldest) check --quiet --locked --workspace --all-targets
