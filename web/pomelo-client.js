@@ -320,7 +320,7 @@ export class PomeloSocket {
   #routes = new Map();
   #waiting = new Map();
   #lastId = 0;
-  #beatEvery = 0;
+  #heartbeatInterval = 0;
   #timers = new Timers();
   #isOpen = false;
   #opened = settler();
@@ -354,9 +354,9 @@ export class PomeloSocket {
     this.closed = this.#ended.promise;
     this.#websocket = newWebSocket(options.WebSocket ?? globalThis.WebSocket, this.#url);
     this.#websocket.binaryType = 'arraybuffer';
-    this.#websocket.onopen = () => this.#greet();
-    this.#websocket.onmessage = ({ data }) => this.#receive(data);
-    this.#websocket.onclose = this.#websocket.onerror = () => this.close(this.#lost());
+    this.#websocket.onopen = () => this.#sendHandshake();
+    this.#websocket.onmessage = ({ data }) => this.#receiveBytes(data);
+    this.#websocket.onclose = this.#websocket.onerror = () => this.close(this.#lossError());
     const abort = () => this.close();
     options.signal?.addEventListener('abort', abort);
     this.closed.then(() => options.signal?.removeEventListener('abort', abort));
@@ -378,20 +378,20 @@ export class PomeloSocket {
   request(route, body, { timeout = 10_000, onAnswer = (answer) => answer } = {}) {
     const { promise, resolve, reject } = settler();
     const id = this.#lastId = (this.#lastId % MAX_ID) + 1;
-    const expire = () => this.#forget(id)?.reject(new ChatError('timeout', `no answer to ${route}`, { unknown: true }));
+    const expire = () => this.#takeWaiting(id)?.reject(new ChatError('timeout', `no answer to ${route}`, { unknown: true }));
     this.#waiting.set(id, { resolve, reject, onAnswer, timer: startTimer(timeout, expire) });
     try {
-      this.#tell({ type: MessageType.REQUEST, id, route }, body);
+      this.#sendMessage({ type: MessageType.REQUEST, id, route }, body);
     } catch (error) {
-      this.#forget(id)?.reject(error);
+      this.#takeWaiting(id)?.reject(error);
     }
     return promise;
   }
 
   /** Tells the server something that is not answered. Throws if it cannot be sent. */
   notify(route, body) {
-    this.#tell({ type: MessageType.NOTIFY, route }, body);
-    this.#requireLife();
+    this.#sendMessage({ type: MessageType.NOTIFY, route }, body);
+    this.#requireOpen();
   }
 
   /**
@@ -401,7 +401,7 @@ export class PomeloSocket {
    *   heartbeats
    */
   sendHeartbeat() {
-    const isAgreed = this.isOpen && this.#beatEvery > 0;
+    const isAgreed = this.isOpen && this.#heartbeatInterval > 0;
     if (isAgreed) {
       this.#write(encodePackage(PackageType.HEARTBEAT));
     }
@@ -426,7 +426,7 @@ export class PomeloSocket {
       // the same.
     }
     for (const id of [...this.#waiting.keys()]) {
-      this.#forget(id).reject(error);
+      this.#takeWaiting(id).reject(error);
     }
     this.#opened.reject(error);
     this.#ended.resolve(error);
@@ -437,19 +437,19 @@ export class PomeloSocket {
     return this.#isOpen && !this.#hasEnded;
   }
 
-  #lost() {
+  #lossError() {
     return this.#isOpen
       ? new ChatError('closed', 'the connection was lost', { unknown: true })
       : new ChatError('connect', `cannot connect to ${this.#url}`);
   }
 
-  #greet() {
+  #sendHandshake() {
     this.#write(encodePackage(PackageType.HANDSHAKE, toJson({ sys: { type: 'js-module', version: '0.1.0' } })));
   }
 
   /** Throws if the connection has ended. A websocket that refuses the bytes ends it. */
   #write(bytes) {
-    this.#requireLife();
+    this.#requireOpen();
     try {
       this.#websocket.send(bytes);
     } catch (error) {
@@ -457,88 +457,88 @@ export class PomeloSocket {
     }
   }
 
-  #requireLife() {
+  #requireOpen() {
     if (this.#hasEnded) {
       throw new ChatError('closed', 'the connection is closed');
     }
   }
 
-  #tell(message, body) {
+  #sendMessage(message, body) {
     const json = body instanceof Uint8Array ? body : encodeBody(body);
     const route = this.#codes[message.route] ?? message.route;
     this.#write(encodePackage(PackageType.DATA, encodeMessage({ ...message, route, body: json })));
   }
 
-  #forget(id) {
+  #takeWaiting(id) {
     const waiting = this.#waiting.get(id);
     this.#waiting.delete(id);
     clearTimeout(waiting?.timer);
     return waiting;
   }
 
-  #receive(data) {
+  #receiveBytes(data) {
     try {
-      this.#watch();
+      this.#restartSilenceTimer();
       this.#call(this.#options.onReceive);
       const bytes = typeof data === 'string' ? encoder.encode(data) : new Uint8Array(data);
       for (const { type, body } of this.#reader.read(bytes)) {
-        this.#package(type, body);
+        this.#handlePackage(type, body);
       }
     } catch (error) {
       this.close(error instanceof ChatError ? error : new ChatError('protocol', String(error)));
     }
   }
 
-  #package(type, body) {
+  #handlePackage(type, body) {
     if (this.#hasEnded) {
       return;
     }
     switch (type) {
       case PackageType.HANDSHAKE:
-        return this.#agree(fromJson(body));
+        return this.#acceptHandshake(fromJson(body));
       case PackageType.HEARTBEAT:
-        return this.#schedule();
+        return this.#scheduleHeartbeat();
       case PackageType.DATA:
-        return this.#message(decodeMessage(body));
+        return this.#handleMessage(decodeMessage(body));
       case PackageType.KICK:
-        return this.#kicked(String(fromJson(body).reason ?? 'kick'));
+        return this.#handleKick(String(fromJson(body).reason ?? 'kick'));
     }
   }
 
-  #agree({ code, sys = {} }) {
+  #acceptHandshake({ code, sys = {} }) {
     if (code !== 200 || sys.useProto) {
       const why = sys.useProto ? 'the server speaks protobuf' : `the server refused the handshake: ${code}`;
       throw new ChatError('protocol', why, { status: code === 200 ? 0 : code });
     }
     this.#codes = Object.assign(Object.create(null), sys.dict ?? sys.routeToCode);
     this.#routes = new Map(Object.entries(this.#codes).map(([route, number]) => [number, route]));
-    this.#beatEvery = (sys.heartbeat ?? 0) * 1000;
+    this.#heartbeatInterval = (sys.heartbeat ?? 0) * 1000;
     this.#write(encodePackage(PackageType.HANDSHAKE_ACK));
     this.#isOpen = true;
-    this.#schedule();
-    this.#watch();
+    this.#scheduleHeartbeat();
+    this.#restartSilenceTimer();
     this.#timers.stop('open');
     this.#opened.resolve();
   }
 
   /** Schedules our next heartbeat. */
-  #schedule() {
-    if (this.#beatEvery > 0) {
-      this.#timers.start('beat', this.#beatEvery, () => this.sendHeartbeat());
+  #scheduleHeartbeat() {
+    if (this.#heartbeatInterval > 0) {
+      this.#timers.start('heartbeat', this.#heartbeatInterval, () => this.sendHeartbeat());
     }
   }
 
   /** The server answers each heartbeat at once: after two intervals of silence it is gone. */
-  #watch() {
-    if (this.#beatEvery > 0) {
+  #restartSilenceTimer() {
+    if (this.#heartbeatInterval > 0) {
       const silent = () => this.close(new ChatError('closed', 'the server fell silent', { unknown: true }));
-      this.#timers.start('silence', 2 * this.#beatEvery, silent);
+      this.#timers.start('silence', 2 * this.#heartbeatInterval, silent);
     }
   }
 
-  #message({ type, id, route, body }) {
+  #handleMessage({ type, id, route, body }) {
     if (type === MessageType.RESPONSE) {
-      this.#answered(this.#forget(id), fromJson(body));
+      this.#settleRequest(this.#takeWaiting(id), fromJson(body));
     } else if (type === MessageType.PUSH) {
       const name = typeof route === 'number' ? this.#routes.get(route) : route;
       if (name === undefined) {
@@ -548,7 +548,7 @@ export class PomeloSocket {
     }
   }
 
-  #answered(waiting, body) {
+  #settleRequest(waiting, body) {
     try {
       waiting?.resolve(waiting.onAnswer(body));
     } catch (error) {
@@ -556,7 +556,7 @@ export class PomeloSocket {
     }
   }
 
-  #kicked(reason) {
+  #handleKick(reason) {
     this.#call(this.#options.onKick, reason);
     this.close(new ChatError('kicked', `kicked: ${reason}`, { reason, unknown: true }));
   }
@@ -616,7 +616,7 @@ export async function queryEntry(gate, uid, options = {}) {
  * unknown ones are sent again, oldest first, each alone. So nothing that is said later can come
  * before what was sent again.
  */
-class Outbox {
+class SendQueue {
   #drafts = [];
   #window;
 
@@ -660,7 +660,7 @@ class Outbox {
 // --- What was told and who is here ------------------------------------------------------------------------------------
 
 /** Up to where a room's log was told. Pure. Stock servers give no `seq`: then everything is new. */
-class Told {
+class DeliveredPosition {
   /** The life of the log that `seq` is of; undefined as long as none is known. */
   epoch;
   seq;
@@ -676,39 +676,39 @@ class Told {
   }
 
   /** Everything up to here was told. */
-  upTo(seq) {
+  advance(seq) {
     if (seq !== undefined && this.isNew(seq)) {
       this.seq = seq;
     }
   }
 
   /** What is told from now on is of this life of the log. */
-  goOnIn(epoch, seq) {
+  restartIn(epoch, seq) {
     [this.epoch, this.seq] = [epoch, seq];
     this.#ownWhispers.clear();
   }
 
   /** An own whisper was among what was missed; the answer to it is still to come. */
-  noteOwn(seq) {
+  addOwnWhisper(seq) {
     this.#ownWhispers.add(seq);
   }
 
   /** Whether an own whisper was told before its answer came. Its `seq` does not say: others may have gone on meanwhile. */
-  hasOwn(seq) {
+  hasOwnWhisper(seq) {
     return this.#ownWhispers.has(seq);
   }
 }
 
 /** Who is in a room, as far as it is told. Pure. */
-class Crowd {
+class MemberList {
   users = new Set();
   total = 0;
   names = true;
 
   /** All anew: what the answer to `enter` has. */
-  begin({ users = [], total = users.length, names = true }) {
+  reset({ users = [], total = users.length, names = true }) {
     this.replace(new Set(users));
-    this.count({ total, names });
+    this.setCounts({ total, names });
   }
 
   /** All names, read in pages. */
@@ -716,7 +716,7 @@ class Crowd {
     [this.users, this.total] = [users, users.size];
   }
 
-  count({ total, names }) {
+  setCounts({ total, names }) {
     [this.total, this.names] = [total, names];
   }
 
@@ -727,12 +727,12 @@ class Crowd {
 
   // While names are not told, `total` is what the server counted last: names that come all the same
   // are a correction of the list, and are in that count.
-  came(user) {
+  add(user) {
     this.total += this.names && !this.users.has(user) ? 1 : 0;
     this.users.add(user);
   }
 
-  went(user) {
+  remove(user) {
     const isCounted = this.users.delete(user) || this.isPartial;
     this.total -= this.names && isCounted ? 1 : 0;
   }
@@ -780,8 +780,8 @@ const ANSWERED = new Set(['onAdd', 'onLeave', 'onMembers', 'onGap']);
  * with it.
  */
 class Stay {
-  outbox = new Outbox(WINDOW);
-  crowd = new Crowd();
+  sendQueue = new SendQueue(WINDOW);
+  memberList = new MemberList();
   /** True once the client was in the room. */
   hasBegun = false;
   /** Connections in a row that were given up because too many pushes waited. */
@@ -792,7 +792,7 @@ class Stay {
     this.room = room;
     // Chosen here, so that also the first try to enter can be repeated.
     this.token = session?.token ?? randomHex(16);
-    this.told = new Told(session);
+    this.delivered = new DeliveredPosition(session);
   }
 }
 
@@ -815,14 +815,14 @@ class Attempt {
    * Pushes in the order in which they came, while the client enters; null if they are delivered at
    * once.
    */
-  #held = [];
+  #heldPushes = [];
   /**
-   * The life of the log that the connection is at: ahead of what was told while pushes are held.
+   * The life of the log that the connection is at: ahead of what was delivered while pushes are held.
    */
   #epoch;
   #inFlight = new Set();
   /** The names that were read so far, while pages of them are read. */
-  #reading = null;
+  #membersRead = null;
   #isOnline = false;
   #hasEnded = false;
 
@@ -836,7 +836,7 @@ class Attempt {
     this.#stay = stay;
     this.#options = options;
     this.#room = room;
-    this.#epoch = stay.told.epoch;
+    this.#epoch = stay.delivered.epoch;
   }
 
   async start() {
@@ -856,9 +856,9 @@ class Attempt {
     }
     this.#hasEnded = true;
     this.#timers.end();
-    this.#held = [];
+    this.#heldPushes = [];
     this.#inFlight.clear();
-    this.#reading = null;
+    this.#membersRead = null;
     this.#socket?.close(error);
     this.#abort.abort(error);
     this.#room.onEnd(error, isProbed);
@@ -893,7 +893,7 @@ class Attempt {
     const options = { WebSocket, timeout, signal: this.#abort.signal, onReceive };
     const entry = await queryEntry(gate, this.#stay.user, options);
     this.#check();
-    const onPush = (route, body) => this.#receive(route, body);
+    const onPush = (route, body) => this.#receivePush(route, body);
     const onKick = (reason) => this.#emit('kick', { reason });
     const socket = await PomeloSocket.open(address(entry, gate), { ...options, onPush, onKick });
     this.#check();
@@ -912,7 +912,7 @@ class Attempt {
     this.#isOnline = true;
     this.#timers.start('stable', STABLE, () => this.#room.onStable());
     this.#room.onOnline();
-    this.speak();
+    this.sendNext();
   }
 
   #emit(name, event) {
@@ -923,22 +923,22 @@ class Attempt {
 
   // Entering
 
-  /** Enters, or enters again to be told what is missing; what is pushed meanwhile waits for what was missed before it. */
+  /** Enters, or enters again to be delivered what is missing; what is pushed meanwhile waits for what was missed before it. */
   async #enter() {
-    this.#held ??= [];
-    this.#reading = null;
-    const { user, room, token, told } = this.#stay;
-    const { seq: since, epoch } = told;
+    this.#heldPushes ??= [];
+    this.#membersRead = null;
+    const { user, room, token, delivered } = this.#stay;
+    const { seq: since, epoch } = delivered;
     const onAnswer = (answer) => this.#entered(answer, since);
     const answer = await this.#request(ROUTES.ENTER, { username: user, rid: room, token, since, epoch }, onAnswer);
     const missed = since === undefined ? null : await this.#readMissed(answer, { since, epoch });
-    await this.#begin();
+    await this.#startRoom();
     this.#catchUp(answer, missed, since);
-    this.#welcome(answer);
-    const held = this.#held;
-    this.#held = null;
+    this.#resetMembers(answer);
+    const heldPushes = this.#heldPushes;
+    this.#heldPushes = null;
     this.#stay.overflows = 0;
-    held.forEach((push) => this.#hear(...push));
+    heldPushes.forEach((push) => this.#deliver(...push));
   }
 
   /** Takes what is true as soon as the answer is there, before anything behind it is looked at. */
@@ -949,18 +949,18 @@ class Attempt {
       // is, and all messages up to its `seq`. One that says less than is known comes from a log
       // that lost its end.
       const isLost = seq < since && !recovered;
-      this.#held = this.#held.filter(([route, push]) => (route === 'onChat' ? push.seq > seq && !isLost : !ANSWERED.has(route)));
+      this.#heldPushes = this.#heldPushes.filter(([route, push]) => (route === 'onChat' ? push.seq > seq && !isLost : !ANSWERED.has(route)));
     }
     this.#epoch = epoch;
     if (since === undefined && epoch !== undefined) {
-      this.#stay.told.goOnIn(epoch, seq);
+      this.#stay.delivered.restartIn(epoch, seq);
     }
     this.#room.onToken(token);
     return answer;
   }
 
   /** Gives the caller of {@link connect} the time to add handlers. */
-  async #begin() {
+  async #startRoom() {
     if (!this.#stay.hasBegun) {
       this.#stay.hasBegun = true;
       this.#room.onBegun();
@@ -1026,109 +1026,109 @@ class Attempt {
   }
 
   #catchUp({ epoch, seq }, missed, since) {
-    const { told } = this.#stay;
+    const { delivered } = this.#stay;
     const isGap = missed !== null && !missed.whole;
     if (isGap) {
       this.#emit('gap', { from: since, to: seq, epoch });
       this.#check();
     }
-    // A log that lost its end goes on below what was told.
-    if (epoch !== told.epoch || (isGap && seq < since)) {
-      told.goOnIn(epoch);
+    // A log that lost its end goes on below what was delivered.
+    if (epoch !== delivered.epoch || (isGap && seq < since)) {
+      delivered.restartIn(epoch);
     }
     for (const message of missed?.messages ?? []) {
       this.#check();
       if (this.#isOwnWhisper(message)) {
-        told.noteOwn(message.seq);
+        delivered.addOwnWhisper(message.seq);
       }
-      this.#tell(message);
+      this.#emitMessage(message);
     }
     this.#check();
-    told.upTo(seq);
+    delivered.advance(seq);
   }
 
-  #welcome(answer) {
-    const { crowd } = this.#stay;
-    crowd.begin(answer);
-    this.#showCrowd();
-    if (crowd.isPartial) {
-      this.#readUsers();
+  #resetMembers(answer) {
+    const { memberList } = this.#stay;
+    memberList.reset(answer);
+    this.#emitUsers();
+    if (memberList.isPartial) {
+      this.#readMembers();
     }
   }
 
   // Hearing
 
   /** Takes a push, or what is delivered as one, in the order of the connection. */
-  #receive(route, body) {
+  #receivePush(route, body) {
     if (route === 'onGap') {
       this.#epoch = body.epoch;
     }
-    this.#hear(route, body, this.#epoch);
+    this.#deliver(route, body, this.#epoch);
   }
 
   /** Delivers a push, or holds it; `epoch` is the life of the log that it came in. */
-  #hear(route, body, epoch) {
+  #deliver(route, body, epoch) {
     if (this.#hasEnded) {
       return;
     }
-    if (this.#held) {
-      this.#hold(route, body, epoch);
+    if (this.#heldPushes) {
+      this.#holdPush(route, body, epoch);
       return;
     }
     switch (route) {
       case 'onChat':
-        return this.#hearChat(body, epoch);
+        return this.#deliverChat(body, epoch);
       case OWN_WHISPER:
-        return this.#tellOwn(body, epoch);
+        return this.#emitOwnWhisper(body, epoch);
       case 'onAdd':
-        return this.#came(body.user);
+        return this.#addMember(body.user);
       case 'onLeave':
-        return this.#went(body.user);
+        return this.#removeMember(body.user);
       case 'onMembers':
-        return this.#counted(body);
+        return this.#setCounts(body);
       case 'onGap':
-        return this.#gap(body);
+        return this.#handleGap(body);
       default:
         return this.#emit('push', { route, body });
     }
   }
 
-  #hold(route, body, epoch) {
-    if (this.#held.length >= this.#options.maxHeld) {
+  #holdPush(route, body, epoch) {
+    if (this.#heldPushes.length >= this.#options.maxHeld) {
       this.#stay.overflows += 1;
       this.end(new ChatError('closed', 'too much was said meanwhile'));
     } else {
-      this.#held.push([route, body, epoch]);
+      this.#heldPushes.push([route, body, epoch]);
     }
   }
 
   /**
-   * One of another life of the log is behind the gap that was told: its `seq` would be taken for
+   * One of another life of the log is behind the gap that was delivered: its `seq` would be taken for
    * one of this life.
    */
-  #hearChat(message, epoch) {
-    if (epoch === undefined || epoch === this.#stay.told.epoch) {
-      this.#tell(message);
+  #deliverChat(message, epoch) {
+    if (epoch === undefined || epoch === this.#stay.delivered.epoch) {
+      this.#emitMessage(message);
     }
   }
 
-  /** Tells a message, unless it was told before. */
-  #tell({ msg, from, target, seq, time }) {
-    const { told } = this.#stay;
-    if (told.isNew(seq)) {
-      told.upTo(seq);
-      this.#emit('chat', { msg, from, target, seq, time, epoch: told.epoch });
+  /** Tells a message, unless it was delivered before. */
+  #emitMessage({ msg, from, target, seq, time }) {
+    const { delivered } = this.#stay;
+    if (delivered.isNew(seq)) {
+      delivered.advance(seq);
+      this.#emit('chat', { msg, from, target, seq, time, epoch: delivered.epoch });
     }
   }
 
-  #tellOwn(whisper, epoch) {
-    const { told } = this.#stay;
-    const isCurrent = epoch === told.epoch;
-    if (isCurrent && told.hasOwn(whisper.seq)) {
+  #emitOwnWhisper(whisper, epoch) {
+    const { delivered } = this.#stay;
+    const isCurrent = epoch === delivered.epoch;
+    if (isCurrent && delivered.hasOwnWhisper(whisper.seq)) {
       return;
     }
     if (isCurrent) {
-      told.upTo(whisper.seq);
+      delivered.advance(whisper.seq);
     }
     this.#emit('chat', { ...whisper, epoch });
   }
@@ -1139,46 +1139,46 @@ class Attempt {
     return from === user && target !== '*' && target !== user;
   }
 
-  #came(user) {
-    this.#stay.crowd.came(user);
-    this.#reading?.add(user);
+  #addMember(user) {
+    this.#stay.memberList.add(user);
+    this.#membersRead?.add(user);
     this.#emit('add', { user });
-    this.#showCrowd();
+    this.#emitUsers();
   }
 
-  #went(user) {
-    this.#stay.crowd.went(user);
-    this.#reading?.delete(user);
+  #removeMember(user) {
+    this.#stay.memberList.remove(user);
+    this.#membersRead?.delete(user);
     this.#emit('leave', { user });
-    this.#showCrowd();
+    this.#emitUsers();
   }
 
-  #counted(counts) {
-    this.#reading = null;
-    this.#stay.crowd.count(counts);
-    this.#showCrowd();
+  #setCounts(counts) {
+    this.#membersRead = null;
+    this.#stay.memberList.setCounts(counts);
+    this.#emitUsers();
     if (counts.names) {
-      this.#readUsers();
+      this.#readMembers();
     }
   }
 
-  #showCrowd() {
-    const { users, total, names } = this.#stay.crowd;
+  #emitUsers() {
+    const { users, total, names } = this.#stay.memberList;
     this.#emit('users', { users, total, names });
   }
 
   /**
    * Reads all names in pages. Pushes between the pages are applied to what was read, as to a set.
    */
-  async #readUsers() {
+  async #readMembers() {
     if (this.#hasEnded) {
       return;
     }
-    const reading = (this.#reading = new Set());
+    const reading = (this.#membersRead = new Set());
     let after;
     const onAnswer = (answer) => {
       const { users, cursor } = succeeded(answer);
-      const isOurs = this.#reading === reading;
+      const isOurs = this.#membersRead === reading;
       if (isOurs && (!Array.isArray(users) || (cursor !== undefined && cursor === after))) {
         throw new ChatError('protocol', 'pages of the names do not go on');
       }
@@ -1187,9 +1187,9 @@ class Attempt {
         users.forEach((user) => reading.add(user));
       }
       if (isOurs && after === undefined) {
-        this.#reading = null;
-        this.#stay.crowd.replace(reading);
-        this.#showCrowd();
+        this.#membersRead = null;
+        this.#stay.memberList.replace(reading);
+        this.#emitUsers();
       }
       return answer;
     };
@@ -1203,12 +1203,12 @@ class Attempt {
   }
 
   /** Messages were passed over: entering again tells those that still exist. Those of another life of the log do not. */
-  #gap({ from, to, epoch }) {
-    const { told } = this.#stay;
-    if (epoch !== told.epoch) {
-      told.goOnIn(epoch, to);
+  #handleGap({ from, to, epoch }) {
+    const { delivered } = this.#stay;
+    if (epoch !== delivered.epoch) {
+      delivered.restartIn(epoch, to);
       this.#emit('gap', { from, to, epoch });
-    } else if (told.isNew(to)) {
+    } else if (delivered.isNew(to)) {
       this.#enter().catch((error) => this.end(error));
     }
   }
@@ -1216,48 +1216,48 @@ class Attempt {
   // Speaking
 
   /** Sends what is to be said, as far as it may be sent now. */
-  speak() {
+  sendNext() {
     if (!this.#isOnline || !this.#socket.isOpen || this.#timers.has('again')) {
       return;
     }
-    for (let draft; (draft = this.#stay.outbox.next(this.#inFlight)); ) {
-      this.#send(draft);
+    for (let draft; (draft = this.#stay.sendQueue.next(this.#inFlight)); ) {
+      this.#sendDraft(draft);
     }
   }
 
-  #send(draft) {
+  #sendDraft(draft) {
     draft.tries += 1;
     this.#inFlight.add(draft);
     const isRepeat = draft.tries > 1;
-    const onAnswer = (answer) => this.#answered(draft, isRepeat, answer);
+    const onAnswer = (answer) => this.#handleAnswer(draft, isRepeat, answer);
     const { requestTimeout: timeout } = this.#options;
     // Servers answer in time, or are not there. All other errors come with the end of the
     // connection.
     this.#socket.request(ROUTES.SEND, draft.body, { timeout, onAnswer }).catch((error) => this.end(error));
   }
 
-  #answered(draft, isRepeat, answer) {
+  #handleAnswer(draft, isRepeat, answer) {
     this.#inFlight.delete(draft);
     try {
       const { seq, time } = succeeded(answer);
-      this.#said(draft, { seq, time });
+      this.#settleSent(draft, { seq, time });
     } catch (error) {
-      this.#refused(draft, isRepeat, error);
+      this.#settleRefused(draft, isRepeat, error);
     }
-    this.speak();
+    this.sendNext();
   }
 
-  #said(draft, { seq, time }) {
+  #settleSent(draft, { seq, time }) {
     // Settled first: a handler that says something must not find it among what is to be sent.
     this.#room.settle(draft, null, { seq, time });
     const whisper = { msg: String(draft.content), from: this.#stay.user, target: draft.target, seq, time };
     if (this.#isOwnWhisper(whisper)) {
-      this.#receive(OWN_WHISPER, whisper);
+      this.#receivePush(OWN_WHISPER, whisper);
     }
   }
 
   /** Of a repeat, an overload says nothing about the tries before; another refusal leaves nothing to wait for. */
-  #refused(draft, isRepeat, error) {
+  #settleRefused(draft, isRepeat, error) {
     const isUnknown = error.unknown || (error.status === 429 && isRepeat);
     if (!isUnknown) {
       this.#room.settle(draft, error);
@@ -1265,7 +1265,7 @@ class Attempt {
     }
     draft.error = error;
     if (!this.#timers.has('again')) {
-      this.#timers.start('again', AGAIN, () => this.speak());
+      this.#timers.start('again', AGAIN, () => this.sendNext());
     }
   }
 
@@ -1275,7 +1275,7 @@ class Attempt {
    * Asks what the application asks; what is not answered before the end of the connection is asked
    * on the next one.
    */
-  ask(query) {
+  sendQuery(query) {
     if (!this.#isOnline) {
       return;
     }
@@ -1307,14 +1307,14 @@ export class Room {
   #ids = { prefix: randomHex(4), last: 0 };
   /** Requests of the application that are not answered yet. */
   #queries = new Set();
-  #begun = settler();
+  #entered = settler();
   #timers = new Timers();
   /** @type {Attempt | null} null between attempts, and at the end */
   #attempt = null;
   /** Attempts that ended since the last good connection. */
   #failures = 0;
   /** Attempts in a row that ended because they showed no sign of life in time. */
-  #probed = 0;
+  #failedProbes = 0;
   #isSilent = false;
 
   /** @private */
@@ -1323,8 +1323,8 @@ export class Room {
     const { connectTimeout } = room.#options;
     const late = () => room.#finish(room.#state.error ?? new ChatError('timeout', `not in the room after ${connectTimeout} ms`));
     room.#timers.start('connect', connectTimeout, late);
-    room.#start();
-    await room.#begun.promise;
+    room.#startAttempt();
+    await room.#entered.promise;
     return room;
   }
 
@@ -1363,23 +1363,23 @@ export class Room {
 
   /** What a later {@link connect} needs to take this stay up again, with all that was missed. The token is a secret. */
   get session() {
-    const { token, told } = this.#stay;
-    return { token, seq: told.seq, epoch: told.epoch };
+    const { token, delivered } = this.#stay;
+    return { token, seq: delivered.seq, epoch: delivered.epoch };
   }
 
   /** The names that are known to be in the room: all if `names`, else some. @returns {Set<string>} */
   get users() {
-    return this.#stay.crowd.users;
+    return this.#stay.memberList.users;
   }
 
   /** How many are in the room. */
   get total() {
-    return this.#stay.crowd.total;
+    return this.#stay.memberList.total;
   }
 
-  /** Whether each coming and going is told; in a large room only how many are there. */
+  /** Whether each coming and going is delivered; in a large room only how many are there. */
   get names() {
-    return this.#stay.crowd.names;
+    return this.#stay.memberList.names;
   }
 
   /**
@@ -1442,7 +1442,7 @@ export class Room {
    *   `timeout`. A rejection that no caller awaits is dropped.
    */
   request(route, body, { timeout = this.#options.requestTimeout } = {}) {
-    if (this.#isOver) {
+    if (this.#isClosed) {
       return refusal('closed', 'the room was closed');
     }
     const query = { route, timeout, ...settler() };
@@ -1455,7 +1455,7 @@ export class Room {
     this.#queries.add(query);
     const late = new ChatError('timeout', `no answer to ${route}`);
     query.timer = startTimer(timeout, () => this.#settleQuery(query, late));
-    this.#attempt?.ask(query);
+    this.#attempt?.sendQuery(query);
     return query.promise;
   }
 
@@ -1468,9 +1468,9 @@ export class Room {
     if (this.#attempt) {
       // A network may be too slow for this, call after call: then there is more time for each
       // attempt.
-      this.#attempt.probe(PROBE * (this.#probed + 1));
-    } else if (!this.#isOver) {
-      this.#start();
+      this.#attempt.probe(PROBE * (this.#failedProbes + 1));
+    } else if (!this.#isClosed) {
+      this.#startAttempt();
     }
   }
 
@@ -1479,42 +1479,42 @@ export class Room {
     this.#finish(new ChatError('closed', 'the room was closed'));
   }
 
-  get #isOver() {
+  get #isClosed() {
     return this.#state.state === 'closed';
   }
 
   // Connections
 
-  #start() {
+  #startAttempt() {
     this.#timers.stop('pause');
     this.#attempt = new Attempt(this.#stay, this.#options, {
       emit: (name, event) => this.#emit(name, event),
       onToken: (token) => this.#takeToken(token),
-      onBegun: () => this.#begin(),
+      onBegun: () => this.#resolveEntered(),
       onOnline: () => this.#goOnline(),
       onStable: () => (this.#failures = 0),
-      onEnd: (error, isProbed) => this.#goOn(error, isProbed),
+      onEnd: (error, isProbed) => this.#scheduleNext(error, isProbed),
       settle: (draft, error, sent) => this.#settle(draft, error, sent),
       settleQuery: (query, answer) => this.#settleQuery(query, answer),
     });
     this.#attempt.start();
   }
 
-  #begin() {
+  #resolveEntered() {
     this.#timers.stop('connect');
-    this.#begun.resolve();
+    this.#entered.resolve();
   }
 
   #goOnline() {
-    this.#probed = 0;
-    this.#become('online', {});
-    this.#queries.forEach((query) => this.#attempt?.ask(query));
+    this.#failedProbes = 0;
+    this.#setState('online', {});
+    this.#queries.forEach((query) => this.#attempt?.sendQuery(query));
   }
 
   /** An attempt has ended: schedules the next one, unless there is to be none. */
-  #goOn(error, isProbed) {
+  #scheduleNext(error, isProbed) {
     this.#attempt = null;
-    if (this.#isOver) {
+    if (this.#isClosed) {
       return;
     }
     if (this.#isFinal(error)) {
@@ -1523,13 +1523,13 @@ export class Room {
     }
     const { minDelay, maxDelay } = this.#options;
     const attempt = (this.#failures += 1);
-    this.#probed += isProbed ? 1 : 0;
+    this.#failedProbes += isProbed ? 1 : 0;
     // The application asked for a connection that works, and waited for the probe.
     const delay = isProbed ? 0 : Math.random() * Math.min(maxDelay, minDelay * 2 ** attempt);
-    this.#timers.start('pause', delay, () => this.#start());
-    this.#become(this.#stay.hasBegun ? 'reconnecting' : 'connecting', { attempt, delay, error });
-    if (isProbed && !this.#attempt && !this.#isOver) {
-      this.#start();
+    this.#timers.start('pause', delay, () => this.#startAttempt());
+    this.#setState(this.#stay.hasBegun ? 'reconnecting' : 'connecting', { attempt, delay, error });
+    if (isProbed && !this.#attempt && !this.#isClosed) {
+      this.#startAttempt();
     }
   }
 
@@ -1547,13 +1547,13 @@ export class Room {
   }
 
   #finish(error) {
-    if (this.#isOver) {
+    if (this.#isClosed) {
       return;
     }
     this.#state = { state: 'closed', attempt: 0, delay: 0, error };
     this.#timers.end();
     this.#attempt?.end(error);
-    this.#begun.reject(error);
+    this.#entered.reject(error);
     this.#queries.forEach((query) => this.#settleQuery(query, error));
     this.#abandon(false, error);
     this.#emit('state', this.#state);
@@ -1561,7 +1561,7 @@ export class Room {
     this.#isSilent = true;
   }
 
-  #become(state, { attempt = 0, delay = 0, error = null }) {
+  #setState(state, { attempt = 0, delay = 0, error = null }) {
     this.#state = { state, attempt, delay, error };
     this.#emit('state', this.#state);
   }
@@ -1590,13 +1590,13 @@ export class Room {
   // Speaking
 
   #send(target, content, { timeout = this.#options.sendTimeout } = {}) {
-    const { outbox } = this.#stay;
+    const { sendQueue } = this.#stay;
     const { maxUnsent } = this.#options;
-    if (this.#isOver) {
+    if (this.#isClosed) {
       return refusal('closed', 'the room was closed');
     }
-    if (outbox.size >= maxUnsent) {
-      return refusal('busy', `${outbox.size} messages wait to be said`);
+    if (sendQueue.size >= maxUnsent) {
+      return refusal('busy', `${sendQueue.size} messages wait to be said`);
     }
     const draft = { target, content, ...settler() };
     try {
@@ -1604,22 +1604,22 @@ export class Room {
     } catch (error) {
       return handled(Promise.reject(error));
     }
-    draft.timer = startTimer(timeout, () => this.#late(draft));
-    outbox.add(draft);
-    this.#attempt?.speak();
+    draft.timer = startTimer(timeout, () => this.#expire(draft));
+    sendQueue.add(draft);
+    this.#attempt?.sendNext();
     return draft.promise;
   }
 
-  #late(draft) {
+  #expire(draft) {
     const message = draft.error?.message ?? 'no answer in time';
     const { code, status } = draft.error ?? { code: 'timeout', status: 0 };
     this.#settle(draft, new ChatError(code, message, { status, unknown: draft.tries > 0 }));
-    this.#attempt?.speak();
+    this.#attempt?.sendNext();
   }
 
   /** Settles a message, rejected with `error` unless that is null. */
   #settle(draft, error, sent) {
-    this.#stay.outbox.remove(draft);
+    this.#stay.sendQueue.remove(draft);
     clearTimeout(draft.timer);
     if (error) {
       draft.reject(error);
@@ -1642,7 +1642,7 @@ export class Room {
   }
 
   #abandon(onlySent, { code, message, status, reason }) {
-    for (const draft of this.#stay.outbox.list(onlySent)) {
+    for (const draft of this.#stay.sendQueue.list(onlySent)) {
       this.#settle(draft, new ChatError(code, message, { status, reason, unknown: draft.tries > 0 }));
     }
   }
