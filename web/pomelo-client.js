@@ -1,5 +1,6 @@
 /**
- * A client of Shaddock, and of other servers of Pomelo's chat: one module without dependencies, for browsers and node.
+ * A client of Shaddock, and of other servers of Pomelo's chat: one module without dependencies, for
+ * browsers and node.
  *
  *   import { connect } from './pomelo-client.js';
  *
@@ -7,8 +8,8 @@
  *   room.on('chat', ({ from, msg }) => console.log(from, msg));
  *   await room.say('hello');
  *
- * It owns the way to the room: finding a connector, coming back after a lost connection, saying each message once and
- * telling each message once and in order. It knows no page and stores nothing.
+ * It owns the way to the room: it finds a connector, comes back after a lost connection, sends each
+ * message once, and delivers each message once and in order. It knows no page and stores nothing.
  *
  * @module pomelo-client
  */
@@ -25,9 +26,9 @@ export const ROUTES = Object.freeze({
 // --- Errors ----------------------------------------------------------------------------------------------------------
 
 /**
- * Why something did not happen.
+ * The reason of a failure.
  *
- * `code` is a stable word: the server's (`name-taken`, `forbidden`, `too-long`, `rate`,
+ * `code` is a stable word: that of the server (`name-taken`, `forbidden`, `too-long`, `rate`,
  * `no-such-member`, ...; `refused` from servers that give none), or ours: `timeout`, `closed`,
  * `kicked`, `busy` (too many messages wait), `connect` (no server there), `protocol` (no Pomelo
  * server, or one that we do not understand), `bad-options`, `bad-target`, `bad-body` (not JSON).
@@ -49,7 +50,10 @@ export class ChatError extends Error {
   }
 }
 
-/** The body of an answer, if it says that all is well; Pomelo's own may have no code, or only an `error`. */
+/**
+ * Returns the body of a response of success. Responses of Pomelo itself may have no code, or only
+ * an `error`.
+ */
 function succeeded(body) {
   const status = body.code ?? (body.error ? 500 : 200);
   if (status === 200) {
@@ -62,10 +66,10 @@ function succeeded(body) {
 
 // --- Packages and messages -------------------------------------------------------------------------------------------
 
-/** What a package is. */
+/** The types of packages. */
 export const PackageType = Object.freeze({ HANDSHAKE: 1, HANDSHAKE_ACK: 2, HEARTBEAT: 3, DATA: 4, KICK: 5 });
 
-/** What a message, the body of a data package, is. */
+/** The types of messages, the bodies of data packages. */
 export const MessageType = Object.freeze({ REQUEST: 0, NOTIFY: 1, RESPONSE: 2, PUSH: 3 });
 
 const HEAD = 4;
@@ -87,7 +91,9 @@ export function encodePackage(type, body = NOTHING) {
   return bytes;
 }
 
-/** Takes packages out of bytes, however those are cut. Keeps what is incomplete, of at most one package. */
+/**
+ * Takes packages out of bytes that may be cut anywhere. Keeps an incomplete package, one at most.
+ */
 export class PackageReader {
   #kept = NOTHING;
 
@@ -207,7 +213,10 @@ function encodeBody(body) {
   return json;
 }
 
-/** A JSON object. What is none is an empty one: an empty body is what stock servers send when theirs fails. */
+/**
+ * Reads a JSON object. Other bytes count as an empty one: stock servers send an empty body when
+ * theirs fails.
+ */
 function fromJson(bytes) {
   try {
     const value = JSON.parse(decoder.decode(bytes));
@@ -306,8 +315,9 @@ function callBack(callback, ...values) {
 const MAX_SENT = 60 * 1024;
 
 /**
- * One connection to a gate or a connector: handshake, heartbeats, requests and pushes. It ends once; `closed` is then
- * fulfilled with the error that says why, and all requests that wait are rejected with that.
+ * One connection to a gate or a connector: handshake, heartbeats, requests and pushes. It ends
+ * once; `closed` is then fulfilled with the reason as an error, and all requests in flight are
+ * rejected with that.
  */
 export class PomeloSocket {
   /** @type {Promise<ChatError>} never rejected */
@@ -333,7 +343,7 @@ export class PomeloSocket {
    * @param {string} url
    * @param {{ timeout?: number, WebSocket?: Function, signal?: AbortSignal,
    *           onPush?: (route: string, body: object) => void, onKick?: (reason: string) => void,
-   *           onReceive?: () => void }} [options] times are in milliseconds; what callbacks throw is reported, as by
+   *           onReceive?: () => void }} [options] times are in milliseconds; errors that callbacks throw are reported, as by
    *   {@link Room.on}
    * @returns {Promise<PomeloSocket>} rejected with `connect`, `timeout`, `protocol`, `bad-options`, or `closed` if aborted
    */
@@ -366,10 +376,11 @@ export class PomeloSocket {
   }
 
   /**
-   * Asks; the promise is of the answer's body, whatever that says.
+   * Sends a request. The promise is of the response's body, a refusal included.
    *
-   * Promises settle later than packages are read. Where the order of answers and pushes matters, `onAnswer` gets the body
-   * before anything behind it is looked at, and the promise is of what it returns.
+   * Promises settle later than packages are read. Where the order of responses and pushes matters,
+   * `onAnswer` gets the body before any later package is read, and the promise is of the value that
+   * it returns.
    *
    * @param {string} route
    * @param {object} body
@@ -388,7 +399,7 @@ export class PomeloSocket {
     return promise;
   }
 
-  /** Tells the server something that is not answered. Throws if it cannot be sent. */
+  /** Sends a notify, which has no response. Throws if it cannot be sent. */
   notify(route, body) {
     this.#sendMessage({ type: MessageType.NOTIFY, route }, body);
     this.#requireOpen();
@@ -408,7 +419,7 @@ export class PomeloSocket {
     return isAgreed;
   }
 
-  /** Ends the connection at once; what waits is rejected with `error`. */
+  /** Ends the connection at once; requests in flight are rejected with `error`. */
   close(error = new ChatError('closed', 'the connection was closed', { unknown: true })) {
     if (this.#hasEnded) {
       return;
@@ -432,7 +443,7 @@ export class PomeloSocket {
     this.#ended.resolve(error);
   }
 
-  /** Whether it can be used: from the handshake on until it ends. */
+  /** True from the handshake until the connection ends. */
   get isOpen() {
     return this.#isOpen && !this.#hasEnded;
   }
@@ -607,14 +618,15 @@ export async function queryEntry(gate, uid, options = {}) {
   }
 }
 
-// --- What is to be said ----------------------------------------------------------------------------------------------
+// --- Messages to send ------------------------------------------------------------------------------------------------
 
 /**
- * Messages whose outcome is not known yet, in the order in which they are to be said. Pure: it says what to send next.
+ * Messages whose outcome is not known yet, in the order of sending. Pure: it returns the next
+ * message to send.
  *
  * After an outcome that stayed unknown nothing new is sent. When nothing is in flight any more, the
- * unknown ones are sent again, oldest first, each alone. So nothing that is said later can come
- * before what was sent again.
+ * unknown ones are sent again, oldest first, each alone. So no later message can overtake a
+ * repeated one.
  */
 class SendQueue {
   #drafts = [];
@@ -657,11 +669,14 @@ class SendQueue {
   }
 }
 
-// --- What was told and who is here ------------------------------------------------------------------------------------
+// --- Delivered position and member list ------------------------------------------------------------------------------
 
-/** Up to where a room's log was told. Pure. Stock servers give no `seq`: then everything is new. */
+/**
+ * The last position of a room's log that was delivered. Pure. Stock servers give no `seq`: then
+ * every message is new.
+ */
 class DeliveredPosition {
-  /** The life of the log that `seq` is of; undefined as long as none is known. */
+  /** The epoch of the log that `seq` belongs to; undefined as long as none is known. */
   epoch;
   seq;
   #ownWhispers = new Set();
@@ -675,43 +690,46 @@ class DeliveredPosition {
     return !(seq <= this.seq);
   }
 
-  /** Everything up to here was told. */
+  /** Marks all messages up to `seq` as delivered. */
   advance(seq) {
     if (seq !== undefined && this.isNew(seq)) {
       this.seq = seq;
     }
   }
 
-  /** What is told from now on is of this life of the log. */
+  /** Continues at `seq` of another epoch of the log. */
   restartIn(epoch, seq) {
     [this.epoch, this.seq] = [epoch, seq];
     this.#ownWhispers.clear();
   }
 
-  /** An own whisper was among what was missed; the answer to it is still to come. */
+  /** Remembers an own whisper that the catch-up delivered before the response to it came. */
   addOwnWhisper(seq) {
     this.#ownWhispers.add(seq);
   }
 
-  /** Whether an own whisper was told before its answer came. Its `seq` does not say: others may have gone on meanwhile. */
+  /**
+   * Returns true if an own whisper was delivered before its response. Its `seq` alone is no proof:
+   * later messages may have been delivered meanwhile.
+   */
   hasOwnWhisper(seq) {
     return this.#ownWhispers.has(seq);
   }
 }
 
-/** Who is in a room, as far as it is told. Pure. */
+/** The members of a room, as far as the server names them. Pure. */
 class MemberList {
   users = new Set();
   total = 0;
   names = true;
 
-  /** All anew: what the answer to `enter` has. */
+  /** Replaces the list by that of a response to `enter`. */
   reset({ users = [], total = users.length, names = true }) {
     this.replace(new Set(users));
     this.setCounts({ total, names });
   }
 
-  /** All names, read in pages. */
+  /** Replaces the names by those that were read in pages. */
   replace(users) {
     [this.users, this.total] = [users, users.size];
   }
@@ -720,13 +738,13 @@ class MemberList {
     [this.total, this.names] = [total, names];
   }
 
-  /** Whether names are told, but not all are known. */
+  /** True if the server names members, but not all are known. */
   get isPartial() {
     return this.names && this.total > this.users.size;
   }
 
-  // While names are not told, `total` is what the server counted last: names that come all the same
-  // are a correction of the list, and are in that count.
+  // While the server names no members, `total` is its last count. A name that comes all the same
+  // corrects the list, and is in that count already.
   add(user) {
     this.total += this.names && !this.users.has(user) ? 1 : 0;
     this.users.add(user);
@@ -753,24 +771,24 @@ const DEFAULTS = Object.freeze({
 
 /** Messages in flight at once; servers take 64, beside other requests. */
 const WINDOW = 16;
-/** Time between tries of a message whose outcome stayed unknown. */
+/** Pause between tries of a message whose outcome stayed unknown. */
 const AGAIN = 300;
-/** A connection that held for so long was a good one. */
+/** A connection that lasted this long resets the backoff. */
 const STABLE = 5_000;
-/** Time for a sign of life from a connection that the application doubts. */
+/** Time for a sign of life when the application asks for a check of the connection. */
 const PROBE = 1_500;
 const HISTORY_PAGE = 100;
 const MEMBERS_PAGE = 500;
 
-/** Statuses that say nothing about the next try. */
+/** Statuses after which the next try may succeed. */
 const PASSING = new Set([429, 503, 507]);
-/** Words that say nothing about the next try to enter. */
+/** Codes after which the next try to enter may succeed. */
 const PASSING_CODES = new Set(['no-connector', 'not-in-room']);
 
-/** A delivery that the server does not push: an own whisper, known by the answer to it. */
+/** An own whisper, which the server does not push: it is delivered with the response to it. */
 const OWN_WHISPER = Symbol('own whisper');
 
-/** Pushes that say the same as an answer to `enter` that comes after them. */
+/** Pushes whose content is also in a later response to `enter`. */
 const ANSWERED = new Set(['onAdd', 'onLeave', 'onMembers', 'onGap']);
 
 /**
@@ -817,7 +835,7 @@ class Attempt {
    */
   #heldPushes = [];
   /**
-   * The life of the log that the connection is at: ahead of what was delivered while pushes are held.
+   * The epoch of the log on this connection: ahead of the delivered one while pushes are held.
    */
   #epoch;
   #inFlight = new Set();
@@ -849,7 +867,10 @@ class Attempt {
     }
   }
 
-  /** Ends it, and tells the room why, unless it has ended. `isProbed`: a probe was not answered. */
+  /**
+   * Ends the attempt, unless it has ended, and gives the room the reason. `isProbed`: a probe had
+   * no response.
+   */
   end(error, isProbed = false) {
     if (this.#hasEnded) {
       return;
@@ -923,7 +944,10 @@ class Attempt {
 
   // Entering
 
-  /** Enters, or enters again to be delivered what is missing; what is pushed meanwhile waits for what was missed before it. */
+  /**
+   * Enters, or enters again to catch up. Pushes that come meanwhile wait until the missed messages
+   * are delivered.
+   */
   async #enter() {
     this.#heldPushes ??= [];
     this.#membersRead = null;
@@ -941,13 +965,12 @@ class Attempt {
     heldPushes.forEach((push) => this.#deliver(...push));
   }
 
-  /** Takes what is true as soon as the answer is there, before anything behind it is looked at. */
+  /** Applies the response before any later package is read. */
   #entered(answer, since) {
     const { seq, epoch, token, recovered } = succeeded(answer);
     if (seq !== undefined) {
-      // The answer has what was pushed before it: who is in the room, which life of the log this
-      // is, and all messages up to its `seq`. One that says less than is known comes from a log
-      // that lost its end.
+      // The response repeats what was pushed before it: the members, the epoch, and all messages up
+      // to its `seq`. A `seq` below the delivered one comes from a log that lost its end.
       const isLost = seq < since && !recovered;
       this.#heldPushes = this.#heldPushes.filter(([route, push]) => (route === 'onChat' ? push.seq > seq && !isLost : !ANSWERED.has(route)));
     }
@@ -970,22 +993,22 @@ class Attempt {
   }
 
   /**
-   * Reads the messages since, which the answer has, or pages behind it; `whole` if none of them is
-   * gone.
+   * Returns the missed messages, from the response and from pages of the history; `whole` if none
+   * of them was evicted.
    */
   async #readMissed({ missed = [], recovered = false, cursor, epoch, seq }, asked) {
     const isSame = epoch === asked.epoch;
-    // Positions of another life of the log cannot be compared: there, everything that the server
-    // offers was missed.
+    // Positions of another epoch cannot be compared: there, all messages that the server offers
+    // were missed.
     const since = isSame ? asked.since : -1;
-    // Nothing at all: there may not have been the time to read it.
+    // An empty response may mean that the server had no time to read the log.
     const before = cursor ?? (!recovered && missed.length === 0 && isSame ? seq + 1 : undefined);
     if (!(before > since)) {
       return { messages: missed, whole: recovered };
     }
     if (this.#stay.overflows > 1) {
-      // The room is faster than this reading: it would go on without end. Older messages are in the
-      // history.
+      // The room is faster than the catch-up, which would never end. The older messages are left to
+      // `history`, and the application gets a gap.
       return { messages: missed, whole: false };
     }
     const { messages, isReached } = await this.#readBack(before, since, epoch);
@@ -1032,7 +1055,7 @@ class Attempt {
       this.#emit('gap', { from: since, to: seq, epoch });
       this.#check();
     }
-    // A log that lost its end goes on below what was delivered.
+    // A log that lost its end continues below the delivered position.
     if (epoch !== delivered.epoch || (isGap && seq < since)) {
       delivered.restartIn(epoch);
     }
@@ -1056,9 +1079,9 @@ class Attempt {
     }
   }
 
-  // Hearing
+  // Deliveries
 
-  /** Takes a push, or what is delivered as one, in the order of the connection. */
+  /** Takes a push, or an own whisper, in the order of the connection. */
   #receivePush(route, body) {
     if (route === 'onGap') {
       this.#epoch = body.epoch;
@@ -1066,7 +1089,7 @@ class Attempt {
     this.#deliver(route, body, this.#epoch);
   }
 
-  /** Delivers a push, or holds it; `epoch` is the life of the log that it came in. */
+  /** Delivers a push, or holds it; `epoch` is that of the log when it came. */
   #deliver(route, body, epoch) {
     if (this.#hasEnded) {
       return;
@@ -1103,8 +1126,8 @@ class Attempt {
   }
 
   /**
-   * One of another life of the log is behind the gap that was delivered: its `seq` would be taken for
-   * one of this life.
+   * Drops a message of another epoch: it lies behind the gap that was delivered, and its `seq`
+   * would be taken for one of this epoch.
    */
   #deliverChat(message, epoch) {
     if (epoch === undefined || epoch === this.#stay.delivered.epoch) {
@@ -1112,7 +1135,7 @@ class Attempt {
     }
   }
 
-  /** Tells a message, unless it was delivered before. */
+  /** Emits a message, unless it was delivered before. */
   #emitMessage({ msg, from, target, seq, time }) {
     const { delivered } = this.#stay;
     if (delivered.isNew(seq)) {
@@ -1133,7 +1156,10 @@ class Attempt {
     this.#emit('chat', { ...whisper, epoch });
   }
 
-  /** The server pushes no whispers of ours to others; they are among what was missed. */
+  /**
+   * Returns true for an own whisper to another member. The server does not push those; the missed
+   * messages have them.
+   */
   #isOwnWhisper({ from, target }) {
     const { user } = this.#stay;
     return from === user && target !== '*' && target !== user;
@@ -1168,7 +1194,8 @@ class Attempt {
   }
 
   /**
-   * Reads all names in pages. Pushes between the pages are applied to what was read, as to a set.
+   * Reads all names in pages. Joins and leaves between the pages are applied to the names that were
+   * read.
    */
   async #readMembers() {
     if (this.#hasEnded) {
@@ -1202,7 +1229,10 @@ class Attempt {
     }
   }
 
-  /** Messages were passed over: entering again tells those that still exist. Those of another life of the log do not. */
+  /**
+   * Handles messages that the connector skipped: entering again delivers those that were not
+   * evicted. An older epoch has none left.
+   */
   #handleGap({ from, to, epoch }) {
     const { delivered } = this.#stay;
     if (epoch !== delivered.epoch) {
@@ -1213,9 +1243,9 @@ class Attempt {
     }
   }
 
-  // Speaking
+  // Sending
 
-  /** Sends what is to be said, as far as it may be sent now. */
+  /** Sends queued messages, as many as may be in flight. */
   sendNext() {
     if (!this.#isOnline || !this.#socket.isOpen || this.#timers.has('again')) {
       return;
@@ -1248,7 +1278,7 @@ class Attempt {
   }
 
   #settleSent(draft, { seq, time }) {
-    // Settled first: a handler that says something must not find it among what is to be sent.
+    // Settled first: a handler that sends a message must not find this one in the queue.
     this.#room.settle(draft, null, { seq, time });
     const whisper = { msg: String(draft.content), from: this.#stay.user, target: draft.target, seq, time };
     if (this.#isOwnWhisper(whisper)) {
@@ -1256,7 +1286,10 @@ class Attempt {
     }
   }
 
-  /** Of a repeat, an overload says nothing about the tries before; another refusal leaves nothing to wait for. */
+  /**
+   * Settles a refused message, or repeats it. For a repeat, 429 leaves the outcome of the tries
+   * before unknown; another refusal is final.
+   */
   #settleRefused(draft, isRepeat, error) {
     const isUnknown = error.unknown || (error.status === 429 && isRepeat);
     if (!isUnknown) {
@@ -1269,10 +1302,10 @@ class Attempt {
     }
   }
 
-  // Asking
+  // Queries
 
   /**
-   * Asks what the application asks; what is not answered before the end of the connection is asked
+   * Sends a request of the application; one without a response at the end of the connection is sent
    * on the next one.
    */
   sendQuery(query) {
@@ -1288,10 +1321,11 @@ class Attempt {
 }
 
 /**
- * Enters a room, through a gate, and stays there until it is closed or refused. See the declarations for all options.
+ * Enters a room, through a gate, and stays there until it is closed or refused. See the
+ * declarations for all options.
  *
  * @param {{ gate: string, user: string, room: string, session?: object }} options
- * @returns {Promise<Room>} fulfilled in the room; rejected with what the server refuses, or after `connectTimeout` with the
+ * @returns {Promise<Room>} fulfilled in the room; rejected with the refusal of the server, or after `connectTimeout` with the
  *   last thing that went wrong. Handlers that are added at once when it is fulfilled miss nothing.
  */
 export function connect(options) {
@@ -1330,7 +1364,7 @@ export class Room {
 
   /** @private */
   constructor(options) {
-    // What is undefined was not given.
+    // An option that is undefined was not given.
     const given = Object.entries(options).filter(([, value]) => value !== undefined);
     const all = { ...DEFAULTS, address: connectorUrl, ...Object.fromEntries(given) };
     const { gate, user, room } = all;
@@ -1356,28 +1390,36 @@ export class Room {
     return this.#stay.room;
   }
 
-  /** `connecting`, `online`, `reconnecting` or `closed`; with how often it was tried since, when the next try is, and why. */
+  /**
+   * `connecting`, `online`, `reconnecting` or `closed`; with how often it was tried since, when the
+   * next try is, and why.
+   */
   get state() {
     return this.#state;
   }
 
-  /** What a later {@link connect} needs to take this stay up again, with all that was missed. The token is a secret. */
+  /**
+   * The session for a later {@link connect}, which resumes this stay and catches up. The token is a
+   * secret.
+   */
   get session() {
     const { token, delivered } = this.#stay;
     return { token, seq: delivered.seq, epoch: delivered.epoch };
   }
 
-  /** The names that are known to be in the room: all if `names`, else some. @returns {Set<string>} */
+  /**
+   * The names that are known to be in the room: all if `names`, else some. @returns {Set<string>}
+   */
   get users() {
     return this.#stay.memberList.users;
   }
 
-  /** How many are in the room. */
+  /** The number of members. */
   get total() {
     return this.#stay.memberList.total;
   }
 
-  /** Whether each coming and going is delivered; in a large room only how many are there. */
+  /** True if each join and leave is delivered; in a large room only the number of members is. */
   get names() {
     return this.#stay.memberList.names;
   }
@@ -1401,15 +1443,15 @@ export class Room {
     return () => handlers.delete(handler);
   }
 
-  /** Says something to all in the room. Settles as {@link Room.whisper}. */
+  /** Sends a message to all members. Settles as {@link Room.whisper}. */
   say(text, options) {
     return this.#send('*', text, options);
   }
 
   /**
-   * Says something to one member. Fulfilled when it is in the room's log; rejected with what the
-   * server refuses, or at the deadline. `error.unknown` tells whether it may be there all the same.
-   * A rejection that no caller awaits is dropped.
+   * Sends a message to one member. Fulfilled when it is in the room's log; rejected with the
+   * refusal of the server, or at the deadline. With `error.unknown` it may be in the log all the
+   * same. A rejection that no caller awaits is dropped.
    *
    * @param {string} name
    * @param {string} text
@@ -1425,12 +1467,17 @@ export class Room {
     return this.#send(name, text, options);
   }
 
-  /** A page of messages, ascending: the last ones, those before a `seq`, or the first ones after one. */
+  /**
+   * A page of messages, ascending: the last ones, those before a `seq`, or the first ones after
+   * one.
+   */
   history({ before, after, limit } = {}) {
     return this.request(ROUTES.HISTORY, { before, after, limit });
   }
 
-  /** A page of the names in the room, in the server's order: the first ones, or those after a name. */
+  /**
+   * A page of the names in the room, in the server's order: the first ones, or those after a name.
+   */
   members({ after, limit } = {}) {
     return this.request(ROUTES.MEMBERS, { after, limit });
   }
@@ -1438,7 +1485,7 @@ export class Room {
   /**
    * Asks the connector anything that may be asked twice, on the next connection if this one breaks.
    *
-   * @returns {Promise<object>} the answer's body; rejected with what the server refuses, or after
+   * @returns {Promise<object>} the answer's body; rejected with the refusal of the server, or after
    *   `timeout`. A rejection that no caller awaits is dropped.
    */
   request(route, body, { timeout = this.#options.requestTimeout } = {}) {
@@ -1474,7 +1521,10 @@ export class Room {
     }
   }
 
-  /** Leaves the room and ends everything; what waits is rejected with `closed`. */
+  /**
+   * Leaves the room and ends everything; messages and requests that wait are rejected with
+   * `closed`.
+   */
   close() {
     this.#finish(new ChatError('closed', 'the room was closed'));
   }
@@ -1587,7 +1637,7 @@ export class Room {
     this.#stay.token = token ?? this.#stay.token;
   }
 
-  // Speaking
+  // Sending
 
   #send(target, content, { timeout = this.#options.sendTimeout } = {}) {
     const { sendQueue } = this.#stay;
@@ -1596,7 +1646,7 @@ export class Room {
       return refusal('closed', 'the room was closed');
     }
     if (sendQueue.size >= maxUnsent) {
-      return refusal('busy', `${sendQueue.size} messages wait to be said`);
+      return refusal('busy', `${sendQueue.size} messages wait to be sent`);
     }
     const draft = { target, content, ...settler() };
     try {
@@ -1665,7 +1715,7 @@ function gateUrl(gate) {
   }
 }
 
-/** Where a connector is: beside its gate, as far as TLS goes. */
+/** Returns the URL of a connector, with TLS if the gate has it. */
 export function connectorUrl({ host, port }, gate) {
   return `${new URL(gate).protocol}//${host.includes(':') && !host.startsWith('[') ? `[${host}]` : host}:${port}/`;
 }
