@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use cargo_metadata::{DependencyKind, MetadataCommand};
 
 /// What each crate of the workspace may use of the others.
-const ALLOWED: [(&str, &[&str]); 8] = [
+const ALLOWED: [(&str, &[&str]); 9] = [
     ("wire", &[]),
     ("shared", &["wire"]),
     ("gate", &["shared", "wire"]),
@@ -16,10 +16,11 @@ const ALLOWED: [(&str, &[&str]); 8] = [
     ("client", &["wire"]),
     ("cluster", &["chat", "connector", "gate", "shared", "wire"]),
     ("fuzz-checks", &["shared", "wire"]),
+    ("bot", &["client"]),
 ];
 
 /// The folders of the crates that are not called after their package.
-const FOLDERS: [(&str, &str); 1] = [("fuzz-checks", "fuzz/checks")];
+const FOLDERS: [(&str, &str); 2] = [("fuzz-checks", "fuzz/checks"), ("bot", "examples/bot-rust")];
 
 fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap().to_owned()
