@@ -1,9 +1,9 @@
-# One image for every role: the command says which server to run.
+# One image for every role: the command selects the server.
 
 FROM rust:1.95.0-slim-bookworm AS build
 WORKDIR /build
-# The dependencies first, with empty crates of ours, which have no other target than a library: this layer stays until a
-# manifest or the lock file changes.
+# The dependencies first, with empty libraries for the crates of the workspace: this layer is cached until a manifest or
+# the lock file changes.
 COPY Cargo.toml Cargo.lock ./
 COPY wire/Cargo.toml wire/
 COPY shared/model/Cargo.toml shared/model/
@@ -19,15 +19,18 @@ COPY client/Cargo.toml client/
 COPY load/Cargo.toml load/
 COPY bench/Cargo.toml bench/
 COPY cluster/Cargo.toml cluster/
-RUN sed -i '/^default-run/d; /^\[\[/,/^$/d' $(find . -mindepth 2 -name Cargo.toml) \
-    && find . -mindepth 2 -name Cargo.toml -execdir mkdir src \; -execdir touch src/lib.rs \; \
+COPY examples/bot-rust/Cargo.toml examples/bot-rust/
+COPY fuzz/checks/Cargo.toml fuzz/checks/
+RUN set -- */Cargo.toml */*/Cargo.toml \
+    && sed -i '/^default-run/d; /^\[\[/,/^$/d' "$@" \
+    && for manifest in "$@"; do src="$(dirname "$manifest")/src" && mkdir "$src" && touch "$src/lib.rs"; done \
     && cargo build --release --locked --package cluster --lib
 COPY . .
-# Cargo goes by modification times: what was built from empty crates must look old.
-RUN find . -path '*/src/*.rs' -exec touch {} + && cargo build --release --locked --package cluster --bin shaddock
+# Cargo compares modification times: the builds of the empty crates must look old.
+RUN touch */src/*.rs */*/src/*.rs && cargo build --release --locked --package cluster --bin shaddock
 
 FROM debian:12.12-slim
-# Below /secrets volumes are mounted, which take over owner and mode: `setup` of docker-compose.yml writes there.
+# Volumes are mounted below /secrets and inherit owner and mode: `setup` of docker-compose.yml writes there.
 RUN useradd --system --user-group --no-create-home shaddock \
     && install --directory --owner=shaddock --group=root --mode=0750 /secrets /secrets/passwords /secrets/keys /secrets/nats
 COPY --from=build /build/target/release/shaddock /usr/local/bin/shaddock

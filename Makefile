@@ -1,7 +1,7 @@
-# Everything that CI runs, and what is handy besides. `make` lists the targets.
+# The checks of CI, and tools for development. `make` lists the targets.
 
 .DEFAULT_GOAL := help
-.PHONY: help test tools fmt run compose-test idle-memory bench bench-log bench-messages bench-failover chaos simulate defects cases
+.PHONY: help test tools fmt run compose-test idle-memory bench bench-log bench-messages bench-failover chaos simulate defects cases fuzz audit oldest-rust units
 
 help: ## Print this list
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  \1\t\2/p' $(MAKEFILE_LIST) | expand -t 18
@@ -12,7 +12,7 @@ test: tools ## Everything that CI runs
 	RUSTDOCFLAGS='-D warnings' cargo doc --quiet --workspace --no-deps --document-private-items
 	cargo test --workspace
 
-tools: ## Fetch what the tests need into target/; offline once it is there
+tools: ## Fetch the tools of the tests into target/; works offline once they are there
 	@command -v cargo >/dev/null || { echo 'needs cargo: install Rust, at least as new as rust-version in Cargo.toml' >&2; exit 1; }
 	@scripts/fetch-nats-server
 	@scripts/fetch-original-client
@@ -29,7 +29,7 @@ run: ## Run every development server in one process, without a broker
 compose-test: ## Build the image, start seven servers and NATS in containers, chat, add servers, kill one, remove it all
 	@scripts/compose-test
 
-idle-memory: ## Measure what an idle session costs a connector; fails above 10 KiB
+idle-memory: ## Measure the memory of an idle session on a connector; fails above 10 KiB
 	@scripts/idle-memory
 
 # The benches start the release build, which cargo does not build for another package's benches.
@@ -45,26 +45,42 @@ bench-log: tools ## Measure the log in JetStream; fails below 3,000 activations/
 
 sim := cargo test --quiet --profile simulate -p cluster --test sim -- --exact simulate --nocapture
 
-simulate: ## Run SEEDS (1000) seeds from FROM (0) on of every scenario, or SCENARIO=S; TRACE=1 prints all that happens
+simulate: ## Run SEEDS (1000) seeds from FROM (0) on of every scenario, or SCENARIO=S; TRACE=1 prints each event
 	@SHADDOCK_SIM_SEEDS=$(or $(SEEDS),1000) SHADDOCK_SIM_FROM=$(or $(FROM),0) SHADDOCK_SIM_SCENARIO='$(SCENARIO)' \
 		SHADDOCK_SIM_TRACE=$(TRACE) $(sim)
 
-defects: ## Break one rule of the protocol at a time (NAMES='a b'), and show what notices; SEEDS=5000 where 140 find nothing
+defects: ## Break one rule of the protocol at a time (NAMES='a b'), and show which tests fail; SEEDS=5000 where 140 find nothing
 	@SEEDS=$(SEEDS) scripts/defects $(NAMES)
 
 chaos: minutes := $(or $(MINUTES),30)
 chaos: simulated := $(shell expr \( $(minutes) + 4 \) / 5)
-chaos: tools ## Break things for MINUTES (30), a fifth of them simulated; prints recovery times and what was lost
+chaos: tools ## Break things for MINUTES (30), a fifth of them simulated; prints recovery times and losses
 	SHADDOCK_SIM_MINUTES=$(simulated) $(sim)
 	SHADDOCK_CHAOS_MINUTES=$(shell expr $(minutes) - $(simulated)) cargo test --release -p cluster --test chaos promises -- --nocapture
 
 cases: tools ## Try inputs that once failed on the release build, all or CASES='A2 B'; prints a line for each
 	@scripts/try-cases $(CASES)
 
-bench-messages: tools ## Measure what a message costs with the log in memory, in JetStream, and signed; judges no time
+bench-messages: tools ## Measure the CPU time per message with the log in memory, in JetStream, and signed; has no limits
 	$(build_shaddock)
 	cargo bench --package bench --bench messages
 
-bench-failover: tools ## Show what failover and re-sharding cost; SCENES='death names' picks some; fails where a promise is broken
+bench-failover: tools ## Measure failover and re-sharding; SCENES='death names' picks some; fails where a promise is broken
 	$(build_shaddock)
 	cargo bench --package bench --bench failover -- $(SCENES)
+
+fuzz: ## Run the fuzz targets, SECONDS (60) for each of TARGETS='package message'; needs nightly and cargo-fuzz
+	@SECONDS_EACH=$(or $(SECONDS),60) scripts/fuzz $(TARGETS)
+
+audit: ## Check duplicates, licences and sources of dependencies; ADVISORIES=1 also vulnerabilities; needs cargo-deny
+	@ADVISORIES=$(ADVISORIES) scripts/audit
+
+oldest := $(shell sed -n 's/^rust-version = "\(.*\)"$$/\1/p' Cargo.toml)
+
+oldest-rust: ## Check that all code builds with the Rust version that Cargo.toml declares; rustup fetches it
+	rustup toolchain install $(oldest) --profile minimal
+	cargo +$(oldest) check --quiet --locked --workspace --all-targets
+
+units: ## Verify the systemd units of examples/, and run servers as they say; needs systemd-analyze
+	@scripts/fetch-nats-server
+	@scripts/check-units

@@ -1,5 +1,5 @@
 /**
- * The demo page: the door, and a room once somebody entered. Everything about connections is the client's business.
+ * The demo page: the form for name and room, then the room. The client handles all connections.
  */
 
 import { connect, connectorUrl } from './pomelo-client.js';
@@ -10,23 +10,23 @@ const HISTORY_PAGE = 50;
 /** Pixels from an edge that count as being at it. */
 const NEAR = 90;
 const LOOPBACK = /^(localhost|127\.|\[?::1\]?$)/;
-/** This tab's stay, so that reloading the page goes on with it. */
+/** This tab's membership, so that a reload of the page resumes it. */
 const STAY = 'shaddock-stay';
 const NAME = 'shaddock-name';
 
 const page = Object.fromEntries([...document.querySelectorAll('[id]')].map((found) => [found.id, found]));
 
-/** What refusals mean, in the words of a page. */
+/** Texts for the codes of refusals. */
 const WORDS = {
-  'name-taken': 'Somebody in this room has that name. Choose another one.',
+  'name-taken': 'A member of this room has that name. Choose another one.',
   'room-full': 'This room is full.',
-  forbidden: 'It has a word that may not be said here.',
+  forbidden: 'It has a word that is forbidden here.',
   'too-long': 'It is too long.',
   rate: 'That was too fast. Wait a moment.',
-  'no-such-member': 'This person is not here any more.',
+  'no-such-member': 'This member has left.',
   connect: 'The server cannot be reached.',
-  timeout: 'There was no answer in time.',
-  closed: 'The room was left.',
+  timeout: 'The server did not answer in time.',
+  closed: 'You left the room.',
   resumed: 'This conversation goes on in another window.',
 };
 
@@ -34,7 +34,7 @@ function words(error) {
   return WORDS[error.reason] ?? WORDS[error.code] ?? error.message;
 }
 
-/** The door */
+// The form for name and room
 
 function openDoor(refusal = '') {
   const { user = localStorage.getItem(NAME) ?? '', room } = stay() ?? {};
@@ -71,24 +71,29 @@ async function knock(user, rid, session) {
   }
 }
 
-/** A connector beside this page, when the cluster calls itself by a name that only its own machine understands. */
+/**
+ * Replaces a loopback address of a connector by the host of this page: only the machine of the
+ * cluster could reach it.
+ */
 function address({ host, port }, gate) {
   const isElsewhere = LOOPBACK.test(host) && !LOOPBACK.test(location.hostname);
   return connectorUrl({ host: isElsewhere ? location.hostname : host, port }, gate);
 }
 
-/** A room */
+// A room
 
 class Visit {
   #room;
   #timeline;
   #people;
   #target = '*';
-  /** Where older messages go on; null at the beginning, undefined while they are read. */
+  /**
+   * The cursor of older messages; null at the beginning of the room, undefined while they are read.
+   */
   #cursor;
   #unseen = 0;
   #countdown;
-  /** Takes all listeners of this visit off. */
+  /** Removes all listeners of this visit. */
   #over = new AbortController();
 
   constructor(room) {
@@ -121,8 +126,8 @@ class Visit {
   #listen() {
     const room = this.#room;
     room.on('chat', (message) => this.#tell(message));
-    room.on('add', ({ user }) => this.#note('news', `${user} came`));
-    room.on('leave', ({ user }) => this.#note('news', `${user} went`));
+    room.on('add', ({ user }) => this.#note('news', `${user} joined`));
+    room.on('leave', ({ user }) => this.#note('news', `${user} left`));
     room.on('gap', () => this.#note('gap', 'Some messages are missing here.'));
     room.on('users', () => this.#people.show(room));
     room.on('state', (state) => this.#showState(state));
@@ -139,7 +144,7 @@ class Visit {
     on(document, 'visibilitychange', () => this.#looked());
   }
 
-  // Hearing
+  // Deliveries
 
   #tell(message) {
     const follows = this.#isAtEnd();
@@ -193,19 +198,19 @@ class Visit {
     }
   }
 
-  /** Older messages, above those that are there; what is read stays where it is on the screen. */
+  /** Reads older messages and adds them above; the visible ones keep their place on the screen. */
   async #readOlder(before) {
     this.#cursor = undefined;
-    page.older.textContent = 'Reading what was said before …';
+    page.older.textContent = 'Reading older messages …';
     try {
       const { messages, epoch, cursor, complete } = await this.#room.history({ before, limit: HISTORY_PAGE });
       const { scrollHeight, scrollTop } = page.scroller;
       messages.forEach((message) => this.#timeline.add({ ...message, epoch }));
-      page.older.textContent = cursor ? '' : complete ? 'The room begins here.' : 'What was said before is gone.';
+      page.older.textContent = cursor ? '' : complete ? 'The room begins here.' : 'Older messages have been deleted.';
       this.#cursor = cursor ?? null;
       page.scroller.scrollTop = before ? scrollTop + page.scroller.scrollHeight - scrollHeight : page.scroller.scrollHeight;
     } catch (error) {
-      page.older.textContent = `What was said before could not be read: ${words(error)}`;
+      page.older.textContent = `Older messages could not be read: ${words(error)}`;
       this.#cursor = before ?? null;
     }
   }
@@ -222,16 +227,16 @@ class Visit {
     document.title = `${this.#unseen > 0 ? `(${this.#unseen}) ` : ''}${this.#room.room} · Shaddock`;
   }
 
-  // Speaking
+  // Sending
 
-  /** To whom is spoken from now on: `*` for all. */
+  /** Sets the recipient of the next messages: `*` for all. */
   #aim(target) {
     this.#target = target;
     const isWhisper = target !== '*';
     page.whisper.hidden = !isWhisper;
     page['whisper-name'].textContent = isWhisper ? target : '';
     page.say.classList.toggle('whispering', isWhisper);
-    page.text.placeholder = isWhisper ? `Whisper to ${target}` : `Say something in ${this.#room.room}`;
+    page.text.placeholder = isWhisper ? `Whisper to ${target}` : `Message to ${this.#room.room}`;
     page.send.textContent = isWhisper ? 'Whisper' : 'Send';
     this.#people.close();
     page.text.focus();
@@ -255,7 +260,7 @@ class Visit {
     page.text.focus();
   }
 
-  /** Shows a message below the others until it is said, or why it is not. */
+  /** Shows a message below the others until it is committed, or the reason of its refusal. */
   async #send(target, msg) {
     const made = element('li', 'message own');
     made.classList.toggle('whispered', target !== '*');
@@ -273,7 +278,7 @@ class Visit {
 
   #failed(made, fate, error, again) {
     made.classList.add('failed');
-    fate.textContent = `${error.unknown ? 'Perhaps not said' : 'Not said'}: ${words(error)}`;
+    fate.textContent = `${error.unknown ? 'Perhaps not sent' : 'Not sent'}: ${words(error)}`;
     fate.setAttribute('role', 'alert');
     for (const [label, then] of [['Try again', again], ['Discard', () => {}]]) {
       const button = element('button', '', label);
@@ -306,7 +311,7 @@ class Visit {
   #count(at) {
     const seconds = Math.ceil((at - performance.now()) / 1_000);
     const when = seconds > 0 ? `trying again in ${seconds} s` : 'trying again';
-    page['banner-text'].textContent = `Connection lost, ${when}. What you write is sent then.`;
+    page['banner-text'].textContent = `Connection lost, ${when}. Your messages are sent then.`;
   }
 
   #retry() {
@@ -319,7 +324,7 @@ class Visit {
     }
   }
 
-  /** On purpose. A room that ended by itself is still there to be read. */
+  /** Leaves on request of the user. A room that ended by itself stays readable. */
   #depart() {
     sessionStorage.removeItem(STAY);
     this.#end();

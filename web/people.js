@@ -1,5 +1,5 @@
 /**
- * Who is here: the list beside the messages, or above them on a phone. It owns `#people` and its button.
+ * The member list: beside the messages, or above them on a phone. It owns `#people` and its button.
  */
 
 import { element, tint } from './timeline.js';
@@ -9,7 +9,7 @@ export class People {
   #options;
   #over = new AbortController();
 
-  /** `options`: our name as `user`, and what is done when a name is chosen, `onName`. */
+  /** `options`: our name as `user`, and `onName`, which is called with a chosen name. */
   constructor(page, options) {
     this.#page = page;
     this.#options = options;
@@ -24,15 +24,16 @@ export class People {
     const page = this.#page;
     page.count.textContent = page['people-count'].textContent = String(total);
     page['people-note'].hidden = names;
-    page['people-note'].textContent = names ? '' : 'So many are here that names are not told one by one. Some of them:';
+    page['people-note'].textContent = names ? '' : 'The room is large: only some names are shown.';
     const focused = document.activeElement?.dataset.name;
     const sorted = [...users].sort((one, other) => one.localeCompare(other));
     page.names.replaceChildren(...sorted.map((name) => this.#line(name)));
-    // The list was made anew under whoever was walking through it.
+    // The new buttons replace the focused one: without this, each join would end a walk by
+    // keyboard.
     [...page.names.querySelectorAll('button')].find(({ dataset }) => dataset.name === focused)?.focus();
   }
 
-  /** Of use on a phone, where it lies above the messages. */
+  /** Closes the list on a phone, where it covers the messages. */
   close() {
     this.#toggle(false);
   }

@@ -3,16 +3,16 @@
 /** Routes, in Pomelo's words. */
 export const ROUTES: Readonly<Record<'QUERY_ENTRY' | 'ENTER' | 'SEND' | 'HISTORY' | 'MEMBERS', string>>;
 
-/** Why something did not happen. */
+/** The reason of a failure. */
 export class ChatError extends Error {
   constructor(code: string, message?: string, more?: { status?: number; unknown?: boolean; reason?: string });
   readonly name: 'ChatError';
   /**
-   * A stable word: the server's (`name-taken`, `forbidden`, `too-long`, `rate`, `no-such-member`,
-   * ...; `refused` from servers that give none), or ours: `timeout`, `closed`, `kicked`, `busy`
-   * (too many messages wait), `connect` (no server there), `protocol` (no Pomelo server, or one
-   * that is not understood), `unknown` (the stay ended before the answer), `bad-options`,
-   * `bad-target` (a whisper to no name), `bad-body` (what has no JSON).
+   * A stable word: that of the server (`name-taken`, `forbidden`, `too-long`, `rate`,
+   * `no-such-member`, ...; `refused` from servers that give none), or ours: `timeout`, `closed`,
+   * `kicked`, `busy` (too many messages wait), `connect` (no server there), `protocol` (no Pomelo
+   * server, or one that is not understood), `unknown` (the stay ended before the answer),
+   * `bad-options`, `bad-target` (a whisper to no name), `bad-body` (a value without a JSON form).
    */
   readonly code: string;
   /** The `code` of the server's answer; 0 if there was none. */
@@ -27,13 +27,16 @@ export class ChatError extends Error {
 export interface ChatMessage {
   msg: string;
   from: string;
-  /** `*`, or to whom it was whispered. */
+  /** `*`, or the recipient of a whisper. */
   target: string;
-  /** Rises within a room and an epoch, and is not gapless. Stock Pomelo servers give none of these three. */
+  /**
+   * Rises within a room and an epoch, and is not gapless. Stock Pomelo servers give none of these
+   * three.
+   */
   seq?: number;
-  /** When it was said, in Unix milliseconds. */
+  /** The time of its commit, in Unix milliseconds. */
   time?: number;
-  /** The life of the room's log that `seq` is of. */
+  /** The epoch of the room's log that `seq` belongs to. */
   epoch?: number;
 }
 
@@ -41,9 +44,9 @@ export interface ChatMessage {
 export interface HistoryPage {
   messages: Omit<Required<ChatMessage>, 'epoch'>[];
   epoch: number;
-  /** Whether nothing between them and the `seq` that was asked for is gone. */
+  /** True if no requested message has been evicted. */
   complete: boolean;
-  /** There may be more: ask for them with this in the place of `before`, or of `after`. */
+  /** There may be more: pass this as `before`, or as `after`, to read them. */
   cursor?: number;
 }
 
@@ -53,11 +56,11 @@ export interface MembersPage {
   total: number;
   seq: number;
   time: number;
-  /** There are more: ask for them with this as `after`. */
+  /** There are more: pass this as `after` to read them. */
   cursor?: string;
 }
 
-/** Where a message stands in the room's log; nothing from stock Pomelo servers. */
+/** The position of a message in the room's log; empty from stock Pomelo servers. */
 export interface Sent {
   seq?: number;
   time?: number;
@@ -67,37 +70,43 @@ export interface Sent {
 export interface Session {
   /** A secret. */
   token: string;
-  /** What was told up to here is not told again. */
+  /** Messages up to here are not delivered again. */
   seq?: number;
   epoch?: number;
 }
 
 export interface RoomState {
   state: 'connecting' | 'online' | 'reconnecting' | 'closed';
-  /** How often it was tried in vain. */
+  /** Failed tries since the last connection. */
   attempt: number;
   /** Milliseconds from this event to the next try. */
   delay: number;
-  /** What went wrong last. */
+  /** The last failure. */
   error: Error | null;
 }
 
 export interface RoomEvents {
   /** A message; each once, in order. Own ones too, whispers among them. */
   chat: ChatMessage;
-  /** Somebody else came. */
+  /** Another member joined. */
   add: { user: string };
-  /** Somebody else went. */
+  /** Another member left. */
   leave: { user: string };
-  /** Who is here changed: what `room.users`, `room.total` and `room.names` say now. */
+  /** The member list changed: the present `room.users`, `room.total` and `room.names`. */
   users: { users: Set<string>; total: number; names: boolean };
-  /** Messages between `from` (of an older epoch, if `epoch` is new) and `to` will not be told, or not all. */
+  /**
+   * Messages between `from` (of an older epoch, if `epoch` is new) and `to` will not be delivered,
+   * or not all.
+   */
   gap: { from?: number; to?: number; epoch?: number };
   /** The connection: lost, tried again, there. */
   state: RoomState;
-  /** The server is about to close the connection. After `slow` the client comes back, else `close` follows. */
+  /**
+   * The server is about to close the connection. After `slow` the client comes back, else `close`
+   * follows.
+   */
   kick: { reason: string };
-  /** The end: nothing comes after it. `error.code` is `closed` if it was wanted. */
+  /** The end: nothing comes after it. `error.code` is `closed` after `close()`. */
   close: { error: Error };
   /** A push of another kind. */
   push: { route: string; body: Record<string, unknown> };
@@ -129,27 +138,38 @@ export interface ConnectOptions {
   user: string;
   /** The room's: likewise. */
   room: string;
-  /** A stay to be taken up again: what `room.session` said. With `seq` and `epoch` what was missed is told. */
+  /**
+   * A stay to resume, from `room.session`. With `seq` and `epoch` missed messages are delivered.
+   */
   session?: Session;
   /** Milliseconds for being in the room; 15,000 unless given. */
   connectTimeout?: number;
-  /** Milliseconds for the answer to a request; 10,000 unless given. A connection that takes longer is given up. */
+  /**
+   * Milliseconds for the answer to a request; 10,000 unless given. A connection that takes longer
+   * is given up.
+   */
   requestTimeout?: number;
-  /** Milliseconds for saying something, with all repeats; 40,000 unless given. Servers know repeats for 60,000. */
+  /**
+   * Milliseconds for sending a message, with all repeats; 40,000 unless given. The deduplication
+   * window of servers is 60,000.
+   */
   sendTimeout?: number;
-  /** The first wait before coming back is random below twice this, each further one below twice the one before; 500. */
+  /**
+   * The first wait before coming back is random below twice this, each further one below twice the
+   * one before; 500.
+   */
   minDelay?: number;
   /** No wait is longer; 10,000 milliseconds unless given. */
   maxDelay?: number;
-  /** Messages that may wait to be said; above, `busy`. 256 unless given. */
+  /** Messages that may wait to be sent; above, `busy`. 256 unless given. */
   maxUnsent?: number;
   /**
-   * Pushes that may wait while the client enters and reads what it missed; 4,096 unless given.
-   * Above, the connection is replaced. After the second time in a row the older part of what was
-   * missed is a `gap`.
+   * Pushes that may wait while the client enters and catches up; 4,096 unless given.
+   * Above, the connection is replaced. After the second time in a row the older part of the missed
+   * messages is a `gap`.
    */
   maxHeld?: number;
-  /** Where a connector is that the gate names; as the gate says, unless given. */
+  /** Returns the URL of the connector that the gate names; by default that of the gate's answer. */
   address?: (entry: { host: string; port: number }, gate: string) => string;
   /** For places without one of their own. */
   WebSocket?: WebSocketConstructor;
@@ -158,8 +178,8 @@ export interface ConnectOptions {
 /**
  * Enters a room, through a gate, and stays there until it is closed or refused.
  *
- * Rejected with what the server refuses, or after `connectTimeout` with the last thing that went wrong. Handlers that are
- * added at once when it is fulfilled miss nothing.
+ * Rejected with the refusal of the server, or after `connectTimeout` with the last failure.
+ * Handlers that are added at once when it is fulfilled miss nothing.
  */
 export function connect(options: ConnectOptions): Promise<Room>;
 
@@ -174,17 +194,17 @@ export class Room {
   readonly user: string;
   readonly room: string;
   readonly state: RoomState;
-  /** What a later `connect` needs to take this stay up again. */
+  /** The session for a later `connect`, which resumes this stay. */
   readonly session: Session;
   /** The names that are known to be in the room: all if `names`, else some. */
   readonly users: Set<string>;
-  /** How many are in the room. */
+  /** The number of members. */
   readonly total: number;
-  /** Whether each coming and going is told; in a large room only how many are there. */
+  /** True if each join and leave is delivered; in a large room only the number of members is. */
   readonly names: boolean;
 
   /**
-   * Calls `handler` for each event of this name, in order; what is returned takes it off again. An
+   * Calls `handler` for each event of this name, in order; the returned function removes it. An
    * error that a handler throws, or that its promise is rejected with, is reported once: by
    * `reportError` where that exists, as in browsers, else on the console. Other handlers, and the
    * room, go on. Throws `bad-options` if `handler` is no function.
@@ -192,26 +212,29 @@ export class Room {
   on<E extends keyof RoomEvents>(event: E, handler: (event: RoomEvents[E]) => void): () => void;
 
   /**
-   * Says something to all. Fulfilled when it is in the room's log; rejected with what the server
-   * refuses, or at the deadline; at once if it has no JSON (`bad-body`), is too long or too many
-   * wait. Messages are said once and in the order of the calls, over lost connections too. After
-   * `error.unknown` it may have been said all the same.
+   * Sends a message to all members. Fulfilled when it is in the room's log; rejected with the
+   * refusal of the server, or at the deadline; at once if it has no JSON form (`bad-body`), is too
+   * long, or too many messages wait. Messages are committed once and in the order of the calls,
+   * over lost connections too. With `error.unknown` it may have been committed all the same.
    */
   say(text: string, options?: { timeout?: number }): Promise<Sent>;
 
   /**
-   * Says something to one member, as `say`; `bad-target` if `name` is none, as `*`. It comes as a
+   * Sends a message to one member, as `say`; `bad-target` if `name` is none, as `*`. It comes as a
    * `chat` event here, too.
    */
   whisper(name: string, text: string, options?: { timeout?: number }): Promise<Sent>;
 
-  /** The last messages, those before a `seq`, or the first ones after one; up to `limit`, of 1 to 100. */
+  /**
+   * The last messages, those before a `seq`, or the first ones after one; up to `limit`, of 1 to
+   * 100.
+   */
   history(which?: { before?: number; after?: number; limit?: number }): Promise<HistoryPage>;
 
   /** The first names, or those after one; up to `limit`, of 1 to 500. */
   members(which?: { after?: string; limit?: number }): Promise<MembersPage>;
 
-  /** Asks the connector anything that may be asked twice. */
+  /** Sends the connector a request that may be repeated. */
   request(route: string, body: object, options?: { timeout?: number }): Promise<Record<string, unknown>>;
 
   /**
@@ -220,7 +243,10 @@ export class Room {
    */
   reconnect(): void;
 
-  /** Leaves the room and ends everything; what waits is rejected with `closed`. */
+  /**
+   * Leaves the room and ends everything; messages and requests that wait are rejected with
+   * `closed`.
+   */
   close(): void;
 }
 
@@ -239,13 +265,13 @@ export interface SocketOptions {
 export class PomeloSocket {
   private constructor();
   static open(url: string, options?: SocketOptions): Promise<PomeloSocket>;
-  /** Whether it can be used: from the handshake on until it ends. */
+  /** True from the handshake until the connection ends. */
   readonly isOpen: boolean;
-  /** Why the connection ended; never rejected. */
+  /** The reason of the end of the connection; never rejected. */
   readonly closed: Promise<ChatError>;
   /**
-   * The answer's body, whatever it says. `onAnswer` gets it before anything behind it is looked at; the promise is then of
-   * what it returns.
+   * Returns the body of the response, a refusal included. `onAnswer` gets it before any later
+   * package is read; the promise is then of the value that `onAnswer` returns.
    */
   request<T = Record<string, unknown>>(
     route: string,
@@ -264,13 +290,13 @@ export class PomeloSocket {
 /** Asks a gate which connector `uid` is to use. */
 export function queryEntry(gate: string, uid: string, options?: SocketOptions): Promise<{ host: string; port: number }>;
 
-/** Where a connector is, beside a gate at `ws://` or `wss://`: what `address` does if it is not given. */
+/** Returns the URL of a connector, with TLS if the gate has it: the default of `address`. */
 export function connectorUrl(entry: { host: string; port: number }, gate: string): string;
 
-/** What a package is. */
+/** The types of packages. */
 export const PackageType: Readonly<Record<'HANDSHAKE' | 'HANDSHAKE_ACK' | 'HEARTBEAT' | 'DATA' | 'KICK', number>>;
 
-/** What a message, the body of a data package, is. */
+/** The types of messages, the bodies of data packages. */
 export const MessageType: Readonly<Record<'REQUEST' | 'NOTIFY' | 'RESPONSE' | 'PUSH', number>>;
 
 export interface Package {
@@ -290,7 +316,7 @@ export function encodePackage(type: number, body?: Uint8Array): Uint8Array;
 export function encodeMessage(message: Message): Uint8Array;
 export function decodeMessage(bytes: Uint8Array): Required<Message>;
 
-/** Takes packages out of bytes, however those are cut. */
+/** Takes packages out of bytes that may be cut anywhere. */
 export class PackageReader {
   read(bytes: Uint8Array): Package[];
 }

@@ -1,5 +1,6 @@
 /**
- * A client of Shaddock, and of other servers of Pomelo's chat: one module without dependencies, for browsers and node.
+ * A client of Shaddock, and of other servers of Pomelo's chat: one module without dependencies, for
+ * browsers and node.
  *
  *   import { connect } from './pomelo-client.js';
  *
@@ -7,8 +8,8 @@
  *   room.on('chat', ({ from, msg }) => console.log(from, msg));
  *   await room.say('hello');
  *
- * It owns the way to the room: finding a connector, coming back after a lost connection, saying each message once and
- * telling each message once and in order. It knows no page and stores nothing.
+ * It owns the way to the room: it finds a connector, comes back after a lost connection, sends each
+ * message once, and delivers each message once and in order. It knows no page and stores nothing.
  *
  * @module pomelo-client
  */
@@ -25,9 +26,9 @@ export const ROUTES = Object.freeze({
 // --- Errors ----------------------------------------------------------------------------------------------------------
 
 /**
- * Why something did not happen.
+ * The reason of a failure.
  *
- * `code` is a stable word: the server's (`name-taken`, `forbidden`, `too-long`, `rate`,
+ * `code` is a stable word: that of the server (`name-taken`, `forbidden`, `too-long`, `rate`,
  * `no-such-member`, ...; `refused` from servers that give none), or ours: `timeout`, `closed`,
  * `kicked`, `busy` (too many messages wait), `connect` (no server there), `protocol` (no Pomelo
  * server, or one that we do not understand), `bad-options`, `bad-target`, `bad-body` (not JSON).
@@ -49,7 +50,10 @@ export class ChatError extends Error {
   }
 }
 
-/** The body of an answer, if it says that all is well; Pomelo's own may have no code, or only an `error`. */
+/**
+ * Returns the body of a response of success. Responses of Pomelo itself may have no code, or only
+ * an `error`.
+ */
 function succeeded(body) {
   const status = body.code ?? (body.error ? 500 : 200);
   if (status === 200) {
@@ -62,10 +66,10 @@ function succeeded(body) {
 
 // --- Packages and messages -------------------------------------------------------------------------------------------
 
-/** What a package is. */
+/** The types of packages. */
 export const PackageType = Object.freeze({ HANDSHAKE: 1, HANDSHAKE_ACK: 2, HEARTBEAT: 3, DATA: 4, KICK: 5 });
 
-/** What a message, the body of a data package, is. */
+/** The types of messages, the bodies of data packages. */
 export const MessageType = Object.freeze({ REQUEST: 0, NOTIFY: 1, RESPONSE: 2, PUSH: 3 });
 
 const HEAD = 4;
@@ -87,7 +91,9 @@ export function encodePackage(type, body = NOTHING) {
   return bytes;
 }
 
-/** Takes packages out of bytes, however those are cut. Keeps what is incomplete, of at most one package. */
+/**
+ * Takes packages out of bytes that may be cut anywhere. Keeps an incomplete package, one at most.
+ */
 export class PackageReader {
   #kept = NOTHING;
 
@@ -207,7 +213,10 @@ function encodeBody(body) {
   return json;
 }
 
-/** A JSON object. What is none is an empty one: an empty body is what stock servers send when theirs fails. */
+/**
+ * Reads a JSON object. Other bytes count as an empty one: stock servers send an empty body when
+ * theirs fails.
+ */
 function fromJson(bytes) {
   try {
     const value = JSON.parse(decoder.decode(bytes));
@@ -306,8 +315,9 @@ function callBack(callback, ...values) {
 const MAX_SENT = 60 * 1024;
 
 /**
- * One connection to a gate or a connector: handshake, heartbeats, requests and pushes. It ends once; `closed` is then
- * fulfilled with the error that says why, and all requests that wait are rejected with that.
+ * One connection to a gate or a connector: handshake, heartbeats, requests and pushes. It ends
+ * once; `closed` is then fulfilled with the reason as an error, and all requests in flight are
+ * rejected with that.
  */
 export class PomeloSocket {
   /** @type {Promise<ChatError>} never rejected */
@@ -320,7 +330,7 @@ export class PomeloSocket {
   #routes = new Map();
   #waiting = new Map();
   #lastId = 0;
-  #beatEvery = 0;
+  #heartbeatInterval = 0;
   #timers = new Timers();
   #isOpen = false;
   #opened = settler();
@@ -333,7 +343,7 @@ export class PomeloSocket {
    * @param {string} url
    * @param {{ timeout?: number, WebSocket?: Function, signal?: AbortSignal,
    *           onPush?: (route: string, body: object) => void, onKick?: (reason: string) => void,
-   *           onReceive?: () => void }} [options] times are in milliseconds; what callbacks throw is reported, as by
+   *           onReceive?: () => void }} [options] times are in milliseconds; errors that callbacks throw are reported, as by
    *   {@link Room.on}
    * @returns {Promise<PomeloSocket>} rejected with `connect`, `timeout`, `protocol`, `bad-options`, or `closed` if aborted
    */
@@ -354,9 +364,9 @@ export class PomeloSocket {
     this.closed = this.#ended.promise;
     this.#websocket = newWebSocket(options.WebSocket ?? globalThis.WebSocket, this.#url);
     this.#websocket.binaryType = 'arraybuffer';
-    this.#websocket.onopen = () => this.#greet();
-    this.#websocket.onmessage = ({ data }) => this.#receive(data);
-    this.#websocket.onclose = this.#websocket.onerror = () => this.close(this.#lost());
+    this.#websocket.onopen = () => this.#sendHandshake();
+    this.#websocket.onmessage = ({ data }) => this.#receiveBytes(data);
+    this.#websocket.onclose = this.#websocket.onerror = () => this.close(this.#lossError());
     const abort = () => this.close();
     options.signal?.addEventListener('abort', abort);
     this.closed.then(() => options.signal?.removeEventListener('abort', abort));
@@ -366,10 +376,11 @@ export class PomeloSocket {
   }
 
   /**
-   * Asks; the promise is of the answer's body, whatever that says.
+   * Sends a request. The promise is of the response's body, a refusal included.
    *
-   * Promises settle later than packages are read. Where the order of answers and pushes matters, `onAnswer` gets the body
-   * before anything behind it is looked at, and the promise is of what it returns.
+   * Promises settle later than packages are read. Where the order of responses and pushes matters,
+   * `onAnswer` gets the body before any later package is read, and the promise is of the value that
+   * it returns.
    *
    * @param {string} route
    * @param {object} body
@@ -378,20 +389,20 @@ export class PomeloSocket {
   request(route, body, { timeout = 10_000, onAnswer = (answer) => answer } = {}) {
     const { promise, resolve, reject } = settler();
     const id = this.#lastId = (this.#lastId % MAX_ID) + 1;
-    const expire = () => this.#forget(id)?.reject(new ChatError('timeout', `no answer to ${route}`, { unknown: true }));
+    const expire = () => this.#takeWaiting(id)?.reject(new ChatError('timeout', `no answer to ${route}`, { unknown: true }));
     this.#waiting.set(id, { resolve, reject, onAnswer, timer: startTimer(timeout, expire) });
     try {
-      this.#tell({ type: MessageType.REQUEST, id, route }, body);
+      this.#sendMessage({ type: MessageType.REQUEST, id, route }, body);
     } catch (error) {
-      this.#forget(id)?.reject(error);
+      this.#takeWaiting(id)?.reject(error);
     }
     return promise;
   }
 
-  /** Tells the server something that is not answered. Throws if it cannot be sent. */
+  /** Sends a notify, which has no response. Throws if it cannot be sent. */
   notify(route, body) {
-    this.#tell({ type: MessageType.NOTIFY, route }, body);
-    this.#requireLife();
+    this.#sendMessage({ type: MessageType.NOTIFY, route }, body);
+    this.#requireOpen();
   }
 
   /**
@@ -401,14 +412,14 @@ export class PomeloSocket {
    *   heartbeats
    */
   sendHeartbeat() {
-    const isAgreed = this.isOpen && this.#beatEvery > 0;
+    const isAgreed = this.isOpen && this.#heartbeatInterval > 0;
     if (isAgreed) {
       this.#write(encodePackage(PackageType.HEARTBEAT));
     }
     return isAgreed;
   }
 
-  /** Ends the connection at once; what waits is rejected with `error`. */
+  /** Ends the connection at once; requests in flight are rejected with `error`. */
   close(error = new ChatError('closed', 'the connection was closed', { unknown: true })) {
     if (this.#hasEnded) {
       return;
@@ -426,30 +437,30 @@ export class PomeloSocket {
       // the same.
     }
     for (const id of [...this.#waiting.keys()]) {
-      this.#forget(id).reject(error);
+      this.#takeWaiting(id).reject(error);
     }
     this.#opened.reject(error);
     this.#ended.resolve(error);
   }
 
-  /** Whether it can be used: from the handshake on until it ends. */
+  /** True from the handshake until the connection ends. */
   get isOpen() {
     return this.#isOpen && !this.#hasEnded;
   }
 
-  #lost() {
+  #lossError() {
     return this.#isOpen
       ? new ChatError('closed', 'the connection was lost', { unknown: true })
       : new ChatError('connect', `cannot connect to ${this.#url}`);
   }
 
-  #greet() {
+  #sendHandshake() {
     this.#write(encodePackage(PackageType.HANDSHAKE, toJson({ sys: { type: 'js-module', version: '0.1.0' } })));
   }
 
   /** Throws if the connection has ended. A websocket that refuses the bytes ends it. */
   #write(bytes) {
-    this.#requireLife();
+    this.#requireOpen();
     try {
       this.#websocket.send(bytes);
     } catch (error) {
@@ -457,88 +468,88 @@ export class PomeloSocket {
     }
   }
 
-  #requireLife() {
+  #requireOpen() {
     if (this.#hasEnded) {
       throw new ChatError('closed', 'the connection is closed');
     }
   }
 
-  #tell(message, body) {
+  #sendMessage(message, body) {
     const json = body instanceof Uint8Array ? body : encodeBody(body);
     const route = this.#codes[message.route] ?? message.route;
     this.#write(encodePackage(PackageType.DATA, encodeMessage({ ...message, route, body: json })));
   }
 
-  #forget(id) {
+  #takeWaiting(id) {
     const waiting = this.#waiting.get(id);
     this.#waiting.delete(id);
     clearTimeout(waiting?.timer);
     return waiting;
   }
 
-  #receive(data) {
+  #receiveBytes(data) {
     try {
-      this.#watch();
+      this.#restartSilenceTimer();
       this.#call(this.#options.onReceive);
       const bytes = typeof data === 'string' ? encoder.encode(data) : new Uint8Array(data);
       for (const { type, body } of this.#reader.read(bytes)) {
-        this.#package(type, body);
+        this.#handlePackage(type, body);
       }
     } catch (error) {
       this.close(error instanceof ChatError ? error : new ChatError('protocol', String(error)));
     }
   }
 
-  #package(type, body) {
+  #handlePackage(type, body) {
     if (this.#hasEnded) {
       return;
     }
     switch (type) {
       case PackageType.HANDSHAKE:
-        return this.#agree(fromJson(body));
+        return this.#acceptHandshake(fromJson(body));
       case PackageType.HEARTBEAT:
-        return this.#schedule();
+        return this.#scheduleHeartbeat();
       case PackageType.DATA:
-        return this.#message(decodeMessage(body));
+        return this.#handleMessage(decodeMessage(body));
       case PackageType.KICK:
-        return this.#kicked(String(fromJson(body).reason ?? 'kick'));
+        return this.#handleKick(String(fromJson(body).reason ?? 'kick'));
     }
   }
 
-  #agree({ code, sys = {} }) {
+  #acceptHandshake({ code, sys = {} }) {
     if (code !== 200 || sys.useProto) {
       const why = sys.useProto ? 'the server speaks protobuf' : `the server refused the handshake: ${code}`;
       throw new ChatError('protocol', why, { status: code === 200 ? 0 : code });
     }
     this.#codes = Object.assign(Object.create(null), sys.dict ?? sys.routeToCode);
     this.#routes = new Map(Object.entries(this.#codes).map(([route, number]) => [number, route]));
-    this.#beatEvery = (sys.heartbeat ?? 0) * 1000;
+    this.#heartbeatInterval = (sys.heartbeat ?? 0) * 1000;
     this.#write(encodePackage(PackageType.HANDSHAKE_ACK));
     this.#isOpen = true;
-    this.#schedule();
-    this.#watch();
+    this.#scheduleHeartbeat();
+    this.#restartSilenceTimer();
     this.#timers.stop('open');
     this.#opened.resolve();
   }
 
   /** Schedules our next heartbeat. */
-  #schedule() {
-    if (this.#beatEvery > 0) {
-      this.#timers.start('beat', this.#beatEvery, () => this.sendHeartbeat());
+  #scheduleHeartbeat() {
+    if (this.#heartbeatInterval > 0) {
+      this.#timers.start('heartbeat', this.#heartbeatInterval, () => this.sendHeartbeat());
     }
   }
 
   /** The server answers each heartbeat at once: after two intervals of silence it is gone. */
-  #watch() {
-    if (this.#beatEvery > 0) {
+  #restartSilenceTimer() {
+    if (this.#heartbeatInterval > 0) {
       const silent = () => this.close(new ChatError('closed', 'the server fell silent', { unknown: true }));
-      this.#timers.start('silence', 2 * this.#beatEvery, silent);
+      this.#timers.start('silence', 2 * this.#heartbeatInterval, silent);
     }
   }
 
-  #message({ type, id, route, body }) {
+  #handleMessage({ type, id, route, body }) {
     if (type === MessageType.RESPONSE) {
-      this.#answered(this.#forget(id), fromJson(body));
+      this.#settleRequest(this.#takeWaiting(id), fromJson(body));
     } else if (type === MessageType.PUSH) {
       const name = typeof route === 'number' ? this.#routes.get(route) : route;
       if (name === undefined) {
@@ -548,7 +559,7 @@ export class PomeloSocket {
     }
   }
 
-  #answered(waiting, body) {
+  #settleRequest(waiting, body) {
     try {
       waiting?.resolve(waiting.onAnswer(body));
     } catch (error) {
@@ -556,7 +567,7 @@ export class PomeloSocket {
     }
   }
 
-  #kicked(reason) {
+  #handleKick(reason) {
     this.#call(this.#options.onKick, reason);
     this.close(new ChatError('kicked', `kicked: ${reason}`, { reason, unknown: true }));
   }
@@ -607,16 +618,17 @@ export async function queryEntry(gate, uid, options = {}) {
   }
 }
 
-// --- What is to be said ----------------------------------------------------------------------------------------------
+// --- Messages to send ------------------------------------------------------------------------------------------------
 
 /**
- * Messages whose outcome is not known yet, in the order in which they are to be said. Pure: it says what to send next.
+ * Messages whose outcome is not known yet, in the order of sending. Pure: it returns the next
+ * message to send.
  *
  * After an outcome that stayed unknown nothing new is sent. When nothing is in flight any more, the
- * unknown ones are sent again, oldest first, each alone. So nothing that is said later can come
- * before what was sent again.
+ * unknown ones are sent again, oldest first, each alone. So no later message can overtake a
+ * repeated one.
  */
-class Outbox {
+class SendQueue {
   #drafts = [];
   #window;
 
@@ -657,11 +669,14 @@ class Outbox {
   }
 }
 
-// --- What was told and who is here ------------------------------------------------------------------------------------
+// --- Delivered position and member list ------------------------------------------------------------------------------
 
-/** Up to where a room's log was told. Pure. Stock servers give no `seq`: then everything is new. */
-class Told {
-  /** The life of the log that `seq` is of; undefined as long as none is known. */
+/**
+ * The last position of a room's log that was delivered. Pure. Stock servers give no `seq`: then
+ * every message is new.
+ */
+class DeliveredPosition {
+  /** The epoch of the log that `seq` belongs to; undefined as long as none is known. */
   epoch;
   seq;
   #ownWhispers = new Set();
@@ -675,64 +690,67 @@ class Told {
     return !(seq <= this.seq);
   }
 
-  /** Everything up to here was told. */
-  upTo(seq) {
+  /** Marks all messages up to `seq` as delivered. */
+  advance(seq) {
     if (seq !== undefined && this.isNew(seq)) {
       this.seq = seq;
     }
   }
 
-  /** What is told from now on is of this life of the log. */
-  goOnIn(epoch, seq) {
+  /** Continues at `seq` of another epoch of the log. */
+  restartIn(epoch, seq) {
     [this.epoch, this.seq] = [epoch, seq];
     this.#ownWhispers.clear();
   }
 
-  /** An own whisper was among what was missed; the answer to it is still to come. */
-  noteOwn(seq) {
+  /** Remembers an own whisper that the catch-up delivered before the response to it came. */
+  addOwnWhisper(seq) {
     this.#ownWhispers.add(seq);
   }
 
-  /** Whether an own whisper was told before its answer came. Its `seq` does not say: others may have gone on meanwhile. */
-  hasOwn(seq) {
+  /**
+   * Returns true if an own whisper was delivered before its response. Its `seq` alone is no proof:
+   * later messages may have been delivered meanwhile.
+   */
+  hasOwnWhisper(seq) {
     return this.#ownWhispers.has(seq);
   }
 }
 
-/** Who is in a room, as far as it is told. Pure. */
-class Crowd {
+/** The members of a room, as far as the server names them. Pure. */
+class MemberList {
   users = new Set();
   total = 0;
   names = true;
 
-  /** All anew: what the answer to `enter` has. */
-  begin({ users = [], total = users.length, names = true }) {
+  /** Replaces the list by that of a response to `enter`. */
+  reset({ users = [], total = users.length, names = true }) {
     this.replace(new Set(users));
-    this.count({ total, names });
+    this.setCounts({ total, names });
   }
 
-  /** All names, read in pages. */
+  /** Replaces the names by those that were read in pages. */
   replace(users) {
     [this.users, this.total] = [users, users.size];
   }
 
-  count({ total, names }) {
+  setCounts({ total, names }) {
     [this.total, this.names] = [total, names];
   }
 
-  /** Whether names are told, but not all are known. */
+  /** True if the server names members, but not all are known. */
   get isPartial() {
     return this.names && this.total > this.users.size;
   }
 
-  // While names are not told, `total` is what the server counted last: names that come all the same
-  // are a correction of the list, and are in that count.
-  came(user) {
+  // While the server names no members, `total` is its last count. A name that comes all the same
+  // corrects the list, and is in that count already.
+  add(user) {
     this.total += this.names && !this.users.has(user) ? 1 : 0;
     this.users.add(user);
   }
 
-  went(user) {
+  remove(user) {
     const isCounted = this.users.delete(user) || this.isPartial;
     this.total -= this.names && isCounted ? 1 : 0;
   }
@@ -753,24 +771,24 @@ const DEFAULTS = Object.freeze({
 
 /** Messages in flight at once; servers take 64, beside other requests. */
 const WINDOW = 16;
-/** Time between tries of a message whose outcome stayed unknown. */
+/** Pause between tries of a message whose outcome stayed unknown. */
 const AGAIN = 300;
-/** A connection that held for so long was a good one. */
+/** A connection that lasted this long resets the backoff. */
 const STABLE = 5_000;
-/** Time for a sign of life from a connection that the application doubts. */
+/** Time for a sign of life when the application asks for a check of the connection. */
 const PROBE = 1_500;
 const HISTORY_PAGE = 100;
 const MEMBERS_PAGE = 500;
 
-/** Statuses that say nothing about the next try. */
+/** Statuses after which the next try may succeed. */
 const PASSING = new Set([429, 503, 507]);
-/** Words that say nothing about the next try to enter. */
+/** Codes after which the next try to enter may succeed. */
 const PASSING_CODES = new Set(['no-connector', 'not-in-room']);
 
-/** A delivery that the server does not push: an own whisper, known by the answer to it. */
+/** An own whisper, which the server does not push: it is delivered with the response to it. */
 const OWN_WHISPER = Symbol('own whisper');
 
-/** Pushes that say the same as an answer to `enter` that comes after them. */
+/** Pushes whose content is also in a later response to `enter`. */
 const ANSWERED = new Set(['onAdd', 'onLeave', 'onMembers', 'onGap']);
 
 /**
@@ -780,8 +798,8 @@ const ANSWERED = new Set(['onAdd', 'onLeave', 'onMembers', 'onGap']);
  * with it.
  */
 class Stay {
-  outbox = new Outbox(WINDOW);
-  crowd = new Crowd();
+  sendQueue = new SendQueue(WINDOW);
+  memberList = new MemberList();
   /** True once the client was in the room. */
   hasBegun = false;
   /** Connections in a row that were given up because too many pushes waited. */
@@ -792,7 +810,7 @@ class Stay {
     this.room = room;
     // Chosen here, so that also the first try to enter can be repeated.
     this.token = session?.token ?? randomHex(16);
-    this.told = new Told(session);
+    this.delivered = new DeliveredPosition(session);
   }
 }
 
@@ -815,14 +833,14 @@ class Attempt {
    * Pushes in the order in which they came, while the client enters; null if they are delivered at
    * once.
    */
-  #held = [];
+  #heldPushes = [];
   /**
-   * The life of the log that the connection is at: ahead of what was told while pushes are held.
+   * The epoch of the log on this connection: ahead of the delivered one while pushes are held.
    */
   #epoch;
   #inFlight = new Set();
   /** The names that were read so far, while pages of them are read. */
-  #reading = null;
+  #membersRead = null;
   #isOnline = false;
   #hasEnded = false;
 
@@ -836,7 +854,7 @@ class Attempt {
     this.#stay = stay;
     this.#options = options;
     this.#room = room;
-    this.#epoch = stay.told.epoch;
+    this.#epoch = stay.delivered.epoch;
   }
 
   async start() {
@@ -849,16 +867,19 @@ class Attempt {
     }
   }
 
-  /** Ends it, and tells the room why, unless it has ended. `isProbed`: a probe was not answered. */
+  /**
+   * Ends the attempt, unless it has ended, and gives the room the reason. `isProbed`: a probe had
+   * no response.
+   */
   end(error, isProbed = false) {
     if (this.#hasEnded) {
       return;
     }
     this.#hasEnded = true;
     this.#timers.end();
-    this.#held = [];
+    this.#heldPushes = [];
     this.#inFlight.clear();
-    this.#reading = null;
+    this.#membersRead = null;
     this.#socket?.close(error);
     this.#abort.abort(error);
     this.#room.onEnd(error, isProbed);
@@ -893,7 +914,7 @@ class Attempt {
     const options = { WebSocket, timeout, signal: this.#abort.signal, onReceive };
     const entry = await queryEntry(gate, this.#stay.user, options);
     this.#check();
-    const onPush = (route, body) => this.#receive(route, body);
+    const onPush = (route, body) => this.#receivePush(route, body);
     const onKick = (reason) => this.#emit('kick', { reason });
     const socket = await PomeloSocket.open(address(entry, gate), { ...options, onPush, onKick });
     this.#check();
@@ -912,7 +933,7 @@ class Attempt {
     this.#isOnline = true;
     this.#timers.start('stable', STABLE, () => this.#room.onStable());
     this.#room.onOnline();
-    this.speak();
+    this.sendNext();
   }
 
   #emit(name, event) {
@@ -923,44 +944,46 @@ class Attempt {
 
   // Entering
 
-  /** Enters, or enters again to be told what is missing; what is pushed meanwhile waits for what was missed before it. */
+  /**
+   * Enters, or enters again to catch up. Pushes that come meanwhile wait until the missed messages
+   * are delivered.
+   */
   async #enter() {
-    this.#held ??= [];
-    this.#reading = null;
-    const { user, room, token, told } = this.#stay;
-    const { seq: since, epoch } = told;
+    this.#heldPushes ??= [];
+    this.#membersRead = null;
+    const { user, room, token, delivered } = this.#stay;
+    const { seq: since, epoch } = delivered;
     const onAnswer = (answer) => this.#entered(answer, since);
     const answer = await this.#request(ROUTES.ENTER, { username: user, rid: room, token, since, epoch }, onAnswer);
     const missed = since === undefined ? null : await this.#readMissed(answer, { since, epoch });
-    await this.#begin();
+    await this.#startRoom();
     this.#catchUp(answer, missed, since);
-    this.#welcome(answer);
-    const held = this.#held;
-    this.#held = null;
+    this.#resetMembers(answer);
+    const heldPushes = this.#heldPushes;
+    this.#heldPushes = null;
     this.#stay.overflows = 0;
-    held.forEach((push) => this.#hear(...push));
+    heldPushes.forEach((push) => this.#deliver(...push));
   }
 
-  /** Takes what is true as soon as the answer is there, before anything behind it is looked at. */
+  /** Applies the response before any later package is read. */
   #entered(answer, since) {
     const { seq, epoch, token, recovered } = succeeded(answer);
     if (seq !== undefined) {
-      // The answer has what was pushed before it: who is in the room, which life of the log this
-      // is, and all messages up to its `seq`. One that says less than is known comes from a log
-      // that lost its end.
+      // The response repeats what was pushed before it: the members, the epoch, and all messages up
+      // to its `seq`. A `seq` below the delivered one comes from a log that lost its end.
       const isLost = seq < since && !recovered;
-      this.#held = this.#held.filter(([route, push]) => (route === 'onChat' ? push.seq > seq && !isLost : !ANSWERED.has(route)));
+      this.#heldPushes = this.#heldPushes.filter(([route, push]) => (route === 'onChat' ? push.seq > seq && !isLost : !ANSWERED.has(route)));
     }
     this.#epoch = epoch;
     if (since === undefined && epoch !== undefined) {
-      this.#stay.told.goOnIn(epoch, seq);
+      this.#stay.delivered.restartIn(epoch, seq);
     }
     this.#room.onToken(token);
     return answer;
   }
 
   /** Gives the caller of {@link connect} the time to add handlers. */
-  async #begin() {
+  async #startRoom() {
     if (!this.#stay.hasBegun) {
       this.#stay.hasBegun = true;
       this.#room.onBegun();
@@ -970,22 +993,22 @@ class Attempt {
   }
 
   /**
-   * Reads the messages since, which the answer has, or pages behind it; `whole` if none of them is
-   * gone.
+   * Returns the missed messages, from the response and from pages of the history; `whole` if none
+   * of them was evicted.
    */
   async #readMissed({ missed = [], recovered = false, cursor, epoch, seq }, asked) {
     const isSame = epoch === asked.epoch;
-    // Positions of another life of the log cannot be compared: there, everything that the server
-    // offers was missed.
+    // Positions of another epoch cannot be compared: there, all messages that the server offers
+    // were missed.
     const since = isSame ? asked.since : -1;
-    // Nothing at all: there may not have been the time to read it.
+    // An empty response may mean that the server had no time to read the log.
     const before = cursor ?? (!recovered && missed.length === 0 && isSame ? seq + 1 : undefined);
     if (!(before > since)) {
       return { messages: missed, whole: recovered };
     }
     if (this.#stay.overflows > 1) {
-      // The room is faster than this reading: it would go on without end. Older messages are in the
-      // history.
+      // The room is faster than the catch-up, which would never end. The older messages are left to
+      // `history`, and the application gets a gap.
       return { messages: missed, whole: false };
     }
     const { messages, isReached } = await this.#readBack(before, since, epoch);
@@ -1026,159 +1049,163 @@ class Attempt {
   }
 
   #catchUp({ epoch, seq }, missed, since) {
-    const { told } = this.#stay;
+    const { delivered } = this.#stay;
     const isGap = missed !== null && !missed.whole;
     if (isGap) {
       this.#emit('gap', { from: since, to: seq, epoch });
       this.#check();
     }
-    // A log that lost its end goes on below what was told.
-    if (epoch !== told.epoch || (isGap && seq < since)) {
-      told.goOnIn(epoch);
+    // A log that lost its end continues below the delivered position.
+    if (epoch !== delivered.epoch || (isGap && seq < since)) {
+      delivered.restartIn(epoch);
     }
     for (const message of missed?.messages ?? []) {
       this.#check();
       if (this.#isOwnWhisper(message)) {
-        told.noteOwn(message.seq);
+        delivered.addOwnWhisper(message.seq);
       }
-      this.#tell(message);
+      this.#emitMessage(message);
     }
     this.#check();
-    told.upTo(seq);
+    delivered.advance(seq);
   }
 
-  #welcome(answer) {
-    const { crowd } = this.#stay;
-    crowd.begin(answer);
-    this.#showCrowd();
-    if (crowd.isPartial) {
-      this.#readUsers();
+  #resetMembers(answer) {
+    const { memberList } = this.#stay;
+    memberList.reset(answer);
+    this.#emitUsers();
+    if (memberList.isPartial) {
+      this.#readMembers();
     }
   }
 
-  // Hearing
+  // Deliveries
 
-  /** Takes a push, or what is delivered as one, in the order of the connection. */
-  #receive(route, body) {
+  /** Takes a push, or an own whisper, in the order of the connection. */
+  #receivePush(route, body) {
     if (route === 'onGap') {
       this.#epoch = body.epoch;
     }
-    this.#hear(route, body, this.#epoch);
+    this.#deliver(route, body, this.#epoch);
   }
 
-  /** Delivers a push, or holds it; `epoch` is the life of the log that it came in. */
-  #hear(route, body, epoch) {
+  /** Delivers a push, or holds it; `epoch` is that of the log when it came. */
+  #deliver(route, body, epoch) {
     if (this.#hasEnded) {
       return;
     }
-    if (this.#held) {
-      this.#hold(route, body, epoch);
+    if (this.#heldPushes) {
+      this.#holdPush(route, body, epoch);
       return;
     }
     switch (route) {
       case 'onChat':
-        return this.#hearChat(body, epoch);
+        return this.#deliverChat(body, epoch);
       case OWN_WHISPER:
-        return this.#tellOwn(body, epoch);
+        return this.#emitOwnWhisper(body, epoch);
       case 'onAdd':
-        return this.#came(body.user);
+        return this.#addMember(body.user);
       case 'onLeave':
-        return this.#went(body.user);
+        return this.#removeMember(body.user);
       case 'onMembers':
-        return this.#counted(body);
+        return this.#setCounts(body);
       case 'onGap':
-        return this.#gap(body);
+        return this.#handleGap(body);
       default:
         return this.#emit('push', { route, body });
     }
   }
 
-  #hold(route, body, epoch) {
-    if (this.#held.length >= this.#options.maxHeld) {
+  #holdPush(route, body, epoch) {
+    if (this.#heldPushes.length >= this.#options.maxHeld) {
       this.#stay.overflows += 1;
       this.end(new ChatError('closed', 'too much was said meanwhile'));
     } else {
-      this.#held.push([route, body, epoch]);
+      this.#heldPushes.push([route, body, epoch]);
     }
   }
 
   /**
-   * One of another life of the log is behind the gap that was told: its `seq` would be taken for
-   * one of this life.
+   * Drops a message of another epoch: it lies behind the gap that was delivered, and its `seq`
+   * would be taken for one of this epoch.
    */
-  #hearChat(message, epoch) {
-    if (epoch === undefined || epoch === this.#stay.told.epoch) {
-      this.#tell(message);
+  #deliverChat(message, epoch) {
+    if (epoch === undefined || epoch === this.#stay.delivered.epoch) {
+      this.#emitMessage(message);
     }
   }
 
-  /** Tells a message, unless it was told before. */
-  #tell({ msg, from, target, seq, time }) {
-    const { told } = this.#stay;
-    if (told.isNew(seq)) {
-      told.upTo(seq);
-      this.#emit('chat', { msg, from, target, seq, time, epoch: told.epoch });
+  /** Emits a message, unless it was delivered before. */
+  #emitMessage({ msg, from, target, seq, time }) {
+    const { delivered } = this.#stay;
+    if (delivered.isNew(seq)) {
+      delivered.advance(seq);
+      this.#emit('chat', { msg, from, target, seq, time, epoch: delivered.epoch });
     }
   }
 
-  #tellOwn(whisper, epoch) {
-    const { told } = this.#stay;
-    const isCurrent = epoch === told.epoch;
-    if (isCurrent && told.hasOwn(whisper.seq)) {
+  #emitOwnWhisper(whisper, epoch) {
+    const { delivered } = this.#stay;
+    const isCurrent = epoch === delivered.epoch;
+    if (isCurrent && delivered.hasOwnWhisper(whisper.seq)) {
       return;
     }
     if (isCurrent) {
-      told.upTo(whisper.seq);
+      delivered.advance(whisper.seq);
     }
     this.#emit('chat', { ...whisper, epoch });
   }
 
-  /** The server pushes no whispers of ours to others; they are among what was missed. */
+  /**
+   * Returns true for an own whisper to another member. The server does not push those; the missed
+   * messages have them.
+   */
   #isOwnWhisper({ from, target }) {
     const { user } = this.#stay;
     return from === user && target !== '*' && target !== user;
   }
 
-  #came(user) {
-    this.#stay.crowd.came(user);
-    this.#reading?.add(user);
+  #addMember(user) {
+    this.#stay.memberList.add(user);
+    this.#membersRead?.add(user);
     this.#emit('add', { user });
-    this.#showCrowd();
+    this.#emitUsers();
   }
 
-  #went(user) {
-    this.#stay.crowd.went(user);
-    this.#reading?.delete(user);
+  #removeMember(user) {
+    this.#stay.memberList.remove(user);
+    this.#membersRead?.delete(user);
     this.#emit('leave', { user });
-    this.#showCrowd();
+    this.#emitUsers();
   }
 
-  #counted(counts) {
-    this.#reading = null;
-    this.#stay.crowd.count(counts);
-    this.#showCrowd();
+  #setCounts(counts) {
+    this.#membersRead = null;
+    this.#stay.memberList.setCounts(counts);
+    this.#emitUsers();
     if (counts.names) {
-      this.#readUsers();
+      this.#readMembers();
     }
   }
 
-  #showCrowd() {
-    const { users, total, names } = this.#stay.crowd;
+  #emitUsers() {
+    const { users, total, names } = this.#stay.memberList;
     this.#emit('users', { users, total, names });
   }
 
   /**
-   * Reads all names in pages. Pushes between the pages are applied to what was read, as to a set.
+   * Reads all names in pages. Joins and leaves between the pages are applied to the names that were
+   * read.
    */
-  async #readUsers() {
+  async #readMembers() {
     if (this.#hasEnded) {
       return;
     }
-    const reading = (this.#reading = new Set());
+    const reading = (this.#membersRead = new Set());
     let after;
     const onAnswer = (answer) => {
       const { users, cursor } = succeeded(answer);
-      const isOurs = this.#reading === reading;
+      const isOurs = this.#membersRead === reading;
       if (isOurs && (!Array.isArray(users) || (cursor !== undefined && cursor === after))) {
         throw new ChatError('protocol', 'pages of the names do not go on');
       }
@@ -1187,9 +1214,9 @@ class Attempt {
         users.forEach((user) => reading.add(user));
       }
       if (isOurs && after === undefined) {
-        this.#reading = null;
-        this.#stay.crowd.replace(reading);
-        this.#showCrowd();
+        this.#membersRead = null;
+        this.#stay.memberList.replace(reading);
+        this.#emitUsers();
       }
       return answer;
     };
@@ -1202,62 +1229,68 @@ class Attempt {
     }
   }
 
-  /** Messages were passed over: entering again tells those that still exist. Those of another life of the log do not. */
-  #gap({ from, to, epoch }) {
-    const { told } = this.#stay;
-    if (epoch !== told.epoch) {
-      told.goOnIn(epoch, to);
+  /**
+   * Handles messages that the connector skipped: entering again delivers those that were not
+   * evicted. An older epoch has none left.
+   */
+  #handleGap({ from, to, epoch }) {
+    const { delivered } = this.#stay;
+    if (epoch !== delivered.epoch) {
+      delivered.restartIn(epoch, to);
       this.#emit('gap', { from, to, epoch });
-    } else if (told.isNew(to)) {
+    } else if (delivered.isNew(to)) {
       this.#enter().catch((error) => this.end(error));
     }
   }
 
-  // Speaking
+  // Sending
 
-  /** Sends what is to be said, as far as it may be sent now. */
-  speak() {
+  /** Sends queued messages, as many as may be in flight. */
+  sendNext() {
     if (!this.#isOnline || !this.#socket.isOpen || this.#timers.has('again')) {
       return;
     }
-    for (let draft; (draft = this.#stay.outbox.next(this.#inFlight)); ) {
-      this.#send(draft);
+    for (let draft; (draft = this.#stay.sendQueue.next(this.#inFlight)); ) {
+      this.#sendDraft(draft);
     }
   }
 
-  #send(draft) {
+  #sendDraft(draft) {
     draft.tries += 1;
     this.#inFlight.add(draft);
     const isRepeat = draft.tries > 1;
-    const onAnswer = (answer) => this.#answered(draft, isRepeat, answer);
+    const onAnswer = (answer) => this.#handleAnswer(draft, isRepeat, answer);
     const { requestTimeout: timeout } = this.#options;
     // Servers answer in time, or are not there. All other errors come with the end of the
     // connection.
     this.#socket.request(ROUTES.SEND, draft.body, { timeout, onAnswer }).catch((error) => this.end(error));
   }
 
-  #answered(draft, isRepeat, answer) {
+  #handleAnswer(draft, isRepeat, answer) {
     this.#inFlight.delete(draft);
     try {
       const { seq, time } = succeeded(answer);
-      this.#said(draft, { seq, time });
+      this.#settleSent(draft, { seq, time });
     } catch (error) {
-      this.#refused(draft, isRepeat, error);
+      this.#settleRefused(draft, isRepeat, error);
     }
-    this.speak();
+    this.sendNext();
   }
 
-  #said(draft, { seq, time }) {
-    // Settled first: a handler that says something must not find it among what is to be sent.
+  #settleSent(draft, { seq, time }) {
+    // Settled first: a handler that sends a message must not find this one in the queue.
     this.#room.settle(draft, null, { seq, time });
     const whisper = { msg: String(draft.content), from: this.#stay.user, target: draft.target, seq, time };
     if (this.#isOwnWhisper(whisper)) {
-      this.#receive(OWN_WHISPER, whisper);
+      this.#receivePush(OWN_WHISPER, whisper);
     }
   }
 
-  /** Of a repeat, an overload says nothing about the tries before; another refusal leaves nothing to wait for. */
-  #refused(draft, isRepeat, error) {
+  /**
+   * Settles a refused message, or repeats it. For a repeat, 429 leaves the outcome of the tries
+   * before unknown; another refusal is final.
+   */
+  #settleRefused(draft, isRepeat, error) {
     const isUnknown = error.unknown || (error.status === 429 && isRepeat);
     if (!isUnknown) {
       this.#room.settle(draft, error);
@@ -1265,17 +1298,17 @@ class Attempt {
     }
     draft.error = error;
     if (!this.#timers.has('again')) {
-      this.#timers.start('again', AGAIN, () => this.speak());
+      this.#timers.start('again', AGAIN, () => this.sendNext());
     }
   }
 
-  // Asking
+  // Queries
 
   /**
-   * Asks what the application asks; what is not answered before the end of the connection is asked
+   * Sends a request of the application; one without a response at the end of the connection is sent
    * on the next one.
    */
-  ask(query) {
+  sendQuery(query) {
     if (!this.#isOnline) {
       return;
     }
@@ -1288,10 +1321,11 @@ class Attempt {
 }
 
 /**
- * Enters a room, through a gate, and stays there until it is closed or refused. See the declarations for all options.
+ * Enters a room, through a gate, and stays there until it is closed or refused. See the
+ * declarations for all options.
  *
  * @param {{ gate: string, user: string, room: string, session?: object }} options
- * @returns {Promise<Room>} fulfilled in the room; rejected with what the server refuses, or after `connectTimeout` with the
+ * @returns {Promise<Room>} fulfilled in the room; rejected with the refusal of the server, or after `connectTimeout` with the
  *   last thing that went wrong. Handlers that are added at once when it is fulfilled miss nothing.
  */
 export function connect(options) {
@@ -1307,14 +1341,14 @@ export class Room {
   #ids = { prefix: randomHex(4), last: 0 };
   /** Requests of the application that are not answered yet. */
   #queries = new Set();
-  #begun = settler();
+  #entered = settler();
   #timers = new Timers();
   /** @type {Attempt | null} null between attempts, and at the end */
   #attempt = null;
   /** Attempts that ended since the last good connection. */
   #failures = 0;
   /** Attempts in a row that ended because they showed no sign of life in time. */
-  #probed = 0;
+  #failedProbes = 0;
   #isSilent = false;
 
   /** @private */
@@ -1323,14 +1357,14 @@ export class Room {
     const { connectTimeout } = room.#options;
     const late = () => room.#finish(room.#state.error ?? new ChatError('timeout', `not in the room after ${connectTimeout} ms`));
     room.#timers.start('connect', connectTimeout, late);
-    room.#start();
-    await room.#begun.promise;
+    room.#startAttempt();
+    await room.#entered.promise;
     return room;
   }
 
   /** @private */
   constructor(options) {
-    // What is undefined was not given.
+    // An option that is undefined was not given.
     const given = Object.entries(options).filter(([, value]) => value !== undefined);
     const all = { ...DEFAULTS, address: connectorUrl, ...Object.fromEntries(given) };
     const { gate, user, room } = all;
@@ -1356,30 +1390,38 @@ export class Room {
     return this.#stay.room;
   }
 
-  /** `connecting`, `online`, `reconnecting` or `closed`; with how often it was tried since, when the next try is, and why. */
+  /**
+   * `connecting`, `online`, `reconnecting` or `closed`; with how often it was tried since, when the
+   * next try is, and why.
+   */
   get state() {
     return this.#state;
   }
 
-  /** What a later {@link connect} needs to take this stay up again, with all that was missed. The token is a secret. */
+  /**
+   * The session for a later {@link connect}, which resumes this stay and catches up. The token is a
+   * secret.
+   */
   get session() {
-    const { token, told } = this.#stay;
-    return { token, seq: told.seq, epoch: told.epoch };
+    const { token, delivered } = this.#stay;
+    return { token, seq: delivered.seq, epoch: delivered.epoch };
   }
 
-  /** The names that are known to be in the room: all if `names`, else some. @returns {Set<string>} */
+  /**
+   * The names that are known to be in the room: all if `names`, else some. @returns {Set<string>}
+   */
   get users() {
-    return this.#stay.crowd.users;
+    return this.#stay.memberList.users;
   }
 
-  /** How many are in the room. */
+  /** The number of members. */
   get total() {
-    return this.#stay.crowd.total;
+    return this.#stay.memberList.total;
   }
 
-  /** Whether each coming and going is told; in a large room only how many are there. */
+  /** True if each join and leave is delivered; in a large room only the number of members is. */
   get names() {
-    return this.#stay.crowd.names;
+    return this.#stay.memberList.names;
   }
 
   /**
@@ -1401,15 +1443,15 @@ export class Room {
     return () => handlers.delete(handler);
   }
 
-  /** Says something to all in the room. Settles as {@link Room.whisper}. */
+  /** Sends a message to all members. Settles as {@link Room.whisper}. */
   say(text, options) {
     return this.#send('*', text, options);
   }
 
   /**
-   * Says something to one member. Fulfilled when it is in the room's log; rejected with what the
-   * server refuses, or at the deadline. `error.unknown` tells whether it may be there all the same.
-   * A rejection that no caller awaits is dropped.
+   * Sends a message to one member. Fulfilled when it is in the room's log; rejected with the
+   * refusal of the server, or at the deadline. With `error.unknown` it may be in the log all the
+   * same. A rejection that no caller awaits is dropped.
    *
    * @param {string} name
    * @param {string} text
@@ -1425,12 +1467,17 @@ export class Room {
     return this.#send(name, text, options);
   }
 
-  /** A page of messages, ascending: the last ones, those before a `seq`, or the first ones after one. */
+  /**
+   * A page of messages, ascending: the last ones, those before a `seq`, or the first ones after
+   * one.
+   */
   history({ before, after, limit } = {}) {
     return this.request(ROUTES.HISTORY, { before, after, limit });
   }
 
-  /** A page of the names in the room, in the server's order: the first ones, or those after a name. */
+  /**
+   * A page of the names in the room, in the server's order: the first ones, or those after a name.
+   */
   members({ after, limit } = {}) {
     return this.request(ROUTES.MEMBERS, { after, limit });
   }
@@ -1438,11 +1485,11 @@ export class Room {
   /**
    * Asks the connector anything that may be asked twice, on the next connection if this one breaks.
    *
-   * @returns {Promise<object>} the answer's body; rejected with what the server refuses, or after
+   * @returns {Promise<object>} the answer's body; rejected with the refusal of the server, or after
    *   `timeout`. A rejection that no caller awaits is dropped.
    */
   request(route, body, { timeout = this.#options.requestTimeout } = {}) {
-    if (this.#isOver) {
+    if (this.#isClosed) {
       return refusal('closed', 'the room was closed');
     }
     const query = { route, timeout, ...settler() };
@@ -1455,7 +1502,7 @@ export class Room {
     this.#queries.add(query);
     const late = new ChatError('timeout', `no answer to ${route}`);
     query.timer = startTimer(timeout, () => this.#settleQuery(query, late));
-    this.#attempt?.ask(query);
+    this.#attempt?.sendQuery(query);
     return query.promise;
   }
 
@@ -1468,53 +1515,56 @@ export class Room {
     if (this.#attempt) {
       // A network may be too slow for this, call after call: then there is more time for each
       // attempt.
-      this.#attempt.probe(PROBE * (this.#probed + 1));
-    } else if (!this.#isOver) {
-      this.#start();
+      this.#attempt.probe(PROBE * (this.#failedProbes + 1));
+    } else if (!this.#isClosed) {
+      this.#startAttempt();
     }
   }
 
-  /** Leaves the room and ends everything; what waits is rejected with `closed`. */
+  /**
+   * Leaves the room and ends everything; messages and requests that wait are rejected with
+   * `closed`.
+   */
   close() {
     this.#finish(new ChatError('closed', 'the room was closed'));
   }
 
-  get #isOver() {
+  get #isClosed() {
     return this.#state.state === 'closed';
   }
 
   // Connections
 
-  #start() {
+  #startAttempt() {
     this.#timers.stop('pause');
     this.#attempt = new Attempt(this.#stay, this.#options, {
       emit: (name, event) => this.#emit(name, event),
       onToken: (token) => this.#takeToken(token),
-      onBegun: () => this.#begin(),
+      onBegun: () => this.#resolveEntered(),
       onOnline: () => this.#goOnline(),
       onStable: () => (this.#failures = 0),
-      onEnd: (error, isProbed) => this.#goOn(error, isProbed),
+      onEnd: (error, isProbed) => this.#scheduleNext(error, isProbed),
       settle: (draft, error, sent) => this.#settle(draft, error, sent),
       settleQuery: (query, answer) => this.#settleQuery(query, answer),
     });
     this.#attempt.start();
   }
 
-  #begin() {
+  #resolveEntered() {
     this.#timers.stop('connect');
-    this.#begun.resolve();
+    this.#entered.resolve();
   }
 
   #goOnline() {
-    this.#probed = 0;
-    this.#become('online', {});
-    this.#queries.forEach((query) => this.#attempt?.ask(query));
+    this.#failedProbes = 0;
+    this.#setState('online', {});
+    this.#queries.forEach((query) => this.#attempt?.sendQuery(query));
   }
 
   /** An attempt has ended: schedules the next one, unless there is to be none. */
-  #goOn(error, isProbed) {
+  #scheduleNext(error, isProbed) {
     this.#attempt = null;
-    if (this.#isOver) {
+    if (this.#isClosed) {
       return;
     }
     if (this.#isFinal(error)) {
@@ -1523,13 +1573,13 @@ export class Room {
     }
     const { minDelay, maxDelay } = this.#options;
     const attempt = (this.#failures += 1);
-    this.#probed += isProbed ? 1 : 0;
+    this.#failedProbes += isProbed ? 1 : 0;
     // The application asked for a connection that works, and waited for the probe.
     const delay = isProbed ? 0 : Math.random() * Math.min(maxDelay, minDelay * 2 ** attempt);
-    this.#timers.start('pause', delay, () => this.#start());
-    this.#become(this.#stay.hasBegun ? 'reconnecting' : 'connecting', { attempt, delay, error });
-    if (isProbed && !this.#attempt && !this.#isOver) {
-      this.#start();
+    this.#timers.start('pause', delay, () => this.#startAttempt());
+    this.#setState(this.#stay.hasBegun ? 'reconnecting' : 'connecting', { attempt, delay, error });
+    if (isProbed && !this.#attempt && !this.#isClosed) {
+      this.#startAttempt();
     }
   }
 
@@ -1547,13 +1597,13 @@ export class Room {
   }
 
   #finish(error) {
-    if (this.#isOver) {
+    if (this.#isClosed) {
       return;
     }
     this.#state = { state: 'closed', attempt: 0, delay: 0, error };
     this.#timers.end();
     this.#attempt?.end(error);
-    this.#begun.reject(error);
+    this.#entered.reject(error);
     this.#queries.forEach((query) => this.#settleQuery(query, error));
     this.#abandon(false, error);
     this.#emit('state', this.#state);
@@ -1561,7 +1611,7 @@ export class Room {
     this.#isSilent = true;
   }
 
-  #become(state, { attempt = 0, delay = 0, error = null }) {
+  #setState(state, { attempt = 0, delay = 0, error = null }) {
     this.#state = { state, attempt, delay, error };
     this.#emit('state', this.#state);
   }
@@ -1587,16 +1637,16 @@ export class Room {
     this.#stay.token = token ?? this.#stay.token;
   }
 
-  // Speaking
+  // Sending
 
   #send(target, content, { timeout = this.#options.sendTimeout } = {}) {
-    const { outbox } = this.#stay;
+    const { sendQueue } = this.#stay;
     const { maxUnsent } = this.#options;
-    if (this.#isOver) {
+    if (this.#isClosed) {
       return refusal('closed', 'the room was closed');
     }
-    if (outbox.size >= maxUnsent) {
-      return refusal('busy', `${outbox.size} messages wait to be said`);
+    if (sendQueue.size >= maxUnsent) {
+      return refusal('busy', `${sendQueue.size} messages wait to be sent`);
     }
     const draft = { target, content, ...settler() };
     try {
@@ -1604,22 +1654,22 @@ export class Room {
     } catch (error) {
       return handled(Promise.reject(error));
     }
-    draft.timer = startTimer(timeout, () => this.#late(draft));
-    outbox.add(draft);
-    this.#attempt?.speak();
+    draft.timer = startTimer(timeout, () => this.#expire(draft));
+    sendQueue.add(draft);
+    this.#attempt?.sendNext();
     return draft.promise;
   }
 
-  #late(draft) {
+  #expire(draft) {
     const message = draft.error?.message ?? 'no answer in time';
     const { code, status } = draft.error ?? { code: 'timeout', status: 0 };
     this.#settle(draft, new ChatError(code, message, { status, unknown: draft.tries > 0 }));
-    this.#attempt?.speak();
+    this.#attempt?.sendNext();
   }
 
   /** Settles a message, rejected with `error` unless that is null. */
   #settle(draft, error, sent) {
-    this.#stay.outbox.remove(draft);
+    this.#stay.sendQueue.remove(draft);
     clearTimeout(draft.timer);
     if (error) {
       draft.reject(error);
@@ -1642,7 +1692,7 @@ export class Room {
   }
 
   #abandon(onlySent, { code, message, status, reason }) {
-    for (const draft of this.#stay.outbox.list(onlySent)) {
+    for (const draft of this.#stay.sendQueue.list(onlySent)) {
       this.#settle(draft, new ChatError(code, message, { status, reason, unknown: draft.tries > 0 }));
     }
   }
@@ -1665,7 +1715,7 @@ function gateUrl(gate) {
   }
 }
 
-/** Where a connector is: beside its gate, as far as TLS goes. */
+/** Returns the URL of a connector, with TLS if the gate has it. */
 export function connectorUrl({ host, port }, gate) {
   return `${new URL(gate).protocol}//${host.includes(':') && !host.startsWith('[') ? `[${host}]` : host}:${port}/`;
 }

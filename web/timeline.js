@@ -1,13 +1,13 @@
 /**
- * The list of messages: each once, in the room's order, as text. It owns the elements below `#messages` and knows no
- * connection.
+ * The list of messages: each once, in the room's order, as text. It owns the elements below
+ * `#messages` and knows no connection.
  */
 
-/** Elements that are kept; older ones can be read again. */
+/** Elements that are kept; older messages can be read again. */
 const MOST = 1_000;
 const TOGETHER_MS = 5 * 60_000;
 
-/** An element with a class and a text. Nothing is ever taken for HTML. */
+/** Returns an element with a class and a text, which is never parsed as HTML. */
 export function element(tag, className = '', text = '') {
   const made = document.createElement(tag);
   made.className = className;
@@ -15,7 +15,7 @@ export function element(tag, className = '', text = '') {
   return made;
 }
 
-/** A colour for a name: the same one wherever it stands. */
+/** Gives an element the colour of a name. */
 export function tint(made, name) {
   let hash = 7;
   for (const unit of name) {
@@ -25,7 +25,7 @@ export function tint(made, name) {
   return made;
 }
 
-/** The inside of a message: who, when, what. */
+/** Returns the parts of a message: sender, time, text. */
 export function messageParts({ from, target, msg, time }, { user, onName }) {
   const head = element('div', 'head');
   const name = tint(element('button', 'name', from === user ? 'You' : from), from);
@@ -59,12 +59,12 @@ export class Timeline {
   /** `{ epoch, seq, element, message? }`, in the order of the elements; `epoch` is an index. */
   #items = [];
   /**
-   * Epochs in the order in which the page learned of them. Their numbers give no order: the server's
-   * clock may have been set back between two logs.
+   * Epochs in the order in which the page learned of them. Their numbers give no order: the
+   * server's clock may have been set back between two logs.
    */
   #epochs = [0];
 
-  /** `options`: our name as `user`, and what is done when a name is chosen, `onName`. */
+  /** `options`: our name as `user`, and `onName`, which is called with a chosen name. */
   constructor(list, options) {
     this.#list = list;
     this.#options = options;
@@ -76,7 +76,7 @@ export class Timeline {
     return this.#items.find(({ message }) => message)?.message;
   }
 
-  /** Adds a message where it belongs; false if it is there. */
+  /** Adds a message at its place in the order; returns false if it is a duplicate. */
   add(message) {
     const { seq = Infinity } = message;
     const epoch = this.#rank(message.epoch);
@@ -97,12 +97,12 @@ export class Timeline {
     return true;
   }
 
-  /** Adds a line about the room at the end: somebody came, messages are missing. */
+  /** Adds a line about the room at the end: a join, a leave, a gap. */
   note(className, text, { epoch = 0, seq = Infinity } = {}) {
     this.#insert(this.#items.length, { epoch: this.#rank(epoch), seq, element: element('li', className, text) });
   }
 
-  /** Forgets the oldest, if there are too many; whether it did. */
+  /** Removes the oldest elements, if there are too many; returns true if it did. */
   trim() {
     const tooMany = this.#items.length - MOST;
     if (tooMany < MOST / 10) {
@@ -125,7 +125,7 @@ export class Timeline {
     this.#relate(at + 1);
   }
 
-  /** Whether a message goes on what stands above it, and needs no head of its own. */
+  /** Hides the head of a message that follows one of the same sender. */
   #relate(at) {
     const item = this.#items[at];
     if (!item?.message) {

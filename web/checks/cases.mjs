@@ -1,4 +1,5 @@
-// What applications and networks did to this client: one case each, against a running server.
+// Failures of applications and networks that once broke this client: one case each, against a
+// running server.
 //
 //   node --experimental-websocket cases.mjs GATE CASE
 //
@@ -21,13 +22,13 @@ class Link {
   static all = [];
   /** New ones fail. */
   static isDown = false;
-  /** What is sent behind the first request of a connection waits: the client cannot read on. */
+  /** Packages behind the first request of a connection are not sent: the client cannot read on. */
   static isSlow = false;
   onopen = null;
   onmessage = null;
   onclose = null;
   onerror = null;
-  /** Nothing comes or goes any more, and nothing says so. */
+  /** Nothing is sent or received any more, without any event. */
   isDead = false;
   /** All that came, as text. */
   received = '';
@@ -73,7 +74,7 @@ class Link {
   }
 }
 
-/** Somebody in the room, and what happens there. */
+/** Enters a room and records its events. */
 async function enter(user, options = {}) {
   const room = await connect({ gate, user, room: ROOM, minDelay: 1, ...options });
   const heard = [];
@@ -85,14 +86,14 @@ async function enter(user, options = {}) {
   return { room, heard, events, texts: () => heard.map(({ msg }) => msg) };
 }
 
-/** Resolves when it is so; looks after each event of the room. */
+/** Resolves when the condition holds; checks it after each event of the room. */
 async function until(room, isSo) {
   while (!isSo()) {
     await new Promise((resolve) => ['chat', 'add', 'leave', 'state'].forEach((event) => room.on(event, resolve)));
   }
 }
 
-/** Ann comes back and reads what she missed, more than one answer holds, and does not get on with it. */
+/** Ann reconnects and reads more missed messages than one response holds; the reads stall. */
 async function readSlowly(options = {}) {
   const ann = await enter('ann', { WebSocket: Link, ...options });
   const bob = await enter('bob');

@@ -1,4 +1,5 @@
-// A real Chromium without a window, driven over its DevTools protocol. It ends with the program that started it.
+// A real Chromium without a window, driven over its DevTools protocol. It ends with the program
+// that started it.
 
 import assert from 'node:assert/strict';
 import { spawn, spawnSync } from 'node:child_process';
@@ -93,9 +94,9 @@ export class Browser {
   }
 }
 
-/** A page, as somebody with a screen, a mouse and a keyboard uses it. */
+/** A page with a screen, a mouse and a keyboard. */
 export class Tab {
-  /** What the page should not have done: exceptions, errors on the console, what its policy forbids. */
+  /** Failures of the page: exceptions, errors on the console, violations of its policy. */
   trouble = [];
   /** Addresses of websockets that were opened. */
   sockets = [];
@@ -178,7 +179,7 @@ export class Tab {
     writeFileSync(file, Buffer.from(data, 'base64'));
   }
 
-  /** Whatever can be operated must have a name for those who do not see it. */
+  /** Returns the controls without a name, which a screen reader could not read out. */
   async unnamed() {
     const roles = ['button', 'link', 'textbox', 'region'];
     const { nodes } = await this.send('Accessibility.getFullAXTree');

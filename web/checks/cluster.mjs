@@ -1,6 +1,7 @@
-// Three people talk on a running cluster while it breaks: each message is told once, and in order, to everybody.
+// Three members talk on a running cluster while it breaks: each gets every message once, and in
+// order.
 //
-//   node --experimental-websocket cluster.mjs GATE      with somebody who grants wishes, see wish.mjs
+//   node --experimental-websocket cluster.mjs GATE      started by a test that injects faults, see wish.mjs
 
 import assert from 'node:assert/strict';
 
@@ -12,7 +13,7 @@ const NAMES = ['ann', 'bob', 'cid'];
 const MESSAGES = 120;
 const gate = process.argv[2];
 
-/** Somebody in the room, and what they are told. */
+/** A member of the room, and the events that it gets. */
 class Person {
   heard = [];
   trouble = [];
@@ -33,7 +34,10 @@ class Person {
     return person;
   }
 
-  /** Says its messages, four at a time, every tenth as a whisper; `before` is awaited before some of them. */
+  /**
+   * Sends its messages, four at a time, every tenth as a whisper; `before` is awaited before some
+   * of them.
+   */
   async talk(before) {
     const { user } = this.room;
     const other = NAMES[(NAMES.indexOf(user) + 1) % NAMES.length];
@@ -60,15 +64,15 @@ function check({ room, heard, trouble }, expected) {
   const { user } = room;
   const seqs = heard.map(({ seq }) => seq);
   assert.deepEqual(trouble, [], user);
-  assert.deepEqual(seqs, seqs.toSorted((one, other) => one - other), `${user} is told in order`);
-  assert.deepEqual(heard.map(({ msg }) => msg).toSorted(), expected.toSorted(), `${user} is told each once`);
+  assert.deepEqual(seqs, seqs.toSorted((one, other) => one - other), `${user} gets messages in order`);
+  assert.deepEqual(heard.map(({ msg }) => msg).toSorted(), expected.toSorted(), `${user} gets each message once`);
   for (const name of NAMES) {
     const numbers = heard.filter(({ from }) => from === name).map(({ msg }) => Number(msg.split(' ')[1]));
-    assert.deepEqual(numbers, numbers.toSorted((one, other) => one - other), `${user} is told ${name} in order`);
+    assert.deepEqual(numbers, numbers.toSorted((one, other) => one - other), `${user} gets those of ${name} in order`);
   }
 }
 
-/** What `user` is to be told. */
+/** Returns the messages that `user` must get. */
 function expectedBy(user) {
   const all = NAMES.flatMap((name) => Array.from({ length: MESSAGES }, (_, number) => ({ name, number })));
   const next = (name) => NAMES[(NAMES.indexOf(name) + 1) % NAMES.length];

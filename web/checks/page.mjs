@@ -1,6 +1,6 @@
 // Two people talk on the demo page, each in a Chromium of its own, and one loses its connector.
 //
-//   node page.mjs GATE DIRECTORY      screenshots go to DIRECTORY; with somebody who grants wishes, see wish.mjs
+//   node page.mjs GATE DIRECTORY      screenshots go to DIRECTORY; started by a test that injects faults, see wish.mjs
 
 import assert from 'node:assert/strict';
 import { join } from 'node:path';
@@ -26,7 +26,7 @@ async function say(tab, text) {
   await tab.press('Enter');
 }
 
-/** Says something, and waits until it is there for both. */
+/** Sends a message, and waits until both pages show it. */
 async function talk(from, to, text) {
   await say(from, text);
   await Promise.all([from.until(shows(text)), to.until(shows(text))]);
@@ -92,7 +92,7 @@ for (const tab of [ann, bob]) {
   assert.deepEqual(tab.trouble, []);
 }
 
-// Bob loses his connector. He goes on writing, Ann goes on talking.
+// Bob loses his connector. Both go on sending.
 await wish({ kill: 'connector', port: port(bob) });
 await bob.until(`!document.querySelector('#banner').hidden`);
 await say(bob, 'Can you hear me?');
@@ -106,10 +106,10 @@ for (const tab of [ann, bob]) {
   await tab.until(`document.querySelector('#pending').children.length === 0 && document.querySelector('#banner').hidden`);
 }
 const heard = await texts(ann);
-assert.deepEqual(await texts(bob), heard, 'both are told the same, in one order');
+assert.deepEqual(await texts(bob), heard, 'both get the same messages, in one order');
 assert.equal(new Set(heard).size, heard.length, 'each once');
 assert.deepEqual(heard.filter((text) => text.startsWith('while')).length, 10);
-assert.ok(!(await ann.evaluate(`document.body.textContent.includes('Bob went')`)), 'nobody saw him go');
+assert.ok(!(await ann.evaluate(`document.body.textContent.includes('Bob left')`)), 'no leave was delivered');
 
 // A page that is loaded again goes on, with the newest messages; older ones come by scrolling up.
 for (let number = 1; number <= MANY; number += 1) {
@@ -130,7 +130,7 @@ for (let page = 0; !(await texts(ann)).includes(heard[0]); page += 1) {
 }
 assert.deepEqual(await texts(ann), [...heard, ...Array.from({ length: MANY }, (_, number) => `basket ${number + 1}`)]);
 
-// The same stay in another window: the first one says so, and can take it back.
+// The same membership in another window: the first window shows that, and can take it back.
 const other = await browsers[0].open(`http://${gate}/icon.svg`, DESK);
 const stay = await ann.evaluate(`sessionStorage.getItem('shaddock-stay')`);
 await other.evaluate(`sessionStorage.setItem('shaddock-stay', ${JSON.stringify(stay)})`);
@@ -144,7 +144,7 @@ await other.until(`document.querySelector('#banner-text').textContent.includes('
 await other.click('#leave');
 await other.until(`!document.querySelector('#door').hidden`);
 
-// A name is taken once: who comes under it is told so, at the door.
+// A name is taken once: the form shows the refusal.
 const eve = await browsers[1].open(`http://${gate}/?room=${ROOM}`, DESK);
 await eve.evaluate(`document.querySelector('#user').value = ''`);
 await eve.evaluate(`document.querySelector('#user').focus()`);
@@ -157,7 +157,7 @@ await bob.click('#leave');
 await bob.until(`!document.querySelector('#door').hidden`);
 await ann.until(`document.querySelector('#count').textContent === '1'`);
 for (const tab of [ann, bob, other, eve]) {
-  // The browser itself says that the connector is not there; the page says nothing.
+  // The browser itself reports that the connector is down; the page reports nothing.
   const own = tab.trouble.filter((line) => !line.includes('WebSocket connection to'));
   assert.deepEqual(own, []);
 }

@@ -1,4 +1,4 @@
-// What a program with types may write; checked, and never run.
+// Uses of the package in TypeScript; compiled, and never run.
 
 import { ChatError, connect, PomeloSocket, queryEntry, type ChatMessage, type Room, type RoomState } from '../pomelo-client.js';
 

@@ -1,4 +1,5 @@
-// Asks the test that runs this program for something that only it can do: see cluster/tests/processes/script.rs.
+// Asks the test that runs this program for something that only it can do: see
+// cluster/tests/processes/script.rs.
 
 import { createInterface } from 'node:readline';
 
@@ -9,7 +10,7 @@ export async function wish(what) {
   process.stdout.write(`${JSON.stringify(what)}\n`);
   const { value, done } = await answers.next();
   if (done) {
-    throw new Error(`nobody grants ${JSON.stringify(what)}`);
+    throw new Error(`no test answers ${JSON.stringify(what)}`);
   }
   return value;
 }

@@ -1,0 +1,6 @@
+//! `make fuzz TARGETS=package`: what must hold stands in `fuzz/checks`.
+#![no_main]
+
+libfuzzer_sys::fuzz_target!(|bytes: &[u8]| {
+    fuzz_checks::package(bytes);
+});
