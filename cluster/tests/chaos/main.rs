@@ -7,24 +7,17 @@
 
 mod chaos_cluster;
 mod checker;
-#[path = "../common/configuration.rs"]
-mod configuration;
 mod counts;
 mod history;
 mod lossy_proxy;
 mod pending;
 mod plan;
-#[path = "../common/process.rs"]
-mod process;
 mod report;
 mod round;
-mod servers_file;
 mod signatures;
 mod user;
 mod user_status;
 mod users;
-#[path = "../common/wall_clock.rs"]
-mod wall_clock;
 
 fn number(name: &str) -> Option<u64> {
     #[expect(clippy::disallowed_methods, reason = "a knob of this test, not a setting of the program")]

@@ -28,7 +28,7 @@ pub(crate) async fn run(seed: u64) {
 }
 
 async fn run_phase(cluster: &mut ChaosCluster, users: &Users) -> Result<(), NotRecovered> {
-    cluster.write_keys().await;
+    cluster.write_keys();
     for how in ["accept", "require"] {
         cluster.set_signatures(how);
         cluster.rolling_restart(async |_| users.measure_recovery().await.map(drop)).await?;

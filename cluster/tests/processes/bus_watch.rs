@@ -7,20 +7,22 @@ use shared::bus::{Bus, Message, Subscription};
 use shared::config::settings::NatsSettings;
 use shared::metrics::Metrics;
 use shared::rpc::header;
+use shared::testing::Process;
 use tokio::io::AsyncWriteExt;
+use tokio::process::Command;
 
 use crate::conversation;
-use crate::deployment::Layout;
-use crate::process::{DEADLINE, shaddock};
+use crate::layout::{Layout, SHADDOCK};
 
 /// What `shaddock decode` prints for a payload.
 async fn decode(payload: &[u8]) -> Value {
-    let mut command = shaddock();
+    let mut command = Command::new(SHADDOCK);
+    command.env_clear().kill_on_drop(true);
     let mut child = command.arg("decode").stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
     let mut stdin = child.stdin.take().unwrap();
     stdin.write_all(payload).await.unwrap();
     drop(stdin);
-    let output = tokio::time::timeout(DEADLINE, child.wait_with_output()).await.unwrap().unwrap();
+    let output = tokio::time::timeout(Process::DEADLINE, child.wait_with_output()).await.unwrap().unwrap();
     assert!(output.status.success(), "{output:?}");
     serde_json::from_slice(&output.stdout).unwrap_or_else(|error| panic!("{error}: {output:?}"))
 }
@@ -51,7 +53,7 @@ async fn wait_for_message(watched: &mut Subscription, method: &str, parts: &[&st
             }
         }
     };
-    tokio::time::timeout(DEADLINE, search).await.unwrap_or_else(|_| panic!("no {method} with {parts:?}"))
+    tokio::time::timeout(Process::DEADLINE, search).await.unwrap_or_else(|_| panic!("no {method} with {parts:?}"))
 }
 
 #[tokio::test]
@@ -71,5 +73,5 @@ async fn what_people_do_can_be_watched() {
     assert_eq!(*body, json!({"content": "hello", "target": "*", "from": "ann"}), "{said}");
     wait_for_message(&mut answers, "record", &["ann"]).await;
     wait_for_message(&mut answers, "record", &["ann", "hello"]).await;
-    bus.drain(DEADLINE).await.unwrap();
+    bus.drain(Process::DEADLINE).await.unwrap();
 }

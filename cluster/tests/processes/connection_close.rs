@@ -3,12 +3,12 @@
 use std::time::Duration;
 
 use serde_json::json;
+use shared::testing::Process;
 use tokio::time::{Instant, MissedTickBehavior};
 
-use crate::deployment::Layout;
+use crate::layout::Layout;
 use crate::on_both_layouts;
 use crate::original_client::OriginalClient;
-use crate::process::DEADLINE;
 
 on_both_layouts!(a_forbidden_route_is_kicked, a_silent_client_is_closed);
 
@@ -62,6 +62,6 @@ async fn a_client_notices_lost_heartbeats() {
             }
         }
     };
-    let event = tokio::time::timeout(DEADLINE, noticed).await.unwrap();
+    let event = tokio::time::timeout(Process::DEADLINE, noticed).await.unwrap();
     assert_eq!(event, json!({"event": "heartbeat timeout"}));
 }

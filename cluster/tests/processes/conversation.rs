@@ -1,11 +1,12 @@
 //! The chat demo through the original client: bodies as `docs/protocol.md` and Pomelo's demo have them.
 
 use std::collections::BTreeSet;
+use std::net::SocketAddr;
 
 use serde_json::{Value, json};
+use shared::testing::Deployment;
 
-use crate::configuration::Address;
-use crate::deployment::{Deployment, Layout, users};
+use crate::layout::{Layout, users};
 use crate::on_both_layouts;
 use crate::original_client::OriginalClient;
 
@@ -44,7 +45,7 @@ pub(crate) async fn conversation(deployment: &Deployment) {
     people_leave(gate, &mut ann, bob).await;
 }
 
-async fn two_people(gate: Address) -> (OriginalClient, OriginalClient) {
+async fn two_people(gate: SocketAddr) -> (OriginalClient, OriginalClient) {
     let (mut ann, answer) = OriginalClient::enter("ann", gate, "lobby").await;
     assert_eq!(users(&answer), BTreeSet::from(["ann"]));
     let (bob, answer) = OriginalClient::enter("bob", gate, "lobby").await;
@@ -65,7 +66,7 @@ async fn whisper(ann: &mut OriginalClient, bob: &mut OriginalClient) {
 }
 
 /// One leaves by request, one by disconnecting.
-async fn people_leave(gate: Address, ann: &mut OriginalClient, mut bob: OriginalClient) {
+async fn people_leave(gate: SocketAddr, ann: &mut OriginalClient, mut bob: OriginalClient) {
     let (mut cleo, _) = OriginalClient::enter("cleo", gate, "lobby").await;
     for listener in [&mut *ann, &mut bob] {
         assert_push(&listener.next_push().await, "onAdd", json!({"user": "cleo"}));

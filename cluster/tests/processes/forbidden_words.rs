@@ -1,8 +1,9 @@
 //! Texts that may not be said.
 
 use client::{ChatClient, ClientError, Event, Events, Options};
+use shared::testing::Deployment;
 
-use crate::deployment::{Deployment, Layout};
+use crate::layout::Layout;
 
 async fn enter(deployment: &Deployment, name: &str) -> (ChatClient, Events) {
     let (chat, events) = ChatClient::via_gate(&deployment.gate().to_string(), name, Options::default()).await.unwrap();

@@ -3,8 +3,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::Value;
+use shared::testing::Deployment;
 
-use crate::deployment::{Deployment, Layout, get};
+use crate::layout::{Layout, get};
 use crate::original_client::OriginalClient;
 
 /// Subjects by the name of the connection; inboxes, which are random, all as `_INBOX.name.x.*`.

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use tokio::process::Command;
 
-use crate::deployment::Layout;
+use crate::layout::Layout;
 use crate::script::run_script;
 
 /// The random runs of `web/test/property.test.mjs` take 20 s of processor time, beside other tests.

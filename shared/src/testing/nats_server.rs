@@ -3,14 +3,13 @@
 #![expect(clippy::panic, clippy::expect_used, reason = "fails the test that needs the server, saying why")]
 
 use std::fs;
-use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
 use serde::Deserialize;
 
-use super::eventually;
+use super::{eventually, free_addresses, workspace};
 
 /// How long a start may take on a busy machine.
 const START_WITHIN: Duration = Duration::from_secs(20);
@@ -281,17 +280,6 @@ fn all_stopped(tasks: &Path) -> bool {
 /// The port of the first URL; -1, any free one, before the first start.
 fn port_of(urls: &[String]) -> String {
     urls.first().and_then(|url| url.rsplit(':').next()).unwrap_or("-1").to_owned()
-}
-
-/// Addresses that nobody listens on now; held together, so that they differ.
-fn free_addresses(count: usize) -> Vec<SocketAddr> {
-    let bind = |_| TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("loopback has free ports");
-    let held: Vec<TcpListener> = (0..count).map(bind).collect();
-    held.iter().map(|listener| listener.local_addr().expect("a listener has an address")).collect()
-}
-
-fn workspace() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("..")
 }
 
 fn binary() -> Result<PathBuf, &'static str> {
