@@ -1,5 +1,6 @@
-//! What tests of several crates need: a real nats-server, a connection that breaks on demand, files, waiting on conditions.
-//! Behind the feature `testing`, which only dev-dependencies turn on.
+//! Support for the tests of several crates: a real nats-server, processes of the program,
+//! connections that break on demand, a check of deliveries, files, waits for conditions. It is
+//! behind the feature `testing`, which only dev-dependencies turn on.
 
 mod certificates;
 mod deployment;
@@ -10,6 +11,7 @@ mod process;
 mod scratch;
 mod tcp_proxy;
 mod wall_clock;
+mod witness;
 
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::path::{Path, PathBuf};
@@ -24,8 +26,9 @@ pub use self::process::Process;
 pub use self::scratch::Scratch;
 pub use self::tcp_proxy::TcpProxy;
 pub use self::wall_clock::WallClock;
+pub use self::witness::{Arrival, Witness};
 
-/// How often [`eventually`] looks.
+/// The time between two looks of [`eventually`].
 const LOOK_EVERY: Duration = Duration::from_millis(5);
 
 /// Waits until `holds` returns true; panics with `what` when it has not by the deadline.
