@@ -6,7 +6,7 @@ use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, DnType, IsCa, 
 
 use super::Scratch;
 
-/// An authority that nobody else trusts. The files are gone with it.
+/// An authority that only the test trusts. Its files are removed with it.
 #[derive(Debug)]
 pub struct Certificates {
     scratch: Scratch,

@@ -11,7 +11,7 @@ use serde::Deserialize;
 
 use super::{eventually, free_addresses, workspace};
 
-/// How long a start may take on a busy machine.
+/// The longest that a start may take on a busy machine.
 const START_WITHIN: Duration = Duration::from_secs(20);
 
 /// Time in which a lame duck with a few clients ends.
@@ -69,8 +69,9 @@ impl NatsServer {
         server
     }
 
-    /// A server with this configuration file, which may name the environment variables, and NATS_STORE_DIR for JetStream's
-    /// directory. Addresses are a test's own whatever it says.
+    /// Starts a server with this configuration file, which may name the environment variables, and
+    /// NATS_STORE_DIR for JetStream's directory. The options for addresses override those of the
+    /// file.
     pub async fn start_with_file(file: &Path, environment: &[(&str, &str)]) -> Self {
         let mut server = Self::new(&[]);
         server.configure(file);
@@ -183,7 +184,7 @@ impl NatsServer {
         eventually(START_WITHIN, "nats-server reloads its configuration", async || self.reloads() > before).await;
     }
 
-    /// Times that the server says that it read its configuration again.
+    /// Counts the log lines that announce a reload of the configuration.
     fn reloads(&self) -> usize {
         self.log().matches("Reloaded server configuration").count()
     }
@@ -193,7 +194,7 @@ impl NatsServer {
         fs::read_to_string(self.directory.join("log")).unwrap_or_default()
     }
 
-    /// Lines of the log that tell of a client that did what it may not do.
+    /// Returns the lines of the log about clients that violated a permission.
     pub fn violations(&self) -> Vec<String> {
         self.log().lines().filter(|line| line.contains("Violation")).map(str::to_owned).collect()
     }
@@ -267,11 +268,11 @@ impl Drop for NatsServer {
     }
 }
 
-/// Whether every thread below a `/proc/ID/task` is stopped by a signal.
+/// Returns true if a signal has stopped every thread below a `/proc/ID/task`.
 fn all_stopped(tasks: &Path) -> bool {
     let is_stopped = |task: PathBuf| {
         let stat = fs::read_to_string(task.join("stat")).unwrap_or_default();
-        // The state follows the name, which stands in parentheses and may hold anything.
+        // The state follows the name, which is in parentheses and may hold any character.
         stat.rsplit_once(") ").is_some_and(|(_, rest)| rest.starts_with('T'))
     };
     fs::read_dir(tasks).is_ok_and(|mut tasks| tasks.all(|task| task.is_ok_and(|task| is_stopped(task.path()))))

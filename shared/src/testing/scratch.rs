@@ -18,7 +18,7 @@ impl Scratch {
         Self(fs::canonicalize(path).expect("the directory was made"))
     }
 
-    /// Where it is.
+    /// Returns the path of the directory.
     pub fn path(&self) -> &Path {
         &self.0
     }

@@ -13,7 +13,7 @@ use tokio::sync::watch;
 
 use crate::lifecycle::Lifecycle;
 
-/// What happens to bytes.
+/// The treatment of bytes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Way {
     /// They pass, each read this much later.
@@ -42,7 +42,7 @@ impl TcpProxy {
         Self { address, way }
     }
 
-    /// Where to connect to.
+    /// Returns the address that clients connect to.
     pub fn address(&self) -> SocketAddr {
         self.address
     }
