@@ -15,17 +15,17 @@ use tokio::time::sleep;
 use crate::lossy_proxy::LossyProxy;
 use crate::plan::{Fault, SERVERS, Step};
 
-/// How long the broker stands still.
+/// The time for which the broker is frozen.
 const FROZEN: Duration = Duration::from_secs(3);
 
-/// A client is told soon when its request has no answer, so that it repeats it while the fault lasts.
-/// A lease is short, but longer than a connector is cut or stands still.
+/// A request without a response fails soon, so that the client repeats it while the fault lasts. A
+/// lease is short, but longer than a connector is cut or frozen.
 const SETTINGS: &str = "[rpc]\nrequest_ms = 1500\n[room]\nlease_secs = 7\n[lifecycle]\ndrain_secs = 1";
 
 /// The chat server that is not always there.
 const ADDED: &str = "chat-server-4";
 
-/// Where clients come in.
+/// The addresses that clients connect to.
 #[derive(Debug, Clone)]
 pub(crate) struct EntryPoints {
     gate: String,
@@ -49,7 +49,7 @@ pub(crate) struct ChaosCluster {
 }
 
 impl EntryPoints {
-    /// A connector for somebody, as the gate says or by chance.
+    /// Returns the address of a connector: the one that the gate names for a user, or a random one.
     pub(crate) async fn pick(&self, name: &str, chance: &mut StdRng) -> Result<String, ClientError> {
         if chance.random_range(0..2) == 0 {
             return Ok(self.connectors[chance.random_range(0..self.connectors.len())].clone());
@@ -102,7 +102,7 @@ impl ChaosCluster {
         }
     }
 
-    /// Where the processes' logs are; kept when the test fails.
+    /// Returns the directory of the processes' logs, which is kept when the test fails.
     pub(crate) fn logs(&self) -> &Path {
         self.deployment.installation.path()
     }

@@ -1,8 +1,9 @@
-//! Promises under real faults: real processes over a real broker, people who talk all the while, things that break, and a
-//! checker that compares what everybody was told. All messages between servers must be signed.
+//! Promises under real faults: real processes over a real broker, users who talk all the time,
+//! faults, and a checker that compares what all users received. All messages between servers must
+//! be signed.
 //!
-//! The faults come from a seed, which is printed; `SHADDOCK_CHAOS_SEED=N` repeats its faults (not the machine's timing).
-//! `SHADDOCK_CHAOS_MINUTES=N` makes the round as long.
+//! The faults come from a seed, which is printed; `SHADDOCK_CHAOS_SEED=N` repeats its faults (not
+//! the machine's timing). `SHADDOCK_CHAOS_MINUTES=N` makes the round as long.
 #![expect(clippy::unwrap_used, clippy::panic, reason = "a test")]
 
 mod chaos_cluster;

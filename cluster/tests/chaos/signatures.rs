@@ -1,5 +1,5 @@
-//! Signatures are switched on in a running cluster, a server is added, and keys are changed: process by process, while
-//! users talk.
+//! Signatures are switched on in a running cluster, a server is added, and keys are changed:
+//! process by process, while users talk.
 
 use crate::chaos_cluster::ChaosCluster;
 use crate::checker;
