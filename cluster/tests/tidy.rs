@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use cargo_metadata::{DependencyKind, MetadataCommand};
 
-/// What each crate of the workspace may use of the others.
+/// The crates of the workspace that each crate may use.
 const ALLOWED: [(&str, &[&str]); 7] = [
     ("wire", &[]),
     ("shared", &["wire"]),
@@ -79,7 +79,7 @@ fn subjects_are_spelled_in_one_place() {
 fn files_begin_with_what_they_own() {
     for path in all_sources() {
         let text = std::fs::read_to_string(&path).unwrap();
-        assert!(text.starts_with("//! "), "{} does not say what it is for", path.display());
+        assert!(text.starts_with("//! "), "{} has no header", path.display());
     }
 }
 
@@ -104,7 +104,7 @@ fn the_tests_of_cases_are_there() {
             let [id, package, _, test, text] = row.split('\t').collect::<Vec<_>>()[..] else {
                 panic!("{}: {row:?} has not five columns", table.display());
             };
-            assert!(!text.is_empty(), "{id}: says nothing");
+            assert!(!text.is_empty(), "{id}: has no text");
             let code = texts.entry(package.to_owned()).or_insert_with(|| {
                 let mut files = Vec::new();
                 files_of(&root().join(package), &mut files);

@@ -63,9 +63,10 @@ async fn a_thousand_listeners_miss_nothing_when_their_connector_is_cut_off() {
 
 async fn send_all(speakers: &[Member], texts: impl IntoIterator<Item = u64>) {
     for text in texts {
-        let said: Vec<_> = speakers.iter().enumerate().map(|(room, s)| s.chat.say(&format!("{room} {text}"))).collect();
-        for said in said {
-            said.await.unwrap();
+        let sends: Vec<_> =
+            speakers.iter().enumerate().map(|(room, s)| s.chat.say(&format!("{room} {text}"))).collect();
+        for send in sends {
+            send.await.unwrap();
         }
     }
 }
@@ -96,7 +97,7 @@ async fn a_broker_is_away_and_a_message_is_repeated_until_it_is_committed_once()
         assert!(!reason.is_empty());
     }
     split.nats.restart().await;
-    eventually(DEADLINE, "the message to be said", async || ann.chat.send(&message).await.is_ok()).await;
+    eventually(DEADLINE, "the message to be committed", async || ann.chat.send(&message).await.is_ok()).await;
     let first_answer = ann.chat.send(&message).await.unwrap();
     ann.send("after").await;
     let received = bob.events_before("after").await;
@@ -125,7 +126,7 @@ async fn a_room_is_erased_while_it_has_members() {
     let page = bob.chat.history(History::Last, 10).await.unwrap();
     assert!(page.messages.iter().all(|said| said.msg == "after"), "{page:?}");
     assert_eq!(split.join(1, "cid", "lobby").await.users(), ["ann", "bob", "cid"].into());
-    assert_eq!(bob.next_event().await, Event::Add("cid".to_owned()), "nobody was told that anybody went");
+    assert_eq!(bob.next_event().await, Event::Add("cid".to_owned()), "no leave was pushed");
     for cluster in clusters {
         cluster.stop().await;
     }

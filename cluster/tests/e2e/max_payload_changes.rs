@@ -59,7 +59,7 @@ fn text(number: u64) -> String {
 /// Sends this many long texts at once. After a 503 a text is sent again with the same id, as
 /// clients do.
 async fn burst(member: &Member, from: u64) {
-    let says = (from..from + BURST).map(async |number| {
+    let sends = (from..from + BURST).map(async |number| {
         for _ in 0..5 {
             match member.chat.send(&Message::to_all(&text(number)).with_id(&format!("id-{number}"))).await {
                 Ok(_) => return,
@@ -69,7 +69,7 @@ async fn burst(member: &Member, from: u64) {
         }
         panic!("{number} stays unknown");
     });
-    join_all(says).await;
+    join_all(sends).await;
 }
 
 /// Receives every text once.
@@ -82,7 +82,7 @@ async fn receive_burst(member: &mut Member, from: u64) {
                 assert_ne!(arrival, Arrival::Doubled, "{} at {}", &chat.msg[..4], member.name);
                 count += 1;
             }
-            Event::Gap(gap) => panic!("{} is told of a gap: {gap:?}", member.name),
+            Event::Gap(gap) => panic!("{} gets a gap: {gap:?}", member.name),
             Event::Closed => panic!("{} is closed", member.name),
             _ => {}
         }
@@ -133,7 +133,7 @@ async fn settings_that_do_not_fit_any_more_are_named_until_they_do() {
     // A message that fits is committed all the same; one that cannot fit is refused, at once and
     // clearly.
     let fits = async || ann.chat.say("short").await.is_ok();
-    eventually(DEADLINE, "what is short is said", fits).await;
+    eventually(DEADLINE, "a short message is committed", fits).await;
     let refused = tokio::time::timeout(Duration::from_secs(3), ann.chat.say(&"y".repeat(14_500))).await.unwrap();
     assert!(matches!(refused, Err(ClientError::Refused { code: 413, .. })), "{refused:?}");
     ann.chat.say("short again").await.unwrap();

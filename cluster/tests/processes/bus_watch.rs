@@ -1,4 +1,4 @@
-//! Watching the bus as the README says: what people do is readable there, and being watched changes nothing.
+//! Watching the bus as the README says: messages are readable there, and a watcher changes nothing.
 
 use std::process::Stdio;
 
@@ -14,7 +14,7 @@ use tokio::process::Command;
 use crate::conversation;
 use crate::layout::{Layout, SHADDOCK};
 
-/// What `shaddock decode` prints for a payload.
+/// Returns the output of `shaddock decode` for a payload.
 async fn decode(payload: &[u8]) -> Value {
     let mut command = Command::new(SHADDOCK);
     command.env_clear().kill_on_drop(true);
@@ -27,7 +27,7 @@ async fn decode(payload: &[u8]) -> Value {
     serde_json::from_slice(&output.stdout).unwrap_or_else(|error| panic!("{error}: {output:?}"))
 }
 
-/// Every message says what it is; those about a room name it.
+/// Asserts that a message is labelled; the label of one about a room names the room.
 fn assert_labelled(message: &Message) {
     let label = |name| message.headers.get(name).unwrap_or_else(|| panic!("no {name}: {message:?}"));
     for name in [header::FROM, header::VIEW, header::TRACEPARENT] {
@@ -57,7 +57,7 @@ async fn wait_for_message(watched: &mut Subscription, method: &str, parts: &[&st
 }
 
 #[tokio::test]
-async fn what_people_do_can_be_watched() {
+async fn messages_can_be_watched() {
     let deployment = Layout::SevenProcesses.start("").await;
     let url = deployment.nats.as_ref().unwrap().url();
     let bus = Bus::nats(url, &NatsSettings::default(), "watcher", Metrics::new()).await.unwrap();

@@ -55,7 +55,7 @@ impl Member {
     async fn next_message(&mut self) -> (String, String) {
         loop {
             let event = tokio::time::timeout(Process::DEADLINE, self.events.next()).await;
-            match event.unwrap_or_else(|_| panic!("{} hears nothing", self.name)) {
+            match event.unwrap_or_else(|_| panic!("{} receives nothing", self.name)) {
                 Some(Event::Chat(chat)) => return (chat.from, chat.msg),
                 Some(Event::Closed) | None => panic!("the connection of {} ended", self.name),
                 Some(_) => {}

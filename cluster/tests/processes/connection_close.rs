@@ -1,4 +1,5 @@
-//! Ends of a connection that the original client tells apart: kicked, fallen silent, or the server fell silent.
+//! The ends of a connection that the original client distinguishes: a kick, a silent client, a
+//! silent server.
 
 use std::time::Duration;
 
@@ -40,7 +41,7 @@ async fn a_silent_client_is_closed(layout: Layout) {
     let close = bob.next_event().await;
     assert_eq!((&close["event"], &close["code"]), (&json!("close"), &json!(1000)), "{close}");
     assert!(muted.elapsed() < 2 * Duration::from_secs(1) + SLACK, "after {:?}", muted.elapsed());
-    // Ann said nothing else since before Bob came.
+    // Ann has received nothing else since before Bob joined.
     assert_eq!(ann.next_event().await["route"], "onLeave");
     ann.send_to("still here", "*").await;
 }

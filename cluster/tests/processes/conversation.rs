@@ -10,7 +10,7 @@ use crate::layout::{Layout, users};
 use crate::on_both_layouts;
 use crate::original_client::OriginalClient;
 
-on_both_layouts!(people_talk, a_name_is_taken_once);
+on_both_layouts!(users_talk, a_name_is_taken_once);
 
 /// A push that has these fields with these values, and maybe more.
 fn assert_push(push: &Value, route: &str, fields: Value) {
@@ -22,11 +22,11 @@ fn assert_push(push: &Value, route: &str, fields: Value) {
     assert_eq!(push["body"]["route"], route, "{push}");
 }
 
-async fn people_talk(layout: Layout) {
+async fn users_talk(layout: Layout) {
     conversation(&layout.start("").await).await;
 }
 
-/// What everybody says and hears in the room `lobby`: up to three people, of whom Ann stays.
+/// Runs the conversation in the room `lobby`: up to three members, of whom Ann stays.
 pub(crate) async fn conversation(deployment: &Deployment) {
     let gate = deployment.gate();
     let (mut ann, mut bob) = two_people(gate).await;
@@ -34,7 +34,7 @@ pub(crate) async fn conversation(deployment: &Deployment) {
         for speaker in ["ann", "bob"] {
             let said = if speaker == "ann" { &mut ann } else { &mut bob };
             said.send_to(text, "*").await;
-            // The newcomer was not told of itself, and nothing came between.
+            // The newcomer received no push about itself, and nothing came between.
             for listener in [&mut ann, &mut bob] {
                 let expected = json!({"msg": text, "from": speaker, "target": "*"});
                 assert_push(&listener.next_push().await, "onChat", expected);

@@ -1,5 +1,5 @@
-//! What the program logs: when much goes wrong at once, one line per kind, and no names of rooms;
-//! for machines, one JSON object per line.
+//! The program's log: one line per kind of failure without names of rooms, however often it
+//! happens; for machines, one JSON object per line.
 
 use client::{ChatClient, ClientError, Options};
 use futures_util::future::join_all;
@@ -8,7 +8,7 @@ use tokio::time::Instant;
 
 use crate::layout::{Layout, installation};
 
-/// Rooms in which people go on talking although the log is full.
+/// Rooms in which clients go on sending although the log is full.
 const ROOMS: usize = 40;
 
 /// Times that each of them is refused, a second each.
@@ -103,7 +103,7 @@ async fn json_is_one_object_per_line() {
     find(&objects, "stopped");
 }
 
-/// A start that fails says why in the same form; text says the same in its own.
+/// A start that fails logs its reason in the same form; the text format has the same reason.
 #[tokio::test]
 async fn a_failed_start_is_an_object_too() {
     let installation = installation("");

@@ -63,7 +63,7 @@ impl OriginalClient {
         (client, answer)
     }
 
-    /// Goes through the gate and asks to enter; returns the answer, whatever it is.
+    /// Enters through the gate. Returns the response, also a refusal.
     pub(crate) async fn try_enter(&mut self, gate: SocketAddr, room: &str) -> Value {
         self.gate = Some(format!("ws://{gate}"));
         let (host, port) = (gate.ip(), gate.port());
@@ -99,7 +99,7 @@ impl OriginalClient {
         self.answer(id).await
     }
 
-    /// Says something to `target` and expects it to be in the log then.
+    /// Sends a message to `target`, and expects it to be committed.
     pub(crate) async fn send_to(&mut self, content: &str, target: &str) {
         let message = json!({"content": content, "target": target, "from": self.name});
         let answer = self.request("chat.chatHandler.send", message).await;
@@ -160,7 +160,7 @@ impl OriginalClient {
 
     async fn next(&mut self) -> Value {
         let event = tokio::time::timeout(Process::DEADLINE, self.next_raw_event()).await;
-        event.unwrap_or_else(|_| panic!("{} hears nothing; before: {:?}", self.name, self.kept))
+        event.unwrap_or_else(|_| panic!("{} receives nothing; before: {:?}", self.name, self.kept))
     }
 
     async fn send_command(&mut self, command: &Value) {

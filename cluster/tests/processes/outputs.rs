@@ -52,7 +52,7 @@ async fn send_one_message(installation: &Installation, name: &str) {
         chat.enter(name, "lobby").await.ok()?;
         chat.say("hello").await.ok()
     };
-    eventually(Process::DEADLINE, "a message is said", async || sent().await.is_some()).await;
+    eventually(Process::DEADLINE, "a message is committed", async || sent().await.is_some()).await;
 }
 
 /// Serves, finds NATS again, and stops in order.

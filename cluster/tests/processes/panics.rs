@@ -33,7 +33,7 @@ async fn next(events: &mut Events) -> Event {
     tokio::time::timeout(Process::DEADLINE, events.next()).await.unwrap().unwrap_or(Event::Closed)
 }
 
-/// A room that says where to panic, and whose home is that server.
+/// Returns a room whose name asks for a panic, and whose home is that server.
 fn panicking_room(server: &str) -> String {
     let chat = |id: &&str| Server::new(ServerId::new(id).unwrap(), "127.0.0.1");
     let chats: Vec<Server> = SERVERS[..3].iter().map(chat).collect();
@@ -41,7 +41,8 @@ fn panicking_room(server: &str) -> String {
     (0..).map(|number| format!("panic-in-{server}-{number}")).find(is_home).unwrap()
 }
 
-/// Its process ended because of a panic, and said so; those of all others serve.
+/// Asserts that a server's process ended because of a panic and logged it, and that all other
+/// processes serve.
 async fn assert_ended(deployment: &Deployment, server: &str) {
     let process = deployment.process(server);
     assert_eq!(process.wait().await, Some(1));

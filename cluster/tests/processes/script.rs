@@ -38,7 +38,7 @@ pub(crate) async fn run_script(deployment: &mut Deployment, name: &str, args: &[
     };
     let status = tokio::time::timeout(DEADLINE, playing).await;
     let status = status.unwrap_or_else(|_| panic!("{name} takes longer than {DEADLINE:?}"));
-    assert!(status.success(), "{name}: {status}; it says why above");
+    assert!(status.success(), "{name}: {status}; its output above has the reason");
 }
 
 async fn inject_fault(deployment: &mut Deployment, request: &Value) -> String {

@@ -38,7 +38,8 @@ async fn signal_chats(deployment: &Deployment, signal: &str) {
     }
 }
 
-/// Over NATS the chat servers stand still meanwhile, so that the requests are open when the connector is told to stop.
+/// Over NATS the chat servers are frozen during the stop, so that the requests are open when the
+/// connector gets its signal.
 async fn what_was_accepted_is_answered(layout: Layout) {
     let deployment = layout.start(PATIENT).await;
     let connector = connector_of(&deployment, "ann").await;
@@ -118,7 +119,7 @@ async fn sigquit_hands_over_as_sigterm_does() {
     assert!(deployment.process("connector-server-1").output().contains("sends its clients elsewhere"));
 }
 
-/// Orchestrators tell all at once; nobody waits for who is gone already.
+/// Orchestrators signal all processes at once. A process does not wait for one that has ended.
 #[tokio::test]
 async fn seven_processes_stop_together() {
     let deployment = Layout::SevenProcesses.start("").await;

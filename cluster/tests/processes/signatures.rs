@@ -1,4 +1,5 @@
-//! Keys and the setting `rpc.signatures` at the start of a process: what is refused, what is said.
+//! Keys and the setting `rpc.signatures` at the start of a process: the refusals, and the log
+//! lines.
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
@@ -57,7 +58,7 @@ async fn without_a_broker_nothing_is_signed() {
 }
 
 #[tokio::test]
-async fn production_is_told_that_it_does_not_sign() {
+async fn production_is_warned_that_it_does_not_sign() {
     const WARNING: &str = "rpc.signatures is \"off\"";
     let installation = installation("");
     let nats = NatsServer::start_with_jetstream().await;

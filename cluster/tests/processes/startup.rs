@@ -10,7 +10,7 @@ use shared::testing::{Installation, NatsServer, Process, eventually, http_get};
 use crate::layout::{Layout, get, installation};
 use crate::servers_file::edit;
 
-/// Somebody looks at the terminal all the while.
+/// An operator watches the terminal all the time.
 const SOON: Duration = Duration::from_secs(15);
 
 const WAIT: (&str, &str) = ("SHADDOCK_NATS__WAIT_FOR_BROKER", "true");
@@ -25,7 +25,7 @@ pub(crate) async fn assert_refused(installation: &Installation, args: &[&str], p
     }
 }
 
-/// `nats://` and an address where nobody listens.
+/// Returns `nats://` and an address that no program listens on.
 async fn stopped_broker() -> (NatsServer, String) {
     let mut nats = NatsServer::start_with_jetstream().await;
     nats.kill();
@@ -43,7 +43,7 @@ async fn a_taken_port_is_named() {
 }
 
 #[tokio::test]
-async fn a_health_check_finds_who_runs_here() {
+async fn a_health_check_finds_the_servers_of_this_machine() {
     let deployment = Layout::OneProcess.start("").await;
     deployment.wait_until_ready().await;
     let asking = deployment.installation.start("asking", ["ready"], &[]);
@@ -65,7 +65,7 @@ async fn a_server_alone_needs_nats() {
 }
 
 #[tokio::test]
-async fn who_signs_in_shows_no_secret() {
+async fn signing_in_shows_no_secret() {
     const SECRET: &str = "pa55w0rd";
     let nats = NatsServer::start_with(&["--user", "ann", "--pass", SECRET]).await;
     let installation = installation("");

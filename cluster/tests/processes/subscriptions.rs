@@ -1,4 +1,5 @@
-//! What each process subscribes to, as the broker sees it: few subjects, none per room, user or question.
+//! The subscriptions of each process, as the broker lists them: few subjects, none per room, user
+//! or request.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -45,7 +46,7 @@ fn expected() -> BTreeMap<String, BTreeSet<String>> {
 }
 
 #[tokio::test]
-async fn nobody_subscribes_to_more_than_its_own() {
+async fn each_process_subscribes_to_its_own_subjects_only() {
     let deployment = Layout::SevenProcesses.start("").await;
     assert_eq!(audit(&deployment).await, expected());
     let (_ann, _) = OriginalClient::enter("ann", deployment.gate(), "lobby").await;

@@ -1,4 +1,4 @@
-//! What the program writes to a terminal.
+//! The program's output on a terminal.
 
 use std::process::Stdio;
 
