@@ -43,9 +43,32 @@ const PURE: [&str; 2] = ["wire", "model"];
 
 /// The external crates below those, with what they depend on themselves.
 const PURE_USES: [&str; 26] = [
-    "base64", "block-buffer", "bytes", "cfg-if", "cpufeatures", "crc32fast", "crypto-common", "digest", "hybrid-array",
-    "itoa", "md-5", "memchr", "num-traits", "percent-encoding", "rmp", "rmp-serde", "serde", "serde_bytes", "serde_core",
-    "serde_json", "sha2", "thiserror", "typenum", "zmij", "libc", "proc-macro2",
+    "base64",
+    "block-buffer",
+    "bytes",
+    "cfg-if",
+    "cpufeatures",
+    "crc32fast",
+    "crypto-common",
+    "digest",
+    "hybrid-array",
+    "itoa",
+    "md-5",
+    "memchr",
+    "num-traits",
+    "percent-encoding",
+    "rmp",
+    "rmp-serde",
+    "serde",
+    "serde_bytes",
+    "serde_core",
+    "serde_json",
+    "sha2",
+    "thiserror",
+    "typenum",
+    "zmij",
+    "libc",
+    "proc-macro2",
 ];
 
 fn root() -> PathBuf {
@@ -116,7 +139,7 @@ fn subjects_are_spelled_in_one_place() {
 fn files_begin_with_what_they_own() {
     for path in all_sources() {
         let text = std::fs::read_to_string(&path).unwrap();
-        assert!(text.starts_with("//! "), "{} does not say what it is for", path.display());
+        assert!(text.starts_with("//! "), "{} has no header", path.display());
     }
 }
 
@@ -141,7 +164,7 @@ fn the_tests_of_cases_are_there() {
             let [id, package, _, test, text] = row.split('\t').collect::<Vec<_>>()[..] else {
                 panic!("{}: {row:?} has not five columns", table.display());
             };
-            assert!(!text.is_empty(), "{id}: says nothing");
+            assert!(!text.is_empty(), "{id}: has no text");
             let code = texts.entry(package.to_owned()).or_insert_with(|| {
                 let mut files = Vec::new();
                 files_of(&root().join(package), &mut files);

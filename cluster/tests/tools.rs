@@ -52,7 +52,7 @@ fn stdout(output: &Output) -> &str {
     std::str::from_utf8(&output.stdout).unwrap()
 }
 
-/// What a refused run says.
+/// Returns the output of a refused run.
 fn stderr(output: &Output) -> &str {
     assert_eq!(output.status.code(), Some(1), "{output:?}");
     assert!(output.stdout.is_empty(), "{output:?}");
@@ -60,7 +60,7 @@ fn stderr(output: &Output) -> &str {
 }
 
 #[test]
-fn check_prints_who_listens_where() {
+fn check_prints_the_listeners() {
     let dir = directory("check", SERVERS, "bind = \"10.0.0.1\"");
     let expected = "\
 type       id           told to clients        listens on     admin
@@ -78,7 +78,7 @@ development: 1 gate, 1 connector, 3 chat, 1 warning
 }
 
 #[test]
-fn check_prints_what_clients_are_told() {
+fn check_prints_the_addresses_for_clients() {
     let gate = r#""host": "[::1]", "clientPort": 3014"#;
     let connector =
         r#""host": "10.0.0.5", "clientHost": "in.example.org", "pubHost": "play.example.org", "pubPort": 443"#;
@@ -273,9 +273,9 @@ fn answering(status: &'static str, body: &'static str) -> u16 {
     port
 }
 
-/// A port that nobody listens on, as long as what is returned with it lives.
+/// Returns a port that no program listens on while the second value lives.
 fn silent() -> (u16, UdpSocket) {
-    // Taken as a UDP port, so that the system gives it to nobody who asks for any, and free as a TCP port.
+    // Taken as a UDP port, so that the system gives it to no other program, and free as a TCP port.
     let socket = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
     (socket.local_addr().unwrap().port(), socket)
 }
@@ -317,10 +317,10 @@ fn ports_are_replaced_that_have_the_digits_of_others() {
 }
 
 #[test]
-fn ready_fails_where_nobody_runs() {
+fn ready_fails_where_no_server_runs() {
     let held = ["3014", "3050", "4050", "6050", "6051", "6052"].map(|port| (port, silent()));
     let servers = with_ports(held.each_ref().map(|(port, (silent, _))| (*port, *silent)));
-    let output = run(&directory("nobody", &servers, ""), &["ready"]);
+    let output = run(&directory("none", &servers, ""), &["ready"]);
     assert!(stderr(&output).contains("no server of the environment development runs on this machine"), "{output:?}");
 }
 
@@ -357,7 +357,7 @@ fn decode(input: &[u8]) -> Output {
 }
 
 #[test]
-fn decode_of_a_stream_prints_as_it_comes_and_ends_when_nobody_reads() {
+fn decode_of_a_stream_prints_as_it_comes_and_ends_with_its_reader() {
     let mut child = shaddock(&["decode", "--stream"]).stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
     let mut stdin = child.stdin.take().unwrap();
     let mut stdout = child.stdout.take().unwrap();
@@ -372,7 +372,7 @@ fn decode_of_a_stream_prints_as_it_comes_and_ends_when_nobody_reads() {
     let ended = loop {
         match child.try_wait().unwrap() {
             Some(ended) => break ended,
-            // Fails when nobody reads any more.
+            // Fails once the reader has closed the pipe.
             None => drop(stdin.write_all(b"\x81\xa1v\x01\n")),
         }
     };

@@ -1,10 +1,12 @@
-//! What must hold for the diaries of an act, whatever broke. Pure: notes in, violations out.
+//! The promises that must hold for the histories of a phase, under all faults. Pure: histories in,
+//! violations out.
 //!
-//! **Which order is promised.** A session's messages are committed in the order in which they were sent. A message whose
-//! outcome stayed unknown is sent again under the same id, and is then said once: through one of its tries, nobody
-//! knows which. So a sender's messages must stand in the log as if each had been sent by one of its tries, these
-//! in rising order. A sender that waits for each message before it sends the next is thereby held to its exact order;
-//! one that pipelines may find a repeated message behind those that were on the way with it.
+//! **The promised order.** A session's messages are committed in the order in which they were sent.
+//! A message whose outcome stayed unknown is sent again under the same id and then committed once,
+//! through one of its attempts; which one is not known. So a sender's messages must be in the log
+//! as if each had been sent by one of its attempts, these in rising order. A sender that waits for
+//! each message before it sends the next must get its exact order; one that pipelines may find a
+//! repeated message behind those that were in flight with it.
 
 mod listener;
 mod room;
@@ -19,20 +21,21 @@ use crate::history::History;
 /// Notes shown before and after a violation.
 const EVENTS_AROUND: (usize, usize) = (12, 4);
 
-/// How a promise was broken.
+/// The ways to break a promise.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum ViolationKind {
-    /// Something acknowledged, or seen by others, was not told to one who stayed, nor declared gone.
+    /// A message that was acknowledged, or received by others, was neither delivered to a member
+    /// nor declared gone.
     Lost,
-    /// Something was told twice, or said twice.
+    /// A message was delivered twice, or committed twice.
     Doubled,
     /// Not one order for all, or not the sender's.
     Reordered,
     /// One `seq` has two texts.
     Mixed,
-    /// A message was said that was refused.
+    /// A message was committed although it was refused.
     SentThoughRefused,
-    /// A whisper reached somebody else.
+    /// A whisper was delivered to another member.
     Leaked,
     /// A join of one who was there, a leave of one who was not, or a list of users that is wrong at the end.
     WrongUsers,
@@ -57,7 +60,7 @@ impl fmt::Display for Violation {
 }
 
 impl Violation {
-    /// The violation with what happened to that person around it.
+    /// Returns the violation with the events of that user around it.
     pub(crate) fn describe(&self, histories: &[History]) -> String {
         let mut text = format!("{self}\n");
         let Some(history) = histories.iter().find(|history| history.name == self.who && history.room == self.room)
@@ -85,7 +88,7 @@ pub(crate) fn check(histories: &[History]) -> Vec<Violation> {
     violations
 }
 
-/// Whether anybody still knows of one who went for good.
+/// Returns true if a member list still has a user who departed.
 pub(crate) fn are_departed_known(histories: &[History]) -> bool {
     let knows =
         |history: &History, gone: &History| history.room == gone.room && listener::users(history).contains(&gone.name);
@@ -93,7 +96,7 @@ pub(crate) fn are_departed_known(histories: &[History]) -> bool {
     histories.iter().filter(|history| history.has_departed()).any(is_known)
 }
 
-/// Whether everybody's list of users is what it must be when nobody comes or goes.
+/// Returns true if every member list is right, given that no user joins or leaves any more.
 pub(crate) fn users_agree(histories: &[History]) -> bool {
     histories
         .iter()

@@ -1,4 +1,4 @@
-//! What is counted over all acts.
+//! Counts over all phases.
 
 use runtime::metrics::Counter;
 
@@ -10,13 +10,13 @@ pub(crate) struct Counts {
     pub(crate) refused: Counter,
     /// Tries of messages whose outcome was unknown.
     pub(crate) repeated: Counter,
-    /// Messages told to people, pushed or missed.
+    /// Messages delivered to users, by a push or by a catch-up.
     pub(crate) deliveries: Counter,
-    /// Those of them that came with the answer to `enter`, or behind its cursor.
+    /// Deliveries with the response to `enter`, or behind its cursor.
     pub(crate) missed: Counter,
     /// Memberships taken up again.
     pub(crate) resumes: Counter,
-    /// People who went with their connector, never to come back.
+    /// Users who departed with their connector and never come back.
     pub(crate) gone: Counter,
     /// `onGap`
     pub(crate) gaps: Counter,

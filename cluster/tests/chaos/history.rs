@@ -1,16 +1,16 @@
-//! What people note, in the order in which it happened to them: all that the checker knows.
+//! The events of a user in the order in which it observed them: all that the checker knows.
 
 use std::collections::BTreeSet;
 
 use client::{Chat, Said};
 
-/// One person's notes of one act. A person is in one room, perhaps several times.
+/// One user's events of one phase. A user is in one room, perhaps several times.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct History {
     pub(crate) name: String,
     pub(crate) room: String,
     pub(crate) observations: Vec<Observation>,
-    /// Whether this person was in the room at the end, and had heard what was said last.
+    /// The user was a member at the end, and had received the last messages.
     pub(crate) is_member_at_end: bool,
 }
 
@@ -23,7 +23,7 @@ pub(crate) enum Observation {
     Attempted { number: u64, to: String },
     /// A message is committed.
     Acknowledged { number: u64, seq: u64 },
-    /// A message was refused at its first try: it is never said.
+    /// A message was refused at its first attempt: it is never committed.
     Refused { number: u64 },
     /// A message was pushed.
     Received(Delivery),
@@ -38,7 +38,7 @@ pub(crate) enum Observation {
     Disconnected(String),
     /// The room was left.
     Left,
-    /// The connection ended without our wish, and this person never comes back: the last note.
+    /// The connection was lost, and this user never comes back: the last event.
     Departed,
 }
 
@@ -50,21 +50,21 @@ pub(crate) struct Entered {
     pub(crate) users: BTreeSet<String>,
     /// Ascending, with what was behind the cursor.
     pub(crate) missed: Vec<Delivery>,
-    /// How the membership before goes on; none for a new one.
+    /// The membership before, if it was resumed; none for a new one.
     pub(crate) resumed: Option<Resumed>,
 }
 
 /// A membership that goes on.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Resumed {
-    /// What the person had seen of `epoch`.
+    /// The last `seq` of `epoch` that the user had seen.
     pub(crate) since: u64,
     pub(crate) epoch: u64,
     /// `recovered`
     pub(crate) whole: bool,
 }
 
-/// A message, as it was told.
+/// A message as it was delivered.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Delivery {
     pub(crate) seq: u64,
@@ -74,13 +74,13 @@ pub(crate) struct Delivery {
 }
 
 impl History {
-    /// Whether this person went before the end, never to come back.
+    /// Returns true if the user departed before the end and never comes back.
     pub(crate) fn has_departed(&self) -> bool {
         matches!(self.observations.last(), Some(Observation::Departed))
     }
 }
 
-/// What a person says as message `number`: no two messages of an act have the same text.
+/// Returns the text of a user's message. No two messages of a phase have the same text.
 pub(crate) fn text(name: &str, number: u64) -> String {
     format!("{name} {number}")
 }
@@ -98,12 +98,13 @@ impl From<Said> for Delivery {
 }
 
 impl Delivery {
-    /// Whether this person is told at once. Own whispers are not, only when they were missed.
+    /// Returns true if the message is pushed to this user. A sender gets its own whispers only in a
+    /// catch-up.
     pub(crate) fn is_for(&self, name: &str) -> bool {
         self.to == "*" || self.to == name
     }
 
-    /// Whether this person may ever read it.
+    /// Returns true if the user may read the message at any time.
     pub(crate) fn is_readable_by(&self, name: &str) -> bool {
         self.is_for(name) || self.from == name
     }

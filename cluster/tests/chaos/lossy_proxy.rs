@@ -15,7 +15,7 @@ const NEXT_RECORD: Duration = Duration::from_secs(2);
 
 const POLL: Duration = Duration::from_millis(5);
 
-/// How subjects end on which connectors are told records that they did not ask for.
+/// The end of the subjects on which chat servers push records to connectors.
 const LOSSY_SUFFIX: &str = ".push";
 
 /// Listens on a free port and passes on to one broker. Dropping it closes everything.

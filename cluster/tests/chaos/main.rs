@@ -1,30 +1,24 @@
-//! Promises under real faults: real processes over a real broker, people who talk all the while, things that break, and a
-//! checker that compares what everybody was told. All messages between servers must be signed.
+//! Promises under real faults: real processes over a real broker, users who talk all the time,
+//! faults, and a checker that compares what all users received. All messages between servers must
+//! be signed.
 //!
-//! The faults come from a seed, which is printed; `SHADDOCK_CHAOS_SEED=N` repeats its faults (not the machine's timing).
-//! `SHADDOCK_CHAOS_MINUTES=N` makes the round as long.
+//! The faults come from a seed, which is printed; `SHADDOCK_CHAOS_SEED=N` repeats its faults (not
+//! the machine's timing). `SHADDOCK_CHAOS_MINUTES=N` makes the round as long.
 #![expect(clippy::unwrap_used, clippy::panic, reason = "a test")]
 
 mod chaos_cluster;
 mod checker;
-#[path = "../common/configuration.rs"]
-mod configuration;
 mod counts;
 mod history;
 mod lossy_proxy;
 mod pending;
 mod plan;
-#[path = "../common/process.rs"]
-mod process;
 mod report;
 mod round;
-mod servers_file;
 mod signatures;
 mod user;
 mod user_status;
 mod users;
-#[path = "../common/wall_clock.rs"]
-mod wall_clock;
 
 fn number(name: &str) -> Option<u64> {
     #[expect(clippy::disallowed_methods, reason = "a knob of this test, not a setting of the program")]

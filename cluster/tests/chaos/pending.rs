@@ -1,8 +1,9 @@
-//! A person's messages whose outcome is not known yet. Pure: says what to send next, sends nothing.
+//! A user's messages whose outcome is not known yet. Pure: decides what to send next, sends
+//! nothing.
 
 use std::collections::VecDeque;
 
-/// Messages that a person has on the way at most.
+/// The most messages that a user has in flight.
 pub(crate) const WINDOW: usize = 20;
 
 /// A message to be sent, again perhaps.
@@ -10,7 +11,7 @@ pub(crate) const WINDOW: usize = 20;
 pub(crate) struct PendingMessage {
     pub(crate) number: u64,
     pub(crate) to: String,
-    /// Whether it was sent before: then it may have been said already.
+    /// The message was sent before, so it may be committed already.
     pub(crate) is_retry: bool,
 }
 
@@ -31,7 +32,7 @@ impl PendingMessages {
         Self { open: VecDeque::new(), next: 1, window }
     }
 
-    /// Whether all outcomes are known.
+    /// Returns true if all outcomes are known.
     pub(crate) fn is_empty(&self) -> bool {
         self.open.is_empty()
     }
@@ -81,7 +82,7 @@ impl PendingMessages {
         self.open.iter_mut().for_each(|(_, in_flight)| *in_flight = false);
     }
 
-    /// What is unknown stays so: the membership is over, and with it the ids.
+    /// Gives up all unknown outcomes: the membership has ended, and with it the ids.
     pub(crate) fn abandon(&mut self) {
         self.open.clear();
     }

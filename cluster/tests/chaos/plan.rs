@@ -1,4 +1,4 @@
-//! What breaks and when: a pure function of the seed.
+//! The faults and their times: a pure function of the seed.
 
 use std::ops::Range;
 
@@ -12,7 +12,7 @@ pub(crate) const SERVERS: usize = 3;
 /// Faults of an act that is not short; about three minutes.
 const FAULTS: usize = 28;
 
-/// What can break.
+/// The kinds of faults.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Fault {
     /// `kill -9` of the broker, and a start with what it had stored.
@@ -79,22 +79,23 @@ impl Fault {
         Self::ConnectorClock,
     ];
 
-    /// Whether a server stays dead until others were seen to do without it.
+    /// Returns true if a server stays down until others were seen to serve without it.
     pub(crate) fn leaves_server_down(self) -> bool {
         matches!(self, Self::ChatDead | Self::ConnectorDead)
     }
 
-    /// Whether servers learn of it each at its own moment, after it is done.
+    /// Returns true if servers notice the fault each at its own moment, after it was injected.
     pub(crate) fn is_seen_later(self) -> bool {
         matches!(self, Self::ServersChanged | Self::ChatAdded)
     }
 
-    /// Whether it occurs in an act; a lease, or a change and its opposite twice, take too long for a short one.
+    /// Returns true if the fault occurs in a phase. A lease, or a change and its opposite twice,
+    /// take too long for a short one.
     fn occurs(self, is_short: bool) -> bool {
         !is_short || !matches!(self, Self::ConnectorDead | Self::ConnectorForgotten | Self::ChatAdded)
     }
 
-    /// How long it lasts, in milliseconds.
+    /// The range of the duration, in milliseconds.
     fn duration(self, is_short: bool) -> Range<u64> {
         match self {
             Self::ChatDead if is_short => 2_000..2_001,
@@ -113,16 +114,17 @@ impl Fault {
     }
 }
 
-/// One thing that breaks, after people talked for a while.
+/// One fault, after a time of undisturbed talk.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Step {
     pub(crate) talk_ms: u64,
     pub(crate) kind: Fault,
-    /// Which of the servers of its type, where it concerns one.
+    /// The index of the server of its type, for faults of one server.
     pub(crate) server: usize,
-    /// How long it lasts, where it lasts; at least, where it must be recovered from meanwhile.
+    /// The duration, for faults that have one. The least duration, where users must recover while
+    /// the fault lasts.
     pub(crate) duration_ms: u64,
-    /// Whether clients lose their connections as it begins.
+    /// Clients lose their connections when the fault begins.
     pub(crate) cuts_clients: bool,
     /// Milliseconds by which a wall clock is ahead from now on, and in the next run.
     pub(crate) ahead_ms: [i64; 2],

@@ -1,4 +1,4 @@
-//! What a run shows at its end.
+//! The report at the end of a run.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -14,7 +14,7 @@ use crate::plan::Fault;
 pub(crate) enum Moment {
     /// It is broken; what is made whole at once is so again.
     Broken,
-    /// What stayed dead is back.
+    /// The server that stayed down is back.
     Back,
 }
 
@@ -23,7 +23,7 @@ pub(crate) struct Report {
     pub(crate) seed: u64,
     pub(crate) phases: u64,
     pub(crate) counts: Arc<Counts>,
-    /// How long it took until all was well again.
+    /// The times until all users had recovered.
     recoveries: BTreeMap<(Fault, Moment), Vec<Duration>>,
     violations: BTreeMap<checker::ViolationKind, usize>,
 }
@@ -52,7 +52,7 @@ fn percentile(sorted: &[Duration], percent: usize) -> Duration {
 impl fmt::Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { seed, phases, counts, recoveries, violations } = self;
-        writeln!(f, "seed {seed}, {phases} acts")?;
+        writeln!(f, "seed {seed}, {phases} phases")?;
         writeln!(f, "{:<15} {:>5} {:>16} {:>16}", "fault", "count", "recovery p50 ms", "recovery p99 ms")?;
         for ((kind, since), recoveries) in recoveries {
             let mut sorted = recoveries.clone();
@@ -71,7 +71,7 @@ impl fmt::Display for Report {
             ("of these missed at first", counts.missed.get()),
             ("resumes", counts.resumes.get()),
             ("gone for good", counts.gone.get()),
-            ("gaps told", counts.gaps.get()),
+            ("gaps", counts.gaps.get()),
             ("lost", found(checker::ViolationKind::Lost) as u64),
             ("doubled", found(checker::ViolationKind::Doubled) as u64),
             ("reordered", found(checker::ViolationKind::Reordered) as u64),

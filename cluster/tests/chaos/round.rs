@@ -11,7 +11,7 @@ use crate::plan::{self, Step};
 use crate::report::{Moment, Report};
 use crate::users::{NotRecovered, Users};
 
-/// Violations that are told with what happened around them.
+/// Violations that are printed with the events around them.
 const DESCRIBED: usize = 5;
 
 /// Within this time every server has looked at `servers.json`.
@@ -63,7 +63,7 @@ async fn run_phase(
 ) -> Result<(), NotRecovered> {
     users.measure_recovery().await?;
     for step in steps {
-        // People talk meanwhile.
+        // Users talk during this time.
         sleep(Duration::from_millis(step.talk_ms)).await;
         if step.cuts_clients {
             users.cut();

@@ -1,5 +1,5 @@
-//! Signatures are switched on in a running cluster, a server is added, and keys are changed: process by process, while
-//! users talk.
+//! Signatures are switched on in a running cluster, a server is added, and keys are changed:
+//! process by process, while users talk.
 
 use crate::chaos_cluster::ChaosCluster;
 use crate::checker;
@@ -28,7 +28,7 @@ pub(crate) async fn run(seed: u64) {
 }
 
 async fn run_phase(cluster: &mut ChaosCluster, users: &Users) -> Result<(), NotRecovered> {
-    cluster.write_keys().await;
+    cluster.write_keys();
     for how in ["accept", "require"] {
         cluster.set_signatures(how);
         cluster.rolling_restart(async |_| users.measure_recovery().await.map(drop)).await?;

@@ -1,4 +1,4 @@
-//! A person: keeps a connection, talks, repeats, comes back, and notes everything.
+//! A user: keeps a connection, sends, repeats, resumes, and records every event.
 
 mod arrival;
 mod departure;
@@ -24,29 +24,29 @@ use crate::user_status::Statuses;
 /// Time between attempts of what did not work.
 const RETRY_AFTER: Duration = Duration::from_millis(100);
 
-/// What all people are told to do.
+/// The commands for all users.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(crate) struct Commands {
-    /// Say nothing new, stay where you are.
+    /// Send nothing new, and stay connected.
     pub(crate) quiet: bool,
     /// Go home.
     pub(crate) end: bool,
-    /// The number of the last probe; those who probe say it.
+    /// The number of the last probe, which probers send.
     pub(crate) probe: u64,
-    /// How often connections were to be lost; each time by those whom chance picks.
+    /// The number of times that connections were to be lost; each time chance picks the users.
     pub(crate) cuts: u64,
 }
 
-/// What kind of person it is.
+/// The kinds of users.
 #[derive(Debug, Clone)]
 pub(crate) enum Behaviour {
-    /// Says the numbers of probes, and nothing else.
+    /// Sends the numbers of probes, and nothing else.
     Prober,
-    /// Talks; `window` messages may be on the way. Whispers to its mates.
+    /// Sends messages, with up to `window` in flight, and whispers to its mates.
     Talker { window: usize, mates: Vec<String> },
 }
 
-/// What a person is given.
+/// The parts that a user is made of.
 pub(crate) struct UserConfig {
     pub(crate) behaviour: Behaviour,
     pub(crate) seed: u64,
@@ -129,7 +129,7 @@ impl User {
         }
     }
 
-    /// Lives until it is told to go home.
+    /// Runs until the command to end.
     pub(crate) async fn run(mut self) {
         let mut kept = None;
         while !self.commands.borrow().end {
@@ -182,7 +182,7 @@ impl User {
         }
     }
 
-    /// Says what is to be said now; returns how long to wait for the next time.
+    /// Sends what is due now. Returns the time until the next look.
     fn send_due(&mut self, connection: &Connection) -> Duration {
         if let Some(message) = self.pending.next_retry() {
             self.send(connection, message);
@@ -241,7 +241,8 @@ impl User {
                 self.observe(Observation::Refused { number });
                 self.pending.settle(number);
             }
-            // Of a repeat, an overload says nothing about the tries before; another refusal leaves nothing to wait for.
+            // A retry that is refused for overload has an unknown outcome still: an earlier attempt
+            // may be committed. After another refusal no outcome is left to wait for.
             Err(ClientError::Refused { code, .. }) if ![429, 503, 507].contains(&code) => self.pending.settle(number),
             Err(_) => self.pending.mark_unknown(number),
         }

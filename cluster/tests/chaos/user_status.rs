@@ -1,15 +1,15 @@
-//! Where people say how they are, so that who breaks things knows when all is well again.
+//! The status of users, from which the injector of faults learns that all have recovered.
 
 use std::collections::BTreeMap;
 use std::sync::{Mutex, MutexGuard};
 
-/// How one person is.
+/// The status of one user.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct UserStatus {
     pub(crate) room: String,
     /// Is in the room by its own will; a lost connection changes nothing.
     pub(crate) present: bool,
-    /// The last probe that it heard, or that was over when it came.
+    /// The last probe that the user received, or that was over when it joined.
     pub(crate) last_probe: u64,
     /// Has messages whose outcome is not known.
     pub(crate) has_unknown: bool,
@@ -17,7 +17,7 @@ pub(crate) struct UserStatus {
     pub(crate) connected: bool,
 }
 
-/// How all are, by name.
+/// The status of all users, by name.
 #[derive(Debug, Default)]
 pub(crate) struct Statuses(Mutex<BTreeMap<String, UserStatus>>);
 
@@ -26,12 +26,12 @@ impl Statuses {
         change(self.lock().entry(name.to_owned()).or_default());
     }
 
-    /// Somebody will not come back.
+    /// Removes a user who will not come back.
     pub(crate) fn remove(&self, name: &str) {
         self.lock().remove(name);
     }
 
-    /// Those of whom this does not hold.
+    /// Returns the users whose status does not satisfy a condition.
     pub(crate) fn failing(&self, holds: impl Fn(&UserStatus) -> bool) -> Vec<(String, UserStatus)> {
         let all = self.lock();
         let others = all.iter().filter(|(_, status)| !holds(status));

@@ -1,4 +1,4 @@
-//! All people of one act, in rooms of their own: brought together, asked how they are, and sent home.
+//! All users of one phase, in rooms of their own: started, observed, and stopped.
 
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -19,19 +19,20 @@ use crate::user_status::{Statuses, UserStatus};
 /// Of each chat server as many as of any other.
 const ROOMS: usize = 2 * SERVERS;
 
-/// People in a room, besides the one who probes.
+/// Users in a room, besides the prober.
 const TALKERS: usize = 4;
 
-/// Messages on the way of most people, and of every second room's first, who keeps the exact order.
+/// Messages in flight of most users, and of the first user of every second room, which keeps the
+/// exact order.
 const WINDOWS: [usize; 2] = [crate::pending::WINDOW, 1];
 
 /// The longest that it may take until all is well again.
 const RECOVERS_WITHIN: Duration = Duration::from_secs(45);
 
-/// Time between two probes in a row: each makes everybody talk.
+/// Time between two probes in a row: each makes all users send.
 const PROBE_EVERY: Duration = Duration::from_millis(500);
 
-/// How often is looked.
+/// The time between two looks at a condition.
 const POLL: Duration = Duration::from_millis(5);
 
 /// The rooms of act `number`.
@@ -41,7 +42,7 @@ fn rooms(number: u64) -> Vec<String> {
     (0..SERVERS).flat_map(at).collect()
 }
 
-/// The people of an act.
+/// The users of a phase.
 pub(crate) struct Users {
     histories: Vec<Arc<Mutex<History>>>,
     statuses: Arc<Statuses>,
@@ -49,12 +50,12 @@ pub(crate) struct Users {
     lifecycle: Lifecycle,
 }
 
-/// Something did not become well again; says who waits for what.
+/// A condition did not hold in time. The text names the users that it waits for.
 #[derive(Debug)]
 pub(crate) struct NotRecovered(pub(crate) String);
 
 impl Users {
-    /// Brings people together in the rooms of act `number`; they begin to talk.
+    /// Starts users in the rooms of phase `number`.
     pub(crate) fn start(entry_points: &EntryPoints, seed: u64, number: u64, counts: &Arc<Counts>) -> Self {
         let users = Self {
             histories: Vec::new(),
@@ -75,7 +76,7 @@ impl Users {
         })
     }
 
-    #[expect(clippy::too_many_arguments, reason = "what one person is made of")]
+    #[expect(clippy::too_many_arguments, reason = "the parts of one user")]
     fn spawn_user(
         &mut self,
         name: &str,
@@ -105,16 +106,16 @@ impl Users {
         self.commands.send_modify(|commands| commands.cuts += 1);
     }
 
-    /// Waits until a message sent now was acknowledged in every room, and told to all who are there.
+    /// Waits until a message sent now is acknowledged in every room, and delivered to all members.
     pub(crate) async fn measure_recovery(&self) -> Result<Duration, NotRecovered> {
         let began = Instant::now();
         self.commands.send_modify(|commands| commands.probe += 1);
         let probe = self.commands.borrow().probe;
-        self.wait_for_all("hear the probe", |status| !status.present || status.last_probe >= probe).await?;
+        self.wait_for_all("receive the probe", |status| !status.present || status.last_probe >= probe).await?;
         Ok(began.elapsed())
     }
 
-    /// Probes again and again for so long; says how long the slowest took.
+    /// Probes repeatedly for this time. Returns the duration of the slowest recovery.
     pub(crate) async fn slowest_recovery(&self, time: Duration) -> Result<Duration, NotRecovered> {
         let until = Instant::now() + time;
         let mut slowest = Duration::ZERO;
@@ -125,7 +126,7 @@ impl Users {
         Ok(slowest)
     }
 
-    /// Waits until nobody knows of those any more who went for good.
+    /// Waits until no member list has a departed user.
     pub(crate) async fn wait_until_forgotten(&self) -> Result<(), NotRecovered> {
         let forgetting = async {
             while checker::are_departed_known(&self.histories()) {
@@ -133,10 +134,10 @@ impl Users {
             }
         };
         let done = tokio::time::timeout(RECOVERS_WITHIN, forgetting).await;
-        done.map_err(|_| NotRecovered(format!("people who went are known after {RECOVERS_WITHIN:?}")))
+        done.map_err(|_| NotRecovered(format!("departed users are known after {RECOVERS_WITHIN:?}")))
     }
 
-    /// Lets everybody come to an end, so that nothing is unknown and all know the same.
+    /// Stops new messages, and waits until no outcome is unknown and all users know the same.
     pub(crate) async fn quiesce(&self) -> Result<(), NotRecovered> {
         self.commands.send_modify(|commands| commands.quiet = true);
         self.wait_for_all("be there with nothing unknown", |status| status.connected && !status.has_unknown).await?;
@@ -145,7 +146,8 @@ impl Users {
             let mut history = history.lock().unwrap();
             history.is_member_at_end = !history.has_departed();
         }
-        // Those who have just come back may still be announced; what remains wrong is for the checker to say.
+        // Users who have just resumed may still be announced. The checker reports the member lists
+        // that stay wrong.
         let settled = async {
             while !checker::users_agree(&self.histories()) {
                 sleep(POLL * 20).await;
@@ -155,12 +157,12 @@ impl Users {
         Ok(())
     }
 
-    /// What everybody noted so far.
+    /// Returns the events of all users so far.
     pub(crate) fn histories(&self) -> Vec<History> {
         self.histories.iter().map(|history| history.lock().unwrap().clone()).collect()
     }
 
-    /// Sends everybody home.
+    /// Stops all users.
     pub(crate) async fn stop(self) {
         self.commands.send_modify(|commands| commands.end = true);
         self.lifecycle.stop(RECOVERS_WITHIN).await;

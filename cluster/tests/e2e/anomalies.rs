@@ -1,4 +1,5 @@
-//! What Pomelo's demo gets wrong, and what happens here instead. Numbers are those of the list of its anomalies.
+//! Anomalies of Pomelo's demo, and the behaviour here instead. Numbers are those of the list of its
+//! anomalies.
 
 use client::{Event, routes};
 use serde_json::json;
@@ -7,7 +8,7 @@ use crate::on_both_buses;
 use crate::test_cluster::{Setup, code};
 
 on_both_buses! {
-    a1_whisper_to_nobody,
+    a1_whisper_to_an_absent_member,
     a2_send_before_enter,
     a3_the_same_name_twice,
     a4_entering_another_room,
@@ -18,12 +19,12 @@ on_both_buses! {
     another_name_in_the_same_room,
 }
 
-/// 1: a whisper to somebody who is not here crashed the handler.
-async fn a1_whisper_to_nobody(setup: Setup) {
+/// 1: a whisper to an absent member crashed the handler.
+async fn a1_whisper_to_an_absent_member(setup: Setup) {
     let test = setup.start().await;
     let mut ann = test.join("ann", "lobby").await;
-    assert_eq!(code(ann.chat.whisper("nobody", "psst").await), 500);
-    let answer = ann.chat.request(routes::SEND, &json!({ "content": "psst", "target": "nobody" })).await.unwrap();
+    assert_eq!(code(ann.chat.whisper("absent", "psst").await), 500);
+    let answer = ann.chat.request(routes::SEND, &json!({ "content": "psst", "target": "absent" })).await.unwrap();
     assert!(answer["reason"].as_str().unwrap().starts_with("no-such-member"), "{answer}");
     ann.send("still here").await;
     assert_eq!(ann.next_message().await.1, "still here");
@@ -65,7 +66,7 @@ async fn a3_the_same_name_twice(setup: Setup) {
     test.cluster.stop().await;
 }
 
-/// 4: a second room made a ghost that heard the first and spoke in the second.
+/// 4: a second room left a ghost that received the messages of the first and sent to the second.
 async fn a4_entering_another_room(setup: Setup) {
     let test = setup.start().await;
     let mut ann = test.join("ann", "lobby").await;
@@ -96,7 +97,7 @@ async fn a5_entering_without_a_room(setup: Setup) {
     test.cluster.stop().await;
 }
 
-/// 6: a message without content reached everybody as an empty body.
+/// 6: a message without content reached all members as an empty body.
 async fn a6_send_without_content(setup: Setup) {
     let test = setup.start().await;
     let mut ann = test.join("ann", "lobby").await;

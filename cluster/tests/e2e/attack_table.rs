@@ -1,5 +1,6 @@
-//! The table of attacks in `docs/nats.md`: each attack with one connector's password, and with its password and key file,
-//! while signatures are off and required. Beside it two users of other connectors talk.
+//! The table of attacks in `docs/nats.md`: each attack with one connector's password, and with its
+//! password and key file, while signatures are off and required. Beside it two users of other
+//! connectors exchange messages.
 
 use std::collections::BTreeMap;
 use std::fmt::Write;
@@ -211,7 +212,8 @@ impl AttackTest {
         Self { attacked, attacker, answers, _operator: operator, questions, seen: 0 }
     }
 
-    /// Ann, who is at the victim, says something; its proposal is the last one.
+    /// Ann, who is at the victim, sends a message. Returns its proposal, the last one of the
+    /// victim.
     async fn capture_proposal(&mut self) -> CapturedProposal {
         self.seen += 1;
         let text = format!("seen-{}", self.seen);
@@ -242,7 +244,7 @@ impl AttackTest {
             self.publish(&forged, with_key).await;
         }
         self.attacker.client.flush().await.unwrap();
-        // Twice: a later run is told by the next heartbeats.
+        // Twice: a later run is announced by the next heartbeats.
         self.attacked.exchange_messages().await;
         self.attacked.exchange_messages().await;
         eventually(DEADLINE, "something to be counted", async || self.counters() != before).await;

@@ -35,7 +35,7 @@ pub(crate) struct AttackedCluster {
     pub(crate) clusters: Vec<Cluster>,
     pub(crate) ann: Member,
     pub(crate) bob: Member,
-    said: usize,
+    sent: usize,
 }
 
 impl AttackedCluster {
@@ -59,15 +59,15 @@ impl AttackedCluster {
         let mut ann = world.split.join(1, "ann", "lobby").await;
         let bob = world.split.join(2, "bob", "lobby").await;
         assert_eq!(ann.next_event().await, Event::Add("bob".to_owned()));
-        Self { world, files, clusters, ann, bob, said: 0 }
+        Self { world, files, clusters, ann, bob, sent: 0 }
     }
 
-    /// Both say something and hear it once, and nothing else happens in between.
+    /// Both members send messages and receive each once, and no other event comes between.
     pub(crate) async fn exchange_messages(&mut self) {
         for _ in 0..5 {
-            self.said += 1;
-            let text = self.said.to_string();
-            let (speaker, listener) = if self.said.is_multiple_of(2) {
+            self.sent += 1;
+            let text = self.sent.to_string();
+            let (speaker, listener) = if self.sent.is_multiple_of(2) {
                 (&mut self.ann, &mut self.bob)
             } else {
                 (&mut self.bob, &mut self.ann)
@@ -176,7 +176,7 @@ impl Attacker {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn nothing_is_believed_that_another_server_did_not_sign() {
+async fn messages_that_another_server_did_not_sign_are_dropped() {
     let mut attacked = AttackedCluster::new(Signatures::Require).await;
     let attacker = attacked.attacker().await;
     attacked.exchange_messages().await;
@@ -191,7 +191,7 @@ async fn nothing_is_believed_that_another_server_did_not_sign() {
     attacked.end().await;
 }
 
-/// The attacker reads along, as the operator can, and publishes copies of what the victim said.
+/// The attacker reads the bus, as the operator can, and publishes copies of the victim's messages.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn copies_of_old_messages_change_nothing() {
     let mut attacked = AttackedCluster::new(Signatures::Require).await;

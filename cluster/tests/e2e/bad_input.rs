@@ -26,7 +26,7 @@ struct Socket {
     packages: VecDeque<Package>,
 }
 
-/// What a row of the tables leads to.
+/// The outcome of a row of the tables.
 #[derive(Debug)]
 enum Outcome {
     /// The connection is closed with code 1000, without a word.
@@ -60,7 +60,7 @@ fn request_with(route: &str, body: &[u8]) -> Vec<u8> {
     message.encode_package().unwrap().to_vec()
 }
 
-/// Rows for a connection that said nothing yet.
+/// Rows for a connection that sent nothing yet.
 fn before_the_handshake() -> Vec<(&'static str, Vec<u8>, Outcome)> {
     vec![
         ("type 0", package(0, b""), Outcome::Closed),
@@ -156,7 +156,7 @@ fn handshake() -> Vec<u8> {
 }
 
 async fn send(socket: &mut Socket, bytes: Vec<u8>) {
-    // A connection that the server closes meanwhile says so when it is read.
+    // The server may close the connection meanwhile. The next read shows that.
     socket.stream.send(Frame::Binary(bytes.into())).await.ok();
 }
 
@@ -214,7 +214,7 @@ async fn closed(socket: &mut Socket, what: &str) {
     loop {
         match next(socket).await {
             Ok(package) => {
-                assert_eq!(package.kind, PackageKind::Heartbeat, "{what}: told {package:?} instead of closed")
+                assert_eq!(package.kind, PackageKind::Heartbeat, "{what}: received {package:?} instead of a close")
             }
             Err(code) => return assert_eq!(code, Some(1000), "{what}"),
         }
@@ -257,7 +257,8 @@ async fn check_row(mut socket: Socket, what: &str, bytes: Vec<u8>, then: Outcome
     }
 }
 
-/// Each room's first member speaks, and all ten hear that and nothing else but who came after them.
+/// The first member of each room sends a message, and all ten receive it, and nothing else but
+/// those who joined after them.
 async fn all_others_receive(others: &mut [Member]) {
     for room in others.chunks_mut(10) {
         room[0].send("end").await;

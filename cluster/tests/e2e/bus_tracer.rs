@@ -1,4 +1,5 @@
-//! Somebody watches all of the bus: then "no responders" never comes, and nothing may hang on it.
+//! A tracer subscribes to all of the bus: then the broker never reports "no responders", and
+//! nothing may depend on it.
 
 use std::collections::BTreeSet;
 
@@ -26,7 +27,7 @@ async fn a_tracer_changes_nothing() {
         let message = message.unwrap_or_else(|_| panic!("{wanted:?} were not seen")).unwrap();
         let method = message.headers.get(header::METHOD).map(str::to_owned);
         if method.is_none() && ["_INBOX.", "$JS.", "log."].iter().any(|kind| message.subject.starts_with(kind)) {
-            // The bus asks itself whether it is heard, or JetStream for a room's records.
+            // The bus checks its own subscription, or reads a room's records from JetStream.
             continue;
         }
         for name in [header::METHOD, header::FROM, header::VIEW, header::TRACEPARENT] {

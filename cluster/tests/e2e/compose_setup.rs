@@ -68,7 +68,7 @@ impl Directories {
         command
     }
 
-    /// Adds an entry, as the README says.
+    /// Adds an entry, as the README shows.
     fn add_chat_server(&self, id: &str) {
         let path = self.scratch.path().join("servers.json");
         let mut servers: serde_json::Value = serde_json::from_str(&fs::read_to_string(&path).unwrap()).unwrap();
@@ -144,13 +144,13 @@ async fn wait_for_state(split: &SplitCluster, id: &str, state: &str) {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_cluster_runs_as_compose_sets_it_up_and_grows_while_people_talk() {
+async fn a_cluster_runs_as_compose_sets_it_up_and_grows_under_load() {
     let directories = Directories::new();
     let first = directories.set_up(&[]).await;
     assert!(first.starts_with("10 users, new: sys, operator, tracer, gate-server-1, "), "{first}");
     let nats = directories.nats().await;
     let url = nats.url().to_owned();
-    assert!(async_nats::connect(&url).await.is_err(), "whoever does not sign in is refused");
+    assert!(async_nats::connect(&url).await.is_err(), "a client that does not sign in is refused");
     let mut split = SplitCluster::on(nats, LogKind::JetStream);
     let password_file = directories.secrets().join("passwords/{id}").to_string_lossy().into_owned();
     split.settings.nats = NatsSettings { user: "{id}".to_owned(), password_file, ..NatsSettings::default() };
@@ -199,7 +199,7 @@ fn with_chat_server(servers: &Servers, id: &str) -> Servers {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_tracer_hears_everything_and_publishes_nothing() {
+async fn a_tracer_receives_everything_and_publishes_nothing() {
     let directories = Directories::new();
     directories.set_up(&[]).await;
     let printed = directories.set_up(&["tracer"]).await;
@@ -226,7 +226,7 @@ async fn a_tracer_hears_everything_and_publishes_nothing() {
 
 /// NATS reads the users when it starts; one that has other users is not taken for one that has these.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_broker_that_cannot_reload_is_told_apart() {
+async fn a_broker_that_cannot_reload_is_reported() {
     let directories = Directories::new();
     let silent = directories.set_up(&["--nats", "nats://127.0.0.1:1"]).await;
     assert!(silent.ends_with("; NATS does not run yet at 127.0.0.1:1\n"), "{silent}");

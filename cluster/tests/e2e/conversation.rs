@@ -7,14 +7,14 @@ use crate::on_both_buses;
 use crate::test_cluster::{Setup, code};
 
 on_both_buses! {
-    people_talk_across_connectors,
+    messages_cross_connectors,
     a_whisper_is_for_one,
-    comings_and_goings_are_told,
+    joins_and_leaves_are_pushed,
     the_gate_knows_a_connector,
     answers_are_the_demos,
 }
 
-async fn people_talk_across_connectors(setup: Setup) {
+async fn messages_cross_connectors(setup: Setup) {
     let test = setup.start().await;
     let mut members = Vec::new();
     for (connector, name) in ["ann", "bob", "cid"].into_iter().enumerate() {
@@ -50,7 +50,7 @@ async fn a_whisper_is_for_one(setup: Setup) {
     test.cluster.stop().await;
 }
 
-async fn comings_and_goings_are_told(setup: Setup) {
+async fn joins_and_leaves_are_pushed(setup: Setup) {
     let test = setup.start().await;
     let mut ann = test.join("ann", "lobby").await;
     let bob = test.join("bob", "lobby").await;
@@ -89,7 +89,7 @@ async fn answers_are_the_demos(setup: Setup) {
     let body = json!({ "rid": "lobby", "content": "hi", "from": "somebody else", "target": "*" });
     let sent = ann.request(client::routes::SEND, &body).await.unwrap();
     assert_eq!(sent["code"], json!(200), "{sent}");
-    let Some(Event::Chat(chat)) = events.next().await else { panic!("nothing was heard") };
+    let Some(Event::Chat(chat)) = events.next().await else { panic!("nothing was received") };
     assert_eq!((chat.from.as_str(), chat.seq), ("ann", sent["seq"].as_u64().unwrap()));
     test.cluster.stop().await;
 }

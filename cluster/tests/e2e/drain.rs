@@ -1,4 +1,5 @@
-//! Servers that are stopped while others go on, as in a rolling restart: nobody waits for a heartbeat to be missed.
+//! Servers that are stopped while others go on, as in a rolling restart: clients do not wait until
+//! a heartbeat is missed.
 
 use client::{ChatClient, Entered, Event, Options, Resume};
 use cluster::LogKind;
@@ -10,8 +11,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use crate::split_cluster::{SplitCluster, home};
 use crate::test_cluster::address;
 
-/// A chat server that ends hands its rooms over: what is sent meanwhile has its answer within a deadline in which no missed
-/// heartbeat is noticed, and nobody is told that anybody went.
+/// A chat server that ends hands its rooms over: a message that is sent meanwhile has its response
+/// within a deadline in which no missed heartbeat is noticed, and no member is reported as gone.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_chat_server_that_ends_hands_its_rooms_over() {
     let mut split = SplitCluster::new(LogKind::JetStream).await;
@@ -19,7 +20,7 @@ async fn a_chat_server_that_ends_hands_its_rooms_over() {
     split.settings.rpc.heartbeat_ms = 1_000;
     split.settings.rpc.request_ms = 1_500;
     split.settings.session.request_burst = 100_000;
-    // The broker cannot say that nobody listens.
+    // With a tracer the broker cannot report that there are no responders.
     let tracer = async_nats::connect(split.nats.url()).await.unwrap();
     let _traced = tracer.subscribe(">").await.unwrap();
     let home = home(&split.servers, "lobby");
@@ -37,15 +38,15 @@ async fn a_chat_server_that_ends_hands_its_rooms_over() {
         stopped.store(true, Ordering::Relaxed);
     };
     let talk = async {
-        let mut said = 0;
-        while said < 20 || !stopped.load(Ordering::Relaxed) {
-            said += 1;
-            ann.send(&format!("{said}")).await;
+        let mut sent = 0;
+        while sent < 20 || !stopped.load(Ordering::Relaxed) {
+            sent += 1;
+            ann.send(&format!("{sent}")).await;
         }
-        said
+        sent
     };
-    let ((), said) = tokio::join!(stop, talk);
-    for number in 1..=said {
+    let ((), sent) = tokio::join!(stop, talk);
+    for number in 1..=sent {
         let Event::Chat(chat) = bob.next_event().await else { panic!("something else than a message") };
         assert_eq!(chat.msg, number.to_string());
     }

@@ -1,4 +1,4 @@
-//! Large rooms: how many are there is told instead of who comes and goes, and names are read in pages.
+//! Large rooms: totals are broadcast instead of joins and leaves, and names are read in pages.
 
 use client::Event;
 
@@ -6,7 +6,7 @@ use crate::on_both_buses;
 use crate::test_cluster::{Member, Setup, code};
 
 on_both_buses! {
-    a_large_room_tells_totals_until_it_is_small_again,
+    a_large_room_gets_totals_until_it_is_small_again,
     names_are_read_in_pages,
     pages_are_for_members,
 }
@@ -17,7 +17,7 @@ fn large() -> impl FnOnce(&mut runtime::config::Settings) {
     |settings| settings.room.large_members = 5
 }
 
-/// What a person is told up to a total, totals before it left out.
+/// Returns the events before a total, without the totals before it.
 async fn events_before_total(member: &mut Member, wanted: (u64, bool)) -> Vec<Event> {
     let mut before = Vec::new();
     loop {
@@ -45,7 +45,7 @@ async fn read_all(member: &Member) -> Vec<String> {
     }
 }
 
-async fn a_large_room_tells_totals_until_it_is_small_again(setup: Setup) {
+async fn a_large_room_gets_totals_until_it_is_small_again(setup: Setup) {
     let test = setup.with(large()).start().await;
     let mut members = Vec::new();
     for (index, name) in NAMES.into_iter().enumerate() {
@@ -78,7 +78,7 @@ async fn names_are_read_in_pages(setup: Setup) {
     for (index, name) in NAMES.into_iter().enumerate() {
         members.push(test.join_at(index % 3, name, "lobby").await);
         let here = &NAMES[..=index];
-        // Whoever is in reads at least itself and all before, through whatever connector.
+        // A member reads at least itself and all who joined before, through each connector.
         assert_eq!(read_all(&members[index]).await, here);
     }
     // A name that is not there has a place all the same.

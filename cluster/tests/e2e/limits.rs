@@ -1,4 +1,5 @@
-//! Every limit: who passes it gets a clear answer or a clean close, and nobody else notices.
+//! Every limit: a client beyond it gets a clear response or a clean close, and no other client
+//! notices.
 
 use client::{ChatClient, ClientError, Event, Options, routes};
 use model::settings::Forbidden;
@@ -19,9 +20,9 @@ on_both_buses! {
     rooms_have_a_most,
     names_have_a_form,
     packages_have_a_size,
-    who_reads_nothing_is_closed,
-    who_says_nothing_is_closed,
-    who_enters_nothing_is_closed,
+    a_client_that_reads_nothing_is_closed,
+    a_client_that_sends_nothing_is_closed,
+    a_client_that_enters_no_room_is_closed,
     pages_of_others_are_refused,
     the_gate_answers_over_http,
     servers_have_a_most,
@@ -114,14 +115,14 @@ async fn packages_have_a_size(setup: Setup) {
     test.cluster.stop().await;
 }
 
-async fn who_reads_nothing_is_closed(setup: Setup) {
+async fn a_client_that_reads_nothing_is_closed(setup: Setup) {
     let setup = setup.with(|settings| {
         settings.session.max_outbound_bytes = 256 * 1024;
         settings.session.requests_per_sec = 10_000;
         settings.session.request_burst = 10_000;
     });
     let test = setup.start().await;
-    // A client whose events nobody takes stops reading when its queue is full: here a raw socket that never reads.
+    // The client library stops reading when its event queue is full. Here a raw socket never reads.
     let stalled = stalled_member(&test.connector(0)).await;
     let mut bob = test.join_at(0, "bob", "lobby").await;
     let text = "x".repeat(16_000);
@@ -132,10 +133,10 @@ async fn who_reads_nothing_is_closed(setup: Setup) {
         if metrics.sessions_closed_slow.get() > 0 {
             break;
         }
-        assert!(round < 1_999, "the deaf client was never closed");
+        assert!(round < 1_999, "the stalled client was never closed");
     }
     loop {
-        if bob.next_event().await == Event::Leave("deaf".to_owned()) {
+        if bob.next_event().await == Event::Leave("stalled".to_owned()) {
             break;
         }
     }
@@ -159,7 +160,7 @@ async fn stalled_member(
     socket
 }
 
-async fn who_enters_nothing_is_closed(setup: Setup) {
+async fn a_client_that_enters_no_room_is_closed(setup: Setup) {
     let test = setup.with(|settings| settings.frontend.enter_secs = 1).start().await;
     let (_chat, mut events) = test.connect(0).await;
     let mut bob = test.join("bob", "lobby").await;
@@ -185,7 +186,7 @@ async fn servers_have_a_most(setup: Setup) {
 }
 
 /// Neither a silent TCP connection, nor a websocket without a handshake, nor half an HTTP request stays.
-async fn who_says_nothing_is_closed(setup: Setup) {
+async fn a_client_that_sends_nothing_is_closed(setup: Setup) {
     let test = setup.with(|settings| settings.frontend.handshake_secs = 1).start().await;
     let address = test.connector(0);
     for beginning in ["", "GET / HT", "GET / HTTP/1.1\r\nHost: x\r\n"] {

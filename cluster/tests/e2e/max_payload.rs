@@ -29,7 +29,7 @@ async fn settings_that_need_more_than_the_broker_takes_are_refused_at_start() {
     split.settings.session.max_package = 64 * 1024;
     let said = split.start_error("chat-server-1").await;
     assert!(said.contains("session.max_package = 65536") && said.contains("max_payload is 65536"), "{said}");
-    // What it says to do helps.
+    // The remedy in the message helps.
     let lower = said.split("lower the setting to ").nth(1).and_then(|rest| rest.split(',').next()).unwrap();
     split.settings.session.max_package = lower.parse().unwrap();
     split.start("chat-server-1").await.stop().await;
@@ -78,7 +78,7 @@ async fn a_room_is_filled_and_its_owner_dies(mut split: SplitCluster) {
     let mut servers = vec![split.start("connector-server-1").await, split.start("connector-server-2").await];
     let mut members = join_many(&split, 0).await;
     members.extend(join_many(&split, 1).await);
-    // Whoever comes last is told the whole state, and so is who takes over.
+    // The last newcomer gets the whole state, and so does the server that takes over.
     servers.push(split.start("connector-server-3").await);
     let mut last = split.join(2, "last", ROOM).await;
     assert_eq!(last.entered.total, 401);

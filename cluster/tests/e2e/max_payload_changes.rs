@@ -7,7 +7,7 @@ use client::{ClientError, Event, Message};
 use cluster::{Cluster, LogKind};
 use futures_util::future::join_all;
 use model::ids::ServerId;
-use testkit::{NatsServer, eventually, http_get};
+use testkit::{Arrival, NatsServer, Witness, eventually, http_get};
 
 use crate::readiness::assert_named;
 use crate::split_cluster::SplitCluster;
@@ -17,7 +17,7 @@ const USUAL: &str = "max_payload: 1MB";
 const SMALL: &str = "max_payload: 32KB";
 
 /// Messages of a burst; together far more than a small broker takes in one.
-const BURST: usize = 60;
+const BURST: u64 = 60;
 
 const ROOM: &str = "lobby";
 const CHATS: [&str; 2] = ["chat-server-1", "chat-server-2"];
@@ -45,20 +45,21 @@ async fn stop(servers: Vec<Cluster>) {
     }
 }
 
-/// What `/readyz` of a running server says.
+/// Returns the response of `/readyz` of a running server.
 async fn readiness(server: &Cluster, id: &str) -> (u16, String) {
     let port = server.servers().find(&ServerId::new(id).unwrap()).unwrap().1.port.unwrap();
     let answer = http_get((Ipv4Addr::LOCALHOST, port), "/readyz", &["Host: localhost"]).await.unwrap();
     (answer.status, answer.body)
 }
 
-fn text(number: usize) -> String {
+fn text(number: u64) -> String {
     format!("{number:04} {}", "x".repeat(7_500))
 }
 
-/// Says so many long texts at once; who is told 503 says it again with the same id, as clients do.
-async fn burst(member: &Member, from: usize) {
-    let says = (from..from + BURST).map(async |number| {
+/// Sends this many long texts at once. After a 503 a text is sent again with the same id, as
+/// clients do.
+async fn burst(member: &Member, from: u64) {
+    let sends = (from..from + BURST).map(async |number| {
         for _ in 0..5 {
             match member.chat.send(&Message::to_all(&text(number)).with_id(&format!("id-{number}"))).await {
                 Ok(_) => return,
@@ -68,27 +69,30 @@ async fn burst(member: &Member, from: usize) {
         }
         panic!("{number} stays unknown");
     });
-    join_all(says).await;
+    join_all(sends).await;
 }
 
-/// Every text is heard once.
-async fn receive_burst(member: &mut Member, from: usize) {
-    let mut received = Vec::new();
-    while received.len() < BURST {
+/// Receives every text once.
+async fn receive_burst(member: &mut Member, from: u64) {
+    let (mut witness, mut count) = (Witness::default(), 0);
+    while count < BURST {
         match member.next_event().await {
-            Event::Chat(chat) if chat.msg.len() > 7_000 => received.push(chat.msg[..4].parse::<usize>().unwrap()),
-            Event::Gap(gap) => panic!("{} is told of a gap: {gap:?}", member.name),
+            Event::Chat(chat) if chat.msg.len() > 7_000 => {
+                let arrival = witness.receive((), chat.msg[..4].parse().unwrap());
+                assert_ne!(arrival, Arrival::Doubled, "{} at {}", &chat.msg[..4], member.name);
+                count += 1;
+            }
+            Event::Gap(gap) => panic!("{} gets a gap: {gap:?}", member.name),
             Event::Closed => panic!("{} is closed", member.name),
             _ => {}
         }
     }
-    received.sort_unstable();
-    assert_eq!(received, (from..from + BURST).collect::<Vec<_>>(), "{}", member.name);
+    assert_eq!(witness.lost(&(), from..from + BURST), [0; 0], "{}", member.name);
 }
 
 /// Proposals of the usual size kill the connection of who sends them; they must not be sent for ever.
 #[tokio::test(flavor = "multi_thread")]
-async fn a_burst_after_max_payload_fell_is_said_in_smaller_proposals() {
+async fn a_burst_after_max_payload_fell_is_committed_in_smaller_proposals() {
     let mut split = split_cluster(12 * 1024).await;
     let servers = started(&mut split).await;
     let (ann, mut bob) = (split.join(0, "ann", ROOM).await, split.join(1, "bob", ROOM).await);
@@ -108,14 +112,14 @@ async fn a_burst_after_max_payload_fell_is_said_in_smaller_proposals() {
     stop(servers).await;
 }
 
-/// A connection to the broker whose client goes on with what it said when the connection was made.
+/// The client library of the broker keeps the limit that it got when the connection was made.
 #[tokio::test(flavor = "multi_thread")]
 async fn settings_that_do_not_fit_any_more_are_named_until_they_do() {
     let mut split = split_cluster(64 * 1024).await;
     let servers = started(&mut split).await;
     let ann = split.join(0, "ann", ROOM).await;
     split.nats.reconfigure(SMALL).await;
-    // With a connection made anew each server hears of it.
+    // Each server learns the limit with a new connection.
     split.nats.restart().await;
     let ids = CHATS.into_iter().chain(["connector-server-1"]);
     for (server, id) in servers.iter().zip(ids.clone()) {
@@ -126,9 +130,10 @@ async fn settings_that_do_not_fit_any_more_are_named_until_they_do() {
         .await;
     }
     assert_named(&servers[0], CHATS[0], "payload").await;
-    // What fits is said all the same; what cannot is refused, at once and clearly.
+    // A message that fits is committed all the same; one that cannot fit is refused, at once and
+    // clearly.
     let fits = async || ann.chat.say("short").await.is_ok();
-    eventually(DEADLINE, "what is short is said", fits).await;
+    eventually(DEADLINE, "a short message is committed", fits).await;
     let refused = tokio::time::timeout(Duration::from_secs(3), ann.chat.say(&"y".repeat(14_500))).await.unwrap();
     assert!(matches!(refused, Err(ClientError::Refused { code: 413, .. })), "{refused:?}");
     ann.chat.say("short again").await.unwrap();

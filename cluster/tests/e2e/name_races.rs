@@ -1,4 +1,4 @@
-//! One session per name and room, whoever races for it and wherever.
+//! One session per name and room, over all connectors that race for it.
 
 use client::{ChatClient, Event, Events, Options};
 use futures_util::future::join_all;
@@ -35,7 +35,7 @@ async fn one_of_many_that_race_for_a_name_gets_it(setup: Setup) {
         assert_eq!(winners.len(), 1, "{entered:?}");
         let ((winner, _), _) = winners[0];
         winner.leave().await.unwrap();
-        // The name is free again, for whoever comes first.
+        // The name is free again, for the first that enters.
         racers[0].0.enter("ann", &room).await.unwrap();
     }
     test.cluster.stop().await;
@@ -46,7 +46,7 @@ async fn the_newest_of_many_that_race_for_a_name_stays(setup: Setup) {
     for round in 0..ROUNDS {
         let room = format!("room-{round}");
         let mut racers = racers(&test).await;
-        // One who was displaced before its answer is told that its name is taken.
+        // A session that was displaced before its response gets "the name is taken".
         join_all(racers.iter().map(|(racer, _)| racer.enter("ann", &room))).await;
         let mut kicked = 0;
         for (_, events) in &mut racers {
@@ -59,7 +59,8 @@ async fn the_newest_of_many_that_race_for_a_name_stays(setup: Setup) {
     test.cluster.stop().await;
 }
 
-/// Whether a racer is sent away for its name; the one that stays is found when all others are.
+/// Returns true if a racer is kicked for its name. The one that stays is found when all others were
+/// kicked.
 async fn wait_for_kick(events: &mut Events, others: usize) -> bool {
     if others == 0 {
         return false;

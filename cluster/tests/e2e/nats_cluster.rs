@@ -1,5 +1,5 @@
-//! Three NATS servers with three replicas of the log, while people talk: the one that leads dies
-//! and comes back, and each is restarted in turn.
+//! Three NATS servers with three replicas of the log, while users talk: the leader dies and comes
+//! back, and each is restarted in turn.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -19,11 +19,12 @@ use crate::test_cluster::{DEADLINE, Member};
 /// Held by the test that runs. Six servers that write to one disk would make each other slow.
 static THREE_SERVERS: Mutex<()> = Mutex::const_new(());
 
-/// Each with somebody who talks, and somebody who listens.
+/// Rooms, each with one sender and one listener.
 const ROOMS: usize = 4;
 
-/// The longest that a room may be without service when another server leads. Until then it is JetStream's time: a replica stands
-/// for election when it heard nothing from the leader for four to nine seconds.
+/// The longest that a room may be without service when another server leads. Until then JetStream
+/// sets the time: a replica stands for election when it received nothing from the leader for four
+/// to nine seconds.
 const BACK_WITHIN: Duration = Duration::from_secs(5);
 
 /// The slowest send while servers are restarted in order. A lame duck hands over what it leads, so
@@ -31,29 +32,30 @@ const BACK_WITHIN: Duration = Duration::from_secs(5);
 /// its way.
 const SLOWEST: Duration = Duration::from_secs(5);
 
-/// Messages that are said in each room before the death, while the server is away, and after its return.
+/// Messages of each room before the death, while the server is down, and after its return.
 const MESSAGES: usize = 100;
 
 const LAST: &str = "the end";
 
-/// What the rooms' speakers have said, and whether they are to end.
+/// The progress of the rooms' senders, and the signal to end.
 #[derive(Default)]
 struct Progress {
-    said: [AtomicUsize; ROOMS],
+    sent: [AtomicUsize; ROOMS],
     is_over: AtomicBool,
 }
 
 impl Progress {
-    /// Waits until each room has heard so many more messages.
+    /// Waits until each room has committed this many more messages.
     async fn wait_for_more(&self, deadline: Duration, more: usize) {
-        let counts = || self.said.each_ref().map(|said| said.load(Ordering::Relaxed));
+        let counts = || self.sent.each_ref().map(|sent| sent.load(Ordering::Relaxed));
         let before = counts();
         let all = || counts().iter().zip(before).all(|(now, before)| *now >= before + more);
         eventually(deadline, &format!("{more} messages in each room"), async || all()).await;
     }
 }
 
-/// Says numbers, each until it is acknowledged, by the same id; returns their `seq`, and the longest wait for one.
+/// Sends numbers, each with its id until it is acknowledged. Returns their `seq`, and the longest
+/// wait for one.
 async fn send_numbers(member: Member, room: usize, progress: Arc<Progress>) -> (Vec<u64>, Duration) {
     let (mut seqs, mut longest) = (Vec::new(), Duration::ZERO);
     loop {
@@ -64,21 +66,21 @@ async fn send_numbers(member: Member, room: usize, progress: Arc<Progress>) -> (
         let sent = loop {
             match member.chat.send(&message).await {
                 Ok(sent) => break sent,
-                // Unknown: whether it is in the log, its repeat tells.
+                // The outcome is unknown; the repeat with the same id resolves it.
                 Err(ClientError::Refused { code: 503, .. }) => {}
                 Err(error) => panic!("{}: {error}", member.name),
             }
         };
         longest = longest.max(began.elapsed());
         seqs.push(sent.seq);
-        progress.said[room].fetch_add(1, Ordering::Relaxed);
+        progress.sent[room].fetch_add(1, Ordering::Relaxed);
         if is_last {
             return (seqs, longest);
         }
     }
 }
 
-/// Hears until the end; returns the texts and their `seq`.
+/// Receives until the end. Returns the texts and their `seq`.
 async fn receive_all(mut member: Member) -> Vec<(String, u64)> {
     let mut received = Vec::new();
     loop {
@@ -91,7 +93,7 @@ async fn receive_all(mut member: Member) -> Vec<(String, u64)> {
                 }
             }
             Event::Add(_) => {}
-            other => panic!("{} hears {other:?}", member.name),
+            other => panic!("{} receives {other:?}", member.name),
         }
     }
 }
@@ -117,22 +119,22 @@ impl Conversation {
         Self { progress, speakers, listeners }
     }
 
-    /// Ends it; everything that was acknowledged was heard once and in order. Returns how many
-    /// messages there were, and the longest wait for an acknowledgement.
+    /// Ends the conversation: everything that was acknowledged was received once and in order.
+    /// Returns the number of messages, and the longest wait for an acknowledgement.
     async fn end(self) -> (usize, Duration) {
         self.progress.is_over.store(true, Ordering::Relaxed);
-        let mut said = self.speakers.join_all().await;
+        let mut sent = self.speakers.join_all().await;
         let mut received = self.listeners.join_all().await;
-        said.sort();
+        sent.sort();
         received.sort();
-        for ((room, (seqs, _)), (_, received)) in said.iter().zip(&received) {
+        for ((room, (seqs, _)), (_, received)) in sent.iter().zip(&received) {
             let texts = (0..seqs.len() - 1).map(|number| number.to_string()).chain([LAST.to_owned()]);
-            let said: Vec<_> = texts.zip(seqs.iter().copied()).collect();
-            assert!(*received == said, "room {room}: said {said:?}, heard {received:?}");
+            let sent: Vec<_> = texts.zip(seqs.iter().copied()).collect();
+            assert!(*received == sent, "room {room}: sent {sent:?}, received {received:?}");
             assert!(seqs.is_sorted_by(|before, after| before < after), "room {room}: {seqs:?}");
         }
-        let messages = said.iter().map(|(_, (seqs, _))| seqs.len()).sum();
-        (messages, said.iter().map(|(_, (_, longest))| *longest).max().unwrap_or_default())
+        let messages = sent.iter().map(|(_, (seqs, _))| seqs.len()).sum();
+        (messages, sent.iter().map(|(_, (_, longest))| *longest).max().unwrap_or_default())
     }
 }
 
@@ -150,7 +152,7 @@ async fn wait_for_election(context: &Context, dead: usize) {
 async fn log(urls: &str) -> Context {
     let urls: Vec<async_nats::ServerAddr> = urls.split(',').map(|url| url.parse().unwrap()).collect();
     let mut context = jetstream::new(async_nats::connect(urls).await.unwrap());
-    // While there is no leader nobody answers; whoever asks often knows soon.
+    // While there is no leader requests get no response. Short timeouts notice the new leader soon.
     context.set_timeout(Duration::from_millis(300));
     context
 }
@@ -186,7 +188,7 @@ fn counts(clusters: &[Cluster]) -> (u64, u64) {
     metrics.fold((0, 0), |sum, metrics| (sum.0 + metrics.activations.get(), sum.1 + metrics.appends_failed.get()))
 }
 
-#[expect(clippy::print_stdout, reason = "figures, for whoever asks with --nocapture")]
+#[expect(clippy::print_stdout, reason = "figures, shown with --nocapture")]
 fn print_line(figures: &str) {
     println!("{figures}");
 }
@@ -217,7 +219,7 @@ const LAME_DUCK: &str = "lame_duck_grace_period: \"1ms\"\nlame_duck_duration: \"
 /// Each NATS server is restarted in turn, as for an update of NATS: its clients are sent elsewhere,
 /// it ends, comes back, and has the whole log before the next one goes.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn each_server_is_restarted_in_turn_while_people_talk() {
+async fn each_server_is_restarted_in_turn_under_load() {
     let _alone = THREE_SERVERS.lock().await;
     let nodes = NatsServer::start_cluster_configured(3, LAME_DUCK).await;
     let (mut split, mut nodes, context, clusters) = three_servers(nodes).await;
@@ -249,7 +251,7 @@ async fn each_server_is_restarted_in_turn_while_people_talk() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn the_server_that_leads_the_log_dies_while_people_talk() {
+async fn the_leader_of_the_log_dies_under_load() {
     let _alone = THREE_SERVERS.lock().await;
     let (mut split, mut nodes, context, clusters) = three_servers(NatsServer::start_cluster(3).await).await;
     let conversation = Conversation::start(&split).await;

@@ -14,7 +14,7 @@ use crate::readiness::assert_named;
 use crate::split_cluster::{SplitCluster, home};
 use crate::test_cluster::{DEADLINE, code};
 
-/// Time in which a server that cannot start must say so.
+/// The longest until a server that cannot start must end with an error.
 const SOON: Duration = Duration::from_secs(10);
 
 /// A server's configuration with one account, whose user every client is.
@@ -26,7 +26,7 @@ async fn split_cluster(configuration: &str) -> SplitCluster {
     SplitCluster::on(NatsServer::start_configured(configuration).await, LogKind::JetStream)
 }
 
-/// A chat server must refuse to start and say all `wanted`.
+/// A chat server must refuse to start, with all `wanted` in its error.
 async fn assert_refused(lines: &str, wanted: &[&str]) {
     let split = split_cluster(&account(lines)).await;
     let began = Instant::now();
@@ -53,8 +53,8 @@ async fn check(cluster: &Cluster, id: &str, check: &str) -> String {
     body["checks"][check].as_str().unwrap().to_owned()
 }
 
-/// The account's room falls while people talk: messages are answered 507, unknown as 503, until
-/// there is room again. A repeat with the same id is said once.
+/// The account's room falls while users talk: messages are answered 507, unknown as 503, until
+/// there is room again. A repeat with the same id is committed once.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_account_without_room_answers_507_until_it_has_some() {
     let with = |room: &str| account(&format!("jetstream: {{ max_file: {room} }}"));
@@ -87,8 +87,8 @@ async fn an_account_without_room_answers_507_until_it_has_some() {
     chat.stop().await;
 }
 
-/// A connection that has fewer subscriptions than it needs looks well and hears nothing, so the
-/// server must not be ready.
+/// A connection that has fewer subscriptions than it needs looks healthy and receives nothing, so
+/// the server must not be ready.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_server_that_may_not_subscribe_again_is_not_ready() {
     let mut split = split_cluster("max_subscriptions: 10").await;

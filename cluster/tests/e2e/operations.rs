@@ -1,4 +1,4 @@
-//! What operators are told over HTTP: who is alive, who is ready, what is counted.
+//! The HTTP interface for operators: liveness, readiness, metrics.
 
 use std::net::{Ipv4Addr, SocketAddr};
 
@@ -21,7 +21,7 @@ const NOTICED: Duration = Duration::from_secs(2);
 
 on_both_buses! {
     every_server_is_alive_and_ready_and_counts,
-    the_gate_says_who_is_there,
+    the_gate_reports_servers_that_are_up,
 }
 
 /// Status and body of an answer, with headers of one's own.
@@ -35,7 +35,7 @@ pub(crate) async fn get(port: u16, path: &str) -> (u16, String) {
     get_with(port, path, &[]).await
 }
 
-/// What `/readyz` says.
+/// Returns the response of `/readyz`.
 pub(crate) async fn readiness(port: u16) -> (u16, Value) {
     let (status, body) = get(port, "/readyz").await;
     (status, serde_json::from_str(&body).unwrap())
@@ -45,12 +45,12 @@ pub(crate) async fn wait_until_ready(port: u16) {
     eventually(DEADLINE, "the server to be ready", async || readiness(port).await.0 == 200).await;
 }
 
-/// Where a server's operators ask.
+/// Returns the port of a server for operators.
 pub(crate) fn port(servers: &Servers, id: &str) -> u16 {
     servers.find(&ServerId::new(id).unwrap()).unwrap().1.port.unwrap()
 }
 
-/// What does not show of one person who entered a room and said something there.
+/// Returns the metrics that do not show one user who entered a room and sent a message there.
 fn missing(text: &str) -> Vec<&'static str> {
     let all = [
         r#"shaddock_requests_answered_total{route="connector.entryHandler.enter",outcome="2xx"} 1"#,
@@ -128,7 +128,8 @@ async fn every_server_is_alive_and_ready_and_counts(setup: Setup) {
     assert!(TcpStream::connect((Ipv4Addr::LOCALHOST, servers.chat()[0].port.unwrap())).await.is_err());
 }
 
-/// Each says what is wrong, within two seconds, stays alive, and is ready again without anybody's help.
+/// Each server names the failed check within two seconds, stays alive, and is ready again without
+/// help.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_bus_that_is_cut_off_is_named() {
     let mut split = SplitCluster::new(LogKind::JetStream).await;
@@ -234,14 +235,14 @@ async fn a_taken_port_is_named() {
     }
 }
 
-/// What the gate says of a server.
+/// Returns a server's line in the status of a gate.
 fn line(status: &str, id: &str) -> Value {
     let status: Value = serde_json::from_str(status).unwrap();
     let line = status["servers"].as_array().unwrap().iter().find(|line| line["id"] == id);
     line.unwrap_or_else(|| panic!("{id} is not in {status}")).clone()
 }
 
-/// What the first gate says of a server.
+/// Returns a server's line in the status of the first gate.
 pub(crate) async fn status(servers: &Servers, id: &str) -> Value {
     line(&get(servers.gate()[0].client_port.unwrap(), "/status").await.1, id)
 }
@@ -250,7 +251,7 @@ fn sum_over_chat_servers(status: &str, figure: &str) -> u64 {
     (1..=3).filter_map(|number| line(status, &format!("chat-server-{number}"))[figure].as_u64()).sum()
 }
 
-async fn the_gate_says_who_is_there(setup: Setup) {
+async fn the_gate_reports_servers_that_are_up(setup: Setup) {
     let test = setup.with(|settings| settings.admin.token = Secret::new("secret".to_owned())).start().await;
     let _ann = test.join_at(0, "ann", "lobby").await;
     let gate = test.cluster.servers().gate()[0].client_port.unwrap();
@@ -278,7 +279,7 @@ async fn the_gate_says_who_is_there(setup: Setup) {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn the_gate_says_who_is_away_since_when() {
+async fn the_gate_reports_since_when_a_server_is_away() {
     let mut split = SplitCluster::new(LogKind::JetStream).await;
     let chat = split.start("chat-server-1").await;
     let connector = split.start("connector-server-1").await;

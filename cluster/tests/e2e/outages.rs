@@ -48,7 +48,7 @@ async fn a_chat_server_restarts_and_its_log_in_memory_is_lost() {
     }
 }
 
-/// With the log in JetStream a chat server's end is nobody's matter: what was said stays, and who is there.
+/// With the log in JetStream the end of a chat server loses nothing: messages and members stay.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_chat_server_dies_and_its_log_is_still_there() {
     let mut split = SplitCluster::new(LogKind::JetStream).await;
@@ -66,13 +66,13 @@ async fn a_chat_server_dies_and_its_log_is_still_there() {
     assert_eq!(ann.next_event().await, Event::Add("bob".to_owned()));
     for member in [&mut ann, &mut bob] {
         let [Event::Chat(received)] = &member.events_before("after").await[..] else {
-            panic!("told more than was said")
+            panic!("received more than was sent")
         };
         assert_eq!((received.from.as_str(), received.msg.as_str()), ("ann", "before"));
     }
     let cid = split.join(1, "cid", "lobby").await;
     assert_eq!(cid.users(), ["ann", "bob", "cid"].into());
-    assert_eq!(ann.next_event().await, Event::Add("cid".to_owned()), "nobody was told that anybody went");
+    assert_eq!(ann.next_event().await, Event::Add("cid".to_owned()), "no leave was pushed");
     for cluster in [first, second, chat] {
         cluster.stop().await;
     }
@@ -113,7 +113,7 @@ async fn a_gate_skips_connectors_that_do_not_answer() {
     third.stop().await;
     eventually(DEADLINE, "the third to be skipped", async || entry("alice").await == Some(port(0))).await;
     first.stop().await;
-    eventually(DEADLINE, "nobody to be left", async || entry("alice").await.is_none()).await;
+    eventually(DEADLINE, "no connector to be left", async || entry("alice").await.is_none()).await;
     gate.stop().await;
 }
 

@@ -16,7 +16,7 @@ use crate::operations::status;
 use crate::split_cluster::{SplitCluster, home};
 use crate::test_cluster::{DEADLINE, address};
 
-/// Everybody who has a password in the file, with the variable that it stands for.
+/// All users with a password in the file, each with the variable of its password.
 const USERS: [(&str, &str); 9] = [
     ("sys", "SYS_PASSWORD"),
     ("operator", "OPERATOR_PASSWORD"),
@@ -75,7 +75,7 @@ impl Protected {
         self.split.start_killable(id).await
     }
 
-    /// Waits until the gate says this of a server.
+    /// Waits until the gate reports this state of a server.
     async fn wait_for_state(&self, id: &str, state: &str) {
         let what = format!("{id} to be {state}");
         eventually(DEADLINE, &what, async || status(&self.split.servers, id).await["state"] == state).await;
@@ -88,7 +88,7 @@ impl Protected {
         options.connect(self.split.nats.url()).await.unwrap()
     }
 
-    /// Somebody who has this user's password, and what the broker refuses to them.
+    /// A client with a stolen password, and the refusals that the broker sends to it.
     pub(crate) async fn thief(&self, user: &str) -> Thief {
         let (sender, refusals) = mpsc::channel(64);
         let options = ConnectOptions::with_user_and_password(user.to_owned(), password(user))
@@ -161,7 +161,7 @@ async fn a_cluster_needs_no_more_than_the_example_allows() {
         assert_eq!(bob.next_message().await.1, number.to_string());
     }
     assert_eq!(bob.chat.history(History::Last, 10).await.unwrap().messages.len(), 10);
-    // A gate that hears no connector sends nobody anywhere.
+    // A gate that receives nothing from connectors sends clients to none.
     let gate = address(&world.split.servers, GATE, 0);
     assert_ne!(query_entry(&gate, "ann", &Options::default()).await.unwrap().port, 0);
 
@@ -169,7 +169,7 @@ async fn a_cluster_needs_no_more_than_the_example_allows() {
         world.wait_for_state(user, "up").await;
     }
 
-    // The home is killed, so another stands in, which asks the home whether it lives.
+    // The home is killed, so the failover owner takes over, after a probe of the home.
     killable.shutdown_background();
     world.wait_for_state(&lobby, "away").await;
     eventually(DEADLINE, "the room to be served elsewhere", async || ann.chat.say("again").await.is_ok()).await;
@@ -186,7 +186,7 @@ async fn a_cluster_needs_no_more_than_the_example_allows() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn who_steals_a_connectors_password_is_a_connector_and_no_more() {
+async fn a_stolen_connectors_password_gives_a_connectors_rights_only() {
     let world = Protected::new().await;
     let mut thief = world.thief("connector-server-1").await;
     thief.may_publish("chat.chat-server-1").await;
@@ -204,7 +204,7 @@ async fn who_steals_a_connectors_password_is_a_connector_and_no_more() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn who_steals_a_gates_password_can_ping() {
+async fn a_stolen_gates_password_gives_pings_only() {
     let world = Protected::new().await;
     let mut thief = world.thief("gate-server-1").await;
     thief.may_publish("connector.connector-server-1.ping").await;
@@ -227,7 +227,8 @@ async fn a_chat_server_cannot_destroy_the_log() {
     thief.may_not_subscribe(&["log.*", "connector.>", "chat.*", "chat.chat-server-2", "_INBOX.>"]).await;
 }
 
-/// With the password of another server nothing starts: where answers would come, somebody else listens.
+/// With the password of another server no server starts: the responses would go to that other
+/// server.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_server_with_anothers_password_does_not_start() {
     let mut world = Protected::new().await;

@@ -1,5 +1,5 @@
-//! Another program writes into a room's log at a real NATS server; the operator does what
-//! `docs/recovery.md` says.
+//! Another program writes into a room's log at a real NATS server; the operator follows
+//! `docs/recovery.md`.
 
 use async_nats::jetstream::{self, stream::Stream};
 use client::{Event, History, Message};
@@ -44,7 +44,7 @@ impl PoisonedRoom {
         home(&self.split.servers, "lobby")
     }
 
-    /// Ann says something, and Bob is told just that.
+    /// Ann sends a message, and Bob receives just that.
     async fn exchange(&mut self, text: &str) {
         self.ann.send(text).await;
         let before = self.bob.events_before(text).await;
@@ -220,7 +220,7 @@ async fn too_much_poison_is_removed_as_the_page_says() {
         let (status, report) = readiness(port).await;
         status == 503 && report["checks"]["log"].as_str().is_some_and(|log| log.contains("docs/recovery.md"))
     };
-    eventually(DEADLINE, "the server to say so", is_unready).await;
+    eventually(DEADLINE, "the server to report it", is_unready).await;
     assert_named(home, &world.home_id(), "log").await;
     for _ in 0..100 {
         // The page looks at a position first, and then at the last.

@@ -1,4 +1,4 @@
-//! What hampers a server shows in `/readyz`, and in `shaddock ready`.
+//! Failures of a server in `/readyz`, and in `shaddock ready`.
 
 use std::process::Stdio;
 
@@ -62,7 +62,7 @@ pub(crate) async fn assert_named(cluster: &Cluster, id: &str, check: &str) {
     assert!(!is_ready && text.contains(&format!("{check}: ")), "{check} in {text}");
 }
 
-/// Both say that all is well.
+/// Both ways of asking report that the server is ready.
 pub(crate) async fn assert_ready(cluster: &Cluster, id: &str) {
     wait_until_ready(port(&cluster.servers(), id)).await;
     let (is_ready, text) = ready(cluster, id).await;
@@ -125,7 +125,7 @@ async fn a_log_that_answers_no_append_is_not_ready_until_it_commits() {
     is_unready_until_a_commit(&good, &with("publish: { deny: \"log.>\" }")).await;
 }
 
-/// Servers of two accounts of NATS do not hear each other, and look well otherwise.
+/// Servers of two accounts of NATS do not reach each other, and look healthy otherwise.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn servers_in_another_account_are_not_ready() {
     let users = "users: [{ user: a, password: p }], jetstream: enabled";

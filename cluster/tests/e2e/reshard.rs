@@ -1,4 +1,5 @@
-//! Servers that are added and removed while people talk: rooms move with their log and members, and nobody notices.
+//! Servers that are added and removed while users talk: rooms move with their log and members,
+//! unnoticed by clients.
 
 use std::time::Duration;
 
@@ -17,7 +18,7 @@ on_both_buses! {
     a_connector_that_is_added_takes_clients,
 }
 
-/// Rooms that people talk in.
+/// Rooms with two members each.
 const ROOMS: usize = 12;
 
 fn room(number: usize) -> String {
@@ -53,16 +54,17 @@ async fn members(test: &TestCluster) -> Vec<[Member; 2]> {
     members
 }
 
-/// Each says something until it is said, once; the other hears that and nothing else.
+/// In each room one member sends a message until it is committed, once; the other receives that and
+/// nothing else.
 async fn exchange_in_all(members: &mut [[Member; 2]], text: &str) {
     for [ann, bob] in members {
         let message = Message::to_all(text).with_id(text);
-        let said = async || match ann.chat.send(&message).await {
+        let is_committed = async || match ann.chat.send(&message).await {
             Ok(_) => true,
             Err(ClientError::Refused { code: 503, .. }) => false,
             Err(error) => panic!("{error}"),
         };
-        eventually(DEADLINE, "the message to be said", said).await;
+        eventually(DEADLINE, "the message to be committed", is_committed).await;
         let received = bob.events_before(text).await;
         assert_eq!(received, [], "{} in {text}", bob.name);
     }
@@ -109,7 +111,8 @@ async fn a_connector_that_is_added_takes_clients(setup: Setup) {
     test.cluster.stop().await;
 }
 
-/// Processes see a change at different moments; until all do, rooms may be asked for at servers that say no.
+/// Processes see a change at different moments. Until all do, connectors may ask servers that do
+/// not own the room.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn processes_that_see_a_change_at_different_moments_come_together() {
     let mut split = SplitCluster::new(cluster::LogKind::JetStream).await;

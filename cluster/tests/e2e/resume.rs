@@ -8,13 +8,13 @@ use crate::on_both_buses;
 use crate::test_cluster::{DEADLINE, Member, Setup, TestCluster, code};
 
 on_both_buses! {
-    who_comes_back_is_told_what_was_missed_and_nobody_else_is_told_anything,
+    a_resume_returns_what_was_missed_and_is_not_seen_by_others,
     an_open_session_is_taken_over_and_kicked,
-    who_does_not_come_back_goes_and_may_still_read_what_was_missed,
+    a_client_that_does_not_resume_leaves_and_may_still_read_what_was_missed,
     a_newcomer_gets_the_name_of_a_broken_connection_at_once,
-    an_orderly_close_is_told_at_once,
+    an_orderly_close_is_pushed_at_once,
     a_wrong_token_is_none,
-    a_repeated_message_is_said_once,
+    a_repeated_message_is_committed_once,
     the_past_of_a_room_in_pages,
     whispers_are_read_by_their_two_only,
     much_is_missed_in_pages,
@@ -28,14 +28,14 @@ fn texts(messages: &[Said]) -> Vec<&str> {
     messages.iter().map(|said| said.msg.as_str()).collect()
 }
 
-/// Takes a person's membership up through another connection.
+/// Resumes a membership through another connection.
 async fn resume_at(test: &TestCluster, connector: usize, member: &Member, since: u64) -> Member {
     let (chat, events) = test.connect(connector).await;
     let entered = chat.resume(&member.name, "lobby", &resume_point(member, since)).await.unwrap();
     Member { name: member.name.clone(), chat, events, entered }
 }
 
-async fn who_comes_back_is_told_what_was_missed_and_nobody_else_is_told_anything(setup: Setup) {
+async fn a_resume_returns_what_was_missed_and_is_not_seen_by_others(setup: Setup) {
     let test = setup.start().await;
     let ann = test.join_at(0, "ann", "lobby").await;
     let mut bob = test.join_at(1, "bob", "lobby").await;
@@ -66,14 +66,14 @@ async fn an_open_session_is_taken_over_and_kicked(setup: Setup) {
         while !matches!(ann.next_event().await, Event::Kicked(reason) if reason == "resumed") {}
         ann = back;
     }
-    // What an older connection is told last is its kick: it neither leaves nor comes for anybody.
+    // The last event of an older connection is its kick: no member receives a leave or a join.
     assert_eq!(test.join_at(2, "cid", "lobby").await.users(), ["ann", "bob", "cid"].into());
     let mut bob = bob;
     assert_eq!(bob.next_event().await, Event::Add("cid".to_owned()));
     test.cluster.stop().await;
 }
 
-async fn who_does_not_come_back_goes_and_may_still_read_what_was_missed(setup: Setup) {
+async fn a_client_that_does_not_resume_leaves_and_may_still_read_what_was_missed(setup: Setup) {
     let test = setup.with(|settings| settings.session.resume_secs = 1).start().await;
     let ann = test.join_at(0, "ann", "lobby").await;
     let mut bob = test.join_at(1, "bob", "lobby").await;
@@ -102,7 +102,7 @@ async fn a_newcomer_gets_the_name_of_a_broken_connection_at_once(setup: Setup) {
     test.cluster.stop().await;
 }
 
-async fn an_orderly_close_is_told_at_once(setup: Setup) {
+async fn an_orderly_close_is_pushed_at_once(setup: Setup) {
     let test = setup.with(|settings| settings.session.resume_secs = 3_600).start().await;
     let ann = test.join_at(0, "ann", "lobby").await;
     let mut bob = test.join_at(1, "bob", "lobby").await;
@@ -128,7 +128,7 @@ async fn a_wrong_token_is_none(setup: Setup) {
     test.cluster.stop().await;
 }
 
-async fn a_repeated_message_is_said_once(setup: Setup) {
+async fn a_repeated_message_is_committed_once(setup: Setup) {
     let test = setup.start().await;
     let ann = test.join_at(0, "ann", "lobby").await;
     let mut bob = test.join_at(1, "bob", "lobby").await;

@@ -1,4 +1,5 @@
-//! An orderly stop: what was accepted is answered, what was answered was told, and nothing is left.
+//! A graceful shutdown: accepted requests are answered, acknowledged messages were delivered, and
+//! nothing is left.
 
 use client::{ClientError, Event};
 
@@ -40,7 +41,7 @@ async fn a_stop_loses_no_accepted_request(setup: Setup) {
             other => panic!("{other:?}"),
         }
     }
-    assert_eq!(acknowledged, received, "what was answered was told, and the other way round");
+    assert_eq!(acknowledged, received, "acknowledged messages were delivered, and no others");
     // The first request was to enter.
     assert_eq!(acknowledged, metrics.requests.get() - 1, "every request that was accepted was answered");
     assert_eq!(metrics.connections.get(), 0);

@@ -83,8 +83,8 @@ impl SplitCluster {
         cluster
     }
 
-    /// Those who start later know which ports for clients the system picked. Nobody is told of operators' ports, so a server that
-    /// starts again gets another.
+    /// Servers that start later know the client ports that the system picked. The operators' ports
+    /// are not in the list, so a server that starts again gets another.
     fn keep_ports(&mut self, id: &str, cluster: &Cluster) {
         let started = cluster.servers().find(&ServerId::new(id).unwrap()).unwrap().1.clone();
         self.servers.replace(Server { port: Some(0), ..started });

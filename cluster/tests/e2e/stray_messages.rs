@@ -1,6 +1,6 @@
-//! Attacks with one connector's or one gate's password beside innocent users, and stray messages on a
-//! broker without sign-in. Speaking as another connector with the same rights is left out: a
-//! signature alone tells who speaks.
+//! Attacks with one connector's or one gate's password beside other users, and stray messages on a
+//! broker without sign-in. Sending as another connector with the same rights is left out: only a
+//! signature shows the sender.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -67,7 +67,7 @@ async fn request_all(client: &Client, message: &FromConnector, reply: &str) {
     client.flush().await.unwrap();
 }
 
-/// Ann and Bob talk: each message is acknowledged, and heard by both.
+/// Ann and Bob exchange messages: each is acknowledged, and received by both.
 async fn exchange_messages(members: &mut [Member; 2], what: &str) {
     for speaker in 0..2 {
         let text = format!("{what}, {speaker}");
@@ -96,7 +96,7 @@ impl Bystanders {
         bystanders
     }
 
-    /// Waits until the servers have refused so many messages, as a counter says.
+    /// Waits until the servers have refused this many messages, by a counter.
     async fn wait_for_refusals(&self, count: impl Fn(&Metrics) -> u64, expected: u64) {
         let refused = || self.clusters.iter().map(|cluster| count(cluster.metrics())).sum::<u64>();
         eventually(DEADLINE, "the messages to be refused", async || refused() >= expected).await;

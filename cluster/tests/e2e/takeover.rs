@@ -1,4 +1,4 @@
-//! Servers that die and stay dead, over NATS: rooms go on elsewhere, and members tell the truth.
+//! Servers that die and stay down, over NATS: rooms go on elsewhere, and member lists stay right.
 
 use client::{ChatClient, Event, Options};
 use cluster::{Cluster, LogKind};
@@ -11,19 +11,20 @@ use crate::test_cluster::{DEADLINE, Member, address};
 
 const CHATS: [&str; 3] = ["chat-server-1", "chat-server-2", "chat-server-3"];
 
-/// Everybody who was told of a coming or going since.
+/// Asserts that no join and no leave was pushed since.
 async fn assert_only_messages(member: &mut Member, until: &str) {
     let received = member.events_before(until).await;
-    assert!(received.iter().all(|event| matches!(event, Event::Chat(_))), "{} hears {received:?}", member.name);
+    assert!(received.iter().all(|event| matches!(event, Event::Chat(_))), "{} receives {received:?}", member.name);
 }
 
-/// Whether clients connect to it: those count rooms that move.
+/// Returns true if clients connect to the server: those count rooms that move.
 fn is_connector(cluster: &Cluster) -> bool {
     cluster.metrics().connections.get() > 0
 }
 
-/// The home of a room dies and stays dead: another server takes its rooms, silent ones too, nothing that was said is lost,
-/// nobody is told that anybody went; when the home is back, it has them again.
+/// The home of a room dies and stays down: another server takes over its rooms, silent ones too, no
+/// message is lost, and no member is reported as gone. The home has the rooms again when it is
+/// back.
 async fn a_room_outlives_its_home(with_a_tracer: bool) {
     let mut split = SplitCluster::new(LogKind::JetStream).await;
     let lobby_home = home(&split.servers, "lobby");
@@ -41,8 +42,8 @@ async fn a_room_outlives_its_home(with_a_tracer: bool) {
     let before = ann.send("before").await;
     assert_only_messages(&mut bob, "before").await;
     killable.shutdown_background();
-    // Its deadline is 1.5 s; whoever stands in is found before.
-    eventually(DEADLINE, "somebody stands in", async || ann.chat.say("meanwhile").await.is_ok()).await;
+    // The deadline is 1.5 s; the failover owner is found before.
+    eventually(DEADLINE, "a failover owner serves", async || ann.chat.say("meanwhile").await.is_ok()).await;
     let after = ann.send("after").await;
     assert!(after.seq > before.seq, "it is the same log");
     assert_only_messages(&mut bob, "after").await;
@@ -66,13 +67,14 @@ async fn a_room_outlives_its_home_and_returns_to_it() {
     a_room_outlives_its_home(false).await;
 }
 
-/// Somebody who listens to everything makes the broker say that somebody listens everywhere.
+/// A tracer that subscribes to everything makes the broker report responders everywhere.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_room_outlives_its_home_while_somebody_traces_everything() {
+async fn a_room_outlives_its_home_while_a_tracer_subscribes_to_everything() {
     a_room_outlives_its_home(true).await;
 }
 
-/// A connector that dies takes its members along after the lease, each told once; names on it are free sooner.
+/// A connector that dies takes its members along after the lease, each reported once. Names on it
+/// are free sooner.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn members_of_a_dead_connector_leave() {
     let mut split = SplitCluster::new(LogKind::JetStream).await;

@@ -1,4 +1,4 @@
-//! A cluster of a test's own, and the people on it.
+//! A cluster of a test's own, and its members.
 
 use std::collections::BTreeSet;
 use std::net::{IpAddr, Ipv4Addr};
@@ -14,20 +14,21 @@ use testkit::NatsServer;
 /// The longest that anything here may take.
 pub(crate) const DEADLINE: Duration = Duration::from_secs(20);
 
-/// What is to be started: a gate, three connectors, three chat servers on ports that the system picks.
+/// The servers to start: a gate, three connectors, three chat servers on ports that the system
+/// picks.
 pub(crate) struct Setup {
     pub(crate) settings: Settings,
     over_nats: bool,
 }
 
-/// What was started.
+/// A running cluster.
 pub(crate) struct TestCluster {
     pub(crate) cluster: Cluster,
     /// Kept alive, and stopped last.
     pub(crate) nats: Option<NatsServer>,
 }
 
-/// Somebody in a room.
+/// A member of a room.
 pub(crate) struct Member {
     pub(crate) name: String,
     pub(crate) chat: ChatClient,
@@ -74,7 +75,7 @@ impl Setup {
         let log = if self.over_nats { LogKind::JetStream } else { LogKind::Memory };
         let config = Config { environment: "test".to_owned(), servers: servers(), settings: self.settings };
         let cluster = Cluster::start(Plan { config, nats: url, log, only: None }).await.unwrap();
-        TestCluster { cluster, nats: nats }
+        TestCluster { cluster, nats }
     }
 }
 
@@ -97,14 +98,14 @@ impl TestCluster {
         ChatClient::connect(&self.connector(connector), Options::default()).await.unwrap()
     }
 
-    /// Somebody who found a connector through the gate and entered a room.
+    /// Enters a room through the connector that the gate names.
     pub(crate) async fn join(&self, name: &str, room: &str) -> Member {
         let (chat, events) = ChatClient::via_gate(&self.gate(), name, Options::default()).await.unwrap();
         let entered = chat.enter(name, room).await.unwrap();
         Member { name: name.to_owned(), chat, events, entered }
     }
 
-    /// Somebody who entered a room through this connector.
+    /// Enters a room through this connector.
     pub(crate) async fn join_at(&self, connector: usize, name: &str, room: &str) -> Member {
         let (chat, events) = self.connect(connector).await;
         let entered = chat.enter(name, room).await.unwrap();
@@ -117,30 +118,31 @@ impl Member {
         self.chat.say(text).await.unwrap()
     }
 
-    /// The next thing that this person is told.
+    /// Returns the next event of this member.
     pub(crate) async fn next_event(&mut self) -> Event {
         let event = tokio::time::timeout(DEADLINE, self.events.next()).await;
-        event.unwrap_or_else(|_| panic!("{} hears nothing", self.name)).unwrap_or(Event::Closed)
+        event.unwrap_or_else(|_| panic!("{} receives nothing", self.name)).unwrap_or(Event::Closed)
     }
 
-    /// The next message that this person is told: its sender and text. Comings and goings before it are passed over.
+    /// Returns the next message for this member: its sender and text. Joins and leaves before it
+    /// are passed over.
     pub(crate) async fn next_message(&mut self) -> (String, String) {
         loop {
             match self.next_event().await {
                 Event::Chat(chat) => return (chat.from, chat.msg),
                 Event::Add(_) | Event::Leave(_) => {}
-                other => panic!("{} hears {other:?}", self.name),
+                other => panic!("{} receives {other:?}", self.name),
             }
         }
     }
 
-    /// Everything that this person was told before hearing this text from somebody.
+    /// Returns every event of this member before a message with this text.
     pub(crate) async fn events_before(&mut self, text: &str) -> Vec<Event> {
         let mut before = Vec::new();
         loop {
             match self.next_event().await {
                 Event::Chat(chat) if chat.msg == text => return before,
-                Event::Closed => panic!("{} was closed before hearing {text}", self.name),
+                Event::Closed => panic!("{} was closed before {text}", self.name),
                 other => before.push(other),
             }
         }

@@ -1,10 +1,10 @@
-//! What an expression of Prometheus asks for: figures, labels and their values. Reads the little of the language that is used
-//! here, and takes whatever word it does not know for a figure.
+//! The metrics, labels and values in an expression of Prometheus. Reads the part of the language
+//! that is used here, and takes each unknown word for a metric.
 
-/// What is no figure.
+/// Words that are no metrics.
 const OPERATORS: [&str; 4] = ["and", "or", "unless", "offset"];
 
-/// What an expression asks for.
+/// The metrics of an expression.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(crate) struct Expression {
     pub(crate) figures: Vec<Figure>,

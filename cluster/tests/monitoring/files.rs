@@ -27,7 +27,7 @@ pub(crate) fn expressions(part: &Value) -> Vec<String> {
     }
 }
 
-/// A rule: when somebody is told.
+/// An alert rule.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Alert {
     pub(crate) name: String,
@@ -35,7 +35,7 @@ pub(crate) struct Alert {
     pub(crate) lasting: String,
 }
 
-/// Those of the rules' file.
+/// Returns the alerts of the rules' file.
 pub(crate) fn alerts() -> Vec<Alert> {
     let text = read("monitoring/prometheus/alerts.yml");
     let alerts = text.split("- alert: ").skip(1).map(|rule| {
@@ -52,7 +52,7 @@ pub(crate) fn alerts() -> Vec<Alert> {
     alerts.collect()
 }
 
-/// Those that the documentation lists, as `NAME`: `EXPRESSION` for `TIME`.
+/// Returns the alerts that the documentation lists, as `NAME`: `EXPRESSION` for `TIME`.
 pub(crate) fn documented_alerts() -> Vec<Alert> {
     let page = read("docs/operating.md");
     let (_, section) = page.split_once("## What to alert on").unwrap();
@@ -66,7 +66,7 @@ pub(crate) fn documented_alerts() -> Vec<Alert> {
     alerts.collect()
 }
 
-/// Whom Prometheus asks: the job of each `host:port`.
+/// Returns the targets of Prometheus: the job of each `host:port`.
 pub(crate) fn targets() -> BTreeMap<String, String> {
     let (mut job, mut targets) = (String::new(), BTreeMap::new());
     for line in read("monitoring/prometheus/prometheus.yml").lines() {

@@ -16,10 +16,10 @@ use serde_json::Value;
 use expression::{Expression, Figure};
 use files::{alerts, dashboard, documented_alerts, expressions, read, targets, written};
 
-/// What Prometheus itself has figures of.
+/// Metrics of Prometheus itself.
 const ITS_OWN: [&str; 2] = ["up", "ALERTS"];
 
-/// What it adds to the name of each figure of ours.
+/// Suffixes that Prometheus adds to the name of a metric.
 const ENDINGS: [&str; 4] = ["_total", "_bucket", "_sum", "_count"];
 
 /// Everything that is asked for.

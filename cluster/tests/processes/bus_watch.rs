@@ -1,4 +1,4 @@
-//! Watching the bus as the README says: what people do is readable there, and being watched changes nothing.
+//! Watching the bus as the README says: messages are readable there, and a watcher changes nothing.
 
 use std::process::Stdio;
 
@@ -7,25 +7,27 @@ use model::rpc::header;
 use model::settings::NatsSettings;
 use runtime::metrics::Metrics;
 use serde_json::{Value, json};
+use testkit::Process;
 use tokio::io::AsyncWriteExt;
+use tokio::process::Command;
 
 use crate::conversation;
-use crate::deployment::Layout;
-use crate::process::{DEADLINE, shaddock};
+use crate::layout::{Layout, SHADDOCK};
 
-/// What `shaddock decode` prints for a payload.
+/// Returns the output of `shaddock decode` for a payload.
 async fn decode(payload: &[u8]) -> Value {
-    let mut command = shaddock();
+    let mut command = Command::new(SHADDOCK);
+    command.env_clear().kill_on_drop(true);
     let mut child = command.arg("decode").stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
     let mut stdin = child.stdin.take().unwrap();
     stdin.write_all(payload).await.unwrap();
     drop(stdin);
-    let output = tokio::time::timeout(DEADLINE, child.wait_with_output()).await.unwrap().unwrap();
+    let output = tokio::time::timeout(Process::DEADLINE, child.wait_with_output()).await.unwrap().unwrap();
     assert!(output.status.success(), "{output:?}");
     serde_json::from_slice(&output.stdout).unwrap_or_else(|error| panic!("{error}: {output:?}"))
 }
 
-/// Every message says what it is; those about a room name it.
+/// Asserts that a message is labelled; the label of one about a room names the room.
 fn assert_labelled(message: &Message) {
     let label = |name| message.headers.get(name).unwrap_or_else(|| panic!("no {name}: {message:?}"));
     for name in [header::FROM, header::VIEW, header::TRACEPARENT] {
@@ -51,11 +53,11 @@ async fn wait_for_message(watched: &mut Subscription, method: &str, parts: &[&st
             }
         }
     };
-    tokio::time::timeout(DEADLINE, search).await.unwrap_or_else(|_| panic!("no {method} with {parts:?}"))
+    tokio::time::timeout(Process::DEADLINE, search).await.unwrap_or_else(|_| panic!("no {method} with {parts:?}"))
 }
 
 #[tokio::test]
-async fn what_people_do_can_be_watched() {
+async fn messages_can_be_watched() {
     let deployment = Layout::SevenProcesses.start("").await;
     let url = deployment.nats.as_ref().unwrap().url();
     let bus = Bus::nats(url, &NatsSettings::default(), "watcher", Metrics::new()).await.unwrap();
@@ -71,5 +73,5 @@ async fn what_people_do_can_be_watched() {
     assert_eq!(*body, json!({"content": "hello", "target": "*", "from": "ann"}), "{said}");
     wait_for_message(&mut answers, "record", &["ann"]).await;
     wait_for_message(&mut answers, "record", &["ann", "hello"]).await;
-    bus.drain(DEADLINE).await.unwrap();
+    bus.drain(Process::DEADLINE).await.unwrap();
 }

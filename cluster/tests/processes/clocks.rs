@@ -7,10 +7,10 @@ use client::{ChatClient, ClientError, Event, Events, Options};
 use model::ids::ServerId;
 use model::placement;
 use runtime::config::Server;
+use testkit::{Deployment, Process};
 use tokio::time::Instant;
 
-use crate::deployment::{Deployment, Layout, SERVERS};
-use crate::process::DEADLINE;
+use crate::layout::{Layout, SERVERS};
 
 const SECOND: i64 = 1_000;
 const HOUR: i64 = 3_600 * SECOND;
@@ -34,7 +34,7 @@ fn options() -> Options {
 impl Member {
     /// Enters at a connector, as soon as that accepts the name.
     async fn enter(deployment: &Deployment, connector: usize, name: &str) -> Self {
-        let until = Instant::now() + DEADLINE;
+        let until = Instant::now() + Process::DEADLINE;
         loop {
             match Self::try_enter(deployment, connector, name).await {
                 Ok(member) => return member,
@@ -54,8 +54,8 @@ impl Member {
     /// The next message: its sender and its text.
     async fn next_message(&mut self) -> (String, String) {
         loop {
-            let event = tokio::time::timeout(DEADLINE, self.events.next()).await;
-            match event.unwrap_or_else(|_| panic!("{} hears nothing", self.name)) {
+            let event = tokio::time::timeout(Process::DEADLINE, self.events.next()).await;
+            match event.unwrap_or_else(|_| panic!("{} receives nothing", self.name)) {
                 Some(Event::Chat(chat)) => return (chat.from, chat.msg),
                 Some(Event::Closed) | None => panic!("the connection of {} ended", self.name),
                 Some(_) => {}
@@ -90,10 +90,10 @@ fn home() -> String {
 
 /// Ends a server in order, sets its clock, and starts it again.
 async fn restart_with_clock(deployment: &mut Deployment, server: &str, ahead_ms: i64) {
-    deployment.process(server).signal("TERM").await;
+    deployment.process(server).signal("TERM");
     assert_eq!(deployment.process(server).wait().await, Some(0));
     deployment.clock(server).set(ahead_ms);
-    deployment.restart(server).await;
+    deployment.run(server).await;
 }
 
 #[tokio::test]
@@ -102,12 +102,12 @@ async fn a_cluster_that_was_ahead_starts_with_the_right_clock() {
         let mut deployment = Layout::SevenProcesses.start_with_clocks("", back).await;
         exchange_messages(&mut two_members(&deployment).await, "before").await;
         for server in SERVERS.iter().rev() {
-            deployment.process(server).signal("TERM").await;
+            deployment.process(server).signal("TERM");
             assert_eq!(deployment.process(server).wait().await, Some(0));
         }
         for server in SERVERS {
             deployment.clock(server).set(0);
-            deployment.restart(server).await;
+            deployment.run(server).await;
         }
         exchange_messages(&mut two_members(&deployment).await, "after").await;
     }

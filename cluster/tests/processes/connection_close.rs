@@ -1,14 +1,15 @@
-//! Ends of a connection that the original client tells apart: kicked, fallen silent, or the server fell silent.
+//! The ends of a connection that the original client distinguishes: a kick, a silent client, a
+//! silent server.
 
 use std::time::Duration;
 
 use serde_json::json;
+use testkit::Process;
 use tokio::time::{Instant, MissedTickBehavior};
 
-use crate::deployment::Layout;
+use crate::layout::Layout;
 use crate::on_both_layouts;
 use crate::original_client::OriginalClient;
-use crate::process::DEADLINE;
 
 on_both_layouts!(a_forbidden_route_is_kicked, a_silent_client_is_closed);
 
@@ -40,7 +41,7 @@ async fn a_silent_client_is_closed(layout: Layout) {
     let close = bob.next_event().await;
     assert_eq!((&close["event"], &close["code"]), (&json!("close"), &json!(1000)), "{close}");
     assert!(muted.elapsed() < 2 * Duration::from_secs(1) + SLACK, "after {:?}", muted.elapsed());
-    // Ann said nothing else since before Bob came.
+    // Ann has received nothing else since before Bob joined.
     assert_eq!(ann.next_event().await["route"], "onLeave");
     ann.send_to("still here", "*").await;
 }
@@ -62,6 +63,6 @@ async fn a_client_notices_lost_heartbeats() {
             }
         }
     };
-    let event = tokio::time::timeout(DEADLINE, noticed).await.unwrap();
+    let event = tokio::time::timeout(Process::DEADLINE, noticed).await.unwrap();
     assert_eq!(event, json!({"event": "heartbeat timeout"}));
 }

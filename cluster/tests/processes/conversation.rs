@@ -1,15 +1,16 @@
 //! The chat demo through the original client: bodies as `docs/protocol.md` and Pomelo's demo have them.
 
 use std::collections::BTreeSet;
+use std::net::SocketAddr;
 
 use serde_json::{Value, json};
+use testkit::Deployment;
 
-use crate::configuration::Address;
-use crate::deployment::{Deployment, Layout, users};
+use crate::layout::{Layout, users};
 use crate::on_both_layouts;
 use crate::original_client::OriginalClient;
 
-on_both_layouts!(people_talk, a_name_is_taken_once);
+on_both_layouts!(users_talk, a_name_is_taken_once);
 
 /// A push that has these fields with these values, and maybe more.
 fn assert_push(push: &Value, route: &str, fields: Value) {
@@ -21,11 +22,11 @@ fn assert_push(push: &Value, route: &str, fields: Value) {
     assert_eq!(push["body"]["route"], route, "{push}");
 }
 
-async fn people_talk(layout: Layout) {
+async fn users_talk(layout: Layout) {
     conversation(&layout.start("").await).await;
 }
 
-/// What everybody says and hears in the room `lobby`: up to three people, of whom Ann stays.
+/// Runs the conversation in the room `lobby`: up to three members, of whom Ann stays.
 pub(crate) async fn conversation(deployment: &Deployment) {
     let gate = deployment.gate();
     let (mut ann, mut bob) = two_people(gate).await;
@@ -33,7 +34,7 @@ pub(crate) async fn conversation(deployment: &Deployment) {
         for speaker in ["ann", "bob"] {
             let said = if speaker == "ann" { &mut ann } else { &mut bob };
             said.send_to(text, "*").await;
-            // The newcomer was not told of itself, and nothing came between.
+            // The newcomer received no push about itself, and nothing came between.
             for listener in [&mut ann, &mut bob] {
                 let expected = json!({"msg": text, "from": speaker, "target": "*"});
                 assert_push(&listener.next_push().await, "onChat", expected);
@@ -44,7 +45,7 @@ pub(crate) async fn conversation(deployment: &Deployment) {
     people_leave(gate, &mut ann, bob).await;
 }
 
-async fn two_people(gate: Address) -> (OriginalClient, OriginalClient) {
+async fn two_people(gate: SocketAddr) -> (OriginalClient, OriginalClient) {
     let (mut ann, answer) = OriginalClient::enter("ann", gate, "lobby").await;
     assert_eq!(users(&answer), BTreeSet::from(["ann"]));
     let (bob, answer) = OriginalClient::enter("bob", gate, "lobby").await;
@@ -65,7 +66,7 @@ async fn whisper(ann: &mut OriginalClient, bob: &mut OriginalClient) {
 }
 
 /// One leaves by request, one by disconnecting.
-async fn people_leave(gate: Address, ann: &mut OriginalClient, mut bob: OriginalClient) {
+async fn people_leave(gate: SocketAddr, ann: &mut OriginalClient, mut bob: OriginalClient) {
     let (mut cleo, _) = OriginalClient::enter("cleo", gate, "lobby").await;
     for listener in [&mut *ann, &mut bob] {
         assert_push(&listener.next_push().await, "onAdd", json!({"user": "cleo"}));

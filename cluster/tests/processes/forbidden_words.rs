@@ -1,8 +1,9 @@
-//! Texts that may not be said.
+//! Forbidden words.
 
 use client::{ChatClient, ClientError, Event, Events, Options};
+use testkit::Deployment;
 
-use crate::deployment::{Deployment, Layout};
+use crate::layout::Layout;
 
 async fn enter(deployment: &Deployment, name: &str) -> (ChatClient, Events) {
     let (chat, events) = ChatClient::via_gate(&deployment.gate().to_string(), name, Options::default()).await.unwrap();
@@ -35,7 +36,7 @@ async fn forbidden_words_are_masked_in_any_case() {
     let (ann, mut events) = enter(&deployment, "ann").await;
     for word in FORBIDDEN {
         ann.say(&format!("<{word}>")).await.unwrap();
-        let Some(Event::Chat(chat)) = events.next().await else { panic!("{word} was not told") };
+        let Some(Event::Chat(chat)) = events.next().await else { panic!("{word} was not delivered") };
         assert_eq!(chat.msg, format!("<{}>", "*".repeat(word.chars().count())), "{word}");
     }
 }

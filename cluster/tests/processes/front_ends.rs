@@ -1,17 +1,16 @@
 //! Gates and connectors as load balancers, proxies, browsers and clients that do not wait for answers meet them.
 
+use std::net::SocketAddr;
 use std::time::Duration;
 
 use client::{ChatClient, History, Options};
 use serde_json::Value;
-use testkit::http_request;
+use testkit::{Process, http_request};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
-use crate::configuration::Address;
-use crate::deployment::Layout;
+use crate::layout::Layout;
 use crate::on_both_layouts;
-use crate::process::DEADLINE;
 
 on_both_layouts!(requests_may_follow_an_enter);
 
@@ -19,7 +18,7 @@ on_both_layouts!(requests_may_follow_an_enter);
 const HANDSHAKES: &str = "[frontend]\nhandshake_secs = 1\nkeep_alive_secs = 3";
 
 /// Sends a request for a user's connector, and reads the answer.
-async fn ask(stream: &mut TcpStream, at: Address) -> String {
+async fn ask(stream: &mut TcpStream, at: SocketAddr) -> String {
     let request = format!("GET /entry?uid=ann HTTP/1.1\r\nHost: {at}\r\n\r\n");
     stream.write_all(request.as_bytes()).await.unwrap();
     let mut answer = Vec::new();
@@ -28,7 +27,7 @@ async fn ask(stream: &mut TcpStream, at: Address) -> String {
             assert!(stream.read_buf(&mut answer).await.unwrap() > 0, "closed behind {answer:?}");
         }
     };
-    tokio::time::timeout(DEADLINE, reading).await.unwrap();
+    tokio::time::timeout(Process::DEADLINE, reading).await.unwrap();
     String::from_utf8(answer).unwrap()
 }
 
@@ -42,7 +41,7 @@ async fn a_load_balancer_keeps_its_connections() {
         tokio::time::sleep(Duration::from_millis(1_500)).await;
     }
     let mut rest = Vec::new();
-    let read = tokio::time::timeout(DEADLINE, kept.read_to_end(&mut rest)).await.unwrap();
+    let read = tokio::time::timeout(Process::DEADLINE, kept.read_to_end(&mut rest)).await.unwrap();
     assert_eq!(read.unwrap(), 0, "closed in order, when it was idle for long enough");
 }
 

@@ -1,16 +1,14 @@
-//! What the program logs: when much goes wrong at once, one line per kind, and no names of rooms;
-//! for machines, one JSON object per line.
+//! The program's log: one line per kind of failure without names of rooms, however often it
+//! happens; for machines, one JSON object per line.
 
 use client::{ChatClient, ClientError, Options};
 use futures_util::future::join_all;
 use serde_json::Value;
 use tokio::time::Instant;
 
-use crate::configuration::Configuration;
-use crate::deployment::Layout;
-use crate::process::Process;
+use crate::layout::{Layout, installation};
 
-/// Rooms in which people go on talking although the log is full.
+/// Rooms in which clients go on sending although the log is full.
 const ROOMS: usize = 40;
 
 /// Times that each of them is refused, a second each.
@@ -42,7 +40,7 @@ fn is_full(error: &ClientError) -> bool {
 
 #[tokio::test]
 async fn a_full_log_is_one_line_for_all_rooms() {
-    let mut deployment = Layout::OneProcess.start(SETTINGS).await;
+    let deployment = Layout::OneProcess.start(SETTINGS).await;
     let address = deployment.connector(0).to_string();
     let rooms: Vec<String> = (0..ROOMS).map(|number| format!("secret-{number}")).collect();
     let clients = join_all(rooms.iter().map(|room| entered(&address, room))).await;
@@ -93,10 +91,10 @@ fn find<'a>(objects: &'a [Value], message: &str) -> &'a Value {
 /// From the first line to the last, also what goes to stdout, and with all that can be logged.
 #[tokio::test]
 async fn json_is_one_object_per_line() {
-    let mut deployment = Layout::OneProcess.start("[log]\nformat = \"json\"").await;
+    let deployment = Layout::OneProcess.start("[log]\nformat = \"json\"").await;
     entered(&deployment.connector(0).to_string(), "lobby").await;
     let process = deployment.process("all");
-    process.signal("TERM").await;
+    process.signal("TERM");
     assert_eq!(process.wait().await, Some(0));
     let objects = objects(&process.output());
     assert_eq!(find(&objects, "chat server ready")["server"], "chat-server-1");
@@ -105,24 +103,24 @@ async fn json_is_one_object_per_line() {
     find(&objects, "stopped");
 }
 
-/// A start that fails says why in the same form; text says the same in its own.
+/// A start that fails logs its reason in the same form; the text format has the same reason.
 #[tokio::test]
 async fn a_failed_start_is_an_object_too() {
-    let configuration = Configuration::new("");
-    let _taken = std::net::TcpListener::bind(configuration.frontends[0]).unwrap();
+    let installation = installation("");
+    let _taken = std::net::TcpListener::bind(installation.gate()).unwrap();
     let format = ("SHADDOCK_LOG__FORMAT", "json");
     let trace = ("SHADDOCK_LOG", "trace");
     let none = [] as [&str; 0];
-    let mut process = Process::start(&configuration.path, "json", none, &[format, trace]);
+    let process = installation.start("json", none, &[format, trace]);
     assert_eq!(process.wait().await, Some(1));
     let objects = objects(&process.output());
     let last = objects.last().unwrap();
     assert_eq!(last["level"], "ERROR");
     assert!(last["message"].as_str().unwrap().contains("the port is taken"), "{last}");
-    let mut process = Process::start(&configuration.path, "text", none, &[("SHADDOCK_LOG__FORMAT", "text")]);
+    let process = installation.start("text", none, &[("SHADDOCK_LOG__FORMAT", "text")]);
     assert_eq!(process.wait().await, Some(1));
     assert!(process.output().contains("the port is taken"), "{}", process.output());
-    let mut process = Process::start(&configuration.path, "wrong", none, &[("SHADDOCK_LOG__FORMAT", "xml")]);
+    let process = installation.start("wrong", none, &[("SHADDOCK_LOG__FORMAT", "xml")]);
     assert_eq!(process.wait().await, Some(1));
     assert!(process.output().contains("SHADDOCK_LOG__FORMAT"), "{}", process.output());
 }

@@ -2,15 +2,9 @@
 //! real sockets.
 #![expect(clippy::unwrap_used, clippy::panic, reason = "a test")]
 
-#[path = "../common/configuration.rs"]
-mod configuration;
-mod deployment;
+mod layout;
 mod original_client;
-#[path = "../common/process.rs"]
-mod process;
 mod script;
-#[path = "../common/wall_clock.rs"]
-mod wall_clock;
 
 mod bus_watch;
 mod clocks;
@@ -36,13 +30,13 @@ macro_rules! on_both_layouts {
         mod one_process {
             $(#[tokio::test]
             async fn $scenario() {
-                super::$scenario(crate::deployment::Layout::OneProcess).await;
+                super::$scenario(crate::layout::Layout::OneProcess).await;
             })+
         }
         mod seven_processes {
             $(#[tokio::test]
             async fn $scenario() {
-                super::$scenario(crate::deployment::Layout::SevenProcesses).await;
+                super::$scenario(crate::layout::Layout::SevenProcesses).await;
             })+
         }
     };

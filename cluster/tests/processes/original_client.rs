@@ -1,15 +1,14 @@
 //! The original Pomelo client as a value: drives `tests/original/client.mjs`, whose head describes the lines.
 
 use std::collections::VecDeque;
+use std::net::SocketAddr;
 use std::path::Path;
 use std::process::Stdio;
 
 use serde_json::{Value, json};
+use testkit::Process;
 use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader, Lines};
 use tokio::process::{Child, ChildStdin, ChildStdout, Command};
-
-use crate::configuration::Address;
-use crate::process::DEADLINE;
 
 /// One original client, gone when dropped.
 pub(crate) struct OriginalClient {
@@ -57,15 +56,15 @@ impl OriginalClient {
     }
 
     /// Starts a client, and goes through the gate into `room` as the demo's page does. Returns the answer to `enter`.
-    pub(crate) async fn enter(name: &str, gate: Address, room: &str) -> (Self, Value) {
+    pub(crate) async fn enter(name: &str, gate: SocketAddr, room: &str) -> (Self, Value) {
         let mut client = Self::start(name).await;
         let answer = client.try_enter(gate, room).await;
         assert_eq!(answer["code"], 200, "{name}: {answer}");
         (client, answer)
     }
 
-    /// Goes through the gate and asks to enter; returns the answer, whatever it is.
-    pub(crate) async fn try_enter(&mut self, gate: Address, room: &str) -> Value {
+    /// Enters through the gate. Returns the response, also a refusal.
+    pub(crate) async fn try_enter(&mut self, gate: SocketAddr, room: &str) -> Value {
         self.gate = Some(format!("ws://{gate}"));
         let (host, port) = (gate.ip(), gate.port());
         let name = self.name.clone();
@@ -76,7 +75,7 @@ impl OriginalClient {
     }
 
     /// Connects to a connector.
-    pub(crate) async fn connect(&mut self, to: Address) {
+    pub(crate) async fn connect(&mut self, to: SocketAddr) {
         self.send_command(&json!({"do": "connect", "host": to.ip(), "port": to.port()})).await;
         self.next_of_kind("connected").await;
     }
@@ -100,7 +99,7 @@ impl OriginalClient {
         self.answer(id).await
     }
 
-    /// Says something to `target` and expects it to be in the log then.
+    /// Sends a message to `target`, and expects it to be committed.
     pub(crate) async fn send_to(&mut self, content: &str, target: &str) {
         let message = json!({"content": content, "target": target, "from": self.name});
         let answer = self.request("chat.chatHandler.send", message).await;
@@ -160,8 +159,8 @@ impl OriginalClient {
     }
 
     async fn next(&mut self) -> Value {
-        let event = tokio::time::timeout(DEADLINE, self.next_raw_event()).await;
-        event.unwrap_or_else(|_| panic!("{} hears nothing; before: {:?}", self.name, self.kept))
+        let event = tokio::time::timeout(Process::DEADLINE, self.next_raw_event()).await;
+        event.unwrap_or_else(|_| panic!("{} receives nothing; before: {:?}", self.name, self.kept))
     }
 
     async fn send_command(&mut self, command: &Value) {

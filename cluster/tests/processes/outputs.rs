@@ -8,11 +8,9 @@ use std::process::Stdio;
 use std::time::Duration;
 
 use client::{ChatClient, Options};
-use testkit::{NatsServer, eventually};
+use testkit::{Installation, NatsServer, Process, eventually};
 
-use crate::configuration::Configuration;
-use crate::deployment::{Layout, get};
-use crate::process::{DEADLINE, Process};
+use crate::layout::{Layout, get, installation};
 
 /// Far below the time that servers have for their work.
 const SOON: Duration = Duration::from_secs(15);
@@ -40,35 +38,35 @@ fn stalled_pipe() -> (PipeReader, Stdio) {
     (reader, writer.into())
 }
 
-async fn wait_until_reachable(configuration: &Configuration) {
-    eventually(DEADLINE, "the gate names a connector", async || {
-        get(configuration.frontends[0], "/entry?uid=ann").await.is_some_and(|answer| answer.contains(r#""code":200"#))
+async fn wait_until_reachable(installation: &Installation) {
+    eventually(Process::DEADLINE, "the gate names a connector", async || {
+        get(installation.gate(), "/entry?uid=ann").await.is_some_and(|answer| answer.contains(r#""code":200"#))
     })
     .await;
 }
 
-async fn send_one_message(configuration: &Configuration, name: &str) {
-    let address = configuration.frontends[1].to_string();
+async fn send_one_message(installation: &Installation, name: &str) {
+    let address = installation.connectors()[0].to_string();
     let sent = async || {
         let (chat, _events) = ChatClient::connect(&address, Options::default()).await.ok()?;
         chat.enter(name, "lobby").await.ok()?;
         chat.say("hello").await.ok()
     };
-    eventually(DEADLINE, "a message is said", async || sent().await.is_some()).await;
+    eventually(Process::DEADLINE, "a message is committed", async || sent().await.is_some()).await;
 }
 
 /// Serves, finds NATS again, and stops in order.
 async fn check_serving_with(name: &str, outputs: (Stdio, Stdio)) {
     let mut nats = NatsServer::start_with_jetstream().await;
-    let configuration = Configuration::new("");
+    let installation = installation("");
     let url = nats.url().to_owned();
-    let mut process = Process::start_with_outputs(&configuration.path, name, ["--nats", &url], &[ALL], outputs);
-    wait_until_reachable(&configuration).await;
-    send_one_message(&configuration, "ann").await;
+    let process = installation.start_with_outputs(name, ["--nats", &url], &[ALL], outputs);
+    wait_until_reachable(&installation).await;
+    send_one_message(&installation, "ann").await;
     nats.restart().await;
-    send_one_message(&configuration, "bob").await;
-    process.signal("HUP").await;
-    process.signal("TERM").await;
+    send_one_message(&installation, "bob").await;
+    process.signal("HUP");
+    process.signal("TERM");
     assert_eq!(process.wait_within(SOON).await, Some(0), "{name}");
 }
 
@@ -91,12 +89,12 @@ async fn servers_go_on_when_the_readers_stand_still() {
 /// A start that fails ends with its status, even if the reason cannot be written.
 #[tokio::test]
 async fn a_failed_start_ends_whatever_happens_to_its_message() {
-    let configuration = Configuration::new("");
-    let _taken = TcpListener::bind(configuration.frontends[0]).unwrap();
+    let installation = installation("");
+    let _taken = TcpListener::bind(installation.gate()).unwrap();
     let (_reader, stderr) = stalled_pipe();
     for (name, stderr) in [("gone", closed_pipe()), ("full", full_disk()), ("stalled", stderr)] {
         let none = [] as [&str; 0];
-        let mut process = Process::start_with_outputs(&configuration.path, name, none, &[], (Stdio::null(), stderr));
+        let process = installation.start_with_outputs(name, none, &[], (Stdio::null(), stderr));
         assert_eq!(process.wait_within(SOON).await, Some(1), "{name}");
     }
 }
@@ -106,12 +104,12 @@ async fn a_failed_start_ends_whatever_happens_to_its_message() {
 async fn a_health_check_answers_by_its_status() {
     let deployment = Layout::OneProcess.start("").await;
     deployment.wait_until_ready().await;
-    let path = &deployment.configuration.path;
+    let installation = &deployment.installation;
     for (name, stdout) in [("gone", closed_pipe()), ("full", full_disk())] {
-        let mut asking = Process::start_with_outputs(path, name, ["ready"], &[], (stdout, Stdio::null()));
+        let asking = installation.start_with_outputs(name, ["ready"], &[], (stdout, Stdio::null()));
         assert_eq!(asking.wait_within(SOON).await, Some(0), "{name}");
         let args = ["ready", "--only", "chat-server-1"];
-        let mut asking = Process::start_with_outputs(path, name, args, &[], (closed_pipe(), full_disk()));
+        let asking = installation.start_with_outputs(name, args, &[], (closed_pipe(), full_disk()));
         assert_eq!(asking.wait_within(SOON).await, Some(1), "{name}");
     }
 }
@@ -120,11 +118,11 @@ async fn a_health_check_answers_by_its_status() {
 /// has seen enough.
 #[tokio::test]
 async fn tools_fail_plainly_when_their_answer_is_lost() {
-    let configuration = Configuration::new("");
+    let installation = installation("");
     for args in [&["check"][..], &["place", "lobby"], &["--help"]] {
         for (name, stdout, status) in [("gone", closed_pipe(), 0), ("full", full_disk(), 1)] {
             let outputs = (stdout, full_disk());
-            let mut tool = Process::start_with_outputs(&configuration.path, name, args, &[], outputs);
+            let tool = installation.start_with_outputs(name, args, &[], outputs);
             let code = tool.wait_within(SOON).await;
             // clap gives help whether it is read or not.
             let status = if args[0] == "--help" { 0 } else { status };

@@ -7,10 +7,9 @@ use model::ids::ServerId;
 use model::placement;
 use runtime::config::Server;
 use serde_json::json;
-use testkit::eventually;
+use testkit::{Deployment, Process, eventually};
 
-use crate::deployment::{Deployment, Layout, SERVERS, get};
-use crate::process::DEADLINE;
+use crate::layout::{Layout, SERVERS, get};
 use crate::servers_file::edit;
 
 /// The program has fault points.
@@ -31,10 +30,10 @@ async fn member(deployment: &Deployment, connector: usize, name: &str, room: &st
 }
 
 async fn next(events: &mut Events) -> Event {
-    tokio::time::timeout(DEADLINE, events.next()).await.unwrap().unwrap_or(Event::Closed)
+    tokio::time::timeout(Process::DEADLINE, events.next()).await.unwrap().unwrap_or(Event::Closed)
 }
 
-/// A room that says where to panic, and whose home is that server.
+/// Returns a room whose name asks for a panic, and whose home is that server.
 fn panicking_room(server: &str) -> String {
     let chat = |id: &&str| Server::new(ServerId::new(id).unwrap(), "127.0.0.1");
     let chats: Vec<Server> = SERVERS[..3].iter().map(chat).collect();
@@ -42,8 +41,9 @@ fn panicking_room(server: &str) -> String {
     (0..).map(|number| format!("panic-in-{server}-{number}")).find(is_home).unwrap()
 }
 
-/// Its process ended because of a panic, and said so; those of all others serve.
-async fn assert_ended(deployment: &mut Deployment, server: &str) {
+/// Asserts that a server's process ended because of a panic and logged it, and that all other
+/// processes serve.
+async fn assert_ended(deployment: &Deployment, server: &str) {
     let process = deployment.process(server);
     assert_eq!(process.wait().await, Some(1));
     let output = process.output();
@@ -58,7 +58,7 @@ async fn assert_ended(deployment: &mut Deployment, server: &str) {
 
 #[tokio::test]
 async fn a_panic_in_a_chat_servers_task_ends_its_process() {
-    let mut deployment = Layout::SevenProcesses.start(SETTINGS).await;
+    let deployment = Layout::SevenProcesses.start(SETTINGS).await;
     let room = panicking_room("chat-server-2");
     let (ann, _events) = connect(&deployment, 0).await;
     if !FAULTS {
@@ -66,8 +66,9 @@ async fn a_panic_in_a_chat_servers_task_ends_its_process() {
         return;
     }
     // Others take over, and the request is repeated there.
-    eventually(DEADLINE, "another chat server has the room", async || ann.enter("ann", &room).await.is_ok()).await;
-    assert_ended(&mut deployment, "chat-server-2").await;
+    eventually(Process::DEADLINE, "another chat server has the room", async || ann.enter("ann", &room).await.is_ok())
+        .await;
+    assert_ended(&deployment, "chat-server-2").await;
 }
 
 #[tokio::test]
@@ -83,16 +84,16 @@ async fn a_panic_in_a_connectors_task_ends_its_process() {
     assert!(matches!(entered, Err(ClientError::Closed { .. })), "{entered:?}");
     assert!(matches!(next(&mut events).await, Event::Closed));
     assert!(bob.say("hello").await.is_err());
-    assert_ended(&mut deployment, "connector-server-1").await;
+    assert_ended(&deployment, "connector-server-1").await;
     member(&deployment, 1, "ann", "lobby").await;
-    deployment.restart("connector-server-1").await;
+    deployment.run("connector-server-1").await;
     member(&deployment, 0, "cleo", "lobby").await;
 }
 
 #[tokio::test]
 async fn a_panic_in_a_gates_task_ends_its_process() {
-    let mut deployment = Layout::SevenProcesses.start(SETTINGS).await;
-    edit(&deployment.configuration, |servers| {
+    let deployment = Layout::SevenProcesses.start(SETTINGS).await;
+    edit(&deployment.installation, |servers| {
         let id = "panic-in-gate-server-1";
         let connector = json!({ "id": id, "host": "127.0.0.1", "clientPort": 1, "frontend": true });
         servers["connector"].as_array_mut().unwrap().push(connector);
@@ -102,13 +103,13 @@ async fn a_panic_in_a_gates_task_ends_its_process() {
         assert!(get(deployment.gate(), "/healthz").await.is_some());
         return;
     }
-    assert_ended(&mut deployment, "gate-server-1").await;
+    assert_ended(&deployment, "gate-server-1").await;
 }
 
 /// Its member is gone, all others stay.
 #[tokio::test]
 async fn a_panic_in_a_sessions_task_closes_that_session_only() {
-    let mut deployment = Layout::SevenProcesses.start("").await;
+    let deployment = Layout::SevenProcesses.start("").await;
     let (ann, mut anns) = member(&deployment, 0, "ann", "lobby").await;
     let (bob, mut bobs) = member(&deployment, 0, "bob", "lobby").await;
     assert!(matches!(next(&mut anns).await, Event::Add(user) if user == "bob"));
@@ -123,14 +124,14 @@ async fn a_panic_in_a_sessions_task_closes_that_session_only() {
     bob.say("hello").await.unwrap();
     assert!(matches!(next(&mut bobs).await, Event::Chat(chat) if chat.msg == "hello"));
     member(&deployment, 0, "ann", "lobby").await;
-    deployment.process("connector-server-1").signal("TERM").await;
+    deployment.process("connector-server-1").signal("TERM");
     assert_eq!(deployment.process("connector-server-1").wait().await, Some(0));
 }
 
 /// The other servers of the process end in order, so their clients are closed plainly.
 #[tokio::test]
 async fn a_panic_ends_a_process_of_many_servers_in_order() {
-    let mut deployment = Layout::OneProcess.start(SETTINGS).await;
+    let deployment = Layout::OneProcess.start(SETTINGS).await;
     let (bob, mut events) = member(&deployment, 1, "bob", "lobby").await;
     let (ann, _events) = connect(&deployment, 0).await;
     let entered = ann.enter("ann", "panic-in-connector-server-1").await;

@@ -4,10 +4,8 @@ use std::fs;
 
 use serde_json::{Value, json};
 
-use crate::configuration::Configuration;
-use crate::deployment::{Layout, get};
+use crate::layout::{Layout, get, installation};
 use crate::original_client::OriginalClient;
-use crate::process::Process;
 
 /// The schemas are those of Pomelo's chat demo with protobuf, kept in `localStorage` by an earlier
 /// visit.
@@ -50,24 +48,24 @@ async fn numbers_are_users_rooms_and_contents() {
 /// `clusterCount`, `++`, ports as texts and `pubHost`, without environments.
 #[tokio::test]
 async fn a_cluster_of_pomelo_is_started() {
-    let configuration = Configuration::new("");
-    let ports: Vec<u16> = configuration.frontends.iter().map(|front| front.port()).collect();
+    let installation = installation("");
+    let (gate, connector) = (installation.gate().port(), installation.connectors()[0].port());
     let connector = json!({
-        "host": "127.0.0.1", "clientPort": format!("{}++", ports[1]), "frontend": "true", "clusterCount": "1",
+        "host": "127.0.0.1", "clientPort": format!("{connector}++"), "frontend": "true", "clusterCount": "1",
         "pubHost": "play.example.org", "pubPort": "443",
     });
-    let gate = json!({"id": "gate-server-1", "host": "127.0.0.1", "clientPort": ports[0].to_string()});
+    let gate = json!({"id": "gate-server-1", "host": "127.0.0.1", "clientPort": gate.to_string()});
     let servers = json!({
         "gate": [gate],
         "connector": [connector],
         "chat": [{"host": "127.0.0.1", "clusterCount": 2}],
     });
-    fs::write(configuration.path.join("servers.json"), servers.to_string()).unwrap();
-    let mut process = Process::start::<&str>(&configuration.path, "all", [], &[]);
+    fs::write(installation.path().join("servers.json"), servers.to_string()).unwrap();
+    let process = installation.start::<&str>("all", [], &[]);
     assert!(process.wait_for_output("Shaddock runs").await, "{}", process.output());
     for id in ["cluster-server-connector-0", "cluster-server-chat-0", "cluster-server-chat-1"] {
         assert!(process.output().contains(id), "{id} in {}", process.output());
     }
-    let entry: Value = serde_json::from_str(&get(configuration.frontends[0], "/entry?uid=ann").await.unwrap()).unwrap();
+    let entry: Value = serde_json::from_str(&get(installation.gate(), "/entry?uid=ann").await.unwrap()).unwrap();
     assert_eq!(entry, json!({"code": 200, "host": "play.example.org", "port": 443}));
 }

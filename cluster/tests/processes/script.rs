@@ -9,10 +9,9 @@ use model::ids::ServerId;
 use model::placement;
 use runtime::config::Server;
 use serde_json::Value;
+use testkit::Deployment;
 use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
 use tokio::process::Command;
-
-use crate::deployment::Deployment;
 
 /// The longest that a program may take: it starts browsers, and waits for others to be missed.
 const DEADLINE: Duration = Duration::from_secs(120);
@@ -39,13 +38,13 @@ pub(crate) async fn run_script(deployment: &mut Deployment, name: &str, args: &[
     };
     let status = tokio::time::timeout(DEADLINE, playing).await;
     let status = status.unwrap_or_else(|_| panic!("{name} takes longer than {DEADLINE:?}"));
-    assert!(status.success(), "{name}: {status}; it says why above");
+    assert!(status.success(), "{name}: {status}; its output above has the reason");
 }
 
 async fn inject_fault(deployment: &mut Deployment, request: &Value) -> String {
     let server = match (&request["kill"], &request["start"]) {
         (Value::Null, Value::String(server)) => {
-            deployment.restart(server).await;
+            deployment.run(server).await;
             return server.clone();
         }
         (kill, _) if kill == "connector" => connector_at(deployment, request["port"].as_u64().unwrap()),
@@ -53,7 +52,7 @@ async fn inject_fault(deployment: &mut Deployment, request: &Value) -> String {
         _ => panic!("{request} is no wish"),
     };
     let process = deployment.process(&server);
-    process.signal("KILL").await;
+    process.signal("KILL");
     process.wait().await;
     server
 }

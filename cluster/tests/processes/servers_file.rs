@@ -1,21 +1,20 @@
 //! `servers.json` is edited while processes run.
 
 use std::fs;
+use std::net::SocketAddr;
 use std::net::TcpListener;
 
 use client::{ChatClient, Options};
 use serde_json::{Value, json};
-use testkit::eventually;
+use testkit::{Installation, Process, eventually};
 use tokio_tungstenite::connect_async;
 use tokio_tungstenite::tungstenite::client::IntoClientRequest;
 
-use crate::configuration::{Address, Configuration};
-use crate::deployment::Layout;
-use crate::process::{DEADLINE, Process};
+use crate::layout::Layout;
 
 /// Writes the file anew, with what `change` makes of the development servers.
-pub(crate) fn edit(configuration: &Configuration, change: impl FnOnce(&mut Value)) {
-    let path = configuration.path.join("servers.json");
+pub(crate) fn edit(installation: &Installation, change: impl FnOnce(&mut Value)) {
+    let path = installation.path().join("servers.json");
     let mut servers: Value = serde_json::from_str(&fs::read_to_string(&path).unwrap()).unwrap();
     change(&mut servers["development"]);
     fs::write(path, servers.to_string()).unwrap();
@@ -26,12 +25,12 @@ fn add_chat(servers: &mut Value, number: usize) {
     list.push(json!({ "id": format!("chat-server-{number}"), "host": "127.0.0.1" }));
 }
 
-/// A new chat instance by adding a line to the configuration; a wrong file changes nothing.
+/// A new chat instance by adding a line to the installation; a wrong file changes nothing.
 #[tokio::test]
 async fn a_chat_server_is_added_by_a_line_in_the_file() {
-    let mut deployment = Layout::OneProcess.start("").await;
-    edit(&deployment.configuration, |servers| add_chat(servers, 4));
-    let path = deployment.configuration.path.join("servers.json");
+    let deployment = Layout::OneProcess.start("").await;
+    edit(&deployment.installation, |servers| add_chat(servers, 4));
+    let path = deployment.installation.path().join("servers.json");
     let process = deployment.process("all");
     assert!(process.wait_for_output("chat server ready server=chat-server-4").await, "{}", process.output());
     fs::write(&path, "{").unwrap();
@@ -41,26 +40,26 @@ async fn a_chat_server_is_added_by_a_line_in_the_file() {
 /// Over NATS every process sees the change by itself, and a process is started for the new entry.
 #[tokio::test]
 async fn each_process_sees_the_change() {
-    let mut deployment = Layout::SevenProcesses.start("").await;
-    edit(&deployment.configuration, |servers| add_chat(servers, 4));
+    let deployment = Layout::SevenProcesses.start("").await;
+    edit(&deployment.installation, |servers| add_chat(servers, 4));
     for server in ["gate-server-1", "connector-server-2", "chat-server-3"] {
         assert!(deployment.process(server).wait_for_output("the servers are other ones now").await, "{server}");
     }
     let nats = deployment.nats.as_ref().unwrap().url().to_owned();
     let args = ["--only", "chat-server-4", "--nats", &nats];
-    let mut fourth = Process::start(&deployment.configuration.path, "chat-server-4", args, &[]);
+    let fourth = deployment.installation.start("chat-server-4", args, &[]);
     assert!(fourth.wait_for_output("chat server ready").await, "{}", fourth.output());
-    edit(&deployment.configuration, |servers| drop(servers["chat"].as_array_mut().unwrap().remove(0)));
-    deployment.process("chat-server-1").signal("HUP").await;
+    edit(&deployment.installation, |servers| drop(servers["chat"].as_array_mut().unwrap().remove(0)));
+    deployment.process("chat-server-1").signal("HUP");
     assert!(deployment.process("chat-server-1").wait_for_output("it owns nothing, and can be stopped").await);
 }
 
 /// A running server listens where it did, so users are sent there after an edit, too.
 #[tokio::test]
 async fn users_are_sent_where_connectors_listen() {
-    let mut deployment = Layout::SevenProcesses.start("").await;
+    let deployment = Layout::SevenProcesses.start("").await;
     let before = deployment.entry("ann").await.unwrap();
-    edit(&deployment.configuration, |servers| {
+    edit(&deployment.installation, |servers| {
         for (port, connector) in (1..).zip(servers["connector"].as_array_mut().unwrap()) {
             connector["clientPort"] = json!(port);
         }
@@ -70,7 +69,7 @@ async fn users_are_sent_where_connectors_listen() {
 }
 
 /// A page of this origin may connect to the connector.
-async fn accepts_origin(connector: Address, origin: &str) -> bool {
+async fn accepts_origin(connector: SocketAddr, origin: &str) -> bool {
     let mut request = format!("ws://{connector}/").into_client_request().unwrap();
     request.headers_mut().insert("origin", origin.parse().unwrap());
     connect_async(request).await.is_ok()
@@ -81,12 +80,12 @@ async fn pages_of_a_new_host_are_let_in_by_running_connectors() {
     let deployment = Layout::OneProcess.start("").await;
     let connector = deployment.connector(0);
     assert!(!accepts_origin(connector, "https://new.example.org").await);
-    edit(&deployment.configuration, |servers| {
+    edit(&deployment.installation, |servers| {
         let list = servers["chat"].as_array_mut().unwrap();
         list.push(json!({"id": "chat-server-4", "host": "new.example.org", "clientHost": "play.example.org"}));
     });
     for origin in ["https://new.example.org", "https://play.example.org"] {
-        eventually(DEADLINE, origin, async || accepts_origin(connector, origin).await).await;
+        eventually(Process::DEADLINE, origin, async || accepts_origin(connector, origin).await).await;
     }
     assert!(!accepts_origin(connector, "https://other.example.org").await);
 }
@@ -94,8 +93,8 @@ async fn pages_of_a_new_host_are_let_in_by_running_connectors() {
 /// The cause is logged, not where to look for the file.
 #[tokio::test]
 async fn what_the_file_became_is_logged() {
-    let mut deployment = Layout::OneProcess.start("").await;
-    let path = deployment.configuration.path.join("servers.json");
+    let deployment = Layout::OneProcess.start("").await;
+    let path = deployment.installation.path().join("servers.json");
     let text = fs::read_to_string(&path).unwrap();
     let process = deployment.process("all");
     fs::write(&path, text.encode_utf16().flat_map(u16::to_be_bytes).collect::<Vec<u8>>()).unwrap();
@@ -106,15 +105,15 @@ async fn what_the_file_became_is_logged() {
 }
 
 /// Waits until a client can enter a room there.
-async fn wait_until_served(address: Address) {
+async fn wait_until_served(address: SocketAddr) {
     let served = async || {
         let (chat, _events) = ChatClient::connect(&address.to_string(), Options::default()).await.ok()?;
         chat.enter("ann", "lobby").await.ok()
     };
-    eventually(DEADLINE, "a connector serves", async || served().await.is_some()).await;
+    eventually(Process::DEADLINE, "a connector serves", async || served().await.is_some()).await;
 }
 
-fn connector(id: &str, at: Address) -> Value {
+fn connector(id: &str, at: SocketAddr) -> Value {
     json!({ "id": id, "host": "127.0.0.1", "clientPort": at.port(), "frontend": true })
 }
 
@@ -122,10 +121,10 @@ fn connector(id: &str, at: Address) -> Value {
 /// all else is served.
 #[tokio::test]
 async fn a_server_whose_port_was_taken_is_tried_again() {
-    let mut deployment = Layout::OneProcess.start("").await;
+    let deployment = Layout::OneProcess.start("").await;
     let taken = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = taken.local_addr().unwrap();
-    edit(&deployment.configuration, |servers| {
+    edit(&deployment.installation, |servers| {
         servers["connector"].as_array_mut().unwrap().push(connector("connector-server-4", address));
         add_chat(servers, 4);
     });
@@ -140,17 +139,17 @@ async fn a_server_whose_port_was_taken_is_tried_again() {
     assert!(process.wait_for_output("a server that could not start runs now server=connector-server-4").await);
     let lines = process.output().lines().filter(|line| line.contains("ERROR")).count();
     assert!(lines <= 4, "{}", process.output());
-    process.signal("TERM").await;
+    process.signal("TERM");
     assert_eq!(process.wait().await, Some(0));
 }
 
 /// The new name listens where the old one did.
 #[tokio::test]
 async fn a_server_is_renamed_and_keeps_its_port() {
-    let mut deployment = Layout::OneProcess.start("").await;
+    let deployment = Layout::OneProcess.start("").await;
     let (first, gate) = (deployment.connector(0), deployment.gate());
     wait_until_served(first).await;
-    edit(&deployment.configuration, |servers| {
+    edit(&deployment.installation, |servers| {
         servers["connector"][0] = connector("connector-server-9", first);
         servers["gate"][0] =
             json!({ "id": "gate-server-9", "host": "127.0.0.1", "clientPort": gate.port(), "frontend": true });
@@ -162,7 +161,7 @@ async fn a_server_is_renamed_and_keeps_its_port() {
         assert!(process.wait_for_output(line).await, "{line} in {}", process.output());
     }
     wait_until_served(first).await;
-    eventually(DEADLINE, "the gate names a connector", async || deployment.entry("ann").await.is_some()).await;
+    eventually(Process::DEADLINE, "the gate names a connector", async || deployment.entry("ann").await.is_some()).await;
     let output = deployment.process("all").output();
     assert!(!output.contains("the port is taken"), "{output}");
 }

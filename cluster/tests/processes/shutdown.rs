@@ -3,12 +3,11 @@
 use std::time::Duration;
 
 use serde_json::json;
-use testkit::NatsServer;
+use testkit::{Deployment, NatsServer};
 
-use crate::deployment::{Deployment, Layout};
+use crate::layout::Layout;
 use crate::on_both_layouts;
 use crate::original_client::OriginalClient;
-use crate::process::Process;
 
 on_both_layouts!(what_was_accepted_is_answered);
 
@@ -33,22 +32,23 @@ async fn connector_of(deployment: &Deployment, uid: &str) -> String {
     format!("connector-server-{number}")
 }
 
-async fn signal_chats(deployment: &mut Deployment, signal: &str) {
+async fn signal_chats(deployment: &Deployment, signal: &str) {
     for chat in CHAT_SERVERS {
-        deployment.process(chat).signal(signal).await;
+        deployment.process(chat).signal(signal);
     }
 }
 
-/// Over NATS the chat servers stand still meanwhile, so that the requests are open when the connector is told to stop.
+/// Over NATS the chat servers are frozen during the stop, so that the requests are open when the
+/// connector gets its signal.
 async fn what_was_accepted_is_answered(layout: Layout) {
-    let mut deployment = layout.start(PATIENT).await;
+    let deployment = layout.start(PATIENT).await;
     let connector = connector_of(&deployment, "ann").await;
     let (mut ann, _) = OriginalClient::enter("ann", deployment.gate(), "lobby").await;
     let mut asker = OriginalClient::start("asker").await;
     asker.connect(deployment.gate()).await;
     let frozen = layout == Layout::SevenProcesses;
     if frozen {
-        signal_chats(&mut deployment, "STOP").await;
+        signal_chats(&deployment, "STOP").await;
     }
     let mut asked = Vec::new();
     for number in 0..20 {
@@ -56,10 +56,10 @@ async fn what_was_accepted_is_answered(layout: Layout) {
         asked.push(ann.start_request("chat.chatHandler.send", message).await);
     }
     wait_until_accepted(&mut ann).await;
-    deployment.process(&connector).signal("TERM").await;
+    deployment.process(&connector).signal("TERM");
     assert!(deployment.process(&connector).wait_for_output("stopping").await);
     if frozen {
-        signal_chats(&mut deployment, "CONT").await;
+        signal_chats(&deployment, "CONT").await;
     }
     for request in asked {
         let answer = ann.answer(request).await;
@@ -68,7 +68,7 @@ async fn what_was_accepted_is_answered(layout: Layout) {
     assert_eq!(ann.next_of_kind("close").await["code"], 1000);
     assert_eq!(deployment.process(&connector).wait().await, Some(0));
     if frozen {
-        deployment.process("gate-server-1").signal("TERM").await;
+        deployment.process("gate-server-1").signal("TERM");
     }
     assert_eq!(asker.next_of_kind("close").await["code"], 1000);
     assert_eq!(deployment.process("gate-server-1").wait().await, Some(0));
@@ -81,14 +81,14 @@ const HARMLESS: [&str; 12] =
 /// None of them ends a server, not even while it waits for its broker or stops.
 #[tokio::test]
 async fn other_signals_are_ignored() {
-    let mut deployment = Layout::OneProcess.start("").await;
+    let deployment = Layout::OneProcess.start("").await;
     let (mut ann, _) = OriginalClient::enter("ann", deployment.gate(), "lobby").await;
     for signal in HARMLESS {
-        deployment.process("all").signal(signal).await;
+        deployment.process("all").signal(signal);
     }
     wait_until_accepted(&mut ann).await;
     let process = deployment.process("all");
-    process.signal("QUIT").await;
+    process.signal("QUIT");
     assert!(process.wait_for_output("stopping; a second signal ends at once").await);
     assert_eq!(ann.next_of_kind("close").await["code"], 1000);
     assert_eq!(process.wait().await, Some(0));
@@ -97,54 +97,54 @@ async fn other_signals_are_ignored() {
     nats.kill();
     let args = ["--nats", nats.url()];
     let waits = [("SHADDOCK_NATS__WAIT_FOR_BROKER", "true")];
-    let mut waiting = Process::start(&deployment.configuration.path, "waiting", args, &waits);
+    let waiting = deployment.installation.start("waiting", args, &waits);
     assert!(waiting.wait_for_output("waiting for").await);
     for signal in HARMLESS {
-        waiting.signal(signal).await;
+        waiting.signal(signal);
     }
-    waiting.signal("QUIT").await;
+    waiting.signal("QUIT");
     assert_eq!(waiting.wait().await, Some(0));
 }
 
 /// As the service managers that send it mean it.
 #[tokio::test]
 async fn sigquit_hands_over_as_sigterm_does() {
-    let mut deployment = Layout::SevenProcesses.start("").await;
+    let deployment = Layout::SevenProcesses.start("").await;
     for (server, signal) in [("connector-server-1", "QUIT"), ("chat-server-1", "XCPU")] {
         let process = deployment.process(server);
-        process.signal(signal).await;
+        process.signal(signal);
         assert_eq!(process.wait().await, Some(0));
     }
     assert!(deployment.process("chat-server-1").output().contains("hands its rooms over"));
     assert!(deployment.process("connector-server-1").output().contains("sends its clients elsewhere"));
 }
 
-/// Orchestrators tell all at once; nobody waits for who is gone already.
+/// Orchestrators signal all processes at once. A process does not wait for one that has ended.
 #[tokio::test]
 async fn seven_processes_stop_together() {
-    let mut deployment = Layout::SevenProcesses.start("").await;
+    let deployment = Layout::SevenProcesses.start("").await;
     let (mut ann, _) = OriginalClient::enter("ann", deployment.gate(), "lobby").await;
-    for process in deployment.processes() {
-        process.signal("TERM").await;
+    for (_, process) in deployment.processes() {
+        process.signal("TERM");
     }
     assert_eq!(ann.next_of_kind("close").await["code"], 1000);
-    for process in deployment.processes() {
+    for (_, process) in deployment.processes() {
         assert_eq!(process.wait().await, Some(0));
     }
 }
 
 #[tokio::test]
 async fn a_second_signal_ends_at_once() {
-    let mut deployment = Layout::SevenProcesses.start(PATIENT).await;
+    let deployment = Layout::SevenProcesses.start(PATIENT).await;
     let connector = connector_of(&deployment, "ann").await;
     let (mut ann, _) = OriginalClient::enter("ann", deployment.gate(), "lobby").await;
-    signal_chats(&mut deployment, "STOP").await;
+    signal_chats(&deployment, "STOP").await;
     ann.start_request("chat.chatHandler.send", json!({"content": "is never answered", "target": "*"})).await;
     wait_until_accepted(&mut ann).await;
     let process = deployment.process(&connector);
-    process.signal("TERM").await;
+    process.signal("TERM");
     assert!(process.wait_for_output("a second signal ends at once").await);
-    process.signal("TERM").await;
+    process.signal("TERM");
     assert_eq!(process.wait_within(AT_ONCE).await, Some(0));
     assert!(process.output().contains("ended at once"));
 }

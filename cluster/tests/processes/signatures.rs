@@ -1,24 +1,22 @@
-//! Keys and the setting `rpc.signatures` at the start of a process: what is refused, what is said.
+//! Keys and the setting `rpc.signatures` at the start of a process: the refusals, and the log
+//! lines.
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
 use serde_json::Value;
-use testkit::NatsServer;
+use testkit::{Installation, NatsServer};
 
-use crate::configuration::Configuration;
-use crate::deployment::Layout;
-use crate::process::{Process, shaddock};
+use crate::layout::{Layout, installation};
 use crate::startup::assert_refused;
 
 const REQUIRE: [&str; 2] = ["--set", "rpc.signatures=require"];
 
 /// Writes the keys of all servers; the argument that names them.
-async fn write_keys(configuration: &Configuration) -> String {
-    let keys = configuration.path.join("keys");
-    let mut command = shaddock();
-    let written = command.arg("--config").arg(&configuration.path).arg("keys").arg(&keys).output().await.unwrap();
+fn write_keys(installation: &Installation) -> String {
+    let keys = installation.path().join("keys");
+    let written = installation.command().arg("keys").arg(&keys).output().unwrap();
     assert!(written.status.success(), "{written:?}");
     format!("rpc.key_dir={}", keys.display())
 }
@@ -29,24 +27,24 @@ fn chmod(path: &Path, mode: u32) {
 
 #[tokio::test]
 async fn a_process_that_signs_needs_its_keys() {
-    let configuration = Configuration::new("");
+    let installation = installation("");
     let nats = NatsServer::start_with_jetstream().await;
     let alone = [&REQUIRE[..], &["--only", "chat-server-1", "--nats", nats.url()]].concat();
-    assert_refused(&configuration, &alone, &["command line: rpc.key_dir", "is empty", "shaddock keys DIR"]).await;
-    let keys = write_keys(&configuration).await;
+    assert_refused(&installation, &alone, &["command line: rpc.key_dir", "is empty", "shaddock keys DIR"]).await;
+    let keys = write_keys(&installation);
     let args = [&alone[..], &["--set", &keys]].concat();
-    let seed = configuration.path.join("keys/chat-server-1.seed");
+    let seed = installation.path().join("keys/chat-server-1.seed");
     chmod(&seed, 0o644);
-    assert_refused(&configuration, &args, &["chat-server-1.seed", "mode 644", "chmod 600"]).await;
+    assert_refused(&installation, &args, &["chat-server-1.seed", "mode 644", "chmod 600"]).await;
     fs::rename(&seed, seed.with_extension("kept")).unwrap();
-    assert_refused(&configuration, &args, &["chat-server-1.seed cannot be read", "shaddock keys DIR"]).await;
-    fs::copy(configuration.path.join("keys/chat-server-2.seed"), &seed).unwrap();
-    assert_refused(&configuration, &args, &["keys.json: entry \"chat-server-1\" is not the key of"]).await;
+    assert_refused(&installation, &args, &["chat-server-1.seed cannot be read", "shaddock keys DIR"]).await;
+    fs::copy(installation.path().join("keys/chat-server-2.seed"), &seed).unwrap();
+    assert_refused(&installation, &args, &["keys.json: entry \"chat-server-1\" is not the key of"]).await;
     fs::rename(seed.with_extension("kept"), &seed).unwrap();
     chmod(&seed, 0o600);
-    let mut process = Process::start(&configuration.path, "chat", args, &[("SHADDOCK_LOG", "trace")]);
+    let process = installation.start("chat", args, &[("SHADDOCK_LOG", "trace")]);
     assert!(process.wait_for_output("chat server ready").await);
-    process.signal("TERM").await;
+    process.signal("TERM");
     assert_eq!(process.wait().await, Some(0));
     let secret = fs::read_to_string(seed).unwrap();
     assert!(!process.output().contains(secret.trim()));
@@ -55,17 +53,17 @@ async fn a_process_that_signs_needs_its_keys() {
 /// One settings.toml is good for a cluster and for a single process without a broker.
 #[tokio::test]
 async fn without_a_broker_nothing_is_signed() {
-    let mut deployment = Layout::OneProcess.start("[rpc]\nsignatures = \"require\"\nkey_dir = \"/nowhere\"").await;
+    let deployment = Layout::OneProcess.start("[rpc]\nsignatures = \"require\"\nkey_dir = \"/nowhere\"").await;
     assert!(deployment.process("all").wait_for_output("rpc.signatures has no effect without NATS").await);
 }
 
 #[tokio::test]
-async fn production_is_told_that_it_does_not_sign() {
+async fn production_is_warned_that_it_does_not_sign() {
     const WARNING: &str = "rpc.signatures is \"off\"";
-    let configuration = Configuration::new("");
+    let installation = installation("");
     let nats = NatsServer::start_with_jetstream().await;
-    let keys = write_keys(&configuration).await;
-    let file = configuration.path.join("servers.json");
+    let keys = write_keys(&installation);
+    let file = installation.path().join("servers.json");
     let mut servers: Value = serde_json::from_str(&fs::read_to_string(&file).unwrap()).unwrap();
     servers["production"] = servers["development"].clone();
     fs::write(file, servers.to_string()).unwrap();
@@ -77,7 +75,7 @@ async fn production_is_told_that_it_does_not_sign() {
         ("accept", [&production[..], &accept].concat(), false),
         ("development", development.to_vec(), false),
     ] {
-        let mut process = Process::start(&configuration.path, name, args, &[]);
+        let process = installation.start(name, args, &[]);
         assert!(process.wait_for_output("chat server ready").await);
         assert_eq!(process.output().matches(WARNING).count(), usize::from(warns), "{name}: {}", process.output());
     }

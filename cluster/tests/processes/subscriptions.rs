@@ -1,10 +1,12 @@
-//! What each process subscribes to, as the broker sees it: few subjects, none per room, user or question.
+//! The subscriptions of each process, as the broker lists them: few subjects, none per room, user
+//! or request.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::Value;
+use testkit::Deployment;
 
-use crate::deployment::{Deployment, Layout, get};
+use crate::layout::{Layout, get};
 use crate::original_client::OriginalClient;
 
 /// Subjects by the name of the connection; inboxes, which are random, all as `_INBOX.name.x.*`.
@@ -44,7 +46,7 @@ fn expected() -> BTreeMap<String, BTreeSet<String>> {
 }
 
 #[tokio::test]
-async fn nobody_subscribes_to_more_than_its_own() {
+async fn each_process_subscribes_to_its_own_subjects_only() {
     let deployment = Layout::SevenProcesses.start("").await;
     assert_eq!(audit(&deployment).await, expected());
     let (_ann, _) = OriginalClient::enter("ann", deployment.gate(), "lobby").await;

@@ -1,11 +1,11 @@
-//! What the program writes to a terminal.
+//! The program's output on a terminal.
 
 use std::process::Stdio;
 
+use testkit::Process;
 use tokio::process::Command;
 
-use crate::configuration::Configuration;
-use crate::process::DEADLINE;
+use crate::layout::installation;
 
 /// Runs a program on a terminal of its own until it has written "ready"; stops it, and prints what it wrote.
 const ON_A_TERMINAL: &str = r#"
@@ -31,12 +31,12 @@ sys.stdout.buffer.write(written)
 
 /// The log of servers that ran on a terminal.
 async fn log_on_terminal(environment: &[(&str, &str)]) -> String {
-    let configuration = Configuration::new("");
+    let installation = installation("");
     let mut python = Command::new("python3");
-    python.args(["-c", ON_A_TERMINAL, env!("CARGO_BIN_EXE_shaddock"), "--config"]).arg(&configuration.path);
+    python.args(["-c", ON_A_TERMINAL, env!("CARGO_BIN_EXE_shaddock"), "--config"]).arg(installation.path());
     python.env_clear().envs([("PATH", "/usr/bin:/bin:/usr/local/bin")]).envs(environment.iter().copied());
     let running = python.stdin(Stdio::null()).kill_on_drop(true).output();
-    let output = tokio::time::timeout(DEADLINE, running).await.unwrap();
+    let output = tokio::time::timeout(Process::DEADLINE, running).await.unwrap();
     let output = output.unwrap_or_else(|error| panic!("python3: {error}"));
     let log = String::from_utf8(output.stdout).unwrap();
     assert!(log.contains("ready"), "{log}{}", String::from_utf8_lossy(&output.stderr));

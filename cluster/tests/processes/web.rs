@@ -1,11 +1,11 @@
-//! What is in `web/`: the JavaScript client, and the page in a real browser.
+//! The files in `web/`: the JavaScript client, and the page in a real browser.
 
 use std::path::Path;
 use std::time::Duration;
 
 use tokio::process::Command;
 
-use crate::deployment::Layout;
+use crate::layout::Layout;
 use crate::script::run_script;
 
 /// The random runs of `web/test/property.test.mjs` take 20 s of processor time, beside other tests.
@@ -24,14 +24,14 @@ async fn the_module_passes_its_own_tests() {
 
 /// While connectors and the room's owner are killed.
 #[tokio::test]
-async fn each_message_is_told_once_and_in_order() {
+async fn each_message_is_delivered_once_and_in_order() {
     let mut deployment = Layout::SevenProcesses.start("").await;
     run_script(&mut deployment, "cluster.mjs", &[]).await;
 }
 
 /// Two browsers, one of which loses its connector. Screenshots stay in `target/tmp/page`.
 #[tokio::test]
-async fn people_talk_on_the_page() {
+async fn users_talk_on_the_page() {
     let screenshots = Path::new(env!("CARGO_TARGET_TMPDIR")).join("page");
     std::fs::create_dir_all(&screenshots).unwrap();
     let mut deployment = Layout::SevenProcesses.start("").await;

@@ -1,4 +1,4 @@
-//! What must hold at the end of every run, whatever happened: the log against everything that anybody was told.
+//! The invariants at the end of every run: the log against everything that clients received.
 
 mod session_check;
 mod truth;
@@ -20,14 +20,14 @@ use truth::Truth;
 
 pub(crate) use truth::records;
 
-/// What people said, and how often they were told that something is gone.
+/// Counts of messages, and of declared losses.
 #[derive(Debug, Clone, Copy, Default)]
 pub(crate) struct Tally {
     /// Messages in the logs.
     pub(crate) messages: usize,
-    /// Sessions that were told to pass over something.
+    /// Sessions that got a gap.
     pub(crate) gaps: usize,
-    /// Sessions that came back, and were told that they may have missed something.
+    /// Sessions that resumed with a declared loss.
     pub(crate) unrecovered: usize,
     /// Pages of history that do not begin at the beginning.
     pub(crate) incomplete: usize,
@@ -96,7 +96,7 @@ fn check_sent_once(world: &World, rooms: &BTreeMap<RoomId, Truth>) {
             }
             let (Entry::Message { from, content, .. } | Entry::Whisper { from, content, .. }) = entry else { continue };
             let number: u64 = content.trim_start_matches("text ").parse().unwrap();
-            assert!(seen.insert(number), "{content} was said twice");
+            assert!(seen.insert(number), "{content} was committed twice");
             let Some(sender) = state.members().get(from) else {
                 // The checkpoint of an erased log has no member who left in that first record.
                 assert!(*seq <= begin, "{from} spoke without being there");
@@ -145,8 +145,9 @@ fn check_acknowledged(connection: &ClientConnection, rooms: &BTreeMap<RoomId, Tr
     }
 }
 
-/// The log's members are the open sessions that were told that they are in. In a room that nobody is in now, that the log lost
-/// a leave, or that a connector died and its room's owner after it, is only corrected when somebody comes.
+/// Checks that the log's members are the open sessions that got "entered". In a room without
+/// members a leave that the log lost, or a connector that died and its room's owner after it, is
+/// only corrected with the next join.
 fn check_members(world: &World, rooms: &BTreeMap<RoomId, Truth>, whole: bool) {
     let connections = || world.users.iter().flat_map(|user| &user.connections);
     for (room, truth) in rooms {
@@ -161,7 +162,7 @@ fn check_members(world: &World, rooms: &BTreeMap<RoomId, Truth>, whole: bool) {
         let is_corrected = whole || !(here.is_empty() || truth.is_erased);
         assert!(
             odd.is_empty() || !is_corrected,
-            "members of {room}: the log says {in_log:?}, the sessions {here:?}: {odd:#?}"
+            "members of {room}: the log has {in_log:?}, the sessions {here:?}: {odd:#?}"
         );
     }
 }

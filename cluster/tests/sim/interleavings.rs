@@ -21,7 +21,7 @@ mod transit;
 /// The room of all scripts.
 const ROOM: &str = "lobby";
 
-/// Its home, and the chat server that stands in for it, of three.
+/// Its home, and its failover owner, of three.
 const HOME: usize = 2;
 const CANDIDATE: usize = 1;
 
@@ -29,7 +29,7 @@ const CANDIDATE: usize = 1;
 const LEFT: usize = 0;
 const RIGHT: usize = 1;
 
-/// Who is there: Ann and Carl at the left connector, Bob at the right one.
+/// The clients: Ann and Carl at the left connector, Bob at the right one.
 const ANN: u64 = 1;
 const BOB: u64 = 2;
 const CARL: u64 = 3;

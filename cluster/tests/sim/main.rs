@@ -53,7 +53,7 @@ fn simulate() {
     assert!(report.is_clean(), "{report}");
 }
 
-/// Everything that anybody was told depends on the seed alone: else a failing run could not be looked at.
+/// All deliveries depend on the seed alone; otherwise a failing run could not be repeated.
 #[test]
 fn a_run_is_repeated_from_its_seed() {
     let observed = || format!("{:?}", World::run(Scenario::LostEnd, 7, RunTrace::Off).users);
@@ -87,7 +87,7 @@ fn servers_that_end_in_order_and_come_back() {
 }
 
 #[test]
-fn owners_that_die_and_others_stand_in() {
+fn owners_that_die_and_failover_owners() {
     run(Scenario::Deaths);
 }
 
@@ -141,7 +141,8 @@ fn every_fault_that_leaves_the_log_whole() {
     run(Scenario::Everything);
 }
 
-/// What is gone is told as gone: to connectors that are behind, to clients that come back, to those who ask for the past.
+/// Evicted records are reported as gone: to connectors that are behind, to clients that resume, and
+/// in history pages.
 #[test]
 fn a_log_that_keeps_few_records() {
     let tally = run(Scenario::Retention);

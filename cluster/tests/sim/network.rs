@@ -1,4 +1,4 @@
-//! What is under way: messages, log operations, timers; and what chance does to them.
+//! Events in transit: messages, log operations, timers; and the effect of chance on them.
 
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
@@ -57,7 +57,7 @@ pub(crate) enum Event {
     /// A chat server, or a connector, looks at the list.
     ChatLooks(usize),
     ConnectorLooks(usize),
-    /// Chat servers find once a second that they can hear.
+    /// Chat servers find once a second that they receive messages.
     Listen,
     /// A connector dies, with all its clients; it comes back as another run, or does not.
     ConnectorDies {
@@ -76,7 +76,7 @@ pub(crate) enum Event {
         home: ServerId,
         is_alive: bool,
     },
-    /// Nobody listens where a question went.
+    /// A request went to a subject without subscribers.
     NoResponders {
         connector: usize,
         token: u64,
@@ -86,7 +86,7 @@ pub(crate) enum Event {
         connector: usize,
         session: u64,
     },
-    /// The broker goes: everybody's connection breaks.
+    /// The broker goes down: all connections break.
     BrokerGone,
     /// A server's connection is made anew.
     ChatUp(usize),
@@ -94,7 +94,7 @@ pub(crate) enum Event {
     /// A server has no connection to the broker until a time.
     ChatCut(usize, u64),
     ConnectorCut(usize, u64),
-    /// Nothing comes from a chat server to somebody, nor back, until a time.
+    /// No message passes between a chat server and a peer until a time.
     Partition(usize, Peer, u64),
     /// Nothing passes from the first to the second until a time.
     OneWay(Node, Node, u64),
@@ -182,7 +182,7 @@ impl Agenda {
     }
 }
 
-/// How bad the bus is, in cases of a thousand.
+/// The fault rates of the bus, in cases of a thousand.
 #[derive(Clone, Copy, Default)]
 pub(crate) struct Faults {
     pub(crate) lost: u32,
@@ -194,7 +194,7 @@ pub(crate) struct Faults {
 }
 
 impl Faults {
-    /// When copies of a message arrive, from now; none if it is lost.
+    /// Returns the times until copies of a message arrive; none if it is lost.
     pub(crate) fn arrivals(&self, chance: &mut Chance) -> Vec<u64> {
         if chance.per_mille(self.lost) {
             return Vec::new();

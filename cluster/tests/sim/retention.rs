@@ -1,6 +1,8 @@
-//! What a log with a bound still has of each room: its newest records, and all since the newest checkpoint.
+//! The records that a bounded log still has of each room: the newest, and all since the newest
+//! checkpoint.
 //!
-//! The log of a run keeps everything, so that it can be compared with what people were told; who reads it is given only this.
+//! The log of a run keeps everything, so that it can be compared with what users received; readers
+//! get only these.
 
 use std::collections::{BTreeMap, VecDeque};
 
@@ -40,7 +42,7 @@ impl Retention {
         }
     }
 
-    /// Whether a record of the room may have been there and is not any more.
+    /// Returns true if a record of the room may have been evicted.
     pub(crate) fn has_removed(&self, room: &RoomId, position: Position) -> bool {
         let oldest = self.rooms.get(room).and_then(|kept| kept.records.front());
         oldest.is_some_and(|oldest| position < *oldest)

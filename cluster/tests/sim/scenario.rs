@@ -1,4 +1,4 @@
-//! What is not as it should be in a run: which faults, how many, how bad the bus is.
+//! The faults of a run: their kinds, their number, the fault rates of the bus.
 
 use crate::network::Faults;
 
@@ -10,7 +10,7 @@ pub(crate) enum Scenario {
     Restarts,
     /// Servers that end in order and come back, as for a new version.
     RollingRestarts,
-    /// Chat servers that are dead for a while, and others that stand in.
+    /// Chat servers that are down for a while, and failover owners.
     Deaths,
     /// Chat servers that are taken out of the list and put back in another order, seen by each server at its own moment.
     Changes,
@@ -36,7 +36,7 @@ pub(crate) enum Scenario {
     Retention,
     /// Connections to the broker that break, and the broker's store lost the last records.
     LostEnd,
-    /// A log whose records are all removed by age, while people are there.
+    /// A log whose records are all removed by age, while rooms have members.
     Emptied,
     LostLog,
     /// Another program writes into the rooms' logs: what is no record, copies, records of other
@@ -49,7 +49,7 @@ pub(crate) enum Scenario {
     Strangers,
 }
 
-/// What happens in a run, and how often.
+/// The events of a run, and their number.
 #[derive(Debug, Clone, Copy, Default)]
 pub(crate) struct Troubles {
     pub(crate) restarts: usize,
@@ -62,9 +62,9 @@ pub(crate) struct Troubles {
     /// A server has no connection to the broker for a while.
     pub(crate) chat_cuts: usize,
     pub(crate) connector_cuts: usize,
-    /// Somebody does not hear a chat server for a while, nor that one him.
+    /// No message passes between a chat server and a peer for a while.
     pub(crate) partitions: usize,
-    /// Everybody's connection to the broker breaks.
+    /// All connections to the broker break.
     pub(crate) breaks: usize,
     /// Nothing passes from one node to another for a while.
     pub(crate) one_ways: usize,
@@ -183,7 +183,7 @@ impl Scenario {
         }
     }
 
-    /// How bad the bus and the log are.
+    /// The fault rates of the bus and the log.
     pub(crate) fn faults(self) -> Faults {
         let bad_bus = Faults { lost: 60, doubled: 60, late: 60, unclear: 0 };
         match self {
@@ -211,7 +211,8 @@ impl Scenario {
         }
     }
 
-    /// Whether the log goes on from its first record to its last; what it removes, it has given before.
+    /// Returns true if the log goes on from its first record to its last. Evicted records were
+    /// readable before.
     pub(crate) fn keeps_log(self) -> bool {
         !matches!(self, Self::LostLog | Self::LostEnd | Self::Emptied)
     }

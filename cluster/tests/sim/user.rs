@@ -1,4 +1,4 @@
-//! A person at a client: what they do, and all that they were told.
+//! A user at a client: its requests, and everything that it received.
 
 use connector::connector_state::ClientResponse;
 use connector::room::{Push, RoomResponse};
@@ -6,22 +6,22 @@ use model::ids::RoomId;
 use model::membership::Token;
 use model::record::Epoch;
 
-/// One connection of a person, from opening to closing.
+/// One connection of a user, from opening to closing.
 #[derive(Debug, Default)]
 pub(crate) struct ClientConnection {
     pub(crate) connector: usize,
-    /// Which run of it.
+    /// The run of the connector.
     pub(crate) run: u64,
     pub(crate) session: u64,
     pub(crate) next_id: u32,
-    /// What was asked, by request id from 1.
+    /// The requests, by id from 1.
     pub(crate) asked: Vec<SentRequest>,
     pub(crate) received: Vec<Received>,
     pub(crate) closed: bool,
     pub(crate) displaced: bool,
 }
 
-/// What a client knows with which it comes back to a room.
+/// The data with which a client resumes in a room.
 #[derive(Debug, Clone)]
 pub(crate) struct ResumePoint {
     pub(crate) room: RoomId,
@@ -50,7 +50,7 @@ pub(crate) enum Received {
     Push { room: RoomId, push: Push },
 }
 
-/// Somebody with a name, who connects again and again.
+/// A user with a name, who connects again and again.
 #[derive(Debug)]
 pub(crate) struct User {
     pub(crate) name: String,
@@ -58,7 +58,7 @@ pub(crate) struct User {
 }
 
 impl User {
-    /// Where the last connection was, in the room that it entered last.
+    /// Returns the resume point of the last connection, in the room that it entered last.
     pub(crate) fn resume_point(&self) -> Option<ResumePoint> {
         let mut place: Option<ResumePoint> = None;
         for received in &self.connections.last()?.received {

@@ -1,4 +1,4 @@
-//! A cluster in one thread: who is there, what moves between them, and the people who use it.
+//! A cluster in one thread: its servers, the messages between them, and its users.
 
 mod clocks;
 mod effects;
@@ -50,13 +50,13 @@ const CHATS: usize = 3;
 const USERS: usize = 7;
 pub(crate) const ROOMS: [&str; 3] = ["lobby", "attic", "room2"];
 
-/// Milliseconds in which people do things and faults happen.
+/// Milliseconds in which users act and faults happen.
 const BUSY_MS: u64 = 12_000;
 
 /// Milliseconds after which all must be settled.
 const END_MS: u64 = BUSY_MS + 20_000;
 
-/// Who hears a chat server, or does not.
+/// The other end of a chat server's links.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Peer {
     Connector(usize),
@@ -86,7 +86,7 @@ struct ChatNode {
 struct ConnectorNode {
     id: ServerId,
     hub: ConnectorState,
-    /// Whose sessions they are.
+    /// Users by session.
     clients: HashMap<u64, usize>,
     up: bool,
     run: u64,
@@ -96,7 +96,7 @@ struct ConnectorNode {
     leaving: Option<Leaving>,
 }
 
-/// How far a connector is that is about to end.
+/// The state of a connector that drains.
 struct Leaving {
     since: u64,
     drain: DrainSchedule,
@@ -114,9 +114,9 @@ pub(crate) struct World {
     servers: Arc<Servers>,
     pub(crate) log: Memory,
     clocks: BTreeMap<Machine, WallClock>,
-    /// What of the log is still given to who reads it.
+    /// The records that readers of the log still get.
     pub(crate) retention: Retention,
-    /// Chat servers that somebody does not hear, and until when.
+    /// Partitions between chat servers and peers, and their ends.
     partitions: BTreeMap<(usize, Peer), u64>,
     partial: Partial,
     chats: Vec<ChatNode>,
@@ -124,9 +124,9 @@ pub(crate) struct World {
     pub(crate) users: Vec<User>,
     sessions: u64,
     texts: u64,
-    /// What people were told, at the end.
+    /// Counts of deliveries, at the end.
     pub(crate) tally: Tally,
-    /// What was said under an id, by membership and room; it may be repeated.
+    /// Messages with an id, by membership and room; they may be repeated.
     repeatable: Vec<(Token, RoomId, String)>,
     pub(crate) repeated: BTreeSet<String>,
     /// Positions of messages that are no records.
@@ -156,7 +156,7 @@ pub(crate) fn list(chats: Vec<Server>) -> Arc<Servers> {
     ))
 }
 
-/// A connector that nobody is connected to yet.
+/// Returns a connector without clients.
 pub(crate) fn hub(id: &ServerId, run: Incarnation, servers: Arc<Servers>, metrics: Arc<Metrics>) -> ConnectorState {
     let common = Common {
         me: id.clone(),
@@ -174,7 +174,7 @@ pub(crate) fn hub(id: &ServerId, run: Incarnation, servers: Arc<Servers>, metric
 }
 
 impl World {
-    /// Runs a scenario to its end, and checks what everybody was told.
+    /// Runs a scenario to its end, and checks everything that clients received.
     pub(crate) fn run(scenario: Scenario, seed: u64, trace: RunTrace) -> Self {
         let mut world = Self::new(scenario, seed, trace);
         while let Some((time, event)) = world.agenda.next() {
@@ -223,7 +223,7 @@ impl World {
             servers,
             metrics,
         };
-        // Two people with one name: the second is refused wherever they come from.
+        // Two users with one name: the second is refused at each connector.
         world.users[USERS - 1].name = world.users[0].name.clone();
         world.chats = (0..CHATS).map(|n| world.chat(n, 1)).collect();
         world.connectors = (0..CONNECTORS).map(|n| world.connector(n, 1)).collect();
@@ -252,12 +252,12 @@ impl World {
         ConnectorNode { id, hub, clients, up: true, run, is_dead: false, vanished, leaving: None }
     }
 
-    /// Whether the run of a connector at which somebody was died.
+    /// Returns true if the connector's run to which the client was connected died.
     pub(crate) fn is_of_dead_run(&self, connection: &ClientConnection) -> bool {
         self.dead_runs.contains(&(connection.connector, connection.run))
     }
 
-    /// Whether nobody is there to whom it could happen.
+    /// Returns true if the receiver of an event is gone.
     fn is_void(&self, event: &Event) -> bool {
         match event {
             Event::ToChat { chat, .. } => self.chats[*chat].is_dead || !self.chats[*chat].up,
@@ -269,7 +269,7 @@ impl World {
             | Event::ConnectorLooks(connector)
             | Event::ConnectorUp(connector) => self.connectors[*connector].is_dead,
             Event::Probed { chat, run, .. } | Event::LogDone { chat, run, .. } => self.chats[*chat].run != *run,
-            // It breaks with the connection; its outcome was told then.
+            // It breaks with the connection, and its outcome was reported then.
             Event::Log { connection, .. } => *connection != self.connection,
             _ => false,
         }

@@ -8,8 +8,8 @@ use std::time::Duration;
 
 use client::{ChatClient, Event, Events, Message, Options};
 use cluster::{Cluster, LogKind, Plan};
-use runtime::config::{Config, Server, Servers, Settings};
 use model::ids::ServerId;
+use runtime::config::{Config, Server, Servers, Settings};
 use testkit::eventually;
 use tokio::io::{AsyncBufReadExt, BufReader, Lines};
 use tokio::process::{Child, ChildStdout, Command};

@@ -2,12 +2,12 @@
 
 use std::fmt::Debug;
 
-use serde::Serialize;
-use serde::de::DeserializeOwned;
 use model::ids::ServerId;
 use model::record::{Position, Record};
 use model::rpc::messages::{FromChat, FromConnector, Ping, Pong};
-use model::rpc::{decode, encode, record_at, sender};
+use model::rpc::{decode, encode, record_offset, sender};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
 
 /// A record of the log: it is read back from what is written of it, whole and as connectors get it.
 pub fn record(bytes: &[u8]) -> bool {
@@ -26,7 +26,7 @@ fn check_record(record: &Record) {
 /// A message on the bus: its sender and the place of its record are found without reading it whole,
 /// and are those of the message that is read.
 pub fn bus_envelope(bytes: &[u8]) -> bool {
-    assert!(record_at(bytes) <= bytes.len());
+    assert!(record_offset(bytes) <= bytes.len());
     let read = [
         check::<FromConnector>(bytes, "connector", |message| &message.connector),
         check::<FromChat>(bytes, "chat", |message| &message.chat),

@@ -3,7 +3,7 @@
 use bytes::Bytes;
 use serde_json::{Map, Value};
 use wire::{
-    Body, HandshakeAccept, HandshakeAnswer, HandshakeRequest, Kick, MAX_BODY, Message, Package, PackageKind, Route,
+    Body, HandshakeAccept, HandshakeResponse, HandshakeRequest, Kick, MAX_BODY, Message, Package, PackageKind, Route,
     StreamDecoder, WireError, decode_frame, decode_text, to_json,
 };
 
@@ -101,7 +101,7 @@ fn has_fraction(value: &Value) -> bool {
 /// The body of a handshake package, of a client or of a server: what a client says is read back, and
 /// the answer to it can be read.
 pub fn handshake(bytes: &[u8]) -> bool {
-    let answer = HandshakeAnswer::parse(bytes);
+    let answer = HandshakeResponse::parse(bytes);
     let Ok(request) = HandshakeRequest::parse(bytes) else { return answer.is_ok() };
     if !request.user.as_ref().is_some_and(has_fraction) {
         let written = request.encode().unwrap_or_default();
@@ -109,7 +109,7 @@ pub fn handshake(bytes: &[u8]) -> bool {
     }
     let accept = HandshakeAccept { heartbeat_secs: 30, dictionary: None, user: None };
     let written = accept.encode(&request).unwrap_or_default();
-    let read = HandshakeAnswer::parse(&written);
-    assert!(matches!(read, Ok(HandshakeAnswer::Accepted { heartbeat_secs: 30, .. })), "{read:?}");
+    let read = HandshakeResponse::parse(&written);
+    assert!(matches!(read, Ok(HandshakeResponse::Accepted { heartbeat_secs: 30, .. })), "{read:?}");
     true
 }

@@ -6,7 +6,7 @@ use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, DnType, IsCa, 
 
 use super::Scratch;
 
-/// A certificate authority for one test. Dropping it removes the files.
+/// An authority that only the test trusts. Its files are removed with it.
 #[derive(Debug)]
 pub struct Certificates {
     scratch: Scratch,

@@ -1,21 +1,33 @@
-//! Tools for the tests of several crates: a real nats-server, a connection that breaks on demand,
-//! files, waits for conditions. Behind the feature `testing`, which only dev-dependencies turn on.
+//! Support for the tests of several crates: a real nats-server, processes of the program,
+//! connections that break on demand, a check of deliveries, files, waits for conditions.
 
 mod certificates;
+mod deployment;
 mod http;
+mod installation;
 mod nats_server;
+mod process;
 mod scratch;
 mod tcp_proxy;
+mod wall_clock;
+mod witness;
 
+use std::net::{Ipv4Addr, SocketAddr, TcpListener};
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 pub use self::certificates::Certificates;
+pub use self::deployment::{Deployment, Launch, Layout, Topology};
 pub use self::http::{HttpResponse, http_get, http_request};
+pub use self::installation::{GATE_ID, Installation, chat_id, connector_id};
 pub use self::nats_server::NatsServer;
+pub use self::process::Process;
 pub use self::scratch::Scratch;
 pub use self::tcp_proxy::TcpProxy;
+pub use self::wall_clock::WallClock;
+pub use self::witness::{Arrival, Witness};
 
-/// Interval at which [`eventually`] checks its condition.
+/// The time between two looks of [`eventually`].
 const LOOK_EVERY: Duration = Duration::from_millis(5);
 
 /// Waits until `holds` returns true; panics with `what` when it has not by the deadline.
@@ -29,4 +41,17 @@ pub async fn eventually(deadline: Duration, what: &str, mut holds: impl AsyncFnM
     if tokio::time::timeout(deadline, look).await.is_err() {
         panic!("not within {deadline:?}: {what}");
     }
+}
+
+fn workspace() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../..")
+}
+
+/// Returns addresses on loopback that no program listens on now.
+#[expect(clippy::expect_used, reason = "fails the test that needs ports")]
+fn free_addresses(count: usize) -> Vec<SocketAddr> {
+    let bind = |_| TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("loopback has free ports");
+    // All are held at the same time, so that they differ.
+    let held: Vec<TcpListener> = (0..count).map(bind).collect();
+    held.iter().map(|listener| listener.local_addr().expect("a listener has an address")).collect()
 }

@@ -4,16 +4,15 @@
 #![expect(clippy::panic, clippy::expect_used, reason = "fails the test that needs the server, saying why")]
 
 use std::fs;
-use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
 use serde::Deserialize;
 
-use super::eventually;
+use super::{eventually, free_addresses, workspace};
 
-/// Time limit of a start on a busy machine.
+/// The longest that a start may take on a busy machine.
 const START_WITHIN: Duration = Duration::from_secs(20);
 
 /// Time in which a lame duck with a few clients ends.
@@ -71,8 +70,9 @@ impl NatsServer {
         server
     }
 
-    /// A server with this configuration file, which may use the environment variables, and
-    /// NATS_STORE_DIR for JetStream's directory. Its addresses are replaced by free ones.
+    /// Starts a server with this configuration file, which may name the environment variables, and
+    /// NATS_STORE_DIR for JetStream's directory. The options for addresses override those of the
+    /// file.
     pub async fn start_with_file(file: &Path, environment: &[(&str, &str)]) -> Self {
         let mut server = Self::new(&[]);
         server.configure(file);
@@ -187,7 +187,7 @@ impl NatsServer {
         eventually(START_WITHIN, "nats-server reloads its configuration", async || self.reloads() > before).await;
     }
 
-    /// Number of configuration reloads that the server logged.
+    /// Counts the log lines that announce a reload of the configuration.
     fn reloads(&self) -> usize {
         self.log().matches("Reloaded server configuration").count()
     }
@@ -197,7 +197,7 @@ impl NatsServer {
         fs::read_to_string(self.directory.join("log")).unwrap_or_default()
     }
 
-    /// Lines of the log about clients that violated their permissions.
+    /// Returns the lines of the log about clients that violated a permission.
     pub fn violations(&self) -> Vec<String> {
         self.log().lines().filter(|line| line.contains("Violation")).map(str::to_owned).collect()
     }
@@ -272,7 +272,7 @@ impl Drop for NatsServer {
     }
 }
 
-/// Returns true if every thread below a `/proc/ID/task` is stopped by a signal.
+/// Returns true if a signal has stopped every thread below a `/proc/ID/task`.
 fn all_stopped(tasks: &Path) -> bool {
     let is_stopped = |task: PathBuf| {
         let stat = fs::read_to_string(task.join("stat")).unwrap_or_default();
@@ -285,17 +285,6 @@ fn all_stopped(tasks: &Path) -> bool {
 /// The port of the first URL; -1, any free one, before the first start.
 fn port_of(urls: &[String]) -> String {
     urls.first().and_then(|url| url.rsplit(':').next()).unwrap_or("-1").to_owned()
-}
-
-/// Addresses without a listener; held together, so that they differ.
-fn free_addresses(count: usize) -> Vec<SocketAddr> {
-    let bind = |_| TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("loopback has free ports");
-    let held: Vec<TcpListener> = (0..count).map(bind).collect();
-    held.iter().map(|listener| listener.local_addr().expect("a listener has an address")).collect()
-}
-
-fn workspace() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("../..")
 }
 
 fn binary() -> Result<PathBuf, &'static str> {

@@ -42,7 +42,7 @@ impl TcpProxy {
         Self { address, way }
     }
 
-    /// The address to connect to.
+    /// Returns the address that clients connect to.
     pub fn address(&self) -> SocketAddr {
         self.address
     }

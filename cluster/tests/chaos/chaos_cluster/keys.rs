@@ -2,108 +2,109 @@
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use serde_json::Value;
-use testkit::eventually;
-use tokio::process::Command;
+use testkit::{Installation, Process, eventually};
 
 use super::{ADDED, ChaosCluster, SETTINGS};
-use crate::process::{DEADLINE, shaddock};
-use crate::servers_file::write_chats;
 
 /// The log line of a process that has read other keys.
 const READ: &str = "the keys of servers are other ones now";
 
+/// Sets how processes sign that start from now on.
+pub(super) fn set_signatures(installation: &Installation, how: &str) {
+    let directory = keys(installation);
+    let rpc = format!("[rpc]\nsignatures = {how:?}\nkey_dir = {:?}\n", directory.to_str().unwrap());
+    installation.write_settings(&SETTINGS.replacen("[rpc]\n", &rpc, 1));
+}
+
+/// Writes the keys that are missing, as an operator does.
+pub(super) fn write(installation: &Installation) {
+    run_keys(installation, &[], &keys(installation));
+}
+
+fn keys(installation: &Installation) -> PathBuf {
+    installation.path().join("keys")
+}
+
+fn run_keys(installation: &Installation, args: &[&str], directory: &Path) {
+    let output = installation.command().args(args).arg("keys").arg(directory).output().unwrap();
+    assert!(output.status.success(), "{output:?}");
+}
+
 impl ChaosCluster {
-    /// Processes that start from now on sign like this.
+    /// Writes the keys that are missing.
+    pub(crate) fn write_keys(&self) {
+        write(&self.deployment.installation);
+    }
+
+    /// Sets how processes sign that start from now on.
     pub(crate) fn set_signatures(&self, how: &str) {
-        let keys = self.keys();
-        let rpc = format!("[rpc]\nsignatures = {how:?}\nkey_dir = {:?}\n", keys.to_str().unwrap());
-        let settings = format!("bind = \"127.0.0.1\"\n{}", SETTINGS.replacen("[rpc]\n", &rpc, 1));
-        fs::write(self.directory.path.join("settings.toml"), settings).unwrap();
+        set_signatures(&self.deployment.installation, how);
     }
 
-    /// Writes the keys that are missing, as an operator does.
-    pub(crate) async fn write_keys(&self) {
-        self.run_keys(&[], self.keys()).await;
-    }
-
-    /// Ends each server in order and starts it again, `after` each one.
+    /// Stops each server gracefully and starts it again, `after` each one.
     pub(crate) async fn rolling_restart<E>(
         &mut self,
         mut after: impl AsyncFnMut(&str) -> Result<(), E>,
     ) -> Result<(), E> {
-        let ids: Vec<String> = self.servers.iter().map(|server| server.id.clone()).collect();
+        let ids: Vec<String> = self.deployment.processes().map(|(id, _)| id.to_owned()).collect();
         for id in ids {
-            self.restart_in_order(&id).await;
-            assert!(self.server_mut(&id).process.wait_for_output("ready").await, "{id} starts again");
+            self.deployment.process(&id).stop().await;
+            self.deployment.run(&id).await;
             after(&id).await?;
         }
         Ok(())
     }
 
-    /// Adds a chat server: its keys, its process, its entry.
+    /// Adds a chat server: its entry, its keys, its process.
     pub(crate) async fn add_signing_chat(&mut self) {
-        let mut chats = self.chats.clone();
-        chats.push(ADDED.to_owned());
-        write_chats(&self.directory.path, &chats);
-        self.write_keys().await;
-        let added = self.launch(ADDED.to_owned()).await.unwrap();
-        self.servers.push(added);
-        self.chats = chats;
+        self.is_signed = true;
+        self.start_added().await;
+        self.chats.push(ADDED.to_owned());
     }
 
     /// Changes the key of a server in the three steps of docs/operating.md.
     pub(crate) async fn change_key(&mut self, id: &str) {
-        let next = self.directory.path.join("next");
-        self.run_keys(&["--only", id], next.clone()).await;
-        let new = read(&next.join("keys.json"))[id].clone();
-        let old = read(&self.keys().join("keys.json"))[id].clone();
+        let (installation, next) = (&self.deployment.installation, self.logs().join("next"));
+        run_keys(installation, &["--only", id], &next);
+        let keys = keys(installation);
+        let (new, old) = (read(&next.join("keys.json"))[id].clone(), read(&keys.join("keys.json"))[id].clone());
         assert!(new.is_string() && new != old);
         self.list_key(id, Value::from(vec![old, new.clone()])).await;
-        let before = self.readings();
-        fs::rename(next.join(format!("{id}.seed")), self.keys().join(format!("{id}.seed"))).unwrap();
-        let at = self.servers.iter().position(|server| server.id == id).unwrap();
-        eventually(DEADLINE, "the server reads its new seed", async || self.readings()[at] > before[at]).await;
+        let before = self.readings(id);
+        fs::rename(next.join(format!("{id}.seed")), keys.join(format!("{id}.seed"))).unwrap();
+        eventually(Process::DEADLINE, "the server reads its new seed", async || self.readings(id) > before).await;
         self.list_key(id, new).await;
     }
 
     /// The output of all processes, in this run of each.
     pub(crate) fn output(&self) -> String {
-        self.servers.iter().map(|server| server.process.output()).collect()
-    }
-
-    fn keys(&self) -> PathBuf {
-        self.directory.path.join("keys")
-    }
-
-    async fn run_keys(&self, args: &[&str], keys: PathBuf) {
-        let mut command: Command = shaddock();
-        command.arg("--config").arg(&self.directory.path).args(args).arg("keys").arg(keys);
-        let output = command.output().await.unwrap();
-        assert!(output.status.success(), "{output:?}");
+        self.deployment.processes().map(|(_, process)| process.output()).collect()
     }
 
     /// Writes a server's entry of the public keys' file; returns when all processes have read it.
-    async fn list_key(&self, id: &str, keys: Value) {
-        let (file, before) = (self.keys().join("keys.json"), self.readings());
+    async fn list_key(&self, id: &str, key: Value) {
+        let file = keys(&self.deployment.installation).join("keys.json");
+        let ids: Vec<&str> = self.deployment.processes().map(|(id, _)| id).collect();
+        let before: Vec<usize> = ids.iter().map(|id| self.readings(id)).collect();
         let mut all = read(&file);
-        all[id] = keys;
+        all[id] = key;
         let draft = file.with_extension("draft");
         fs::write(&draft, all.to_string()).unwrap();
         fs::set_permissions(&draft, fs::Permissions::from_mode(0o644)).unwrap();
         fs::rename(draft, file).unwrap();
-        let have_read = async || self.readings().iter().zip(&before).all(|(now, before)| now > before);
-        eventually(DEADLINE, "all processes read the keys", have_read).await;
+        let have_read = async || ids.iter().zip(&before).all(|(id, before)| self.readings(id) > *before);
+        eventually(Process::DEADLINE, "all processes read the keys", have_read).await;
     }
 
-    /// Number of times that each process has read other keys.
-    fn readings(&self) -> Vec<usize> {
-        self.servers.iter().map(|server| server.process.output().matches(READ).count()).collect()
+    /// The number of times that a process has read other keys.
+    fn readings(&self, id: &str) -> usize {
+        self.deployment.process(id).output().matches(READ).count()
     }
 }
 
-fn read(file: &std::path::Path) -> Value {
+fn read(file: &Path) -> Value {
     serde_json::from_str(&fs::read_to_string(file).unwrap()).unwrap()
 }

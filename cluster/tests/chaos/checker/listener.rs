@@ -1,33 +1,26 @@
-//! One person's view: walked note by note, compared with the room's log.
+//! One user's view of a room: checked event by event against the room's log.
 
-use std::collections::{BTreeSet, HashSet};
+use std::collections::BTreeSet;
+
+use testkit::{Arrival, Witness};
 
 use super::room::{Log, violation};
 use super::{Violation, ViolationKind};
 use crate::history::{Delivery, Entered, History, Observation, Resumed};
 
-/// What one person knows while the notes are walked.
+/// The state of a user while its events are checked.
 pub(super) struct Listener<'a> {
     history: &'a History,
     log: &'a Log,
     users: BTreeSet<String>,
-    /// The part of the log that this person must have been told, as long as it goes on.
-    span: Option<Span>,
-    seen: HashSet<(u64, u64)>,
+    /// By epoch.
+    witness: Witness<u64>,
+    /// The epoch of the room's log that is checked, while the user is in the room.
+    epoch: Option<u64>,
     violations: Vec<Violation>,
 }
 
-/// Everything from `start` to `last` was told, but for the gaps.
-struct Span {
-    epoch: u64,
-    start: u64,
-    /// The highest `seq` that was told, or passed over.
-    last: u64,
-    /// Declared gone: after the first, up to the second.
-    gaps: Vec<(u64, u64)>,
-}
-
-/// The users that this person knows of at the end.
+/// Returns the members that a user knows of at the end.
 pub(super) fn users(history: &History) -> BTreeSet<String> {
     let mut users = BTreeSet::new();
     for observation in &history.observations {
@@ -45,15 +38,15 @@ pub(super) fn users(history: &History) -> BTreeSet<String> {
 impl<'a> Listener<'a> {
     /// The violations in one diary, given the room's log and who was there at the end.
     pub(super) fn check(history: &'a History, log: &'a Log, members: &BTreeSet<String>) -> Vec<Violation> {
-        let mut listener =
-            Self { history, log, users: BTreeSet::new(), span: None, seen: HashSet::new(), violations: Vec::new() };
+        let (users, witness, violations) = (BTreeSet::new(), Witness::default(), Vec::new());
+        let mut listener = Self { history, log, users, witness, epoch: None, violations };
         for (at, observation) in history.observations.iter().enumerate() {
             listener.observation(at, observation);
         }
         let end = history.observations.len();
         if history.is_member_at_end {
-            if let Some(span) = &mut listener.span {
-                span.last = u64::MAX;
+            if let Some(epoch) = listener.epoch {
+                listener.witness.advance(epoch, u64::MAX);
             }
             if listener.users != *members {
                 let what = format!("knows {:?}, but there are {members:?}", listener.users);
@@ -99,16 +92,13 @@ impl<'a> Listener<'a> {
     fn entered(&mut self, at: usize, entered: &Entered) {
         let Entered { epoch, seq, users, missed, resumed } = entered;
         let goes_on = resumed.filter(|resumed| resumed.epoch == *epoch);
-        match (&mut self.span, goes_on) {
-            (Some(span), Some(Resumed { since, whole, .. })) => {
+        match (self.epoch, goes_on) {
+            (Some(epoch), Some(Resumed { since, whole, .. })) => {
                 if !whole {
-                    span.gaps.push((since, *seq));
+                    self.witness.excuse(epoch, since + 1, *seq);
                 }
             }
-            _ => {
-                self.close(at);
-                self.span = Some(Span { epoch: *epoch, start: *seq, last: *seq, gaps: Vec::new() });
-            }
+            _ => self.begin(at, *epoch, *seq),
         }
         for delivery in missed {
             if !delivery.is_readable_by(&self.history.name) {
@@ -120,9 +110,7 @@ impl<'a> Listener<'a> {
                 self.report(ViolationKind::Reordered, at, format!("{delivery:?} cannot have been missed before {seq}"));
             }
         }
-        if let Some(span) = &mut self.span {
-            span.last = span.last.max(*seq);
-        }
+        self.witness.advance(self.epoch.unwrap_or(*epoch), *seq);
         self.users.clone_from(users);
         if !users.contains(&self.history.name) {
             self.report(ViolationKind::WrongUsers, at, format!("entered, and is not in {users:?}"));
@@ -130,41 +118,46 @@ impl<'a> Listener<'a> {
     }
 
     fn receive(&mut self, at: usize, delivery: &Delivery) {
-        let Some(span) = &mut self.span else {
+        let Some(epoch) = self.epoch else {
             return self.report(ViolationKind::Leaked, at, format!("{delivery:?} to one who is in no room"));
         };
-        let (place, last) = ((span.epoch, delivery.seq), span.last);
-        span.last = last.max(delivery.seq);
-        if !self.seen.insert(place) {
-            self.report(ViolationKind::Doubled, at, format!("{delivery:?} was told before"));
-        } else if delivery.seq <= last {
-            self.report(ViolationKind::Reordered, at, format!("{delivery:?} behind {last}"));
+        let next = self.witness.next(&epoch);
+        match self.witness.receive(epoch, delivery.seq) {
+            Arrival::Next => {}
+            Arrival::Doubled => {
+                self.report(ViolationKind::Doubled, at, format!("{delivery:?} was delivered before"));
+            }
+            Arrival::Reordered => {
+                self.report(ViolationKind::Reordered, at, format!("{delivery:?} behind {}", next - 1));
+            }
         }
     }
 
     fn gap(&mut self, at: usize, to: u64, epoch: u64) {
-        match &mut self.span {
-            Some(span) if span.epoch == epoch => {
-                span.gaps.push((span.last, to));
-                span.last = span.last.max(to);
-            }
-            _ => {
-                self.close(at);
-                self.span = Some(Span { epoch, start: to, last: to, gaps: Vec::new() });
-            }
+        if self.epoch == Some(epoch) {
+            self.witness.skip(epoch, to);
+        } else {
+            self.begin(at, epoch, to);
         }
     }
 
-    /// Ends a span: all of it must have been told.
+    /// Expects everything behind `seq` in an epoch.
+    fn begin(&mut self, at: usize, epoch: u64, seq: u64) {
+        self.close(at);
+        self.epoch = Some(epoch);
+        self.witness.begin(epoch, seq + 1);
+    }
+
+    /// Ends what was begun: all of it must have been delivered.
     fn close(&mut self, at: usize) {
-        let Some(Span { epoch, start, last, gaps }) = self.span.take() else { return };
-        let name = &self.history.name;
-        // The places strictly after `start`; a span that ended as it began has none.
-        let within = self.log.messages.range((epoch, start)..=(epoch, last)).filter(|((_, seq), _)| *seq > start);
-        let lost = within.filter(|(place, delivery)| delivery.is_for(name) && !self.seen.contains(place));
-        let lost = lost.filter(|((_, seq), _)| !gaps.iter().any(|(from, to)| from < seq && seq <= to));
-        let lost: Vec<String> = lost.map(|(_, delivery)| format!("{delivery:?} was not told")).collect();
-        lost.into_iter().for_each(|what| self.report(ViolationKind::Lost, at, what));
+        let Some(epoch) = self.epoch.take() else { return };
+        let messages = self.log.messages.range((epoch, 0)..(epoch, self.witness.next(&epoch)));
+        let messages = messages.filter(|(_, delivery)| delivery.is_for(&self.history.name));
+        let lost = self.witness.lost(&epoch, messages.map(|((_, seq), _)| *seq));
+        for seq in lost {
+            let what = format!("{:?} was not delivered", self.log.messages[&(epoch, seq)]);
+            self.report(ViolationKind::Lost, at, what);
+        }
     }
 
     fn report(&mut self, kind: ViolationKind, at: usize, what: String) {

@@ -1,4 +1,4 @@
-//! One room: what everybody noted of it is put together into one log, to which each is compared.
+//! One room: the events of all its users make up one log, and each user is compared with it.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
@@ -6,10 +6,10 @@ use super::listener::Listener;
 use super::{Violation, ViolationKind};
 use crate::history::{Delivery, History, Observation, text};
 
-/// Where a message stands: seqs of different epochs cannot be compared.
+/// A message's place in the log. Seqs of different epochs cannot be compared.
 pub(super) type EpochSeq = (u64, u64);
 
-/// Everything said in a room, as far as anybody noticed.
+/// All messages of a room that any user received or sent.
 #[derive(Default)]
 pub(super) struct Log {
     pub(super) messages: BTreeMap<EpochSeq, Delivery>,
@@ -29,7 +29,7 @@ pub(super) fn check(histories: &[&History]) -> Vec<Violation> {
     violations
 }
 
-/// Who was in a room at the end.
+/// Returns the members of a room at the end.
 pub(super) fn members(histories: &[History], room: &str) -> BTreeSet<String> {
     members_of(histories.iter().filter(|history| history.room == room))
 }
@@ -77,7 +77,7 @@ impl Log {
         log
     }
 
-    /// Adds what somebody noted; what does not fit with what others noted is a violation.
+    /// Adds a user's delivery. A contradiction to what another user received is a violation.
     fn add(&mut self, place: EpochSeq, delivery: &Delivery, history: &History, at: usize) -> Option<Violation> {
         if let Some(known) = self.messages.get(&place) {
             let fits = known == delivery;
@@ -91,24 +91,24 @@ impl Log {
                 ViolationKind::Doubled,
                 history,
                 at,
-                format!("{:?} is said at {first:?} and {place:?}", delivery.text),
+                format!("{:?} is committed at {first:?} and {place:?}", delivery.text),
             )
         })
     }
 }
 
-/// The sender's messages stand in the log in the order of one try each.
+/// Checks that the sender's messages are in the log in the order of one attempt each.
 fn check_order(history: &History, log: &Log, violations: &mut Vec<Violation>) {
     let mut tries: HashMap<u64, Vec<usize>> = HashMap::new();
-    let mut said: BTreeSet<(EpochSeq, u64)> = BTreeSet::new();
+    let mut committed: BTreeSet<(EpochSeq, u64)> = BTreeSet::new();
     for (at, observation) in history.observations.iter().enumerate() {
         if let Observation::Attempted { number, .. } = observation {
             tries.entry(*number).or_default().push(at);
-            said.extend(log.places.get(&text(&history.name, *number)).map(|place| (*place, *number)));
+            committed.extend(log.places.get(&text(&history.name, *number)).map(|place| (*place, *number)));
         }
     }
     let (mut epoch, mut last) = (0, None);
-    for ((at_epoch, seq), number) in said {
+    for ((at_epoch, seq), number) in committed {
         if at_epoch != epoch {
             (epoch, last) = (at_epoch, None);
         }
@@ -120,7 +120,7 @@ fn check_order(history: &History, log: &Log, violations: &mut Vec<Violation>) {
                 ViolationKind::Reordered,
                 history,
                 at,
-                format!("message {number} stands at {seq}, behind what was sent after its last try"),
+                format!("message {number} is at {seq}, behind what was sent after its last attempt"),
             ));
             continue;
         };

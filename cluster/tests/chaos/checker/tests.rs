@@ -40,7 +40,7 @@ fn history(name: &str, observations: Vec<Observation>) -> History {
     History { name: name.to_owned(), room: "lobby".to_owned(), observations, is_member_at_end: true }
 }
 
-/// Ann speaks twice, and both hear it.
+/// Ann sends two messages, and both members receive them.
 fn good() -> [History; 2] {
     let ann = vec![
         entered(1_000, &["ann"]),
@@ -62,7 +62,7 @@ fn kinds(histories: &[History]) -> Vec<ViolationKind> {
     kinds
 }
 
-/// What is found in the good history when its diaries were changed.
+/// Returns the violations in the good history after a change.
 fn changed(change: impl FnOnce(&mut History, &mut History)) -> Vec<ViolationKind> {
     let [mut ann, mut bob] = good();
     change(&mut ann, &mut bob);
@@ -82,7 +82,7 @@ fn a_message_that_one_did_not_see_is_lost() {
 }
 
 #[test]
-fn acknowledged_and_seen_by_nobody_is_lost() {
+fn acknowledged_and_received_by_none_is_lost() {
     let unseen = |ann: &mut History, bob: &mut History| {
         ann.observations.pop();
         bob.observations.pop();
@@ -91,7 +91,7 @@ fn acknowledged_and_seen_by_nobody_is_lost() {
 }
 
 #[test]
-fn who_left_misses_only_what_was_before() {
+fn a_user_who_left_misses_only_what_was_before() {
     let leaves_early = |_: &mut History, bob: &mut History| {
         bob.observations.pop();
         bob.observations.push(Observation::Left);
@@ -141,7 +141,7 @@ fn what_is_declared_gone_is_not_lost() {
 }
 
 #[test]
-fn told_twice_is_doubled() {
+fn delivered_twice_is_doubled() {
     assert_eq!(changed(|_, bob| bob.observations.push(received(4_000, "ann", 2))), [ViolationKind::Doubled]);
     let again = |_: &mut History, bob: &mut History| {
         bob.observations.push(resumed(3_000, true, &[delivery(4_000, "ann", 2)], 4_000));
@@ -150,7 +150,7 @@ fn told_twice_is_doubled() {
 }
 
 #[test]
-fn said_twice_is_doubled() {
+fn committed_twice_is_doubled() {
     let twice = |ann: &mut History, bob: &mut History| {
         ann.observations.push(received(5_000, "ann", 2));
         bob.observations.push(received(5_000, "ann", 2));
@@ -167,16 +167,13 @@ fn a_falling_seq_is_reordered() {
 
 #[test]
 fn the_senders_order_is_kept() {
+    let number_at = |seq: u64| if seq == 3_000 { 2 } else { 1 };
     let swapped = |ann: &mut History, bob: &mut History| {
-        for history in [ann, bob] {
-            for observation in &mut history.observations {
-                match observation {
-                    Observation::Received(delivery) => {
-                        delivery.text = text("ann", if delivery.seq == 3_000 { 2 } else { 1 })
-                    }
-                    Observation::Acknowledged { number, seq } => *number = if *seq == 3_000 { 2 } else { 1 },
-                    _ => {}
-                }
+        for observation in ann.observations.iter_mut().chain(&mut bob.observations) {
+            match observation {
+                Observation::Received(delivery) => delivery.text = text("ann", number_at(delivery.seq)),
+                Observation::Acknowledged { number, seq } => *number = number_at(*seq),
+                _ => {}
             }
         }
     };
@@ -185,7 +182,7 @@ fn the_senders_order_is_kept() {
         ann.observations.insert(4, attempted(1));
         swapped(ann, bob);
     };
-    assert_eq!(changed(repeated), [], "the second try of the first message may be the one that was said");
+    assert_eq!(changed(repeated), [], "the second attempt of the first message may be the one that was committed");
     let repeated_too_early = |ann: &mut History, bob: &mut History| {
         ann.observations.insert(3, attempted(1));
         swapped(ann, bob);
@@ -202,7 +199,7 @@ fn one_seq_has_one_text() {
 }
 
 #[test]
-fn refused_is_not_said() {
+fn refused_is_not_committed() {
     let refused = |ann: &mut History, _: &mut History| ann.observations[6] = Observation::Refused { number: 2 };
     assert_eq!(changed(refused), [ViolationKind::SentThoughRefused]);
 }
@@ -260,7 +257,7 @@ fn users_come_and_go_once() {
 
 /// Bob's connector dies, and he never comes back.
 #[test]
-fn who_never_comes_back_goes_once() {
+fn a_user_who_departs_leaves_once() {
     let goes = |times: usize| {
         changed(|ann, bob| {
             bob.observations.truncate(2);
@@ -275,7 +272,7 @@ fn who_never_comes_back_goes_once() {
 }
 
 #[test]
-fn who_went_for_good_is_known_until_told() {
+fn a_departed_user_is_known_until_the_leave() {
     let [mut ann, mut bob] = good();
     assert!(!are_departed_known(&[ann.clone(), bob.clone()]));
     bob.observations.push(Observation::Departed);
@@ -299,7 +296,7 @@ fn what_was_missed_is_new_and_ascending() {
 }
 
 #[test]
-fn a_violation_tells_what_happened() {
+fn a_violation_is_described_with_its_events() {
     let [ann, mut bob] = good();
     bob.observations.push(received(4_000, "ann", 2));
     let histories = [ann, bob];

@@ -64,7 +64,7 @@ impl User {
         });
     }
 
-    /// A new membership does not know the ids of the one before, and heard no probe so far.
+    /// A new membership does not know the ids of the one before, and has received no probe so far.
     fn begin_membership(&mut self) {
         self.pending.abandon();
         let probe = self.commands.borrow().probe;

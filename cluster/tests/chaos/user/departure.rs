@@ -11,7 +11,8 @@ use super::{Behaviour, Connection, ConnectionEnd, User};
 use crate::history::Observation;
 
 impl User {
-    /// Whether the connection is to be lost now, and how. Some messages are on the way then.
+    /// Takes the command to lose the connection, if there is one, and chooses how to lose it. Some
+    /// messages are in flight then.
     pub(super) fn take_cut(&mut self, connection: &Connection) -> Option<ConnectionEnd> {
         let cuts = self.commands.borrow().cuts;
         if std::mem::replace(&mut self.cuts, cuts) == cuts {
@@ -32,7 +33,7 @@ impl User {
         })
     }
 
-    /// What to do when the connector closed the connection, for example because it died.
+    /// Chooses what to do after the connector closed the connection, for example because it died.
     pub(super) fn choose_after_close(&mut self) -> ConnectionEnd {
         let talks = matches!(self.behaviour, Behaviour::Talker { .. });
         match self.chance.random_range(0..4) {
@@ -55,10 +56,11 @@ impl User {
         sleep(time).await;
     }
 
-    /// What was on the way is unknown, but for the answers that came.
+    /// Marks what is in flight as unknown, but for the responses that came.
     pub(super) async fn drain_responses(&mut self, connection: &mut Connection) {
         if self.old.is_some() {
-            // The old connection would go on answering; what it says from now on is not listened to.
+            // The old connection would go on responding, and its responses are not used from here
+            // on.
             connection.answers = FuturesUnordered::new();
             self.pending.mark_all_unknown();
         }

@@ -1,4 +1,4 @@
-//! What one session was told of one room, against what happened there.
+//! The deliveries of one session in one room, checked against the room's log.
 
 use std::collections::BTreeSet;
 
@@ -14,7 +14,7 @@ use super::truth::Truth;
 use crate::retention::Retention;
 use crate::user::{ClientConnection, Received, SentRequest};
 
-/// Who was told, of which room, and what is true of it.
+/// A session, the room, and the truth about it.
 pub(super) struct SessionCheck<'a> {
     pub(super) connection: &'a ClientConnection,
     pub(super) room: &'a RoomId,
@@ -35,8 +35,8 @@ pub(super) struct Stay {
 }
 
 impl SessionCheck<'_> {
-    /// What a session was told, from its entering on, is what the log says of that time, but for what it was told to pass over;
-    /// and what it was told of the past is true.
+    /// Checks that a session received what the log has of its stay, but for declared gaps, and that
+    /// its catch-up and its history pages are right.
     pub(super) fn check_all(&self) -> Tally {
         let mut tally = Tally::default();
         for stay in stays(self.connection, self.room) {
@@ -58,15 +58,16 @@ impl SessionCheck<'_> {
         tally
     }
 
-    /// A session that came in was told of all members, itself among them.
+    /// Checks that a session which entered got all members, itself among them.
     fn check_members(&self, stay: &Stay) {
-        assert!(stay.users.iter().any(|name| name.as_str() == self.me), "{} is not told that it is in", self.me);
+        assert!(stay.users.iter().any(|name| name.as_str() == self.me), "the members for {} lack itself", self.me);
         let users: Vec<Name> = self.truth.members(stay.from).into_keys().collect();
         assert!(stay.users == users, "{:?} are in {}, not {users:?}", stay.users, self.room);
     }
 
-    /// Where the log lost records: what a session was told never goes backwards, and what a session that is still here was told
-    /// behind the last announced gap is what the log says. Comings and goings are left out: they are told as a difference, and
+    /// Checks a session where the log lost records. Its deliveries never go backwards, and what a
+    /// session that is still a member received behind the last declared gap is what the log has.
+    /// Joins and leaves are left out: they are pushed as a difference, and
     /// [`SessionCheck::check_presence`] looks at the result.
     pub(super) fn check_since_gaps(&self) {
         let stays = stays(self.connection, self.room);
@@ -89,7 +90,7 @@ impl SessionCheck<'_> {
         for push in &stay.pushes {
             match push {
                 Push::Chat { seq, .. } => {
-                    assert!(*seq > received_to, "{} in {} was told {seq} after {received_to}", self.me, self.room);
+                    assert!(*seq > received_to, "{} in {} received {seq} after {received_to}", self.me, self.room);
                     received_to = *seq;
                 }
                 Push::Gap { from, to, .. } => {
@@ -106,7 +107,8 @@ impl SessionCheck<'_> {
         }
     }
 
-    /// What the session was told is committed, in this room and behind the last announced gap, is in the log.
+    /// Checks that every message which was acknowledged to the session, in this room and behind the
+    /// last declared gap, is in the log.
     fn check_acknowledged(&self) {
         let received = &self.connection.received;
         let begins = |received: &Received| match received {
@@ -131,7 +133,7 @@ impl SessionCheck<'_> {
                 && room == self.room
                 && *seq > lost_up_to
             {
-                assert_eq!(self.truth.text_at(*seq), Some(text.as_str()), "{} was told that it is sent", self.me);
+                assert_eq!(self.truth.text_at(*seq), Some(text.as_str()), "{} got an acknowledgement", self.me);
             }
         }
     }
@@ -141,10 +143,10 @@ impl SessionCheck<'_> {
         let at = odd.map_or(received.len().min(expected.len()), |((at, _), _)| at);
         let around = |pushes: &[Push]| pushes.iter().skip(at.saturating_sub(2)).take(5).cloned().collect::<Vec<_>>();
         let texts = (around(received), around(expected));
-        assert!(received == expected, "{} in {} was told {:#?}, not {:#?}", self.me, self.room, texts.0, texts.1);
+        assert!(received == expected, "{} in {} received {:#?}, not {:#?}", self.me, self.room, texts.0, texts.1);
     }
 
-    /// What a session must hear during a stay, but for what it was told to pass over.
+    /// Returns the pushes that a session must receive during a stay, but for the declared gaps.
     fn expected(&self, stay: &Stay) -> Vec<Push> {
         let mut expected = Vec::new();
         let mut received_to = stay.from;
@@ -160,15 +162,15 @@ impl SessionCheck<'_> {
         expected
     }
 
-    /// Asserts that a session which was told of a gap could not be told all of it. A record without entries counts: its reader
-    /// would have to have it to know that.
+    /// Asserts that the records in a declared gap were evicted. A record without entries counts:
+    /// its reader would have to have it to know that.
     fn assert_evicted_after(&self, seq: u64) {
         let next = self.truth.positions.iter().copied().find(|position| position.last_seq() > seq);
         let is_gone = next.is_some_and(|next| self.retention.has_removed(self.room, next));
         assert!(is_gone, "nothing of {} is gone behind {seq}", self.room);
     }
 
-    /// What a session hears of the entries after `from`, up to `to`.
+    /// Returns the pushes to a session for the entries after `from`, up to `to`.
     fn pushes_between(&self, from: u64, to: u64) -> Vec<Push> {
         let is_me = |name: &Name| name.as_str() == self.me;
         let push = |(seq, entry): &(u64, Entry)| {
@@ -191,8 +193,8 @@ impl SessionCheck<'_> {
         self.truth.entries.iter().filter(|(seq, _)| *seq > from && *seq <= to).filter_map(push).collect()
     }
 
-    /// Who comes back gets every message since, in the answer or behind its cursor, unless it was told that some may be gone.
-    /// And history is what the log says.
+    /// Checks that a session that resumes gets every message since, in the response or behind its
+    /// cursor, unless the response declares a loss; and that history pages are what the log has.
     fn check_history(&self) -> Tally {
         let mut tally = Tally::default();
         let mut viewer = None;
@@ -216,7 +218,7 @@ impl SessionCheck<'_> {
         tally
     }
 
-    /// Whether it gets all; what it gets is checked.
+    /// Returns true if the session got every message. Those that it got are checked.
     fn check_missed(&self, id: u32, entered: &Entered) -> bool {
         let SentRequest::Resume(place) = self.connection.request(id) else { return true };
         let missed = entered.missed.as_ref().unwrap();
@@ -244,20 +246,22 @@ impl SessionCheck<'_> {
         assert_eq!(received, self.truth.visible(first, *last, viewer), "history of {}", self.room);
     }
 
-    /// Who came is told once, who went is told once, and at the end the session knows exactly who is here.
+    /// Checks that every join and every leave was pushed once, and that the session knows exactly
+    /// the members at the end.
     pub(super) fn check_presence(&self) {
         let stays = stays(self.connection, self.room);
         for (index, stay) in stays.iter().enumerate() {
             let known = stay.known(self.me);
             if index + 1 == stays.len() && !stay.partial && !self.truth.is_erased {
-                assert_eq!(known, self.truth.names(u64::MAX), "who is in {}, as {} was told", self.room, self.me);
+                assert_eq!(known, self.truth.names(u64::MAX), "members of {}, as pushed to {}", self.room, self.me);
             }
         }
     }
 }
 
-/// Without who came and went from a gap on. There the difference is told, perhaps a moment later, so that who comes back at once
-/// is not seen to go; that all is told in the end, and each only once, is looked at in [`SessionCheck::check_presence`].
+/// Removes joins and leaves from a gap on. There the difference is pushed, perhaps a moment later,
+/// so that a client that resumes at once is not seen to leave. [`SessionCheck::check_presence`]
+/// checks that all is pushed in the end, and each only once.
 fn without_presence(pushes: &[Push], gap: usize) -> Vec<Push> {
     let is_move = |push: &Push| matches!(push, Push::Add { .. } | Push::Leave { .. });
     let kept = pushes.iter().enumerate().filter(|(at, push)| *at < gap || !is_move(push));
@@ -265,13 +269,13 @@ fn without_presence(pushes: &[Push], gap: usize) -> Vec<Push> {
 }
 
 impl Stay {
-    /// Who is here, for all that was told.
+    /// Returns the members by all that was pushed.
     fn known(&self, me: &str) -> BTreeSet<Name> {
         let mut known: BTreeSet<Name> = self.users.iter().cloned().collect();
         for push in &self.pushes {
             match push {
-                Push::Add { name } => assert!(known.insert(name.clone()), "{name} came twice, says {me}"),
-                Push::Leave { name } => assert!(known.remove(name), "{name} went twice, says {me}"),
+                Push::Add { name } => assert!(known.insert(name.clone()), "{name} joined twice at {me}"),
+                Push::Leave { name } => assert!(known.remove(name), "{name} left twice at {me}"),
                 Push::Chat { .. } | Push::Gap { .. } | Push::Members { .. } => {}
             }
         }
@@ -304,7 +308,7 @@ pub(super) fn stays(connection: &ClientConnection, room: &RoomId) -> Vec<Stay> {
                 if let Push::Chat { time, .. } = &mut push {
                     *time = 0;
                 }
-                stays.last_mut().unwrap_or_else(|| panic!("told of {room}, which was not entered")).pushes.push(push);
+                stays.last_mut().unwrap_or_else(|| panic!("a push of {room}, which was not entered")).pushes.push(push);
             }
             Received::Answer { .. } | Received::Push { .. } => {}
         }

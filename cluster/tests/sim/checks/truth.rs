@@ -1,4 +1,4 @@
-//! What really happened: the whole of each room's log.
+//! The truth: the whole of each room's log.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
@@ -53,7 +53,7 @@ impl Truth {
         Self { entries, positions, is_erased, initial, whispers }
     }
 
-    /// Whether the whisper with this `seq` was for a session.
+    /// Returns true if the whisper with this `seq` was for a session.
     pub(super) fn is_whisper_for(&self, seq: u64, session: u64) -> bool {
         self.whispers.get(&seq) == Some(&session)
     }

@@ -8,9 +8,10 @@ use super::{ANN, LEFT};
 ///  one, two, three
 ///  ────────────────►│────────►3: one, two, three
 /// ```
-/// Proposed as they come, "one" would go alone, and the others wait for it: everybody would be told, and written to, twice.
+/// If proposals were made as requests come, "one" would go alone, and the others would wait for it:
+/// all members would get two pushes in two writes.
 #[test]
-fn what_comes_together_is_decided_and_told_together() {
+fn what_comes_together_is_decided_and_pushed_together() {
     let mut cluster = ScriptedCluster::with_ann_and_bob();
     cluster.gather(LEFT);
     for text in ["one", "two", "three"] {
@@ -25,9 +26,9 @@ fn what_comes_together_is_decided_and_told_together() {
     assert!(cluster.is_settled());
 }
 
-/// What is in flight when requests are gathered is repeated all the same, and what was gathered waits for it.
+/// A proposal in flight is repeated also while requests are batched, and the batch waits for it.
 #[test]
-fn what_is_gathered_waits_for_what_is_in_flight() {
+fn a_batch_waits_for_the_proposal_in_flight() {
     let mut cluster = ScriptedCluster::with_ann_and_bob();
     cluster.send(ANN, "one");
     cluster.gather(LEFT);

@@ -11,8 +11,8 @@ const BOB_AGAIN: u64 = 12;
 
 const CHATS: [usize; 3] = [0, CANDIDATE, HOME];
 
-/// The log alone knows the runs before. Were its word not heard, the connectors' proposals would be
-/// late copies for ever, and the members of the later runs would never leave.
+/// Only the log knows the runs before. Without it, the connectors' proposals would be late copies
+/// for ever, and the members of the later runs would never leave.
 #[test]
 fn a_whole_cluster_that_starts_with_clocks_set_back() {
     let mut cluster = ScriptedCluster::with_ann_and_bob();
@@ -46,8 +46,8 @@ fn members_of_a_later_run_leave_without_a_client_that_comes_back() {
     assert!(cluster.is_settled());
 }
 
-/// Connectors know a later run of the home. Did they not say so, they would hear nothing from it,
-/// and nothing would be told them.
+/// Connectors know a later run of the home. If they did not report it, they would drop everything
+/// from the home.
 #[test]
 fn one_chat_server_that_starts_with_its_clock_set_back() {
     for first in [50, 99] {
@@ -63,8 +63,8 @@ fn one_chat_server_that_starts_with_its_clock_set_back() {
     }
 }
 
-/// All chat servers know a later run of the connector. Did they not say so, Ann would be answered
-/// 503 for ever.
+/// All chat servers know a later run of the connector. If they did not report it, Ann would be
+/// answered 503 for ever.
 #[test]
 fn one_connector_that_starts_with_its_clock_set_back() {
     let mut cluster = ScriptedCluster::with_ann_and_bob();
@@ -107,7 +107,7 @@ fn a_chat_server_knows_a_later_run_and_members_move() {
     assert!(cluster.is_settled());
 }
 
-/// Were the order of proposals to begin anew with the run, Ann's repeated proposal would be said a
+/// If proposals were numbered anew with the run, Ann's repeated proposal would be committed a
 /// second time.
 #[test]
 fn an_append_under_the_old_run_that_comes_through_after_it() {
@@ -167,7 +167,7 @@ fn a_late_copy_of_a_proposal_under_the_old_run() {
     assert!(cluster.is_settled());
 }
 
-/// The home dies before it hears that the connector goes on as another run; the candidate, which
+/// The home dies before it learns that the connector continues as another run; the candidate, which
 /// knows that, reads members and proposals of the old one. It also reads the proposal that Ann's
 /// connector repeats.
 #[test]

@@ -1,4 +1,5 @@
-//! Who is asked about a room: homes that are dead, or are taken for dead, and lists that change here before there.
+//! The choice of the chat server for a room: homes that are down, or suspected, and lists that
+//! change at different moments.
 
 use super::scripted_cluster::ScriptedCluster;
 use super::transit::Selector::{Appends, Between};
@@ -12,8 +13,8 @@ use super::{ANN, BOB, CANDIDATE, HOME, LEFT, RIGHT};
 ///  bob leaves ──────────────────►│ leave ──────►4
 ///  ann: -bob ◄───────────────────│
 /// ```
-/// Were rooms asked for elsewhere only when somebody speaks, Ann would not hear that Bob goes: her connector would follow a dead
-/// server.
+/// If rooms were asked for elsewhere only with the next message, Ann would not learn that Bob
+/// leaves: her connector would follow a dead server.
 #[test]
 fn a_silent_room() {
     let mut cluster = ScriptedCluster::with_ann_and_bob();
@@ -36,7 +37,8 @@ fn a_silent_room() {
 ///  hears it again
 ///  one ─────────────────►│ append
 /// ```
-/// Did the candidate believe connectors, one that hears badly would take rooms away from a home that lives.
+/// If the candidate believed connectors, one with a bad link would take rooms away from a home that
+/// lives.
 #[test]
 fn a_wrong_verdict() {
     let mut cluster = ScriptedCluster::with_ann_and_bob();
@@ -46,7 +48,7 @@ fn a_wrong_verdict() {
     cluster.send(ANN, "two");
     cluster.advance(1_000);
     assert_eq!(cluster.received(ANN), ["ann: two", "sent"]);
-    assert!(cluster.received(BOB).is_empty(), "nobody may say it");
+    assert!(cluster.received(BOB).is_empty(), "no server may commit it");
     cluster.stop_losing(Between(HOME, RIGHT));
     cluster.advance(900);
     assert_eq!(cluster.received(BOB), ["ann: two", "bob: one", "sent"]);
@@ -55,8 +57,9 @@ fn a_wrong_verdict() {
     assert!(cluster.is_settled());
 }
 
-/// The home is taken out of the list, and the connectors see it first: they ask the new home, which sends them away as long as the
-/// old one is there for all it knows. What is said meanwhile is said when the new home sees it, too, and before its deadline.
+/// The home is taken out of the list, and the connectors notice first: they ask the new home, which
+/// refuses as long as the old one is there for all it knows. A message that is sent meanwhile is
+/// committed when the new home notices, too, and before its deadline.
 ///
 /// Did it accept at once, any server with an old list would take rooms from those with a new one.
 #[test]
@@ -67,7 +70,7 @@ fn a_change_seen_by_connectors_first() {
     cluster.change_connector_view(RIGHT, &rest);
     cluster.send(ANN, "one");
     cluster.advance(1_000);
-    assert!(cluster.log().is_empty() && cluster.received(ANN).is_empty(), "nobody owns the room");
+    assert!(cluster.log().is_empty() && cluster.received(ANN).is_empty(), "no server owns the room");
     (0..=HOME).for_each(|chat| cluster.change_chat_view(chat, &rest));
     cluster.advance(900);
     assert_eq!(cluster.received(ANN), ["ann: one", "sent"]);
@@ -78,10 +81,12 @@ fn a_change_seen_by_connectors_first() {
     assert!(cluster.is_settled());
 }
 
-/// The home is taken out of the list, and chat servers see it first: the old home lets go as soon as it finds that the new one is
-/// there, an append under way or not, and sends away whoever asks. Connectors ask the new one when they see the list.
+/// The home is taken out of the list, and chat servers notice first: the old home gives the room up
+/// as soon as it finds that the new one is there, with or without an append in flight, and refuses
+/// from then on. Connectors ask the new one when they notice the change.
 ///
-/// Would the old home go on until nobody asks it, two connectors with two lists would keep two owners.
+/// If the old home went on until no connector asks it, two connectors with two lists would keep two
+/// owners.
 #[test]
 fn a_change_seen_by_chat_servers_first() {
     let mut cluster = ScriptedCluster::with_ann_and_bob();
@@ -93,7 +98,7 @@ fn a_change_seen_by_chat_servers_first() {
     cluster.release(Appends(HOME));
     cluster.send(BOB, "two");
     cluster.advance(1_000);
-    assert_eq!(cluster.log(), ["ann: one"], "what was under way is said; the old home says nothing more");
+    assert_eq!(cluster.log(), ["ann: one"], "the append in flight is committed; the old home commits nothing more");
     cluster.change_connector_view(RIGHT, &rest);
     cluster.advance(200);
     assert_eq!(cluster.received(BOB), ["ann: one", "bob: two", "sent"]);

@@ -1,4 +1,5 @@
-//! Two chat servers that append to one room: the log has one chain, and whoever is refused reads again.
+//! Two chat servers that append to one room: the log has one chain, and the one that is refused
+//! reads again.
 
 use super::scripted_cluster::ScriptedCluster;
 use super::transit::Selector::{Appends, Between, Probes, Proposals, Records};
@@ -12,8 +13,8 @@ use super::{ANN, BOB, CANDIDATE, CARL, HOME, LEFT, RIGHT};
 ///                                      │ append behind 2, refused
 ///                                      │ read ───────►3
 /// ```
-/// Were an append taken without its expectation, the candidate's record would go on from 2: the room would have two chains, and
-/// "one" would be said a second time by Ann's repeated proposal.
+/// If an append were taken without its expectation, the candidate's record would follow 2: the room
+/// would have two chains, and "one" would be committed a second time by Ann's repeated proposal.
 #[test]
 fn commit_after_the_candidates_read() {
     let mut cluster = ScriptedCluster::with_ann_and_bob();
@@ -48,7 +49,8 @@ fn commit_after_the_candidates_read() {
 ///                                        │◄──── attach ──│
 ///                                        │──── record ──►│ one
 /// ```
-/// Were only those told who follow when something is said, Bob would not hear what Ann was told is said.
+/// If records went to followers only, Bob would not receive the message that was acknowledged to
+/// Ann.
 #[test]
 fn death_between_answer_and_publish() {
     let mut cluster = ScriptedCluster::with_ann_and_bob();
@@ -67,7 +69,7 @@ fn death_between_answer_and_publish() {
 /// The same, and the right connector follows nothing when the room's owner dies: it has left the list of followers with a message
 /// that was held up. That it has a member in the room is enough for the first record of the candidate to go there.
 #[test]
-fn death_before_a_follower_is_told_and_the_heir_names_it() {
+fn death_before_a_follower_is_informed_and_the_heir_names_it() {
     let mut cluster = ScriptedCluster::with_ann_and_bob();
     cluster.lose(Between(HOME, RIGHT));
     cluster.hold(Between(CANDIDATE, RIGHT));
@@ -93,8 +95,8 @@ fn death_before_a_follower_is_told_and_the_heir_names_it() {
 ///          append behind 2, refused
 ///          read ────────────────────────────────────►4: decided already
 /// ```
-/// Were a late copy of a proposal decided again, or by a state that is not the log's last, Carl would be in the room again, whom
-/// nobody could make leave.
+/// If a late copy of a proposal were decided again, or by a state that is not the log's last, Carl
+/// would be in the room again, and no client could make him leave.
 #[test]
 fn a_stale_home_that_gets_a_join() {
     let mut cluster = ScriptedCluster::with_ann_and_bob();
@@ -106,7 +108,7 @@ fn a_stale_home_that_gets_a_join() {
     assert_eq!(cluster.received(CARL), ["entered: ann bob carl"]);
     cluster.leave(CARL);
     cluster.advance(50);
-    // It wakes up to the join, before it hears from anybody who knows better.
+    // It wakes up to the join, before a message from a server that knows better.
     cluster.lose(Between(HOME, RIGHT));
     assert!(cluster.holds(Proposals(LEFT, HOME)) > 0);
     cluster.release(Proposals(LEFT, HOME));
@@ -122,13 +124,13 @@ fn a_stale_home_that_gets_a_join() {
     assert!(cluster.is_settled());
 }
 
-/// The right connector does not hear the home, and nor does the candidate: one asks the other, and both own the room. Whatever is
-/// said on one side ends the other's activation, and that one reads again when it is asked again. It is a duel only while
-/// people speak on both sides, and each message costs two readings at most. It is over before the home takes the right connector
-/// for gone.
+/// Neither the right connector nor the candidate receives from the home: one asks the other, and
+/// both own the room. Each message on one side ends the other's activation, and that one reads
+/// again with its next request. The duel lasts only while messages are sent on both sides, and each
+/// costs two reads at most. It is over before the home suspects the right connector.
 ///
-/// Would who is refused append again at once, to have the room back, the two would never end; would it refuse what waits instead of
-/// reading, messages would be unknown to their senders.
+/// Would who is refused append again at once, to have the room back, the two would never end; would
+/// it refuse what waits instead of reading, messages would be unknown to their senders.
 #[test]
 fn two_owners_fencing_each_other() {
     const ROUNDS: u64 = 10;
@@ -144,22 +146,22 @@ fn two_owners_fencing_each_other() {
     }
     cluster.advance(500);
     let sent =
-        |cluster: &ScriptedCluster, who| cluster.received(who).iter().filter(|told| *told == "sent").count() as u64;
+        |cluster: &ScriptedCluster, who| cluster.received(who).iter().filter(|text| *text == "sent").count() as u64;
     assert_eq!((sent(&cluster, ANN), sent(&cluster, BOB)), (ROUNDS, ROUNDS));
     let duels = cluster.activations() - before;
     assert!((ROUNDS..=4 * ROUNDS).contains(&duels), "{duels} activations for {} messages", 2 * ROUNDS);
     assert!(cluster.appenders().contains(&HOME) && cluster.appenders().contains(&CANDIDATE), "both own the room");
     let quiet = cluster.activations();
     cluster.advance(2_000);
-    assert_eq!(cluster.activations(), quiet, "nobody speaks, so nobody fences");
+    assert_eq!(cluster.activations(), quiet, "without messages no owner is fenced");
     heal_links(&mut cluster);
     for who in [ANN, BOB] {
-        let heard: Vec<&String> = cluster.received(who).iter().filter(|told| *told != "sent").collect();
-        assert_eq!(heard, cluster.log().iter().collect::<Vec<_>>());
+        let received: Vec<&String> = cluster.received(who).iter().filter(|text| *text != "sent").collect();
+        assert_eq!(received, cluster.log().iter().collect::<Vec<_>>());
     }
 }
 
-/// All hear each other again: the home has the room for itself.
+/// All links carry messages again: the home has the room for itself.
 fn heal_links(cluster: &mut ScriptedCluster) {
     cluster.stop_losing(Between(HOME, RIGHT));
     cluster.stop_losing(Probes(HOME));
@@ -169,6 +171,6 @@ fn heal_links(cluster: &mut ScriptedCluster) {
     let last = cluster.activations();
     cluster.advance(5_000);
     assert_eq!(cluster.appenders().last(), Some(&HOME));
-    assert_eq!(cluster.activations(), last, "nobody else wants the room");
+    assert_eq!(cluster.activations(), last, "no other server wants the room");
     assert!(cluster.is_settled());
 }

@@ -1,4 +1,4 @@
-//! Servers that end in order: others go on at once, and nobody else notices.
+//! Servers that stop gracefully: others go on at once, and no client notices.
 
 use super::scripted_cluster::ScriptedCluster;
 use super::transit::Selector::Appends;
@@ -38,7 +38,8 @@ fn a_room_is_taken_over_without_any_time_passing() {
 ///  one, again ──────────────────────►│     ┊
 ///              may not end             └ ─ ─ ─ ─ ─ ─ ►3: one
 /// ```
-/// Did the home end with its append under way, nobody would know what came of it; would it not be fenced, "one" would be said twice.
+/// If the home ended with its append in flight, the outcome would be unknown; if the append were
+/// not fenced, "one" would be committed twice.
 #[test]
 fn an_append_is_under_way_when_the_home_is_asked_to_end() {
     let mut cluster = ScriptedCluster::with_ann_and_bob();
@@ -67,12 +68,12 @@ fn an_append_is_under_way_when_the_home_is_asked_to_end() {
 ///  Ann's connection is closed
 ///                               │◄─ Ann comes back
 /// ```
-/// Ann said that she comes back when she is sent elsewhere, so Bob hears neither of her going nor of her coming.
+/// Ann's `enter` announced that she resumes, so Bob gets neither a leave nor a join.
 #[test]
 fn a_client_that_is_sent_elsewhere_comes_back_unnoticed() {
     let (first, back) = (4, 5);
     let mut cluster = ScriptedCluster::with_ann_and_bob();
-    // A token says that she resumes.
+    // A token means that she resumes.
     cluster.disconnect(ANN);
     cluster.resume(LEFT, ANN, first, "ann");
     cluster.settle();

@@ -4,10 +4,12 @@ use super::scripted_cluster::ScriptedCluster;
 use super::transit::Selector::{Between, Histories, Readings, Records};
 use super::{ANN, BOB, CANDIDATE, CARL, HOME, LEFT};
 
-/// Ann asks to leave and to enter again, and is told of neither what came of it: for her connector she is in no room. The room
-/// heard her asking to come back, and she still hears what goes on, since her leaving was not said.
+/// Ann leaves and enters again, and both outcomes are unknown to her: for her connector she is in
+/// no room. The room got her second `enter`, and she still gets pushes, since her leave was not
+/// committed.
 ///
-/// Would hearing be taken for being here, Ann would stay in the room for ever, also when she is gone.
+/// Would hearing be taken for being here, Ann would stay in the room for ever, also when she is
+/// gone.
 #[test]
 fn leaving_and_entering_again_both_unknown() {
     let mut cluster = ScriptedCluster::with_ann_and_bob();
@@ -34,7 +36,8 @@ fn leaving_and_entering_again_both_unknown() {
 ///  attach ───────────────────────────────────────────────────────►│
 ///  ◄──────────────────────────────────────────────── the state ───│
 /// ```
-/// Were Carl told who is here before it is known who came and went unseen, he would not be among them, and hear of his own coming.
+/// If Carl got the member list before the unseen joins and leaves are known, he would not be in it,
+/// and would get his own join.
 #[test]
 fn entering_by_a_record_that_is_gone() {
     let mut cluster = ScriptedCluster::with_ann_and_bob();

@@ -70,8 +70,8 @@ fn proposed_from_a_record_that_the_log_lost() {
 ///  attach ─ ─ ─   │
 ///  ◄───── 5: two ─│ ◄── bob ──────►5: two, behind one
 /// ```
-/// The left connector has read 4, which was "zero". If "two" followed each record at 4, Ann would be told neither "one" nor that
-/// something is missing.
+/// The left connector has read 4, which was "zero". If "two" followed each record at 4, Ann would
+/// get neither "one" nor a gap.
 #[test]
 fn a_record_that_follows_another_one_at_the_position() {
     let mut cluster = ScriptedCluster::with_ann_and_bob();
@@ -99,8 +99,9 @@ fn a_record_that_follows_another_one_at_the_position() {
 ///                         ┊                     is another one
 ///                         └►│
 /// ```
-/// The log that is there now does not know that the proposal was committed. If the home decided what comes from a connector that
-/// read another log, Carl would be here again, and "one" would be said twice.
+/// The present log does not have the proposal as committed. If the home decided proposals of a
+/// connector that read another log, Carl would be a member again, and "one" would be committed
+/// twice.
 #[test]
 fn a_late_proposal_of_another_log() {
     let mut cluster = ScriptedCluster::with_ann_and_bob();
@@ -152,8 +153,8 @@ fn another_log_has_no_members() {
 ///                                  all is lost
 ///  one, id x ────►│ said before?
 /// ```
-/// The room goes on with its members. If it went on with the ids, too, Ann would be told that "one" is sent, which the log does not
-/// have, or another message at its position.
+/// The room goes on with its members. If it went on with the ids, too, Ann would get an
+/// acknowledgement of "one", which the log does not have, or has another message at its position.
 #[test]
 fn a_repeat_of_what_an_emptied_log_had() {
     let mut cluster = ScriptedCluster::with_ann_and_bob();

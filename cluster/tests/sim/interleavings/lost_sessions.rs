@@ -31,7 +31,7 @@ fn entering_again_expires_while_the_log_is_erased() {
     cluster.send(ANN, "three");
     cluster.advance(500);
     assert_eq!(&cluster.received(ANN)[cluster.received(ANN).len() - 2..], ["ann: three", "sent"]);
-    assert!(cluster.received(BOB).iter().all(|told| told != "-ann"), "{:?}", cluster.received(BOB));
+    assert!(cluster.received(BOB).iter().all(|text| text != "-ann"), "{:?}", cluster.received(BOB));
     assert!(cluster.is_settled());
 }
 
@@ -72,9 +72,10 @@ fn entering_again_expires_while_the_log_has_seen_her_leave() {
 ///  leaves, detaches                  │ ─ ─ ─ record ─ ─ ✗
 ///       all hear each other again    │ "alive": lets go
 /// ```
-/// The home does not know that the candidate took over, and no connector asks the candidate about the room. If the left connector,
-/// which misses messages of the candidate, attached only the rooms that it asks the candidate about, Ann would hear of "one"
-/// with the next message, and never without one.
+/// The home does not know that the candidate took over, and no connector asks the candidate about
+/// the room. If the left connector, which misses messages of the candidate, attached only the rooms
+/// that it asks the candidate about, Ann would get "one" with the next message, and never without
+/// one.
 #[test]
 fn a_takeover_whose_records_are_lost() {
     let mut cluster = ScriptedCluster::with_ann_and_bob();
@@ -161,7 +162,8 @@ fn coming_back_elsewhere_while_her_session_is_brought_back() {
     assert!(cluster.is_settled());
 }
 
-/// The same where the records are gone that tell it, while Ann is at the right connector: the state has her stay there.
+/// The same where the records of it are evicted, while Ann is at the right connector: the state has
+/// her stay there.
 #[test]
 fn coming_back_elsewhere_in_records_that_are_gone() {
     let mut cluster = ScriptedCluster::with_ann_and_bob();
@@ -190,8 +192,8 @@ fn coming_back_elsewhere_in_records_that_are_gone() {
 ///  ◄── a state with ann │
 ///  join ───────────────►│ she is in by her stay of before
 /// ```
-/// If the owner took that stay for the present one, Ann could not come back with her token, and what she repeats then would be
-/// said twice.
+/// If the owner took that stay for the present one, Ann could not resume with her token, and her
+/// repeated message would be committed twice.
 #[test]
 fn entering_again_where_the_log_lost_the_leave() {
     let mut cluster = ScriptedCluster::with_ann_and_bob();
@@ -261,8 +263,8 @@ fn leaving_and_entering_again_by_a_record_that_is_gone() {
     cluster.disconnect(ANN);
     cluster.resume(RIGHT, ANN, BACK, "ann");
     cluster.advance(500);
-    let told = cluster.received(BACK).first().cloned().unwrap();
-    assert!(told.starts_with("entered: ann bob"), "her token is that of her stay: {told}");
+    let response = cluster.received(BACK).first().cloned().unwrap();
+    assert!(response.starts_with("entered: ann bob"), "her token is that of her stay: {response}");
 }
 
 /// ```text
@@ -272,8 +274,9 @@ fn leaving_and_entering_again_by_a_record_that_is_gone() {
 ///  is at 4             │ append, time as before ─────────────────►4: nothing
 ///  ann is missing ────►│ she is in already
 /// ```
-/// The left connector goes on from a record that the log no longer has. Position and time of the record in its place are the same.
-/// If records were told apart by these, it would propose what it misses for ever, and the room's log would be full of it.
+/// The left connector goes on from a record that the log no longer has. Position and time of the
+/// record in its place are the same. If these identified records, it would propose the missing
+/// message for ever, and fill the room's log with it.
 #[test]
 fn a_record_in_the_place_of_a_lost_one() {
     let mut cluster = ScriptedCluster::with_ann_and_bob();
@@ -304,7 +307,8 @@ fn a_record_in_the_place_of_a_lost_one() {
 ///  one ──────────►│ the log is erased
 ///  ◄── the state ─│ ───── the record ─────►│
 /// ```
-/// Bob's connector does not follow, for all that the home knows. It has a member in the room, and that is enough to be told.
+/// Bob's connector does not follow, for all that the home knows. It has a member in the room, and
+/// that is enough to get the record.
 #[test]
 fn a_log_that_is_erased_and_a_connector_that_does_not_follow() {
     let mut cluster = ScriptedCluster::with_ann_and_bob();
@@ -321,7 +325,7 @@ fn a_log_that_is_erased_and_a_connector_that_does_not_follow() {
     cluster.advance(500);
     assert_eq!(&cluster.received(BOB)[2..], ["gap", "ann: one", "ann: two"]);
     assert!(cluster.received(ANN).ends_with(&["ann: two".to_owned(), "sent".to_owned()]));
-    assert!(!cluster.received(ANN).iter().skip(2).any(|told| told == "-bob"), "{:?}", cluster.received(ANN));
+    assert!(!cluster.received(ANN).iter().skip(2).any(|text| text == "-bob"), "{:?}", cluster.received(ANN));
     assert!(cluster.is_settled());
 }
 
@@ -331,7 +335,8 @@ fn a_log_that_is_erased_and_a_connector_that_does_not_follow() {
 ///  one (under way)                 3 and 4 are lost: she is in by her stay of before
 ///  one ─────────────►│ under which stay?
 /// ```
-/// If the owner said it under the stay that the log has, its repeat after coming back would be another message: said twice.
+/// If the owner committed it under the stay that the log has, its repeat after a resume would be
+/// another message: committed twice.
 #[test]
 fn sent_under_a_stay_that_the_log_lost() {
     let mut cluster = ScriptedCluster::with_ann_and_bob();

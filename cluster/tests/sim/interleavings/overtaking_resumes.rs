@@ -106,8 +106,8 @@ fn coming_back_with_the_token_of_another_stay() {
 ///               dies                               its records: removed
 ///               ◄─ ann comes back, early ──────────│ from the state
 /// ```
-/// The right connector is given a state instead of the records that tell that another session entered her stay. If it asked
-/// again from there, "early" would stand behind what Ann said later.
+/// The right connector gets a state instead of the records in which another session entered her
+/// stay. If it proposed again from there, "early" would be behind Ann's later message.
 #[test]
 fn coming_back_is_overtaken_in_records_that_are_gone() {
     let mut cluster = ScriptedCluster::with_ann_and_bob();

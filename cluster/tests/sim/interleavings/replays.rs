@@ -21,8 +21,8 @@ fn heartbeats_of_a_dead_connector() {
     assert_eq!(cluster.received(ANN), ["-bob"]);
 }
 
-/// The right connector follows the room again, and an attacker repeats that it does not. Bob's successor hears all the same: the
-/// copy is ignored, and records also go to connectors with members.
+/// The right connector follows the room again, and an attacker repeats its detach. Bob's successor
+/// gets pushes all the same: the copy is ignored, and records also go to connectors with members.
 #[test]
 fn a_detach_of_a_connector_that_follows_again() {
     let mut cluster = ScriptedCluster::with_ann_and_bob();
@@ -37,7 +37,8 @@ fn a_detach_of_a_connector_that_follows_again() {
     assert_eq!(cluster.received(CARL).last().unwrap(), "ann: one");
 }
 
-/// The home is dead, and an attacker repeats what it said when it lived. If that counted, connectors would go on asking it.
+/// The home is dead, and an attacker repeats its messages. If these counted, connectors would go on
+/// asking it.
 #[test]
 fn signs_of_life_of_a_dead_chat_server() {
     let mut cluster = ScriptedCluster::with_ann_and_bob();
@@ -83,7 +84,7 @@ fn answers_of_a_chat_server_that_was_no_owner() {
         cluster.release(Proposals(LEFT, HOME));
         assert_eq!(cluster.received(BOB).last().unwrap(), &format!("ann: {number}"), "at once");
     }
-    // What was said is not said again.
+    // No message is committed again.
     assert!(cluster.replay(Proposals(LEFT, HOME)) > 4);
     cluster.advance(2_000);
     assert_eq!(cluster.received(BOB).len(), 6);

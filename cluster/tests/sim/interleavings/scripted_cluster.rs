@@ -1,4 +1,5 @@
-//! A stage: three chat servers, two connectors, their clients and a log. A script says what moves and when.
+//! A scripted cluster: three chat servers, two connectors, their clients and a log. A script
+//! decides what moves and when.
 
 mod delivery;
 mod log;
@@ -40,9 +41,9 @@ struct Chat {
     rooms: Rooms,
     run: u64,
     is_dead: bool,
-    /// It hands over what it has, and says so.
+    /// It hands over its rooms, and announces that.
     leaves: bool,
-    /// What came while it stands still.
+    /// The items that came while it is frozen.
     asleep: Option<Vec<InTransit>>,
 }
 
@@ -162,7 +163,7 @@ impl ScriptedCluster {
         self.holds.push(what);
     }
 
-    /// What was held moves on, and nothing of it is held any more.
+    /// Delivers the held items, and holds no further ones.
     pub(super) fn release(&mut self, what: Selector) {
         self.holds.retain(|held| *held != what);
         let (released, held): (Vec<_>, Vec<_>) = self.held.drain(..).partition(|item| item.is(what));
@@ -179,7 +180,7 @@ impl ScriptedCluster {
         self.settle();
     }
 
-    /// How much of this is held.
+    /// Returns the number of held items.
     pub(super) fn holds(&self, what: Selector) -> usize {
         self.held.iter().filter(|item| item.is(what)).count()
     }
@@ -242,7 +243,7 @@ impl ScriptedCluster {
         self.settle();
     }
 
-    /// Whether a chat server that was asked to end may do so.
+    /// Returns true if a chat server that was asked to end may do so.
     pub(super) fn has_left(&self, chat: usize) -> bool {
         self.chats[chat].rooms.is_handed_over()
     }
@@ -355,12 +356,12 @@ impl ScriptedCluster {
         self.hub_effects(connector, effects);
     }
 
-    /// What a client was told since Ann and Bob are in the room.
+    /// Returns what a client received since Ann and Bob are in the room.
     pub(super) fn received(&self, session: u64) -> &[String] {
         &self.clients[&session].received
     }
 
-    /// What happened in the room since then.
+    /// Returns the entries of the room since then.
     pub(super) fn log(&self) -> Vec<String> {
         let entries = self.records().into_iter().flat_map(|record| record.entries);
         entries.filter_map(|entry| entry_text(&entry)).collect()
@@ -371,7 +372,7 @@ impl ScriptedCluster {
         self.records().iter().map(|record| record.time).collect()
     }
 
-    /// Who appended each record since then.
+    /// Returns the author of each record since then.
     pub(super) fn appenders(&self) -> Vec<usize> {
         let number = |owner: &ServerId| (0..CHATS).find(|number| id("chat", *number) == *owner).unwrap();
         self.records().iter().map(|record| number(&record.owner)).collect()
@@ -381,7 +382,7 @@ impl ScriptedCluster {
         self.metrics.activations.get()
     }
 
-    /// Whether everybody has all, and nothing is under way.
+    /// Returns true if every request is answered, and nothing is held.
     pub(super) fn is_settled(&self) -> bool {
         self.hubs.iter().all(|hub| hub.is_settled() && hub.requests_waiting() == 0) && self.held.is_empty()
     }

@@ -10,8 +10,8 @@ use super::{ANN, BOB, RIGHT};
 ///  attach ─────────►│
 ///                   │ ◄ ─ ─ ─ (later) ─ │
 /// ```
-/// No chat server heard a connector for longer than `room.lease_secs`, and none could have. If they counted the time that went
-/// by, Bob would leave the room as soon as the home is back.
+/// No chat server received from a connector for longer than `room.lease_secs`, and none could have.
+/// If they counted that time, Bob would leave the room as soon as the home is back.
 #[test]
 fn silence_counts_only_while_it_could_be_broken() {
     let mut cluster = ScriptedCluster::with_ann_and_bob();

@@ -17,7 +17,8 @@ const LATER: u64 = 6;
 ///                   │ two ─ ─ ✗                 │
 ///                   │ alive ───────────────────►│ number 4: 3 is missing
 /// ```
-/// If the late number counted among those of the new run, all that this says would be old. Bob would not hear "two".
+/// If the late number counted among those of the new run, all messages of that run would be old.
+/// Bob would not receive "two".
 #[test]
 fn a_late_message_of_an_earlier_run() {
     let mut cluster = ScriptedCluster::with_ann_and_bob();
@@ -48,7 +49,8 @@ fn a_late_message_of_an_earlier_run() {
 ///  attach ─ ─ ✗ ┊
 ///  ◄─ ─ ─ one ─ ┘
 /// ```
-/// If the late answer were taken for that of the second attach, Bob would not hear "two": all numbers were heard since.
+/// If the late answer were taken for that of the second attach, Bob would not receive "two": all
+/// numbers were seen since.
 #[test]
 fn an_answer_that_newer_messages_overtook() {
     let mut cluster = ScriptedCluster::with_ann_and_bob();
@@ -80,7 +82,8 @@ fn an_answer_that_newer_messages_overtook() {
 ///  attach ─┊─ ─ ─ ─ ─ ─ ─ ─ ─ ─ ✗            │
 ///  ◄─ ─ ─ ─┘
 /// ```
-/// The candidate's late answer says nothing of what the home said. If it were taken for the home's, Bob would not hear "one".
+/// The candidate's late answer has no news of the home. If it were taken for the home's, Bob would
+/// not receive "one".
 #[test]
 fn an_answer_of_a_server_that_is_asked_no_longer() {
     let mut cluster = ScriptedCluster::with_ann_and_bob();
@@ -112,8 +115,8 @@ fn an_answer_of_a_server_that_is_asked_no_longer() {
 ///                                       4: one      2
 ///  attach behind 2 ►│ is 2 the last? ──►│
 /// ```
-/// The candidate appended "one", and the home does not know that. If it asked a replica that is behind, it would find itself to
-/// be right, and Ann would not hear "one".
+/// The candidate appended "one", and the home does not know that. If it asked a replica that is
+/// behind, it would find itself to be right, and Ann would not receive "one".
 #[test]
 fn a_replica_that_is_behind_proves_nothing() {
     let mut cluster = ScriptedCluster::with_ann_and_bob();
@@ -142,7 +145,7 @@ fn a_replica_that_is_behind_proves_nothing() {
 /// ```
 /// If the home asked the replica again, it would read and be refused as fast as it can, until the replica has all.
 #[test]
-fn who_was_refused_reads_from_the_log_itself() {
+fn a_refused_owner_reads_from_the_log_itself() {
     let mut cluster = ScriptedCluster::with_ann_and_bob();
     cluster.freeze_replica();
     cluster.lose(Between(HOME, RIGHT));
@@ -164,8 +167,8 @@ fn who_was_refused_reads_from_the_log_itself() {
 ///                      │◄── bob, to ann ──────│
 ///  hears again: -ann, +ann, bob to ann
 /// ```
-/// The Ann at the left connector is about to learn that her name is another's. If a whisper went to all who have the name, she
-/// would hear what is not for her.
+/// The Ann at the left connector is about to learn that her name belongs to another member. If a
+/// whisper went to all sessions with the name, she would receive a message that is not for her.
 #[test]
 fn a_whisper_to_another_of_the_same_name() {
     let mut cluster = ScriptedCluster::with_ann_and_bob();
@@ -188,8 +191,8 @@ fn a_whisper_to_another_of_the_same_name() {
 ///  follows there ──────►│              │◄── ann comes back │
 ///  ◄──────────────────────── the move ─│
 /// ```
-/// The left connector does not follow at the candidate, and has no member behind the record. If only those were told that do, or
-/// have one, Ann's old session would be here for ever.
+/// The left connector does not follow at the candidate, and has no member behind the record. If
+/// only followers and connectors with members got it, Ann's old session would stay for ever.
 #[test]
 fn the_last_member_of_a_connector_goes_elsewhere() {
     let mut cluster = ScriptedCluster::with_ann_and_bob();
@@ -212,7 +215,7 @@ fn the_last_member_of_a_connector_goes_elsewhere() {
 /// No member is left at the left connector, and the heir of the candidate does not know that the move was lost on its way there.
 /// If its first record went only to those that have members or follow, Ann's old session would be here for ever.
 #[test]
-fn an_heir_tells_connectors_without_members() {
+fn an_heir_informs_connectors_without_members() {
     let mut cluster = ScriptedCluster::with_ann_and_bob();
     cluster.lose(Between(HOME, RIGHT));
     cluster.lose(Probes(HOME));

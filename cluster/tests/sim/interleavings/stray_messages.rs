@@ -10,7 +10,7 @@ use super::scripted_cluster::{FIRST, ScriptedCluster};
 use super::transit::Selector::{Attaches, Records};
 use super::{ANN, BOB, CARL, HOME, LEFT, RIGHT};
 
-/// Ann speaks, and both hear it.
+/// Ann sends a message, and both receive it.
 fn exchange_messages(cluster: &mut ScriptedCluster, text: &str) {
     let before = [ANN, BOB].map(|client| cluster.received(client).len());
     cluster.send(ANN, text);
@@ -23,7 +23,7 @@ fn exchange_messages(cluster: &mut ScriptedCluster, text: &str) {
 
 /// Were a connector to believe it for ever, it would ask servers that do not own the room.
 #[test]
-fn one_word_that_a_chat_server_leaves() {
+fn one_message_that_a_chat_server_leaves() {
     for number in [1 << 8, u64::MAX] {
         let mut cluster = ScriptedCluster::with_ann_and_bob();
         for connector in [LEFT, RIGHT] {
@@ -52,8 +52,8 @@ fn one_number_that_is_ahead() {
     }
 }
 
-/// It follows the room's last record, and has a place that the log will not reach for long. Were what
-/// comes behind it in the log taken for old, Bob would hear nothing more.
+/// It follows the room's last record, and has a position that the log will not reach for long. If
+/// the next records of the log were taken for old, Bob would receive nothing more.
 #[test]
 fn one_record_that_the_log_does_not_have() {
     for ahead in [1, 1_000, u64::MAX / 2_000] {
@@ -142,10 +142,10 @@ fn messages_of_senders_that_may_not_send_them() {
     assert_eq!(cluster.links(), [2, 2, 2]);
 }
 
-/// A later run that lives says so again and again. One word of it does not make a server go on above
-/// it, nor take itself for the older of two.
+/// A later run that lives announces itself again and again. One message of it does not make a
+/// server go on above it, nor take itself for the older of two.
 #[test]
-fn one_word_of_a_later_run() {
+fn one_message_of_a_later_run() {
     for live in [false, true] {
         let mut cluster = ScriptedCluster::with_ann_and_bob();
         let known = KnownIncarnation { incarnation: Incarnation(200), live };
@@ -189,7 +189,8 @@ fn messages_are_shown_to_the_connectors_own_members_alone() {
     assert_eq!(cluster.holds(super::transit::Selector::Pages(HOME, LEFT)), 1, "he is the left connector's");
 }
 
-/// One stray message each: neither hears the other's word on itself, since that is of an earlier run.
+/// One stray message each: both drop the other's report on themselves, since that is of an earlier
+/// run.
 #[test]
 fn a_connector_and_a_chat_server_that_know_a_later_run_of_each_other() {
     let mut cluster = ScriptedCluster::with_ann_and_bob();
@@ -206,8 +207,8 @@ fn a_connector_and_a_chat_server_that_know_a_later_run_of_each_other() {
 ///             │ stale, it lives ─► left               ends
 ///  301 ──────►│
 /// ```
-/// Were the left connector told at once that run 200 is dead, it would go on above that, and the other
-/// process above the left connector.
+/// If the left connector learned at once that run 200 is dead, it would go on above that, and the
+/// other process above the left connector.
 #[test]
 fn a_second_process_with_the_id_of_a_connector() {
     let mut cluster = ScriptedCluster::with_ann_and_bob();
@@ -226,7 +227,7 @@ fn a_second_process_with_the_id_of_a_connector() {
     assert!(cluster.is_settled());
 }
 
-/// The connectors hear the later process alone; what the home appended would only have that one's
+/// The connectors accept the later process alone; an append of the home would only have that one's
 /// appends refused.
 #[test]
 fn a_second_process_with_the_id_of_a_chat_server() {

@@ -1,4 +1,4 @@
-//! What is under way on a stage, and the words by which a script picks it out.
+//! Items in transit in a scripted cluster, and the selectors by which a script picks them.
 
 use bytes::Bytes;
 use chat::owner::{LogOp, LogResult};

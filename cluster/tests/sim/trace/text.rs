@@ -18,7 +18,7 @@ use model::rpc::messages::{
 use super::Hop;
 use crate::user::Received;
 
-/// A message, decoded as what its hop says that it is.
+/// A message, decoded by the direction of its hop.
 pub(crate) struct Message<'a> {
     pub(crate) hop: Hop,
     pub(crate) body: &'a [u8],
@@ -136,7 +136,7 @@ fn session(id: &SessionId) -> String {
     format!("s{}@{}r{}", id.number, short(&id.connector), id.incarnation.0)
 }
 
-/// The first digits tell memberships apart.
+/// The first digits distinguish memberships.
 fn membership(membership: &Membership) -> String {
     format!("m{}", format!("{membership:?}").chars().take(4).collect::<String>())
 }
@@ -315,7 +315,7 @@ fn push_text(push: &Push) -> String {
     }
 }
 
-/// The last digits of a record's id, which tell it from others of a run.
+/// The last digits of a record's id, which distinguish it from others of a run.
 fn id(id: RecordId) -> String {
     let text = format!("{id:?}");
     let digits: String = text.chars().filter(char::is_ascii_digit).collect();

@@ -1,4 +1,4 @@
-//! What chat servers and connectors want done, and the log that does it.
+//! The execution of effects of chat servers and connectors, and the log.
 
 use bytes::Bytes;
 use model::subjects;
@@ -168,7 +168,7 @@ impl World {
     }
 }
 
-/// What a log operation ends with that nobody answered.
+/// Returns the result of a log operation without a response.
 pub(super) fn failed(op: &LogOp) -> LogResult {
     let why = || "simulated".to_owned();
     match op {

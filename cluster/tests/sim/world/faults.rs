@@ -1,4 +1,4 @@
-//! What breaks in a run, and when.
+//! The faults of a run, and their times.
 
 use super::*;
 use crate::poison::{self, Poison};
@@ -159,7 +159,7 @@ impl World {
         self.trace.line(self.now, "fault", format_args!("{room} {} is {poison:?}", position.0));
     }
 
-    /// Whether nothing comes from a chat server to somebody now.
+    /// Returns true if no message passes between a chat server and a peer now.
     pub(super) fn is_partitioned(&self, chat: usize, peer: Peer) -> bool {
         self.partitions.get(&(chat, peer)).is_some_and(|until| *until > self.now)
     }
@@ -194,11 +194,12 @@ impl World {
         if self.now > BUSY_MS { Faults::default() } else { self.scenario.faults() }
     }
 
-    /// Everybody's connection breaks, with all that is on its way; servers find the broker again one by one.
+    /// All connections break, with everything that is in transit; servers reach the broker again
+    /// one by one.
     pub(super) fn break_connections(&mut self) {
         self.connection += 1;
         for (chat, operation) in self.agenda.take_operations() {
-            // What was asked of the log may have been done; that nobody knows.
+            // Operations of the log may have been done, without a response to any server.
             let (run, room, asker, op) = operation;
             let done = effects::failed(&op);
             if self.chance.per_mille(500)
@@ -275,7 +276,8 @@ impl World {
         }
     }
 
-    /// Whether a chat server is there, as another one finds that asks it; a lost answer looks as if not.
+    /// Answers a chat server's probe of another one. A lost answer looks like a server that is
+    /// down.
     pub(super) fn probe(&mut self, chat: usize, home: ServerId) {
         let asked = self.chats.iter().position(|c| c.id == home).unwrap();
         let (here, there) = (Node::Chat(chat), Node::Chat(asked));
@@ -288,7 +290,7 @@ impl World {
             nodes.filter(|node| !node.is_dead && node.up && node.sleeps_until <= self.now && !node.rooms.is_yielding());
         let answering = nodes.next().filter(|_| self.chats[chat].up && !lost);
         let answers = answering.is_some();
-        // One that leaves says so.
+        // A server that leaves answers that it does.
         let is_alive = answering.is_some_and(|node| node.leaves_since.is_none());
         let (run, delay) = (self.chats[chat].run, if answers { 2 } else { 500 });
         self.agenda.at(self.now + delay, Event::Probed { chat, run, home, is_alive });

@@ -4,7 +4,7 @@
 use super::*;
 use crate::trace::LogFate;
 
-/// Milliseconds after which a chat server gives an append up, as `log.timeout_ms` says.
+/// Milliseconds after which a chat server gives an append up, as with `log.timeout_ms`.
 const APPEND_TIMEOUT_MS: u64 = 2_000;
 
 /// The broker's limit before it falls.
@@ -83,7 +83,7 @@ impl World {
         self.partial.max_payload.is_some_and(|max_payload| body.len() > max_payload)
     }
 
-    /// Something that makes a message large where the broker's limit changes, and that nobody reads.
+    /// Padding that makes a message large where the broker's limit changes. No server reads it.
     pub(super) fn padding(&mut self) -> String {
         let bytes = if self.scenario.troubles().payloads > 0 { self.chance.between(0, 8_000) } else { 0 };
         if bytes == 0 { String::new() } else { format!(r#","padding":"{}""#, "x".repeat(bytes as usize)) }

@@ -4,13 +4,13 @@ use std::time::Duration;
 
 use super::*;
 
-/// Milliseconds until gates know that a connector takes nobody any more.
+/// Milliseconds until gates know that a connector accepts no more clients.
 const GATES_KNOW_MS: u64 = 1_000;
 
 /// Milliseconds from there on over which it closes its connections.
 const WINDOW_MS: u64 = 1_500;
 
-/// Milliseconds that a chat server stays at least, to tell who asks that it leaves.
+/// Milliseconds that a chat server stays at least, to answer that it leaves.
 const STAYS_MS: u64 = 500;
 
 impl World {
@@ -48,7 +48,7 @@ impl World {
         node.hub.drain();
     }
 
-    /// Whether gates send nobody to a connector any more.
+    /// Returns true if gates send no more clients to a connector.
     pub(super) fn is_leaving_known(&self, connector: usize) -> bool {
         let leaving = self.connectors[connector].leaving.as_ref();
         leaving.is_some_and(|leaving| leaving.since + GATES_KNOW_MS <= self.now)
@@ -64,7 +64,7 @@ impl World {
             return self.stop_if_empty(connector);
         }
         if node.hub.requests_waiting() == 0 {
-            // Who came when it had nobody any more, before gates knew.
+            // Clients that came when it had none any more, before gates knew.
             let late = node.clients.len();
             self.close_some(connector, late);
             self.end_if_finished(connector);

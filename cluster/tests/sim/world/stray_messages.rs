@@ -1,6 +1,6 @@
 //! Messages of servers that are not listed, or that cannot be right; and second processes with the
-//! ids of others. A message that a listed server could have sent says nothing here that only that
-//! server may say: who speaks in its name is told by a signature alone.
+//! ids of others. A message that a listed server could have sent carries nothing here that only
+//! that server may decide: only a signature shows the sender.
 
 use bytes::Bytes;
 use chat::rooms::OutgoingReply;
@@ -38,8 +38,8 @@ impl World {
         if self.chance.per_mille(500) { self.stray_to_chat() } else { self.stray_to_connector() }
     }
 
-    /// A sender, and its run: a stranger, a server of another kind, or this one with its run or
-    /// another. Also says if the run is the present one or may be a later one.
+    /// Returns a sender and its run: an unlisted server, a server of another kind, or this one with
+    /// its run or another, which may be a later one.
     fn sender(&mut self, (kind, other): (&str, &str), (me, run): (&ServerId, Incarnation)) -> (ServerId, Incarnation) {
         match self.chance.index(7) {
             0 => (server(kind, 8).id, run),
@@ -145,7 +145,7 @@ impl World {
         }
     }
 
-    /// Of a listed chat server nothing that its room's log would have to say.
+    /// Returns a message; for a listed chat server one without content of its room's log.
     fn stray_answer(&mut self, is_listed: bool, connector: usize) -> RpcResponse {
         let (room, place, number) = (self.stray_room(), self.stray_place(), self.stray_number());
         let run = self.connectors[connector].hub.incarnation();

@@ -1,4 +1,4 @@
-//! What people do, and what they are told.
+//! The actions of users, and their deliveries.
 
 use std::fmt;
 
@@ -27,7 +27,7 @@ impl World {
         self.trace.line(self.now, "deliver", format_args!("{name} s{session}@C{} {delivered}", connector + 1));
         let connections = &mut self.users[*user].connections;
         let connection = connections.iter_mut().find(|v| v.session == session && v.connector == connector).unwrap();
-        assert!(!connection.closed, "something was told to a session that is gone");
+        assert!(!connection.closed, "a delivery to a session that is gone");
         connection.received.push(received);
     }
 
@@ -55,7 +55,7 @@ impl World {
         }
     }
 
-    /// All that a person does at a time is taken by its connector at a time, as the edge of a connector takes requests.
+    /// Makes a user act. The connector takes all requests of one moment together, as its edge does.
     pub(super) fn act_at_once(&mut self, user: usize) {
         self.connectors.iter_mut().for_each(|connector| connector.hub.begin_batch());
         self.act(user);
@@ -119,7 +119,7 @@ impl World {
     pub(super) fn enter(&mut self, user: usize) {
         let room = RoomId::new(ROOMS[self.chance.index(ROOMS.len())]).unwrap();
         let name = &self.users[user].name;
-        // Some say that they come back when they are sent elsewhere.
+        // Some users announce that they resume when their connector stops.
         let resumes = user.is_multiple_of(2);
         let body = format!(r#"{{"username":"{name}","rid":"{room}","resume":{resumes}}}"#);
         self.request(user, SentRequest::Enter, ClientRequest::Enter(body.into()));
@@ -140,7 +140,8 @@ impl World {
         self.request(user, SentRequest::Send(text), ClientRequest::Send(body.into()));
     }
 
-    /// Says again what this membership said before, perhaps on another session, and knows the outcome of or not.
+    /// Sends a message of this membership again, perhaps in another session, with a known outcome
+    /// or not.
     pub(super) fn send_again(&mut self, user: usize) {
         let Some(place) = self.users[user].settled_resume_point() else { return };
         let mine = |(token, room, _): &&(Token, RoomId, String)| (*token, room) == (place.token, &place.room);

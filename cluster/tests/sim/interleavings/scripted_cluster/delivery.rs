@@ -1,4 +1,4 @@
-//! How things move on a stage, and in which words it is said what came of them.
+//! The movement of messages in a scripted cluster, and the texts for their effects.
 
 use chat::owner::{LogOp, LogResult, Now};
 use chat::rooms::{Effect as ChatEffect, IncomingRequest};

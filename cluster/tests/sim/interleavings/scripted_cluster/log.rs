@@ -1,4 +1,4 @@
-//! What becomes of the log on a stage.
+//! Events of the log in a scripted cluster.
 
 use bytes::Bytes;
 use chat::log::memory::Memory;
@@ -21,8 +21,8 @@ impl ScriptedCluster {
         self.oldest = newest.unwrap().0;
     }
 
-    /// A session talks until the room has a newer checkpoint. Then the home dies, and with it all that it had at hand, and the log
-    /// removes what it need not keep: connectors that missed records are given the state.
+    /// A session sends until the room has a newer checkpoint. Then the home dies with its memory,
+    /// and the log evicts what it need not keep: connectors that missed records get the state.
     pub(in super::super) fn evict_records(&mut self, session: u64) {
         for number in 0..20 {
             self.send(session, &format!("{number}"));

@@ -20,7 +20,7 @@ impl ScriptedCluster {
         self.clients.retain(|_, client| client.connector != number);
     }
 
-    /// A chat server hears of a later run of a connector, which ended long ago.
+    /// A chat server gets a message of a later run of a connector, which ended long ago.
     pub(in super::super) fn announce_later_run(&mut self, chat: usize, connector: usize, incarnation: u64) {
         let heartbeat = FromConnector {
             v: rpc::VERSION,

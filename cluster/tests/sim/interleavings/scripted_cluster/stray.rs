@@ -45,7 +45,7 @@ impl ScriptedCluster {
         );
     }
 
-    /// A chat server hears from a connector what that knows of its runs.
+    /// A chat server gets a connector's report of a known run.
     pub(in super::super) fn stray_heartbeat(
         &mut self,
         (connector, incarnation): (usize, Incarnation),

@@ -1,20 +1,24 @@
 //! Wall clocks of single processes that are wrong: a library that is preloaded into a server, made
 //! with the machine's C compiler.
 
+#![expect(clippy::panic, clippy::expect_used, reason = "fails the test that needs the clock")]
+
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::OnceLock;
 
+use super::workspace;
+
 /// The wall clock of one server's processes, right at first.
 #[derive(Debug, Clone)]
-pub(crate) struct WallClock {
+pub struct WallClock {
     file: PathBuf,
 }
 
 impl WallClock {
     /// Keeps its error in a file in `directory`.
-    pub(crate) fn new(directory: &Path, server: &str) -> Self {
+    pub fn new(directory: &Path, server: &str) -> Self {
         let clock = Self { file: directory.join(format!("{server}.clock")) };
         clock.set(0);
         clock
@@ -22,15 +26,15 @@ impl WallClock {
 
     /// Shows this many milliseconds more than the machine's from now on, also to processes that
     /// run.
-    pub(crate) fn set(&self, ahead_ms: i64) {
+    pub fn set(&self, ahead_ms: i64) {
         let written = self.file.with_extension("new");
-        fs::write(&written, ahead_ms.to_string()).unwrap();
-        fs::rename(written, &self.file).unwrap();
+        fs::write(&written, ahead_ms.to_string()).expect("the directory takes files");
+        fs::rename(written, &self.file).expect("the directory takes files");
     }
 
     /// Makes a process show it.
-    pub(crate) fn environment(&self) -> [(&'static str, &str); 2] {
-        [("LD_PRELOAD", library()), ("CLOCK_FILE", self.file.to_str().unwrap())]
+    pub fn environment(&self) -> [(&'static str, &str); 2] {
+        [("LD_PRELOAD", library()), ("CLOCK_FILE", self.file.to_str().expect("paths of tests are text"))]
     }
 }
 
@@ -38,14 +42,14 @@ impl WallClock {
 fn library() -> &'static str {
     static LIBRARY: OnceLock<String> = OnceLock::new();
     LIBRARY.get_or_init(|| {
-        let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/common/clock.c");
-        let library = Path::new(env!("CARGO_TARGET_TMPDIR")).join("clock.so");
+        let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("src/clock.c");
+        let library = workspace().join("target/tmp/clock.so");
         // Other test programs may make it at the same time, or use it.
         let made = library.with_extension(std::process::id().to_string());
         let output = Command::new("cc").args(["-shared", "-fPIC", "-O1", "-o"]).arg(&made).arg(&source).output();
         let output = output.unwrap_or_else(|error| panic!("cc: {error}: install a C compiler, for example gcc"));
         assert!(output.status.success(), "{}: {}", source.display(), String::from_utf8_lossy(&output.stderr));
-        fs::rename(made, &library).unwrap();
-        library.to_str().unwrap().to_owned()
+        fs::rename(made, &library).expect("the target directory takes files");
+        library.to_str().expect("paths of tests are text").to_owned()
     })
 }
