@@ -51,7 +51,7 @@ impl Stage {
         self.chats = chats;
     }
 
-    /// Changes the key of a server in the three steps of docs/operating.md.
+    /// Changes the key of a server in the three steps of docs/how-to/signatures.md.
     pub(crate) async fn change_key(&mut self, id: &str) {
         let next = self.directory.path.join("next");
         self.run_keys(&["--only", id], next.clone()).await;
