@@ -1,7 +1,7 @@
 # Everything that CI runs, and what is handy besides. `make` lists the targets.
 
 .DEFAULT_GOAL := help
-.PHONY: help test tools fmt run compose-test idle-memory bench bench-log bench-messages bench-failover chaos simulate defects cases
+.PHONY: help test tools docs fmt run compose-test idle-memory bench bench-log bench-messages bench-failover chaos simulate defects cases
 
 help: ## Print this list
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  \1\t\2/p' $(MAKEFILE_LIST) | expand -t 18
@@ -19,6 +19,11 @@ tools: ## Fetch what the tests need into target/; offline once it is there
 	@scripts/fetch-typescript
 	@scripts/fetch-chromium
 	@scripts/fetch-promtool
+
+docs: ## Build the book of docs/ into target/book; fails where a link leads nowhere
+	@scripts/check-docs
+	@scripts/fetch-mdbook
+	@PATH="$$PWD/target/tools:$$PATH" mdbook build docs
 
 fmt: ## Format the Rust code
 	cargo fmt --all
