@@ -1,7 +1,7 @@
 # Everything that CI runs, and what is handy besides. `make` lists the targets.
 
 .DEFAULT_GOAL := help
-.PHONY: help test tools docs fmt run compose-test idle-memory bench bench-log bench-messages bench-failover chaos simulate defects cases
+.PHONY: help test tools docs tutorial fmt run compose-test idle-memory bench bench-log bench-messages bench-failover chaos simulate defects cases
 
 help: ## Print this list
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  \1\t\2/p' $(MAKEFILE_LIST) | expand -t 18
@@ -24,6 +24,11 @@ docs: ## Build the book of docs/ into target/book; fails where a link leads nowh
 	@scripts/check-docs
 	@scripts/fetch-mdbook
 	@PATH="$$PWD/target/tools:$$PATH" mdbook build docs
+
+tutorial: ## Run the commands of docs/tutorial on the servers' own ports, and compare what they print
+	@scripts/fetch-nats-server
+	cargo build --quiet --package cluster --package client
+	@scripts/check-tutorial target/debug
 
 fmt: ## Format the Rust code
 	cargo fmt --all
