@@ -390,8 +390,11 @@ fn ignored(server: &ServerId, message: &Message, error: &RpcError, metrics: &Met
 
 /// The fault of a server with rooms that wait and whose log cannot be used.
 fn unusable(rooms: usize) -> Option<String> {
-    let fault =
-        || format!("{rooms} rooms cannot be used: their logs end with messages that are no records (docs/how-to/recovery.md)");
+    let fault = || {
+        format!(
+            "{rooms} rooms cannot be used: their logs end with messages that are no records (docs/how-to/recovery.md)"
+        )
+    };
     (rooms > 0).then(fault)
 }
 

@@ -313,6 +313,7 @@ async fn the_table_of_attacks_is_true() {
     }
     off.attacked.end().await;
     required.attacked.end().await;
-    let page = std::fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/reference/security.md")).unwrap();
+    let page =
+        std::fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/reference/security.md")).unwrap();
     assert!(page.contains(&table), "docs/reference/security.md, \"Attacks\", has another table than this:\n{table}");
 }
