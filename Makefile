@@ -1,7 +1,7 @@
 # The checks of CI, and tools for development. `make` lists the targets.
 
 .DEFAULT_GOAL := help
-.PHONY: help test tools fmt run compose-test idle-memory bench bench-log bench-messages bench-failover chaos simulate defects cases fuzz audit oldest-rust units
+.PHONY: help test tools docs tutorial fmt run compose-test idle-memory bench bench-log bench-messages bench-failover chaos simulate defects cases fuzz audit oldest-rust units
 
 help: ## Print this list
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  \1\t\2/p' $(MAKEFILE_LIST) | expand -t 18
@@ -19,6 +19,16 @@ tools: ## Fetch the tools of the tests into target/; works offline once they are
 	@scripts/fetch-typescript
 	@scripts/fetch-chromium
 	@scripts/fetch-promtool
+
+docs: ## Build the book of docs/ into target/book; fails where a link leads nowhere
+	@scripts/check-docs
+	@scripts/fetch-mdbook
+	@PATH="$$PWD/target/tools:$$PATH" mdbook build docs
+
+tutorial: ## Run the commands of docs/tutorial on the servers' own ports, and compare what they print
+	@scripts/fetch-nats-server
+	cargo build --quiet --package cluster --package client
+	@scripts/check-tutorial target/debug
 
 fmt: ## Format the Rust code
 	cargo fmt --all

@@ -1,13 +1,16 @@
 """Commands of a documentation page and the output that it shows for them: which they are, and whether a run prints the same.
 
-Numbers, ids, times and names of people may differ; a line `...` stands for any number of lines.
+Numbers, ids, times and names of people may differ; a line `...` stands for any number of lines. A line of JSON may be wrapped: it goes
+on in lines that begin with four blanks.
 """
 
 import re
 import subprocess
 
 BLOCK = re.compile(r"^```console\n(.*?)^```", re.M | re.S)
-# How a terminal is told of colours and places.
+# The continuation of a line of JSON.
+WRAPPED = re.compile(r" {4}\S")
+# Control sequences of a terminal for colours and places.
 CONTROL = re.compile(r"\x1b(\[[0-9;?]*[A-Za-z]|[78])")
 # Whatever differs from run to run, longest first.
 VARIES = [
@@ -32,6 +35,8 @@ def steps(text):
                 if command:
                     yield command, lines
                 command, lines = line[2:], []
+            elif WRAPPED.match(line) and lines and lines[-1].startswith("{"):
+                lines[-1] += line.strip()
             else:
                 lines.append(line)
         yield command, lines

@@ -409,8 +409,11 @@ fn log_ignored(server: &ServerId, message: &Message, error: &RpcError, metrics: 
 
 /// Returns the fault of a server with waiting rooms whose log cannot be used.
 fn unusable_rooms(rooms: usize) -> Option<String> {
-    let fault =
-        || format!("{rooms} rooms cannot be used: their logs end with messages that are no records (docs/recovery.md)");
+    let fault = || {
+        format!(
+            "{rooms} rooms cannot be used: their logs end with messages that are no records (docs/how-to/recovery.md)"
+        )
+    };
     (rooms > 0).then(fault)
 }
 

@@ -32,7 +32,7 @@ pub(crate) fn start_signing(
     match settings.signatures {
         Signatures::Off if over_nats && environment == PRODUCTION => {
             warn!(
-                "rpc.signatures is \"off\": every user of the NATS server who may publish to chat.* can speak as any server (docs/nats.md)"
+                "rpc.signatures is \"off\": every user of the NATS server who may publish to chat.* can speak as any server (docs/how-to/signatures.md)"
             );
         }
         Signatures::Accept | Signatures::Require if !over_nats => {

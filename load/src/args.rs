@@ -16,7 +16,7 @@ user. One address has about 28,000 ports to connect from: with --sources 4 there
 
 Exit code 1: something was lost, doubled or out of order. 2: nothing, or not what was asked for, was measured, for the
 reason on stderr.
-docs/load.md says what the figures mean.";
+docs/reference/load.md says what the figures mean.";
 
 /// Puts load on a Shaddock cluster, checks that every message arrives once and in order, and measures how long it takes.
 #[derive(Debug, Parser)]

@@ -66,7 +66,7 @@ fn messages(steps: &[StepReport], f: &mut fmt::Formatter<'_>) -> fmt::Result {
 fn notes(step: &StepReport, f: &mut fmt::Formatter<'_>) -> fmt::Result {
     let rate = step.rate.map_or(String::new(), |rate| format!("at {rate:.0}/s: "));
     for (count, what) in [
-        (step.unsent, "were due and not sent in time: see `unsent` in docs/load.md"),
+        (step.unsent, "were due and not sent in time: see `unsent` in docs/reference/load.md"),
         (step.unknown, "have an unknown outcome"),
         (step.repeated, "were sent again"),
     ] {

@@ -1,5 +1,5 @@
 // A model of a room's server and of the network to it, in virtual time: everything follows from a
-// seed. The server keeps the order of docs/protocol.md; the network breaks connections at any
+// seed. The server keeps the order of docs/reference/protocol.md; the network breaks connections at any
 // moment. Uses the module's own codec, which has tests of its own.
 
 import {

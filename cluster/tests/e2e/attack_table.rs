@@ -1,4 +1,4 @@
-//! The table of attacks in `docs/nats.md`: each attack with one connector's password, and with its
+//! The table of attacks in `docs/reference/security.md`: each attack with one connector's password, and with its
 //! password and key file, while signatures are off and required. Beside it two users of other
 //! connectors exchange messages.
 
@@ -317,6 +317,7 @@ async fn the_table_of_attacks_is_true() {
     }
     off.attacked.end().await;
     required.attacked.end().await;
-    let page = std::fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/nats.md")).unwrap();
-    assert!(page.contains(&table), "docs/nats.md, \"Attacks\", has another table than this:\n{table}");
+    let page =
+        std::fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/reference/security.md")).unwrap();
+    assert!(page.contains(&table), "docs/reference/security.md, \"Attacks\", has another table than this:\n{table}");
 }

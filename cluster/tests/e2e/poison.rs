@@ -1,5 +1,5 @@
 //! Another program writes into a room's log at a real NATS server; the operator follows
-//! `docs/recovery.md`.
+//! `docs/how-to/recovery.md`.
 
 use async_nats::jetstream::{self, stream::Stream};
 use client::{Event, History, Message};
@@ -13,7 +13,7 @@ use crate::readiness::assert_named;
 use crate::split_cluster::{SplitCluster, home};
 use crate::test_cluster::{DEADLINE, Member};
 
-const PAGE: &str = include_str!("../../../docs/recovery.md");
+const PAGE: &str = include_str!("../../../docs/how-to/recovery.md");
 
 /// Fifty years in milliseconds.
 const FAR_MS: u64 = 50 * 365 * 24 * 3_600_000;
@@ -218,7 +218,7 @@ async fn too_much_poison_is_removed_as_the_page_says() {
     let is_unready = async || {
         drop(world.ann.chat.say("meanwhile").await);
         let (status, report) = readiness(port).await;
-        status == 503 && report["checks"]["log"].as_str().is_some_and(|log| log.contains("docs/recovery.md"))
+        status == 503 && report["checks"]["log"].as_str().is_some_and(|log| log.contains("docs/how-to/recovery.md"))
     };
     eventually(DEADLINE, "the server to report it", is_unready).await;
     assert_named(home, &world.home_id(), "log").await;

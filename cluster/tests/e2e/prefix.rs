@@ -86,9 +86,9 @@ async fn two_clusters_with_the_same_names_do_not_notice_each_other() {
     production.cluster.stop().await;
 }
 
-/// The first line of `docs/nats.md` that begins so, as a reader copies it.
+/// The first line of `docs/how-to/nats.md` that begins so, as a reader copies it.
 fn documented(begin: &str) -> String {
-    let text = std::fs::read_to_string(root().join("docs/nats.md")).unwrap();
+    let text = std::fs::read_to_string(root().join("docs/how-to/nats.md")).unwrap();
     text.lines().find(|line| line.starts_with(begin)).unwrap().to_owned()
 }
 
@@ -96,7 +96,7 @@ fn root() -> std::path::PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("..")
 }
 
-/// The command of docs/nats.md gives the example a prefix; a cluster with it needs no more, and one
+/// The command of docs/how-to/nats.md gives the example a prefix; a cluster with it needs no more, and one
 /// without it gets nothing.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_example_with_a_prefix_is_enough() {

@@ -54,7 +54,7 @@ pub(crate) fn alerts() -> Vec<Alert> {
 
 /// Returns the alerts that the documentation lists, as `NAME`: `EXPRESSION` for `TIME`.
 pub(crate) fn documented_alerts() -> Vec<Alert> {
-    let page = read("docs/operating.md");
+    let page = read("docs/how-to/monitoring.md");
     let (_, section) = page.split_once("## What to alert on").unwrap();
     let section = section.split("\n## ").next().unwrap();
     let alerts = section.split("\n- `Shaddock").skip(1).map(|item| {

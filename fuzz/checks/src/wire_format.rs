@@ -3,7 +3,7 @@
 use bytes::Bytes;
 use serde_json::{Map, Value};
 use wire::{
-    Body, HandshakeAccept, HandshakeResponse, HandshakeRequest, Kick, MAX_BODY, Message, Package, PackageKind, Route,
+    Body, HandshakeAccept, HandshakeRequest, HandshakeResponse, Kick, MAX_BODY, Message, Package, PackageKind, Route,
     StreamDecoder, WireError, decode_frame, decode_text, to_json,
 };
 

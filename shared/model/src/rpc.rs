@@ -76,7 +76,7 @@ pub enum RpcError {
     Malformed(#[from] rmp_serde::decode::Error),
     /// JSON, which no server sends.
     #[error(
-        "JSON, as JetStream answers when a stream keeps these subjects: delete the stream; docs/tracing.md has ways to \
+        "JSON, as JetStream answers when a stream keeps these subjects: delete the stream; docs/how-to/tracing.md has ways to \
          watch that change nothing"
     )]
     Json,

@@ -234,7 +234,7 @@ mod tests {
     /// The list that operators read is this one.
     #[test]
     fn the_documentation_lists_every_figure() {
-        let page = include_str!("../../../docs/operating.md");
+        let page = include_str!("../../../docs/reference/metrics.md");
         let rows = Metrics::described().into_iter().map(|(name, kind, meaning)| {
             let (name, kind) = match kind {
                 "Counter" | "ResponseCounters" | "RefusalCounters" => (format!("{name}_total"), "counter"),
@@ -245,6 +245,6 @@ mod tests {
         });
         let listed: Vec<&str> = page.lines().filter(|line| line.starts_with("| `shaddock_")).collect();
         let expected: Vec<String> = rows.collect();
-        assert_eq!(listed, expected, "docs/operating.md should have\n{}", expected.join("\n"));
+        assert_eq!(listed, expected, "docs/reference/metrics.md should have\n{}", expected.join("\n"));
     }
 }

@@ -13,7 +13,8 @@ impl Scratch {
     /// An empty directory.
     #[expect(clippy::new_without_default, reason = "it makes a directory, which no default should")]
     pub fn new() -> Self {
-        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("../../target/tmp/{:016x}", rand::random::<u64>()));
+        let path =
+            Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("../../target/tmp/{:016x}", rand::random::<u64>()));
         fs::create_dir_all(&path).expect("the target directory takes files");
         Self(fs::canonicalize(path).expect("the directory was made"))
     }

@@ -65,7 +65,7 @@ impl ChaosCluster {
         self.chats.push(ADDED.to_owned());
     }
 
-    /// Changes the key of a server in the three steps of docs/operating.md.
+    /// Changes the key of a server in the three steps of docs/how-to/signatures.md.
     pub(crate) async fn change_key(&mut self, id: &str) {
         let (installation, next) = (&self.deployment.installation, self.logs().join("next"));
         run_keys(installation, &["--only", id], &next);

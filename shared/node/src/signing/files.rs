@@ -56,7 +56,7 @@ pub enum KeyFileError {
     /// A seed does not keep its secret.
     #[error(
         "{path} is open to every user of this machine (mode {mode:03o}): `chmod 600 {path}`, and if others may have read it, \
-         change the key (docs/operating.md)", path = path.display()
+         change the key (docs/how-to/signatures.md)", path = path.display()
     )]
     Open {
         /// The file.
