@@ -7,6 +7,7 @@ use shared::rpc::messages::{ChatStats, ConnectorStats};
 use shared::rpc::report::ChatReport;
 
 /// Missed responses after which a server is down.
+// One late response is no failure.
 const MISSES: u32 = 2;
 
 /// Milliseconds of a server's uptime over which a rate is taken, at least.
@@ -122,13 +123,17 @@ impl ServerStatus {
         match result {
             ProbeResult::Accepting(self_report) => self.record_response(self_report, false),
             ProbeResult::Refusing(self_report) => self.record_response(self_report, true),
+            // Waiting for a server without a subscription is useless, so one result counts as all
+            // misses.
             ProbeResult::NoResponder => self.record_miss(MISSES, wall_ms),
             ProbeResult::TimedOut => self.record_miss(self.misses.saturating_add(1), wall_ms),
+            // Our own connection is down, which proves nothing about the server.
             ProbeResult::NotProbed => {}
         }
     }
 
     fn record_response(&mut self, self_report: SelfReport, refuses: bool) {
+        // The totals begin at zero in each run, so rates are taken within one.
         let is_same_run = self.self_report.incarnation == self_report.incarnation;
         *self = Self { misses: 0, refuses, missed_since: None, self_report, sample: self.sample, rate: self.rate };
         let Some((now, done)) = self.self_report.stats.as_ref().map(|stats| (stats.uptime_ms(), stats.done())) else {

@@ -102,6 +102,7 @@ fn check_server_id(text: &str) -> Result<(), IdError> {
     if text.len() > MAX_SERVER_ID_BYTES {
         return Err(IdError::TooLong(MAX_SERVER_ID_BYTES));
     }
+    // A dot would split the token of a subject, and `*` and `>` are wildcards.
     match text.chars().find(|c| !c.is_ascii_alphanumeric() && *c != '-' && *c != '_') {
         Some(bad) => Err(IdError::BadChar(bad)),
         None => Ok(()),

@@ -76,6 +76,7 @@ pub struct MessageId(u64);
 
 /// The first bytes of SHA-256 over parts of which only the last may vary in length.
 pub(crate) fn first_bytes<const N: usize>(parts: &[&[u8]]) -> [u8; N] {
+    // Only the last part varies in length, so no two lists of parts have the same bytes.
     let mut hash = Sha256::new();
     parts.iter().for_each(|part| hash.update(part));
     let digest = hash.finalize();

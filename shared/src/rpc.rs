@@ -100,6 +100,8 @@ pub fn is_json(bytes: &[u8]) -> bool {
 
 /// Reads what [`encode`] wrote.
 pub fn decode<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, RpcError> {
+    // JetStream responds with JSON where a stream keeps these subjects; an error of its own names
+    // the remedy.
     if is_json(bytes) {
         return Err(RpcError::Json);
     }

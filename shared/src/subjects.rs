@@ -67,6 +67,7 @@ pub fn inbox(name: &str) -> String {
 /// [`inbox`].
 pub fn inbox_name(subject: &str) -> Option<&str> {
     let (name, rest) = subject.strip_prefix(INBOX)?.split_once('.')?;
+    // No wildcards: a response must go to a single subject.
     let is_plain = rest.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'.');
     (is_plain && !rest.is_empty()).then_some(name)
 }

@@ -126,6 +126,7 @@ pub fn decode_frame(frame: &Bytes, max_body: usize) -> Result<Packages, WireErro
     if frame.is_empty() {
         return Err(WireError::EmptyFrame);
     }
+    // The whole frame first, so that nothing of a malformed frame takes effect.
     let mut rest = frame.as_ref();
     while !rest.is_empty() {
         let head = Head::read(rest, max_body)?.ok_or(WireError::PartialPackage)?;

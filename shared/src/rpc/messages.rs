@@ -41,6 +41,7 @@ pub struct FromConnector {
 impl FromConnector {
     /// The request by which a chat server checks if another one is up.
     pub fn probe(from: ServerId, incarnation: Incarnation) -> Self {
+        // Probes change nothing at the receiver, so they need no count.
         let (v, question) = (super::VERSION, RpcRequest::Probe);
         Self { v, connector: from, incarnation, continues: Vec::new(), count: 0, known: None, question }
     }
@@ -113,6 +114,7 @@ impl RpcRequest {
 
     /// Returns true if the sender may receive the response on `reply`: a subject of its own.
     pub fn is_reply_allowed(&self, sender: &ServerId, reply: Option<&str>) -> bool {
+        // Any other subject would make this server publish where the sender itself may not.
         match (self, reply) {
             (Self::Detach { .. }, None) => true,
             (_, None) => false,

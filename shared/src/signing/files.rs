@@ -24,7 +24,7 @@ const KEYS: &str = "keys.json";
 const MOST_KEYS: usize = 2;
 
 /// Permission bits of users who are neither the file's nor of its group.
-/// that.
+// A group is allowed: orchestrators mount secrets like that.
 const OTHERS: u32 = 0o007;
 
 /// Paths of the files that keys are in.
