@@ -83,8 +83,9 @@ pub(crate) struct ServerStatus {
     /// The time of the first miss, in Unix milliseconds; none while it responds.
     missed_since: Option<u64>,
     pub(crate) self_report: SelfReport,
-    /// Uptime, and what was done up to there. The gate's own time would not do: figures of chat
-    /// servers are under way for different times.
+    /// Uptime, and the total up to then, of the last sample.
+    // The gate's own time would not do: the figures of chat servers are in transit for different
+    // times.
     sample: Option<(u64, u64)>,
     rate: Option<f64>,
 }

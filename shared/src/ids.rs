@@ -123,9 +123,9 @@ fn check_name(text: &str) -> Result<(), IdError> {
     }
 }
 
-/// One run of a server: the milliseconds of its start above 16 random bits, so a later run is
-/// higher where the clock is right. A server that learns of a higher incarnation of its own id
-/// continues as the next one above that.
+/// One run of a server: the milliseconds of its start above 16 random bits. A server that learns of
+/// a higher incarnation of its own id continues as the next one above that.
+// Time first, so that a later run is higher where the clock is right.
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct Incarnation(pub u64);

@@ -65,11 +65,9 @@ impl fmt::Debug for Membership {
     }
 }
 
-/// A client's `id` of a message, within its membership: 8 bytes, so that a state with thousands of
-/// them stays small.
-///
-/// That two of the [`MAX_IDS`](crate::room::MAX_IDS) that a room remembers are the same by chance
-/// is one in 2^40.
+/// A client's `id` of a message, within its membership.
+// 8 bytes, so that a state with thousands of them stays small. Two of the `MAX_IDS` ids that a room
+// remembers are the same by chance with a probability of one in 2^40.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct MessageId(u64);

@@ -18,8 +18,8 @@ use crate::size_limits::SizeLimits;
 /// More connectors than a cluster has; each takes some bytes of a room's state.
 const MANY_CONNECTORS: usize = 100;
 
-/// A checkpoint's parts may be as many as an eighth of the records that are kept: the last whole
-/// one is always among them.
+/// Most parts of a checkpoint, as a fraction of the records that are kept: an eighth.
+// The last whole checkpoint is then always among them.
 const PARTS_PER_RECORDS: usize = 8;
 
 /// A setting, or the broker's own limit, that does not fit.

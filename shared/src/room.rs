@@ -156,9 +156,9 @@ impl RoomState {
         }
     }
 
-    /// Names a run of a connector otherwise: it is the same process, whose numbers of sessions are
-    /// unique over both.
+    /// Renames a run of a connector to a later incarnation of the same process.
     pub fn rename_run(&mut self, connector: &ServerId, from: Incarnation, to: Incarnation) {
+        // The numbers of its sessions are unique over both runs, so no two entries collide.
         if let Some(last) = self.proposals.get_mut(connector).filter(|last| last.incarnation == from) {
             last.incarnation = to;
         }

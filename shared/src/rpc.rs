@@ -88,8 +88,9 @@ pub enum RpcError {
     Unwritable(#[from] rmp_serde::encode::Error),
 }
 
-/// A message's body: a MessagePack map with named fields, so that versions can add some.
+/// Encodes a message's body: a MessagePack map with named fields.
 pub fn encode(message: &impl Serialize) -> Result<Bytes, RpcError> {
+    // With names, later versions can add fields.
     Ok(version::encode(message)?.into())
 }
 

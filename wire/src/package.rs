@@ -116,9 +116,6 @@ impl Head {
 
 /// The packages of one websocket frame, one or more. Their bodies share the frame's memory.
 ///
-/// The whole frame is checked before the first package is given out, so that nothing of a bad frame
-/// is acted on.
-///
 /// # Errors
 /// The frame is empty or ends inside a package, a type is unknown, or a body is over `max_body`
 /// bytes.

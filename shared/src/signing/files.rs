@@ -114,7 +114,8 @@ pub struct Written {
     pub seeds: Vec<ServerId>,
     /// Public keys of these.
     pub keys: Vec<ServerId>,
-    /// Nothing of these: their public keys are known, so their seeds are where they run.
+    /// Servers without a new seed: their public keys are known.
+    // Their seeds exist on the machines where they run.
     pub elsewhere: Vec<ServerId>,
 }
 
