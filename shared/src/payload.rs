@@ -110,6 +110,7 @@ pub async fn prove(bus: &Bus, within: Duration) -> Result<(), PayloadError> {
     // A broker that is slow or away now must not prevent the start.
     let size = SizeLimits::largest_message(payload);
     let body = Bytes::from(vec![0; size]);
+    // Twice, because the connection may break once for another reason.
     for _ in 0..2 {
         let mut connection = bus.connection();
         let up = async { connection.wait_for(|connection| connection.up).await.is_ok() };
