@@ -78,6 +78,7 @@ async fn entry(State(state): State<HttpState>, method: Method, uri: Uri, headers
             ([(header::ALLOW, METHODS)], response).into_response()
         }
     };
+    // The choice depends on the connectors that are up now.
     response.headers_mut().insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
     if let Some(page) = page {
         response.headers_mut().insert(header::ACCESS_CONTROL_ALLOW_ORIGIN, page);

@@ -51,6 +51,7 @@ fn file(asked: &HeaderMap, kind: &'static str, text: &'static str, tag: &str) ->
     let headers = response.headers_mut();
     let fixed = [
         (header::CONTENT_TYPE, kind),
+        // Revalidated each time, so that the files of a new release are used at once.
         (header::CACHE_CONTROL, "no-cache"),
         (header::CONTENT_SECURITY_POLICY, POLICY),
         (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),

@@ -7,6 +7,7 @@ use model::rpc::report::ChatReport;
 use serde::Serialize;
 
 /// Missed responses after which a server is down.
+// One late response is no failure.
 const MISSES: u32 = 2;
 
 /// Milliseconds of a server's uptime over which a rate is taken, at least.
@@ -82,8 +83,9 @@ pub(crate) struct ServerStatus {
     /// The time of the first miss, in Unix milliseconds; none while it responds.
     missed_since: Option<u64>,
     pub(crate) self_report: SelfReport,
-    /// Uptime, and what was done up to there. The gate's own time would not do: figures of chat
-    /// servers are under way for different times.
+    /// Uptime, and the total up to then, of the last sample.
+    // The gate's own time would not do: the figures of chat servers are in transit for different
+    // times.
     sample: Option<(u64, u64)>,
     rate: Option<f64>,
 }
@@ -122,13 +124,17 @@ impl ServerStatus {
         match result {
             ProbeResult::Accepting(self_report) => self.record_response(self_report, false),
             ProbeResult::Refusing(self_report) => self.record_response(self_report, true),
+            // Waiting for a server without a subscription is useless, so one result counts as all
+            // misses.
             ProbeResult::NoResponder => self.record_miss(MISSES, wall_ms),
             ProbeResult::TimedOut => self.record_miss(self.misses.saturating_add(1), wall_ms),
+            // Our own connection is down, which proves nothing about the server.
             ProbeResult::NotProbed => {}
         }
     }
 
     fn record_response(&mut self, self_report: SelfReport, refuses: bool) {
+        // The totals begin at zero in each run, so rates are taken within one.
         let is_same_run = self.self_report.incarnation == self_report.incarnation;
         *self = Self { misses: 0, refuses, missed_since: None, self_report, sample: self.sample, rate: self.rate };
         let Some((now, done)) = self.self_report.stats.as_ref().map(|stats| (stats.uptime_ms(), stats.done())) else {

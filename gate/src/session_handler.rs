@@ -66,9 +66,9 @@ impl Session for GateSession {
     /// At once: the gate responds from its own state.
     async fn ready(&mut self) {}
 
-    /// Never: a client sends one request to the gate and disconnects, so its session ends at the
-    /// deadline for entering.
+    /// Returns false, so a session ends at the deadline for entering.
     fn has_entered(&self) -> bool {
+        // A client sends one request to the gate and disconnects.
         false
     }
 

@@ -105,6 +105,8 @@ impl<'a> ServerLine<'a> {
             id: server.id.as_str(),
             kind,
             host: &server.host,
+            // The reported port first: the file may have been edited since the start of the
+            // connector.
             client_port: status.and_then(|status| status.self_report.client_port).or(server.client_port),
             state,
             unreachable_since_ms: status.and_then(ServerStatus::away_since),

@@ -43,8 +43,8 @@ impl Body {
 /// Reason why a body is not read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum JsonError {
-    /// A number is beyond what a double holds: it must not be read as absent, as members of an
-    /// unreadable body are.
+    /// A number is beyond the range of a double.
+    // It must not be read as absent, as members of an unreadable body are.
     Number,
     /// It is no JSON.
     Text,

@@ -116,9 +116,6 @@ impl Head {
 
 /// The packages of one websocket frame, one or more. Their bodies share the frame's memory.
 ///
-/// The whole frame is checked before the first package is given out, so that nothing of a bad frame
-/// is acted on.
-///
 /// # Errors
 /// The frame is empty or ends inside a package, a type is unknown, or a body is over `max_body`
 /// bytes.
@@ -126,6 +123,7 @@ pub fn decode_frame(frame: &Bytes, max_body: usize) -> Result<Packages, WireErro
     if frame.is_empty() {
         return Err(WireError::EmptyFrame);
     }
+    // The whole frame first, so that nothing of a malformed frame takes effect.
     let mut rest = frame.as_ref();
     while !rest.is_empty() {
         let head = Head::read(rest, max_body)?.ok_or(WireError::PartialPackage)?;

@@ -10,8 +10,8 @@ use serde_json::ser::Formatter;
 
 use crate::error::WireError;
 
-/// Longest JSON body to send to a client, in bytes: older browsers cannot turn a longer one into a
-/// text.
+/// Longest JSON body to send to a client, in bytes.
+// Older browsers cannot turn a longer one into a text.
 pub const MAX_JSON_TO_CLIENT: usize = 65_535;
 
 /// The text that a client meant. Cannot fail.

@@ -42,6 +42,7 @@ impl Inbox {
     /// An inbox below `_INBOX.owner`, under a unique name. The broker can restrict who may read
     /// below that.
     pub(super) fn new(owner: &str) -> Arc<Self> {
+        // Random, so that two processes with the same id do not receive each other's responses.
         let prefix = format!("{}{:032x}.", subjects::inbox(owner), rand::random::<u128>());
         Arc::new(Self { prefix, next: AtomicU64::new(0), waiting: Mutex::default() })
     }
@@ -58,6 +59,7 @@ impl Inbox {
 
     /// The same for a response that is accepted; others are skipped, and the entry stays.
     pub(super) fn open_for(self: &Arc<Self>, accepts: Option<Accepts>) -> PendingReply {
+        // Relaxed: tokens must differ, and no other memory depends on them.
         let token = self.next.fetch_add(1, Ordering::Relaxed);
         let (sender, answer) = oneshot::channel();
         self.lock().insert(token, Entry { sender, accepts });

@@ -112,6 +112,7 @@ impl Memory {
     }
 
     pub(super) fn subscribe(self: &Arc<Self>, pattern: &str, queue: usize) -> Result<Subscription, BusError> {
+        // The channel panics without room for one message.
         let (sender, receiver) = mpsc::channel(queue.max(1));
         let mut state = self.lock();
         if state.closed {

@@ -37,7 +37,8 @@ const QUESTION: Duration = Duration::from_secs(5);
 /// every minute.
 const KEEP_ALIVE: Duration = Duration::from_secs(75);
 
-/// Headers that a proxy adds: the client is then another one than the peer.
+/// Headers that proxies add.
+// With one of them the client is another one than the peer.
 const FORWARDED: [&str; 2] = ["x-forwarded-for", "forwarded"];
 
 #[derive(Clone)]

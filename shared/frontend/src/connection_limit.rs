@@ -66,6 +66,7 @@ impl Drop for ConnectionPermit {
         counts.all -= 1;
         if let Some(count) = counts.by_address.get_mut(&self.address) {
             *count -= 1;
+            // Without this the map would grow with every address that ever connected.
             if *count == 0 {
                 counts.by_address.remove(&self.address);
             }

@@ -159,6 +159,7 @@ where
     });
     let stream = Tracked { inner: stream, of: Some(progress.clone()) };
     let connection = hyper::server::conn::http1::Builder::new()
+        // The time limits are kept here, by the progress of bytes in both directions.
         .header_read_timeout(None)
         .keep_alive(times.keep_alive.is_some())
         .serve_connection(TokioIo::new(stream), service)

@@ -34,6 +34,7 @@ impl KickReason {
     /// The kick, framed.
     pub(super) fn package(self) -> Bytes {
         let kick = Kick { reason: self.as_str().to_owned() };
+        // A text always has a JSON form, so the default, no bytes, is never sent.
         kick.to_package().and_then(|package| package.encode()).unwrap_or_default()
     }
 }

@@ -118,6 +118,7 @@ impl Options {
 
     /// A gate's: no heartbeats, as Pomelo's has none; each session ends soon.
     pub fn for_gate(node: &Node) -> Self {
+        // A gate responds at once, so no session waits for a response when it stops.
         Self { heartbeat_secs: 0, close_on_stop: true, ..Self::for_connector(node) }
     }
 
@@ -143,6 +144,7 @@ impl Options {
 
     /// Silence after which a client is taken for dead; none without heartbeats.
     pub(crate) fn silence(&self) -> Option<Duration> {
+        // Two intervals, as Pomelo's clients wait for the server's heartbeats.
         (self.heartbeat_secs > 0).then(|| Duration::from_secs(u64::from(self.heartbeat_secs) * 2))
     }
 }

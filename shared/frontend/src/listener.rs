@@ -85,6 +85,7 @@ async fn connection<A: App>(
     connection_limit: ConnectionLimit,
     (app, options): (A, Arc<Options>),
 ) {
+    // Messages are small: without this the kernel would delay them to fill segments.
     if let Err(error) = stream.set_nodelay(true) {
         debug!(%peer, %error, "connection closed before its first byte");
         return;
@@ -120,6 +121,7 @@ async fn connection<A: App>(
         drop(progress);
         session::run(socket, (peer, deadline), app, options).await;
     }
+    // Held until here, so that the connection counts in the limit while it is open.
     drop(admission);
 }
 

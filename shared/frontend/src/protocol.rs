@@ -54,6 +54,7 @@ impl Protocol {
             (PackageKind::Handshake, State::Inited) => self.shake_hands(&package.body, dictionary),
             (PackageKind::HandshakeAck, State::WaitAck) => {
                 self.state = State::Working;
+                // The server sends the first heartbeat: clients only respond to them.
                 Ok(Reaction::Work((self.heartbeat_secs > 0).then(heartbeat)))
             }
             (PackageKind::Heartbeat, State::Working) if self.heartbeat_secs > 0 => Ok(Reaction::Send(heartbeat())),
@@ -79,6 +80,7 @@ impl Protocol {
 
 fn message(body: &Bytes, dictionary: Option<&Dictionary>) -> Result<Reaction, WireError> {
     let (id, route, body) = match Message::decode(body) {
+        // Pomelo handles a request with id 0 as a notify.
         Ok(Message::Request { id, route, body }) => ((id != 0).then_some(id), route, body),
         Ok(Message::Notify { route, body } | Message::Push { route, body }) => (None, route, body),
         Ok(Message::Response { .. }) | Err(WireError::UnknownMessageType(_)) => return Ok(Reaction::Ignore),

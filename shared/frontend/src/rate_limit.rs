@@ -6,6 +6,7 @@ use tokio::time::Instant;
 use model::settings::SessionSettings;
 
 /// Packages of any kind are a flood above this many times the rate of requests.
+// Heartbeats and acks are packages, too, and are not counted as requests.
 const FLOOD: u32 = 10;
 
 /// Tokens that come back with time.

@@ -5,9 +5,10 @@ pub use wire::routes::{
 };
 use wire::{Dictionary, Route};
 
-/// The dictionary that handshakes announce, the same on every server: what is sent often. Other
-/// routes are spelled out.
+/// The dictionary of frequent routes that handshakes announce. Other routes are sent as text.
 pub fn dictionary() -> Dictionary {
+    // One list for all servers: clients cache the dictionary under its version and use it at any of
+    // them.
     Dictionary::new([QUERY_ENTRY, ENTER, SEND, LEAVE], [ON_CHAT, ON_ADD, ON_LEAVE, ON_MEMBERS])
 }
 

@@ -206,7 +206,8 @@ impl<A: App> Connection<A> {
         self.receive_packages()
     }
 
-    /// The role took what the session was given: what came behind that is next, then another frame.
+    /// Continues with the packages behind the input that the role has accepted, then with another
+    /// frame.
     fn resume_packages(&mut self) -> Result<(), End> {
         self.is_role_busy = false;
         // Nothing was read meanwhile: the client is not to blame for the silence.
@@ -431,9 +432,9 @@ impl<A: App> Connection<A> {
     }
 }
 
-/// Closes as Pomelo does, with code 1000, and waits a moment so that the client gets what was
-/// written before.
+/// Closes with code 1000, as Pomelo does, and waits for the client's response.
 async fn send_close(socket: &mut WebSocket) {
+    // The wait lets the client receive what was written before.
     let close = Message::Close(Some(CloseFrame { code: 1000, reason: "".into() }));
     let closing = async {
         // Where the client closed first this fails, and reading on sends the response to its close.

@@ -95,6 +95,7 @@ impl WriteQueue {
         queue.pieces.push_back(Piece { packages, count });
         drop(queue);
         self.0.metrics.packages_sent.add_many(count as u64);
+        // Only the first piece wakes the writer, which takes all that follow.
         if was_empty {
             self.0.changed.notify_one();
         }

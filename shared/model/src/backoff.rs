@@ -48,10 +48,10 @@ impl Backoff {
     }
 }
 
-/// Random bits of one of many, from the bits that all of them were given: each draws its own, and
-/// the same ones again when a simulation is repeated. The finalizer of SplitMix64, in which each
-/// bit of the input changes half of the output.
+/// Derives random bits for one of several members from the bits that all of them were given.
 pub fn draw(chance: u64, member: u64) -> u64 {
+    // Each member draws its own bits, and the same ones again when a simulation is repeated. The
+    // finalizer of SplitMix64, in which each bit of the input changes half of the output.
     let mut bits = chance.wrapping_add(member.wrapping_mul(0x9e37_79b9_7f4a_7c15));
     bits = (bits ^ (bits >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
     bits = (bits ^ (bits >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);

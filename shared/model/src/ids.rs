@@ -102,6 +102,7 @@ fn check_server_id(text: &str) -> Result<(), IdError> {
     if text.len() > MAX_SERVER_ID_BYTES {
         return Err(IdError::TooLong(MAX_SERVER_ID_BYTES));
     }
+    // A dot would split the token of a subject, and `*` and `>` are wildcards.
     match text.chars().find(|c| !c.is_ascii_alphanumeric() && *c != '-' && *c != '_') {
         Some(bad) => Err(IdError::BadChar(bad)),
         None => Ok(()),
@@ -122,9 +123,9 @@ fn check_name(text: &str) -> Result<(), IdError> {
     }
 }
 
-/// One run of a server: the milliseconds of its start above 16 random bits, so a later run is
-/// higher where the clock is right. A server that learns of a higher incarnation of its own id
-/// continues as the next one above that.
+/// One run of a server: the milliseconds of its start above 16 random bits. A server that learns of
+/// a higher incarnation of its own id continues as the next one above that.
+// Time first, so that a later run is higher where the clock is right.
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct Incarnation(pub u64);

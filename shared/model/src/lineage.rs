@@ -27,8 +27,9 @@ impl Lineage {
         Self { start: present, present, earlier: Vec::new() }
     }
 
-    /// The runs that a message names of its sender, without those that cannot be.
+    /// The lineage that a message claims for its sender, without impossible runs.
     pub fn claimed(present: Incarnation, mut earlier: Vec<Incarnation>) -> Self {
+        // Earlier incarnations are below the present one, and their number is bounded.
         earlier.retain(|run| *run < present);
         earlier.truncate(MAX_EARLIER);
         Self { start: Incarnation::default(), present, earlier }

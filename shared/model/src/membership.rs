@@ -65,17 +65,16 @@ impl fmt::Debug for Membership {
     }
 }
 
-/// A client's `id` of a message, within its membership: 8 bytes, so that a state with thousands of
-/// them stays small.
-///
-/// That two of the [`MAX_IDS`](crate::room::MAX_IDS) that a room remembers are the same by chance
-/// is one in 2^40.
+/// A client's `id` of a message, within its membership.
+// 8 bytes, so that a state with thousands of them stays small. Two of the `MAX_IDS` ids that a room
+// remembers are the same by chance with a probability of one in 2^40.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct MessageId(u64);
 
 /// The first bytes of SHA-256 over parts of which only the last may vary in length.
 pub(crate) fn first_bytes<const N: usize>(parts: &[&[u8]]) -> [u8; N] {
+    // Only the last part varies in length, so no two lists of parts have the same bytes.
     let mut hash = Sha256::new();
     parts.iter().for_each(|part| hash.update(part));
     let digest = hash.finalize();

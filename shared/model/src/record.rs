@@ -24,7 +24,8 @@ pub const VERSION: u8 = 1;
 // Positions far back are then few reads away.
 pub const LINKS: usize = 32;
 
-/// Most entries in one record, so that `seq` = position x 1000 + index is unique.
+/// Most entries in one record.
+// With at most 1,000, `seq` = position x 1000 + index is unique.
 pub const MAX_ENTRIES: usize = 1_000;
 
 /// The sequence that the log gave to a record; [`Position::NONE`] stands before the first.
@@ -103,8 +104,8 @@ pub struct Record {
     pub v: u8,
     /// Position of the room's previous record.
     pub prev: Position,
-    /// Id of that record, [`RecordId::NONE`] for none: a log that lost its end may give the
-    /// position to another record.
+    /// Id of that record, [`RecordId::NONE`] for none.
+    // The position alone is not enough: a log that lost its end may give it to another record.
     #[serde(default)]
     pub prev_id: RecordId,
     /// Id of this record.

@@ -57,6 +57,7 @@ impl RoomState {
     pub fn replay(records: &[(Position, Arc<Record>)]) -> Self {
         let mut state = Self::default();
         let base = records.first().and_then(|(_, first)| first.part).map(|part| part.base);
+        // Parts of other checkpoints are left out: their owner may have died before the last part.
         let parts = records.iter().filter(|(_, record)| base.is_some() && record.part.map(|part| part.base) == base);
         parts.filter_map(|(_, record)| record.checkpoint.as_ref()).for_each(|part| state.add(part));
         for (position, record) in records {
@@ -133,6 +134,7 @@ impl RoomState {
 
     fn insert(&mut self, name: Name, member: Member) {
         self.remove(&name);
+        // A session has one name: a join under another one replaces it.
         if let Some(old) = self.name_of(&member.session).cloned() {
             self.remove(&old);
         }
@@ -156,9 +158,9 @@ impl RoomState {
         }
     }
 
-    /// Names a run of a connector otherwise: it is the same process, whose numbers of sessions are
-    /// unique over both.
+    /// Renames a run of a connector to a later incarnation of the same process.
     pub fn rename_run(&mut self, connector: &ServerId, from: Incarnation, to: Incarnation) {
+        // The numbers of its sessions are unique over both runs, so no two entries collide.
         if let Some(last) = self.proposals.get_mut(connector).filter(|last| last.incarnation == from) {
             last.incarnation = to;
         }

@@ -88,8 +88,9 @@ pub enum RpcError {
     Unwritable(#[from] rmp_serde::encode::Error),
 }
 
-/// A message's body: a MessagePack map with named fields, so that versions can add some.
+/// Encodes a message's body: a MessagePack map with named fields.
 pub fn encode(message: &impl Serialize) -> Result<Bytes, RpcError> {
+    // With names, later versions can add fields.
     Ok(version::encode(message)?.into())
 }
 
@@ -100,6 +101,8 @@ pub fn is_json(bytes: &[u8]) -> bool {
 
 /// Reads what [`encode`] wrote.
 pub fn decode<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, RpcError> {
+    // JetStream responds with JSON where a stream keeps these subjects; an error of its own names
+    // the remedy.
     if is_json(bytes) {
         return Err(RpcError::Json);
     }

@@ -74,8 +74,8 @@ section! {
         heartbeat_secs: u32 = 30,
         /// Seconds from the TCP connection to the Pomelo handshake's ack.
         handshake_secs: u32 = 10,
-        /// Seconds that an HTTP connection may be idle between two requests. A load balancer must
-        /// close it earlier, so this is more than the usual 60 s.
+        /// Seconds that an HTTP connection may be idle between two requests.
+        // A load balancer must close it earlier, so this is more than the usual 60 s.
         keep_alive_secs: u32 = 75,
         /// Seconds from the ack to the first successful `enter`.
         enter_secs: u32 = 30,
@@ -167,7 +167,8 @@ section! {
     LogSettings {
         /// Form of the lines that servers log on stderr.
         format: LogFormat = LogFormat::Text,
-        /// Records kept per room; at least 512, so that a checkpoint is always among them.
+        /// Records kept per room; at least 512.
+        // A checkpoint is then always among them.
         max_records: usize = 10_000,
         /// Bytes kept per room; at least 4 MiB, for the same reason. Of a log in memory only.
         max_room_bytes: usize = 16 * 1024 * 1024,
@@ -205,8 +206,8 @@ section! {
         /// delayed. Only over NATS; else see `rest_us`.
         gather_ms: u32 = 3,
         /// Batching interval of the process under load, in microseconds: work that arrives within
-        /// it is done together; 0: no batching. Idle traffic is never delayed. Only without NATS:
-        /// over it, the intervals of all servers on a message's way would add up.
+        /// it is done together; 0: no batching. Idle traffic is never delayed. Only without NATS.
+        // Over NATS, the intervals of all servers on a message's way would add up.
         rest_us: u32 = 3_500,
         /// Milliseconds between heartbeats from connectors to chat servers, and from gates to
         /// connectors.

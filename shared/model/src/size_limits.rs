@@ -8,7 +8,8 @@ use crate::rpc::report::ChatReport;
 /// of a record.
 const AROUND: usize = 3 * 1024;
 
-/// Larger messages than a broker of the usual size allows would only make others wait.
+/// Largest `max_payload` that is used.
+// Larger messages than a broker with its default allows would only delay others.
 const MOST_PAYLOAD: usize = 1024 * 1024;
 
 /// Most bytes that one remembered message or member, with the run of its connector, adds to a part

@@ -12,8 +12,8 @@ use crate::ids::{RoomId, ServerId};
 /// The log subjects of all rooms.
 pub const LOGS: &str = "log.*";
 
-/// Messages by which chat servers see whether the log takes records; the log of no room, since
-/// [`room_token`] writes no `$`.
+/// Subject of the messages by which a chat server checks that the log accepts records.
+// It is the log of no room, since `room_token` writes no `$`.
 pub const LOG_PROOF: &str = "log.$proof";
 
 /// Name of a process that runs all servers of an environment, which receive responses on one inbox.
@@ -70,6 +70,7 @@ pub fn inbox(name: &str) -> String {
 /// [`inbox`].
 pub fn inbox_name(subject: &str) -> Option<&str> {
     let (name, rest) = subject.strip_prefix(INBOX)?.split_once('.')?;
+    // No wildcards: a response must go to a single subject.
     let is_plain = rest.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'.');
     (is_plain && !rest.is_empty()).then_some(name)
 }
@@ -123,8 +124,9 @@ pub fn room_from_token(token: &str) -> Option<RoomId> {
     decoded(token).filter(|room| room_token(room) == token)
 }
 
-/// A room as a header's value: as [`room_token`], but all ASCII, because headers are.
+/// A room as a header's value: as [`room_token`], but all ASCII.
 pub fn room_header(room: &RoomId) -> String {
+    // Values of headers are ASCII.
     utf8_percent_encode(room.as_str(), ESCAPED).to_string()
 }
 

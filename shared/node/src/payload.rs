@@ -18,8 +18,8 @@ use runtime::config::Settings;
 /// More connectors than a cluster has; each takes some bytes of a room's state.
 const MANY_CONNECTORS: usize = 100;
 
-/// A checkpoint's parts may be as many as an eighth of the records that are kept: the last whole
-/// one is always among them.
+/// Most parts of a checkpoint, as a fraction of the records that are kept: an eighth.
+// The last whole checkpoint is then always among them.
 const PARTS_PER_RECORDS: usize = 8;
 
 /// A setting, or the broker's own limit, that does not fit.
@@ -110,6 +110,7 @@ pub async fn prove(bus: &Bus, within: Duration) -> Result<(), PayloadError> {
     // A broker that is slow or away now must not prevent the start.
     let size = SizeLimits::largest_message(payload);
     let body = Bytes::from(vec![0; size]);
+    // Twice, because the connection may break once for another reason.
     for _ in 0..2 {
         let mut connection = bus.connection();
         let up = async { connection.wait_for(|connection| connection.up).await.is_ok() };

@@ -34,6 +34,7 @@ impl Config {
     /// Without a `settings.toml` the defaults hold. Entries that are wrong are reported together,
     /// of both files.
     pub fn load(dir: &Path, environment: &str, overrides: &Overrides) -> Result<Self, ConfigError> {
+        // Both files are read even if one has errors, so that an operator sees all of them at once.
         let (servers, settings) = both(load_servers(dir, environment), load_settings(dir, overrides))?;
         Ok(Self { environment: environment.to_owned(), servers, settings })
     }

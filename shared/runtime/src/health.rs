@@ -9,8 +9,8 @@ use std::time::Duration;
 use serde::Serialize;
 use tokio::time::Instant;
 
-/// Silence of a server's task after which it is taken for stuck; each gives a sign at least once a
-/// second.
+/// Silence of a server's task after which it counts as stuck.
+// Each task reports at least once a second.
 const STUCK: Duration = Duration::from_secs(5);
 
 /// Time after a dropped message in which queues count as full.
@@ -126,6 +126,7 @@ impl Health {
         };
         let mut checks: BTreeMap<Check, String> =
             state.checks.iter().map(|(check, fault)| (*check, told(fault))).collect();
+        // Computed here, because a task that is stuck cannot report itself.
         let silence = now - state.last_alive_at;
         let is_stuck = silence > STUCK;
         let task = if is_stuck { format!("gives no sign, for {} s", silence.as_secs()) } else { GOOD.to_owned() };
@@ -160,6 +161,7 @@ pub struct Depth {
 impl Depth {
     /// Of a queue that takes `bound`: the mark is at three quarters.
     pub fn within(bound: usize, of: &'static str, waiting: usize) -> Self {
+        // Below the bound, so that the check fails before messages are dropped.
         Self { of, waiting, mark: bound / 4 * 3 }
     }
 }

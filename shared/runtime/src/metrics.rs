@@ -23,6 +23,7 @@ use self::counters::Metric;
 /// Prefix of every name in the output, before an underscore.
 const PREFIX: &str = "shaddock";
 
+// One list for fields, registration and documentation, so that they cannot differ.
 macro_rules! metrics {
     ($($(#[doc = $doc:literal])+ $field:ident: $kind:ident,)+) => {
         /// Every figure of a process; shared by the servers that run in it.

@@ -30,6 +30,7 @@ impl ServerListWriter {
 
     /// From now on it is these.
     pub fn replace(&self, servers: Servers) {
+        // Unlike `send`, this also stores the value while there is no receiver.
         self.servers.send_replace(Arc::new(servers));
     }
 

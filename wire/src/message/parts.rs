@@ -47,6 +47,7 @@ impl RouteRef {
     pub(super) fn put(&self, out: &mut BytesMut) {
         match self {
             Self::Text(text) => {
+                // `check` has bounded the length.
                 out.put_u8(text.len() as u8);
                 out.put_slice(text.as_bytes());
             }
@@ -67,6 +68,7 @@ pub(super) fn take_id(rest: &mut Bytes) -> Result<u32, WireError> {
         let byte = take_u8(rest, "id")?;
         let bits = u32::from(byte & 0x7F);
         let placed = bits << shift;
+        // Bits that were shifted out: the id does not fit 32 bits.
         if placed >> shift != bits {
             return Err(WireError::IdTooLarge);
         }

@@ -23,12 +23,14 @@ impl Addresses {
     pub(super) fn parse(list: &str) -> Result<Self, BusError> {
         let mut addresses = Self { servers: Vec::new(), identity: None };
         for (index, entry) in list.split(',').enumerate() {
+            // The position instead of the text, which may hold a password.
             let bad = |reason: String| BusError::BadUrl { entry: index + 1, reason };
             let server: ServerAddr = entry.trim().parse().map_err(|error: std::io::Error| bad(error.to_string()))?;
             if server.host().is_empty() {
                 return Err(bad("no host".to_owned()));
             }
             addresses.identity = addresses.identity.or_else(|| identity(&server));
+            // Log lines and errors show the addresses, so they must not hold credentials.
             addresses.servers.push(without_credentials(server).ok_or_else(|| bad("no host".to_owned()))?);
         }
         Ok(addresses)

@@ -58,6 +58,7 @@ impl Authenticator {
     /// # Errors
     /// If a file does not hold what it should.
     pub(super) fn new(identity: Identity, settings: &NatsSettings, is_fixed: bool) -> Result<Self, SignInError> {
+        // An empty nonce is enough to find an unusable file at the start.
         authenticate(&identity, settings, b"")?;
         Ok(Self { settings: settings.clone(), last: Mutex::new(identity), is_fixed })
     }
@@ -91,6 +92,7 @@ impl Authenticator {
         match read {
             Ok(Some(identity)) => last.clone_from(&identity),
             Ok(None) => {}
+            // Most likely the file is just being replaced: the last usable identity is kept.
             Err(error) => {
                 static UNREADABLE: LogRateLimit = LogRateLimit::new();
                 if let Some(suppressed) = UNREADABLE.pass() {

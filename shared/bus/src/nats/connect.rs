@@ -20,7 +20,8 @@ const OLDEST_SAFE: (u32, u32, u32) = (2, 12, 7);
 /// Upper bound of the wait before the first attempt; it doubles with each further one.
 const FIRST_DELAY: Duration = Duration::from_millis(20);
 
-/// Longer than anything lives: a closed bus must not knock at the broker's door.
+/// Longer than any process lives.
+// A closed bus must not try to connect again.
 const NEVER: Duration = Duration::from_secs(365 * 24 * 60 * 60);
 
 /// Connects, waiting for a broker if the settings require it. On return `link` is up.

@@ -118,6 +118,7 @@ impl ConnectionState {
         if self.is_closed() {
             return;
         }
+        // A lost `Disconnected` would leave requests of the old connection waiting.
         self.inbox.disconnect();
         // The library subscribes to everything again, and the broker repeats its refusals.
         self.forbidden.lock().unwrap_or_else(PoisonError::into_inner).clear();

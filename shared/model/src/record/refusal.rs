@@ -38,6 +38,7 @@ impl Refusal {
         match self {
             Self::TooLong => 413,
             Self::Forbidden => 403,
+            // The code of errors in Pomelo's demo, which its clients expect.
             Self::NameTaken
             | Self::RoomFull
             | Self::NotMember

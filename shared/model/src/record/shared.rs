@@ -32,6 +32,8 @@ impl SharedRecord {
             Some(bytes) => Ok(bytes),
             None => {
                 let bytes = self.0.record.encode()?;
+                // Two threads may encode at once: the results are the same, and a fallible
+                // `get_or_init` is not stable in the standard library.
                 Ok(self.0.bytes.get_or_init(|| bytes))
             }
         }
@@ -40,11 +42,13 @@ impl SharedRecord {
     /// SHA-256 of the encoding; `None` if there is none.
     pub fn digest(&self) -> Option<[u8; 32]> {
         let bytes = self.bytes().ok()?;
+        // Hashed once for all receivers, whose messages differ in the part before the record.
         Some(*self.0.digest.get_or_init(|| Sha256::digest(bytes).into()))
     }
 
     /// Changes this value's record; clones keep theirs.
     pub fn change(&mut self, change: impl FnOnce(&mut Record)) {
+        // A new value: other messages may hold clones of the old one, with its encoding.
         let mut record = Record::clone(&self.0.record);
         change(&mut record);
         *self = Arc::new(record).into();

@@ -41,13 +41,14 @@ pub struct FromConnector {
 impl FromConnector {
     /// The request by which a chat server checks if another one is up.
     pub fn probe(from: ServerId, incarnation: Incarnation) -> Self {
+        // Probes change nothing at the receiver, so they need no count.
         let (v, question) = (super::VERSION, RpcRequest::Probe);
         Self { v, connector: from, incarnation, continues: Vec::new(), count: 0, known: None, question }
     }
 }
 
-/// Numbers of proposals above this come from wrong senders, unless they are close to a known one:
-/// no connector counts so far.
+/// Numbers of proposals above this come from wrong senders, unless they are close to a known one.
+// No connector counts that far.
 const MOST_NUMBER: u64 = 1 << 62;
 
 /// Distance above a known number of a proposal up to which a number above [`MOST_NUMBER`] is
@@ -113,6 +114,7 @@ impl RpcRequest {
 
     /// Returns true if the sender may receive the response on `reply`: a subject of its own.
     pub fn is_reply_allowed(&self, sender: &ServerId, reply: Option<&str>) -> bool {
+        // Any other subject would make this server publish where the sender itself may not.
         match (self, reply) {
             (Self::Detach { .. }, None) => true,
             (_, None) => false,
@@ -140,7 +142,8 @@ pub struct LogPosition {
     pub epoch: Epoch,
     /// The last record that it applied.
     pub position: Position,
-    /// The id of that record: a log that lost its end may give the position to another one.
+    /// The id of that record.
+    // A log that lost its end may give the position to another record.
     pub id: RecordId,
 }
 
@@ -188,8 +191,8 @@ pub enum Item {
     /// earlier one.
     Leave { session: u64, incarnation: Incarnation },
     /// A session sends a message; `body` is the client's JSON, unread. It is refused if the session
-    /// is in the room by another membership than its client knows: a repeat under that one would
-    /// not be recognised.
+    /// is in the room by another membership than its client knows.
+    // A repeat under the other membership would not be recognised as one.
     Send {
         session: u64,
         membership: Membership,
@@ -256,7 +259,8 @@ pub struct FromChat {
     /// Statistics of the chat server, in responses to heartbeats and probes.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub stats: Option<ChatStats>,
-    /// The response. Last, so that a record in it ends the message and is hashed separately.
+    /// The response.
+    // Last, so that a record in it ends the message and is hashed separately.
     pub answer: RpcResponse,
 }
 
@@ -406,7 +410,8 @@ pub struct Pong {
     /// program.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub chats: Vec<ChatReport>,
-    /// The port that it listens on for clients; `servers.json` may have been edited since.
+    /// The port that it listens on for clients.
+    // `servers.json` may have been edited since the start of the connector.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub client_port: Option<u16>,
 }

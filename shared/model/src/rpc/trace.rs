@@ -3,8 +3,8 @@
 use std::fmt;
 use std::sync::Arc;
 
-/// The value of a `traceparent` header. Opaque to all servers but the first one, which made it: it
-/// is passed on unchanged.
+/// The value of a `traceparent` header, passed on unchanged.
+// Opaque to all servers but the first one, which made it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Trace(Arc<str>);
 

@@ -32,9 +32,8 @@ impl SubjectPrefix {
     }
 
     /// Returns true if `name` can be a prefix, or is empty.
-    ///
-    /// A first `_` is for subjects of NATS itself, as `_INBOX`.
     pub fn is_valid(name: &str) -> bool {
+        // A first `_` is for subjects of NATS itself, as `_INBOX`.
         let is_token = name.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_'));
         let begins_well = name.bytes().next().is_none_or(|byte| byte.is_ascii_alphanumeric());
         is_token && begins_well && name.len() <= Self::MOST && !Self::OWN.contains(&name)

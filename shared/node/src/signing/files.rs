@@ -24,7 +24,7 @@ const KEYS: &str = "keys.json";
 const MOST_KEYS: usize = 2;
 
 /// Permission bits of users who are neither the file's nor of its group.
-/// that.
+// A group is allowed: orchestrators mount secrets like that.
 const OTHERS: u32 = 0o007;
 
 /// Paths of the files that keys are in.
@@ -114,7 +114,8 @@ pub struct Written {
     pub seeds: Vec<ServerId>,
     /// Public keys of these.
     pub keys: Vec<ServerId>,
-    /// Nothing of these: their public keys are known, so their seeds are where they run.
+    /// Servers without a new seed: their public keys are known.
+    // Their seeds exist on the machines where they run.
     pub elsewhere: Vec<ServerId>,
 }
 

@@ -84,6 +84,7 @@ impl KeyringReloader {
         if seen == now {
             return None;
         }
+        // Noted before the read, so that the same bad content is reported once.
         self.seen = Some(now);
         Some(self.files.read(own).map(|keyring| drop(self.keyring.send_replace(Arc::new(keyring)))))
     }

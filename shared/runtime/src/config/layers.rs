@@ -36,6 +36,7 @@ impl Overrides {
 pub fn load_settings(dir: &Path, overrides: &Overrides) -> Result<Settings, ConfigError> {
     let path = dir.join("settings.toml");
     let text = match text_file::read(&path) {
+            // The file is optional: without it the defaults hold.
         Err(TextError::Missing) => String::new(),
         text => text.map_err(|cause| ConfigError::Read { path: path.clone(), cause })?,
     };
@@ -142,6 +143,7 @@ fn type_problem(layers: &[Layer], error: &Error) -> Problem {
 /// The layer that decided `key`, or else `other`, with which it does not go together.
 fn blame<'a>(layers: &'a [Layer], key: &str, other: Option<&str>) -> &'a Layer {
     let decided = |key: &str| layers.iter().rev().find(|layer| layer.has(key));
+    // The defaults are in range, so a layer has decided one of the two.
     decided(key).or_else(|| other.and_then(decided)).unwrap_or(&layers[0])
 }
 

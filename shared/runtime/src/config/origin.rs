@@ -19,12 +19,14 @@ const WILDCARD: &str = "*.";
 /// Pages of the servers' own hosts may; `allowed` are others, each an [entry](is_entry). Ports are
 /// ignored; loopback names are one host.
 pub fn is_allowed(origin: Option<&str>, host: Option<&str>, servers: &Servers, allowed: &[String]) -> bool {
+    // The check protects the visitors of web pages; native clients send no origin.
     let Some(origin) = origin else { return true };
     if allowed.iter().any(|entry| matches(entry, origin)) {
         return true;
     }
     let Some((_, authority)) = origin.split_once("://") else { return false };
     let page = host_of(authority);
+    // An origin without a host, such as `file://`, must not match an empty `Host` header.
     let same = |other: &str| !page.is_empty() && same_host(page, host_of(other));
     let is_ours = |public: Option<&str>, host: &str| same(host) || public.is_some_and(same);
     host.is_some_and(same) || servers.all().any(|(_, server)| is_ours(server.public_host.as_deref(), &server.host))

@@ -213,6 +213,7 @@ fn read((setting, path): Setting<'_>) -> Result<Option<String>, SignInError> {
         path: path.to_owned(),
         reason: error.to_string(),
     })?;
+    // Editors end files with a line break, which is not part of a secret.
     match text.trim() {
         "" => Err(SignInError::Unfit { setting, path: path.to_owned(), wanted: "any text" }),
         text => Ok(Some(text.to_owned())),

@@ -65,6 +65,8 @@ impl Gauge {
 
     /// A part of it, zero at first.
     pub fn share(&self) -> GaugeShare {
+        // Servers of one process share a gauge: setting it would overwrite the values of the
+        // others.
         GaugeShare { level: self.clone(), part: 0 }
     }
 }

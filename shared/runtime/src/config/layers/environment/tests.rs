@@ -1,4 +1,4 @@
-//! Which variables are settings, and what their texts mean.
+//! Tests of environment variables: which of them are settings, and how their texts are parsed.
 
 use super::super::{defaults, keys};
 use super::*;

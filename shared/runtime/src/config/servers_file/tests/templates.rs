@@ -6,7 +6,7 @@ fn load(name: &str, environment: &str) -> Result<Servers, ConfigError> {
     load_servers(&Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/pomelo").join(name), environment)
 }
 
-/// Id, host and port that clients are told, and operators' port, of each server of a type.
+/// Id, advertised host and port, and admin port of each server of a type.
 fn listed(servers: &Servers, server_type: &str) -> Vec<String> {
     let line = |server: &Server| {
         let told = server.advertised_port().map(|port| format!("{}:{port}", server.advertised_host()));
