@@ -1,4 +1,4 @@
-//! A bar that says what goes on; nothing where nobody looks.
+//! A progress bar; hidden if stderr is no terminal.
 
 use std::io::{self, IsTerminal};
 

@@ -1,5 +1,5 @@
-//! The thread that wakes senders when messages are due. The runtime's timers would be up to a millisecond or two late, and
-//! that would be measured as latency.
+//! The thread that wakes senders when messages are due. The runtime's timers would be up to a
+//! millisecond or two late, and that would be measured as latency.
 
 use std::io;
 use std::sync::Arc;
@@ -10,9 +10,10 @@ use std::time::Duration;
 use super::run_state::RunState;
 use super::schedule::Schedule;
 
-/// The shortest sleep: at rates at which messages are nearer to each other, several are sent together.
+/// The shortest sleep: at rates at which messages are nearer to each other, several are sent
+/// together.
 const SHORTEST: Duration = Duration::from_micros(50);
-/// The longest, should nobody end it.
+/// The longest sleep. Dropping the timer ends a sleep at once.
 const LONGEST: Duration = Duration::from_secs(1);
 
 /// Wakes senders until it is dropped.
