@@ -1,4 +1,4 @@
-//! One websocket and the task that owns it: handshake, heartbeats, requests and their answers.
+//! One websocket and the task that owns it: handshake, heartbeats, requests and their responses.
 
 use std::collections::{HashMap, VecDeque};
 use std::future::poll_fn;
@@ -36,7 +36,7 @@ const CLOSE: Duration = Duration::from_secs(2);
 
 type Socket = WebSocketStream<MaybeTlsStream<TcpStream>>;
 
-/// What the connection's task is to do.
+/// A command to the connection's task.
 #[derive(Debug)]
 pub(crate) enum Command {
     Request { route: String, body: Bytes, answer: oneshot::Sender<Value> },
@@ -54,7 +54,7 @@ pub(crate) struct Connection {
     _task: Arc<OwnedTask>,
 }
 
-/// Ends the task when nobody can use it any more.
+/// Ends the task when the last handle is dropped.
 #[derive(Debug)]
 struct OwnedTask(AbortHandle);
 
@@ -116,13 +116,13 @@ impl Connection {
         })
     }
 
-    /// What to say when the connection is closed.
+    /// Returns the error of a closed connection.
     pub(crate) fn closed(&self) -> ClientError {
         ClientError::Closed { kick: self.kick.lock().unwrap_or_else(PoisonError::into_inner).clone() }
     }
 }
 
-/// What the handshake said.
+/// The server's handshake.
 struct Greeting {
     dictionary: Option<Dictionary>,
     heartbeat: Option<Duration>,
@@ -160,7 +160,7 @@ async fn shake_hands(socket: &mut Socket) -> Result<Greeting, ClientError> {
     Ok(greeting)
 }
 
-/// Why the connection ends.
+/// The reason of a connection's end.
 #[derive(Debug, Error)]
 enum End {
     #[error("it was closed")]
@@ -183,16 +183,17 @@ enum End {
 struct Line {
     sink: SplitSink<Socket, Frame>,
     stream: SplitStream<Socket>,
-    /// Frames to be written. No command is taken before it is empty, so the bound is that of the commands.
+    /// Frames to be written. No command is taken before it is empty, so the bound is that of the
+    /// commands.
     unsent: VecDeque<Bytes>,
-    /// When everything has to be written, if anything is not.
+    /// The deadline of the present write, if there is one.
     write_by: Option<Instant>,
     write_timeout: Duration,
-    /// How the connection ends when everything is written.
+    /// The end that follows the present write.
     ending: Option<End>,
     dictionary: Option<Dictionary>,
     heartbeat: Option<Duration>,
-    /// When our next heartbeat is due.
+    /// The time of the next heartbeat to send.
     beat_at: Option<Instant>,
     heard_at: Instant,
     waiting: HashMap<u32, oneshot::Sender<Value>>,
@@ -212,14 +213,15 @@ impl Line {
         self.waiting.clear();
         drop(commands);
         if !matches!(end, End::Failed(_) | End::Cut) {
-            // The server may be gone already.
+            // A server that closed its side first makes this fail, and that is fine.
             timeout(CLOSE, self.sink.close()).await.ok();
         }
-        // There is a place for it; only a reader that is gone does not get it.
+        // The queue keeps one place for it; the send fails only if the reader was dropped.
         self.events.try_send(Event::Closed).ok();
     }
 
-    /// One thing that happens. Writing never keeps from reading: else both sides might wait for the other to read.
+    /// Handles one event. Reads also while a write waits: else both sides could wait for the other
+    /// to read.
     async fn step(&mut self, commands: &mut mpsc::Receiver<Command>) -> Result<(), End> {
         let wake_at = self.wake_at();
         tokio::select! {
@@ -293,7 +295,7 @@ impl Line {
             self.send(frame);
             next = more.try_recv().ok();
         }
-        // Answers that nobody awaits any more are not waited for.
+        // A dropped future would leave its entry here for ever.
         self.waiting.retain(|_, answer| !answer.is_closed());
         Ok(())
     }
@@ -331,7 +333,7 @@ impl Line {
         match Message::decode(body)? {
             Message::Response { id, body } => {
                 if let Some(answer) = self.waiting.remove(&id) {
-                    // Who gave up waiting needs no answer.
+                    // A caller that timed out has dropped its receiver.
                     answer.send(json(&body)).ok();
                 }
                 Ok(())
@@ -351,13 +353,14 @@ impl Line {
         }
     }
 
-    /// Hands an event over. Nothing is left out silently: a reader that lags behind loses the connection.
+    /// Queues an event. Closes the connection of a reader that lags behind, so that no event is
+    /// dropped silently.
     fn tell(&self, event: Event) -> Result<(), End> {
         // The last place is for the end.
         if self.events.capacity() <= 1 && !self.events.is_closed() {
             return Err(End::Lagging);
         }
-        // It fails if nobody wants events.
+        // It fails only if the reader was dropped.
         self.events.try_send(event).ok();
         Ok(())
     }
@@ -374,12 +377,12 @@ async fn write(sink: &mut SplitSink<Socket, Frame>, unsent: &mut VecDeque<Bytes>
     sink.flush().await
 }
 
-/// A body; what is no JSON is nothing.
+/// Parses a body; `Null` if it is no JSON.
 fn json(body: &[u8]) -> Value {
     serde_json::from_slice(body).unwrap_or(Value::Null)
 }
 
-/// Waits until then; for ever, if there is no such time.
+/// Waits until this time; for ever without one.
 async fn until(time: Option<Instant>) {
     match time {
         Some(time) => sleep_until(time).await,
