@@ -26,7 +26,8 @@ use crate::ratios::{Ratio, ratios};
 use crate::results::{Baseline, Results, Row, is_sustained};
 use crate::search::Search;
 
-/// A second in which so many messages were said and acknowledged, of two processes that used this time.
+/// A second in which so many messages were said and acknowledged, of two processes that used this
+/// time.
 fn report(rate: Option<f64>, messages: u64, members: u64, secs: [f64; 2]) -> StepReport {
     let process = |secs: f64| ProcessUsage {
         pid: 1,

@@ -1,6 +1,6 @@
-//! What the log in JetStream costs: reading a room back along its links, and activating small rooms. Starts a
-//! nats-server of its own, prints tables, and fails where a figure is worse than [`MOST_READ_MS`] or
-//! [`LEAST_ACTIVATIONS`].
+//! What the log in JetStream costs: reading a room back along its links, and activating small
+//! rooms. Starts a nats-server of its own, prints tables, and fails where a figure is worse than
+//! [`MOST_READ_MS`] or [`LEAST_ACTIVATIONS`].
 #![expect(clippy::unwrap_used, clippy::print_stdout, reason = "a program that measures, and prints what it found")]
 
 use std::process::ExitCode;
@@ -89,7 +89,8 @@ impl Filled {
         Self { nats, log, rooms }
     }
 
-    /// Reads the newest records of one room after the other; returns and prints the median in milliseconds.
+    /// Reads the newest records of one room after the other; returns and prints the median in
+    /// milliseconds.
     async fn read_back(&self, links: usize) -> f64 {
         let before = self.cpu();
         let mut times = Vec::with_capacity(READS);
@@ -104,7 +105,8 @@ impl Filled {
         p50
     }
 
-    /// Activates one room after the other, so many at once; returns and prints how many in a second.
+    /// Activates one room after the other, so many at once; returns and prints how many in a
+    /// second.
     async fn activate(&self, sight: Sight, in_flight: usize) -> f64 {
         let count = if in_flight == 1 { READS } else { 2 * ROOMS };
         let (before, began) = (self.cpu(), Instant::now());
@@ -182,7 +184,8 @@ async fn newest(log: &Log, room: &RoomId, positions: &[Position]) -> usize {
 /// What a process used so far, in user and kernel mode.
 fn processor_time(process: &str) -> Duration {
     let stat = std::fs::read_to_string(format!("/proc/{process}/stat")).unwrap();
-    // The name, in parentheses, may hold anything; the two times are the 12th and 13th field behind it.
+    // The name, in parentheses, may hold anything; the two times are the 12th and 13th field behind
+    // it.
     let (_, fields) = stat.rsplit_once(") ").unwrap();
     let ticks: u32 = fields.split(' ').skip(11).take(2).map(|ticks| ticks.parse::<u32>().unwrap()).sum();
     TICK * ticks

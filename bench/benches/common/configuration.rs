@@ -1,4 +1,5 @@
-//! The configuration of a deployment, in a directory of its own, and how it is edited while servers run.
+//! The configuration of a deployment, in a directory of its own, and how it is edited while servers
+//! run.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -10,7 +11,8 @@ use serde_json::{Value, json};
 /// The gate's id.
 pub(crate) const GATE: &str = "gate-server-1";
 
-/// A directory with `servers.json`, `settings.toml` and the processes' output; removed when dropped, unless it is kept.
+/// A directory with `servers.json`, `settings.toml` and the processes' output; removed when
+/// dropped, unless it is kept.
 pub(crate) struct Configuration {
     pub(crate) path: PathBuf,
     second: PathBuf,
@@ -22,7 +24,8 @@ pub(crate) struct Configuration {
 }
 
 impl Configuration {
-    /// These many chat servers and connectors, on ports that are free now, and a moment later as a rule.
+    /// These many chat servers and connectors, on ports that are free now, and a moment later as a
+    /// rule.
     pub(crate) fn new(chats: usize, connectors: usize, settings: &str) -> Self {
         let path = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("servers-{:016x}", rand::random::<u64>()));
         fs::create_dir_all(&path).unwrap();
@@ -53,7 +56,8 @@ impl Configuration {
         self.admin_addresses[server]
     }
 
-    /// Makes these the chat servers everywhere, as an editor does: a new file takes the old one's place.
+    /// Makes these the chat servers everywhere, as an editor does: a new file takes the old one's
+    /// place.
     pub(crate) fn set_chats(&self, numbers: &[usize]) {
         self.write(&self.path, numbers);
         if self.second.exists() {
@@ -61,8 +65,8 @@ impl Configuration {
         }
     }
 
-    /// A directory that has other chat servers until the next [`Configuration::set_chats`]: that of a machine that is told
-    /// earlier than others.
+    /// A directory that has other chat servers until the next [`Configuration::set_chats`]: that of
+    /// a machine that is told earlier than others.
     pub(crate) fn second_directory(&self, numbers: &[usize]) -> PathBuf {
         fs::create_dir_all(&self.second).unwrap();
         fs::copy(self.path.join("settings.toml"), self.second.join("settings.toml")).unwrap();

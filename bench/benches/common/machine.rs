@@ -22,7 +22,8 @@ impl Machine {
         let stat = fs::read_to_string("/proc/stat").unwrap();
         let processors = numbers(stat.lines().next().unwrap(), 1, 8);
         let own = fs::read_to_string("/proc/self/stat").unwrap();
-        // The name, in parentheses, may hold anything; the four times begin with the 12th field behind it.
+        // The name, in parentheses, may hold anything; the four times begin with the 12th field
+        // behind it.
         let (_, own) = own.rsplit_once(") ").unwrap();
         // `idle` and `iowait`.
         Self {

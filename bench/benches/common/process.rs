@@ -1,4 +1,5 @@
-//! One process of the program: its output in a file, signals for it, the processor time that it used. Killed when dropped.
+//! One process of the program: its output in a file, signals for it, the processor time that it
+//! used. Killed when dropped.
 
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
@@ -18,15 +19,16 @@ pub(crate) struct Process {
 }
 
 impl Process {
-    /// Starts the program with the configuration in `config` and these options; what it says goes to a file in `logs` that is
-    /// called after `name`.
+    /// Starts the program with the configuration in `config` and these options; what it says goes
+    /// to a file in `logs` that is called after `name`.
     pub(crate) fn start(name: &str, config: &Path, logs: &Path, options: &[&str]) -> Self {
         let mut command = Command::new(shaddock());
         command.env_clear().arg("--config").arg(config).args(options);
         Self::spawn(name, command, logs)
     }
 
-    /// Starts any program; what it says on stderr goes to a file in `logs` that is called after `name`.
+    /// Starts any program; what it says on stderr goes to a file in `logs` that is called after
+    /// `name`.
     pub(crate) fn spawn(name: &str, mut command: Command, logs: &Path) -> Self {
         let runs = (1..).map(|run| logs.join(format!("{name}.{run}.log")));
         let output = runs.into_iter().find(|path| !path.exists()).unwrap();
@@ -89,8 +91,8 @@ impl Drop for Process {
     }
 }
 
-/// The release build of the program, below the same target directory as this bench: cargo builds programs of its own package
-/// only for a bench.
+/// The release build of the program, below the same target directory as this bench: cargo builds
+/// programs of its own package only for a bench.
 fn shaddock() -> PathBuf {
     let bench = std::env::current_exe().unwrap();
     let program = bench.parent().and_then(Path::parent).unwrap().join("shaddock");

@@ -1,4 +1,5 @@
-//! Compares what was heard with what was said: `room/0`, `room/1` and so on, each once, in that order, and nothing else.
+//! Compares what was heard with what was said: `room/0`, `room/1` and so on, each once, in that
+//! order, and nothing else.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -57,7 +58,8 @@ impl DeliveryCheck {
         }
     }
 
-    /// Nothing acknowledged is lost, doubled or reordered; nobody is told anything else; every connection held.
+    /// Nothing acknowledged is lost, doubled or reordered; nobody is told anything else; every
+    /// connection held.
     pub(crate) fn report(&self, results: &SendResults, promises: &mut PromiseReport) {
         self.report_events(promises);
         let failures = &results.failures;

@@ -1,4 +1,5 @@
-//! A nats-server and one process per server, which can be killed, frozen, added and removed. Everything ends with its value.
+//! A nats-server and one process per server, which can be killed, frozen, added and removed.
+//! Everything ends with its value.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -110,7 +111,8 @@ impl Deployment {
         [of("connector"), of("chat"), processor_time(self.nats.id())]
     }
 
-    /// Keeps the processes' output if a promise was broken, and says where; and checks that a tracer did hear.
+    /// Keeps the processes' output if a promise was broken, and says where; and checks that a
+    /// tracer did hear.
     pub(crate) fn end(mut self, promises: &mut PromiseReport) {
         if let Some(tracer) = &self.tracer {
             let heard = tracer.received();

@@ -1,5 +1,6 @@
-//! What failover, re-sharding and restarts cost: real processes over a nats-server of their own, things that break and servers that
-//! come and go under people who talk. Prints what it found; fails where a promise of `docs/delivery.md` is broken.
+//! What failover, re-sharding and restarts cost: real processes over a nats-server of their own,
+//! things that break and servers that come and go under people who talk. Prints what it found;
+//! fails where a promise of `docs/delivery.md` is broken.
 #![expect(clippy::unwrap_used, clippy::panic, clippy::print_stdout, reason = "measures, and prints what it found")]
 
 mod admin_http;

@@ -1,4 +1,5 @@
-//! Who talks: in every room one who says numbers, and one who listens at another connector. Knows nothing of processes.
+//! Who talks: in every room one who says numbers, and one who listens at another connector. Knows
+//! nothing of processes.
 
 use std::cell::Cell;
 use std::time::Duration;
@@ -63,7 +64,8 @@ pub(crate) struct SendResults {
 }
 
 impl Answer {
-    /// From when it was to be said, not from when it was its turn: a room that waits is not asked less.
+    /// From when it was to be said, not from when it was its turn: a room that waits is not asked
+    /// less.
     pub(crate) fn pause(&self) -> Duration {
         self.answered - self.due
     }
@@ -84,8 +86,9 @@ impl RoomPairs {
         self.rooms.iter().map(|room| room.name.clone()).collect()
     }
 
-    /// Talks in every room, a message each `every`, while `running` says so. A message is repeated until it is
-    /// acknowledged, and the room's next one waits for it, so that their order is known.
+    /// Talks in every room, a message each `every`, while `running` says so. A message is repeated
+    /// until it is acknowledged, and the room's next one waits for it, so that their order is
+    /// known.
     pub(crate) async fn send_messages(&self, every: Duration, running: &Cell<bool>) -> SendResults {
         let began = Instant::now();
         let due = |index: usize| began + every * index as u32 / self.rooms.len() as u32;

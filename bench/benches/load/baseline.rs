@@ -1,4 +1,5 @@
-//! What the machine needs at least: the same bytes on plain sockets, and bare NATS. Nothing of Shaddock takes part.
+//! What the machine needs at least: the same bytes on plain sockets, and bare NATS. Nothing of
+//! Shaddock takes part.
 
 use std::cell::Cell;
 use std::io::Write;
@@ -23,8 +24,9 @@ use crate::dimensions::{BaselineKind, Component};
 use crate::process::processor_time;
 use crate::results::Baseline;
 
-/// Bytes that a connector writes for a message of 200: head of the websocket frame 4, of the package 4, of the message 3, and a body
-/// of JSON with route, text, sender, room, place and time 312.
+/// Bytes that a connector writes for a message of 200: head of the websocket frame 4, of the
+/// package 4, of the message 3, and a body of JSON with route, text, sender, room, place and time
+/// 312.
 const PUSH: usize = 4 + 4 + 3 + 312;
 
 /// Bytes of a question, a record and a message.
@@ -38,7 +40,8 @@ const MEASURED: Duration = Duration::from_millis(1_000);
 
 const SUBJECT: &str = "floor";
 
-/// So many plain sockets, so many pushes per write: the cheaper one of two tries, since others use the machine, too.
+/// So many plain sockets, so many pushes per write: the cheaper one of two tries, since others use
+/// the machine, too.
 pub(crate) async fn write(sockets: u32, at_once: u32) -> Baseline {
     let tries = [try_write(sockets, at_once).await, try_write(sockets, at_once).await];
     tries.into_iter().min_by(|a, b| a.sum().total_cmp(&b.sum())).unwrap()
@@ -78,8 +81,9 @@ async fn read(mut stream: TcpStream) {
     while stream.read(&mut buffer).await.is_ok_and(|count| count > 0) {}
 }
 
-/// The process that writes: to each socket in turn, so many pushes at once, as fast as they are taken. Says its port, and at the
-/// end how many pushes took how much processor time, in which time.
+/// The process that writes: to each socket in turn, so many pushes at once, as fast as they are
+/// taken. Says its port, and at the end how many pushes took how much processor time, in which
+/// time.
 pub(crate) fn run_writer(sockets: u32, at_once: u32) {
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
     println!("{}", listener.local_addr().unwrap().port());
@@ -101,7 +105,8 @@ pub(crate) fn run_writer(sockets: u32, at_once: u32) {
     println!("{pushes} {} {}", used.as_secs_f64(), lasted.as_secs_f64());
 }
 
-/// Requests and their replies, and publishes to a stream, one in flight and many. Who asks and who answers is this process.
+/// Requests and their replies, and publishes to a stream, one in flight and many. Who asks and who
+/// answers is this process.
 pub(crate) async fn nats(in_flight: [u32; 2]) -> Vec<Baseline> {
     let configuration = Configuration::new(0, 0, "");
     let server = start_nats(&configuration.path).await;

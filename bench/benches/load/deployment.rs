@@ -1,4 +1,5 @@
-//! What is measured: servers as processes, each on ports of its own. Everything ends with its value.
+//! What is measured: servers as processes, each on ports of its own. Everything ends with its
+//! value.
 
 use std::fs;
 use std::path::Path;
@@ -66,8 +67,8 @@ impl Deployment {
         has_ports.then_some(deployment)
     }
 
-    /// Gate, connector, chat server and nats-server, a process each. The log in memory has a broker with JetStream, too: what differs is
-    /// who uses it.
+    /// Gate, connector, chat server and nats-server, a process each. The log in memory has a broker
+    /// with JetStream, too: what differs is who uses it.
     async fn run_over_nats(&mut self, log: &str) -> bool {
         let nats = start_nats(&self.configuration.path).await;
         let url = nats.url().to_owned();
@@ -111,7 +112,8 @@ impl Deployment {
     }
 }
 
-/// With one processor for its goroutines, as is best where it shares two with others; `directory` is for its configuration.
+/// With one processor for its goroutines, as is best where it shares two with others; `directory`
+/// is for its configuration.
 pub(crate) async fn start_nats(directory: &Path) -> NatsServer {
     let file = directory.join("nats.conf");
     fs::write(&file, BROKER).unwrap();

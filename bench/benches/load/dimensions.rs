@@ -113,7 +113,8 @@ impl fmt::Display for Shape {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub(crate) enum BaselineKind {
-    /// Bytes of a push written to each of so many plain sockets, so many pushes per write; of one push.
+    /// Bytes of a push written to each of so many plain sockets, so many pushes per write; of one
+    /// push.
     Write { sockets: u32, at_once: u32 },
     /// A question over NATS and its answer, so many under way.
     Request { in_flight: u32 },

@@ -15,7 +15,8 @@ pub(crate) struct FanOut {
 /// Who talks, of each room.
 pub(crate) const SENDERS: u32 = 10;
 
-/// Messages of each sender that are unanswered, to find out what is the most: enough for servers and load to use two processors.
+/// Messages of each sender that are unanswered, to find out what is the most: enough for servers
+/// and load to use two processors.
 const IN_FLIGHT: u32 = 16;
 
 /// The shapes of fan-out.
@@ -50,15 +51,16 @@ pub(crate) const STORM: Shape = Shape::new(256, 1);
 pub(crate) const IDLE: Shape = Shape::new(2_500, 4);
 
 impl FanOut {
-    /// The next step after these. `peer` is how many messages per second the peer answers, once that is known.
+    /// The next step after these. `peer` is how many messages per second the peer answers, once
+    /// that is known.
     pub(crate) fn next(&self, done: &[StepReport], peer: Option<f64>) -> Option<(StepKind, StepLoad)> {
         let Some(saturated) = done.first() else { return Some((StepKind::Saturated, StepLoad::Closed(IN_FLIGHT))) };
         let most = saturated.acknowledged as f64 / saturated.secs;
         self.rates(most, peer).get(done.len() - 1).map(|(step, rate)| (*step, StepLoad::Open(*rate)))
     }
 
-    /// What was asked for more than it can do needs some time to be as it was: half comes last, behind what is less or at least
-    /// not looked at.
+    /// What was asked for more than it can do needs some time to be as it was: half comes last,
+    /// behind what is less or at least not looked at.
     fn rates(&self, most: f64, peer: Option<f64>) -> Vec<(StepKind, f64)> {
         let half = most / 2.0;
         let mut rates = Vec::new();

@@ -1,6 +1,7 @@
-//! What Shaddock costs under load, beside what the machine needs at least and beside Socket.IO on the same machine: fan-out, small
-//! rooms, logins, memory; in one process and over NATS. Prints tables and ratios; fails only where a promise of
-//! `docs/delivery.md` is broken, never for a time. A whole run writes `docs/bench`.
+//! What Shaddock costs under load, beside what the machine needs at least and beside Socket.IO on
+//! the same machine: fan-out, small rooms, logins, memory; in one process and over NATS. Prints
+//! tables and ratios; fails only where a promise of `docs/delivery.md` is broken, never for a time.
+//! A whole run writes `docs/bench`.
 #![expect(clippy::unwrap_used, clippy::panic, clippy::print_stdout, reason = "measures, and prints what it found")]
 
 mod baseline;

@@ -1,4 +1,5 @@
-//! How a session speaks to the peer, Socket.IO 4 in text frames without polling, and the peer's process.
+//! How a session speaks to the peer, Socket.IO 4 in text frames without polling, and the peer's
+//! process.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -41,8 +42,8 @@ impl Protocol for SocketIo {
         Ok(())
     }
 
-    /// The first digit is Engine.IO's: 0 open, 1 close, 2 ping, 4 message. The second is Socket.IO's: 0 connected, 1 disconnected,
-    /// 2 event, 3 acknowledgement, 4 refused.
+    /// The first digit is Engine.IO's: 0 open, 1 close, 2 ping, 4 message. The second is
+    /// Socket.IO's: 0 connected, 1 disconnected, 2 event, 3 acknowledgement, 4 refused.
     fn receive(
         &mut self,
         frame: &Bytes,

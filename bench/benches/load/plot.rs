@@ -13,7 +13,8 @@ use crate::results::{Results, Row};
 type Area<'p> = DrawingArea<SVGBackend<'p>, Shift>;
 type Drawn = Result<(), Box<dyn Error>>;
 
-/// A name, a colour, and points from left to right; two points alone are no measurements, and are not marked.
+/// A name, a colour, and points from left to right; two points alone are no measurements, and are
+/// not marked.
 type Line = (String, RGBColor, Vec<(f64, f64)>);
 
 /// Of floors, by the pushes per write.

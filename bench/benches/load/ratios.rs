@@ -1,4 +1,5 @@
-//! What is said of all that was measured: ratios, since machines differ, and what they are to be. Pure.
+//! What is said of all that was measured: ratios, since machines differ, and what they are to be.
+//! Pure.
 
 use std::fmt;
 
@@ -61,7 +62,8 @@ struct Ratios<'r> {
     found: Vec<Ratio>,
 }
 
-/// A target that a system has in one of three ways: in one process, over NATS with the log in memory, and in JetStream.
+/// A target that a system has in one of three ways: in one process, over NATS with the log in
+/// memory, and in JetStream.
 fn target(system: System, targets: [Option<Target>; 3]) -> Option<Target> {
     let place = System::OURS.iter().position(|ours| *ours == system);
     place.and_then(|place| targets[place])
@@ -122,8 +124,8 @@ impl Ratios<'_> {
         self.add((&about, system), "p99 in ms", p99, Some(Target::AtMost(5.0)));
     }
 
-    /// What a message to four needs at least: five writes, of four pushes and an answer; over NATS a request with its reply; in
-    /// JetStream a publish. Nothing is under way beside.
+    /// What a message to four needs at least: five writes, of four pushes and an answer; over NATS
+    /// a request with its reply; in JetStream a publish. Nothing is under way beside.
     fn message_floor(&self, system: System) -> Option<f64> {
         let write = BaselineKind::Write { sockets: FAN_OUT[0].shape.users(), at_once: 1 };
         let writes = self.results.baseline(write)? * f64::from(ROOMS.members + 1);

@@ -9,8 +9,8 @@ const BISECTIONS: u32 = 2;
 /// Rates below this one, or above, are not tried.
 const USABLE: std::ops::Range<f64> = 50.0..500_000.0;
 
-/// A search: goes up until something does not hold, or down until something does; then halves the gap. What does not hold is tried once
-/// more, since others use the machine, too.
+/// A search: goes up until something does not hold, or down until something does; then halves the
+/// gap. What does not hold is tried once more, since others use the machine, too.
 #[derive(Debug, Clone)]
 pub(crate) struct Search {
     next: f64,

@@ -1,5 +1,5 @@
-//! A connector, a chat server and a nats-server as processes, and the processor time that each used. What is started
-//! here ends with its value.
+//! A connector, a chat server and a nats-server as processes, and the processor time that each
+//! used. What is started here ends with its value.
 
 use std::time::Duration;
 

@@ -1,6 +1,7 @@
-//! The cost of a message with the log in memory, with the log in JetStream, and with signatures besides: the same senders against
-//! each in turn, the program's processes over a nats-server of their own. Fails where a message is not acknowledged, and where the
-//! messages of a busy room are not appended together; judges no time.
+//! The cost of a message with the log in memory, with the log in JetStream, and with signatures
+//! besides: the same senders against each in turn, the program's processes over a nats-server of
+//! their own. Fails where a message is not acknowledged, and where the messages of a busy room are
+//! not appended together; judges no time.
 #![expect(clippy::unwrap_used, clippy::panic, clippy::print_stdout, reason = "measures, and prints what it found")]
 
 #[path = "../common/configuration.rs"]
@@ -44,8 +45,9 @@ pub(crate) struct Setup {
     pub(crate) signatures: bool,
 }
 
-/// Senders in rooms. Nobody else listens, so that pushes cost as little as they can; each sender still gets what its room
-/// says, so with twenty in a room most of an answer's time is theirs for reading what comes before it.
+/// Senders in rooms. Nobody else listens, so that pushes cost as little as they can; each sender
+/// still gets what its room says, so with twenty in a room most of an answer's time is theirs for
+/// reading what comes before it.
 struct Scenario {
     name: &'static str,
     rooms: usize,
@@ -111,7 +113,8 @@ async fn measure() -> bool {
 }
 
 impl Scenario {
-    /// Runs on each setup in turn, and prints what was found; whether messages were batched if they have to be.
+    /// Runs on each setup in turn, and prints what was found; whether messages were batched if they
+    /// have to be.
     async fn compare(&self) -> Result<bool, ClientError> {
         let mut runs = SETUPS.map(|_| Vec::new());
         for run in 0..RUNS {

@@ -1,4 +1,5 @@
-//! Who sends: sessions in rooms, how fast they send, and what they are answered. Knows nothing of processes.
+//! Who sends: sessions in rooms, how fast they send, and what they are answered. Knows nothing of
+//! processes.
 
 use std::time::Duration;
 
@@ -16,7 +17,8 @@ const CONTENT: usize = 200;
 
 /// How each sender sends.
 pub(crate) enum SendPattern {
-    /// One message per interval; the senders are spread evenly over it. The next waits for the answer.
+    /// One message per interval; the senders are spread evenly over it. The next waits for the
+    /// answer.
     Paced(Duration),
     /// So many messages at once, all senders together; again when all are answered.
     Bursts(usize),

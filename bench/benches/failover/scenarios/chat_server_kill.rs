@@ -19,7 +19,8 @@ const BEFORE: Duration = Duration::from_secs(5);
 const DEAD: Duration = Duration::from_secs(15);
 const BACK: Duration = Duration::from_secs(8);
 
-/// Before a kill: what is due then may be on its way when the server dies, and is told with what comes after.
+/// Before a kill: what is due then may be on its way when the server dies, and is told with what
+/// comes after.
 const GAP: Duration = Duration::from_millis(500);
 
 /// No send to a room of another chat server may take longer.

@@ -1,4 +1,5 @@
-//! A connector dies with all its sessions: their members leave with its lease, each is told to go once, and it starts again.
+//! A connector dies with all its sessions: their members leave with its lease, each is told to go
+//! once, and it starts again.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -18,7 +19,8 @@ use crate::promise_report::PromiseReport;
 /// Sessions that enter at the same time.
 const ENTER_AT_ONCE: usize = 64;
 
-/// After the lease, the longest that it may take to notice, to append and to tell: the lease is counted in whole seconds.
+/// After the lease, the longest that it may take to notice, to append and to tell: the lease is
+/// counted in whole seconds.
 const NOTICE_WITHIN: Duration = Duration::from_secs(3);
 
 /// Files that a process has open beside its sessions, and some more.
@@ -179,7 +181,8 @@ impl Watchers {
         RoundFindings { leave_times: leave_times.into_iter().flatten().collect(), wrong: Vec::new() }
     }
 
-    /// Whether each of the round was told to come and to go, once, and nobody else but the one who looked.
+    /// Whether each of the round was told to come and to go, once, and nobody else but the one who
+    /// looked.
     async fn report(&mut self, members: usize, found: &mut RoundFindings) {
         let by = Instant::now() + NOTICE_WITHIN;
         for watcher in &mut self.0 {

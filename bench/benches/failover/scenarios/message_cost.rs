@@ -10,7 +10,8 @@ use tokio::time::{Instant, sleep, sleep_until};
 use super::ScenarioSettings;
 use crate::deployment::{Deployment, Layout};
 
-/// Each ratio is the median of so many rounds, in each of which all loads of a line run, on servers that were just started.
+/// Each ratio is the median of so many rounds, in each of which all loads of a line run, on servers
+/// that were just started.
 const ROUNDS: usize = 3;
 
 /// Messages a second, of all rooms together.
@@ -25,7 +26,8 @@ const ENTER_AT_ONCE: usize = 32;
 /// Bytes of a message.
 const CONTENT: usize = 100;
 
-/// Who is there: one in each room speaks, all hear it. A room's members are spread over all connectors.
+/// Who is there: one in each room speaks, all hear it. A room's members are spread over all
+/// connectors.
 #[derive(Clone, Copy)]
 struct LoadCase {
     rooms: usize,

@@ -1,4 +1,5 @@
-//! The broker is away, frozen or down, and a chat server is frozen, each for longer than a lease: nobody is seen to go.
+//! The broker is away, frozen or down, and a chat server is frozen, each for longer than a lease:
+//! nobody is seen to go.
 
 use std::cell::Cell;
 use std::time::Duration;

@@ -1,4 +1,5 @@
-//! Chat servers come and go by edits of `servers.json`, under load: which rooms move, and what it costs them.
+//! Chat servers come and go by edits of `servers.json`, under load: which rooms move, and what it
+//! costs them.
 
 use std::cell::Cell;
 use std::collections::BTreeSet;

@@ -1,4 +1,5 @@
-//! How evenly the formula spreads rooms over chat servers, and how many move when one comes, goes or dies. Pure.
+//! How evenly the formula spreads rooms over chat servers, and how many move when one comes, goes
+//! or dies. Pure.
 
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
@@ -71,8 +72,8 @@ fn extremes(rooms: &[String], servers: usize) -> [f64; 2] {
     [counts.iter().min().map(share).unwrap(), counts.iter().max().map(share).unwrap()]
 }
 
-/// The share of rooms that another server serves when one is added, as many are added as there are, the last or the first is
-/// removed, or the first dies.
+/// The share of rooms that another server serves when one is added, as many are added as there are,
+/// the last or the first is removed, or the first dies.
 fn moves(rooms: &[String], servers: usize) -> [f64; 5] {
     let list: Vec<_> = (0..servers).map(|n| Server::new(ServerId::new(&format!("s-{n}")).unwrap(), "host")).collect();
     let by_death = |room: &str| {

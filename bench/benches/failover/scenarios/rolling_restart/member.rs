@@ -1,5 +1,5 @@
-//! Somebody who talks and listens, and comes back through the gate when the connection ends, as a careful client does. Notes
-//! everything, judges nothing.
+//! Somebody who talks and listens, and comes back through the gate when the connection ends, as a
+//! careful client does. Notes everything, judges nothing.
 
 use std::cell::Cell;
 use std::future::pending;
@@ -110,8 +110,8 @@ impl Member {
         format!("{}/{number}", self.name)
     }
 
-    /// Talks while `running` says so. A message is repeated until it is acknowledged, and the next one waits for it, so that
-    /// their order is known.
+    /// Talks while `running` says so. A message is repeated until it is acknowledged, and the next
+    /// one waits for it, so that their order is known.
     ///
     /// # Errors
     /// If the person cannot come back.

@@ -27,7 +27,8 @@ rooms, for a connector those that somebody there says or hears, else all.";
 /// Time between two batches of connections that a connector closes.
 const BATCH: Duration = Duration::from_millis(50);
 
-/// The latest that a client may hear of its connection's end, for that to count as the machine's fault.
+/// The latest that a client may hear of its connection's end, for that to count as the machine's
+/// fault.
 const LATE: Duration = Duration::from_millis(250);
 
 pub(super) struct RestartTable {
