@@ -18,7 +18,7 @@ pub(crate) struct Configuration {
     second: PathBuf,
     gate: SocketAddr,
     connectors: Vec<SocketAddr>,
-    /// Where operators ask, of the servers that are there at first.
+    /// The admin listeners of the servers that exist at first.
     admin_addresses: BTreeMap<String, SocketAddr>,
     is_kept: bool,
 }
@@ -51,7 +51,8 @@ impl Configuration {
         self.gate.to_string()
     }
 
-    /// Where operators ask a server that was there at first; a gate where clients ask it.
+    /// Returns the admin address of a server that exists at first; of a gate the address for
+    /// clients.
     pub(crate) fn admin_address(&self, server: &str) -> SocketAddr {
         self.admin_addresses[server]
     }
@@ -65,8 +66,8 @@ impl Configuration {
         }
     }
 
-    /// A directory that has other chat servers until the next [`Configuration::set_chats`]: that of
-    /// a machine that is told earlier than others.
+    /// Returns a directory with another list of chat servers until the next
+    /// [`Configuration::set_chats`]: that of a machine that is updated earlier than others.
     pub(crate) fn second_directory(&self, numbers: &[usize]) -> PathBuf {
         fs::create_dir_all(&self.second).unwrap();
         fs::copy(self.path.join("settings.toml"), self.second.join("settings.toml")).unwrap();

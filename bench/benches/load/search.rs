@@ -1,9 +1,9 @@
-//! Finds the most that holds. Pure.
+//! Searches the highest sustained rate. Pure.
 
 /// By how much a rate differs from the one before.
 const FACTOR: f64 = 2.0;
 
-/// How often the gap is halved between what held and what did not.
+/// The number of bisections between the highest sustained and the lowest failed rate.
 const BISECTIONS: u32 = 2;
 
 /// Rates below this one, or above, are not tried.

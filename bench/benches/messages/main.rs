@@ -37,7 +37,7 @@ const SETUPS: [Setup; 3] = [
     Setup { name: "signed", log: "jetstream", signatures: true },
 ];
 
-/// The log that the program is told, and signing of messages between servers.
+/// The storage of the log, and signing of messages between servers.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Setup {
     name: &'static str,
@@ -45,15 +45,15 @@ pub(crate) struct Setup {
     pub(crate) signatures: bool,
 }
 
-/// Senders in rooms. Nobody else listens, so that pushes cost as little as they can; each sender
-/// still gets what its room says, so with twenty in a room most of an answer's time is theirs for
-/// reading what comes before it.
+/// Senders in rooms. There are no other listeners, so that pushes cost the least. Each sender still
+/// receives its room's messages, so with twenty in a room most of a response's time is spent
+/// reading the messages before it.
 struct Scenario {
     name: &'static str,
     rooms: usize,
     senders_per_room: usize,
     pattern: SendPattern,
-    /// Whether messages come faster than one by one can be appended.
+    /// True if messages arrive faster than single appends could commit them.
     batches: bool,
 }
 
@@ -95,7 +95,7 @@ fn main() -> ExitCode {
     if good { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
 
-/// Whether every message was acknowledged, and messages were batched where they have to be.
+/// Returns true if every message was acknowledged, and messages were batched where they must be.
 async fn measure() -> bool {
     println!("one connector, one chat server, one nats-server; medians of {RUNS} runs of {MEASURED:?}\n");
     println!("{}", run_metrics::HEAD.join("\n"));

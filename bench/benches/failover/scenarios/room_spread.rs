@@ -1,5 +1,5 @@
-//! How evenly the formula spreads rooms over chat servers, and how many move when one comes, goes
-//! or dies. Pure.
+//! The spread of rooms over chat servers by the formula, and the share that moves when a server is
+//! added, removed or down. Pure.
 
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
@@ -37,7 +37,7 @@ pub(super) fn run(promises: &mut PromiseReport) {
     promises.check(worst <= UNEVEN, &format!("no server has more than {UNEVEN} equal shares: {worst:.3}"));
 }
 
-/// Rooms as people call them.
+/// Rooms with names of several kinds.
 fn kinds() -> [(&'static str, Vec<String>); 4] {
     let mut chance = StdRng::seed_from_u64(7);
     let (first, second) = (["red", "old", "lost", "iron", "quiet"], ["fox", "harbour", "moon", "guild", "tavern"]);
