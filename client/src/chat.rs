@@ -136,6 +136,7 @@ impl ChatClient {
             if page.epoch != entered.epoch {
                 return Err(ClientError::Answer("another epoch than a moment ago".to_owned()));
             }
+            // The page that reaches `since` is the last one, also if the server offers older pages.
             let is_last = page.messages.first().is_some_and(|first| first.seq <= since);
             page.messages.retain(|said| said.seq > since);
             missed.splice(0..0, page.messages);
@@ -202,6 +203,8 @@ impl ChatClient {
         body: &B,
     ) -> impl Future<Output = Result<Value, ClientError>> + use<B> {
         let (sender, answer) = oneshot::channel();
+        // Queued now, not at the first poll: futures that are polled in another order would reorder
+        // messages.
         let queued = self
             .encode(route, body)
             .and_then(|body| self.connection.queue(Command::Request { route: route.to_owned(), body, answer: sender }));

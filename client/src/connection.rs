@@ -68,6 +68,7 @@ impl Connection {
     /// Connects and shakes hands.
     pub(crate) async fn open(address: &str, options: Options) -> Result<(Self, Events), ClientError> {
         let cannot = |reason: String| ClientError::Connect { address: address.to_owned(), reason };
+        // The library's defaults are 128 KiB for each.
         let config = WebSocketConfig::default().read_buffer_size(READ_BUFFER).write_buffer_size(READ_BUFFER);
         let url = format!("ws://{}/", address.parse::<Address>()?);
         let opening = async {
@@ -165,13 +166,13 @@ async fn shake_hands(socket: &mut Socket) -> Result<Greeting, ClientError> {
 enum End {
     #[error("it was closed")]
     Closed,
-    #[error("it was to look lost")]
+    #[error("cut by the caller")]
     Cut,
-    #[error("nothing was heard for three heartbeats")]
+    #[error("no data for three heartbeats")]
     Silent,
     #[error("the server does not read")]
     Stuck,
-    #[error("events are not read as fast as they come")]
+    #[error("events are not read as fast as they arrive")]
     Lagging,
     #[error(transparent)]
     Failed(#[from] tungstenite::Error),
@@ -231,6 +232,8 @@ impl Line {
                 Some(Ok(Frame::Close(_))) | None => Err(End::Closed),
                 Some(Err(error)) => Err(error.into()),
             },
+            // Commands wait while a write is in progress, so the queue of commands bounds the
+            // memory of unsent frames.
             command = commands.recv(), if self.unsent.is_empty() && self.ending.is_none() => match command {
                 Some(command) => self.perform(command, commands),
                 None => Err(End::Closed),
@@ -276,6 +279,8 @@ impl Line {
                 Command::Request { route, body, answer } => {
                     // Ids begin at 1: 0 would be a notify.
                     self.next_id = self.next_id.checked_add(1).unwrap_or(1);
+                    // The entry is made before the frame is written: the response may arrive before
+                    // the write returns.
                     self.waiting.insert(self.next_id, answer);
                     Message::Request { id: self.next_id, route: self.abbreviate(route), body }.encode_package()?
                 }
@@ -357,6 +362,8 @@ impl Line {
     /// dropped silently.
     fn tell(&self, event: Event) -> Result<(), End> {
         // The last place is for the end.
+        // An unbounded queue would grow without limit, and a dropped event would leave the caller
+        // with a wrong view of the room. A lost connection is visible, and a resume repairs it.
         if self.events.capacity() <= 1 && !self.events.is_closed() {
             return Err(End::Lagging);
         }

@@ -14,7 +14,7 @@ use tokio::io::{AsyncBufReadExt, BufReader, Split, Stdin};
 use crate::screen::Screen;
 
 const HELP: &str =
-    "lines are said to all; /w NAME TEXT whispers, /who asks who is here, /room NAME moves, /leave, /quit";
+    "lines are sent to all; /w NAME TEXT whispers, /who lists the members, /room NAME moves, /leave, /quit";
 
 /// Names that a line shows.
 const NAMES: usize = 20;

@@ -136,7 +136,7 @@ mod tests {
     }
 
     #[test]
-    fn the_log_is_where_the_bus_is_unless_said_otherwise() {
+    fn the_log_is_where_the_bus_is_unless_an_option_sets_it() {
         let log = |line: &str| Args::try_parse_from(line.split(' ')).unwrap().options.log();
         assert_eq!(log("shaddock"), LogKind::Memory);
         assert_eq!(log("shaddock --nats a"), LogKind::JetStream);

@@ -115,6 +115,7 @@ impl Cluster {
         let Config { mut servers, settings, environment } = config;
         let own = keys::own_servers(&servers, only.as_ref());
         let (signing_keeper, signing) = keys::start_signing(&environment, &settings.rpc, nats.is_some(), &own)?;
+        // All listeners before any server: a taken port must not leave half of a cluster running.
         let bound = BoundServer::bind_all(&mut servers, &settings, |id| only.as_ref().is_none_or(|only| only == id));
         let bound = bound.await.into_iter().collect::<anyhow::Result<Vec<BoundServer>>>()?;
         let metrics = Metrics::new();
@@ -122,6 +123,8 @@ impl Cluster {
         let connecting = async {
             let bus = bus(nats.as_deref(), &settings, name, &metrics).await?;
             payload::check(&settings, bus.max_payload())?;
+            // An account or a user may have a smaller limit, which the broker reveals only by
+            // closing the connection.
             payload::prove(&bus, Duration::from_secs(settings.nats.connect_secs.into())).await?;
             anyhow::Ok(bus)
         };
@@ -179,6 +182,7 @@ impl Cluster {
         let new: Vec<ServerId> = new.into_iter().filter(|id| !self.running.contains_key(id)).collect();
         // A new server may want the port of a removed one, which stops below; it is started after
         // that.
+        // Bound before the list is published, so that the list has the ports that the system chose.
         let bound = BoundServer::bind_all(&mut servers, &self.node.settings, |id| new.contains(id)).await;
         let (count, chats) = (servers.all().count(), servers.chat().len());
         info!(servers = count, chats, "the servers are other ones now");
@@ -302,6 +306,7 @@ impl Cluster {
     /// Drains the servers of this process: they hand over their rooms and sessions. Does nothing if
     /// the process runs all servers, since no other process can take over.
     async fn drain_servers(&self) {
+        // Where all servers end together, no other process can take rooms or sessions over.
         if self.only.is_none() {
             return;
         }
@@ -310,7 +315,7 @@ impl Cluster {
         let can = |running: &&RunningServer| running.kind != GATE && !running.lifecycle.is_broken();
         for RunningServer { kind, lifecycle, .. } in self.running.values().filter(can) {
             if !lifecycle.drain(most).await {
-                warn!(kind, "a server did not hand over all in time: what is left is found by its absence");
+                warn!(kind, "a server did not hand over everything in time: failure detection covers the rest");
             }
         }
     }
@@ -384,6 +389,8 @@ fn keep_address(servers: &mut Servers, old: &Server) {
         if *new != old_port && *new != Some(0) {
             warn!(id = %old.id, "{field} changed: restart the server for it to listen there");
         }
+        // The entry must have the port that clients reach, or the gate would send them to a closed
+        // one.
         *new = old_port;
     }
     servers.replace(new);

@@ -164,6 +164,7 @@ async fn serve(config: Config, options: Options) -> anyhow::Result<()> {
 async fn apply_configuration_changes(cluster: &mut Cluster, mut file: ServersFile, mut reloads: Signal) -> Infallible {
     let rechecks = cluster.recheck_requests();
     let mut tick = tokio::time::interval(POLL_INTERVAL);
+    // Reads that were missed while a change was applied need no burst of reads afterwards.
     tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
         tokio::select! {
@@ -185,6 +186,8 @@ async fn apply_configuration_changes(cluster: &mut Cluster, mut file: ServersFil
             Some(Err(error)) => error!("servers.json is refused, the servers stay as they were: {error}"),
         }
         cluster.retry_failed_starts().await;
+        // Other servers choose how often they request a recheck; without a pause they could keep
+        // this process reading files.
         tokio::time::sleep(MIN_POLL_GAP).await;
     }
 }

@@ -40,7 +40,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn each_content_is_told_once() {
+    fn each_content_is_returned_once() {
         let directory = std::env::temp_dir().join(format!("shaddock-{:016x}", rand::random::<u64>()));
         fs::create_dir_all(&directory).unwrap();
         let path = directory.join("servers.json");

@@ -52,6 +52,7 @@ impl Connection {
         path: &str,
     ) -> Result<Self, SessionError> {
         let mut stream = connect(address, source).await?;
+        // Nagle's algorithm would delay a message until the one before is acknowledged.
         stream.set_nodelay(true)?;
         let partial = match framing {
             Framing::Binary | Framing::Text => upgrade(&mut stream, address, path).await?,

@@ -10,9 +10,12 @@ use tokio_tungstenite::tungstenite::protocol::frame::coding::{Control, Data, OpC
 use super::protocol::SessionError;
 
 /// The longest frame that is taken, in bytes.
+// Without a bound, a broken length would make the buffer grow to 4 GiB.
 const MAX_FRAME: u64 = 1024 * 1024;
 
-/// A mask guards proxies, and here is none: zeros are one that costs nothing.
+/// The mask of sent frames.
+// Clients must mask frames to protect proxies from chosen bytes. There is no proxy here, and
+// masking with zeros costs no pass over the body.
 const MASK: [u8; 4] = [0; 4];
 
 const LENGTH: usize = 4;

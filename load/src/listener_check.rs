@@ -3,6 +3,7 @@
 use std::ops::Range;
 
 /// Missing numbers that are kept for one user. Above this, only their count grows.
+// Bounds the memory for a user that misses very many messages.
 const MAX_MISSING: usize = 65_536;
 
 /// The order of a received message.
@@ -39,6 +40,8 @@ impl ListenerCheck {
     /// `seq`, it must rise.
     pub(super) fn record(&mut self, sender: u32, number: u32, seq: Option<u64>) -> Option<Arrival> {
         let order = self.classify(sender, number)?;
+        // Senders have their own numbers, so a `seq` that falls is the only sign that messages of
+        // two senders changed their order.
         let rises = seq.is_none_or(|seq| std::mem::replace(&mut self.last_seq, seq) < seq);
         Some(if order == Arrival::InOrder && !rises { Arrival::Reordered } else { order })
     }
@@ -98,7 +101,7 @@ mod tests {
     }
 
     #[test]
-    fn lost_ones_stay_unheard() {
+    fn lost_messages_stay_missing() {
         let mut check = ListenerCheck::new(2);
         assert_eq!(record_all(&mut check, &[0, 3]), [Arrival::InOrder; 2]);
         assert_eq!(missing_messages(&check, 6), [1, 2, 4, 5]);
@@ -113,7 +116,7 @@ mod tests {
     }
 
     #[test]
-    fn doubled_ones_are_told_from_late_ones() {
+    fn doubled_messages_differ_from_late_ones() {
         let mut check = ListenerCheck::new(2);
         assert_eq!(
             record_all(&mut check, &[0, 0, 2, 1, 1])[1..],

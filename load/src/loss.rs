@@ -72,7 +72,7 @@ mod tests {
     }
 
     #[test]
-    fn only_acknowledged_messages_are_lost_and_only_by_those_who_were_there() {
+    fn only_acknowledged_messages_are_lost_and_only_at_members_that_stayed() {
         let all = [(0, 0), (1, 0), (1, 1), (0, 2), (1, 2), (0, 3), (1, 3)];
         let holes = [(0, 0), (1, 1), (0, 3)];
         let outcome = |check, sent_messages| UserOutcome { room: 0, check, sent_messages };

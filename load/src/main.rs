@@ -36,6 +36,8 @@ fn main() -> ExitCode {
 
 fn measure(args: &Args) -> anyhow::Result<Report> {
     let plan = args.plan();
+    // One thread unless the options ask for more: the servers on the same machine need the other
+    // cores.
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(args.threads).enable_all().build()?;
     Ok(runtime.block_on(until_interrupted(&plan))?)
 }

@@ -162,7 +162,7 @@ mod tests {
     }
 
     #[test]
-    fn who_is_not_there_uses_nothing() {
+    fn a_process_that_does_not_exist_uses_nothing() {
         let processes = Processes::of(&[u32::MAX]);
         let figures = processes.usage([&processes.times(), &processes.times()], [10, 0, 0], 5);
         assert_eq!((figures[0].secs, figures[0].us_per_delivery, figures[0].rss_bytes), (0.0, Some(0.0), None));

@@ -122,9 +122,8 @@ impl StepReport {
 
     /// Notes why the step is no valid measurement, unless a reason was noted before. `ended`:
     /// watched processes that ended.
-    ///
-    /// A clean report alone proves nothing: a run without messages is clean, too.
     pub(super) fn note_unmeasured(&mut self, expected: ExpectedTraffic, ended: &[u32]) {
+        // A clean report alone proves nothing: a run without a single message is clean, too.
         let stopped = (self.secs <= 0.0).then(|| STOPPED.to_owned());
         let dead = || ended.first().map(|pid| format!("the process {pid} ended"));
         let reason = match expected {
@@ -311,7 +310,7 @@ mod tests {
     }
 
     #[test]
-    fn what_measured_nothing_says_why() {
+    fn an_invalid_measurement_has_a_reason() {
         let reason = |expected, change: fn(&mut StepReport)| {
             let mut report = StepReport { acknowledged: 3, ..report() };
             report.refused.clear();

@@ -109,7 +109,7 @@ fn row(process: &ProcessUsage, step: &StepReport, f: &mut fmt::Formatter<'_>) ->
     let (delivery, message) = (number(process.us_per_delivery, 2), number(process.us_per_message, 1));
     let login = number(process.us_per_login, 0);
     let rss = number(process.rss_bytes.map(|bytes| bytes as f64 / MIB), 1);
-    // Messages take memory, too, so only idle steps measure sessions.
+    // Messages take memory, too, which is no session's: only idle steps measure sessions.
     let session = process.rss_per_session.filter(|_| step.deliveries == 0);
     let session = number(session.map(|bytes| bytes as f64), 0);
     writeln!(f, "{name:<32} {cores:>6.2} {delivery:>11} {message:>10} {login:>8} {rss:>8} {session:>13}")

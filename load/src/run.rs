@@ -39,7 +39,7 @@ pub enum LoadError {
     #[error(transparent)]
     Plan(#[from] PlanError),
     /// No user could log in.
-    #[error("nobody could log in: {0}")]
+    #[error("no user could log in: {0}")]
     NoLogins(String),
     /// A process that is to be watched is not there, or this is not Linux.
     #[error("there is no process {0} whose time and memory could be measured")]
@@ -211,12 +211,15 @@ impl<S: FnMut(&RunStatus)> Runner<'_, S> {
         self.run.set_step(Step { number, mode });
         let timer = schedule.map(|schedule| SendTimer::start(self.run.clone(), schedule)).transpose()?;
         self.wait(number, Phase::WarmingUp, begins..from).await;
+        // Processor time is read around the measured time only, so that neither warm-up nor
+        // draining counts.
         let (times, own) = (self.processes.times(), own_secs());
         self.wait(number, Phase::Measuring, from..until).await;
         let measured = from..until.min(self.run.now());
         let (after, own_after) = (self.processes.times(), own_secs());
         drop(timer);
         self.run.set_step(Step { number, mode: SendMode::Paused });
+        // Messages of this step that arrive later would count to the next one.
         self.drain(number).await;
         let counts = self.run.take_counts(&(0..0));
         report.count(&counts, secs(&measured));
@@ -224,6 +227,8 @@ impl<S: FnMut(&RunStatus)> Runner<'_, S> {
         let offered = schedule.map_or(0, |schedule| {
             schedule.turns_before(measured.end).saturating_sub(schedule.turns_before(measured.start))
         });
+        // An open loop that cannot send in time must say so: without this count a stalled server
+        // would look fast, since its slow messages would never be sent (coordinated omission).
         report.unsent = offered.saturating_sub(counts.sent);
         report.load_cpu_secs = rounded(own_after - own);
         let counts = [counts.deliveries, counts.acknowledged, 0];

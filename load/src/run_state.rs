@@ -14,7 +14,9 @@ use super::plan::Plan;
 use super::sender::{SendMode, Step};
 use super::tag::RunMarker;
 
-/// Parts in which is counted, so that threads seldom wait for each other.
+/// The number of locks over which counts are spread.
+// One lock for all users would make threads wait for each other; one per user would make every sum
+// slow.
 const COUNT_SHARDS: usize = 4;
 
 /// The shared state of a run.
@@ -26,6 +28,7 @@ pub(super) struct RunState {
     pub(super) stop: CancellationToken,
     began: Instant,
     step: RwLock<Step>,
+    // One waker per user: a shared notification would wake all users for each message.
     wakers: Vec<AtomicWaker>,
     counts: Vec<Mutex<Counts>>,
     login_permits: Semaphore,
@@ -92,7 +95,7 @@ impl RunState {
         lock(&self.counts[user as usize % COUNT_SHARDS])
     }
 
-    /// One count, of all users.
+    /// Returns one count, summed over all users.
     pub(super) fn sum(&self, of: impl Fn(&Counts) -> u64) -> u64 {
         self.counts.iter().map(|counts| of(&lock(counts))).sum()
     }
@@ -106,8 +109,8 @@ impl RunState {
         sum
     }
 
-    /// Waits until one more login may begin; it is under way until the permit is dropped. `None` if
-    /// all is over.
+    /// Waits until one more login may begin. It counts as in progress until the permit is dropped.
+    /// Returns `None` once the run ends.
     pub(super) async fn begin_login(&self) -> Option<SemaphorePermit<'_>> {
         let admitted = async {
             let permit = self.login_permits.acquire().await.ok();
@@ -117,10 +120,11 @@ impl RunState {
         self.stop.run_until_cancelled(admitted).await.flatten()
     }
 
-    /// Returns the time of the next login. A delay is not made up for, but for 10 ms: a burst of
-    /// logins would exceed the rate.
+    /// Returns the time of the next login, at the configured rate.
     fn next_login_slot(&self) -> Instant {
         let mut next = self.next_login.lock().unwrap_or_else(PoisonError::into_inner);
+        // Time in which no login could begin is not made up for, but for 10 ms: a burst would
+        // exceed the configured rate.
         let turn = (*next).max(Instant::now() - Duration::from_millis(10));
         *next = turn + Duration::from_secs_f64(1.0 / self.plan.connect_rate);
         turn

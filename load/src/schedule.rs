@@ -18,6 +18,7 @@ pub struct Schedule {
 impl Schedule {
     /// Returns the time of this turn.
     pub fn due(&self, turn: u64) -> u64 {
+        // Computed from the first turn: adding up gaps would add up their rounding errors.
         self.begins + (turn as f64 * NANOS / self.rate) as u64
     }
 
@@ -81,7 +82,7 @@ mod tests {
     }
 
     #[test]
-    fn a_second_has_as_many_turns_as_the_rate_says() {
+    fn a_second_has_as_many_turns_as_the_rate() {
         let turns = |from: u64| SCHEDULE.turns_before(from + 1_000_000_000) - SCHEDULE.turns_before(from);
         assert_eq!(turns(5_000), 3_000);
         assert_eq!(turns(123_456_789), 3_000);

@@ -8,8 +8,8 @@ use super::tag::MessageTag;
 /// Sends of one message; after the last one its outcome stays unknown.
 const MAX_TRIES: u8 = 10;
 
-/// The pause of a closed-loop sender after a refusal, in nanoseconds: a server that refuses is
-/// overloaded, and a faster retry would only measure refusals.
+/// The pause of a closed-loop sender after a refusal, in nanoseconds.
+// A server that refuses wants less load; without a pause a closed loop would only collect refusals.
 const REFUSED_PAUSE: u64 = 100_000_000;
 
 /// The send mode of all senders.
@@ -133,6 +133,8 @@ impl Sender {
         let message = self.in_flight.remove(index)?;
         Some(match code {
             200 => Outcome::Acknowledged { due: message.due },
+            // 503 and 507 leave the outcome open: the message may be committed. Its number, and so
+            // its idempotency key, stays the same.
             503 | 507 if self.repeat && message.tries < MAX_TRIES => {
                 self.retries.push_back(message);
                 Outcome::Retried
@@ -229,7 +231,7 @@ mod tests {
     }
 
     #[test]
-    fn only_what_was_acknowledged_has_to_be_heard() {
+    fn only_acknowledged_messages_must_be_received() {
         let mut sender = Sender::new(0, false);
         numbers(&mut sender, open(9), 7_000);
         assert_eq!(sender.on_response(0, 200, 9), Some(Outcome::Acknowledged { due: 1_000 }));
@@ -243,7 +245,7 @@ mod tests {
     }
 
     #[test]
-    fn what_nobody_knows_of_is_said_again_under_its_number() {
+    fn a_message_with_an_unknown_outcome_is_sent_again_under_its_number() {
         let mut sender = Sender::new(0, true);
         assert_eq!(numbers(&mut sender, open(9), 1_000), [(0, 1_000)]);
         assert_eq!(sender.on_response(0, 503, 9), Some(Outcome::Retried));
@@ -264,7 +266,7 @@ mod tests {
     }
 
     #[test]
-    fn a_number_belongs_to_the_step_in_which_it_was_said() {
+    fn a_number_belongs_to_the_step_in_which_it_was_sent() {
         let mut sender = Sender::new(0, false);
         numbers(&mut sender, open(9), 4_000);
         let closed = Step { number: 2, mode: SendMode::Closed { in_flight: 4 } };

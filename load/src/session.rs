@@ -35,6 +35,7 @@ pub(super) async fn run_member<D: Protocol>(
     user: u32,
     protocol: impl Fn(Identity) -> D,
 ) -> (u32, UserOutcome) {
+    // The permit bounds the logins in progress.
     let Some(permit) = run.begin_login().await else { return (user, absent_outcome(&run, user)) };
     let entered = Session::log_in(&run, user, &protocol).await;
     drop(permit);
@@ -132,6 +133,7 @@ impl<D: Protocol> Session<D> {
 
     /// Sends a close frame if the socket takes it at once.
     async fn close(&mut self) {
+        // One try only: a server that does not read must not delay the end of a run.
         if self.connection.out.close().is_ok() {
             poll_fn(|context| Poll::Ready(self.connection.poll_flush(context).is_ready())).await;
         }

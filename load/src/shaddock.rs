@@ -159,8 +159,10 @@ fn parse<'b, T: Deserialize<'b>>(body: &'b [u8]) -> Result<T, SessionError> {
     serde_json::from_slice(body).map_err(|_| SessionError::Malformed("an answer makes no sense"))
 }
 
-/// Returns the `code` of a response. Shaddock writes it first, and then the rest is not parsed.
+/// Returns the `code` of a response.
 fn code(body: &[u8]) -> Result<u16, SessionError> {
+    // Shaddock writes the code first. Parsing each response as JSON would add processor time on the
+    // machine that is measured.
     match body.strip_prefix(br#"{"code":"#) {
         Some([a @ b'0'..=b'9', b @ b'0'..=b'9', c @ b'0'..=b'9', b',' | b'}', ..]) => {
             Ok([a, b, c].into_iter().fold(0, |code, digit| 10 * code + u16::from(digit - b'0')))
@@ -172,6 +174,8 @@ fn code(body: &[u8]) -> Result<u16, SessionError> {
 /// The `seq` at the end of a push.
 fn seq(body: &[u8]) -> Option<u64> {
     const NAME: &[u8] = br#""seq":"#;
+    // Shaddock writes `seq` and `time` last, and a text may contain anything: only the tail is
+    // searched.
     let tail = &body[body.len().saturating_sub(TAIL)..];
     let start = tail.windows(NAME.len()).rposition(|window| window == NAME)? + NAME.len();
     let digits = tail[start..].iter().take_while(|digit| digit.is_ascii_digit());
@@ -223,7 +227,7 @@ mod tests {
     }
 
     #[test]
-    fn pushes_of_messages_are_heard_and_others_are_not() {
+    fn only_pushes_of_messages_are_events() {
         let mut session = session();
         let push = |route: &str| Message::Push { route: RouteRef::Text(route.to_owned()), body: "{}".into() };
         assert_eq!(receive(&mut session, push("onAdd")), [""; 0]);
@@ -231,7 +235,7 @@ mod tests {
     }
 
     #[test]
-    fn an_answer_is_that_to_what_was_said() {
+    fn a_response_has_the_number_of_its_message() {
         let mut session = session();
         let mut out = OutBuffer::new(Framing::Length);
         session.send_message(7, b"hello", &mut out).unwrap();

@@ -13,6 +13,7 @@ use serde::de::IgnoredAny;
 use wire::text::is_display_control;
 
 /// Deeper than any message, far from the end of the stack.
+// The decoder recurses: a deeper message would overflow the stack.
 const MAX_DEPTH: usize = 256;
 
 /// Reads a message from stdin and prints it; of a stream, one after the other.

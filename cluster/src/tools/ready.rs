@@ -23,6 +23,7 @@ use super::table::align;
 const RESPONSE_TIMEOUT: Duration = Duration::from_secs(3);
 
 /// The longest response, in bytes.
+// Another program may have the port, and send anything.
 const MAX_RESPONSE_BYTES: usize = 64 * 1024;
 
 /// The body of `/readyz`.

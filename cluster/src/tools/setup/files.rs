@@ -44,6 +44,7 @@ pub(super) fn read(path: &Path) -> anyhow::Result<Option<String>> {
 /// the system than the servers do.
 pub(super) fn replace(path: &Path, text: &str) -> anyhow::Result<()> {
     let draft = draft(path, text, 0o640)?;
+    // A rename replaces the file at once: the broker never reads half of it.
     fs::rename(&draft, path).with_context(|| format!("{} cannot be written", path.display()))
 }
 
