@@ -1,4 +1,4 @@
-//! The pure parts of the bench `load`: what is run, what is found, and what is said of it.
+//! The pure parts of the bench `load`: steps, search, ratios and tables.
 #![expect(clippy::unwrap_used, reason = "a test")]
 
 #[path = "../benches/load/dimensions.rs"]
@@ -26,7 +26,8 @@ use crate::ratios::{Ratio, ratios};
 use crate::results::{Baseline, Results, Row, is_sustained};
 use crate::search::Search;
 
-/// A second in which so many messages were said and acknowledged, of two processes that used this time.
+/// The report of a second with this many sent and acknowledged messages, and two processes that
+/// used this time.
 fn report(rate: Option<f64>, messages: u64, members: u64, secs: [f64; 2]) -> StepReport {
     let process = |secs: f64| ProcessUsage {
         pid: 1,
@@ -117,7 +118,7 @@ fn what_answered_nothing_is_asked_nothing_more() {
     assert_eq!(rates(&[report(None, 0, 1, [0.0; 2])], None, 0), []);
 }
 
-/// What is tried where everything up to `limit` holds.
+/// Returns the tried rates if every rate up to `limit` is sustained.
 fn tried(first: f64, limit: f64) -> Vec<f64> {
     let (mut search, mut tried) = (Search::starting_at(first), Vec::new());
     while let Some(rate) = search.next() {
@@ -157,7 +158,7 @@ fn a_search_ends_where_everything_holds_or_nothing_does() {
 }
 
 #[test]
-fn a_rate_holds_where_hardly_anybody_waits_or_is_refused() {
+fn a_rate_is_sustained_if_hardly_any_message_waits_or_is_refused() {
     let good = report(Some(100.0), 1_000, 4, [1.0; 2]);
     assert!(is_sustained(&good));
     assert!(!is_sustained(&StepReport { unsent: 11, ..good.clone() }));

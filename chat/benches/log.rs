@@ -1,5 +1,5 @@
-//! Cost of the log in JetStream: reading a room back along its links, and activating small rooms.
-//! Starts a nats-server of its own, prints tables, and fails where a figure is worse than
+//! The cost of the log in JetStream: reading a room back along its links, and activating small
+//! rooms. Starts its own nats-server, prints tables, and fails if a figure is worse than
 //! [`MOST_READ_MS`] or [`LEAST_ACTIVATIONS`].
 #![expect(clippy::unwrap_used, clippy::print_stdout, reason = "a program that measures, and prints what it found")]
 
@@ -25,7 +25,7 @@ const ROOMS: usize = 10_000;
 const RECORDS: usize = 64;
 /// With names and links, a record of about 235 bytes.
 const CONTENT: usize = 70;
-/// Records that a returning connector lacks.
+/// Records that a returning client has missed.
 const MISSED: usize = 50;
 const READS: usize = 2_000;
 const FILL_IN_FLIGHT: usize = 256;
@@ -54,7 +54,7 @@ fn main() -> ExitCode {
     if runtime.block_on(measure()) { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
 
-/// Returns true if all figures are good enough.
+/// Returns true if all figures reach their limits.
 async fn measure() -> bool {
     println!("{ROOMS} rooms x {RECORDS} records, JetStream on disk, one replica\n");
     println!("last {MISSED} records of a room     p50 ms   p99 ms   CPU us: this process / nats-server");
@@ -138,9 +138,9 @@ async fn say(log: &Log, room: &RoomId, positions: &mut Vec<Position>, links: usi
     positions.push(log.append(room, expected, record).await.unwrap());
 }
 
-/// Reads and appends as the first record of an activation whose last record has a checkpoint.
-async fn open(log: &Log, room: &RoomId, consistency: ReadConsistency) {
-    let (position, bytes) = log.last(room, consistency).await.unwrap().last.unwrap();
+/// Reads the last record, and appends the first one of an activation.
+async fn open(log: &Log, room: &RoomId, sight: Sight) {
+    let (position, bytes) = log.last(room, sight).await.unwrap().last.unwrap();
     let last = Record::decode(&bytes).unwrap();
     let predecessors = std::iter::once(position).chain(last.predecessors()).take(LINKS);
     log.append(room, position, record(predecessors, Entry::Open)).await.unwrap();
@@ -181,7 +181,7 @@ async fn newest(log: &Log, room: &RoomId, positions: &[Position]) -> usize {
     }
 }
 
-/// Processor time of a process so far, in user and kernel mode.
+/// Returns the processor time of a process, in user and kernel mode.
 fn processor_time(process: &str) -> Duration {
     let stat = std::fs::read_to_string(format!("/proc/{process}/stat")).unwrap();
     // The name, in parentheses, may hold anything; the two times are the 12th and 13th field behind

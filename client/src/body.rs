@@ -1,4 +1,4 @@
-//! What requests ask and answers say, as types. Knows nothing of connections.
+//! Request and response bodies as types. Knows nothing of connections.
 
 use serde::{Deserialize, Serialize};
 
@@ -7,47 +7,50 @@ use serde::{Deserialize, Serialize};
 pub struct Resume {
     /// [`Entered::token`].
     pub token: String,
-    /// Everything up to here was seen: the highest `seq` of what was told, or [`Entered::seq`].
+    /// Everything up to here was received: the highest `seq` of a push, or [`Entered::seq`].
     pub since: u64,
     /// The life of the log that `since` belongs to: [`Entered::epoch`].
     pub epoch: u64,
 }
 
-/// The answer to entering a room.
+/// The response to entering a room.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 pub struct Entered {
     /// Names in the room, ours among them; the first ones, where there are many.
     pub users: Vec<String>,
-    /// How many there are; 0 from servers that do not say.
+    /// The member count; 0 from servers that do not send it.
     #[serde(default)]
     pub total: u64,
-    /// Whether each coming and going is told; in a large room only how many are there.
+    /// True if the server pushes each join and leave; in a large room it pushes only the member
+    /// count.
     #[serde(default = "yes")]
     pub names: bool,
-    /// The room's log up to here is in `users` and `missed`, what comes after is told.
+    /// `users` and `missed` include the room's log up to here; pushes follow for the rest.
     #[serde(default)]
     pub seq: u64,
     /// Unix milliseconds.
     #[serde(default)]
     pub time: u64,
-    /// The life of the log; every `seq` is one of it. 0 from servers that do not say.
+    /// The epoch of the log, to which every `seq` belongs. 0 from servers that do not send it.
     #[serde(default)]
     pub epoch: u64,
-    /// Names the membership, for [`Resume`]; empty from servers that do not say.
+    /// The token of the membership, for [`Resume`]; empty from servers that do not send it.
     #[serde(default)]
     pub token: String,
-    /// After [`Resume`]: what was said since, ascending; the newest that fit. Own messages and whispers are among them.
+    /// After [`Resume`]: the messages since, ascending; the newest that fit. Own messages and
+    /// whispers are among them.
     #[serde(default)]
     pub missed: Vec<Said>,
-    /// After [`Resume`]: whether all that was said since still exists, in `missed` or behind `cursor`.
+    /// After [`Resume`]: true if all messages since still exist, in `missed` or behind `cursor`.
     #[serde(default)]
     pub recovered: Option<bool>,
-    /// Older messages did not fit into `missed`: go on with [`History::Before`] this, down to `since`.
+    /// Older messages did not fit into `missed`: go on with [`History::Before`] this, down to
+    /// `since`.
     #[serde(default)]
     pub cursor: Option<u64>,
 }
 
-/// What servers do that know of no large rooms.
+/// The value of servers without large rooms.
 fn yes() -> bool {
     true
 }
@@ -72,8 +75,8 @@ impl Message {
         Self { content: content.to_owned(), target: target.to_owned(), id: None }
     }
 
-    /// Makes it safe to repeat: for a minute the membership's messages with this id (1 to 64 characters) are said once,
-    /// and answered alike.
+    /// Sets an idempotency key of 1 to 64 characters. For a minute the server commits a
+    /// membership's messages with the same key once, and sends the same response to each.
     #[must_use]
     pub fn with_id(mut self, id: &str) -> Self {
         self.id = Some(id.to_owned());
@@ -81,18 +84,18 @@ impl Message {
     }
 }
 
-/// The answer to a message: it is committed.
+/// The response to a message: it is committed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
 pub struct Sent {
-    /// Where it stands in the room's log; 0 from servers that do not say.
+    /// The position in the room's log; 0 from servers that do not send it.
     #[serde(default)]
     pub seq: u64,
-    /// When it was committed, in Unix milliseconds.
+    /// The time of the commit, in Unix milliseconds.
     #[serde(default)]
     pub time: u64,
 }
 
-/// Which messages of the room, by their `seq`.
+/// Selects messages of the room by their `seq`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum History {
     /// The last ones.
@@ -103,30 +106,30 @@ pub enum History {
     After(u64),
 }
 
-/// Messages of the room, perhaps fewer than were asked for.
+/// Messages of the room, perhaps fewer than requested.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 pub struct Page {
     /// By rising `seq`.
     pub messages: Vec<Said>,
     /// The life of the log that they are from.
     pub epoch: u64,
-    /// There may be more: ask for what is after it, or before it, as this page was asked for.
+    /// There may be more: request the messages after it, or before it, like this page.
     #[serde(default)]
     pub cursor: Option<u64>,
 }
 
-/// Names of members of the room, in the servers' order, perhaps fewer than were asked for.
+/// Names of members of the room, in the servers' order, perhaps fewer than requested.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 pub struct Members {
     /// The names.
     pub users: Vec<String>,
-    /// How many are in the room.
+    /// The member count.
     pub total: u64,
-    /// The room's log up to here is in them, what comes after is told.
+    /// The names include the room's log up to here; pushes follow for the rest.
     pub seq: u64,
     /// Unix milliseconds.
     pub time: u64,
-    /// There are more: ask for those after it.
+    /// There are more: request the names after it.
     #[serde(default)]
     pub cursor: Option<String>,
 }
@@ -136,12 +139,12 @@ pub struct Members {
 pub struct Said {
     /// Its text.
     pub msg: String,
-    /// Who said it.
+    /// The sender's name.
     pub from: String,
-    /// `*`, or to whom it was whispered.
+    /// `*`, or the name of the whisper's receiver.
     pub target: String,
-    /// Where it stands in the room's log.
+    /// The position in the room's log.
     pub seq: u64,
-    /// When it was committed, in Unix milliseconds.
+    /// The time of the commit, in Unix milliseconds.
     pub time: u64,
 }

@@ -1,4 +1,4 @@
-//! A connection to a connector, in the words of the chat.
+//! A connection to a connector, with the chat's requests as methods.
 
 use std::future::Future;
 use std::time::Duration;
@@ -13,10 +13,10 @@ use crate::body::{Entered, History, Members, Message, Page, Resume, Said, Sent};
 use crate::connection::{Command, Connection};
 use crate::{ClientError, Events, Options, query_entry, routes};
 
-/// Messages that are asked for at once where many are wanted: as many as may be.
+/// Messages of one request for history: the most that servers allow.
 const HISTORY_PAGE: u64 = 100;
 
-/// A connection. Clones are the same one; it is closed when the last of them is gone.
+/// A connection. Clones share it; it is closed when the last clone is dropped.
 #[derive(Debug, Clone)]
 pub struct ChatClient {
     connection: Connection,
@@ -25,7 +25,8 @@ pub struct ChatClient {
 }
 
 impl ChatClient {
-    /// Connects to the server at `host:port`, or a URL as [`Address`](crate::Address) reads it, and completes the handshake.
+    /// Connects to the server at `host:port`, or a URL as [`Address`](crate::Address) reads it, and
+    /// completes the handshake.
     ///
     /// # Errors
     /// If there is no server, it refuses, or it takes longer than `options.connect_timeout`.
@@ -35,9 +36,10 @@ impl ChatClient {
         Ok((Self { connection, request_timeout, max_body: max_body.min(MAX_BODY) }, events))
     }
 
-    /// Asks the gate, written likewise, for the connector of `uid`, and connects to that.
+    /// Requests the connector of `uid` from the gate, and connects to it.
     ///
     /// # Errors
+    ///
     /// As [`query_entry`] and [`ChatClient::connect`].
     pub async fn via_gate(gate: &str, uid: &str, options: Options) -> Result<(Self, Events), ClientError> {
         let connector = query_entry(gate, uid, &options).await?;
@@ -46,20 +48,24 @@ impl ChatClient {
 
     /// Enters a room under a name.
     ///
-    /// This and all requests are queued when they are called, so their order is that of the calls, and many may wait at
-    /// once. What is awaited is the answer.
+    /// Each method queues its request when it is called, so requests keep the order of the calls
+    /// and many may wait at once. The future resolves with the response.
     ///
     /// # Errors
-    /// If the server refuses, for example because the name is taken, or does not answer.
+    ///
+    /// If the server refuses, for example because the name is taken, or does not respond.
     pub fn enter(&self, name: &str, room: &str) -> impl Future<Output = Result<Entered, ClientError>> + use<> {
         self.typed(routes::ENTER, &json!({ "username": name, "rid": room, "resume": true }))
     }
 
-    /// Enters a room as the member that one was there, also while that one's connection is still open somewhere.
+    /// Enters a room as the member of an earlier connection, also while that connection is still
+    /// open.
     ///
-    /// Nobody is told; the older connection is kicked. Who is no member any more enters as with [`ChatClient::enter`].
+    /// No other member sees a join or leave; the server kicks the older connection. A client whose
+    /// membership has ended enters as with [`ChatClient::enter`].
     ///
     /// # Errors
+    ///
     /// As [`ChatClient::enter`].
     pub fn resume(
         &self,
@@ -72,17 +78,19 @@ impl ChatClient {
         self.typed(routes::ENTER, &body)
     }
 
-    /// Speaks to all in the room.
+    /// Sends a message to all in the room.
     ///
     /// # Errors
+    ///
     /// As [`ChatClient::send`].
     pub fn say(&self, content: &str) -> impl Future<Output = Result<Sent, ClientError>> + use<> {
         self.send(&Message::to_all(content))
     }
 
-    /// Speaks to one member.
+    /// Sends a whisper to one member.
     ///
     /// # Errors
+    ///
     /// As [`ChatClient::send`]; also if there is no such member.
     pub fn whisper(&self, to: &str, content: &str) -> impl Future<Output = Result<Sent, ClientError>> + use<> {
         self.send(&Message::to(to, content))
@@ -91,16 +99,19 @@ impl ChatClient {
     /// Sends a message.
     ///
     /// # Errors
-    /// If the server refuses or does not answer. [`ClientError::Refused`] with code 503, [`ClientError::TimedOut`] and
-    /// [`ClientError::Closed`] leave open whether the message will be seen; with an id it can be sent again.
+    ///
+    /// If the server refuses or does not respond. After [`ClientError::Refused`] with code 503,
+    /// [`ClientError::TimedOut`] and [`ClientError::Closed`] the outcome is unknown; a message with
+    /// an idempotency key can be sent again.
     pub fn send(&self, message: &Message) -> impl Future<Output = Result<Sent, ClientError>> + use<> {
         self.typed(routes::SEND, message)
     }
 
-    /// Asks for up to `limit` (1 to 100) messages of the room.
+    /// Requests up to `limit` (1 to 100) messages of the room.
     ///
     /// # Errors
-    /// If the session is in no room, or the server does not answer.
+    ///
+    /// If the session is in no room, or the server does not respond.
     pub fn history(&self, which: History, limit: u64) -> impl Future<Output = Result<Page, ClientError>> + use<> {
         let body = match which {
             History::Last => json!({ "limit": limit }),
@@ -110,11 +121,13 @@ impl ChatClient {
         self.typed(routes::HISTORY, &body)
     }
 
-    /// All that was missed since `since`, ascending: takes what the answer to [`ChatClient::resume`] has of it, and reads what did
-    /// not fit.
+    /// Returns all messages missed since `since`, ascending. Takes those in the response to
+    /// [`ChatClient::resume`], and requests those that did not fit.
     ///
     /// # Errors
-    /// As [`ChatClient::history`]; [`ClientError::Answer`] if the log is another one by now: come back again.
+    ///
+    /// As [`ChatClient::history`]; [`ClientError::Answer`] if the log has a new epoch: resume
+    /// again.
     pub async fn missed(&self, entered: &mut Entered, since: u64) -> Result<Vec<Said>, ClientError> {
         let mut missed = std::mem::take(&mut entered.missed);
         let mut cursor = entered.cursor;
@@ -123,6 +136,7 @@ impl ChatClient {
             if page.epoch != entered.epoch {
                 return Err(ClientError::Answer("another epoch than a moment ago".to_owned()));
             }
+            // The page that reaches `since` is the last one, also if the server offers older pages.
             let is_last = page.messages.first().is_some_and(|first| first.seq <= since);
             page.messages.retain(|said| said.seq > since);
             missed.splice(0..0, page.messages);
@@ -131,10 +145,12 @@ impl ChatClient {
         Ok(missed)
     }
 
-    /// Asks for up to `limit` (1 to 500) names of the room's members: the first ones, or those after a name.
+    /// Requests up to `limit` (1 to 500) names of the room's members: the first ones, or those
+    /// after a name.
     ///
     /// # Errors
-    /// If the session is in no room, or the server does not answer.
+    ///
+    /// If the session is in no room, or the server does not respond.
     pub fn members(
         &self,
         after: Option<&str>,
@@ -146,15 +162,18 @@ impl ChatClient {
     /// Leaves the room.
     ///
     /// # Errors
-    /// If the session is in no room, or the server does not answer.
+    ///
+    /// If the session is in no room, or the server does not respond.
     pub fn leave(&self) -> impl Future<Output = Result<(), ClientError>> + use<> {
         let answer = self.ask(routes::LEAVE, &json!({}));
         async { answer.await.map(drop) }
     }
 
-    /// Asks anything, and gives back the answer's body if its `code` is 200, or missing without an `error`.
+    /// Sends a request, and returns the response's body if its `code` is 200, or missing without an
+    /// `error`.
     ///
     /// # Errors
+    ///
     /// If the code is another one, and as [`ChatClient::request`].
     pub fn ask<B: Serialize>(
         &self,
@@ -173,16 +192,19 @@ impl ChatClient {
         }
     }
 
-    /// Asks anything, and gives back the answer's body whatever it says.
+    /// Sends a request, and returns the response's body whatever its code is.
     ///
     /// # Errors
-    /// If it cannot be sent, no answer comes, or the answer is no JSON object.
+    ///
+    /// If it cannot be sent, no response comes, or the response is no JSON object.
     pub fn request<B: Serialize>(
         &self,
         route: &str,
         body: &B,
     ) -> impl Future<Output = Result<Value, ClientError>> + use<B> {
         let (sender, answer) = oneshot::channel();
+        // Queued now, not at the first poll: futures that are polled in another order would reorder
+        // messages.
         let queued = self
             .encode(route, body)
             .and_then(|body| self.connection.queue(Command::Request { route: route.to_owned(), body, answer: sender }));
@@ -199,19 +221,21 @@ impl ChatClient {
         }
     }
 
-    /// Tells the server something that is not answered.
+    /// Sends a notify, which has no response.
     ///
     /// # Errors
-    /// If it cannot be sent, or the connection is closed or takes no more now.
+    ///
+    /// If it cannot be sent, the connection is closed, or the queue is full.
     pub fn notify(&self, route: &str, body: &impl Serialize) -> Result<(), ClientError> {
         let body = self.encode(route, body)?;
         self.connection.queue(Command::Notify { route: route.to_owned(), body })
     }
 
-    /// Sends bytes as one websocket frame, whatever they are. For tests of servers.
+    /// Sends bytes as one websocket frame, unchecked. For tests of servers.
     ///
     /// # Errors
-    /// If the connection is closed or takes no more now.
+    ///
+    /// If the connection is closed or the queue is full.
     pub fn send_raw(&self, frame: impl Into<bytes::Bytes>) -> Result<(), ClientError> {
         self.connection.queue(Command::Raw(frame.into()))
     }
@@ -222,14 +246,15 @@ impl ChatClient {
         self.connection.queue(Command::Close).ok();
     }
 
-    /// Drops the connection when what is queued is written, without a word to the server: what a lost network looks like.
-    /// For tests of servers.
+    /// Drops the connection once the queue is written, without a close frame: the server sees a
+    /// lost network. For tests of servers.
     pub fn cut(&self) {
         // As with `close`.
         self.connection.queue(Command::Cut).ok();
     }
 
-    /// The body as JSON. What cannot be sent is refused here, where it is the error of one call and not of the connection.
+    /// Encodes the body as JSON. Refuses what cannot be sent here, so that one call fails and not
+    /// the connection.
     fn encode<B: Serialize + ?Sized>(&self, route: &str, body: &B) -> Result<Bytes, ClientError> {
         if route.len() > MAX_ROUTE {
             return Err(WireError::RouteTooLong(route.len()).into());
@@ -264,10 +289,11 @@ const MAX_HEAD: usize = 1 + 5 + 1 + MAX_ROUTE;
 /// Longest body that a package can hold, in bytes.
 const MAX_BODY: usize = wire::MAX_BODY - MAX_HEAD;
 
-/// Longest body of a request that needs no room: servers close connections that send packages of 4 KiB before.
+/// Longest body of a request that needs no room: servers close connections that send packages of 4
+/// KiB before.
 const MAX_BODY_BEFORE_ENTER: usize = 4 * 1024 - MAX_HEAD;
 
-/// What an answer says. Pomelo's own may have no code, or only an `error`.
+/// Returns the code of a response. Pomelo's own servers may send no code, or only an `error`.
 fn code(answer: &Value) -> Result<u64, ClientError> {
     match (answer.get("code"), answer.get("error")) {
         (Some(code), _) => code.as_u64().ok_or_else(|| ClientError::Answer(format!("its code is {code}"))),

@@ -1,4 +1,4 @@
-//! One websocket and the task that owns it: handshake, heartbeats, requests and their answers.
+//! One websocket and the task that owns it: handshake, heartbeats, requests and their responses.
 
 use std::collections::{HashMap, VecDeque};
 use std::future::poll_fn;
@@ -36,7 +36,7 @@ const CLOSE: Duration = Duration::from_secs(2);
 
 type Socket = WebSocketStream<MaybeTlsStream<TcpStream>>;
 
-/// What the connection's task is to do.
+/// A command to the connection's task.
 #[derive(Debug)]
 pub(crate) enum Command {
     Request { route: String, body: Bytes, answer: oneshot::Sender<Value> },
@@ -54,7 +54,7 @@ pub(crate) struct Connection {
     _task: Arc<OwnedTask>,
 }
 
-/// Ends the task when nobody can use it any more.
+/// Ends the task when the last handle is dropped.
 #[derive(Debug)]
 struct OwnedTask(AbortHandle);
 
@@ -68,6 +68,7 @@ impl Connection {
     /// Connects and shakes hands.
     pub(crate) async fn open(address: &str, options: Options) -> Result<(Self, Events), ClientError> {
         let cannot = |reason: String| ClientError::Connect { address: address.to_owned(), reason };
+        // The library's defaults are 128 KiB for each.
         let config = WebSocketConfig::default().read_buffer_size(READ_BUFFER).write_buffer_size(READ_BUFFER);
         let url = format!("ws://{}/", address.parse::<Address>()?);
         let opening = async {
@@ -116,13 +117,13 @@ impl Connection {
         })
     }
 
-    /// What to say when the connection is closed.
+    /// Returns the error of a closed connection.
     pub(crate) fn closed(&self) -> ClientError {
         ClientError::Closed { kick: self.kick.lock().unwrap_or_else(PoisonError::into_inner).clone() }
     }
 }
 
-/// What the handshake said.
+/// The server's handshake.
 struct Greeting {
     dictionary: Option<Dictionary>,
     heartbeat: Option<Duration>,
@@ -160,18 +161,18 @@ async fn shake_hands(socket: &mut Socket) -> Result<Greeting, ClientError> {
     Ok(greeting)
 }
 
-/// Why the connection ends.
+/// The reason of a connection's end.
 #[derive(Debug, Error)]
 enum End {
     #[error("it was closed")]
     Closed,
-    #[error("it was to look lost")]
+    #[error("cut by the caller")]
     Cut,
-    #[error("nothing was heard for three heartbeats")]
+    #[error("no data for three heartbeats")]
     Silent,
     #[error("the server does not read")]
     Stuck,
-    #[error("events are not read as fast as they come")]
+    #[error("events are not read as fast as they arrive")]
     Lagging,
     #[error(transparent)]
     Failed(#[from] tungstenite::Error),
@@ -183,16 +184,17 @@ enum End {
 struct Line {
     sink: SplitSink<Socket, Frame>,
     stream: SplitStream<Socket>,
-    /// Frames to be written. No command is taken before it is empty, so the bound is that of the commands.
+    /// Frames to be written. No command is taken before it is empty, so the bound is that of the
+    /// commands.
     unsent: VecDeque<Bytes>,
-    /// When everything has to be written, if anything is not.
+    /// The deadline of the present write, if there is one.
     write_by: Option<Instant>,
     write_timeout: Duration,
-    /// How the connection ends when everything is written.
+    /// The end that follows the present write.
     ending: Option<End>,
     dictionary: Option<Dictionary>,
     heartbeat: Option<Duration>,
-    /// When our next heartbeat is due.
+    /// The time of the next heartbeat to send.
     beat_at: Option<Instant>,
     heard_at: Instant,
     waiting: HashMap<u32, oneshot::Sender<Value>>,
@@ -212,14 +214,15 @@ impl Line {
         self.waiting.clear();
         drop(commands);
         if !matches!(end, End::Failed(_) | End::Cut) {
-            // The server may be gone already.
+            // A server that closed its side first makes this fail, and that is fine.
             timeout(CLOSE, self.sink.close()).await.ok();
         }
-        // There is a place for it; only a reader that is gone does not get it.
+        // The queue keeps one place for it; the send fails only if the reader was dropped.
         self.events.try_send(Event::Closed).ok();
     }
 
-    /// One thing that happens. Writing never keeps from reading: else both sides might wait for the other to read.
+    /// Handles one event. Reads also while a write waits: else both sides could wait for the other
+    /// to read.
     async fn step(&mut self, commands: &mut mpsc::Receiver<Command>) -> Result<(), End> {
         let wake_at = self.wake_at();
         tokio::select! {
@@ -229,6 +232,8 @@ impl Line {
                 Some(Ok(Frame::Close(_))) | None => Err(End::Closed),
                 Some(Err(error)) => Err(error.into()),
             },
+            // Commands wait while a write is in progress, so the queue of commands bounds the
+            // memory of unsent frames.
             command = commands.recv(), if self.unsent.is_empty() && self.ending.is_none() => match command {
                 Some(command) => self.perform(command, commands),
                 None => Err(End::Closed),
@@ -274,6 +279,8 @@ impl Line {
                 Command::Request { route, body, answer } => {
                     // Ids begin at 1: 0 would be a notify.
                     self.next_id = self.next_id.checked_add(1).unwrap_or(1);
+                    // The entry is made before the frame is written: the response may arrive before
+                    // the write returns.
                     self.waiting.insert(self.next_id, answer);
                     Message::Request { id: self.next_id, route: self.abbreviate(route), body }.encode_package()?
                 }
@@ -293,7 +300,7 @@ impl Line {
             self.send(frame);
             next = more.try_recv().ok();
         }
-        // Answers that nobody awaits any more are not waited for.
+        // A dropped future would leave its entry here for ever.
         self.waiting.retain(|_, answer| !answer.is_closed());
         Ok(())
     }
@@ -331,7 +338,7 @@ impl Line {
         match Message::decode(body)? {
             Message::Response { id, body } => {
                 if let Some(answer) = self.waiting.remove(&id) {
-                    // Who gave up waiting needs no answer.
+                    // A caller that timed out has dropped its receiver.
                     answer.send(json(&body)).ok();
                 }
                 Ok(())
@@ -351,13 +358,16 @@ impl Line {
         }
     }
 
-    /// Hands an event over. Nothing is left out silently: a reader that lags behind loses the connection.
+    /// Queues an event. Closes the connection of a reader that lags behind, so that no event is
+    /// dropped silently.
     fn tell(&self, event: Event) -> Result<(), End> {
         // The last place is for the end.
+        // An unbounded queue would grow without limit, and a dropped event would leave the caller
+        // with a wrong view of the room. A lost connection is visible, and a resume repairs it.
         if self.events.capacity() <= 1 && !self.events.is_closed() {
             return Err(End::Lagging);
         }
-        // It fails if nobody wants events.
+        // It fails only if the reader was dropped.
         self.events.try_send(event).ok();
         Ok(())
     }
@@ -374,12 +384,12 @@ async fn write(sink: &mut SplitSink<Socket, Frame>, unsent: &mut VecDeque<Bytes>
     sink.flush().await
 }
 
-/// A body; what is no JSON is nothing.
+/// Parses a body; `Null` if it is no JSON.
 fn json(body: &[u8]) -> Value {
     serde_json::from_slice(body).unwrap_or(Value::Null)
 }
 
-/// Waits until then; for ever, if there is no such time.
+/// Waits until this time; for ever without one.
 async fn until(time: Option<Instant>) {
     match time {
         Some(time) => sleep_until(time).await,

@@ -1,29 +1,29 @@
-//! What can go wrong, and whose fault it is.
+//! Errors of the client library.
 
 use thiserror::Error;
 use wire::WireError;
 
-/// Why something did not happen.
+/// An error of a connection or a request.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 pub enum ClientError {
-    /// The server said no.
+    /// The server refused the request.
     #[error("refused ({code}): {reason}")]
     Refused {
-        /// What its answer has as `code`.
+        /// The `code` of the response.
         code: u64,
-        /// What its answer has as `reason`; empty from servers that give none.
+        /// The `reason` of the response; empty from servers that send none.
         reason: String,
     },
-    /// No answer in time. Whether the server acted is unknown.
+    /// No response in time. The outcome is unknown.
     #[error("no answer in time")]
     TimedOut,
-    /// The connection is closed, or was before an answer came. Whether the server acted is unknown.
+    /// The connection is closed, or closed before a response. The outcome is unknown.
     #[error("the connection is closed{}", .kick.as_ref().map(|reason| format!(": {reason}")).unwrap_or_default())]
     Closed {
-        /// Why the server kicked us, if it did.
+        /// The reason if the server kicked this session.
         kick: Option<String>,
     },
-    /// More is asked than the connection takes.
+    /// The queue of requests is full.
     #[error("too many requests wait to be sent")]
     Busy,
     /// A request's body is longer than servers take. Nothing was sent.
@@ -31,24 +31,26 @@ pub enum ClientError {
     TooLong {
         /// Bytes of the body as JSON.
         len: usize,
-        /// The most that may be sent: [`crate::Options::max_body`], and less where a room is entered.
+        /// The most that may be sent: [`crate::Options::max_body`], and less where a room is
+        /// entered.
         max: usize,
     },
-    /// There is no server, or none that speaks websocket.
+    /// No server that speaks websocket was found at the address.
     #[error("cannot connect to {address}: {reason}")]
     Connect {
         /// `host:port`.
         address: String,
-        /// What the attempt met.
+        /// The cause.
         reason: String,
     },
     /// The server refused the handshake.
     #[error("the server refused the handshake with code {0}")]
     Handshake(u64),
-    /// Bytes and values do not fit the protocol: what the server sent, or, from [`WireError::RouteTooLong`] on, what was to be sent.
+    /// Bytes and values do not fit the protocol: what the server sent, or, from
+    /// [`WireError::RouteTooLong`] on, what was to be sent.
     #[error("this is not the protocol: {0}")]
     Protocol(#[from] WireError),
-    /// The server's answer is not what the request asks for.
+    /// The response does not fit the request.
     #[error("the server's answer makes no sense: {0}")]
     Answer(String),
 }

@@ -1,4 +1,4 @@
-//! What a client is told without asking.
+//! Pushes of the server, as events.
 
 use serde::Deserialize;
 use serde_json::Value;
@@ -10,51 +10,53 @@ use wire::routes;
 pub struct Chat {
     /// Its text.
     pub msg: String,
-    /// Who said it.
+    /// The sender's name.
     pub from: String,
     /// `*`, or our name if it is a whisper.
     pub target: String,
     /// The room.
     #[serde(default)]
     pub rid: String,
-    /// Where it stands in the room's log; 0 from servers that do not say.
+    /// The position in the room's log; 0 from servers that do not send it.
     #[serde(default)]
     pub seq: u64,
-    /// When it was committed, in Unix milliseconds; 0 from servers that do not say.
+    /// The time of the commit, in Unix milliseconds; 0 from servers that do not send it.
     #[serde(default)]
     pub time: u64,
 }
 
-/// Messages of the room that will not be told.
+/// A gap: messages of the room that the server does not push.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 pub struct Gap {
     /// The room.
     pub rid: String,
-    /// Everything up to this `seq` was told; it is one of an older epoch if `epoch` is new.
+    /// Everything up to this `seq` was pushed. It belongs to an older epoch if `epoch` is new.
     pub from: u64,
-    /// What is up to this `seq` may be gone for good; [`crate::History::After`] `from` gives what is not, in the same epoch.
+    /// Messages up to this `seq` may be lost for good; [`crate::History::After`] `from` returns
+    /// those that are not, in the same epoch.
     pub to: u64,
-    /// The life of the log that `to` belongs to.
+    /// The epoch of the log that `to` belongs to.
     pub epoch: u64,
 }
 
 /// Something that happened.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Event {
-    /// Somebody spoke.
+    /// A message or whisper.
     Chat(Chat),
-    /// Somebody came.
+    /// A member joined.
     Add(String),
-    /// Somebody went.
+    /// A member left.
     Leave(String),
-    /// Messages will not be told.
+    /// Messages are missing.
     Gap(Gap),
-    /// The room is large, or was.
+    /// The member count of a room that is large, or was.
     Members {
-        /// How many are in it.
+        /// The member count.
         total: u64,
-        /// Whether each coming and going is told from now on. If so, who keeps a list reads it again with
-        /// [`crate::ChatClient::members`]: it may lack what happened meanwhile.
+        /// True if the server pushes each join and leave from now on. If so, a client with a member
+        /// list must read it again with [`crate::ChatClient::members`]: members may have joined or
+        /// left in between.
         names: bool,
     },
     /// Another push.
@@ -66,12 +68,13 @@ pub enum Event {
     },
     /// The server is about to close the connection, for this reason.
     Kicked(String),
-    /// The connection is closed; nothing comes after this.
+    /// The connection is closed. This is the last event.
     Closed,
 }
 
 impl Event {
-    /// Reads the body of a push. What does not have the form of its route is [`Event::Other`].
+    /// Parses the body of a push. Returns [`Event::Other`] if it does not have the form of its
+    /// route.
     pub(crate) fn of_push(route: String, body: Value) -> Self {
         let user = || body.get("user").and_then(Value::as_str).map(str::to_owned);
         let known = match route.as_str() {
@@ -90,12 +93,13 @@ impl Event {
     }
 }
 
-/// Events in the order in which they came.
+/// Events in the order of their arrival.
 #[derive(Debug)]
 pub struct Events(pub(crate) mpsc::Receiver<Event>);
 
 impl Events {
-    /// The next event; `None` after [`Event::Closed`], or if the connection's last handle was dropped.
+    /// The next event; `None` after [`Event::Closed`], or if the connection's last handle was
+    /// dropped.
     pub async fn next(&mut self) -> Option<Event> {
         self.0.recv().await
     }

@@ -8,7 +8,7 @@ use serde_json::json;
 
 use crate::{ChatClient, ClientError, Options, routes};
 
-/// Where a connector is.
+/// The address of a connector.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 pub struct Address {
     /// Its host.
@@ -18,7 +18,7 @@ pub struct Address {
 }
 
 impl fmt::Display for Address {
-    /// As `host:port`, an IPv6 address in brackets.
+    /// Writes `host:port`, with an IPv6 address in brackets.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self { host, port } if host.contains(':') && !host.starts_with('[') => write!(f, "[{host}]:{port}"),
@@ -53,10 +53,11 @@ impl FromStr for Address {
     }
 }
 
-/// Asks the gate at `host:port`, or such a URL, which connector `uid` is to use.
+/// Requests the connector of `uid` from the gate at `host:port`, or such a URL.
 ///
 /// # Errors
-/// If the gate is not there, does not answer, or knows no connector.
+///
+/// If the gate is not there, does not respond, or knows no connector.
 pub async fn query_entry(gate: &str, uid: &str, options: &Options) -> Result<Address, ClientError> {
     let (connection, _events) = ChatClient::connect(gate, options.clone()).await?;
     let answer = connection.ask(routes::QUERY_ENTRY, &json!({ "uid": uid })).await?;

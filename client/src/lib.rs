@@ -1,4 +1,5 @@
-//! A client of Shaddock: find a connector through the gate, enter a room, speak, and hear what others say.
+//! A client of Shaddock: finds a connector through the gate, enters a room, sends messages, and
+//! receives those of other members.
 //!
 //! ```no_run
 //! # async fn example() -> Result<(), client::ClientError> {
@@ -32,18 +33,20 @@ pub use gate::{Address, query_entry};
 pub use wire::routes;
 pub use wire::text::without_display_controls;
 
-/// How a client behaves.
+/// Options of a connection.
 #[derive(Debug, Clone)]
 pub struct Options {
     /// Time for TCP, websocket and handshake together.
     pub connect_timeout: Duration,
-    /// Time for the answer to a request.
+    /// Time for the response to a request.
     pub request_timeout: Duration,
-    /// Events that may wait to be read. A reader that is further behind loses its connection, not single events.
+    /// Events that may wait to be read. A reader that is further behind loses its connection, not
+    /// single events.
     pub event_queue: usize,
-    /// Bytes of a request's body as JSON; a longer one is refused here, since servers close connections that send it.
+    /// Bytes of a request's body as JSON; a longer one is refused here, since servers close
+    /// connections that send it.
     pub max_body: usize,
-    /// Whether heartbeats are sent; without, the server closes the connection in time. For tests.
+    /// Sends heartbeats. Without them the server closes the connection in time. For tests.
     pub heartbeats: bool,
 }
 

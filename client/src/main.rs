@@ -1,4 +1,5 @@
-//! A chat in a terminal: lines typed are said, what happens is printed. Works with a pipe on stdin as well.
+//! A chat in a terminal: sends each typed line, prints each event. Works with a pipe on stdin as
+//! well.
 
 mod screen;
 
@@ -13,7 +14,7 @@ use tokio::io::{AsyncBufReadExt, BufReader, Split, Stdin};
 use crate::screen::Screen;
 
 const HELP: &str =
-    "lines are said to all; /w NAME TEXT whispers, /who asks who is here, /room NAME moves, /leave, /quit";
+    "lines are sent to all; /w NAME TEXT whispers, /who lists the members, /room NAME moves, /leave, /quit";
 
 /// Names that a line shows.
 const NAMES: usize = 20;
@@ -44,9 +45,9 @@ struct Terminal {
     input: Input,
 }
 
-/// What came from stdin.
+/// Counts of the lines from stdin.
 struct Input {
-    /// No keyboard: the lines stand in a file, or come from a program.
+    /// True if the lines come from a file or a program.
     is_piped: bool,
     lines: u64,
     /// The numbers of the lines that were refused.
@@ -100,7 +101,7 @@ impl Terminal {
     async fn run(&mut self, mut lines: Split<BufReader<Stdin>>) -> anyhow::Result<()> {
         loop {
             tokio::select! {
-                // What was told before a line was typed is printed before it.
+                // Events that arrived before a line was typed are printed before it.
                 biased;
                 event = self.events.next() => match event {
                     Some(event) => self.show(event)?,
@@ -113,9 +114,9 @@ impl Terminal {
                 },
             }
         }
-        // Who is in no room has none to leave.
+        // It fails if the session is in no room.
         self.chat.leave().await.ok();
-        // What was said last may have been told only now.
+        // The push of the last message may have arrived only now.
         while let Some(event) = self.events.try_next() {
             self.show(event)?;
         }
@@ -138,7 +139,7 @@ impl Terminal {
             (true, _) => Err(error),
             (false, true) => {
                 self.input.refused.push(number);
-                // A person sees the line above; of a file, it has to be said which one it is.
+                // At a keyboard the line is on the screen above. A line of a file needs its number.
                 Ok(self.screen.say(&format!("! {error}; line {number}: {}", start_of(line)))?)
             }
             (false, false) => Ok(self.screen.say(&format!("! {error}"))?),

@@ -4,7 +4,7 @@ use std::io::{self, Write};
 
 use client::without_display_controls;
 
-/// Where lines go.
+/// The terminal's standard output.
 pub(crate) struct Screen;
 
 impl Screen {

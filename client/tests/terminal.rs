@@ -1,4 +1,4 @@
-//! The terminal chat as people use it: two of them talk through a cluster.
+//! The terminal chat end to end: two users through a cluster.
 #![expect(clippy::unwrap_used, clippy::panic, reason = "a test")]
 
 use std::net::{IpAddr, Ipv4Addr};
@@ -53,7 +53,7 @@ impl Terminal {
         }
     }
 
-    /// Ends the input; returns whether the program says that all is well, and what it complains of.
+    /// Ends the input; returns true if the program ends with status 0, and its stderr.
     async fn ends(mut self) -> (bool, String) {
         drop(self.keyboard.take());
         let status = timeout(DEADLINE, self.child.wait()).await.unwrap().unwrap();
@@ -113,7 +113,7 @@ async fn two_terminals_talk() {
 }
 
 #[tokio::test]
-async fn what_is_wrong_is_said_in_words() {
+async fn errors_are_shown_as_text() {
     let (cluster, gate) = cluster().await;
     let mut ann = Terminal::start(&gate, "ann", "lobby");
     ann.shows("you are in lobby").await;
@@ -128,7 +128,7 @@ async fn what_is_wrong_is_said_in_words() {
 
 /// Servers close connections that send a package of 64 KiB, or of 4 KiB before a room is entered.
 #[tokio::test]
-async fn lines_that_are_too_long_are_refused_and_the_next_ones_are_said() {
+async fn lines_that_are_too_long_are_refused_and_the_next_ones_are_sent() {
     let (cluster, gate) = cluster().await;
     let mut bob = Terminal::start(&gate, "bob", "lobby");
     bob.shows("you are in lobby").await;
@@ -176,7 +176,7 @@ async fn each_piped_line_that_was_refused_is_named() {
     cluster.stop().await;
 }
 
-/// As the servers' greeting has it, and as a browser shows the page.
+/// Forms of the greeting's URL, and of the browser's address bar.
 #[tokio::test]
 async fn the_gate_may_be_written_as_a_url() {
     let (cluster, gate) = cluster().await;

@@ -7,20 +7,21 @@ use cluster::LogKind;
 use model::ids::{IdError, RoomId, ServerId};
 use runtime::config::{Config, ConfigError, Overrides};
 
-/// A chat backend: gates, connectors and chat servers of a servers.json. Without a command it runs them.
+/// A chat backend: gates, connectors and chat servers of a servers.json. Without a command it runs
+/// them.
 // No `Debug`, nor below: the URLs of NATS servers may hold a password.
 #[derive(Parser)]
 #[command(name = "shaddock", version)]
 pub(crate) struct Args {
-    /// What all commands take.
+    /// Options of all commands.
     #[command(flatten)]
     pub(crate) options: Options,
-    /// What to do instead of running servers.
+    /// The command to run instead of servers.
     #[command(subcommand)]
     pub(crate) command: Option<Command>,
 }
 
-/// What all commands take; what does not concern a command is ignored by it.
+/// Options of all commands. A command ignores those that do not concern it.
 #[derive(clap::Args)]
 pub(crate) struct Options {
     /// Environment, a key of servers.json
@@ -29,7 +30,8 @@ pub(crate) struct Options {
     /// Directory of servers.json and settings.toml
     #[arg(long, global = true, value_name = "DIR", env = "SHADDOCK_CONFIG", default_value = "config")]
     pub(crate) config: PathBuf,
-    /// URL of a NATS server, or of several, separated by commas; without it all servers run in this process and need no broker
+    /// URL of a NATS server, or of several, separated by commas; without it all servers run in this
+    /// process and need no broker
     // It may hold a password, which --help must not show.
     #[arg(long, global = true, value_name = "URL", env = "SHADDOCK_NATS", hide_env_values = true)]
     pub(crate) nats: Option<String>,
@@ -39,23 +41,26 @@ pub(crate) struct Options {
     /// Run this server alone
     #[arg(long, global = true, value_name = "ID", value_parser = server_id)]
     pub(crate) only: Option<ServerId>,
-    /// Change a setting, above settings.toml and environment variables; for example room.max_members=500
+    /// Change a setting, above settings.toml and environment variables; for example
+    /// room.max_members=500
     #[arg(long, global = true, value_name = "KEY=VALUE", value_parser = setting)]
     pub(crate) set: Vec<(String, String)>,
 }
 
-/// What to do instead of running servers.
+/// The command to run instead of servers.
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
     /// Check the configuration and print who listens where
     Check,
     /// Print MessagePack of stdin as JSON, for `nats sub --translate 'shaddock decode'`
     Decode {
-        /// Print each of many messages as it comes: `nats sub --raw 'chat.>' | shaddock decode --stream`
+        /// Print each of many messages as it comes: `nats sub --raw 'chat.>' | shaddock decode
+        /// --stream`
         #[arg(long)]
         stream: bool,
     },
-    /// Write what is missing of the servers' keys: ID.seed for each, and keys.json with the public keys of all
+    /// Write what is missing of the servers' keys: ID.seed for each, and keys.json with the public
+    /// keys of all
     Keys {
         /// Directory of the keys; what is there stays
         #[arg(value_name = "DIR")]
@@ -67,21 +72,24 @@ pub(crate) enum Command {
         #[arg(required = true, value_name = "RID", value_parser = room_id)]
         rooms: Vec<RoomId>,
     },
-    /// Ask the servers on this machine whether they are ready, and fail if one is not; for health checks
+    /// Ask the servers on this machine whether they are ready, and fail if one is not; for health
+    /// checks
     Ready,
-    /// Write passwords, keys and NATS users for the servers of the environment, those that are missing; have NATS reload the users
+    /// Write passwords, keys and NATS users for the servers of the environment, those that are
+    /// missing; have NATS reload the users
     Setup {
         /// Directory with all of it
         #[arg(value_name = "DIR")]
         directory: PathBuf,
-        /// Print the options with which this user signs in (`tracer`, `operator`, or a server), and write nothing
+        /// Print the options with which this user signs in (`tracer`, `operator`, or a server), and
+        /// write nothing
         #[arg(value_name = "USER", value_parser = server_id)]
         user: Option<ServerId>,
     },
 }
 
 impl Options {
-    /// Where the log is kept, said or not.
+    /// Returns the storage of the log: the option, or the default that fits the bus.
     pub(crate) fn log(&self) -> LogKind {
         let usual = if self.nats.is_some() { LogKind::JetStream } else { LogKind::Memory };
         self.log.unwrap_or(usual)
@@ -128,7 +136,7 @@ mod tests {
     }
 
     #[test]
-    fn the_log_is_where_the_bus_is_unless_said_otherwise() {
+    fn the_log_is_where_the_bus_is_unless_an_option_sets_it() {
         let log = |line: &str| Args::try_parse_from(line.split(' ')).unwrap().options.log();
         assert_eq!(log("shaddock"), LogKind::Memory);
         assert_eq!(log("shaddock --nats a"), LogKind::JetStream);

@@ -1,4 +1,5 @@
-//! The listeners of servers: bound before anything is started, so that a taken port is said first.
+//! Listeners of servers. All are bound before a server starts, so a taken port fails the start
+//! before anything runs.
 
 use std::io;
 use std::net::{IpAddr, SocketAddr};
@@ -13,18 +14,18 @@ use tokio::net::TcpListener;
 pub(crate) struct BoundServer {
     pub(crate) server: Server,
     pub(crate) role: Role,
-    /// Where operators ask, if its entry has a `port`.
+    /// The admin listener, if its entry has a `port`.
     pub(crate) admin: Option<TcpListener>,
 }
 
-/// What a server does, with the listener for its clients.
+/// The role of a server, with its listener for clients.
 pub(crate) enum Role {
     Gate(TcpListener),
     Connector(TcpListener),
     Chat,
 }
 
-/// A field of `servers.json` that says a port, and the setting that says the address.
+/// The field of `servers.json` with a port, and the setting with its address.
 #[derive(Clone, Copy)]
 struct Field {
     port: &'static str,
@@ -35,7 +36,7 @@ const CLIENTS: Field = Field { port: "clientPort", bind: "bind" };
 const ADMIN: Field = Field { port: "port", bind: "admin.bind" };
 
 impl BoundServer {
-    /// Binds every wanted server, and notes the ports that the system chose.
+    /// Binds the listeners of every wanted server, and notes the ports that the system chose.
     pub(crate) async fn bind_all(
         servers: &mut Servers,
         settings: &Settings,
@@ -73,7 +74,7 @@ impl BoundServer {
         Ok(Self { server, role, admin })
     }
 
-    /// The listeners at which its health is asked for.
+    /// Returns the listeners that serve health checks.
     pub(crate) fn health_listeners(&self) -> impl Iterator<Item = &TcpListener> {
         let gate = if let Role::Gate(listener) = &self.role { Some(listener) } else { None };
         self.admin.iter().chain(gate)

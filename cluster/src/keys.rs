@@ -21,8 +21,8 @@ pub fn own_servers(servers: &Servers, only: Option<&ServerId>) -> BTreeSet<Serve
 
 /// Reads the keys that the settings want.
 ///
-/// Without a broker there is nothing to sign: no other process can publish on the bus of this one. So one `settings.toml` is good
-/// for a cluster and for a developer's single process.
+/// Without a broker there is nothing to sign: no other process can publish on the bus of this one.
+/// So one `settings.toml` is good for a cluster and for a developer's single process.
 pub(crate) fn start_signing(
     environment: &str,
     settings: &RpcSettings,

@@ -1,4 +1,5 @@
-//! Starts the servers of an environment, or one of them, and stops them in order: gates, connectors, chat servers, bus.
+//! Starts the servers of an environment, or one of them, and stops them in order: gates,
+//! connectors, chat servers, bus.
 
 mod start_retries;
 
@@ -40,7 +41,7 @@ use crate::keys;
 /// Time that the bus has to deliver what was accepted, when all servers ended.
 const DRAIN: Duration = Duration::from_secs(5);
 
-/// Where the rooms' log is kept.
+/// The storage of the rooms' log.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub enum LogKind {
     /// In the NATS server's JetStream, on disk: outlives every process
@@ -50,14 +51,14 @@ pub enum LogKind {
     Memory,
 }
 
-/// What to start.
+/// The servers to start, and their bus and log.
 #[derive(Clone)]
 pub struct Plan {
     /// The configuration, checked.
     pub config: Config,
     /// URL of the NATS server; none for the bus inside this process.
     pub nats: Option<String>,
-    /// Where the log is kept; JetStream needs `nats`.
+    /// The storage of the log; JetStream needs `nats`.
     pub log: LogKind,
     /// The one server to start; none for all of them.
     pub only: Option<ServerId>,
@@ -89,28 +90,32 @@ pub struct Cluster {
 struct RunningServer {
     kind: &'static str,
     lifecycle: Lifecycle,
-    /// Of its admin listener, which answers for as long as there is something to say of the server.
+    /// Owns the admin listener, which stops after the server: until then operators can see why it
+    /// does not end.
     admin: Lifecycle,
 }
 
-/// Time for questions of operators that are being answered when all else has ended.
+/// Time for operators' requests that are in progress when all else has ended.
 const LAST_RESPONSES: Duration = Duration::from_millis(200);
 
-/// The types of servers that are ours, in the order in which they stop: whoever is asked by others stops after them.
+/// The server types of this program, in the order of stopping: a server stops before the servers
+/// that it sends requests to.
 const STOP_ORDER: [&str; 3] = [GATE, CONNECTOR, CHAT];
 
 impl Cluster {
-    /// Starts what the plan says. When this returns, clients can connect.
+    /// Starts the servers of the plan. When this returns, clients can connect.
     ///
     /// # Errors
-    /// If a server of the plan is not in the configuration, an address is taken, or the bus or the log is not
-    /// there. Nothing that was started is left running then.
+    ///
+    /// If a server of the plan is not in the configuration, an address is taken, or the bus or the
+    /// log is not there. Nothing that was started is left running then.
     pub async fn start(plan: Plan) -> anyhow::Result<Self> {
         let Plan { config, nats, log, only } = plan;
         check_only(&config, nats.as_deref(), only.as_ref())?;
         let Config { mut servers, settings, environment } = config;
         let own = keys::own_servers(&servers, only.as_ref());
         let (signing_keeper, signing) = keys::start_signing(&environment, &settings.rpc, nats.is_some(), &own)?;
+        // All listeners before any server: a taken port must not leave half of a cluster running.
         let bound = BoundServer::bind_all(&mut servers, &settings, |id| only.as_ref().is_none_or(|only| only == id));
         let bound = bound.await.into_iter().collect::<anyhow::Result<Vec<BoundServer>>>()?;
         let metrics = Metrics::new();
@@ -118,6 +123,8 @@ impl Cluster {
         let connecting = async {
             let bus = bus(nats.as_deref(), &settings, name, &metrics).await?;
             payload::check(&settings, bus.max_payload())?;
+            // An account or a user may have a smaller limit, which the broker reveals only by
+            // closing the connection.
             payload::prove(&bus, Duration::from_secs(settings.nats.connect_secs.into())).await?;
             anyhow::Ok(bus)
         };
@@ -149,14 +156,16 @@ impl Cluster {
         Ok(cluster)
     }
 
-    /// Goes on with other servers: starts those of this process that are new, tells all who is there, and stops those that are
-    /// not any more. Rooms move to their new homes with their log and members.
+    /// Applies a changed server list: starts new servers of this process, informs all servers, and
+    /// stops removed ones. Rooms move to their new homes with their log and members.
     ///
-    /// A process that runs a single server does not start or end it by this; without an entry it owns nothing.
+    /// A process that runs a single server neither starts nor stops it here. A server without an
+    /// entry owns nothing.
     ///
     /// # Errors
-    /// If a new server cannot start; all else is done nevertheless, and [`Self::retry_failed_starts`] tries it
-    /// again.
+    ///
+    /// If a new server cannot start. All else is done nevertheless, and
+    /// [`Self::retry_failed_starts`] tries it again.
     pub async fn apply_servers(&mut self, mut servers: Servers) -> anyhow::Result<()> {
         let before = self.keeper.now();
         for (_, old) in before.all().filter(|(_, old)| self.running.contains_key(&old.id)) {
@@ -171,7 +180,9 @@ impl Cluster {
             self.reload_keys_for(&servers).and_then(Result::err).map(anyhow::Error::from).into_iter().collect();
         let new: Vec<ServerId> = keys::own_servers(&servers, self.only.as_ref()).into_iter().collect();
         let new: Vec<ServerId> = new.into_iter().filter(|id| !self.running.contains_key(id)).collect();
-        // Those that cannot listen may want a port of a server that is removed below.
+        // A new server may want the port of a removed one, which stops below; it is started after
+        // that.
+        // Bound before the list is published, so that the list has the ports that the system chose.
         let bound = BoundServer::bind_all(&mut servers, &self.node.settings, |id| new.contains(id)).await;
         let (count, chats) = (servers.all().count(), servers.chat().len());
         info!(servers = count, chats, "the servers are other ones now");
@@ -194,10 +205,11 @@ impl Cluster {
         Ok(())
     }
 
-    /// Goes on with other keys, if their files changed since the last look.
+    /// Applies changed keys, if their files changed since the last read.
     ///
     /// # Errors
-    /// If they cannot be used; the keys of before stay.
+    ///
+    /// If the keys are invalid; the keys of before stay.
     pub fn reload_keys(&mut self) -> Option<Result<(), KeyFileError>> {
         self.reload_keys_for(&self.keeper.now())
     }
@@ -259,23 +271,24 @@ impl Cluster {
         stop_in_order(removed, self.grace()).await;
     }
 
-    /// The servers, with the ports that were taken where the configuration says 0.
+    /// Returns the servers, with the chosen ports where the configuration has 0.
     pub fn servers(&self) -> Arc<Servers> {
         self.keeper.now()
     }
 
-    /// What wakes up whoever looks at the configuration: another process seems to see other servers.
+    /// Returns the notification that another process seems to have a different server list, so the
+    /// configuration must be read again.
     pub fn recheck_requests(&self) -> Arc<Notify> {
         self.keeper.recheck_requests()
     }
 
-    /// What is counted in this process.
+    /// Returns the metrics of this process.
     pub fn metrics(&self) -> &Arc<Metrics> {
         &self.node.metrics
     }
 
-    /// Completes when a task of a server, or of the bus, failed: clients are not served any more, and
-    /// the process is to stop.
+    /// Completes when a task of a server, or of the bus, failed: clients are not served any more,
+    /// and the process is to stop.
     pub fn failed(&self) -> impl Future<Output = ()> + Send + use<> {
         let (failed, bus) = (self.node.lifecycle.failed(), self.node.bus.clone());
         async move {
@@ -290,8 +303,10 @@ impl Cluster {
         Duration::from_secs(self.node.settings.lifecycle.grace_secs.into())
     }
 
-    /// A server that runs alone hands over to others what it does. Where all end together, there is nobody to take it.
+    /// Drains the servers of this process: they hand over their rooms and sessions. Does nothing if
+    /// the process runs all servers, since no other process can take over.
     async fn drain_servers(&self) {
+        // Where all servers end together, no other process can take rooms or sessions over.
         if self.only.is_none() {
             return;
         }
@@ -300,14 +315,16 @@ impl Cluster {
         let can = |running: &&RunningServer| running.kind != GATE && !running.lifecycle.is_broken();
         for RunningServer { kind, lifecycle, .. } in self.running.values().filter(can) {
             if !lifecycle.drain(most).await {
-                warn!(kind, "a server did not hand over all in time: what is left is found by its absence");
+                warn!(kind, "a server did not hand over everything in time: failure detection covers the rest");
             }
         }
     }
 
-    /// Stops in order, each kind of server when the one before has ended. Nothing is left running afterwards.
+    /// Stops in order, each kind of server when the one before has ended. Nothing is left running
+    /// afterwards.
     ///
-    /// What clients were promised is kept unless a server needs more than its grace time, which is logged.
+    /// What clients were promised is kept unless a server needs more than its grace time, which is
+    /// logged.
     pub async fn stop(self) {
         self.drain_servers().await;
         self.end().await;
@@ -323,16 +340,18 @@ impl Cluster {
     }
 }
 
-/// The order of starting: who is asked by others comes first; gates send users to connectors at once.
+/// Sorts by the order of starting: a server starts after the servers that it sends requests to.
+/// Gates are last, since they send users to connectors at once.
 fn sorted_by_start_order(mut servers: Vec<BoundServer>) -> Vec<BoundServer> {
     servers.sort_by_key(|bound| std::cmp::Reverse(STOP_ORDER.iter().position(|kind| *kind == bound.kind())));
     servers
 }
 
-/// Answers health checks of servers until they can be started: a supervisor must not end a process
-/// because its broker is away.
+/// Serves health checks while the bus connects.
 async fn answer_probes_during<T>(bound: &[BoundServer], connecting: impl Future<Output = T>) -> T {
     let probing = Lifecycle::new();
+    // A supervisor that got no answer would restart the process while its broker is away, and each
+    // restart would only repeat the wait.
     let answer = |listener| admin::serve(listener, admin::health_router_without_bus(), probing.clone());
     let answers = join_all(bound.iter().flat_map(BoundServer::health_listeners).map(answer));
     let connected = tokio::select! {
@@ -355,7 +374,7 @@ async fn stop_in_order(servers: Vec<RunningServer>, grace: Duration) {
     }
     servers.iter().for_each(|server| server.admin.begin_stop());
     for server in servers {
-        // Who asks too slowly is not waited for.
+        // A slow HTTP client must not delay the end of the process.
         server.admin.stop(LAST_RESPONSES).await;
     }
 }
@@ -370,6 +389,8 @@ fn keep_address(servers: &mut Servers, old: &Server) {
         if *new != old_port && *new != Some(0) {
             warn!(id = %old.id, "{field} changed: restart the server for it to listen there");
         }
+        // The entry must have the port that clients reach, or the gate would send them to a closed
+        // one.
         *new = old_port;
     }
     servers.replace(new);

@@ -1,4 +1,5 @@
-//! Starts and stops the servers of an environment; what the program `shaddock` and the end-to-end tests share.
+//! Starts and stops the servers of an environment; what the program `shaddock` and the end-to-end
+//! tests share.
 
 mod bind;
 pub mod keys;

@@ -1,13 +1,12 @@
-//! The filter of the log. Refuses words that would filter everything out: a level that does not
-//! exist is a target for the library that reads filters, and not one line comes from it.
+//! The filter of the log. Refuses words that would filter everything out: the library reads a level
+//! that does not exist as a target, and no line comes from that.
 
 use std::ffi::OsStr;
 
 use anyhow::{Context, bail};
 use tracing_subscriber::EnvFilter;
 
-/// The filter unless `SHADDOCK_LOG` says otherwise. async-nats has an event line for each dropped
-/// message; we count.
+/// The default filter. async-nats logs a line for each dropped message; a counter covers that.
 const LOGGED: &str = "info,async_nats=warn";
 
 /// Directives without a target.
@@ -47,7 +46,7 @@ pub(crate) fn read(variable: Option<&OsStr>) -> anyhow::Result<EnvFilter> {
             OTHERS.join(", ")
         );
     }
-    // Errors of the parts that are not named stay, unless a level says otherwise.
+    // Without a level of its own, a filter of parts would hide the errors of all other parts.
     let rest = (!directives.iter().any(|directive| is_level(directive))).then(|| "error".to_owned());
     parse(&rest.into_iter().chain(directives.into_iter().map(expanded)).collect::<Vec<_>>().join(","))
 }
@@ -56,7 +55,7 @@ fn parse(text: &str) -> anyhow::Result<EnvFilter> {
     EnvFilter::try_new(text).context("SHADDOCK_LOG is not a filter")
 }
 
-/// Levels may be numbers, as the library takes them.
+/// Returns true for a level, which may be a number, as the library takes them.
 fn is_level(directive: &str) -> bool {
     LEVELS.iter().any(|level| level.eq_ignore_ascii_case(directive))
         || matches!(directive, "0" | "1" | "2" | "3" | "4" | "5")

@@ -1,4 +1,4 @@
-//! The program `shaddock`: reads what it is told, then runs servers or answers a question about them.
+//! The program `shaddock`: reads its arguments, then runs servers or one command.
 
 mod args;
 mod log_filter;
@@ -21,14 +21,14 @@ fn main() -> ExitCode {
         Some(command) => run_command(command, &args.options).map(|()| ExitCode::SUCCESS),
     };
     ended.unwrap_or_else(|error| {
-        // Without the backtrace that `RUST_BACKTRACE` adds where `main` returns the error: it says
-        // nothing to an operator. There is no other place to say why when stderr is gone.
+        // Returning the error from `main` would print a backtrace with `RUST_BACKTRACE`, which does
+        // not help an operator. If stderr is closed, there is no other place for the message.
         writeln!(io::stderr(), "{}", failure(&error)).ok();
         ExitCode::FAILURE
     })
 }
 
-/// The message of an error, and those of its causes that it does not say itself.
+/// Formats an error, and those of its causes that its message does not repeat.
 pub(crate) fn failure(error: &anyhow::Error) -> String {
     let mut text = format!("Error: {error}");
     for cause in error.chain().skip(1).map(ToString::to_string) {

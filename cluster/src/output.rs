@@ -1,5 +1,5 @@
-//! Lines on their way to stdout and stderr. A thread of its own writes them, so a reader that is
-//! gone or stands still, or a full disk, costs lines and nothing else.
+//! Lines on their way to stdout and stderr. A thread of its own writes them, so a closed pipe, a
+//! stalled reader or a full disk costs lines and nothing else.
 
 use std::collections::VecDeque;
 use std::fs::File;
@@ -18,7 +18,7 @@ const MAX_QUEUED_BYTES: usize = 1024 * 1024;
 /// Time for the last lines when the process ends.
 const FLUSH_TIMEOUT: Duration = Duration::from_millis(500);
 
-/// A way out for lines. Clones are the same way.
+/// A queue of lines to one stream. Clones share it.
 #[derive(Clone)]
 pub(crate) struct Output(Arc<Shared>);
 

@@ -1,4 +1,4 @@
-//! Running servers until a signal asks to stop.
+//! Runs servers until a signal stops them.
 
 use std::any::Any;
 use std::backtrace::{Backtrace, BacktraceStatus};
@@ -29,10 +29,11 @@ use crate::log_filter;
 use crate::output::Output;
 use crate::rest::Rest;
 
-/// Time between two looks at `servers.json`.
+/// Time between two reads of `servers.json`.
 const POLL_INTERVAL: Duration = Duration::from_secs(1);
 
-/// Time between two looks at least: doubts come with messages, as many as others send.
+/// The shortest time between two reads. Requests to recheck come with messages of other servers, at
+/// any rate.
 const MIN_POLL_GAP: Duration = Duration::from_millis(100);
 
 /// Runs the servers that the options name, until they are to stop. An error is written to stderr.
@@ -82,7 +83,7 @@ fn log_to(stderr: &Output, format: LogFormat) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// A panic is a line as any other; the default would wait for the reader of stderr.
+/// Logs a panic as a line like any other. The default hook would wait for the reader of stderr.
 fn log_panic(panic: &PanicHookInfo<'_>) {
     let backtrace = Backtrace::capture();
     let backtrace = (backtrace.status() == BacktraceStatus::Captured).then(|| display(backtrace));
@@ -95,8 +96,8 @@ fn message(payload: &(dyn Any + Send)) -> &str {
     text.or_else(|| payload.downcast_ref::<String>().map(String::as_str)).unwrap_or("without a message")
 }
 
-/// Threads as many as there are processors, or as `TOKIO_WORKER_THREADS` says. When they look for work often, they rest so long
-/// between two looks.
+/// Threads as many as there are processors, or as `TOKIO_WORKER_THREADS` says. When they look for
+/// work often, they rest so long between two looks.
 fn runtime(gap: Duration) -> io::Result<Runtime> {
     let mut builder = Builder::new_multi_thread();
     if !gap.is_zero() {
@@ -116,8 +117,8 @@ fn pause(rest: &Mutex<Rest>) {
     }
 }
 
-/// The client library traces all that it writes, passwords and tokens among it. No filter of the operator's brings that
-/// back.
+/// Hides traces of the NATS client library, which contain passwords and tokens. No operator's
+/// filter can show them.
 fn hides_secrets(metadata: &Metadata<'_>) -> bool {
     *metadata.level() < Level::TRACE || !metadata.target().starts_with("async_nats")
 }
@@ -158,10 +159,12 @@ async fn serve(config: Config, options: Options) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Applies changes of `servers.json` and of keys for as long as servers run. What is wrong is said, and the servers stay as they were.
+/// Applies changes of `servers.json` and of keys while servers run. Logs an error in either, and
+/// keeps the servers as they were.
 async fn apply_configuration_changes(cluster: &mut Cluster, mut file: ServersFile, mut reloads: Signal) -> Infallible {
     let rechecks = cluster.recheck_requests();
     let mut tick = tokio::time::interval(POLL_INTERVAL);
+    // Reads that were missed while a change was applied need no burst of reads afterwards.
     tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
         tokio::select! {
@@ -183,12 +186,14 @@ async fn apply_configuration_changes(cluster: &mut Cluster, mut file: ServersFil
             Some(Err(error)) => error!("servers.json is refused, the servers stay as they were: {error}"),
         }
         cluster.retry_failed_starts().await;
+        // Other servers choose how often they request a recheck; without a pause they could keep
+        // this process reading files.
         tokio::time::sleep(MIN_POLL_GAP).await;
     }
 }
 
-/// Tells a newcomer where to connect. Where stdout and stderr go to one file of JSON, that stays
-/// one.
+/// Prints the addresses to connect to. With the JSON format it is a log line: stdout and stderr may
+/// go to one file, which must stay JSON.
 fn greet(servers: &Servers, format: LogFormat) -> anyhow::Result<()> {
     let address = |server: &runtime::config::Server| {
         format!("{}:{}", server.advertised_host(), server.advertised_port().unwrap_or_default())

@@ -1,26 +1,27 @@
-//! `servers.json` while servers run: looked at once a second, and at once when somebody doubts. Says what it finds; changes
-//! nothing.
+//! `servers.json` while servers run: read once a second, and at once on a request to recheck.
+//! Returns changes; applies none.
 
 use std::path::PathBuf;
 
 use runtime::config::{ConfigError, Servers, ServersText};
 
-/// The file, and what it held when it was looked at last.
+/// The file and its content at the last read.
 #[derive(Debug)]
 pub struct ServersFile {
     directory: PathBuf,
     environment: String,
-    /// Its text at the last look, or the reason why it had none.
+    /// Its text at the last read, or the reason why it had none.
     last_read: Option<Result<ServersText, String>>,
 }
 
 impl ServersFile {
-    /// The file of an environment below a directory, not looked at yet.
+    /// Creates the file of an environment below a directory. Reads nothing yet.
     pub fn new(directory: PathBuf, environment: String) -> Self {
         Self { directory, environment, last_read: None }
     }
 
-    /// The servers, if the file changed since the last look. A file that is wrong is told once.
+    /// Returns the servers if the file changed since the last read. Returns each invalid content
+    /// once.
     pub fn read_changed(&mut self) -> Option<Result<Servers, ConfigError>> {
         let read = ServersText::read(&self.directory, &self.environment);
         let now = read.as_ref().map(Clone::clone).map_err(ToString::to_string);
@@ -39,7 +40,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn each_content_is_told_once() {
+    fn each_content_is_returned_once() {
         let directory = std::env::temp_dir().join(format!("shaddock-{:016x}", rand::random::<u64>()));
         fs::create_dir_all(&directory).unwrap();
         let path = directory.join("servers.json");

@@ -1,5 +1,5 @@
-//! The signals that ask a process to stop, or to look at its configuration; all others that would
-//! end it without a hand-over are ignored.
+//! Signals that stop a process or reload its configuration. All other signals that would end it
+//! without a hand-over are ignored.
 
 use std::io;
 
@@ -18,7 +18,7 @@ const IGNORED: [std::ops::RangeInclusive<i32>; 7] = [
     FIRST_REAL_TIME..=64,
 ];
 
-/// Those below are used by the C library.
+/// The C library uses the numbers below.
 #[cfg(target_os = "linux")]
 const FIRST_REAL_TIME: i32 = if cfg!(target_env = "musl") { 35 } else { 34 };
 
@@ -39,7 +39,7 @@ pub fn stop_signals() -> io::Result<StopSignals> {
     Ok(StopSignals { term: term?, int: int?, quit: quit?, xcpu: xcpu? })
 }
 
-/// The signals that ask to stop, as they come.
+/// The stop signals that arrive.
 #[derive(Debug)]
 pub struct StopSignals {
     term: Signal,
@@ -60,10 +60,11 @@ impl StopSignals {
     }
 }
 
-/// Listens for SIGHUP from now on: the configuration is to be looked at.
+/// Listens for SIGHUP from now on, which reloads the configuration.
 ///
 /// # Errors
-/// If the operating system does not let us listen.
+///
+/// If the operating system refuses the handler.
 pub fn reload_signals() -> io::Result<Signal> {
     signal(SignalKind::hangup())
 }

@@ -1,4 +1,4 @@
-//! Commands that answer a question and end. They write to stdout, nothing else here does.
+//! Commands that print a result and end. Only these modules write to stdout.
 
 pub(crate) mod check;
 pub(crate) mod decode;
@@ -10,18 +10,18 @@ mod table;
 
 use std::io::{self, ErrorKind, Write};
 
-/// Writes an answer; a reader that went away is no error.
+/// Prints a result. A closed pipe is no error.
 fn print(answer: &[u8]) -> io::Result<()> {
     ignore_broken_pipe(write(answer))
 }
 
-/// Writes a piece of an answer, so that it is seen at once.
+/// Writes a part of a result and flushes it, so that it is visible at once.
 fn write(piece: &[u8]) -> io::Result<()> {
     let mut stdout = io::stdout().lock();
     stdout.write_all(piece).and_then(|()| stdout.flush())
 }
 
-/// A reader that went away has seen enough.
+/// Ignores a closed pipe: its reader has seen enough.
 fn ignore_broken_pipe(outcome: io::Result<()>) -> io::Result<()> {
     match outcome {
         Err(error) if error.kind() == ErrorKind::BrokenPipe => Ok(()),

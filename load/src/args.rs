@@ -18,7 +18,8 @@ Exit code 1: something was lost, doubled or out of order. 2: nothing, or not wha
 reason on stderr.
 docs/reference/load.md says what the figures mean.";
 
-/// Puts load on a Shaddock cluster, checks that every message arrives once and in order, and measures how long it takes.
+/// Puts load on a Shaddock cluster, checks that every message arrives once and in order, and
+/// measures how long it takes.
 #[derive(Debug, Parser)]
 #[command(name = "shaddock-load", version, after_help = NOTES)]
 #[command(group = ArgGroup::new("workload").args(["rate", "closed", "ramp", "idle", "storm"]))]
@@ -35,16 +36,17 @@ pub(crate) struct Args {
     /// Senders per room; all if left out
     #[arg(long)]
     senders: Option<u32>,
-    /// Open loop: messages per second of all senders together, whatever is answered [default: 100]
+    /// Open loop: messages per second of all senders together, independent of responses [default:
+    /// 100]
     #[arg(long)]
     rate: Option<f64>,
-    /// Closed loop: messages that each sender has in flight, as fast as they are answered
+    /// Closed loop: messages that each sender has in flight, sent as fast as they are acknowledged
     #[arg(long, value_name = "IN_FLIGHT")]
     closed: Option<u32>,
     /// Open loop at several rates in turn, as FROM..TO/STEPS
     #[arg(long, value_parser = ramp)]
     ramp: Option<Ramp>,
-    /// Enter and stay, and say nothing: for memory per session
+    /// Enter and stay, and send nothing: for memory per session
     #[arg(long)]
     idle: bool,
     /// Connect, enter, leave, again, as fast as --connect-rate and --connecting let
@@ -53,7 +55,8 @@ pub(crate) struct Args {
     /// Bytes of a message's text
     #[arg(long, default_value_t = 200)]
     payload: usize,
-    /// Open loop: unanswered messages of one sender; above, the next ones wait, and their latency counts on
+    /// Open loop: unanswered messages of one sender; above, the next ones wait, and their latency
+    /// counts on
     #[arg(long, default_value_t = 64)]
     in_flight: u32,
     /// Send messages with an id, and again when the answer is 503
@@ -77,7 +80,7 @@ pub(crate) struct Args {
     /// Processes of the servers, for their processor time and memory (Linux)
     #[arg(long, num_args = 1.., value_delimiter = ',')]
     pid: Vec<u32>,
-    /// What the names of users and rooms begin with
+    /// Prefix of the names of users and rooms
     #[arg(long, default_value = "load")]
     name_prefix: String,
     /// Print a JSON object per rate instead of a table

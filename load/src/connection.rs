@@ -1,4 +1,5 @@
-//! One TCP connection: opens it, and moves its bytes. All connections of a thread read into the same buffer.
+//! One TCP connection: opens it, and moves its bytes. All connections of a thread read into the
+//! same buffer.
 
 use std::cell::RefCell;
 use std::future::Future;
@@ -19,11 +20,12 @@ use super::protocol::SessionError;
 /// Bytes that are read at once.
 const READ_BYTES: usize = 64 * 1024;
 
-/// The longest answer to the request for a websocket, in bytes.
+/// The longest response to the websocket request, in bytes.
 const MAX_UPGRADE_RESPONSE: usize = 16 * 1024;
 
 thread_local! {
-    // What is no whole frame is kept per connection; so connections that are silent take no memory for reading.
+    // An incomplete frame is kept per connection. A read buffer per connection would cost 64 KiB
+    // for each silent user.
     static BUFFER: RefCell<BytesMut> = RefCell::new(BytesMut::with_capacity(READ_BYTES));
 }
 
@@ -34,14 +36,15 @@ pub(super) struct Connection {
     framing: Framing,
     /// The beginning of a frame.
     partial: Vec<u8>,
-    /// Whether `partial` is more than that: what came with the answer to the request for a websocket.
+    /// True if `partial` holds unparsed frames: bytes that followed the websocket response.
     unread: bool,
-    /// What is to be sent.
+    /// Bytes to send.
     pub(super) out: OutBuffer,
 }
 
 impl Connection {
-    /// Connects to `host:port`, from this address if there is one, and opens a websocket at `path` if that is the framing.
+    /// Connects to `host:port`, from this address if there is one, and opens a websocket at `path`
+    /// if that is the framing.
     pub(super) async fn open(
         address: &str,
         source: Option<Ipv4Addr>,
@@ -49,6 +52,7 @@ impl Connection {
         path: &str,
     ) -> Result<Self, SessionError> {
         let mut stream = connect(address, source).await?;
+        // Nagle's algorithm would delay a message until the one before is acknowledged.
         stream.set_nodelay(true)?;
         let partial = match framing {
             Framing::Binary | Framing::Text => upgrade(&mut stream, address, path).await?,
@@ -68,7 +72,7 @@ impl Connection {
         Poll::Ready(ready!(bytes).and_then(|bytes| self.dispatch_frames(bytes, on_frame)))
     }
 
-    /// What is there to be read, behind what was left over.
+    /// Reads the bytes that are available, behind those left over.
     fn poll_read(&mut self, context: &mut Context<'_>, buffer: &mut BytesMut) -> Poll<Result<Bytes, SessionError>> {
         buffer.clear();
         buffer.reserve(READ_BYTES + self.partial.len());
@@ -122,7 +126,7 @@ async fn connect(address: &str, source: Option<Ipv4Addr>) -> io::Result<TcpStrea
     socket.connect(target).await
 }
 
-/// Asks for a websocket; returns what came behind the response.
+/// Requests a websocket; returns the bytes behind the response.
 async fn upgrade(stream: &mut TcpStream, address: &str, path: &str) -> Result<Vec<u8>, SessionError> {
     let key = generate_key();
     let request = format!(

@@ -1,4 +1,4 @@
-//! What is counted while it happens, and how long things took. Pure.
+//! Counters and time histograms of a run. Pure.
 
 use std::collections::BTreeMap;
 use std::ops::Range;
@@ -7,7 +7,7 @@ use hdrhistogram::Histogram;
 
 /// Digits of a time that are right.
 const DIGITS: u8 = 3;
-/// The longest time that is told apart, in microseconds.
+/// The longest time that the histogram distinguishes, in microseconds.
 const LONGEST: u64 = 600_000_000;
 
 /// Times in microseconds.
@@ -50,19 +50,19 @@ pub(super) struct Counts {
     pub(super) window: Range<u64>,
     /// Messages that were due in the window and sent.
     pub(super) sent: u64,
-    /// Acknowledgements that came in the window.
+    /// Acknowledgements received in the window.
     pub(super) acknowledged: u64,
-    /// Other answers that came in the window, by their code.
+    /// Other responses received in the window, by their code.
     pub(super) refused: BTreeMap<u16, u64>,
-    /// Messages of which nobody knows whether they were said.
+    /// Messages whose outcome is unknown.
     pub(super) unknown: u64,
     /// Messages that were sent again.
     pub(super) repeated: u64,
-    /// Messages that came in the window.
+    /// Messages received in the window.
     pub(super) deliveries: u64,
     pub(super) doubled: u64,
     pub(super) reordered: u64,
-    /// Heard in a room in which they were not said.
+    /// Messages received in another room than the one that they were sent to.
     pub(super) misplaced: u64,
     /// Sessions that ended, by the reason.
     pub(super) closed: BTreeMap<String, u64>,
@@ -76,9 +76,9 @@ pub(super) struct Counts {
     pub(super) ack: TimeHistogram,
     /// From the first connection of a login until the room is entered.
     pub(super) login: TimeHistogram,
-    /// Messages sent and not answered for good, in the window or not.
+    /// Messages sent without a final response, in the window or not.
     pub(super) pending: u64,
-    /// Messages heard, in the window or not.
+    /// Messages received, in the window or not.
     pub(super) received: u64,
 }
 
@@ -91,7 +91,7 @@ impl Counts {
         }
     }
 
-    /// A message came that was due then.
+    /// Records a received message and when it was due.
     pub(super) fn record_delivery(&mut self, due: u64, now: u64) {
         self.received += 1;
         self.deliveries += u64::from(self.window.contains(&now));
@@ -100,7 +100,7 @@ impl Counts {
         }
     }
 
-    /// The acknowledgement came of a message that was due then.
+    /// Records the acknowledgement of a message and when it was due.
     pub(super) fn record_acknowledgement(&mut self, due: u64, now: u64) {
         self.acknowledged += u64::from(self.window.contains(&now));
         if self.window.contains(&due) {
@@ -149,7 +149,8 @@ impl Counts {
         self.login.add_all(&other.login);
     }
 
-    /// What was counted; from now on it is counted anew, in this window. What is open stays open.
+    /// Returns the counts and starts new ones for this window. Messages that are pending stay
+    /// pending.
     pub(super) fn take(&mut self, window: Range<u64>) -> Self {
         let fresh = Self { window, pending: self.pending, ..Self::default() };
         std::mem::replace(self, fresh)

@@ -1,4 +1,4 @@
-//! Bytes of a connection <-> frames, without a copy when they come. Pure.
+//! Converts the bytes of a connection to frames and back. Does not copy received bytes. Pure.
 
 use std::io::Cursor;
 use std::ops::Range;
@@ -10,14 +10,17 @@ use tokio_tungstenite::tungstenite::protocol::frame::coding::{Control, Data, OpC
 use super::protocol::SessionError;
 
 /// The longest frame that is taken, in bytes.
+// Without a bound, a broken length would make the buffer grow to 4 GiB.
 const MAX_FRAME: u64 = 1024 * 1024;
 
-/// A mask guards proxies, and here is none: zeros are one that costs nothing.
+/// The mask of sent frames.
+// Clients must mask frames to protect proxies from chosen bytes. There is no proxy here, and
+// masking with zeros costs no pass over the body.
 const MASK: [u8; 4] = [0; 4];
 
 const LENGTH: usize = 4;
 
-/// How frames are made of bytes.
+/// The encoding of frames.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Framing {
     /// Websocket; what is sent is binary.
@@ -28,7 +31,7 @@ pub enum Framing {
     Length,
 }
 
-/// What a frame of a connection is.
+/// The kind of a frame.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum FrameKind {
     Data,
@@ -81,7 +84,7 @@ fn length(bytes: &[u8]) -> Option<(FrameKind, usize, u64)> {
     Some((FrameKind::Data, LENGTH, u32::from_be_bytes(*len).into()))
 }
 
-/// What waits to be sent on one connection, as frames.
+/// Frames that wait to be sent on one connection.
 #[derive(Debug)]
 pub struct OutBuffer {
     framing: Framing,
@@ -114,7 +117,7 @@ impl OutBuffer {
         self.websocket(OpCode::Control(Control::Pong), body)
     }
 
-    /// Says that the connection ends.
+    /// Queues the frame that closes the connection.
     pub(super) fn close(&mut self) -> Result<(), SessionError> {
         match self.framing {
             Framing::Binary | Framing::Text => self.websocket(OpCode::Control(Control::Close), &[]),

@@ -1,8 +1,11 @@
-//! A load generator: many users, their messages, and a check of what each of them hears. Knows no terminal.
+//! A load generator: many users, their messages, and a check of the messages that each user
+//! receives. Knows no terminal.
 //!
-//! It shares a machine with what it measures, so it is made to be cheap: bytes are read into one buffer per thread, a push is
-//! recognized by the [`MessageTag`] that the sender wrote into it, and nothing is allocated for a delivery. How a session speaks is
-//! behind [`Protocol`], so that other servers can be measured with the same users, the same workload and the same check.
+//! It shares a machine with the servers that it measures, so it uses little processor time. All
+//! connections of a thread read into one buffer, a push is recognized by the [`MessageTag`] that
+//! the sender wrote into it, and a delivery allocates nothing. The wire format is behind
+//! [`Protocol`], so that other servers are measured with the same users, the same workload and the
+//! same check.
 //!
 //! ```no_run
 //! # async fn example() -> Result<(), load::LoadError> {

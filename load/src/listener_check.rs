@@ -1,44 +1,47 @@
-//! What one user heard of the others in its room: what is missing, came twice, or in the wrong order. Pure.
+//! Checks the messages that one user received: missing, doubled, out of order. Pure.
 
 use std::ops::Range;
 
-/// Numbers that may be missing at one user before it stops telling which.
+/// Missing numbers that are kept for one user. Above this, only their count grows.
+// Bounds the memory for a user that misses very many messages.
 const MAX_MISSING: usize = 65_536;
 
-/// What a message is to the user who hears it.
+/// The order of a received message.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Arrival {
     /// The sender's next one, perhaps after some that are missing until now.
     InOrder,
-    /// One that was missing: it came behind a later one.
+    /// A missing message that arrived behind a later one.
     Reordered,
-    /// One that was heard before.
+    /// A message that was received before.
     Doubled,
 }
 
-/// What one user heard. Senders are counted within the room.
+/// Messages that one user received. Senders are counted within the room.
 #[derive(Debug, Default)]
 pub(super) struct ListenerCheck {
-    /// By sender, the number that comes next.
+    /// The next number, by sender.
     next: Vec<u32>,
-    /// Numbers below `next` that were not heard.
+    /// Numbers below `next` that were not received.
     missing: Vec<(u32, u32)>,
-    /// How many more are missing than `missing` has place for.
+    /// Missing numbers that `missing` had no space for.
     uncounted_missing: u64,
     /// The room's place of the last message.
     last_seq: u64,
 }
 
 impl ListenerCheck {
-    /// Of a user in a room with so many senders.
+    /// Creates the check of a user in a room with this many senders.
     pub(super) fn new(senders: usize) -> Self {
         Self { next: vec![0; senders], ..Self::default() }
     }
 
-    /// Hears the message with this number; `None` if there is no such sender. `seq` has to rise from message to message,
-    /// where there is one.
+    /// Records a received message. Returns `None` if there is no such sender. Where messages have a
+    /// `seq`, it must rise.
     pub(super) fn record(&mut self, sender: u32, number: u32, seq: Option<u64>) -> Option<Arrival> {
         let order = self.classify(sender, number)?;
+        // Senders have their own numbers, so a `seq` that falls is the only sign that messages of
+        // two senders changed their order.
         let rises = seq.is_none_or(|seq| std::mem::replace(&mut self.last_seq, seq) < seq);
         Some(if order == Arrival::InOrder && !rises { Arrival::Reordered } else { order })
     }
@@ -64,14 +67,15 @@ impl ListenerCheck {
         self.missing.extend(numbers.take(place).map(|number| (sender, number)));
     }
 
-    /// What was not heard, as sender and number, if so many messages were said by each sender.
+    /// Returns sender and number of each message that was not received, given how many messages
+    /// each sender sent.
     pub(super) fn missing_messages<'a>(&'a self, sent: &'a [u32]) -> impl Iterator<Item = (u32, u32)> + 'a {
         let tails = (0..).zip(self.next.iter().zip(sent));
         let tails = tails.flat_map(|(sender, (next, sent))| (*next..*sent).map(move |number| (sender, number)));
         self.missing.iter().copied().chain(tails)
     }
 
-    /// How many are missing that [`Self::missing_messages`] does not list.
+    /// Returns the count of missing messages that [`Self::missing_messages`] does not list.
     pub(super) fn uncounted_missing(&self) -> u64 {
         self.uncounted_missing
     }
@@ -97,7 +101,7 @@ mod tests {
     }
 
     #[test]
-    fn lost_ones_stay_unheard() {
+    fn lost_messages_stay_missing() {
         let mut check = ListenerCheck::new(2);
         assert_eq!(record_all(&mut check, &[0, 3]), [Arrival::InOrder; 2]);
         assert_eq!(missing_messages(&check, 6), [1, 2, 4, 5]);
@@ -112,7 +116,7 @@ mod tests {
     }
 
     #[test]
-    fn doubled_ones_are_told_from_late_ones() {
+    fn doubled_messages_differ_from_late_ones() {
         let mut check = ListenerCheck::new(2);
         assert_eq!(
             record_all(&mut check, &[0, 0, 2, 1, 1])[1..],

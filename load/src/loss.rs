@@ -1,9 +1,9 @@
-//! What was lost: acknowledged messages that somebody who was there did not hear. Pure.
+//! Counts lost messages: acknowledged, and not received by a member that stayed. Pure.
 
 use super::sender::SentMessages;
 use super::user::UserOutcome;
 
-/// How many were lost of each step's messages, once per listener.
+/// Counts the lost messages of each step, once per listener.
 pub(super) fn count_lost(outcomes: &[UserOutcome], rooms: u32, steps: usize) -> Vec<u64> {
     let mut lost = vec![0; steps];
     let mut by_room: Vec<Vec<&UserOutcome>> = (0..rooms).map(|_| Vec::new()).collect();
@@ -47,7 +47,8 @@ mod tests {
     use super::super::sender::{SendMode, Sender, Step};
     use super::*;
 
-    /// Two senders say two messages in each of two steps; the first one's second is refused.
+    /// Two senders send two messages in each of two steps; the first sender's second message is
+    /// refused.
     fn sent_messages(user: u32) -> SentMessages {
         let mut sender = Sender::new(user, false);
         for number in 1..=2 {
@@ -71,7 +72,7 @@ mod tests {
     }
 
     #[test]
-    fn only_acknowledged_messages_are_lost_and_only_by_those_who_were_there() {
+    fn only_acknowledged_messages_are_lost_and_only_at_members_that_stayed() {
         let all = [(0, 0), (1, 0), (1, 1), (0, 2), (1, 2), (0, 3), (1, 3)];
         let holes = [(0, 0), (1, 1), (0, 3)];
         let outcome = |check, sent_messages| UserOutcome { room: 0, check, sent_messages };
@@ -81,7 +82,7 @@ mod tests {
             outcome(None, None),
             outcome(Some(check(&[])), None),
         ];
-        // (1, 0); (0, 2), (1, 2), (1, 3); and all for who heard nothing.
+        // (1, 0); (0, 2), (1, 2), (1, 3); and all of them for the member that received nothing.
         assert_eq!(count_lost(&outcomes, 1, 2), [1 + 3, 3 + 4]);
     }
 }

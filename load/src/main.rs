@@ -1,4 +1,4 @@
-//! The load tool: what the crate `load` does, for people at a terminal and for scripts.
+//! The program `shaddock-load`: a terminal interface of the crate `load`.
 
 mod args;
 mod progress;
@@ -16,7 +16,7 @@ use crate::progress::Progress;
 
 /// Something was lost, doubled or out of order.
 const WRONG: u8 = 1;
-/// Nothing, or not what was asked for, was measured.
+/// Nothing was measured, or not what the options request.
 const FAILED: u8 = 2;
 
 fn main() -> ExitCode {
@@ -36,6 +36,8 @@ fn main() -> ExitCode {
 
 fn measure(args: &Args) -> anyhow::Result<Report> {
     let plan = args.plan();
+    // One thread unless the options ask for more: the servers on the same machine need the other
+    // cores.
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(args.threads).enable_all().build()?;
     Ok(runtime.block_on(until_interrupted(&plan))?)
 }
@@ -44,7 +46,7 @@ fn measure(args: &Args) -> anyhow::Result<Report> {
 async fn until_interrupted(plan: &Plan) -> Result<Report, LoadError> {
     let stop = CancellationToken::new();
     let interrupted = async {
-        // Where it cannot be heard, it ends the program, as ever.
+        // If the program cannot listen for the signal, the signal ends it.
         if tokio::signal::ctrl_c().await.is_ok() {
             stop.cancel();
         }

@@ -1,4 +1,4 @@
-//! What a run is to do: how many users, where, how fast, for how long. Pure.
+//! The plan of a run: users, rooms, rates, durations. Pure.
 
 use std::time::Duration;
 
@@ -7,48 +7,50 @@ use thiserror::Error;
 use super::protocol::Identity;
 use super::tag::TAG_BYTES;
 
-/// How messages are sent.
+/// The workload of a run.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Workload {
-    /// So many messages a second of all users together, whatever is answered; several rates are measured in turn.
+    /// Open loop: messages per second of all users together, independent of responses. Several
+    /// rates are measured in turn.
     Open(Vec<f64>),
-    /// Each sender has so many messages in flight, as fast as they are answered.
+    /// Closed loop: each sender keeps this many messages in flight.
     Closed(u32),
-    /// Nobody says anything.
+    /// No user sends.
     Idle,
-    /// Nobody stays: users come and go as fast as they are let.
+    /// Users log in and leave, again and again, as fast as the servers accept.
     Storm,
 }
 
-/// How messages are sent in one step of a run.
+/// The load of one step of a run.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub enum StepLoad {
-    /// As [`Workload::Open`], at one rate, which is above 0.
+    /// Open loop at one rate, which is above 0.
     Open(f64),
-    /// As [`Workload::Closed`].
+    /// Closed loop with this many messages in flight per sender.
     Closed(u32),
-    /// Nobody says anything.
+    /// No user sends.
     Idle,
 }
 
 /// A run. Users are spread evenly over rooms; the first ones of each room send.
 #[derive(Debug, Clone)]
 pub struct Plan {
-    /// Where users ask first, as `host:port`.
+    /// Address of the gate, as `host:port`.
     pub gate: String,
-    /// How many users there are.
+    /// The number of users.
     pub users: u32,
-    /// How many rooms they are spread over.
+    /// The number of rooms, over which users are spread evenly.
     pub rooms: u32,
-    /// How many of each room send, all if there are fewer.
+    /// Senders per room; all users of a room if it has fewer.
     pub senders: u32,
-    /// How messages are sent.
+    /// The workload.
     pub workload: Workload,
     /// Bytes of a message's text, at least [`TAG_BYTES`].
     pub payload: usize,
-    /// Messages of one sender that may be unanswered in an open loop; the next ones wait, and their latency counts on.
+    /// Messages of one sender that may be unanswered in an open loop; the next ones wait, and their
+    /// latency counts on.
     pub in_flight: u32,
-    /// Whether messages carry an `id` and are sent again where the answer is that nobody knows.
+    /// Sends messages with an `id`, and repeats those whose outcome is unknown.
     pub repeat: bool,
     /// Logins that may begin per second.
     pub connect_rate: f64,
@@ -56,15 +58,15 @@ pub struct Plan {
     pub connecting: usize,
     /// The longest that a login may take.
     pub login_within: Duration,
-    /// How many addresses users come from: 127.0.0.1 and the ones after it. With 1 the system chooses.
+    /// Source addresses of users: 127.0.0.1 and the following ones. With 1 the system chooses.
     pub sources: u8,
     /// Before each rate is measured.
     pub warm_up: Duration,
-    /// How long each rate is measured.
+    /// The duration of each measurement.
     pub measured: Duration,
     /// Processes whose time and memory are measured.
     pub pids: Vec<u32>,
-    /// What names of users and rooms begin with.
+    /// Prefix of the names of users and rooms.
     pub name_prefix: String,
 }
 
@@ -91,10 +93,10 @@ impl Default for Plan {
     }
 }
 
-/// Why a plan makes no sense.
+/// The reason why a plan is invalid.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 pub enum PlanError {
-    /// There is nobody, or no room.
+    /// There are no users, no rooms or no senders.
     #[error("users, rooms and senders have to be at least 1")]
     NoUsers,
     /// Rooms would be empty.
@@ -126,7 +128,7 @@ impl Workload {
     }
 }
 
-/// Whether something can happen so often per second.
+/// Returns true for a positive, finite rate per second.
 fn is_rate(rate: f64) -> bool {
     rate.is_finite() && rate > 0.0
 }
@@ -140,10 +142,11 @@ impl StepLoad {
         }
     }
 
-    /// Whether it makes sense.
+    /// Checks the load.
     ///
     /// # Errors
-    /// If it does not.
+    ///
+    /// If it is invalid.
     pub(super) fn check(self) -> Result<(), PlanError> {
         match self {
             Self::Open(rate) if !is_rate(rate) => Err(PlanError::Rate),
@@ -154,10 +157,11 @@ impl StepLoad {
 }
 
 impl Plan {
-    /// Whether it makes sense.
+    /// Checks the plan.
     ///
     /// # Errors
-    /// If it does not.
+    ///
+    /// If it is invalid.
     pub fn check(&self) -> Result<(), PlanError> {
         let (paced, in_flight) = match &self.workload {
             Workload::Open(rates) => (!rates.is_empty() && rates.iter().copied().all(is_rate), self.in_flight),
@@ -180,18 +184,18 @@ impl Plan {
         user % self.rooms
     }
 
-    /// How many users send, in all rooms; they are the first ones.
+    /// Returns the number of senders in all rooms. They are the first users.
     pub(super) fn all_senders(&self) -> u32 {
         self.users.min(self.senders.saturating_mul(self.rooms))
     }
 
-    /// How many send in a room.
+    /// Returns the number of senders in a room.
     pub(super) fn senders_in(&self, room: u32) -> u32 {
         let members = self.users / self.rooms + u32::from(room < self.users % self.rooms);
         members.min(self.senders)
     }
 
-    /// What a user and its room are called.
+    /// Returns the names of a user and its room.
     pub(super) fn identity(&self, user: u32) -> Identity {
         let prefix = &self.name_prefix;
         let room = format!("{prefix}-room-{}", self.room(user));

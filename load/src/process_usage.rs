@@ -1,4 +1,5 @@
-//! What other processes use, as Linux tells it. What it does not tell is left out.
+//! Measures the processor time and memory of processes from Linux's `/proc`. Missing figures are
+//! left out.
 
 use std::fs;
 
@@ -7,7 +8,7 @@ use serde::Serialize;
 /// Linux counts the time of processes in hundredths of a second.
 const TICKS_PER_SEC: f64 = 100.0;
 
-/// What one process used while a step was measured.
+/// The resources that one process used in a step.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct ProcessUsage {
     /// Its number.
@@ -16,7 +17,7 @@ pub struct ProcessUsage {
     pub name: String,
     /// Processor seconds in user and kernel mode.
     pub secs: f64,
-    /// Processor microseconds per message that somebody heard.
+    /// Processor microseconds per delivered message.
     pub us_per_delivery: Option<f64>,
     /// Processor microseconds per acknowledged message.
     pub us_per_message: Option<f64>,
@@ -26,7 +27,7 @@ pub struct ProcessUsage {
     pub rss_bytes: Option<u64>,
     /// The same, shared pages divided by who shares them.
     pub pss_bytes: Option<u64>,
-    /// How much more resident memory there is than before the first login, per session.
+    /// Resident memory per session: the growth since the time before the first login.
     pub rss_per_session: Option<i64>,
 }
 
@@ -57,8 +58,8 @@ impl Processes {
         self.0.iter().map(|process| processor_secs(&process.pid.to_string())).collect()
     }
 
-    /// What they used between these times, for so many deliveries, messages and logins, and the memory that they have now
-    /// for so many sessions.
+    /// Returns the resources used between these times, per delivery, message and login, and the
+    /// present memory per session.
     pub(super) fn usage(&self, times: [&[f64]; 2], counts: [u64; 3], sessions: u64) -> Vec<ProcessUsage> {
         let used = times[0].iter().zip(times[1]).map(|(before, after)| (after - before).max(0.0));
         self.0.iter().zip(used).map(|(process, secs)| process.usage(secs, counts, sessions)).collect()
@@ -84,12 +85,12 @@ impl Process {
     }
 }
 
-/// Rounded to thousandths: more digits say nothing.
+/// Rounds to thousandths.
 pub(super) fn rounded(value: f64) -> f64 {
     (value * 1e3).round() / 1e3
 }
 
-/// What this process used until now.
+/// Returns the processor seconds of this process.
 pub(super) fn own_secs() -> f64 {
     processor_secs("self")
 }
@@ -103,7 +104,8 @@ fn processor_secs(pid: &str) -> f64 {
     ticks(&read(pid, "stat")).unwrap_or_default() as f64 / TICKS_PER_SEC
 }
 
-/// The name, in parentheses, may hold anything; the two times are the 12th and 13th field behind it.
+/// The name, in parentheses, may hold anything; the two times are the 12th and 13th field behind
+/// it.
 fn ticks(stat: &str) -> Option<u64> {
     let (_, fields) = stat.rsplit_once(") ")?;
     let mut times = fields.split(' ').skip(11).map(|ticks| ticks.parse::<u64>().ok());
@@ -160,7 +162,7 @@ mod tests {
     }
 
     #[test]
-    fn who_is_not_there_uses_nothing() {
+    fn a_process_that_does_not_exist_uses_nothing() {
         let processes = Processes::of(&[u32::MAX]);
         let figures = processes.usage([&processes.times(), &processes.times()], [10, 0, 0], 5);
         assert_eq!((figures[0].secs, figures[0].us_per_delivery, figures[0].rss_bytes), (0.0, Some(0.0), None));

@@ -1,4 +1,4 @@
-//! A bar that says what goes on; nothing where nobody looks.
+//! A progress bar; hidden if stderr is no terminal.
 
 use std::io::{self, IsTerminal};
 
@@ -31,8 +31,8 @@ impl Progress {
             Phase::LoggingIn => format!("logging in: {logins} of {}", self.users),
             Phase::WarmingUp => format!("step {step}, warming up"),
             Phase::Measuring if self.storm => format!("measuring: {logins} logins"),
-            Phase::Measuring => format!("step {step}, measuring: {received} heard, {wrong} wrong"),
-            Phase::Draining => format!("step {step}, waiting for what is under way: {received} heard"),
+            Phase::Measuring => format!("step {step}, measuring: {received} received, {wrong} wrong"),
+            Phase::Draining => format!("step {step}, waiting for messages in flight: {received} received"),
         };
         self.bar.set_position((status.done * WHOLE as f64) as u64);
         self.bar.set_message(message);

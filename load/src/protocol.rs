@@ -1,4 +1,4 @@
-//! How a session speaks to a server: what it sends, and what it makes of what it gets. Knows no sockets.
+//! The protocol of a session: encodes requests, decodes frames to events. Knows no sockets.
 
 use std::io;
 use std::time::Duration;
@@ -10,18 +10,18 @@ use wire::WireError;
 
 use super::framing::{Framing, OutBuffer};
 
-/// Who speaks, and where.
+/// The user of a session and its room.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Identity {
     /// The user's name.
     pub name: String,
     /// The room that it enters.
     pub room: String,
-    /// Whether messages are to carry an id that makes them safe to repeat.
+    /// Sends messages with an id, so that they can be repeated safely.
     pub repeat: bool,
 }
 
-/// What a frame says.
+/// An event that a server sent.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum ServerEvent<'f> {
     /// To go on at this address, `host:port`, with a connection of its own.
@@ -32,32 +32,32 @@ pub enum ServerEvent<'f> {
     Denied(String),
     /// The user has left.
     Left,
-    /// The answer to the message with this number: 200, or what is wrong.
+    /// The response to a message.
     Response {
-        /// As [`Protocol::send_message`] got it.
+        /// The number that [`Protocol::send_message`] was called with.
         number: u32,
         /// 200 is yes; 503 and 507 are unknown; others are no.
         code: u16,
     },
-    /// Somebody said something.
+    /// A message in the room.
     Message {
         /// Has the tag in it, somewhere.
         text: &'f [u8],
-        /// Where it stands in the room, if the server says so; has to rise.
+        /// The position in the room, if the server sends one; must rise.
         seq: Option<u64>,
     },
     /// [`Protocol::heartbeat`] is to be called after this time.
     HeartbeatAfter(Duration),
-    /// The server ends this, and says why.
+    /// The server ends the session, for this reason.
     Kicked(String),
 }
 
-/// How one session speaks. A value is one session's, from the first connection to the end.
+/// The protocol of one session, from the first connection to the end.
 pub trait Protocol: Send + 'static {
-    /// How bytes are cut into frames.
+    /// The encoding of frames.
     const FRAMING: Framing;
 
-    /// What is asked for when a websocket is opened.
+    /// Returns the path of the websocket request.
     fn path(&self) -> &str {
         "/"
     }
@@ -68,10 +68,11 @@ pub trait Protocol: Send + 'static {
     /// If what is to be sent cannot be written.
     fn on_open(&mut self, out: &mut OutBuffer) -> Result<(), SessionError>;
 
-    /// A frame came; tells what it says, in order.
+    /// Decodes a frame and emits its events in order.
     ///
     /// # Errors
-    /// If that is not the protocol; the connection is closed.
+    ///
+    /// If the frame is malformed; the connection is closed.
     fn receive(
         &mut self,
         frame: &Bytes,
@@ -79,29 +80,33 @@ pub trait Protocol: Send + 'static {
         emit: &mut impl FnMut(ServerEvent<'_>),
     ) -> Result<(), SessionError>;
 
-    /// Says `content` to all in the room, the sender included. It is ASCII that JSON needs not escape. The same number comes
-    /// again only with the same content, to be said once.
+    /// Sends `content` to all in the room, the sender included. It is ASCII without characters that
+    /// JSON escapes. A number is repeated only with the same content; servers must deliver that
+    /// once.
     ///
     /// # Errors
+    ///
     /// As [`Self::on_open`].
     fn send_message(&mut self, number: u32, content: &[u8], out: &mut OutBuffer) -> Result<(), SessionError>;
 
-    /// Says that the session lives.
+    /// Sends a heartbeat.
     ///
     /// # Errors
+    ///
     /// As [`Self::on_open`].
     fn heartbeat(&mut self, _out: &mut OutBuffer) -> Result<(), SessionError> {
         Ok(())
     }
 
-    /// Leaves the room, to be told [`ServerEvent::Left`].
+    /// Leaves the room; [`ServerEvent::Left`] follows.
     ///
     /// # Errors
+    ///
     /// As [`Self::on_open`].
     fn leave(&mut self, out: &mut OutBuffer) -> Result<(), SessionError>;
 }
 
-/// Why a connection ended, or never was.
+/// The reason why a session ended or did not begin.
 #[derive(Debug, Error)]
 pub enum SessionError {
     /// The server closed it.
@@ -113,16 +118,16 @@ pub enum SessionError {
     /// The server does not let the user in.
     #[error("{0}")]
     Denied(String),
-    /// No answer to the login.
+    /// The login had no response in time.
     #[error("no answer in time")]
     TimedOut,
-    /// The server does not want to speak websocket.
+    /// The server refused the websocket.
     #[error("no websocket: {0}")]
     NoWebsocket(String),
-    /// The server does not speak the protocol.
+    /// The server sent malformed data.
     #[error("not the protocol: {0}")]
     Malformed(&'static str),
-    /// The server does not speak Pomelo's protocol, or a request does not fit it.
+    /// The server sent malformed packages, or a request cannot be encoded.
     #[error("not the protocol: {0}")]
     Wire(#[from] WireError),
     /// The server's frames are none.

@@ -1,4 +1,4 @@
-//! What a run found. Pure.
+//! The report of a run. Pure.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -9,7 +9,7 @@ use super::counts::{Counts, TimeHistogram};
 use super::plan::Plan;
 use super::process_usage::{ProcessUsage, rounded};
 
-/// What a run found, step by step.
+/// The results of a run, step by step.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Report {
     /// In the order in which they were measured; the last one may have been cut short.
@@ -19,7 +19,7 @@ pub struct Report {
 /// Quantiles of times, in milliseconds.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize)]
 pub struct Milliseconds {
-    /// Half of all took no longer.
+    /// The median.
     pub p50: f64,
     /// 9 of 10.
     pub p90: f64,
@@ -31,44 +31,46 @@ pub struct Milliseconds {
     pub max: f64,
 }
 
-/// What one step found. Counts are of the time that was measured, or of messages that were due in it.
+/// The results of one step. Counts are of the measured time, or of messages that were due in it.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct StepReport {
     /// Users who were in their rooms.
     pub users: u64,
     /// Rooms that they were spread over.
     pub rooms: u32,
-    /// How many of them send.
+    /// The number of senders.
     pub senders: u32,
     /// Bytes of a message's text.
     pub payload: usize,
-    /// Messages per second that were asked for, in an open loop.
+    /// Messages per second of an open loop, as requested.
     pub rate: Option<f64>,
-    /// How long was measured.
+    /// Measured seconds.
     pub secs: f64,
     /// Messages that were due and sent.
     pub sent: u64,
-    /// Messages that were due and not sent: the sender waited for answers, or for the server to read.
+    /// Messages that were due and not sent: the sender waited for responses, or for the server to
+    /// read.
     pub unsent: u64,
-    /// Acknowledgements that came.
+    /// Acknowledgements received.
     pub acknowledged: u64,
-    /// Other answers that came, by their code.
+    /// Other responses received, by their code.
     pub refused: BTreeMap<u16, u64>,
-    /// Messages of which nobody knows whether they were said.
+    /// Messages whose outcome is unknown.
     pub unknown: u64,
-    /// How often a message was sent again.
+    /// Repeated sends.
     pub repeated: u64,
-    /// Messages that came, each at each who heard it.
+    /// Messages received, summed over all listeners.
     pub deliveries: u64,
-    /// Of them, per second.
+    /// Deliveries per second.
     pub deliveries_per_sec: f64,
-    /// Acknowledged and not heard, for each who was there and did not hear it; also of what was due before it was measured.
+    /// Acknowledged messages that a listener which stayed did not receive, summed over all
+    /// listeners; includes messages that were due before the measured time.
     pub lost: u64,
-    /// Heard twice.
+    /// Messages received twice.
     pub doubled: u64,
-    /// Heard behind a later one.
+    /// Messages received behind a later one.
     pub reordered: u64,
-    /// Heard in another room.
+    /// Messages received in another room.
     pub misplaced: u64,
     /// Sessions that ended before all was over, by the reason.
     pub closed: BTreeMap<String, u64>,
@@ -78,7 +80,7 @@ pub struct StepReport {
     pub ack_ms: Milliseconds,
     /// Logins, by way of the gate.
     pub logins: u64,
-    /// Of them, per second.
+    /// Logins per second.
     pub logins_per_sec: f64,
     /// Logins that failed, by the reason.
     pub denied: BTreeMap<String, u64>,
@@ -88,17 +90,18 @@ pub struct StepReport {
     pub cpu: Vec<ProcessUsage>,
     /// Processor seconds of the load generator itself.
     pub load_cpu_secs: f64,
-    /// Why this is no measurement of what was asked for; nothing if it is one.
+    /// The reason why this step is no valid measurement, if it is none.
     pub unmeasured: Option<String>,
 }
 
 impl Report {
-    /// Whether every acknowledged message was heard by all, once, in order, and in its room only.
+    /// Returns true if every acknowledged message was received by all, once, in order, and only in
+    /// its room.
     pub fn is_clean(&self) -> bool {
         self.steps.iter().all(StepReport::is_clean)
     }
 
-    /// Returns why it is no measurement of what was asked for, of the first step of which that is so.
+    /// Returns the reason of the first step that is no valid measurement.
     pub fn unmeasured(&self) -> Option<String> {
         let of = |step: &StepReport| {
             let reason = step.unmeasured.as_ref()?;
@@ -108,20 +111,19 @@ impl Report {
     }
 }
 
-/// Why there may be nothing.
+/// The reason of a run without steps.
 const STOPPED: &str = "it was stopped before anything was measured";
 
 impl StepReport {
-    /// As [`Report::is_clean`], for this step.
+    /// Returns true if nothing was lost, doubled, reordered or misplaced in this step.
     pub fn is_clean(&self) -> bool {
         self.lost + self.doubled + self.reordered + self.misplaced == 0
     }
 
-    /// Notes why it is no measurement, unless something else was noted before. `ended`: processes that
-    /// were to be watched and are not there any more.
-    ///
-    /// A clean report says that all was heard that should have been. That is also true of nothing.
+    /// Notes why the step is no valid measurement, unless a reason was noted before. `ended`:
+    /// watched processes that ended.
     pub(super) fn note_unmeasured(&mut self, expected: ExpectedTraffic, ended: &[u32]) {
+        // A clean report alone proves nothing: a run without a single message is clean, too.
         let stopped = (self.secs <= 0.0).then(|| STOPPED.to_owned());
         let dead = || ended.first().map(|pid| format!("the process {pid} ended"));
         let reason = match expected {
@@ -181,12 +183,12 @@ impl Milliseconds {
     }
 }
 
-/// What is counted per second, of counts in this time.
+/// Returns the rate of a count in this time.
 pub(super) fn per_sec(count: u64, secs: f64) -> f64 {
     if secs > 0.0 { rounded(count as f64 / secs) } else { 0.0 }
 }
 
-/// What was found when all had logged in, and nothing was measured yet.
+/// The counts when all users had logged in, before the first measurement.
 #[derive(Debug)]
 pub(super) struct LoginPhase {
     pub(super) counts: Counts,
@@ -308,7 +310,7 @@ mod tests {
     }
 
     #[test]
-    fn what_measured_nothing_says_why() {
+    fn an_invalid_measurement_has_a_reason() {
         let reason = |expected, change: fn(&mut StepReport)| {
             let mut report = StepReport { acknowledged: 3, ..report() };
             report.refused.clear();

@@ -1,4 +1,4 @@
-//! A report for people to read. Pure.
+//! A report as a text table. Pure.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -62,7 +62,7 @@ fn messages(steps: &[StepReport], f: &mut fmt::Formatter<'_>) -> fmt::Result {
     Ok(())
 }
 
-/// What is not as it should be.
+/// Writes a line for each kind of failure.
 fn notes(step: &StepReport, f: &mut fmt::Formatter<'_>) -> fmt::Result {
     let rate = step.rate.map_or(String::new(), |rate| format!("at {rate:.0}/s: "));
     for (count, what) in [
@@ -109,7 +109,7 @@ fn row(process: &ProcessUsage, step: &StepReport, f: &mut fmt::Formatter<'_>) ->
     let (delivery, message) = (number(process.us_per_delivery, 2), number(process.us_per_message, 1));
     let login = number(process.us_per_login, 0);
     let rss = number(process.rss_bytes.map(|bytes| bytes as f64 / MIB), 1);
-    // What is said takes memory, too, and is no session's.
+    // Messages take memory, too, which is no session's: only idle steps measure sessions.
     let session = process.rss_per_session.filter(|_| step.deliveries == 0);
     let session = number(session.map(|bytes| bytes as f64), 0);
     writeln!(f, "{name:<32} {cores:>6.2} {delivery:>11} {message:>10} {login:>8} {rss:>8} {session:>13}")

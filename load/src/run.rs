@@ -23,23 +23,23 @@ use super::sender::{SendMode, Step};
 use super::session::{run_login_loop, run_member};
 use super::user::UserOutcome;
 
-/// How often is told what goes on.
+/// Time between two status reports.
 const STATUS_INTERVAL: Duration = Duration::from_millis(100);
 /// The longest wait for what is under way when a step ends.
 const DRAIN: Duration = Duration::from_secs(5);
-/// The same, when somebody wants it to end.
+/// The same, once the run is stopped.
 const STOPPED_DRAIN: Duration = Duration::from_secs(1);
-/// When nothing came for so long, nothing is under way.
+/// If no message arrives for this long, none is in flight.
 const QUIET: Duration = Duration::from_millis(300);
 
-/// Why there is no report.
+/// The reason why there is no report.
 #[derive(Debug, Error)]
 pub enum LoadError {
     /// The plan makes no sense.
     #[error(transparent)]
     Plan(#[from] PlanError),
-    /// Nobody could log in.
-    #[error("nobody could log in: {0}")]
+    /// No user could log in.
+    #[error("no user could log in: {0}")]
     NoLogins(String),
     /// A process that is to be watched is not there, or this is not Linux.
     #[error("there is no process {0} whose time and memory could be measured")]
@@ -49,41 +49,42 @@ pub enum LoadError {
     Thread(#[from] io::Error),
 }
 
-/// What goes on.
+/// The phase of a run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Phase {
     /// Users log in.
     LoggingIn,
     /// Load as in the next phase, which is not measured.
     WarmingUp,
-    /// What is measured.
+    /// The measured time.
     Measuring,
-    /// What is under way comes in.
+    /// Messages in flight arrive.
     Draining,
 }
 
-/// What goes on, for those who watch.
+/// The status of a run, for a display.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct RunStatus {
-    /// What goes on.
+    /// The present phase.
     pub phase: Phase,
-    /// How much of the part is done, from 0 to 1.
+    /// The completed share of the phase, from 0 to 1.
     pub done: f64,
-    /// Which rate it is, from 1; 0 before.
+    /// The present step, from 1; 0 before the first one.
     pub step: u32,
-    /// Users who are there, or logins in the step if nobody stays.
+    /// Users in their rooms; in a login storm the logins of the step.
     pub logins: u64,
-    /// Messages that were heard in this step, until now.
+    /// Messages received in this step.
     pub received: u64,
-    /// What was doubled, in the wrong order, or in the wrong room in this step.
+    /// Messages of this step that were doubled, out of order, or in the wrong room.
     pub wrong: u64,
 }
 
-/// Does what the plan says; ends early, with what was measured until then, when `stop` is cancelled. `protocol` makes each
-/// session's way to speak. Ten times a second `on_status` is told what goes on.
+/// Runs the plan. Ends early with a partial report when `stop` is cancelled. `protocol` creates
+/// each session's protocol. Calls `on_status` ten times a second.
 ///
 /// # Errors
-/// If the plan makes no sense, a process that it names is not there, or nobody could log in.
+///
+/// If the plan is invalid, a process that it names does not run, or no user could log in.
 pub async fn run<D, F>(
     plan: &Plan,
     protocol: F,
@@ -98,12 +99,13 @@ where
     run_stepwise(plan, protocol, stop, on_status, &mut |_| loads.next()).await
 }
 
-/// As [`run`], but the same users are given one load after the other, and `next` says which, from what was measured until
-/// then; it ends when that is `None`. What was lost is known only at the end. The plan's workload matters only where it is [`Workload::Storm`],
-/// which has no steps.
+/// Runs the plan with loads that `next` chooses from the results so far, until it returns `None`.
+/// Lost messages are known only at the end. The plan's workload matters only if it is
+/// [`Workload::Storm`], which has no steps.
 ///
 /// # Errors
-/// As [`run`], and if a load makes no sense.
+///
+/// As [`run`], and if a load is invalid.
 pub async fn run_stepwise<D, F>(
     plan: &Plan,
     protocol: F,
@@ -138,11 +140,11 @@ where
     runner.finish(steps?, &outcomes)
 }
 
-/// What is left of all users, in their order.
+/// Joins all users' tasks and returns their outcomes in the users' order.
 async fn join_users(mut sessions: JoinSet<(u32, UserOutcome)>) -> Vec<UserOutcome> {
     let mut outcomes = Vec::new();
     while let Some(outcome) = sessions.join_next().await {
-        // A session does not panic, and nobody cancels it.
+        // A session neither panics nor is cancelled.
         outcomes.extend(outcome.ok());
     }
     outcomes.sort_by_key(|(user, _)| *user);
@@ -209,12 +211,15 @@ impl<S: FnMut(&RunStatus)> Runner<'_, S> {
         self.run.set_step(Step { number, mode });
         let timer = schedule.map(|schedule| SendTimer::start(self.run.clone(), schedule)).transpose()?;
         self.wait(number, Phase::WarmingUp, begins..from).await;
+        // Processor time is read around the measured time only, so that neither warm-up nor
+        // draining counts.
         let (times, own) = (self.processes.times(), own_secs());
         self.wait(number, Phase::Measuring, from..until).await;
         let measured = from..until.min(self.run.now());
         let (after, own_after) = (self.processes.times(), own_secs());
         drop(timer);
         self.run.set_step(Step { number, mode: SendMode::Paused });
+        // Messages of this step that arrive later would count to the next one.
         self.drain(number).await;
         let counts = self.run.take_counts(&(0..0));
         report.count(&counts, secs(&measured));
@@ -222,6 +227,8 @@ impl<S: FnMut(&RunStatus)> Runner<'_, S> {
         let offered = schedule.map_or(0, |schedule| {
             schedule.turns_before(measured.end).saturating_sub(schedule.turns_before(measured.start))
         });
+        // An open loop that cannot send in time must say so: without this count a stalled server
+        // would look fast, since its slow messages would never be sent (coordinated omission).
         report.unsent = offered.saturating_sub(counts.sent);
         report.load_cpu_secs = rounded(own_after - own);
         let counts = [counts.deliveries, counts.acknowledged, 0];
@@ -259,7 +266,7 @@ impl<S: FnMut(&RunStatus)> Runner<'_, S> {
         Ok(vec![report])
     }
 
-    /// Waits until then, or until somebody wants it to end.
+    /// Waits until this time, or until the run is stopped.
     async fn wait(&mut self, step: u32, phase: Phase, time: Range<u64>) {
         let whole = (time.end - time.start).max(1) as f64;
         let end = self.run.instant(time.end);
@@ -267,7 +274,7 @@ impl<S: FnMut(&RunStatus)> Runner<'_, S> {
             let done = self.run.now().saturating_sub(time.start) as f64 / whole;
             (self.on_status)(&RunStatus { done: done.min(1.0), ..status(&self.run, step, phase) });
             if self.run.sum(|counts| counts.refused.len() as u64) > 0 {
-                // Some may rest, and nobody else wakes them.
+                // Refused senders pause; without a message due, no timer wakes them.
                 self.run.wake_all();
             }
             let pause = sleep_until(end.min(Instant::now() + STATUS_INTERVAL));
@@ -277,7 +284,7 @@ impl<S: FnMut(&RunStatus)> Runner<'_, S> {
         }
     }
 
-    /// Waits until all is answered, and nothing came for a while.
+    /// Waits until every message has a response and no more messages arrive.
     async fn drain(&mut self, step: u32) {
         let run = self.run.clone();
         let longest = if self.stop.is_cancelled() { STOPPED_DRAIN } else { DRAIN };
@@ -297,7 +304,7 @@ impl<S: FnMut(&RunStatus)> Runner<'_, S> {
         }
     }
 
-    /// Adds what only the end tells.
+    /// Adds the counts that are final only at the end.
     fn finish(&self, mut steps: Vec<StepReport>, outcomes: &[UserOutcome]) -> Result<Report, LoadError> {
         let rest = self.run.take_counts(&(0..0));
         let all = count_lost(outcomes, self.run.plan.rooms, steps.len());

@@ -1,4 +1,4 @@
-//! What all sessions of a run share: the clock, the step, the wakers that wake them, and their counts.
+//! The state that all sessions of a run share: clock, step, wakers and counts.
 
 use std::ops::Range;
 use std::sync::{Mutex, MutexGuard, PoisonError, RwLock};
@@ -14,10 +14,12 @@ use super::plan::Plan;
 use super::sender::{SendMode, Step};
 use super::tag::RunMarker;
 
-/// Parts in which is counted, so that threads seldom wait for each other.
+/// The number of locks over which counts are spread.
+// One lock for all users would make threads wait for each other; one per user would make every sum
+// slow.
 const COUNT_SHARDS: usize = 4;
 
-/// What sessions share.
+/// The shared state of a run.
 #[derive(Debug)]
 pub(super) struct RunState {
     pub(super) plan: Plan,
@@ -26,10 +28,11 @@ pub(super) struct RunState {
     pub(super) stop: CancellationToken,
     began: Instant,
     step: RwLock<Step>,
+    // One waker per user: a shared notification would wake all users for each message.
     wakers: Vec<AtomicWaker>,
     counts: Vec<Mutex<Counts>>,
     login_permits: Semaphore,
-    /// When the next login may begin.
+    /// The earliest time of the next login.
     next_login: Mutex<Instant>,
 }
 
@@ -56,7 +59,7 @@ impl RunState {
         self.began.elapsed().as_nanos() as u64
     }
 
-    /// When that is.
+    /// Returns the instant of this time of the run.
     pub(super) fn instant(&self, nanos: u64) -> Instant {
         self.began + Duration::from_nanos(nanos)
     }
@@ -65,7 +68,7 @@ impl RunState {
         *self.step.read().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Changes the step, and wakes everybody.
+    /// Changes the step and wakes all users.
     pub(super) fn set_step(&self, step: Step) {
         *self.step.write().unwrap_or_else(PoisonError::into_inner) = step;
         self.wake_all();
@@ -77,27 +80,27 @@ impl RunState {
         self.wake_all();
     }
 
-    /// Wakes everybody, to look what there is to do.
+    /// Wakes all users, so that they check for due messages.
     pub(super) fn wake_all(&self) {
         self.wakers.iter().for_each(AtomicWaker::wake);
     }
 
-    /// What wakes this user.
+    /// Returns the waker of this user.
     pub(super) fn waker(&self, user: u32) -> &AtomicWaker {
         &self.wakers[user as usize]
     }
 
-    /// Where this user counts.
+    /// Locks the counts of this user.
     pub(super) fn counts(&self, user: u32) -> MutexGuard<'_, Counts> {
         lock(&self.counts[user as usize % COUNT_SHARDS])
     }
 
-    /// One count, of all users.
+    /// Returns one count, summed over all users.
     pub(super) fn sum(&self, of: impl Fn(&Counts) -> u64) -> u64 {
         self.counts.iter().map(|counts| of(&lock(counts))).sum()
     }
 
-    /// What all users counted; from now on they count anew, in this window.
+    /// Returns the counts of all users, and starts new ones for this window.
     pub(super) fn take_counts(&self, window: &Range<u64>) -> Counts {
         let mut sum = Counts::default();
         for counts in &self.counts {
@@ -106,7 +109,8 @@ impl RunState {
         sum
     }
 
-    /// Waits until one more login may begin; it is under way until the permit is dropped. `None` if all is over.
+    /// Waits until one more login may begin. It counts as in progress until the permit is dropped.
+    /// Returns `None` once the run ends.
     pub(super) async fn begin_login(&self) -> Option<SemaphorePermit<'_>> {
         let admitted = async {
             let permit = self.login_permits.acquire().await.ok();
@@ -116,9 +120,11 @@ impl RunState {
         self.stop.run_until_cancelled(admitted).await.flatten()
     }
 
-    /// Nobody makes up for time in which nobody could.
+    /// Returns the time of the next login, at the configured rate.
     fn next_login_slot(&self) -> Instant {
         let mut next = self.next_login.lock().unwrap_or_else(PoisonError::into_inner);
+        // Time in which no login could begin is not made up for, but for 10 ms: a burst would
+        // exceed the configured rate.
         let turn = (*next).max(Instant::now() - Duration::from_millis(10));
         *next = turn + Duration::from_secs_f64(1.0 / self.plan.connect_rate);
         turn

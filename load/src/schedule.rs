@@ -1,4 +1,4 @@
-//! When messages are due: evenly, whatever became of the ones before. Pure.
+//! The schedule of an open loop: evenly spaced messages, independent of responses. Pure.
 
 use std::time::Duration;
 
@@ -7,21 +7,22 @@ const NANOS: f64 = 1e9;
 /// An open loop's times, in nanoseconds since the run began. Senders take turns.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Schedule {
-    /// When the first message is due.
+    /// The time of the first message.
     pub begins: u64,
     /// Messages per second of all senders, above 0.
     pub rate: f64,
-    /// How many senders there are, at least 1.
+    /// The number of senders, at least 1.
     pub senders: u32,
 }
 
 impl Schedule {
-    /// When this turn is.
+    /// Returns the time of this turn.
     pub fn due(&self, turn: u64) -> u64 {
+        // Computed from the first turn: adding up gaps would add up their rounding errors.
         self.begins + (turn as f64 * NANOS / self.rate) as u64
     }
 
-    /// Whose turn it is.
+    /// Returns the sender of this turn.
     pub fn sender(&self, turn: u64) -> u32 {
         (turn % u64::from(self.senders)) as u32
     }
@@ -31,7 +32,7 @@ impl Schedule {
         count * u64::from(self.senders) + u64::from(sender)
     }
 
-    /// How many turns there are before this time.
+    /// Returns the number of turns before this time.
     pub fn turns_before(&self, time: u64) -> u64 {
         let near = (time.saturating_sub(self.begins) as f64 * self.rate / NANOS) as u64;
         // Rounded either way: the turns around it decide.
@@ -39,7 +40,7 @@ impl Schedule {
         (first..).find(|turn| self.due(*turn) >= time).unwrap_or(near)
     }
 
-    /// How long it is until this turn.
+    /// Returns the time left until this turn.
     pub(super) fn until(&self, turn: u64, now: u64) -> Duration {
         Duration::from_nanos(self.due(turn).saturating_sub(now))
     }
@@ -81,7 +82,7 @@ mod tests {
     }
 
     #[test]
-    fn a_second_has_as_many_turns_as_the_rate_says() {
+    fn a_second_has_as_many_turns_as_the_rate() {
         let turns = |from: u64| SCHEDULE.turns_before(from + 1_000_000_000) - SCHEDULE.turns_before(from);
         assert_eq!(turns(5_000), 3_000);
         assert_eq!(turns(123_456_789), 3_000);

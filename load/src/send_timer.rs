@@ -1,5 +1,4 @@
-//! The thread that wakes senders when messages are due. The runtime's timers would be up to a millisecond or two late, and
-//! that would be measured as latency.
+//! The thread that wakes senders when messages are due.
 
 use std::io;
 use std::sync::Arc;
@@ -10,9 +9,11 @@ use std::time::Duration;
 use super::run_state::RunState;
 use super::schedule::Schedule;
 
-/// The shortest sleep: at rates at which messages are nearer to each other, several are sent together.
+/// The shortest sleep.
+// At rates whose messages are nearer to each other, several are sent together: shorter sleeps would
+// take processor time from the servers on the same machine.
 const SHORTEST: Duration = Duration::from_micros(50);
-/// The longest, should nobody end it.
+/// The longest sleep. Dropping the timer ends a sleep at once.
 const LONGEST: Duration = Duration::from_secs(1);
 
 /// Wakes senders until it is dropped.
@@ -31,6 +32,8 @@ impl SendTimer {
         let ended = Arc::new(AtomicBool::new(false));
         let until = ended.clone();
         let run = move || wake(&run, &schedule, &until);
+        // A thread, not a timer of the runtime: those fire up to a millisecond or two late, and the
+        // delay would be measured as the servers' latency.
         let thread = thread::Builder::new().name("timer".to_owned()).spawn(run)?;
         Ok(Self { ended, thread: Some(thread) })
     }

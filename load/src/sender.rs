@@ -1,17 +1,18 @@
-//! What one user says: when it may say the next message, and what became of the ones before. Pure.
+//! The messages of one user: when the next one is due, and the outcome of those sent. Pure.
 
 use std::collections::{HashSet, VecDeque};
 
 use super::schedule::Schedule;
 use super::tag::MessageTag;
 
-/// How often a message is said again before its outcome stays unknown.
+/// Sends of one message; after the last one its outcome stays unknown.
 const MAX_TRIES: u8 = 10;
 
-/// How long a sender of a closed loop says nothing after it was refused, in nanoseconds: whoever refuses wants less.
+/// The pause of a closed-loop sender after a refusal, in nanoseconds.
+// A server that refuses wants less load; without a pause a closed loop would only collect refusals.
 const REFUSED_PAUSE: u64 = 100_000_000;
 
-/// How all senders send for now.
+/// The send mode of all senders.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(super) enum SendMode {
     Paused,
@@ -26,7 +27,7 @@ pub(super) struct Step {
     pub(super) mode: SendMode,
 }
 
-/// A message that is not answered.
+/// A message without a response.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct PendingMessage {
     pub(super) number: u32,
@@ -35,22 +36,22 @@ pub(super) struct PendingMessage {
 }
 
 impl PendingMessage {
-    /// What stands in the message.
+    /// Returns the tag that the message carries.
     pub(super) fn tag(&self, sender: u32) -> MessageTag {
         MessageTag { sender, number: self.number, due: self.due }
     }
 }
 
-/// What an answer means.
+/// The outcome of a response.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Outcome {
-    /// It is said; it was due then.
+    /// The message is committed; it was due at this time.
     Acknowledged { due: u64 },
-    /// It is not said.
+    /// The message is not committed.
     Refused,
-    /// Nobody knows; it is said again.
+    /// Unknown; the message is sent again.
     Retried,
-    /// Nobody knows.
+    /// Unknown for good.
     Unknown,
 }
 
@@ -69,19 +70,20 @@ pub(super) struct Sender {
     sent_messages: SentMessages,
 }
 
-/// What a user said, for who looks for it.
+/// The messages that a user sent, for the check of losses.
 #[derive(Debug, Default)]
 pub(super) struct SentMessages {
-    /// How many messages; their numbers are below.
+    /// The number of messages, which are numbered from 0.
     pub(super) count: u32,
-    /// Those that nobody need have heard.
+    /// Messages that listeners need not have received.
     unacknowledged: HashSet<u32>,
     /// The steps, and the first number of each.
     steps: Vec<(u32, u32)>,
 }
 
 impl Sender {
-    /// Of a user who says nothing yet. With `repeat`, what nobody knows of is said again.
+    /// Creates the sender of a user. With `repeat`, messages with an unknown outcome are sent
+    /// again.
     pub(super) fn new(user: u32, repeat: bool) -> Self {
         let (in_flight, retries) = (VecDeque::new(), VecDeque::new());
         Self {
@@ -125,12 +127,14 @@ impl Sender {
         Some(PendingMessage { number, due, tries: 1 })
     }
 
-    /// Takes the answer to a message; `None` if none was expected.
+    /// Records the response to a message. Returns `None` if none was expected.
     pub(super) fn on_response(&mut self, number: u32, code: u16, now: u64) -> Option<Outcome> {
         let index = self.in_flight.iter().position(|message| message.number == number)?;
         let message = self.in_flight.remove(index)?;
         Some(match code {
             200 => Outcome::Acknowledged { due: message.due },
+            // 503 and 507 leave the outcome open: the message may be committed. Its number, and so
+            // its idempotency key, stays the same.
             503 | 507 if self.repeat && message.tries < MAX_TRIES => {
                 self.retries.push_back(message);
                 Outcome::Retried
@@ -147,12 +151,12 @@ impl Sender {
         })
     }
 
-    /// How many messages have no answer for good yet.
+    /// Returns the number of messages without a final response.
     pub(super) fn pending(&self) -> usize {
         self.in_flight.len() + self.retries.len()
     }
 
-    /// What was said, at the end.
+    /// Returns the sent messages at the end of the run.
     pub(super) fn into_sent_messages(mut self) -> SentMessages {
         self.sent_messages
             .unacknowledged
@@ -162,12 +166,12 @@ impl Sender {
 }
 
 impl SentMessages {
-    /// Whether the message with this number was acknowledged, so that everybody has to hear it.
+    /// Returns true if the message was acknowledged, so that every listener must have received it.
     pub(super) fn is_acknowledged(&self, number: u32) -> bool {
         number < self.count && !self.unacknowledged.contains(&number)
     }
 
-    /// In which step it was said.
+    /// Returns the step in which the message was sent.
     pub(super) fn step(&self, number: u32) -> u32 {
         let later = self.steps.iter().rev().find(|(_, first)| *first <= number);
         later.map_or(0, |(step, _)| *step)
@@ -227,7 +231,7 @@ mod tests {
     }
 
     #[test]
-    fn only_what_was_acknowledged_has_to_be_heard() {
+    fn only_acknowledged_messages_must_be_received() {
         let mut sender = Sender::new(0, false);
         numbers(&mut sender, open(9), 7_000);
         assert_eq!(sender.on_response(0, 200, 9), Some(Outcome::Acknowledged { due: 1_000 }));
@@ -241,7 +245,7 @@ mod tests {
     }
 
     #[test]
-    fn what_nobody_knows_of_is_said_again_under_its_number() {
+    fn a_message_with_an_unknown_outcome_is_sent_again_under_its_number() {
         let mut sender = Sender::new(0, true);
         assert_eq!(numbers(&mut sender, open(9), 1_000), [(0, 1_000)]);
         assert_eq!(sender.on_response(0, 503, 9), Some(Outcome::Retried));
@@ -262,7 +266,7 @@ mod tests {
     }
 
     #[test]
-    fn a_number_belongs_to_the_step_in_which_it_was_said() {
+    fn a_number_belongs_to_the_step_in_which_it_was_sent() {
         let mut sender = Sender::new(0, false);
         numbers(&mut sender, open(9), 4_000);
         let closed = Step { number: 2, mode: SendMode::Closed { in_flight: 4 } };

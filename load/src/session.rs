@@ -29,12 +29,13 @@ struct Session<D> {
     content: Vec<u8>,
 }
 
-/// Logs a user in, and lets it speak and hear until all is over.
+/// Logs a user in, and keeps its session until the run ends.
 pub(super) async fn run_member<D: Protocol>(
     run: Arc<RunState>,
     user: u32,
     protocol: impl Fn(Identity) -> D,
 ) -> (u32, UserOutcome) {
+    // The permit bounds the logins in progress.
     let Some(permit) = run.begin_login().await else { return (user, absent_outcome(&run, user)) };
     let entered = Session::log_in(&run, user, &protocol).await;
     drop(permit);
@@ -64,7 +65,7 @@ pub(super) async fn run_login_loop<D: Protocol>(
     (user, absent_outcome(&run, user))
 }
 
-/// Of a user who is not there at the end.
+/// Returns the outcome of a user that did not stay until the end.
 fn absent_outcome(run: &RunState, user: u32) -> UserOutcome {
     User::new(&run.plan, user, run.marker).into_outcome(false, &mut run.counts(user))
 }
@@ -112,7 +113,7 @@ impl<D: Protocol> Session<D> {
     async fn next_event(&mut self) -> Result<SessionEvent, SessionError> {
         poll_fn(|context| {
             self.poll_receive(context)?;
-            // What the server does not read yet is sent the next time.
+            // Bytes that the server does not read yet stay in the buffer for the next poll.
             let _sent = self.connection.poll_flush(context)?;
             self.state.event.take().map_or(Poll::Pending, |event| Poll::Ready(Ok(event)))
         })
@@ -130,8 +131,9 @@ impl<D: Protocol> Session<D> {
         timeout(LEAVE_WITHIN, left).await.unwrap_or(Err(SessionError::TimedOut))
     }
 
-    /// Says that it goes, if that can be said at once.
+    /// Sends a close frame if the socket takes it at once.
     async fn close(&mut self) {
+        // One try only: a server that does not read must not delay the end of a run.
         if self.connection.out.close().is_ok() {
             poll_fn(|context| Poll::Ready(self.connection.poll_flush(context).is_ready())).await;
         }
@@ -168,7 +170,7 @@ impl<D: Protocol> Session<D> {
         }
     }
 
-    /// Says that it lives, when it is time.
+    /// Sends a heartbeat if one is due.
     fn poll_heartbeat(&mut self, context: &mut Context<'_>) -> Result<(), SessionError> {
         if let Some(time) = self.state.heartbeat_after.take() {
             match &mut self.heartbeat {
@@ -183,13 +185,13 @@ impl<D: Protocol> Session<D> {
         Ok(())
     }
 
-    /// Says what is to be said now, as long as the server reads.
+    /// Sends the messages that are due, as long as the server reads.
     fn poll_send_due(&mut self, context: &mut Context<'_>) -> Result<(), SessionError> {
         while self.connection.poll_flush(context)?.is_ready() && self.queue_due_messages()? > 0 {}
         Ok(())
     }
 
-    /// How many messages wait to be sent now.
+    /// Queues the messages that are due; returns their number.
     fn queue_due_messages(&mut self) -> Result<u64, SessionError> {
         let Some(sender) = &mut self.state.sender else { return Ok(0) };
         let (step, now) = (self.run.step(), self.run.now());

@@ -1,4 +1,4 @@
-//! How a session speaks to Shaddock: the gate, then its connector.
+//! Shaddock's protocol: a login at the gate, then a session at its connector.
 
 use std::time::Duration;
 
@@ -17,24 +17,24 @@ use client::Address;
 /// The request that a login ends with: to the gate, or to enter.
 const LOGIN: u32 = 1;
 const LEAVE: u32 = 2;
-/// Of the first message; 0 would be a notify.
+/// The id of the first message; id 0 would be a notify.
 const FIRST_MESSAGE: u32 = 3;
 
 /// Bytes at a push's end in which its `seq` stands.
 const TAIL: usize = 64;
 
-/// One session with Shaddock, or with any server that speaks as Pomelo's chat does.
+/// One session with Shaddock, or with another server of Pomelo's chat protocol.
 #[derive(Debug)]
 pub struct Shaddock {
     identity: Identity,
-    /// Where the connector is known, this connection is to it.
+    /// True once the connector is known: this connection leads there.
     at_connector: bool,
     send_route: RouteRef,
     on_chat: RouteRef,
     heartbeat: Option<Duration>,
 }
 
-/// What the answer to a request has, of what matters here.
+/// The fields of a response that matter here.
 #[derive(Deserialize)]
 struct Response {
     code: u16,
@@ -43,14 +43,14 @@ struct Response {
 }
 
 impl Shaddock {
-    /// Of a user who did not connect yet.
+    /// Creates the protocol of a user that is not connected.
     pub fn new(identity: Identity) -> Self {
         let text = |route: &str| RouteRef::Text(route.to_owned());
         let (send_route, on_chat) = (text(routes::SEND), text(routes::ON_CHAT));
         Self { identity, at_connector: false, send_route, on_chat, heartbeat: None }
     }
 
-    /// Begins once the server has answered the handshake.
+    /// Acknowledges the handshake and sends the login request.
     fn on_handshake(&mut self, body: &[u8], out: &mut OutBuffer) -> Result<(), SessionError> {
         let HandshakeResponse::Accepted { heartbeat_secs, dictionary, .. } = HandshakeResponse::parse(body)? else {
             return Err(SessionError::Malformed("the handshake was refused"));
@@ -159,8 +159,10 @@ fn parse<'b, T: Deserialize<'b>>(body: &'b [u8]) -> Result<T, SessionError> {
     serde_json::from_slice(body).map_err(|_| SessionError::Malformed("an answer makes no sense"))
 }
 
-/// The `code` of an answer; in front, where our servers have it, it is found without reading the rest.
+/// Returns the `code` of a response.
 fn code(body: &[u8]) -> Result<u16, SessionError> {
+    // Shaddock writes the code first. Parsing each response as JSON would add processor time on the
+    // machine that is measured.
     match body.strip_prefix(br#"{"code":"#) {
         Some([a @ b'0'..=b'9', b @ b'0'..=b'9', c @ b'0'..=b'9', b',' | b'}', ..]) => {
             Ok([a, b, c].into_iter().fold(0, |code, digit| 10 * code + u16::from(digit - b'0')))
@@ -172,6 +174,8 @@ fn code(body: &[u8]) -> Result<u16, SessionError> {
 /// The `seq` at the end of a push.
 fn seq(body: &[u8]) -> Option<u64> {
     const NAME: &[u8] = br#""seq":"#;
+    // Shaddock writes `seq` and `time` last, and a text may contain anything: only the tail is
+    // searched.
     let tail = &body[body.len().saturating_sub(TAIL)..];
     let start = tail.windows(NAME.len()).rposition(|window| window == NAME)? + NAME.len();
     let digits = tail[start..].iter().take_while(|digit| digit.is_ascii_digit());
@@ -186,7 +190,7 @@ mod tests {
         Shaddock::new(Identity { name: "ann".to_owned(), room: "lobby".to_owned(), repeat: true })
     }
 
-    /// Hears one message.
+    /// Receives one message.
     fn receive(session: &mut Shaddock, message: Message) -> Vec<String> {
         let mut events = Vec::new();
         let mut out = OutBuffer::new(Framing::Binary);
@@ -223,7 +227,7 @@ mod tests {
     }
 
     #[test]
-    fn pushes_of_messages_are_heard_and_others_are_not() {
+    fn only_pushes_of_messages_are_events() {
         let mut session = session();
         let push = |route: &str| Message::Push { route: RouteRef::Text(route.to_owned()), body: "{}".into() };
         assert_eq!(receive(&mut session, push("onAdd")), [""; 0]);
@@ -231,7 +235,7 @@ mod tests {
     }
 
     #[test]
-    fn an_answer_is_that_to_what_was_said() {
+    fn a_response_has_the_number_of_its_message() {
         let mut session = session();
         let mut out = OutBuffer::new(Framing::Length);
         session.send_message(7, b"hello", &mut out).unwrap();

@@ -1,11 +1,12 @@
-//! What a message says of itself: of which run it is, by whom, which one, and when it was due. Pure.
+//! The tag at the beginning of each message: run, sender, number, and the time at which it was due.
+//! Pure.
 
 /// Bytes that a tag takes; no message can be shorter.
 pub const TAG_BYTES: usize = 1 + 8 + 8 + 8 + 16;
 
 const MARKER_BYTES: usize = 1 + 8;
 
-/// What fills a message up.
+/// Fills a message up to its length.
 const PADDING: u8 = b'.';
 
 /// The first bytes of all messages of a run, by which its stamps are found.
@@ -19,7 +20,7 @@ pub struct MessageTag {
     pub sender: u32,
     /// Counts the sender's messages, from 0.
     pub number: u32,
-    /// When it was to be sent, in nanoseconds since the run began.
+    /// The time at which it was due, in nanoseconds since the run began.
     pub due: u64,
 }
 
@@ -31,8 +32,8 @@ impl RunMarker {
         Self(marker)
     }
 
-    /// Writes a message of `len` bytes, or of [`TAG_BYTES`] if that is more, over what is in `out`. It is ASCII without
-    /// characters that JSON would escape.
+    /// Writes a message of `len` bytes, or of [`TAG_BYTES`] if that is more, over what is in `out`.
+    /// It is ASCII without characters that JSON would escape.
     pub fn write(&self, tag: MessageTag, len: usize, out: &mut Vec<u8>) {
         out.clear();
         out.resize(len.max(TAG_BYTES), PADDING);
@@ -42,8 +43,11 @@ impl RunMarker {
         put_hex(tag.due, &mut out[25..41]);
     }
 
-    /// The first tag in `text`. `at` is where it was in the last one, and is where it is now: most texts are alike.
+    /// Finds the first tag in `text`. `at` is the offset of the last tag, and is set to the offset
+    /// of this one.
     pub fn find(&self, text: &[u8], at: &mut usize) -> Option<MessageTag> {
+        // The bytes before the tag are mostly the same in all pushes of a room. Trying the last
+        // offset first saves a search of every push.
         if !self.is_at(text, *at) {
             *at = text.windows(MARKER_BYTES).position(|window| window == self.0)?;
         }

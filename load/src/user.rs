@@ -1,4 +1,4 @@
-//! One user: makes of what its session hears what is counted. Pure.
+//! One user: counts the events that its session receives. Pure.
 
 use std::time::Duration;
 
@@ -9,7 +9,7 @@ use super::protocol::ServerEvent;
 use super::sender::{Outcome, Sender, SentMessages};
 use super::tag::RunMarker;
 
-/// What the session's task has to act on.
+/// An event that the session's task handles.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum SessionEvent {
     Redirected(String),
@@ -25,20 +25,20 @@ pub(super) struct User {
     room: u32,
     rooms: u32,
     marker: RunMarker,
-    /// Where stamps stand in what is heard.
+    /// Offset of the tag in the last message.
     tag_at: usize,
     check: ListenerCheck,
-    /// Those who only listen have none.
+    /// `None` for users that only listen.
     pub(super) sender: Option<Sender>,
     pub(super) event: Option<SessionEvent>,
     pub(super) heartbeat_after: Option<Duration>,
 }
 
-/// What is left of a user at the end.
+/// The outcome of a user at the end of the run.
 #[derive(Debug)]
 pub(super) struct UserOutcome {
     pub(super) room: u32,
-    /// What it heard; nothing if it was not there until the end.
+    /// The check of received messages; `None` if the user left early.
     pub(super) check: Option<ListenerCheck>,
     pub(super) sent_messages: Option<SentMessages>,
 }
@@ -72,7 +72,8 @@ impl User {
         }
     }
 
-    /// Messages of others than this run's users are nobody's business.
+    /// Counts a received message. Messages of users outside this run have no tag of it and are
+    /// ignored.
     fn on_message(&mut self, text: &[u8], seq: Option<u64>, now: u64, counts: &mut Counts) {
         let Some(tag) = self.marker.find(text, &mut self.tag_at) else { return };
         let here = tag.sender % self.rooms == self.room;

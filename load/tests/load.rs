@@ -71,7 +71,7 @@ async fn measure_until(plan: &Plan, enough: impl Fn(&RunStatus) -> bool) -> Repo
 }
 
 #[tokio::test]
-async fn rates_are_measured_in_turn_and_every_member_hears_every_message() {
+async fn rates_are_measured_in_turn_and_every_member_receives_every_message() {
     let (cluster, gate) = cluster().await;
     let report = measure(&plan(&gate, Workload::Open(vec![80.0, 160.0]))).await.unwrap();
     cluster.stop().await;
@@ -86,7 +86,7 @@ async fn rates_are_measured_in_turn_and_every_member_hears_every_message() {
 
 #[tokio::test]
 async fn each_load_may_depend_on_what_was_measured_until_then() {
-    // Nobody is refused, or kicked, for saying as much as is answered.
+    // The rate limit would refuse a closed loop.
     let mut settings = Settings::default();
     (settings.session.requests_per_sec, settings.session.request_burst) = (1_000_000, 1_000_000);
     let (cluster, gate) = cluster_with(settings).await;
@@ -110,7 +110,7 @@ async fn each_load_may_depend_on_what_was_measured_until_then() {
 
 #[tokio::test]
 async fn a_closed_loop_keeps_so_many_in_flight_and_repeats_are_no_doubles() {
-    // What is refused is neither lost nor repeated.
+    // A refused message is neither lost nor repeated.
     let mut settings = Settings::default();
     (settings.session.requests_per_sec, settings.session.request_burst) = (5, 2);
     let (cluster, gate) = cluster_with(settings).await;
@@ -124,7 +124,7 @@ async fn a_closed_loop_keeps_so_many_in_flight_and_repeats_are_no_doubles() {
     assert!(shown.contains("refused: 429") && shown.contains("nothing was lost"), "{shown}");
 }
 
-/// One whose check do not work: the second message is lost on it, and the third comes twice.
+/// A protocol that drops the second message of a user and doubles the third.
 struct FaultyProtocol {
     inner: Shaddock,
     messages: u32,
@@ -165,7 +165,7 @@ impl Protocol for FaultyProtocol {
 }
 
 #[tokio::test]
-async fn what_each_listener_lost_or_heard_twice_is_counted() {
+async fn lost_and_doubled_messages_are_counted_at_each_listener() {
     let (cluster, gate) = cluster().await;
     let plan = plan(&gate, Workload::Open(vec![80.0]));
     let faulty = |identity| FaultyProtocol { inner: Shaddock::new(identity), messages: 0 };
@@ -177,7 +177,7 @@ async fn what_each_listener_lost_or_heard_twice_is_counted() {
 }
 
 #[tokio::test]
-async fn logins_are_measured_by_who_comes_and_goes() {
+async fn a_storm_measures_logins() {
     let (cluster, gate) = cluster().await;
     let plan = Plan { measured: 100 * DEADLINE, ..plan(&gate, Workload::Storm) };
     let report = measure_until(&plan, |status| status.logins > 20).await;
@@ -188,7 +188,7 @@ async fn logins_are_measured_by_who_comes_and_goes() {
 }
 
 #[tokio::test]
-async fn who_is_stopped_reports_what_was_measured_until_then() {
+async fn a_stopped_run_reports_its_measurements_so_far() {
     let (cluster, gate) = cluster().await;
     let plan = Plan { measured: 100 * DEADLINE, ..plan(&gate, Workload::Open(vec![100.0])) };
     let report = measure_until(&plan, |status| status.received > 0).await;
@@ -232,7 +232,7 @@ async fn ended_with_errors(child: Child) -> (Option<i32>, String, String) {
     (status.code(), String::from_utf8(stdout).unwrap(), String::from_utf8(stderr).unwrap())
 }
 
-/// What the program says and prints when nothing was measured.
+/// Returns stderr and stdout of a run that measured nothing.
 async fn failed(child: Child) -> (String, String) {
     let (code, stdout, stderr) = ended_with_errors(child).await;
     assert_eq!(code, Some(2), "{stdout}{stderr}");
@@ -257,7 +257,7 @@ async fn the_program_prints_json() {
 async fn ctrl_c_ends_the_program_with_its_table() {
     let (cluster, gate) = cluster().await;
     let child = program(&gate, &["--secs", "10000"]);
-    // It hears the signal once it runs: when its users are in their rooms.
+    // The signal handler is there once users are in their rooms.
     let mut watcher = client::ChatClient::via_gate(&gate, "watcher", client::Options::default()).await.unwrap();
     watcher.0.enter("watcher", "load-room-0").await.unwrap();
     while !matches!(timeout(DEADLINE, watcher.1.next()).await.unwrap(), Some(client::Event::Chat(_))) {}
@@ -319,7 +319,7 @@ async fn sessions_that_the_server_closed_are_no_measurement() {
         let signal = Command::new("kill").args(["-INT", &child.id().unwrap().to_string()]).status().await.unwrap();
         assert!(signal.success());
         let (complaint, printed) = failed(child).await;
-        // Of the other room some may not have been in.
+        // Users of the other room may not have entered yet.
         assert!(complaint.contains(" sessions ended early: closed by the server"), "{complaint}{printed}");
     }
 }

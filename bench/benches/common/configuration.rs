@@ -1,4 +1,5 @@
-//! The configuration of a deployment, in a directory of its own, and how it is edited while servers run.
+//! The configuration of a deployment, in a directory of its own, and how it is edited while servers
+//! run.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -10,19 +11,21 @@ use serde_json::{Value, json};
 /// The gate's id.
 pub(crate) const GATE: &str = "gate-server-1";
 
-/// A directory with `servers.json`, `settings.toml` and the processes' output; removed when dropped, unless it is kept.
+/// A directory with `servers.json`, `settings.toml` and the processes' output; removed when
+/// dropped, unless it is kept.
 pub(crate) struct Configuration {
     pub(crate) path: PathBuf,
     second: PathBuf,
     gate: SocketAddr,
     connectors: Vec<SocketAddr>,
-    /// Where operators ask, of the servers that are there at first.
+    /// The admin listeners of the servers that exist at first.
     admin_addresses: BTreeMap<String, SocketAddr>,
     is_kept: bool,
 }
 
 impl Configuration {
-    /// These many chat servers and connectors, on ports that are free now, and a moment later as a rule.
+    /// These many chat servers and connectors, on ports that are free now, and a moment later as a
+    /// rule.
     pub(crate) fn new(chats: usize, connectors: usize, settings: &str) -> Self {
         let path = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("servers-{:016x}", rand::random::<u64>()));
         fs::create_dir_all(&path).unwrap();
@@ -48,12 +51,14 @@ impl Configuration {
         self.gate.to_string()
     }
 
-    /// Where operators ask a server that was there at first; a gate where clients ask it.
+    /// Returns the admin address of a server that exists at first; of a gate the address for
+    /// clients.
     pub(crate) fn admin_address(&self, server: &str) -> SocketAddr {
         self.admin_addresses[server]
     }
 
-    /// Makes these the chat servers everywhere, as an editor does: a new file takes the old one's place.
+    /// Makes these the chat servers everywhere, as an editor does: a new file takes the old one's
+    /// place.
     pub(crate) fn set_chats(&self, numbers: &[usize]) {
         self.write(&self.path, numbers);
         if self.second.exists() {
@@ -61,8 +66,8 @@ impl Configuration {
         }
     }
 
-    /// A directory that has other chat servers until the next [`Configuration::set_chats`]: that of a machine that is told
-    /// earlier than others.
+    /// Returns a directory with another list of chat servers until the next
+    /// [`Configuration::set_chats`]: that of a machine that is updated earlier than others.
     pub(crate) fn second_directory(&self, numbers: &[usize]) -> PathBuf {
         fs::create_dir_all(&self.second).unwrap();
         fs::copy(self.path.join("settings.toml"), self.second.join("settings.toml")).unwrap();

@@ -1,4 +1,5 @@
-//! How busy the machine is, and with whose work: pauses on a machine that others use say little.
+//! The use of the machine's processors, by this bench and by others: on a busy machine pauses mean
+//! little.
 
 use std::fmt;
 use std::fs;
@@ -7,7 +8,7 @@ use std::fs;
 pub(crate) struct Machine {
     all: u64,
     idle: u64,
-    /// Of this process, and of those that it started and that ended.
+    /// The time of this process, and of ended processes that it started.
     ours: u64,
 }
 
@@ -22,7 +23,8 @@ impl Machine {
         let stat = fs::read_to_string("/proc/stat").unwrap();
         let processors = numbers(stat.lines().next().unwrap(), 1, 8);
         let own = fs::read_to_string("/proc/self/stat").unwrap();
-        // The name, in parentheses, may hold anything; the four times begin with the 12th field behind it.
+        // The name, in parentheses, may hold anything; the four times begin with the 12th field
+        // behind it.
         let (_, own) = own.rsplit_once(") ").unwrap();
         // `idle` and `iowait`.
         Self {
@@ -32,7 +34,7 @@ impl Machine {
         }
     }
 
-    /// What happened since. Processes that still run count as others.
+    /// Returns the use since `before`. Processes that still run count as others.
     pub(crate) fn usage_since(&self, before: &Self) -> Usage {
         let all = (self.all - before.all).max(1) as f64;
         let ours = (self.ours - before.ours) as f64;

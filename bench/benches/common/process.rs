@@ -1,4 +1,5 @@
-//! One process of the program: its output in a file, signals for it, the processor time that it used. Killed when dropped.
+//! One process of the program: its output in a file, signals for it, the processor time that it
+//! used. Killed when dropped.
 
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
@@ -7,7 +8,7 @@ use std::time::Duration;
 
 use testkit::eventually;
 
-/// The longest that a start, an end, or something that a process is to say may take.
+/// The deadline of a start, an end, and an awaited line of output.
 const DEADLINE: Duration = Duration::from_secs(30);
 
 /// A running program, mostly `shaddock`.
@@ -18,15 +19,15 @@ pub(crate) struct Process {
 }
 
 impl Process {
-    /// Starts the program with the configuration in `config` and these options; what it says goes to a file in `logs` that is
-    /// called after `name`.
+    /// Starts the program with the configuration in `config` and these options. Its output goes to
+    /// a file in `logs` that is named after `name`.
     pub(crate) fn start(name: &str, config: &Path, logs: &Path, options: &[&str]) -> Self {
         let mut command = Command::new(shaddock());
         command.env_clear().arg("--config").arg(config).args(options);
         Self::spawn(name, command, logs)
     }
 
-    /// Starts any program; what it says on stderr goes to a file in `logs` that is called after `name`.
+    /// Starts a program. Its stderr goes to a file in `logs` that is named after `name`.
     pub(crate) fn spawn(name: &str, mut command: Command, logs: &Path) -> Self {
         let runs = (1..).map(|run| logs.join(format!("{name}.{run}.log")));
         let output = runs.into_iter().find(|path| !path.exists()).unwrap();
@@ -46,7 +47,7 @@ impl Process {
         said
     }
 
-    /// What it wrote so far.
+    /// Returns its output so far.
     pub(crate) fn output(&self) -> String {
         fs::read_to_string(&self.output).unwrap()
     }
@@ -57,13 +58,13 @@ impl Process {
         assert!(status.unwrap().success(), "kill -{signal} of {} failed", self.name);
     }
 
-    /// Ends it at once, as `kill -9` does; when this returns, it is gone.
+    /// Kills it, as `kill -9` does. When this returns, the process has ended.
     pub(crate) fn kill(&mut self) {
         self.child.kill().unwrap();
         self.child.wait().unwrap();
     }
 
-    /// Asks it to end, and waits until it has, in order.
+    /// Sends SIGTERM, and waits until it has ended with status 0.
     pub(crate) async fn stop(&mut self) {
         self.signal("TERM");
         let mut status = None;
@@ -89,8 +90,8 @@ impl Drop for Process {
     }
 }
 
-/// The release build of the program, below the same target directory as this bench: cargo builds programs of its own package
-/// only for a bench.
+/// The release build of the program, below the same target directory as this bench: cargo builds
+/// programs of its own package only for a bench.
 fn shaddock() -> PathBuf {
     let bench = std::env::current_exe().unwrap();
     let program = bench.parent().and_then(Path::parent).unwrap().join("shaddock");
@@ -103,7 +104,7 @@ fn shaddock() -> PathBuf {
     program
 }
 
-/// What all threads of a process used so far, in user and kernel mode.
+/// Returns the processor time of all threads of a process, in user and kernel mode.
 pub(crate) fn processor_time(process: u32) -> Duration {
     let threads = fs::read_dir(format!("/proc/{process}/task")).unwrap();
     let used = |thread: &Path| {

@@ -1,4 +1,4 @@
-//! What operators ask a server over HTTP.
+//! Requests to a server's admin listener.
 
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -7,15 +7,15 @@ use serde_json::Value;
 use testkit::{HttpResponse, http_get};
 use tokio::time::timeout;
 
-/// The longest that an answer may take.
+/// The deadline of a response.
 const ANSWER: Duration = Duration::from_secs(5);
 
-/// Whether a server is ready for work; one that cannot be reached is not.
+/// Returns true if a server is ready. A server that cannot be reached is not.
 pub(crate) async fn is_ready(address: SocketAddr) -> bool {
     get(address, "/readyz").await.is_some_and(|answer| answer.status == 200)
 }
 
-/// The lines of a gate's `/status`, by server id; `None` if it gives none.
+/// Returns a server's entry of a gate's `/status`; `None` without one.
 pub(crate) async fn status(gate: SocketAddr, server: &str) -> Option<Value> {
     let status: Value = serde_json::from_str(&get(gate, "/status").await?.body).ok()?;
     status["servers"].as_array()?.iter().find(|line| line["id"] == server).cloned()

@@ -1,4 +1,5 @@
-//! Compares what was heard with what was said: `room/0`, `room/1` and so on, each once, in that order, and nothing else.
+//! Compares received messages with sent ones: `room/0`, `room/1` and so on, each once, in that
+//! order, and nothing else.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -7,21 +8,21 @@ use client::Event;
 use crate::promise_report::PromiseReport;
 use crate::room_pairs::SendResults;
 
-/// What people heard, counted over all of them.
+/// The messages that members received, summed over all of them.
 #[derive(Debug, Default)]
 pub(crate) struct DeliveryCheck {
     messages: usize,
     lost: usize,
     doubled: usize,
     reordered: usize,
-    /// By kind, everything that is no message that was said.
+    /// By kind, events that are no sent message.
     others: BTreeMap<&'static str, usize>,
     /// The first thing that was wrong.
     example: Option<String>,
 }
 
 impl DeliveryCheck {
-    /// One listener's events in a room in which so many numbers were said.
+    /// Records one listener's events in a room, given the count of sent messages.
     pub(crate) fn record(&mut self, room: &str, said: u64, events: Vec<Event>) {
         let mut numbers = Vec::new();
         for event in events {
@@ -46,7 +47,7 @@ impl DeliveryCheck {
         }
     }
 
-    /// The texts that each listener of a room heard: all of them in one order.
+    /// Records the texts that each member of a room received: all must have one order.
     pub(crate) fn record_order(&mut self, room: &str, everybody: &[Vec<&str>]) {
         let Some((first, others)) = everybody.split_first() else { return };
         for other in others {
@@ -57,7 +58,8 @@ impl DeliveryCheck {
         }
     }
 
-    /// Nothing acknowledged is lost, doubled or reordered; nobody is told anything else; every connection held.
+    /// Checks that no acknowledged message is lost, doubled or reordered, that members receive no
+    /// other event, and that every connection held.
     pub(crate) fn report(&self, results: &SendResults, promises: &mut PromiseReport) {
         self.report_events(promises);
         let failures = &results.failures;
@@ -65,13 +67,14 @@ impl DeliveryCheck {
         promises.check(failures.is_empty(), &format!("every message is acknowledged: {} not{first}", failures.len()));
     }
 
-    /// Nothing acknowledged is lost, doubled or reordered, and nobody is told anything else.
+    /// Checks that no acknowledged message is lost, doubled or reordered, and that members receive
+    /// no other event.
     pub(crate) fn report_events(&self, promises: &mut PromiseReport) {
         let Self { messages, lost, doubled, reordered, others, example } = self;
-        let told = format!("{messages} messages heard: {lost} lost, {doubled} doubled, {reordered} out of order");
-        promises.check(*messages > 0 && lost + doubled + reordered == 0, &told);
+        let found = format!("{messages} messages received: {lost} lost, {doubled} doubled, {reordered} out of order");
+        promises.check(*messages > 0 && lost + doubled + reordered == 0, &found);
         let leaves = others.get("onLeave").copied().unwrap_or_default();
-        promises.check(leaves == 0, &format!("nobody is told onLeave: {leaves}"));
+        promises.check(leaves == 0, &format!("no member receives onLeave: {leaves}"));
         promises.check(others.is_empty(), &format!("nor anything else: {others:?}"));
         if let Some(example) = example {
             promises.note(&format!("for example {example}"));
@@ -79,7 +82,7 @@ impl DeliveryCheck {
     }
 }
 
-/// The number that an event tells, or what kind of event it is.
+/// Returns the number of a message, or the kind of another event.
 fn number(room: &str, said: u64, event: &Event) -> Result<u64, &'static str> {
     match event {
         Event::Chat(chat) => {

@@ -1,4 +1,5 @@
-//! A nats-server and one process per server, which can be killed, frozen, added and removed. Everything ends with its value.
+//! A nats-server and one process per server, which can be killed, frozen, added and removed.
+//! Everything ends with its value.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -14,16 +15,16 @@ use crate::tracer::Tracer;
 /// Starts, when others take a port in between.
 const ATTEMPTS: usize = 5;
 
-/// What is started.
+/// The servers and their settings.
 #[derive(Debug, Clone)]
 pub(crate) struct Layout {
     pub(crate) chats: usize,
     pub(crate) connectors: usize,
-    /// Whether the gate runs, too.
+    /// True if the gate runs, too.
     pub(crate) gate: bool,
     /// Lines of `settings.toml`.
     pub(crate) settings: String,
-    /// Whether somebody listens to everything on the bus.
+    /// True if a tracer subscribes to everything on the bus.
     pub(crate) traced: bool,
 }
 
@@ -54,7 +55,7 @@ impl Deployment {
         panic!("others took the ports {ATTEMPTS} times");
     }
 
-    /// `None` if somebody else has a port now.
+    /// Returns `None` if another process took a port.
     async fn try_start(layout: &Layout) -> Option<Self> {
         let nats = NatsServer::start_with_jetstream().await;
         let tracer = if layout.traced { Some(Tracer::start(nats.url()).await) } else { None };
@@ -101,7 +102,7 @@ impl Deployment {
         self.processes.get_mut(server).unwrap()
     }
 
-    /// What all connectors, all chat servers, and the nats-server used so far.
+    /// Returns the processor time of all connectors, all chat servers, and the nats-server.
     pub(crate) fn processor_times(&self) -> [Duration; 3] {
         let of = |kind: &str| {
             let processes = self.processes.iter().filter(|(server, _)| server.starts_with(kind));
@@ -110,11 +111,12 @@ impl Deployment {
         [of("connector"), of("chat"), processor_time(self.nats.id())]
     }
 
-    /// Keeps the processes' output if a promise was broken, and says where; and checks that a tracer did hear.
+    /// Keeps the processes' output if a promise was broken. Checks that the tracer received
+    /// messages.
     pub(crate) fn end(mut self, promises: &mut PromiseReport) {
         if let Some(tracer) = &self.tracer {
-            let heard = tracer.received();
-            promises.check(heard > 0, &format!("a tracer reads everything meanwhile: {heard} messages"));
+            let received = tracer.received();
+            promises.check(received > 0, &format!("a tracer reads everything meanwhile: {received} messages"));
         }
         if promises.is_broken() {
             self.configuration.keep();

@@ -1,5 +1,6 @@
-//! What failover, re-sharding and restarts cost: real processes over a nats-server of their own, things that break and servers that
-//! come and go under people who talk. Prints what it found; fails where a promise of `docs/reference/delivery.md` is broken.
+//! The cost of failover, re-sharding and restarts: real processes over their own nats-server,
+//! faults, and changed servers, while clients send. Prints the results; fails if a promise of
+//! `docs/reference/delivery.md` is broken.
 #![expect(clippy::unwrap_used, clippy::panic, clippy::print_stdout, reason = "measures, and prints what it found")]
 
 mod admin_http;
@@ -31,22 +32,22 @@ use crate::scenarios::{Scenario, ScenarioSettings};
 #[derive(Debug, Parser)]
 #[command(name = "failover")]
 struct Args {
-    /// What to show; without one, all that have promises
+    /// Scenarios to run; without one, all that check promises
     scenarios: Vec<Scenario>,
-    /// With somebody who listens to everything on the bus
+    /// Subscribe a tracer to everything on the bus
     #[arg(long)]
     traced: bool,
     /// Rounds of the scenes that have rounds, instead of all
     #[arg(long)]
     rounds: Option<usize>,
-    /// What cargo says to every bench
+    /// Passed by cargo to every bench
     #[arg(long, hide = true)]
     bench: bool,
 }
 
 fn main() -> ExitCode {
     let args = Args::parse();
-    // One thread: people leave the other cores to the servers.
+    // One thread: clients leave the other cores to the servers.
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     let good = runtime.block_on(async {
         let mut signals = cluster::stop_signals().unwrap();
@@ -59,7 +60,7 @@ fn main() -> ExitCode {
     if good { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
 
-/// Whether all promises were kept.
+/// Returns true if all promises were kept.
 async fn show(args: &Args) -> bool {
     let options = ScenarioSettings { traced: args.traced, rounds: args.rounds };
     let scenarios = if args.scenarios.is_empty() { Scenario::PROMISES } else { &args.scenarios };

@@ -1,4 +1,4 @@
-//! Which promises were kept, said as they are looked at.
+//! Prints each promise when it is checked, kept or broken.
 
 /// Promises that were broken so far.
 #[derive(Debug, Default)]
@@ -7,7 +7,7 @@ pub(crate) struct PromiseReport {
 }
 
 impl PromiseReport {
-    /// Says whether a promise was kept; `what` says it, and what was found.
+    /// Prints a promise; `what` is its text with the measured values.
     pub(crate) fn check(&mut self, is_kept: bool, what: &str) {
         println!("  {} {what}", if is_kept { "kept  " } else { "BROKEN" });
         if !is_kept {
@@ -15,7 +15,7 @@ impl PromiseReport {
         }
     }
 
-    /// Says something that is no promise.
+    /// Prints a note.
     pub(crate) fn note(&self, what: &str) {
         println!("  {what}");
     }

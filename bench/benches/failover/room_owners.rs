@@ -1,4 +1,4 @@
-//! Who owns rooms: by the formula, and as their logs say.
+//! The owners of rooms: by the formula, and by their logs.
 
 use async_nats::jetstream;
 use model::ids::{RoomId, ServerId};
@@ -26,7 +26,7 @@ pub(crate) async fn observed(deployment: &Deployment, rooms: &[String]) -> Vec<S
     owners
 }
 
-/// Who owns the rooms by the formula, with these chat servers, one of which may be dead.
+/// Returns the rooms' owners by the formula, with these chat servers, one of which may be down.
 pub(crate) fn by_formula(rooms: &[String], chats: &[usize], dead: Option<usize>) -> Vec<String> {
     let id = |number: usize| ServerId::new(&chat_id(number)).unwrap();
     let servers: Vec<_> = chats.iter().map(|number| Server::new(id(*number), "127.0.0.1")).collect();

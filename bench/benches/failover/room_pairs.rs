@@ -1,4 +1,5 @@
-//! Who talks: in every room one who says numbers, and one who listens at another connector. Knows nothing of processes.
+//! Clients: in every room one sender of numbers, and one listener at another connector. Knows
+//! nothing of processes.
 
 use std::cell::Cell;
 use std::time::Duration;
@@ -11,19 +12,19 @@ use tokio::time::{Instant, sleep, sleep_until, timeout_at};
 use crate::delivery_check::DeliveryCheck;
 use crate::deployment::Deployment;
 
-/// Rooms that people enter at the same time.
+/// Rooms that are entered concurrently.
 const ENTER_AT_ONCE: usize = 16;
 
-/// Time before a message whose outcome is unknown is said again.
+/// Time before a message with an unknown outcome is sent again.
 const AGAIN: Duration = Duration::from_millis(50);
 
 /// The longest after its acknowledgement that a message may be on its way to a listener.
 const ON_THE_WAY: Duration = Duration::from_secs(5);
 
-/// How long listeners go on listening for what they should not hear.
+/// Time in which listeners wait for unexpected events at the end.
 const AFTERWARDS: Duration = Duration::from_secs(1);
 
-/// People in rooms.
+/// A sender and a listener in each room.
 pub(crate) struct RoomPairs {
     rooms: Vec<Room>,
 }
@@ -41,29 +42,30 @@ struct Member {
     events: Events,
 }
 
-/// What became of a message.
+/// The acknowledgement of a message.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Answer {
     /// Index of its room.
     pub(crate) room: usize,
-    /// When it was to be said.
+    /// The time at which it was due.
     pub(crate) due: Instant,
-    /// When it was acknowledged.
+    /// The time of the acknowledgement.
     pub(crate) answered: Instant,
-    /// How often its outcome was unknown.
+    /// The number of sends with an unknown outcome.
     pub(crate) repeats: usize,
 }
 
-/// What people were answered.
+/// The acknowledgements and failures of all senders.
 #[derive(Debug, Default)]
 pub(crate) struct SendResults {
     pub(crate) answers: Vec<Answer>,
-    /// Why somebody could not go on.
+    /// Errors that ended a sender.
     pub(crate) failures: Vec<String>,
 }
 
 impl Answer {
-    /// From when it was to be said, not from when it was its turn: a room that waits is not asked less.
+    /// Returns the time from due to acknowledged. Counts from the due time, not from the send: else
+    /// a room that stalls would be measured less often.
     pub(crate) fn pause(&self) -> Duration {
         self.answered - self.due
     }
@@ -84,8 +86,9 @@ impl RoomPairs {
         self.rooms.iter().map(|room| room.name.clone()).collect()
     }
 
-    /// Talks in every room, a message each `every`, while `running` says so. A message is repeated until it is
-    /// acknowledged, and the room's next one waits for it, so that their order is known.
+    /// Sends in every room, a message each `every`, while `running` is true. Repeats a message
+    /// until it is acknowledged. The room's next message waits for it, so that their order is
+    /// known.
     pub(crate) async fn send_messages(&self, every: Duration, running: &Cell<bool>) -> SendResults {
         let began = Instant::now();
         let due = |index: usize| began + every * index as u32 / self.rooms.len() as u32;
@@ -99,7 +102,7 @@ impl RoomPairs {
         all
     }
 
-    /// What everybody heard since they came, when nobody talks any more.
+    /// Returns the check of all received events, once no client sends any more.
     pub(crate) async fn check_deliveries(&mut self) -> DeliveryCheck {
         let mut check = DeliveryCheck::default();
         let by = Instant::now() + ON_THE_WAY;
@@ -150,7 +153,7 @@ impl Room {
         }
     }
 
-    /// Says the next number until it is said; how often that was not known.
+    /// Sends the next number until it is acknowledged; returns the number of unknown outcomes.
     async fn say(&self) -> Result<usize, ClientError> {
         let number = self.said.get();
         let message = Message::to_all(&format!("{}/{number}", self.name)).with_id(&number.to_string());
@@ -175,7 +178,7 @@ impl Member {
         Self { chat, events }
     }
 
-    /// As many events as there are messages, unless they do not come in time.
+    /// Returns one event for each message, or fewer if they do not arrive in time.
     async fn hear(&mut self, count: u64, by: Instant) -> Vec<Event> {
         let mut events = Vec::new();
         while (events.len() as u64) < count

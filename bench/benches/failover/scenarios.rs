@@ -1,4 +1,4 @@
-//! The scenes that can be shown.
+//! The scenarios.
 
 mod chat_server_kill;
 mod connector_kill;
@@ -17,13 +17,13 @@ use tokio::time::Instant;
 use crate::promise_report::PromiseReport;
 use crate::room_pairs::Answer;
 
-/// Rooms that people talk in.
+/// The number of rooms.
 const ROOMS: usize = 300;
 
 /// Between two messages of a room: 150 messages a second in all, 50 for each of three chat servers.
 const EVERY: Duration = Duration::from_secs(2);
 
-/// What can be shown.
+/// A scenario, with its name on the command line.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Scenario {
     #[value(name = "death")]
@@ -43,17 +43,17 @@ pub(crate) enum Scenario {
     RoomSpread,
 }
 
-/// How scenes are shown.
+/// Options of all scenarios.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct ScenarioSettings {
-    /// With somebody who listens to everything on the bus.
+    /// A tracer subscribes to everything on the bus.
     pub(crate) traced: bool,
     /// Rounds of the scenes that have rounds.
     pub(crate) rounds: Option<usize>,
 }
 
 impl Scenario {
-    /// The scenes in which something is promised.
+    /// The scenarios that check promises.
     pub(crate) const PROMISES: &'static [Self] = &[
         Self::ChatServerKill,
         Self::Resharding,
@@ -63,7 +63,7 @@ impl Scenario {
         Self::Outages,
     ];
 
-    /// What it shows.
+    /// Describes the scenario.
     pub(crate) fn what(self) -> &'static str {
         match self {
             Self::ChatServerKill => "each of three chat servers is killed, stays dead, and is started again",
@@ -94,7 +94,7 @@ impl Scenario {
     }
 }
 
-/// The answers to what was due from then until then.
+/// Returns the acknowledgements of messages that were due in this time.
 fn due_within(answers: &[Answer], from: Instant, to: Instant) -> impl Iterator<Item = &Answer> {
     answers.iter().filter(move |answer| (from..to).contains(&answer.due))
 }

@@ -1,4 +1,4 @@
-//! Somebody who listens to everything on the bus, as whoever traces it does.
+//! A subscriber to everything on the bus, as an operator's trace is.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -8,18 +8,18 @@ use runtime::lifecycle::Lifecycle;
 
 /// A subscriber to all subjects, ended when dropped.
 pub(crate) struct Tracer {
-    heard: Arc<AtomicU64>,
+    received: Arc<AtomicU64>,
     lifecycle: Lifecycle,
 }
 
 impl Tracer {
-    /// Subscribes; from now on nothing on the bus is unheard.
+    /// Subscribes. When this returns, the broker has the subscription.
     pub(crate) async fn start(url: &str) -> Self {
         let bus = async_nats::connect(url).await.unwrap();
         let mut everything = bus.subscribe(">").await.unwrap();
         bus.flush().await.unwrap();
-        let (heard, lifecycle) = (Arc::new(AtomicU64::new(0)), Lifecycle::new());
-        let (counter, stopping) = (heard.clone(), lifecycle.stopping());
+        let (received, lifecycle) = (Arc::new(AtomicU64::new(0)), Lifecycle::new());
+        let (counter, stopping) = (received.clone(), lifecycle.stopping());
         lifecycle.spawn(async move {
             let reading = async {
                 while everything.next().await.is_some() {
@@ -31,12 +31,12 @@ impl Tracer {
                 () = reading => {}
             }
         });
-        Self { heard, lifecycle }
+        Self { received, lifecycle }
     }
 
-    /// How many messages it read.
+    /// Returns the number of received messages.
     pub(crate) fn received(&self) -> u64 {
-        self.heard.load(Ordering::Relaxed)
+        self.received.load(Ordering::Relaxed)
     }
 }
 

@@ -1,4 +1,5 @@
-//! What the machine needs at least: the same bytes on plain sockets, and bare NATS. Nothing of Shaddock takes part.
+//! The least that the machine needs: the same bytes on plain sockets, and bare NATS. Shaddock takes
+//! no part.
 
 use std::cell::Cell;
 use std::io::Write;
@@ -23,14 +24,15 @@ use crate::dimensions::{BaselineKind, Component};
 use crate::process::processor_time;
 use crate::results::Baseline;
 
-/// Bytes that a connector writes for a message of 200: head of the websocket frame 4, of the package 4, of the message 3, and a body
-/// of JSON with route, text, sender, room, place and time 312.
+/// Bytes that a connector writes for a message of 200: head of the websocket frame 4, of the
+/// package 4, of the message 3, and a body of JSON with route, text, sender, room, place and time
+/// 312.
 const PUSH: usize = 4 + 4 + 3 + 312;
 
-/// Bytes of a question, a record and a message.
+/// Bytes of a request, a record and a message.
 const PAYLOAD: Bytes = Bytes::from_static(&[b'.'; 256]);
 
-/// The longest until the first answer.
+/// The deadline of the first response.
 const ANSWERED_WITHIN: Duration = Duration::from_secs(10);
 
 const WARM_UP: Duration = Duration::from_millis(300);
@@ -38,7 +40,8 @@ const MEASURED: Duration = Duration::from_millis(1_000);
 
 const SUBJECT: &str = "floor";
 
-/// So many plain sockets, so many pushes per write: the cheaper one of two tries, since others use the machine, too.
+/// So many plain sockets, so many pushes per write: the cheaper one of two tries, since others use
+/// the machine, too.
 pub(crate) async fn write(sockets: u32, at_once: u32) -> Baseline {
     let tries = [try_write(sockets, at_once).await, try_write(sockets, at_once).await];
     tries.into_iter().min_by(|a, b| a.sum().total_cmp(&b.sum())).unwrap()
@@ -78,8 +81,9 @@ async fn read(mut stream: TcpStream) {
     while stream.read(&mut buffer).await.is_ok_and(|count| count > 0) {}
 }
 
-/// The process that writes: to each socket in turn, so many pushes at once, as fast as they are taken. Says its port, and at the
-/// end how many pushes took how much processor time, in which time.
+/// Runs the writing process: writes this many pushes at once to each socket in turn, as fast as
+/// they are taken. Prints its port, and at the end the number of pushes, their processor time and
+/// their duration.
 pub(crate) fn run_writer(sockets: u32, at_once: u32) {
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
     println!("{}", listener.local_addr().unwrap().port());
@@ -101,14 +105,16 @@ pub(crate) fn run_writer(sockets: u32, at_once: u32) {
     println!("{pushes} {} {}", used.as_secs_f64(), lasted.as_secs_f64());
 }
 
-/// Requests and their replies, and publishes to a stream, one in flight and many. Who asks and who answers is this process.
+/// Measures requests with their replies, and publishes to a stream, one in flight and many. This
+/// process is both the requester and the responder.
 pub(crate) async fn nats(in_flight: [u32; 2]) -> Vec<Baseline> {
     let configuration = Configuration::new(0, 0, "");
     let server = start_nats(&configuration.path).await;
     let client = async_nats::connect(server.url()).await.unwrap();
     let mut answers = JoinSet::new();
     answers.spawn(answer(async_nats::connect(server.url()).await.unwrap()));
-    eventually(ANSWERED_WITHIN, "somebody answers", async || client.request(SUBJECT, PAYLOAD).await.is_ok()).await;
+    eventually(ANSWERED_WITHIN, "the responder is ready", async || client.request(SUBJECT, PAYLOAD).await.is_ok())
+        .await;
     let stream = jetstream::new(client.clone());
     let config = stream::Config { name: "FLOOR".into(), subjects: vec!["records.*".into()], ..Default::default() };
     stream.create_stream(config).await.unwrap();
@@ -124,7 +130,7 @@ pub(crate) async fn nats(in_flight: [u32; 2]) -> Vec<Baseline> {
     baselines
 }
 
-/// Returns once nobody can ask any more.
+/// Replies to requests until the subscription ends.
 async fn answer(client: Client) {
     let mut questions = client.subscribe(SUBJECT).await.unwrap();
     while let Some(question) = questions.next().await {
@@ -147,7 +153,7 @@ async fn measure(kind: BaselineKind, in_flight: u32, server: u32, one: impl Asyn
     }
 }
 
-/// Does it for this time, so often at once; how often in all.
+/// Calls `one` for this time, with this many calls in flight; returns the number of calls.
 async fn many(in_flight: u32, time: Duration, one: &impl AsyncFn()) -> u64 {
     let (until, count) = (Instant::now() + time, Cell::new(0));
     let all = repeat(()).take_while(|()| std::future::ready(Instant::now() < until));

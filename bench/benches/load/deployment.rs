@@ -1,4 +1,4 @@
-//! What is measured: servers as processes, each on ports of its own. Everything ends with its value.
+//! The measured system: servers as processes, each on its own ports. Dropping it ends all of them.
 
 use std::fs;
 use std::path::Path;
@@ -16,7 +16,7 @@ const ATTEMPTS: usize = 5;
 /// Messages of a session that may be unanswered; more than any sender here has.
 const MAX_IN_FLIGHT: u32 = 1_000;
 
-/// The defaults, but nobody is refused for coming or sending as fast as the servers answer.
+/// The default settings without rate limits, so that servers accept all that they can process.
 fn settings() -> String {
     format!(
         "frontend.max_connections = 100_000\n\
@@ -50,7 +50,7 @@ impl Deployment {
         panic!("others took the ports {ATTEMPTS} times");
     }
 
-    /// `None` if somebody else has a port now.
+    /// Returns `None` if another process took a port.
     async fn try_start(system: System) -> Option<Self> {
         let configuration = Configuration::new(1, 1, &settings());
         let mut deployment = Self { processes: Vec::new(), nats: None, peer: None, configuration };
@@ -66,8 +66,8 @@ impl Deployment {
         has_ports.then_some(deployment)
     }
 
-    /// Gate, connector, chat server and nats-server, a process each. The log in memory has a broker with JetStream, too: what differs is
-    /// who uses it.
+    /// Gate, connector, chat server and nats-server, a process each. The log in memory has a broker
+    /// with JetStream, too: what differs is who uses it.
     async fn run_over_nats(&mut self, log: &str) -> bool {
         let nats = start_nats(&self.configuration.path).await;
         let url = nats.url().to_owned();
@@ -91,7 +91,7 @@ impl Deployment {
         ready
     }
 
-    /// Where users ask first, as `host:port`.
+    /// Returns the address for clients, as `host:port`.
     pub(crate) fn entry_address(&self) -> String {
         self.peer.as_ref().map_or_else(|| self.configuration.gate(), Peer::address)
     }
@@ -104,14 +104,15 @@ impl Deployment {
         servers.chain(nats).chain(peer).collect()
     }
 
-    /// Leaves what the processes wrote where it is, and says where.
+    /// Keeps the processes' output; returns its directory.
     pub(crate) fn keep(&mut self) -> &Path {
         self.configuration.keep();
         &self.configuration.path
     }
 }
 
-/// With one processor for its goroutines, as is best where it shares two with others; `directory` is for its configuration.
+/// With one processor for its goroutines, as is best where it shares two with others; `directory`
+/// is for its configuration.
 pub(crate) async fn start_nats(directory: &Path) -> NatsServer {
     let file = directory.join("nats.conf");
     fs::write(&file, BROKER).unwrap();

@@ -1,10 +1,10 @@
-//! What is measured on what, and what it is called. Pure.
+//! Systems, components, steps and baselines, with their names. Pure.
 
 use std::fmt;
 
 use serde::Serialize;
 
-/// What is measured.
+/// A measured system.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub(crate) enum System {
@@ -19,7 +19,7 @@ pub(crate) enum System {
 }
 
 impl System {
-    /// The peer is first: what it holds says how fast others are asked.
+    /// The peer is first: its highest rate limits the rate at which all are compared.
     pub(crate) const ALL: [Self; 4] = [Self::SocketIo, Self::OneProcess, Self::NatsMemory, Self::NatsJetStream];
 
     pub(crate) const OURS: [Self; 3] = [Self::OneProcess, Self::NatsMemory, Self::NatsJetStream];
@@ -36,7 +36,7 @@ impl fmt::Display for System {
     }
 }
 
-/// What a process is.
+/// The component that a process runs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub(crate) enum Component {
@@ -64,25 +64,25 @@ impl fmt::Display for Component {
     }
 }
 
-/// Why a step was measured.
+/// The purpose of a step.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub(crate) enum StepKind {
-    /// As much as is answered.
+    /// Closed loop, at the highest rate.
     Saturated,
-    /// What comes behind that, and is not looked at.
+    /// A step behind saturation that is not evaluated.
     Settling,
-    /// Half of that.
+    /// Half of the saturated rate.
     Half,
     /// The rate at which systems are compared.
     Compared,
     /// One more point of a curve.
     Between,
-    /// Whether so much holds.
+    /// A try of the search for the highest sustained rate.
     Search,
-    /// Nobody says anything.
+    /// No user sends.
     Idle,
-    /// Users come and go.
+    /// Users log in and leave.
     Storm,
 }
 
@@ -113,11 +113,12 @@ impl fmt::Display for Shape {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub(crate) enum BaselineKind {
-    /// Bytes of a push written to each of so many plain sockets, so many pushes per write; of one push.
+    /// Bytes of a push written to each of so many plain sockets, so many pushes per write; of one
+    /// push.
     Write { sockets: u32, at_once: u32 },
-    /// A question over NATS and its answer, so many under way.
+    /// A request over NATS and its reply, with this many in flight.
     Request { in_flight: u32 },
-    /// A record in a stream of JetStream, so many under way.
+    /// A record in a stream of JetStream, with this many in flight.
     Append { in_flight: u32 },
 }
 

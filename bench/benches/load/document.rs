@@ -1,4 +1,4 @@
-//! What stays in `docs/bench` of a whole run.
+//! The files in `docs/bench` that a complete run writes.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -27,7 +27,7 @@ Written by `make bench`; [README.md](README.md) says what the figures mean. Only
 /// A run that is over.
 pub(crate) struct Document {
     pub(crate) host: Host,
-    /// How busy the machine was.
+    /// The use of the machine's processors.
     pub(crate) usage: String,
     pub(crate) results: Results,
 }
@@ -49,7 +49,7 @@ impl Document {
         )
     }
 
-    /// Writes all of it; says where.
+    /// Writes all files; returns a line for the terminal.
     pub(crate) fn write(&self) -> String {
         let directory = directory();
         fs::create_dir_all(&directory).unwrap();

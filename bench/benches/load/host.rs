@@ -1,4 +1,4 @@
-//! What it runs on: the machine and the versions of what takes part, without the day and the name.
+//! The machine and the versions of programs, without date and host name.
 
 use std::fmt;
 use std::fs;

@@ -1,21 +1,22 @@
-//! What is run at which rate, step by step. Pure.
+//! The loads of each shape, step by step. Pure.
 
 use load::{StepLoad, StepReport};
 
 use crate::dimensions::{Shape, StepKind};
 
-/// One room or some with many listeners, and a few who talk.
+/// One room or several with many listeners and a few senders.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct FanOut {
     pub(crate) shape: Shape,
-    /// Whether a curve is drawn.
+    /// True if a curve is drawn.
     pub(crate) curve: bool,
 }
 
-/// Who talks, of each room.
+/// Senders in each room.
 pub(crate) const SENDERS: u32 = 10;
 
-/// Messages of each sender that are unanswered, to find out what is the most: enough for servers and load to use two processors.
+/// Messages of each sender that are unanswered, to find out what is the most: enough for servers
+/// and load to use two processors.
 const IN_FLIGHT: u32 = 16;
 
 /// The shapes of fan-out.
@@ -34,7 +35,7 @@ const COMPARED: f64 = 69_000.0;
 /// Messages per second of further points of a curve.
 const CURVE_RATES: [f64; 4] = [50.0, 200.0, 2_000.0, 6_000.0];
 
-/// Above this share of what was the most, a rate says nothing.
+/// Above this share of the highest rate, a measurement is unreliable.
 const USABLE: f64 = 0.9;
 
 /// Many small rooms.
@@ -43,22 +44,23 @@ pub(crate) const ROOMS: Shape = Shape::new(500, 4);
 /// Messages per second at which small rooms are compared.
 pub(crate) const ROOMS_COMPARED: f64 = 2_000.0;
 
-/// Users who come and go, each to a room of its own, so that nobody is told of others.
+/// Users that log in and leave, each in its own room, so that no other user receives pushes.
 pub(crate) const STORM: Shape = Shape::new(256, 1);
 
 /// Users who do nothing.
 pub(crate) const IDLE: Shape = Shape::new(2_500, 4);
 
 impl FanOut {
-    /// The next step after these. `peer` is how many messages per second the peer answers, once that is known.
+    /// Returns the next step. `peer` is the peer's highest rate of messages per second, once that
+    /// is known.
     pub(crate) fn next(&self, done: &[StepReport], peer: Option<f64>) -> Option<(StepKind, StepLoad)> {
         let Some(saturated) = done.first() else { return Some((StepKind::Saturated, StepLoad::Closed(IN_FLIGHT))) };
         let most = saturated.acknowledged as f64 / saturated.secs;
         self.rates(most, peer).get(done.len() - 1).map(|(step, rate)| (*step, StepLoad::Open(*rate)))
     }
 
-    /// What was asked for more than it can do needs some time to be as it was: half comes last, behind what is less or at least
-    /// not looked at.
+    /// Returns the rates of further steps. An overloaded system recovers slowly: half load comes
+    /// last, behind lower rates or a step that is not evaluated.
     fn rates(&self, most: f64, peer: Option<f64>) -> Vec<(StepKind, f64)> {
         let half = most / 2.0;
         let mut rates = Vec::new();

@@ -1,6 +1,7 @@
-//! What Shaddock costs under load, beside what the machine needs at least and beside Socket.IO on the same machine: fan-out, small
-//! rooms, logins, memory; in one process and over NATS. Prints tables and ratios; fails only where a promise of
-//! `docs/reference/delivery.md` is broken, never for a time. A whole run writes `docs/bench`.
+//! The cost of Shaddock under load, compared with baselines of the machine and with Socket.IO:
+//! fan-out, small rooms, logins, memory; in one process and over NATS. Prints tables and ratios;
+//! fails only if a promise of `docs/reference/delivery.md` is broken, never for a duration. A complete run
+//! writes `docs/bench`.
 #![expect(clippy::unwrap_used, clippy::panic, clippy::print_stdout, reason = "measures, and prints what it found")]
 
 mod baseline;
@@ -40,12 +41,12 @@ use crate::scenarios::{BenchRun, Scenario};
 #[derive(Debug, Parser)]
 #[command(name = "load")]
 struct Args {
-    /// What to measure; without one, all, and docs/bench is written anew
+    /// Scenarios to measure; without one, all, and docs/bench is written anew
     scenarios: Vec<Scenario>,
-    /// To be what writes to plain sockets: how many there are, and pushes per write
+    /// Run as the writer to plain sockets: number of sockets, and pushes per write
     #[arg(long, hide = true, num_args = 2)]
     write: Vec<u32>,
-    /// What cargo says to every bench
+    /// Passed by cargo to every bench
     #[arg(long, hide = true)]
     bench: bool,
 }
@@ -75,7 +76,7 @@ fn main() -> ExitCode {
     if good { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
 
-/// Whether all promises were kept.
+/// Returns true if all promises were kept.
 async fn measure(scenarios: &[Scenario]) -> Result<bool, LoadError> {
     let (began, machine, mut bench) = (Instant::now(), Machine::now(), BenchRun::default());
     host::enough_files();

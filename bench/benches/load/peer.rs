@@ -1,4 +1,4 @@
-//! How a session speaks to the peer, Socket.IO 4 in text frames without polling, and the peer's process.
+//! The protocol of the peer, Socket.IO 4 in text frames without polling, and the peer's process.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -9,7 +9,7 @@ use serde_json::json;
 
 use crate::process::Process;
 
-/// What it says before its port when it is ready.
+/// The text before its port in its output.
 const LISTENS: &str = "listens on ";
 
 /// Numbers of acknowledgements: Socket.IO counts them per session.
@@ -23,7 +23,7 @@ pub(crate) struct SocketIo {
 }
 
 impl SocketIo {
-    /// Of a user who did not connect yet.
+    /// Creates the protocol of a user that is not connected.
     pub(crate) fn new(identity: Identity) -> Self {
         Self { identity }
     }
@@ -36,13 +36,13 @@ impl Protocol for SocketIo {
         "/socket.io/?EIO=4&transport=websocket"
     }
 
-    /// The server speaks first.
+    /// Sends nothing: the server begins.
     fn on_open(&mut self, _out: &mut OutBuffer) -> Result<(), SessionError> {
         Ok(())
     }
 
-    /// The first digit is Engine.IO's: 0 open, 1 close, 2 ping, 4 message. The second is Socket.IO's: 0 connected, 1 disconnected,
-    /// 2 event, 3 acknowledgement, 4 refused.
+    /// The first digit is Engine.IO's: 0 open, 1 close, 2 ping, 4 message. The second is
+    /// Socket.IO's: 0 connected, 1 disconnected, 2 event, 3 acknowledgement, 4 refused.
     fn receive(
         &mut self,
         frame: &Bytes,
@@ -96,7 +96,7 @@ pub(crate) struct Peer {
 }
 
 impl Peer {
-    /// Starts it; what it says goes to a file in `logs`.
+    /// Starts it. Its output goes to a file in `logs`.
     pub(crate) async fn start(logs: &Path) -> Self {
         let mut command = Command::new("node");
         command.arg(bench().join("peer/server.mjs")).arg(packages()).env("NODE_ENV", "production");
@@ -123,7 +123,7 @@ fn bench() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("benches/load")
 }
 
-/// Where `make bench` puts Socket.IO.
+/// Returns the directory into which `make bench` installs Socket.IO.
 pub(crate) fn packages() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../target/socket.io")
 }

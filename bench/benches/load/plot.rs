@@ -1,4 +1,4 @@
-//! Plots as SVG, readable on white. They show what the tables say.
+//! Plots of the tables' figures as SVG, readable on white.
 
 use std::error::Error;
 use std::path::Path;
@@ -13,19 +13,20 @@ use crate::results::{Results, Row};
 type Area<'p> = DrawingArea<SVGBackend<'p>, Shift>;
 type Drawn = Result<(), Box<dyn Error>>;
 
-/// A name, a colour, and points from left to right; two points alone are no measurements, and are not marked.
+/// A name, a colour, and points from left to right; two points alone are no measurements, and are
+/// not marked.
 type Line = (String, RGBColor, Vec<(f64, f64)>);
 
-/// Of floors, by the pushes per write.
+/// Colours of baselines, by the pushes per write.
 const GREYS: [(u32, RGBColor); 2] = [(1, RGBColor(90, 90, 90)), (16, RGBColor(170, 170, 170))];
 
-/// What a plot looks like, but for its lines.
+/// The look of a plot without its lines.
 struct Look<'l> {
     title: String,
     axes: [&'l str; 2],
-    /// Where the names of lines are.
+    /// The place of the legend.
     names: SeriesLabelPosition,
-    /// How many times lower than anything the axis begins, for their place.
+    /// The factor by which the axis begins below the lowest value, to leave space for the legend.
     below: f64,
 }
 

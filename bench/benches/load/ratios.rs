@@ -1,4 +1,5 @@
-//! What is said of all that was measured: ratios, since machines differ, and what they are to be. Pure.
+//! Ratios of the measurements, since absolute figures differ between machines, and their targets.
+//! Pure.
 
 use std::fmt;
 
@@ -6,7 +7,7 @@ use crate::dimensions::{BaselineKind, Shape, StepKind, System};
 use crate::load_steps::{CURVE, FAN_OUT, FanOut, IDLE, ROOMS, STORM};
 use crate::results::{Results, Row, SUSTAINED_P99_MS};
 
-/// A figure, and what it is to be.
+/// A ratio and its target.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Ratio {
     pub(crate) about: String,
@@ -16,7 +17,7 @@ pub(crate) struct Ratio {
     pub(crate) target: Option<Target>,
 }
 
-/// What a figure is to be.
+/// The target of a ratio.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(crate) enum Target {
     AtMost(f64),
@@ -24,7 +25,7 @@ pub(crate) enum Target {
 }
 
 impl Ratio {
-    /// Whether it is as it is to be; `None` where nothing is said about that.
+    /// Returns true if the target is met; `None` without a target.
     pub(crate) fn is_met(&self) -> Option<bool> {
         self.target.map(|target| match target {
             Target::AtMost(most) => self.value <= most,
@@ -61,7 +62,8 @@ struct Ratios<'r> {
     found: Vec<Ratio>,
 }
 
-/// A target that a system has in one of three ways: in one process, over NATS with the log in memory, and in JetStream.
+/// A target that a system has in one of three ways: in one process, over NATS with the log in
+/// memory, and in JetStream.
 fn target(system: System, targets: [Option<Target>; 3]) -> Option<Target> {
     let place = System::OURS.iter().position(|ours| *ours == system);
     place.and_then(|place| targets[place])
@@ -122,8 +124,9 @@ impl Ratios<'_> {
         self.add((&about, system), "p99 in ms", p99, Some(Target::AtMost(5.0)));
     }
 
-    /// What a message to four needs at least: five writes, of four pushes and an answer; over NATS a request with its reply; in
-    /// JetStream a publish. Nothing is under way beside.
+    /// Returns the least cost of a message to four members: five writes, of four pushes and a
+    /// response; over NATS a request with its reply; in JetStream a publish. Nothing else is in
+    /// flight.
     fn message_floor(&self, system: System) -> Option<f64> {
         let write = BaselineKind::Write { sockets: FAN_OUT[0].shape.users(), at_once: 1 };
         let writes = self.results.baseline(write)? * f64::from(ROOMS.members + 1);

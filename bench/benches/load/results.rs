@@ -1,4 +1,4 @@
-//! What was measured, as it is kept. Pure.
+//! The results of a run. Pure.
 
 use std::fmt;
 
@@ -30,7 +30,7 @@ impl Row {
         self.report.cpu.iter().map(|process| process.secs).sum()
     }
 
-    /// Processor microseconds of all processes for each message that somebody heard.
+    /// Returns processor microseconds of all processes per delivery.
     pub(crate) fn per_delivery(&self) -> f64 {
         self.secs() * 1e6 / self.report.deliveries as f64
     }
@@ -58,7 +58,7 @@ impl Row {
         place.and_then(|place| self.report.cpu[place].rss_per_session).unwrap_or_default() as f64
     }
 
-    /// What a process's share of the processor time is, by process.
+    /// Returns the share of each process in a cost.
     pub(crate) fn split(&self, of: fn(&Self) -> f64) -> Vec<(Component, f64)> {
         let (sum, cost) = (self.secs(), of(self));
         let shares = self.components.iter().zip(&self.report.cpu);
@@ -68,10 +68,11 @@ impl Row {
     }
 }
 
-/// A rate holds with a 99th percentile below this.
+/// A sustained rate has a 99th percentile below this.
 pub(crate) const SUSTAINED_P99_MS: f64 = 200.0;
 
-/// Whether hardly anybody waited, or was refused.
+/// Returns true if the rate is sustained: at most 1 % of the messages were refused, unknown or not
+/// sent, and the 99th percentile is below [`SUSTAINED_P99_MS`].
 pub(crate) fn is_sustained(report: &StepReport) -> bool {
     let StepReport { sent, unsent, unknown, refused, latency_ms, .. } = report;
     let failed = unsent + unknown + refused.values().sum::<u64>();
@@ -94,7 +95,7 @@ impl fmt::Display for Row {
     }
 }
 
-/// What the machine needs at least for something.
+/// The least cost of an operation on this machine.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub(crate) struct Baseline {
     pub(crate) kind: BaselineKind,

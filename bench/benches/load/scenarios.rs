@@ -15,16 +15,16 @@ use crate::results::{Baseline, Results, Row, is_sustained};
 use crate::search::Search;
 use crate::table::digits;
 
-/// What can be measured alone.
+/// A scenario.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Scenario {
-    /// Some talk to many.
+    /// A few senders, many listeners.
     FanOut,
     /// Many small rooms.
     Rooms,
-    /// Users come and go as fast as they can.
+    /// Users log in and leave as fast as they can.
     Storm,
-    /// Users are there, and nothing happens.
+    /// Users stay, and none sends.
     Idle,
 }
 
@@ -32,13 +32,13 @@ pub(crate) enum Scenario {
 const WARM_UP: Duration = Duration::from_secs(1);
 const MEASURED: Duration = Duration::from_secs(3);
 
-/// How long memory is given to settle.
+/// Time for memory to settle.
 const SETTLED: Duration = Duration::from_secs(1);
 
 /// Messages of a sender that may be unanswered in an open loop.
 const IN_FLIGHT: u32 = 64;
 
-/// Addresses that users come from: a minute long nobody can connect from a port that was just used.
+/// Source addresses of users: a closed port cannot be used again for a minute.
 const SOURCES: u8 = 32;
 
 /// Pushes per write of the floors.
@@ -47,10 +47,10 @@ const AT_ONCE: [u32; 2] = [1, 16];
 /// Questions and records under way of the floors.
 const UNDER_WAY: [u32; 2] = [1, 64];
 
-/// Says from what was measured what comes next, and why.
+/// Chooses the next step and its load from the results so far.
 type Next<'n> = dyn FnMut(&[StepReport]) -> Option<(StepKind, StepLoad)> + 'n;
 
-/// What was found until now.
+/// The results so far.
 #[derive(Default)]
 pub(crate) struct BenchRun {
     pub(crate) results: Results,
@@ -195,7 +195,7 @@ impl BenchRun {
     }
 }
 
-/// All send, unless it is said otherwise.
+/// Returns the default plan, in which all users send.
 fn plan(shape: Shape) -> Plan {
     Plan {
         users: shape.users(),

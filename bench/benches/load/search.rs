@@ -1,16 +1,16 @@
-//! Finds the most that holds. Pure.
+//! Searches the highest sustained rate. Pure.
 
 /// By how much a rate differs from the one before.
 const FACTOR: f64 = 2.0;
 
-/// How often the gap is halved between what held and what did not.
+/// The number of bisections between the highest sustained and the lowest failed rate.
 const BISECTIONS: u32 = 2;
 
 /// Rates below this one, or above, are not tried.
 const USABLE: std::ops::Range<f64> = 50.0..500_000.0;
 
-/// A search: goes up until something does not hold, or down until something does; then halves the gap. What does not hold is tried once
-/// more, since others use the machine, too.
+/// A search: goes up until something does not hold, or down until something does; then halves the
+/// gap. What does not hold is tried once more, since others use the machine, too.
 #[derive(Debug, Clone)]
 pub(crate) struct Search {
     next: f64,

@@ -1,4 +1,4 @@
-//! Tables for people to read, as Markdown. Pure.
+//! Tables as Markdown. Pure.
 
 use load::StepReport;
 
@@ -7,7 +7,7 @@ use crate::load_steps::{FAN_OUT, IDLE, ROOMS, STORM};
 use crate::ratios::Ratio;
 use crate::results::{Baseline, Results, Row};
 
-/// One in so many messages that were not sent in time says nothing.
+/// Below one in this many, messages that were not sent in time are no sign of a problem.
 const FEW: u64 = 1_000;
 
 const MIB: f64 = 1024.0 * 1024.0;
@@ -21,7 +21,7 @@ pub(crate) fn tables(results: &Results) -> String {
     all.join("\n")
 }
 
-/// What is said of it.
+/// Renders the ratios.
 pub(crate) fn ratio_table(ratios: &[Ratio]) -> String {
     let row = |ratio: &Ratio| {
         let met = match ratio.is_met() {
@@ -145,7 +145,7 @@ fn memory(results: &Results) -> String {
     titled("Memory, idle", &head, rows.map(row).collect())
 }
 
-/// What makes figures doubtful.
+/// Renders failures that make figures doubtful.
 fn notes(results: &Results) -> String {
     let doubtful = |row: &&Row| !matches!(row.step, StepKind::Search | StepKind::Settling);
     let notes = results.rows.iter().filter(doubtful).filter_map(|row| {
@@ -172,7 +172,7 @@ fn split(shares: &[(Component, f64)]) -> String {
     shares.iter().map(|(component, value)| format!("{component} {}", digits(*value))).collect::<Vec<_>>().join(", ")
 }
 
-/// Three digits that say something.
+/// Formats three significant digits.
 pub(crate) fn digits(value: f64) -> String {
     match value.abs() {
         size if size >= 100.0 => format!("{value:.0}"),

@@ -1,5 +1,5 @@
-//! A connector, a chat server and a nats-server as processes, and the processor time that each used. What is started
-//! here ends with its value.
+//! A connector, a chat server and a nats-server as processes, and the processor time that each
+//! used. What is started here ends with its value.
 
 use std::time::Duration;
 
@@ -34,7 +34,7 @@ impl Deployment {
         panic!("others took the port {ATTEMPTS} times");
     }
 
-    /// `None` if somebody else has the connector's port now.
+    /// Returns `None` if another process took the connector's port.
     async fn try_start(setup: Setup) -> Option<Self> {
         // With JetStream for both: what differs is who uses it.
         let nats = NatsServer::start_with_jetstream().await;
@@ -65,18 +65,19 @@ impl Deployment {
         self.configuration.connector_address(0)
     }
 
-    /// What connector, chat server and nats-server used so far, in user and kernel mode.
+    /// Returns the processor time of connector, chat server and nats-server, in user and kernel
+    /// mode.
     pub(crate) fn processor_times(&self) -> [Duration; 3] {
         [self.connector.id(), self.chat.id(), self.nats.id()].map(processor_time)
     }
 
-    /// What the processes wrote.
+    /// Returns the processes' output.
     pub(crate) fn output(&self) -> String {
         format!("--- connector\n{}--- chat server\n{}", self.connector.output(), self.chat.output())
     }
 }
 
-/// The defaults, but nobody is refused for sending as fast as the servers answer.
+/// The default settings without rate limits, so that servers accept all that they can process.
 fn settings() -> String {
     format!(
         "session.requests_per_sec = 1_000_000\n\

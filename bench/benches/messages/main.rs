@@ -1,6 +1,7 @@
-//! The cost of a message with the log in memory, with the log in JetStream, and with signatures besides: the same senders against
-//! each in turn, the program's processes over a nats-server of their own. Fails where a message is not acknowledged, and where the
-//! messages of a busy room are not appended together; judges no time.
+//! The cost of a message with the log in memory, with the log in JetStream, and with signatures
+//! besides: the same senders against each in turn, the program's processes over a nats-server of
+//! their own. Fails where a message is not acknowledged, and where the messages of a busy room are
+//! not appended together; judges no time.
 #![expect(clippy::unwrap_used, clippy::panic, clippy::print_stdout, reason = "measures, and prints what it found")]
 
 #[path = "../common/configuration.rs"]
@@ -36,7 +37,7 @@ const SETUPS: [Setup; 3] = [
     Setup { name: "signed", log: "jetstream", signatures: true },
 ];
 
-/// The log that the program is told, and signing of messages between servers.
+/// The storage of the log, and signing of messages between servers.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Setup {
     name: &'static str,
@@ -44,14 +45,15 @@ pub(crate) struct Setup {
     pub(crate) signatures: bool,
 }
 
-/// Senders in rooms. Nobody else listens, so that pushes cost as little as they can; each sender still gets what its room
-/// says, so with twenty in a room most of an answer's time is theirs for reading what comes before it.
+/// Senders in rooms. There are no other listeners, so that pushes cost the least. Each sender still
+/// receives its room's messages, so with twenty in a room most of a response's time is spent
+/// reading the messages before it.
 struct Scenario {
     name: &'static str,
     rooms: usize,
     senders_per_room: usize,
     pattern: SendPattern,
-    /// Whether messages come faster than one by one can be appended.
+    /// True if messages arrive faster than single appends could commit them.
     batches: bool,
 }
 
@@ -93,7 +95,7 @@ fn main() -> ExitCode {
     if good { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
 
-/// Whether every message was acknowledged, and messages were batched where they have to be.
+/// Returns true if every message was acknowledged, and messages were batched where they must be.
 async fn measure() -> bool {
     println!("one connector, one chat server, one nats-server; medians of {RUNS} runs of {MEASURED:?}\n");
     println!("{}", run_metrics::HEAD.join("\n"));
@@ -111,7 +113,8 @@ async fn measure() -> bool {
 }
 
 impl Scenario {
-    /// Runs on each setup in turn, and prints what was found; whether messages were batched if they have to be.
+    /// Runs on each setup in turn, and prints what was found; whether messages were batched if they
+    /// have to be.
     async fn compare(&self) -> Result<bool, ClientError> {
         let mut runs = SETUPS.map(|_| Vec::new());
         for run in 0..RUNS {

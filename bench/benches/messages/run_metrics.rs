@@ -1,4 +1,4 @@
-//! What a run found, and how it is printed.
+//! The figures of a run, and their columns.
 
 use std::collections::HashSet;
 use std::fmt;
@@ -12,7 +12,7 @@ pub(crate) const HEAD: [&str; 2] = [
     "scenario                             log        messages/s connector   chat   nats    sum  per record    p50    p99",
 ];
 
-/// What one run found, or the medians of several.
+/// The figures of one run, or the medians of several.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct RunMetrics([f64; 8]);
 
@@ -21,7 +21,8 @@ const SUM: usize = 4;
 const PER_RECORD: usize = 5;
 
 impl RunMetrics {
-    /// Of the answers in this time, and what connector, chat server and nats-server used for them.
+    /// Computes the figures from the acknowledgements of this time, and the processor time of
+    /// connector, chat server and nats-server.
     pub(crate) fn new(answers: &[Answer], lasted: Duration, used: [Duration; 3]) -> Self {
         let count = answers.len() as f64;
         let [connector, chat, nats] = used.map(|time| time.as_secs_f64() * 1e6 / count);

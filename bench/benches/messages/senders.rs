@@ -1,4 +1,4 @@
-//! Who sends: sessions in rooms, how fast they send, and what they are answered. Knows nothing of processes.
+//! Senders: sessions in rooms, their pattern, and the acknowledgements. Knows nothing of processes.
 
 use std::time::Duration;
 
@@ -8,26 +8,27 @@ use futures_util::stream::{StreamExt, TryStreamExt, repeat};
 use model::record::MAX_ENTRIES;
 use tokio::time::{Instant, sleep_until};
 
-/// Messages of one sender that may wait for their answers.
+/// Messages of one sender that may be in flight.
 pub(crate) const MAX_IN_FLIGHT: usize = 200;
 
 /// Bytes of a message.
 const CONTENT: usize = 200;
 
-/// How each sender sends.
+/// The pattern of each sender.
 pub(crate) enum SendPattern {
-    /// One message per interval; the senders are spread evenly over it. The next waits for the answer.
+    /// One message per interval, evenly spread over the senders. The next one waits for the
+    /// acknowledgement.
     Paced(Duration),
-    /// So many messages at once, all senders together; again when all are answered.
+    /// This many messages at once, all senders together; the next ones when all are acknowledged.
     Bursts(usize),
     /// Always so many in flight.
     Steady(usize),
 }
 
-/// What became of a message.
+/// The acknowledgement of a message.
 pub(crate) struct Answer {
     pub(crate) room: usize,
-    /// Of the record that it is in.
+    /// The position of its record.
     pub(crate) position: u64,
     pub(crate) took: Duration,
 }
@@ -51,10 +52,11 @@ impl Senders {
         Ok(Self(senders))
     }
 
-    /// Sends for this time, and waits for all answers.
+    /// Sends for this time, and waits for all acknowledgements.
     ///
     /// # Errors
-    /// If a message is refused or not answered.
+    ///
+    /// If a message is refused or has no response.
     pub(crate) async fn send(&self, pattern: &SendPattern, lasting: Duration) -> Result<Vec<Answer>, ClientError> {
         let until = Instant::now() + lasting;
         let answers = match *pattern {

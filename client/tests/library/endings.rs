@@ -1,4 +1,4 @@
-//! How connections end, and what is said of it.
+//! Ends of connections, and the errors that callers get.
 
 use std::time::Duration;
 
@@ -75,7 +75,7 @@ async fn bytes_that_are_no_protocol_end_the_connection() {
 #[tokio::test]
 async fn frames_that_never_end_are_not_waited_for() {
     ends_when("a frame larger than any", async |mut peer| {
-        // The client may be gone before all is written.
+        // The client may close before all is written.
         peer.send_frame(Frame::Binary(vec![0; 20 << 20].into())).await.ok();
         peer.gone().await;
     })

@@ -33,7 +33,7 @@ pub(crate) fn chat(seq: u64, from: &str, msg: &str) -> String {
     serde_json::json!({"msg": msg, "from": from, "target": "*", "rid": "lobby", "seq": seq, "time": 60_000}).to_string()
 }
 
-/// Where clients can connect.
+/// A listener for clients.
 pub(crate) struct FakeServer {
     listener: TcpListener,
 }
@@ -151,7 +151,7 @@ impl Peer {
         soon("a write", self.socket.send(frame)).await
     }
 
-    /// Reads until the client is gone.
+    /// Reads until the client has closed.
     pub(crate) async fn gone(&mut self) {
         soon("the client's end", async { while let Some(Ok(_)) = self.socket.next().await {} }).await;
     }

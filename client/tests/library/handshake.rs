@@ -11,7 +11,7 @@ use crate::fake::{DEADLINE, FakeServer, Peer, connected, connected_with, soon, t
 
 const HEARTBEAT: Package = Package::empty(PackageKind::Heartbeat);
 
-/// What a client says of a server that answers its handshake so.
+/// Returns the client's error for this handshake response.
 async fn refusal(answer: Package) -> ClientError {
     let server = FakeServer::start().await;
     let address = server.address();
@@ -57,9 +57,9 @@ async fn a_heartbeat_follows_the_servers_after_the_interval() {
     let (_ann, _events, mut peer) = connected_with(Options::default(), 1, None).await;
     peer.send(HEARTBEAT).await;
     for _ in 0..2 {
-        let heard = tokio::time::Instant::now();
+        let received = tokio::time::Instant::now();
         assert_eq!(peer.package().await, HEARTBEAT);
-        assert!(heard.elapsed() > Duration::from_millis(900), "one for each of the server's, not more");
+        assert!(received.elapsed() > Duration::from_millis(900), "one for each of the server's, not more");
         peer.send(HEARTBEAT).await;
     }
 }
@@ -74,7 +74,7 @@ async fn the_dictionary_abbreviates_what_it_knows() {
 }
 
 #[tokio::test]
-async fn refusals_are_told_apart() {
+async fn refusals_have_distinct_errors() {
     let answer = |body: &'static str| Package::new(PackageKind::Handshake, body);
     assert_eq!(refusal(answer("{\"code\":501}")).await, ClientError::Handshake(501));
     assert_eq!(refusal(answer("{\"code\":500}")).await, ClientError::Handshake(500));
@@ -105,8 +105,8 @@ async fn a_server_that_is_no_server_is_an_error_in_time() {
     let (refused, _tcp) = tokio::join!(ChatClient::connect(&address, Options::default()), speaks_http);
     assert!(is_connect(&refused.unwrap_err()));
     drop(server);
-    let nobody = ChatClient::connect(&address, Options::default()).await.unwrap_err();
-    assert!(is_connect(&nobody), "{nobody:?}");
+    let absent = ChatClient::connect(&address, Options::default()).await.unwrap_err();
+    assert!(is_connect(&absent), "{absent:?}");
 }
 
 #[tokio::test]

@@ -1,4 +1,5 @@
-//! The library against a server that does exactly what a test says: what a real one does rarely, or never.
+//! The library against a fake server that sends exactly what a test scripts: also what a real
+//! server does rarely, or never.
 #![expect(clippy::unwrap_used, clippy::panic, reason = "a test")]
 
 mod endings;

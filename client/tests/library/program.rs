@@ -1,4 +1,4 @@
-//! The terminal chat against a server that misbehaves, or is slow to tell.
+//! The terminal chat against a server that misbehaves or is slow to push.
 
 use std::process::{Output, Stdio};
 
@@ -53,7 +53,7 @@ async fn ended(child: Child) -> (bool, String, String) {
 }
 
 #[tokio::test]
-async fn a_lost_connection_ends_the_program_while_somebody_could_type() {
+async fn a_lost_connection_ends_the_program_while_stdin_is_open() {
     let house = House::open().await;
     let (mut child, keyboard) = house.terminal();
     let mut peer = house.admit().await;
@@ -87,7 +87,7 @@ async fn of_a_large_room_some_names_are_shown() {
 }
 
 #[tokio::test]
-async fn what_is_piped_in_is_printed_once_although_it_is_told_late() {
+async fn a_piped_line_is_printed_once_although_its_push_is_late() {
     let house = House::open().await;
     let (child, mut keyboard) = house.terminal();
     keyboard.write_all(b"hello\n").await.unwrap();

@@ -1,4 +1,4 @@
-//! What a server tells unasked.
+//! Pushes of a server.
 
 use client::{Event, Options};
 use serde_json::{Value, json};
@@ -63,7 +63,7 @@ async fn what_came_before_an_answer_is_there_with_it() {
 }
 
 #[tokio::test]
-async fn a_reader_that_lags_loses_the_connection_and_is_told() {
+async fn a_reader_that_lags_loses_the_connection_and_gets_the_end() {
     let (ann, mut events, mut peer) = connected(Options { event_queue: 4, ..Options::default() }).await;
     for seq in 0..4 {
         peer.push("onChat", &chat(seq, "bob", "fits")).await;
@@ -92,7 +92,7 @@ async fn a_full_queue_has_room_for_the_end() {
 }
 
 #[tokio::test]
-async fn who_drops_the_events_wants_none() {
+async fn dropped_events_do_not_end_the_connection() {
     let (ann, events, mut peer) = connected(Options { event_queue: 1, ..Options::default() }).await;
     drop(events);
     for seq in 0..100 {

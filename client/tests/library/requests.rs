@@ -50,7 +50,7 @@ async fn many_tasks_share_a_connection() {
 }
 
 #[tokio::test]
-async fn a_late_answer_is_nobodys() {
+async fn a_late_response_is_ignored() {
     let (ann, _events, mut peer) =
         connected(Options { request_timeout: Duration::from_millis(100), ..Options::default() }).await;
     assert_eq!(ann.say("first").await, Err(ClientError::TimedOut));
@@ -63,7 +63,7 @@ async fn a_late_answer_is_nobodys() {
 }
 
 #[tokio::test]
-async fn what_the_server_says_no_to_is_refused() {
+async fn refused_requests_are_errors() {
     let (ann, _events, mut peer) = connected(Options::default()).await;
     let refused = |code, reason: &str| Err(ClientError::Refused { code, reason: reason.to_owned() });
     let cases = [

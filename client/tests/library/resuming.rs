@@ -1,4 +1,4 @@
-//! Coming back, repeating, and reading what was said meanwhile.
+//! Resuming, repeating, and reading missed messages.
 
 use client::{ClientError, Entered, Event, Gap, History, Message, Options, Page, Resume, Said, Sent, routes};
 use serde_json::json;
@@ -93,7 +93,7 @@ async fn a_server_that_cannot_resume_is_understood() {
 }
 
 #[tokio::test]
-async fn a_message_says_its_id_only_if_it_has_one() {
+async fn a_message_has_an_id_only_if_one_was_set() {
     let (ann, _events, mut peer) = connected(Options::default()).await;
     let cases = [
         (Message::to_all("hi"), json!({"content": "hi", "target": "*"})),

@@ -1,5 +1,5 @@
-//! Servers that this process is to run and could not start after `servers.json` changed: tried
-//! again with backoff, since ports and brokers come back.
+//! Servers of this process that could not start after `servers.json` changed. Retries them with
+//! backoff, since ports and brokers come back.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -56,8 +56,7 @@ impl StartRetries {
 }
 
 impl Cluster {
-    /// Tries those servers again that could not start, as far as it is time for. Failures are logged,
-    /// at a bounded rate.
+    /// Retries the servers whose next attempt is due. Logs failures at a bounded rate.
     pub async fn retry_failed_starts(&mut self) {
         let wanted = keys::own_servers(&self.keeper.now(), self.only.as_ref());
         self.start_retries.servers.retain(|id, _| wanted.contains(id));

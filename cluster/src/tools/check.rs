@@ -1,5 +1,5 @@
-//! `shaddock check`: who listens where, once the configuration was found good, and which clients
-//! cannot get there.
+//! `shaddock check`: validates the configuration, prints the addresses of all servers, and warns of
+//! those that clients cannot reach.
 
 use std::net::{IpAddr, SocketAddr};
 
@@ -39,8 +39,7 @@ fn row(server_type: &str, server: &Server, settings: &Settings) -> [String; 5] {
     ]
 }
 
-/// Returns what keeps clients of a server from it: the address that they are told is none that it
-/// listens on.
+/// Returns a warning if the server does not listen on the address that clients are sent to.
 fn warning(server: &Server, bind: IpAddr) -> Option<String> {
     server.client_port?;
     let told = server.public_host.as_ref().unwrap_or(&server.host);
@@ -53,7 +52,7 @@ fn warning(server: &Server, bind: IpAddr) -> Option<String> {
         // A public address is that of a proxy or a router, which may be all that the server is to
         // be reached by.
         _ if bind.is_loopback() => server.public_host.is_some(),
-        // Of two addresses the server may have either: `bind` is another one on each machine.
+        // `bind` differs from machine to machine, and the server may have both addresses.
         _ => true,
     };
     let id = &server.id;

@@ -1,4 +1,5 @@
-//! `shaddock decode`: a message of the bus as one line of JSON. What is not MessagePack passes through unchanged.
+//! `shaddock decode`: a message of the bus as one line of JSON. What is not MessagePack passes
+//! through unchanged.
 
 mod stream;
 
@@ -12,6 +13,7 @@ use serde::de::IgnoredAny;
 use wire::text::is_display_control;
 
 /// Deeper than any message, far from the end of the stack.
+// The decoder recurses: a deeper message would overflow the stack.
 const MAX_DEPTH: usize = 256;
 
 /// Reads a message from stdin and prints it; of a stream, one after the other.
@@ -40,8 +42,8 @@ fn translate(message: Vec<u8>) -> Vec<u8> {
     format!("{}\n", printable(&json)).into_bytes()
 }
 
-/// The same JSON; what would act on the operator's terminal is escaped. It stands inside strings, but
-/// for white space of ASCII.
+/// The same JSON; what would act on the operator's terminal is escaped. It stands inside strings,
+/// but for white space of ASCII.
 fn printable(json: &str) -> String {
     let mut printable = String::with_capacity(json.len());
     for c in json.chars() {
@@ -114,7 +116,8 @@ impl fmt::Display for Binary<'_> {
     }
 }
 
-/// Bytes as a client's text, also as old browsers' clients write emoji; `None` if they are not text.
+/// Bytes as a client's text, also as old browsers' clients write emoji; `None` if they are not
+/// text.
 fn text(bytes: &[u8]) -> Option<Cow<'_, str>> {
     match std::str::from_utf8(bytes) {
         Ok(text) => Some(Cow::Borrowed(text)),

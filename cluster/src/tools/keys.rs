@@ -1,4 +1,4 @@
-//! `shaddock keys`: writes what is missing of the servers' keys, and says what it wrote.
+//! `shaddock keys`: writes the missing keys of servers, and lists the files that it wrote.
 
 use std::path::Path;
 

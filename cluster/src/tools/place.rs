@@ -1,5 +1,4 @@
-//! `shaddock place`: which chat server is a room's home, and the subjects to trace, as NATS knows
-//! them.
+//! `shaddock place`: prints the home of rooms, and the subjects to trace, as NATS knows them.
 
 use anyhow::Context;
 use model::ids::RoomId;

@@ -1,4 +1,4 @@
-//! `shaddock ready`: whether the servers on this machine are ready. Asks each at `/readyz` as any health check does.
+//! `shaddock ready`: checks the servers on this machine at `/readyz`, as any health check does.
 
 use std::collections::BTreeMap;
 use std::io::ErrorKind;
@@ -19,35 +19,37 @@ use tokio::time::timeout;
 
 use super::table::align;
 
-/// Time for one server's answer.
+/// Time for the response of one server.
 const RESPONSE_TIMEOUT: Duration = Duration::from_secs(3);
 
-/// Most bytes of an answer.
+/// The longest response, in bytes.
+// Another program may have the port, and send anything.
 const MAX_RESPONSE_BYTES: usize = 64 * 1024;
 
-/// What `/readyz` says.
+/// The body of `/readyz`.
 #[derive(Debug, Deserialize)]
 struct Report {
     ready: bool,
     checks: BTreeMap<String, String>,
 }
 
-/// How it is with a server.
+/// The health of a server.
 enum ServerHealth {
     Ready,
-    /// What is wrong.
+    /// The failing checks.
     Unready(String),
-    /// It is not found here, for this reason.
+    /// It does not run here, for this reason.
     Absent(&'static str),
 }
 
-/// Prints a line for each server that runs here. Fails if one is not ready, if `only` does not run, or if none runs.
+/// Prints a line for each server that runs here. Fails if one is not ready, if `only` does not run,
+/// or if none runs.
 pub(crate) fn run(config: &Config, only: Option<&ServerId>) -> anyhow::Result<()> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let lines = runtime.block_on(check_servers(config, only))?;
     let rows: Vec<_> =
         lines.iter().map(|(id, fault)| [id.to_string(), fault.clone().unwrap_or("ready".into())]).collect();
-    // The status is the answer; a health check mostly drops the text.
+    // The exit status carries the result; a health check mostly drops the text.
     super::print(align(&rows).as_bytes()).ok();
     let unready = lines.iter().filter(|(_, fault)| fault.is_some()).count();
     anyhow::ensure!(unready == 0, "not ready: {unready} of {}", lines.len());
@@ -55,7 +57,8 @@ pub(crate) fn run(config: &Config, only: Option<&ServerId>) -> anyhow::Result<()
     Ok(())
 }
 
-/// The servers that were to be found here, each with what is wrong with it.
+/// Checks the servers of the environment; returns those that run here, each with its failing
+/// checks.
 async fn check_servers<'a>(
     config: &'a Config,
     only: Option<&ServerId>,
@@ -65,7 +68,7 @@ async fn check_servers<'a>(
         let fault = match check_server(server.admin_address(server_type, &config.settings)).await {
             ServerHealth::Ready => None,
             ServerHealth::Unready(fault) => Some(fault),
-            // Of all servers, others run elsewhere.
+            // Without `--only`, servers on other machines are no failure.
             ServerHealth::Absent(_) if only.is_none() => continue,
             ServerHealth::Absent(why) => Some(why.to_owned()),
         };
@@ -90,7 +93,7 @@ async fn check_server(address: Option<SocketAddr>) -> ServerHealth {
     }
 }
 
-/// Where a listener of all addresses is found from here.
+/// Returns the address under which a listener of all addresses is reached from this machine.
 fn reachable_from_here(address: SocketAddr) -> SocketAddr {
     let ip = match address.ip() {
         IpAddr::V4(ip) if ip.is_unspecified() => Ipv4Addr::LOCALHOST.into(),
@@ -100,7 +103,7 @@ fn reachable_from_here(address: SocketAddr) -> SocketAddr {
     SocketAddr::new(ip, address.port())
 }
 
-/// The server's report; `None` if nobody listens.
+/// Fetches the server's report. Returns `None` if the connection is refused.
 async fn fetch_report(address: SocketAddr) -> anyhow::Result<Option<Report>> {
     let stream = match TcpStream::connect(address).await {
         Err(error) if error.kind() == ErrorKind::ConnectionRefused => return Ok(None),
@@ -117,7 +120,8 @@ async fn fetch_report(address: SocketAddr) -> anyhow::Result<Option<Report>> {
     };
     tokio::pin!(connection);
     tokio::pin!(answer);
-    // The connection must be driven while its answer is awaited; that it ends says nothing yet.
+    // The connection must be polled while its response is awaited. If it ends first, the response
+    // may be complete already.
     tokio::select! {
         report = &mut answer => report,
         _ = &mut connection => answer.await,

@@ -7,8 +7,8 @@
 //! DIR/nats/NAME          the passwords of users that are no servers
 //! ```
 //!
-//! Servers are given passwords and keys, not what the broker is given. All that is there stays, so setup is run again whenever
-//! `servers.json` has changed.
+//! Servers are given passwords and keys, not what the broker is given. All that is there stays, so
+//! setup is run again whenever `servers.json` has changed.
 
 mod files;
 mod reload;
@@ -28,7 +28,7 @@ use users::{Rights, User};
 /// The broker's users in the directory.
 const USERS: &str = "nats/users.conf";
 
-/// Writes what is missing, and has the broker that the options name read it.
+/// Writes the missing files, and makes the broker of the options reload them.
 pub(crate) fn run(options: &Options, directory: &Path) -> anyhow::Result<()> {
     let config = options.load()?;
     let users = users::of(&config.servers);
@@ -59,7 +59,7 @@ pub(crate) fn run(options: &Options, directory: &Path) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Writes the missing keys of all servers, and says which.
+/// Writes the missing keys of all servers, and returns a summary.
 fn keys(directory: &Path, servers: &Servers) -> anyhow::Result<String> {
     let servers: Vec<ServerId> = cluster::keys::own_servers(servers, None).into_iter().collect();
     let files = KeyFiles::within(directory);

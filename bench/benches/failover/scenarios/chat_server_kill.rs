@@ -1,4 +1,4 @@
-//! Each chat server in turn is killed under load, stays dead, and comes back.
+//! Kills each chat server in turn under load, leaves it down, and starts it again.
 
 use std::cell::Cell;
 use std::time::Duration;
@@ -19,7 +19,8 @@ const BEFORE: Duration = Duration::from_secs(5);
 const DEAD: Duration = Duration::from_secs(15);
 const BACK: Duration = Duration::from_secs(8);
 
-/// Before a kill: what is due then may be on its way when the server dies, and is told with what comes after.
+/// Time before a kill that counts to it: messages that are due then may be in flight when the
+/// server dies.
 const GAP: Duration = Duration::from_millis(500);
 
 /// No send to a room of another chat server may take longer.
@@ -28,7 +29,7 @@ const OTHERS_WITHIN: Duration = Duration::from_millis(250);
 /// After a death, each of its rooms must have acknowledged something by then.
 const SERVES_WITHIN: Duration = Duration::from_secs(3);
 
-/// When a chat server was killed, when it was ready again, and how long that was looked at.
+/// The times of one kill, and the rooms' owners.
 struct Kill {
     chat: usize,
     killed: Instant,
@@ -98,13 +99,14 @@ impl Kill {
         promises.check(others <= OTHERS_WITHIN, &format!("others' rooms pause 250 ms at most: {others:.1?}"));
         let served: Vec<_> = (0..rooms.len()).filter(|room| self.is_its(rooms, *room)).collect();
         let serve: Durations = served.iter().filter_map(|room| self.serves_again(answers, *room)).collect();
-        // Each room is asked once in `EVERY`: it may have served earlier than it could show.
+        // A room has a message once in `EVERY`: it may have served earlier than the measurement
+        // shows.
         let (count, slowest) = (served.len(), serve.max());
         let what = format!("its {count} rooms serve within 3 s of the kill: {slowest:.2?}, longest pause {its:.2?}");
         promises.check(serve.count() == count && slowest <= SERVES_WITHIN, &what);
     }
 
-    /// Whether its rooms, and only they, were served by those that stand in for it, and went home.
+    /// Checks that failover owners served its rooms, and no others, and that the rooms went home.
     fn report_owners(&self, rooms: &[String], promises: &mut PromiseReport) {
         let formula = [Some(self.chat), None].map(|dead| room_owners::by_formula(rooms, &CHATS, dead));
         let moved = self.owners[0].iter().zip(&self.owners[1]).filter(|(dead, back)| dead != back).count();
@@ -117,7 +119,8 @@ impl Kill {
         Strategy::default().index(&rooms[room], CHATS.len()) == Some(self.chat - 1)
     }
 
-    /// From the kill to the first answer to something that was due after it.
+    /// Returns the time from the kill to the first acknowledgement of a message that was due after
+    /// it.
     fn serves_again(&self, answers: &[Answer], room: usize) -> Option<Duration> {
         let after = answers.iter().filter(|answer| answer.room == room && answer.due >= self.killed);
         after.map(|answer| answer.answered - self.killed).min()

@@ -1,4 +1,5 @@
-//! A connector dies with all its sessions: their members leave with its lease, each is told to go once, and it starts again.
+//! Kills a connector with all its sessions: their members leave when its lease ends, others receive
+//! one `onLeave` for each, and the connector starts again.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -18,7 +19,7 @@ use crate::promise_report::PromiseReport;
 /// Sessions that enter at the same time.
 const ENTER_AT_ONCE: usize = 64;
 
-/// After the lease, the longest that it may take to notice, to append and to tell: the lease is counted in whole seconds.
+/// Time after the lease for detection, append and push: the lease is counted in whole seconds.
 const NOTICE_WITHIN: Duration = Duration::from_secs(3);
 
 /// Files that a process has open beside its sessions, and some more.
@@ -27,7 +28,7 @@ const OTHER_FILES: usize = 500;
 const WATCHER: &str = "watcher";
 const CHECKER: &str = "checker";
 
-/// The connectors of those who die, of those who watch, and of those who look afterwards.
+/// The connectors of the members, of the watchers, and of the checker.
 const CONNECTORS: [usize; 3] = [0, 1, 2];
 
 /// Rounds that are alike.
@@ -60,7 +61,7 @@ pub(super) async fn run(options: &ScenarioSettings, promises: &mut PromiseReport
     }
 }
 
-/// How many files this process and those that it starts may open.
+/// Returns the limit of open files of this process and its children.
 fn open_files() -> usize {
     let limits = fs::read_to_string("/proc/self/limits").unwrap();
     let soft = limits.lines().find_map(|line| line.strip_prefix("Max open files")?.split_whitespace().next());
@@ -102,7 +103,7 @@ impl RoundSeries {
         deployment.end(promises);
     }
 
-    /// All come, their connector dies, they leave; it starts again.
+    /// All members enter, their connector is killed, they leave; the connector starts again.
     async fn round(&self, deployment: &mut Deployment, watchers: &mut Watchers) -> RoundFindings {
         let members = self.enter_all(&deployment.configuration.connector_address(CONNECTORS[0])).await;
         deployment.process_mut(&connector_id(CONNECTORS[0])).kill();
@@ -126,7 +127,7 @@ impl RoundSeries {
         stream::iter(entering).buffer_unordered(ENTER_AT_ONCE).collect().await
     }
 
-    /// Enters every room anew; what is wrong with who is there.
+    /// Enters every room again; returns wrong member lists.
     async fn check_members(&self, address: &str) -> Vec<String> {
         let mut wrong = Vec::new();
         for room in (0..self.rooms).map(room_name) {
@@ -141,7 +142,7 @@ impl RoundSeries {
     }
 }
 
-/// What a round found.
+/// The findings of a round.
 #[derive(Default)]
 struct RoundFindings {
     /// From the kill to each `onLeave`.
@@ -149,7 +150,7 @@ struct RoundFindings {
     wrong: Vec<String>,
 }
 
-/// Somebody in each room, at a connector that lives.
+/// A watcher in each room, at a connector that lives.
 struct Watchers(Vec<Watcher>);
 
 struct Watcher {
@@ -157,7 +158,7 @@ struct Watcher {
     /// Held: the connection goes with it.
     _chat: ChatClient,
     events: Events,
-    /// What was told in this round.
+    /// The events of this round.
     events_received: Vec<Event>,
 }
 
@@ -173,13 +174,14 @@ impl Watchers {
         Self(watchers)
     }
 
-    /// Listens until so many are told to go in each room.
+    /// Waits for this many `onLeave` in each room.
     async fn watch(&mut self, count: usize, killed: Instant, by: Instant) -> RoundFindings {
         let leave_times = join_all(self.0.iter_mut().map(|watcher| watcher.watch(count, killed, by))).await;
         RoundFindings { leave_times: leave_times.into_iter().flatten().collect(), wrong: Vec::new() }
     }
 
-    /// Whether each of the round was told to come and to go, once, and nobody else but the one who looked.
+    /// Checks that each member of the round had one `onAdd` and one `onLeave`, and that no others
+    /// but the checker had any.
     async fn report(&mut self, members: usize, found: &mut RoundFindings) {
         let by = Instant::now() + NOTICE_WITHIN;
         for watcher in &mut self.0 {
@@ -212,15 +214,15 @@ impl Watcher {
             self.events_received.push(event);
         }
         self.events_received.extend(std::iter::from_fn(|| self.events.try_next()));
-        let mut heard = BTreeMap::new();
+        let mut received = BTreeMap::new();
         for event in self.events_received.drain(..) {
-            *heard.entry(kind(&event)).or_insert(0) += 1;
+            *received.entry(kind(&event)).or_insert(0) += 1;
         }
-        let other = |(what, count): &(&String, &i32)| heard.get(*what).copied().unwrap_or(0) != **count;
+        let other = |(what, count): &(&String, &i32)| received.get(*what).copied().unwrap_or(0) != **count;
         let missing = expected.iter().find(other).map(|(what, _)| what);
-        let strange = heard.keys().find(|what| !expected.contains_key(*what));
+        let strange = received.keys().find(|what| !expected.contains_key(*what));
         let wrong = missing.or(strange)?;
-        Some(format!("{}: {wrong} was told {} times", self.room, heard.get(wrong).copied().unwrap_or(0)))
+        Some(format!("{}: {wrong} was received {} times", self.room, received.get(wrong).copied().unwrap_or(0)))
     }
 }
 

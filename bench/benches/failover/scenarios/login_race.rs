@@ -1,4 +1,5 @@
-//! Logins of one name race over three connectors; who is in goes, and the next race begins at once.
+//! Logins of one name race over three connectors. The winner closes, and the next race begins at
+//! once.
 
 use std::time::Duration;
 
@@ -16,22 +17,22 @@ const CONNECTORS: usize = 3;
 const NAME: &str = "highlander";
 const ROOM: &str = "arena";
 
-/// Time until those who were all refused try again: whoever was in before is just going.
+/// Time before refused clients try again: the winner of the race before is just leaving.
 const AGAIN: Duration = Duration::from_millis(5);
 
 /// The longest after its last session closed that a name may be refused to all.
 const FREE_WITHIN: Duration = Duration::from_secs(2);
 
-/// What the rounds found.
+/// The findings of all rounds.
 #[derive(Default)]
 struct RaceFindings {
-    /// From the close of the session before until one is in.
+    /// Time from the close of the session before to a successful login.
     logins: Vec<Duration>,
     /// Rounds in which all were refused once or more, since the session before was just going.
     tried_again: usize,
-    /// Rounds in which more than one were in, or the one that was could not talk alone.
+    /// Rounds with several winners, or with a winner that was not the only one able to send.
     not_one: usize,
-    /// Rounds in which nobody came in.
+    /// Rounds without a winner.
     locked_out: usize,
 }
 
@@ -56,7 +57,8 @@ pub(super) async fn run(options: &ScenarioSettings, promises: &mut PromiseReport
 }
 
 impl RaceFindings {
-    /// Three race as soon as those before them close; the three, for the next round.
+    /// Lets three clients race as soon as those before them close; returns the three for the next
+    /// round.
     async fn round(&mut self, addresses: &[String], before: Vec<ChatClient>) -> Vec<ChatClient> {
         let connecting = addresses.iter().map(|address| ChatClient::connect(address, Options::default()));
         let clients: Vec<_> = join_all(connecting).await.into_iter().map(|client| client.unwrap().0).collect();
@@ -79,7 +81,7 @@ impl RaceFindings {
     }
 }
 
-/// Who of them is in when all logged in at once.
+/// Logs all in at once; returns the clients whose login succeeded.
 async fn race(clients: &[ChatClient]) -> Vec<usize> {
     let answers = join_all(clients.iter().map(|client| client.enter(NAME, ROOM))).await;
     let is_in = |answer: &Result<_, _>| match answer {
@@ -90,7 +92,7 @@ async fn race(clients: &[ChatClient]) -> Vec<usize> {
     (0..clients.len()).filter(|client| is_in(&answers[*client])).collect()
 }
 
-/// Whether who is in can speak, and nobody else.
+/// Returns true if the winner can send, and no other client.
 async fn only_winner_can_send(clients: &[ChatClient], inside: &[usize]) -> bool {
     let answers = join_all(clients.iter().map(|client| client.say("there can be only one"))).await;
     answers.iter().enumerate().all(|(client, answer)| answer.is_ok() == inside.contains(&client))

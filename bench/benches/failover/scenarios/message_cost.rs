@@ -1,4 +1,4 @@
-//! What a message costs the processes as rooms, members and connectors grow; judges nothing.
+//! The processor time of a message as rooms, members and connectors grow; checks no promise.
 
 use std::time::Duration;
 
@@ -10,7 +10,8 @@ use tokio::time::{Instant, sleep, sleep_until};
 use super::ScenarioSettings;
 use crate::deployment::{Deployment, Layout};
 
-/// Each ratio is the median of so many rounds, in each of which all loads of a line run, on servers that were just started.
+/// Each ratio is the median of so many rounds, in each of which all loads of a line run, on servers
+/// that were just started.
 const ROUNDS: usize = 3;
 
 /// Messages a second, of all rooms together.
@@ -25,7 +26,8 @@ const ENTER_AT_ONCE: usize = 32;
 /// Bytes of a message.
 const CONTENT: usize = 100;
 
-/// Who is there: one in each room speaks, all hear it. A room's members are spread over all connectors.
+/// The clients of a case: one sender in each room, all members listen. A room's members are spread
+/// over all connectors.
 #[derive(Clone, Copy)]
 struct LoadCase {
     rooms: usize,
@@ -89,7 +91,7 @@ fn sorted(values: impl Iterator<Item = f64>) -> Vec<f64> {
 }
 
 impl LoadCase {
-    /// What it cost in all rounds, at this index of each.
+    /// Prints the costs of one case over all rounds.
     fn show(self, costs: &[Vec<Cost>], index: usize) {
         let ratios = |of: &dyn Fn(Cost) -> f64| sorted(costs.iter().map(|round| of(round[index]) / sum(round[0])));
         let median = |values: Vec<f64>| values[values.len() / 2];
@@ -120,7 +122,7 @@ impl LoadCase {
         [0, 1, 2].map(per_message)
     }
 
-    /// The speakers first, a room after the other.
+    /// Enters the senders first, one room after the other.
     async fn enter(self, deployment: &Deployment) -> Vec<ChatClient> {
         let places = (0..self.rooms * self.members).map(|number| (number % self.rooms, number / self.rooms));
         let entering = places.map(async |(room, member)| {
@@ -133,7 +135,7 @@ impl LoadCase {
         stream::iter(entering).buffered(ENTER_AT_ONCE).collect().await
     }
 
-    /// Talks in all rooms; how many messages were acknowledged.
+    /// Sends in all rooms; returns the number of acknowledged messages.
     async fn send_messages(self, senders: &[ChatClient], lasting: Duration) -> usize {
         let every = Duration::from_secs(1) * self.rooms as u32 / RATE;
         let began = Instant::now();
@@ -152,7 +154,7 @@ impl LoadCase {
     }
 }
 
-/// What the processes had used before and after something, and how long it lasted.
+/// Returns the processor times before and after a future, and its duration.
 async fn used(deployment: &Deployment, something: impl Future<Output = ()>) -> ([[Duration; 3]; 2], Duration) {
     let (before, began) = (deployment.processor_times(), Instant::now());
     something.await;

@@ -1,4 +1,5 @@
-//! The broker is away, frozen or down, and a chat server is frozen, each for longer than a lease: nobody is seen to go.
+//! Freezes the broker, stops it, and freezes a chat server, each for longer than a lease: no member
+//! may seem to leave.
 
 use std::cell::Cell;
 use std::time::Duration;
@@ -16,7 +17,7 @@ use crate::room_pairs::{Answer, RoomPairs};
 const LASTS: Duration = Duration::from_secs(30);
 const BETWEEN: Duration = Duration::from_secs(10);
 
-/// What keeps servers from hearing each other.
+/// The fault.
 #[derive(Debug, Clone, Copy)]
 enum Fault {
     BrokerFrozen,
@@ -29,7 +30,7 @@ struct Outage {
     fault: Fault,
     began: Instant,
     over: Instant,
-    /// When the next thing happened.
+    /// The time of the next fault.
     next: Instant,
 }
 
@@ -85,7 +86,7 @@ impl Outage {
         let within: Vec<_> = due_within(answers, self.began, self.next).collect();
         let repeats: usize = within.iter().map(|answer| answer.repeats).sum();
         let pauses: Durations = within.iter().map(|answer| answer.pause()).collect();
-        // What was due while it lasted is answered by then, unless it was answered meanwhile.
+        // Messages that were due during the fault are acknowledged by then, if not before.
         let waited =
             due_within(answers, self.began, self.over).map(|answer| answer.answered - self.over.min(answer.answered));
         let served = waited.max().unwrap_or_default();

@@ -1,4 +1,5 @@
-//! Chat servers come and go by edits of `servers.json`, under load: which rooms move, and what it costs them.
+//! Adds and removes chat servers by edits of `servers.json`, under load; measures the rooms that
+//! move, and their pauses.
 
 use std::cell::Cell;
 use std::collections::BTreeSet;
@@ -17,7 +18,7 @@ use crate::room_pairs::{Answer, RoomPairs};
 /// Between an entry and its process, where the one is there before the other.
 const BETWEEN: Duration = Duration::from_secs(3);
 
-/// Each room talks several times in a step.
+/// Each room has several messages in a step.
 const STEP: Duration = Duration::from_secs(10);
 
 /// The chat servers at first.
@@ -31,7 +32,7 @@ struct Step {
     process: Change,
 }
 
-/// What happens to processes.
+/// The change of processes.
 #[derive(Clone, Copy)]
 enum Change {
     /// The process starts when its entry is there.
@@ -124,7 +125,7 @@ struct Moves {
     rooms: usize,
     formula: BTreeSet<usize>,
     observed: BTreeSet<usize>,
-    /// Rooms that are elsewhere than where the formula says.
+    /// Rooms whose owner is not the formula's.
     astray: usize,
 }
 

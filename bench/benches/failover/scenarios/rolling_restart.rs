@@ -1,4 +1,4 @@
-//! Every process in turn is ended in order and started again, under load, as for a new version.
+//! Stops every process in turn and starts it again, under load, as for a new version.
 
 mod gate_queries;
 mod member;
@@ -22,13 +22,13 @@ use crate::promise_report::PromiseReport;
 /// The default of `lifecycle.drain_secs`.
 const DRAIN_SECS: u32 = 5;
 
-/// Before the first restart: what the rooms are like when nothing happens.
+/// Time before the first restart: the baseline.
 const BEFORE: Duration = Duration::from_secs(5);
 
-/// After the last restart: what was due before is heard while all still listen.
+/// Time after the last restart, in which earlier messages arrive.
 const AFTER: Duration = Duration::from_secs(1);
 
-/// Each kind's servers: who is asked by others comes first.
+/// All servers; a server restarts before those that send requests to it.
 const SERVERS: [RestartTarget; 7] = [
     RestartTarget::Chat(1),
     RestartTarget::Chat(2),
@@ -65,7 +65,7 @@ pub(super) async fn run(options: &ScenarioSettings, promises: &mut PromiseReport
     asked.show(&restarts);
     members.check_deliveries().report_events(promises);
     let (count, first) = (failures.len(), failures.first().map(String::as_str).unwrap_or_default());
-    promises.check(failures.is_empty(), &format!("everybody comes back within 10 s: {count} do not {first}"));
+    promises.check(failures.is_empty(), &format!("all members resume within 10 s: {count} do not {first}"));
     table.report(promises);
     asked.report(promises);
     deployment.end(promises);

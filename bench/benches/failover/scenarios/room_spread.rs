@@ -1,4 +1,5 @@
-//! How evenly the formula spreads rooms over chat servers, and how many move when one comes, goes or dies. Pure.
+//! The spread of rooms over chat servers by the formula, and the share that moves when a server is
+//! added, removed or down. Pure.
 
 use model::ids::ServerId;
 use model::placement::{Strategy, candidates};
@@ -36,7 +37,7 @@ pub(super) fn run(promises: &mut PromiseReport) {
     promises.check(worst <= UNEVEN, &format!("no server has more than {UNEVEN} equal shares: {worst:.3}"));
 }
 
-/// Rooms as people call them.
+/// Rooms with names of several kinds.
 fn kinds() -> [(&'static str, Vec<String>); 4] {
     let mut chance = StdRng::seed_from_u64(7);
     let (first, second) = (["red", "old", "lost", "iron", "quiet"], ["fox", "harbour", "moon", "guild", "tavern"]);
@@ -71,8 +72,8 @@ fn extremes(rooms: &[String], servers: usize) -> [f64; 2] {
     [counts.iter().min().map(share).unwrap(), counts.iter().max().map(share).unwrap()]
 }
 
-/// The share of rooms that another server serves when one is added, as many are added as there are, the last or the first is
-/// removed, or the first dies.
+/// The share of rooms that another server serves when one is added, as many are added as there are,
+/// the last or the first is removed, or the first dies.
 fn moves(rooms: &[String], servers: usize) -> [f64; 5] {
     let list: Vec<_> = (0..servers).map(|n| Server::new(ServerId::new(&format!("s-{n}")).unwrap(), "host")).collect();
     let by_death = |room: &str| {

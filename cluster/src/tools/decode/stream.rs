@@ -1,4 +1,5 @@
-//! `shaddock decode --stream`: many messages from one pipe, as `nats sub --raw` writes them, each followed by a line break.
+//! `shaddock decode --stream`: many messages from one pipe, as `nats sub --raw` writes them, each
+//! followed by a line break.
 
 use std::io::{self, BufRead, Read};
 
@@ -10,7 +11,8 @@ use super::{Json, MAX_DEPTH, decode_record};
 /// First bytes of MessagePack's maps and arrays, which all our messages are, and no text is.
 const MESSAGE: [std::ops::RangeInclusive<u8>; 2] = [0x80..=0x9f, 0xdc..=0xdf];
 
-/// Hands each message to `line` as soon as it is whole, until the input ends. What is no message passes through, a line at a time.
+/// Calls `line` with each message as soon as it is complete, until the input ends. Bytes that are
+/// no message pass through, line by line.
 ///
 /// # Errors
 ///
@@ -25,7 +27,8 @@ pub(super) fn for_each_message(
         } else if MESSAGE.iter().any(|range| range.contains(&first)) {
             match message(&mut input) {
                 Some(value) => line(format!("{}\n", Json(&value)).as_bytes())?,
-                // What was read of it is gone; its line is the only mark to go on from.
+                // The bytes read so far are lost. The next line break is the only mark from which
+                // messages are found again.
                 None => line(&[b"(not MessagePack) ", rest_of_line(&mut input)?.as_slice()].concat())?,
             }
         } else {

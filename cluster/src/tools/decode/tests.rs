@@ -1,4 +1,4 @@
-//! What a message becomes.
+//! Messages and their translation.
 
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};

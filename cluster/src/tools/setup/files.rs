@@ -1,4 +1,4 @@
-//! Files with secrets: written whole or not at all, and read by few.
+//! Files with secrets: written atomically, and readable by few users.
 
 use std::fs::{self, DirBuilder, File, OpenOptions, Permissions};
 use std::io::{ErrorKind, Write};
@@ -40,10 +40,11 @@ pub(super) fn read(path: &Path) -> anyhow::Result<Option<String>> {
     Ok(Some(text.trim().to_owned()))
 }
 
-/// Puts this text into a file, whatever was there. Its group may read it, too: the broker is another
-/// user of the system than the servers are.
+/// Replaces the content of a file. Its group may read it, too: the broker runs as another user of
+/// the system than the servers do.
 pub(super) fn replace(path: &Path, text: &str) -> anyhow::Result<()> {
     let draft = draft(path, text, 0o640)?;
+    // A rename replaces the file at once: the broker never reads half of it.
     fs::rename(&draft, path).with_context(|| format!("{} cannot be written", path.display()))
 }
 

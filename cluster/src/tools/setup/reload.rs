@@ -1,5 +1,5 @@
-//! Has a running broker read its configuration again, asked by its administrator over the bus: no
-//! signal, so it may run in another container.
+//! Makes a running broker reload its configuration, by a request of its administrator over the bus.
+//! A signal would not reach a broker in another container.
 
 use std::path::Path;
 use std::time::Duration;
@@ -16,10 +16,11 @@ use super::users::SYS;
 /// Seconds for connecting.
 const CONNECT_SECS: u32 = 2;
 
-/// Time for an answer.
+/// Time for a response.
 const RESPONSE_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// Asks the broker, and says what came of it. One that does not run reads its configuration when it starts.
+/// Sends the request, and returns its outcome as text. A broker that does not run reads its
+/// configuration when it starts.
 pub(super) fn run(url: &str, settings: &NatsSettings, password: &Path) -> anyhow::Result<String> {
     let settings = NatsSettings {
         user: SYS.to_owned(),
@@ -45,10 +46,10 @@ async fn ask(url: &str, settings: &NatsSettings) -> anyhow::Result<String> {
     let broker = bus.nats_client().map(|client| client.server_info().server_id).unwrap_or_default();
     let question = OutgoingMessage { subject: subjects::broker_reload(&broker), ..OutgoingMessage::default() };
     let answer = bus.request(question, RESPONSE_TIMEOUT).await;
-    // What matters was said, or was not.
+    // The response is here, or will not come: a failed drain changes neither.
     drop(bus.drain(RESPONSE_TIMEOUT).await);
     let answer = match answer {
-        // A broker without users takes everybody, and tells nobody of itself.
+        // A broker without users accepts every client, and has no system account that responds.
         Err(BusError::NoResponders) => return Ok("NATS runs without users: restart it".to_owned()),
         answer => answer.context("NATS does not answer the request to reload its configuration")?,
     };

@@ -1,4 +1,4 @@
-//! What is set up is what the example for production says, and is kept.
+//! Tests: `setup` writes the permissions of the production example, and keeps existing files.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::os::unix::fs::PermissionsExt;
@@ -77,7 +77,8 @@ impl Reading {
     }
 }
 
-/// Permissions by user, those of each kind in no order, and what else the servers' account says.
+/// Returns the permissions by user, those of each kind in no order, and the rest of the servers'
+/// account.
 fn permissions(configuration: &Value) -> (BTreeMap<String, BTreeMap<String, BTreeSet<String>>>, Value) {
     let mut account = configuration["accounts"]["CHAT"].clone();
     let users = account.as_object_mut().unwrap().remove("users").unwrap();

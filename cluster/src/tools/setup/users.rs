@@ -1,4 +1,4 @@
-//! The broker's users for the servers of an environment, and for people. Pure.
+//! The broker's users: one per server of an environment, and those of operators. Pure.
 
 use model::subjects::permissions::Permissions;
 use runtime::config::Servers;
@@ -8,10 +8,10 @@ use serde_json::{Value, json};
 pub(super) const SYS: &str = "sys";
 /// May do everything in the account of the servers: streams, backups.
 const OPERATOR: &str = "operator";
-/// Hears everything there, and publishes nothing.
+/// Receives every message there, and publishes nothing.
 const TRACER: &str = "tracer";
 
-/// Seconds in which a server must have answered.
+/// Time in which a server must have responded.
 const ANSWER_WITHIN: &str = "10s";
 
 /// A user of the broker.
@@ -24,17 +24,17 @@ pub(super) struct User {
 /// A user's rights.
 #[derive(Debug)]
 pub(super) enum Rights {
-    /// Those of the broker's administrator.
+    /// Administers the broker.
     System,
     /// Everything in the account of the servers.
     Everything,
-    /// Subscribing to everything there.
+    /// Subscribes to everything there.
     ReadOnly,
-    /// Those of a server.
+    /// The permissions of a server.
     Server(Permissions),
 }
 
-/// The users of an environment: people, then servers.
+/// Returns the users of an environment: operators, then servers.
 pub(super) fn of(servers: &Servers) -> Vec<User> {
     let people = [(SYS, Rights::System), (OPERATOR, Rights::Everything), (TRACER, Rights::ReadOnly)];
     let people = people.map(|(name, rights)| User { name: name.to_owned(), rights });
@@ -45,8 +45,7 @@ pub(super) fn of(servers: &Servers) -> Vec<User> {
     people.into_iter().chain(of_servers).collect()
 }
 
-/// The part of the broker's configuration that says who they are. The broker reads JSON where a
-/// value is expected.
+/// Renders the users as a part of the broker's configuration. The broker accepts JSON as a value.
 pub(super) fn render<'a>(users: impl Iterator<Item = (&'a User, &'a String)>) -> String {
     let (mut system, mut chat) = (Vec::new(), Vec::new());
     for (user, password) in users {

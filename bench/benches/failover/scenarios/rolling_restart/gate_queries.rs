@@ -1,4 +1,4 @@
-//! Newcomers, who ask the gate for a connector all the while, and again while it is away.
+//! New clients that request a connector from the gate, again and again while it restarts.
 
 use std::cell::Cell;
 use std::time::Duration;
@@ -10,24 +10,24 @@ use super::restart::Restart;
 use crate::deployment::Deployment;
 use crate::promise_report::PromiseReport;
 
-/// Between two newcomers.
+/// Time between two new clients.
 const EVERY: Duration = Duration::from_millis(50);
 
-/// The longest that one may be without an answer.
+/// The longest time without a response.
 const WITHIN: Duration = Duration::from_secs(5);
 
 pub(super) struct GateQueries {
     gate: String,
 }
 
-/// What they were answered.
+/// The responses of the gate.
 #[derive(Default)]
 pub(super) struct GateAnswers(Vec<Answer>);
 
 struct Answer {
     asked: Instant,
     waited: Duration,
-    /// Times that the gate was not there, or knew no connector.
+    /// Repeats because the gate was down, or knew no connector.
     again: usize,
 }
 
@@ -36,7 +36,7 @@ impl GateQueries {
         Self { gate: deployment.configuration.gate() }
     }
 
-    /// One asks after the other, while `running` says so.
+    /// Sends one request after the other, while `running` is true.
     pub(super) async fn ask(&self, running: &Cell<bool>) -> GateAnswers {
         let mut answers = Vec::new();
         while running.get() {
@@ -56,17 +56,14 @@ impl GateQueries {
 }
 
 impl GateAnswers {
-    /// How long they waited at most, by what was restarted meanwhile.
+    /// Prints the longest wait, by restarted server.
     pub(super) fn show(&self, restarts: &[Restart]) {
         for restart in restarts {
             let asked: Vec<_> = self.0.iter().filter(|answer| restart.has(answer.asked)).collect();
             let again: usize = asked.iter().map(|answer| answer.again).sum();
             let longest = asked.iter().map(|answer| answer.waited).max().unwrap_or_default();
             if again > 0 {
-                println!(
-                    "  {:<20} {again} of the newcomers' questions asked again, {longest:.1?} at most",
-                    restart.kind.id()
-                );
+                println!("  {:<20} {again} requests of new clients repeated, {longest:.1?} at most", restart.kind.id());
             }
         }
     }
@@ -74,7 +71,7 @@ impl GateAnswers {
     pub(super) fn report(&self, promises: &mut PromiseReport) {
         let Self(answers) = self;
         let longest = answers.iter().map(|answer| answer.waited).max().unwrap_or_default();
-        let what = format!("{} newcomers are told a connector within 5 s: {longest:.1?} at most", answers.len());
+        let what = format!("{} new clients get a connector within 5 s: {longest:.1?} at most", answers.len());
         promises.check(!answers.is_empty() && longest < WITHIN, &what);
     }
 }

@@ -1,5 +1,5 @@
-//! Somebody who talks and listens, and comes back through the gate when the connection ends, as a careful client does. Notes
-//! everything, judges nothing.
+//! A client that sends and receives, and resumes through the gate when its connection ends. Records
+//! everything, checks nothing.
 
 use std::cell::Cell;
 use std::future::pending;
@@ -9,25 +9,25 @@ use client::{Chat, ChatClient, ClientError, Entered, Event, Events, Message, Opt
 use futures_util::future::BoxFuture;
 use tokio::time::{Instant, sleep, sleep_until, timeout_at};
 
-/// Time before something is tried again.
+/// Time before a retry.
 const AGAIN: Duration = Duration::from_millis(100);
 
-/// The longest that coming back may take.
+/// The deadline of a resume.
 const BACK_WITHIN: Duration = Duration::from_secs(10);
 
-/// When somebody's messages are due.
+/// The times at which a member's messages are due.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct SendSchedule {
     pub(super) first: Instant,
     pub(super) every: Duration,
 }
 
-/// What it took until a message was acknowledged.
+/// The tries of one message until its acknowledgement.
 #[derive(Debug, Clone, Copy, Default)]
 pub(super) struct Tries {
-    /// Times that it was answered 503, or not in time.
+    /// Responses with 503, and missing responses.
     pub(super) refused: usize,
-    /// Times that it was sent again, also because the connection had ended.
+    /// Repeated sends, also because the connection had ended.
     pub(super) repeated: usize,
 }
 
@@ -41,16 +41,16 @@ pub(super) struct Member {
     events: Events,
     resume: Resume,
     pub(super) schedule: SendSchedule,
-    /// The message that is not acknowledged so far, and its answer, if it is under way.
+    /// The message without an acknowledgement, and its response if it is in flight.
     unacknowledged: Option<Tries>,
     answer: Option<BoxFuture<'static, Outcome>>,
-    /// When something is to be sent.
+    /// The time of the next send.
     next: Instant,
-    /// All that was told, and when.
+    /// All received events with their times.
     pub(super) events_received: Vec<(Instant, Event)>,
-    /// Connectors, and since when.
+    /// Connectors with the time of each connection.
     connectors: Vec<(Instant, String)>,
-    /// When connectors were tried, after the first one.
+    /// The times of attempts to connect, after the first one.
     pub(super) attempts: Vec<Instant>,
     /// The own messages in their order.
     pub(super) acknowledged: Vec<Tries>,
@@ -87,34 +87,35 @@ impl Member {
         }
     }
 
-    /// Waits until so many are told to come, who enter behind this one.
+    /// Waits for the `onAdd` of this many members that enter later.
     pub(super) async fn wait_for_joins(&mut self, count: usize) {
         for _ in 0..count {
             let event = self.events.next().await;
-            assert!(matches!(event, Some(Event::Add(_))), "{} is told {event:?}", self.name);
+            assert!(matches!(event, Some(Event::Add(_))), "{} received {event:?}", self.name);
         }
     }
 
-    /// Where the person was at a time.
+    /// Returns the connector at this time.
     pub(super) fn connector_at(&self, time: Instant) -> Option<&str> {
         self.connectors.iter().rev().find(|(since, _)| *since <= time).map(|(_, address)| address.as_str())
     }
 
-    /// How often the person came back at such a time.
+    /// Returns the number of reconnects in this time.
     pub(super) fn moves(&self, is_then: impl Fn(Instant) -> bool) -> usize {
         self.connectors.iter().skip(1).filter(|(since, _)| is_then(*since)).count()
     }
 
-    /// What a message says.
+    /// Returns the text of a message.
     pub(super) fn text(&self, number: usize) -> String {
         format!("{}/{number}", self.name)
     }
 
-    /// Talks while `running` says so. A message is repeated until it is acknowledged, and the next one waits for it, so that
-    /// their order is known.
+    /// Sends while `running` is true. Repeats a message until it is acknowledged; the next one
+    /// waits for it, so that their order is known.
     ///
     /// # Errors
-    /// If the person cannot come back.
+    ///
+    /// If the member cannot resume.
     pub(super) async fn send_messages(&mut self, schedule: SendSchedule, running: &Cell<bool>) -> Result<(), String> {
         (self.schedule, self.next) = (schedule, schedule.first);
         loop {
@@ -134,9 +135,10 @@ impl Member {
         }
     }
 
-    /// Listens until it heard so many messages, unless they do not come in time.
+    /// Waits for this many messages, or until the deadline.
     pub(super) async fn listen(&mut self, count: usize, by: Instant) {
-        let messages = |heard: &[(Instant, Event)]| heard.iter().filter(|(_, e)| matches!(e, Event::Chat(_))).count();
+        let messages =
+            |received: &[(Instant, Event)]| received.iter().filter(|(_, e)| matches!(e, Event::Chat(_))).count();
         let mut missing = count.saturating_sub(messages(&self.events_received));
         while missing > 0
             && let Ok(Some(event)) = timeout_at(by, self.events.next()).await
@@ -146,7 +148,7 @@ impl Member {
         }
     }
 
-    /// What is there to be heard, and should not.
+    /// Takes events that should not have arrived.
     pub(super) fn listen_afterwards(&mut self) {
         while let Some(event) = self.events.try_next() {
             self.record(event);
@@ -183,7 +185,7 @@ impl Member {
         self.events_received.push((Instant::now(), event));
     }
 
-    /// The connection has ended: what was on the way is repeated over the next one.
+    /// Resumes at another connection; a message in flight is sent again.
     async fn reconnect(&mut self) -> Result<(), String> {
         if let Some(answer) = self.answer.take() {
             self.on_response(answer.await);
@@ -218,7 +220,7 @@ impl Member {
     }
 }
 
-/// The outcome of what is under way; never, where nothing is.
+/// Returns the response of the message in flight; without one, never resolves.
 async fn outcome(answer: &mut Option<BoxFuture<'static, Outcome>>) -> Outcome {
     match answer {
         Some(answer) => answer.await,

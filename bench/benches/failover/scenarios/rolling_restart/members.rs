@@ -1,4 +1,4 @@
-//! Everybody: rooms of people who all talk, spread over the connectors by the gate.
+//! The members of all rooms, who all send, spread over the connectors by the gate.
 
 use std::cell::Cell;
 use std::time::Duration;
@@ -15,16 +15,16 @@ use crate::deployment::Deployment;
 const ROOMS: usize = 100;
 const MEMBERS: usize = 6;
 
-/// Messages a second of all people together.
+/// Messages a second of all members together.
 const RATE: u32 = 500;
 
-/// Rooms that people enter at the same time.
+/// Rooms that are entered concurrently.
 const ENTER_AT_ONCE: usize = 16;
 
-/// The longest that a message may be on its way when nobody talks any more.
+/// The deadline of messages in flight at the end.
 const ON_THE_WAY: Duration = Duration::from_secs(5);
 
-/// How long people go on listening for what they should not hear.
+/// Time in which members wait for unexpected events at the end.
 const AFTERWARDS: Duration = Duration::from_secs(1);
 
 pub(super) struct Members {
@@ -40,7 +40,7 @@ impl Members {
         Self { all: rooms.into_iter().flatten().collect() }
     }
 
-    /// Everybody talks while `running` says so; why some could not go on.
+    /// All members send while `running` is true; returns the errors of those that could not resume.
     pub(super) async fn send_messages(&mut self, running: &Cell<bool>) -> Vec<String> {
         let (began, count) = (Instant::now(), self.all.len() as u32);
         let every = Duration::from_secs(1) * count / RATE;
@@ -51,7 +51,7 @@ impl Members {
         join_all(sending).await.into_iter().filter_map(Result::err).collect()
     }
 
-    /// Everybody hears what is still to be heard, when nobody talks any more.
+    /// Waits for the remaining messages, once no member sends any more.
     pub(super) async fn listen(&mut self) {
         let by = Instant::now() + ON_THE_WAY;
         for room in self.all.chunks_mut(MEMBERS) {
@@ -69,7 +69,7 @@ impl Members {
         self.all.chunks(MEMBERS)
     }
 
-    /// Compares what all were told with what was said.
+    /// Compares received messages with sent ones.
     pub(super) fn check_deliveries(&self) -> DeliveryCheck {
         let mut check = DeliveryCheck::default();
         for room in self.rooms() {
@@ -99,13 +99,13 @@ fn texts(member: &Member) -> Vec<&str> {
     texts.collect()
 }
 
-/// What one heard of each that speaks, and anything else.
+/// Records the messages of each sender that a listener received, and other events.
 fn record_events(check: &mut DeliveryCheck, room: &[Member], listener: &Member) {
     let is_from = |event: &Event, who: &str| matches!(event, Event::Chat(chat) if chat.from == who);
     let events = || listener.events_received.iter().map(|(_, event)| event);
     for sender in room {
-        let told = events().filter(|event| is_from(event, &sender.name)).cloned().collect();
-        check.record(&sender.name, sender.acknowledged.len() as u64, told);
+        let received = events().filter(|event| is_from(event, &sender.name)).cloned().collect();
+        check.record(&sender.name, sender.acknowledged.len() as u64, received);
     }
     let others = events().filter(|event| !room.iter().any(|sender| is_from(event, &sender.name))).cloned();
     check.record(&listener.name, 0, others.collect());

@@ -1,4 +1,4 @@
-//! One process is ended in order and started again; when what happened.
+//! Stops one process and starts it again; records the times.
 
 use std::time::Duration;
 
@@ -16,7 +16,7 @@ const READY_WITHIN: Duration = Duration::from_secs(15);
 /// From there to the next restart: what is due then shows whether the rooms are well.
 const AFTERWARDS: Duration = Duration::from_secs(3);
 
-/// Whose process it is.
+/// The server of a restarted process.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum RestartTarget {
     None,
@@ -32,7 +32,7 @@ pub(super) enum RestartTarget {
 pub(super) struct Restart {
     pub(super) kind: RestartTarget,
     pub(super) from: Instant,
-    /// The process was gone.
+    /// The process had ended.
     pub(super) ended: Instant,
     /// The next one was ready, and the gate knew it.
     pub(super) ready: Instant,
@@ -75,7 +75,7 @@ impl Restart {
         Self { kind, from, ended, ready, over: Instant::now() }
     }
 
-    /// Whether something was due in its time.
+    /// Returns true for a time within this restart.
     pub(super) fn has(&self, due: Instant) -> bool {
         (self.from..self.over).contains(&due)
     }

@@ -1,4 +1,4 @@
-//! What each restart cost, as a table, and whether what is promised of reconnects was kept.
+//! The cost of each restart as a table, and the check of promised reconnect rates.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -20,37 +20,37 @@ const CHATS: usize = 3;
 const CAPTION: &str = "\
   moved: connections that were made anew. per second: the most attempts in any one second, and what is configured: the \
 sessions there over\n  lifecycle.drain_secs. Connections are closed in batches of 50 ms, so a second that is cut out anywhere \
-may hold one batch more; and\n  what was closed before it, where a client hears of that as late as of the latest message.\n  \
-p50, p99, max: ms from when a message was due to when it was heard, by each who hears it. For a chat server those in its\n  \
-rooms, for a connector those that somebody there says or hears, else all.";
+may hold one batch more; and\n  what was closed before it, where a client receives the close as late as the latest message.\n  \
+p50, p99, max: ms from when a message was due to when each listener received it. For a chat server those in its\n  \
+rooms, for a connector those sent or received there, else all.";
 
 /// Time between two batches of connections that a connector closes.
 const BATCH: Duration = Duration::from_millis(50);
 
-/// The latest that a client may hear of its connection's end, for that to count as the machine's fault.
+/// The longest delay of a close at a client that counts as the machine's fault.
 const LATE: Duration = Duration::from_millis(250);
 
 pub(super) struct RestartTable {
     rows: Vec<Row>,
 }
 
-/// What happened during one restart, or all.
+/// The figures of one restart, or of all.
 struct Row {
     kind: RestartTarget,
     what: String,
-    /// How long the process took to end, and the next one to be ready.
+    /// The durations of its end, and of the start until ready.
     took: Option<[Duration; 2]>,
     moved: usize,
     /// The most attempts to connect in a second.
     most: usize,
-    /// What is configured.
+    /// The configured rate.
     rate: Option<f64>,
     pauses: Durations,
     refused: usize,
     repeated: usize,
 }
 
-/// A message as one person heard it.
+/// A message received by one member.
 struct Delivery<'a> {
     due: Instant,
     received_at: Instant,
@@ -127,19 +127,20 @@ impl Row {
         println!("  {what:<20} {ends:>6} {ready:>7} {moved:>5} {most:>4}{rate:<9} {pauses} {refused:>5} {repeated:>8}");
     }
 
-    /// Who ends a connector is promised its rate; of others nobody is to notice anything.
+    /// Checks the reconnect rate of a connector. A restart of another server may cause no
+    /// reconnect.
     fn report(&self, promises: &mut PromiseReport) {
         let Self { kind, what, most, rate, pauses, .. } = self;
         match (kind, rate) {
             (RestartTarget::Connector(_), Some(rate)) => {
                 let second = Duration::from_secs(1) + BATCH + pauses.max().min(LATE);
-                // Of one connection, a part was due before.
+                // One connection may belong to the second before.
                 let limit = rate * second.as_secs_f64() + 1.0;
                 let found = format!("{what}: {most} reconnects in any second at most, {rate:.1} are configured");
                 promises.check(*most as f64 <= limit, &found);
             }
             (RestartTarget::Chat(_) | RestartTarget::Gate, _) => {
-                promises.check(*most == 0, &format!("{what}: nobody has to connect anew"));
+                promises.check(*most == 0, &format!("{what}: no client has to reconnect"));
             }
             _ => {}
         }
@@ -147,7 +148,7 @@ impl Row {
 }
 
 impl Delivery<'_> {
-    /// Whether what is restarted has to do with it.
+    /// Returns true if the restarted server takes part in the delivery.
     fn is_concerned(&self, restart: &Restart, address: Option<&str>) -> bool {
         match restart.kind {
             RestartTarget::None | RestartTarget::Gate => true,
@@ -159,7 +160,7 @@ impl Delivery<'_> {
     }
 }
 
-/// All that was heard in a room.
+/// Returns all deliveries in a room.
 fn deliveries(room: &[Member]) -> Vec<Delivery<'_>> {
     let senders: BTreeMap<_, _> = room.iter().map(|member| (member.name.as_str(), member)).collect();
     let mut deliveries = Vec::new();
