@@ -37,7 +37,8 @@ pub(crate) enum ViolationKind {
     SentThoughRefused,
     /// A whisper was delivered to another member.
     Leaked,
-    /// A join of one who was there, a leave of one who was not, or a list of users that is wrong at the end.
+    /// A join of one who was there, a leave of one who was not, or a list of users that is wrong at
+    /// the end.
     WrongUsers,
 }
 

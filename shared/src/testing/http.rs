@@ -18,7 +18,8 @@ pub struct HttpResponse {
     pub body: String,
 }
 
-/// Asks for a path over a connection of its own, with these lines of headers beside `Connection`; `None` if there is no answer.
+/// Asks for a path over a connection of its own, with these lines of headers beside `Connection`;
+/// `None` if there is no answer.
 pub async fn http_get(address: impl ToSocketAddrs, path: &str, headers: &[&str]) -> Option<HttpResponse> {
     http_request(address, "GET", path, headers).await
 }

@@ -1,4 +1,5 @@
-//! A real nats-server as a child process: started on free ports, killed, restarted, frozen, and gone with its value.
+//! A real nats-server as a child process: started on free ports, killed, restarted, frozen, and
+//! gone with its value.
 
 #![expect(clippy::panic, clippy::expect_used, reason = "fails the test that needs the server, saying why")]
 
@@ -25,8 +26,8 @@ const OLDEST: (u32, u32) = (2, 12);
 
 /// A nats-server on 127.0.0.1, killed when dropped.
 ///
-/// Ports are chosen by the server at the first start and kept by [`NatsServer::restart`]; what JetStream stored
-/// survives a restart, too.
+/// Ports are chosen by the server at the first start and kept by [`NatsServer::restart`]; what
+/// JetStream stored survives a restart, too.
 #[derive(Debug)]
 pub struct NatsServer {
     directory: PathBuf,
@@ -80,8 +81,8 @@ impl NatsServer {
         server
     }
 
-    /// Servers with JetStream on disk that are one cluster. They know each other when this returns, and may still have to agree
-    /// who leads.
+    /// Servers with JetStream on disk that are one cluster. They know each other when this returns,
+    /// and may still have to agree who leads.
     pub async fn start_cluster(count: usize) -> Vec<Self> {
         Self::start_all(count, None).await
     }
@@ -164,7 +165,8 @@ impl NatsServer {
         self.run().await;
     }
 
-    /// Freezes the server: connections stay open, nothing is answered. When this returns, all its threads stand still.
+    /// Freezes the server: connections stay open, nothing is answered. When this returns, all its
+    /// threads stand still.
     pub async fn pause(&self) {
         self.signal("-STOP");
         let tasks = PathBuf::from(format!("/proc/{}/task", self.id()));
@@ -176,7 +178,8 @@ impl NatsServer {
         self.signal("-CONT");
     }
 
-    /// Gives a server of [`NatsServer::start_configured`] other lines while it runs. When this returns, they hold.
+    /// Gives a server of [`NatsServer::start_configured`] other lines while it runs. When this
+    /// returns, they hold.
     pub async fn reconfigure(&self, lines: &str) {
         let before = self.reloads();
         fs::write(self.directory.join(CONFIGURATION), lines).expect("the target directory takes files");
@@ -219,7 +222,8 @@ impl NatsServer {
         assert!(status.is_ok_and(|status| status.success()), "kill {signal} failed");
     }
 
-    /// The program that is started: the one that `make tools` fetched, else a new enough one on the path.
+    /// The program that is started: the one that `make tools` fetched, else a new enough one on the
+    /// path.
     ///
     /// # Panics
     /// If there is none.

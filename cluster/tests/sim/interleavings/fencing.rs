@@ -66,8 +66,9 @@ fn death_between_answer_and_publish() {
     assert!(cluster.is_settled());
 }
 
-/// The same, and the right connector follows nothing when the room's owner dies: it has left the list of followers with a message
-/// that was held up. That it has a member in the room is enough for the first record of the candidate to go there.
+/// The same, and the right connector follows nothing when the room's owner dies: it has left the
+/// list of followers with a message that was held up. That it has a member in the room is enough
+/// for the first record of the candidate to go there.
 #[test]
 fn death_before_a_follower_is_informed_and_the_heir_names_it() {
     let mut cluster = ScriptedCluster::with_ann_and_bob();

@@ -60,8 +60,9 @@ fn entering_by_a_record_that_is_gone() {
 ///  what did she miss ►│ nothing up to 2
 ///  behind 2? ✗        since Ann knows "one", and is not to hear it again
 /// ```
-/// Were the question repeated from where its answer ends, Ann would be given "one" a second time; were it repeated at once, she
-/// and a home that is cut off from the log would keep each other busy.
+/// Were the question repeated from where its answer ends, Ann would be given "one" a second time;
+/// were it repeated at once, she and a home that is cut off from the log would keep each other
+/// busy.
 #[test]
 fn coming_back_while_a_stale_home_wakes_up() {
     let back = 4;

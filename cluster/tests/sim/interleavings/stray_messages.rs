@@ -112,7 +112,8 @@ fn one_proposal_with_the_number_that_is_next() {
     exchange_messages(&mut cluster, "two");
 }
 
-/// Neither does a run that cannot be make the present one an old one, nor one that another server has.
+/// Neither does a run that cannot be make the present one an old one, nor one that another server
+/// has.
 #[test]
 fn messages_of_senders_that_may_not_send_them() {
     let mut cluster = ScriptedCluster::with_ann_and_bob();

@@ -89,7 +89,8 @@ impl World {
         self.agenda.at(self.now + delay, Event::Log { chat, run, room, asker, op, connection, answered });
     }
 
-    /// The answer is lost, or the append is, or it comes when the chat server does not wait for it any more.
+    /// The answer is lost, or the append is, or it comes when the chat server does not wait for it
+    /// any more.
     fn log_fate(&mut self, chat: usize, op: &LogOp) -> LogFate {
         if !self.chats[chat].up {
             return LogFate::Disconnected;
