@@ -1,5 +1,5 @@
 //! Attacks with one connector's password and key file on a cluster that requires signatures, under
-//! `config/nats/production.conf`: innocent users notice nothing, and the counter rises.
+//! `config/nats/production.conf`: other users notice nothing, and the counter rises.
 
 use std::collections::BTreeSet;
 

@@ -53,7 +53,7 @@ pub(crate) enum Event {
     /// another run.
     ChatStops(usize),
     ConnectorStops(usize),
-    /// The list of chat servers is another one; who starts from now on sees it.
+    /// The list of chat servers is another one; a server that starts from now on sees it.
     Changed(Arc<Servers>),
     /// A chat server, or a connector, looks at the list.
     ChatLooks(usize),

@@ -296,7 +296,8 @@ pub(super) fn stays(connection: &ClientConnection, room: &RoomId) -> Vec<Stay> {
             Received::Answer { response: Told::Room(_, Reply::Entered(_)), .. } => {
                 stays.iter_mut().for_each(|stay| stay.partial = true);
             }
-            // The answer may be late: who asked to enter again after asking to leave is in.
+            // The response may be late: a client that asked to enter again after asking to leave is
+            // a member.
             Received::Answer { id, response: Told::Room(..) }
                 if matches!(connection.request(*id), ClientRequest::Leave) =>
             {

@@ -130,8 +130,8 @@ fn a_stale_home_that_gets_a_join() {
 /// again with its next request. The duel lasts only while messages are sent on both sides, and each
 /// costs two reads at most. It is over before the home suspects the right connector.
 ///
-/// Would who is refused append again at once, to have the room back, the two would never end; would
-/// it refuse what waits instead of reading, messages would be unknown to their senders.
+/// If a refused owner appended again at once, to have the room back, the two would never end. If it
+/// refused what waits instead of reading, messages would be unknown to their senders.
 #[test]
 fn two_owners_fencing_each_other() {
     const ROUNDS: u64 = 10;

@@ -52,7 +52,7 @@ impl World {
             return self.trace.sent(self.now, hop, Fate::Partitioned, body);
         }
         let reply = token.map(|token| subjects::connector_reply(&self.connectors[connector].id, token));
-        // Not with a tracer on the bus, who listens to everything.
+        // Not with a tracer on the bus, which subscribes to everything.
         let id = &self.chats[chat].id;
         let is_there = self.chats.iter().any(|other| other.id == *id && !other.is_dead);
         if let Some(token) = token.filter(|_| !is_there && self.chance.per_mille(500)) {
