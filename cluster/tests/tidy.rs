@@ -1,4 +1,4 @@
-//! The house's order: who may depend on whom, and that each subject is spelled in one place.
+//! The order of the house: the dependencies of each crate, and one place for each subject.
 #![expect(clippy::unwrap_used, reason = "a test")]
 
 use std::collections::{BTreeMap, BTreeSet};

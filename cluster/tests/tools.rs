@@ -20,7 +20,8 @@ const SERVERS: &str = r#"{
   }
 }"#;
 
-/// [`SERVERS`] with other ports. In two turns: a new port may have the digits of one that is still to be replaced.
+/// [`SERVERS`] with other ports. In two turns: a new port may have the digits of one that is still
+/// to be replaced.
 fn with_ports<const N: usize>(ports: [(&str, u16); N]) -> String {
     let mark = |port: &str| format!("<{port}>");
     let marked = ports.iter().fold(SERVERS.to_owned(), |servers, (old, _)| servers.replace(old, &mark(old)));
@@ -368,7 +369,8 @@ fn decode_of_a_stream_prints_as_it_comes_and_ends_with_its_reader() {
         assert_eq!(&line, b"{\"v\":1}\n");
     }
     drop(stdout);
-    // Another test's child has our end of the pipe, too, until it becomes another program: only what is written later finds it closed.
+    // Another test's child has our end of the pipe, too, until it becomes another program: only
+    // what is written later finds it closed.
     let ended = loop {
         match child.try_wait().unwrap() {
             Some(ended) => break ended,

@@ -1,4 +1,5 @@
-//! Real processes over a real broker, each with a way to it of its own that can be cut; and what breaks them.
+//! Real processes over a real broker, each with a way to it of its own that can be cut; and what
+//! breaks them.
 
 mod keys;
 
@@ -107,8 +108,8 @@ impl ChaosCluster {
         self.deployment.installation.path()
     }
 
-    /// Breaks something and makes it whole again; returns when that is done, whether or not it works again. A dead server
-    /// stays dead until [`ChaosCluster::restart_dead`].
+    /// Breaks something and makes it whole again; returns when that is done, whether or not it
+    /// works again. A dead server stays dead until [`ChaosCluster::restart_dead`].
     pub(crate) async fn inject(&mut self, step: &Step) {
         let duration = Duration::from_millis(step.duration_ms);
         let (chat, connector) = (chat_id(step.server + 1), connector_id(step.server));
@@ -145,8 +146,8 @@ impl ChaosCluster {
         }
     }
 
-    /// Drops a record on its way to a connector: to the one of this index, or to the next one that has clients. A connector
-    /// that was stopped has none until some come back.
+    /// Drops a record on its way to a connector: to the one of this index, or to the next one that
+    /// has clients. A connector that was stopped has none until some come back.
     async fn lose_record(&self, first: usize) {
         for index in (first..first + SERVERS).map(|index| index % SERVERS) {
             if self.links[&connector_id(index)].lossy_proxy.drop_next_record().await {

@@ -37,7 +37,8 @@ pub(crate) enum ViolationKind {
     SentThoughRefused,
     /// A whisper was delivered to another member.
     Leaked,
-    /// A join of one who was there, a leave of one who was not, or a list of users that is wrong at the end.
+    /// A join of a present member, a leave of an absent one, or a member list that is wrong at the
+    /// end.
     WrongUsers,
 }
 
@@ -47,7 +48,7 @@ pub(crate) struct Violation {
     pub(crate) kind: ViolationKind,
     pub(crate) room: String,
     pub(crate) who: String,
-    /// The note of `who` with which it shows.
+    /// The index of the event of `who` with which it shows.
     pub(crate) at: usize,
     pub(crate) what: String,
 }
@@ -77,7 +78,7 @@ impl Violation {
     }
 }
 
-/// Everything that is wrong in the diaries of one act.
+/// Returns all violations in the histories of one phase.
 pub(crate) fn check(histories: &[History]) -> Vec<Violation> {
     let mut rooms: BTreeMap<&str, Vec<&History>> = BTreeMap::new();
     for history in histories {

@@ -1,4 +1,5 @@
-//! A way to the broker on which a single message can be lost. Knows of NATS' protocol how messages to a client look.
+//! A way to the broker on which a single message can be lost. Knows of NATS' protocol how messages
+//! to a client look.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -38,8 +39,8 @@ impl LossyProxy {
         &self.address
     }
 
-    /// Drops the next record that a chat server publishes to this connector unasked. Returns false if none came in time:
-    /// the connector has no clients.
+    /// Drops the next record that a chat server publishes to this connector unasked. Returns false
+    /// if none came in time: the connector has no clients.
     pub(crate) async fn drop_next_record(&self) -> bool {
         self.drops_next.store(true, Ordering::SeqCst);
         let until = Instant::now() + NEXT_RECORD;
@@ -87,7 +88,8 @@ async fn pass(near: TcpStream, broker: String, drops_next: Arc<AtomicBool>) -> i
     }
 }
 
-/// Passes on line by line, a message with its payload as one; all that was read at once is written at once.
+/// Passes on line by line, a message with its payload as one; all that was read at once is written
+/// at once.
 async fn messages(
     mut from: BufReader<OwnedReadHalf>,
     mut to: OwnedWriteHalf,

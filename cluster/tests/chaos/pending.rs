@@ -17,8 +17,9 @@ pub(crate) struct PendingMessage {
 
 /// Messages in the order of their numbers.
 ///
-/// After an outcome that stayed unknown nothing new is sent. When nothing is on the way any more, the unknown ones are
-/// sent again, oldest first, each alone. So nothing that is sent later can come before what was sent again.
+/// After an outcome that stayed unknown nothing new is sent. When nothing is on the way any more,
+/// the unknown ones are sent again, oldest first, each alone. So nothing that is sent later can
+/// come before what was sent again.
 #[derive(Debug)]
 pub(crate) struct PendingMessages {
     open: VecDeque<(PendingMessage, bool)>,

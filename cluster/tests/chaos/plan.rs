@@ -9,7 +9,7 @@ use rand::{RngExt, SeedableRng};
 /// Chat servers, connectors.
 pub(crate) const SERVERS: usize = 3;
 
-/// Faults of an act that is not short; about three minutes.
+/// Faults of a phase that is not short; about three minutes.
 const FAULTS: usize = 28;
 
 /// The kinds of faults.
@@ -25,25 +25,31 @@ pub(crate) enum Fault {
     ConnectorCut,
     /// One record on its way to a connector is lost; connections stay as they are.
     RecordLost,
-    /// Many clients lose their connections with messages on the way, and come back at once, or too late, or elsewhere.
+    /// Many clients lose their connections with messages on the way, and come back at once, or too
+    /// late, or elsewhere.
     ClientsCut,
     /// `kill -9` of a chat server, and an immediate start.
     ChatKilled,
-    /// `kill -9` of a chat server, and a start only after a while, when its rooms are served without it.
+    /// `kill -9` of a chat server, and a start only after a while, when its rooms are served
+    /// without it.
     ChatDead,
     /// A chat server is asked to end, hands its rooms over, and starts again.
     ChatStopped,
-    /// A chat server stands still, and goes on as if nothing had been.
+    /// A chat server is frozen, and goes on as if nothing had been.
     ChatFrozen,
-    /// `kill -9` of a connector, and an immediate start. Most of its clients come back, some too late, some never.
+    /// `kill -9` of a connector, and an immediate start. Most of its clients come back, some too
+    /// late, some never.
     ConnectorKilled,
     /// A connector is asked to end, sends its clients elsewhere, and starts again.
     ConnectorStopped,
-    /// A connector stands still for less than its lease; every other time clients go elsewhere as it begins.
+    /// A connector stands still for less than its lease; every other time clients go elsewhere as
+    /// it begins.
     ConnectorFrozen,
-    /// `kill -9` of a connector, and a start only when its lease is over and those who went with it are forgotten.
+    /// `kill -9` of a connector, and a start only when its lease is over and the users that
+    /// departed with it are forgotten.
     ConnectorDead,
-    /// A connector stands still for longer than its lease, and finds its sessions gone from their rooms.
+    /// A connector stands still for longer than its lease, and finds its sessions gone from their
+    /// rooms.
     ConnectorForgotten,
     /// A chat server is taken out of `servers.json`, and put back in another place.
     ServersChanged,
@@ -136,7 +142,8 @@ fn ahead_ms(chance: &mut StdRng) -> i64 {
     chance.random_range(-most..=most)
 }
 
-/// The faults of an act. Each kind occurs; in a short act once, and not those that take long.
+/// Returns the faults of a phase. Each kind occurs; in a short phase once, and not those that take
+/// long.
 pub(crate) fn phase(seed: u64, number: u64, is_short: bool) -> Vec<Step> {
     let mut chance = StdRng::seed_from_u64(seed ^ number.wrapping_mul(0x9e37_79b9_7f4a_7c15));
     let mut kinds = Fault::ALL.to_vec();

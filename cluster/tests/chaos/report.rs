@@ -18,7 +18,7 @@ pub(crate) enum Moment {
     Back,
 }
 
-/// Figures of all acts.
+/// Figures of all phases.
 pub(crate) struct Report {
     pub(crate) seed: u64,
     pub(crate) phases: u64,

@@ -1,5 +1,6 @@
-//! A round: acts one after the other on one stage. An act ends in a calm in which everything is checked; the next begins
-//! in new rooms with empty diaries, so a long round needs no more memory than a short one.
+//! A round: phases one after the other on one cluster. At the end of a phase all users are quiet,
+//! and everything is checked; the next begins in new rooms with empty histories, so a long round
+//! needs no more memory than a short one.
 
 use std::time::Duration;
 
@@ -20,7 +21,8 @@ const SEEN_BY_ALL: Duration = Duration::from_millis(1_500);
 /// Within this time after a dead server is back, its rooms go home.
 const GOES_HOME: Duration = Duration::from_secs(3);
 
-/// One short act, or as many long ones as begin within so many minutes. Panics at the first act that breaks a promise.
+/// Runs one short phase, or as many long ones as begin within so many minutes. Panics at the first
+/// phase that breaks a promise.
 pub(crate) async fn run(seed: u64, minutes: Option<u64>) {
     print_line(&format!("SHADDOCK_CHAOS_SEED={seed}"));
     let mut cluster = ChaosCluster::start_signed().await;

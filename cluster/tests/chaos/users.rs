@@ -35,7 +35,7 @@ const PROBE_EVERY: Duration = Duration::from_millis(500);
 /// The time between two looks at a condition.
 const POLL: Duration = Duration::from_millis(5);
 
-/// The rooms of act `number`.
+/// The rooms of phase `number`.
 fn rooms(number: u64) -> Vec<String> {
     let is_at = |home: usize| move |room: &String| Strategy::default().index(room, SERVERS) == Some(home);
     let at = |home| (0..).map(|index| format!("act{number}-room{index}")).filter(is_at(home)).take(ROOMS / SERVERS);

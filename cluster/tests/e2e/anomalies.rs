@@ -42,7 +42,7 @@ async fn a2_send_before_enter(setup: Setup) {
     test.cluster.stop().await;
 }
 
-/// 3: the same user through another connector was let in, and ghosts followed.
+/// 3: the same user through another connector was let in, and stale members stayed.
 async fn a3_the_same_name_twice(setup: Setup) {
     let test = setup.start().await;
     let mut ann = test.join_at(0, "ann", "lobby").await;
@@ -66,7 +66,8 @@ async fn a3_the_same_name_twice(setup: Setup) {
     test.cluster.stop().await;
 }
 
-/// 4: a second room left a ghost that received the messages of the first and sent to the second.
+/// 4: a second room left a stale member that received the messages of the first and sent to the
+/// second.
 async fn a4_entering_another_room(setup: Setup) {
     let test = setup.start().await;
     let mut ann = test.join("ann", "lobby").await;

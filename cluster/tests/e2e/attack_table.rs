@@ -92,7 +92,8 @@ impl Attack {
     }
 }
 
-/// The last proposal of the victim. Each connector that follows the room reads as much from its records.
+/// The last proposal of the victim. Each connector that follows the room reads as much from its
+/// records.
 struct CapturedProposal {
     incarnation: Incarnation,
     at: LogPosition,

@@ -1,5 +1,5 @@
-//! Attacks with one connector's password and key file on a cluster that requires signatures, under `config/nats/production.conf`:
-//! innocent users notice nothing, and the counter rises.
+//! Attacks with one connector's password and key file on a cluster that requires signatures, under
+//! `config/nats/production.conf`: other users notice nothing, and the counter rises.
 
 use std::collections::BTreeSet;
 
@@ -118,7 +118,8 @@ pub(crate) struct Attacker {
 }
 
 impl Attacker {
-    /// Publishes a message in the victim's name, with the answer to go to the victim or to a place of harm.
+    /// Publishes a message in the victim's name, with the answer to go to the victim or to a place
+    /// of harm.
     async fn publish(&self, chat: &str, reply: &str, message: &FromConnector, signing: Signing) {
         let payload = rpc::encode(message).unwrap();
         let (subject, mut headers) = (format!("chat.{chat}"), HeaderMap::new());

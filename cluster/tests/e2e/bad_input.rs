@@ -221,7 +221,8 @@ async fn closed(socket: &mut Socket, what: &str) {
     }
 }
 
-/// Sends the bytes, and sees that what should follow does; `and_then` is what a connection that ignored them answers to.
+/// Sends the bytes, and sees that what should follow does; `and_then` is what a connection that
+/// ignored them answers to.
 async fn check(socket: Socket, what: &str, bytes: Vec<u8>, then: Outcome, and_then: Vec<u8>) {
     let done = tokio::time::timeout(DEADLINE, check_row(socket, what, bytes, then, and_then)).await;
     assert!(done.is_ok(), "{what}: nothing happens");

@@ -1,4 +1,5 @@
-//! A cluster under `config/nats/compose.conf` with the users that `shaddock setup` writes, as in docker-compose.yml.
+//! A cluster under `config/nats/compose.conf` with the users that `shaddock setup` writes, as in
+//! docker-compose.yml.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -77,7 +78,8 @@ impl Directories {
         fs::write(path, servers.to_string()).unwrap();
     }
 
-    /// All the chat servers answer one that asks whether they live, though they signed in before it had a user.
+    /// All the chat servers answer one that asks whether they live, though they signed in before it
+    /// had a user.
     async fn assert_answers_to(&self, id: &str, split: &SplitCluster) {
         let files = KeyFiles::within(&self.secrets().join("keys"));
         let seed = Seed::parse(fs::read_to_string(files.seed(&ServerId::new(id).unwrap())).unwrap().trim()).unwrap();
@@ -224,7 +226,8 @@ async fn a_tracer_receives_everything_and_publishes_nothing() {
     eventually(DEADLINE, "the broker's log to name each", async || nats.violations().len() == 4).await;
 }
 
-/// NATS reads the users when it starts; one that has other users is not taken for one that has these.
+/// NATS reads the users when it starts; one that has other users is not taken for one that has
+/// these.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_broker_that_cannot_reload_is_reported() {
     let directories = Directories::new();

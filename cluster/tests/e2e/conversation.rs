@@ -1,4 +1,4 @@
-//! Entering, speaking, whispering, coming and going.
+//! Entering, sending, whispering, joins and leaves.
 
 use client::{ChatClient, Event, Options, query_entry};
 use serde_json::{Value, json};

@@ -56,8 +56,8 @@ async fn a_chat_server_that_ends_hands_its_rooms_over() {
     }
 }
 
-/// A connector that ends closes its connections one by one. Clients that resume come back elsewhere unnoticed, others as
-/// newcomers, and at once.
+/// A connector that ends closes its connections one by one. Clients that resume come back elsewhere
+/// unnoticed, others as newcomers, and at once.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_connector_that_ends_sends_its_clients_elsewhere() {
     let mut split = SplitCluster::new(LogKind::JetStream).await;

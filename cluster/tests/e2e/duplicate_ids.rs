@@ -67,7 +67,7 @@ async fn the_older_of_two_connectors_closes_its_clients_until_the_other_is_gone(
     let notices = async || has_noticed(&clusters[3], "connector-server-1").await;
     eventually(DEADLINE, "the older one to be unready", notices).await;
     assert_named(&clusters[3], "connector-server-1", "identity").await;
-    // Those who come are sent away as well; the other one serves.
+    // Clients that connect now are sent away as well; the other process serves.
     let (chat, _events) = ChatClient::connect(&older, Options::default()).await.unwrap();
     assert!(chat.enter("ann", ROOM).await.is_err());
     let ann = split.join(0, "ann", ROOM).await;

@@ -185,7 +185,8 @@ async fn servers_have_a_most(setup: Setup) {
     test.cluster.stop().await;
 }
 
-/// Neither a silent TCP connection, nor a websocket without a handshake, nor half an HTTP request stays.
+/// Neither a silent TCP connection, nor a websocket without a handshake, nor half an HTTP request
+/// stays.
 async fn a_client_that_sends_nothing_is_closed(setup: Setup) {
     let test = setup.with(|settings| settings.frontend.handshake_secs = 1).start().await;
     let address = test.connector(0);

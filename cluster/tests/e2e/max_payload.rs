@@ -1,4 +1,5 @@
-//! A broker that takes little: what cannot be split is refused at start, everything else stays below half of that.
+//! A broker that takes little: what cannot be split is refused at start, everything else stays
+//! below half of that.
 
 use async_nats::Subscriber;
 use client::{Event, History};

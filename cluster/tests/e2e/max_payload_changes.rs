@@ -90,7 +90,8 @@ async fn receive_burst(member: &mut Member, from: u64) {
     assert_eq!(witness.lost(&(), from..from + BURST), [0; 0], "{}", member.name);
 }
 
-/// Proposals of the usual size kill the connection of who sends them; they must not be sent for ever.
+/// Proposals of the usual size kill the connection of their sender, so they must not be sent for
+/// ever.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_burst_after_max_payload_fell_is_committed_in_smaller_proposals() {
     let mut split = split_cluster(12 * 1024).await;

@@ -157,7 +157,7 @@ async fn log(urls: &str) -> Context {
     context
 }
 
-/// Waits until a stream of three replicas can be made, which needs a leader who knows all three.
+/// Waits until a stream of three replicas can be made, which needs a leader that knows all three.
 async fn wait_for_replication(context: &Context) {
     let probe = stream::Config { name: "PROBE".to_owned(), num_replicas: 3, ..Default::default() };
     eventually(DEADLINE, "three servers to keep a stream", async || {

@@ -39,8 +39,8 @@ async fn all_receive_the_same_in_one_order(setup: Setup) {
     test.cluster.stop().await;
 }
 
-/// All members received the same messages in one order: each acknowledged one once, and those of each sender in the
-/// order in which it sent its `burst` of messages.
+/// All members received the same messages in one order: each acknowledged one once, and those of
+/// each sender in the order in which it sent its `burst` of messages.
 pub(crate) fn check_order(received: &[Vec<Numbered>], mut acknowledged: Vec<u64>, members: &[Member], burst: u64) {
     assert!(received.windows(2).all(|pair| pair[0] == pair[1]), "not all received the same");
     acknowledged.sort_unstable();

@@ -9,8 +9,8 @@ use testkit::eventually;
 use crate::split_cluster::{SplitCluster, home};
 use crate::test_cluster::{DEADLINE, Member, address, code};
 
-/// A log in memory ends with its chat server. Sessions of its rooms are closed plainly, as when a server stops, and come back with
-/// their tokens.
+/// A log in memory ends with its chat server. Sessions of its rooms are closed plainly, as when a
+/// server stops, and come back with their tokens.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_chat_server_restarts_and_its_log_in_memory_is_lost() {
     let mut split = SplitCluster::new(LogKind::Memory).await;

@@ -1,4 +1,5 @@
-//! A cluster under `config/nats/production.conf` as it stands: each server may do what it does, and nothing else.
+//! A cluster under `config/nats/production.conf` as it stands: each server may do what it does, and
+//! nothing else.
 
 use std::path::Path;
 use std::time::Duration;

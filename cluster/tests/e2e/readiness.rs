@@ -152,8 +152,8 @@ async fn servers_in_another_account_are_not_ready() {
     chat.stop().await;
 }
 
-/// A panic in one of its tasks: no server of the process is alive, and supervisors start it again. A
-/// release has no such fault point, so there all go on.
+/// A panic in one of its tasks: no server of the process is alive, and supervisors start it again.
+/// A release has no such fault point, so there all go on.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_process_with_a_failed_task_is_not_alive() {
     let test = Setup::in_process().start().await;

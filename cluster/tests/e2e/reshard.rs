@@ -132,7 +132,8 @@ async fn processes_that_see_a_change_at_different_moments_come_together() {
     }
     split.servers = four.clone();
     clusters.push(split.start("chat-server-4").await);
-    // One connector first, then the chat servers, the other connector last; and back in the opposite order.
+    // One connector first, then the chat servers, the other connector last; and back in the
+    // opposite order.
     for (view, order) in [(&four, [3, 0, 1, 2, 4]), (&three, [4, 2, 1, 0, 3])] {
         let text = format!("while there are {}", view.chat().len());
         let change = async {

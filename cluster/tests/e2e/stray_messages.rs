@@ -151,8 +151,8 @@ async fn answers_go_to_no_log() {
     bystanders.stop().await;
 }
 
-/// G2, G5. Before, connector-server-2 was answered 503 until all chat servers were restarted, and by
-/// the proposal even after that.
+/// G2, G5. Before, connector-server-2 was answered 503 until all chat servers were restarted, and
+/// by the proposal even after that.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_connector_cannot_be_disabled_by_another() {
     let mut world = Protected::new().await;
@@ -232,8 +232,8 @@ fn answers() -> Vec<RpcResponse> {
     ]
 }
 
-/// G5, on a broker that takes all messages from all clients. Before, `leaving` alone made all answer 503
-/// until a restart.
+/// G5, on a broker that takes all messages from all clients. Before, `leaving` alone made all
+/// answer 503 until a restart.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn no_stray_message_outlives_itself() {
     let mut split = SplitCluster::new(LogKind::JetStream).await;

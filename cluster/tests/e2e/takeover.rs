@@ -86,7 +86,7 @@ async fn members_of_a_dead_connector_leave() {
     let dan = split.join(0, "dan", "lobby").await;
     let mut bob = split.join(1, "bob", "lobby").await;
     killable.shutdown_background();
-    // The name of one who is taken for gone is free for a newcomer before the lease is over.
+    // The name of a suspected client is free for a newcomer before the lease is over.
     let address = address(&split.servers, CONNECTOR, 1);
     let (chat_client, _events) = ChatClient::connect(&address, Options::default()).await.unwrap();
     eventually(DEADLINE, "the name is free", async || chat_client.enter("ann", "lobby").await.is_ok()).await;

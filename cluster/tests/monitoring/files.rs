@@ -1,4 +1,5 @@
-//! The files under `monitoring`, and what they are compared with. Of YAML it reads what is written one value a line.
+//! The files under `monitoring`, and what they are compared with. Of YAML it reads what is written
+//! one value a line.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;

@@ -1,4 +1,5 @@
-//! The chat demo through the original client: bodies as `docs/reference/protocol.md` and Pomelo's demo have them.
+//! The chat demo through the original client: bodies as `docs/reference/protocol.md` and Pomelo's demo have
+//! them.
 
 use std::collections::BTreeSet;
 use std::net::SocketAddr;

@@ -13,7 +13,8 @@ async fn enter(deployment: &Deployment, name: &str) -> (ChatClient, Events) {
 
 const WORDS: &str = r#"forbidden_words = ["σίσυφος", "istanbul", "İZMİR", "strasse", "durian"]"#;
 
-/// Final sigma, dotted I, sharp s; full width, a ligature's neighbour, a character that nothing shows.
+/// Final sigma, dotted I, sharp s; full width, a ligature's neighbour, a character that nothing
+/// shows.
 const FORBIDDEN: [&str; 8] =
     ["ΣΊΣΥΦΟΣ", "σίσυφοσ", "İSTANBUL", "izmir", "Straße", "STRAẞE", "ＤＵＲＩＡＮ", "dur\u{200b}ian"];
 

@@ -1,4 +1,5 @@
-//! Gates and connectors as load balancers, proxies, browsers and clients that do not wait for answers meet them.
+//! Gates and connectors as load balancers, proxies, browsers and clients that do not wait for
+//! answers meet them.
 
 use std::net::SocketAddr;
 use std::time::Duration;

@@ -1,4 +1,5 @@
-//! The layouts in which the tests of this program run seven servers, and what these answer over HTTP.
+//! The layouts in which the tests of this program run seven servers, and what these answer over
+//! HTTP.
 use std::collections::BTreeSet;
 use std::net::SocketAddr;
 use std::path::Path;

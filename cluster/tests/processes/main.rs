@@ -1,5 +1,5 @@
-//! The program as operators run it, the original Pomelo client, our own in JavaScript and its page meet here: real processes,
-//! real sockets.
+//! The program as operators run it, the original Pomelo client, our own in JavaScript and its page
+//! meet here: real processes, real sockets.
 #![expect(clippy::unwrap_used, clippy::panic, reason = "a test")]
 
 mod layout;

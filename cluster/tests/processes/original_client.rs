@@ -1,4 +1,5 @@
-//! The original Pomelo client as a value: drives `tests/original/client.mjs`, whose head describes the lines.
+//! The original Pomelo client as a value: drives `tests/original/client.mjs`, whose head describes
+//! the lines.
 
 use std::collections::VecDeque;
 use std::net::SocketAddr;
@@ -55,7 +56,8 @@ impl OriginalClient {
         client
     }
 
-    /// Starts a client, and goes through the gate into `room` as the demo's page does. Returns the answer to `enter`.
+    /// Starts a client, and goes through the gate into `room` as the demo's page does. Returns the
+    /// answer to `enter`.
     pub(crate) async fn enter(name: &str, gate: SocketAddr, room: &str) -> (Self, Value) {
         let mut client = Self::start(name).await;
         let answer = client.try_enter(gate, room).await;

@@ -1,5 +1,6 @@
-//! A program for node that tests something of `web/` on a deployment, and asks for faults on the way: each line that it
-//! writes is one wish as JSON, answered by a line when it is done. What it writes to stderr is shown if it fails.
+//! A program for node that tests something of `web/` on a deployment, and asks for faults on the
+//! way: each line that it writes is one wish as JSON, answered by a line when it is done. What it
+//! writes to stderr is shown if it fails.
 
 use std::path::Path;
 use std::process::Stdio;
@@ -18,8 +19,9 @@ const DEADLINE: Duration = Duration::from_secs(120);
 
 /// Runs `web/checks/NAME` with the gate's address and `args`; returns when it ended well.
 ///
-/// Its wishes are `{"kill":"connector","port":3050}`, the connector with this port for clients; `{"kill":"owner","room":"lobby"}`, the
-/// room's home; `{"start":SERVER}`. The answer is the server's name.
+/// Its wishes are `{"kill":"connector","port":3050}`, the connector with this port for clients;
+/// `{"kill":"owner","room":"lobby"}`, the room's home; `{"start":SERVER}`. The answer is the
+/// server's name.
 pub(crate) async fn run_script(deployment: &mut Deployment, name: &str, args: &[&str]) {
     let program = Path::new(env!("CARGO_MANIFEST_DIR")).join("../web/checks").join(name);
     let mut node = Command::new("node");

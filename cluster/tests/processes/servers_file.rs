@@ -25,7 +25,7 @@ fn add_chat(servers: &mut Value, number: usize) {
     list.push(json!({ "id": format!("chat-server-{number}"), "host": "127.0.0.1" }));
 }
 
-/// A new chat instance by adding a line to the installation; a wrong file changes nothing.
+/// A new chat instance by adding a line to the configuration; a wrong file changes nothing.
 #[tokio::test]
 async fn a_chat_server_is_added_by_a_line_in_the_file() {
     let deployment = Layout::OneProcess.start("").await;

@@ -19,7 +19,8 @@ const PATIENT: &str = "[rpc]\nrequest_ms = 25000\n[lifecycle]\ngrace_secs = 28";
 
 const CHAT_SERVERS: [&str; 3] = ["chat-server-1", "chat-server-2", "chat-server-3"];
 
-/// Returns when the connector has read everything that this client asked before: it answers unknown routes itself.
+/// Returns when the connector has read everything that this client asked before: it answers unknown
+/// routes itself.
 async fn wait_until_accepted(client: &mut OriginalClient) {
     let answer = client.request("connector.entryHandler.nothing", json!({})).await;
     assert_eq!(answer["code"], 500, "{answer}");

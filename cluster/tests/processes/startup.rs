@@ -1,4 +1,4 @@
-//! Starts that fail, or wait, as who typed the command sees them.
+//! Starts that fail, or wait, as the operator at the terminal sees them.
 
 use std::net::SocketAddr;
 use std::net::TcpListener;

@@ -7,7 +7,8 @@ use tokio::process::Command;
 
 use crate::layout::installation;
 
-/// Runs a program on a terminal of its own until it has written "ready"; stops it, and prints what it wrote.
+/// Runs a program on a terminal of its own until it has written "ready"; stops it, and prints what
+/// it wrote.
 const ON_A_TERMINAL: &str = r#"
 import os, pty, signal, sys
 pid, terminal = pty.fork()

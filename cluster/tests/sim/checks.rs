@@ -98,7 +98,7 @@ fn check_sent_once(world: &World, rooms: &BTreeMap<RoomId, Truth>) {
             let number: u64 = content.trim_start_matches("text ").parse().unwrap();
             assert!(seen.insert(number), "{content} was committed twice");
             let Some(sender) = state.members().get(from) else {
-                // The checkpoint of an erased log has no member who left in that first record.
+                // The checkpoint of an erased log has no member that left in that first record.
                 assert!(*seq <= begin, "{from} spoke without being there");
                 continue;
             };

@@ -1,5 +1,6 @@
-//! Orders of events that rules were made for, each by name, each as a script. Nothing is left to chance: what is under way lies
-//! open on a [`scripted_cluster`], and moves when the script lets it.
+//! Orders of events that rules were made for, each by name, each as a script. Nothing is left to
+//! chance: what is under way lies open on a [`scripted_cluster`], and moves when the script lets
+//! it.
 
 mod batching;
 mod clocks;

@@ -1,11 +1,11 @@
-//! The rules of rooms under chance: connectors, chat servers and their logs as pure parts, in simulated time, with a bus
-//! that loses, delays, doubles and reorders, appends whose outcome stays unclear, and servers that end, die, sleep and are wrong about
-//! each other.
+//! The rules of rooms under chance: connectors, chat servers and their logs as pure parts, in
+//! simulated time, with a bus that loses, delays, doubles and reorders, appends whose outcome stays
+//! unclear, and servers that end, die, sleep and are wrong about each other.
 //!
-//! Every run comes from a seed. `make simulate SEEDS=N FROM=M` runs N seeds of every scenario from M
-//! on, `SCENARIO=S,T` those of some scenarios; its last line has the number of violations. `TRACE=1`
-//! prints each message, log operation, fault and delivery of the runs, one after the other. `make
-//! test` keeps a small share, and `make chaos` runs seeds from a random one on.
+//! Every run comes from a seed. `make simulate SEEDS=N FROM=M` runs N seeds of every scenario from
+//! M on, `SCENARIO=S,T` those of some scenarios; its last line has the number of violations.
+//! `TRACE=1` prints each message, log operation, fault and delivery of the runs, one after the
+//! other. `make test` keeps a small share, and `make chaos` runs seeds from a random one on.
 #![expect(clippy::unwrap_used, clippy::panic, reason = "a test")]
 
 mod chance;

@@ -49,10 +49,11 @@ pub(crate) enum Event {
     Tick,
     Heartbeat,
     RestartChat(usize),
-    /// A chat server, or a connector, is asked to end: it hands over first, and comes back as another run.
+    /// A chat server, or a connector, is asked to end: it hands over first, and comes back as
+    /// another run.
     ChatStops(usize),
     ConnectorStops(usize),
-    /// The list of chat servers is another one; who starts from now on sees it.
+    /// The list of chat servers is another one; a server that starts from now on sees it.
     Changed(Arc<Servers>),
     /// A chat server, or a connector, looks at the list.
     ChatLooks(usize),
@@ -157,7 +158,8 @@ impl Agenda {
         self.events.insert(self.count, event);
     }
 
-    /// Takes out all log operations that did not reach the log: chat server, its run, room, for whom, what.
+    /// Takes out all log operations that did not reach the log: chat server, its run, room, for
+    /// whom, what.
     pub(crate) fn take_operations(&mut self) -> Vec<(usize, Operation)> {
         let is_operation = |event: &Event| matches!(event, Event::Log { answered: true, .. });
         let mut numbers: Vec<u64> = self.events.iter().filter(|(_, e)| is_operation(e)).map(|(n, _)| *n).collect();

@@ -12,11 +12,13 @@ pub(crate) enum Scenario {
     RollingRestarts,
     /// Chat servers that are down for a while, and failover owners.
     Deaths,
-    /// Chat servers that are taken out of the list and put back in another order, seen by each server at its own moment.
+    /// Chat servers that are taken out of the list and put back in another order, seen by each
+    /// server at its own moment.
     Changes,
     /// Connectors that die with their clients, and come back or do not.
     ConnectorDeaths,
-    /// Chat servers that stand still for a while, are taken for dead, and wake up in the middle of what they did.
+    /// Chat servers that stand still for a while, are taken for dead, and wake up in the middle of
+    /// what they did.
     Sleeps,
     /// Connections to the broker that break, and are made anew at different times.
     BadBroker,
@@ -24,7 +26,8 @@ pub(crate) enum Scenario {
     WrongVerdicts,
     /// All of these at once.
     Mixed,
-    /// Appends that take up to three seconds and then come at once, and a log that is full for a while.
+    /// Appends that take up to three seconds and then come at once, and a log that is full for a
+    /// while.
     SlowLog,
     /// Links that carry messages in one direction only.
     Asymmetry,
@@ -45,7 +48,8 @@ pub(crate) enum Scenario {
     /// Wall clocks of single servers that drift, and jump by seconds to days, both ways, beside
     /// servers that end, die and start.
     Clocks,
-    /// Messages of strangers, and ones that cannot be right; second processes with the ids of others.
+    /// Messages of strangers, and ones that cannot be right; second processes with the ids of
+    /// others.
     Strangers,
 }
 
@@ -217,7 +221,8 @@ impl Scenario {
         !matches!(self, Self::LostLog | Self::LostEnd | Self::Emptied)
     }
 
-    /// Returns true if incarnations are made from wall clocks; else a run's number is its incarnation.
+    /// Returns true if incarnations are made from wall clocks; else a run's number is its
+    /// incarnation.
     pub(crate) fn starts_by_clock(self) -> bool {
         let Troubles { clock_jumps, duplicates, .. } = self.troubles();
         clock_jumps + duplicates > 0

@@ -46,7 +46,8 @@ impl Sweep {
         let (finished, results) = mpsc::sync_channel(QUEUE);
         thread::scope(|scope| {
             for _ in 0..threads {
-                // Looked at before a run is taken: each run before the violation ends, so the first one is always the same.
+                // Looked at before a run is taken: each run before the violation ends, so the first
+                // one is always the same.
                 let take = || (!is_over.load(Ordering::Relaxed)).then(|| self.take(&next)).flatten();
                 let runs = iter::from_fn(take).map(|(scenario, seed)| self.run_once(scenario, seed));
                 let runs = runs.inspect(|run| {
@@ -117,7 +118,8 @@ thread_local! {
     static PANIC_PLACE: RefCell<Option<String>> = const { RefCell::new(None) };
 }
 
-/// Keeps the place of a panic in a run, and prints no text for it; other panics are printed as before.
+/// Keeps the place of a panic in a run, and prints no text for it; other panics are printed as
+/// before.
 fn record_panics() {
     static HOOK: Once = Once::new();
     HOOK.call_once(|| {

@@ -110,7 +110,7 @@ pub(crate) struct World {
     now: u64,
     chance: Chance,
     agenda: Agenda,
-    /// The list as it is now; who started before may not have seen it yet.
+    /// The present list. A server that started before may not have seen it yet.
     servers: Arc<Servers>,
     pub(crate) log: Memory,
     clocks: BTreeMap<Machine, WallClock>,

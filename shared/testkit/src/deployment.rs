@@ -1,4 +1,5 @@
-//! Servers as processes, with a nats-server between them where each has its own. Everything ends with its value.
+//! Servers as processes, with a nats-server between them where each has its own. Everything ends
+//! with its value.
 
 #![expect(clippy::panic, reason = "fails the test that needs the servers, saying why")]
 
@@ -46,7 +47,8 @@ impl Layout {
         Self { topology, chats: 3, connectors: 3, has_gate: true, has_operator_ports: false, settings }
     }
 
-    /// The servers' ids in the order in which they are started. The gate is last: it asks the connectors at once.
+    /// The servers' ids in the order in which they are started. The gate is last: it asks the
+    /// connectors at once.
     pub fn ids(&self) -> Vec<String> {
         self.groups().concat()
     }
@@ -90,7 +92,8 @@ impl Deployment {
         Self::start_with(program, layout, async |_| {}).await
     }
 
-    /// Starts like [`Deployment::start`]; `prepare` is called before the first process of each attempt.
+    /// Starts like [`Deployment::start`]; `prepare` is called before the first process of each
+    /// attempt.
     ///
     /// # Panics
     /// If other programs take a port in each attempt, or a server does not start for another reason.
@@ -145,7 +148,8 @@ impl Deployment {
         assert!(process.wait_for_output("ready").await, "{}", process.output());
     }
 
-    /// Starts the process of a server without waiting for it. A process of that server which still runs is killed.
+    /// Starts the process of a server without waiting for it. A process of that server which still
+    /// runs is killed.
     pub fn launch(&mut self, server: &str) {
         let launch = self.launches.get(server).cloned().unwrap_or_default();
         let mut command = self.installation.command();

@@ -1,4 +1,4 @@
-//! HTTP requests of tests, with the response byte for byte.
+//! HTTP requests, and their responses byte for byte.
 
 use std::time::Duration;
 
@@ -6,10 +6,10 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpStream, ToSocketAddrs};
 use tokio::time::timeout;
 
-/// Time limit of a response.
-const ANSWER: Duration = Duration::from_secs(15);
+/// The longest that a response may take.
+const DEADLINE: Duration = Duration::from_secs(15);
 
-/// An HTTP response.
+/// A response over HTTP.
 #[derive(Debug)]
 pub struct HttpResponse {
     pub status: u16,
@@ -18,13 +18,13 @@ pub struct HttpResponse {
     pub body: String,
 }
 
-/// Sends a GET request on a new connection, with these header lines beside `Connection`; `None` if
-/// there is no response.
+/// Gets a path over a connection of its own, with these lines of headers beside `Connection`.
+/// Returns `None` if there is no response.
 pub async fn http_get(address: impl ToSocketAddrs, path: &str, headers: &[&str]) -> Option<HttpResponse> {
     http_request(address, "GET", path, headers).await
 }
 
-/// The same with another method.
+/// Requests a path like [`http_get`], with another method.
 pub async fn http_request(
     address: impl ToSocketAddrs,
     method: &str,
@@ -32,15 +32,15 @@ pub async fn http_request(
     headers: &[&str],
 ) -> Option<HttpResponse> {
     let headers: String = headers.iter().map(|header| format!("{header}\r\n")).collect();
-    let asked = async {
+    let exchange = async {
         let mut stream = TcpStream::connect(address).await.ok()?;
         let request = format!("{method} {path} HTTP/1.1\r\nConnection: close\r\n{headers}\r\n");
         stream.write_all(request.as_bytes()).await.ok()?;
-        let mut answer = String::new();
-        stream.read_to_string(&mut answer).await.ok()?;
-        let (head, body) = answer.split_once("\r\n\r\n")?;
+        let mut response = String::new();
+        stream.read_to_string(&mut response).await.ok()?;
+        let (head, body) = response.split_once("\r\n\r\n")?;
         let status = head.split(' ').nth(1)?.parse().ok()?;
         Some(HttpResponse { status, head: head.to_owned(), body: body.to_owned() })
     };
-    timeout(ANSWER, asked).await.ok()?
+    timeout(DEADLINE, exchange).await.ok()?
 }

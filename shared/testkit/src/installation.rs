@@ -28,7 +28,8 @@ pub fn connector_id(index: usize) -> String {
 
 /// A program, and a directory with `servers.json`, `settings.toml` and the output of its processes.
 ///
-/// The directory is removed when the value is dropped, unless the test fails or [`Installation::keep`] was called.
+/// The directory is removed when the value is dropped, unless the test fails or
+/// [`Installation::keep`] was called.
 #[derive(Debug)]
 pub struct Installation {
     program: PathBuf,
@@ -75,7 +76,8 @@ impl Installation {
         &self.connectors
     }
 
-    /// The address where a server listens for operators, if the layout has such ports. A gate's is that for clients.
+    /// The address where a server listens for operators, if the layout has such ports. A gate's is
+    /// that for clients.
     pub fn operators(&self, server: &str) -> Option<SocketAddr> {
         if server == GATE_ID { Some(self.gate) } else { self.operators.get(server).copied() }
     }
@@ -101,7 +103,8 @@ impl Installation {
             "connector": connectors.collect::<Vec<_>>(),
             "chat": chats,
         }});
-        // A running server may read at any moment, so the new file replaces the old one in one step, as by an editor.
+        // A running server may read at any moment, so the new file replaces the old one in one
+        // step, as by an editor.
         let draft = directory.join("servers.json.new");
         fs::write(&draft, servers.to_string()).expect("the directory takes files");
         fs::rename(draft, directory.join("servers.json")).expect("the directory takes files");
@@ -128,8 +131,8 @@ impl Installation {
         command
     }
 
-    /// Starts the program with arguments and environment variables. Its output goes to a file of the directory that is
-    /// called after `name`.
+    /// Starts the program with arguments and environment variables. Its output goes to a file of
+    /// the directory that is called after `name`.
     pub fn start<S: AsRef<OsStr>>(
         &self,
         name: &str,

@@ -81,7 +81,8 @@ impl NatsServer {
         server
     }
 
-    /// Servers with JetStream on disk that are one cluster. They are connected when this returns,
+    /// Starts servers with JetStream on disk that are one cluster. They are connected when this
+    /// returns,
     /// and may still have to elect a leader.
     pub async fn start_cluster(count: usize) -> Vec<Self> {
         Self::start_all(count, None).await

@@ -40,7 +40,8 @@ impl Process {
     /// The longest that a start, an end, or an expected line of output may take on a busy machine.
     pub const DEADLINE: Duration = Duration::from_secs(30);
 
-    /// Starts a command. Its stdout and stderr go to `NAME.RUN.log` in `logs`, where `RUN` counts the starts under this name.
+    /// Starts a command. Its stdout and stderr go to `NAME.RUN.log` in `logs`, where `RUN` counts
+    /// the starts under this name.
     pub fn start(name: &str, command: Command, logs: &Path) -> Self {
         let mut runs = (1..).map(|run| logs.join(format!("{name}.{run}.log")));
         let log = runs.find(|log| !log.exists()).expect("numbers do not end");
@@ -51,7 +52,8 @@ impl Process {
         process
     }
 
-    /// Starts a command with a stdout and a stderr of the test's own. What is written there is not kept.
+    /// Starts a command with a stdout and a stderr of the test's own. What is written there is not
+    /// kept.
     pub fn start_with_outputs(name: &str, mut command: Command, (stdout, stderr): (Stdio, Stdio)) -> Self {
         command.stdin(Stdio::null()).stdout(stdout).stderr(stderr);
         let child = command.spawn().unwrap_or_else(|error| panic!("{name}: {error}"));

@@ -43,8 +43,8 @@ impl<S> Default for Witness<S> {
 }
 
 impl<S: Ord> Witness<S> {
-    /// Expects numbers of a stream from `first` on, as after the listener entered a room. What was declared as gone before
-    /// does not count any more; doubles are still recognized.
+    /// Expects numbers of a stream from `first` on, as after the listener entered a room. What was
+    /// declared as gone before does not count any more; doubles are still recognized.
     pub fn begin(&mut self, stream: S, first: u64) {
         let stream = self.streams.entry(stream).or_default();
         (stream.first, stream.next, stream.gone) = (first, first, Ranges::default());
@@ -71,7 +71,8 @@ impl<S: Ord> Witness<S> {
         }
     }
 
-    /// Passes over all numbers up to `last` that were not received: the listener was informed that they are gone.
+    /// Passes over all numbers up to `last` that were not received: the listener was informed that
+    /// they are gone.
     pub fn skip(&mut self, stream: S, last: u64) {
         let stream = self.streams.entry(stream).or_default();
         stream.gone.insert_range(stream.next, last.saturating_add(1));
@@ -83,7 +84,8 @@ impl<S: Ord> Witness<S> {
         self.streams.entry(stream).or_default().gone.insert_range(first, last.saturating_add(1));
     }
 
-    /// Expects no number up to `last` any more, as after a resume that returned all that was missed.
+    /// Expects no number up to `last` any more, as after a resume that returned all that was
+    /// missed.
     pub fn advance(&mut self, stream: S, last: u64) {
         let stream = self.streams.entry(stream).or_default();
         stream.next = stream.next.max(last.saturating_add(1));

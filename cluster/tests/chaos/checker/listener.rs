@@ -36,7 +36,7 @@ pub(super) fn users(history: &History) -> BTreeSet<String> {
 }
 
 impl<'a> Listener<'a> {
-    /// The violations in one diary, given the room's log and who was there at the end.
+    /// Returns the violations in one history, given the room's log and the members at the end.
     pub(super) fn check(history: &'a History, log: &'a Log, members: &BTreeSet<String>) -> Vec<Violation> {
         let (users, witness, violations) = (BTreeSet::new(), Witness::default(), Vec::new());
         let mut listener = Self { history, log, users, witness, epoch: None, violations };

@@ -7,7 +7,8 @@ use super::{Connection, ResumePoint, User};
 use crate::history::{self, Delivery, Observation, Resumed};
 
 impl User {
-    /// One attempt to be in the room; what did not work completely leaves no trace, neither here nor in the diary.
+    /// Makes one attempt to enter the room. An attempt that fails leaves no trace, neither here nor
+    /// in the history.
     pub(super) async fn arrive(&mut self, connection: Option<(ChatClient, Events)>) -> Option<Connection> {
         let (chat, events) = match connection {
             Some(connection) => connection,

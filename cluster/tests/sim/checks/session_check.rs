@@ -230,7 +230,8 @@ impl SessionCheck<'_> {
         };
         let mut expected = self.truth.visible(from, entered.seq, place.token.membership());
         if !missed.recovered {
-            // What is still there: pages are read one after the other, and records may be removed between two of them.
+            // What is still there: pages are read one after the other, and records may be removed
+            // between two of them.
             let is_gone = |seq: u64| self.retention.has_removed(self.room, Position::of_seq(seq));
             expected.retain(|(seq, text)| received.contains(&(*seq, *text)) || !is_gone(*seq));
         }
@@ -238,7 +239,8 @@ impl SessionCheck<'_> {
         missed.recovered
     }
 
-    /// A page has all between its first message and its last; one that is complete begins at the beginning.
+    /// A page has all between its first message and its last; one that is complete begins at the
+    /// beginning.
     fn check_page(&self, page: &HistoryPage, viewer: Membership) {
         let received: Vec<_> = page.messages.iter().map(|said| (said.seq, said.content.as_str())).collect();
         let (Some((first, _)), Some((last, _))) = (received.first(), received.last()) else { return };
@@ -297,7 +299,8 @@ pub(super) fn stays(connection: &ClientConnection, room: &RoomId) -> Vec<Stay> {
             Received::Answer { response: ClientResponse::Room(_, RoomResponse::Entered(_)), .. } => {
                 stays.iter_mut().for_each(|stay| stay.partial = true);
             }
-            // The answer may be late: who asked to enter again after asking to leave is in.
+            // The response may be late: a client that asked to enter again after asking to leave is
+            // a member.
             Received::Answer { id, response: ClientResponse::Room(..) }
                 if matches!(connection.request(*id), SentRequest::Leave) =>
             {

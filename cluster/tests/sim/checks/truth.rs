@@ -15,11 +15,14 @@ pub(super) struct Truth {
     pub(super) entries: Vec<(u64, Entry)>,
     /// Positions of all records, also of those without entries.
     pub(super) positions: Vec<Position>,
-    /// The log was erased, and no server knows of a record since: the next event in the room is noticed, and the erasure with it.
+    /// The log was erased, and no server knows of a record since: the next event in the room is
+    /// noticed, and the erasure with it.
     pub(super) is_erased: bool,
-    /// The members that an erased room went on with, and the last `seq` of its first record, which carries them.
+    /// The members that an erased room went on with, and the last `seq` of its first record, which
+    /// carries them.
     pub(super) initial: (u64, RoomState),
-    /// The sessions that whispers were for, by the whispers' `seq`: the name may be another's by now.
+    /// The sessions that whispers were for, by the whispers' `seq`: the name may be another's by
+    /// now.
     whispers: HashMap<u64, u64>,
 }
 

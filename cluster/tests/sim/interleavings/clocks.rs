@@ -86,8 +86,9 @@ fn one_connector_that_starts_with_its_clock_set_back() {
 ///          301, continues 100 ►│ move
 ///  one ───►301, continues 100 ►│
 /// ```
-/// Were the members of a continued run not moved, Ann would leave and come again, and were its name not read as the present one, her
-/// connector would count her among the sessions of another run.
+/// If the members of a continued run were not moved, Ann would leave and come again. If its name
+/// were not read as the present one, her connector would count her among the sessions of another
+/// run.
 #[test]
 fn a_chat_server_knows_a_later_run_and_members_move() {
     let mut cluster = ScriptedCluster::with_ann_and_bob();

@@ -61,7 +61,7 @@ fn a_wrong_verdict() {
 /// refuses as long as the old one is there for all it knows. A message that is sent meanwhile is
 /// committed when the new home notices, too, and before its deadline.
 ///
-/// Did it accept at once, any server with an old list would take rooms from those with a new one.
+/// If it accepted at once, any server with an old list would take rooms from those with a new one.
 #[test]
 fn a_change_seen_by_connectors_first() {
     let mut cluster = ScriptedCluster::with_ann_and_bob();

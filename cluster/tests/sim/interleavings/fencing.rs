@@ -66,8 +66,9 @@ fn death_between_answer_and_publish() {
     assert!(cluster.is_settled());
 }
 
-/// The same, and the right connector follows nothing when the room's owner dies: it has left the list of followers with a message
-/// that was held up. That it has a member in the room is enough for the first record of the candidate to go there.
+/// The same, and the right connector follows nothing when the room's owner dies: it has left the
+/// list of followers with a message that was held up. That it has a member in the room is enough
+/// for the first record of the candidate to go there.
 #[test]
 fn death_before_a_follower_is_informed_and_the_heir_names_it() {
     let mut cluster = ScriptedCluster::with_ann_and_bob();
@@ -129,8 +130,8 @@ fn a_stale_home_that_gets_a_join() {
 /// again with its next request. The duel lasts only while messages are sent on both sides, and each
 /// costs two reads at most. It is over before the home suspects the right connector.
 ///
-/// Would who is refused append again at once, to have the room back, the two would never end; would
-/// it refuse what waits instead of reading, messages would be unknown to their senders.
+/// If a refused owner appended again at once, to have the room back, the two would never end. If it
+/// refused what waits instead of reading, messages would be unknown to their senders.
 #[test]
 fn two_owners_fencing_each_other() {
     const ROUNDS: u64 = 10;

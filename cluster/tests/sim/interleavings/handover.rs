@@ -12,7 +12,7 @@ use super::{ANN, BOB, CANDIDATE, HOME, LEFT, RIGHT};
 ///                              │ append ────────►3: one
 ///  ◄──────────────────── one ──│
 /// ```
-/// Were the home found to be gone by its silence, Bob would wait for two heartbeats.
+/// If only silence showed that the home is gone, Bob would wait for two heartbeats.
 #[test]
 fn a_room_is_taken_over_without_any_time_passing() {
     let mut cluster = ScriptedCluster::with_ann_and_bob();

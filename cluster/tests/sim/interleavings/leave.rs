@@ -8,8 +8,8 @@ use super::{ANN, BOB, CANDIDATE, CARL, HOME, LEFT};
 /// no room. The room got her second `enter`, and she still gets pushes, since her leave was not
 /// committed.
 ///
-/// Would hearing be taken for being here, Ann would stay in the room for ever, also when she is
-/// gone.
+/// If a pushed message were taken for a membership, Ann would stay in the room for ever, also when
+/// she is gone.
 #[test]
 fn leaving_and_entering_again_both_unknown() {
     let mut cluster = ScriptedCluster::with_ann_and_bob();
@@ -60,8 +60,9 @@ fn entering_by_a_record_that_is_gone() {
 ///  what did she miss ►│ nothing up to 2
 ///  behind 2? ✗        since Ann knows "one", and is not to hear it again
 /// ```
-/// Were the question repeated from where its answer ends, Ann would be given "one" a second time; were it repeated at once, she
-/// and a home that is cut off from the log would keep each other busy.
+/// If the request were repeated from where its response ends, Ann would get "one" a second time. If
+/// it were repeated at once, she and a home that is cut off from the log would keep each other
+/// busy.
 #[test]
 fn coming_back_while_a_stale_home_wakes_up() {
     let back = 4;

@@ -1,4 +1,5 @@
-//! Logs that are another one, or lost records: what owners and connectors still have of the log before.
+//! Logs that are another one, or lost records: what owners and connectors still have of the log
+//! before.
 
 use super::scripted_cluster::ScriptedCluster;
 use super::transit::Selector::{Appends, Attaches, Between, Probes, Proposals, Records};
@@ -15,8 +16,8 @@ const BACK: u64 = 5;
 ///  hears it again
 ///  three ──────►│ knows 4: one, as if nothing happened
 /// ```
-/// If the home went on from what it knew before its connection was made anew, it would find the last position to be what it
-/// expects: Carl, whom the log does not have, would be here again.
+/// If the home went on from what it knew before its connection was made anew, it would find the
+/// last position to be what it expects: Carl, whom the log does not have, would be here again.
 #[test]
 fn a_lost_end_that_is_as_long_as_before() {
     let mut cluster = ScriptedCluster::with_ann_and_bob();
@@ -47,8 +48,8 @@ fn a_lost_end_that_is_as_long_as_before() {
 ///  ◄── the state ─│
 ///  one ──────────►│ append ───────►4: one
 /// ```
-/// If the home decided what comes from a record that the log does not have, the left connector, which knows another record at 4,
-/// could not read what came of it: "one" would be unknown to Ann.
+/// If the home decided what comes from a record that the log does not have, the left connector,
+/// which knows another record at 4, could not read what came of it: "one" would be unknown to Ann.
 #[test]
 fn proposed_from_a_record_that_the_log_lost() {
     let mut cluster = ScriptedCluster::with_ann_and_bob();
@@ -169,8 +170,8 @@ fn a_repeat_of_what_an_emptied_log_had() {
     assert!(cluster.is_settled());
 }
 
-/// The clock of the next owner, or of the same one, may be behind: what comes later is never earlier. Otherwise ids would be
-/// forgotten in another order than that in which they were noted.
+/// The clock of the next owner, or of the same one, may be behind: what comes later is never
+/// earlier. Otherwise ids would be forgotten in another order than that in which they were noted.
 #[test]
 fn time_never_falls() {
     let mut cluster = ScriptedCluster::with_ann_and_bob();
@@ -190,8 +191,8 @@ fn time_never_falls() {
 ///                   │ alive ────────────────────────►│ a number is missing
 ///                   │ ◄────────────────────── attach │
 /// ```
-/// The result of the append counts for nothing, so the home reads the log, which holds "one" already. If the home decided the
-/// repeated proposal again, "one" would be sent twice.
+/// The result of the append counts for nothing, so the home reads the log, which holds "one"
+/// already. If the home decided the repeated proposal again, "one" would be sent twice.
 #[test]
 fn an_append_under_way_when_the_home_reconnects() {
     let mut cluster = ScriptedCluster::with_ann_and_bob();
@@ -236,8 +237,8 @@ fn a_lost_leave_of_a_connector_that_follows_no_longer() {
 ///  nobody is here ┊ │ its record ─ ─ ✗
 ///                 └►│ follows, for all that the home knows
 /// ```
-/// Bob is a member again, whom the right connector must make leave. If it dropped the room while its attach is under way, the home
-/// would take it for one that follows, and not remind it.
+/// Bob is a member again, whom the right connector must make leave. If it dropped the room while
+/// its attach is under way, the home would take it for one that follows, and not remind it.
 #[test]
 fn a_lost_leave_while_an_attach_is_under_way() {
     let mut cluster = ScriptedCluster::with_ann_and_bob();

@@ -1,4 +1,5 @@
-//! Logs that lose records, and connectors that miss some: what becomes of sessions, in the log and for their clients.
+//! Logs that lose records, and connectors that miss some: what becomes of sessions, in the log and
+//! for their clients.
 
 use super::scripted_cluster::ScriptedCluster;
 use super::transit::Selector::{Between, Detaches, Probes, Proposals, Records};
@@ -14,8 +15,8 @@ const BACK: u64 = 5;
 ///  ◄───────────── a state with ann and bob ──│
 ///  her entering expires, and is taken back
 /// ```
-/// Without the members that the home keeps, Ann would have to be brought back by the join that is taken back, and everything that
-/// she sends would be unknown for ever.
+/// Without the members that the home keeps, Ann would have to be brought back by the join that is
+/// taken back, and everything that she sends would be unknown for ever.
 #[test]
 fn entering_again_expires_while_the_log_is_erased() {
     let mut cluster = ScriptedCluster::with_ann_and_bob();
@@ -43,8 +44,9 @@ fn entering_again_expires_while_the_log_is_erased() {
 ///  hears: -ann ◄──────────│
 ///  proposals are lost; entering expires
 /// ```
-/// The join that is taken back covered that the log has seen her leave. Without a look at the log after that, Ann would be
-/// here for all that she knows, and everything that she sends would be unknown for ever.
+/// The join that is taken back covered that the log has seen her leave. Without a look at the log
+/// after that, Ann would be here for all that she knows, and everything that she sends would be
+/// unknown for ever.
 #[test]
 fn entering_again_expires_while_the_log_has_seen_her_leave() {
     let mut cluster = ScriptedCluster::with_ann_and_bob();
@@ -105,7 +107,8 @@ fn a_takeover_whose_records_are_lost() {
 ///                      │◄── she leaves ─────│
 ///  hears again: the stay of the session that she left behind went on elsewhere
 /// ```
-/// If a connector brought back each session that the log does not have, Ann would be here when she has gone.
+/// If a connector brought back each session that the log does not have, Ann would be here when she
+/// has gone.
 #[test]
 fn coming_back_elsewhere_as_a_newcomer() {
     let mut cluster = ScriptedCluster::with_ann_and_bob();
@@ -130,10 +133,11 @@ fn coming_back_elsewhere_as_a_newcomer() {
     assert!(cluster.is_settled());
 }
 
-/// The same, and her session is already on its way back when she enters elsewhere: the owner refuses what it finds stale.
+/// The same, and her session is already on its way back when she enters elsewhere: the owner
+/// refuses what it finds stale.
 ///
-/// No connector can see this alone. Without the owner's half, what Ann sent early through the session that she left behind would
-/// stand behind what she sent late.
+/// No connector can see this alone. Without the owner's half, what Ann sent early through the
+/// session that she left behind would stand behind what she sent late.
 #[test]
 fn coming_back_elsewhere_while_her_session_is_brought_back() {
     let mut cluster = ScriptedCluster::with_ann_and_bob();
@@ -215,8 +219,8 @@ fn entering_again_where_the_log_lost_the_leave() {
     assert_eq!(cluster.received(BACK), ["entered: ann bob"], "her token is that of her stay");
 }
 
-/// The same, and the log lost her entering again, too: the state has her by the stay of before, so her session ends, and she comes
-/// back with her token.
+/// The same, and the log lost her entering again, too: the state has her by the stay of before, so
+/// her session ends, and she comes back with her token.
 #[test]
 fn a_stay_that_the_log_lost_ends_its_session() {
     let mut cluster = ScriptedCluster::with_ann_and_bob();
@@ -361,8 +365,8 @@ fn sent_under_a_stay_that_the_log_lost() {
     assert!(cluster.is_settled());
 }
 
-/// The chat servers' log is another one, as with a log in memory whose process ended: all of the room's sessions end, and come back
-/// with their tokens.
+/// The chat servers' log is another one, as with a log in memory whose process ended: all of the
+/// room's sessions end, and come back with their tokens.
 #[test]
 fn a_state_without_a_session_ends_it() {
     let mut cluster = ScriptedCluster::with_ann_and_bob();

@@ -16,8 +16,8 @@ const LATER: u64 = 6;
 ///                      │◄── ann comes back │
 ///                      │ one record: which of them?
 /// ```
-/// Both are decided in one record, and neither saw the other. If the owner did not look at what it is about to append, the
-/// second one would take over what the first one has just entered.
+/// Both are decided in one record, and neither saw the other. If the owner did not look at what it
+/// is about to append, the second one would take over what the first one has just entered.
 #[test]
 fn two_that_come_back_in_one_record() {
     let mut cluster = ScriptedCluster::with_ann_and_bob();
@@ -35,8 +35,9 @@ fn two_that_come_back_in_one_record() {
     assert!(cluster.is_settled());
 }
 
-/// Her first attempt is under way while the second one succeeds, and reaches a server that has read no further back than to the
-/// last message: it does not know what was entered before, and must not take that for nothing.
+/// Her first attempt is under way while the second one succeeds, and reaches a server that has read
+/// no further back than to the last message: it does not know what was entered before, and must not
+/// take that for nothing.
 #[test]
 fn coming_back_is_overtaken_at_an_heir() {
     let mut cluster = ScriptedCluster::with_ann_and_bob();
@@ -63,8 +64,8 @@ fn coming_back_is_overtaken_at_an_heir() {
 ///  ann comes back, behind 3 ──────►│ what was behind 3?
 ///  ann comes back, behind 4 ──────►│
 /// ```
-/// The candidate does not know, so that the join counts as overtaken. No entrance is in what the right connector reads: it asks again,
-/// and Ann does not notice.
+/// The candidate does not know, so that the join counts as overtaken. No entrance is in what the
+/// right connector reads: it asks again, and Ann does not notice.
 #[test]
 fn coming_back_while_the_home_dies() {
     let mut cluster = ScriptedCluster::with_ann_and_bob();
@@ -135,8 +136,8 @@ fn coming_back_is_overtaken_in_records_that_are_gone() {
 ///                                        ┊ ◄── two, she leaves ─│
 ///                                        └►│
 /// ```
-/// Her entering again is of the stay that she came back to. If it were decided like any join, she would be here when she has
-/// gone, and "one" would stand behind "two".
+/// Her entering again is of the stay that she came back to. If it were decided like any join, she
+/// would be here when she has gone, and "one" would stand behind "two".
 #[test]
 fn entering_again_is_overtaken_by_coming_back() {
     let mut cluster = ScriptedCluster::with_ann_and_bob();
@@ -159,8 +160,8 @@ fn entering_again_is_overtaken_by_coming_back() {
     assert!(cluster.is_settled());
 }
 
-/// The same where her first attempt to come back is under way while the second one succeeds: the first session is closed plainly, and
-/// the second one, which her client made later, stays.
+/// The same where her first attempt to come back is under way while the second one succeeds: the
+/// first session is closed plainly, and the second one, which her client made later, stays.
 #[test]
 fn coming_back_is_overtaken_by_coming_back_elsewhere() {
     let mut cluster = ScriptedCluster::with_ann_and_bob();

@@ -132,9 +132,9 @@ fn a_record_from_the_future() {
 ///                                   │ ◄── bob ────►6: follows no record
 ///  ◄──────────── the state ─────────│
 /// ```
-/// The state that the candidate reads lacks Carl, who is in for all that connectors know. If it
-/// went on as in a whole log, he would stay in his connector's list, and nothing that he sends
-/// would be accepted.
+/// The state that the candidate reads lacks Carl, a member for all that connectors know. If it went
+/// on as in a whole log, he would stay in his connector's list, and nothing that he sends would be
+/// accepted.
 #[test]
 fn a_damaged_record_in_the_middle() {
     for is_removed in [false, true] {

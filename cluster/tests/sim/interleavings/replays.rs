@@ -1,11 +1,12 @@
-//! Copies of old messages that an attacker publishes again. Their signatures are right, so counts, numbers and incarnations must make
-//! them harmless.
+//! Copies of old messages that an attacker publishes again. Their signatures are right, so counts,
+//! numbers and incarnations must make them harmless.
 
 use super::scripted_cluster::ScriptedCluster;
 use super::transit::Selector::{Alives, Detaches, Heartbeats, NotOwners, Proposals, Records};
 use super::{ANN, BOB, CANDIDATE, CARL, HOME, LEFT, RIGHT};
 
-/// The right connector is dead, and an attacker repeats its heartbeats. If they counted, Bob would stay for as long as that.
+/// The right connector is dead, and an attacker repeats its heartbeats. If they counted, Bob would
+/// stay for as long as that.
 #[test]
 fn heartbeats_of_a_dead_connector() {
     let mut cluster = ScriptedCluster::with_ann_and_bob();
@@ -61,8 +62,8 @@ fn signs_of_life_of_a_dead_chat_server() {
     assert!(cluster.is_settled());
 }
 
-/// A chat server once was no owner of the room, and an attacker repeats that whenever something is asked. If that counted, each
-/// question would wait for another look.
+/// A chat server once was no owner of the room, and an attacker repeats that whenever something is
+/// asked. If that counted, each question would wait for another look.
 #[test]
 fn answers_of_a_chat_server_that_was_no_owner() {
     let mut cluster = ScriptedCluster::with_ann_and_bob();

@@ -74,7 +74,7 @@ pub(super) struct ScriptedCluster {
     held: Vec<InTransit>,
     losses: Vec<Selector>,
     copies: Copies,
-    /// Messages are signed, as far as the stage has no stray ones.
+    /// Messages are signed, as long as no stray ones are in transit.
     signs: bool,
     metrics: Arc<Metrics>,
     /// The log has no records before this one any more.

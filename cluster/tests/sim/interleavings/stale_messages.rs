@@ -1,5 +1,5 @@
-//! Messages and answers that are out of date when they arrive: of an earlier run, overtaken by newer ones, from a server that
-//! is asked no longer, from a replica of the log that is behind.
+//! Messages and answers that are out of date when they arrive: of an earlier run, overtaken by
+//! newer ones, from a server that is asked no longer, from a replica of the log that is behind.
 
 use super::scripted_cluster::ScriptedCluster;
 use super::transit::Selector::{Appends, Attached, Attaches, Between, Pages, Probes, Records};
@@ -143,7 +143,8 @@ fn a_replica_that_is_behind_proves_nothing() {
 ///           │ reads ────────────►│
 ///           │ append behind 4 ──►│
 /// ```
-/// If the home asked the replica again, it would read and be refused as fast as it can, until the replica has all.
+/// If the home asked the replica again, it would read and be refused as fast as it can, until the
+/// replica has all.
 #[test]
 fn a_refused_owner_reads_from_the_log_itself() {
     let mut cluster = ScriptedCluster::with_ann_and_bob();
@@ -212,8 +213,9 @@ fn the_last_member_of_a_connector_goes_elsewhere() {
 ///                                 dies           │◄── attach ────│
 ///  ◄─────────────────────────────────── its first record ─────────│
 /// ```
-/// No member is left at the left connector, and the heir of the candidate does not know that the move was lost on its way there.
-/// If its first record went only to those that have members or follow, Ann's old session would be here for ever.
+/// No member is left at the left connector, and the heir of the candidate does not know that the
+/// move was lost on its way there. If its first record went only to those that have members or
+/// follow, Ann's old session would be here for ever.
 #[test]
 fn an_heir_informs_connectors_without_members() {
     let mut cluster = ScriptedCluster::with_ann_and_bob();
@@ -238,7 +240,8 @@ fn an_heir_informs_connectors_without_members() {
 ///  carl comes back, what did he miss►│
 ///  ◄─ ─ ─ ─ ─ ─ ─ ─ ─ ─ ─ ─ ─ ┘
 /// ```
-/// The connector follows the room a second time. If its questions began at 1 again, Carl would be given what Bob missed.
+/// The connector follows the room a second time. If its questions began at 1 again, Carl would be
+/// given what Bob missed.
 #[test]
 fn a_page_for_another_life_of_the_room() {
     let mut cluster = ScriptedCluster::with_ann_and_bob();

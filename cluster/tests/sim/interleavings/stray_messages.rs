@@ -21,7 +21,7 @@ fn exchange_messages(cluster: &mut ScriptedCluster, text: &str) {
     assert!(cluster.is_settled());
 }
 
-/// Were a connector to believe it for ever, it would ask servers that do not own the room.
+/// If a connector believed it for ever, it would ask servers that do not own the room.
 #[test]
 fn one_message_that_a_chat_server_leaves() {
     for number in [1 << 8, u64::MAX] {
@@ -35,7 +35,7 @@ fn one_message_that_a_chat_server_leaves() {
     }
 }
 
-/// Were all lower numbers old from then on, no attach would be answered for the connector.
+/// If all lower numbers were old from then on, no attach would be answered for the connector.
 #[test]
 fn one_number_that_is_ahead() {
     for number in [1 << 10, 1 << 20, 1 << 21, u64::MAX] {
@@ -83,7 +83,7 @@ fn proposal(number: u64) -> RpcRequest {
     RpcRequest::Propose { room: super::scripted_cluster::room(), at, number, items: Vec::new() }
 }
 
-/// Were the connector's own numbers old from then on, Ann would be answered 503 for ever.
+/// If the connector's own numbers were old from then on, Ann would be answered 503 for ever.
 #[test]
 fn one_proposal_with_a_high_number() {
     for number in [3, 1 << 8, 1 << 40, 1 << 62, u64::MAX] {
@@ -112,7 +112,8 @@ fn one_proposal_with_the_number_that_is_next() {
     exchange_messages(&mut cluster, "two");
 }
 
-/// Neither does a run that cannot be make the present one an old one, nor one that another server has.
+/// Neither does a run that cannot be make the present one an old one, nor one that another server
+/// has.
 #[test]
 fn messages_of_senders_that_may_not_send_them() {
     let mut cluster = ScriptedCluster::with_ann_and_bob();

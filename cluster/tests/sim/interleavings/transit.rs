@@ -38,7 +38,7 @@ pub(super) enum InTransit {
     },
 }
 
-/// Some of what may be under way.
+/// Selectors of items in transit.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Selector {
     /// Appends of a chat server, on their way to the log.

@@ -10,8 +10,9 @@ use crate::trace::RunTrace;
 
 impl Sweep {
     /// Reads `SHADDOCK_SIM_SEEDS`, `SHADDOCK_SIM_FROM`, `SHADDOCK_SIM_MINUTES`,
-    /// `SHADDOCK_SIM_SCENARIO`, `SHADDOCK_SIM_FIRST` and `SHADDOCK_SIM_TRACE`. Without them it is one random seed of every scenario, and with
-    /// minutes as many as they allow. The error names the value that is refused.
+    /// `SHADDOCK_SIM_SCENARIO`, `SHADDOCK_SIM_FIRST` and `SHADDOCK_SIM_TRACE`. Without them it is
+    /// one random seed of every scenario, and with minutes as many as they allow. The error names
+    /// the value that is refused.
     pub(crate) fn from_environment() -> Result<Self, String> {
         let minutes: Option<u64> = number("MINUTES")?;
         let from = number("FROM")?.unwrap_or_else(|| rand::random_range(1 << 32..1 << 48));

@@ -52,7 +52,7 @@ impl World {
             return self.trace.sent(self.now, hop, Fate::Partitioned, body);
         }
         let reply = token.map(|token| subjects::connector_reply(&self.connectors[connector].id, token));
-        // Not with a tracer on the bus, who listens to everything.
+        // Not with a tracer on the bus, which subscribes to everything.
         let id = &self.chats[chat].id;
         let is_there = self.chats.iter().any(|other| other.id == *id && !other.is_dead);
         if let Some(token) = token.filter(|_| !is_there && self.chance.per_mille(500)) {
@@ -89,7 +89,8 @@ impl World {
         self.agenda.at(self.now + delay, Event::Log { chat, run, room, asker, op, connection, answered });
     }
 
-    /// The answer is lost, or the append is, or it comes when the chat server does not wait for it any more.
+    /// The answer is lost, or the append is, or it comes when the chat server does not wait for it
+    /// any more.
     fn log_fate(&mut self, chat: usize, op: &LogOp) -> LogFate {
         if !self.chats[chat].up {
             return LogFate::Disconnected;

@@ -1,5 +1,5 @@
-//! Faults that are not clear cut: links that carry messages in one direction only, a log that is slow or full, and a broker whose
-//! `max_payload` changes.
+//! Faults that are not clear cut: links that carry messages in one direction only, a log that is
+//! slow or full, and a broker whose `max_payload` changes.
 
 use super::*;
 use crate::trace::LogFate;

@@ -1,4 +1,5 @@
-//! Servers that are asked to end, and hand over first: what their processes do around the pure parts.
+//! Servers that are asked to end, and hand over first: what their processes do around the pure
+//! parts.
 
 use std::time::Duration;
 
@@ -54,7 +55,8 @@ impl World {
         leaving.is_some_and(|leaving| leaving.since + GATES_KNOW_MS <= self.now)
     }
 
-    /// A connector sends its clients elsewhere, some at a time, then finishes, then ends; it comes back as another run.
+    /// A connector sends its clients elsewhere, some at a time, then finishes, then ends; it comes
+    /// back as another run.
     pub(super) fn advance_drain(&mut self, connector: usize) {
         let node = &mut self.connectors[connector];
         let Some(leaving) = &mut node.leaving else { return };

@@ -12,7 +12,7 @@ use model::subjects;
 use super::super::transit::{InTransit, Selector};
 use super::{CHATS, CONNECTORS, Client, ScriptedCluster, id, room};
 
-/// Most parcels that move in one moment, a hundred times as many as in a usual one.
+/// The most items that move in one moment, a hundred times as many as in a usual one.
 const MAX_MOVED: usize = 10_000;
 
 impl ScriptedCluster {

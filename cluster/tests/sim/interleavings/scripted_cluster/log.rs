@@ -32,7 +32,8 @@ impl ScriptedCluster {
         self.evict_old_records();
     }
 
-    /// The log loses its newest records, as in a power cut, and all connections to it are made anew.
+    /// The log loses its newest records, as in a power cut, and all connections to it are made
+    /// anew.
     pub(in super::super) fn lose_end(&mut self, lost: usize) {
         self.truncate(lost);
         self.reconnect();
@@ -51,7 +52,8 @@ impl ScriptedCluster {
         self.reconnect_chats();
     }
 
-    /// From now on a replica of the log knows of no newer record: reads that need not be certain get its answer.
+    /// From now on a replica of the log knows of no newer record: reads that need not be certain
+    /// get its answer.
     pub(in super::super) fn freeze_replica(&mut self) {
         self.replica = Some(self.log.last(&room()));
     }

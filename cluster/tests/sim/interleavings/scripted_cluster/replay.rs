@@ -11,7 +11,8 @@ pub(super) struct Copies {
 }
 
 impl Copies {
-    /// Keeps a copy if it is to be kept, and is not kept already: what was published again passes by as well.
+    /// Keeps a copy if it is to be kept, and is not kept already: what was published again passes
+    /// by as well.
     pub(super) fn take(&mut self, item: &InTransit) {
         if self.of.iter().any(|what| item.is(*what)) && !self.kept.iter().any(|kept| kept.is_same(item)) {
             self.kept.extend(item.copy());
