@@ -2,8 +2,8 @@
 
 FROM rust:1.95.0-slim-bookworm AS build
 WORKDIR /build
-# The dependencies first, with empty libraries for the crates of the workspace: this layer is cached until a manifest or
-# the lock file changes.
+# The dependencies first, with empty libraries for the crates of the workspace: this layer is cached
+# until a manifest or the lock file changes.
 COPY Cargo.toml Cargo.lock ./
 COPY wire/Cargo.toml wire/
 COPY shared/model/Cargo.toml shared/model/
@@ -30,7 +30,8 @@ COPY . .
 RUN touch */src/*.rs */*/src/*.rs && cargo build --release --locked --package cluster --bin shaddock
 
 FROM debian:12.12-slim
-# Volumes are mounted below /secrets and inherit owner and mode: `setup` of docker-compose.yml writes there.
+# Volumes are mounted below /secrets and inherit owner and mode: `setup` of docker-compose.yml
+# writes there.
 RUN useradd --system --user-group --no-create-home shaddock \
     && install --directory --owner=shaddock --group=root --mode=0750 /secrets /secrets/passwords /secrets/keys /secrets/nats
 COPY --from=build /build/target/release/shaddock /usr/local/bin/shaddock

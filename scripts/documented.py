@@ -1,4 +1,4 @@
-"""Commands of a documentation page and the output that it shows for them: which they are, and whether a run prints the same.
+"""Reads commands and their output from a documentation page, and compares the output of a run.
 
 Numbers, ids, times and names of people may differ; a line `...` stands for any number of lines. A line of JSON may be wrapped: it goes
 on in lines that begin with four blanks.
@@ -10,9 +10,9 @@ import subprocess
 BLOCK = re.compile(r"^```console\n(.*?)^```", re.M | re.S)
 # The continuation of a line of JSON.
 WRAPPED = re.compile(r" {4}\S")
-# Control sequences of a terminal for colours and places.
+# Escape sequences of terminals.
 CONTROL = re.compile(r"\x1b(\[[0-9;?]*[A-Za-z]|[78])")
-# Whatever differs from run to run, longest first.
+# Values that differ from run to run, longest first.
 VARIES = [
     (re.compile(r"\([0-9.]+[a-zµ]+\)"), "(#)"),
     (re.compile(r"(chat|connector)-server-\d+"), r"\1-server-#"),
@@ -43,7 +43,7 @@ def steps(text):
 
 
 def run(command, directory, within_secs):
-    """Exit code and lines that a command prints in the time that it has; the code is None if that was not enough."""
+    """Exit code and lines that a command prints within its time; the code is None after a timeout."""
     pipes = {"stdin": subprocess.DEVNULL, "capture_output": True, "encoding": "utf-8", "errors": "replace"}
     try:
         done = subprocess.run(["bash", "-c", command], cwd=directory, timeout=within_secs, check=False, **pipes)
@@ -53,7 +53,7 @@ def run(command, directory, within_secs):
 
 
 def shape(line):
-    """The line without what varies. JSON is told by its first keys: entries differ with what people happen to do."""
+    """The line without values that vary. Of JSON only the first keys count: entries differ from run to run."""
     line = re.sub(r"^\d\d:\d\d:\d\d ", "", CONTROL.sub("", line).strip())
     if line.startswith("{"):
         found = re.match(r'\{"v":\d+,"(connector|chat|prev)".*?("(question|answer)":\{?"\w+"|"owner")', line)

@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
-# Puts Socket.IO, which `make bench` compares with, and what it runs on into target/socket.io/, unless they are there.
+# Puts Socket.IO, which `make bench` compares with, and its dependencies into target/socket.io/,
+# unless they are there.
 exec "$(dirname "$0")/fetch-from-npm" socket.io <<'PINS'
 @socket.io/component-emitter 3.1.2 9BCxFwvbGg/RsZK9tjXd8s4UcwR0MWeFQ1XEKIQVVvAGJyINdrqKMcTRyLoK8Rse1GjzLV9cwjWV1olXRWEXVA==
 accepts 1.3.8 PYAthTa2m2VKxuvSD3DPC/Gy+U+sOA1LAuT8mkmRuvw+NACSaeXEQ+NHcVF7rONl6qcaxV3Uuemwawk+7+SJLw==

@@ -139,8 +139,8 @@ async fn say(log: &Log, room: &RoomId, positions: &mut Vec<Position>, links: usi
 }
 
 /// Reads the last record, and appends the first one of an activation.
-async fn open(log: &Log, room: &RoomId, sight: Sight) {
-    let (position, bytes) = log.last(room, sight).await.unwrap().last.unwrap();
+async fn open(log: &Log, room: &RoomId, consistency: ReadConsistency) {
+    let (position, bytes) = log.last(room, consistency).await.unwrap().last.unwrap();
     let last = Record::decode(&bytes).unwrap();
     let predecessors = std::iter::once(position).chain(last.predecessors()).take(LINKS);
     log.append(room, position, record(predecessors, Entry::Open)).await.unwrap();

@@ -9,7 +9,7 @@ import { enter, FakeCluster, pass, push, response, settle } from './fake.mjs';
 
 const message = (seq) => ({ msg: `m${seq}`, from: 'bob', target: '*', seq, time: 1 });
 const entered = (more) => ({ token }) => ({ code: 200, users: ['ann'], seq: 9000, epoch: 7, token, missed: [], recovered: true, ...more });
-const seqs = (told) => told.chat.map(({ seq }) => seq);
+const seqs = (emitted) => emitted.chat.map(({ seq }) => seq);
 
 /** Breaks the connection, and lets the next one be made. */
 async function comeBack({ cluster, room }) {
@@ -18,8 +18,8 @@ async function comeBack({ cluster, room }) {
   await pass(room.state.delay);
 }
 
-test('pushes that waited end with their connection', async (t) => {
-  const { cluster, told, room } = await enter(t);
+test('held pushes end with their connection', async (t) => {
+  const { cluster, emitted, room } = await enter(t);
   cluster.answers[ROUTES.ENTER] = entered({ missed: [message(8000)], cursor: 8000 });
   cluster.answers[ROUTES.HISTORY] = (body, { line }) => {
     line.push('onAdd', { user: 'carol' });
@@ -28,12 +28,12 @@ test('pushes that waited end with their connection', async (t) => {
   await comeBack({ cluster, room });
   cluster.answers[ROUTES.ENTER] = entered({ seq: 9600, missed: [message(8000), message(9500)] });
   await comeBack({ cluster, room });
-  assert.deepEqual([room.state.state, [...room.users], room.total, told.add], ['online', ['ann'], 1, []]);
-  assert.deepEqual(seqs(told), [8000, 9500]);
+  assert.deepEqual([room.state.state, [...room.users], room.total, emitted.add], ['online', ['ann'], 1, []]);
+  assert.deepEqual(seqs(emitted), [8000, 9500]);
 });
 
-test('too many pushes that wait lead to one other connection, after a wait', async (t) => {
-  const { cluster, told, room } = await enter(t);
+test('too many held pushes cause one reconnect, after a pause', async (t) => {
+  const { cluster, emitted, room } = await enter(t);
   cluster.answers[ROUTES.ENTER] = entered({ missed: [message(8000)], cursor: 8000 });
   cluster.answers[ROUTES.HISTORY] = (body, { line }) => {
     cluster.answers[ROUTES.HISTORY] = (body, { line }) => {
@@ -50,22 +50,22 @@ test('too many pushes that wait lead to one other connection, after a wait', asy
   cluster.answers[ROUTES.ENTER] = entered({ seq: 15_000, missed: [message(14_999)], cursor: 14_999 });
   await pass(room.state.delay);
   await pass(20_000);
-  assert.deepEqual([room.state.state, cluster.lines.length, seqs(told)], ['online', 6, [7000, 14_999, 15_001]]);
+  assert.deepEqual([room.state.state, cluster.lines.length, seqs(emitted)], ['online', 6, [7000, 14_999, 15_001]]);
 });
 
-test('a room that is faster than the reading of what was missed is entered with a gap', async (t) => {
-  const { cluster, told, room } = await enter(t, undefined, { maxHeld: 10 });
+test('a room that is faster than the catch-up is entered with a gap', async (t) => {
+  const { cluster, emitted, room } = await enter(t, undefined, { maxHeld: 10 });
   cluster.answers[ROUTES.ENTER] = entered({ missed: [message(8000)], cursor: 8000 });
   cluster.answers[ROUTES.HISTORY] = (body, { line }) => Array.from({ length: 11 }, (_, number) => line.chat(10_000 + number)).at(11);
   await comeBack({ cluster, room });
   await pass(room.state.delay);
   assert.equal(room.state.state, 'reconnecting');
   await pass(room.state.delay);
-  assert.deepEqual([room.state.state, seqs(told), told.gap], ['online', [8000], [{ from: 1000, to: 9000, epoch: 7 }]]);
+  assert.deepEqual([room.state.state, seqs(emitted), emitted.gap], ['online', [8000], [{ from: 1000, to: 9000, epoch: 7 }]]);
 });
 
-test('what was pushed before the answer to enter is in that answer', async (t) => {
-  const { cluster, told, room } = await enter(t);
+test('pushes before the response to enter are in that response', async (t) => {
+  const { cluster, emitted, room } = await enter(t);
   cluster.answers[ROUTES.ENTER] = (body, { id, line }) => {
     line.push('onMembers', { rid: 'lobby', total: 700, names: false });
     line.push('onLeave', { user: 'eve' });
@@ -76,40 +76,40 @@ test('what was pushed before the answer to enter is in that answer', async (t) =
   cluster.line.push('onGap', { rid: 'lobby', from: 1000, to: 2000, epoch: 7 });
   cluster.line.chat(3000);
   await settle();
-  assert.deepEqual([room.total, room.names, told.leave], [900, false, []]);
-  assert.deepEqual([told.gap, seqs(told)], [[{ from: 1000, to: 40, epoch: 9 }], [50]]);
+  assert.deepEqual([room.total, room.names, emitted.leave], [900, false, []]);
+  assert.deepEqual([emitted.gap, seqs(emitted)], [[{ from: 1000, to: 40, epoch: 9 }], [50]]);
   assert.deepEqual([room.session.seq, room.session.epoch], [50, 9]);
 });
 
-test('after a log that lost records all is as the server has it', async (t) => {
+test('after a log that lost records the state is that of the server', async (t) => {
   for (const epoch of [8, 7]) {
-    await t.test(epoch === 8 ? 'another life of the log' : 'the same one, which ends earlier', async (t) => {
-      const { cluster, told, room } = await enter(t);
+    await t.test(epoch === 8 ? 'another epoch' : 'the same epoch, which ends earlier', async (t) => {
+      const { cluster, emitted, room } = await enter(t);
       cluster.line.push('onAdd', { user: 'bob' });
       cluster.line.chat(50_000);
       cluster.answers[ROUTES.ENTER] = entered({ users: ['ann', 'cid'], total: 2, names: true, seq: 20, epoch, recovered: false });
       await comeBack({ cluster, room });
-      assert.deepEqual([[...room.users], room.total, told.leave], [['ann', 'cid'], 2, []]);
+      assert.deepEqual([[...room.users], room.total, emitted.leave], [['ann', 'cid'], 2, []]);
       cluster.line.chat(21);
       cluster.line.chat(35);
-      assert.deepEqual([seqs(told), told.gap], [[50_000, 21, 35], [{ from: 50_000, to: 20, epoch }]]);
+      assert.deepEqual([seqs(emitted), emitted.gap], [[50_000, 21, 35], [{ from: 50_000, to: 20, epoch }]]);
       assert.deepEqual([room.session.seq, room.session.epoch], [35, epoch]);
     });
   }
 });
 
 test('messages that were lost while pages were read are a gap', async (t) => {
-  const { cluster, told, room } = await enter(t);
+  const { cluster, emitted, room } = await enter(t);
   cluster.answers[ROUTES.ENTER] = entered({ missed: [message(8000)], cursor: 8000 });
   cluster.answers[ROUTES.HISTORY] = ({ after }) => {
     const messages = after === undefined ? [message(7000)] : [];
     return { code: 200, epoch: 7, messages, complete: false };
   };
   await comeBack({ cluster, room });
-  assert.deepEqual([seqs(told), told.gap], [[7000, 8000], [{ from: 1000, to: 9000, epoch: 7 }]]);
+  assert.deepEqual([seqs(emitted), emitted.gap], [[7000, 8000], [{ from: 1000, to: 9000, epoch: 7 }]]);
 });
 
-test('pages that make no sense end the connection, and only that', async (t) => {
+test('invalid pages end the connection, and only that', async (t) => {
   const { cluster, room } = await enter(t);
   cluster.answers[ROUTES.ENTER] = entered({ cursor: 8000 });
   for (const page of [{ messages: [], complete: true, cursor: 8000 }, {}]) {
@@ -126,8 +126,8 @@ test('pages that make no sense end the connection, and only that', async (t) => 
   }
 });
 
-test('an own whisper does not pass over what waits', async (t) => {
-  const { cluster, told, room } = await enter(t);
+test('an own whisper does not overtake held pushes', async (t) => {
+  const { cluster, emitted, room } = await enter(t);
   const whispered = room.whisper('bob', 'psst');
   await settle();
   const { id } = cluster.asked.at(-1);
@@ -137,13 +137,13 @@ test('an own whisper does not pass over what waits', async (t) => {
   cluster.line.chat(3000);
   cluster.line.answer(id, { code: 200, seq: 4000, time: 1 });
   assert.equal((await whispered).seq, 4000);
-  assert.deepEqual(seqs(told), []);
+  assert.deepEqual(seqs(emitted), []);
   cluster.line.answer(cluster.asked.at(-1).id, entered({ seq: 2500, missed: [message(1500)] })({}));
   await settle();
-  assert.deepEqual(seqs(told), [1500, 3000, 4000]);
+  assert.deepEqual(seqs(emitted), [1500, 3000, 4000]);
 });
 
-test('a handler that says something finds no message that was just said among what is to be sent', async (t) => {
+test('a handler that sends a message does not repeat the one that was just committed', async (t) => {
   const { cluster, room } = await enter(t);
   cluster.answers[ROUTES.SEND] = ({ content }) => ({ code: 200, seq: content === 'psst' ? 2000 : 3000, time: 1 });
   room.on('chat', ({ msg }) => msg === 'psst' && room.say('more'));
@@ -155,18 +155,18 @@ test('a handler that says something finds no message that was just said among wh
 // Closing
 
 test('a room that is closed at once stays closed', async (t) => {
-  const { cluster, told, connecting } = await enter(t, undefined, { onEntered: (room) => room.close() });
+  const { cluster, emitted, connecting } = await enter(t, undefined, { onEntered: (room) => room.close() });
   await pass(60_000);
   const room = await connecting;
   assert.equal(room.state.state, 'closed');
-  assert.deepEqual(told.state.map(({ state }) => state), ['closed']);
-  assert.deepEqual([told.close.length, cluster.lines.length, cluster.line.isOpen], [1, 2, false]);
+  assert.deepEqual(emitted.state.map(({ state }) => state), ['closed']);
+  assert.deepEqual([emitted.close.length, cluster.lines.length, cluster.line.isOpen], [1, 2, false]);
 });
 
 test('a room is closed for good, at each moment of coming back', async (t) => {
   for (let moment = 0; moment < 60; moment += 1) {
     await t.test(`after ${moment} steps`, async (t) => {
-      const { cluster, told, room } = await enter(t);
+      const { cluster, emitted, room } = await enter(t);
       cluster.answers[ROUTES.ENTER] = entered({ missed: [message(8000)], cursor: 8000 });
       cluster.answers[ROUTES.HISTORY] = () => ({ code: 200, epoch: 7, messages: [message(900)], complete: true });
       cluster.line.break();
@@ -176,29 +176,29 @@ test('a room is closed for good, at each moment of coming back', async (t) => {
         await null;
       }
       room.close();
-      const heard = JSON.stringify(told);
+      const before = JSON.stringify(emitted);
       await pass(60_000);
-      assert.equal(JSON.stringify(told), heard, 'nothing comes after close');
+      assert.equal(JSON.stringify(emitted), before, 'nothing comes after close');
       assert.ok(cluster.lines.every(({ isOpen }) => !isOpen), 'no connection is left');
-      assert.deepEqual([room.state.state, told.close.length], ['closed', 1]);
+      assert.deepEqual([room.state.state, emitted.close.length], ['closed', 1]);
       await assert.rejects(room.say('x'), { code: 'closed' });
     });
   }
 });
 
 test('a handler that closes the room gets nothing more, nor do others', async (t) => {
-  const { cluster, told, room } = await enter(t);
+  const { cluster, emitted, room } = await enter(t);
   const late = [];
   room.on('chat', () => room.close());
   room.on('chat', ({ seq }) => late.push(seq));
   cluster.line.frame(push('onChat', message(2000)), push('onChat', message(3000)));
   await pass(60_000);
-  assert.deepEqual([seqs(told), late, room.session.seq], [[2000], [], 2000]);
+  assert.deepEqual([seqs(emitted), late, room.session.seq], [[2000], [], 2000]);
 });
 
 // Reconnecting on demand
 
-test('a dead link is replaced soon after it is asked for', async (t) => {
+test('a dead link is replaced soon after a probe', async (t) => {
   const { cluster, room } = await enter(t);
   room.reconnect();
   room.reconnect();
@@ -219,7 +219,7 @@ test('a link with a sign of life stays', async (t) => {
   assert.deepEqual([room.state.state, cluster.lines.length], ['online', 2]);
 });
 
-test('a server without heartbeats is asked something', async (t) => {
+test('a server without heartbeats is probed by a request', async (t) => {
   const { cluster, room } = await enter(t, (cluster) => (cluster.handshake = { code: 200, sys: {} }));
   cluster.answers[ROUTES.MEMBERS] = () => ({ code: 500 });
   room.reconnect();
@@ -249,8 +249,8 @@ test('a connection that cannot be made is replaced, with more time each time', a
 
 // Mistakes of the application
 
-test('what handlers throw is reported once, and disturbs no other', async (t) => {
-  const { cluster, told, room } = await enter(t);
+test('an error of a handler is reported once, and disturbs no other', async (t) => {
+  const { cluster, emitted, room } = await enter(t);
   const reports = t.mock.method(console, 'error', () => {});
   const error = new Error('of the handler');
   room.on('chat', () => {
@@ -263,16 +263,16 @@ test('what handlers throw is reported once, and disturbs no other', async (t) =>
   off();
   cluster.line.chat(2000);
   await settle();
-  assert.deepEqual([seqs(told), reports.mock.calls.map(({ arguments: [reported] }) => reported)], [[2000], [error, error]]);
+  assert.deepEqual([seqs(emitted), reports.mock.calls.map(({ arguments: [reported] }) => reported)], [[2000], [error, error]]);
   const where = [];
   globalThis.reportError = (reported) => where.push(reported);
   t.after(() => delete globalThis.reportError);
   cluster.line.chat(3000);
   await settle();
-  assert.deepEqual([seqs(told), where, reports.mock.callCount()], [[2000, 3000], [error, error], 2]);
+  assert.deepEqual([seqs(emitted), where, reports.mock.callCount()], [[2000, 3000], [error, error], 2]);
 });
 
-test('what is no function is refused when it is given', async (t) => {
+test('a handler that is no function is refused at once', async (t) => {
   const { cluster, room } = await enter(t);
   for (const handler of [undefined, null, 'chat', {}]) {
     assert.throws(() => room.on('chat', handler), { name: 'ChatError', code: 'bad-options' });
@@ -285,7 +285,7 @@ test('what is no function is refused when it is given', async (t) => {
   }
 });
 
-test('what is no number is refused when it is given, and undefined is not given', async (t) => {
+test('an option that is no number is refused at once, undefined counts as absent', async (t) => {
   const { WebSocket } = new FakeCluster();
   const names = ['connectTimeout', 'requestTimeout', 'sendTimeout', 'minDelay', 'maxDelay', 'maxUnsent', 'maxHeld'];
   for (const name of names) {
@@ -299,7 +299,7 @@ test('what is no number is refused when it is given, and undefined is not given'
   assert.equal(room.state.state, 'online');
 });
 
-test('what callbacks of a connection throw is reported, and does not end it', async (t) => {
+test('an error of a callback is reported, and does not end the connection', async (t) => {
   const reports = t.mock.method(console, 'error', () => {});
   const cluster = new FakeCluster();
   const onReceive = () => {
@@ -336,7 +336,7 @@ test('the fragment of a gate or a connector is dropped', async (t) => {
   }
 });
 
-test('what has no JSON is refused at once', async (t) => {
+test('a body without a JSON form is refused at once', async (t) => {
   const { cluster, room } = await enter(t);
   const circle = {};
   circle.circle = circle;

@@ -1,5 +1,5 @@
-// A gate and connectors that a test plays, behind a WebSocket that knows no network. Uses the module's own codec, which has
-// tests of its own.
+// A gate and connectors that a test plays, behind a WebSocket that knows no network. Uses the
+// module's own codec, which has tests of its own.
 
 import { mock } from 'node:test';
 
@@ -19,7 +19,7 @@ const value = (bytes) => JSON.parse(new TextDecoder().decode(bytes));
 
 const DICT = { [ROUTES.SEND]: 1, [ROUTES.ENTER]: 2, onChat: 3 };
 
-/** What is asked is answered by `answers[route](body, line)`; undefined: not at all. */
+/** Requests are answered by `answers[route](body, line)`; undefined sends no response. */
 export class FakeCluster {
   /** Connections that were opened, gates' and connectors', in order. @type {Line[]} */
   lines = [];
@@ -186,7 +186,7 @@ export function holdTime(t) {
   t.after(() => mock.timers.reset());
 }
 
-/** A room on a cluster of its own, and everything that it tells. */
+/** A room on a cluster of its own, and all events that it emits. */
 export async function enter(t, change = () => {}, options = {}) {
   holdTime(t);
   const cluster = new FakeCluster();
@@ -195,11 +195,11 @@ export async function enter(t, change = () => {}, options = {}) {
   const connecting = connect({ gate: 'gate:3014', user: 'ann', room: 'lobby', WebSocket: cluster.WebSocket, ...rest });
   connecting.catch(() => {});
   await settle();
-  const told = { chat: [], add: [], leave: [], users: [], gap: [], state: [], kick: [], close: [] };
-  const listen = (room) => Object.entries(told).forEach(([name, list]) => room.on(name, (event) => list.push(event)));
+  const emitted = { chat: [], add: [], leave: [], users: [], gap: [], state: [], kick: [], close: [] };
+  const listen = (room) => Object.entries(emitted).forEach(([name, list]) => room.on(name, (event) => list.push(event)));
   connecting.then(listen, () => {});
   connecting.then(onEntered, () => {});
   await pass(0);
   t.after(() => connecting.then((room) => room.close(), () => {}));
-  return { cluster, connecting, told, room: await Promise.race([connecting.catch(() => null), settle()]) };
+  return { cluster, connecting, emitted, room: await Promise.race([connecting.catch(() => null), settle()]) };
 }

@@ -97,7 +97,7 @@ export class Clock {
 /** The network: websockets of the client, each with the server's end of it. */
 export class Network {
   sockets = [];
-  /** `ok`; `refused`: connections are; `dead`: bytes go nowhere, and no end is told. */
+  /** `ok`; `refused`: connections are; `dead`: bytes are lost, and no end gets an event. */
   state = 'ok';
   /** Errors that no handler took, which end a program in node. */
   uncaught = [];
@@ -183,7 +183,7 @@ class Socket {
 
   // The network's.
 
-  /** Breaks now; what is under way is lost. `silently`: neither end is told. */
+  /** Breaks now; what is under way is lost. `silently`: neither end gets an event. */
   break(silently) {
     this.isDead = true;
     if (!silently) {
@@ -299,7 +299,7 @@ export class Server {
     return { receive, onEnd: (isOrderly) => this.#ended(connection, isOrderly) };
   }
 
-  // What happens in the room.
+  // Events of the room.
 
   join(name, token = name) {
     this.members.set(name, token);
@@ -314,7 +314,7 @@ export class Server {
     }
   }
 
-  /** Commits a message, and pushes it to who hears it. */
+  /** Commits a message, and pushes it to its recipients. */
   say(from, target, msg, id) {
     const { life } = this;
     life.seq += 1 + this.chance.below(3);
@@ -461,7 +461,7 @@ export class Server {
     } else {
       this.join(username, token);
     }
-    // Messages that were missed are read: that takes a while, in which others speak.
+    // Messages that were missed are read: that takes a while, in which others send.
     const delay = since === undefined || epoch !== this.life.epoch ? 0 : this.chance.below(60);
     this.clock.after(delay, () => this.#welcome(connection, { token, since, epoch }, answer));
   }
@@ -508,10 +508,10 @@ export class Server {
 
   // Speaking
 
-  /** Committed now or later, or not at all; what is said of it is true. */
+  /** Commits the message now, later or never; the response is true. */
   #send(connection, { target, content, id }, answer) {
     const { chance } = this;
-    // Refused before the room is asked: that says nothing about a try before.
+    // Refused before the room sees it: the outcome of an earlier try stays unknown.
     if (!this.isCalm && chance.once(16)) {
       answer({ code: 429, reason: 'rate: x' });
       return;

@@ -88,7 +88,7 @@ class Run {
       this.#checkEnd();
       await this.#until(CHAOS + CALM + REST);
       this.#checkEnd();
-      // Node tells of rejections that no promise handles when its own turn comes.
+      // Node reports unhandled rejections in its own turn.
       await new Promise(setImmediate);
     } finally {
       restore();
@@ -225,7 +225,7 @@ class Run {
     this.room.reconnect();
   }
 
-  // What happens
+  // Events
 
   /**
    * Things that happen, some shortly after one another: the moments in which a client enters are
@@ -356,7 +356,7 @@ class Run {
     }
   }
 
-  // What must be true
+  // Checks
 
   #checkRest() {
     const { room, server } = this;
@@ -398,9 +398,9 @@ class Run {
       for (const message of archive) {
         const { seq, msg } = message;
         const isExpected = isVisible(message, token) && epoch <= last && (epoch < last || seq <= end) && !this.#isPassedOver(epoch, seq);
-        const isTold = this.chats.some((chat) => chat.epoch === epoch && chat.seq === seq);
+        const isDelivered = this.chats.some((chat) => chat.epoch === epoch && chat.seq === seq);
         const isOpen = isOwnWhisper(message) && !this.says.some(({ text, outcome }) => text === msg && outcome.sent?.seq === seq);
-        assert.ok(isTold || !isExpected || isOpen, `${seq} of ${epoch} is missing: ${msg}`);
+        assert.ok(isDelivered || !isExpected || isOpen, `${seq} of ${epoch} is missing: ${msg}`);
       }
     }
     const isClosed = this.room.state.state === 'closed';
@@ -423,7 +423,7 @@ class Run {
     assert.equal(this.network.open.length, 0, 'connections are left');
     assert.deepEqual(this.network.uncaught, [], 'errors of a websocket without a handler');
     assert.equal(this.reported, this.thrown, 'what handlers throw is reported once');
-    assert.equal(this.events.filter((name) => name === 'close').length, this.room ? 1 : 0, 'the end is told once');
+    assert.equal(this.events.filter((name) => name === 'close').length, this.room ? 1 : 0, 'the end is emitted once');
     assert.equal(this.room?.state.state ?? 'closed', 'closed');
   }
 }

@@ -1,4 +1,4 @@
-// A room over a fake cluster: what is told, said and repeated when connections break. Time is the test's.
+// A room over a fake cluster: deliveries, sends and repeats when connections break. Time is mocked.
 
 import assert from 'node:assert/strict';
 import test from 'node:test';
@@ -6,7 +6,7 @@ import test from 'node:test';
 import { connect, ROUTES } from '../pomelo-client.js';
 import { enter, FakeCluster, pass, push, response, settle } from './fake.mjs';
 
-const seqs = (told) => told.chat.map(({ seq }) => seq);
+const seqs = (emitted) => emitted.chat.map(({ seq }) => seq);
 const sent = (cluster) => cluster.bodies(ROUTES.SEND).map(({ content }) => content);
 const said = (seq) => ({ code: 200, seq, time: seq });
 
@@ -27,18 +27,18 @@ test('enters through the gate, with codes for routes', async (t) => {
   assert.equal(room.state.state, 'online');
 });
 
-test('what comes in one frame with the answer to enter is told to handlers that are added then', async (t) => {
-  const { told } = await enter(t, (cluster) => {
+test('pushes in one frame with the response to enter reach handlers that are added then', async (t) => {
+  const { emitted } = await enter(t, (cluster) => {
     const { [ROUTES.ENTER]: answer } = cluster.answers;
     cluster.answers[ROUTES.ENTER] = (body, { id, line }) =>
       line.frame(response(id, answer(body)), push('onChat', { msg: 'x', from: 'bob', target: '*', seq: 2000 }), push('onAdd', { user: 'bob' }));
   });
-  assert.deepEqual(seqs(told), [2000]);
-  assert.deepEqual(told.add, [{ user: 'bob' }]);
+  assert.deepEqual(seqs(emitted), [2000]);
+  assert.deepEqual(emitted.add, [{ user: 'bob' }]);
 });
 
-test('comes back through the gate and is told each message once', async (t) => {
-  const { cluster, told, room } = await enter(t);
+test('reconnects through the gate and gets each message once', async (t) => {
+  const { cluster, emitted, room } = await enter(t);
   cluster.line.chat(2000);
   cluster.answers[ROUTES.ENTER] = ({ token }, { id, line }) => {
     line.chat(5000);
@@ -50,16 +50,16 @@ test('comes back through the gate and is told each message once', async (t) => {
   await pass(0);
   assert.equal(room.state.state, 'reconnecting');
   await pass(room.state.delay);
-  assert.deepEqual(seqs(told), [2000, 3000, 4000, 5000, 6000]);
+  assert.deepEqual(seqs(emitted), [2000, 3000, 4000, 5000, 6000]);
   assert.equal(cluster.lines.length, 4);
   const [first, second] = cluster.bodies(ROUTES.ENTER);
   assert.deepEqual(second, { username: 'ann', rid: 'lobby', token: first.token, since: 2000, epoch: 7 });
-  assert.deepEqual(told.gap, []);
+  assert.deepEqual(emitted.gap, []);
   assert.deepEqual([...room.users], ['ann', 'bob']);
 });
 
-test('what did not fit into the answer is read page by page', async (t) => {
-  const { cluster, told, room } = await enter(t);
+test('missed messages that do not fit into the response are read page by page', async (t) => {
+  const { cluster, emitted, room } = await enter(t);
   const page = (...seqs) => seqs.map((seq) => ({ msg: 'x', from: 'bob', target: '*', seq, time: 1 }));
   cluster.answers[ROUTES.ENTER] = ({ token }) => ({ code: 200, users: [], seq: 9000, epoch: 7, token, missed: page(8000), recovered: true, cursor: 8000 });
   cluster.answers[ROUTES.HISTORY] = ({ before }, { line }) => {
@@ -69,36 +69,36 @@ test('what did not fit into the answer is read page by page', async (t) => {
   cluster.line.break();
   await pass(0);
   await pass(room.state.delay);
-  assert.deepEqual(seqs(told), [3000, 5000, 6000, 8000, 12_000, 15_000]);
+  assert.deepEqual(seqs(emitted), [3000, 5000, 6000, 8000, 12_000, 15_000]);
   assert.deepEqual(cluster.bodies(ROUTES.HISTORY).map(({ before }) => before), [8000, 5000]);
 });
 
-test('messages that are gone, and other lives of the log, are a gap', async (t) => {
-  const { cluster, told, room } = await enter(t);
+test('evicted messages, and other epochs, are a gap', async (t) => {
+  const { cluster, emitted, room } = await enter(t);
   const entered = ({ token }) => ({ code: 200, users: [], seq: 2000, epoch: 8, token, missed: [], recovered: false });
   cluster.answers[ROUTES.ENTER] = entered;
   cluster.line.break();
   await pass(0);
   await pass(room.state.delay);
-  assert.deepEqual(told.gap, [{ from: 1000, to: 2000, epoch: 8 }]);
+  assert.deepEqual(emitted.gap, [{ from: 1000, to: 2000, epoch: 8 }]);
   cluster.line.push('onGap', { rid: 'lobby', from: 2000, to: 500, epoch: 9 });
   cluster.line.chat(600);
-  assert.deepEqual([told.gap.length, seqs(told), room.session.epoch], [2, [600], 9]);
+  assert.deepEqual([emitted.gap.length, seqs(emitted), room.session.epoch], [2, [600], 9]);
 });
 
 test('a gap in the same log is filled by entering again, on the same connection', async (t) => {
-  const { cluster, told } = await enter(t);
+  const { cluster, emitted } = await enter(t);
   cluster.answers[ROUTES.ENTER] = ({ token, since }) => {
     const missed = [{ msg: 'x', from: 'bob', target: '*', seq: since + 500, time: 1 }];
     return { code: 200, users: ['ann'], seq: 3000, epoch: 7, token, missed, recovered: true };
   };
   cluster.line.frame(push('onGap', { rid: 'lobby', from: 1000, to: 2000, epoch: 7 }), push('onChat', { msg: 'y', from: 'bob', target: '*', seq: 4000 }));
   await settle();
-  assert.deepEqual([seqs(told), told.gap, cluster.lines.length], [[1500, 4000], [], 2]);
+  assert.deepEqual([seqs(emitted), emitted.gap, cluster.lines.length], [[1500, 4000], [], 2]);
 });
 
-test('an answer without anything that was missed is read again before it is called a gap', async (t) => {
-  const { cluster, told, room } = await enter(t);
+test('a response without missed messages is read again before it counts as a gap', async (t) => {
+  const { cluster, emitted, room } = await enter(t);
   cluster.answers[ROUTES.ENTER] = ({ token }) => ({ code: 200, users: [], seq: 3999, epoch: 7, token, missed: [], recovered: false });
   cluster.answers[ROUTES.HISTORY] = ({ before }) => {
     assert.equal(before, 4000);
@@ -108,10 +108,10 @@ test('an answer without anything that was missed is read again before it is call
   cluster.line.break();
   await pass(0);
   await pass(room.state.delay);
-  assert.deepEqual([seqs(told), told.gap], [[3000], []]);
+  assert.deepEqual([seqs(emitted), emitted.gap], [[3000], []]);
 });
 
-test('what was not answered is said again with its id, oldest first, each alone, before anything new', async (t) => {
+test('messages without a response are repeated with their ids, oldest first, each alone, before new ones', async (t) => {
   const { cluster, room } = await enter(t);
   const outcomes = ['a', 'b', 'c'].map((text) => room.say(text));
   await settle();
@@ -147,7 +147,7 @@ test('an unknown outcome is tried again, a refusal is one', async (t) => {
   await assert.rejects(room.say('c'), { code: 'rate', status: 429, unknown: false });
 });
 
-test('at most sixteen messages are on the way', async (t) => {
+test('at most sixteen messages are in flight', async (t) => {
   const { cluster, room } = await enter(t);
   Array.from({ length: 20 }, (_, number) => room.say(`${number}`).catch(() => {}));
   await settle();
@@ -157,7 +157,7 @@ test('at most sixteen messages are on the way', async (t) => {
   assert.equal(sent(cluster).length, 17);
 });
 
-test('a message has a deadline, and tells what is known then', async (t) => {
+test('a message has a deadline, and its error has the last known state', async (t) => {
   const { cluster, room } = await enter(t, undefined, { sendTimeout: 5_000 });
   const tried = room.say('a');
   await settle();
@@ -169,7 +169,7 @@ test('a message has a deadline, and tells what is known then', async (t) => {
   await assert.rejects(waits, { code: 'timeout', unknown: false });
 });
 
-test('too much is refused here', async (t) => {
+test('the client itself refuses too many and too long messages', async (t) => {
   const { cluster, room } = await enter(t, undefined, { maxUnsent: 2 });
   await assert.rejects(room.say('x'.repeat(100_000)), { code: 'too-long' });
   const [one, two] = [room.say('1'), room.say('2')];
@@ -182,12 +182,12 @@ test('too much is refused here', async (t) => {
   assert.equal(cluster.line.isOpen, false);
 });
 
-test('own whispers are told once, whatever becomes of their answers', async (t) => {
-  const { cluster, told, room } = await enter(t);
+test('own whispers are delivered once, with or without responses', async (t) => {
+  const { cluster, emitted, room } = await enter(t);
   room.whisper('bob', 'a');
   await settle();
   cluster.line.answer(cluster.asked.at(-1).id, said(2000));
-  assert.deepEqual(told.chat, [{ msg: 'a', from: 'ann', target: 'bob', seq: 2000, time: 2000, epoch: 7 }]);
+  assert.deepEqual(emitted.chat, [{ msg: 'a', from: 'ann', target: 'bob', seq: 2000, time: 2000, epoch: 7 }]);
   const lost = room.whisper('bob', 'b');
   await settle();
   const missed = [{ msg: 'b', from: 'ann', target: 'bob', seq: 3000, time: 3000 }];
@@ -197,12 +197,12 @@ test('own whispers are told once, whatever becomes of their answers', async (t) 
   await pass(0);
   await pass(room.state.delay);
   assert.equal((await lost).seq, 3000);
-  assert.deepEqual(seqs(told), [2000, 3000]);
-  // One to oneself is told by the server.
+  assert.deepEqual(seqs(emitted), [2000, 3000]);
+  // A whisper to oneself is pushed by the server.
   cluster.answers[ROUTES.SEND] = () => said(4000);
   await room.whisper('ann', 'c');
-  assert.deepEqual(seqs(told), [2000, 3000]);
-  // One whose first answer said that nothing is known, while others went on.
+  assert.deepEqual(seqs(emitted), [2000, 3000]);
+  // One whose first response left the outcome unknown, while other messages were committed.
   cluster.answers[ROUTES.SEND] = () => ({ code: 503, reason: 'unknown: x' });
   const late = room.whisper('bob', 'd');
   await settle();
@@ -210,7 +210,7 @@ test('own whispers are told once, whatever becomes of their answers', async (t) 
   cluster.answers[ROUTES.SEND] = () => said(5000);
   await pass(300);
   await late;
-  assert.deepEqual(seqs(told), [2000, 3000, 6000, 5000]);
+  assert.deepEqual(seqs(emitted), [2000, 3000, 6000, 5000]);
 });
 
 test('the first try to enter is repeated as the same member', async (t) => {
@@ -229,28 +229,28 @@ test('the first try to enter is repeated as the same member', async (t) => {
 });
 
 test('waits grow, are random below what they grew to, and end when the network is there', async (t) => {
-  const { cluster, told, room } = await enter(t, undefined, { minDelay: 500, maxDelay: 4_000 });
+  const { cluster, emitted, room } = await enter(t, undefined, { minDelay: 500, maxDelay: 4_000 });
   cluster.isDown = true;
   cluster.line.break();
   await pass(0);
   for (let round = 0; round < 4; round += 1) {
     await pass(room.state.delay);
   }
-  assert.deepEqual(told.state.slice(1).map(({ state, attempt, delay }) => [state, attempt, delay]), [
+  assert.deepEqual(emitted.state.slice(1).map(({ state, attempt, delay }) => [state, attempt, delay]), [
     ['reconnecting', 1, 500],
     ['reconnecting', 2, 1_000],
     ['reconnecting', 3, 2_000],
     ['reconnecting', 4, 2_000],
     ['reconnecting', 5, 2_000],
   ]);
-  assert.equal(told.state.at(-1).error.code, 'connect');
+  assert.equal(emitted.state.at(-1).error.code, 'connect');
   cluster.isDown = false;
   room.reconnect();
   await settle();
   assert.equal(room.state.state, 'online');
 });
 
-test('what cannot get better ends it', async (t) => {
+test('final refusals end the room', async (t) => {
   for (const [code, reason, expected] of [
     [500, 'name-taken: ann is here', { code: 'name-taken', status: 500 }],
     [500, undefined, { code: 'refused', status: 500 }],
@@ -267,7 +267,7 @@ test('what cannot get better ends it', async (t) => {
   await assert.rejects(connect({ gate: 'ftp://x:y', user: 'ann', room: 'lobby' }), { code: 'bad-options' });
 });
 
-test('who cannot be reached in time is given up, with what went wrong', async (t) => {
+test('an unreachable cluster ends connect in time, with the last failure', async (t) => {
   const { connecting } = await enter(t, (cluster) => (cluster.isDown = true), { connectTimeout: 3_000 });
   for (let round = 0; round < 4; round += 1) {
     await pass(1_000);
@@ -275,7 +275,7 @@ test('who cannot be reached in time is given up, with what went wrong', async (t
   assert.equal((await outcome(connecting)).error.code, 'connect');
 });
 
-test('a gate without connectors is asked again', async (t) => {
+test('a gate without connectors is tried again', async (t) => {
   const { cluster, connecting } = await enter(t, (cluster) => {
     const { [ROUTES.QUERY_ENTRY]: answer } = cluster.answers;
     cluster.answers[ROUTES.QUERY_ENTRY] = () => {
@@ -290,15 +290,15 @@ test('a gate without connectors is asked again', async (t) => {
 });
 
 test('a kick is the end, unless we were too slow', async (t) => {
-  const { cluster, told, room } = await enter(t);
+  const { cluster, emitted, room } = await enter(t);
   cluster.line.kick('slow');
   await pass(0);
-  assert.deepEqual([room.state.state, told.kick], ['reconnecting', [{ reason: 'slow' }]]);
+  assert.deepEqual([room.state.state, emitted.kick], ['reconnecting', [{ reason: 'slow' }]]);
   await pass(room.state.delay);
   assert.equal(room.state.state, 'online');
   cluster.line.kick('resumed');
   await settle();
-  assert.deepEqual([room.state.state, told.close.length, told.close[0].error.reason], ['closed', 1, 'resumed']);
+  assert.deepEqual([room.state.state, emitted.close.length, emitted.close[0].error.reason], ['closed', 1, 'resumed']);
 });
 
 test('heartbeats are sent, and a server that falls silent is left', async (t) => {
@@ -323,7 +323,7 @@ test('a connection that answers no message is left', async (t) => {
   assert.equal((await outcome_).seq, 2000);
 });
 
-test('questions go on over another connection', async (t) => {
+test('requests continue on another connection', async (t) => {
   const { cluster, room } = await enter(t);
   const page = room.history({ limit: 2 });
   await settle();
@@ -338,8 +338,8 @@ test('questions go on over another connection', async (t) => {
   await unanswered;
 });
 
-test('a list in pages is right when people come and go meanwhile', async (t) => {
-  const { cluster, told, room } = await enter(t, (cluster) => {
+test('a list in pages is right when members join and leave meanwhile', async (t) => {
+  const { cluster, emitted, room } = await enter(t, (cluster) => {
     cluster.answers[ROUTES.ENTER] = ({ token }) => ({ code: 200, users: ['ann', 'bob'], total: 5, names: true, seq: 1, epoch: 7, token });
     cluster.answers[ROUTES.MEMBERS] = ({ after }, { id, line }) => {
       if (after === undefined) {
@@ -352,7 +352,7 @@ test('a list in pages is right when people come and go meanwhile', async (t) => 
   });
   assert.deepEqual([[...room.users].sort(), room.total], [['abe', 'ann', 'cid'], 3]);
   cluster.line.push('onMembers', { rid: 'lobby', total: 700, names: false });
-  assert.deepEqual([room.total, room.names, told.users.at(-1).total], [700, false, 700]);
+  assert.deepEqual([room.total, room.names, emitted.users.at(-1).total], [700, false, 700]);
   cluster.answers[ROUTES.MEMBERS] = () => ({ code: 200, users: ['ann', 'eve'], total: 2 });
   cluster.line.push('onMembers', { rid: 'lobby', total: 2, names: true });
   await settle();
@@ -360,14 +360,14 @@ test('a list in pages is right when people come and go meanwhile', async (t) => 
 });
 
 test('a stock server gives no seq and knows no repeats', async (t) => {
-  const { cluster, told, room } = await enter(t, (cluster) => {
+  const { cluster, emitted, room } = await enter(t, (cluster) => {
     cluster.answers[ROUTES.ENTER] = () => ({ users: ['ann', 'bob'] });
     cluster.answers[ROUTES.SEND] = () => ({});
   });
   cluster.line.push('onChat', { msg: 'hi', from: 'bob', target: '*' });
   cluster.line.push('onChat', { msg: 'hi', from: 'bob', target: '*' });
   assert.deepEqual(await room.whisper('bob', 'psst'), { seq: undefined, time: undefined });
-  assert.deepEqual(told.chat.map(({ msg }) => msg), ['hi', 'hi', 'psst']);
+  assert.deepEqual(emitted.chat.map(({ msg }) => msg), ['hi', 'hi', 'psst']);
   cluster.answers[ROUTES.SEND] = () => undefined;
   const lost = room.say('is it?');
   await settle();
@@ -381,12 +381,12 @@ test('a stock server gives no seq and knows no repeats', async (t) => {
   assert.deepEqual(sent(cluster), ['psst', 'is it?', 'new']);
 });
 
-test('a stay is taken up by another program', async (t) => {
+test('a membership is resumed by another program', async (t) => {
   const session = { token: 'f'.repeat(32), seq: 500, epoch: 7 };
   const missed = [{ msg: 'x', from: 'bob', target: '*', seq: 700, time: 1 }];
-  const { cluster, told } = await enter(t, (cluster) => {
+  const { cluster, emitted } = await enter(t, (cluster) => {
     cluster.answers[ROUTES.ENTER] = ({ token }) => ({ code: 200, users: [], seq: 1000, epoch: 7, token, missed, recovered: true });
   }, { session });
   assert.deepEqual(cluster.bodies(ROUTES.ENTER), [{ username: 'ann', rid: 'lobby', token: session.token, since: 500, epoch: 7 }]);
-  assert.deepEqual(seqs(told), [700]);
+  assert.deepEqual(seqs(emitted), [700]);
 });

@@ -142,10 +142,10 @@ test('mistakes of an application do not end its process', async () => {
     const cluster = new FakeCluster();
     cluster.answers[ROUTES.SEND] = () => ({ code: 403, reason: 'forbidden: x' });
     const room = await connect({ gate: 'gate', user: 'ann', room: 'lobby', WebSocket: cluster.WebSocket, maxUnsent: 1 });
-    const heard = [];
+    const received = [];
     room.on('chat', () => { throw new Error('thrown by a handler'); });
     room.on('chat', async () => { throw new Error('rejected by a handler'); });
-    room.on('chat', ({ seq }) => heard.push(seq));
+    room.on('chat', ({ seq }) => received.push(seq));
     await new Promise((resolve) => room.on('state', resolve));
     room.say('refused by the server');
     room.say('busy');
@@ -159,7 +159,7 @@ test('mistakes of an application do not end its process', async () => {
     room.say('closed');
     room.request('a.b.c', {});
     await settle();
-    console.log(JSON.stringify(heard));
+    console.log(JSON.stringify(received));
   `;
   const cwd = fileURLToPath(new URL('..', import.meta.url));
   const { stdout, stderr } = await promisify(execFile)(process.execPath, ['--input-type=module', '--eval', program], { cwd });

@@ -36,7 +36,7 @@ impl Overrides {
 pub fn load_settings(dir: &Path, overrides: &Overrides) -> Result<Settings, ConfigError> {
     let path = dir.join("settings.toml");
     let text = match text_file::read(&path) {
-            // The file is optional: without it the defaults hold.
+        // The file is optional: without it the defaults hold.
         Err(TextError::Missing) => String::new(),
         text => text.map_err(|cause| ConfigError::Read { path: path.clone(), cause })?,
     };
