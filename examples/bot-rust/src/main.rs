@@ -43,7 +43,7 @@ async fn main() -> anyhow::Result<()> {
     loop {
         match bot.stay().await {
             // A refusal of `enter`, such as name-taken, would be the same again.
-            Err(error @ ClientError::Refused { code: 400..=499 | 500, .. }) => bail!(error),
+            Err(error @ ClientError::Refused { code: 400..=500, .. }) => bail!(error),
             Err(error) => println!("{error}; the next try is in {pause:?}"),
             Ok(()) => {
                 println!("the connection was lost; coming back in {FIRST_PAUSE:?}");
@@ -71,7 +71,8 @@ impl Bot {
         let since = known.map_or(entered.seq, |resume| resume.since);
         self.resume = Some(Resume { token: entered.token.clone(), since, epoch: entered.epoch });
         for message in chat.missed(&mut entered, since).await? {
-            self.answer(&chat, &message.from, &message.target, &message.msg, message.seq).await?;
+            let (target, text) = (&message.target, &message.msg);
+            self.answer(&chat, (&message.from, target), text, message.seq).await?;
         }
         self.listen(&chat, &mut events).await
     }
@@ -81,7 +82,7 @@ impl Bot {
         while let Some(event) = events.next().await {
             match event {
                 Event::Chat(message) => {
-                    self.answer(chat, &message.from, &message.target, &message.msg, message.seq).await?;
+                    self.answer(chat, (&message.from, &message.target), &message.msg, message.seq).await?;
                 }
                 Event::Add(_) => self.members += 1,
                 Event::Leave(_) => self.members = self.members.saturating_sub(1),
@@ -97,8 +98,7 @@ impl Bot {
     async fn answer(
         &mut self,
         chat: &ChatClient,
-        from: &str,
-        target: &str,
+        (from, target): (&str, &str),
         text: &str,
         seq: u64,
     ) -> Result<(), ClientError> {

@@ -1,5 +1,5 @@
 //! The checks of the fuzz targets without a fuzzer: on their seeds, on random bytes, and on seeds that were changed.
-#![expect(clippy::unwrap_used, reason = "a test")]
+#![expect(clippy::unwrap_used, clippy::panic, reason = "a test")]
 
 use std::fs;
 use std::path::Path;

@@ -149,7 +149,7 @@ impl World {
                     }
                 }
                 Effect::Respond { session, id, response } => {
-                    self.deliver_to_client(connector, session, Received::Answer { id, response: response });
+                    self.deliver_to_client(connector, session, Received::Answer { id, response });
                 }
                 Effect::Push { room, to, push } => {
                     for &session in to.iter() {
