@@ -1,5 +1,4 @@
 //! The pages of the repository: their links, and the paths by which other files name them.
-#![expect(clippy::unwrap_used, reason = "a test")]
 
 use std::path::Path;
 use std::process::Command;
