@@ -1,5 +1,5 @@
 //! The bots of `examples/` in a room of a running cluster: both reply, and come back after their connector was lost.
-#![expect(clippy::unwrap_used, reason = "a test")]
+#![expect(clippy::unwrap_used, clippy::panic, reason = "a test")]
 
 use std::net::{IpAddr, Ipv4Addr};
 use std::path::Path;
