@@ -16,7 +16,11 @@ const LEVELS: [&str; 6] = ["off", "error", "warn", "info", "debug", "trace"];
 const PROGRAM: &str = "shaddock";
 
 /// Our crates.
-const OURS: [&str; 7] = [PROGRAM, "chat", "cluster", "connector", "gate", "shared", "wire"];
+const OURS: [&str; 11] =
+    [PROGRAM, "bus", "chat", "cluster", "connector", "frontend", "gate", "model", "node", "runtime", "wire"];
+
+/// A former crate, which filters of operators may still name, and the crates that it became.
+const FORMER: (&str, [&str; 5]) = ("shared", ["bus", "frontend", "model", "node", "runtime"]);
 
 /// Crates of others that log.
 const OTHERS: [&str; 10] =
@@ -65,13 +69,24 @@ fn is_level(directive: &str) -> bool {
 fn is_part(directive: &str) -> bool {
     let target = directive.split_once('=').map_or(directive, |(target, _)| target);
     let is_in = |part: &&str| target.strip_prefix(*part).is_some_and(|rest| rest.is_empty() || rest.starts_with("::"));
-    OURS.iter().chain(&OTHERS).any(is_in)
+    OURS.iter().chain(&OTHERS).chain([&FORMER.0]).any(is_in)
 }
 
-/// The directive for all of our crates where it names the program.
+/// Returns the directive for all crates that it stands for: all of ours for the program, and those
+/// that a former crate became.
 fn expanded(directive: &str) -> String {
-    match directive.strip_prefix(PROGRAM).filter(|rest| rest.is_empty() || rest.starts_with('=')) {
-        Some(level) => OURS.map(|part| format!("{part}{level}")).join(","),
+    let level_of = |name| directive.strip_prefix(name).filter(|rest: &&str| rest.is_empty() || rest.starts_with('='));
+    if let Some(level) = level_of(PROGRAM) {
+        return OURS.map(|part| format!("{part}{level}")).join(",");
+    }
+    let (former, crates) = FORMER;
+    if let Some(level) = level_of(former) {
+        return crates.map(|part| format!("{part}{level}")).join(",");
+    }
+    match directive.strip_prefix(former).and_then(|rest| rest.strip_prefix("::")) {
+        // `bus` and `frontend` were modules of it; the modules of the others are in crates now.
+        Some(path) if crates.iter().any(|part| path.starts_with(part)) => path.to_owned(),
+        Some(path) => format!("model::{path},node::{path},runtime::{path}"),
         None => directive.to_owned(),
     }
 }
@@ -113,6 +128,13 @@ mod tests {
         for part in OURS {
             assert!(all.contains(&format!("{part}=debug")), "{part} in {all}");
         }
+    }
+
+    #[test]
+    fn names_of_former_crates_are_read() {
+        assert_eq!(read("shared=debug"), read("bus=debug,frontend=debug,model=debug,node=debug,runtime=debug"));
+        assert_eq!(read("info,shared::bus::nats=trace"), read("info,bus::nats=trace"));
+        assert!(read("shared::lifecycle=debug").unwrap().contains("runtime::lifecycle=debug"));
     }
 
     #[test]
