@@ -117,7 +117,7 @@ async fn sigquit_hands_over_as_sigterm_does() {
         assert_eq!(process.wait().await, Some(0));
     }
     assert!(deployment.process("chat-server-1").output().contains("hands its rooms over"));
-    assert!(deployment.process("connector-server-1").output().contains("sends its clients elsewhere"));
+    assert!(deployment.process("connector-server-1").output().contains("drains its clients to other connectors"));
 }
 
 /// Orchestrators signal all processes at once. A process does not wait for one that has ended.
