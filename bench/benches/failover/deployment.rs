@@ -5,10 +5,10 @@ use std::collections::BTreeMap;
 use std::path::Path;
 use std::time::Duration;
 
-use testkit::NatsServer;
+use testkit::{GATE_ID, NatsServer, chat_id, connector_id};
 
-use crate::configuration::{Configuration, GATE, chat_id, connector_id};
-use crate::process::{Process, processor_time};
+use crate::configuration::Configuration;
+use crate::process::{self, Process, processor_time};
 use crate::promise_report::PromiseReport;
 use crate::tracer::Tracer;
 
@@ -62,10 +62,11 @@ impl Deployment {
         let configuration = Configuration::new(layout.chats, layout.connectors, &layout.settings);
         let mut deployment = Self { processes: BTreeMap::new(), tracer, nats, configuration };
         let servers = (1..=layout.chats).map(chat_id).chain((0..layout.connectors).map(connector_id));
-        let servers = servers.chain(layout.gate.then(|| GATE.to_owned()));
+        let servers = servers.chain(layout.gate.then(|| GATE_ID.to_owned()));
+        let path = deployment.configuration.path().to_owned();
         for server in servers {
-            deployment.spawn(&server, &deployment.configuration.path.clone());
-            if !deployment.process_mut(&server).wait_for_output("ready").await {
+            deployment.spawn(&server, &path);
+            if !deployment.process(&server).wait_for_output("ready").await {
                 let said = deployment.process(&server).output();
                 assert!(said.contains("the port is taken"), "{said}");
                 return None;
@@ -76,30 +77,26 @@ impl Deployment {
 
     /// Starts a server, for the first time or again; returns when it is ready.
     pub(crate) async fn run(&mut self, server: &str) {
-        self.run_with(server, &self.configuration.path.clone()).await;
+        let path = self.configuration.path().to_owned();
+        self.run_with(server, &path).await;
     }
 
     /// The same with another configuration.
     pub(crate) async fn run_with(&mut self, server: &str, configuration: &Path) {
         self.spawn(server, configuration);
-        let ready = self.process_mut(server).wait_for_output("ready").await;
+        let ready = self.process(server).wait_for_output("ready").await;
         assert!(ready, "{}", self.process(server).output());
     }
 
     fn spawn(&mut self, server: &str, configuration: &Path) {
         let options = ["--only", server, "--nats", self.nats.url()];
-        let process = Process::start(server, configuration, &self.configuration.path, &options);
+        let process = process::start(server, configuration, self.configuration.path(), &options);
         self.processes.insert(server.to_owned(), process);
     }
 
     /// The process of a server.
     pub(crate) fn process(&self, server: &str) -> &Process {
         &self.processes[server]
-    }
-
-    /// The process of a server.
-    pub(crate) fn process_mut(&mut self, server: &str) -> &mut Process {
-        self.processes.get_mut(server).unwrap()
     }
 
     /// Returns the processor time of all connectors, all chat servers, and the nats-server.
@@ -120,7 +117,7 @@ impl Deployment {
         }
         if promises.is_broken() {
             self.configuration.keep();
-            promises.note(&format!("what the processes wrote is in {}", self.configuration.path.display()));
+            promises.note(&format!("what the processes wrote is in {}", self.configuration.path().display()));
         }
     }
 }

@@ -6,8 +6,8 @@ use model::placement;
 use model::record::Record;
 use model::subjects;
 use runtime::config::Server;
+use testkit::chat_id;
 
-use crate::configuration::chat_id;
 use crate::deployment::Deployment;
 
 /// The stream that holds the rooms' logs.

@@ -109,7 +109,7 @@ pub(crate) fn run_writer(sockets: u32, at_once: u32) {
 /// process is both the requester and the responder.
 pub(crate) async fn nats(in_flight: [u32; 2]) -> Vec<Baseline> {
     let configuration = Configuration::new(0, 0, "");
-    let server = start_nats(&configuration.path).await;
+    let server = start_nats(configuration.path()).await;
     let client = async_nats::connect(server.url()).await.unwrap();
     let mut answers = JoinSet::new();
     answers.spawn(answer(async_nats::connect(server.url()).await.unwrap()));

@@ -3,12 +3,12 @@
 use std::fs;
 use std::path::Path;
 
-use testkit::NatsServer;
+use testkit::{GATE_ID, NatsServer, chat_id, connector_id};
 
-use crate::configuration::{Configuration, GATE, chat_id, connector_id};
+use crate::configuration::Configuration;
 use crate::dimensions::{Component, System};
 use crate::peer::Peer;
-use crate::process::Process;
+use crate::process::{self, Process};
 
 /// Starts, when others take a port in between.
 const ATTEMPTS: usize = 5;
@@ -59,7 +59,7 @@ impl Deployment {
             System::NatsMemory => deployment.run_over_nats("memory").await,
             System::NatsJetStream => deployment.run_over_nats("jetstream").await,
             System::SocketIo => {
-                deployment.peer = Some(Peer::start(&deployment.configuration.path).await);
+                deployment.peer = Some(Peer::start(deployment.configuration.path()).await);
                 true
             }
         };
@@ -69,11 +69,11 @@ impl Deployment {
     /// Gate, connector, chat server and nats-server, a process each. The log in memory has a broker
     /// with JetStream, too: what differs is who uses it.
     async fn run_over_nats(&mut self, log: &str) -> bool {
-        let nats = start_nats(&self.configuration.path).await;
+        let nats = start_nats(self.configuration.path()).await;
         let url = nats.url().to_owned();
         self.nats = Some(nats);
         for (component, id) in
-            [(Component::Chat, &*chat_id(1)), (Component::Connector, &connector_id(0)), (Component::Gate, GATE)]
+            [(Component::Chat, &*chat_id(1)), (Component::Connector, &connector_id(0)), (Component::Gate, GATE_ID)]
         {
             if !self.run(component, id, &["--only", id, "--nats", &url, "--log", log]).await {
                 return false;
@@ -83,8 +83,8 @@ impl Deployment {
     }
 
     async fn run(&mut self, component: Component, name: &str, options: &[&str]) -> bool {
-        let path = &self.configuration.path;
-        let mut process = Process::start(name, path, path, options);
+        let path = self.configuration.path();
+        let process = process::start(name, path, path, options);
         let ready = process.wait_for_output("ready").await;
         assert!(ready || process.output().contains("the port is taken"), "{}", process.output());
         self.processes.push((component, process));
@@ -107,7 +107,7 @@ impl Deployment {
     /// Keeps the processes' output; returns its directory.
     pub(crate) fn keep(&mut self) -> &Path {
         self.configuration.keep();
-        &self.configuration.path
+        self.configuration.path()
     }
 }
 

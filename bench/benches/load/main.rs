@@ -18,7 +18,6 @@ mod machine;
 mod peer;
 mod plot;
 #[path = "../common/process.rs"]
-#[expect(dead_code, reason = "nothing is killed here, nor ended in order")]
 mod process;
 mod ratios;
 mod results;

@@ -100,7 +100,7 @@ impl Peer {
     pub(crate) async fn start(logs: &Path) -> Self {
         let mut command = Command::new("node");
         command.arg(bench().join("peer/server.mjs")).arg(packages()).env("NODE_ENV", "production");
-        let mut process = Process::spawn("socket.io", command, logs);
+        let process = Process::start("socket.io", command, logs);
         let listens = process.wait_for_output(LISTENS).await;
         let said = process.output();
         let port = said.lines().find_map(|line| line.strip_prefix(LISTENS)?.parse().ok());

@@ -5,11 +5,11 @@ use std::time::Duration;
 
 use model::ids::ServerId;
 use node::signing::KeyFiles;
-use testkit::NatsServer;
+use testkit::{NatsServer, chat_id, connector_id};
 
 use crate::Setup;
-use crate::configuration::{Configuration, chat_id, connector_id};
-use crate::process::{Process, processor_time};
+use crate::configuration::Configuration;
+use crate::process::{self, Process, processor_time};
 use crate::senders::MAX_IN_FLIGHT;
 
 /// Starts, when others take the port in between.
@@ -39,7 +39,7 @@ impl Deployment {
         // With JetStream for both: what differs is who uses it.
         let nats = NatsServer::start_with_jetstream().await;
         let configuration = Configuration::new(1, 1, &settings());
-        let path = &configuration.path;
+        let path = configuration.path();
         let keys = path.join("keys");
         let ids = [chat_id(1), connector_id(0)].map(|id| ServerId::new(&id).unwrap());
         KeyFiles::within(&keys).write_missing(&ids).unwrap();
@@ -48,11 +48,11 @@ impl Deployment {
         let signing = ["--set", key_dir.as_str(), "--set", signatures];
         let start = |id: &str| {
             let args = [&["--only", id, "--nats", nats.url(), "--log", setup.log][..], &signing].concat();
-            Process::start(id, path, path, &args)
+            process::start(id, path, path, &args)
         };
-        let mut chat = start(&chat_id(1));
+        let chat = start(&chat_id(1));
         assert!(chat.wait_for_output("ready").await, "{}", chat.output());
-        let mut connector = start(&connector_id(0));
+        let connector = start(&connector_id(0));
         if !connector.wait_for_output("ready").await {
             assert!(connector.output().contains("the port is taken"), "{}", connector.output());
             return None;

@@ -9,7 +9,6 @@
 mod configuration;
 mod deployment;
 #[path = "../common/process.rs"]
-#[expect(dead_code, reason = "nothing is killed here, nor ended in order")]
 mod process;
 mod run_metrics;
 mod senders;

@@ -7,7 +7,8 @@ use model::placement::Strategy;
 use tokio::time::{Instant, sleep};
 
 use super::{EVERY, ROOMS, ScenarioSettings, due_within};
-use crate::configuration::chat_id;
+use testkit::chat_id;
+
 use crate::deployment::{Deployment, Layout};
 use crate::durations::{COLUMNS, Durations};
 use crate::promise_report::PromiseReport;
@@ -68,7 +69,7 @@ pub(super) async fn run(options: &ScenarioSettings, promises: &mut PromiseReport
 
 async fn kill(deployment: &mut Deployment, chat: usize, rooms: &[String]) -> Kill {
     let killed = Instant::now();
-    deployment.process_mut(&chat_id(chat)).kill();
+    deployment.process(&chat_id(chat)).kill();
     sleep(DEAD).await;
     let while_dead = room_owners::observed(deployment, rooms).await;
     deployment.run(&chat_id(chat)).await;

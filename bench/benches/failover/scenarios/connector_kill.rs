@@ -11,7 +11,8 @@ use futures_util::stream::{self, StreamExt};
 use tokio::time::{Instant, timeout_at};
 
 use super::ScenarioSettings;
-use crate::configuration::connector_id;
+use testkit::connector_id;
+
 use crate::deployment::{Deployment, Layout};
 use crate::durations::{COLUMNS, Durations};
 use crate::promise_report::PromiseReport;
@@ -106,7 +107,7 @@ impl RoundSeries {
     /// All members enter, their connector is killed, they leave; the connector starts again.
     async fn round(&self, deployment: &mut Deployment, watchers: &mut Watchers) -> RoundFindings {
         let members = self.enter_all(&deployment.configuration.connector_address(CONNECTORS[0])).await;
-        deployment.process_mut(&connector_id(CONNECTORS[0])).kill();
+        deployment.process(&connector_id(CONNECTORS[0])).kill();
         let killed = Instant::now();
         drop(members);
         let by = killed + Duration::from_secs(self.lease.unwrap_or(LEASE)) + NOTICE_WITHIN;

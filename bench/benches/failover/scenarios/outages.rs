@@ -7,7 +7,8 @@ use std::time::Duration;
 use tokio::time::{Instant, sleep};
 
 use super::{EVERY, ROOMS, ScenarioSettings, due_within};
-use crate::configuration::chat_id;
+use testkit::chat_id;
+
 use crate::deployment::{Deployment, Layout};
 use crate::durations::{COLUMNS, Durations};
 use crate::promise_report::PromiseReport;

@@ -8,7 +8,8 @@ use std::time::Duration;
 use tokio::time::{Instant, sleep, sleep_until};
 
 use super::{EVERY, ROOMS, ScenarioSettings, due_within};
-use crate::configuration::chat_id;
+use testkit::chat_id;
+
 use crate::deployment::{Deployment, Layout};
 use crate::durations::{COLUMNS, Durations};
 use crate::promise_report::PromiseReport;
@@ -105,7 +106,7 @@ impl Step {
             }
             Change::Ends(chat) => {
                 deployment.configuration.set_chats(self.chats);
-                let process = deployment.process_mut(&chat_id(chat));
+                let process = deployment.process(&chat_id(chat));
                 assert!(process.wait_for_output("it owns nothing, and can be stopped").await, "{}", process.output());
                 process.stop().await;
             }

@@ -3,11 +3,10 @@
 use std::time::Duration;
 
 use serde_json::Value;
-use testkit::eventually;
+use testkit::{GATE_ID, chat_id, connector_id, eventually};
 use tokio::time::{Instant, sleep};
 
 use crate::admin_http;
-use crate::configuration::{GATE, chat_id, connector_id};
 use crate::deployment::Deployment;
 
 /// The longest until a server that was started is ready, and the gate knows it.
@@ -45,7 +44,7 @@ impl RestartTarget {
             Self::None => "none".to_owned(),
             Self::Chat(number) => chat_id(number),
             Self::Connector(index) => connector_id(index),
-            Self::Gate => GATE.to_owned(),
+            Self::Gate => GATE_ID.to_owned(),
         }
     }
 }
@@ -60,7 +59,7 @@ impl Restart {
         let id = kind.id();
         let before = run(deployment, &id).await;
         let from = Instant::now();
-        deployment.process_mut(&id).stop().await;
+        deployment.process(&id).stop().await;
         let ended = Instant::now();
         deployment.run(&id).await;
         let address = deployment.configuration.admin_address(&id);
@@ -83,7 +82,7 @@ impl Restart {
 
 /// The run of a server that is up, as the gate knows it.
 async fn run(deployment: &Deployment, server: &str) -> Option<Value> {
-    let line = admin_http::status(deployment.configuration.admin_address(GATE), server).await?;
+    let line = admin_http::status(deployment.configuration.admin_address(GATE_ID), server).await?;
     let incarnation = line.get("incarnation").filter(|_| line["state"] == "up");
     incarnation.cloned()
 }
