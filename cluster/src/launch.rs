@@ -233,7 +233,8 @@ impl Cluster {
         let id = server.id.clone();
         let running = RunningServer { kind, lifecycle: node.lifecycle.clone(), admin: node.lifecycle.sibling() };
         if let Some(listener) = admin {
-            info!(server = %id, address = ?listener.local_addr().ok(), "health and metrics");
+            let address = listener.local_addr().ok().map(tracing::field::display);
+            info!(server = %id, address, "health and metrics");
             let router = admin::health_router(id.clone(), node.clone()).merge(admin::metrics(node.clone()));
             let lifecycle = running.admin.clone();
             running.admin.spawn_main(async move { admin::serve(&listener, router, lifecycle).await });
