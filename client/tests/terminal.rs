@@ -1,14 +1,12 @@
 //! The terminal chat end to end: two users through a cluster.
 #![expect(clippy::unwrap_used, clippy::panic, reason = "a test")]
 
-use std::net::{IpAddr, Ipv4Addr};
 use std::process::Stdio;
 use std::time::Duration;
 
 use cluster::{Cluster, LogKind, Plan};
-use model::ids::ServerId;
-use model::placement::{CHAT, CONNECTOR, GATE};
-use runtime::config::{Config, Server, Servers, Settings};
+use runtime::config::Settings;
+use testkit::small_cluster;
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader, Lines};
 use tokio::process::{Child, ChildStdin, ChildStdout, Command};
 use tokio::time::timeout;
@@ -68,14 +66,7 @@ async fn cluster() -> (Cluster, String) {
 }
 
 async fn cluster_with(settings: Settings) -> (Cluster, String) {
-    let server = |kind: &str| {
-        let client_port = (kind != CHAT).then_some(0);
-        let id = ServerId::new(&format!("{kind}-server-1")).unwrap();
-        (kind.to_owned(), vec![Server { client_port, ..Server::new(id, "127.0.0.1") }])
-    };
-    let servers = Servers::new([server(GATE), server(CONNECTOR), server(CHAT)]);
-    let settings = Settings { bind: IpAddr::V4(Ipv4Addr::LOCALHOST), ..settings };
-    let config = Config { environment: "test".to_owned(), servers, settings };
+    let config = small_cluster(0, 0, settings);
     let cluster = Cluster::start(Plan { config, nats: None, log: LogKind::Memory, only: None }).await.unwrap();
     let gate = format!("127.0.0.1:{}", cluster.servers().gate()[0].client_port.unwrap());
     (cluster, gate)

@@ -1,7 +1,6 @@
 //! The load generator against a cluster, as a library and as a program.
 #![expect(clippy::unwrap_used, reason = "a test")]
 
-use std::net::{IpAddr, Ipv4Addr};
 use std::process::{Output, Stdio};
 use std::time::Duration;
 
@@ -11,10 +10,9 @@ use load::{
     Framing, Identity, LoadError, OutBuffer, Phase, Plan, Protocol, Report, ReportTable, RunStatus, ServerEvent,
     SessionError, Shaddock, StepLoad, StepReport, Workload, run, run_stepwise,
 };
-use model::ids::ServerId;
-use model::placement::{CHAT, CONNECTOR, GATE};
-use runtime::config::{Config, Server, Servers, Settings};
+use runtime::config::Settings;
 use serde_json::Value;
+use testkit::small_cluster;
 use tokio::process::{Child, Command};
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
@@ -27,14 +25,7 @@ async fn cluster() -> (Cluster, String) {
 }
 
 async fn cluster_with(settings: Settings) -> (Cluster, String) {
-    let server = |kind: &str| {
-        let client_port = (kind != CHAT).then_some(0);
-        let id = ServerId::new(&format!("{kind}-server-1")).unwrap();
-        (kind.to_owned(), vec![Server { client_port, ..Server::new(id, "127.0.0.1") }])
-    };
-    let servers = Servers::new([server(GATE), server(CONNECTOR), server(CHAT)]);
-    let settings = Settings { bind: IpAddr::V4(Ipv4Addr::LOCALHOST), ..settings };
-    let config = Config { environment: "test".to_owned(), servers, settings };
+    let config = small_cluster(0, 0, settings);
     let plan = cluster::Plan { config, nats: None, log: LogKind::Memory, only: None };
     let cluster = Cluster::start(plan).await.unwrap();
     let gate = format!("127.0.0.1:{}", cluster.servers().gate()[0].client_port.unwrap());

@@ -20,7 +20,7 @@ use node::signing::{KeyFiles, PublicKey, Seed, Signed};
 use runtime::clock;
 use runtime::config::{Server, Servers};
 use runtime::metrics::Metrics;
-use testkit::{NatsServer, Scratch, eventually};
+use testkit::{NatsServer, SERVERS, Scratch, eventually};
 use tokio::process::Command;
 use tokio::sync::mpsc;
 
@@ -129,16 +129,6 @@ async fn sign_in(url: &str, user: &str, password: &str) -> (Client, mpsc::Receiv
     });
     (options.connect(url).await.unwrap(), refusals)
 }
-
-const SERVERS: [&str; 7] = [
-    "chat-server-1",
-    "chat-server-2",
-    "chat-server-3",
-    "connector-server-1",
-    "connector-server-2",
-    "connector-server-3",
-    "gate-server-1",
-];
 
 async fn wait_for_state(split: &SplitCluster, id: &str, state: &str) {
     let what = format!("{id} to be {state}");

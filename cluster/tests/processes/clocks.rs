@@ -7,10 +7,10 @@ use client::{ChatClient, ClientError, Event, Events, Options};
 use model::ids::ServerId;
 use model::placement;
 use runtime::config::Server;
-use testkit::{Deployment, Process};
+use testkit::{Deployment, Process, SERVERS};
 use tokio::time::Instant;
 
-use crate::layout::{Layout, SERVERS};
+use crate::layout::Layout;
 
 const SECOND: i64 = 1_000;
 const HOUR: i64 = 3_600 * SECOND;

@@ -5,23 +5,12 @@ use std::net::SocketAddr;
 use std::path::Path;
 
 use serde_json::Value;
-use testkit::{Deployment, Installation, Launch, Topology, WallClock};
+use testkit::{Deployment, Installation, Launch, SERVERS, Topology, WallClock};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
 /// The program of this workspace.
 pub(crate) const SHADDOCK: &str = env!("CARGO_BIN_EXE_shaddock");
-
-/// The servers of a deployment in the order in which they are started.
-pub(crate) const SERVERS: [&str; 7] = [
-    "chat-server-1",
-    "chat-server-2",
-    "chat-server-3",
-    "connector-server-1",
-    "connector-server-2",
-    "connector-server-3",
-    "gate-server-1",
-];
 
 /// The spread of the seven servers over processes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

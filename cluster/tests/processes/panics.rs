@@ -7,9 +7,9 @@ use model::ids::ServerId;
 use model::placement;
 use runtime::config::Server;
 use serde_json::json;
-use testkit::{Deployment, Process, eventually};
+use testkit::{Deployment, Process, SERVERS, eventually};
 
-use crate::layout::{Layout, SERVERS, get};
+use crate::layout::{Layout, get};
 use crate::servers_file::edit;
 
 /// The program has fault points.

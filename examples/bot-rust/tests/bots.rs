@@ -1,16 +1,14 @@
 //! The bots of `examples/` in a room of a running cluster: both reply, and come back after their connector was lost.
 #![expect(clippy::unwrap_used, clippy::panic, reason = "a test")]
 
-use std::net::{IpAddr, Ipv4Addr};
 use std::path::Path;
 use std::process::Stdio;
 use std::time::Duration;
 
 use client::{ChatClient, Event, Events, Message, Options};
 use cluster::{Cluster, LogKind, Plan};
-use model::ids::ServerId;
-use runtime::config::{Config, Server, Servers, Settings};
-use testkit::eventually;
+use runtime::config::{Server, Settings};
+use testkit::{eventually, small_cluster};
 use tokio::io::{AsyncBufReadExt, BufReader, Lines};
 use tokio::process::{Child, ChildStdout, Command};
 use tokio::time::timeout;
@@ -56,15 +54,9 @@ fn bot_in_js(gate: &str, room: &str) -> Bot {
 
 /// A gate, a connector and a chat server on these ports; 0 takes a free one.
 async fn start(gate: u16, connector: u16) -> Cluster {
-    let server = |kind: &str, client_port| {
-        let id = ServerId::new(&format!("{kind}-server-1")).unwrap();
-        (kind.to_owned(), vec![Server { client_port, ..Server::new(id, "127.0.0.1") }])
-    };
-    let servers =
-        Servers::new([server("gate", Some(gate)), server("connector", Some(connector)), server("chat", None)]);
-    let mut settings = Settings { bind: IpAddr::V4(Ipv4Addr::LOCALHOST), ..Settings::default() };
+    let mut settings = Settings::default();
     settings.lifecycle.drain_secs = 0;
-    let config = Config { environment: "test".to_owned(), servers, settings };
+    let config = small_cluster(gate, connector, settings);
     Cluster::start(Plan { config, nats: None, log: LogKind::Memory, only: None }).await.unwrap()
 }
 

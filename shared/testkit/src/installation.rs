@@ -13,6 +13,18 @@ use serde_json::{Value, json};
 
 use super::{Layout, Process, free_addresses, workspace};
 
+/// The servers of three chat servers, three connectors and a gate, in the order in which they are
+/// started: the gate is last, as it asks the connectors at once.
+pub const SERVERS: [&str; 7] = [
+    "chat-server-1",
+    "chat-server-2",
+    "chat-server-3",
+    "connector-server-1",
+    "connector-server-2",
+    "connector-server-3",
+    GATE_ID,
+];
+
 /// The gate's id.
 pub const GATE_ID: &str = "gate-server-1";
 
