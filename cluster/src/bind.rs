@@ -62,7 +62,9 @@ impl BoundServer {
         } else {
             let port =
                 server.client_port.with_context(|| format!("{} has no clientPort in servers.json", server.id))?;
-            let listener = bind(&server.id, settings.bind, port, CLIENTS).await?;
+            let address = SocketAddr::new(settings.bind, port);
+            let listener = frontend::listen(address, &settings.frontend)
+                .map_err(|error| cannot_listen(&server.id, address, CLIENTS, &error))?;
             server.client_port = Some(listener.local_addr()?.port());
             if kind == GATE { Role::Gate(listener) } else { Role::Connector(listener) }
         };

@@ -1,12 +1,11 @@
 //! Handlers of the connector's sessions, one each: they pass the client's requests to the task that
 //! owns the [`ConnectorState`](crate::connector_state::ConnectorState).
 
-use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use bytes::Bytes;
-use frontend::{App, Ending, Session, WriteQueue, routes};
+use frontend::{App, Ending, Peer, Session, WriteQueue, routes};
 use tokio::sync::mpsc;
 
 use crate::connector_state::ClientRequest;
@@ -51,7 +50,7 @@ pub(crate) struct ClientHandler {
 impl App for SessionHandlers {
     type Session = ClientHandler;
 
-    fn open(&self, _peer: SocketAddr, write_queue: WriteQueue) -> ClientHandler {
+    fn open(&self, _peer: Peer, write_queue: WriteQueue) -> ClientHandler {
         let number = self.sessions.fetch_add(1, Ordering::Relaxed);
         let entered = Arc::new(AtomicBool::new(false));
         let pending =

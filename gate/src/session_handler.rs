@@ -1,10 +1,9 @@
 //! The gate's handler over the Pomelo websocket.
 
-use std::net::SocketAddr;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use frontend::{self, App, Ending, ErrorBody, Session, WriteQueue, routes};
+use frontend::{self, App, Ending, ErrorBody, Peer, Session, WriteQueue, routes};
 use model::ids::ServerId;
 use runtime::metrics::{Metrics, RouteLabel};
 use runtime::server_list::ServerList;
@@ -44,7 +43,7 @@ pub(crate) struct GateSession {
 impl App for GateState {
     type Session = GateSession;
 
-    fn open(&self, _peer: SocketAddr, write_queue: WriteQueue) -> GateSession {
+    fn open(&self, _peer: Peer, write_queue: WriteQueue) -> GateSession {
         GateSession { gate: self.clone(), write_queue }
     }
 }

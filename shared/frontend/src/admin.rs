@@ -7,11 +7,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::body::Body;
-use axum::extract::{ConnectInfo, State};
+use axum::extract::State;
 use axum::http::{HeaderMap, Request, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
-use axum::{Json, Router};
+use axum::{Extension, Json, Router};
 use hyper::body::Incoming;
 use model::ids::ServerId;
 use node::Node;
@@ -26,6 +26,7 @@ use tracing::debug;
 
 use crate::accept;
 use crate::http::{self, End, Progress, Timeouts};
+use crate::peer::Peer;
 
 /// Connections at once; above, new ones wait to be accepted.
 const CONNECTIONS: usize = 32;
@@ -94,12 +95,9 @@ fn readiness_response(report: Report) -> Response {
     no_store((status, Json(report)))
 }
 
-async fn metrics_to_peer(
-    State(node): State<Node>,
-    ConnectInfo(peer): ConnectInfo<SocketAddr>,
-    headers: HeaderMap,
-) -> Response {
-    let is_local = peer.ip().to_canonical().is_loopback() && !FORWARDED.iter().any(|name| headers.contains_key(*name));
+async fn metrics_to_peer(State(node): State<Node>, Extension(peer): Extension<Peer>, headers: HeaderMap) -> Response {
+    let is_local =
+        peer.address.ip().to_canonical().is_loopback() && !FORWARDED.iter().any(|name| headers.contains_key(*name));
     if is_local { written(&node, &headers) } else { StatusCode::NOT_FOUND.into_response() }
 }
 
@@ -150,7 +148,7 @@ pub async fn serve(listener: &TcpListener, router: Router, lifecycle: Lifecycle)
 
 async fn answer(request: Request<Incoming>, peer: SocketAddr, router: Router) -> Response {
     let (mut parts, body) = request.into_parts();
-    parts.extensions.insert(ConnectInfo(peer));
+    parts.extensions.insert(Peer { address: peer, is_proxy: false });
     let answered = router.oneshot(Request::from_parts(parts, Body::new(body))).await;
     answered.unwrap_or_else(|never: Infallible| match never {})
 }

@@ -1,97 +1,262 @@
-//! The limits of client connections, in all and for each address.
+//! The limits of client connections: in all, for each address, and before their handshake is
+//! complete.
 
 use std::collections::HashMap;
-use std::net::IpAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use axum::http::StatusCode;
-
+use model::network::AddressGroup;
 use model::settings::FrontendSettings;
 use runtime::metrics::Metrics;
 
+use super::peer::Peer;
+
+/// The last tenth of all connections is for addresses that have few.
+// Otherwise a handful of addresses could keep all others out for as long as they like.
+const SHARED_TENTHS: usize = 9;
+
+/// Most connections of an address that has few.
+const FEW: usize = 10;
+
 /// Counts connections of one server. Clones count the same.
 #[derive(Debug, Clone)]
-pub(super) struct ConnectionLimit {
-    counts: Arc<Mutex<Counts>>,
-    most: usize,
-    most_per_address: usize,
+pub(super) struct ConnectionLimit(Arc<Inner>);
+
+#[derive(Debug)]
+struct Inner {
+    counts: Mutex<Counts>,
+    limits: Limits,
     metrics: Arc<Metrics>,
+}
+
+#[derive(Debug)]
+struct Limits {
+    all: usize,
+    per_address: usize,
+    per_public_address: usize,
+    handshakes: usize,
 }
 
 #[derive(Debug, Default)]
 struct Counts {
     all: usize,
-    by_address: HashMap<IpAddr, usize>,
+    handshakes: usize,
+    by_address: HashMap<AddressGroup, usize>,
+}
+
+/// The limit that refuses a connection.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Refusal {
+    /// `frontend.max_connections`, or the part of it that addresses with many connections may have.
+    All,
+    /// `frontend.max_connections_per_address`, or that of public addresses.
+    Address,
+    /// `frontend.max_handshakes`.
+    Handshakes,
+}
+
+impl Refusal {
+    /// The status of the response.
+    pub(super) fn status(self) -> StatusCode {
+        match self {
+            Self::All | Self::Handshakes => StatusCode::SERVICE_UNAVAILABLE,
+            Self::Address => StatusCode::TOO_MANY_REQUESTS,
+        }
+    }
+
+    /// The reason for operators, with the setting.
+    pub(super) fn reason(self) -> &'static str {
+        match self {
+            Self::All => {
+                "there are frontend.max_connections connections, or nine tenths of them and its address has many"
+            }
+            Self::Address => {
+                "its address has frontend.max_connections_per_address connections, or those of a public address"
+            }
+            Self::Handshakes => "frontend.max_handshakes connections have not completed their handshake",
+        }
+    }
 }
 
 /// One connection, counted until it is dropped.
 #[derive(Debug)]
 pub(super) struct ConnectionPermit {
-    connection_limit: ConnectionLimit,
-    address: IpAddr,
+    limit: ConnectionLimit,
+    address: Option<AddressGroup>,
+    is_handshaking: bool,
 }
 
 impl ConnectionLimit {
     pub(super) fn new(settings: &FrontendSettings, metrics: Arc<Metrics>) -> Self {
-        let (most, most_per_address) = (settings.max_connections, settings.max_connections_per_address);
-        Self { counts: Arc::default(), most, most_per_address, metrics }
+        let limits = Limits {
+            all: settings.max_connections,
+            per_address: settings.max_connections_per_address,
+            per_public_address: settings.max_connections_per_public_address.min(settings.max_connections_per_address),
+            handshakes: settings.max_handshakes,
+        };
+        Self(Arc::new(Inner { counts: Mutex::default(), limits, metrics }))
     }
 
-    /// Counts a connection, or returns the status with which it is refused.
-    pub(super) fn admit(&self, address: IpAddr) -> Result<ConnectionPermit, StatusCode> {
+    /// Counts a connection whose handshake is not complete; that of a proxy counts for no address
+    /// until [`ConnectionPermit::resolve`].
+    pub(super) fn admit(&self, peer: Peer) -> Result<ConnectionPermit, Refusal> {
         let mut counts = self.counts();
-        if counts.all >= self.most {
-            return Err(StatusCode::SERVICE_UNAVAILABLE);
+        if counts.all >= self.0.limits.all {
+            return Err(Refusal::All);
         }
-        let count = counts.by_address.entry(address).or_default();
-        if *count >= self.most_per_address {
-            return Err(StatusCode::TOO_MANY_REQUESTS);
+        if counts.handshakes >= self.0.limits.handshakes {
+            return Err(Refusal::Handshakes);
         }
-        *count += 1;
+        let address = counts.add_address(peer, &self.0.limits)?;
         counts.all += 1;
+        counts.handshakes += 1;
         drop(counts);
-        self.metrics.connections.add();
-        Ok(ConnectionPermit { connection_limit: self.clone(), address })
+        self.0.metrics.connections.add();
+        Ok(ConnectionPermit { limit: self.clone(), address, is_handshaking: true })
     }
 
     fn counts(&self) -> MutexGuard<'_, Counts> {
         // Nothing panics while holding the lock.
-        self.counts.lock().unwrap_or_else(PoisonError::into_inner)
+        self.0.counts.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Counts {
+    fn add_address(&mut self, peer: Peer, limits: &Limits) -> Result<Option<AddressGroup>, Refusal> {
+        if peer.is_proxy {
+            return Ok(None);
+        }
+        let address = AddressGroup::of(peer.address.ip());
+        let count = self.by_address.get(&address).copied().unwrap_or_default();
+        let most = if address.is_public() { limits.per_public_address } else { limits.per_address };
+        if count >= most {
+            return Err(Refusal::Address);
+        }
+        // Only public addresses are known to be one client's.
+        let has_many = address.is_public() && count >= FEW;
+        if has_many && self.all >= limits.all / 10 * SHARED_TENTHS {
+            return Err(Refusal::All);
+        }
+        self.by_address.insert(address, count + 1);
+        Ok(Some(address))
+    }
+}
+
+impl ConnectionPermit {
+    /// Counts the connection for the client that a proxy named in a request.
+    pub(super) fn resolve(&mut self, client: Peer) -> Result<(), Refusal> {
+        if self.address.is_none() {
+            self.address = self.limit.counts().add_address(client, &self.limit.0.limits)?;
+        }
+        Ok(())
+    }
+
+    /// Notes that the handshake is complete.
+    pub(super) fn end_handshake(&mut self) {
+        if std::mem::take(&mut self.is_handshaking) {
+            self.limit.counts().handshakes -= 1;
+        }
     }
 }
 
 impl Drop for ConnectionPermit {
     fn drop(&mut self) {
-        let mut counts = self.connection_limit.counts();
+        self.end_handshake();
+        let mut counts = self.limit.counts();
         counts.all -= 1;
-        if let Some(count) = counts.by_address.get_mut(&self.address) {
+        if let Some(address) = self.address
+            && let Some(count) = counts.by_address.get_mut(&address)
+        {
             *count -= 1;
             // Without this the map would grow with every address that ever connected.
             if *count == 0 {
-                counts.by_address.remove(&self.address);
+                counts.by_address.remove(&address);
             }
         }
-        self.connection_limit.metrics.connections.sub();
+        drop(counts);
+        self.limit.0.metrics.connections.sub();
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::net::SocketAddr;
+
     use super::*;
+
+    fn limit(change: impl FnOnce(&mut FrontendSettings)) -> ConnectionLimit {
+        let mut settings = FrontendSettings::default();
+        change(&mut settings);
+        ConnectionLimit::new(&settings, Metrics::new())
+    }
+
+    fn client(address: &str) -> Peer {
+        Peer { address: SocketAddr::new(address.parse().unwrap(), 1), is_proxy: false }
+    }
+
+    fn proxy() -> Peer {
+        Peer { is_proxy: true, ..client("10.0.0.1") }
+    }
+
+    /// Connects as often as possible, up to a thousand times.
+    fn connect(limit: &ConnectionLimit, address: &str) -> Vec<ConnectionPermit> {
+        std::iter::from_fn(|| limit.admit(client(address)).ok()).take(1_000).collect()
+    }
 
     #[test]
     fn a_disconnect_frees_a_place() {
-        let settings =
-            FrontendSettings { max_connections: 3, max_connections_per_address: 2, ..FrontendSettings::default() };
-        let connection_limit = ConnectionLimit::new(&settings, Metrics::new());
-        let [a, b] = [IpAddr::from([127, 0, 0, 1]), IpAddr::from([127, 0, 0, 2])];
-        let first = connection_limit.admit(a).unwrap();
-        let _second = connection_limit.admit(a).unwrap();
-        assert_eq!(connection_limit.admit(a).unwrap_err(), StatusCode::TOO_MANY_REQUESTS);
-        let _third = connection_limit.admit(b).unwrap();
-        assert_eq!(connection_limit.admit(b).unwrap_err(), StatusCode::SERVICE_UNAVAILABLE);
+        let limit = limit(|settings| (settings.max_connections, settings.max_connections_per_address) = (3, 2));
+        let first = limit.admit(client("127.0.0.1")).unwrap();
+        let _second = limit.admit(client("127.0.0.1")).unwrap();
+        assert_eq!(limit.admit(client("127.0.0.1")).unwrap_err(), Refusal::Address);
+        let _third = limit.admit(client("127.0.0.2")).unwrap();
+        assert_eq!(limit.admit(client("127.0.0.2")).unwrap_err(), Refusal::All);
         drop(first);
-        assert!(connection_limit.admit(a).is_ok());
-        assert_eq!(connection_limit.metrics.connections.get(), 2);
+        assert!(limit.admit(client("127.0.0.1")).is_ok());
+        assert_eq!(limit.0.metrics.connections.get(), 2);
+    }
+
+    #[test]
+    fn public_addresses_have_a_limit_of_their_own() {
+        let limit = limit(|settings| settings.max_connections_per_public_address = 20);
+        assert_eq!(connect(&limit, "203.0.113.5").len(), 20);
+        let network = connect(&limit, "2001:db8::1");
+        assert_eq!(network.len(), 20);
+        assert_eq!(limit.admit(client("2001:db8::ffff:2")).unwrap_err(), Refusal::Address);
+        assert!(limit.admit(client("2001:db8:0:1::1")).is_ok());
+        assert_eq!(connect(&limit, "10.0.0.1").len(), 1_000);
+    }
+
+    #[test]
+    fn the_last_tenth_is_for_addresses_with_few_connections() {
+        let limit = limit(|settings| settings.max_connections = 1_000);
+        let _crowd: Vec<_> = (0..4).map(|host| connect(&limit, &format!("203.0.113.{host}"))).collect();
+        assert_eq!(limit.counts().all, 920, "900, and what four addresses with few may have");
+        assert_eq!(limit.admit(client("203.0.113.1")).unwrap_err(), Refusal::All);
+        assert_eq!(connect(&limit, "203.0.113.9").len(), FEW);
+    }
+
+    #[test]
+    fn a_proxys_connection_counts_for_its_client_once_that_is_known() {
+        let limit = limit(|settings| settings.max_connections_per_public_address = 1);
+        let mut permits: Vec<_> = (0..3).map(|_| limit.admit(proxy()).unwrap()).collect();
+        assert_eq!(permits[0].resolve(client("203.0.113.5")), Ok(()));
+        assert_eq!(permits[1].resolve(client("203.0.113.5")), Err(Refusal::Address));
+        assert_eq!(permits[2].resolve(client("203.0.113.6")), Ok(()));
+        drop(permits);
+        assert!(limit.counts().by_address.is_empty());
+        assert_eq!(limit.counts().all, 0);
+    }
+
+    #[test]
+    fn connections_before_their_handshake_have_a_limit() {
+        let limit = limit(|settings| settings.max_handshakes = 2);
+        let mut first = limit.admit(client("127.0.0.1")).unwrap();
+        let _second = limit.admit(client("127.0.0.1")).unwrap();
+        assert_eq!(limit.admit(client("127.0.0.1")).unwrap_err(), Refusal::Handshakes);
+        first.end_handshake();
+        drop(limit.admit(client("127.0.0.1")).unwrap());
+        drop(first);
+        assert!(limit.admit(client("127.0.0.1")).is_ok());
     }
 }

@@ -21,6 +21,13 @@ use tokio::time::{Instant, sleep_until};
 /// Time to respond to the last requests when the server stops; no response waits for anything.
 const LAST_ANSWER: Duration = Duration::from_millis(200);
 
+/// Most bytes of a request that are buffered, its head above all.
+// The library's own limit is 408 KiB: a few thousand slow clients would take gigabytes.
+const MAX_HEAD: usize = 16 * 1024;
+
+/// Most headers of a request.
+const MAX_HEADERS: usize = 64;
+
 /// Time limits of the parts of a connection.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Timeouts {
@@ -161,6 +168,8 @@ where
     let connection = hyper::server::conn::http1::Builder::new()
         // The time limits are kept here, by the progress of bytes in both directions.
         .header_read_timeout(None)
+        .max_buf_size(MAX_HEAD)
+        .max_headers(MAX_HEADERS)
         .keep_alive(times.keep_alive.is_some())
         .serve_connection(TokioIo::new(stream), service)
         .with_upgrades();
@@ -205,9 +214,16 @@ where
 }
 
 /// A stream or a body whose progress is noted.
-struct Tracked<T, O> {
+pub(crate) struct Tracked<T, O> {
     inner: T,
     of: Option<O>,
+}
+
+impl<O> Tracked<TcpStream, O> {
+    /// Returns the stream, whose progress is not noted any more.
+    pub(crate) fn into_inner(self) -> TcpStream {
+        self.inner
+    }
 }
 
 impl Tracked<TcpStream, Progress> {

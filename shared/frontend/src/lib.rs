@@ -9,15 +9,18 @@ mod connection_limit;
 pub(crate) mod http;
 mod kick;
 mod listener;
+pub mod peer;
 mod protocol;
+mod proxy_header;
 pub mod rate_limit;
 mod responses;
 pub mod routes;
 mod session;
+mod socket_options;
+mod websocket;
 mod write_queue;
 
 use std::future::Future;
-use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -33,7 +36,9 @@ use runtime::server_list::ServerList;
 pub use kick::KickReason;
 pub(crate) use listener::accept;
 pub use listener::serve;
+pub use peer::Peer;
 pub use responses::{ErrorBody, push, response, unknown_route};
+pub use socket_options::listen;
 pub use write_queue::{FRAME, WriteQueue, WriteQueueClosed};
 
 /// The role of a server towards clients.
@@ -42,7 +47,7 @@ pub trait App: Clone + Send + Sync + 'static {
     type Session: Session;
 
     /// A client completed its handshake; every push and response for it goes to `write_queue`.
-    fn open(&self, peer: SocketAddr, write_queue: WriteQueue) -> Self::Session;
+    fn open(&self, peer: Peer, write_queue: WriteQueue) -> Self::Session;
 }
 
 /// One client's handlers.
@@ -130,6 +135,11 @@ impl Options {
     /// Time between two HTTP requests on one connection.
     pub(crate) fn keep_alive(&self) -> Duration {
         Duration::from_secs(self.frontend.keep_alive_secs.into())
+    }
+
+    /// Time from the first byte of a message to its last.
+    pub(crate) fn message(&self) -> Duration {
+        Duration::from_secs(self.frontend.message_secs.into())
     }
 
     /// Time from the ack to the first `enter`.

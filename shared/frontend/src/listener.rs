@@ -2,26 +2,26 @@
 //! deadline.
 
 use std::net::SocketAddr;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use axum::body::Body;
-use axum::extract::ws::{WebSocket, WebSocketUpgrade};
-use axum::extract::{ConnectInfo, FromRequestParts};
-use axum::http::{HeaderMap, Request, StatusCode, header};
+use axum::http::{Request, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use hyper::body::Incoming;
+use hyper::upgrade::OnUpgrade;
 use runtime::config::origin;
 use runtime::log_rate_limit::LogRateLimit;
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::oneshot;
 use tokio::time::Instant;
 use tower::ServiceExt;
 use tracing::{debug, error, info, warn};
 
-use super::connection_limit::ConnectionLimit;
+use super::connection_limit::{ConnectionLimit, ConnectionPermit, Refusal};
 use super::http::{self, End, Progress, Timeouts};
-use super::{App, Options, session};
+use super::peer::Peer;
+use super::proxy_header::{self, ProxyHeader};
+use super::{App, Options, session, websocket};
 
 /// Pause after an error of accepting.
 // Mostly there are no file descriptors left, and some are freed meanwhile.
@@ -31,20 +31,9 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 // Refused connections are not counted in the connection limit, so they must not stay open.
 const REFUSAL: Duration = Duration::from_secs(1);
 
-/// Bytes of a websocket's read buffer.
-// The library clears it at every read, and each connection has one, so a large one costs time and
-// memory.
-const READ_BUFFER: usize = 1024;
-
-/// Bytes of a websocket's write buffer at which it is written.
-// The buffer is flushed after each batch anyway.
-const WRITE_BUFFER: usize = 16 * 1024;
-
-/// Bytes of frame head and packages' heads that come on top of the bodies.
-const HEADS: usize = 64;
-
-/// Carries a websocket from the HTTP handler to the connection's own task.
-type Handoff = Arc<Mutex<Option<oneshot::Sender<Box<WebSocket>>>>>;
+/// Carries the stream of a websocket from the HTTP handler to the connection's own task, and the
+/// client whose it is.
+type Handoff = Arc<Mutex<Option<(OnUpgrade, Peer)>>>;
 
 /// Accepts clients until the server stops; the role decides when the connected ones are closed.
 pub async fn serve<A: App>(listener: TcpListener, app: A, options: Options) {
@@ -80,112 +69,133 @@ pub(crate) async fn accept(listener: &TcpListener) -> (TcpStream, SocketAddr) {
 }
 
 async fn connection<A: App>(
-    stream: TcpStream,
-    peer: SocketAddr,
+    mut stream: TcpStream,
+    address: SocketAddr,
     connection_limit: ConnectionLimit,
     (app, options): (A, Arc<Options>),
 ) {
-    // Messages are small: without this the kernel would delay them to fill segments.
-    if let Err(error) = stream.set_nodelay(true) {
-        debug!(%peer, %error, "connection closed before its first byte");
-        return;
-    }
-    let admission = connection_limit.admit(peer.ip());
-    let refused = admission.as_ref().err().copied();
-    if let Some(status) = refused {
-        options.metrics.connections_refused.add();
-        static REFUSED: LogRateLimit = LogRateLimit::new();
-        debug!(%peer, %status, "client refused");
-        if let Some(suppressed) = REFUSED.pass() {
-            info!(%peer, %status, suppressed, "client refused: {}", limit_of(status));
+    let tcp_peer = Peer::new(address, &options.frontend.trusted_proxies);
+    let mut is_for_health = false;
+    let peer = if options.frontend.proxy_protocol && tcp_peer.is_proxy {
+        // Boxed, as HTTP below: the buffer is freed when the header was read.
+        match Box::pin(proxy_header::read(&mut stream)).await {
+            Ok(ProxyHeader::Client(client)) => Peer::new(client, &options.frontend.trusted_proxies),
+            Ok(ProxyHeader::Local) => {
+                is_for_health = true;
+                tcp_peer
+            }
+            Err(error) => {
+                options.metrics.connections_refused.add();
+                static NO_HEADER: LogRateLimit = LogRateLimit::new();
+                if let Some(suppressed) = NO_HEADER.pass() {
+                    warn!(proxy = %address, %error, suppressed, "a connection of a trusted proxy was closed; is its PROXY protocol on?");
+                }
+                return;
+            }
         }
-    }
-    let (sender, socket) = oneshot::channel();
+    } else {
+        tcp_peer
+    };
+    let permit = connection_limit.admit(peer).inspect_err(|refusal| refuse(peer, *refusal, &options));
+    let refused = permit.as_ref().err().copied();
+    let permit = Arc::new(Mutex::new(permit.ok()));
+    let handoff = Handoff::default();
     let progress = Progress::new(Instant::now());
+    let client = Client { peer, is_for_health, permit: permit.clone(), handoff: handoff.clone(), refused };
     // Boxed, so that what HTTP needs is freed when the websocket begins.
-    let http = Box::pin(http((stream, peer), sender, refused, (progress.clone(), options.clone())));
-    match http.await {
+    match Box::pin(http(stream, client, (progress.clone(), options.clone()))).await {
         End::Late => {
             if refused.is_none() {
                 options.metrics.sessions_closed_timeout.add();
-                debug!(%peer, "no websocket in time");
+                debug!(peer = %peer.address, "no websocket in time");
             }
             return;
         }
         End::Served(Err(error)) => debug!(%error, "client sent no valid HTTP"),
         End::Served(Ok(())) => {}
     }
-    if let Ok(socket) = socket.await {
+    let upgrade = lock(&handoff).take();
+    if let Some((upgraded, client)) = upgrade
+        && let Ok(upgraded) = upgraded.await
+        && let Some(socket) = websocket::begin(upgraded, &options.session).await
+    {
         progress.upgraded();
         let deadline = progress.request_began_at() + options.handshake();
         drop(progress);
-        session::run(socket, (peer, deadline), app, options).await;
-    }
-    // Held until here, so that the connection counts in the limit while it is open.
-    drop(admission);
-}
-
-/// The setting that refuses clients with this status.
-fn limit_of(status: StatusCode) -> &'static str {
-    match status {
-        StatusCode::TOO_MANY_REQUESTS => "its address has frontend.max_connections_per_address connections",
-        _ => "there are frontend.max_connections connections",
+        let permit = lock(&permit).take();
+        session::run(Box::new(socket), (client, deadline), permit, app, options).await;
     }
 }
 
-/// Serves requests until one is for a websocket, which goes to `sender`, or the server stops.
-async fn http(
-    (stream, peer): (TcpStream, SocketAddr),
-    sender: oneshot::Sender<Box<WebSocket>>,
-    refused: Option<StatusCode>,
-    (progress, options): (Progress, Arc<Options>),
-) -> End {
-    let handoff: Handoff = Arc::new(Mutex::new(Some(sender)));
-    let times = match refused {
+/// Locks a value that one task shares with its own callbacks.
+fn lock<T>(value: &Mutex<T>) -> MutexGuard<'_, T> {
+    // Nothing panics while holding the lock.
+    value.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// What the HTTP handler of a connection knows about it.
+#[derive(Clone)]
+struct Client {
+    peer: Peer,
+    /// A proxy's own connection, by its PROXY header: it has no client.
+    is_for_health: bool,
+    /// Held by the connection's task until its session has it, so that the connection counts in the
+    /// limits while it is open.
+    permit: Arc<Mutex<Option<ConnectionPermit>>>,
+    handoff: Handoff,
+    refused: Option<Refusal>,
+}
+
+/// Counts and logs a refused client.
+fn refuse(peer: Peer, refusal: Refusal, options: &Options) {
+    options.metrics.connections_refused.add();
+    static REFUSED: LogRateLimit = LogRateLimit::new();
+    let (peer, status) = (peer.address, refusal.status());
+    debug!(%peer, %status, "client refused");
+    if let Some(suppressed) = REFUSED.pass() {
+        info!(%peer, %status, suppressed, "client refused: {}", refusal.reason());
+    }
+}
+
+/// Serves requests until one is for a websocket, or the server stops.
+async fn http(stream: TcpStream, client: Client, (progress, options): (Progress, Arc<Options>)) -> End {
+    let times = match client.refused {
         Some(_) => Timeouts { head: REFUSAL, keep_alive: None },
         None => Timeouts { head: options.handshake(), keep_alive: Some(options.keep_alive()) },
     };
     let stopping = options.lifecycle.stopping();
     let response = move |request| {
-        let (handoff, options) = (handoff.clone(), options.clone());
-        async move {
-            match refused {
-                Some(status) => (status, "too many connections").into_response(),
-                None => answer(request, peer, &options, handoff).await,
-            }
-        }
+        let (client, options) = (client.clone(), options.clone());
+        async move { respond(request, client, &options).await }
     };
     http::serve(stream, (progress, times), response, stopping).await
 }
 
 /// Websockets are taken on any path; a role's own HTTP paths come first where the request is no
 /// upgrade.
-async fn answer(request: Request<Incoming>, peer: SocketAddr, options: &Options, handoff: Handoff) -> Response {
-    let (mut parts, body) = request.into_parts();
-    match WebSocketUpgrade::from_request_parts(&mut parts, &()).await {
-        Ok(upgrade) => self::upgrade(upgrade, &parts.headers, options, handoff),
-        Err(rejection) if is_websocket_request(&parts.headers) => {
-            static INCOMPLETE: LogRateLimit = LogRateLimit::new();
-            if let Some(suppressed) = INCOMPLETE.pass() {
-                let what =
-                    "a websocket was refused; if a proxy is before this server, it must pass on Upgrade and Connection";
-                warn!(%peer, %rejection, suppressed, "{what}");
-            }
-            upgrade_required(&format!("no websocket: {rejection}; does a proxy drop Upgrade or Connection?"))
-        }
-        Err(_) => {
-            parts.extensions.insert(ConnectInfo(peer));
-            serve_http(options, Request::from_parts(parts, Body::new(body))).await
-        }
+async fn respond(request: Request<Incoming>, client: Client, options: &Options) -> Response {
+    let peer = client.peer.client_of(request.headers(), &options.frontend.trusted_proxies);
+    if let Some(refusal) = client.refused
+        // A full server must not look dead to the supervisor on its own machine.
+        && !(options.http.is_some() && is_local_request(&request, peer))
+    {
+        return refusal_response(refusal);
     }
+    if websocket::is_requested(request.headers()) {
+        return upgrade(request, peer, &client, options);
+    }
+    let (mut parts, body) = request.into_parts();
+    parts.extensions.insert(peer);
+    serve_http(options, Request::from_parts(parts, Body::new(body))).await
 }
 
-/// Returns true if a client requests a websocket, though its request may have lost some headers on
-/// the way.
-fn is_websocket_request(headers: &HeaderMap) -> bool {
-    // `Connection: upgrade` alone proves nothing: some proxies add it to every request.
-    let upgrade = headers.get(header::UPGRADE).is_some_and(|to| to.as_bytes().eq_ignore_ascii_case(b"websocket"));
-    upgrade || headers.contains_key(header::SEC_WEBSOCKET_KEY) || headers.contains_key(header::SEC_WEBSOCKET_VERSION)
+/// Returns true for a request of a program on this machine that is not for a websocket.
+fn is_local_request(request: &Request<Incoming>, peer: Peer) -> bool {
+    peer.address.ip().to_canonical().is_loopback() && !websocket::is_requested(request.headers())
+}
+
+fn refusal_response(refusal: Refusal) -> Response {
+    (refusal.status(), [(header::RETRY_AFTER, "1")], "too many connections").into_response()
 }
 
 fn upgrade_required(why: &str) -> Response {
@@ -194,9 +204,24 @@ fn upgrade_required(why: &str) -> Response {
     (StatusCode::UPGRADE_REQUIRED, upgrade, why.to_owned()).into_response()
 }
 
-fn upgrade(upgrade: WebSocketUpgrade, headers: &HeaderMap, options: &Options, handoff: Handoff) -> Response {
-    let text = |name| headers.get(name).map(|value| value.to_str().unwrap_or("?"));
-    let (page, host) = (text(header::ORIGIN), text(header::HOST));
+fn upgrade(mut request: Request<Incoming>, peer: Peer, client: &Client, options: &Options) -> Response {
+    let response = match websocket::respond(&request) {
+        Ok(response) => response,
+        Err(error) => {
+            static INCOMPLETE: LogRateLimit = LogRateLimit::new();
+            if let Some(suppressed) = INCOMPLETE.pass() {
+                let what =
+                    "a websocket was refused; if a proxy is before this server, it must pass on Upgrade and Connection";
+                warn!(peer = %peer.address, %error, suppressed, "{what}");
+            }
+            return upgrade_required(&format!("no websocket: {error}; does a proxy drop Upgrade or Connection?"));
+        }
+    };
+    if client.is_for_health {
+        return (StatusCode::FORBIDDEN, "the PROXY header names no client").into_response();
+    }
+    let headers = request.headers();
+    let (page, host) = (websocket::text(headers, &header::ORIGIN), websocket::text(headers, &header::HOST));
     if !origin::is_allowed(page, host, &options.server_list.now(), &options.frontend.allowed_origins) {
         options.metrics.connections_refused.add();
         static FOREIGN: LogRateLimit = LogRateLimit::new();
@@ -209,23 +234,14 @@ fn upgrade(upgrade: WebSocketUpgrade, headers: &HeaderMap, options: &Options, ha
         }
         return (StatusCode::FORBIDDEN, "pages of this origin may not connect").into_response();
     }
-    let most = 2 * options.session.max_package + HEADS;
-    // Pomelo's websocket library accepted the first subprotocol of any name. Browsers fail a
-    // connection on which none of those that they offered is accepted.
-    let offered = text(header::SEC_WEBSOCKET_PROTOCOL).unwrap_or_default();
-    let first = offered.split(',').map(str::trim).find(|protocol| !protocol.is_empty());
-    let upgrade = upgrade.protocols(first.map(str::to_owned));
-    upgrade
-        .read_buffer_size(READ_BUFFER)
-        .write_buffer_size(WRITE_BUFFER)
-        .max_write_buffer_size(options.session.max_outbound_bytes + most)
-        .max_message_size(most)
-        .max_frame_size(most)
-        .on_upgrade(move |socket| async move {
-            let sender = handoff.lock().unwrap_or_else(PoisonError::into_inner).take();
-            // Gone if the connection ran into its deadline meanwhile: then the socket closes here.
-            drop(sender.map(|sender| sender.send(Box::new(socket))));
-        })
+    // Behind a proxy the client is known only now.
+    let resolved = lock(&client.permit).as_mut().map_or(Ok(()), |permit| permit.resolve(peer));
+    if let Err(refusal) = resolved {
+        refuse(peer, refusal, options);
+        return refusal_response(refusal);
+    }
+    *lock(&client.handoff) = Some((hyper::upgrade::on(&mut request), peer));
+    response
 }
 
 /// Serves a request that is not for a websocket.
@@ -255,7 +271,7 @@ mod tests {
 
     impl App for NullHandler {
         type Session = Self;
-        fn open(&self, _peer: SocketAddr, _outbox: WriteQueue) -> Self {
+        fn open(&self, _peer: Peer, _write_queue: WriteQueue) -> Self {
             Self
         }
     }

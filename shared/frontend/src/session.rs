@@ -2,27 +2,31 @@
 //! deadlines. None of the three waits for another one, nor for the role.
 
 use std::future::{pending, poll_fn};
-use std::net::SocketAddr;
+use std::io;
 use std::panic::AssertUnwindSafe;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
-use axum::extract::ws::{CloseFrame, Message, WebSocket};
 use bytes::Bytes;
 use futures_util::{FutureExt, SinkExt, StreamExt};
 use runtime::batching::BatchTimer;
 use runtime::fault;
 use runtime::metrics::RouteLabel;
 use tokio::time::{Instant, Sleep, sleep_until, timeout};
-use tokio_tungstenite::tungstenite::Error as SocketError;
 use tokio_tungstenite::tungstenite::error::ProtocolError;
+use tokio_tungstenite::tungstenite::protocol::CloseFrame;
+use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
+use tokio_tungstenite::tungstenite::{Error as SocketError, Message};
 use tracing::debug;
 use wire::{Package, Packages, WireError, decode_frame};
 
+use super::connection_limit::ConnectionPermit;
+use super::peer::Peer;
 use super::protocol::{Protocol, Reaction};
 use super::rate_limit::RateLimit;
+use super::websocket::{self, WebSocket};
 use super::write_queue::Next;
 use super::{App, Ending, ErrorBody, KickReason, Options, Session, WriteQueue, response};
 
@@ -45,6 +49,8 @@ enum End {
     Bad(Box<dyn std::error::Error + Send + Sync>),
     /// The client let a deadline pass.
     Late(&'static str),
+    /// The client reads too slowly.
+    Slow,
     /// This task panicked.
     Panicked,
 }
@@ -52,7 +58,7 @@ enum End {
 impl End {
     fn for_role(&self) -> Ending {
         match self {
-            Self::Gone | Self::Late(_) => Ending::Lost,
+            Self::Gone | Self::Late(_) | Self::Slow => Ending::Lost,
             Self::Closed | Self::Close | Self::Bad(_) | Self::Panicked => Ending::Closed,
         }
     }
@@ -64,18 +70,18 @@ impl From<WireError> for End {
     }
 }
 
-impl From<axum::Error> for End {
+impl From<SocketError> for End {
     /// Attributes a read error: a frame that is too large or malformed is the client's fault, all
     /// else is the network's.
-    fn from(error: axum::Error) -> Self {
-        let error = error.into_inner();
-        match error.downcast_ref() {
-            Some(SocketError::Protocol(
+    fn from(error: SocketError) -> Self {
+        match error {
+            SocketError::Protocol(
                 ProtocolError::ResetWithoutClosingHandshake
                 | ProtocolError::SendAfterClosing
                 | ProtocolError::ReceivedAfterClosing,
-            )) => Self::Gone,
-            Some(SocketError::Capacity(_) | SocketError::Protocol(_) | SocketError::Utf8(_)) => Self::Bad(error),
+            ) => Self::Gone,
+            SocketError::Capacity(_) | SocketError::Protocol(_) | SocketError::Utf8(_) => Self::Bad(error.into()),
+            SocketError::Io(error) if error.kind() == io::ErrorKind::InvalidData => Self::Bad(error.into()),
             _ => Self::Gone,
         }
     }
@@ -83,7 +89,9 @@ impl From<axum::Error> for End {
 
 struct Connection<A: App> {
     socket: Box<WebSocket>,
-    peer: SocketAddr,
+    peer: Peer,
+    /// Held while the connection is open.
+    permit: Option<ConnectionPermit>,
     app: A,
     options: Arc<Options>,
     protocol: Protocol,
@@ -109,14 +117,15 @@ struct Connection<A: App> {
 
 /// A transfer that the socket completed.
 enum Done {
-    Read(Option<Result<Message, axum::Error>>),
-    Written(Result<(), axum::Error>),
+    Read(Option<Result<Message, SocketError>>),
+    Written(Result<(), SocketError>),
 }
 
 /// Serves a client until its connection ends.
 pub(super) async fn run<A: App>(
     socket: Box<WebSocket>,
-    (peer, deadline): (SocketAddr, Instant),
+    (peer, deadline): (Peer, Instant),
+    permit: Option<ConnectionPermit>,
     app: A,
     options: Arc<Options>,
 ) {
@@ -135,6 +144,7 @@ pub(super) async fn run<A: App>(
         last_received_at: now,
         socket,
         peer,
+        permit,
         app,
         options,
         deadline,
@@ -159,6 +169,8 @@ impl<A: App> Connection<A> {
             let next_wake = self.next_wake();
             set(alarm.as_mut(), next_wake);
             let (reads, writes) = (self.is_reading && !self.is_role_busy, self.write_by.is_some());
+            let most = websocket::max_bytes(self.rate_limit.max_body(!self.is_entering()));
+            self.socket.get_mut().set_most(most);
             let done = tokio::select! {
                 done = transfer(&mut self.socket, reads, writes), if reads || writes => match done {
                     Done::Read(frame) => self.receive(frame),
@@ -184,7 +196,7 @@ impl<A: App> Connection<A> {
         }
     }
 
-    fn receive(&mut self, frame: Option<Result<Message, axum::Error>>) -> Result<(), End> {
+    fn receive(&mut self, frame: Option<Result<Message, SocketError>>) -> Result<(), End> {
         let frame = match frame {
             None => return Err(End::Gone),
             Some(frame) => frame?,
@@ -194,13 +206,17 @@ impl<A: App> Connection<A> {
             Message::Close(_) => return Err(End::Closed),
             // The websocket library responds to these. They prove that the client is alive, and can
             // be a flood as packages are.
-            Message::Ping(_) | Message::Pong(_) => {
+            Message::Ping(payload) | Message::Pong(payload) => {
+                self.socket.get_mut().end_control_frame(&payload);
                 self.allow_input();
                 return Ok(());
             }
             Message::Binary(bytes) => bytes,
             Message::Text(text) => Bytes::from(text),
+            // The library returns whole messages only.
+            Message::Frame(_) => return Ok(()),
         };
+        self.socket.get_mut().end_message();
         let entered = self.session.as_ref().is_some_and(Session::has_entered);
         self.packages = Some(decode_frame(&frame, self.rate_limit.max_body(entered))?);
         self.receive_packages()
@@ -212,6 +228,7 @@ impl<A: App> Connection<A> {
         self.is_role_busy = false;
         // Nothing was read meanwhile: the client is not to blame for the silence.
         self.last_received_at = Instant::now();
+        self.socket.get_mut().restart(self.last_received_at);
         self.receive_packages()
     }
 
@@ -260,13 +277,16 @@ impl<A: App> Connection<A> {
             Reaction::Send(framed) => self.send(framed),
             Reaction::Refuse(framed) => {
                 self.options.metrics.sessions_closed_bad_input.add();
-                debug!(peer = %self.peer, "handshake refused");
+                debug!(peer = %self.peer.address, "handshake refused");
                 self.send(framed);
                 self.write_queue.close();
                 self.stop_reading();
             }
             Reaction::Work(first) => {
                 first.into_iter().for_each(|first| self.send(first));
+                if let Some(permit) = &mut self.permit {
+                    permit.end_handshake();
+                }
                 self.deadline = Instant::now() + self.options.enter();
                 self.session = Some(self.app.open(self.peer, self.write_queue.clone()));
                 self.poll_role();
@@ -372,11 +392,18 @@ impl<A: App> Connection<A> {
         silence.map(|silence| self.last_received_at + silence)
     }
 
+    /// The time by which the rest of an incomplete message must have come.
+    fn message_deadline(&self) -> Option<Instant> {
+        let since = self.socket.get_ref().incomplete_since().filter(|_| self.is_reading && !self.is_role_busy);
+        since.map(|since| since + self.options.message())
+    }
+
     /// The next time at which something is due without input: a held write, or the end of a
     /// deadline.
     fn next_wake(&self) -> Option<Instant> {
         let entering = self.is_entering().then_some(self.deadline);
-        [self.held_until, self.write_by, self.silence_deadline(), entering].into_iter().flatten().min()
+        let message = self.message_deadline();
+        [self.held_until, self.write_by, self.silence_deadline(), message, entering].into_iter().flatten().min()
     }
 
     fn wake(&mut self) -> Result<(), End> {
@@ -390,10 +417,13 @@ impl<A: App> Connection<A> {
     fn check_deadlines(&self) -> Result<(), End> {
         let now = Instant::now();
         if self.write_by.is_some_and(|by| by <= now) {
-            return Err(End::Late("slow consumer"));
+            return Err(End::Slow);
         }
         if self.silence_deadline().is_some_and(|at| at <= now) {
             return Err(End::Late("no heartbeat"));
+        }
+        if self.message_deadline().is_some_and(|at| at <= now) {
+            return Err(End::Late("incomplete message"));
         }
         match self.is_entering() && self.deadline <= now {
             true if self.protocol.is_working() => Err(End::Late("entered no room")),
@@ -408,14 +438,21 @@ impl<A: App> Connection<A> {
             End::Gone | End::Closed | End::Close | End::Panicked => {}
             End::Bad(error) => {
                 metrics.sessions_closed_bad_input.add();
-                debug!(peer = %self.peer, %error, "closed: malformed input");
+                debug!(peer = %self.peer.address, %error, "closed: malformed input");
             }
             End::Late(what) => {
                 metrics.sessions_closed_timeout.add();
-                debug!(peer = %self.peer, what, "closed at a deadline");
+                debug!(peer = %self.peer.address, what, "closed at a deadline");
+            }
+            End::Slow => {
+                metrics.sessions_closed_slow.add();
+                debug!(peer = %self.peer.address, "slow consumer closed");
             }
         }
         self.write_queue.close();
+        // A client that was kicked because it reads too slowly may come back by its token: its name
+        // is held as if its connection had broken.
+        let end = if self.write_queue.has_overflowed() { &End::Slow } else { end };
         // Neither waits for the other one: the role may be busy, and the client far away.
         let session = self.session.take();
         let closed = async {
@@ -427,6 +464,10 @@ impl<A: App> Connection<A> {
             if !matches!(end, End::Gone) {
                 send_close(&mut self.socket).await;
             }
+            if matches!(end, End::Slow) {
+                // Otherwise the system would keep what the client does not read for minutes.
+                self.socket.get_ref().stream().set_zero_linger().ok();
+            }
         };
         tokio::join!(closed, closing);
     }
@@ -435,11 +476,11 @@ impl<A: App> Connection<A> {
 /// Closes with code 1000, as Pomelo does, and waits for the client's response.
 async fn send_close(socket: &mut WebSocket) {
     // The wait lets the client receive what was written before.
-    let close = Message::Close(Some(CloseFrame { code: 1000, reason: "".into() }));
+    let close = Message::Close(Some(CloseFrame { code: CloseCode::Normal, reason: "".into() }));
     let closing = async {
         // Where the client closed first this fails, and reading on sends the response to its close.
         socket.send(close).await.ok();
-        while let Some(Ok(_)) = socket.recv().await {}
+        while let Some(Ok(_)) = socket.next().await {}
     };
     // A client that does not respond is cut off.
     drop(timeout(CLOSE, closing).await);

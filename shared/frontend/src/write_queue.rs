@@ -35,6 +35,7 @@ struct Queue {
     pieces: VecDeque<Piece>,
     bytes: usize,
     closing: bool,
+    has_overflowed: bool,
 }
 
 /// Framed packages that were queued together.
@@ -85,6 +86,7 @@ impl WriteQueue {
         if queue.bytes + packages.len() > self.0.most {
             // Dropping single packages instead would leave a gap that the client cannot see.
             self.0.metrics.sessions_closed_slow.add();
+            queue.has_overflowed = true;
             queue.replace(KickReason::Slow.package());
             drop(queue);
             self.0.changed.notify_one();
@@ -121,6 +123,11 @@ impl WriteQueue {
 
     pub(super) fn metrics(&self) -> &Metrics {
         &self.0.metrics
+    }
+
+    /// Returns true if it was closed because the client reads too slowly.
+    pub(super) fn has_overflowed(&self) -> bool {
+        self.queue().has_overflowed
     }
 
     /// Returns true if it accepts nothing more.

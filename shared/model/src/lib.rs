@@ -9,6 +9,7 @@ pub mod headers;
 pub mod ids;
 pub mod lineage;
 pub mod membership;
+pub mod network;
 pub mod placement;
 pub mod record;
 pub mod room;

@@ -8,6 +8,8 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use crate::network::Networks;
+
 pub use secret::Secret;
 
 macro_rules! section {
@@ -81,8 +83,27 @@ section! {
         enter_secs: u32 = 30,
         /// Client connections per server; above, new ones are answered 503.
         max_connections: usize = 20_000,
-        /// Client connections per address and server; above, new ones are answered 429.
+        /// Client connections per address and server; above, new ones are answered 429. IPv6
+        /// addresses are counted by /64.
         max_connections_per_address: usize = 5_000,
+        /// The same of a public address: not of loopback, private, link-local and carrier-grade NAT
+        /// addresses, behind which may be many clients.
+        max_connections_per_public_address: usize = 500,
+        /// Client connections per server whose handshake is not complete; above, new ones are
+        /// answered 503.
+        max_handshakes: usize = 4_096,
+        /// Connections that the system may complete before a server accepts them.
+        backlog: u32 = 4_096,
+        /// Bytes of the system's send buffer per connection, which the system doubles; 0: as the
+        /// system chooses.
+        // The system's choice grows to several megabytes for a client that reads nothing.
+        send_buffer_bytes: usize = 256 * 1024,
+        /// Seconds from the first byte of a websocket message to its last.
+        message_secs: u32 = 10,
+        /// Networks and addresses of proxies, whose `X-Forwarded-For` names the client.
+        trusted_proxies: Networks = Networks::default(),
+        /// Connections of those proxies begin with a PROXY header, version 1 or 2.
+        proxy_protocol: bool = false,
         /// Batching interval of writes to a client with much traffic, in milliseconds; 0: no
         /// batching. Less frequent writes are never delayed.
         write_gap_ms: u32 = 2,

@@ -122,7 +122,7 @@ metrics! {
     rpc_unsigned_accepted: Counter,
     /// Client connections open now.
     connections: Gauge,
-    /// Client connections refused: too many, or a foreign origin.
+    /// Client connections refused: too many, a foreign origin, or no PROXY header.
     connections_refused: Counter,
     /// Sessions closed because they read too slowly.
     sessions_closed_slow: Counter,

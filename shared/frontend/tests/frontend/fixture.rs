@@ -6,13 +6,12 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use bytes::Bytes;
-use frontend::{self, App, Ending, Options, Session, WriteQueue, push, response, routes, unknown_route};
+use frontend::{self, App, Ending, Options, Peer, Session, WriteQueue, push, response, routes, unknown_route};
 use runtime::config::{Servers, Settings};
 use runtime::lifecycle::Lifecycle;
 use runtime::metrics::Metrics;
 use runtime::server_list::ServerListWriter;
 use serde_json::json;
-use tokio::net::TcpListener;
 use tokio::sync::watch;
 
 use crate::socket::Socket;
@@ -30,6 +29,9 @@ struct RoleState {
     write_queues: Mutex<Vec<WriteQueue>>,
     asked: Mutex<Vec<(Option<u32>, String)>>,
     closed: AtomicUsize,
+    /// The addresses of the clients, and how their connections ended.
+    addresses: Mutex<Vec<String>>,
+    endings: Mutex<Vec<Ending>>,
     /// The role takes nothing while this is true.
     busy: watch::Sender<bool>,
 }
@@ -52,6 +54,16 @@ impl Role {
         (self.0.write_queues.lock().unwrap().len(), self.0.closed.load(Ordering::Relaxed))
     }
 
+    /// The addresses of the clients, in the order in which they were opened.
+    pub(crate) fn addresses(&self) -> Vec<String> {
+        self.0.addresses.lock().unwrap().clone()
+    }
+
+    /// The endings of closed sessions.
+    pub(crate) fn endings(&self) -> Vec<Ending> {
+        self.0.endings.lock().unwrap().clone()
+    }
+
     /// From now on it takes nothing, or does again: sessions wait.
     pub(crate) fn set_busy(&self, busy: bool) {
         self.0.busy.send_replace(busy);
@@ -66,7 +78,8 @@ impl Role {
 impl App for Role {
     type Session = Client;
 
-    fn open(&self, _peer: SocketAddr, write_queue: WriteQueue) -> Client {
+    fn open(&self, peer: Peer, write_queue: WriteQueue) -> Client {
+        self.0.addresses.lock().unwrap().push(peer.address.ip().to_string());
         self.0.write_queues.lock().unwrap().push(write_queue.clone());
         Client { role: self.clone(), write_queue, entered: false }
     }
@@ -99,7 +112,8 @@ impl Session for Client {
         self.entered
     }
 
-    async fn on_close(self, _ending: Ending) {
+    async fn on_close(self, ending: Ending) {
+        self.role.0.endings.lock().unwrap().push(ending);
         self.role.0.closed.fetch_add(1, Ordering::Relaxed);
     }
 }
@@ -133,7 +147,7 @@ impl FrontendFixture {
             metrics: Metrics::new(),
         };
         change(&mut options);
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let listener = frontend::listen("127.0.0.1:0".parse().unwrap(), &options.frontend).unwrap();
         let address = listener.local_addr().unwrap();
         let (metrics, lifecycle) = (options.metrics.clone(), options.lifecycle.clone());
         lifecycle.spawn(frontend::serve(listener, role.clone(), options));

@@ -7,9 +7,12 @@ use bytes::Bytes;
 use frontend::routes;
 use futures_util::{SinkExt, StreamExt};
 use serde_json::Value;
+use tokio::io::AsyncWriteExt;
 use tokio::net::TcpStream;
+use tokio_tungstenite::tungstenite::Error;
 use tokio_tungstenite::tungstenite::Message as Frame;
-use tokio_tungstenite::{MaybeTlsStream, WebSocketStream, connect_async};
+use tokio_tungstenite::tungstenite::client::IntoClientRequest;
+use tokio_tungstenite::{MaybeTlsStream, WebSocketStream, client_async, connect_async};
 use wire::{Message, Package, PackageKind, RouteRef};
 
 use crate::fixture::DEADLINE;
@@ -55,6 +58,23 @@ impl Socket {
     pub(crate) async fn connect(address: SocketAddr) -> Self {
         let (stream, _) = connect_async(format!("ws://{address}/any/path")).await.unwrap();
         Self { stream, packages: VecDeque::new() }
+    }
+
+    /// Connects with these bytes before the request, and these headers in it; returns the status of
+    /// a refusal.
+    pub(crate) async fn through_proxy(address: SocketAddr, before: &[u8], headers: &[&str]) -> Result<Self, u16> {
+        let mut stream = TcpStream::connect(address).await.unwrap();
+        stream.write_all(before).await.unwrap();
+        let mut request = format!("ws://{address}/").into_client_request().unwrap();
+        for value in headers {
+            request.headers_mut().append("x-forwarded-for", value.parse().unwrap());
+        }
+        match client_async(request, MaybeTlsStream::Plain(stream)).await {
+            Ok((stream, _)) => Ok(Self { stream, packages: VecDeque::new() }),
+            Err(Error::Http(response)) => Err(response.status().as_u16()),
+            // Cut without a response.
+            Err(_) => Err(0),
+        }
     }
 
     /// Sends one binary frame.
