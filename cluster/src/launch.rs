@@ -36,7 +36,7 @@ use tracing::{info, warn};
 
 use self::start_retries::StartRetries;
 use crate::bind::{BoundServer, Role};
-use crate::keys;
+use crate::{keys, system_limits};
 
 /// Time that the bus has to deliver what was accepted, when all servers ended.
 const DRAIN: Duration = Duration::from_secs(5);
@@ -112,11 +112,13 @@ impl Cluster {
     pub async fn start(plan: Plan) -> anyhow::Result<Self> {
         let Plan { config, nats, log, only } = plan;
         check_only(&config, nats.as_deref(), only.as_ref())?;
-        let Config { mut servers, settings, environment } = config;
+        let Config { mut servers, mut settings, environment } = config;
+        let is_ours = |id: &ServerId| only.as_ref().is_none_or(|only| only == id);
+        system_limits::adapt(&mut settings, system_limits::fronts(&servers, is_ours));
         let own = keys::own_servers(&servers, only.as_ref());
         let (signing_keeper, signing) = keys::start_signing(&environment, &settings.rpc, nats.is_some(), &own)?;
         // All listeners before any server: a taken port must not leave half of a cluster running.
-        let bound = BoundServer::bind_all(&mut servers, &settings, |id| only.as_ref().is_none_or(|only| only == id));
+        let bound = BoundServer::bind_all(&mut servers, &settings, is_ours);
         let bound = bound.await.into_iter().collect::<anyhow::Result<Vec<BoundServer>>>()?;
         let metrics = Metrics::new();
         let name = only.as_ref().map_or(subjects::PROCESS, ServerId::as_str);

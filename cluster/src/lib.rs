@@ -6,6 +6,7 @@ pub mod keys;
 pub mod launch;
 pub mod servers_file;
 mod signals;
+mod system_limits;
 
 pub use launch::{Cluster, LogKind, Plan};
 pub use servers_file::ServersFile;

@@ -24,8 +24,8 @@ use tokio::time::Instant;
 use tower::ServiceExt;
 use tracing::debug;
 
-use crate::accept;
 use crate::http::{self, End, Progress, Timeouts};
+use crate::listener::Acceptor;
 use crate::peer::Peer;
 
 /// Connections at once; above, new ones wait to be accepted.
@@ -118,13 +118,14 @@ pub fn no_store(response: impl IntoResponse) -> Response {
 /// Serves requests until the lifecycle stops.
 pub async fn serve(listener: &TcpListener, router: Router, lifecycle: Lifecycle) {
     let places = Arc::new(Semaphore::new(CONNECTIONS));
+    let mut acceptor = Acceptor::new(listener);
     let stopping = lifecycle.stopping();
     tokio::pin!(stopping);
     loop {
         let next = async {
             // Never closed.
             let place = places.clone().acquire_owned().await.ok();
-            (place, accept(listener).await)
+            (place, acceptor.accept().await)
         };
         let (place, (stream, peer)) = tokio::select! {
             () = &mut stopping => return,

@@ -34,7 +34,6 @@ use runtime::metrics::Metrics;
 use runtime::server_list::ServerList;
 
 pub use kick::KickReason;
-pub(crate) use listener::accept;
 pub use listener::serve;
 pub use peer::Peer;
 pub use responses::{ErrorBody, push, response, unknown_route};

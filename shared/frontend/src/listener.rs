@@ -1,6 +1,8 @@
 //! The listener: TCP, HTTP up to the websocket, and the checks on the way. Each stage has a
 //! deadline.
 
+use std::fs::File;
+use std::io;
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -8,6 +10,7 @@ use std::time::Duration;
 use axum::body::Body;
 use axum::http::{Request, StatusCode, header};
 use axum::response::{IntoResponse, Response};
+use futures_util::FutureExt;
 use hyper::body::Incoming;
 use hyper::upgrade::OnUpgrade;
 use runtime::config::origin;
@@ -37,6 +40,7 @@ type Handoff = Arc<Mutex<Option<(OnUpgrade, Peer)>>>;
 
 /// Accepts clients until the server stops; the role decides when the connected ones are closed.
 pub async fn serve<A: App>(listener: TcpListener, app: A, options: Options) {
+    let mut acceptor = Acceptor::new(&listener);
     let options = Arc::new(options);
     let connection_limit = ConnectionLimit::new(&options.frontend, options.metrics.clone());
     let stopping = options.lifecycle.stopping();
@@ -44,28 +48,54 @@ pub async fn serve<A: App>(listener: TcpListener, app: A, options: Options) {
     loop {
         let (stream, peer) = tokio::select! {
             () = &mut stopping => return,
-            accepted = accept(&listener) => accepted,
+            accepted = acceptor.accept() => accepted,
         };
         let connection = connection(stream, peer, connection_limit.clone(), (app.clone(), options.clone()));
         options.lifecycle.spawn_session(connection);
     }
 }
 
-/// Accepts the next client and retries after errors. Can be dropped while waiting without losing
-/// one.
-pub(crate) async fn accept(listener: &TcpListener) -> (TcpStream, SocketAddr) {
-    loop {
-        match listener.accept().await {
-            Ok(accepted) => return accepted,
-            Err(error) => {
-                static UNACCEPTED: LogRateLimit = LogRateLimit::new();
-                if let Some(suppressed) = UNACCEPTED.pass() {
-                    error!(%error, suppressed, "accepting a client failed; raise the limit of open files if the error names it");
-                }
-                tokio::time::sleep(ACCEPT_PAUSE).await;
+/// Accepts clients, and refuses them while the process has no file descriptor for them.
+pub(crate) struct Acceptor<'a> {
+    listener: &'a TcpListener,
+    /// Given up to accept a connection that is closed at once.
+    // A connection that is not accepted would leave its client waiting for minutes.
+    spare: Option<File>,
+}
+
+impl<'a> Acceptor<'a> {
+    pub(crate) fn new(listener: &'a TcpListener) -> Self {
+        Self { listener, spare: spare_descriptor() }
+    }
+
+    /// Accepts the next client and retries after errors. Can be dropped while waiting without
+    /// losing one.
+    pub(crate) async fn accept(&mut self) -> (TcpStream, SocketAddr) {
+        loop {
+            match self.listener.accept().await {
+                Ok(accepted) => return accepted,
+                Err(error) => self.on_error(&error).await,
             }
         }
     }
+
+    async fn on_error(&mut self, error: &io::Error) {
+        static UNACCEPTED: LogRateLimit = LogRateLimit::new();
+        if let Some(suppressed) = UNACCEPTED.pass() {
+            error!(%error, suppressed, "accepting a client failed; raise the limit of open files if the error names it");
+        }
+        if self.spare.take().is_some() {
+            // Without one that waits this ends at once with the same error.
+            drop(self.listener.accept().now_or_never());
+        } else {
+            tokio::time::sleep(ACCEPT_PAUSE).await;
+        }
+        self.spare = spare_descriptor();
+    }
+}
+
+fn spare_descriptor() -> Option<File> {
+    File::open("/dev/null").ok()
 }
 
 async fn connection<A: App>(
