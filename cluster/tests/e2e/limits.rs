@@ -54,7 +54,7 @@ async fn forbidden_words_are_masked(setup: Setup) {
 async fn requests_have_a_rate(setup: Setup) {
     let setup = setup.with(|settings| {
         settings.session.requests_per_sec = 1;
-        settings.session.request_burst = 5;
+        settings.session.request_burst = 10;
     });
     let test = setup.start().await;
     let ann = test.join("ann", "lobby").await;

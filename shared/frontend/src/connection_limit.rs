@@ -6,10 +6,12 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use axum::http::StatusCode;
 use model::network::AddressGroup;
-use model::settings::FrontendSettings;
+use model::settings::{FrontendSettings, SessionSettings};
 use runtime::metrics::Metrics;
+use tokio::time::Instant;
 
 use super::peer::Peer;
+use super::rate_limit::AddressRate;
 
 /// The last tenth of all connections is for addresses that have few.
 // Otherwise a handful of addresses could keep all others out for as long as they like.
@@ -26,6 +28,7 @@ pub(super) struct ConnectionLimit(Arc<Inner>);
 struct Inner {
     counts: Mutex<Counts>,
     limits: Limits,
+    session: SessionSettings,
     metrics: Arc<Metrics>,
 }
 
@@ -41,8 +44,27 @@ struct Limits {
 struct Counts {
     all: usize,
     handshakes: usize,
-    by_address: HashMap<AddressGroup, usize>,
+    by_address: HashMap<AddressGroup, AddressCount>,
+    /// Addresses at which those without connections are looked for.
+    sweep_at: usize,
 }
+
+#[derive(Debug)]
+struct AddressCount {
+    connections: usize,
+    /// Only of public addresses. Outlives the connections until it is full again.
+    // A client that connects anew would have a full one again and again.
+    rate: Option<AddressRate>,
+}
+
+impl AddressCount {
+    fn is_forgettable(&self, now: Instant) -> bool {
+        self.connections == 0 && self.rate.as_ref().is_none_or(|rate| rate.is_full(now))
+    }
+}
+
+/// Fewest addresses at which those without connections are looked for.
+const SWEEP: usize = 1_024;
 
 /// The limit that refuses a connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -83,18 +105,19 @@ impl Refusal {
 pub(super) struct ConnectionPermit {
     limit: ConnectionLimit,
     address: Option<AddressGroup>,
+    rate: Option<AddressRate>,
     is_handshaking: bool,
 }
 
 impl ConnectionLimit {
-    pub(super) fn new(settings: &FrontendSettings, metrics: Arc<Metrics>) -> Self {
+    pub(super) fn new(settings: &FrontendSettings, session: SessionSettings, metrics: Arc<Metrics>) -> Self {
         let limits = Limits {
             all: settings.max_connections,
             per_address: settings.max_connections_per_address,
             per_public_address: settings.max_connections_per_public_address.min(settings.max_connections_per_address),
             handshakes: settings.max_handshakes,
         };
-        Self(Arc::new(Inner { counts: Mutex::default(), limits, metrics }))
+        Self(Arc::new(Inner { counts: Mutex::default(), limits, session, metrics }))
     }
 
     /// Counts a connection whose handshake is not complete; that of a proxy counts for no address
@@ -107,12 +130,12 @@ impl ConnectionLimit {
         if counts.handshakes >= self.0.limits.handshakes {
             return Err(Refusal::Handshakes);
         }
-        let address = counts.add_address(peer, &self.0.limits)?;
+        let (address, rate) = self.0.add_address(&mut counts, peer)?;
         counts.all += 1;
         counts.handshakes += 1;
         drop(counts);
         self.0.metrics.connections.add();
-        Ok(ConnectionPermit { limit: self.clone(), address, is_handshaking: true })
+        Ok(ConnectionPermit { limit: self.clone(), address, rate, is_handshaking: true })
     }
 
     fn counts(&self) -> MutexGuard<'_, Counts> {
@@ -121,24 +144,43 @@ impl ConnectionLimit {
     }
 }
 
-impl Counts {
-    fn add_address(&mut self, peer: Peer, limits: &Limits) -> Result<Option<AddressGroup>, Refusal> {
+impl Inner {
+    fn add_address(
+        &self,
+        counts: &mut Counts,
+        peer: Peer,
+    ) -> Result<(Option<AddressGroup>, Option<AddressRate>), Refusal> {
         if peer.is_proxy {
-            return Ok(None);
+            return Ok((None, None));
         }
-        let address = AddressGroup::of(peer.address.ip());
-        let count = self.by_address.get(&address).copied().unwrap_or_default();
+        let (address, limits) = (AddressGroup::of(peer.address.ip()), &self.limits);
+        let count = counts.by_address.get(&address).map_or(0, |count| count.connections);
         let most = if address.is_public() { limits.per_public_address } else { limits.per_address };
         if count >= most {
             return Err(Refusal::Address);
         }
         // Only public addresses are known to be one client's.
         let has_many = address.is_public() && count >= FEW;
-        if has_many && self.all >= limits.all / 10 * SHARED_TENTHS {
+        if has_many && counts.all >= limits.all / 10 * SHARED_TENTHS {
             return Err(Refusal::All);
         }
-        self.by_address.insert(address, count + 1);
-        Ok(Some(address))
+        let now = Instant::now();
+        counts.sweep(now);
+        let new =
+            || AddressCount { connections: 0, rate: address.is_public().then(|| AddressRate::new(&self.session, now)) };
+        let count = counts.by_address.entry(address).or_insert_with(new);
+        count.connections += 1;
+        Ok((Some(address), count.rate.clone()))
+    }
+}
+
+impl Counts {
+    /// Forgets addresses without connections once there are twice as many as were left last time.
+    fn sweep(&mut self, now: Instant) {
+        if self.by_address.len() >= self.sweep_at.max(SWEEP) {
+            self.by_address.retain(|_, count| !count.is_forgettable(now));
+            self.sweep_at = 2 * self.by_address.len();
+        }
     }
 }
 
@@ -146,9 +188,15 @@ impl ConnectionPermit {
     /// Counts the connection for the client that a proxy named in a request.
     pub(super) fn resolve(&mut self, client: Peer) -> Result<(), Refusal> {
         if self.address.is_none() {
-            self.address = self.limit.counts().add_address(client, &self.limit.0.limits)?;
+            let inner = &self.limit.0;
+            (self.address, self.rate) = inner.add_address(&mut self.limit.counts(), client)?;
         }
         Ok(())
+    }
+
+    /// Returns the rate limit that the sessions of the client's address share, if it is public.
+    pub(super) fn address_rate(&self) -> Option<AddressRate> {
+        self.rate.clone()
     }
 
     /// Notes that the handshake is complete.
@@ -167,9 +215,8 @@ impl Drop for ConnectionPermit {
         if let Some(address) = self.address
             && let Some(count) = counts.by_address.get_mut(&address)
         {
-            *count -= 1;
-            // Without this the map would grow with every address that ever connected.
-            if *count == 0 {
+            count.connections -= 1;
+            if count.is_forgettable(Instant::now()) {
                 counts.by_address.remove(&address);
             }
         }
@@ -183,11 +230,12 @@ mod tests {
     use std::net::SocketAddr;
 
     use super::*;
+    use crate::rate_limit::RateLimit;
 
     fn limit(change: impl FnOnce(&mut FrontendSettings)) -> ConnectionLimit {
         let mut settings = FrontendSettings::default();
         change(&mut settings);
-        ConnectionLimit::new(&settings, Metrics::new())
+        ConnectionLimit::new(&settings, SessionSettings::default(), Metrics::new())
     }
 
     fn client(address: &str) -> Peer {
@@ -246,6 +294,23 @@ mod tests {
         drop(permits);
         assert!(limit.counts().by_address.is_empty());
         assert_eq!(limit.counts().all, 0);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn addresses_are_forgotten_once_they_could_send_again() {
+        let limit = limit(|_| {});
+        let send = |address: &str| {
+            let permit = limit.admit(client(address)).unwrap();
+            let mut rate_limit = RateLimit::new(&SessionSettings::default(), permit.address_rate(), Instant::now());
+            assert_eq!(rate_limit.take_message(wire::routes::SEND, 1_000, Instant::now()), Ok(()));
+        };
+        for number in 0..2 * SWEEP {
+            send(&format!("203.0.{}.{}", number / 256, number % 256));
+        }
+        assert_eq!(limit.counts().by_address.len(), 2 * SWEEP, "what they sent is remembered");
+        tokio::time::advance(std::time::Duration::from_secs(1)).await;
+        send("198.51.100.1");
+        assert_eq!(limit.counts().by_address.len(), 1);
     }
 
     #[test]

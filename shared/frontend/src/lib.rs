@@ -12,7 +12,7 @@ mod listener;
 pub mod peer;
 mod protocol;
 mod proxy_header;
-pub mod rate_limit;
+mod rate_limit;
 mod responses;
 pub mod routes;
 mod session;

@@ -42,7 +42,7 @@ type Handoff = Arc<Mutex<Option<(OnUpgrade, Peer)>>>;
 pub async fn serve<A: App>(listener: TcpListener, app: A, options: Options) {
     let mut acceptor = Acceptor::new(&listener);
     let options = Arc::new(options);
-    let connection_limit = ConnectionLimit::new(&options.frontend, options.metrics.clone());
+    let connection_limit = ConnectionLimit::new(&options.frontend, options.session.clone(), options.metrics.clone());
     let stopping = options.lifecycle.stopping();
     tokio::pin!(stopping);
     loop {
@@ -330,7 +330,8 @@ mod tests {
             lifecycle: Lifecycle::new(),
             metrics: Metrics::new(),
         });
-        let connection_limit = ConnectionLimit::new(&options.frontend, options.metrics.clone());
+        let connection_limit =
+            ConnectionLimit::new(&options.frontend, options.session.clone(), options.metrics.clone());
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let stream = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
         let peer = stream.peer_addr().unwrap();

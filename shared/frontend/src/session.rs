@@ -132,7 +132,7 @@ pub(super) async fn run<A: App>(
     let now = Instant::now();
     let mut connection = Connection {
         protocol: Protocol::new(options.heartbeat_secs),
-        rate_limit: RateLimit::new(&options.session, now),
+        rate_limit: RateLimit::new(&options.session, permit.as_ref().and_then(ConnectionPermit::address_rate), now),
         write_queue: WriteQueue::new(options.session.max_outbound_bytes, options.metrics.clone()),
         pace: BatchTimer::new(options.write_gap(), now),
         held_until: None,
@@ -304,12 +304,11 @@ impl<A: App> Connection<A> {
     fn on_message(&mut self, id: Option<u32>, route: &str, body: Bytes) {
         self.options.metrics.requests.add();
         fault::point("session", &body);
-        if !self.rate_limit.take_message(self.last_received_at) {
+        if let Err(refusal) = self.rate_limit.take_message(route, body.len(), self.last_received_at) {
             self.options.metrics.requests_refused_overload.add();
             if let Some(id) = id {
                 self.options.metrics.requests_answered.add(RouteLabel::of(route), 429);
-                let reason = "rate: more requests than a session may send";
-                self.send(response(id, &ErrorBody { code: 429, error: false, reason }));
+                self.send(response(id, &ErrorBody { code: 429, error: false, reason: refusal.reason() }));
             }
             return;
         }

@@ -130,10 +130,16 @@ section! {
         max_package_before_enter: usize = 4 * 1024,
         /// Largest package body in bytes.
         max_package: usize = 64 * 1024,
-        /// Requests per second that a session may send, on average.
+        /// Units per second that a session's requests may cost, on average: `send` 1, and 1 for each
+        /// full 4 KiB; `enter` 5, `history` 10, `members` 3, all others 1.
         requests_per_sec: u32 = 50,
-        /// Requests that a session may send at once.
+        /// Units that a session's requests may cost at once.
         request_burst: u32 = 100,
+        /// Bytes per second that a session may `send`, on average, and at least 160 for each unit of
+        /// `requests_per_sec`. All sessions of a public address may send 16 times as many.
+        bytes_per_sec: u32 = 8_192,
+        /// Bytes that a session may send at once.
+        byte_burst: u32 = 256 * 1024,
         /// Requests of a session that may wait for their responses.
         max_in_flight: usize = 64,
         /// Bytes that may wait to be written to a session; above, it is closed.

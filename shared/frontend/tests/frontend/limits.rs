@@ -62,7 +62,7 @@ async fn a_plain_disconnect_is_not_counted_as_bad() {
 async fn requests_over_the_rate_are_answered_429_and_notifies_dropped() {
     let fixture = FrontendFixture::with(|options| {
         options.session.requests_per_sec = 1;
-        options.session.request_burst = 3;
+        options.session.request_burst = 15;
     })
     .await;
     let mut socket = fixture.working().await;

@@ -127,6 +127,8 @@ fn ranges(settings: &Settings) -> Vec<(&'static str, u64, RangeInclusive<u64>)> 
         session.max_package in 256..=MAX_PACKAGE,
         session.requests_per_sec in 1..=1_000_000,
         session.request_burst in 1..=1_000_000,
+        session.bytes_per_sec in 1..=1 << 30,
+        session.byte_burst in 1..=1 << 30,
         session.max_in_flight in 1..=MAX_QUEUE,
         session.max_outbound_bytes in 1_024..=1 << 32,
         session.resume_secs in 0..=HOUR_SECS,
