@@ -79,6 +79,8 @@ impl GateFixture {
     async fn start_in(environment: &str, change: impl FnOnce(&mut Settings)) -> Self {
         let mut settings = Settings::default();
         settings.rpc.heartbeat_ms = 50;
+        // The name of these tests, which a page in a private network may not choose.
+        settings.frontend.hosts = vec!["game.example".to_owned()];
         change(&mut settings);
         let connectors = (1..=3).map(|number| server(CONNECTOR, number)).collect();
         let list = |kind: &str, servers| (kind.to_owned(), servers);

@@ -8,11 +8,12 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use axum::body::Body;
-use axum::http::{Request, StatusCode, header};
+use axum::http::{HeaderMap, Request, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use futures_util::FutureExt;
 use hyper::body::Incoming;
 use hyper::upgrade::OnUpgrade;
+use model::network::AddressGroup;
 use runtime::config::origin;
 use runtime::log_rate_limit::LogRateLimit;
 use tokio::net::{TcpListener, TcpStream};
@@ -33,6 +34,9 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 /// Time for the response to a refused client.
 // Refused connections are not counted in the connection limit, so they must not stay open.
 const REFUSAL: Duration = Duration::from_secs(1);
+
+/// Browsers send it with each request to a trustworthy origin.
+const FETCH_SITE: &str = "sec-fetch-site";
 
 /// Carries the stream of a websocket from the HTTP handler to the connection's own task, and the
 /// client whose it is.
@@ -211,12 +215,31 @@ async fn respond(request: Request<Incoming>, client: Client, options: &Options) 
     {
         return refusal_response(refusal);
     }
+    if let Some(host) = foreign_host(request.headers(), peer, options) {
+        options.metrics.connections_refused.add();
+        static FOREIGN: LogRateLimit = LogRateLimit::new();
+        if let Some(suppressed) = FOREIGN.pass() {
+            warn!(peer = %peer.address, host, suppressed, "a request was refused by its host; to accept it, add it to frontend.hosts");
+        }
+        return (StatusCode::MISDIRECTED_REQUEST, "this server has another name").into_response();
+    }
     if websocket::is_requested(request.headers()) {
         return upgrade(request, peer, &client, options);
     }
     let (mut parts, body) = request.into_parts();
     parts.extensions.insert(peer);
     serve_http(options, Request::from_parts(parts, Body::new(body))).await
+}
+
+/// Returns the host that a request calls this server, if it may not.
+fn foreign_host<'a>(headers: &'a HeaderMap, peer: Peer, options: &Options) -> Option<&'a str> {
+    let host = websocket::text(headers, &header::HOST)?;
+    let Options { frontend, server_list, .. } = options;
+    // Other programs choose the address themselves: only a page can be made to connect elsewhere.
+    let is_page = headers.contains_key(header::ORIGIN) || headers.contains_key(FETCH_SITE);
+    let is_outside = !is_page || AddressGroup::of(peer.address.ip()).is_public();
+    let known = (&*server_list.now(), &frontend.allowed_origins[..]);
+    (!origin::is_host_allowed(host, &frontend.hosts, known, is_outside)).then_some(host)
 }
 
 /// Returns true for a request of a program on this machine that is not for a websocket.

@@ -111,6 +111,10 @@ section! {
         use_dictionary: bool = true,
         /// Other origins of web pages that may connect, as `scheme://host`, or `*` for all.
         allowed_origins: Vec<String> = Vec::new(),
+        /// The names by which clients call gates and connectors, as hosts or `*.domain`; requests
+        /// with another `Host` are answered 421. Empty: from pages in private networks the hosts in
+        /// `servers.json` and in `allowed_origins`, and `localhost`. Addresses may always be used.
+        hosts: Vec<String> = Vec::new(),
     }
 }
 

@@ -150,3 +150,29 @@ async fn a_client_that_does_not_enter_is_closed() {
     assert_eq!(entered.ask(9, routes::SEND, b"{}").await["code"], 200);
     assert_eq!(fixture.metrics.sessions_closed_timeout.get(), 1);
 }
+
+/// Returns the status of a websocket of a page whose name its owner made point at this server.
+async fn status_of_host(fixture: &FrontendFixture, host: &str, origin: Option<&str>) -> u16 {
+    let stream = TcpStream::connect(fixture.address).await.unwrap();
+    let mut request = format!("ws://{host}/").into_client_request().unwrap();
+    if let Some(origin) = origin {
+        request.headers_mut().insert("origin", origin.parse().unwrap());
+    }
+    match tokio_tungstenite::client_async(request, stream).await {
+        Ok(_) => 101,
+        Err(Error::Http(response)) => response.status().as_u16(),
+        Err(other) => panic!("{other}"),
+    }
+}
+
+#[tokio::test]
+async fn a_page_cannot_reach_a_private_server_by_a_name_of_its_own() {
+    let fixture = FrontendFixture::start().await;
+    assert_eq!(status_of_host(&fixture, "evil.example", Some("http://evil.example")).await, 421);
+    assert_eq!(status_of_host(&fixture, "evil.example", None).await, 101, "no page");
+    assert_eq!(status_of_host(&fixture, "localhost", Some("http://localhost")).await, 101);
+    let fixture = FrontendFixture::with(|options| options.frontend.hosts = vec!["chat.example".to_owned()]).await;
+    assert_eq!(status_of_host(&fixture, "chat.example", Some("http://chat.example")).await, 101);
+    assert_eq!(status_of_host(&fixture, "localhost", None).await, 421);
+    assert_eq!(status_of_host(&fixture, "127.0.0.1", None).await, 101);
+}

@@ -48,6 +48,9 @@ const DAY_SECS: u64 = 24 * HOUR_SECS;
 /// Forms of an entry of `frontend.allowed_origins`.
 const ORIGIN: &str = "scheme://host in ASCII without a path, scheme://*.domain, file://, null, or *";
 
+/// Forms of an entry of `frontend.hosts`.
+const HOST: &str = "a host in ASCII without a port, or *.domain";
+
 /// A setting that is out of range.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct OutOfRange {
@@ -195,12 +198,14 @@ fn texts(settings: &Settings) -> Vec<OutOfRange> {
     };
     let origins = settings.frontend.allowed_origins.iter().filter(|text| !origin::is_entry(text));
     let origins = origins.map(|origin| broken("frontend.allowed_origins", origin, ORIGIN));
+    let hosts = settings.frontend.hosts.iter().filter(|text| !origin::is_host_entry(text));
+    let hosts = hosts.map(|host| broken("frontend.hosts", host, HOST));
     // An empty word would match every message.
     let words = settings.room.forbidden_words.iter().filter(|word| word.trim().is_empty());
     let words = words.map(|word| broken("room.forbidden_words", word, "a word"));
     let prefix = Some(&settings.nats.prefix).filter(|prefix| !SubjectPrefix::is_valid(prefix));
     let prefix = prefix.map(|prefix| broken("nats.prefix", prefix, &prefix_form()));
-    origins.chain(words).chain(prefix).collect()
+    origins.chain(hosts).chain(words).chain(prefix).collect()
 }
 
 fn prefix_form() -> String {

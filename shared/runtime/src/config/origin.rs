@@ -32,6 +32,41 @@ pub fn is_allowed(origin: Option<&str>, host: Option<&str>, servers: &Servers, a
     host.is_some_and(same) || servers.all().any(|(_, server)| is_ours(server.public_host.as_deref(), &server.host))
 }
 
+/// Returns true if a request may call this server `host` (the `Host` header): an address, or a host
+/// in `hosts`. If that list is empty, the names of this machine and the hosts in `servers` and
+/// `allowed` may; `is_outside` says that all others may, too, because the client is in the internet.
+///
+/// A page of any name can have its name point at an address inside the visitor's network (DNS
+/// rebinding). Its origin and the host are the same then, so [`is_allowed`] is no protection.
+pub fn is_host_allowed(
+    host: &str,
+    hosts: &[String],
+    (servers, allowed): (&Servers, &[String]),
+    is_outside: bool,
+) -> bool {
+    let host = host_of(host);
+    let in_list = |list: &[String]| list.iter().any(|entry| matches_host(host_of(entry), host));
+    // A name that points elsewhere is the attack; an address cannot.
+    if host.is_empty() || host.parse::<IpAddr>().is_ok() || in_list(hosts) {
+        return true;
+    }
+    if !hosts.is_empty() {
+        return false;
+    }
+    let of_origin = |entry: &String| {
+        entry == "*" || entry.split_once("://").is_some_and(|(_, page)| matches_host(host_of(page), host))
+    };
+    let is_ours = |name: &str| same_host(host, host_of(name));
+    let is_server =
+        servers.all().any(|(_, server)| server.public_host.as_deref().is_some_and(is_ours) || is_ours(&server.host));
+    is_outside || is_loopback(host) || is_server || allowed.iter().any(of_origin)
+}
+
+/// Returns true for an entry of `frontend.hosts`: a host, or `*.domain` for all below a domain.
+pub fn is_host_entry(text: &str) -> bool {
+    is_authority(text) && host_of(text).len() == text.trim_matches(['[', ']']).len()
+}
+
 /// Returns true for an entry of `frontend.allowed_origins` that a page can match: `scheme://host`,
 /// `scheme://*.domain`, `scheme://` where origins have no host, `null`, or `*` for all pages.
 pub fn is_entry(text: &str) -> bool {
@@ -64,16 +99,19 @@ fn matches(entry: &str, origin: &str) -> bool {
     let (Some((wanted, pattern)), Some((scheme, page))) = (entry.split_once("://"), origin.split_once("://")) else {
         return entry == origin;
     };
-    let (pattern, page) = (host_of(pattern), host_of(page));
+    wanted.eq_ignore_ascii_case(scheme) && matches_host(host_of(pattern), host_of(page))
+}
+
+/// Returns true if `host` is that of the pattern, or below the domain of `*.domain`.
+fn matches_host(pattern: &str, host: &str) -> bool {
     let is_below = |domain: &str| {
-        let below = page.len().checked_sub(domain.len()).and_then(|at| page.split_at_checked(at));
+        let below = host.len().checked_sub(domain.len()).and_then(|at| host.split_at_checked(at));
         below.is_some_and(|(label, end)| end.eq_ignore_ascii_case(domain) && label.len() > 1 && label.ends_with('.'))
     };
-    wanted.eq_ignore_ascii_case(scheme)
-        && match pattern.strip_prefix(WILDCARD) {
-            Some(domain) => is_below(domain),
-            None => same_host(pattern, page),
-        }
+    match pattern.strip_prefix(WILDCARD) {
+        Some(domain) => is_below(domain),
+        None => same_host(pattern, host),
+    }
 }
 
 /// `host:port`, `[v6]:port` or a bare host, without the port.
@@ -212,5 +250,42 @@ mod tests {
     fn addresses_are_the_same_in_every_spelling() {
         let servers = servers(&["2001:db8::1"], None);
         assert!(is_allowed(Some("http://[2001:DB8:0::1]:80"), None, &servers, &[]));
+    }
+
+    /// Returns true if a client at home may call the server this.
+    fn may_be_called(host: &str, hosts: &[&str], is_outside: bool) -> bool {
+        let servers = servers(&["chat.example", "10.0.0.5"], Some("play.example"));
+        let hosts: Vec<_> = hosts.iter().map(|&host| host.to_owned()).collect();
+        let allowed = ["https://shop.example".to_owned(), "https://*.pages.example".to_owned()];
+        is_host_allowed(host, &hosts, (&servers, &allowed), is_outside)
+    }
+
+    #[test]
+    fn names_that_a_stranger_chose_are_refused_where_they_could_be_an_attack() {
+        let known = ["localhost:3050", "127.0.0.1", "[::1]:3050", "192.168.0.4:80", "chat.example", "PLAY.example:1"];
+        for host in known.into_iter().chain(["shop.example", "a.pages.example", "", "2001:db8::1"]) {
+            assert!(may_be_called(host, &[], false), "{host}");
+        }
+        for host in ["evil.example", "chat.example.evil", "xchat.example", "127.0.0.1.evil.example"] {
+            assert!(!may_be_called(host, &[], false), "{host}");
+            assert!(may_be_called(host, &[], true), "from the internet the name is not the protection");
+        }
+    }
+
+    #[test]
+    fn listed_hosts_are_the_only_names() {
+        let hosts = ["www.example", "*.chat.example"];
+        for host in ["www.example:443", "eu.chat.example", "203.0.113.5:3050"] {
+            assert!(may_be_called(host, &hosts, true), "{host}");
+        }
+        for host in ["play.example", "localhost", "chat.example", "evil.example"] {
+            assert!(!may_be_called(host, &hosts, true), "{host}");
+        }
+        for entry in ["www.example", "*.chat.example", "203.0.113.5", "[::1]"] {
+            assert!(is_host_entry(entry), "{entry}");
+        }
+        for entry in ["", "*", "www.example:80", "https://www.example", "a/b", "[::1]:80"] {
+            assert!(!is_host_entry(entry), "{entry}");
+        }
     }
 }
