@@ -42,12 +42,8 @@ compose-test: ## Build the image, start seven servers and NATS in containers, ch
 idle-memory: ## Measure the memory of an idle session on a connector; fails above 10 KiB
 	@scripts/idle-memory
 
-# The benches start the release build, which cargo does not build for another package's benches.
-build_shaddock := cargo build --release --package cluster --bin shaddock
-
 bench: tools ## Measure load beside Socket.IO and bare sockets, and write docs/bench; SCENES='fan-out storm' measures some and writes nothing
 	@scripts/fetch-socket.io
-	$(build_shaddock)
 	ulimit -n "$$(ulimit -H -n)" && cargo bench --package bench --bench load -- $(SCENES)
 
 bench-log: tools ## Measure the log in JetStream; fails below 3,000 activations/s, or above 2 ms for 50 records
@@ -72,11 +68,9 @@ cases: tools ## Try inputs that once failed on the release build, all or CASES='
 	@scripts/try-cases $(CASES)
 
 bench-messages: tools ## Measure the CPU time per message with the log in memory, in JetStream, and signed; has no limits
-	$(build_shaddock)
 	cargo bench --package bench --bench messages
 
 bench-failover: tools ## Measure failover and re-sharding; SCENES='death names' picks some; fails where a promise is broken
-	$(build_shaddock)
 	cargo bench --package bench --bench failover -- $(SCENES)
 
 fuzz: ## Run the fuzz targets, SECONDS (60) for each of TARGETS='package message'; needs nightly and cargo-fuzz
