@@ -1,5 +1,5 @@
 // Asks the test that runs this program for something that only it can do: see
-// cluster/tests/processes/script.rs.
+// tests/processes/script.rs.
 
 import { createInterface } from 'node:readline';
 
