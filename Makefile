@@ -1,7 +1,7 @@
 # The checks of CI, and tools for development. `make` lists the targets.
 
 .DEFAULT_GOAL := help
-.PHONY: help test tools docs tutorial fmt run compose-test idle-memory bench bench-log bench-messages bench-failover chaos simulate defects cases fuzz audit oldest-rust units
+.PHONY: help test interop tools docs tutorial fmt run compose-test idle-memory bench bench-log bench-messages bench-failover chaos simulate defects cases fuzz audit oldest-rust units
 
 help: ## Print this list
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  \1\t\2/p' $(MAKEFILE_LIST) | expand -t 18
@@ -11,6 +11,10 @@ test: tools ## Everything that CI runs
 	cargo clippy --quiet --workspace --all-targets -- -D warnings
 	RUSTDOCFLAGS='-D warnings' cargo doc --quiet --workspace --no-deps --document-private-items
 	cargo test --workspace
+
+interop: tools ## Run Shaddock behind nginx and HAProxy
+	@scripts/fetch-proxies
+	cargo test --package system-tests --test interop
 
 tools: ## Fetch the tools of the tests into target/; works offline once they are there
 	@command -v cargo >/dev/null || { echo 'needs cargo: install Rust, at least as new as rust-version in Cargo.toml' >&2; exit 1; }

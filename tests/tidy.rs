@@ -45,7 +45,7 @@ const PURE: [&str; 2] = ["wire", "model"];
 
 /// The external crates below those, procedural macros aside. `libc` comes with `cpufeatures`, which
 /// asks the processor for its instructions on some platforms.
-const PURE_USES: [&str; 28] = [
+const PURE_USES: [&str; 29] = [
     "base64",
     "block-buffer",
     "bytes",
@@ -58,6 +58,7 @@ const PURE_USES: [&str; 28] = [
     "crypto-common",
     "digest",
     "hybrid-array",
+    "ipnet",
     "itoa",
     "libc",
     "md-5",

@@ -10,7 +10,7 @@ use runtime::config::Servers;
 use tracing::{info, warn};
 
 /// The environment that other users of a network are taken to reach.
-const PRODUCTION: &str = "production";
+pub(crate) const PRODUCTION: &str = "production";
 
 /// The servers that this process runs, or starts when they are new in the list.
 pub fn own_servers(servers: &Servers, only: Option<&ServerId>) -> BTreeSet<ServerId> {

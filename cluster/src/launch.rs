@@ -78,9 +78,10 @@ impl Cluster {
     pub async fn start(plan: Plan) -> anyhow::Result<Self> {
         let Plan { config, nats, log, only } = plan;
         check_only(&config, nats.as_deref(), only.as_ref())?;
-        let Config { mut servers, mut settings, environment } = config;
+        let Config { mut servers, settings, environment } = config;
         let is_ours = |id: &ServerId| only.as_ref().is_none_or(|only| only == id);
-        system_limits::adapt(&mut settings, system_limits::fronts(&servers, is_ours));
+        let fronts = system_limits::fronts(&servers, is_ours);
+        system_limits::prepare(&settings.frontend, fronts, environment == keys::PRODUCTION);
         let own = keys::own_servers(&servers, only.as_ref());
         let (signing_keeper, signing) = keys::start_signing(&environment, &settings.rpc, nats.is_some(), &own)?;
         // All listeners before any server: a taken port must not leave half of a cluster running.

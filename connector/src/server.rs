@@ -85,6 +85,8 @@ pub struct Connector {
     ping: String,
     /// Port that it listens on for clients; `servers.json` may have been edited since the start.
     client_port: u16,
+    /// Client connections of the process that the limit of open files leaves room for.
+    max_process_connections: usize,
     /// Requests of clients since the start.
     requests: u64,
     view: String,
@@ -152,6 +154,7 @@ impl Connector {
             dictionary: settings.frontend.use_dictionary.then(|| Arc::new(routes::dictionary())),
             ping: subjects::connector_ping(&id),
             client_port,
+            max_process_connections: frontend::max_process_connections(),
             requests: 0,
             view: node.server_list.now().view_hash(),
             started: Instant::now(),
@@ -420,7 +423,9 @@ impl Connector {
         let reply = message.reply.clone().filter(|reply| self.state.check_ping(&gate, reply, now));
         let Some(reply) = reply else { return };
         let takes_clients = !self.stopping && self.drain.is_none() && !self.has_rival;
-        let accepting = takes_clients && self.clients.len() < self.node.settings.frontend.max_connections;
+        let has_room = self.clients.len() < self.node.settings.frontend.max_connections
+            && usize::try_from(self.node.metrics.connections.get()).unwrap_or_default() < self.max_process_connections;
+        let accepting = takes_clients && has_room;
         let stats = ConnectorStats {
             version: env!("CARGO_PKG_VERSION").to_owned(),
             uptime_ms: now.ticks,

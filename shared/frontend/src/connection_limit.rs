@@ -10,6 +10,7 @@ use model::settings::{FrontendSettings, SessionSettings};
 use runtime::metrics::Metrics;
 use tokio::time::Instant;
 
+use super::open_files::max_process_connections;
 use super::peer::Peer;
 use super::rate_limit::AddressRate;
 
@@ -35,6 +36,8 @@ struct Inner {
 #[derive(Debug)]
 struct Limits {
     all: usize,
+    /// Of all gates and connectors of the process together.
+    process: usize,
     per_address: usize,
     per_public_address: usize,
     handshakes: usize,
@@ -71,6 +74,8 @@ const SWEEP: usize = 1_024;
 pub(super) enum Refusal {
     /// `frontend.max_connections`, or the part of it that addresses with many connections may have.
     All,
+    /// The limit of open files.
+    Process,
     /// `frontend.max_connections_per_address`, or that of public addresses.
     Address,
     /// `frontend.max_handshakes`.
@@ -81,7 +86,7 @@ impl Refusal {
     /// The status of the response.
     pub(super) fn status(self) -> StatusCode {
         match self {
-            Self::All | Self::Handshakes => StatusCode::SERVICE_UNAVAILABLE,
+            Self::All | Self::Process | Self::Handshakes => StatusCode::SERVICE_UNAVAILABLE,
             Self::Address => StatusCode::TOO_MANY_REQUESTS,
         }
     }
@@ -92,6 +97,7 @@ impl Refusal {
             Self::All => {
                 "there are frontend.max_connections connections, or nine tenths of them and its address has many"
             }
+            Self::Process => "the process has as many connections as its limit of open files holds",
             Self::Address => {
                 "its address has frontend.max_connections_per_address connections, or those of a public address"
             }
@@ -113,6 +119,7 @@ impl ConnectionLimit {
     pub(super) fn new(settings: &FrontendSettings, session: SessionSettings, metrics: Arc<Metrics>) -> Self {
         let limits = Limits {
             all: settings.max_connections,
+            process: max_process_connections(),
             per_address: settings.max_connections_per_address,
             per_public_address: settings.max_connections_per_public_address.min(settings.max_connections_per_address),
             handshakes: settings.max_handshakes,
@@ -126,6 +133,10 @@ impl ConnectionLimit {
         let mut counts = self.counts();
         if counts.all >= self.0.limits.all {
             return Err(Refusal::All);
+        }
+        let open = usize::try_from(self.0.metrics.connections.get()).unwrap_or_default();
+        if open >= self.0.limits.process {
+            return Err(Refusal::Process);
         }
         if counts.handshakes >= self.0.limits.handshakes {
             return Err(Refusal::Handshakes);

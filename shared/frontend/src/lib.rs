@@ -9,6 +9,7 @@ mod connection_limit;
 pub(crate) mod http;
 mod kick;
 mod listener;
+mod open_files;
 pub mod peer;
 mod protocol;
 mod proxy_header;
@@ -35,6 +36,7 @@ use runtime::server_list::ServerList;
 
 pub use kick::KickReason;
 pub use listener::serve;
+pub use open_files::{files_for, max_process_connections};
 pub use peer::Peer;
 pub use responses::{ErrorBody, push, response, unknown_route};
 pub use socket_options::listen;

@@ -47,13 +47,14 @@ pub async fn eventually(deadline: Duration, what: &str, mut holds: impl AsyncFnM
     }
 }
 
-fn workspace() -> PathBuf {
+/// The directory of the workspace.
+pub fn workspace() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../..")
 }
 
 /// Returns addresses on loopback that no program listens on now.
 #[expect(clippy::expect_used, reason = "fails the test that needs ports")]
-fn free_addresses(count: usize) -> Vec<SocketAddr> {
+pub fn free_addresses(count: usize) -> Vec<SocketAddr> {
     let bind = |_| TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("loopback has free ports");
     // All are held at the same time, so that they differ.
     let held: Vec<TcpListener> = (0..count).map(bind).collect();

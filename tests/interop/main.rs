@@ -1,0 +1,5 @@
+//! Shaddock with programs of other makers: `make interop` fetches and runs them.
+#![expect(clippy::unwrap_used, clippy::panic, reason = "a test")]
+
+mod proxies;
+mod user;
