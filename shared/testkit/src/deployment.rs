@@ -168,6 +168,11 @@ impl Deployment {
         }
     }
 
+    /// The spread of servers over processes.
+    pub fn topology(&self) -> Topology {
+        self.layout.topology
+    }
+
     /// The process that runs this server.
     pub fn process(&self, server: &str) -> &Process {
         let found = self.processes.iter().find(|(name, _)| name == server || name == ALL);

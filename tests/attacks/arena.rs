@@ -1,0 +1,187 @@
+//! What an attacker knows and measures. Attackers run in a process of their own, at a lower
+//! priority than the servers and the innocent users.
+
+use std::collections::BTreeSet;
+use std::io;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+use tokio::task::JoinSet;
+use tokio::time::{Instant, sleep_until};
+
+use crate::session::Session;
+use crate::socket::Via;
+
+/// The variable with the orders of an attacker's process.
+pub(crate) const ORDERS: &str = "SHADDOCK_ATTACK";
+
+/// The line in which it reports, behind this word.
+pub(crate) const REPORT: &str = "ATTACK-REPORT ";
+
+/// Most faults that are reported.
+const MOST_FAULTS: usize = 6;
+
+/// The orders of an attacker's process.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(crate) struct Orders {
+    pub(crate) row: String,
+    pub(crate) gate: SocketAddr,
+    pub(crate) connectors: Vec<SocketAddr>,
+    /// The broker, if there is one.
+    pub(crate) nats: Option<String>,
+    pub(crate) via: Via,
+    /// Seconds of the attack.
+    pub(crate) secs: u64,
+}
+
+/// What an attacker did and saw.
+#[derive(Debug, Default, Serialize, Deserialize)]
+pub(crate) struct Report {
+    /// Per second.
+    pub(crate) planned: f64,
+    pub(crate) reached: f64,
+    pub(crate) unit: String,
+    /// What the servers should not have done.
+    pub(crate) faults: BTreeSet<String>,
+    /// A figure worth a place in the table.
+    pub(crate) note: String,
+}
+
+/// Where an attack takes place. Clones are the same.
+#[derive(Debug, Clone)]
+pub(crate) struct Arena {
+    pub(crate) orders: Arc<Orders>,
+    pub(crate) ends: Instant,
+    faults: Arc<Mutex<BTreeSet<String>>>,
+    pace: Arc<Pace>,
+}
+
+#[derive(Debug)]
+struct Pace {
+    began: Instant,
+    planned: Mutex<(f64, &'static str)>,
+    begun: AtomicU64,
+    done: AtomicU64,
+    finished: Mutex<Option<Instant>>,
+}
+
+impl Arena {
+    pub(crate) fn new(orders: Orders) -> Self {
+        let began = Instant::now();
+        let ends = began + Duration::from_secs(orders.secs);
+        let pace = Pace {
+            began,
+            planned: Mutex::new((0.0, "")),
+            begun: AtomicU64::new(0),
+            done: AtomicU64::new(0),
+            finished: Mutex::default(),
+        };
+        Self { orders: Arc::new(orders), ends, faults: Arc::default(), pace: Arc::new(pace) }
+    }
+
+    /// A connector, taken in turn.
+    pub(crate) fn connector(&self, number: usize) -> SocketAddr {
+        self.orders.connectors[number % self.orders.connectors.len()]
+    }
+
+    /// An attacker's public address. Innocent users have others.
+    pub(crate) fn address(number: usize) -> IpAddr {
+        let [.., high, low] = number.to_be_bytes();
+        // 198.18.0.0/15 is for benchmarks, 203.0.113.0/24 the users' own.
+        if number < 100 { Ipv4Addr::new(203, 0, 113, 100 + low) } else { Ipv4Addr::new(198, 18, high, low) }.into()
+    }
+
+    /// Plans so many attempts per second.
+    pub(crate) fn plan(&self, per_sec: f64, unit: &'static str) {
+        *lock(&self.pace.planned) = (per_sec, unit);
+    }
+
+    /// Waits for the next attempt. Returns false if the attack is over.
+    pub(crate) async fn attempt(&self) -> bool {
+        let (per_sec, _) = *lock(&self.pace.planned);
+        let number = self.pace.begun.fetch_add(1, Ordering::Relaxed);
+        let due = self.pace.began + Duration::from_secs_f64(number as f64 / per_sec);
+        if due >= self.ends {
+            return false;
+        }
+        sleep_until(due).await;
+        let in_time = Instant::now() < self.ends;
+        if in_time {
+            self.pace.done.fetch_add(1, Ordering::Relaxed);
+        }
+        in_time
+    }
+
+    /// Returns true while the attack lasts.
+    pub(crate) fn lasts(&self) -> bool {
+        Instant::now() < self.ends
+    }
+
+    /// Stops counting time before the end of the attack: all was done.
+    pub(crate) fn finish(&self) {
+        lock(&self.pace.finished).get_or_insert(Instant::now());
+    }
+
+    /// Notes a fault unless the servers did right.
+    pub(crate) fn expect(&self, is_right: bool, fault: impl FnOnce() -> String) {
+        let mut faults = lock(&self.faults);
+        if !is_right && faults.len() < MOST_FAULTS {
+            faults.insert(fault());
+        }
+    }
+
+    /// Runs workers until all have ended, mostly at the end of the attack.
+    pub(crate) async fn work<F>(&self, count: usize, worker: impl Fn(usize, Self) -> F)
+    where
+        F: Future<Output = io::Result<()>> + Send + 'static,
+    {
+        let mut workers = JoinSet::new();
+        for number in 0..count {
+            workers.spawn(worker(number, self.clone()));
+        }
+        while let Some(ended) = workers.join_next().await {
+            if let Err(error) = ended {
+                self.expect(false, || format!("the attacker failed: {error}"));
+            }
+        }
+    }
+
+    /// Opens a session from an address, at one of the connectors in turn.
+    ///
+    /// # Errors
+    /// If the server refuses it, or the network fails.
+    pub(crate) async fn session(&self, number: usize, address: IpAddr) -> io::Result<Session> {
+        let session = Session::open(self.connector(number), self.orders.via, address).await?;
+        session.map_err(|status| io::Error::other(format!("refused: {status}")))
+    }
+
+    /// Opens sessions, and enters a room with each that gets in.
+    pub(crate) async fn members(&self, count: usize, room: &str, address: impl Fn(usize) -> IpAddr) -> Vec<Session> {
+        let mut entering = JoinSet::new();
+        for number in 0..count {
+            let (arena, room, address) = (self.clone(), room.to_owned(), address(number));
+            entering.spawn(async move {
+                let mut session = arena.session(number, address).await?;
+                let entered = session.enter(&format!("attacker-{number}"), &room).await?;
+                if entered["code"] == 200 { Ok(session) } else { Err(io::Error::other(entered.to_string())) }
+            });
+        }
+        entering.join_all().await.into_iter().filter_map(io::Result::ok).collect()
+    }
+
+    /// The report of the attack.
+    pub(crate) fn report(&self, note: String) -> Report {
+        let (planned, unit) = *lock(&self.pace.planned);
+        let end = lock(&self.pace.finished).unwrap_or_else(|| Instant::now().min(self.ends));
+        let secs = end.saturating_duration_since(self.pace.began).as_secs_f64().max(0.001);
+        let reached = self.pace.done.load(Ordering::Relaxed) as f64 / secs;
+        Report { planned, reached, unit: unit.to_owned(), faults: lock(&self.faults).clone(), note }
+    }
+}
+
+fn lock<T>(value: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
+    value.lock().unwrap_or_else(PoisonError::into_inner)
+}
