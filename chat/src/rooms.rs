@@ -14,6 +14,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use model::allowed_senders::AllowedSenders;
+use model::failure_detector::{FailureDetector, LastMessages};
 use model::ids::{Incarnation, RoomId, ServerId};
 use model::lineage::Lineage;
 use model::placement::Router;
@@ -140,12 +141,11 @@ struct ConnectorLink {
     /// Number of the last message to the connector.
     // Also rises for messages that could not be sent, so that the connector notices the loss.
     number: u64,
-    last_message_at: u64,
-    /// Ticks of the message before the last one; none until the present incarnation has sent two.
-    previous_message_at: Option<u64>,
+    /// The times of the present incarnation's messages.
+    messages: LastMessages,
     is_silent: bool,
-    /// Seconds of silence in which this server could receive.
-    silent_secs: u32,
+    /// Counts seconds of silence in which this server could receive.
+    detector: FailureDetector,
 }
 
 /// An effect, to be performed in order.
