@@ -124,7 +124,7 @@ fn log_change(gate: &ServerId, server: &ServerId, availability: Availability) {
         Availability::Closed => {
             info!(%gate, %server, "server closed: it is full or about to end, so it gets no new users or rooms")
         }
-        Availability::Away => warn!(%gate, %server, "server down: users are sent to others"),
+        Availability::Down => warn!(%gate, %server, "server down: users are sent to others"),
     }
 }
 
