@@ -37,10 +37,10 @@ impl Rooms {
             // Without a common log there is no compare-and-set between servers: a takeover would
             // split the room.
             Some(home) if self.is_fenced => self.check_home(&home, now),
-            _ => HomeState::Alive,
+            _ => HomeState::Up,
         };
         match state {
-            HomeState::Alive => self.answer(requester, &RpcResponse::NotOwner { room }),
+            HomeState::Up => self.answer(requester, &RpcResponse::NotOwner { room }),
             HomeState::Down => {
                 if self.failover_rooms.insert(room.clone()) {
                     self.metrics.takeovers.add();
@@ -88,7 +88,7 @@ impl Rooms {
                 _ => HomeState::Down,
             };
             match state {
-                HomeState::Alive => {
+                HomeState::Up => {
                     self.failover_rooms.remove(&room);
                     self.with_owner(&room, |owner, effects| owner.release(effects));
                 }
