@@ -17,7 +17,6 @@ use model::allowed_senders::AllowedSenders;
 use model::failure_detector::{FailureDetector, LastMessages};
 use model::ids::{Incarnation, RoomId, ServerId};
 use model::lineage::Lineage;
-use model::placement::Router;
 use model::record::{RecordIds, SharedRecord};
 use model::rpc::messages::{FromConnector, RpcRequest, RpcResponse};
 use model::rpc::{self, RpcError, Trace};
@@ -56,7 +55,6 @@ pub struct Rooms {
     /// The incarnation that the process started with, and the present one.
     first_incarnation: Incarnation,
     incarnation: Incarnation,
-    router: Router,
     servers: Arc<Servers>,
     senders: AllowedSenders,
     policy: Arc<RoomPolicy>,
@@ -195,7 +193,6 @@ impl Rooms {
         let Identity { me, incarnation, servers, is_fenced } = identity;
         let lease_secs = settings.room.lease_secs;
         Self {
-            router: Router::default(),
             senders: AllowedSenders::new(&servers, u64::from(lease_secs) * 1_000),
             servers,
             me,

@@ -4,7 +4,7 @@
 use std::sync::Arc;
 
 use model::ids::{Incarnation, RoomId, ServerId};
-use model::placement::CHAT;
+use model::placement::{self, CHAT};
 use model::rpc::messages::{RpcRequest, RpcResponse};
 use runtime::config::Servers;
 
@@ -14,7 +14,7 @@ use crate::owner::{Now, Owner, Requester};
 
 impl Rooms {
     pub(super) fn home(&self, room: &RoomId) -> Option<ServerId> {
-        self.router.route(CHAT, room.as_str(), &self.servers).ok().map(|home| home.id.clone())
+        placement::route(CHAT, room.as_str(), &self.servers).ok().map(|home| home.id.clone())
     }
 
     /// Returns true if this server is the room's home, or its owner now.
