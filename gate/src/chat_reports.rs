@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, HashMap};
 use model::ids::ServerId;
 use model::rpc::messages::ChatStats;
 use model::rpc::report::{ChatReport, Liveness};
-use runtime::config::Servers;
+use model::servers::Servers;
 
 use crate::server_status::{ProbeResult, SelfReport, ServerStatus, Stats};
 
@@ -48,7 +48,7 @@ fn merge(reports: Vec<&ChatReport>) -> Option<ProbeResult> {
 mod tests {
     use model::ids::Incarnation;
     use model::placement::{CHAT, CONNECTOR};
-    use runtime::config::Server;
+    use model::servers::Server;
 
     use super::*;
     use crate::server_status::Availability;

@@ -2,8 +2,8 @@
 //! sends no requests.
 
 use axum::http::{HeaderMap, header};
+use model::servers::Server;
 use model::settings::AdminSettings;
-use runtime::config::Server;
 use serde::Serialize;
 use sha2::{Digest, Sha256};
 
