@@ -26,7 +26,7 @@ use tracing::{debug, info, warn};
 
 use crate::log::log_health::LogHealth;
 use crate::log::{AppendError, Log, LogStatus, ReadConsistency, ReadError};
-use crate::operations::{MAX_IN_FLIGHT, Operations, requests};
+use crate::operations::{MAX_IN_FLIGHT, Operations, Work, requests};
 use crate::owner::{LogOp, LogResult, Now};
 use crate::rooms::{Effect, Identity, IncomingRequest, LogRequester, OutgoingReply, Rooms};
 
@@ -291,7 +291,7 @@ impl Chat {
         if is_append {
             self.node.metrics.stage_seconds.room.add(began.elapsed());
         }
-        self.operations.end(*requests);
+        self.operations.end(work_of(*requester), *requests);
         self.start_operations();
     }
 
@@ -346,7 +346,7 @@ impl Chat {
             match effect {
                 Effect::Send(send) => self.send(send),
                 Effect::Log { room, requester, op } => {
-                    self.operations.add((room, requester), op);
+                    self.operations.add(work_of(requester), (room, requester), op);
                     self.start_operations();
                 }
                 Effect::Probe(home) => self.probe(home),
@@ -404,6 +404,14 @@ fn log_ignored(server: &ServerId, message: &Message, error: &RpcError, metrics: 
     if let Some(suppressed) = IGNORED.pass() {
         let from = message.headers.get(header::FROM);
         warn!(%server, from, %error, suppressed, "a message was ignored");
+    }
+}
+
+/// Returns the kind of work that a log operation is for.
+fn work_of(requester: LogRequester) -> Work {
+    match requester {
+        LogRequester::Owner => Work::Owner,
+        LogRequester::Reader(_) => Work::History,
     }
 }
 

@@ -73,7 +73,8 @@ async fn nginx() -> Proxied {
         ],
     );
     let file = directory.file("nginx.conf", &text);
-    let main = format!("daemon off; pid {}; error_log stderr;", directory.path_of("nginx.pid"));
+    // One process, which the test ends: workers would outlive their master.
+    let main = format!("daemon off; master_process off; pid {}; error_log stderr;", directory.path_of("nginx.pid"));
     let args = ["-p", &directory.path_of(""), "-c", &file, "-g", &main].map(str::to_owned);
     let proxy = start("nginx", &args, directory.path());
     Proxied { _proxy: proxy, _directory: directory, deployment, gate, connector }

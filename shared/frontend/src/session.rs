@@ -1,8 +1,10 @@
 //! One websocket from its opening to its close: the loop that reads, writes and watches the
 //! deadlines. None of the three waits for another one, nor for the role.
 
-use std::future::{pending, poll_fn};
-use std::io;
+mod end;
+mod transfer;
+
+use std::future::pending;
 use std::panic::AssertUnwindSafe;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -10,17 +12,14 @@ use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 use bytes::Bytes;
-use futures_util::{FutureExt, SinkExt, StreamExt};
+use futures_util::{FutureExt, SinkExt};
 use runtime::batching::BatchTimer;
 use runtime::fault;
 use runtime::metrics::RouteLabel;
-use tokio::time::{Instant, Sleep, sleep_until, timeout};
-use tokio_tungstenite::tungstenite::error::ProtocolError;
-use tokio_tungstenite::tungstenite::protocol::CloseFrame;
-use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
+use tokio::time::{Instant, Sleep, sleep_until};
 use tokio_tungstenite::tungstenite::{Error as SocketError, Message};
 use tracing::debug;
-use wire::{Package, Packages, WireError, decode_frame};
+use wire::{Package, Packages, decode_frame};
 
 use super::connection_limit::ConnectionPermit;
 use super::peer::Peer;
@@ -28,64 +27,12 @@ use super::protocol::{Protocol, Reaction};
 use super::rate_limit::RateLimit;
 use super::websocket::{self, WebSocket};
 use super::write_queue::Next;
-use super::{App, Ending, ErrorBody, KickReason, Options, Session, WriteQueue, response};
+use super::{App, ErrorBody, KickReason, Options, Session, WriteQueue, response};
+use end::End;
+use transfer::{Done, send_close, transfer};
 
 /// Time limit of one write. A client that reads nothing for that long counts as lost.
 const WRITE: Duration = Duration::from_secs(10);
-
-/// Time that a client has to respond to a close before its connection is cut.
-const CLOSE: Duration = Duration::from_secs(2);
-
-/// The reason for the end of a connection.
-#[derive(Debug)]
-enum End {
-    /// The network ended it.
-    Gone,
-    /// The client closes.
-    Closed,
-    /// We close, without a word.
-    Close,
-    /// The client's bytes are not the protocol, Pomelo's or the websocket's.
-    Bad(Box<dyn std::error::Error + Send + Sync>),
-    /// The client let a deadline pass.
-    Late(&'static str),
-    /// The client reads too slowly.
-    Slow,
-    /// This task panicked.
-    Panicked,
-}
-
-impl End {
-    fn for_role(&self) -> Ending {
-        match self {
-            Self::Gone | Self::Late(_) | Self::Slow => Ending::Lost,
-            Self::Closed | Self::Close | Self::Bad(_) | Self::Panicked => Ending::Closed,
-        }
-    }
-}
-
-impl From<WireError> for End {
-    fn from(error: WireError) -> Self {
-        Self::Bad(error.into())
-    }
-}
-
-impl From<SocketError> for End {
-    /// Attributes a read error: a frame that is too large or malformed is the client's fault, all
-    /// else is the network's.
-    fn from(error: SocketError) -> Self {
-        match error {
-            SocketError::Protocol(
-                ProtocolError::ResetWithoutClosingHandshake
-                | ProtocolError::SendAfterClosing
-                | ProtocolError::ReceivedAfterClosing,
-            ) => Self::Gone,
-            SocketError::Capacity(_) | SocketError::Protocol(_) | SocketError::Utf8(_) => Self::Bad(error.into()),
-            SocketError::Io(error) if error.kind() == io::ErrorKind::InvalidData => Self::Bad(error.into()),
-            _ => Self::Gone,
-        }
-    }
-}
 
 struct Connection<A: App> {
     socket: Box<WebSocket>,
@@ -113,12 +60,6 @@ struct Connection<A: App> {
     /// Until the handshake is complete, and from then on until the session entered.
     deadline: Instant,
     last_received_at: Instant,
-}
-
-/// A transfer that the socket completed.
-enum Done {
-    Read(Option<Result<Message, SocketError>>),
-    Written(Result<(), SocketError>),
 }
 
 /// Serves a client until its connection ends.
@@ -470,30 +411,6 @@ impl<A: App> Connection<A> {
         };
         tokio::join!(closed, closing);
     }
-}
-
-/// Closes with code 1000, as Pomelo does, and waits for the client's response.
-async fn send_close(socket: &mut WebSocket) {
-    // The wait lets the client receive what was written before.
-    let close = Message::Close(Some(CloseFrame { code: CloseCode::Normal, reason: "".into() }));
-    let closing = async {
-        // Where the client closed first this fails, and reading on sends the response to its close.
-        socket.send(close).await.ok();
-        while let Some(Ok(_)) = socket.next().await {}
-    };
-    // A client that does not respond is cut off.
-    drop(timeout(CLOSE, closing).await);
-}
-
-/// Reads a frame, or continues the write in progress; the first that completes wins.
-async fn transfer(socket: &mut WebSocket, reads: bool, writes: bool) -> Done {
-    poll_fn(|cx| {
-        if writes && let Poll::Ready(done) = socket.poll_flush_unpin(cx) {
-            return Poll::Ready(Done::Written(done));
-        }
-        if reads { socket.poll_next_unpin(cx).map(Done::Read) } else { Poll::Pending }
-    })
-    .await
 }
 
 /// Completes when the role has accepted the session's last input.
