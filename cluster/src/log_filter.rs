@@ -26,6 +26,9 @@ const FORMER: (&str, [&str; 5]) = ("shared", ["bus", "frontend", "model", "node"
 const OTHERS: [&str; 10] =
     ["async_nats", "axum", "h2", "hyper", "hyper_util", "rustls", "tokio", "tower", "tungstenite", "tokio_tungstenite"];
 
+/// Crates of others whose lines below `info` show what clients and servers send: texts and tokens.
+const CARRIERS: [&str; 3] = ["async_nats", "tungstenite", "tokio_tungstenite"];
+
 /// Reads the filter that `SHADDOCK_LOG` is; the usual one if it is not set or empty.
 ///
 /// # Errors
@@ -52,7 +55,8 @@ pub(crate) fn read(variable: Option<&OsStr>) -> anyhow::Result<EnvFilter> {
     }
     // Without a level of its own, a filter of parts would hide the errors of all other parts.
     let rest = (!directives.iter().any(|directive| is_level(directive))).then(|| "error".to_owned());
-    parse(&rest.into_iter().chain(directives.into_iter().map(expanded)).collect::<Vec<_>>().join(","))
+    let quiet = quietened(&directives);
+    parse(&rest.into_iter().chain(directives.into_iter().map(expanded)).chain(quiet).collect::<Vec<_>>().join(","))
 }
 
 fn parse(text: &str) -> anyhow::Result<EnvFilter> {
@@ -63,6 +67,17 @@ fn parse(text: &str) -> anyhow::Result<EnvFilter> {
 fn is_level(directive: &str) -> bool {
     LEVELS.iter().any(|level| level.eq_ignore_ascii_case(directive))
         || matches!(directive, "0" | "1" | "2" | "3" | "4" | "5")
+}
+
+/// Returns the directives that keep what is sent out of the log, unless a filter asks for it.
+fn quietened(directives: &[&str]) -> Vec<String> {
+    let is_verbose = |directive: &&str| ["debug", "trace", "4", "5"].iter().any(|l| l.eq_ignore_ascii_case(directive));
+    if !directives.iter().any(is_verbose) {
+        return Vec::new();
+    }
+    let is_named =
+        |carrier: &str| directives.iter().any(|directive| directive.split(['=', ':']).next() == Some(carrier));
+    CARRIERS.into_iter().filter(|carrier| !is_named(carrier)).map(|carrier| format!("{carrier}=info")).collect()
 }
 
 /// Returns true for a part of the program, with a level or alone.
@@ -118,6 +133,18 @@ mod tests {
             assert_eq!(read(usual), read(LOGGED));
         }
         assert_eq!(super::read(None).unwrap().to_string(), read(LOGGED).unwrap());
+    }
+
+    #[test]
+    fn what_is_sent_is_not_logged_unless_that_is_asked_for() {
+        for level in ["trace", "DEBUG", "5"] {
+            let filter = read(level).unwrap();
+            for carrier in CARRIERS {
+                assert!(filter.contains(&format!("{carrier}=info")), "{level}: {filter}");
+            }
+        }
+        assert!(!read("trace,tungstenite=trace").unwrap().contains("tungstenite=info,"));
+        assert_eq!(read("info"), Ok("info".to_owned()));
     }
 
     #[test]
