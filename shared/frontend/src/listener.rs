@@ -145,7 +145,13 @@ async fn connection<A: App>(
             }
             return;
         }
-        End::Served(Err(error)) => debug!(%error, "client sent no valid HTTP"),
+        End::Served(Err(error)) => {
+            // All other errors are the network's.
+            if error.is_parse() || error.is_parse_too_large() {
+                options.metrics.http_refused.add();
+            }
+            debug!(%error, "client sent no valid HTTP");
+        }
         End::Served(Ok(())) => {}
     }
     let upgrade = lock(&handoff).take();
@@ -200,7 +206,13 @@ async fn http(stream: TcpStream, client: Client, (progress, options): (Progress,
     let stopping = options.lifecycle.stopping();
     let response = move |request| {
         let (client, options) = (client.clone(), options.clone());
-        async move { respond(request, client, &options).await }
+        async move {
+            let response = respond(request, client, &options).await;
+            if response.status().is_client_error() {
+                options.metrics.http_refused.add();
+            }
+            response
+        }
     };
     http::serve(stream, (progress, times), response, stopping).await
 }

@@ -124,6 +124,8 @@ metrics! {
     connections: Gauge,
     /// Client connections refused: too many, a foreign origin, or no PROXY header.
     connections_refused: Counter,
+    /// HTTP requests of clients answered with 4xx, and those that are not valid HTTP.
+    http_refused: Counter,
     /// Sessions closed because they read too slowly.
     sessions_closed_slow: Counter,
     /// Sessions closed for bytes that are not the protocol.

@@ -134,3 +134,19 @@ async fn operators_may_keep_connections_while_there_are_few() {
     assert!((10..=16).contains(&kept.len()), "{} connections are kept", kept.len());
     assert!(lifecycle.stop(DEADLINE).await);
 }
+
+#[tokio::test]
+async fn refused_and_malformed_requests_are_counted() {
+    let fixture = fixture(60, 60).await;
+    for (request, count) in [
+        ("GET /small HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n", 0),
+        ("GET /nothing HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n", 1),
+        ("GET /small HTTP/1.1\r\nHost x\r\n\r\n", 2),
+    ] {
+        let mut stream = TcpStream::connect(fixture.address).await.unwrap();
+        stream.write_all(request.as_bytes()).await.unwrap();
+        timeout(DEADLINE, stream.read_to_end(&mut Vec::new())).await.unwrap().unwrap();
+        let counted = async || fixture.metrics.http_refused.get() == count;
+        testkit::eventually(DEADLINE, request, counted).await;
+    }
+}
