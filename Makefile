@@ -1,7 +1,7 @@
 # The checks of CI, and tools for development. `make` lists the targets.
 
 .DEFAULT_GOAL := help
-.PHONY: help test interop tools docs tutorial fmt run compose-test idle-memory bench bench-log bench-messages bench-failover chaos simulate defects cases fuzz audit oldest-rust units
+.PHONY: help test interop attacks tools docs tutorial fmt run compose-test idle-memory bench bench-log bench-messages bench-failover chaos simulate defects cases fuzz audit oldest-rust units
 
 help: ## Print this list
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  \1\t\2/p' $(MAKEFILE_LIST) | expand -t 18
@@ -15,6 +15,9 @@ test: tools ## Everything that CI runs
 interop: tools ## Run Shaddock behind nginx and HAProxy
 	@scripts/fetch-proxies
 	cargo test --package system-tests --test interop
+
+attacks: tools ## Attack servers beside users who keep talking, with the defences and without; ROWS='AC1 AW3' picks some
+	@scripts/attacks $(ROWS)
 
 tools: ## Fetch the tools of the tests into target/; works offline once they are there
 	@command -v cargo >/dev/null || { echo 'needs cargo: install Rust, at least as new as rust-version in Cargo.toml' >&2; exit 1; }

@@ -65,20 +65,13 @@ struct Pace {
     planned: Mutex<(f64, &'static str)>,
     begun: AtomicU64,
     done: AtomicU64,
-    finished: Mutex<Option<Instant>>,
 }
 
 impl Arena {
     pub(crate) fn new(orders: Orders) -> Self {
         let began = Instant::now();
         let ends = began + Duration::from_secs(orders.secs);
-        let pace = Pace {
-            began,
-            planned: Mutex::new((0.0, "")),
-            begun: AtomicU64::new(0),
-            done: AtomicU64::new(0),
-            finished: Mutex::default(),
-        };
+        let pace = Pace { began, planned: Mutex::new((0.0, "")), begun: AtomicU64::new(0), done: AtomicU64::new(0) };
         Self { orders: Arc::new(orders), ends, faults: Arc::default(), pace: Arc::new(pace) }
     }
 
@@ -120,11 +113,6 @@ impl Arena {
         Instant::now() < self.ends
     }
 
-    /// Stops counting time before the end of the attack: all was done.
-    pub(crate) fn finish(&self) {
-        lock(&self.pace.finished).get_or_insert(Instant::now());
-    }
-
     /// Notes a fault unless the servers did right.
     pub(crate) fn expect(&self, is_right: bool, fault: impl FnOnce() -> String) {
         let mut faults = lock(&self.faults);
@@ -158,24 +146,10 @@ impl Arena {
         session.map_err(|status| io::Error::other(format!("refused: {status}")))
     }
 
-    /// Opens sessions, and enters a room with each that gets in.
-    pub(crate) async fn members(&self, count: usize, room: &str, address: impl Fn(usize) -> IpAddr) -> Vec<Session> {
-        let mut entering = JoinSet::new();
-        for number in 0..count {
-            let (arena, room, address) = (self.clone(), room.to_owned(), address(number));
-            entering.spawn(async move {
-                let mut session = arena.session(number, address).await?;
-                let entered = session.enter(&format!("attacker-{number}"), &room).await?;
-                if entered["code"] == 200 { Ok(session) } else { Err(io::Error::other(entered.to_string())) }
-            });
-        }
-        entering.join_all().await.into_iter().filter_map(io::Result::ok).collect()
-    }
-
     /// The report of the attack.
     pub(crate) fn report(&self, note: String) -> Report {
         let (planned, unit) = *lock(&self.pace.planned);
-        let end = lock(&self.pace.finished).unwrap_or_else(|| Instant::now().min(self.ends));
+        let end = Instant::now().min(self.ends);
         let secs = end.saturating_duration_since(self.pace.began).as_secs_f64().max(0.001);
         let reached = self.pace.done.load(Ordering::Relaxed) as f64 / secs;
         Report { planned, reached, unit: unit.to_owned(), faults: lock(&self.faults).clone(), note }
