@@ -54,14 +54,14 @@ pub(crate) struct Report {
 #[derive(Debug, Clone)]
 pub(crate) struct Arena {
     pub(crate) orders: Arc<Orders>,
-    pub(crate) ends: Instant,
     faults: Arc<Mutex<BTreeSet<String>>>,
     pace: Arc<Pace>,
 }
 
 #[derive(Debug)]
 struct Pace {
-    began: Instant,
+    /// Begin and end of the attack.
+    time: Mutex<(Instant, Instant)>,
     planned: Mutex<(f64, &'static str)>,
     begun: AtomicU64,
     done: AtomicU64,
@@ -69,10 +69,16 @@ struct Pace {
 
 impl Arena {
     pub(crate) fn new(orders: Orders) -> Self {
-        let began = Instant::now();
-        let ends = began + Duration::from_secs(orders.secs);
-        let pace = Pace { began, planned: Mutex::new((0.0, "")), begun: AtomicU64::new(0), done: AtomicU64::new(0) };
-        Self { orders: Arc::new(orders), ends, faults: Arc::default(), pace: Arc::new(pace) }
+        let time = Mutex::new(span(orders.secs));
+        let pace = Pace { time, planned: Mutex::new((0.0, "")), begun: AtomicU64::new(0), done: AtomicU64::new(0) };
+        Self { orders: Arc::new(orders), faults: Arc::default(), pace: Arc::new(pace) }
+    }
+
+    /// Begins anew: what was before only prepared the attack.
+    pub(crate) fn begin(&self) {
+        *lock(&self.pace.time) = span(self.orders.secs);
+        self.pace.begun.store(0, Ordering::Relaxed);
+        self.pace.done.store(0, Ordering::Relaxed);
     }
 
     /// A connector, taken in turn.
@@ -96,12 +102,13 @@ impl Arena {
     pub(crate) async fn attempt(&self) -> bool {
         let (per_sec, _) = *lock(&self.pace.planned);
         let number = self.pace.begun.fetch_add(1, Ordering::Relaxed);
-        let due = self.pace.began + Duration::from_secs_f64(number as f64 / per_sec);
-        if due >= self.ends {
+        let (began, ends) = *lock(&self.pace.time);
+        let due = began + Duration::from_secs_f64(number as f64 / per_sec);
+        if due >= ends {
             return false;
         }
         sleep_until(due).await;
-        let in_time = Instant::now() < self.ends;
+        let in_time = Instant::now() < ends;
         if in_time {
             self.pace.done.fetch_add(1, Ordering::Relaxed);
         }
@@ -110,7 +117,7 @@ impl Arena {
 
     /// Returns true while the attack lasts.
     pub(crate) fn lasts(&self) -> bool {
-        Instant::now() < self.ends
+        Instant::now() < lock(&self.pace.time).1
     }
 
     /// Notes a fault unless the servers did right.
@@ -149,11 +156,16 @@ impl Arena {
     /// The report of the attack.
     pub(crate) fn report(&self, note: String) -> Report {
         let (planned, unit) = *lock(&self.pace.planned);
-        let end = Instant::now().min(self.ends);
-        let secs = end.saturating_duration_since(self.pace.began).as_secs_f64().max(0.001);
+        let (began, ends) = *lock(&self.pace.time);
+        let secs = Instant::now().min(ends).saturating_duration_since(began).as_secs_f64().max(0.001);
         let reached = self.pace.done.load(Ordering::Relaxed) as f64 / secs;
         Report { planned, reached, unit: unit.to_owned(), faults: lock(&self.faults).clone(), note }
     }
+}
+
+fn span(secs: u64) -> (Instant, Instant) {
+    let began = Instant::now();
+    (began, began + Duration::from_secs(secs))
 }
 
 fn lock<T>(value: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {

@@ -16,7 +16,7 @@ use std::process::ExitCode;
 use testkit::Topology;
 
 use crate::row::{Row, Undefended};
-use crate::suite::{Extent, Outcome, attacked, print_line};
+use crate::suite::{Outcome, attacked, print_line};
 
 /// The variable with the rows to run, by id; all if it is missing.
 const ROWS: &str = "SHADDOCK_ROWS";
@@ -51,7 +51,7 @@ fn main() -> ExitCode {
 async fn defended(row: &Row) -> bool {
     let mut is_well = true;
     for (topology, name) in [(Topology::OneProcess, "one"), (Topology::ProcessPerServer, "NATS")] {
-        let outcome = row.run(topology, Extent::Whole, true).await;
+        let outcome = row.run(topology, false, true).await;
         let verdict = match (outcome.holds(), row.open) {
             (true, None) => "holds".to_owned(),
             (true, Some(_)) => "holds, though marked as open".to_owned(),
@@ -67,7 +67,7 @@ async fn defended(row: &Row) -> bool {
 
 /// Runs a row without its defence, and prints its line. Returns true if it fails.
 async fn undefended(row: &Row, by_settings: bool) -> bool {
-    let outcome: Outcome = row.run(Topology::OneProcess, Extent::Whole, !by_settings).await;
+    let outcome: Outcome = row.run(Topology::OneProcess, false, !by_settings).await;
     let how = match row.undefended {
         Undefended::Settings(settings) => {
             settings.iter().map(|(key, value)| format!("`{key} = {value}`")).collect::<Vec<_>>().join(", ")

@@ -84,8 +84,14 @@ pub(crate) fn output_lengths(deployment: &Deployment) -> BTreeMap<String, usize>
     deployment.processes().map(|(name, process)| (name.to_owned(), process.output().len())).collect()
 }
 
-/// Returns the faults of what processes logged since their outputs had these lengths.
-pub(crate) fn log_faults(deployment: &Deployment, since: &BTreeMap<String, usize>, secrets: &[String]) -> Vec<String> {
+/// Returns the faults of what processes logged since their outputs had these lengths. With
+/// `are_counted`, too many lines are one.
+pub(crate) fn log_faults(
+    deployment: &Deployment,
+    since: &BTreeMap<String, usize>,
+    secrets: &[String],
+    are_counted: bool,
+) -> Vec<String> {
     let mut faults = Vec::new();
     for (name, process) in deployment.processes() {
         let output = process.output();
@@ -100,7 +106,7 @@ pub(crate) fn log_faults(deployment: &Deployment, since: &BTreeMap<String, usize
             faults.push(format!("{name} logs control characters"));
         }
         for (kind, count) in most_lines(new) {
-            if count > MOST_LINES {
+            if are_counted && count > MOST_LINES {
                 faults.push(format!("{name} logs {count} lines a second: {kind}"));
             }
         }

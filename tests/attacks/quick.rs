@@ -15,7 +15,6 @@ use std::collections::BTreeSet;
 use testkit::Topology;
 
 use crate::row::{Row, Undefended};
-use crate::suite::Extent;
 
 /// Not a test: the attacker's process is this program once more, with this name.
 #[test]
@@ -28,8 +27,9 @@ fn attacker() {
 async fn quick_rows_hold() {
     for row in row::all().iter().filter(|row| row.quick_secs.is_some()) {
         for topology in [Topology::OneProcess, Topology::ProcessPerServer] {
-            let outcome = row.run(topology, Extent::Quick, true).await;
-            assert!(outcome.holds(), "{} {topology:?}: {}\n{}", row.id, outcome.all_faults(), outcome.cells(""));
+            let outcome = row.run(topology, true, true).await;
+            let what = format!("{} {} {topology:?}: {}", row.id, row.cases, row.about);
+            assert!(outcome.holds(), "{what}: {}\n{}", outcome.all_faults(), outcome.cells(""));
         }
     }
 }

@@ -73,7 +73,7 @@ async fn places(arena: Arena) -> String {
 }
 
 async fn whispers(arena: Arena) -> String {
-    arena.plan(40.0, "whispers/s of 15 KiB");
+    arena.plan(200.0, "whispers/s of 15 KiB");
     let victim = async {
         let session =
             Session::open_with(arena.connector(0), Via::ProxyHeader, Arena::address(90), Some(65_536)).await?;
