@@ -10,7 +10,7 @@ use model::allowed_senders::AllowedSenders;
 use model::ids::{Incarnation, RoomId, ServerId};
 use model::placement::{self, CHAT, NoServer};
 use model::rpc::messages::{ChatStats, KnownIncarnation};
-use runtime::config::Servers;
+use model::servers::Servers;
 
 /// Heartbeats that a chat server still gets after it left the list.
 // It may not know yet that it was removed, and must not take this connector for dead meanwhile.

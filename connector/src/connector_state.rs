@@ -10,22 +10,21 @@ mod senders;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
-use frontend::Ending;
 use model::backoff;
+use model::ending::Ending;
 use model::ids::{RoomId, ServerId};
 use model::lineage::Lineage;
 use model::rpc::messages::{FromChat, FromConnector, Item, KnownIncarnation, LogPosition, RpcRequest, RpcResponse};
 use model::rpc::{self, RpcError};
 use model::size_limits::SizeLimits;
-use runtime::log_rate_limit::LogRateLimit;
-use tracing::{debug, error, info};
 
 use crate::chat_servers::{ChatServers, SequenceCheck};
+use crate::event::Event;
 use crate::room::proposer::PendingRequest;
 use crate::room::{Common, Context, Room, RoomEffect};
 
 use attach_rate_limit::AttachRateLimit;
-use incarnations::Rival;
+use incarnations::{Rival, implausible};
 use requests::RoomQuery;
 
 pub use effects::{ClientRequest, ClientResponse, Effect, Gauges, Limits, Now};
@@ -217,11 +216,11 @@ impl ConnectorState {
         let check = self.chat_servers.check_sequence(&chat, incarnation, (number, is_proven), now.ticks);
         match check {
             SequenceCheck::OldRun => {
-                debug!(%chat, "message of an earlier run of a chat server ignored");
+                effects.push(Effect::Report(Event::EarlierRunIgnored { chat }));
                 return Ok(effects);
             }
             SequenceCheck::Implausible | SequenceCheck::Far => {
-                self.refuse(&chat, (incarnation, number));
+                effects.push(implausible(&chat, (incarnation, number)));
                 if check == SequenceCheck::Far {
                     self.reattach_all(now, &mut effects);
                 }
@@ -250,7 +249,7 @@ impl ConnectorState {
             _ => {}
         }
         if is_present && response == RpcResponse::Leaving && self.chat_servers.record_leaving(&chat, incarnation) {
-            info!(%chat, "chat server is shutting down, rerouting its rooms");
+            effects.push(Effect::Report(Event::ChatServerLeaving { chat: chat.clone() }));
             self.reroute_rooms(now, &mut effects);
         }
         self.on_answer((&chat, check), response, now, &mut effects);
@@ -406,6 +405,7 @@ impl ConnectorState {
             RoomEffect::Displaced(session) => effects.push(Effect::Displaced(session)),
             RoomEffect::MovedAway(session) => effects.push(Effect::MovedAway(session)),
             RoomEffect::Lost(session) => effects.push(Effect::Lost(session)),
+            RoomEffect::Report(event) => effects.push(Effect::Report(event)),
         }
     }
 
@@ -427,7 +427,7 @@ impl ConnectorState {
         let answered = !matches!(request, RpcRequest::Detach { .. });
         let token = answered.then_some(slot.serial * TOKENS_PER_ROOM + slot.last_token);
         let chat = slot.chat.clone();
-        effects.extend(self.request_effect(chat, token, None, request));
+        effects.push(self.request_effect(chat, token, None, request));
     }
 
     fn request_effect(
@@ -436,7 +436,7 @@ impl ConnectorState {
         token: Option<u64>,
         known: Option<KnownIncarnation>,
         request: &RpcRequest,
-    ) -> Option<Effect> {
+    ) -> Effect {
         let (method, room) = (method(request), request.room().cloned());
         self.messages_sent += 1;
         let message = FromConnector {
@@ -449,14 +449,8 @@ impl ConnectorState {
             request: request.clone(),
         };
         match rpc::encode(&message) {
-            Ok(body) => Some(Effect::SendToChat { chat, token, method, room, body }),
-            Err(error) => {
-                static UNWRITABLE: LogRateLimit = LogRateLimit::new();
-                if let Some(suppressed) = UNWRITABLE.pass() {
-                    error!(%error, suppressed, "request to a chat server cannot be encoded");
-                }
-                None
-            }
+            Ok(body) => Effect::SendToChat { chat, token, method, room, body },
+            Err(error) => Effect::Report(Event::RequestUnwritable { error: error.to_string() }),
         }
     }
 

@@ -7,8 +7,10 @@
 pub mod chat_servers;
 pub mod connector_state;
 pub mod drain_schedule;
+pub mod event;
 mod push_batch;
 pub mod render;
+mod report;
 pub mod request_body;
 mod request_metrics;
 pub mod room;

@@ -3,13 +3,14 @@
 use std::sync::Arc;
 
 use bytes::{Bytes, BytesMut};
-use frontend::FRAME;
 
 /// Framed pushes for the same sessions, and responses that follow them.
 // Being woken and one write cost the same for one push as for sixteen, so a batch costs a session
 // what a single push would.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct PushBatch {
+    /// Most bytes of more than one push.
+    max_bytes: usize,
     to: Arc<[u64]>,
     pushes: Vec<Bytes>,
     bytes: usize,
@@ -29,9 +30,15 @@ pub(crate) struct FlushedBatch {
 }
 
 impl PushBatch {
+    /// Returns an empty batch; several pushes take at most `max_bytes`.
+    pub(crate) fn new(max_bytes: usize) -> Self {
+        Self { max_bytes, to: Arc::default(), pushes: Vec::new(), bytes: 0, seq_for_all: None, responses: Vec::new() }
+    }
+
     /// Returns true if a push for these sessions can join the batch and keep its order.
     pub(crate) fn accepts_push(&self, to: &Arc<[u64]>, push: &Bytes) -> bool {
-        self.pushes.is_empty() || (self.bytes + push.len() <= FRAME && (Arc::ptr_eq(&self.to, to) || self.to == *to))
+        self.pushes.is_empty()
+            || (self.bytes + push.len() <= self.max_bytes && (Arc::ptr_eq(&self.to, to) || self.to == *to))
     }
 
     /// Adds a push that the batch accepts; `seq_for_all` is the `seq` of a message to the whole
@@ -77,13 +84,15 @@ impl PushBatch {
 mod tests {
     use super::*;
 
+    const FRAME: usize = 16 * 1024;
+
     fn to(sessions: &[u64]) -> Arc<[u64]> {
         sessions.into()
     }
 
     #[test]
     fn pushes_to_the_same_sessions_are_batched_and_responses_follow() {
-        let mut batch = PushBatch::default();
+        let mut batch = PushBatch::new(FRAME);
         for (seq, session, push) in [(7, 1, "a"), (8, 2, "b"), (9, 1, "c")] {
             let push = Bytes::from(push);
             assert!(batch.accepts_push(&to(&[1, 2]), &push));
@@ -98,7 +107,7 @@ mod tests {
 
     #[test]
     fn a_response_to_a_whisper_keeps_its_place() {
-        let mut batch = PushBatch::default();
+        let mut batch = PushBatch::new(FRAME);
         assert!(!batch.accepts_response(7), "a whisper to another connector");
         batch.push(to(&[1, 2]), "a".into(), Some(6));
         assert!(!batch.accepts_response(7), "a whisper behind a message to all");
@@ -110,7 +119,7 @@ mod tests {
 
     #[test]
     fn one_push_is_not_copied() {
-        let mut batch = PushBatch::default();
+        let mut batch = PushBatch::new(FRAME);
         let push = Bytes::from(vec![7; 100]);
         batch.push(to(&[1]), push.clone(), None);
         assert_eq!(batch.take().pushes.as_ptr(), push.as_ptr());
@@ -118,7 +127,7 @@ mod tests {
 
     #[test]
     fn other_sessions_and_large_pushes_are_not_batched() {
-        let mut batch = PushBatch::default();
+        let mut batch = PushBatch::new(FRAME);
         batch.push(to(&[1, 2]), "a".into(), None);
         assert!(!batch.accepts_push(&to(&[1]), &"b".into()));
         assert!(!batch.accepts_push(&to(&[1, 2]), &vec![7; FRAME].into()));

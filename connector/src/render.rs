@@ -2,12 +2,12 @@
 //! rendered and framed once.
 
 use bytes::Bytes;
-use frontend::{self, ErrorBody, routes};
+use model::client_frame::{self, ErrorBody};
 use model::ids::{Name, RoomId};
 use model::record::{Epoch, Refusal};
 use model::rpc::messages::{HistoryMessage, HistoryPage, Unavailable};
 use serde::Serialize;
-use wire::Dictionary;
+use wire::{Dictionary, WireError, routes};
 
 use crate::connector_state::ClientResponse;
 use crate::room::{self, MissedMessages, Push, RoomResponse};
@@ -132,35 +132,41 @@ struct DoneBody {
     code: u16,
 }
 
-/// Renders and frames a push; `None` if it cannot be sent, which is logged.
-pub fn render_push(room: &RoomId, push: &Push, dictionary: Option<&Dictionary>) -> Option<Bytes> {
+/// Renders and frames a push.
+///
+/// # Errors
+/// If it cannot be sent.
+pub fn render_push(room: &RoomId, push: &Push, dictionary: Option<&Dictionary>) -> Result<Bytes, WireError> {
     match push {
         Push::Chat { from, content, target, seq, time } => {
             let route = routes::ON_CHAT;
             let target = self::target(target.as_ref());
             let (seq, time) = (*seq, *time);
             let body = ChatBody { route, msg: content, from, target, rid: room, seq, time };
-            frontend::push(route, &body, dictionary)
+            client_frame::push(route, &body, dictionary)
         }
         Push::Add { name } => user(routes::ON_ADD, name, dictionary),
         Push::Leave { name } => user(routes::ON_LEAVE, name, dictionary),
         Push::Gap { from, to, epoch } => {
             let body = GapBody { route: routes::ON_GAP, rid: room, from: *from, to: *to, epoch: *epoch };
-            frontend::push(routes::ON_GAP, &body, dictionary)
+            client_frame::push(routes::ON_GAP, &body, dictionary)
         }
         Push::Members { total, names } => {
             let body = TotalBody { route: routes::ON_MEMBERS, rid: room, total: *total, names: *names };
-            frontend::push(routes::ON_MEMBERS, &body, dictionary)
+            client_frame::push(routes::ON_MEMBERS, &body, dictionary)
         }
     }
 }
 
-fn user(route: &str, user: &Name, dictionary: Option<&Dictionary>) -> Option<Bytes> {
-    frontend::push(route, &UserBody { route, user }, dictionary)
+fn user(route: &str, user: &Name, dictionary: Option<&Dictionary>) -> Result<Bytes, WireError> {
+    client_frame::push(route, &UserBody { route, user }, dictionary)
 }
 
+/// A response to a client: its code, and its frame unless it cannot be sent.
+pub type RenderedResponse = (u16, Result<Bytes, WireError>);
+
 /// Renders and frames a response, and returns its code.
-pub fn render_response(id: u32, response: &ClientResponse) -> (u16, Bytes) {
+pub fn render_response(id: u32, response: &ClientResponse) -> RenderedResponse {
     match response {
         ClientResponse::Room(room, reply) => render_room_response(id, room, reply),
         ClientResponse::BadBody { error: why, enter } => error_response(id, 500, *enter, &why.to_string()),
@@ -175,7 +181,7 @@ pub fn render_response(id: u32, response: &ClientResponse) -> (u16, Bytes) {
     }
 }
 
-fn render_room_response(id: u32, room: &RoomId, reply: &RoomResponse) -> (u16, Bytes) {
+fn render_room_response(id: u32, room: &RoomId, reply: &RoomResponse) -> RenderedResponse {
     match reply {
         RoomResponse::Entered(entered) => ok_response(id, &self::entered(room, entered)),
         RoomResponse::History { epoch, page: HistoryPage { messages, cursor, complete } } => {
@@ -250,19 +256,19 @@ fn first_page(users: &[Name], most: usize) -> &[Name] {
     users.get(..count).unwrap_or(users)
 }
 
-fn ok_response(id: u32, body: &impl Serialize) -> (u16, Bytes) {
-    (200, frontend::response(id, body))
+fn ok_response(id: u32, body: &impl Serialize) -> RenderedResponse {
+    (200, client_frame::response(id, body))
 }
 
-fn refusal_response(id: u32, refusal: Refusal, enter: bool) -> (u16, Bytes) {
+fn refusal_response(id: u32, refusal: Refusal, enter: bool) -> RenderedResponse {
     error_response(id, refusal.code(), enter, refusal.reason())
 }
 
 /// Renders an error.
 // Old clients look for `error` in responses to `enter` and for nothing else, so that field must be
 // there.
-fn error_response(id: u32, code: u16, enter: bool, reason: &str) -> (u16, Bytes) {
-    (code, frontend::response(id, &ErrorBody { code, error: enter, reason }))
+fn error_response(id: u32, code: u16, enter: bool, reason: &str) -> RenderedResponse {
+    (code, client_frame::response(id, &ErrorBody { code, error: enter, reason }))
 }
 
 #[cfg(test)]

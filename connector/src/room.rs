@@ -25,9 +25,9 @@ use model::record::{Epoch, Position, Record, Refusal};
 use model::room::RoomState;
 use model::rpc::messages::{HistoryPage, Item, LogPosition, RpcRequest, Unavailable};
 use model::size_limits::SizeLimits;
-use runtime::metrics::Metrics;
 
 use crate::connector_state::attach_rate_limit::AttachRateLimit;
+use crate::event::Event;
 use catch_up::PartialState;
 use history_reads::HistoryReads;
 use local_sessions::LocalSessions;
@@ -77,8 +77,6 @@ pub struct Common {
     /// A room with more members is large: its clients get member counts instead of each join and
     /// leave.
     pub large_members: usize,
-    /// Counters.
-    pub metrics: Arc<Metrics>,
 }
 
 /// A push to clients.
@@ -157,6 +155,8 @@ pub enum RoomEffect {
     MovedAway(u64),
     /// The log lost the session's stay.
     Lost(u64),
+    /// Counts and logs an occurrence.
+    Report(Event),
 }
 
 /// The circumstances of an input, and the effects that it has.
@@ -255,7 +255,7 @@ impl Room {
         // An attach repairs every gap: there is no request for single records, and so only one path
         // to get right.
         if self.attach == AttachState::Done {
-            cx.common.metrics.gaps_repaired.add();
+            cx.effects.push(RoomEffect::Report(Event::GapFound));
             self.attach = AttachState::Due(cx.now);
         }
         self.advance(cx);
@@ -442,7 +442,7 @@ impl Room {
             let Some(pending) = pending else { continue };
             let session = pending.session;
             let enter = matches!(item, Item::Join { .. });
-            cx.common.metrics.requests_expired.add();
+            cx.effects.push(RoomEffect::Report(Event::RequestExpired));
             cx.effects
                 .push(RoomEffect::Respond(pending, RoomResponse::Unknown { enter, because: self.last_unavailable }));
             if enter {

@@ -34,6 +34,7 @@ use wire::Dictionary;
 use crate::chat_servers::ChatServers;
 use crate::connector_state::{ClientRequest, ConnectorState, Limits, Now};
 use crate::drain_schedule::DrainSchedule;
+use crate::report;
 use crate::request_metrics::{ConnectorGauges, RequestTimers};
 use crate::room::Common;
 use crate::session_handler::{Command, SessionHandlers};
@@ -137,7 +138,6 @@ impl Connector {
             max_waiting: settings.room.max_waiting,
             size_limits: node.size_limits(),
             large_members: settings.room.large_members,
-            metrics: node.metrics.clone(),
         };
         let limits = Limits {
             max_in_flight: settings.session.max_in_flight,
@@ -314,6 +314,7 @@ impl Connector {
             info!(server = %self.id, "the other process with this server's id is gone, going on");
         }
         if has_rival {
+            report::log_duplicate_id(&self.id, self.state.incarnation());
             // A plain close instead of a kick: clients that reconnect by themselves then do so.
             self.clients.values().for_each(|client| client.write_queue.close());
         }
@@ -417,8 +418,10 @@ impl Connector {
             Ok(Ping { gate, .. }) => gate,
             Err(error) => return self.log_ignored(message, &error),
         };
-        let reply = message.reply.clone().filter(|reply| self.state.check_ping(&gate, reply, now));
-        let Some(reply) = reply else { return };
+        let Some(reply) = message.reply.clone() else { return };
+        if let Err(refusal) = self.state.check_ping(&gate, &reply, now) {
+            return report::report(refusal, &self.id, &self.node.metrics);
+        }
         let takes_clients = !self.stopping && self.drain.is_none() && !self.has_rival;
         let accepting = takes_clients && self.clients.len() < self.node.settings.frontend.max_connections;
         let stats = ConnectorStats {

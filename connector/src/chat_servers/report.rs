@@ -45,7 +45,7 @@ mod tests {
 
     use model::ids::Incarnation;
     use model::placement::CHAT;
-    use runtime::config::{Server, Servers};
+    use model::servers::{Server, Servers};
 
     use super::*;
 

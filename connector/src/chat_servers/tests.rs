@@ -1,6 +1,6 @@
 //! Failure detection, routing of rooms, and sequence checks.
 
-use runtime::config::Server;
+use model::servers::Server;
 
 use super::*;
 

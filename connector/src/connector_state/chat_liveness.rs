@@ -5,10 +5,10 @@ use std::sync::Arc;
 use model::ids::{Incarnation, RoomId, ServerId};
 use model::rpc::messages::RpcRequest;
 use model::rpc::report::ChatReport;
-use runtime::config::Servers;
-use tracing::{info, warn};
+use model::servers::Servers;
 
 use super::{ConnectorState, Effect, Now, TOKENS_PER_ROOM};
+use crate::event::Event;
 use crate::room::Room;
 
 impl ConnectorState {
@@ -26,8 +26,8 @@ impl ConnectorState {
     }
 
     pub(super) fn on_servers_down(&mut self, now: Now, effects: &mut Vec<Effect>) {
-        let down: Vec<&ServerId> = self.chat_servers.chats().filter(|chat| self.chat_servers.is_down(chat)).collect();
-        warn!(?down, "chat servers down, rerouting their rooms");
+        let down = self.chat_servers.chats().filter(|chat| self.chat_servers.is_down(chat)).cloned().collect();
+        effects.push(Effect::Report(Event::ChatServersDown { down }));
         self.reroute_rooms(now, effects);
     }
 
@@ -41,7 +41,7 @@ impl ConnectorState {
         effects: &mut Vec<Effect>,
     ) {
         if self.chat_servers.record_heard(chat, run, is_staying) {
-            info!(%chat, "chat server up again, rerouting its rooms");
+            effects.push(Effect::Report(Event::ChatServerUp { chat: chat.clone() }));
             self.reroute_rooms(now, effects);
         }
     }
@@ -57,7 +57,9 @@ impl ConnectorState {
                 moved.push(room.clone());
             }
         }
-        self.common.metrics.rooms_moved.add_many(moved.len() as u64);
+        if !moved.is_empty() {
+            effects.push(Effect::Report(Event::RoomsRerouted { rooms: moved.len() as u64 }));
+        }
         for room in moved {
             self.in_known_room(&room, now, effects, Room::on_rerouted);
         }
@@ -99,7 +101,7 @@ impl ConnectorState {
             self.heartbeat_number = (self.heartbeat_number + 1) % TOKENS_PER_ROOM;
             self.heartbeats.insert(self.heartbeat_number, chat.clone());
             let known = self.chat_servers.known(&chat, now.ticks);
-            effects.extend(self.request_effect(chat, Some(self.heartbeat_number), known, &RpcRequest::Heartbeat));
+            effects.push(self.request_effect(chat, Some(self.heartbeat_number), known, &RpcRequest::Heartbeat));
         }
         effects
     }

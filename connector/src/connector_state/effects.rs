@@ -5,6 +5,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use model::ids::{RoomId, ServerId};
 
+use crate::event::Event;
 use crate::request_body::BodyError;
 use crate::room::{Push, RoomResponse};
 
@@ -54,6 +55,8 @@ pub enum Effect {
     Lost(u64),
     /// Reads `servers.json` again: a server that is not in it sent a message.
     RequestRecheck,
+    /// Counts and logs an occurrence.
+    Report(Event),
 }
 
 /// The response to a client's request.

@@ -3,10 +3,9 @@
 
 use model::ids::{Incarnation, ServerId};
 use model::rpc::messages::KnownIncarnation;
-use runtime::log_rate_limit::LogRateLimit;
-use tracing::{error, info, warn};
 
 use super::{ConnectorState, Effect, Now};
+use crate::event::Event;
 use crate::room::Room;
 
 /// Milliseconds for which chat servers must report a later process before the connector believes
@@ -42,15 +41,7 @@ impl ConnectorState {
     /// connector then, so its clients are better off elsewhere. It continues when that process is
     /// gone.
     pub fn has_rival(&self, ticks: u64) -> bool {
-        let is_certain = self.rival.is_some_and(|rival| rival.is_certain(ticks));
-        if is_certain {
-            static OLDER: LogRateLimit = LogRateLimit::new();
-            if let Some(suppressed) = OLDER.pass() {
-                let (server, mine) = (&self.common.me, self.common.incarnation.0);
-                error!(%server, mine, suppressed, "another process has this server's id, and started later: end one");
-            }
-        }
-        is_certain
+        self.rival.is_some_and(|rival| rival.is_certain(ticks))
     }
 
     /// Returns this process's present incarnation.
@@ -72,7 +63,7 @@ impl ConnectorState {
         // other's messages otherwise.
         let is_old = self.chat_servers.is_old(chat, run);
         if !self.chat_servers.is_plausible(chat, run) {
-            return self.refuse(chat, (run, 0));
+            return effects.push(implausible(chat, (run, 0)));
         }
         let (mine, later) = (self.common.incarnation, known.incarnation);
         if later <= mine {
@@ -80,7 +71,7 @@ impl ConnectorState {
             return;
         }
         if !later.is_plausible(mine) {
-            return self.refuse(chat, (later, 0));
+            return effects.push(implausible(chat, (later, 0)));
         }
         if known.live && is_old {
             return;
@@ -99,19 +90,15 @@ impl ConnectorState {
         // stray message.
         self.lineage.continue_above(later);
         self.common.incarnation = self.lineage.present();
-        info!(server = %self.common.me, %chat, before = mine.0, known = later.0, "a later incarnation is known, going on above it");
+        effects.push(Effect::Report(Event::ContinuedAbove { chat: chat.clone(), before: mine, known: later }));
         let lineage = self.lineage.clone();
         for room in self.rooms.keys().cloned().collect::<Vec<_>>() {
             self.in_known_room(&room, now, effects, |room: &mut Room, cx| room.continue_as(&lineage, cx));
         }
     }
+}
 
-    /// Counts and logs a message that cannot be right. Nothing else changes.
-    pub(super) fn refuse(&mut self, chat: &ServerId, (incarnation, number): (Incarnation, u64)) {
-        self.common.metrics.bus_implausible.add();
-        static IMPLAUSIBLE: LogRateLimit = LogRateLimit::new();
-        if let Some(suppressed) = IMPLAUSIBLE.pass() {
-            warn!(%chat, incarnation = incarnation.0, number, suppressed, "an incarnation or a number that cannot be was ignored");
-        }
-    }
+/// Returns the report of a message that cannot be right. Nothing else changes.
+pub(super) fn implausible(chat: &ServerId, (incarnation, number): (Incarnation, u64)) -> Effect {
+    Effect::Report(Event::ImplausibleIgnored { chat: chat.clone(), incarnation, number })
 }

@@ -5,10 +5,9 @@ use model::ids::ServerId;
 use model::placement::{CHAT, GATE};
 use model::rpc::messages::RpcResponse;
 use model::subjects;
-use runtime::log_rate_limit::LogRateLimit;
-use tracing::warn;
 
 use super::{ConnectorState, Effect, Now};
+use crate::event::Event;
 use crate::room::Room;
 
 impl ConnectorState {
@@ -27,41 +26,27 @@ impl ConnectorState {
         if self.chat_servers.senders().note_message(chat, now.ticks) == Some(CHAT) {
             return true;
         }
-        self.common.metrics.bus_refused.sender.add();
+        effects.push(Effect::Report(Event::SenderRefused { sender: chat.clone() }));
         effects.extend(self.chat_servers.senders().begin_recheck(now.ticks).then_some(Effect::RequestRecheck));
-        static STRANGERS: LogRateLimit = LogRateLimit::new();
-        if let Some(suppressed) = STRANGERS.pass() {
-            let (server, sender) = (&self.common.me, chat);
-            warn!(%server, %sender, suppressed, "a message was refused: servers.json has no such chat server");
-        }
         if let RpcResponse::Record { room, .. } = response {
             self.in_known_room(room, now, effects, Room::reattach);
         }
         false
     }
 
-    /// Returns true if the ping of this gate may be answered on this subject: the gate is listed,
-    /// and the subject is below its inbox, or below that of a process that runs all servers.
-    pub fn check_ping(&mut self, gate: &ServerId, reply: &str, now: Now) -> bool {
-        let server = &self.common.me;
+    /// Returns why the ping of this gate may not be answered on this subject, if so: the gate must
+    /// be listed, and the subject below its inbox, or below that of a process that runs all servers.
+    ///
+    /// # Errors
+    /// The refusal, to be reported.
+    pub fn check_ping(&mut self, gate: &ServerId, reply: &str, now: Now) -> Result<(), Event> {
         if self.chat_servers.senders().note_message(gate, now.ticks) != Some(GATE) {
-            self.common.metrics.bus_refused.sender.add();
-            static GATES: LogRateLimit = LogRateLimit::new();
-            if let Some(suppressed) = GATES.pass() {
-                warn!(%server, sender = %gate, suppressed, "a ping was refused: servers.json has no such gate");
-            }
-            return false;
+            return Err(Event::GateRefused { sender: gate.clone() });
         }
         // With any other subject a forged ping could make this connector publish into a room's log.
-        let may = subjects::is_inbox_of(gate, reply);
-        if !may {
-            self.common.metrics.bus_refused.reply.add();
-            static REPLIES: LogRateLimit = LogRateLimit::new();
-            if let Some(suppressed) = REPLIES.pass() {
-                let what = "a ping was refused: its answer would go to no inbox of its gate";
-                warn!(%server, sender = %gate, reply, suppressed, "{what}");
-            }
+        if !subjects::is_inbox_of(gate, reply) {
+            return Err(Event::ReplyRefused { sender: gate.clone(), reply: reply.to_owned() });
         }
-        may
+        Ok(())
     }
 }

@@ -10,9 +10,8 @@ use model::placement::CHAT;
 use model::record::{Entry, Epoch, Position, Record, RecordId, VERSION};
 use model::rpc;
 use model::rpc::messages::{CatchUp, FromChat, FromConnector, LogPosition, RpcRequest, RpcResponse};
+use model::servers::{Server, Servers};
 use model::size_limits::SizeLimits;
-use runtime::config::{Server, Servers};
-use runtime::metrics::Metrics;
 
 use super::*;
 
@@ -58,7 +57,6 @@ impl TestConnector {
             max_waiting: 100,
             size_limits: SizeLimits::default(),
             large_members: 500,
-            metrics: Metrics::new(),
         }
     }
 

@@ -14,6 +14,7 @@ use super::apply::push_to;
 use super::local_sessions::LocalSession;
 use super::proposer::{PendingRequest, QueuedItem};
 use super::{AttachState, Context, Push, Room, RoomEffect, RoomResponse, Stamp, session_id};
+use crate::event::Event;
 
 /// A state that arrives in parts.
 #[derive(Debug)]
@@ -110,7 +111,7 @@ impl Room {
         if requested != self.applied {
             return false;
         }
-        cx.common.metrics.states_taken.add();
+        cx.effects.push(RoomEffect::Report(Event::StateTaken));
         self.restart_from_state(now, state, cx);
         true
     }
@@ -178,7 +179,7 @@ impl Room {
 
     /// Pushes the gap between the applied position and `now`.
     pub(super) fn push_gap(&mut self, now: LogPosition, cx: &mut Context<'_>) {
-        cx.common.metrics.gaps_told.add();
+        cx.effects.push(RoomEffect::Report(Event::GapPushed));
         let to = if now.position == Position::NONE { 0 } else { now.position.last_seq() };
         let gap = Push::Gap { from: self.applied.position.last_seq(), to, epoch: now.epoch };
         push_to(self.sessions.receivers(), gap, cx);

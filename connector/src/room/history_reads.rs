@@ -8,6 +8,7 @@ use model::rpc::messages::{HistoryMessage, HistoryPage, HistoryQuery, HistoryRan
 
 use super::proposer::PendingRequest;
 use super::{Context, RETRY, Room, RoomEffect, RoomResponse, Stamp, session_id};
+use crate::event::Event;
 
 /// Most bytes, as JSON, of missed messages in the response to `enter`; older ones are behind a
 /// cursor.
@@ -188,7 +189,7 @@ impl Room {
     /// false in its response.
     pub(super) fn expire_reads(&mut self, cx: &mut Context<'_>) {
         for HistoryRead { pending, missed, .. } in self.history_reads.remove_expired(cx.now) {
-            cx.common.metrics.requests_expired.add();
+            cx.effects.push(RoomEffect::Report(Event::RequestExpired));
             match missed {
                 Some(_) => self.finish_resume(pending, MissedMessages::default(), cx),
                 None => cx.effects.push(RoomEffect::Respond(

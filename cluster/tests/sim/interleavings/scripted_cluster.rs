@@ -14,7 +14,7 @@ use chat::log::Tail;
 use chat::log::memory::Memory;
 use chat::rooms::{Identity, Rooms};
 use connector::connector_state::{ClientRequest, ConnectorState};
-use frontend::Ending;
+use model::ending::Ending;
 use model::ids::{Incarnation, RoomId, ServerId};
 use model::membership::Token;
 use model::placement;
@@ -155,7 +155,7 @@ impl ScriptedCluster {
     }
 
     fn hub(&self, number: usize, incarnation: Incarnation) -> ConnectorState {
-        world::hub(&id("connector", number), incarnation, list(&[0, 1, 2]), self.metrics.clone())
+        world::hub(&id("connector", number), incarnation, list(&[0, 1, 2]))
     }
 
     /// This is not to arrive before it is released.

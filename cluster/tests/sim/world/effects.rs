@@ -160,7 +160,7 @@ impl World {
                         );
                     }
                 }
-                Effect::Entered(_) | Effect::RequestRecheck => {}
+                Effect::Entered(_) | Effect::RequestRecheck | Effect::Report(_) => {}
                 Effect::Displaced(session) => self.kick(connector, session, "displaced"),
                 Effect::MovedAway(session) => self.kick(connector, session, "moved away"),
                 Effect::Lost(session) => self.kick(connector, session, "closed"),

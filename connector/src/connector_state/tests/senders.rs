@@ -28,12 +28,13 @@ impl TestConnector {
 fn a_ping_is_answered_on_the_inbox_of_a_listed_gate_alone() {
     let mut connector = TestConnector::new();
     connector.set_servers(&["chat-server-1"]);
-    let mut may = |gate: &str, reply: &str| {
+    let mut check = |gate: &str, reply: &str| {
         let now = connector.now();
         connector.state.check_ping(&ServerId::new(gate).unwrap(), reply, now)
     };
     let own = "_INBOX.gate-server-1.0a1b.7";
-    assert!(may("gate-server-1", own) && may("gate-server-1", "_INBOX.shaddock.0a1b.7"));
+    assert_eq!(check("gate-server-1", own), Ok(()));
+    assert_eq!(check("gate-server-1", "_INBOX.shaddock.0a1b.7"), Ok(()));
     for reply in [
         "log.lobby",
         "_INBOX.gate-server-2.0a1b.7",
@@ -41,15 +42,13 @@ fn a_ping_is_answered_on_the_inbox_of_a_listed_gate_alone() {
         "_INBOX.gate-server-1.>",
         "_INBOX.x",
     ] {
-        assert!(!may("gate-server-1", reply), "{reply}");
+        assert!(matches!(check("gate-server-1", reply), Err(Event::ReplyRefused { .. })), "{reply}");
     }
     for stranger in ["gate-server-2", "chat-server-1"] {
         for reply in [own, "_INBOX.shaddock.0a1b.7", &format!("_INBOX.{stranger}.0a1b.7")] {
-            assert!(!may(stranger, reply), "{stranger} {reply}");
+            assert!(matches!(check(stranger, reply), Err(Event::GateRefused { .. })), "{stranger} {reply}");
         }
     }
-    assert_eq!(connector.state.common.metrics.bus_refused.reply.get(), 5);
-    assert_eq!(connector.state.common.metrics.bus_refused.sender.get(), 6);
 }
 
 #[test]
@@ -58,10 +57,13 @@ fn a_message_of_a_stranger_requests_a_recheck_and_changes_nothing() {
     for _ in 0..3 {
         for response in [RpcResponse::Leaving, RpcResponse::Alive, RpcResponse::NotOwner { room: room(1) }] {
             let effects = connector.receive_from("chat-server-9", response);
-            assert!(effects.iter().all(|effect| *effect == Effect::RequestRecheck), "{effects:?}");
+            let refused = Effect::Report(Event::SenderRefused { sender: ServerId::new("chat-server-9").unwrap() });
+            assert!(
+                matches!(&effects[..], [first, Effect::RequestRecheck] | [first] if *first == refused),
+                "{effects:?}"
+            );
         }
     }
-    assert_eq!(connector.state.common.metrics.bus_refused.sender.get(), 9);
     let id = ServerId::new("chat-server-9").unwrap();
     assert!(!connector.state.chat_servers.is_down(&id) && connector.state.chat_servers.known(&id, 0).is_none());
     connector.set_servers(&["chat-server-1", "chat-server-9"]);

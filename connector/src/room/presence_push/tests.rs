@@ -6,7 +6,6 @@ use model::record::{DecidedProposal, Entry, Epoch, Outcome, Position, Record, Re
 use model::room::RoomState;
 use model::rpc::messages::{CatchUp, Item, LogPosition, RpcRequest};
 use model::size_limits::SizeLimits;
-use runtime::metrics::Metrics;
 
 use super::*;
 use crate::connector_state::attach_rate_limit::AttachRateLimit;
@@ -64,7 +63,6 @@ impl TestRoom {
             max_waiting: 20_000,
             large_members,
             size_limits: SizeLimits::default(),
-            metrics: Metrics::new(),
         };
         let room = Room::new(RoomId::new("lobby").unwrap(), &common, 0);
         let (requests, names, position) = (Vec::new(), BTreeMap::new(), Position::NONE);
@@ -94,7 +92,8 @@ impl TestRoom {
                 RoomEffect::Entered(_)
                 | RoomEffect::NotEntered(_)
                 | RoomEffect::Displaced(_)
-                | RoomEffect::MovedAway(_) => {}
+                | RoomEffect::MovedAway(_)
+                | RoomEffect::Report(_) => {}
                 RoomEffect::Lost(session) => delivery.lost.push(session),
             }
         }
