@@ -6,7 +6,7 @@ use runtime::log_rate_limit::LogRateLimit;
 use runtime::metrics::Metrics;
 use tracing::{debug, error, info, warn};
 
-use crate::event::Event;
+use follower::event::Event;
 
 /// Counts and logs an event of this server.
 pub(crate) fn report(event: Event, server: &ServerId, metrics: &Metrics) {

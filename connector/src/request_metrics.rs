@@ -5,7 +5,7 @@ use frontend::routes;
 use runtime::metrics::{GaugeShare, Metrics, RouteLabel};
 use tokio::time::Instant;
 
-use crate::connector_state::{ClientRequest, Gauges};
+use follower::connector_state::{ClientRequest, Gauges};
 
 /// The connector's share of the process's gauges; dropping it takes the share away.
 pub(crate) struct ConnectorGauges {

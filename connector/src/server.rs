@@ -31,13 +31,13 @@ use tokio::time::{Instant, Interval, MissedTickBehavior, sleep_until};
 use tracing::{info, warn};
 use wire::Dictionary;
 
-use crate::chat_servers::ChatServers;
-use crate::connector_state::{ClientRequest, ConnectorState, Limits, Now};
-use crate::drain_schedule::DrainSchedule;
 use crate::report;
 use crate::request_metrics::{ConnectorGauges, RequestTimers};
-use crate::room::Common;
 use crate::session_handler::{Command, SessionHandlers};
+use follower::chat_servers::ChatServers;
+use follower::connector_state::{ClientRequest, ConnectorState, Limits, Now};
+use follower::drain_schedule::DrainSchedule;
+use follower::room::Common;
 
 /// Capacity of the command queue; when it is full, each session waits with its own command.
 const COMMANDS: usize = 4_096;

@@ -1,5 +1,5 @@
 //! Handlers of the connector's sessions, one each: they pass the client's requests to the task that
-//! owns the [`ConnectorState`](crate::connector_state::ConnectorState).
+//! owns the [`ConnectorState`](follower::connector_state::ConnectorState).
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -9,7 +9,7 @@ use bytes::Bytes;
 use frontend::{App, Ending, Session, WriteQueue, routes};
 use tokio::sync::mpsc;
 
-use crate::connector_state::ClientRequest;
+use follower::connector_state::ClientRequest;
 
 /// A message from a session to the connector's task.
 #[derive(Debug)]

@@ -12,11 +12,11 @@ use tokio::time::Instant;
 use tracing::debug;
 
 use super::Connector;
-use crate::connector_state::{ClientResponse, Effect};
-use crate::push_batch::{FlushedBatch, PushBatch};
-use crate::render;
 use crate::report;
-use crate::room::{Push, RoomResponse};
+use follower::connector_state::{ClientResponse, Effect};
+use follower::push_batch::{FlushedBatch, PushBatch};
+use follower::render;
+use follower::room::{Push, RoomResponse};
 
 impl Connector {
     pub(super) fn perform(&mut self, effects: Vec<Effect>) {

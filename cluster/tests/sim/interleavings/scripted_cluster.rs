@@ -13,7 +13,7 @@ use std::sync::Arc;
 use chat::log::Tail;
 use chat::log::memory::Memory;
 use chat::rooms::{Identity, Rooms};
-use connector::connector_state::{ClientRequest, ConnectorState};
+use follower::connector_state::{ClientRequest, ConnectorState};
 use model::ending::Ending;
 use model::ids::{Incarnation, RoomId, ServerId};
 use model::membership::Token;

@@ -4,8 +4,8 @@ use std::fmt;
 
 use chat::owner::{LogOp, LogResult};
 use chat::rooms::LogRequester;
-use connector::connector_state::{ClientRequest, ClientResponse};
-use connector::room::{Push, RoomResponse};
+use follower::connector_state::{ClientRequest, ClientResponse};
+use follower::room::{Push, RoomResponse};
 use model::ids::{Name, ServerId, SessionId};
 use model::membership::Membership;
 use model::record::{DecidedProposal, Entry, Outcome, Position, Record, RecordId};

@@ -2,9 +2,9 @@
 
 use chat::owner::{LogOp, LogResult, Now};
 use chat::rooms::{Effect as ChatEffect, IncomingRequest};
-use connector::connector_state::{ClientResponse, Effect, Now as HubNow};
-use connector::event::Event as ConnectorEvent;
-use connector::room::{Push, RoomResponse};
+use follower::connector_state::{ClientResponse, Effect, Now as HubNow};
+use follower::event::Event as ConnectorEvent;
+use follower::room::{Push, RoomResponse};
 use model::ids::ServerId;
 use model::record::Entry;
 use model::rpc::Trace;

@@ -8,7 +8,7 @@ use bytes::{Bytes, BytesMut};
 // Being woken and one write cost the same for one push as for sixteen, so a batch costs a session
 // what a single push would.
 #[derive(Debug)]
-pub(crate) struct PushBatch {
+pub struct PushBatch {
     /// Most bytes of more than one push.
     max_bytes: usize,
     to: Arc<[u64]>,
@@ -21,29 +21,29 @@ pub(crate) struct PushBatch {
 
 /// A batch to hand over in this order: the pushes to each session, then each response to its own.
 #[derive(Debug, PartialEq, Eq)]
-pub(crate) struct FlushedBatch {
-    pub(crate) to: Arc<[u64]>,
+pub struct FlushedBatch {
+    pub to: Arc<[u64]>,
     /// Framed packages, concatenated.
-    pub(crate) pushes: Bytes,
-    pub(crate) count: usize,
-    pub(crate) responses: Vec<(u64, Bytes)>,
+    pub pushes: Bytes,
+    pub count: usize,
+    pub responses: Vec<(u64, Bytes)>,
 }
 
 impl PushBatch {
     /// Returns an empty batch; several pushes take at most `max_bytes`.
-    pub(crate) fn new(max_bytes: usize) -> Self {
+    pub fn new(max_bytes: usize) -> Self {
         Self { max_bytes, to: Arc::default(), pushes: Vec::new(), bytes: 0, seq_for_all: None, responses: Vec::new() }
     }
 
     /// Returns true if a push for these sessions can join the batch and keep its order.
-    pub(crate) fn accepts_push(&self, to: &Arc<[u64]>, push: &Bytes) -> bool {
+    pub fn accepts_push(&self, to: &Arc<[u64]>, push: &Bytes) -> bool {
         self.pushes.is_empty()
             || (self.bytes + push.len() <= self.max_bytes && (Arc::ptr_eq(&self.to, to) || self.to == *to))
     }
 
     /// Adds a push that the batch accepts; `seq_for_all` is the `seq` of a message to the whole
     /// room.
-    pub(crate) fn push(&mut self, to: Arc<[u64]>, push: Bytes, seq_for_all: Option<u64>) {
+    pub fn push(&mut self, to: Arc<[u64]>, push: Bytes, seq_for_all: Option<u64>) {
         self.to = to;
         self.seq_for_all = seq_for_all;
         self.bytes += push.len();
@@ -54,17 +54,17 @@ impl PushBatch {
     // The sender of a message to all receives it as a push as well, and that push marks its
     // position. A whisper is not pushed to its sender: the response alone marks its position, so it
     // must not move.
-    pub(crate) fn accepts_response(&self, seq: u64) -> bool {
+    pub fn accepts_response(&self, seq: u64) -> bool {
         self.seq_for_all == Some(seq)
     }
 
     /// Adds a response that the batch accepts.
-    pub(crate) fn add_response(&mut self, session: u64, response: Bytes) {
+    pub fn add_response(&mut self, session: u64, response: Bytes) {
         self.responses.push((session, response));
     }
 
     /// Takes the batch and leaves an empty one.
-    pub(crate) fn take(&mut self) -> FlushedBatch {
+    pub fn take(&mut self) -> FlushedBatch {
         let count = self.pushes.len();
         let pushes = match self.pushes.pop() {
             Some(only) if count == 1 => only,
