@@ -5,8 +5,10 @@ pub mod attach_rate_limit;
 mod chat_liveness;
 mod effects;
 mod incarnations;
+pub(crate) mod request_writer;
 mod requests;
 mod senders;
+pub(crate) mod sessions;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
@@ -14,34 +16,20 @@ use model::backoff;
 use model::ending::Ending;
 use model::ids::{RoomId, ServerId};
 use model::lineage::Lineage;
-use model::rpc::messages::{FromChat, FromConnector, Item, KnownIncarnation, LogPosition, RpcRequest, RpcResponse};
+use model::rpc::messages::{FromChat, LogPosition, RpcResponse};
 use model::rpc::{self, RpcError};
 use model::size_limits::SizeLimits;
 
 use crate::chat_servers::{ChatServers, SequenceCheck};
 use crate::event::Event;
-use crate::room::proposer::PendingRequest;
-use crate::room::{Common, Context, Room, RoomEffect};
+use crate::room::{Common, Context, Room};
 
 use attach_rate_limit::AttachRateLimit;
 use incarnations::{Rival, implausible};
-use requests::RoomQuery;
+use request_writer::{OwnerLink, RequestWriter};
+use sessions::{ConcludedEnter, Session, SessionRoom, Sessions};
 
 pub use effects::{ClientRequest, ClientResponse, Effect, Gauges, Limits, Now};
-
-/// Requests to chat servers carry tokens that identify the room: each room has a range of this
-/// size, used in turn.
-const TOKENS_PER_ROOM: u64 = 1 << 16;
-
-/// A client connection.
-#[derive(Debug, Default)]
-struct Session {
-    room: Option<RoomId>,
-    entering: Option<RoomId>,
-    in_flight: usize,
-    /// Requests for the room that is being entered; they are answered after the `enter`.
-    after_enter: Vec<(PendingRequest, RoomQuery)>,
-}
 
 /// A connector without its edges.
 #[derive(Debug)]
@@ -50,7 +38,7 @@ pub struct ConnectorState {
     chat_servers: ChatServers,
     max_in_flight: usize,
     request_ms: u64,
-    sessions: HashMap<u64, Session>,
+    sessions: Sessions,
     // Ordered maps, as for `ticking`: effects must depend on the inputs alone, not on a hash seed,
     // or a simulated run could not be repeated.
     rooms: BTreeMap<RoomId, RoomSlot>,
@@ -59,8 +47,7 @@ pub struct ConnectorState {
     ticking: BTreeSet<RoomId>,
     last_serial: u64,
     last_number: u64,
-    /// Messages sent to chat servers.
-    messages_sent: u64,
+    request_writer: RequestWriter,
     /// The incarnations of this process.
     lineage: Lineage,
     /// Reports of chat servers about a later process with this connector's id.
@@ -96,13 +83,13 @@ impl ConnectorState {
             chat_servers,
             max_in_flight: limits.max_in_flight,
             request_ms: limits.request_ms,
-            sessions: HashMap::new(),
+            sessions: Sessions::default(),
             rooms: BTreeMap::new(),
             rooms_by_serial: HashMap::new(),
             ticking: BTreeSet::new(),
             last_serial: 0,
             last_number: 0,
-            messages_sent: 0,
+            request_writer: RequestWriter::default(),
             heartbeats: BTreeMap::new(),
             heartbeat_number: 0,
             stopping: false,
@@ -120,7 +107,7 @@ impl ConnectorState {
 
     /// Returns the number of requests without a response.
     pub fn requests_waiting(&self) -> usize {
-        self.sessions.values().map(|session| session.in_flight).sum()
+        self.sessions.in_flight()
     }
 
     /// Returns the number of rooms that are followed.
@@ -130,12 +117,7 @@ impl ConnectorState {
 
     /// Returns the gauges. Looks at every session.
     pub fn gauges(&self) -> Gauges {
-        let none = Gauges { rooms: self.rooms.len(), ..Gauges::default() };
-        self.sessions.values().fold(none, |Gauges { rooms, members, in_flight }, session| Gauges {
-            rooms,
-            members: members + usize::from(session.room.is_some()),
-            in_flight: in_flight + session.in_flight,
-        })
+        Gauges { rooms: self.rooms.len(), members: self.sessions.members(), in_flight: self.sessions.in_flight() }
     }
 
     /// Returns true if every room is caught up and no request is in flight.
@@ -145,13 +127,18 @@ impl ConnectorState {
 
     /// Adds the session of a client that connected.
     pub fn open(&mut self, session: u64) {
-        self.sessions.insert(session, Session::default());
+        self.sessions.open(session);
     }
 
     /// Removes a session. A session whose connection broke is held in its room for a while.
     pub fn close(&mut self, session: u64, ending: Ending, now: Now) -> Vec<Effect> {
         let mut effects = Vec::new();
-        let Some(Session { room, entering, .. }) = self.sessions.remove(&session) else { return effects };
+        let Some(Session { room, .. }) = self.sessions.remove(session) else { return effects };
+        let (entering, room) = match room {
+            SessionRoom::None => (None, None),
+            SessionRoom::Entering { room, from, .. } => (Some(room), from),
+            SessionRoom::In(room) => (None, Some(room)),
+        };
         if let Some(entering) = entering.filter(|entering| room.as_ref() != Some(entering)) {
             self.in_room(&entering, now, &mut effects, |room, cx| room.close(session, cx));
         }
@@ -335,7 +322,7 @@ impl ConnectorState {
             self.last_serial += 1;
             self.rooms_by_serial.insert(self.last_serial, room.clone());
             let (serial, last_token) = (self.last_serial, 0);
-            let slot = RoomSlot { room: Room::new(room.clone(), &self.common, now.ticks), chat, serial, last_token };
+            let slot = RoomSlot { room: Room::new(&self.common, now.ticks), chat, serial, last_token };
             self.rooms.insert(room.clone(), slot);
         }
         self.in_known_room(room, now, effects, action);
@@ -349,18 +336,23 @@ impl ConnectorState {
         action: impl FnOnce(&mut Room, &mut Context<'_>),
     ) {
         let Some(slot) = self.rooms.get_mut(id) else { return };
-        let mut room_effects = Vec::new();
         let chance = u64::try_from(now.chance >> 64).unwrap_or_default();
+        let RoomSlot { chat, serial, last_token, .. } = slot;
         let mut cx = Context {
+            room: id,
             common: &self.common,
             now: now.ticks,
-            chance: backoff::draw(chance, slot.serial),
+            chance: backoff::draw(chance, *serial),
             last_number: &mut self.last_number,
-            effects: &mut room_effects,
-            attach_limit: &mut self.attach_limit,
             is_batching: self.batched.is_some(),
+            attach_limit: &mut self.attach_limit,
+            owner: OwnerLink { chat, serial: *serial, last_token, writer: &mut self.request_writer },
+            sessions: &mut self.sessions,
+            concluded: Vec::new(),
+            effects: &mut *effects,
         };
         action(&mut slot.room, &mut cx);
+        let concluded = cx.concluded;
         #[cfg(debug_assertions)]
         slot.room.assert_sound(&self.common);
         if let Some(batched) = &mut self.batched
@@ -374,113 +366,32 @@ impl ConnectorState {
         } else if !slot.room.needs_tick() {
             self.ticking.remove(id);
         }
-        let is_conclusion = |effect: &RoomEffect| match effect {
-            RoomEffect::Entered(session) | RoomEffect::NotEntered(session) => Some(*session),
-            _ => None,
-        };
-        let concluded: Vec<u64> = room_effects.iter().filter_map(is_conclusion).collect();
-        for effect in room_effects {
-            self.perform(id, effect, now, effects);
-        }
-        // After the effects of the room, so that clients are answered in the order of their
-        // requests.
-        for session in concluded {
-            self.read_after_enter(session, id, now, effects);
-        }
+        self.after_enters(id, concluded, now, effects);
     }
 
-    fn perform(&mut self, room: &RoomId, effect: RoomEffect, now: Now, effects: &mut Vec<Effect>) {
-        match effect {
-            RoomEffect::SendToOwner(request) => self.send_to_owner(room, &request, effects),
-            RoomEffect::Respond(PendingRequest { session, id, .. }, reply) => {
-                self.complete_request(session, id, ClientResponse::Room(room.clone(), reply), effects);
+    /// Takes the sessions that entered a room out of their former ones, and answers the queries
+    /// that waited.
+    // Behind the effects of the room, so that clients are answered in the order of their requests.
+    fn after_enters(&mut self, room: &RoomId, mut concluded: Vec<ConcludedEnter>, now: Now, effects: &mut Vec<Effect>) {
+        for ConcludedEnter { session, left, .. } in &mut concluded {
+            // The former room is left only now: a refused `enter` must change nothing.
+            if let Some(left) = left.take() {
+                self.in_known_room(&left, now, effects, |room, cx| room.close(*session, cx));
             }
-            RoomEffect::Push(to, push) => effects.push(Effect::Push { room: room.clone(), to, push }),
-            RoomEffect::Entered(session) => self.on_entered(session, room, now, effects),
-            RoomEffect::NotEntered(number) => {
-                if let Some(session) = self.sessions.get_mut(&number) {
-                    session.entering = None;
-                }
-            }
-            RoomEffect::Displaced(session) => effects.push(Effect::Displaced(session)),
-            RoomEffect::MovedAway(session) => effects.push(Effect::MovedAway(session)),
-            RoomEffect::Lost(session) => effects.push(Effect::Lost(session)),
-            RoomEffect::Report(event) => effects.push(Effect::Report(event)),
         }
-    }
-
-    /// Notes that a session entered a room; it leaves the room it was in before.
-    fn on_entered(&mut self, number: u64, room: &RoomId, now: Now, effects: &mut Vec<Effect>) {
-        let Some(session) = self.sessions.get_mut(&number) else { return };
-        session.entering = None;
-        let before = session.room.replace(room.clone());
-        effects.push(Effect::Entered(number));
-        // The former room is left only now: a refused `enter` must change nothing.
-        if let Some(before) = before.filter(|before| before != room) {
-            self.in_known_room(&before, now, effects, |room, cx| room.close(number, cx));
-        }
-    }
-
-    fn send_to_owner(&mut self, room: &RoomId, request: &RpcRequest, effects: &mut Vec<Effect>) {
-        let Some(slot) = self.rooms.get_mut(room) else { return };
-        slot.last_token = (slot.last_token + 1) % TOKENS_PER_ROOM;
-        let answered = !matches!(request, RpcRequest::Detach { .. });
-        let token = answered.then_some(slot.serial * TOKENS_PER_ROOM + slot.last_token);
-        let chat = slot.chat.clone();
-        effects.push(self.request_effect(chat, token, None, request));
-    }
-
-    fn request_effect(
-        &mut self,
-        chat: ServerId,
-        token: Option<u64>,
-        known: Option<KnownIncarnation>,
-        request: &RpcRequest,
-    ) -> Effect {
-        let (method, room) = (method(request), request.room().cloned());
-        self.messages_sent += 1;
-        let message = FromConnector {
-            v: rpc::VERSION,
-            connector: self.common.me.clone(),
-            incarnation: self.common.incarnation,
-            continues: self.lineage.earlier().to_vec(),
-            count: self.messages_sent,
-            known,
-            request: request.clone(),
-        };
-        match rpc::encode(&message) {
-            Ok(body) => Effect::SendToChat { chat, token, method, room, body },
-            Err(error) => Effect::Report(Event::RequestUnwritable { error: error.to_string() }),
+        for ConcludedEnter { session, queries, .. } in concluded {
+            self.answer_queries(session, room, queries, now, effects);
         }
     }
 
     fn complete_request(&mut self, session: u64, id: Option<u32>, response: ClientResponse, effects: &mut Vec<Effect>) {
-        if let Some(session) = self.sessions.get_mut(&session) {
-            session.in_flight = session.in_flight.saturating_sub(1);
-        }
+        self.sessions.end_request(session);
         respond(effects, session, id, response);
     }
 }
 
 fn respond(effects: &mut Vec<Effect>, session: u64, id: Option<u32>, response: ClientResponse) {
     effects.extend(id.map(|id| Effect::Respond { session, id, response }));
-}
-
-/// Returns the value of the `Method` header: for a proposal the methods of its items, each once.
-fn method(request: &RpcRequest) -> String {
-    match request {
-        RpcRequest::Attach { .. } => "attach".to_owned(),
-        RpcRequest::History { .. } => "history".to_owned(),
-        RpcRequest::Detach { .. } => "detach".to_owned(),
-        RpcRequest::Heartbeat => "heartbeat".to_owned(),
-        RpcRequest::Probe => "probe".to_owned(),
-        RpcRequest::Propose { items, .. } => {
-            let mut methods: Vec<&str> = items.iter().map(Item::method).collect();
-            methods.sort_unstable();
-            methods.dedup();
-            methods.join(",")
-        }
-    }
 }
 
 #[cfg(test)]

@@ -7,6 +7,7 @@
 
 mod apply;
 mod catch_up;
+mod context;
 mod history_reads;
 mod local_sessions;
 mod presence;
@@ -15,10 +16,9 @@ pub mod proposer;
 mod sessions;
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
 
 use model::backoff::{Backoff, Policy};
-use model::ids::{Incarnation, Name, RoomId, ServerId, SessionId};
+use model::ids::{Incarnation, Name, ServerId, SessionId};
 use model::lineage::Lineage;
 use model::membership::Token;
 use model::record::{Epoch, Position, Record, Refusal};
@@ -26,7 +26,6 @@ use model::room::RoomState;
 use model::rpc::messages::{HistoryPage, Item, LogPosition, RpcRequest, Unavailable};
 use model::size_limits::SizeLimits;
 
-use crate::connector_state::attach_rate_limit::AttachRateLimit;
 use crate::event::Event;
 use catch_up::PartialState;
 use history_reads::HistoryReads;
@@ -34,6 +33,7 @@ use local_sessions::LocalSessions;
 use presence::Presence;
 use proposer::{PendingRequest, Proposer, QueuedItem};
 
+pub use context::Context;
 pub use history_reads::MissedMessages;
 pub use presence_push::MembersPage;
 
@@ -136,47 +136,6 @@ pub struct Entered {
     pub missed: Option<MissedMessages>,
 }
 
-/// An effect of a room.
-#[derive(Debug, PartialEq, Eq)]
-pub enum RoomEffect {
-    /// Sends a request to the owner.
-    SendToOwner(RpcRequest),
-    /// Responds to a client's request.
-    Respond(PendingRequest, RoomResponse),
-    /// Pushes to these sessions.
-    Push(Arc<[u64]>, Push),
-    /// A session that asked to enter is in the room.
-    Entered(u64),
-    /// A session that asked to enter is not in the room.
-    NotEntered(u64),
-    /// Another session of the same name displaced this one.
-    Displaced(u64),
-    /// The session's client resumed through another session.
-    MovedAway(u64),
-    /// The log lost the session's stay.
-    Lost(u64),
-    /// Counts and logs an occurrence.
-    Report(Event),
-}
-
-/// The circumstances of an input, and the effects that it has.
-pub struct Context<'a> {
-    /// Settings and shared state of all rooms.
-    pub common: &'a Common,
-    /// Milliseconds that never fall.
-    pub now: u64,
-    /// Random bits for this room alone; they spread actions that many rooms would take at once.
-    pub chance: u64,
-    /// The last number given to a proposal or a history request of this connector.
-    pub last_number: &'a mut u64,
-    /// Effects, in order.
-    pub effects: &'a mut Vec<RoomEffect>,
-    /// A batch is open: new proposals wait, because more items are about to come.
-    pub is_batching: bool,
-    /// The rate limit of attaches, shared by all rooms.
-    pub attach_limit: &'a mut AttachRateLimit,
-}
-
 /// Position and time of something in the room's log.
 #[derive(Debug, Clone, Copy)]
 struct Stamp {
@@ -187,7 +146,6 @@ struct Stamp {
 /// A room with local sessions, or recently without.
 #[derive(Debug)]
 pub struct Room {
-    id: RoomId,
     applied: LogPosition,
     state: RoomState,
     /// Members as the local sessions know them.
@@ -221,9 +179,8 @@ enum AttachState {
 
 impl Room {
     /// Returns a room of which nothing is known.
-    pub fn new(id: RoomId, common: &Common, now: u64) -> Self {
+    pub fn new(common: &Common, now: u64) -> Self {
         Self {
-            id,
             applied: LogPosition::default(),
             state: RoomState::default(),
             presence: Presence::new(common.large_members),
@@ -255,7 +212,7 @@ impl Room {
         // An attach repairs every gap: there is no request for single records, and so only one path
         // to get right.
         if self.attach == AttachState::Done {
-            cx.effects.push(RoomEffect::Report(Event::GapFound));
+            cx.report(Event::GapFound);
             self.attach = AttachState::Due(cx.now);
         }
         self.advance(cx);
@@ -359,7 +316,7 @@ impl Room {
         if cx.now.saturating_sub(self.empty_since) < stays {
             return true;
         }
-        cx.effects.push(RoomEffect::SendToOwner(RpcRequest::Detach { room: self.id.clone() }));
+        cx.request(RpcRequest::Detach { room: cx.room.clone() });
         false
     }
 
@@ -407,7 +364,7 @@ impl Room {
             return false;
         }
         self.attach = AttachState::Requested(self.applied, repeat_at);
-        cx.effects.push(RoomEffect::SendToOwner(RpcRequest::Attach { room: self.id.clone(), at: self.applied }));
+        cx.request(RpcRequest::Attach { room: cx.room.clone(), at: self.applied });
         true
     }
 
@@ -420,7 +377,7 @@ impl Room {
     fn propose(&mut self, repeat_at: u64, cx: &mut Context<'_>) {
         while let Some(queued) = self.proposer.take_oversize(cx.common.size_limits) {
             let refused = RoomResponse::Refused { refusal: Refusal::TooLong, enter: false };
-            cx.effects.extend(queued.pending.map(|pending| RoomEffect::Respond(pending, refused)));
+            cx.respond(queued.pending, refused);
         }
         let number = self.proposer.next_number(*cx.last_number);
         let has_begun =
@@ -432,8 +389,8 @@ impl Room {
         };
         // The first sending is not a repeat.
         self.repeats += u32::from(in_flight.repeat_at > 0);
-        let (room, at, (number, items)) = (self.id.clone(), self.applied, in_flight.proposal());
-        cx.effects.push(RoomEffect::SendToOwner(RpcRequest::Propose { room, at, number, items }));
+        let (room, at, (number, items)) = (cx.room.clone(), self.applied, in_flight.proposal());
+        cx.request(RpcRequest::Propose { room, at, number, items });
         self.proposer.set_repeat_at(repeat_at);
     }
 
@@ -442,9 +399,8 @@ impl Room {
             let Some(pending) = pending else { continue };
             let session = pending.session;
             let enter = matches!(item, Item::Join { .. });
-            cx.effects.push(RoomEffect::Report(Event::RequestExpired));
-            cx.effects
-                .push(RoomEffect::Respond(pending, RoomResponse::Unknown { enter, because: self.last_unavailable }));
+            cx.report(Event::RequestExpired);
+            cx.respond(pending, RoomResponse::Unknown { enter, because: self.last_unavailable });
             if enter {
                 self.cancel_enter(session, cx);
             } else {
@@ -456,7 +412,6 @@ impl Room {
     /// Gives up a join whose outcome is unknown: unless the session is in the room already, it must
     /// not get there later.
     fn cancel_enter(&mut self, session: u64, cx: &mut Context<'_>) {
-        cx.effects.push(RoomEffect::NotEntered(session));
         let is_kept = self.is_kept(session);
         if let Some(local) = self.sessions.get_mut(&session) {
             local.is_wanted = is_kept;

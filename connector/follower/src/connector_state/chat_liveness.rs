@@ -7,7 +7,8 @@ use model::rpc::messages::RpcRequest;
 use model::rpc::report::ChatReport;
 use model::servers::Servers;
 
-use super::{ConnectorState, Effect, Now, TOKENS_PER_ROOM};
+use super::request_writer::TOKENS_PER_ROOM;
+use super::{ConnectorState, Effect, Now};
 use crate::event::Event;
 use crate::room::Room;
 
@@ -101,7 +102,8 @@ impl ConnectorState {
             self.heartbeat_number = (self.heartbeat_number + 1) % TOKENS_PER_ROOM;
             self.heartbeats.insert(self.heartbeat_number, chat.clone());
             let known = self.chat_servers.known(&chat, now.ticks);
-            effects.push(self.request_effect(chat, Some(self.heartbeat_number), known, &RpcRequest::Heartbeat));
+            let to = (chat, Some(self.heartbeat_number));
+            effects.push(self.request_writer.write(&self.common, to, known, RpcRequest::Heartbeat));
         }
         effects
     }

@@ -1,5 +1,6 @@
 //! Inputs and effects of a connector's state.
 
+use std::borrow::Cow;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -39,7 +40,7 @@ impl ClientRequest {
 pub enum Effect {
     /// Sends a request to a chat server; `token` identifies the answer, `None` for a request
     /// without one.
-    SendToChat { chat: ServerId, token: Option<u64>, method: String, room: Option<RoomId>, body: Bytes },
+    SendToChat { chat: ServerId, token: Option<u64>, method: Cow<'static, str>, room: Option<RoomId>, body: Bytes },
     /// Answers a request of a session.
     Respond { session: u64, id: u32, response: ClientResponse },
     /// Pushes to these sessions, which are all in this room.

@@ -90,6 +90,7 @@ impl ConnectorState {
         // stray message.
         self.lineage.continue_above(later);
         self.common.incarnation = self.lineage.present();
+        self.request_writer.continues = self.lineage.earlier().to_vec();
         effects.push(Effect::Report(Event::ContinuedAbove { chat: chat.clone(), before: mine, known: later }));
         let lineage = self.lineage.clone();
         for room in self.rooms.keys().cloned().collect::<Vec<_>>() {

@@ -4,6 +4,7 @@ use bytes::Bytes;
 use model::ids::RoomId;
 use model::membership::Token;
 
+use super::sessions::SessionRoom;
 use super::{ClientRequest, ClientResponse, ConnectorState, Effect, Now, respond};
 use crate::request_body::{EnterRequest, HistoryRequest, MembersRequest};
 use crate::room::proposer::{Entering, PendingRequest};
@@ -19,7 +20,7 @@ impl ConnectorState {
     /// Handles a request of a client, or a notify if `id` is `None`.
     pub fn handle_request(&mut self, session: u64, id: Option<u32>, request: ClientRequest, now: Now) -> Vec<Effect> {
         let mut effects = Vec::new();
-        let Some(known) = self.sessions.get_mut(&session) else { return effects };
+        let Some(known) = self.sessions.get_mut(session) else { return effects };
         // Before the limit of requests in flight: a read without a response has no effect and must
         // cost nothing.
         if id.is_none() && request.is_read_only() {
@@ -64,11 +65,13 @@ impl ConnectorState {
             Entering { token: token.unwrap_or(Token::new(now.chance)), is_resuming: token.is_some(), since, resumes };
         let pending = PendingRequest { entering: Some(entering), ..pending };
         self.chat_servers.server_for(&room).map_err(|_| ClientResponse::NoChatServer)?;
-        let Some(session) = self.sessions.get_mut(&pending.session) else { return Ok(()) };
-        if session.entering.is_some() {
-            return Err(ClientResponse::EnterPending);
-        }
-        session.entering = Some(room.clone());
+        let session = self.sessions.get_mut(pending.session).ok_or(ClientResponse::NotInRoom)?;
+        let from = match &mut session.room {
+            SessionRoom::Entering { .. } => return Err(ClientResponse::EnterPending),
+            SessionRoom::None => None,
+            SessionRoom::In(from) => Some(from.clone()),
+        };
+        session.room = SessionRoom::Entering { room: room.clone(), from, queries: Vec::new() };
         self.in_room(&room, now, effects, |room, cx| room.enter(name, pending, cx));
         Ok(())
     }
@@ -80,10 +83,13 @@ impl ConnectorState {
         now: Now,
         effects: &mut Vec<Effect>,
     ) -> Result<(), ClientResponse> {
-        let session = self.sessions.get(&pending.session).ok_or(ClientResponse::NotInRoom)?;
+        let session = self.sessions.get(pending.session).ok_or(ClientResponse::NotInRoom)?;
         // A message behind an `enter` belongs to the room that is being entered, and is decided
         // after the join.
-        let room = session.entering.as_ref().or(session.room.as_ref()).cloned().ok_or(ClientResponse::NotInRoom)?;
+        let (SessionRoom::Entering { room, .. } | SessionRoom::In(room)) = &session.room else {
+            return Err(ClientResponse::NotInRoom);
+        };
+        let room = room.clone();
         self.in_room(&room, now, effects, |room, cx| room.send(body.to_vec(), pending, cx));
         Ok(())
     }
@@ -96,12 +102,15 @@ impl ConnectorState {
         now: Now,
         effects: &mut Vec<Effect>,
     ) -> Result<(), ClientResponse> {
-        let session = self.sessions.get_mut(&pending.session).ok_or(ClientResponse::NotInRoom)?;
-        if session.entering.is_some() {
-            session.after_enter.push((pending, query));
-            return Ok(());
-        }
-        let room = session.room.clone().ok_or(ClientResponse::NotInRoom)?;
+        let session = self.sessions.get_mut(pending.session).ok_or(ClientResponse::NotInRoom)?;
+        let room = match &mut session.room {
+            SessionRoom::None => return Err(ClientResponse::NotInRoom),
+            SessionRoom::Entering { queries, .. } => {
+                queries.push((pending, query));
+                return Ok(());
+            }
+            SessionRoom::In(room) => room.clone(),
+        };
         self.in_room(&room, now, effects, |room, cx| match query {
             RoomQuery::History(HistoryRequest { span, limit }) => room.request_history(span, limit, pending, cx),
             RoomQuery::Members(MembersRequest { after, limit }) => {
@@ -113,10 +122,17 @@ impl ConnectorState {
 
     /// Answers the queries that waited for an `enter`, whether it succeeded or not. They concern
     /// the room of that `enter` only.
-    pub(super) fn read_after_enter(&mut self, number: u64, room: &RoomId, now: Now, effects: &mut Vec<Effect>) {
-        let Some(session) = self.sessions.get_mut(&number).filter(|session| session.entering.is_none()) else { return };
-        let is_in = session.room.as_ref() == Some(room);
-        for (pending, query) in std::mem::take(&mut session.after_enter) {
+    pub(super) fn answer_queries(
+        &mut self,
+        number: u64,
+        room: &RoomId,
+        queries: Vec<(PendingRequest, RoomQuery)>,
+        now: Now,
+        effects: &mut Vec<Effect>,
+    ) {
+        let session = self.sessions.get(number);
+        let is_in = session.is_some_and(|session| matches!(&session.room, SessionRoom::In(of) if of == room));
+        for (pending, query) in queries {
             let id = pending.id;
             let done = if is_in { self.read(query, pending, now, effects) } else { Err(ClientResponse::NotInRoom) };
             if let Err(response) = done {
@@ -126,15 +142,16 @@ impl ConnectorState {
     }
 
     fn leave(&mut self, pending: PendingRequest, now: Now, effects: &mut Vec<Effect>) -> Result<(), ClientResponse> {
-        let session = self.sessions.get_mut(&pending.session).ok_or(ClientResponse::NotInRoom)?;
-        if session.entering.is_some() {
-            return Err(ClientResponse::EnterPending);
-        }
-        let room = session.room.clone().ok_or(ClientResponse::NotInRoom)?;
+        let session = self.sessions.get_mut(pending.session).ok_or(ClientResponse::NotInRoom)?;
+        let room = match &session.room {
+            SessionRoom::None => return Err(ClientResponse::NotInRoom),
+            SessionRoom::Entering { .. } => return Err(ClientResponse::EnterPending),
+            SessionRoom::In(room) => room.clone(),
+        };
         let (number, mut leaves) = (pending.session, false);
         self.in_room(&room, now, effects, |room, cx| leaves = room.leave(pending, cx));
-        if let Some(session) = self.sessions.get_mut(&number).filter(|_| leaves) {
-            session.room = None;
+        if let Some(session) = self.sessions.get_mut(number).filter(|_| leaves) {
+            session.room = SessionRoom::None;
         }
         Ok(())
     }

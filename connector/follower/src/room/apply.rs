@@ -1,7 +1,5 @@
 //! Applies records: the only way in which clients learn about events in a room.
 
-use std::sync::Arc;
-
 use model::ids::{Incarnation, Name, SessionId};
 use model::membership::Membership;
 use model::record::{DecidedProposal, Entry, Outcome, Position, Record, RecordId, Refusal};
@@ -9,7 +7,8 @@ use model::rpc::messages::{Item, LogPosition};
 
 use super::local_sessions::LocalSession;
 use super::proposer::{PendingRequest, QueuedItem};
-use super::{Common, Context, Push, Room, RoomEffect, RoomResponse, Stamp};
+use super::{Common, Context, Push, Room, RoomResponse, Stamp};
+use crate::connector_state::Effect;
 
 impl Room {
     /// Applies the record that follows the last applied one.
@@ -89,14 +88,14 @@ impl Room {
             Entry::Leave { name, session } => self.apply_leave(name, session, cx),
             Entry::Message { from, content, .. } => {
                 let push = Push::Chat { from: from.clone(), content: content.clone(), target: None, seq, time };
-                push_to(self.sessions.receivers(), push, cx);
+                cx.push(self.sessions.receivers(), push);
             }
             Entry::Whisper { from, to, content, .. } => {
                 let session = self.state.session_of(to).and_then(|session| local_number(session, cx));
                 let receiver =
                     session.filter(|number| self.sessions.get(number).is_some_and(|local| local.receives_pushes));
                 let (from, content, target) = (from.clone(), content.clone(), Some(to.clone()));
-                push_to(receiver.into_iter().collect(), Push::Chat { from, content, target, seq, time }, cx);
+                cx.push(receiver.into_iter().collect(), Push::Chat { from, content, target, seq, time });
             }
         }
     }
@@ -122,11 +121,7 @@ impl Room {
         let ends = others.filter_map(|(other, local)| {
             let had_it = local.token.membership() == stay && self.was_in(other, local);
             let asked = local.stay() == stay;
-            if had_it {
-                Some((other, RoomEffect::MovedAway(other)))
-            } else {
-                asked.then_some((other, RoomEffect::Lost(other)))
-            }
+            if had_it { Some((other, Effect::MovedAway(other))) } else { asked.then_some((other, Effect::Lost(other))) }
         });
         for (other, end) in ends.collect::<Vec<_>>() {
             self.end_session(other, end, cx);
@@ -175,7 +170,7 @@ impl Room {
                     local.receives_pushes = false;
                 }
                 self.end_reads(number, cx);
-                respond(queued.pending, RoomResponse::Left, cx);
+                cx.respond(queued.pending, RoomResponse::Left);
             }
             (Item::Send { .. }, Outcome::Refused(refusal)) => {
                 // The client believes that it is in: the log has seen it leave, its rejoin is
@@ -187,17 +182,17 @@ impl Room {
                 } else {
                     RoomResponse::Refused { refusal, enter: false }
                 };
-                respond(queued.pending, reply, cx);
+                cx.respond(queued.pending, reply);
             }
             (Item::Send { .. }, Outcome::Done(index)) => {
-                respond(queued.pending, RoomResponse::Sent { seq: position.seq(index.into()), time: when.time }, cx);
+                cx.respond(queued.pending, RoomResponse::Sent { seq: position.seq(index.into()), time: when.time });
             }
             (Item::Send { .. }, Outcome::Duplicate { seq, time }) => {
-                respond(queued.pending, RoomResponse::Sent { seq, time }, cx)
+                cx.respond(queued.pending, RoomResponse::Sent { seq, time })
             }
             // Only an owner of another version gives such an outcome to a message.
             (Item::Send { .. }, Outcome::Unchanged | Outcome::Overtaken) => {
-                respond(queued.pending, RoomResponse::Unknown { enter: false, because: None }, cx);
+                cx.respond(queued.pending, RoomResponse::Unknown { enter: false, because: None });
             }
         }
     }
@@ -218,10 +213,9 @@ impl Room {
             Some(local) if !local.is_behind_state => return self.proposer.requeue_join(queued, here),
             local => local.is_some(),
         };
-        respond(queued.pending, RoomResponse::Unknown { enter: true, because: None }, cx);
-        cx.effects.push(RoomEffect::NotEntered(number));
+        cx.respond(queued.pending, RoomResponse::Unknown { enter: true, because: None });
         if ends {
-            self.end_session(number, RoomEffect::Lost(number), cx);
+            self.end_session(number, Effect::Lost(number), cx);
         }
     }
 
@@ -233,10 +227,7 @@ impl Room {
         cx: &mut Context<'_>,
     ) {
         let asked = pending.is_some();
-        respond(pending, RoomResponse::Refused { refusal, enter: true }, cx);
-        if asked {
-            cx.effects.push(RoomEffect::NotEntered(number));
-        }
+        cx.respond(pending, RoomResponse::Refused { refusal, enter: true });
         // It asked for another name, and keeps the one it has.
         if asked && self.is_kept(number) {
             return;
@@ -244,7 +235,7 @@ impl Room {
         let was_wanted = self.sessions.get(&number).is_some_and(|local| local.is_wanted);
         if !self.withdraw_session(number, cx) && !asked && was_wanted {
             // It was to rejoin, and another session has its name now.
-            cx.effects.push(RoomEffect::Displaced(number));
+            cx.effects.push(Effect::Displaced(number));
         }
     }
 
@@ -259,16 +250,6 @@ impl Room {
                 self.proposer.queue_leave(session, run);
             }
         }
-    }
-}
-
-fn respond(pending: Option<PendingRequest>, reply: RoomResponse, cx: &mut Context<'_>) {
-    cx.effects.extend(pending.map(|pending| RoomEffect::Respond(pending, reply)));
-}
-
-pub(super) fn push_to(sessions: Arc<[u64]>, push: Push, cx: &mut Context<'_>) {
-    if !sessions.is_empty() {
-        cx.effects.push(RoomEffect::Push(sessions, push));
     }
 }
 

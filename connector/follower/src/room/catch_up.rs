@@ -10,10 +10,10 @@ use model::record::{Epoch, Position, Record};
 use model::room::{Checkpoint, Member, RoomState};
 use model::rpc::messages::{CatchUp, Item, LogPosition};
 
-use super::apply::push_to;
 use super::local_sessions::LocalSession;
 use super::proposer::{PendingRequest, QueuedItem};
-use super::{AttachState, Context, Push, Room, RoomEffect, RoomResponse, Stamp, session_id};
+use super::{AttachState, Context, Push, Room, RoomResponse, Stamp, session_id};
+use crate::connector_state::Effect;
 use crate::event::Event;
 
 /// A state that arrives in parts.
@@ -111,7 +111,7 @@ impl Room {
         if requested != self.applied {
             return false;
         }
-        cx.effects.push(RoomEffect::Report(Event::StateTaken));
+        cx.report(Event::StateTaken);
         self.restart_from_state(now, state, cx);
         true
     }
@@ -154,10 +154,7 @@ impl Room {
             let session = session_id(cx.common, *number);
             if self.state.membership_of_session(&session) != Some(stay) {
                 let is_elsewhere = self.state.membership_of(local.name()) == Some(stay);
-                ends.push((
-                    *number,
-                    if is_elsewhere { RoomEffect::MovedAway(*number) } else { RoomEffect::Lost(*number) },
-                ));
+                ends.push((*number, if is_elsewhere { Effect::MovedAway(*number) } else { Effect::Lost(*number) }));
             }
         }
         ends.into_iter().for_each(|(number, end)| self.end_session(number, end, cx));
@@ -170,7 +167,7 @@ impl Room {
     }
 
     /// Withdraws a session and sends its client away, unless its connection broke before.
-    pub(super) fn end_session(&mut self, number: u64, end: RoomEffect, cx: &mut Context<'_>) {
+    pub(super) fn end_session(&mut self, number: u64, end: Effect, cx: &mut Context<'_>) {
         if !self.withdraw_session(number, cx) {
             cx.effects.push(end);
         }
@@ -179,10 +176,10 @@ impl Room {
 
     /// Pushes the gap between the applied position and `now`.
     pub(super) fn push_gap(&mut self, now: LogPosition, cx: &mut Context<'_>) {
-        cx.effects.push(RoomEffect::Report(Event::GapPushed));
+        cx.report(Event::GapPushed);
         let to = if now.position == Position::NONE { 0 } else { now.position.last_seq() };
         let gap = Push::Gap { from: self.applied.position.last_seq(), to, epoch: now.epoch };
-        push_to(self.sessions.receivers(), gap, cx);
+        cx.push(self.sessions.receivers(), gap);
     }
 
     /// Settles the proposal in flight by the state. Returns the requests of sessions that joined by
@@ -211,14 +208,12 @@ impl Room {
             }
             Item::Join { .. } => {
                 let number = pending.session;
-                cx.effects.push(RoomEffect::Respond(pending, RoomResponse::Unknown { enter: true, because: None }));
+                cx.respond(pending, RoomResponse::Unknown { enter: true, because: None });
                 self.cancel_enter(number, cx);
             }
-            Item::Leave { .. } if self.state.name_of(&session).is_none() => {
-                cx.effects.push(RoomEffect::Respond(pending, RoomResponse::Left))
-            }
+            Item::Leave { .. } if self.state.name_of(&session).is_none() => cx.respond(pending, RoomResponse::Left),
             Item::Leave { .. } | Item::Send { .. } => {
-                cx.effects.push(RoomEffect::Respond(pending, RoomResponse::Unknown { enter: false, because: None }));
+                cx.respond(pending, RoomResponse::Unknown { enter: false, because: None });
             }
         }
         None

@@ -7,7 +7,7 @@ use model::record::{Epoch, Position, Refusal};
 use model::rpc::messages::{HistoryMessage, HistoryPage, HistoryQuery, HistoryRange, LogPosition, RpcRequest};
 
 use super::proposer::PendingRequest;
-use super::{Context, RETRY, Room, RoomEffect, RoomResponse, Stamp, session_id};
+use super::{Context, RETRY, Room, RoomResponse, Stamp, session_id};
 use crate::event::Event;
 
 /// Most bytes, as JSON, of missed messages in the response to `enter`; older ones are behind a
@@ -86,7 +86,7 @@ impl Room {
     pub fn request_history(&mut self, span: HistoryRange, limit: u16, pending: PendingRequest, cx: &mut Context<'_>) {
         let Some(local) = self.sessions.get(&pending.session).filter(|local| local.receives_pushes) else {
             let refused = RoomResponse::Refused { refusal: Refusal::NotMember, enter: false };
-            return cx.effects.push(RoomEffect::Respond(pending, refused));
+            return cx.respond(pending, refused);
         };
         let query = HistoryQuery { viewer: local.token.membership(), span, limit };
         self.read(HistoryRead { pending, query, repeat_at: 0, missed: None }, cx);
@@ -111,9 +111,9 @@ impl Room {
         // again, and a late answer to a read of its former life must not be taken for the answer to
         // another one.
         *cx.last_number += 1;
-        let (room, number) = (self.id.clone(), *cx.last_number);
+        let (room, number) = (cx.room.clone(), *cx.last_number);
         self.history_reads.add(number, read);
-        cx.effects.push(RoomEffect::SendToOwner(RpcRequest::History { room, number, session, query }));
+        cx.request(RpcRequest::History { room, number, session, query });
     }
 
     /// Handles the owner's answer with messages.
@@ -123,7 +123,7 @@ impl Room {
             // The log may be another one since this room last attached, so the page's epoch is
             // right. A server of an earlier build does not send one.
             let epoch = if upto.epoch == Epoch::default() { self.applied.epoch } else { upto.epoch };
-            return cx.effects.push(RoomEffect::Respond(read.pending, RoomResponse::History { epoch, page }));
+            return cx.respond(read.pending, RoomResponse::History { epoch, page });
         };
         if upto.epoch != self.applied.epoch {
             return self.finish_resume(read.pending, MissedMessages::default(), cx);
@@ -151,7 +151,7 @@ impl Room {
         let stay = self.state.membership_of_session(&session_id(cx.common, pending.session));
         let number = pending.session;
         if stay.is_none() || stay != self.sessions.get(&number).map(|local| local.token.membership()) {
-            cx.effects.push(RoomEffect::Respond(pending, RoomResponse::Unknown { enter: true, because: None }));
+            cx.respond(pending, RoomResponse::Unknown { enter: true, because: None });
             return self.cancel_enter(number, cx);
         }
         let when = Stamp { seq: self.applied.position.last_seq(), time: self.state.time() };
@@ -167,13 +167,8 @@ impl Room {
         for (number, read) in &mut self.history_reads.by_number {
             if read.repeat_at <= cx.now {
                 read.repeat_at = repeat_at;
-                let (room, number, session) = (self.id.clone(), *number, Some(read.pending.session));
-                cx.effects.push(RoomEffect::SendToOwner(RpcRequest::History {
-                    room,
-                    number,
-                    session,
-                    query: read.query,
-                }));
+                let (room, number, session) = (cx.room.clone(), *number, Some(read.pending.session));
+                cx.request(RpcRequest::History { room, number, session, query: read.query });
             }
             self.history_reads.due = self.history_reads.due.min(read.repeat_at);
         }
@@ -189,13 +184,12 @@ impl Room {
     /// false in its response.
     pub(super) fn expire_reads(&mut self, cx: &mut Context<'_>) {
         for HistoryRead { pending, missed, .. } in self.history_reads.remove_expired(cx.now) {
-            cx.effects.push(RoomEffect::Report(Event::RequestExpired));
+            cx.report(Event::RequestExpired);
             match missed {
                 Some(_) => self.finish_resume(pending, MissedMessages::default(), cx),
-                None => cx.effects.push(RoomEffect::Respond(
-                    pending,
-                    RoomResponse::Unknown { enter: false, because: self.last_unavailable },
-                )),
+                None => {
+                    cx.respond(pending, RoomResponse::Unknown { enter: false, because: self.last_unavailable });
+                }
             }
         }
     }
@@ -203,11 +197,8 @@ impl Room {
     /// Refuses the reads of a session that is no longer in the room.
     pub(super) fn end_reads(&mut self, session: u64, cx: &mut Context<'_>) {
         while let Some(HistoryRead { pending, missed, .. }) = self.history_reads.remove_of(session) {
-            if missed.is_some() {
-                cx.effects.push(RoomEffect::NotEntered(session));
-            }
             let reply = RoomResponse::Refused { refusal: Refusal::NotMember, enter: missed.is_some() };
-            cx.effects.push(RoomEffect::Respond(pending, reply));
+            cx.respond(pending, reply);
         }
     }
 }

@@ -6,11 +6,10 @@ use std::sync::Arc;
 use model::ids::Name;
 use model::record::Refusal;
 
-use super::apply::push_to;
 use super::local_sessions::LocalSession;
 use super::presence::PresenceChange;
 use super::proposer::PendingRequest;
-use super::{Context, Push, Room, RoomEffect, RoomResponse};
+use super::{Context, Push, Room, RoomResponse};
 
 /// A page of a room's member list, in order.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -39,12 +38,11 @@ impl Room {
     ) {
         if !self.sessions.get(&pending.session).is_some_and(|local| local.receives_pushes) {
             let refused = RoomResponse::Refused { refusal: Refusal::NotMember, enter: false };
-            return cx.effects.push(RoomEffect::Respond(pending, refused));
+            return cx.respond(pending, refused);
         }
         let (users, more) = self.presence.page(after, limit);
         let (total, seq, time) = (self.presence.total(), self.applied.position.last_seq(), self.state.time());
-        cx.effects
-            .push(RoomEffect::Respond(pending, RoomResponse::Members(MembersPage { users, more, total, seq, time })));
+        cx.respond(pending, RoomResponse::Members(MembersPage { users, more, total, seq, time }));
     }
 
     /// Pushes the member count of a large room if it is due.
@@ -58,8 +56,8 @@ impl Room {
     pub(super) fn push_presence(&mut self, changes: impl IntoIterator<Item = PresenceChange>, cx: &mut Context<'_>) {
         for change in changes {
             match change {
-                PresenceChange::Joined(name) => push_to(self.name_receivers(&name), Push::Add { name }, cx),
-                PresenceChange::Left(name) => push_to(self.name_receivers(&name), Push::Leave { name }, cx),
+                PresenceChange::Joined(name) => cx.push(self.name_receivers(&name), Push::Add { name }),
+                PresenceChange::Left(name) => cx.push(self.name_receivers(&name), Push::Leave { name }),
                 PresenceChange::Total { names } => self.push_total(names, cx),
             }
         }
@@ -68,7 +66,7 @@ impl Room {
     /// Pushes the member count. When `names` becomes true again, clients that entered while the
     /// room was large must read the member list.
     fn push_total(&mut self, names: bool, cx: &mut Context<'_>) {
-        push_to(self.sessions.receivers(), Push::Members { total: self.presence.total(), names }, cx);
+        cx.push(self.sessions.receivers(), Push::Members { total: self.presence.total(), names });
         if names {
             self.sessions.receivers_mut().for_each(|local| local.knows_names = true);
         }

@@ -9,7 +9,7 @@ use super::local_sessions::LocalSession;
 use super::proposer::{PendingRequest, QueuedItem};
 #[cfg(debug_assertions)]
 use super::{Common, session_id};
-use super::{Context, Entered, MissedMessages, Room, RoomEffect, RoomResponse, Stamp};
+use super::{Context, Entered, MissedMessages, Room, RoomResponse, Stamp};
 
 /// Most sessions to check: in a debug build more would cost more than the work itself.
 #[cfg(debug_assertions)]
@@ -46,8 +46,7 @@ impl Room {
         // Before any change: a client that gets 429 may rely on nothing having happened, and no
         // held session having been closed for it.
         if self.proposer.is_full() {
-            cx.effects.push(RoomEffect::Respond(pending, RoomResponse::QueueFull { enter: true }));
-            return cx.effects.push(RoomEffect::NotEntered(session));
+            return cx.respond(pending, RoomResponse::QueueFull { enter: true });
         }
         // Without a token, a session that is in enters its own stay again.
         let own = self.sessions.get(&session).filter(|local| local.is_present() && !entering.is_resuming);
@@ -86,8 +85,7 @@ impl Room {
     ) {
         let number = pending.session;
         let Some(local) = self.sessions.get_mut(&number) else {
-            cx.effects.push(RoomEffect::NotEntered(number));
-            return cx.effects.push(RoomEffect::Respond(pending, RoomResponse::Unknown { enter: true, because: None }));
+            return cx.respond(pending, RoomResponse::Unknown { enter: true, because: None });
         };
         let (total, names) = (self.presence.total(), self.presence.sends_names());
         // The connection may have broken meanwhile.
@@ -98,10 +96,7 @@ impl Room {
         let (token, epoch) = (local.token, self.applied.epoch);
         let (users, _) = self.presence.page(None, cx.common.large_members);
         let entered = Box::new(Entered { users, total, names, seq, time, epoch, token, missed });
-        // In this order: a client that reads the response may at once send requests that only
-        // members may send.
-        cx.effects.push(RoomEffect::Entered(number));
-        cx.effects.push(RoomEffect::Respond(pending, RoomResponse::Entered(entered)));
+        cx.respond(pending, RoomResponse::Entered(entered));
     }
 
     /// Closes held sessions with the name of a newcomer.
@@ -119,11 +114,11 @@ impl Room {
     pub fn send(&mut self, body: Vec<u8>, pending: PendingRequest, cx: &mut Context<'_>) {
         let Some(local) = self.sessions.get(&pending.session) else {
             let refused = RoomResponse::Refused { refusal: Refusal::NotMember, enter: false };
-            return cx.effects.push(RoomEffect::Respond(pending, refused));
+            return cx.respond(pending, refused);
         };
         let item = Item::Send { session: pending.session, membership: local.stay(), body };
         if self.proposer.is_full() {
-            return cx.effects.push(RoomEffect::Respond(pending, RoomResponse::QueueFull { enter: false }));
+            return cx.respond(pending, RoomResponse::QueueFull { enter: false });
         }
         self.request(item, pending, cx);
     }
@@ -132,7 +127,7 @@ impl Room {
     /// stays in the room.
     pub fn leave(&mut self, pending: PendingRequest, cx: &mut Context<'_>) -> bool {
         if self.proposer.is_full() {
-            cx.effects.push(RoomEffect::Respond(pending, RoomResponse::QueueFull { enter: false }));
+            cx.respond(pending, RoomResponse::QueueFull { enter: false });
             return false;
         }
         let item = Item::Leave { session: pending.session, incarnation: cx.common.incarnation };

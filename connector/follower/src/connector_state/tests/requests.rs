@@ -2,7 +2,7 @@
 //! what is not.
 
 use model::record::{DecidedProposal, Outcome};
-use model::rpc::messages::{HistoryPage, HistoryQuery};
+use model::rpc::messages::{HistoryPage, HistoryQuery, Item};
 
 use super::*;
 use crate::room::RoomResponse;

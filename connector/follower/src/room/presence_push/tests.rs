@@ -4,11 +4,15 @@ use model::ids::{Incarnation, RoomId, ServerId, SessionId};
 use model::membership::Token;
 use model::record::{DecidedProposal, Entry, Epoch, Outcome, Position, Record, RecordId, VERSION};
 use model::room::RoomState;
-use model::rpc::messages::{CatchUp, Item, LogPosition, RpcRequest};
+use model::rpc;
+use model::rpc::messages::{CatchUp, FromConnector, Item, LogPosition, RpcRequest};
 use model::size_limits::SizeLimits;
 
 use super::*;
 use crate::connector_state::attach_rate_limit::AttachRateLimit;
+use crate::connector_state::request_writer::{OwnerLink, RequestWriter};
+use crate::connector_state::sessions::Sessions;
+use crate::connector_state::{ClientResponse, Effect};
 use crate::room::proposer::Entering;
 use crate::room::{Common, Entered, session_id};
 
@@ -64,7 +68,7 @@ impl TestRoom {
             large_members,
             size_limits: SizeLimits::default(),
         };
-        let room = Room::new(RoomId::new("lobby").unwrap(), &common, 0);
+        let room = Room::new(&common, 0);
         let (requests, names, position) = (Vec::new(), BTreeMap::new(), Position::NONE);
         let mut test_room = Self { room, common, now: 0, last_number: 0, position, requests, names };
         test_room.act(|room, cx| {
@@ -76,25 +80,34 @@ impl TestRoom {
 
     fn act(&mut self, action: impl FnOnce(&mut Room, &mut Context<'_>)) -> Delivery {
         let mut effects = Vec::new();
-        let (common, now, last_number) = (&self.common, self.now, &mut self.last_number);
-        let (effects_of, attach_limit) = (&mut effects, &mut AttachRateLimit::new(usize::MAX));
-        let (chance, is_batching) = (0, false);
-        action(
-            &mut self.room,
-            &mut Context { common, now, chance, last_number, effects: effects_of, is_batching, attach_limit },
-        );
+        let (room, chat) = (RoomId::new("lobby").unwrap(), ServerId::new("chat-server-1").unwrap());
+        let (writer, last_token) = (&mut RequestWriter::default(), &mut 0);
+        let mut cx = Context {
+            room: &room,
+            common: &self.common,
+            now: self.now,
+            chance: 0,
+            last_number: &mut self.last_number,
+            is_batching: false,
+            attach_limit: &mut AttachRateLimit::new(usize::MAX),
+            owner: OwnerLink { chat: &chat, serial: 1, last_token, writer },
+            sessions: &mut Sessions::default(),
+            concluded: Vec::new(),
+            effects: &mut effects,
+        };
+        action(&mut self.room, &mut cx);
         let mut delivery = Delivery::default();
         for effect in effects {
             match effect {
-                RoomEffect::SendToOwner(request) => self.requests.push(request),
-                RoomEffect::Respond(pending, reply) => delivery.replies.push((pending.session, reply)),
-                RoomEffect::Push(to, push) => delivery.pushes.push((to.to_vec(), push)),
-                RoomEffect::Entered(_)
-                | RoomEffect::NotEntered(_)
-                | RoomEffect::Displaced(_)
-                | RoomEffect::MovedAway(_)
-                | RoomEffect::Report(_) => {}
-                RoomEffect::Lost(session) => delivery.lost.push(session),
+                Effect::SendToChat { body, .. } => {
+                    self.requests.push(rpc::decode::<FromConnector>(&body).unwrap().request);
+                }
+                Effect::Respond { session, response: ClientResponse::Room(_, reply), .. } => {
+                    delivery.replies.push((session, reply));
+                }
+                Effect::Push { to, push, .. } => delivery.pushes.push((to.to_vec(), push)),
+                Effect::Lost(session) => delivery.lost.push(session),
+                _ => {}
             }
         }
         delivery
