@@ -15,8 +15,6 @@ mod presence_push;
 pub mod proposer;
 mod sessions;
 
-use std::collections::BTreeMap;
-
 use model::backoff::{Backoff, Policy};
 use model::ids::{Incarnation, Name, ServerId, SessionId};
 use model::lineage::Lineage;
@@ -29,7 +27,7 @@ use model::size_limits::SizeLimits;
 use crate::event::Event;
 use catch_up::PartialState;
 use history_reads::HistoryReads;
-use local_sessions::LocalSessions;
+use local_sessions::{LocalSessions, SessionState};
 use presence::Presence;
 use proposer::{PendingRequest, Proposer, QueuedItem};
 
@@ -151,8 +149,6 @@ pub struct Room {
     /// Members as the local sessions know them.
     presence: Presence,
     sessions: LocalSessions,
-    /// Sessions whose connection broke, each with the time until which it is held.
-    held: BTreeMap<u64, u64>,
     history_reads: HistoryReads,
     proposer: Proposer,
     attach: AttachState,
@@ -185,7 +181,6 @@ impl Room {
             state: RoomState::default(),
             presence: Presence::new(common.large_members),
             sessions: LocalSessions::default(),
-            held: BTreeMap::new(),
             history_reads: HistoryReads::default(),
             proposer: Proposer::new(common.incarnation, common.max_waiting),
             attach: AttachState::Due(0),
@@ -301,7 +296,7 @@ impl Room {
     pub fn tick(&mut self, cx: &mut Context<'_>) -> bool {
         self.expire(cx);
         self.expire_reads(cx);
-        for session in self.held.iter().filter(|(_, until)| **until <= cx.now).map(|(s, _)| *s).collect::<Vec<_>>() {
+        for session in self.sessions.held_until(cx.now) {
             self.close(session, cx);
         }
         self.tick_presence(cx);
@@ -327,7 +322,7 @@ impl Room {
 
     /// Returns true if no request is in flight and no push is delayed.
     pub fn is_settled(&self) -> bool {
-        let waits = self.presence.has_pending_total() || !self.held.is_empty() || !self.history_reads.is_empty();
+        let waits = self.presence.has_pending_total() || self.sessions.has_held() || !self.history_reads.is_empty();
         self.attach == AttachState::Done && self.proposer.is_idle() && !waits
     }
 
@@ -412,11 +407,7 @@ impl Room {
     /// Gives up a join whose outcome is unknown: unless the session is in the room already, it must
     /// not get there later.
     fn cancel_enter(&mut self, session: u64, cx: &mut Context<'_>) {
-        let is_kept = self.is_kept(session);
-        if let Some(local) = self.sessions.get_mut(&session) {
-            local.is_wanted = is_kept;
-            local.entering = None;
-        }
+        self.sessions.cancel_enter(session);
         // Also for a session that is in: the withdrawn join may have hidden that the log has seen
         // it leave.
         self.reconcile(session, cx.common);
@@ -426,15 +417,13 @@ impl Room {
     fn reconcile(&mut self, session: u64, common: &Common) {
         let in_log = self.state.name_of(&session_id(common, session)).is_some();
         let is_joining = self.proposer.has_join(session);
-        let is_wanted = self.sessions.get(&session).is_some_and(|local| local.is_wanted);
-        match self.sessions.get(&session) {
-            Some(local) if is_wanted && !in_log && !is_joining => {
+        let state = self.sessions.state(session);
+        match self.sessions.get(session) {
+            Some(local) if state.is_wanted() && !in_log && !is_joining => {
                 self.proposer.queue_rejoin(session, local.name().clone(), local.token.membership(), self.applied.id);
             }
-            _ if !is_wanted && (in_log || is_joining) => self.proposer.queue_leave(session, common.incarnation),
-            Some(local) if !is_wanted && !local.receives_pushes => {
-                self.sessions.remove(&session);
-            }
+            _ if !state.is_wanted() && (in_log || is_joining) => self.proposer.queue_leave(session, common.incarnation),
+            _ if state == SessionState::Withdrawn => self.sessions.remove(session),
             _ => {}
         }
     }

@@ -5,7 +5,7 @@ use model::membership::Membership;
 use model::record::{DecidedProposal, Entry, Outcome, Position, Record, RecordId, Refusal};
 use model::rpc::messages::{Item, LogPosition};
 
-use super::local_sessions::LocalSession;
+use super::local_sessions::{LocalSession, SessionState};
 use super::proposer::{PendingRequest, QueuedItem};
 use super::{Common, Context, Push, Room, RoomResponse, Stamp};
 use crate::connector_state::Effect;
@@ -92,8 +92,7 @@ impl Room {
             }
             Entry::Whisper { from, to, content, .. } => {
                 let session = self.state.session_of(to).and_then(|session| local_number(session, cx));
-                let receiver =
-                    session.filter(|number| self.sessions.get(number).is_some_and(|local| local.receives_pushes));
+                let receiver = session.filter(|number| self.sessions.state(*number).receives_pushes());
                 let (from, content, target) = (from.clone(), content.clone(), Some(to.clone()));
                 cx.push(receiver.into_iter().collect(), Push::Chat { from, content, target, seq, time });
             }
@@ -112,11 +111,9 @@ impl Room {
         let number = local_number(session, cx);
         if let Some(number) = number {
             self.sessions.rename(number, name);
-            if let Some(local) = self.sessions.get_mut(&number) {
-                local.confirm_stay(stay);
-            }
+            self.sessions.confirm_stay(number, stay);
         }
-        let is_other = |(other, local): &(u64, &LocalSession)| Some(*other) != number && local.is_wanted;
+        let is_other = |(other, local): &(u64, &LocalSession)| Some(*other) != number && local.state().is_wanted();
         let others = self.sessions.with_name(name).filter(is_other);
         let ends = others.filter_map(|(other, local)| {
             let had_it = local.token.membership() == stay && self.was_in(other, local);
@@ -130,9 +127,8 @@ impl Room {
 
     fn apply_leave(&mut self, name: &Name, session: &SessionId, cx: &mut Context<'_>) {
         let number = local_number(session, cx);
-        if let Some(local) = number.and_then(|number| self.sessions.get_mut(&number)) {
-            // A session that is to be in changes its name, or joins again at once.
-            local.receives_pushes &= local.is_wanted;
+        if let Some(number) = number {
+            self.sessions.apply_leave(number);
         }
         let changes = self.presence.remove(name);
         self.push_presence(changes, cx);
@@ -149,34 +145,25 @@ impl Room {
         let number = queued.session();
         match (&queued.item, outcome) {
             (Item::Join { membership, .. }, Outcome::Refused(refusal)) => {
-                if let Some(local) = self.sessions.get_mut(&number) {
-                    local.entering.take_if(|token| token.membership() == *membership);
-                }
+                self.sessions.refuse_stay(number, *membership);
                 self.on_join_refused(number, queued.pending, refusal, cx);
             }
             (Item::Join { .. }, Outcome::Overtaken) => self.on_overtaken(queued, id, cx),
             (Item::Join { membership, .. }, _) => {
-                if let Some(local) = self.sessions.get_mut(&number) {
-                    local.confirm_stay(*membership);
-                }
+                self.sessions.confirm_stay(number, *membership);
                 if let Some(pending) = queued.pending {
                     self.on_entered(pending, when, cx);
                 }
             }
             (Item::Leave { .. }, _) => {
-                // Also if it entered again meanwhile: the response to that has the members as of
-                // then.
-                if let Some(local) = self.sessions.get_mut(&number) {
-                    local.receives_pushes = false;
-                }
+                self.sessions.conclude_leave(number);
                 self.end_reads(number, cx);
                 cx.respond(queued.pending, RoomResponse::Left);
             }
             (Item::Send { .. }, Outcome::Refused(refusal)) => {
                 // The client believes that it is in: the log has seen it leave, its rejoin is
                 // pending, and it may repeat.
-                let in_for_client =
-                    self.sessions.get(&number).is_some_and(|local| local.is_wanted && local.receives_pushes);
+                let in_for_client = matches!(self.sessions.state(number), SessionState::In | SessionState::Returning);
                 let reply = if refusal == Refusal::NotMember && in_for_client {
                     RoomResponse::Unknown { enter: false, because: None }
                 } else {
@@ -208,7 +195,7 @@ impl Room {
         if queued.pending.is_none() {
             return;
         }
-        let local = self.sessions.get(&number).filter(|local| local.is_wanted);
+        let local = self.sessions.get(number).filter(|local| local.state().is_wanted());
         let ends = match local {
             Some(local) if !local.is_behind_state => return self.proposer.requeue_join(queued, here),
             local => local.is_some(),
@@ -229,11 +216,11 @@ impl Room {
         let asked = pending.is_some();
         cx.respond(pending, RoomResponse::Refused { refusal, enter: true });
         // It asked for another name, and keeps the one it has.
-        if asked && self.is_kept(number) {
+        let state = self.sessions.state(number);
+        if asked && (state == SessionState::In || state.is_held()) {
             return;
         }
-        let was_wanted = self.sessions.get(&number).is_some_and(|local| local.is_wanted);
-        if !self.withdraw_session(number, cx) && !asked && was_wanted {
+        if !self.withdraw_session(number, cx) && !asked && state.is_wanted() {
             // It was to rejoin, and another session has its name now.
             cx.effects.push(Effect::Displaced(number));
         }

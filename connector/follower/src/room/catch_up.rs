@@ -148,7 +148,7 @@ impl Room {
     fn end_absent(&mut self, cx: &mut Context<'_>) {
         let mut ends = Vec::new();
         for (number, local) in
-            self.sessions.iter().filter(|(number, local)| local.is_wanted && self.was_in(**number, local))
+            self.sessions.iter().filter(|(number, local)| local.state().is_wanted() && self.was_in(**number, local))
         {
             let stay = local.token.membership();
             let session = session_id(cx.common, *number);
@@ -163,7 +163,7 @@ impl Room {
     /// Returns true if the session's client believes that it is in the room. With a pending join it
     /// may be entering a second time; without one it was in.
     pub(super) fn was_in(&self, number: u64, local: &LocalSession) -> bool {
-        local.receives_pushes || self.held.contains_key(&number) || !self.proposer.has_join(number)
+        local.state().receives_pushes() || local.state().is_held() || !self.proposer.has_join(number)
     }
 
     /// Withdraws a session and sends its client away, unless its connection broke before.
@@ -201,9 +201,7 @@ impl Room {
         let session = session_id(cx.common, pending.session);
         match item {
             Item::Join { membership, .. } if self.state.membership_of_session(&session) == Some(membership) => {
-                if let Some(local) = self.sessions.get_mut(&pending.session) {
-                    local.confirm_stay(membership);
-                }
+                self.sessions.confirm_stay(pending.session, membership);
                 return Some(pending);
             }
             Item::Join { .. } => {

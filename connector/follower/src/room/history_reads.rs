@@ -84,7 +84,7 @@ impl HistoryReads {
 impl Room {
     /// Handles a session's request for messages of the room that it is in.
     pub fn request_history(&mut self, span: HistoryRange, limit: u16, pending: PendingRequest, cx: &mut Context<'_>) {
-        let Some(local) = self.sessions.get(&pending.session).filter(|local| local.receives_pushes) else {
+        let Some(local) = self.sessions.get(pending.session).filter(|local| local.state().receives_pushes()) else {
             let refused = RoomResponse::Refused { refusal: Refusal::NotMember, enter: false };
             return cx.respond(pending, refused);
         };
@@ -95,7 +95,7 @@ impl Room {
 
     /// Reads the messages that a resuming session missed. It gets pushes once the response is sent.
     pub(super) fn read_missed(&mut self, since: u64, pending: PendingRequest, cx: &mut Context<'_>) {
-        let Some(local) = self.sessions.get(&pending.session) else {
+        let Some(local) = self.sessions.get(pending.session) else {
             return self.finish_resume(pending, MissedMessages::default(), cx);
         };
         let query =
@@ -150,7 +150,7 @@ impl Room {
     fn finish_resume(&mut self, pending: PendingRequest, missed: MissedMessages, cx: &mut Context<'_>) {
         let stay = self.state.membership_of_session(&session_id(cx.common, pending.session));
         let number = pending.session;
-        if stay.is_none() || stay != self.sessions.get(&number).map(|local| local.token.membership()) {
+        if stay.is_none() || stay != self.sessions.get(number).map(|local| local.token.membership()) {
             cx.respond(pending, RoomResponse::Unknown { enter: true, because: None });
             return self.cancel_enter(number, cx);
         }

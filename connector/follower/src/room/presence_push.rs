@@ -6,7 +6,6 @@ use std::sync::Arc;
 use model::ids::Name;
 use model::record::Refusal;
 
-use super::local_sessions::LocalSession;
 use super::presence::PresenceChange;
 use super::proposer::PendingRequest;
 use super::{Context, Push, Room, RoomResponse};
@@ -36,7 +35,7 @@ impl Room {
         pending: PendingRequest,
         cx: &mut Context<'_>,
     ) {
-        if !self.sessions.get(&pending.session).is_some_and(|local| local.receives_pushes) {
+        if !self.sessions.state(pending.session).receives_pushes() {
             let refused = RoomResponse::Refused { refusal: Refusal::NotMember, enter: false };
             return cx.respond(pending, refused);
         }
@@ -51,8 +50,7 @@ impl Room {
         self.push_presence(change, cx);
     }
 
-    /// Pushes changes of presence: names to the sessions that know all other names. A session gets
-    /// no push about its own name, which also covers a successor of that name.
+    /// Pushes changes of presence: names to the sessions that know all other names.
     pub(super) fn push_presence(&mut self, changes: impl IntoIterator<Item = PresenceChange>, cx: &mut Context<'_>) {
         for change in changes {
             match change {
@@ -68,14 +66,14 @@ impl Room {
     fn push_total(&mut self, names: bool, cx: &mut Context<'_>) {
         cx.push(self.sessions.receivers(), Push::Members { total: self.presence.total(), names });
         if names {
-            self.sessions.receivers_mut().for_each(|local| local.knows_names = true);
+            self.sessions.note_names_known();
         }
     }
 
     /// Returns the sessions that get pushes about this name.
     fn name_receivers(&self, name: &Name) -> Arc<[u64]> {
-        let receives = |local: &LocalSession| local.receives_pushes && local.knows_names && local.name() != name;
-        self.sessions.iter().filter(|(_, local)| receives(local)).map(|(number, _)| *number).collect()
+        let receivers = self.sessions.iter().filter(|(_, local)| local.receives_pushes_about(name));
+        receivers.map(|(number, _)| *number).collect()
     }
 }
 

@@ -5,7 +5,7 @@ use model::membership::Token;
 use model::record::{Epoch, Refusal};
 use model::rpc::messages::{Claim, Item};
 
-use super::local_sessions::LocalSession;
+use super::local_sessions::SessionState;
 use super::proposer::{PendingRequest, QueuedItem};
 #[cfg(debug_assertions)]
 use super::{Common, session_id};
@@ -17,26 +17,19 @@ const ASSERTED: usize = 32;
 
 impl Room {
     /// Asserts the invariants of local sessions, after every input. A session whose client knows
-    /// that it is in is in the state, by a stay that the client can resume, unless its join is
-    /// pending; a held one gets no pushes.
+    /// that it is in is in the state, by a membership that the client can resume, unless its join is
+    /// pending.
     #[cfg(debug_assertions)]
     pub(crate) fn assert_sound(&self, common: &Common) {
         for (number, local) in self.sessions.iter().take(ASSERTED) {
-            assert!(
-                !local.receives_pushes || local.is_wanted || local.is_leaving,
-                "{number} gets pushes and is not wanted: {local:?}"
-            );
             let stay = self.state.membership_of_session(&session_id(common, *number));
             let is_in = stay.is_some_and(|stay| stay == local.token.membership() || stay == local.stay());
             let is_joining = self.proposer.has_join(*number);
-            assert!(
-                !(local.is_wanted && local.receives_pushes) || is_in || is_joining,
-                "{number} gets pushes and is not in: {local:?}"
-            );
+            let is_in_for_client = matches!(local.state(), SessionState::In | SessionState::Returning);
+            assert!(!is_in_for_client || is_in || is_joining, "{number} gets pushes and is not in: {local:?}");
         }
-        for number in self.held.keys().take(ASSERTED) {
-            let is_kept = self.sessions.get(number).is_some_and(|local| local.is_wanted && !local.receives_pushes);
-            assert!(is_kept, "{number} is held: {:?}", self.sessions.get(number));
+        if self.sessions.len() <= ASSERTED {
+            self.sessions.assert_sound();
         }
     }
 
@@ -49,7 +42,7 @@ impl Room {
             return cx.respond(pending, RoomResponse::QueueFull { enter: true });
         }
         // Without a token, a session that is in enters its own stay again.
-        let own = self.sessions.get(&session).filter(|local| local.is_present() && !entering.is_resuming);
+        let own = self.sessions.get(session).filter(|local| local.state() == SessionState::In && !entering.is_resuming);
         entering.token = own.map_or(entering.token, |local| local.token);
         // A room that was not read yet cannot name a record now; the proposer names it when it
         // proposes.
@@ -84,16 +77,12 @@ impl Room {
         cx: &mut Context<'_>,
     ) {
         let number = pending.session;
-        let Some(local) = self.sessions.get_mut(&number) else {
+        let (total, names) = (self.presence.total(), self.presence.sends_names());
+        let resumes = pending.entering.is_some_and(|entering| entering.resumes);
+        let Some(token) = self.sessions.complete_enter(number, names, resumes) else {
             return cx.respond(pending, RoomResponse::Unknown { enter: true, because: None });
         };
-        let (total, names) = (self.presence.total(), self.presence.sends_names());
-        // The connection may have broken meanwhile.
-        local.receives_pushes = local.is_wanted && !self.held.contains_key(&number);
-        local.is_leaving = false;
-        local.knows_names = names;
-        local.resumes = pending.entering.is_some_and(|entering| entering.resumes);
-        let (token, epoch) = (local.token, self.applied.epoch);
+        let epoch = self.applied.epoch;
         let (users, _) = self.presence.page(None, cx.common.large_members);
         let entered = Box::new(Entered { users, total, names, seq, time, epoch, token, missed });
         cx.respond(pending, RoomResponse::Entered(entered));
@@ -101,10 +90,7 @@ impl Room {
 
     /// Closes held sessions with the name of a newcomer.
     pub(super) fn close_held_namesakes(&mut self, name: &Name, token: Token, cx: &mut Context<'_>) {
-        let named = self
-            .sessions
-            .with_name(name)
-            .filter(|(number, local)| local.token != token && self.held.contains_key(number));
+        let named = self.sessions.with_name(name).filter(|(_, local)| local.token != token && local.state().is_held());
         for number in named.map(|(number, _)| number).collect::<Vec<_>>() {
             self.close(number, cx);
         }
@@ -112,7 +98,7 @@ impl Room {
 
     /// Handles a message of a session; `body` is its JSON, unparsed.
     pub fn send(&mut self, body: Vec<u8>, pending: PendingRequest, cx: &mut Context<'_>) {
-        let Some(local) = self.sessions.get(&pending.session) else {
+        let Some(local) = self.sessions.get(pending.session) else {
             let refused = RoomResponse::Refused { refusal: Refusal::NotMember, enter: false };
             return cx.respond(pending, refused);
         };
@@ -131,10 +117,7 @@ impl Room {
             return false;
         }
         let item = Item::Leave { session: pending.session, incarnation: cx.common.incarnation };
-        if let Some(local) = self.sessions.get_mut(&pending.session) {
-            local.is_wanted = false;
-            local.is_leaving = true;
-        }
+        self.sessions.start_leaving(pending.session);
         self.request(item, pending, cx);
         true
     }
@@ -147,21 +130,17 @@ impl Room {
     /// Holds a session whose connection broke, so that its client can resume without a leave and a
     /// join in the room.
     pub fn hold(&mut self, session: u64, cx: &mut Context<'_>) {
-        let Some(local) = self.sessions.get_mut(&session) else { return };
-        if !(local.is_wanted && local.receives_pushes) || cx.common.resume_ms == 0 {
+        if cx.common.resume_ms == 0 || !self.sessions.hold(session, cx.now + cx.common.resume_ms) {
             return self.close(session, cx);
         }
-        // A held session gets no pushes: the client reads what it missed when it resumes.
-        local.receives_pushes = false;
         self.end_reads(session, cx);
-        self.held.insert(session, cx.now + cx.common.resume_ms);
     }
 
     /// Handles the end of a session that this connector closed because it drains.
     // Only clients that resume are held. The others return as newcomers, and would find their own
     // names taken.
     pub fn close_for_drain(&mut self, session: u64, cx: &mut Context<'_>) {
-        if self.sessions.get(&session).is_some_and(|local| local.resumes) {
+        if self.sessions.get(session).is_some_and(|local| local.resumes) {
             self.hold(session, cx);
         } else {
             self.close(session, cx);
@@ -170,7 +149,7 @@ impl Room {
 
     /// Closes all held sessions.
     pub fn release_held(&mut self, cx: &mut Context<'_>) {
-        for session in self.held.keys().copied().collect::<Vec<_>>() {
+        for session in self.sessions.held_until(u64::MAX) {
             self.close(session, cx);
         }
     }
@@ -186,16 +165,6 @@ impl Room {
     pub(super) fn withdraw_session(&mut self, session: u64, cx: &mut Context<'_>) -> bool {
         self.end_reads(session, cx);
         self.proposer.withdraw_join(session);
-        if let Some(local) = self.sessions.get_mut(&session) {
-            local.is_wanted = false;
-            local.receives_pushes = false;
-        }
-        self.held.remove(&session).is_some()
-    }
-
-    /// Returns true if a session's client believes that it is in the room, its connection broken or
-    /// not.
-    pub(super) fn is_kept(&self, session: u64) -> bool {
-        self.sessions.get(&session).is_some_and(LocalSession::is_present) || self.held.contains_key(&session)
+        self.sessions.withdraw(session)
     }
 }
