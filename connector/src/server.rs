@@ -35,9 +35,10 @@ use crate::report;
 use crate::request_metrics::{ConnectorGauges, RequestTimers};
 use crate::session_handler::{Command, SessionHandlers};
 use follower::chat_servers::ChatServers;
-use follower::connector_state::{ClientRequest, ConnectorState, Limits, Now};
+use follower::connector_state::{ConnectorState, Limits, Now};
 use follower::drain_schedule::DrainSchedule;
 use follower::room::Common;
+use follower::route::ClientRoute;
 
 /// Capacity of the command queue; when it is full, each session waits with its own command.
 const COMMANDS: usize = 4_096;
@@ -355,11 +356,11 @@ impl Connector {
             }
             Command::Request { session, id, request } => {
                 self.requests += 1;
-                if let ClientRequest::Enter(body) = &request {
-                    fault::point(self.id.as_str(), body);
+                if request.route == ClientRoute::Enter {
+                    fault::point(self.id.as_str(), &request.body);
                 }
                 if let (Some(id), Some(client)) = (id, self.clients.get_mut(&session)) {
-                    client.timers.start(id, &request);
+                    client.timers.start(id, request.route);
                 }
                 let effects = self.state.handle_request(session, id, request, now);
                 self.perform(effects);

@@ -19,6 +19,7 @@ use follower::chat_servers::ChatServers;
 use follower::connector_state::{ClientRequest, ConnectorState, Effect, Limits, Now as HubNow};
 use follower::drain_schedule::DrainSchedule;
 use follower::room::Common;
+use follower::route::ClientRoute;
 use model::ending::Ending;
 use model::ids::{Incarnation, RoomId, ServerId};
 use model::membership::Token;

@@ -1,7 +1,7 @@
 //! The state machine of a connector: its sessions, the rooms that they are in, and the chat servers
 //! that own those. Pure: takes inputs, the time and random bits, returns effects.
 //!
-//! Reading order: [`request_body`], [`room`], [`connector_state`], [`render`].
+//! Reading order: [`route`], [`request_body`], [`room`], [`connector_state`], [`render`].
 
 pub mod chat_servers;
 pub mod connector_state;
@@ -11,3 +11,4 @@ pub mod push_batch;
 pub mod render;
 pub mod request_body;
 pub mod room;
+pub mod route;

@@ -9,29 +9,21 @@ use model::ids::{RoomId, ServerId};
 use crate::event::Event;
 use crate::request_body::BodyError;
 use crate::room::{Push, RoomResponse};
+use crate::route::ClientRoute;
 
 /// A request of a client.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum ClientRequest {
-    /// `connector.entryHandler.enter`, with its body.
-    Enter(Bytes),
-    /// `chat.chatHandler.send`, with its body.
-    Send(Bytes),
-    /// `chat.chatHandler.history`, with its body.
-    History(Bytes),
-    /// `chat.chatHandler.members`, with its body.
-    Members(Bytes),
-    /// `chat.chatHandler.leave`.
-    Leave,
+pub struct ClientRequest {
+    /// The route on which it was sent.
+    pub route: ClientRoute,
+    /// Its body, unread.
+    pub body: Bytes,
 }
 
 impl ClientRequest {
-    /// Returns true if the request changes nothing, so that as a notify it does nothing at all.
-    pub fn is_read_only(&self) -> bool {
-        match self {
-            Self::History(_) | Self::Members(_) => true,
-            Self::Enter(_) | Self::Send(_) | Self::Leave => false,
-        }
+    /// Returns a request on a route.
+    pub fn new(route: ClientRoute, body: Bytes) -> Self {
+        Self { route, body }
     }
 }
 

@@ -8,6 +8,7 @@ use super::sessions::SessionRoom;
 use super::{ClientRequest, ClientResponse, ConnectorState, Effect, Now, respond};
 use crate::request_body::{EnterRequest, HistoryRequest, MembersRequest};
 use crate::room::proposer::{Entering, PendingRequest};
+use crate::route::ClientRoute;
 
 /// A request that reads from a room and changes nothing.
 #[derive(Debug)]
@@ -23,7 +24,7 @@ impl ConnectorState {
         let Some(known) = self.sessions.get_mut(session) else { return effects };
         // Before the limit of requests in flight: a read without a response has no effect and must
         // cost nothing.
-        if id.is_none() && request.is_read_only() {
+        if id.is_none() && request.route.is_read_only() {
             return effects;
         }
         if known.in_flight >= self.max_in_flight {
@@ -33,18 +34,18 @@ impl ConnectorState {
         // A notify counts as well: it waits in the same queues as a request.
         known.in_flight += 1;
         let pending = PendingRequest { session, id, deadline: now.ticks + self.request_ms, entering: None };
-        let done = match request {
-            ClientRequest::Enter(body) => self.enter(&body, pending, now, &mut effects),
-            ClientRequest::Send(body) => self.send(&body, pending, now, &mut effects),
-            ClientRequest::History(body) => match HistoryRequest::parse(&body) {
-                Ok(history) => self.read(RoomQuery::History(history), pending, now, &mut effects),
-                Err(error) => Err(ClientResponse::BadBody { error, enter: false }),
-            },
-            ClientRequest::Members(body) => match MembersRequest::parse(&body) {
-                Ok(members) => self.read(RoomQuery::Members(members), pending, now, &mut effects),
-                Err(error) => Err(ClientResponse::BadBody { error, enter: false }),
-            },
-            ClientRequest::Leave => self.leave(pending, now, &mut effects),
+        let ClientRequest { route, body } = request;
+        let bad_body = |error| ClientResponse::BadBody { error, enter: false };
+        let done = match route {
+            ClientRoute::Enter => self.enter(&body, pending, now, &mut effects),
+            ClientRoute::Send => self.send(body, pending, now, &mut effects),
+            ClientRoute::History => HistoryRequest::parse(&body)
+                .map_err(bad_body)
+                .and_then(|history| self.read(RoomQuery::History(history), pending, now, &mut effects)),
+            ClientRoute::Members => MembersRequest::parse(&body)
+                .map_err(bad_body)
+                .and_then(|members| self.read(RoomQuery::Members(members), pending, now, &mut effects)),
+            ClientRoute::Leave => self.leave(pending, now, &mut effects),
         };
         if let Err(response) = done {
             self.complete_request(session, id, response, &mut effects);
@@ -78,7 +79,7 @@ impl ConnectorState {
 
     fn send(
         &mut self,
-        body: &Bytes,
+        body: Bytes,
         pending: PendingRequest,
         now: Now,
         effects: &mut Vec<Effect>,

@@ -14,6 +14,7 @@ use model::servers::{Server, Servers};
 use model::size_limits::SizeLimits;
 
 use super::*;
+use crate::route::ClientRoute;
 
 mod requests;
 mod senders;
@@ -76,7 +77,7 @@ impl TestConnector {
         self.state.open(session);
         let body = format!(r#"{{"username":"ann","rid":"{}"}}"#, room.as_str());
         let now = self.now();
-        self.state.handle_request(session, Some(1), ClientRequest::Enter(body.into()), now)
+        self.state.handle_request(session, Some(1), ClientRequest::new(ClientRoute::Enter, body.into()), now)
     }
 
     fn now(&mut self) -> Now {
