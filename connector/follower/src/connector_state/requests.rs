@@ -91,7 +91,7 @@ impl ConnectorState {
             return Err(ClientResponse::NotInRoom);
         };
         let room = room.clone();
-        self.in_room(&room, now, effects, |room, cx| room.send(body.to_vec(), pending, cx));
+        self.in_room(&room, now, effects, |room, cx| room.send(body, pending, cx));
         Ok(())
     }
 

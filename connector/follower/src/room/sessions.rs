@@ -1,5 +1,6 @@
 //! Local sessions of a room: enter, send, leave, and the hold of those whose connections broke.
 
+use bytes::Bytes;
 use model::ids::Name;
 use model::membership::Token;
 use model::record::{Epoch, Refusal};
@@ -97,7 +98,7 @@ impl Room {
     }
 
     /// Handles a message of a session; `body` is its JSON, unparsed.
-    pub fn send(&mut self, body: Vec<u8>, pending: PendingRequest, cx: &mut Context<'_>) {
+    pub fn send(&mut self, body: Bytes, pending: PendingRequest, cx: &mut Context<'_>) {
         let Some(local) = self.sessions.get(pending.session) else {
             let refused = RoomResponse::Refused { refusal: Refusal::NotMember, enter: false };
             return cx.respond(pending, refused);

@@ -4,7 +4,10 @@ use super::*;
 
 fn send(session: u64, deadline: u64) -> QueuedItem {
     let pending = Some(PendingRequest { session, id: Some(1), deadline, entering: None });
-    QueuedItem { item: Item::Send { session, membership: Token::new(1).membership(), body: vec![0; 1_000] }, pending }
+    QueuedItem {
+        item: Item::Send { session, membership: Token::new(1).membership(), body: vec![0; 1_000].into() },
+        pending,
+    }
 }
 
 fn proposer(requests: usize) -> Proposer {
@@ -168,7 +171,7 @@ fn an_owner_that_cannot_append_gets_smaller_proposals() {
 fn a_request_that_no_record_can_hold_is_taken_out() {
     let mut proposer = proposer(0);
     let size = SizeLimits::smallest().record();
-    let item = Item::Send { session: 7, membership: Token::new(7).membership(), body: vec![0; size] };
+    let item = Item::Send { session: 7, membership: Token::new(7).membership(), body: vec![0; size].into() };
     proposer.queue_request(QueuedItem { item, pending: None });
     assert_eq!(proposer.take_oversize(SizeLimits::default()), None);
     assert_eq!(proposer.take_oversize(SizeLimits::smallest()).map(|queued| queued.session()), Some(7));
