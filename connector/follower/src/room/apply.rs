@@ -155,6 +155,8 @@ impl Room {
                     self.on_entered(pending, when, cx);
                 }
             }
+            // The number is that of a session of an earlier run; a present one may have it, too.
+            (Item::Leave { incarnation, .. }, _) if *incarnation != cx.common.incarnation => {}
             (Item::Leave { .. }, _) => {
                 self.sessions.conclude_leave(number);
                 self.end_reads(number, cx);

@@ -27,8 +27,8 @@ struct TestRoom {
     position: Position,
     /// Requests that are not decided.
     requests: Vec<RpcRequest>,
-    /// Names of the sessions in the room.
-    names: BTreeMap<u64, Name>,
+    /// Names of the sessions in the room, of any run of the connector.
+    names: BTreeMap<(u64, Incarnation), Name>,
 }
 
 /// Pushes, responses and losses of one input.
@@ -182,12 +182,12 @@ impl TestRoom {
     fn entry(&mut self, item: Item) -> Entry {
         match item {
             Item::Join { session, name, membership, .. } => {
-                self.names.insert(session, name.clone());
+                self.names.insert((session, self.common.incarnation), name.clone());
                 Entry::Join { name, session: session_id(&self.common, session), membership }
             }
-            Item::Leave { session, .. } => {
-                let name = self.names.remove(&session).unwrap();
-                Entry::Leave { name, session: session_id(&self.common, session) }
+            Item::Leave { session, incarnation } => {
+                let name = self.names.remove(&(session, incarnation)).unwrap();
+                Entry::Leave { name, session: SessionId { incarnation, ..session_id(&self.common, session) } }
             }
             Item::Send { .. } => panic!("no session sends"),
         }
@@ -335,4 +335,21 @@ fn a_state_of_which_a_part_was_lost_is_not_taken() {
         test_room.room.state.members().len()
     };
     assert_eq!([take(Some(0)), take(Some(1)), take(Some(parts.len() as u16 - 1)), take(None)], [0, 0, 0, 3]);
+}
+
+/// Each process numbers its sessions from 0 on.
+#[test]
+fn a_leave_of_an_earlier_run_ends_no_session_of_the_same_number() {
+    let mut test_room = TestRoom::new(5);
+    let run = Incarnation(0);
+    let earlier = SessionId { incarnation: run, ..session_id(&test_room.common, 1) };
+    test_room.names.insert((1, run), name(9));
+    let mut state = RoomState::default();
+    state.apply(&Entry::Join { name: name(9), session: earlier, membership: Token::new(9).membership() });
+    test_room.act(Room::reattach);
+    test_room.act(|room, cx| room.enter(name(1), pending(1), cx));
+    test_room.attach(test_room.room.applied, Epoch(2), &state);
+    test_room.serve();
+    assert!(test_room.names.keys().eq([&(1, Incarnation(1))]), "{:?}", test_room.names);
+    assert_eq!(test_room.enter([2]).pushes, [(vec![1], Push::Add { name: name(2) })]);
 }
