@@ -134,6 +134,9 @@ impl Room {
             self.reconcile_run(session.number, session.incarnation, cx.common);
         }
         for number in self.sessions.keys().copied().collect::<Vec<_>>() {
+            if self.state.name_of(&session_id(cx.common, number)).is_none() {
+                self.sessions.apply_leave(number);
+            }
             self.reconcile(number, cx.common);
         }
         self.push_presence_difference(cx);

@@ -157,26 +157,32 @@ impl TestRoom {
     }
 
     fn commit(&mut self, number: u64, items: Vec<Item>) -> Delivery {
+        let record = self.record(number, items);
+        let (epoch, position) = (self.room.applied.epoch, self.position);
+        self.act(|room, cx| room.on_record(epoch, position, &record, cx))
+    }
+
+    /// Returns the record that decides a proposal.
+    fn record(&mut self, number: u64, items: Vec<Item>) -> Record {
         let entries: Vec<Entry> = items.into_iter().map(|item| self.entry(item)).collect();
         let outcomes = (0..).take(entries.len()).map(Outcome::Done).collect();
         let (connector, incarnation) = (self.common.me.clone(), self.common.incarnation);
-        let record = Record {
+        let before = self.position;
+        self.position = Position(before.0 + 1);
+        Record {
             v: VERSION,
-            prev: self.position,
-            prev_id: RecordId(self.position.0),
-            id: RecordId(self.position.0 + 1),
+            prev: before,
+            prev_id: RecordId(before.0),
+            id: RecordId(before.0 + 1),
             links: Vec::new(),
-            time: self.position.0 + 1,
+            time: before.0 + 1,
             owner: ServerId::new("chat-server-1").unwrap(),
             proposals: vec![DecidedProposal { connector, incarnation, number, outcomes }],
             entries,
             notify_connectors: Vec::new(),
             checkpoint: None,
             part: None,
-        };
-        self.position = Position(self.position.0 + 1);
-        let (epoch, position) = (self.room.applied.epoch, self.position);
-        self.act(|room, cx| room.on_record(epoch, position, &record, cx))
+        }
     }
 
     fn entry(&mut self, item: Item) -> Entry {
@@ -352,4 +358,22 @@ fn a_leave_of_an_earlier_run_ends_no_session_of_the_same_number() {
     test_room.serve();
     assert!(test_room.names.keys().eq([&(1, Incarnation(1))]), "{:?}", test_room.names);
     assert_eq!(test_room.enter([2]).pushes, [(vec![1], Push::Add { name: name(2) })]);
+}
+
+#[test]
+fn a_session_whose_leave_was_decided_unseen_gets_no_more_pushes() {
+    let mut test_room = TestRoom::new(5);
+    test_room.enter(0..2);
+    let mut state = test_room.room.state.clone();
+    test_room.act(|room, cx| assert!(room.leave(PendingRequest { entering: None, ..pending(1) }, cx)));
+    let (number, items) = std::mem::take(&mut test_room.requests).into_iter().find_map(proposal).unwrap();
+    let record = test_room.record(number, items);
+    record.entries.iter().for_each(|entry| state.apply(entry));
+    state.apply_metadata(test_room.position, &record);
+    test_room.act(Room::reattach);
+    let delivery = test_room.attach(test_room.room.applied, Epoch(2), &state);
+    assert_eq!(delivery.replies, [(1, RoomResponse::Left)]);
+    test_room.position = Position::NONE;
+    assert_eq!(test_room.enter([2]).pushes, [(vec![0], Push::Add { name: name(2) })]);
+    assert_eq!(test_room.room.sessions.keys().collect::<Vec<_>>(), [&0, &2]);
 }
