@@ -133,6 +133,7 @@ impl ConnectorState {
     /// Removes a session. A session whose connection broke is held in its room for a while.
     pub fn close(&mut self, session: u64, ending: Ending, now: Now) -> Vec<Effect> {
         let mut effects = Vec::new();
+        // Both sides may close a connection: it is closed once.
         let Some(Session { room, .. }) = self.sessions.remove(session) else { return effects };
         let (entering, room) = match room {
             SessionRoom::None => (None, None),
@@ -303,7 +304,8 @@ impl ConnectorState {
         for room in ended {
             self.ticking.remove(&room);
             if let Some(slot) = self.rooms.remove(&room) {
-                self.rooms_by_serial.remove(&slot.serial);
+                let by_serial = self.rooms_by_serial.remove(&slot.serial);
+                debug_assert_eq!(by_serial.as_ref(), Some(&room));
             }
         }
         effects
@@ -317,6 +319,7 @@ impl ConnectorState {
         action: impl FnOnce(&mut Room, &mut Context<'_>),
     ) {
         if !self.rooms.contains_key(room) {
+            // A list without chat servers: nothing can be known of the room.
             let Ok(chat) = self.chat_servers.server_for(room) else { return };
             // Serial 0 is for heartbeats.
             self.last_serial += 1;
@@ -335,6 +338,7 @@ impl ConnectorState {
         effects: &mut Vec<Effect>,
         action: impl FnOnce(&mut Room, &mut Context<'_>),
     ) {
+        // A message about a room that was dropped meanwhile.
         let Some(slot) = self.rooms.get_mut(id) else { return };
         let chance = u64::try_from(now.chance >> 64).unwrap_or_default();
         let RoomSlot { chat, serial, last_token, .. } = slot;

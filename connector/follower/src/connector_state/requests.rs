@@ -21,7 +21,10 @@ impl ConnectorState {
     /// Handles a request of a client, or a notify if `id` is `None`.
     pub fn handle_request(&mut self, session: u64, id: Option<u32>, request: ClientRequest, now: Now) -> Vec<Effect> {
         let mut effects = Vec::new();
-        let Some(known) = self.sessions.get_mut(session) else { return effects };
+        let Some(known) = self.sessions.get_mut(session) else {
+            debug_assert!(false, "session {session} sends a request and is not open");
+            return effects;
+        };
         // Before the limit of requests in flight: a read without a response has no effect and must
         // cost nothing.
         if id.is_none() && request.route.is_read_only() {
@@ -64,7 +67,6 @@ impl ConnectorState {
         let EnterRequest { name, room, token, since, resumes } = enter;
         let entering =
             Entering { token: token.unwrap_or(Token::new(now.chance)), is_resuming: token.is_some(), since, resumes };
-        let pending = PendingRequest { entering: Some(entering), ..pending };
         self.chat_servers.server_for(&room).map_err(|_| ClientResponse::NoChatServer)?;
         let session = self.sessions.get_mut(pending.session).ok_or(ClientResponse::NotInRoom)?;
         let from = match &mut session.room {
@@ -73,7 +75,7 @@ impl ConnectorState {
             SessionRoom::In(from) => Some(from.clone()),
         };
         session.room = SessionRoom::Entering { room: room.clone(), from, queries: Vec::new() };
-        self.in_room(&room, now, effects, |room, cx| room.enter(name, pending, cx));
+        self.in_room(&room, now, effects, |room, cx| room.enter(name, entering, pending, cx));
         Ok(())
     }
 

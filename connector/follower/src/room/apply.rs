@@ -59,6 +59,12 @@ impl Room {
                 continue;
             }
             let queued = self.proposer.on_decided(decided.number).unwrap_or_default();
+            debug_assert!(
+                queued.is_empty() || queued.len() == decided.outcomes.len(),
+                "{} outcomes of {} items",
+                decided.outcomes.len(),
+                queued.len()
+            );
             outcomes.extend(decided.outcomes.iter().copied().zip(queued));
         }
         outcomes

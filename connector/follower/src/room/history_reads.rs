@@ -68,6 +68,16 @@ impl HistoryReads {
         Some(read)
     }
 
+    /// Asserts that the index by session has the reads.
+    #[cfg(debug_assertions)]
+    pub(super) fn assert_sound(&self) {
+        let sessions: BTreeSet<_> =
+            self.by_number.iter().map(|(number, read)| (read.pending.session, *number)).collect();
+        assert_eq!(sessions, self.by_session);
+        assert!(self.by_number.values().all(|read| read.missed.is_some() == read.pending.entering.is_some()));
+        assert!(self.by_number.values().all(|read| read.repeat_at >= self.due), "a read is overdue: {self:?}");
+    }
+
     /// Removes one read of a session.
     fn remove_of(&mut self, session: u64) -> Option<HistoryRead> {
         let (_, number) = *self.by_session.range((session, 0)..=(session, u64::MAX)).next()?;
@@ -96,6 +106,7 @@ impl Room {
     /// Reads the messages that a resuming session missed. It gets pushes once the response is sent.
     pub(super) fn read_missed(&mut self, since: u64, pending: PendingRequest, cx: &mut Context<'_>) {
         let Some(local) = self.sessions.get(pending.session) else {
+            debug_assert!(false, "{} is in the room and not among its sessions", pending.session);
             return self.finish_resume(pending, MissedMessages::default(), cx);
         };
         let query =
@@ -118,6 +129,7 @@ impl Room {
 
     /// Handles the owner's answer with messages.
     pub fn on_history(&mut self, number: u64, upto: LogPosition, page: HistoryPage, cx: &mut Context<'_>) {
+        // A second response: to a repeat, or a copy.
         let Some(mut read) = self.history_reads.remove(number) else { return };
         let Some(missed) = &mut read.missed else {
             // The log may be another one since this room last attached, so the page's epoch is

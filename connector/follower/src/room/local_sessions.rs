@@ -282,6 +282,11 @@ impl LocalSessions {
 
     /// Notes that a session's client asks to leave.
     pub(super) fn start_leaving(&mut self, number: u64) {
+        debug_assert!(
+            matches!(self.state(number), SessionState::In | SessionState::Withdrawn),
+            "{number} leaves: {:?}",
+            self.state(number)
+        );
         self.change(number, SessionState::start_leaving);
     }
 
@@ -292,12 +297,14 @@ impl LocalSessions {
 
     /// Notes that the leave of a session is decided.
     pub(super) fn conclude_leave(&mut self, number: u64) {
+        debug_assert_ne!(self.state(number), SessionState::In, "{number} entered before its leave was decided");
         self.change(number, SessionState::conclude_leave);
     }
 
     /// Holds a session whose connection broke. Returns false if its client does not believe that it
     /// is in the room.
     pub(super) fn hold(&mut self, number: u64, until: u64) -> bool {
+        debug_assert!(!self.state(number).is_held(), "{number} is held twice");
         let is_in = matches!(self.state(number), SessionState::In | SessionState::Returning);
         if is_in {
             self.change(number, |_| SessionState::Held { until });

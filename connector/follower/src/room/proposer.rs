@@ -129,6 +129,15 @@ impl Proposer {
         self.queue.continue_as(lineage);
     }
 
+    /// Asserts that the queue's index has its joins and leaves, and that moves are undecided only
+    /// while a proposal is in flight.
+    #[cfg(debug_assertions)]
+    pub(super) fn assert_sound(&self) {
+        self.queue.assert_sound(self.in_flight.is_some());
+        let numbers = self.in_flight.iter().flat_map(|in_flight| in_flight.fence.into_iter().chain([in_flight.number]));
+        numbers.for_each(|number| assert!(number <= self.highest_number, "{number} was not given"));
+    }
+
     /// Returns true if nothing waits and nothing is in flight.
     pub fn is_idle(&self) -> bool {
         self.queue.is_empty() && self.in_flight.is_none()
@@ -228,6 +237,7 @@ impl Proposer {
         if !self.has_waiting() {
             return None;
         }
+        debug_assert!(number > self.highest_number, "{number} was given before");
         let most_bytes = self.most_bytes(size_limits);
         let mut bytes = 0;
         let mut queued = Vec::new();

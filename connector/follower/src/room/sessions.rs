@@ -7,7 +7,7 @@ use model::record::{Epoch, Refusal};
 use model::rpc::messages::{Claim, Item};
 
 use super::local_sessions::SessionState;
-use super::proposer::{PendingRequest, QueuedItem};
+use super::proposer::{Entering, PendingRequest, QueuedItem};
 #[cfg(debug_assertions)]
 use super::{Common, session_id};
 use super::{Context, Entered, MissedMessages, Room, RoomResponse, Stamp};
@@ -31,12 +31,15 @@ impl Room {
         }
         if self.sessions.len() <= ASSERTED {
             self.sessions.assert_sound();
+            self.history_reads.assert_sound();
+            self.proposer.assert_sound();
         }
     }
 
-    /// Handles a session's request to enter under a name; `pending.entering` has the token.
-    pub fn enter(&mut self, name: Name, mut pending: PendingRequest, cx: &mut Context<'_>) {
-        let (session, Some(entering)) = (pending.session, &mut pending.entering) else { return };
+    /// Handles a session's request to enter under a name.
+    pub fn enter(&mut self, name: Name, mut entering: Entering, mut pending: PendingRequest, cx: &mut Context<'_>) {
+        let session = pending.session;
+        pending.entering = Some(entering);
         // Before any change: a client that gets 429 may rely on nothing having happened, and no
         // held session having been closed for it.
         if self.proposer.is_full() {
@@ -49,7 +52,7 @@ impl Room {
         // proposes.
         let is_old_stay = own.is_some() || entering.is_resuming;
         let seen = Some(self.applied.id).filter(|_| is_old_stay && self.applied.epoch != Epoch::default());
-        let entering = *entering;
+        pending.entering = Some(entering);
         self.close_held_namesakes(&name, entering.token, cx);
         let claim = if entering.is_resuming { Claim::Back } else { Claim::New };
         let membership = entering.token.membership();
@@ -81,6 +84,7 @@ impl Room {
         let (total, names) = (self.presence.total(), self.presence.sends_names());
         let resumes = pending.entering.is_some_and(|entering| entering.resumes);
         let Some(token) = self.sessions.complete_enter(number, names, resumes) else {
+            debug_assert!(false, "{number} is in the room and not among its sessions");
             return cx.respond(pending, RoomResponse::Unknown { enter: true, because: None });
         };
         let epoch = self.applied.epoch;

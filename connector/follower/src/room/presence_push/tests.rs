@@ -43,9 +43,12 @@ fn name(session: u64) -> Name {
     Name::new(&format!("{session:05}")).unwrap()
 }
 
+fn entering(session: u64) -> Entering {
+    Entering { token: Token::new(session.into()), is_resuming: false, since: None, resumes: false }
+}
+
 fn pending(session: u64) -> PendingRequest {
-    let entering = Entering { token: Token::new(session.into()), is_resuming: false, since: None, resumes: false };
-    PendingRequest { session, id: Some(1), deadline: u64::MAX, entering: Some(entering) }
+    PendingRequest { session, id: Some(1), deadline: u64::MAX, entering: None }
 }
 
 fn proposal(request: RpcRequest) -> Option<(u64, Vec<Item>)> {
@@ -122,7 +125,7 @@ impl TestRoom {
 
     fn enter(&mut self, sessions: impl IntoIterator<Item = u64>) -> Delivery {
         for session in sessions {
-            self.act(|room, cx| room.enter(name(session), pending(session), cx));
+            self.act(|room, cx| room.enter(name(session), entering(session), pending(session), cx));
         }
         self.serve()
     }
@@ -200,7 +203,7 @@ impl TestRoom {
     }
 }
 
-fn entered(delivery: &Delivery) -> Vec<&Entered> {
+fn entered_by(delivery: &Delivery) -> Vec<&Entered> {
     let entered = delivery.replies.iter().filter_map(|(_, reply)| match reply {
         RoomResponse::Entered(entered) => Some(&**entered),
         _ => None,
@@ -217,7 +220,7 @@ fn large(total: usize) -> Push {
 fn ten_thousand_joins_are_linear_work() {
     let mut test_room = TestRoom::new(500);
     let delivery = test_room.enter(0..10_000);
-    let entered = entered(&delivery);
+    let entered = entered_by(&delivery);
     assert_eq!(entered.len(), 10_000);
     assert!(entered.iter().all(|entered| entered.users.len() <= 500));
     assert_eq!(entered.last().map(|last| (last.total, last.names)), Some((10_000, false)));
@@ -249,10 +252,10 @@ fn a_total_waits_for_its_second_and_for_a_change() {
 #[test]
 fn clients_that_knew_the_names_get_the_difference_and_others_must_read_them() {
     let mut test_room = TestRoom::new(5);
-    assert!(entered(&test_room.enter(0..5)).iter().all(|entered| entered.names));
+    assert!(entered_by(&test_room.enter(0..5)).iter().all(|entered| entered.names));
     let delivery = test_room.enter([5, 6]);
     assert_eq!(delivery.pushes, [((0..5).collect(), large(6))]);
-    let [five, six] = entered(&delivery)[..] else { panic!("{delivery:?}") };
+    let [five, six] = entered_by(&delivery)[..] else { panic!("{delivery:?}") };
     assert_eq!(((five.total, five.names), (six.total, six.names)), ((6, false), (7, false)));
     assert_eq!(six.users, (0..5).map(name).collect::<Vec<_>>());
     assert_eq!(test_room.leave([0, 1]).pushes, []);
@@ -353,7 +356,7 @@ fn a_leave_of_an_earlier_run_ends_no_session_of_the_same_number() {
     let mut state = RoomState::default();
     state.apply(&Entry::Join { name: name(9), session: earlier, membership: Token::new(9).membership() });
     test_room.act(Room::reattach);
-    test_room.act(|room, cx| room.enter(name(1), pending(1), cx));
+    test_room.act(|room, cx| room.enter(name(1), entering(1), pending(1), cx));
     test_room.attach(test_room.room.applied, Epoch(2), &state);
     test_room.serve();
     assert!(test_room.names.keys().eq([&(1, Incarnation(1))]), "{:?}", test_room.names);
@@ -365,7 +368,7 @@ fn a_session_whose_leave_was_decided_unseen_gets_no_more_pushes() {
     let mut test_room = TestRoom::new(5);
     test_room.enter(0..2);
     let mut state = test_room.room.state.clone();
-    test_room.act(|room, cx| assert!(room.leave(PendingRequest { entering: None, ..pending(1) }, cx)));
+    test_room.act(|room, cx| assert!(room.leave(pending(1), cx)));
     let (number, items) = std::mem::take(&mut test_room.requests).into_iter().find_map(proposal).unwrap();
     let record = test_room.record(number, items);
     record.entries.iter().for_each(|entry| state.apply(entry));

@@ -50,6 +50,17 @@ impl Queue {
         self.pending_moves = pending_moves.map(|((run, order), pending)| ((present(run), order), pending)).collect();
     }
 
+    /// Asserts that the index has the joins and leaves that wait.
+    #[cfg(debug_assertions)]
+    pub(super) fn assert_sound(&self, is_in_flight: bool) {
+        let moves = self.waiting.iter().filter_map(|(order, queued)| {
+            let (run, pending) = self.move_of(queued)?;
+            Some(((run, *order), pending))
+        });
+        assert_eq!(moves.collect::<BTreeMap<_, _>>(), self.pending_moves);
+        assert!(is_in_flight || self.undecided.is_empty(), "undecided: {:?}", self.undecided);
+    }
+
     pub(super) fn is_empty(&self) -> bool {
         self.waiting.is_empty()
     }
