@@ -1,12 +1,11 @@
 //! Counters and log lines of the events of a connector's state. A kind of line that may repeat has a
 //! rate limit.
 
+use follower::event::Event;
 use model::ids::{Incarnation, ServerId};
 use runtime::log_rate_limit::LogRateLimit;
 use runtime::metrics::Metrics;
 use tracing::{debug, error, info, warn};
-
-use follower::event::Event;
 
 /// Counts and logs an event of this server.
 pub(crate) fn report(event: Event, server: &ServerId, metrics: &Metrics) {

@@ -1,11 +1,10 @@
 //! Metrics of a connector: its share of the process's gauges, and the duration and code of its
 //! clients' requests.
 
-use runtime::metrics::{GaugeShare, Metrics, RouteLabel};
-use tokio::time::Instant;
-
 use follower::connector_state::Gauges;
 use follower::route::ClientRoute;
+use runtime::metrics::{GaugeShare, Metrics, RouteLabel};
+use tokio::time::Instant;
 
 /// The connector's share of the process's gauges; dropping it takes the share away.
 pub(crate) struct ConnectorGauges {

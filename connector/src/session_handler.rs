@@ -6,11 +6,10 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use bytes::Bytes;
-use frontend::{App, Ending, Session, WriteQueue};
-use tokio::sync::mpsc;
-
 use follower::connector_state::ClientRequest;
 use follower::route::ClientRoute;
+use frontend::{App, Ending, Session, WriteQueue};
+use tokio::sync::mpsc;
 
 /// A message from a session to the connector's task.
 #[derive(Debug)]

@@ -27,7 +27,7 @@ use crate::room::{Common, Context, Room};
 use attach_rate_limit::AttachRateLimit;
 use incarnations::{Rival, implausible};
 use request_writer::{OwnerLink, RequestWriter};
-use sessions::{ConcludedEnter, Session, SessionRoom, Sessions};
+use sessions::{Session, SessionRoom, Sessions};
 
 pub use effects::{ClientRequest, ClientResponse, Effect, Gauges, Limits, Now};
 
@@ -371,21 +371,6 @@ impl ConnectorState {
             self.ticking.remove(id);
         }
         self.after_enters(id, concluded, now, effects);
-    }
-
-    /// Takes the sessions that entered a room out of their former ones, and answers the queries
-    /// that waited.
-    // Behind the effects of the room, so that clients are answered in the order of their requests.
-    fn after_enters(&mut self, room: &RoomId, mut concluded: Vec<ConcludedEnter>, now: Now, effects: &mut Vec<Effect>) {
-        for ConcludedEnter { session, left, .. } in &mut concluded {
-            // The former room is left only now: a refused `enter` must change nothing.
-            if let Some(left) = left.take() {
-                self.in_known_room(&left, now, effects, |room, cx| room.close(*session, cx));
-            }
-        }
-        for ConcludedEnter { session, queries, .. } in concluded {
-            self.answer_queries(session, room, queries, now, effects);
-        }
     }
 
     fn complete_request(&mut self, session: u64, id: Option<u32>, response: ClientResponse, effects: &mut Vec<Effect>) {

@@ -7,30 +7,33 @@
 
 mod apply;
 mod catch_up;
+mod client_messages;
 mod context;
 mod history_reads;
 mod local_sessions;
 mod presence;
 mod presence_push;
 pub mod proposer;
+mod session_state;
 mod sessions;
 
 use model::backoff::{Backoff, Policy};
-use model::ids::{Incarnation, Name, ServerId, SessionId};
+use model::ids::{Incarnation, ServerId, SessionId};
 use model::lineage::Lineage;
-use model::membership::Token;
 use model::record::{Epoch, Position, Record, Refusal};
 use model::room::RoomState;
-use model::rpc::messages::{HistoryPage, Item, LogPosition, RpcRequest, Unavailable};
+use model::rpc::messages::{Item, LogPosition, RpcRequest, Unavailable};
 use model::size_limits::SizeLimits;
 
 use crate::event::Event;
 use catch_up::PartialState;
 use history_reads::HistoryReads;
-use local_sessions::{LocalSessions, SessionState};
+use local_sessions::LocalSessions;
 use presence::Presence;
-use proposer::{PendingRequest, Proposer, QueuedItem};
+use proposer::{Proposer, QueuedItem};
+use session_state::SessionState;
 
+pub use client_messages::{Entered, Push, RoomResponse};
 pub use context::Context;
 pub use history_reads::MissedMessages;
 pub use presence_push::MembersPage;
@@ -75,63 +78,6 @@ pub struct Common {
     /// A room with more members is large: its clients get member counts instead of each join and
     /// leave.
     pub large_members: usize,
-}
-
-/// A push to clients.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Push {
-    /// A message; `target` is `None` for one to all.
-    Chat { from: Name, content: String, target: Option<Name>, seq: u64, time: u64 },
-    /// A member joined.
-    Add { name: Name },
-    /// A member left.
-    Leave { name: Name },
-    /// Messages after `from` and up to `to` will not be pushed; `to` is a `seq` of this epoch.
-    Gap { from: u64, to: u64, epoch: Epoch },
-    /// The member count; `names` says that each join and leave is pushed from now on.
-    Members { total: usize, names: bool },
-}
-
-/// The response of a room to a client's request.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum RoomResponse {
-    /// The session is in the room.
-    Entered(Box<Entered>),
-    /// The message is committed.
-    Sent { seq: u64, time: u64 },
-    /// Messages of the room.
-    History { epoch: Epoch, page: HistoryPage },
-    /// Names of the room's members.
-    Members(MembersPage),
-    /// The session is in no room.
-    Left,
-    /// The owner refused the request; `enter` marks a request to enter.
-    Refused { refusal: Refusal, enter: bool },
-    /// The outcome is unknown, and may remain so; the client repeats the request.
-    Unknown { enter: bool, because: Option<Unavailable> },
-    /// Too many requests wait for the room.
-    QueueFull { enter: bool },
-}
-
-/// The room at the moment a session enters it.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Entered {
-    /// Members: all, or in a large room the first ones.
-    pub users: Vec<Name>,
-    /// Member count.
-    pub total: usize,
-    /// Each join and leave is pushed.
-    pub names: bool,
-    /// Everything up to here is in `users` and `missed`; what follows is pushed.
-    pub seq: u64,
-    /// Time of that `seq`, in Unix milliseconds.
-    pub time: u64,
-    /// The epoch of `seq`.
-    pub epoch: Epoch,
-    /// The token with which the client can resume.
-    pub token: Token,
-    /// Messages that a resuming client missed.
-    pub missed: Option<MissedMessages>,
 }
 
 /// Position and time of something in the room's log.

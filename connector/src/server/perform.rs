@@ -4,6 +4,10 @@ use std::sync::atomic::Ordering;
 
 use bus::OutgoingMessage;
 use bytes::Bytes;
+use follower::connector_state::{ClientResponse, Effect};
+use follower::push_batch::{FlushedBatch, PushBatch};
+use follower::render;
+use follower::room::{Push, RoomResponse};
 use frontend::{FRAME, KickReason};
 use model::ids::{RoomId, ServerId};
 use model::rpc::Label;
@@ -13,10 +17,6 @@ use tracing::debug;
 
 use super::Connector;
 use crate::report;
-use follower::connector_state::{ClientResponse, Effect};
-use follower::push_batch::{FlushedBatch, PushBatch};
-use follower::render;
-use follower::room::{Push, RoomResponse};
 
 impl Connector {
     pub(super) fn perform(&mut self, effects: Vec<Effect>) {

@@ -4,7 +4,7 @@ use bytes::Bytes;
 use model::ids::RoomId;
 use model::membership::Token;
 
-use super::sessions::SessionRoom;
+use super::sessions::{ConcludedEnter, SessionRoom};
 use super::{ClientRequest, ClientResponse, ConnectorState, Effect, Now, respond};
 use crate::request_body::{EnterRequest, HistoryRequest, MembersRequest};
 use crate::room::proposer::{Entering, PendingRequest};
@@ -123,9 +123,30 @@ impl ConnectorState {
         Ok(())
     }
 
+    /// Takes the sessions that entered a room out of their former ones, and answers the queries
+    /// that waited.
+    // Behind the effects of the room, so that clients are answered in the order of their requests.
+    pub(super) fn after_enters(
+        &mut self,
+        room: &RoomId,
+        mut concluded: Vec<ConcludedEnter>,
+        now: Now,
+        effects: &mut Vec<Effect>,
+    ) {
+        for ConcludedEnter { session, left, .. } in &mut concluded {
+            // The former room is left only now: a refused `enter` must change nothing.
+            if let Some(left) = left.take() {
+                self.in_known_room(&left, now, effects, |room, cx| room.close(*session, cx));
+            }
+        }
+        for ConcludedEnter { session, queries, .. } in concluded {
+            self.answer_queries(session, room, queries, now, effects);
+        }
+    }
+
     /// Answers the queries that waited for an `enter`, whether it succeeded or not. They concern
     /// the room of that `enter` only.
-    pub(super) fn answer_queries(
+    fn answer_queries(
         &mut self,
         number: u64,
         room: &RoomId,

@@ -5,8 +5,9 @@ use model::membership::Membership;
 use model::record::{DecidedProposal, Entry, Outcome, Position, Record, RecordId, Refusal};
 use model::rpc::messages::{Item, LogPosition};
 
-use super::local_sessions::{LocalSession, SessionState};
+use super::local_sessions::LocalSession;
 use super::proposer::{PendingRequest, QueuedItem};
+use super::session_state::SessionState;
 use super::{Common, Context, Push, Room, RoomResponse, Stamp};
 use crate::connector_state::Effect;
 

@@ -6,8 +6,8 @@ use model::membership::Token;
 use model::record::{Epoch, Refusal};
 use model::rpc::messages::{Claim, Item};
 
-use super::local_sessions::SessionState;
 use super::proposer::{Entering, PendingRequest, QueuedItem};
+use super::session_state::SessionState;
 #[cfg(debug_assertions)]
 use super::{Common, session_id};
 use super::{Context, Entered, MissedMessages, Room, RoomResponse, Stamp};
