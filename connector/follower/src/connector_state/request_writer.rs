@@ -11,7 +11,7 @@ use crate::event::Event;
 use crate::room::Common;
 
 /// Tokens of requests identify their rooms: each room has a range of this size, used in turn.
-pub(super) const TOKENS_PER_ROOM: u64 = 1 << 16;
+pub(crate) const TOKENS_PER_ROOM: u64 = 1 << 16;
 
 /// Writes the requests of a connector.
 #[derive(Debug, Default)]
@@ -24,7 +24,7 @@ pub(crate) struct RequestWriter {
 
 impl RequestWriter {
     /// Returns the effect that sends a request to a chat server; the token identifies its response.
-    pub(super) fn write(
+    pub(crate) fn write(
         &mut self,
         common: &Common,
         (chat, token): (ServerId, Option<u64>),
@@ -55,16 +55,6 @@ pub(crate) struct OwnerLink<'a> {
     pub(crate) serial: u64,
     pub(crate) last_token: &'a mut u64,
     pub(crate) writer: &'a mut RequestWriter,
-}
-
-impl OwnerLink<'_> {
-    /// Returns the effect that sends a request of the room to its chat server.
-    pub(crate) fn write(&mut self, common: &Common, request: RpcRequest) -> Effect {
-        *self.last_token = (*self.last_token + 1) % TOKENS_PER_ROOM;
-        let is_answered = !matches!(request, RpcRequest::Detach { .. });
-        let token = is_answered.then_some(self.serial * TOKENS_PER_ROOM + *self.last_token);
-        self.writer.write(common, (self.chat.clone(), token), None, request)
-    }
 }
 
 /// Returns the value of the `Method` header: for a proposal the methods of its items, each once.

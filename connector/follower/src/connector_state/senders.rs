@@ -34,11 +34,11 @@ impl ConnectorState {
         false
     }
 
-    /// Returns why the ping of this gate may not be answered on this subject, if so: the gate must
-    /// be listed, and the subject below its inbox, or below that of a process that runs all servers.
+    /// Checks if the ping of a gate may be answered on this subject: the gate must be listed, and
+    /// the subject below its inbox, or below that of a process that runs all servers.
     ///
     /// # Errors
-    /// The refusal, to be reported.
+    /// The event of the refusal.
     pub fn check_ping(&mut self, gate: &ServerId, reply: &str, now: Now) -> Result<(), Event> {
         if self.chat_servers.senders().note_message(gate, now.ticks) != Some(GATE) {
             return Err(Event::GateRefused { sender: gate.clone() });

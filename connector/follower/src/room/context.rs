@@ -8,7 +8,7 @@ use model::rpc::messages::RpcRequest;
 use super::proposer::PendingRequest;
 use super::{Common, Push, RoomResponse};
 use crate::connector_state::attach_rate_limit::AttachRateLimit;
-use crate::connector_state::request_writer::OwnerLink;
+use crate::connector_state::request_writer::{OwnerLink, TOKENS_PER_ROOM};
 use crate::connector_state::sessions::{ConcludedEnter, Sessions};
 use crate::connector_state::{ClientResponse, Effect};
 use crate::event::Event;
@@ -42,7 +42,11 @@ pub struct Context<'a> {
 impl Context<'_> {
     /// Sends a request to the room's chat server.
     pub(super) fn request(&mut self, request: RpcRequest) {
-        self.effects.push(self.owner.write(self.common, request));
+        let OwnerLink { chat, serial, last_token, writer } = &mut self.owner;
+        **last_token = (**last_token + 1) % TOKENS_PER_ROOM;
+        let is_answered = !matches!(request, RpcRequest::Detach { .. });
+        let token = is_answered.then_some(*serial * TOKENS_PER_ROOM + **last_token);
+        self.effects.push(writer.write(self.common, (chat.clone(), token), None, request));
     }
 
     /// Responds to a client's request, if there is one: a notify gets no response, but counts as a

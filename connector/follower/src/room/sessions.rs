@@ -111,7 +111,8 @@ impl Room {
         if self.proposer.is_full() {
             return cx.respond(pending, RoomResponse::QueueFull { enter: false });
         }
-        self.request(item, pending, cx);
+        self.proposer.queue_request(QueuedItem { item, pending: Some(pending) });
+        self.advance(cx);
     }
 
     /// Handles a session's request to leave. Returns false if the queue is full: then the session
@@ -123,13 +124,9 @@ impl Room {
         }
         let item = Item::Leave { session: pending.session, incarnation: cx.common.incarnation };
         self.sessions.start_leaving(pending.session);
-        self.request(item, pending, cx);
-        true
-    }
-
-    fn request(&mut self, item: Item, pending: PendingRequest, cx: &mut Context<'_>) {
         self.proposer.queue_request(QueuedItem { item, pending: Some(pending) });
         self.advance(cx);
+        true
     }
 
     /// Holds a session whose connection broke, so that its client can resume without a leave and a
