@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use cargo_metadata::{DependencyKind, MetadataCommand};
 
 /// The crates of the workspace, and the others that each may use outside of its tests.
-const ALLOWED: [(&str, &[&str]); 17] = [
+const ALLOWED: [(&str, &[&str]); 18] = [
     ("wire", &[]),
     ("model", &["wire"]),
     ("runtime", &["model", "wire"]),
@@ -16,7 +16,8 @@ const ALLOWED: [(&str, &[&str]); 17] = [
     ("frontend", &["model", "node", "runtime", "wire"]),
     ("testkit", &["model", "runtime"]),
     ("gate", &["bus", "frontend", "model", "node", "runtime", "wire"]),
-    ("connector", &["bus", "frontend", "model", "node", "runtime", "wire"]),
+    ("connector", &["bus", "follower", "frontend", "model", "node", "runtime", "wire"]),
+    ("follower", &["model", "wire"]),
     ("chat", &["bus", "model", "node", "runtime", "wire"]),
     ("client", &["wire"]),
     ("load", &["client", "wire"]),
@@ -28,7 +29,7 @@ const ALLOWED: [(&str, &[&str]); 17] = [
 ];
 
 /// The folders of the crates that are not called after their package.
-const FOLDERS: [(&str, &str); 9] = [
+const FOLDERS: [(&str, &str); 10] = [
     ("model", "shared/model"),
     ("runtime", "shared/runtime"),
     ("bus", "shared/bus"),
@@ -36,12 +37,13 @@ const FOLDERS: [(&str, &str); 9] = [
     ("frontend", "shared/frontend"),
     ("testkit", "shared/testkit"),
     ("system-tests", "tests"),
+    ("follower", "connector/follower"),
     ("fuzz-checks", "fuzz/checks"),
     ("bot", "examples/bot-rust"),
 ];
 
 /// The crates without a runtime, I/O, clock or randomness.
-const PURE: [&str; 2] = ["wire", "model"];
+const PURE: [&str; 3] = ["wire", "model", "follower"];
 
 /// The external crates below those, procedural macros aside. `libc` comes with `cpufeatures`, which
 /// asks the processor for its instructions on some platforms.

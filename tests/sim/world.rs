@@ -15,11 +15,12 @@ use chat::log::memory::Memory;
 use chat::log::{AppendError, ReadError};
 use chat::owner::{LogOp, LogResult, Now};
 use chat::rooms::{Effect as ChatEffect, Identity, IncomingRequest as Question, LogRequester, Rooms};
-use connector::chat_servers::ChatServers;
-use connector::connector_state::{ClientRequest, ConnectorState, Effect, Limits, Now as HubNow};
-use connector::drain_schedule::DrainSchedule;
-use connector::room::Common;
-use frontend::Ending;
+use follower::chat_servers::ChatServers;
+use follower::connector_state::{ClientRequest, ConnectorState, Effect, Limits, Now as HubNow};
+use follower::drain_schedule::DrainSchedule;
+use follower::room::Common;
+use follower::route::ClientRoute;
+use model::ending::Ending;
 use model::ids::{Incarnation, RoomId, ServerId};
 use model::membership::Token;
 use model::placement::{CHAT, CONNECTOR, GATE};
@@ -157,7 +158,7 @@ pub(crate) fn list(chats: Vec<Server>) -> Arc<Servers> {
 }
 
 /// Returns a connector without clients.
-pub(crate) fn hub(id: &ServerId, run: Incarnation, servers: Arc<Servers>, metrics: Arc<Metrics>) -> ConnectorState {
+pub(crate) fn hub(id: &ServerId, run: Incarnation, servers: Arc<Servers>) -> ConnectorState {
     let common = Common {
         me: id.clone(),
         incarnation: run,
@@ -167,7 +168,6 @@ pub(crate) fn hub(id: &ServerId, run: Incarnation, servers: Arc<Servers>, metric
         max_waiting: 100,
         size_limits: SizeLimits::default(),
         large_members: 500,
-        metrics,
     };
     let limits = Limits { max_in_flight: 50, request_ms: REQUEST_MS, attaches_per_tick: 100 };
     ConnectorState::new(common, ChatServers::new(servers, 10_000), limits)
@@ -245,8 +245,7 @@ impl World {
 
     fn connector(&self, number: usize, run: u64) -> ConnectorNode {
         let id = server("connector", number).id;
-        let mut hub =
-            hub(&id, self.incarnation(Machine::Connector(number), run), self.servers.clone(), self.metrics.clone());
+        let mut hub = hub(&id, self.incarnation(Machine::Connector(number), run), self.servers.clone());
         hub.set_size_limits(self.size_limits());
         let (clients, vanished) = (HashMap::new(), BTreeSet::new());
         ConnectorNode { id, hub, clients, up: true, run, is_dead: false, vanished, leaving: None }

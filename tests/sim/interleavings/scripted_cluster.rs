@@ -13,8 +13,9 @@ use std::sync::Arc;
 use chat::log::Tail;
 use chat::log::memory::Memory;
 use chat::rooms::{Identity, Rooms};
-use connector::connector_state::{ClientRequest, ConnectorState};
-use frontend::Ending;
+use follower::connector_state::{ClientRequest, ConnectorState};
+use follower::route::ClientRoute;
+use model::ending::Ending;
 use model::ids::{Incarnation, RoomId, ServerId};
 use model::membership::Token;
 use model::placement;
@@ -155,7 +156,7 @@ impl ScriptedCluster {
     }
 
     fn hub(&self, number: usize, incarnation: Incarnation) -> ConnectorState {
-        world::hub(&id("connector", number), incarnation, list(&[0, 1, 2]), self.metrics.clone())
+        world::hub(&id("connector", number), incarnation, list(&[0, 1, 2]))
     }
 
     /// This is not to arrive before it is released.
@@ -280,7 +281,10 @@ impl ScriptedCluster {
     /// A client comes to a connector if it is not there, and asks to enter the room.
     pub(super) fn enter(&mut self, connector: usize, session: u64, name: &str) {
         self.open(connector, session);
-        self.request(session, ClientRequest::Enter(format!(r#"{{"username":"{name}","rid":"{ROOM}"}}"#).into()));
+        self.request(
+            session,
+            ClientRequest::new(ClientRoute::Enter, format!(r#"{{"username":"{name}","rid":"{ROOM}"}}"#).into()),
+        );
     }
 
     /// A client whose connection broke comes back as another session.
@@ -290,7 +294,7 @@ impl ScriptedCluster {
         let place = format!(r#""token":"{token}","since":{since},"epoch":1"#);
         self.request(
             session,
-            ClientRequest::Enter(format!(r#"{{"username":"{name}","rid":"{ROOM}",{place}}}"#).into()),
+            ClientRequest::new(ClientRoute::Enter, format!(r#"{{"username":"{name}","rid":"{ROOM}",{place}}}"#).into()),
         );
     }
 
@@ -303,22 +307,28 @@ impl ScriptedCluster {
     }
 
     pub(super) fn send(&mut self, session: u64, text: &str) {
-        self.request(session, ClientRequest::Send(format!(r#"{{"content":"{text}","target":"*"}}"#).into()));
+        self.request(
+            session,
+            ClientRequest::new(ClientRoute::Send, format!(r#"{{"content":"{text}","target":"*"}}"#).into()),
+        );
     }
 
     pub(super) fn send_with_id(&mut self, session: u64, text: &str, id: &str) {
         self.request(
             session,
-            ClientRequest::Send(format!(r#"{{"content":"{text}","target":"*","id":"{id}"}}"#).into()),
+            ClientRequest::new(ClientRoute::Send, format!(r#"{{"content":"{text}","target":"*","id":"{id}"}}"#).into()),
         );
     }
 
     pub(super) fn whisper(&mut self, session: u64, to: &str, text: &str) {
-        self.request(session, ClientRequest::Send(format!(r#"{{"content":"{text}","target":"{to}"}}"#).into()));
+        self.request(
+            session,
+            ClientRequest::new(ClientRoute::Send, format!(r#"{{"content":"{text}","target":"{to}"}}"#).into()),
+        );
     }
 
     pub(super) fn leave(&mut self, session: u64) {
-        self.request(session, ClientRequest::Leave);
+        self.request(session, ClientRequest::new(ClientRoute::Leave, "".into()));
     }
 
     pub(super) fn close(&mut self, session: u64) {

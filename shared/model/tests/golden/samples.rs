@@ -179,7 +179,7 @@ fn questions() -> Vec<(&'static str, Sample)> {
         Item::Send {
             session: 3,
             membership: Token::new(1).membership(),
-            body: br#"{"content":"hi","target":"*"}"#.to_vec(),
+            body: br#"{"content":"hi","target":"*"}"#.to_vec().into(),
         },
     ];
     vec![
