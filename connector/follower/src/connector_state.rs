@@ -370,7 +370,24 @@ impl ConnectorState {
         } else if !slot.room.needs_tick() {
             self.ticking.remove(id);
         }
+        #[cfg(debug_assertions)]
+        self.assert_sound();
         self.after_enters(id, concluded, now, effects);
+    }
+
+    /// Asserts that the indexes of rooms are those of the rooms, where there are few.
+    #[cfg(debug_assertions)]
+    fn assert_sound(&self) {
+        const ASSERTED: usize = 8;
+        if self.rooms.len() > ASSERTED {
+            return;
+        }
+        assert_eq!(self.rooms_by_serial.len(), self.rooms.len());
+        for (id, slot) in &self.rooms {
+            assert_eq!(self.rooms_by_serial.get(&slot.serial), Some(id));
+            assert_eq!(self.ticking.contains(id), slot.room.needs_tick(), "{id:?}");
+        }
+        assert!(self.ticking.iter().chain(self.batched.iter().flatten()).all(|id| self.rooms.contains_key(id)));
     }
 
     fn complete_request(&mut self, session: u64, id: Option<u32>, response: ClientResponse, effects: &mut Vec<Effect>) {

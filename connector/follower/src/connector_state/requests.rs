@@ -139,20 +139,15 @@ impl ConnectorState {
                 self.in_known_room(&left, now, effects, |room, cx| room.close(*session, cx));
             }
         }
-        for conclusion in concluded {
-            self.answer_queries(conclusion, room, now, effects);
+        for concluded in concluded {
+            self.answer_queries(concluded, room, now, effects);
         }
     }
 
     /// Answers the queries that waited for an `enter`, whether it succeeded or not. They concern
     /// the room of that `enter` only.
-    fn answer_queries(
-        &mut self,
-        ConcludedEnter { session: number, queries, .. }: ConcludedEnter,
-        room: &RoomId,
-        now: Now,
-        effects: &mut Vec<Effect>,
-    ) {
+    fn answer_queries(&mut self, concluded: ConcludedEnter, room: &RoomId, now: Now, effects: &mut Vec<Effect>) {
+        let ConcludedEnter { session: number, queries, .. } = concluded;
         let session = self.sessions.get(number);
         let is_in = session.is_some_and(|session| matches!(&session.room, SessionRoom::In(of) if of == room));
         for (pending, query) in queries {
