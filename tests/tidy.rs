@@ -7,14 +7,15 @@ use std::path::{Path, PathBuf};
 use cargo_metadata::{DependencyKind, MetadataCommand};
 
 /// The crates of the workspace, and the others that each may use outside of its tests.
-const ALLOWED: [(&str, &[&str]); 17] = [
+const ALLOWED: [(&str, &[&str]); 18] = [
     ("wire", &[]),
     ("model", &["wire"]),
     ("runtime", &["model", "wire"]),
     ("bus", &["model", "runtime"]),
     ("node", &["bus", "model", "runtime"]),
     ("frontend", &["model", "node", "runtime", "wire"]),
-    ("testkit", &["model", "runtime"]),
+    ("witness", &[]),
+    ("testkit", &["model", "runtime", "witness"]),
     ("gate", &["bus", "frontend", "model", "node", "runtime", "wire"]),
     ("connector", &["bus", "frontend", "model", "node", "runtime", "wire"]),
     ("chat", &["bus", "model", "node", "runtime", "wire"]),
@@ -28,12 +29,13 @@ const ALLOWED: [(&str, &[&str]); 17] = [
 ];
 
 /// The folders of the crates that are not called after their package.
-const FOLDERS: [(&str, &str); 9] = [
+const FOLDERS: [(&str, &str); 10] = [
     ("model", "shared/model"),
     ("runtime", "shared/runtime"),
     ("bus", "shared/bus"),
     ("node", "shared/node"),
     ("frontend", "shared/frontend"),
+    ("witness", "shared/witness"),
     ("testkit", "shared/testkit"),
     ("system-tests", "tests"),
     ("fuzz-checks", "fuzz/checks"),
@@ -41,7 +43,7 @@ const FOLDERS: [(&str, &str); 9] = [
 ];
 
 /// The crates without a runtime, I/O, clock or randomness.
-const PURE: [&str; 2] = ["wire", "model"];
+const PURE: [&str; 3] = ["wire", "model", "witness"];
 
 /// The external crates below those, procedural macros aside. `libc` comes with `cpufeatures`, which
 /// asks the processor for its instructions on some platforms.
