@@ -20,7 +20,7 @@ const ALLOWED: [(&str, &[&str]); 18] = [
     ("connector", &["bus", "frontend", "model", "node", "runtime", "wire"]),
     ("chat", &["bus", "model", "node", "runtime", "wire"]),
     ("client", &["wire"]),
-    ("load", &["client", "wire"]),
+    ("load", &["client", "wire", "witness"]),
     ("bench", &[]),
     ("system-tests", &[]),
     ("cluster", &["bus", "chat", "connector", "frontend", "gate", "model", "node", "runtime", "wire"]),
