@@ -6,6 +6,7 @@ mod faults;
 mod partial_faults;
 mod shutdown;
 mod stray_messages;
+mod timers;
 mod user_actions;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
@@ -359,50 +360,5 @@ impl World {
 
     fn chat_now(&self, chat: usize) -> Now {
         Now { ticks: self.now, wall_ms: self.wall_ms(Machine::Chat(chat)) }
-    }
-
-    fn tick(&mut self) {
-        for connector in 0..self.connectors.len() {
-            if self.connectors[connector].is_dead {
-                continue;
-            }
-            let now = self.hub_now();
-            let effects = self.connectors[connector].hub.tick(now);
-            self.connector_effects(connector, effects);
-            self.close_if_duplicate(connector);
-            self.advance_drain(connector);
-        }
-        for chat in 0..self.chats.len() {
-            if self.chats[chat].is_dead || self.chats[chat].sleeps_until > self.now {
-                continue;
-            }
-            let now = self.chat_now(chat);
-            let effects = self.chats[chat].rooms.tick(now);
-            self.chat_effects(chat, effects);
-            self.end_if_left(chat);
-        }
-    }
-
-    fn heartbeat(&mut self) {
-        for connector in 0..self.connectors.len() {
-            if self.connectors[connector].up && !self.connectors[connector].is_dead {
-                let now = self.hub_now();
-                let effects = self.connectors[connector].hub.send_heartbeats(now);
-                self.connector_effects(connector, effects);
-            }
-        }
-    }
-
-    fn listen(&mut self) {
-        for chat in 0..self.chats.len() {
-            let node = &self.chats[chat];
-            // A message to itself comes back.
-            let hears = !self.is_blocked(Node::Chat(chat), Node::Chat(chat));
-            if hears && node.up && !node.is_dead && node.sleeps_until <= self.now {
-                let now = self.chat_now(chat);
-                let effects = self.chats[chat].rooms.count_silence(now);
-                self.chat_effects(chat, effects);
-            }
-        }
     }
 }

@@ -1,9 +1,10 @@
 //! Compares received messages with sent ones: `room/0`, `room/1` and so on, each once, in that
 //! order, and nothing else.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use client::Event;
+use testkit::{Arrival, Witness};
 
 use crate::promise_report::PromiseReport;
 use crate::room_pairs::SendResults;
@@ -24,20 +25,23 @@ pub(crate) struct DeliveryCheck {
 impl DeliveryCheck {
     /// Records one listener's events in a room, given the count of sent messages.
     pub(crate) fn record(&mut self, room: &str, said: u64, events: Vec<Event>) {
-        let mut numbers = Vec::new();
+        let (mut witness, mut numbers) = (Witness::default(), Vec::new());
+        let (mut doubled, mut reordered) = (0, 0);
         for event in events {
             match number(room, said, &event) {
-                Ok(number) => numbers.push(number),
+                Ok(number) => {
+                    let arrival = witness.receive((), number);
+                    doubled += usize::from(arrival == Arrival::Doubled);
+                    reordered += usize::from(arrival == Arrival::Reordered);
+                    numbers.push(number);
+                }
                 Err(kind) => {
                     *self.others.entry(kind).or_default() += 1;
                     self.example.get_or_insert_with(|| format!("{room}: {event:?}"));
                 }
             }
         }
-        let distinct: BTreeSet<_> = numbers.iter().copied().collect();
-        let (lost, doubled) = (said as usize - distinct.len(), numbers.len() - distinct.len());
-        let reordered = numbers.is_sorted_by(|one, next| one <= next);
-        let reordered = if reordered { 0 } else { numbers.windows(2).filter(|pair| pair[1] < pair[0]).count() };
+        let lost = witness.lost(&(), 0..said).len();
         self.messages += numbers.len();
         self.lost += lost;
         self.doubled += doubled;

@@ -1,4 +1,5 @@
-//! A listener's deliveries, checked for doubles, order, gaps and loss. Pure.
+//! A listener's deliveries, checked for doubles, order, gaps and loss, for tests, benches and the load
+//! generator. Pure.
 
 use std::collections::BTreeMap;
 
@@ -27,7 +28,10 @@ pub struct Witness<S> {
 
 #[derive(Debug, Clone, Default)]
 struct Stream {
-    received: Ranges,
+    /// One above the highest received number.
+    end: u64,
+    /// Numbers below `end` that were not received.
+    missing: Ranges,
     /// Declared as gone: their loss is known to the listener.
     gone: Ranges,
     /// Numbers from here on are expected.
@@ -53,7 +57,7 @@ impl<S: Ord> Witness<S> {
     /// Takes a delivery.
     pub fn receive(&mut self, stream: S, number: u64) -> Arrival {
         let stream = self.streams.entry(stream).or_default();
-        let arrival = match stream.received.insert(number) {
+        let arrival = match stream.insert(number) {
             false => Arrival::Doubled,
             true if number < stream.next => Arrival::Reordered,
             true => Arrival::Next,
@@ -102,31 +106,52 @@ impl<S: Ord> Witness<S> {
         let stream = self.streams.get(stream);
         let is_lost = |number: &u64| {
             stream.is_none_or(|stream| {
-                *number >= stream.first && !stream.received.contains(*number) && !stream.gone.contains(*number)
+                *number >= stream.first && !stream.has_received(*number) && !stream.gone.contains(*number)
             })
         };
         published.into_iter().filter(is_lost).collect()
     }
 }
 
+impl Stream {
+    fn has_received(&self, number: u64) -> bool {
+        number < self.end && !self.missing.contains(number)
+    }
+
+    /// Returns false if the number was received before.
+    fn insert(&mut self, number: u64) -> bool {
+        if number < self.end {
+            return self.missing.remove(number);
+        }
+        self.missing.insert_range(self.end, number);
+        self.end = number.saturating_add(1);
+        true
+    }
+}
+
 /// A set of numbers as ranges: first number to the one behind the last.
 ///
-/// A listener that misses nothing has one range per stream, so a long run takes no memory.
+/// A listener that misses nothing has none, so a long run takes no memory.
 #[derive(Debug, Clone, Default)]
 struct Ranges(BTreeMap<u64, u64>);
 
 impl Ranges {
-    fn contains(&self, number: u64) -> bool {
-        self.0.range(..=number).next_back().is_some_and(|(_, end)| number < *end)
+    /// The range that has the number.
+    fn find(&self, number: u64) -> Option<(u64, u64)> {
+        self.0.range(..=number).next_back().map(|(first, end)| (*first, *end)).filter(|(_, end)| number < *end)
     }
 
-    /// Returns false if the number is in the set already.
-    fn insert(&mut self, number: u64) -> bool {
-        let is_new = !self.contains(number);
-        if is_new {
-            self.insert_range(number, number.saturating_add(1));
-        }
-        is_new
+    fn contains(&self, number: u64) -> bool {
+        self.find(number).is_some()
+    }
+
+    /// Returns false if the number is not in the set.
+    fn remove(&mut self, number: u64) -> bool {
+        let Some((first, end)) = self.find(number) else { return false };
+        self.0.remove(&first);
+        self.insert_range(first, number);
+        self.insert_range(number + 1, end);
+        true
     }
 
     fn insert_range(&mut self, mut first: u64, mut end: u64) {
@@ -157,7 +182,7 @@ mod tests {
         let mut witness = Witness::default();
         assert_eq!(receive(&mut witness, &[0, 1, 2]), [Arrival::Next; 3]);
         assert_eq!(witness.lost(&1, 0..3), [0; 0]);
-        assert_eq!(witness.streams[&1].received.0.len(), 1, "takes the memory of one range");
+        assert!(witness.streams[&1].missing.0.is_empty(), "takes the memory of no range");
     }
 
     #[test]
@@ -224,6 +249,13 @@ mod tests {
         assert_eq!(ranges.0, BTreeMap::from([(1, 3), (5, 12)]));
         assert!([1, 2, 5, 11].iter().all(|number| ranges.contains(*number)));
         assert!([0, 3, 4, 12].iter().all(|number| !ranges.contains(*number)));
-        assert!(ranges.insert(u64::MAX - 1) && !ranges.insert(11));
+    }
+
+    #[test]
+    fn removed_numbers_split_ranges() {
+        let mut ranges = Ranges::default();
+        ranges.insert_range(1, 6);
+        assert!(ranges.remove(3) && ranges.remove(1) && !ranges.remove(3) && !ranges.remove(6));
+        assert_eq!(ranges.0, BTreeMap::from([(2, 3), (4, 6)]));
     }
 }
