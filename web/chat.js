@@ -3,7 +3,7 @@
  */
 
 import { connect, connectorUrl } from './pomelo-client.js';
-import { People } from './people.js';
+import { People } from './members.js';
 import { element, messageParts, Timeline } from './timeline.js';
 
 const HISTORY_PAGE = 50;

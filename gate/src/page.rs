@@ -22,7 +22,7 @@ const FILES: [(&str, &str, &str); 8] = [
     ("/", "text/html; charset=utf-8", include_str!("../../web/index.html")),
     ("/chat.css", "text/css; charset=utf-8", include_str!("../../web/chat.css")),
     ("/chat.js", SCRIPT, include_str!("../../web/chat.js")),
-    ("/people.js", SCRIPT, include_str!("../../web/people.js")),
+    ("/members.js", SCRIPT, include_str!("../../web/members.js")),
     ("/timeline.js", SCRIPT, include_str!("../../web/timeline.js")),
     ("/pomelo-client.js", SCRIPT, include_str!("../../web/pomelo-client.js")),
     ("/icon.svg", "image/svg+xml", include_str!("../../web/icon.svg")),
