@@ -54,13 +54,13 @@ async function themes(tab, name) {
 
 const browsers = [new Browser(), new Browser()];
 const ann = await browsers[0].open(`http://${gate}/`, DESKTOP);
-await themes(ann, 'door-desk');
+await themes(ann, 'entry-desktop');
 assert.deepEqual(await ann.unnamed(), []);
 await enter(ann, 'Ann', ROOM);
 
 // The link that the page gives opens the same room elsewhere.
 const bob = await browsers[1].open(await ann.evaluate(`document.querySelector('#link').href`), PHONE);
-await themes(bob, 'door-phone');
+await themes(bob, 'entry-phone');
 await enter(bob, 'Bob');
 await ann.until(`document.querySelector('#count').textContent === '2'`);
 
@@ -72,17 +72,17 @@ await talk(bob, ann, 'Three, then.');
 // A whisper by choosing a name; back to all by a key.
 await ann.click('#names button');
 assert.equal(await ann.evaluate(`document.activeElement.id`), 'text');
-await picture(ann, 'whisper-desk');
+await picture(ann, 'whisper-desktop');
 await talk(ann, bob, 'The sweetest ones hang on the south wall.');
 assert.equal(await bob.evaluate(`[...document.querySelectorAll('#messages .message')].at(-1).classList.contains('whispered')`), true);
 await ann.press('Escape');
 await talk(ann, bob, 'See you at eight, then.');
-await bob.click('#people-button');
-await picture(bob, 'people-phone');
+await bob.click('#members-button');
+await picture(bob, 'members-phone');
 await bob.press('Escape');
 await bob.evaluate(`document.querySelector('#text').focus()`);
 await talk(bob, ann, 'Eight it is.');
-await themes(ann, 'room-desk');
+await themes(ann, 'room-desktop');
 await themes(bob, 'room-phone');
 await talk(bob, ann, HTML);
 for (const tab of [ann, bob]) {
@@ -137,12 +137,12 @@ await other.evaluate(`sessionStorage.setItem('shaddock-stay', ${JSON.stringify(s
 await other.go(`http://${gate}/?room=${ROOM}`);
 await other.until(isOnline);
 await ann.until(`document.querySelector('#banner-text').textContent.includes('another window')`);
-await picture(ann, 'resumed-desk');
+await picture(ann, 'resumed-desktop');
 await ann.click('#banner-button');
 await ann.until(isOnline);
 await other.until(`document.querySelector('#banner-text').textContent.includes('another window')`);
 await other.click('#leave');
-await other.until(`!document.querySelector('#door').hidden`);
+await other.until(`!document.querySelector('#entry').hidden`);
 
 // A name is taken once: the form shows the refusal.
 const eve = await browsers[1].open(`http://${gate}/?room=${ROOM}`, DESKTOP);
@@ -151,10 +151,10 @@ await eve.evaluate(`document.querySelector('#user').focus()`);
 await eve.type('Ann');
 await eve.press('Enter');
 await eve.until(`!document.querySelector('#refusal').hidden`);
-await picture(eve, 'refusal-desk');
+await picture(eve, 'refusal-desktop');
 
 await bob.click('#leave');
-await bob.until(`!document.querySelector('#door').hidden`);
+await bob.until(`!document.querySelector('#entry').hidden`);
 await ann.until(`document.querySelector('#count').textContent === '1'`);
 for (const tab of [ann, bob, other, eve]) {
   // The browser itself reports that the connector is down; the page reports nothing.
